@@ -61,6 +61,10 @@ permissions! {
     ArtifactsRead = "artifacts":"read", "artifact";
     /// Cancel executions.
     ExecutionsCancel = "executions":"cancel", "execution";
+    /// Pause executions, and have them go on.
+    ExecutionsPause = "executions":"pause", "execution";
+    /// Run executions again that have ended.
+    ExecutionsRerun = "executions":"rerun", "execution";
     /// Say what became of indeterminate executions.
     ExecutionsSettle = "executions":"settle", "execution";
     /// See inquiries.

@@ -19,6 +19,7 @@ mod log;
 mod logs;
 mod node;
 mod operations;
+mod reruns;
 mod rules;
 mod streams;
 mod timers;
@@ -38,9 +39,9 @@ use crate::call::Call;
 use crate::operation::{Content, Keying, Operation, Sight};
 use crate::permissions::{
     ActionsExecute, ActionsRead, ArtifactsRead, DeadLettersRead, EnforcementsRead, EventsRead, EventsWrite, ExecutionsCancel,
-    ExecutionsRead, ExecutionsSettle, HooksRead, HooksSend, InquiriesAnswer, InquiriesCancel, InquiriesRead, KeysRead, KeysWrite, LogRead,
-    LogVerify, MetricsRead, NodeRead, PacksRead, ParkedReactionsRead, ParkedReactionsSettle, Permission, RulesRead, RulesWrite,
-    SensorsRead, TimersRead, TokensRead, TokensWrite, TracesRead, TriggersRead, ViewsRead, ViewsRebuild,
+    ExecutionsPause, ExecutionsRead, ExecutionsRerun, ExecutionsSettle, HooksRead, HooksSend, InquiriesAnswer, InquiriesCancel,
+    InquiriesRead, KeysRead, KeysWrite, LogRead, LogVerify, MetricsRead, NodeRead, PacksRead, ParkedReactionsRead, ParkedReactionsSettle,
+    Permission, RulesRead, RulesWrite, SensorsRead, TimersRead, TokensRead, TokensWrite, TracesRead, TriggersRead, ViewsRead, ViewsRebuild,
 };
 use crate::problem::{NoSuchPath, Outcome, Problem};
 use crate::rates::{self, Class};
@@ -50,6 +51,8 @@ use crate::tags;
 
 /// Where the API stands.
 pub const BASE: &str = "/api/v1";
+/// The path of the inquiries: each is read below it, by its id.
+pub const INQUIRIES: &str = "/api/v1/inquiries";
 /// The operation that lists inquiries.
 pub(crate) const INQUIRY_LIST: &str = "inquiry_list";
 
@@ -74,6 +77,9 @@ fn declare(routes: &mut Routes) {
     routes.get::<ArtifactsRead>("/executions/{id}/artifacts", &operations::ARTIFACT_LIST, artifacts::list);
     routes.get::<ArtifactsRead>("/executions/{id}/artifacts/{artifact}", &operations::ARTIFACT_GET, artifacts::get);
     routes.post::<ExecutionsCancel>("/executions/{id}/cancel", &operations::EXECUTION_CANCEL, executions::cancel);
+    routes.post::<ExecutionsPause>("/executions/{id}/pause", &operations::EXECUTION_PAUSE, executions::pause);
+    routes.post::<ExecutionsPause>("/executions/{id}/resume", &operations::EXECUTION_RESUME, executions::resume);
+    routes.post::<ExecutionsRerun>("/executions/{id}/rerun", &operations::EXECUTION_RERUN, reruns::rerun);
     routes.post::<ExecutionsSettle>("/executions/{id}/settle", &operations::EXECUTION_SETTLE, executions::settle);
 
     routes.get::<InquiriesRead>("/inquiries", &operations::INQUIRY_LIST, inquiries::list);
@@ -94,6 +100,7 @@ fn declare(routes: &mut Routes) {
     routes.get::<SensorsRead>("/sensors/{ref}", &operations::SENSOR_GET, installed::sensor);
     routes.get::<RulesRead>("/rules", &operations::RULE_LIST, rules::list);
     routes.get::<RulesRead>("/rules/{ref}", &operations::RULE_GET, rules::get);
+    routes.post::<EventsRead>("/rules/backtest", &operations::RULE_BACKTEST, rules::backtest);
     routes.post::<RulesRead>("/rules/{ref}/explain", &operations::RULE_EXPLAIN, rules::explain);
     routes.post::<RulesWrite>("/rules/{ref}/enable", &operations::RULE_ENABLE, rules::enable);
     routes.post::<RulesWrite>("/rules/{ref}/disable", &operations::RULE_DISABLE, rules::disable);

@@ -125,7 +125,7 @@ async fn each_write_of_the_table_heeds_a_condition_or_refuses_it() {
         }
         assert_eq!(api.node.head_position(), head, "{} {path}: nothing was done", route.method);
     }
-    assert_eq!(heeding, 12, "as the reference says");
+    assert_eq!(heeding, 14, "as the reference says");
 }
 
 #[tokio::test]

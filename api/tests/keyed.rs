@@ -142,10 +142,15 @@ fn paths(api: &TestApi) -> (BTreeSet<String>, BTreeSet<String>) {
 async fn every_path_that_heeds_a_key_does_a_thing_once_under_it() {
     let api = TestApi::new();
     let greet = |verb: &str| format!("/api/v1/rules/demo.greet/{verb}");
+    let (held_up, ended) = (api.execution().await, api.execution().await);
+    api.node.succeed(&ended, "{}");
     let mut asked = vec![
         ("/api/v1/events", EVENTS.to_owned(), hello("ana")),
         ("/api/v1/actions/{ref}/execute", ECHO.to_owned(), json!({ "params": { "message": "hi" } })),
         ("/api/v1/executions/{id}/cancel", format!("/api/v1/executions/{}/cancel", api.execution().await), json!({})),
+        ("/api/v1/executions/{id}/pause", format!("/api/v1/executions/{held_up}/pause"), json!({})),
+        ("/api/v1/executions/{id}/resume", format!("/api/v1/executions/{held_up}/resume"), json!({})),
+        ("/api/v1/executions/{id}/rerun", format!("/api/v1/executions/{ended}/rerun"), json!({})),
         ("/api/v1/rules/{ref}/disable", greet("disable"), json!({})),
         ("/api/v1/rules/{ref}/shadow", greet("shadow"), json!({})),
         ("/api/v1/rules/{ref}/enable", greet("enable"), json!({})),
@@ -213,6 +218,7 @@ async fn what_records_nothing_passes_a_key_over() {
     for path in &passing {
         let body = match path.as_str() {
             "/api/v1/rules/{ref}/explain" => json!({ "event": hello("ana") }),
+            "/api/v1/rules/backtest" => json!({ "rule": "demo.greet" }),
             "/api/v1/log/verify" | "/api/v1/views/rebuild" => json!({}),
             other => panic!("say here what is sent to `{other}`, which passes keys over"),
         };

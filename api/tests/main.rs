@@ -7,6 +7,7 @@ mod artifacts;
 mod cloudevents;
 mod coding;
 mod conditions;
+mod control;
 mod conventions;
 mod dry_run;
 mod executions;

@@ -84,8 +84,8 @@ async fn a_workflow_is_shown_with_its_steps_that_never_started_and_why() {
         assert!(step["at"].take().is_string());
     }
     let expected = json!([
-        { "step": "never", "item": null, "at": null, "skipped": "condition", "error": null },
-        { "step": "nothing", "item": null, "at": null, "skipped": null, "error": null },
+        { "step": "never", "item": null, "at": null, "skipped": "condition", "error": null, "taken_over": false, "taken_from": null },
+        { "step": "nothing", "item": null, "at": null, "skipped": null, "error": null, "taken_over": false, "taken_from": null },
     ]);
     assert_eq!(not_started, expected);
     let listed = read(&api, "/executions?action=demo.flow").await;

@@ -6,6 +6,7 @@ mod batch;
 mod bench;
 mod client;
 mod commands;
+mod flow;
 mod github;
 mod lines;
 mod live;

@@ -66,6 +66,8 @@ pub(crate) fn shown(inquiry: &Value) -> String {
         ("not", people(&inquiry["excluded"], ", ")),
         ("needed", if quorum > 1 { format!("{quorum} answers") } else { String::new() }),
         ("veto", text(inquiry, "veto")),
+        ("reminded", count(inquiry, "reminders")),
+        ("escalated", count(inquiry, "escalations")),
         ("opened", text(inquiry, "opened_at")),
         ("expires", text(inquiry, "expires_at")),
         ("ended", text(inquiry, "ended_at")),
@@ -85,6 +87,7 @@ pub(crate) fn shown(inquiry: &Value) -> String {
             shown.push_str(&printable(&format!("\nthe answer's JSON Schema\n{:#}\n", inquiry["answer_schema"])));
         }
     }
+    shown.push_str(&section("told", list(&inquiry["notifications"]).iter().map(told)));
     shown.push_str(&section("answers", list(&inquiry["answers"]).iter().map(answer)));
     if !inquiry["answer"].is_null() {
         shown.push_str(&printable(&format!("\nwhat counts\n{:#}\n", inquiry["answer"])));
@@ -93,6 +96,19 @@ pub(crate) fn shown(inquiry: &Value) -> String {
         shown.push_str(&printable(&format!("\nanswer it with\n{}\n", how_to_answer(&text(inquiry, "id"), &fields))));
     }
     shown
+}
+
+fn count(inquiry: &Value, name: &str) -> String {
+    inquiry[name].as_u64().filter(|count| *count > 0).map(|count| count.to_string()).unwrap_or_default()
+}
+
+/// That people were told, in a line.
+fn told(told: &Value) -> String {
+    let by = match told["execution"].as_str() {
+        Some(execution) => format!("by execution {execution}"),
+        None => format!("nobody: {}", text(told, "error")),
+    };
+    format!("{} at {} {by}", text(told, "of"), text(told, "at"))
 }
 
 fn section(title: &str, lines: impl Iterator<Item = String>) -> String {

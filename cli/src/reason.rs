@@ -5,6 +5,7 @@
 use ensue_packs::excerpt;
 use serde_json::Value;
 
+use crate::flow;
 use crate::report::{printable, printable_document};
 use crate::style::Style;
 
@@ -57,9 +58,9 @@ pub(crate) fn of_rules(items: &[Value], style: Style) -> String {
             count => format!("   and {} more", count - 1),
         };
         let said = match (outcome, item["outcome"].as_str(), first) {
-            (Outcome::True, Some(outcome), _) => match item["error"].as_str() {
-                Some(error) => format!("matched, {outcome}: {error}"),
-                None => format!("matched, {outcome}"),
+            (Outcome::True, Some(_), _) => match item["error"].as_str() {
+                Some(error) => format!("matched, {}: {error}", flow::outcome(item)),
+                None => format!("matched, {}", flow::outcome(item)),
             },
             (Outcome::True, None, _) => "matched".to_owned(),
             (Outcome::False, _, Some(first)) => format!("{first}{more}"),
@@ -196,13 +197,19 @@ fn consequences(told: &Value) -> Vec<String> {
             lines.push(format!("it ran {action}: ensue executions show {}", told["execution"].as_str().unwrap_or_default()));
         }
         (Some("shadowed"), _) if !is_now => lines.push("nothing was run: the rule only watched (mode: shadow)".into()),
+        (Some("held"), _) if !is_now => lines.extend(of_held(told, action)),
+        (Some("deduplicated"), _) if !is_now => lines.push("nothing was run: it repeats another match (dedupe)".into()),
+        (Some("throttled"), _) if !is_now => lines.push("nothing was run: there were too many in a while (throttle)".into()),
         (Some(outcome), _) if !is_now => {
             lines.push(format!("nothing was run ({outcome}): {}", told["error"].as_str().unwrap_or_default()));
         }
         (_, Some(rejected)) => lines.push(format!("it could not run {action}: {rejected}")),
         (None, None) if !is_now => lines.push("nothing came of it: the rule was disabled or suspended then".into()),
         (_, None) => {
-            lines.push(cut(&format!("it would run {action} with {}", plan["params"])));
+            lines.push(match &plan["params"] {
+                Value::Null => format!("it would run {action} once its window is full"),
+                params => cut(&format!("it would run {action} with {params}")),
+            });
             match told["mode"].as_str() {
                 Some("disabled") => lines.push("but nothing runs: the rule is disabled".into()),
                 Some("shadow") => lines.push("but nothing runs: the rule only watches (mode: shadow)".into()),
@@ -214,6 +221,19 @@ fn consequences(told: &Value) -> Vec<String> {
         lines.push("this is by the definitions of now, not by those that judged the event when it came".into());
     }
     lines
+}
+
+/// What became of a match that was held.
+fn of_held(told: &Value, action: &str) -> Vec<String> {
+    let (held, became) = (flow::held(&told["held"]), &told["became"]);
+    let then = match became["outcome"].as_str() {
+        None => "it is held still: nothing is run yet".to_owned(),
+        Some("executed") => format!("then it ran {action}: ensue executions show {}", told["execution"].as_str().unwrap_or_default()),
+        Some("rejected") => format!("then nothing was run (rejected): {}", told["error"].as_str().unwrap_or_default()),
+        Some("shadowed") => "then nothing was run: the rule only watched (mode: shadow)".to_owned(),
+        Some(_) => format!("then nothing was run{}", flow::superseded(became)),
+    };
+    vec![format!("it was held {held}"), then]
 }
 
 /// Where an error is, drawn as `ensue check` draws it: of the source as it was written, in which places are counted.

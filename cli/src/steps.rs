@@ -253,6 +253,10 @@ pub(crate) fn standing(not_started: &Value) -> &'static str {
 pub(crate) fn because(not_started: &Value) -> String {
     match not_started["skipped"].as_str() {
         Some(reason) => why_skipped(reason).to_owned(),
+        None if not_started["taken_over"] == true => match not_started["taken_from"].as_str() {
+            Some(from) => format!("taken over from {from}"),
+            None => "taken over".to_owned(),
+        },
         None if not_started["error"].is_null() => "it has no items".to_owned(),
         None => crate::trace::failure(&not_started["error"]),
     }

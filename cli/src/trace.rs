@@ -8,6 +8,7 @@ use ensue_engine::time::Timestamp;
 use serde_json::Value;
 
 use crate::client::{Client, segment};
+use crate::flow;
 use crate::report::Failure;
 use crate::steps::{self, folded};
 use crate::table::text;
@@ -215,10 +216,25 @@ fn enforcement(node: &Value) -> Branch {
     let (outcome, mood) = match text(node, "outcome").as_str() {
         "executed" => ("matched".to_owned(), Mood::Plain),
         "shadowed" => ("matched, and only watches".to_owned(), Mood::Faint),
+        "held" => held(node),
+        "deduplicated" => ("matched, and repeats another match".to_owned(), Mood::Faint),
+        "throttled" => ("matched, and there were too many in a while".to_owned(), Mood::Faint),
         other => (other.to_owned(), Mood::Bad),
     };
     let details = node["error"].as_str().map(str::to_owned).into_iter().collect();
     Branch { title: format!("rule {} {outcome}", text(node, "rule")), mood, details, ..Branch::default() }
+}
+
+/// What became of a match that was held.
+fn held(node: &Value) -> (String, Mood) {
+    let by = text(&node["held"], "by");
+    match node["became"]["outcome"].as_str() {
+        None => (format!("matched, and is held {}", flow::held(&node["held"])), Mood::Plain),
+        Some("executed") => (format!("matched, and was held by {by}"), Mood::Plain),
+        Some("rejected") => (format!("was held by {by}, then rejected"), Mood::Bad),
+        Some("shadowed") => (format!("matched, was held by {by}, and only watches"), Mood::Faint),
+        Some(_) => (format!("matched, was held by {by}, and is not acted on{}", flow::superseded(&node["became"])), Mood::Faint),
+    }
 }
 
 /// A failure for people: its kind, its number, its message; empty for none.

@@ -290,3 +290,49 @@ async fn an_inquiry_and_what_it_knows_outlive_a_restart_and_a_rebuild() {
     let ended = client.until(&format!("/executions/{flow}"), |shown| shown["ended_at"].is_string()).await;
     assert_eq!(ended["result"], json!({ "said": "kept back" }));
 }
+
+const PAGE: &str = "\
+description: Asks whoever is on call, and their leads when nobody answers.
+run:
+  workflow:
+    steps:
+      decide:
+        inquiry:
+          title: Restart it?
+          assignees: on_call
+          answer: { restart: boolean }
+          notify: { action: core.echo, with: { message: \"${{ inquiry.occasion }} ${{ inquiry.url }}\" } }
+          remind: { every: 1s, max: 1 }
+          escalate: [{ after: 2s, to: role:leads }]
+";
+
+#[tokio::test]
+async fn people_are_told_again_and_others_asked_as_well_once_each_also_over_a_kill() {
+    let place = place().with_variable("ENSUE_URL", "https://ensue.example.test");
+    place.write_pack_file("release/actions/page.yaml", PAGE);
+    let node = place.start();
+    let client = node.client();
+    let lead = token(&client, "lena", &["leads"]).await;
+    let flow = client.execute("release.page", &json!({})).await;
+    let listed = client.until(&format!("/inquiries?parent={flow}"), |listed| listed["items"][0]["notifications"].is_array()).await;
+    let inquiry = listed["items"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(ask(&client, &lead, Method::GET, &format!("/inquiries/{inquiry}"), None).await.status, StatusCode::NOT_FOUND);
+    node.kill();
+    let node = place.start();
+    let client = node.client();
+    let told = client.until(&format!("/inquiries/{inquiry}"), |shown| shown["notifications"].as_array().unwrap().len() == 3).await;
+    assert_eq!((&told["reminders"], &told["escalations"], &told["assignees"]), (&json!(1), &json!(1), &json!(["on_call", "role:leads"])));
+    let mut messages = Vec::new();
+    for notification in told["notifications"].as_array().unwrap() {
+        let by = format!("/executions/{}", notification["execution"].as_str().unwrap());
+        messages.push(client.until(&by, |shown| shown["status"] == "succeeded").await["result"]["message"].clone());
+    }
+    let url = format!("https://ensue.example.test/api/v1/inquiries/{inquiry}");
+    let expected: Vec<_> = ["opened", "reminded", "escalated"].map(|occasion| json!(format!("{occasion} {url}"))).into();
+    assert_eq!(messages, expected);
+    let shown = ensue(&place, &node, &lead, &["inquiries", "show", &inquiry]);
+    assert!(shown.stdout.contains("\ntold\nopened at "), "{shown:?}");
+    assert_eq!(respond(&client, &lead, &inquiry, &json!({ "restart": true })).await.status, StatusCode::OK);
+    let ended = client.until(&format!("/executions/{flow}"), |shown| shown["ended_at"].is_string()).await;
+    assert_eq!(ended["status"], "succeeded");
+}

@@ -2,13 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test needs and does not get fails it")]
 
+mod backtests;
 mod bad_input;
 mod bench;
 mod command_line;
 mod conditions;
+mod control;
 mod cron;
 mod explanation;
 mod faults;
+mod flow;
 mod following;
 mod guides;
 mod inquiries;

@@ -24,7 +24,7 @@ use crate::events::react::judgement;
 use crate::executions::facts::cut;
 use crate::explain::panic_text;
 use crate::fact::Fact;
-use crate::health::facts::{ReactionDeferred, ReactionParked, ReactionResumed};
+use crate::health::facts::{ReactionDeferred, ReactionHeld, ReactionParked, ReactionResumed};
 use crate::health::state::Owed;
 use crate::ids::{EventId, Id, Role};
 use crate::mutants;
@@ -255,6 +255,10 @@ impl Sequencing {
                     }
                     Err(too_large) => too_large,
                 },
+                Ok(Reaction::Held(execution)) => {
+                    self.append_own(&record, ReactionHeld { of: record.position, next, execution }.into(), at, &mut turn);
+                    continue;
+                }
                 // The bodies are fetched between two batches.
                 Ok(Reaction::Needs(_)) => {
                     self.append_own(&record, ReactionDeferred { of: record.position, next }.into(), at, &mut turn);
@@ -276,7 +280,7 @@ impl Sequencing {
                 // Most often what is left is the start of an execution, and no worker is free: nothing is owed for that.
                 Ok(Reaction::Drafts { drafts, then: Then::Nothing }) if drafts.is_empty() => continue,
                 Ok(_) if mutants::is("owed reaction dropped") => continue,
-                Ok(Reaction::Drafts { .. } | Reaction::Needs(_) | Reaction::Impossible(_)) | Err(_) => {}
+                Ok(Reaction::Drafts { .. } | Reaction::Needs(_) | Reaction::Held(_) | Reaction::Impossible(_)) | Err(_) => {}
             }
             self.append_own(&record, ReactionDeferred { of: record.position, next }.into(), at, &mut turn);
         }
@@ -398,8 +402,12 @@ fn reacts(fact: &Fact) -> bool {
         Fact::EventReceived(event) => event.matched + event.erred > 0,
         // Who fails an item goes on with the next by itself.
         Fact::StepFailed(step) => step.item.is_none(),
+        Fact::StepTakenOver(step) => step.item.is_none(),
         Fact::InquiryAnswered(answered) => answered.verdict.closes(),
         Fact::ExecutionRequested(_)
+        | Fact::InquiryOpened(_)
+        | Fact::InquiryReminded(_)
+        | Fact::InquiryEscalated(_)
         | Fact::AttemptSucceeded(_)
         | Fact::AttemptFailed(_)
         | Fact::AttemptLost(_)
@@ -415,6 +423,7 @@ fn reacts(fact: &Fact) -> bool {
         | Fact::ExecutionTimedOut(_)
         | Fact::ExecutionCancelled(_)
         | Fact::ExecutionCancelRequested(_)
+        | Fact::ExecutionResumed(_)
         | Fact::ExecutionBecameIndeterminate(_)
         | Fact::ExecutionSettled(_)
         | Fact::TimerFired(_)
@@ -423,10 +432,17 @@ fn reacts(fact: &Fact) -> bool {
         | Fact::PackInstalled(_)
         | Fact::PackRemoved(_)
         | Fact::NodeStarted(_)
+        | Fact::ReactionHeld(_)
         | Fact::ReactionParked(_) => true,
         Fact::DeliveryRefused(_)
         | Fact::WaitErred(_)
+        | Fact::RerunPlanned(_)
         | Fact::EnforcementMade(_)
+        | Fact::EnforcementHeldOn(_)
+        | Fact::EnforcementReleased(_)
+        | Fact::EnforcementSuperseded(_)
+        | Fact::RuleKeyForgotten(_)
+        | Fact::RuleFlowEnded(_)
         | Fact::RuleErred(_)
         | Fact::RuleErrorsCounted(_)
         | Fact::AttemptStarted(_)
@@ -435,7 +451,9 @@ fn reacts(fact: &Fact) -> bool {
         | Fact::ArtifactKept(_)
         | Fact::MessageRefused(_)
         | Fact::AttemptReportedLate(_)
-        | Fact::InquiryOpened(_)
+        | Fact::InquiryNotified(_)
+        | Fact::InquiryNotificationFailed(_)
+        | Fact::ExecutionPaused(_)
         | Fact::ScheduleSet(_)
         | Fact::ScheduleMissed(_)
         | Fact::ScheduleEnded(_)

@@ -5,6 +5,7 @@
 mod action;
 pub mod decide;
 pub mod facts;
+mod flow;
 mod retry;
 mod rule;
 mod schema;
@@ -18,13 +19,14 @@ use std::sync::Arc;
 use serde_json::Value;
 
 pub use action::{Action, Builtin, HttpBody, HttpRequest, OnLost, ProcessCommand, Run, ShellScript};
+pub use flow::{Control, Does, Excess, Flow, Stage, THROTTLE_LIMIT_MAX, WINDOW_COUNT_MAX};
 pub use retry::{Backoff, DELAY_DEFAULT, DELAY_MAX_DEFAULT, FAILURES_MAX, Jitter, Retry};
 pub use rule::{Mode, Rule};
 pub use schema::{Extra, Field, Fields, JsonSchema, MISFITS_MAX, Misfit, Presence, Schema, Type};
 pub use sensor::{Emit, HmacAlgorithm, HmacVerify, Sensor, SignatureEncoding, Source, Verify};
 pub use workflow::{
-    ALWAYS, FAILED, ForEach, Given, INQUIRY, ITEMS_MAX, ItemFailure, OnFailure, PARALLEL_DEFAULT, Repeat, STEPS_MAX, SUCCEEDED, Since,
-    StartsIf, Step, TURNS_MAX, Task, Undo, WAIT, Wait, WhenCancelled, WhenFailing, Workflow, WorkflowError,
+    ALWAYS, FAILED, ForEach, Given, INQUIRY, ITEMS_MAX, ItemFailure, Notify, OnFailure, PARALLEL_DEFAULT, Repeat, STEPS_MAX, SUCCEEDED,
+    Since, StartsIf, Step, TURNS_MAX, Task, Undo, WAIT, Wait, WhenCancelled, WhenFailing, Workflow, WorkflowError,
 };
 
 use crate::names::{ActionRef, KeyRef, PackName, RuleRef, SensorRef, TriggerRef};
@@ -93,6 +95,12 @@ impl Catalog {
         let index = RuleIndex::over(definitions.rules.values());
         let schedules = schedules(&definitions);
         Self { revision, definitions, index, schedules }
+    }
+
+    /// The same, in which nothing is ever due by a schedule: for who rehearses on a clock of their own.
+    #[must_use]
+    pub fn without_schedules(self) -> Self {
+        Self { schedules: BTreeMap::new(), ..self }
     }
 
     /// Gives its revision.

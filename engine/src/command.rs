@@ -16,16 +16,17 @@ use ensue_expression::Document;
 pub use message::{Message, Said, SaidArtifact};
 pub use refusal::Refusal;
 pub use request::{Before, RequestKey, SeenEvent};
-pub use settings::{Settings, TurnLimits};
+pub use settings::{FLOW_KEYS_MAX, Settings, TurnLimits};
 
 use crate::catalog::{Action, Catalog, Catalogs, Mode};
-use crate::executions::facts::{Evidence, Failure, Settlement};
-use crate::ids::{AttemptId, EventId, ExecutionId, InquiryId, RuleId, TokenId};
+use crate::executions::facts::{Evidence, Failure, GivenEvent, Settlement};
+use crate::ids::{AttemptId, EnforcementId, EventId, ExecutionId, InquiryId, RuleId, TokenId};
 use crate::names::{ActionRef, KeyRef, PackName, RuleRef, SensorRef, TriggerRef};
-use crate::record::{Actor, Body, BodyHandle, CatalogRevision, Digest, Draft, Encoding, Position};
+use crate::record::{Actor, Body, BodyHandle, CatalogRevision, Cause, Digest, Draft, Encoding, Position};
 use crate::rules::judge::Judgement;
 use crate::time::Timestamp;
 use crate::workflows::elements::Elements;
+use crate::workflows::facts::RerunFrom;
 
 /// What someone asks.
 #[derive(Clone, Debug)]
@@ -67,6 +68,8 @@ impl Ask {
             | Ask::RequestExecution(_)
             | Ask::LoseAttempt { .. }
             | Ask::CancelExecution { .. }
+            | Ask::PauseExecution { .. }
+            | Ask::ResumeExecution { .. }
             | Ask::SettleExecution { .. }
             | Ask::AnswerInquiry(_)
             | Ask::ChangePacks { .. }
@@ -99,7 +102,10 @@ impl Ask {
                 Said::Artifact(_) | Said::Unusable { .. } => {}
             },
             Ask::KeepDelivery(delivery) => change(&mut delivery.body),
-            Ask::RequestExecution(request) => change(&mut request.body),
+            Ask::RequestExecution(request) => {
+                change(&mut request.body);
+                request.rerun.iter_mut().filter_map(|rerun| rerun.kept.as_mut()).for_each(|(_, list)| change(list));
+            }
             Ask::AnswerInquiry(ask) => change(&mut ask.body),
             Ask::SettleExecution { result, .. } => result.iter_mut().for_each(change),
             Ask::ChangePacks { changes, .. } => {
@@ -111,6 +117,8 @@ impl Ask {
             }
             Ask::LoseAttempt { .. }
             | Ask::CancelExecution { .. }
+            | Ask::PauseExecution { .. }
+            | Ask::ResumeExecution { .. }
             | Ask::SetRuleMode { .. }
             | Ask::SetKey { .. }
             | Ask::RemoveKey { .. }
@@ -151,6 +159,16 @@ pub enum Ask {
     },
     /// End an execution.
     CancelExecution {
+        /// The execution.
+        execution: ExecutionId,
+    },
+    /// Have nothing of an execution start any more until it is resumed.
+    PauseExecution {
+        /// The execution.
+        execution: ExecutionId,
+    },
+    /// Have a paused execution go on.
+    ResumeExecution {
         /// The execution.
         execution: ExecutionId,
     },
@@ -356,6 +374,38 @@ pub struct RequestExecution {
     pub params: Document,
     /// When it may start, not before; a time that has passed is now.
     pub start_at: Option<Timestamp>,
+    /// The execution that is run again by it.
+    pub rerun: Option<Box<Rerun>>,
+}
+
+/// An execution that has ended, as it is run again.
+#[derive(Clone, Debug)]
+pub struct Rerun {
+    /// The execution.
+    pub of: ExecutionId,
+    /// The chain that it stands in.
+    pub cause: Cause,
+    /// The rule that asked for it, where one did.
+    pub rule: Option<OfRule>,
+    /// What its rule says of its priority.
+    pub priority: Option<i8>,
+    /// What of it is run again.
+    pub from: RerunFrom,
+    /// What had succeeded of it and is taken over: how much, and the list of it, to be kept. None where nothing is.
+    pub kept: Option<(u32, Body)>,
+}
+
+/// The rule that asked for an execution.
+#[derive(Clone, Debug)]
+pub struct OfRule {
+    /// The rule.
+    pub rule: RuleRef,
+    /// The event that it decided on.
+    pub event: Option<EventId>,
+    /// The decision.
+    pub enforcement: Option<EnforcementId>,
+    /// The event as the steps of the rule see it, where it is made of steps.
+    pub given: Option<GivenEvent>,
 }
 
 /// An answer to an inquiry that fits what was asked for.

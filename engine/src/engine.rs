@@ -13,22 +13,23 @@ use crate::effect::Effect;
 use crate::events::{decide as events, react as event_reactions};
 use crate::executions::facts::Pace;
 use crate::executions::state::Executions;
-use crate::executions::{decide as executions, messages, react as execution_reactions};
+use crate::executions::{decide as executions, messages, pausing, react as execution_reactions};
 use crate::fact::{ByNoun, CatalogFact, EventFact, Fact, HealthFact, RuleFact};
 use crate::health::decide as health;
 use crate::health::state::Health;
-use crate::ids::LogId;
+use crate::ids::{ExecutionId, LogId};
 use crate::inquiries::state::Inquiries;
 use crate::inquiries::{decide as inquiries, react as inquiry_reactions};
 use crate::mutants;
 use crate::record::{Actor, BodyHandle, CatalogRevision, Draft, Position, Record, Revision, StreamId};
 use crate::rules::decide as rules;
+use crate::rules::flow::{self, state::Flows};
 use crate::rules::state::Rules;
 use crate::schedule::react::{self as schedules, Changed};
 use crate::schedule::state::Schedules;
 use crate::table::Table;
 use crate::time::Timestamp;
-use crate::timers::state::Timers;
+use crate::timers::state::{TimerOwner, Timers};
 use crate::timers::{decide as timers, react as timer_reactions};
 use crate::workflows::react as step_reactions;
 use crate::workflows::state::Workflows;
@@ -63,6 +64,8 @@ struct State {
     timers: Timers,
     #[serde(default)]
     schedules: Schedules,
+    #[serde(default)]
+    flows: Flows,
     access: Access,
     health: Health,
 }
@@ -100,6 +103,8 @@ pub enum Reaction {
     },
     /// These bodies must be at hand first.
     Needs(Vec<BodyHandle>),
+    /// This execution is paused, and what follows waits until it is resumed.
+    Held(ExecutionId),
     /// What should follow cannot be worked out; the reaction is put aside.
     Impossible(String),
 }
@@ -134,6 +139,34 @@ impl Reaction {
     /// This follows, and the next consequence is to be asked for.
     pub(crate) fn more(drafts: Vec<Draft>) -> Self {
         Self::Drafts { drafts, then: Then::More }
+    }
+}
+
+impl State {
+    /// Puts aside what stands below a paused execution, and takes back what does so no more.
+    fn settle_pauses(&mut self, record: &Record) {
+        let StreamId::Execution(of) = record.stream else { return };
+        let changed = self.executions.apply_pause(record);
+        if let Some(changed) = changed.filter(|changed| !self.executions.is_paused(changed)) {
+            self.health.release(changed);
+        }
+        if changed.is_some() {
+            let open: Vec<ExecutionId> = self.executions.iter().map(|(id, _)| *id).collect();
+            open.iter().for_each(|id| self.settle_pause(id));
+        } else if self.executions.has_paused() {
+            self.settle_pause(&of);
+        }
+    }
+
+    fn settle_pause(&mut self, id: &ExecutionId) {
+        let owner = TimerOwner::Execution(*id);
+        if self.executions.held_by(id, &self.workflows).is_some() {
+            self.executions.set_aside(id);
+            self.timers.set_aside(owner);
+        } else {
+            self.executions.put_back(id);
+            self.timers.put_back(owner);
+        }
     }
 }
 
@@ -173,6 +206,8 @@ impl Engine {
             Ask::ReportAttempt(report) => executions::report(self, actor, report, at, with),
             Ask::LoseAttempt { execution, attempt, evidence } => executions::lose(self, actor, *execution, *attempt, *evidence),
             Ask::CancelExecution { execution } => executions::cancel(self, actor, trace, *execution),
+            Ask::PauseExecution { execution } => pausing::pause(self, actor, trace, *execution),
+            Ask::ResumeExecution { execution } => pausing::resume(self, actor, trace, *execution),
             Ask::SettleExecution { execution, outcome, result } => executions::settle(self, actor, *execution, outcome, result.as_ref()),
             Ask::AnswerInquiry(ask) => inquiries::answer(self, actor, trace, ask),
             Ask::ChangePacks { base, changes } => catalog::change(self, actor, *base, changes),
@@ -196,13 +231,26 @@ impl Engine {
         let state = &mut self.state;
         state.newest.insert(0, (record.position, record.time));
         match &record.stream {
-            // These streams have one record and never get another.
-            StreamId::Event(_) | StreamId::Enforcement(_) => {}
+            // This stream has one record and never gets another.
+            StreamId::Event(_) => {}
+            // This one only while it is held.
+            StreamId::Enforcement(id) => state.flows.note(*id, record.revision),
             stream => state.streams.insert(stream.to_string(), record.revision),
         }
         match record.fact.by_noun() {
             ByNoun::EventFact(fact) => state.rules.apply_event(fact),
-            ByNoun::RuleFact(fact) => state.rules.apply(record, fact),
+            ByNoun::RuleFact(fact) => {
+                state.rules.apply(record, fact);
+                if let RuleFact::EnforcementMade(made) = fact {
+                    state.flows.apply_made(record, made, &state.timers);
+                }
+            }
+            ByNoun::FlowFact(fact) => {
+                state.flows.apply(record, fact, &state.timers);
+                if fact.ends_a_hold() {
+                    state.timers.forget_all(&record.stream);
+                }
+            }
             ByNoun::ExecutionFact(fact) => {
                 state.workflows.apply_execution(record, fact, &state.executions);
                 state.executions.apply(record, fact);
@@ -237,28 +285,37 @@ impl Engine {
                 state.timers.apply_clock(record, fact);
             }
         }
+        state.settle_pauses(record);
     }
 
     /// Says what follows from a record that is folded already: its `next`-th consequence.
     pub fn react(&self, record: &Record, next: u32, at: &Moment, with: &Context<'_>) -> Reaction {
+        // Who waits for a worker starts whatever is paused.
+        if let Some(by) = pausing::holds_up(self, record).filter(|_| next < u32::MAX) {
+            return Reaction::Held(by);
+        }
         match record.fact.by_noun() {
             ByNoun::EventFact(EventFact::EventReceived(fact)) => event_reactions::react(self, record, fact, next, at, with),
             ByNoun::ExecutionFact(fact) => execution_reactions::react(self, record, fact, next, with),
             ByNoun::StepFact(fact) => step_reactions::react(self, record, fact, next, with),
             ByNoun::InquiryFact(fact) => inquiry_reactions::react(self, record, fact, with),
-            ByNoun::TimerFact(fact) => timer_reactions::react(self, record, fact, next, with),
-            ByNoun::CatalogFact(CatalogFact::PackInstalled(fact)) => schedules::follow(self, record, Changed::Pack(&fact.name), with),
-            ByNoun::CatalogFact(CatalogFact::PackRemoved(fact)) => schedules::follow(self, record, Changed::Pack(&fact.name), with),
-            ByNoun::RuleFact(RuleFact::RuleModeSet(fact)) => schedules::follow(self, record, Changed::Rule(&fact.rule), with),
-            ByNoun::RuleFact(RuleFact::LoopStopped(fact)) => schedules::follow(self, record, Changed::Rule(&fact.rule), with),
+            ByNoun::TimerFact(fact) => timer_reactions::react(self, record, fact, next, at, with),
+            ByNoun::CatalogFact(CatalogFact::PackInstalled(fact)) => self.follow(record, Changed::Pack(&fact.name), with),
+            ByNoun::CatalogFact(CatalogFact::PackRemoved(fact)) => self.follow(record, Changed::Pack(&fact.name), with),
+            ByNoun::RuleFact(RuleFact::RuleModeSet(fact)) => self.follow(record, Changed::Rule(&fact.rule), with),
+            ByNoun::RuleFact(RuleFact::LoopStopped(fact)) => self.follow(record, Changed::Rule(&fact.rule), with),
             ByNoun::HealthFact(HealthFact::NodeStarted(_)) => {
                 // More workers than before may stand ready.
-                schedules::at_start(self, record, with).unwrap_or_else(|| execution_reactions::start_waiting(self, record.id, with))
+                let begun = schedules::at_start(self, record, with).or_else(|| flow::at_start(self, record, with));
+                begun.unwrap_or_else(|| execution_reactions::start_waiting(self, record.id, with))
             }
-            // What was put aside may have left a worker free.
-            ByNoun::HealthFact(HealthFact::ReactionParked(_)) => execution_reactions::start_waiting(self, record.id, with),
+            // What was put aside, or is held, may have left a worker free.
+            ByNoun::HealthFact(HealthFact::ReactionParked(_) | HealthFact::ReactionHeld(_)) => {
+                execution_reactions::start_waiting(self, record.id, with)
+            }
             ByNoun::EventFact(EventFact::DeliveryRefused(_))
             | ByNoun::RuleFact(RuleFact::EnforcementMade(_) | RuleFact::RuleErred(_) | RuleFact::RuleErrorsCounted(_))
+            | ByNoun::FlowFact(_)
             | ByNoun::ScheduleFact(_)
             | ByNoun::AccessFact(_)
             | ByNoun::HealthFact(
@@ -272,6 +329,15 @@ impl Engine {
         }
     }
 
+    /// Follows a change of rules and sensors: first the schedules, then what flow control keeps.
+    fn follow(&self, record: &Record, changed: Changed<'_>, with: &Context<'_>) -> Reaction {
+        match schedules::follow(self, record, changed, with) {
+            Reaction::Drafts { drafts, then: Then::Nothing } if drafts.is_empty() => flow::follow(self, record, changed, with),
+            Reaction::Drafts { drafts, then: Then::Nothing } => Reaction::more(drafts),
+            other => other,
+        }
+    }
+
     /// Says what the world owes after a record, the last that was folded.
     pub fn effects_of(&self, record: &Record) -> Vec<Effect> {
         match record.fact.by_noun() {
@@ -279,6 +345,7 @@ impl Engine {
             ByNoun::TimerFact(fact) => self.state.executions.effects_of_timer(record, fact).into_iter().collect(),
             ByNoun::EventFact(_)
             | ByNoun::RuleFact(_)
+            | ByNoun::FlowFact(_)
             | ByNoun::StepFact(_)
             | ByNoun::InquiryFact(_)
             | ByNoun::ScheduleFact(_)
@@ -317,7 +384,8 @@ impl Engine {
 
     /// Makes all that was folded since the last commit final.
     pub fn commit(&mut self) {
-        let State { newest, streams, packs, rules, executions, workflows, inquiries, timers, schedules, access, health } = &mut self.state;
+        let State { newest, streams, packs, rules, executions, workflows, inquiries, timers, schedules, flows, access, health } =
+            &mut self.state;
         newest.commit();
         streams.commit();
         packs.commit();
@@ -327,13 +395,15 @@ impl Engine {
         inquiries.commit();
         timers.commit();
         schedules.commit();
+        flows.commit();
         access.commit();
         health.commit();
     }
 
     /// Takes back all that was folded since the last commit.
     pub fn undo(&mut self) {
-        let State { newest, streams, packs, rules, executions, workflows, inquiries, timers, schedules, access, health } = &mut self.state;
+        let State { newest, streams, packs, rules, executions, workflows, inquiries, timers, schedules, flows, access, health } =
+            &mut self.state;
         newest.undo();
         streams.undo();
         packs.undo();
@@ -343,6 +413,7 @@ impl Engine {
         inquiries.undo();
         timers.undo();
         schedules.undo();
+        flows.undo();
         access.undo();
         health.undo();
     }
@@ -365,7 +436,8 @@ impl Engine {
     /// Gives the revision that the next record of a stream gets.
     pub fn next_revision(&self, stream: &StreamId) -> Revision {
         match stream {
-            StreamId::Event(_) | StreamId::Enforcement(_) => Revision(1),
+            StreamId::Event(_) => Revision(1),
+            StreamId::Enforcement(id) => self.state.flows.next_revision(*id),
             stream => self.state.streams.get(&stream.to_string()).map_or(Revision(1), |revision| revision.next()),
         }
     }
@@ -410,6 +482,11 @@ impl Engine {
         &self.state.schedules
     }
 
+    /// Gives what the flow control of rules knows and holds.
+    pub fn flows(&self) -> &Flows {
+        &self.state.flows
+    }
+
     /// Gives the keys and tokens.
     pub fn access(&self) -> &Access {
         &self.state.access
@@ -433,7 +510,7 @@ impl Engine {
                 self.executions().get(id).is_some_and(|execution| execution.part_of.is_some())
             }
             Fact::ExecutionSucceeded(fact) => fact.part_of.is_some(),
-            Fact::StepExpanded(_) | Fact::InquiryAnswered(_) => true,
+            Fact::StepExpanded(_) | Fact::RerunPlanned(_) | Fact::InquiryAnswered(_) => true,
             _ => false,
         }
     }

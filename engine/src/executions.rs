@@ -3,7 +3,9 @@
 pub mod artifacts;
 pub mod decide;
 pub mod facts;
+pub mod history;
 pub mod messages;
+pub(crate) mod pausing;
 pub mod react;
 pub(crate) mod retry;
 pub mod state;

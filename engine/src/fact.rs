@@ -14,6 +14,7 @@ use crate::health::facts as health;
 use crate::inquiries::facts as inquiries;
 use crate::record::FACT_BYTES_MAX;
 use crate::rules::facts as rules;
+use crate::rules::flow::facts as flow;
 use crate::schedule::facts as schedule;
 use crate::timers::facts as timers;
 use crate::workflows::facts as workflows;
@@ -142,15 +143,23 @@ facts! {
     }
     /// What happens to rules.
     RuleFact {
-        EnforcementMade(rules::EnforcementMade): "enforcement.made", 1;
+        EnforcementMade(rules::EnforcementMade): "enforcement.made", 2;
         RuleErred(rules::RuleErred): "rule.erred", 1;
         RuleErrorsCounted(rules::RuleErrorsCounted): "rule.errors_counted", 1;
         RuleModeSet(rules::RuleModeSet): "rule.mode_set", 1;
         LoopStopped(rules::LoopStopped): "loop.stopped", 1;
     }
+    /// What happens to what the flow control of rules holds and keeps.
+    FlowFact {
+        EnforcementHeldOn(flow::EnforcementHeldOn): "enforcement.held_on", 1;
+        EnforcementReleased(flow::EnforcementReleased): "enforcement.released", 1;
+        EnforcementSuperseded(flow::EnforcementSuperseded): "enforcement.superseded", 1;
+        RuleKeyForgotten(flow::RuleKeyForgotten): "rule.key_forgotten", 1;
+        RuleFlowEnded(flow::RuleFlowEnded): "rule.flow_ended", 1;
+    }
     /// What happens to executions and their attempts.
     ExecutionFact {
-        ExecutionRequested(executions::ExecutionRequested): "execution.requested", 2;
+        ExecutionRequested(executions::ExecutionRequested): "execution.requested", 3;
         AttemptStarted(executions::AttemptStarted): "attempt.started", 1;
         AttemptProgressed(executions::AttemptProgressed): "attempt.progressed", 1;
         AttemptEmitted(executions::AttemptEmitted): "attempt.emitted", 1;
@@ -164,6 +173,8 @@ facts! {
         ExecutionFailed(executions::ExecutionFailed): "execution.failed", 2;
         ExecutionTimedOut(executions::ExecutionTimedOut): "execution.timed_out", 2;
         ExecutionCancelRequested(executions::ExecutionCancelRequested): "execution.cancel_requested", 1;
+        ExecutionPaused(executions::ExecutionPaused): "execution.paused", 1;
+        ExecutionResumed(executions::ExecutionResumed): "execution.resumed", 1;
         ExecutionCancelled(executions::ExecutionCancelled): "execution.cancelled", 2;
         ExecutionBecameIndeterminate(executions::ExecutionBecameIndeterminate): "execution.became_indeterminate", 1;
         ExecutionSettled(executions::ExecutionSettled): "execution.settled", 1;
@@ -172,18 +183,24 @@ facts! {
     StepFact {
         StepSkipped(workflows::StepSkipped): "step.skipped", 1;
         StepFailed(workflows::StepFailed): "step.failed", 1;
-        StepExpanded(workflows::StepExpanded): "step.expanded", 1;
+        StepExpanded(workflows::StepExpanded): "step.expanded", 2;
         StepEnded(workflows::StepEnded): "step.ended", 1;
         UndoBegun(workflows::UndoBegun): "undo.begun", 1;
         UndoFailed(workflows::UndoFailed): "undo.failed", 1;
         WaitOpened(workflows::WaitOpened): "wait.opened", 1;
         WaitMatched(workflows::WaitMatched): "wait.matched", 1;
         WaitErred(workflows::WaitErred): "wait.erred", 1;
+        RerunPlanned(workflows::RerunPlanned): "rerun.planned", 1;
+        StepTakenOver(workflows::StepTakenOver): "step.taken_over", 1;
     }
     /// What happens to inquiries.
     InquiryFact {
         InquiryOpened(inquiries::InquiryOpened): "inquiry.opened", 1;
         InquiryAnswered(inquiries::InquiryAnswered): "inquiry.answered", 1;
+        InquiryReminded(inquiries::InquiryReminded): "inquiry.reminded", 1;
+        InquiryEscalated(inquiries::InquiryEscalated): "inquiry.escalated", 1;
+        InquiryNotified(inquiries::InquiryNotified): "inquiry.notified", 1;
+        InquiryNotificationFailed(inquiries::InquiryNotificationFailed): "inquiry.notification_failed", 1;
     }
     /// What happens to timers.
     TimerFact {
@@ -215,6 +232,7 @@ facts! {
         ClockAccepted(health::ClockAccepted): "clock.accepted", 1;
         ReactionDeferred(health::ReactionDeferred): "reaction.deferred", 1;
         ReactionResumed(health::ReactionResumed): "reaction.resumed", 1;
+        ReactionHeld(health::ReactionHeld): "reaction.held", 1;
         ReactionParked(health::ReactionParked): "reaction.parked", 1;
         ReactionRetried(health::ReactionRetried): "reaction.retried", 1;
         ReactionDismissed(health::ReactionDismissed): "reaction.dismissed", 1;
@@ -236,6 +254,11 @@ const UPCASTS: &[(&str, u16, Upcast)] = &[
     ("event.received", 1, as_it_is),
     ("timer.set", 1, as_it_is),
     ("timer.fired", 1, as_it_is),
+    // Before flow control each match was acted on at once.
+    ("enforcement.made", 1, as_it_is),
+    // Before reruns nothing was taken over.
+    ("execution.requested", 2, as_it_is),
+    ("step.expanded", 1, as_it_is),
 ];
 
 /// The newer schema has more fields, all of which may be left out.

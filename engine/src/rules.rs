@@ -3,6 +3,7 @@
 pub mod decide;
 pub mod explain;
 pub mod facts;
+pub mod flow;
 pub mod index;
 pub mod judge;
 pub mod local;

@@ -11,30 +11,38 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use ensue_engine::access::facts::{KeyRemoved, KeySet, TokenAdded, TokenRevoked};
 use ensue_engine::catalog::facts::{PackInstalled, PackRemoved};
-use ensue_engine::catalog::{ItemFailure, Mode, OnFailure, OnLost};
+use ensue_engine::catalog::{Control, ItemFailure, Mode, OnFailure, OnLost};
 use ensue_engine::events::facts::{DeliveryRefused, EventReceived};
 use ensue_engine::executions::facts::{
     ArtifactKept, AttemptEmitted, AttemptFailed, AttemptLost, AttemptProgressed, AttemptReportedLate, AttemptStarted, AttemptSucceeded,
-    Evidence, ExecutionBecameIndeterminate, ExecutionCancelRequested, ExecutionCancelled, ExecutionFailed, ExecutionRequested,
-    ExecutionSettled, ExecutionSucceeded, ExecutionTimedOut, Failure, FailureKind, GivenEvent, MessageRefused, Pace, Settlement,
+    Evidence, ExecutionBecameIndeterminate, ExecutionCancelRequested, ExecutionCancelled, ExecutionFailed, ExecutionPaused,
+    ExecutionRequested, ExecutionResumed, ExecutionSettled, ExecutionSucceeded, ExecutionTimedOut, Failure, FailureKind, GivenEvent,
+    MessageRefused, Pace, Settlement,
 };
 use ensue_engine::fact::Fact;
 use ensue_engine::health::facts::{
-    ClockAccepted, ClockStepped, NodeStarted, ReactionDeferred, ReactionDismissed, ReactionParked, ReactionResumed, ReactionRetried,
+    ClockAccepted, ClockStepped, NodeStarted, ReactionDeferred, ReactionDismissed, ReactionHeld, ReactionParked, ReactionResumed,
+    ReactionRetried,
 };
 use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, InquiryId, LogId, RuleId, ScheduleId, TokenId};
-use ensue_engine::inquiries::facts::{InquiryAnswered, InquiryOpened, Verdict};
+use ensue_engine::inquiries::facts::{
+    InquiryAnswered, InquiryEscalated, InquiryNotificationFailed, InquiryNotified, InquiryOpened, InquiryReminded, Occasion, Verdict,
+};
 use ensue_engine::names::StepName;
 use ensue_engine::record::{Actor, Body, BodyHandle, CatalogRevision, Cause, Chain, Digest, Epoch, Position, Record, Revision, StreamId};
 use ensue_engine::rules::facts::{EnforcementMade, LoopStopped, Outcome, RuleErred, RuleErrorsCounted, RuleModeSet};
+use ensue_engine::rules::flow::facts::{
+    ControlKey, Controlled, EnforcementHeldOn, EnforcementReleased, EnforcementSuperseded, FlowEndedBecause, Release, RuleFlowEnded,
+    RuleKeyForgotten, SupersededBecause,
+};
 use ensue_engine::schedule::facts::{EndedBecause, ScheduleEnded, ScheduleMissed, ScheduleOwner, ScheduleSet};
 use ensue_engine::schedule::plan::Misfire;
 use ensue_engine::spec::NOON;
 use ensue_engine::time::Timestamp;
 use ensue_engine::timers::facts::{TimerFired, TimerKind, TimerSet};
 use ensue_engine::workflows::facts::{
-    BadEnd, PartOf, PartRole, SkippedBecause, StepEnded, StepExpanded, StepFailed, StepSkipped, UndoBegun, UndoFailed, WaitErred, WaitKey,
-    WaitMatched, WaitOpened,
+    BadEnd, PartOf, PartRole, RerunFrom, RerunPlanned, SkippedBecause, StepEnded, StepExpanded, StepFailed, StepSkipped, StepTakenOver,
+    Taken, UndoBegun, UndoFailed, WaitErred, WaitKey, WaitMatched, WaitOpened,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -56,9 +64,16 @@ fn samples() -> Vec<Fact> {
     let (rule_id, event, execution, attempt) = (RuleId(id(1)), EventId(id(2)), ExecutionId(id(3)), AttemptId(id(4)));
     let (enforcement, token, catalog) = (EnforcementId(id(5)), TokenId(id(6)), CatalogRevision(12));
     let (schedule, owner) = (ScheduleId(id(7)), ScheduleOwner::Rule(rule.clone(), rule_id));
+    let asked = InquiryId(Id::root(NOON, 11));
     let step: StepName = "deploy".parse().unwrap();
     let part_of = PartOf { workflow: execution, step: step.clone(), item: Some(3), on_failure: OnFailure::Continue, role: PartRole::Step };
     let error = Failure::new(FailureKind::ExitCode, "the program ended with 3 — \"no such file\"").with_detail(3);
+    let given = GivenEvent {
+        trigger: "github.push".parse().unwrap(),
+        source: "github.webhook".into(),
+        occurred_at: NOON,
+        payload: BodyHandle { digest: Digest::of(b"{}"), bytes: 2, at: Position(40) },
+    };
     vec![
         EventReceived {
             trigger: "github.push".parse().unwrap(),
@@ -79,24 +94,39 @@ fn samples() -> Vec<Fact> {
             reason: "/ref: is missing; it is a required string".into(),
         }
         .into(),
-        EnforcementMade { rule: rule.clone(), rule_id, catalog, event, outcome: Outcome::Executed { execution } }.into(),
+        EnforcementMade {
+            rule: rule.clone(),
+            rule_id,
+            catalog,
+            event,
+            outcome: Outcome::Held { by: Control::Debounce, until: NOON.plus_millis(30_000) },
+            flow: Some(Controlled {
+                flow: Digest::of(b"dedupe 600000, debounce 30000"),
+                keys: [(Control::Dedupe, Some(NOON.plus_millis(600_000))), (Control::Debounce, None)]
+                    .map(|(control, until)| (control, ControlKey { key: Digest::of(b"text main"), until }))
+                    .into(),
+                given: Some(given.clone()),
+            }),
+        }
+        .into(),
         RuleErred { rule: rule.clone(), rule_id, event, error: Digest::of(b"no such field"), message: "no such field".into() }.into(),
         RuleErrorsCounted { rule: rule.clone(), rule_id, event, error: Position(40), count: 17 }.into(),
         RuleModeSet { rule: rule.clone(), rule_id, mode: Mode::Shadow }.into(),
         LoopStopped { rule: rule.clone(), rule_id, event, depth: 17 }.into(),
+        EnforcementHeldOn { rule: rule.clone(), rule_id, by: Control::Window, until: NOON }.into(),
+        EnforcementReleased { rule: rule.clone(), rule_id, outcome: Release::Executed { execution } }.into(),
+        EnforcementSuperseded { rule: rule.clone(), rule_id, why: SupersededBecause::Newer, by: Some(enforcement) }.into(),
+        RuleKeyForgotten { rule: rule.clone(), rule_id, control: Control::Dedupe, key: Digest::of(b"text main") }.into(),
+        RuleFlowEnded { rule: rule.clone(), rule_id, why: FlowEndedBecause::Disabled }.into(),
         ExecutionRequested {
             action: "core.http".parse().unwrap(),
             catalog,
             rule: Some(rule),
             event: Some(event),
             enforcement: Some(enforcement),
-            given: Some(GivenEvent {
-                trigger: "github.push".parse().unwrap(),
-                source: "github.webhook".into(),
-                occurred_at: NOON,
-                payload: BodyHandle { digest: Digest::of(b"{}"), bytes: 2, at: Position(40) },
-            }),
+            given: Some(given),
             part_of: Some(part_of.clone()),
+            rerun_of: Some(execution),
             priority: -20,
             idempotent: true,
             on_lost: OnLost::Ask,
@@ -130,15 +160,17 @@ fn samples() -> Vec<Fact> {
         ExecutionFailed { error: error.clone(), part_of: Some(part_of.clone()) }.into(),
         ExecutionTimedOut { error: error.clone(), part_of: Some(part_of.clone()) }.into(),
         ExecutionCancelRequested {}.into(),
+        ExecutionPaused {}.into(),
+        ExecutionResumed {}.into(),
         ExecutionCancelled { part_of: Some(part_of.clone()) }.into(),
         ExecutionBecameIndeterminate {}.into(),
         ExecutionSettled { outcome: Settlement::Failed { error: "the page is not there".into() } }.into(),
         StepSkipped { step: step.clone(), because: SkippedBecause::Needs }.into(),
         StepFailed { step: step.clone(), item: Some(3), error: error.clone(), on_failure: OnFailure::Fail }.into(),
-        StepExpanded { step: step.clone(), count: 12, item_failure: ItemFailure::StopsOthers }.into(),
+        StepExpanded { step: step.clone(), count: 12, item_failure: ItemFailure::StopsOthers, takes_over: true }.into(),
         StepEnded { step: step.clone(), error: Some(error.clone()), on_failure: OnFailure::CancelOthers, role: PartRole::Step }.into(),
         UndoBegun { count: 3, end: BadEnd::Failed { error: error.clone() } }.into(),
-        UndoFailed { step: step.clone(), item: Some(3), error }.into(),
+        UndoFailed { step: step.clone(), item: Some(3), error: error.clone() }.into(),
         WaitOpened {
             step: step.clone(),
             trigger: "github.workflow_run".parse().unwrap(),
@@ -160,7 +192,20 @@ fn samples() -> Vec<Fact> {
             },
         }
         .into(),
-        WaitErred { step, event, message: "no such field".into() }.into(),
+        WaitErred { step: step.clone(), event, message: "no such field".into() }.into(),
+        RerunPlanned { of: execution, from: RerunFrom::Step(step.clone()), count: 3 }.into(),
+        StepTakenOver {
+            step,
+            item: Some(3),
+            taken: Taken {
+                execution: Some(execution),
+                action: Some("core.http".parse().unwrap()),
+                is_repeated: true,
+                question: Some(Digest::of(b"question")),
+                result: Some(BodyHandle { digest: Digest::of(b"{}"), bytes: 2, at: Position(40) }),
+            },
+        }
+        .into(),
         InquiryOpened {
             title: "Ship v1?".into(),
             assignees: vec!["role:release_managers".parse().unwrap(), "ana".parse().unwrap()],
@@ -172,7 +217,11 @@ fn samples() -> Vec<Fact> {
             part_of: Some(part_of),
         }
         .into(),
-        InquiryAnswered { inquiry: InquiryId(Id::root(NOON, 11)), by: "ana".into(), verdict: Verdict::Decides }.into(),
+        InquiryAnswered { inquiry: asked, by: "ana".into(), verdict: Verdict::Decides }.into(),
+        InquiryReminded { inquiry: asked, number: 2 }.into(),
+        InquiryEscalated { inquiry: asked, number: 1, to: vec!["role:leads".parse().unwrap(), "bo".parse().unwrap()] }.into(),
+        InquiryNotified { inquiry: asked, execution, of: Occasion::Escalated }.into(),
+        InquiryNotificationFailed { inquiry: asked, of: Occasion::Reminded, error }.into(),
         TimerSet { kind: TimerKind::Retry, number: 2, due: NOON, schedule: Some(schedule) }.into(),
         TimerFired { kind: TimerKind::Timeout, number: 1, due: NOON, schedule: Some(schedule) }.into(),
         ScheduleSet { schedule, owner, plan: Digest::of(b"0 3 * * * in UTC"), words: "0 3 * * * in UTC".into() }.into(),
@@ -189,6 +238,7 @@ fn samples() -> Vec<Fact> {
         ClockAccepted {}.into(),
         ReactionDeferred { of: Position(40), next: 499 }.into(),
         ReactionResumed { of: Position(40) }.into(),
+        ReactionHeld { of: Position(40), next: 3, execution }.into(),
         ReactionParked { of: Position(40), next: 499, error: "index out of bounds".into() }.into(),
         ReactionRetried { of: Position(40) }.into(),
         ReactionDismissed { of: Position(40) }.into(),

@@ -75,6 +75,7 @@ fn a_decision_says_what_was_asked_for() {
         catalog: site.engine().catalog_revision(),
         event: EventId(event.id),
         outcome: Enforced::Executed { execution: ExecutionId(execution.id) },
+        flow: None,
     };
     assert_eq!(enforcement.fact, Fact::EnforcementMade(made));
     let Fact::ExecutionRequested(asked) = &execution.fact else { panic!("an execution is asked for") };

@@ -223,6 +223,109 @@ fn a_cancel_closes_it() {
 }
 
 #[test]
+fn people_are_reminded_so_often_and_no_more_once_somebody_has_decided() {
+    let reminded_twice = || {
+        let (mut site, execution) = asking(&json!({ "remind": { "every": "1h", "max": 3 } }));
+        for _ in 0..2 {
+            site.after(HOUR_MILLIS - 1).then(&[]);
+            site.after(1).then(&["timer.fired", "inquiry.reminded", "timer.set"]);
+        }
+        (site, execution)
+    };
+    let (mut site, _) = reminded_twice();
+    site.after(HOUR_MILLIS).then(&["timer.fired", "inquiry.reminded"]);
+    assert_eq!(site.engine().timers().pending(), 0);
+    site.after(10 * HOUR_MILLIS).then(&[]);
+    let (mut site, execution) = reminded_twice();
+    answers(&mut site, execution, "bo", &json!({ "ship": true })).then(&["inquiry.answered", "execution.succeeded"]);
+    site.after(10 * HOUR_MILLIS).then(&[]);
+}
+
+#[test]
+fn others_are_asked_as_well_after_a_while_and_may_answer_from_then_on() {
+    let (mut site, execution) =
+        asking(&json!({ "escalate": [{ "after": "8h", "to": ["role:leads"] }, { "after": "1h", "to": ["cy", "bo"] }] }));
+    let id = inquiry(&site, execution);
+    let not_asked = |name: &str| Refusal::NotAsked { inquiry: id, name: name.to_owned() };
+    answers(&mut site, execution, "cy", &json!({ "ship": true })).then_refused(&not_asked("cy"));
+    let outcome = site.after(HOUR_MILLIS).then(&["timer.fired", "inquiry.escalated"]);
+    let told: Vec<_> = outcome.facts().filter_map(|fact| if let Fact::InquiryEscalated(fact) = fact { Some(fact) } else { None }).collect();
+    assert_eq!((told[0].number, told[0].to.iter().map(ToString::to_string).collect::<Vec<_>>()), (2, vec!["cy".into(), "bo".to_owned()]));
+    answers(&mut site, execution, "dee leads", &json!({ "ship": true })).then_refused(&not_asked("dee"));
+    site.after(7 * HOUR_MILLIS).then(&["timer.fired", "inquiry.escalated"]);
+    answers(&mut site, execution, "dee leads", &json!({ "ship": true })).then(&["inquiry.answered", "execution.succeeded"]);
+    let (mut site, execution) = asking(&json!({ "escalate": [{ "after": "1h", "to": ["cy"] }] }));
+    answers(&mut site, execution, "bo", &json!({ "ship": true })).then(&["inquiry.answered", "execution.succeeded"]);
+    site.after(HOUR_MILLIS).then(&[]);
+}
+
+/// A workflow that asks, and tells those whom it asks by `demo.say`.
+fn telling(more: &Value, with: &Value) -> Site {
+    let steps = [does("ask", "core.inquiry").with(&question(more)).notifies("demo.say", with), does("after", "demo.say").needs(["ask"])];
+    let mut site = Site::with(&pieces().workflow("demo.flow", steps));
+    site.set(workers(10));
+    site
+}
+
+#[test]
+fn those_who_are_asked_are_told_by_an_execution_of_its_own_each_time() {
+    let more = json!({ "remind": { "every": "1h", "max": 1 }, "escalate": [{ "after": "2h", "to": ["role:leads"] }], "expires": "3h" });
+    let text =
+        "${{ inquiry.occasion }}: ${{ inquiry.title }} ${{ inquiry.assignees.join(',') }} until ${{ inquiry.expires_at }} ${{ params.v }}";
+    let mut site = telling(&more, &json!({ "text": text, "url": "${{ inquiry.url }}" }));
+    let request = site.request_with("demo.flow", &json!({ "v": 1 }), None);
+    let first = site.when(request);
+    let id = InquiryId(first.records().iter().find(|record| record.kind() == "inquiry.opened").unwrap().id);
+    let told = |outcome: &Outcome, occasion: &str, assignees: &str| {
+        let notified = outcome.facts().find_map(|fact| if let Fact::InquiryNotified(fact) = fact { Some(fact.clone()) } else { None });
+        let notified = notified.expect("people are told");
+        assert_eq!((notified.inquiry, notified.of.as_str()), (id, occasion));
+        let request = outcome.records().iter().find(|record| record.id == notified.execution.0).expect("it was asked for");
+        let params: Value = serde_json::from_slice(request.body.as_ref().unwrap().content.as_ref().unwrap()).unwrap();
+        let until = NOON.plus_millis(3 * HOUR_MILLIS);
+        let url = format!("http://127.0.0.1:3678/api/v1/inquiries/{id}");
+        assert_eq!(params, json!({ "text": format!("{occasion}: Ship v1? {assignees} until {until} 1"), "url": url }));
+        notified.execution
+    };
+    let opened = told(&first, "opened", "role:managers,bo");
+    let reminded =
+        site.after(HOUR_MILLIS).then(&["timer.fired", "inquiry.reminded", "inquiry.notified", "execution.requested", "attempt.started"]);
+    assert_ne!(told(&reminded, "reminded", "role:managers,bo"), opened);
+    told(&site.after(HOUR_MILLIS), "escalated", "role:managers,bo,role:leads");
+    // What tells people neither holds the workflow up, nor ends with it.
+    let (ask, _) = site.engine().executions().iter().find(|(_, one)| one.phase == Phase::Asking).unwrap();
+    let ask = *ask;
+    answers(&mut site, ask, "bo", &json!({ "ship": true })).then(&[
+        "inquiry.answered",
+        "execution.succeeded",
+        "execution.requested",
+        "attempt.started",
+    ]);
+    assert!(site.phase(opened).is_some());
+}
+
+#[test]
+fn who_cannot_be_told_is_asked_all_the_same() {
+    for (action, with, why) in [
+        ("demo.say", json!({ "text": "${{ params.none }}" }), FailureKind::Expression),
+        ("demo.none", json!({}), FailureKind::ParametersInvalid),
+        ("demo.other", json!({}), FailureKind::ParametersInvalid),
+    ] {
+        let steps = [does("ask", "core.inquiry").with(&question(&json!({}))).notifies(action, &with)];
+        let pieces = pieces().workflow("demo.other", [does("one", "demo.say")]);
+        let mut site = Site::with(&pieces.workflow("demo.flow", steps));
+        let outcome = site.ask("demo.flow");
+        let outcome = outcome.then(&["execution.requested", "execution.requested", "inquiry.opened", "inquiry.notification_failed"]);
+        let failed =
+            outcome.facts().find_map(|fact| if let Fact::InquiryNotificationFailed(fact) = fact { Some(fact.error.kind) } else { None });
+        assert_eq!(failed, Some(why));
+        let (ask, _) = site.engine().executions().iter().find(|(_, one)| one.phase == Phase::Asking).unwrap();
+        let ask = *ask;
+        answers(&mut site, ask, "bo", &json!({ "ship": true })).then(&["inquiry.answered", "execution.succeeded", "execution.succeeded"]);
+    }
+}
+
+#[test]
 fn an_answer_is_bound_to_what_was_asked() {
     let mut site = Site::with(&pieces());
     let mut digests = Vec::new();
@@ -313,6 +416,13 @@ fn what_is_no_question_is_refused_or_fails_its_step() {
         (json!({ "expires": "0s" }), "/expires"),
         (json!({ "on_expire": { "answer": 1 } }), "/on_expire"),
         (json!({ "expires": "1h", "on_expire": {} }), "/on_expire"),
+        (json!({ "remind": {} }), "/remind"),
+        (json!({ "remind": { "every": "0s" } }), "/remind/every"),
+        (json!({ "remind": { "every": "1h", "max": 101 } }), "/remind/max"),
+        (json!({ "escalate": [{ "after": "1h" }] }), "/escalate/0/to"),
+        (json!({ "escalate": [{ "after": "soon", "to": "cy" }] }), "/escalate/0/after"),
+        (json!({ "escalate": [{ "to": "cy" }] }), "/escalate/0"),
+        (json!({ "escalate": [{ "after": "1h", "to": (0..49).map(|n| format!("p{n}")).collect::<Vec<_>>() }] }), "/escalate"),
     ] {
         let mut site = Site::with(&pieces());
         let request = site.request_with("core.inquiry", &question(&more), None);

@@ -1,7 +1,7 @@
 //! The saved state: a form that a later release must read, and that goes on exactly where it was saved.
 
-use ensue_engine::catalog::{Mode, Since, Wait};
-use ensue_engine::command::{Answer, Ask, ReportOutcome};
+use ensue_engine::catalog::{Does, Mode, Since, Wait};
+use ensue_engine::command::{Answer, Ask, Command, ReportOutcome};
 use ensue_engine::engine::{Engine, LoadError, STATE_FORMAT, SavedState};
 use ensue_engine::executions::facts::Evidence;
 use ensue_engine::executions::state::Phase;
@@ -10,7 +10,7 @@ use ensue_engine::record::Actor;
 use ensue_engine::spec::{CatalogsHealth, NOON};
 use serde_json::{Value, json};
 
-use crate::support::definitions::every;
+use crate::support::definitions::{every, flow};
 use crate::support::site::{install_demo, progress, received, report};
 use crate::support::workflow::{awaits, does, expression, fails};
 use crate::support::{Pieces, Site, ana, answered, asked_by, cancel, set_mode, workers};
@@ -39,13 +39,48 @@ fn busy() -> Site {
     let outcome = site.turn(question).then(&["execution.requested", "inquiry.opened"]);
     let inquiry = InquiryId(outcome.records()[1].id);
     site.turn(answered(inquiry, "ana", &json!(true), None)).then(&["inquiry.answered"]);
+    let question = site.request_with("demo.question", &json!({ "title": "Ship?", "answer": {}, "assignees": ["ana"] }), None);
+    let asks = paused(&mut site, question);
+    let inquiry = site.engine().inquiries().of(&asks).unwrap().0;
+    site.turn(answered(inquiry, "ana", &json!(true), None)).then(&["inquiry.answered", "reaction.held"]);
+    for action in ["demo.sleep", "demo.say"] {
+        let request = site.request_with(action, &json!({ "duration": "48h" }), None);
+        paused(&mut site, request);
+    }
     let (from, to) = (NOON, NOON.plus_millis(2 * 3_600_000));
     site.turn(asked_by(Actor::Engine, Ask::NoteClockStep { from, to })).then(&["clock.stepped"]);
     let hourly = pieces().trigger("core.schedule").scheduled("demo.hourly", "demo.say", every(3_600_000));
     let base = site.engine().catalog_revision();
     site.build(hourly.build(base.next()));
     site.turn(install_demo(base)).then(&["pack.installed", "schedule.set", "timer.set"]);
+    hold(&mut site, hourly);
     site
+}
+
+/// Has the flow control of a rule know a key and hold enforcements, one of them with the events of its window.
+fn hold(site: &mut Site, pieces: Pieces) {
+    let pieces = pieces.trigger("demo.pang").rule_with("demo.paced", "demo.pang", "", "demo.say", |rule| {
+        rule.flow = flow([
+            (Does::Dedupe { within_millis: 3_600_000 }, "event.payload.n"),
+            (Does::Window { count: 2, within_millis: 3_600_000 }, ""),
+            (Does::Missing { for_millis: 3_600_000 }, ""),
+        ]);
+    });
+    let base = site.engine().catalog_revision();
+    site.build(pieces.build(base.next()));
+    site.turn(install_demo(base)).then(&["pack.installed"]);
+    site.look_at_the_catalog(&pieces);
+    for n in 1..=3 {
+        let event = site.event("demo.pang", &json!({ "n": n }));
+        site.turn(received(vec![event]));
+    }
+}
+
+/// Asks for an execution, and has it paused.
+fn paused(site: &mut Site, request: Command) -> ExecutionId {
+    let Answer::Execution(execution) = site.turn(request).answer() else { panic!("an execution was asked for") };
+    site.turn(asked_by(ana(), Ask::PauseExecution { execution })).then(&["execution.paused"]);
+    execution
 }
 
 /// The same, but nothing is made of steps, and nothing waits for a moment.

@@ -153,7 +153,7 @@ fn an_event_concerns_only_those_of_many_that_wait_for_it() {
 }
 
 #[test]
-fn a_rule_that_cannot_be_worked_out_keeps_the_event_from_nobody_who_waits_for_it() {
+fn who_waits_for_an_event_is_served_before_a_rule_acts_on_it() {
     let pieces = Pieces::default().trigger("demo.done").action("demo.say").awaiting("core.wait");
     let pieces = pieces.rule("demo.rule", "demo.done", "event.payload.n == 7", "demo.say");
     let mut site = Site::with(&pieces.workflow("demo.flow", [awaits("ci", for_n(Since::Start))]));

@@ -18,10 +18,12 @@ use ensue_engine::names::{PackName, RuleRef};
 use ensue_engine::ports::{LogError, LogReader, ReadLimit};
 use ensue_engine::recent::Recent;
 use ensue_engine::record::{Body, BodyHandle, CatalogRevision, Digest, Position, Record};
-use ensue_packs::{Checked, Diagnostic, Manifest, PackSource};
+use ensue_engine::time::Timestamp;
+use ensue_packs::{BuildError, Checked, Diagnostic, FileMode, Manifest, PackFile, PackSource};
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::backtest::BacktestError;
 use crate::clock::Clock;
 
 /// The most catalogs that are kept built: those that were asked for last.
@@ -171,11 +173,39 @@ impl NodeCatalogs {
         self.findings.store(Arc::new(findings));
     }
 
+    /// Builds the catalog that there would be if a file of an installed pack had this text: nothing of it is kept.
+    ///
+    /// # Errors
+    /// Where the pack is not installed, or what it would be has mistakes.
+    pub(crate) fn with_file(&self, rule: &RuleRef, path: &str, text: &str) -> Result<Catalog, BacktestError> {
+        let (now, pack) = (self.current(), rule.pack());
+        let mut packs = self.sources(now.revision())?;
+        let Some(place) = packs.iter().position(|(name, ..)| *name == pack) else { return Err(BacktestError::NoPack(pack.to_string())) };
+        // Its mistakes are told by the pack's name, wherever its copy is.
+        packs[place].1.origin = pack.to_string();
+        packs[place].1.files.remove(path);
+        let is_elsewhere = built_with_new_rules(now.revision(), &mut packs).is_ok_and(|without| without.rules().contains_key(rule));
+        if is_elsewhere || !path.starts_with("rules/") {
+            return Err(BacktestError::NotItsFile { path: path.to_owned(), rule: rule.clone() });
+        }
+        let bytes = Bytes::copy_from_slice(text.as_bytes());
+        packs[place].1.files.insert(path.to_owned(), PackFile { bytes, mode: FileMode::Plain });
+        built_with_new_rules(now.revision(), &mut packs)
+    }
+
     fn keep(&self, catalog: Arc<Catalog>) {
         self.built.lock().unwrap_or_else(PoisonError::into_inner).put(catalog.revision(), catalog, 1);
     }
 
     fn build(&self, revision: CatalogRevision) -> Result<Arc<Catalog>, CatalogError> {
+        let sources: Vec<(PackSource, Manifest)> =
+            self.sources(revision)?.into_iter().map(|(_, source, manifest)| (source, manifest)).collect();
+        let catalog = ensue_packs::build(revision, &sources).map_err(|error| CatalogError::Build(error.to_string()))?;
+        Ok(Arc::new(catalog))
+    }
+
+    /// Gives the packs of a revision, with what each was installed with.
+    fn sources(&self, revision: CatalogRevision) -> Result<Vec<(PackName, PackSource, Manifest)>, CatalogError> {
         let packs: Vec<(PackName, Digest, BodyHandle)> = {
             let installed = self.installed.lock().unwrap_or_else(PoisonError::into_inner);
             installed.at(revision).into_iter().map(|(name, pack)| (name.clone(), pack.digest, pack.manifest)).collect()
@@ -183,10 +213,10 @@ impl NodeCatalogs {
         let mut sources = Vec::with_capacity(packs.len());
         for (name, digest, manifest) in packs {
             let manifest = self.manifest(&name, manifest)?;
-            sources.push((self.copy_of(&name, &digest)?, manifest));
+            let source = self.copy_of(&name, &digest)?;
+            sources.push((name, source, manifest));
         }
-        let catalog = ensue_packs::build(revision, &sources).map_err(|error| CatalogError::Build(error.to_string()))?;
-        Ok(Arc::new(catalog))
+        Ok(sources)
     }
 
     fn copy_of(&self, pack: &PackName, digest: &Digest) -> Result<PackSource, CatalogError> {
@@ -250,6 +280,26 @@ pub(crate) fn body_at(reader: &dyn LogReader, at: Position) -> Result<Option<Byt
 /// Gives the plain bytes of a body as it is kept; none where they were erased.
 pub fn plain(body: &Body) -> Result<Option<Bytes>, LogError> {
     ensue_store::encode::plain(body).map_err(|error| LogError::Store(error.to_string()))
+}
+
+/// Builds a catalog in which rules may be that were never installed: each gets an id as it is met.
+fn built_with_new_rules(revision: CatalogRevision, packs: &mut [(PackName, PackSource, Manifest)]) -> Result<Catalog, BacktestError> {
+    let id = RuleId(Id::root(Timestamp::from_micros(0), 1));
+    loop {
+        let sources: Vec<(PackSource, Manifest)> = packs.iter().map(|(_, source, manifest)| (source.clone(), manifest.clone())).collect();
+        match ensue_packs::build(revision, &sources) {
+            Ok(catalog) => return Ok(catalog),
+            Err(BuildError::Broken(mistakes)) => return Err(BacktestError::Mistakes(mistakes)),
+            Err(BuildError::NoRuleId(rule)) => {
+                let pack = rule.pack();
+                let known = packs.iter_mut().find(|(name, ..)| *name == pack).map(|(_, _, manifest)| manifest.rules.insert(rule, id));
+                if !matches!(known, Some(None)) {
+                    return Err(CatalogError::Build("a rule has no id".to_owned()).into());
+                }
+            }
+            Err(error) => return Err(CatalogError::Build(error.to_string()).into()),
+        }
+    }
 }
 
 /// What the library and the packs folder hold.

@@ -53,6 +53,7 @@ impl Heard for NodeHeard {
                 }
                 ByNoun::EventFact(_)
                 | ByNoun::RuleFact(_)
+                | ByNoun::FlowFact(_)
                 | ByNoun::ExecutionFact(_)
                 | ByNoun::StepFact(_)
                 | ByNoun::InquiryFact(_)

@@ -9,6 +9,7 @@
 //! It holds no domain logic and no HTTP route.
 
 mod about;
+mod backtest;
 mod bodies;
 mod catalogs;
 mod clock;

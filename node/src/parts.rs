@@ -2,6 +2,7 @@
 //!
 //! Nothing here is a promise to anybody else; a node at work is [`Node`](crate::Node).
 
+pub use crate::backtest::NodeBacktests;
 pub use crate::bodies::BodyCache;
 pub use crate::catalogs::{NodeCatalogs, plain};
 pub use crate::clock::{Clock, ClockStep, Hands, NodeClock, STEP_MICROS, SystemClock};

@@ -126,6 +126,7 @@ impl Tally {
                 | ByNoun::RuleFact(
                     RuleFact::RuleErred(_) | RuleFact::RuleErrorsCounted(_) | RuleFact::RuleModeSet(_) | RuleFact::LoopStopped(_),
                 )
+                | ByNoun::FlowFact(_)
                 | ByNoun::StepFact(_)
                 | ByNoun::InquiryFact(_)
                 | ByNoun::TimerFact(TimerFact::TimerSet(_))
@@ -163,6 +164,8 @@ impl Tally {
             | ExecutionFact::MessageRefused(_)
             | ExecutionFact::AttemptReportedLate(_)
             | ExecutionFact::ExecutionCancelRequested(_)
+            | ExecutionFact::ExecutionPaused(_)
+            | ExecutionFact::ExecutionResumed(_)
             | ExecutionFact::ExecutionBecameIndeterminate(_)
             | ExecutionFact::ExecutionSettled(_) => {}
         }

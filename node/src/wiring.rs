@@ -16,6 +16,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ensue_api::metrics::{Distribution, SHORT, Unit};
+use ensue_api::routes::INQUIRIES;
 use ensue_api::server::Ended;
 use ensue_api::{Front, Limits, Ports, QueueName, Server, Settings as ApiSettings};
 use ensue_engine::command::{Ask, Command, Settings};
@@ -36,6 +37,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::about::AboutNode;
+use crate::backtest::NodeBacktests;
 use crate::bodies::BodyCache;
 use crate::catalogs::{NodeCatalogs, plain};
 use crate::clock::{Clock, SystemClock};
@@ -175,8 +177,13 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
     let tokens = Arc::new(TokenTable::open_vault(vault, opened.engine.access())?);
     let catalogs = Arc::new(NodeCatalogs::open(opened.data.packs(), opened.engine.packs().clone(), opened.log.reader()?)?);
     let edge = Arc::new(Edge { log: log_id, catalogs: catalogs.clone(), keys: keys.clone(), clock: clock.clone() });
-    let settings =
-        Settings { workers: config.workers.unwrap_or_else(default_workers), lease_millis: millis(config.lease), ..Settings::default() };
+    let url = config.url.clone().unwrap_or_else(|| format!("http://{}", config.listen));
+    let settings = Settings {
+        workers: config.workers.unwrap_or_else(default_workers),
+        lease_millis: millis(config.lease),
+        inquiries_url: format!("{url}{INQUIRIES}/"),
+        ..Settings::default()
+    };
     let queues = memory::queues(config.memory_bytes, Caps { open_work: settings.open_work_max, workers: settings.workers });
     let bodies = Arc::new(BodyCache::new(queues.of(QueueName::BodyBytes).clone()));
     let telemetry = RunningTelemetry::start(&config, &opened, &queues, &readers, &clock)?;
@@ -334,7 +341,8 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
     };
     let ports = Ports {
         submit: Arc::new(handle.clone()),
-        installed: catalogs,
+        installed: catalogs.clone(),
+        backtests: Arc::new(NodeBacktests::new(catalogs, readers.clone())),
         views: view_reader,
         views_at,
         log: readers,

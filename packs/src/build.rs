@@ -121,6 +121,7 @@ fn finished(rule: CheckedRule, id: RuleId, actions: &BTreeMap<ActionRef, Arc<Act
         schedule: rule.schedule,
         when: rule.when,
         local: rule.local,
+        flow: rule.flow,
         with: rule.with,
         config: rule.config,
         priority: rule.priority,

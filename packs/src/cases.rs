@@ -111,6 +111,8 @@ pub struct GivenEvent {
     pub source: String,
     /// When it happened; when it comes, where nothing is said.
     pub time: Option<Timestamp>,
+    /// How long after the one before it comes, in milliseconds.
+    pub after_millis: u64,
 }
 
 /// The way to a step: the names of the steps around it, and its own. Of a case of events it begins with the rule's name.
@@ -209,6 +211,12 @@ pub enum ExpectedOutcome {
     Rejected,
     /// The rule's condition cannot be computed.
     Erred,
+    /// It repeats another match.
+    Deduplicated,
+    /// There are too many in a while.
+    Throttled,
+    /// It is held, and then not acted on.
+    Superseded,
 }
 
 impl ExpectedOutcome {
@@ -219,6 +227,9 @@ impl ExpectedOutcome {
             Self::Shadowed => "shadowed",
             Self::Rejected => "rejected",
             Self::Erred => "erred",
+            Self::Deduplicated => "deduplicated",
+            Self::Throttled => "throttled",
+            Self::Superseded => "superseded",
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod actions;
 mod code;
+mod flow;
 mod inferred;
 mod needs;
 mod parameters;

@@ -3,6 +3,7 @@
 //! References are names here, and expressions text: `check/` resolves the one and compiles the other.
 
 mod action;
+mod flow;
 mod inquiry;
 mod manifest;
 mod repeat;
@@ -23,7 +24,8 @@ use ensue_engine::record::Digest;
 use ensue_expression::nearest;
 
 pub(crate) use action::{ACTION, Action, Body, Environment, Run};
-pub(crate) use inquiry::Inquiry;
+pub(crate) use flow::Stage;
+pub(crate) use inquiry::{Inquiry, Notify, Remind};
 pub(crate) use manifest::{Manifest, PACK};
 pub(crate) use repeat::Repeat;
 pub(crate) use retry::Retry;

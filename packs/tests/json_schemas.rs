@@ -65,6 +65,9 @@ const WHOLE: [(&str, &str); 16] = [
     (
         "rules/several.yaml",
         "rules:\n  one: { trigger: whole.ping, action: core.echo }\n  two: { trigger: whole.pang, action: core.echo }\n\
+         \x20 paced:\n    trigger: whole.ping\n    action: core.echo\n    dedupe: { key: event.payload.host, within: 10m }\n\
+         \x20   throttle: { limit: 5, per: 1m, key: event.payload.host, excess: delay }\n    debounce: { quiet: 30s, key: event.payload.host }\n\
+         \x20   window: { count: 3, within: 5m, key: event.payload.host }\n    missing: { for: 26h, key: event.payload.host }\n\
          \x20 three:\n    trigger: whole.ping\n    local: { host: event.payload.host }\n    steps:\n      look: { action: core.noop }\n\
          \x20     tell: { needs: look, action: core.echo, with: { message: '${{ local.host }} ${{ steps.look.status }}' } }\n",
     ),
@@ -94,12 +97,12 @@ const WHOLE: [(&str, &str); 16] = [
          \x20       cancel_others: false\n        undo: { action: core.noop, with: { seconds: 1 }, retry: { attempts: 2 }, timeout: 1m }\n        priority: 5\n        timeout: 5m\n        retry: { attempts: 3 }\n      come: { wait: { trigger: whole.ping, when: event.payload.host == 'a', expires: 1h, since: start } }\n      settle: { sleep: 10m }\n\
          \x20     ask:\n        inquiry:\n          title: Ship?\n          text: To ${{ string(size(params.regions)) }} regions.\n\
          \x20         answer: { ship: boolean, note: 'string?' }\n          assignees: ['role:managers', ana]\n          quorum: 2\n\
-         \x20         veto: answer.ship == false\n          exclude: requester\n          expires: 24h\n          on_expire: { answer: { ship: false } }\n      again: { action: core.noop, repeat: { max: 3, while: previous == null, until: result == null, every: 1s, collect: '[result]' } }\n      stop: { needs: deploy, if: failed(), fail: 'no: ${{ steps.deploy.status }}' }\n\
+         \x20         veto: answer.ship == false\n          exclude: requester\n          expires: 24h\n          on_expire: { answer: { ship: false } }\n          notify: { action: core.echo, with: { message: '${{ inquiry.url }}' } }\n          remind: { every: 2h, max: 3 }\n          escalate: [{ after: 8h, to: ['role:leads'] }]\n      again: { action: core.noop, repeat: { max: 3, while: previous == null, until: result == null, every: 1s, collect: '[result]' } }\n      stop: { needs: deploy, if: failed(), fail: 'no: ${{ steps.deploy.status }}' }\n\
          \x20   result: { all: '${{ steps.deploy.items.map(i, i.status) }}' }\n",
     ),
     (
         "tests/ship.test.yaml",
-        "- it: greets\n  config: { owner: acme }\n  given: { events: [{ trigger: whole.ping, payload: { host: acme }, source: api, time: '2026-03-28T12:00:00Z' }] }\n\
+        "- it: greets\n  config: { owner: acme }\n  given: { events: [{ trigger: whole.ping, payload: { host: acme }, source: api, time: '2026-03-28T12:00:00Z', after: 1m }] }\n\
          \x20 mocks: { greet: { result: {} } }\n\
          \x20 expect:\n    - { rule: whole.greet, action: whole.deploy, with: { env: dev }, outcome: shadowed, exactly: true }\n\
          \x20   - { rule: whole.one, status: succeeded, result: {} }\n    - { rule: whole.three, steps: { look: succeeded }, error: { message: nope } }\n\

@@ -4,6 +4,7 @@ mod cases;
 mod catalog;
 mod documented;
 mod everything;
+mod flow;
 mod github;
 mod good;
 mod json_schemas;

@@ -249,11 +249,27 @@ mod shape {
 
     #[test]
     fn what_a_later_release_brings_says_so() {
-        insta::assert_snapshot!(steps(
-            "ask: { inquiry: { title: Ship, answer: { ship: boolean }, assignees: ana, notify: { action: core.echo }, remind: { every: 2h }, \
-             escalate: [] } }\n\
-             again: { action: core.noop, local: { a: '1' } }"
-        ));
+        insta::assert_snapshot!(steps("again: { action: core.noop, local: { a: '1' } }"));
+    }
+
+    #[test]
+    fn people_are_told_by_an_action_and_in_time() {
+        let asks = |more: &str| format!("inquiry: {{ title: Ship, answer: {{ ship: boolean }}, assignees: ana, {more} }}");
+        let told = |more: &str| asks(&format!("notify: {{ action: core.echo, with: {{ message: '${{{{ inquiry.url }}}}' }} }}, {more}"));
+        let steps_of = [
+            asks("notify: { action: core.ecko }, remind: { evry: 2h }"),
+            asks("notify: { action: core.echo, with: { message: '${{ inquiry.link }} ${{ result }}' } }"),
+            asks("notify: { action: core.sleep, with: { duration: 1s } }"),
+            asks("notify: { with: { message: hi } }"),
+            asks("remind: { every: 2h }"),
+            told("expires: 1h, remind: { every: 2h, max: 0 }"),
+            told("expires: 1h, remind: { every: 2h }, escalate: [{ after: 30m, to: role:leads }, { after: 1h, to: [bo] }]"),
+            told("escalate: [{ after: soon, to: [] }, { to: bo }, { after: 1h }]"),
+            told("escalate: []"),
+            told("escalate: role:leads"),
+        ];
+        let steps_of: Vec<String> = steps_of.iter().enumerate().map(|(place, step)| format!("s{place}: {{ {step} }}")).collect();
+        insta::assert_snapshot!(steps(&steps_of.join("\n")));
     }
 
     #[test]
@@ -362,7 +378,8 @@ mod shape {
              seven: { action: core.noop, retry: { attempts: 3, delay: 10s, max_delay: 5s } }\n\
              eight: { action: core.noop, retry: { attempts: 3, when: error.kind == 'exitcode' } }\n\
              nine: { action: core.noop, retry: { attempts: 3, when: error.code == 1 && steps.one.status == 'failed' } }\n\
-             ten: { action: core.noop, retry: { attempts: 3, when: error.message } }\neleven: { action: core.noop, retry: { tries: 3 } }"
+             ten: { action: core.noop, retry: { attempts: 3, when: error.message } }\neleven: { action: core.noop, retry: { tries: 3 } }\n\
+             twelve: { action: core.noop, undo: { action: core.sleep, with: { duration: 1s }, retry: { attempts: 2 } } }"
         ));
     }
 

@@ -2,14 +2,15 @@
 //!
 //! It is a fold like the views, but of one short log, and by the ways to steps that people write.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ensue_engine::executions::facts::Failure;
 use ensue_engine::fact::Fact;
-use ensue_engine::ids::{EventId, ExecutionId};
+use ensue_engine::ids::{EnforcementId, EventId, ExecutionId};
 use ensue_engine::names::{ActionRef, RuleRef, StepName};
 use ensue_engine::record::{Record, StreamId};
 use ensue_engine::rules::facts::Outcome;
+use ensue_engine::rules::flow::facts::{Release, SupersededBecause};
 use ensue_engine::workflows::facts::{PartOf, PartRole};
 use ensue_packs::cases::{Status, StepPath};
 use serde_json::Value;
@@ -23,6 +24,8 @@ pub struct History {
     put_aside: Option<String>,
     /// The executions that undo steps, in their order.
     undone: Vec<ExecutionId>,
+    /// The executions that tell people of what they are asked.
+    tell: BTreeSet<ExecutionId>,
 }
 
 /// An execution.
@@ -82,8 +85,12 @@ pub struct Enforcement {
     pub rule: RuleRef,
     /// The event.
     pub event: EventId,
-    /// What became of it.
+    /// What became of it; of one that was held and released, what became of it then.
     pub outcome: Outcome,
+    /// Why it is not acted on, where it was held.
+    pub superseded: Option<SupersededBecause>,
+    /// Its id.
+    pub id: EnforcementId,
 }
 
 /// The way to an execution: the names on it, and which item or turn it is on each.
@@ -104,6 +111,7 @@ impl History {
             |status, error: &Failure| End { status, result: None, error: Some(error.clone()) },
         );
         match (&record.fact, &record.stream) {
+            (Fact::InquiryNotified(fact), _) => drop(self.tell.insert(fact.execution)),
             (Fact::ExecutionRequested(fact), StreamId::Execution(id)) => {
                 if fact.part_of.as_ref().is_some_and(|part_of| part_of.role == PartRole::Undo) {
                     self.undone.push(*id);
@@ -162,14 +170,31 @@ impl History {
                     None => succeeded(body().or_else(|| last.and_then(|last| last.result))),
                 });
             }
-            (Fact::EnforcementMade(fact), _) => {
-                self.enforcements.push(Enforcement { rule: fact.rule.clone(), event: fact.event, outcome: fact.outcome.clone() });
+            (Fact::EnforcementMade(fact), StreamId::Enforcement(id)) => {
+                let (rule, outcome) = (fact.rule.clone(), fact.outcome.clone());
+                self.enforcements.push(Enforcement { rule, event: fact.event, outcome, superseded: None, id: *id });
+            }
+            (Fact::EnforcementReleased(fact), StreamId::Enforcement(id)) => self.change_enforcement(*id, |enforcement| {
+                enforcement.outcome = match &fact.outcome {
+                    Release::Executed { execution } => Outcome::Executed { execution: *execution },
+                    Release::Shadowed => Outcome::Shadowed,
+                    Release::Rejected { error } => Outcome::Rejected { error: error.clone() },
+                }
+            }),
+            (Fact::EnforcementSuperseded(fact), StreamId::Enforcement(id)) => {
+                self.change_enforcement(*id, |enforcement| enforcement.superseded = Some(fact.why));
             }
             (Fact::ReactionParked(fact), _) => {
                 self.put_aside.get_or_insert_with(|| fact.error.clone());
             }
             // The rest says how things go on their way, or is of no case.
             (_, _) => {}
+        }
+    }
+
+    fn change_enforcement(&mut self, id: EnforcementId, change: impl FnOnce(&mut Enforcement)) {
+        if let Some(enforcement) = self.enforcements.iter_mut().rfind(|enforcement| enforcement.id == id) {
+            change(enforcement);
         }
     }
 
@@ -207,6 +232,11 @@ impl History {
     /// Says whether an execution undoes a step.
     pub fn undoes(&self, id: ExecutionId) -> bool {
         self.undone.contains(&id)
+    }
+
+    /// Says whether an execution tells people of what they are asked.
+    pub fn tells(&self, id: ExecutionId) -> bool {
+        self.tell.contains(&id)
     }
 
     /// Gives what the core could not work out: a bug.

@@ -1,10 +1,12 @@
 //! Rehearsals: the core in memory, on a clock of its own, where what the world would do is said beforehand.
 //!
 //! Read in this order: [`stage`] is the core with its clock; [`history`] is what became of what was asked; [`script`] are the mocks of
-//! a case, by which the world acts; [`rehearse`] runs a case and [`findings`] tells what is not as it expects.
+//! a case, by which the world acts; [`rehearse`] runs a case and [`findings`] tells what is not as it expects. [`backtest`] tries a rule over
+//! events that have come.
 //!
 //! Nothing here starts a program, opens a connection, reads a file or looks at a clock: a rehearsal takes no longer than deciding does.
 
+pub mod backtest;
 pub mod findings;
 pub mod history;
 pub mod rehearse;

@@ -8,6 +8,7 @@ use ensue_engine::ids::{EventId, ExecutionId, Id};
 use ensue_engine::names::RuleRef;
 use ensue_engine::rules::explain::explain;
 use ensue_engine::rules::facts::Outcome;
+use ensue_engine::rules::flow::facts::SupersededBecause;
 use ensue_engine::rules::judge::EventView;
 use ensue_expression::Document;
 use ensue_expression::Outcome::Truth;
@@ -76,11 +77,13 @@ fn play(suite: &Suite, catalog: Arc<Catalog>, case: &Case) -> Result<Vec<Finding
         }
         Subject::Events { events, expect } => {
             for event in events {
+                stage.wait(event.after_millis)?;
                 stage.receive(event)?;
             }
             if case.mocks.is_some() {
                 stage.play(&mut script)?;
             }
+            stage.let_go()?;
             Ok(decided(&stage, events, expect, case.line))
         }
     }
@@ -106,6 +109,10 @@ impl Decision<'_> {
                 Outcome::Executed { .. } => ExpectedOutcome::Executed,
                 Outcome::Shadowed => ExpectedOutcome::Shadowed,
                 Outcome::Rejected { .. } => ExpectedOutcome::Rejected,
+                Outcome::Deduplicated { .. } => ExpectedOutcome::Deduplicated,
+                Outcome::Throttled => ExpectedOutcome::Throttled,
+                // A case ends when nothing is held.
+                Outcome::Held { .. } => ExpectedOutcome::Superseded,
             },
             Self::Erred(_) => ExpectedOutcome::Erred,
         }
@@ -114,7 +121,7 @@ impl Decision<'_> {
     fn error(&self) -> Option<&str> {
         match self {
             Self::Made(Enforcement { outcome: Outcome::Rejected { error }, .. }) => Some(error),
-            Self::Made(_) => None,
+            Self::Made(enforcement) => enforcement.superseded.map(SupersededBecause::as_str),
             Self::Erred(erred) => Some(&erred.message),
         }
     }

@@ -4,22 +4,24 @@
 //! What attempts come to, and what people answer, a [`Cast`] says. What a cast does not say, and does no harm, the stage does as a
 //! worker would: it gives back, waits and emits.
 
+mod by_itself;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
-use ensue_engine::catalog::{Action, Builtin, Catalog, Extra, Mode, Run, Schema};
+use ensue_engine::catalog::{Catalog, Mode};
 use ensue_engine::command::{Answer, Ask, Command, InquiryAnswer, ObservedEvent, PackChange, Report, ReportOutcome, RequestExecution};
 use ensue_engine::effect::{Dispatch, Effect};
 use ensue_engine::executions::facts::{Evidence, Failure, FailureKind, Pace};
 use ensue_engine::executions::state::{Execution, Phase};
-use ensue_engine::ids::{AttemptId, EventId, ExecutionId, Id, InquiryId, Role};
+use ensue_engine::ids::{AttemptId, EventId, ExecutionId, Id, InquiryId};
 use ensue_engine::names::{ActionRef, RuleRef, TriggerRef};
 use ensue_engine::record::{Actor, Body};
 use ensue_engine::rules::judge::{EventView, Judgement, Verdict, complete, judge};
 use ensue_engine::spec::{Outcome, Spec};
 use ensue_engine::time::Timestamp;
-use ensue_expression::{Budget, Document, Scope, Value as Computed};
+use ensue_engine::timers::state::TimerOwner;
+use ensue_expression::Document;
 use ensue_packs::cases::GivenEvent;
 use serde_json::Value;
 
@@ -114,7 +116,8 @@ impl Stage {
     /// Where the log does not take the packs.
     pub fn set(catalog: Arc<Catalog>) -> Result<Self, Stuck> {
         let mut stage = Self {
-            spec: Spec::default().with_catalog(Catalog::clone(&catalog)),
+            // A schedule is due again and again: the clock here would go on for ever.
+            spec: Spec::default().with_catalog(Catalog::clone(&catalog).without_schedules()),
             catalog,
             history: History::default(),
             erred: Vec::new(),
@@ -190,7 +193,7 @@ impl Stage {
         })?;
         let body = Body::json(params.bytes().clone());
         let catalog = self.catalog.revision();
-        let request = RequestExecution { action: name.clone(), definition, catalog, body, params, start_at: None };
+        let request = RequestExecution { action: name.clone(), definition, catalog, body, params, start_at: None, rerun: None };
         match self.ask(asker(), Ask::RequestExecution(request))? {
             Answer::Execution(execution) => Ok(execution),
             Answer::Done | Answer::Events(_) | Answer::Catalog(_) | Answer::ReportedLate | Answer::Before(_) => {
@@ -223,6 +226,45 @@ impl Stage {
         }
     }
 
+    /// Lets so much time pass; what flow control holds until then goes on.
+    ///
+    /// # Errors
+    /// Where the log does not take it.
+    pub fn wait(&mut self, millis: u64) -> Result<(), Stuck> {
+        let until = self.now().plus_millis(millis);
+        while let Some(due) = self.next_let_go().filter(|due| *due <= until) {
+            self.let_go_at(due)?;
+        }
+        self.spec.step_clock(until);
+        Ok(())
+    }
+
+    /// Lets time pass until flow control holds nothing any more.
+    ///
+    /// # Errors
+    /// Where that does not come to an end.
+    pub fn let_go(&mut self) -> Result<(), Stuck> {
+        while let Some(due) = self.next_let_go() {
+            self.let_go_at(due)?;
+        }
+        self.history.put_aside().map_or(Ok(()), |why| Err(Stuck::PutAside(why.to_owned())))
+    }
+
+    fn let_go_at(&mut self, due: Timestamp) -> Result<(), Stuck> {
+        if self.spec.records().len() > RECORDS_MAX {
+            return Err(Stuck::Endless(RECORDS_MAX));
+        }
+        self.spec.step_clock(due.max(self.now()));
+        self.ask(Actor::Engine, Ask::FireTimers).map(|_| ())
+    }
+
+    /// Gives when the next of those goes on that flow control holds.
+    fn next_let_go(&self) -> Option<Timestamp> {
+        let (flows, timers) = (self.spec.engine().flows(), self.spec.engine().timers());
+        let held = flows.rules().flat_map(|(rule, _)| flows.held_for(rule));
+        held.flat_map(|(id, _)| timers.of(TimerOwner::Enforcement(id))).map(|(_, due)| due).min()
+    }
+
     /// Lets time pass until the next moment that something waits for; says whether there is one.
     fn go_on(&mut self) -> Result<bool, Stuck> {
         let ends = self.pending.keys().next().map(|(at, _)| *at);
@@ -248,6 +290,10 @@ impl Stage {
             // What it takes back never happened.
             return self.report(&dispatch, Ok(Value::Null), Vec::new());
         }
+        if self.history.tells(dispatch.execution) {
+            // There is nobody to be told.
+            return self.report(&dispatch, Ok(Value::Null), Vec::new());
+        }
         let way = self.history.way(dispatch.execution);
         match cast.attempt(&way, &dispatch)? {
             Some(Came::Result(result)) => self.report(&dispatch, Ok(result), Vec::new()),
@@ -257,76 +303,6 @@ impl Stage {
             }
             Some(Came::Failed(failure)) => self.report(&dispatch, Err(failure), Vec::new()),
             None => self.by_itself(dispatch, way),
-        }
-    }
-
-    /// Does what harms nobody as a worker does it.
-    fn by_itself(&mut self, dispatch: Box<Dispatch>, way: Way) -> Result<(), Stuck> {
-        let action = self.action(&dispatch);
-        let params = self.history.execution(dispatch.execution).map(|execution| execution.params.clone()).unwrap_or_default();
-        match action.as_ref().map(|action| &action.run) {
-            Some(Run::Builtin(Builtin::Echo)) => self.report(&dispatch, Ok(params), Vec::new()),
-            Some(Run::Builtin(Builtin::Noop)) => {
-                let seconds = params.get("seconds").and_then(Value::as_f64).unwrap_or(0.0);
-                let Ok(takes) = Duration::try_from_secs_f64(seconds) else {
-                    let failure = Failure::new(FailureKind::ParametersInvalid, "`seconds` is not a number of seconds from 0 on");
-                    return self.report(&dispatch, Err(failure), Vec::new());
-                };
-                let (takes, most) = (takes.as_millis(), u128::from(dispatch.timeout_millis));
-                let outcome =
-                    if takes > most { Err(Failure::new(FailureKind::Timeout, "it took longer than it may")) } else { Ok(Value::Null) };
-                let at = dispatch.started_at.plus_millis(u64::try_from(takes.min(most)).unwrap_or(u64::MAX));
-                self.pending.insert((at, dispatch.attempt), Pending { dispatch, outcome });
-                Ok(())
-            }
-            Some(Run::Builtin(Builtin::Emit)) => {
-                let trigger = params.get("trigger").and_then(Value::as_str).and_then(|trigger| trigger.parse().ok());
-                let payload = params.get("payload").cloned().unwrap_or_default();
-                self.emit(&dispatch, trigger.ok_or_else(|| "`trigger` names none".to_owned()), &payload)
-            }
-            Some(Run::Emit { trigger, payload }) => {
-                let (Some(action), trigger) = (&action, trigger.clone()) else { return Ok(()) };
-                match rendered(action, &dispatch, &params, payload) {
-                    Ok(payload) => self.emit(&dispatch, Ok(trigger), &payload),
-                    Err(why) => self.report(&dispatch, Err(Failure::new(FailureKind::Expression, why)), Vec::new()),
-                }
-            }
-            Some(
-                Run::Process(_)
-                | Run::Shell(_)
-                | Run::Http(_)
-                | Run::Workflow(_)
-                | Run::Builtin(Builtin::Sleep | Builtin::Inquiry | Builtin::Wait),
-            )
-            | None => {
-                let declared = action.as_ref().and_then(|action| action.result.as_ref()).map(Schema::to_json);
-                let like = crate::script::example(&declared.unwrap_or_default()).to_string();
-                Err(Stuck::NoMock { path: way.path, action: dispatch.action.clone(), like })
-            }
-        }
-    }
-
-    fn action(&self, dispatch: &Dispatch) -> Option<Arc<Action>> {
-        self.catalog.actions().get(&dispatch.action).cloned()
-    }
-
-    fn emit(&mut self, dispatch: &Dispatch, trigger: Result<TriggerRef, String>, payload: &Value) -> Result<(), Stuck> {
-        let id = EventId(Id::derived(self.spec.engine().log(), dispatch.execution.0, Role::Emit(0)));
-        let source = format!("execution/{}", dispatch.execution);
-        let observed = trigger.and_then(|trigger| {
-            let payload = Document::from_value(payload);
-            let definition = self.catalog.triggers().get(&trigger).ok_or_else(|| format!("there is no trigger `{trigger}` to emit"))?;
-            let misfits = definition.payload.misfits(payload.root(), Extra::Allowed);
-            if !misfits.is_empty() {
-                let misfits: Vec<String> = misfits.iter().map(ToString::to_string).collect();
-                return Err(format!("the payload does not fit the trigger `{trigger}`: {}", misfits.join("; ")));
-            }
-            let now = self.now();
-            Ok(self.observed(id, &trigger, (&source, now), payload))
-        });
-        match observed {
-            Ok(event) => self.report(dispatch, Ok(serde_json::json!({ "event": id })), vec![event]),
-            Err(why) => self.report(dispatch, Err(Failure::new(FailureKind::ParametersInvalid, why)), Vec::new()),
         }
     }
 
@@ -462,30 +438,6 @@ impl Stage {
             self.begun.push_back(pending.dispatch);
         }
     }
-}
-
-/// Renders the payload of an event that an action puts into the log.
-fn rendered(action: &Action, dispatch: &Dispatch, params: &Value, payload: &ensue_expression::Template) -> Result<Value, String> {
-    let execution = [
-        ("id", Computed::from(dispatch.execution.to_string())),
-        ("attempt", Computed::from(i64::from(dispatch.number))),
-        ("started_at", Computed::from(dispatch.started_at.to_string())),
-        ("actor", Computed::from(dispatch.actor.as_str())),
-    ];
-    let mut scope = Scope::new()
-        .with("params", Computed::from_json(params))
-        .with("config", Computed::from_json(&action.config))
-        .with("execution", Computed::map(execution))
-        .with("local", Computed::map([]));
-    let mut budget = Budget::default();
-    let mut locals: Vec<(&str, Computed<'_>)> = Vec::new();
-    for (name, expression) in &action.local {
-        let value =
-            expression.evaluate(&scope, &mut budget).map_err(|error| format!("`local.{name}` cannot be computed: {}", error.message))?;
-        locals.push((name, value));
-        scope.set("local", Computed::map(locals.iter().cloned()));
-    }
-    payload.render(&scope, &mut budget).map_err(|error| format!("`payload` cannot be computed: {}", error.message))
 }
 
 fn asker() -> Actor {

@@ -312,3 +312,10 @@ fn a_run_and_its_steps_that_end_otherwise_are_told_with_the_reason() {
          expect: { status: succeeded, steps: { build: succeeded, later: { status: succeeded, with: { seconds: 0 } } } }",
     ));
 }
+
+#[test]
+fn a_schedule_beside_it_keeps_no_case_from_its_end() {
+    let nightly = ("rules/nightly.yaml", "schedule: { cron: '30 2 * * *' }\naction: core.noop\n");
+    let case = "- it: says hello\n  run: { action: core.echo, with: { message: hi } }\n  expect: { status: succeeded }\n";
+    assert_eq!(told(&run(&[nightly], case)[0]), "");
+}

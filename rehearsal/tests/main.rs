@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test needs and does not get fails it")]
 
+mod backtest;
 mod cases;
+mod flow;
 mod library;
 mod support;

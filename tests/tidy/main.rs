@@ -67,9 +67,10 @@ fn running_sources() -> Vec<(String, String)> {
     rust_sources().into_iter().filter(|(path, _)| !is_test(path)).map(|(path, text)| (path, before_tests(text))).collect()
 }
 
-/// Gives the documents: those of `docs`, and those that lie in the root.
+/// Gives the documents: those of `docs` and `examples`, and those that lie in the root.
 fn documents() -> Vec<(String, String)> {
     let mut documents = files("docs", ".md");
+    documents.extend(files("examples", ".md"));
     for name in ["ARCHITECTURE.md", "CHANGELOG.md", "README.md"] {
         documents.push((name.to_owned(), read(name)));
     }

@@ -57,6 +57,7 @@ fn no_source_uses_a_banned_word() {
 fn no_pack_no_table_and_no_fixture_uses_a_banned_word() {
     let banned = banned();
     let mut texts = files("migrations", ".sql");
+    texts.extend(files("examples", ".yaml"));
     for folder in CRATES {
         texts.extend(files(folder, ".yaml"));
         texts.extend(files(folder, ".snap"));

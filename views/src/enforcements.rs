@@ -2,18 +2,20 @@
 //!
 //! What the rule asked for is the execution's; why a rule did not match is worked out on demand, not kept.
 
-use ensue_engine::fact::Fact;
+use ensue_engine::catalog::Control;
+use ensue_engine::fact::{ByNoun, Fact, FlowFact};
 use ensue_engine::ids::{EnforcementId, EventId, ExecutionId, Id, RuleId};
 use ensue_engine::names::RuleRef;
 use ensue_engine::record::{CatalogRevision, Position, Record, StreamId};
 use ensue_engine::rules::facts::Outcome;
+use ensue_engine::rules::flow::facts::{Release, SupersededBecause};
 use ensue_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::view::{Column, Life, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What enforcements can be filtered by.
 pub const COLUMNS: &[Column] = &[Column::Rule, Column::Event, Column::Outcome];
@@ -33,9 +35,18 @@ pub struct Enforcement {
     pub rule_revision: CatalogRevision,
     /// The event.
     pub event: EventId,
-    /// What became of it.
+    /// What became of it at once.
     pub outcome: OutcomeName,
-    /// Why it was rejected.
+    /// What holds it, or held it last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<HeldBy>,
+    /// What became of it after it was held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub became: Option<Became>,
+    /// The enforcement that it repeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<EnforcementId>,
+    /// Why it was rejected, at once or later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// The execution it asked for.
@@ -47,12 +58,81 @@ pub struct Enforcement {
     pub correlation: Id,
 }
 
+/// What holds an enforcement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldBy {
+    /// Which flow control of its rule.
+    pub by: Control,
+    /// Until when, if nothing else comes about.
+    pub until: Timestamp,
+}
+
+/// What became of an enforcement after it was held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Became {
+    /// What.
+    pub outcome: ReleasedName,
+    /// Why it is not acted on, where it was superseded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<SupersededBecause>,
+    /// The enforcement that came in its place, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<EnforcementId>,
+    /// When.
+    pub time: Timestamp,
+}
+
+/// The names of what may become of a match after it was held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReleasedName {
+    /// The action was asked for.
+    Executed,
+    /// The rule only watches.
+    Shadowed,
+    /// What the rule would run cannot be run so.
+    Rejected,
+    /// It is not acted on.
+    Superseded,
+}
+
+impl ReleasedName {
+    /// Lists all of them.
+    pub const ALL: [Self; 4] = [Self::Executed, Self::Shadowed, Self::Rejected, Self::Superseded];
+
+    /// Gives the name as text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Executed => "executed",
+            Self::Shadowed => "shadowed",
+            Self::Rejected => "rejected",
+            Self::Superseded => "superseded",
+        }
+    }
+}
+
+impl From<&Release> for ReleasedName {
+    fn from(release: &Release) -> Self {
+        match release {
+            Release::Executed { .. } => Self::Executed,
+            Release::Shadowed => Self::Shadowed,
+            Release::Rejected { .. } => Self::Rejected,
+        }
+    }
+}
+
 /// The names of what may become of a match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutcomeName {
     /// The action was asked for.
     Executed,
+    /// It waits, or waited, for its rule's flow control.
+    Held,
+    /// It repeats another match.
+    Deduplicated,
+    /// There were too many in a while.
+    Throttled,
     /// The rule only watches.
     Shadowed,
     /// What the rule would run cannot be run so.
@@ -61,12 +141,15 @@ pub enum OutcomeName {
 
 impl OutcomeName {
     /// Lists all outcomes.
-    pub const ALL: [Self; 3] = [Self::Executed, Self::Shadowed, Self::Rejected];
+    pub const ALL: [Self; 6] = [Self::Executed, Self::Held, Self::Deduplicated, Self::Throttled, Self::Shadowed, Self::Rejected];
 
     /// Gives the name as text.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Executed => "executed",
+            Self::Held => "held",
+            Self::Deduplicated => "deduplicated",
+            Self::Throttled => "throttled",
             Self::Shadowed => "shadowed",
             Self::Rejected => "rejected",
         }
@@ -77,6 +160,9 @@ impl From<&Outcome> for OutcomeName {
     fn from(outcome: &Outcome) -> Self {
         match outcome {
             Outcome::Executed { .. } => Self::Executed,
+            Outcome::Held { .. } => Self::Held,
+            Outcome::Deduplicated { .. } => Self::Deduplicated,
+            Outcome::Throttled => Self::Throttled,
             Outcome::Shadowed => Self::Shadowed,
             Outcome::Rejected { .. } => Self::Rejected,
         }
@@ -88,18 +174,18 @@ impl View for Enforcement {
     type Key = EnforcementId;
 
     fn key(record: &Record) -> Option<Touch<EnforcementId>> {
-        let (Fact::EnforcementMade(_), StreamId::Enforcement(id)) = (&record.fact, &record.stream) else { return None };
-        Some(Touch::Begins(*id))
+        match (record.fact.by_noun(), &record.stream) {
+            (ByNoun::RuleFact(_), StreamId::Enforcement(id)) => Some(Touch::Begins(*id)),
+            (ByNoun::FlowFact(_), StreamId::Enforcement(id)) => Some(Touch::Changes(*id)),
+            _ => None,
+        }
     }
 
     fn project(before: Option<Self>, record: &Record) -> Option<Self> {
-        let (Fact::EnforcementMade(fact), StreamId::Enforcement(id)) = (&record.fact, &record.stream) else { return before };
-        let (error, execution) = match &fact.outcome {
-            Outcome::Executed { execution } => (None, Some(*execution)),
-            Outcome::Shadowed => (None, None),
-            Outcome::Rejected { error } => (Some(error.clone()), None),
+        let (Fact::EnforcementMade(fact), StreamId::Enforcement(id)) = (&record.fact, &record.stream) else {
+            return before.map(|before| before.changed(record));
         };
-        Some(Self {
+        let mut made = Self {
             id: *id,
             position: record.position,
             rule: fact.rule.clone(),
@@ -107,11 +193,22 @@ impl View for Enforcement {
             rule_revision: fact.catalog,
             event: fact.event,
             outcome: OutcomeName::from(&fact.outcome),
-            error,
-            execution,
+            held: None,
+            became: None,
+            repeats: None,
+            error: None,
+            execution: None,
             time: record.time,
             correlation: record.cause.root,
-        })
+        };
+        match &fact.outcome {
+            Outcome::Executed { execution } => made.execution = Some(*execution),
+            Outcome::Held { by, until } => made.held = Some(HeldBy { by: *by, until: *until }),
+            Outcome::Deduplicated { of } => made.repeats = Some(*of),
+            Outcome::Throttled | Outcome::Shadowed => {}
+            Outcome::Rejected { error } => made.error = Some(error.clone()),
+        }
+        Some(made)
     }
 
     fn position(&self) -> Position {
@@ -127,6 +224,30 @@ impl View for Enforcement {
     }
 
     fn life(&self) -> Life {
-        Life::Settled
+        if self.held.is_some() && self.became.is_none() { Life::Alive } else { Life::Settled }
+    }
+}
+
+impl Enforcement {
+    /// Folds what became of it after it was held.
+    fn changed(self, record: &Record) -> Self {
+        let ByNoun::FlowFact(fact) = record.fact.by_noun() else { return self };
+        let became = |outcome| Some(Became { outcome, why: None, by: None, time: record.time });
+        match fact {
+            FlowFact::EnforcementHeldOn(fact) => Self { held: Some(HeldBy { by: fact.by, until: fact.until }), ..self },
+            FlowFact::EnforcementReleased(fact) => {
+                let became = became(ReleasedName::from(&fact.outcome));
+                match &fact.outcome {
+                    Release::Executed { execution } => Self { became, execution: Some(*execution), ..self },
+                    Release::Shadowed => Self { became, ..self },
+                    Release::Rejected { error } => Self { became, error: Some(error.clone()), ..self },
+                }
+            }
+            FlowFact::EnforcementSuperseded(fact) => {
+                let became = Became { outcome: ReleasedName::Superseded, why: Some(fact.why), by: fact.by, time: record.time };
+                Self { became: Some(became), ..self }
+            }
+            FlowFact::RuleKeyForgotten(_) | FlowFact::RuleFlowEnded(_) => self,
+        }
     }
 }

@@ -18,10 +18,10 @@ use crate::bounds::cut;
 use crate::view::{Column, Handle, Life, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// What executions can be filtered by.
-pub const COLUMNS: &[Column] = &[Column::Status, Column::Action, Column::Rule, Column::Correlation, Column::Parent];
+pub const COLUMNS: &[Column] = &[Column::Status, Column::Action, Column::Rule, Column::Correlation, Column::Parent, Column::RerunOf];
 
 /// How many steps without an execution are shown of a workflow: the first.
 pub const NOT_STARTED_MAX: usize = 50;
@@ -43,6 +43,12 @@ pub struct Execution {
     pub action: ActionRef,
     /// Where it stands.
     pub status: Status,
+    /// Where it would stand, while it is paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beneath: Option<Status>,
+    /// Since when it is paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_at: Option<Timestamp>,
     /// Its parameters, complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub params: Option<Handle>,
@@ -84,6 +90,9 @@ pub struct Execution {
     /// Whether it undoes the step, and is not it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub undoes: bool,
+    /// The execution that it runs again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerun_of: Option<ExecutionId>,
     /// The inquiry that it opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inquiry: Option<InquiryId>,
@@ -136,12 +145,18 @@ pub struct NotStarted {
     pub item: Option<u32>,
     /// When that was said.
     pub at: Timestamp,
-    /// Why it was skipped; with neither this nor an error, its list of items was empty, and it is done.
+    /// Why it was skipped; with neither this nor an error, and not taken over, its list of items was empty, and it is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped: Option<SkippedBecause>,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
+    /// Whether it had succeeded in the execution that is run again, and is taken over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_taken_over: bool,
+    /// The execution that it was then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_from: Option<ExecutionId>,
 }
 
 /// How far an attempt says it is.
@@ -165,6 +180,8 @@ pub enum Status {
     Delayed,
     /// It waits for a worker.
     Queued,
+    /// Somebody paused it: nothing of it starts until it is resumed. What runs of it comes to its end.
+    Paused,
     /// It is made of steps, and waits for them; or it sleeps, or asks, or waits for an event.
     Waiting,
     /// A worker runs it.
@@ -187,9 +204,10 @@ pub enum Status {
 
 impl Status {
     /// Lists all statuses.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Delayed,
         Self::Queued,
+        Self::Paused,
         Self::Waiting,
         Self::Running,
         Self::Cancelling,
@@ -206,6 +224,7 @@ impl Status {
         match self {
             Self::Delayed => "delayed",
             Self::Queued => "queued",
+            Self::Paused => "paused",
             Self::Waiting => "waiting",
             Self::Running => "running",
             Self::Cancelling => "cancelling",
@@ -221,7 +240,14 @@ impl Status {
     /// Says whether it is for good.
     pub fn is_end(self) -> bool {
         match self {
-            Self::Delayed | Self::Queued | Self::Waiting | Self::Running | Self::Cancelling | Self::Undoing | Self::Indeterminate => false,
+            Self::Delayed
+            | Self::Queued
+            | Self::Paused
+            | Self::Waiting
+            | Self::Running
+            | Self::Cancelling
+            | Self::Undoing
+            | Self::Indeterminate => false,
             Self::Succeeded | Self::Failed | Self::TimedOut | Self::Cancelled => true,
         }
     }
@@ -372,19 +398,30 @@ impl View for Execution {
             return Some(Self::requested(*id, fact, record));
         }
         let mut execution = before?;
+        if let Some(beneath) = execution.beneath.take() {
+            execution.status = beneath;
+        }
         match record.fact.by_noun() {
             ByNoun::ExecutionFact(fact) => execution.change(record, fact),
             ByNoun::StepFact(fact) => execution.note_step(record, fact),
             ByNoun::TimerFact(fact) => execution.note_timer(fact),
             ByNoun::InquiryFact(InquiryFact::InquiryOpened(_)) => execution.inquiry = Some(InquiryId(record.id)),
-            ByNoun::InquiryFact(InquiryFact::InquiryAnswered(_))
+            ByNoun::InquiryFact(
+                InquiryFact::InquiryAnswered(_)
+                | InquiryFact::InquiryReminded(_)
+                | InquiryFact::InquiryEscalated(_)
+                | InquiryFact::InquiryNotified(_)
+                | InquiryFact::InquiryNotificationFailed(_),
+            )
             | ByNoun::EventFact(_)
             | ByNoun::RuleFact(_)
+            | ByNoun::FlowFact(_)
             | ByNoun::ScheduleFact(_)
             | ByNoun::CatalogFact(_)
             | ByNoun::AccessFact(_)
             | ByNoun::HealthFact(_) => {}
         }
+        execution.cover();
         Some(execution)
     }
 
@@ -403,6 +440,7 @@ impl View for Execution {
             self.rule.as_ref().map(|rule| rule.as_str().into()),
             Some(self.correlation.into()),
             self.parent.map(|parent| parent.0.into()),
+            self.rerun_of.map(|of| of.0.into()),
         ]
     }
 
@@ -420,6 +458,8 @@ impl Execution {
             position: record.position,
             action: fact.action.clone(),
             status: waiting::begin(fact),
+            beneath: None,
+            paused_at: None,
             params: record.body_handle().map(Handle::from),
             result: None,
             error: None,
@@ -434,6 +474,7 @@ impl Execution {
             item: part.and_then(|part_of| part_of.item).filter(|_| role != Some(PartRole::Turn)),
             turn: part.and_then(|part_of| part_of.item).filter(|_| role == Some(PartRole::Turn)).map(|turn| turn.saturating_add(1)),
             undoes: role == Some(PartRole::Undo),
+            rerun_of: fact.rerun_of,
             inquiry: None,
             priority: fact.priority,
             requested_at: record.time,
@@ -452,15 +493,34 @@ impl Execution {
         }
     }
 
+    /// What is paused is shown so, wherever it would stand; what is ending is not held up.
+    fn cover(&mut self) {
+        let is_ending = self.status.is_end() || matches!(self.status, Status::Cancelling | Status::Undoing);
+        if is_ending {
+            self.paused_at = None;
+        } else if self.paused_at.is_some() && self.status != Status::Indeterminate {
+            // Who waits for a person is to be found.
+            self.beneath = Some(std::mem::replace(&mut self.status, Status::Paused));
+        }
+    }
+
     fn note_step(&mut self, record: &Record, fact: StepFact<'_>) {
         let at = record.time;
+        let of = |step: &StepName, item| NotStarted {
+            step: step.clone(),
+            item,
+            at,
+            skipped: None,
+            error: None,
+            is_taken_over: false,
+            taken_from: None,
+        };
         let step = match fact {
-            StepFact::StepSkipped(fact) => NotStarted { step: fact.step.clone(), item: None, at, skipped: Some(fact.because), error: None },
-            StepFact::StepFailed(fact) => {
-                NotStarted { step: fact.step.clone(), item: fact.item, at, skipped: None, error: Some(shortened(&fact.error)) }
-            }
-            StepFact::StepExpanded(fact) if fact.count == 0 => {
-                NotStarted { step: fact.step.clone(), item: None, at, skipped: None, error: None }
+            StepFact::StepSkipped(fact) => NotStarted { skipped: Some(fact.because), ..of(&fact.step, None) },
+            StepFact::StepFailed(fact) => NotStarted { error: Some(shortened(&fact.error)), ..of(&fact.step, fact.item) },
+            StepFact::StepExpanded(fact) if fact.count == 0 => of(&fact.step, None),
+            StepFact::StepTakenOver(fact) => {
+                NotStarted { is_taken_over: true, taken_from: fact.taken.execution, ..of(&fact.step, fact.item) }
             }
             StepFact::UndoBegun(_) => {
                 self.status = Status::Undoing;
@@ -472,7 +532,8 @@ impl Execution {
             | StepFact::UndoFailed(_)
             | StepFact::WaitOpened(_)
             | StepFact::WaitMatched(_)
-            | StepFact::WaitErred(_) => return,
+            | StepFact::WaitErred(_)
+            | StepFact::RerunPlanned(_) => return,
         };
         self.not_started_count = self.not_started_count.saturating_add(1);
         if self.not_started.len() < NOT_STARTED_MAX {
@@ -541,6 +602,8 @@ impl Execution {
             ExecutionFact::ExecutionTimedOut(fact) => self.end(Status::TimedOut, Some(fact.error.clone()), record.time),
             ExecutionFact::ExecutionCancelled(_) => self.end(Status::Cancelled, None, record.time),
             ExecutionFact::ExecutionCancelRequested(_) => self.status = Status::Cancelling,
+            ExecutionFact::ExecutionPaused(_) => self.paused_at = Some(record.time),
+            ExecutionFact::ExecutionResumed(_) => self.paused_at = None,
             ExecutionFact::ExecutionBecameIndeterminate(_) => self.status = Status::Indeterminate,
             ExecutionFact::ExecutionSettled(fact) => {
                 let outcome = match &fact.outcome {

@@ -4,7 +4,7 @@
 
 use ensue_engine::fact::{ByNoun, ExecutionFact, InquiryFact, TimerFact};
 use ensue_engine::ids::{ExecutionId, Id, InquiryId, Role};
-use ensue_engine::inquiries::facts::{Assignee, InquiryOpened, Verdict};
+use ensue_engine::inquiries::facts::{Assignee, InquiryOpened, Occasion, Verdict};
 use ensue_engine::names::StepName;
 use ensue_engine::record::{Digest, Position, Record, StreamId};
 use ensue_engine::time::Timestamp;
@@ -15,7 +15,7 @@ use crate::bounds::cut;
 use crate::view::{Column, Handle, Life, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What inquiries can be filtered by.
 pub const COLUMNS: &[Column] = &[Column::Status, Column::Execution, Column::Parent, Column::Assignee];
@@ -23,6 +23,11 @@ pub const COLUMNS: &[Column] = &[Column::Status, Column::Execution, Column::Pare
 /// How many answers are shown of an inquiry, and how many who are asked or excluded: the first. The core takes no more.
 pub const PEOPLE_MAX: usize = 51;
 
+/// How many of the times that people were told are shown of an inquiry: the latest.
+pub const NOTIFICATIONS_MAX: usize = 20;
+
+/// The most bytes that an error is shown with.
+const ERROR_BYTES_MAX: usize = 500;
 /// The most bytes that a title is shown with.
 const TITLE_BYTES_MAX: usize = 3_000;
 /// The most bytes that a name is shown with.
@@ -49,6 +54,15 @@ pub struct Inquiry {
     /// What was answered, the first at first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub answers: Vec<Answer>,
+    /// How often people were reminded.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub reminders: u32,
+    /// How often others were asked as well.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub escalations: u32,
+    /// When people were told, the latest at last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notifications: Vec<Notification>,
     /// The execution that asks.
     pub execution: ExecutionId,
     /// The execution of the workflow that it is a step of.
@@ -84,6 +98,25 @@ pub struct Answer {
     /// What was answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Handle>,
+}
+
+/// That people were told of an inquiry.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Notification {
+    /// What they were told of.
+    pub of: Occasion,
+    /// When.
+    pub at: Timestamp,
+    /// The execution that tells them; none where it could not be asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution: Option<ExecutionId>,
+    /// Why it could not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// Where an inquiry stands.
@@ -149,6 +182,10 @@ impl View for Inquiry {
         match record.fact.by_noun() {
             ByNoun::InquiryFact(InquiryFact::InquiryOpened(_)) => Some(Touch::Begins(InquiryId(record.id))),
             ByNoun::InquiryFact(InquiryFact::InquiryAnswered(fact)) => Some(Touch::Changes(fact.inquiry)),
+            ByNoun::InquiryFact(InquiryFact::InquiryReminded(fact)) => Some(Touch::Changes(fact.inquiry)),
+            ByNoun::InquiryFact(InquiryFact::InquiryEscalated(fact)) => Some(Touch::Changes(fact.inquiry)),
+            ByNoun::InquiryFact(InquiryFact::InquiryNotified(fact)) => Some(Touch::Changes(fact.inquiry)),
+            ByNoun::InquiryFact(InquiryFact::InquiryNotificationFailed(fact)) => Some(Touch::Changes(fact.inquiry)),
             ByNoun::TimerFact(TimerFact::TimerFired(fact)) if fact.kind == TimerKind::Expiry => changes(),
             // Nearly all executions ask nobody: that one succeeded or failed tells nothing here which was not told before.
             ByNoun::ExecutionFact(ExecutionFact::ExecutionCancelled(_) | ExecutionFact::ExecutionTimedOut(_)) => changes(),
@@ -156,6 +193,7 @@ impl View for Inquiry {
             | ByNoun::TimerFact(_)
             | ByNoun::EventFact(_)
             | ByNoun::RuleFact(_)
+            | ByNoun::FlowFact(_)
             | ByNoun::StepFact(_)
             | ByNoun::ScheduleFact(_)
             | ByNoun::CatalogFact(_)
@@ -180,6 +218,21 @@ impl View for Inquiry {
                     inquiry.end(InquiryStatus::Answered, record.time);
                 }
             }
+            ByNoun::InquiryFact(InquiryFact::InquiryReminded(fact)) => inquiry.reminders = fact.number,
+            ByNoun::InquiryFact(InquiryFact::InquiryEscalated(fact)) => {
+                inquiry.escalations += 1;
+                let room = PEOPLE_MAX.saturating_sub(inquiry.assignees.len());
+                let to = fact.to.iter().map(|to| cut(&to.to_string(), NAME_BYTES_MAX));
+                let added: Vec<String> = to.filter(|to| !inquiry.assignees.contains(to)).take(room).collect();
+                inquiry.assignees.extend(added);
+            }
+            ByNoun::InquiryFact(InquiryFact::InquiryNotified(fact)) => {
+                inquiry.notified(Notification { of: fact.of, at: record.time, execution: Some(fact.execution), error: None });
+            }
+            ByNoun::InquiryFact(InquiryFact::InquiryNotificationFailed(fact)) => {
+                let error = Some(cut(&fact.error.message, ERROR_BYTES_MAX));
+                inquiry.notified(Notification { of: fact.of, at: record.time, execution: None, error });
+            }
             ByNoun::TimerFact(TimerFact::TimerFired(fact)) if fact.kind == TimerKind::Expiry => {
                 inquiry.end(InquiryStatus::Expired, record.time);
             }
@@ -196,6 +249,7 @@ impl View for Inquiry {
             | ByNoun::TimerFact(_)
             | ByNoun::EventFact(_)
             | ByNoun::RuleFact(_)
+            | ByNoun::FlowFact(_)
             | ByNoun::StepFact(_)
             | ByNoun::ScheduleFact(_)
             | ByNoun::CatalogFact(_)
@@ -239,6 +293,9 @@ impl Inquiry {
             excluded: fact.excluded.iter().take(PEOPLE_MAX).map(|name| shown(name)).collect(),
             quorum: fact.quorum,
             answers: Vec::new(),
+            reminders: 0,
+            escalations: 0,
+            notifications: Vec::new(),
             execution,
             parent: fact.part_of.as_ref().map(|part_of| part_of.workflow),
             step: fact.part_of.as_ref().map(|part_of| part_of.step.clone()),
@@ -248,6 +305,13 @@ impl Inquiry {
             ended_at: None,
             digest: fact.digest,
         }
+    }
+
+    fn notified(&mut self, notification: Notification) {
+        if self.notifications.len() >= NOTIFICATIONS_MAX {
+            self.notifications.remove(0);
+        }
+        self.notifications.push(notification);
     }
 
     /// What has ended stays as it ended first.

@@ -62,7 +62,8 @@ impl View for ParkedReaction {
             | HealthFact::ClockStepped(_)
             | HealthFact::ClockAccepted(_)
             | HealthFact::ReactionDeferred(_)
-            | HealthFact::ReactionResumed(_) => None,
+            | HealthFact::ReactionResumed(_)
+            | HealthFact::ReactionHeld(_) => None,
         }
     }
 
@@ -77,7 +78,8 @@ impl View for ParkedReaction {
             | HealthFact::ClockStepped(_)
             | HealthFact::ClockAccepted(_)
             | HealthFact::ReactionDeferred(_)
-            | HealthFact::ReactionResumed(_) => before,
+            | HealthFact::ReactionResumed(_)
+            | HealthFact::ReactionHeld(_) => before,
         }
     }
 

@@ -3,11 +3,12 @@
 //! What a rule says is the catalog's.
 
 use ensue_engine::catalog::Mode;
-use ensue_engine::fact::{ByNoun, RuleFact};
+use ensue_engine::fact::{ByNoun, FlowFact, RuleFact};
 use ensue_engine::ids::{EventId, RuleId};
 use ensue_engine::names::RuleRef;
 use ensue_engine::record::{Position, Record};
 use ensue_engine::rules::facts::Outcome;
+use ensue_engine::rules::flow::facts::Release;
 use ensue_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +16,7 @@ use crate::bounds::cut;
 use crate::view::{Column, Life, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What rules' activities can be filtered by.
 pub const COLUMNS: &[Column] = &[Column::Rule];
@@ -64,6 +65,18 @@ pub struct Matches {
     pub shadowed: u64,
     /// What the rule would have run could not be run so.
     pub rejected: u64,
+    /// The rule's flow control holds them.
+    #[serde(default)]
+    pub held: u64,
+    /// They were held, and are not acted on.
+    #[serde(default)]
+    pub superseded: u64,
+    /// They repeated another match.
+    #[serde(default)]
+    pub deduplicated: u64,
+    /// There were too many in a while.
+    #[serde(default)]
+    pub throttled: u64,
 }
 
 impl Matches {
@@ -73,7 +86,25 @@ impl Matches {
             Outcome::Executed { .. } => self.executed += 1,
             Outcome::Shadowed => self.shadowed += 1,
             Outcome::Rejected { .. } => self.rejected += 1,
+            Outcome::Held { .. } => self.held += 1,
+            Outcome::Deduplicated { .. } => self.deduplicated += 1,
+            Outcome::Throttled => self.throttled += 1,
         }
+    }
+
+    /// Counts what became of one that was held.
+    pub(crate) fn count_held(&mut self, fact: FlowFact<'_>) {
+        let became = match fact {
+            FlowFact::EnforcementReleased(fact) => match fact.outcome {
+                Release::Executed { .. } => &mut self.executed,
+                Release::Shadowed => &mut self.shadowed,
+                Release::Rejected { .. } => &mut self.rejected,
+            },
+            FlowFact::EnforcementSuperseded(_) => &mut self.superseded,
+            FlowFact::EnforcementHeldOn(_) | FlowFact::RuleKeyForgotten(_) | FlowFact::RuleFlowEnded(_) => return,
+        };
+        *became += 1;
+        self.held = self.held.saturating_sub(1);
     }
 }
 
@@ -112,11 +143,21 @@ impl View for RuleActivity {
     type Key = RuleId;
 
     fn key(record: &Record) -> Option<Touch<RuleId>> {
-        let ByNoun::RuleFact(fact) = record.fact.by_noun() else { return None };
-        Some(Touch::Changes(named(fact).0))
+        match record.fact.by_noun() {
+            ByNoun::RuleFact(fact) => Some(Touch::Changes(named(fact).0)),
+            ByNoun::FlowFact(FlowFact::EnforcementReleased(fact)) => Some(Touch::Changes(fact.rule_id)),
+            ByNoun::FlowFact(FlowFact::EnforcementSuperseded(fact)) => Some(Touch::Changes(fact.rule_id)),
+            _ => None,
+        }
     }
 
     fn project(before: Option<Self>, record: &Record) -> Option<Self> {
+        if let ByNoun::FlowFact(fact) = record.fact.by_noun() {
+            return before.map(|mut activity| {
+                activity.matched.count_held(fact);
+                activity
+            });
+        }
         let ByNoun::RuleFact(fact) = record.fact.by_noun() else { return before };
         let mut activity = before.unwrap_or_else(|| {
             let (id, rule) = named(fact);

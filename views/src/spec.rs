@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use ensue_engine::catalog::{Mode, OnLost};
+use ensue_engine::catalog::{Control, Mode, OnLost};
 use ensue_engine::events::facts::{DeliveryRefused, EventReceived};
 use ensue_engine::executions::facts::{
     ArtifactKept, AttemptEmitted, AttemptFailed, AttemptLost, AttemptProgressed, AttemptReportedLate, AttemptStarted, AttemptSucceeded,
@@ -17,6 +17,7 @@ use ensue_engine::inquiries::facts::{InquiryAnswered, InquiryOpened, Verdict};
 use ensue_engine::names::{ActionRef, RuleRef, SensorRef, TriggerRef};
 use ensue_engine::record::{Actor, Body, CatalogRevision, Cause, Chain, Digest, Epoch, Position, Record, Revision, StreamId};
 use ensue_engine::rules::facts::{EnforcementMade, LoopStopped, Outcome, RuleErred, RuleErrorsCounted, RuleModeSet};
+use ensue_engine::rules::flow::facts::{EnforcementHeldOn, EnforcementReleased, EnforcementSuperseded, Release, SupersededBecause};
 use ensue_engine::time::Timestamp;
 use ensue_engine::timers::facts::{TimerFired, TimerKind};
 use ensue_engine::workflows::facts::PartOf;
@@ -141,6 +142,7 @@ impl Story {
             enforcement: Some(enforcement),
             given: None,
             part_of: None,
+            rerun_of: None,
             priority: 0,
             idempotent: false,
             on_lost: OnLost::Ask,
@@ -239,7 +241,8 @@ impl Story {
     /// Tells what a rule's match on an event came to.
     pub fn enforced(&mut self, rule: &RuleRef, event: EventId, outcome: Outcome) -> EnforcementId {
         let id = self.enforcement_id(rule, event);
-        let fact = EnforcementMade { rule: rule.clone(), rule_id: self.rule_id(rule), catalog: CatalogRevision(1), event, outcome };
+        let fact =
+            EnforcementMade { rule: rule.clone(), rule_id: self.rule_id(rule), catalog: CatalogRevision(1), event, outcome, flow: None };
         let cause = self.causes.get(&StreamId::Event(event)).map(|cause| cause.from_parent(event.0));
         self.tell(StreamId::Enforcement(id), Some(id.0), Actor::Engine, cause, fact.into(), None);
         id
@@ -355,6 +358,7 @@ impl Story {
             return;
         }
         let outcome = match variant % 5 {
+            0 | 1 if variant > 4 => return self.step_held(&name, event, variant),
             0 => Outcome::Rejected { error: "`gate` is missing".into() },
             1 => Outcome::Shadowed,
             _ => {
@@ -363,6 +367,22 @@ impl Story {
             }
         };
         self.enforced(&name, event, outcome);
+    }
+
+    /// Tells of a match that meets flow control, and what becomes of it.
+    fn step_held(&mut self, rule: &RuleRef, event: EventId, variant: usize) {
+        if variant == 15 {
+            self.enforced(rule, event, Outcome::Throttled);
+            return;
+        }
+        let id = self.enforced(rule, event, Outcome::Held { by: Control::Debounce, until: self.now });
+        let (rule, rule_id) = (rule.clone(), self.rule_id(rule));
+        let fact: Fact = match variant {
+            5 => EnforcementHeldOn { rule, rule_id, by: Control::Missing, until: self.now }.into(),
+            6 => EnforcementReleased { rule, rule_id, outcome: Release::Shadowed }.into(),
+            _ => EnforcementSuperseded { rule, rule_id, why: SupersededBecause::Newer, by: Some(id) }.into(),
+        };
+        self.tell(StreamId::Enforcement(id), None, Actor::Engine, None, fact, None);
     }
 
     fn step_rule_error(&mut self, variant: usize) {

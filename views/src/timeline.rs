@@ -8,7 +8,7 @@ use ensue_engine::inquiries::facts::{InquiryAnswered, Verdict};
 use ensue_engine::record::{Position, Record};
 use ensue_engine::time::Timestamp;
 use ensue_engine::timers::facts::{TimerFired, TimerKind, TimerSet};
-use ensue_engine::workflows::facts::{PartOf, PartRole, SkippedBecause};
+use ensue_engine::workflows::facts::{PartOf, PartRole, RerunFrom, SkippedBecause};
 use serde::Serialize;
 
 /// One line of a timeline.
@@ -36,6 +36,7 @@ impl TimelineEntry {
             ByNoun::TimerFact(fact) => tell_timer(fact),
             ByNoun::EventFact(_)
             | ByNoun::RuleFact(_)
+            | ByNoun::FlowFact(_)
             | ByNoun::ScheduleFact(_)
             | ByNoun::CatalogFact(_)
             | ByNoun::AccessFact(_)
@@ -75,6 +76,8 @@ fn tell(fact: ExecutionFact<'_>) -> String {
         ExecutionFact::ExecutionFailed(fact) => format!("failed: {}", why(&fact.error)),
         ExecutionFact::ExecutionTimedOut(fact) => format!("timed out: {}", why(&fact.error)),
         ExecutionFact::ExecutionCancelRequested(_) => "somebody asked that it end".to_owned(),
+        ExecutionFact::ExecutionPaused(_) => "paused: nothing of it starts until it is resumed".to_owned(),
+        ExecutionFact::ExecutionResumed(_) => "resumed".to_owned(),
         ExecutionFact::ExecutionCancelled(_) => "cancelled".to_owned(),
         ExecutionFact::ExecutionBecameIndeterminate(_) => {
             "it is unknown whether it took effect; `ensue executions settle` says what became of it".to_owned()
@@ -127,6 +130,19 @@ fn tell_step(fact: StepFact<'_>) -> String {
         StepFact::WaitErred(fact) => {
             format!("whether event {} is the one that step {} waits for cannot be told: {}", fact.event, fact.step, fact.message)
         }
+        StepFact::RerunPlanned(fact) => {
+            let from = match &fact.from {
+                RerunFrom::Start => "the start".to_owned(),
+                RerunFrom::Failed => "what did not succeed".to_owned(),
+                RerunFrom::Step(step) => format!("step {step}"),
+            };
+            format!("runs {} again from {from}", fact.of)
+        }
+        StepFact::StepTakenOver(fact) => {
+            let of = fact.item.map_or(String::new(), |item| format!("item {item} of "));
+            let from = fact.taken.execution.map_or(String::new(), |from| format!(", from {from}"));
+            format!("{of}step {} is taken over: it had succeeded{from}", fact.step)
+        }
         StepFact::UndoBegun(fact) => match fact.count {
             1 => "undoes the one step that succeeded".to_owned(),
             count => format!("undoes {count} steps and items that succeeded, the newest first"),
@@ -149,6 +165,15 @@ fn tell_inquiry(fact: InquiryFact<'_>) -> String {
             Verdict::Decides => format!("{by} answered, which decides"),
             Verdict::Vetoes => format!("{by} answered with a veto, which decides"),
         },
+        InquiryFact::InquiryReminded(fact) => match fact.number {
+            1 => "nobody has decided yet".to_owned(),
+            number => format!("nobody has decided yet, said {number} times now"),
+        },
+        InquiryFact::InquiryEscalated(fact) => {
+            format!("asked {} as well", fact.to.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+        }
+        InquiryFact::InquiryNotified(fact) => format!("those who are asked are told by execution {}", fact.execution),
+        InquiryFact::InquiryNotificationFailed(fact) => format!("those who are asked could not be told: {}", why(&fact.error)),
     }
 }
 
@@ -159,8 +184,11 @@ fn tell_timer(fact: TimerFact<'_>) -> String {
             TimerKind::Sleep => format!("sleeps until {due}"),
             TimerKind::Start | TimerKind::Turn => format!("starts at {due}"),
             TimerKind::Expiry => format!("there is time until {due}"),
+            TimerKind::Reminder => format!("those who are asked are told again at {due}"),
+            TimerKind::Escalation => format!("others are asked as well at {due}"),
             TimerKind::Timeout => format!("all of it may take until {due}"),
             TimerKind::Schedule | TimerKind::Interval => format!("is due at {due}"),
+            TimerKind::Hold => format!("is held until {due}"),
         },
         TimerFact::TimerFired(TimerFired { kind, number, .. }) => match kind {
             TimerKind::Retry => format!("the wait before attempt {number} is over"),
@@ -168,8 +196,11 @@ fn tell_timer(fact: TimerFact<'_>) -> String {
             TimerKind::Start => "its time has come".to_owned(),
             TimerKind::Turn => "the wait before this turn is over".to_owned(),
             TimerKind::Expiry => "the time for it is over".to_owned(),
+            TimerKind::Reminder => "it is time to tell those who are asked again".to_owned(),
+            TimerKind::Escalation => "it is time to ask others as well".to_owned(),
             TimerKind::Timeout => "all of it took too long".to_owned(),
             TimerKind::Schedule | TimerKind::Interval => "is due".to_owned(),
+            TimerKind::Hold => "is held no longer".to_owned(),
         },
     }
 }

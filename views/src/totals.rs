@@ -13,7 +13,7 @@ use crate::rules::Matches;
 use crate::view::{Column, Life, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What totals can be filtered by: nothing.
 pub const COLUMNS: &[Column] = &[];
@@ -147,6 +147,7 @@ impl Totals {
             }
             ByNoun::EventFact(EventFact::DeliveryRefused(_)) => self.deliveries_refused += 1,
             ByNoun::RuleFact(RuleFact::EnforcementMade(fact)) => self.enforcements.count(&fact.outcome),
+            ByNoun::FlowFact(fact) => self.enforcements.count_held(fact),
             ByNoun::RuleFact(
                 RuleFact::RuleErred(_) | RuleFact::RuleErrorsCounted(_) | RuleFact::RuleModeSet(_) | RuleFact::LoopStopped(_),
             )
@@ -163,6 +164,7 @@ impl Totals {
                 | HealthFact::ClockAccepted(_)
                 | HealthFact::ReactionDeferred(_)
                 | HealthFact::ReactionResumed(_)
+                | HealthFact::ReactionHeld(_)
                 | HealthFact::ReactionParked(_)
                 | HealthFact::ReactionRetried(_)
                 | HealthFact::ReactionDismissed(_),
@@ -187,6 +189,8 @@ impl Totals {
             | ExecutionFact::AttemptSucceeded(_)
             | ExecutionFact::AttemptFailed(_)
             | ExecutionFact::ExecutionCancelRequested(_)
+            | ExecutionFact::ExecutionPaused(_)
+            | ExecutionFact::ExecutionResumed(_)
             | ExecutionFact::ExecutionBecameIndeterminate(_)
             | ExecutionFact::ExecutionSettled(_) => {}
         }

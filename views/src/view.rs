@@ -218,6 +218,8 @@ pub enum Column {
     Action,
     /// A workflow's execution: an id.
     Parent,
+    /// The execution that another runs again: an id.
+    RerunOf,
     /// A sensor: a ref.
     Sensor,
     /// A name that a person gave.
@@ -240,6 +242,7 @@ impl Column {
             Self::Status => "status",
             Self::Action => "action",
             Self::Parent => "parent",
+            Self::RerunOf => "rerun_of",
             Self::Sensor => "sensor",
             Self::Name => "name",
             Self::Assignee => "assignee",
@@ -249,7 +252,7 @@ impl Column {
     /// Reads a value of this column; none where the text cannot be one, and so no row has it.
     pub fn value(self, text: &str) -> Option<Term> {
         match self {
-            Self::Correlation | Self::Event | Self::Execution | Self::Parent => text.parse().map(Term::Id).ok(),
+            Self::Correlation | Self::Event | Self::Execution | Self::Parent | Self::RerunOf => text.parse().map(Term::Id).ok(),
             Self::Trigger
             | Self::Source
             | Self::Rule

@@ -2,7 +2,8 @@
 
 use ensue_engine::executions::facts::{
     AttemptFailed, AttemptLost, AttemptProgressed, AttemptReportedLate, AttemptSucceeded, Evidence, ExecutionBecameIndeterminate,
-    ExecutionCancelRequested, ExecutionCancelled, ExecutionSettled, ExecutionSucceeded, Failure, FailureKind, Settlement,
+    ExecutionCancelRequested, ExecutionCancelled, ExecutionPaused, ExecutionResumed, ExecutionSettled, ExecutionSucceeded, Failure,
+    FailureKind, Settlement,
 };
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{AttemptId, ExecutionId};
@@ -104,6 +105,20 @@ fn a_lost_attempt_of_a_cancelled_execution_does_not_have_it_wait_again() {
     tell(&mut story, execution, ExecutionCancelRequested {}, None);
     tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun }, None);
     assert_eq!(now(&story).status, Status::Cancelling);
+}
+
+#[test]
+fn what_is_paused_is_shown_so_and_then_where_it_stands() {
+    let (mut story, execution, attempt) = running();
+    tell(&mut story, execution, ExecutionPaused {}, None);
+    assert_eq!((now(&story).status, now(&story).paused_at.is_some()), (Status::Paused, true));
+    tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun }, None);
+    assert_eq!(now(&story).status, Status::Paused);
+    tell(&mut story, execution, ExecutionResumed {}, None);
+    assert_eq!((now(&story).status, now(&story).paused_at), (Status::Queued, None));
+    tell(&mut story, execution, ExecutionPaused {}, None);
+    tell(&mut story, execution, ExecutionCancelRequested {}, None);
+    assert_eq!((now(&story).status, now(&story).paused_at), (Status::Cancelling, None));
 }
 
 fn indeterminate() -> (Story, ExecutionId, AttemptId) {

@@ -136,6 +136,7 @@ fn catalog() -> Catalog {
             schedule: None,
             when: Some(Expression::compile(when, &roots()).unwrap()),
             local: Vec::new(),
+            flow: None,
             action: open.clone(),
             with: Template::compile(&json!({ "gate": "north", "litres": "${{ event.payload.litres }}" }), &roots()).unwrap(),
             config: Arc::new(json!({})),

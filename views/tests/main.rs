@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a story that cannot be told is a failed test")]
 
 mod bounds;
+mod enforcements;
 mod executions;
 mod garden;
 mod inquiries;

@@ -46,7 +46,7 @@ fn matches_are_counted_by_what_became_of_them() {
     let event = story.event("garden.rained", "{}");
     story.executed("garden.drain", event, "garden.open_gate");
     let activity: RuleActivity = only(story.records());
-    assert_eq!(activity.matched, Matches { executed: 1, shadowed: 2, rejected: 1 });
+    assert_eq!(activity.matched, Matches { executed: 1, shadowed: 2, rejected: 1, ..Matches::default() });
     let last = story.records().iter().rfind(|record| record.kind() == "enforcement.made").unwrap();
     assert_eq!(activity.matched_at, Some(last.time));
 }

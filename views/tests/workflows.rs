@@ -31,6 +31,7 @@ fn request(story: &mut Story, execution: ExecutionId, pace: Pace, part_of: Optio
         enforcement: None,
         given: None,
         part_of,
+        rerun_of: None,
         priority: 0,
         idempotent: false,
         on_lost: OnLost::Ask,
@@ -103,7 +104,7 @@ fn steps_without_an_execution_say_why_and_the_first_of_very_many_are_kept() {
     tell(
         &mut story,
         flow,
-        StepExpanded { step: "none".parse().unwrap(), count: 0, item_failure: ItemFailure::default() },
+        StepExpanded { step: "none".parse().unwrap(), count: 0, item_failure: ItemFailure::default(), takes_over: false },
         Some(Body::json("[]")),
     );
     tell(
@@ -115,7 +116,7 @@ fn steps_without_an_execution_say_why_and_the_first_of_very_many_are_kept() {
     tell(
         &mut story,
         flow,
-        StepExpanded { step: "beds".parse().unwrap(), count: 90, item_failure: ItemFailure::default() },
+        StepExpanded { step: "beds".parse().unwrap(), count: 90, item_failure: ItemFailure::default(), takes_over: false },
         Some(Body::json("[]")),
     );
     tell(&mut story, flow, StepSkipped { step: "dry".parse().unwrap(), because: SkippedBecause::Condition }, None);
@@ -139,7 +140,12 @@ fn a_timeline_tells_of_steps_in_words() {
     let (mut story, flow) = flow();
     let step = || "beds".parse().unwrap();
     let error = Failure::new(FailureKind::ChildFailed, "1 of 3 items failed");
-    tell(&mut story, flow, StepExpanded { step: step(), count: 3, item_failure: ItemFailure::default() }, Some(Body::json("[1,2,3]")));
+    tell(
+        &mut story,
+        flow,
+        StepExpanded { step: step(), count: 3, item_failure: ItemFailure::default(), takes_over: false },
+        Some(Body::json("[1,2,3]")),
+    );
     tell(&mut story, flow, StepFailed { step: step(), item: Some(1), error: error.clone(), on_failure: OnFailure::Fail }, None);
     tell(&mut story, flow, StepEnded { step: step(), error: Some(error.clone()), on_failure: OnFailure::Fail, role: PartRole::Step }, None);
     tell(&mut story, flow, StepSkipped { step: "after".parse().unwrap(), because: SkippedBecause::Failing }, None);

@@ -121,6 +121,7 @@ fn in_query(operation: &Operation, name: &str) -> Option<(Value, &'static str)> 
         "attempt" => (number(u32::MAX.into()), "The attempt, by its number."),
         "offset" => (number(u64::MAX), "The bytes of the stream to leave out."),
         "after" => (number(u64::MAX), "The position after which to begin."),
+        "rerun_of" => (text, "Only those that run this execution again."),
         "parent" => (text, "Only those that are steps of this execution of a workflow."),
         "trigger" | "source" | "correlation" | "rule" | "event" | "action" | "pack" | "sensor" | "name" => {
             (text, "Only those of this name or id.")

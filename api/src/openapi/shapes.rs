@@ -4,8 +4,11 @@
 
 use std::borrow::Cow;
 
+use ensue_engine::catalog;
 use ensue_engine::executions::facts;
+use ensue_engine::inquiries::facts::Occasion;
 use ensue_engine::ports;
+use ensue_engine::rules::flow::facts as flow;
 use ensue_engine::schedule::plan;
 use ensue_views::{enforcements, executions, inquiries};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -72,11 +75,25 @@ shapes! {
     Epoch = number("How often the log was opened for writing.");
     Status = words("Where an execution stands.", &executions::Status::ALL.map(executions::Status::as_str));
     OutcomeName = words("What became of a rule's match.", &enforcements::OutcomeName::ALL.map(enforcements::OutcomeName::as_str));
+    ReleasedName = words(
+        "What became of an enforcement after it was held.",
+        &enforcements::ReleasedName::ALL.map(enforcements::ReleasedName::as_str),
+    );
+    SupersededBecause = words(
+        "Why a held enforcement is not acted on: a newer match of its key came, its window has become full or has not in time, its rule held too \
+         many, or its rule was changed, removed or disabled.",
+        &flow::SupersededBecause::ALL.map(flow::SupersededBecause::as_str),
+    );
+    Control = words("A flow control of a rule.", &catalog::Control::ALL.map(catalog::Control::as_str));
     InquiryStatus = words(
         "Where an inquiry stands: it waits for answers, it was decided, its time was over before, or the execution that asked was cancelled before.",
         &inquiries::InquiryStatus::ALL.map(inquiries::InquiryStatus::as_str),
     );
     AnswerVerdict = words("What an answer means: more people have to answer, it decides, or it decides alone because the inquiry's `veto` holds for it.", VERDICTS);
+    NotificationOccasion = words(
+        "What those who are asked are told of: the inquiry was opened, it is still open, or others are asked as well.",
+        &Occasion::ALL.map(Occasion::as_str),
+    );
     AttemptStatus = words("Where an attempt stands.", ATTEMPT_STATUSES);
     SettledAs = words("What a person said became of an execution.", SETTLED_AS);
     FailureKind = words("Why something failed.", &facts::FailureKind::ALL.map(facts::FailureKind::as_str));

@@ -40,7 +40,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// Parameters that do not fit.
 #[derive(Debug, Error)]
 #[error("the parameters do not fit the action `{0}`")]
-struct ParametersMisfit(ActionRef);
+pub(super) struct ParametersMisfit(pub(super) ActionRef);
 
 impl Explain for ParametersMisfit {
     fn slug(&self) -> &'static str {
@@ -103,6 +103,7 @@ pub(super) async fn execute(allowed: Allowed<ActionsExecute>, mut call: Call) ->
         body: Body::json(params.bytes().clone()),
         params,
         start_at,
+        rerun: None,
     };
     if call.is_dry_run()? {
         return call.check(call.on_behalf(&allowed)?, Ask::RequestExecution(request)).await;
@@ -118,14 +119,14 @@ pub(super) async fn execute(allowed: Allowed<ActionsExecute>, mut call: Call) ->
 
 /// Says what is wrong with the schema of an answer that is to be asked for: the core, which knows no schemas, would ask for what nobody can
 /// answer.
-fn unanswerable(action: &Action, params: &Document) -> Option<Misfit> {
+pub(super) fn unanswerable(action: &Action, params: &Document) -> Option<Misfit> {
     let Run::Builtin(Builtin::Inquiry) = action.run else { return None };
     let wrong = whole_schema(params.root().get(ANSWER)?.to_value()).err()?;
     Some(Misfit { pointer: format!("/{ANSWER}{}", wrong.pointer), ..wrong })
 }
 
 /// Gives the execution that the first request of a key asked for. The path is a part of what is asked, so there is one.
-fn asked_before(before: &Before) -> Result<ExecutionId, Problem> {
+pub(super) fn asked_before(before: &Before) -> Result<ExecutionId, Problem> {
     before.execution.ok_or_else(|| Problem::bug(&format!("what was asked for at position {} is no execution", before.position)))
 }
 
@@ -138,7 +139,7 @@ fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// Answers that an execution was asked for: that is in the log, and nothing that is read afterwards may make it look otherwise.
-async fn answer(call: &Call, id: ExecutionId, position: Position) -> Outcome {
+pub(super) async fn answer(call: &Call, id: ExecutionId, position: Position) -> Outcome {
     let (api, wait) = (call.api(), preferred_wait(call.headers()));
     let shown = match wait {
         // A repeat is to find it as it was.

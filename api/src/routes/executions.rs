@@ -1,4 +1,4 @@
-//! Executions: list, look at one and its attempts, cancel it, and say what became of it.
+//! Executions: list, look at one and its attempts, cancel, pause and resume it, and say what became of it.
 //!
 //! What it printed is `logs.rs`'s; running an action by hand is `actions.rs`'s.
 
@@ -19,7 +19,7 @@ use crate::api::{Api, read_row};
 use crate::auth::Allowed;
 use crate::call::{Call, Nothing};
 use crate::listing;
-use crate::permissions::{ExecutionsCancel, ExecutionsRead, ExecutionsSettle, Permission as _};
+use crate::permissions::{ExecutionsCancel, ExecutionsPause, ExecutionsRead, ExecutionsSettle, Permission as _};
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
 use crate::respond::{self, Written};
@@ -65,7 +65,7 @@ impl Explain for SettlementInvalid {
 pub(super) async fn list(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
     let query = call.query();
     query.one_of("status", &Status::ALL.map(|status| (status.as_str(), status)))?;
-    let mut columns = vec![Column::Status, Column::Action, Column::Rule];
+    let mut columns = vec![Column::Status, Column::Action, Column::Rule, Column::RerunOf];
     let mut filters = Vec::new();
     match (query.text("parent"), query.text("correlation")) {
         // The steps of a workflow stand in its chain, all of them or none, and may be many: it is asked, and not each of them.
@@ -159,6 +159,28 @@ pub(super) async fn cancel(allowed: Allowed<ExecutionsCancel>, mut call: Call) -
     let Nothing {} = call.json_or_nothing().await?;
     let by = call.on_behalf(&allowed)?;
     change(&call, execution, by, Ask::CancelExecution { execution }, Written::Accepted).await
+}
+
+/// Asks that nothing of an execution start until it is resumed.
+pub(super) async fn pause(allowed: Allowed<ExecutionsPause>, mut call: Call) -> Outcome {
+    let execution: ExecutionId = call.named("id", ExecutionsRead::THING)?;
+    if let Some((before, _)) = call.before().await? {
+        return changed_before(&call, execution, &before, Written::Done).await;
+    }
+    let Nothing {} = call.json_or_nothing().await?;
+    let by = call.on_behalf(&allowed)?;
+    change(&call, execution, by, Ask::PauseExecution { execution }, Written::Done).await
+}
+
+/// Asks that a paused execution go on.
+pub(super) async fn resume(allowed: Allowed<ExecutionsPause>, mut call: Call) -> Outcome {
+    let execution: ExecutionId = call.named("id", ExecutionsRead::THING)?;
+    if let Some((before, _)) = call.before().await? {
+        return changed_before(&call, execution, &before, Written::Done).await;
+    }
+    let Nothing {} = call.json_or_nothing().await?;
+    let by = call.on_behalf(&allowed)?;
+    change(&call, execution, by, Ask::ResumeExecution { execution }, Written::Done).await
 }
 
 /// Says what became of an indeterminate execution.

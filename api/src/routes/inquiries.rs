@@ -103,7 +103,7 @@ pub(super) async fn cancel(allowed: Allowed<InquiriesCancel>, mut call: Call) ->
 
 /// Where inquiries are read, for everybody.
 fn base(api: &Api) -> String {
-    format!("{}{}/inquiries", api.settings.base_url, super::BASE)
+    format!("{}{}", api.settings.base_url, super::INQUIRIES)
 }
 
 /// Whose inquiries a caller may see.

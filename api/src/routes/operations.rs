@@ -6,9 +6,10 @@ use crate::openapi::shapes;
 use crate::operation::{Conditional, Content, Header, Heeded, Operation, Presence, TakenForm, Takes, schema_of};
 use crate::wire::actions::{WireAction, WireExecute};
 use crate::wire::artifacts::WireArtifact;
+use crate::wire::backtests::{WireBacktest, WireToBacktest};
 use crate::wire::enforcements::WireEnforcement;
 use crate::wire::events::{WireCloudEvents, WireEvent, WireGivenEvents, WireTakenOrList};
-use crate::wire::executions::{WireAttempt, WireExecution, WireOutcome, WireOutputs};
+use crate::wire::executions::{WireAttempt, WireExecution, WireOutcome, WireOutputs, WireRerun};
 use crate::wire::health::{WireDeadLetter, WireDecided, WireParkedReaction};
 use crate::wire::hooks::{WireHook, WireSend, WireTaken};
 use crate::wire::inquiries::{WireGivenResponse, WireInquiry};
@@ -109,7 +110,7 @@ pub(super) const ENFORCEMENT_GET: Operation =
 pub(super) const EXECUTION_LIST: Operation = Operation::lists::<WireExecution>(
     "execution_list",
     "Lists executions, the newest first",
-    &["status", "action", "rule", "correlation", "parent", "since", "until", "sort", "limit", "cursor"],
+    &["status", "action", "rule", "correlation", "parent", "rerun_of", "since", "until", "sort", "limit", "cursor"],
 )
 .sees_views();
 pub(super) const EXECUTION_GET: Operation =
@@ -149,6 +150,36 @@ pub(super) const EXECUTION_CANCEL: Operation = Operation::new("execution_cancel"
     .refuses(&[(409, "execution_not_open")])
     .heeds_conditions(Conditional::Change)
     .sees_views();
+pub(super) const EXECUTION_PAUSE: Operation =
+    Operation::new("execution_pause", "Has nothing of an execution start any more until it is resumed")
+        .asked(DRY)
+        .gives_content(204, WOULD_BE, Content::Nothing, &[])
+        .takes(Takes::Empty)
+        .gives::<WireExecution>(200, "It is paused.", WRITTEN)
+        .refuses(&[(409, "execution_not_open"), (409, "execution_ending")])
+        .heeds_conditions(Conditional::Change)
+        .sees_views();
+pub(super) const EXECUTION_RESUME: Operation = Operation::new("execution_resume", "Has a paused execution go on")
+    .asked(DRY)
+    .gives_content(204, WOULD_BE, Content::Nothing, &[])
+    .takes(Takes::Empty)
+    .gives::<WireExecution>(200, "It goes on.", WRITTEN)
+    .refuses(&[(409, "execution_not_open"), (409, "execution_not_paused")])
+    .heeds_conditions(Conditional::Change)
+    .sees_views();
+pub(super) const EXECUTION_RERUN: Operation = Operation::new("execution_rerun", "Runs an execution again that has ended")
+    .asked(DRY)
+    .gives_content(204, WOULD_BE, Content::Nothing, &[])
+    .heeds(&[Heeded::Prefer])
+    .takes(Takes::Json { schema: schema_of::<WireRerun>, example: r#"{"from": "failed"}"#, presence: Presence::Optional })
+    .gives::<WireExecution>(202, "It was asked for.", &[Header::Position, Header::Location, Header::PreferenceApplied])
+    .gives::<WireExecution>(
+        200,
+        "It ended while the caller preferred to wait.",
+        &[Header::Position, Header::Location, Header::PreferenceApplied],
+    )
+    .refuses(&[(409, "rerun_refused"), (422, "parameters_invalid")])
+    .demands_admission();
 pub(super) const EXECUTION_SETTLE: Operation = Operation::new("execution_settle", "Says what became of an execution of which nobody knows")
     .asked(DRY)
     .gives_content(204, WOULD_BE, Content::Nothing, &[])
@@ -247,6 +278,12 @@ pub(super) const RULE_EXPLAIN: Operation = Operation::new("rule_explain", "Says 
         (422, "trigger_not_found"),
     ])
     .sees_views();
+pub(super) const RULE_BACKTEST: Operation =
+    Operation::new("rule_backtest", "Says what a rule would have done with the events that came, beside what happened")
+        .passes_keys_over()
+        .takes_json::<WireToBacktest>(r#"{"rule": "demo.greet", "since": "2026-01-01T00:00:00Z"}"#)
+        .gives::<WireBacktest>(200, "It was tried.", &[])
+        .refuses(&[(404, "not_found"), (422, "rule_invalid")]);
 pub(super) const RULE_ENABLE: Operation = mode("rule_enable", "Has a rule's matches acted on; ends a suspension");
 pub(super) const RULE_DISABLE: Operation = mode("rule_disable", "Has a rule not looked at");
 pub(super) const RULE_SHADOW: Operation = mode("rule_shadow", "Has a rule's matches recorded, and not acted on");

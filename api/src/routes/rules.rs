@@ -17,12 +17,13 @@ use crate::call::{Call, Nothing};
 use crate::cloudevents::SOURCE_OF_OURS;
 use crate::listing;
 use crate::permissions::{EventsRead, Permission as _, RulesRead, RulesWrite};
-use crate::ports::{GivenEvent, Ports};
+use crate::ports::{GivenEvent, Ports, ToBacktest};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::query::bad;
 use crate::respond::{self, Written};
 use crate::routes::judged::{Definitions, Judged};
 use crate::routes::timers;
+use crate::wire::backtests::{WireBacktest, WireToBacktest};
 use crate::wire::rules::{WireRule, WireRuleMode};
 use crate::wire::verdicts::{WireExplain, WireImagined};
 
@@ -86,6 +87,17 @@ pub(super) async fn explain(_: Allowed<RulesRead>, mut call: Call) -> Outcome {
         judged.wholly(ports, judged.rule(ports, &name)?)
     });
     respond::json(&explained.await??)
+}
+
+/// Says what a rule would have done with the events that came.
+pub(super) async fn backtest(allowed: Allowed<EventsRead>, mut call: Call) -> Outcome {
+    drop(allowed);
+    // What it would make of events tells of both.
+    Allowed::<RulesRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
+    let asked: WireToBacktest = call.json().await?;
+    let asked = ToBacktest::from(asked);
+    let told = call.api().blocking(move |ports| ports.backtests.backtest(&asked)).await??;
+    respond::json(&WireBacktest::from(told))
 }
 
 fn rule_of(call: &Call) -> Result<Arc<Rule>, Problem> {

@@ -19,6 +19,7 @@ use crate::ports::Ports;
 use crate::problem::{Missing, Outcome, Problem};
 use crate::respond;
 use crate::routes::judged::{Definitions, Judged};
+use crate::wire::enforcements::{WireBecame, WireHeld};
 use crate::wire::executions::WireNotStarted;
 use crate::wire::traces::{WireTrace, WireTraceError, WireTraceNode, WireTraced};
 use crate::wire::verdicts::WireVerdict;
@@ -137,6 +138,8 @@ fn enforcement_node(enforcement: Enforcement, began_at: Timestamp) -> WireTraceN
         rule: enforcement.rule,
         rule_id: enforcement.rule_id,
         outcome: enforcement.outcome,
+        held: enforcement.held.map(WireHeld::from),
+        became: enforcement.became.map(WireBecame::from),
         error: enforcement.error,
     };
     node(enforcement.id.0, Some(enforcement.event.0), enforcement.position, enforcement.time, began_at, what)
@@ -155,7 +158,9 @@ fn execution_node(execution: Execution, began_at: Timestamp) -> WireTraceNode {
         not_started: execution.not_started.into_iter().map(WireNotStarted::from).collect(),
         not_started_count: execution.not_started_count,
     };
-    let parent = execution.parent.map(|workflow| workflow.0).or(execution.enforcement.map(|enforcement| enforcement.0));
+    // What runs another again is led to by that one, whatever led to that.
+    let again = execution.rerun_of.map(|of| of.0);
+    let parent = execution.parent.map(|workflow| workflow.0).or(again).or(execution.enforcement.map(|enforcement| enforcement.0));
     node(execution.id.0, parent, execution.position, execution.requested_at, began_at, what)
 }
 

@@ -195,11 +195,14 @@ fn ended(record: &Record) -> Option<Status> {
             | ExecutionFact::AttemptLost(_)
             | ExecutionFact::AttemptReportedLate(_)
             | ExecutionFact::ExecutionCancelRequested(_)
+            | ExecutionFact::ExecutionPaused(_)
+            | ExecutionFact::ExecutionResumed(_)
             | ExecutionFact::ExecutionBecameIndeterminate(_)
             | ExecutionFact::ExecutionSettled(_) => None,
         },
         ByNoun::EventFact(_)
         | ByNoun::RuleFact(_)
+        | ByNoun::FlowFact(_)
         | ByNoun::StepFact(_)
         | ByNoun::InquiryFact(_)
         | ByNoun::TimerFact(_)

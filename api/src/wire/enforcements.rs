@@ -1,11 +1,13 @@
 //! Enforcements.
 
+use ensue_engine::catalog::Control;
 use ensue_engine::ids::{EnforcementId, EventId, ExecutionId, Id, RuleId};
 use ensue_engine::names::RuleRef;
 use ensue_engine::record::{CatalogRevision, Position};
+use ensue_engine::rules::flow::facts::SupersededBecause;
 use ensue_engine::time::Timestamp;
 use ensue_views::Enforcement;
-use ensue_views::enforcements::OutcomeName;
+use ensue_views::enforcements::{Became, HeldBy, OutcomeName, ReleasedName};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -29,6 +31,13 @@ pub(crate) struct WireEnforcement {
     event: EventId,
     #[schemars(with = "shapes::OutcomeName")]
     outcome: OutcomeName,
+    /// What holds it, or held it last; null where nothing did.
+    held: Option<WireHeld>,
+    /// What became of it after it was held; null while it is, and where it never was.
+    became: Option<WireBecame>,
+    /// The enforcement that it repeats.
+    #[schemars(with = "Option<shapes::EnforcementId>")]
+    repeats: Option<EnforcementId>,
     error: Option<String>,
     #[schemars(with = "Option<shapes::ExecutionId>")]
     execution: Option<ExecutionId>,
@@ -39,6 +48,44 @@ pub(crate) struct WireEnforcement {
     /// Only of a single enforcement: the parameters that the rule rendered.
     #[serde(skip_serializing_if = "Option::is_none")]
     inputs: Option<Option<Box<RawValue>>>,
+}
+
+/// What holds an enforcement.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct WireHeld {
+    /// Which flow control of its rule.
+    #[schemars(with = "shapes::Control")]
+    by: Control,
+    /// Until when, if nothing else comes about.
+    #[schemars(with = "shapes::Timestamp")]
+    until: Timestamp,
+}
+
+/// What became of an enforcement after it was held.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct WireBecame {
+    #[schemars(with = "shapes::ReleasedName")]
+    outcome: ReleasedName,
+    /// Why it is not acted on; null where it is.
+    #[schemars(with = "Option<shapes::SupersededBecause>")]
+    why: Option<SupersededBecause>,
+    /// The enforcement that came in its place, where one did.
+    #[schemars(with = "Option<shapes::EnforcementId>")]
+    by: Option<EnforcementId>,
+    #[schemars(with = "shapes::Timestamp")]
+    time: Timestamp,
+}
+
+impl From<HeldBy> for WireHeld {
+    fn from(held: HeldBy) -> Self {
+        Self { by: held.by, until: held.until }
+    }
+}
+
+impl From<Became> for WireBecame {
+    fn from(became: Became) -> Self {
+        Self { outcome: became.outcome, why: became.why, by: became.by, time: became.time }
+    }
 }
 
 impl WireEnforcement {
@@ -52,6 +99,9 @@ impl WireEnforcement {
             rule_revision: enforcement.rule_revision,
             event: enforcement.event,
             outcome: enforcement.outcome,
+            held: enforcement.held.map(WireHeld::from),
+            became: enforcement.became.map(WireBecame::from),
+            repeats: enforcement.repeats,
             error: enforcement.error,
             execution: enforcement.execution,
             time: enforcement.time,

@@ -11,8 +11,8 @@ use ensue_views::executions::{AttemptStatus, NotStarted, Progress, Settled, Sett
 use ensue_views::{Attempt, Execution};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::openapi::shapes;
 
@@ -27,6 +27,9 @@ pub(crate) struct WireExecution {
     action: ActionRef,
     #[schemars(with = "shapes::Status")]
     status: Status,
+    /// Since when it is paused, where it is.
+    #[schemars(with = "Option<shapes::Timestamp>")]
+    paused_at: Option<Timestamp>,
     error: Option<WireFailure>,
     attempt: u32,
     progress: Option<WireProgress>,
@@ -48,6 +51,9 @@ pub(crate) struct WireExecution {
     turn: Option<u32>,
     /// Whether it undoes the step, or the item, and is not it.
     undoes: bool,
+    /// The execution that it runs again.
+    #[schemars(with = "Option<shapes::ExecutionId>")]
+    rerun_of: Option<ExecutionId>,
     /// The inquiry that it opened: while it waits, it is for an answer to that.
     #[schemars(with = "Option<shapes::InquiryId>")]
     inquiry: Option<InquiryId>,
@@ -102,6 +108,7 @@ impl WireExecution {
             position: execution.position,
             action: execution.action,
             status: execution.status,
+            paused_at: execution.paused_at,
             error: execution.error.map(WireFailure::from),
             attempt: execution.attempt,
             progress: execution.progress.map(WireProgress::from),
@@ -114,6 +121,7 @@ impl WireExecution {
             item: execution.item,
             turn: execution.turn,
             undoes: execution.undoes,
+            rerun_of: execution.rerun_of,
             inquiry: execution.inquiry,
             priority: execution.priority,
             requested_at: execution.requested_at,
@@ -155,16 +163,29 @@ pub(crate) struct WireNotStarted {
     item: Option<u32>,
     #[schemars(with = "shapes::Timestamp")]
     at: Timestamp,
-    /// Why it was skipped; with neither this nor `error`, its list of items was empty, and it is done.
+    /// Why it was skipped; with neither this nor `error`, and not taken over, its list of items was empty, and it is done.
     #[schemars(with = "Option<shapes::SkippedBecause>")]
     skipped: Option<SkippedBecause>,
     /// Why it failed.
     error: Option<WireFailure>,
+    /// Whether it had succeeded in the execution that is run again, and is taken over: nothing was run.
+    taken_over: bool,
+    /// The execution that it was then.
+    #[schemars(with = "Option<shapes::ExecutionId>")]
+    taken_from: Option<ExecutionId>,
 }
 
 impl From<NotStarted> for WireNotStarted {
     fn from(step: NotStarted) -> Self {
-        Self { step: step.step, item: step.item, at: step.at, skipped: step.skipped, error: step.error.map(WireFailure::from) }
+        Self {
+            step: step.step,
+            item: step.item,
+            at: step.at,
+            skipped: step.skipped,
+            error: step.error.map(WireFailure::from),
+            taken_over: step.is_taken_over,
+            taken_from: step.taken_from,
+        }
     }
 }
 
@@ -310,6 +331,20 @@ pub(crate) enum WireSettlementOutcome {
     Failed,
     /// It did not, and is to be tried again.
     Retry,
+}
+
+/// How an execution is run again.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WireRerun {
+    /// What of it: all of it, `start`, which is what happens without it; what did not succeed, `failed`; or what did not and this step, by its
+    /// name. What needs a step that runs again runs again. The others are taken over as they were.
+    #[serde(default)]
+    pub(crate) from: Option<String>,
+    /// Parameters with other values than before, where all of it is run again; those that are not named stay as they were.
+    #[serde(default)]
+    #[schemars(with = "Option<serde_json::Map<String, Value>>")]
+    pub(crate) params: Option<Map<String, Value>>,
 }
 
 /// A part of what an attempt printed.

@@ -1,12 +1,12 @@
 //! Inquiries: what is asked of whom, and what was answered.
 
 use ensue_engine::ids::{ExecutionId, InquiryId};
-use ensue_engine::inquiries::facts::Verdict;
+use ensue_engine::inquiries::facts::{Occasion, Verdict};
 use ensue_engine::names::StepName;
 use ensue_engine::record::{Digest, Position};
 use ensue_engine::time::Timestamp;
 use ensue_views::Inquiry;
-use ensue_views::inquiries::{Answer, InquiryStatus};
+use ensue_views::inquiries::{Answer, InquiryStatus, Notification};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -32,6 +32,12 @@ pub(crate) struct WireInquiry {
     quorum: u32,
     /// What was answered, the first at first.
     answers: Vec<WireAnswer>,
+    /// How often people were reminded.
+    reminders: u32,
+    /// How often others were asked as well; `assignees` has them.
+    escalations: u32,
+    /// When people were told by its `notify`, the latest at last: at most 20.
+    notifications: Vec<WireNotification>,
     /// The execution that asks.
     #[schemars(with = "shapes::ExecutionId")]
     execution: ExecutionId,
@@ -86,6 +92,26 @@ pub(crate) struct WireAnswer {
     answer: Option<Option<Box<RawValue>>>,
 }
 
+/// That people were told of an inquiry.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct WireNotification {
+    #[schemars(with = "shapes::NotificationOccasion")]
+    of: Occasion,
+    #[schemars(with = "shapes::Timestamp")]
+    at: Timestamp,
+    /// The execution that tells them; null where it could not be asked for.
+    #[schemars(with = "Option<shapes::ExecutionId>")]
+    execution: Option<ExecutionId>,
+    /// Why it could not.
+    error: Option<String>,
+}
+
+impl From<Notification> for WireNotification {
+    fn from(told: Notification) -> Self {
+        Self { of: told.of, at: told.at, execution: told.execution, error: told.error }
+    }
+}
+
 impl From<Answer> for WireAnswer {
     fn from(answer: Answer) -> Self {
         let position = answer.answer.map(|handle| handle.position);
@@ -117,6 +143,9 @@ impl WireInquiry {
             excluded: inquiry.excluded,
             quorum: inquiry.quorum,
             answers: inquiry.answers.into_iter().map(WireAnswer::from).collect(),
+            reminders: inquiry.reminders,
+            escalations: inquiry.escalations,
+            notifications: inquiry.notifications.into_iter().map(WireNotification::from).collect(),
             execution: inquiry.execution,
             parent: inquiry.parent,
             step: inquiry.step,

@@ -1,9 +1,10 @@
 //! Rules, and what they have been doing.
 
-use ensue_engine::catalog::{Mode, Rule};
+use ensue_engine::catalog::{Control, Flow, Mode, Rule, Stage};
 use ensue_engine::ids::{EventId, RuleId};
 use ensue_engine::names::{ActionRef, PackName, RuleRef, TriggerRef};
 use ensue_engine::time::Timestamp;
+use ensue_views::rules::Matches;
 use ensue_views::{RuleActivity, Schedule};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -30,6 +31,8 @@ pub(crate) struct WireRule {
     schedule: Option<WireSchedule>,
     when: Option<String>,
     local: Vec<WireLocal>,
+    /// Which of its matches are acted on, and when, in the order in which that is applied.
+    flow: Vec<WireFlowControl>,
     #[schemars(with = "shapes::ActionRef")]
     action: ActionRef,
     priority: i8,
@@ -54,6 +57,46 @@ struct WireMatches {
     executed: u64,
     shadowed: u64,
     rejected: u64,
+    /// The rule's flow control holds them.
+    held: u64,
+    /// They were held, and are not acted on.
+    superseded: u64,
+    /// They repeated another match.
+    deduplicated: u64,
+    /// There were too many in a while.
+    throttled: u64,
+}
+
+/// A flow control of a rule.
+#[derive(Serialize, JsonSchema)]
+struct WireFlowControl {
+    #[schemars(with = "shapes::Control")]
+    control: Control,
+    /// What it does, in words.
+    does: String,
+    /// The expression that tells matches apart; null where all are of one key.
+    key: Option<String>,
+}
+
+impl From<Matches> for WireMatches {
+    fn from(matched: Matches) -> Self {
+        Self {
+            executed: matched.executed,
+            shadowed: matched.shadowed,
+            rejected: matched.rejected,
+            held: matched.held,
+            superseded: matched.superseded,
+            deduplicated: matched.deduplicated,
+            throttled: matched.throttled,
+        }
+    }
+}
+
+impl From<&Stage> for WireFlowControl {
+    fn from(stage: &Stage) -> Self {
+        let key = stage.key.as_ref().map(|key| key.source().to_owned());
+        Self { control: stage.does.control(), does: stage.does.to_string(), key }
+    }
 }
 
 /// One kind of error of a rule.
@@ -100,9 +143,10 @@ impl WireRule {
                 .iter()
                 .map(|(name, expression)| WireLocal { name: name.clone(), expression: expression.source().to_owned() })
                 .collect(),
+            flow: rule.flow.as_deref().map(Flow::stages).unwrap_or_default().iter().map(WireFlowControl::from).collect(),
             action: rule.action.name.clone(),
             priority: rule.priority.unwrap_or(rule.action.priority),
-            matched: WireMatches { executed: matched.executed, shadowed: matched.shadowed, rejected: matched.rejected },
+            matched: WireMatches::from(matched),
             matched_at: activity.as_ref().and_then(|activity| activity.matched_at),
             erred: activity.as_ref().map(|activity| activity.erred).unwrap_or_default(),
             suspended: activity.as_ref().and_then(|activity| activity.suspended).map(|suspended| WireSuspension {

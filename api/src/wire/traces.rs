@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::openapi::shapes;
+use crate::wire::enforcements::{WireBecame, WireHeld};
 use crate::wire::executions::WireNotStarted;
 use crate::wire::verdicts::WireVerdict;
 
@@ -78,6 +79,10 @@ pub(crate) enum WireTraced {
         /// What became of it.
         #[schemars(with = "shapes::OutcomeName")]
         outcome: OutcomeName,
+        /// What holds it, or held it last; null where nothing did.
+        held: Option<WireHeld>,
+        /// What became of it after it was held.
+        became: Option<WireBecame>,
         /// Why it was rejected.
         error: Option<String>,
     },

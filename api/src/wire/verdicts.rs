@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 use crate::openapi::shapes;
 use crate::routes::judged::Definitions;
 use crate::wire::embedded;
+use crate::wire::enforcements::{WireBecame, WireHeld};
 
 /// What one rule made of an event, and why.
 #[derive(Serialize, JsonSchema)]
@@ -36,6 +37,10 @@ pub(crate) struct WireVerdict {
     enforcement: Option<EnforcementId>,
     #[schemars(with = "Option<shapes::OutcomeName>")]
     outcome: Option<OutcomeName>,
+    /// What holds the match, or held it last; null where nothing did.
+    held: Option<WireHeld>,
+    /// What became of the match after it was held.
+    became: Option<WireBecame>,
     error: Option<String>,
     #[schemars(with = "Option<shapes::ExecutionId>")]
     execution: Option<ExecutionId>,
@@ -109,6 +114,8 @@ impl WireVerdict {
             erred,
             enforcement: enforcement.map(|enforcement| enforcement.id),
             outcome: enforcement.map(|enforcement| enforcement.outcome),
+            held: enforcement.and_then(|enforcement| enforcement.held).map(WireHeld::from),
+            became: enforcement.and_then(|enforcement| enforcement.became).map(WireBecame::from),
             error: enforcement.and_then(|enforcement| enforcement.error.clone()),
             execution: enforcement.and_then(|enforcement| enforcement.execution),
         }
@@ -218,6 +225,9 @@ impl WirePlan {
         let (params, rejected) = match plan {
             Plan::Run { params, .. } => (params.content.as_ref().map(embedded), None),
             Plan::Reject { error } => (None, Some(error.clone())),
+            Plan::Controlled { run: Some(run), .. } => return Self::new(rule, run),
+            // What it runs with is known once its window is full.
+            Plan::Controlled { run: None, .. } => (None, None),
         };
         Self { action: rule.action.name.clone(), params, rejected }
     }

@@ -186,6 +186,7 @@ impl TestApi {
         Ports {
             submit: node.clone(),
             installed: node.clone(),
+            backtests: node.clone(),
             views: Arc::new(node.views()),
             views_at: node.views_at(),
             log: node.clone(),

@@ -59,6 +59,7 @@ fn does(name: &str, action: &str) -> Step {
         task: Task::Action { action: action.parse().unwrap(), with: template(&with) },
         wait: None,
         undo: None,
+        notify: None,
         on_failure: OnFailure::Fail,
         retry: None,
         timeout: None,

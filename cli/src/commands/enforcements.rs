@@ -3,6 +3,7 @@
 use clap::Subcommand;
 
 use super::{Asking, Page, Sorting, tell_next};
+use crate::flow::{became, held, outcome};
 use crate::nearest;
 use crate::report::Outcome;
 use crate::table::{Column, cell, pairs, text, time};
@@ -22,7 +23,7 @@ pub(crate) enum Enforcements {
         /// Only those on this event.
         #[arg(long, value_name = "ID")]
         event: Option<String>,
-        /// Only those with this outcome: executed, shadowed, rejected.
+        /// Only those with this outcome: executed, held, deduplicated, throttled, shadowed, rejected.
         #[arg(long, value_name = "OUTCOME")]
         outcome: Option<String>,
         #[command(flatten)]
@@ -40,7 +41,7 @@ pub(crate) enum Enforcements {
 const COLUMNS: &[Column] = &[
     Column::whole("ID", |made| cell(made, "id")),
     Column::cut("RULE", |made| cell(made, "rule")),
-    Column::whole("OUTCOME", |made| cell(made, "outcome")),
+    Column::whole("OUTCOME", outcome),
     Column::whole("MADE", |made| time(made, "time")),
 ];
 
@@ -66,6 +67,9 @@ impl Enforcements {
                         ("rule", text(made, "rule")),
                         ("event", text(made, "event")),
                         ("outcome", text(made, "outcome")),
+                        ("held", held(&made["held"])),
+                        ("then", became(&made["became"])),
+                        ("repeats", text(made, "repeats")),
                         ("error", text(made, "error")),
                         ("execution", text(made, "execution")),
                         ("inputs", text(made, "inputs")),

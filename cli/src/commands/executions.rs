@@ -1,8 +1,11 @@
 //! `ensue executions`: the runs of actions, what they print, and how to end or settle them.
 
+mod rerun;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use rerun::Rerun;
 use serde_json::{Value, json};
 
 use super::{Asking, List, Page, Sorting, Watching, print_page, read_json, watched};
@@ -16,7 +19,7 @@ use crate::table::{Column, cell, pairs, text, time};
 use crate::trace::failure;
 use crate::{questions, steps, svg, tree};
 
-/// List, show, follow, cancel and settle executions.
+/// List, show, follow, pause, cancel, rerun and settle executions.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
@@ -28,6 +31,7 @@ Examples:
   ensue executions logs 019c… --follow
   ensue executions watch 019c…
   ensue executions artifacts 019c… --save ./files
+  ensue executions rerun 019c… --from failed --wait
   ensue executions settle 019c… succeeded
   ensue executions record 019c… > packs/release/tests/ship.test.yaml")]
 pub(crate) enum Executions {
@@ -59,6 +63,19 @@ pub(crate) enum Executions {
         /// The execution.
         id: String,
     },
+    /// Have nothing of an execution start any more, nor of what it runs, until it is resumed. What runs comes to its end, and what is
+    /// answered or comes meanwhile is kept.
+    Pause {
+        /// The execution.
+        id: String,
+    },
+    /// Have a paused execution go on: what came due meanwhile happens at once.
+    Resume {
+        /// The execution.
+        id: String,
+    },
+    /// Run an execution again that has ended, as a new one on what is installed now: all of it, or from what did not succeed.
+    Rerun(Rerun),
     /// Say what became of an indeterminate execution.
     Settle(Settle),
     /// Print an execution that has ended as a case for `ensue pack test`: what was asked, what its steps came to as mocks, and how it
@@ -70,8 +87,20 @@ pub(crate) enum Executions {
 }
 
 /// Where an execution may stand.
-const STATUSES: [&str; 11] =
-    ["delayed", "queued", "waiting", "running", "cancelling", "undoing", "indeterminate", "succeeded", "failed", "timed_out", "cancelled"];
+const STATUSES: [&str; 12] = [
+    "delayed",
+    "queued",
+    "paused",
+    "waiting",
+    "running",
+    "cancelling",
+    "undoing",
+    "indeterminate",
+    "succeeded",
+    "failed",
+    "timed_out",
+    "cancelled",
+];
 
 /// Which executions are listed.
 #[derive(Debug, Args)]
@@ -88,6 +117,9 @@ pub(crate) struct Listed {
     /// Only the steps of this workflow, an execution.
     #[arg(long, value_name = "ID")]
     parent: Option<String>,
+    /// Only those that run this execution again.
+    #[arg(long, value_name = "ID")]
+    rerun_of: Option<String>,
     #[command(flatten)]
     sorting: Sorting,
     #[command(flatten)]
@@ -177,7 +209,7 @@ impl Executions {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let client = asking.client()?;
         match self {
-            Self::List(Listed { status, action, rule, parent, sorting, page, watching }) => {
+            Self::List(Listed { status, action, rule, parent, rerun_of, sorting, page, watching }) => {
                 let mut query = page.query();
                 query.extend(sorting.query());
                 query.extend(status.map(|status| ("status", status)));
@@ -185,6 +217,7 @@ impl Executions {
                 query.extend(rule.map(|rule| ("rule", rule)));
                 let columns = if parent.is_some() { STEP_COLUMNS } else { COLUMNS };
                 query.extend(parent.map(|parent| ("parent", parent)));
+                query.extend(rerun_of.map(|of| ("rerun_of", of)));
                 let stirred = Stirred::By(&["execution", "attempt"]);
                 print_page(asking, &client, &List { path: "/executions", query, columns, stirred }, watching).await
             }
@@ -206,11 +239,10 @@ impl Executions {
             Self::Watch { id } => watched::watch(asking, &client, &id).await,
             Self::Logs(logs) => print_logs(&client, &logs).await,
             Self::Artifacts(artifacts) => artifacts.run(asking, &client).await,
-            Self::Cancel { id } => {
-                let answer = client.post(&path(&id, "/cancel"), &json!({})).await?.body;
-                asking.output.print_one(&answer, |execution| text(execution, "status"));
-                Ok(())
-            }
+            Self::Cancel { id } => changed(asking, &client, &id, "/cancel").await,
+            Self::Pause { id } => changed(asking, &client, &id, "/pause").await,
+            Self::Resume { id } => changed(asking, &client, &id, "/resume").await,
+            Self::Rerun(rerun) => rerun.run(asking, &client).await,
             Self::Settle(settle) => {
                 let mut body = json!({ "outcome": settle.outcome.as_str() });
                 if let Some(result) = &settle.result {
@@ -231,6 +263,13 @@ impl Executions {
             }
         }
     }
+}
+
+/// Asks for a change of an execution, and tells where it stands then.
+async fn changed(asking: &Asking, client: &Client, id: &str, how: &str) -> Outcome {
+    let answer = client.post(&path(id, how), &json!({})).await?.body;
+    asking.output.print_one(&answer, |execution| text(execution, "status"));
+    Ok(())
 }
 
 /// How an execution is shown.
@@ -275,6 +314,7 @@ pub(super) fn shown(execution: &Value) -> String {
         ("id", text(execution, "id")),
         ("action", text(execution, "action")),
         ("status", text(execution, "status")),
+        ("paused", text(execution, "paused_at")),
         ("progress", progress(&execution["progress"])),
         ("error", failure(&execution["error"])),
         ("artifacts", text(execution, "artifacts")),
@@ -282,6 +322,7 @@ pub(super) fn shown(execution: &Value) -> String {
         ("event", text(execution, "event")),
         ("parent", text(execution, "parent")),
         ("step", steps::name(execution)),
+        ("rerun of", text(execution, "rerun_of")),
         ("requested", text(execution, "requested_at")),
         ("asks", text(&execution[questions::QUESTION], "title")),
         ("waits for", questions::waits_for(execution)),

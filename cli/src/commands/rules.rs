@@ -1,5 +1,7 @@
 //! `ensue rules`: trigger, condition, and what to do.
 
+mod backtest;
+
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
@@ -8,12 +10,14 @@ use crate::client::segment;
 use crate::nearest;
 use crate::report::Outcome;
 use crate::table::{Column, cell, pairs, text, time};
+use backtest::Backtest;
 
 /// List and show rules, and say what becomes of their matches.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
   ensue rules list
+  ensue rules backtest packs/release/rules/ship_on_tag.yaml --since 30d
   ensue rules set release.ship_on_tag shadow   judged, recorded, not acted on")]
 pub(crate) enum Rules {
     /// List rules.
@@ -26,6 +30,12 @@ pub(crate) enum Rules {
         /// The rule.
         rule: String,
     },
+    /// Say what a rule would have done with the events that came, beside what it did.
+    #[command(after_help = "\
+Examples:
+  ensue rules backtest release.ship_on_tag --since 7d
+  ensue rules backtest packs/release/rules/ship_on_tag.yaml --since 30d --max-new 5   for CI: 1 where it would act on more")]
+    Backtest(Backtest),
     /// Say what becomes of a rule's matches.
     Set {
         /// The rule.
@@ -89,14 +99,17 @@ impl Rules {
                         ("fired", text(&rule["schedule"], "fired_at")),
                         ("missed", missed(&rule["schedule"])),
                         ("when", text(rule, "when")),
+                        ("flow", flow(rule)),
                         ("action", text(rule, "action")),
                         ("suspended", suspended(rule)),
                         ("matched", matched(rule)),
+                        ("of these", became(rule)),
                         ("errors", errors(rule)),
                         ("erred", text(rule, "erred")),
                     ])
                 });
             }
+            Self::Backtest(backtest) => return backtest.run(asking).await,
             Self::Set { rule, mode } => {
                 let answered = client.post(&format!("/rules/{}/{}", segment(&rule), mode.verb()), &json!({})).await;
                 let answer = nearest::or_nearest(&client, "/rules", &rule, answered).await?;
@@ -125,8 +138,26 @@ fn missed(schedule: &Value) -> String {
 
 /// How often a rule matched, whatever became of it.
 fn matched(rule: &Value) -> String {
-    let counts = ["executed", "shadowed", "rejected"].map(|outcome| rule["matched"][outcome].as_u64().unwrap_or_default());
-    counts.iter().sum::<u64>().to_string()
+    let counts = rule["matched"].as_object().into_iter().flat_map(|counts| counts.values());
+    counts.filter_map(Value::as_u64).sum::<u64>().to_string()
+}
+
+/// What became of a rule's matches; nothing where all were acted on.
+fn became(rule: &Value) -> String {
+    const OUTCOMES: [&str; 7] = ["executed", "held", "superseded", "deduplicated", "throttled", "shadowed", "rejected"];
+    let count = |outcome: &&str| rule["matched"][*outcome].as_u64().filter(|count| *count > 0);
+    let told: Vec<String> = OUTCOMES.iter().filter_map(|outcome| Some(format!("{} {outcome}", count(outcome)?))).collect();
+    if told.iter().all(|one| one.ends_with("executed")) { String::new() } else { told.join(", ") }
+}
+
+/// The flow control of a rule, a line for each, in the order in which they are applied.
+fn flow(rule: &Value) -> String {
+    let controls = rule["flow"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let told = controls.iter().map(|control| {
+        let key = control["key"].as_str().map(|key| format!(", for each {key}")).unwrap_or_default();
+        format!("{}: {}{key}", text(control, "control"), text(control, "does"))
+    });
+    told.collect::<Vec<_>>().join("\n")
 }
 
 fn errors(rule: &Value) -> String {

@@ -59,19 +59,7 @@ impl Run {
             body["start_at"] = at.to_string().into();
         }
         if !self.wait {
-            let execution = self.asked(&client, client.post(&path, &body).await).await?;
-            let id = text(&execution, "id");
-            asking.output.print_one(&execution, |_| id.clone());
-            if asking.output.is_for_people() {
-                match text(&execution, "status").as_str() {
-                    "delayed" => tell(format!("it starts at {}; see it with: ensue executions show {id}", text(&execution, "waits_until"))),
-                    "waiting" if execution["inquiry"].is_string() => {
-                        tell(format!("it asks; see what, and how to answer, with: ensue inquiries show {}", text(&execution, "inquiry")));
-                    }
-                    "waiting" => tell(format!("requested; see its steps with: ensue executions show {id} --tree")),
-                    _ => tell(format!("requested; follow it with: ensue executions logs {id} --follow")),
-                }
-            }
+            told(asking, &self.asked(&client, client.post(&path, &body).await).await?);
             return Ok(());
         }
         let (execution, made) = if asking.output.is_for_people() && self.is_workflow(&client).await {
@@ -80,9 +68,7 @@ impl Run {
         } else {
             (self.waited(&client, client.post_and_wait(&path, &body, WAIT_SECONDS).await).await?, Made::Whole)
         };
-        asking.output.print_one(&execution, result);
-        let why = failure(&execution["error"]);
-        executions::ended_well(&text(&execution, "id"), made, &text(&execution, "status"), &why)
+        told_at_its_end(asking, &execution, made)
     }
 
     /// Says whether the action is made of steps. Who may not see actions, or misspelt it, hears of that when it is to be run.
@@ -92,11 +78,7 @@ impl Run {
     }
 
     async fn waited(&self, client: &Client, answered: Result<Answer, Failure>) -> Result<Value, Failure> {
-        let mut execution = self.asked(client, answered).await?;
-        while !has_ended(&execution) {
-            execution = wait_more(client, &execution).await?;
-        }
-        Ok(execution)
+        until_its_end(client, self.asked(client, answered).await?).await
     }
 
     /// Gives the execution that was asked for.
@@ -118,12 +100,45 @@ impl Run {
                 _ => return Err(Failure::with(Exit::Refused, format!("`{}` does not hold an object", path.display()))),
             },
         };
-        for param in &self.param {
-            let (name, value) = given("--param", param)?;
-            params.insert(name, value.into());
-        }
+        params.extend(parameters(&self.param)?);
         Ok(Value::Object(params))
     }
+}
+
+/// Gives the parameters that were typed one by one.
+pub(super) fn parameters(typed: &[String]) -> Result<Map<String, Value>, Failure> {
+    typed.iter().map(|param| given("--param", param).map(|(name, value)| (name, value.into()))).collect()
+}
+
+/// Tells of an execution that was asked for, and how to see more of it.
+pub(super) fn told(asking: &Asking, execution: &Value) {
+    let id = text(execution, "id");
+    asking.output.print_one(execution, |_| id.clone());
+    if asking.output.is_for_people() {
+        match text(execution, "status").as_str() {
+            "delayed" => tell(format!("it starts at {}; see it with: ensue executions show {id}", text(execution, "waits_until"))),
+            "waiting" if execution["inquiry"].is_string() => {
+                tell(format!("it asks; see what, and how to answer, with: ensue inquiries show {}", text(execution, "inquiry")));
+            }
+            "waiting" => tell(format!("requested; see its steps with: ensue executions show {id} --tree")),
+            _ => tell(format!("requested; follow it with: ensue executions logs {id} --follow")),
+        }
+    }
+}
+
+/// Tells what an execution gave, and fails where it did not end well.
+pub(super) fn told_at_its_end(asking: &Asking, execution: &Value, made: Made) -> Outcome {
+    asking.output.print_one(execution, result);
+    let why = failure(&execution["error"]);
+    executions::ended_well(&text(execution, "id"), made, &text(execution, "status"), &why)
+}
+
+/// Waits for an execution's end.
+pub(super) async fn until_its_end(client: &Client, mut execution: Value) -> Result<Value, Failure> {
+    while !has_ended(&execution) {
+        execution = wait_more(client, &execution).await?;
+    }
+    Ok(execution)
 }
 
 fn time_of(text: &str) -> Result<Timestamp, String> {

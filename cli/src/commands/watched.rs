@@ -47,9 +47,17 @@ fn line(record: &Value) -> String {
             ("progress".to_owned(), fact["thousandths"].as_f64().map(|done| format!("{:.1} %", done / 10.0)).unwrap_or_default())
         }
         "artifact.kept" => ("artifact".to_owned(), text(fact, "name")),
+        "execution.paused" => ("paused".to_owned(), format!("by {}", text(record, "actor"))),
+        "execution.resumed" => ("resumed".to_owned(), format!("by {}", text(record, "actor"))),
         "execution.cancel_requested" => ("cancelling".to_owned(), format!("by {}", text(record, "actor"))),
         "execution.became_indeterminate" => ("indeterminate".to_owned(), "nobody can know what became of it: settle it".to_owned()),
         "step.skipped" => ("step skipped".to_owned(), format!("{}: {}", text(fact, "step"), steps::why_skipped(&text(fact, "because")))),
+        "rerun.planned" => ("rerun".to_owned(), format!("of {}", text(fact, "of"))),
+        "step.taken_over" => {
+            let from = &fact["taken"]["execution"];
+            let from = from.as_str().map_or(String::new(), |from| format!(" from {from}"));
+            ("step taken over".to_owned(), format!("{}{from}", steps::name(fact)))
+        }
         "step.expanded" => ("step begun".to_owned(), format!("{} for each of {} items", text(fact, "step"), text(fact, "count"))),
         "step.ended" if fact["error"].is_null() => ("step succeeded".to_owned(), text(fact, "step")),
         "step.failed" | "step.ended" => ("step failed".to_owned(), format!("{}: {}", steps::name(fact), failure(&fact["error"]))),

@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 mod delivery;
+pub(crate) mod fake;
 pub(crate) mod ordinary;
 pub(crate) mod page;
 #[path = "../../../tests/support/skipped.rs"]

@@ -6,7 +6,7 @@ use ensue_expression::{Expression, Template};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::catalog::Action;
+use crate::catalog::{Action, Flow, Given, Run};
 use crate::ids::RuleId;
 use crate::names::{RuleRef, TriggerRef};
 use crate::schedule::plan::Plan;
@@ -30,6 +30,8 @@ pub struct Rule {
     pub when: Option<Expression>,
     /// Named values, each computed from the event and the ones before it.
     pub local: Vec<(String, Expression)>,
+    /// Which of its matches are acted on, and when; none means all, at once.
+    pub flow: Option<Arc<Flow>>,
     /// What to run.
     pub action: Arc<Action>,
     /// What to run it with: renders to an object.
@@ -51,4 +53,11 @@ pub enum Mode {
     Disabled,
     /// Judged and recorded, not acted on.
     Shadow,
+}
+
+impl Rule {
+    /// Says whether it is made of steps of its own, which read its event.
+    pub fn has_steps(&self) -> bool {
+        matches!(&self.action.run, Run::Workflow(workflow) if workflow.given() == Given::Event)
+    }
 }

@@ -78,6 +78,8 @@ pub struct Step {
     pub wait: Option<Wait>,
     /// What takes it back where it succeeded and the workflow does not.
     pub undo: Option<Undo>,
+    /// What tells those whom it asks, where it asks people.
+    pub notify: Option<Notify>,
     /// What its failure means for the workflow.
     pub on_failure: OnFailure,
     /// Whether and when what failed of it is tried again; without it, as its action says.
@@ -184,6 +186,15 @@ pub struct Undo {
     pub retry: Option<Retry>,
     /// How long it may take, all its attempts together.
     pub timeout: Option<Duration>,
+}
+
+/// What tells those whom a step asks that they are, that they still are, and that others are as well.
+#[derive(Clone, Debug)]
+pub struct Notify {
+    /// The action, looked up in the workflow's catalog. It is no workflow, and waits for nothing: it has attempts.
+    pub action: ActionRef,
+    /// Its parameters; they read also what is asked, as `inquiry`.
+    pub with: Template,
 }
 
 /// What the failure of an item means for the others.
@@ -459,6 +470,7 @@ mod tests {
             task: Task::Fail { message },
             wait: None,
             undo: None,
+            notify: None,
             on_failure: OnFailure::Fail,
             retry: None,
             timeout: None,

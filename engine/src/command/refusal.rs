@@ -50,6 +50,20 @@ pub enum Refusal {
     /// There is no such execution, or it ended long ago.
     #[error("the execution {0} is not open")]
     NotOpen(ExecutionId),
+    /// The execution is asked to end, or undoes itself.
+    #[error("the execution {0} is ending, and that is not held up")]
+    IsEnding(ExecutionId),
+    /// The execution is not paused itself.
+    #[error("the execution {execution} is not paused{}", .by.map_or(String::new(), |by| format!(": it stands in {by}, which is")))]
+    NotPaused {
+        /// The execution.
+        execution: ExecutionId,
+        /// The one around it that is.
+        by: Option<ExecutionId>,
+    },
+    /// The execution goes on, and can be run again only once it has ended.
+    #[error("the execution {0} has not ended")]
+    NotEnded(ExecutionId),
     /// The attempt does not run, or does not run any more.
     #[error("the attempt {0} does not run any more; nothing more is taken of it")]
     NotRunning(AttemptId),

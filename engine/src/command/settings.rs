@@ -15,13 +15,29 @@ pub struct Settings {
     pub lease_millis: u64,
     /// How much work may be open before no more is taken in from outside.
     pub open_work_max: u64,
+    /// Where an inquiry is read and answered: its id follows. People are sent there.
+    pub inquiries_url: String,
     /// After how much a turn ends.
     pub turn: TurnLimits,
+    /// How many keys each flow control of a rule may know, and how many matches it may hold. No operator sets it: it is smaller in tests
+    /// alone.
+    pub flow_keys_max: usize,
 }
+
+/// How many keys each flow control of a rule may know, and how many matches it may hold.
+pub const FLOW_KEYS_MAX: usize = 100_000;
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { workers: 8, worker: "local".into(), lease_millis: 30_000, open_work_max: 100_000, turn: TurnLimits::default() }
+        Self {
+            workers: 8,
+            worker: "local".into(),
+            lease_millis: 30_000,
+            open_work_max: 100_000,
+            inquiries_url: "http://127.0.0.1:3678/api/v1/inquiries/".into(),
+            turn: TurnLimits::default(),
+            flow_keys_max: FLOW_KEYS_MAX,
+        }
     }
 }
 

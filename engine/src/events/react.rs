@@ -25,7 +25,7 @@ pub(crate) fn react(engine: &Engine, record: &Record, fact: &EventReceived, next
         return Reaction::nothing();
     }
     match judgement(record, fact, with) {
-        Ok(judgement) => rules::react(engine, record, fact, &judgement, next, at),
+        Ok(judgement) => rules::react(engine, record, fact, &judgement, next, at, with),
         Err(reaction) => reaction,
     }
 }

@@ -1,18 +1,21 @@
 //! What may be asked of executions: run this, it ended so, its worker is gone, stop it, this is what became of it.
 
-use crate::catalog::Extra;
+use std::sync::Arc;
+
+use crate::catalog::{Action, Extra};
 use crate::command::{Answer, Context, Decision, Moment, Refusal, Report, ReportOutcome, RequestExecution};
 use crate::engine::Engine;
 use crate::events::decide::{self as events, Source};
 use crate::executions::facts::{
     AttemptFailed, AttemptLost, AttemptReportedLate, AttemptSucceeded, Evidence, ExecutionCancelRequested, ExecutionRequested,
-    ExecutionSettled, Failure, Settlement, cut,
+    ExecutionSettled, Failure, Pace, Settlement, cut,
 };
 use crate::executions::state::{Execution, Phase};
 use crate::fact::Fact;
 use crate::ids::{AttemptId, ExecutionId, Id};
 use crate::mutants;
-use crate::record::{Actor, Body, Cause, Draft, StreamId};
+use crate::record::{Actor, Body, CatalogRevision, Cause, Draft, StreamId};
+use crate::workflows::facts::RerunPlanned;
 
 /// The most bytes that a person's reason is kept with.
 const REASON_BYTES_MAX: usize = 2048;
@@ -29,33 +32,31 @@ pub(crate) fn request(
     if let Err(refusal) = engine.admits_work(with) {
         return Decision::Refused(refusal);
     }
+    let rerun = ask.rerun.as_deref();
+    if let Some(open) = rerun.map(|rerun| rerun.of).filter(|of| engine.executions().get(of).is_some()) {
+        return Decision::Refused(Refusal::NotEnded(open));
+    }
     let now = engine.catalog_revision();
-    let definition = if ask.catalog == now {
-        ask.definition.clone()
-    } else {
-        let Some(catalog) = with.catalogs.at(now) else { return Decision::Refused(Refusal::NoCatalog(now)) };
-        let Some(action) = catalog.actions().get(&ask.action) else { return Decision::Refused(Refusal::NoAction(ask.action.clone())) };
-        let misfits = action.parameters.misfits(ask.params.root(), Extra::Refused);
-        if !misfits.is_empty() {
-            let misfits = misfits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-            return Decision::Refused(Refusal::ParametersMisfit { action: ask.action.clone(), misfits });
-        }
-        action.clone()
+    let definition = match present_definition(now, ask, with) {
+        Ok(definition) => definition,
+        Err(refusal) => return Decision::Refused(refusal),
     };
     let pace = match definition.pace(ask.params.root()) {
         Ok(pace) => pace,
         Err(misfit) => return Decision::Refused(Refusal::ParametersMisfit { action: ask.action.clone(), misfits: misfit.to_string() }),
     };
     let execution = ExecutionId(Id::root(at.time, at.entropy));
+    let of_rule = rerun.and_then(|rerun| rerun.rule.as_ref());
     let fact = ExecutionRequested {
         action: ask.action.clone(),
         catalog: now,
-        rule: None,
-        event: None,
-        enforcement: None,
-        given: None,
+        rule: of_rule.map(|of| of.rule.clone()),
+        event: of_rule.and_then(|of| of.event),
+        enforcement: of_rule.and_then(|of| of.enforcement),
+        given: of_rule.and_then(|of| of.given.clone()),
         part_of: None,
-        priority: definition.priority,
+        rerun_of: rerun.map(|rerun| rerun.of),
+        priority: rerun.and_then(|rerun| rerun.priority).unwrap_or(definition.priority),
         idempotent: definition.idempotent,
         on_lost: definition.on_lost,
         timeout_millis: millis(definition.timeout),
@@ -66,16 +67,47 @@ pub(crate) fn request(
         wait_millis: None,
         pace,
     };
-    let draft = Draft {
+    // A rerun goes on with the chain that it stands in, in the trace of who asked for it.
+    let cause = rerun.map(|rerun| Cause { trace: trace.map(str::to_owned).or_else(|| rerun.cause.trace.clone()), ..rerun.cause.clone() });
+    let requested = Draft {
         stream: StreamId::Execution(execution),
         begins: Some(execution.0),
         actor: actor.clone(),
-        cause: None,
+        cause: cause.clone(),
         trace: trace.map(str::to_owned),
         fact: fact.into(),
         body: Some(ask.body.clone()),
     };
-    Decision::Done { drafts: vec![draft], answer: Answer::Execution(execution) }
+    let planned = rerun.and_then(|rerun| {
+        let (count, list) = rerun.kept.as_ref().filter(|_| pace == Pace::InSteps)?;
+        let fact = RerunPlanned { of: rerun.of, from: rerun.from.clone(), count: *count };
+        let cause = cause.clone().map(|cause| cause.from_parent(execution.0));
+        Some(Draft { begins: None, cause, fact: fact.into(), body: Some(list.clone()), ..requested.clone() })
+    });
+    Decision::Done { drafts: std::iter::once(requested).chain(planned).collect(), answer: Answer::Execution(execution) }
+}
+
+/// Gives the action in the catalog as it is now, where the parameters fit it.
+fn present_definition(now: CatalogRevision, ask: &RequestExecution, with: &Context<'_>) -> Result<Arc<Action>, Refusal> {
+    if ask.catalog == now {
+        return Ok(ask.definition.clone());
+    }
+    let Some(catalog) = with.catalogs.at(now) else { return Err(Refusal::NoCatalog(now)) };
+    let of_steps = ask.rerun.as_ref().and_then(|rerun| rerun.rule.as_ref()).filter(|of| of.given.is_some());
+    let action = match of_steps {
+        Some(of) => {
+            let rule = catalog.rules().get(&of.rule).filter(|rule| rule.has_steps());
+            // What its steps are given was made with its event: nothing is held against parameters.
+            return rule.map(|rule| rule.action.clone()).ok_or_else(|| Refusal::NoRule(of.rule.clone()));
+        }
+        None => catalog.actions().get(&ask.action).ok_or_else(|| Refusal::NoAction(ask.action.clone()))?,
+    };
+    let misfits = action.parameters.misfits(ask.params.root(), Extra::Refused);
+    if !misfits.is_empty() {
+        let misfits = misfits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        return Err(Refusal::ParametersMisfit { action: ask.action.clone(), misfits });
+    }
+    Ok(action.clone())
 }
 
 /// Takes a worker's word for how an attempt ended. A word on an attempt that was given up is recorded and changes nothing, but where

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::OnLost;
 use crate::executions::artifacts::{ArtifactName, MediaType};
-use crate::ids::{AttemptId, EnforcementId, EventId};
+use crate::ids::{AttemptId, EnforcementId, EventId, ExecutionId};
 use crate::names::{ActionRef, RuleRef, TriggerRef};
 use crate::record::{BodyHandle, CatalogRevision, Digest};
 use crate::time::Timestamp;
@@ -33,6 +33,9 @@ pub struct ExecutionRequested {
     /// The step of a workflow that it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part_of: Option<PartOf>,
+    /// The execution that it runs again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerun_of: Option<ExecutionId>,
     /// −100 … 100; higher goes first.
     pub priority: i8,
     /// Says whether it may be tried again when it is unknown whether an attempt took effect.
@@ -401,6 +404,16 @@ pub struct ExecutionTimedOut {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExecutionCancelRequested {}
+
+/// Somebody asked that nothing of an execution start any more until it is resumed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExecutionPaused {}
+
+/// Somebody asked that a paused execution go on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExecutionResumed {}
 
 /// An execution ended because it was asked to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

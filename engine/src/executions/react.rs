@@ -70,6 +70,9 @@ pub(crate) fn react(engine: &Engine, record: &Record, fact: ExecutionFact<'_>, n
         && let Some(execution) = engine.executions().get(&id)
         && (execution.phase, execution.pace) == (Phase::Queued, Pace::AtOnce)
     {
+        if let Some(by) = engine.executions().held_by(&id, engine.workflows()) {
+            return Reaction::Held(by);
+        }
         return Reaction::more(vec![start_or_end(engine, id, execution, record.id, with)]);
     }
     workflows::after_execution(engine, record, fact, next, with)

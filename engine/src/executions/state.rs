@@ -22,7 +22,13 @@ use crate::workflows::facts::PartOf;
 pub struct Executions {
     open: Table<ExecutionId, Execution>,
     /// Those that wait for a worker, by priority and age.
-    queue: Table<(i16, Position), ExecutionId>,
+    pub(super) queue: Table<(i16, Position), ExecutionId>,
+    /// Those that would, and are paused or stand in what is.
+    #[serde(default)]
+    pub(super) aside: Table<(i16, Position), ExecutionId>,
+    /// Those that somebody paused.
+    #[serde(default)]
+    pub(super) paused: Table<ExecutionId, ()>,
     /// Those that hold a worker's slot.
     running: Table<ExecutionId, AttemptId>,
     /// Those that run and hold none.
@@ -245,6 +251,8 @@ impl ExecutionFact<'_> {
             | Self::AttemptLost(_)
             | Self::AttemptReportedLate(_)
             | Self::ExecutionCancelRequested(_)
+            | Self::ExecutionPaused(_)
+            | Self::ExecutionResumed(_)
             | Self::ExecutionBecameIndeterminate(_)
             | Self::ExecutionSettled(_) => false,
         }
@@ -264,7 +272,7 @@ impl Executions {
 
     /// Gives how much work is open: what waits for a person, a moment or its steps does not count.
     pub fn open_work(&self) -> u64 {
-        (self.open.len() - self.indeterminate.len() - self.idle.len()) as u64
+        (self.open.len() - self.indeterminate.len() - self.idle.len() - self.aside.len()) as u64
     }
 
     /// Gives how many executions hold a worker's slot.
@@ -385,6 +393,8 @@ impl Executions {
             }
             // That it is unknown whether the attempt took effect is folded with its loss.
             ExecutionFact::ExecutionBecameIndeterminate(_) | ExecutionFact::AttemptReportedLate(_) => {}
+            // These are folded by `pausing.rs`.
+            ExecutionFact::ExecutionPaused(_) | ExecutionFact::ExecutionResumed(_) => {}
         }
     }
 
@@ -494,6 +504,7 @@ impl Executions {
     fn dequeue(&mut self, place: (i16, Position)) {
         if !mutants::is("ended execution stays queued") {
             self.queue.remove(&place);
+            self.aside.remove(&place);
         }
     }
 
@@ -539,6 +550,8 @@ impl Executions {
             | ExecutionFact::ExecutionFailed(_)
             | ExecutionFact::ExecutionTimedOut(_)
             | ExecutionFact::ExecutionCancelled(_)
+            | ExecutionFact::ExecutionPaused(_)
+            | ExecutionFact::ExecutionResumed(_)
             | ExecutionFact::ExecutionBecameIndeterminate(_)
             | ExecutionFact::ExecutionSettled(_) => None,
         }
@@ -574,6 +587,8 @@ impl Executions {
     pub(crate) fn commit(&mut self) {
         self.open.commit();
         self.queue.commit();
+        self.aside.commit();
+        self.paused.commit();
         self.running.commit();
         self.at_once.commit();
         self.idle.commit();
@@ -584,6 +599,8 @@ impl Executions {
     pub(crate) fn undo(&mut self) {
         self.open.undo();
         self.queue.undo();
+        self.aside.undo();
+        self.paused.undo();
         self.running.undo();
         self.at_once.undo();
         self.idle.undo();

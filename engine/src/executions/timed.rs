@@ -96,6 +96,9 @@ pub(crate) fn fired(engine: &Engine, record: &Record, id: ExecutionId, fact: &Ti
         if let Some(reaction) = end_of_wait(engine, record, (id, execution), with) {
             return reaction;
         }
+        if let Some(reaction) = inquiries::after_timer(engine, record, (id, execution), fact, with) {
+            return reaction;
+        }
         if (execution.phase, execution.pace) == (Phase::Queued, Pace::AtOnce) {
             return Reaction::more(vec![start_or_end(engine, id, execution, record.id, with)]);
         }
@@ -125,9 +128,10 @@ fn end_by(kind: TimerKind, execution: &Execution) -> Option<Fact> {
         }
         (TimerKind::Timeout, Phase::Withdrawn | Phase::Indeterminate(_)) if execution.is_timed_out => Some(stopped(execution)),
         // What runs is asked to stop, and ends with what is reported of it.
-        (TimerKind::Timeout | TimerKind::Sleep | TimerKind::Retry | TimerKind::Start | TimerKind::Turn | TimerKind::Expiry, _)
+        (TimerKind::Timeout | TimerKind::Sleep | TimerKind::Retry | TimerKind::Start | TimerKind::Turn, _)
+        | (TimerKind::Expiry | TimerKind::Reminder | TimerKind::Escalation, _)
         // These are not of executions.
-        | (TimerKind::Schedule | TimerKind::Interval, _) => None,
+        | (TimerKind::Schedule | TimerKind::Interval | TimerKind::Hold, _) => None,
     }
 }
 
@@ -172,7 +176,7 @@ impl Executions {
                 TimerKind::Retry | TimerKind::Start | TimerKind::Turn => self.end_delay(id, record.time),
                 TimerKind::Timeout => self.time_out(id),
                 TimerKind::Sleep | TimerKind::Expiry => self.wake(id),
-                TimerKind::Schedule | TimerKind::Interval => {}
+                TimerKind::Reminder | TimerKind::Escalation | TimerKind::Schedule | TimerKind::Interval | TimerKind::Hold => {}
             },
         }
     }

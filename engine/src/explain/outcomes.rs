@@ -16,6 +16,9 @@ impl Explain for Refusal {
             Self::NoAction(_) | Self::NoPack(_) | Self::NoRule(_) | Self::NoKey(_) | Self::NoToken(_) | Self::NotParked(_) => "not-found",
             Self::ParametersMisfit { .. } => "parameters-invalid",
             Self::NotOpen(_) => "execution-not-open",
+            Self::NotEnded(_) => "rerun-refused",
+            Self::IsEnding(_) => "execution-ending",
+            Self::NotPaused { .. } => "execution-not-paused",
             Self::NotRunning(_) => "attempt-not-running",
             Self::TooManyMessages { .. } => "too-many-messages",
             Self::WrongToken { .. } => "fencing-token-old",
@@ -48,6 +51,9 @@ impl Explain for Refusal {
             }
             Self::KeyReused { .. }
             | Self::NotOpen(_)
+            | Self::NotEnded(_)
+            | Self::IsEnding(_)
+            | Self::NotPaused { .. }
             | Self::NotRunning(_)
             | Self::TooManyMessages { .. }
             | Self::WrongToken { .. }
@@ -77,6 +83,10 @@ impl Explain for Refusal {
             Self::NoAction(_) => "`ensue actions list` lists the actions there are; an action's ref is `<pack>.<name>`".into(),
             Self::ParametersMisfit { action, .. } => format!("compare with the parameters that `{action}` declares"),
             Self::NotOpen(id) => format!("`ensue executions show {id}` says how it ended"),
+            Self::IsEnding(id) => format!("`ensue executions show {id}` says where it stands; a second cancel ends what it cleans up"),
+            Self::NotPaused { by: Some(by), .. } => format!("`ensue executions resume {by}`"),
+            Self::NotPaused { execution, by: None } => format!("`ensue executions show {execution}` says where it stands"),
+            Self::NotEnded(id) => format!("wait for its end, or end it first: `ensue executions cancel {id}`"),
             Self::NotRunning(_) => "its worker should stop it; the execution's timeline says how it ended".into(),
             Self::TooManyMessages { .. } => "have the program say less: what is many belongs in its output or in a file".into(),
             Self::WrongToken { .. } => "this try was given up; its worker should stop and report no more".into(),

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::ids::ExecutionId;
 use crate::record::Position;
 use crate::time::Timestamp;
 
@@ -44,6 +45,18 @@ pub struct ReactionDeferred {
 pub struct ReactionResumed {
     /// The record.
     pub of: Position,
+}
+
+/// What follows from a record is of something that is paused: it waits until that is resumed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReactionHeld {
+    /// The record.
+    pub of: Position,
+    /// The first of its consequences that waits.
+    pub next: u32,
+    /// What is paused.
+    pub execution: ExecutionId,
 }
 
 /// What should have followed from a record could not be worked out, because of a bug of ours; everything else went on.

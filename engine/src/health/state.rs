@@ -5,7 +5,7 @@ use std::ops::Bound;
 use serde::{Deserialize, Serialize};
 
 use crate::fact::HealthFact;
-use crate::ids::Id;
+use crate::ids::{ExecutionId, Id};
 use crate::record::{Position, Record};
 use crate::table::Table;
 
@@ -17,6 +17,9 @@ pub struct Health {
     #[serde(skip)]
     by_chain: Table<(Id, Position), ()>,
     parked: Table<Position, Parked>,
+    /// Those that wait until something is resumed that is paused.
+    #[serde(default)]
+    held: Table<(ExecutionId, Position), Owed>,
 }
 
 /// A reaction that is owed: what one turn could not finish.
@@ -69,6 +72,21 @@ impl Health {
         self.parked.get(&of)
     }
 
+    /// Gives how many reactions wait until something is resumed.
+    pub fn held_count(&self) -> usize {
+        self.held.len()
+    }
+
+    /// What was paused is so no more: what waited for that is owed.
+    pub(crate) fn release(&mut self, execution: ExecutionId) {
+        let rows = self.held.range((execution, Position::default())..=(execution, Position(u64::MAX)));
+        let rows: Vec<_> = rows.map(|(key, owed)| (*key, *owed)).collect();
+        for (key, owed) in rows {
+            self.held.remove(&key);
+            self.owe(owed.of, owed.next, owed.root);
+        }
+    }
+
     pub(crate) fn apply(&mut self, record: &Record, fact: HealthFact<'_>) {
         match fact {
             HealthFact::ReactionDeferred(fact) => self.owe(fact.of, fact.next, record.cause.root),
@@ -76,6 +94,11 @@ impl Health {
             HealthFact::ReactionParked(fact) => {
                 self.forgive(fact.of);
                 self.parked.insert(fact.of, Parked { next: fact.next, error: fact.error.clone(), root: record.cause.root });
+            }
+            HealthFact::ReactionHeld(fact) => {
+                self.forgive(fact.of);
+                let owed = Owed { of: fact.of, next: fact.next, root: record.cause.root };
+                self.held.insert((fact.execution, fact.of), owed);
             }
             HealthFact::ReactionRetried(fact) => {
                 if let Some((next, root)) = self.parked.get(&fact.of).map(|parked| (parked.next, parked.root)) {
@@ -112,11 +135,13 @@ impl Health {
         self.owed.commit();
         self.by_chain.commit();
         self.parked.commit();
+        self.held.commit();
     }
 
     pub(crate) fn undo(&mut self) {
         self.owed.undo();
         self.by_chain.undo();
         self.parked.undo();
+        self.held.undo();
     }
 }

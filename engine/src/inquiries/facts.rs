@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::ids::InquiryId;
+use crate::executions::facts::Failure;
+use crate::ids::{ExecutionId, InquiryId};
 use crate::record::Digest;
 use crate::time::Timestamp;
 use crate::workflows::facts::PartOf;
@@ -47,6 +48,78 @@ pub struct InquiryAnswered {
     pub by: String,
     /// What the answer means.
     pub verdict: Verdict,
+}
+
+/// Those who are asked are to be told again: nobody has decided it yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InquiryReminded {
+    /// The inquiry.
+    pub inquiry: InquiryId,
+    /// How often that makes, from 1.
+    pub number: u32,
+}
+
+/// Others are asked as well: nobody has decided it for so long.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InquiryEscalated {
+    /// The inquiry.
+    pub inquiry: InquiryId,
+    /// Which of its escalations it is, from 1.
+    pub number: u32,
+    /// Who is asked from now on, beside those who were.
+    pub to: Vec<Assignee>,
+}
+
+/// Those who are asked are told of it, by an execution of its own that nobody waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InquiryNotified {
+    /// The inquiry.
+    pub inquiry: InquiryId,
+    /// The execution that tells them.
+    pub execution: ExecutionId,
+    /// What they are told of.
+    pub of: Occasion,
+}
+
+/// Those who are asked could not be told: what was to tell them cannot be worked out. The inquiry stays open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InquiryNotificationFailed {
+    /// The inquiry.
+    pub inquiry: InquiryId,
+    /// What they were to be told of.
+    pub of: Occasion,
+    /// Why they were not.
+    pub error: Failure,
+}
+
+/// What those who are asked are told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Occasion {
+    /// The inquiry was opened.
+    Opened,
+    /// It is still open.
+    Reminded,
+    /// Others are asked as well.
+    Escalated,
+}
+
+impl Occasion {
+    /// Lists all of them.
+    pub const ALL: [Self; 3] = [Self::Opened, Self::Reminded, Self::Escalated];
+
+    /// Gives the name as text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::Reminded => "reminded",
+            Self::Escalated => "escalated",
+        }
+    }
 }
 
 /// What an answer means for its inquiry.

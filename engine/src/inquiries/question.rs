@@ -6,6 +6,7 @@ use ensue_expression::{Expression, Node, NodeKind, Roots};
 
 use super::facts::Assignee;
 use crate::catalog::Misfit;
+use crate::executions::facts::cut;
 use crate::time::parse_duration;
 
 /// The most bytes of a title.
@@ -18,6 +19,12 @@ pub const ASSIGNEES_MAX: usize = 50;
 pub const ASSIGNEE_BYTES_MAX: usize = 100;
 /// The most bytes of a `veto`: it stands in a record with all the others.
 pub const VETO_BYTES_MAX: usize = 512;
+/// The most times that people are reminded.
+pub const REMINDERS_MAX: u32 = 100;
+/// How often people are reminded where nothing is said.
+pub const REMINDERS_DEFAULT: u32 = 3;
+/// The most escalations.
+pub const ESCALATIONS_MAX: usize = 10;
 /// The word by which who asked for the work is excluded.
 pub const REQUESTER: &str = "requester";
 /// The name by which a `veto` reads the answer.
@@ -44,6 +51,28 @@ pub struct Question<'a> {
     pub expires: Option<Duration>,
     /// The answer that stands where nobody gave one in time; without it, it fails then.
     pub on_expire: Option<Node<'a>>,
+    /// When those who are asked are told again.
+    pub remind: Option<Remind>,
+    /// When others are asked as well, in the order in which they are written.
+    pub escalate: Vec<Escalation>,
+}
+
+/// When those who are asked are told again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remind {
+    /// Each time that so much has passed.
+    pub every: Duration,
+    /// How often at most.
+    pub max: u32,
+}
+
+/// Others who are asked as well after a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Escalation {
+    /// After how long, from when it was opened.
+    pub after: Duration,
+    /// Who.
+    pub to: Vec<Assignee>,
 }
 
 /// Somebody who may not answer.
@@ -71,7 +100,6 @@ impl<'a> Question<'a> {
         }
         let answer = given(params, "answer").filter(|node| node.kind() == NodeKind::Object);
         let answer = answer.ok_or_else(|| misfit("answer", "it is not a JSON Schema: an object".to_owned()))?;
-        let assignees = assignees(params)?;
         let quorum = match given(params, "quorum").map(|node| node.as_f64()) {
             None => 1,
             Some(Some(number)) if (1.0..=ASSIGNEES_MAX as f64).contains(&number) && number.fract() == 0.0 => number as u32,
@@ -81,17 +109,13 @@ impl<'a> Question<'a> {
             None => None,
             Some(source) => Some(Expression::compile(&source, &Roots::new([ANSWER])).map_err(|error| misfit("veto", error.to_string()))?),
         };
-        let expires = match text("expires", ASSIGNEE_BYTES_MAX)? {
-            None => None,
-            Some(text) => match parse_duration(&text) {
-                Some(expires) if !expires.is_zero() => Some(expires),
-                Some(_) | None => {
-                    let message =
-                        format!("`{text}` is not a duration over zero; write a number and a unit, `90s`, `10m`, `24h`, at most 8760h");
-                    return Err(misfit("expires", message));
-                }
-            },
-        };
+        let expires = given(params, "expires").map(|node| duration(node, "expires")).transpose()?;
+        let (assignees, escalate) = (assignees(params)?, escalate(params)?);
+        let people = assignees.len() + escalate.iter().map(|escalation| escalation.to.len()).sum::<usize>();
+        if people > ASSIGNEES_MAX {
+            let message = format!("with those who are asked at first it asks {people}, {ASSIGNEES_MAX} is the most");
+            return Err(misfit("escalate", message));
+        }
         let on_expire = given(params, "on_expire");
         if on_expire.is_some() && expires.is_none() {
             return Err(misfit("on_expire", "it never expires: say with `expires` when".to_owned()));
@@ -113,6 +137,8 @@ impl<'a> Question<'a> {
             exclude: exclude(params)?,
             expires,
             on_expire,
+            remind: remind(params)?,
+            escalate,
         })
     }
 }
@@ -122,42 +148,90 @@ fn given<'a>(params: Node<'a>, name: &str) -> Option<Node<'a>> {
     params.get(name).filter(|node| !node.is_null())
 }
 
+fn duration(node: Node<'_>, pointer: &str) -> Result<Duration, Misfit> {
+    let text = node.as_str().unwrap_or_else(|| node.raw().into());
+    match parse_duration(&text).filter(|duration| !duration.is_zero()) {
+        Some(duration) => Ok(duration),
+        None => Err(misfit(
+            pointer,
+            format!(
+                "`{}` is not a duration over zero; write a number and a unit, `90s`, `10m`, `24h`, at most 8760h",
+                cut(text.into_owned(), ASSIGNEE_BYTES_MAX)
+            ),
+        )),
+    }
+}
+
+fn remind(params: Node<'_>) -> Result<Option<Remind>, Misfit> {
+    let Some(node) = given(params, "remind") else { return Ok(None) };
+    let Some(every) = given(node, "every") else { return Err(misfit("remind", "it has no `every`".to_owned())) };
+    let every = duration(every, "remind/every")?;
+    let max = match given(node, "max").map(|node| node.as_f64()) {
+        None => REMINDERS_DEFAULT,
+        Some(Some(number)) if (1.0..=f64::from(REMINDERS_MAX)).contains(&number) && number.fract() == 0.0 => number as u32,
+        Some(_) => return Err(misfit("remind/max", format!("it is not a whole number from 1 to {REMINDERS_MAX}"))),
+    };
+    Ok(Some(Remind { every, max }))
+}
+
+fn escalate(params: Node<'_>) -> Result<Vec<Escalation>, Misfit> {
+    let Some(node) = given(params, "escalate") else { return Ok(Vec::new()) };
+    if node.kind() != NodeKind::Array {
+        return Err(misfit("escalate", "it is not a list".to_owned()));
+    }
+    let escalations: Vec<Node<'_>> = node.items().collect();
+    if escalations.len() > ESCALATIONS_MAX {
+        return Err(misfit("escalate", format!("it has {} parts, {ESCALATIONS_MAX} is the most", escalations.len())));
+    }
+    let escalation = |(place, node): (usize, Node<'_>)| {
+        let pointer = format!("escalate/{place}");
+        let Some(after) = given(node, "after") else { return Err(misfit(&pointer, "it has no `after`".to_owned())) };
+        let after = duration(after, &format!("{pointer}/after"))?;
+        Ok(Escalation { after, to: people(given(node, "to"), &format!("{pointer}/to"))? })
+    };
+    escalations.into_iter().enumerate().map(escalation).collect()
+}
+
 fn assignees(params: Node<'_>) -> Result<Vec<Assignee>, Misfit> {
-    let mut assignees: Vec<Assignee> = Vec::new();
-    for name in names(params, "assignees")? {
+    people(given(params, "assignees"), "assignees")
+}
+
+fn people(node: Option<Node<'_>>, pointer: &str) -> Result<Vec<Assignee>, Misfit> {
+    let mut people: Vec<Assignee> = Vec::new();
+    for name in names(node, pointer)? {
         let Ok(assignee) = name.parse();
-        if !assignees.contains(&assignee) {
-            assignees.push(assignee);
+        if !people.contains(&assignee) {
+            people.push(assignee);
         }
     }
-    if assignees.is_empty() {
-        return Err(misfit("assignees", "nobody is asked: name roles, `role:<role>`, or tokens".to_owned()));
+    if people.is_empty() {
+        return Err(misfit(pointer, "nobody is asked: name roles, `role:<role>`, or tokens".to_owned()));
     }
-    Ok(assignees)
+    Ok(people)
 }
 
 fn exclude(params: Node<'_>) -> Result<Vec<Excluded>, Misfit> {
-    let names = names(params, "exclude")?;
+    let names = names(given(params, "exclude"), "exclude")?;
     if let Some(role) = names.iter().find(|name| name.starts_with("role:")) {
         return Err(misfit("exclude", format!("`{role}` is a role, and people are excluded one by one")));
     }
     Ok(names.into_iter().map(|name| if name == REQUESTER { Excluded::Requester } else { Excluded::Token(name) }).collect())
 }
 
-fn names(params: Node<'_>, list: &'static str) -> Result<Vec<String>, Misfit> {
-    let Some(node) = given(params, list) else { return Ok(Vec::new()) };
+fn names(list: Option<Node<'_>>, pointer: &str) -> Result<Vec<String>, Misfit> {
+    let Some(node) = list else { return Ok(Vec::new()) };
     // One that was computed may itself be a list.
     let parts: Vec<Node<'_>> = if node.kind() == NodeKind::Array { node.items().collect() } else { vec![node] };
     let parts = parts.into_iter().flat_map(|part| if part.kind() == NodeKind::Array { part.items().collect() } else { vec![part] });
     let names: Option<Vec<String>> = parts.map(|part| part.as_str().map(|name| name.trim().to_owned())).collect();
-    let names = names.ok_or_else(|| misfit(list, "it holds what is no text: it is a name, or a list of names".to_owned()))?;
+    let names = names.ok_or_else(|| misfit(pointer, "it holds what is no text: it is a name, or a list of names".to_owned()))?;
     if names.len() > ASSIGNEES_MAX {
-        return Err(misfit(list, format!("it has {} names, {ASSIGNEES_MAX} is the most", names.len())));
+        return Err(misfit(pointer, format!("it has {} names, {ASSIGNEES_MAX} is the most", names.len())));
     }
     let wrong = |name: &String| name.trim_start_matches("role:").is_empty() || name.len() > ASSIGNEE_BYTES_MAX || name.contains(is_escaped);
     match names.iter().position(wrong) {
         Some(at) => Err(misfit(
-            &format!("{list}/{at}"),
+            &format!("{pointer}/{at}"),
             format!("it is no name of 1 to {ASSIGNEE_BYTES_MAX} bytes without control characters, `\"` and `\\`"),
         )),
         None => Ok(names),

@@ -1,9 +1,11 @@
 //! What follows for an inquiry: it is opened with the execution that asks, and that one ends with its answer, or without.
 
+use std::collections::BTreeSet;
+
 use ensue_expression::{Document, Node};
 use serde_json::{Value as Json, json};
 
-use super::facts::{Assignee, InquiryOpened};
+use super::facts::{Assignee, InquiryEscalated, InquiryOpened, InquiryReminded, Occasion};
 use super::question::{Excluded, Question};
 use super::state::Inquiry;
 use crate::catalog::Run;
@@ -14,11 +16,13 @@ use crate::executions::facts::{ExecutionFailed, ExecutionSucceeded, Failure, Fai
 use crate::executions::state::{Execution, Phase};
 use crate::executions::timed::{begin_of_wait, timer};
 use crate::fact::{Fact, InquiryFact};
-use crate::ids::{ExecutionId, Id, Role};
-use crate::record::{Actor, Body, BodyHandle, Digest, Draft, Record, StreamId};
+use crate::ids::{ExecutionId, Id, InquiryId, Role};
+use crate::names::StepName;
+use crate::record::{Actor, Body, BodyHandle, CatalogRevision, Digest, Draft, Record, StreamId};
 use crate::time::duration_text;
-use crate::timers::facts::TimerKind;
-use crate::workflows::react::definition;
+use crate::timers::facts::{TimerFired, TimerKind};
+use crate::workflows::notify::Asked;
+use crate::workflows::react::{definition, with_steps};
 
 /// Gives the records that open the inquiry of an execution which asks, where it is not open yet.
 pub(crate) fn opening(
@@ -58,8 +62,60 @@ pub(crate) fn opening(
         fact: fact.into(),
         body: None,
     };
-    let expiry = expires_at.map(|due| timer(engine, record, (id, execution), (TimerKind::Expiry, 1), due));
-    Ok(Some(std::iter::once(opened).chain(expiry).collect()))
+    let expiry = expires_at.map(|due| (TimerKind::Expiry, 1, due));
+    let reminder = question.remind.map(|remind| (TimerKind::Reminder, 1, opened_at.plus_millis(millis(remind.every))));
+    let escalations = (1..).zip(&question.escalate);
+    let escalations = escalations.map(|(number, to)| (TimerKind::Escalation, number, opened_at.plus_millis(millis(to.after))));
+    let timers = expiry.into_iter().chain(reminder).chain(escalations);
+    let timers = timers.map(|(kind, number, due)| timer(engine, record, (id, execution), (kind, number), due));
+    Ok(Some(std::iter::once(opened).chain(timers).collect()))
+}
+
+/// Gives what follows for the inquiry of an execution from one of its timers that has fired; none where it is for something else.
+pub(crate) fn after_timer(
+    engine: &Engine,
+    record: &Record,
+    (id, execution): (ExecutionId, &Execution),
+    fired: &TimerFired,
+    with: &Context<'_>,
+) -> Option<Reaction> {
+    if !matches!(fired.kind, TimerKind::Reminder | TimerKind::Escalation) || execution.phase != Phase::Asking {
+        return None;
+    }
+    let (inquiry, _) = engine.inquiries().of(&id)?;
+    Some(match told_again(engine, record, (id, execution), (inquiry, fired), with) {
+        Ok(drafts) => Reaction::last(drafts),
+        Err(reaction) => reaction,
+    })
+}
+
+/// Gives the record by which people are told again, or others are asked as well, and when they are the next time.
+fn told_again(
+    engine: &Engine,
+    record: &Record,
+    (id, execution): (ExecutionId, &Execution),
+    (inquiry, fired): (InquiryId, &TimerFired),
+    with: &Context<'_>,
+) -> Result<Vec<Draft>, Reaction> {
+    let params = document(execution.params, with)?;
+    let question = parsed(&params)?;
+    let number = fired.number;
+    let (fact, next): (Fact, _) = match fired.kind {
+        TimerKind::Escalation => {
+            let escalation = question.escalate.get(number.saturating_sub(1) as usize);
+            let to = escalation.map(|escalation| escalation.to.clone()).unwrap_or_default();
+            (InquiryEscalated { inquiry, number, to }.into(), None)
+        }
+        _ => {
+            let next = question.remind.filter(|remind| number < remind.max);
+            let due = next.map(|remind| begin_of_wait(engine, record).plus_millis(millis(remind.every)));
+            (InquiryReminded { inquiry, number }.into(), due)
+        }
+    };
+    let cause = Some(execution.cause(record.id));
+    let told = Draft { stream: StreamId::Execution(id), begins: None, actor: Actor::Engine, cause, trace: None, fact, body: None };
+    let next = next.map(|due| timer(engine, record, (id, execution), (TimerKind::Reminder, number + 1), due));
+    Ok(std::iter::once(told).chain(next).collect())
 }
 
 /// Gives what follows from a record of an inquiry.
@@ -68,10 +124,34 @@ pub(crate) fn react(engine: &Engine, record: &Record, fact: InquiryFact<'_>, wit
     let Some(execution) = engine.executions().get(&id).filter(|execution| execution.phase == Phase::Asking) else {
         return Reaction::nothing();
     };
-    match fact {
-        InquiryFact::InquiryAnswered(fact) if fact.verdict.closes() => end(engine, record, (id, execution), with),
-        InquiryFact::InquiryOpened(_) | InquiryFact::InquiryAnswered(_) => Reaction::nothing(),
-    }
+    let of = match fact {
+        InquiryFact::InquiryAnswered(fact) if fact.verdict.closes() => return end(engine, record, (id, execution), with),
+        InquiryFact::InquiryOpened(_) => Occasion::Opened,
+        InquiryFact::InquiryReminded(_) => Occasion::Reminded,
+        InquiryFact::InquiryEscalated(_) => Occasion::Escalated,
+        InquiryFact::InquiryAnswered(_) | InquiryFact::InquiryNotified(_) | InquiryFact::InquiryNotificationFailed(_) => {
+            return Reaction::nothing();
+        }
+    };
+    if execution.has_come { Reaction::nothing() } else { notify(engine, record, (id, execution), of, with) }
+}
+
+/// Tells those who are asked, where the step says what tells them.
+fn notify(engine: &Engine, record: &Record, (id, execution): (ExecutionId, &Execution), of: Occasion, with: &Context<'_>) -> Reaction {
+    let Some((inquiry, part_of)) = engine.inquiries().of(&id).zip(execution.part_of.as_ref()) else { return Reaction::nothing() };
+    let told = with_steps(engine, part_of.workflow, record, with, |going| {
+        let params = match document(execution.params, with) {
+            Ok(params) => params,
+            Err(reaction) => return Some(reaction),
+        };
+        let question = match parsed(&params) {
+            Ok(question) => question,
+            Err(reaction) => return Some(reaction),
+        };
+        going.notified((id, execution, part_of), &Asked { inquiry, question: &question, of })
+    });
+    // Where its steps cannot be read, nobody can say whom to tell; the question stands all the same.
+    told.flatten().unwrap_or_else(Reaction::nothing)
 }
 
 /// Gives the end of an execution for which has come what it waits for: the answer, or the end of the time for one.
@@ -143,13 +223,15 @@ fn document(handle: BodyHandle, with: &Context<'_>) -> Result<Document, Reaction
 
 /// Says why too few people are left to answer, where it is known how many there are: nobody knows who has a role.
 fn nobody_left(question: &Question<'_>, excluded: &[String]) -> Option<Failure> {
-    let mut left = 0;
-    for assignee in &question.assignees {
+    let mut people: BTreeSet<&str> = BTreeSet::new();
+    for assignee in question.assignees.iter().chain(question.escalate.iter().flat_map(|escalation| &escalation.to)) {
         match assignee {
             Assignee::Role(_) => return None,
-            Assignee::Token(name) => left += u32::from(!excluded.contains(name)),
+            Assignee::Token(name) if !excluded.contains(name) => drop(people.insert(name)),
+            Assignee::Token(_) => {}
         }
     }
+    let left = u32::try_from(people.len()).unwrap_or(u32::MAX);
     let message = format!("{} must answer, and {left} of those who are asked may", question.quorum);
     (left < question.quorum).then(|| Failure::new(FailureKind::ParametersInvalid, message))
 }
@@ -174,17 +256,31 @@ fn outermost<'e>(engine: &'e Engine, execution: &'e Execution) -> &'e Execution 
 /// Hashes what an answer is bound to: the question, the workflow's parameters and catalog, and the steps that wait for the answer. It
 /// is BLAKE3 over canonical JSON (RFC 8785).
 fn digest(engine: &Engine, question: &Question<'_>, execution: &Execution, with: &Context<'_>) -> Result<Digest, Reaction> {
-    let around = execution.part_of.as_ref().and_then(|part_of| Some((part_of, engine.executions().get(&part_of.workflow)?)));
+    let around = execution.part_of.as_ref().and_then(|part_of| Some((&part_of.step, engine.executions().get(&part_of.workflow)?)));
+    digest_within(question, around, execution.catalog, with)
+}
+
+/// Gives what an answer would be bound to, if a step of a workflow put the question that these parameters say.
+pub(crate) fn question_digest(params: &Document, step: &StepName, workflow: &Execution, with: &Context<'_>) -> Result<Digest, Reaction> {
+    digest_within(&parsed(params)?, Some((step, workflow)), workflow.catalog, with)
+}
+
+fn digest_within(
+    question: &Question<'_>,
+    around: Option<(&StepName, &Execution)>,
+    catalog: CatalogRevision,
+    with: &Context<'_>,
+) -> Result<Digest, Reaction> {
     let (params, then) = match around {
-        Some((part_of, workflow)) => {
+        Some((step, workflow)) => {
             let given = workflow.of_rule.as_ref().map_or(workflow.params, |of| of.given.payload);
-            let catalog = with.catalogs.at(execution.catalog);
-            let action = catalog.as_ref().and_then(|catalog| definition(catalog, workflow));
+            let built = with.catalogs.at(catalog);
+            let action = built.as_ref().and_then(|built| definition(built, workflow));
             let Some(Run::Workflow(steps)) = action.map(|action| &action.run) else {
-                let (action, catalog) = (&workflow.action, execution.catalog);
+                let action = &workflow.action;
                 return Err(Reaction::Impossible(format!("the steps of `{action}` cannot be read in the catalog of revision {catalog}")));
             };
-            let then: Vec<&str> = steps.dependents(&part_of.step).map(|step| step.name.as_str()).collect();
+            let then: Vec<&str> = steps.dependents(step).map(|step| step.name.as_str()).collect();
             (document(given, with)?.root().to_value(), json!(then))
         }
         None => (Json::Null, json!([])),
@@ -194,7 +290,7 @@ fn digest(engine: &Engine, question: &Question<'_>, execution: &Execution, with:
         "text": question.text,
         "answer": question.answer.to_value(),
         "params": params,
-        "catalog": execution.catalog,
+        "catalog": catalog,
         "then": then,
     });
     let canonical = serde_json_canonicalizer::to_vec(&bound)

@@ -29,6 +29,9 @@ pub struct Inquiry {
     pub quorum: u32,
     /// Where it holds, one answer decides.
     pub veto: Option<String>,
+    /// When it expires, as was said when it was opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
     /// What an answer is bound to.
     pub digest: Digest,
     /// What was answered, the first at first.
@@ -91,6 +94,7 @@ impl Inquiries {
                     excluded: fact.excluded.clone(),
                     quorum: fact.quorum,
                     veto: fact.veto.clone(),
+                    expires_at: fact.expires_at,
                     digest: fact.digest,
                     answers: Vec::new(),
                 };
@@ -102,6 +106,11 @@ impl Inquiries {
                 let given = GivenAnswer { by: fact.by.clone(), at: record.time, answer, verdict: fact.verdict };
                 self.open.change(&fact.inquiry, |inquiry| inquiry.answers.push(given));
             }
+            InquiryFact::InquiryEscalated(fact) => self.open.change(&fact.inquiry, |inquiry| {
+                let added: Vec<_> = fact.to.iter().filter(|to| !inquiry.assignees.contains(to)).cloned().collect();
+                inquiry.assignees.extend(added);
+            }),
+            InquiryFact::InquiryReminded(_) | InquiryFact::InquiryNotified(_) | InquiryFact::InquiryNotificationFailed(_) => {}
         }
     }
 

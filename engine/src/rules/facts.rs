@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::Mode;
-use crate::ids::{EventId, ExecutionId, RuleId};
+use crate::catalog::{Control, Mode};
+use crate::ids::{EnforcementId, EventId, ExecutionId, RuleId};
 use crate::names::RuleRef;
 use crate::record::{CatalogRevision, Digest, Position};
+use crate::rules::flow::facts::Controlled;
+use crate::time::Timestamp;
 
 /// A rule decided on an event that it matches.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,6 +23,9 @@ pub struct EnforcementMade {
     pub event: EventId,
     /// What became of it.
     pub outcome: Outcome,
+    /// What the rule's flow control keeps of it; none where that is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flow: Option<Controlled>,
 }
 
 /// What became of a match.
@@ -32,6 +37,20 @@ pub enum Outcome {
         /// The execution.
         execution: ExecutionId,
     },
+    /// It waits; what becomes of it is a record of its own.
+    Held {
+        /// For which flow control.
+        by: Control,
+        /// Until when, if nothing else comes about.
+        until: Timestamp,
+    },
+    /// It repeats another match, and nothing becomes of it.
+    Deduplicated {
+        /// That one.
+        of: EnforcementId,
+    },
+    /// There were too many in a while, and nothing becomes of it.
+    Throttled,
     /// The rule only watches.
     Shadowed,
     /// What the rule would run cannot be run so.
@@ -46,6 +65,9 @@ impl Outcome {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Executed { .. } => "executed",
+            Self::Held { .. } => "held",
+            Self::Deduplicated { .. } => "deduplicated",
+            Self::Throttled => "throttled",
             Self::Shadowed => "shadowed",
             Self::Rejected { .. } => "rejected",
         }

@@ -9,11 +9,13 @@ use std::sync::Arc;
 use ensue_expression::{Budget, Document, ErrorKind, EvaluationError, Scope, Value};
 use serde_json::Value as Json;
 
-use crate::catalog::{Catalog, Extra, Misfit, Rule, Schema};
+use crate::catalog::{Catalog, Extra, Flow, Misfit, Rule, Schema};
 use crate::executions::facts::{Pace, cut};
 use crate::ids::EventId;
 use crate::names::{RuleRef, TriggerRef};
 use crate::record::{Body, CatalogRevision};
+use crate::rules::flow::keys::{self, Keys, NoKeys};
+use crate::rules::flow::react as flow;
 use crate::rules::local;
 use crate::time::Timestamp;
 
@@ -68,6 +70,13 @@ pub enum Plan {
     Reject {
         /// Why.
         error: String,
+    },
+    /// It has to pass the rule's flow control, which depends on what came before.
+    Controlled {
+        /// What tells the match from others.
+        keys: Keys,
+        /// What it asks for then; none where that is known only with the other events of its window.
+        run: Option<Box<Plan>>,
     },
 }
 
@@ -153,15 +162,60 @@ fn verdict(rule: &Rule, event: &Value<'_>, budget: &mut Budget) -> Result<Option
             return Ok(None);
         }
     }
-    let plan = match render(rule, event, budget) {
-        Ok(plan) => plan,
-        Err(error) => Plan::Reject { error: cut(describe(&error), ERROR_BYTES_MAX) },
+    let plan = match &rule.flow {
+        None => render(rule, base_scope(rule, event), budget),
+        Some(flow) => controlled(rule, flow, event, budget),
     };
-    Ok(Some(Verdict::Matched(plan)))
+    Ok(Some(Verdict::Matched(plan.unwrap_or_else(|error| rejected(&error)))))
 }
 
-fn render(rule: &Rule, event: &Value<'_>, budget: &mut Budget) -> Result<Plan, EvaluationError> {
+fn rejected(error: &EvaluationError) -> Plan {
+    Plan::Reject { error: cut(describe(error), ERROR_BYTES_MAX) }
+}
+
+/// What cannot be run so is rejected before flow control, where that can be known: it uses nothing up, and is in nobody's place.
+fn controlled(rule: &Rule, flow: &Flow, event: &Value<'_>, budget: &mut Budget) -> Result<Plan, EvaluationError> {
+    let keys = match keys::keys(rule, flow, base_scope(rule, event), budget) {
+        Ok(keys) => keys,
+        Err(NoKeys::Rejected(error)) => return Ok(Plan::Reject { error: cut(error, ERROR_BYTES_MAX) }),
+        Err(NoKeys::Budget(error)) => return Err(error),
+    };
+    if flow.has_window() {
+        return Ok(Plan::Controlled { keys, run: None });
+    }
+    Ok(match render(rule, base_scope(rule, event), budget)? {
+        run @ Plan::Run { .. } => Plan::Controlled { keys, run: Some(Box::new(run)) },
+        other @ (Plan::Reject { .. } | Plan::Controlled { .. }) => other,
+    })
+}
+
+/// Gives what a match asks for that flow control has held: of the events of its window, the oldest first, the last is its own.
+pub(crate) fn render_released(rule: &Rule, events: &[EventView<'_>]) -> Plan {
+    let texts: Vec<EventTexts> = events.iter().map(EventTexts::of).collect();
+    let values: Vec<Value<'_>> = events.iter().zip(&texts).map(|(event, texts)| event_value(event, texts)).collect();
+    let Some(event) = values.last() else { return Plan::Reject { error: "there is no event".to_owned() } };
     let mut scope = base_scope(rule, event);
+    if rule.flow.as_ref().is_some_and(|flow| flow.has_window()) {
+        scope.set("events", Value::list(values.iter().cloned()));
+    }
+    let mut budget = Budget::steps(RULE_STEPS_MAX);
+    let plan = render(rule, scope, &mut budget);
+    let plan = plan.and_then(|plan| with_events(rule, plan, &values));
+    plan.unwrap_or_else(|error| rejected(&error))
+}
+
+/// The steps of a rule that has a window read its events: they are the parameters.
+fn with_events(rule: &Rule, plan: Plan, events: &[Value<'_>]) -> Result<Plan, EvaluationError> {
+    match plan {
+        Plan::Run { pace, .. } if flow::given_to(rule) && rule.flow.as_ref().is_some_and(|flow| flow.has_window()) => {
+            let events = Value::map([("events", Value::list(events.iter().cloned()))]);
+            Ok(Plan::Run { pace, params: Body::json(events.to_json_text()?) })
+        }
+        other => Ok(other),
+    }
+}
+
+fn render<'a>(rule: &'a Rule, mut scope: Scope<'a>, budget: &mut Budget) -> Result<Plan, EvaluationError> {
     local::all(&mut scope, &rule.local, budget)?;
     let rendered = rule.with.render(&scope, budget)?;
     Ok(match complete(&rule.action.parameters, rendered) {

@@ -1,7 +1,7 @@
 //! What follows from an event: each rule that matches decides once, each that errs is counted.
 
-use crate::catalog::{Action, Given, Mode, Run};
-use crate::command::Moment;
+use crate::catalog::{Mode, Rule};
+use crate::command::{Context, Moment};
 use crate::engine::{Engine, Reaction};
 use crate::events::facts::{AGAIN_MAX, EventReceived};
 use crate::executions::decide::millis;
@@ -9,8 +9,10 @@ use crate::executions::facts::{ExecutionRequested, GivenEvent, Pace};
 use crate::fact::Fact;
 use crate::ids::{EnforcementId, EventId, ExecutionId, Id, Role};
 use crate::mutants;
-use crate::record::{Actor, Body, Cause, Digest, Draft, Record, StreamId};
+use crate::record::{Actor, Body, CatalogRevision, Cause, Digest, Draft, Record, StreamId};
 use crate::rules::facts::{EnforcementMade, LoopStopped, Outcome, RuleErred, RuleErrorsCounted};
+use crate::rules::flow::facts::Controlled;
+use crate::rules::flow::react::{self as flow, Match};
 use crate::rules::judge::{Judgement, Plan, RuleVerdict, Verdict};
 use crate::rules::state::ERROR_SUMMARY_MILLIS;
 
@@ -18,7 +20,15 @@ use crate::rules::state::ERROR_SUMMARY_MILLIS;
 pub const DEPTH_MAX: u32 = 16;
 
 /// Gives the `next`-th consequence of an event: what its `next`-th verdict leads to.
-pub(crate) fn react(engine: &Engine, record: &Record, fact: &EventReceived, judgement: &Judgement, next: u32, at: &Moment) -> Reaction {
+pub(crate) fn react(
+    engine: &Engine,
+    record: &Record,
+    fact: &EventReceived,
+    judgement: &Judgement,
+    next: u32,
+    at: &Moment,
+    with: &Context<'_>,
+) -> Reaction {
     let Some(judged) = judgement.verdicts.get(next as usize) else { return Reaction::nothing() };
     let event = EventReaction { engine, record, fact, event: EventId(record.id) };
     let mode = match engine.rules().mode_at(&judged.rule, record.position) {
@@ -31,60 +41,47 @@ pub(crate) fn react(engine: &Engine, record: &Record, fact: &EventReceived, judg
         (Mode::Disabled, _) => Vec::new(),
         (Mode::Enabled | Mode::Shadow, Verdict::Erred { message }) => event.erred(judged, message, at),
         (Mode::Enabled | Mode::Shadow, Verdict::Matched(_)) if record.cause.depth > depth_max => event.loop_stopped(judged),
-        (Mode::Shadow, Verdict::Matched(_)) => vec![event.enforcement(judged, Outcome::Shadowed)],
-        (Mode::Enabled, Verdict::Matched(Plan::Reject { error })) => {
-            vec![event.enforcement(judged, Outcome::Rejected { error: error.clone() })]
+        (_, Verdict::Matched(Plan::Controlled { keys, run })) => {
+            let Some(flow) = judged.rule.flow.as_deref() else { return Reaction::nothing() };
+            let found = Match { event, rule: &judged.rule, flow, keys, run: run.as_deref(), mode };
+            match flow::matched(&found, next, at, with) {
+                Ok(drafts) => drafts,
+                Err(reaction) => return reaction,
+            }
         }
-        (Mode::Enabled, Verdict::Matched(Plan::Run { params, pace })) => event.executed(judged, params, *pace),
+        (Mode::Enabled | Mode::Shadow, Verdict::Matched(Plan::Reject { error })) => {
+            vec![event.enforcement(&judged.rule, Outcome::Rejected { error: error.clone() }, None)]
+        }
+        (Mode::Shadow, Verdict::Matched(Plan::Run { .. })) => vec![event.enforcement(&judged.rule, Outcome::Shadowed, None)],
+        (Mode::Enabled, Verdict::Matched(Plan::Run { params, pace })) => event.executed(&judged.rule, params, *pace, None),
     };
     if next as usize + 1 == judgement.verdicts.len() { Reaction::last(drafts) } else { Reaction::more(drafts) }
 }
 
-struct EventReaction<'a> {
-    engine: &'a Engine,
-    record: &'a Record,
-    fact: &'a EventReceived,
-    event: EventId,
+/// An event, and what it leads to.
+pub(crate) struct EventReaction<'a> {
+    pub(crate) engine: &'a Engine,
+    pub(crate) record: &'a Record,
+    pub(crate) fact: &'a EventReceived,
+    pub(crate) event: EventId,
 }
 
 impl EventReaction<'_> {
     /// Gives the event as the steps of a rule see it.
-    fn given(&self, action: &Action) -> Option<GivenEvent> {
-        let Run::Workflow(workflow) = &action.run else { return None };
-        match workflow.given() {
-            Given::Parameters => None,
-            Given::Event => Some(GivenEvent {
-                trigger: self.fact.trigger.clone(),
-                source: self.fact.source.clone(),
-                occurred_at: self.fact.occurred_at,
-                payload: self.record.body_handle()?,
-            }),
-        }
+    pub(crate) fn given_event(&self) -> Option<GivenEvent> {
+        Some(GivenEvent {
+            trigger: self.fact.trigger.clone(),
+            source: self.fact.source.clone(),
+            occurred_at: self.fact.occurred_at,
+            payload: self.record.body_handle()?,
+        })
     }
 
-    fn executed(&self, judged: &RuleVerdict, params: &Body, pace: Pace) -> Vec<Draft> {
-        let enforcement = self.enforcement_id(judged);
+    pub(crate) fn executed(&self, rule: &Rule, params: &Body, pace: Pace, flow: Option<Controlled>) -> Vec<Draft> {
+        let enforcement = self.enforcement_id(rule);
         let execution = ExecutionId(Id::derived(self.engine.log(), enforcement.0, Role::Execution));
-        let action = &judged.rule.action;
-        let request = ExecutionRequested {
-            action: action.name.clone(),
-            catalog: self.fact.catalog,
-            rule: Some(judged.rule.name.clone()),
-            event: Some(self.event),
-            enforcement: Some(enforcement),
-            given: self.given(action),
-            part_of: None,
-            priority: judged.rule.priority.unwrap_or(action.priority),
-            idempotent: action.idempotent,
-            on_lost: action.on_lost,
-            timeout_millis: millis(action.timeout),
-            grace_millis: millis(action.grace),
-            failures_max: action.retry.as_ref().map(|retry| retry.attempts),
-            limit_millis: action.limit.map(millis),
-            start_at: None,
-            wait_millis: None,
-            pace,
-        };
+        let given = if flow::given_to(rule) { self.given_event() } else { None };
+        let request = requested(rule, self.fact.catalog, (self.event, enforcement), given, pace);
         let requested = Draft {
             stream: StreamId::Execution(execution),
             begins: Some(execution.0),
@@ -92,23 +89,18 @@ impl EventReaction<'_> {
             body: Some(params.clone()),
             ..self.draft(StreamId::Event(self.event), request.into())
         };
-        vec![self.enforcement(judged, Outcome::Executed { execution }), requested]
+        vec![self.enforcement(rule, Outcome::Executed { execution }, flow), requested]
     }
 
-    fn enforcement(&self, judged: &RuleVerdict, outcome: Outcome) -> Draft {
-        let id = self.enforcement_id(judged);
-        let made = EnforcementMade {
-            rule: judged.rule.name.clone(),
-            rule_id: judged.rule.id,
-            catalog: self.fact.catalog,
-            event: self.event,
-            outcome,
-        };
+    pub(crate) fn enforcement(&self, rule: &Rule, outcome: Outcome, flow: Option<Controlled>) -> Draft {
+        let id = self.enforcement_id(rule);
+        let (name, catalog) = (rule.name.clone(), self.fact.catalog);
+        let made = EnforcementMade { rule: name, rule_id: rule.id, catalog, event: self.event, outcome, flow };
         Draft { begins: Some(id.0), ..self.draft(StreamId::Enforcement(id), made.into()) }
     }
 
-    fn enforcement_id(&self, judged: &RuleVerdict) -> EnforcementId {
-        EnforcementId(Id::derived(self.engine.log(), self.event.0, Role::Enforcement(judged.rule.id)))
+    pub(crate) fn enforcement_id(&self, rule: &Rule) -> EnforcementId {
+        EnforcementId(Id::derived(self.engine.log(), self.event.0, Role::Enforcement(rule.id)))
     }
 
     /// The first error of a way is a record; later ones are counted by one, at most once a minute.
@@ -141,5 +133,36 @@ impl EventReaction<'_> {
     fn draft(&self, stream: StreamId, fact: Fact) -> Draft {
         let cause: Cause = self.record.cause.from_parent(self.record.id);
         Draft { stream, begins: None, actor: Actor::Engine, cause: Some(cause), trace: None, fact, body: None }
+    }
+}
+
+/// Gives what a rule asks for by an enforcement on an event.
+pub(crate) fn requested(
+    rule: &Rule,
+    catalog: CatalogRevision,
+    (event, enforcement): (EventId, EnforcementId),
+    given: Option<GivenEvent>,
+    pace: Pace,
+) -> ExecutionRequested {
+    let action = &rule.action;
+    ExecutionRequested {
+        action: action.name.clone(),
+        catalog,
+        rule: Some(rule.name.clone()),
+        event: Some(event),
+        enforcement: Some(enforcement),
+        given,
+        part_of: None,
+        rerun_of: None,
+        priority: rule.priority.unwrap_or(action.priority),
+        idempotent: action.idempotent,
+        on_lost: action.on_lost,
+        timeout_millis: millis(action.timeout),
+        grace_millis: millis(action.grace),
+        failures_max: action.retry.as_ref().map(|retry| retry.attempts),
+        limit_millis: action.limit.map(millis),
+        start_at: None,
+        wait_millis: None,
+        pace,
     }
 }

@@ -29,11 +29,18 @@ pub(crate) enum Changed<'a> {
 }
 
 impl Changed<'_> {
+    /// Says whether a rule is among those that may have changed.
+    pub(crate) fn is_of_rule(self, rule: &RuleRef) -> bool {
+        match self {
+            Self::Pack(pack) => rule.pack() == *pack,
+            Self::Rule(changed) => rule == changed,
+        }
+    }
+
     fn covers(self, owner: &ScheduleOwner) -> bool {
         match (self, owner) {
-            (Self::Pack(pack), ScheduleOwner::Rule(rule, _)) => rule.pack() == *pack,
+            (_, ScheduleOwner::Rule(rule, _)) => self.is_of_rule(rule),
             (Self::Pack(pack), ScheduleOwner::Sensor(sensor)) => sensor.pack() == *pack,
-            (Self::Rule(changed), ScheduleOwner::Rule(rule, _)) => rule == changed,
             (Self::Rule(_), ScheduleOwner::Sensor(_)) => false,
         }
     }
@@ -56,7 +63,7 @@ pub(crate) fn at_start(engine: &Engine, record: &Record, with: &Context<'_>) -> 
     match aligned(engine, record, &catalog, |_| true) {
         Reaction::Drafts { drafts, .. } if drafts.is_empty() => None,
         Reaction::Drafts { drafts, .. } => Some(Reaction::more(drafts)),
-        other @ (Reaction::Needs(_) | Reaction::Impossible(_)) => Some(other),
+        other @ (Reaction::Needs(_) | Reaction::Held(_) | Reaction::Impossible(_)) => Some(other),
     }
 }
 

@@ -33,6 +33,7 @@ pub(crate) fn fire(engine: &Engine, actor: &Actor, at: &Moment) -> Decision {
 fn stream(engine: &Engine, owner: TimerOwner) -> Option<StreamId> {
     match owner {
         TimerOwner::Execution(execution) => Some(StreamId::Execution(execution)),
+        TimerOwner::Enforcement(enforcement) => Some(StreamId::Enforcement(enforcement)),
         TimerOwner::Schedule(schedule) => engine.schedules().get(schedule).map(|schedule| schedule.owner.stream()),
     }
 }
@@ -44,6 +45,7 @@ fn cause(engine: &Engine, id: TimerId) -> Option<Cause> {
         TimerOwner::Execution(execution) => {
             engine.executions().get(&execution).map(|execution| execution.cause(id.record_id(engine.log())))
         }
+        TimerOwner::Enforcement(enforcement) => engine.flows().get(enforcement).map(|held| held.cause(id.record_id(engine.log()))),
         TimerOwner::Schedule(_) => None,
     }
 }

@@ -49,12 +49,18 @@ pub enum TimerKind {
     Turn,
     /// Nobody has answered an inquiry in time.
     Expiry,
+    /// Those whom an inquiry asks are told again.
+    Reminder,
+    /// An inquiry asks others as well.
+    Escalation,
     /// An execution has taken too long, all its attempts or steps together.
     Timeout,
     /// The next time of a schedule that goes by the clock.
     Schedule,
     /// The next time of a schedule that is due each time a while has passed.
     Interval,
+    /// The flow control of a rule holds an enforcement no longer.
+    Hold,
 }
 
 /// What moves a timer towards its moment.
@@ -68,8 +74,19 @@ pub enum RunsBy {
 
 impl TimerKind {
     /// Lists all of them.
-    pub const ALL: [Self; 8] =
-        [Self::Retry, Self::Sleep, Self::Start, Self::Turn, Self::Expiry, Self::Timeout, Self::Schedule, Self::Interval];
+    pub const ALL: [Self; 11] = [
+        Self::Retry,
+        Self::Sleep,
+        Self::Start,
+        Self::Turn,
+        Self::Expiry,
+        Self::Reminder,
+        Self::Escalation,
+        Self::Timeout,
+        Self::Schedule,
+        Self::Interval,
+        Self::Hold,
+    ];
 
     /// Gives the name as text.
     pub fn as_str(self) -> &'static str {
@@ -79,16 +96,27 @@ impl TimerKind {
             Self::Start => "start",
             Self::Turn => "turn",
             Self::Expiry => "expiry",
+            Self::Reminder => "reminder",
+            Self::Escalation => "escalation",
             Self::Timeout => "timeout",
             Self::Schedule => "schedule",
             Self::Interval => "interval",
+            Self::Hold => "hold",
         }
     }
 
     /// Says what moves it towards its moment.
     pub fn runs_by(self) -> RunsBy {
         match self {
-            Self::Retry | Self::Sleep | Self::Turn | Self::Expiry | Self::Timeout | Self::Interval => RunsBy::Elapsed,
+            Self::Retry
+            | Self::Sleep
+            | Self::Turn
+            | Self::Expiry
+            | Self::Reminder
+            | Self::Escalation
+            | Self::Timeout
+            | Self::Interval
+            | Self::Hold => RunsBy::Elapsed,
             Self::Start | Self::Schedule => RunsBy::Clock,
         }
     }

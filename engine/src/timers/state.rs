@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::fact::{HealthFact, ScheduleFact, TimerFact};
-use crate::ids::{ExecutionId, Id, LogId, Role, ScheduleId};
+use crate::ids::{EnforcementId, ExecutionId, Id, LogId, Role, ScheduleId};
 use crate::record::{Position, Record, StreamId};
 use crate::table::Table;
 use crate::time::Timestamp;
@@ -26,6 +26,9 @@ pub struct Timers {
     dated: Table<(Timestamp, TimerId), ()>,
     /// Where each stands in its list: the time that will have passed, or the clock's, in microseconds.
     places: Table<TimerId, i64>,
+    /// Those of what is paused: they stand in neither list until it is resumed.
+    #[serde(default)]
+    aside: Table<TimerId, ()>,
     /// How far all steps together moved the clock, in microseconds, under the only key 0.
     stepped: Table<u8, i64>,
     /// The last step, under the only key 0.
@@ -54,6 +57,8 @@ pub enum TimerOwner {
     Execution(ExecutionId),
     /// A schedule of a rule or a sensor.
     Schedule(ScheduleId),
+    /// An enforcement that is held.
+    Enforcement(EnforcementId),
 }
 
 /// A step of the clock that is not trusted yet.
@@ -73,15 +78,16 @@ impl TimerId {
         match self.owner {
             TimerOwner::Execution(execution) => Id::derived(log, execution.0, Role::Timer(self.kind, self.number)),
             TimerOwner::Schedule(schedule) => Id::derived(log, schedule.0, Role::Timer(self.kind, self.number)),
+            TimerOwner::Enforcement(enforcement) => Id::derived(log, enforcement.0, Role::Timer(self.kind, self.number)),
         }
     }
 }
 
 impl TimerOwner {
-    /// Gives the schedule that it is; none where it is an execution.
+    /// Gives the schedule that it is; none where it is something else.
     pub fn schedule(self) -> Option<ScheduleId> {
         match self {
-            Self::Execution(_) => None,
+            Self::Execution(_) | Self::Enforcement(_) => None,
             Self::Schedule(schedule) => Some(schedule),
         }
     }
@@ -115,7 +121,7 @@ impl Timers {
     /// Gives the timers of an owner with when they fire, by the clock as it is now.
     pub fn of(&self, owner: TimerOwner) -> impl Iterator<Item = (TimerId, Timestamp)> {
         let (first, last) =
-            (TimerId { owner, kind: TimerKind::Retry, number: 0 }, TimerId { owner, kind: TimerKind::Interval, number: u32::MAX });
+            (TimerId { owner, kind: TimerKind::Retry, number: 0 }, TimerId { owner, kind: TimerKind::Hold, number: u32::MAX });
         self.places.range(first..=last).map(|(id, place)| (*id, self.due_at(*id, *place)))
     }
 
@@ -132,6 +138,11 @@ impl Timers {
     /// Says whether the clock has stepped since a record was written: its time is not by the clock as it is now.
     pub fn has_stepped_since(&self, position: Position) -> bool {
         self.stepped_at.get(&0).is_some_and(|stepped| *stepped > position)
+    }
+
+    /// Gives a time as how much time will have passed then: microseconds without the clock's steps.
+    pub(crate) fn elapsed(&self, at: Timestamp) -> i64 {
+        at.micros().saturating_sub(self.stepped())
     }
 
     fn last_hold(&self) -> Option<Hold> {
@@ -166,7 +177,7 @@ impl Timers {
                 self.forget(id);
                 let due = fact.due.micros();
                 let place = match fact.kind.runs_by() {
-                    RunsBy::Elapsed => due.saturating_sub(self.stepped()),
+                    RunsBy::Elapsed => self.elapsed(fact.due),
                     RunsBy::Clock => due,
                 };
                 match fact.kind.runs_by() {
@@ -192,6 +203,7 @@ impl Timers {
             HealthFact::NodeStarted(_)
             | HealthFact::ReactionDeferred(_)
             | HealthFact::ReactionResumed(_)
+            | HealthFact::ReactionHeld(_)
             | HealthFact::ReactionParked(_)
             | HealthFact::ReactionRetried(_)
             | HealthFact::ReactionDismissed(_) => {}
@@ -227,6 +239,28 @@ impl Timers {
         }
     }
 
+    /// The timers of an owner are held: it is paused, or stands in something that is.
+    pub(crate) fn set_aside(&mut self, owner: TimerOwner) {
+        let ids: Vec<TimerId> = self.of(owner).map(|(id, _)| id).filter(|id| !self.aside.contains(id)).collect();
+        for id in ids {
+            self.take_out(id);
+            self.aside.insert(id, ());
+        }
+    }
+
+    /// The timers of an owner go on: what came due meanwhile fires.
+    pub(crate) fn put_back(&mut self, owner: TimerOwner) {
+        let ids: Vec<TimerId> = self.of(owner).map(|(id, _)| id).filter(|id| self.aside.contains(id)).collect();
+        for id in ids {
+            let Some(place) = self.places.get(&id).copied() else { continue };
+            self.aside.remove(&id);
+            match id.kind.runs_by() {
+                RunsBy::Elapsed => self.lasting.insert((place, id), ()),
+                RunsBy::Clock => self.dated.insert((Timestamp::from_micros(place), id), ()),
+            }
+        }
+    }
+
     fn forget_all_of(&mut self, owner: TimerOwner) {
         let ids: Vec<TimerId> = self.of(owner).map(|(id, _)| id).collect();
         for id in ids {
@@ -235,18 +269,25 @@ impl Timers {
     }
 
     fn forget(&mut self, id: TimerId) {
+        self.take_out(id);
+        self.aside.remove(&id);
+        self.places.remove(&id);
+    }
+
+    /// Takes a timer out of its list.
+    fn take_out(&mut self, id: TimerId) {
         let Some(place) = self.places.get(&id).copied() else { return };
         match id.kind.runs_by() {
             RunsBy::Elapsed => self.lasting.remove(&(place, id)),
             RunsBy::Clock => self.dated.remove(&(Timestamp::from_micros(place), id)),
         }
-        self.places.remove(&id);
     }
 
     pub(crate) fn commit(&mut self) {
         self.lasting.commit();
         self.dated.commit();
         self.places.commit();
+        self.aside.commit();
         self.stepped.commit();
         self.stepped_at.commit();
         self.hold.commit();
@@ -256,6 +297,7 @@ impl Timers {
         self.lasting.undo();
         self.dated.undo();
         self.places.undo();
+        self.aside.undo();
         self.stepped.undo();
         self.stepped_at.undo();
         self.hold.undo();
@@ -265,8 +307,8 @@ impl Timers {
 fn owner_of(stream: &StreamId) -> Option<TimerOwner> {
     match stream {
         StreamId::Execution(execution) => Some(TimerOwner::Execution(*execution)),
+        StreamId::Enforcement(enforcement) => Some(TimerOwner::Enforcement(*enforcement)),
         StreamId::Event(_)
-        | StreamId::Enforcement(_)
         | StreamId::Token(_)
         | StreamId::Pack(_)
         | StreamId::Rule(_)

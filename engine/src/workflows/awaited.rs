@@ -12,6 +12,9 @@ use crate::record::{Digest, Position};
 use crate::table::Table;
 use crate::workflows::facts::{WaitKey, WaitMatched, WaitOpened};
 
+/// The names before those of a payload's fields: `event` and `payload`.
+pub(crate) const PAYLOAD_NAMES: usize = 2;
+
 /// The waits of steps that have not ended.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Waits {
@@ -174,6 +177,3 @@ impl Waits {
         self.paths.undo();
     }
 }
-
-/// The names before those of a payload's fields: `event` and `payload`.
-pub(crate) const PAYLOAD_NAMES: usize = 2;

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::{ItemFailure, OnFailure};
 use crate::executions::facts::{Failure, GivenEvent};
 use crate::ids::{EventId, ExecutionId};
-use crate::names::{StepName, TriggerRef};
-use crate::record::Digest;
+use crate::names::{ActionRef, StepName, TriggerRef};
+use crate::record::{BodyHandle, Digest};
 
 /// What an execution is a part of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,6 +114,9 @@ pub struct StepExpanded {
     /// What the failure of one means for the others.
     #[serde(default, skip_serializing_if = "ItemFailure::is_default")]
     pub item_failure: ItemFailure,
+    /// Whether they are those of the execution that is run again: what succeeded of them is taken over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub takes_over: bool,
 }
 
 /// A step that was done for each of several items, or repeated, has ended. The body is what was collected of its turns, where its author
@@ -223,4 +226,92 @@ pub struct WaitErred {
     pub event: EventId,
     /// Why.
     pub message: String,
+}
+
+/// A workflow is run again, and takes over what had succeeded of its steps. The body is the list of that, of [`Kept`], ascending by step and
+/// item.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RerunPlanned {
+    /// The execution that is run again.
+    pub of: ExecutionId,
+    /// What of it.
+    pub from: RerunFrom,
+    /// How much the list holds.
+    pub count: u32,
+}
+
+/// What of an execution is run again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RerunFrom {
+    /// All of it.
+    #[default]
+    Start,
+    /// What did not succeed, and all that needs it.
+    Failed,
+    /// This step too, and all that needs it.
+    Step(StepName),
+}
+
+/// What is known of a step, or an item of it, of an execution that is run again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kept {
+    /// The step.
+    pub step: StepName,
+    /// The item, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<u32>,
+    /// What became of it.
+    pub what: KeptAs,
+}
+
+/// What became of a step, as far as it matters for running it again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeptAs {
+    /// It did not start.
+    Skipped,
+    /// It was done for each item of a list.
+    Each {
+        /// The hash of the list.
+        list: Digest,
+    },
+    /// It succeeded.
+    Done(Taken),
+}
+
+/// What is taken over of a step, or an item of it, that succeeded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Taken {
+    /// The execution that it was; of one that was repeated the last turn, and none where there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution: Option<ExecutionId>,
+    /// What it ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<ActionRef>,
+    /// Whether it was repeated.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_repeated: bool,
+    /// What its answer is bound to, where it asked people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question: Option<Digest>,
+    /// What it gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<BodyHandle>,
+}
+
+/// A step, or an item of it, had succeeded in the execution that is run again: it has succeeded with that, and nothing is run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepTakenOver {
+    /// The step.
+    pub step: StepName,
+    /// The item, from 0, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<u32>,
+    /// What is taken over.
+    pub taken: Taken,
 }

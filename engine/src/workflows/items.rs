@@ -24,7 +24,7 @@ impl Going<'_> {
         let Some(count) = u32::try_from(count).ok().filter(|count| *count <= ITEMS_MAX) else {
             return fails(format!("`for_each` gives {count} items, {ITEMS_MAX} is the most"));
         };
-        let fact = StepExpanded { step: step.name.clone(), count, item_failure: each.failure };
+        let fact = StepExpanded { step: step.name.clone(), count, item_failure: each.failure, takes_over: false };
         Ok(self.draft(fact.into(), Some(Body::json(items.to_json_text()?))))
     }
 
@@ -62,6 +62,11 @@ impl Going<'_> {
     /// Starts the next item of a step, or fails it where it cannot be rendered.
     fn item(&self, step: &Step, items: &Expanded) -> Result<Draft, Reaction> {
         let index = items.started;
+        if items.takes_over
+            && let Some(taken_over) = self.item_taken_over(step, index)?
+        {
+            return Ok(taken_over);
+        }
         match self.item_started(step, items, index) {
             Ok(draft) => Ok(draft),
             Err(Hindrance::Stuck(reaction)) => Err(reaction),

@@ -79,7 +79,14 @@ pub(crate) fn after_timer(engine: &Engine, record: &Record, id: ExecutionId, kin
     let news = match kind {
         TimerKind::Start | TimerKind::Turn => Some((id, News::Begun)),
         TimerKind::Timeout => Some((id, News::CancelRequested)),
-        TimerKind::Retry | TimerKind::Sleep | TimerKind::Expiry | TimerKind::Schedule | TimerKind::Interval => None,
+        TimerKind::Retry
+        | TimerKind::Sleep
+        | TimerKind::Expiry
+        | TimerKind::Reminder
+        | TimerKind::Escalation
+        | TimerKind::Schedule
+        | TimerKind::Interval
+        | TimerKind::Hold => None,
     };
     follow(engine, news, record, next, with)
 }
@@ -91,11 +98,12 @@ pub(crate) fn react(engine: &Engine, record: &Record, fact: StepFact<'_>, next: 
         StepFact::StepSkipped(fact) => News::Ended(&fact.step),
         StepFact::StepFailed(fact) => News::Ended(&fact.step),
         StepFact::StepEnded(fact) => News::Ended(&fact.step),
+        StepFact::StepTakenOver(fact) => News::Ended(&fact.step),
         StepFact::StepExpanded(fact) => News::Expanded(&fact.step),
         StepFact::UndoBegun(_) | StepFact::UndoFailed(_) => News::Undoing,
         StepFact::WaitOpened(fact) => News::Awaits(&fact.step),
         StepFact::WaitMatched(fact) => return matched(engine, record, fact, with),
-        StepFact::WaitErred(_) => return Reaction::nothing(),
+        StepFact::WaitErred(_) | StepFact::RerunPlanned(_) => return Reaction::nothing(),
     };
     follow(engine, Some((id, news)), record, next, with)
 }
@@ -163,7 +171,7 @@ fn due(engine: &Engine, id: ExecutionId, news: &News<'_>, record: &Record, next:
 }
 
 /// Has something worked out for a workflow that is open; none where its steps cannot be read.
-pub(super) fn with_steps<T>(
+pub(crate) fn with_steps<T>(
     engine: &Engine,
     id: ExecutionId,
     record: &Record,
@@ -226,7 +234,7 @@ fn draft_of(stream: ExecutionId, workflow: &Execution, record: &Record, fact: Fa
 }
 
 /// A workflow that goes on.
-pub(super) struct Going<'a> {
+pub(crate) struct Going<'a> {
     pub(super) engine: &'a Engine,
     pub(super) id: ExecutionId,
     pub(super) execution: &'a Execution,
@@ -262,6 +270,8 @@ pub(super) enum Nth {
     },
     /// The one that undoes it, or an item of it.
     Undo(Option<u32>),
+    /// One that tells those whom it asks, and is no part of the workflow.
+    Notification,
 }
 
 impl From<Reaction> for Hindrance {
@@ -353,18 +363,30 @@ impl Going<'_> {
                 .all(|name| self.state(name).is_some_and(|state| state.status.is_end()))
     }
 
-    fn begin(&self, step: &Step, ends: Ends) -> Result<Draft, Reaction> {
-        let skipped = |because| Ok(self.draft(StepSkipped { step: step.name.clone(), because }.into(), None));
+    /// Says why nothing of a step may start, where the workflow was cancelled or is failing.
+    fn stopped(&self, step: &Step) -> Option<SkippedBecause> {
         let may_start = match self.course.cancels {
             0 => true,
             1 => step.starts.when_cancelled() == WhenCancelled::MayStart,
             _ => false,
         };
         if !may_start {
-            return skipped(SkippedBecause::Cancelled);
+            return Some(SkippedBecause::Cancelled);
         }
-        if self.course.failing.is_some() && step.starts.when_failing() == WhenFailing::IsSkipped {
-            return skipped(SkippedBecause::Failing);
+        let is_failing = self.course.failing.is_some() && step.starts.when_failing() == WhenFailing::IsSkipped;
+        is_failing.then_some(SkippedBecause::Failing)
+    }
+
+    fn begin(&self, step: &Step, ends: Ends) -> Result<Draft, Reaction> {
+        let skipped = |because| Ok(self.draft(StepSkipped { step: step.name.clone(), because }.into(), None));
+        let stopped = self.stopped(step);
+        // It costs nothing, and what is not taken over now would be run once more by who runs this one again. Items may still be to be run.
+        let taken_over = self.taken_over(step, ends)?;
+        if let Some(taken_over) = taken_over.filter(|draft| stopped.is_none() || !matches!(draft.fact, Fact::StepExpanded(_))) {
+            return Ok(taken_over);
+        }
+        if let Some(because) = stopped {
+            return skipped(because);
         }
         if !ends.succeeded && matches!(step.starts, StartsIf::Succeeded | StartsIf::SucceededAnd(_)) {
             return skipped(SkippedBecause::Needs);
@@ -439,25 +461,34 @@ impl Going<'_> {
             Ok(pace) => pace,
             Err(misfit) => return fails(FailureKind::ParametersInvalid, format!("the parameters do not fit `{name}`: {misfit}")),
         };
+        if matches!(nth, Nth::Notification) && !matches!(pace, Pace::Worked | Pace::AtOnce) {
+            let message = format!("`{name}` is made of steps, or waits, and cannot tell people of what they are asked");
+            return fails(FailureKind::ParametersInvalid, message);
+        }
         if pace == Pace::InSteps && self.execution.level >= LEVEL_MAX {
             let message = format!("`{name}` would stand {} workflows deep, {LEVEL_MAX} is the most", self.execution.level + 1);
             return fails(FailureKind::ChildFailed, message);
         }
         let log = self.engine.log();
         let of_step = Id::derived(log, self.id.0, Role::Step(&step.name));
-        let (child, item, role, wait_millis) = match nth {
-            Nth::Only => (of_step, None, step.role(), None),
-            Nth::Item(item) => (Id::derived(log, of_step, Role::Item(item)), Some(item), step.role(), None),
+        let part = |item: Option<u32>, role: PartRole| {
+            // Whether an item's failure counts is said once all have ended.
+            let on_failure = if item.is_none() && role != PartRole::Undo { step.on_failure } else { OnFailure::default() };
+            Some(PartOf { workflow: self.id, step: step.name.clone(), item, on_failure, role })
+        };
+        let (child, part_of, wait_millis) = match nth {
+            Nth::Only => (of_step, part(None, step.role()), None),
+            Nth::Item(item) => (Id::derived(log, of_step, Role::Item(item)), part(Some(item), step.role()), None),
             Nth::Turn { iteration, wait } => {
-                (Id::derived(log, of_step, Role::Iteration(iteration)), Some(iteration - 1), PartRole::Turn, wait)
+                (Id::derived(log, of_step, Role::Iteration(iteration)), part(Some(iteration - 1), PartRole::Turn), wait)
             }
-            Nth::Undo(item) => (Id::derived(log, self.id.0, Role::Undo(&step.name, item.unwrap_or(0))), item, PartRole::Undo, None),
+            Nth::Undo(item) => (Id::derived(log, self.id.0, Role::Undo(&step.name, item.unwrap_or(0))), part(item, PartRole::Undo), None),
+            Nth::Notification => (Id::derived(log, self.record.id, Role::Execution), None, None),
         };
         let child = ExecutionId(child);
-        // Whether an item's failure counts is said once all have ended.
-        let on_failure = if item.is_none() && role != PartRole::Undo { step.on_failure } else { OnFailure::default() };
         let (retry, timeout) = match (nth, &step.undo) {
             (Nth::Undo(_), Some(undo)) => (&undo.retry, undo.timeout),
+            (Nth::Notification, _) => (&None, None),
             _ => (&step.retry, step.timeout),
         };
         let fact = ExecutionRequested {
@@ -467,7 +498,8 @@ impl Going<'_> {
             event: None,
             enforcement: None,
             given: None,
-            part_of: Some(PartOf { workflow: self.id, step: step.name.clone(), item, on_failure, role }),
+            part_of,
+            rerun_of: None,
             priority: step.priority.unwrap_or_else(|| self.execution.priority()),
             idempotent: action.idempotent,
             on_lost: action.on_lost,

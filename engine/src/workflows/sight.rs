@@ -25,6 +25,8 @@ pub(super) struct Sight<'a> {
     at: String,
     /// The parameters, or the event's payload.
     given: Option<Document>,
+    /// What holds the events of the window, of the steps of a rule that has one.
+    events: Option<Document>,
     steps: Vec<(&'a str, Seen<'a>)>,
 }
 
@@ -62,6 +64,8 @@ struct SeenItem<'a> {
 struct Wanted {
     /// Whether the parameters, or the event's payload, are read.
     given: bool,
+    /// Whether the events of a window are read.
+    events: bool,
     steps: BTreeMap<StepName, OfStep>,
 }
 
@@ -81,10 +85,11 @@ impl Wanted {
     fn by(reads: &[Path], action: &Action) -> Self {
         let locals = action.local.iter().flat_map(|(_, local)| local.reads());
         let reads_local = reads.iter().any(|path| path.segments[0] == "local");
-        let mut wanted = Self { given: false, steps: BTreeMap::new() };
+        let mut wanted = Self { given: false, events: false, steps: BTreeMap::new() };
         for path in reads.iter().cloned().chain(locals.filter(|_| reads_local)) {
             match path.segments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
                 ["params", ..] | ["event"] | ["event", "payload", ..] => wanted.given = true,
+                ["events", ..] => wanted.events = true,
                 ["steps", name, rest @ ..] => {
                     // What is no name is no step: reading it errs by itself.
                     let Ok(name) = name.parse() else { continue };
@@ -158,6 +163,7 @@ impl<'a> Sight<'a> {
         let mut bodies = Fetching { with, missing: BTreeSet::new(), bytes: 0 };
         let given = execution.of_rule.as_ref().map_or(execution.params, |of| of.given.payload);
         let given = if wanted.given { bodies.document(Some(given)) } else { None };
+        let events = if wanted.events { bodies.document(Some(execution.params)) } else { None };
         let mut steps = Vec::with_capacity(wanted.steps.len());
         for (name, of_step) in &wanted.steps {
             let Some((name, state)) = engine.workflows().step_of(id, name) else { continue };
@@ -191,7 +197,7 @@ impl<'a> Sight<'a> {
                 Some(of) => (of.event.to_string(), of.given.occurred_at),
                 None => (id.to_string(), execution.began_at.unwrap_or_default()),
             };
-            Ok(Self { action, execution, ends, id, at: at.to_string(), given, steps })
+            Ok(Self { action, execution, ends, id, at: at.to_string(), given, events, steps })
         } else {
             Err(Reaction::Needs(bodies.missing.into_iter().collect()).into())
         }
@@ -225,7 +231,10 @@ impl Sight<'_> {
             ("time", at),
             ("trigger", Value::from(of.given.trigger.as_str())),
         ]);
-        Scope::new().with("event", event).with("rule", Value::map([("ref", Value::from(of.rule.as_str()))]))
+        let scope = Scope::new().with("event", event);
+        let events = self.events.as_ref().and_then(|params| params.root().get("events"));
+        let scope = if let Some(events) = events { scope.with("events", Value::from(events)) } else { scope };
+        scope.with("rule", Value::map([("ref", Value::from(of.rule.as_str()))]))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::record::{BodyHandle, Position, Record, StreamId};
 use crate::table::Table;
 use crate::timers::facts::{TimerFired, TimerKind};
 use crate::workflows::awaited::Waits;
-use crate::workflows::facts::{BadEnd, PartOf, PartRole};
+use crate::workflows::facts::{BadEnd, PartOf, PartRole, StepTakenOver};
 
 /// The workflows that are open.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -64,6 +64,9 @@ pub struct Course {
     /// How far the undoing has come, where it has begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoing: Option<Box<Undoing>>,
+    /// The list of what it takes over, where it runs another again and does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<BodyHandle>,
 }
 
 /// How far a workflow has come that undoes what succeeded of it.
@@ -97,6 +100,9 @@ pub struct StepState {
     /// Its turns, where it is repeated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turns: Option<Turns>,
+    /// Whether nothing of it was run: all that it gave is taken over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_taken_over: bool,
 }
 
 /// Where a step stands that is repeated.
@@ -131,6 +137,12 @@ pub struct Expanded {
     /// The first of these.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_failed: Option<u32>,
+    /// Whether what succeeded before is taken over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub takes_over: bool,
+    /// How many were.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub taken_over: u32,
 }
 
 /// An item of a step that was started.
@@ -199,12 +211,21 @@ impl Expanded {
     pub fn is_stopped(&self) -> bool {
         self.failed > 0 && self.item_failure == ItemFailure::StopsOthers
     }
+
+    /// Says whether nothing of them was run.
+    pub fn are_all_taken_over(&self) -> bool {
+        self.takes_over && self.taken_over == self.count
+    }
 }
 
 impl StepState {
     fn new(status: StepStatus) -> Self {
-        Self { status, result: None, error: None, items: None, turns: None }
+        Self { status, result: None, error: None, items: None, turns: None, is_taken_over: false }
     }
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// How an execution ended, for the step that it is.
@@ -233,6 +254,8 @@ impl<'a> End<'a> {
             | ExecutionFact::AttemptLost(_)
             | ExecutionFact::AttemptReportedLate(_)
             | ExecutionFact::ExecutionCancelRequested(_)
+            | ExecutionFact::ExecutionPaused(_)
+            | ExecutionFact::ExecutionResumed(_)
             | ExecutionFact::ExecutionBecameIndeterminate(_)
             | ExecutionFact::ExecutionSettled(_) => return None,
         };
@@ -397,7 +420,18 @@ impl Workflows {
             StepFact::StepExpanded(fact) => {
                 let Some(list) = record.body_handle() else { return };
                 let (count, item_failure, begun) = (fact.count, fact.item_failure, record.position);
-                let items = Expanded { list, item_failure, begun, count, started: 0, running: 0, failed: 0, first_failed: None };
+                let items = Expanded {
+                    list,
+                    item_failure,
+                    begun,
+                    count,
+                    started: 0,
+                    running: 0,
+                    failed: 0,
+                    first_failed: None,
+                    takes_over: fact.takes_over,
+                    taken_over: 0,
+                };
                 let begun = StepState { items: Some(items), ..StepState::new(StepStatus::Running) };
                 self.steps.insert((id, fact.step.clone()), begun);
             }
@@ -406,7 +440,8 @@ impl Workflows {
                 let ended = self.step(id, &fact.step).cloned().unwrap_or_else(|| StepState::new(status));
                 let last = ended.turns.and_then(|turns| self.item(id, &fact.step, turns.begun_count.checked_sub(1)?)?.result);
                 let result = record.body_handle().or(last).filter(|_| status == StepStatus::Succeeded);
-                let ended = StepState { status, result, error: fact.error.clone(), ..ended };
+                let is_taken_over = fact.error.is_none() && ended.items.is_some_and(|items| items.are_all_taken_over());
+                let ended = StepState { status, result, error: fact.error.clone(), is_taken_over, ..ended };
                 self.settle(id, &fact.step, ended, fact.on_failure, record.position);
                 if status == StepStatus::Succeeded && fact.role == PartRole::UndoableStep {
                     self.undoable.insert((id, record.position), Undoable { step: fact.step.clone(), item: None });
@@ -415,6 +450,8 @@ impl Workflows {
             StepFact::WaitOpened(fact) => self.waits.open(id, fact, record.position),
             StepFact::WaitMatched(fact) => self.waits.matched(id, fact),
             StepFact::WaitErred(fact) => self.waits.erred(id, &fact.step),
+            StepFact::RerunPlanned(_) => self.courses.change(&id, |course| course.kept = record.body_handle()),
+            StepFact::StepTakenOver(fact) => self.take_over(id, fact, record.position),
             StepFact::UndoBegun(fact) => {
                 let undoing = Undoing { end: fact.end.clone(), begun: 0, failed: 0, first_failed: None };
                 self.courses.change(&id, |course| course.undoing = Some(Box::new(undoing)));
@@ -424,6 +461,20 @@ impl Workflows {
                 self.fail_undo(id, Undoable { step: fact.step.clone(), item: fact.item }, fact.error.message.clone());
             }
         }
+    }
+
+    /// What had succeeded has: where its effect is to be undone, that is no matter of who takes it over.
+    fn take_over(&mut self, id: ExecutionId, fact: &StepTakenOver, at: Position) {
+        let (status, result) = (StepStatus::Succeeded, fact.taken.result);
+        let Some(item) = fact.item else {
+            let taken = StepState { result, is_taken_over: true, ..StepState::new(status) };
+            return self.settle(id, &fact.step, taken, OnFailure::default(), at);
+        };
+        self.items.insert((id, fact.step.clone(), item), ItemState { status, result, error: None });
+        self.change_items(id, &fact.step, |items| {
+            items.started = item + 1;
+            items.taken_over += 1;
+        });
     }
 
     fn begin(&mut self, part_of: &PartOf, child: ExecutionId, at: Position) {

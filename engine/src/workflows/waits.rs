@@ -14,7 +14,7 @@ use crate::executions::state::Execution;
 use crate::fact::Fact;
 use crate::ids::{EventId, ExecutionId, Id, Role};
 use crate::names::StepName;
-use crate::record::{Actor, Body, Draft, Record};
+use crate::record::{Actor, Body, Draft, Record, StreamId};
 use crate::rules::judge::{EventTexts, EventView, event_value};
 use crate::time::duration_text;
 use crate::workflows::awaited::PAYLOAD_NAMES;
@@ -91,7 +91,7 @@ impl Coming {
         };
         let Some(execution) = engine.executions().get(&workflow) else { return Ok(None) };
         let cause = Some(execution.cause(record.id));
-        let stream = crate::record::StreamId::Execution(workflow);
+        let stream = StreamId::Execution(workflow);
         Ok(Some(Draft { stream, begins: None, actor: Actor::Engine, cause, trace: None, fact, body: None }))
     }
 }
@@ -118,7 +118,7 @@ impl Going<'_> {
         Ok(self.draft(WaitOpened { step: step.name.clone(), trigger: wait.trigger.clone(), key }.into(), None))
     }
 
-    /// Gives a field and its value that every event has which may be the one.
+    /// Gives fields and the values that every event has in them which may be the one.
     fn key_of(&self, wait: &Wait, ends: Ends) -> Result<Option<WaitKey>, Hindrance> {
         let Some(when) = &wait.when else { return Ok(None) };
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
@@ -183,7 +183,7 @@ pub(crate) fn end(engine: &Engine, record: &Record, (id, execution): (ExecutionI
         }
     };
     let cause = Some(execution.cause(record.id));
-    let stream = crate::record::StreamId::Execution(id);
+    let stream = StreamId::Execution(id);
     Reaction::last(vec![Draft { stream, begins: None, actor: Actor::Engine, cause, trace: None, fact, body }])
 }
 

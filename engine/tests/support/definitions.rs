@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ensue_engine::catalog::{
-    Action, Builtin, Catalog, Definitions, Emit, Field, Fields, Mode, OnLost, Presence, ProcessCommand, Rule, Run, Schema, Sensor, Source,
-    Trigger, Type,
+    Action, Builtin, Catalog, Definitions, Does, Emit, Field, Fields, Flow, Mode, OnLost, Presence, ProcessCommand, Rule, Run, Schema,
+    Sensor, Source, Stage, Trigger, Type,
 };
 use ensue_engine::ids::{Id, RuleId};
 use ensue_engine::record::{CatalogRevision, Digest};
@@ -98,6 +98,12 @@ impl Pieces {
         self
     }
 
+    /// Changes a rule that is there.
+    pub(crate) fn changed_rule(mut self, name: &str, change: impl FnOnce(&mut Rule)) -> Self {
+        change(self.rules.get_mut(name).expect("it is there"));
+        self
+    }
+
     /// A rule on `trigger` that runs `action`, which must be among the pieces, with the event's payload as `of`.
     pub(crate) fn rule(self, name: &str, trigger: &str, when: &str, action: &str) -> Self {
         self.rule_with(name, trigger, when, action, |_| {})
@@ -114,6 +120,7 @@ impl Pieces {
             schedule: None,
             when: (!when.is_empty()).then(|| expression(when)),
             local: Vec::new(),
+            flow: None,
             action: Arc::new(self.actions[action].clone()),
             with: template(&json!({ "of": "${{ event.id }}" })),
             config: Arc::new(json!({})),
@@ -171,6 +178,12 @@ impl Pieces {
     }
 }
 
+/// Flow controls, each with what tells matches apart; nothing does where that is empty.
+pub(crate) fn flow<const N: usize>(stages: [(Does, &str); N]) -> Option<Arc<Flow>> {
+    let stage = |(does, key): (Does, &str)| Stage { does, key: (!key.is_empty()).then(|| expression(key)) };
+    Flow::new(stages.map(stage).into()).map(Arc::new)
+}
+
 /// A plan that is due each time so much time has passed.
 pub(crate) fn every(millis: u64) -> Plan {
     Plan { when: When::Every(Duration::from_millis(millis)), misfire: Misfire::FireOnce, jitter: Duration::ZERO }
@@ -206,5 +219,5 @@ pub(crate) fn template(value: &Value) -> Template {
 }
 
 fn roots() -> Roots {
-    Roots::new(["event", "config", "rule", "local"])
+    Roots::new(["event", "events", "config", "rule", "local"])
 }

@@ -3,28 +3,30 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use ensue_engine::catalog::{Backoff, Jitter, Mode, OnLost, Retry, Since, Wait};
+use ensue_engine::catalog::{Backoff, Does, Excess, Jitter, Mode, OnLost, Retry, Since, Wait};
 use ensue_engine::command::{Ask, Command, Conflict, PackChange, RefusedDelivery, ReportOutcome, Said, Settings};
-use ensue_engine::executions::facts::{Evidence, FailureKind, Settlement};
+use ensue_engine::executions::facts::{Evidence, FailureKind, Pace, Settlement};
 use ensue_engine::executions::state::{Attempt, Phase};
+use ensue_engine::fact::Fact;
 use ensue_engine::ids::{EventId, ExecutionId, Id, Role, TokenId};
-use ensue_engine::record::{Actor, Body, Digest, Position};
+use ensue_engine::record::{Actor, Body, Digest, Position, Record};
 use ensue_engine::rules::react::DEPTH_MAX;
 use ensue_engine::rules::state::ERROR_SUMMARY_MILLIS;
 use ensue_engine::spec::{CatalogsHealth, NOON};
 use ensue_engine::time::Timestamp;
+use ensue_engine::workflows::facts::RerunFrom;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
 
-use crate::support::definitions::{cron, every};
+use crate::support::definitions::{cron, every, flow, template};
 use crate::support::site::{artifact, failed, install_demo, progress, received, report, report_emitting, said};
 use crate::support::workflow::{awaits, does, expression, fails};
 use crate::support::{
     Pieces, Site, accept_clock, ana, answered, asked_by, cancel, dismiss, fire_timers, lose, note_start, retry, set_mode, settle,
 };
 
-const ACTIONS: [&str; 10] = [
+const ACTIONS: [&str; 11] = [
     "demo.ask",
     "demo.back",
     "demo.broken",
@@ -35,11 +37,16 @@ const ACTIONS: [&str; 10] = [
     "demo.retry",
     "demo.sleep",
     "demo.urgent",
+    "demo.half",
 ];
+/// What tells the payloads apart.
+const KEY: &str = "string(event.payload.?n.orValue(0))";
+/// How many keys a flow control of a rule may know.
+const KEYS_MAX: usize = 2;
 /// Who answers, with their roles.
 const PEOPLE: [&str; 4] = ["bo managers", "ana", "cy managers", "di viewer"];
 const HOUR_MICROS: i64 = 3_600_000_000;
-const RULES: [&str; 6] = ["demo.again", "demo.errs", "demo.one", "demo.wide", "demo.hourly", "demo.daily"];
+const RULES: [&str; 8] = ["demo.again", "demo.errs", "demo.one", "demo.wide", "demo.hourly", "demo.daily", "demo.paced", "demo.once"];
 
 /// One thing that happens to a log.
 #[derive(Clone, Debug)]
@@ -58,6 +65,11 @@ pub(crate) enum Step {
     /// Somebody answers what is asked, who may, or not, or has answered.
     Answer(Index, usize),
     Settle(Index, Settlement),
+    /// What was asked for by somebody is run again, once it has ended.
+    Rerun(Index, Again),
+    Pause(Index),
+    /// What is paused goes on.
+    Resume(Index),
     SetMode(usize, Mode),
     /// The pack is installed anew; the edges may go on judging by the one before.
     Install(Edges),
@@ -102,6 +114,14 @@ pub(crate) enum What {
     Event(Payload),
     Artifact,
     Unusable,
+}
+
+/// What of it is run again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Again {
+    All,
+    Failed,
+    Step(&'static str),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -169,7 +189,10 @@ fn many_pieces() -> Pieces {
                 does("missing", "demo.echo").starts_if("steps.first.result.nothing").needs(["first"]).tolerated(),
                 does("wait", "demo.sleep").with(&json!({ "duration": "2s" })),
                 does("slow", "demo.retry").timeout(90).tolerated(),
-                does("ask", "demo.question").with(&question(1, "2s")).tolerated(),
+                does("ask", "demo.question")
+                    .with(&question(1, "2s"))
+                    .notifies("demo.echo", &json!({ "of": "${{ inquiry.occasion }}" }))
+                    .tolerated(),
                 does("never", "demo.echo").starts_if("false"),
                 awaits("one", awaited("event.payload.n == 1", Since::Start)).tolerated(),
                 awaits("any", awaited("event.payload.n > 0", Since::Start)).tolerated(),
@@ -181,6 +204,7 @@ fn many_pieces() -> Pieces {
             "demo.broken",
             [
                 does("none", "demo.ask").over("[]"),
+                does("ask", "demo.question").with(&question(1, "2s")).notifies("demo.none", &json!({})).tolerated(),
                 fails("stop", "no"),
                 does("mend", "demo.echo").needs(["stop"]).starts_if("failed()"),
                 does("inside", "demo.flow").needs(["stop"]).starts_if("always()"),
@@ -196,10 +220,31 @@ fn many_pieces() -> Pieces {
                 fails("stop", "no").needs(["one", "two"]),
             ],
         )
+        .workflow("demo.nothing", [does("never", "demo.echo").starts_if("false")])
+        .workflow("demo.half", [does("done", "demo.nothing"), fails("stop", "no").needs(["done"])])
         .rule("demo.again", "demo.ping", "event.payload.?n.orValue(0) == 1", "demo.ask")
         .rule("demo.errs", "demo.ping", "event.payload.n > 0", "demo.echo")
         .rule_with("demo.one", "demo.ping", "event.payload.n == 1", "demo.urgent", |rule| rule.mode = Mode::Shadow);
     pieces = pieces.scheduled(RULES[4], "demo.echo", every(3_600_000)).scheduled(RULES[5], "demo.echo", cron("0 3 * * *", "Europe/Berlin"));
+    pieces = pieces
+        .rule_with(RULES[6], "demo.ping", "", "demo.echo", |rule| {
+            let excess = Excess::Delay;
+            rule.flow = flow([
+                (Does::Throttle { limit: 2, per_millis: 2_000, excess }, KEY),
+                (Does::Debounce { quiet_millis: 500 }, KEY),
+                (Does::Window { count: 2, within_millis: 4_000 }, ""),
+                (Does::Missing { for_millis: 1_500 }, KEY),
+            ]);
+            rule.with = template(&json!({ "of": "${{ events[0].id }}" }));
+        })
+        .rule_with(RULES[7], "demo.ping", "", "demo.echo", |rule| {
+            let excess = Excess::Drop;
+            rule.flow = flow([
+                (Does::Dedupe { within_millis: 60_000 }, KEY),
+                (Does::Throttle { limit: 3, per_millis: 60_000, excess }, ""),
+                (Does::Debounce { quiet_millis: 2_000 }, "event.payload.n"),
+            ]);
+        });
     // A few of these events are more than one turn: their reactions are owed.
     for rule in 0..160 {
         let name = if rule == 0 { RULES[3].to_owned() } else { format!("demo.wide{rule:03}") };
@@ -223,6 +268,7 @@ fn question(quorum: u32, expires: &str) -> Value {
     json!({
         "title": "Ship?", "answer": {}, "assignees": ["ana", "role:managers"], "quorum": quorum, "expires": expires,
         "veto": "!answer.ship", "on_expire": { "answer": { "ship": true } },
+        "remind": { "every": "1ms", "max": 2 }, "escalate": [{ "after": "1ms", "to": "role:viewer" }],
     })
 }
 
@@ -240,12 +286,14 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         prop_oneof![2 => Just(What::Progress), 2 => payload().prop_map(What::Event), 1 => Just(What::Artifact), 1 => Just(What::Unusable)];
     let evidence = || proptest::sample::select(&[Evidence::NotBegun, Evidence::MayHaveBegun][..]);
     let settlement = prop_oneof![Just(Settlement::Succeeded), Just(Settlement::Failed { error: "no".to_owned() }), Just(Settlement::Retry)];
+    let again = proptest::sample::select(&[Again::All, Again::Failed, Again::Failed, Again::Step("each"), Again::Step("two")][..]);
     let roles = proptest::collection::vec(proptest::sample::select(&["admin", "viewer"][..]).prop_map(str::to_owned), 0..2);
     prop_oneof![
         6 => proptest::collection::vec(event, 1..8).prop_map(Step::Receive),
         2 => Just(Step::Receive(vec![(Payload::Wide, None); 8])),
         3 => (0..ACTIONS.len()).prop_map(Step::Request),
         1 => Just(Step::Request(1)),
+        1 => Just(Step::Request(10)),
         5 => any::<Index>().prop_map(Step::Succeed),
         4 => (any::<Index>(), payload()).prop_map(|(which, payload)| Step::Emit(which, payload)),
         2 => (any::<Index>(), kind).prop_map(|(which, kind)| Step::Fail(which, kind)),
@@ -255,6 +303,9 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         3 => any::<Index>().prop_map(Step::Cancel),
         4 => (any::<Index>(), 0..PEOPLE.len()).prop_map(|(which, who)| Step::Answer(which, who)),
         4 => (any::<Index>(), settlement).prop_map(|(which, outcome)| Step::Settle(which, outcome)),
+        4 => any::<Index>().prop_map(Step::Pause),
+        3 => any::<Index>().prop_map(Step::Resume),
+        5 => (any::<Index>(), again).prop_map(|(which, again)| Step::Rerun(which, again)),
         2 => (0..RULES.len(), proptest::sample::select(&[Mode::Enabled, Mode::Disabled, Mode::Shadow][..])).prop_map(|(rule, mode)| Step::SetMode(rule, mode)),
         1 => proptest::sample::select(&[Edges::Follow, Edges::StayBehind][..]).prop_map(Step::Install),
         3 => proptest::sample::select(&[Presence::Installed, Presence::Removed][..]).prop_map(Step::Extra),
@@ -277,7 +328,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
 }
 
 pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
-    proptest::collection::vec(step(), 1..60)
+    proptest::collection::vec(step(), 1..80)
 }
 
 /// A site, and the attempts it ever had.
@@ -289,7 +340,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new() -> Self {
         let mut site = Site::with(pieces());
-        site.set(Settings { workers: 2, open_work_max: 400, ..Settings::default() });
+        site.set(Settings { workers: 2, open_work_max: 400, flow_keys_max: KEYS_MAX, ..Settings::default() });
         Self { site, attempts: Vec::new() }
     }
 
@@ -369,6 +420,26 @@ impl World {
                 let asks = |id: &&ExecutionId| matches!(self.site.phase(**id), Some(Phase::Indeterminate(_)));
                 settle(open.iter().find(asks).copied().or_else(|| pick(which))?, outcome.clone())
             }
+            Step::Pause(which) => asked_by(ana(), Ask::PauseExecution { execution: pick(which)? }),
+            Step::Resume(which) => {
+                let paused: Vec<_> = open.iter().copied().filter(|id| self.site.engine().executions().is_paused(id)).collect();
+                asked_by(ana(), Ask::ResumeExecution { execution: if paused.is_empty() { pick(which)? } else { *which.get(&paused) } })
+            }
+            Step::Rerun(which, again) => {
+                let is_flow = |record: &&Record| {
+                    let asked = if let Fact::ExecutionRequested(asked) = &record.fact { Some(asked) } else { None };
+                    asked.is_some_and(|asked| asked.part_of.is_none() && asked.pace == Pace::InSteps)
+                };
+                let flows: Vec<&Record> = self.site.records().iter().filter(is_flow).collect();
+                let ended = |record: &&&Record| self.site.engine().executions().get(&ExecutionId(record.id)).is_none();
+                let of = ExecutionId(flows.iter().rev().find(ended).or_else(|| (!flows.is_empty()).then(|| which.get(&flows)))?.id);
+                let from = match again {
+                    Again::All => RerunFrom::Start,
+                    Again::Failed => RerunFrom::Failed,
+                    Again::Step(step) => RerunFrom::Step(step.parse().unwrap()),
+                };
+                self.site.rerun_of(of, from, None)?
+            }
             Step::SetMode(rule, mode) => set_mode(RULES[*rule], *mode),
             Step::Install(edges) => {
                 let base = self.site.engine().catalog_revision();
@@ -422,7 +493,7 @@ impl World {
             }
             Step::RevokeToken(name) => asked_by(ana(), Ask::RevokeToken { name: name.to_string() }),
             Step::Start(workers) => {
-                self.site.set(Settings { workers: *workers, open_work_max: 400, ..Settings::default() });
+                self.site.set(Settings { workers: *workers, open_work_max: 400, flow_keys_max: KEYS_MAX, ..Settings::default() });
                 note_start()
             }
             Step::Wait(millis) => {
@@ -453,6 +524,14 @@ impl World {
     /// Serves all that is owed.
     pub(crate) fn rest(&mut self) {
         self.site.serve_all();
+        // Nothing stays held up: what is paused goes on, from the outermost on.
+        loop {
+            let is_paused = |id: &&ExecutionId| self.site.engine().executions().is_paused(id);
+            let Some(execution) = self.site.engine().executions().iter().map(|(id, _)| id).find(is_paused).copied() else { break };
+            self.site.when(asked_by(ana(), Ask::ResumeExecution { execution }));
+            self.site.serve_all();
+        }
+        assert_eq!(self.site.engine().health().held_count(), 0, "something is held up, and nothing is paused");
     }
 
     fn note_attempts(&mut self) {

@@ -1,20 +1,23 @@
 //! A site: a scenario with a catalog installed, and the edges' part of the work in short calls.
 
+use std::convert::Infallible;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use ensue_engine::catalog::Catalog;
+use ensue_engine::catalog::{Catalog, Run};
 use ensue_engine::command::{
     Answer, Ask, Command, Conflict, Dedupe, DedupeKey, Message, ObservedEvent, PackChange, ReceivedEvent, Report, ReportOutcome,
-    RequestExecution, Said, SaidArtifact,
+    RequestExecution, Rerun, Said, SaidArtifact,
 };
 use ensue_engine::executions::facts::{Evidence, Failure, FailureKind};
+use ensue_engine::executions::history::History;
 use ensue_engine::executions::state::{Attempt, Phase};
 use ensue_engine::ids::{AttemptId, EventId, ExecutionId, Id, Role};
-use ensue_engine::record::{Actor, Body, CatalogRevision, Digest};
+use ensue_engine::record::{Actor, Body, CatalogRevision, Digest, Record, StreamId};
 use ensue_engine::rules::judge::{EventView, judge};
 use ensue_engine::spec::{Outcome, Spec};
 use ensue_engine::time::Timestamp;
+use ensue_engine::workflows::facts::RerunFrom;
 use ensue_expression::Document;
 use serde_json::{Value, json};
 
@@ -135,6 +138,7 @@ impl Site {
                 body: Body::json(params.bytes().clone()),
                 params,
                 start_at: None,
+                rerun: None,
             }),
         )
     }
@@ -148,6 +152,39 @@ impl Site {
             request.start_at = at;
         }
         command
+    }
+
+    /// The records of an execution.
+    pub(crate) fn of_stream(&self, execution: ExecutionId) -> Vec<Record> {
+        self.records().iter().filter(|record| record.stream == StreamId::Execution(execution)).cloned().collect()
+    }
+
+    /// The command that runs an execution again, as an edge makes it of the log; none where that knows of none.
+    pub(crate) fn rerun_of(&self, of: ExecutionId, from: RerunFrom, params: Option<&Value>) -> Option<Command> {
+        let records = self.of_stream(of);
+        let history = History::of(of, &records)?;
+        let action = self.catalog.actions().get(&history.requested.action)?;
+        let kept = match &action.run {
+            Run::Workflow(workflow) if from != RerunFrom::Start => {
+                let read = |id| Ok::<_, Infallible>(self.of_stream(id));
+                let kept = history.kept(self.engine().log(), workflow, &from, read).ok()?;
+                Some((u32::try_from(kept.len()).ok()?, Body::json(serde_json::to_vec(&kept).ok()?)))
+            }
+            _ => None,
+        };
+        let rerun = Rerun { of, cause: history.cause, rule: None, priority: None, from, kept };
+        let body = records.first()?.body.clone()?;
+        let params = params.map_or_else(|| Document::parse(body.content?).ok(), |params| Some(Document::from_value(params)))?;
+        let ask = RequestExecution {
+            definition: action.clone(),
+            action: history.requested.action,
+            catalog: self.catalog.revision(),
+            body: Body::json(params.bytes().clone()),
+            params,
+            start_at: None,
+            rerun: Some(Box::new(rerun)),
+        };
+        Some(asked_by(ana(), Ask::RequestExecution(ask)))
     }
 
     /// Steps the clock, and has the log know it.

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ensue_engine::catalog::{
-    ALWAYS, FAILED, ForEach, Given, ItemFailure, OnFailure, PARALLEL_DEFAULT, Repeat, Retry, Run, SUCCEEDED, StartsIf, Step, Task, Undo,
-    WAIT, Wait, Workflow,
+    ALWAYS, FAILED, ForEach, Given, ItemFailure, Notify, OnFailure, PARALLEL_DEFAULT, Repeat, Retry, Run, SUCCEEDED, StartsIf, Step, Task,
+    Undo, WAIT, Wait, Workflow,
 };
 use ensue_engine::fact::Fact;
 use ensue_engine::record::Record;
 use ensue_engine::spec::Outcome;
-use ensue_engine::workflows::facts::{PartOf, PartRole};
+use ensue_engine::workflows::facts::{PartOf, PartRole, RerunFrom};
 use ensue_expression::{Expression, Roots, Template};
 use serde_json::{Value, json};
 
@@ -50,6 +50,7 @@ impl StepPiece {
             task,
             wait: None,
             undo: None,
+            notify: None,
             on_failure: OnFailure::Fail,
             retry: None,
             timeout: None,
@@ -103,6 +104,14 @@ impl StepPiece {
 
     pub(crate) fn priority(mut self, priority: i8) -> Self {
         self.0.priority = Some(priority);
+        self
+    }
+
+    /// It tells those whom it asks by this action.
+    pub(crate) fn notifies(mut self, action: &str, with: &Value) -> Self {
+        let roots = ["inquiry", "params", "item", "index", "steps", "execution", "local"];
+        let with = Template::compile(with, &Roots::new(roots)).unwrap();
+        self.0.notify = Some(Notify { action: action.parse().unwrap(), with });
         self
     }
 
@@ -204,6 +213,12 @@ pub(crate) fn short(record: &Record) -> Option<String> {
         }
         Fact::WaitOpened(fact) => format!("{} awaits {}", fact.step, fact.trigger),
         Fact::WaitMatched(fact) => format!("{} has come", fact.step),
+        Fact::RerunPlanned(fact) => match &fact.from {
+            RerunFrom::Start => "again from the start".to_owned(),
+            RerunFrom::Failed => "again from failed".to_owned(),
+            RerunFrom::Step(step) => format!("again from {step}"),
+        },
+        Fact::StepTakenOver(fact) => format!("{}{} taken over", fact.step, fact.item.map_or(String::new(), |item| format!("[{item}]"))),
         Fact::WaitErred(fact) => format!("{} erred", fact.step),
         Fact::UndoBegun(fact) => format!("{} to undo", fact.count),
         Fact::UndoFailed(fact) => format!("undo of {} did not start: {}", fact.step, fact.error.message),
@@ -230,6 +245,7 @@ fn roots() -> Roots {
         "result",
         "iteration",
         "event",
+        "events",
         "rule",
         "params",
         "local",

@@ -74,6 +74,8 @@ fn is_from_inside(ask: &Ask) -> bool {
         Ask::ReportAttempt(_)
         | Ask::LoseAttempt { .. }
         | Ask::CancelExecution { .. }
+        | Ask::PauseExecution { .. }
+        | Ask::ResumeExecution { .. }
         | Ask::SettleExecution { .. }
         | Ask::AnswerInquiry(_)
         | Ask::RevokeToken { .. }

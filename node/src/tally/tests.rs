@@ -1,14 +1,16 @@
 //! Records as the tally counts them, and the times between them.
 
 use ensue_api::metrics::SHORT;
+use ensue_engine::catalog::Control;
 use ensue_engine::executions::facts::{
     AttemptFailed, AttemptLost, AttemptSucceeded, Evidence, ExecutionCancelled, ExecutionFailed, ExecutionRequested, ExecutionSucceeded,
     ExecutionTimedOut, Failure, FailureKind,
 };
 use ensue_engine::fact::Fact;
-use ensue_engine::ids::{AttemptId, EventId, Id, RuleId};
+use ensue_engine::ids::{AttemptId, EnforcementId, EventId, Id, RuleId};
 use ensue_engine::record::CatalogRevision;
 use ensue_engine::rules::facts::{EnforcementMade, Outcome};
+use ensue_engine::spec::NOON;
 use prometheus_client::encoding::text::encode;
 
 use super::*;
@@ -93,9 +95,13 @@ fn each_end_is_counted_under_its_own_name() {
         catalog: CatalogRevision(1),
         event: EventId(id()),
         outcome,
+        flow: None,
     };
-    let facts: [(Fact, &str, &str); 12] = [
+    let facts: [(Fact, &str, &str); 15] = [
         (made(Outcome::Executed { execution: ExecutionId(id()) }).into(), "enforcements", "executed"),
+        (made(Outcome::Held { by: Control::Debounce, until: NOON }).into(), "enforcements", "held"),
+        (made(Outcome::Deduplicated { of: EnforcementId(id()) }).into(), "enforcements", "deduplicated"),
+        (made(Outcome::Throttled).into(), "enforcements", "throttled"),
         (made(Outcome::Shadowed).into(), "enforcements", "shadowed"),
         (made(Outcome::Rejected { error: "no".into() }).into(), "enforcements", "rejected"),
         (AttemptSucceeded { attempt }.into(), "attempts", "succeeded"),

@@ -43,6 +43,7 @@ pub(crate) fn requested(enforcement: Option<EnforcementId>) -> ExecutionRequeste
         enforcement,
         given: None,
         part_of: None,
+        rerun_of: None,
         priority: 0,
         idempotent: true,
         on_lost: OnLost::Ask,

@@ -100,7 +100,11 @@ impl Tracing {
                 ByNoun::RuleFact(RuleFact::EnforcementMade(made)) => {
                     let error = match &made.outcome {
                         Outcome::Rejected { error } => Some(cut(error)),
-                        Outcome::Executed { .. } | Outcome::Shadowed => None,
+                        Outcome::Executed { .. }
+                        | Outcome::Held { .. }
+                        | Outcome::Deduplicated { .. }
+                        | Outcome::Throttled
+                        | Outcome::Shadowed => None,
                     };
                     let told =
                         vec![("ensue.enforcement", text(&record.id)), ("ensue.outcome", text(OutcomeName::from(&made.outcome).as_str()))];
@@ -115,6 +119,7 @@ impl Tracing {
                 | ByNoun::RuleFact(
                     RuleFact::RuleErred(_) | RuleFact::RuleErrorsCounted(_) | RuleFact::RuleModeSet(_) | RuleFact::LoopStopped(_),
                 )
+                | ByNoun::FlowFact(_)
                 | ByNoun::StepFact(_)
                 | ByNoun::InquiryFact(_)
                 | ByNoun::TimerFact(_)
@@ -160,6 +165,8 @@ impl Tracing {
             | ExecutionFact::MessageRefused(_)
             | ExecutionFact::AttemptReportedLate(_)
             | ExecutionFact::ExecutionCancelRequested(_)
+            | ExecutionFact::ExecutionPaused(_)
+            | ExecutionFact::ExecutionResumed(_)
             | ExecutionFact::ExecutionBecameIndeterminate(_)
             | ExecutionFact::ExecutionSettled(_) => {}
         }
@@ -270,7 +277,12 @@ impl Open {
     /// None where nobody records its trace.
     fn of(record: &Record, asked: &ExecutionRequested) -> Option<Self> {
         let trace = recorded(record)?;
-        let above = asked.part_of.as_ref().map(|part_of| part_of.workflow.0).or(asked.enforcement.map(|enforcement| enforcement.0));
+        let above = asked
+            .part_of
+            .as_ref()
+            .map(|part_of| part_of.workflow.0)
+            .or(asked.rerun_of.map(|of| of.0))
+            .or(asked.enforcement.map(|enforcement| enforcement.0));
         let parent = above.map_or(trace.span(), SpanId::of);
         Some(Self { trace, parent, action: asked.action.clone(), requested_at: record.time, attempt: None })
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use std::time::Duration;
 
-use ensue_engine::catalog::{Action, Fields, Given, Mode, OnLost, Schema};
+use ensue_engine::catalog::{Action, Fields, Flow, Given, Mode, OnLost, Schema};
 use ensue_engine::names::{ActionRef, RuleRef, TriggerRef};
 use ensue_engine::schedule::plan::Plan;
 use ensue_expression::{Expression, MapType, Occurrence, Others, Template, ValueType};
@@ -15,7 +15,7 @@ use super::refs::{action_named, schedule_trigger, trigger_named};
 use super::schemas::{Form, type_of};
 use super::scope::Scope;
 use super::sensors::optional;
-use super::{Checking, parameters, workflows};
+use super::{Checking, flow, parameters, workflows};
 use crate::diagnostics::Report;
 use crate::source::SourceText;
 use crate::written;
@@ -30,6 +30,7 @@ pub(crate) struct CheckedRule {
     pub(crate) schedule: Option<Arc<Plan>>,
     pub(crate) when: Option<Expression>,
     pub(crate) local: Vec<(String, Expression)>,
+    pub(crate) flow: Option<Arc<Flow>>,
     pub(crate) task: CheckedTask,
     pub(crate) with: Template,
     pub(crate) config: Arc<Value>,
@@ -65,11 +66,14 @@ pub(super) fn rule(
         Some(_) => vec![schedule_trigger(checking)],
         None => written.triggers.iter().map(|trigger| trigger_named(checking, file, trigger, report)).collect(),
     };
-    let base = Scope::new(file).with("event", event(checking, &named)).with("config", config_type(checking)).with(
+    let event = event(checking, &named);
+    let base = Scope::new(file).with("event", event.clone()).with("config", config_type(checking)).with(
         "rule",
         ValueType::map(MapType::new(Others::None).called("the fields of `rule`", None).with("ref", ValueType::text(), Occurrence::Always)),
     );
     let (local, when, scope) = conditions(&base, written, report);
+    let flow = flow::flow(file, &written.flow, &scope, report);
+    let scope = flow::with_events(scope, &written.flow, event);
     let task = task(checking, &name, file, (written, &local, config), &scope, report);
     let (task, with) = task?;
     Some(CheckedRule {
@@ -80,6 +84,7 @@ pub(super) fn rule(
         schedule: written.schedule.clone().map(Arc::new),
         when: optional(when)?,
         local: local?,
+        flow: flow?.map(Arc::new),
         task,
         with,
         config: config.clone(),

@@ -16,10 +16,11 @@ use crate::source::SourceText;
 use crate::yaml::{Content, Node, Offsets};
 
 /// Names of the language that a later release brings.
-const ROOTS_LATER: [(&str, &str); 2] = [("vars", "values that actions keep"), ("events", "the events of a `window`")];
+const ROOTS_LATER: [(&str, &str); 1] = [("vars", "values that actions keep")];
 
 /// Names of the language that stand in other places only, each with where.
-const ROOTS_ELSEWHERE: [(&str, &str); 3] = [
+const ROOTS_ELSEWHERE: [(&str, &str); 4] = [
+    ("events", "`events` stands in the `with` and the `steps` of a rule that has `window`"),
     ("steps", "`steps` stands in a workflow: in the `if`, `for_each`, `with` and `fail` of its steps, and in its `result`"),
     ("item", "`item` and `index` stand in the `with` of a step that has `for_each`"),
     ("index", "`item` and `index` stand in the `with` of a step that has `for_each`"),

@@ -7,6 +7,7 @@ mod mocks;
 mod path;
 
 use std::ops::Range;
+use std::time::Duration;
 
 use ensue_engine::catalog::{Extra, Fields as SchemaFields, Presence, Schema};
 use ensue_engine::names::ActionRef;
@@ -183,6 +184,8 @@ impl<'a> Reading<'_, 'a> {
             Some(time) => Some(self.time(&time, report)?),
             None => None,
         };
+        let after = if fields.has("after") { fields.duration("after", report)? } else { Duration::ZERO };
+        let after_millis = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
         let written = trigger?;
         let (trigger, schema) = trigger_named(self.checking, self.file, &written, report)?;
         if let Some(node) = &payload
@@ -194,7 +197,7 @@ impl<'a> Reading<'_, 'a> {
         if let Some(schema) = schema {
             self.payload(payload.as_ref(), &written, schema, report);
         }
-        Some(GivenEvent { trigger, payload: object(payload), source, time })
+        Some(GivenEvent { trigger, payload: object(payload), source, time, after_millis })
     }
 
     /// Checks what there is of a payload: a case says what matters, and leaves out the rest.

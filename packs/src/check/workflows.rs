@@ -53,9 +53,16 @@ pub(super) fn workflow(
     let graph = Graph::of(&written.steps, file, report);
     let mut actions = Vec::with_capacity(written.steps.len());
     let mut undo_actions = Vec::with_capacity(written.steps.len());
+    let mut notify_actions = Vec::with_capacity(written.steps.len());
     let mut events = Vec::with_capacity(written.steps.len());
     for step in &written.steps {
         undo_actions.push(step.undo.as_ref().and_then(|undo| action_named(checking, file, &undo.action, "step", report)));
+        notify_actions.push(match &step.task {
+            Some(Task::Inquiry(asked)) => {
+                asked.notify.as_ref().and_then(|notify| action_named(checking, file, &notify.action, "step", report))
+            }
+            _ => None,
+        });
         actions.push(match &step.task {
             Some(Task::Action { action, .. }) => action_named(checking, file, action, "step", report),
             Some(Task::Inquiry(_) | Task::Wait(_) | Task::Sleep { .. } | Task::Fail { .. }) | None => None,
@@ -73,6 +80,7 @@ pub(super) fn workflow(
         graph,
         actions,
         undo_actions,
+        notify_actions,
         events,
         results: Results::default(),
         can_end,
@@ -108,6 +116,8 @@ struct Steps<'a> {
     actions: Vec<Option<NamedAction<'a>>>,
     /// Of each step the action that undoes it, where there is one that is there.
     undo_actions: Vec<Option<NamedAction<'a>>>,
+    /// Of each step the action that tells those whom it asks, where there is one that is there.
+    notify_actions: Vec<Option<NamedAction<'a>>>,
     /// Of each step the event that it waits for: its trigger, and what it can be.
     events: Vec<Option<(TriggerRef, ValueType)>>,
     results: Results,
@@ -160,10 +170,17 @@ impl<'a> Steps<'a> {
             Some(Task::Wait(wait)) => Some(self.wait(place, wait, plain, &scope, end, report)),
             _ => None,
         };
+        let notify = match &written.task {
+            Some(Task::Inquiry(asked)) => asked.notify.as_ref().map(|notify| self.notify(place, notify, &scope, end, report)),
+            _ => None,
+        };
         let task = self.task(place, scope, end, report);
         let retry = match &written.retry {
-            Some(retry) if self.has_attempts(place, report) => Some(super::retry::retry(self.file, retry, report)),
-            Some(_) => Some(None),
+            Some(retry) => {
+                let step = format!("the step `{}`", written.name.value);
+                let has = self.has_attempts(self.actions[place].as_ref(), &written.name.span, &step, report);
+                Some(if has { super::retry::retry(self.file, retry, report) } else { None })
+            }
             None => None,
         };
         Some(catalog::Step {
@@ -175,6 +192,7 @@ impl<'a> Steps<'a> {
             task: task?,
             wait: optional(wait)?,
             undo: optional(undo)?,
+            notify: optional(notify)?,
             on_failure: written.on_failure,
             retry: optional(retry)?,
             timeout: written.timeout,
@@ -274,9 +292,9 @@ impl<'a> Steps<'a> {
         Some(catalog::Task::Action { action, with: scope.template(&with, report)? })
     }
 
-    /// Says whether the action of a step has attempts that can be tried again; tells where it has none.
-    fn has_attempts(&self, place: usize, report: &mut Report) -> bool {
-        let Some((name, Some(action))) = &self.actions[place] else { return true };
+    /// Says whether an action has attempts that can be tried again; tells where it has none, and `whose` it is.
+    fn has_attempts(&self, named: Option<&NamedAction<'a>>, at: &Range<usize>, whose: &str, report: &mut Report) -> bool {
+        let Some((name, Some(action))) = named else { return true };
         let is = match &action.run {
             written::Run::Workflow(_) => "is made of steps: its steps have attempts, and it has none",
             written::Run::Builtin { which: catalog::Builtin::Sleep | catalog::Builtin::Inquiry | catalog::Builtin::Wait, .. } => {
@@ -284,9 +302,8 @@ impl<'a> Steps<'a> {
             }
             _ => return true,
         };
-        let at = self.written[place].name.span.clone();
-        let message = format!("the step `{}` has a `retry`, and `{name}` {is}", self.written[place].name.value);
-        report.error(Code::FieldOutOfPlace, self.file, at, message).hint("say `retry` where the attempts are, or remove it");
+        let message = format!("{whose} has a `retry`, and `{name}` {is}");
+        report.error(Code::FieldOutOfPlace, self.file, at.clone(), message).hint("say `retry` where the attempts are, or remove it");
         false
     }
 

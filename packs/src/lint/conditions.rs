@@ -24,8 +24,9 @@ pub(super) fn look(rules: &[RuleInPack<'_>], findings: &mut Findings) {
         .iter()
         .zip(&prepared)
         .zip(never)
-        // Of what is never looked at, nothing happens twice; what is not the author's is not for the author to mend.
-        .filter(|((rule, _), never)| !never && rule.checked.mode == Mode::Enabled && rule.pack.is_told_of)
+        // Of what is never looked at, nothing happens twice, and flow control may act on other matches; what is not the author's is not for
+        // the author to mend.
+        .filter(|((rule, _), never)| !never && rule.checked.mode == Mode::Enabled && rule.checked.flow.is_none() && rule.pack.is_told_of)
         .map(|((rule, condition), _)| Judged { rule, condition: condition.as_ref() })
         .collect();
     tell_contained(&candidates, findings);

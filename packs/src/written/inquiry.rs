@@ -1,17 +1,18 @@
 //! `inquiry`: what people are asked, who they are, and how long there is time for an answer.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use ensue_engine::catalog::Schema;
-use ensue_engine::inquiries::question::{ASSIGNEES_MAX, VETO_BYTES_MAX};
+use ensue_engine::inquiries::question::{ASSIGNEES_MAX, ESCALATIONS_MAX, REMINDERS_MAX, VETO_BYTES_MAX};
 
 use super::action::read_some_time;
 use crate::diagnostics::{Code, Report};
-use crate::fields::{Fields, wrong_type};
+use crate::fields::{Fields, first_line, text, wrong_type};
 use crate::schema;
 use crate::shape::{Between, Form, Kind, Naming, Shape, optional, required};
 use crate::source::SourceText;
-use crate::yaml::{Content, Entry, Node};
+use crate::yaml::{Content, Entry, Node, Spanned};
 
 pub(super) static INQUIRY: Shape = Shape {
     what: "`inquiry`",
@@ -48,18 +49,61 @@ pub(super) static INQUIRY: Shape = Shape {
             Kind::WordOrFields("fail", &ON_EXPIRE),
             "What becomes of it when time is over: `fail` (default), with an error of kind `expired`, or `{ answer: … }`, which then stands.",
         ),
+        optional(
+            "notify",
+            Kind::Fields(&NOTIFY),
+            "An action that tells those who are asked: when it is opened, with each `remind` and each `escalate`. Nobody waits for it.",
+        ),
+        optional("remind", Kind::Fields(&REMIND), "When `notify` is done again while nobody has decided."),
+        optional("escalate", Kind::List(&ESCALATION), "Who else is asked after a while in which nobody has decided."),
     ],
-    later: &[
-        ("notify", "an action that tells those who are asked"),
-        ("remind", "telling them again"),
-        ("escalate", "asking others after a while"),
-    ],
-    between: &[Between::OnlyBeside { field: "on_expire", other: "expires" }],
+    later: &[],
+    between: &[Between::OnlyBeside { field: "on_expire", other: "expires" }, Between::OnlyBeside { field: "remind", other: "notify" }],
 };
 
 static ON_EXPIRE: Shape = Shape {
     what: "`on_expire`",
     fields: &[required("answer", "answer: { ship: false }", Kind::Value, "The answer that stands. It may hold `${{ … }}`.")],
+    later: &[],
+    between: &[],
+};
+
+static NOTIFY: Shape = Shape {
+    what: "`notify`",
+    fields: &[
+        required(
+            "action",
+            "action: chat.post",
+            Kind::Text(Form::Ref),
+            "What tells them: the ref of an action that is no workflow and waits for nothing.",
+        ),
+        optional(
+            "with",
+            Kind::Mapping { names: Form::Any, of: &Kind::Anything },
+            "The action's parameters, by name. Beside what the step's own fields read, `inquiry` has `id`, `title`, `text`, `url`, `assignees`, \
+             `expires_at` and `occasion`: `opened`, `reminded` or `escalated`.",
+        ),
+    ],
+    later: &[],
+    between: &[],
+};
+
+static REMIND: Shape = Shape {
+    what: "`remind`",
+    fields: &[
+        required("every", "every: 2h", Kind::Text(Form::SomeTime), "After how long each time."),
+        optional("max", Kind::Integer { from: 1, to: REMINDERS_MAX as i64 }, "How often at most: 3 times where nothing is said."),
+    ],
+    later: &[],
+    between: &[],
+};
+
+static ESCALATION: Shape = Shape {
+    what: "an escalation",
+    fields: &[
+        required("after", "after: 8h", Kind::Text(Form::SomeTime), "After how long, from when it was opened."),
+        required("to", "to: role:leads", Kind::TextOrTexts(Form::Any), "Who is asked from then on beside the others: as in `assignees`."),
+    ],
     later: &[],
     between: &[],
 };
@@ -77,6 +121,31 @@ pub(crate) struct Inquiry {
     pub(crate) expires: Option<Duration>,
     /// The answer that stands where nobody gave one.
     pub(crate) on_expire: Option<Node>,
+    pub(crate) notify: Option<Notify>,
+    pub(crate) remind: Option<Remind>,
+    pub(crate) escalate: Vec<Escalation>,
+}
+
+/// What tells those who are asked.
+pub(crate) struct Notify {
+    pub(crate) action: Spanned<String>,
+    pub(crate) with: Option<Node>,
+}
+
+/// When they are told again.
+pub(crate) struct Remind {
+    pub(crate) every: Duration,
+    pub(crate) max: Option<i64>,
+    /// Where it stands.
+    pub(crate) at: Range<usize>,
+}
+
+/// Who else is asked after a while.
+pub(crate) struct Escalation {
+    pub(crate) after: Duration,
+    pub(crate) to: Vec<Node>,
+    /// Where it stands.
+    pub(crate) at: Range<usize>,
 }
 
 /// Reads the value of `inquiry`; nothing where it has mistakes that have been told.
@@ -98,6 +167,15 @@ pub(super) fn read_inquiry(node: Node, file: &SourceText, report: &mut Report) -
     let has_expires = fields.has("expires");
     let expires = read_some_time("expires", &mut fields, report);
     let on_expire = read_on_expire(&mut fields, has_expires, report);
+    let (asks_notify, asks_remind) = (fields.has("notify"), fields.has("remind"));
+    let notify = fields.take("notify").and_then(|entry| read_notify(entry.value, file, report));
+    if asks_remind && !asks_notify {
+        report
+            .error(Code::FieldOutOfPlace, file, fields.key_of("remind"), "`remind` says when `notify` is done again, and there is none")
+            .hint("for example\nnotify: { action: chat.post, with: { text: \"${{ inquiry.title }} ${{ inquiry.url }}\" } }");
+    }
+    let remind = fields.take("remind").and_then(|entry| read_remind(entry, file, report));
+    let escalate = read_escalate(&mut fields, report);
     for (node, name) in [(&title, "`title`"), (&text, "`text`")] {
         if let Some(node) = node
             && !matches!(node.content, Content::Text { .. } | Content::Poisoned)
@@ -113,10 +191,67 @@ pub(super) fn read_inquiry(node: Node, file: &SourceText, report: &mut Report) -
         report.error(Code::InvalidValue, file, span.clone(), message).hint("say less in it");
         return None;
     }
-    if (has_exclude && exclude.is_none()) || (has_expires && expires.is_none()) {
+    if (has_exclude && exclude.is_none())
+        || (has_expires && expires.is_none())
+        || (asks_notify && notify.is_none())
+        || (asks_remind && remind.is_none())
+    {
         return None;
     }
-    Some(Inquiry { title: title?, text, answer: answer?, assignees: assignees?, quorum, veto, exclude, expires, on_expire })
+    let (title, answer, assignees, escalate) = (title?, answer?, assignees?, escalate?);
+    Some(Inquiry { title, text, answer, assignees, quorum, veto, exclude, expires, on_expire, notify, remind, escalate })
+}
+
+fn read_notify(node: Node, file: &SourceText, report: &mut Report) -> Option<Notify> {
+    let mut fields = Fields::open(node, &NOTIFY, file, report)?;
+    let with = fields.take("with").map(|entry| entry.value);
+    let action = fields.take_required("action", report).and_then(|entry| text(entry.value, "`action`", file, report));
+    Some(Notify { action: action?, with })
+}
+
+fn read_remind(entry: Entry, file: &SourceText, report: &mut Report) -> Option<Remind> {
+    let at = entry.key.span;
+    let mut fields = Fields::open(entry.value, &REMIND, file, report)?;
+    if !fields.has("every") {
+        fields.take_required("every", report);
+    }
+    let every = read_some_time("every", &mut fields, report);
+    let max = fields.integer("max", report);
+    Some(Remind { every: every?, max, at })
+}
+
+fn read_escalate(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Escalation>> {
+    let file = fields.file;
+    let Some(entry) = fields.take("escalate") else { return Some(Vec::new()) };
+    match entry.value.content {
+        Content::List(items) if (1..=ESCALATIONS_MAX).contains(&items.len()) => {
+            items.into_iter().map(|item| read_escalation(item, file, report)).collect::<Vec<_>>().into_iter().collect()
+        }
+        Content::List(items) => {
+            let message = format!("`escalate` has {} parts; it has 1 to {ESCALATIONS_MAX}", items.len());
+            report
+                .error(Code::InvalidValue, file, entry.key.span, message)
+                .hint("for example\nescalate:\n  - { after: 8h, to: role:leads }\nor leave it out");
+            None
+        }
+        _ => {
+            wrong_type(&entry.value, "`escalate`", "a list, `[{ after: 8h, to: role:leads }]`", file, report);
+            None
+        }
+    }
+}
+
+fn read_escalation(node: Node, file: &SourceText, report: &mut Report) -> Option<Escalation> {
+    let at = first_line(&node.span, file);
+    let mut fields = Fields::open(node, &ESCALATION, file, report)?;
+    for field in ["after", "to"] {
+        if !fields.has(field) {
+            fields.take_required(field, report);
+        }
+    }
+    let after = read_some_time("after", &mut fields, report);
+    let to = fields.text_or_texts("to", ("`role:<role>` or the name of a token", "name somebody: nobody would be asked"), report);
+    Some(Escalation { after: after?, to: to?, at })
 }
 
 /// Reads `fail`, which is nothing, or the answer that stands.

@@ -6,6 +6,7 @@ use ensue_engine::catalog::{Mode, STEPS_MAX};
 use ensue_engine::schedule::SCHEDULE_TRIGGER;
 use ensue_engine::schedule::plan::Plan;
 
+use super::flow::{DEBOUNCE, DEDUPE, MISSING, Stage, THROTTLE, WINDOW, read_flow};
 use super::schedule::{self, SCHEDULE};
 use super::workflow::{self, STEP, Workflow};
 use crate::diagnostics::{Code, Report};
@@ -41,6 +42,11 @@ pub(crate) static RULE: Shape = Shape {
              Without it, every event matches. Best written as a `|` block.",
         ),
         LOCAL,
+        DEDUPE,
+        THROTTLE,
+        DEBOUNCE,
+        WINDOW,
+        MISSING,
         optional(
             "action",
             Kind::Text(Form::Ref),
@@ -58,16 +64,7 @@ pub(crate) static RULE: Shape = Shape {
         ),
         PRIORITY,
     ],
-    later: &[
-        ("dedupe", "events of one key once"),
-        ("throttle", "a limit in time"),
-        ("debounce", "once it is quiet"),
-        ("window", "several events together"),
-        ("missing", "an event that does not come"),
-        ("concurrency", "a limit on what runs at once"),
-        ("retry", "trying again"),
-        ("labels", "labels for search and grants"),
-    ],
+    later: &[("concurrency", "a limit on what runs at once"), ("retry", "trying again"), ("labels", "labels for search and grants")],
     between: &[
         Between::ExactlyOneOf(&["trigger", "schedule"]),
         Between::ExactlyOneOf(&["action", "steps"]),
@@ -96,6 +93,8 @@ pub(crate) struct Rule {
     pub(crate) schedule: Option<Plan>,
     pub(crate) when: Option<Node>,
     pub(crate) local: Vec<Entry>,
+    /// In the order in which they are applied.
+    pub(crate) flow: Vec<Stage>,
     pub(crate) task: Task,
     pub(crate) priority: Option<i8>,
 }
@@ -114,10 +113,11 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
     let occasion = read_occasion(&mut fields, report);
     let when = fields.take("when").map(|entry| entry.value);
     let local = read_local(&mut fields, report);
+    let flow = read_flow(&mut fields, report);
     let task = read_task(&mut fields, start, report);
     let priority = read_priority(&mut fields, report);
     let (triggers, schedule) = occasion?;
-    Some(Rule { description, mode, triggers, schedule, when, local: local?, task: task?, priority })
+    Some(Rule { description, mode, triggers, schedule, when, local: local?, flow: flow?, task: task?, priority })
 }
 
 /// Takes the names that are computed first, in their order; nothing where one of them is no name.

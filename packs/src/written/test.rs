@@ -4,7 +4,7 @@
 
 use ensue_engine::executions::facts::FailureKind;
 
-use crate::shape::{Between, Form, Kind, Shape, optional, required};
+use crate::shape::{Between, Field, Form, Kind, Shape, optional, required};
 
 /// The field that tells a case of an action from one of events.
 pub(crate) const RUNS: &str = "run";
@@ -14,7 +14,7 @@ pub(crate) const STATUSES: [&str; 5] = ["succeeded", "failed", "timed_out", "can
 /// How a step can end.
 pub(crate) const STEP_STATUSES: [&str; 6] = ["succeeded", "failed", "timed_out", "cancelled", "skipped", "indeterminate"];
 /// What can become of an event at a rule that does not just pass over it.
-pub(crate) const ENFORCEMENT_OUTCOMES: [&str; 4] = ["executed", "shadowed", "rejected", "erred"];
+pub(crate) const ENFORCEMENT_OUTCOMES: [&str; 7] = ["executed", "shadowed", "rejected", "erred", "deduplicated", "throttled", "superseded"];
 
 /// The kinds of failure that an attempt can end with, by their names.
 const ATTEMPT_FAILURES: [&str; 15] = failures([
@@ -48,10 +48,10 @@ const fn failures<const N: usize>(kinds: [FailureKind; N]) -> [&'static str; N] 
     names
 }
 
-const NAME: crate::shape::Field =
+const NAME: Field =
     required("it", "it: ships a version tag", Kind::Text(Form::Any), "What is to be so, in a sentence that goes on from “it”.");
 
-const CONFIG: crate::shape::Field = optional(
+const CONFIG: Field = optional(
     "config",
     Kind::Mapping { names: Form::OwnName, of: &Kind::Anything },
     "What the operator has set for the pack, over its defaults.",
@@ -60,21 +60,21 @@ const CONFIG: crate::shape::Field = optional(
 static MOCKED: Kind = Kind::Nested(&MOCK);
 static ENDED: Kind = Kind::ChoiceOrFields(&STEP_STATUSES, &EXPECTED_STEP);
 
-const MOCKS: crate::shape::Field = optional(
+const MOCKS: Field = optional(
     "mocks",
     Kind::Mapping { names: Form::Any, of: &MOCKED },
     "What steps come to, by name: nothing is really run. A step of a workflow within is `<step>.<step>`. A list has one for each item of \
      `for_each` or turn of `repeat`, else for each attempt; lists in it one level deeper.",
 );
 
-const RESULT: crate::shape::Field = optional("result", Kind::Value, "What it gives; of an object the fields that matter.");
-const ERROR: crate::shape::Field = optional("error", Kind::Fields(&EXPECTED_ERROR), "Why it fails.");
-const STEPS: crate::shape::Field = optional(
+const RESULT: Field = optional("result", Kind::Value, "What it gives; of an object the fields that matter.");
+const ERROR: Field = optional("error", Kind::Fields(&EXPECTED_ERROR), "Why it fails.");
+const STEPS: Field = optional(
     "steps",
     Kind::Mapping { names: Form::Any, of: &ENDED },
     "How its steps end, by name: a status, or fields. A step of a workflow within is `<step>.<step>`.",
 );
-const EXACTLY: crate::shape::Field =
+const EXACTLY: Field =
     optional("exactly", Kind::Boolean, "Whether objects have the fields that are written and no others. False where nothing is said.");
 
 pub(crate) static EVENT_CASE: Shape = Shape {
@@ -129,6 +129,11 @@ pub(crate) static GIVEN_EVENT: Shape = Shape {
         ),
         optional("source", Kind::Text(Form::Any), "Who observed it, as rules read it in `event.source`. `test` where nothing is said."),
         optional("time", Kind::Text(Form::Any), "When it happened, `2026-03-28T12:00:00Z`, as rules read it in `event.time`."),
+        optional(
+            "after",
+            Kind::Text(Form::Duration),
+            "How long after the one before it comes, or after the beginning: `10m`. At once where nothing is said.",
+        ),
     ],
     later: &[],
     between: &[],
@@ -192,7 +197,13 @@ pub(crate) static EXPECTED_ERROR: Shape = Shape {
     between: &[],
 };
 
-const UNDONE: crate::shape::Field = optional(
+const STEP_STATUS: Field = optional("status", Kind::Choice(&STEP_STATUSES), "How it ends.");
+const RUN_WITH: Field = optional(
+    "with",
+    Kind::Mapping { names: Form::Any, of: &Kind::Anything },
+    "The parameters that it is run with, or those of them that matter.",
+);
+const UNDONE: Field = optional(
     "undone",
     Kind::TextOrTexts(Form::Any),
     "The steps that are undone, in that order: a name, or a list of names. What undoes a step needs no mock: there is nothing to take back.",
@@ -208,12 +219,8 @@ pub(crate) static EXPECTED_END: Shape = Shape {
 pub(crate) static EXPECTED_STEP: Shape = Shape {
     what: "what is expected of a step",
     fields: &[
-        optional("status", Kind::Choice(&STEP_STATUSES), "How it ends."),
-        optional(
-            "with",
-            Kind::Mapping { names: Form::Any, of: &Kind::Anything },
-            "The parameters that it is run with, or those of them that matter.",
-        ),
+        STEP_STATUS,
+        RUN_WITH,
         RESULT,
         ERROR,
         optional("attempts", Kind::Integer { from: 0, to: 1_000_000 }, "How many attempts there are, of all its items and turns together."),
@@ -231,12 +238,8 @@ pub(crate) static EXPECTED_STEP: Shape = Shape {
 pub(crate) static EXPECTED_ITEM: Shape = Shape {
     what: "what is expected of an item",
     fields: &[
-        optional("status", Kind::Choice(&STEP_STATUSES), "How it ends."),
-        optional(
-            "with",
-            Kind::Mapping { names: Form::Any, of: &Kind::Anything },
-            "The parameters that it is run with, or those of them that matter.",
-        ),
+        STEP_STATUS,
+        RUN_WITH,
         RESULT,
         ERROR,
         optional("attempts", Kind::Integer { from: 0, to: 1_000_000 }, "How many attempts there are."),
@@ -260,7 +263,8 @@ pub(crate) static ENFORCEMENT: Shape = Shape {
             "outcome",
             Kind::Choice(&ENFORCEMENT_OUTCOMES),
             "What becomes of the event: `executed` where nothing is said; `shadowed`, where the rule only watches; `rejected`, where the \
-             action cannot be run so; `erred`, where its condition cannot be computed.",
+             action cannot be run so; `erred`, where its condition cannot be computed; `deduplicated`, `throttled` or `superseded` by the rule's \
+             flow control. What that holds goes on as time passes: a case ends when nothing is held.",
         ),
         optional("status", Kind::Choice(&STATUSES), "How its execution ends. The case has `mocks` then, by the rule's name."),
         RESULT,

@@ -41,6 +41,7 @@ pub(crate) const VIEWS: Schema = Schema {
         include_str!("../../../migrations/sqlite/views_0007.sql"),
         include_str!("../../../migrations/sqlite/views_0008.sql"),
         include_str!("../../../migrations/sqlite/views_0009.sql"),
+        include_str!("../../../migrations/sqlite/views_0010.sql"),
     ],
 };
 
@@ -390,7 +391,9 @@ enum Form {
 fn form(column: Column) -> Form {
     match column {
         Column::Trigger | Column::Source | Column::Rule | Column::Action | Column::Sensor | Column::Name => Form::Number,
-        Column::Correlation | Column::Event | Column::Execution | Column::Parent | Column::Outcome | Column::Status => Form::AsItIs,
+        Column::Correlation | Column::Event | Column::Execution | Column::Parent | Column::RerunOf | Column::Outcome | Column::Status => {
+            Form::AsItIs
+        }
         Column::Assignee => Form::Apart,
     }
 }

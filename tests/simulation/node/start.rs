@@ -16,9 +16,9 @@ use ensue_executor::{Blocking, Executor, ExecutorPorts, ExecutorSettings};
 use ensue_node::Config;
 use ensue_node::opening::{Opened, open_on};
 use ensue_node::parts::{
-    Asking, BodyCache, Caps, Clock, Copies, Edge, KeyRing, LogReaders, NodeBodies, NodeCatalogs, NodeClock, NodeHeard, NodeKeys,
-    NodeTokens, OutsideWriter, PacksFolder, Rebuilt, SequencerParts, ShadowFold, TokenTable, ViewFollower, Waiting, follower, plain,
-    queues, sequencer,
+    Asking, BodyCache, Caps, Clock, Copies, Edge, KeyRing, LogReaders, NodeBacktests, NodeBodies, NodeCatalogs, NodeClock, NodeHeard,
+    NodeKeys, NodeTokens, OutsideWriter, PacksFolder, Rebuilt, SequencerParts, ShadowFold, TokenTable, ViewFollower, Waiting, follower,
+    plain, queues, sequencer,
 };
 use ensue_store::blobs::{BlobLimits, FolderBlobs};
 use ensue_store::outputs::{FolderOutputs, Now, OutputLimits};
@@ -263,6 +263,7 @@ impl Node {
             Ports {
                 submit: handle.clone(),
                 installed: catalogs.clone(),
+                backtests: Arc::new(NodeBacktests::new(catalogs.clone(), readers.clone())),
                 views: view_reader.clone(),
                 views_at: views_at.clone(),
                 log: readers.clone(),

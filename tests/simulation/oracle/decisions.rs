@@ -151,7 +151,7 @@ fn judge(
                 }
                 let is_possible = rule.doing != Doing::Echo || payload.get("n").is_some();
                 let outcome = match (mode, is_possible) {
-                    ("shadow", _) => "shadowed",
+                    ("shadow", true) => "shadowed",
                     (_, true) => "executed",
                     (_, false) => "rejected",
                 };

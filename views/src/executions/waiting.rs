@@ -29,8 +29,10 @@ impl Execution {
                 }
                 TimerKind::Sleep | TimerKind::Expiry => self.waits_until = Some(fact.due),
                 TimerKind::Timeout => self.times_out_at = Some(fact.due),
+                // These do not say for how long it waits.
+                TimerKind::Reminder | TimerKind::Escalation
                 // These are not of executions.
-                TimerKind::Schedule | TimerKind::Interval => {}
+                | TimerKind::Schedule | TimerKind::Interval | TimerKind::Hold => {}
             },
             TimerFact::TimerFired(fact) => match fact.kind {
                 TimerKind::Retry | TimerKind::Start | TimerKind::Turn => {
@@ -42,7 +44,7 @@ impl Execution {
                     self.times_out_at = None;
                     self.status = Status::Cancelling;
                 }
-                TimerKind::Schedule | TimerKind::Interval => {}
+                TimerKind::Reminder | TimerKind::Escalation | TimerKind::Schedule | TimerKind::Interval | TimerKind::Hold => {}
             },
         }
     }

@@ -6,8 +6,9 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use ensue_api::ports::{
-    Access, Declined, Dependency, DependencyState, Finding, FindingVerdict, GivenEvent, Holder, HookRefusal, Installed, Job, JobKind,
-    JobState, Kept, Keys, LogAccess, NewToken, Node, NodeStatus, Observe, OnBehalf, Readiness, SecretState, SetKey, Tokens, Webhooks,
+    Access, Backtested, Backtests, Declined, Dependency, DependencyState, Finding, FindingVerdict, GivenEvent, Holder, HookRefusal,
+    Installed, Job, JobKind, JobState, Kept, Keys, LogAccess, NewToken, Node, NodeStatus, Observe, OnBehalf, Readiness, SecretState,
+    SetKey, ToBacktest, Tokens, Webhooks,
 };
 use ensue_engine::catalog::{Catalog, Catalogs as _};
 use ensue_engine::command::{Ask, Command, Conflict, Dedupe, DedupeKey, ObservedEvent, RefusedDelivery};
@@ -68,6 +69,13 @@ impl LogAccess for TestNode {
         let core = self.core();
         let record = core.records.iter().find(|record| record.position == at);
         Ok(record.and_then(|record| record.body.as_ref()).and_then(|body| body.content.clone()))
+    }
+}
+
+/// The log of a small node is not read: the real one is tried in `cli/tests`.
+impl Backtests for TestNode {
+    fn backtest(&self, _: &ToBacktest) -> Result<Backtested, Declined> {
+        Ok(Backtested::default())
     }
 }
 

@@ -29,6 +29,7 @@ fn made() -> EnforcementMade {
         catalog: CatalogRevision(1),
         event: EventId(id(EVENT)),
         outcome: Outcome::Executed { execution: ExecutionId(id(EXECUTION)) },
+        flow: None,
     }
 }
 

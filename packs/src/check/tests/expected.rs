@@ -20,8 +20,15 @@ use crate::written::{
 use crate::yaml::{Content, Entry, Node, Spanned};
 
 /// The outcomes in the order of their names.
-const OUTCOMES: [ExpectedOutcome; 4] =
-    [ExpectedOutcome::Executed, ExpectedOutcome::Shadowed, ExpectedOutcome::Rejected, ExpectedOutcome::Erred];
+const OUTCOMES: [ExpectedOutcome; 7] = [
+    ExpectedOutcome::Executed,
+    ExpectedOutcome::Shadowed,
+    ExpectedOutcome::Rejected,
+    ExpectedOutcome::Erred,
+    ExpectedOutcome::Deduplicated,
+    ExpectedOutcome::Throttled,
+    ExpectedOutcome::Superseded,
+];
 
 impl<'a> Reading<'_, 'a> {
     pub(super) fn enforcements(&mut self, entry: Entry, is_run: bool, report: &mut Report) -> Option<Vec<ExpectedEnforcement>> {

@@ -1,20 +1,23 @@
 //! `inquiry` against what can be read where it is asked: it becomes the parameters of the library's action for it.
 
-use ensue_engine::catalog::{self, Extra, Schema};
+use std::time::Duration;
+
+use ensue_engine::catalog::{self, Builtin, Extra, Schema};
+use ensue_engine::inquiries::facts::Occasion;
 use ensue_engine::inquiries::question::{ANSWER, REQUESTER};
 use ensue_engine::time::duration_text;
-use ensue_expression::ValueType;
+use ensue_expression::{MapType, Occurrence, Others, ValueType};
 use serde_json::{Value, json};
 
 use super::ends::End;
 use super::{Holds, Reader, Steps};
 use crate::check::inferred::Taker;
-use crate::check::parameters::Given;
+use crate::check::parameters::{Given, with};
 use crate::check::schemas::{Form, type_of};
 use crate::check::scope::Scope;
 use crate::diagnostics::{Code, Report};
 use crate::fields::is_one_expression;
-use crate::written::Inquiry;
+use crate::written::{self, Inquiry, Notify, Remind};
 use crate::yaml::{Content, Entry, Node, Spanned};
 
 impl Steps<'_> {
@@ -40,9 +43,18 @@ impl Steps<'_> {
         given.extend(asked.quorum.map(|quorum| ("quorum", literal(&json!(quorum), &asked.title))));
         given.extend(veto.map(|veto| ("veto", literal(&json!(veto), &asked.title))));
         given.extend(asked.exclude.as_ref().map(|names| ("exclude", list(names, &asked.title))));
-        let expires = asked.expires.map(|expires| duration_text(u64::try_from(expires.as_millis()).unwrap_or(u64::MAX)));
+        self.look_into_times(asked, report);
+        let expires = asked.expires.map(|expires| duration_text(millis(expires)));
         given.extend(expires.map(|expires| ("expires", literal(&json!(expires), &asked.title))));
         given.extend(asked.on_expire.clone().map(|answer| ("on_expire", mapping([(ANSWER, answer)], &asked.title))));
+        given.extend(asked.remind.as_ref().map(|remind| ("remind", literal(&remind_json(remind), &asked.title))));
+        if !asked.escalate.is_empty() {
+            let escalations = asked.escalate.iter().map(|escalation| {
+                let after = literal(&json!(duration_text(millis(escalation.after))), &asked.title);
+                mapping([("after", after), ("to", list(&escalation.to, &asked.title))], &asked.title)
+            });
+            given.push(("escalate", list(&escalations.collect::<Vec<_>>(), &asked.title)));
+        }
         let with = mapping(given, &asked.title);
         let reads = self.look(Reader::Step(place), scope, &with, Holds::Value, report);
         let scope = self.with_steps(scope.clone(), &reads, place, end);
@@ -80,6 +92,60 @@ impl Steps<'_> {
         }
     }
 
+    /// Compiles what tells those who are asked; nothing where there is a mistake, which is told.
+    pub(super) fn notify(
+        &mut self,
+        place: usize,
+        notify: &Notify,
+        scope: &Scope<'_>,
+        end: End,
+        report: &mut Report,
+    ) -> Option<catalog::Notify> {
+        let asked = MapType::new(Others::None)
+            .called("the fields of `inquiry`", None)
+            .with("id", ValueType::text(), Occurrence::Always)
+            .with("title", ValueType::text(), Occurrence::Always)
+            .with("text", ValueType::text(), Occurrence::Always)
+            .with("url", ValueType::text(), Occurrence::Always)
+            .with("assignees", ValueType::list(ValueType::text()), Occurrence::Always)
+            .with("expires_at", ValueType::text().or_null(), Occurrence::Always)
+            .with("occasion", ValueType::one_of(Occasion::ALL.map(Occasion::as_str)), Occurrence::Always);
+        let scope = scope.clone().with("inquiry", ValueType::map(asked));
+        let scope = match &notify.with {
+            Some(node) => {
+                let reads = self.look(Reader::Step(place), &scope, node, Holds::Value, report);
+                self.with_steps(scope, &reads, place, end)
+            }
+            None => scope,
+        };
+        let named = self.notify_actions[place].as_ref();
+        if let Some((name, Some(action))) = named
+            && let written::Run::Workflow(_) | written::Run::Builtin { which: Builtin::Sleep | Builtin::Inquiry | Builtin::Wait, .. } =
+                &action.run
+        {
+            let message = format!("`{name}` is made of steps, or waits, and cannot tell people of what they are asked");
+            report
+                .error(Code::InvalidValue, self.file, notify.action.span.clone(), message)
+                .hint("name an action that runs a program, a request or a script");
+            return None;
+        }
+        let parameters = named.and_then(|(_, action)| action.as_ref()?.parameters.as_ref());
+        let with = with(self.file, &notify.action, notify.with.as_ref(), parameters, &scope, report);
+        Some(catalog::Notify { action: named?.0.clone(), with: with? })
+    }
+
+    /// Says where something is to be done after it has expired.
+    fn look_into_times(&self, asked: &Inquiry, report: &mut Report) {
+        let Some(expires) = asked.expires else { return };
+        let remind = asked.remind.iter().map(|remind| ("`remind`", remind.every, &remind.at));
+        let escalations = asked.escalate.iter().map(|escalation| ("this", escalation.after, &escalation.at));
+        for (what, after, at) in remind.chain(escalations).filter(|(_, after, _)| *after >= expires) {
+            let (after, expires) = (duration_text(millis(after)), duration_text(millis(expires)));
+            let message = format!("{what} comes after {after}, and the inquiry expires after {expires}");
+            report.error(Code::InvalidValue, self.file, at.clone(), message).hint("make it shorter, or let it expire later");
+        }
+    }
+
     /// Says of each text where it would be none.
     fn look_into_texts(&self, asked: &Inquiry, scope: &Scope<'_>, report: &mut Report) -> Option<()> {
         let text = |name: &str| Taker { takes: ValueType::text(), name: format!("`{name}`") };
@@ -91,11 +157,12 @@ impl Steps<'_> {
             let takes = type_of(answer, Form::Accepted, "the fields of the answer", None);
             scope.template_for(node, Some(&Taker { takes, name: "the answer".to_owned() }), report)?;
         }
-        for assignee in &asked.assignees {
+        let escalated = asked.escalate.iter().flat_map(|escalation| &escalation.to);
+        for (name, assignee) in asked.assignees.iter().map(|one| ("`assignees`", one)).chain(escalated.map(|one| ("`to`", one))) {
             // One that is an expression may give several.
             let takes =
                 if is_one_expression(assignee) { ValueType::text().or(ValueType::list(ValueType::text())) } else { ValueType::text() };
-            scope.template_for(assignee, Some(&Taker { takes, name: "`assignees`".to_owned() }), report)?;
+            scope.template_for(assignee, Some(&Taker { takes, name: name.to_owned() }), report)?;
         }
         Some(())
     }
@@ -108,6 +175,18 @@ fn schema_json(answer: &Schema) -> Value {
         schema.insert("additionalProperties".to_owned(), Value::Bool(false));
     }
     schema
+}
+
+fn remind_json(remind: &Remind) -> Value {
+    let every = duration_text(millis(remind.every));
+    match remind.max {
+        Some(max) => json!({ "every": every, "max": max }),
+        None => json!({ "every": every }),
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn list(items: &[Node], at: &Node) -> Node {

@@ -25,7 +25,10 @@ impl Steps<'_> {
         let parameters = named.and_then(|(_, action)| action.as_ref()?.parameters.as_ref());
         let with = with(self.file, &undo.action, undo.with.as_ref(), parameters, &scope, report);
         let retry = match &undo.retry {
-            Some(retry) => Some(crate::check::retry::retry(self.file, retry, report)?),
+            Some(retry) if self.has_attempts(named, &undo.action.span, "the `undo`", report) => {
+                Some(crate::check::retry::retry(self.file, retry, report)?)
+            }
+            Some(_) => return None,
             None => None,
         };
         Some(catalog::Undo { action: named?.0.clone(), with: with?, retry, timeout: undo.timeout })

@@ -121,7 +121,7 @@ const VALUES: u64 = 3;
 /// A value that a column could have; the first is the one that most rows have.
 fn value(view: ViewName, column: Column, choice: u64) -> Term {
     match column {
-        Column::Correlation | Column::Event | Column::Execution | Column::Parent => Term::Id(id(1_000 + choice)),
+        Column::Correlation | Column::Event | Column::Execution | Column::Parent | Column::RerunOf => Term::Id(id(1_000 + choice)),
         Column::Status if view == ViewName::Inquiries => ["open", "answered", "cancelled"][choice as usize % 3].into(),
         Column::Status => ["succeeded", "failed", "queued"][choice as usize % 3].into(),
         Column::Outcome => ["executed", "rejected", "shadowed"][choice as usize % 3].into(),
@@ -134,7 +134,7 @@ fn value(view: ViewName, column: Column, choice: u64) -> Term {
 /// The columns that a row may lack.
 fn may_lack(view: ViewName, column: Column) -> bool {
     match view {
-        ViewName::Executions => matches!(column, Column::Rule | Column::Parent),
+        ViewName::Executions => matches!(column, Column::Rule | Column::Parent | Column::RerunOf),
         ViewName::Inquiries => column == Column::Parent,
         _ => false,
     }

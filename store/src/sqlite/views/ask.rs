@@ -150,6 +150,8 @@ impl Way {
             ViewName::Enforcements if has(Column::Event) => Self::Index("enforcements_by_event"),
             ViewName::Enforcements if has(Column::Rule) => ending("enforcements_by_rule", Column::Outcome, outcomes),
             ViewName::Enforcements if has(Column::Outcome) => Self::Index("enforcements_by_outcome"),
+            // Of one that is run again there are few.
+            ViewName::Executions if has(Column::RerunOf) => Self::Index("executions_by_rerun_of"),
             ViewName::Executions if has(Column::Parent) && has(Column::Rule) => Self::Index("executions_by_parent_and_rule"),
             ViewName::Executions if has(Column::Parent) && has(Column::Action) => {
                 ending("executions_by_parent_and_action", Column::Status, statuses)

@@ -267,7 +267,7 @@ fn a_page_takes_as_many_steps_among_many_rows_as_among_few() {
         let filled = format!(
             "INSERT INTO names (number, name) VALUES (1, 'a.b'), (2, 'c.d');
              WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {rows})
-             INSERT INTO executions SELECT n, randomblob(16), n, iif(n % 2, 'failed', 'queued'), 1, {rule}, randomblob(16), {parent}, x'00' FROM n;
+             INSERT INTO executions SELECT n, randomblob(16), n, iif(n % 2, 'failed', 'queued'), 1, {rule}, randomblob(16), {parent}, x'00', NULL FROM n;
              UPDATE executions SET status = '{wanted}' WHERE {is_wanted};"
         );
         views.connection.execute_batch(&filled).unwrap();
@@ -356,7 +356,7 @@ fn a_page_far_in_a_list_takes_as_many_steps_as_its_first() {
         "INSERT INTO names (number, name) VALUES (1, 'a.b');
          INSERT INTO spans (span, earliest, latest) SELECT n, n * 1024, n * 1024 + 1023 FROM (WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < 19) SELECT n FROM n);
          WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20000)
-         INSERT INTO executions SELECT n, randomblob(16), n, 'failed', 1, NULL, randomblob(16), x'{}', x'00' FROM n;",
+         INSERT INTO executions SELECT n, randomblob(16), n, 'failed', 1, NULL, randomblob(16), x'{}', x'00', NULL FROM n;",
         WORKFLOW.replace('-', "")
     );
     views.connection.execute_batch(&filled).unwrap();

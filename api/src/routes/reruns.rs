@@ -1,0 +1,262 @@
+//! Running an execution again that has ended: as a new one, from the start or with what had succeeded of it.
+//!
+//! What it was is read from its records, which never change; what is taken over of it is decided by the core, step by step.
+
+use std::sync::Arc;
+
+use ensue_engine::catalog::{Action, Catalog, Run};
+use ensue_engine::command::{Answer, Ask, OfRule, RequestExecution, Rerun};
+use ensue_engine::executions::history::{Ended, History, KeptError};
+use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::ids::{ExecutionId, LogId};
+use ensue_engine::names::{RuleRef, StepName};
+use ensue_engine::ports::{LogError, ReadLimit};
+use ensue_engine::record::{Body, Record, Revision, StreamId};
+use ensue_engine::rules::judge::complete;
+use ensue_engine::workflows::facts::RerunFrom;
+use ensue_expression::Document;
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use super::actions::{ParametersMisfit, answer, asked_before, unanswerable};
+use crate::auth::Allowed;
+use crate::call::Call;
+use crate::permissions::{ActionsRead, ExecutionsRead, ExecutionsRerun, Permission as _, RulesRead};
+use crate::ports::Ports;
+use crate::problem::{Missing, Outcome, Problem};
+use crate::wire::executions::WireRerun;
+
+/// Why an execution is not run again.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+enum RerunRefused {
+    /// It goes on.
+    #[error("the execution {0} has not ended")]
+    GoesOn(ExecutionId),
+    /// Only what stands in no workflow is run again.
+    #[error("the execution {id} is step `{step}` of {root}, and only the whole is run again")]
+    IsStep {
+        /// The step's execution.
+        id: ExecutionId,
+        /// The step.
+        step: StepName,
+        /// The outermost workflow around it.
+        root: ExecutionId,
+    },
+    /// Nothing of it failed.
+    #[error("the execution {0} succeeded: there is nothing to begin with that failed")]
+    Succeeded(ExecutionId),
+    /// There is no such step.
+    #[error("there is no step `{step}` in `{of}` as it is now")]
+    NoStep {
+        /// What was named.
+        step: String,
+        /// What is run.
+        of: String,
+    },
+    /// What ran were the steps of a rule that has none now.
+    #[error("the rule `{0}` has no steps any more: it runs an action now")]
+    NoStepsNow(RuleRef),
+    /// What the steps gave that are taken over is of the parameters before.
+    #[error("other `params` go only with `from: start`: what is taken over was made with those before")]
+    ParamsMidway,
+    /// A rule's steps have no parameters.
+    #[error("the execution {0} is the steps of a rule: it has an event, and no `params`")]
+    ParamsOfRule(ExecutionId),
+    /// It is too much to be told of.
+    #[error("{0}")]
+    TooMany(String),
+    /// What it was given is gone.
+    #[error("the parameters of {0} are not kept any more")]
+    ParamsGone(ExecutionId),
+}
+
+impl Explain for RerunRefused {
+    fn slug(&self) -> &'static str {
+        "rerun-refused"
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Conflict
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::GoesOn(id) => format!("wait for its end, or end it first: `ensue executions cancel {id}`"),
+            Self::IsStep { step, root, .. } => format!("`ensue executions rerun {root} --from {step}`, where it is a step of that itself"),
+            Self::Succeeded(id) => format!("`ensue executions rerun {id}` runs all of it, `--from STEP` a step and what needs it"),
+            Self::NoStep { .. } => "name a step of the workflow as it is installed now, `start`, or `failed`".into(),
+            Self::NoStepsNow(_) => "send an event of your own to have the rule act on that".into(),
+            Self::ParamsMidway => "leave `params` out, or `from`".into(),
+            Self::ParamsOfRule(_) => "leave `params` out; send an event of your own to have the rule act on that".into(),
+            Self::TooMany(_) => "run it again from the start, or make sub-workflows of its parts".into(),
+            Self::ParamsGone(_) => "`ensue run` the action with parameters of your own".into(),
+        })
+    }
+}
+
+/// Runs an execution again: 202 with the new one, or, where the caller prefers to wait and it ends in time, 200 with its end.
+pub(super) async fn rerun(allowed: Allowed<ExecutionsRerun>, mut call: Call) -> Outcome {
+    let api = call.api().clone();
+    if let Some((before, _)) = call.before().await? {
+        call.let_go();
+        return answer(&call, asked_before(&before)?, before.position).await;
+    }
+    let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
+    call.admission()?;
+    let wanted: WireRerun = call.json_or_nothing().await?;
+    let request = api.blocking(move |ports| request(ports, id, wanted)).await??;
+    if call.is_dry_run()? {
+        return call.check(call.on_behalf(&allowed)?, Ask::RequestExecution(request)).await;
+    }
+    let committed = api.submit(call.on_behalf(&allowed)?, Ask::RequestExecution(request)).await?;
+    call.let_go();
+    match committed.answer {
+        Answer::Execution(execution) => answer(&call, execution, committed.position).await,
+        Answer::Before(before) => answer(&call, asked_before(&before)?, committed.position).await,
+        other => Err(Problem::bug(&format!("a request for a rerun was answered with {other:?}"))),
+    }
+}
+
+/// Puts together what is asked of the core. Blocking.
+pub(super) fn request(ports: &Ports, id: ExecutionId, wanted: WireRerun) -> Result<RequestExecution, Problem> {
+    let records = records_of(ports, id)?;
+    let missing = || Missing::new(ExecutionsRead::THING, &id.to_string());
+    let log = records.first().map(|record| record.log).ok_or_else(missing)?;
+    let history = History::of(id, &records).ok_or_else(missing)?;
+    if let Some(part_of) = &history.requested.part_of {
+        let root = outermost(ports, part_of.workflow)?;
+        return Err(RerunRefused::IsStep { id, step: part_of.step.clone(), root }.into());
+    }
+    let Some(end) = history.end else { return Err(RerunRefused::GoesOn(id).into()) };
+    let catalog = ports.installed.current();
+    let (action, priority) = present(&catalog, &history)?;
+    let from = from(wanted.from.as_deref(), &action)?;
+    if from == RerunFrom::Failed && end == Ended::Succeeded {
+        return Err(RerunRefused::Succeeded(id).into());
+    }
+    if wanted.params.is_some() && from != RerunFrom::Start {
+        return Err(RerunRefused::ParamsMidway.into());
+    }
+    let given = ports.log.body(history.params.at)?.ok_or(RerunRefused::ParamsGone(id))?;
+    let mut given: Value = serde_json::from_slice(&given).map_err(|why| Problem::bug(&why))?;
+    if let Some(params) = wanted.params {
+        if history.requested.given.is_some() {
+            return Err(RerunRefused::ParamsOfRule(id).into());
+        }
+        change(&mut given, params);
+    }
+    let name = history.requested.action.clone();
+    let params = if history.requested.given.is_some() {
+        // The steps of a rule read its event; what stands beside it, the events of a window, is as it was.
+        Document::from_value(&given)
+    } else {
+        complete(&action.parameters, given).map_err(|misfits| Problem::from(ParametersMisfit(name.clone())).with_errors(misfits))?
+    };
+    if let Some(misfit) = unanswerable(&action, &params) {
+        return Err(Problem::from(ParametersMisfit(name)).with_errors([misfit]));
+    }
+    let kept = kept(ports, log, &history, &action, &from)?;
+    let requested = &history.requested;
+    let rule = requested.rule.clone().map(|rule| OfRule {
+        rule,
+        event: requested.event,
+        enforcement: requested.enforcement,
+        given: requested.given.clone(),
+    });
+    let rerun = Rerun { of: id, cause: history.cause.clone(), rule, priority, from, kept };
+    Ok(RequestExecution {
+        action: name,
+        definition: action,
+        catalog: catalog.revision(),
+        body: Body::json(params.bytes().clone()),
+        params,
+        start_at: None,
+        rerun: Some(Box::new(rerun)),
+    })
+}
+
+/// Reads all records of an execution. Blocking.
+fn records_of(ports: &Ports, id: ExecutionId) -> Result<Vec<Record>, LogError> {
+    let (stream, mut records) = (StreamId::Execution(id), Vec::new());
+    loop {
+        let after = records.last().map_or(Revision(0), |last: &Record| last.revision);
+        let page = ports.log.read_stream(&stream, after, ReadLimit::default())?;
+        if page.is_empty() {
+            return Ok(records);
+        }
+        // What they hold beside their facts is fetched where it is read.
+        records.extend(page.into_iter().map(without_content));
+    }
+}
+
+fn without_content(mut record: Record) -> Record {
+    if let Some(body) = &mut record.body {
+        body.content = None;
+    }
+    record
+}
+
+/// Finds the outermost workflow around one. Blocking.
+fn outermost(ports: &Ports, workflow: ExecutionId) -> Result<ExecutionId, LogError> {
+    let mut outermost = workflow;
+    loop {
+        let first = ports.log.read_stream(&StreamId::Execution(outermost), Revision(0), ReadLimit { records: 1, bytes: usize::MAX })?;
+        let above = History::of(outermost, &first).and_then(|history| history.requested.part_of);
+        match above {
+            Some(part_of) => outermost = part_of.workflow,
+            None => return Ok(outermost),
+        }
+    }
+}
+
+/// Gives what an execution ran as it is now, with what its rule says of its priority.
+fn present(catalog: &Catalog, history: &History) -> Result<(Arc<Action>, Option<i8>), Problem> {
+    let requested = &history.requested;
+    let rule = requested.rule.as_ref().and_then(|rule| catalog.rules().get(rule));
+    let priority = rule.and_then(|rule| rule.priority);
+    if requested.given.is_some() {
+        let gone = || Missing::new(RulesRead::THING, requested.rule.as_ref().map_or("", RuleRef::as_str));
+        let rule = rule.ok_or_else(gone)?;
+        if !rule.has_steps() {
+            return Err(RerunRefused::NoStepsNow(rule.name.clone()).into());
+        }
+        return Ok((rule.action.clone(), priority));
+    }
+    let action = catalog.actions().get(&requested.action).ok_or_else(|| Missing::new(ActionsRead::THING, requested.action.as_str()))?;
+    Ok((action.clone(), priority))
+}
+
+fn from(text: Option<&str>, action: &Action) -> Result<RerunFrom, RerunRefused> {
+    let no_step = |step: &str| RerunRefused::NoStep { step: crate::problem::quoted(step), of: action.name.to_string() };
+    match text {
+        None | Some("start") => Ok(RerunFrom::Start),
+        Some("failed") => Ok(RerunFrom::Failed),
+        Some(text) => {
+            let Run::Workflow(workflow) = &action.run else { return Err(no_step(text)) };
+            let step: StepName = text.parse().map_err(|_| no_step(text))?;
+            workflow.step(&step).map(|step| RerunFrom::Step(step.name.clone())).ok_or_else(|| no_step(text))
+        }
+    }
+}
+
+fn change(given: &mut Value, params: Map<String, Value>) {
+    match given {
+        Value::Object(fields) => fields.extend(params),
+        other => *other = Value::Object(params),
+    }
+}
+
+/// Gives what had succeeded and is taken over: how much, and the list of it.
+fn kept(ports: &Ports, log: LogId, history: &History, action: &Action, from: &RerunFrom) -> Result<Option<(u32, Body)>, Problem> {
+    let Run::Workflow(workflow) = &action.run else { return Ok(None) };
+    if *from == RerunFrom::Start {
+        return Ok(None);
+    }
+    let kept = history.kept(log, workflow, from, |id| records_of(ports, id)).map_err(|error| match error {
+        KeptError::TooMany => Problem::from(RerunRefused::TooMany(error.to_string())),
+        KeptError::Unreadable(error) => Problem::from(error),
+    })?;
+    let list = serde_json::to_vec(&kept).map_err(|why| Problem::bug(&why))?;
+    Ok(Some((u32::try_from(kept.len()).unwrap_or(u32::MAX), Body::json(list))))
+}

@@ -1,0 +1,58 @@
+//! `ensue executions rerun`: what has ended, once more.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{Asking, Made, path};
+use crate::client::Client;
+use crate::commands::run::{parameters, told, told_at_its_end, until_its_end};
+use crate::commands::stepping;
+use crate::report::Outcome;
+use crate::table::text;
+
+/// How an execution is run again.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What is taken over is not run: it stands in the new execution as it was, with what it gave. What needs a step that runs again runs again,
+and so does what was undone. A question that people answered is put again where it is not the very same.
+
+Examples:
+  ensue executions rerun 019c…                              all of it
+  ensue executions rerun 019c… --from failed --wait         what did not succeed
+  ensue executions rerun 019c… --from announce              this step, and what needs it
+  ensue executions rerun 019c… --param version=v2")]
+pub(crate) struct Rerun {
+    /// The execution.
+    id: String,
+    /// What of it: `start`, all of it; `failed`, what did not succeed; or a step, by its name.
+    #[arg(long, value_name = "start|failed|STEP", default_value = "start")]
+    from: String,
+    /// A parameter with another value than before: `name=text`, or `name:=json` for anything but text. The others stay as they were.
+    #[arg(long = "param", value_name = "NAME=VALUE")]
+    param: Vec<String>,
+    /// Wait for its end and print its result; one that does not succeed is exit code 1. Of a workflow, each step is told on standard error
+    /// as it begins and ends.
+    #[arg(long)]
+    wait: bool,
+}
+
+impl Rerun {
+    pub(super) async fn run(self, asking: &Asking, client: &Client) -> Outcome {
+        let mut body = json!({ "from": self.from });
+        if !self.param.is_empty() {
+            body["params"] = Value::Object(parameters(&self.param)?);
+        }
+        let execution = client.post(&path(&self.id, "/rerun"), &body).await?.body;
+        if !self.wait {
+            told(asking, &execution);
+            return Ok(());
+        }
+        let action = client.get(&format!("/actions/{}", text(&execution, "action")), &[]).await;
+        let is_workflow = action.map_or(execution["rule"].is_string(), |action| action["runner"] == "workflow");
+        if asking.output.is_for_people() && is_workflow {
+            let ended = stepping::follow(client, &text(&execution, "id")).await?;
+            return told_at_its_end(asking, &ended, Made::OfSteps);
+        }
+        told_at_its_end(asking, &until_its_end(client, execution).await?, Made::Whole)
+    }
+}

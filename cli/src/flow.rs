@@ -1,0 +1,45 @@
+//! What the flow control of rules does to their matches, told for people.
+
+use serde_json::Value;
+
+use crate::table::text;
+
+/// What became of an enforcement, also after it was held.
+pub(crate) fn outcome(made: &Value) -> String {
+    match made["became"]["outcome"].as_str() {
+        Some(became) => format!("{}, then {became}", text(made, "outcome")),
+        None => text(made, "outcome"),
+    }
+}
+
+/// What holds an enforcement, or held it last; nothing of one that never was.
+pub(crate) fn held(held: &Value) -> String {
+    match held {
+        Value::Null => String::new(),
+        held => format!("by {} until {}", text(held, "by"), text(held, "until")),
+    }
+}
+
+/// What became of an enforcement that was held; nothing of one that is, or never was.
+pub(crate) fn became(became: &Value) -> String {
+    match became {
+        Value::Null => String::new(),
+        became => format!("{}{} at {}", text(became, "outcome"), superseded(became), text(became, "time")),
+    }
+}
+
+/// Why an enforcement that was held is not acted on.
+pub(crate) fn superseded(became: &Value) -> String {
+    let by = || text(became, "by");
+    match became["why"].as_str() {
+        Some("newer") => format!(": a newer match came, {}", by()),
+        Some("window_filled") => format!(": its window has become full, with {}", by()),
+        Some("window_passed") => ": its window has not become full in time".to_owned(),
+        Some("crowded_out") => ": its rule held too many, and it was the oldest".to_owned(),
+        Some("rule_changed") => ": the flow control of its rule was changed".to_owned(),
+        Some("rule_removed") => ": its rule was removed".to_owned(),
+        Some("rule_disabled") => ": its rule was disabled".to_owned(),
+        Some(other) => format!(": {other}"),
+        None => String::new(),
+    }
+}

@@ -1,0 +1,92 @@
+//! Rules tried over what came, on a running node: what they would have done, beside what they did.
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::support::{ADMIN_TOKEN, Client, Place, Printed};
+
+const RULE: &str =
+    "trigger: shop.order\nwhen: event.payload.total > 100\naction: core.echo\nwith: { message: '${{ string(event.payload.total) }}' }\n";
+
+fn place() -> Place {
+    let place = Place::new();
+    place.write_pack_file("shop/pack.yaml", "name: shop\nversion: 1.0.0\ndescription: A shop.\n");
+    place.write_pack_file("shop/triggers/order.yaml", "payload:\n  total: integer\n  to: string?\n  note: string?\n");
+    place.write_pack_file("shop/triggers/other.yaml", "payload: { total: integer }\n");
+    place.write_pack_file("shop/rules/large.yaml", RULE);
+    place.write_pack_file("shop/rules/nightly.yaml", "schedule: { cron: '0 3 * * *' }\naction: core.noop\n");
+    place
+}
+
+async fn orders(client: &Client, totals: &[i64]) {
+    // Long enough that the log keeps it compressed.
+    let note = "a long note ".repeat(100);
+    for total in totals {
+        client.post("/events", &json!({ "trigger": "shop.order", "payload": { "total": total, "note": note } })).await;
+        client.post("/events", &json!({ "trigger": "shop.other", "payload": { "total": total } })).await;
+    }
+}
+
+async fn backtest(client: &Client, asked: &Value) -> Value {
+    let told = client.post("/rules/backtest", asked).await;
+    assert_eq!(told.status, StatusCode::OK, "{told:#?}");
+    told.body
+}
+
+fn with_text(text: &str) -> Value {
+    json!({ "rule": "shop.large", "file": { "path": "rules/large.yaml", "text": text } })
+}
+
+fn counts(told: &Value) -> [u64; 4] {
+    [&told["matched"], &told["new"]["count"], &told["lost"]["count"], &told["erred"]["count"]].map(|count| count.as_u64().unwrap())
+}
+
+#[tokio::test]
+async fn a_rule_as_it_is_comes_to_what_happened_and_a_changed_one_to_what_it_would_have_done() {
+    let place = place();
+    let node = place.start();
+    let client = node.client();
+    orders(&client, &[5, 50, 150, 250, 350]).await;
+    let same = backtest(&client, &json!({ "rule": "shop.large" })).await;
+    assert_eq!((counts(&same), &same["judged"]), ([3, 0, 0, 0], &json!(5)));
+    assert_eq!((&same["would"], &same["happened"]), (&json!({ "executed": 3 }), &json!({ "executed": 3 })));
+    let changed = backtest(&client, &with_text(&RULE.replace("> 100", "< 200"))).await;
+    assert_eq!(counts(&changed), [1, 2, 2, 0]);
+    let lost = &changed["lost"]["events"][0];
+    assert_eq!((&lost["happened"], &lost["would"]), (&json!("executed"), &Value::Null));
+    let errs = backtest(&client, &with_text(&RULE.replace("event.payload.total > 100", "event.payload.to == 'ana'"))).await;
+    assert_eq!(counts(&errs), [0, 0, 0, 5]);
+    assert!(errs["erred"]["events"][0]["error"].as_str().unwrap().contains("to"), "{errs:#}");
+    // Nothing of it is kept: the rule is as it was, and nothing ran.
+    assert_eq!(client.get("/rules/shop.large").await["when"].as_str().map(str::trim), Some("event.payload.total > 100"));
+    let position = same["until"].as_u64().unwrap();
+    orders(&client, &[500]).await;
+    let later = backtest(&client, &json!({ "rule": "shop.large", "after": position })).await;
+    assert_eq!((counts(&later), &later["judged"]), ([1, 0, 0, 0], &json!(1)));
+    let since = client.get("/log").await["items"].as_array().unwrap().last().unwrap()["time"].clone();
+    assert_eq!(backtest(&client, &json!({ "rule": "shop.large", "until": since })).await["judged"], 6);
+    node.kill();
+    let node = place.start();
+    assert_eq!(backtest(&node.client(), &json!({ "rule": "shop.large" })).await["matched"], 4);
+}
+
+#[tokio::test]
+async fn what_cannot_be_tried_is_told_by_its_place() {
+    let place = place();
+    let node = place.start();
+    let client = node.client();
+    let mistaken = client.post("/rules/backtest", &with_text("trigger: shop.odrer\naction: core.echo\n")).await;
+    assert_eq!((mistaken.status, &mistaken.body["code"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("rule_invalid")));
+    assert!(mistaken.body["detail"].as_str().unwrap().contains("rules/large.yaml:1:"), "{:#}", mistaken.body);
+    let scheduled = client.post("/rules/backtest", &json!({ "rule": "shop.nightly" })).await;
+    assert_eq!((scheduled.status, &scheduled.body["code"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("rule_invalid")));
+    for nobody in ["shop.none", "none.large"] {
+        let asked = json!({ "rule": nobody, "file": { "path": "rules/large.yaml", "text": RULE } });
+        assert_eq!(client.post("/rules/backtest", &asked).await.status, StatusCode::NOT_FOUND);
+    }
+    let other = ["rules", "backtest", "packs/shop/rules/none.yaml"];
+    let elsewhere = json!({ "rule": "shop.large", "file": { "path": "drafts/large.yaml", "text": RULE } });
+    assert_eq!(client.post("/rules/backtest", &elsewhere).await.body["code"], "rule_invalid");
+    let missing = Printed::by(place.ensue(&other).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    assert_eq!(missing.code, Some(5), "{missing:?}");
+}

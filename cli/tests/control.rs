@@ -1,0 +1,122 @@
+//! Control of executions on a running node: run again what has ended, hold up what goes on.
+
+use serde_json::{Value, json};
+
+use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed};
+
+const SHIP: &str = "\
+description: Builds, then deploys each region.
+parameters: { regions: [string] }
+run:
+  workflow:
+    steps:
+      build: { action: core.echo, with: { message: built } }
+      deploy:
+        needs: [build]
+        for_each: params.regions
+        action: release.deploy
+        with: { region: \"${{ item }}\" }
+      announce:
+        needs: [deploy]
+        action: core.echo
+        with: { message: \"${{ steps.build.result.message }}: ${{ size(steps.deploy.items) }}\" }
+    result: { said: \"${{ steps.announce.result.message }}\" }
+";
+
+const NAPS: &str = "\
+description: Sleeps, then says so.
+run:
+  workflow:
+    steps:
+      nap: { sleep: 1s }
+      say: { needs: [nap], action: core.echo, with: { message: awake } }
+";
+
+/// Deploys a region, but one.
+fn deploy(but: &str) -> String {
+    format!(
+        "description: Deploys one region.
+parameters: {{ region: string }}
+run:
+  shell:
+    script: test \"$REGION\" != {but} || exit 3
+    env: {{ REGION: \"${{{{ params.region }}}}\" }}
+"
+    )
+}
+
+fn place() -> Place {
+    let place = Place::new();
+    place.write_pack_file("release/pack.yaml", "name: release\nversion: 1.0.0\ndescription: Ships.\n");
+    for (name, text) in [("deploy", deploy("mars").as_str()), ("ship", SHIP), ("naps", NAPS)] {
+        place.write_pack_file(&format!("release/actions/{name}.yaml"), text);
+    }
+    place
+}
+
+fn ensue(place: &Place, node: &Node, arguments: &[&str]) -> Printed {
+    Printed::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN).env("COLUMNS", "80"))
+}
+
+/// The steps of a workflow that are executions, each with its item.
+async fn ran(client: &Client, workflow: &str) -> Vec<(String, Option<u64>)> {
+    let listed = client.get(&format!("/executions?parent={workflow}&sort=position")).await;
+    let items = listed["items"].as_array().unwrap().iter();
+    items.map(|step| (step["step"].as_str().unwrap().to_owned(), step["item"].as_u64())).collect()
+}
+
+#[tokio::test]
+async fn a_workflow_that_failed_is_run_again_from_there_once_its_pack_is_mended() {
+    let place = place();
+    let node = place.start();
+    let client = node.client();
+    let first = client.execute("release.ship", &json!({ "regions": ["eu", "mars", "us"] })).await;
+    client.until(&format!("/executions/{first}"), |execution| execution["status"] == "failed").await;
+    node.stop_well();
+    place.write_pack_file("release/actions/deploy.yaml", &deploy("venus"));
+    let node = place.start();
+    let client = node.client();
+
+    let done = ensue(&place, &node, &["executions", "rerun", &first, "--from", "failed", "--wait"]);
+    assert_eq!((done.code, done.stdout.trim()), (Some(0), "{\n  \"said\": \"built: 3\"\n}"), "{}", done.stderr);
+    let reruns = client.get(&format!("/executions?rerun_of={first}")).await;
+    let second = &reruns["items"][0];
+    assert_eq!((reruns["items"].as_array().unwrap().len(), &second["rerun_of"]), (1, &json!(first)));
+    let second = second["id"].as_str().unwrap().to_owned();
+    assert_eq!(ran(&client, &second).await, [("deploy".to_owned(), Some(1)), ("announce".to_owned(), None)]);
+    let tree = ensue(&place, &node, &["executions", "show", &second, "--tree"]);
+    assert!(tree.stdout.contains("build succeeded: taken over from "), "{}", tree.stdout);
+
+    let refused = ensue(&place, &node, &["executions", "rerun", &second, "--from", "failed"]);
+    assert!(refused.code != Some(0) && refused.stderr.contains("succeeded: there is nothing"), "{}", refused.stderr);
+    let refused = ensue(&place, &node, &["executions", "rerun", &second, "--from", "nowhere"]);
+    assert!(refused.stderr.contains("there is no step `nowhere` in `release.ship`"), "{}", refused.stderr);
+    let changed = ensue(&place, &node, &["executions", "rerun", &first, "--param", "regions:=[\"eu\"]", "--wait"]);
+    assert!(changed.stdout.contains("built: 1"), "{}{}", changed.stdout, changed.stderr);
+}
+
+#[tokio::test]
+async fn what_is_paused_stays_so_over_a_kill_and_goes_on_when_it_is_resumed() {
+    let place = place();
+    let node = place.start();
+    let client = node.client();
+    let naps = client.execute("release.naps", &json!({})).await;
+    assert_eq!(ensue(&place, &node, &["executions", "pause", &naps]).stdout.trim(), "paused");
+    node.kill();
+
+    let node = place.start();
+    let client = node.client();
+    tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+    let shown = client.get(&format!("/executions/{naps}")).await;
+    assert_eq!((&shown["status"], shown["paused_at"].is_string()), (&json!("paused"), true));
+    assert_eq!(ran(&client, &naps).await.len(), 1);
+    let listed = client.get("/executions?status=paused").await;
+    assert_eq!(listed["items"][0]["id"], json!(naps));
+
+    let resumed = ensue(&place, &node, &["executions", "resume", &naps]);
+    assert_eq!(resumed.code, Some(0), "{}", resumed.stderr);
+    let ended = client.until(&format!("/executions/{naps}"), |execution| execution["status"] == "succeeded").await;
+    assert_eq!(ended["paused_at"], Value::Null);
+    let refused = ensue(&place, &node, &["executions", "pause", &naps]);
+    assert!(refused.stderr.contains("is not open"), "{}", refused.stderr);
+}

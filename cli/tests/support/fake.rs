@@ -1,0 +1,66 @@
+//! The small servers that stand for the world outside in the examples, as whoever tries them starts them.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::sync_channel;
+
+use super::{PATIENCE, SECRET, Said};
+
+/// Gives a path beneath the folder of the examples.
+pub(crate) fn examples(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(path)
+}
+
+/// A running server of an example; it is killed when it is no longer wanted.
+pub(crate) struct Fake {
+    child: Child,
+    address: SocketAddr,
+    said: Said,
+}
+
+impl Fake {
+    /// Starts a program on a free port and waits until it listens. It lets in who brings [`SECRET`].
+    pub(crate) fn start(program: &str, more: &[&str]) -> Self {
+        let mut command = Command::new("python3");
+        command.arg("-B").arg(examples(program)).arg("0").args(more).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let said = Said::default();
+        let (listens, listening) = sync_channel(1);
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let heard = said.clone();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                heard.push(&line);
+                if let Some(address) = line.split_once("listens on http://").and_then(|(_, address)| address.parse().ok()) {
+                    let _ = listens.try_send(address);
+                }
+            }
+        });
+        let address = listening.recv_timeout(PATIENCE).unwrap();
+        Self { child, address, said }
+    }
+
+    /// Starts one that demands a token.
+    pub(crate) fn guarded(program: &str, more: &[&str]) -> Self {
+        Self::start(program, &[&[SECRET], more].concat())
+    }
+
+    /// Gives its URL.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Gives the lines that it printed and that begin so, as far as they are here.
+    pub(crate) fn printed(&self, beginning: &str) -> Vec<String> {
+        self.said.text().lines().filter(|line| line.starts_with(beginning)).map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,232 @@
+//! What an execution was that has ended, told by its records: the state knows it no more, and whoever runs it again needs it.
+//!
+//! It reads records that never change, and decides nothing. What is taken over of them is said by `workflows/taken.rs`.
+
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+
+use crate::catalog::{Step, Workflow};
+use crate::executions::facts::ExecutionRequested;
+use crate::fact::{ByNoun, Fact, InquiryFact};
+use crate::ids::{ExecutionId, Id, LogId, Role};
+use crate::names::StepName;
+use crate::record::{BodyHandle, Cause, Digest, Record};
+use crate::workflows::facts::{Kept, KeptAs, RerunFrom, Taken};
+
+/// The most steps and items together of which a rerun is told; more are run again only from the start.
+pub const KEPT_MAX: usize = 10_000;
+
+/// An execution, as its own records tell it.
+#[derive(Clone, Debug)]
+pub struct History {
+    /// Its id.
+    pub id: ExecutionId,
+    /// How it was asked for.
+    pub requested: ExecutionRequested,
+    /// Its parameters.
+    pub params: BodyHandle,
+    /// The chain it stands in.
+    pub cause: Cause,
+    /// How it ended; none where it goes on.
+    pub end: Option<Ended>,
+    steps: BTreeMap<StepName, Told>,
+    items: BTreeMap<(StepName, u32), Taken>,
+    /// Whether something of it was undone.
+    has_undone: bool,
+}
+
+/// How an execution ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// With a result.
+    Succeeded,
+    /// In any other way.
+    Otherwise,
+}
+
+/// Why it cannot be told what succeeded of an execution.
+#[derive(Debug, Error)]
+pub enum KeptError<E> {
+    /// It is more than a rerun can be told of.
+    #[error("more than {KEPT_MAX} steps and items are to be taken over")]
+    TooMany,
+    /// The records cannot be read.
+    #[error("{0}")]
+    Unreadable(E),
+}
+
+/// What the workflow's own records tell of a step.
+#[derive(Clone, Debug)]
+enum Told {
+    Skipped,
+    Each { list: Digest, count: u32 },
+    Repeated { collected: Option<BodyHandle> },
+    TakenOver(Taken),
+}
+
+impl History {
+    /// Brings together what the records of its stream tell; none where they tell of no execution.
+    pub fn of(id: ExecutionId, records: &[Record]) -> Option<Self> {
+        let first = records.first()?;
+        let Fact::ExecutionRequested(requested) = &first.fact else { return None };
+        let mut history = Self {
+            id,
+            requested: requested.clone(),
+            params: first.body_handle()?,
+            cause: first.cause.from_parent(first.id),
+            end: None,
+            steps: BTreeMap::new(),
+            items: BTreeMap::new(),
+            has_undone: false,
+        };
+        records.iter().for_each(|record| history.tell(record));
+        Some(history)
+    }
+
+    fn tell(&mut self, record: &Record) {
+        match &record.fact {
+            Fact::ExecutionSucceeded(_) => self.end = Some(Ended::Succeeded),
+            Fact::ExecutionFailed(_) | Fact::ExecutionTimedOut(_) | Fact::ExecutionCancelled(_) => self.end = Some(Ended::Otherwise),
+            Fact::StepSkipped(fact) => drop(self.steps.insert(fact.step.clone(), Told::Skipped)),
+            Fact::StepExpanded(fact) => {
+                if let Some(list) = record.body_handle() {
+                    self.steps.insert(fact.step.clone(), Told::Each { list: list.digest, count: fact.count });
+                }
+            }
+            Fact::StepEnded(fact) if fact.error.is_none() => {
+                self.steps.entry(fact.step.clone()).or_insert(Told::Repeated { collected: record.body_handle() });
+            }
+            Fact::StepTakenOver(fact) => match fact.item {
+                Some(item) => drop(self.items.insert((fact.step.clone(), item), fact.taken.clone())),
+                None => drop(self.steps.insert(fact.step.clone(), Told::TakenOver(fact.taken.clone()))),
+            },
+            Fact::UndoBegun(_) => self.has_undone = true,
+            // What happened to the execution itself is told of by its end.
+            _ => {}
+        }
+    }
+
+    /// Gives what is known of the steps of the workflow as it is now: what had succeeded and was not undone, and what was skipped; ascending
+    /// by step and item. The records of executions are read by `read`.
+    pub fn kept<E>(
+        &self,
+        log: LogId,
+        workflow: &Workflow,
+        from: &RerunFrom,
+        mut read: impl FnMut(ExecutionId) -> Result<Vec<Record>, E>,
+    ) -> Result<Vec<Kept>, KeptError<E>> {
+        let mut kept = Vec::new();
+        for step in workflow.steps() {
+            if matches!(from, RerunFrom::Step(again) if *again == step.name) {
+                continue;
+            }
+            self.keep(log, step, &mut kept, &mut read)?;
+            if kept.len() > KEPT_MAX {
+                return Err(KeptError::TooMany);
+            }
+        }
+        kept.sort_by(|one, other| (&one.step, one.item).cmp(&(&other.step, other.item)));
+        Ok(kept)
+    }
+
+    fn keep<E>(
+        &self,
+        log: LogId,
+        step: &Step,
+        kept: &mut Vec<Kept>,
+        read: &mut impl FnMut(ExecutionId) -> Result<Vec<Record>, E>,
+    ) -> Result<(), KeptError<E>> {
+        let name = &step.name;
+        let of_step = Id::derived(log, self.id.0, Role::Step(name));
+        let mut read = |id: Id| read(ExecutionId(id)).map_err(KeptError::Unreadable);
+        let undo = |item: u32| Id::derived(log, self.id.0, Role::Undo(name, item));
+        let whole = |what| Kept { step: name.clone(), item: None, what };
+        match self.steps.get(name) {
+            Some(Told::Skipped) => kept.push(whole(KeptAs::Skipped)),
+            Some(Told::TakenOver(taken)) => kept.push(whole(KeptAs::Done(taken.clone()))),
+            Some(Told::Each { list, count }) => {
+                kept.push(whole(KeptAs::Each { list: *list }));
+                for item in 0..*count {
+                    let taken = match self.items.get(&(name.clone(), item)) {
+                        Some(taken) => Some(taken.clone()),
+                        None => succeeded(&read(Id::derived(log, of_step, Role::Item(item)))?),
+                    };
+                    let Some(taken) = taken else { continue };
+                    if !self.has_undone || read(undo(item))?.is_empty() {
+                        kept.push(Kept { step: name.clone(), item: Some(item), what: KeptAs::Done(taken) });
+                    }
+                    if kept.len() > KEPT_MAX {
+                        return Err(KeptError::TooMany);
+                    }
+                }
+            }
+            Some(Told::Repeated { collected }) => {
+                if self.has_undone && !read(undo(0))?.is_empty() {
+                    return Ok(());
+                }
+                let last = last_turn(&mut |turn| read(Id::derived(log, of_step, Role::Iteration(turn))))?;
+                let last = last.and_then(|records| succeeded(&records));
+                let taken = last.unwrap_or(Taken { execution: None, action: None, is_repeated: true, question: None, result: None });
+                let result = collected.or(taken.result);
+                kept.push(whole(KeptAs::Done(Taken { is_repeated: true, question: None, result, ..taken })));
+            }
+            None => {
+                let Some(taken) = succeeded(&read(of_step)?) else { return Ok(()) };
+                if !self.has_undone || read(undo(0))?.is_empty() {
+                    kept.push(whole(KeptAs::Done(taken)));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Gives what an execution gave, where it succeeded.
+fn succeeded(records: &[Record]) -> Option<Taken> {
+    let first = records.first()?;
+    let Fact::ExecutionRequested(requested) = &first.fact else { return None };
+    let mut taken = Taken {
+        execution: Some(ExecutionId(first.id)),
+        action: Some(requested.action.clone()),
+        is_repeated: false,
+        question: None,
+        result: None,
+    };
+    let mut has_succeeded = false;
+    for record in records {
+        match record.fact.by_noun() {
+            ByNoun::InquiryFact(InquiryFact::InquiryOpened(fact)) => taken.question = Some(fact.digest),
+            ByNoun::ExecutionFact(_) => match &record.fact {
+                Fact::AttemptSucceeded(_) | Fact::ExecutionSettled(_) => taken.result = record.body_handle().or(taken.result),
+                Fact::ExecutionSucceeded(_) => {
+                    taken.result = record.body_handle().or(taken.result);
+                    has_succeeded = true;
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+    has_succeeded.then_some(taken)
+}
+
+/// Gives the records of the last turn that there was: turns have no gap, so that it is found by halving.
+fn last_turn<E>(read: &mut impl FnMut(u32) -> Result<Vec<Record>, E>) -> Result<Option<Vec<Record>>, E> {
+    let (mut there, mut found) = (0, None);
+    let mut beyond = 1;
+    loop {
+        let records = read(beyond)?;
+        if records.is_empty() {
+            break;
+        }
+        (there, found) = (beyond, Some(records));
+        beyond = beyond.saturating_mul(2);
+    }
+    while beyond - there > 1 {
+        let middle = there + (beyond - there) / 2;
+        let records = read(middle)?;
+        if records.is_empty() { beyond = middle } else { (there, found) = (middle, Some(records)) }
+    }
+    Ok(found)
+}

@@ -1,0 +1,183 @@
+//! Executions that are paused, and what stands below them: nothing of it starts, and nothing that is due fires, until they are resumed.
+//!
+//! What follows from records of theirs meanwhile is held by `health/state.rs`, their timers by `timers/state.rs`.
+
+use super::state::{Execution, Executions, Phase};
+use crate::command::{Answer, Decision, Refusal};
+use crate::engine::Engine;
+use crate::executions::facts::{ExecutionPaused, ExecutionResumed};
+use crate::fact::{ByNoun, ExecutionFact, Fact, InquiryFact, StepFact};
+use crate::ids::ExecutionId;
+use crate::record::{Actor, Draft, Record, StreamId};
+use crate::workflows::facts::PartRole;
+use crate::workflows::state::Workflows;
+
+/// Asks that nothing of an execution start. Asking again changes nothing.
+pub(crate) fn pause(engine: &Engine, actor: &Actor, trace: Option<&str>, id: ExecutionId) -> Decision {
+    let Some(execution) = engine.executions().get(&id) else { return Decision::Refused(Refusal::NotOpen(id)) };
+    if is_ending(id, execution, engine.workflows()) {
+        return Decision::Refused(Refusal::IsEnding(id));
+    }
+    let is_paused = engine.executions().is_paused(&id);
+    let drafts = (!is_paused).then(|| draft(actor, trace, (id, execution), ExecutionPaused {}.into()));
+    Decision::Done { drafts: drafts.into_iter().collect(), answer: Answer::Execution(id) }
+}
+
+/// Asks that a paused execution go on.
+pub(crate) fn resume(engine: &Engine, actor: &Actor, trace: Option<&str>, id: ExecutionId) -> Decision {
+    let Some(execution) = engine.executions().get(&id) else { return Decision::Refused(Refusal::NotOpen(id)) };
+    if !engine.executions().is_paused(&id) {
+        let by = engine.executions().held_by(&id, engine.workflows());
+        return Decision::Refused(Refusal::NotPaused { execution: id, by });
+    }
+    Decision::Done { drafts: vec![draft(actor, trace, (id, execution), ExecutionResumed {}.into())], answer: Answer::Execution(id) }
+}
+
+fn draft(actor: &Actor, trace: Option<&str>, (id, execution): (ExecutionId, &Execution), fact: Fact) -> Draft {
+    Draft {
+        stream: StreamId::Execution(id),
+        begins: None,
+        actor: actor.clone(),
+        cause: Some(execution.cause(id.0)),
+        trace: trace.map(str::to_owned),
+        fact,
+        body: None,
+    }
+}
+
+/// Says whether an execution was asked to end, took too long, or undoes itself: that is not held up.
+fn is_ending(id: ExecutionId, execution: &Execution, workflows: &Workflows) -> bool {
+    let is_asked = match execution.phase {
+        Phase::Cancelling(_) | Phase::Withdrawn | Phase::Ending { cancelled: true, .. } => true,
+        Phase::InSteps => workflows.course(&id).is_some_and(|course| course.cancels > 0 || course.undoing.is_some()),
+        Phase::Delayed
+        | Phase::Queued
+        | Phase::Asleep
+        | Phase::Asking
+        | Phase::Awaiting
+        | Phase::Running(_)
+        | Phase::Indeterminate(_)
+        | Phase::Ending { cancelled: false, .. } => execution.is_cancelled,
+    };
+    is_asked || execution.is_timed_out
+}
+
+/// Gives the execution that goes on with what follows from a record; none where none does, or it may whatever is paused.
+fn that_goes_on(record: &Record) -> Option<ExecutionId> {
+    let StreamId::Execution(own) = record.stream else { return None };
+    match record.fact.by_noun() {
+        ByNoun::ExecutionFact(fact) => match fact {
+            ExecutionFact::ExecutionRequested(_) => Some(own),
+            ExecutionFact::ExecutionSucceeded(fact) => fact.part_of.as_ref().map(|part_of| part_of.workflow),
+            ExecutionFact::ExecutionFailed(fact) => fact.part_of.as_ref().map(|part_of| part_of.workflow),
+            ExecutionFact::ExecutionTimedOut(fact) => fact.part_of.as_ref().map(|part_of| part_of.workflow),
+            ExecutionFact::ExecutionCancelled(fact) => fact.part_of.as_ref().map(|part_of| part_of.workflow),
+            // What runs comes to its end, and what somebody says of it counts.
+            ExecutionFact::AttemptStarted(_)
+            | ExecutionFact::AttemptProgressed(_)
+            | ExecutionFact::AttemptEmitted(_)
+            | ExecutionFact::ArtifactKept(_)
+            | ExecutionFact::MessageRefused(_)
+            | ExecutionFact::AttemptSucceeded(_)
+            | ExecutionFact::AttemptFailed(_)
+            | ExecutionFact::AttemptLost(_)
+            | ExecutionFact::AttemptReportedLate(_)
+            | ExecutionFact::ExecutionCancelRequested(_)
+            | ExecutionFact::ExecutionPaused(_)
+            | ExecutionFact::ExecutionResumed(_)
+            | ExecutionFact::ExecutionBecameIndeterminate(_)
+            | ExecutionFact::ExecutionSettled(_) => None,
+        },
+        ByNoun::StepFact(StepFact::WaitMatched(fact)) => fact.execution,
+        ByNoun::StepFact(_) | ByNoun::TimerFact(_) => Some(own),
+        ByNoun::InquiryFact(InquiryFact::InquiryAnswered(_)) => Some(own),
+        // Who tells people is nobody's step; when they are told again is a timer, and waits.
+        ByNoun::InquiryFact(
+            InquiryFact::InquiryOpened(_)
+            | InquiryFact::InquiryReminded(_)
+            | InquiryFact::InquiryEscalated(_)
+            | InquiryFact::InquiryNotified(_)
+            | InquiryFact::InquiryNotificationFailed(_),
+        )
+        | ByNoun::EventFact(_)
+        | ByNoun::FlowFact(_)
+        | ByNoun::RuleFact(_)
+        | ByNoun::ScheduleFact(_)
+        | ByNoun::CatalogFact(_)
+        | ByNoun::AccessFact(_)
+        | ByNoun::HealthFact(_) => None,
+    }
+}
+
+/// Gives what is paused and holds up what follows from a record.
+pub(crate) fn holds_up(engine: &Engine, record: &Record) -> Option<ExecutionId> {
+    if !engine.executions().has_paused() {
+        return None;
+    }
+    engine.executions().held_by(&that_goes_on(record)?, engine.workflows())
+}
+
+impl Executions {
+    /// Says whether an execution is paused itself.
+    pub fn is_paused(&self, id: &ExecutionId) -> bool {
+        self.paused.contains(id)
+    }
+
+    pub(crate) fn has_paused(&self) -> bool {
+        !self.paused.is_empty()
+    }
+
+    /// Gives the innermost execution that is paused, of this one and those around it; none where one of them in between is ending: what
+    /// cleans up is not held up.
+    pub(crate) fn held_by(&self, id: &ExecutionId, workflows: &Workflows) -> Option<ExecutionId> {
+        if !self.has_paused() {
+            return None;
+        }
+        let mut at = *id;
+        loop {
+            let execution = self.get(&at)?;
+            if is_ending(at, execution, workflows) {
+                return None;
+            }
+            if self.paused.contains(&at) {
+                return Some(at);
+            }
+            match &execution.part_of {
+                Some(part_of) if part_of.role != PartRole::Undo => at = part_of.workflow,
+                Some(_) | None => return None,
+            }
+        }
+    }
+
+    /// Folds that an execution is paused, or is so no more; gives it where that is news for what stands below it.
+    pub(crate) fn apply_pause(&mut self, record: &Record) -> Option<ExecutionId> {
+        let StreamId::Execution(id) = record.stream else { return None };
+        match &record.fact {
+            Fact::ExecutionPaused(_) => self.paused.insert(id, ()),
+            // Who is to end is held up no longer.
+            Fact::ExecutionResumed(_) | Fact::ExecutionCancelRequested(_) if self.paused.contains(&id) => self.paused.remove(&id),
+            // It has ended by what ran of it.
+            _ if self.paused.contains(&id) && self.get(&id).is_none() => self.paused.remove(&id),
+            _ => return None,
+        }
+        Some(id)
+    }
+
+    /// What waits for a worker waits for more than that.
+    pub(crate) fn set_aside(&mut self, id: &ExecutionId) {
+        let Some(place) = self.get(id).map(|execution| execution.place) else { return };
+        if self.queue.contains(&place) {
+            self.queue.remove(&place);
+            self.aside.insert(place, *id);
+        }
+    }
+
+    /// What waits for a worker waits for nothing else.
+    pub(crate) fn put_back(&mut self, id: &ExecutionId) {
+        let Some(place) = self.get(id).map(|execution| execution.place) else { return };
+        if self.aside.contains(&place) {
+            self.aside.remove(&place);
+            self.queue.insert(place, *id);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What tells the matches of a rule apart: the keys of its flow controls, as digests. The values themselves are kept nowhere.
+
+use std::collections::BTreeMap;
+
+use ensue_expression::{Budget, ErrorKind, EvaluationError, Scope, Value};
+
+use crate::catalog::{Control, Flow, Rule, Stage};
+use crate::record::Digest;
+use crate::rules::judge::describe;
+use crate::rules::local;
+
+/// The keys of a match, for each flow control of its rule.
+pub type Keys = BTreeMap<Control, Digest>;
+
+/// Why a match has no keys.
+pub(crate) enum NoKeys {
+    /// One of them cannot be worked out, or is no key.
+    Rejected(String),
+    /// The budget is used up.
+    Budget(EvaluationError),
+}
+
+/// Gives the key of all matches of a flow control that tells none apart.
+pub(crate) fn only_key() -> Digest {
+    Digest::of(b"")
+}
+
+/// Works out the keys of a match; `scope` has no local values yet.
+pub(crate) fn keys<'a>(rule: &'a Rule, flow: &'a Flow, mut scope: Scope<'a>, budget: &mut Budget) -> Result<Keys, NoKeys> {
+    let reads_local = flow.stages().iter().filter_map(|stage| stage.key.as_ref()).any(|key| key.reads_root("local"));
+    let failed = if reads_local { local::computable(&mut scope, &rule.local, budget).map_err(NoKeys::Budget)? } else { Vec::new() };
+    let mut keys = BTreeMap::new();
+    for Stage { does, key } in flow.stages() {
+        let control = does.control();
+        let key = match key {
+            None => only_key(),
+            Some(expression) => match expression.evaluate(&scope, budget) {
+                Ok(value) => digest(&value).map_err(|why| NoKeys::Rejected(format!("the key of `{}` {why}", control.as_str())))?,
+                Err(error) if error.kind == ErrorKind::Budget => return Err(NoKeys::Budget(error)),
+                Err(error) => {
+                    let error = local::cause(expression, error, &failed);
+                    return Err(NoKeys::Rejected(format!("the key of `{}`: {}", control.as_str(), describe(&error))));
+                }
+            },
+        };
+        keys.insert(control, key);
+    }
+    Ok(keys)
+}
+
+/// Gives the digest of a key: equal values have the same, and a number never that of a text.
+fn digest(value: &Value<'_>) -> Result<Digest, String> {
+    let text = match value {
+        Value::Bool(value) => format!("bool {value}"),
+        Value::Int(number) => format!("number {number}"),
+        Value::Uint(number) => format!("number {number}"),
+        // In JSON 1 and 1.0 are the same number, and in conditions they are equal.
+        Value::Double(number) if number.fract() == 0.0 && number.abs() < 9e15 => format!("number {}", number + 0.0),
+        Value::Double(number) if number.is_finite() => format!("number {number}"),
+        other => match other.as_str() {
+            Some(text) => format!("text {text}"),
+            None => return Err(format!("is {}, and has to be a text, a number, true or false", other.brief())),
+        },
+    };
+    Ok(Digest::of(text.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_values_are_one_key_and_others_are_not() {
+        let key = |value: Value<'_>| digest(&value).ok();
+        assert_eq!(key(Value::from(1_i64)), key(Value::Double(1.0)));
+        assert_eq!(key(Value::Double(-0.0)), key(Value::from(0_i64)));
+        assert_ne!(key(Value::from(1_i64)), key(Value::from("1")));
+        assert_ne!(key(Value::from(true)), key(Value::from("true")));
+        assert_ne!(key(Value::Double(0.5)), key(Value::Double(0.25)));
+        assert_eq!(key(Value::from("")).is_some(), key(Value::Null).is_none());
+        assert!(key(Value::list([])).is_none() && key(Value::Double(f64::NAN)).is_none());
+    }
+}

@@ -1,0 +1,260 @@
+//! What follows from a match of a rule with flow control, and from the end of what holds one.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use ensue_expression::{Document, EVALUATION_BYTES_MAX};
+
+use crate::catalog::{Catalog, Control, Flow, Mode, Rule};
+use crate::command::{Context, Moment};
+use crate::engine::{Engine, Reaction};
+use crate::executions::facts::GivenEvent;
+use crate::fact::Fact;
+use crate::ids::{EnforcementId, ExecutionId, Id, Role};
+use crate::record::{Actor, Body, BodyHandle, Draft, Record, StreamId};
+use crate::rules::facts::Outcome;
+use crate::rules::flow::ends::{end, superseded, why_ended};
+use crate::rules::flow::facts::{
+    ControlKey, Controlled, EnforcementHeldOn, EnforcementReleased, FlowEndedBecause, Release, RuleKeyForgotten, SupersededBecause,
+};
+use crate::rules::flow::keys::Keys;
+use crate::rules::flow::state::{Held, HeldEvent};
+use crate::rules::flow::walk::{Place, Walk, Walked};
+use crate::rules::judge::{EventView, Plan, render_released};
+use crate::rules::react::{EventReaction, requested};
+use crate::timers::facts::{TimerKind, TimerSet};
+use crate::timers::state::{TimerId, TimerOwner};
+
+/// A match of a rule with flow control.
+pub(crate) struct Match<'a> {
+    pub(crate) event: EventReaction<'a>,
+    pub(crate) rule: &'a Arc<Rule>,
+    pub(crate) flow: &'a Flow,
+    pub(crate) keys: &'a Keys,
+    /// What to run where it goes through at once; none where that is known only with the other events of its window.
+    pub(crate) run: Option<&'a Plan>,
+    pub(crate) mode: Mode,
+}
+
+/// Gives what follows from a match. What ends first, because it is of another flow control of the rule, is to be asked for again from the
+/// `next`-th consequence on.
+pub(crate) fn matched(found: &Match<'_>, next: u32, at: &Moment, with: &Context<'_>) -> Result<Vec<Draft>, Reaction> {
+    let (engine, record, rule) = (found.event.engine, found.event.record, found.rule);
+    if let Some(why) = outdated(found, with)? {
+        return Ok(found.without_state(why));
+    }
+    if let Some(of) = engine.flows().of(rule.id).filter(|of| of.flow != found.flow.digest()) {
+        return Err(Reaction::from(end(engine, record, (rule.id, of), FlowEndedBecause::Changed), next));
+    }
+    let walk = Walk {
+        flows: engine.flows(),
+        timers: engine.timers(),
+        rule: rule.id,
+        keys: found.keys,
+        now: at.time,
+        most: with.settings.flow_keys_max,
+    };
+    found.drafts(&walk.through(found.flow.stages()), with)
+}
+
+/// Says why the flow control by which a match was judged is not the rule's any more: it may have been owed for a while.
+fn outdated(found: &Match<'_>, with: &Context<'_>) -> Result<Option<FlowEndedBecause>, Reaction> {
+    let engine = found.event.engine;
+    let catalog = current(engine, with)?;
+    Ok(why_ended(engine, &catalog, (&found.rule.name, found.rule.id), found.flow.digest()))
+}
+
+fn current(engine: &Engine, with: &Context<'_>) -> Result<Arc<Catalog>, Reaction> {
+    let revision = engine.catalog_revision();
+    with.catalogs.at(revision).ok_or_else(|| Reaction::Impossible(format!("the catalog of revision {revision} cannot be built")))
+}
+
+impl Match<'_> {
+    fn drafts(&self, walked: &Walked, with: &Context<'_>) -> Result<Vec<Draft>, Reaction> {
+        let (event, id) = (&self.event, self.event.enforcement_id(self.rule));
+        let mut drafts: Vec<Draft> = Vec::new();
+        let controlled = self.controlled(walked);
+        match walked.place {
+            Place::Through => match self.plan(&walked.gathered, with)? {
+                Plan::Run { .. } if self.mode == Mode::Shadow => drafts.push(event.enforcement(self.rule, Outcome::Shadowed, controlled)),
+                Plan::Run { params, pace } => drafts.extend(event.executed(self.rule, &params, pace, controlled)),
+                Plan::Reject { error } => drafts.push(event.enforcement(self.rule, Outcome::Rejected { error }, controlled)),
+                Plan::Controlled { .. } => {}
+            },
+            Place::Held { by, until } => drafts.push(event.enforcement(self.rule, Outcome::Held { by, until }, controlled)),
+            Place::Deduplicated(of) => drafts.push(event.enforcement(self.rule, Outcome::Deduplicated { of }, controlled)),
+            Place::Throttled => drafts.push(event.enforcement(self.rule, Outcome::Throttled, controlled)),
+        }
+        let cause = event.record.cause.from_parent(id.0);
+        if let Place::Held { until, .. } = walked.place {
+            drafts.push(Draft { cause: Some(cause.clone()), ..timer(event.engine, id, 1, until) });
+        }
+        drafts.extend(leaves(event.engine, event.record, id, walked));
+        for (control, key) in &walked.forgotten {
+            let fact = RuleKeyForgotten { rule: self.rule.name.clone(), rule_id: self.rule.id, control: *control, key: *key };
+            drafts.push(Draft { cause: Some(cause.clone()), ..draft(StreamId::Rule(self.rule.name.clone()), fact.into()) });
+        }
+        Ok(drafts)
+    }
+
+    /// What a flow control that is not the rule's any more would hold is let go; for what it lets through, nothing is kept.
+    fn without_state(&self, why: FlowEndedBecause) -> Vec<Draft> {
+        let is_late = || match why {
+            FlowEndedBecause::Changed => "the flow control of the rule was changed before this match was worked on",
+            FlowEndedBecause::Removed => "the rule was removed before this match was worked on",
+            FlowEndedBecause::Disabled => "the rule was disabled before this match was worked on",
+        };
+        match self.run {
+            _ if self.mode == Mode::Shadow => vec![self.event.enforcement(self.rule, Outcome::Shadowed, None)],
+            Some(Plan::Run { params, pace }) if !self.flow.holds() => self.event.executed(self.rule, params, *pace, None),
+            Some(Plan::Run { .. } | Plan::Reject { .. } | Plan::Controlled { .. }) | None => {
+                vec![self.event.enforcement(self.rule, Outcome::Rejected { error: is_late().to_owned() }, None)]
+            }
+        }
+    }
+
+    /// Gives what the state is to keep of the way; nothing where nothing is to be kept.
+    fn controlled(&self, walked: &Walked) -> Option<Controlled> {
+        let is_held = |control: Control| matches!(walked.place, Place::Held { by, .. } if control >= by);
+        let keys = self.keys.iter().filter_map(|(control, key)| {
+            let until = walked.known.get(control).copied();
+            (until.is_some() || is_held(*control)).then_some((*control, ControlKey { key: *key, until }))
+        });
+        let keys: std::collections::BTreeMap<_, _> = keys.collect();
+        let given = matches!(walked.place, Place::Held { .. }).then(|| self.event.given_event()).flatten();
+        (!keys.is_empty()).then(|| Controlled { flow: self.flow.digest(), keys, given })
+    }
+
+    /// Gives what to run where the match goes through at once.
+    fn plan(&self, gathered: &[HeldEvent], with: &Context<'_>) -> Result<Plan, Reaction> {
+        match (self.run, self.event.given_event()) {
+            (Some(plan), _) => Ok(plan.clone()),
+            (None, Some(given)) => rendered(self.rule, &HeldEvent { id: self.event.event, given }, gathered, with),
+            (None, None) => Err(Reaction::Impossible("the event has no payload".to_owned())),
+        }
+    }
+}
+
+/// Gives what follows from a timer of an enforcement that has fired.
+pub(crate) fn fired(engine: &Engine, record: &Record, id: EnforcementId, number: u32, at: &Moment, with: &Context<'_>) -> Reaction {
+    let Some(held) = engine.flows().get(id).filter(|held| held.holds == number) else { return Reaction::nothing() };
+    if held.control == Control::Window {
+        return Reaction::last(vec![superseded(record, (id, held), SupersededBecause::WindowPassed, None)]);
+    }
+    released(engine, record, (id, held), at, with).map_or_else(|reaction| reaction, Reaction::last)
+}
+
+/// Lets an enforcement go on its way from what held it.
+fn released(
+    engine: &Engine,
+    record: &Record,
+    (id, held): (EnforcementId, &Held),
+    at: &Moment,
+    with: &Context<'_>,
+) -> Result<Vec<Draft>, Reaction> {
+    let now = current(engine, with)?;
+    let flow = engine.flows().of(held.rule_id).map(|of| of.flow);
+    if let Some(why) = flow.and_then(|flow| why_ended(engine, &now, (&held.rule, held.rule_id), flow)) {
+        return Ok(vec![superseded(record, (id, held), why.into(), None)]);
+    }
+    let judged = with.catalogs.at(held.catalog);
+    let rule = judged.as_ref().and_then(|catalog| catalog.rules().get(&held.rule));
+    let (Some(rule), Some(present)) = (rule, now.rules().get(&held.rule)) else {
+        return Err(Reaction::Impossible(format!("the catalog of revision {} cannot be built", held.catalog)));
+    };
+    let stages = rule.flow.as_ref().map_or(&[][..], |flow| flow.after(held.control));
+    let (flows, timers, most) = (engine.flows(), engine.timers(), with.settings.flow_keys_max);
+    let mut walked = Walk { flows, timers, rule: held.rule_id, keys: &held.keys, now: at.time, most }.through(stages);
+    if walked.gathered.is_empty() {
+        walked.gathered.clone_from(&held.gathered);
+    }
+    let own = |fact: Fact| Draft { cause: Some(held.cause(record.id)), ..draft(StreamId::Enforcement(id), fact) };
+    let mut drafts = match walked.place {
+        Place::Held { by, until } => {
+            let on = EnforcementHeldOn { rule: held.rule.clone(), rule_id: held.rule_id, by, until };
+            let timer = timer(engine, id, held.holds.saturating_add(1), until);
+            vec![own(on.into()), Draft { cause: Some(held.cause(record.id)), ..timer }]
+        }
+        // Nothing is kept back for good by what comes after a hold.
+        Place::Through | Place::Deduplicated(_) | Place::Throttled => {
+            let mode = engine.rules().mode_at(present, record.position);
+            let plan = rendered(rule, &held.event, &walked.gathered, with)?;
+            let (outcome, request) = acted_on(engine, rule, (id, held), (plan, mode));
+            let fact = EnforcementReleased { rule: held.rule.clone(), rule_id: held.rule_id, outcome };
+            std::iter::once(own(fact.into())).chain(request).collect()
+        }
+    };
+    drafts.extend(leaves(engine, record, id, &walked));
+    Ok(drafts)
+}
+
+/// Gives what becomes of an enforcement that is released, and what it asks for; nothing where its rule only watches.
+fn acted_on(engine: &Engine, rule: &Rule, (id, held): (EnforcementId, &Held), (plan, mode): (Plan, Mode)) -> (Release, Option<Draft>) {
+    match plan {
+        Plan::Reject { error } => (Release::Rejected { error }, None),
+        Plan::Run { .. } if mode == Mode::Shadow => (Release::Shadowed, None),
+        Plan::Controlled { .. } => (Release::Shadowed, None),
+        Plan::Run { params, pace } => {
+            let execution = ExecutionId(Id::derived(engine.log(), id.0, Role::Execution));
+            let given = given_to(rule).then(|| held.event.given.clone());
+            let request = requested(rule, held.catalog, (held.event.id, id), given, pace);
+            let (begins, cause) = (Some(execution.0), Some(held.cause(id.0)));
+            let request = Draft { begins, cause, body: Some(params), ..draft(StreamId::Execution(execution), request.into()) };
+            (Release::Executed { execution }, Some(request))
+        }
+    }
+}
+
+/// Says what becomes of the enforcements that are held no longer for the sake of another.
+fn leaves(engine: &Engine, record: &Record, by: EnforcementId, walked: &Walked) -> Vec<Draft> {
+    let told = walked.superseded.iter().filter_map(|(id, why)| {
+        let held = engine.flows().get(*id)?;
+        Some(superseded(record, (*id, held), *why, Some(by)))
+    });
+    told.collect()
+}
+
+/// Says whether the steps of a rule are given the event.
+pub(crate) fn given_to(rule: &Rule) -> bool {
+    rule.has_steps()
+}
+
+/// Renders what to run for an event, with the others of its window; says which bodies must be at hand first.
+fn rendered(rule: &Rule, event: &HeldEvent, gathered: &[HeldEvent], with: &Context<'_>) -> Result<Plan, Reaction> {
+    let bytes: u64 = gathered.iter().chain([event]).map(|event| event.given.payload.bytes).sum();
+    if !gathered.is_empty() && bytes > EVALUATION_BYTES_MAX {
+        let count = gathered.len() + 1;
+        let error = format!("the {count} events of the window take {bytes} bytes together, {EVALUATION_BYTES_MAX} is the most");
+        return Ok(Plan::Reject { error });
+    }
+    let mut missing: Vec<BodyHandle> = Vec::new();
+    let mut document = |event: &HeldEvent| {
+        let found = with.bodies.document(&event.given.payload);
+        missing.extend(found.is_none().then_some(event.given.payload));
+        found.unwrap_or_else(|| Document::from_value(&serde_json::Value::Null))
+    };
+    let payloads: Vec<Document> = gathered.iter().chain([event]).map(&mut document).collect();
+    if !missing.is_empty() {
+        return Err(Reaction::Needs(missing));
+    }
+    let events: Vec<EventView<'_>> = gathered.iter().chain([event]).zip(&payloads).map(|(event, payload)| event.view(payload)).collect();
+    let plan = catch_unwind(AssertUnwindSafe(|| render_released(rule, &events)));
+    Ok(plan.unwrap_or_else(|_| Plan::Reject { error: "the evaluation stopped at a bug of ours".to_owned() }))
+}
+
+impl HeldEvent {
+    fn view<'a>(&'a self, payload: &'a Document) -> EventView<'a> {
+        let GivenEvent { trigger, source, occurred_at, .. } = &self.given;
+        EventView { id: self.id, trigger, source, time: *occurred_at, payload, only: None }
+    }
+}
+
+fn timer(engine: &Engine, id: EnforcementId, number: u32, due: crate::time::Timestamp) -> Draft {
+    let (owner, kind) = (TimerOwner::Enforcement(id), TimerKind::Hold);
+    let begins = Some(TimerId { owner, kind, number }.record_id(engine.log()));
+    Draft { begins, ..draft(StreamId::Enforcement(id), TimerSet { kind, number, due, schedule: None }.into()) }
+}
+
+fn draft(stream: StreamId, fact: Fact) -> Draft {
+    Draft { stream, begins: None, actor: Actor::Engine, cause: None, trace: None, fact, body: None::<Body> }
+}

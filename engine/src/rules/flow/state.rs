@@ -1,0 +1,337 @@
+//! What flow control is made into: the keys that it knows, and the enforcements that it holds.
+//!
+//! Times are kept as time that has passed, which no step of the clock changes, as [`Timers`] keep what waits for a while.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::Control;
+use crate::executions::facts::GivenEvent;
+use crate::fact::FlowFact;
+use crate::ids::{EnforcementId, EventId, Id, RuleId};
+use crate::names::RuleRef;
+use crate::record::{CatalogRevision, Cause, Digest, Position, Record, Revision, StreamId};
+use crate::rules::facts::{EnforcementMade, Outcome};
+use crate::rules::flow::facts::{Controlled, SupersededBecause};
+use crate::table::Table;
+use crate::timers::state::Timers;
+
+/// How many keys that mean nothing any more are forgotten with each one that is kept: more than come.
+const FORGOTTEN_AT_ONCE: usize = 2;
+
+/// What the flow control of rules knows and holds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Flows {
+    rules: Table<RuleId, FlowOfRule>,
+    /// The keys that `dedupe` and `throttle` know.
+    keys: Table<(RuleId, Control, Digest), KnownKey>,
+    /// The same by their age: the one that was used longest ago is the first.
+    ages: Table<(RuleId, Control, Position), Digest>,
+    held: Table<EnforcementId, Held>,
+    /// Those that are held, by their keys and in their order.
+    of_key: Table<(RuleId, Control, Digest, Position), EnforcementId>,
+    /// The same of a whole rule.
+    of_rule: Table<(RuleId, Control, Position), EnforcementId>,
+}
+
+/// The flow control of a rule for which something is kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FlowOfRule {
+    /// The rule.
+    pub rule: RuleRef,
+    /// What tells its flow control from another.
+    pub flow: Digest,
+    /// How many keys are known.
+    pub keys: BTreeMap<Control, u32>,
+    /// How many enforcements are held.
+    pub held: BTreeMap<Control, u32>,
+}
+
+/// A key that `dedupe` or `throttle` knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownKey {
+    /// How much time will have passed when it means nothing any more, in microseconds.
+    pub until: i64,
+    /// The record by which it was used last.
+    pub used: Position,
+    /// The enforcement of that record.
+    pub by: EnforcementId,
+}
+
+/// An enforcement that is held.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Held {
+    /// The rule.
+    pub rule: RuleRef,
+    /// Its id.
+    pub rule_id: RuleId,
+    /// The catalog by which it judged.
+    pub catalog: CatalogRevision,
+    /// The flow control that holds it.
+    pub control: Control,
+    /// How much time will have passed when it is held no longer, in microseconds.
+    pub until: i64,
+    /// The record since which it is held so.
+    pub since: Position,
+    /// How many flow controls have held it.
+    pub holds: u32,
+    /// What tells its match from others, for each flow control from the one that holds it on.
+    pub keys: BTreeMap<Control, Digest>,
+    /// The event.
+    pub event: HeldEvent,
+    /// The other events of its window, the oldest first, where that has become full.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gathered: Vec<HeldEvent>,
+    /// How many records its stream has.
+    pub revision: Revision,
+    /// The first record of the chain it stands in.
+    pub root: Id,
+    /// How many events stand above it in the chain.
+    pub depth: u32,
+    /// The W3C trace of the chain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
+}
+
+/// An event for which an enforcement is held.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HeldEvent {
+    /// Its id.
+    pub id: EventId,
+    /// What expressions see of it.
+    pub given: GivenEvent,
+}
+
+impl Held {
+    /// Gives the cause of a record that `parent` led to in this enforcement's chain.
+    pub(crate) fn cause(&self, parent: Id) -> Cause {
+        Cause { parent: Some(parent), root: self.root, depth: self.depth, trace: self.trace.clone() }
+    }
+
+    fn key(&self) -> Option<Digest> {
+        self.keys.get(&self.control).copied()
+    }
+}
+
+impl FlowFact<'_> {
+    /// Says whether an enforcement is not held any more as it was.
+    pub(crate) fn ends_a_hold(self) -> bool {
+        match self {
+            Self::EnforcementHeldOn(_) | Self::EnforcementReleased(_) | Self::EnforcementSuperseded(_) => true,
+            Self::RuleKeyForgotten(_) | Self::RuleFlowEnded(_) => false,
+        }
+    }
+}
+
+impl FlowOfRule {
+    fn count(counts: &mut BTreeMap<Control, u32>, control: Control, change: impl FnOnce(u32) -> u32) {
+        let count = change(counts.get(&control).copied().unwrap_or(0));
+        if count == 0 {
+            counts.remove(&control)
+        } else {
+            counts.insert(control, count)
+        };
+    }
+}
+
+impl Flows {
+    /// Gives an enforcement that is held.
+    pub fn get(&self, id: EnforcementId) -> Option<&Held> {
+        self.held.get(&id)
+    }
+
+    /// Gives how many enforcements are held.
+    pub fn held_count(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Gives the rules for which something is kept.
+    pub fn rules(&self) -> impl Iterator<Item = (RuleId, &FlowOfRule)> {
+        self.rules.iter().map(|(id, rule)| (*id, rule))
+    }
+
+    /// Gives what is kept for a rule.
+    pub fn of(&self, rule: RuleId) -> Option<&FlowOfRule> {
+        self.rules.get(&rule)
+    }
+
+    /// Gives a key that `dedupe` or `throttle` knows.
+    pub fn key(&self, rule: RuleId, control: Control, key: Digest) -> Option<KnownKey> {
+        self.keys.get(&(rule, control, key)).copied()
+    }
+
+    /// Gives the key that was used longest ago.
+    pub(crate) fn oldest_key(&self, rule: RuleId, control: Control) -> Option<(Digest, KnownKey)> {
+        let ((_, _, _), key) = self.ages.range(places(rule, control)).next()?;
+        self.key(rule, control, *key).map(|known| (*key, known))
+    }
+
+    /// Gives those that are held under a key, the oldest first.
+    pub fn held_under(&self, rule: RuleId, control: Control, key: Digest) -> impl Iterator<Item = (EnforcementId, &Held)> {
+        let first = (rule, control, key, Position(0));
+        let of_key = self.of_key.range(first..=(rule, control, key, Position(u64::MAX)));
+        of_key.filter_map(|(_, id)| self.get(*id).map(|held| (*id, held)))
+    }
+
+    /// Gives those that a flow control of a rule holds, the oldest first.
+    pub fn held_by(&self, rule: RuleId, control: Control) -> impl Iterator<Item = (EnforcementId, &Held)> {
+        self.of_rule.range(places(rule, control)).filter_map(|(_, id)| self.get(*id).map(|held| (*id, held)))
+    }
+
+    /// Gives those that are held for a rule.
+    pub fn held_for(&self, rule: RuleId) -> impl Iterator<Item = (EnforcementId, &Held)> {
+        Control::ALL.into_iter().flat_map(move |control| self.held_by(rule, control))
+    }
+
+    /// Gives the revision that the next record of an enforcement gets.
+    pub(crate) fn next_revision(&self, id: EnforcementId) -> Revision {
+        self.get(id).map_or(Revision(1), |held| held.revision.next())
+    }
+
+    /// Takes note of another record of an enforcement that is held.
+    pub(crate) fn note(&mut self, id: EnforcementId, revision: Revision) {
+        self.held.change(&id, |held| held.revision = revision);
+    }
+
+    /// Folds an enforcement that was made.
+    pub(crate) fn apply_made(&mut self, record: &Record, fact: &EnforcementMade, timers: &Timers) {
+        let (Some(controlled), StreamId::Enforcement(id)) = (&fact.flow, &record.stream) else { return };
+        let rule = fact.rule_id;
+        if self.of(rule).is_none_or(|of| of.flow != controlled.flow) {
+            let of = FlowOfRule { rule: fact.rule.clone(), flow: controlled.flow, keys: BTreeMap::new(), held: BTreeMap::new() };
+            self.rules.insert(rule, of);
+        }
+        for (control, key) in &controlled.keys {
+            if let Some(until) = key.until {
+                let known = KnownKey { until: timers.elapsed(until), used: record.position, by: *id };
+                self.know(rule, *control, key.key, known, timers.elapsed(record.time));
+            }
+        }
+        let (Outcome::Held { by, until }, Some(given)) = (&fact.outcome, &controlled.given) else { return };
+        let held = Held::of(record, fact, controlled, (*by, timers.elapsed(*until)), given);
+        self.hold(*id, held);
+    }
+
+    /// Folds what happened to what is held or kept.
+    pub(crate) fn apply(&mut self, record: &Record, fact: FlowFact<'_>, timers: &Timers) {
+        match (fact, &record.stream) {
+            (FlowFact::EnforcementHeldOn(fact), StreamId::Enforcement(id)) => {
+                let Some(held) = self.let_go(*id) else { return };
+                let (control, until, since) = (fact.by, timers.elapsed(fact.until), record.position);
+                let holds = held.holds.saturating_add(1);
+                self.hold(*id, Held { control, until, since, holds, revision: record.revision, ..held });
+            }
+            (FlowFact::EnforcementReleased(_), StreamId::Enforcement(id)) => drop(self.let_go(*id)),
+            (FlowFact::EnforcementSuperseded(fact), StreamId::Enforcement(id)) => {
+                let Some(held) = self.let_go(*id) else { return };
+                if let (SupersededBecause::WindowFilled, Some(by)) = (fact.why, fact.by) {
+                    self.held.change(&by, |by| by.gathered.push(held.event));
+                }
+            }
+            (FlowFact::RuleKeyForgotten(fact), _) => self.forget(fact.rule_id, fact.control, fact.key),
+            (FlowFact::RuleFlowEnded(fact), _) => self.end(fact.rule_id),
+            // What happens to an enforcement stands on its stream.
+            (FlowFact::EnforcementHeldOn(_) | FlowFact::EnforcementReleased(_) | FlowFact::EnforcementSuperseded(_), _) => {}
+        }
+    }
+
+    fn know(&mut self, rule: RuleId, control: Control, key: Digest, known: KnownKey, now: i64) {
+        match self.key(rule, control, key) {
+            Some(before) => self.ages.remove(&(rule, control, before.used)),
+            None => self.rules.change(&rule, |of| FlowOfRule::count(&mut of.keys, control, |count| count.saturating_add(1))),
+        }
+        self.keys.insert((rule, control, key), known);
+        self.ages.insert((rule, control, known.used), key);
+        for _ in 0..FORGOTTEN_AT_ONCE {
+            match self.oldest_key(rule, control) {
+                Some((oldest, known)) if known.until <= now => self.forget(rule, control, oldest),
+                Some(_) | None => break,
+            }
+        }
+    }
+
+    fn forget(&mut self, rule: RuleId, control: Control, key: Digest) {
+        let Some(known) = self.key(rule, control, key) else { return };
+        self.keys.remove(&(rule, control, key));
+        self.ages.remove(&(rule, control, known.used));
+        self.rules.change(&rule, |of| FlowOfRule::count(&mut of.keys, control, |count| count.saturating_sub(1)));
+    }
+
+    fn hold(&mut self, id: EnforcementId, held: Held) {
+        let Some(key) = held.key() else { return };
+        let (rule, control, since) = (held.rule_id, held.control, held.since);
+        self.of_key.insert((rule, control, key, since), id);
+        self.of_rule.insert((rule, control, since), id);
+        self.rules.change(&rule, |of| FlowOfRule::count(&mut of.held, control, |count| count.saturating_add(1)));
+        self.held.insert(id, held);
+    }
+
+    fn let_go(&mut self, id: EnforcementId) -> Option<Held> {
+        let held = self.get(id)?.clone();
+        let (rule, control, since) = (held.rule_id, held.control, held.since);
+        if let Some(key) = held.key() {
+            self.of_key.remove(&(rule, control, key, since));
+        }
+        self.of_rule.remove(&(rule, control, since));
+        self.rules.change(&rule, |of| FlowOfRule::count(&mut of.held, control, |count| count.saturating_sub(1)));
+        self.held.remove(&id);
+        Some(held)
+    }
+
+    /// Forgets all that is kept for a rule; what it held has been told of before.
+    fn end(&mut self, rule: RuleId) {
+        for control in Control::ALL {
+            let known: Vec<Digest> = self.ages.range(places(rule, control)).map(|(_, key)| *key).collect();
+            known.into_iter().for_each(|key| self.forget(rule, control, key));
+        }
+        let held: Vec<EnforcementId> = self.held_for(rule).map(|(id, _)| id).collect();
+        held.into_iter().for_each(|id| drop(self.let_go(id)));
+        self.rules.remove(&rule);
+    }
+
+    pub(crate) fn commit(&mut self) {
+        self.rules.commit();
+        self.keys.commit();
+        self.ages.commit();
+        self.held.commit();
+        self.of_key.commit();
+        self.of_rule.commit();
+    }
+
+    pub(crate) fn undo(&mut self) {
+        self.rules.undo();
+        self.keys.undo();
+        self.ages.undo();
+        self.held.undo();
+        self.of_key.undo();
+        self.of_rule.undo();
+    }
+}
+
+impl Held {
+    fn of(record: &Record, fact: &EnforcementMade, controlled: &Controlled, (control, until): (Control, i64), given: &GivenEvent) -> Self {
+        let keys = controlled.keys.iter().filter(|(later, _)| **later >= control).map(|(later, key)| (*later, key.key));
+        Self {
+            rule: fact.rule.clone(),
+            rule_id: fact.rule_id,
+            catalog: fact.catalog,
+            control,
+            until,
+            since: record.position,
+            holds: 1,
+            keys: keys.collect(),
+            event: HeldEvent { id: fact.event, given: given.clone() },
+            gathered: Vec::new(),
+            revision: record.revision,
+            root: record.cause.root,
+            depth: record.cause.depth,
+            trace: record.cause.trace.clone(),
+        }
+    }
+}
+
+/// The rows of a flow control of a rule, by the records.
+fn places(rule: RuleId, control: Control) -> std::ops::RangeInclusive<(RuleId, Control, Position)> {
+    (rule, control, Position(0))..=(rule, control, Position(u64::MAX))
+}

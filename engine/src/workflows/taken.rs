@@ -1,0 +1,137 @@
+//! What a workflow that runs another again takes over of it: steps that had succeeded, as long as all that they need is as it was.
+//!
+//! What had succeeded is told by `executions/history.rs`.
+
+use std::sync::Arc;
+
+use ensue_expression::{Budget, Document, EVALUATION_STEPS_MAX};
+
+use crate::catalog::{INQUIRY, Step, Task};
+use crate::engine::Reaction;
+use crate::fact::Fact;
+use crate::inquiries::react::question_digest;
+use crate::names::StepName;
+use crate::record::{Digest, Draft};
+use crate::workflows::elements::Elements;
+use crate::workflows::facts::{Kept, KeptAs, StepTakenOver, Taken};
+use crate::workflows::react::{Going, Hindrance, Nth};
+use crate::workflows::sight::Ends;
+use crate::workflows::state::StepStatus;
+
+impl Going<'_> {
+    /// Gives the record by which a step takes over what it was, where it may; of one with items the one that says over which it is done.
+    pub(super) fn taken_over(&self, step: &Step, ends: Ends) -> Result<Option<Draft>, Reaction> {
+        let Some(kept) = self.kept()? else { return Ok(None) };
+        let Some(before) = find(&kept, &step.name, None).filter(|_| self.has_all_as_before(step, &kept)) else { return Ok(None) };
+        match before.what {
+            KeptAs::Skipped => Ok(None),
+            KeptAs::Each { list } => self.expanded_as_before(step, list, ends),
+            KeptAs::Done(taken) if step.for_each.is_none() && self.does_the_same(step, &taken, ends)? => {
+                let fact = StepTakenOver { step: step.name.clone(), item: None, taken };
+                Ok(Some(self.draft(fact.into(), None)))
+            }
+            KeptAs::Done(_) => Ok(None),
+        }
+    }
+
+    /// Gives the record by which an item takes over what it was, where it had succeeded.
+    pub(super) fn item_taken_over(&self, step: &Step, item: u32) -> Result<Option<Draft>, Reaction> {
+        let before = self.kept()?.and_then(|kept| find(&kept, &step.name, Some(item)));
+        let taken = before.and_then(|before| if let KeptAs::Done(taken) = before.what { Some(taken) } else { None });
+        // An item's question is asked again: nobody has compared it with the one before.
+        let taken = taken.filter(|taken| runs(step, taken) && taken.question.is_none() && !is_inquiry(step));
+        Ok(taken.map(|taken| self.draft(StepTakenOver { step: step.name.clone(), item: Some(item), taken }.into(), None)))
+    }
+
+    /// Gives what is known of the execution that is run again; none where nothing is taken over.
+    fn kept(&self) -> Result<Option<Arc<Elements>>, Reaction> {
+        let Some(handle) = self.course.kept else { return Ok(None) };
+        self.with.bodies.elements(&handle).map(Some).ok_or_else(|| Reaction::Needs(vec![handle]))
+    }
+
+    /// Says whether a step may stay as it was: what needs a step that runs again runs again.
+    fn has_all_as_before(&self, step: &Step, kept: &Elements) -> bool {
+        step.needs.iter().all(|name| match self.state(name) {
+            Some(state) if state.is_taken_over => true,
+            Some(state) if state.status == StepStatus::Skipped => {
+                find(kept, name, None).is_some_and(|before| before.what == KeptAs::Skipped)
+            }
+            Some(_) | None => false,
+        })
+    }
+
+    /// Says whether a step would do what it did: an answer counts only where the same is asked.
+    fn does_the_same(&self, step: &Step, taken: &Taken, ends: Ends) -> Result<bool, Reaction> {
+        if step.repeat.is_some() != taken.is_repeated || !runs(step, taken) {
+            return Ok(false);
+        }
+        if taken.is_repeated && is_inquiry(step) {
+            return Ok(false);
+        }
+        if !step.asks() {
+            return Ok(taken.question.is_none());
+        }
+        match self.asked_digest(step, ends) {
+            Ok(digest) => Ok(taken.question == Some(digest)),
+            Err(Hindrance::Stuck(reaction)) => Err(reaction),
+            // Why it cannot be asked is told when it is.
+            Err(Hindrance::Fails(_)) => Ok(false),
+        }
+    }
+
+    /// Gives what an answer to the question of a step would be bound to.
+    fn asked_digest(&self, step: &Step, ends: Ends) -> Result<Digest, Hindrance> {
+        let Task::Action { action, with } = &step.task else { return Err(Reaction::Impossible("it asks nobody".to_owned()).into()) };
+        let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
+        let sight = self.sight(ends, &with.reads())?;
+        let scope = self.scope(&sight, &with.expressions(), &mut budget)?;
+        let asked = self.requested(step, Nth::Only, action, with, &scope, &mut budget)?;
+        let params = asked.body.and_then(|body| body.content).and_then(|content| Document::parse(content).ok());
+        let params = params.ok_or_else(|| Reaction::Impossible("the parameters of a question are no JSON".to_owned()))?;
+        Ok(question_digest(&params, &step.name, self.execution, self.with)?)
+    }
+
+    /// Begins a step over the items that it had; none where they are others now.
+    fn expanded_as_before(&self, step: &Step, list: Digest, ends: Ends) -> Result<Option<Draft>, Reaction> {
+        let Some(each) = &step.for_each else { return Ok(None) };
+        let mut draft = match self.expanded(step, each, ends, &mut Budget::steps(EVALUATION_STEPS_MAX)) {
+            Ok(draft) => draft,
+            Err(Hindrance::Stuck(reaction)) => return Err(reaction),
+            Err(Hindrance::Fails(_)) => return Ok(None),
+        };
+        if draft.body.as_ref().is_none_or(|body| body.digest != list) {
+            return Ok(None);
+        }
+        if let Fact::StepExpanded(fact) = &mut draft.fact {
+            fact.takes_over = true;
+        }
+        Ok(Some(draft))
+    }
+}
+
+/// Says whether a step asks people by the library's action, also for each of several items or over and over again.
+fn is_inquiry(step: &Step) -> bool {
+    matches!(&step.task, Task::Action { action, .. } if action.as_str() == INQUIRY)
+}
+
+fn runs(step: &Step, taken: &Taken) -> bool {
+    match &step.task {
+        Task::Action { action, .. } => taken.action.as_ref().is_none_or(|before| before == action),
+        Task::Fail { .. } => false,
+    }
+}
+
+/// Finds what is known of a step, or an item of it: the list is ascending.
+fn find(kept: &Elements, step: &StepName, item: Option<u32>) -> Option<Kept> {
+    let (mut from, mut to) = (0, kept.len());
+    while from < to {
+        let middle = from + (to - from) / 2;
+        let found: Kept = serde_json::from_str(kept.get(middle)?.root().raw()).ok()?;
+        match (&found.step, found.item).cmp(&(step, item)) {
+            std::cmp::Ordering::Less => from = middle + 1,
+            std::cmp::Ordering::Greater => to = middle,
+            std::cmp::Ordering::Equal => return Some(found),
+        }
+    }
+    None
+}

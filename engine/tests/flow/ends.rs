@@ -1,0 +1,158 @@
+//! What is kept for the flow control of a rule is bounded, and ends with it; what is held is never lost without a word.
+
+use ensue_engine::catalog::Mode;
+use ensue_engine::command::{Settings, TurnLimits};
+use ensue_engine::fact::Fact;
+use ensue_engine::rules::flow::facts::{FlowEndedBecause, SupersededBecause};
+use ensue_engine::spec::{CatalogsHealth, Outcome};
+use serde_json::json;
+
+use super::{DEBOUNCE, DEDUPE, DELAY, HOST, MINUTE, THROTTLE, WINDOW, asked, folded, pieces, ping, sends, site};
+use crate::support::site::{install_demo, received};
+use crate::support::{Site, note_start, rule_id, set_mode};
+
+fn why(outcome: &Outcome) -> Vec<SupersededBecause> {
+    outcome.facts().filter_map(|fact| if let Fact::EnforcementSuperseded(told) = fact { Some(told.why) } else { None }).collect()
+}
+
+fn ended(outcome: &Outcome) -> Option<FlowEndedBecause> {
+    outcome.facts().find_map(|fact| if let Fact::RuleFlowEnded(told) = fact { Some(told.why) } else { None })
+}
+
+fn keeping(site: &mut Site, flow_keys_max: usize) {
+    site.set(Settings { flow_keys_max, ..Settings::default() });
+}
+
+#[test]
+fn a_rule_that_is_disabled_lets_go_what_it_holds_and_knows() {
+    let mut site = site([(DEDUPE, "event.payload.n"), (DEBOUNCE, HOST)]);
+    assert_eq!((sends(&mut site, "a", 1), sends(&mut site, "b", 2)), ("held", "held"));
+    let outcome = site.when(set_mode("demo.paced", Mode::Disabled));
+    assert_eq!(why(&outcome), [SupersededBecause::RuleDisabled; 2]);
+    assert_eq!(ended(&outcome), Some(FlowEndedBecause::Disabled));
+    assert!(site.engine().flows().of(rule_id("demo.paced")).is_none());
+    assert_eq!(site.engine().timers().pending(), 0);
+    site.when(set_mode("demo.paced", Mode::Enabled)).then(&["rule.mode_set"]);
+    assert_eq!(sends(&mut site, "a", 1), "held");
+    assert_eq!(folded(&site), *site.engine());
+}
+
+#[test]
+fn a_rule_that_is_gone_or_has_another_flow_control_lets_go_what_it_holds() {
+    let cases = [
+        (pieces([(DEBOUNCE, HOST)]).without_rule("demo.paced"), SupersededBecause::RuleRemoved),
+        (pieces([(DEBOUNCE, "")]), SupersededBecause::RuleChanged),
+        (pieces([]), SupersededBecause::RuleChanged),
+        (pieces([(DEBOUNCE, HOST)]).changed_rule("demo.paced", |rule| rule.mode = Mode::Disabled), SupersededBecause::RuleDisabled),
+    ];
+    for (next, because) in cases {
+        let mut site = site([(DEBOUNCE, HOST)]);
+        assert_eq!(sends(&mut site, "a", 1), "held");
+        let outcome = site.install(&next).then(&["pack.installed", "enforcement.superseded", "rule.flow_ended"]);
+        assert_eq!(why(&outcome), [because]);
+        site.after(MINUTE).then(&[]);
+        assert_eq!(folded(&site), *site.engine());
+    }
+}
+
+#[test]
+fn a_rule_that_keeps_its_flow_control_keeps_what_it_holds_and_runs_it_as_it_was_judged() {
+    let mut site = site([(DEBOUNCE, HOST)]);
+    assert_eq!(sends(&mut site, "a", 1), "held");
+    let other = pieces([(DEBOUNCE, HOST)]).changed_rule("demo.paced", |rule| {
+        rule.with = crate::support::definitions::template(&json!({ "other": "${{ event.payload.n }}" }))
+    });
+    site.install(&other).then(&["pack.installed"]);
+    let first = site.after(MINUTE);
+    assert_eq!(asked(&first), [json!({ "n": 1 })]);
+    assert_eq!(sends(&mut site, "a", 2), "held");
+    assert_eq!(asked(&site.after(MINUTE)), [json!({ "other": 2 })]);
+}
+
+#[test]
+fn what_a_rule_holds_is_let_go_in_pieces_where_it_is_much() {
+    let mut site = site([(DEBOUNCE, HOST)]);
+    for n in 0..250 {
+        assert_eq!(sends(&mut site, &format!("host {n}"), n), "held");
+    }
+    site.set(Settings { turn: TurnLimits { drafts: 50, ..TurnLimits::default() }, ..Settings::default() });
+    let outcome = site.when(set_mode("demo.paced", Mode::Disabled));
+    assert_eq!((why(&outcome).len(), ended(&outcome)), (250, Some(FlowEndedBecause::Disabled)));
+    assert_eq!(folded(&site), *site.engine());
+}
+
+#[test]
+fn the_key_that_was_used_longest_ago_is_forgotten_where_there_are_too_many() {
+    let mut site = site([(DEDUPE, HOST)]);
+    keeping(&mut site, 2);
+    for host in ["a", "b"] {
+        assert_eq!(sends(&mut site, host, 1), "executed");
+    }
+    let outcome = site.receive("demo.ping", &ping("c", 1));
+    assert_eq!(outcome.kinds().iter().filter(|kind| **kind == "rule.key_forgotten").count(), 1);
+    assert_eq!(
+        (sends(&mut site, "b", 2), sends(&mut site, "c", 2), sends(&mut site, "a", 2)),
+        ("deduplicated", "deduplicated", "executed")
+    );
+    assert_eq!(folded(&site), *site.engine());
+}
+
+#[test]
+fn a_key_that_means_nothing_any_more_goes_without_a_word() {
+    let mut site = site([(THROTTLE, HOST)]);
+    keeping(&mut site, 2);
+    for host in ["a", "b", "c", "d", "e"] {
+        let outcome = site.receive("demo.ping", &ping(host, 1));
+        assert!(!outcome.kinds().contains(&"rule.key_forgotten"));
+        site.later(MINUTE);
+    }
+    let keys: u32 = site.engine().flows().of(rule_id("demo.paced")).unwrap().keys.values().sum();
+    assert_eq!(keys, 1);
+}
+
+#[test]
+fn the_oldest_that_is_held_goes_where_there_are_too_many_and_is_told_of() {
+    for stage in [DEBOUNCE, WINDOW] {
+        let mut site = site([(stage, HOST)]);
+        keeping(&mut site, 2);
+        assert_eq!((sends(&mut site, "a", 1), sends(&mut site, "b", 1)), ("held", "held"));
+        let outcome = site.receive("demo.ping", &ping("c", 1));
+        assert_eq!(why(&outcome), [SupersededBecause::CrowdedOut]);
+        assert_eq!(site.engine().flows().held_count(), 2);
+        assert_eq!(folded(&site), *site.engine());
+    }
+    let mut site = site([(DELAY, "")]);
+    keeping(&mut site, 2);
+    let outcomes: Vec<_> = (0..5).map(|n| sends(&mut site, "a", n)).collect();
+    assert_eq!(outcomes, ["executed", "executed", "held", "held", "throttled"]);
+}
+
+#[test]
+fn a_match_that_was_owed_over_a_change_of_the_flow_control_is_told_of() {
+    let owed = |next| {
+        let mut site = site([(DEBOUNCE, HOST)]);
+        let event = site.event("demo.ping", &ping("a", 1));
+        site.set(Settings { turn: TurnLimits { drafts: 1, ..TurnLimits::default() }, ..Settings::default() });
+        site.turn(received(vec![event])).then(&["event.received", "reaction.deferred"]);
+        site.set(Settings::default());
+        let base = site.engine().catalog_revision();
+        site.build(super::Pieces::build(&next, base.next()));
+        site.turn(install_demo(base));
+        site.serve_all().kinds()
+    };
+    assert_eq!(owed(pieces([(DEBOUNCE, "")])), ["reaction.resumed", "enforcement.made"]);
+    assert_eq!(owed(pieces([(DEBOUNCE, HOST)])), ["reaction.resumed", "enforcement.made", "timer.set"]);
+}
+
+#[test]
+fn what_should_have_ended_while_no_catalog_could_be_built_ends_at_the_next_start() {
+    let mut site = site([(DEBOUNCE, HOST)]);
+    assert_eq!(sends(&mut site, "a", 1), "held");
+    let base = site.engine().catalog_revision();
+    site.build(pieces([]).build(base.next()));
+    site.set_catalogs(CatalogsHealth::Gone);
+    site.turn(install_demo(base)).then(&["pack.installed", "reaction.parked"]);
+    site.set_catalogs(CatalogsHealth::Whole);
+    let outcome = site.when(note_start());
+    assert_eq!((why(&outcome), ended(&outcome)), (vec![SupersededBecause::RuleChanged], Some(FlowEndedBecause::Changed)));
+}

@@ -1,0 +1,275 @@
+//! Flow control against a slow model of it: all that ever came, looked through anew each time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ensue_engine::catalog::{Control, Does, Excess, Flow};
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::EnforcementId;
+use ensue_engine::record::{Record, StreamId};
+use ensue_engine::rules::facts::Outcome as Enforced;
+use ensue_engine::spec::NOON;
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::{folded, pieces};
+use crate::support::Site;
+use crate::support::definitions::{flow, template};
+
+/// All times are so many of these: what is due fires at its moment.
+const TICK: u64 = 1_000;
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// A match of two keys, each with a few values.
+    Match(u8, u8),
+    Ticks(u8),
+    Restart,
+}
+
+/// What became of a match: a word for each thing that happened to it, with when it did.
+type Fates = BTreeMap<EnforcementId, Vec<(u64, String)>>;
+
+/// A match that came, and where it is.
+struct Item {
+    id: EnforcementId,
+    number: usize,
+    keys: (u8, u8),
+    /// What holds it, since which step of all, and until which tick.
+    held: Option<(Control, usize, u64)>,
+    /// The ticks at which it passed each flow control, and the numbers of the window it filled.
+    passed: BTreeMap<Control, u64>,
+    with: Vec<usize>,
+}
+
+struct Model {
+    flow: Arc<Flow>,
+    now: u64,
+    steps: usize,
+    items: Vec<Item>,
+    /// When tokens were taken, by key.
+    taken: Vec<(String, u64)>,
+    fates: Fates,
+}
+
+impl Model {
+    fn key(&self, control: Control, keys: (u8, u8)) -> String {
+        let stage = self.flow.stages().iter().find(|stage| stage.does.control() == control).unwrap();
+        match stage.key.as_ref().map(|key| key.source()) {
+            Some("event.payload.a") => keys.0.to_string(),
+            Some(_) => keys.1.to_string(),
+            None => String::new(),
+        }
+    }
+
+    fn tell(&mut self, id: EnforcementId, what: String) {
+        self.fates.entry(id).or_default().push((self.now, what));
+    }
+
+    /// Those that a flow control holds beside an item, under its key and not due yet, in the order in which they came to it.
+    fn beside(&self, control: Control, at: usize) -> Vec<usize> {
+        let key = self.key(control, self.items[at].keys);
+        let mut found: Vec<(usize, usize)> = Vec::new();
+        for (index, item) in self.items.iter().enumerate() {
+            if let Some((by, since, until)) = item.held
+                && by == control
+                && index != at
+                && until > self.now
+                && self.key(control, item.keys) == key
+            {
+                found.push((since, index));
+            }
+        }
+        found.sort_unstable();
+        found.into_iter().map(|(_, index)| index).collect()
+    }
+
+    /// How much of a token there is, in parts of the while: less than none where some are promised.
+    fn tokens(&self, key: &str, limit: u64, per: u64) -> i64 {
+        let (full, mut parts, mut at) = ((limit * per) as i64, (limit * per) as i64, 0);
+        for (_, taken) in self.taken.iter().filter(|(of, _)| of == key) {
+            parts = (parts + ((taken - at) * limit) as i64).min(full) - per as i64;
+            at = *taken;
+        }
+        (parts + ((self.now - at) * limit) as i64).min(full)
+    }
+
+    fn end(&mut self, at: usize, why: &str) {
+        let id = self.items[at].id;
+        self.items[at].held = None;
+        self.tell(id, why.to_owned());
+    }
+
+    /// Sends an item through the flow controls after one; says where it comes to.
+    fn walk(&mut self, at: usize, after: Option<Control>) -> String {
+        let stages: Vec<Does> = self.flow.stages().iter().map(|stage| stage.does).collect();
+        self.steps += 1;
+        let mut told = Vec::new();
+        let mut place = None;
+        for does in stages.into_iter().filter(|does| after.is_none_or(|after| does.control() > after)) {
+            let control = does.control();
+            let key = self.key(control, self.items[at].keys);
+            let hold = |until| Some((format!("held by {}", control.as_str()), Some((control, until))));
+            place = match does {
+                Does::Dedupe { within_millis } => {
+                    let is_known = self.items.iter().any(|item| {
+                        let passed = item.passed.get(&control).is_some_and(|passed| self.now < passed + within_millis / TICK);
+                        passed && self.key(control, item.keys) == key
+                    });
+                    is_known.then(|| ("deduplicated".to_owned(), None))
+                }
+                Does::Throttle { limit, per_millis, excess } => {
+                    let (limit, per) = (u64::from(limit), per_millis / TICK);
+                    let parts = self.tokens(&key, limit, per);
+                    let lacks = per as i64 - parts;
+                    match excess {
+                        Excess::Drop if lacks > 0 => Some(("throttled".to_owned(), None)),
+                        Excess::Delay | Excess::Drop => {
+                            self.taken.push((key.clone(), self.now));
+                            if lacks > 0 { hold(self.now + lacks as u64 / limit) } else { None }
+                        }
+                    }
+                }
+                Does::Debounce { quiet_millis: wait } | Does::Missing { for_millis: wait } => {
+                    told.extend(self.beside(control, at).into_iter().map(|other| (other, "newer")));
+                    hold(self.now + wait / TICK)
+                }
+                Does::Window { count, within_millis } => {
+                    let others = self.beside(control, at);
+                    if others.len() + 1 < count as usize {
+                        hold(self.now + within_millis / TICK)
+                    } else {
+                        self.items[at].with = others.iter().map(|other| self.items[*other].number).collect();
+                        told.extend(others.into_iter().map(|other| (other, "window_filled")));
+                        None
+                    }
+                }
+            };
+            if place.is_some() {
+                break;
+            }
+            let now = self.now;
+            self.items[at].passed.insert(control, now);
+        }
+        let item = &self.items[at];
+        let all: Vec<String> = item.with.iter().chain([&item.number]).map(ToString::to_string).collect();
+        let (word, held) = place.unwrap_or_else(|| (format!("executed with {}", all.join(" ")), None));
+        self.items[at].held = held.map(|(by, until)| (by, self.steps, until));
+        if word == "throttled" {
+            self.items[at].passed.remove(&Control::Dedupe);
+        }
+        self.tell(self.items[at].id, word.clone());
+        told.into_iter().for_each(|(other, why)| self.end(other, why));
+        word
+    }
+
+    /// Lets one tick pass: what is due goes on, in the order of the log's ids.
+    fn tick(&mut self) {
+        self.now += 1;
+        let due = |item: &Item| item.held.is_some_and(|(_, _, until)| until <= self.now);
+        let mut due: Vec<usize> = (0..self.items.len()).filter(|at| due(&self.items[*at])).collect();
+        due.sort_by_key(|at| (self.items[*at].held.map(|(_, _, until)| until), self.items[*at].id));
+        for at in due {
+            match self.items[at].held {
+                Some((Control::Window, _, _)) => self.end(at, "window_passed"),
+                Some((by, _, _)) => drop(self.walk(at, Some(by))),
+                None => {}
+            }
+        }
+    }
+}
+
+/// What the log tells of each enforcement.
+fn fates(records: &[Record]) -> Fates {
+    let mut fates = Fates::new();
+    let mut params: BTreeMap<String, String> = BTreeMap::new();
+    for record in records {
+        if let (Fact::ExecutionRequested(_), StreamId::Execution(id)) = (&record.fact, &record.stream) {
+            let body: serde_json::Value = serde_json::from_slice(record.body.as_ref().unwrap().content.as_ref().unwrap()).unwrap();
+            let numbers: Vec<String> = body["all"].as_array().unwrap().iter().map(ToString::to_string).collect();
+            params.insert(id.to_string(), numbers.join(" "));
+        }
+    }
+    for record in records {
+        let StreamId::Enforcement(id) = record.stream else { continue };
+        let executed = |execution: &dyn ToString| format!("executed with {}", params[&execution.to_string()]);
+        let what = match &record.fact {
+            Fact::EnforcementMade(made) => match &made.outcome {
+                Enforced::Executed { execution } => executed(execution),
+                Enforced::Held { by, .. } => format!("held by {}", by.as_str()),
+                other => other.as_str().to_owned(),
+            },
+            Fact::EnforcementHeldOn(on) => format!("held by {}", on.by.as_str()),
+            Fact::EnforcementReleased(released) => match &released.outcome {
+                ensue_engine::rules::flow::facts::Release::Executed { execution } => executed(execution),
+                other => format!("{other:?}"),
+            },
+            Fact::EnforcementSuperseded(superseded) => superseded.why.as_str().to_owned(),
+            _ => continue,
+        };
+        fates.entry(id).or_default().push(((record.time.micros() - NOON.micros()).unsigned_abs() / 1_000 / TICK, what));
+    }
+    fates
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![6 => (0..3u8, 0..2u8).prop_map(|(a, b)| Step::Match(a, b)), 4 => (1..4u8).prop_map(Step::Ticks), 1 => Just(Step::Restart)]
+}
+
+/// Some of the five, with small numbers, so that they meet.
+fn controls() -> impl Strategy<Value = Vec<(Does, &'static str)>> {
+    let millis = || (1..8u64).prop_map(|ticks| ticks * TICK);
+    let excess = proptest::sample::select(&[Excess::Drop, Excess::Delay][..]);
+    let dedupe = millis().prop_map(|within_millis| Does::Dedupe { within_millis });
+    // A token takes whole ticks.
+    let throttle = (1..4u32, 1..4u64, excess).prop_map(|(limit, ticks, excess)| Does::Throttle {
+        limit,
+        per_millis: u64::from(limit) * ticks * TICK,
+        excess,
+    });
+    let debounce = millis().prop_map(|quiet_millis| Does::Debounce { quiet_millis });
+    let window = (2..5u32, millis()).prop_map(|(count, within_millis)| Does::Window { count, within_millis });
+    let missing = millis().prop_map(|for_millis| Does::Missing { for_millis });
+    let key = || proptest::sample::select(&["", "event.payload.a", "event.payload.b"][..]);
+    let each = [dedupe.boxed(), throttle.boxed(), debounce.boxed(), window.boxed(), missing.boxed()];
+    let each = each.map(|does| proptest::option::of((does, key())).boxed());
+    Vec::from(each).prop_map(|controls| controls.into_iter().flatten().collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn it_is_what_a_slow_model_says(controls in controls(), steps in proptest::collection::vec(step(), 1..60)) {
+        let controls: Vec<(Does, &str)> = controls;
+        let has_window = controls.iter().any(|(does, _)| does.control() == Control::Window);
+        let stages = controls.iter().map(|(does, key)| flow([(*does, *key)]).unwrap().stages()[0].clone()).collect();
+        let Some(flow) = Flow::new(stages).map(Arc::new) else { return Ok(()) };
+        let all = if has_window { "${{ events.map(e, e.payload.n) }}" } else { "${{ [event.payload.n] }}" };
+        let mut site = Site::with(&pieces([]).changed_rule("demo.paced", |rule| {
+            rule.flow = Some(flow.clone());
+            rule.with = template(&json!({ "all": all }));
+        }));
+        let mut model = Model { flow, now: 0, steps: 0, items: Vec::new(), taken: Vec::new(), fates: Fates::new() };
+        for step in &steps {
+            match step {
+                Step::Restart => site.restart(),
+                Step::Ticks(ticks) => for _ in 0..*ticks {
+                    site.after(TICK);
+                    model.tick();
+                },
+                Step::Match(a, b) => {
+                    let number = model.items.len();
+                    let outcome = site.receive("demo.ping", &json!({ "a": a, "b": b, "n": number }));
+                    let made = outcome.records().iter().find(|record| record.kind() == "enforcement.made").unwrap();
+                    let id = EnforcementId(made.id);
+                    model.items.push(Item { id, number, keys: (*a, *b), held: None, passed: BTreeMap::new(), with: Vec::new() });
+                    model.walk(number, None);
+                }
+            }
+        }
+        prop_assert_eq!(fates(site.records()), model.fates);
+        prop_assert_eq!(site.engine().flows().held_count(), model.items.iter().filter(|item| item.held.is_some()).count());
+        prop_assert_eq!(&folded(&site), site.engine());
+    }
+}

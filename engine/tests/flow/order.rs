@@ -1,0 +1,86 @@
+//! Several flow controls of one rule: each sees what the ones before it let through.
+
+use serde_json::json;
+
+use super::{DEBOUNCE, DEDUPE, DELAY, MINUTE, MISSING, THROTTLE, WINDOW, asked, folded, pieces, ping, sends, site, told};
+use crate::support::Site;
+use crate::support::definitions::template;
+
+#[test]
+fn a_repeat_takes_no_token() {
+    let mut site = site([(THROTTLE, ""), (DEDUPE, "event.payload.n")]);
+    let outcomes: Vec<_> = [1, 1, 1, 2, 3].map(|n| sends(&mut site, "a", n)).into();
+    assert_eq!(outcomes, ["executed", "deduplicated", "deduplicated", "executed", "throttled"]);
+}
+
+#[test]
+fn what_repeats_a_match_that_was_throttled_is_no_repeat() {
+    let mut site = site([(THROTTLE, ""), (DEDUPE, "event.payload.n")]);
+    let outcomes: Vec<_> = [1, 2, 3, 3].map(|n| sends(&mut site, "a", n)).into();
+    assert_eq!(outcomes, ["executed", "executed", "throttled", "throttled"]);
+    site.later(MINUTE);
+    assert_eq!((sends(&mut site, "a", 3), sends(&mut site, "a", 3)), ("executed", "deduplicated"));
+}
+
+#[test]
+fn what_is_throttled_does_not_break_the_quiet() {
+    let mut site = site([(THROTTLE, ""), (DEBOUNCE, "")]);
+    assert_eq!((sends(&mut site, "a", 1), sends(&mut site, "a", 2)), ("held", "held"));
+    site.later(MINUTE / 2 - 1);
+    assert_eq!(sends(&mut site, "a", 3), "throttled");
+    assert_eq!(asked(&site.after(MINUTE / 2 + 1)), [json!({ "n": 2 })]);
+}
+
+#[test]
+fn what_was_delayed_is_held_on_by_a_debounce() {
+    let mut site = site([(DELAY, ""), (DEBOUNCE, "")]);
+    let outcomes: Vec<_> = (1..=3).map(|n| sends(&mut site, "a", n)).collect();
+    assert_eq!(outcomes, ["held", "held", "held"]);
+    // The third takes the place of the second when it is let through.
+    site.after(MINUTE / 2).then(&["timer.fired", "enforcement.held_on", "timer.set", "enforcement.superseded"]);
+    site.restart();
+    site.after(MINUTE - 1).then(&[]);
+    assert_eq!(asked(&site.after(1)), [json!({ "n": 3 })]);
+    assert_eq!(folded(&site), *site.engine());
+}
+
+#[test]
+fn a_window_counts_what_was_quiet() {
+    let mut site = Site::with(&pieces([(DEBOUNCE, "event.payload.host"), (WINDOW, "")]).changed_rule("demo.paced", |rule| {
+        rule.with = template(&json!({ "all": "${{ events.map(e, e.payload.n) }}" }));
+    }));
+    for (host, n) in [("a", 1), ("a", 2), ("b", 3), ("c", 4)] {
+        assert_eq!(sends(&mut site, host, n), "held");
+        site.later(1);
+    }
+    let outcome = site.after(MINUTE);
+    assert_eq!(asked(&outcome), [json!({ "all": [2, 3, 4] })]);
+    assert_eq!(site.engine().flows().held_count(), 0);
+    assert_eq!(folded(&site), *site.engine());
+}
+
+#[test]
+fn a_full_window_that_is_held_on_keeps_its_events() {
+    let mut site = Site::with(&pieces([(WINDOW, ""), (MISSING, "")]).changed_rule("demo.paced", |rule| {
+        rule.with = template(&json!({ "all": "${{ events.map(e, e.payload.n) }}" }));
+    }));
+    (1..=3).for_each(|n| assert_eq!(sends(&mut site, "a", n), "held"));
+    site.restart();
+    assert_eq!(asked(&site.after(MINUTE)), [json!({ "all": [1, 2, 3] })]);
+    // Another full window takes the place of the one before, with events of its own.
+    (1..=6).for_each(|n| assert_eq!(sends(&mut site, "a", n), "held"));
+    assert_eq!(asked(&site.after(MINUTE)), [json!({ "all": [4, 5, 6] })]);
+    assert_eq!(folded(&site), *site.engine());
+}
+
+#[test]
+fn all_five_together_go_in_their_order() {
+    let mut site = site([(MISSING, ""), (WINDOW, ""), (DEBOUNCE, "event.payload.n"), (THROTTLE, ""), (DEDUPE, "event.payload.n")]);
+    let mut tell = |n| told(&site.receive("demo.ping", &ping("a", n)));
+    assert_eq!([tell(1), tell(1), tell(2), tell(3)], ["held", "deduplicated", "held", "throttled"]);
+    let fired = site.after(MINUTE).kinds();
+    assert_eq!(fired, ["timer.fired", "timer.fired", "enforcement.held_on", "timer.set", "enforcement.held_on", "timer.set"]);
+    assert_eq!(sends(&mut site, "a", 4), "held");
+    site.later(MINUTE - 1);
+    assert_eq!(folded(&site), *site.engine());
+}

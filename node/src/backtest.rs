@@ -1,0 +1,302 @@
+//! What a rule would have done with the events of the log, beside what it did.
+
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use ensue_api::ports::{Backtested, Backtests, Declined, LogAccess, ToBacktest, ToldEvent, ToldEvents};
+use ensue_engine::events::facts::EventReceived;
+use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::EventId;
+use ensue_engine::names::{RuleRef, TriggerRef};
+use ensue_engine::ports::{LogError, ReadLimit};
+use ensue_engine::record::{Position, Record, StreamId};
+use ensue_engine::rules::facts::EnforcementMade;
+use ensue_engine::rules::flow::facts::{EnforcementReleased, EnforcementSuperseded};
+use ensue_engine::rules::react::DEPTH_MAX;
+use ensue_engine::time::Timestamp;
+use ensue_expression::Document;
+use ensue_packs::Diagnostic;
+use ensue_rehearsal::Stuck;
+use ensue_rehearsal::backtest::{Backtest, Matches, PastEvent, Payloads, Would};
+use thiserror::Error;
+
+use crate::catalogs::{CatalogError, NodeCatalogs, plain};
+use crate::log_access::LogReaders;
+
+/// How many events of each kind are named: the first.
+const TOLD_MAX: usize = 100;
+
+/// The most events of its triggers over which a rule is tried.
+const EVENTS_MAX: u64 = 5_000_000;
+
+/// Why a rule cannot be tried.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub(crate) enum BacktestError {
+    /// There is no such rule.
+    #[error("there is no rule `{0}`")]
+    NoRule(RuleRef),
+    /// The file is of no pack that is installed.
+    #[error("the pack `{0}` is not installed, and its rules are tried with its triggers, actions and configuration")]
+    NoPack(String),
+    /// The file that was given has mistakes.
+    #[error("the rule cannot be tried as it is written: {}", .0.iter().map(|one| format!("{}:{}: {}", one.file, one.line, one.message)).collect::<Vec<_>>().join("; "))]
+    Mistakes(Vec<Diagnostic>),
+    /// It goes by a schedule.
+    #[error("`{0}` is due by its schedule, whatever events come: there is nothing to try it over")]
+    Scheduled(RuleRef),
+    /// The file does not define the rule.
+    #[error("`{path}` does not define `{rule}`: a rule's file is in its pack's `rules` folder, and has its name or names it")]
+    NotItsFile {
+        /// The file.
+        path: String,
+        /// The rule.
+        rule: RuleRef,
+    },
+    /// There are too many events.
+    #[error("there are more than {EVENTS_MAX} events of its triggers")]
+    TooMany,
+    /// Another one runs.
+    #[error("another backtest is under way, and one runs at a time")]
+    UnderWay,
+    /// The log cannot be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The catalog cannot be built.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The core does not get on.
+    #[error("the rule cannot be tried: {0}")]
+    Stuck(#[from] Stuck),
+}
+
+impl Explain for BacktestError {
+    fn slug(&self) -> &'static str {
+        match self {
+            Self::NoRule(_) | Self::NoPack(_) => "not-found",
+            Self::Mistakes(_) | Self::Scheduled(_) | Self::NotItsFile { .. } | Self::TooMany => "rule-invalid",
+            Self::UnderWay => "busy",
+            Self::Log(_) => "log-unavailable",
+            Self::Catalog(_) => "catalog-unbuildable",
+            Self::Stuck(_) => "internal-error",
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::NoRule(_) | Self::NoPack(_) => Fault::Missing,
+            Self::Mistakes(_) | Self::Scheduled(_) | Self::NotItsFile { .. } | Self::TooMany => Fault::Invalid,
+            Self::UnderWay => Fault::Busy,
+            Self::Log(_) | Self::Catalog(_) => Fault::World,
+            Self::Stuck(_) => Fault::Bug,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoRule(_) => "list the rules with `ensue rules list`".to_owned(),
+            Self::NoPack(_) => "install it: put its folder into the packs folder".to_owned(),
+            Self::Mistakes(_) => "see them in their places with `ensue check`".to_owned(),
+            Self::NotItsFile { .. } => "name the file that has the rule; of several in one file, which one".to_owned(),
+            Self::TooMany => "ask for a shorter range".to_owned(),
+            Self::UnderWay => "try again when it has ended".to_owned(),
+            Self::Scheduled(_) => "`ensue cron next` shows when a schedule is due".to_owned(),
+            Self::Log(_) | Self::Catalog(_) | Self::Stuck(_) => return None,
+        })
+    }
+}
+
+/// Tries rules over the log of a node.
+pub struct NodeBacktests {
+    /// What is installed.
+    pub catalogs: Arc<NodeCatalogs>,
+    /// The log.
+    pub readers: Arc<LogReaders>,
+    /// Whoever tries one has it.
+    turn: Mutex<()>,
+}
+
+impl Backtests for NodeBacktests {
+    fn backtest(&self, asked: &ToBacktest) -> Result<Backtested, Declined> {
+        // One takes a core for a while, and memory for each event that it matches.
+        let Ok(_turn) = self.turn.try_lock() else { return Err(BacktestError::UnderWay.into()) };
+        Ok(self.tried(asked)?)
+    }
+}
+
+impl Payloads for LogReaders {
+    fn at(&self, position: Position) -> Option<Bytes> {
+        self.body(position).ok().flatten()
+    }
+}
+
+impl NodeBacktests {
+    /// Tries rules with what is installed, over a log.
+    pub fn new(catalogs: Arc<NodeCatalogs>, readers: Arc<LogReaders>) -> Self {
+        Self { catalogs, readers, turn: Mutex::default() }
+    }
+
+    fn tried(&self, asked: &ToBacktest) -> Result<Backtested, BacktestError> {
+        let catalog = match &asked.file {
+            None => self.catalogs.current(),
+            Some(file) => Arc::new(self.catalogs.with_file(&asked.rule, &file.path, &file.text)?),
+        };
+        let rule = catalog.rules().get(&asked.rule).ok_or_else(|| BacktestError::NoRule(asked.rule.clone()))?;
+        if rule.schedule.is_some() {
+            return Err(BacktestError::Scheduled(asked.rule.clone()));
+        }
+        let head = self.readers.head()?.position;
+        let after = match (asked.after, asked.since) {
+            (Some(after), _) => after,
+            (None, Some(since)) => self.before(since, head)?,
+            (None, None) => Position(0),
+        };
+        let mut over = Over::new(Backtest::of(&catalog, &asked.rule, self.readers.clone())?, asked, &rule.triggers);
+        let mut at = after;
+        let is_asked = |record: &Record| record.position <= head && asked.until.is_none_or(|until| record.time < until);
+        'log: while at < head {
+            let records = self.readers.read(at, ReadLimit::default())?;
+            if records.is_empty() {
+                break;
+            }
+            for record in &records {
+                if !is_asked(record) {
+                    break 'log;
+                }
+                over.take(record)?;
+                at = record.position;
+            }
+        }
+        over.told((after, at), &self.readers)
+    }
+
+    /// Gives the last position before a moment, taking the log's clock for one that only goes forward.
+    fn before(&self, since: Timestamp, head: Position) -> Result<Position, LogError> {
+        let (mut low, mut high) = (0, head.0);
+        // What is at `low` is older, what is behind `high` is not.
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let record = self.readers.read(Position(middle), ReadLimit { records: 1, ..ReadLimit::default() })?;
+            match record.first() {
+                Some(record) if record.time < since => low = middle + 1,
+                Some(_) | None => high = middle,
+            }
+        }
+        Ok(Position(low))
+    }
+}
+
+/// A rule on its way over the log.
+struct Over<'a> {
+    asked: &'a ToBacktest,
+    triggers: &'a [TriggerRef],
+    backtest: Backtest,
+    happened: Matches,
+    unreadable: u64,
+    /// When the newest record was taken in, as if no step had moved the clock.
+    now: Timestamp,
+    /// How far the clock's steps have moved it, in microseconds: what waits for a while goes on as if they had not.
+    stepped: i64,
+}
+
+impl<'a> Over<'a> {
+    fn new(backtest: Backtest, asked: &'a ToBacktest, triggers: &'a [TriggerRef]) -> Self {
+        let (happened, now) = (Matches::default(), Timestamp::from_micros(0));
+        Self { asked, triggers, backtest, happened, unreadable: 0, now, stepped: 0 }
+    }
+
+    fn take(&mut self, record: &Record) -> Result<(), BacktestError> {
+        if let Fact::ClockStepped(step) = &record.fact {
+            self.stepped = self.stepped.saturating_add(step.to.micros().saturating_sub(step.from.micros()));
+        }
+        self.now = self.now.max(Timestamp::from_micros(record.time.micros().saturating_sub(self.stepped)));
+        match (&record.fact, &record.stream) {
+            (Fact::EventReceived(fact), StreamId::Event(id)) => {
+                let is_judged = self.triggers.contains(&fact.trigger) && fact.rule.is_none() && record.cause.depth <= DEPTH_MAX;
+                if is_judged {
+                    return self.judge(record, *id, fact);
+                }
+            }
+            (Fact::EnforcementMade(EnforcementMade { rule, .. }), _)
+            | (Fact::EnforcementReleased(EnforcementReleased { rule, .. }), _)
+            | (Fact::EnforcementSuperseded(EnforcementSuperseded { rule, .. }), _)
+                if *rule == self.asked.rule =>
+            {
+                self.happened.note(record);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self, record: &Record, id: EventId, fact: &EventReceived) -> Result<(), BacktestError> {
+        if self.backtest.judged() >= EVENTS_MAX {
+            return Err(BacktestError::TooMany);
+        }
+        let body = record.body.as_ref().and_then(|body| plain(body).ok().flatten());
+        let Some(payload) = body.and_then(|body| Document::parse(body).ok()) else {
+            self.unreadable += 1;
+            return Ok(());
+        };
+        self.backtest.event(PastEvent {
+            position: record.position,
+            id,
+            trigger: &fact.trigger,
+            source: &fact.source,
+            occurred_at: fact.occurred_at,
+            received_at: self.now,
+            payload,
+        })?;
+        Ok(())
+    }
+
+    fn told(mut self, (after, until): (Position, Position), log: &LogReaders) -> Result<Backtested, BacktestError> {
+        self.backtest.pass_time(self.now)?;
+        let (would, happened) = (self.backtest.would(), self.happened.came_to());
+        let mut told = Backtested { judged: self.backtest.judged(), unreadable: self.unreadable, after, until, ..Backtested::default() };
+        for would in would.values() {
+            *told.would.entry(would.as_str()).or_default() += 1;
+        }
+        for happened in happened.values() {
+            *told.happened.entry(happened.as_str()).or_default() += 1;
+        }
+        let position_of = |event: EventId| log.with_reader(|reader| reader.record_by_id(event.0));
+        let one = |event: EventId| -> Result<ToldEvent, LogError> {
+            let (would, happened) = (would.get(&event), happened.get(&event));
+            Ok(ToldEvent {
+                event,
+                position: position_of(event)?.map(|record| record.position).unwrap_or_default(),
+                would: would.map(Would::as_str),
+                happened: happened.map(Would::as_str),
+                error: match would {
+                    Some(Would::Erred(error) | Would::Rejected(error)) => error.clone(),
+                    Some(Would::Act | Would::Not(_)) | None => None,
+                },
+            })
+        };
+        // Ids are in the order of time.
+        for (event, now) in would {
+            match (now, happened.get(event)) {
+                (Would::Erred(_), _) => put(&mut told.erred, || one(*event))?,
+                (Would::Act, Some(Would::Act)) => told.matched += 1,
+                (Would::Act, _) => put(&mut told.new, || one(*event))?,
+                (Would::Not(_) | Would::Rejected(_), Some(Would::Act)) => put(&mut told.lost, || one(*event))?,
+                (Would::Not(_) | Would::Rejected(_), _) => {}
+            }
+        }
+        let only_then = happened.iter().filter(|(event, then)| **then == Would::Act && !would.contains_key(event));
+        for (event, _) in only_then {
+            put(&mut told.lost, || one(*event))?;
+        }
+        Ok(told)
+    }
+}
+
+fn put(told: &mut ToldEvents, one: impl FnOnce() -> Result<ToldEvent, LogError>) -> Result<(), LogError> {
+    told.count += 1;
+    if told.events.len() < TOLD_MAX {
+        told.events.push(one()?);
+    }
+    Ok(())
+}

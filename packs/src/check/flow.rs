@@ -1,0 +1,44 @@
+//! The flow control of a rule: its keys against what they may read, and what the rule reads of a window.
+
+use ensue_engine::catalog::{Control, Flow, Stage};
+use ensue_expression::{Expression, ValueType};
+
+use super::scope::Scope;
+use super::sensors::optional;
+use crate::diagnostics::{Code, Report};
+use crate::fields::first_line;
+use crate::source::SourceText;
+use crate::written;
+use crate::yaml::Node;
+
+/// Compiles the flow controls of a rule; nothing where one of them has a mistake.
+pub(super) fn flow(file: &SourceText, written: &[written::Stage], scope: &Scope<'_>, report: &mut Report) -> Option<Option<Flow>> {
+    let stages: Vec<Option<Stage>> = written
+        .iter()
+        .map(|stage| {
+            let compiled = stage.key.as_ref().map(|node| key(stage.does.control(), file, node, scope, report));
+            Some(Stage { does: stage.does, key: optional(compiled)? })
+        })
+        .collect();
+    stages.into_iter().collect::<Option<Vec<_>>>().map(Flow::new)
+}
+
+/// Compiles a key, which is a scalar.
+fn key(control: Control, file: &SourceText, node: &Node, scope: &Scope<'_>, report: &mut Report) -> Option<Expression> {
+    let (expression, value) = scope.expression(node, "`key`", report)?;
+    let scalar = ValueType::text().or(ValueType::number()).or(ValueType::integer()).or(ValueType::boolean());
+    if value.is_unknown_or_nothing() || scalar.overlaps(&value) {
+        return Some(expression);
+    }
+    let message = format!("the key of `{}` is a text, a number, true or false, not {value}", control.as_str());
+    report
+        .error(Code::TypeMismatch, file, first_line(&node.span, file), message)
+        .hint("name the field that tells matches apart, for example `event.payload.host`");
+    None
+}
+
+/// Lets what a rule runs read the events of its window.
+pub(super) fn with_events<'a>(scope: Scope<'a>, written: &[written::Stage], event: ValueType) -> Scope<'a> {
+    let has_window = written.iter().any(|stage| stage.does.control() == Control::Window);
+    if has_window { scope.with("events", ValueType::list(event)) } else { scope }
+}

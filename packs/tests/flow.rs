@@ -1,0 +1,90 @@
+//! Flow control of rules: what is told of mistakes in it, and what the engine gets of a good one.
+
+use ensue_engine::catalog::{Control, Does, Excess};
+use ensue_engine::ids::{Id, RuleId};
+use ensue_engine::record::CatalogRevision;
+use ensue_engine::time::Timestamp;
+use ensue_packs::{build, library};
+
+use crate::support::{checked, demo, shown_with};
+
+const PACED: &str = r#"trigger: demo.ping
+local: { host: event.payload.host.lowerAscii() }
+missing: { for: 26h }
+throttle: { limit: 5, per: 1m, excess: delay }
+window: { count: 3, within: 5m, key: local.host }
+dedupe: { key: event.id, within: 10m }
+debounce: { quiet: 30s, key: "${{ event.payload.host }}" }
+action: core.echo
+with: { message: "${{ events.map(e, e.payload.host) }}, the last of ${{ event.payload.host }}" }
+"#;
+
+/// What is told of a rule with this flow control.
+fn rule(text: &str) -> String {
+    shown_with(&[("rules/paced.yaml", &format!("trigger: demo.ping\naction: core.noop\n{text}"))])
+}
+
+#[test]
+fn all_of_it_is_taken() {
+    assert_eq!(shown_with(&[("rules/paced.yaml", PACED)]), "");
+}
+
+#[test]
+fn the_engine_gets_it_in_its_order_whatever_order_it_is_written_in() {
+    let packs: Vec<_> = library().into_iter().chain([demo(&[("rules/paced.yaml", PACED)])]).collect();
+    let checked = checked(&packs[packs.len() - 1..], &[]);
+    let ids = |_: &_| RuleId(Id::root(Timestamp::from_micros(1), 1));
+    let installed: Vec<_> = checked.good.iter().map(|pack| (pack.source.clone(), pack.manifest(ids))).collect();
+    let catalog = build(CatalogRevision(1), &installed).unwrap();
+    let flow = catalog.rules()[&"demo.paced".parse().unwrap()].flow.clone().unwrap();
+    let stages: Vec<_> = flow.stages().iter().map(|stage| (stage.does, stage.key.as_ref().map(|key| key.source().trim()))).collect();
+    assert_eq!(
+        stages,
+        [
+            (Does::Dedupe { within_millis: 600_000 }, Some("event.id")),
+            (Does::Throttle { limit: 5, per_millis: 60_000, excess: Excess::Delay }, None),
+            (Does::Debounce { quiet_millis: 30_000 }, Some("event.payload.host")),
+            (Does::Window { count: 3, within_millis: 300_000 }, Some("local.host")),
+            (Does::Missing { for_millis: 93_600_000 }, None),
+        ]
+    );
+    assert!(flow.stages().is_sorted_by_key(|stage| stage.does.control()) && flow.stages().len() == Control::ALL.len());
+}
+
+#[test]
+fn what_is_missing_or_makes_no_sense_is_told() {
+    insta::assert_snapshot!(rule("dedupe: { key: event.id }\nthrottle: { per: 1m }\ndebounce: { quiet: 0s }\n"));
+    insta::assert_snapshot!(rule(
+        "throttle: { limit: 0, per: 1m, excess: wait }\nwindow: { count: 1, within: 5 m }\nmissing: { after: 1h }\n"
+    ));
+}
+
+#[test]
+fn a_key_reads_what_is_there_and_is_a_scalar() {
+    insta::assert_snapshot!(rule("dedupe: { key: event.payload.hots, within: 1m }\ndebounce: { key: event.payload, quiet: 1m }\n"));
+}
+
+#[test]
+fn events_stand_where_there_is_a_window_and_only_in_what_is_run() {
+    insta::assert_snapshot!(shown_with(&[
+        ("rules/a.yaml", "trigger: demo.ping\nwhen: events.size() > 2\nwindow: { count: 3, within: 1m }\naction: core.noop\n"),
+        ("rules/b.yaml", "trigger: demo.ping\naction: core.echo\nwith: { message: '${{ events.size() }}' }\n"),
+        (
+            "rules/c.yaml",
+            "trigger: demo.ping\nwindow: { count: 3, within: 1m }\nsteps:\n  say: { action: core.echo, with: { message: '${{ events[0].payload.host }}' } }\n\
+             \x20 wrong: { action: core.echo, with: { message: '${{ events[0].payload.hots }}' } }\n",
+        ),
+    ]));
+}
+
+#[test]
+fn a_local_value_that_only_a_key_reads_is_read() {
+    let told = checked(
+        &[demo(&[(
+            "rules/paced.yaml",
+            "trigger: demo.ping\nlocal: { host: event.payload.host }\ndedupe: { key: local.host, within: 1m }\naction: core.noop\n",
+        )])],
+        &[],
+    );
+    assert!(told.diagnostics.iter().all(|one| !one.message.contains("local.host")), "{:?}", told.diagnostics);
+}

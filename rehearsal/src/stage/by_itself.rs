@@ -1,0 +1,112 @@
+//! What a stage does by itself where a cast says nothing and no harm is done: it gives back, waits and emits, as a worker does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ensue_engine::catalog::{Action, Builtin, Extra, Run, Schema};
+use ensue_engine::effect::Dispatch;
+use ensue_engine::executions::facts::{Failure, FailureKind};
+use ensue_engine::ids::{EventId, Id, Role};
+use ensue_engine::names::TriggerRef;
+use ensue_expression::{Budget, Document, Scope, Value as Computed};
+use serde_json::Value;
+
+use super::{Pending, Stage};
+use crate::history::Way;
+use crate::stuck::Stuck;
+
+impl Stage {
+    /// Does what harms nobody as a worker does it.
+    pub(super) fn by_itself(&mut self, dispatch: Box<Dispatch>, way: Way) -> Result<(), Stuck> {
+        let action = self.action(&dispatch);
+        let params = self.history.execution(dispatch.execution).map(|execution| execution.params.clone()).unwrap_or_default();
+        match action.as_ref().map(|action| &action.run) {
+            Some(Run::Builtin(Builtin::Echo)) => self.report(&dispatch, Ok(params), Vec::new()),
+            Some(Run::Builtin(Builtin::Noop)) => {
+                let seconds = params.get("seconds").and_then(Value::as_f64).unwrap_or(0.0);
+                let Ok(takes) = Duration::try_from_secs_f64(seconds) else {
+                    let failure = Failure::new(FailureKind::ParametersInvalid, "`seconds` is not a number of seconds from 0 on");
+                    return self.report(&dispatch, Err(failure), Vec::new());
+                };
+                let (takes, most) = (takes.as_millis(), u128::from(dispatch.timeout_millis));
+                let outcome =
+                    if takes > most { Err(Failure::new(FailureKind::Timeout, "it took longer than it may")) } else { Ok(Value::Null) };
+                let at = dispatch.started_at.plus_millis(u64::try_from(takes.min(most)).unwrap_or(u64::MAX));
+                self.pending.insert((at, dispatch.attempt), Pending { dispatch, outcome });
+                Ok(())
+            }
+            Some(Run::Builtin(Builtin::Emit)) => {
+                let trigger = params.get("trigger").and_then(Value::as_str).and_then(|trigger| trigger.parse().ok());
+                let payload = params.get("payload").cloned().unwrap_or_default();
+                self.emit(&dispatch, trigger.ok_or_else(|| "`trigger` names none".to_owned()), &payload)
+            }
+            Some(Run::Emit { trigger, payload }) => {
+                let (Some(action), trigger) = (&action, trigger.clone()) else { return Ok(()) };
+                match rendered(action, &dispatch, &params, payload) {
+                    Ok(payload) => self.emit(&dispatch, Ok(trigger), &payload),
+                    Err(why) => self.report(&dispatch, Err(Failure::new(FailureKind::Expression, why)), Vec::new()),
+                }
+            }
+            Some(
+                Run::Process(_)
+                | Run::Shell(_)
+                | Run::Http(_)
+                | Run::Workflow(_)
+                | Run::Builtin(Builtin::Sleep | Builtin::Inquiry | Builtin::Wait),
+            )
+            | None => {
+                let declared = action.as_ref().and_then(|action| action.result.as_ref()).map(Schema::to_json);
+                let like = crate::script::example(&declared.unwrap_or_default()).to_string();
+                Err(Stuck::NoMock { path: way.path, action: dispatch.action.clone(), like })
+            }
+        }
+    }
+
+    fn action(&self, dispatch: &Dispatch) -> Option<Arc<Action>> {
+        self.catalog.actions().get(&dispatch.action).cloned()
+    }
+
+    fn emit(&mut self, dispatch: &Dispatch, trigger: Result<TriggerRef, String>, payload: &Value) -> Result<(), Stuck> {
+        let id = EventId(Id::derived(self.spec.engine().log(), dispatch.execution.0, Role::Emit(0)));
+        let source = format!("execution/{}", dispatch.execution);
+        let observed = trigger.and_then(|trigger| {
+            let payload = Document::from_value(payload);
+            let definition = self.catalog.triggers().get(&trigger).ok_or_else(|| format!("there is no trigger `{trigger}` to emit"))?;
+            let misfits = definition.payload.misfits(payload.root(), Extra::Allowed);
+            if !misfits.is_empty() {
+                let misfits: Vec<String> = misfits.iter().map(ToString::to_string).collect();
+                return Err(format!("the payload does not fit the trigger `{trigger}`: {}", misfits.join("; ")));
+            }
+            let now = self.now();
+            Ok(self.observed(id, &trigger, (&source, now), payload))
+        });
+        match observed {
+            Ok(event) => self.report(dispatch, Ok(serde_json::json!({ "event": id })), vec![event]),
+            Err(why) => self.report(dispatch, Err(Failure::new(FailureKind::ParametersInvalid, why)), Vec::new()),
+        }
+    }
+}
+
+/// Renders the payload of an event that an action puts into the log.
+fn rendered(action: &Action, dispatch: &Dispatch, params: &Value, payload: &ensue_expression::Template) -> Result<Value, String> {
+    let execution = [
+        ("id", Computed::from(dispatch.execution.to_string())),
+        ("attempt", Computed::from(i64::from(dispatch.number))),
+        ("started_at", Computed::from(dispatch.started_at.to_string())),
+        ("actor", Computed::from(dispatch.actor.as_str())),
+    ];
+    let mut scope = Scope::new()
+        .with("params", Computed::from_json(params))
+        .with("config", Computed::from_json(&action.config))
+        .with("execution", Computed::map(execution))
+        .with("local", Computed::map([]));
+    let mut budget = Budget::default();
+    let mut locals: Vec<(&str, Computed<'_>)> = Vec::new();
+    for (name, expression) in &action.local {
+        let value =
+            expression.evaluate(&scope, &mut budget).map_err(|error| format!("`local.{name}` cannot be computed: {}", error.message))?;
+        locals.push((name, value));
+        scope.set("local", Computed::map(locals.iter().cloned()));
+    }
+    payload.render(&scope, &mut budget).map_err(|error| format!("`payload` cannot be computed: {}", error.message))
+}

@@ -1,0 +1,174 @@
+//! A rule that is tried over what came comes to what it came to, whatever its flow control is.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use ensue_engine::catalog::Catalog;
+use ensue_engine::command::{Ask, Command, ObservedEvent, PackChange};
+use ensue_engine::ids::{EventId, Id, RuleId};
+use ensue_engine::names::{RuleRef, TriggerRef};
+use ensue_engine::record::{Actor, Body, CatalogRevision, Position};
+use ensue_engine::rules::judge::{EventView, judge};
+use ensue_engine::spec::{NOON, Spec};
+use ensue_engine::time::Timestamp;
+use ensue_expression::Document;
+use ensue_packs::{Manifest, PackSource, build, check, library};
+use ensue_rehearsal::backtest::{Backtest, Matches, PastEvent, Payloads, Would};
+use proptest::prelude::*;
+use serde_json::json;
+
+const RULE: &str = "demo.rule";
+
+fn catalog(rule: &str) -> Catalog {
+    let files = [
+        ("pack.yaml", "name: demo\nversion: 1.0.0\n".to_owned()),
+        ("triggers/ping.yaml", "payload: { host: string, load: integer }\n".to_owned()),
+        ("rules/rule.yaml", rule.to_owned()),
+    ];
+    let pack = PackSource::of("packs/demo", files).unwrap();
+    let packs: Vec<PackSource> = library().into_iter().filter(|pack| pack.origin == "library/core").chain([pack]).collect();
+    let checked = check(&packs, &BTreeMap::new());
+    assert!(!checked.has_errors(), "{:?}", checked.diagnostics);
+    let id_of = |_: &RuleRef| RuleId(Id::root(NOON, 7));
+    let good: Vec<(PackSource, Manifest)> = checked.good.into_iter().map(|good| (good.source.clone(), good.manifest(id_of))).collect();
+    build(CatalogRevision(1), &good).unwrap()
+}
+
+fn rule(flow: &str) -> String {
+    format!(
+        "trigger: demo.ping\nwhen: event.payload.load > 1\n{flow}action: core.echo\nwith: {{ message: '${{{{ event.payload.host }}}}' }}\n"
+    )
+}
+
+/// An event that comes: after how many seconds, from which host, with which load.
+type Coming = (u64, u8, i64);
+
+/// A log in memory into which events come, and their payloads.
+struct Past {
+    spec: Spec,
+    catalog: Catalog,
+    events: Vec<(Position, EventId, Timestamp, Document)>,
+}
+
+struct Kept(Mutex<BTreeMap<Position, Bytes>>);
+
+impl Payloads for Kept {
+    fn at(&self, position: Position) -> Option<Bytes> {
+        self.0.lock().unwrap().get(&position).cloned()
+    }
+}
+
+impl Past {
+    fn of(rule: &str) -> Self {
+        let catalog = catalog(rule);
+        let mut spec = Spec::default().with_catalog(catalog.clone());
+        let base = spec.engine().catalog_revision();
+        let install = |pack: &Arc<ensue_engine::catalog::Pack>| PackChange::Install {
+            name: pack.name.clone(),
+            version: pack.version.clone(),
+            digest: pack.digest,
+            manifest: Body::json(&b"{}"[..]),
+        };
+        let changes = catalog.packs().values().map(install).collect();
+        spec.when(Command { actor: Actor::Operator, trace: None, ask: Ask::ChangePacks { base, changes } }).answer();
+        Self { spec, catalog, events: Vec::new() }
+    }
+
+    fn wait(&mut self, until: Timestamp) {
+        while let Some(due) = self.spec.engine().timers().next_due().filter(|due| *due <= until) {
+            self.spec.step_clock(due);
+            self.spec.when(Command { actor: Actor::Engine, trace: None, ask: Ask::FireTimers }).answer();
+        }
+        self.spec.step_clock(until);
+    }
+
+    fn receive(&mut self, (seconds, host, load): Coming) {
+        self.wait(self.spec.now().plus_millis(seconds * 1_000));
+        let payload = Document::from_value(&json!({ "host": format!("h{host}"), "load": load }));
+        let id = EventId(Id::root(self.spec.now(), self.events.len() as u128));
+        let trigger: TriggerRef = "demo.ping".parse().unwrap();
+        let now = self.spec.now();
+        let judgement = judge(&self.catalog, &EventView { id, trigger: &trigger, source: "api", time: now, payload: &payload, only: None });
+        let event = ObservedEvent {
+            id,
+            trigger,
+            source: "api".into(),
+            sensor: None,
+            occurred_at: now,
+            trace: None,
+            body: Body::json(payload.bytes().clone()),
+            payload: payload.clone(),
+            dedupe: None,
+            judgement: Arc::new(judgement),
+        };
+        let position = self.spec.head().position.next();
+        self.spec.when(Command { actor: Actor::Operator, trace: None, ask: Ask::ReceiveEvents(vec![event]) }).answer();
+        self.events.push((position, id, now, payload));
+    }
+
+    fn happened(&self) -> BTreeMap<EventId, Would> {
+        let mut matches = Matches::default();
+        self.spec.records().iter().for_each(|record| matches.note(record));
+        matches.came_to().clone()
+    }
+
+    fn would(&self, rule: &str) -> BTreeMap<EventId, Would> {
+        let kept = self.events.iter().map(|(position, _, _, payload)| (*position, payload.bytes().clone()));
+        let kept = Arc::new(Kept(Mutex::new(kept.collect())));
+        let mut backtest = Backtest::of(&catalog(rule), &RULE.parse().unwrap(), kept).unwrap();
+        let trigger: TriggerRef = "demo.ping".parse().unwrap();
+        for (position, id, at, payload) in &self.events {
+            let (received_at, occurred_at) = (*at, *at);
+            let past = PastEvent {
+                position: *position,
+                id: *id,
+                trigger: &trigger,
+                source: "api",
+                occurred_at,
+                received_at,
+                payload: payload.clone(),
+            };
+            backtest.event(past).unwrap();
+        }
+        backtest.pass_time(self.spec.now()).unwrap();
+        backtest.would().clone()
+    }
+}
+
+const FLOWS: [&str; 8] = [
+    "",
+    "dedupe: { within: 10m, key: event.payload.host }\n",
+    "throttle: { limit: 2, per: 5m, key: event.payload.host }\n",
+    "throttle: { limit: 1, per: 2m, excess: delay }\n",
+    "debounce: { quiet: 3m, key: event.payload.host }\n",
+    "window: { count: 3, within: 20m, key: event.payload.host }\n",
+    "missing: { for: 15m }\n",
+    "dedupe: { within: 1m, key: string(event.payload.load) }\nthrottle: { limit: 3, per: 10m }\nwindow: { count: 2, within: 30m }\n",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn an_unchanged_rule_comes_to_what_happened(
+        flow in proptest::sample::select(&FLOWS[..]),
+        coming in proptest::collection::vec((0..600_u64, 0..3_u8, 0..5_i64), 1..40),
+        rest in 0..3_600_u64,
+    ) {
+        let mut past = Past::of(&rule(flow));
+        coming.iter().for_each(|event| past.receive(*event));
+        past.wait(past.spec.now().plus_millis(rest * 1_000));
+        prop_assert_eq!(past.would(&rule(flow)), past.happened());
+    }
+}
+
+#[test]
+fn a_rule_that_is_given_a_debounce_would_act_on_the_last_alone() {
+    let mut past = Past::of(&rule(""));
+    [(0, 0, 2), (10, 0, 3), (10, 0, 4)].into_iter().for_each(|event| past.receive(event));
+    past.wait(past.spec.now().plus_millis(3_600_000));
+    let acts = |came_to: &BTreeMap<EventId, Would>| came_to.values().map(Would::as_str).collect::<Vec<_>>();
+    assert_eq!(acts(&past.happened()), ["executed", "executed", "executed"]);
+    assert_eq!(acts(&past.would(&rule("debounce: { quiet: 1m }\n"))), ["superseded", "superseded", "executed"]);
+}

@@ -1,0 +1,67 @@
+//! Flow control in cases: time passes between events, and until nothing is held.
+
+use crate::support::{run, told};
+
+const LAST: (&str, &str) = (
+    "rules/last.yaml",
+    "trigger: demo.ping\ndebounce: { quiet: 30s, key: event.payload.host }\naction: core.echo\nwith: { message: '${{ event.payload.?load.orValue(0) }}' }\n",
+);
+
+fn event(host: &str, load: u32, after: &str) -> String {
+    format!("{{ trigger: demo.ping, payload: {{ host: {host}, load: {load} }}, after: {after} }}")
+}
+
+#[track_caller]
+fn passes(rule: (&str, &str), events: &[String], expect: &str) {
+    for mocks in ["", "  mocks: {}\n"] {
+        let case = format!("- it: goes\n  given: {{ events: [{}] }}\n{mocks}  expect: [{expect}]\n", events.join(", "));
+        let verdicts = run(&[rule], &case);
+        assert_eq!(told(&verdicts[0]), "", "{case}");
+    }
+}
+
+#[test]
+fn a_debounce_acts_on_the_last_once_it_is_quiet() {
+    let events = [event("a", 1, "0s"), event("a", 2, "29s"), event("a", 3, "30s")];
+    passes(
+        LAST,
+        &events,
+        "{ rule: demo.last, outcome: superseded }, { rule: demo.last, with: { message: 2 } }, { rule: demo.last, with: { message: 3 } }",
+    );
+}
+
+#[test]
+fn repeats_and_excess_are_expected_as_such() {
+    let rule = (
+        "rules/some.yaml",
+        "trigger: demo.ping\ndedupe: { within: 10m, key: 'event.payload.?load.orValue(0)' }\nthrottle: { limit: 1, per: 1h }\naction: core.noop\n",
+    );
+    let events = [event("a", 1, "0s"), event("a", 1, "9m"), event("a", 2, "0s"), event("a", 1, "1h")];
+    passes(
+        rule,
+        &events,
+        "{ rule: demo.some }, { rule: demo.some, outcome: deduplicated }, { rule: demo.some, outcome: throttled }, { rule: demo.some }",
+    );
+}
+
+#[test]
+fn a_window_gives_its_events_to_the_steps_of_its_rule() {
+    let rule = (
+        "rules/three.yaml",
+        "trigger: demo.ping\nwindow: { count: 3, within: 1h }\nsteps:\n  say: { action: core.echo, with: { message: '${{ events.map(e, e.payload.host) }}' } }\n",
+    );
+    let events = ["a", "b", "c"].map(|host| event(host, 1, "1m"));
+    let case = format!(
+        "- it: gathers\n  given: {{ events: [{}] }}\n  mocks: {{}}\n  expect:\n    - {{ rule: demo.three, outcome: superseded, error: {{ message: window_filled }} }}\n\
+         \x20   - {{ rule: demo.three, outcome: superseded }}\n    - {{ rule: demo.three, status: succeeded, steps: {{ say: {{ result: {{ message: [a, b, c] }} }} }} }}\n",
+        events.join(", ")
+    );
+    assert_eq!(told(&run(&[rule], &case)[0]), "");
+}
+
+#[test]
+fn missing_acts_when_nothing_follows() {
+    let rule = ("rules/silent.yaml", "trigger: demo.ping\nmissing: { for: 26h, key: event.payload.host }\naction: core.noop\n");
+    let events = [event("a", 1, "0s"), event("a", 2, "25h"), event("b", 3, "0s")];
+    passes(rule, &events, "{ rule: demo.silent, outcome: superseded }, { rule: demo.silent }, { rule: demo.silent }");
+}
