@@ -9,6 +9,7 @@ mod command_line;
 mod conditions;
 mod control;
 mod cron;
+mod examples;
 mod explanation;
 mod faults;
 mod flow;

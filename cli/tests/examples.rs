@@ -1,0 +1,263 @@
+//! The packs of `examples/`: they have no mistakes, their cases pass, and they do what they say on a running node, over kills as well.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::fake::{Fake, examples};
+use crate::support::skipped::has_program;
+use crate::support::{Answer, Client, Delivery, Place, Printed, SECRET, files_below, signature, until};
+
+const PACKS: [&str; 5] = ["backup", "canary", "incident", "sync", "triage"];
+
+/// How many changes the source of `sync` has here, and how many of them come at once.
+const CHANGES: usize = 60;
+const PAGE: usize = 10;
+
+/// A place with one of the packs, and `ensue.yaml` as its README says it.
+fn place(pack: &str, settings: &str) -> Place {
+    let place = Place::new();
+    let folder = examples(pack);
+    for file in files_below(&folder) {
+        let to = place.path().join("packs").join(pack).join(file.strip_prefix(&folder).unwrap());
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        // With the mode, so that programs can be started.
+        std::fs::copy(&file, to).unwrap();
+    }
+    std::fs::write(place.path().join("ensue.yaml"), settings).unwrap();
+    place
+}
+
+/// Changes a file of the place's pack: times that nobody waits for in a test.
+fn hurry(place: &Place, file: &str, from: &str, to: &str) {
+    let path = place.path().join("packs").join(file);
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains(from), "{file} has no `{from}` any more");
+    std::fs::write(path, text.replace(from, to)).unwrap();
+}
+
+/// The settings of a pack whose keys all are the one secret.
+fn settings(pack: &str, config: &Value, keys: &[&str]) -> String {
+    let keys: BTreeMap<&str, Value> = keys.iter().map(|key| (*key, json!({ "file": "secret" }))).collect();
+    json!({ "egress": { "allow": ["127.0.0.1"] }, "packs": { pack: { "config": config, "keys": keys } } }).to_string()
+}
+
+async fn token(client: &Client, name: &str, role: &str) -> String {
+    let added = client.post("/tokens", &json!({ "name": name, "roles": [role] })).await;
+    added.body["token"].as_str().unwrap_or_else(|| panic!("{added:#?}")).to_owned()
+}
+
+/// Waits for the question of a step, and gives its id.
+async fn question(client: &Client, step: &str) -> String {
+    let asked = |listed: &Value| {
+        let items = listed["items"].as_array()?;
+        items.iter().find(|item| item["step"] == step)?["id"].as_str().map(str::to_owned)
+    };
+    asked(&client.until("/inquiries?status=open", |listed| asked(listed).is_some()).await).unwrap()
+}
+
+async fn answer(client: &Client, token: &str, inquiry: &str, answer: &Value) {
+    let path = format!("/api/v1/inquiries/{inquiry}/respond");
+    let request = client.anonymous(Method::POST, &path).bearer_auth(token).json(&json!({ "answer": answer }));
+    let answered = Answer::of(request.send().await.unwrap()).await;
+    assert!(answered.status.is_success(), "{answered:#?}");
+}
+
+/// Waits for the end of the one execution of an action.
+async fn ended(client: &Client, action: &str) -> Value {
+    let is_one = |listed: &Value| listed["items"].as_array().is_some_and(|items| items.len() == 1);
+    let listed = client.until(&format!("/executions?action={action}"), is_one).await;
+    let id = listed["items"][0]["id"].as_str().unwrap();
+    client.until(&format!("/executions/{id}"), |shown| shown["ended_at"].is_string()).await
+}
+
+#[test]
+fn the_examples_have_no_mistakes_and_their_cases_pass() {
+    let place = Place::new();
+    let run = |arguments: &[&str]| Printed::by(place.ensue(arguments).current_dir(examples("")));
+    for arguments in [["check", "."], ["lint", "."]] {
+        let printed = run(&arguments);
+        assert_eq!((printed.code, printed.stdout.trim()), (Some(0), ""), "{printed:#?}");
+        assert_eq!(printed.stderr.trim(), format!("no mistakes in {} packs", PACKS.len()));
+    }
+    let tested = run(&["pack", "test", "."]);
+    assert_eq!(tested.code, Some(0), "{tested:#?}");
+    for pack in PACKS {
+        let cases = tested.stdout.lines().filter(|line| line.contains(&format!("./{pack}/tests/"))).count();
+        assert!(cases >= 5, "{pack} has {cases} cases");
+    }
+}
+
+#[test]
+fn the_programs_of_the_backup_do_as_they_say() {
+    if has_program("the_programs_of_the_backup_do_as_they_say", "python3") {
+        let ended = Command::new("python3").args(["-B"]).arg(examples("backup/tests/retention_test.py")).output().unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    }
+}
+
+#[tokio::test]
+async fn issues_are_labelled_greeted_and_swept() {
+    if !has_program("issues_are_labelled_greeted_and_swept", "python3") {
+        return;
+    }
+    let github = Fake::guarded("triage/try/github.py", &[]);
+    let config = json!({ "api": github.url(), "login": "triage-bot" });
+    let place = place("triage", &settings("triage", &config, &["token"]));
+    let node = place.start();
+    let client = node.client();
+    let opened = std::fs::read(examples("triage/try/opened.json")).unwrap();
+    // GitHub sends a delivery again that it takes for lost.
+    for _ in 0..2 {
+        assert!(client.deliver(&Delivery::github("issues", "1", &opened)).await.unwrap().status.is_success());
+    }
+    assert_eq!(ended(&client, "triage.greet").await["result"], json!({ "greeted": true }));
+    until("two labels", || !github.printed("issue 7 has the labels bug, docs").is_empty()).await;
+    let swept = client.run("triage.sweep", &json!({ "repository": "acme/mill" })).await;
+    assert_eq!(swept["result"], json!({ "marked": [1], "closed": [2] }), "{swept:#}");
+    assert_eq!(github.printed("issue 2"), ["issue 2 is closed"]);
+    assert_eq!((github.printed("issue 3").len(), github.printed("issue 7 has the comment").len()), (0, 1));
+}
+
+#[tokio::test]
+async fn a_night_s_backup_can_be_restored_and_one_that_fails_is_told() {
+    if !has_program("a_night_s_backup_can_be_restored_and_one_that_fails_is_told", "python3") {
+        return;
+    }
+    let listener = Fake::start("backup/try/listener.py", &[]);
+    let place = place("backup", "");
+    let [source, target] = ["source", "archives"].map(|name| place.path().join(name));
+    std::fs::create_dir(&source).unwrap();
+    std::fs::create_dir(&target).unwrap();
+    std::fs::write(source.join("recipe"), "grain and water").unwrap();
+    let told = [format!("{}/alert", listener.url()), format!("{}/heartbeat", listener.url())];
+    let config = json!({ "name": "mill", "source": source, "target": target, "alert_url": told[0], "heartbeat_url": told[1] });
+    let settings = json!({
+        "egress": { "allow": ["127.0.0.1"] },
+        "actions": { "readable": [source], "writable": [target] },
+        "packs": { "backup": { "config": config } },
+    });
+    std::fs::write(place.path().join("ensue.yaml"), settings.to_string()).unwrap();
+    let node = place.start();
+    let client = node.client();
+
+    let night = client.run("backup.night", &json!({})).await;
+    assert_eq!((&night["status"], &night["result"]["files"]), (&json!("succeeded"), &json!(1)), "{night:#}");
+    let archive = night["result"]["archive"].as_str().unwrap();
+    let restored = Command::new("tar").args(["-xzOf", archive, "recipe"]).output().unwrap();
+    assert_eq!(restored.stdout, b"grain and water");
+    until("a heartbeat", || listener.printed("GET /heartbeat").len() == 1).await;
+
+    std::fs::write(source.join("MANIFEST.sha256"), "").unwrap();
+    let night = client.run("backup.night", &json!({})).await;
+    assert_eq!(night["status"], "failed", "{night:#}");
+    until("an alert", || listener.printed("POST /alert").iter().any(|line| line.contains("no archive was made"))).await;
+    assert_eq!(listener.printed("GET /heartbeat").len(), 1, "a night that failed has no heartbeat");
+    assert!(std::fs::exists(archive).unwrap(), "the archive of the night before stays");
+}
+
+#[tokio::test]
+async fn a_bad_version_is_rolled_back_and_a_good_one_climbs_over_a_kill() {
+    if !has_program("a_bad_version_is_rolled_back_and_a_good_one_climbs_over_a_kill", "python3") {
+        return;
+    }
+    let cluster = Fake::guarded("canary/try/cluster.py", &[]);
+    let (url, chat) = (cluster.url(), format!("{}/chat", cluster.url()));
+    let config = json!({ "router": url, "prometheus": url, "chat": chat, "settle": "100ms", "every": "50ms", "looks": 2 });
+    let place = place("canary", &settings("canary", &config, &["router_token"]));
+    let node = place.start();
+    let client = node.client();
+    let maria = token(&client, "maria", "release_managers").await;
+
+    let bad = client.run("canary.deploy", &json!({ "app": "shop", "version": "v2-bad" })).await;
+    assert_eq!(bad["status"], "failed", "{bad:#}");
+    let shares = [r#"shop: {"stable": "v1", "canary": {"version": "v2-bad", "share": 5}}"#, r#"shop: {"stable": "v1", "canary": null}"#];
+    assert_eq!(cluster.printed("shop: "), shares);
+
+    let released = json!({ "trigger": "canary.released", "payload": { "app": "shop", "version": "v3" } });
+    assert!(client.post("/events", &released).await.status.is_success());
+    until("a first share", || cluster.printed("shop: ").len() > 2).await;
+    node.kill();
+    let node = place.start();
+    let client = node.client();
+    answer(&client, &maria, &question(&client, "approve").await, &json!({ "promote": true })).await;
+    until("all of the traffic", || cluster.printed("chat: shop v3: has all of the traffic").len() == 1).await;
+    assert_eq!(cluster.printed("shop: ").last().unwrap(), r#"shop: {"stable": "v3", "canary": null}"#);
+}
+
+#[tokio::test]
+async fn a_sync_goes_on_over_a_kill_and_loses_no_item() {
+    if !has_program("a_sync_goes_on_over_a_kill_and_loses_no_item", "python3") {
+        return;
+    }
+    let systems = Fake::guarded("sync/try/systems.py", &[&CHANGES.to_string()]);
+    let config = json!({ "source": systems.url(), "target": systems.url(), "page_size": PAGE });
+    let place = place("sync", &settings("sync", &config, &["source_token", "target_token"]));
+    let node = place.start();
+    let id = node.client().execute("sync.run", &json!({})).await;
+    until("a page", || !systems.printed("cursor ").is_empty()).await;
+    node.kill();
+    let node = place.start();
+    let client = node.client();
+    let run = client.until(&format!("/executions/{id}"), |shown| shown["ended_at"].is_string()).await;
+    assert_eq!((&run["status"], &run["result"]["rejected"]), (&json!("succeeded"), &json!(["poison"])), "{run:#}");
+    let cursors: Vec<String> = (1..=CHANGES / PAGE).map(|page| format!("cursor {}", page * PAGE)).collect();
+    let mut kept = systems.printed("cursor ");
+    // The kill may have come between a cursor and the word of it.
+    kept.dedup();
+    assert_eq!(kept, cursors);
+    let put = systems.printed("put ");
+    for number in (0..CHANGES).filter(|number| ![13, 17].contains(number)) {
+        let times = put.iter().filter(|line| **line == format!("put item-{number}")).count();
+        assert!((1..=2).contains(&times), "item {number} was put {times} times");
+    }
+    assert!(put.len() < CHANGES, "only what was under way is put twice: {put:#?}");
+    let again = client.run("sync.run", &json!({})).await;
+    assert_eq!(again["result"], json!({ "put": [0], "rejected": [], "done": true }), "{again:#}");
+}
+
+#[tokio::test]
+async fn an_incident_goes_from_who_is_on_call_to_the_leads_over_a_kill() {
+    if !has_program("an_incident_goes_from_who_is_on_call_to_the_leads_over_a_kill", "python3") {
+        return;
+    }
+    let ops = Fake::guarded("incident/try/ops.py", &[]);
+    let config = json!({ "ops": ops.url(), "chat": format!("{}/chat", ops.url()), "reports": format!("{}/reports", ops.url()) });
+    let place = place("incident", &settings("incident", &config, &["webhook_secret", "ops_token"]));
+    hurry(&place, "incident/actions/respond.yaml", "expires: 15m", "expires: 1s");
+    let node = place.start();
+    let client = node.client();
+    let [bob, eve] = [token(&client, "bob", "leads").await, token(&client, "eve", "leads").await];
+    // The monitor says it again as long as it lasts.
+    for _ in 0..3 {
+        deliver(&client, "incident/try/firing.json").await;
+    }
+    question(&client, "ask").await;
+    node.kill();
+    let node = place.start();
+    let client = node.client();
+    let asked = question(&client, "ask_leads").await;
+    answer(&client, &bob, &asked, &json!({ "act": "restart" })).await;
+    assert_eq!(ops.printed("restarted"), Vec::<String>::new(), "one lead is not enough");
+    answer(&client, &eve, &asked, &json!({ "act": "restart" })).await;
+    until("a restart", || ops.printed("restarted mill").len() == 1).await;
+    deliver(&client, "incident/try/resolved.json").await;
+    let incident = ended(&client, "incident.respond").await;
+    assert_eq!((&incident["status"], &incident["result"]), (&json!("succeeded"), &json!({ "recovered": true })), "{incident:#}");
+    let reports = ops.printed("report: ");
+    let report: Value = serde_json::from_str(reports[0].trim_start_matches("report: ")).unwrap();
+    assert_eq!((reports.len(), &report["decision"]), (1, &json!({ "act": "restart", "by": ["bob", "eve"] })));
+    assert_eq!((&report["restart"], report["recovered_at"].is_string()), (&json!("succeeded"), true), "{report:#}");
+}
+
+/// Sends a delivery as the monitor does, signed with [`SECRET`].
+async fn deliver(client: &Client, file: &str) {
+    let body = std::fs::read(examples(file)).unwrap();
+    let header = ("x-signature-256".to_owned(), signature(SECRET.as_bytes(), &body));
+    let json = ("content-type".to_owned(), "application/json".to_owned());
+    let delivery = Delivery { path: "/hooks/incident/monitor".to_owned(), headers: vec![json, header], body };
+    let answer = client.deliver(&delivery).await.unwrap();
+    assert!(answer.status.is_success(), "{answer:#?}");
+}

@@ -1,0 +1,36 @@
+#!/usr/bin/env python3
+"""Takes every request and prints it, for trying the pack without a chat.
+
+    listener.py PORT
+"""
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Listener(BaseHTTPRequestHandler):
+    """Answers one request."""
+
+    protocol_version = "HTTP/1.1"
+
+    def take(self):
+        sent = self.rfile.read(int(self.headers.get("content-length") or 0)).decode("utf-8", "replace")
+        print(self.command, self.path, sent, flush=True)
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    do_GET = do_POST = take
+
+    def log_message(self, *_):
+        """Says nothing more."""
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: listener.py PORT")
+    SERVER = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Listener)
+    print(f"listener.py listens on http://127.0.0.1:{SERVER.server_port}", flush=True)
+    try:
+        SERVER.serve_forever()
+    except KeyboardInterrupt:
+        pass
