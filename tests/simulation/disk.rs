@@ -230,11 +230,12 @@ impl<L: Log> FailingLog<L> {
     }
 
     fn kept(&mut self, batch: &Batch, head: Position, epoch: Epoch) -> Result<Position, AppendError> {
+        self.ground.note_head(head.0);
         let appended = self.log.append(batch, head, epoch);
         match &appended {
             Ok(position) => self.ground.note_commit(position.0),
             Err(AppendError::Deposed(_) | AppendError::Behind(_)) => sometimes!("a write under an old epoch was refused"),
-            Err(_) => {}
+            Err(_) => self.ground.note_failed_append(head.0 + batch.records.len() as u64),
         }
         appended
     }

@@ -32,6 +32,8 @@ pub(crate) struct Ground {
     story: Mutex<Story>,
     answers: Mutex<Vec<Answered>>,
     commits: Mutex<BTreeMap<u64, u64>>,
+    /// The newest position of an append that failed, and when: only the next append shows whether it was kept.
+    failed_append: Mutex<Option<(u64, u64)>>,
     witness: Mutex<Witness>,
     operated: Mutex<BTreeMap<u64, Operated>>,
     is_healed: AtomicU64,
@@ -50,6 +52,7 @@ impl Ground {
             story: Mutex::new(Story::new(verbosity)),
             answers: Mutex::default(),
             commits: Mutex::default(),
+            failed_append: Mutex::default(),
             witness: Mutex::default(),
             operated: Mutex::default(),
             is_healed: AtomicU64::new(0),
@@ -161,6 +164,21 @@ impl Ground {
     /// Notes that all records up to a position are on the disk since now, or longer: a commit that remembers a key may have no records.
     pub(crate) fn note_commit(&self, position: u64) {
         self.commits.lock().unwrap_or_else(PoisonError::into_inner).entry(position).or_insert(self.now());
+    }
+
+    /// Notes that an append up to a position failed below: what a disk was given before it failed may be found on it later.
+    pub(crate) fn note_failed_append(&self, position: u64) {
+        *self.failed_append.lock().unwrap_or_else(PoisonError::into_inner) = Some((position, self.now()));
+    }
+
+    /// Notes which position the next append follows: that of a failed append was kept when it failed, not when it is found.
+    pub(crate) fn note_head(&self, head: u64) {
+        let failed = self.failed_append.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((position, at)) = failed
+            && position == head
+        {
+            self.commits.lock().unwrap_or_else(PoisonError::into_inner).entry(position).or_insert(at);
+        }
     }
 
     /// Gives the newest position that is on the disk.
