@@ -60,10 +60,13 @@ pub(crate) async fn conduct(attempt: &Attempt<'_>, mut program: Box<dyn Program>
             Heard::Lost => break None,
         }
     };
-    let is_left = messages.finish().await == Told::Left && cut != Some(Cut::Left);
-    if is_left && attempt.worker.ports.programs.at_end() == AtEnd::GoOn {
-        // What it said last, files among it, is heard again by the next node, which finds them there.
-        return Err(left(attempt, program));
+    if messages.finish().await == Told::Left {
+        if cut != Some(Cut::Left) && attempt.worker.ports.programs.at_end() == AtEnd::GoOn {
+            // What it said last, files among it, is heard again by the next node, which finds them there.
+            return Err(left(attempt, program));
+        }
+        // Nobody hears it again: an attempt whose last words are lost must not be told as one that succeeded.
+        cut.get_or_insert(Cut::Left);
     }
     if let Some(End { printed, .. }) = end {
         output.note_printed(printed).await;

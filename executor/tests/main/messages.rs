@@ -230,3 +230,17 @@ async fn nothing_more_is_told_of_an_attempt_that_is_over_for_the_log() {
     talk.ends();
     talk.world.report().await;
 }
+
+#[tokio::test]
+async fn an_attempt_whose_last_words_were_not_taken_before_the_stop_is_not_told_as_one_that_succeeded() {
+    let mut talk = Talk::begin(|plan| plan.time_in_hand().answers([Err(SubmitError::StorageFull)])).await;
+    talk.says(r#"{"emit":{"trigger":"test.t","payload":{}}}"#);
+    talk.ends();
+    // The program is heard to its end, and what it said waits for space that never comes.
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    let stopped = talk.world.executor.stop(Duration::ZERO).await;
+    assert_eq!(stopped.ended, [attempt(1)]);
+    assert!(talk.world.asked.try_recv().is_err(), "its end is told, and what it said is not");
+}
