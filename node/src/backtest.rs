@@ -1,6 +1,6 @@
 //! What a rule would have done with the events of the log, beside what it did.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, TryLockError};
 
 use bytes::Bytes;
 use ensue_api::ports::{Backtested, Backtests, Declined, LogAccess, ToBacktest, ToldEvent, ToldEvents};
@@ -120,7 +120,12 @@ pub struct NodeBacktests {
 impl Backtests for NodeBacktests {
     fn backtest(&self, asked: &ToBacktest) -> Result<Backtested, Declined> {
         // One takes a core for a while, and memory for each event that it matches.
-        let Ok(_turn) = self.turn.try_lock() else { return Err(BacktestError::UnderWay.into()) };
+        let _turn = match self.turn.try_lock() {
+            Ok(turn) => turn,
+            Err(TryLockError::WouldBlock) => return Err(BacktestError::UnderWay.into()),
+            // It guards nothing but the turn: whoever panicked with it has none any more.
+            Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
+        };
         Ok(self.tried(asked)?)
     }
 }

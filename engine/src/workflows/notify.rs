@@ -2,10 +2,11 @@
 
 use ensue_expression::{Budget, EVALUATION_STEPS_MAX, Value};
 
+use crate::catalog::{Notify, Step};
 use crate::engine::Reaction;
 use crate::executions::state::Execution;
 use crate::fact::Fact;
-use crate::ids::{ExecutionId, InquiryId};
+use crate::ids::{ExecutionId, Id, InquiryId, Role};
 use crate::inquiries::facts::{InquiryNotificationFailed, InquiryNotified, Occasion};
 use crate::inquiries::question::Question;
 use crate::inquiries::state::Inquiry;
@@ -29,40 +30,27 @@ impl Going<'_> {
     pub(crate) fn notified(&self, asking: (ExecutionId, &Execution, &PartOf), asked: &Asked<'_>) -> Option<Reaction> {
         let (stream, execution, part_of) = asking;
         let (inquiry, of) = (asked.inquiry.0, asked.of);
-        self.workflow.step(&part_of.step)?.notify.as_ref()?;
+        let step = self.workflow.step(&part_of.step)?;
+        let notify = step.notify.as_ref()?;
         let told = |fact: Fact| Draft {
             stream: StreamId::Execution(stream),
             cause: Some(execution.cause(self.record.id)),
             ..self.draft(fact, None)
         };
-        Some(match self.notification(part_of, asked) {
-            Ok(request) => match request.stream {
-                StreamId::Execution(execution) => Reaction::last(vec![told(InquiryNotified { inquiry, execution, of }.into()), request]),
-                _ => Reaction::nothing(),
-            },
+        let teller = ExecutionId(Id::derived(self.engine.log(), self.record.id, Role::Execution));
+        Some(match self.notification(step, notify, teller, asked) {
+            Ok(request) => Reaction::last(vec![told(InquiryNotified { inquiry, execution: teller, of }.into()), request]),
             Err(Hindrance::Fails(error)) => Reaction::last(vec![told(InquiryNotificationFailed { inquiry, of, error }.into())]),
             Err(Hindrance::Stuck(reaction)) => reaction,
         })
     }
 
-    fn notification(&self, part_of: &PartOf, asked: &Asked<'_>) -> Result<Draft, Hindrance> {
-        let step = self.workflow.step(&part_of.step);
-        let Some((step, notify)) = step.and_then(|step| Some((step, step.notify.as_ref()?))) else {
-            return Err(Reaction::Impossible(format!("nothing says what tells of the step `{}`", part_of.step)).into());
-        };
-        let items = self.state(&part_of.step).and_then(|state| state.items.as_ref());
-        let element = match part_of.item.zip(items) {
-            Some((item, items)) => Some((item, self.element(items, item)?)),
-            None => None,
-        };
+    fn notification(&self, step: &Step, notify: &Notify, teller: ExecutionId, asked: &Asked<'_>) -> Result<Draft, Hindrance> {
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
         let sight = self.sight(Ends { succeeded: true, failed: false }, &notify.with.reads())?;
         let scope = self.scope(&sight, &notify.with.expressions(), &mut budget)?;
-        let mut scope = scope.with("inquiry", asked.value(&self.with.settings.inquiries_url));
-        if let Some((index, element)) = &element {
-            scope = scope.with("item", element.root()).with("index", Value::from(i64::from(*index)));
-        }
-        self.requested(step, Nth::Notification, &notify.action, &notify.with, &scope, &mut budget)
+        let scope = scope.with("inquiry", asked.value(&self.with.settings.inquiries_url));
+        self.requested(step, Nth::Notification(teller), &notify.action, &notify.with, &scope, &mut budget)
     }
 }
 

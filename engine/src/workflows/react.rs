@@ -271,7 +271,7 @@ pub(super) enum Nth {
     /// The one that undoes it, or an item of it.
     Undo(Option<u32>),
     /// One that tells those whom it asks, and is no part of the workflow.
-    Notification,
+    Notification(ExecutionId),
 }
 
 impl From<Reaction> for Hindrance {
@@ -461,7 +461,7 @@ impl Going<'_> {
             Ok(pace) => pace,
             Err(misfit) => return fails(FailureKind::ParametersInvalid, format!("the parameters do not fit `{name}`: {misfit}")),
         };
-        if matches!(nth, Nth::Notification) && !matches!(pace, Pace::Worked | Pace::AtOnce) {
+        if matches!(nth, Nth::Notification(_)) && !matches!(pace, Pace::Worked | Pace::AtOnce) {
             let message = format!("`{name}` is made of steps, or waits, and cannot tell people of what they are asked");
             return fails(FailureKind::ParametersInvalid, message);
         }
@@ -483,12 +483,12 @@ impl Going<'_> {
                 (Id::derived(log, of_step, Role::Iteration(iteration)), part(Some(iteration - 1), PartRole::Turn), wait)
             }
             Nth::Undo(item) => (Id::derived(log, self.id.0, Role::Undo(&step.name, item.unwrap_or(0))), part(item, PartRole::Undo), None),
-            Nth::Notification => (Id::derived(log, self.record.id, Role::Execution), None, None),
+            Nth::Notification(teller) => (teller.0, None, None),
         };
         let child = ExecutionId(child);
         let (retry, timeout) = match (nth, &step.undo) {
             (Nth::Undo(_), Some(undo)) => (&undo.retry, undo.timeout),
-            (Nth::Notification, _) => (&None, None),
+            (Nth::Notification(_), _) => (&None, None),
             _ => (&step.retry, step.timeout),
         };
         let fact = ExecutionRequested {
