@@ -39,6 +39,7 @@ const OF_GUARDED: &[(u16, &str)] = &[
     (403, "forbidden"),
     (404, "not_found"),
     (503, "log_unavailable"),
+    (503, "log_index_damaged"),
     (503, "log_unreadable"),
     (503, "views_damaged"),
     (503, "views_unavailable"),

@@ -218,6 +218,14 @@ pub trait LogAccess: Send + Sync {
     fn read(&self, after: Position, limit: ReadLimit) -> Result<Vec<Record>, LogError>;
     /// Gives the records of a stream after a revision, in order.
     fn read_stream(&self, stream: &StreamId, after: Revision, limit: ReadLimit) -> Result<Vec<Record>, LogError>;
+    /// Gives the records of a stream after a revision, in order; fails where a stream that others know of has none at all.
+    fn read_known_stream(&self, stream: &StreamId, after: Revision, limit: ReadLimit) -> Result<Vec<Record>, LogError> {
+        let records = self.read_stream(stream, after, limit)?;
+        if records.is_empty() && after == Revision(0) {
+            return Err(LogError::Index(format!("no record of {stream} is found")));
+        }
+        Ok(records)
+    }
     /// Gives the plain bytes of the body of the record at a position; none where there is no such record, where it has no body,
     /// or where the body was erased.
     fn body(&self, at: Position) -> Result<Option<Bytes>, LogError>;

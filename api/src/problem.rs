@@ -35,6 +35,7 @@ const ERRORS_MAX: usize = 100;
 const OF_THE_STORES: &[&str] = &[
     "log-unavailable",
     "log-unreadable",
+    "log-index-damaged",
     "views-unavailable",
     "views-damaged",
     "output-unavailable",
@@ -219,6 +220,21 @@ impl Problem {
     /// Gives the stable name of the problem, in `snake_case`.
     pub(crate) fn code(&self) -> String {
         self.slug.replace('-', "_")
+    }
+
+    /// Gives the status that it is answered with.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Gives what to do, for people.
+    pub(crate) fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// Gives where what was given does not fit.
+    pub(crate) fn errors(&self) -> &[FieldError] {
+        &self.errors
     }
 
     /// Gives what went wrong, for people.

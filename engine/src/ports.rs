@@ -45,7 +45,7 @@ pub trait LogReader: Send {
     fn head(&self) -> Result<Head, LogError>;
     /// Gives the records after a position, in order.
     fn read(&self, after: Position, limit: ReadLimit) -> Result<Vec<Record>, LogError>;
-    /// Gives the records of a stream after a revision, in order.
+    /// Gives the records of a stream after a revision, in order. Fails where one between them is hidden.
     fn read_stream(&self, stream: &StreamId, after: Revision, limit: ReadLimit) -> Result<Vec<Record>, LogError>;
     /// Gives the record with an id; none where there is no such record.
     fn record_by_id(&self, id: Id) -> Result<Option<Record>, LogError>;
@@ -53,6 +53,8 @@ pub trait LogReader: Send {
     fn body_at(&self, position: Position) -> Result<Option<Body>, LogError>;
     /// Gives the batch that a position belongs to; none where there is no such position.
     fn batch_at(&self, position: Position) -> Result<Option<Id>, LogError>;
+    /// Fails where what records and keys are found by does not agree with them. Takes as long as reading all of them.
+    fn check_indexes(&self) -> Result<(), LogError>;
 }
 
 /// How much is read at once: what comes first ends it, but one record is always given.
@@ -111,6 +113,9 @@ pub enum LogError {
         /// Why.
         why: String,
     },
+    /// What records are found by is not what it was; the records themselves may well be.
+    #[error("an index of the log is damaged: {0}")]
+    Index(String),
     /// The store has failed.
     #[error("the log cannot be read: {0}")]
     Store(String),

@@ -1,4 +1,4 @@
-//! Walking a log from its beginning: is every record the one that was written, in its place, with its body?
+//! Walking a log from its beginning: is every record the one that was written, in its place, with its body, and is it found there?
 //!
 //! It does not fold the records and judges nothing that they mean.
 
@@ -82,6 +82,7 @@ pub enum VerifyError {
 impl Explain for VerifyError {
     fn slug(&self) -> &'static str {
         match self {
+            Self::Log(index @ LogError::Index(_)) => index.slug(),
             Self::Chain(_) | Self::Log(_) | Self::Body { .. } | Self::Revision { .. } => "log-damaged",
             Self::Head { .. } | Self::Cut { .. } => "log-cut",
             Self::Rewritten { .. } => "log-rewritten",
@@ -93,7 +94,12 @@ impl Explain for VerifyError {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("keep a copy of the data directory as it is, restore the last backup, and look for who or what changed the file".to_owned())
+        match self {
+            Self::Log(index @ LogError::Index(_)) => index.hint(),
+            _ => Some(
+                "keep a copy of the data directory as it is, restore the last backup, and look for who or what changed the file".to_owned(),
+            ),
+        }
     }
 }
 
@@ -121,7 +127,10 @@ pub fn verify(reader: &dyn LogReader, seen: Option<Head>, mut progress: impl FnM
     }
     match seen {
         Some(seen) if seen.position > walk.head.position => Err(VerifyError::Cut { seen, found: walk.head.position }),
-        Some(_) | None => Ok(Verified { head: walk.head, records: walk.head.position.0, bodies: walk.bodies }),
+        Some(_) | None => {
+            reader.check_indexes()?;
+            Ok(Verified { head: walk.head, records: walk.head.position.0, bodies: walk.bodies })
+        }
     }
 }
 

@@ -64,6 +64,13 @@ impl Shown {
         differing.map(|path| format!("{path}: {:?} and {:?}", self.0.get(path), other.0.get(path))).collect()
     }
 
+    /// Says whether each path at which other things are shown is refused, with this code.
+    pub(super) fn is_refused_where_it_differs_from(&self, other: &Self, code: &str) -> bool {
+        let paths: BTreeSet<&String> = self.0.keys().chain(other.0.keys()).collect();
+        let mut differing = paths.into_iter().filter(|path| self.0.get(*path) != other.0.get(*path));
+        differing.all(|path| self.0.get(path).is_some_and(|shown| shown["code"] == code))
+    }
+
     /// Gives how many rows a list has.
     pub(super) fn count(&self, list: &str) -> usize {
         self.0.iter().filter(|(path, _)| path.split('?').next() == Some(list)).filter_map(|(_, rows)| rows.as_array()).map(Vec::len).sum()

@@ -149,13 +149,14 @@ impl Explain for LogError {
     fn slug(&self) -> &'static str {
         match self {
             Self::Unreadable { .. } => "log-unreadable",
+            Self::Index(_) => "log-index-damaged",
             Self::Store(_) => "log-unavailable",
         }
     }
 
     fn fault(&self) -> Fault {
         match self {
-            Self::Unreadable { .. } | Self::Store(_) => Fault::Unavailable,
+            Self::Unreadable { .. } | Self::Index(_) | Self::Store(_) => Fault::Unavailable,
         }
     }
 
@@ -163,6 +164,11 @@ impl Explain for LogError {
         Some(match self {
             Self::Unreadable { .. } => {
                 "`ensue log verify` finds what is damaged; restore the data directory from its last good copy".into()
+            }
+            Self::Index(_) => {
+                "keep a copy of the data directory; `ensue log verify` says whether the records are as they were written: then stop the node and \
+                 build the index anew with `sqlite3 ensue-data/log.sqlite REINDEX`"
+                    .into()
             }
             Self::Store(_) => "look at the disk of the data directory and at the node's own log".into(),
         })

@@ -1,7 +1,8 @@
 //! What is done to a log's file is found, whoever does it and however carefully.
 
 use std::fs;
-use std::path::PathBuf;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::Id;
@@ -308,6 +309,58 @@ fn a_stream_that_is_not_remembered_is_looked_up() {
     }
     let first_twice = Record { revision: Revision(9), ..fixture.records[3].clone() };
     assert_eq!(predecessor(&reader, &first_twice).unwrap(), Revision(0));
+}
+
+/// Gives where in the file the one page of an index is.
+fn page_of(path: &Path, index: &str) -> Range<usize> {
+    let connection = Connection::open(path).unwrap();
+    let page: u32 = connection.query_row("SELECT rootpage FROM sqlite_schema WHERE name = ?1", [index], |row| row.get(0)).unwrap();
+    let bytes: u32 = connection.query_row("PRAGMA page_size", [], |row| row.get(0)).unwrap();
+    ((page - 1) * bytes) as usize..(page * bytes) as usize
+}
+
+#[test]
+fn what_a_damaged_index_hides_is_found_by_a_walk_and_nothing_else_is_given_in_its_place() {
+    let fixture = Fixture::new();
+    let whole = fs::read(fixture.path()).unwrap();
+    let page = page_of(&fixture.path(), "records_by_stream");
+    let (mut hidden, mut told) = (0, 0);
+    for at in page.filter(|at| whole[*at] != 0) {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1 << (at % 8);
+        fs::write(fixture.path(), damaged).unwrap();
+        let Ok(reader) = SqliteLogReader::open_unchecked(&fixture.path().as_path().into(), LOG) else { continue };
+        let found = fixture.verify(Some(fixture.head));
+        for record in &fixture.records {
+            let written: Vec<Record> = fixture.records.iter().filter(|other| other.stream == record.stream).cloned().collect();
+            match reader.read_stream(&record.stream, Revision(0), ReadLimit::default()) {
+                Ok(read) if read.len() == written.len() => assert!(read == written, "byte {at}: other records"),
+                Ok(read) => {
+                    hidden += 1;
+                    assert!(read == written[..read.len()], "byte {at}: what is given is the beginning, as it was written");
+                    assert!(
+                        matches!(found, Err(VerifyError::Log(LogError::Index(_)))),
+                        "byte {at} hides records, and the walk finds {found:?}"
+                    );
+                }
+                Err(_) => told += 1,
+            }
+        }
+    }
+    assert!(hidden > 20 && told > 20, "{hidden} streams were hidden, of {told} it was told");
+}
+
+#[test]
+fn a_damaged_index_is_built_anew_from_the_records() {
+    let fixture = Fixture::new();
+    let mut bytes = fs::read(fixture.path()).unwrap();
+    let page = page_of(&fixture.path(), "records_by_stream");
+    // The last of a page is the row that came first: its stream.
+    bytes[page.end - 12] ^= 1;
+    fs::write(fixture.path(), bytes).unwrap();
+    assert!(matches!(fixture.verify(Some(fixture.head)), Err(VerifyError::Log(LogError::Index(_)))));
+    Connection::open(fixture.path()).unwrap().execute_batch("REINDEX").unwrap();
+    assert!(fixture.verify(Some(fixture.head)).is_ok());
 }
 
 #[test]

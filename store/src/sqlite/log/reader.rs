@@ -132,13 +132,30 @@ impl LogReader for SqliteLogReader {
     fn read_stream(&self, stream: &StreamId, after: Revision, limit: ReadLimit) -> Result<Vec<Record>, LogError> {
         let Ok(after) = i64::try_from(after.0) else { return Ok(Vec::new()) };
         let sql = by("WHERE log = ?1 AND stream = ?2 AND revision > ?3 ORDER BY revision LIMIT ?4");
-        self.records(&sql, params![self.number, stream_bytes(stream), after, rows_max(limit)], limit, Position(0))
+        let records = self.records(&sql, params![self.number, stream_bytes(stream), after, rows_max(limit)], limit, Position(0))?;
+        // A record vouches for itself, an index for nothing.
+        let mut expected = Revision(after.unsigned_abs());
+        for record in &records {
+            expected = expected.next();
+            if record.stream != *stream || record.revision != expected {
+                let (found, at) = (record.revision, record.position);
+                let why =
+                    format!("of {stream}, revision {expected} is looked for, and {found} of {} is found, at position {at}", record.stream);
+                return Err(LogError::Index(why));
+            }
+        }
+        Ok(records)
     }
 
     fn record_by_id(&self, id: Id) -> Result<Option<Record>, LogError> {
         let sql = by("WHERE log = ?1 AND id = ?2");
         let found = self.records(&sql, params![self.number, id.as_bytes()], ReadLimit { records: 1, bytes: 0 }, Position(0))?;
-        Ok(found.into_iter().next())
+        match found.into_iter().next() {
+            Some(record) if record.id != id => {
+                Err(LogError::Index(format!("another record is found by the id {id}, at position {}", record.position)))
+            }
+            found => Ok(found),
+        }
     }
 
     fn body_at(&self, position: Position) -> Result<Option<Body>, LogError> {
@@ -148,6 +165,19 @@ impl LogReader for SqliteLogReader {
 
     fn batch_at(&self, position: Position) -> Result<Option<Id>, LogError> {
         self.at(position, |stored| Ok(self.batch(stored.batch_place(), position)?.id))
+    }
+
+    fn check_indexes(&self) -> Result<(), LogError> {
+        const FINE: &str = "ok";
+        let said = self.connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0));
+        match said {
+            Ok(said) if said == FINE => Ok(()),
+            Ok(said) => Err(LogError::Index(said)),
+            Err(error) => match error.sqlite_error_code() {
+                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Err(LogError::Index(error.to_string())),
+                Some(_) | None => Err(store_failed(&error)),
+            },
+        }
     }
 }
 
