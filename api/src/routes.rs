@@ -5,6 +5,7 @@
 
 mod actions;
 mod artifacts;
+mod bulk;
 mod docs;
 mod enforcements;
 mod events;
@@ -76,6 +77,10 @@ fn declare(routes: &mut Routes) {
     routes.get::<ExecutionsRead>("/executions/{id}/stream", &operations::EXECUTION_STREAM, streams::execution);
     routes.get::<ArtifactsRead>("/executions/{id}/artifacts", &operations::ARTIFACT_LIST, artifacts::list);
     routes.get::<ArtifactsRead>("/executions/{id}/artifacts/{artifact}", &operations::ARTIFACT_GET, artifacts::get);
+    routes.post::<ExecutionsCancel>("/executions/cancel", &operations::EXECUTIONS_CANCEL, bulk::cancel);
+    routes.post::<ExecutionsPause>("/executions/pause", &operations::EXECUTIONS_PAUSE, bulk::pause);
+    routes.post::<ExecutionsPause>("/executions/resume", &operations::EXECUTIONS_RESUME, bulk::resume);
+    routes.post::<ExecutionsRerun>("/executions/rerun", &operations::EXECUTIONS_RERUN, bulk::rerun);
     routes.post::<ExecutionsCancel>("/executions/{id}/cancel", &operations::EXECUTION_CANCEL, executions::cancel);
     routes.post::<ExecutionsPause>("/executions/{id}/pause", &operations::EXECUTION_PAUSE, executions::pause);
     routes.post::<ExecutionsPause>("/executions/{id}/resume", &operations::EXECUTION_RESUME, executions::resume);

@@ -5,6 +5,7 @@
 pub(crate) mod actions;
 pub(crate) mod artifacts;
 pub(crate) mod backtests;
+pub(crate) mod bulk;
 pub(crate) mod enforcements;
 pub(crate) mod events;
 pub(crate) mod executions;

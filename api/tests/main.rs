@@ -14,6 +14,7 @@ mod executions;
 mod hooks;
 mod inquiries;
 mod keyed;
+mod many;
 mod openapi;
 mod paging;
 mod rates;

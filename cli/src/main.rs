@@ -2,6 +2,7 @@
 //!
 //! Read `commands` for what can be asked; `client` talks to the node, `report` and `output` to people.
 
+mod ago;
 mod batch;
 mod bench;
 mod client;

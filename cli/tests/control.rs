@@ -120,3 +120,31 @@ async fn what_is_paused_stays_so_over_a_kill_and_goes_on_when_it_is_resumed() {
     let refused = ensue(&place, &node, &["executions", "pause", &naps]);
     assert!(refused.stderr.contains("is not open"), "{}", refused.stderr);
 }
+
+#[tokio::test]
+async fn all_that_fit_are_changed_at_once_and_who_is_refused_is_named() {
+    let place = place();
+    let node = place.start();
+    let client = node.client();
+    let told = ensue(&place, &node, &["executions", "cancel", "--status", "failed"]);
+    assert_eq!((told.code, told.stdout.as_str(), told.stderr.trim()), (Some(0), "", "none fits"));
+    let mars = json!({ "regions": ["mars"] });
+    let (first, second) = (client.execute("release.ship", &mars).await, client.execute("release.ship", &mars).await);
+    for id in [&first, &second] {
+        client.until(&format!("/executions/{id}"), |execution| execution["status"] == "failed").await;
+    }
+    let again = ["executions", "rerun", "--action", "release.ship", "--status", "failed", "--since", "1h", "--from", "failed"];
+    let tried = ensue(&place, &node, &[&again[..], &["--dry-run"]].concat());
+    assert_eq!(tried.stdout, format!("{second}  would be done\n{first}  would be done\n"), "{}", tried.stderr);
+    let done = ensue(&place, &node, &again);
+    let lines: Vec<_> = done.stdout.lines().map(|line| line.split("  ").next().unwrap()).collect();
+    assert_eq!((done.code, lines), (Some(0), vec![second.as_str(), first.as_str()]), "{}", done.stderr);
+    assert!(done.stdout.lines().all(|line| line.contains("  runs again as ")), "{}", done.stdout);
+    let refused = ensue(&place, &node, &["executions", "pause", "--status", "failed", "--action", "release.ship"]);
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.stdout.contains(&format!("{first}  refused: ")), "{}", refused.stdout);
+    let both = ensue(&place, &node, &["executions", "cancel", &first, "--status", "failed"]);
+    assert!(both.code == Some(2) && both.stderr.contains("cannot be used with"), "{}", both.stderr);
+    let neither = ensue(&place, &node, &["executions", "cancel"]);
+    assert!(neither.code == Some(2) && neither.stderr.contains("required"), "{}", neither.stderr);
+}

@@ -18,8 +18,8 @@ use thiserror::Error;
 use crate::api::{Api, read_row};
 use crate::auth::Allowed;
 use crate::call::{Call, Nothing};
-use crate::listing;
-use crate::permissions::{ExecutionsCancel, ExecutionsPause, ExecutionsRead, ExecutionsSettle, Permission as _};
+use crate::listing::{self, Listed};
+use crate::permissions::{ExecutionsCancel, ExecutionsPause, ExecutionsRead, ExecutionsSettle, Permission};
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
 use crate::respond::{self, Written};
@@ -63,6 +63,13 @@ impl Explain for SettlementInvalid {
 
 /// Lists executions, newest first.
 pub(super) async fn list(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
+    let listed = listed(&call, &allowed).await?;
+    let items = listed.items.into_iter().map(WireExecution::listed).collect();
+    call.answer_page(items, listed.next.as_deref(), &listed.page)
+}
+
+/// Reads the page of executions that a request asks for.
+pub(super) async fn listed<P: Permission>(call: &Call, allowed: &Allowed<P>) -> Result<Listed<Execution>, Problem> {
     let query = call.query();
     query.one_of("status", &Status::ALL.map(|status| (status.as_str(), status)))?;
     let mut columns = vec![Column::Status, Column::Action, Column::Rule, Column::RerunOf];
@@ -70,15 +77,13 @@ pub(super) async fn list(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcom
     match (query.text("parent"), query.text("correlation")) {
         // The steps of a workflow stand in its chain, all of them or none, and may be many: it is asked, and not each of them.
         (Some(parent), Some(correlation)) => {
-            let value = if is_in_chain(&call, parent.to_owned(), correlation).await? { parent.to_owned() } else { String::new() };
+            let value = if is_in_chain(call, parent.to_owned(), correlation).await? { parent.to_owned() } else { String::new() };
             filters.push(Filter::is(Column::Parent, value));
         }
         (Some(_), None) => columns.push(Column::Parent),
         (None, _) => columns.push(Column::Correlation),
     }
-    let listed = listing::rows_where::<Execution, _>(&call, &allowed, &columns, filters).await?;
-    let items = listed.items.into_iter().map(WireExecution::listed).collect();
-    call.answer_page(items, listed.next.as_deref(), &listed.page)
+    listing::rows_where::<Execution, _>(call, allowed, &columns, filters).await
 }
 
 /// Says whether an execution stands in the chain of this correlation.
@@ -141,7 +146,7 @@ pub(super) async fn timeline(allowed: Allowed<ExecutionsRead>, call: Call) -> Ou
 /// Reads a page of a timeline, and the revision that the next one goes on behind, where there is more. A page has fewer entries than
 /// `limit` where the records are large: only a look behind the last one says that it was the last. Blocking.
 fn told(ports: &Ports, stream: &StreamId, after: Revision, limit: usize) -> Result<(Vec<TimelineEntry>, Option<Revision>), LogError> {
-    let records = ports.log.read_stream(stream, after, ReadLimit { records: limit, bytes: TIMELINE_BYTES_MAX })?;
+    let records = ports.log.read_known_stream(stream, after, ReadLimit { records: limit, bytes: TIMELINE_BYTES_MAX })?;
     let Some(last) = records.last().map(|record| record.revision) else { return Ok((Vec::new(), None)) };
     let items = records.iter().filter_map(TimelineEntry::of).collect();
     // The next record may be as large as one can be: both are not held at once.

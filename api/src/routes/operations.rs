@@ -4,9 +4,11 @@ use crate::cloudevents;
 use crate::metrics::Form;
 use crate::openapi::shapes;
 use crate::operation::{Conditional, Content, Header, Heeded, Operation, Presence, TakenForm, Takes, schema_of};
+use crate::wire::WireList;
 use crate::wire::actions::{WireAction, WireExecute};
 use crate::wire::artifacts::WireArtifact;
 use crate::wire::backtests::{WireBacktest, WireToBacktest};
+use crate::wire::bulk::WireChanged;
 use crate::wire::enforcements::WireEnforcement;
 use crate::wire::events::{WireCloudEvents, WireEvent, WireGivenEvents, WireTakenOrList};
 use crate::wire::executions::{WireAttempt, WireExecution, WireOutcome, WireOutputs, WireRerun};
@@ -113,6 +115,27 @@ pub(super) const EXECUTION_LIST: Operation = Operation::lists::<WireExecution>(
     &["status", "action", "rule", "correlation", "parent", "rerun_of", "since", "until", "sort", "limit", "cursor"],
 )
 .sees_views();
+/// What says which executions many are, and how they are read.
+const MANY: &[&str] = &["status", "action", "rule", "correlation", "parent", "rerun_of", "since", "until", "limit", "cursor", "dry_run"];
+
+const fn changes_many(id: &'static str, summary: &'static str) -> Operation {
+    Operation::new(id, summary)
+        .asked(MANY)
+        .gives::<WireList<WireChanged>>(200, "What came of each of a page.", &[Header::Link])
+        .sees_views()
+}
+
+pub(super) const EXECUTIONS_CANCEL: Operation =
+    changes_many("executions_cancel", "Asks that executions end: those of a page of a list").takes(Takes::Empty);
+pub(super) const EXECUTIONS_PAUSE: Operation =
+    changes_many("executions_pause", "Has nothing of executions start any more until they are resumed")
+        .takes(Takes::Empty)
+        .passes_keys_over();
+pub(super) const EXECUTIONS_RESUME: Operation =
+    changes_many("executions_resume", "Has paused executions go on").takes(Takes::Empty);
+pub(super) const EXECUTIONS_RERUN: Operation = changes_many("executions_rerun", "Runs executions again that have ended")
+    .takes(Takes::Json { schema: schema_of::<WireRerun>, example: r#"{"from": "failed"}"#, presence: Presence::Optional })
+    .demands_admission();
 pub(super) const EXECUTION_GET: Operation =
     Operation::shows::<WireExecution>("execution_get", "Shows an execution with its parameters and its result").sees_views();
 pub(super) const EXECUTION_ATTEMPTS: Operation =

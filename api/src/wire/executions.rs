@@ -334,7 +334,7 @@ pub(crate) enum WireSettlementOutcome {
 }
 
 /// How an execution is run again.
-#[derive(Default, Deserialize, JsonSchema)]
+#[derive(Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireRerun {
     /// What of it: all of it, `start`, which is what happens without it; what did not succeed, `failed`; or what did not and this step, by its

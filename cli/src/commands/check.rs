@@ -184,3 +184,10 @@ fn settings(file: Option<&Path>) -> Result<BTreeMap<PackName, Value>, Failure> {
 pub(super) fn counted(count: usize, thing: &str) -> String {
     if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
 }
+
+/// Gives the name that the pack in a folder has; none where there is no pack, or it has no name.
+pub(super) fn name_of_pack(folder: &Path) -> Option<String> {
+    let manifest = std::fs::read_to_string(folder.join("pack.yaml")).ok()?;
+    let name = manifest.lines().find_map(|line| line.strip_prefix("name:"))?;
+    Some(name.split('#').next().unwrap_or_default().trim().trim_matches(['"', '\'']).to_owned())
+}

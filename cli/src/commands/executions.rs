@@ -1,10 +1,12 @@
 //! `ensue executions`: the runs of actions, what they print, and how to end or settle them.
 
+mod many;
 mod rerun;
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use many::{Trying, Which};
 use rerun::Rerun;
 use serde_json::{Value, json};
 
@@ -32,6 +34,7 @@ Examples:
   ensue executions watch 019c…
   ensue executions artifacts 019c… --save ./files
   ensue executions rerun 019c… --from failed --wait
+  ensue executions cancel --action release.ship --status running --dry-run
   ensue executions settle 019c… succeeded
   ensue executions record 019c… > packs/release/tests/ship.test.yaml")]
 pub(crate) enum Executions {
@@ -60,19 +63,25 @@ pub(crate) enum Executions {
     /// End an execution. Of a workflow: end the steps that run, and have only those start that always do, `if: always()`;
     /// a second cancel ends these as well.
     Cancel {
-        /// The execution.
-        id: String,
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        trying: Trying,
     },
     /// Have nothing of an execution start any more, nor of what it runs, until it is resumed. What runs comes to its end, and what is
     /// answered or comes meanwhile is kept.
     Pause {
-        /// The execution.
-        id: String,
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        trying: Trying,
     },
     /// Have a paused execution go on: what came due meanwhile happens at once.
     Resume {
-        /// The execution.
-        id: String,
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        trying: Trying,
     },
     /// Run an execution again that has ended, as a new one on what is installed now: all of it, or from what did not succeed.
     Rerun(Rerun),
@@ -239,9 +248,9 @@ impl Executions {
             Self::Watch { id } => watched::watch(asking, &client, &id).await,
             Self::Logs(logs) => print_logs(&client, &logs).await,
             Self::Artifacts(artifacts) => artifacts.run(asking, &client).await,
-            Self::Cancel { id } => changed(asking, &client, &id, "/cancel").await,
-            Self::Pause { id } => changed(asking, &client, &id, "/pause").await,
-            Self::Resume { id } => changed(asking, &client, &id, "/resume").await,
+            Self::Cancel { which, trying } => many::change(asking, &client, which, trying, "cancel").await,
+            Self::Pause { which, trying } => many::change(asking, &client, which, trying, "pause").await,
+            Self::Resume { which, trying } => many::change(asking, &client, which, trying, "resume").await,
             Self::Rerun(rerun) => rerun.run(asking, &client).await,
             Self::Settle(settle) => {
                 let mut body = json!({ "outcome": settle.outcome.as_str() });

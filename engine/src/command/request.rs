@@ -50,8 +50,12 @@ impl From<&ReceivedEvent> for SeenEvent {
 impl DedupeKey {
     /// Gives the key under which the `index`-th event of this request is remembered.
     pub fn of_event(&self, index: u32) -> Self {
-        let mut named = self.hash.as_bytes().to_vec();
-        named.extend(index.to_le_bytes());
+        self.of(&index.to_le_bytes())
+    }
+
+    /// Gives the key under which one of several things is remembered that this request asks for.
+    pub fn of(&self, thing: &[u8]) -> Self {
+        let named = [self.hash.as_bytes(), thing].concat();
         Self { scope: self.scope.clone(), hash: Digest::of(&named) }
     }
 }

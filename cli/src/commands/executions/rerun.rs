@@ -3,8 +3,9 @@
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::many::{Trying, Which, change_all};
 use super::{Asking, Made, path};
-use crate::client::Client;
+use crate::client::{Client, with_query};
 use crate::commands::run::{parameters, told, told_at_its_end, until_its_end};
 use crate::commands::stepping;
 use crate::report::Outcome;
@@ -20,10 +21,13 @@ Examples:
   ensue executions rerun 019c…                              all of it
   ensue executions rerun 019c… --from failed --wait         what did not succeed
   ensue executions rerun 019c… --from announce              this step, and what needs it
-  ensue executions rerun 019c… --param version=v2")]
+  ensue executions rerun 019c… --param version=v2
+  ensue executions rerun --status failed --since 2h --from failed")]
 pub(crate) struct Rerun {
-    /// The execution.
-    id: String,
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    trying: Trying,
     /// What of it: `start`, all of it; `failed`, what did not succeed; or a step, by its name.
     #[arg(long, value_name = "start|failed|STEP", default_value = "start")]
     from: String,
@@ -32,7 +36,7 @@ pub(crate) struct Rerun {
     param: Vec<String>,
     /// Wait for its end and print its result; one that does not succeed is exit code 1. Of a workflow, each step is told on standard error
     /// as it begins and ends.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["filters", "dry_run"])]
     wait: bool,
 }
 
@@ -42,7 +46,14 @@ impl Rerun {
         if !self.param.is_empty() {
             body["params"] = Value::Object(parameters(&self.param)?);
         }
-        let execution = client.post(&path(&self.id, "/rerun"), &body).await?.body;
+        let Some(id) = &self.which.id else {
+            return change_all(asking, client, self.which.filters, self.trying, ("rerun", &body)).await;
+        };
+        if self.trying.dry_run {
+            client.post(&with_query(&path(id, "/rerun"), &[("dry_run", "true".to_owned())]), &body).await?;
+            return Ok(());
+        }
+        let execution = client.post(&path(id, "/rerun"), &body).await?.body;
         if !self.wait {
             told(asking, &execution);
             return Ok(());

@@ -1,17 +1,16 @@
 //! `ensue rules backtest`: what a rule would have done with the events that came.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::Args;
-use ensue_engine::time::{Timestamp, parse_duration};
+use ensue_engine::time::Timestamp;
 use serde_json::{Value, json};
 
+use crate::ago::moment_of;
 use crate::commands::Asking;
-use crate::commands::check::counted;
+use crate::commands::check::{counted, name_of_pack};
 use crate::report::{Exit, Failure, Outcome};
 use crate::table::{pairs, text};
-use crate::this_machine;
 
 /// How long the node may take, in seconds: it reads a part of the log.
 const PATIENCE_SECONDS: u64 = 600;
@@ -94,23 +93,8 @@ impl Backtest {
 /// Gives the name of the pack that a file is in, and its path there.
 fn pack_of(file: &Path) -> Option<(String, String)> {
     let folder: PathBuf = file.ancestors().skip(1).find(|folder| folder.join("pack.yaml").is_file())?.to_owned();
-    let manifest = std::fs::read_to_string(folder.join("pack.yaml")).ok()?;
-    let name = manifest.lines().find_map(|line| line.strip_prefix("name:"))?;
-    let name = name.split('#').next().unwrap_or_default().trim().trim_matches(['"', '\'']);
     let inside = file.strip_prefix(&folder).ok()?.to_str()?.replace('\\', "/");
-    Some((name.to_owned(), inside))
-}
-
-/// Reads a time, or how long ago it was.
-fn moment_of(text: &str) -> Result<Timestamp, String> {
-    if let Ok(time) = text.parse() {
-        return Ok(time);
-    }
-    let days = text.strip_suffix('d').and_then(|days| days.parse::<u64>().ok()).filter(|days| *days <= 36_500);
-    let ago = days.map(|days| Duration::from_secs(days * 86_400)).or_else(|| parse_duration(text));
-    let ago = ago.ok_or("write a time like 2026-03-28T12:00:00Z, or how long ago: 30d, 12h, 10m")?;
-    let now = this_machine::now();
-    Ok(Timestamp::from_micros(now.micros().saturating_sub(i64::try_from(ago.as_micros()).unwrap_or(i64::MAX))))
+    Some((name_of_pack(&folder)?, inside))
 }
 
 /// A backtest for people.

@@ -1,0 +1,178 @@
+//! One change of many executions: of those that a list with the same filters shows, page by page, each with an answer of its own.
+//!
+//! Each is changed by a command of its own, as if it had been asked for alone: some may be refused where others are not. A step is what its
+//! workflow makes of it: steps are changed only where their workflow is named.
+
+use std::sync::Arc;
+
+use ensue_engine::command::{Answer, Ask, Refusal, RequestKey};
+use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::ids::ExecutionId;
+use ensue_engine::record::{Digest, Position};
+use ensue_views::executions::Status;
+use futures_util::{StreamExt as _, stream};
+use serde_json::json;
+use thiserror::Error;
+
+use super::actions::asked_before;
+use super::{executions, reruns};
+use crate::api::Api;
+use crate::auth::{Allowed, Secrecy};
+use crate::call::{Call, Nothing};
+use crate::permissions::{ExecutionsCancel, ExecutionsPause, ExecutionsRead, ExecutionsRerun, Permission};
+use crate::ports::OnBehalf;
+use crate::problem::{Outcome, Problem};
+use crate::query::bad;
+use crate::wire::bulk::{WireChanged, WireRefused};
+use crate::wire::executions::WireRerun;
+
+/// How many are asked for at once: they share commits.
+const AT_ONCE: usize = 16;
+
+/// What says which executions are meant.
+const FILTERS: [&str; 8] = ["status", "action", "rule", "correlation", "parent", "rerun_of", "since", "until"];
+
+/// Nothing says which executions are meant.
+#[derive(Debug, Error)]
+#[error("no filter says which executions are meant, and all of them are not")]
+struct Unfiltered;
+
+impl Explain for Unfiltered {
+    fn slug(&self) -> &'static str {
+        "bad-parameter"
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Malformed
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(format!("give at least one of {}", FILTERS.map(|filter| format!("`{filter}`")).join(", ")))
+    }
+}
+
+/// Asks that executions end.
+pub(super) async fn cancel(allowed: Allowed<ExecutionsCancel>, mut call: Call) -> Outcome {
+    let Nothing {} = call.json_or_nothing().await?;
+    each(&allowed, &call, Change::Cancel).await
+}
+
+/// Asks that nothing of executions start until they are resumed.
+pub(super) async fn pause(allowed: Allowed<ExecutionsPause>, mut call: Call) -> Outcome {
+    let Nothing {} = call.json_or_nothing().await?;
+    each(&allowed, &call, Change::Pause).await
+}
+
+/// Asks that paused executions go on.
+pub(super) async fn resume(allowed: Allowed<ExecutionsPause>, mut call: Call) -> Outcome {
+    let Nothing {} = call.json_or_nothing().await?;
+    each(&allowed, &call, Change::Resume).await
+}
+
+/// Runs executions again that have ended.
+pub(super) async fn rerun(allowed: Allowed<ExecutionsRerun>, mut call: Call) -> Outcome {
+    if call.query().text("until").is_none() {
+        return Err(bad("until", "must say before when they were asked for: what came of it would be run again too").into());
+    }
+    call.admission()?;
+    let wanted: WireRerun = call.json_or_nothing().await?;
+    each(&allowed, &call, Change::Rerun(wanted)).await
+}
+
+/// What is done to each.
+enum Change {
+    Cancel,
+    Pause,
+    Resume,
+    Rerun(WireRerun),
+}
+
+/// What is asked for of each.
+struct Asked {
+    api: Arc<Api>,
+    by: OnBehalf,
+    change: Change,
+    is_dry: bool,
+}
+
+/// What came of one.
+struct Made {
+    /// Where it is in the log; none in a dry run.
+    position: Option<Position>,
+    /// The execution that runs it again.
+    rerun: Option<ExecutionId>,
+}
+
+/// Changes each execution of the page that is asked for, and tells what came of each, in their order.
+async fn each<P: Permission>(allowed: &Allowed<P>, call: &Call, change: Change) -> Outcome {
+    if FILTERS.iter().all(|filter| call.query().text(filter).is_none()) {
+        return Err(Unfiltered.into());
+    }
+    // The answer tells which there are.
+    Allowed::<ExecutionsRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
+    let listed = executions::listed(call, allowed).await?;
+    let asked = Asked { api: call.api().clone(), by: call.on_behalf(allowed)?, change, is_dry: call.is_dry_run()? };
+    let asked = Arc::new(asked);
+    let with_steps = call.query().text("parent").is_some();
+    let meant: Vec<(ExecutionId, Status)> = listed
+        .items
+        .iter()
+        .filter(|execution| with_steps || execution.parent.is_none())
+        .map(|execution| (execution.id, execution.status))
+        .collect();
+    let changed: Vec<WireChanged> = stream::iter(meant).map(move |meant| one(asked.clone(), meant)).buffered(AT_ONCE).collect().await;
+    call.answer_page(changed, listed.next.as_deref(), &listed.page)
+}
+
+async fn one(asked: Arc<Asked>, (execution, status): (ExecutionId, Status)) -> WireChanged {
+    let made = match (&asked.change, status) {
+        // A second cancel ends what cleans up as well: that is asked for of one alone.
+        (Change::Cancel, Status::Cancelling | Status::Undoing) => Err(Refusal::IsEnding(execution).into()),
+        _ => asked.made(execution).await,
+    };
+    match made {
+        Ok(Made { position, rerun }) => WireChanged { execution, position, rerun, error: None },
+        Err(problem) => WireChanged { execution, position: None, rerun: None, error: Some(WireRefused::from(&problem)) },
+    }
+}
+
+impl Asked {
+    async fn made(&self, execution: ExecutionId) -> Result<Made, Problem> {
+        let ask = match &self.change {
+            Change::Cancel => Ask::CancelExecution { execution },
+            Change::Pause => Ask::PauseExecution { execution },
+            Change::Resume => Ask::ResumeExecution { execution },
+            Change::Rerun(wanted) => {
+                let wanted = wanted.clone();
+                Ask::RequestExecution(self.api.blocking(move |ports| reruns::request(ports, execution, wanted)).await??)
+            }
+        };
+        if self.is_dry {
+            self.api.submit(OnBehalf { request: None, ..self.by.clone() }, Ask::Check(Box::new(ask))).await?;
+            return Ok(Made { position: None, rerun: None });
+        }
+        let is_rerun = matches!(self.change, Change::Rerun(_));
+        let request = self.by.request.as_ref().map(|request| self.of_one(request, execution));
+        // Who changes it under a condition is not overtaken.
+        let turn = self.api.turns.of(&format!("{}/{execution}", ExecutionsRead::NOUN)).await;
+        let committed = self.api.submit_in(turn, OnBehalf { request, ..self.by.clone() }, ask).await?;
+        let (position, rerun) = match committed.answer {
+            _ if !is_rerun => (committed.position, None),
+            Answer::Execution(made) => (committed.position, Some(made)),
+            Answer::Before(before) => (before.position, Some(asked_before(&before)?)),
+            other => return Err(Problem::bug(&format!("a request for a rerun was answered with {other:?}"))),
+        };
+        Ok(Made { position: Some(position), rerun })
+    }
+
+    /// Gives the key under which one of many is changed once: it is the same change on whichever page the execution stands.
+    fn of_one(&self, request: &RequestKey, execution: ExecutionId) -> RequestKey {
+        let what = match &self.change {
+            Change::Cancel => "cancel".to_owned(),
+            Change::Pause => "pause".to_owned(),
+            Change::Resume => "resume".to_owned(),
+            Change::Rerun(WireRerun { from, params }) => format!("rerun {from:?} {}", json!(params)),
+        };
+        RequestKey { key: request.key.of(execution.0.as_bytes()), content: Digest::of(what.as_bytes()) }
+    }
+}

@@ -1,0 +1,47 @@
+//! What comes of one change of many things.
+
+use ensue_engine::ids::ExecutionId;
+use ensue_engine::record::Position;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::openapi::shapes;
+use crate::problem::{FieldError, Problem};
+
+/// What came of one execution.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct WireChanged {
+    #[schemars(with = "shapes::ExecutionId")]
+    pub(crate) execution: ExecutionId,
+    /// Where it is in the log; none where it was refused, or in a dry run.
+    #[schemars(with = "Option<shapes::Position>")]
+    pub(crate) position: Option<Position>,
+    /// The execution that runs it again.
+    #[schemars(with = "Option<shapes::ExecutionId>")]
+    pub(crate) rerun: Option<ExecutionId>,
+    /// Why it was refused; none where it was not.
+    pub(crate) error: Option<WireRefused>,
+}
+
+/// Why one of many was refused: as the problem that it would be by itself.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct WireRefused {
+    code: String,
+    status: u16,
+    detail: Option<String>,
+    hint: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldError>,
+}
+
+impl From<&Problem> for WireRefused {
+    fn from(problem: &Problem) -> Self {
+        Self {
+            code: problem.code(),
+            status: problem.status().as_u16(),
+            detail: problem.detail().map(str::to_owned),
+            hint: problem.hint().map(str::to_owned),
+            errors: problem.errors().to_vec(),
+        }
+    }
+}

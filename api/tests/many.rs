@@ -1,0 +1,88 @@
+//! One change of many executions: those that a list shows, each with an answer of its own.
+
+use serde_json::{Value, json};
+
+use crate::support::TestApi;
+
+fn errors(page: &Value) -> Vec<Option<&str>> {
+    page["items"].as_array().unwrap().iter().map(|item| item["error"]["code"].as_str()).collect()
+}
+
+#[tokio::test]
+async fn all_that_fit_are_ended_page_by_page_and_who_has_ended_is_refused_alone() {
+    let api = TestApi::new();
+    let ids = [api.execution().await, api.execution().await, api.execution().await];
+    api.node.succeed(&ids[0], "{}");
+    let path = "/api/v1/executions/cancel?action=core.echo&limit=2";
+    let head = api.node.head_position();
+    let tried = api.post(&format!("{path}&dry_run=true")).by("operator").answer().await.expect(200).json();
+    assert_eq!((errors(&tried), api.node.head_position()), (vec![None, None], head), "nothing is done");
+    let first = api.post(path).by("operator").answer().await.expect(200).json();
+    let told: Vec<_> = first["items"].as_array().unwrap().iter().map(|item| item["execution"].as_str().unwrap()).collect();
+    assert_eq!((told, errors(&first)), (vec![&*ids[2], &*ids[1]], vec![None, None]), "the newest first");
+    let next = format!("{path}&cursor={}", first["next"].as_str().unwrap());
+    let second = api.post(&next).by("operator").answer().await.expect(200).json();
+    assert_eq!((errors(&second), &second["next"]), (vec![Some("execution_not_open")], &Value::Null));
+    assert_eq!(second["items"][0]["error"]["status"], 409);
+    assert_eq!(api.get("/api/v1/executions?status=cancelling").by("viewer").answer().await.json()["items"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn all_that_fit_are_paused_and_go_on() {
+    let api = TestApi::new();
+    let (_one, _other) = (api.execution().await, api.execution().await);
+    let shown = async |status: &str| {
+        let listed = api.get(&format!("/api/v1/executions?status={status}")).by("viewer").answer().await.json();
+        listed["items"].as_array().unwrap().len()
+    };
+    api.post("/api/v1/executions/pause?status=running").by("operator").answer().await.expect(200);
+    assert_eq!((shown("paused").await, shown("running").await), (2, 0));
+    api.post("/api/v1/executions/resume?status=paused").by("operator").answer().await.expect(200);
+    assert_eq!((shown("paused").await, shown("running").await), (0, 2));
+}
+
+#[tokio::test]
+async fn under_a_key_each_runs_again_once() {
+    let api = TestApi::new();
+    let (ended, open) = (api.execution().await, api.execution().await);
+    api.node.succeed(&ended, "{}");
+    let again = || {
+        let request = api.post("/api/v1/executions/rerun?action=core.echo&until=2999-01-01T00:00:00Z").by("operator");
+        request.with("idempotency-key", "night").json(&json!({ "from": "start" }))
+    };
+    let first = again().answer().await.expect(200).json();
+    assert_eq!(errors(&first), [Some("rerun_refused"), None], "{open} goes on");
+    let rerun = first["items"][1]["rerun"].as_str().unwrap().to_owned();
+    assert_ne!(rerun, ended);
+    let second = again().answer().await.expect(200).json();
+    let of_ended = second["items"].as_array().unwrap().iter().find(|item| item["execution"] == json!(ended)).unwrap();
+    assert_eq!(of_ended["rerun"], json!(rerun));
+}
+
+#[tokio::test]
+async fn who_says_not_which_or_may_not_is_refused_as_a_whole() {
+    let api = TestApi::new();
+    api.execution().await;
+    let head = api.node.head_position();
+    for what in ["cancel", "pause", "resume", "rerun"] {
+        let path = format!("/api/v1/executions/{what}");
+        api.post(&path).by("operator").answer().await.expect_problem(400, "bad_parameter");
+        let path = format!("{path}?until=2999-01-01T00:00:00Z");
+        api.post(&format!("{path}&status=gone")).by("operator").answer().await.expect_problem(400, "bad_parameter");
+        api.post(&format!("{path}&status=running&sort=position")).by("operator").answer().await.expect_problem(400, "unknown_parameter");
+        api.post(&format!("{path}&status=running")).by("viewer").answer().await.expect_problem(403, "forbidden");
+    }
+    assert_eq!(api.node.head_position(), head);
+}
+
+#[tokio::test]
+async fn who_is_ended_already_is_not_ended_harder_and_under_a_key_is_told_the_same() {
+    let api = TestApi::new();
+    let id = api.execution().await;
+    let cancel = |key: &'static str| api.post("/api/v1/executions/cancel?action=core.echo").by("operator").with("idempotency-key", key);
+    let first = cancel("one").answer().await.expect(200).json();
+    assert_eq!(first["items"][0]["execution"], json!(id));
+    let head = api.node.head_position();
+    let other = cancel("other").answer().await.expect(200).json();
+    assert_eq!((errors(&other), api.node.head_position()), (vec![Some("execution_ending")], head));
+}

@@ -1,0 +1,138 @@
+//! One change of many executions, chosen as a list chooses them.
+
+use clap::Args;
+use ensue_engine::time::Timestamp;
+use serde_json::{Value, json};
+
+use super::{Asking, STATUSES, changed, path};
+use crate::ago::moment_of;
+use crate::client::{Client, with_query};
+use crate::commands::check::counted;
+use crate::report::{Exit, Failure, Outcome};
+use crate::table::text;
+use crate::this_machine::now;
+
+/// How many are changed by one request: a rerun takes longer than the others.
+const PAGE: &str = "50";
+
+/// Which executions: one by its id, or those that fit.
+#[derive(Debug, Args)]
+pub(crate) struct Which {
+    /// The execution.
+    #[arg(required_unless_present = "filters", conflicts_with = "filters")]
+    pub(super) id: Option<String>,
+    #[command(flatten)]
+    pub(super) filters: Filters,
+}
+
+/// What all of many have in common. Steps are changed only with `--parent`.
+#[derive(Debug, Args)]
+#[group(id = "filters", multiple = true)]
+pub(crate) struct Filters {
+    /// All with this status.
+    #[arg(long, value_name = "STATUS", value_parser = STATUSES)]
+    status: Option<String>,
+    /// All of this action.
+    #[arg(long, value_name = "REF")]
+    action: Option<String>,
+    /// All that this rule asked for.
+    #[arg(long, value_name = "REF")]
+    rule: Option<String>,
+    /// All that come of this event or request.
+    #[arg(long, value_name = "ID")]
+    correlation: Option<String>,
+    /// All steps of this workflow, an execution.
+    #[arg(long, value_name = "ID")]
+    parent: Option<String>,
+    /// All that were asked for since then: a time, or how long ago (`30d`, `12h`).
+    #[arg(long, value_name = "TIME", value_parser = moment_of)]
+    since: Option<Timestamp>,
+    /// All that were asked for before then.
+    #[arg(long, value_name = "TIME", value_parser = moment_of)]
+    until: Option<Timestamp>,
+}
+
+/// Whether anything is done.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Trying {
+    /// Say what would come of it, and do nothing.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+}
+
+impl Filters {
+    fn query(self) -> Vec<(&'static str, String)> {
+        let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
+        let all = [
+            ("status", self.status),
+            ("action", self.action),
+            ("rule", self.rule),
+            ("correlation", self.correlation),
+            ("parent", self.parent),
+            ("since", time(self.since)),
+            ("until", time(self.until)),
+        ];
+        all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    }
+}
+
+/// Changes one execution, or all that fit.
+pub(super) async fn change(asking: &Asking, client: &Client, which: Which, trying: Trying, how: &str) -> Outcome {
+    match which.id {
+        Some(id) if trying.dry_run => {
+            client.post(&with_query(&path(&id, &format!("/{how}")), &[("dry_run", "true".to_owned())]), &json!({})).await?;
+            Ok(())
+        }
+        Some(id) => changed(asking, client, &id, &format!("/{how}")).await,
+        None => change_all(asking, client, which.filters, trying, (how, &json!({}))).await,
+    }
+}
+
+/// Changes all executions that fit, and tells what came of each; ends with 1 where some were refused.
+pub(super) async fn change_all(asking: &Asking, client: &Client, filters: Filters, trying: Trying, (how, body): (&str, &Value)) -> Outcome {
+    let mut query = filters.query();
+    // What came of a rerun is not run again.
+    if how == "rerun" && !query.iter().any(|(name, _)| *name == "until") {
+        query.push(("until", now().to_string()));
+    }
+    query.push(("limit", PAGE.to_owned()));
+    if trying.dry_run {
+        query.push(("dry_run", "true".to_owned()));
+    }
+    let (mut changed, mut refused) = (0, 0);
+    let mut cursor: Option<String> = None;
+    loop {
+        let page: Vec<(&str, String)> = query.iter().cloned().chain(cursor.map(|cursor| ("cursor", cursor))).collect();
+        let answer = client.post(&with_query(&format!("/executions/{how}"), &page), body).await?.body;
+        for item in answer["items"].as_array().into_iter().flatten() {
+            match item["error"].is_null() {
+                true => changed += 1,
+                false => refused += 1,
+            }
+            asking.output.print_next(item, line);
+        }
+        match answer["next"].as_str() {
+            Some(next) => cursor = Some(next.to_owned()),
+            None => break,
+        }
+    }
+    if refused > 0 {
+        let message = format!("{} refused, and {changed} not", counted(refused, "was"));
+        return Err(Failure::with(Exit::Failed, message));
+    }
+    if changed == 0 {
+        crate::report::tell("none fits");
+    }
+    Ok(())
+}
+
+/// What came of one, for people.
+fn line(item: &Value) -> String {
+    let execution = text(item, "execution");
+    match (&item["error"], &item["rerun"]) {
+        (Value::Null, Value::String(rerun)) => format!("{execution}  runs again as {rerun}"),
+        (Value::Null, _) if item["position"].is_null() => format!("{execution}  would be done"),
+        (Value::Null, _) => format!("{execution}  done"),
+        (error, _) => format!("{execution}  refused: {}", text(error, "detail")),
+    }
+}
