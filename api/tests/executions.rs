@@ -5,7 +5,7 @@ use std::time::Duration;
 use ensue_api::{QueueName, Queues};
 use ensue_engine::ports::OutputStream;
 use http_body_util::BodyExt as _;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::TestApi;
 
@@ -309,4 +309,17 @@ async fn a_stop_ends_the_following_of_a_program_that_prints_on_and_on() {
     let api = TestApi::new();
     let took = followed_while_it_prints(&api, || api.front.stop()).await;
     assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_template_gives_the_parameters_that_the_caller_does_not() {
+    let api = TestApi::new();
+    let execute = |body: Value| api.post("/api/v1/actions/demo.greet/execute").by("operator").json(&body);
+    let run = execute(json!({ "template": "formal" })).answer().await.expect(202).json();
+    assert_eq!(run["params"], json!({ "name": "Dr. Ana", "times": 1 }));
+    let run = execute(json!({ "template": "formal", "params": { "times": 2 } })).answer().await.expect(202).json();
+    assert_eq!(run["params"], json!({ "name": "Dr. Ana", "times": 2 }));
+    let refused = execute(json!({ "template": "casual" })).answer().await.expect_problem(422, "parameters_invalid");
+    assert_eq!(refused["errors"][0]["pointer"], "/template");
+    assert_eq!(refused["errors"][0]["message"], "is none of the action's templates, which are `formal`");
 }

@@ -43,6 +43,7 @@ fn site<const N: usize>(steps: [StepPiece; N]) -> Site {
                 priority: 0,
                 config: Arc::new(json!({})),
                 pack: Digest::of(b"demo"),
+                templates: std::collections::BTreeMap::new(),
             });
         },
     );

@@ -17,6 +17,7 @@ mod rule_steps;
 mod skipped;
 mod step_slips;
 mod support;
+mod templates;
 mod traps;
 mod types;
 mod workflows;

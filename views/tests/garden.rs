@@ -125,6 +125,7 @@ fn catalog() -> Catalog {
         priority: 0,
         config: Arc::new(json!({})),
         pack: Digest::of(b"garden"),
+        templates: std::collections::BTreeMap::new(),
     });
     let rule = |number: u128, name: &str, mode: Mode, when: &str| {
         Arc::new(Rule {

@@ -86,10 +86,14 @@ pub(super) async fn execute(allowed: Allowed<ActionsExecute>, mut call: Call) ->
     let catalog = api.ports.installed.current();
     let action = catalog.actions().get(&name).ok_or_else(|| Missing::new(ActionsRead::THING, name.as_str()))?;
     call.admission()?;
-    let WireExecute { params, start_at } = call.json_or_nothing().await?;
+    let WireExecute { params, template, start_at } = call.json_or_nothing().await?;
     let params = match params {
         None => Value::Object(serde_json::Map::new()),
         Some(params) => serde_json::from_str(params.get()).map_err(|why| Problem::bug(&why))?,
+    };
+    let params = match template {
+        Some(template) => over_template(action, &template, params)?,
+        None => params,
     };
     let params =
         complete(&action.parameters, params).map_err(|misfits| Problem::from(ParametersMisfit(name.clone())).with_errors(misfits))?;
@@ -115,6 +119,24 @@ pub(super) async fn execute(allowed: Allowed<ActionsExecute>, mut call: Call) ->
         Answer::Before(before) => answer(&call, asked_before(&before)?, committed.position).await,
         other => Err(Problem::bug(&format!("a request for an execution was answered with {other:?}"))),
     }
+}
+
+/// Puts parameters over those of a template.
+fn over_template(action: &Action, name: &str, params: Value) -> Result<Value, Problem> {
+    let Some(template) = action.templates.get(name) else {
+        let known: Vec<String> = action.templates.keys().map(|name| format!("`{name}`")).collect();
+        let message = match known.is_empty() {
+            true => "the action has no templates".to_owned(),
+            false => format!("is none of the action's templates, which are {}", known.join(", ")),
+        };
+        let misfit = Misfit { pointer: "/template".to_owned(), message };
+        return Err(Problem::from(ParametersMisfit(action.name.clone())).with_errors([misfit]));
+    };
+    Ok(match params {
+        Value::Object(given) => Value::Object(template.clone().into_iter().chain(given).collect()),
+        // What is no object fits nothing, and is told as such.
+        other => other,
+    })
 }
 
 /// Says what is wrong with the schema of an answer that is to be asked for: the core, which knows no schemas, would ask for what nobody can

@@ -1,12 +1,14 @@
 //! Actions.
 
+use std::collections::BTreeMap;
+
 use ensue_engine::catalog::{Action, OnLost};
 use ensue_engine::names::{ActionRef, PackName};
 use ensue_engine::time::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::openapi::shapes;
 
@@ -27,6 +29,8 @@ pub(crate) struct WireAction {
     #[schemars(with = "shapes::OnLost")]
     on_lost: OnLost,
     priority: i8,
+    /// Parameters that are kept under a name, some or all of them.
+    templates: BTreeMap<String, Map<String, Value>>,
 }
 
 impl From<&Action> for WireAction {
@@ -43,6 +47,7 @@ impl From<&Action> for WireAction {
             idempotent: action.idempotent,
             on_lost: action.on_lost,
             priority: action.priority,
+            templates: action.templates.clone(),
         }
     }
 }
@@ -51,8 +56,12 @@ impl From<&Action> for WireAction {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireExecute {
+    /// What it is run with: an object. What the action has a default for, or the template has, may be left out.
     #[serde(default)]
     pub(crate) params: Option<Box<RawValue>>,
+    /// Which of the action's templates has the parameters that `params` does not.
+    #[serde(default)]
+    pub(crate) template: Option<String>,
     /// When it starts, not before; at once without it, or where the time has passed.
     #[serde(default)]
     #[schemars(with = "Option<shapes::Timestamp>")]

@@ -34,6 +34,10 @@ const FILES: &[(&str, &str)] = &[
         "description: Say it again.\ntrigger: demo.long\naction: core.echo\nwith: { message: \"${{ event.payload.text }}\" }\n",
     ),
     ("triggers/change.yaml", "description: Something was changed.\n"),
+    (
+        "actions/greet.yaml",
+        "description: Greet somebody.\nparameters: { name: string, times: 'integer = 1' }\nrun: { shell: { script: 'true' } }\ntemplates: { formal: { name: Dr. Ana } }\n",
+    ),
     // Its action is made one of steps, `demo.flow`.
     ("rules/ship.yaml", "description: Ship what was changed.\ntrigger: demo.change\naction: core.noop\n"),
     ("rules/part.yaml", "description: Part with Bo.\ntrigger: demo.hello\nwhen: event.payload.name == \"bo\"\naction: core.noop\n"),

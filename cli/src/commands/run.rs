@@ -27,6 +27,7 @@ Examples:
   ensue run core.http --param url=https://example.com --wait
   ensue run core.noop --param seconds:=3
   ensue run core.echo --in 10m
+  ensue run release.ship --template nightly --param version=v2
   ensue run release.ship --params release.json")]
 pub(crate) struct Run {
     /// The action.
@@ -37,6 +38,9 @@ pub(crate) struct Run {
     /// The file with the parameters, a JSON object; `-` is standard input. A --param goes over it.
     #[arg(long, value_name = "FILE")]
     params: Option<PathBuf>,
+    /// The action's template that has the parameters which are not given here.
+    #[arg(long, value_name = "NAME")]
+    template: Option<String>,
     /// When it starts, not before: a time as RFC 3339 has them, 2026-03-28T09:00:00Z.
     #[arg(long, value_name = "TIME", value_parser = time_of, conflicts_with = "in_a_while")]
     at: Option<Timestamp>,
@@ -55,6 +59,9 @@ impl Run {
         let client = asking.client()?;
         let path = format!("/actions/{}/execute", segment(&self.action));
         let mut body = json!({ "params": params });
+        if let Some(template) = &self.template {
+            body["template"] = Value::from(template.as_str());
+        }
         if let Some(at) = self.start_at() {
             body["start_at"] = at.to_string().into();
         }

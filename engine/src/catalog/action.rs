@@ -1,11 +1,12 @@
 //! Actions: what can be run, with what it takes and gives, and what the engine may do when its fate is unknown.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ensue_expression::{Expression, Node, Template};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::catalog::{Misfit, Retry, Schema, Workflow};
 use crate::executions::decide::millis;
@@ -51,6 +52,8 @@ pub struct Action {
     pub config: Arc<Value>,
     /// The digest of its pack: where its files are.
     pub pack: Digest,
+    /// Parameters that are kept under a name, some or all of them: whoever runs it by hand may give others over them.
+    pub templates: BTreeMap<String, Map<String, Value>>,
 }
 
 impl Action {

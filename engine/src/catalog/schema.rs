@@ -163,6 +163,21 @@ impl Schema {
         }
     }
 
+    /// Lists how a part of what is to be given does not fit: what is missing may come yet. What a whole JSON Schema says is seen only of
+    /// the whole.
+    pub fn misfits_of_part(&self, value: Node<'_>) -> Vec<Misfit> {
+        match self {
+            Self::Any | Self::Whole(_) => Vec::new(),
+            Self::Fields(fields) => {
+                let mut found = fields.misfits(value, Extra::Refused);
+                found.retain(|misfit| {
+                    !fields.0.iter().any(|field| misfit.pointer == format!("/{}", field.name) && value.get(&field.name).is_none())
+                });
+                found
+            }
+        }
+    }
+
     /// Gives the short form's fields; none where the schema is of another form.
     pub fn fields(&self) -> Option<&Fields> {
         match self {

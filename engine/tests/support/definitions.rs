@@ -49,6 +49,7 @@ impl Pieces {
             priority: 0,
             config: Arc::new(json!({})),
             pack: Digest::of(b"demo"),
+            templates: std::collections::BTreeMap::new(),
         };
         change(&mut action);
         self.actions.insert(name.to_owned(), action);

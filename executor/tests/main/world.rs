@@ -108,6 +108,7 @@ impl Plan {
             priority: 0,
             config: Arc::new(json!({ "owner": "acme" })),
             pack: Digest::of(b"pack"),
+            templates: std::collections::BTreeMap::new(),
         };
         change(&mut action);
         self.actions.insert(action.name.clone(), Arc::new(action));

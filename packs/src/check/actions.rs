@@ -1,11 +1,12 @@
 //! An action against the catalog: its expressions read what it takes, its secrets stay where they may, its programs are there.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ensue_engine::catalog::{self, Builtin, Extra, HttpBody, HttpRequest, ProcessCommand, Run, ShellScript};
 use ensue_engine::names::ActionRef;
 use ensue_expression::{Document, Expression, MapType, Occurrence, Others, Roots, Template, ValueType, nearest};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::inferred::Taker;
 use super::parameters::Given;
@@ -16,7 +17,7 @@ use super::scope::Scope;
 use super::sensors::optional;
 use super::{Checking, code, url, workflows};
 use crate::diagnostics::{Code, Report};
-use crate::fields::first_line;
+use crate::fields::{first_line, wrong_type};
 use crate::read::FileMode;
 use crate::source::SourceText;
 use crate::written::{self, Body, Environment};
@@ -41,6 +42,7 @@ pub(super) fn action(
     let retry = written.retry.as_ref().map(|retry| super::retry::retry(file, retry, report));
     let run = self::run(checking, file, written, &scope, report);
     check_mock(file, written, report);
+    let templates = templates(file, written, report);
     Some(catalog::Action {
         name,
         description: written.description.clone(),
@@ -57,7 +59,27 @@ pub(super) fn action(
         priority: written.priority,
         config: config.clone(),
         pack: checking.pack.digest,
+        templates,
     })
+}
+
+/// Gives the parameters that are kept under a name, and tells of those that the action does not take.
+fn templates(file: &SourceText, written: &written::Action, report: &mut Report) -> BTreeMap<String, Map<String, Value>> {
+    let mut templates = BTreeMap::new();
+    for Entry { key, value } in written.templates.iter().filter(|entry| !entry.value.is_poisoned()) {
+        let params = value.to_value();
+        let document = Document::from_value(&params);
+        let Value::Object(params) = params else {
+            wrong_type(value, &format!("`{}`", key.value), "a mapping of parameters", file, report);
+            continue;
+        };
+        for misfit in written.parameters.iter().flat_map(|schema| schema.misfits_of_part(document.root())) {
+            let span = first_line(&value.at(&misfit.pointer).unwrap_or(value).span, file);
+            report.error(Code::ValueUnfit, file, span, format!("this does not fit the action's `parameters`: {misfit}"));
+        }
+        templates.insert(key.value.clone(), params);
+    }
+    templates
 }
 
 /// Tells of a mock that is not what the action says it gives.

@@ -125,6 +125,7 @@ fn task(
                 priority: 0,
                 config: config.clone(),
                 pack: checking.pack.digest,
+                templates: std::collections::BTreeMap::new(),
             };
             Some((CheckedTask::Steps(Arc::new(action)), literal(&json!({}))))
         }

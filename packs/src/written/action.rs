@@ -5,7 +5,7 @@ use std::time::Duration;
 use ensue_engine::catalog::{Builtin, Fields as SchemaFields, OnLost, Schema};
 
 use super::retry::{RETRY, Retry, read_retry};
-use super::rule::{LOCAL, PRIORITY, read_local, read_priority};
+use super::rule::{LOCAL, PRIORITY, read_local, read_names, read_priority};
 use super::workflow::{self, WORKFLOW, Workflow};
 use crate::diagnostics::{Code, Report};
 use crate::fields::{Fields, is_one_expression, listed, text, wrong_type};
@@ -74,11 +74,16 @@ pub(crate) static ACTION: Shape = Shape {
             Kind::Value,
             "What it gives in a test where no mock stands for it: a value that fits `result`, taken as it is. It is not run there.",
         ),
+        optional(
+            "templates",
+            Kind::Mapping { names: Form::OwnName, of: &Kind::Value },
+            "Names with a mapping of parameters each, taken as they are: `ensue run --template <name>`. What is given beside it goes over it, \
+             and what neither gives has its default.",
+        ),
     ],
     later: &[
         ("concurrency", "a limit on what runs at once"),
         ("queue", "queues of the operator's"),
-        ("templates", "named sets of parameters"),
         ("labels", "labels for search and grants"),
     ],
     between: &[
@@ -236,6 +241,8 @@ pub(crate) struct Action {
     pub(crate) priority: i8,
     /// What it gives in a test where no mock stands for it.
     pub(crate) mock: Option<Node>,
+    /// Parameters that are kept under a name.
+    pub(crate) templates: Vec<Entry>,
 }
 
 pub(crate) enum Run {
@@ -287,13 +294,29 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
     let retry = read_retry(&mut fields, report);
     let priority = read_priority(&mut fields, report).unwrap_or(0);
     let mock = fields.take("mock").map(|entry| entry.value);
+    let templates = read_names("templates", &mut fields, report);
     let run = run?;
     let limit = timeout.filter(|_| matches!(run, Run::Workflow(_)));
     let timeout = timeout.unwrap_or(match run {
         Run::Http { .. } => HTTP_TIMEOUT_DEFAULT,
         Run::Process { .. } | Run::Shell { .. } | Run::Emit { .. } | Run::Workflow(_) | Run::Builtin { .. } => TIMEOUT_DEFAULT,
     });
-    Some(Action { description, parameters, result, local: local?, run, timeout, limit, grace, idempotent, on_lost, retry, priority, mock })
+    Some(Action {
+        description,
+        parameters,
+        result,
+        local: local?,
+        run,
+        timeout,
+        limit,
+        grace,
+        idempotent,
+        on_lost,
+        retry,
+        priority,
+        mock,
+        templates: templates?,
+    })
 }
 
 /// Tells of what an action says of its attempts where it is made of steps, and takes it away.

@@ -122,8 +122,13 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
 
 /// Takes the names that are computed first, in their order; nothing where one of them is no name.
 pub(super) fn read_local(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Entry>> {
+    read_names("local", fields, report)
+}
+
+/// Takes a mapping of names of our own; gives nothing where one of them is none.
+pub(super) fn read_names(field: &str, fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Entry>> {
     let mut is_whole = true;
-    let entries = fields.mapping("local", report).unwrap_or_default();
+    let entries = fields.mapping(field, report).unwrap_or_default();
     for entry in entries.iter().filter(|entry| !is_our_name(&entry.key.value)) {
         tell_bad_name(&entry.key.value, &entry.key.span, fields.file, report);
         is_whole = false;

@@ -1,0 +1,21 @@
+//! Templates of actions: parameters that are kept under a name.
+
+use crate::support::shown_with;
+
+/// What is told of an action that takes a region and how often, with these templates.
+fn action(templates: &str) -> String {
+    let text =
+        format!("parameters: {{ region: eu | us, times: 'integer = 1' }}\nrun: {{ shell: {{ script: make }} }}\ntemplates: {templates}\n");
+    shown_with(&[("actions/deploy.yaml", &text)])
+}
+
+#[test]
+fn a_template_may_have_a_part_of_the_parameters() {
+    assert_eq!(action("{ nightly: { region: eu }, twice: { times: 2 }, usual: {} }"), "");
+}
+
+#[test]
+fn what_the_action_does_not_take_is_told() {
+    insta::assert_snapshot!(action("{ nightly: { region: mars, colour: red }, twice: 2, Night-ly: {} }"));
+    insta::assert_snapshot!(action("[nightly]"));
+}
