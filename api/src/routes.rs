@@ -20,6 +20,7 @@ mod log;
 mod logs;
 mod node;
 mod operations;
+mod replays;
 mod reruns;
 mod rules;
 mod streams;
@@ -81,6 +82,7 @@ fn declare(routes: &mut Routes) {
     routes.post::<ExecutionsPause>("/executions/pause", &operations::EXECUTIONS_PAUSE, bulk::pause);
     routes.post::<ExecutionsPause>("/executions/resume", &operations::EXECUTIONS_RESUME, bulk::resume);
     routes.post::<ExecutionsRerun>("/executions/rerun", &operations::EXECUTIONS_RERUN, bulk::rerun);
+    routes.post::<ExecutionsRead>("/executions/replay", &operations::EXECUTION_REPLAY, replays::replay);
     routes.post::<ExecutionsCancel>("/executions/{id}/cancel", &operations::EXECUTION_CANCEL, executions::cancel);
     routes.post::<ExecutionsPause>("/executions/{id}/pause", &operations::EXECUTION_PAUSE, executions::pause);
     routes.post::<ExecutionsPause>("/executions/{id}/resume", &operations::EXECUTION_RESUME, executions::resume);

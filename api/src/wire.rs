@@ -15,6 +15,7 @@ pub(crate) mod inquiries;
 pub(crate) mod keys;
 pub(crate) mod node;
 pub(crate) mod packs;
+pub(crate) mod replays;
 pub(crate) mod rules;
 pub(crate) mod sensors;
 pub(crate) mod timers;

@@ -221,7 +221,7 @@ async fn what_records_nothing_passes_a_key_over() {
         let body = match path.as_str() {
             "/api/v1/rules/{ref}/explain" => json!({ "event": hello("ana") }),
             "/api/v1/rules/backtest" => json!({ "rule": "demo.greet" }),
-            "/api/v1/log/verify" | "/api/v1/views/rebuild" => json!({}),
+            "/api/v1/executions/replay" | "/api/v1/log/verify" | "/api/v1/views/rebuild" => json!({}),
             other => panic!("say here what is sent to `{other}`, which passes keys over"),
         };
         let head = api.node.head_position();

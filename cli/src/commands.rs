@@ -26,6 +26,7 @@ mod man;
 mod pack;
 mod parked;
 mod profiles;
+mod replay;
 mod rules;
 mod run;
 mod schema;
@@ -192,6 +193,7 @@ enum Command {
     Inquiries(inquiries::Inquiries),
     Run(run::Run),
     Why(why::Why),
+    Replay(replay::Replay),
     /// List and show packs.
     #[command(subcommand)]
     Packs(installed::Installed),
@@ -248,6 +250,7 @@ pub(crate) fn run(line: CommandLine) -> Outcome {
         Command::Inquiries(inquiries) => wait_for(inquiries.run(&asking)),
         Command::Run(run) => wait_for(run.run(&asking)),
         Command::Why(why) => wait_for(why.run(&asking)),
+        Command::Replay(replay) => wait_for(replay.run(&asking)),
         Command::Packs(packs) => wait_for(packs.run(Kind::Packs, &asking)),
         Command::Actions(actions) => wait_for(actions.run(Kind::Actions, &asking)),
         Command::Triggers(triggers) => wait_for(triggers.run(Kind::Triggers, &asking)),

@@ -225,6 +225,13 @@ async fn the_guide_to_backtesting_a_rule_works_as_it_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_guide_to_replaying_what_ran_works_as_it_is_written() {
+    let page = include_str!("../../docs/guides/replay-what-ran.md");
+    let test = "the_guide_to_replaying_what_ran_works_as_it_is_written";
+    followed(test, &[], page, Done { files: 1, commands: 8, outputs: 2 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_guide_to_recovering_from_failure_works_as_it_is_written() {
     let page = include_str!("../../docs/guides/recover-from-failure.md");
     let test = "the_guide_to_recovering_from_failure_works_as_it_is_written";

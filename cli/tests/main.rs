@@ -28,6 +28,7 @@ mod overload;
 mod own_log;
 mod pack_tests;
 mod rates;
+mod replays;
 mod restart;
 mod scheduled;
 mod secrets;

@@ -23,7 +23,7 @@ use crate::engine::{Engine, Reaction, Then};
 use crate::events::react::judgement;
 use crate::executions::facts::cut;
 use crate::explain::panic_text;
-use crate::fact::Fact;
+use crate::fact::{Fact, FactTooLarge};
 use crate::health::facts::{ReactionDeferred, ReactionHeld, ReactionParked, ReactionResumed};
 use crate::health::state::Owed;
 use crate::ids::{EventId, Id, Role};
@@ -180,6 +180,20 @@ impl Sequencing {
             Answer::Done | Answer::Events(_) | Answer::Execution(_) | Answer::Catalog(_) | Answer::ReportedLate => self.head.position,
         };
         Offered::Taken { position, answer }
+    }
+
+    /// Folds drafts that are not decided here any more, with what follows: what came from outside, in a replay of what happened.
+    ///
+    /// # Errors
+    /// Where a fact is too large to be kept; the batch is as it was.
+    pub fn repeat(&mut self, drafts: Vec<Draft>, at: &Moment, beside: &Beside<'_>) -> Result<(), FactTooLarge> {
+        let facts = drafts.into_iter().map(|draft| draft.fact.to_json().map(|json| (draft, json)));
+        let mut turn = Turn::default();
+        for (draft, json) in facts.collect::<Result<Vec<_>, _>>()? {
+            self.append(draft, json, at, &mut turn);
+        }
+        self.follow(turn, at, &mut BTreeMap::new(), beside);
+        Ok(())
     }
 
     /// Works out a piece of what is owed to `record`: one turn's worth. The piece is told of by [`next_owed`](Self::next_owed).

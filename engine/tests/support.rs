@@ -1,80 +1,13 @@
 //! What scenarios are made of: catalogs in short calls, and a site that has one installed.
 
+pub(crate) mod commands;
 pub(crate) mod definitions;
 pub(crate) mod random;
 pub(crate) mod site;
 pub(crate) mod workflow;
 
+pub(crate) use commands::{
+    accept_clock, ana, answered, asked_by, cancel, dismiss, fire_timers, lose, note_start, retry, set_mode, settle, worker, workers,
+};
 pub(crate) use definitions::{Pieces, fields, rule_id};
 pub(crate) use site::Site;
-
-use ensue_engine::catalog::Mode;
-use ensue_engine::command::{Ask, Command, InquiryAnswer, Settings};
-use ensue_engine::executions::facts::{Evidence, Settlement};
-use ensue_engine::ids::{AttemptId, ExecutionId, InquiryId};
-use ensue_engine::record::{Actor, Body, Digest, Position};
-use ensue_expression::Document;
-use serde_json::Value;
-
-/// The person who asks.
-pub(crate) fn ana() -> Actor {
-    Actor::Token("ana".into())
-}
-
-/// The worker that reports.
-pub(crate) fn worker() -> Actor {
-    Actor::Worker("local".into())
-}
-
-pub(crate) fn asked_by(actor: Actor, ask: Ask) -> Command {
-    Command { actor, trace: None, ask }
-}
-
-pub(crate) fn workers(workers: u32) -> Settings {
-    Settings { workers, ..Settings::default() }
-}
-
-pub(crate) fn cancel(execution: ExecutionId) -> Command {
-    asked_by(ana(), Ask::CancelExecution { execution })
-}
-
-pub(crate) fn lose((execution, attempt): (ExecutionId, AttemptId), evidence: Evidence) -> Command {
-    asked_by(worker(), Ask::LoseAttempt { execution, attempt, evidence })
-}
-
-pub(crate) fn settle(execution: ExecutionId, outcome: Settlement) -> Command {
-    asked_by(ana(), Ask::SettleExecution { execution, outcome, result: None })
-}
-
-/// An answer of somebody: a name, with roles behind it.
-pub(crate) fn answered(inquiry: InquiryId, who: &str, answer: &Value, digest: Option<Digest>) -> Command {
-    let mut words = who.split(' ').map(str::to_owned);
-    let by = words.next().unwrap_or_default();
-    let (body, plain) = (Body::json(answer.to_string()), Document::from_value(answer));
-    let ask = InquiryAnswer { inquiry, by: by.clone(), roles: words.collect(), digest, body, answer: plain };
-    asked_by(Actor::Token(by), Ask::AnswerInquiry(ask))
-}
-
-pub(crate) fn fire_timers() -> Command {
-    asked_by(Actor::Engine, Ask::FireTimers)
-}
-
-pub(crate) fn accept_clock() -> Command {
-    asked_by(ana(), Ask::AcceptClock)
-}
-
-pub(crate) fn note_start() -> Command {
-    asked_by(Actor::Engine, Ask::NoteStart { release: "0.1.0".into() })
-}
-
-pub(crate) fn set_mode(rule: &str, mode: Mode) -> Command {
-    asked_by(ana(), Ask::SetRuleMode { rule: rule.parse().unwrap(), rule_id: rule_id(rule), mode })
-}
-
-pub(crate) fn retry(of: Position) -> Command {
-    asked_by(ana(), Ask::RetryReaction { of })
-}
-
-pub(crate) fn dismiss(of: Position) -> Command {
-    asked_by(ana(), Ask::DismissReaction { of })
-}

@@ -19,7 +19,7 @@ use ensue_engine::ports::{LogError, LogReader, ReadLimit};
 use ensue_engine::recent::Recent;
 use ensue_engine::record::{Body, BodyHandle, CatalogRevision, Digest, Position, Record};
 use ensue_engine::time::Timestamp;
-use ensue_packs::{BuildError, Checked, Diagnostic, FileMode, Manifest, PackFile, PackSource};
+use ensue_packs::{BuildError, Checked, Diagnostic, FileMode, Manifest, PackFile, PackSource, Severity};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -52,6 +52,20 @@ pub enum CatalogError {
     /// The packs do not fit together.
     #[error("the catalog cannot be built: {0}")]
     Build(String),
+}
+
+/// Why there is no catalog with another version of a pack.
+#[derive(Debug, Error)]
+pub(crate) enum WithPackError {
+    /// It is not installed.
+    #[error("the pack `{0}` is not installed")]
+    NoPack(PackName),
+    /// It has mistakes.
+    #[error("the pack cannot be tried as it is written: {}", .0.iter().map(|one| format!("{}:{}: {}", one.file, one.line, one.message)).collect::<Vec<_>>().join("; "))]
+    Mistakes(Vec<Diagnostic>),
+    /// The others cannot be built.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
 }
 
 /// The catalogs of a node.
@@ -191,6 +205,35 @@ impl NodeCatalogs {
         let bytes = Bytes::copy_from_slice(text.as_bytes());
         packs[place].1.files.insert(path.to_owned(), PackFile { bytes, mode: FileMode::Plain });
         built_with_new_rules(now.revision(), &mut packs)
+    }
+
+    /// Builds the catalog that there would be if an installed pack were this one: nothing of it is kept.
+    ///
+    /// # Errors
+    /// Where the pack is not installed, or has mistakes.
+    pub(crate) fn with_pack(&self, name: &PackName, source: PackSource) -> Result<Catalog, WithPackError> {
+        let revision = self.current().revision();
+        let mut packs = self.sources(revision)?;
+        let Some(place) = packs.iter().position(|(installed, ..)| installed == name) else {
+            return Err(WithPackError::NoPack(name.clone()));
+        };
+        packs[place].1 = source;
+        // Settings that it has got in the meantime have their defaults.
+        let sources: Vec<PackSource> = packs.iter().map(|(_, source, _)| source.clone()).collect();
+        let configs: BTreeMap<PackName, Value> = packs.iter().map(|(name, _, manifest)| (name.clone(), manifest.config.clone())).collect();
+        let checked = ensue_packs::check(&sources, &configs);
+        let id = RuleId(Id::root(Timestamp::from_micros(0), 1));
+        let Some(good) = checked.good.into_iter().find(|good| good.name == *name) else {
+            let mistakes = checked.diagnostics.into_iter().filter(|one| one.severity == Severity::Error);
+            return Err(WithPackError::Mistakes(mistakes.collect()));
+        };
+        let known = packs[place].2.rules.clone();
+        packs[place].2 = good.manifest(|rule| known.get(rule).copied().unwrap_or(id));
+        let sources: Vec<(PackSource, Manifest)> = packs.into_iter().map(|(_, source, manifest)| (source, manifest)).collect();
+        ensue_packs::build(revision, &sources).map_err(|error| match error {
+            BuildError::Broken(mistakes) => WithPackError::Mistakes(mistakes),
+            other => CatalogError::Build(other.to_string()).into(),
+        })
     }
 
     fn keep(&self, catalog: Arc<Catalog>) {

@@ -33,6 +33,7 @@ mod outside;
 mod packs_folder;
 pub mod parts;
 mod programs;
+mod replays;
 mod sequencer;
 mod snapshots;
 mod tally;

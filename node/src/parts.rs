@@ -15,6 +15,7 @@ pub use crate::log_access::{LogReaders, NodeBodies, OpenReader};
 pub use crate::memory::{Caps, queues};
 pub use crate::outside::OutsideWriter;
 pub use crate::packs_folder::{PacksFolder, TakeInError};
+pub use crate::replays::NodeReplays;
 pub use crate::sequencer::{
     Asking, Gauges, Heard, Sequencer, SequencerError, SequencerHandle, SequencerParts, Space, Turn, Unstarted, sequencer,
 };

@@ -55,6 +55,7 @@ use crate::opening::{Opened, StartError, machine, open};
 use crate::outside::OutsideWriter;
 use crate::packs_folder::{PacksFolder, PacksNews, WatchedFolder};
 use crate::programs::TimedPrograms;
+use crate::replays::NodeReplays;
 use crate::sequencer::{Asking, SequencerError, SequencerHandle, SequencerParts, sequencer};
 use crate::snapshots::{Saving, ShadowFold};
 use crate::tokens::{NodeTokens, TokenTable};
@@ -342,7 +343,8 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
     let ports = Ports {
         submit: Arc::new(handle.clone()),
         installed: catalogs.clone(),
-        backtests: Arc::new(NodeBacktests::new(catalogs, readers.clone())),
+        backtests: Arc::new(NodeBacktests::new(catalogs.clone(), readers.clone())),
+        replays: Arc::new(NodeReplays::new(catalogs, readers.clone())),
         views: view_reader,
         views_at,
         log: readers,

@@ -18,6 +18,7 @@ use crate::wire::inquiries::{WireGivenResponse, WireInquiry};
 use crate::wire::keys::{WireKey, WireKeyValue, WireSetKey};
 use crate::wire::node::{WireAlive, WireDoctor, WireJob, WirePublicStatus, WireReadiness, WireStatus};
 use crate::wire::packs::WirePack;
+use crate::wire::replays::{WireReplayed, WireToReplay};
 use crate::wire::rules::{WireRule, WireRuleMode};
 use crate::wire::sensors::WireSensor;
 use crate::wire::timers::WireTimer;
@@ -131,8 +132,7 @@ pub(super) const EXECUTIONS_PAUSE: Operation =
     changes_many("executions_pause", "Has nothing of executions start any more until they are resumed")
         .takes(Takes::Empty)
         .passes_keys_over();
-pub(super) const EXECUTIONS_RESUME: Operation =
-    changes_many("executions_resume", "Has paused executions go on").takes(Takes::Empty);
+pub(super) const EXECUTIONS_RESUME: Operation = changes_many("executions_resume", "Has paused executions go on").takes(Takes::Empty);
 pub(super) const EXECUTIONS_RERUN: Operation = changes_many("executions_rerun", "Runs executions again that have ended")
     .takes(Takes::Json { schema: schema_of::<WireRerun>, example: r#"{"from": "failed"}"#, presence: Presence::Optional })
     .demands_admission();
@@ -203,6 +203,12 @@ pub(super) const EXECUTION_RERUN: Operation = Operation::new("execution_rerun", 
     )
     .refuses(&[(409, "rerun_refused"), (422, "parameters_invalid")])
     .demands_admission();
+pub(super) const EXECUTION_REPLAY: Operation =
+    Operation::new("execution_replay", "Says which recorded executions would go another way, and where first")
+        .passes_keys_over()
+        .takes_json::<WireToReplay>(r#"{"last": 100, "action": "demo.greet"}"#)
+        .gives::<WireReplayed>(200, "They were replayed.", &[])
+        .refuses(&[(404, "not_found"), (422, "replay_refused")]);
 pub(super) const EXECUTION_SETTLE: Operation = Operation::new("execution_settle", "Says what became of an execution of which nobody knows")
     .asked(DRY)
     .gives_content(204, WOULD_BE, Content::Nothing, &[])

@@ -187,6 +187,7 @@ impl TestApi {
             submit: node.clone(),
             installed: node.clone(),
             backtests: node.clone(),
+            replays: node.clone(),
             views: Arc::new(node.views()),
             views_at: node.views_at(),
             log: node.clone(),

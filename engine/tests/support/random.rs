@@ -153,7 +153,8 @@ impl Payload {
     }
 }
 
-fn pieces() -> &'static Pieces {
+/// What is installed on the sites of random commands.
+pub(crate) fn pieces() -> &'static Pieces {
     static PIECES: LazyLock<Pieces> = LazyLock::new(many_pieces);
     &PIECES
 }

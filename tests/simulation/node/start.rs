@@ -17,8 +17,8 @@ use ensue_node::Config;
 use ensue_node::opening::{Opened, open_on};
 use ensue_node::parts::{
     Asking, BodyCache, Caps, Clock, Copies, Edge, KeyRing, LogReaders, NodeBacktests, NodeBodies, NodeCatalogs, NodeClock, NodeHeard,
-    NodeKeys, NodeTokens, OutsideWriter, PacksFolder, Rebuilt, SequencerParts, ShadowFold, TokenTable, ViewFollower, Waiting, follower,
-    plain, queues, sequencer,
+    NodeKeys, NodeReplays, NodeTokens, OutsideWriter, PacksFolder, Rebuilt, SequencerParts, ShadowFold, TokenTable, ViewFollower, Waiting,
+    follower, plain, queues, sequencer,
 };
 use ensue_store::blobs::{BlobLimits, FolderBlobs};
 use ensue_store::outputs::{FolderOutputs, Now, OutputLimits};
@@ -264,6 +264,7 @@ impl Node {
                 submit: handle.clone(),
                 installed: catalogs.clone(),
                 backtests: Arc::new(NodeBacktests::new(catalogs.clone(), readers.clone())),
+                replays: Arc::new(NodeReplays::new(catalogs.clone(), readers.clone())),
                 views: view_reader.clone(),
                 views_at: views_at.clone(),
                 log: readers.clone(),

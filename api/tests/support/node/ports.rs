@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use ensue_api::ports::{
     Access, Backtested, Backtests, Declined, Dependency, DependencyState, Finding, FindingVerdict, GivenEvent, Holder, HookRefusal,
-    Installed, Job, JobKind, JobState, Kept, Keys, LogAccess, NewToken, Node, NodeStatus, Observe, OnBehalf, Readiness, SecretState,
-    SetKey, ToBacktest, Tokens, Webhooks,
+    Installed, Job, JobKind, JobState, Kept, Keys, LogAccess, NewToken, Node, NodeStatus, Observe, OnBehalf, Readiness, Replayed, Replays,
+    SecretState, SetKey, ToBacktest, ToReplay, Tokens, Webhooks,
 };
 use ensue_engine::catalog::{Catalog, Catalogs as _};
 use ensue_engine::command::{Ask, Command, Conflict, Dedupe, DedupeKey, ObservedEvent, RefusedDelivery};
@@ -76,6 +76,12 @@ impl LogAccess for TestNode {
 impl Backtests for TestNode {
     fn backtest(&self, _: &ToBacktest) -> Result<Backtested, Declined> {
         Ok(Backtested::default())
+    }
+}
+
+impl Replays for TestNode {
+    fn replay(&self, _: &ToReplay) -> Result<Replayed, Declined> {
+        Ok(Replayed::default())
     }
 }
 

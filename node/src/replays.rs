@@ -1,0 +1,290 @@
+//! Recorded executions that are folded once more: by what they went by, or by another version of a pack.
+
+use std::sync::{Arc, Mutex, TryLockError};
+
+use ensue_api::ports::{Declined, LogAccess, PackFiles, ReplayDifference, Replayed, ReplayedExecution, ReplayedWhich, Replays, ToReplay};
+use ensue_engine::catalog::Catalog;
+use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::{ExecutionId, Id};
+use ensue_engine::names::{ActionRef, PackName};
+use ensue_engine::ports::{LogError, ReadLimit};
+use ensue_engine::record::{Actor, Body, Encoding, Position, Record, StreamId};
+use ensue_packs::PackSource;
+use ensue_rehearsal::replay::{self, Collection, Definitions, Divergence, Recorded, Unreplayable};
+use thiserror::Error;
+
+use crate::catalogs::{CatalogError, NodeCatalogs, WithPackError, plain};
+use crate::log_access::LogReaders;
+
+/// The most executions that are replayed at once.
+pub(crate) const EXECUTIONS_MAX: u32 = 10_000;
+
+/// How many executions are told of: the newest.
+const TOLD_MAX: usize = 100;
+
+/// How far the log is looked through backwards at once, in records.
+const WINDOW: u64 = 10_000;
+
+/// The most bytes of bodies that are held of executions whose end is still being looked for.
+const BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Why executions cannot be replayed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub(crate) enum ReplayError {
+    /// There is no such execution.
+    #[error("there is no execution {0}")]
+    NoExecution(ExecutionId),
+    /// It is a step of another.
+    #[error("{0} is a step of {1}, and is replayed with it")]
+    IsStep(ExecutionId, ExecutionId),
+    /// The pack is not installed.
+    #[error("the pack `{0}` is not installed: nothing was run by it")]
+    NoPack(PackName),
+    /// The pack has mistakes.
+    #[error("{0}")]
+    PackInvalid(String),
+    /// They are too large.
+    #[error("they have more than {BYTES_MAX} bytes of bodies at once")]
+    TooMuch,
+    /// Others are being replayed.
+    #[error("another replay is under way, and one runs at a time")]
+    UnderWay,
+    /// The log cannot be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The catalog cannot be built.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+}
+
+impl Explain for ReplayError {
+    fn slug(&self) -> &'static str {
+        match self {
+            Self::NoExecution(_) | Self::NoPack(_) => "not-found",
+            Self::IsStep(..) | Self::PackInvalid(_) | Self::TooMuch => "replay-refused",
+            Self::UnderWay => "busy",
+            Self::Log(_) => "log-unavailable",
+            Self::Catalog(_) => "catalog-unbuildable",
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::NoExecution(_) | Self::NoPack(_) => Fault::Missing,
+            Self::IsStep(..) | Self::PackInvalid(_) | Self::TooMuch => Fault::Invalid,
+            Self::UnderWay => Fault::Busy,
+            Self::Log(_) | Self::Catalog(_) => Fault::World,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoExecution(_) => "list them with `ensue executions list`".to_owned(),
+            Self::IsStep(_, workflow) => format!("`ensue replay {workflow}`"),
+            Self::NoPack(_) => "give the folder of a pack that is installed; `ensue packs list` lists them".to_owned(),
+            Self::PackInvalid(_) => "see the mistakes in their places with `ensue check`".to_owned(),
+            Self::TooMuch => "ask for fewer, with `--last` or `--action`".to_owned(),
+            Self::UnderWay => "try again when it has ended".to_owned(),
+            Self::Log(_) | Self::Catalog(_) => return None,
+        })
+    }
+}
+
+impl From<WithPackError> for ReplayError {
+    fn from(error: WithPackError) -> Self {
+        match error {
+            WithPackError::NoPack(name) => Self::NoPack(name),
+            WithPackError::Mistakes(_) => Self::PackInvalid(error.to_string()),
+            WithPackError::Catalog(error) => Self::Catalog(error),
+        }
+    }
+}
+
+/// Replays executions out of the log of a node.
+pub struct NodeReplays {
+    catalogs: Arc<NodeCatalogs>,
+    readers: Arc<LogReaders>,
+    /// Whoever replays has it.
+    turn: Mutex<()>,
+}
+
+impl Replays for NodeReplays {
+    fn replay(&self, asked: &ToReplay) -> Result<Replayed, Declined> {
+        // One takes a core for a while, and memory for what it reads.
+        let _turn = match self.turn.try_lock() {
+            Ok(turn) => turn,
+            Err(TryLockError::WouldBlock) => return Err(ReplayError::UnderWay.into()),
+            // It guards nothing but the turn: whoever panicked with it has none any more.
+            Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
+        };
+        Ok(self.replayed(asked)?)
+    }
+}
+
+/// An execution that is to be replayed.
+struct Chosen {
+    execution: ExecutionId,
+    action: ActionRef,
+    at: Position,
+}
+
+impl NodeReplays {
+    /// Replays what is in a log, by the catalogs that are kept.
+    pub fn new(catalogs: Arc<NodeCatalogs>, readers: Arc<LogReaders>) -> Self {
+        Self { catalogs, readers, turn: Mutex::default() }
+    }
+
+    fn replayed(&self, asked: &ToReplay) -> Result<Replayed, ReplayError> {
+        let other = asked.pack.as_ref().map(|pack| self.with_pack(pack)).transpose()?;
+        let head = self.readers.head()?.position;
+        let chosen = match &asked.which {
+            ReplayedWhich::One(execution) => vec![self.one(*execution)?],
+            which @ ReplayedWhich::Last { .. } => self.last(which, head)?,
+        };
+        let mut collection = Collection::of(chosen.iter().map(|one| one.execution));
+        let mut told = Told { all: Vec::new(), replayed: Replayed::default() };
+        let mut at = chosen.iter().map(|one| Position(one.at.0.saturating_sub(1))).min().unwrap_or(head);
+        while at < head && !collection.is_empty() {
+            let records = self.readers.read(at, ReadLimit::default())?;
+            let Some(last) = records.last().map(|record| record.position) else { break };
+            for record in records.into_iter().filter(|record| record.position <= head) {
+                if collection.wants(&record)
+                    && let Some(recorded) = collection.take(with_plain_body(record)?, |id| self.record_of(id))?
+                {
+                    told.note(&recorded, self.replay_one(&recorded, other.as_ref()));
+                }
+            }
+            if collection.bytes() > BYTES_MAX {
+                return Err(ReplayError::TooMuch);
+            }
+            at = last;
+        }
+        for recorded in collection.open(|id| self.record_of(id))? {
+            told.note(&recorded, Err(Unreplayable::NotEnded));
+        }
+        Ok(told.came_to(&chosen))
+    }
+
+    fn replay_one(&self, recorded: &Recorded, other: Option<&Arc<Catalog>>) -> Result<Vec<Divergence>, Unreplayable> {
+        let definitions = match other {
+            Some(catalog) => Definitions::Other(catalog),
+            None => Definitions::Recorded(&*self.catalogs),
+        };
+        replay::replay(recorded, definitions, &*self.readers)
+    }
+
+    fn with_pack(&self, pack: &PackFiles) -> Result<Arc<Catalog>, ReplayError> {
+        let plain = pack.files.iter().map(|(path, file)| (path.clone(), file.bytes.clone()));
+        let source = PackSource::of(pack.name.to_string(), plain).map_err(|error| ReplayError::PackInvalid(error.to_string()))?;
+        let source = PackSource { files: pack.files.clone(), ..source };
+        Ok(Arc::new(self.catalogs.with_pack(&pack.name, source)?))
+    }
+
+    fn one(&self, execution: ExecutionId) -> Result<Chosen, ReplayError> {
+        let record = self.readers.with_reader(|reader| reader.record_by_id(execution.0))?;
+        let record = record.filter(|record| record.stream == StreamId::Execution(execution));
+        match record.as_ref().map(|record| (&record.fact, record.position)) {
+            Some((Fact::ExecutionRequested(fact), at)) => match &fact.part_of {
+                Some(part_of) => Err(ReplayError::IsStep(execution, part_of.workflow)),
+                None => Ok(Chosen { execution, action: fact.action.clone(), at }),
+            },
+            Some(_) | None => Err(ReplayError::NoExecution(execution)),
+        }
+    }
+
+    /// Looks through the log from its end for the newest that are asked for; gives them the newest first.
+    fn last(&self, which: &ReplayedWhich, head: Position) -> Result<Vec<Chosen>, ReplayError> {
+        let ReplayedWhich::Last { count, action, rule, since } = which else { return Ok(Vec::new()) };
+        let count = (*count).min(EXECUTIONS_MAX) as usize;
+        let mut chosen: Vec<Chosen> = Vec::new();
+        let mut end = head;
+        while end > Position(0) && chosen.len() < count {
+            let begin = Position(end.0.saturating_sub(WINDOW));
+            let mut found = Vec::new();
+            let (mut at, mut is_older) = (begin, false);
+            while at < end {
+                let records = self.readers.read(at, ReadLimit::default())?;
+                let Some(last) = records.last().map(|record| record.position) else { break };
+                for record in records.iter().filter(|record| record.position <= end) {
+                    let (Fact::ExecutionRequested(fact), StreamId::Execution(execution)) = (&record.fact, &record.stream) else { continue };
+                    if since.is_some_and(|since| record.time < since) {
+                        is_older = true;
+                        continue;
+                    }
+                    // What tells people of an inquiry is asked for by nobody.
+                    let is_whole = fact.part_of.is_none() && (fact.rule.is_some() || record.actor != Actor::Engine);
+                    let is_asked = action.as_ref().is_none_or(|action| *action == fact.action)
+                        && rule.as_ref().is_none_or(|rule| fact.rule.as_ref() == Some(rule));
+                    if is_whole && is_asked {
+                        found.push(Chosen { execution: *execution, action: fact.action.clone(), at: record.position });
+                    }
+                }
+                at = last;
+            }
+            chosen.extend(found.into_iter().rev());
+            end = begin;
+            if is_older {
+                break;
+            }
+        }
+        chosen.truncate(count);
+        Ok(chosen)
+    }
+
+    fn record_of(&self, id: Id) -> Result<Option<Record>, LogError> {
+        self.readers.with_reader(|reader| reader.record_by_id(id))?.map(with_plain_body).transpose()
+    }
+}
+
+/// Gives a record with its body as it came, whatever way it is kept.
+fn with_plain_body(mut record: Record) -> Result<Record, LogError> {
+    if let Some(body) = &mut record.body {
+        let content = plain(body)?;
+        let encoding = if body.encoding == Encoding::JsonZstd { Encoding::Json } else { body.encoding };
+        *body = Body { content, encoding, key: None, ..body.clone() };
+    }
+    Ok(record)
+}
+
+/// What came of it so far.
+struct Told {
+    all: Vec<(ExecutionId, Result<Vec<Divergence>, Unreplayable>)>,
+    replayed: Replayed,
+}
+
+impl Told {
+    fn note(&mut self, recorded: &Recorded, came: Result<Vec<Divergence>, Unreplayable>) {
+        let counted = match &came {
+            Ok(differences) if differences.is_empty() => {
+                self.replayed.same += 1;
+                return;
+            }
+            Ok(_) => &mut self.replayed.differ,
+            Err(_) => &mut self.replayed.unreplayable,
+        };
+        *counted += 1;
+        self.all.push((recorded.execution, came));
+    }
+
+    fn came_to(mut self, chosen: &[Chosen]) -> Replayed {
+        let place = |id: &ExecutionId| chosen.iter().position(|one| one.execution == *id);
+        self.all.sort_by_cached_key(|(id, came)| (came.is_err(), place(id)));
+        self.all.truncate(TOLD_MAX);
+        let told = self.all.into_iter().map(|(execution, came)| {
+            let (differences, error) = match came {
+                Ok(differences) => (differences.into_iter().map(told).collect(), None),
+                Err(error) => (Vec::new(), Some(error.to_string())),
+            };
+            let action = place(&execution).and_then(|place| chosen.get(place)).map(|one| one.action.clone());
+            ReplayedExecution { execution, action, differences, error }
+        });
+        Replayed { executions: told.collect(), ..self.replayed }
+    }
+}
+
+fn told(divergence: Divergence) -> ReplayDifference {
+    let Divergence { step, what, pointer, recorded, would } = divergence;
+    ReplayDifference { step, what: what.as_str(), pointer, recorded, would }
+}

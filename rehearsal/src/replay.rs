@@ -1,0 +1,507 @@
+//! Replays: an execution that is recorded is folded once more, and what the core decides now is held against what it decided then.
+//!
+//! What came from outside is given to a core in memory as it came: how attempts ended, what people answered, which events came, which
+//! timers fired. All else the core works out anew, with the definitions of then or with others. Up to the first difference both had the
+//! same before them; what comes behind it only follows from it.
+
+mod begin;
+mod collect;
+mod decided;
+mod divergence;
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ensue_engine::batch::{Offered, Sequencing};
+use ensue_engine::catalog::{Catalog, Catalogs};
+use ensue_engine::command::{Ask, Command, Moment, Report, ReportOutcome, Settings, TurnLimits};
+use ensue_engine::engine::Engine;
+use ensue_engine::events::facts::EventReceived;
+use ensue_engine::executions::facts::{ExecutionRequested, Pace};
+use ensue_engine::executions::state::Phase;
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::{AttemptId, ExecutionId, Id};
+use ensue_engine::record::{Actor, Body, BodyHandle, CatalogRevision, Draft, Epoch, Head, Position, Record, StreamId};
+use ensue_engine::rules::facts::EnforcementMade;
+use ensue_engine::time::Timestamp;
+use ensue_engine::timers::facts::{TimerFired, TimerKind};
+use ensue_engine::timers::state::{TimerId, TimerOwner};
+use thiserror::Error;
+
+use self::begin::{begin, planned};
+pub use self::collect::Collection;
+use self::decided::{Aspect, Decided, Decision};
+pub use self::divergence::{Divergence, TOLD_MAX, What};
+use self::world::World;
+use crate::backtest::Payloads;
+
+/// The most records of an execution and its steps that are replayed.
+pub const RECORDS_MAX: usize = 200_000;
+
+/// What is recorded of an execution.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// The execution: no step of another.
+    pub execution: ExecutionId,
+    /// The records of it and its steps up to its end, with the events that they took, the steps of the clock, and what was owed meanwhile,
+    /// in the order of the log. Bodies are plain.
+    pub records: Vec<Record>,
+    /// The event that a rule decided on, and the decision, where one led to it.
+    pub enforced: Option<Enforced>,
+}
+
+/// The decision of a rule that led to an execution.
+#[derive(Clone, Debug)]
+pub struct Enforced {
+    /// The event, its payload plain.
+    pub event: Record,
+    /// The decision.
+    pub made: EnforcementMade,
+}
+
+/// By which definitions an execution is replayed.
+#[derive(Clone, Copy)]
+pub enum Definitions<'a> {
+    /// By those that it went by: each decision has to be the same.
+    Recorded(&'a dyn Catalogs),
+    /// By others: it has to go the same way.
+    Other(&'a Arc<Catalog>),
+}
+
+/// How close a decision has to be to what was recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closeness {
+    /// All of it is the same.
+    Whole,
+    /// It goes the same way: which steps begin with what, and how they end.
+    Way,
+}
+
+impl Closeness {
+    /// Says whether a decision counts: a limit that is not reached changes no way.
+    fn counts(self, decision: &Decision) -> bool {
+        match (self, decision.aspect) {
+            (Self::Way, Aspect::Timer(kind, _)) => kind == TimerKind::Retry,
+            (Self::Whole | Self::Way, _) => true,
+        }
+    }
+}
+
+/// Why an execution cannot be replayed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Unreplayable {
+    /// It goes on.
+    #[error("it has not ended")]
+    NotEnded,
+    /// It is a step.
+    #[error("it is a step of {0}, and is replayed with it")]
+    IsStep(ExecutionId),
+    /// Its beginning is not in the log.
+    #[error("it is not in the log")]
+    NotThere,
+    /// What it was given, or what came of it, was erased.
+    #[error("a body that it needs is not kept any more: that of position {0}")]
+    BodyGone(Position),
+    /// The definitions that it went by cannot be had any more.
+    #[error("the definitions that it went by, revision {0}, cannot be had any more")]
+    CatalogGone(CatalogRevision),
+    /// A reaction was put aside on its way, then or now.
+    #[error("what follows could not be worked out: {0}")]
+    PutAside(String),
+    /// The node was busy on its way, and worked out later what follows from a record.
+    #[error("the node was busy, and put off what follows from position {0}: for that alone it may go otherwise")]
+    PutOff(Position),
+    /// It is too long.
+    #[error("it has more than {0} records")]
+    TooLong(usize),
+}
+
+/// Replays an execution. Gives the differences of the first moment at which there are any; none where it goes as it went.
+///
+/// # Errors
+/// Where it has not ended, is a step, or something that it needs is not kept any more.
+pub fn replay(recorded: &Recorded, definitions: Definitions<'_>, payloads: &dyn Payloads) -> Result<Vec<Divergence>, Unreplayable> {
+    let (record, requested) = requested(recorded)?;
+    if recorded.records.len() > RECORDS_MAX {
+        return Err(Unreplayable::TooLong(RECORDS_MAX));
+    }
+    let is_end = |record: &Record| record.stream == StreamId::Execution(recorded.execution) && ends(&record.fact);
+    if !recorded.records.iter().any(is_end) {
+        return Err(Unreplayable::NotEnded);
+    }
+    if let Some(parked) = recorded.records.iter().find_map(|record| match &record.fact {
+        Fact::ReactionParked(parked) => Some(parked.error.clone()),
+        _ => None,
+    }) {
+        return Err(Unreplayable::PutAside(parked));
+    }
+    let catalog = match definitions {
+        Definitions::Recorded(catalogs) => catalogs.at(requested.catalog).ok_or(Unreplayable::CatalogGone(requested.catalog))?,
+        Definitions::Other(catalog) => catalog.clone(),
+    };
+    let begins = match begin(recorded, (record, requested), definitions, &catalog)? {
+        Ok(begins) => begins,
+        Err(divergence) => return Ok(vec![divergence]),
+    };
+    let mut stage = Stage::of(recorded, record, definitions, payloads);
+    stage.play(recorded, begins)?;
+    let closeness = match definitions {
+        Definitions::Recorded(_) => Closeness::Whole,
+        Definitions::Other(_) => Closeness::Way,
+    };
+    let differences = divergence::first(&stage.recorded, &stage.would, closeness);
+    match (differences.is_empty(), put_off_within(recorded, &stage)?) {
+        (false, Some(at)) => Err(Unreplayable::PutOff(at)),
+        (true, _) | (false, None) => Ok(differences),
+    }
+}
+
+fn requested(recorded: &Recorded) -> Result<(&Record, &ExecutionRequested), Unreplayable> {
+    let begins = recorded.records.iter().find_map(|record| match &record.fact {
+        Fact::ExecutionRequested(fact) if record.stream == StreamId::Execution(recorded.execution) => Some((record, fact)),
+        _ => None,
+    });
+    let (record, fact) = begins.ok_or(Unreplayable::NotThere)?;
+    match &fact.part_of {
+        Some(part_of) => Err(Unreplayable::IsStep(part_of.workflow)),
+        None => Ok((record, fact)),
+    }
+}
+
+/// Gives where the node put off what follows from a record that it had made itself, or a part of what follows: here that follows at once.
+fn put_off_within(recorded: &Recorded, stage: &Stage<'_>) -> Result<Option<Position>, Unreplayable> {
+    for record in &recorded.records {
+        let Fact::ReactionDeferred(deferred) = &record.fact else { continue };
+        let of = recorded.records.iter().find(|record| record.position == deferred.of);
+        let came_from_outside = of.map(|of| stage.input(of)).transpose()?.flatten().is_some();
+        if deferred.next > 0 || !came_from_outside {
+            return Ok(Some(deferred.of));
+        }
+    }
+    Ok(None)
+}
+
+fn ends(fact: &Fact) -> bool {
+    matches!(fact, Fact::ExecutionSucceeded(_) | Fact::ExecutionFailed(_) | Fact::ExecutionTimedOut(_) | Fact::ExecutionCancelled(_))
+}
+
+/// The execution that waits, for what, and which of the kind.
+type TimerKey = (ExecutionId, TimerKind, u32);
+
+/// The core in memory, to which is given what came from outside.
+struct Stage<'a> {
+    sequencing: Sequencing,
+    world: World<'a>,
+    records: Vec<Record>,
+    recorded: Decided,
+    would: Decided,
+    root: ExecutionId,
+    /// The records whose consequences were put off as a whole: the turn was full, or what they needed was not at hand.
+    put_off: BTreeSet<Position>,
+    /// When each timer was due that is recorded, as it was set.
+    dues: BTreeMap<TimerKey, Timestamp>,
+    /// When each is due that is set now, as it was set: before the clock stepped, if it did.
+    own_dues: BTreeMap<TimerKey, Timestamp>,
+    /// How much has come from outside.
+    moment: usize,
+    now: Timestamp,
+    served: Option<Id>,
+    with_own_timers: bool,
+}
+
+impl<'a> Stage<'a> {
+    fn of(recorded: &Recorded, first: &Record, definitions: Definitions<'a>, payloads: &'a dyn Payloads) -> Self {
+        // No worker is free: attempts start when they started.
+        let settings = Settings { workers: 0, ..Settings::default() };
+        Self {
+            sequencing: Sequencing::new(Engine::new(first.log), Head::default(), Epoch(1)),
+            world: World { definitions, payloads, bodies: BTreeMap::new(), settings },
+            records: Vec::new(),
+            recorded: Decided::of(recorded.execution),
+            would: Decided::of(recorded.execution),
+            root: recorded.execution,
+            put_off: BTreeSet::new(),
+            dues: BTreeMap::new(),
+            own_dues: BTreeMap::new(),
+            moment: 0,
+            now: first.time,
+            served: None,
+            with_own_timers: matches!(definitions, Definitions::Other(_)),
+        }
+    }
+
+    fn play(&mut self, recorded: &Recorded, begins: (ExecutionRequested, Body)) -> Result<(), Unreplayable> {
+        for record in &recorded.records {
+            match (&record.fact, &record.stream) {
+                (Fact::TimerSet(set), StreamId::Execution(id)) => drop(self.dues.insert((*id, set.kind, set.number), set.due)),
+                (Fact::ReactionDeferred(deferred), _) if deferred.next == 0 => drop(self.put_off.insert(deferred.of)),
+                _ => {}
+            }
+        }
+        let mut begins = Some(begins);
+        let mut records = recorded.records.iter().peekable();
+        while let Some(record) = records.next() {
+            let is_root = record.stream == StreamId::Execution(self.root);
+            match &record.fact {
+                Fact::ExecutionRequested(_) if is_root => {
+                    if let Some((fact, body)) = begins.take() {
+                        self.now = record.time;
+                        self.moment += 1;
+                        let requested = Draft { fact: fact.into(), body: Some(body), ..draft_of(record) };
+                        let planned = planned(recorded)?;
+                        self.fold(&[record], std::iter::once(requested).chain(planned).collect())?;
+                    }
+                }
+                Fact::ReactionResumed(_) => {
+                    self.now = record.time;
+                    self.serve()?;
+                }
+                Fact::TimerFired(_) => {
+                    // Those that fired together did so in one turn.
+                    let mut fired = vec![record];
+                    let is_next = |next: &&Record| next.batch == record.batch && matches!(next.fact, Fact::TimerFired(_));
+                    while let Some(next) = records.next_if(|next| is_next(next)) {
+                        fired.push(next);
+                    }
+                    self.fire(&fired)?;
+                }
+                _ => match self.input(record)? {
+                    Some(input) => self.give(record, input)?,
+                    None => self.recorded.note(record, self.moment),
+                },
+            }
+        }
+        while self.serve()? {}
+        Ok(())
+    }
+
+    /// Says whether a record came from outside, and how it is given.
+    fn input(&self, record: &Record) -> Result<Option<Input>, Unreplayable> {
+        let whole = |body: &Option<Body>| match body {
+            Some(body) if body.content.is_none() => Err(Unreplayable::BodyGone(record.position)),
+            body => Ok(body.clone()),
+        };
+        let StreamId::Execution(id) = record.stream else {
+            return Ok(match &record.fact {
+                Fact::EventReceived(fact) => {
+                    // The rules have judged it: here it is looked at by those who wait for it.
+                    let unjudged = EventReceived { matched: 0, erred: 0, again: Vec::new(), ..fact.clone() };
+                    Some(Input::Draft(Draft { fact: unjudged.into(), body: whole(&record.body)?, ..draft_of(record) }))
+                }
+                Fact::ClockStepped(_) | Fact::ClockAccepted(_) => Some(Input::Draft(draft_of(record))),
+                _ => None,
+            });
+        };
+        Ok(Some(match &record.fact {
+            Fact::AttemptStarted(_) => Input::Start(id, draft_of(record)),
+            Fact::AttemptSucceeded(fact) => Input::Report(id, fact.attempt, ReportOutcome::Succeeded, whole(&record.body)?),
+            Fact::AttemptFailed(fact) => Input::Report(id, fact.attempt, ReportOutcome::Failed(fact.error.clone()), whole(&record.body)?),
+            Fact::AttemptLost(fact) => {
+                Input::Attempt(id, fact.attempt, Ask::LoseAttempt { execution: id, attempt: fact.attempt, evidence: fact.evidence })
+            }
+            Fact::ExecutionCancelRequested(_) if record.actor != Actor::Engine => Input::Ask(id, Ask::CancelExecution { execution: id }),
+            Fact::ExecutionPaused(_) => Input::Ask(id, Ask::PauseExecution { execution: id }),
+            Fact::ExecutionResumed(_) => Input::Ask(id, Ask::ResumeExecution { execution: id }),
+            Fact::ExecutionSettled(fact) => {
+                let (outcome, result) = (fact.outcome.clone(), whole(&record.body)?);
+                Input::Ask(id, Ask::SettleExecution { execution: id, outcome, result })
+            }
+            Fact::InquiryAnswered(_) => Input::Answer(id, Draft { body: whole(&record.body)?, ..draft_of(record) }),
+            _ => return Ok(None),
+        }))
+    }
+
+    /// Gives what came from outside to whom it is for; where there is nobody, nothing is done with it.
+    fn give(&mut self, record: &Record, input: Input) -> Result<(), Unreplayable> {
+        self.fire_own(record.time)?;
+        self.now = record.time;
+        self.moment += 1;
+        // It may be for somebody whose beginning is still owed.
+        while !self.has_taker(&input) {
+            // What the node starts by itself has started already.
+            let has_begun = matches!(&input, Input::Start(id, _) if self.sequencing.engine().executions().get(id).is_some());
+            if has_begun || !self.serve()? {
+                return Ok(());
+            }
+        }
+        match input {
+            Input::Draft(draft) | Input::Start(_, draft) | Input::Answer(_, draft) => self.fold(&[record], vec![draft]),
+            Input::Ask(_, ask) | Input::Attempt(_, _, ask) => self.ask(record, ask),
+            Input::Report(execution, attempt, outcome, body) => {
+                let running = self.sequencing.engine().executions().get(&execution).and_then(|execution| execution.phase.attempt());
+                let Some(token) = running.map(|attempt| attempt.token) else { return Ok(()) };
+                self.ask(record, Ask::ReportAttempt(Report { execution, attempt, token, outcome, body, emitted: Vec::new() }))
+            }
+        }
+    }
+
+    fn has_taker(&self, input: &Input) -> bool {
+        let engine = self.sequencing.engine();
+        let executions = engine.executions();
+        match input {
+            Input::Draft(_) => true,
+            Input::Start(id, _) => executions.get(id).is_some_and(|one| one.phase == Phase::Queued && one.pace == Pace::Worked),
+            Input::Report(id, attempt, ..) | Input::Attempt(id, attempt, _) => {
+                executions.get(id).and_then(|one| one.phase.attempt()).is_some_and(|current| current.id == *attempt)
+            }
+            Input::Ask(id, _) => executions.get(id).is_some(),
+            Input::Answer(id, _) => engine.inquiries().of(id).is_some(),
+        }
+    }
+
+    /// Fires the timers that fired together; those that are not set now are passed over.
+    fn fire(&mut self, fired: &[&Record]) -> Result<(), Unreplayable> {
+        let Some(last) = fired.last() else { return Ok(()) };
+        self.fire_own(last.time)?;
+        self.now = last.time;
+        self.moment += 1;
+        loop {
+            let is_set = |record: &Record| match (&record.fact, &record.stream) {
+                (Fact::TimerFired(fact), StreamId::Execution(id)) => {
+                    let timer = TimerId { owner: TimerOwner::Execution(*id), kind: fact.kind, number: fact.number };
+                    self.sequencing.engine().timers().of(timer.owner).any(|(id, _)| id == timer)
+                }
+                _ => false,
+            };
+            let drafts: Vec<Draft> = fired.iter().filter(|record| is_set(record)).map(|record| draft_of(record)).collect();
+            // It may be of somebody whose beginning is still owed.
+            if drafts.len() == fired.len() || !self.serve()? {
+                return if drafts.is_empty() { Ok(()) } else { self.fold(fired, drafts) };
+            }
+        }
+    }
+
+    /// Fires the timers that are not among those that are recorded, or would have been due before those: nobody fired them then.
+    fn fire_own(&mut self, until: Timestamp) -> Result<(), Unreplayable> {
+        const LOOKED_AT_MAX: usize = 1_000;
+        if !self.with_own_timers {
+            return Ok(());
+        }
+        loop {
+            let due = self.sequencing.engine().timers().due(until, LOOKED_AT_MAX);
+            let own = due.into_iter().find_map(|(id, due)| match id.owner {
+                TimerOwner::Execution(execution) => {
+                    let key = (execution, id.kind, id.number);
+                    let recorded = self.dues.get(&key);
+                    recorded.is_none_or(|recorded| self.own_dues.get(&key) < Some(recorded)).then_some((execution, id, due))
+                }
+                TimerOwner::Schedule(_) | TimerOwner::Enforcement(_) => None,
+            });
+            let Some((execution, timer, due)) = own else { return Ok(()) };
+            let engine = self.sequencing.engine();
+            let Some(owner) = engine.executions().get(&execution) else { return Ok(()) };
+            let draft = Draft {
+                stream: StreamId::Execution(execution),
+                begins: None,
+                actor: Actor::Engine,
+                cause: Some(owner.cause(timer.record_id(engine.log()))),
+                trace: None,
+                fact: TimerFired { kind: timer.kind, number: timer.number, due, schedule: None }.into(),
+                body: None,
+            };
+            self.now = self.now.max(due);
+            self.fold(&[], vec![draft])?;
+        }
+    }
+
+    /// Folds what came from outside with these records, and what follows as far as it was not put off.
+    fn fold(&mut self, came: &[&Record], drafts: Vec<Draft>) -> Result<(), Unreplayable> {
+        let entropy = came.first().map(|record| u128::from(record.position.0)).unwrap_or_default();
+        self.set_turn(came);
+        drafts.iter().filter_map(|draft| draft.body.as_ref()).for_each(|body| self.world.keep(body));
+        let at = Moment { time: self.now, entropy };
+        self.sequencing.repeat(drafts, &at, &self.world.beside()).map_err(|error| Unreplayable::PutAside(error.to_string()))?;
+        self.take_in()
+    }
+
+    /// Has nothing follow at once where it was put off.
+    fn set_turn(&mut self, came: &[&Record]) {
+        let is_put_off = came.iter().any(|record| self.put_off.contains(&record.position));
+        self.world.settings.turn = if is_put_off { TurnLimits { drafts: 0, bytes: 0 } } else { TurnLimits::default() };
+    }
+
+    fn ask(&mut self, record: &Record, ask: Ask) -> Result<(), Unreplayable> {
+        self.set_turn(&[record]);
+        let command = Command { actor: record.actor.clone(), trace: record.cause.trace.clone(), ask };
+        let at = Moment { time: self.now, entropy: u128::from(record.position.0) };
+        match self.sequencing.offer(&command, &at, &self.world.beside()) {
+            Offered::Taken { .. } => self.take_in(),
+            // It cannot be done to what there is now: that differs already.
+            Offered::Refused(_) => Ok(()),
+            Offered::Needs(bodies) => Err(gone(&bodies)),
+        }
+    }
+
+    /// Works out a piece of what is owed; says whether there was one.
+    fn serve(&mut self) -> Result<bool, Unreplayable> {
+        let Some(owed) = self.sequencing.next_owed(self.served) else { return Ok(false) };
+        self.served = Some(owed.root);
+        self.set_turn(&[]);
+        // Positions have no gap.
+        let place = usize::try_from(owed.of.0).ok().and_then(|position| position.checked_sub(1));
+        let record = place.and_then(|place| self.records.get(place)).cloned();
+        let record = record.ok_or_else(|| Unreplayable::PutAside("what is owed is owed to a record that is not there".to_owned()))?;
+        let at = Moment { time: self.now, entropy: u128::from(owed.of.0) };
+        match self.sequencing.serve(&record, owed, &at, &self.world.beside()) {
+            Offered::Taken { .. } => self.take_in()?,
+            Offered::Refused(refusal) => return Err(Unreplayable::PutAside(refusal.to_string())),
+            Offered::Needs(bodies) => return Err(gone(&bodies)),
+        }
+        Ok(true)
+    }
+
+    fn take_in(&mut self) -> Result<(), Unreplayable> {
+        for record in self.sequencing.committed().records {
+            if let Fact::ReactionParked(parked) = &record.fact {
+                return Err(Unreplayable::PutAside(parked.error.clone()));
+            }
+            if let Some(body) = &record.body {
+                self.world.keep(body);
+            }
+            if let (Fact::TimerSet(set), StreamId::Execution(id)) = (&record.fact, &record.stream) {
+                self.own_dues.insert((*id, set.kind, set.number), set.due);
+            }
+            self.would.note(&record, self.moment);
+            self.records.push(record);
+        }
+        if self.records.len() > RECORDS_MAX { Err(Unreplayable::TooLong(RECORDS_MAX)) } else { Ok(()) }
+    }
+}
+
+/// What came from outside, and for whom it is.
+enum Input {
+    /// For whom it concerns.
+    Draft(Draft),
+    /// An execution got a worker.
+    Start(ExecutionId, Draft),
+    /// An attempt ended.
+    Report(ExecutionId, AttemptId, ReportOutcome, Option<Body>),
+    /// Something else happened to an attempt.
+    Attempt(ExecutionId, AttemptId, Ask),
+    /// Somebody asked something of an execution.
+    Ask(ExecutionId, Ask),
+    /// Somebody answered.
+    Answer(ExecutionId, Draft),
+}
+
+fn draft_of(record: &Record) -> Draft {
+    let begins = match (&record.fact, &record.stream) {
+        (Fact::ExecutionRequested(_) | Fact::EventReceived(_) | Fact::AttemptStarted(_), _) => Some(record.id),
+        _ => None,
+    };
+    Draft {
+        stream: record.stream.clone(),
+        begins,
+        actor: record.actor.clone(),
+        cause: Some(record.cause.clone()),
+        trace: None,
+        fact: record.fact.clone(),
+        body: record.body.clone(),
+    }
+}
+
+fn gone(bodies: &[BodyHandle]) -> Unreplayable {
+    Unreplayable::BodyGone(bodies.first().map(|body| body.at).unwrap_or_default())
+}

@@ -1,0 +1,162 @@
+//! How a replay begins: with what the rule makes of the event, and with the request as it would be made.
+
+use std::sync::Arc;
+
+use ensue_engine::catalog::{Catalog, Rule};
+use ensue_engine::executions::facts::{ExecutionRequested, Pace};
+use ensue_engine::fact::Fact;
+use ensue_engine::names::RuleRef;
+use ensue_engine::record::{Body, Draft, Record, StreamId};
+use ensue_engine::rules::facts::Outcome;
+use ensue_engine::rules::judge::{EventView, Plan, Verdict, complete, judge_rule};
+use ensue_expression::Document;
+use serde_json::Value;
+
+use super::divergence::{self, Divergence, What};
+use super::{Definitions, Enforced, Recorded, Unreplayable, draft_of};
+
+/// Gives the request as it would be made now; or how it would not.
+pub(super) fn begin(
+    recorded: &Recorded,
+    (record, then): (&Record, &ExecutionRequested),
+    definitions: Definitions<'_>,
+    catalog: &Catalog,
+) -> Result<Result<(ExecutionRequested, Body), Divergence>, Unreplayable> {
+    let body = record.body.clone().filter(|body| body.content.is_some()).ok_or(Unreplayable::BodyGone(record.position))?;
+    let differs = |what, pointer: String, recorded: Option<Value>, would: Option<Value>| {
+        Ok(Err(Divergence { step: String::new(), what, pointer, recorded, would }))
+    };
+    let ran = || Some(Value::from(format!("run {}", then.action)));
+    let enforced = recorded
+        .enforced
+        .as_ref()
+        .filter(|enforced| matches!(enforced.made.outcome, Outcome::Executed { execution } if execution == recorded.execution));
+    let (action, params) = match (enforced, &then.rule) {
+        (Some(enforced), _) => match judged(enforced, catalog)? {
+            Judged::Runs(rule, params) => {
+                let action = &rule.action;
+                if action.name != then.action {
+                    return differs(What::Rule, String::new(), ran(), Some(Value::from(format!("run {}", action.name))));
+                }
+                // What the action has got a default for meanwhile was not chosen by the rule.
+                let given: Value = serde_json::from_slice(body.content.as_deref().unwrap_or_default()).unwrap_or_default();
+                let completed =
+                    complete(&action.parameters, given).map_or_else(|_| body.clone(), |document| Body::json(document.bytes().clone()));
+                if let Some((pointer, then, now)) = divergence::bodies(Some(&completed), Some(&params)) {
+                    return differs(What::Input, pointer, then, now);
+                }
+                (action.clone(), body)
+            }
+            Judged::Not(would) => return differs(What::Rule, String::new(), ran(), would.map(Value::from)),
+            Judged::Depends(rule) => (rule.action.clone(), body),
+        },
+        (None, Some(rule)) if then.given.is_some() => match catalog.rules().get(rule).filter(|rule| rule.has_steps()) {
+            Some(rule) => (rule.action.clone(), body),
+            None => return differs(What::Rule, String::new(), ran(), Some(Value::from(format!("there is no rule `{rule}` with steps")))),
+        },
+        (None, rule) => {
+            // What else it was held for depends on other events; whether it would run this does not.
+            let runs = rule.as_ref().map(|rule| (rule, catalog.rules().get(rule).map(|rule| &rule.action.name)));
+            match runs {
+                Some((rule, None)) => {
+                    return differs(What::Rule, String::new(), ran(), Some(Value::from(format!("there is no rule `{rule}`"))));
+                }
+                Some((_, Some(name))) if *name != then.action => {
+                    return differs(What::Rule, String::new(), ran(), Some(Value::from(format!("run {name}"))));
+                }
+                Some(_) | None => {}
+            }
+            let Some(action) = catalog.actions().get(&then.action) else {
+                let none = Value::from(format!("there is no action `{}`", then.action));
+                return differs(What::Request, String::new(), ran(), Some(none));
+            };
+            (action.clone(), body)
+        }
+    };
+    if matches!(definitions, Definitions::Recorded(_)) {
+        return Ok(Ok((then.clone(), params)));
+    }
+    let mut now = then.clone();
+    let plain = params.content.clone().unwrap_or_default();
+    let given: Value = serde_json::from_slice(&plain).unwrap_or_default();
+    // What the steps of a rule are given was made with its event: nothing is held against parameters.
+    let of_steps = then.given.is_some();
+    let document = if of_steps { Ok(Document::from_value(&given)) } else { complete(&action.parameters, given) };
+    let document = match document {
+        Ok(document) => document,
+        Err(misfits) => {
+            let misfits: Vec<String> = misfits.iter().map(ToString::to_string).collect();
+            return differs(What::Request, String::new(), ran(), Some(Value::from(misfits.join("; "))));
+        }
+    };
+    now.pace = match action.pace(document.root()) {
+        Ok(pace) => pace,
+        Err(misfit) => return differs(What::Request, String::new(), ran(), Some(Value::from(misfit.to_string()))),
+    };
+    let completed = Body::json(document.bytes().clone());
+    // A parameter that a workflow has got in the meantime counts where a step reads it.
+    if now.pace != Pace::InSteps
+        && let Some((pointer, then, would)) = divergence::bodies(Some(&params), Some(&completed))
+    {
+        return differs(What::Input, pointer, then, would);
+    }
+    let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    now.failures_max = action.retry.as_ref().map(|retry| retry.attempts);
+    now.limit_millis = action.limit.map(millis);
+    (now.idempotent, now.on_lost) = (action.idempotent, action.on_lost);
+    (now.timeout_millis, now.grace_millis) = (millis(action.timeout), millis(action.grace));
+    Ok(Ok((now, if of_steps { params } else { completed })))
+}
+
+/// Gives what a rerun takes over: it was recorded with the request.
+pub(super) fn planned(recorded: &Recorded) -> Result<Option<Draft>, Unreplayable> {
+    let planned = recorded.records.iter().find(|record| matches!(record.fact, Fact::RerunPlanned(_)));
+    match planned {
+        Some(record) if record.body.as_ref().is_none_or(|body| body.content.is_none()) => Err(Unreplayable::BodyGone(record.position)),
+        planned => Ok(planned.map(draft_of)),
+    }
+}
+
+/// What a rule makes of the event that it decided on.
+enum Judged {
+    /// It runs its action with these parameters.
+    Runs(Arc<Rule>, Body),
+    /// It does not act on it: what it does.
+    Not(Option<String>),
+    /// That depends on other events.
+    Depends(Arc<Rule>),
+}
+
+fn judged(enforced: &Enforced, catalog: &Catalog) -> Result<Judged, Unreplayable> {
+    let Enforced { event, made } = enforced;
+    let name: &RuleRef = &made.rule;
+    let Some(rule) = catalog.rules().get(name).cloned() else { return Ok(Judged::Not(Some(format!("there is no rule `{name}`")))) };
+    let (Fact::EventReceived(fact), StreamId::Event(id)) = (&event.fact, &event.stream) else { return Ok(Judged::Depends(rule)) };
+    let is_asked = rule.triggers.contains(&fact.trigger) || fact.rule.as_ref() == Some(name);
+    if !is_asked {
+        return Ok(Judged::Not(Some(format!("`{name}` does not listen to {}", fact.trigger))));
+    }
+    let plain = event.body.as_ref().and_then(|body| body.content.clone()).ok_or(Unreplayable::BodyGone(event.position))?;
+    let Ok(payload) = Document::parse(plain) else { return Err(Unreplayable::BodyGone(event.position)) };
+    let view = EventView {
+        id: *id,
+        trigger: &fact.trigger,
+        source: &fact.source,
+        time: fact.occurred_at,
+        payload: &payload,
+        only: fact.rule.as_ref(),
+    };
+    Ok(match judge_rule(&rule, &view) {
+        None => Judged::Not(Some("it does not match".to_owned())),
+        Some(Verdict::Erred { message }) => Judged::Not(Some(format!("it errs: {message}"))),
+        Some(Verdict::Matched(plan)) => match plan {
+            Plan::Run { params, .. } => Judged::Runs(rule, params),
+            Plan::Reject { error } => Judged::Not(Some(format!("rejected: {error}"))),
+            Plan::Controlled { run, .. } => match run.map(|plan| *plan) {
+                Some(Plan::Run { params, .. }) => Judged::Runs(rule, params),
+                Some(Plan::Reject { error }) => Judged::Not(Some(format!("rejected: {error}"))),
+                Some(Plan::Controlled { .. }) | None => Judged::Depends(rule),
+            },
+        },
+    })
+}

@@ -1,0 +1,152 @@
+//! What is recorded of executions, picked out of a log that is read once from their beginnings on.
+
+use std::collections::BTreeMap;
+
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::{EventId, ExecutionId, Id};
+use ensue_engine::record::{Position, Record, StreamId};
+use ensue_engine::rules::facts::EnforcementMade;
+use ensue_engine::workflows::facts::PartOf;
+
+use crate::replay::{Enforced, RECORDS_MAX, Recorded, ends};
+
+/// What is picked out of a log for some executions.
+#[derive(Debug, Default)]
+pub struct Collection {
+    all: BTreeMap<ExecutionId, Collected>,
+    /// Which of them each execution is a part of.
+    roots: BTreeMap<ExecutionId, ExecutionId>,
+    /// What is owed to which of them, by the position of the record that it is owed to.
+    owed: BTreeMap<Position, ExecutionId>,
+    bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Collected {
+    records: Vec<Record>,
+    /// The events that its steps took.
+    events: Vec<EventId>,
+    bytes: usize,
+}
+
+impl Collection {
+    /// Collects what is recorded of these.
+    pub fn of(executions: impl IntoIterator<Item = ExecutionId>) -> Self {
+        let all: BTreeMap<ExecutionId, Collected> = executions.into_iter().map(|id| (id, Collected::default())).collect();
+        let roots = all.keys().map(|id| (*id, *id)).collect();
+        Self { all, roots, ..Self::default() }
+    }
+
+    /// Says whether all of them have been given out: nothing more is to be read.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Gives how many bytes of bodies it holds.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Says whether a record is one of them; those that are go to [`take`](Self::take) with their bodies plain.
+    pub fn wants(&self, record: &Record) -> bool {
+        self.is_for_all(&record.fact) || self.root_of(record).is_some()
+    }
+
+    /// Takes in the next record of the log; gives the execution that ends with it, which is none of them any more. `record_of` finds the
+    /// record of an event or an enforcement, its body plain.
+    ///
+    /// # Errors
+    /// As `record_of` does.
+    pub fn take<E>(&mut self, record: Record, record_of: impl FnMut(Id) -> Result<Option<Record>, E>) -> Result<Option<Recorded>, E> {
+        if self.is_for_all(&record.fact) {
+            self.all.values_mut().filter(|one| !one.records.is_empty()).for_each(|one| one.records.push(record.clone()));
+            return Ok(None);
+        }
+        let Some(root) = self.root_of(&record) else { return Ok(None) };
+        if let (Fact::ExecutionRequested(_), StreamId::Execution(id)) = (&record.fact, &record.stream) {
+            self.roots.insert(*id, root);
+        }
+        let Some(one) = self.all.get_mut(&root) else { return Ok(None) };
+        match &record.fact {
+            Fact::WaitMatched(fact) => one.events.push(fact.event),
+            Fact::WaitErred(fact) => one.events.push(fact.event),
+            _ => {}
+        }
+        let has_ended = ends(&record.fact) && record.stream == StreamId::Execution(root);
+        // What is longer cannot be replayed: only its end is waited for.
+        if one.records.len() <= RECORDS_MAX {
+            let bytes = record.body.as_ref().and_then(|body| body.content.as_ref()).map_or(0, bytes::Bytes::len);
+            self.owed.insert(record.position, root);
+            one.records.push(record);
+            one.bytes += bytes;
+            self.bytes += bytes;
+        }
+        if !has_ended {
+            return Ok(None);
+        }
+        self.all.remove(&root).map(|one| self.given_out(root, one, record_of)).transpose()
+    }
+
+    /// Gives those that have not ended, with what is recorded of them so far.
+    ///
+    /// # Errors
+    /// As `record_of` does.
+    pub fn open<E>(mut self, mut record_of: impl FnMut(Id) -> Result<Option<Record>, E>) -> Result<Vec<Recorded>, E> {
+        let all = std::mem::take(&mut self.all);
+        all.into_iter().map(|(root, one)| self.given_out(root, one, &mut record_of)).collect()
+    }
+
+    fn given_out<E>(
+        &mut self,
+        execution: ExecutionId,
+        one: Collected,
+        mut record_of: impl FnMut(Id) -> Result<Option<Record>, E>,
+    ) -> Result<Recorded, E> {
+        let Collected { mut records, mut events, bytes } = one;
+        self.bytes -= bytes;
+        events.sort_unstable();
+        events.dedup();
+        for event in events {
+            records.extend(record_of(event.0)?);
+        }
+        records.sort_by_key(|record| record.position);
+        let asked = records.iter().find_map(|record| match &record.fact {
+            Fact::ExecutionRequested(fact) if record.stream == StreamId::Execution(execution) => fact.event.zip(fact.enforcement),
+            _ => None,
+        });
+        let enforced = match asked {
+            Some((event, enforcement)) => {
+                let (event, made) = (record_of(event.0)?, record_of(enforcement.0)?);
+                event.zip(made.and_then(|made| made_of(&made))).map(|(event, made)| Enforced { event, made })
+            }
+            None => None,
+        };
+        Ok(Recorded { execution, records, enforced })
+    }
+
+    /// What the clock did counts for each that waits.
+    fn is_for_all(&self, fact: &Fact) -> bool {
+        matches!(fact, Fact::ClockStepped(_) | Fact::ClockAccepted(_))
+    }
+
+    fn root_of(&self, record: &Record) -> Option<ExecutionId> {
+        match (&record.fact, &record.stream) {
+            (Fact::ReactionDeferred(fact), _) => self.owed.get(&fact.of).copied(),
+            (Fact::ReactionResumed(fact), _) => self.owed.get(&fact.of).copied(),
+            (Fact::ReactionParked(fact), _) => self.owed.get(&fact.of).copied(),
+            (Fact::ExecutionRequested(fact), StreamId::Execution(id)) => {
+                let above = fact.part_of.as_ref().map(|PartOf { workflow, .. }| workflow);
+                self.roots.get(above.unwrap_or(id)).copied()
+            }
+            (_, StreamId::Execution(id)) => self.roots.get(id).copied(),
+            _ => None,
+        }
+    }
+}
+
+fn made_of(record: &Record) -> Option<EnforcementMade> {
+    match &record.fact {
+        Fact::EnforcementMade(made) => Some(made.clone()),
+        _ => None,
+    }
+}

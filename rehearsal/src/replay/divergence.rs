@@ -1,0 +1,194 @@
+//! Where a replay goes another way than what was recorded: the first place, and what else differs there.
+
+use std::collections::BTreeMap;
+
+use ensue_engine::record::Body;
+use serde_json::{Value, json};
+
+use crate::replay::Closeness;
+use crate::replay::decided::{Aspect, Decided, Decision, Place};
+
+/// The most differences that are told of one moment: those that follow are of the same cause.
+pub const TOLD_MAX: usize = 10;
+
+/// The most bytes with which a value is shown, as JSON.
+const SHOWN_BYTES_MAX: usize = 1_024;
+
+/// What is not as it was recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// What the rule makes of the event.
+    Rule,
+    /// What is asked for: there is no such action, or its parameters do not fit.
+    Request,
+    /// Whether and how a step begins: another action, skipped or not, failed or not.
+    Start,
+    /// What it is given; the pointer says where.
+    Input,
+    /// The list that a step is done for.
+    Items,
+    /// How long something waits, for what, and for whom.
+    Wait,
+    /// How it ended.
+    Status,
+    /// Why it failed.
+    Error,
+    /// What it gave; the pointer says where.
+    Result,
+    /// Something would be that is not recorded: nobody knows what it would come to.
+    New,
+    /// Something is recorded that would not be.
+    Gone,
+    /// Anything else that the core decided.
+    Decision,
+}
+
+impl What {
+    /// Gives the name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rule => "rule",
+            Self::Request => "request",
+            Self::Start => "start",
+            Self::Input => "input",
+            Self::Items => "items",
+            Self::Wait => "wait",
+            Self::Status => "status",
+            Self::Error => "error",
+            Self::Result => "result",
+            Self::New => "new",
+            Self::Gone => "gone",
+            Self::Decision => "decision",
+        }
+    }
+}
+
+/// A difference between what was recorded and what would be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Divergence {
+    /// The way to the step, with its items and turns from 0: `deploy[2].check`; empty for the execution itself.
+    pub step: String,
+    /// What is not as it was.
+    pub what: What,
+    /// Where in it, a JSON pointer (RFC 6901); empty for all of it.
+    pub pointer: String,
+    /// What was recorded; none where nothing was.
+    pub recorded: Option<Value>,
+    /// What would be; none where nothing would.
+    pub would: Option<Value>,
+}
+
+/// Gives the differences of the first moment at which there are any.
+pub(super) fn first(recorded: &Decided, would: &Decided, closeness: Closeness) -> Vec<Divergence> {
+    let by_key: BTreeMap<_, &Decision> = would.decisions.iter().map(|one| (key(one), one)).collect();
+    let known: BTreeMap<_, ()> = recorded.decisions.iter().map(|one| (key(one), ())).collect();
+    let way = |place: &Place| recorded.way(place).or_else(|| would.way(place)).unwrap_or_default();
+    let mut found: Vec<(usize, Divergence)> = Vec::new();
+    for then in recorded.decisions.iter().filter(|one| closeness.counts(one)) {
+        match by_key.get(&key(then)) {
+            Some(now) => found.extend(difference(then, now, closeness).map(|(what, pointer, recorded, would)| {
+                (then.moment.min(now.moment), Divergence { step: way(&then.place), what, pointer, recorded, would })
+            })),
+            None => found.push((then.moment, alone(then, way(&then.place), What::Gone))),
+        }
+    }
+    let new = would.decisions.iter().filter(|one| closeness.counts(one) && !known.contains_key(&key(one)));
+    found.extend(new.map(|now| (now.moment, alone(now, way(&now.place), What::New))));
+    let Some(moment) = found.iter().map(|(moment, _)| *moment).min() else { return Vec::new() };
+    found.into_iter().filter(|(at, _)| *at == moment).map(|(_, one)| one).take(TOLD_MAX).collect()
+}
+
+fn key(decision: &Decision) -> (&Place, Aspect, u32) {
+    (&decision.place, decision.aspect, decision.nth)
+}
+
+fn alone(decision: &Decision, step: String, what: What) -> Divergence {
+    let does = Some(Value::from(decision.does.to_string()));
+    let (recorded, would) = if what == What::New { (None, does) } else { (does, None) };
+    Divergence { step, what, pointer: String::new(), recorded, would }
+}
+
+type Told = (What, String, Option<Value>, Option<Value>);
+
+fn difference(then: &Decision, now: &Decision, closeness: Closeness) -> Option<Told> {
+    if then.does != now.does {
+        let what = match then.aspect {
+            Aspect::Begin => What::Start,
+            Aspect::End | Aspect::EndOfAll => What::Status,
+            _ => What::Decision,
+        };
+        let text = |one: &Decision| Some(Value::from(one.does.to_string()));
+        return Some((what, String::new(), text(then), text(now)));
+    }
+    let of_body = match then.aspect {
+        Aspect::Begin | Aspect::Question => What::Input,
+        Aspect::Items => What::Items,
+        Aspect::End | Aspect::EndOfAll => What::Result,
+        _ => What::Decision,
+    };
+    if let Some((pointer, then, now)) = bodies(then.body.as_ref(), now.body.as_ref()) {
+        return Some((of_body, pointer, then, now));
+    }
+    let (before, after) = match closeness {
+        Closeness::Whole => (&then.fact, &now.fact),
+        Closeness::Way => (&then.matters, &now.matters),
+    };
+    let (pointer, before, after) = values(before, after)?;
+    let what = match then.aspect {
+        Aspect::Begin if pointer.starts_with("/error") => What::Error,
+        Aspect::End | Aspect::EndOfAll => What::Error,
+        Aspect::Begin if closeness == Closeness::Way => What::Wait,
+        Aspect::Items => What::Items,
+        Aspect::Timer(..) | Aspect::Wait | Aspect::Question => What::Wait,
+        _ => What::Decision,
+    };
+    Some((what, pointer, before, after))
+}
+
+/// Gives the first place at which two bodies differ.
+pub(super) fn bodies(then: Option<&Body>, now: Option<&Body>) -> Option<(String, Option<Value>, Option<Value>)> {
+    if then.map(|body| body.digest) == now.map(|body| body.digest) {
+        return None;
+    }
+    let read = |body: Option<&Body>| {
+        let bytes = body.and_then(|body| body.content.as_ref());
+        bytes.map(|bytes| serde_json::from_slice(bytes).unwrap_or_else(|_| Value::from(String::from_utf8_lossy(bytes))))
+    };
+    match (read(then), read(now)) {
+        // The same value, written otherwise, is no other.
+        (Some(then), Some(now)) => values(&then, &now),
+        (then, now) => Some((String::new(), then.map(shown), now.map(shown))),
+    }
+}
+
+/// Gives the first place at which two values differ, and what is there.
+pub(super) fn values(then: &Value, now: &Value) -> Option<(String, Option<Value>, Option<Value>)> {
+    if then == now {
+        return None;
+    }
+    let deeper = |name: &str, then: Option<&Value>, now: Option<&Value>| {
+        let name = name.replace('~', "~0").replace('/', "~1");
+        match (then, now) {
+            (Some(then), Some(now)) => values(then, now).map(|(pointer, then, now)| (format!("/{name}{pointer}"), then, now)),
+            (None, None) => None,
+            (then, now) => Some((format!("/{name}"), then.cloned().map(shown), now.cloned().map(shown))),
+        }
+    };
+    let found = match (then, now) {
+        (Value::Object(before), Value::Object(after)) => {
+            let names = before.keys().chain(after.keys().filter(|name| !before.contains_key(*name)));
+            names.into_iter().find_map(|name| deeper(name, before.get(name), after.get(name)))
+        }
+        (Value::Array(before), Value::Array(after)) => {
+            (0..before.len().max(after.len())).find_map(|index| deeper(&index.to_string(), before.get(index), after.get(index)))
+        }
+        _ => None,
+    };
+    found.or_else(|| Some((String::new(), Some(shown(then.clone())), Some(shown(now.clone())))))
+}
+
+/// Gives a value to be shown: one that is large as how large it is.
+fn shown(value: Value) -> Value {
+    let bytes = value.to_string().len();
+    if bytes <= SHOWN_BYTES_MAX { value } else { json!(format!("… ({bytes} bytes)")) }
+}

@@ -1,0 +1,55 @@
+//! What stands beside the core of a replay: definitions, bodies, and settings.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ensue_engine::batch::Beside;
+use ensue_engine::catalog::{Catalog, Catalogs};
+use ensue_engine::command::{Bodies, DedupeKey, Seen, SeenKeys, Settings};
+use ensue_engine::record::{Body, BodyHandle, CatalogRevision, Digest};
+
+use super::Definitions;
+use crate::backtest::Payloads;
+
+/// What stands beside the core.
+pub(super) struct World<'a> {
+    pub(super) definitions: Definitions<'a>,
+    pub(super) payloads: &'a dyn Payloads,
+    pub(super) bodies: BTreeMap<Digest, Bytes>,
+    pub(super) settings: Settings,
+}
+
+impl World<'_> {
+    pub(super) fn beside(&self) -> Beside<'_> {
+        Beside { catalogs: self, bodies: self, seen: self, settings: &self.settings }
+    }
+
+    pub(super) fn keep(&mut self, body: &Body) {
+        if let Some(content) = &body.content {
+            self.bodies.insert(body.digest, content.clone());
+        }
+    }
+}
+
+impl Catalogs for World<'_> {
+    fn at(&self, revision: CatalogRevision) -> Option<Arc<Catalog>> {
+        match self.definitions {
+            Definitions::Recorded(catalogs) => catalogs.at(revision),
+            Definitions::Other(catalog) => Some(catalog.clone()),
+        }
+    }
+}
+
+impl SeenKeys for World<'_> {
+    fn seen(&self, _: &DedupeKey) -> Option<Seen> {
+        None
+    }
+}
+
+impl Bodies for World<'_> {
+    fn plain(&self, body: &BodyHandle) -> Option<Bytes> {
+        // What is not of this execution stands where it stood.
+        self.bodies.get(&body.digest).cloned().or_else(|| self.payloads.at(body.at).filter(|plain| Digest::of(plain) == body.digest))
+    }
+}

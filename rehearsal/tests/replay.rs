@@ -1,0 +1,226 @@
+//! Replays: whatever happens to executions, each goes as it went when it is folded once more; and by another version of their pack the
+//! first step that goes another way is named.
+
+#![allow(clippy::unwrap_used, reason = "what a test needs and does not get fails it")]
+
+/// What scenarios of the core are made of: these executions are the core's own.
+#[allow(dead_code, unused_imports, reason = "the core's own tests use the rest")]
+#[path = "../../engine/tests/support"]
+mod support {
+    pub(crate) mod commands;
+    pub(crate) mod definitions;
+    pub(crate) mod random;
+    pub(crate) mod site;
+    pub(crate) mod workflow;
+
+    pub(crate) use commands::{
+        accept_clock, ana, answered, asked_by, cancel, dismiss, fire_timers, lose, note_start, retry, set_mode, settle, worker, workers,
+    };
+    pub(crate) use definitions::{Pieces, fields, rule_id};
+    pub(crate) use site::Site;
+}
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ensue_engine::catalog::{Catalog, Catalogs};
+use ensue_engine::executions::facts::FailureKind;
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::ExecutionId;
+use ensue_engine::record::{CatalogRevision, Position, Record, StreamId};
+use ensue_rehearsal::backtest::Payloads;
+use ensue_rehearsal::replay::{Collection, Definitions, Divergence, Recorded, Unreplayable, What, replay};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::support::random::{World, pieces, steps};
+use crate::support::workflow::does;
+use crate::support::{Pieces, Site, cancel};
+
+/// The catalogs of a site: whatever revision is asked for, it is made of the same pieces.
+struct Made<'a>(&'a Pieces);
+
+impl Catalogs for Made<'_> {
+    fn at(&self, revision: CatalogRevision) -> Option<Arc<Catalog>> {
+        Some(Arc::new(self.0.build(revision)))
+    }
+}
+
+/// The bodies of a log.
+struct Log(Vec<Record>);
+
+impl Payloads for Log {
+    fn at(&self, position: Position) -> Option<Bytes> {
+        self.0.iter().find(|record| record.position == position)?.body.as_ref()?.content.clone()
+    }
+}
+
+/// Gives what is recorded of the executions that are no steps: those that have ended, and those that have not.
+fn collected(records: &[Record]) -> Vec<Recorded> {
+    let whole = records.iter().filter_map(|record| match (&record.fact, &record.stream) {
+        (Fact::ExecutionRequested(fact), StreamId::Execution(id)) if fact.part_of.is_none() => Some(*id),
+        _ => None,
+    });
+    let mut collection = Collection::of(whole);
+    let find = |id| Ok::<_, Infallible>(records.iter().find(|record| record.id == id).cloned());
+    let mut all = Vec::new();
+    for record in records {
+        if collection.wants(record) {
+            all.extend(collection.take(record.clone(), find).unwrap());
+        }
+    }
+    all.extend(collection.open(find).unwrap());
+    all
+}
+
+fn replayed(site: &Site, execution: ExecutionId, definitions: Definitions<'_>) -> Result<Vec<Divergence>, Unreplayable> {
+    let recorded = collected(site.records()).into_iter().find(|one| one.execution == execution).unwrap();
+    replay(&recorded, definitions, &Log(site.records().to_vec()))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happened_each_execution_goes_as_it_went(steps in steps()) {
+        let mut world = World::new();
+        for step in &steps {
+            world.take(step);
+        }
+        world.rest();
+        let records = world.site.records();
+        let log = Log(records.to_vec());
+        let catalogs = Made(pieces());
+        for recorded in collected(records) {
+            match replay(&recorded, Definitions::Recorded(&catalogs), &log) {
+                Ok(differences) => prop_assert_eq!(differences, vec![], "{}", recorded.execution),
+                // Somebody broke the catalogs on its way.
+                Err(Unreplayable::NotEnded | Unreplayable::PutAside(_)) => {}
+                Err(error) => prop_assert!(false, "{}: {error}", recorded.execution),
+            }
+        }
+    }
+
+    #[test]
+    fn by_the_same_definitions_as_another_version_each_goes_the_same_way(steps in steps()) {
+        let mut world = World::new();
+        for step in &steps {
+            world.take(step);
+        }
+        world.rest();
+        let records = world.site.records();
+        let log = Log(records.to_vec());
+        let catalog = Arc::new(pieces().build(CatalogRevision(1)));
+        for recorded in collected(records) {
+            if let Ok(differences) = replay(&recorded, Definitions::Other(&catalog), &log) {
+                prop_assert_eq!(differences, vec![], "{}", recorded.execution);
+            }
+        }
+    }
+}
+
+/// Three steps, one after the other; the last one is done for each of a list.
+fn shipping(second: &str, with: &Value, list: &str) -> Pieces {
+    Pieces::default().action("demo.ask").action("demo.build").action("demo.back").workflow(
+        "demo.flow",
+        [
+            does("build", "demo.ask").with(&json!({ "region": "eu" })),
+            does(second, "demo.ask").with(with).needs(["build"]),
+            does("tell", "demo.back").over(list).needs([second]).parallel(1),
+        ],
+    )
+}
+
+fn shipped() -> (Site, ExecutionId) {
+    let mut site = Site::with(&shipping("deploy", &json!({ "to": "a/b" }), "[1, 2]"));
+    let flow = site.run("demo.flow");
+    loop {
+        let open = site.engine().executions().iter().map(|(id, _)| *id).find(|id| site.has_attempt(*id));
+        let Some(open) = open else { break };
+        site.succeed(open);
+    }
+    (site, flow)
+}
+
+fn against(pieces: &Pieces) -> Vec<Divergence> {
+    let (site, flow) = shipped();
+    let catalog = Arc::new(pieces.build(CatalogRevision(1)));
+    replayed(&site, flow, Definitions::Other(&catalog)).unwrap()
+}
+
+fn difference(step: &str, what: What, pointer: &str, (recorded, would): (Value, Value)) -> Divergence {
+    let side = |value: Value| (!value.is_null()).then_some(value);
+    Divergence { step: step.into(), what, pointer: pointer.into(), recorded: side(recorded), would: side(would) }
+}
+
+#[test]
+fn a_workflow_goes_as_it_went_by_what_it_went_by_and_by_the_same_written_anew() {
+    let pieces = shipping("deploy", &json!({ "to": "a/b" }), "[1, 2]");
+    let (site, flow) = shipped();
+    assert_eq!(replayed(&site, flow, Definitions::Recorded(&Made(&pieces))), Ok(vec![]));
+    assert_eq!(against(&pieces), vec![]);
+}
+
+#[test]
+fn another_input_of_a_step_is_named_with_its_place_in_it() {
+    let found = against(&shipping("deploy", &json!({ "to": "c" }), "[1, 2]"));
+    assert_eq!(found, [difference("deploy", What::Input, "/to", (json!("a/b"), json!("c")))]);
+}
+
+#[test]
+fn a_step_that_is_not_there_any_more_and_a_new_one_are_named() {
+    let found = against(&shipping("roll_out", &json!({ "to": "a/b" }), "[1, 2]"));
+    assert_eq!(
+        found,
+        [
+            difference("deploy", What::Gone, "", (json!("run demo.ask"), Value::Null)),
+            difference("roll_out", What::New, "", (Value::Null, json!("run demo.ask"))),
+        ]
+    );
+}
+
+#[test]
+fn another_list_of_a_step_is_named_first() {
+    let found = against(&shipping("deploy", &json!({ "to": "a/b" }), "[1, 3]"));
+    assert_eq!(found.first(), Some(&difference("tell", What::Items, "/1", (json!(2), json!(3)))));
+}
+
+#[test]
+fn a_condition_that_does_not_hold_any_more_is_named() {
+    let skipping = Pieces::default().action("demo.ask").action("demo.back").workflow(
+        "demo.flow",
+        [
+            does("build", "demo.ask").with(&json!({ "region": "eu" })),
+            does("deploy", "demo.ask").with(&json!({ "to": "a/b" })).needs(["build"]).starts_if("false"),
+            does("tell", "demo.back").over("[1, 2]").needs(["deploy"]).parallel(1),
+        ],
+    );
+    let found = against(&skipping);
+    assert_eq!(found[0], difference("deploy", What::Start, "", (json!("run demo.ask"), json!("skipped: condition"))));
+}
+
+#[test]
+fn an_action_that_is_gone_is_named() {
+    let found = against(&Pieces::default().action("demo.ask"));
+    assert_eq!(found, [difference("", What::Request, "", (json!("run demo.flow"), json!("there is no action `demo.flow`")))]);
+}
+
+#[test]
+fn what_has_not_ended_or_is_a_step_is_not_replayed() {
+    let pieces = shipping("deploy", &json!({ "to": "a/b" }), "[1, 2]");
+    let mut site = Site::with(&pieces);
+    let flow = site.run("demo.flow");
+    assert_eq!(replayed(&site, flow, Definitions::Recorded(&Made(&pieces))), Err(Unreplayable::NotEnded));
+    let build = site.engine().executions().iter().map(|(id, _)| *id).find(|id| *id != flow).unwrap();
+    let mut collection = Collection::of([build]);
+    for record in site.records() {
+        collection.take(record.clone(), |_| Ok::<_, Infallible>(None)).unwrap();
+    }
+    let open = collection.open(|_| Ok::<_, Infallible>(None)).unwrap();
+    let step = replay(&open[0], Definitions::Recorded(&Made(&pieces)), &Log(Vec::new()));
+    assert_ne!(step, Ok(vec![]));
+    site.when(cancel(flow));
+    site.fail(build, FailureKind::Cancelled);
+    assert_eq!(replayed(&site, flow, Definitions::Recorded(&Made(&pieces))), Ok(vec![]));
+}
