@@ -16,6 +16,7 @@ fn a_template_may_have_a_part_of_the_parameters() {
 
 #[test]
 fn what_the_action_does_not_take_is_told() {
-    insta::assert_snapshot!(action("{ nightly: { region: mars, colour: red }, twice: 2, Night-ly: {} }"));
+    insta::assert_snapshot!(action("{ nightly: { region: mars, colour: red }, twice: 2 }"));
+    insta::assert_snapshot!(action("{ Night-ly: {} }"));
     insta::assert_snapshot!(action("[nightly]"));
 }

@@ -76,7 +76,7 @@ pub(crate) static ACTION: Shape = Shape {
         ),
         optional(
             "templates",
-            Kind::Mapping { names: Form::OwnName, of: &Kind::Value },
+            Kind::Mapping { names: Form::OwnName, of: &Kind::Mapping { names: Form::Any, of: &Kind::Anything } },
             "Names with a mapping of parameters each, taken as they are: `ensue run --template <name>`. What is given beside it goes over it, \
              and what neither gives has its default.",
         ),
