@@ -3,6 +3,7 @@
 //! Reading YAML and compiling is `ensue-packs`; here is what it builds. The state holds of all this only names and digests.
 
 mod action;
+mod concurrency;
 pub mod decide;
 pub mod facts;
 mod flow;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 pub use action::{Action, Builtin, HttpBody, HttpRequest, OnLost, ProcessCommand, Run, ShellScript};
+pub use concurrency::{CONCURRENCY_LIMIT_MAX, Concurrency, LockConflict};
 pub use flow::{Control, Does, Excess, Flow, Stage, THROTTLE_LIMIT_MAX, WINDOW_COUNT_MAX};
 pub use retry::{Backoff, DELAY_DEFAULT, DELAY_MAX_DEFAULT, FAILURES_MAX, Jitter, Retry};
 pub use rule::{Mode, Rule};

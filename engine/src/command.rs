@@ -21,6 +21,7 @@ pub use settings::{FLOW_KEYS_MAX, Settings, TurnLimits};
 use crate::catalog::{Action, Catalog, Catalogs, Mode};
 use crate::executions::facts::{Evidence, Failure, GivenEvent, Settlement};
 use crate::ids::{AttemptId, EnforcementId, EventId, ExecutionId, InquiryId, RuleId, TokenId};
+use crate::locks::facts::Claim;
 use crate::names::{ActionRef, KeyRef, PackName, RuleRef, SensorRef, TriggerRef};
 use crate::record::{Actor, Body, BodyHandle, CatalogRevision, Cause, Digest, Draft, Encoding, Position};
 use crate::rules::judge::Judgement;
@@ -387,6 +388,8 @@ pub struct Rerun {
     pub cause: Cause,
     /// The rule that asked for it, where one did.
     pub rule: Option<OfRule>,
+    /// The lock of that rule that it had to hold, where it did.
+    pub rule_claim: Option<Claim>,
     /// What its rule says of its priority.
     pub priority: Option<i8>,
     /// What of it is run again.

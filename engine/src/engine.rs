@@ -12,7 +12,7 @@ use crate::command::{Answer, Ask, Before, Command, Context, Decision, Moment, Re
 use crate::effect::Effect;
 use crate::events::{decide as events, react as event_reactions};
 use crate::executions::facts::Pace;
-use crate::executions::state::Executions;
+use crate::executions::state::{Executions, Phase};
 use crate::executions::{decide as executions, messages, pausing, react as execution_reactions};
 use crate::fact::{ByNoun, CatalogFact, EventFact, Fact, HealthFact, RuleFact};
 use crate::health::decide as health;
@@ -20,6 +20,7 @@ use crate::health::state::Health;
 use crate::ids::{ExecutionId, LogId};
 use crate::inquiries::state::Inquiries;
 use crate::inquiries::{decide as inquiries, react as inquiry_reactions};
+use crate::locks::state::Locks;
 use crate::mutants;
 use crate::record::{Actor, BodyHandle, CatalogRevision, Draft, Position, Record, Revision, StreamId};
 use crate::rules::decide as rules;
@@ -66,6 +67,8 @@ struct State {
     schedules: Schedules,
     #[serde(default)]
     flows: Flows,
+    #[serde(default)]
+    locks: Locks,
     access: Access,
     health: Health,
 }
@@ -143,6 +146,30 @@ impl Reaction {
 }
 
 impl State {
+    /// Lets an execution take the locks that it has to hold, wait for them, or let them go, as it stands after a record.
+    fn settle_locks(&mut self, record: &Record) {
+        let StreamId::Execution(id) = record.stream else { return };
+        match &record.fact {
+            Fact::ExecutionRequested(fact) if !fact.locks.is_empty() => self.locks.enroll(id, fact, record.position),
+            Fact::LockAwaited(_) => self.locks.tell(id),
+            Fact::LockAcquired(fact) => self.locks.acquire(id, &fact.lock, record.position),
+            _ => {}
+        }
+        if self.locks.claimant(&id).is_none() {
+            return;
+        }
+        match self.executions.get(&id).map(|execution| execution.phase) {
+            None => self.locks.release(id),
+            Some(Phase::Withdrawn) => self.locks.wait_no_more(id),
+            // It takes its place when its moment has come; what is tried again has its locks.
+            Some(Phase::Delayed) => {}
+            Some(Phase::Blocked) if self.locks.begin(id, record.position) => self.executions.unblock(&id, record.time),
+            Some(Phase::Blocked) => {}
+            Some(_) if self.locks.begin(id, record.position) => {}
+            Some(_) => self.executions.block(&id),
+        }
+    }
+
     /// Puts aside what stands below a paused execution, and takes back what does so no more.
     fn settle_pauses(&mut self, record: &Record) {
         let StreamId::Execution(of) = record.stream else { return };
@@ -162,9 +189,11 @@ impl State {
         let owner = TimerOwner::Execution(*id);
         if self.executions.held_by(id, &self.workflows).is_some() {
             self.executions.set_aside(id);
+            self.locks.set_aside(*id);
             self.timers.set_aside(owner);
         } else {
             self.executions.put_back(id);
+            self.locks.put_back(*id);
             self.timers.put_back(owner);
         }
     }
@@ -285,6 +314,7 @@ impl Engine {
                 state.timers.apply_clock(record, fact);
             }
         }
+        state.settle_locks(record);
         state.settle_pauses(record);
     }
 
@@ -379,12 +409,13 @@ impl Engine {
         }
         let mut state: State = serde_json::from_slice(&saved.json).map_err(|why| LoadError::Damaged(why.to_string()))?;
         state.health.index();
+        state.locks.index();
         Ok(Self { log, state })
     }
 
     /// Makes all that was folded since the last commit final.
     pub fn commit(&mut self) {
-        let State { newest, streams, packs, rules, executions, workflows, inquiries, timers, schedules, flows, access, health } =
+        let State { newest, streams, packs, rules, executions, workflows, inquiries, timers, schedules, flows, locks, access, health } =
             &mut self.state;
         newest.commit();
         streams.commit();
@@ -396,13 +427,14 @@ impl Engine {
         timers.commit();
         schedules.commit();
         flows.commit();
+        locks.commit();
         access.commit();
         health.commit();
     }
 
     /// Takes back all that was folded since the last commit.
     pub fn undo(&mut self) {
-        let State { newest, streams, packs, rules, executions, workflows, inquiries, timers, schedules, flows, access, health } =
+        let State { newest, streams, packs, rules, executions, workflows, inquiries, timers, schedules, flows, locks, access, health } =
             &mut self.state;
         newest.undo();
         streams.undo();
@@ -414,6 +446,7 @@ impl Engine {
         timers.undo();
         schedules.undo();
         flows.undo();
+        locks.undo();
         access.undo();
         health.undo();
     }
@@ -485,6 +518,11 @@ impl Engine {
     /// Gives what the flow control of rules knows and holds.
     pub fn flows(&self) -> &Flows {
         &self.state.flows
+    }
+
+    /// Gives who holds locks, and who waits for them.
+    pub fn locks(&self) -> &Locks {
+        &self.state.locks
     }
 
     /// Gives the keys and tokens.

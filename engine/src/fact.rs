@@ -12,6 +12,7 @@ use crate::events::facts as events;
 use crate::executions::facts as executions;
 use crate::health::facts as health;
 use crate::inquiries::facts as inquiries;
+use crate::locks::facts as locks;
 use crate::record::FACT_BYTES_MAX;
 use crate::rules::facts as rules;
 use crate::rules::flow::facts as flow;
@@ -143,7 +144,7 @@ facts! {
     }
     /// What happens to rules.
     RuleFact {
-        EnforcementMade(rules::EnforcementMade): "enforcement.made", 2;
+        EnforcementMade(rules::EnforcementMade): "enforcement.made", 3;
         RuleErred(rules::RuleErred): "rule.erred", 1;
         RuleErrorsCounted(rules::RuleErrorsCounted): "rule.errors_counted", 1;
         RuleModeSet(rules::RuleModeSet): "rule.mode_set", 1;
@@ -152,14 +153,14 @@ facts! {
     /// What happens to what the flow control of rules holds and keeps.
     FlowFact {
         EnforcementHeldOn(flow::EnforcementHeldOn): "enforcement.held_on", 1;
-        EnforcementReleased(flow::EnforcementReleased): "enforcement.released", 1;
+        EnforcementReleased(flow::EnforcementReleased): "enforcement.released", 2;
         EnforcementSuperseded(flow::EnforcementSuperseded): "enforcement.superseded", 1;
         RuleKeyForgotten(flow::RuleKeyForgotten): "rule.key_forgotten", 1;
         RuleFlowEnded(flow::RuleFlowEnded): "rule.flow_ended", 1;
     }
     /// What happens to executions and their attempts.
     ExecutionFact {
-        ExecutionRequested(executions::ExecutionRequested): "execution.requested", 3;
+        ExecutionRequested(executions::ExecutionRequested): "execution.requested", 4;
         AttemptStarted(executions::AttemptStarted): "attempt.started", 1;
         AttemptProgressed(executions::AttemptProgressed): "attempt.progressed", 1;
         AttemptEmitted(executions::AttemptEmitted): "attempt.emitted", 1;
@@ -175,7 +176,9 @@ facts! {
         ExecutionCancelRequested(executions::ExecutionCancelRequested): "execution.cancel_requested", 1;
         ExecutionPaused(executions::ExecutionPaused): "execution.paused", 1;
         ExecutionResumed(executions::ExecutionResumed): "execution.resumed", 1;
-        ExecutionCancelled(executions::ExecutionCancelled): "execution.cancelled", 2;
+        ExecutionCancelled(executions::ExecutionCancelled): "execution.cancelled", 3;
+        LockAwaited(locks::LockAwaited): "lock.awaited", 1;
+        LockAcquired(locks::LockAcquired): "lock.acquired", 1;
         ExecutionBecameIndeterminate(executions::ExecutionBecameIndeterminate): "execution.became_indeterminate", 1;
         ExecutionSettled(executions::ExecutionSettled): "execution.settled", 1;
     }
@@ -259,6 +262,11 @@ const UPCASTS: &[(&str, u16, Upcast)] = &[
     // Before reruns nothing was taken over.
     ("execution.requested", 2, as_it_is),
     ("step.expanded", 1, as_it_is),
+    // Before locks nothing was kept from beginning, and each match was executed that came so far.
+    ("execution.requested", 3, as_it_is),
+    ("execution.cancelled", 2, as_it_is),
+    ("enforcement.made", 2, as_it_is),
+    ("enforcement.released", 1, as_it_is),
 ];
 
 /// The newer schema has more fields, all of which may be left out.

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use ensue_engine::access::facts::{KeyRemoved, KeySet, TokenAdded, TokenRevoked};
 use ensue_engine::catalog::facts::{PackInstalled, PackRemoved};
-use ensue_engine::catalog::{Control, ItemFailure, Mode, OnFailure, OnLost};
+use ensue_engine::catalog::{Control, ItemFailure, LockConflict, Mode, OnFailure, OnLost};
 use ensue_engine::events::facts::{DeliveryRefused, EventReceived};
 use ensue_engine::executions::facts::{
     ArtifactKept, AttemptEmitted, AttemptFailed, AttemptLost, AttemptProgressed, AttemptReportedLate, AttemptStarted, AttemptSucceeded,
@@ -28,6 +28,7 @@ use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, Inqu
 use ensue_engine::inquiries::facts::{
     InquiryAnswered, InquiryEscalated, InquiryNotificationFailed, InquiryNotified, InquiryOpened, InquiryReminded, Occasion, Verdict,
 };
+use ensue_engine::locks::facts::{Claim, Lock, LockAcquired, LockAwaited, LockOwner};
 use ensue_engine::names::StepName;
 use ensue_engine::record::{Actor, Body, BodyHandle, CatalogRevision, Cause, Chain, Digest, Epoch, Position, Record, Revision, StreamId};
 use ensue_engine::rules::facts::{EnforcementMade, LoopStopped, Outcome, RuleErred, RuleErrorsCounted, RuleModeSet};
@@ -67,6 +68,7 @@ fn samples() -> Vec<Fact> {
     let asked = InquiryId(Id::root(NOON, 11));
     let step: StepName = "deploy".parse().unwrap();
     let part_of = PartOf { workflow: execution, step: step.clone(), item: Some(3), on_failure: OnFailure::Continue, role: PartRole::Step };
+    let lock = Lock { owner: LockOwner::Action("release.deploy".parse().unwrap()), key: Digest::of(b"text eu") };
     let error = Failure::new(FailureKind::ExitCode, "the program ended with 3 — \"no such file\"").with_detail(3);
     let given = GivenEvent {
         trigger: "github.push".parse().unwrap(),
@@ -114,7 +116,7 @@ fn samples() -> Vec<Fact> {
         RuleModeSet { rule: rule.clone(), rule_id, mode: Mode::Shadow }.into(),
         LoopStopped { rule: rule.clone(), rule_id, event, depth: 17 }.into(),
         EnforcementHeldOn { rule: rule.clone(), rule_id, by: Control::Window, until: NOON }.into(),
-        EnforcementReleased { rule: rule.clone(), rule_id, outcome: Release::Executed { execution } }.into(),
+        EnforcementReleased { rule: rule.clone(), rule_id, outcome: Release::Skipped { reason: "execution 7 is open".into() } }.into(),
         EnforcementSuperseded { rule: rule.clone(), rule_id, why: SupersededBecause::Newer, by: Some(enforcement) }.into(),
         RuleKeyForgotten { rule: rule.clone(), rule_id, control: Control::Dedupe, key: Digest::of(b"text main") }.into(),
         RuleFlowEnded { rule: rule.clone(), rule_id, why: FlowEndedBecause::Disabled }.into(),
@@ -135,6 +137,7 @@ fn samples() -> Vec<Fact> {
             failures_max: Some(4),
             limit_millis: Some(3_600_000),
             start_at: Some(NOON),
+            locks: vec![Claim { owner: lock.owner.clone(), key: lock.key, limit: 2, conflict: LockConflict::CancelRunning }],
             wait_millis: None,
             pace: Pace::AtOnce,
         }
@@ -162,7 +165,9 @@ fn samples() -> Vec<Fact> {
         ExecutionCancelRequested {}.into(),
         ExecutionPaused {}.into(),
         ExecutionResumed {}.into(),
-        ExecutionCancelled { part_of: Some(part_of.clone()) }.into(),
+        ExecutionCancelled { error: Some(error.clone()), part_of: Some(part_of.clone()) }.into(),
+        LockAwaited { lock: lock.clone(), limit: 2, behind: vec![execution] }.into(),
+        LockAcquired { lock }.into(),
         ExecutionBecameIndeterminate {}.into(),
         ExecutionSettled { outcome: Settlement::Failed { error: "the page is not there".into() } }.into(),
         StepSkipped { step: step.clone(), because: SkippedBecause::Needs }.into(),

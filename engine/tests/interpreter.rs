@@ -449,6 +449,7 @@ impl Subject {
             Phase::Running(_) => Some((self.path(open), (*id, false))),
             Phase::Cancelling(_) => Some((self.path(open), (*id, true))),
             Phase::Delayed
+            | Phase::Blocked
             | Phase::Queued
             | Phase::Asleep
             | Phase::Asking

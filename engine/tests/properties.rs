@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ensue_engine::effect::Effect;
 use ensue_engine::engine::Engine;
+use ensue_engine::executions::state::Phase;
 use ensue_engine::fact::Fact;
-use ensue_engine::ids::{AttemptId, Id};
+use ensue_engine::ids::{AttemptId, ExecutionId, Id};
+use ensue_engine::locks::facts::Lock;
+use ensue_engine::locks::state::Standing;
 use ensue_engine::record::{Head, Record, verify_link};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -114,6 +117,39 @@ fn check_ends(records: &[Record]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// Each lock is held by no more than may, and nobody waits for one that is free, once all has been worked on; and the tables say what the
+/// open executions do.
+fn check_locks(engine: &Engine, at_rest: bool) -> Result<(), TestCaseError> {
+    let locks = engine.locks();
+    let (mut holders, mut waiters): (BTreeMap<Lock, BTreeSet<ExecutionId>>, BTreeMap<Lock, BTreeSet<ExecutionId>>) = Default::default();
+    let (mut holding, mut waiting) = (0, 0);
+    for (id, claimant) in locks.claimants() {
+        let execution = engine.executions().get(id);
+        let Some(execution) = execution else { return Err(TestCaseError::fail(format!("{id} has ended, and has a claim"))) };
+        prop_assert_eq!(claimant.awaits().is_some(), execution.phase == Phase::Blocked, "{} {:?}", id, claimant);
+        for claim in claimant.claims.iter().take(claimant.held.len()) {
+            holders.entry(claim.lock()).or_default().insert(*id);
+            holding += 1;
+        }
+        waiting += usize::from(claimant.awaits().is_some());
+        if let (Some(claim), Standing::Waiting { .. }) = (claimant.awaits(), claimant.standing) {
+            waiters.entry(claim.lock()).or_default().insert(*id);
+        }
+    }
+    prop_assert_eq!(locks.totals(), (holding, waiting));
+    for lock in holders.keys().chain(waiters.keys()) {
+        let (held, awaited) = (holders.get(lock).cloned().unwrap_or_default(), waiters.get(lock).cloned().unwrap_or_default());
+        let limit = locks.limit(&lock.owner).unwrap() as usize;
+        prop_assert_eq!(&locks.holders(lock).collect::<BTreeSet<_>>(), &held);
+        prop_assert_eq!(&locks.waiters(lock).collect::<BTreeSet<_>>(), &awaited);
+        prop_assert!(held.len() <= limit, "{} hold {lock:?}, {limit} may", held.len());
+        prop_assert!(!at_rest || awaited.is_empty() || held.len() == limit, "{lock:?} is free, and {awaited:?} wait");
+    }
+    let blocked = engine.executions().iter().filter(|(_, execution)| execution.phase == Phase::Blocked).count();
+    prop_assert_eq!(blocked, waiting);
+    Ok(())
+}
+
 /// Random commands are only worth what they reach.
 #[test]
 fn the_random_commands_lead_to_every_kind_of_fact() {
@@ -149,6 +185,7 @@ proptest! {
             world.take(step);
             was_parked |= world.site.engine().health().parked().next().is_some();
             prop_assert_eq!(sum(world.site.effects()), sum(&world.site.engine().owed_effects()));
+            check_locks(world.site.engine(), false)?;
         }
         world.rest();
         was_parked |= world.site.engine().health().parked().next().is_some();
@@ -158,6 +195,7 @@ proptest! {
         check_decisions(records, was_parked)?;
         check_errors(records, engine, was_parked)?;
         check_ends(records)?;
+        check_locks(engine, true)?;
         prop_assert_eq!(sum(world.site.effects()), sum(&engine.owed_effects()));
     }
 

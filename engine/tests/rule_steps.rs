@@ -40,6 +40,7 @@ fn site<const N: usize>(steps: [StepPiece; N]) -> Site {
                 idempotent: false,
                 on_lost: OnLost::Ask,
                 retry: None,
+                concurrency: None,
                 priority: 0,
                 config: Arc::new(json!({})),
                 pack: Digest::of(b"demo"),

@@ -1,6 +1,6 @@
 //! The saved state: a form that a later release must read, and that goes on exactly where it was saved.
 
-use ensue_engine::catalog::{Does, Mode, Since, Wait};
+use ensue_engine::catalog::{Does, LockConflict, Mode, Since, Wait};
 use ensue_engine::command::{Answer, Ask, Command, ReportOutcome};
 use ensue_engine::engine::{Engine, LoadError, STATE_FORMAT, SavedState};
 use ensue_engine::executions::facts::Evidence;
@@ -10,7 +10,7 @@ use ensue_engine::record::Actor;
 use ensue_engine::spec::{CatalogsHealth, NOON};
 use serde_json::{Value, json};
 
-use crate::support::definitions::{every, flow};
+use crate::support::definitions::{concurrency, every, flow};
 use crate::support::site::{install_demo, progress, received, report};
 use crate::support::workflow::{awaits, does, expression, fails};
 use crate::support::{Pieces, Site, ana, answered, asked_by, cancel, set_mode, workers};
@@ -57,8 +57,10 @@ fn busy() -> Site {
     site
 }
 
-/// Has the flow control of a rule know a key and hold enforcements, one of them with the events of its window.
+/// Has the flow control of a rule know a key and hold enforcements, one of them with the events of its window; and has executions hold a
+/// lock and wait for it.
 fn hold(site: &mut Site, pieces: Pieces) {
+    let pieces = pieces.action_with("demo.locked", |action| action.concurrency = concurrency(1, "params.region", LockConflict::Queue));
     let pieces = pieces.trigger("demo.pang").rule_with("demo.paced", "demo.pang", "", "demo.say", |rule| {
         rule.flow = flow([
             (Does::Dedupe { within_millis: 3_600_000 }, "event.payload.n"),
@@ -74,6 +76,12 @@ fn hold(site: &mut Site, pieces: Pieces) {
         let event = site.event("demo.pang", &json!({ "n": n }));
         site.turn(received(vec![event]));
     }
+    for _ in 0..2 {
+        let request = site.request_with("demo.locked", &json!({ "region": "eu" }), None);
+        site.turn(request);
+    }
+    let request = site.request_with("demo.locked", &json!({ "region": "eu" }), None);
+    paused(site, request);
 }
 
 /// Asks for an execution, and has it paused.

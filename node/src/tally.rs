@@ -158,7 +158,13 @@ impl Tally {
             ExecutionFact::ExecutionFailed(_) => self.ended(id, at, Status::Failed),
             ExecutionFact::ExecutionTimedOut(_) => self.ended(id, at, Status::TimedOut),
             ExecutionFact::ExecutionCancelled(_) => self.ended(id, at, Status::Cancelled),
-            ExecutionFact::AttemptProgressed(_)
+            ExecutionFact::LockAcquired(_) => {
+                if let Some(times) = self.open.get_mut(&id) {
+                    times.ready = at;
+                }
+            }
+            ExecutionFact::LockAwaited(_)
+            | ExecutionFact::AttemptProgressed(_)
             | ExecutionFact::AttemptEmitted(_)
             | ExecutionFact::ArtifactKept(_)
             | ExecutionFact::MessageRefused(_)

@@ -215,6 +215,8 @@ pub enum ExpectedOutcome {
     Deduplicated,
     /// There are too many in a while.
     Throttled,
+    /// As many of the rule's executions are open as may be.
+    Skipped,
     /// It is held, and then not acted on.
     Superseded,
 }
@@ -229,6 +231,7 @@ impl ExpectedOutcome {
             Self::Erred => "erred",
             Self::Deduplicated => "deduplicated",
             Self::Throttled => "throttled",
+            Self::Skipped => "skipped",
             Self::Superseded => "superseded",
         }
     }

@@ -3,6 +3,7 @@
 //! References are names here, and expressions text: `check/` resolves the one and compiles the other.
 
 mod action;
+mod concurrency;
 mod flow;
 mod inquiry;
 mod manifest;
@@ -24,6 +25,7 @@ use ensue_engine::record::Digest;
 use ensue_expression::nearest;
 
 pub(crate) use action::{ACTION, Action, Body, Environment, Run};
+pub(crate) use concurrency::Concurrency;
 pub(crate) use flow::Stage;
 pub(crate) use inquiry::{Inquiry, Notify, Remind};
 pub(crate) use manifest::{Manifest, PACK};

@@ -61,7 +61,7 @@ impl Matches {
             }
             Fact::EnforcementReleased(released) => {
                 let would = match &released.outcome {
-                    Release::Executed { .. } | Release::Shadowed => Would::Act,
+                    Release::Executed { .. } | Release::Shadowed | Release::Skipped { .. } => Would::Act,
                     Release::Rejected { error } => Would::Rejected(self.reason(error)),
                 };
                 self.let_go(*id, would);
@@ -90,7 +90,8 @@ impl Matches {
 
     fn of(&mut self, outcome: &Outcome) -> Would {
         match outcome {
-            Outcome::Executed { .. } | Outcome::Shadowed => Would::Act,
+            // Whether others are open then is not known of a rule that only watches: who is skipped for them counts as acted on.
+            Outcome::Executed { .. } | Outcome::Shadowed | Outcome::Skipped { .. } => Would::Act,
             Outcome::Held { .. } => Would::Not("held"),
             Outcome::Deduplicated { .. } => Would::Not("deduplicated"),
             Outcome::Throttled => Would::Not("throttled"),

@@ -177,6 +177,7 @@ impl History {
             (Fact::EnforcementReleased(fact), StreamId::Enforcement(id)) => self.change_enforcement(*id, |enforcement| {
                 enforcement.outcome = match &fact.outcome {
                     Release::Executed { execution } => Outcome::Executed { execution: *execution },
+                    Release::Skipped { reason } => Outcome::Skipped { reason: reason.clone() },
                     Release::Shadowed => Outcome::Shadowed,
                     Release::Rejected { error } => Outcome::Rejected { error: error.clone() },
                 }

@@ -107,6 +107,7 @@ impl Decision<'_> {
         match self {
             Self::Made(enforcement) => match &enforcement.outcome {
                 Outcome::Executed { .. } => ExpectedOutcome::Executed,
+                Outcome::Skipped { .. } => ExpectedOutcome::Skipped,
                 Outcome::Shadowed => ExpectedOutcome::Shadowed,
                 Outcome::Rejected { .. } => ExpectedOutcome::Rejected,
                 Outcome::Deduplicated { .. } => ExpectedOutcome::Deduplicated,
@@ -120,7 +121,7 @@ impl Decision<'_> {
 
     fn error(&self) -> Option<&str> {
         match self {
-            Self::Made(Enforcement { outcome: Outcome::Rejected { error }, .. }) => Some(error),
+            Self::Made(Enforcement { outcome: Outcome::Rejected { error } | Outcome::Skipped { reason: error }, .. }) => Some(error),
             Self::Made(enforcement) => enforcement.superseded.map(SupersededBecause::as_str),
             Self::Erred(erred) => Some(&erred.message),
         }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::view::{Column, Life, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// What enforcements can be filtered by.
 pub const COLUMNS: &[Column] = &[Column::Rule, Column::Event, Column::Outcome];
@@ -46,7 +46,7 @@ pub struct Enforcement {
     /// The enforcement that it repeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeats: Option<EnforcementId>,
-    /// Why it was rejected, at once or later.
+    /// Why it was rejected or skipped, at once or later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// The execution it asked for.
@@ -88,6 +88,8 @@ pub struct Became {
 pub enum ReleasedName {
     /// The action was asked for.
     Executed,
+    /// As many of its rule's executions are open as may be.
+    Skipped,
     /// The rule only watches.
     Shadowed,
     /// What the rule would run cannot be run so.
@@ -98,12 +100,13 @@ pub enum ReleasedName {
 
 impl ReleasedName {
     /// Lists all of them.
-    pub const ALL: [Self; 4] = [Self::Executed, Self::Shadowed, Self::Rejected, Self::Superseded];
+    pub const ALL: [Self; 5] = [Self::Executed, Self::Skipped, Self::Shadowed, Self::Rejected, Self::Superseded];
 
     /// Gives the name as text.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Executed => "executed",
+            Self::Skipped => "skipped",
             Self::Shadowed => "shadowed",
             Self::Rejected => "rejected",
             Self::Superseded => "superseded",
@@ -115,6 +118,7 @@ impl From<&Release> for ReleasedName {
     fn from(release: &Release) -> Self {
         match release {
             Release::Executed { .. } => Self::Executed,
+            Release::Skipped { .. } => Self::Skipped,
             Release::Shadowed => Self::Shadowed,
             Release::Rejected { .. } => Self::Rejected,
         }
@@ -133,6 +137,8 @@ pub enum OutcomeName {
     Deduplicated,
     /// There were too many in a while.
     Throttled,
+    /// As many of its rule's executions are open as may be.
+    Skipped,
     /// The rule only watches.
     Shadowed,
     /// What the rule would run cannot be run so.
@@ -141,7 +147,8 @@ pub enum OutcomeName {
 
 impl OutcomeName {
     /// Lists all outcomes.
-    pub const ALL: [Self; 6] = [Self::Executed, Self::Held, Self::Deduplicated, Self::Throttled, Self::Shadowed, Self::Rejected];
+    pub const ALL: [Self; 7] =
+        [Self::Executed, Self::Held, Self::Deduplicated, Self::Throttled, Self::Skipped, Self::Shadowed, Self::Rejected];
 
     /// Gives the name as text.
     pub fn as_str(self) -> &'static str {
@@ -150,6 +157,7 @@ impl OutcomeName {
             Self::Held => "held",
             Self::Deduplicated => "deduplicated",
             Self::Throttled => "throttled",
+            Self::Skipped => "skipped",
             Self::Shadowed => "shadowed",
             Self::Rejected => "rejected",
         }
@@ -163,6 +171,7 @@ impl From<&Outcome> for OutcomeName {
             Outcome::Held { .. } => Self::Held,
             Outcome::Deduplicated { .. } => Self::Deduplicated,
             Outcome::Throttled => Self::Throttled,
+            Outcome::Skipped { .. } => Self::Skipped,
             Outcome::Shadowed => Self::Shadowed,
             Outcome::Rejected { .. } => Self::Rejected,
         }
@@ -206,6 +215,7 @@ impl View for Enforcement {
             Outcome::Held { by, until } => made.held = Some(HeldBy { by: *by, until: *until }),
             Outcome::Deduplicated { of } => made.repeats = Some(*of),
             Outcome::Throttled | Outcome::Shadowed => {}
+            Outcome::Skipped { reason } => made.error = Some(reason.clone()),
             Outcome::Rejected { error } => made.error = Some(error.clone()),
         }
         Some(made)
@@ -240,6 +250,7 @@ impl Enforcement {
                 match &fact.outcome {
                     Release::Executed { execution } => Self { became, execution: Some(*execution), ..self },
                     Release::Shadowed => Self { became, ..self },
+                    Release::Skipped { reason } => Self { became, error: Some(reason.clone()), ..self },
                     Release::Rejected { error } => Self { became, error: Some(error.clone()), ..self },
                 }
             }

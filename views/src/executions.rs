@@ -8,6 +8,7 @@ mod waiting;
 use ensue_engine::executions::facts::{Evidence, ExecutionRequested, Failure, FailureKind, Pace, Settlement};
 use ensue_engine::fact::{ByNoun, ExecutionFact, Fact, InquiryFact, StepFact};
 use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, InquiryId};
+use ensue_engine::locks::facts::Lock;
 use ensue_engine::names::{ActionRef, RuleRef, StepName};
 use ensue_engine::record::{CatalogRevision, Position, Record, StreamId};
 use ensue_engine::time::Timestamp;
@@ -18,7 +19,7 @@ use crate::bounds::cut;
 use crate::view::{Column, Handle, Life, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// What executions can be filtered by.
 pub const COLUMNS: &[Column] = &[Column::Status, Column::Action, Column::Rule, Column::Correlation, Column::Parent, Column::RerunOf];
@@ -106,6 +107,9 @@ pub struct Execution {
     /// When it goes on by itself, where it waits for that: as was said when it began to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_until: Option<Timestamp>,
+    /// The lock that it waits for before it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub awaits_lock: Option<AwaitedLock>,
     /// When all of it has taken too long, where that is limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub times_out_at: Option<Timestamp>,
@@ -172,13 +176,26 @@ pub struct Progress {
     pub at: Timestamp,
 }
 
+/// A lock that an execution waits for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AwaitedLock {
+    /// Whose executions it is for, and their key.
+    pub lock: Lock,
+    /// How many may hold it at once.
+    pub limit: u32,
+    /// Those that held it when it began to wait, the oldest first: the first few.
+    pub behind: Vec<ExecutionId>,
+    /// When that was.
+    pub since: Timestamp,
+}
+
 /// Where an execution stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// It waits for a moment, and then for a worker.
     Delayed,
-    /// It waits for a worker.
+    /// It waits for a lock or for a worker.
     Queued,
     /// Somebody paused it: nothing of it starts until it is resumed. What runs of it comes to its end.
     Paused,
@@ -480,6 +497,7 @@ impl Execution {
             requested_at: record.time,
             started_at: None,
             waits_until: fact.start_at,
+            awaits_lock: None,
             times_out_at: None,
             pace: fact.pace,
             ended_at: None,
@@ -600,7 +618,9 @@ impl Execution {
             }
             ExecutionFact::ExecutionFailed(fact) => self.end(Status::Failed, Some(fact.error.clone()), record.time),
             ExecutionFact::ExecutionTimedOut(fact) => self.end(Status::TimedOut, Some(fact.error.clone()), record.time),
-            ExecutionFact::ExecutionCancelled(_) => self.end(Status::Cancelled, None, record.time),
+            ExecutionFact::ExecutionCancelled(fact) => self.end(Status::Cancelled, fact.error.clone(), record.time),
+            ExecutionFact::LockAwaited(fact) => self.await_lock(fact, record.time),
+            ExecutionFact::LockAcquired(_) => self.go_on_with_lock(),
             ExecutionFact::ExecutionCancelRequested(_) => self.status = Status::Cancelling,
             ExecutionFact::ExecutionPaused(_) => self.paused_at = Some(record.time),
             ExecutionFact::ExecutionResumed(_) => self.paused_at = None,
@@ -635,6 +655,7 @@ impl Execution {
         self.status = status;
         self.error = error;
         self.waits_until = None;
+        self.awaits_lock = None;
         self.times_out_at = None;
         self.ended_at = Some(at);
     }

@@ -16,7 +16,7 @@ use crate::bounds::cut;
 use crate::view::{Column, Life, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// What rules' activities can be filtered by.
 pub const COLUMNS: &[Column] = &[Column::Rule];
@@ -77,6 +77,9 @@ pub struct Matches {
     /// There were too many in a while.
     #[serde(default)]
     pub throttled: u64,
+    /// As many of the rule's executions were open as may be.
+    #[serde(default)]
+    pub skipped: u64,
 }
 
 impl Matches {
@@ -89,6 +92,7 @@ impl Matches {
             Outcome::Held { .. } => self.held += 1,
             Outcome::Deduplicated { .. } => self.deduplicated += 1,
             Outcome::Throttled => self.throttled += 1,
+            Outcome::Skipped { .. } => self.skipped += 1,
         }
     }
 
@@ -97,6 +101,7 @@ impl Matches {
         let became = match fact {
             FlowFact::EnforcementReleased(fact) => match fact.outcome {
                 Release::Executed { .. } => &mut self.executed,
+                Release::Skipped { .. } => &mut self.skipped,
                 Release::Shadowed => &mut self.shadowed,
                 Release::Rejected { .. } => &mut self.rejected,
             },

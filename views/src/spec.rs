@@ -151,6 +151,7 @@ impl Story {
             failures_max: None,
             limit_millis: None,
             start_at: None,
+            locks: Vec::new(),
             wait_millis: None,
             pace: ensue_engine::executions::facts::Pace::Worked,
         };

@@ -78,7 +78,18 @@ fn tell(fact: ExecutionFact<'_>) -> String {
         ExecutionFact::ExecutionCancelRequested(_) => "somebody asked that it end".to_owned(),
         ExecutionFact::ExecutionPaused(_) => "paused: nothing of it starts until it is resumed".to_owned(),
         ExecutionFact::ExecutionResumed(_) => "resumed".to_owned(),
-        ExecutionFact::ExecutionCancelled(_) => "cancelled".to_owned(),
+        ExecutionFact::ExecutionCancelled(fact) => match &fact.error {
+            Some(error) => format!("cancelled: {}", error.message),
+            None => "cancelled".to_owned(),
+        },
+        ExecutionFact::LockAwaited(fact) => {
+            let owner = &fact.lock.owner;
+            let behind = fact.behind.first().map_or_else(String::new, |first| format!(" behind {first}"));
+            format!("waits for a lock of {} {}{behind}; {} may hold it at once", owner.noun(), owner.as_str(), fact.limit)
+        }
+        ExecutionFact::LockAcquired(fact) => {
+            format!("holds the lock of {} {} that it waited for", fact.lock.owner.noun(), fact.lock.owner.as_str())
+        }
         ExecutionFact::ExecutionBecameIndeterminate(_) => {
             "it is unknown whether it took effect; `ensue executions settle` says what became of it".to_owned()
         }

@@ -13,7 +13,7 @@ use crate::rules::Matches;
 use crate::view::{Column, Life, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// What totals can be filtered by: nothing.
 pub const COLUMNS: &[Column] = &[];
@@ -191,6 +191,8 @@ impl Totals {
             | ExecutionFact::ExecutionCancelRequested(_)
             | ExecutionFact::ExecutionPaused(_)
             | ExecutionFact::ExecutionResumed(_)
+            | ExecutionFact::LockAwaited(_)
+            | ExecutionFact::LockAcquired(_)
             | ExecutionFact::ExecutionBecameIndeterminate(_)
             | ExecutionFact::ExecutionSettled(_) => {}
         }

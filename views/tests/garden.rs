@@ -118,6 +118,7 @@ fn catalog() -> Catalog {
         run: Run::Builtin(Builtin::Echo),
         limit: None,
         retry: None,
+        concurrency: None,
         timeout: Duration::from_secs(60),
         grace: Duration::from_secs(10),
         idempotent: false,

@@ -40,6 +40,7 @@ fn request(story: &mut Story, execution: ExecutionId, pace: Pace, part_of: Optio
         failures_max: None,
         limit_millis: None,
         start_at: None,
+        locks: Vec::new(),
         wait_millis: None,
         pace,
     };

@@ -9,6 +9,7 @@ use ensue_engine::command::{Answer, Ask, OfRule, RequestExecution, Rerun};
 use ensue_engine::executions::history::{Ended, History, KeptError};
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::ids::{ExecutionId, LogId};
+use ensue_engine::locks::facts::LockOwner;
 use ensue_engine::names::{RuleRef, StepName};
 use ensue_engine::ports::{LogError, ReadLimit};
 use ensue_engine::record::{Body, Record, Revision, StreamId};
@@ -164,7 +165,8 @@ pub(super) fn request(ports: &Ports, id: ExecutionId, wanted: WireRerun) -> Resu
         enforcement: requested.enforcement,
         given: requested.given.clone(),
     });
-    let rerun = Rerun { of: id, cause: history.cause.clone(), rule, priority, from, kept };
+    let rule_claim = requested.locks.iter().find(|claim| matches!(claim.owner, LockOwner::Rule(_))).cloned();
+    let rerun = Rerun { of: id, cause: history.cause.clone(), rule, rule_claim, priority, from, kept };
     Ok(RequestExecution {
         action: name,
         definition: action,

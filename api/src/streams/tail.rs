@@ -197,6 +197,8 @@ fn ended(record: &Record) -> Option<Status> {
             | ExecutionFact::ExecutionCancelRequested(_)
             | ExecutionFact::ExecutionPaused(_)
             | ExecutionFact::ExecutionResumed(_)
+            | ExecutionFact::LockAwaited(_)
+            | ExecutionFact::LockAcquired(_)
             | ExecutionFact::ExecutionBecameIndeterminate(_)
             | ExecutionFact::ExecutionSettled(_) => None,
         },

@@ -8,7 +8,7 @@ use ensue_expression::{Expression, Node, Template};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::catalog::{Misfit, Retry, Schema, Workflow};
+use crate::catalog::{Concurrency, Misfit, Retry, Schema, Workflow};
 use crate::executions::decide::millis;
 use crate::executions::facts::{Pace, cut};
 use crate::inquiries::question::Question;
@@ -46,6 +46,8 @@ pub struct Action {
     pub on_lost: OnLost,
     /// Whether and when what failed is tried again; never where nothing is said.
     pub retry: Option<Retry>,
+    /// How many of its executions may be open at once; as many as are asked for where nothing is said.
+    pub concurrency: Option<Concurrency>,
     /// −100 … 100; higher goes first.
     pub priority: i8,
     /// Its pack's configuration: an object.

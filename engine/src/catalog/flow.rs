@@ -5,6 +5,7 @@ use std::fmt::{self, Write as _};
 use ensue_expression::Expression;
 use serde::{Deserialize, Serialize};
 
+use crate::catalog::LockConflict;
 use crate::record::Digest;
 use crate::time::duration_text;
 
@@ -27,11 +28,13 @@ pub enum Control {
     Window,
     /// A match of a key after which none came for a while.
     Missing,
+    /// So many open executions of a key.
+    Concurrency,
 }
 
 impl Control {
     /// Lists all of them in their order.
-    pub const ALL: [Self; 5] = [Self::Dedupe, Self::Throttle, Self::Debounce, Self::Window, Self::Missing];
+    pub const ALL: [Self; 6] = [Self::Dedupe, Self::Throttle, Self::Debounce, Self::Window, Self::Missing, Self::Concurrency];
 
     /// Gives the field in which authors write it.
     pub fn as_str(self) -> &'static str {
@@ -41,6 +44,7 @@ impl Control {
             Self::Debounce => "debounce",
             Self::Window => "window",
             Self::Missing => "missing",
+            Self::Concurrency => "concurrency",
         }
     }
 }
@@ -89,6 +93,13 @@ pub enum Does {
         /// How long.
         for_millis: u64,
     },
+    /// Lets the match through, and its execution hold a lock with at most so many others.
+    Concurrency {
+        /// How many, from 1 to [`CONCURRENCY_LIMIT_MAX`](crate::catalog::CONCURRENCY_LIMIT_MAX).
+        limit: u32,
+        /// What becomes of more.
+        conflict: LockConflict,
+    },
 }
 
 impl Does {
@@ -100,13 +111,14 @@ impl Does {
             Self::Debounce { .. } => Control::Debounce,
             Self::Window { .. } => Control::Window,
             Self::Missing { .. } => Control::Missing,
+            Self::Concurrency { .. } => Control::Concurrency,
         }
     }
 
     /// Says whether it may keep a match back until something comes about.
     fn holds(self) -> bool {
         match self {
-            Self::Dedupe { .. } | Self::Throttle { excess: Excess::Drop, .. } => false,
+            Self::Dedupe { .. } | Self::Throttle { excess: Excess::Drop, .. } | Self::Concurrency { .. } => false,
             Self::Throttle { excess: Excess::Delay, .. } | Self::Debounce { .. } | Self::Window { .. } | Self::Missing { .. } => true,
         }
     }
@@ -127,6 +139,14 @@ impl fmt::Display for Does {
             Self::Debounce { quiet_millis } => write!(f, "the last one, once it is quiet for {}", duration_text(quiet_millis)),
             Self::Window { count, within_millis } => write!(f, "{count} together within {}", duration_text(within_millis)),
             Self::Missing { for_millis } => write!(f, "the last one, when none follows for {}", duration_text(for_millis)),
+            Self::Concurrency { limit, conflict } => {
+                let more = match conflict {
+                    LockConflict::Queue => "more wait",
+                    LockConflict::Skip => "more are skipped",
+                    LockConflict::CancelRunning => "the oldest are cancelled for more",
+                };
+                write!(f, "at most {limit} open at once, {more}")
+            }
         }
     }
 }
@@ -195,6 +215,8 @@ fn digest(stages: &[Stage]) -> Digest {
             Does::Debounce { quiet_millis } => format!("{quiet_millis}"),
             Does::Window { count, within_millis } => format!("{count} {within_millis}"),
             Does::Missing { for_millis } => format!("{for_millis}"),
+            // Nothing is kept for it: what it lets through is known by its locks.
+            Does::Concurrency { .. } => continue,
         };
         let _ = writeln!(text, "{} {numbers} {} {key}", does.control().as_str(), key.len());
     }

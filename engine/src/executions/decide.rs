@@ -45,6 +45,11 @@ pub(crate) fn request(
         Ok(pace) => pace,
         Err(misfit) => return Decision::Refused(Refusal::ParametersMisfit { action: ask.action.clone(), misfits: misfit.to_string() }),
     };
+    let claim = match definition.claim(ask.params.root()) {
+        Ok(claim) => claim,
+        Err(misfit) => return Decision::Refused(Refusal::ParametersMisfit { action: ask.action.clone(), misfits: misfit.message }),
+    };
+    let of_its_rule = rerun.and_then(|rerun| rerun.rule_claim.clone());
     let execution = ExecutionId(Id::root(at.time, at.entropy));
     let of_rule = rerun.and_then(|rerun| rerun.rule.as_ref());
     let fact = ExecutionRequested {
@@ -64,6 +69,7 @@ pub(crate) fn request(
         failures_max: definition.retry.as_ref().map(|retry| retry.attempts),
         limit_millis: definition.limit.map(millis),
         start_at: ask.start_at.filter(|start_at| *start_at > at.time),
+        locks: of_its_rule.into_iter().chain(claim).collect(),
         wait_millis: None,
         pace,
     };
@@ -178,18 +184,7 @@ pub(crate) fn lose(engine: &Engine, actor: &Actor, id: ExecutionId, attempt: Att
 /// again changes nothing, but where a workflow cleans up: that is asked to end, too.
 pub(crate) fn cancel(engine: &Engine, actor: &Actor, trace: Option<&str>, id: ExecutionId) -> Decision {
     let Some(execution) = engine.executions().get(&id) else { return Decision::Refused(Refusal::NotOpen(id)) };
-    let is_asked = match execution.phase {
-        Phase::Delayed | Phase::Queued | Phase::Asleep | Phase::Asking | Phase::Awaiting | Phase::Running(_) | Phase::Indeterminate(_) => {
-            true
-        }
-        // The first ends what goes forward, the second also what cleans up after that.
-        // One for which nothing runs any more, and that has not ended, is asked as often as somebody wants.
-        Phase::InSteps => engine.workflows().course(&id).is_some_and(|course| course.cancels < 2 || course.open == 0),
-        // What has failed may be about to be tried again.
-        Phase::Ending { cancelled, .. } => !cancelled && execution.may_be_tried_again(),
-        Phase::Cancelling(_) | Phase::Withdrawn => false,
-    };
-    let drafts = if is_asked {
+    let drafts = if may_be_cancelled(engine, id, execution) {
         vec![Draft {
             stream: StreamId::Execution(id),
             begins: None,
@@ -203,6 +198,26 @@ pub(crate) fn cancel(engine: &Engine, actor: &Actor, trace: Option<&str>, id: Ex
         Vec::new()
     };
     Decision::Done { drafts, answer: Answer::Execution(id) }
+}
+
+/// Says whether it changes anything to ask an execution to end.
+pub(crate) fn may_be_cancelled(engine: &Engine, id: ExecutionId, execution: &Execution) -> bool {
+    match execution.phase {
+        Phase::Delayed
+        | Phase::Blocked
+        | Phase::Queued
+        | Phase::Asleep
+        | Phase::Asking
+        | Phase::Awaiting
+        | Phase::Running(_)
+        | Phase::Indeterminate(_) => true,
+        // The first ends what goes forward, the second also what cleans up after that.
+        // One for which nothing runs any more, and that has not ended, is asked as often as somebody wants.
+        Phase::InSteps => engine.workflows().course(&id).is_some_and(|course| course.cancels < 2 || course.open == 0),
+        // What has failed may be about to be tried again.
+        Phase::Ending { cancelled, .. } => !cancelled && execution.may_be_tried_again(),
+        Phase::Cancelling(_) | Phase::Withdrawn => false,
+    }
 }
 
 /// Takes a person's word for what became of an indeterminate execution.

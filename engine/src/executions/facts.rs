@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::OnLost;
 use crate::executions::artifacts::{ArtifactName, MediaType};
 use crate::ids::{AttemptId, EnforcementId, EventId, ExecutionId};
+use crate::locks::facts::Claim;
 use crate::names::{ActionRef, RuleRef, TriggerRef};
 use crate::record::{BodyHandle, CatalogRevision, Digest};
 use crate::time::Timestamp;
@@ -55,6 +56,9 @@ pub struct ExecutionRequested {
     /// When it may start, not before; at once where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_at: Option<Timestamp>,
+    /// The locks that it has to hold while it is open, in the order in which it takes them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub locks: Vec<Claim>,
     /// How long it waits before it may start, in milliseconds: a turn of a step that is repeated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait_millis: Option<u64>,
@@ -415,10 +419,13 @@ pub struct ExecutionPaused {}
 #[serde(deny_unknown_fields)]
 pub struct ExecutionResumed {}
 
-/// An execution ended because it was asked to.
+/// An execution ended because it was asked to, or because others hold a lock that it does not wait for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExecutionCancelled {
+    /// Why, where nobody asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
     /// The step of a workflow that it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part_of: Option<PartOf>,

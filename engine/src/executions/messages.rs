@@ -64,6 +64,7 @@ pub(crate) fn take(engine: &Engine, actor: &Actor, message: &Message, at: &Momen
         Phase::Running(_)
         | Phase::Cancelling(_)
         | Phase::Delayed
+        | Phase::Blocked
         | Phase::Queued
         | Phase::Asleep
         | Phase::Asking

@@ -46,11 +46,12 @@ fn draft(actor: &Actor, trace: Option<&str>, (id, execution): (ExecutionId, &Exe
 }
 
 /// Says whether an execution was asked to end, took too long, or undoes itself: that is not held up.
-fn is_ending(id: ExecutionId, execution: &Execution, workflows: &Workflows) -> bool {
+pub(crate) fn is_ending(id: ExecutionId, execution: &Execution, workflows: &Workflows) -> bool {
     let is_asked = match execution.phase {
         Phase::Cancelling(_) | Phase::Withdrawn | Phase::Ending { cancelled: true, .. } => true,
         Phase::InSteps => workflows.course(&id).is_some_and(|course| course.cancels > 0 || course.undoing.is_some()),
         Phase::Delayed
+        | Phase::Blocked
         | Phase::Queued
         | Phase::Asleep
         | Phase::Asking
@@ -67,7 +68,7 @@ fn that_goes_on(record: &Record) -> Option<ExecutionId> {
     let StreamId::Execution(own) = record.stream else { return None };
     match record.fact.by_noun() {
         ByNoun::ExecutionFact(fact) => match fact {
-            ExecutionFact::ExecutionRequested(_) => Some(own),
+            ExecutionFact::ExecutionRequested(_) | ExecutionFact::LockAcquired(_) => Some(own),
             ExecutionFact::ExecutionSucceeded(fact) => fact.part_of.as_ref().map(|part_of| part_of.workflow),
             ExecutionFact::ExecutionFailed(fact) => fact.part_of.as_ref().map(|part_of| part_of.workflow),
             ExecutionFact::ExecutionTimedOut(fact) => fact.part_of.as_ref().map(|part_of| part_of.workflow),
@@ -85,6 +86,7 @@ fn that_goes_on(record: &Record) -> Option<ExecutionId> {
             | ExecutionFact::ExecutionCancelRequested(_)
             | ExecutionFact::ExecutionPaused(_)
             | ExecutionFact::ExecutionResumed(_)
+            | ExecutionFact::LockAwaited(_)
             | ExecutionFact::ExecutionBecameIndeterminate(_)
             | ExecutionFact::ExecutionSettled(_) => None,
         },

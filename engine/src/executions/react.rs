@@ -14,6 +14,7 @@ use crate::executions::timed;
 use crate::fact::{ExecutionFact, Fact};
 use crate::ids::{ExecutionId, Id, Role};
 use crate::inquiries::react as inquiries;
+use crate::locks::react::{self as locks, Begins};
 use crate::record::{Actor, Draft, Record, StreamId};
 use crate::workflows::react as workflows;
 use crate::workflows::waits;
@@ -61,7 +62,19 @@ pub(crate) fn react(engine: &Engine, record: &Record, fact: ExecutionFact<'_>, n
         if !timers.is_empty() {
             return Reaction::from(timers, 0);
         }
-        if let Some(reaction) = opened(engine, record, *id, with) {
+        if let Some(reaction) = begun(engine, record, *id, with) {
+            return reaction;
+        }
+    }
+    if next == 0
+        && let (ExecutionFact::LockAcquired(_), StreamId::Execution(id)) = (fact, &record.stream)
+        && let Some(execution) = engine.executions().get(id)
+    {
+        let timers = timed::timers_from_start(engine, record, *id, execution);
+        if !timers.is_empty() {
+            return Reaction::from(timers, 0);
+        }
+        if let Some(reaction) = begun(engine, record, *id, with) {
             return reaction;
         }
     }
@@ -78,8 +91,19 @@ pub(crate) fn react(engine: &Engine, record: &Record, fact: ExecutionFact<'_>, n
     workflows::after_execution(engine, record, fact, next, with)
 }
 
+/// Gives what a record leads to that has an execution begin, where that is more than that its steps or an attempt do: it may have to wait
+/// for a lock.
+pub(crate) fn begun(engine: &Engine, record: &Record, id: ExecutionId, with: &Context<'_>) -> Option<Reaction> {
+    let execution = engine.executions().get(&id)?;
+    match locks::begins(engine, record, (id, execution)) {
+        Begins::Now => opened(engine, record, id, with),
+        Begins::First(reaction) => Some(reaction),
+        Begins::NotNow => Some(start_waiting(engine, record.id, with)),
+    }
+}
+
 /// Opens the inquiry of an execution that asks, where that is to be done, and ends one whose event has come before it began.
-pub(crate) fn opened(engine: &Engine, record: &Record, id: ExecutionId, with: &Context<'_>) -> Option<Reaction> {
+fn opened(engine: &Engine, record: &Record, id: ExecutionId, with: &Context<'_>) -> Option<Reaction> {
     let execution = engine.executions().get(&id)?;
     if execution.phase == Phase::Awaiting {
         return waits::awaited(engine, execution).map(|_| waits::end(engine, record, (id, execution), with));
@@ -90,8 +114,11 @@ pub(crate) fn opened(engine: &Engine, record: &Record, id: ExecutionId, with: &C
     }
 }
 
-/// Starts the first in the queue where a slot is free, and asks to be called again.
+/// Lets who waits for a lock that is free go on, starts the first in the queue where a slot is free, and asks to be called again.
 pub(crate) fn start_waiting(engine: &Engine, parent: Id, with: &Context<'_>) -> Reaction {
+    if let Some(acquired) = locks::next_acquired(engine, parent) {
+        return Reaction::from(vec![acquired], ONLY_WAITING);
+    }
     if engine.executions().running() >= with.settings.workers {
         return Reaction::nothing();
     }

@@ -127,6 +127,8 @@ pub struct OfRule {
 pub enum Phase {
     /// It waits for a moment, and then for a worker.
     Delayed,
+    /// It waits for a lock, and then goes on as if it had just been asked for.
+    Blocked,
     /// It waits for a worker.
     Queued,
     /// It waits for a moment, and ends then.
@@ -176,6 +178,7 @@ impl Phase {
         match self {
             Self::Running(attempt) | Self::Cancelling(attempt) | Self::Indeterminate(attempt) => Some(attempt),
             Self::Delayed
+            | Self::Blocked
             | Self::Queued
             | Self::Asleep
             | Self::Asking
@@ -253,6 +256,8 @@ impl ExecutionFact<'_> {
             | Self::ExecutionCancelRequested(_)
             | Self::ExecutionPaused(_)
             | Self::ExecutionResumed(_)
+            | Self::LockAwaited(_)
+            | Self::LockAcquired(_)
             | Self::ExecutionBecameIndeterminate(_)
             | Self::ExecutionSettled(_) => false,
         }
@@ -395,6 +400,8 @@ impl Executions {
             ExecutionFact::ExecutionBecameIndeterminate(_) | ExecutionFact::AttemptReportedLate(_) => {}
             // These are folded by `pausing.rs`.
             ExecutionFact::ExecutionPaused(_) | ExecutionFact::ExecutionResumed(_) => {}
+            // These are folded by `locks`, which say what may go on.
+            ExecutionFact::LockAwaited(_) | ExecutionFact::LockAcquired(_) => {}
         }
     }
 
@@ -429,6 +436,7 @@ impl Executions {
             Phase::Running(attempt) => Phase::Cancelling(attempt),
             // What has failed may be about to be tried again.
             Phase::Ending { attempt, .. } => Phase::Ending { attempt, cancelled: true },
+            Phase::Blocked => Phase::Withdrawn,
             Phase::InSteps | Phase::Cancelling(_) | Phase::Withdrawn => return,
         };
         self.open.change(id, |execution| execution.phase = phase);
@@ -466,6 +474,7 @@ impl Executions {
                 });
             }
             Phase::Delayed
+            | Phase::Blocked
             | Phase::Queued
             | Phase::Asleep
             | Phase::Asking
@@ -522,6 +531,7 @@ impl Executions {
                 match execution.phase {
                     Phase::Running(attempt) => Some(execution.dispatch(id, attempt)),
                     Phase::Delayed
+                    | Phase::Blocked
                     | Phase::Queued
                     | Phase::Asleep
                     | Phase::Asking
@@ -552,6 +562,8 @@ impl Executions {
             | ExecutionFact::ExecutionCancelled(_)
             | ExecutionFact::ExecutionPaused(_)
             | ExecutionFact::ExecutionResumed(_)
+            | ExecutionFact::LockAwaited(_)
+            | ExecutionFact::LockAcquired(_)
             | ExecutionFact::ExecutionBecameIndeterminate(_)
             | ExecutionFact::ExecutionSettled(_) => None,
         }
@@ -571,6 +583,7 @@ impl Executions {
                     }
                 }
                 Phase::Delayed
+                | Phase::Blocked
                 | Phase::Queued
                 | Phase::Asleep
                 | Phase::Asking

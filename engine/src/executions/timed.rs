@@ -6,7 +6,7 @@ use crate::command::Context;
 use crate::effect::Effect;
 use crate::engine::{Engine, Reaction};
 use crate::executions::facts::{ExecutionCancelled, ExecutionRequested, ExecutionSucceeded, ExecutionTimedOut, Failure, FailureKind, Pace};
-use crate::executions::react::{opened, start_or_end, start_waiting};
+use crate::executions::react::{begun, start_or_end, start_waiting};
 use crate::executions::state::{Execution, Executions, Phase};
 use crate::fact::{Fact, InquiryFact, StepFact, TimerFact};
 use crate::ids::ExecutionId;
@@ -54,7 +54,8 @@ pub(crate) fn first_timers(engine: &Engine, record: &Record, id: ExecutionId, re
     }
 }
 
-fn timers_from_start(engine: &Engine, record: &Record, id: ExecutionId, execution: &Execution) -> Vec<Draft> {
+/// Gives the timers of an execution that count from when it may begin, and are not set yet.
+pub(crate) fn timers_from_start(engine: &Engine, record: &Record, id: ExecutionId, execution: &Execution) -> Vec<Draft> {
     let limit = execution.limit_millis.filter(|_| !execution.is_timed_out);
     let sleep = if let (Pace::Sleeps { millis }, Phase::Asleep) = (execution.pace, execution.phase) { Some(millis) } else { None };
     let expiry =
@@ -89,7 +90,7 @@ pub(crate) fn fired(engine: &Engine, record: &Record, id: ExecutionId, fact: &Ti
             if !timers.is_empty() {
                 return Reaction::from(timers, 0);
             }
-            if let Some(reaction) = opened(engine, record, id, with) {
+            if let Some(reaction) = begun(engine, record, id, with) {
                 return reaction;
             }
         }
@@ -141,7 +142,7 @@ pub(crate) fn stopped(execution: &Execution) -> Fact {
     if execution.is_timed_out {
         ExecutionTimedOut { error: too_long(execution), part_of }.into()
     } else {
-        ExecutionCancelled { part_of }.into()
+        ExecutionCancelled { error: None, part_of }.into()
     }
 }
 

@@ -51,6 +51,11 @@ pub enum Outcome {
     },
     /// There were too many in a while, and nothing becomes of it.
     Throttled,
+    /// As many of the rule's executions are open as may be, and it does not wait for them to end.
+    Skipped {
+        /// Why.
+        reason: String,
+    },
     /// The rule only watches.
     Shadowed,
     /// What the rule would run cannot be run so.
@@ -68,6 +73,7 @@ impl Outcome {
             Self::Held { .. } => "held",
             Self::Deduplicated { .. } => "deduplicated",
             Self::Throttled => "throttled",
+            Self::Skipped { .. } => "skipped",
             Self::Shadowed => "shadowed",
             Self::Rejected { .. } => "rejected",
         }

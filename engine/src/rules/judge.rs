@@ -12,6 +12,7 @@ use serde_json::Value as Json;
 use crate::catalog::{Catalog, Extra, Flow, Misfit, Rule, Schema};
 use crate::executions::facts::{Pace, cut};
 use crate::ids::EventId;
+use crate::locks::facts::Claim;
 use crate::names::{RuleRef, TriggerRef};
 use crate::record::{Body, CatalogRevision};
 use crate::rules::flow::keys::{self, Keys, NoKeys};
@@ -65,6 +66,8 @@ pub enum Plan {
         params: Body,
         /// Whether its attempts hold a worker's slot.
         pace: Pace,
+        /// The lock of the action that it has to hold.
+        claim: Option<Claim>,
     },
     /// The action cannot be run so.
     Reject {
@@ -207,9 +210,9 @@ pub(crate) fn render_released(rule: &Rule, events: &[EventView<'_>]) -> Plan {
 /// The steps of a rule that has a window read its events: they are the parameters.
 fn with_events(rule: &Rule, plan: Plan, events: &[Value<'_>]) -> Result<Plan, EvaluationError> {
     match plan {
-        Plan::Run { pace, .. } if flow::given_to(rule) && rule.flow.as_ref().is_some_and(|flow| flow.has_window()) => {
+        Plan::Run { pace, claim, .. } if flow::given_to(rule) && rule.flow.as_ref().is_some_and(|flow| flow.has_window()) => {
             let events = Value::map([("events", Value::list(events.iter().cloned()))]);
-            Ok(Plan::Run { pace, params: Body::json(events.to_json_text()?) })
+            Ok(Plan::Run { pace, claim, params: Body::json(events.to_json_text()?) })
         }
         other => Ok(other),
     }
@@ -219,8 +222,8 @@ fn render<'a>(rule: &'a Rule, mut scope: Scope<'a>, budget: &mut Budget) -> Resu
     local::all(&mut scope, &rule.local, budget)?;
     let rendered = rule.with.render(&scope, budget)?;
     Ok(match complete(&rule.action.parameters, rendered) {
-        Ok(params) => match rule.action.pace(params.root()) {
-            Ok(pace) => Plan::Run { pace, params: Body::json(params.bytes().clone()) },
+        Ok(params) => match rule.action.pace(params.root()).and_then(|pace| Ok((pace, rule.action.claim(params.root())?))) {
+            Ok((pace, claim)) => Plan::Run { pace, claim, params: Body::json(params.bytes().clone()) },
             Err(misfit) => Plan::Reject { error: format!("the parameters do not fit `{}`: {misfit}", rule.action.name) },
         },
         Err(misfits) => {

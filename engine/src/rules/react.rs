@@ -1,6 +1,6 @@
 //! What follows from an event: each rule that matches decides once, each that errs is counted.
 
-use crate::catalog::{Mode, Rule};
+use crate::catalog::{LockConflict, Mode, Rule};
 use crate::command::{Context, Moment};
 use crate::engine::{Engine, Reaction};
 use crate::events::facts::{AGAIN_MAX, EventReceived};
@@ -8,6 +8,8 @@ use crate::executions::decide::millis;
 use crate::executions::facts::{ExecutionRequested, GivenEvent, Pace};
 use crate::fact::Fact;
 use crate::ids::{EnforcementId, EventId, ExecutionId, Id, Role};
+use crate::locks::facts::{Claim, LockOwner};
+use crate::locks::react::skipped_because;
 use crate::mutants;
 use crate::record::{Actor, Body, CatalogRevision, Cause, Digest, Draft, Record, StreamId};
 use crate::rules::facts::{EnforcementMade, LoopStopped, Outcome, RuleErred, RuleErrorsCounted};
@@ -53,7 +55,9 @@ pub(crate) fn react(
             vec![event.enforcement(&judged.rule, Outcome::Rejected { error: error.clone() }, None)]
         }
         (Mode::Shadow, Verdict::Matched(Plan::Run { .. })) => vec![event.enforcement(&judged.rule, Outcome::Shadowed, None)],
-        (Mode::Enabled, Verdict::Matched(Plan::Run { params, pace })) => event.executed(&judged.rule, params, *pace, None),
+        (Mode::Enabled, Verdict::Matched(Plan::Run { params, pace, claim })) => {
+            event.executed(&judged.rule, params, (*pace, claim.clone().into_iter().collect()), None)
+        }
     };
     if next as usize + 1 == judgement.verdicts.len() { Reaction::last(drafts) } else { Reaction::more(drafts) }
 }
@@ -77,11 +81,14 @@ impl EventReaction<'_> {
         })
     }
 
-    pub(crate) fn executed(&self, rule: &Rule, params: &Body, pace: Pace, flow: Option<Controlled>) -> Vec<Draft> {
+    pub(crate) fn executed(&self, rule: &Rule, params: &Body, run: (Pace, Vec<Claim>), flow: Option<Controlled>) -> Vec<Draft> {
+        if let Some(reason) = skipped(self.engine, self.fact.catalog, &run.1) {
+            return vec![self.enforcement(rule, Outcome::Skipped { reason }, flow)];
+        }
         let enforcement = self.enforcement_id(rule);
         let execution = ExecutionId(Id::derived(self.engine.log(), enforcement.0, Role::Execution));
         let given = if flow::given_to(rule) { self.given_event() } else { None };
-        let request = requested(rule, self.fact.catalog, (self.event, enforcement), given, pace);
+        let request = requested(rule, self.fact.catalog, (self.event, enforcement), given, run);
         let requested = Draft {
             stream: StreamId::Execution(execution),
             begins: Some(execution.0),
@@ -136,13 +143,20 @@ impl EventReaction<'_> {
     }
 }
 
+/// Says why a match of a rule is not acted on: the rule lets only so many of its executions be open, and does not wait.
+pub(crate) fn skipped(engine: &Engine, catalog: CatalogRevision, claims: &[Claim]) -> Option<String> {
+    let of_rule = claims.iter().find(|claim| matches!(claim.owner, LockOwner::Rule(_)));
+    let claim = of_rule.filter(|claim| claim.conflict == LockConflict::Skip && engine.locks().hinders(claim, catalog))?;
+    Some(skipped_because(engine, &claim.lock()))
+}
+
 /// Gives what a rule asks for by an enforcement on an event.
 pub(crate) fn requested(
     rule: &Rule,
     catalog: CatalogRevision,
     (event, enforcement): (EventId, EnforcementId),
     given: Option<GivenEvent>,
-    pace: Pace,
+    (pace, locks): (Pace, Vec<Claim>),
 ) -> ExecutionRequested {
     let action = &rule.action;
     ExecutionRequested {
@@ -162,6 +176,7 @@ pub(crate) fn requested(
         failures_max: action.retry.as_ref().map(|retry| retry.attempts),
         limit_millis: action.limit.map(millis),
         start_at: None,
+        locks,
         wait_millis: None,
         pace,
     }

@@ -19,6 +19,7 @@ use crate::executions::state::{Execution, Phase};
 use crate::executions::timed;
 use crate::fact::{ExecutionFact, Fact, StepFact};
 use crate::ids::{ExecutionId, Id, Role};
+use crate::locks::react::own_claims;
 use crate::names::{ActionRef, StepName};
 use crate::record::{Actor, Body, Draft, Record, StreamId};
 use crate::rules::judge::{complete, describe};
@@ -68,6 +69,7 @@ pub(crate) fn after_execution(engine: &Engine, record: &Record, fact: ExecutionF
         {
             Some((*id, News::Begun))
         }
+        (None, ExecutionFact::LockAcquired(_), StreamId::Execution(id)) => Some((*id, News::Begun)),
         (None, ExecutionFact::ExecutionCancelRequested(_), StreamId::Execution(id)) => Some((*id, News::CancelRequested)),
         _ => None,
     };
@@ -207,7 +209,11 @@ fn without_steps(id: ExecutionId, execution: &Execution, course: &Course, record
 
 /// Gives the end of a workflow that was cancelled, or took too long.
 fn end_of_stopped(execution: &Execution, course: &Course) -> Fact {
-    if course.is_timed_out { timed::stopped(execution) } else { ExecutionCancelled { part_of: execution.part_of.clone() }.into() }
+    if course.is_timed_out {
+        timed::stopped(execution)
+    } else {
+        ExecutionCancelled { error: None, part_of: execution.part_of.clone() }.into()
+    }
 }
 
 /// Asks executions to end, some of them at once.
@@ -456,6 +462,10 @@ impl Going<'_> {
                 return fails(FailureKind::ParametersInvalid, format!("the parameters do not fit `{name}`: {misfits}"));
             }
         };
+        let claim = match action.claim(params.root()) {
+            Ok(claim) => claim,
+            Err(misfit) => return fails(FailureKind::ParametersInvalid, format!("`{name}` cannot be run so: {}", misfit.message)),
+        };
         let awaits = step.wait.as_ref().map(|wait| Pace::Awaits { expires_millis: wait.expires.map(millis) });
         let pace = match awaits.map_or_else(|| action.pace(params.root()), Ok) {
             Ok(pace) => pace,
@@ -509,6 +519,7 @@ impl Going<'_> {
             // What the step says and what its action says both hold.
             limit_millis: timeout.into_iter().chain(action.limit).min().map(millis),
             start_at: None,
+            locks: own_claims(self.engine, self.id, claim),
             wait_millis,
             pace,
         };
@@ -550,6 +561,9 @@ impl Going<'_> {
         let message = match self.state(name) {
             Some(StepState { error: Some(error), status: StepStatus::TimedOut, .. }) => {
                 format!("step `{name}` timed out: {}", error.message)
+            }
+            Some(StepState { error: Some(error), status: StepStatus::Cancelled, .. }) => {
+                format!("step `{name}` was cancelled: {}", error.message)
             }
             Some(StepState { error: Some(error), .. }) => format!("step `{name}` failed: {}", error.message),
             Some(StepState { error: None, .. }) | None => format!("step `{name}` was cancelled"),

@@ -242,7 +242,7 @@ impl<'a> End<'a> {
             ExecutionFact::ExecutionSucceeded(fact) => (&fact.part_of, StepStatus::Succeeded, None),
             ExecutionFact::ExecutionFailed(fact) => (&fact.part_of, StepStatus::Failed, Some(&fact.error)),
             ExecutionFact::ExecutionTimedOut(fact) => (&fact.part_of, StepStatus::TimedOut, Some(&fact.error)),
-            ExecutionFact::ExecutionCancelled(fact) => (&fact.part_of, StepStatus::Cancelled, None),
+            ExecutionFact::ExecutionCancelled(fact) => (&fact.part_of, StepStatus::Cancelled, fact.error.as_ref()),
             ExecutionFact::ExecutionRequested(_)
             | ExecutionFact::AttemptStarted(_)
             | ExecutionFact::AttemptProgressed(_)
@@ -256,6 +256,8 @@ impl<'a> End<'a> {
             | ExecutionFact::ExecutionCancelRequested(_)
             | ExecutionFact::ExecutionPaused(_)
             | ExecutionFact::ExecutionResumed(_)
+            | ExecutionFact::LockAwaited(_)
+            | ExecutionFact::LockAcquired(_)
             | ExecutionFact::ExecutionBecameIndeterminate(_)
             | ExecutionFact::ExecutionSettled(_) => return None,
         };

@@ -83,7 +83,7 @@ impl Going<'_> {
         match undoing.end.clone() {
             BadEnd::Failed { error } => ExecutionFailed { error, part_of }.into(),
             BadEnd::TimedOut { error } => ExecutionTimedOut { error, part_of }.into(),
-            BadEnd::Cancelled => ExecutionCancelled { part_of }.into(),
+            BadEnd::Cancelled => ExecutionCancelled { error: None, part_of }.into(),
         }
     }
 }

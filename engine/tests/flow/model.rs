@@ -130,6 +130,8 @@ impl Model {
                         }
                     }
                 }
+                // What becomes of it depends on executions, and not on matches.
+                Does::Concurrency { .. } => None,
                 Does::Debounce { quiet_millis: wait } | Does::Missing { for_millis: wait } => {
                     told.extend(self.beside(control, at).into_iter().map(|other| (other, "newer")));
                     hold(self.now + wait / TICK)

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ensue_engine::catalog::{
-    Action, Builtin, Catalog, Definitions, Does, Emit, Field, Fields, Flow, Mode, OnLost, Presence, ProcessCommand, Rule, Run, Schema,
-    Sensor, Source, Stage, Trigger, Type,
+    Action, Builtin, Catalog, Concurrency, Definitions, Does, Emit, Field, Fields, Flow, LockConflict, Mode, OnLost, Presence,
+    ProcessCommand, Rule, Run, Schema, Sensor, Source, Stage, Trigger, Type,
 };
 use ensue_engine::ids::{Id, RuleId};
 use ensue_engine::record::{CatalogRevision, Digest};
@@ -46,6 +46,7 @@ impl Pieces {
             idempotent: false,
             on_lost: OnLost::Ask,
             retry: None,
+            concurrency: None,
             priority: 0,
             config: Arc::new(json!({})),
             pack: Digest::of(b"demo"),
@@ -183,6 +184,12 @@ impl Pieces {
 pub(crate) fn flow<const N: usize>(stages: [(Does, &str); N]) -> Option<Arc<Flow>> {
     let stage = |(does, key): (Does, &str)| Stage { does, key: (!key.is_empty()).then(|| expression(key)) };
     Flow::new(stages.map(stage).into()).map(Arc::new)
+}
+
+/// So many executions of an action that may be open at once; an empty key tells none apart.
+pub(crate) fn concurrency(limit: u32, key: &str, conflict: LockConflict) -> Option<Concurrency> {
+    let key = (!key.is_empty()).then(|| Expression::compile(key, &Roots::new(["params", "config"])).unwrap());
+    Some(Concurrency { limit, key, conflict })
 }
 
 /// A plan that is due each time so much time has passed.

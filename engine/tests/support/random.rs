@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use ensue_engine::catalog::{Backoff, Does, Excess, Jitter, Mode, OnLost, Retry, Since, Wait};
+use ensue_engine::catalog::{Backoff, Does, Excess, Jitter, LockConflict, Mode, OnLost, Retry, Since, Wait};
 use ensue_engine::command::{Ask, Command, Conflict, PackChange, RefusedDelivery, ReportOutcome, Said, Settings};
 use ensue_engine::executions::facts::{Evidence, FailureKind, Pace, Settlement};
 use ensue_engine::executions::state::{Attempt, Phase};
@@ -19,14 +19,14 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
 
-use crate::support::definitions::{cron, every, flow, template};
+use crate::support::definitions::{concurrency, cron, every, flow, template};
 use crate::support::site::{artifact, failed, install_demo, progress, received, report, report_emitting, said};
 use crate::support::workflow::{awaits, does, expression, fails};
 use crate::support::{
     Pieces, Site, accept_clock, ana, answered, asked_by, cancel, dismiss, fire_timers, lose, note_start, retry, set_mode, settle,
 };
 
-const ACTIONS: [&str; 11] = [
+const ACTIONS: [&str; 14] = [
     "demo.ask",
     "demo.back",
     "demo.broken",
@@ -38,6 +38,9 @@ const ACTIONS: [&str; 11] = [
     "demo.sleep",
     "demo.urgent",
     "demo.half",
+    "demo.turns",
+    "demo.newest",
+    "demo.alone",
 ];
 /// What tells the payloads apart.
 const KEY: &str = "string(event.payload.?n.orValue(0))";
@@ -46,7 +49,8 @@ const KEYS_MAX: usize = 2;
 /// Who answers, with their roles.
 const PEOPLE: [&str; 4] = ["bo managers", "ana", "cy managers", "di viewer"];
 const HOUR_MICROS: i64 = 3_600_000_000;
-const RULES: [&str; 8] = ["demo.again", "demo.errs", "demo.one", "demo.wide", "demo.hourly", "demo.daily", "demo.paced", "demo.once"];
+const RULES: [&str; 9] =
+    ["demo.again", "demo.errs", "demo.one", "demo.wide", "demo.hourly", "demo.daily", "demo.paced", "demo.once", "demo.single"];
 
 /// One thing that happens to a log.
 #[derive(Clone, Debug)]
@@ -221,6 +225,17 @@ fn many_pieces() -> Pieces {
                 fails("stop", "no").needs(["one", "two"]),
             ],
         )
+        .action_with("demo.turns", |action| action.concurrency = concurrency(2, "", LockConflict::Queue))
+        .action_with("demo.newest", |action| action.concurrency = concurrency(1, "", LockConflict::CancelRunning))
+        .workflow(
+            "demo.alone",
+            [
+                does("one", "demo.turns").over("[1, 2, 3]").tolerated(),
+                does("two", "demo.newest").needs(["one"]).tolerated(),
+                does("nap", "demo.sleep").with(&json!({ "duration": "2s" })),
+            ],
+        )
+        .changed("demo.alone", |action| action.concurrency = concurrency(1, "", LockConflict::Skip))
         .workflow("demo.nothing", [does("never", "demo.echo").starts_if("false")])
         .workflow("demo.half", [does("done", "demo.nothing"), fails("stop", "no").needs(["done"])])
         .rule("demo.again", "demo.ping", "event.payload.?n.orValue(0) == 1", "demo.ask")
@@ -246,6 +261,9 @@ fn many_pieces() -> Pieces {
                 (Does::Debounce { quiet_millis: 2_000 }, "event.payload.n"),
             ]);
         });
+    pieces = pieces.rule_with(RULES[8], "demo.ping", "event.payload.?n.orValue(0) == 1", "demo.turns", |rule| {
+        rule.flow = flow([(Does::Concurrency { limit: 1, conflict: LockConflict::Skip }, KEY)]);
+    });
     // A few of these events are more than one turn: their reactions are owed.
     for rule in 0..160 {
         let name = if rule == 0 { RULES[3].to_owned() } else { format!("demo.wide{rule:03}") };
@@ -295,6 +313,8 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         3 => (0..ACTIONS.len()).prop_map(Step::Request),
         1 => Just(Step::Request(1)),
         1 => Just(Step::Request(10)),
+        2 => (11..14usize).prop_map(Step::Request),
+        1 => Just(Step::Request(6)),
         5 => any::<Index>().prop_map(Step::Succeed),
         4 => (any::<Index>(), payload()).prop_map(|(which, payload)| Step::Emit(which, payload)),
         2 => (any::<Index>(), kind).prop_map(|(which, kind)| Step::Fail(which, kind)),

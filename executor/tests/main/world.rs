@@ -105,6 +105,7 @@ impl Plan {
             grace: GRACE,
             idempotent: false,
             on_lost: OnLost::Ask,
+            concurrency: None,
             priority: 0,
             config: Arc::new(json!({ "owner": "acme" })),
             pack: Digest::of(b"pack"),

@@ -52,6 +52,7 @@ pub(crate) fn requested(enforcement: Option<EnforcementId>) -> ExecutionRequeste
         failures_max: None,
         limit_millis: None,
         start_at: None,
+        locks: Vec::new(),
         wait_millis: None,
         pace: Pace::Worked,
     }

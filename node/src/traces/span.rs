@@ -104,6 +104,7 @@ impl Tracing {
                         | Outcome::Held { .. }
                         | Outcome::Deduplicated { .. }
                         | Outcome::Throttled
+                        | Outcome::Skipped { .. }
                         | Outcome::Shadowed => None,
                     };
                     let told =
@@ -159,7 +160,9 @@ impl Tracing {
             ExecutionFact::ExecutionFailed(ended) => self.ended(id, record, Status::Failed, Some(why(&ended.error))),
             ExecutionFact::ExecutionTimedOut(ended) => self.ended(id, record, Status::TimedOut, Some(why(&ended.error))),
             ExecutionFact::ExecutionCancelled(_) => self.ended(id, record, Status::Cancelled, None),
-            ExecutionFact::AttemptProgressed(_)
+            ExecutionFact::LockAwaited(_)
+            | ExecutionFact::LockAcquired(_)
+            | ExecutionFact::AttemptProgressed(_)
             | ExecutionFact::AttemptEmitted(_)
             | ExecutionFact::ArtifactKept(_)
             | ExecutionFact::MessageRefused(_)

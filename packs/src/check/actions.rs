@@ -15,7 +15,7 @@ use super::rules::config_type;
 use super::schemas::{Form, type_of};
 use super::scope::Scope;
 use super::sensors::optional;
-use super::{Checking, code, url, workflows};
+use super::{Checking, code, flow, url, workflows};
 use crate::diagnostics::{Code, Report};
 use crate::fields::{first_line, wrong_type};
 use crate::read::FileMode;
@@ -37,9 +37,12 @@ pub(super) fn action(
         .parameters
         .as_ref()
         .map_or_else(ValueType::anything, |schema| type_of(schema, Form::Completed, "the parameters of this action", None));
-    let base = Scope::new(file).with("params", params).with("config", config_type(checking)).with("execution", execution());
+    // What a key reads is there before an execution is.
+    let keyed = Scope::new(file).with("params", params).with("config", config_type(checking));
+    let base = keyed.clone().with("execution", execution());
     let (local, scope) = locals(&base, &written.local, report);
     let retry = written.retry.as_ref().map(|retry| super::retry::retry(file, retry, report));
+    let concurrency = written.concurrency.as_ref().map(|written| flow::concurrency(file, written, &keyed, report));
     let run = self::run(checking, file, written, &scope, report);
     check_mock(file, written, report);
     let templates = templates(file, written, report);
@@ -56,6 +59,7 @@ pub(super) fn action(
         idempotent: written.idempotent,
         on_lost: written.on_lost,
         retry: optional(retry)?,
+        concurrency: optional(concurrency)?,
         priority: written.priority,
         config: config.clone(),
         pack: checking.pack.digest,

@@ -1,6 +1,6 @@
 //! The flow control of a rule: its keys against what they may read, and what the rule reads of a window.
 
-use ensue_engine::catalog::{Control, Flow, Stage};
+use ensue_engine::catalog::{Concurrency, Control, Flow, Stage};
 use ensue_expression::{Expression, ValueType};
 
 use super::scope::Scope;
@@ -23,6 +23,17 @@ pub(super) fn flow(file: &SourceText, written: &[written::Stage], scope: &Scope<
     stages.into_iter().collect::<Option<Vec<_>>>().map(Flow::new)
 }
 
+/// Compiles how many executions of an action may be open at once.
+pub(super) fn concurrency(
+    file: &SourceText,
+    written: &written::Concurrency,
+    scope: &Scope<'_>,
+    report: &mut Report,
+) -> Option<Concurrency> {
+    let key = written.key.as_ref().map(|node| key(Control::Concurrency, file, node, scope, report));
+    Some(Concurrency { limit: written.limit, key: optional(key)?, conflict: written.conflict })
+}
+
 /// Compiles a key, which is a scalar.
 fn key(control: Control, file: &SourceText, node: &Node, scope: &Scope<'_>, report: &mut Report) -> Option<Expression> {
     let (expression, value) = scope.expression(node, "`key`", report)?;
@@ -31,9 +42,12 @@ fn key(control: Control, file: &SourceText, node: &Node, scope: &Scope<'_>, repo
         return Some(expression);
     }
     let message = format!("the key of `{}` is a text, a number, true or false, not {value}", control.as_str());
-    report
-        .error(Code::TypeMismatch, file, first_line(&node.span, file), message)
-        .hint("name the field that tells matches apart, for example `event.payload.host`");
+    report.error(Code::TypeMismatch, file, first_line(&node.span, file), message).hint(match control {
+        Control::Concurrency => "name the field that tells executions apart, for example `params.region` or `event.payload.host`",
+        Control::Dedupe | Control::Throttle | Control::Debounce | Control::Window | Control::Missing => {
+            "name the field that tells matches apart, for example `event.payload.host`"
+        }
+    });
     None
 }
 

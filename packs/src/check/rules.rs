@@ -122,6 +122,7 @@ fn task(
                 idempotent: false,
                 on_lost: OnLost::default(),
                 retry: None,
+                concurrency: None,
                 priority: 0,
                 config: config.clone(),
                 pack: checking.pack.digest,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ensue_engine::catalog::{Builtin, Fields as SchemaFields, OnLost, Schema};
 
+use super::concurrency::{CONCURRENCY, Concurrency, read_concurrency};
 use super::retry::{RETRY, Retry, read_retry};
 use super::rule::{LOCAL, PRIORITY, read_local, read_names, read_priority};
 use super::workflow::{self, WORKFLOW, Workflow};
@@ -68,6 +69,7 @@ pub(crate) static ACTION: Shape = Shape {
              `retry`.",
         ),
         optional("retry", Kind::Fields(&RETRY), "Whether what failed is tried again. Never where nothing is said."),
+        CONCURRENCY,
         PRIORITY,
         optional(
             "mock",
@@ -81,11 +83,7 @@ pub(crate) static ACTION: Shape = Shape {
              and what neither gives has its default.",
         ),
     ],
-    later: &[
-        ("concurrency", "a limit on what runs at once"),
-        ("queue", "queues of the operator's"),
-        ("labels", "labels for search and grants"),
-    ],
+    later: &[("queue", "queues of the operator's"), ("labels", "labels for search and grants")],
     between: &[
         Between::NotWhereHas { field: "grace", outer: "run", inner: "workflow" },
         Between::NotWhereHas { field: "idempotent", outer: "run", inner: "workflow" },
@@ -238,6 +236,7 @@ pub(crate) struct Action {
     pub(crate) idempotent: bool,
     pub(crate) on_lost: OnLost,
     pub(crate) retry: Option<Retry>,
+    pub(crate) concurrency: Option<Concurrency>,
     pub(crate) priority: i8,
     /// What it gives in a test where no mock stands for it.
     pub(crate) mock: Option<Node>,
@@ -292,6 +291,7 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
     let idempotent = fields.boolean("idempotent", report).unwrap_or(false);
     let on_lost = fields.choice("on_lost", &ON_LOST, report).unwrap_or_default();
     let retry = read_retry(&mut fields, report);
+    let concurrency = read_concurrency(&mut fields, report);
     let priority = read_priority(&mut fields, report).unwrap_or(0);
     let mock = fields.take("mock").map(|entry| entry.value);
     let templates = read_names("templates", &mut fields, report);
@@ -313,6 +313,7 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
         idempotent,
         on_lost,
         retry,
+        concurrency: concurrency?,
         priority,
         mock,
         templates: templates?,

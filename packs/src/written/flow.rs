@@ -1,10 +1,11 @@
-//! `dedupe`, `throttle`, `debounce`, `window` and `missing` of a rule: which of its matches are acted on, and when.
+//! `dedupe`, `throttle`, `debounce`, `window`, `missing` and `concurrency` of a rule: which of its matches are acted on, and when.
 
 use std::time::Duration;
 
 use ensue_engine::catalog::{Control, Does, Excess, THROTTLE_LIMIT_MAX, WINDOW_COUNT_MAX};
 
 use super::action::read_some_time;
+use super::concurrency;
 use crate::diagnostics::Report;
 use crate::fields::Fields;
 use crate::shape::{Field, Form, Kind, Shape, optional, required, words};
@@ -137,6 +138,7 @@ fn read_stage(control: Control, node: Node, file: &SourceText, report: &mut Repo
         Control::Debounce => &DEBOUNCE_SHAPE,
         Control::Window => &WINDOW_SHAPE,
         Control::Missing => &MISSING_SHAPE,
+        Control::Concurrency => &concurrency::SHAPE_OF_RULE,
     };
     let mut fields = Fields::open(node, shape, file, report)?;
     let key = fields.take("key").map(|entry| entry.value);
@@ -155,6 +157,9 @@ fn read_stage(control: Control, node: Node, file: &SourceText, report: &mut Repo
             count.zip(within_millis).map(|(count, within_millis)| Does::Window { count, within_millis })
         }
         Control::Missing => read_millis("for", &mut fields, report).map(|for_millis| Does::Missing { for_millis }),
+        Control::Concurrency => {
+            concurrency::read_numbers(&mut fields, report).map(|(limit, conflict)| Does::Concurrency { limit, conflict })
+        }
     };
     Some(Stage { does: does?, key })
 }

@@ -6,6 +6,7 @@ use ensue_engine::catalog::{Mode, STEPS_MAX};
 use ensue_engine::schedule::SCHEDULE_TRIGGER;
 use ensue_engine::schedule::plan::Plan;
 
+use super::concurrency::CONCURRENCY_OF_RULE;
 use super::flow::{DEBOUNCE, DEDUPE, MISSING, Stage, THROTTLE, WINDOW, read_flow};
 use super::schedule::{self, SCHEDULE};
 use super::workflow::{self, STEP, Workflow};
@@ -47,6 +48,7 @@ pub(crate) static RULE: Shape = Shape {
         DEBOUNCE,
         WINDOW,
         MISSING,
+        CONCURRENCY_OF_RULE,
         optional(
             "action",
             Kind::Text(Form::Ref),
@@ -64,7 +66,7 @@ pub(crate) static RULE: Shape = Shape {
         ),
         PRIORITY,
     ],
-    later: &[("concurrency", "a limit on what runs at once"), ("retry", "trying again"), ("labels", "labels for search and grants")],
+    later: &[("retry", "trying again"), ("labels", "labels for search and grants")],
     between: &[
         Between::ExactlyOneOf(&["trigger", "schedule"]),
         Between::ExactlyOneOf(&["action", "steps"]),

@@ -14,7 +14,8 @@ pub(crate) const STATUSES: [&str; 5] = ["succeeded", "failed", "timed_out", "can
 /// How a step can end.
 pub(crate) const STEP_STATUSES: [&str; 6] = ["succeeded", "failed", "timed_out", "cancelled", "skipped", "indeterminate"];
 /// What can become of an event at a rule that does not just pass over it.
-pub(crate) const ENFORCEMENT_OUTCOMES: [&str; 7] = ["executed", "shadowed", "rejected", "erred", "deduplicated", "throttled", "superseded"];
+pub(crate) const ENFORCEMENT_OUTCOMES: [&str; 8] =
+    ["executed", "shadowed", "rejected", "erred", "deduplicated", "throttled", "skipped", "superseded"];
 
 /// The kinds of failure that an attempt can end with, by their names.
 const ATTEMPT_FAILURES: [&str; 15] = failures([
@@ -263,7 +264,7 @@ pub(crate) static ENFORCEMENT: Shape = Shape {
             "outcome",
             Kind::Choice(&ENFORCEMENT_OUTCOMES),
             "What becomes of the event: `executed` where nothing is said; `shadowed`, where the rule only watches; `rejected`, where the \
-             action cannot be run so; `erred`, where its condition cannot be computed; `deduplicated`, `throttled` or `superseded` by the rule's \
+             action cannot be run so; `erred`, where its condition cannot be computed; `deduplicated`, `throttled`, `skipped` or `superseded` by the rule's \
              flow control. What that holds goes on as time passes: a case ends when nothing is held.",
         ),
         optional("status", Kind::Choice(&STATUSES), "How its execution ends. The case has `mocks` then, by the rule's name."),

@@ -1,10 +1,12 @@
-//! What an execution waits for, as far as that is a moment.
+//! What an execution waits for, as far as that is a moment or a lock.
 
 use ensue_engine::executions::facts::{ExecutionRequested, Pace};
 use ensue_engine::fact::TimerFact;
+use ensue_engine::locks::facts::LockAwaited;
+use ensue_engine::time::Timestamp;
 use ensue_engine::timers::facts::TimerKind;
 
-use super::{Execution, Status};
+use super::{AwaitedLock, Execution, Status};
 
 /// Gives where an execution stands that was just asked for.
 pub(super) fn begin(requested: &ExecutionRequested) -> Status {
@@ -20,6 +22,16 @@ fn of(pace: Pace) -> Status {
 }
 
 impl Execution {
+    pub(super) fn await_lock(&mut self, fact: &LockAwaited, since: Timestamp) {
+        self.status = Status::Queued;
+        self.awaits_lock = Some(AwaitedLock { lock: fact.lock.clone(), limit: fact.limit, behind: fact.behind.clone(), since });
+    }
+
+    pub(super) fn go_on_with_lock(&mut self) {
+        self.status = of(self.pace);
+        self.awaits_lock = None;
+    }
+
     pub(super) fn note_timer(&mut self, fact: TimerFact<'_>) {
         match fact {
             TimerFact::TimerSet(fact) => match fact.kind {

@@ -36,7 +36,15 @@ impl Executions {
         match self.open.get(id).map(|execution| execution.phase) {
             Some(Phase::Delayed | Phase::Asleep | Phase::Asking | Phase::Awaiting | Phase::InSteps) => self.idle.insert(*id, ()),
             Some(Phase::Queued) => self.enqueue(id),
-            Some(Phase::Running(_) | Phase::Cancelling(_) | Phase::Indeterminate(_) | Phase::Withdrawn | Phase::Ending { .. }) | None => {}
+            Some(
+                Phase::Blocked
+                | Phase::Running(_)
+                | Phase::Cancelling(_)
+                | Phase::Indeterminate(_)
+                | Phase::Withdrawn
+                | Phase::Ending { .. },
+            )
+            | None => {}
         }
     }
 
@@ -58,6 +66,26 @@ impl Executions {
         self.settle_in(id);
     }
 
+    /// It would go on, and has to hold a lock first.
+    pub(crate) fn block(&mut self, id: &ExecutionId) {
+        let Some(place) = self.open.get(id).map(|execution| execution.place) else { return };
+        self.dequeue(place);
+        self.idle.remove(id);
+        self.open.change(id, |execution| execution.phase = Phase::Blocked);
+    }
+
+    /// It holds all its locks, and goes on now.
+    pub(crate) fn unblock(&mut self, id: &ExecutionId, now: Timestamp) {
+        let Some(pace) = self.open.get(id).filter(|execution| execution.phase == Phase::Blocked).map(|execution| execution.pace) else {
+            return;
+        };
+        self.open.change(id, |execution| {
+            execution.phase = Phase::of(pace);
+            execution.began_at = execution.began_at.map(|_| now);
+        });
+        self.settle_in(id);
+    }
+
     /// What it waits for has come. Its end is the record that follows.
     pub(crate) fn wake(&mut self, id: &ExecutionId) {
         self.open.change(id, |execution| execution.has_come = matches!(execution.phase, Phase::Asleep | Phase::Asking | Phase::Awaiting));
@@ -74,7 +102,7 @@ impl Executions {
                 execution.phase = Phase::Cancelling(attempt);
             }),
             Phase::Asleep | Phase::Asking | Phase::Awaiting if execution.has_come => {}
-            Phase::Delayed | Phase::Queued | Phase::Asleep | Phase::Asking | Phase::Awaiting => {
+            Phase::Delayed | Phase::Blocked | Phase::Queued | Phase::Asleep | Phase::Asking | Phase::Awaiting => {
                 self.dequeue(place);
                 self.idle.remove(id);
                 self.open.change(id, |execution| {

@@ -70,6 +70,11 @@ pub enum Release {
         /// The execution.
         execution: ExecutionId,
     },
+    /// As many of the rule's executions are open as may be, and it does not wait for them to end.
+    Skipped {
+        /// Why.
+        reason: String,
+    },
     /// The rule only watches.
     Shadowed,
     /// What the rule would run cannot be run so.

@@ -35,7 +35,7 @@ pub(crate) fn keys<'a>(rule: &'a Rule, flow: &'a Flow, mut scope: Scope<'a>, bud
         let key = match key {
             None => only_key(),
             Some(expression) => match expression.evaluate(&scope, budget) {
-                Ok(value) => digest(&value).map_err(|why| NoKeys::Rejected(format!("the key of `{}` {why}", control.as_str())))?,
+                Ok(value) => key_digest(&value).map_err(|why| NoKeys::Rejected(format!("the key of `{}` {why}", control.as_str())))?,
                 Err(error) if error.kind == ErrorKind::Budget => return Err(NoKeys::Budget(error)),
                 Err(error) => {
                     let error = local::cause(expression, error, &failed);
@@ -49,7 +49,7 @@ pub(crate) fn keys<'a>(rule: &'a Rule, flow: &'a Flow, mut scope: Scope<'a>, bud
 }
 
 /// Gives the digest of a key: equal values have the same, and a number never that of a text.
-fn digest(value: &Value<'_>) -> Result<Digest, String> {
+pub(crate) fn key_digest(value: &Value<'_>) -> Result<Digest, String> {
     let text = match value {
         Value::Bool(value) => format!("bool {value}"),
         Value::Int(number) => format!("number {number}"),
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn equal_values_are_one_key_and_others_are_not() {
-        let key = |value: Value<'_>| digest(&value).ok();
+        let key = |value: Value<'_>| key_digest(&value).ok();
         assert_eq!(key(Value::from(1_i64)), key(Value::Double(1.0)));
         assert_eq!(key(Value::Double(-0.0)), key(Value::from(0_i64)));
         assert_ne!(key(Value::from(1_i64)), key(Value::from("1")));

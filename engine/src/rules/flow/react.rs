@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use ensue_expression::{Document, EVALUATION_BYTES_MAX};
 
-use crate::catalog::{Catalog, Control, Flow, Mode, Rule};
+use crate::catalog::{Catalog, Control, Does, Flow, Mode, Rule};
 use crate::command::{Context, Moment};
 use crate::engine::{Engine, Reaction};
 use crate::executions::facts::GivenEvent;
 use crate::fact::Fact;
 use crate::ids::{EnforcementId, ExecutionId, Id, Role};
+use crate::locks::facts::{Claim, LockOwner};
 use crate::record::{Actor, Body, BodyHandle, Draft, Record, StreamId};
 use crate::rules::facts::Outcome;
 use crate::rules::flow::ends::{end, superseded, why_ended};
@@ -21,7 +22,7 @@ use crate::rules::flow::keys::Keys;
 use crate::rules::flow::state::{Held, HeldEvent};
 use crate::rules::flow::walk::{Place, Walk, Walked};
 use crate::rules::judge::{EventView, Plan, render_released};
-use crate::rules::react::{EventReaction, requested};
+use crate::rules::react::{EventReaction, requested, skipped};
 use crate::timers::facts::{TimerKind, TimerSet};
 use crate::timers::state::{TimerId, TimerOwner};
 
@@ -77,7 +78,10 @@ impl Match<'_> {
         match walked.place {
             Place::Through => match self.plan(&walked.gathered, with)? {
                 Plan::Run { .. } if self.mode == Mode::Shadow => drafts.push(event.enforcement(self.rule, Outcome::Shadowed, controlled)),
-                Plan::Run { params, pace } => drafts.extend(event.executed(self.rule, &params, pace, controlled)),
+                Plan::Run { params, pace, claim } => {
+                    let claims = claims(self.rule, self.keys, claim);
+                    drafts.extend(event.executed(self.rule, &params, (pace, claims), controlled));
+                }
                 Plan::Reject { error } => drafts.push(event.enforcement(self.rule, Outcome::Rejected { error }, controlled)),
                 Plan::Controlled { .. } => {}
             },
@@ -106,7 +110,9 @@ impl Match<'_> {
         };
         match self.run {
             _ if self.mode == Mode::Shadow => vec![self.event.enforcement(self.rule, Outcome::Shadowed, None)],
-            Some(Plan::Run { params, pace }) if !self.flow.holds() => self.event.executed(self.rule, params, *pace, None),
+            Some(Plan::Run { params, pace, claim }) if !self.flow.holds() => {
+                self.event.executed(self.rule, params, (*pace, claims(self.rule, self.keys, claim.clone())), None)
+            }
             Some(Plan::Run { .. } | Plan::Reject { .. } | Plan::Controlled { .. }) | None => {
                 vec![self.event.enforcement(self.rule, Outcome::Rejected { error: is_late().to_owned() }, None)]
             }
@@ -194,15 +200,32 @@ fn acted_on(engine: &Engine, rule: &Rule, (id, held): (EnforcementId, &Held), (p
         Plan::Reject { error } => (Release::Rejected { error }, None),
         Plan::Run { .. } if mode == Mode::Shadow => (Release::Shadowed, None),
         Plan::Controlled { .. } => (Release::Shadowed, None),
-        Plan::Run { params, pace } => {
+        Plan::Run { params, pace, claim } => {
+            let claims = claims(rule, &held.keys, claim);
+            if let Some(reason) = skipped(engine, held.catalog, &claims) {
+                return (Release::Skipped { reason }, None);
+            }
             let execution = ExecutionId(Id::derived(engine.log(), id.0, Role::Execution));
             let given = given_to(rule).then(|| held.event.given.clone());
-            let request = requested(rule, held.catalog, (held.event.id, id), given, pace);
+            let request = requested(rule, held.catalog, (held.event.id, id), given, (pace, claims));
             let (begins, cause) = (Some(execution.0), Some(held.cause(id.0)));
             let request = Draft { begins, cause, body: Some(params), ..draft(StreamId::Execution(execution), request.into()) };
             (Release::Executed { execution }, Some(request))
         }
     }
+}
+
+/// Gives the locks that the execution of a match has to hold: that of its rule, and then that of its action.
+fn claims(rule: &Rule, keys: &Keys, of_action: Option<Claim>) -> Vec<Claim> {
+    let stages = rule.flow.as_ref().map_or(&[][..], |flow| flow.stages());
+    let of_rule = stages.iter().find_map(|stage| match stage.does {
+        Does::Concurrency { limit, conflict } => {
+            let (owner, key) = (LockOwner::Rule(rule.name.clone()), *keys.get(&Control::Concurrency)?);
+            Some(Claim { owner, key, limit, conflict })
+        }
+        Does::Dedupe { .. } | Does::Throttle { .. } | Does::Debounce { .. } | Does::Window { .. } | Does::Missing { .. } => None,
+    });
+    of_rule.into_iter().chain(of_action).collect()
 }
 
 /// Says what becomes of the enforcements that are held no longer for the sake of another.

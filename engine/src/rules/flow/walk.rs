@@ -71,6 +71,8 @@ impl Walk<'_> {
                 Does::Debounce { quiet_millis } => self.last(control, key, quiet_millis, &mut walked),
                 Does::Missing { for_millis } => self.last(control, key, for_millis, &mut walked),
                 Does::Window { count, within_millis } => self.window(key, count, within_millis, &mut walked),
+                // What becomes of it is said when its execution is asked for.
+                Does::Concurrency { .. } => Place::Through,
             };
             if walked.place != Place::Through {
                 break;

@@ -20,13 +20,14 @@ use crate::written::{
 use crate::yaml::{Content, Entry, Node, Spanned};
 
 /// The outcomes in the order of their names.
-const OUTCOMES: [ExpectedOutcome; 7] = [
+const OUTCOMES: [ExpectedOutcome; 8] = [
     ExpectedOutcome::Executed,
     ExpectedOutcome::Shadowed,
     ExpectedOutcome::Rejected,
     ExpectedOutcome::Erred,
     ExpectedOutcome::Deduplicated,
     ExpectedOutcome::Throttled,
+    ExpectedOutcome::Skipped,
     ExpectedOutcome::Superseded,
 ];
 

@@ -1,0 +1,5 @@
+//! Locks: what lets only so many executions of an action, or of a rule, be open at once.
+
+pub mod facts;
+pub(crate) mod react;
+pub mod state;

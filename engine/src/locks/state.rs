@@ -1,0 +1,337 @@
+//! What locks are made into: who holds each, and who waits for it.
+//!
+//! An execution takes its locks one after the other, and keeps what it has while it waits for the next. That never makes two of them wait
+//! for each other: all take that of their rule before that of their action.
+
+use serde::{Deserialize, Serialize};
+
+use super::facts::{Claim, Lock, LockOwner};
+use crate::executions::facts::ExecutionRequested;
+use crate::ids::ExecutionId;
+use crate::record::{CatalogRevision, Digest, Position};
+use crate::table::Table;
+
+/// The place of an execution among those that wait: by priority and age.
+type Place = (i16, Position);
+
+/// Who holds locks, and who waits for them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Locks {
+    /// The open executions that have to hold locks.
+    claimants: Table<ExecutionId, Claimant>,
+    /// How many may hold each lock of an owner.
+    limits: Table<LockOwner, Limit>,
+    counts: Table<Lock, Counts>,
+    /// Who holds a lock, by the record since which.
+    holders: Table<(Lock, Position), ExecutionId>,
+    /// Who waits for a lock.
+    waiters: Table<(Lock, Place), ExecutionId>,
+    /// Who would, and is paused or stands in what is.
+    aside: Table<(Lock, Place), ExecutionId>,
+    /// The locks that somebody waits for and may have; not saved, but made of the others.
+    #[serde(skip)]
+    free: Table<Lock, ()>,
+}
+
+/// An open execution that has to hold locks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Claimant {
+    /// The locks, in the order in which it takes them.
+    pub claims: Vec<Claim>,
+    /// The records since which it holds the first of them.
+    pub held: Vec<Position>,
+    /// Where it stands.
+    pub standing: Standing,
+    place: Place,
+    catalog: CatalogRevision,
+}
+
+/// Where an execution stands that has to hold locks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// It does not want to begin yet, or any more.
+    Apart,
+    /// It waits for the next of its locks.
+    Waiting {
+        /// Whether that was recorded.
+        is_told: bool,
+    },
+    /// It waits for the next of its locks, and is paused meanwhile, or stands in what is.
+    Aside {
+        /// Whether that was recorded.
+        is_told: bool,
+    },
+    /// It holds all its locks.
+    Holding,
+}
+
+/// How many may hold each lock of an owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Limit {
+    limit: u32,
+    /// The catalog that says so: the newest of those by which somebody asked.
+    catalog: CatalogRevision,
+    /// How many open executions have a claim on a lock of the owner.
+    claimants: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Counts {
+    holders: u32,
+    waiters: u32,
+}
+
+impl Claimant {
+    /// Gives the lock that it waits for.
+    pub fn awaits(&self) -> Option<&Claim> {
+        match self.standing {
+            Standing::Waiting { .. } | Standing::Aside { .. } => self.claims.get(self.held.len()),
+            Standing::Apart | Standing::Holding => None,
+        }
+    }
+}
+
+impl Locks {
+    /// Gives an open execution that has to hold locks.
+    pub fn claimant(&self, id: &ExecutionId) -> Option<&Claimant> {
+        self.claimants.get(id)
+    }
+
+    /// Gives the open executions that have to hold locks, in the order of their ids.
+    pub fn claimants(&self) -> impl Iterator<Item = (&ExecutionId, &Claimant)> {
+        self.claimants.iter()
+    }
+
+    /// Gives how many may hold a lock at once; none where nobody has a claim on one of its owner.
+    pub fn limit(&self, owner: &LockOwner) -> Option<u32> {
+        self.limits.get(owner).map(|limit| limit.limit)
+    }
+
+    /// Gives who holds a lock, who has it for the longest time first.
+    pub fn holders(&self, lock: &Lock) -> impl Iterator<Item = ExecutionId> {
+        let (first, last) = ((lock.clone(), Position::default()), (lock.clone(), Position(u64::MAX)));
+        self.holders.range(first..=last).map(|(_, id)| *id)
+    }
+
+    /// Gives who waits for a lock and is not paused, who is next first.
+    pub fn waiters(&self, lock: &Lock) -> impl Iterator<Item = ExecutionId> {
+        self.waiters.range(whole(lock)).map(|(_, id)| *id)
+    }
+
+    /// Gives a lock that somebody waits for and may have, and who that is.
+    pub fn next_free(&self) -> Option<(&Lock, ExecutionId)> {
+        let (lock, ()) = self.free.first()?;
+        self.waiters(lock).next().map(|next| (lock, next))
+    }
+
+    /// Says whether an execution that is asked for now, by a catalog, would have to wait for a lock.
+    pub fn hinders(&self, claim: &Claim, catalog: CatalogRevision) -> bool {
+        let limit = self.limits.get(&claim.owner).filter(|known| known.catalog > catalog).map_or(claim.limit, |known| known.limit);
+        let counts = self.counts_of(&claim.lock());
+        counts.holders.saturating_add(counts.waiters) >= limit
+    }
+
+    /// Gives how many executions hold a lock, and how many wait for one.
+    pub fn totals(&self) -> (usize, usize) {
+        (self.holders.len(), self.waiters.len() + self.aside.len())
+    }
+
+    fn counts_of(&self, lock: &Lock) -> Counts {
+        self.counts.get(lock).copied().unwrap_or_default()
+    }
+
+    /// Folds that an execution was asked for which has to hold locks.
+    pub(crate) fn enroll(&mut self, id: ExecutionId, fact: &ExecutionRequested, at: Position) {
+        let place = (-i16::from(fact.priority), at);
+        for claim in &fact.locks {
+            let known = self.limits.get(&claim.owner).copied();
+            let claimants = known.map_or(0, |known| known.claimants).saturating_add(1);
+            let said = known.filter(|known| known.catalog > fact.catalog);
+            let (limit, catalog) = said.map_or((claim.limit, fact.catalog), |known| (known.limit, known.catalog));
+            self.limits.insert(claim.owner.clone(), Limit { limit, catalog, claimants });
+            if known.is_some_and(|known| known.limit != limit) {
+                self.look_over(&claim.owner);
+            }
+        }
+        let (claims, standing, catalog) = (fact.locks.clone(), Standing::Apart, fact.catalog);
+        self.claimants.insert(id, Claimant { claims, held: Vec::new(), standing, place, catalog });
+    }
+
+    /// Another number of executions may hold each lock of an owner.
+    fn look_over(&mut self, owner: &LockOwner) {
+        let first = Lock { owner: owner.clone(), key: Digest::from_bytes([0; 32]) };
+        let of_owner = self.counts.range(first..).map(|(lock, _)| lock).take_while(|lock| lock.owner == *owner);
+        let of_owner: Vec<Lock> = of_owner.cloned().collect();
+        of_owner.iter().for_each(|lock| self.look_at(lock));
+    }
+
+    /// Says of a lock whether somebody waits for it who may have it.
+    fn look_at(&mut self, lock: &Lock) {
+        let counts = self.counts_of(lock);
+        let limit = self.limit(&lock.owner).unwrap_or(u32::MAX);
+        if counts.waiters > 0 && counts.holders < limit {
+            self.free.insert(lock.clone(), ());
+        } else {
+            self.free.remove(lock);
+        }
+    }
+
+    fn count(&mut self, lock: &Lock, change: impl FnOnce(&mut Counts)) {
+        let mut counts = self.counts_of(lock);
+        change(&mut counts);
+        if counts == Counts::default() {
+            self.counts.remove(lock);
+        } else {
+            self.counts.insert(lock.clone(), counts);
+        }
+        self.look_at(lock);
+    }
+
+    /// Lets an execution that wants to begin take its locks, as far as they are free and nobody waits for them; says whether it holds all.
+    pub(crate) fn begin(&mut self, id: ExecutionId, at: Position) -> bool {
+        match self.claimants.get(&id).map(|claimant| claimant.standing) {
+            Some(Standing::Apart) => self.take_on(id, at),
+            Some(Standing::Waiting { .. } | Standing::Aside { .. }) => false,
+            Some(Standing::Holding) | None => true,
+        }
+    }
+
+    fn take_on(&mut self, id: ExecutionId, at: Position) -> bool {
+        while let Some(claimant) = self.claimants.get(&id) {
+            let Some(claim) = claimant.claims.get(claimant.held.len()) else {
+                self.claimants.change(&id, |claimant| claimant.standing = Standing::Holding);
+                return true;
+            };
+            let (lock, place) = (claim.lock(), claimant.place);
+            let counts = self.counts_of(&lock);
+            if counts.waiters > 0 || counts.holders >= self.limit(&lock.owner).unwrap_or(u32::MAX) {
+                self.waiters.insert((lock.clone(), place), id);
+                self.claimants.change(&id, |claimant| claimant.standing = Standing::Waiting { is_told: false });
+                self.count(&lock, |counts| counts.waiters += 1);
+                return false;
+            }
+            self.hold(id, &lock, at);
+        }
+        true
+    }
+
+    fn hold(&mut self, id: ExecutionId, lock: &Lock, at: Position) {
+        self.holders.insert((lock.clone(), at), id);
+        self.claimants.change(&id, |claimant| claimant.held.push(at));
+        self.count(lock, |counts| counts.holders += 1);
+    }
+
+    /// Folds that an execution has what it waited for; it goes on to the next of its locks.
+    pub(crate) fn acquire(&mut self, id: ExecutionId, lock: &Lock, at: Position) {
+        if self.claimants.get(&id).and_then(Claimant::awaits).is_none_or(|claim| claim.lock() != *lock) {
+            return;
+        }
+        self.wait_no_more(id);
+        self.hold(id, lock, at);
+        self.take_on(id, at);
+    }
+
+    /// Folds that it was told that an execution waits.
+    pub(crate) fn tell(&mut self, id: ExecutionId) {
+        self.claimants.change(&id, |claimant| {
+            claimant.standing = match claimant.standing {
+                Standing::Waiting { .. } => Standing::Waiting { is_told: true },
+                Standing::Aside { .. } => Standing::Aside { is_told: true },
+                other @ (Standing::Apart | Standing::Holding) => other,
+            }
+        });
+    }
+
+    /// An execution waits no more, and what it holds it keeps.
+    pub(crate) fn wait_no_more(&mut self, id: ExecutionId) {
+        let Some(claimant) = self.claimants.get(&id) else { return };
+        let Some(lock) = claimant.awaits().map(Claim::lock) else { return };
+        let (key, was_waiting) = ((lock.clone(), claimant.place), matches!(claimant.standing, Standing::Waiting { .. }));
+        self.waiters.remove(&key);
+        self.aside.remove(&key);
+        self.claimants.change(&id, |claimant| claimant.standing = Standing::Apart);
+        if was_waiting {
+            self.count(&lock, |counts| counts.waiters = counts.waiters.saturating_sub(1));
+        }
+    }
+
+    /// An execution has ended: it waits for nothing, and holds nothing.
+    pub(crate) fn release(&mut self, id: ExecutionId) {
+        self.wait_no_more(id);
+        let Some(Claimant { claims, held, .. }) = self.claimants.get(&id).cloned() else { return };
+        self.claimants.remove(&id);
+        for (claim, since) in claims.iter().zip(held) {
+            let lock = claim.lock();
+            self.holders.remove(&(lock.clone(), since));
+            self.count(&lock, |counts| counts.holders = counts.holders.saturating_sub(1));
+        }
+        for claim in &claims {
+            match self.limits.get(&claim.owner).map(|limit| limit.claimants) {
+                Some(0 | 1) => self.limits.remove(&claim.owner),
+                Some(_) => self.limits.change(&claim.owner, |limit| limit.claimants -= 1),
+                None => {}
+            }
+        }
+    }
+
+    /// Who waits is paused: nobody waits behind it meanwhile.
+    pub(crate) fn set_aside(&mut self, id: ExecutionId) {
+        let Some(claimant) = self.claimants.get(&id) else { return };
+        let (Standing::Waiting { is_told }, Some(lock)) = (claimant.standing, claimant.awaits().map(Claim::lock)) else { return };
+        let key = (lock.clone(), claimant.place);
+        self.waiters.remove(&key);
+        self.aside.insert(key, id);
+        self.claimants.change(&id, |claimant| claimant.standing = Standing::Aside { is_told });
+        self.count(&lock, |counts| counts.waiters = counts.waiters.saturating_sub(1));
+    }
+
+    /// Who waits is paused no more, and has its old place.
+    pub(crate) fn put_back(&mut self, id: ExecutionId) {
+        let Some(claimant) = self.claimants.get(&id) else { return };
+        let (Standing::Aside { is_told }, Some(lock)) = (claimant.standing, claimant.awaits().map(Claim::lock)) else { return };
+        let key = (lock.clone(), claimant.place);
+        self.aside.remove(&key);
+        self.waiters.insert(key, id);
+        self.claimants.change(&id, |claimant| claimant.standing = Standing::Waiting { is_told });
+        self.count(&lock, |counts| counts.waiters += 1);
+    }
+
+    /// Says whether an execution that waits for a lock stands before another that does.
+    pub(crate) fn stands_before(&self, one: &ExecutionId, other: &ExecutionId) -> bool {
+        let place = |id| self.claimants.get(id).map(|claimant| claimant.place);
+        place(one) < place(other)
+    }
+
+    /// Makes anew what is not saved.
+    pub(crate) fn index(&mut self) {
+        let locks: Vec<Lock> = self.counts.iter().map(|(lock, _)| lock.clone()).collect();
+        locks.iter().for_each(|lock| self.look_at(lock));
+        self.free.commit();
+    }
+
+    pub(crate) fn commit(&mut self) {
+        self.claimants.commit();
+        self.limits.commit();
+        self.counts.commit();
+        self.holders.commit();
+        self.waiters.commit();
+        self.aside.commit();
+        self.free.commit();
+    }
+
+    pub(crate) fn undo(&mut self) {
+        self.claimants.undo();
+        self.limits.undo();
+        self.counts.undo();
+        self.holders.undo();
+        self.waiters.undo();
+        self.aside.undo();
+        self.free.undo();
+    }
+}
+
+/// The rows of a lock.
+fn whole(lock: &Lock) -> std::ops::RangeInclusive<(Lock, Place)> {
+    (lock.clone(), (i16::MIN, Position::default()))..=(lock.clone(), (i16::MAX, Position(u64::MAX)))
+}

@@ -1,0 +1,98 @@
+//! `concurrency`: how many executions of an action, or of a rule, may be open at once.
+
+use ensue_engine::catalog::{CONCURRENCY_LIMIT_MAX, LockConflict};
+
+use crate::diagnostics::Report;
+use crate::fields::Fields;
+use crate::shape::{Field, Kind, Shape, optional, words};
+use crate::yaml::{Entry, Node};
+
+const CONFLICTS: [(&str, LockConflict); 3] =
+    [("queue", LockConflict::Queue), ("skip", LockConflict::Skip), ("cancel_running", LockConflict::CancelRunning)];
+const CONFLICT_WORDS: [&str; 3] = words(&CONFLICTS);
+
+const LIMIT: Field = optional(
+    "limit",
+    Kind::Integer { from: 1, to: CONCURRENCY_LIMIT_MAX as i64 },
+    "How many executions of a key may be open at once. 1 where nothing is said.",
+);
+
+static SHAPE: Shape = Shape {
+    what: "`concurrency`",
+    fields: &[
+        LIMIT,
+        optional(
+            "key",
+            Kind::Expression,
+            "What tells executions apart, as an expression over `params` and `config` that gives a text, a number, true or false. Without it, all \
+             executions of the action are of one key.",
+        ),
+        optional(
+            "conflict",
+            Kind::Choice(&CONFLICT_WORDS),
+            "What becomes of more: `queue` (default), they wait for their turn; `skip`, they are cancelled at once; or `cancel_running`, those \
+             before them are asked to end, and they wait for that.",
+        ),
+    ],
+    later: &[],
+    between: &[],
+};
+
+pub(super) static SHAPE_OF_RULE: Shape = Shape {
+    what: "`concurrency`",
+    fields: &[
+        LIMIT,
+        optional(
+            "key",
+            Kind::Expression,
+            "What tells matches apart, as an expression that gives a text, a number, true or false. Without it, all matches of the rule are of \
+             one key.",
+        ),
+        optional(
+            "conflict",
+            Kind::Choice(&CONFLICT_WORDS),
+            "What becomes of more: `queue` (default), their executions wait for their turn; `skip`, they are not acted on; or \
+             `cancel_running`, the executions before them are asked to end, and theirs wait for that.",
+        ),
+    ],
+    later: &[],
+    between: &[],
+};
+
+pub(super) const CONCURRENCY: Field = optional(
+    "concurrency",
+    Kind::Fields(&SHAPE),
+    "How many executions of the action may be open at once, by their keys. As many as are asked for where nothing is said.",
+);
+
+pub(super) const CONCURRENCY_OF_RULE: Field = optional(
+    "concurrency",
+    Kind::Fields(&SHAPE_OF_RULE),
+    "How many executions that the rule led to may be open at once, by the keys of their matches. It comes after all other flow control.",
+);
+
+/// How many executions of an action may be open at once, the key not compiled yet.
+pub(crate) struct Concurrency {
+    pub(crate) limit: u32,
+    pub(crate) key: Option<Node>,
+    pub(crate) conflict: LockConflict,
+}
+
+/// Takes the `concurrency` of an action; nothing where it has mistakes, which have been told.
+pub(super) fn read_concurrency(fields: &mut Fields<'_>, report: &mut Report) -> Option<Option<Concurrency>> {
+    let Some(Entry { value, .. }) = fields.take("concurrency") else { return Some(None) };
+    let mut fields = Fields::open(value, &SHAPE, fields.file, report)?;
+    let key = fields.take("key").map(|entry| entry.value);
+    let (limit, conflict) = read_numbers(&mut fields, report)?;
+    Some(Some(Concurrency { limit, key, conflict }))
+}
+
+/// Takes the limit, and what becomes of more; nothing where one of them has a mistake.
+pub(super) fn read_numbers(fields: &mut Fields<'_>, report: &mut Report) -> Option<(u32, LockConflict)> {
+    let (has_limit, has_conflict) = (fields.has("limit"), fields.has("conflict"));
+    let limit = fields.integer("limit", report).and_then(|limit| u32::try_from(limit).ok());
+    let conflict = fields.choice("conflict", &CONFLICTS, report);
+    let limit = if has_limit { limit } else { Some(1) };
+    let conflict = if has_conflict { conflict } else { Some(LockConflict::default()) };
+    limit.zip(conflict)
+}
