@@ -75,6 +75,8 @@ permissions! {
     InquiriesCancel = "inquiries":"cancel", "inquiry";
     /// See what schedules wait for.
     TimersRead = "timers":"read", "timer";
+    /// See who holds locks, and who waits for them.
+    LocksRead = "locks":"read", "lock";
     /// See the causal tree around a thing.
     TracesRead = "traces":"read", "event, enforcement or execution";
     /// Read the log's records.

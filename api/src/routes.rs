@@ -16,6 +16,7 @@ mod inquiries;
 mod installed;
 pub(crate) mod judged;
 mod keys;
+mod locks;
 mod log;
 mod logs;
 mod node;
@@ -42,8 +43,9 @@ use crate::operation::{Content, Keying, Operation, Sight};
 use crate::permissions::{
     ActionsExecute, ActionsRead, ArtifactsRead, DeadLettersRead, EnforcementsRead, EventsRead, EventsWrite, ExecutionsCancel,
     ExecutionsPause, ExecutionsRead, ExecutionsRerun, ExecutionsSettle, HooksRead, HooksSend, InquiriesAnswer, InquiriesCancel,
-    InquiriesRead, KeysRead, KeysWrite, LogRead, LogVerify, MetricsRead, NodeRead, PacksRead, ParkedReactionsRead, ParkedReactionsSettle,
-    Permission, RulesRead, RulesWrite, SensorsRead, TimersRead, TokensRead, TokensWrite, TracesRead, TriggersRead, ViewsRead, ViewsRebuild,
+    InquiriesRead, KeysRead, KeysWrite, LocksRead, LogRead, LogVerify, MetricsRead, NodeRead, PacksRead, ParkedReactionsRead,
+    ParkedReactionsSettle, Permission, RulesRead, RulesWrite, SensorsRead, TimersRead, TokensRead, TokensWrite, TracesRead, TriggersRead,
+    ViewsRead, ViewsRebuild,
 };
 use crate::problem::{NoSuchPath, Outcome, Problem};
 use crate::rates::{self, Class};
@@ -114,6 +116,7 @@ fn declare(routes: &mut Routes) {
     routes.post::<RulesWrite>("/rules/{ref}/shadow", &operations::RULE_SHADOW, rules::shadow);
 
     routes.get::<TimersRead>("/timers", &operations::TIMER_LIST, timers::list);
+    routes.get::<LocksRead>("/locks", &operations::LOCK_LIST, locks::list);
 
     routes.get::<HooksRead>("/hooks", &operations::HOOK_LIST, hooks::list);
     routes.get::<HooksRead>("/hooks/{pack}/{sensor}", &operations::HOOK_GET, hooks::get);

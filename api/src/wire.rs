@@ -13,6 +13,7 @@ pub(crate) mod health;
 pub(crate) mod hooks;
 pub(crate) mod inquiries;
 pub(crate) mod keys;
+pub(crate) mod locks;
 pub(crate) mod node;
 pub(crate) mod packs;
 pub(crate) mod replays;

@@ -21,6 +21,7 @@ mod inquiries;
 mod installed;
 mod keys;
 mod lint;
+mod locks;
 mod log;
 mod man;
 mod pack;
@@ -208,6 +209,8 @@ enum Command {
     #[command(subcommand)]
     Timers(timers::Timers),
     #[command(subcommand)]
+    Locks(locks::Locks),
+    #[command(subcommand)]
     Parked(parked::Parked),
     #[command(subcommand)]
     Profiles(profiles::Profiles),
@@ -256,6 +259,7 @@ pub(crate) fn run(line: CommandLine) -> Outcome {
         Command::Triggers(triggers) => wait_for(triggers.run(Kind::Triggers, &asking)),
         Command::Rules(rules) => wait_for(rules.run(&asking)),
         Command::Timers(timers) => wait_for(timers.run(&asking)),
+        Command::Locks(locks) => wait_for(locks.run(&asking)),
         Command::Parked(parked) => wait_for(parked.run(&asking)),
         Command::DeadLetters(letters) => wait_for(letters.run(&asking)),
         Command::Profiles(profiles) => profiles.run(&asking),

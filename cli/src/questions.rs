@@ -194,6 +194,20 @@ pub(crate) fn typed(schema: &Value, name: &str, typed: &str) -> Value {
     if may_be_text { text() } else { serde_json::from_str(typed).unwrap_or_else(|_| text()) }
 }
 
+/// The lock that an execution waits for.
+pub(crate) fn queued(execution: &Value) -> String {
+    let lock = &execution["awaits_lock"];
+    if lock.is_null() {
+        return String::new();
+    }
+    let (noun, name) = match text(lock, "rule") {
+        none if none.is_empty() => ("action", text(lock, "action")),
+        rule => ("rule", rule),
+    };
+    let behind = lock["behind"][0].as_str().map_or_else(String::new, |first| format!(" behind {first}"));
+    format!("waits for the lock of {noun} {name}{behind}")
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

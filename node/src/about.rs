@@ -180,6 +180,10 @@ impl Node for AboutNode {
         counter(metrics, "commits", "The commits since the start", gauges.commits.load(Ordering::Relaxed));
         let inquiries = gauges.inquiries.load(Ordering::Relaxed);
         gauge(metrics, "inquiries_open", "The inquiries that wait for an answer", inquiries);
+        let help = "How often a lock of an action or a rule is held";
+        gauge(metrics, "locks_held", help, gauges.locks_held.load(Ordering::Relaxed));
+        let help = "The executions that wait for a lock";
+        gauge(metrics, "locks_awaited", help, gauges.locks_awaited.load(Ordering::Relaxed));
         gauge(metrics, "parked_reactions", "The reactions that were put aside", parked);
         gauge(metrics, "log_position", "The newest position of the log", position);
         counter(metrics, "follower_bugs", "How often a bug of ours interrupted a follower", self.follower_bugs());

@@ -118,6 +118,10 @@ pub struct Gauges {
     pub running: AtomicU64,
     /// How many inquiries are open.
     pub inquiries: AtomicU64,
+    /// How often a lock is held.
+    pub locks_held: AtomicU64,
+    /// How many executions wait for a lock.
+    pub locks_awaited: AtomicU64,
     /// How many reactions are parked.
     pub parked: AtomicU64,
     /// How many commits there were since the start.
@@ -481,6 +485,9 @@ impl Sequencer {
         self.queues.of(QueueName::Attempts).set(u64::from(engine.executions().running()));
         self.gauges.running.store(u64::from(engine.executions().running()), Ordering::Relaxed);
         self.gauges.inquiries.store(engine.inquiries().count() as u64, Ordering::Relaxed);
+        let (held, awaited) = engine.locks().totals();
+        self.gauges.locks_held.store(held as u64, Ordering::Relaxed);
+        self.gauges.locks_awaited.store(awaited as u64, Ordering::Relaxed);
         self.gauges.parked.store(engine.health().parked().count() as u64, Ordering::Relaxed);
     }
 }

@@ -1,6 +1,6 @@
 //! Flow control of rules: what is told of mistakes in it, and what the engine gets of a good one.
 
-use ensue_engine::catalog::{Control, Does, Excess};
+use ensue_engine::catalog::{Control, Does, Excess, LockConflict};
 use ensue_engine::ids::{Id, RuleId};
 use ensue_engine::record::CatalogRevision;
 use ensue_engine::time::Timestamp;
@@ -14,6 +14,7 @@ missing: { for: 26h }
 throttle: { limit: 5, per: 1m, excess: delay }
 window: { count: 3, within: 5m, key: local.host }
 dedupe: { key: event.id, within: 10m }
+concurrency: { limit: 2, key: event.payload.host, conflict: skip }
 debounce: { quiet: 30s, key: "${{ event.payload.host }}" }
 action: core.echo
 with: { message: "${{ events.map(e, e.payload.host) }}, the last of ${{ event.payload.host }}" }
@@ -46,9 +47,23 @@ fn the_engine_gets_it_in_its_order_whatever_order_it_is_written_in() {
             (Does::Debounce { quiet_millis: 30_000 }, Some("event.payload.host")),
             (Does::Window { count: 3, within_millis: 300_000 }, Some("local.host")),
             (Does::Missing { for_millis: 93_600_000 }, None),
+            (Does::Concurrency { limit: 2, conflict: LockConflict::Skip }, Some("event.payload.host")),
         ]
     );
     assert!(flow.stages().is_sorted_by_key(|stage| stage.does.control()) && flow.stages().len() == Control::ALL.len());
+}
+
+#[test]
+fn the_concurrency_of_a_rule_and_of_an_action_is_held_to_what_it_may_read() {
+    insta::assert_snapshot!(rule("concurrency: { limit: 0, key: event.payload, conflict: wait }\n"));
+    insta::assert_snapshot!(rule("concurrency: { key: params.host }\n"));
+    let action = "parameters: { host: string, tags: [string] }\nrun: { shell: { script: make } }\n";
+    let of = |text: &str| shown_with(&[("actions/deploy.yaml", &format!("{action}concurrency: {text}\n"))]);
+    assert_eq!(of("{}"), "");
+    assert_eq!(of("{ limit: 3, key: params.host, conflict: cancel_running }"), "");
+    insta::assert_snapshot!(of("{ limit: 1000000, key: params.tags, conflict: cancel }"));
+    insta::assert_snapshot!(of("{ key: params.hots }"));
+    insta::assert_snapshot!(of("{ key: execution.id }"));
 }
 
 #[test]

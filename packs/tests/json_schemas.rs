@@ -67,7 +67,7 @@ const WHOLE: [(&str, &str); 16] = [
         "rules:\n  one: { trigger: whole.ping, action: core.echo }\n  two: { trigger: whole.pang, action: core.echo }\n\
          \x20 paced:\n    trigger: whole.ping\n    action: core.echo\n    dedupe: { key: event.payload.host, within: 10m }\n\
          \x20   throttle: { limit: 5, per: 1m, key: event.payload.host, excess: delay }\n    debounce: { quiet: 30s, key: event.payload.host }\n\
-         \x20   window: { count: 3, within: 5m, key: event.payload.host }\n    missing: { for: 26h, key: event.payload.host }\n\
+         \x20   window: { count: 3, within: 5m, key: event.payload.host }\n    missing: { for: 26h, key: event.payload.host }\n    concurrency: { limit: 2, key: event.payload.host, conflict: skip }\n\
          \x20 three:\n    trigger: whole.ping\n    local: { host: event.payload.host }\n    steps:\n      look: { action: core.noop }\n\
          \x20     tell: { needs: look, action: core.echo, with: { message: '${{ local.host }} ${{ steps.look.status }}' } }\n",
     ),
@@ -79,6 +79,7 @@ const WHOLE: [(&str, &str); 16] = [
          \x20   env: { STAGE: '${{ params.env }}', FAST: 1 }\n    files: { CONFIG: { a: [1] } }\n\
          timeout: 90s\ngrace: 250ms\nidempotent: true\non_lost: retry\npriority: -100\nmock: { done: true }\n\
          templates: { nightly: { region: eu, sizes: [1] } }\n\
+         concurrency: { limit: 2, key: params.region, conflict: queue }\n\
          retry: { attempts: 4, backoff: linear, delay: 2s, max_delay: 1m, jitter: false, when: error.kind != 'exit_code' }\n",
     ),
     ("actions/shell.yaml", "run: { shell: { script: make, env: { STAGE: dev } } }\n"),

@@ -1,7 +1,7 @@
 //! The pure folds that the API reads: one file per view, each a struct, the key a record touches, and `project`.
 //!
 //! Read in this order: [`view`] says what a view is; [`events`], [`enforcements`], [`executions`], [`artifacts`] and [`inquiries`] are an event's life;
-//! [`rules`], [`schedules`], [`packs`], [`keys`], [`tokens`], [`dead_letters`], [`parked_reactions`] and [`totals`] are what else is shown;
+//! [`rules`], [`schedules`], [`locks`], [`packs`], [`keys`], [`tokens`], [`dead_letters`], [`parked_reactions`] and [`totals`] are what else is shown;
 //! [`timeline`] tells an execution's records to people; [`store`] has the ports that keep views and give them out; [`projector`]
 //! folds batches of records and keeps a store up with the log.
 //!
@@ -15,6 +15,7 @@ pub mod events;
 pub mod executions;
 pub mod inquiries;
 pub mod keys;
+pub mod locks;
 pub mod onlooker;
 pub mod packs;
 pub mod parked_reactions;
@@ -35,6 +36,7 @@ pub use events::Event;
 pub use executions::{Attempt, Execution};
 pub use inquiries::{Inquiry, InquiryStatus};
 pub use keys::Key;
+pub use locks::{LockClaim, LockClaims};
 pub use packs::Pack;
 pub use parked_reactions::ParkedReaction;
 pub use projector::Projector;

@@ -18,6 +18,7 @@ use crate::events::Event;
 use crate::executions::Execution;
 use crate::inquiries::Inquiry;
 use crate::keys::Key;
+use crate::locks::LockClaims;
 use crate::onlooker::{Care, Nobody, Onlooker};
 use crate::packs::Pack;
 use crate::parked_reactions::ParkedReaction;
@@ -42,6 +43,7 @@ pub struct Projector {
     inquiries: Fold<Inquiry>,
     rules: Fold<RuleActivity>,
     schedules: Fold<Schedule>,
+    locks: Fold<LockClaims>,
     packs: Fold<Pack>,
     keys: Fold<Key>,
     tokens: Fold<Token>,
@@ -53,7 +55,7 @@ pub struct Projector {
 /// Does the same with every fold.
 macro_rules! each_fold {
     ($projector:ident, $fold:ident => $do:expr) => {{
-        each_fold!(@ $projector, $fold => $do; events enforcements executions artifacts inquiries rules schedules packs keys tokens dead_letters parked_reactions totals);
+        each_fold!(@ $projector, $fold => $do; events enforcements executions artifacts inquiries rules schedules locks packs keys tokens dead_letters parked_reactions totals);
     }};
     (@ $projector:ident, $fold:ident => $do:expr; $($view:ident)*) => {
         $({ let $fold = &mut $projector.$view; $do; })*

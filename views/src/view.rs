@@ -78,6 +78,8 @@ pub enum ViewName {
     Rules,
     /// [`Schedule`](crate::Schedule), by its id.
     Schedules,
+    /// [`LockClaims`](crate::LockClaims), by the execution's id.
+    Locks,
     /// [`Pack`](crate::Pack), by its name.
     Packs,
     /// [`Key`](crate::Key), by its ref.
@@ -94,7 +96,7 @@ pub enum ViewName {
 
 impl ViewName {
     /// Lists all views.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Events,
         Self::Enforcements,
         Self::Executions,
@@ -102,6 +104,7 @@ impl ViewName {
         Self::Inquiries,
         Self::Rules,
         Self::Schedules,
+        Self::Locks,
         Self::Packs,
         Self::Keys,
         Self::Tokens,
@@ -120,6 +123,7 @@ impl ViewName {
             Self::Inquiries => "inquiries",
             Self::Rules => "rules",
             Self::Schedules => "schedules",
+            Self::Locks => "locks",
             Self::Packs => "packs",
             Self::Keys => "keys",
             Self::Tokens => "tokens",
@@ -139,6 +143,7 @@ impl ViewName {
             Self::Inquiries => crate::inquiries::VERSION,
             Self::Rules => crate::rules::VERSION,
             Self::Schedules => crate::schedules::VERSION,
+            Self::Locks => crate::locks::VERSION,
             Self::Packs => crate::packs::VERSION,
             Self::Keys => crate::keys::VERSION,
             Self::Tokens => crate::tokens::VERSION,
@@ -158,6 +163,7 @@ impl ViewName {
             Self::Inquiries => crate::inquiries::COLUMNS,
             Self::Rules => crate::rules::COLUMNS,
             Self::Schedules => crate::schedules::COLUMNS,
+            Self::Locks => crate::locks::COLUMNS,
             Self::Packs => crate::packs::COLUMNS,
             Self::Keys => crate::keys::COLUMNS,
             Self::Tokens => crate::tokens::COLUMNS,
@@ -177,6 +183,7 @@ impl ViewName {
             | Self::Inquiries
             | Self::Rules
             | Self::Schedules
+            | Self::Locks
             | Self::Tokens
             | Self::DeadLetters => text.parse().map(Term::Id).ok(),
             Self::Packs | Self::Keys | Self::ParkedReactions | Self::Totals => Some(Term::Text(text.to_owned())),

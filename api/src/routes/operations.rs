@@ -16,6 +16,7 @@ use crate::wire::health::{WireDeadLetter, WireDecided, WireParkedReaction};
 use crate::wire::hooks::{WireHook, WireSend, WireTaken};
 use crate::wire::inquiries::{WireGivenResponse, WireInquiry};
 use crate::wire::keys::{WireKey, WireKeyValue, WireSetKey};
+use crate::wire::locks::WireLock;
 use crate::wire::node::{WireAlive, WireDoctor, WireJob, WirePublicStatus, WireReadiness, WireStatus};
 use crate::wire::packs::WirePack;
 use crate::wire::replays::{WireReplayed, WireToReplay};
@@ -284,6 +285,12 @@ pub(super) const TIMER_LIST: Operation = Operation::lists::<WireTimer>(
     "timer_list",
     "Lists what the schedules of rules and sensors wait for, what was set last first",
     &["rule", "sensor", "since", "until", "sort", "limit", "cursor"],
+)
+.sees_views();
+pub(super) const LOCK_LIST: Operation = Operation::lists::<WireLock>(
+    "lock_list",
+    "Lists the locks that somebody holds or waits for, by the rules and actions whose they are",
+    &["action", "rule", "limit", "cursor"],
 )
 .sees_views();
 pub(super) const RULE_LIST: Operation = Operation::lists::<WireRule>(

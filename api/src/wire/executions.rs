@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::openapi::shapes;
+use crate::wire::locks::WireAwaitedLock;
 
 /// An execution.
 #[derive(Serialize, JsonSchema)]
@@ -66,6 +67,8 @@ pub(crate) struct WireExecution {
     /// a step of the clock moves it.
     #[schemars(with = "Option<shapes::Timestamp>")]
     waits_until: Option<Timestamp>,
+    /// The lock that it waits for before it begins.
+    awaits_lock: Option<WireAwaitedLock>,
     /// When all of it has taken too long, where that is limited.
     #[schemars(with = "Option<shapes::Timestamp>")]
     times_out_at: Option<Timestamp>,
@@ -127,6 +130,7 @@ impl WireExecution {
             requested_at: execution.requested_at,
             started_at: execution.started_at,
             waits_until: execution.waits_until,
+            awaits_lock: execution.awaits_lock.map(WireAwaitedLock::from),
             times_out_at: execution.times_out_at,
             ended_at: execution.ended_at,
             correlation: execution.correlation,

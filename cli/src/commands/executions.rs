@@ -337,6 +337,7 @@ pub(super) fn shown(execution: &Value) -> String {
         ("waits for", questions::waits_for(execution)),
         ("answer with", questions::command(execution)),
         ("inquiry", text(execution, "inquiry")),
+        ("queued", questions::queued(execution)),
         ("waits until", text(execution, "waits_until")),
         ("times out", text(execution, "times_out_at")),
         ("started", text(execution, "started_at")),

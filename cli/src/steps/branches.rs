@@ -25,8 +25,10 @@ fn begun(flow: &Flow, name: &str, now: Timestamp) -> Branch {
     let execution = &flow.execution;
     let status = text(execution, "status");
     let mut details = Vec::new();
-    let waits_for = questions::waits_for(execution);
-    if !waits_for.is_empty() {
+    let (waits_for, queued) = (questions::waits_for(execution), questions::queued(execution));
+    if !queued.is_empty() {
+        details.push(queued);
+    } else if !waits_for.is_empty() {
         details.extend([format!("waits for {waits_for}"), questions::command(execution)]);
     } else if let (Some(until), attempt) = (execution["waits_until"].as_str(), &execution["attempt"]) {
         details.push(match (status.as_str(), attempt.as_u64()) {

@@ -42,6 +42,7 @@ pub(crate) const VIEWS: Schema = Schema {
         include_str!("../../../migrations/sqlite/views_0008.sql"),
         include_str!("../../../migrations/sqlite/views_0009.sql"),
         include_str!("../../../migrations/sqlite/views_0010.sql"),
+        include_str!("../../../migrations/sqlite/views_0011.sql"),
     ],
 };
 

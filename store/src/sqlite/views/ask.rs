@@ -173,6 +173,8 @@ impl Way {
             ViewName::Rules if has(Column::Rule) => Self::Index("rules_by_rule"),
             ViewName::Schedules if has(Column::Rule) => Self::Index("schedules_by_rule"),
             ViewName::Schedules if has(Column::Sensor) => Self::Index("schedules_by_sensor"),
+            ViewName::Locks if has(Column::Rule) => Self::Index("locks_by_rule"),
+            ViewName::Locks if has(Column::Action) => Self::Index("locks_by_action"),
             ViewName::DeadLetters if has(Column::Sensor) => Self::Index("dead_letters_by_sensor"),
             ViewName::Events
             | ViewName::Enforcements
@@ -181,6 +183,7 @@ impl Way {
             | ViewName::Inquiries
             | ViewName::Rules
             | ViewName::Schedules
+            | ViewName::Locks
             | ViewName::DeadLetters
             // There are few of these.
             | ViewName::Packs

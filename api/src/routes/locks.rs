@@ -1,0 +1,93 @@
+//! Locks: who holds each, who waits for it, and since when.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use ensue_engine::locks::facts::Lock;
+use ensue_engine::record::{CatalogRevision, Position};
+use ensue_views::store::{LIST_ROWS_MAX, Order};
+use ensue_views::{Column, Filter, ListQuery, LockClaims, Row, ViewName};
+
+use crate::auth::Allowed;
+use crate::call::Call;
+use crate::listing;
+use crate::permissions::LocksRead;
+use crate::ports::Ports;
+use crate::problem::{Outcome, Problem};
+use crate::wire::locks::{WireHolder, WireLock, WireWaiter};
+
+/// How many of those that hold a lock, and of those that wait for it, are shown.
+const SHOWN_MAX: usize = 100;
+
+/// A lock, as the rows of those that have to do with it say.
+#[derive(Default)]
+struct Gathered {
+    limit: (CatalogRevision, u32),
+    holders: Vec<WireHolder>,
+    waiters: Vec<(Reverse<i8>, Position, WireWaiter)>,
+}
+
+/// Lists locks by their owners: those of rules, and then those of actions.
+pub(super) async fn list(allowed: Allowed<LocksRead>, call: Call) -> Outcome {
+    let query = call.query();
+    let given = [Column::Action, Column::Rule].into_iter().filter_map(|column| Some(Filter::is(column, query.text(column.as_str())?)));
+    let filters: Vec<Filter> = given.collect();
+    let locks = call.api().blocking(move |ports| gathered(ports, &filters)).await??;
+    let name = |(lock, _): &(Lock, Gathered)| format!("{} {} {}", lock.owner.noun(), lock.owner.as_str(), lock.key);
+    let mut locks: Vec<(Lock, Gathered)> = locks.into_iter().collect();
+    locks.sort_by_cached_key(name);
+    let listed = listing::of_catalog(&call, &allowed, locks.into_iter(), name)?;
+    let items = listed.items.into_iter().map(|(lock, gathered)| gathered.shown(lock)).collect();
+    call.answer_page(items, listed.next.as_deref(), &listed.page)
+}
+
+/// Reads all rows, which are no more than executions are open, and puts together what they say of each lock. Blocking.
+fn gathered(ports: &Ports, filters: &[Filter]) -> Result<BTreeMap<Lock, Gathered>, Problem> {
+    let mut locks: BTreeMap<Lock, Gathered> = BTreeMap::new();
+    let mut after = None;
+    loop {
+        let filters = filters.to_vec();
+        let query = ListQuery { filters, order: Order::OldestFirst, after, limit: LIST_ROWS_MAX, ..ListQuery::newest(ViewName::Locks) };
+        let rows: Vec<LockClaims> = ports.views.list(&query)?.iter().map(Row::read).collect::<Result<_, _>>()?;
+        let Some(last) = rows.last() else { break };
+        after = Some(last.position);
+        rows.iter().for_each(|row| take_in(&mut locks, row, &filters_of(&query)));
+    }
+    Ok(locks)
+}
+
+fn filters_of(query: &ListQuery) -> Vec<(Column, Vec<String>)> {
+    query.filters.iter().map(|filter| (filter.column, filter.any_of.clone())).collect()
+}
+
+fn take_in(locks: &mut BTreeMap<Lock, Gathered>, row: &LockClaims, filters: &[(Column, Vec<String>)]) {
+    let awaited = row.awaits().map(|claim| &claim.lock);
+    for claim in &row.claims {
+        // An execution may have to hold the lock of its rule and that of its action: only what was asked for is shown.
+        let owner = &claim.lock.owner;
+        if !filters.iter().all(|(column, names)| column.as_str() == owner.noun() && names.iter().any(|name| name == owner.as_str())) {
+            continue;
+        }
+        let since = claim.held_since.or(row.waits_since.filter(|_| awaited == Some(&claim.lock)));
+        let Some(since) = since else { continue };
+        let lock = locks.entry(claim.lock.clone()).or_default();
+        if row.catalog >= lock.limit.0 {
+            lock.limit = (row.catalog, claim.limit);
+        }
+        if claim.held_since.is_some() {
+            lock.holders.push(WireHolder { execution: row.id, since });
+        } else {
+            let waiter = WireWaiter { execution: row.id, since, place: 0, priority: row.priority, is_paused: row.is_paused };
+            lock.waiters.push((Reverse(row.priority), row.position, waiter));
+        }
+    }
+}
+
+impl Gathered {
+    fn shown(mut self, lock: Lock) -> WireLock {
+        self.holders.sort_by_key(|holder| holder.since);
+        self.waiters.sort_by_key(|(priority, position, _)| (*priority, *position));
+        let waiters = (1..).zip(self.waiters).map(|(place, (_, _, waiter))| WireWaiter { place, ..waiter }).collect();
+        WireLock::new(lock, self.limit.1, self.holders, waiters, SHOWN_MAX)
+    }
+}

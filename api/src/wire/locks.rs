@@ -1,0 +1,104 @@
+//! Locks: who holds each, and who waits for it.
+
+use ensue_engine::ids::ExecutionId;
+use ensue_engine::locks::facts::{Lock, LockOwner};
+use ensue_engine::names::{ActionRef, RuleRef};
+use ensue_engine::record::Digest;
+use ensue_engine::time::Timestamp;
+use ensue_views::executions::AwaitedLock;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::openapi::shapes;
+
+/// A lock that somebody holds or waits for.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct WireLock {
+    /// The action whose executions it is for.
+    #[schemars(with = "Option<shapes::ActionRef>")]
+    action: Option<ActionRef>,
+    /// The rule whose executions it is for.
+    #[schemars(with = "Option<shapes::RuleRef>")]
+    rule: Option<RuleRef>,
+    /// The digest of their key.
+    #[schemars(with = "shapes::Digest")]
+    key: Digest,
+    /// How many may hold it at once.
+    limit: u32,
+    /// How many hold it.
+    holders_count: usize,
+    /// How many wait for it.
+    waiters_count: usize,
+    /// The first of those that hold it, who has it for the longest time first.
+    pub(crate) holders: Vec<WireHolder>,
+    /// The first of those that wait for it, who is next first.
+    pub(crate) waiters: Vec<WireWaiter>,
+}
+
+/// An execution that holds a lock.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct WireHolder {
+    #[schemars(with = "shapes::ExecutionId")]
+    pub(crate) execution: ExecutionId,
+    #[schemars(with = "shapes::Timestamp")]
+    pub(crate) since: Timestamp,
+}
+
+/// An execution that waits for a lock.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct WireWaiter {
+    #[schemars(with = "shapes::ExecutionId")]
+    pub(crate) execution: ExecutionId,
+    #[schemars(with = "shapes::Timestamp")]
+    pub(crate) since: Timestamp,
+    /// Its place among those that wait, from 1.
+    pub(crate) place: usize,
+    /// −100 … 100; higher goes first.
+    pub(crate) priority: i8,
+    /// Whether it is paused: it keeps its place, and others pass.
+    pub(crate) is_paused: bool,
+}
+
+/// The lock that an execution waits for before it begins.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct WireAwaitedLock {
+    #[schemars(with = "Option<shapes::ActionRef>")]
+    action: Option<ActionRef>,
+    #[schemars(with = "Option<shapes::RuleRef>")]
+    rule: Option<RuleRef>,
+    /// The digest of the key.
+    #[schemars(with = "shapes::Digest")]
+    key: Digest,
+    /// How many may hold it at once.
+    limit: u32,
+    /// The first of those that held it when it began to wait, the oldest first.
+    #[schemars(with = "Vec<shapes::ExecutionId>")]
+    behind: Vec<ExecutionId>,
+    #[schemars(with = "shapes::Timestamp")]
+    since: Timestamp,
+}
+
+fn owners(owner: LockOwner) -> (Option<ActionRef>, Option<RuleRef>) {
+    match owner {
+        LockOwner::Action(action) => (Some(action), None),
+        LockOwner::Rule(rule) => (None, Some(rule)),
+    }
+}
+
+impl WireLock {
+    /// Shows a lock; the lists are cut to what is shown of each.
+    pub(crate) fn new(lock: Lock, limit: u32, mut holders: Vec<WireHolder>, mut waiters: Vec<WireWaiter>, shown_max: usize) -> Self {
+        let (holders_count, waiters_count) = (holders.len(), waiters.len());
+        holders.truncate(shown_max);
+        waiters.truncate(shown_max);
+        let (action, rule) = owners(lock.owner);
+        Self { action, rule, key: lock.key, limit, holders_count, waiters_count, holders, waiters }
+    }
+}
+
+impl From<AwaitedLock> for WireAwaitedLock {
+    fn from(awaited: AwaitedLock) -> Self {
+        let (action, rule) = owners(awaited.lock.owner);
+        Self { action, rule, key: awaited.lock.key, limit: awaited.limit, behind: awaited.behind, since: awaited.since }
+    }
+}

@@ -1,0 +1,77 @@
+//! `ensue locks`: who holds the locks of actions and rules, and who waits for them.
+
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+use super::{Asking, List, Page, Watching, print_page};
+use crate::redraw::Stirred;
+use crate::report::Outcome;
+use crate::table::{Column, cell, text, time};
+
+/// List who holds the locks of actions and rules, and who waits for them.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  ensue locks list
+  ensue locks list --action release.deploy
+  ensue locks list --watch")]
+pub(crate) enum Locks {
+    /// List the locks that somebody holds or waits for.
+    List(Listed),
+}
+
+/// Which locks are listed.
+#[derive(Debug, Args)]
+pub(crate) struct Listed {
+    /// Only those of this action.
+    #[arg(long, value_name = "REF")]
+    action: Option<String>,
+    /// Only those of this rule.
+    #[arg(long, value_name = "REF")]
+    rule: Option<String>,
+    #[command(flatten)]
+    page: Page,
+    #[command(flatten)]
+    watching: Watching,
+}
+
+const COLUMNS: &[Column] = &[
+    Column::whole("OF", owner),
+    Column::whole("KEY", key),
+    Column::whole("HELD", held),
+    Column::whole("WAIT", |lock| cell(lock, "waiters_count")),
+    Column::whole("SINCE", |lock| time(&lock["holders"][0], "since")),
+    Column::cut("BY", by),
+];
+
+impl Locks {
+    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+        let client = asking.client()?;
+        let Self::List(Listed { action, rule, page, watching }) = self;
+        let mut query = page.query();
+        query.extend([("action", action), ("rule", rule)].into_iter().filter_map(|(name, value)| Some((name, value?))));
+        let stirred = Stirred::By(&["execution", "lock"]);
+        print_page(asking, &client, &List { path: "/locks", query, columns: COLUMNS, stirred }, watching).await
+    }
+}
+
+/// Whose executions it is for.
+fn owner(lock: &Value) -> String {
+    match text(lock, "rule") {
+        none if none.is_empty() => format!("action {}", text(lock, "action")),
+        rule => format!("rule {rule}"),
+    }
+}
+
+/// The first part of the digest tells the keys of one owner apart.
+fn key(lock: &Value) -> String {
+    text(lock, "key").chars().take(12).collect()
+}
+
+fn held(lock: &Value) -> String {
+    format!("{} of {}", cell(lock, "holders_count"), cell(lock, "limit"))
+}
+
+fn by(lock: &Value) -> String {
+    text(&lock["holders"][0], "execution")
+}

@@ -1,0 +1,161 @@
+//! Who holds locks, and who waits for them: a row for each open execution that has to hold some.
+//!
+//! A lock itself is no row: it is what the rows of its holders and waiters say together.
+
+use ensue_engine::executions::facts::ExecutionRequested;
+use ensue_engine::fact::ByNoun;
+use ensue_engine::fact::{Fact, TimerFact};
+use ensue_engine::ids::ExecutionId;
+use ensue_engine::locks::facts::{Lock, LockOwner};
+use ensue_engine::record::{CatalogRevision, Position, Record, StreamId};
+use ensue_engine::time::Timestamp;
+use ensue_engine::timers::facts::TimerKind;
+use serde::{Deserialize, Serialize};
+
+use crate::view::{Column, Life, Term, Touch, View, ViewName};
+
+/// The version of the fold and the document.
+pub const VERSION: u32 = 1;
+
+/// What the rows can be filtered by.
+pub const COLUMNS: &[Column] = &[Column::Action, Column::Rule];
+
+/// An open execution that has to hold locks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LockClaims {
+    /// The execution.
+    pub id: ExecutionId,
+    /// The place of its request in the log.
+    pub position: Position,
+    /// When that was.
+    pub requested_at: Timestamp,
+    /// The catalog by which it was asked for.
+    pub catalog: CatalogRevision,
+    /// −100 … 100; higher goes first.
+    pub priority: i8,
+    /// The locks, in the order in which it takes them.
+    pub claims: Vec<LockClaim>,
+    /// Since when it waits for the first of them that it does not hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_since: Option<Timestamp>,
+    /// Whether somebody paused it: it keeps what it holds, and its place, and others pass.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_paused: bool,
+}
+
+/// A lock that an execution has to hold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LockClaim {
+    /// The lock.
+    pub lock: Lock,
+    /// How many may hold it at once.
+    pub limit: u32,
+    /// Since when it holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_since: Option<Timestamp>,
+}
+
+impl View for LockClaims {
+    const NAME: ViewName = ViewName::Locks;
+    type Key = ExecutionId;
+
+    fn key(record: &Record) -> Option<Touch<ExecutionId>> {
+        let StreamId::Execution(id) = &record.stream else { return None };
+        match &record.fact {
+            Fact::ExecutionRequested(fact) => (!fact.locks.is_empty()).then_some(Touch::Begins(*id)),
+            Fact::LockAwaited(_)
+            | Fact::LockAcquired(_)
+            | Fact::ExecutionPaused(_)
+            | Fact::ExecutionResumed(_)
+            | Fact::ExecutionSucceeded(_)
+            | Fact::ExecutionFailed(_)
+            | Fact::ExecutionTimedOut(_)
+            | Fact::ExecutionCancelled(_) => Some(Touch::Changes(*id)),
+            Fact::TimerFired(fact) if matches!(fact.kind, TimerKind::Start | TimerKind::Turn) => Some(Touch::Changes(*id)),
+            _ => None,
+        }
+    }
+
+    fn project(before: Option<Self>, record: &Record) -> Option<Self> {
+        let StreamId::Execution(id) = &record.stream else { return before };
+        if let Fact::ExecutionRequested(fact) = &record.fact {
+            return (!fact.locks.is_empty()).then(|| Self::requested(*id, fact, record));
+        }
+        let mut row = before?;
+        match &record.fact {
+            Fact::LockAwaited(fact) => row.wait(&fact.lock, fact.limit, record.time),
+            Fact::LockAcquired(_) => row.hold_the_rest(record.time),
+            Fact::ExecutionPaused(_) => row.is_paused = true,
+            Fact::ExecutionResumed(_) => row.is_paused = false,
+            Fact::ExecutionSucceeded(_) | Fact::ExecutionFailed(_) | Fact::ExecutionTimedOut(_) | Fact::ExecutionCancelled(_) => {
+                return None;
+            }
+            _ => {
+                if let ByNoun::TimerFact(TimerFact::TimerFired(_)) = record.fact.by_noun() {
+                    row.hold_the_rest(record.time);
+                }
+            }
+        }
+        Some(row)
+    }
+
+    fn position(&self) -> Position {
+        self.position
+    }
+
+    fn began_at(&self) -> Timestamp {
+        self.requested_at
+    }
+
+    fn columns(&self) -> Vec<Option<Term>> {
+        let of = |is_wanted: fn(&LockOwner) -> bool| {
+            let claim = self.claims.iter().find(|claim| is_wanted(&claim.lock.owner));
+            claim.map(|claim| claim.lock.owner.as_str().into())
+        };
+        vec![of(|owner| matches!(owner, LockOwner::Action(_))), of(|owner| matches!(owner, LockOwner::Rule(_)))]
+    }
+
+    fn life(&self) -> Life {
+        Life::Alive
+    }
+}
+
+impl LockClaims {
+    /// Gives the lock that it waits for.
+    pub fn awaits(&self) -> Option<&LockClaim> {
+        self.waits_since.and_then(|_| self.claims.iter().find(|claim| claim.held_since.is_none()))
+    }
+
+    fn requested(id: ExecutionId, fact: &ExecutionRequested, record: &Record) -> Self {
+        let claims = fact.locks.iter().map(|claim| LockClaim { lock: claim.lock(), limit: claim.limit, held_since: None });
+        let mut row = Self {
+            id,
+            position: record.position,
+            requested_at: record.time,
+            catalog: fact.catalog,
+            priority: fact.priority,
+            claims: claims.collect(),
+            waits_since: None,
+            is_paused: false,
+        };
+        if fact.start_at.is_none() && fact.wait_millis.is_none() {
+            row.hold_the_rest(record.time);
+        }
+        row
+    }
+
+    /// It holds all that it did not: that it does not hold one is told by the next record.
+    fn hold_the_rest(&mut self, since: Timestamp) {
+        self.waits_since = None;
+        for claim in &mut self.claims {
+            claim.held_since.get_or_insert(since);
+        }
+    }
+
+    fn wait(&mut self, lock: &Lock, limit: u32, since: Timestamp) {
+        let Some(at) = self.claims.iter().position(|claim| claim.lock == *lock) else { return };
+        self.claims[at].limit = limit;
+        self.claims[at..].iter_mut().for_each(|claim| claim.held_since = None);
+        self.waits_since = Some(since);
+    }
+}
