@@ -18,6 +18,7 @@ mod guides;
 mod inquiries;
 mod keyed;
 mod life_of_a_webhook;
+mod locks;
 mod long_log;
 mod loops;
 mod metrics;

@@ -1,0 +1,53 @@
+//! Locks on a running node: what is serialised never overlaps, and nobody is left waiting, also where the node is killed.
+
+use serde_json::{Value, json};
+
+use crate::support::{ADMIN_TOKEN, Node, Place, Printed};
+
+/// Says with its exit code whether another runs at the same time.
+const ALONE: &str = "\
+description: Does it alone.
+parameters: { folder: string, region: string }
+run:
+  shell:
+    script: mkdir \"$FOLDER/$REGION\" || exit 7; sleep 0.4; rmdir \"$FOLDER/$REGION\"
+    env: { FOLDER: \"${{ params.folder }}\", REGION: \"${{ params.region }}\" }
+concurrency: { key: params.region }
+";
+
+fn ensue(place: &Place, node: &Node, arguments: &[&str]) -> Printed {
+    Printed::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN).env("COLUMNS", "160"))
+}
+
+#[tokio::test]
+async fn what_is_serialised_never_overlaps_and_nobody_is_left_waiting_when_the_node_is_killed() {
+    let place = Place::new();
+    place.write_pack_file("release/pack.yaml", "name: release\nversion: 1.0.0\ndescription: Ships.\n");
+    place.write_pack_file("release/actions/alone.yaml", ALONE);
+    let folder = place.path().join("busy");
+    std::fs::create_dir(&folder).unwrap();
+    let mut node = place.start();
+    let mut all = Vec::new();
+    for region in ["eu", "eu", "eu", "eu", "us"] {
+        all.push(node.client().execute("release.alone", &json!({ "folder": folder, "region": region })).await);
+    }
+    let locks = node.client().get("/locks?action=release.alone").await;
+    let counts: Vec<_> = locks["items"].as_array().unwrap().iter().map(|lock| (&lock["limit"], &lock["waiters"])).collect();
+    assert!(counts.iter().any(|(limit, waiters)| **limit == json!(1) && waiters[0]["place"] == json!(1)), "{locks}");
+    let listed = ensue(&place, &node, &["locks", "list"]);
+    assert!(listed.stdout.contains("action release.alone"), "{}{}", listed.stdout, listed.stderr);
+    let shown = ensue(&place, &node, &["executions", "show", &all[3]]);
+    assert!(shown.stdout.contains("waits for the lock of action release.alone behind "), "{}{}", shown.stdout, shown.stderr);
+
+    for _ in 0..3 {
+        node.kill();
+        node = place.start();
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    }
+    for id in &all {
+        let ended = node.client().until(&format!("/executions/{id}"), |execution| execution["ended_at"] != Value::Null).await;
+        assert_eq!(ended["status"], "succeeded", "{ended}");
+    }
+    let locks = node.client().get("/locks").await;
+    assert_eq!(locks["items"], json!([]));
+}
