@@ -8,6 +8,7 @@ mod executions;
 mod garden;
 mod inquiries;
 mod life;
+mod locks;
 mod projector;
 mod rules;
 mod schedules;
