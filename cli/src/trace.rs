@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::client::{Client, segment};
 use crate::flow;
+use crate::questions::queued;
 use crate::report::Failure;
 use crate::steps::{self, folded};
 use crate::table::text;
@@ -83,6 +84,7 @@ async fn outcome(client: &Client, id: &str) -> Result<Vec<String>, Failure> {
         lines.truncate(RESULT_LINES_MAX);
         lines.push(format!("… {more} lines more: ensue executions show {id}"));
     }
+    lines.extend(Some(queued(&execution)).filter(|queued| !queued.is_empty()));
     Ok(lines)
 }
 
