@@ -22,10 +22,11 @@ fn ensue(place: &Place, node: &Node, arguments: &[&str]) -> Printed {
 #[tokio::test]
 async fn what_is_serialised_never_overlaps_and_nobody_is_left_waiting_when_the_node_is_killed() {
     let place = Place::new();
-    place.write_pack_file("release/pack.yaml", "name: release\nversion: 1.0.0\ndescription: Ships.\n");
-    place.write_pack_file("release/actions/alone.yaml", ALONE);
     let folder = place.path().join("busy");
     std::fs::create_dir(&folder).unwrap();
+    let place = place.with_variable("ENSUE_ACTIONS_WRITABLE", &folder.display().to_string());
+    place.write_pack_file("release/pack.yaml", "name: release\nversion: 1.0.0\ndescription: Ships.\n");
+    place.write_pack_file("release/actions/alone.yaml", ALONE);
     let mut node = place.start();
     let mut all = Vec::new();
     for region in ["eu", "eu", "eu", "eu", "us"] {

@@ -122,7 +122,8 @@ fn so_many_as_the_limit_says_are_open_at_once() {
 
 #[test]
 fn every_way_to_end_lets_the_next_go_on() {
-    let ways: [(&str, fn(&mut Site, ExecutionId)); 6] = [
+    type End = fn(&mut Site, ExecutionId);
+    let ways: [(&str, End); 6] = [
         ("succeeded", |site, id| drop(site.succeed(id))),
         ("failed", |site, id| drop(site.fail(id, FailureKind::ExitCode))),
         ("timed out", |site, id| drop(site.fail(id, FailureKind::Timeout))),
@@ -187,8 +188,32 @@ fn who_starts_later_takes_its_place_when_its_moment_has_come() {
     site.when(request).then(&["execution.requested", "timer.set"]);
     let (first, _) = deploy(&mut site, "eu");
     assert!(runs(&site, first), "what is to start later stands in nobody's way");
+    let (second, _) = deploy(&mut site, "eu");
     site.after(MINUTE).then(&["timer.fired", "lock.awaited"]);
     site.succeed(first).then(&["attempt.succeeded", "execution.succeeded", "lock.acquired", "attempt.started"]);
+    assert!(runs(&site, second), "who waited before goes first");
+    site.succeed(second).then(&["attempt.succeeded", "execution.succeeded", "lock.acquired", "attempt.started"]);
+}
+
+#[test]
+fn what_takes_back_is_neither_skipped_nor_asked_to_end_for_another() {
+    for conflict in [LockConflict::Skip, LockConflict::CancelRunning] {
+        let back = json!({ "region": "eu" });
+        let steps = [does("done", "demo.say").undone_by("demo.deploy", &back), does("long", "demo.say").needs(["done"])];
+        let mut site = with(&pieces(1, conflict).workflow("demo.flow", steps));
+        let flow = site.run("demo.flow");
+        site.succeed(of_step(&site, flow, "done"));
+        let (first, _) = deploy(&mut site, "eu");
+        site.fail(of_step(&site, flow, "long"), FailureKind::ExitCode);
+        let undo = ExecutionId(Id::derived(site.engine().log(), flow.0, Role::Undo(&"done".parse().unwrap(), 0)));
+        assert!(waits(&site, undo), "{conflict:?}");
+        site.fail(first, FailureKind::Cancelled);
+        assert!(runs(&site, undo), "{conflict:?}");
+        let (newcomer, _) = deploy(&mut site, "eu");
+        assert!(runs(&site, undo), "{conflict:?}: it goes on");
+        site.succeed(undo);
+        assert_eq!(runs(&site, newcomer), conflict == LockConflict::CancelRunning);
+    }
 }
 
 #[test]

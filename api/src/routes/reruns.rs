@@ -4,12 +4,12 @@
 
 use std::sync::Arc;
 
-use ensue_engine::catalog::{Action, Catalog, Run};
+use ensue_engine::catalog::{Action, Catalog, Does, Run};
 use ensue_engine::command::{Answer, Ask, OfRule, RequestExecution, Rerun};
 use ensue_engine::executions::history::{Ended, History, KeptError};
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::ids::{ExecutionId, LogId};
-use ensue_engine::locks::facts::LockOwner;
+use ensue_engine::locks::facts::{Claim, LockOwner};
 use ensue_engine::names::{RuleRef, StepName};
 use ensue_engine::ports::{LogError, ReadLimit};
 use ensue_engine::record::{Body, Record, Revision, StreamId};
@@ -165,7 +165,7 @@ pub(super) fn request(ports: &Ports, id: ExecutionId, wanted: WireRerun) -> Resu
         enforcement: requested.enforcement,
         given: requested.given.clone(),
     });
-    let rule_claim = requested.locks.iter().find(|claim| matches!(claim.owner, LockOwner::Rule(_))).cloned();
+    let rule_claim = requested.locks.iter().find_map(|claim| present_claim(&catalog, claim));
     let rerun = Rerun { of: id, cause: history.cause.clone(), rule, rule_claim, priority, from, kept };
     Ok(RequestExecution {
         action: name,
@@ -210,6 +210,17 @@ fn outermost(ports: &Ports, workflow: ExecutionId) -> Result<ExecutionId, LogErr
             None => return Ok(outermost),
         }
     }
+}
+
+/// Gives the lock of a rule that its rerun has to hold: that of the key which it had, as the rule says it now.
+fn present_claim(catalog: &Catalog, then: &Claim) -> Option<Claim> {
+    let LockOwner::Rule(rule) = &then.owner else { return None };
+    let stages = catalog.rules().get(rule)?.flow.as_ref()?.stages();
+    let (limit, conflict) = stages.iter().find_map(|stage| match stage.does {
+        Does::Concurrency { limit, conflict } => Some((limit, conflict)),
+        _ => None,
+    })?;
+    Some(Claim { limit, conflict, ..then.clone() })
 }
 
 /// Gives what an execution ran as it is now, with what its rule says of its priority.

@@ -11,6 +11,7 @@ use crate::executions::state::{Execution, Phase};
 use crate::fact::Fact;
 use crate::ids::{ExecutionId, Id};
 use crate::record::{Actor, Draft, Record, StreamId};
+use crate::workflows::facts::PartRole;
 
 /// How many executions are asked to end at once.
 const ASKED_AT_ONCE: usize = 100;
@@ -34,7 +35,7 @@ pub(crate) fn begins(engine: &Engine, record: &Record, (id, execution): (Executi
         return if is_by_this { Begins::Now } else { Begins::NotNow };
     };
     let draft = |fact: Fact| own(id, execution, record.id, fact);
-    if claim.conflict == LockConflict::Skip {
+    if claim.conflict == LockConflict::Skip && !cleans_up(engine, id) {
         let error = Some(Failure::new(FailureKind::Cancelled, skipped_because(engine, &claim.lock())));
         let end = ExecutionCancelled { error, part_of: execution.part_of.clone() };
         return Begins::First(Reaction::last(vec![draft(end.into())]));
@@ -68,12 +69,25 @@ fn cancelled_for(engine: &Engine, (id, execution, claim): (ExecutionId, &Executi
     let goes_on = |before: &ExecutionId| {
         let other = engine.executions().get(before);
         let other = other.filter(|other| !other.has_come && !is_ending(*before, other, engine.workflows()));
-        other.is_some_and(|other| may_be_cancelled(engine, *before, other))
+        other.is_some_and(|other| may_be_cancelled(engine, *before, other)) && !cleans_up(engine, *before)
     };
     let before: Vec<ExecutionId> = locks.holders(&lock).chain(waiters).filter(goes_on).collect();
     let surplus = (before.len() + 1).saturating_sub(limit);
     let asked = before.into_iter().take(surplus.min(ASKED_AT_ONCE));
     asked.map(|before| own(before, execution, parent, ExecutionCancelRequested {}.into())).collect()
+}
+
+/// Says whether an execution takes back what another did, or cleans up: it, or a workflow around it, undoes a step or stands in what ends.
+fn cleans_up(engine: &Engine, id: ExecutionId) -> bool {
+    let mut at = id;
+    while let Some(part_of) = engine.executions().get(&at).and_then(|execution| execution.part_of.as_ref()) {
+        let around = engine.executions().get(&part_of.workflow);
+        if part_of.role == PartRole::Undo || around.is_some_and(|around| is_ending(part_of.workflow, around, engine.workflows())) {
+            return true;
+        }
+        at = part_of.workflow;
+    }
+    false
 }
 
 /// Gives the record by which somebody goes on that waits for a lock which is free. Where it is to end with a workflow around it, that

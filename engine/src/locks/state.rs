@@ -1,7 +1,7 @@
 //! What locks are made into: who holds each, and who waits for it.
 //!
-//! An execution takes its locks one after the other, and keeps what it has while it waits for the next. That never makes two of them wait
-//! for each other: all take that of their rule before that of their action.
+//! An execution takes its locks one after the other, and keeps what it has while it waits for the next: all take that of their rule before
+//! that of their action. Two of them wait for each other only where workflows run each other, or themselves, with other keys.
 
 use serde::{Deserialize, Serialize};
 
@@ -191,7 +191,11 @@ impl Locks {
     /// Lets an execution that wants to begin take its locks, as far as they are free and nobody waits for them; says whether it holds all.
     pub(crate) fn begin(&mut self, id: ExecutionId, at: Position) -> bool {
         match self.claimants.get(&id).map(|claimant| claimant.standing) {
-            Some(Standing::Apart) => self.take_on(id, at),
+            Some(Standing::Apart) => {
+                // It takes its place when it wants to begin, not when it was asked for.
+                self.claimants.change(&id, |claimant| claimant.place.1 = if claimant.held.is_empty() { at } else { claimant.place.1 });
+                self.take_on(id, at)
+            }
             Some(Standing::Waiting { .. } | Standing::Aside { .. }) => false,
             Some(Standing::Holding) | None => true,
         }
