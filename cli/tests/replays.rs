@@ -43,6 +43,7 @@ async fn what_ran_goes_as_it_went_and_a_changed_pack_is_told_with_the_step_that_
     assert_eq!(run["status"], "succeeded", "{run:#}");
     let id = run["id"].as_str().unwrap();
     client.post("/events", &json!({ "trigger": "shop.order", "payload": { "total": 150 } })).await;
+    client.until("/executions?rule=shop.large", |list| list["items"][0]["status"] == "succeeded").await;
     let before = client.get("/log").await["items"].as_array().unwrap().len();
 
     let same = json!({ "same": 1, "differ": 0, "unreplayable": 0, "executions": [] });

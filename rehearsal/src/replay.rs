@@ -113,6 +113,9 @@ pub enum Unreplayable {
     /// The node was busy on its way, and worked out later what follows from a record.
     #[error("the node was busy, and put off what follows from position {0}: for that alone it may go otherwise")]
     PutOff(Position),
+    /// When a part of it began, or whether, others said that held a lock, or asked for one.
+    #[error("it had to wait for a lock, or was ended for the sake of another: that depends on other executions")]
+    Locked,
     /// It is too long.
     #[error("it has more than {0} records")]
     TooLong(usize),
@@ -136,6 +139,9 @@ pub fn replay(recorded: &Recorded, definitions: Definitions<'_>, payloads: &dyn 
         _ => None,
     }) {
         return Err(Unreplayable::PutAside(parked));
+    }
+    if depends_on_locks(&recorded.records) {
+        return Err(Unreplayable::Locked);
     }
     let catalog = match definitions {
         Definitions::Recorded(catalogs) => catalogs.at(requested.catalog).ok_or(Unreplayable::CatalogGone(requested.catalog))?,
@@ -181,6 +187,24 @@ fn put_off_within(recorded: &Recorded, stage: &Stage<'_>) -> Result<Option<Posit
         }
     }
     Ok(None)
+}
+
+/// Says whether somebody waited for a lock, or ended because of one: in a replay nobody else has any.
+fn depends_on_locks(records: &[Record]) -> bool {
+    let mut claimants = BTreeSet::new();
+    records.iter().any(|record| match &record.fact {
+        Fact::ExecutionRequested(fact) => {
+            if !fact.locks.is_empty() {
+                claimants.insert(record.stream.clone());
+            }
+            false
+        }
+        Fact::LockAwaited(_) => true,
+        Fact::ExecutionCancelRequested(_) => record.actor == Actor::Engine && claimants.contains(&record.stream),
+        // A word of the engine's own says why it was not run.
+        Fact::ExecutionCancelled(fact) => fact.error.is_some() && claimants.contains(&record.stream),
+        _ => false,
+    })
 }
 
 fn ends(fact: &Fact) -> bool {
