@@ -130,9 +130,7 @@ const fn changes_many(id: &'static str, summary: &'static str) -> Operation {
 pub(super) const EXECUTIONS_CANCEL: Operation =
     changes_many("executions_cancel", "Asks that executions end: those of a page of a list").takes(Takes::Empty);
 pub(super) const EXECUTIONS_PAUSE: Operation =
-    changes_many("executions_pause", "Has nothing of executions start any more until they are resumed")
-        .takes(Takes::Empty)
-        .passes_keys_over();
+    changes_many("executions_pause", "Has nothing of executions start any more until they are resumed").takes(Takes::Empty);
 pub(super) const EXECUTIONS_RESUME: Operation = changes_many("executions_resume", "Has paused executions go on").takes(Takes::Empty);
 pub(super) const EXECUTIONS_RERUN: Operation = changes_many("executions_rerun", "Runs executions again that have ended")
     .takes(Takes::Json { schema: schema_of::<WireRerun>, example: r#"{"from": "failed"}"#, presence: Presence::Optional })
