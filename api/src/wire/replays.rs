@@ -19,6 +19,8 @@ use crate::query::bad;
 
 /// How many executions are replayed where nobody says.
 const LAST: u32 = 100;
+/// How many are replayed at the most.
+const LAST_MAX: u32 = 10_000;
 
 /// Which executions are replayed, and by what.
 #[derive(Deserialize, JsonSchema)]
@@ -90,6 +92,9 @@ impl TryFrom<WireToReplay> for ToReplay {
 
     fn try_from(asked: WireToReplay) -> Result<Self, Problem> {
         let WireToReplay { execution, last, action, rule, since, pack } = asked;
+        if last.is_some_and(|last| !(1..=LAST_MAX).contains(&last)) {
+            return Err(bad("last", format!("must be a whole number from 1 to {LAST_MAX}")).into());
+        }
         let is_filtered = last.is_some() || action.is_some() || rule.is_some() || since.is_some();
         let which = match execution {
             Some(_) if is_filtered => {
