@@ -143,6 +143,8 @@ async fn all_that_fit_are_changed_at_once_and_who_is_refused_is_named() {
     let refused = ensue(&place, &node, &["executions", "pause", "--status", "failed", "--action", "release.ship"]);
     assert_eq!(refused.code, Some(1));
     assert!(refused.stdout.contains(&format!("{first}  refused: ")), "{}", refused.stdout);
+    let count = refused.stdout.lines().count();
+    assert_eq!(refused.stderr.trim(), format!("error: refused: {count} of {count}"));
     let both = ensue(&place, &node, &["executions", "cancel", &first, "--status", "failed"]);
     assert!(both.code == Some(2) && both.stderr.contains("cannot be used with"), "{}", both.stderr);
     let neither = ensue(&place, &node, &["executions", "cancel"]);

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use super::{Asking, STATUSES, changed, path};
 use crate::ago::moment_of;
 use crate::client::{Client, with_query};
-use crate::commands::check::counted;
 use crate::report::{Exit, Failure, Outcome};
 use crate::table::text;
 use crate::this_machine::now;
@@ -117,8 +116,7 @@ pub(super) async fn change_all(asking: &Asking, client: &Client, filters: Filter
         }
     }
     if refused > 0 {
-        let message = format!("{} refused, and {changed} not", counted(refused, "was"));
-        return Err(Failure::with(Exit::Failed, message));
+        return Err(Failure::with(Exit::Failed, format!("refused: {refused} of {}", refused + changed)));
     }
     if changed == 0 {
         crate::report::tell("none fits");
