@@ -52,24 +52,25 @@ impl SqliteLogReader {
         }
     }
 
-    /// Gives the records of a query that begins with [`row::SELECT`], within the limit. `at` says where damage is, while no row
-    /// can be read.
-    fn records(&self, sql: &str, by: impl Params, limit: ReadLimit, mut at: Position) -> Result<Vec<Record>, LogError> {
+    /// Gives the records of a query that begins with [`row::SELECT`], within the limit.
+    fn records(&self, sql: &str, by: impl Params, limit: ReadLimit, mut found: Found) -> Result<Vec<Record>, LogError> {
         let mut statement = self.connection.prepare_cached(sql).map_err(|error| store_failed(&error))?;
         let mut rows = statement.query(by).map_err(|error| store_failed(&error))?;
         let mut records = Vec::new();
         let mut bytes = 0usize;
         while records.len() < limit.records.max(1) {
-            let Some(row) = rows.next().map_err(|error| row_failed(&error, at))? else { break };
-            at = row.get(0).map(position).map_err(|error| row_failed(&error, at))?;
-            let record = self.record(row, at)?;
+            let Some(row) = rows.next().map_err(|error| row_failed(&error, found))? else { break };
+            let at = row.get(0).map(position).map_err(|error| row_failed(&error, found))?;
+            let record = self.record(row, at).map_err(|error| self.blamed(error, at, found))?;
             bytes = bytes.saturating_add(record.fact_json.len());
             bytes = bytes.saturating_add(record.body.as_ref().and_then(|body| body.content.as_ref()).map_or(0, bytes::Bytes::len));
             if bytes > limit.bytes && !records.is_empty() {
                 break;
             }
             records.push(record);
-            at = at.next();
+            if let Found::AtOrAfter(next) = &mut found {
+                *next = at.next();
+            }
         }
         Ok(records)
     }
@@ -86,10 +87,21 @@ impl SqliteLogReader {
         stored.record(self.id, at, batch).map_err(unreadable)
     }
 
+    /// Says what is damaged. A row that an index leads to is read in part out of the index: where the record can be read by its
+    /// position, it is the index.
+    fn blamed(&self, error: LogError, at: Position, found: Found) -> LogError {
+        match found {
+            Found::ByIndex if self.read(Position(at.0.saturating_sub(1)), ReadLimit { records: 1, bytes: 0 }).is_ok() => {
+                LogError::Index(format!("it leads to another record at position {at} than stands there"))
+            }
+            Found::ByIndex | Found::AtOrAfter(_) => error,
+        }
+    }
+
     fn batch(&self, place: i64, at: Position) -> Result<StoredBatch, LogError> {
         let mut statement = self.connection.prepare_cached(StoredBatch::SELECT).map_err(|error| store_failed(&error))?;
         let mut rows = statement.query([place]).map_err(|error| store_failed(&error))?;
-        let row = rows.next().map_err(|error| row_failed(&error, at))?;
+        let row = rows.next().map_err(|error| row_failed(&error, Found::AtOrAfter(at)))?;
         let read = row.ok_or_else(|| "its batch is missing".to_owned()).and_then(StoredBatch::read);
         read.map_err(|why| LogError::Unreadable { position: at, why })
     }
@@ -101,7 +113,7 @@ impl SqliteLogReader {
         }
         let mut statement = self.connection.prepare_cached(&by("WHERE place = ?1")).map_err(|error| store_failed(&error))?;
         let mut rows = statement.query([place(self.number, position)]).map_err(|error| store_failed(&error))?;
-        let Some(row) = rows.next().map_err(|error| row_failed(&error, position))? else { return Ok(None) };
+        let Some(row) = rows.next().map_err(|error| row_failed(&error, Found::AtOrAfter(position)))? else { return Ok(None) };
         let stored = Stored::read(row).map_err(|why| LogError::Unreadable { position, why })?;
         read(&stored).map(Some)
     }
@@ -118,7 +130,7 @@ impl LogReader for SqliteLogReader {
         }
         let sql = by("WHERE place > ?1 AND place <= ?2 ORDER BY place LIMIT ?3");
         let places = params![place(self.number, after), place(self.number, Position(POSITION_MAX)), rows_max(limit)];
-        let records = self.records(&sql, places, limit, after.next())?;
+        let records = self.records(&sql, places, limit, Found::AtOrAfter(after.next()))?;
         let missing = |position| Err(LogError::Unreadable { position, why: "it is missing".to_owned() });
         if records.is_empty() {
             return missing(after.next());
@@ -132,7 +144,7 @@ impl LogReader for SqliteLogReader {
     fn read_stream(&self, stream: &StreamId, after: Revision, limit: ReadLimit) -> Result<Vec<Record>, LogError> {
         let Ok(after) = i64::try_from(after.0) else { return Ok(Vec::new()) };
         let sql = by("WHERE log = ?1 AND stream = ?2 AND revision > ?3 ORDER BY revision LIMIT ?4");
-        let records = self.records(&sql, params![self.number, stream_bytes(stream), after, rows_max(limit)], limit, Position(0))?;
+        let records = self.records(&sql, params![self.number, stream_bytes(stream), after, rows_max(limit)], limit, Found::ByIndex)?;
         // A record vouches for itself, an index for nothing.
         let mut expected = Revision(after.unsigned_abs());
         for record in &records {
@@ -149,7 +161,7 @@ impl LogReader for SqliteLogReader {
 
     fn record_by_id(&self, id: Id) -> Result<Option<Record>, LogError> {
         let sql = by("WHERE log = ?1 AND id = ?2");
-        let found = self.records(&sql, params![self.number, id.as_bytes()], ReadLimit { records: 1, bytes: 0 }, Position(0))?;
+        let found = self.records(&sql, params![self.number, id.as_bytes()], ReadLimit { records: 1, bytes: 0 }, Found::ByIndex)?;
         match found.into_iter().next() {
             Some(record) if record.id != id => {
                 Err(LogError::Index(format!("another record is found by the id {id}, at position {}", record.position)))
@@ -189,12 +201,24 @@ fn rows_max(limit: ReadLimit) -> i64 {
     i64::try_from(limit.records.max(1)).unwrap_or(i64::MAX)
 }
 
-/// A damaged file is damaged at a position; a failing disk is not.
-fn row_failed(error: &rusqlite::Error, position: Position) -> LogError {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) | None => {
+/// How a row is found, which says what is damaged where it cannot be read.
+#[derive(Clone, Copy)]
+enum Found {
+    /// It is the one at this position, or the next behind it.
+    AtOrAfter(Position),
+    /// An index led to it: the record itself may well be sound, which only a walk along the log can say.
+    ByIndex,
+}
+
+/// A damaged file is damaged somewhere; a failing disk is not.
+fn row_failed(error: &rusqlite::Error, found: Found) -> LogError {
+    match (error.sqlite_error_code(), found) {
+        (Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) | None, Found::AtOrAfter(position)) => {
             LogError::Unreadable { position, why: format!("the file is damaged: {error}") }
         }
-        Some(_) => store_failed(error),
+        (Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) | None, Found::ByIndex) => {
+            LogError::Index(format!("it leads to no record: {error}"))
+        }
+        (Some(_), _) => store_failed(error),
     }
 }
