@@ -141,7 +141,7 @@ impl Left {
                 break;
             }
             // What is found by a damaged index is refused, and stays so.
-            if now.is_refused_where_it_differs_from(&self.shown, "log-index-damaged") {
+            if now.is_refused_where_it_differs_from(&self.shown, "log_index_damaged") {
                 return Verdict::Refused;
             }
             assert!(begin.elapsed() < PATIENCE, "{case}: {differences:#?}");
