@@ -99,8 +99,10 @@ permissions! {
     ParkedReactionsRead = "parked_reactions":"read", "parked reaction";
     /// Retry and dismiss reactions that were put aside.
     ParkedReactionsSettle = "parked_reactions":"settle", "parked reaction";
-    /// See the deliveries that were refused although their sender was proven.
+    /// See the deliveries that were refused although their sender was proven, and the executions that failed for good.
     DeadLettersRead = "dead_letters":"read", "dead letter";
+    /// Retry and dismiss dead letters.
+    DeadLettersSettle = "dead_letters":"settle", "dead letter";
     /// Read the node's metrics.
     MetricsRead = "metrics":"read", "metric";
     /// See what the node is and does, and what is wrong with it.

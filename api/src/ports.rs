@@ -306,14 +306,6 @@ pub trait LogAccess: Send + Sync {
     fn read(&self, after: Position, limit: ReadLimit) -> Result<Vec<Record>, LogError>;
     /// Gives the records of a stream after a revision, in order.
     fn read_stream(&self, stream: &StreamId, after: Revision, limit: ReadLimit) -> Result<Vec<Record>, LogError>;
-    /// Gives the records of a stream after a revision, in order; fails where a stream that others know of has none at all.
-    fn read_known_stream(&self, stream: &StreamId, after: Revision, limit: ReadLimit) -> Result<Vec<Record>, LogError> {
-        let records = self.read_stream(stream, after, limit)?;
-        if records.is_empty() && after == Revision(0) {
-            return Err(LogError::Index(format!("no record of {stream} is found")));
-        }
-        Ok(records)
-    }
     /// Gives the plain bytes of the body of the record at a position; none where there is no such record, where it has no body,
     /// or where the body was erased.
     fn body(&self, at: Position) -> Result<Option<Bytes>, LogError>;
@@ -324,6 +316,8 @@ pub trait Webhooks: Send + Sync {
     /// Verifies a delivery over its raw body, and makes the judged events of it: none where no `emits` fits, several all or
     /// none. Works on the calling thread and does not wait: quick, though it costs tens of microseconds.
     fn receive(&self, request: HookRequest) -> Result<Vec<ObservedEvent>, HookRefusal>;
+    /// Makes the judged events of a delivery that proved who sent it when it came, and was refused. Quick, as [`receive`](Self::receive).
+    fn deliver_again(&self, request: HookRequest) -> Result<Vec<ObservedEvent>, Declined>;
     /// Signs `body` as the sensor's sender would, and names `event` in the sender's way; `delivery` is the id of the delivery,
     /// where the scheme knows one. Quick.
     fn sign(&self, sensor: &SensorRef, event: &str, delivery: &str, body: Bytes) -> Result<HookRequest, Declined>;
@@ -381,6 +375,8 @@ pub struct GivenEvent {
     pub trace: Option<String>,
     /// The key under which it is accepted once.
     pub dedupe: Option<Dedupe>,
+    /// The rule whose schedule it is: no other judges it.
+    pub rule: Option<RuleRef>,
 }
 
 /// Who a token lets in.

@@ -5,6 +5,7 @@
 
 mod actions;
 mod artifacts;
+mod backfill;
 mod bulk;
 mod docs;
 mod enforcements;
@@ -16,6 +17,7 @@ mod inquiries;
 mod installed;
 pub(crate) mod judged;
 mod keys;
+mod letters;
 mod locks;
 mod log;
 mod logs;
@@ -41,11 +43,11 @@ use crate::auth::{Allowed, Secrecy};
 use crate::call::Call;
 use crate::operation::{Content, Keying, Operation, Sight};
 use crate::permissions::{
-    ActionsExecute, ActionsRead, ArtifactsRead, DeadLettersRead, EnforcementsRead, EventsRead, EventsWrite, ExecutionsCancel,
-    ExecutionsPause, ExecutionsRead, ExecutionsRerun, ExecutionsSettle, HooksRead, HooksSend, InquiriesAnswer, InquiriesCancel,
-    InquiriesRead, KeysRead, KeysWrite, LocksRead, LogRead, LogVerify, MetricsRead, NodeRead, PacksRead, ParkedReactionsRead,
-    ParkedReactionsSettle, Permission, RulesRead, RulesWrite, SensorsRead, TimersRead, TokensRead, TokensWrite, TracesRead, TriggersRead,
-    ViewsRead, ViewsRebuild,
+    ActionsExecute, ActionsRead, ArtifactsRead, DeadLettersRead, DeadLettersSettle, EnforcementsRead, EventsRead, EventsWrite,
+    ExecutionsCancel, ExecutionsPause, ExecutionsRead, ExecutionsRerun, ExecutionsSettle, HooksRead, HooksSend, InquiriesAnswer,
+    InquiriesCancel, InquiriesRead, KeysRead, KeysWrite, LocksRead, LogRead, LogVerify, MetricsRead, NodeRead, PacksRead,
+    ParkedReactionsRead, ParkedReactionsSettle, Permission, RulesRead, RulesWrite, SensorsRead, TimersRead, TokensRead, TokensWrite,
+    TracesRead, TriggersRead, ViewsRead, ViewsRebuild,
 };
 use crate::problem::{NoSuchPath, Outcome, Problem};
 use crate::rates::{self, Class};
@@ -109,6 +111,7 @@ fn declare(routes: &mut Routes) {
     routes.get::<SensorsRead>("/sensors/{ref}", &operations::SENSOR_GET, installed::sensor);
     routes.get::<RulesRead>("/rules", &operations::RULE_LIST, rules::list);
     routes.get::<RulesRead>("/rules/{ref}", &operations::RULE_GET, rules::get);
+    routes.post::<RulesWrite>("/rules/{ref}/backfill", &operations::RULE_BACKFILL, backfill::backfill);
     routes.post::<EventsRead>("/rules/backtest", &operations::RULE_BACKTEST, rules::backtest);
     routes.post::<RulesRead>("/rules/{ref}/explain", &operations::RULE_EXPLAIN, rules::explain);
     routes.post::<RulesWrite>("/rules/{ref}/enable", &operations::RULE_ENABLE, rules::enable);
@@ -143,8 +146,12 @@ fn declare(routes: &mut Routes) {
     routes.get::<ParkedReactionsRead>("/parked_reactions/{position}", &operations::PARKED_GET, health::parked_one);
     routes.post::<ParkedReactionsSettle>("/parked_reactions/{position}/retry", &operations::PARKED_RETRY, health::retry);
     routes.post::<ParkedReactionsSettle>("/parked_reactions/{position}/dismiss", &operations::PARKED_DISMISS, health::dismiss);
-    routes.get::<DeadLettersRead>("/dead_letters", &operations::DEAD_LETTER_LIST, health::dead_letters);
-    routes.get::<DeadLettersRead>("/dead_letters/{id}", &operations::DEAD_LETTER_GET, health::dead_letter);
+    routes.get::<DeadLettersRead>("/dead_letters", &operations::DEAD_LETTER_LIST, letters::list);
+    routes.get::<DeadLettersRead>("/dead_letters/{id}", &operations::DEAD_LETTER_GET, letters::get);
+    routes.post::<DeadLettersSettle>("/dead_letters/{id}/retry", &operations::DEAD_LETTER_RETRY, letters::retry);
+    routes.post::<DeadLettersSettle>("/dead_letters/{id}/dismiss", &operations::DEAD_LETTER_DISMISS, letters::dismiss);
+    routes.post::<DeadLettersSettle>("/dead_letters/retry", &operations::DEAD_LETTERS_RETRY, letters::retry_many);
+    routes.post::<DeadLettersSettle>("/dead_letters/dismiss", &operations::DEAD_LETTERS_DISMISS, letters::dismiss_many);
 
     routes.get::<NodeRead>("/status", &operations::NODE_STATUS, node::status);
     routes.get::<NodeRead>("/doctor", &operations::NODE_DOCTOR, node::doctor);

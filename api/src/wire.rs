@@ -4,6 +4,7 @@
 
 pub(crate) mod actions;
 pub(crate) mod artifacts;
+pub(crate) mod backfill;
 pub(crate) mod backtests;
 pub(crate) mod bulk;
 pub(crate) mod enforcements;
@@ -13,6 +14,7 @@ pub(crate) mod health;
 pub(crate) mod hooks;
 pub(crate) mod inquiries;
 pub(crate) mod keys;
+pub(crate) mod letters;
 pub(crate) mod locks;
 pub(crate) mod node;
 pub(crate) mod packs;

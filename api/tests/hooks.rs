@@ -195,3 +195,59 @@ async fn a_dead_letter_is_seen_with_its_reason_and_what_was_delivered() {
     let others = api.get("/api/v1/dead_letters?sensor=demo.door").by("viewer").answer().await.expect(200).json();
     assert_eq!(others["items"], json!([]));
 }
+
+/// The id of the newest dead letter.
+async fn newest_letter(api: &TestApi) -> String {
+    let list = api.get("/api/v1/dead_letters").by("viewer").answer().await.expect(200).json();
+    list["items"][0]["id"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_delivery_that_still_does_not_fit_stays_a_dead_letter() {
+    let api = TestApi::new();
+    at_the_gate(&api, "d-1", r#"{"name":1}"#).answer().await.expect(422);
+    let letter = newest_letter(&api).await;
+    let retry = format!("/api/v1/dead_letters/{letter}/retry");
+    api.post(&retry).by("viewer").answer().await.expect_problem(403, "forbidden");
+    api.post(&retry).by("operator").answer().await.expect_problem(422, "payload_invalid");
+    let shown = api.get(&format!("/api/v1/dead_letters/{letter}")).by("viewer").answer().await.expect(200).json();
+    assert_eq!((&shown["status"], &shown["settled"]), (&json!("open"), &json!(null)));
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_dismissed_once() {
+    let api = TestApi::new();
+    at_the_gate(&api, "d-1", r#"{"name":1}"#).answer().await.expect(422);
+    let letter = newest_letter(&api).await;
+    let dismiss = format!("/api/v1/dead_letters/{letter}/dismiss");
+    let dry = format!("{dismiss}?dry_run=true");
+    api.post(&dry).by("operator").answer().await.expect(204);
+    api.post(&dismiss).by("operator").answer().await.expect(200);
+    api.post(&dismiss).by("operator").answer().await.expect_problem(409, "dead_letter_not_open");
+    api.post(&dry).by("operator").answer().await.expect_problem(409, "dead_letter_not_open");
+    api.post(&dismiss.replace("dismiss", "retry")).by("operator").answer().await.expect_problem(409, "dead_letter_not_open");
+    let shown = api.get(&format!("/api/v1/dead_letters/{letter}")).by("viewer").answer().await.expect(200).json();
+    assert_eq!((&shown["status"], &shown["settled"]["by"]), (&json!("dismissed"), &json!("token/ana.operator")));
+    let open = api.get("/api/v1/dead_letters?status=open").by("viewer").answer().await.expect(200).json();
+    assert_eq!(open["items"], json!([]));
+}
+
+#[tokio::test]
+async fn many_dead_letters_are_dealt_with_only_where_something_says_which() {
+    let api = TestApi::new();
+    for delivery in ["d-1", "d-2", "d-3"] {
+        at_the_gate(&api, delivery, r#"{"name":1}"#).answer().await.expect(422);
+    }
+    api.post("/api/v1/dead_letters/dismiss").by("operator").answer().await.expect_problem(400, "bad_parameter");
+    api.post("/api/v1/dead_letters/retry?sensor=demo.gate").by("operator").answer().await.expect_problem(400, "bad_parameter");
+    let both = "/api/v1/dead_letters/dismiss?sensor=demo.gate&action=demo.say";
+    api.post(both).by("operator").answer().await.expect_problem(400, "bad_parameter");
+    let retried = "/api/v1/dead_letters/retry?sensor=demo.gate&until=2100-01-01T00:00:00Z";
+    let refused = api.post(retried).by("operator").answer().await.expect(200).json();
+    let codes: Vec<_> = refused["items"].as_array().unwrap().iter().map(|item| item["error"]["code"].clone()).collect();
+    assert_eq!(codes, ["payload_invalid"; 3]);
+    let dismissed = api.post("/api/v1/dead_letters/dismiss?sensor=demo.gate").by("operator").answer().await.expect(200).json();
+    assert!(dismissed["items"].as_array().unwrap().iter().all(|item| item["error"].is_null()), "{dismissed:#}");
+    let again = api.post("/api/v1/dead_letters/dismiss?sensor=demo.gate").by("operator").answer().await.expect(200).json();
+    assert_eq!(again["items"], json!([]));
+}

@@ -171,9 +171,21 @@ async fn every_path_that_heeds_a_key_does_a_thing_once_under_it() {
     for path in ["/api/v1/parked_reactions/{position}/retry", "/api/v1/parked_reactions/{position}/dismiss"] {
         asked.push((path, path.replace("{position}", &api.parked().await.to_string()), json!({})));
     }
+    for deal in ["retry", "dismiss"] {
+        let failed = api.execution().await;
+        api.node.fail(&failed);
+        asked.push((
+            if deal == "retry" { "/api/v1/dead_letters/{id}/retry" } else { "/api/v1/dead_letters/{id}/dismiss" },
+            format!("/api/v1/dead_letters/{failed}/{deal}"),
+            json!({}),
+        ));
+    }
     let mut told: BTreeSet<String> = asked.iter().map(|(path, ..)| (*path).to_owned()).collect();
     // Under its key each of many is changed once, as `many.rs` shows.
     told.extend(["cancel", "pause", "resume", "rerun"].map(|change| format!("/api/v1/executions/{change}")));
+    told.extend(["retry", "dismiss"].map(|deal| format!("/api/v1/dead_letters/{deal}")));
+    // `cli/tests/scheduled.rs` shows it of a rule with a schedule.
+    told.insert("/api/v1/rules/{ref}/backfill".to_owned());
     assert_eq!(told, paths(&api).0, "each path that heeds a key is asked here");
     for (number, (_, path, body)) in asked.iter().enumerate() {
         let key = format!("each-{number}");

@@ -480,6 +480,8 @@ fn reacts(fact: &Fact) -> bool {
         | Fact::TimerSet(_)
         | Fact::ClockStepped(_)
         | Fact::ClockAccepted(_)
+        | Fact::DeadLetterRetried(_)
+        | Fact::DeadLetterDismissed(_)
         | Fact::ReactionDeferred(_)
         | Fact::ReactionResumed(_)
         | Fact::ReactionRetried(_)

@@ -19,8 +19,9 @@ pub use request::{Before, RequestKey, SeenEvent};
 pub use settings::{FLOW_KEYS_MAX, Settings, TurnLimits};
 
 use crate::catalog::{Action, Catalog, Catalogs, Mode};
+use crate::events::facts::DeliveredWith;
 use crate::executions::facts::{Evidence, Failure, GivenEvent, Settlement};
-use crate::ids::{AttemptId, EnforcementId, EventId, ExecutionId, InquiryId, RuleId, TokenId};
+use crate::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, InquiryId, RuleId, TokenId};
 use crate::locks::facts::Claim;
 use crate::names::{ActionRef, KeyRef, PackName, RuleRef, SensorRef, TriggerRef};
 use crate::record::{Actor, Body, BodyHandle, CatalogRevision, Cause, Digest, Draft, Encoding, Position};
@@ -61,12 +62,14 @@ impl Ask {
     fn events(&self) -> &[ObservedEvent] {
         match self {
             Ask::Once { ask, .. } | Ask::Check(ask) => ask.events(),
-            Ask::ReceiveEvents(events) => events,
+            Ask::ReceiveEvents(events) | Ask::RetryDelivery(RetriedDelivery { events, .. }) => events,
             Ask::ReportAttempt(report) => &report.emitted,
             Ask::TakeMessage(Message { said: Said::Event(event), .. }) => std::slice::from_ref(event),
             Ask::TakeMessage(Message { said: Said::Progress { .. } | Said::Artifact(_) | Said::Unusable { .. }, .. })
             | Ask::KeepDelivery(_)
+            | Ask::DismissLetter { .. }
             | Ask::RequestExecution(_)
+            | Ask::RetryExecution(_)
             | Ask::LoseAttempt { .. }
             | Ask::CancelExecution { .. }
             | Ask::PauseExecution { .. }
@@ -92,7 +95,9 @@ impl Ask {
     fn change_bodies(&mut self, change: &mut dyn FnMut(&mut Body)) {
         match self {
             Ask::Once { ask, .. } | Ask::Check(ask) => ask.change_bodies(change),
-            Ask::ReceiveEvents(events) => events.iter_mut().for_each(|event| change(&mut event.body)),
+            Ask::ReceiveEvents(events) | Ask::RetryDelivery(RetriedDelivery { events, .. }) => {
+                events.iter_mut().for_each(|event| change(&mut event.body));
+            }
             Ask::ReportAttempt(report) => {
                 report.body.iter_mut().for_each(&mut *change);
                 report.emitted.iter_mut().for_each(|event| change(&mut event.body));
@@ -103,7 +108,7 @@ impl Ask {
                 Said::Artifact(_) | Said::Unusable { .. } => {}
             },
             Ask::KeepDelivery(delivery) => change(&mut delivery.body),
-            Ask::RequestExecution(request) => {
+            Ask::RequestExecution(request) | Ask::RetryExecution(request) => {
                 change(&mut request.body);
                 request.rerun.iter_mut().filter_map(|rerun| rerun.kept.as_mut()).for_each(|(_, list)| change(list));
             }
@@ -116,7 +121,8 @@ impl Ask {
                     }
                 }
             }
-            Ask::LoseAttempt { .. }
+            Ask::DismissLetter { .. }
+            | Ask::LoseAttempt { .. }
             | Ask::CancelExecution { .. }
             | Ask::PauseExecution { .. }
             | Ask::ResumeExecution { .. }
@@ -143,6 +149,15 @@ pub enum Ask {
     ReceiveEvents(Vec<ObservedEvent>),
     /// Keep a delivery that proved who sent it but made no event.
     KeepDelivery(RefusedDelivery),
+    /// Take in, once, what had been refused.
+    RetryDelivery(RetriedDelivery),
+    /// Run again, once, what failed for good.
+    RetryExecution(RequestExecution),
+    /// Leave a dead letter as it is.
+    DismissLetter {
+        /// The record of a refused delivery, or the execution.
+        of: Id,
+    },
     /// Run an action.
     RequestExecution(RequestExecution),
     /// An attempt says something while it runs.
@@ -276,6 +291,8 @@ pub struct ObservedEvent {
     pub source: String,
     /// The sensor it came through.
     pub sensor: Option<SensorRef>,
+    /// The rule whose schedule it is: no other judges it.
+    pub rule: Option<RuleRef>,
     /// When it happened.
     pub occurred_at: Timestamp,
     /// The W3C trace that it brings itself; without one it stands in its command's.
@@ -358,6 +375,19 @@ pub struct RefusedDelivery {
     pub reason: String,
     /// What was delivered.
     pub body: Body,
+    /// What came with it, where it can be delivered again.
+    pub with: Option<DeliveredWith>,
+}
+
+/// A delivery that was refused, and the events that it makes now.
+#[derive(Clone, Debug)]
+pub struct RetriedDelivery {
+    /// The record of the refusal.
+    pub of: Id,
+    /// The chain that it stands in.
+    pub cause: Cause,
+    /// The events; none where nothing of the sensor fits it.
+    pub events: Vec<ObservedEvent>,
 }
 
 /// An action to run with parameters that fit.

@@ -20,6 +20,8 @@ use crate::health::state::Health;
 use crate::ids::{ExecutionId, LogId};
 use crate::inquiries::state::Inquiries;
 use crate::inquiries::{decide as inquiries, react as inquiry_reactions};
+use crate::letters::decide as letters;
+use crate::letters::state::Letters;
 use crate::locks::state::Locks;
 use crate::mutants;
 use crate::record::{Actor, BodyHandle, CatalogRevision, Draft, Position, Record, Revision, StreamId};
@@ -35,11 +37,9 @@ use crate::timers::{decide as timers, react as timer_reactions};
 use crate::workflows::react as step_reactions;
 use crate::workflows::state::Workflows;
 
-/// The form that [`Engine::save`] writes; a release reads its own and the one before.
-pub const STATE_FORMAT: u32 = 3;
-
-/// The form before: there are no workflows in it, and no timers.
-const STATE_FORMAT_BEFORE: u32 = 2;
+/// The form that [`Engine::save`] writes and reads. A state of another form is made anew from the log: those before have no dead letters,
+/// which facts lead to that old logs have.
+pub const STATE_FORMAT: u32 = 4;
 
 /// The state of one log, and what it makes of commands and records.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,6 +70,7 @@ struct State {
     #[serde(default)]
     locks: Locks,
     access: Access,
+    letters: Letters,
     health: Health,
 }
 
@@ -87,7 +88,7 @@ pub struct SavedState {
 #[non_exhaustive]
 pub enum LoadError {
     /// The form is another release's.
-    #[error("the state has form {0}, this release reads {STATE_FORMAT_BEFORE} and {STATE_FORMAT}")]
+    #[error("the state has form {0}, this release reads {STATE_FORMAT}")]
     Format(u32),
     /// The form is right, the content is not.
     #[error("the state is damaged: {0}")]
@@ -230,6 +231,9 @@ impl Engine {
             }
             Ask::ReceiveEvents(list) => events::receive_all(self, actor, trace, list, at, with),
             Ask::KeepDelivery(delivery) => events::keep_delivery(actor, trace, delivery),
+            Ask::RetryDelivery(retried) => letters::retry(self, actor, trace, retried, at, with),
+            Ask::RetryExecution(ask) => letters::rerun(self, at, actor, trace, ask, with),
+            Ask::DismissLetter { of } => letters::dismiss(self, actor, *of),
             Ask::RequestExecution(ask) => executions::request(self, at, actor, trace, ask, with),
             Ask::TakeMessage(message) => messages::take(self, actor, message, at, with),
             Ask::ReportAttempt(report) => executions::report(self, actor, report, at, with),
@@ -267,7 +271,10 @@ impl Engine {
             stream => state.streams.insert(stream.to_string(), record.revision),
         }
         match record.fact.by_noun() {
-            ByNoun::EventFact(fact) => state.rules.apply_event(fact),
+            ByNoun::EventFact(fact) => {
+                state.rules.apply_event(fact);
+                state.letters.apply_event(record, fact);
+            }
             ByNoun::RuleFact(fact) => {
                 state.rules.apply(record, fact);
                 if let RuleFact::EnforcementMade(made) = fact {
@@ -283,6 +290,7 @@ impl Engine {
             ByNoun::ExecutionFact(fact) => {
                 state.workflows.apply_execution(record, fact, &state.executions);
                 state.executions.apply(record, fact);
+                state.letters.apply_execution(record, fact);
                 if fact.is_end() {
                     state.timers.forget_all(&record.stream);
                     state.inquiries.forget(&record.stream);
@@ -309,6 +317,7 @@ impl Engine {
             }
             ByNoun::CatalogFact(fact) => state.packs.apply(record, fact),
             ByNoun::AccessFact(fact) => state.access.apply(fact),
+            ByNoun::LetterFact(fact) => state.letters.apply(fact),
             ByNoun::HealthFact(fact) => {
                 state.health.apply(record, fact);
                 state.timers.apply_clock(record, fact);
@@ -348,6 +357,7 @@ impl Engine {
             | ByNoun::FlowFact(_)
             | ByNoun::ScheduleFact(_)
             | ByNoun::AccessFact(_)
+            | ByNoun::LetterFact(_)
             | ByNoun::HealthFact(
                 HealthFact::ClockStepped(_)
                 | HealthFact::ClockAccepted(_)
@@ -381,6 +391,7 @@ impl Engine {
             | ByNoun::ScheduleFact(_)
             | ByNoun::CatalogFact(_)
             | ByNoun::AccessFact(_)
+            | ByNoun::LetterFact(_)
             | ByNoun::HealthFact(_) => Vec::new(),
         }
     }
@@ -404,19 +415,34 @@ impl Engine {
 
     /// Takes a state back from its versioned form.
     pub fn load(log: LogId, saved: &SavedState) -> Result<Self, LoadError> {
-        if !matches!(saved.format, STATE_FORMAT | STATE_FORMAT_BEFORE) {
+        if saved.format != STATE_FORMAT {
             return Err(LoadError::Format(saved.format));
         }
         let mut state: State = serde_json::from_slice(&saved.json).map_err(|why| LoadError::Damaged(why.to_string()))?;
         state.health.index();
+        state.letters.index();
         state.locks.index();
         Ok(Self { log, state })
     }
 
     /// Makes all that was folded since the last commit final.
     pub fn commit(&mut self) {
-        let State { newest, streams, packs, rules, executions, workflows, inquiries, timers, schedules, flows, locks, access, health } =
-            &mut self.state;
+        let State {
+            newest,
+            streams,
+            packs,
+            rules,
+            executions,
+            workflows,
+            inquiries,
+            timers,
+            schedules,
+            flows,
+            locks,
+            access,
+            letters,
+            health,
+        } = &mut self.state;
         newest.commit();
         streams.commit();
         packs.commit();
@@ -429,13 +455,28 @@ impl Engine {
         flows.commit();
         locks.commit();
         access.commit();
+        letters.commit();
         health.commit();
     }
 
     /// Takes back all that was folded since the last commit.
     pub fn undo(&mut self) {
-        let State { newest, streams, packs, rules, executions, workflows, inquiries, timers, schedules, flows, locks, access, health } =
-            &mut self.state;
+        let State {
+            newest,
+            streams,
+            packs,
+            rules,
+            executions,
+            workflows,
+            inquiries,
+            timers,
+            schedules,
+            flows,
+            locks,
+            access,
+            letters,
+            health,
+        } = &mut self.state;
         newest.undo();
         streams.undo();
         packs.undo();
@@ -448,6 +489,7 @@ impl Engine {
         flows.undo();
         locks.undo();
         access.undo();
+        letters.undo();
         health.undo();
     }
 
@@ -528,6 +570,11 @@ impl Engine {
     /// Gives the keys and tokens.
     pub fn access(&self) -> &Access {
         &self.state.access
+    }
+
+    /// Gives the dead letters that nobody has dealt with.
+    pub fn letters(&self) -> &Letters {
+        &self.state.letters
     }
 
     /// Gives the reactions that are owed or parked.

@@ -12,6 +12,7 @@ use crate::events::facts as events;
 use crate::executions::facts as executions;
 use crate::health::facts as health;
 use crate::inquiries::facts as inquiries;
+use crate::letters::facts as letters;
 use crate::locks::facts as locks;
 use crate::record::FACT_BYTES_MAX;
 use crate::rules::facts as rules;
@@ -140,7 +141,7 @@ facts! {
     /// What happens to events.
     EventFact {
         EventReceived(events::EventReceived): "event.received", 2;
-        DeliveryRefused(events::DeliveryRefused): "delivery.refused", 1;
+        DeliveryRefused(events::DeliveryRefused): "delivery.refused", 2;
     }
     /// What happens to rules.
     RuleFact {
@@ -228,6 +229,11 @@ facts! {
         TokenAdded(access::TokenAdded): "token.added", 1;
         TokenRevoked(access::TokenRevoked): "token.revoked", 1;
     }
+    /// What happens to dead letters.
+    LetterFact {
+        DeadLetterRetried(letters::DeadLetterRetried): "dead_letter.retried", 1;
+        DeadLetterDismissed(letters::DeadLetterDismissed): "dead_letter.dismissed", 1;
+    }
     /// What happens to the log itself.
     HealthFact {
         NodeStarted(health::NodeStarted): "node.started", 1;
@@ -259,6 +265,8 @@ const UPCASTS: &[(&str, u16, Upcast)] = &[
     ("timer.fired", 1, as_it_is),
     // Before flow control each match was acted on at once.
     ("enforcement.made", 1, as_it_is),
+    // Before retries only the body of what was refused was kept.
+    ("delivery.refused", 1, as_it_is),
     // Before reruns nothing was taken over.
     ("execution.requested", 2, as_it_is),
     ("step.expanded", 1, as_it_is),

@@ -20,6 +20,7 @@ pub mod fact;
 pub mod health;
 pub mod ids;
 pub mod inquiries;
+pub mod letters;
 pub mod locks;
 pub mod mutants;
 pub mod names;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use ensue_engine::access::facts::{KeyRemoved, KeySet, TokenAdded, TokenRevoked};
 use ensue_engine::catalog::facts::{PackInstalled, PackRemoved};
 use ensue_engine::catalog::{Control, ItemFailure, LockConflict, Mode, OnFailure, OnLost};
-use ensue_engine::events::facts::{DeliveryRefused, EventReceived};
+use ensue_engine::events::facts::{DeliveredWith, DeliveryRefused, EventReceived};
 use ensue_engine::executions::facts::{
     ArtifactKept, AttemptEmitted, AttemptFailed, AttemptLost, AttemptProgressed, AttemptReportedLate, AttemptStarted, AttemptSucceeded,
     Evidence, ExecutionBecameIndeterminate, ExecutionCancelRequested, ExecutionCancelled, ExecutionFailed, ExecutionPaused,
@@ -28,6 +28,7 @@ use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, Inqu
 use ensue_engine::inquiries::facts::{
     InquiryAnswered, InquiryEscalated, InquiryNotificationFailed, InquiryNotified, InquiryOpened, InquiryReminded, Occasion, Verdict,
 };
+use ensue_engine::letters::facts::{DeadLetterDismissed, DeadLetterRetried};
 use ensue_engine::locks::facts::{Claim, Lock, LockAcquired, LockAwaited, LockOwner};
 use ensue_engine::names::StepName;
 use ensue_engine::record::{Actor, Body, BodyHandle, CatalogRevision, Cause, Chain, Digest, Epoch, Position, Record, Revision, StreamId};
@@ -94,6 +95,10 @@ fn samples() -> Vec<Fact> {
             sensor: "github.webhook".parse().unwrap(),
             trigger: Some("github.push".parse().unwrap()),
             reason: "/ref: is missing; it is a required string".into(),
+            with: Some(DeliveredWith {
+                headers: vec![("x-github-event".into(), "push".into())],
+                query: vec![("team".into(), "garden".into())],
+            }),
         }
         .into(),
         EnforcementMade {
@@ -238,6 +243,8 @@ fn samples() -> Vec<Fact> {
         KeyRemoved { key: "release.deploy_token".parse().unwrap() }.into(),
         TokenAdded { id: token, name: "ana".into(), roles: vec!["admin".into(), "release_managers".into()] }.into(),
         TokenRevoked { id: token }.into(),
+        DeadLetterRetried { of: id(61), events: vec![EventId(id(62))] }.into(),
+        DeadLetterDismissed { of: id(61) }.into(),
         NodeStarted { release: "0.1.0".into() }.into(),
         ClockStepped { from: NOON, to: Timestamp::from_micros(NOON.micros() + 90_000_001) }.into(),
         ClockAccepted {}.into(),

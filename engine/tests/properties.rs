@@ -16,7 +16,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
 use crate::support::note_start;
-use crate::support::random::{World, step, steps};
+use crate::support::random::{World, gave_up, step, steps};
 
 fn fold(records: &[Record]) -> Engine {
     let mut engine = Engine::new(records[0].log);
@@ -150,6 +150,23 @@ fn check_locks(engine: &Engine, at_rest: bool) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// What gave up is open until it is dealt with, which happens to each at most once but by a rerun.
+fn check_letters(records: &[Record], engine: &Engine) -> Result<(), TestCaseError> {
+    let mut open = BTreeSet::new();
+    for record in records {
+        open.extend(gave_up(record));
+        match &record.fact {
+            Fact::ExecutionRequested(fact) => drop(fact.rerun_of.map(|of| open.remove(&of.0))),
+            Fact::DeadLetterRetried(fact) => prop_assert!(open.remove(&fact.of), "{} was dealt with before", fact.of),
+            Fact::DeadLetterDismissed(fact) => prop_assert!(open.remove(&fact.of), "{} was dealt with before", fact.of),
+            _ => {}
+        }
+    }
+    prop_assert_eq!(open.len(), engine.letters().count());
+    prop_assert!(open.iter().all(|letter| engine.letters().is_open(*letter)));
+    Ok(())
+}
+
 /// Random commands are only worth what they reach.
 #[test]
 fn the_random_commands_lead_to_every_kind_of_fact() {
@@ -196,6 +213,7 @@ proptest! {
         check_errors(records, engine, was_parked)?;
         check_ends(records)?;
         check_locks(engine, true)?;
+        check_letters(records, engine)?;
         prop_assert_eq!(sum(world.site.effects()), sum(&engine.owed_effects()));
     }
 

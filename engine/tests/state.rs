@@ -1,12 +1,12 @@
 //! The saved state: a form that a later release must read, and that goes on exactly where it was saved.
 
 use ensue_engine::catalog::{Does, LockConflict, Mode, Since, Wait};
-use ensue_engine::command::{Answer, Ask, Command, ReportOutcome};
+use ensue_engine::command::{Answer, Ask, Command, RefusedDelivery, ReportOutcome};
 use ensue_engine::engine::{Engine, LoadError, STATE_FORMAT, SavedState};
 use ensue_engine::executions::facts::Evidence;
 use ensue_engine::executions::state::Phase;
 use ensue_engine::ids::{ExecutionId, Id, InquiryId, LogId, Role, TokenId};
-use ensue_engine::record::Actor;
+use ensue_engine::record::{Actor, Body};
 use ensue_engine::spec::{CatalogsHealth, NOON};
 use serde_json::{Value, json};
 
@@ -54,6 +54,9 @@ fn busy() -> Site {
     site.build(hourly.build(base.next()));
     site.turn(install_demo(base)).then(&["pack.installed", "schedule.set", "timer.set"]);
     hold(&mut site, hourly);
+    let (sensor, body) = ("demo.hook".parse().unwrap(), Body::raw(&b"?"[..]));
+    let letter = RefusedDelivery { sensor, trigger: None, reason: "not JSON".to_owned(), body, with: None };
+    site.turn(asked_by(ana(), Ask::KeepDelivery(letter))).then(&["delivery.refused"]);
     site
 }
 

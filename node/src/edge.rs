@@ -11,7 +11,7 @@ use ensue_engine::catalog::{Catalog, Extra, Misfit, Sensor, Verify};
 use ensue_engine::command::{Conflict, Dedupe, DedupeKey, ObservedEvent, RefusedDelivery};
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::ids::{EventId, Id, LogId, Role};
-use ensue_engine::names::{SensorRef, TriggerRef};
+use ensue_engine::names::{RuleRef, SensorRef, TriggerRef};
 use ensue_engine::ports::{HookRequest, Secret};
 use ensue_engine::record::{Body, Digest};
 use ensue_engine::rules::judge::{EventView, judge};
@@ -108,6 +108,7 @@ struct Observed {
     trigger: TriggerRef,
     source: String,
     sensor: Option<SensorRef>,
+    rule: Option<RuleRef>,
     occurred_at: Timestamp,
     trace: Option<String>,
     payload: Document,
@@ -125,6 +126,21 @@ impl Edge {
         self.keys.open(key).map_err(|error| EdgeRefusal::KeyUnusable { sensor: sensor.name.clone(), why: error.to_string() })
     }
 
+    /// Makes the judged events of what was delivered, or says which trigger has none.
+    fn events_of(
+        &self,
+        catalog: &Catalog,
+        sensor: &Sensor,
+        request: &HookRequest,
+        emitted: Vec<Emitted>,
+    ) -> Result<Vec<ObservedEvent>, (TriggerRef, EdgeRefusal)> {
+        let event_of = |one: Emitted| {
+            let trigger = one.trigger.clone();
+            self.delivered(catalog, sensor, request, one).map_err(|refusal| (trigger, refusal))
+        };
+        emitted.into_iter().map(event_of).collect()
+    }
+
     fn delivered(&self, catalog: &Catalog, sensor: &Sensor, request: &HookRequest, emitted: Emitted) -> Result<ObservedEvent, EdgeRefusal> {
         let (id, now) = self.fresh();
         let observed = Observed {
@@ -132,6 +148,7 @@ impl Edge {
             trigger: emitted.trigger,
             source: sensor.name.to_string(),
             sensor: Some(sensor.name.clone()),
+            rule: None,
             occurred_at: now,
             trace: None,
             payload: emitted.payload,
@@ -161,7 +178,7 @@ fn judged(catalog: &Catalog, observed: Observed) -> Result<ObservedEvent, Emissi
         source: &observed.source,
         time: observed.occurred_at,
         payload: &observed.payload,
-        only: None,
+        only: observed.rule.as_ref(),
     };
     let judgement = Arc::new(judge(catalog, &view));
     Ok(ObservedEvent {
@@ -169,6 +186,7 @@ fn judged(catalog: &Catalog, observed: Observed) -> Result<ObservedEvent, Emissi
         trigger: observed.trigger,
         source: observed.source,
         sensor: observed.sensor,
+        rule: observed.rule,
         occurred_at: observed.occurred_at,
         trace: observed.trace,
         body: Body::json(observed.payload.bytes().clone()),
@@ -196,7 +214,7 @@ impl Webhooks for Edge {
         let kept = |trigger: Option<TriggerRef>, reason: String| {
             (*verify != Verify::None).then(|| {
                 let body = Body::raw(request.body.clone());
-                Box::new(RefusedDelivery { sensor: sensor.name.clone(), trigger, reason, body })
+                Box::new(RefusedDelivery { sensor: sensor.name.clone(), trigger, reason, body, with: webhook::kept(sensor, &request) })
             })
         };
         let emitted = webhook::receive(sensor, &request, key.as_deref()).map_err(|refusal| {
@@ -206,18 +224,18 @@ impl Webhooks for Edge {
             };
             HookRefusal { declined: refusal.into(), keep }
         })?;
-        let mut events = Vec::with_capacity(emitted.len());
-        for one in emitted {
-            let trigger = one.trigger.clone();
-            match self.delivered(&catalog, sensor, &request, one) {
-                Ok(event) => events.push(event),
-                Err(refusal) => {
-                    let keep = kept(Some(trigger), refusal.to_string());
-                    return Err(HookRefusal { declined: declined(refusal), keep });
-                }
-            }
-        }
-        Ok(events)
+        self.events_of(&catalog, sensor, &request, emitted).map_err(|(trigger, refusal)| {
+            let keep = kept(Some(trigger), refusal.to_string());
+            HookRefusal { declined: declined(refusal), keep }
+        })
+    }
+
+    fn deliver_again(&self, request: HookRequest) -> Result<Vec<ObservedEvent>, Declined> {
+        let catalog = self.catalogs.current();
+        let hook = catalog.sensors().get(&request.sensor).filter(|sensor| sensor.source.webhook().is_some());
+        let Some(sensor) = hook else { return Err(declined(EdgeRefusal::NoHook(request.sensor))) };
+        let emitted = webhook::events_of(sensor, &request).map_err(Declined::from)?;
+        self.events_of(&catalog, sensor, &request, emitted).map_err(|(_, refusal)| declined(refusal))
     }
 
     fn sign(&self, sensor: &SensorRef, event: &str, delivery: &str, body: Bytes) -> Result<HookRequest, Declined> {
@@ -252,6 +270,7 @@ impl Observe for Edge {
             trigger: given.trigger,
             source: given.source,
             sensor: None,
+            rule: given.rule,
             occurred_at: given.occurred_at.unwrap_or(now),
             trace: given.trace,
             payload,
@@ -270,6 +289,7 @@ impl executor::Observe for Edge {
             trigger: emission.trigger,
             source: format!("execution/{}", emission.execution),
             sensor: None,
+            rule: None,
             occurred_at: self.clock.now(),
             trace: None,
             payload: emission.payload,

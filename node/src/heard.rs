@@ -59,7 +59,8 @@ impl Heard for NodeHeard {
                 | ByNoun::InquiryFact(_)
                 | ByNoun::TimerFact(_)
                 | ByNoun::ScheduleFact(_)
-                | ByNoun::HealthFact(_) => {}
+                | ByNoun::HealthFact(_)
+                | ByNoun::LetterFact(_) => {}
             }
         }
         if about_packs {

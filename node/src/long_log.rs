@@ -151,6 +151,7 @@ impl Ticks {
             trigger: self.trigger.clone(),
             source,
             sensor: None,
+            rule: None,
             occurred_at: moment.time,
             trace: None,
             dedupe: Some(Dedupe { key, content: body.digest, conflict: Conflict::IsRepeat }),

@@ -133,6 +133,7 @@ impl Tally {
                 | ByNoun::ScheduleFact(_)
                 | ByNoun::CatalogFact(_)
                 | ByNoun::AccessFact(_)
+                | ByNoun::LetterFact(_)
                 | ByNoun::HealthFact(_) => {}
             }
         }

@@ -210,6 +210,7 @@ impl Backtest {
             trigger: trigger.clone(),
             source: source.to_owned(),
             sensor: None,
+            rule: None,
             occurred_at,
             trace: None,
             body: Body::json(payload.bytes().clone()),

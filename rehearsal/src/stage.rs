@@ -460,6 +460,7 @@ fn observation(
         trigger: trigger.clone(),
         source: source.to_owned(),
         sensor: None,
+        rule: None,
         occurred_at,
         trace: None,
         body: Body::json(payload.bytes().clone()),

@@ -95,6 +95,7 @@ impl Past {
             trigger,
             source: "api".into(),
             sensor: None,
+            rule: None,
             occurred_at: now,
             trace: None,
             body: Body::json(payload.bytes().clone()),

@@ -4,10 +4,11 @@
 
 use bytes::Bytes;
 use ensue_engine::catalog::{Emit, Sensor, Verify};
+use ensue_engine::events::facts::DeliveredWith;
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::names::{KeyRef, SensorRef, TriggerRef};
 use ensue_engine::ports::{HookRequest, Secret};
-use ensue_expression::{Budget, Document, ErrorKind, JsonError, Scope, Value};
+use ensue_expression::{Budget, Document, ErrorKind, JsonError, Scope, Template, Value};
 use thiserror::Error;
 
 use crate::signatures::{self, KEY_BYTES_MIN, SignatureRefusal};
@@ -16,6 +17,9 @@ use crate::signatures::{self, KEY_BYTES_MIN, SignatureRefusal};
 pub const DELIVERY_STEPS_MAX: u64 = 1_000_000;
 /// The most bytes of a dedupe key.
 pub const DEDUPE_BYTES_MAX: usize = 1024;
+
+/// The most bytes, as JSON, of headers and query that are kept of a delivery beside its body.
+pub const KEPT_BYTES_MAX: usize = 8 * 1024;
 
 /// An event that a delivery makes.
 #[derive(Clone, Debug)]
@@ -170,6 +174,14 @@ impl Explain for HookRefusal {
 /// is made.
 pub fn receive(sensor: &Sensor, request: &HookRequest, key: Option<&Secret>) -> Result<Vec<Emitted>, HookRefusal> {
     prove(sensor, request, key)?;
+    events_of(sensor, request)
+}
+
+/// Makes the events of a delivery that was proven before: nothing is asked of its proof any more.
+///
+/// # Errors
+/// The first thing that is wrong with what it holds is told, and no event is made.
+pub fn events_of(sensor: &Sensor, request: &HookRequest) -> Result<Vec<Emitted>, HookRefusal> {
     demand_json_type(&request.headers)?;
     let body = Document::parse(request.body.clone()).map_err(HookRefusal::NotJson)?;
     let headers = shown_headers(&request.headers);
@@ -184,6 +196,34 @@ pub fn receive(sensor: &Sensor, request: &HookRequest, key: Option<&Secret>) -> 
         made.extend(making.event_of(index, emit)?);
     }
     Ok(made)
+}
+
+/// Gives what of a delivery is kept beside its body, so that the same events can be made of it later: the headers that expressions may see, but
+/// not the proof, how the body is said to be, and the query, where the sensor's expressions read it. None where that is more than
+/// [`KEPT_BYTES_MAX`], or where the query that they read may hold a secret.
+pub fn kept(sensor: &Sensor, request: &HookRequest) -> Option<DeliveredWith> {
+    let proof = match sensor.source.webhook() {
+        Some(Verify::Hmac(hmac)) => Some(hmac.header.to_ascii_lowercase()),
+        Some(Verify::Github { .. } | Verify::None) | None => None,
+    };
+    let encoding = request.headers.iter().filter(|(name, _)| name == "content-encoding").cloned();
+    let shown = shown_headers(&request.headers).into_iter().map(|(name, value)| (name.to_owned(), value));
+    let headers = shown.chain(encoding).filter(|(name, _)| proof.as_ref() != Some(name)).collect();
+    let query = if reads_query(sensor) { request.query.clone() } else { Vec::new() };
+    if query.iter().any(|(name, _)| opens_doors(&name.to_ascii_lowercase())) {
+        return None;
+    }
+    let with = DeliveredWith { headers, query };
+    let bytes = serde_json::to_vec(&with).map_or(usize::MAX, |json| json.len());
+    (bytes <= KEPT_BYTES_MAX).then_some(with)
+}
+
+fn reads_query(sensor: &Sensor) -> bool {
+    let in_emit = |emit: &Emit| {
+        let in_payload = emit.payload.iter().flat_map(Template::expressions);
+        emit.when.iter().chain(&emit.dedupe).chain(in_payload).any(|expression| expression.reads_root("query"))
+    };
+    sensor.emits.iter().any(in_emit)
 }
 
 /// What the sender of a delivery says: enough to make one as the sender would.
@@ -276,12 +316,17 @@ const SHOWN_NAMES: &[&str] = &["content-type", "user-agent", "date", "idempotenc
 const SHOWN_PREFIXES: &[&str] = &["x-", "ce-", "webhook-"];
 /// … but not what way stations add, and not what opens doors: it would end up in events for all to read.
 const HIDDEN_PREFIXES: &[&str] = &["x-forwarded-", "x-real-", "x-original-", "x-envoy-", "x-amzn-", "x-csrf", "x-xsrf"];
-const HIDDEN_WORDS: &[&str] = &["token", "secret", "auth", "cookie", "password", "session", "api-key", "apikey"];
+const HIDDEN_WORDS: &[&str] = &["token", "secret", "signature", "auth", "cookie", "password", "session", "api-key", "apikey"];
 
 fn is_shown(name: &str) -> bool {
     (SHOWN_NAMES.contains(&name) || SHOWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
         && !HIDDEN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-        && !HIDDEN_WORDS.iter().any(|word| name.contains(word))
+        && !opens_doors(name)
+}
+
+/// Says whether what has this name may well be a secret.
+fn opens_doors(name: &str) -> bool {
+    HIDDEN_WORDS.iter().any(|word| name.contains(word))
 }
 
 /// The headers that expressions see; the values of a repeated one are joined with `, ` (RFC 9110 §5.3).

@@ -1,41 +1,130 @@
-//! Dead letters: deliveries that proved who sent them and were refused all the same, each with its reason.
+//! Dead letters: what gave up and waits for an operator, each with its reason, and what became of it.
 //!
-//! What was delivered is a handle. A delivery that did not prove its sender leaves no record, so it is not here.
+//! A delivery that proved who sent it and was refused all the same, or an execution that failed for good and stands in no workflow. What
+//! was delivered is a handle. A delivery that did not prove its sender leaves no record, so it is not here.
 
+use ensue_engine::executions::facts::Failure;
 use ensue_engine::fact::Fact;
-use ensue_engine::ids::Id;
+use ensue_engine::ids::{EventId, ExecutionId, Id};
 use ensue_engine::names::{SensorRef, TriggerRef};
-use ensue_engine::record::{Position, Record};
+use ensue_engine::record::{Position, Record, StreamId};
 use ensue_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::bounds::cut;
 use crate::view::{Column, Handle, Life, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What dead letters can be filtered by.
-pub const COLUMNS: &[Column] = &[Column::Sensor];
+pub const COLUMNS: &[Column] = &[Column::Sensor, Column::Status];
 
-/// A delivery that was refused.
+/// The most bytes that a reason is shown with.
+const REASON_BYTES_MAX: usize = 4096;
+
+/// The most bytes that the name of who did something is shown with.
+const ACTOR_BYTES_MAX: usize = 512;
+
+/// How many events a retry is shown with: the first.
+const EVENTS_MAX: usize = 50;
+
+/// What gave up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeadLetter {
-    /// The id of the record.
+    /// The id of the record of the refusal, or of the execution.
     pub id: Id,
-    /// Its place in the log.
+    /// The place of the refusal, or of the end, in the log.
     pub position: Position,
-    /// The sensor it came to.
-    pub sensor: SensorRef,
+    /// Where it stands.
+    pub status: LetterStatus,
+    /// The execution that failed; none of a delivery.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution: Option<ExecutionId>,
+    /// The sensor that it came to; none of an execution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sensor: Option<SensorRef>,
     /// The trigger that refused it, where one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<TriggerRef>,
     /// Why.
     pub reason: String,
-    /// When it came.
+    /// When it came, or ended.
     pub time: Timestamp,
     /// What was delivered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<Handle>,
+    /// What was done about it last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled: Option<SettledLetter>,
+}
+
+/// Where a dead letter stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LetterStatus {
+    /// Nobody has dealt with it.
+    Open,
+    /// It was delivered again, or run again.
+    Retried,
+    /// Somebody decided that it is to be left.
+    Dismissed,
+}
+
+impl LetterStatus {
+    /// Lists all of them.
+    pub const ALL: [Self; 3] = [Self::Open, Self::Retried, Self::Dismissed];
+
+    /// Gives the name as text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Retried => "retried",
+            Self::Dismissed => "dismissed",
+        }
+    }
+}
+
+/// What was done about a dead letter.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SettledLetter {
+    /// When.
+    pub at: Timestamp,
+    /// Who, as the log writes actors.
+    pub by: String,
+    /// The execution that runs it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerun: Option<ExecutionId>,
+    /// The events that it made when it was delivered again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<EventId>,
+}
+
+impl DeadLetter {
+    fn of_execution(record: &Record, error: &Failure) -> Option<Self> {
+        let StreamId::Execution(execution) = record.stream else { return None };
+        Some(Self {
+            id: execution.0,
+            position: record.position,
+            status: LetterStatus::Open,
+            execution: Some(execution),
+            sensor: None,
+            trigger: None,
+            reason: cut(&error.message, REASON_BYTES_MAX),
+            time: record.time,
+            body: None,
+            settled: None,
+        })
+    }
+
+    fn settled(self, status: LetterStatus, record: &Record, rerun: Option<ExecutionId>, events: &[EventId]) -> Self {
+        let events = events.iter().take(EVENTS_MAX).copied().collect();
+        Self {
+            status,
+            settled: Some(SettledLetter { at: record.time, by: cut(&record.actor.to_string(), ACTOR_BYTES_MAX), rerun, events }),
+            ..self
+        }
+    }
 }
 
 impl View for DeadLetter {
@@ -43,21 +132,42 @@ impl View for DeadLetter {
     type Key = Id;
 
     fn key(record: &Record) -> Option<Touch<Id>> {
-        let Fact::DeliveryRefused(_) = &record.fact else { return None };
-        Some(Touch::Begins(record.id))
+        let of_stream = || if let StreamId::Execution(id) = record.stream { Some(Touch::Begins(id.0)) } else { None };
+        match &record.fact {
+            Fact::DeliveryRefused(_) => Some(Touch::Begins(record.id)),
+            Fact::ExecutionFailed(fact) if fact.part_of.is_none() => of_stream(),
+            Fact::ExecutionTimedOut(fact) if fact.part_of.is_none() => of_stream(),
+            Fact::ExecutionRequested(fact) => fact.rerun_of.map(|of| Touch::Changes(of.0)),
+            Fact::DeadLetterRetried(fact) => Some(Touch::Changes(fact.of)),
+            Fact::DeadLetterDismissed(fact) => Some(Touch::Changes(fact.of)),
+            _ => None,
+        }
     }
 
     fn project(before: Option<Self>, record: &Record) -> Option<Self> {
-        let Fact::DeliveryRefused(fact) = &record.fact else { return before };
-        Some(Self {
-            id: record.id,
-            position: record.position,
-            sensor: fact.sensor.clone(),
-            trigger: fact.trigger.clone(),
-            reason: fact.reason.clone(),
-            time: record.time,
-            body: record.body_handle().map(Handle::from),
-        })
+        match &record.fact {
+            Fact::DeliveryRefused(fact) => Some(Self {
+                id: record.id,
+                position: record.position,
+                status: LetterStatus::Open,
+                execution: None,
+                sensor: Some(fact.sensor.clone()),
+                trigger: fact.trigger.clone(),
+                reason: fact.reason.clone(),
+                time: record.time,
+                body: record.body_handle().map(Handle::from),
+                settled: None,
+            }),
+            Fact::ExecutionFailed(fact) => Self::of_execution(record, &fact.error),
+            Fact::ExecutionTimedOut(fact) => Self::of_execution(record, &fact.error),
+            Fact::ExecutionRequested(_) => {
+                let rerun = if let StreamId::Execution(id) = record.stream { Some(id) } else { None };
+                before.map(|letter| letter.settled(LetterStatus::Retried, record, rerun, &[]))
+            }
+            Fact::DeadLetterRetried(fact) => before.map(|letter| letter.settled(LetterStatus::Retried, record, None, &fact.events)),
+            Fact::DeadLetterDismissed(_) => before.map(|letter| letter.settled(LetterStatus::Dismissed, record, None, &[])),
+            _ => before,
+        }
     }
 
     fn position(&self) -> Position {
@@ -69,7 +179,7 @@ impl View for DeadLetter {
     }
 
     fn columns(&self) -> Vec<Option<Term>> {
-        vec![Some(self.sensor.as_str().into())]
+        vec![self.sensor.as_ref().map(|sensor| sensor.as_str().into()), Some(self.status.as_str().into())]
     }
 
     fn life(&self) -> Life {

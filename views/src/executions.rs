@@ -10,7 +10,7 @@ use ensue_engine::fact::{ByNoun, ExecutionFact, Fact, InquiryFact, StepFact};
 use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, InquiryId};
 use ensue_engine::locks::facts::Lock;
 use ensue_engine::names::{ActionRef, RuleRef, StepName};
-use ensue_engine::record::{CatalogRevision, Position, Record, StreamId};
+use ensue_engine::record::{CatalogRevision, Position, Record, Revision, StreamId};
 use ensue_engine::time::Timestamp;
 use ensue_engine::workflows::facts::{PartRole, SkippedBecause};
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ use crate::bounds::cut;
 use crate::view::{Column, Handle, Life, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 
 /// What executions can be filtered by.
 pub const COLUMNS: &[Column] = &[Column::Status, Column::Action, Column::Rule, Column::Correlation, Column::Parent, Column::RerunOf];
@@ -40,6 +40,8 @@ pub struct Execution {
     pub id: ExecutionId,
     /// The place of the request in the log.
     pub position: Position,
+    /// The newest revision of its stream that is folded in.
+    pub revision: Revision,
     /// The action.
     pub action: ActionRef,
     /// Where it stands.
@@ -415,6 +417,7 @@ impl View for Execution {
             return Some(Self::requested(*id, fact, record));
         }
         let mut execution = before?;
+        execution.revision = record.revision;
         if let Some(beneath) = execution.beneath.take() {
             execution.status = beneath;
         }
@@ -436,6 +439,7 @@ impl View for Execution {
             | ByNoun::ScheduleFact(_)
             | ByNoun::CatalogFact(_)
             | ByNoun::AccessFact(_)
+            | ByNoun::LetterFact(_)
             | ByNoun::HealthFact(_) => {}
         }
         execution.cover();
@@ -473,6 +477,7 @@ impl Execution {
         Self {
             id,
             position: record.position,
+            revision: record.revision,
             action: fact.action.clone(),
             status: waiting::begin(fact),
             beneath: None,

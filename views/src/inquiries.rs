@@ -198,6 +198,7 @@ impl View for Inquiry {
             | ByNoun::ScheduleFact(_)
             | ByNoun::CatalogFact(_)
             | ByNoun::AccessFact(_)
+            | ByNoun::LetterFact(_)
             | ByNoun::HealthFact(_) => None,
         }
     }
@@ -254,6 +255,7 @@ impl View for Inquiry {
             | ByNoun::ScheduleFact(_)
             | ByNoun::CatalogFact(_)
             | ByNoun::AccessFact(_)
+            | ByNoun::LetterFact(_)
             | ByNoun::HealthFact(_) => {}
         }
         Some(inquiry)

@@ -14,6 +14,7 @@ use ensue_engine::executions::facts::{
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ArtifactId, AttemptId, EnforcementId, EventId, ExecutionId, Id, InquiryId, LogId, Role, RuleId};
 use ensue_engine::inquiries::facts::{InquiryAnswered, InquiryOpened, Verdict};
+use ensue_engine::letters::facts::DeadLetterDismissed;
 use ensue_engine::names::{ActionRef, RuleRef, SensorRef, TriggerRef};
 use ensue_engine::record::{Actor, Body, CatalogRevision, Cause, Chain, Digest, Epoch, Position, Record, Revision, StreamId};
 use ensue_engine::rules::facts::{EnforcementMade, LoopStopped, Outcome, RuleErred, RuleErrorsCounted, RuleModeSet};
@@ -420,9 +421,14 @@ impl Story {
             }
             (_, _) => {
                 let trigger: TriggerRef = name("garden.rained");
-                let fact = DeliveryRefused { sensor: sensor.clone(), trigger: Some(trigger), reason: "`litres` is missing".into() };
+                let fact =
+                    DeliveryRefused { sensor: sensor.clone(), trigger: Some(trigger), reason: "`litres` is missing".into(), with: None };
                 let body = Some(Body::json("{}"));
                 self.tell(StreamId::Sensor(sensor.clone()), None, Actor::Sensor(sensor), None, fact.into(), body);
+                let of = self.records.last().map_or(self.log.0, |record| record.id);
+                if variant % 2 == 0 {
+                    self.tell(StreamId::Log(self.log), None, operator, None, DeadLetterDismissed { of }.into(), None);
+                }
             }
         }
     }

@@ -40,6 +40,7 @@ impl TimelineEntry {
             | ByNoun::ScheduleFact(_)
             | ByNoun::CatalogFact(_)
             | ByNoun::AccessFact(_)
+            | ByNoun::LetterFact(_)
             | ByNoun::HealthFact(_) => return None,
         };
         let (position, time, kind) = (record.position, record.time, record.kind());

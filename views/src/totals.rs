@@ -156,7 +156,8 @@ impl Totals {
             | ByNoun::TimerFact(_)
             | ByNoun::ScheduleFact(_)
             | ByNoun::CatalogFact(_)
-            | ByNoun::AccessFact(_) => {}
+            | ByNoun::AccessFact(_)
+            | ByNoun::LetterFact(_) => {}
             ByNoun::ExecutionFact(fact) => self.count_execution(fact),
             ByNoun::HealthFact(HealthFact::NodeStarted(_)) => self.starts += 1,
             ByNoun::HealthFact(

@@ -54,6 +54,7 @@ impl Garden {
             id,
             source: "garden.gauge".into(),
             sensor: Some("garden.gauge".parse().unwrap()),
+            rule: None,
             occurred_at: NOON,
             trace: None,
             body: Body::json(payload.bytes().clone()),

@@ -7,6 +7,7 @@ mod enforcements;
 mod executions;
 mod garden;
 mod inquiries;
+mod letters;
 mod life;
 mod locks;
 mod projector;

@@ -137,21 +137,25 @@ pub(super) async fn timeline(allowed: Allowed<ExecutionsRead>, call: Call) -> Ou
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
     let page = call.page(&allowed)?;
     let after = page.after.as_deref().map(listing::place).transpose()?.map_or(Revision(0), |place| Revision(place.0));
-    let _: Execution = call.api().row(id.to_string(), ExecutionsRead::THING).await?;
+    let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING).await?;
     let limit = page.limit;
-    let (items, next) = call.api().blocking(move |ports| told(ports, &StreamId::Execution(id), after, limit)).await??;
+    let (items, next) = call.api().blocking(move |ports| told(ports, &execution, after, limit)).await??;
     call.answer_page(items, next.map(|next| next.to_string()).as_deref(), &page)
 }
 
 /// Reads a page of a timeline, and the revision that the next one goes on behind, where there is more. A page has fewer entries than
-/// `limit` where the records are large: only a look behind the last one says that it was the last. Blocking.
-fn told(ports: &Ports, stream: &StreamId, after: Revision, limit: usize) -> Result<(Vec<TimelineEntry>, Option<Revision>), LogError> {
-    let records = ports.log.read_known_stream(stream, after, ReadLimit { records: limit, bytes: TIMELINE_BYTES_MAX })?;
-    let Some(last) = records.last().map(|record| record.revision) else { return Ok((Vec::new(), None)) };
+/// `limit` where the records are large: only a look behind the last one says that it was the last, and the view knows of it as well. Blocking.
+fn told(ports: &Ports, of: &Execution, after: Revision, limit: usize) -> Result<(Vec<TimelineEntry>, Option<Revision>), LogError> {
+    let stream = &StreamId::Execution(of.id);
+    let records = ports.log.read_stream(stream, after, ReadLimit { records: limit, bytes: TIMELINE_BYTES_MAX })?;
+    let last = records.last().map_or(after, |record| record.revision);
     let items = records.iter().filter_map(TimelineEntry::of).collect();
     // The next record may be as large as one can be: both are not held at once.
     drop(records);
     let has_more = !ports.log.read_stream(stream, last, ReadLimit { records: 1, bytes: 0 })?.is_empty();
+    if !has_more && last < of.revision {
+        return Err(LogError::Index(format!("of {stream}, nothing is found behind revision {last}, and {} was there", of.revision)));
+    }
     Ok((items, has_more.then_some(last)))
 }
 

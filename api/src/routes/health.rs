@@ -1,22 +1,20 @@
-//! What waits for an operator: reactions that were put aside (list, look, retry, dismiss), and dead letters (list, look).
+//! What waits for an operator: reactions that were put aside (list, look, retry, dismiss).
 //!
 //! Why a reaction is put aside is the core's, and what a retry leads to as well.
 
 use ensue_engine::command::Ask;
-use ensue_engine::ids::Id;
 use ensue_engine::record::Position;
-use ensue_views::{Column, DeadLetter, ParkedReaction, parked_reactions};
+use ensue_views::{ParkedReaction, parked_reactions};
 
 use crate::api::read_row;
 use crate::auth::Allowed;
 use crate::call::{Call, Nothing};
 use crate::listing;
-use crate::permissions::{DeadLettersRead, ParkedReactionsRead, ParkedReactionsSettle, Permission as _};
+use crate::permissions::{ParkedReactionsRead, ParkedReactionsSettle, Permission as _};
 use crate::ports::{OnBehalf, Ports};
 use crate::problem::{Outcome, Problem};
 use crate::respond::{self, Written};
-use crate::wire::embedded;
-use crate::wire::health::{WireDeadLetter, WireDecided, WireDecision, WireParkedReaction};
+use crate::wire::health::{WireDecided, WireDecision, WireParkedReaction};
 
 /// Lists the reactions that were put aside, the newest first.
 pub(super) async fn parked(allowed: Allowed<ParkedReactionsRead>, call: Call) -> Outcome {
@@ -80,22 +78,4 @@ fn decided(decided: WireDecision, of: Position, position: Position) -> Outcome {
         WireDecision::Dismiss => Written::Done,
     };
     respond::written(how, position, &WireDecided { of, decided })
-}
-
-/// Lists dead letters, the newest first.
-pub(super) async fn dead_letters(allowed: Allowed<DeadLettersRead>, call: Call) -> Outcome {
-    let listed = listing::rows::<DeadLetter, _>(&call, &allowed, &[Column::Sensor]).await?;
-    let items = listed.items.into_iter().map(WireDeadLetter::listed).collect();
-    call.answer_page(items, listed.next.as_deref(), &listed.page)
-}
-
-/// Shows a dead letter with what was delivered.
-pub(super) async fn dead_letter(_: Allowed<DeadLettersRead>, call: Call) -> Outcome {
-    let id: Id = call.named("id", DeadLettersRead::THING)?;
-    let letter: DeadLetter = call.api().row(id.to_string(), DeadLettersRead::THING).await?;
-    let delivered = match letter.body {
-        Some(handle) => call.api().blocking(move |ports| ports.log.body(handle.position)).await??,
-        None => None,
-    };
-    respond::json(&WireDeadLetter::whole(letter, delivered.as_ref().map(embedded)))
 }

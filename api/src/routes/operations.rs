@@ -7,15 +7,17 @@ use crate::operation::{Conditional, Content, Header, Heeded, Operation, Presence
 use crate::wire::WireList;
 use crate::wire::actions::{WireAction, WireExecute};
 use crate::wire::artifacts::WireArtifact;
+use crate::wire::backfill::{WireBackfill, WireMadeUpFor};
 use crate::wire::backtests::{WireBacktest, WireToBacktest};
 use crate::wire::bulk::WireChanged;
 use crate::wire::enforcements::WireEnforcement;
 use crate::wire::events::{WireCloudEvents, WireEvent, WireGivenEvents, WireTakenOrList};
 use crate::wire::executions::{WireAttempt, WireExecution, WireOutcome, WireOutputs, WireRerun};
-use crate::wire::health::{WireDeadLetter, WireDecided, WireParkedReaction};
+use crate::wire::health::{WireDecided, WireParkedReaction};
 use crate::wire::hooks::{WireHook, WireSend, WireTaken};
 use crate::wire::inquiries::{WireGivenResponse, WireInquiry};
 use crate::wire::keys::{WireKey, WireKeyValue, WireSetKey};
+use crate::wire::letters::{WireDeadLetter, WireDealtWith};
 use crate::wire::locks::WireLock;
 use crate::wire::node::{WireAlive, WireDoctor, WireJob, WirePublicStatus, WireReadiness, WireStatus};
 use crate::wire::packs::WirePack;
@@ -312,6 +314,13 @@ pub(super) const RULE_EXPLAIN: Operation = Operation::new("rule_explain", "Says 
         (422, "trigger_not_found"),
     ])
     .sees_views();
+pub(super) const RULE_BACKFILL: Operation =
+    Operation::new("rule_backfill", "Makes up for the times of a rule's schedule in a range, where none fired")
+        .asked(DRY)
+        .takes_json::<WireBackfill>(r#"{"since": "2026-03-01T00:00:00Z", "until": "2026-03-08T00:00:00Z"}"#)
+        .gives::<WireList<WireMadeUpFor>>(200, "Each time with its event; those that were there before are not made anew.", &[])
+        .refuses(&[(409, "backfill_refused"), (422, "backfill_refused")])
+        .demands_admission();
 pub(super) const RULE_BACKTEST: Operation =
     Operation::new("rule_backtest", "Says what a rule would have done with the events that came, beside what happened")
         .passes_keys_over()
@@ -432,8 +441,8 @@ pub(super) const PARKED_DISMISS: Operation =
         .heeds_conditions(Conditional::Change);
 pub(super) const DEAD_LETTER_LIST: Operation = Operation::lists::<WireDeadLetter>(
     "dead_letter_list",
-    "Lists deliveries that proved who sent them and were refused, the newest first",
-    &["sensor", "since", "until", "sort", "limit", "cursor"],
+    "Lists what gave up: deliveries that proved who sent them and were refused, and executions that failed for good; the newest first",
+    &["status", "sensor", "action", "rule", "since", "until", "sort", "limit", "cursor"],
 )
 .sees_views();
 pub(super) const DEAD_LETTER_GET: Operation =
@@ -470,3 +479,41 @@ pub(super) const OPENAPI_GET: Operation = Operation::new("openapi_get", "Gives t
     Content::Json(schema_of::<shapes::Document>),
     &[],
 );
+pub(super) const DEAD_LETTER_RETRY: Operation = Operation::new("dead_letter_retry", "Has what gave up tried again")
+    .asked(DRY)
+    .gives_content(204, WOULD_BE, Content::Nothing, &[])
+    .takes(Takes::Empty)
+    .gives::<WireDealtWith>(202, "It is run again, or what it makes now is on the disk.", WRITTEN)
+    .refuses(&[
+        (404, "hook_not_found"),
+        (409, "dead_letter_not_open"),
+        (409, "dead_letter_not_kept"),
+        (409, "rerun_refused"),
+        (422, "parameters_invalid"),
+        (422, "payload_invalid"),
+        (422, "sensor_erred"),
+        (422, "trigger_not_found"),
+    ])
+    .heeds_conditions(Conditional::Change)
+    .demands_admission();
+pub(super) const DEAD_LETTER_DISMISS: Operation = Operation::new("dead_letter_dismiss", "Leaves what gave up as it is")
+    .asked(DRY)
+    .gives_content(204, WOULD_BE, Content::Nothing, &[])
+    .takes(Takes::Empty)
+    .gives::<WireDealtWith>(200, "It is left as it is.", WRITTEN)
+    .refuses(&[(409, "dead_letter_not_open")])
+    .heeds_conditions(Conditional::Change);
+const LETTERS: &[&str] = &["sensor", "action", "rule", "since", "until", "sort", "limit", "cursor", "dry_run"];
+
+const fn deals_with_many(id: &'static str, summary: &'static str) -> Operation {
+    Operation::new(id, summary)
+        .asked(LETTERS)
+        .takes(Takes::Empty)
+        .gives::<WireList<WireDealtWith>>(200, "What came of each of a page.", &[Header::Link])
+        .sees_views()
+}
+
+pub(super) const DEAD_LETTERS_RETRY: Operation =
+    deals_with_many("dead_letters_retry", "Has what gave up tried again: the open ones of a page of a list").demands_admission();
+pub(super) const DEAD_LETTERS_DISMISS: Operation =
+    deals_with_many("dead_letters_dismiss", "Leaves what gave up as it is: the open ones of a page of a list");

@@ -66,7 +66,7 @@ pub(super) async fn explain(_: Allowed<RulesRead>, mut call: Call) -> Outcome {
         let given: WireImagined = body::parse_part("/event", text)?;
         let payload = Bytes::from(String::from(Box::<str>::from(given.payload)));
         let source = given.source.unwrap_or_else(|| SOURCE_OF_OURS.to_owned());
-        let given = GivenEvent { trigger: given.trigger, payload, source, occurred_at: None, trace: None, dedupe: None };
+        let given = GivenEvent { trigger: given.trigger, payload, source, occurred_at: None, trace: None, dedupe: None, rule: None };
         let explained = call.api().explaining(move |ports| {
             // A rule that is not there is told before what is wrong with the event.
             if !ports.installed.current().rules().contains_key(&name) {
@@ -99,7 +99,7 @@ pub(super) async fn backtest(_: Allowed<EventsRead>, mut call: Call) -> Outcome 
     respond::json(&WireBacktest::from(told))
 }
 
-fn rule_of(call: &Call) -> Result<Arc<Rule>, Problem> {
+pub(super) fn rule_of(call: &Call) -> Result<Arc<Rule>, Problem> {
     let name: RuleRef = call.named("ref", RulesRead::THING)?;
     let catalog = call.api().ports.installed.current();
     catalog.rules().get(&name).cloned().ok_or_else(|| Missing::new(RulesRead::THING, name.as_str()).into())

@@ -211,6 +211,7 @@ fn ended(record: &Record) -> Option<Status> {
         | ByNoun::ScheduleFact(_)
         | ByNoun::CatalogFact(_)
         | ByNoun::AccessFact(_)
+        | ByNoun::LetterFact(_)
         | ByNoun::HealthFact(_) => None,
     }
 }

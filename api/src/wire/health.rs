@@ -1,13 +1,10 @@
-//! What went wrong and waits for an operator: reactions that were put aside, and deliveries that were refused.
+//! What went wrong and waits for an operator: reactions that were put aside.
 
-use ensue_engine::ids::Id;
-use ensue_engine::names::{SensorRef, TriggerRef};
 use ensue_engine::record::Position;
 use ensue_engine::time::Timestamp;
-use ensue_views::{DeadLetter, ParkedReaction};
+use ensue_views::ParkedReaction;
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use crate::openapi::shapes;
 
@@ -47,36 +44,4 @@ pub(crate) enum WireDecision {
     Retry,
     /// It is not to be.
     Dismiss,
-}
-
-/// A delivery that proved who sent it and was refused all the same.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct WireDeadLetter {
-    #[schemars(with = "shapes::Id")]
-    id: Id,
-    #[schemars(with = "shapes::Position")]
-    position: Position,
-    #[schemars(with = "shapes::SensorRef")]
-    sensor: SensorRef,
-    #[schemars(with = "Option<shapes::TriggerRef>")]
-    trigger: Option<TriggerRef>,
-    reason: String,
-    #[schemars(with = "shapes::Timestamp")]
-    time: Timestamp,
-    /// Only of a single one: what was delivered; null where it was erased.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    delivered: Option<Option<Box<RawValue>>>,
-}
-
-impl WireDeadLetter {
-    /// Shows a dead letter in a list.
-    pub(crate) fn listed(letter: DeadLetter) -> Self {
-        let DeadLetter { id, position, sensor, trigger, reason, time, body: _ } = letter;
-        Self { id, position, sensor, trigger, reason, time, delivered: None }
-    }
-
-    /// Shows a dead letter alone, with what was delivered.
-    pub(crate) fn whole(letter: DeadLetter, delivered: Option<Box<RawValue>>) -> Self {
-        Self { delivered: Some(delivered), ..Self::listed(letter) }
-    }
 }

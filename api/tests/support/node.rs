@@ -263,11 +263,23 @@ impl TestNode {
         core.ticks += 1;
         let time = NOON.plus_millis(core.ticks);
         let id = EventId(Id::root(time, u128::from(core.ticks) << 40));
-        let GivenEvent { trigger, source, dedupe, trace, .. } = given;
+        let GivenEvent { trigger, source, dedupe, trace, rule, .. } = given;
         let occurred_at = given.occurred_at.unwrap_or(time);
-        let view = EventView { id, trigger: &trigger, source: &source, time: occurred_at, payload: &payload, only: None };
+        let view = EventView { id, trigger: &trigger, source: &source, time: occurred_at, payload: &payload, only: rule.as_ref() };
         let judgement = Arc::new(judge(&self.catalog, &view));
-        Ok(ObservedEvent { id, trigger, source, sensor, occurred_at, trace, body: Body::json(given.payload), payload, dedupe, judgement })
+        Ok(ObservedEvent {
+            id,
+            trigger,
+            source,
+            sensor,
+            rule,
+            occurred_at,
+            trace,
+            body: Body::json(given.payload),
+            payload,
+            dedupe,
+            judgement,
+        })
     }
 }
 

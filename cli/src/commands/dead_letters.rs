@@ -1,24 +1,37 @@
-//! `ensue dead-letters`: deliveries that proved who sent them and were refused all the same.
+//! `ensue dead-letters`: what gave up, deliveries that were refused and executions that failed for good, until somebody deals with it.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
+use ensue_engine::time::Timestamp;
+use serde_json::{Value, json};
 
 use super::{Asking, Page, Sorting, tell_next};
+use crate::ago::moment_of;
+use crate::client::{Client, with_query};
 use crate::nearest;
-use crate::report::Outcome;
+use crate::report::{Exit, Failure, Outcome, tell};
 use crate::table::{Column, cell, pairs, text, time};
+use crate::this_machine::now;
 
-/// List and show deliveries that were refused although their sender was proven.
+/// How many are dealt with by one request.
+const PAGE: &str = "50";
+
+/// List, show, retry and dismiss what gave up: deliveries that were refused, and executions that failed for good.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
-  ensue dead-letters list --sensor github.webhook
-  ensue dead-letters show 019c…      with what was delivered")]
+  ensue dead-letters list --status open
+  ensue dead-letters show 019c…      with what was delivered
+  ensue dead-letters retry 019c…
+  ensue dead-letters retry --action billing.charge --since 2h
+  ensue dead-letters dismiss --sensor github.webhook --until 7d")]
 pub(crate) enum DeadLetters {
     /// List them, the newest first.
     List {
-        /// Only those of this sensor.
-        #[arg(long, value_name = "REF")]
-        sensor: Option<String>,
+        /// Only those with this status.
+        #[arg(long, value_name = "STATUS", value_parser = ["open", "retried", "dismissed"])]
+        status: Option<String>,
+        #[command(flatten)]
+        filters: Filters,
         #[command(flatten)]
         sorting: Sorting,
         #[command(flatten)]
@@ -29,42 +42,171 @@ pub(crate) enum DeadLetters {
         /// The dead letter.
         id: String,
     },
+    /// Run again what failed, from where it failed; take in what was refused, as if it came now.
+    Retry {
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Leave what gave up as it is.
+    Dismiss {
+        #[command(flatten)]
+        which: Which,
+    },
+}
+
+/// Which dead letters: one by its id, or those open ones that fit.
+#[derive(Debug, Args)]
+pub(crate) struct Which {
+    /// The dead letter.
+    #[arg(required_unless_present = "letters", conflicts_with = "letters")]
+    id: Option<String>,
+    #[command(flatten)]
+    filters: Filters,
+    /// All since then: a time, or how long ago (`30d`, `12h`).
+    #[arg(long, value_name = "TIME", value_parser = moment_of, group = "letters")]
+    since: Option<Timestamp>,
+    /// All before then.
+    #[arg(long, value_name = "TIME", value_parser = moment_of, group = "letters")]
+    until: Option<Timestamp>,
+    /// Say what would come of it, and do nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// What dead letters are told apart by.
+#[derive(Debug, Args)]
+pub(crate) struct Filters {
+    /// Only deliveries at this sensor.
+    #[arg(long, value_name = "REF", group = "letters", conflicts_with_all = ["action", "rule"])]
+    sensor: Option<String>,
+    /// Only executions of this action.
+    #[arg(long, value_name = "REF", group = "letters")]
+    action: Option<String>,
+    /// Only executions that this rule asked for.
+    #[arg(long, value_name = "REF", group = "letters")]
+    rule: Option<String>,
+}
+
+impl Filters {
+    fn query(self) -> impl Iterator<Item = (&'static str, String)> {
+        let all = [("sensor", self.sensor), ("action", self.action), ("rule", self.rule)];
+        all.into_iter().filter_map(|(name, value)| Some((name, value?)))
+    }
 }
 
 const COLUMNS: &[Column] = &[
     Column::whole("ID", |letter| cell(letter, "id")),
-    Column::cut("SENSOR", |letter| cell(letter, "sensor")),
+    Column::cut("OF", |letter| of(letter).into()),
+    Column::whole("STATUS", |letter| cell(letter, "status")),
     Column::cut("REASON", |letter| cell(letter, "reason")),
-    Column::whole("CAME", |letter| time(letter, "time")),
+    Column::whole("TIME", |letter| time(letter, "time")),
 ];
+
+/// What gave up: its sensor, or that it is an execution, whose id is the letter's.
+fn of(letter: &Value) -> String {
+    if letter["sensor"].is_null() { "execution".to_owned() } else { text(letter, "sensor") }
+}
 
 impl DeadLetters {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let client = asking.client()?;
         match self {
-            Self::List { sensor, sorting, page } => {
+            Self::List { status, filters, sorting, page } => {
                 let mut query = page.query();
                 query.extend(sorting.query());
-                query.extend(sensor.map(|sensor| ("sensor", sensor)));
+                query.extend(status.map(|status| ("status", status)));
+                query.extend(filters.query());
                 let answer = client.get("/dead_letters", &query).await?;
                 asking.output.print_list(&answer, COLUMNS);
                 tell_next(&answer);
+                Ok(())
             }
             Self::Show { id } => {
                 let letter = nearest::get_by_id(&client, "/dead_letters", &id).await?;
-                asking.output.print_one(&letter, |letter| {
-                    pairs(&[
-                        ("id", text(letter, "id")),
-                        ("sensor", text(letter, "sensor")),
-                        ("trigger", text(letter, "trigger")),
-                        ("reason", text(letter, "reason")),
-                        ("delivered", text(letter, "delivered")),
-                        ("time", text(letter, "time")),
-                        ("position", text(letter, "position")),
-                    ])
-                });
+                asking.output.print_one(&letter, show);
+                Ok(())
             }
+            Self::Retry { which } => deal(asking, &client, which, "retry").await,
+            Self::Dismiss { which } => deal(asking, &client, which, "dismiss").await,
         }
-        Ok(())
+    }
+}
+
+fn show(letter: &Value) -> String {
+    let settled = &letter["settled"];
+    let events = settled["events"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let events = events.collect::<Vec<_>>().join(" ");
+    pairs(&[
+        ("id", text(letter, "id")),
+        ("status", text(letter, "status")),
+        ("execution", text(letter, "execution")),
+        ("sensor", text(letter, "sensor")),
+        ("trigger", text(letter, "trigger")),
+        ("reason", text(letter, "reason")),
+        ("delivered", text(letter, "delivered")),
+        ("time", text(letter, "time")),
+        ("position", text(letter, "position")),
+        ("settled by", text(settled, "by")),
+        ("settled at", text(settled, "at")),
+        ("rerun", text(settled, "rerun")),
+        ("events", events),
+    ])
+}
+
+/// Deals with one letter, or with all open ones that fit; ends with 1 where some were refused.
+async fn deal(asking: &Asking, client: &Client, which: Which, how: &str) -> Outcome {
+    let dry = which.dry_run.then(|| ("dry_run", "true".to_owned()));
+    if let Some(id) = which.id {
+        let mut dealt = client.post(&with_query(&format!("/dead_letters/{id}/{how}"), &Vec::from_iter(dry)), &json!({})).await?.body;
+        // What would be done is answered with nothing.
+        if dealt.is_null() {
+            dealt = json!({"id": id, "position": null, "rerun": null, "events": [], "error": null});
+        }
+        asking.output.print_next(&dealt, line);
+        return Ok(());
+    }
+    let mut query: Vec<(&str, String)> = which.filters.query().collect();
+    query.extend(which.since.map(|since| ("since", since.to_string())));
+    // What gives up again is not tried again.
+    let until = which.until.or_else(|| (how == "retry").then(now));
+    query.extend(until.map(|until| ("until", until.to_string())));
+    query.push(("limit", PAGE.to_owned()));
+    query.extend(dry);
+    let (mut dealt, mut refused) = (0, 0);
+    let mut cursor: Option<String> = None;
+    loop {
+        let page: Vec<(&str, String)> = query.iter().cloned().chain(cursor.map(|cursor| ("cursor", cursor))).collect();
+        let answer = client.post(&with_query(&format!("/dead_letters/{how}"), &page), &json!({})).await?.body;
+        for item in answer["items"].as_array().into_iter().flatten() {
+            match item["error"].is_null() {
+                true => dealt += 1,
+                false => refused += 1,
+            }
+            asking.output.print_next(item, line);
+        }
+        match answer["next"].as_str() {
+            Some(next) => cursor = Some(next.to_owned()),
+            None => break,
+        }
+    }
+    if refused > 0 {
+        return Err(Failure::with(Exit::Failed, format!("refused: {refused} of {}", refused + dealt)));
+    }
+    if dealt == 0 {
+        tell("none fits");
+    }
+    Ok(())
+}
+
+/// What came of one, for people.
+fn line(item: &Value) -> String {
+    let id = text(item, "id");
+    let events = item["events"].as_array().map_or(0, Vec::len);
+    match (&item["error"], &item["rerun"]) {
+        (Value::Null, Value::String(rerun)) => format!("{id}  runs again as {rerun}"),
+        (Value::Null, _) if item["position"].is_null() => format!("{id}  would be done"),
+        (Value::Null, _) if events > 0 => format!("{id}  is taken in: {events} event{}", if events == 1 { "" } else { "s" }),
+        (Value::Null, _) => format!("{id}  done"),
+        (error, _) => format!("{id}  refused: {}", text(error, "detail")),
     }
 }

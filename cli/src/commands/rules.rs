@@ -1,5 +1,6 @@
 //! `ensue rules`: trigger, condition, and what to do.
 
+mod backfill;
 mod backtest;
 
 use clap::{Subcommand, ValueEnum};
@@ -10,6 +11,7 @@ use crate::client::segment;
 use crate::nearest;
 use crate::report::Outcome;
 use crate::table::{Column, cell, pairs, text, time};
+use backfill::Backfill;
 use backtest::Backtest;
 
 /// List and show rules, and say what becomes of their matches.
@@ -36,6 +38,12 @@ Examples:
   ensue rules backtest release.ship_on_tag --since 7d
   ensue rules backtest packs/release/rules/ship_on_tag.yaml --since 30d --max-new 5   for CI: 1 where it would act on more")]
     Backtest(Backtest),
+    /// Make up for the times of a rule's schedule in a range that is over; those that fired are passed over.
+    #[command(after_help = "\
+Examples:
+  ensue rules backfill backup.nightly --since 7d --dry-run
+  ensue rules backfill backup.nightly --since 2026-03-01T00:00:00Z --until 2026-03-08T00:00:00Z")]
+    Backfill(Backfill),
     /// Say what becomes of a rule's matches.
     Set {
         /// The rule.
@@ -110,6 +118,7 @@ impl Rules {
                 });
             }
             Self::Backtest(backtest) => return backtest.run(asking).await,
+            Self::Backfill(backfill) => return backfill.run(asking, &client).await,
             Self::Set { rule, mode } => {
                 let answered = client.post(&format!("/rules/{}/{}", segment(&rule), mode.verb()), &json!({})).await;
                 let answer = nearest::or_nearest(&client, "/rules", &rule, answered).await?;

@@ -362,7 +362,9 @@ pub(super) async fn some_are_refused(client: &Client) {
         let answer = client.deliver(&delivery).await.unwrap();
         assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{answer:?}");
     }
-    client.until("/dead_letters", |page| page["items"].as_array().is_some_and(|letters| letters.len() == REFUSED)).await;
+    client
+        .until("/dead_letters?sensor=torture.hook", |page| page["items"].as_array().is_some_and(|letters| letters.len() == REFUSED))
+        .await;
 }
 
 /// Gives a value that must be a text.

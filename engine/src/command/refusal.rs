@@ -4,7 +4,7 @@
 
 use thiserror::Error;
 
-use crate::ids::{AttemptId, ExecutionId, InquiryId};
+use crate::ids::{AttemptId, ExecutionId, Id, InquiryId};
 use crate::names::{ActionRef, KeyRef, PackName, RuleRef, TriggerRef};
 use crate::record::{CatalogRevision, Digest, Position};
 use crate::time::Timestamp;
@@ -170,6 +170,9 @@ pub enum Refusal {
     /// The last token that can make others would be gone.
     #[error("`{0}` is the last token with the role admin; add another first")]
     LastAdmin(String),
+    /// The dead letter was dealt with, or there are too many newer ones.
+    #[error("the dead letter {0} is not open")]
+    LetterNotOpen(Id),
     /// No reaction of that record is parked.
     #[error("no reaction of the record at position {0} is parked")]
     NotParked(Position),

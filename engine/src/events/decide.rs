@@ -12,7 +12,6 @@ use crate::engine::Engine;
 use crate::events::facts::{AGAIN_MAX, DeliveryRefused, EventReceived};
 use crate::executions::facts::cut;
 use crate::mutants;
-use crate::names::RuleRef;
 use crate::record::{Actor, Cause, Digest, Draft, Position, StreamId};
 use crate::rules::judge::{EventView, Judgement, Verdict, judge};
 
@@ -108,11 +107,11 @@ fn seen_before(event: &ObservedEvent, at: &Moment, with: &Context<'_>) -> Result
 /// Makes the draft of one event, judged by the catalog as it is now.
 fn receive(engine: &Engine, event: &ObservedEvent, from: &Source<'_>, with: &Context<'_>) -> Result<Draft, Refusal> {
     let judgement = judgement_now(engine, event, with)?;
-    Ok(drafted(engine, event, &judgement, from, None))
+    Ok(drafted(engine, event, &judgement, from))
 }
 
-/// Makes the draft of an event that was judged; `only` is the rule that alone judges it.
-pub(crate) fn drafted(engine: &Engine, event: &ObservedEvent, judgement: &Judgement, from: &Source<'_>, only: Option<&RuleRef>) -> Draft {
+/// Makes the draft of an event that was judged.
+pub(crate) fn drafted(engine: &Engine, event: &ObservedEvent, judgement: &Judgement, from: &Source<'_>) -> Draft {
     let mut matched = 0;
     let mut erred = 0;
     let mut again = Vec::new();
@@ -132,7 +131,7 @@ pub(crate) fn drafted(engine: &Engine, event: &ObservedEvent, judgement: &Judgem
         trigger: event.trigger.clone(),
         source: event.source.clone(),
         sensor: event.sensor.clone(),
-        rule: only.cloned(),
+        rule: event.rule.clone(),
         occurred_at: event.occurred_at,
         catalog: judgement.catalog,
         matched,
@@ -170,7 +169,7 @@ fn judgement_now(engine: &Engine, event: &ObservedEvent, with: &Context<'_>) -> 
         source: &event.source,
         time: event.occurred_at,
         payload: &event.payload,
-        only: None,
+        only: event.rule.as_ref(),
     };
     Ok(Arc::new(judge(&catalog, &view)))
 }
@@ -180,6 +179,7 @@ pub(crate) fn keep_delivery(actor: &Actor, trace: Option<&str>, delivery: &Refus
         sensor: delivery.sensor.clone(),
         trigger: delivery.trigger.clone(),
         reason: cut(delivery.reason.clone(), REASON_BYTES_MAX),
+        with: delivery.with.clone(),
     };
     let draft = Draft {
         stream: StreamId::Sensor(delivery.sensor.clone()),

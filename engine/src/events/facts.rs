@@ -51,6 +51,21 @@ pub struct DeliveryRefused {
     pub trigger: Option<TriggerRef>,
     /// Why.
     pub reason: String,
+    /// What came with the body; none where that cannot be delivered again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub with: Option<DeliveredWith>,
+}
+
+/// What came with the body of a delivery, as far as expressions may read it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeliveredWith {
+    /// The headers, their names in lower case.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<(String, String)>,
+    /// The query of its address.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub query: Vec<(String, String)>,
 }
 
 fn is_zero(count: &u32) -> bool {

@@ -107,6 +107,7 @@ fn that_goes_on(record: &Record) -> Option<ExecutionId> {
         | ByNoun::ScheduleFact(_)
         | ByNoun::CatalogFact(_)
         | ByNoun::AccessFact(_)
+        | ByNoun::LetterFact(_)
         | ByNoun::HealthFact(_) => None,
     }
 }

@@ -4,6 +4,7 @@
 
 use crate::command::Refusal;
 use crate::explain::{Explain, Fault};
+use crate::letters::state::OPEN_LETTERS_MAX;
 use crate::ports::{BlobError, LogError, OutputError, SubmitError, VaultError};
 
 impl Explain for Refusal {
@@ -32,6 +33,7 @@ impl Explain for Refusal {
             Self::KeyVersion { .. } => "key-version-old",
             Self::TokenNameTaken(_) => "token-name-taken",
             Self::LastAdmin(_) => "last-admin",
+            Self::LetterNotOpen(_) => "dead-letter-not-open",
             Self::TooMuchOpen { .. } => "too-much-open",
             Self::TooLarge(_) => "too-large-to-record",
             Self::Bug(_) | Self::Unstorable(_) => "internal-error",
@@ -65,7 +67,8 @@ impl Explain for Refusal {
             | Self::NoCatalog(_)
             | Self::KeyVersion { .. }
             | Self::TokenNameTaken(_)
-            | Self::LastAdmin(_) => Fault::Conflict,
+            | Self::LastAdmin(_)
+            | Self::LetterNotOpen(_) => Fault::Conflict,
             Self::TooMuchOpen { .. } => Fault::Busy,
             Self::TooLarge(_) => Fault::TooLarge,
             Self::Bug(_) | Self::Unstorable(_) => Fault::Bug,
@@ -106,6 +109,9 @@ impl Explain for Refusal {
             Self::NoToken(_) => "`ensue tokens list` lists the tokens there are".into(),
             Self::LastAdmin(_) => "`ensue tokens add <name> --role admin`".into(),
             Self::NotParked(_) => "it was retried or dismissed already, or never parked".into(),
+            Self::LetterNotOpen(of) => format!(
+                "it was retried or dismissed already (`ensue dead-letters show {of}`), or is older than the newest {OPEN_LETTERS_MAX} that are open"
+            ),
             Self::TooMuchOpen { .. } => {
                 "wait until work has ended, or find out why it does not: `ensue executions list --status running`".into()
             }

@@ -133,6 +133,7 @@ impl Making<'_> {
             trigger,
             source,
             sensor,
+            rule: only.cloned(),
             occurred_at: self.record.time,
             trace: None,
             body: Body::json(payload.bytes().clone()),
@@ -141,11 +142,16 @@ impl Making<'_> {
             judgement,
         };
         let cause = Some(self.record.cause.from_parent(self.record.id));
-        drafted(self.engine, &event, &event.judgement, &Source { actor: &Actor::Engine, cause, trace: None }, only)
+        drafted(self.engine, &event, &event.judgement, &Source { actor: &Actor::Engine, cause, trace: None })
     }
 
     fn refused(&self, sensor: &SensorRef, no_event: NoEvent) -> Draft {
-        let fact = DeliveryRefused { sensor: sensor.clone(), trigger: Some(no_event.trigger), reason: cut(no_event.why, REASON_BYTES_MAX) };
+        let fact = DeliveryRefused {
+            sensor: sensor.clone(),
+            trigger: Some(no_event.trigger),
+            reason: cut(no_event.why, REASON_BYTES_MAX),
+            with: None,
+        };
         Draft {
             stream: StreamId::Sensor(sensor.clone()),
             begins: None,

@@ -4,12 +4,13 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use ensue_engine::catalog::{Backoff, Does, Excess, Jitter, LockConflict, Mode, OnLost, Retry, Since, Wait};
-use ensue_engine::command::{Ask, Command, Conflict, PackChange, RefusedDelivery, ReportOutcome, Said, Settings};
+use ensue_engine::command::{Ask, Command, Conflict, PackChange, RefusedDelivery, ReportOutcome, RetriedDelivery, Said, Settings};
+use ensue_engine::events::facts::DeliveredWith;
 use ensue_engine::executions::facts::{Evidence, FailureKind, Pace, Settlement};
 use ensue_engine::executions::state::{Attempt, Phase};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{EventId, ExecutionId, Id, Role, TokenId};
-use ensue_engine::record::{Actor, Body, Digest, Position, Record};
+use ensue_engine::record::{Actor, Body, Digest, Position, Record, StreamId};
 use ensue_engine::rules::react::DEPTH_MAX;
 use ensue_engine::rules::state::ERROR_SUMMARY_MILLIS;
 use ensue_engine::spec::{CatalogsHealth, NOON};
@@ -81,6 +82,9 @@ pub(crate) enum Step {
     Extra(Presence),
     /// A sensor could not make an event of a delivery.
     Refuse,
+    /// Deals with a letter, perhaps once more.
+    RetryLetter(Index, Payload),
+    DismissLetter(Index),
     /// The wall clock moved, by so many microseconds.
     MoveClock(i64),
     /// What is due fires.
@@ -330,7 +334,9 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         2 => (0..RULES.len(), proptest::sample::select(&[Mode::Enabled, Mode::Disabled, Mode::Shadow][..])).prop_map(|(rule, mode)| Step::SetMode(rule, mode)),
         1 => proptest::sample::select(&[Edges::Follow, Edges::StayBehind][..]).prop_map(Step::Install),
         3 => proptest::sample::select(&[Presence::Installed, Presence::Removed][..]).prop_map(Step::Extra),
-        1 => Just(Step::Refuse),
+        2 => Just(Step::Refuse),
+        3 => (any::<Index>(), payload()).prop_map(|(which, payload)| Step::RetryLetter(which, payload)),
+        2 => any::<Index>().prop_map(Step::DismissLetter),
         2 => proptest::sample::select(&[-HOUR_MICROS * 24, -90_000_000, 90_000_000, HOUR_MICROS * 2][..]).prop_map(Step::MoveClock),
         8 => Just(Step::FireTimers),
         2 => Just(Step::AcceptClock),
@@ -346,6 +352,18 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         6 => any::<Index>().prop_map(Step::Retry),
         6 => any::<Index>().prop_map(Step::Dismiss),
     ]
+}
+
+/// What a record says that gave up: a delivery, or an execution that stands in no workflow.
+pub(crate) fn gave_up(record: &Record) -> Option<Id> {
+    let part_of = match &record.fact {
+        Fact::DeliveryRefused(_) => return Some(record.id),
+        Fact::ExecutionFailed(fact) => &fact.part_of,
+        Fact::ExecutionTimedOut(fact) => &fact.part_of,
+        _ => return None,
+    };
+    let StreamId::Execution(id) = record.stream else { return None };
+    part_of.is_none().then_some(id.0)
 }
 
 pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -483,7 +501,21 @@ impl World {
             }
             Step::Refuse => {
                 let (sensor, body) = ("demo.hook".parse().unwrap(), Body::raw(&b"?"[..]));
-                asked_by(ana(), Ask::KeepDelivery(RefusedDelivery { sensor, trigger: None, reason: "not JSON".to_owned(), body }))
+                let letter =
+                    RefusedDelivery { sensor, trigger: None, reason: "not JSON".to_owned(), body, with: Some(DeliveredWith::default()) };
+                asked_by(ana(), Ask::KeepDelivery(letter))
+            }
+            Step::RetryLetter(which, payload) => {
+                let refused: Vec<&Record> =
+                    self.site.records().iter().filter(|record| matches!(record.fact, Fact::DeliveryRefused(_))).collect();
+                let letter = (!refused.is_empty()).then(|| *which.get(&refused))?;
+                let (of, cause) = (letter.id, letter.cause.from_parent(letter.id));
+                let events = vec![self.site.event("demo.ping", &payload.json())];
+                asked_by(ana(), Ask::RetryDelivery(RetriedDelivery { of, cause, events }))
+            }
+            Step::DismissLetter(which) => {
+                let letters: Vec<Id> = self.site.records().iter().filter_map(gave_up).collect();
+                asked_by(ana(), Ask::DismissLetter { of: (!letters.is_empty()).then(|| *which.get(&letters))? })
             }
             Step::MoveClock(micros) => {
                 let from = self.site.now();

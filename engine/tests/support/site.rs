@@ -110,6 +110,7 @@ impl Site {
             trigger,
             source: "api".into(),
             sensor: None,
+            rule: None,
             occurred_at: self.now(),
             trace: None,
             body: Body::json(payload.bytes().clone()),

@@ -31,6 +31,7 @@ impl Observe for AnyTrigger {
             trigger: emission.trigger,
             source: format!("execution/{}", emission.execution),
             sensor: None,
+            rule: None,
             occurred_at: NOON,
             trace: None,
             body: Body::json(emission.payload.bytes().clone()),

@@ -86,14 +86,17 @@ fn is_from_inside(ask: &Ask) -> bool {
         | Ask::AcceptClock
         | Ask::FireTimers
         | Ask::RetryReaction { .. }
-        | Ask::DismissReaction { .. } => true,
+        | Ask::DismissReaction { .. }
+        | Ask::DismissLetter { .. } => true,
         Ask::Once { ask, .. } | Ask::Check(ask) => is_from_inside(ask),
         // A worker offers again what was not taken, and passes over what is old by then.
         Ask::TakeMessage(_)
         | Ask::Recall(_)
         | Ask::ReceiveEvents(_)
         | Ask::KeepDelivery(_)
+        | Ask::RetryDelivery(_)
         | Ask::RequestExecution(_)
+        | Ask::RetryExecution(_)
         | Ask::ChangePacks { .. }
         | Ask::SetKey { .. }
         | Ask::AddToken { .. } => false,

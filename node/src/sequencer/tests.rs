@@ -367,6 +367,7 @@ fn kept_delivery() -> Ask {
         trigger: None,
         reason: "it does not fit".into(),
         body: Body::raw(Bytes::from_static(b"12345")),
+        with: None,
     };
     Ask::KeepDelivery(letter)
 }

@@ -127,6 +127,7 @@ impl Tracing {
                 | ByNoun::ScheduleFact(_)
                 | ByNoun::CatalogFact(_)
                 | ByNoun::AccessFact(_)
+                | ByNoun::LetterFact(_)
                 | ByNoun::HealthFact(_) => {}
             }
         }

@@ -106,13 +106,13 @@ fn time(seconds: u64) -> Timestamp {
     NOON.plus_millis(seconds * 1_000)
 }
 
-/// A dead letter: a view with one column.
+/// A dead letter that is open.
 fn letter(number: u64, sensor: &str) -> NewRow {
     NewRow {
         key: Term::Id(id(number)),
         position: Position(number),
         began_at: time(number),
-        columns: vec![Some(sensor.into())],
+        columns: vec![Some(sensor.into()), Some("open".into())],
         document: Bytes::from(format!(r#"{{"id":"{}","position":{number},"sensor":"{sensor}"}}"#, id(number))),
     }
 }

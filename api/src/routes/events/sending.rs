@@ -262,8 +262,15 @@ impl Reader<'_> {
         let payload = Bytes::from(String::from(Box::<str>::from(event.payload)));
         let dedupe =
             event.dedupe.map(|key| self.dedupe(&key, &payload).map_err(|why| of_field(&why, format!("{at}/dedupe")))).transpose()?;
-        let given =
-            GivenEvent { trigger: event.trigger, payload, source: SOURCE_OF_OURS.to_owned(), occurred_at: None, trace: None, dedupe };
+        let given = GivenEvent {
+            trigger: event.trigger,
+            payload,
+            source: SOURCE_OF_OURS.to_owned(),
+            occurred_at: None,
+            trace: None,
+            dedupe,
+            rule: None,
+        };
         Ok(Brief { given, at: at.to_owned(), shape: Shape::Ours })
     }
 
@@ -278,7 +285,7 @@ impl Reader<'_> {
         };
         let dedupe = self.dedupe_of_cloudevent(&event);
         let CloudEvent { source, time, trace, payload, .. } = event;
-        let given = GivenEvent { trigger, payload, source, occurred_at: time, trace, dedupe: Some(dedupe) };
+        let given = GivenEvent { trigger, payload, source, occurred_at: time, trace, dedupe: Some(dedupe), rule: None };
         Ok(Brief { given, at: at.to_owned(), shape: Shape::CloudEvent })
     }
 

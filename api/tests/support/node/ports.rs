@@ -10,14 +10,14 @@ use ensue_api::ports::{
     Installed, Job, JobKind, JobState, Kept, Keys, LogAccess, NewToken, Node, NodeStatus, Observe, OnBehalf, Readiness, Replayed, Replays,
     SecretState, SetKey, ToBacktest, ToReplay, Tokens, Webhooks,
 };
-use ensue_engine::catalog::{Catalog, Catalogs as _};
+use ensue_engine::catalog::{Catalog, Catalogs as _, Sensor};
 use ensue_engine::command::{Ask, Command, Conflict, Dedupe, DedupeKey, ObservedEvent, RefusedDelivery};
 use ensue_engine::ids::{Id, LogId, TokenId};
 use ensue_engine::names::{KeyRef, PackName, SensorRef};
 use ensue_engine::ports::{Committed, HookRequest, LogError, ReadLimit, Reply, Secret, Submit};
 use ensue_engine::record::{Body, CatalogRevision, Digest, Epoch, Head, Position, Record, Revision, StreamId};
 use ensue_packs::Diagnostic;
-use ensue_sensors::webhook::{self, Outgoing, Stage};
+use ensue_sensors::webhook::{self, Emitted, Outgoing, Stage};
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use sha2::{Digest as _, Sha256};
@@ -85,17 +85,8 @@ impl Replays for TestNode {
     }
 }
 
-impl Webhooks for TestNode {
-    fn receive(&self, request: HookRequest) -> Result<Vec<ObservedEvent>, HookRefusal> {
-        let sensor = &self.catalog.sensors()[&request.sensor];
-        let keep = |reason: String| {
-            let body = Body::raw(request.body.clone());
-            Some(Box::new(RefusedDelivery { sensor: sensor.name.clone(), trigger: None, reason, body }))
-        };
-        let emitted = webhook::receive(sensor, &request, self.gate_key().as_ref()).map_err(|refusal| {
-            let keep = if refusal.stage() == Stage::Content { keep(refusal.to_string()) } else { None };
-            HookRefusal { declined: refusal.into(), keep }
-        })?;
+impl TestNode {
+    fn events_of(&self, sensor: &Sensor, request: &HookRequest, emitted: Vec<Emitted>) -> Result<Vec<ObservedEvent>, Declined> {
         let events = emitted.into_iter().map(|one| {
             let dedupe = one.dedupe.map(|key| Dedupe {
                 key: DedupeKey { scope: sensor.name.to_string(), hash: Digest::of(key.as_bytes()) },
@@ -104,10 +95,32 @@ impl Webhooks for TestNode {
             });
             let payload = one.payload.bytes().clone();
             let source = sensor.name.to_string();
-            let given = GivenEvent { trigger: one.trigger, payload, source, occurred_at: None, trace: None, dedupe };
+            let given = GivenEvent { trigger: one.trigger, payload, source, occurred_at: None, trace: None, dedupe, rule: None };
             self.judged(given, Some(sensor.name.clone()))
         });
-        events.collect::<Result<_, _>>().map_err(|declined| HookRefusal { keep: keep(declined.why.to_string()), declined })
+        events.collect()
+    }
+}
+
+impl Webhooks for TestNode {
+    fn receive(&self, request: HookRequest) -> Result<Vec<ObservedEvent>, HookRefusal> {
+        let sensor = &self.catalog.sensors()[&request.sensor];
+        let keep = |reason: String| {
+            let body = Body::raw(request.body.clone());
+            Some(Box::new(RefusedDelivery { sensor: sensor.name.clone(), trigger: None, reason, body, with: webhook::kept(sensor, &request) }))
+        };
+        let emitted = webhook::receive(sensor, &request, self.gate_key().as_ref()).map_err(|refusal| {
+            let keep = if refusal.stage() == Stage::Content { keep(refusal.to_string()) } else { None };
+            HookRefusal { declined: refusal.into(), keep }
+        })?;
+        let events = self.events_of(sensor, &request, emitted);
+        events.map_err(|declined| HookRefusal { keep: keep(declined.why.to_string()), declined })
+    }
+
+    fn deliver_again(&self, request: HookRequest) -> Result<Vec<ObservedEvent>, Declined> {
+        let sensor = &self.catalog.sensors()[&request.sensor];
+        let emitted = webhook::events_of(sensor, &request).map_err(Declined::from)?;
+        self.events_of(sensor, &request, emitted)
     }
 
     fn sign(&self, sensor: &SensorRef, event: &str, delivery: &str, body: Bytes) -> Result<HookRequest, Declined> {

@@ -68,11 +68,20 @@ impl TestNode {
         self.ask(Actor::Worker("local".into()), Ask::ReportAttempt(report)).unwrap();
     }
 
+    /// Ends the newest attempt of an execution as its worker would whose program failed.
+    pub(crate) fn fail(&self, execution: &str) {
+        self.end_badly(execution, Failure::new(FailureKind::ExitCode, "it did not work"));
+    }
+
     /// Ends the newest attempt of an execution as its worker would that was asked to stop it.
     pub(crate) fn cancelled(&self, execution: &str) {
+        self.end_badly(execution, Failure::new(FailureKind::Cancelled, "it was stopped"));
+    }
+
+    fn end_badly(&self, execution: &str, failure: Failure) {
         let (attempt, token) = self.attempt_of(execution);
         Outputs::finish(self, attempt).unwrap();
-        let outcome = ReportOutcome::Failed(Failure::new(FailureKind::Cancelled, "it was stopped"));
+        let outcome = ReportOutcome::Failed(failure);
         let report = Report { execution: execution.parse().unwrap(), attempt, token, outcome, body: None, emitted: Vec::new() };
         self.ask(Actor::Worker("local".into()), Ask::ReportAttempt(report)).unwrap();
     }

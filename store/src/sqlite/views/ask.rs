@@ -2,6 +2,7 @@
 //!
 //! Text comes from closed lists of names only; what people ask for is bound.
 
+use ensue_views::dead_letters::LetterStatus;
 use ensue_views::enforcements::OutcomeName;
 use ensue_views::executions::Status;
 use ensue_views::inquiries::InquiryStatus;
@@ -175,7 +176,8 @@ impl Way {
             ViewName::Schedules if has(Column::Sensor) => Self::Index("schedules_by_sensor"),
             ViewName::Locks if has(Column::Rule) => Self::Index("locks_by_rule"),
             ViewName::Locks if has(Column::Action) => Self::Index("locks_by_action"),
-            ViewName::DeadLetters if has(Column::Sensor) => Self::Index("dead_letters_by_sensor"),
+            ViewName::DeadLetters if has(Column::Sensor) => ending("dead_letters_by_sensor", Column::Status, letter_statuses),
+            ViewName::DeadLetters if has(Column::Status) => Self::Index("dead_letters_by_status"),
             ViewName::Events
             | ViewName::Enforcements
             | ViewName::Executions
@@ -206,6 +208,10 @@ fn nearest(of: &str, bounds: &[String]) -> Option<String> {
 
 fn statuses() -> Vec<&'static str> {
     Status::ALL.map(Status::as_str).to_vec()
+}
+
+fn letter_statuses() -> Vec<&'static str> {
+    LetterStatus::ALL.map(LetterStatus::as_str).to_vec()
 }
 
 fn inquiry_statuses() -> Vec<&'static str> {

@@ -1,0 +1,213 @@
+//! Making up for times of a rule's schedule by hand: those of a range in which none fired.
+//!
+//! When a rule is due is the core's (`schedule/plan.rs`), and so is that its own events are judged by it alone. Here is which times of a range
+//! have an event, and an event for each that has none.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter::successors;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ensue_engine::catalog::{Mode, Rule};
+use ensue_engine::command::{Answer, Ask, Conflict, Dedupe, DedupeKey, ObservedEvent};
+use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::ids::EventId;
+use ensue_engine::names::RuleRef;
+use ensue_engine::record::Digest;
+use ensue_engine::schedule::SCHEDULE_TRIGGER;
+use ensue_engine::schedule::plan::{GRACE_MILLIS, Plan, When};
+use ensue_engine::time::Timestamp;
+use ensue_views::store::{LIST_ROWS_MAX, Order};
+use ensue_views::{Column, Event, ListQuery, Row, RuleActivity, ViewName};
+use serde::Deserialize;
+use serde_json::json;
+use thiserror::Error;
+
+use super::rules::rule_of;
+use crate::api::read_row;
+use crate::auth::Allowed;
+use crate::body;
+use crate::call::Call;
+use crate::deliveries;
+use crate::permissions::{Permission as _, RulesRead, RulesWrite};
+use crate::ports::{GivenEvent, Ports};
+use crate::problem::{Outcome, Problem};
+use crate::respond;
+use crate::wire::WireList;
+use crate::wire::backfill::{WireBackfill, WireMadeUpFor};
+
+/// The most times of one request.
+const TIMES_MAX: usize = 1_000;
+/// How long a time is the schedule's own, beside its jitter.
+const GRACE: Duration = Duration::from_millis(GRACE_MILLIS);
+/// The most events of the schedule that are looked through for those that fired.
+const EVENTS_MAX: usize = 20_000;
+
+/// Why no times are made up for.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+enum BackfillRefused {
+    /// It goes by no schedule.
+    #[error("the rule `{0}` has no schedule")]
+    NoSchedule(RuleRef),
+    /// Nothing would come of it.
+    #[error("the rule `{0}` is disabled: nothing would come of its times")]
+    Disabled(RuleRef),
+    /// Its times are not those of a clock.
+    #[error("the rule `{0}` is due each so long since it was set: no clock says when it would have been")]
+    NoTimes(RuleRef),
+    /// The range is none.
+    #[error("`since` must lie before `until`, and both more than a minute ago: what is due is the schedule's own")]
+    NoRange,
+    /// It is too many.
+    #[error("the schedule has more than {TIMES_MAX} times in that range")]
+    TooManyTimes,
+    /// It is too much to look through.
+    #[error("more than {EVENTS_MAX} events of the schedule were made since then")]
+    TooManyEvents,
+}
+
+impl Explain for BackfillRefused {
+    fn slug(&self) -> &'static str {
+        "backfill-refused"
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::NoSchedule(_) | Self::NoTimes(_) | Self::NoRange | Self::TooManyTimes | Self::TooManyEvents => Fault::Invalid,
+            Self::Disabled(_) => Fault::Conflict,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoTimes(_) => "give it a `cron` in the place of `every`, or run its action: `ensue run`".into(),
+            Self::NoSchedule(_) => "send the rule an event of its trigger: `ensue events send`".into(),
+            Self::Disabled(rule) => format!("`ensue rules set {rule} enabled`, or `shadow` to see what it would do"),
+            Self::NoRange => "give a range that is over, `since` first".into(),
+            Self::TooManyTimes => "ask for a shorter range, and for the next after it".into(),
+            Self::TooManyEvents => "begin later: each event of the schedule since the beginning is looked at".into(),
+        })
+    }
+}
+
+/// What the payload of a schedule's event says.
+#[derive(Deserialize)]
+struct Occasion {
+    scheduled_at: Timestamp,
+}
+
+/// Makes an event for each time of a range that has none.
+pub(super) async fn backfill(allowed: Allowed<RulesWrite>, mut call: Call) -> Outcome {
+    let before = call.before().await?;
+    let WireBackfill { since, until } = match &before {
+        Some((_, body)) => body::parse(body)?,
+        None => call.json().await?,
+    };
+    let rule = rule_of(&call)?;
+    let (is_dry, now) = (call.is_dry_run()?, deliveries::now());
+    let plan = rule.schedule.clone().ok_or_else(|| BackfillRefused::NoSchedule(rule.name.clone()))?;
+    if let When::Every(_) = plan.when {
+        return Err(BackfillRefused::NoTimes(rule.name.clone()).into());
+    }
+    // What may still fire by itself is left to the schedule.
+    let over = Timestamp::from_micros(now.micros() - (GRACE + plan.jitter).as_micros() as i64);
+    let until = until.unwrap_or(over).min(over);
+    if since >= until {
+        return Err(BackfillRefused::NoRange.into());
+    }
+    let times: Vec<Timestamp> = times(&plan, since, until).take(TIMES_MAX + 1).collect();
+    if times.len() > TIMES_MAX {
+        return Err(BackfillRefused::TooManyTimes.into());
+    }
+    let made_before: BTreeSet<EventId> = before.iter().flat_map(|(before, _)| &before.events).map(|event| event.id).collect();
+    if !is_dry && before.is_none() {
+        call.admission()?;
+    }
+    // Nobody else makes up for the same times meanwhile.
+    let turn = call.api().turns.of(&format!("{}/{}/backfill", RulesRead::NOUN, rule.name)).await;
+    call.api().see_all().await?;
+    let of_rule = rule.clone();
+    let fired = call.api().blocking(move |ports| fired(ports, &of_rule, since)).await??;
+    let missing: Vec<Timestamp> = times.iter().filter(|time| !fired.contains_key(*time)).copied().collect();
+    let mut made = BTreeMap::new();
+    if !is_dry && !missing.is_empty() && before.is_none() {
+        let events = missing.iter().map(|time| event(&call.api().ports, &rule, *time, now)).collect::<Result<_, _>>()?;
+        let committed = call.api().submit(call.on_behalf(&allowed)?, Ask::ReceiveEvents(events)).await?;
+        let ids: Vec<EventId> = match committed.answer {
+            Answer::Events(received) => received.iter().map(|event| event.id).collect(),
+            Answer::Before(before) => before.events.iter().map(|event| event.id).collect(),
+            other => return Err(Problem::bug(&format!("events were answered with {other:?}"))),
+        };
+        made.extend(missing.iter().copied().zip(ids));
+        call.api().see_position(committed.position).await?;
+    }
+    drop(turn);
+    let item = |time: Timestamp| match fired.get(&time) {
+        // Asked again under its key, it tells what it did.
+        Some(event) => WireMadeUpFor { scheduled_at: time, event: Some(*event), fired_before: !made_before.contains(event) },
+        None => WireMadeUpFor { scheduled_at: time, event: made.get(&time).copied(), fired_before: false },
+    };
+    respond::json(&WireList { items: times.into_iter().map(item).collect(), next: None })
+}
+
+/// The times of a plan from `since` on and before `until`. What is due each so long has none that anybody could name.
+fn times(plan: &Plan, since: Timestamp, until: Timestamp) -> impl Iterator<Item = Timestamp> {
+    let first = match &plan.when {
+        When::Cron(cron) => cron.next_after(Timestamp::from_micros(since.micros() - 1)),
+        When::Every(_) => None,
+        When::At(at) => Some(*at).filter(|at| *at >= since),
+    };
+    successors(first, |time| plan.next(*time)).take_while(move |time| *time < until)
+}
+
+/// Finds the times of a rule that have an event, where something would come of those that have none. No event came before its time. Blocking.
+fn fired(ports: &Ports, rule: &Rule, since: Timestamp) -> Result<BTreeMap<Timestamp, EventId>, Problem> {
+    // An operator's word on a rule's mode stands over its pack's.
+    let said = read_row::<RuleActivity>(ports, &rule.id.to_string())?.and_then(|activity| activity.mode);
+    if said.unwrap_or(rule.mode) == Mode::Disabled {
+        return Err(BackfillRefused::Disabled(rule.name.clone()).into());
+    }
+    let rule = &rule.name;
+    let query = ListQuery::newest(ViewName::Events).with(Column::Trigger, SCHEDULE_TRIGGER).with(Column::Source, rule.as_str());
+    let mut query = ListQuery { since: Some(since), order: Order::OldestFirst, limit: LIST_ROWS_MAX, ..query };
+    let (mut fired, mut seen) = (BTreeMap::new(), 0);
+    loop {
+        let page: Vec<Event> = ports.views.list(&query)?.iter().map(Row::read).collect::<Result<_, _>>()?;
+        let Some(last) = page.last() else { return Ok(fired) };
+        query.after = Some(last.position);
+        seen += page.len();
+        if seen > EVENTS_MAX {
+            return Err(BackfillRefused::TooManyEvents.into());
+        }
+        // What another sent under the same name is not the rule's.
+        for event in page.iter().filter(|event| event.rule.as_ref() == Some(rule)) {
+            let Some(body) = event.payload.map(|payload| ports.log.body(payload.position)).transpose()?.flatten() else { continue };
+            if let Ok(Occasion { scheduled_at }) = serde_json::from_slice(&body) {
+                fired.insert(scheduled_at, event.id);
+            }
+        }
+    }
+}
+
+/// Makes the event of a time, for the rule alone.
+fn event(ports: &Ports, rule: &Rule, time: Timestamp, now: Timestamp) -> Result<ObservedEvent, Problem> {
+    let late_seconds = now.micros_since(time).max(0) / 1_000_000;
+    let payload = Bytes::from(json!({ "scheduled_at": time.to_string(), "late_seconds": late_seconds }).to_string());
+    let dedupe = Dedupe {
+        key: DedupeKey { scope: format!("schedule/{}", rule.name), hash: Digest::of(time.to_string().as_bytes()) },
+        content: Digest::of(b"schedule"),
+        conflict: Conflict::IsRepeat,
+    };
+    let trigger = SCHEDULE_TRIGGER.parse().map_err(|why| Problem::bug(&why))?;
+    let given = GivenEvent {
+        trigger,
+        payload,
+        source: rule.name.to_string(),
+        occurred_at: None,
+        trace: None,
+        dedupe: Some(dedupe),
+        rule: Some(rule.name.clone()),
+    };
+    Ok(ports.observe.observe(given)?)
+}

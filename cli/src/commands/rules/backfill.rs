@@ -1,0 +1,56 @@
+//! `ensue rules backfill`: the times of a rule's schedule in a range that is over, made up for.
+
+use clap::Args;
+use ensue_engine::time::Timestamp;
+use serde_json::{Value, json};
+
+use crate::ago::moment_of;
+use crate::client::{Client, segment, with_query};
+use crate::commands::Asking;
+use crate::commands::check::counted;
+use crate::nearest;
+use crate::report::{Outcome, tell};
+use crate::table::text;
+
+/// Which times are made up for.
+#[derive(Debug, Args)]
+pub(crate) struct Backfill {
+    /// The rule.
+    rule: String,
+    /// From when on: a time, or how long ago (`7d`).
+    #[arg(long, value_name = "TIME", value_parser = moment_of)]
+    since: Timestamp,
+    /// Before when; now without it.
+    #[arg(long, value_name = "TIME", value_parser = moment_of)]
+    until: Option<Timestamp>,
+    /// Say which times would be made up for, and do nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Backfill {
+    pub(super) async fn run(self, asking: &Asking, client: &Client) -> Outcome {
+        let dry = self.dry_run.then(|| ("dry_run", "true".to_owned()));
+        let path = with_query(&format!("/rules/{}/backfill", segment(&self.rule)), &Vec::from_iter(dry));
+        let asked = client.post(&path, &json!({ "since": self.since, "until": self.until })).await;
+        let answer = nearest::or_nearest(client, "/rules", &self.rule, asked).await?.body;
+        let items = answer["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+        for item in items {
+            asking.output.print_next(item, line);
+        }
+        let missing = items.iter().filter(|item| item["fired_before"] == false).count();
+        let what = if self.dry_run { "would be made up for" } else { "made up for" };
+        tell(&format!("{} of {} {what}", missing, counted(items.len(), "time")));
+        Ok(())
+    }
+}
+
+/// One time, for people.
+fn line(item: &Value) -> String {
+    let time = text(item, "scheduled_at");
+    match (&item["fired_before"], &item["event"]) {
+        (Value::Bool(true), _) => format!("{time}  fired before: event {}", text(item, "event")),
+        (_, Value::Null) => format!("{time}  is missing"),
+        _ => format!("{time}  made up for: event {}", text(item, "event")),
+    }
+}

@@ -1,0 +1,117 @@
+//! Dead letters on a running node: what gave up is tried again once what was wrong is mended, and only once.
+
+use serde_json::{Value, json};
+
+use crate::support::{ADMIN_TOKEN, Client, Delivery, Node, Place, Printed};
+
+const SENSOR: &str = "\
+description: The shop's webhook.
+webhook: { verify: { scheme: github, key: shop.webhook_secret } }
+emits:
+  - { trigger: shop.order, when: 'headers[\"x-github-event\"] == \"order\" && query.site == \"eu\"' }
+";
+
+/// What an order holds: how many, and what.
+fn trigger(amount: &str) -> String {
+    format!("description: Somebody ordered.\npayload: {{ amount: {amount}, what: string }}\n")
+}
+
+const RULE: &str = "\
+description: Charges each order.
+trigger: shop.order
+action: shop.charge
+with: { what: \"${{ event.payload.what }}\" }
+";
+
+/// Charges all but one.
+fn charge(but: &str) -> String {
+    format!(
+        "description: Charges.\nparameters: {{ what: string }}\nrun:\n  shell:\n    script: test \"$WHAT\" != {but} || exit 3\n    env: {{ WHAT: \"${{{{ params.what }}}}\" }}\n"
+    )
+}
+
+fn place() -> Place {
+    let place = Place::new();
+    let secret = place.path().join("secret").display().to_string();
+    place.write_pack_file("shop/pack.yaml", "name: shop\nversion: 1.0.0\ndescription: A shop.\nkeys: [webhook_secret]\n");
+    place.write_pack_file("shop/sensors/hook.yaml", SENSOR);
+    place.write_pack_file("shop/triggers/order.yaml", &trigger("integer"));
+    place.write_pack_file("shop/actions/charge.yaml", &charge("tea"));
+    place.write_pack_file("shop/rules/charge.yaml", RULE);
+    place.with_variable("ENSUE_KEY_SHOP_WEBHOOK_SECRET_FILE", &secret)
+}
+
+fn ensue(place: &Place, node: &Node, arguments: &[&str]) -> Printed {
+    Printed::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN).env("COLUMNS", "120"))
+}
+
+async fn order(client: &Client, id: &str, body: &Value) -> u16 {
+    let delivery = Delivery::github("order", id, body.to_string().as_bytes()).at("/hooks/shop/hook?site=eu");
+    client.deliver(&delivery).await.unwrap().status.as_u16()
+}
+
+async fn letters(client: &Client, query: &str, count: usize) -> Vec<Value> {
+    let page = client.until(&format!("/dead_letters?{query}"), |page| page["items"].as_array().is_some_and(|all| all.len() == count)).await;
+    page["items"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn a_delivery_that_its_trigger_refused_is_taken_in_once_the_trigger_is_mended() {
+    let place = place();
+    let node = place.start();
+    assert_eq!(order(&node.client(), "d-1", &json!({ "amount": "2", "what": "milk" })).await, 422);
+    let letter = letters(&node.client(), "status=open", 1).await.remove(0);
+    let id = letter["id"].as_str().unwrap();
+    assert_eq!((&letter["sensor"], &letter["execution"]), (&json!("shop.hook"), &json!(null)));
+    let refused = ensue(&place, &node, &["dead-letters", "retry", id]);
+    assert!(refused.code != Some(0) && refused.stderr.contains("/amount"), "{}", refused.stderr);
+    node.kill();
+
+    place.write_pack_file("shop/triggers/order.yaml", &trigger("string"));
+    let node = place.start();
+    let client = node.client();
+    let would = ensue(&place, &node, &["dead-letters", "retry", id, "--dry-run"]);
+    assert_eq!((would.code, would.stdout.trim()), (Some(0), format!("{id}  would be done").as_str()), "{}", would.stderr);
+    let taken = ensue(&place, &node, &["dead-letters", "retry", id]);
+    assert_eq!((taken.code, taken.stdout.trim()), (Some(0), format!("{id}  is taken in: 1 event").as_str()), "{}", taken.stderr);
+    let ended = client.until("/executions?status=succeeded", |page| page["items"].as_array().is_some_and(|all| all.len() == 1)).await;
+    assert_eq!((&ended["items"][0]["rule"], &ended["items"][0]["correlation"]), (&json!("shop.charge"), &json!(id)));
+    let shown = client.get(&format!("/dead_letters/{id}")).await;
+    let event = shown["settled"]["events"][0].as_str().unwrap().to_owned();
+    assert_eq!((&shown["status"], &shown["delivered"]["what"]), (&json!("retried"), &json!("milk")));
+    assert_eq!(client.get(&format!("/events/{event}")).await["source"], "shop.hook");
+
+    let again = ensue(&place, &node, &["dead-letters", "retry", id]);
+    assert!(again.code != Some(0) && again.stderr.contains("is not open"), "{}", again.stderr);
+    let records = client.records().await;
+    let kept = records.iter().find(|record| record["kind"] == "delivery.refused").unwrap().to_string();
+    assert!(kept.contains("\"x-github-event\"") && !kept.contains("x-hub-signature"), "{kept}");
+}
+
+#[tokio::test]
+async fn executions_that_failed_are_run_again_by_their_action_and_what_is_dismissed_is_not() {
+    let place = place();
+    let node = place.start();
+    let client = node.client();
+    for (id, what) in [("d-1", "tea"), ("d-2", "milk"), ("d-3", "tea"), ("d-4", "tea")] {
+        assert_eq!(order(&client, id, &json!({ "amount": 1, "what": what })).await, 202);
+    }
+    let failed = letters(&client, "status=open&action=shop.charge", 3).await;
+    let dismissed = failed[0]["execution"].as_str().unwrap();
+    assert_eq!(ensue(&place, &node, &["dead-letters", "dismiss", dismissed]).stdout.trim(), format!("{dismissed}  done"));
+    let shown = ensue(&place, &node, &["dead-letters", "show", dismissed]);
+    assert!(shown.stdout.contains("dismissed") && shown.stdout.contains("token/"), "{}", shown.stdout);
+    node.stop_well();
+    place.write_pack_file("shop/actions/charge.yaml", &charge("nothing"));
+
+    let node = place.start();
+    let client = node.client();
+    let all = ensue(&place, &node, &["dead-letters", "retry", "--action", "shop.charge", "--json"]);
+    assert_eq!((all.code, all.stdout.lines().count()), (Some(0), 2), "{}{}", all.stdout, all.stderr);
+    client.until("/executions?status=succeeded", |page| page["items"].as_array().is_some_and(|all| all.len() == 3)).await;
+    assert_eq!(letters(&client, "status=retried", 2).await.iter().filter(|letter| letter["settled"]["rerun"].is_string()).count(), 2);
+    let none = ensue(&place, &node, &["dead-letters", "retry", "--action", "shop.charge"]);
+    assert!(none.code == Some(0) && none.stderr.contains("none fits"), "{}", none.stderr);
+    let unfiltered = ensue(&place, &node, &["dead-letters", "dismiss"]);
+    assert_eq!(unfiltered.code, Some(2), "{}", unfiltered.stderr);
+}

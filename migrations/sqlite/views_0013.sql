@@ -1,0 +1,13 @@
+-- A dead letter is an execution or a delivery, and is dealt with. The table is made anew, as the rows are.
+
+DROP TABLE dead_letters;
+CREATE TABLE dead_letters (
+  position INTEGER PRIMARY KEY,
+  key      BLOB    NOT NULL UNIQUE,
+  began_at INTEGER NOT NULL,
+  sensor   INTEGER,
+  status   TEXT    NOT NULL,
+  document BLOB    NOT NULL
+) STRICT;
+CREATE INDEX dead_letters_by_sensor ON dead_letters (sensor, status) WHERE sensor IS NOT NULL;
+CREATE INDEX dead_letters_by_status ON dead_letters (status);
