@@ -135,8 +135,23 @@ pub(crate) enum Doing {
     Start(&'static str),
     /// `sim.<name>`, which sends a request.
     Post(&'static str),
+    /// `sim.<name>`, which is a workflow.
+    Flow(&'static str),
     /// `sim.again`, which emits an event of the trigger with that number.
     Again(u64),
+}
+
+impl Doing {
+    /// Something that takes so many milliseconds: of some lengths a workflow, without another draw, so that kept seeds stay what they are.
+    fn of_a_while(millis: u64, else_: fn(u64) -> Self) -> Self {
+        match millis % 10 {
+            1 | 2 => Self::Flow("steps"),
+            3 => Self::Flow("queued"),
+            4 => Self::Flow("only"),
+            5 => Self::Flow("newest"),
+            _ => else_(millis),
+        }
+    }
 }
 
 /// The actions that start a program, and what they say of a loss and of their time.
@@ -155,6 +170,30 @@ pub(crate) const POSTS: [(&str, &str); 5] = [
     ("post_safe", "idempotent: true"),
     ("post_key", "idempotent: true"),
 ];
+
+/// The workflows, and what they say of how many of them are open at once.
+pub(crate) const FLOWS: [(&str, &str); 4] = [
+    ("steps", ""),
+    ("queued", "concurrency: { limit: 2 }\n"),
+    ("only", "concurrency: { limit: 1, conflict: skip }\n"),
+    ("newest", "concurrency: { limit: 1, conflict: cancel_running }\n"),
+];
+
+/// The steps of each workflow, with what they need.
+pub(crate) const STEPS: [(&str, &[&str]); 4] = [("nap", &[]), ("work", &["nap"]), ("start", &["nap"]), ("last", &["work", "start"])];
+
+/// What they do: the program may fail, be lost, and be tried again.
+const FLOW: &str = "\
+parameters:
+  n: any?
+run:
+  workflow:
+    steps:
+      nap: { sleep: 800ms }
+      work: { needs: [nap], action: core.noop, with: { seconds: 0.3 } }
+      start: { needs: [nap], action: sim.retry, with: {} }
+      last: { needs: [work, start], action: core.echo, with: { message: 1 } }
+";
 
 /// What programs say of trying again.
 const RETRY: &str = "retry: { attempts: 3, delay: 2s, max_delay: 10s }\n";
@@ -242,6 +281,9 @@ impl Edition {
         for (name, settings) in POSTS {
             std::fs::write(folder.join(format!("actions/{name}.yaml")), post(name, settings))?;
         }
+        for (name, settings) in FLOWS {
+            std::fs::write(folder.join(format!("actions/{name}.yaml")), format!("{FLOW}{settings}"))?;
+        }
         for rule in &self.rules {
             std::fs::write(folder.join(format!("rules/{}.yaml", rule.name)), rule.yaml())?;
         }
@@ -265,9 +307,9 @@ fn post(name: &str, settings: &str) -> String {
 impl WrittenRule {
     fn draw(random: &mut Random, name: String) -> Self {
         let doing = match random.weighted(&[4, 4, 2, 5, 3, 2]) {
-            5 => Doing::Sleep(random.between(10, 20_000)),
+            5 => Doing::of_a_while(random.between(10, 20_000), Doing::Sleep),
             0 => Doing::Echo,
-            1 => Doing::Wait(if random.chance(0.4) { 0 } else { random.between(10, 4_000) }),
+            1 => Doing::of_a_while(if random.chance(0.4) { 0 } else { random.between(10, 4_000) }, Doing::Wait),
             2 => Doing::Again(random.below(TRIGGERS)),
             3 => Doing::Post(random.pick(&POSTS).map_or("post_ask", |(name, _)| name)),
             _ => Doing::Start(random.pick(&PROGRAMS).map_or("ask", |(name, _)| name)),
@@ -290,7 +332,7 @@ impl WrittenRule {
             Doing::Echo => "action: core.echo\nwith:\n  message: ${{ event.payload.n }}\n".to_owned(),
             Doing::Sleep(millis) => format!("action: core.sleep\nwith:\n  duration: {millis}ms\n"),
             Doing::Wait(millis) => format!("action: core.noop\nwith:\n  seconds: {}\n", *millis as f64 / 1e3),
-            Doing::Start(name) | Doing::Post(name) => format!("action: sim.{name}\nwith: {{}}\n"),
+            Doing::Start(name) | Doing::Post(name) | Doing::Flow(name) => format!("action: sim.{name}\nwith: {{}}\n"),
             Doing::Again(trigger) => format!("action: sim.again{trigger}\nwith: {{}}\n"),
         });
         text

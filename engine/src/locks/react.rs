@@ -10,6 +10,7 @@ use crate::executions::pausing::is_ending;
 use crate::executions::state::{Execution, Phase};
 use crate::fact::Fact;
 use crate::ids::{ExecutionId, Id};
+use crate::mutants;
 use crate::record::{Actor, Draft, Record, StreamId};
 use crate::workflows::facts::PartRole;
 
@@ -35,7 +36,7 @@ pub(crate) fn begins(engine: &Engine, record: &Record, (id, execution): (Executi
         return if is_by_this { Begins::Now } else { Begins::NotNow };
     };
     let draft = |fact: Fact| own(id, execution, record.id, fact);
-    if claim.conflict == LockConflict::Skip && !cleans_up(engine, id) {
+    if claim.conflict == LockConflict::Skip && !cleans_up(engine, id) && !mutants::is("who is to be skipped waits") {
         let error = Some(Failure::new(FailureKind::Cancelled, skipped_because(engine, &claim.lock())));
         let end = ExecutionCancelled { error, part_of: execution.part_of.clone() };
         return Begins::First(Reaction::last(vec![draft(end.into())]));
@@ -47,7 +48,7 @@ pub(crate) fn begins(engine: &Engine, record: &Record, (id, execution): (Executi
         let behind = engine.locks().holders(&lock).take(BEHIND_MAX).collect();
         drafts.push(draft(LockAwaited { lock, limit, behind }.into()));
     }
-    if claim.conflict == LockConflict::CancelRunning {
+    if claim.conflict == LockConflict::CancelRunning && !mutants::is("newcomer has nobody cancelled") {
         drafts.extend(cancelled_for(engine, (id, execution, claim), record.id));
     }
     if drafts.is_empty() { Begins::NotNow } else { Begins::First(Reaction::from(drafts, 0)) }

@@ -20,6 +20,7 @@ use crate::executions::timed;
 use crate::fact::{ExecutionFact, Fact, StepFact};
 use crate::ids::{ExecutionId, Id, Role};
 use crate::locks::react::own_claims;
+use crate::mutants;
 use crate::names::{ActionRef, StepName};
 use crate::record::{Actor, Body, Draft, Record, StreamId};
 use crate::rules::judge::{complete, describe};
@@ -341,11 +342,13 @@ impl Going<'_> {
 
     /// Gives how the steps ended that a step needs; none where one has not.
     fn ends_of_needs(&self, step: &Step) -> Option<Ends> {
-        if !self.have_ended(&step.needs) {
+        let counted = if mutants::is("only the first need counts") { step.needs.len().min(1) } else { step.needs.len() };
+        let needs = &step.needs[..counted];
+        if !self.have_ended(needs) {
             return None;
         }
         let mut ends = Ends { succeeded: true, failed: false };
-        for name in &step.needs {
+        for name in needs {
             let (needed, state) = self.workflow.step(name).zip(self.state(name))?;
             match state.status {
                 StepStatus::Running => return None,
@@ -375,7 +378,7 @@ impl Going<'_> {
     fn stopped(&self, step: &Step) -> Option<SkippedBecause> {
         let may_start = match self.course.cancels {
             0 => true,
-            1 => step.starts.when_cancelled() == WhenCancelled::MayStart,
+            1 => step.starts.when_cancelled() == WhenCancelled::MayStart || mutants::is("step begins in a cancelled workflow"),
             _ => false,
         };
         if !may_start {
@@ -531,7 +534,8 @@ impl Going<'_> {
 
     /// Gives the workflow's end where all its steps have ended, and before it, where that is no success, what undoes them.
     fn end(&self) -> Result<Option<Draft>, Reaction> {
-        if (self.course.ended as usize) < self.workflow.steps().len() || self.course.open > 0 {
+        let left = usize::from(mutants::is("workflow ends before its last step"));
+        if (self.course.ended as usize) + left < self.workflow.steps().len() || (self.course.open > 0 && left == 0) {
             return Ok(None);
         }
         if let Some(undoing) = &self.course.undoing {
@@ -544,7 +548,7 @@ impl Going<'_> {
 
     /// Gives how the workflow ends by what became of its steps.
     fn outcome(&self) -> Result<(Fact, Option<Body>), Reaction> {
-        if self.course.cancels > 0 {
+        if self.course.cancels > 0 && !mutants::is("cancelled workflow goes by its steps") {
             return Ok((end_of_stopped(self.execution, self.course), None));
         }
         let part_of = self.execution.part_of.clone();

@@ -7,6 +7,7 @@ use crate::executions::facts::{Failure, Pace};
 use crate::executions::state::{Execution, Executions};
 use crate::fact::{ExecutionFact, StepFact, TimerFact};
 use crate::ids::ExecutionId;
+use crate::mutants;
 use crate::names::StepName;
 use crate::record::{BodyHandle, Position, Record, StreamId};
 use crate::table::Table;
@@ -607,7 +608,7 @@ impl Workflows {
         self.steps.insert((workflow, step.clone()), ended);
         self.courses.change(&workflow, |course| {
             course.ended += 1;
-            if status.is_bad() && on_failure.fails() && course.cancels == 0 {
+            if status.is_bad() && on_failure.fails() && course.cancels == 0 && !mutants::is("failed step fails nothing") {
                 // What ends because another ended it takes nothing more with it.
                 let is_first = course.failing.is_none();
                 let is_of_another_end = status == StepStatus::Cancelled || begun.is_some_and(|begun| begun < course.stop_before);

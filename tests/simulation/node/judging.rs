@@ -60,7 +60,7 @@ impl Node {
                     conflict: Conflict::IsRefused,
                 });
                 let trigger = format!("sim.t{trigger}").parse().expect("it is a ref");
-                let given = GivenEvent { trigger, payload, source: "api".to_owned(), occurred_at: None, trace: None, dedupe };
+                let given = GivenEvent { trigger, payload, source: "api".to_owned(), occurred_at: None, trace: None, dedupe, rule: None };
                 let observed = self.edge.observe(given);
                 observed.map(|event| Ask::ReceiveEvents(vec![event])).map_err(|declined| declined.why.to_string())
             }

@@ -29,6 +29,8 @@ struct Pending<'r> {
 
 enum Phase<'r> {
     Waiting,
+    /// It waits for a lock.
+    Blocked,
     Running(&'r Raw),
     /// Its attempt was lost, and nobody knows.
     Unknown(&'r Raw),
@@ -154,15 +156,25 @@ impl<'r> Told<'r> {
     fn attempt(&self) -> Option<&'r Raw> {
         match self.phase {
             Phase::Running(attempt) => Some(attempt),
-            Phase::Waiting | Phase::Delayed | Phase::Unknown(_) | Phase::Ending | Phase::Over(_) => None,
+            Phase::Waiting | Phase::Blocked | Phase::Delayed | Phase::Unknown(_) | Phase::Ending | Phase::Over(_) => None,
         }
     }
 
     fn is_about(&self, record: &Raw) -> bool {
         match self.phase {
             Phase::Running(attempt) | Phase::Unknown(attempt) => attempt.id == record.text("attempt"),
-            Phase::Waiting | Phase::Delayed | Phase::Ending | Phase::Over(_) => false,
+            Phase::Waiting | Phase::Blocked | Phase::Delayed | Phase::Ending | Phase::Over(_) => false,
         }
+    }
+
+    /// Says whether it is made of steps: how it ends is theirs to say.
+    fn is_in_steps(&self) -> bool {
+        self.request.said.get("pace").is_some_and(|pace| pace == "in_steps")
+    }
+
+    /// Says whether it is not run where others of its action are open.
+    fn may_be_skipped(&self) -> bool {
+        self.request.said.pointer("/locks/0/conflict").is_some_and(|conflict| conflict == "skip")
     }
 
     fn may_be_tried_again(&self) -> bool {
@@ -283,6 +295,9 @@ impl<'r> Told<'r> {
                 sometimes!("a report came late");
                 sometimes!(matches!(self.phase, Phase::Running(_)), "a report came late while another attempt ran");
             }
+            "lock.awaited" => self.phase = Phase::Blocked,
+            "lock.acquired" => self.phase = Phase::Waiting,
+            "execution.succeeded" | "execution.failed" if self.is_in_steps() => self.phase = Phase::Over(record),
             "execution.succeeded" => {
                 demand!(
                     matches!(self.last, Last::Succeeded | Last::SettledSucceeded),
@@ -309,7 +324,8 @@ impl<'r> Told<'r> {
                 self.phase = Phase::Over(record);
             }
             "execution.cancelled" => {
-                demand!(self.cancelled, "I12", "{stream} is cancelled at {at}, and nobody asked for that");
+                let is_skipped = self.may_be_skipped() && record.said.get("error").is_some() && matches!(self.phase, Phase::Waiting);
+                demand!(self.cancelled || is_skipped, "I12", "{stream} is cancelled at {at}, and nobody asked for that");
                 demand!(!matches!(self.phase, Phase::Running(_)), "I12", "{stream} is cancelled at {at} while it runs");
                 sometimes!("an execution was cancelled");
                 self.phase = Phase::Over(record);

@@ -11,6 +11,7 @@ mod executions;
 mod http;
 mod keyed;
 mod keys;
+mod locks;
 mod meaning;
 mod messages;
 mod poisons;
@@ -20,6 +21,7 @@ mod secrets;
 mod slots;
 mod views;
 mod web;
+mod workflows;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -102,6 +104,8 @@ pub(crate) fn judge(node: &Node, ledger: &Ledger<'_>) -> Result<u64, Violation> 
     let records = records::read(node, ledger.ground)?;
     chain::check(&records)?;
     executions::check(&records, ledger)?;
+    workflows::check(&records)?;
+    locks::check(&records)?;
     effects::check(&records, ledger)?;
     programs::check(&records, ledger)?;
     web::check(&records, ledger)?;

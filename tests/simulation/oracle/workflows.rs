@@ -1,0 +1,87 @@
+//! I14: the steps of a workflow begin after what they need has succeeded, each once, and the workflow ends as they did.
+
+use std::collections::BTreeMap;
+
+use crate::oracle::records::Raw;
+use crate::oracle::{Violation, demand};
+use crate::pack::STEPS;
+use crate::sometimes;
+
+/// How a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Open,
+    Succeeded,
+    /// It failed, or was not begun: what needs it does not begin.
+    Not,
+}
+
+/// A workflow, as its records tell it.
+#[derive(Default)]
+struct Told<'r> {
+    steps: BTreeMap<&'r str, Step>,
+    is_cancelled: bool,
+    is_over: bool,
+}
+
+pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
+    let mut workflows: BTreeMap<&str, Told<'_>> = BTreeMap::new();
+    // Which step of which workflow an execution is.
+    let mut parts: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
+    for record in records.iter().filter(|record| record.stream.starts_with("execution/")) {
+        let (at, id) = (record.position, record.stream.strip_prefix("execution/").unwrap_or_default());
+        if record.kind == "execution.requested" {
+            if record.said.get("pace").is_some_and(|pace| pace == "in_steps") {
+                workflows.insert(id, Told::default());
+            }
+            let Some(part_of) = record.said.get("part_of") else { continue };
+            let field = |name: &str| part_of.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
+            let (workflow, step) = (field("workflow"), field("step"));
+            let Some(told) = workflows.get_mut(workflow) else {
+                return Err(Violation::new("I14", format!("the step {step} at {at} is of no workflow")));
+            };
+            demand!(!told.is_over, "I14", "the step {step} begins at {at}, after the end of {workflow}");
+            demand!(!told.is_cancelled, "I11", "the step {step} begins at {at}, after the cancel of {workflow}");
+            let Some((_, needs)) = STEPS.iter().find(|(name, _)| *name == step) else {
+                return Err(Violation::new("I14", format!("the workflow {workflow} has no step {step}, which begins at {at}")));
+            };
+            for need in *needs {
+                let end = told.steps.get(need);
+                demand!(end == Some(&Step::Succeeded), "I14", "the step {step} begins at {at}, and {need}, which it needs, is {end:?}");
+            }
+            demand!(told.steps.insert(step, Step::Open).is_none(), "I14", "the step {step} of {workflow} begins at {at} once more");
+            parts.insert(id, (workflow, step));
+            continue;
+        }
+        let end = match record.kind.as_str() {
+            "execution.succeeded" => Some(Step::Succeeded),
+            "execution.failed" | "execution.timed_out" | "execution.cancelled" => Some(Step::Not),
+            _ => None,
+        };
+        if let (Some(end), Some((workflow, step))) = (end, parts.get(id)) {
+            workflows.entry(workflow).or_default().steps.insert(step, end);
+        }
+        let Some(told) = workflows.get_mut(id) else { continue };
+        match record.kind.as_str() {
+            "execution.cancel_requested" => told.is_cancelled = true,
+            "step.skipped" => drop(told.steps.insert(record.text("step"), Step::Not)),
+            _ => {}
+        }
+        let Some(end) = end else { continue };
+        told.is_over = true;
+        // One that is not run for the sake of a lock has no steps.
+        if told.steps.is_empty() && end == Step::Not {
+            continue;
+        }
+        demand!(told.steps.len() == STEPS.len(), "I14", "{id} ends at {at}, and has ended {} of its steps", told.steps.len());
+        demand!(!told.steps.values().any(|step| *step == Step::Open), "I14", "{id} ends at {at}, and a step of it is open");
+        let is_whole = told.steps.values().all(|step| *step == Step::Succeeded);
+        // Who cancels one whose steps have all succeeded may still be heard.
+        let is_right = (end == Step::Succeeded) == is_whole || (is_whole && told.is_cancelled);
+        demand!(is_right, "I14", "{id} ends at {at} as {}, and its steps are {:?}", record.kind, told.steps);
+        sometimes!(end == Step::Succeeded, "a workflow succeeded");
+        sometimes!(end == Step::Not && !told.is_cancelled, "a workflow failed with a step");
+        sometimes!(told.is_cancelled, "a workflow was cancelled");
+    }
+    Ok(())
+}
