@@ -13,7 +13,7 @@ use ensue_engine::catalog::{Catalog, Misfit};
 use ensue_engine::command::{Dedupe, ObservedEvent, RefusedDelivery, RequestKey};
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{EventId, ExecutionId, LogId, TokenId};
-use ensue_engine::names::{ActionRef, KeyRef, PackName, RuleRef, SensorRef, TriggerRef};
+use ensue_engine::names::{ActionRef, KeyRef, PackName, RuleRef, SensorRef, TriggerRef, VarName};
 use ensue_engine::ports::{Blobs, Committed, HookRequest, LogError, Outputs, ReadLimit, Secret, Submit};
 use ensue_engine::record::{Actor, CatalogRevision, Epoch, Head, Position, Record, Revision, StreamId};
 use ensue_engine::time::Timestamp;
@@ -306,6 +306,27 @@ pub trait LogAccess: Send + Sync {
     fn read(&self, after: Position, limit: ReadLimit) -> Result<Vec<Record>, LogError>;
     /// Gives the records of a stream after a revision, in order.
     fn read_stream(&self, stream: &StreamId, after: Revision, limit: ReadLimit) -> Result<Vec<Record>, LogError>;
+    /// Gives the record of a var's newest change up to a position; none where there was none yet.
+    fn var_at(&self, name: &VarName, at: Position) -> Result<Option<Record>, LogError> {
+        let stream = StreamId::Var(name.clone());
+        // Its revisions have no gap and are in the order of their positions: the last that counts is searched for.
+        let behind = |revision: u64| -> Result<Option<Record>, LogError> {
+            let next = self.read_stream(&stream, Revision(revision), ReadLimit { records: 1, ..ReadLimit::default() })?;
+            Ok(next.into_iter().next().filter(|record| record.position <= at))
+        };
+        let Some(mut found) = behind(0)? else { return Ok(None) };
+        let mut step = 1;
+        while step > 0 {
+            match behind(found.revision.0 + step - 1)? {
+                Some(later) => {
+                    found = later;
+                    step = step.saturating_mul(2);
+                }
+                None => step /= 2,
+            }
+        }
+        Ok(Some(found))
+    }
     /// Gives the plain bytes of the body of the record at a position; none where there is no such record, where it has no body,
     /// or where the body was erased.
     fn body(&self, at: Position) -> Result<Option<Bytes>, LogError>;

@@ -313,7 +313,7 @@ impl Sequencing {
         let bodies = Both { at_hand: &self.at_hand, beside: beside.bodies };
         let reaction = catch_unwind(AssertUnwindSafe(|| {
             if let Fact::EventReceived(fact) = &record.fact
-                && fact.matched + fact.erred > 0
+                && fact.concerns_rules()
             {
                 // One judgement serves all the consequences of an event. Where there is none, the reaction itself says what it lacks: some
                 // of it may need none.
@@ -413,7 +413,7 @@ impl Turn {
 /// Says whether a fact can have consequences, so that the others are not carried along.
 fn reacts(fact: &Fact) -> bool {
     match fact {
-        Fact::EventReceived(event) => event.matched + event.erred > 0,
+        Fact::EventReceived(event) => event.concerns_rules(),
         // Who fails an item goes on with the next by itself.
         Fact::StepFailed(step) => step.item.is_none(),
         Fact::StepTakenOver(step) => step.item.is_none(),
@@ -473,6 +473,8 @@ fn reacts(fact: &Fact) -> bool {
         | Fact::ScheduleSet(_)
         | Fact::ScheduleMissed(_)
         | Fact::ScheduleEnded(_)
+        | Fact::VarSet(_)
+        | Fact::VarRemoved(_)
         | Fact::KeySet(_)
         | Fact::KeyRemoved(_)
         | Fact::TokenAdded(_)
@@ -496,7 +498,7 @@ fn later_id(engine: &Engine, stream: &StreamId, revision: u64) -> Id {
         StreamId::Enforcement(id) => Id::derived(engine.log(), id.0, Role::Revision(revision)),
         StreamId::Execution(id) => Id::derived(engine.log(), id.0, Role::Revision(revision)),
         StreamId::Token(id) => Id::derived(engine.log(), id.0, Role::Revision(revision)),
-        StreamId::Pack(_) | StreamId::Rule(_) | StreamId::Sensor(_) | StreamId::Key(_) | StreamId::Log(_) => {
+        StreamId::Pack(_) | StreamId::Rule(_) | StreamId::Sensor(_) | StreamId::Key(_) | StreamId::Var(_) | StreamId::Log(_) => {
             let named = Id::derived(engine.log(), engine.log().0, Role::Stream(stream));
             Id::derived(engine.log(), named, Role::Revision(revision))
         }

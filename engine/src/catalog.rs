@@ -36,6 +36,7 @@ use crate::record::{CatalogRevision, Digest};
 use crate::rules::index::RuleIndex;
 use crate::schedule::facts::ScheduleOwner;
 use crate::schedule::plan::Plan;
+use crate::vars::reads::RuleReads;
 
 /// A pack as it is installed.
 #[derive(Clone, Debug)]
@@ -89,6 +90,8 @@ pub struct Catalog {
     definitions: Definitions,
     index: RuleIndex,
     schedules: BTreeMap<ScheduleOwner, Arc<Plan>>,
+    /// The rules that read vars.
+    reading_vars: BTreeMap<RuleRef, RuleReads>,
 }
 
 impl Catalog {
@@ -96,7 +99,9 @@ impl Catalog {
     pub fn new(revision: CatalogRevision, definitions: Definitions) -> Self {
         let index = RuleIndex::over(definitions.rules.values());
         let schedules = schedules(&definitions);
-        Self { revision, definitions, index, schedules }
+        let reading = definitions.rules.iter().filter_map(|(name, rule)| Some((name.clone(), RuleReads::of(rule)?)));
+        let reading_vars = reading.collect();
+        Self { revision, definitions, index, schedules, reading_vars }
     }
 
     /// The same, in which nothing is ever due by a schedule: for who rehearses on a clock of their own.
@@ -138,6 +143,11 @@ impl Catalog {
     /// Gives the plans of rules and sensors, those of disabled rules included.
     pub fn schedules(&self) -> &BTreeMap<ScheduleOwner, Arc<Plan>> {
         &self.schedules
+    }
+
+    /// Gives which vars a rule reads; none where it reads none.
+    pub fn reads_vars(&self, rule: &RuleRef) -> Option<&RuleReads> {
+        self.reading_vars.get(rule)
     }
 
     /// Gives the index over the rules.

@@ -23,7 +23,7 @@ use crate::events::facts::DeliveredWith;
 use crate::executions::facts::{Evidence, Failure, GivenEvent, Settlement};
 use crate::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, InquiryId, RuleId, TokenId};
 use crate::locks::facts::Claim;
-use crate::names::{ActionRef, KeyRef, PackName, RuleRef, SensorRef, TriggerRef};
+use crate::names::{ActionRef, KeyRef, PackName, RuleRef, SensorRef, TriggerRef, VarName};
 use crate::record::{Actor, Body, BodyHandle, CatalogRevision, Cause, Digest, Draft, Encoding, Position};
 use crate::rules::judge::Judgement;
 use crate::time::Timestamp;
@@ -80,6 +80,8 @@ impl Ask {
             | Ask::SetRuleMode { .. }
             | Ask::SetKey { .. }
             | Ask::RemoveKey { .. }
+            | Ask::SetVar { .. }
+            | Ask::RemoveVar { .. }
             | Ask::AddToken { .. }
             | Ask::RevokeToken { .. }
             | Ask::NoteStart { .. }
@@ -101,12 +103,14 @@ impl Ask {
             Ask::ReportAttempt(report) => {
                 report.body.iter_mut().for_each(&mut *change);
                 report.emitted.iter_mut().for_each(|event| change(&mut event.body));
+                report.vars.iter_mut().filter_map(|var| var.value.as_mut()).for_each(change);
             }
             Ask::TakeMessage(message) => match &mut message.said {
                 Said::Progress { body, .. } => body.iter_mut().for_each(change),
                 Said::Event(event) => change(&mut event.body),
                 Said::Artifact(_) | Said::Unusable { .. } => {}
             },
+            Ask::SetVar { value, .. } => change(value),
             Ask::KeepDelivery(delivery) => change(&mut delivery.body),
             Ask::RequestExecution(request) | Ask::RetryExecution(request) => {
                 change(&mut request.body);
@@ -129,6 +133,7 @@ impl Ask {
             | Ask::SetRuleMode { .. }
             | Ask::SetKey { .. }
             | Ask::RemoveKey { .. }
+            | Ask::RemoveVar { .. }
             | Ask::AddToken { .. }
             | Ask::RevokeToken { .. }
             | Ask::NoteStart { .. }
@@ -226,6 +231,22 @@ pub enum Ask {
     RemoveKey {
         /// The key.
         key: KeyRef,
+    },
+    /// Give a var a value.
+    SetVar {
+        /// The var.
+        name: VarName,
+        /// The value: JSON, and not null.
+        value: Body,
+        /// As what whoever asks has seen it: it is refused where that is not so any more.
+        seen: SeenVar,
+    },
+    /// Take the value of a var away.
+    RemoveVar {
+        /// The var.
+        name: VarName,
+        /// As what whoever asks has seen it: it is refused where that is not so any more.
+        seen: SeenVar,
     },
     /// The vault holds the hash of a new token's secret: let its holder in.
     AddToken {
@@ -473,6 +494,29 @@ pub struct Report {
     pub body: Option<Body>,
     /// The events it emits.
     pub emitted: Vec<ObservedEvent>,
+    /// The vars it changes.
+    pub vars: Vec<VarChange>,
+}
+
+/// As what somebody has seen a var that they change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SeenVar {
+    /// It does not matter.
+    #[default]
+    Anyhow,
+    /// It had no value.
+    NotThere,
+    /// It had the value of this position.
+    At(Position),
+}
+
+/// A change of a var.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VarChange {
+    /// The var.
+    pub name: VarName,
+    /// Its value: JSON; none where it is to have none any more.
+    pub value: Option<Body>,
 }
 
 /// How an attempt ended.

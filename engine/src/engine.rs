@@ -34,6 +34,8 @@ use crate::table::Table;
 use crate::time::Timestamp;
 use crate::timers::state::{TimerOwner, Timers};
 use crate::timers::{decide as timers, react as timer_reactions};
+use crate::vars::decide as vars;
+use crate::vars::state::Vars;
 use crate::workflows::react as step_reactions;
 use crate::workflows::state::Workflows;
 
@@ -69,6 +71,8 @@ struct State {
     flows: Flows,
     #[serde(default)]
     locks: Locks,
+    #[serde(default)]
+    vars: Vars,
     access: Access,
     letters: Letters,
     health: Health,
@@ -247,6 +251,8 @@ impl Engine {
             Ask::SetRuleMode { rule, rule_id, mode } => rules::set_mode(actor, rule, *rule_id, *mode),
             Ask::SetKey { key, version } => access::set_key(self, actor, key, *version),
             Ask::RemoveKey { key } => access::remove_key(self, actor, key),
+            Ask::SetVar { name, value, seen } => vars::set(self, actor, trace, (name, value), *seen),
+            Ask::RemoveVar { name, seen } => vars::remove(self, actor, trace, name, *seen),
             Ask::AddToken { id, name, roles } => access::add_token(self, actor, *id, name, roles),
             Ask::RevokeToken { name } => access::revoke_token(self, actor, name),
             Ask::NoteStart { release } => health::note_start(self, actor, release),
@@ -316,6 +322,7 @@ impl Engine {
                 state.timers.apply_schedule(fact);
             }
             ByNoun::CatalogFact(fact) => state.packs.apply(record, fact),
+            ByNoun::VarFact(fact) => state.vars.apply(record, fact),
             ByNoun::AccessFact(fact) => state.access.apply(fact),
             ByNoun::LetterFact(fact) => state.letters.apply(fact),
             ByNoun::HealthFact(fact) => {
@@ -356,6 +363,7 @@ impl Engine {
             | ByNoun::RuleFact(RuleFact::EnforcementMade(_) | RuleFact::RuleErred(_) | RuleFact::RuleErrorsCounted(_))
             | ByNoun::FlowFact(_)
             | ByNoun::ScheduleFact(_)
+            | ByNoun::VarFact(_)
             | ByNoun::AccessFact(_)
             | ByNoun::LetterFact(_)
             | ByNoun::HealthFact(
@@ -390,6 +398,7 @@ impl Engine {
             | ByNoun::InquiryFact(_)
             | ByNoun::ScheduleFact(_)
             | ByNoun::CatalogFact(_)
+            | ByNoun::VarFact(_)
             | ByNoun::AccessFact(_)
             | ByNoun::LetterFact(_)
             | ByNoun::HealthFact(_) => Vec::new(),
@@ -439,6 +448,7 @@ impl Engine {
             schedules,
             flows,
             locks,
+            vars,
             access,
             letters,
             health,
@@ -454,6 +464,7 @@ impl Engine {
         schedules.commit();
         flows.commit();
         locks.commit();
+        vars.commit();
         access.commit();
         letters.commit();
         health.commit();
@@ -473,6 +484,7 @@ impl Engine {
             schedules,
             flows,
             locks,
+            vars,
             access,
             letters,
             health,
@@ -488,6 +500,7 @@ impl Engine {
         schedules.undo();
         flows.undo();
         locks.undo();
+        vars.undo();
         access.undo();
         letters.undo();
         health.undo();
@@ -567,6 +580,11 @@ impl Engine {
         &self.state.locks
     }
 
+    /// Gives the vars.
+    pub fn vars(&self) -> &Vars {
+        &self.state.vars
+    }
+
     /// Gives the keys and tokens.
     pub fn access(&self) -> &Access {
         &self.state.access
@@ -583,12 +601,13 @@ impl Engine {
     }
 
     /// Says whether the body of a record that is about to be folded is likely to be read soon: by a workflow, an inquiry, a step that waits for
-    /// an event, or the rules that judge an event of a schedule.
+    /// an event, or the rules that judge an event of a schedule or read vars; and that of a var.
     pub(crate) fn is_read_soon(&self, record: &Record) -> bool {
         if matches!(record.stream, StreamId::Event(_)) {
-            return record.actor == Actor::Engine || self.waits_for(&record.fact);
+            let is_undecided = matches!(&record.fact, Fact::EventReceived(fact) if fact.undecided > 0);
+            return is_undecided || record.actor == Actor::Engine || self.waits_for(&record.fact);
         }
-        let StreamId::Execution(id) = &record.stream else { return false };
+        let StreamId::Execution(id) = &record.stream else { return matches!(record.fact, Fact::VarSet(_)) };
         match &record.fact {
             Fact::ExecutionRequested(fact) => matches!(fact.pace, Pace::InSteps | Pace::Asks),
             Fact::AttemptSucceeded(_) | Fact::ExecutionSettled(_) => {

@@ -19,6 +19,7 @@ use crate::rules::facts as rules;
 use crate::rules::flow::facts as flow;
 use crate::schedule::facts as schedule;
 use crate::timers::facts as timers;
+use crate::vars::facts as vars;
 use crate::workflows::facts as workflows;
 
 /// Why a stored fact cannot be read.
@@ -140,7 +141,7 @@ macro_rules! facts {
 facts! {
     /// What happens to events.
     EventFact {
-        EventReceived(events::EventReceived): "event.received", 2;
+        EventReceived(events::EventReceived): "event.received", 3;
         DeliveryRefused(events::DeliveryRefused): "delivery.refused", 2;
     }
     /// What happens to rules.
@@ -222,6 +223,11 @@ facts! {
         PackInstalled(catalog::PackInstalled): "pack.installed", 1;
         PackRemoved(catalog::PackRemoved): "pack.removed", 1;
     }
+    /// What happens to vars.
+    VarFact {
+        VarSet(vars::VarSet): "var.set", 1;
+        VarRemoved(vars::VarRemoved): "var.removed", 1;
+    }
     /// What happens to keys and tokens.
     AccessFact {
         KeySet(access::KeySet): "key.set", 1;
@@ -261,6 +267,8 @@ const UPCASTS: &[(&str, u16, Upcast)] = &[
     ("execution.cancelled", 1, as_it_is),
     // Before schedules all rules of a trigger judged each of its events, and only executions had timers.
     ("event.received", 1, as_it_is),
+    // Before vars all rules judged an event before it was in the log.
+    ("event.received", 2, as_it_is),
     ("timer.set", 1, as_it_is),
     ("timer.fired", 1, as_it_is),
     // Before flow control each match was acted on at once.

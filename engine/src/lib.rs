@@ -2,7 +2,7 @@
 //!
 //! Read in this order: [`names`], [`ids`], [`time`] and [`trace`] are the small words; [`record`] and [`fact`] are the log's; [`catalog`] is
 //! what authors install; [`command`] is what is asked and [`effect`] what the world owes; [`engine`] decides, folds and reacts,
-//! noun by noun ([`events`], [`rules`], [`executions`], [`workflows`], [`inquiries`], [`timers`], [`locks`], [`access`], [`health`]); [`batch`] is the sequencer's
+//! noun by noun ([`events`], [`rules`], [`executions`], [`workflows`], [`inquiries`], [`timers`], [`locks`], [`vars`], [`access`], [`health`]); [`batch`] is the sequencer's
 //! pure half; [`ports`] are the traits that the edges implement. [`table`] and [`recent`] are what the others keep things in.
 //!
 //! Nothing in this crate reads a clock, draws randomness, does I/O, takes a lock or awaits.
@@ -34,4 +34,5 @@ pub mod table;
 pub mod time;
 pub mod timers;
 pub mod trace;
+pub mod vars;
 pub mod workflows;

@@ -8,6 +8,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
+/// The longest the name of a var may be, in bytes.
+pub const VAR_NAME_BYTES_MAX: usize = 128;
 /// The longest a name may be, in bytes.
 pub const NAME_BYTES_MAX: usize = 64;
 
@@ -22,6 +24,14 @@ pub enum NameError {
         text: String,
         /// A ref of the right shape.
         example: &'static str,
+    },
+    /// The text is no name of a var.
+    #[error(
+        "`{text}` is not the name of a var; write a-z, 0-9, `_`, `.` and `-`, at most {VAR_NAME_BYTES_MAX} of them, for example `sync.cursor`"
+    )]
+    NotAVarName {
+        /// What was given.
+        text: String,
     },
     /// A part is not of the shape of a name.
     #[error("`{part}` is not a name; a name starts with a-z, goes on with a-z, 0-9 and `_`, and is at most 64 long")]
@@ -81,6 +91,30 @@ impl FromStr for StepName {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         checked(text).map(|name| Self(name.to_owned()))
+    }
+}
+
+/// The name of a var, `sync.cursor`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VarName(String);
+
+impl VarName {
+    /// Gives the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for VarName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let may_stand = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'.' | b'-');
+        if (1..=VAR_NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(may_stand) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NameError::NotAVarName { text: text.chars().take(80).collect() })
+        }
     }
 }
 
@@ -165,6 +199,7 @@ macro_rules! refs {
 
 text_form!(PackName);
 text_form!(StepName);
+text_form!(VarName);
 
 refs! {
     /// The ref of an action, `core.echo`.
@@ -202,5 +237,15 @@ mod tests {
         }
         assert!("a.b.c".parse::<RuleRef>().is_err());
         assert!("a".repeat(64).parse::<PackName>().is_ok());
+    }
+
+    #[test]
+    fn the_name_of_a_var_may_have_dots_and_dashes() {
+        for good in ["sync.cursor", "a", "0", "eu-west-1_x", &"a".repeat(128)] {
+            assert!(good.parse::<VarName>().is_ok(), "{good:?}");
+        }
+        for bad in ["", "A", "a b", "a/b", "ä", &"a".repeat(129)] {
+            assert!(bad.parse::<VarName>().is_err(), "{bad:?}");
+        }
     }
 }

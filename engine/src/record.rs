@@ -17,7 +17,7 @@ pub use wire::WireRecord;
 
 use crate::fact::Fact;
 use crate::ids::{EnforcementId, EventId, ExecutionId, Id, LogId, TokenId};
-use crate::names::{KeyRef, PackName, RuleRef, SensorRef};
+use crate::names::{KeyRef, PackName, RuleRef, SensorRef, VarName};
 use crate::time::Timestamp;
 
 /// The most bytes a fact may have as JSON.
@@ -76,6 +76,8 @@ pub enum StreamId {
     Key(KeyRef),
     /// An access token: that it exists, never its secret.
     Token(TokenId),
+    /// A var: what it was set to, and by whom.
+    Var(VarName),
     /// The log itself: its nodes, its clock, its parked reactions.
     Log(LogId),
 }
@@ -91,6 +93,7 @@ impl fmt::Display for StreamId {
             Self::Sensor(name) => write!(f, "sensor/{name}"),
             Self::Key(name) => write!(f, "key/{name}"),
             Self::Token(id) => write!(f, "token/{id}"),
+            Self::Var(name) => write!(f, "var/{name}"),
             Self::Log(id) => write!(f, "log/{id}"),
         }
     }
@@ -111,6 +114,7 @@ impl FromStr for StreamId {
             "sensor" => name.parse().map(Self::Sensor).map_err(|e| e.to_string()),
             "key" => name.parse().map(Self::Key).map_err(|e| e.to_string()),
             "token" => name.parse().map(Self::Token),
+            "var" => name.parse().map(Self::Var).map_err(|e| e.to_string()),
             "log" => name.parse().map(Self::Log),
             _ => Err(unknown()),
         }

@@ -42,6 +42,7 @@ use ensue_engine::schedule::plan::Misfire;
 use ensue_engine::spec::NOON;
 use ensue_engine::time::Timestamp;
 use ensue_engine::timers::facts::{TimerFired, TimerKind, TimerSet};
+use ensue_engine::vars::facts::{VarRemoved, VarSet};
 use ensue_engine::workflows::facts::{
     BadEnd, PartOf, PartRole, RerunFrom, RerunPlanned, SkippedBecause, StepEnded, StepExpanded, StepFailed, StepSkipped, StepTakenOver,
     Taken, UndoBegun, UndoFailed, WaitErred, WaitKey, WaitMatched, WaitOpened,
@@ -85,6 +86,7 @@ fn samples() -> Vec<Fact> {
             rule: Some(rule.clone()),
             occurred_at: NOON,
             catalog,
+            undecided: 1,
             matched: 2,
             erred: 1,
             again: vec![Position(40)],
@@ -239,6 +241,8 @@ fn samples() -> Vec<Fact> {
         ScheduleEnded { schedule, why: EndedBecause::Disabled }.into(),
         PackInstalled { name: "release".parse().unwrap(), version: "1.4.0".into(), digest: Digest::of(b"release"), catalog }.into(),
         PackRemoved { name: "release".parse().unwrap(), catalog }.into(),
+        VarSet { name: "sync.cursor".parse().unwrap(), execution: Some(execution) }.into(),
+        VarRemoved { name: "sync.cursor".parse().unwrap(), execution: Some(execution) }.into(),
         KeySet { key: "release.deploy_token".parse().unwrap(), version: 3 }.into(),
         KeyRemoved { key: "release.deploy_token".parse().unwrap() }.into(),
         TokenAdded { id: token, name: "ana".into(), roles: vec!["admin".into(), "release_managers".into()] }.into(),

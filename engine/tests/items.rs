@@ -44,7 +44,15 @@ fn give(site: &mut Site, execution: ExecutionId, result: &Value) {
     let attempt = site.attempt(execution);
     let body = Some(Body::json(result.to_string()));
     let outcome = ReportOutcome::Succeeded;
-    site.when(reported(Report { execution, attempt: attempt.id, token: attempt.token, outcome, body, emitted: Vec::new() }));
+    site.when(reported(Report {
+        execution,
+        attempt: attempt.id,
+        token: attempt.token,
+        outcome,
+        body,
+        emitted: Vec::new(),
+        vars: Vec::new(),
+    }));
 }
 
 /// The latest failure of a step that did not start.

@@ -35,6 +35,7 @@ mod support;
 mod timers;
 mod turns;
 mod undo;
+mod vars;
 mod vectors;
 mod waits;
 mod workflows;

@@ -11,7 +11,7 @@ use ensue_engine::spec::{CatalogsHealth, NOON};
 use serde_json::{Value, json};
 
 use crate::support::definitions::{concurrency, every, flow};
-use crate::support::site::{install_demo, progress, received, report};
+use crate::support::site::{install_demo, progress, received, report, set_var};
 use crate::support::workflow::{awaits, does, expression, fails};
 use crate::support::{Pieces, Site, ana, answered, asked_by, cancel, set_mode, workers};
 
@@ -24,6 +24,7 @@ const FORMAT_3: &str = include_str!("golden/state.v3.json");
 /// A site with something in every table of the state.
 fn busy() -> Site {
     let mut site = without_workflows();
+    site.turn(set_var("sync.cursor", &json!(7)));
     let flow = site.request("demo.flow");
     let Answer::Execution(flow) = site.turn(flow).answer() else { panic!("an execution was asked for") };
     let done = ExecutionId(Id::derived(site.engine().log(), flow.0, Role::Step(&"done".parse().unwrap())));

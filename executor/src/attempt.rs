@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ensue_engine::catalog::{Action, Pack};
-use ensue_engine::command::ObservedEvent;
+use ensue_engine::command::{ObservedEvent, VarChange};
 use ensue_engine::effect::Dispatch;
 use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::record::Body;
@@ -46,6 +46,8 @@ pub(crate) struct Given {
     pub(crate) body: Option<Body>,
     /// The events it emits.
     pub(crate) emitted: Vec<ObservedEvent>,
+    /// The vars it changes.
+    pub(crate) vars: Vec<VarChange>,
 }
 
 /// Why an attempt gives nothing.
@@ -85,7 +87,7 @@ pub(crate) type Ending = Result<Given, Broken>;
 impl Given {
     /// Gives a result.
     pub(crate) fn result(body: Body) -> Self {
-        Self { body: Some(body), emitted: Vec::new() }
+        Self { body: Some(body), ..Self::default() }
     }
 }
 

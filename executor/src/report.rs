@@ -109,7 +109,15 @@ impl Reporter {
             tracing::error!(%attempt, %refusal, "the report of an attempt was refused");
             return self.lose(Loss { execution, attempt, evidence: Evidence::MayHaveBegun, trace }).await;
         };
-        let report = Report { execution, attempt, token, outcome: ReportOutcome::Failed(failure), body: None, emitted: Vec::new() };
+        let report = Report {
+            execution,
+            attempt,
+            token,
+            outcome: ReportOutcome::Failed(failure),
+            body: None,
+            emitted: Vec::new(),
+            vars: Vec::new(),
+        };
         match self.told(Ask::ReportAttempt(report), trace.clone()).await {
             Heard::Taken(_) => Told::Settled,
             Heard::Left => left(attempt),
@@ -192,7 +200,9 @@ fn is_over(refusal: &Refusal) -> bool {
 fn instead(refusal: &Refusal) -> Option<Failure> {
     let kind = match refusal {
         Refusal::TooLarge(_) => FailureKind::OutputLimit,
-        Refusal::NoTrigger(_) | Refusal::PayloadMisfit { .. } | Refusal::KeyReused { .. } => FailureKind::ParametersInvalid,
+        Refusal::NoTrigger(_) | Refusal::PayloadMisfit { .. } | Refusal::KeyReused { .. } | Refusal::TooManyVars { .. } => {
+            FailureKind::ParametersInvalid
+        }
         _ => return None,
     };
     Some(Failure::new(kind, refusal.to_string()))

@@ -293,7 +293,7 @@ impl Worker {
         };
         let (outcome, given) = match ending {
             Ok(given) => (ReportOutcome::Succeeded, given),
-            Err(Broken::Failed(failed)) => (ReportOutcome::Failed(failed.failure), Given { body: failed.body, emitted: Vec::new() }),
+            Err(Broken::Failed(failed)) => (ReportOutcome::Failed(failed.failure), Given { body: failed.body, ..Given::default() }),
             Err(Broken::Cut(cut)) => match failure_of(cut, dispatch) {
                 Some(failure) => (ReportOutcome::Failed(failure), Given::default()),
                 None => return self.end_unreported(dispatch.attempt, cut),
@@ -419,6 +419,7 @@ fn report(dispatch: &Dispatch, outcome: ReportOutcome, given: Given) -> Report {
         outcome,
         body: given.body,
         emitted: given.emitted,
+        vars: given.vars,
     }
 }
 

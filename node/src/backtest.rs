@@ -8,13 +8,14 @@ use ensue_engine::events::facts::EventReceived;
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::EventId;
-use ensue_engine::names::{RuleRef, TriggerRef};
+use ensue_engine::names::{RuleRef, TriggerRef, VarName};
 use ensue_engine::ports::{LogError, ReadLimit};
 use ensue_engine::record::{Position, Record, StreamId};
 use ensue_engine::rules::facts::EnforcementMade;
 use ensue_engine::rules::flow::facts::{EnforcementReleased, EnforcementSuperseded};
 use ensue_engine::rules::react::DEPTH_MAX;
 use ensue_engine::time::Timestamp;
+use ensue_engine::vars::facts::{VarRemoved, VarSet};
 use ensue_expression::Document;
 use ensue_packs::Diagnostic;
 use ensue_rehearsal::Stuck;
@@ -158,6 +159,7 @@ impl NodeBacktests {
             (None, None) => Position(0),
         };
         let mut over = Over::new(Backtest::of(&catalog, &asked.rule, self.readers.clone())?, asked, &rule.triggers);
+        over.begin_at(after, &self.readers)?;
         let mut at = after;
         let is_asked = |record: &Record| record.position <= head && asked.until.is_none_or(|until| record.time < until);
         'log: while at < head {
@@ -211,6 +213,16 @@ impl<'a> Over<'a> {
         Self { asked, triggers, backtest, happened, unreadable: 0, now, stepped: 0 }
     }
 
+    /// Gives the vars that the rule reads the values that they had at a position.
+    fn begin_at(&mut self, at: Position, log: &LogReaders) -> Result<(), BacktestError> {
+        let names: Vec<VarName> = self.backtest.reads_vars().cloned().collect();
+        for name in names {
+            let value = log.var_at(&name, at)?.and_then(|record| plain(record.body.as_ref()?).ok().flatten());
+            self.backtest.var(&name, value)?;
+        }
+        Ok(())
+    }
+
     fn take(&mut self, record: &Record) -> Result<(), BacktestError> {
         if let Fact::ClockStepped(step) = &record.fact {
             self.stepped = self.stepped.saturating_add(step.to.micros().saturating_sub(step.from.micros()));
@@ -230,6 +242,11 @@ impl<'a> Over<'a> {
             {
                 self.happened.note(record);
             }
+            (Fact::VarSet(VarSet { name, .. }), _) => {
+                let value = record.body.as_ref().and_then(|body| plain(body).ok().flatten());
+                self.backtest.var(name, value)?;
+            }
+            (Fact::VarRemoved(VarRemoved { name, .. }), _) => self.backtest.var(name, None)?,
             _ => {}
         }
         Ok(())

@@ -59,6 +59,7 @@ impl Heard for NodeHeard {
                 | ByNoun::InquiryFact(_)
                 | ByNoun::TimerFact(_)
                 | ByNoun::ScheduleFact(_)
+                | ByNoun::VarFact(_)
                 | ByNoun::HealthFact(_)
                 | ByNoun::LetterFact(_) => {}
             }

@@ -228,6 +228,7 @@ impl Writer {
             outcome,
             body,
             emitted: Vec::new(),
+            vars: Vec::new(),
         }))
     }
 

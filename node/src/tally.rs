@@ -132,6 +132,7 @@ impl Tally {
                 | ByNoun::TimerFact(TimerFact::TimerSet(_))
                 | ByNoun::ScheduleFact(_)
                 | ByNoun::CatalogFact(_)
+                | ByNoun::VarFact(_)
                 | ByNoun::AccessFact(_)
                 | ByNoun::LetterFact(_)
                 | ByNoun::HealthFact(_) => {}

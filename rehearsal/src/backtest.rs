@@ -8,16 +8,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ensue_engine::batch::{Beside, Offered, Sequencing};
 use ensue_engine::catalog::{Catalog, Catalogs, Definitions, Mode, Rule};
-use ensue_engine::command::{Ask, Bodies, Command, DedupeKey, Moment, ObservedEvent, PackChange, Seen, SeenKeys, Settings};
+use ensue_engine::command::{Ask, Bodies, Command, DedupeKey, Moment, ObservedEvent, PackChange, Seen, SeenKeys, SeenVar, Settings};
 use ensue_engine::engine::Engine;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{EnforcementId, EventId, Id, LogId};
-use ensue_engine::names::{RuleRef, TriggerRef};
+use ensue_engine::names::{RuleRef, TriggerRef, VarName};
 use ensue_engine::record::{Actor, Body, BodyHandle, CatalogRevision, Epoch, Head, Position, Record, StreamId};
 use ensue_engine::rules::facts::Outcome;
 use ensue_engine::rules::flow::facts::Release;
-use ensue_engine::rules::judge::{EventView, Plan, Verdict, judge};
+use ensue_engine::rules::judge::{EventView, Plan, Verdict, judge, judge_rule};
 use ensue_engine::time::Timestamp;
+use ensue_engine::vars::reads::{NotSeen, RuleReads, VarReads};
 use ensue_expression::Document;
 
 use crate::Stuck;
@@ -140,6 +141,8 @@ pub struct PastEvent<'a> {
 /// A rule that is tried over events, one after the other.
 pub struct Backtest {
     catalog: Arc<Catalog>,
+    rule: Arc<Rule>,
+    reads: VarReads,
     sequencing: Sequencing,
     world: World,
     now: Timestamp,
@@ -155,20 +158,35 @@ impl Backtest {
     /// Where the catalog has no such rule, or the core does not take it.
     pub fn of(catalog: &Catalog, rule: &RuleRef, payloads: Arc<dyn Payloads>) -> Result<Self, Stuck> {
         let Some(found) = catalog.rules().get(rule) else { return Err(Stuck::Refused(format!("there is no rule `{rule}`"))) };
-        let watching = Rule { mode: Mode::Shadow, ..Rule::clone(found) };
+        let watching = Arc::new(Rule { mode: Mode::Shadow, ..Rule::clone(found) });
+        let reads = RuleReads::of(&watching).map(|reads| reads.all).unwrap_or_default();
+        if reads == VarReads::All {
+            return Err(Stuck::Refused(format!(
+                "`{rule}` reads `vars` as a whole: write their names out, `vars[\"sync.cursor\"]`, so that it can be tried over what came"
+            )));
+        }
         let definitions = Definitions {
             packs: catalog.packs().clone(),
             actions: catalog.actions().clone(),
             triggers: catalog.triggers().clone(),
             sensors: BTreeMap::new(),
-            rules: BTreeMap::from([(rule.clone(), Arc::new(watching))]),
+            rules: BTreeMap::from([(rule.clone(), watching.clone())]),
         };
         let log = LogId(Id::root(Timestamp::from_micros(0), 1));
         let catalog = Arc::new(Catalog::new(CatalogRevision(1), definitions));
         let mut backtest = Self {
             catalog: catalog.clone(),
+            rule: watching,
+            reads,
             sequencing: Sequencing::new(Engine::new(log), Head::default(), Epoch(1)),
-            world: World { catalog, payloads, past: BTreeMap::new(), recent: BTreeMap::new(), settings: Settings::default() },
+            world: World {
+                catalog,
+                payloads,
+                past: BTreeMap::new(),
+                recent: BTreeMap::new(),
+                values: BTreeMap::new(),
+                settings: Settings::default(),
+            },
             now: Timestamp::from_micros(0),
             moments: 0,
             matches: Matches::default(),
@@ -193,12 +211,21 @@ impl Backtest {
     pub fn event(&mut self, past: PastEvent<'_>) -> Result<(), Stuck> {
         let PastEvent { position, id, trigger, source, occurred_at, received_at, payload } = past;
         self.judged += 1;
-        let judgement = judge(&self.catalog, &EventView { id, trigger, source, time: occurred_at, payload: &payload, only: None });
-        let would = match judgement.verdicts.first().map(|judged| &judged.verdict) {
+        let view = EventView { id, trigger, source, time: occurred_at, payload: &payload, only: None };
+        let judgement = judge(&self.catalog, &view);
+        let verdict = match judgement.verdicts.first().map(|judged| &judged.verdict) {
+            Some(Verdict::Undecided) => match self.sequencing.engine().vars().seen(&self.reads, &self.world) {
+                Ok(vars) => judge_rule(&self.rule, &view, &vars),
+                Err(NotSeen::TooLarge(message)) => Some(Verdict::Erred { message }),
+                Err(NotSeen::Missing(_)) => return Err(Stuck::PutAside("it needs the value of a var that is not kept".to_owned())),
+            },
+            decided => decided.cloned(),
+        };
+        let would = match &verdict {
             None => return Ok(()),
             Some(Verdict::Erred { message }) => Some(Would::Erred(self.matches.reason(message))),
             Some(Verdict::Matched(Plan::Reject { error })) => Some(Would::Rejected(self.matches.reason(error))),
-            Some(Verdict::Matched(_)) => None,
+            Some(Verdict::Matched(_) | Verdict::Undecided) => None,
         };
         if let Some(would) = would {
             self.matches.came_to.insert(id, would);
@@ -226,6 +253,35 @@ impl Backtest {
             self.world.past.remove(&here);
         }
         Ok(())
+    }
+
+    /// Gives the vars that the rule reads.
+    pub fn reads_vars(&self) -> impl Iterator<Item = &VarName> {
+        let names = if let VarReads::Named(names) = &self.reads { Some(names) } else { None };
+        names.into_iter().flatten()
+    }
+
+    /// Gives a var a value that the rule may read, or takes it away; others are passed over.
+    ///
+    /// # Errors
+    /// As for [`event`](Self::event).
+    pub fn var(&mut self, name: &VarName, value: Option<Bytes>) -> Result<(), Stuck> {
+        if !self.reads_vars().any(|read| read == name) {
+            return Ok(());
+        }
+        let (name, seen) = (name.clone(), SeenVar::Anyhow);
+        match value {
+            Some(value) => {
+                let value = Body::json(value);
+                self.world.values.insert(name.clone(), value.clone());
+                self.ask(Ask::SetVar { name, value, seen })
+            }
+            None if self.sequencing.engine().vars().get(&name).is_none() => Ok(()),
+            None => {
+                self.world.values.remove(&name);
+                self.ask(Ask::RemoveVar { name, seen })
+            }
+        }
     }
 
     /// Lets time pass until a moment: what the rule's flow control waits for comes.
@@ -297,6 +353,8 @@ struct World {
     past: BTreeMap<Position, Position>,
     /// What was recorded since nothing was owed.
     recent: BTreeMap<Position, Record>,
+    /// The values of the vars that the rule reads.
+    values: BTreeMap<VarName, Body>,
     settings: Settings,
 }
 
@@ -321,6 +379,7 @@ impl SeenKeys for World {
 impl Bodies for World {
     fn plain(&self, body: &BodyHandle) -> Option<Bytes> {
         let recent = self.recent.get(&body.at).and_then(|record| record.body.as_ref()?.content.clone());
-        recent.or_else(|| self.payloads.at(*self.past.get(&body.at)?))
+        let value = || self.values.values().find(|value| value.digest == body.digest)?.content.clone();
+        recent.or_else(value).or_else(|| self.payloads.at(*self.past.get(&body.at)?))
     }
 }

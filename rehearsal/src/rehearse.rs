@@ -10,6 +10,7 @@ use ensue_engine::rules::explain::explain;
 use ensue_engine::rules::facts::Outcome;
 use ensue_engine::rules::flow::facts::SupersededBecause;
 use ensue_engine::rules::judge::EventView;
+use ensue_engine::vars::reads::SeenVars;
 use ensue_expression::Document;
 use ensue_expression::Outcome::Truth;
 use ensue_packs::cases::{Case, ExpectedEnforcement, ExpectedOutcome, GivenEvent, Subject, Suite};
@@ -209,7 +210,7 @@ fn why_not(stage: &Stage, events: &[GivenEvent], name: &RuleRef) -> Option<Strin
     let time = event.time.unwrap_or_else(|| stage.now());
     let view =
         EventView { id: EventId(Id::root(time, 0)), trigger: &event.trigger, source: &event.source, time, payload: &payload, only: None };
-    let explanation = explain(rule, &view).when?;
+    let explanation = explain(rule, &view, &SeenVars::given(stage.vars())).when?;
     let parts = explanation.decisive().into_iter().map(|part| {
         let truth = if part.outcome == Truth(true) { "true" } else { "false" };
         let note = part.note.as_ref().map_or_else(String::new, |note| format!(" ({note})"));

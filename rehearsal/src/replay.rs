@@ -22,6 +22,7 @@ use ensue_engine::executions::facts::{ExecutionRequested, Pace};
 use ensue_engine::executions::state::Phase;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{AttemptId, ExecutionId, Id};
+use ensue_engine::names::RuleRef;
 use ensue_engine::record::{Actor, Body, BodyHandle, CatalogRevision, Draft, Epoch, Head, Position, Record, StreamId};
 use ensue_engine::rules::facts::EnforcementMade;
 use ensue_engine::time::Timestamp;
@@ -116,6 +117,9 @@ pub enum Unreplayable {
     /// When a part of it began, or whether, others said that held a lock, or asked for one.
     #[error("it had to wait for a lock, or was ended for the sake of another: that depends on other executions")]
     Locked,
+    /// Its rule reads vars as they were when its event came.
+    #[error("the rule `{0}` reads `vars` as a whole, and which there were then cannot be told")]
+    ReadsVars(RuleRef),
     /// It is too long.
     #[error("it has more than {0} records")]
     TooLong(usize),
@@ -356,7 +360,10 @@ impl<'a> Stage<'a> {
             Input::Report(execution, attempt, outcome, body) => {
                 let running = self.sequencing.engine().executions().get(&execution).and_then(|execution| execution.phase.attempt());
                 let Some(token) = running.map(|attempt| attempt.token) else { return Ok(()) };
-                self.ask(record, Ask::ReportAttempt(Report { execution, attempt, token, outcome, body, emitted: Vec::new() }))
+                self.ask(
+                    record,
+                    Ask::ReportAttempt(Report { execution, attempt, token, outcome, body, emitted: Vec::new(), vars: Vec::new() }),
+                )
             }
         }
     }

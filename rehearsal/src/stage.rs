@@ -9,18 +9,22 @@ mod by_itself;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ensue_engine::catalog::{Catalog, Mode};
-use ensue_engine::command::{Answer, Ask, Command, InquiryAnswer, ObservedEvent, PackChange, Report, ReportOutcome, RequestExecution};
+use ensue_engine::command::{
+    Answer, Ask, Command, InquiryAnswer, ObservedEvent, PackChange, Report, ReportOutcome, RequestExecution, SeenVar, VarChange,
+};
 use ensue_engine::effect::{Dispatch, Effect};
 use ensue_engine::executions::facts::{Evidence, Failure, FailureKind, Pace};
 use ensue_engine::executions::state::{Execution, Phase};
 use ensue_engine::ids::{AttemptId, EventId, ExecutionId, Id, InquiryId};
-use ensue_engine::names::{ActionRef, RuleRef, TriggerRef};
-use ensue_engine::record::{Actor, Body};
-use ensue_engine::rules::judge::{EventView, Judgement, Verdict, complete, judge};
+use ensue_engine::names::{ActionRef, RuleRef, TriggerRef, VarName};
+use ensue_engine::record::{Actor, Body, Position};
+use ensue_engine::rules::judge::{EventView, Judgement, Verdict, complete, judge, judge_rule};
 use ensue_engine::spec::{Outcome, Spec};
 use ensue_engine::time::Timestamp;
 use ensue_engine::timers::state::TimerOwner;
+use ensue_engine::vars::reads::SeenVars;
 use ensue_expression::Document;
 use ensue_packs::cases::GivenEvent;
 use serde_json::Value;
@@ -143,6 +147,26 @@ impl Stage {
     /// Gives what has become of all that was asked.
     pub fn history(&self) -> &History {
         &self.history
+    }
+
+    /// Gives a var a value.
+    ///
+    /// # Errors
+    /// Where the log does not take it.
+    pub fn set_var(&mut self, name: &VarName, value: &Value) -> Result<(), Stuck> {
+        let ask = Ask::SetVar { name: name.clone(), value: Body::json(value.to_string()), seen: SeenVar::Anyhow };
+        self.ask(Actor::Operator, ask).map(|_| ())
+    }
+
+    /// Gives the values of all vars.
+    pub fn vars(&self) -> Vec<(VarName, Document)> {
+        let all = self.spec.engine().vars().iter();
+        all.filter_map(|(name, value)| Some((name.clone(), Document::parse(self.body_at(value.at)?).ok()?))).collect()
+    }
+
+    fn body_at(&self, position: Position) -> Option<Bytes> {
+        let record = self.spec.records().iter().find(|record| record.position == position)?;
+        record.body.as_ref()?.content.clone()
     }
 
     /// Gives the rules that erred, in the order in which they did.
@@ -313,7 +337,14 @@ impl Stage {
             Err(failure) => (ReportOutcome::Failed(failure), None),
         };
         let (execution, attempt, token) = (dispatch.execution, dispatch.attempt, dispatch.token);
-        self.ask(worker(), Ask::ReportAttempt(Report { execution, attempt, token, outcome, body, emitted })).map(|_| ())
+        self.ask(worker(), Ask::ReportAttempt(Report { execution, attempt, token, outcome, body, emitted, vars: Vec::new() })).map(|_| ())
+    }
+
+    fn report_changing(&mut self, dispatch: &Dispatch, change: VarChange) -> Result<(), Stuck> {
+        let (execution, attempt, token) = (dispatch.execution, dispatch.attempt, dispatch.token);
+        let (outcome, vars) = (ReportOutcome::Succeeded, vec![change]);
+        self.ask(worker(), Ask::ReportAttempt(Report { execution, attempt, token, outcome, body: None, emitted: Vec::new(), vars }))
+            .map(|_| ())
     }
 
     /// Gives an inquiry that nobody was asked yet, or that more people must answer.
@@ -393,9 +424,18 @@ impl Stage {
     ) -> ObservedEvent {
         let view = EventView { id, trigger, source, time: occurred_at, payload: &payload, only: None };
         let judgement = judge(&self.catalog, &view);
+        let vars = SeenVars::given(self.vars());
         for judged in &judgement.verdicts {
-            if let (Verdict::Erred { message }, Mode::Enabled | Mode::Shadow) = (&judged.verdict, judged.rule.mode) {
-                self.erred.push(ErredRule { rule: judged.rule.name.clone(), message: message.clone() });
+            let message = match (&judged.verdict, judged.rule.mode) {
+                (_, Mode::Disabled) | (Verdict::Matched(_), _) => None,
+                (Verdict::Erred { message }, _) => Some(message.clone()),
+                (Verdict::Undecided, _) => match judge_rule(&judged.rule, &view, &vars) {
+                    Some(Verdict::Erred { message }) => Some(message),
+                    Some(Verdict::Matched(_) | Verdict::Undecided) | None => None,
+                },
+            };
+            if let Some(message) = message {
+                self.erred.push(ErredRule { rule: judged.rule.name.clone(), message });
             }
         }
         observation(id, trigger, (source, occurred_at), payload, judgement)

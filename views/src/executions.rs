@@ -438,6 +438,7 @@ impl View for Execution {
             | ByNoun::FlowFact(_)
             | ByNoun::ScheduleFact(_)
             | ByNoun::CatalogFact(_)
+            | ByNoun::VarFact(_)
             | ByNoun::AccessFact(_)
             | ByNoun::LetterFact(_)
             | ByNoun::HealthFact(_) => {}

@@ -197,6 +197,7 @@ impl View for Inquiry {
             | ByNoun::StepFact(_)
             | ByNoun::ScheduleFact(_)
             | ByNoun::CatalogFact(_)
+            | ByNoun::VarFact(_)
             | ByNoun::AccessFact(_)
             | ByNoun::LetterFact(_)
             | ByNoun::HealthFact(_) => None,
@@ -254,6 +255,7 @@ impl View for Inquiry {
             | ByNoun::StepFact(_)
             | ByNoun::ScheduleFact(_)
             | ByNoun::CatalogFact(_)
+            | ByNoun::VarFact(_)
             | ByNoun::AccessFact(_)
             | ByNoun::LetterFact(_)
             | ByNoun::HealthFact(_) => {}

@@ -118,6 +118,7 @@ impl Story {
             occurred_at: self.now,
             catalog: CatalogRevision(1),
             matched: 1,
+            undecided: 0,
             erred: 0,
             again: Vec::new(),
             dedupe: None,

@@ -39,6 +39,7 @@ impl TimelineEntry {
             | ByNoun::FlowFact(_)
             | ByNoun::ScheduleFact(_)
             | ByNoun::CatalogFact(_)
+            | ByNoun::VarFact(_)
             | ByNoun::AccessFact(_)
             | ByNoun::LetterFact(_)
             | ByNoun::HealthFact(_) => return None,

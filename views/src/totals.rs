@@ -156,6 +156,7 @@ impl Totals {
             | ByNoun::TimerFact(_)
             | ByNoun::ScheduleFact(_)
             | ByNoun::CatalogFact(_)
+            | ByNoun::VarFact(_)
             | ByNoun::AccessFact(_)
             | ByNoun::LetterFact(_) => {}
             ByNoun::ExecutionFact(fact) => self.count_execution(fact),

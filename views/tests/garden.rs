@@ -78,7 +78,7 @@ impl Garden {
         let execution = self.open();
         let attempt = self.attempt(execution);
         let body = result.map(|text| Body::json(text.to_owned()));
-        let report = Report { execution, attempt: attempt.id, token: attempt.token, outcome, body, emitted: Vec::new() };
+        let report = Report { execution, attempt: attempt.id, token: attempt.token, outcome, body, emitted: Vec::new(), vars: Vec::new() };
         self.spec.when(asked_by(Actor::Worker("local".into()), Ask::ReportAttempt(report)))
     }
 

@@ -3,16 +3,19 @@
 //!
 //! Nothing of it is kept; what a rule decided is in its enforcement.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ensue_engine::catalog::{Catalog, Rule};
 use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::fact::Fact;
 use ensue_engine::ids::EventId;
-use ensue_engine::names::{RuleRef, TriggerRef};
-use ensue_engine::record::CatalogRevision;
+use ensue_engine::names::{RuleRef, TriggerRef, VarName};
+use ensue_engine::record::{CatalogRevision, Position};
 use ensue_engine::rules::explain::{explain, explain_briefly};
-use ensue_engine::rules::judge::{EventView, Judgement, Verdict, judge};
+use ensue_engine::rules::judge::{EventView, Judgement, RuleVerdict, Verdict, judge, judge_rule};
 use ensue_engine::time::Timestamp;
+use ensue_engine::vars::reads::{RuleReads, SeenVars, VarReads};
 use ensue_expression::Document;
 use ensue_views::{Column, Enforcement, Event, ListQuery, RuleActivity, ViewName};
 use schemars::JsonSchema;
@@ -149,6 +152,8 @@ pub(super) struct Judged {
     definitions: Definitions,
     catalog: Arc<Catalog>,
     judgement: Arc<Judgement>,
+    /// The vars that its rules read, as they were when it came.
+    vars: SeenVars,
 }
 
 impl Judged {
@@ -164,9 +169,9 @@ impl Judged {
         let payload = Document::parse(payload).map_err(|why| Problem::bug(&why))?;
         let Event { id, trigger, source, time, rule: only, .. } = event;
         let view = EventView { id: *id, trigger, source, time: *time, payload: &payload, only: only.as_ref() };
-        let judgement = Arc::new(judge(&catalog, &view));
+        let (judgement, vars) = decided(ports, judge(&catalog, &view), &view, event.position)?;
         let (id, trigger, source, time, only) = (*id, trigger.clone(), source.clone(), *time, only.clone());
-        Ok(Self { id, trigger, source, time, payload, only, definitions, catalog, judgement })
+        Ok(Self { id, trigger, source, time, payload, only, definitions, catalog, judgement, vars })
     }
 
     /// Has an event judged as if it came now; it is not taken in. Blocking.
@@ -175,6 +180,15 @@ impl Judged {
             ports.observe.observe(given).map_err(|declined| Problem::placed(declined, |part| format!("/event/payload{part}")))?;
         let revision = observed.judgement.catalog;
         let catalog = ports.installed.at(revision).ok_or(Forgotten::Catalog(revision))?;
+        let view = EventView {
+            id: observed.id,
+            trigger: &observed.trigger,
+            source: &observed.source,
+            time: observed.occurred_at,
+            payload: &observed.payload,
+            only: None,
+        };
+        let (judgement, vars) = decided(ports, Judgement::clone(&observed.judgement), &view, ports.log.head()?.position)?;
         Ok(Self {
             id: observed.id,
             trigger: observed.trigger,
@@ -184,7 +198,8 @@ impl Judged {
             only: None,
             definitions: Definitions::Now,
             catalog,
-            judgement: observed.judgement,
+            judgement,
+            vars,
         })
     }
 
@@ -217,7 +232,7 @@ impl Judged {
 
     /// Says what one rule of many made of the event; `enforcement` is what it decided then. All of them draw from `steps_left`.
     pub(super) fn briefly(&self, rule: &Rule, enforcement: Option<&Enforcement>, steps_left: &mut u64) -> WireVerdict {
-        let reason = explain_briefly(rule, &self.view(), steps_left);
+        let reason = explain_briefly(rule, &self.view(), &self.vars, steps_left);
         WireVerdict::new(rule, self.verdict(rule), reason.as_ref(), enforcement)
     }
 
@@ -239,7 +254,7 @@ impl Judged {
         event: Option<EventId>,
         enforcement: Option<&Enforcement>,
     ) -> Result<WireExplained, Problem> {
-        let reason = explain(rule, &self.view());
+        let reason = explain(rule, &self.view(), &self.vars);
         let activity = read_row::<RuleActivity>(ports, &rule.id.to_string())?;
         let subject = WireSubject {
             event,
@@ -266,6 +281,41 @@ impl Judged {
             only: self.only.as_ref(),
         }
     }
+}
+
+/// Has those judge that read vars, by their values at a position; gives these as well. One that reads `vars` as a whole stays undecided.
+fn decided(ports: &Ports, mut judgement: Judgement, event: &EventView<'_>, at: Position) -> Result<(Arc<Judgement>, SeenVars), Problem> {
+    let undecided = judgement.verdicts.iter_mut().filter(|one| matches!(one.verdict, Verdict::Undecided));
+    let mut undecided: Vec<(&mut RuleVerdict, BTreeSet<VarName>)> = undecided
+        .filter_map(|one| match RuleReads::of(&one.rule)?.all {
+            VarReads::Named(names) => Some((one, names)),
+            VarReads::Nothing | VarReads::All => None,
+        })
+        .collect();
+    if undecided.is_empty() {
+        return Ok((Arc::new(judgement), SeenVars::default()));
+    }
+    let mut values = BTreeMap::new();
+    for name in undecided.iter().flat_map(|(_, names)| names) {
+        if values.contains_key(name) {
+            continue;
+        }
+        let record = ports.log.var_at(name, at)?.filter(|record| matches!(record.fact, Fact::VarSet(_)));
+        let value = record.map(|record| ports.log.body(record.position)).transpose()?.flatten();
+        if let Some(value) = value.and_then(|value| Document::parse(value).ok()) {
+            values.insert(name.clone(), value);
+        }
+    }
+    let vars = SeenVars::given(values);
+    let mut misses = BTreeSet::new();
+    for (one, _) in &mut undecided {
+        match judge_rule(&one.rule, event, &vars) {
+            Some(verdict) => one.verdict = verdict,
+            None => drop(misses.insert(one.rule.id)),
+        }
+    }
+    judgement.verdicts.retain(|one| !misses.contains(&one.rule.id));
+    Ok((Arc::new(judgement), vars))
 }
 
 /// Reads what a rule decided on an event. Blocking.

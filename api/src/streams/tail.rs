@@ -210,6 +210,7 @@ fn ended(record: &Record) -> Option<Status> {
         | ByNoun::TimerFact(_)
         | ByNoun::ScheduleFact(_)
         | ByNoun::CatalogFact(_)
+        | ByNoun::VarFact(_)
         | ByNoun::AccessFact(_)
         | ByNoun::LetterFact(_)
         | ByNoun::HealthFact(_) => None,

@@ -56,6 +56,8 @@ enum WireJudgement {
     NotMatched,
     /// Its condition, or what it reads, has an error.
     Erred,
+    /// It reads `vars` as a whole, and which there were then cannot be told.
+    Undecided,
 }
 
 /// A condition taken apart; null where the rule has none, and where it could not be worked out again.
@@ -96,6 +98,7 @@ impl WireVerdict {
         let (name, erred) = match verdict {
             None => (WireJudgement::NotMatched, None),
             Some(Verdict::Matched(_)) => (WireJudgement::Matched, None),
+            Some(Verdict::Undecided) => (WireJudgement::Undecided, None),
             Some(Verdict::Erred { message }) => (WireJudgement::Erred, Some(WireErred::new(rule, message, when, local))),
         };
         let why = match (&erred, when) {
@@ -213,7 +216,7 @@ impl WireExplained {
         let local = |local: &LocalValue| WireLocalValue { name: local.name.clone(), value: local.value.clone() };
         let plan = match verdict {
             Some(Verdict::Matched(plan)) => Some(WirePlan::new(rule, plan)),
-            Some(Verdict::Erred { .. }) | None => None,
+            Some(Verdict::Erred { .. } | Verdict::Undecided) | None => None,
         };
         let verdict = WireVerdict::new(rule, verdict, Some(reason), enforcement);
         Self { subject, verdict, locals: reason.locals.iter().map(local).collect(), plan }

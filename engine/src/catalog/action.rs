@@ -69,7 +69,7 @@ impl Action {
             Run::Builtin(Builtin::Sleep) => return sleep(params),
             Run::Builtin(Builtin::Inquiry) => return Question::parse(params).map(|_| Pace::Asks),
             Run::Builtin(Builtin::Wait) => return Err(wait_is_a_step()),
-            Run::Builtin(Builtin::Emit) | Run::Process(_) | Run::Shell(_) | Run::Http(_) | Run::Emit { .. } => false,
+            Run::Builtin(Builtin::Emit | Builtin::SetVar) | Run::Process(_) | Run::Shell(_) | Run::Http(_) | Run::Emit { .. } => false,
         };
         Ok(if is_at_once { Pace::AtOnce } else { Pace::Worked })
     }
@@ -210,4 +210,6 @@ pub enum Builtin {
     Wait,
     /// Puts an event of the trigger `trigger` with the payload `payload` into the log.
     Emit,
+    /// Gives the var `name` the value `value`, or takes it away where that is null.
+    SetVar,
 }

@@ -5,7 +5,7 @@
 use thiserror::Error;
 
 use crate::ids::{AttemptId, ExecutionId, Id, InquiryId};
-use crate::names::{ActionRef, KeyRef, PackName, RuleRef, TriggerRef};
+use crate::names::{ActionRef, KeyRef, PackName, RuleRef, TriggerRef, VarName};
 use crate::record::{CatalogRevision, Digest, Position};
 use crate::time::Timestamp;
 
@@ -161,6 +161,20 @@ pub enum Refusal {
     /// A key is not set.
     #[error("key `{0}` is not set")]
     NoKey(KeyRef),
+    /// A var has no value.
+    #[error("there is no var `{0}`")]
+    NoVar(VarName),
+    /// Somebody changed the var meanwhile.
+    #[error("var `{0}` is not any more as it was when this change of it was made")]
+    VarChanged(VarName),
+    /// There are as many vars as may be.
+    #[error("var `{name}` cannot be made: {max} vars have a value, which is the most")]
+    TooManyVars {
+        /// The var.
+        name: VarName,
+        /// The most.
+        max: usize,
+    },
     /// A name is taken.
     #[error("there is a token named `{0}` already; revoke it first or choose another name")]
     TokenNameTaken(String),

@@ -114,11 +114,13 @@ fn receive(engine: &Engine, event: &ObservedEvent, from: &Source<'_>, with: &Con
 pub(crate) fn drafted(engine: &Engine, event: &ObservedEvent, judgement: &Judgement, from: &Source<'_>) -> Draft {
     let mut matched = 0;
     let mut erred = 0;
+    let mut undecided = 0;
     let mut again = Vec::new();
     for judged in &judgement.verdicts {
         match (engine.rules().mode(&judged.rule), &judged.verdict) {
             (Mode::Disabled, _) => {}
             (Mode::Enabled | Mode::Shadow, Verdict::Matched(_)) => matched += 1,
+            (Mode::Enabled | Mode::Shadow, Verdict::Undecided) => undecided += 1,
             (Mode::Enabled | Mode::Shadow, Verdict::Erred { message }) => {
                 erred += 1;
                 let way = engine.rules().way(judged.rule.id, Digest::of(message.as_bytes()));
@@ -136,6 +138,7 @@ pub(crate) fn drafted(engine: &Engine, event: &ObservedEvent, judgement: &Judgem
         catalog: judgement.catalog,
         matched,
         erred,
+        undecided,
         again,
         dedupe: event.dedupe.as_ref().map(|dedupe| dedupe.key.hash),
     };

@@ -32,6 +32,9 @@ pub struct EventReceived {
     /// How many rules could not be evaluated on it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub erred: u32,
+    /// How many rules read `vars` and were not judged yet: what each made of it follows from it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub undecided: u32,
     /// Those of these errors that were known: the positions of their `rule.erred`, at most [`AGAIN_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub again: Vec<Position>,
@@ -66,6 +69,13 @@ pub struct DeliveredWith {
     /// The query of its address.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub query: Vec<(String, String)>,
+}
+
+impl EventReceived {
+    /// Says whether a rule makes anything of it, or may.
+    pub fn concerns_rules(&self) -> bool {
+        self.matched > 0 || self.erred > 0 || self.undecided > 0
+    }
 }
 
 fn is_zero(count: &u32) -> bool {

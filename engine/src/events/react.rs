@@ -21,7 +21,7 @@ pub(crate) fn react(engine: &Engine, record: &Record, fact: &EventReceived, next
     {
         return reaction;
     }
-    if fact.matched == 0 && fact.erred == 0 {
+    if !fact.concerns_rules() {
         return Reaction::nothing();
     }
     match judgement(record, fact, with) {

@@ -15,6 +15,7 @@ use crate::fact::Fact;
 use crate::ids::{AttemptId, ExecutionId, Id};
 use crate::mutants;
 use crate::record::{Actor, Body, CatalogRevision, Cause, Draft, StreamId};
+use crate::vars::decide::{self as vars, Changer};
 use crate::workflows::facts::RerunPlanned;
 
 /// The most bytes that a person's reason is kept with.
@@ -142,10 +143,15 @@ pub(crate) fn report(engine: &Engine, actor: &Actor, report: &Report, at: &Momen
                 ReportOutcome::Failed(error) => AttemptFailed { attempt: report.attempt, error: error.clone() }.into(),
             };
             let emits = execution.cause(report.attempt.0);
+            let changes = Changer { actor, cause: Some(emits.clone()), trace: None, execution: Some(report.execution) };
+            let changed = match vars::change_each(engine, &changes, &report.vars) {
+                Ok(changed) => changed,
+                Err(refusal) => return Decision::Refused(refusal),
+            };
             let cause = Some(Cause { depth: emits.depth + 1, ..emits });
             match events::receive_each(engine, &Source { actor, cause, trace: None }, &report.emitted, at, with) {
                 Ok((received, _)) => {
-                    Decision::Done { drafts: std::iter::once(draft(fact)).chain(received).collect(), answer: Answer::Done }
+                    Decision::Done { drafts: std::iter::once(draft(fact)).chain(received).chain(changed).collect(), answer: Answer::Done }
                 }
                 Err(refusal) => Decision::Refused(refusal),
             }

@@ -106,6 +106,7 @@ fn that_goes_on(record: &Record) -> Option<ExecutionId> {
         | ByNoun::RuleFact(_)
         | ByNoun::ScheduleFact(_)
         | ByNoun::CatalogFact(_)
+        | ByNoun::VarFact(_)
         | ByNoun::AccessFact(_)
         | ByNoun::LetterFact(_)
         | ByNoun::HealthFact(_) => None,

@@ -14,7 +14,13 @@ impl Explain for Refusal {
             Self::PayloadMisfit { .. } => "payload-invalid",
             Self::KeyReused { .. } => "dedupe-key-reused",
             Self::RequestDiffers { .. } => "idempotency-key-reused",
-            Self::NoAction(_) | Self::NoPack(_) | Self::NoRule(_) | Self::NoKey(_) | Self::NoToken(_) | Self::NotParked(_) => "not-found",
+            Self::NoAction(_)
+            | Self::NoPack(_)
+            | Self::NoRule(_)
+            | Self::NoKey(_)
+            | Self::NoVar(_)
+            | Self::NoToken(_)
+            | Self::NotParked(_) => "not-found",
             Self::ParametersMisfit { .. } => "parameters-invalid",
             Self::NotOpen(_) => "execution-not-open",
             Self::NotEnded(_) => "rerun-refused",
@@ -31,6 +37,8 @@ impl Explain for Refusal {
             Self::VetoErred { .. } => "answer-invalid",
             Self::CatalogMoved { .. } | Self::NoCatalog(_) => "catalog-moved",
             Self::KeyVersion { .. } => "key-version-old",
+            Self::VarChanged(_) => "precondition-failed",
+            Self::TooManyVars { .. } => "too-many-vars",
             Self::TokenNameTaken(_) => "token-name-taken",
             Self::LastAdmin(_) => "last-admin",
             Self::LetterNotOpen(_) => "dead-letter-not-open",
@@ -48,9 +56,13 @@ impl Explain for Refusal {
             | Self::RequestDiffers { .. }
             | Self::VetoErred { .. } => Fault::Invalid,
             Self::NotAsked { .. } | Self::MayNotAnswer { .. } => Fault::Forbidden,
-            Self::NoAction(_) | Self::NoPack(_) | Self::NoRule(_) | Self::NoKey(_) | Self::NoToken(_) | Self::NotParked(_) => {
-                Fault::Missing
-            }
+            Self::NoAction(_)
+            | Self::NoPack(_)
+            | Self::NoRule(_)
+            | Self::NoKey(_)
+            | Self::NoVar(_)
+            | Self::NoToken(_)
+            | Self::NotParked(_) => Fault::Missing,
             Self::KeyReused { .. }
             | Self::NotOpen(_)
             | Self::NotEnded(_)
@@ -66,6 +78,8 @@ impl Explain for Refusal {
             | Self::CatalogMoved { .. }
             | Self::NoCatalog(_)
             | Self::KeyVersion { .. }
+            | Self::VarChanged(_)
+            | Self::TooManyVars { .. }
             | Self::TokenNameTaken(_)
             | Self::LastAdmin(_)
             | Self::LetterNotOpen(_) => Fault::Conflict,
@@ -104,6 +118,11 @@ impl Explain for Refusal {
             Self::NoPack(_) => "`ensue packs list` says which packs are installed and which were not taken".into(),
             Self::NoRule(_) => "`ensue rules list` lists the rules there are; a rule's ref is `<pack>.<name>`".into(),
             Self::KeyVersion { key, .. } => format!("set it again: `ensue keys set {key}`"),
+            Self::NoVar(_) => "`ensue vars list` lists the vars there are".into(),
+            Self::VarChanged(name) => format!("look at it, `ensue vars show {name}`, and set it again"),
+            Self::TooManyVars { .. } => {
+                "remove what nobody reads any more: `ensue vars unset`; many values belong in a store that actions read".into()
+            }
             Self::NoKey(_) => "`ensue keys list` lists the keys that are set".into(),
             Self::TokenNameTaken(name) => format!("`ensue tokens revoke {name}` ends the old one"),
             Self::NoToken(_) => "`ensue tokens list` lists the tokens there are".into(),

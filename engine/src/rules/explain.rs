@@ -9,6 +9,7 @@ use ensue_expression::{Budget, EvaluationError, Explanation, Expression, Outcome
 use crate::catalog::Rule;
 use crate::rules::judge::{EventTexts, EventView, RULE_STEPS_MAX, base_scope, event_value};
 use crate::rules::local::{self, Failed};
+use crate::vars::reads::SeenVars;
 
 /// What a rule's verdict comes from. All of it is empty where explaining met a bug of ours.
 #[derive(Clone, Debug, Default)]
@@ -43,14 +44,14 @@ pub struct ErredLocal {
 }
 
 /// Gives the reason of one rule, down to every value on the way.
-pub fn explain(rule: &Rule, event: &EventView<'_>) -> Reason {
-    reason(rule, event, Thoroughness::Everything)
+pub fn explain(rule: &Rule, event: &EventView<'_>, vars: &SeenVars) -> Reason {
+    reason(rule, event, vars, Thoroughness::Everything)
 }
 
 /// Gives the reason of one rule of many, down to the smallest parts of its condition. They draw their steps from `steps_left`
 /// together; none is given once less is left of it than a judgement may take.
-pub fn explain_briefly(rule: &Rule, event: &EventView<'_>, steps_left: &mut u64) -> Option<Reason> {
-    (*steps_left >= RULE_STEPS_MAX).then(|| reason(rule, event, Thoroughness::Conditions { steps_left }))
+pub fn explain_briefly(rule: &Rule, event: &EventView<'_>, vars: &SeenVars, steps_left: &mut u64) -> Option<Reason> {
+    (*steps_left >= RULE_STEPS_MAX).then(|| reason(rule, event, vars, Thoroughness::Conditions { steps_left }))
 }
 
 /// How much of a rule is taken apart.
@@ -61,15 +62,15 @@ enum Thoroughness<'s> {
     Everything,
 }
 
-fn reason(rule: &Rule, event: &EventView<'_>, thoroughness: Thoroughness<'_>) -> Reason {
+fn reason(rule: &Rule, event: &EventView<'_>, vars: &SeenVars, thoroughness: Thoroughness<'_>) -> Reason {
     // What a bug stops is told as what could not be explained, as `judge.rs` tells it of the judgement.
-    catch_unwind(AssertUnwindSafe(|| worked_out(rule, event, thoroughness))).unwrap_or_default()
+    catch_unwind(AssertUnwindSafe(|| worked_out(rule, event, vars, thoroughness))).unwrap_or_default()
 }
 
-fn worked_out(rule: &Rule, event: &EventView<'_>, thoroughness: Thoroughness<'_>) -> Reason {
+fn worked_out(rule: &Rule, event: &EventView<'_>, vars: &SeenVars, thoroughness: Thoroughness<'_>) -> Reason {
     let texts = EventTexts::of(event);
     let event = event_value(event, &texts);
-    let mut scope = base_scope(rule, &event);
+    let mut scope = vars.within(base_scope(rule, &event));
     let mut told = Reason::default();
     let mut budget = Budget::steps(RULE_STEPS_MAX);
     let reads_local = rule.when.as_ref().is_some_and(|when| when.reads_root("local"));

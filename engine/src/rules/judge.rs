@@ -19,6 +19,7 @@ use crate::rules::flow::keys::{self, Keys, NoKeys};
 use crate::rules::flow::react as flow;
 use crate::rules::local;
 use crate::time::Timestamp;
+use crate::vars::reads::{RuleReads, SeenVars};
 
 /// The most steps that all rules together may take for one event.
 pub const EVENT_STEPS_MAX: u64 = 1_000_000;
@@ -50,6 +51,8 @@ pub struct RuleVerdict {
 pub enum Verdict {
     /// It matches.
     Matched(Plan),
+    /// It reads `vars`, and what it makes of the event follows once the event is in the log: by the values of then.
+    Undecided,
     /// Its condition could not be evaluated.
     Erred {
         /// Why.
@@ -112,7 +115,8 @@ impl EventTexts {
     }
 }
 
-/// Lets every rule of the event's trigger judge it.
+/// Lets every rule of the event's trigger judge it; one that reads `vars` is left undecided, unless its condition does without and does not
+/// hold.
 pub fn judge(catalog: &Catalog, event: &EventView<'_>) -> Judgement {
     let mut steps_left = EVENT_STEPS_MAX;
     let candidates = match event.only {
@@ -124,7 +128,11 @@ pub fn judge(catalog: &Catalog, event: &EventView<'_>) -> Judgement {
         let texts = EventTexts::of(event);
         let value = event_value(event, &texts);
         for rule in candidates {
-            if let Some(verdict) = judge_one(rule, &value, &mut steps_left) {
+            let verdict = match catalog.reads_vars(&rule.name) {
+                Some(reads) => may_match(rule, reads, &value, &mut steps_left).then_some(Verdict::Undecided),
+                None => judge_one(rule, &value, &SeenVars::default(), &mut steps_left),
+            };
+            if let Some(verdict) = verdict {
                 verdicts.push(RuleVerdict { rule: rule.clone(), verdict });
             }
         }
@@ -133,16 +141,38 @@ pub fn judge(catalog: &Catalog, event: &EventView<'_>) -> Judgement {
 }
 
 /// Lets one rule judge an event by itself, whatever the index says.
-pub fn judge_rule(rule: &Rule, event: &EventView<'_>) -> Option<Verdict> {
+pub fn judge_rule(rule: &Rule, event: &EventView<'_>, vars: &SeenVars) -> Option<Verdict> {
     let texts = EventTexts::of(event);
-    judge_one(rule, &event_value(event, &texts), &mut { EVENT_STEPS_MAX })
+    judge_one(rule, &event_value(event, &texts), vars, &mut { EVENT_STEPS_MAX })
 }
 
-fn judge_one(rule: &Rule, event: &Value<'_>, steps_left: &mut u64) -> Option<Verdict> {
+/// Lets a rule judge that was left undecided, one of so many.
+pub(crate) fn judge_undecided(rule: &Rule, event: &EventView<'_>, vars: &SeenVars, undecided: usize) -> Option<Verdict> {
+    let texts = EventTexts::of(event);
+    let mut share = EVENT_STEPS_MAX / u64::try_from(undecided.max(1)).unwrap_or(u64::MAX);
+    judge_one(rule, &event_value(event, &texts), vars, &mut share)
+}
+
+/// Says whether a rule that reads `vars` may match an event, or err on it.
+fn may_match(rule: &Rule, reads: &RuleReads, event: &Value<'_>, steps_left: &mut u64) -> bool {
+    let Some(when) = rule.when.as_ref().filter(|_| !reads.in_condition) else { return true };
+    let mut budget = Budget::steps(RULE_STEPS_MAX.min(*steps_left));
+    let held = catch_unwind(AssertUnwindSafe(|| {
+        let mut scope = base_scope(rule, event);
+        if when.reads_root("local") {
+            local::computable(&mut scope, &rule.local, &mut budget)?;
+        }
+        when.holds(&scope, &mut budget)
+    }));
+    *steps_left = steps_left.saturating_sub(budget.spent());
+    !matches!(held, Ok(Ok(false)))
+}
+
+fn judge_one(rule: &Rule, event: &Value<'_>, vars: &SeenVars, steps_left: &mut u64) -> Option<Verdict> {
     let steps_max = RULE_STEPS_MAX.min(*steps_left);
     let mut budget = Budget::steps(steps_max);
     // One rule's evaluation is contained: a bug that it meets is that rule's error, and the others go on.
-    let judged = catch_unwind(AssertUnwindSafe(|| verdict(rule, event, &mut budget)));
+    let judged = catch_unwind(AssertUnwindSafe(|| verdict(rule, event, vars, &mut budget)));
     *steps_left = steps_left.saturating_sub(budget.spent());
     match judged {
         Ok(Ok(verdict)) => verdict,
@@ -155,9 +185,10 @@ fn judge_one(rule: &Rule, event: &Value<'_>, steps_left: &mut u64) -> Option<Ver
     }
 }
 
-fn verdict(rule: &Rule, event: &Value<'_>, budget: &mut Budget) -> Result<Option<Verdict>, EvaluationError> {
+fn verdict(rule: &Rule, event: &Value<'_>, vars: &SeenVars, budget: &mut Budget) -> Result<Option<Verdict>, EvaluationError> {
+    let base = || vars.within(base_scope(rule, event));
     if let Some(when) = &rule.when {
-        let mut scope = base_scope(rule, event);
+        let mut scope = base();
         // The local values of a rule often only make sense where its condition holds: they are computed first only if it reads them,
         // and one that errs is an error only where it is read.
         let failed = if when.reads_root("local") { local::computable(&mut scope, &rule.local, budget)? } else { Vec::new() };
@@ -166,8 +197,8 @@ fn verdict(rule: &Rule, event: &Value<'_>, budget: &mut Budget) -> Result<Option
         }
     }
     let plan = match &rule.flow {
-        None => render(rule, base_scope(rule, event), budget),
-        Some(flow) => controlled(rule, flow, event, budget),
+        None => render(rule, base(), budget),
+        Some(flow) => controlled(rule, flow, base(), budget),
     };
     Ok(Some(Verdict::Matched(plan.unwrap_or_else(|error| rejected(&error)))))
 }
@@ -177,8 +208,8 @@ fn rejected(error: &EvaluationError) -> Plan {
 }
 
 /// What cannot be run so is rejected before flow control, where that can be known: it uses nothing up, and is in nobody's place.
-fn controlled(rule: &Rule, flow: &Flow, event: &Value<'_>, budget: &mut Budget) -> Result<Plan, EvaluationError> {
-    let keys = match keys::keys(rule, flow, base_scope(rule, event), budget) {
+fn controlled<'a>(rule: &'a Rule, flow: &'a Flow, base: Scope<'a>, budget: &mut Budget) -> Result<Plan, EvaluationError> {
+    let keys = match keys::keys(rule, flow, base.clone(), budget) {
         Ok(keys) => keys,
         Err(NoKeys::Rejected(error)) => return Ok(Plan::Reject { error: cut(error, ERROR_BYTES_MAX) }),
         Err(NoKeys::Budget(error)) => return Err(error),
@@ -186,18 +217,18 @@ fn controlled(rule: &Rule, flow: &Flow, event: &Value<'_>, budget: &mut Budget) 
     if flow.has_window() {
         return Ok(Plan::Controlled { keys, run: None });
     }
-    Ok(match render(rule, base_scope(rule, event), budget)? {
+    Ok(match render(rule, base, budget)? {
         run @ Plan::Run { .. } => Plan::Controlled { keys, run: Some(Box::new(run)) },
         other @ (Plan::Reject { .. } | Plan::Controlled { .. }) => other,
     })
 }
 
 /// Gives what a match asks for that flow control has held: of the events of its window, the oldest first, the last is its own.
-pub(crate) fn render_released(rule: &Rule, events: &[EventView<'_>]) -> Plan {
+pub(crate) fn render_released(rule: &Rule, events: &[EventView<'_>], vars: &SeenVars) -> Plan {
     let texts: Vec<EventTexts> = events.iter().map(EventTexts::of).collect();
     let values: Vec<Value<'_>> = events.iter().zip(&texts).map(|(event, texts)| event_value(event, texts)).collect();
     let Some(event) = values.last() else { return Plan::Reject { error: "there is no event".to_owned() } };
-    let mut scope = base_scope(rule, event);
+    let mut scope = vars.within(base_scope(rule, event));
     if rule.flow.as_ref().is_some_and(|flow| flow.has_window()) {
         scope.set("events", Value::list(values.iter().cloned()));
     }

@@ -15,8 +15,9 @@ use crate::record::{Actor, Body, CatalogRevision, Cause, Digest, Draft, Record, 
 use crate::rules::facts::{EnforcementMade, LoopStopped, Outcome, RuleErred, RuleErrorsCounted};
 use crate::rules::flow::facts::Controlled;
 use crate::rules::flow::react::{self as flow, Match};
-use crate::rules::judge::{Judgement, Plan, RuleVerdict, Verdict};
+use crate::rules::judge::{EventView, Judgement, Plan, RuleVerdict, Verdict, judge_undecided};
 use crate::rules::state::ERROR_SUMMARY_MILLIS;
+use crate::vars::reads::{NotSeen, RuleReads};
 
 /// The most events that may stand above an event in its chain; a rule that matches one deeper is suspended.
 pub const DEPTH_MAX: u32 = 16;
@@ -38,9 +39,17 @@ pub(crate) fn react(
         _ if mutants::is("mode of now") => engine.rules().mode(&judged.rule),
         mode => mode,
     };
+    let decided = match judged.verdict {
+        Verdict::Undecided if mode != Mode::Disabled => match decided(engine, record, fact, (judgement, &judged.rule), with) {
+            Ok(Some(verdict)) => verdict,
+            Ok(None) => return go_on(judgement, next, Vec::new()),
+            Err(reaction) => return reaction,
+        },
+        Verdict::Undecided | Verdict::Matched(_) | Verdict::Erred { .. } => judged.verdict.clone(),
+    };
     let depth_max = DEPTH_MAX + u32::from(mutants::is("loop stopped late"));
-    let drafts = match (mode, &judged.verdict) {
-        (Mode::Disabled, _) => Vec::new(),
+    let drafts = match (mode, &decided) {
+        (Mode::Disabled, _) | (_, Verdict::Undecided) => Vec::new(),
         (Mode::Enabled | Mode::Shadow, Verdict::Erred { message }) => event.erred(judged, message, at),
         (Mode::Enabled | Mode::Shadow, Verdict::Matched(_)) if record.cause.depth > depth_max => event.loop_stopped(judged),
         (_, Verdict::Matched(Plan::Controlled { keys, run })) => {
@@ -59,7 +68,46 @@ pub(crate) fn react(
             event.executed(&judged.rule, params, (*pace, claim.clone().into_iter().collect()), None)
         }
     };
+    go_on(judgement, next, drafts)
+}
+
+fn go_on(judgement: &Judgement, next: u32, drafts: Vec<Draft>) -> Reaction {
     if next as usize + 1 == judgement.verdicts.len() { Reaction::last(drafts) } else { Reaction::more(drafts) }
+}
+
+/// Lets a rule judge that reads vars, by their values of now; none where it does not match.
+fn decided(
+    engine: &Engine,
+    record: &Record,
+    fact: &EventReceived,
+    (judgement, rule): (&Judgement, &Rule),
+    with: &Context<'_>,
+) -> Result<Option<Verdict>, Reaction> {
+    let body = record.body_handle().ok_or_else(|| Reaction::Impossible("the event has no payload".to_owned()))?;
+    let reads = RuleReads::of(rule).map(|reads| reads.all).unwrap_or_default();
+    let vars = match (engine.vars().seen(&reads, with.bodies), with.bodies.document(&body)) {
+        (Ok(vars), Some(payload)) => Ok((vars, payload)),
+        (Err(NotSeen::TooLarge(message)), Some(_)) => Err(Ok(Some(Verdict::Erred { message }))),
+        (Err(NotSeen::Missing(mut missing)), payload) => {
+            missing.extend(payload.is_none().then_some(body));
+            Err(Err(Reaction::Needs(missing)))
+        }
+        (Ok(_) | Err(NotSeen::TooLarge(_)), None) => Err(Err(Reaction::Needs(vec![body]))),
+    };
+    let (vars, payload) = match vars {
+        Ok(both) => both,
+        Err(otherwise) => return otherwise,
+    };
+    let view = EventView {
+        id: EventId(record.id),
+        trigger: &fact.trigger,
+        source: &fact.source,
+        time: fact.occurred_at,
+        payload: &payload,
+        only: fact.rule.as_ref(),
+    };
+    let undecided = judgement.verdicts.iter().filter(|one| matches!(one.verdict, Verdict::Undecided)).count();
+    Ok(judge_undecided(rule, &view, &vars, undecided))
 }
 
 /// An event, and what it leads to.

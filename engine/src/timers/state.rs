@@ -314,6 +314,7 @@ fn owner_of(stream: &StreamId) -> Option<TimerOwner> {
         | StreamId::Rule(_)
         | StreamId::Sensor(_)
         | StreamId::Key(_)
+        | StreamId::Var(_)
         | StreamId::Log(_) => None,
     }
 }

@@ -249,7 +249,7 @@ pub(crate) struct Going<'a> {
     pub(super) execution: &'a Execution,
     pub(super) course: &'a Course,
     catalog: &'a Arc<Catalog>,
-    action: &'a Action,
+    pub(super) action: &'a Action,
     pub(super) workflow: &'a Workflow,
     pub(super) record: &'a Record,
     pub(super) with: &'a Context<'a>,

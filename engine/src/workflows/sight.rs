@@ -12,6 +12,7 @@ use crate::executions::state::Execution;
 use crate::ids::ExecutionId;
 use crate::names::StepName;
 use crate::record::BodyHandle;
+use crate::vars::reads::{NotSeen, SeenVars, VARS, VarReads};
 use crate::workflows::react::Hindrance;
 use crate::workflows::state::{ItemState, StepState, StepStatus};
 
@@ -28,6 +29,7 @@ pub(super) struct Sight<'a> {
     /// What holds the events of the window, of the steps of a rule that has one.
     events: Option<Document>,
     steps: Vec<(&'a str, Seen<'a>)>,
+    vars: SeenVars,
 }
 
 /// How the steps ended that a step needs.
@@ -67,6 +69,7 @@ struct Wanted {
     /// Whether the events of a window are read.
     events: bool,
     steps: BTreeMap<StepName, OfStep>,
+    vars: VarReads,
 }
 
 /// What is read of a step; each with what stands before it.
@@ -85,11 +88,12 @@ impl Wanted {
     fn by(reads: &[Path], action: &Action) -> Self {
         let locals = action.local.iter().flat_map(|(_, local)| local.reads());
         let reads_local = reads.iter().any(|path| path.segments[0] == "local");
-        let mut wanted = Self { given: false, events: false, steps: BTreeMap::new() };
+        let mut wanted = Self { given: false, events: false, steps: BTreeMap::new(), vars: VarReads::default() };
         for path in reads.iter().cloned().chain(locals.filter(|_| reads_local)) {
             match path.segments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
                 ["params", ..] | ["event"] | ["event", "payload", ..] => wanted.given = true,
                 ["events", ..] => wanted.events = true,
+                [VARS, ..] => wanted.vars.note(&path),
                 ["steps", name, rest @ ..] => {
                     // What is no name is no step: reading it errs by itself.
                     let Ok(name) = name.parse() else { continue };
@@ -192,12 +196,20 @@ impl<'a> Sight<'a> {
             };
             steps.push((name.as_str(), Seen { state, gave }));
         }
+        let vars = match engine.vars().seen(&wanted.vars, with.bodies) {
+            Ok(vars) => vars,
+            Err(NotSeen::TooLarge(message)) => return Err(Failure::new(FailureKind::Expression, message).into()),
+            Err(NotSeen::Missing(values)) => {
+                bodies.missing.extend(values);
+                SeenVars::default()
+            }
+        };
         if bodies.missing.is_empty() {
             let (id, at) = match &execution.of_rule {
                 Some(of) => (of.event.to_string(), of.given.occurred_at),
                 None => (id.to_string(), execution.began_at.unwrap_or_default()),
             };
-            Ok(Self { action, execution, ends, id, at: at.to_string(), given, events, steps })
+            Ok(Self { action, execution, ends, id, at: at.to_string(), given, events, steps, vars })
         } else {
             Err(Reaction::Needs(bodies.missing.into_iter().collect()).into())
         }
@@ -206,7 +218,8 @@ impl<'a> Sight<'a> {
     /// Gives the names and their values, but `local` and what is the step's own.
     pub(super) fn scope(&self) -> Scope<'_> {
         let steps = self.steps.iter().map(|(name, seen)| (*name, seen.value()));
-        self.of_rule_or_action()
+        self.vars
+            .within(self.of_rule_or_action())
             .with("config", Value::from_json(&self.action.config))
             .with("steps", Value::map(steps))
             .with(SUCCEEDED, Value::from(self.ends.succeeded))

@@ -17,6 +17,7 @@ use crate::names::StepName;
 use crate::record::{Actor, Body, Draft, Record, StreamId};
 use crate::rules::judge::{EventTexts, EventView, event_value};
 use crate::time::duration_text;
+use crate::vars::reads::VARS;
 use crate::workflows::awaited::PAYLOAD_NAMES;
 use crate::workflows::facts::{WaitErred, WaitKey, WaitMatched, WaitOpened};
 use crate::workflows::react::{Going, Hindrance, with_steps};
@@ -123,8 +124,10 @@ impl Going<'_> {
         let Some(when) = &wait.when else { return Ok(None) };
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
         let sight = self.sight(ends, &when.reads())?;
-        // In a rule's steps `event` is the rule's, and here the one that is to come.
-        let constants = self.scope(&sight, &[when], &mut budget)?.without("event");
+        // In a rule's steps `event` is the rule's, and here the one that is to come; and vars may be others by then.
+        let scope = self.scope(&sight, &[when], &mut budget)?.without("event").without(VARS);
+        let locals_change = self.action.local.iter().any(|(_, local)| local.reads_root(VARS));
+        let constants = if locals_change { scope.without("local") } else { scope };
         let mut tests = BTreeMap::new();
         demanded(&when.demand(&Known { constants, named: None }), &mut tests);
         Ok(WaitKey::of(tests))

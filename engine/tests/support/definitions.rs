@@ -227,5 +227,5 @@ pub(crate) fn template(value: &Value) -> Template {
 }
 
 fn roots() -> Roots {
-    Roots::new(["event", "events", "config", "rule", "local"])
+    Roots::new(["event", "events", "config", "rule", "local", "vars"])
 }

@@ -21,13 +21,15 @@ use proptest::sample::Index;
 use serde_json::{Value, json};
 
 use crate::support::definitions::{concurrency, cron, every, flow, template};
-use crate::support::site::{artifact, failed, install_demo, progress, received, report, report_emitting, said};
+use crate::support::site::{
+    artifact, failed, install_demo, progress, received, remove_var, report, report_changing, report_emitting, said, set_var,
+};
 use crate::support::workflow::{awaits, does, expression, fails};
 use crate::support::{
     Pieces, Site, accept_clock, ana, answered, asked_by, cancel, dismiss, fire_timers, lose, note_start, retry, set_mode, settle,
 };
 
-const ACTIONS: [&str; 14] = [
+const ACTIONS: [&str; 15] = [
     "demo.ask",
     "demo.back",
     "demo.broken",
@@ -42,6 +44,7 @@ const ACTIONS: [&str; 14] = [
     "demo.turns",
     "demo.newest",
     "demo.alone",
+    "demo.reads",
 ];
 /// What tells the payloads apart.
 const KEY: &str = "string(event.payload.?n.orValue(0))";
@@ -50,8 +53,18 @@ const KEYS_MAX: usize = 2;
 /// Who answers, with their roles.
 const PEOPLE: [&str; 4] = ["bo managers", "ana", "cy managers", "di viewer"];
 const HOUR_MICROS: i64 = 3_600_000_000;
-const RULES: [&str; 9] =
-    ["demo.again", "demo.errs", "demo.one", "demo.wide", "demo.hourly", "demo.daily", "demo.paced", "demo.once", "demo.single"];
+const RULES: [&str; 10] = [
+    "demo.again",
+    "demo.errs",
+    "demo.one",
+    "demo.wide",
+    "demo.hourly",
+    "demo.daily",
+    "demo.paced",
+    "demo.once",
+    "demo.single",
+    "demo.watch",
+];
 
 /// One thing that happens to a log.
 #[derive(Clone, Debug)]
@@ -95,6 +108,9 @@ pub(crate) enum Step {
     RequestLater(usize, u64),
     /// What runs emits the event that led to it, again and again.
     GoRound,
+    SetVar(Option<u8>),
+    /// What runs gives a var a value, or takes it away.
+    ChangeVar(Index, Option<u8>),
     SetKey(u32),
     RemoveKey,
     AddToken(u8, Vec<String>),
@@ -240,6 +256,14 @@ fn many_pieces() -> Pieces {
             ],
         )
         .changed("demo.alone", |action| action.concurrency = concurrency(1, "", LockConflict::Skip))
+        .workflow(
+            "demo.reads",
+            [
+                does("one", "demo.ask").with(&json!({ "of": "${{ vars.n }}" })).tolerated(),
+                does("each", "demo.echo").over("[vars.n, 2]").starts_if("vars[?'n'].orValue(0) < 2").tolerated(),
+                awaits("wait", awaited("event.payload.n == vars.n", Since::Start)).tolerated(),
+            ],
+        )
         .workflow("demo.nothing", [does("never", "demo.echo").starts_if("false")])
         .workflow("demo.half", [does("done", "demo.nothing"), fails("stop", "no").needs(["done"])])
         .rule("demo.again", "demo.ping", "event.payload.?n.orValue(0) == 1", "demo.ask")
@@ -267,6 +291,10 @@ fn many_pieces() -> Pieces {
         });
     pieces = pieces.rule_with(RULES[8], "demo.ping", "event.payload.?n.orValue(0) == 1", "demo.turns", |rule| {
         rule.flow = flow([(Does::Concurrency { limit: 1, conflict: LockConflict::Skip }, KEY)]);
+    });
+    pieces = pieces.rule_with(RULES[9], "demo.ping", "event.payload.?n.orValue(0) != vars.n", "demo.ask", |rule| {
+        rule.flow = flow([(Does::Debounce { quiet_millis: 500 }, "vars.n")]);
+        rule.with = template(&json!({ "of": "${{ vars.n }}" }));
     });
     // A few of these events are more than one turn: their reactions are owed.
     for rule in 0..160 {
@@ -342,6 +370,8 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::AcceptClock),
         1 => (0..ACTIONS.len(), proptest::sample::select(&[1, 100_000, 4_000_000][..])).prop_map(|(action, millis)| Step::RequestLater(action, millis)),
         2 => Just(Step::GoRound),
+        3 => proptest::option::weighted(0.7, 0..3u8).prop_map(Step::SetVar),
+        2 => (any::<Index>(), proptest::option::weighted(0.7, 0..3u8)).prop_map(|(which, value)| Step::ChangeVar(which, value)),
         1 => (1..4u32).prop_map(Step::SetKey),
         1 => Just(Step::RemoveKey),
         3 => (0..3u8, roles).prop_map(|(name, roles)| Step::AddToken(name, roles)),
@@ -537,6 +567,12 @@ impl World {
                 let attempt = self.site.attempt(execution);
                 let event = self.site.emitted(attempt.id, "demo.ping", &Payload::One.json());
                 report_emitting(execution, attempt, vec![event])
+            }
+            Step::SetVar(Some(value)) => set_var("n", &json!(value)),
+            Step::SetVar(None) => remove_var("n"),
+            Step::ChangeVar(which, value) => {
+                let (execution, attempt) = pick_attempt(&self.site, which)?;
+                report_changing(execution, attempt, &[("n", json!(value))])
             }
             Step::SetKey(version) => asked_by(ana(), Ask::SetKey { key: "demo.secret".parse().unwrap(), version: *version }),
             Step::RemoveKey => asked_by(ana(), Ask::RemoveKey { key: "demo.secret".parse().unwrap() }),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ensue_engine::catalog::{Catalog, Run};
 use ensue_engine::command::{
     Answer, Ask, Command, Conflict, Dedupe, DedupeKey, Message, ObservedEvent, PackChange, ReceivedEvent, Report, ReportOutcome,
-    RequestExecution, Rerun, Said, SaidArtifact,
+    RequestExecution, Rerun, Said, SaidArtifact, SeenVar, VarChange,
 };
 use ensue_engine::executions::facts::{Evidence, Failure, FailureKind};
 use ensue_engine::executions::history::History;
@@ -281,17 +281,43 @@ pub(crate) fn received(events: Vec<ObservedEvent>) -> Command {
 
 pub(crate) fn report(execution: ExecutionId, attempt: Attempt, outcome: ReportOutcome) -> Command {
     let body = (outcome == ReportOutcome::Succeeded).then(|| Body::json(&b"{\"done\":true}"[..]));
-    reported(Report { execution, attempt: attempt.id, token: attempt.token, outcome, body, emitted: Vec::new() })
+    reported(Report { execution, attempt: attempt.id, token: attempt.token, outcome, body, emitted: Vec::new(), vars: Vec::new() })
 }
 
 pub(crate) fn report_giving(execution: ExecutionId, attempt: Attempt, body: Body) -> Command {
     let (outcome, body) = (ReportOutcome::Succeeded, Some(body));
-    reported(Report { execution, attempt: attempt.id, token: attempt.token, outcome, body, emitted: Vec::new() })
+    reported(Report { execution, attempt: attempt.id, token: attempt.token, outcome, body, emitted: Vec::new(), vars: Vec::new() })
 }
 
 pub(crate) fn report_emitting(execution: ExecutionId, attempt: Attempt, emitted: Vec<ObservedEvent>) -> Command {
     let outcome = ReportOutcome::Succeeded;
-    reported(Report { execution, attempt: attempt.id, token: attempt.token, outcome, body: None, emitted })
+    reported(Report { execution, attempt: attempt.id, token: attempt.token, outcome, body: None, emitted, vars: Vec::new() })
+}
+
+/// The report of an attempt that gives vars values, or takes them away.
+pub(crate) fn report_changing(execution: ExecutionId, attempt: Attempt, vars: &[(&str, Value)]) -> Command {
+    let change = |(name, value): &(&str, Value)| VarChange {
+        name: name.parse().unwrap(),
+        value: (!value.is_null()).then(|| Body::json(value.to_string())),
+    };
+    let vars = vars.iter().map(change).collect();
+    let (outcome, body, emitted) = (ReportOutcome::Succeeded, None, Vec::new());
+    reported(Report { execution, attempt: attempt.id, token: attempt.token, outcome, body, emitted, vars })
+}
+
+/// A person gives a var a value.
+pub(crate) fn set_var(name: &str, value: &Value) -> Command {
+    set_var_seen(name, value, SeenVar::Anyhow)
+}
+
+/// The same, where the var is as it was seen.
+pub(crate) fn set_var_seen(name: &str, value: &Value, seen: SeenVar) -> Command {
+    asked_by(ana(), Ask::SetVar { name: name.parse().unwrap(), value: Body::json(value.to_string()), seen })
+}
+
+/// A person takes the value of a var away.
+pub(crate) fn remove_var(name: &str) -> Command {
+    asked_by(ana(), Ask::RemoveVar { name: name.parse().unwrap(), seen: SeenVar::Anyhow })
 }
 
 /// What the worker hears of an attempt that runs.

@@ -250,6 +250,7 @@ fn roots() -> Roots {
         "params",
         "local",
         "config",
+        "vars",
         "execution",
         "steps",
         "item",

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_engine::catalog::Builtin;
+use ensue_engine::command::VarChange;
 use ensue_engine::executions::facts::FailureKind;
-use ensue_engine::names::TriggerRef;
+use ensue_engine::names::{TriggerRef, VarName};
 use ensue_engine::record::Body;
-use ensue_expression::Document;
+use ensue_engine::vars::decide::VALUE_BYTES_MAX;
+use ensue_expression::{Document, Node};
 
 use crate::attempt::{Attempt, Broken, Ending, Given, failed};
 use crate::result::fitting;
@@ -44,11 +46,12 @@ impl Runner for Builtin {
                     .map_err(|error| invalid(format!("`payload` is not JSON: {error}")))?;
                 emitted(attempt, trigger, payload)
             }
+            Self::SetVar => changed(attempt.params.root()),
         }
     }
 }
 
-/// Runs what takes no time where it is: a no-op of 0 seconds and an echo. None where it must go the long way.
+/// Runs what takes no time where it is: a no-op of 0 seconds, an echo, and the change of a var. None where it must go the long way.
 pub(crate) fn at_once(builtin: Builtin, params: &Bytes) -> Option<Given> {
     if params.len() > AT_ONCE_BYTES_MAX {
         return None;
@@ -59,8 +62,22 @@ pub(crate) fn at_once(builtin: Builtin, params: &Bytes) -> Option<Given> {
             (seconds(&params).ok()? == Duration::ZERO).then(Given::default)
         }
         Builtin::Echo => Some(Given::result(Body::json(params.clone()))),
+        Builtin::SetVar => changed(Document::parse(params.clone()).ok()?.root()).ok(),
         Builtin::Sleep | Builtin::Inquiry | Builtin::Wait | Builtin::Emit => None,
     }
+}
+
+/// Gives the change of a var; null takes its value away.
+fn changed(params: Node<'_>) -> Result<Given, Broken> {
+    let name = params.get("name").and_then(Node::as_str).unwrap_or_default();
+    let name: VarName = name.parse().map_err(|error| invalid(format!("`name` names none: {error}")))?;
+    let value = params.get("value").filter(|value| !value.is_null()).map(|value| Body::json(value.raw().to_owned()));
+    if let Some(bytes) = value.as_ref().map(|value| value.bytes).filter(|bytes| *bytes > VALUE_BYTES_MAX) {
+        return Err(invalid(format!(
+            "`value` takes {bytes} bytes as JSON, {VALUE_BYTES_MAX} is the most of a var; what is large belongs in a store"
+        )));
+    }
+    Ok(Given { vars: vec![VarChange { name, value }], ..Given::default() })
 }
 
 fn seconds(params: &Document) -> Result<Duration, Broken> {

@@ -80,6 +80,7 @@ fn is_from_inside(ask: &Ask) -> bool {
         | Ask::AnswerInquiry(_)
         | Ask::RevokeToken { .. }
         | Ask::RemoveKey { .. }
+        | Ask::RemoveVar { .. }
         | Ask::SetRuleMode { .. }
         | Ask::NoteStart { .. }
         | Ask::NoteClockStep { .. }
@@ -99,6 +100,7 @@ fn is_from_inside(ask: &Ask) -> bool {
         | Ask::RetryExecution(_)
         | Ask::ChangePacks { .. }
         | Ask::SetKey { .. }
+        | Ask::SetVar { .. }
         | Ask::AddToken { .. } => false,
     }
 }

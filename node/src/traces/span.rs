@@ -126,6 +126,7 @@ impl Tracing {
                 | ByNoun::TimerFact(_)
                 | ByNoun::ScheduleFact(_)
                 | ByNoun::CatalogFact(_)
+                | ByNoun::VarFact(_)
                 | ByNoun::AccessFact(_)
                 | ByNoun::LetterFact(_)
                 | ByNoun::HealthFact(_) => {}

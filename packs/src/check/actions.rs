@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use ensue_engine::catalog::{self, Builtin, Extra, HttpBody, HttpRequest, ProcessCommand, Run, ShellScript};
 use ensue_engine::names::ActionRef;
+use ensue_engine::vars::reads::VARS;
 use ensue_expression::{Document, Expression, MapType, Occurrence, Others, Roots, Template, ValueType, nearest};
 use serde_json::{Map, Value, json};
 
 use super::inferred::Taker;
 use super::parameters::Given;
 use super::refs::trigger_named;
-use super::rules::config_type;
+use super::rules::{config_type, vars};
 use super::schemas::{Form, type_of};
 use super::scope::Scope;
 use super::sensors::optional;
@@ -39,7 +40,7 @@ pub(super) fn action(
         .map_or_else(ValueType::anything, |schema| type_of(schema, Form::Completed, "the parameters of this action", None));
     // What a key reads is there before an execution is.
     let keyed = Scope::new(file).with("params", params).with("config", config_type(checking));
-    let base = keyed.clone().with("execution", execution());
+    let base = keyed.clone().with("execution", execution()).with(VARS, vars());
     let (local, scope) = locals(&base, &written.local, report);
     let retry = written.retry.as_ref().map(|retry| super::retry::retry(file, retry, report));
     let concurrency = written.concurrency.as_ref().map(|written| flow::concurrency(file, written, &keyed, report));

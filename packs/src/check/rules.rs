@@ -7,6 +7,7 @@ use std::time::Duration;
 use ensue_engine::catalog::{Action, Fields, Flow, Given, Mode, OnLost, Schema};
 use ensue_engine::names::{ActionRef, RuleRef, TriggerRef};
 use ensue_engine::schedule::plan::Plan;
+use ensue_engine::vars::reads::VARS;
 use ensue_expression::{Expression, MapType, Occurrence, Others, Template, ValueType};
 use serde_json::{Value, json};
 
@@ -67,7 +68,7 @@ pub(super) fn rule(
         None => written.triggers.iter().map(|trigger| trigger_named(checking, file, trigger, report)).collect(),
     };
     let event = event(checking, &named);
-    let base = Scope::new(file).with("event", event.clone()).with("config", config_type(checking)).with(
+    let base = Scope::new(file).with("event", event.clone()).with("config", config_type(checking)).with(VARS, vars()).with(
         "rule",
         ValueType::map(MapType::new(Others::None).called("the fields of `rule`", None).with("ref", ValueType::text(), Occurrence::Always)),
     );
@@ -131,6 +132,11 @@ fn task(
             Some((CheckedTask::Steps(Arc::new(action)), literal(&json!({}))))
         }
     }
+}
+
+/// What `vars` can be: nobody declares them.
+pub(super) fn vars() -> ValueType {
+    ValueType::map(MapType::new(Others::Are(ValueType::json())))
 }
 
 /// What `event` can be for a rule that listens to these triggers, or a step that waits for one.

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use ensue_engine::catalog::{ALWAYS, FAILED, SUCCEEDED};
 use ensue_engine::names::{KeyRef, PackName};
+use ensue_engine::vars::reads::VARS;
 use ensue_expression::{CompileError, Expression, Knowledge, Path, Piece, Purpose, Roots, Template, Value, ValueType, nearest};
 
 use super::inferred::{Taker, Turn, tell_findings};
@@ -15,11 +16,12 @@ use crate::fields::{first_line, wrong_type};
 use crate::source::SourceText;
 use crate::yaml::{Content, Node, Offsets};
 
-/// Names of the language that a later release brings.
-const ROOTS_LATER: [(&str, &str); 1] = [("vars", "values that actions keep")];
-
 /// Names of the language that stand in other places only, each with where.
-const ROOTS_ELSEWHERE: [(&str, &str); 4] = [
+const ROOTS_ELSEWHERE: [(&str, &str); 5] = [
+    (
+        VARS,
+        "`vars` stands in rules, and in the `local` and `run` of actions and the steps of workflows; give its value to what is run by `with`",
+    ),
     ("events", "`events` stands in the `with` and the `steps` of a rule that has `window`"),
     ("steps", "`steps` stands in a workflow: in the `if`, `for_each`, `with` and `fail` of its steps, and in its `result`"),
     ("item", "`item` and `index` stand in the `with` of a step that has `for_each`"),
@@ -249,12 +251,6 @@ impl<'a> Scope<'a> {
         let place = self.locate(node, span);
         if root == "keys" && !self.roots.contains("keys") {
             return tell_key_out_of_place(self.file, place, report);
-        }
-        if let Some((_, brings)) = ROOTS_LATER.iter().find(|(name, _)| *name == root && !self.roots.contains(name)) {
-            report
-                .error(Code::NotYet, self.file, place, format!("`{root}` ({brings}) is not in this release yet"))
-                .hint("docs/roadmap.md says what comes when");
-            return;
         }
         let told = report.error(Code::ExpressionSyntax, self.file, place, message);
         told.hint = self.hint_elsewhere(root, message).or(hint);

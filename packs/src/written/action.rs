@@ -18,15 +18,16 @@ use crate::yaml::{Content, Entry, Node, Spanned};
 const ON_LOST: [(&str, OnLost); 3] = [("ask", OnLost::Ask), ("fail", OnLost::Fail), ("retry", OnLost::Retry)];
 const ON_LOST_WORDS: [&str; 3] = words(&ON_LOST);
 
-const BUILTINS: [(&str, Builtin); 6] = [
+const BUILTINS: [(&str, Builtin); 7] = [
     ("noop", Builtin::Noop),
     ("echo", Builtin::Echo),
     ("sleep", Builtin::Sleep),
     ("inquiry", Builtin::Inquiry),
     ("wait", Builtin::Wait),
     ("emit", Builtin::Emit),
+    ("set_var", Builtin::SetVar),
 ];
-const BUILTIN_WORDS: [&str; 6] = words(&BUILTINS);
+const BUILTIN_WORDS: [&str; 7] = words(&BUILTINS);
 
 pub(crate) static ACTION: Shape = Shape {
     what: "an action",

@@ -9,6 +9,7 @@ use ensue_engine::names::RuleRef;
 use ensue_engine::record::{Body, Draft, Record, StreamId};
 use ensue_engine::rules::facts::Outcome;
 use ensue_engine::rules::judge::{EventView, Plan, Verdict, complete, judge_rule};
+use ensue_engine::vars::reads::{RuleReads, SeenVars};
 use ensue_expression::Document;
 use serde_json::Value;
 
@@ -146,9 +147,13 @@ fn judged(enforced: &Enforced, catalog: &Catalog) -> Result<Judged, Unreplayable
         payload: &payload,
         only: fact.rule.as_ref(),
     };
-    Ok(match judge_rule(&rule, &view) {
+    if RuleReads::of(&rule).is_some() {
+        return Err(Unreplayable::ReadsVars(name.clone()));
+    }
+    Ok(match judge_rule(&rule, &view, &SeenVars::default()) {
         None => Judged::Not(Some("it does not match".to_owned())),
         Some(Verdict::Erred { message }) => Judged::Not(Some(format!("it errs: {message}"))),
+        Some(Verdict::Undecided) => Judged::Depends(rule),
         Some(Verdict::Matched(plan)) => match plan {
             Plan::Run { params, .. } => Judged::Runs(rule, params),
             Plan::Reject { error } => Judged::Not(Some(format!("rejected: {error}"))),

@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ensue_engine::catalog::{Action, Builtin, Extra, Run, Schema};
+use ensue_engine::command::VarChange;
 use ensue_engine::effect::Dispatch;
 use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::ids::{EventId, Id, Role};
 use ensue_engine::names::TriggerRef;
+use ensue_engine::record::Body;
+use ensue_engine::vars::decide::VALUE_BYTES_MAX;
 use ensue_expression::{Budget, Document, Scope, Value as Computed};
 use serde_json::Value;
 
@@ -39,6 +42,13 @@ impl Stage {
                 let trigger = params.get("trigger").and_then(Value::as_str).and_then(|trigger| trigger.parse().ok());
                 let payload = params.get("payload").cloned().unwrap_or_default();
                 self.emit(&dispatch, trigger.ok_or_else(|| "`trigger` names none".to_owned()), &payload)
+            }
+            Some(Run::Builtin(Builtin::SetVar)) => {
+                let failed = |why| Failure::new(FailureKind::ParametersInvalid, why);
+                match changed(&params) {
+                    Ok(change) => self.report_changing(&dispatch, change),
+                    Err(why) => self.report(&dispatch, Err(failed(why)), Vec::new()),
+                }
             }
             Some(Run::Emit { trigger, payload }) => {
                 let (Some(action), trigger) = (&action, trigger.clone()) else { return Ok(()) };
@@ -84,6 +94,17 @@ impl Stage {
             Ok(event) => self.report(dispatch, Ok(serde_json::json!({ "event": id })), vec![event]),
             Err(why) => self.report(dispatch, Err(Failure::new(FailureKind::ParametersInvalid, why)), Vec::new()),
         }
+    }
+}
+
+/// Gives the change of a var that an action asks for.
+fn changed(params: &Value) -> Result<VarChange, String> {
+    let name = params.get("name").and_then(Value::as_str).unwrap_or_default();
+    let name = name.parse().map_err(|error| format!("`name` names none: {error}"))?;
+    let value = params.get("value").filter(|value| !value.is_null()).map(|value| Body::json(value.to_string()));
+    match value.as_ref().map(|value| value.bytes).filter(|bytes| *bytes > VALUE_BYTES_MAX) {
+        Some(bytes) => Err(format!("`value` takes {bytes} bytes as JSON, {VALUE_BYTES_MAX} is the most of a var")),
+        None => Ok(VarChange { name, value }),
     }
 }
 

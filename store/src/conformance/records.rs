@@ -63,6 +63,7 @@ pub(crate) fn event(number: u64) -> Sketch {
         sensor: Some("github.webhook".parse().unwrap()),
         occurred_at: NOON.plus_millis(number),
         catalog: CatalogRevision(3),
+        undecided: 0,
         matched: 1,
         erred: 0,
         again: Vec::new(),

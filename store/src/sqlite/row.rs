@@ -231,6 +231,7 @@ pub(super) fn stream_bytes(stream: &StreamId) -> Vec<u8> {
         StreamId::Key(name) => (7, name.as_str().as_bytes()),
         StreamId::Token(id) => (8, id.0.as_bytes()),
         StreamId::Log(id) => (9, id.0.as_bytes()),
+        StreamId::Var(name) => (10, name.as_str().as_bytes()),
     };
     let mut bytes = Vec::with_capacity(1 + name.len());
     bytes.push(noun);
@@ -252,6 +253,7 @@ fn stream_of(bytes: &[u8]) -> Result<StreamId, String> {
         7 => name()?.parse().map(StreamId::Key).map_err(|error| format!("{error}")),
         8 => id().map(|id| StreamId::Token(TokenId(id))),
         9 => id().map(|id| StreamId::Log(LogId(id))),
+        10 => name()?.parse().map(StreamId::Var).map_err(|error| format!("{error}")),
         other => Err(format!("unknown noun {other} in its stream; a newer release wrote it")),
     }
 }

@@ -64,6 +64,7 @@ impl TestNode {
             outcome: ReportOutcome::Succeeded,
             body: Some(Body::json(result.into())),
             emitted: Vec::new(),
+            vars: Vec::new(),
         };
         self.ask(Actor::Worker("local".into()), Ask::ReportAttempt(report)).unwrap();
     }
@@ -82,7 +83,7 @@ impl TestNode {
         let (attempt, token) = self.attempt_of(execution);
         Outputs::finish(self, attempt).unwrap();
         let outcome = ReportOutcome::Failed(failure);
-        let report = Report { execution: execution.parse().unwrap(), attempt, token, outcome, body: None, emitted: Vec::new() };
+        let report = Report { execution: execution.parse().unwrap(), attempt, token, outcome, body: None, emitted: Vec::new(), vars: Vec::new() };
         self.ask(Actor::Worker("local".into()), Ask::ReportAttempt(report)).unwrap();
     }
 

@@ -25,6 +25,7 @@ use crate::rules::judge::{EventView, Plan, render_released};
 use crate::rules::react::{EventReaction, requested, skipped};
 use crate::timers::facts::{TimerKind, TimerSet};
 use crate::timers::state::{TimerId, TimerOwner};
+use crate::vars::reads::{NotSeen, RuleReads, SeenVars};
 
 /// A match of a rule with flow control.
 pub(crate) struct Match<'a> {
@@ -135,7 +136,7 @@ impl Match<'_> {
     fn plan(&self, gathered: &[HeldEvent], with: &Context<'_>) -> Result<Plan, Reaction> {
         match (self.run, self.event.given_event()) {
             (Some(plan), _) => Ok(plan.clone()),
-            (None, Some(given)) => rendered(self.rule, &HeldEvent { id: self.event.event, given }, gathered, with),
+            (None, Some(given)) => rendered(self.event.engine, self.rule, (&HeldEvent { id: self.event.event, given }, gathered), with),
             (None, None) => Err(Reaction::Impossible("the event has no payload".to_owned())),
         }
     }
@@ -184,7 +185,7 @@ fn released(
         // Nothing is kept back for good by what comes after a hold.
         Place::Through | Place::Deduplicated(_) | Place::Throttled => {
             let mode = engine.rules().mode_at(present, record.position);
-            let plan = rendered(rule, &held.event, &walked.gathered, with)?;
+            let plan = rendered(engine, rule, (&held.event, &walked.gathered), with)?;
             let (outcome, request) = acted_on(engine, rule, (id, held), (plan, mode));
             let fact = EnforcementReleased { rule: held.rule.clone(), rule_id: held.rule_id, outcome };
             std::iter::once(own(fact.into())).chain(request).collect()
@@ -243,7 +244,7 @@ pub(crate) fn given_to(rule: &Rule) -> bool {
 }
 
 /// Renders what to run for an event, with the others of its window; says which bodies must be at hand first.
-fn rendered(rule: &Rule, event: &HeldEvent, gathered: &[HeldEvent], with: &Context<'_>) -> Result<Plan, Reaction> {
+fn rendered(engine: &Engine, rule: &Rule, (event, gathered): (&HeldEvent, &[HeldEvent]), with: &Context<'_>) -> Result<Plan, Reaction> {
     let bytes: u64 = gathered.iter().chain([event]).map(|event| event.given.payload.bytes).sum();
     if !gathered.is_empty() && bytes > EVALUATION_BYTES_MAX {
         let count = gathered.len() + 1;
@@ -257,11 +258,20 @@ fn rendered(rule: &Rule, event: &HeldEvent, gathered: &[HeldEvent], with: &Conte
         found.unwrap_or_else(|| Document::from_value(&serde_json::Value::Null))
     };
     let payloads: Vec<Document> = gathered.iter().chain([event]).map(&mut document).collect();
+    let reads = RuleReads::of(rule).map(|reads| reads.all).unwrap_or_default();
+    let vars = match engine.vars().seen(&reads, with.bodies) {
+        Ok(vars) => vars,
+        Err(NotSeen::TooLarge(error)) => return Ok(Plan::Reject { error }),
+        Err(NotSeen::Missing(values)) => {
+            missing.extend(values);
+            SeenVars::default()
+        }
+    };
     if !missing.is_empty() {
         return Err(Reaction::Needs(missing));
     }
     let events: Vec<EventView<'_>> = gathered.iter().chain([event]).zip(&payloads).map(|(event, payload)| event.view(payload)).collect();
-    let plan = catch_unwind(AssertUnwindSafe(|| render_released(rule, &events)));
+    let plan = catch_unwind(AssertUnwindSafe(|| render_released(rule, &events, &vars)));
     Ok(plan.unwrap_or_else(|_| Plan::Reject { error: "the evaluation stopped at a bug of ours".to_owned() }))
 }
 

@@ -19,6 +19,7 @@ pub(super) fn owing(log: LogId, epoch: Epoch) -> Batch {
         rule: None,
         occurred_at: NOON,
         catalog: CatalogRevision(1),
+        undecided: 0,
         matched: 1,
         erred: 0,
         again: Vec::new(),

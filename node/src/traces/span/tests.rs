@@ -58,6 +58,7 @@ fn emitted(by: u128) -> Record {
         rule: None,
         occurred_at: Timestamp::from_micros(25),
         catalog: CatalogRevision(1),
+        undecided: 0,
         matched: 0,
         erred: 0,
         again: Vec::new(),

@@ -71,7 +71,7 @@ fn of_action<'a>(world: &World<'a>, action: &ActionRef) -> Leads<'a> {
         Run::Builtin { which: Builtin::Sleep, .. } => Leads::Sleep,
         Run::Builtin { which: Builtin::Wait, .. } => Leads::Wait,
         Run::Builtin { which: Builtin::Inquiry, .. } => Leads::Inquiry(None),
-        Run::Builtin { which: Builtin::Noop | Builtin::Echo | Builtin::Emit, .. }
+        Run::Builtin { which: Builtin::Noop | Builtin::Echo | Builtin::Emit | Builtin::SetVar, .. }
         | Run::Process { .. }
         | Run::Shell { .. }
         | Run::Http { .. }

@@ -1,0 +1,6 @@
+//! Vars: small values that are not secret, which actions and operators keep and expressions read.
+
+pub mod decide;
+pub mod facts;
+pub mod reads;
+pub mod state;

@@ -1,0 +1,277 @@
+//! Vars: who changes them, once; and that rules and steps read them as they are when they are decided.
+
+use ensue_engine::catalog::{Does, Since, Wait};
+use ensue_engine::command::{Answer, Refusal, SeenVar};
+use ensue_engine::engine::Engine;
+use ensue_engine::executions::facts::FailureKind;
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::ExecutionId;
+use ensue_engine::record::Body;
+use ensue_engine::rules::facts::Outcome as Enforced;
+use ensue_engine::spec::Outcome;
+use ensue_engine::vars::decide::{VALUE_BYTES_MAX, VARS_MAX};
+use serde_json::{Value, json};
+
+use crate::support::definitions::{flow, template};
+use crate::support::site::{received, remove_var, report_changing, report_giving, set_var, set_var_seen};
+use crate::support::workflow::{StepPiece, awaits, does, expression, told};
+use crate::support::{Pieces, Site, note_start, workers};
+
+fn pieces() -> Pieces {
+    Pieces::default().trigger("demo.ping").action("demo.say").action_at_once("demo.echo").awaiting("core.wait")
+}
+
+fn watching(when: &str) -> Pieces {
+    pieces().rule_with("demo.watch", "demo.ping", when, "demo.say", |rule| {
+        rule.with = template(&json!({ "of": "${{ vars[?'n'].orValue(0) }}" }))
+    })
+}
+
+fn site(pieces: &Pieces) -> Site {
+    let mut site = Site::with(pieces);
+    site.set(workers(100));
+    site
+}
+
+fn asked(outcome: &Outcome) -> Vec<Value> {
+    let asked = outcome.records().iter().filter(|record| record.kind() == "execution.requested");
+    asked.map(|record| serde_json::from_slice(record.body.as_ref().unwrap().content.as_ref().unwrap()).unwrap()).collect()
+}
+
+fn value_at(site: &Site, name: &str) -> Option<Value> {
+    let at = site.engine().vars().get(&name.parse().unwrap())?.at;
+    let record = site.records().iter().find(|record| record.position == at)?;
+    serde_json::from_slice(record.body.as_ref()?.content.as_ref()?).ok()
+}
+
+fn folded(site: &Site) -> Engine {
+    let mut engine = Engine::new(site.engine().log());
+    site.records().iter().for_each(|record| engine.apply(record));
+    engine.commit();
+    engine
+}
+
+fn begin(site: &mut Site, params: &Value) -> (ExecutionId, Outcome) {
+    let command = site.request_with("demo.flow", params, None);
+    let outcome = site.when(command);
+    let Answer::Execution(flow) = outcome.answer() else { panic!("an execution was asked for") };
+    (flow, outcome)
+}
+
+#[test]
+fn a_var_has_the_value_that_it_was_given_last_until_it_is_taken_away() {
+    let mut site = site(&pieces());
+    site.when(set_var("sync.cursor", &json!({ "page": 7 }))).then(&["var.set"]);
+    site.when(set_var("sync.cursor", &json!([8]))).then(&["var.set"]);
+    assert_eq!(value_at(&site, "sync.cursor"), Some(json!([8])));
+    site.when(remove_var("sync.cursor")).then(&["var.removed"]);
+    assert_eq!(value_at(&site, "sync.cursor"), None);
+    site.when(remove_var("sync.cursor")).then_refused(&Refusal::NoVar("sync.cursor".parse().unwrap()));
+    assert_eq!(folded(&site), *site.engine());
+}
+
+#[test]
+fn what_was_changed_meanwhile_is_not_changed_by_who_has_not_seen_that() {
+    let mut site = site(&pieces());
+    let name = "n".parse().unwrap();
+    site.when(set_var_seen("n", &json!(1), SeenVar::NotThere)).then(&["var.set"]);
+    let changed = Refusal::VarChanged("n".parse().unwrap());
+    site.when(set_var_seen("n", &json!(2), SeenVar::NotThere)).then_refused(&changed);
+    let seen = SeenVar::At(site.engine().vars().get(&name).unwrap().at);
+    site.when(set_var_seen("n", &json!(2), seen)).then(&["var.set"]);
+    site.when(set_var_seen("n", &json!(3), seen)).then_refused(&changed);
+    assert_eq!(value_at(&site, "n"), Some(json!(2)));
+}
+
+#[test]
+fn an_attempt_changes_vars_with_its_end_and_once() {
+    let mut site = site(&pieces());
+    let execution = site.run("demo.say");
+    let attempt = site.attempt(execution);
+    let report = report_changing(execution, attempt, &[("n", json!(1)), ("gone", Value::Null)]);
+    let outcome = site.when(report.clone()).then(&["attempt.succeeded", "var.set", "execution.succeeded"]);
+    let set = outcome.records().iter().find(|record| record.kind() == "var.set").unwrap();
+    assert_eq!(set.cause.parent, Some(attempt.id.0));
+    assert!(matches!(&set.fact, Fact::VarSet(fact) if fact.execution == Some(execution)));
+    site.when(report).then_refused(&Refusal::NotOpen(execution));
+    assert_eq!(site.records().iter().filter(|record| record.kind() == "var.set").count(), 1);
+}
+
+#[test]
+fn a_report_that_comes_too_late_changes_no_var() {
+    let mut site = site(&pieces().changed("demo.say", |action| action.idempotent = true));
+    let execution = site.run("demo.say");
+    let old = site.attempt(execution);
+    site.lose(execution, ensue_engine::executions::facts::Evidence::MayHaveBegun);
+    site.when(report_changing(execution, old, &[("n", json!(1))])).then(&["attempt.reported_late"]);
+    assert_eq!(value_at(&site, "n"), None);
+}
+
+#[test]
+fn values_are_small_and_vars_are_not_without_number() {
+    let mut site = site(&pieces());
+    let longest = usize::try_from(VALUE_BYTES_MAX).unwrap() - 2;
+    site.when(set_var("n", &json!("a".repeat(longest)))).then(&["var.set"]);
+    let refused = site.when(set_var("n", &json!("a".repeat(longest + 1))));
+    assert!(matches!(refused.told(), Err(Refusal::TooLarge(why)) if why.contains("16385 bytes")), "{:?}", refused.told());
+    for n in 1..VARS_MAX {
+        site.when(set_var(&format!("v{n}"), &json!(n)));
+    }
+    let many = Refusal::TooManyVars { name: "one.more".parse().unwrap(), max: VARS_MAX };
+    site.when(set_var("one.more", &json!(0))).then_refused(&many);
+    let execution = site.run("demo.say");
+    let attempt = site.attempt(execution);
+    site.when(report_changing(execution, attempt, &[("one.more", json!(0))])).then_refused(&many);
+    site.when(set_var("n", &json!(0))).then(&["var.set"]);
+    site.when(remove_var("n"));
+    site.when(set_var("one.more", &json!(0))).then(&["var.set"]);
+}
+
+#[test]
+fn a_rule_reads_vars_as_they_are_when_its_event_has_come() {
+    let mut site = site(&watching("event.payload.n > vars[?'n'].orValue(0)"));
+    let outcome = site.receive("demo.ping", &json!({ "n": 1 }));
+    assert_eq!(asked(&outcome), [json!({ "of": 0 })]);
+    // The edge judges before the var is set.
+    let event = site.event("demo.ping", &json!({ "n": 1 }));
+    site.when(set_var("n", &json!(1)));
+    site.when(received(vec![event])).then(&["event.received"]);
+    let outcome = site.receive("demo.ping", &json!({ "n": 2 }));
+    assert_eq!(asked(&outcome), [json!({ "of": 1 })]);
+    let Some(Fact::EventReceived(fact)) = outcome.facts().next() else { panic!("an event was received") };
+    assert_eq!((fact.matched, fact.erred, fact.undecided), (0, 0, 1));
+}
+
+#[test]
+fn a_condition_that_reads_no_var_is_judged_before() {
+    let mut site = site(&watching("event.payload.n > 0"));
+    let outcome = site.receive("demo.ping", &json!({ "n": 0 })).then(&["event.received"]);
+    assert!(matches!(outcome.facts().next(), Some(Fact::EventReceived(fact)) if fact.undecided == 0));
+    assert_eq!(asked(&site.receive("demo.ping", &json!({ "n": 1 }))), [json!({ "of": 0 })]);
+}
+
+#[test]
+fn a_var_that_is_not_there_is_an_error_that_names_it() {
+    let mut site = site(&watching("vars['sync.cursor'] == 1"));
+    let outcome = site.receive("demo.ping", &json!({})).then(&["event.received", "rule.erred"]);
+    let Some(Fact::RuleErred(erred)) = outcome.facts().nth(1) else { panic!("the rule erred") };
+    assert!(erred.message.contains("sync.cursor"), "{}", erred.message);
+    // It was not known before the event was in the log, so that each is counted by a record of its own.
+    site.receive("demo.ping", &json!({})).then(&["event.received", "rule.errors_counted"]);
+}
+
+#[test]
+fn a_var_is_asked_for_by_its_name_in_each_way_in_which_a_map_is() {
+    let whens = ["'n' in vars && vars.n == 1", "has(vars.n) && vars['n'] == 1", "vars[?'n'].orValue(0) == 1", "vars.size() == 1"];
+    for when in whens {
+        let mut site = site(&watching(when));
+        site.receive("demo.ping", &json!({})).then(&["event.received"]);
+        site.when(set_var("n", &json!(1)));
+        assert_eq!(asked(&site.receive("demo.ping", &json!({}))).len(), 1, "{when}");
+    }
+}
+
+#[test]
+fn what_a_rule_holds_reads_vars_as_they_are_when_it_is_let_go() {
+    let pieces = watching("")
+        .changed_rule("demo.watch", |rule| rule.flow = flow([(Does::Debounce { quiet_millis: 1_000 }, "vars[?'n'].orValue(0)")]));
+    let mut site = site(&pieces);
+    let outcome = site.receive("demo.ping", &json!({}));
+    assert!(outcome.facts().any(|fact| matches!(fact, Fact::EnforcementMade(made) if matches!(made.outcome, Enforced::Held { .. }))));
+    site.when(set_var("n", &json!(1)));
+    // It is another key by now: the first goes its own way.
+    site.receive("demo.ping", &json!({}));
+    let outcome = site.after(1_000);
+    assert_eq!(asked(&outcome), [json!({ "of": 1 }), json!({ "of": 1 })]);
+    assert_eq!(folded(&site), *site.engine());
+}
+
+#[test]
+fn a_rule_is_decided_by_the_vars_of_then_also_after_a_restart() {
+    let mut site = site(&watching("event.payload.n > vars[?'n'].orValue(0)"));
+    site.when(set_var("n", &json!(1)));
+    site.restart();
+    site.when(note_start());
+    site.receive("demo.ping", &json!({ "n": 1 })).then(&["event.received"]);
+    assert_eq!(asked(&site.receive("demo.ping", &json!({ "n": 2 }))), [json!({ "of": 1 })]);
+}
+
+fn workflow<const N: usize>(steps: [StepPiece; N]) -> Pieces {
+    pieces().workflow("demo.flow", steps)
+}
+
+#[test]
+fn each_step_reads_vars_as_they_are_when_it_begins() {
+    let mut site = site(&workflow([
+        does("first", "demo.say").with(&json!({ "of": "${{ vars[?'n'].orValue(0) }}" })),
+        does("then", "demo.say").needs(["first"]).starts_if("vars.n == 2").with(&json!({ "of": "${{ vars.n }}" })),
+        does("never", "demo.say").needs(["first"]).starts_if("vars.n == 0"),
+        does("each", "demo.say").needs(["first"]).over("[vars.n, vars.n + 1]").with(&json!({ "of": "${{ item }}" })),
+    ]));
+    let (_, outcome) = begin(&mut site, &json!({}));
+    assert_eq!(asked(&outcome)[1..], [json!({ "of": 0 })]);
+    site.when(set_var("n", &json!(1)));
+    let first =
+        site.engine().executions().iter().find(|(_, execution)| execution.action.as_str() == "demo.say").map(|(id, _)| *id).unwrap();
+    let attempt = site.attempt(first);
+    let outcome = site.when(report_changing(first, attempt, &[("n", json!(2))]));
+    // The next step reads what the one before has set with its end.
+    assert_eq!(asked(&outcome), [json!({ "of": 2 }), json!({ "of": 2 }), json!({ "of": 3 })]);
+    assert!(told(&outcome).contains(&"never skipped: condition".to_owned()), "{:?}", told(&outcome));
+}
+
+#[test]
+fn a_step_that_reads_a_var_which_is_not_there_fails() {
+    let mut site = site(&workflow([does("one", "demo.say").with(&json!({ "of": "${{ vars['sync.cursor'] }}" }))]));
+    let (_, outcome) = begin(&mut site, &json!({}));
+    let Some(Fact::StepFailed(failed)) = outcome.facts().find(|fact| matches!(fact, Fact::StepFailed(_))) else { panic!("the step fails") };
+    assert_eq!(failed.error.kind, FailureKind::Expression);
+    assert!(failed.error.message.contains("sync.cursor"), "{}", failed.error.message);
+}
+
+#[test]
+fn who_waits_for_an_event_reads_vars_as_they_are_when_it_comes() {
+    for local in [false, true] {
+        let when = if local { "event.payload.n == local.n" } else { "event.payload.n == vars.n" };
+        let wait = Wait { trigger: "demo.ping".parse().unwrap(), when: Some(expression(when)), since: Since::Start, expires: None };
+        let pieces =
+            workflow([awaits("wait", wait)]).changed("demo.flow", |action| action.local = vec![("n".to_owned(), expression("vars.n"))]);
+        let mut site = site(&pieces);
+        site.when(set_var("n", &json!(1)));
+        begin(&mut site, &json!({}));
+        site.when(set_var("n", &json!(2)));
+        site.receive("demo.ping", &json!({ "n": 1 })).then(&["event.received"]);
+        let outcome = site.receive("demo.ping", &json!({ "n": 2 }));
+        assert!(outcome.facts().any(|fact| matches!(fact, Fact::WaitMatched(_))), "{:?}", told(&outcome));
+    }
+}
+
+#[test]
+fn vars_are_read_as_a_whole_only_while_they_are_not_too_much() {
+    let mut site = site(&watching("vars.exists(name, name == 'n')"));
+    for n in 0..=256 {
+        site.when(set_var(&format!("v{n}"), &json!("a".repeat(16_000))));
+    }
+    site.receive("demo.ping", &json!({})).then(&["event.received"]);
+    for n in 257..270 {
+        site.when(set_var(&format!("v{n}"), &json!("a".repeat(16_000))));
+    }
+    let outcome = site.receive("demo.ping", &json!({})).then(&["event.received", "rule.erred"]);
+    let Some(Fact::RuleErred(erred)) = outcome.facts().nth(1) else { panic!("the rule erred") };
+    assert!(erred.message.contains("write the names out"), "{}", erred.message);
+}
+
+#[test]
+fn what_a_step_gave_and_a_var_of_the_same_content_are_told_apart() {
+    let mut site = site(&workflow([
+        does("one", "demo.say"),
+        does("two", "demo.say").needs(["one"]).with(&json!({ "a": "${{ steps.one.result }}", "b": "${{ vars.n }}" })),
+    ]));
+    site.when(set_var("n", &json!({ "same": true })));
+    begin(&mut site, &json!({}));
+    let first =
+        site.engine().executions().iter().find(|(_, execution)| execution.action.as_str() == "demo.say").map(|(id, _)| *id).unwrap();
+    let attempt = site.attempt(first);
+    let outcome = site.when(report_giving(first, attempt, Body::json(r#"{"same":true}"#)));
+    assert_eq!(asked(&outcome), [json!({ "a": { "same": true }, "b": { "same": true } })]);
+}
