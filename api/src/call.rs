@@ -212,6 +212,11 @@ impl Call {
         Ok(turn)
     }
 
+    /// Gives what it demands of the thing that it changes.
+    pub(crate) fn condition(&self) -> &Condition {
+        &self.condition
+    }
+
     /// Says whether its caller wants to know only whether it would be done.
     pub(crate) fn is_dry_run(&self) -> Result<bool, Problem> {
         Ok(self.query.one_of("dry_run", &[("true", true), ("false", false)])?.unwrap_or(false))

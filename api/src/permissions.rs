@@ -91,6 +91,10 @@ permissions! {
     KeysRead = "keys":"read", "key";
     /// Set and remove keys.
     KeysWrite = "keys":"write", "key";
+    /// See vars and their values.
+    VarsRead = "vars":"read", "var";
+    /// Set and remove vars.
+    VarsWrite = "vars":"write", "var";
     /// See which tokens there are; never their secrets.
     TokensRead = "tokens":"read", "token";
     /// Make and revoke tokens.

@@ -30,6 +30,7 @@ mod streams;
 mod timers;
 mod tokens;
 mod traces;
+mod vars;
 
 use std::sync::Arc;
 
@@ -47,7 +48,7 @@ use crate::permissions::{
     ExecutionsCancel, ExecutionsPause, ExecutionsRead, ExecutionsRerun, ExecutionsSettle, HooksRead, HooksSend, InquiriesAnswer,
     InquiriesCancel, InquiriesRead, KeysRead, KeysWrite, LocksRead, LogRead, LogVerify, MetricsRead, NodeRead, PacksRead,
     ParkedReactionsRead, ParkedReactionsSettle, Permission, RulesRead, RulesWrite, SensorsRead, TimersRead, TokensRead, TokensWrite,
-    TracesRead, TriggersRead, ViewsRead, ViewsRebuild,
+    TracesRead, TriggersRead, VarsRead, VarsWrite, ViewsRead, ViewsRebuild,
 };
 use crate::problem::{NoSuchPath, Outcome, Problem};
 use crate::rates::{self, Class};
@@ -125,6 +126,10 @@ fn declare(routes: &mut Routes) {
     routes.get::<HooksRead>("/hooks/{pack}/{sensor}", &operations::HOOK_GET, hooks::get);
     routes.post::<HooksSend>("/hooks/{pack}/{sensor}/send", &operations::HOOK_SEND, hooks::send);
 
+    routes.get::<VarsRead>("/vars", &operations::VAR_LIST, vars::list);
+    routes.get::<VarsRead>("/vars/{name}", &operations::VAR_GET, vars::get);
+    routes.put::<VarsWrite>("/vars/{name}", &operations::VAR_SET, vars::set);
+    routes.delete::<VarsWrite>("/vars/{name}", &operations::VAR_REMOVE, vars::remove);
     routes.get::<KeysRead>("/keys", &operations::KEY_LIST, keys::list);
     routes.get::<KeysRead>("/keys/{ref}", &operations::KEY_GET, keys::get);
     routes.put::<KeysWrite>("/keys/{ref}", &operations::KEY_SET, keys::set);

@@ -25,6 +25,7 @@ pub(crate) mod timers;
 pub(crate) mod tokens;
 pub(crate) mod traces;
 pub(crate) mod triggers;
+pub(crate) mod vars;
 pub(crate) mod verdicts;
 
 use bytes::Bytes;

@@ -38,6 +38,7 @@ mod supervisor;
 mod timers;
 mod tokens;
 mod top;
+mod vars;
 mod views;
 mod watched;
 mod why;
@@ -182,6 +183,8 @@ enum Command {
     #[command(subcommand)]
     Keys(keys::Keys),
     #[command(subcommand)]
+    Vars(vars::Vars),
+    #[command(subcommand)]
     Tokens(tokens::Tokens),
     Hooks(hooks::Hooks),
     #[command(subcommand)]
@@ -245,6 +248,7 @@ pub(crate) fn run(line: CommandLine) -> Outcome {
         Command::Cron(cron) => cron.run(&asking),
         Command::Serve(serve) => serve.run(&asking),
         Command::Keys(keys) => keys.run(&asking),
+        Command::Vars(vars) => vars.run(&asking),
         Command::Tokens(tokens) => tokens.run(&asking),
         Command::Hooks(hooks) => wait_for(hooks.run(&asking)),
         Command::Events(events) => wait_for(events.run(&asking)),

@@ -9,9 +9,10 @@ use bytes::Bytes;
 use ensue_engine::catalog::{Catalogs, Misfit};
 use ensue_engine::command::ObservedEvent;
 use ensue_engine::ids::{AttemptId, ExecutionId, Id};
-use ensue_engine::names::{KeyRef, TriggerRef};
+use ensue_engine::names::{KeyRef, TriggerRef, VarName};
 use ensue_engine::ports::{Blobs, Outputs, Secret, Submit};
 use ensue_engine::record::{BodyHandle, CatalogRevision, Digest};
+use ensue_engine::vars::reads::VarReads;
 use ensue_expression::Document;
 use thiserror::Error;
 
@@ -30,6 +31,8 @@ pub struct ExecutorPorts {
     pub bodies: Arc<dyn Bodies>,
     /// Where keys are opened.
     pub keys: Arc<dyn Keys>,
+    /// Where vars are looked up.
+    pub vars: Arc<dyn Vars>,
     /// Where what programs print is kept.
     pub outputs: Arc<dyn Outputs>,
     /// Where the files that they give away are kept.
@@ -77,6 +80,12 @@ pub enum BodyError {
 pub trait Keys: Send + Sync {
     /// Opens a key's current value; none where it is not set. Blocks.
     fn open(&self, key: &KeyRef) -> Result<Option<Secret>, KeyError>;
+}
+
+/// The vars, as they are now.
+pub trait Vars: Send + Sync {
+    /// Gives where the values stand that are read; those of vars that have none are left out. Quick.
+    fn read_by(&self, reads: &VarReads) -> Vec<(VarName, BodyHandle)>;
 }
 
 /// Why a key that is set cannot be opened.

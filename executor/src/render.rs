@@ -1,4 +1,4 @@
-//! Rendering what an action's `run` says: its templates, over parameters, locals, configuration and keys.
+//! Rendering what an action's `run` says: its templates, over parameters, locals, configuration, vars and keys.
 //!
 //! Keys are opened just for this and shown to nobody: an error of an expression that could have seen one says only where it is.
 
@@ -7,7 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::Secret;
-use ensue_expression::{Access, Budget, EvaluationError, Expression, Path, Scope, Template, Value as Computed};
+use ensue_engine::vars::reads::{SeenVars, VARS, VarReads};
+use ensue_expression::{
+    Access, Budget, Document, EVALUATION_BYTES_MAX, EvaluationError, Expression, Path, Scope, Template, Value as Computed,
+};
 use serde_json::Value;
 
 use crate::attempt::{Attempt, Broken, failed};
@@ -15,19 +18,56 @@ use crate::attempt::{Attempt, Broken, failed};
 /// The name under which keys stand in scope.
 const KEYS: &str = "keys";
 
-/// The keys that an attempt's templates read, opened.
+/// What an attempt's templates read beside its parameters: keys, opened, and vars, as they are now.
 #[derive(Default)]
-pub(crate) struct OpenKeys {
-    values: BTreeMap<KeyRef, Secret>,
+pub(crate) struct Opened {
+    keys: BTreeMap<KeyRef, Secret>,
+    vars: SeenVars,
 }
 
 impl Attempt<'_> {
-    /// Opens the keys that these templates read; a template that reads a key by a computed name gets all of the pack's.
-    pub(crate) async fn open_keys(&self, templates: impl IntoIterator<Item = &Template>) -> Result<OpenKeys, Broken> {
+    /// Opens the keys and fetches the vars that these templates read; a template that reads a key by a computed name gets all of the pack's.
+    pub(crate) async fn open(&self, templates: impl IntoIterator<Item = &Template>) -> Result<Opened, Broken> {
         let paths: Vec<Path> = templates.into_iter().flat_map(Template::reads).collect();
-        let wanted = self.wanted_keys(&paths)?;
+        Ok(Opened { keys: self.open_keys(&paths).await?, vars: self.fetch_vars(&paths).await? })
+    }
+
+    /// Fetches the vars that a template reads in which no key may stand.
+    pub(crate) async fn open_without_keys(&self, template: &Template) -> Result<Opened, Broken> {
+        Ok(Opened { keys: BTreeMap::new(), vars: self.fetch_vars(&template.reads()).await? })
+    }
+
+    /// Fetches the vars that are read by these, or by local values.
+    async fn fetch_vars(&self, paths: &[Path]) -> Result<SeenVars, Broken> {
+        let mut reads = VarReads::of(paths);
+        let locals = self.action.local.iter().filter(|(_, local)| local.reads_root(VARS));
+        locals.flat_map(|(_, local)| local.reads()).for_each(|path| reads.note(&path));
+        if reads.is_nothing() {
+            return Ok(SeenVars::default());
+        }
+        let unreadable = |why: String| failed(FailureKind::Expression, format!("`vars` cannot be read: {why}"));
+        let handles = self.worker.ports.vars.read_by(&reads);
+        let bytes: u64 = handles.iter().map(|(_, value)| value.bytes).sum();
+        if bytes > EVALUATION_BYTES_MAX {
+            return Err(unreadable(format!("they take {bytes} bytes together, {EVALUATION_BYTES_MAX} is the most; write their names out")));
+        }
+        let bodies = self.worker.ports.bodies.clone();
+        let fetch = move || {
+            let fetched = handles.into_iter().map(|(name, value)| {
+                let bytes = bodies.at_hand(&value.digest).map_or_else(|| bodies.read(&value), Ok).map_err(|error| error.to_string())?;
+                Ok((name, Document::parse(bytes).map_err(|error| error.to_string())?))
+            });
+            fetched.collect::<Result<Vec<_>, String>>()
+        };
+        let fetched =
+            self.worker.settings.blocking.done(fetch).await.ok_or_else(|| unreadable("reading them was broken off".to_owned()))?;
+        fetched.map(SeenVars::given).map_err(unreadable)
+    }
+
+    async fn open_keys(&self, paths: &[Path]) -> Result<BTreeMap<KeyRef, Secret>, Broken> {
+        let wanted = self.wanted_keys(paths)?;
         if wanted.is_empty() {
-            return Ok(OpenKeys::default());
+            return Ok(BTreeMap::new());
         }
         let keys = self.worker.ports.keys.clone();
         let open = move || {
@@ -47,7 +87,7 @@ impl Attempt<'_> {
                     }
                 }
             }
-            Ok(OpenKeys { values })
+            Ok(values)
         };
         match self.worker.settings.blocking.done(open).await {
             Some(opened) => opened,
@@ -80,8 +120,9 @@ impl Attempt<'_> {
     }
 
     /// Puts together what the action's expressions can see.
-    pub(crate) fn renderer<'r>(&'r self, keys: &'r OpenKeys) -> Result<Renderer<'r>, Broken> {
-        let mut renderer = Renderer { scope: Scope::new(), budget: Budget::default(), has_keys: !keys.values.is_empty() };
+    pub(crate) fn renderer<'r>(&'r self, opened: &'r Opened) -> Result<Renderer<'r>, Broken> {
+        let scope = opened.vars.within(Scope::new());
+        let mut renderer = Renderer { scope, budget: Budget::default(), has_keys: !opened.keys.is_empty() };
         let dispatch = self.dispatch;
         let execution = [
             ("id", Computed::from(dispatch.execution.to_string())),
@@ -101,7 +142,7 @@ impl Attempt<'_> {
             locals.push((name, value));
             renderer.scope.set("local", Computed::map(locals.iter().cloned()));
         }
-        let keys = keys.values.iter().map(|(key, secret)| {
+        let keys = opened.keys.iter().map(|(key, secret)| {
             let bytes = secret.reveal();
             let value = match std::str::from_utf8(bytes) {
                 Ok(text) => Computed::from(text),

@@ -17,6 +17,7 @@ use crate::keys::KeyRing;
 use crate::outside::OutsideWriter;
 use crate::sequencer::Heard;
 use crate::tokens::TokenTable;
+use crate::vars::VarTable;
 
 /// What is told of each commit, on the sequencer's thread.
 pub struct NodeHeard {
@@ -24,6 +25,8 @@ pub struct NodeHeard {
     pub catalogs: Arc<NodeCatalogs>,
     /// The keys.
     pub keys: Arc<KeyRing>,
+    /// The vars.
+    pub vars: Arc<VarTable>,
     /// The tokens.
     pub tokens: Arc<TokenTable>,
     /// The bodies at hand.
@@ -39,11 +42,12 @@ pub struct NodeHeard {
 impl Heard for NodeHeard {
     fn committed(&mut self, batch: &Arc<CommittedBatch>, head: Head) {
         self.outside.note(head);
-        let (mut about_packs, mut about_access) = (false, false);
+        let (mut about_packs, mut about_access, mut about_vars) = (false, false, false);
         for record in &batch.records {
             match record.fact.by_noun() {
                 ByNoun::CatalogFact(_) => about_packs = true,
                 ByNoun::AccessFact(_) => about_access = true,
+                ByNoun::VarFact(_) => about_vars = true,
                 ByNoun::ExecutionFact(ExecutionFact::ExecutionRequested(_)) => {
                     if let Some(body) = &record.body
                         && let Ok(Some(plain)) = plain(body)
@@ -59,13 +63,15 @@ impl Heard for NodeHeard {
                 | ByNoun::InquiryFact(_)
                 | ByNoun::TimerFact(_)
                 | ByNoun::ScheduleFact(_)
-                | ByNoun::VarFact(_)
                 | ByNoun::HealthFact(_)
                 | ByNoun::LetterFact(_) => {}
             }
         }
         if about_packs {
             self.catalogs.note(&batch.records);
+        }
+        if about_vars {
+            self.vars.note(&batch.records);
         }
         if about_access {
             self.keys.note(&batch.records);

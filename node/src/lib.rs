@@ -40,6 +40,7 @@ mod tally;
 mod telemetry;
 mod tokens;
 mod traces;
+mod vars;
 mod views;
 mod wiring;
 

@@ -21,5 +21,6 @@ pub use crate::sequencer::{
 };
 pub use crate::snapshots::{Saving, ShadowFold};
 pub use crate::tokens::{NodeTokens, TokenTable};
+pub use crate::vars::VarTable;
 pub use crate::views::{Rebuilt, ViewFollower, rebuild};
 pub use crate::wiring::note_clock_step;

@@ -59,6 +59,7 @@ use crate::replays::NodeReplays;
 use crate::sequencer::{Asking, SequencerError, SequencerHandle, SequencerParts, sequencer};
 use crate::snapshots::{Saving, ShadowFold};
 use crate::tokens::{NodeTokens, TokenTable};
+use crate::vars::VarTable;
 use crate::views::{Rebuilt, ViewFollower};
 use access::{cursor_key, first_token, set_keys};
 use packs::{changing_packs, looking_for_packs, not_taken_in, pack_values, watch_packs};
@@ -175,6 +176,7 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
 
     let vault: Arc<dyn Vault> = opened.vault.clone();
     let keys = Arc::new(KeyRing::open_vault(vault.clone(), opened.engine.access())?);
+    let vars = Arc::new(VarTable::new(opened.engine.vars().clone()));
     let tokens = Arc::new(TokenTable::open_vault(vault, opened.engine.access())?);
     let catalogs = Arc::new(NodeCatalogs::open(opened.data.packs(), opened.engine.packs().clone(), opened.log.reader()?)?);
     let edge = Arc::new(Edge { log: log_id, catalogs: catalogs.clone(), keys: keys.clone(), clock: clock.clone() });
@@ -243,6 +245,7 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
             catalogs: catalogs.clone(),
             bodies: Arc::new(NodeBodies { cache: bodies.clone(), log: readers.clone() }),
             keys: keys.clone(),
+            vars: vars.clone(),
             outputs: outputs.clone(),
             blobs: blobs.clone(),
             observe: edge.clone(),
@@ -258,6 +261,7 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
     let heard = NodeHeard {
         catalogs: catalogs.clone(),
         keys: keys.clone(),
+        vars,
         tokens: tokens.clone(),
         bodies,
         outside: outside.clone(),

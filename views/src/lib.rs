@@ -1,7 +1,7 @@
 //! The pure folds that the API reads: one file per view, each a struct, the key a record touches, and `project`.
 //!
 //! Read in this order: [`view`] says what a view is; [`events`], [`enforcements`], [`executions`], [`artifacts`] and [`inquiries`] are an event's life;
-//! [`rules`], [`schedules`], [`locks`], [`packs`], [`keys`], [`tokens`], [`dead_letters`], [`parked_reactions`] and [`totals`] are what else is shown;
+//! [`rules`], [`schedules`], [`locks`], [`packs`], [`keys`], [`vars`], [`tokens`], [`dead_letters`], [`parked_reactions`] and [`totals`] are what else is shown;
 //! [`timeline`] tells an execution's records to people; [`store`] has the ports that keep views and give them out; [`projector`]
 //! folds batches of records and keeps a store up with the log.
 //!
@@ -27,6 +27,7 @@ pub mod store;
 pub mod timeline;
 pub mod tokens;
 pub mod totals;
+pub mod vars;
 pub mod view;
 
 pub use artifacts::Artifact;
@@ -46,4 +47,5 @@ pub use store::{Filter, ListQuery, Row, ViewError, ViewReader, ViewStore};
 pub use timeline::TimelineEntry;
 pub use tokens::Token;
 pub use totals::Totals;
+pub use vars::Var;
 pub use view::{Column, Handle, Term, View, ViewName};

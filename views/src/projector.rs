@@ -27,6 +27,7 @@ use crate::schedules::Schedule;
 use crate::store::{AllPassedOver, Change, Changes, MESSAGE_CHARS_MAX, NewRow, PassedOver, Row, ViewError, ViewStore};
 use crate::tokens::Token;
 use crate::totals::Totals;
+use crate::vars::Var;
 use crate::view::{Life, Term, Touch, View, ViewName};
 
 /// How many rows of a view are kept at hand between batches, because they are likely to change again.
@@ -46,6 +47,7 @@ pub struct Projector {
     locks: Fold<LockClaims>,
     packs: Fold<Pack>,
     keys: Fold<Key>,
+    vars: Fold<Var>,
     tokens: Fold<Token>,
     dead_letters: Fold<DeadLetter>,
     parked_reactions: Fold<ParkedReaction>,
@@ -55,7 +57,7 @@ pub struct Projector {
 /// Does the same with every fold.
 macro_rules! each_fold {
     ($projector:ident, $fold:ident => $do:expr) => {{
-        each_fold!(@ $projector, $fold => $do; events enforcements executions artifacts inquiries rules schedules locks packs keys tokens dead_letters parked_reactions totals);
+        each_fold!(@ $projector, $fold => $do; events enforcements executions artifacts inquiries rules schedules locks packs keys vars tokens dead_letters parked_reactions totals);
     }};
     (@ $projector:ident, $fold:ident => $do:expr; $($view:ident)*) => {
         $({ let $fold = &mut $projector.$view; $do; })*

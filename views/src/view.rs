@@ -84,6 +84,8 @@ pub enum ViewName {
     Packs,
     /// [`Key`](crate::Key), by its ref.
     Keys,
+    /// [`Var`](crate::Var), by its name.
+    Vars,
     /// [`Token`](crate::Token), by its id.
     Tokens,
     /// [`DeadLetter`](crate::DeadLetter), by the id of the record.
@@ -96,7 +98,7 @@ pub enum ViewName {
 
 impl ViewName {
     /// Lists all views.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Events,
         Self::Enforcements,
         Self::Executions,
@@ -107,6 +109,7 @@ impl ViewName {
         Self::Locks,
         Self::Packs,
         Self::Keys,
+        Self::Vars,
         Self::Tokens,
         Self::DeadLetters,
         Self::ParkedReactions,
@@ -126,6 +129,7 @@ impl ViewName {
             Self::Locks => "locks",
             Self::Packs => "packs",
             Self::Keys => "keys",
+            Self::Vars => "vars",
             Self::Tokens => "tokens",
             Self::DeadLetters => "dead_letters",
             Self::ParkedReactions => "parked_reactions",
@@ -146,6 +150,7 @@ impl ViewName {
             Self::Locks => crate::locks::VERSION,
             Self::Packs => crate::packs::VERSION,
             Self::Keys => crate::keys::VERSION,
+            Self::Vars => crate::vars::VERSION,
             Self::Tokens => crate::tokens::VERSION,
             Self::DeadLetters => crate::dead_letters::VERSION,
             Self::ParkedReactions => crate::parked_reactions::VERSION,
@@ -166,6 +171,7 @@ impl ViewName {
             Self::Locks => crate::locks::COLUMNS,
             Self::Packs => crate::packs::COLUMNS,
             Self::Keys => crate::keys::COLUMNS,
+            Self::Vars => crate::vars::COLUMNS,
             Self::Tokens => crate::tokens::COLUMNS,
             Self::DeadLetters => crate::dead_letters::COLUMNS,
             Self::ParkedReactions => crate::parked_reactions::COLUMNS,
@@ -186,7 +192,7 @@ impl ViewName {
             | Self::Locks
             | Self::Tokens
             | Self::DeadLetters => text.parse().map(Term::Id).ok(),
-            Self::Packs | Self::Keys | Self::ParkedReactions | Self::Totals => Some(Term::Text(text.to_owned())),
+            Self::Packs | Self::Keys | Self::Vars | Self::ParkedReactions | Self::Totals => Some(Term::Text(text.to_owned())),
         }
     }
 }
@@ -339,7 +345,7 @@ macro_rules! terms {
 
 terms! {
     ids: EventId, EnforcementId, ExecutionId, ArtifactId, InquiryId, RuleId, ScheduleId, TokenId;
-    names: PackName, KeyRef;
+    names: PackName, KeyRef, VarName;
 }
 
 /// Where a body is: views name bodies, the log holds them.

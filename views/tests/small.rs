@@ -4,12 +4,13 @@ use ensue_engine::access::facts::{KeyRemoved, KeySet, TokenAdded, TokenRevoked};
 use ensue_engine::catalog::facts::{PackInstalled, PackRemoved};
 use ensue_engine::fact::Fact;
 use ensue_engine::health::facts::{ReactionDismissed, ReactionParked, ReactionRetried};
-use ensue_engine::ids::{Id, TokenId};
-use ensue_engine::record::{Actor, CatalogRevision, Digest, Position, StreamId};
+use ensue_engine::ids::{ExecutionId, Id, TokenId};
+use ensue_engine::record::{Actor, Body, CatalogRevision, Digest, Position, StreamId};
+use ensue_engine::vars::facts::{VarRemoved, VarSet};
 use ensue_views::packs::PackStatus;
 use ensue_views::spec::{NOON, Story};
 use ensue_views::tokens::TokenStatus;
-use ensue_views::{Key, Pack, ParkedReaction, Token};
+use ensue_views::{Key, Pack, ParkedReaction, Token, Var};
 
 use crate::{fold, only};
 
@@ -57,6 +58,27 @@ fn a_key_is_there_from_its_setting_to_its_removal() {
     assert_eq!((set.version, set.position, set.set_by.as_str()), (2, again, "token/ana"));
     tell(&mut story, stream(), KeyRemoved { key: key.clone() });
     assert!(fold::<Key>(story.records()).is_empty());
+}
+
+#[test]
+fn a_var_is_there_from_its_setting_to_its_removal() {
+    let mut story = Story::new();
+    let name: ensue_engine::names::VarName = "sync.cursor".parse().unwrap();
+    let execution = ExecutionId(Id::root(NOON, 7));
+    let set = |execution| VarSet { name: name.clone(), execution };
+    let mut change = |fact: Fact, value: Option<&str>| {
+        let body = value.map(|value| Body::json(value.to_owned()));
+        story.tell(StreamId::Var(name.clone()), None, Actor::Worker("local".into()), None, fact, body)
+    };
+    change(set(None).into(), Some("1"));
+    let again = change(set(Some(execution)).into(), Some("[2]"));
+    change(VarSet { name: "other".parse().unwrap(), execution: None }.into(), Some("3"));
+    let rows = fold::<Var>(story.records());
+    let var = rows.values().find(|var| var.name == name).unwrap();
+    assert_eq!((var.position, var.set_by.as_str(), var.execution), (again, "worker/local", Some(execution)));
+    assert_eq!(var.value.map(|value| (value.position, value.bytes)), Some((again, 3)));
+    story.tell(StreamId::Var(name.clone()), None, Actor::Operator, None, VarRemoved { name, execution: None }.into(), None);
+    assert_eq!(fold::<Var>(story.records()).len(), 1);
 }
 
 #[test]

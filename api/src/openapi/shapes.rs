@@ -54,6 +54,12 @@ shapes! {
     RuleRef = text("The name of a rule, with its pack's.", "demo.greet");
     StepName = text("The name of a step of a workflow.", "build");
     KeyRef = text("The name of a key.", "github.webhook_secret");
+    VarName = json_schema!({
+        "type": "string",
+        "pattern": "^[a-z0-9_.-]{1,128}$",
+        "description": "The name of a var.",
+        "examples": ["sync.cursor"],
+    });
     ArtifactName = text("The name of a file.", "report.txt");
     MediaType = text("The media type of a file, as its program said it.", "text/plain");
     TokenName = json_schema!({

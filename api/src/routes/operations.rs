@@ -28,6 +28,7 @@ use crate::wire::timers::WireTimer;
 use crate::wire::tokens::{WireAskedToken, WireNewToken, WireToken};
 use crate::wire::traces::WireTrace;
 use crate::wire::triggers::WireTrigger;
+use crate::wire::vars::{WireSetVar, WireVar, WireVarValue};
 use crate::wire::verdicts::{WireExplain, WireExplained, WireVerdict};
 
 /// The parameter of what can be tried without being done.
@@ -375,6 +376,19 @@ pub(super) const KEY_SET: Operation = Operation::new("key_set", "Sets a key")
     .heeds_conditions(Conditional::MakingOrChange);
 pub(super) const KEY_REMOVE: Operation = Operation::new("key_remove", "Forgets a key")
     .gives_content(204, "It is forgotten.", Content::Nothing, WRITTEN)
+    .heeds_conditions(Conditional::Change);
+pub(super) const VAR_LIST: Operation =
+    Operation::lists::<WireVar>("var_list", "Lists the vars that have a value, with it", SORTED).sees_views();
+pub(super) const VAR_GET: Operation =
+    Operation::shows::<WireVar>("var_get", "Shows a var with its value, since when it has it, and from whom").sees_views();
+pub(super) const VAR_SET: Operation = Operation::new("var_set", "Sets a var")
+    .takes_json::<WireVarValue>(r#"{"value": {"page": 7}}"#)
+    .gives::<WireSetVar>(201, "It had no value before.", MADE)
+    .gives::<WireSetVar>(200, "It was set anew.", MADE)
+    .refuses(&[(409, "too_many_vars"), (413, "too_large_to_record"), (422, "var_invalid")])
+    .heeds_conditions(Conditional::MakingOrChange);
+pub(super) const VAR_REMOVE: Operation = Operation::new("var_remove", "Takes the value of a var away")
+    .gives_content(204, "It has none any more.", Content::Nothing, WRITTEN)
     .heeds_conditions(Conditional::Change);
 pub(super) const TOKEN_LIST: Operation =
     Operation::lists::<WireToken>("token_list", "Lists tokens; never a secret", &["name", "sort", "limit", "cursor"]).sees_views();

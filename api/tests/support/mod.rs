@@ -268,6 +268,7 @@ pub(crate) fn filled(path: &str) -> String {
         _ => "nothing.here",
     };
     path.replace("{ref}", reference)
+        .replace("/vars/{name}", "/vars/sync.cursor")
         .replace("{pack}", "demo")
         .replace("{sensor}", "door")
         .replace("{id}", NOTHING)

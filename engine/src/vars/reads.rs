@@ -98,16 +98,24 @@ impl VarReads {
 }
 
 impl Vars {
+    /// Gives where the values stand that are read; those of vars that have none are left out.
+    pub fn read_by(&self, reads: &VarReads) -> Vec<(VarName, BodyHandle)> {
+        match reads {
+            VarReads::Nothing => Vec::new(),
+            VarReads::Named(names) => names.iter().filter_map(|name| Some((name.clone(), self.get(name)?))).collect(),
+            VarReads::All => self.iter().map(|(name, value)| (name.clone(), *value)).collect(),
+        }
+    }
+
     /// Brings the values together that are read.
     ///
     /// # Errors
     /// Those that must be fetched first, and what takes more bytes than one evaluation may read.
     pub fn seen(&self, reads: &VarReads, bodies: &dyn Bodies) -> Result<SeenVars, NotSeen> {
-        let rows: Vec<(&VarName, BodyHandle)> = match reads {
-            VarReads::Nothing => return Ok(SeenVars::default()),
-            VarReads::Named(names) => names.iter().filter_map(|name| Some((name, self.get(name)?))).collect(),
-            VarReads::All => self.iter().map(|(name, value)| (name, *value)).collect(),
-        };
+        if reads.is_nothing() {
+            return Ok(SeenVars::default());
+        }
+        let rows = self.read_by(reads);
         let bytes: u64 = rows.iter().map(|(_, value)| value.bytes).sum();
         if bytes > EVALUATION_BYTES_MAX {
             return Err(NotSeen::TooLarge(format!(
@@ -120,7 +128,7 @@ impl Vars {
         let mut values = Vec::with_capacity(rows.len());
         for (name, value) in rows {
             match bodies.document(&value) {
-                Some(document) => values.push((name.clone(), document)),
+                Some(document) => values.push((name, document)),
                 None => missing.push(value),
             }
         }

@@ -23,8 +23,8 @@ pub(crate) struct Emit<'a> {
 impl Runner for Emit<'_> {
     async fn run(&self, attempt: &Attempt<'_>) -> Ending {
         let payload = {
-            let keys = attempt.open_keys([]).await?;
-            let payload = attempt.renderer(&keys)?.value("payload", self.payload)?;
+            let opened = attempt.open_without_keys(self.payload).await?;
+            let payload = attempt.renderer(&opened)?.value("payload", self.payload)?;
             Document::from_value(&payload)
         };
         emitted(attempt, self.trigger.clone(), payload)

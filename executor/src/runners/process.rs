@@ -25,8 +25,8 @@ impl Runner for ProcessCommand {
         let launch = {
             let env = self.env.iter().map(|(_, template)| template);
             let files = self.files.iter().map(|(_, template)| template);
-            let keys = attempt.open_keys(env.chain(files).chain(&self.input)).await?;
-            let mut renderer = attempt.renderer(&keys)?;
+            let opened = attempt.open(env.chain(files).chain(&self.input)).await?;
+            let mut renderer = attempt.renderer(&opened)?;
             let mut env = Vec::new();
             for (name, template) in &self.env {
                 if let Some(value) = renderer.scalar(&format!("env.{name}"), template)? {

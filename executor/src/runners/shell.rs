@@ -17,8 +17,8 @@ const SCRIPT: &str = "script.sh";
 impl Runner for ShellScript {
     async fn run(&self, attempt: &Attempt<'_>) -> Ending {
         let launch = {
-            let keys = attempt.open_keys([&self.script, &self.env]).await?;
-            let mut renderer = attempt.renderer(&keys)?;
+            let opened = attempt.open([&self.script, &self.env]).await?;
+            let mut renderer = attempt.renderer(&opened)?;
             let script = renderer.scalar("script", &self.script)?.unwrap_or_default();
             if script.contains('\0') {
                 return Err(failed(FailureKind::ParametersInvalid, "the script holds a NUL, which no shell reads"));

@@ -29,7 +29,9 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 pub(crate) use self::ports::refused;
-use self::ports::{Hand, HandClock, KeptBlobs, KeptBodies, KeptOutputs, NoTriggers, OneCatalog, PackFolder, ScriptedSubmit, TwoKeys};
+use self::ports::{
+    Hand, HandClock, KeptBlobs, KeptBodies, KeptOutputs, NoTriggers, OneCatalog, OneVar, PackFolder, ScriptedSubmit, TwoKeys,
+};
 
 pub(crate) const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(600);
@@ -219,6 +221,7 @@ impl Plan {
             catalogs: Arc::new(OneCatalog(Arc::new(Catalog::new(CatalogRevision(1), definitions)))),
             bodies: bodies.clone(),
             keys: Arc::new(TwoKeys),
+            vars: Arc::new(OneVar),
             outputs: outputs.clone(),
             blobs: blobs.clone(),
             observe: self.observe,

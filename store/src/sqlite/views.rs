@@ -43,6 +43,7 @@ pub(crate) const VIEWS: Schema = Schema {
         include_str!("../../../migrations/sqlite/views_0009.sql"),
         include_str!("../../../migrations/sqlite/views_0010.sql"),
         include_str!("../../../migrations/sqlite/views_0011.sql"),
+        include_str!("../../../migrations/sqlite/views_0012.sql"),
         include_str!("../../../migrations/sqlite/views_0013.sql"),
     ],
 };

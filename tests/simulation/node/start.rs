@@ -17,8 +17,8 @@ use ensue_node::Config;
 use ensue_node::opening::{Opened, open_on};
 use ensue_node::parts::{
     Asking, BodyCache, Caps, Clock, Copies, Edge, KeyRing, LogReaders, NodeBacktests, NodeBodies, NodeCatalogs, NodeClock, NodeHeard,
-    NodeKeys, NodeReplays, NodeTokens, OutsideWriter, PacksFolder, Rebuilt, SequencerParts, ShadowFold, TokenTable, ViewFollower, Waiting,
-    follower, plain, queues, sequencer,
+    NodeKeys, NodeReplays, NodeTokens, OutsideWriter, PacksFolder, Rebuilt, SequencerParts, ShadowFold, TokenTable, VarTable, ViewFollower,
+    Waiting, follower, plain, queues, sequencer,
 };
 use ensue_store::blobs::{BlobLimits, FolderBlobs};
 use ensue_store::outputs::{FolderOutputs, Now, OutputLimits};
@@ -125,6 +125,7 @@ impl Node {
         let readers = Arc::new(LogReaders::new(open_readers(&opened)));
         let vault: Arc<dyn Vault> = Arc::new(FailingVault::new(opened.vault.clone(), ground.clone(), life.clone()));
         let ring = Arc::new(KeyRing::open_vault(vault.clone(), opened.engine.access())?);
+        let vars = Arc::new(VarTable::new(opened.engine.vars().clone()));
         let tokens = Arc::new(TokenTable::open_vault(vault, opened.engine.access())?);
         may_die("opening the vault")?;
         let catalogs = Arc::new(NodeCatalogs::open(opened.data.packs(), opened.engine.packs().clone(), opened.log.reader()?)?);
@@ -198,6 +199,7 @@ impl Node {
                     catalogs: catalogs.clone(),
                     bodies: Arc::new(NodeBodies { cache: bodies.clone(), log: readers.clone() }),
                     keys: ring.clone(),
+                    vars: vars.clone(),
                     outputs: outputs.clone(),
                     blobs: blobs.clone(),
                     observe: edge.clone(),
@@ -213,6 +215,7 @@ impl Node {
         let heard = NodeHeard {
             catalogs: catalogs.clone(),
             keys: ring.clone(),
+            vars,
             tokens: tokens.clone(),
             bodies,
             outside: outside.clone(),

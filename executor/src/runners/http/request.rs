@@ -70,8 +70,8 @@ impl Request {
             HttpBody::Either { json, text } => vec![json, text],
         };
         let templates = [&action.url, &action.method, &action.headers, &action.query].into_iter().chain(body);
-        let keys = attempt.open_keys(templates).await?;
-        let mut renderer = attempt.renderer(&keys)?;
+        let opened = attempt.open(templates).await?;
+        let mut renderer = attempt.renderer(&opened)?;
         let mut url = url(&mut renderer, &action.url)?;
         append_query(&mut url, entries("query", renderer.value("query", &action.query)?)?)?;
         let method = method(renderer.scalar("method", &action.method)?.as_deref())?;

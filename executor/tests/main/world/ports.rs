@@ -13,14 +13,15 @@ use bytes::Bytes;
 use ensue_engine::catalog::{Catalog, Catalogs};
 use ensue_engine::command::{Answer, Ask, Command, ObservedEvent, Refusal};
 use ensue_engine::ids::AttemptId;
-use ensue_engine::names::KeyRef;
+use ensue_engine::names::{KeyRef, VarName};
 use ensue_engine::ports::{
     BlobError, BlobPart, Blobs, Committed, KeptBlob, NewBlob, OutputError, OutputPart, OutputStream, Outputs, Reply, Secret, Submit,
     SubmitError,
 };
 use ensue_engine::record::{BodyHandle, CatalogRevision, Digest, Position};
+use ensue_engine::vars::reads::VarReads;
 use ensue_executor::Clock;
-use ensue_executor::ports::{Bodies, BodyError, Emission, EmissionError, KeyError, Keys, Observe, PackFiles};
+use ensue_executor::ports::{Bodies, BodyError, Emission, EmissionError, KeyError, Keys, Observe, PackFiles, Vars};
 use tokio::sync::{mpsc, watch};
 
 use super::{SECRET, attempt};
@@ -87,6 +88,25 @@ pub(super) struct TwoKeys;
 impl Keys for TwoKeys {
     fn open(&self, key: &KeyRef) -> Result<Option<Secret>, KeyError> {
         Ok((key.name() != "unset").then(|| Secret::new(SECRET.as_bytes().to_vec())))
+    }
+}
+
+/// Has one var, `sync.cursor`, whose value stands among the bodies.
+pub(super) struct OneVar;
+
+/// The value of the var that there is.
+pub(crate) const CURSOR: &str = r#"{"page":7}"#;
+
+impl Vars for OneVar {
+    fn read_by(&self, reads: &VarReads) -> Vec<(VarName, BodyHandle)> {
+        let name: VarName = "sync.cursor".parse().unwrap();
+        let is_read = match reads {
+            VarReads::Nothing => false,
+            VarReads::Named(names) => names.contains(&name),
+            VarReads::All => true,
+        };
+        let value = BodyHandle { digest: Digest::of(CURSOR.as_bytes()), bytes: CURSOR.len() as u64, at: Position(5) };
+        is_read.then_some((name, value)).into_iter().collect()
     }
 }
 

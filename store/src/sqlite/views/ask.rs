@@ -190,6 +190,7 @@ impl Way {
             // There are few of these.
             | ViewName::Packs
             | ViewName::Keys
+            | ViewName::Vars
             | ViewName::Tokens
             | ViewName::ParkedReactions
             | ViewName::Totals => Self::Table,

@@ -1,0 +1,118 @@
+//! Vars: which have a value, and setting and removing them.
+
+use ensue_engine::command::{Ask, SeenVar};
+use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::names::{NameError, VarName};
+use ensue_engine::record::Body;
+use ensue_views::Var;
+use thiserror::Error;
+
+use crate::api::read_row;
+use crate::auth::Allowed;
+use crate::call::Call;
+use crate::conditions::Condition;
+use crate::listing;
+use crate::permissions::{Permission as _, VarsRead, VarsWrite};
+use crate::ports::Ports;
+use crate::problem::{Outcome, Problem};
+use crate::respond::{self, Written};
+use crate::wire::vars::{WireSetVar, WireVar, WireVarValue};
+
+/// What cannot be a var.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+enum VarInvalid {
+    /// It has no such name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// It has no such value.
+    #[error("the value is null, and a var that has none is not there")]
+    Null,
+}
+
+impl Explain for VarInvalid {
+    fn slug(&self) -> &'static str {
+        "var-invalid"
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Name(_) | Self::Null => Fault::Invalid,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Name(_) => None,
+            Self::Null => Some("send another value, or take it away with `DELETE`".into()),
+        }
+    }
+}
+
+/// Lists the vars that have a value, those set last first.
+pub(super) async fn list(allowed: Allowed<VarsRead>, call: Call) -> Outcome {
+    let listed = listing::rows::<Var, _>(&call, &allowed, &[]).await?;
+    let (rows, next, page) = (listed.items, listed.next, listed.page);
+    let items = call.api().blocking(move |ports| rows.into_iter().map(|var| shown(ports, var)).collect::<Result<Vec<_>, _>>()).await??;
+    call.answer_page(items, next.as_deref(), &page)
+}
+
+/// Shows a var with its value.
+pub(super) async fn get(_: Allowed<VarsRead>, call: Call) -> Outcome {
+    let name: VarName = call.named("name", VarsRead::THING)?;
+    let var: Var = call.api().row(name.to_string(), VarsRead::THING).await?;
+    respond::json(&call.api().blocking(move |ports| shown(ports, var)).await??)
+}
+
+/// Reads what [`get`] shows. Blocking.
+fn read(ports: &Ports, name: &str) -> Result<Option<WireVar>, Problem> {
+    read_row::<Var>(ports, name)?.map(|var| shown(ports, var)).transpose()
+}
+
+fn shown(ports: &Ports, var: Var) -> Result<WireVar, Problem> {
+    let value = var.value.map(|value| ports.log.body(value.position)).transpose()?.flatten();
+    Ok(WireVar::new(var, value.as_ref()))
+}
+
+/// Sets a var.
+pub(super) async fn set(allowed: Allowed<VarsWrite>, mut call: Call) -> Outcome {
+    let name: VarName = call.part("name").parse().map_err(VarInvalid::from)?;
+    let WireVarValue { value } = call.json().await?;
+    if value.get() == "null" {
+        return Err(VarInvalid::Null.into());
+    }
+    let (before, seen) = before(&call, &name).await?;
+    let turn = call.turn::<VarsRead, _>(name.as_str(), read).await?;
+    let by = allowed.on_behalf(call.context());
+    let ask = Ask::SetVar { name: name.clone(), value: Body::json(value.get().to_owned()), seen };
+    let position = call.api().submit_in(turn, by, ask).await?.position;
+    let how = if before.is_none() { Written::Created } else { Written::Done };
+    let answer = respond::written(how, position, &WireSetVar { name: name.clone(), position })?;
+    Ok(respond::located(answer, &format!("{}/vars/{name}", super::BASE)))
+}
+
+/// Takes a var's value away.
+pub(super) async fn remove(allowed: Allowed<VarsWrite>, call: Call) -> Outcome {
+    let name: VarName = call.named("name", VarsRead::THING)?;
+    let (_, seen) = before(&call, &name).await?;
+    let turn = call.turn::<VarsRead, _>(name.as_str(), read).await?;
+    let by = allowed.on_behalf(call.context());
+    let committed = call.api().submit_in(turn, by, Ask::RemoveVar { name, seen }).await?;
+    Ok(respond::gone(committed.position))
+}
+
+/// Gives a var as it is read now, and as what the log is to see it still, where the caller demands anything: executions change vars in
+/// nobody's turn. What it is held to is read after this, so that what changes in between is seen by the one or by the other.
+async fn before(call: &Call, name: &VarName) -> Result<(Option<Var>, SeenVar), Problem> {
+    if *call.condition() != Condition::None {
+        call.api().see_all().await?;
+    }
+    let of_name = name.to_string();
+    let before = call.api().blocking(move |ports| read_row::<Var>(ports, &of_name)).await??;
+    let seen = match (call.condition(), &before) {
+        (Condition::None, _) => SeenVar::Anyhow,
+        (Condition::There | Condition::Tagged(_) | Condition::NotThere, Some(var)) => SeenVar::At(var.position),
+        (Condition::There | Condition::Tagged(_) | Condition::NotThere, None) => SeenVar::NotThere,
+    };
+    Ok((before, seen))
+}

@@ -1,0 +1,107 @@
+//! `ensue vars`: small values that are not secret, which actions and people keep and expressions read.
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use ensue_engine::names::VarName;
+use serde_json::{Value, json};
+
+use super::{Asking, read_input, wait_for};
+use crate::client::segment;
+use crate::report::{Exit, Failure, Outcome, tell};
+use crate::table::{Column, cell, time};
+
+/// The most bytes that are read of a value.
+const VALUE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Set, show, list and remove vars.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  ensue vars set sync.cursor 17
+  ensue vars set deploy.freeze '{\"until\": \"2026-12-27\"}'
+  ensue vars set banner --text 'Closed today'
+  ensue vars show sync.cursor
+  ensue vars unset deploy.freeze")]
+pub(crate) enum Vars {
+    /// List the vars that have a value.
+    List,
+    /// Show a var with its value.
+    Show {
+        /// The var.
+        name: VarName,
+    },
+    /// Set a var.
+    Set {
+        /// The var.
+        name: VarName,
+        /// The value: JSON.
+        #[arg(required_unless_present_any = ["text", "file"], conflicts_with_all = ["text", "file"])]
+        value: Option<String>,
+        /// The value: a text, as it is.
+        #[arg(long, value_name = "TEXT", conflicts_with = "file")]
+        text: Option<String>,
+        /// The file with the value, JSON; `-` is standard input.
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Take the value of a var away.
+    Unset {
+        /// The var.
+        name: VarName,
+    },
+}
+
+const COLUMNS: &[Column] = &[
+    Column::whole("VAR", |var| cell(var, "name")),
+    Column::whole("SET", |var| time(var, "set_at")),
+    Column::whole("BY", |var| cell(var, "set_by")),
+    Column::cut("VALUE", |var| var["value"].to_string()),
+];
+
+impl Vars {
+    pub(super) fn run(self, asking: &Asking) -> Outcome {
+        match self {
+            Self::List => wait_for(async {
+                let answer = asking.client()?.get("/vars", &[]).await?;
+                asking.output.print_list(&answer, COLUMNS);
+                Ok(())
+            }),
+            Self::Show { name } => wait_for(async {
+                let answer = asking.client()?.get(&format!("/vars/{}", segment(name.as_str())), &[]).await?;
+                asking.output.print_one(&answer, |var| format!("{:#}", var["value"]));
+                Ok(())
+            }),
+            Self::Set { name, value, text, file } => {
+                let value = given(&name, value, text, file.as_deref())?;
+                wait_for(async {
+                    asking.client()?.put(&format!("/vars/{}", segment(name.as_str())), &json!({ "value": value })).await?;
+                    Ok(())
+                })?;
+                tell(format!("`{name}` is set"));
+                Ok(())
+            }
+            Self::Unset { name } => {
+                wait_for(async {
+                    asking.client()?.delete(&format!("/vars/{}", segment(name.as_str()))).await?;
+                    Ok(())
+                })?;
+                tell(format!("`{name}` has no value any more"));
+                Ok(())
+            }
+        }
+    }
+}
+
+fn given(name: &VarName, value: Option<String>, text: Option<String>, file: Option<&Path>) -> Result<Value, Failure> {
+    let json = match (value, text, file) {
+        (_, Some(text), _) => return Ok(Value::String(text)),
+        (Some(value), None, _) => value.into_bytes(),
+        (None, None, Some(file)) => read_input(file, VALUE_BYTES_MAX)?,
+        (None, None, None) => Vec::new(),
+    };
+    serde_json::from_slice(&json).map_err(|error| {
+        Failure::with(Exit::Refused, format!("the value of `{name}` is not JSON: {error}; nothing was changed"))
+            .hint(format!("a text stands in quotes in JSON, or is given as it is: ensue vars set {name} --text TEXT"))
+    })
+}

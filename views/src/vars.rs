@@ -1,0 +1,83 @@
+//! Vars: that they have a value, since when and by whom. The value is a handle.
+
+use ensue_engine::fact::{ByNoun, VarFact};
+use ensue_engine::ids::ExecutionId;
+use ensue_engine::names::VarName;
+use ensue_engine::record::{Position, Record};
+use ensue_engine::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::bounds::cut;
+use crate::view::{Column, Handle, Life, Term, Touch, View, ViewName};
+
+/// The version of the fold and the document.
+pub const VERSION: u32 = 1;
+
+/// What vars can be filtered by: nothing.
+pub const COLUMNS: &[Column] = &[];
+
+/// The most bytes that an actor is shown with.
+const ACTOR_BYTES_MAX: usize = 1024;
+
+/// A var that has a value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Var {
+    /// Its name.
+    pub name: VarName,
+    /// The place in the log where it was set last.
+    pub position: Position,
+    /// Its value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Handle>,
+    /// When it was set.
+    pub set_at: Timestamp,
+    /// Who set it, as the log writes actors.
+    pub set_by: String,
+    /// The execution that set it, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution: Option<ExecutionId>,
+}
+
+impl View for Var {
+    const NAME: ViewName = ViewName::Vars;
+    type Key = VarName;
+
+    fn key(record: &Record) -> Option<Touch<VarName>> {
+        let ByNoun::VarFact(fact) = record.fact.by_noun() else { return None };
+        Some(Touch::Changes(match fact {
+            VarFact::VarSet(fact) => fact.name.clone(),
+            VarFact::VarRemoved(fact) => fact.name.clone(),
+        }))
+    }
+
+    fn project(before: Option<Self>, record: &Record) -> Option<Self> {
+        let ByNoun::VarFact(fact) = record.fact.by_noun() else { return before };
+        match fact {
+            VarFact::VarSet(fact) => Some(Self {
+                name: fact.name.clone(),
+                position: record.position,
+                value: record.body_handle().map(Handle::from),
+                set_at: record.time,
+                set_by: cut(&record.actor.to_string(), ACTOR_BYTES_MAX),
+                execution: fact.execution,
+            }),
+            VarFact::VarRemoved(_) => None,
+        }
+    }
+
+    fn position(&self) -> Position {
+        self.position
+    }
+
+    fn began_at(&self) -> Timestamp {
+        self.set_at
+    }
+
+    fn columns(&self) -> Vec<Option<Term>> {
+        Vec::new()
+    }
+
+    fn life(&self) -> Life {
+        Life::Settled
+    }
+}
