@@ -1,5 +1,6 @@
 //! Recorded executions that are folded once more: by what they went by, or by another version of a pack.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, TryLockError};
 
 use ensue_api::ports::{Declined, LogAccess, PackFiles, ReplayDifference, Replayed, ReplayedExecution, ReplayedWhich, Replays, ToReplay};
@@ -7,9 +8,9 @@ use ensue_engine::catalog::Catalog;
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, Id};
-use ensue_engine::names::{ActionRef, PackName};
+use ensue_engine::names::{ActionRef, PackName, VarName};
 use ensue_engine::ports::{LogError, ReadLimit};
-use ensue_engine::record::{Actor, Body, Encoding, Position, Record, StreamId};
+use ensue_engine::record::{Actor, Body, Encoding, Position, Record, Revision, StreamId};
 use ensue_packs::PackSource;
 use ensue_rehearsal::replay::{self, Collection, Definitions, Divergence, Recorded, Unreplayable};
 use thiserror::Error;
@@ -151,9 +152,10 @@ impl NodeReplays {
             let Some(last) = records.last().map(|record| record.position) else { break };
             for record in records.into_iter().filter(|record| record.position <= head) {
                 if collection.wants(&record)
-                    && let Some(recorded) = collection.take(with_plain_body(record)?, |id| self.record_of(id))?
+                    && let Some(mut recorded) = collection.take(with_plain_body(record)?, |id| self.record_of(id))?
                 {
-                    told.note(&recorded, self.replay_one(&recorded, other.as_ref()));
+                    let came = self.replay_one(&mut recorded, other.as_ref())?;
+                    told.note(&recorded, came);
                 }
             }
             if collection.bytes() > BYTES_MAX {
@@ -167,12 +169,45 @@ impl NodeReplays {
         Ok(told.came_to(&chosen))
     }
 
-    fn replay_one(&self, recorded: &Recorded, other: Option<&Arc<Catalog>>) -> Result<Vec<Divergence>, Unreplayable> {
+    fn replay_one(
+        &self,
+        recorded: &mut Recorded,
+        other: Option<&Arc<Catalog>>,
+    ) -> Result<Result<Vec<Divergence>, Unreplayable>, ReplayError> {
         let definitions = match other {
             Some(catalog) => Definitions::Other(catalog),
             None => Definitions::Recorded(&*self.catalogs),
         };
-        replay::replay(recorded, definitions, &*self.readers)
+        match replay::vars_read(recorded, definitions) {
+            Ok(names) => self.add_vars(recorded, names)?,
+            Err(unreplayable) => return Ok(Err(unreplayable)),
+        }
+        Ok(replay::replay(recorded, definitions, &*self.readers))
+    }
+
+    /// Puts the changes of vars among the records of an execution: the last of each before it, and those up to its end.
+    fn add_vars(&self, recorded: &mut Recorded, names: BTreeSet<VarName>) -> Result<(), ReplayError> {
+        let root = StreamId::Execution(recorded.execution);
+        let positions = || recorded.records.iter().filter(|record| record.stream == root).map(|record| record.position);
+        let (Some(begins), Some(end)) = (positions().min(), positions().max()) else { return Ok(()) };
+        for name in names {
+            let before = self.readers.var_at(&name, begins)?;
+            let mut at = before.as_ref().map_or(Revision(0), |record| record.revision);
+            recorded.records.extend(before.map(with_plain_body).transpose()?);
+            'changes: while recorded.records.len() <= replay::RECORDS_MAX {
+                let changes = self.readers.read_stream(&StreamId::Var(name.clone()), at, ReadLimit::default())?;
+                let Some(last) = changes.last() else { break };
+                at = last.revision;
+                for change in changes {
+                    if change.position > end {
+                        break 'changes;
+                    }
+                    recorded.records.push(with_plain_body(change)?);
+                }
+            }
+        }
+        recorded.records.sort_by_key(|record| record.position);
+        Ok(())
     }
 
     fn with_pack(&self, pack: &PackFiles) -> Result<Arc<Catalog>, ReplayError> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ensue_engine::catalog::{Catalog, Definitions};
 use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::ids::{Id, RuleId};
-use ensue_engine::names::{ActionRef, PackName, RuleRef, StepName, TriggerRef};
+use ensue_engine::names::{ActionRef, PackName, RuleRef, StepName, TriggerRef, VarName};
 use ensue_engine::record::CatalogRevision;
 use ensue_engine::time::Timestamp;
 use serde_json::{Map, Value};
@@ -73,10 +73,25 @@ pub struct Case {
     pub name: String,
     /// What the operator has set for the pack, over its defaults.
     pub config: Map<String, Value>,
+    /// The values that vars have before.
+    pub vars: BTreeMap<VarName, Value>,
     /// What comes, and what is to follow.
     pub subject: Subject,
     /// What steps come to; none where nothing is to be run.
     pub mocks: Option<BTreeMap<StepPath, Mocks>>,
+    /// The values that vars are to have after; null where one is to have none.
+    pub vars_after: Vec<ExpectedVar>,
+}
+
+/// A var as it is to be in the end.
+#[derive(Clone, Debug)]
+pub struct ExpectedVar {
+    /// The line that says so.
+    pub line: usize,
+    /// The var.
+    pub name: VarName,
+    /// Its value; null where it is to have none.
+    pub value: Value,
 }
 
 /// What a case is about.

@@ -193,6 +193,8 @@ pub enum Form {
     OwnName,
     /// The name of a key, with its pack or without.
     KeyName,
+    /// The name of a var.
+    VarName,
     /// A ref, `<pack>.<name>`.
     Ref,
     /// A version, as Semantic Versioning has them.

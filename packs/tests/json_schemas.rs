@@ -104,12 +104,12 @@ const WHOLE: [(&str, &str); 16] = [
     ),
     (
         "tests/ship.test.yaml",
-        "- it: greets\n  config: { owner: acme }\n  given: { events: [{ trigger: whole.ping, payload: { host: acme }, source: api, time: '2026-03-28T12:00:00Z', after: 1m }] }\n\
+        "- it: greets\n  config: { owner: acme }\n  vars: { sync.cursor: 1 }\n  given: { events: [{ trigger: whole.ping, payload: { host: acme }, source: api, time: '2026-03-28T12:00:00Z', after: 1m }] }\n\
          \x20 mocks: { greet: { result: {} } }\n\
          \x20 expect:\n    - { rule: whole.greet, action: whole.deploy, with: { env: dev }, outcome: shadowed, exactly: true }\n\
          \x20   - { rule: whole.one, status: succeeded, result: {} }\n    - { rule: whole.three, steps: { look: succeeded }, error: { message: nope } }\n\
-         - it: judges one\n  given: { event: { trigger: whole.pang } }\n  expect: []\n\
-         - it: ships\n  run: { action: whole.ship, with: { regions: [eu] } }\n\
+         - it: judges one\n  given: { event: { trigger: whole.pang } }\n  expect: []\n  vars_after: { sync.cursor: null }\n\
+         - it: ships\n  vars: { sync.cursor: 1 }\n  run: { action: whole.ship, with: { regions: [eu] } }\n  vars_after: { sync.cursor: 1 }\n\
          \x20 mocks:\n    build: [{ error: { kind: lost, message: gone, detail: 3 } }, { result: 1 }]\n    ask: [{ answer: { ship: true }, by: ana }, { expired: true }]\n    come: { event: { host: a } }\n\
          \x20   again: [{ result: 1 }, [{ error: { kind: network } }]]\n\
          \x20 expect:\n    status: failed\n    result: { all: [] }\n    error: { kind: fail, message: nope, detail: 1 }\n    exactly: false\n    undone: [deploy]\n    steps:\n      settle: skipped\n\

@@ -383,11 +383,18 @@ mod expressions {
     }
 
     #[test]
-    fn names_of_a_later_release_say_so() {
-        insta::assert_snapshot!(shown_with(&[(
-            "rules/a.yaml",
-            "trigger: demo.ping\nwhen: vars[\"sync.cursor\"] == ''\naction: core.echo\n"
-        ),]));
+    fn vars_are_read_by_rules_and_actions_and_not_where_nothing_is_decided() {
+        insta::assert_snapshot!(shown_with(&[
+            ("rules/a.yaml", "trigger: demo.ping\nwhen: vars[\"sync.cursor\"] == 'a' && vars[?\"n\"].orValue(0) > 1\naction: core.echo\n"),
+            (
+                "actions/go.yaml",
+                "local: { n: 'vars.n' }\nconcurrency: { limit: 1, key: vars.n }\nretry: { attempts: 2, when: vars.n == 1 }\nrun:\n  shell:\n    script: make\n    env: { A: '${{ vars.n }}', B: '${{ var.n }}' }\n"
+            ),
+            (
+                "sensors/hook.yaml",
+                "webhook: { verify: { scheme: github, key: demo.token } }\nemits:\n  - { trigger: demo.ping, when: vars.n == 1, payload: { host: '${{ body.host }}' } }\n"
+            ),
+        ]));
     }
 
     #[test]

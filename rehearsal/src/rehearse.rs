@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ensue_engine::catalog::{Catalog, Mode};
 use ensue_engine::ids::{EventId, ExecutionId, Id};
-use ensue_engine::names::RuleRef;
+use ensue_engine::names::{RuleRef, VarName};
 use ensue_engine::rules::explain::explain;
 use ensue_engine::rules::facts::Outcome;
 use ensue_engine::rules::flow::facts::SupersededBecause;
@@ -13,7 +13,7 @@ use ensue_engine::rules::judge::EventView;
 use ensue_engine::vars::reads::SeenVars;
 use ensue_expression::Document;
 use ensue_expression::Outcome::Truth;
-use ensue_packs::cases::{Case, ExpectedEnforcement, ExpectedOutcome, GivenEvent, Subject, Suite};
+use ensue_packs::cases::{Case, ExpectedEnforcement, ExpectedOutcome, ExpectedVar, GivenEvent, Subject, Suite};
 use serde_json::Value;
 
 use crate::findings::{Difference, Finding, end_of, given};
@@ -68,13 +68,16 @@ impl<'s> Rehearsal<'s> {
 
 fn play(suite: &Suite, catalog: Arc<Catalog>, case: &Case) -> Result<Vec<Finding>, Stuck> {
     let mut stage = Stage::set(catalog)?;
+    for (name, value) in &case.vars {
+        stage.set_var(name, value)?;
+    }
     let none = BTreeMap::new();
     let mut script = Script { mocks: case.mocks.as_ref().unwrap_or(&none), actions: &suite.mocks };
-    match &case.subject {
+    let mut findings = match &case.subject {
         Subject::Run { action, with, expect } => {
             let execution = stage.request(action, with)?;
             stage.play(&mut script)?;
-            Ok(end_of(stage.history(), execution, "the run", expect))
+            end_of(stage.history(), execution, "the run", expect)
         }
         Subject::Events { events, expect } => {
             for event in events {
@@ -85,9 +88,28 @@ fn play(suite: &Suite, catalog: Arc<Catalog>, case: &Case) -> Result<Vec<Finding
                 stage.play(&mut script)?;
             }
             stage.let_go()?;
-            Ok(decided(&stage, events, expect, case.line))
+            decided(&stage, events, expect, case.line)
         }
+    };
+    findings.extend(vars_after(&stage, case));
+    Ok(findings)
+}
+
+/// Compares the vars that a case expects in the end with what they are then.
+fn vars_after(stage: &Stage, case: &Case) -> Vec<Finding> {
+    if case.vars_after.is_empty() {
+        return Vec::new();
     }
+    let got: BTreeMap<VarName, Value> =
+        stage.vars().into_iter().filter_map(|(name, value)| Some((name, serde_json::from_str(value.root().raw()).ok()?))).collect();
+    let different = case.vars_after.iter().filter_map(|ExpectedVar { line, name, value }| {
+        let got = got.get(name).unwrap_or(&Value::Null);
+        let shown = |value: &Value| Some(value.to_string()).filter(|_| !value.is_null());
+        let difference = Difference { at: "value".to_owned(), expected: shown(value), got: shown(got) };
+        let what = format!("var `{name}`");
+        (got != value).then(|| Finding { line: *line, what, differences: vec![difference], hint: None })
+    });
+    different.collect()
 }
 
 /// What a rule made of an event.

@@ -15,19 +15,20 @@ use std::sync::Arc;
 
 use ensue_engine::batch::{Offered, Sequencing};
 use ensue_engine::catalog::{Catalog, Catalogs};
-use ensue_engine::command::{Ask, Command, Moment, Report, ReportOutcome, Settings, TurnLimits};
+use ensue_engine::command::{Ask, Command, Moment, Report, ReportOutcome, Settings, TurnLimits, VarChange};
 use ensue_engine::engine::Engine;
 use ensue_engine::events::facts::EventReceived;
 use ensue_engine::executions::facts::{ExecutionRequested, Pace};
 use ensue_engine::executions::state::Phase;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{AttemptId, ExecutionId, Id};
-use ensue_engine::names::RuleRef;
+use ensue_engine::names::VarName;
 use ensue_engine::record::{Actor, Body, BodyHandle, CatalogRevision, Draft, Epoch, Head, Position, Record, StreamId};
 use ensue_engine::rules::facts::EnforcementMade;
 use ensue_engine::time::Timestamp;
 use ensue_engine::timers::facts::{TimerFired, TimerKind};
 use ensue_engine::timers::state::{TimerId, TimerOwner};
+use ensue_engine::vars::reads::VarReads;
 use thiserror::Error;
 
 use self::begin::{begin, planned};
@@ -117,9 +118,9 @@ pub enum Unreplayable {
     /// When a part of it began, or whether, others said that held a lock, or asked for one.
     #[error("it had to wait for a lock, or was ended for the sake of another: that depends on other executions")]
     Locked,
-    /// Its rule reads vars as they were when its event came.
-    #[error("the rule `{0}` reads `vars` as a whole, and which there were then cannot be told")]
-    ReadsVars(RuleRef),
+    /// Which vars there were then cannot be told.
+    #[error("it reads `vars` as a whole, and which there were then cannot be told: have it write their names out")]
+    ReadsVars,
     /// It is too long.
     #[error("it has more than {0} records")]
     TooLong(usize),
@@ -168,6 +169,32 @@ pub fn replay(recorded: &Recorded, definitions: Definitions<'_>, payloads: &dyn 
     }
 }
 
+/// Gives the vars that the execution may read: their last changes before it, and those up to its end, are to be among its records.
+///
+/// # Errors
+/// Where it reads `vars` as a whole, or is not there.
+pub fn vars_read(recorded: &Recorded, definitions: Definitions<'_>) -> Result<BTreeSet<VarName>, Unreplayable> {
+    let (_, requested) = requested(recorded)?;
+    let catalog = match definitions {
+        Definitions::Recorded(catalogs) => catalogs.at(requested.catalog).ok_or(Unreplayable::CatalogGone(requested.catalog))?,
+        Definitions::Other(catalog) => catalog.clone(),
+    };
+    let mut reads = VarReads::default();
+    let rule = requested.rule.as_ref().and_then(|rule| catalog.rules().get(rule));
+    if let Some(rule) = rule {
+        rule.expressions().into_iter().for_each(|expression| reads.note_all(expression));
+        reads.note_action(&rule.action, &catalog);
+    }
+    if let Some(action) = catalog.actions().get(&requested.action) {
+        reads.note_action(action, &catalog);
+    }
+    match reads {
+        VarReads::Nothing => Ok(BTreeSet::new()),
+        VarReads::Named(names) => Ok(names),
+        VarReads::All => Err(Unreplayable::ReadsVars),
+    }
+}
+
 fn requested(recorded: &Recorded) -> Result<(&Record, &ExecutionRequested), Unreplayable> {
     let begins = recorded.records.iter().find_map(|record| match &record.fact {
         Fact::ExecutionRequested(fact) if record.stream == StreamId::Execution(recorded.execution) => Some((record, fact)),
@@ -209,6 +236,27 @@ fn depends_on_locks(records: &[Record]) -> bool {
         Fact::ExecutionCancelled(fact) => fact.error.is_some() && claimants.contains(&record.stream),
         _ => false,
     })
+}
+
+/// Gives the execution whose attempt changed a var.
+fn changed_by(fact: &Fact) -> Option<ExecutionId> {
+    match fact {
+        Fact::VarSet(fact) => fact.execution,
+        Fact::VarRemoved(fact) => fact.execution,
+        _ => None,
+    }
+}
+
+/// Gives the change of a var that a record tells of.
+fn change_of(record: &Record) -> Result<Option<VarChange>, Unreplayable> {
+    match (&record.fact, &record.body) {
+        (Fact::VarSet(fact), Some(body)) if body.content.is_some() => {
+            Ok(Some(VarChange { name: fact.name.clone(), value: Some(body.clone()) }))
+        }
+        (Fact::VarSet(_), _) => Err(Unreplayable::BodyGone(record.position)),
+        (Fact::VarRemoved(fact), _) => Ok(Some(VarChange { name: fact.name.clone(), value: None })),
+        _ => Ok(None),
+    }
 }
 
 fn ends(fact: &Fact) -> bool {
@@ -296,6 +344,14 @@ impl<'a> Stage<'a> {
                     self.fire(&fired)?;
                 }
                 _ => match self.input(record)? {
+                    Some(Input::Report(id, attempt, outcome, body, mut vars)) => {
+                        // What it changed with its end was there before anything followed from that.
+                        let is_its = |next: &&Record| next.batch == record.batch && changed_by(&next.fact) == Some(id);
+                        while let Some(next) = records.next_if(|next| is_its(next)) {
+                            vars.extend(change_of(next)?);
+                        }
+                        self.give(record, Input::Report(id, attempt, outcome, body, vars))?;
+                    }
                     Some(input) => self.give(record, input)?,
                     None => self.recorded.note(record, self.moment),
                 },
@@ -315,17 +371,20 @@ impl<'a> Stage<'a> {
             return Ok(match &record.fact {
                 Fact::EventReceived(fact) => {
                     // The rules have judged it: here it is looked at by those who wait for it.
-                    let unjudged = EventReceived { matched: 0, erred: 0, again: Vec::new(), ..fact.clone() };
+                    let unjudged = EventReceived { matched: 0, erred: 0, undecided: 0, again: Vec::new(), ..fact.clone() };
                     Some(Input::Draft(Draft { fact: unjudged.into(), body: whole(&record.body)?, ..draft_of(record) }))
                 }
                 Fact::ClockStepped(_) | Fact::ClockAccepted(_) => Some(Input::Draft(draft_of(record))),
+                Fact::VarSet(_) | Fact::VarRemoved(_) => Some(Input::Draft(Draft { body: whole(&record.body)?, ..draft_of(record) })),
                 _ => None,
             });
         };
         Ok(Some(match &record.fact {
             Fact::AttemptStarted(_) => Input::Start(id, draft_of(record)),
-            Fact::AttemptSucceeded(fact) => Input::Report(id, fact.attempt, ReportOutcome::Succeeded, whole(&record.body)?),
-            Fact::AttemptFailed(fact) => Input::Report(id, fact.attempt, ReportOutcome::Failed(fact.error.clone()), whole(&record.body)?),
+            Fact::AttemptSucceeded(fact) => Input::Report(id, fact.attempt, ReportOutcome::Succeeded, whole(&record.body)?, Vec::new()),
+            Fact::AttemptFailed(fact) => {
+                Input::Report(id, fact.attempt, ReportOutcome::Failed(fact.error.clone()), whole(&record.body)?, Vec::new())
+            }
             Fact::AttemptLost(fact) => {
                 Input::Attempt(id, fact.attempt, Ask::LoseAttempt { execution: id, attempt: fact.attempt, evidence: fact.evidence })
             }
@@ -357,13 +416,11 @@ impl<'a> Stage<'a> {
         match input {
             Input::Draft(draft) | Input::Start(_, draft) | Input::Answer(_, draft) => self.fold(&[record], vec![draft]),
             Input::Ask(_, ask) | Input::Attempt(_, _, ask) => self.ask(record, ask),
-            Input::Report(execution, attempt, outcome, body) => {
+            Input::Report(execution, attempt, outcome, body, vars) => {
+                vars.iter().filter_map(|var| var.value.as_ref()).for_each(|value| self.world.keep(value));
                 let running = self.sequencing.engine().executions().get(&execution).and_then(|execution| execution.phase.attempt());
                 let Some(token) = running.map(|attempt| attempt.token) else { return Ok(()) };
-                self.ask(
-                    record,
-                    Ask::ReportAttempt(Report { execution, attempt, token, outcome, body, emitted: Vec::new(), vars: Vec::new() }),
-                )
+                self.ask(record, Ask::ReportAttempt(Report { execution, attempt, token, outcome, body, emitted: Vec::new(), vars }))
             }
         }
     }
@@ -508,7 +565,7 @@ enum Input {
     /// An execution got a worker.
     Start(ExecutionId, Draft),
     /// An attempt ended.
-    Report(ExecutionId, AttemptId, ReportOutcome, Option<Body>),
+    Report(ExecutionId, AttemptId, ReportOutcome, Option<Body>, Vec<VarChange>),
     /// Something else happened to an attempt.
     Attempt(ExecutionId, AttemptId, Ask),
     /// Somebody asked something of an execution.

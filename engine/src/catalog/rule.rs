@@ -56,6 +56,13 @@ pub enum Mode {
 }
 
 impl Rule {
+    /// Gives all its expressions, but those of steps of its own.
+    pub fn expressions(&self) -> Vec<&Expression> {
+        let keys = self.flow.iter().flat_map(|flow| flow.stages()).filter_map(|stage| stage.key.as_ref());
+        let locals = self.local.iter().map(|(_, local)| local);
+        self.when.iter().chain(locals).chain(keys).chain(self.with.expressions()).collect()
+    }
+
     /// Says whether it is made of steps of its own, which read its event.
     pub fn has_steps(&self) -> bool {
         matches!(&self.action.run, Run::Workflow(workflow) if workflow.given() == Given::Event)

@@ -355,6 +355,32 @@ impl Step {
     }
 }
 
+impl Step {
+    /// Gives all its expressions.
+    pub fn expressions(&self) -> Vec<&Expression> {
+        let mut all: Vec<&Expression> = self.starts.condition().into_iter().collect();
+        all.extend(self.for_each.as_ref().map(|each| &each.items));
+        if let Some(repeat) = &self.repeat {
+            all.extend(repeat.while_holds.iter().chain(&repeat.until).chain(&repeat.collect));
+        }
+        all.extend(self.wait.as_ref().and_then(|wait| wait.when.as_ref()));
+        let task = match &self.task {
+            Task::Action { with, .. } => with,
+            Task::Fail { message } => message,
+        };
+        let others = self.undo.as_ref().map(|undo| &undo.with).into_iter().chain(self.notify.as_ref().map(|notify| &notify.with));
+        all.extend(std::iter::once(task).chain(others).flat_map(Template::expressions));
+        all
+    }
+
+    /// Gives the actions that it may have run.
+    pub fn actions(&self) -> impl Iterator<Item = &ActionRef> {
+        let task = if let Task::Action { action, .. } = &self.task { Some(action) } else { None };
+        let undo = self.undo.as_ref().map(|undo| &undo.action);
+        task.into_iter().chain(undo).chain(self.notify.as_ref().map(|notify| &notify.action))
+    }
+}
+
 impl Workflow {
     /// Makes a workflow of its steps, in the order in which they are written, and what it gives.
     pub fn new(given: Given, steps: Vec<Step>, result: Option<Template>) -> Result<Self, WorkflowError> {

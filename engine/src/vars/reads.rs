@@ -4,11 +4,11 @@
 
 use std::collections::BTreeSet;
 
-use ensue_expression::{Document, EVALUATION_BYTES_MAX, Path, Scope, Value};
+use ensue_expression::{Document, EVALUATION_BYTES_MAX, Expression, Path, Scope, Template, Value};
 
-use crate::catalog::Rule;
+use crate::catalog::{Action, Catalog, Rule, Run};
 use crate::command::Bodies;
-use crate::names::VarName;
+use crate::names::{ActionRef, VarName};
 use crate::record::BodyHandle;
 use crate::vars::state::Vars;
 
@@ -39,15 +39,10 @@ pub struct RuleReads {
 impl RuleReads {
     /// Gives what a rule reads; none where it reads no var.
     pub fn of(rule: &Rule) -> Option<Self> {
-        let keys = rule.flow.iter().flat_map(|flow| flow.stages()).filter_map(|stage| stage.key.as_ref());
-        let locals = rule.local.iter().map(|(_, local)| local);
-        let local_reads = locals.clone().any(|local| local.reads_root(VARS));
+        let local_reads = rule.local.iter().any(|(_, local)| local.reads_root(VARS));
         let in_condition = rule.when.as_ref().is_some_and(|when| when.reads_root(VARS) || (local_reads && when.reads_root("local")));
         let mut all = VarReads::default();
-        let expressions = rule.when.iter().chain(locals).chain(keys).chain(rule.with.expressions());
-        expressions.filter(|expression| expression.reads_root(VARS)).for_each(|expression| {
-            expression.reads().iter().for_each(|path| all.note(path));
-        });
+        rule.expressions().into_iter().for_each(|expression| all.note_all(expression));
         (!all.is_nothing()).then_some(Self { all, in_condition })
     }
 }
@@ -88,6 +83,34 @@ impl VarReads {
             },
             [VARS] => *self = Self::All,
             _ => {}
+        }
+    }
+
+    /// Takes what an expression reads into account.
+    pub fn note_all(&mut self, expression: &Expression) {
+        if expression.reads_root(VARS) {
+            expression.reads().iter().for_each(|path| self.note(path));
+        }
+    }
+
+    /// Takes into account what the core reads for an action, and for all that it is made of.
+    pub fn note_action(&mut self, action: &Action, catalog: &Catalog) {
+        let mut seen: BTreeSet<&ActionRef> = BTreeSet::new();
+        let mut left = vec![action];
+        while let Some(action) = left.pop() {
+            let Run::Workflow(workflow) = &action.run else { continue };
+            action.local.iter().for_each(|(_, local)| self.note_all(local));
+            workflow.result().into_iter().flat_map(Template::expressions).for_each(|expression| self.note_all(expression));
+            for step in workflow.steps() {
+                step.expressions().into_iter().for_each(|expression| self.note_all(expression));
+                for name in step.actions() {
+                    if let Some((name, action)) = catalog.actions().get_key_value(name)
+                        && seen.insert(name)
+                    {
+                        left.push(action);
+                    }
+                }
+            }
         }
     }
 

@@ -10,14 +10,14 @@ use std::ops::Range;
 use std::time::Duration;
 
 use ensue_engine::catalog::{Extra, Fields as SchemaFields, Presence, Schema};
-use ensue_engine::names::ActionRef;
+use ensue_engine::names::{ActionRef, VarName};
 use ensue_expression::Document;
 use serde_json::{Map, Value};
 
 use super::Checking;
 use super::parameters::{Given, has_expression};
 use super::refs::{action_named, trigger_named};
-use crate::cases::{Case, GivenEvent, Subject};
+use crate::cases::{Case, ExpectedVar, GivenEvent, Subject};
 use crate::diagnostics::{Code, Report};
 use crate::fields::{Fields, first_line, wrong_type};
 use crate::source::SourceText;
@@ -64,9 +64,13 @@ impl<'a> Reading<'_, 'a> {
         let mut fields = Fields::open(node, if is_run { &RUN_CASE } else { &EVENT_CASE }, self.file, report)?;
         let name = self.name(&mut fields, report);
         let config = self.config(&mut fields, report);
+        let vars = self.vars(&mut fields, "vars", report);
+        let after = self.vars(&mut fields, "vars_after", report);
         let mocks = fields.take("mocks");
         let (subject, mocks) = if is_run { self.run(&mut fields, mocks, report) } else { self.events(&mut fields, mocks, report) };
-        Some(Case { file: self.file.path().to_owned(), line, name: name?, config: config?, subject: subject?, mocks: mocks? })
+        let vars = vars?.into_iter().map(|var| (var.name, var.value)).collect();
+        let (name, config, subject) = (name?, config?, subject?);
+        Some(Case { file: self.file.path().to_owned(), line, name, config, vars, subject, mocks: mocks?, vars_after: after? })
     }
 
     fn name(&self, fields: &mut Fields<'_>, report: &mut Report) -> Option<String> {
@@ -75,6 +79,43 @@ impl<'a> Reading<'_, 'a> {
             return None;
         }
         fields.text("it", report).map(|name| name.value)
+    }
+
+    /// Reads the values of vars. Before, each has one.
+    fn vars(&mut self, fields: &mut Fields<'_>, field: &str, report: &mut Report) -> Option<Vec<ExpectedVar>> {
+        let Some(Entry { value: node, .. }) = fields.take(field) else { return Some(Vec::new()) };
+        let Content::Map(entries) = &node.content else {
+            wrong_type(&node, &format!("`{field}`"), "a mapping of names of vars to their values", self.file, report);
+            return None;
+        };
+        let mut vars = Some(Vec::new());
+        for Entry { key, value } in entries {
+            let line = self.line(&key.span);
+            let name: Option<VarName> = match key.value.parse() {
+                Ok(name) => Some(name),
+                Err(error) => {
+                    report.error(Code::InvalidName, self.file, key.span.clone(), error.to_string());
+                    None
+                }
+            };
+            let given = value.to_value();
+            let is_there = !given.is_null() || field == "vars_after";
+            if !is_there {
+                report
+                    .error(
+                        Code::InvalidValue,
+                        self.file,
+                        key.span.clone(),
+                        format!("the var `{}` has the value null, and has none then", key.value),
+                    )
+                    .hint("leave it out");
+            }
+            match (&mut vars, name.filter(|_| is_there)) {
+                (Some(list), Some(name)) => list.push(ExpectedVar { line, name, value: given }),
+                (_, _) => vars = None,
+            }
+        }
+        vars
     }
 
     /// Reads what the operator has set; with the pack's defaults it must be all that the pack needs.

@@ -61,6 +61,14 @@ const CONFIG: Field = optional(
 static MOCKED: Kind = Kind::Nested(&MOCK);
 static ENDED: Kind = Kind::ChoiceOrFields(&STEP_STATUSES, &EXPECTED_STEP);
 
+const VARS: Field =
+    optional("vars", Kind::Mapping { names: Form::VarName, of: &Kind::Anything }, "The values that vars have before, by their names.");
+const VARS_AFTER: Field = optional(
+    "vars_after",
+    Kind::Mapping { names: Form::VarName, of: &Kind::Anything },
+    "The values that vars are to have in the end, by their names; null where one is to have none.",
+);
+
 const MOCKS: Field = optional(
     "mocks",
     Kind::Mapping { names: Form::Any, of: &MOCKED },
@@ -83,8 +91,10 @@ pub(crate) static EVENT_CASE: Shape = Shape {
     fields: &[
         NAME,
         CONFIG,
+        VARS,
         required("given", "given: { event: { trigger: github.push, payload: {} } }", Kind::Fields(&GIVEN), "What comes."),
         MOCKS,
+        VARS_AFTER,
         required(
             "expect",
             "expect: []",
@@ -101,8 +111,10 @@ pub(crate) static RUN_CASE: Shape = Shape {
     fields: &[
         NAME,
         CONFIG,
+        VARS,
         required(RUNS, "run: { action: release.ship, with: { version: v1 } }", Kind::Fields(&RUN_WHAT), "What somebody asks for."),
         MOCKS,
+        VARS_AFTER,
         required("expect", "expect: { status: succeeded }", Kind::Fields(&EXPECTED_END), "How it ends."),
     ],
     later: &[],

@@ -1,20 +1,22 @@
 //! How a replay begins: with what the rule makes of the event, and with the request as it would be made.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ensue_engine::catalog::{Catalog, Rule};
+use ensue_engine::command::VarChange;
 use ensue_engine::executions::facts::{ExecutionRequested, Pace};
 use ensue_engine::fact::Fact;
 use ensue_engine::names::RuleRef;
-use ensue_engine::record::{Body, Draft, Record, StreamId};
+use ensue_engine::record::{Body, Draft, Position, Record, StreamId};
 use ensue_engine::rules::facts::Outcome;
 use ensue_engine::rules::judge::{EventView, Plan, Verdict, complete, judge_rule};
-use ensue_engine::vars::reads::{RuleReads, SeenVars};
+use ensue_engine::vars::reads::SeenVars;
 use ensue_expression::Document;
 use serde_json::Value;
 
 use super::divergence::{self, Divergence, What};
-use super::{Definitions, Enforced, Recorded, Unreplayable, draft_of};
+use super::{Definitions, Enforced, Recorded, Unreplayable, change_of, draft_of};
 
 /// Gives the request as it would be made now; or how it would not.
 pub(super) fn begin(
@@ -33,7 +35,7 @@ pub(super) fn begin(
         .as_ref()
         .filter(|enforced| matches!(enforced.made.outcome, Outcome::Executed { execution } if execution == recorded.execution));
     let (action, params) = match (enforced, &then.rule) {
-        (Some(enforced), _) => match judged(enforced, catalog)? {
+        (Some(enforced), _) => match judged(enforced, catalog, &vars_before(recorded, record.position)?)? {
             Judged::Runs(rule, params) => {
                 let action = &rule.action;
                 if action.name != then.action {
@@ -128,7 +130,23 @@ enum Judged {
     Depends(Arc<Rule>),
 }
 
-fn judged(enforced: &Enforced, catalog: &Catalog) -> Result<Judged, Unreplayable> {
+/// Gives the vars that are recorded as they were before a position.
+fn vars_before(recorded: &Recorded, position: Position) -> Result<SeenVars, Unreplayable> {
+    let mut values = BTreeMap::new();
+    for record in recorded.records.iter().filter(|record| record.position < position) {
+        match change_of(record)? {
+            Some(VarChange { name, value: Some(value) }) => {
+                let plain = value.content.ok_or(Unreplayable::BodyGone(record.position))?;
+                values.insert(name, Document::parse(plain).map_err(|_| Unreplayable::BodyGone(record.position))?);
+            }
+            Some(VarChange { name, value: None }) => drop(values.remove(&name)),
+            None => {}
+        }
+    }
+    Ok(SeenVars::given(values))
+}
+
+fn judged(enforced: &Enforced, catalog: &Catalog, vars: &SeenVars) -> Result<Judged, Unreplayable> {
     let Enforced { event, made } = enforced;
     let name: &RuleRef = &made.rule;
     let Some(rule) = catalog.rules().get(name).cloned() else { return Ok(Judged::Not(Some(format!("there is no rule `{name}`")))) };
@@ -147,10 +165,7 @@ fn judged(enforced: &Enforced, catalog: &Catalog) -> Result<Judged, Unreplayable
         payload: &payload,
         only: fact.rule.as_ref(),
     };
-    if RuleReads::of(&rule).is_some() {
-        return Err(Unreplayable::ReadsVars(name.clone()));
-    }
-    Ok(match judge_rule(&rule, &view, &SeenVars::default()) {
+    Ok(match judge_rule(&rule, &view, vars) {
         None => Judged::Not(Some("it does not match".to_owned())),
         Some(Verdict::Erred { message }) => Judged::Not(Some(format!("it errs: {message}"))),
         Some(Verdict::Undecided) => Judged::Depends(rule),
