@@ -40,6 +40,7 @@ mod terminal;
 mod time;
 mod traces;
 mod upgrade;
+mod vars;
 mod watch;
 mod websocket;
 mod workflows;

@@ -87,6 +87,48 @@ async fn an_emitted_event_is_in_the_report_and_its_id_is_the_result() {
 }
 
 #[tokio::test]
+async fn the_change_of_a_var_is_in_the_report() {
+    let set_var = || Plan::new(Run::Builtin(Builtin::SetVar));
+    let report = set_var().begin().report_of(json!({ "name": "sync.cursor", "value": { "page": 7 } })).await;
+    let [change] = report.vars.as_slice() else { panic!("one change") };
+    let value = change.value.as_ref().and_then(|value| value.content.clone()).unwrap();
+    assert_eq!((change.name.as_str(), &value[..]), ("sync.cursor", &br#"{"page":7}"#[..]));
+    for taken_away in [json!({ "name": "n" }), json!({ "name": "n", "value": null })] {
+        assert_eq!(set_var().begin().report_of(taken_away).await.vars[0].value, None);
+    }
+    for wrong in [json!({ "name": "No name", "value": 1 }), json!({ "name": "n", "value": "a".repeat(17_000) })] {
+        let report = set_var().begin().report_of(wrong).await;
+        failure(&report, FailureKind::ParametersInvalid);
+        assert_eq!(report.vars, []);
+    }
+}
+
+#[tokio::test]
+async fn a_var_that_the_log_has_no_place_for_is_a_failure() {
+    let many = Refusal::TooManyVars { name: "n".parse().unwrap(), max: 10_000 };
+    let mut world = Plan::new(Run::Builtin(Builtin::SetVar)).answers(vec![refused(many.clone()), refused(many)]).begin();
+    world.dispatch(1, json!({ "name": "n", "value": 1 }));
+    // What was reported at once, and again on the long way, is refused each time.
+    for _ in 0..2 {
+        assert_eq!(world.report().await.outcome, ReportOutcome::Succeeded);
+    }
+    let report = world.report().await;
+    failure(&report, FailureKind::ParametersInvalid);
+}
+
+#[tokio::test]
+async fn vars_are_read_as_they_are_when_an_attempt_is_rendered() {
+    let run = |n: &str| Run::Emit { trigger: "test.done".parse().unwrap(), payload: template(json!({ "n": n })) };
+    for read in ["${{ vars['sync.cursor'].page }}", "${{ vars.size() == 1 ? vars[?'sync.cursor'].page.orValue(0) : 0 }}"] {
+        let mut world = Plan::new(run(read)).observe(AnyTrigger).begin();
+        let report = world.report_of(json!({})).await;
+        assert_eq!(report.emitted[0].payload.root().raw(), r#"{"n":7}"#);
+    }
+    let report = Plan::new(run("${{ vars['nobody.set.it'] }}")).observe(AnyTrigger).begin().report_of(json!({})).await;
+    failure(&report, FailureKind::Expression);
+}
+
+#[tokio::test]
 async fn an_event_of_no_trigger_is_a_failure() {
     let mut world = Plan::new(Run::Builtin(Builtin::Emit)).begin();
     failure(&world.report_of(json!({ "trigger": "test.nothing", "payload": {} })).await, FailureKind::ParametersInvalid);

@@ -336,7 +336,7 @@ pub(crate) fn sh(script: &str) -> Run {
 
 /// Compiles a template.
 pub(crate) fn template(value: Value) -> Template {
-    Template::compile(&value, &Roots::new(["params", "local", "config", "execution", "keys"])).unwrap()
+    Template::compile(&value, &Roots::new(["params", "local", "config", "execution", "keys", "vars"])).unwrap()
 }
 
 /// Gives the result of a report that succeeded.
