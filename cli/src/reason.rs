@@ -66,6 +66,9 @@ pub(crate) fn of_rules(items: &[Value], style: Style) -> String {
             (Outcome::False, _, Some(first)) => format!("{first}{more}"),
             (Outcome::False, _, None) => "not matched; ask for it alone to see why".to_owned(),
             (Outcome::Neither, _, Some(first)) => (*first).to_owned(),
+            (Outcome::Neither, _, None) if item["verdict"] == "undecided" => {
+                "reads `vars` as a whole: what it made of it cannot be told".to_owned()
+            }
             (Outcome::Neither, _, None) => "erred".to_owned(),
         };
         let name = name(item);

@@ -87,6 +87,7 @@ fn the_core_has_what_is_built_in() {
     assert_eq!(builtin("core.echo"), Some(Builtin::Echo));
     assert_eq!(builtin("core.noop"), Some(Builtin::Noop));
     assert_eq!(builtin("core.emit"), Some(Builtin::Emit));
+    assert_eq!(builtin("core.set_var"), Some(Builtin::SetVar));
     assert!(builtin("core.http").is_none());
 }
 

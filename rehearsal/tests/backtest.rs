@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use ensue_engine::catalog::Catalog;
-use ensue_engine::command::{Ask, Command, ObservedEvent, PackChange};
+use ensue_engine::command::{Ask, Command, ObservedEvent, PackChange, SeenVar};
 use ensue_engine::ids::{EventId, Id, RuleId};
 use ensue_engine::names::{RuleRef, TriggerRef};
 use ensue_engine::record::{Actor, Body, CatalogRevision, Position};
@@ -49,6 +49,8 @@ struct Past {
     spec: Spec,
     catalog: Catalog,
     events: Vec<(Position, EventId, Timestamp, Document)>,
+    /// The values that the var `least` was given, each with how many events came before.
+    least: Vec<(usize, i64)>,
 }
 
 struct Kept(Mutex<BTreeMap<Position, Bytes>>);
@@ -72,7 +74,7 @@ impl Past {
         };
         let changes = catalog.packs().values().map(install).collect();
         spec.when(Command { actor: Actor::Operator, trace: None, ask: Ask::ChangePacks { base, changes } }).answer();
-        Self { spec, catalog, events: Vec::new() }
+        Self { spec, catalog, events: Vec::new(), least: Vec::new() }
     }
 
     fn wait(&mut self, until: Timestamp) {
@@ -81,6 +83,12 @@ impl Past {
             self.spec.when(Command { actor: Actor::Engine, trace: None, ask: Ask::FireTimers }).answer();
         }
         self.spec.step_clock(until);
+    }
+
+    fn set_least(&mut self, least: i64) {
+        let ask = Ask::SetVar { name: "least".parse().unwrap(), value: Body::json(least.to_string()), seen: SeenVar::Anyhow };
+        self.spec.when(Command { actor: Actor::Operator, trace: None, ask }).answer();
+        self.least.push((self.events.len(), least));
     }
 
     fn receive(&mut self, (seconds, host, load): Coming) {
@@ -119,7 +127,10 @@ impl Past {
         let kept = Arc::new(Kept(Mutex::new(kept.collect())));
         let mut backtest = Backtest::of(&catalog(rule), &RULE.parse().unwrap(), kept).unwrap();
         let trigger: TriggerRef = "demo.ping".parse().unwrap();
-        for (position, id, at, payload) in &self.events {
+        for (count, (position, id, at, payload)) in self.events.iter().enumerate() {
+            for (_, least) in self.least.iter().filter(|(before, _)| *before == count) {
+                backtest.var(&"least".parse().unwrap(), Some(least.to_string().into())).unwrap();
+            }
             let (received_at, occurred_at) = (*at, *at);
             let past = PastEvent {
                 position: *position,
@@ -162,6 +173,21 @@ proptest! {
         past.wait(past.spec.now().plus_millis(rest * 1_000));
         prop_assert_eq!(past.would(&rule(flow)), past.happened());
     }
+}
+
+#[test]
+fn a_rule_that_reads_vars_is_tried_with_those_of_then() {
+    let reads = |with: &str| rule("").replace("load > 1", &format!("load > {with}"));
+    let unchanged = reads("vars[?'least'].orValue(1)");
+    let mut past = Past::of(&unchanged);
+    for least in [None, Some(2), Some(4)] {
+        least.into_iter().for_each(|least| past.set_least(least));
+        [(1, 0, 2), (1, 0, 3)].into_iter().for_each(|event| past.receive(event));
+    }
+    assert_eq!(past.happened().len(), 3);
+    assert_eq!(past.would(&unchanged), past.happened());
+    assert_eq!(past.would(&reads("vars[?'least'].orValue(1) - 1")).len(), 4);
+    assert!(past.would(&reads("vars.least")).values().filter(|would| matches!(would, Would::Erred(_))).count() == 2);
 }
 
 #[test]

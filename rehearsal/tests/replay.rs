@@ -30,11 +30,12 @@ use ensue_engine::fact::Fact;
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::record::{CatalogRevision, Position, Record, StreamId};
 use ensue_rehearsal::backtest::Payloads;
-use ensue_rehearsal::replay::{Collection, Definitions, Divergence, Recorded, Unreplayable, What, replay};
+use ensue_rehearsal::replay::{Collection, Definitions, Divergence, Recorded, Unreplayable, What, replay, vars_read};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::support::random::{World, pieces, steps};
+use crate::support::site::{report_changing, set_var};
 use crate::support::workflow::does;
 use crate::support::{Pieces, Site, cancel};
 
@@ -74,9 +75,23 @@ fn collected(records: &[Record]) -> Vec<Recorded> {
     all
 }
 
+/// Puts the changes of the vars among the records that the execution may read.
+fn with_vars(mut recorded: Recorded, definitions: Definitions<'_>, records: &[Record]) -> Recorded {
+    let Ok(names) = vars_read(&recorded, definitions) else { return recorded };
+    let changes = records.iter().filter(|record| match &record.fact {
+        Fact::VarSet(fact) => names.contains(&fact.name),
+        Fact::VarRemoved(fact) => names.contains(&fact.name),
+        _ => false,
+    });
+    let end = recorded.records.last().map(|record| record.position).unwrap_or_default();
+    recorded.records.extend(changes.filter(|record| record.position < end).cloned());
+    recorded.records.sort_by_key(|record| record.position);
+    recorded
+}
+
 fn replayed(site: &Site, execution: ExecutionId, definitions: Definitions<'_>) -> Result<Vec<Divergence>, Unreplayable> {
     let recorded = collected(site.records()).into_iter().find(|one| one.execution == execution).unwrap();
-    replay(&recorded, definitions, &Log(site.records().to_vec()))
+    replay(&with_vars(recorded, definitions, site.records()), definitions, &Log(site.records().to_vec()))
 }
 
 proptest! {
@@ -93,6 +108,7 @@ proptest! {
         let log = Log(records.to_vec());
         let catalogs = Made(pieces());
         for recorded in collected(records) {
+            let recorded = with_vars(recorded, Definitions::Recorded(&catalogs), records);
             match replay(&recorded, Definitions::Recorded(&catalogs), &log) {
                 Ok(differences) => prop_assert_eq!(differences, vec![], "{}", recorded.execution),
                 // Somebody broke the catalogs on its way.
@@ -113,6 +129,7 @@ proptest! {
         let log = Log(records.to_vec());
         let catalog = Arc::new(pieces().build(CatalogRevision(1)));
         for recorded in collected(records) {
+            let recorded = with_vars(recorded, Definitions::Other(&catalog), records);
             if let Ok(differences) = replay(&recorded, Definitions::Other(&catalog), &log) {
                 prop_assert_eq!(differences, vec![], "{}", recorded.execution);
             }
@@ -204,6 +221,40 @@ fn a_condition_that_does_not_hold_any_more_is_named() {
 fn an_action_that_is_gone_is_named() {
     let found = against(&Pieces::default().action("demo.ask"));
     assert_eq!(found, [difference("", What::Request, "", (json!("run demo.flow"), json!("there is no action `demo.flow`")))]);
+}
+
+/// One step after the other, of which the second reads what the first has set.
+fn counting(reads: &str) -> Pieces {
+    Pieces::default().action("demo.ask").workflow(
+        "demo.flow",
+        [
+            does("first", "demo.ask").with(&json!({ "n": "${{ vars[?'n'].orValue(0) }}" })),
+            does("second", "demo.ask").with(&json!({ "n": reads })).needs(["first"]),
+        ],
+    )
+}
+
+#[test]
+fn what_reads_vars_goes_by_those_of_then_and_another_is_named() {
+    let pieces = counting("${{ vars.n }}");
+    let mut site = Site::with(&pieces);
+    site.when(set_var("n", &json!(1)));
+    let flow = site.run("demo.flow");
+    let step = |site: &Site| site.engine().executions().iter().map(|(id, _)| *id).find(|id| site.has_attempt(*id)).unwrap();
+    let first = step(&site);
+    let report = report_changing(first, site.attempt(first), &[("n", json!(2))]);
+    site.when(report);
+    site.when(set_var("n", &json!(3)));
+    let second = step(&site);
+    site.succeed(second);
+    site.when(set_var("n", &json!(4)));
+    assert_eq!(replayed(&site, flow, Definitions::Recorded(&Made(&pieces))), Ok(vec![]));
+    let other = Arc::new(counting("${{ vars.n + 10 }}").build(CatalogRevision(1)));
+    let found = replayed(&site, flow, Definitions::Other(&other)).unwrap();
+    assert_eq!(found, [difference("second", What::Input, "/n", (json!(2), json!(12)))]);
+    let whole = Arc::new(counting("${{ vars.size() }}").build(CatalogRevision(1)));
+    let recorded = collected(site.records()).into_iter().find(|one| one.execution == flow).unwrap();
+    assert_eq!(vars_read(&recorded, Definitions::Other(&whole)), Err(Unreplayable::ReadsVars));
 }
 
 #[test]

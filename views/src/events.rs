@@ -13,7 +13,7 @@ use crate::bounds::cut;
 use crate::view::{Column, Handle, Life, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// What events can be filtered by.
 pub const COLUMNS: &[Column] = &[Column::Trigger, Column::Source, Column::Correlation];
@@ -58,6 +58,9 @@ pub struct Event {
     pub matched: u32,
     /// How many rules could not be evaluated on it.
     pub erred: u32,
+    /// How many rules read vars, and were judged once it was in the log.
+    #[serde(default)]
+    pub undecided: u32,
 }
 
 impl View for Event {
@@ -87,6 +90,7 @@ impl View for Event {
             catalog: fact.catalog,
             matched: fact.matched,
             erred: fact.erred,
+            undecided: fact.undecided,
         })
     }
 

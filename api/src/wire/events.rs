@@ -39,6 +39,8 @@ pub(crate) struct WireEvent {
     catalog: CatalogRevision,
     matched: u32,
     erred: u32,
+    /// How many rules read `vars`: they were judged once it was in the log, and their enforcements say what became of it.
+    undecided: u32,
     payload_bytes: Option<u64>,
     /// Only of a single event: a list names its size alone.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,6 +65,7 @@ impl WireEvent {
             catalog: event.catalog,
             matched: event.matched,
             erred: event.erred,
+            undecided: event.undecided,
             payload_bytes: event.payload.map(|payload| payload.bytes),
             payload: None,
         }

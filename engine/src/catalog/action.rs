@@ -59,17 +59,17 @@ pub struct Action {
 }
 
 impl Action {
-    /// Says whether attempts with these parameters hold a worker's slot: what only gives its parameters back, or does nothing for
-    /// no time, does not; what is made of steps, or sleeps, or asks, has none. Fails where it is to sleep for what is no duration, or to ask what is no question, or to wait for an event, which steps do.
+    /// Says whether attempts with these parameters hold a worker's slot: what only gives its parameters back, sets a var, or does
+    /// nothing for no time, does not; what is made of steps, or sleeps, or asks, has none. Fails where it is to sleep for what is no duration, or to ask what is no question, or to wait for an event, which steps do.
     pub fn pace(&self, params: Node<'_>) -> Result<Pace, Misfit> {
         let is_at_once = match self.run {
-            Run::Builtin(Builtin::Echo) => true,
+            Run::Builtin(Builtin::Echo | Builtin::SetVar) => true,
             Run::Builtin(Builtin::Noop) => params.get("seconds").and_then(Node::as_f64).unwrap_or(0.0) == 0.0,
             Run::Workflow(_) => return Ok(Pace::InSteps),
             Run::Builtin(Builtin::Sleep) => return sleep(params),
             Run::Builtin(Builtin::Inquiry) => return Question::parse(params).map(|_| Pace::Asks),
             Run::Builtin(Builtin::Wait) => return Err(wait_is_a_step()),
-            Run::Builtin(Builtin::Emit | Builtin::SetVar) | Run::Process(_) | Run::Shell(_) | Run::Http(_) | Run::Emit { .. } => false,
+            Run::Builtin(Builtin::Emit) | Run::Process(_) | Run::Shell(_) | Run::Http(_) | Run::Emit { .. } => false,
         };
         Ok(if is_at_once { Pace::AtOnce } else { Pace::Worked })
     }

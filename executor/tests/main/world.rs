@@ -30,7 +30,7 @@ use tokio::sync::mpsc;
 
 pub(crate) use self::ports::refused;
 use self::ports::{
-    Hand, HandClock, KeptBlobs, KeptBodies, KeptOutputs, NoTriggers, OneCatalog, OneVar, PackFolder, ScriptedSubmit, TwoKeys,
+    CURSOR, Hand, HandClock, KeptBlobs, KeptBodies, KeptOutputs, NoTriggers, OneCatalog, OneVar, PackFolder, ScriptedSubmit, TwoKeys,
 };
 
 pub(crate) const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
@@ -190,7 +190,8 @@ impl Plan {
         let outputs = Arc::new(KeptOutputs::default());
         let blobs = Arc::new(KeptBlobs::default());
         let clock = Arc::new(HandClock::default());
-        let bodies = Arc::new(KeptBodies { kept: Mutex::default(), hand: self.hand });
+        let bodies =
+            Arc::new(KeptBodies { kept: Mutex::new(BTreeMap::from([(Digest::of(CURSOR.as_bytes()), CURSOR.into())])), hand: self.hand });
         let keys = ["test.token", "test.file", "test.unset"].map(|key| key.parse().unwrap()).into();
         let pack = Pack {
             name: "test".parse().unwrap(),

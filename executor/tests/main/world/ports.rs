@@ -95,7 +95,7 @@ impl Keys for TwoKeys {
 pub(super) struct OneVar;
 
 /// The value of the var that there is.
-pub(crate) const CURSOR: &str = r#"{"page":7}"#;
+pub(super) const CURSOR: &str = r#"{"page":7}"#;
 
 impl Vars for OneVar {
     fn read_by(&self, reads: &VarReads) -> Vec<(VarName, BodyHandle)> {
