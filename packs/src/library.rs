@@ -24,6 +24,7 @@ const FILES: &[(&str, &str)] = files![
     "core/actions/http.yaml",
     "core/actions/inquiry.yaml",
     "core/actions/noop.yaml",
+    "core/actions/set_var.yaml",
     "core/actions/shell.yaml",
     "core/actions/sleep.yaml",
     "core/actions/wait.yaml",
