@@ -47,6 +47,7 @@ mod tags;
 mod turns;
 mod websocket;
 mod wire;
+pub mod worker_queues;
 
 pub use auth::TOKEN_PREFIX;
 pub use front::Front;

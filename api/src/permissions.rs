@@ -77,6 +77,8 @@ permissions! {
     TimersRead = "timers":"read", "timer";
     /// See who holds locks, and who waits for them.
     LocksRead = "locks":"read", "lock";
+    /// See who has the workers of each queue, and who waits for one.
+    QueuesRead = "queues":"read", "queue";
     /// See the causal tree around a thing.
     TracesRead = "traces":"read", "event, enforcement or execution";
     /// Read the log's records.

@@ -23,6 +23,8 @@ use ensue_views::ViewReader;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
+use crate::worker_queues::WorkerQueue;
+
 /// All that the API needs of the node.
 #[derive(Clone)]
 pub struct Ports {
@@ -465,6 +467,8 @@ pub trait Node: Send + Sync {
     fn doctor(&self) -> Result<Vec<Finding>, Declined>;
     /// Begins a job in the background, or gives the one of that kind that is under way. Blocking, but short.
     fn begin_job(&self, kind: JobKind, by: &OnBehalf) -> Result<Job, Declined>;
+    /// Tells of the queues in which executions wait for a worker, by name. Blocking, but short.
+    fn worker_queues(&self) -> Result<Vec<WorkerQueue>, Declined>;
     /// Gives the newest job of a kind; none where there was none since the start. Quick.
     fn job(&self, kind: JobKind) -> Option<Job>;
 }
@@ -514,7 +518,7 @@ pub struct NodeStatus {
     pub head: Head,
     /// The catalog's revision.
     pub catalog: CatalogRevision,
-    /// How many attempts may run at once here.
+    /// How many attempts may run at once here, of all queues together.
     pub workers: u32,
     /// How many run.
     pub workers_busy: u32,

@@ -23,6 +23,7 @@ mod log;
 mod logs;
 mod node;
 mod operations;
+mod queues;
 mod replays;
 mod reruns;
 mod rules;
@@ -47,7 +48,7 @@ use crate::permissions::{
     ActionsExecute, ActionsRead, ArtifactsRead, DeadLettersRead, DeadLettersSettle, EnforcementsRead, EventsRead, EventsWrite,
     ExecutionsCancel, ExecutionsPause, ExecutionsRead, ExecutionsRerun, ExecutionsSettle, HooksRead, HooksSend, InquiriesAnswer,
     InquiriesCancel, InquiriesRead, KeysRead, KeysWrite, LocksRead, LogRead, LogVerify, MetricsRead, NodeRead, PacksRead,
-    ParkedReactionsRead, ParkedReactionsSettle, Permission, RulesRead, RulesWrite, SensorsRead, TimersRead, TokensRead, TokensWrite,
+    ParkedReactionsRead, ParkedReactionsSettle, Permission, QueuesRead, RulesRead, RulesWrite, SensorsRead, TimersRead, TokensRead, TokensWrite,
     TracesRead, TriggersRead, VarsRead, VarsWrite, ViewsRead, ViewsRebuild,
 };
 use crate::problem::{NoSuchPath, Outcome, Problem};
@@ -121,6 +122,7 @@ fn declare(routes: &mut Routes) {
 
     routes.get::<TimersRead>("/timers", &operations::TIMER_LIST, timers::list);
     routes.get::<LocksRead>("/locks", &operations::LOCK_LIST, locks::list);
+    routes.get::<QueuesRead>("/queues", &operations::QUEUE_LIST, queues::list);
 
     routes.get::<HooksRead>("/hooks", &operations::HOOK_LIST, hooks::list);
     routes.get::<HooksRead>("/hooks/{pack}/{sensor}", &operations::HOOK_GET, hooks::get);

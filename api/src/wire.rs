@@ -18,6 +18,7 @@ pub(crate) mod letters;
 pub(crate) mod locks;
 pub(crate) mod node;
 pub(crate) mod packs;
+pub(crate) mod queues;
 pub(crate) mod replays;
 pub(crate) mod rules;
 pub(crate) mod sensors;

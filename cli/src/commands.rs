@@ -27,6 +27,7 @@ mod man;
 mod pack;
 mod parked;
 mod profiles;
+mod queues;
 mod replay;
 mod rules;
 mod run;
@@ -214,6 +215,8 @@ enum Command {
     #[command(subcommand)]
     Locks(locks::Locks),
     #[command(subcommand)]
+    Queues(queues::Queues),
+    #[command(subcommand)]
     Parked(parked::Parked),
     #[command(subcommand)]
     Profiles(profiles::Profiles),
@@ -264,6 +267,7 @@ pub(crate) fn run(line: CommandLine) -> Outcome {
         Command::Rules(rules) => wait_for(rules.run(&asking)),
         Command::Timers(timers) => wait_for(timers.run(&asking)),
         Command::Locks(locks) => wait_for(locks.run(&asking)),
+        Command::Queues(queues) => wait_for(queues.run(&asking)),
         Command::Parked(parked) => wait_for(parked.run(&asking)),
         Command::DeadLetters(letters) => wait_for(letters.run(&asking)),
         Command::Profiles(profiles) => profiles.run(&asking),

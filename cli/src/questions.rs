@@ -194,11 +194,12 @@ pub(crate) fn typed(schema: &Value, name: &str, typed: &str) -> Value {
     if may_be_text { text() } else { serde_json::from_str(typed).unwrap_or_else(|_| text()) }
 }
 
-/// The lock that an execution waits for.
+/// The lock that an execution waits for, or the queue in which it waits for a worker.
 pub(crate) fn queued(execution: &Value) -> String {
     let lock = &execution["awaits_lock"];
     if lock.is_null() {
-        return String::new();
+        let waits = execution["queued_at"].is_string();
+        return if waits { format!("waits for a worker of the queue {}", text(execution, "queue")) } else { String::new() };
     }
     let (noun, name) = match text(lock, "rule") {
         none if none.is_empty() => ("action", text(lock, "action")),

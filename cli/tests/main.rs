@@ -29,6 +29,7 @@ mod outputs;
 mod overload;
 mod own_log;
 mod pack_tests;
+mod queues;
 mod rates;
 mod replays;
 mod restart;

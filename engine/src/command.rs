@@ -88,6 +88,7 @@ impl Ask {
             | Ask::NoteClockStep { .. }
             | Ask::AcceptClock
             | Ask::FireTimers
+            | Ask::StartQueued
             | Ask::RetryReaction { .. }
             | Ask::DismissReaction { .. }
             | Ask::Recall(_) => &[],
@@ -140,6 +141,7 @@ impl Ask {
             | Ask::NoteClockStep { .. }
             | Ask::AcceptClock
             | Ask::FireTimers
+            | Ask::StartQueued
             | Ask::RetryReaction { .. }
             | Ask::DismissReaction { .. }
             | Ask::Recall(_) => {}
@@ -278,6 +280,8 @@ pub enum Ask {
     AcceptClock,
     /// Fire the timers that are due.
     FireTimers,
+    /// Start who waits in queues of which more may start by now.
+    StartQueued,
     /// Do this once under its caller's key: asked again, it is answered as before, and not done.
     Once {
         /// The key, and what is asked under it.

@@ -259,6 +259,7 @@ impl Engine {
             Ask::NoteClockStep { from, to } => health::note_clock_step(self, actor, *from, *to),
             Ask::AcceptClock => health::accept_clock(self, actor, at.time),
             Ask::FireTimers => timers::fire(self, actor, at),
+            Ask::StartQueued => execution_reactions::start_queued(self, with),
             Ask::RetryReaction { of } => health::retry_reaction(self, actor, *of),
             Ask::DismissReaction { of } => health::dismiss_reaction(self, actor, *of),
         }
@@ -430,6 +431,7 @@ impl Engine {
         let mut state: State = serde_json::from_slice(&saved.json).map_err(|why| LoadError::Damaged(why.to_string()))?;
         state.health.index();
         state.letters.index();
+        state.executions.index();
         state.locks.index();
         Ok(Self { log, state })
     }

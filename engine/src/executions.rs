@@ -6,6 +6,7 @@ pub mod facts;
 pub mod history;
 pub mod messages;
 pub(crate) mod pausing;
+pub mod queues;
 pub mod react;
 pub(crate) mod retry;
 pub mod state;

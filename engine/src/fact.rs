@@ -162,7 +162,7 @@ facts! {
     }
     /// What happens to executions and their attempts.
     ExecutionFact {
-        ExecutionRequested(executions::ExecutionRequested): "execution.requested", 4;
+        ExecutionRequested(executions::ExecutionRequested): "execution.requested", 5;
         AttemptStarted(executions::AttemptStarted): "attempt.started", 1;
         AttemptProgressed(executions::AttemptProgressed): "attempt.progressed", 1;
         AttemptEmitted(executions::AttemptEmitted): "attempt.emitted", 1;
@@ -283,6 +283,8 @@ const UPCASTS: &[(&str, u16, Upcast)] = &[
     ("execution.cancelled", 2, as_it_is),
     ("enforcement.made", 2, as_it_is),
     ("enforcement.released", 1, as_it_is),
+    // Before there were several queues all waited in one.
+    ("execution.requested", 4, as_it_is),
 ];
 
 /// The newer schema has more fields, all of which may be left out.

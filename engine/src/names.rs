@@ -2,6 +2,7 @@
 //!
 //! It does not know whether the named thing exists; the catalog does.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -94,6 +95,40 @@ impl FromStr for StepName {
     }
 }
 
+/// The name of a queue, in which executions wait for a worker's slot.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkerQueueName(Cow<'static, str>);
+
+/// The queue of what names none.
+pub static DEFAULT_QUEUE: WorkerQueueName = WorkerQueueName(Cow::Borrowed("default"));
+
+impl WorkerQueueName {
+    /// Gives the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Says whether it is the queue of what names none.
+    pub fn is_default(&self) -> bool {
+        *self == DEFAULT_QUEUE
+    }
+}
+
+impl Default for WorkerQueueName {
+    fn default() -> Self {
+        DEFAULT_QUEUE.clone()
+    }
+}
+
+impl FromStr for WorkerQueueName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let name = checked(text)?;
+        Ok(if name == DEFAULT_QUEUE.as_str() { DEFAULT_QUEUE.clone() } else { Self(Cow::Owned(name.to_owned())) })
+    }
+}
+
 /// The name of a var, `sync.cursor`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VarName(String);
@@ -110,7 +145,8 @@ impl FromStr for VarName {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         let may_stand = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'.' | b'-');
-        if (1..=VAR_NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(may_stand) {
+        let begins_well = text.bytes().next().is_some_and(|first| !matches!(first, b'.' | b'-'));
+        if text.len() <= VAR_NAME_BYTES_MAX && begins_well && text.bytes().all(may_stand) {
             Ok(Self(text.to_owned()))
         } else {
             Err(NameError::NotAVarName { text: text.chars().take(80).collect() })
@@ -200,6 +236,7 @@ macro_rules! refs {
 text_form!(PackName);
 text_form!(StepName);
 text_form!(VarName);
+text_form!(WorkerQueueName);
 
 refs! {
     /// The ref of an action, `core.echo`.

@@ -136,6 +136,11 @@ impl Spec {
         self.world.catalogs.insert(catalog.revision(), Arc::new(catalog));
     }
 
+    /// Gives what the operator set.
+    pub fn settings(&self) -> &Settings {
+        &self.world.settings
+    }
+
     /// Sets anew what the operator sets.
     pub fn set(&mut self, settings: Settings) {
         self.world.settings = settings;

@@ -137,6 +137,7 @@ fn samples() -> Vec<Fact> {
             part_of: Some(part_of.clone()),
             rerun_of: Some(execution),
             priority: -20,
+            queue: "heavy".parse().unwrap(),
             idempotent: true,
             on_lost: OnLost::Ask,
             timeout_millis: 60_000,

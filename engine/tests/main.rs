@@ -25,6 +25,7 @@ mod modes;
 mod panics;
 mod pauses;
 mod properties;
+mod queues;
 mod repeats;
 mod reruns;
 mod rule_steps;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ensue_engine::effect::Effect;
 use ensue_engine::engine::Engine;
+use ensue_engine::executions::facts::Pace;
 use ensue_engine::executions::state::Phase;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{AttemptId, ExecutionId, Id};
@@ -174,6 +175,29 @@ fn check_letters(records: &[Record], engine: &Engine) -> Result<(), TestCaseErro
     Ok(())
 }
 
+/// The queues say what the open executions do, and nobody waits in one that has a free slot once all has been worked on.
+fn check_queues(world: &World, at_rest: bool) -> Result<(), TestCaseError> {
+    let executions = world.site.engine().executions();
+    let queues = executions.queues();
+    let mut waiting_in_all = 0;
+    for (queue, workers) in world.site.settings().worker_queues() {
+        let of_queue = |id: &ExecutionId| executions.get(id).filter(|execution| execution.queue == *queue);
+        let working = executions.at_work().filter(|(id, _)| of_queue(id).is_some()).count();
+        prop_assert_eq!(queues.working_count(queue) as usize, working, "{}", queue);
+        let waiting: Vec<ExecutionId> = queues.waiting(queue).map(|(_, id)| id).collect();
+        prop_assert_eq!(queues.waiting_count(queue), waiting.len());
+        for id in &waiting {
+            prop_assert_eq!(of_queue(id).map(|execution| (execution.phase, execution.pace)), Some((Phase::Queued, Pace::Worked)));
+        }
+        let oldest = waiting.iter().min_by_key(|id| executions.get(id).map(|execution| execution.place.1));
+        prop_assert_eq!(queues.oldest(queue), oldest.copied());
+        prop_assert!(!at_rest || waiting.is_empty() || working >= workers as usize, "{} wait in {queue}: a slot is free", waiting.len());
+        waiting_in_all += waiting.len();
+    }
+    prop_assert_eq!(executions.queued(), waiting_in_all);
+    Ok(())
+}
+
 /// Random commands are only worth what they reach.
 #[test]
 fn the_random_commands_lead_to_every_kind_of_fact() {
@@ -210,6 +234,7 @@ proptest! {
             was_parked |= world.site.engine().health().parked().next().is_some();
             prop_assert_eq!(sum(world.site.effects()), sum(&world.site.engine().owed_effects()));
             check_locks(world.site.engine(), false)?;
+            check_queues(&world, false)?;
         }
         world.rest();
         was_parked |= world.site.engine().health().parked().next().is_some();
@@ -221,6 +246,7 @@ proptest! {
         check_ends(records)?;
         check_locks(engine, true)?;
         check_letters(records, engine)?;
+        check_queues(&world, true)?;
         prop_assert_eq!(sum(world.site.effects()), sum(&engine.owed_effects()));
     }
 

@@ -42,6 +42,7 @@ fn site<const N: usize>(steps: [StepPiece; N]) -> Site {
                 retry: None,
                 concurrency: None,
                 priority: 0,
+                queue: Default::default(),
                 config: Arc::new(json!({})),
                 pack: Digest::of(b"demo"),
                 templates: std::collections::BTreeMap::new(),

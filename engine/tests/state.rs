@@ -199,7 +199,12 @@ fn a_saved_state_of_the_form_is_read() {
 fn a_saved_state_of_the_form_before_is_read() {
     let before = without_workflows();
     let saved = SavedState { format: 2, json: FORMAT_2.trim_end().into() };
-    assert_eq!(Engine::load(before.engine().log(), &saved).unwrap(), *before.engine());
+    // What was started of a queue is counted from then on.
+    let mut now: Value = serde_json::from_slice(&before.engine().save().json).unwrap();
+    now["executions"]["queues"]["starts"] = json!([]);
+    let now = SavedState { format: 3, json: serde_json::to_vec(&now).unwrap().into() };
+    let log = before.engine().log();
+    assert_eq!(Engine::load(log, &saved).unwrap(), Engine::load(log, &now).unwrap());
 }
 
 #[test]

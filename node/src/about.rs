@@ -1,16 +1,18 @@
 //! What the node says of itself: whether it can serve, what it is, and what is wrong or unsafe about where it runs.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 
 use ensue_api::metrics::{Distribution, Labelled};
 use ensue_api::ports::{
     Declined, Dependency, DependencyState, Finding, Job, JobKind, Kept, LogAccess, Node, NodeStatus, OnBehalf, Readiness, SecretState,
     Webhooks,
 };
+use ensue_api::worker_queues::WorkerQueue;
 use ensue_engine::catalog::Verify;
 use ensue_engine::ids::LogId;
+use ensue_engine::names::WorkerQueueName;
 use ensue_engine::ports::{ReadLimit, SubmitError};
 use ensue_engine::record::{Epoch, Head, Position};
 use ensue_engine::time::Timestamp;
@@ -18,7 +20,8 @@ use ensue_executor::programs::AtEnd;
 use ensue_packs::Severity;
 use ensue_views::ViewReader;
 use ensue_views::store::PassedOver;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
@@ -35,7 +38,7 @@ use crate::memory::{Memory, held_bytes};
 use crate::metrics::{counter, gauge};
 use crate::opening::machine;
 use crate::outside::OutsideWriter;
-use crate::sequencer::SequencerHandle;
+use crate::sequencer::{QueueGauge, SequencerHandle};
 use crate::tally::Counts;
 use crate::traces::SpanCounts;
 
@@ -49,7 +52,7 @@ pub(crate) struct AboutNode {
     pub log: LogId,
     /// Under which right.
     pub epoch: Epoch,
-    /// How many attempts may run at once.
+    /// How many attempts may run at once, of all queues together.
     pub workers: u32,
     /// The way to the log.
     pub sequencer: SequencerHandle,
@@ -184,6 +187,7 @@ impl Node for AboutNode {
         gauge(metrics, "locks_held", help, gauges.locks_held.load(Ordering::Relaxed));
         let help = "The executions that wait for a lock";
         gauge(metrics, "locks_awaited", help, gauges.locks_awaited.load(Ordering::Relaxed));
+        self.register_queues(metrics);
         gauge(metrics, "parked_reactions", "The reactions that were put aside", parked);
         gauge(metrics, "log_position", "The newest position of the log", position);
         counter(metrics, "follower_bugs", "How often a bug of ours interrupted a follower", self.follower_bugs());
@@ -205,10 +209,15 @@ impl Node for AboutNode {
         findings.push(kept_finding("outputs", "what was printed", self.kept.outputs_used()));
         findings.push(kept_finding("artifacts", "the files that attempts gave away", self.kept.artifacts_used()));
         findings.extend([self.views_finding(), self.shadow_finding()]);
+        findings.push(self.queue_finding());
         findings.extend(self.pack_findings());
         findings.extend(self.hook_findings());
         findings.extend(crate::machine::findings(&self.actions, self.programs_at_end));
         Ok(findings)
+    }
+
+    fn worker_queues(&self) -> Result<Vec<WorkerQueue>, Declined> {
+        Ok(self.sequencer.worker_queues()?)
     }
 
     fn begin_job(&self, kind: JobKind, _: &OnBehalf) -> Result<Job, Declined> {
@@ -229,6 +238,46 @@ impl AboutNode {
             let message = format!("{parked} reactions were put aside: what should have followed from their records did not");
             bad("log", message, "see them with `ensue parked list`, and report them; `ensue parked retry` works one out again")
         }
+    }
+
+    /// Finds who waits in a queue that there is not, or would.
+    fn queue_finding(&self) -> Finding {
+        let hint = "name it under `queues` in `ensue.yaml`, with its `workers`, and start the node again";
+        let queues = match self.sequencer.worker_queues() {
+            Ok(queues) => queues,
+            Err(error) => return note("queues", &format!("nobody says how the queues stand: {error}"), "look again in a moment"),
+        };
+        let known = |name: &WorkerQueueName| queues.iter().any(|queue| queue.name == *name && queue.workers.is_some());
+        if let Some(queue) = queues.iter().find(|queue| queue.workers.is_none() && queue.waiting > 0) {
+            return bad("queues", format!("{} executions wait in the queue `{}`, and nobody works in it", queue.waiting, queue.name), hint);
+        }
+        let catalog = self.catalogs.current();
+        match catalog.actions().values().find(|action| !known(&action.queue)) {
+            Some(action) => {
+                let message =
+                    format!("`{}` waits in the queue `{}`, and nobody works in it: it would never start", action.name, action.queue);
+                note("queues", &message, hint)
+            }
+            None => good("queues", "somebody works in each queue that an action names"),
+        }
+    }
+
+    fn register_queues(&self, metrics: &mut Registry) {
+        let gauges = self.sequencer.gauges();
+        let queues = gauges.worker_queues.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut of_each = |name: &str, help: &str, figure: fn(&QueueGauge) -> u64| {
+            let family = Family::<Vec<(String, String)>, Gauge>::default();
+            for queue in &queues {
+                let figure = i64::try_from(figure(queue)).unwrap_or(i64::MAX);
+                family.get_or_create(&vec![("queue".to_owned(), queue.name.to_string())]).set(figure);
+            }
+            metrics.register(name, help, family);
+        };
+        of_each("worker_queue_workers", "How many attempts of a queue of executions may run at once", |queue| queue.workers.into());
+        of_each("worker_queue_busy", "How many attempts of it run", |queue| queue.busy.into());
+        of_each("worker_queue_waiting", "How many executions wait in it for a worker", |queue| queue.waiting as u64);
+        let help = "The executions that wait in queues that nobody works in";
+        gauge(metrics, "executions_unworked", help, gauges.unworked.load(Ordering::Relaxed));
     }
 
     fn follower_bugs(&self) -> u64 {

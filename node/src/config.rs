@@ -3,6 +3,7 @@
 //! It reads the file and the environment it is given; what the values do is the wiring's.
 
 mod actions;
+mod queues;
 mod rates;
 mod shape;
 mod variables;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use ensue_api::Rates;
 use ensue_engine::explain::{Explain, Fault};
-use ensue_engine::names::PackName;
+use ensue_engine::names::{PackName, WorkerQueueName};
 use ensue_engine::ports::Secret;
 pub use ensue_executor::AtStop;
 pub use ensue_executor::programs::SupervisorCommand;
@@ -23,11 +24,13 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use actions::WrittenActions;
+use queues::WrittenQueue;
 use rates::WrittenRates;
 
 use crate::memory::{MEMORY_BYTES, MEMORY_BYTES_MIN};
 
 pub use actions::ActionSettings;
+pub use queues::QueueSettings;
 pub use shape::settings_schema;
 
 use crate::kept::{KeptSettings, days};
@@ -60,8 +63,10 @@ pub struct Config {
     pub master_key: Option<PathBuf>,
     /// The base of the state folder; none means what `XDG_STATE_HOME` and `HOME` say.
     pub state_base: Option<PathBuf>,
-    /// How many attempts run at once; none means four a core.
+    /// How many attempts of the queue `default` run at once; none means four a core.
     pub workers: Option<u32>,
+    /// The other queues, and how many of each may start in a while.
+    pub queues: QueueSettings,
     /// How long a worker's right to an attempt lasts without being renewed.
     pub lease: Duration,
     /// How much space must be free before anything more is taken in, in bytes.
@@ -239,6 +244,8 @@ struct Written {
     data: Option<PathBuf>,
     packs_dir: Option<PathBuf>,
     workers: Option<u32>,
+    #[serde(default)]
+    queues: BTreeMap<WorkerQueueName, WrittenQueue>,
     lease: Option<String>,
     min_free: Option<u64>,
     memory: Option<u64>,
@@ -297,6 +304,7 @@ impl Config {
             master_key: None,
             state_base: None,
             workers: None,
+            queues: QueueSettings::default(),
             lease: LEASE,
             min_free_bytes: MIN_FREE_BYTES,
             commit_delay: Duration::ZERO,
@@ -352,7 +360,10 @@ impl Config {
         self.url = written.url.or(self.url.take());
         self.data = written.data.map_or_else(|| std::mem::take(&mut self.data), |data| base.join(data));
         self.packs = written.packs_dir.map_or_else(|| base.join("packs"), |packs| base.join(packs));
-        self.workers = written.workers.or(self.workers);
+        let read = queues::read(written.queues, written.workers);
+        let (workers, queues) = read.map_err(|why| ConfigError::Malformed { path: path.to_owned(), why })?;
+        self.workers = workers.or(self.workers);
+        self.queues = queues;
         if let Some(text) = written.lease {
             let wrong = || ConfigError::Malformed { path: path.to_owned(), why: format!("`lease` is `{text}`, which is not {LEASE_FORM}") };
             self.lease = lease(&text).ok_or_else(wrong)?;

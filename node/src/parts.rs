@@ -17,7 +17,7 @@ pub use crate::outside::OutsideWriter;
 pub use crate::packs_folder::{PacksFolder, TakeInError};
 pub use crate::replays::NodeReplays;
 pub use crate::sequencer::{
-    Asking, Gauges, Heard, Sequencer, SequencerError, SequencerHandle, SequencerParts, Space, Turn, Unstarted, sequencer,
+    Asking, Gauges, Heard, QueueGauge, Sequencer, SequencerError, SequencerHandle, SequencerParts, Space, Turn, Unstarted, sequencer,
 };
 pub use crate::snapshots::{Saving, ShadowFold};
 pub use crate::tokens::{NodeTokens, TokenTable};

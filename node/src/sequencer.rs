@@ -9,18 +9,20 @@ mod gather;
 mod handle;
 mod keys;
 mod owed;
+mod queues;
 mod timers;
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use ensue_api::worker_queues::StartRate;
 use ensue_api::{QueueName, Queues};
 use ensue_engine::batch::{Beside, CommittedBatch, Offered, Sequencing};
 use ensue_engine::catalog::Catalogs;
@@ -29,6 +31,7 @@ use ensue_engine::engine::Engine;
 use ensue_engine::explain::panic_text;
 use ensue_engine::ids::Id;
 use ensue_engine::mutants;
+use ensue_engine::names::WorkerQueueName;
 use ensue_engine::ports::{AppendError, Committed, Log, LogError, LogReader, SubmitError};
 use ensue_engine::record::{Body, Head, Position};
 use thiserror::Error;
@@ -40,9 +43,11 @@ use bodies::LoggedBodies;
 use gather::comes_from_inside;
 use handle::{Item, Waiting};
 use keys::KnownKeys;
+use queues::StartRates;
 use timers::Steps;
 
 pub use handle::{Asking, SequencerHandle};
+pub use queues::QueueGauge;
 
 /// The most commands that wait for the sequencer; more are told that it is busy.
 pub(crate) const COMMANDS_WAITING_MAX: usize = 8_192;
@@ -101,6 +106,8 @@ pub struct SequencerParts {
     pub catalogs: Arc<dyn Catalogs + Send + Sync>,
     /// What the operator set.
     pub settings: Settings,
+    /// How many attempts of a queue may start in a while; any number where there is none.
+    pub rates: BTreeMap<WorkerQueueName, StartRate>,
     /// Who hears of commits.
     pub heard: Box<dyn Heard>,
     /// The space on the disk.
@@ -122,6 +129,10 @@ pub struct Gauges {
     pub locks_held: AtomicU64,
     /// How many executions wait for a lock.
     pub locks_awaited: AtomicU64,
+    /// How many work and wait in each queue of executions.
+    pub worker_queues: Mutex<Vec<QueueGauge>>,
+    /// How many executions wait in queues that there are not.
+    pub unworked: AtomicU64,
     /// How many reactions are parked.
     pub parked: AtomicU64,
     /// How many commits there were since the start.
@@ -194,6 +205,7 @@ pub struct Sequencer {
     /// The chain whose owed piece was served last.
     served: Option<Id>,
     steps: Steps,
+    rates: StartRates,
     crash: CrashFile,
     is_stopping: bool,
 }
@@ -203,7 +215,7 @@ pub struct Sequencer {
 pub enum Turn {
     /// Something was done, and there may be more to do.
     Taken,
-    /// There is nothing to do until something is asked, or the next timer is due.
+    /// There is nothing to do until something is asked, the next timer is due, or more of a queue may start.
     Idle,
     /// What is owed must wait until the disk has room; what is asked need not.
     NoRoom,
@@ -215,6 +227,7 @@ impl Sequencer {
     fn new(parts: SequencerParts, Unstarted { receiver, gauges, queues }: Unstarted) -> Self {
         let epoch = parts.log.epoch();
         let steps = Steps::before_the_start(&parts.engine, &*parts.clock);
+        let rates = StartRates::begin(parts.rates, &parts.engine, parts.clock.now());
         Self {
             sequencing: Sequencing::new(parts.engine, parts.head, epoch),
             log: parts.log,
@@ -232,6 +245,7 @@ impl Sequencer {
             queues,
             served: None,
             steps,
+            rates,
             crash: CrashFile::open(&parts.crash_file),
             is_stopping: false,
         }
@@ -488,6 +502,10 @@ impl Sequencer {
         let (held, awaited) = engine.locks().totals();
         self.gauges.locks_held.store(held as u64, Ordering::Relaxed);
         self.gauges.locks_awaited.store(awaited as u64, Ordering::Relaxed);
+        let queues = queues::gauges(engine, &self.settings);
+        let worked: usize = queues.iter().map(|queue| queue.waiting).sum();
+        self.gauges.unworked.store(engine.executions().queued().saturating_sub(worked) as u64, Ordering::Relaxed);
+        *self.gauges.worker_queues.lock().unwrap_or_else(PoisonError::into_inner) = queues;
         self.gauges.parked.store(engine.health().parked().count() as u64, Ordering::Relaxed);
     }
 }

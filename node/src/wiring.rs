@@ -183,11 +183,12 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
     let url = config.url.clone().unwrap_or_else(|| format!("http://{}", config.listen));
     let settings = Settings {
         workers: config.workers.unwrap_or_else(default_workers),
+        queues: config.queues.workers.clone(),
         lease_millis: millis(config.lease),
         inquiries_url: format!("{url}{INQUIRIES}/"),
         ..Settings::default()
     };
-    let queues = memory::queues(config.memory_bytes, Caps { open_work: settings.open_work_max, workers: settings.workers });
+    let queues = memory::queues(config.memory_bytes, Caps { open_work: settings.open_work_max, workers: settings.workers_in_all() });
     let bodies = Arc::new(BodyCache::new(queues.of(QueueName::BodyBytes).clone()));
     let telemetry = RunningTelemetry::start(&config, &opened, &queues, &readers, &clock)?;
     let outside = OutsideWriter::new(opened.outside);
@@ -278,6 +279,7 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
             clock: clock.clone(),
             catalogs: catalogs.clone(),
             settings: settings.clone(),
+            rates: config.queues.rates.clone(),
             heard: Box::new(heard),
             space: Box::new(DiskSpace::new(opened.data.path().to_owned(), config.min_free_bytes)),
             plain,
@@ -318,7 +320,7 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
         started_at: clock.now(),
         log: log_id,
         epoch,
-        workers: settings.workers,
+        workers: settings.workers_in_all(),
         sequencer: handle.clone(),
         readers: readers.clone(),
         catalogs: catalogs.clone(),

@@ -13,6 +13,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response};
 use ensue_api::ports::{Declined, Finding, Job, JobKind, Node as AboutNode, NodeStatus, OnBehalf, Readiness};
 use ensue_api::settings::Blocking;
+use ensue_api::worker_queues::WorkerQueue;
 use ensue_api::{Front, Limits, Ports, Rates, Settings};
 use ensue_engine::ports::SubmitError;
 use ensue_node::parts::{Caps, Gauges, queues};
@@ -163,6 +164,10 @@ impl AboutNode for About {
     }
 
     fn begin_job(&self, _: JobKind, _: &OnBehalf) -> Result<Job, Declined> {
+        Err(SubmitError::Stopping.into())
+    }
+
+    fn worker_queues(&self) -> Result<Vec<WorkerQueue>, Declined> {
         Err(SubmitError::Stopping.into())
     }
 

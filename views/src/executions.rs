@@ -9,7 +9,7 @@ use ensue_engine::executions::facts::{Evidence, ExecutionRequested, Failure, Fai
 use ensue_engine::fact::{ByNoun, ExecutionFact, Fact, InquiryFact, StepFact};
 use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, InquiryId};
 use ensue_engine::locks::facts::Lock;
-use ensue_engine::names::{ActionRef, RuleRef, StepName};
+use ensue_engine::names::{ActionRef, RuleRef, StepName, WorkerQueueName};
 use ensue_engine::record::{CatalogRevision, Position, Record, Revision, StreamId};
 use ensue_engine::time::Timestamp;
 use ensue_engine::workflows::facts::{PartRole, SkippedBecause};
@@ -101,6 +101,12 @@ pub struct Execution {
     pub inquiry: Option<InquiryId>,
     /// −100 … 100; higher goes first.
     pub priority: i8,
+    /// The queue in which it waits for a worker's slot.
+    #[serde(default, skip_serializing_if = "WorkerQueueName::is_default")]
+    pub queue: WorkerQueueName,
+    /// Since when it waits for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued_at: Option<Timestamp>,
     /// When it was asked for.
     pub requested_at: Timestamp,
     /// When its first attempt was started.
@@ -414,7 +420,9 @@ impl View for Execution {
     fn project(before: Option<Self>, record: &Record) -> Option<Self> {
         let StreamId::Execution(id) = &record.stream else { return before };
         if let Fact::ExecutionRequested(fact) = &record.fact {
-            return Some(Self::requested(*id, fact, record));
+            let mut execution = Self::requested(*id, fact, record);
+            execution.note_queue(record.time);
+            return Some(execution);
         }
         let mut execution = before?;
         execution.revision = record.revision;
@@ -444,6 +452,7 @@ impl View for Execution {
             | ByNoun::HealthFact(_) => {}
         }
         execution.cover();
+        execution.note_queue(record.time);
         Some(execution)
     }
 
@@ -500,6 +509,8 @@ impl Execution {
             rerun_of: fact.rerun_of,
             inquiry: None,
             priority: fact.priority,
+            queue: fact.queue.clone(),
+            queued_at: None,
             requested_at: record.time,
             started_at: None,
             waits_until: fact.start_at,

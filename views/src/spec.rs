@@ -15,7 +15,7 @@ use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ArtifactId, AttemptId, EnforcementId, EventId, ExecutionId, Id, InquiryId, LogId, Role, RuleId};
 use ensue_engine::inquiries::facts::{InquiryAnswered, InquiryOpened, Verdict};
 use ensue_engine::letters::facts::DeadLetterDismissed;
-use ensue_engine::names::{ActionRef, RuleRef, SensorRef, TriggerRef};
+use ensue_engine::names::{ActionRef, DEFAULT_QUEUE, RuleRef, SensorRef, TriggerRef};
 use ensue_engine::record::{Actor, Body, CatalogRevision, Cause, Chain, Digest, Epoch, Position, Record, Revision, StreamId};
 use ensue_engine::rules::facts::{EnforcementMade, LoopStopped, Outcome, RuleErred, RuleErrorsCounted, RuleModeSet};
 use ensue_engine::rules::flow::facts::{EnforcementHeldOn, EnforcementReleased, EnforcementSuperseded, Release, SupersededBecause};
@@ -146,6 +146,7 @@ impl Story {
             part_of: None,
             rerun_of: None,
             priority: 0,
+            queue: DEFAULT_QUEUE.clone(),
             idempotent: false,
             on_lost: OnLost::Ask,
             timeout_millis: 600_000,

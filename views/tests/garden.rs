@@ -125,6 +125,7 @@ fn catalog() -> Catalog {
         idempotent: false,
         on_lost: OnLost::Ask,
         priority: 0,
+        queue: Default::default(),
         config: Arc::new(json!({})),
         pack: Digest::of(b"garden"),
         templates: std::collections::BTreeMap::new(),

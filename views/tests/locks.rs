@@ -5,6 +5,7 @@ use ensue_engine::executions::facts::{ExecutionRequested, ExecutionSucceeded, Pa
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, Id};
 use ensue_engine::locks::facts::{Claim, Lock, LockAcquired, LockAwaited, LockOwner};
+use ensue_engine::names::DEFAULT_QUEUE;
 use ensue_engine::record::{Actor, CatalogRevision, Digest, StreamId};
 use ensue_views::executions::Status;
 use ensue_views::spec::{NOON, Story};
@@ -35,6 +36,7 @@ fn request(story: &mut Story, execution: ExecutionId, locks: Vec<Claim>) {
         part_of: None,
         rerun_of: None,
         priority: 0,
+        queue: DEFAULT_QUEUE.clone(),
         idempotent: false,
         on_lost: OnLost::Ask,
         timeout_millis: 600_000,

@@ -4,6 +4,7 @@ use ensue_engine::catalog::{ItemFailure, OnFailure, OnLost};
 use ensue_engine::executions::facts::{ExecutionFailed, ExecutionRequested, ExecutionSucceeded, Failure, FailureKind, Pace};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, Id};
+use ensue_engine::names::DEFAULT_QUEUE;
 use ensue_engine::record::{Actor, Body, CatalogRevision, StreamId};
 use ensue_engine::workflows::facts::{
     BadEnd, PartOf, PartRole, SkippedBecause, StepEnded, StepExpanded, StepFailed, StepSkipped, UndoBegun, UndoFailed,
@@ -33,6 +34,7 @@ fn request(story: &mut Story, execution: ExecutionId, pace: Pace, part_of: Optio
         part_of,
         rerun_of: None,
         priority: 0,
+        queue: DEFAULT_QUEUE.clone(),
         idempotent: false,
         on_lost: OnLost::Ask,
         timeout_millis: 600_000,

@@ -48,6 +48,7 @@ shapes! {
     TokenId = id("The id of a token.");
     LogId = id("The id of a log.");
     PackName = text("The name of a pack.", "core");
+    WorkerQueueName = text("The name of a queue in which executions wait for a worker.", "default");
     ActionRef = text("The name of an action, with its pack's.", "core.echo");
     TriggerRef = text("The name of a trigger, with its pack's.", "github.push");
     SensorRef = text("The name of a sensor, with its pack's.", "github.webhook");

@@ -21,6 +21,7 @@ use crate::wire::letters::{WireDeadLetter, WireDealtWith};
 use crate::wire::locks::WireLock;
 use crate::wire::node::{WireAlive, WireDoctor, WireJob, WirePublicStatus, WireReadiness, WireStatus};
 use crate::wire::packs::WirePack;
+use crate::wire::queues::WireQueue;
 use crate::wire::replays::{WireReplayed, WireToReplay};
 use crate::wire::rules::{WireRule, WireRuleMode};
 use crate::wire::sensors::WireSensor;
@@ -294,6 +295,9 @@ pub(super) const LOCK_LIST: Operation = Operation::lists::<WireLock>(
     &["action", "rule", "limit", "cursor"],
 )
 .sees_views();
+pub(super) const QUEUE_LIST: Operation =
+    Operation::lists::<WireQueue>("queue_list", "Lists the queues in which executions wait for a worker, by name", &["limit", "cursor"])
+        .sees_views();
 pub(super) const RULE_LIST: Operation = Operation::lists::<WireRule>(
     "rule_list",
     "Lists rules, with what each has been doing",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ensue_engine::catalog::{Action, OnLost};
-use ensue_engine::names::{ActionRef, PackName};
+use ensue_engine::names::{ActionRef, PackName, WorkerQueueName};
 use ensue_engine::time::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,9 @@ pub(crate) struct WireAction {
     #[schemars(with = "shapes::OnLost")]
     on_lost: OnLost,
     priority: i8,
+    /// The queue in which its executions wait for a worker.
+    #[schemars(with = "shapes::WorkerQueueName")]
+    queue: WorkerQueueName,
     /// Parameters that are kept under a name, some or all of them.
     templates: BTreeMap<String, Map<String, Value>>,
 }
@@ -47,6 +50,7 @@ impl From<&Action> for WireAction {
             idempotent: action.idempotent,
             on_lost: action.on_lost,
             priority: action.priority,
+            queue: action.queue.clone(),
             templates: action.templates.clone(),
         }
     }

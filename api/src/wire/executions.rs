@@ -1,8 +1,8 @@
 //! Executions and their attempts.
 
-use ensue_engine::executions::facts::{Evidence, Failure, FailureKind};
+use ensue_engine::executions::facts::{Evidence, Failure, FailureKind, Pace};
 use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, InquiryId};
-use ensue_engine::names::{ActionRef, RuleRef, StepName};
+use ensue_engine::names::{ActionRef, RuleRef, StepName, WorkerQueueName};
 use ensue_engine::ports::{OutputPart, OutputState, OutputStream};
 use ensue_engine::record::{CatalogRevision, Position};
 use ensue_engine::time::Timestamp;
@@ -59,6 +59,12 @@ pub(crate) struct WireExecution {
     #[schemars(with = "Option<shapes::InquiryId>")]
     inquiry: Option<InquiryId>,
     priority: i8,
+    /// The queue in which it waits for a worker, where it is one that has a worker's slot.
+    #[schemars(with = "Option<shapes::WorkerQueueName>")]
+    queue: Option<WorkerQueueName>,
+    /// Since when it waits there.
+    #[schemars(with = "Option<shapes::Timestamp>")]
+    queued_at: Option<Timestamp>,
     #[schemars(with = "shapes::Timestamp")]
     requested_at: Timestamp,
     #[schemars(with = "Option<shapes::Timestamp>")]
@@ -127,6 +133,8 @@ impl WireExecution {
             rerun_of: execution.rerun_of,
             inquiry: execution.inquiry,
             priority: execution.priority,
+            queue: (execution.pace == Pace::Worked).then_some(execution.queue),
+            queued_at: execution.queued_at,
             requested_at: execution.requested_at,
             started_at: execution.started_at,
             waits_until: execution.waits_until,

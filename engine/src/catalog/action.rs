@@ -12,7 +12,7 @@ use crate::catalog::{Concurrency, Misfit, Retry, Schema, Workflow};
 use crate::executions::decide::millis;
 use crate::executions::facts::{Pace, cut};
 use crate::inquiries::question::Question;
-use crate::names::{ActionRef, TriggerRef};
+use crate::names::{ActionRef, TriggerRef, WorkerQueueName};
 use crate::record::Digest;
 use crate::time::parse_duration;
 
@@ -50,6 +50,8 @@ pub struct Action {
     pub concurrency: Option<Concurrency>,
     /// −100 … 100; higher goes first.
     pub priority: i8,
+    /// The queue in which its executions wait for a worker's slot.
+    pub queue: WorkerQueueName,
     /// Its pack's configuration: an object.
     pub config: Arc<Value>,
     /// The digest of its pack: where its files are.

@@ -2,13 +2,20 @@
 //!
 //! Where it is read from is the node's.
 
+use std::collections::BTreeMap;
+
 use crate::batch::{TURN_BYTES_MAX, TURN_DRAFTS_MAX};
+use crate::names::{DEFAULT_QUEUE, WorkerQueueName};
 
 /// What the operator sets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// How many attempts the node's own workers run at once.
+    /// How many attempts of the queue `default` the node's own workers run at once.
     pub workers: u32,
+    /// How many of each other queue; what waits in one that is not named here starts when it is.
+    pub queues: BTreeMap<WorkerQueueName, u32>,
+    /// Where only so many attempts of a queue may start in a while: up to how many since the log began may have been started by now.
+    pub starts_max: BTreeMap<WorkerQueueName, u64>,
     /// The name of the node's own workers.
     pub worker: String,
     /// How long a worker's right to an attempt lasts without being renewed, in milliseconds.
@@ -31,6 +38,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             workers: 8,
+            queues: BTreeMap::new(),
+            starts_max: BTreeMap::new(),
             worker: "local".into(),
             lease_millis: 30_000,
             open_work_max: 100_000,
@@ -38,6 +47,18 @@ impl Default for Settings {
             turn: TurnLimits::default(),
             flow_keys_max: FLOW_KEYS_MAX,
         }
+    }
+}
+
+impl Settings {
+    /// Gives the queues, with how many attempts of each run at once.
+    pub fn worker_queues(&self) -> impl Iterator<Item = (&WorkerQueueName, u32)> {
+        std::iter::once((&DEFAULT_QUEUE, self.workers)).chain(self.queues.iter().map(|(queue, workers)| (queue, *workers)))
+    }
+
+    /// Gives how many attempts run at once in all.
+    pub fn workers_in_all(&self) -> u32 {
+        self.worker_queues().fold(0, |sum, (_, workers)| sum.saturating_add(workers))
     }
 }
 

@@ -63,6 +63,7 @@ pub(crate) fn request(
         part_of: None,
         rerun_of: rerun.map(|rerun| rerun.of),
         priority: rerun.and_then(|rerun| rerun.priority).unwrap_or(definition.priority),
+        queue: definition.queue.clone(),
         idempotent: definition.idempotent,
         on_lost: definition.on_lost,
         timeout_millis: millis(definition.timeout),

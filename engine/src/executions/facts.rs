@@ -6,7 +6,7 @@ use crate::catalog::OnLost;
 use crate::executions::artifacts::{ArtifactName, MediaType};
 use crate::ids::{AttemptId, EnforcementId, EventId, ExecutionId};
 use crate::locks::facts::Claim;
-use crate::names::{ActionRef, RuleRef, TriggerRef};
+use crate::names::{ActionRef, RuleRef, TriggerRef, WorkerQueueName};
 use crate::record::{BodyHandle, CatalogRevision, Digest};
 use crate::time::Timestamp;
 use crate::workflows::facts::PartOf;
@@ -39,6 +39,9 @@ pub struct ExecutionRequested {
     pub rerun_of: Option<ExecutionId>,
     /// −100 … 100; higher goes first.
     pub priority: i8,
+    /// The queue in which it waits for a worker's slot.
+    #[serde(default, skip_serializing_if = "WorkerQueueName::is_default")]
+    pub queue: WorkerQueueName,
     /// Says whether it may be tried again when it is unknown whether an attempt took effect.
     pub idempotent: bool,
     /// What to do then, where it may not.

@@ -169,19 +169,19 @@ impl Executions {
 
     /// What waits for a worker waits for more than that.
     pub(crate) fn set_aside(&mut self, id: &ExecutionId) {
-        let Some(place) = self.get(id).map(|execution| execution.place) else { return };
-        if self.queue.contains(&place) {
-            self.queue.remove(&place);
+        let Some((queue, place)) = self.get(id).map(|execution| (execution.queue.clone(), execution.place)) else { return };
+        if self.queues.contains(&queue, place) {
+            self.queues.remove(&queue, place);
             self.aside.insert(place, *id);
         }
     }
 
     /// What waits for a worker waits for nothing else.
     pub(crate) fn put_back(&mut self, id: &ExecutionId) {
-        let Some(place) = self.get(id).map(|execution| execution.place) else { return };
+        let Some((queue, place)) = self.get(id).map(|execution| (execution.queue.clone(), execution.place)) else { return };
         if self.aside.contains(&place) {
             self.aside.remove(&place);
-            self.queue.insert(place, *id);
+            self.queues.insert(&queue, place, *id);
         }
     }
 }

@@ -1,7 +1,7 @@
-//! What follows by itself: an attempt's end ends its execution, and a free slot starts the next in the queue.
+//! What follows by itself: an attempt's end ends its execution, and a free slot starts the next in its queue.
 
 use crate::catalog::OnLost;
-use crate::command::Context;
+use crate::command::{Answer, Context, Decision};
 use crate::engine::{Engine, Reaction};
 use crate::executions::decide::lost;
 use crate::executions::facts::{
@@ -21,6 +21,9 @@ use crate::workflows::waits;
 
 /// The most attempts that one execution gets before it is given up: a worker that dies each time would take it for ever.
 pub const ATTEMPTS_MAX: u32 = 100;
+
+/// The most attempts that one command starts; the others follow by the next. What follows from each is to find room in the same turn.
+const STARTED_AT_ONCE_MAX: usize = 50;
 
 /// The consequence behind all others of any record: who waits for a worker starts.
 const ONLY_WAITING: u32 = u32::MAX;
@@ -114,25 +117,41 @@ fn opened(engine: &Engine, record: &Record, id: ExecutionId, with: &Context<'_>)
     }
 }
 
-/// Lets who waits for a lock that is free go on, starts the first in the queue where a slot is free, and asks to be called again.
+/// Lets who waits for a lock that is free go on, starts the first in a queue where a slot is free, and asks to be called again.
 pub(crate) fn start_waiting(engine: &Engine, parent: Id, with: &Context<'_>) -> Reaction {
     if let Some(acquired) = locks::next_acquired(engine, parent) {
         return Reaction::from(vec![acquired], ONLY_WAITING);
     }
-    if engine.executions().running() >= with.settings.workers {
-        return Reaction::nothing();
-    }
-    match engine.executions().next_queued() {
+    match engine.executions().next_to_start(with.settings) {
         Some((id, execution)) => Reaction::from(vec![start_or_end(engine, id, execution, parent, with)], ONLY_WAITING),
         None => Reaction::nothing(),
     }
+}
+
+/// Starts those that may start now, a turn's worth. Where one is to end with a workflow around it, that is asked to once it is the first,
+/// and who waits behind it starts by what follows from that.
+pub(crate) fn start_queued(engine: &Engine, with: &Context<'_>) -> Decision {
+    let mut drafts = Vec::new();
+    for (token, (id, execution)) in
+        (engine.executions().next_token()..).zip(engine.executions().all_to_start(with.settings, STARTED_AT_ONCE_MAX))
+    {
+        if engine.workflows().to_end(id, execution, engine.executions()).is_none() {
+            drafts.push(start(engine, (id, execution), id.0, token, with));
+            continue;
+        }
+        if drafts.is_empty() {
+            drafts.push(start_or_end(engine, id, execution, id.0, with));
+        }
+        break;
+    }
+    Decision::Done { drafts, answer: Answer::Done }
 }
 
 /// Starts an execution. Where it is to end with a workflow around it, or that one with another, and does not know it yet, whichever
 /// is outermost is asked to instead: one that stands in it and still may clean up ends by itself.
 pub(crate) fn start_or_end(engine: &Engine, id: ExecutionId, execution: &Execution, parent: Id, with: &Context<'_>) -> Draft {
     let Some(to_end) = engine.workflows().to_end(id, execution, engine.executions()) else {
-        return start(engine, id, execution, parent, with);
+        return start(engine, (id, execution), parent, engine.executions().next_token(), with);
     };
     Draft {
         stream: StreamId::Execution(to_end),
@@ -192,7 +211,7 @@ fn end_of(execution: &Execution, fact: ExecutionFact<'_>) -> Option<Fact> {
     }
 }
 
-fn start(engine: &Engine, id: ExecutionId, execution: &Execution, parent: Id, with: &Context<'_>) -> Draft {
+fn start(engine: &Engine, (id, execution): (ExecutionId, &Execution), parent: Id, token: u64, with: &Context<'_>) -> Draft {
     let number = execution.attempts + 1;
     // What led to an execution's start is the execution itself; that a slot came free elsewhere is no part of its story.
     let cause = execution.cause(if number == 1 { id.0 } else { parent });
@@ -202,13 +221,7 @@ fn start(engine: &Engine, id: ExecutionId, execution: &Execution, parent: Id, wi
         actor: Actor::Engine,
         cause: Some(cause),
         trace: None,
-        fact: AttemptStarted {
-            number,
-            token: engine.executions().next_token(),
-            worker: with.settings.worker.clone(),
-            lease_millis: with.settings.lease_millis,
-        }
-        .into(),
+        fact: AttemptStarted { number, token, worker: with.settings.worker.clone(), lease_millis: with.settings.lease_millis }.into(),
         body: None,
     }
 }

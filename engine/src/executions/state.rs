@@ -5,14 +5,16 @@ mod waiting;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::OnLost;
+use crate::command::Settings;
 use crate::effect::{Dispatch, Effect};
 use crate::executions::facts::{AttemptFailed, AttemptLost, AttemptSucceeded, Evidence, ExecutionRequested, GivenEvent, Pace, Settlement};
 use crate::executions::messages::Heard;
+use crate::executions::queues::{Place, WorkerQueues};
 use crate::fact::ExecutionFact;
 use crate::ids::{AttemptId, EventId, ExecutionId, Id};
 use crate::mutants;
-use crate::names::{ActionRef, RuleRef};
-use crate::record::{BodyHandle, CatalogRevision, Cause, Position, Record, StreamId};
+use crate::names::{ActionRef, RuleRef, WorkerQueueName};
+use crate::record::{BodyHandle, CatalogRevision, Cause, Record, StreamId};
 use crate::table::Table;
 use crate::time::Timestamp;
 use crate::workflows::facts::PartOf;
@@ -21,11 +23,15 @@ use crate::workflows::facts::PartOf;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Executions {
     open: Table<ExecutionId, Execution>,
-    /// Those that wait for a worker, by priority and age.
-    pub(super) queue: Table<(i16, Position), ExecutionId>,
+    /// Those that wait for a worker in the one queue of the form before, by priority and age: empty but while that is read.
+    #[serde(default, skip_serializing)]
+    queue: Table<Place, ExecutionId>,
+    /// Those that wait for a worker, and who has one.
+    #[serde(default)]
+    pub(super) queues: WorkerQueues,
     /// Those that would, and are paused or stand in what is.
     #[serde(default)]
-    pub(super) aside: Table<(i16, Position), ExecutionId>,
+    pub(super) aside: Table<Place, ExecutionId>,
     /// Those that somebody paused.
     #[serde(default)]
     pub(super) paused: Table<ExecutionId, ()>,
@@ -51,8 +57,11 @@ pub struct Execution {
     pub catalog: CatalogRevision,
     /// Its parameters.
     pub params: BodyHandle,
+    /// The queue in which it waits for a worker.
+    #[serde(default, skip_serializing_if = "WorkerQueueName::is_default")]
+    pub queue: WorkerQueueName,
     /// Its place in the queue.
-    pub place: (i16, Position),
+    pub place: Place,
     /// Whether it may be tried again when it is unknown whether an attempt took effect.
     pub idempotent: bool,
     /// What to do then, where it may not.
@@ -285,15 +294,54 @@ impl Executions {
         u32::try_from(self.running.len()).unwrap_or(u32::MAX)
     }
 
-    /// Gives how many executions wait for a worker.
-    pub fn queued(&self) -> usize {
-        self.queue.len()
+    /// Gives the executions that hold a worker's slot, with their attempts.
+    pub fn at_work(&self) -> impl Iterator<Item = (&ExecutionId, &AttemptId)> {
+        self.running.iter()
     }
 
-    /// Gives the execution that is to run next.
-    pub fn next_queued(&self) -> Option<(ExecutionId, &Execution)> {
-        let (_, id) = self.queue.first()?;
-        self.open.get(id).map(|execution| (*id, execution))
+    /// Gives how many executions wait for a worker.
+    pub fn queued(&self) -> usize {
+        self.queues.waiting_in_all()
+    }
+
+    /// Gives the queues: who waits in which, and how many are at work.
+    pub fn queues(&self) -> &WorkerQueues {
+        &self.queues
+    }
+
+    /// Gives the execution that is to start now: of the first of each queue with a free slot and a start left, the one of the highest
+    /// priority, then the oldest.
+    pub fn next_to_start(&self, settings: &Settings) -> Option<(ExecutionId, &Execution)> {
+        let may_start = settings.worker_queues().filter(|(queue, workers)| self.queues.may_start(queue, *workers, settings) > 0);
+        let (_, id) = may_start.filter_map(|(queue, _)| self.queues.waiting(queue).next()).min()?;
+        self.open.get(&id).map(|execution| (id, execution))
+    }
+
+    /// Gives all that are to start now, the next first, and at most so many.
+    pub(crate) fn all_to_start(&self, settings: &Settings, most: usize) -> Vec<(ExecutionId, &Execution)> {
+        let all = settings.worker_queues().flat_map(|(queue, workers)| {
+            let free = usize::try_from(self.queues.may_start(queue, workers, settings)).unwrap_or(most);
+            self.queues.waiting(queue).take(free.min(most))
+        });
+        let mut all: Vec<_> = all.collect();
+        all.sort_unstable();
+        all.into_iter().take(most).filter_map(|(_, id)| self.open.get(&id).map(|execution| (id, execution))).collect()
+    }
+
+    /// Gives the first of each queue.
+    pub(crate) fn first_queued(&self) -> impl Iterator<Item = (ExecutionId, &Execution)> {
+        let first = self.queues.names().filter_map(|queue| self.queues.waiting(queue).next());
+        first.filter_map(|(_, id)| self.open.get(&id).map(|execution| (id, execution)))
+    }
+
+    /// Makes anew what is not saved, and takes over what the form before said otherwise.
+    pub(crate) fn index(&mut self) {
+        let before: Vec<ExecutionId> = self.queue.iter().map(|(_, id)| *id).collect();
+        self.queue = Table::default();
+        before.iter().for_each(|id| self.enqueue(id));
+        let open = &self.open;
+        let queues = self.running.iter().filter_map(|(id, _)| open.get(id)).map(|execution| &execution.queue);
+        self.queues.index(queues);
     }
 
     /// Gives the fencing token for the next attempt.
@@ -313,6 +361,7 @@ impl Executions {
                     action: fact.action.clone(),
                     catalog: fact.catalog,
                     params,
+                    queue: fact.queue.clone(),
                     place,
                     idempotent: fact.idempotent,
                     on_lost: fact.on_lost,
@@ -350,9 +399,12 @@ impl Executions {
                 };
                 self.token.insert(0, fact.token);
                 let Some(execution) = self.open.get(id) else { return };
-                self.queue.remove(&execution.place);
+                self.queues.remove(&execution.queue, execution.place);
                 match execution.pace {
-                    Pace::Worked => self.running.insert(*id, attempt.id),
+                    Pace::Worked => {
+                        self.running.insert(*id, attempt.id);
+                        self.queues.start(&execution.queue, record.time);
+                    }
                     Pace::AtOnce => self.at_once.insert(*id, attempt.id),
                     Pace::InSteps | Pace::Sleeps { .. } | Pace::Asks | Pace::Awaits { .. } => {}
                 }
@@ -388,9 +440,7 @@ impl Executions {
             | ExecutionFact::ExecutionFailed(_)
             | ExecutionFact::ExecutionTimedOut(_)
             | ExecutionFact::ExecutionCancelled(_) => {
-                if let Some(place) = self.open.get(id).map(|execution| execution.place) {
-                    self.dequeue(place);
-                }
+                self.dequeue(id);
                 self.leave(id);
                 self.idle.remove(id);
                 self.indeterminate.remove(id);
@@ -420,8 +470,7 @@ impl Executions {
         let Some(execution) = self.open.get(id) else { return };
         let phase = match execution.phase {
             Phase::Queued => {
-                let place = execution.place;
-                self.dequeue(place);
+                self.dequeue(id);
                 Phase::Withdrawn
             }
             Phase::Indeterminate(_) => {
@@ -505,19 +554,23 @@ impl Executions {
         if let Some(execution) = self.open.get(id)
             && execution.pace == Pace::Worked
         {
-            self.queue.insert(execution.place, *id);
+            self.queues.insert(&execution.queue, execution.place, *id);
         }
     }
 
     /// It waits for a worker no more, and starts no more.
-    fn dequeue(&mut self, place: (i16, Position)) {
+    fn dequeue(&mut self, id: &ExecutionId) {
+        let Some(execution) = self.open.get(id) else { return };
         if !mutants::is("ended execution stays queued") {
-            self.queue.remove(&place);
-            self.aside.remove(&place);
+            self.queues.remove(&execution.queue, execution.place);
+            self.aside.remove(&execution.place);
         }
     }
 
     fn leave(&mut self, id: &ExecutionId) {
+        if let (true, Some(execution)) = (self.running.contains(id), self.open.get(id)) {
+            self.queues.leave(&execution.queue);
+        }
         self.running.remove(id);
         self.at_once.remove(id);
     }
@@ -600,6 +653,7 @@ impl Executions {
     pub(crate) fn commit(&mut self) {
         self.open.commit();
         self.queue.commit();
+        self.queues.commit();
         self.aside.commit();
         self.paused.commit();
         self.running.commit();
@@ -612,6 +666,7 @@ impl Executions {
     pub(crate) fn undo(&mut self) {
         self.open.undo();
         self.queue.undo();
+        self.queues.undo();
         self.aside.undo();
         self.paused.undo();
         self.running.undo();

@@ -217,6 +217,7 @@ pub(crate) fn requested(
         part_of: None,
         rerun_of: None,
         priority: rule.priority.unwrap_or(action.priority),
+        queue: action.queue.clone(),
         idempotent: action.idempotent,
         on_lost: action.on_lost,
         timeout_millis: millis(action.timeout),

@@ -134,11 +134,14 @@ fn follow(engine: &Engine, news: Option<(ExecutionId, News<'_>)>, record: &Recor
     }
 }
 
-/// Says whether the first in the queue, or who may have a lock next, is to end with the workflow around it.
+/// Says whether the first in a queue, or who may have a lock next, is to end with the workflow around it.
 fn is_next_to_end(engine: &Engine) -> bool {
-    let queued = engine.executions().next_queued();
     let free = engine.locks().next_free().and_then(|(_, id)| Some((id, engine.executions().get(&id)?)));
-    queued.into_iter().chain(free).any(|(id, execution)| engine.workflows().to_end(id, execution, engine.executions()).is_some())
+    engine
+        .executions()
+        .first_queued()
+        .chain(free)
+        .any(|(id, execution)| engine.workflows().to_end(id, execution, engine.executions()).is_some())
 }
 
 fn due(engine: &Engine, id: ExecutionId, news: &News<'_>, record: &Record, next: u32, with: &Context<'_>) -> Result<Due, Reaction> {
@@ -516,6 +519,7 @@ impl Going<'_> {
             part_of,
             rerun_of: None,
             priority: step.priority.unwrap_or_else(|| self.execution.priority()),
+            queue: action.queue.clone(),
             idempotent: action.idempotent,
             on_lost: action.on_lost,
             timeout_millis: millis(action.timeout),

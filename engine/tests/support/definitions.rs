@@ -9,6 +9,7 @@ use ensue_engine::catalog::{
     ProcessCommand, Rule, Run, Schema, Sensor, Source, Stage, Trigger, Type,
 };
 use ensue_engine::ids::{Id, RuleId};
+use ensue_engine::names::WorkerQueueName;
 use ensue_engine::record::{CatalogRevision, Digest};
 use ensue_engine::schedule::plan::{Misfire, Plan, When};
 use ensue_engine::schedule::{Cron, SCHEDULE_TRIGGER};
@@ -48,6 +49,7 @@ impl Pieces {
             retry: None,
             concurrency: None,
             priority: 0,
+            queue: WorkerQueueName::default(),
             config: Arc::new(json!({})),
             pack: Digest::of(b"demo"),
             templates: std::collections::BTreeMap::new(),

@@ -50,6 +50,8 @@ const ACTIONS: [&str; 15] = [
 const KEY: &str = "string(event.payload.?n.orValue(0))";
 /// How many keys a flow control of a rule may know.
 const KEYS_MAX: usize = 2;
+/// A queue beside the default one.
+const HEAVY: &str = "heavy";
 /// Who answers, with their roles.
 const PEOPLE: [&str; 4] = ["bo managers", "ana", "cy managers", "di viewer"];
 const HOUR_MICROS: i64 = 3_600_000_000;
@@ -245,7 +247,10 @@ fn many_pieces() -> Pieces {
                 fails("stop", "no").needs(["one", "two"]),
             ],
         )
-        .action_with("demo.turns", |action| action.concurrency = concurrency(2, "", LockConflict::Queue))
+        .action_with("demo.turns", |action| {
+            action.concurrency = concurrency(2, "", LockConflict::Queue);
+            action.queue = HEAVY.parse().unwrap();
+        })
         .action_with("demo.newest", |action| action.concurrency = concurrency(1, "", LockConflict::CancelRunning))
         .workflow(
             "demo.alone",
@@ -400,6 +405,12 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step(), 1..80)
 }
 
+/// Half as many workers for the other queue.
+fn settings(workers: u32) -> Settings {
+    let queues = [(HEAVY.parse().unwrap(), workers.div_ceil(2))].into();
+    Settings { workers, queues, open_work_max: 400, flow_keys_max: KEYS_MAX, ..Settings::default() }
+}
+
 /// A site, and the attempts it ever had.
 pub(crate) struct World {
     pub(crate) site: Site,
@@ -409,7 +420,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new() -> Self {
         let mut site = Site::with(pieces());
-        site.set(Settings { workers: 2, open_work_max: 400, flow_keys_max: KEYS_MAX, ..Settings::default() });
+        site.set(settings(2));
         Self { site, attempts: Vec::new() }
     }
 
@@ -582,7 +593,7 @@ impl World {
             }
             Step::RevokeToken(name) => asked_by(ana(), Ask::RevokeToken { name: name.to_string() }),
             Step::Start(workers) => {
-                self.site.set(Settings { workers: *workers, open_work_max: 400, flow_keys_max: KEYS_MAX, ..Settings::default() });
+                self.site.set(settings(*workers));
                 note_start()
             }
             Step::Wait(millis) => {

@@ -109,6 +109,7 @@ impl Plan {
             on_lost: OnLost::Ask,
             concurrency: None,
             priority: 0,
+            queue: Default::default(),
             config: Arc::new(json!({ "owner": "acme" })),
             pack: Digest::of(b"pack"),
             templates: std::collections::BTreeMap::new(),

@@ -6,6 +6,7 @@ use ensue_packs::json_schema;
 use ensue_packs::shape::{Form, Kind, Shape, optional, required};
 use serde_json::{Value, json};
 
+use super::queues::STARTS_MAX;
 use crate::memory::MEMORY_BYTES_MIN;
 
 /// Makes the JSON Schema of `ensue.yaml`.
@@ -26,7 +27,12 @@ static SETTINGS: Shape = Shape {
         optional(
             "workers",
             Kind::Integer { from: 0, to: u32::MAX as i64 },
-            "How many attempts run at once. Four a core where nothing is said.",
+            "How many attempts of the queue `default` run at once. Four a core where nothing is said.",
+        ),
+        optional(
+            "queues",
+            Kind::Mapping { names: Form::Name, of: &Kind::Fields(&QUEUE) },
+            "The queues in which executions wait for a worker, by name: actions name one as their `queue`.",
         ),
         optional(
             "lease",
@@ -58,6 +64,35 @@ static SETTINGS: Shape = Shape {
             Kind::Mapping { names: Form::Name, of: &Kind::Fields(&PACK_SETTINGS) },
             "What the packs are set up with, by the pack's name.",
         ),
+    ],
+    later: &[],
+    between: &[],
+};
+
+static QUEUE: Shape = Shape {
+    what: "a queue",
+    fields: &[
+        optional(
+            "workers",
+            Kind::Integer { from: 1, to: u32::MAX as i64 },
+            "How many attempts of it run at once. Of `default`: what the setting `workers` says where nothing is said here.",
+        ),
+        optional("rate", Kind::Fields(&RATE), "How many attempts of it may start in a while. Any number where nothing is said."),
+    ],
+    later: &[],
+    between: &[],
+};
+
+static RATE: Shape = Shape {
+    what: "`rate`",
+    fields: &[
+        required(
+            "limit",
+            "limit: 50",
+            Kind::Integer { from: 1, to: STARTS_MAX as i64 },
+            "How many may start: at once, and then one after the other.",
+        ),
+        required("per", "per: 1s", Kind::Text(Form::SomeTime), "In how long, a day at the most: `1s`."),
     ],
     later: &[],
     between: &[],
@@ -208,6 +243,7 @@ url: https://ensue.example.test
 data: ./data
 packs_dir: ./packs
 workers: 8
+queues: { default: { rate: { limit: 50, per: 1s } }, heavy: { workers: 2 } }
 lease: 30s
 min_free: 1000000
 memory: 536870912

@@ -8,6 +8,7 @@ use ensue_engine::command::{Ask, Command};
 
 use super::Sequencer;
 use super::handle::{Item, Waiting};
+use super::queues::wants_slots;
 
 /// The most commands of one batch: a caller waits for the commands beside it, but not for ever.
 pub(super) const BATCH_COMMANDS_MAX: usize = 512;
@@ -38,8 +39,8 @@ impl Sequencer {
         let most = if inside.len() >= BATCH_COMMANDS_MAX {
             // More of the log's own may wait behind these; what it leads to by itself comes to an end.
             0
-        } else if self.sequencing.engine().executions().queued() > 0 {
-            (self.settings.workers as usize).max(COMMANDS_BESIDE_A_QUEUE_MIN)
+        } else if wants_slots(self.sequencing.engine(), &self.settings) {
+            (self.settings.workers_in_all() as usize).max(COMMANDS_BESIDE_A_QUEUE_MIN)
         } else {
             BATCH_COMMANDS_MAX
         };
@@ -59,6 +60,11 @@ impl Sequencer {
         match item {
             Item::Command(waiting) if comes_from_inside(&waiting.command) => inside.push(waiting),
             Item::Command(waiting) => self.outside.push_back(waiting),
+            Item::TellQueues(tell) => {
+                let told = self.rates.tell(self.sequencing.engine(), self.clock.now(), &self.settings);
+                // Who asked may have gone.
+                let _ = tell.try_send(told);
+            }
             Item::Stop => self.is_stopping = true,
         }
     }
@@ -86,6 +92,7 @@ fn is_from_inside(ask: &Ask) -> bool {
         | Ask::NoteClockStep { .. }
         | Ask::AcceptClock
         | Ask::FireTimers
+        | Ask::StartQueued
         | Ask::RetryReaction { .. }
         | Ask::DismissReaction { .. }
         | Ask::DismissLetter { .. } => true,

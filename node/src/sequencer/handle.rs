@@ -3,20 +3,25 @@
 //! What becomes of a command is the sequencer's.
 
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::time::Instant;
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ensue_api::queues::Held;
+use ensue_api::worker_queues::WorkerQueue;
 use ensue_api::{QueueName, Queues};
 use ensue_engine::command::Command;
 use ensue_engine::ports::{Committed, Reply, Submit, SubmitError};
 
 use super::Gauges;
 use super::gather::comes_from_inside;
+use super::queues::TellQueues;
 
 /// How many times its length a parsed document takes: its text, and the places of its parts.
 const DOCUMENT_COPIES: usize = 2;
+
+/// The longest that one waits for the queues to be told of.
+const TELL_WITHIN: Duration = Duration::from_secs(5);
 
 /// The way to the sequencer, shared by all who ask.
 #[derive(Clone)]
@@ -29,6 +34,7 @@ pub struct SequencerHandle {
 /// What the sequencer hears.
 pub(super) enum Item {
     Command(Waiting),
+    TellQueues(TellQueues),
     Stop,
 }
 
@@ -42,7 +48,7 @@ impl Submit for SequencerHandle {
             Ok(()) => {}
             Err(TrySendError::Full(Item::Command(waiting))) => waiting.answer(Err(SubmitError::Busy)),
             Err(TrySendError::Disconnected(Item::Command(waiting))) => waiting.answer(Err(SubmitError::Stopping)),
-            Err(TrySendError::Full(Item::Stop) | TrySendError::Disconnected(Item::Stop)) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
         }
     }
 }
@@ -61,6 +67,22 @@ impl SequencerHandle {
     /// Gives what can be seen from outside.
     pub fn gauges(&self) -> &Arc<Gauges> {
         &self.gauges
+    }
+
+    /// Gives the queues of executions as they stand after the commands before; for threads that may block.
+    ///
+    /// # Errors
+    /// Where the sequencer is busy for long, or stops.
+    pub fn worker_queues(&self) -> Result<Vec<WorkerQueue>, SubmitError> {
+        let (tell, told) = sync_channel(1);
+        self.sender.try_send(Item::TellQueues(tell)).map_err(|refused| match refused {
+            TrySendError::Full(_) => SubmitError::Busy,
+            TrySendError::Disconnected(_) => SubmitError::Stopping,
+        })?;
+        told.recv_timeout(TELL_WITHIN).map_err(|refused| match refused {
+            RecvTimeoutError::Timeout => SubmitError::Busy,
+            RecvTimeoutError::Disconnected => SubmitError::Stopping,
+        })
     }
 
     /// Asks the sequencer to answer what waits and then to end.

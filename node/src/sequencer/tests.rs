@@ -130,6 +130,7 @@ impl World {
             clock: self.clock.clone(),
             catalogs: Arc::new(Nothing),
             settings: Settings::default(),
+            rates: BTreeMap::new(),
             heard: Box::new(Unheard),
             space: Box::new(self.room.clone()),
             plain: self.plain,

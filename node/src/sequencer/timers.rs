@@ -46,11 +46,12 @@ impl Steps {
 }
 
 impl Sequencer {
-    /// Gives how long it is until the next timer is due; none where none is pending.
+    /// Gives how long it is until the next timer is due, or more of a queue may start that somebody waits in; none where there is neither.
     pub fn until_due(&self) -> Option<Duration> {
-        let due = self.sequencing.engine().timers().next_due()?;
-        let micros = u64::try_from(due.micros_since(self.clock.now())).unwrap_or(0);
-        Some(Duration::from_micros(micros).min(LOOK_EVERY))
+        let (engine, now) = (self.sequencing.engine(), self.clock.now());
+        let due = engine.timers().next_due().map(|due| Duration::from_micros(u64::try_from(due.micros_since(now)).unwrap_or(0)));
+        let start = self.rates.until_start(engine, now, &self.settings);
+        due.into_iter().chain(start).min().map(|wait| wait.min(LOOK_EVERY))
     }
 
     /// Says whether something is to be recorded that only time led to.
@@ -73,16 +74,20 @@ impl Sequencer {
                 self.offer_own(Ask::NoteClockStep { from: step.from, to: step.to }, &at);
             }
             if let Ok(at) = told {
+                self.rates.allow(self.sequencing.engine(), at.time, &mut self.settings);
                 return at;
             }
         }
     }
 
-    /// Fires what is due: a turn's worth, and what is over at once in the next.
+    /// Fires what is due, and starts those that may start by now: a turn's worth, and what is over at once in the next.
     pub(super) fn fire(&mut self) -> Result<Turn, SequencerError> {
         let at = self.moment();
         if !self.is_stopping && self.sequencing.engine().timers().next_due().is_some_and(|due| due <= at.time) {
             self.offer_own(Ask::FireTimers, &at);
+        }
+        if !self.is_stopping && self.rates.until_start(self.sequencing.engine(), at.time, &self.settings) == Some(Duration::ZERO) {
+            self.offer_own(Ask::StartQueued, &at);
         }
         match self.append() {
             Ok(batch) => {

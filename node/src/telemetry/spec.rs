@@ -4,6 +4,7 @@ use ensue_engine::catalog::OnLost;
 use ensue_engine::executions::facts::{AttemptStarted, ExecutionRequested, Pace};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{EnforcementId, Id, LogId};
+use ensue_engine::names::DEFAULT_QUEUE;
 use ensue_engine::record::{Actor, CatalogRevision, Cause, Chain, Epoch, Position, Record, Revision, StreamId};
 use ensue_engine::time::Timestamp;
 
@@ -45,6 +46,7 @@ pub(crate) fn requested(enforcement: Option<EnforcementId>) -> ExecutionRequeste
         part_of: None,
         rerun_of: None,
         priority: 0,
+        queue: DEFAULT_QUEUE.clone(),
         idempotent: true,
         on_lost: OnLost::Ask,
         timeout_millis: 1,

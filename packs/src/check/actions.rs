@@ -62,6 +62,7 @@ pub(super) fn action(
         retry: optional(retry)?,
         concurrency: optional(concurrency)?,
         priority: written.priority,
+        queue: written.queue.clone(),
         config: config.clone(),
         pack: checking.pack.digest,
         templates,

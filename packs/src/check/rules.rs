@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ensue_engine::catalog::{Action, Fields, Flow, Given, Mode, OnLost, Schema};
-use ensue_engine::names::{ActionRef, RuleRef, TriggerRef};
+use ensue_engine::names::{ActionRef, RuleRef, TriggerRef, WorkerQueueName};
 use ensue_engine::schedule::plan::Plan;
 use ensue_engine::vars::reads::VARS;
 use ensue_expression::{Expression, MapType, Occurrence, Others, Template, ValueType};
@@ -125,6 +125,7 @@ fn task(
                 retry: None,
                 concurrency: None,
                 priority: 0,
+                queue: WorkerQueueName::default(),
                 config: config.clone(),
                 pack: checking.pack.digest,
                 templates: std::collections::BTreeMap::new(),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ensue_engine::catalog::{Builtin, Fields as SchemaFields, OnLost, Schema};
+use ensue_engine::names::WorkerQueueName;
 
 use super::concurrency::{CONCURRENCY, Concurrency, read_concurrency};
 use super::retry::{RETRY, Retry, read_retry};
@@ -10,7 +11,7 @@ use super::rule::{LOCAL, PRIORITY, read_local, read_names, read_priority};
 use super::workflow::{self, WORKFLOW, Workflow};
 use crate::diagnostics::{Code, Report};
 use crate::fields::{Fields, is_one_expression, listed, text, wrong_type};
-use crate::schema;
+use crate::schema::{self, tell_bad_name};
 use crate::shape::{Between, Form, Kind, Naming, Shape, optional, required, words};
 use crate::source::SourceText;
 use crate::yaml::{Content, Entry, Node, Spanned};
@@ -73,6 +74,12 @@ pub(crate) static ACTION: Shape = Shape {
         CONCURRENCY,
         PRIORITY,
         optional(
+            "queue",
+            Kind::Text(Form::Name),
+            "The queue of the operator's in which its executions wait for a worker's slot: one that `queues` in `ensue.yaml` names. `default` \
+             where nothing is said.",
+        ),
+        optional(
             "mock",
             Kind::Value,
             "What it gives in a test where no mock stands for it: a value that fits `result`, taken as it is. It is not run there.",
@@ -84,12 +91,13 @@ pub(crate) static ACTION: Shape = Shape {
              and what neither gives has its default.",
         ),
     ],
-    later: &[("queue", "queues of the operator's"), ("labels", "labels for search and grants")],
+    later: &[("labels", "labels for search and grants")],
     between: &[
         Between::NotWhereHas { field: "grace", outer: "run", inner: "workflow" },
         Between::NotWhereHas { field: "idempotent", outer: "run", inner: "workflow" },
         Between::NotWhereHas { field: "on_lost", outer: "run", inner: "workflow" },
         Between::NotWhereHas { field: "retry", outer: "run", inner: "workflow" },
+        Between::NotWhereHas { field: "queue", outer: "run", inner: "workflow" },
         Between::NotWhereHas { field: "mock", outer: "run", inner: "workflow" },
     ],
 };
@@ -239,6 +247,8 @@ pub(crate) struct Action {
     pub(crate) retry: Option<Retry>,
     pub(crate) concurrency: Option<Concurrency>,
     pub(crate) priority: i8,
+    /// The queue in which its executions wait for a worker.
+    pub(crate) queue: WorkerQueueName,
     /// What it gives in a test where no mock stands for it.
     pub(crate) mock: Option<Node>,
     /// Parameters that are kept under a name.
@@ -294,6 +304,7 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
     let retry = read_retry(&mut fields, report);
     let concurrency = read_concurrency(&mut fields, report);
     let priority = read_priority(&mut fields, report).unwrap_or(0);
+    let queue = read_queue(&mut fields, report);
     let mock = fields.take("mock").map(|entry| entry.value);
     let templates = read_names("templates", &mut fields, report);
     let run = run?;
@@ -316,9 +327,20 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
         retry,
         concurrency: concurrency?,
         priority,
+        queue: queue?,
         mock,
         templates: templates?,
     })
+}
+
+/// Takes the name of a queue; nothing where it is none.
+fn read_queue(fields: &mut Fields<'_>, report: &mut Report) -> Option<WorkerQueueName> {
+    let Some(written) = fields.text("queue", report) else { return Some(WorkerQueueName::default()) };
+    let name = written.value.parse().ok();
+    if name.is_none() {
+        tell_bad_name(&written.value, &written.span, fields.file, report);
+    }
+    name
 }
 
 /// Tells of what an action says of its attempts where it is made of steps, and takes it away.
@@ -327,7 +349,8 @@ fn tell_of_attempts(fields: &mut Fields<'_>, report: &mut Report) {
     const LOST: &str = "is for an attempt that is lost, and a workflow has none: its steps have";
     const STOPS: &str = "is for a program that is to stop, and a workflow starts none: its steps do";
     const MOCK: &str = "stands for an attempt, and a workflow has none: its steps have";
-    for (name, is) in [("grace", STOPS), ("idempotent", LOST), ("on_lost", LOST), ("retry", FAILED), ("mock", MOCK)] {
+    const WAITS: &str = "is where attempts wait for a worker, and a workflow has none: its steps have";
+    for (name, is) in [("queue", WAITS), ("grace", STOPS), ("idempotent", LOST), ("on_lost", LOST), ("retry", FAILED), ("mock", MOCK)] {
         let at = fields.key_of(name);
         if fields.take(name).is_some() {
             report.error(Code::FieldOutOfPlace, fields.file, at, format!("`{name}` {is}")).hint("say it of the actions that the steps run");

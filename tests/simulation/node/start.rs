@@ -235,6 +235,7 @@ impl Node {
                 struck: Mutex::default(),
             }),
             settings,
+            rates: std::collections::BTreeMap::new(),
             heard: Box::new(heard),
             space: Box::new(room.clone()),
             plain,

@@ -1,4 +1,4 @@
-//! What an execution waits for, as far as that is a moment or a lock.
+//! What an execution waits for, as far as that is a moment, a lock or a worker's slot.
 
 use ensue_engine::executions::facts::{ExecutionRequested, Pace};
 use ensue_engine::fact::TimerFact;
@@ -30,6 +30,12 @@ impl Execution {
     pub(super) fn go_on_with_lock(&mut self) {
         self.status = of(self.pace);
         self.awaits_lock = None;
+    }
+
+    /// Notes since when it waits for a slot, or that it does no more.
+    pub(super) fn note_queue(&mut self, now: Timestamp) {
+        let waits = self.status == Status::Queued && self.pace == Pace::Worked && self.awaits_lock.is_none();
+        self.queued_at = waits.then(|| self.queued_at.unwrap_or(now));
     }
 
     pub(super) fn note_timer(&mut self, fact: TimerFact<'_>) {

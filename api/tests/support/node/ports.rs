@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_api::ports::{
@@ -10,10 +11,11 @@ use ensue_api::ports::{
     Installed, Job, JobKind, JobState, Kept, Keys, LogAccess, NewToken, Node, NodeStatus, Observe, OnBehalf, Readiness, Replayed, Replays,
     SecretState, SetKey, ToBacktest, ToReplay, Tokens, Webhooks,
 };
+use ensue_api::worker_queues::{StartRate, WorkerQueue};
 use ensue_engine::catalog::{Catalog, Catalogs as _, Sensor};
 use ensue_engine::command::{Ask, Command, Conflict, Dedupe, DedupeKey, ObservedEvent, RefusedDelivery};
 use ensue_engine::ids::{Id, LogId, TokenId};
-use ensue_engine::names::{KeyRef, PackName, SensorRef};
+use ensue_engine::names::{DEFAULT_QUEUE, KeyRef, PackName, SensorRef, WorkerQueueName};
 use ensue_engine::ports::{Committed, HookRequest, LogError, ReadLimit, Reply, Secret, Submit};
 use ensue_engine::record::{Body, CatalogRevision, Digest, Epoch, Head, Position, Record, Revision, StreamId};
 use ensue_packs::Diagnostic;
@@ -227,6 +229,24 @@ impl Node for TestNode {
 
     fn begin_job(&self, kind: JobKind, _: &OnBehalf) -> Result<Job, Declined> {
         Ok(Job { kind, began_at: NOON, position: Position(0), state: JobState::Running })
+    }
+
+    fn worker_queues(&self) -> Result<Vec<WorkerQueue>, Declined> {
+        let core = self.core();
+        let executions = core.sequencing.engine().executions();
+        let told = |queue: &WorkerQueueName, workers: Option<u32>| WorkerQueue {
+            name: queue.clone(),
+            workers,
+            rate: workers.map(|_| StartRate { limit: 50, per: Duration::from_millis(1_500) }),
+            next_start_at: None,
+            busy: executions.queues().working_count(queue),
+            waiting: executions.queues().waiting_count(queue),
+            oldest: executions.queues().oldest(queue),
+            first_busy: executions.at_work().map(|(id, _)| *id).collect(),
+            first_waiting: executions.queues().waiting(queue).map(|(_, id)| id).collect(),
+        };
+        let others = executions.queues().names().filter(|queue| !queue.is_default()).map(|queue| told(queue, None));
+        Ok(std::iter::once(told(&DEFAULT_QUEUE, Some(8))).chain(others).collect())
     }
 
     fn job(&self, kind: JobKind) -> Option<Job> {

@@ -68,8 +68,7 @@ impl Executions {
 
     /// It would go on, and has to hold a lock first.
     pub(crate) fn block(&mut self, id: &ExecutionId) {
-        let Some(place) = self.open.get(id).map(|execution| execution.place) else { return };
-        self.dequeue(place);
+        self.dequeue(id);
         self.idle.remove(id);
         self.open.change(id, |execution| execution.phase = Phase::Blocked);
     }
@@ -95,7 +94,6 @@ impl Executions {
     /// before, it ends by that.
     pub(crate) fn time_out(&mut self, id: &ExecutionId) {
         let Some(execution) = self.open.get(id) else { return };
-        let place = execution.place;
         match execution.phase {
             Phase::Running(attempt) => self.open.change(id, |execution| {
                 execution.is_timed_out = true;
@@ -103,7 +101,7 @@ impl Executions {
             }),
             Phase::Asleep | Phase::Asking | Phase::Awaiting if execution.has_come => {}
             Phase::Delayed | Phase::Blocked | Phase::Queued | Phase::Asleep | Phase::Asking | Phase::Awaiting => {
-                self.dequeue(place);
+                self.dequeue(id);
                 self.idle.remove(id);
                 self.open.change(id, |execution| {
                     execution.is_timed_out = true;

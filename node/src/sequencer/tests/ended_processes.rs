@@ -42,6 +42,7 @@ fn live(folder: &Path) {
         clock: Arc::new(HandClock::default()),
         catalogs: Arc::new(Abyss),
         settings: Settings::default(),
+        rates: BTreeMap::new(),
         heard: Box::new(Unheard),
         space: Box::new(Room(Arc::new(AtomicBool::new(true)))),
         plain: |_| Ok(Some(Bytes::from_static(br#"{"name":"ana"}"#))),

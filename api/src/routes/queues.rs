@@ -1,0 +1,46 @@
+//! Queues of executions: who has a worker's slot of each, who waits for one, and since when.
+
+use ensue_engine::ids::ExecutionId;
+use ensue_engine::time::Timestamp;
+use ensue_views::Execution;
+
+use crate::api::read_row;
+use crate::auth::Allowed;
+use crate::call::Call;
+use crate::listing;
+use crate::permissions::QueuesRead;
+use crate::ports::Ports;
+use crate::problem::{Outcome, Problem};
+use crate::wire::queues::{WireQueue, WireQueued};
+use crate::worker_queues::WorkerQueue;
+
+/// Lists the queues by name: those of the operator's, and those that somebody waits in all the same.
+pub(super) async fn list(allowed: Allowed<QueuesRead>, call: Call) -> Outcome {
+    let queues = call.api().blocking(|ports| ports.node.worker_queues()).await??;
+    let listed = listing::of_catalog(&call, &allowed, queues.into_iter(), |queue: &WorkerQueue| queue.name.to_string())?;
+    let queues = listed.items;
+    let items = call.api().blocking(move |ports| queues.into_iter().map(|queue| shown(ports, queue)).collect::<Result<Vec<_>, _>>());
+    call.answer_page(items.await??, listed.next.as_deref(), &listed.page)
+}
+
+/// Adds what the views say of those that are told of. Blocking.
+fn shown(ports: &Ports, queue: WorkerQueue) -> Result<WireQueue, Problem> {
+    let all = |ids: &[ExecutionId], since: fn(&Execution) -> Option<Timestamp>| {
+        ids.iter().map(|id| told(ports, *id, since)).collect::<Result<Vec<_>, Problem>>()
+    };
+    let busy = all(&queue.first_busy, |execution| execution.attempts.last().map(|attempt| attempt.started_at))?;
+    let waiting = all(&queue.first_waiting, |execution| execution.queued_at)?;
+    let oldest = queue.oldest.map(|id| told(ports, id, |execution| execution.queued_at)).transpose()?;
+    Ok(WireQueue::new(queue, oldest.and_then(|oldest| oldest.since), busy, waiting))
+}
+
+fn told(ports: &Ports, id: ExecutionId, since: fn(&Execution) -> Option<Timestamp>) -> Result<WireQueued, Problem> {
+    let execution: Option<Execution> = read_row(ports, &id.to_string())?;
+    let execution = execution.as_ref();
+    Ok(WireQueued {
+        execution: id,
+        action: execution.map(|execution| execution.action.clone()),
+        since: execution.and_then(since),
+        priority: execution.map(|execution| execution.priority),
+    })
+}

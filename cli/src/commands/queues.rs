@@ -1,0 +1,61 @@
+//! `ensue queues`: who has the workers of each queue, and who waits for one.
+
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+use super::{Asking, List, Page, Watching, print_page};
+use crate::redraw::Stirred;
+use crate::report::Outcome;
+use crate::table::{Column, cell, text, time};
+
+/// List the queues in which executions wait for a worker.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  ensue queues list
+  ensue queues list --watch")]
+pub(crate) enum Queues {
+    /// List the queues, with how many work and wait in each.
+    List(Listed),
+}
+
+/// How queues are listed.
+#[derive(Debug, Args)]
+pub(crate) struct Listed {
+    #[command(flatten)]
+    page: Page,
+    #[command(flatten)]
+    watching: Watching,
+}
+
+const COLUMNS: &[Column] = &[
+    Column::whole("QUEUE", |queue| cell(queue, "name")),
+    Column::whole("BUSY", busy),
+    Column::whole("WAIT", |queue| cell(queue, "waiting_count")),
+    Column::whole("SINCE", |queue| time(queue, "waiting_since")),
+    Column::whole("RATE", rate),
+    Column::whole("NEXT START", |queue| time(queue, "next_start_at")),
+    Column::cut("NEXT", |queue| text(&queue["waiting"][0], "execution")),
+];
+
+impl Queues {
+    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+        let client = asking.client()?;
+        let Self::List(Listed { page, watching }) = self;
+        let stirred = Stirred::By(&["execution", "attempt"]);
+        print_page(asking, &client, &List { path: "/queues", query: page.query(), columns: COLUMNS, stirred }, watching).await
+    }
+}
+
+/// How many of its slots are taken; that there is no such queue is said.
+fn busy(queue: &Value) -> String {
+    match queue["is_configured"].as_bool() {
+        Some(false) => "nobody works in it".to_owned(),
+        Some(true) | None => format!("{} of {}", cell(queue, "busy_count"), cell(queue, "workers")),
+    }
+}
+
+fn rate(queue: &Value) -> String {
+    let rate = &queue["rate"];
+    if rate.is_null() { String::new() } else { format!("{} in {} s", cell(rate, "limit"), cell(rate, "per_seconds")) }
+}

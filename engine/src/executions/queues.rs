@@ -1,0 +1,167 @@
+//! The queues in which executions wait for a worker's slot: who waits in which, how many slots of each are taken, and how many attempts
+//! were started.
+//!
+//! Which queues there are, and how many slots each has, the operator sets; what waits in one that has none waits on.
+
+use serde::{Deserialize, Serialize};
+
+use crate::command::Settings;
+use crate::ids::ExecutionId;
+use crate::names::WorkerQueueName;
+use crate::record::Position;
+use crate::table::Table;
+use crate::time::Timestamp;
+
+/// The place of an execution in its queue: by priority and age.
+pub type Place = (i16, Position);
+
+/// The queues.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WorkerQueues {
+    /// Those that wait, by queue and place.
+    waiting: Table<(WorkerQueueName, Place), ExecutionId>,
+    /// What was started of each queue.
+    starts: Table<WorkerQueueName, Starts>,
+    /// How many wait and work in each: what `waiting`, and those that run, say.
+    #[serde(skip)]
+    lengths: Table<WorkerQueueName, Length>,
+}
+
+/// What was started of a queue since it is counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Starts {
+    /// How many attempts.
+    pub count: u64,
+    /// When the last was.
+    pub last: Timestamp,
+}
+
+/// How many executions have to do with a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Length {
+    waiting: usize,
+    working: u32,
+}
+
+impl WorkerQueues {
+    /// Gives the queues that somebody waits or works in.
+    pub fn names(&self) -> impl Iterator<Item = &WorkerQueueName> {
+        self.lengths.iter().map(|(queue, _)| queue)
+    }
+
+    /// Gives those that wait in a queue, the next first, with their places.
+    pub fn waiting(&self, queue: &WorkerQueueName) -> impl Iterator<Item = (Place, ExecutionId)> {
+        self.waiting.range(from(queue, i16::MIN)..=until(queue, i16::MAX)).map(|((_, place), id)| (*place, *id))
+    }
+
+    /// Gives who has waited in a queue for the longest time, whatever goes before it: the first of each priority is looked at.
+    pub fn oldest(&self, queue: &WorkerQueueName) -> Option<ExecutionId> {
+        let mut oldest: Option<(Position, ExecutionId)> = None;
+        let mut rank = i16::MIN;
+        while let Some(((_, place), id)) = self.waiting.range(from(queue, rank)..=until(queue, i16::MAX)).next() {
+            oldest = oldest.into_iter().chain([(place.1, *id)]).min();
+            rank = place.0.saturating_add(1);
+        }
+        oldest.map(|(_, id)| id)
+    }
+
+    /// Gives how many wait in a queue; those that are paused do not.
+    pub fn waiting_count(&self, queue: &WorkerQueueName) -> usize {
+        self.length(queue).waiting
+    }
+
+    /// Gives how many slots of a queue are taken.
+    pub fn working_count(&self, queue: &WorkerQueueName) -> u32 {
+        self.length(queue).working
+    }
+
+    /// Gives what was started of a queue.
+    pub fn starts(&self, queue: &WorkerQueueName) -> Starts {
+        self.starts.get(queue).copied().unwrap_or_default()
+    }
+
+    /// Gives how many more of a queue with so many slots may start by now.
+    pub fn may_start(&self, queue: &WorkerQueueName, workers: u32, settings: &Settings) -> u64 {
+        let free = u64::from(workers.saturating_sub(self.working_count(queue)));
+        let starts = settings.starts_max.get(queue).map_or(u64::MAX, |max| max.saturating_sub(self.starts(queue).count));
+        free.min(starts)
+    }
+
+    pub(super) fn waiting_in_all(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(super) fn contains(&self, queue: &WorkerQueueName, place: Place) -> bool {
+        self.waiting.contains(&(queue.clone(), place))
+    }
+
+    pub(super) fn insert(&mut self, queue: &WorkerQueueName, place: Place, id: ExecutionId) {
+        if !self.contains(queue, place) {
+            self.waiting.insert((queue.clone(), place), id);
+            self.count(queue, |length| length.waiting += 1);
+        }
+    }
+
+    pub(super) fn remove(&mut self, queue: &WorkerQueueName, place: Place) {
+        if self.contains(queue, place) {
+            self.waiting.remove(&(queue.clone(), place));
+            self.count(queue, |length| length.waiting = length.waiting.saturating_sub(1));
+        }
+    }
+
+    /// An attempt of the queue has a slot.
+    pub(super) fn start(&mut self, queue: &WorkerQueueName, at: Timestamp) {
+        self.count(queue, |length| length.working += 1);
+        let count = self.starts(queue).count + 1;
+        self.starts.insert(queue.clone(), Starts { count, last: at });
+    }
+
+    /// It has it no more.
+    pub(super) fn leave(&mut self, queue: &WorkerQueueName) {
+        self.count(queue, |length| length.working = length.working.saturating_sub(1));
+    }
+
+    /// Makes anew what is not saved, of the queues of those that work.
+    pub(super) fn index<'a>(&mut self, working: impl Iterator<Item = &'a WorkerQueueName>) {
+        self.lengths = Table::default();
+        let waiting: Vec<WorkerQueueName> = self.waiting.iter().map(|((queue, _), _)| queue.clone()).collect();
+        waiting.iter().for_each(|queue| self.count(queue, |length| length.waiting += 1));
+        working.for_each(|queue| self.count(queue, |length| length.working += 1));
+        self.waiting.commit();
+        self.lengths.commit();
+    }
+
+    pub(super) fn commit(&mut self) {
+        self.waiting.commit();
+        self.starts.commit();
+        self.lengths.commit();
+    }
+
+    pub(super) fn undo(&mut self) {
+        self.waiting.undo();
+        self.starts.undo();
+        self.lengths.undo();
+    }
+
+    fn length(&self, queue: &WorkerQueueName) -> Length {
+        self.lengths.get(queue).copied().unwrap_or_default()
+    }
+
+    fn count(&mut self, queue: &WorkerQueueName, count: impl FnOnce(&mut Length)) {
+        let mut length = self.length(queue);
+        count(&mut length);
+        if length == Length::default() {
+            self.lengths.remove(queue);
+        } else {
+            self.lengths.insert(queue.clone(), length);
+        }
+    }
+}
+
+fn from(queue: &WorkerQueueName, rank: i16) -> (WorkerQueueName, Place) {
+    (queue.clone(), (rank, Position::default()))
+}
+
+fn until(queue: &WorkerQueueName, rank: i16) -> (WorkerQueueName, Place) {
+    (queue.clone(), (rank, Position(u64::MAX)))
+}

@@ -1,0 +1,131 @@
+//! The queues of executions: how many workers each has, and how many of it may start in a while.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ensue_api::worker_queues::StartRate;
+use ensue_engine::names::WorkerQueueName;
+use serde::Deserialize;
+
+/// The most queues of a node.
+const QUEUES_MAX: usize = 100;
+/// The most starts of a rate.
+pub(super) const STARTS_MAX: u32 = 1_000_000;
+/// The longest while of a rate.
+const WHILE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The queues beside the default one, and the rates of all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueSettings {
+    /// How many attempts of each other queue run at once.
+    pub workers: BTreeMap<WorkerQueueName, u32>,
+    /// How many of a queue may start in a while; any number where there is none.
+    pub rates: BTreeMap<WorkerQueueName, StartRate>,
+}
+
+/// A queue, as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WrittenQueue {
+    workers: Option<u32>,
+    rate: Option<WrittenRate>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenRate {
+    limit: u32,
+    per: String,
+}
+
+/// Reads the queues, and how many workers the default one has where it says so; the error names the one that is none.
+pub(super) fn read(written: BTreeMap<WorkerQueueName, WrittenQueue>, workers: Option<u32>) -> Result<(Option<u32>, QueueSettings), String> {
+    let (mut of_default, mut settings) = (workers, QueueSettings::default());
+    if written.len() > QUEUES_MAX {
+        return Err(format!("`queues` has {} queues, {QUEUES_MAX} is the most", written.len()));
+    }
+    for (name, queue) in written {
+        match queue.workers {
+            Some(0) => return Err(format!("`queues.{name}.workers` is 0: nothing of it would ever start; write 1 or more")),
+            Some(_) if name.is_default() && workers.is_some() => {
+                return Err("`workers` and `queues.default.workers` say the same: write one of them".to_owned());
+            }
+            Some(count) if name.is_default() => of_default = Some(count),
+            Some(count) => drop(settings.workers.insert(name.clone(), count)),
+            None if name.is_default() => {}
+            None => return Err(format!("`queues.{name}` has no `workers`: say how many of it run at once")),
+        }
+        if let Some(rate) = queue.rate {
+            settings.rates.insert(name.clone(), rate.read(&name)?);
+        }
+    }
+    Ok((of_default, settings))
+}
+
+impl WrittenRate {
+    fn read(self, queue: &WorkerQueueName) -> Result<StartRate, String> {
+        let Self { limit, per: text } = self;
+        if !(1..=STARTS_MAX).contains(&limit) {
+            return Err(format!("`queues.{queue}.rate.limit` is {limit}, which is not from 1 to {STARTS_MAX}"));
+        }
+        let per = ensue_packs::parse_duration(&text).filter(|per| !per.is_zero() && *per <= WHILE_MAX);
+        let per = per.ok_or_else(|| format!("`queues.{queue}.rate.per` is `{text}`, which is not a duration from 1ms to 24h, like 1s"))?;
+        Ok(StartRate { limit, per })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, ConfigError};
+
+    fn read(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("ensue.yaml");
+        std::fs::write(&file, text).unwrap();
+        Config::read(Some(&file), variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+    }
+
+    fn name(text: &str) -> WorkerQueueName {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn queues_have_workers_and_rates() {
+        let config = read("queues: { default: { workers: 8, rate: { limit: 50, per: 1s } }, heavy: { workers: 2 } }", &[]).unwrap();
+        assert_eq!(config.workers, Some(8));
+        assert_eq!(config.queues.workers, [(name("heavy"), 2)].into());
+        assert_eq!(config.queues.rates, [(name("default"), StartRate { limit: 50, per: Duration::from_secs(1) })].into());
+    }
+
+    #[test]
+    fn the_default_queue_has_the_workers_of_the_setting_and_the_variable_goes_over_the_file() {
+        let config = read("workers: 3\nqueues: { default: { rate: { limit: 1, per: 5m } } }", &[]).unwrap();
+        assert_eq!((config.workers, config.queues.rates.len()), (Some(3), 1));
+        let config = read("queues: { default: { workers: 3 } }", &[("ENSUE_WORKERS", "5")]).unwrap();
+        assert_eq!(config.workers, Some(5));
+    }
+
+    #[test]
+    fn what_is_no_queue_is_an_error_that_says_what_is_wrong_with_it() {
+        for (text, told) in [
+            ("workers: 2\nqueues: { default: { workers: 2 } }", "`workers` and `queues.default.workers` say the same: write one of them"),
+            ("queues: { heavy: { workers: 0 } }", "`queues.heavy.workers` is 0: nothing of it would ever start; write 1 or more"),
+            ("queues: { heavy: {} }", "`queues.heavy` has no `workers`: say how many of it run at once"),
+            (
+                "queues: { heavy: { workers: 1, rate: { limit: 0, per: 1s } } }",
+                "`queues.heavy.rate.limit` is 0, which is not from 1 to 1000000",
+            ),
+            (
+                "queues: { heavy: { workers: 1, rate: { limit: 1, per: 0s } } }",
+                "`queues.heavy.rate.per` is `0s`, which is not a duration from 1ms to 24h, like 1s",
+            ),
+            ("queues: { heavy: { worker: 1 } }", "unknown field"),
+            ("queues: { heavy: { workers: 1, rate: { limit: 1, per: 1s, burst: 2 } } }", "unknown field"),
+            ("queues: { Heavy: { workers: 1 } }", "is not a name"),
+        ] {
+            let error = read(text, &[]).unwrap_err().to_string();
+            assert!(error.contains(told), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The queues of executions: how many attempts of each may start in a while, as the operator sets it, and what is told of them.
+//!
+//! What has started, and who starts next, is the core's. How much more may start is worked out here, by the clock.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+use ensue_api::worker_queues::{SHOWN_MAX, StartRate, WorkerQueue};
+use ensue_engine::command::Settings;
+use ensue_engine::engine::Engine;
+use ensue_engine::names::WorkerQueueName;
+use ensue_engine::time::Timestamp;
+
+/// Where the queues are told to.
+pub(super) type TellQueues = SyncSender<Vec<WorkerQueue>>;
+
+/// How many work and wait in a queue that there is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueGauge {
+    /// Its name.
+    pub name: WorkerQueueName,
+    /// How many slots it has.
+    pub workers: u32,
+    /// How many of them are taken.
+    pub busy: u32,
+    /// How many wait.
+    pub waiting: usize,
+}
+
+/// How many attempts of each queue may start in a while.
+#[derive(Debug, Default)]
+pub(super) struct StartRates {
+    buckets: BTreeMap<WorkerQueueName, Bucket>,
+}
+
+/// What there is for starts. A start costs as much as the while has microseconds, and in each microsecond comes as much as may start in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Bucket {
+    rate: StartRate,
+    credit: i128,
+    /// When that was so.
+    at: Timestamp,
+    /// How many had been started then.
+    count: u64,
+}
+
+impl Bucket {
+    /// Begins with what came since the last start, as if nothing had been left then: no more start over a restart than without one.
+    fn begin(rate: StartRate, count: u64, last: Timestamp, now: Timestamp) -> Self {
+        let empty = Self { rate, credit: 0, at: last, count };
+        Self { credit: if count == 0 { empty.most() } else { empty.credit_at(now, count) }, at: now, ..empty }
+    }
+
+    fn cost(&self) -> i128 {
+        i128::try_from(self.rate.per.as_micros()).unwrap_or(i128::MAX).max(1)
+    }
+
+    fn most(&self) -> i128 {
+        self.cost().saturating_mul(i128::from(self.rate.limit))
+    }
+
+    /// What was started in a batch that was taken back is there again.
+    fn credit_at(&self, now: Timestamp, count: u64) -> i128 {
+        let came = i128::from(now.micros_since(self.at).max(0)).saturating_mul(i128::from(self.rate.limit));
+        let had = self.credit.saturating_add(came).min(self.most());
+        had.saturating_sub((i128::from(count) - i128::from(self.count)).saturating_mul(self.cost())).min(self.most())
+    }
+
+    fn look_at(&mut self, now: Timestamp, count: u64) {
+        self.credit = self.credit_at(now, count);
+        self.at = now;
+        self.count = count;
+    }
+
+    /// Gives how many may start.
+    fn starts(&self) -> u64 {
+        u64::try_from(self.credit / self.cost()).unwrap_or(0)
+    }
+
+    /// Gives how long it is until one may.
+    fn until_one(&self, now: Timestamp, count: u64) -> Duration {
+        let missing = self.cost().saturating_sub(self.credit_at(now, count)).max(0);
+        let limit = i128::from(self.rate.limit.max(1));
+        Duration::from_micros(u64::try_from((missing + limit - 1) / limit).unwrap_or(u64::MAX))
+    }
+}
+
+impl StartRates {
+    pub(super) fn begin(rates: BTreeMap<WorkerQueueName, StartRate>, engine: &Engine, now: Timestamp) -> Self {
+        let bucket = |(queue, rate): (WorkerQueueName, StartRate)| {
+            let starts = engine.executions().queues().starts(&queue);
+            (queue, Bucket::begin(rate, starts.count, starts.last, now))
+        };
+        Self { buckets: rates.into_iter().map(bucket).collect() }
+    }
+
+    /// Works out how many of each queue may have been started by now.
+    pub(super) fn allow(&mut self, engine: &Engine, now: Timestamp, settings: &mut Settings) {
+        for (queue, bucket) in &mut self.buckets {
+            let count = engine.executions().queues().starts(queue).count;
+            bucket.look_at(now, count);
+            settings.starts_max.insert(queue.clone(), count.saturating_add(bucket.starts()));
+        }
+    }
+
+    /// Gives how long it is until somebody may start who waits for nothing but that; none where nobody does.
+    pub(super) fn until_start(&self, engine: &Engine, now: Timestamp, settings: &Settings) -> Option<Duration> {
+        let queues = engine.executions().queues();
+        let has_taker = |queue: &WorkerQueueName, workers: u32| queues.waiting_count(queue) > 0 && queues.working_count(queue) < workers;
+        let waits = settings.worker_queues().filter(|(queue, workers)| has_taker(queue, *workers));
+        waits.filter_map(|(queue, _)| Some(self.buckets.get(queue)?.until_one(now, queues.starts(queue).count))).min()
+    }
+
+    /// Tells of the queues that there are, and of those that somebody waits or works in all the same.
+    pub(super) fn tell(&self, engine: &Engine, now: Timestamp, settings: &Settings) -> Vec<WorkerQueue> {
+        let executions = engine.executions();
+        let queues = executions.queues();
+        let mut all: BTreeMap<&WorkerQueueName, Option<u32>> = queues.names().map(|queue| (queue, None)).collect();
+        all.extend(settings.worker_queues().map(|(queue, workers)| (queue, Some(workers))));
+        let of_queue = |queue: &WorkerQueueName| {
+            let is_of = move |id: &_| executions.get(id).is_some_and(|execution| execution.queue == *queue);
+            executions.at_work().map(|(id, _)| *id).filter(is_of).take(SHOWN_MAX).collect()
+        };
+        let told = |(queue, workers): (&WorkerQueueName, Option<u32>)| {
+            let bucket = self.buckets.get(queue);
+            let until = bucket.map(|bucket| bucket.until_one(now, queues.starts(queue).count)).filter(|until| !until.is_zero());
+            WorkerQueue {
+                name: queue.clone(),
+                workers,
+                rate: bucket.map(|bucket| bucket.rate),
+                next_start_at: until.map(|until| now.plus_millis(u64::try_from(until.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX))),
+                busy: queues.working_count(queue),
+                waiting: queues.waiting_count(queue),
+                oldest: queues.oldest(queue),
+                first_busy: of_queue(queue),
+                first_waiting: queues.waiting(queue).map(|(_, id)| id).take(SHOWN_MAX).collect(),
+            }
+        };
+        all.into_iter().map(told).collect()
+    }
+}
+
+/// Says how many work and wait in each queue that there is.
+pub(super) fn gauges(engine: &Engine, settings: &Settings) -> Vec<QueueGauge> {
+    let queues = engine.executions().queues();
+    let gauge = |(queue, workers): (&WorkerQueueName, u32)| QueueGauge {
+        name: queue.clone(),
+        workers,
+        busy: queues.working_count(queue),
+        waiting: queues.waiting_count(queue),
+    };
+    settings.worker_queues().map(gauge).collect()
+}
+
+/// Says whether somebody waits for a slot, and none of its queue is free.
+pub(super) fn wants_slots(engine: &Engine, settings: &Settings) -> bool {
+    let queues = engine.executions().queues();
+    settings.worker_queues().any(|(queue, workers)| queues.waiting_count(queue) > 0 && queues.working_count(queue) >= workers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
+
+    fn rate(limit: u32, per: Duration) -> StartRate {
+        StartRate { limit, per }
+    }
+
+    fn bucket() -> Bucket {
+        Bucket::begin(rate(4, Duration::from_secs(2)), 0, Timestamp::default(), NOON)
+    }
+
+    #[test]
+    fn as_many_as_the_rate_says_start_at_once_and_then_one_after_the_other() {
+        let mut bucket = bucket();
+        assert_eq!(bucket.starts(), 4);
+        bucket.look_at(NOON, 4);
+        assert_eq!((bucket.starts(), bucket.until_one(NOON, 4)), (0, Duration::from_millis(500)));
+        bucket.look_at(NOON.plus_millis(499), 4);
+        assert_eq!((bucket.starts(), bucket.until_one(NOON.plus_millis(499), 4)), (0, Duration::from_millis(1)));
+        bucket.look_at(NOON.plus_millis(500), 4);
+        assert_eq!(bucket.starts(), 1);
+        bucket.look_at(NOON.plus_millis(60_000), 4);
+        assert_eq!(bucket.starts(), 4, "no more gathers than the rate says");
+    }
+
+    #[test]
+    fn what_is_taken_back_may_start_again() {
+        let mut bucket = bucket();
+        bucket.look_at(NOON, 3);
+        bucket.look_at(NOON, 1);
+        assert_eq!(bucket.starts(), 3);
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_gives_nothing_and_takes_nothing() {
+        let mut bucket = bucket();
+        bucket.look_at(NOON, 3);
+        bucket.look_at(NOON.plus_millis(0), 3);
+        let before = Timestamp::from_micros(NOON.micros() - 3_600_000_000);
+        bucket.look_at(before, 3);
+        assert_eq!((bucket.starts(), bucket.at), (1, before));
+    }
+
+    #[test]
+    fn over_a_restart_no_more_start_than_without_one() {
+        let of_an_hour = rate(1, Duration::from_secs(3_600));
+        let after = |millis| Bucket::begin(of_an_hour, 7, NOON, NOON.plus_millis(millis)).starts();
+        assert_eq!([0, 3_599_999, 3_600_000].map(after), [0, 0, 1]);
+        assert_eq!(Bucket::begin(of_an_hour, 0, Timestamp::default(), NOON).starts(), 1);
+    }
+}
