@@ -323,3 +323,25 @@ async fn a_template_gives_the_parameters_that_the_caller_does_not() {
     assert_eq!(refused["errors"][0]["pointer"], "/template");
     assert_eq!(refused["errors"][0]["message"], "is none of the action's templates, which are `formal`");
 }
+
+#[tokio::test]
+async fn a_queue_shows_who_has_its_workers_and_who_waits_for_one() {
+    let api = TestApi::new();
+    let mut ids = Vec::new();
+    for _ in 0..10 {
+        let run = api.post("/api/v1/actions/core.noop/execute").by("author").json(&json!({ "params": { "seconds": 60 } }));
+        ids.push(run.answer().await.expect(202).json()["id"].clone());
+    }
+    let listed = api.get("/api/v1/queues").by("viewer").answer().await.expect(200).json();
+    let queue = &listed["items"][0];
+    assert_eq!((&queue["name"], &queue["is_configured"], &queue["workers"]), (&json!("default"), &json!(true), &json!(8)));
+    assert_eq!((&queue["busy_count"], &queue["waiting_count"]), (&json!(8), &json!(2)));
+    assert_eq!((&queue["rate"], &queue["next_start_at"]), (&json!({ "limit": 50, "per_seconds": 1.5 }), &Value::Null));
+    let of = |list: &str| queue[list].as_array().unwrap().iter().map(|one| one["execution"].clone()).collect::<Vec<_>>();
+    assert_eq!((of("busy"), of("waiting")), (ids[..8].to_vec(), ids[8..].to_vec()));
+    let waits = api.get(&format!("/api/v1/executions/{}", ids[8].as_str().unwrap())).by("viewer").answer().await.expect(200).json();
+    assert_eq!((&queue["waiting_since"], &queue["waiting"][0]["since"]), (&waits["queued_at"], &waits["queued_at"]));
+    assert_eq!((&waits["queue"], &queue["waiting"][0]["action"]), (&json!("default"), &json!("core.noop")));
+    let runs = api.get(&format!("/api/v1/executions/{}", ids[0].as_str().unwrap())).by("viewer").answer().await.expect(200).json();
+    assert_eq!((&runs["queue"], &runs["queued_at"]), (&json!("default"), &Value::Null));
+}

@@ -2,6 +2,7 @@
 
 mod access;
 mod packs;
+mod queues;
 mod space;
 mod stop;
 mod telemetry;
@@ -63,6 +64,7 @@ use crate::vars::VarTable;
 use crate::views::{Rebuilt, ViewFollower};
 use access::{cursor_key, first_token, set_keys};
 use packs::{changing_packs, looking_for_packs, not_taken_in, pack_values, watch_packs};
+use queues::unworked;
 use space::DiskSpace;
 use telemetry::RunningTelemetry;
 use ticks::tick;
@@ -307,6 +309,7 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
     let watched_packs = changing_packs.map(|changes| watch_packs(folder, changes, packs_read)).transpose()?;
     let (watched_packs, packs_news) = watched_packs.unzip();
     let node_keys = NodeKeys { ring: keys.clone(), sequencer: Arc::new(handle.clone()), setting: Mutex::new(()) };
+    warnings.extend(unworked(&settings, &catalogs));
     warnings.extend(set_keys(&config, &catalogs, &node_keys)?);
     let node_tokens = NodeTokens { table: tokens.clone(), sequencer: Arc::new(handle.clone()), clock: clock.clone() };
     let first_admin_token = first_token(&config, is_first_start, &node_tokens)?;

@@ -130,6 +130,13 @@ mod shape {
     }
 
     #[test]
+    fn the_queue_of_an_action_is_a_name_and_none_of_a_workflow() {
+        insta::assert_snapshot!(action("run: { shell: { script: make } }\nqueue: Heavy Jobs\n"));
+        insta::assert_snapshot!(action("run: { shell: { script: make } }\nqueue: 7\n"));
+        insta::assert_snapshot!(action("run: { workflow: { steps: { a: { action: core.noop } } } }\nqueue: heavy\n"));
+    }
+
+    #[test]
     fn an_action_has_a_runner() {
         insta::assert_snapshot!(action("run: {}\n"));
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ensue_engine::catalog::{Catalog, Mode};
 use ensue_engine::command::{
-    Answer, Ask, Command, InquiryAnswer, ObservedEvent, PackChange, Report, ReportOutcome, RequestExecution, SeenVar, VarChange,
+    Answer, Ask, Command, InquiryAnswer, ObservedEvent, PackChange, Report, ReportOutcome, RequestExecution, SeenVar, Settings, VarChange,
 };
 use ensue_engine::effect::{Dispatch, Effect};
 use ensue_engine::executions::facts::{Evidence, Failure, FailureKind, Pace};
@@ -119,9 +119,13 @@ impl Stage {
     /// # Errors
     /// Where the log does not take the packs.
     pub fn set(catalog: Arc<Catalog>) -> Result<Self, Stuck> {
+        // Which queues the operator has is not known here: somebody works in each.
+        let settings = Settings::default();
+        let named = catalog.actions().values().map(|action| action.queue.clone()).filter(|queue| !queue.is_default());
+        let settings = Settings { queues: named.map(|queue| (queue, settings.workers)).collect(), ..settings };
         let mut stage = Self {
             // A schedule is due again and again: the clock here would go on for ever.
-            spec: Spec::default().with_catalog(Catalog::clone(&catalog).without_schedules()),
+            spec: Spec::default().with_catalog(Catalog::clone(&catalog).without_schedules()).with_settings(settings),
             catalog,
             history: History::default(),
             erred: Vec::new(),

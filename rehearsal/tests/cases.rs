@@ -319,3 +319,10 @@ fn a_schedule_beside_it_keeps_no_case_from_its_end() {
     let case = "- it: says hello\n  run: { action: core.echo, with: { message: hi } }\n  expect: { status: succeeded }\n";
     assert_eq!(told(&run(&[nightly], case)[0]), "");
 }
+
+#[test]
+fn somebody_works_in_each_queue_that_an_action_names() {
+    let build = ("actions/build.yaml", "run: { shell: { script: make } }\nqueue: heavy\nmock: built\n");
+    let verdicts = run(&[build], "- it: builds\n  run: { action: demo.build }\n  expect: { status: succeeded, result: built }\n");
+    assert!(verdicts.iter().all(|verdict| verdict.is_passed()), "{verdicts:?}");
+}

@@ -58,7 +58,7 @@ impl NodeApi {
             release: "0.0.0-simulated".to_owned(),
             cursor_key: [7; 32],
             limits: Limits { body_timeout: BODY_TIMEOUT, ..Limits::default() },
-            queues: queues(memory_bytes, Caps { open_work: operated.open_work_max, workers: operated.workers }),
+            queues: queues(memory_bytes, Caps { open_work: operated.open_work_max, workers: operated.settings().workers_in_all() }),
             rates: Rates::default(),
             blocking: Blocking::InPlace,
         };

@@ -12,10 +12,13 @@ use serde_json::{Value, json};
 use crate::pack::NUMBER_MAX;
 use crate::random::Random;
 
+/// The other queue, in which some of the actions wait.
+const HEAVY: &str = "heavy";
+
 /// The settings of one start.
 #[derive(Clone, Debug)]
 pub(crate) struct Operated {
-    /// How many workers the node has.
+    /// How many workers the default queue has.
     pub(crate) workers: u32,
     /// How long a worker's right to an attempt lasts, in milliseconds.
     pub(crate) lease_millis: u64,
@@ -63,10 +66,16 @@ impl Operated {
         }
     }
 
+    /// Gives how many workers a queue has; without a name it is the default one.
+    pub(crate) fn workers_of(&self, queue: &str) -> u32 {
+        if queue == HEAVY { self.workers.div_ceil(2) } else { self.workers }
+    }
+
     /// Gives what the core is told.
     pub(crate) fn settings(&self) -> Settings {
         Settings {
             workers: self.workers,
+            queues: [(HEAVY.parse().expect("it is a queue's name"), self.workers_of(HEAVY))].into(),
             lease_millis: self.lease_millis,
             open_work_max: self.open_work_max,
             turn: self.turn,

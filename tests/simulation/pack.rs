@@ -159,14 +159,14 @@ pub(crate) const PROGRAMS: [(&str, &str); 4] = [
     ("ask", "on_lost: ask\ntimeout: 6s"),
     ("fail", "on_lost: fail\ntimeout: 6s"),
     ("retry", "on_lost: retry\ntimeout: 20s"),
-    ("safe", "idempotent: true\ntimeout: 40s"),
+    ("safe", "idempotent: true\ntimeout: 40s\nqueue: heavy"),
 ];
 
 /// The actions that send a request, and what they say of a loss; the last sends a key along.
 pub(crate) const POSTS: [(&str, &str); 5] = [
     ("post_ask", "on_lost: ask"),
     ("post_fail", "on_lost: fail"),
-    ("post_retry", "on_lost: retry"),
+    ("post_retry", "on_lost: retry\nqueue: heavy"),
     ("post_safe", "idempotent: true"),
     ("post_key", "idempotent: true"),
 ];

@@ -126,6 +126,7 @@ pub const NAMES: &[&str] = &[
     "two callers had something done under the same key",
     "views that were built anew took the place of the live ones",
     "work waited while all workers were busy",
+    "work waited while a worker of another queue was free",
     "the clock stepped while a timer was pending",
     "what failed was tried again",
 ];

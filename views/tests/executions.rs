@@ -108,6 +108,20 @@ fn a_lost_attempt_of_a_cancelled_execution_does_not_have_it_wait_again() {
 }
 
 #[test]
+fn since_when_it_waits_in_its_queue_is_shown_until_it_starts() {
+    let (mut story, execution) = requested();
+    assert_eq!((now(&story).queue.as_str(), now(&story).queued_at), ("default", Some(now(&story).requested_at)));
+    tell(&mut story, execution, ExecutionPaused {}, None);
+    assert_eq!(now(&story).queued_at, None);
+    tell(&mut story, execution, ExecutionResumed {}, None);
+    assert_eq!(now(&story).queued_at, story.records().last().map(|record| record.time));
+    let attempt = story.started(execution);
+    assert_eq!(now(&story).queued_at, None);
+    tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun }, None);
+    assert_eq!(now(&story).queued_at, story.records().last().map(|record| record.time));
+}
+
+#[test]
 fn what_is_paused_is_shown_so_and_then_where_it_stands() {
     let (mut story, execution, attempt) = running();
     tell(&mut story, execution, ExecutionPaused {}, None);

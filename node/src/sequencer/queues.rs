@@ -12,6 +12,8 @@ use ensue_engine::engine::Engine;
 use ensue_engine::names::WorkerQueueName;
 use ensue_engine::time::Timestamp;
 
+use crate::clock::ClockStep;
+
 /// Where the queues are told to.
 pub(super) type TellQueues = SyncSender<Vec<WorkerQueue>>;
 
@@ -93,6 +95,14 @@ impl StartRates {
             (queue, Bucket::begin(rate, starts.count, starts.last, now))
         };
         Self { buckets: rates.into_iter().map(bucket).collect() }
+    }
+
+    /// The clock stepped: no time has passed by that.
+    pub(super) fn step(&mut self, step: ClockStep) {
+        let micros = step.to.micros_since(step.from);
+        for bucket in self.buckets.values_mut() {
+            bucket.at = Timestamp::from_micros(bucket.at.micros().saturating_add(micros));
+        }
     }
 
     /// Works out how many of each queue may have been started by now.
@@ -203,6 +213,19 @@ mod tests {
         let before = Timestamp::from_micros(NOON.micros() - 3_600_000_000);
         bucket.look_at(before, 3);
         assert_eq!((bucket.starts(), bucket.at), (1, before));
+    }
+
+    #[test]
+    fn a_step_of_the_clock_gives_no_start_and_takes_none() {
+        let hour = 3_600_000_000;
+        for micros in [hour, -hour] {
+            let mut rates = StartRates { buckets: [(WorkerQueueName::default(), bucket())].into() };
+            let stepped = |millis: u64| Timestamp::from_micros(NOON.plus_millis(millis).micros() + micros);
+            rates.buckets.values_mut().for_each(|bucket| bucket.look_at(NOON, 4));
+            rates.step(ClockStep { from: NOON, to: stepped(0) });
+            let bucket = &rates.buckets[&WorkerQueueName::default()];
+            assert_eq!(bucket.until_one(stepped(100), 4), Duration::from_millis(400));
+        }
     }
 
     #[test]

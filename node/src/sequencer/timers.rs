@@ -56,8 +56,15 @@ impl Sequencer {
 
     /// Says whether something is to be recorded that only time led to.
     pub(super) fn is_due(&mut self) -> bool {
-        self.steps.steps.extend(std::iter::from_fn(|| self.clock.take_step()));
+        while let Some(step) = self.clock.take_step() {
+            self.take_step(step);
+        }
         !self.steps.steps.is_empty() || !self.is_stopping && self.until_due() == Some(Duration::ZERO)
+    }
+
+    fn take_step(&mut self, step: ClockStep) {
+        self.rates.step(step);
+        self.steps.steps.push(step);
     }
 
     /// Gives the time and the random bits by which something is decided. What the clock did stands in the batch before it: else what
@@ -66,7 +73,7 @@ impl Sequencer {
         loop {
             let told = self.clock.moment_or_step();
             if let Err(step) = told {
-                self.steps.steps.push(step);
+                self.take_step(step);
             }
             while let Some(step) = self.steps.steps.get(self.steps.offered).copied() {
                 self.steps.offered += 1;

@@ -130,7 +130,7 @@ impl Node {
         may_die("opening the vault")?;
         let catalogs = Arc::new(NodeCatalogs::open(opened.data.packs(), opened.engine.packs().clone(), opened.log.reader()?)?);
         let edge = Arc::new(Edge { log, catalogs: catalogs.clone(), keys: ring.clone(), clock: clock.clone() });
-        let queues = queues(MEMORY_BYTES, Caps { open_work: operated.open_work_max, workers: operated.workers });
+        let queues = queues(MEMORY_BYTES, Caps { open_work: operated.open_work_max, workers: operated.settings().workers_in_all() });
         let waiting = |batches, bytes| Waiting {
             batches: Queue::new(batches, operated.batches_waiting_max),
             bytes: Queue::new(bytes, operated.batch_bytes_max),

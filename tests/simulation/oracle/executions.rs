@@ -54,19 +54,19 @@ enum Last {
 
 pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
     let mut slots = Slots::default();
-    let load = Load { waiting: 0, busy: 0, workers: 0 };
-    let mut book = Book { told: BTreeMap::new(), token: 0, load, stepped: 0 };
+    let mut book = Book { told: BTreeMap::new(), token: 0, loads: BTreeMap::new(), stepped: 0 };
     for (place, record) in records.iter().enumerate() {
         slots.note(record);
         if record.kind == "clock.stepped" {
             book.stepped += micros(record.text("to")) - micros(record.text("from"));
         }
-        book.load.workers = ledger.ground.operated_at(record.epoch).map_or(0, |operated| operated.workers);
+        book.work(record.epoch, ledger);
         if record.stream.starts_with("execution/") {
             book.note(record, ledger)?;
+            book.work(record.epoch, ledger);
         }
         if records.get(place + 1).is_none_or(|next| next.batch != record.batch) {
-            slots.end_batch(record, book.load, ledger)?;
+            slots.end_batch(record, &book.loads, ledger)?;
         }
     }
     for (stream, execution) in &book.told {
@@ -80,12 +80,21 @@ struct Book<'r> {
     told: BTreeMap<&'r str, Told<'r>>,
     /// The fencing token that was given out last.
     token: u64,
-    load: Load,
+    /// How work stands in each queue.
+    loads: BTreeMap<&'r str, Load>,
     /// How far all steps together moved the clock, in microseconds.
     stepped: i64,
 }
 
 impl<'r> Book<'r> {
+    /// Notes how many workers each queue has.
+    fn work(&mut self, epoch: u64, ledger: &Ledger<'_>) {
+        let operated = ledger.ground.operated_at(epoch);
+        for (queue, load) in &mut self.loads {
+            load.workers = operated.as_ref().map_or(0, |operated| operated.workers_of(queue));
+        }
+    }
+
     fn note(&mut self, record: &'r Raw, ledger: &Ledger<'_>) -> Result<(), Violation> {
         let at = record.position;
         if record.kind == "execution.requested" {
@@ -97,7 +106,7 @@ impl<'r> Book<'r> {
                 last: Last::Nothing,
                 timers: BTreeMap::new(),
             };
-            self.load.waiting += usize::from(new.waits());
+            self.loads.entry(new.queue()).or_default().waiting += usize::from(new.waits());
             demand!(self.told.insert(&record.stream, new).is_none(), "I12", "{} at {at} was asked for twice", record.stream);
             return Ok(());
         }
@@ -119,19 +128,20 @@ impl<'r> Book<'r> {
         if let Some(attempt) = ran.filter(|_| execution.attempt().is_none()) {
             bounds::hold_attempt_to_its_time(execution.request, attempt, record, ledger)?;
         }
+        let load = self.loads.entry(execution.queue()).or_default();
         match (was_busy, execution.is_busy()) {
-            (false, true) => self.load.busy += 1,
-            (true, false) => self.load.busy -= 1,
+            (false, true) => load.busy += 1,
+            (true, false) => load.busy -= 1,
             (true, true) | (false, false) => {}
         }
         match (waited, execution.waits()) {
-            (false, true) => self.load.waiting += 1,
-            (true, false) => self.load.waiting -= 1,
+            (false, true) => load.waiting += 1,
+            (true, false) => load.waiting -= 1,
             (true, true) | (false, false) => {}
         }
         // What ran before a restart may be more than the operator allows since.
         let starts = !was_busy && execution.is_busy();
-        let Load { busy, workers, .. } = self.load;
+        let Load { busy, workers, .. } = *load;
         demand!(!starts || busy <= workers, "I15", "{busy} attempts hold a worker's slot at {at}, there are {workers}");
         Ok(())
     }
@@ -150,6 +160,11 @@ impl<'r> Told<'r> {
 
     fn is_worked(&self) -> bool {
         self.request.said.get("pace").is_none_or(|pace| pace == "worked")
+    }
+
+    /// Gives the queue that it waits in; nothing for the default one.
+    fn queue(&self) -> &'r str {
+        self.request.text("queue")
     }
 
     /// Gives the attempt that runs.

@@ -1,6 +1,6 @@
 //! I20: work waits for a worker only while all of them are busy.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::oracle::records::Raw;
 use crate::oracle::{Ledger, Violation, demand};
@@ -15,12 +15,12 @@ const BOUND_MICROS: u64 = 5_000_000;
 pub(super) struct Slots {
     /// Reactions that are put aside or still to be worked out: who waits may wait for these.
     owed: BTreeSet<u64>,
-    /// Since when work waits beside a free worker: the moment, and the position.
-    since: Option<(u64, u64)>,
+    /// Since when work waits in a queue beside a free worker of it: the moment, and the position.
+    since: BTreeMap<String, (u64, u64)>,
 }
 
-/// How work stands.
-#[derive(Clone, Copy)]
+/// How work stands in a queue.
+#[derive(Clone, Copy, Default)]
 pub(super) struct Load {
     /// How many executions wait for a worker.
     pub(super) waiting: usize,
@@ -41,28 +41,32 @@ impl Slots {
     }
 
     /// Takes the end of a batch, and how work stands then.
-    pub(super) fn end_batch(&mut self, last: &Raw, load: Load, ledger: &Ledger<'_>) -> Result<(), Violation> {
+    pub(super) fn end_batch(&mut self, last: &Raw, loads: &BTreeMap<&str, Load>, ledger: &Ledger<'_>) -> Result<(), Violation> {
         let Some(now) = ledger.ground.committed_at(last.position) else { return Ok(()) };
-        self.hold_to(now, load, ledger)?;
-        let Load { waiting, busy, workers } = load;
-        sometimes!(waiting > 0 && busy >= workers, "work waited while all workers were busy");
-        if waiting > 0 && busy < workers && self.owed.is_empty() {
-            self.since.get_or_insert((now, last.position));
-        } else {
-            self.since = None;
+        for (queue, load) in loads {
+            self.hold_to(now, queue, *load, ledger)?;
+            let Load { waiting, busy, workers } = *load;
+            sometimes!(waiting > 0 && busy >= workers, "work waited while all workers were busy");
+            let is_free = |(other, load): (&&str, &Load)| other != queue && load.busy < load.workers;
+            sometimes!(waiting > 0 && busy >= workers && loads.iter().any(is_free), "work waited while a worker of another queue was free");
+            if waiting > 0 && busy < workers && self.owed.is_empty() {
+                self.since.entry((*queue).to_owned()).or_insert((now, last.position));
+            } else {
+                self.since.remove(*queue);
+            }
         }
         Ok(())
     }
 
     /// Fails where work has waited for too long.
-    fn hold_to(&self, now: u64, load: Load, ledger: &Ledger<'_>) -> Result<(), Violation> {
-        let Some((since, position)) = self.since else { return Ok(()) };
+    fn hold_to(&self, now: u64, queue: &str, load: Load, ledger: &Ledger<'_>) -> Result<(), Violation> {
+        let Some((since, position)) = self.since.get(queue).copied() else { return Ok(()) };
         let due = ledger.ground.witness().timeline.due(since, BOUND_MICROS, Counts::Working);
         let Load { waiting, busy, workers } = load;
         demand!(
             due.is_none_or(|due| now <= due),
             "I20",
-            "since {position} work waits although a worker is free; {waiting} wait now, {busy} of {workers} workers are busy"
+            "since {position} work waits in the queue `{queue}` although a worker is free; {waiting} wait now, {busy} of {workers} workers are busy"
         );
         Ok(())
     }
