@@ -191,7 +191,8 @@ fn check_queues(world: &World, at_rest: bool) -> Result<(), TestCaseError> {
         }
         let oldest = waiting.iter().min_by_key(|id| executions.get(id).map(|execution| execution.place.1));
         prop_assert_eq!(queues.oldest(queue), oldest.copied());
-        prop_assert!(!at_rest || waiting.is_empty() || working >= workers as usize, "{} wait in {queue}: a slot is free", waiting.len());
+        let may_start = queues.may_start(queue, workers, world.site.settings());
+        prop_assert!(!at_rest || waiting.is_empty() || may_start == 0, "{} wait in {queue}, and {may_start} may start", waiting.len());
         waiting_in_all += waiting.len();
     }
     prop_assert_eq!(executions.queued(), waiting_in_all);

@@ -71,7 +71,8 @@ fn every_setting_stands_in_the_reference() {
     assert!(known.len() > 8, "{} variables were found; how they are written has changed", known.len());
     demand_same("each variable is told of:", ("the code", &known), (PAGE, &without_keys(told_variables(PAGE))));
 
-    let source = ["node/src/config.rs", "node/src/config/actions.rs", "node/src/config/rates.rs"].map(read).concat();
+    let files = ["node/src/config.rs", "node/src/config/actions.rs", "node/src/config/queues.rs", "node/src/config/rates.rs"];
+    let source = files.map(read).concat();
     let mut settings = BTreeSet::new();
     for name in [
         "struct Written {",
@@ -81,6 +82,8 @@ fn every_setting_stands_in_the_reference() {
         "struct Egress {",
         "struct WrittenTraces {",
         "struct WrittenRates {",
+        "struct WrittenQueue {",
+        "struct WrittenRate {",
         "pub struct PackSettings {",
         "pub struct KeySource {",
     ] {

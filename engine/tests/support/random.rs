@@ -10,6 +10,7 @@ use ensue_engine::executions::facts::{Evidence, FailureKind, Pace, Settlement};
 use ensue_engine::executions::state::{Attempt, Phase};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{EventId, ExecutionId, Id, Role, TokenId};
+use ensue_engine::names::WorkerQueueName;
 use ensue_engine::record::{Actor, Body, Digest, Position, Record, StreamId};
 use ensue_engine::rules::react::DEPTH_MAX;
 use ensue_engine::rules::state::ERROR_SUMMARY_MILLIS;
@@ -104,6 +105,8 @@ pub(crate) enum Step {
     MoveClock(i64),
     /// What is due fires.
     FireTimers,
+    /// So many more of the other queue may start, and who waits does.
+    Allow(u64),
     /// A person says that the clock is right.
     AcceptClock,
     /// An action is asked for, to start so many milliseconds later.
@@ -372,6 +375,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         2 => any::<Index>().prop_map(Step::DismissLetter),
         2 => proptest::sample::select(&[-HOUR_MICROS * 24, -90_000_000, 90_000_000, HOUR_MICROS * 2][..]).prop_map(Step::MoveClock),
         8 => Just(Step::FireTimers),
+        3 => (0..3u64).prop_map(Step::Allow),
         2 => Just(Step::AcceptClock),
         1 => (0..ACTIONS.len(), proptest::sample::select(&[1, 100_000, 4_000_000][..])).prop_map(|(action, millis)| Step::RequestLater(action, millis)),
         2 => Just(Step::GoRound),
@@ -565,6 +569,12 @@ impl World {
                 asked_by(Actor::Engine, Ask::NoteClockStep { from, to })
             }
             Step::FireTimers => fire_timers(),
+            Step::Allow(more) => {
+                let heavy: WorkerQueueName = HEAVY.parse().unwrap();
+                let count = self.site.engine().executions().queues().starts(&heavy).count;
+                self.site.set(Settings { starts_max: [(heavy, count + more)].into(), ..self.site.settings().clone() });
+                asked_by(Actor::Engine, Ask::StartQueued)
+            }
             Step::AcceptClock => accept_clock(),
             Step::RequestLater(action, millis) => {
                 let at = self.site.now().plus_millis(*millis);
