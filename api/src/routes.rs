@@ -48,8 +48,8 @@ use crate::permissions::{
     ActionsExecute, ActionsRead, ArtifactsRead, DeadLettersRead, DeadLettersSettle, EnforcementsRead, EventsRead, EventsWrite,
     ExecutionsCancel, ExecutionsPause, ExecutionsRead, ExecutionsRerun, ExecutionsSettle, HooksRead, HooksSend, InquiriesAnswer,
     InquiriesCancel, InquiriesRead, KeysRead, KeysWrite, LocksRead, LogRead, LogVerify, MetricsRead, NodeRead, PacksRead,
-    ParkedReactionsRead, ParkedReactionsSettle, Permission, QueuesRead, RulesRead, RulesWrite, SensorsRead, TimersRead, TokensRead, TokensWrite,
-    TracesRead, TriggersRead, VarsRead, VarsWrite, ViewsRead, ViewsRebuild,
+    ParkedReactionsRead, ParkedReactionsSettle, Permission, QueuesRead, RulesRead, RulesWrite, SensorsRead, TimersRead, TokensRead,
+    TokensWrite, TracesRead, TriggersRead, VarsRead, VarsWrite, ViewsRead, ViewsRebuild,
 };
 use crate::problem::{NoSuchPath, Outcome, Problem};
 use crate::rates::{self, Class};

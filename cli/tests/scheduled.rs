@@ -177,7 +177,8 @@ async fn the_times_of_a_range_are_made_up_for_once_by_the_clocks_of_their_zone()
     // Under a key the answer is the first one, also where it was lost.
     let asked = json!({ "since": "2021-01-01T00:00:00Z", "until": "2021-01-03T00:00:00Z" });
     let keyed = || async {
-        let asked = client.request(reqwest::Method::POST, "/api/v1/rules/clock.nightly/backfill").header("idempotency-key", "one").json(&asked);
+        let asked =
+            client.request(reqwest::Method::POST, "/api/v1/rules/clock.nightly/backfill").header("idempotency-key", "one").json(&asked);
         asked.send().await.unwrap().json::<Value>().await.unwrap()
     };
     let (first, second) = (keyed().await, keyed().await);

@@ -255,6 +255,8 @@ impl Sequencing {
             let parked = match self.reaction(&record, next, at, judgements, beside) {
                 Ok(Reaction::Drafts { drafts, then }) => match with_json(drafts) {
                     Ok(facts) => {
+                        // Who judges and decides nothing takes its time as well.
+                        turn.drafts += usize::from(facts.is_empty() && then != Then::Nothing);
                         let later = std::mem::take(&mut turn.pending);
                         for (draft, json) in facts {
                             self.append(draft, json, at, &mut turn);

@@ -508,6 +508,8 @@ pub enum SeenVar {
     /// It does not matter.
     #[default]
     Anyhow,
+    /// It had a value, whichever.
+    There,
     /// It had no value.
     NotThere,
     /// It had the value of this position.

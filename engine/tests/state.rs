@@ -15,11 +15,8 @@ use crate::support::site::{install_demo, progress, received, report, set_var};
 use crate::support::workflow::{awaits, does, expression, fails};
 use crate::support::{Pieces, Site, ana, answered, asked_by, cancel, set_mode, workers};
 
-/// The form before, in which there are no workflows and no timers.
-const FORMAT_2: &str = include_str!("golden/state.v2.json");
-
-/// The form of this release. It is never edited: a change of the form is a new number, a new file, and a reader of the old one.
-const FORMAT_3: &str = include_str!("golden/state.v3.json");
+/// The form of this release. It is never edited: a change of the form is a new number and a new file.
+const FORMAT_4: &str = include_str!("golden/state.v4.json");
 
 /// A site with something in every table of the state.
 fn busy() -> Site {
@@ -178,40 +175,31 @@ fn empty_tables(state: &Value, path: &str, found: &mut Vec<String>) {
 fn the_state_is_saved_in_the_form_of_its_number() {
     let saved = busy().engine().save();
     assert_eq!(saved.format, 3);
-    assert_eq!(std::str::from_utf8(&saved.json).unwrap(), FORMAT_3.trim_end());
+    assert_eq!(std::str::from_utf8(&saved.json).unwrap(), FORMAT_4.trim_end());
 }
 
 #[test]
 fn the_form_is_shown_with_something_in_every_table() {
     let mut empty = Vec::new();
-    empty_tables(&serde_json::from_str(FORMAT_3).unwrap(), "", &mut empty);
+    empty_tables(&serde_json::from_str(FORMAT_4).unwrap(), "", &mut empty);
     assert_eq!(empty, Vec::<String>::new());
 }
 
 #[test]
 fn a_saved_state_of_the_form_is_read() {
     let busy = busy();
-    let saved = SavedState { format: 3, json: FORMAT_3.trim_end().into() };
+    let saved = SavedState { format: 4, json: FORMAT_4.trim_end().into() };
     assert_eq!(Engine::load(busy.engine().log(), &saved).unwrap(), *busy.engine());
 }
 
 #[test]
-fn a_saved_state_of_the_form_before_is_read() {
-    let before = without_workflows();
-    let saved = SavedState { format: 2, json: FORMAT_2.trim_end().into() };
-    // What was started of a queue is counted from then on.
-    let mut now: Value = serde_json::from_slice(&before.engine().save().json).unwrap();
-    now["executions"]["queues"]["starts"] = json!([]);
-    let now = SavedState { format: 3, json: serde_json::to_vec(&now).unwrap().into() };
-    let log = before.engine().log();
-    assert_eq!(Engine::load(log, &saved).unwrap(), Engine::load(log, &now).unwrap());
-}
-
-#[test]
 fn a_state_of_another_form_is_not_read() {
-    let saved = SavedState { format: STATE_FORMAT + 1, ..busy().engine().save() };
-    let error = Engine::load(LogId(Id::root(NOON, 1)), &saved).unwrap_err();
-    assert!(matches!(error, LoadError::Format(found) if found == STATE_FORMAT + 1), "{error}");
+    // One before it lacks what only the log has; a later one has what this release does not know.
+    for format in [STATE_FORMAT - 1, STATE_FORMAT + 1] {
+        let saved = SavedState { format, ..busy().engine().save() };
+        let error = Engine::load(LogId(Id::root(NOON, 1)), &saved).unwrap_err();
+        assert!(matches!(error, LoadError::Format(found) if found == format), "{error}");
+    }
 }
 
 #[test]

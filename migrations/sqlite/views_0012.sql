@@ -2,7 +2,7 @@
 
 CREATE TABLE vars (
   position INTEGER PRIMARY KEY,
-  key      BLOB    NOT NULL UNIQUE,
+  key      TEXT    NOT NULL UNIQUE,
   began_at INTEGER NOT NULL,          -- microseconds since 1970, UTC
   document BLOB    NOT NULL
 ) STRICT;

@@ -218,7 +218,7 @@ impl<'a> Over<'a> {
         let names: Vec<VarName> = self.backtest.reads_vars().cloned().collect();
         for name in names {
             let value = log.var_at(&name, at)?.and_then(|record| plain(record.body.as_ref()?).ok().flatten());
-            self.backtest.var(&name, value)?;
+            self.backtest.var(&name, value, self.now)?;
         }
         Ok(())
     }
@@ -244,9 +244,9 @@ impl<'a> Over<'a> {
             }
             (Fact::VarSet(VarSet { name, .. }), _) => {
                 let value = record.body.as_ref().and_then(|body| plain(body).ok().flatten());
-                self.backtest.var(name, value)?;
+                self.backtest.var(name, value, self.now)?;
             }
-            (Fact::VarRemoved(VarRemoved { name, .. }), _) => self.backtest.var(name, None)?,
+            (Fact::VarRemoved(VarRemoved { name, .. }), _) => self.backtest.var(name, None, self.now)?,
             _ => {}
         }
         Ok(())

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, TryLockError};
 
+use bytes::Bytes;
 use ensue_api::ports::{Declined, LogAccess, PackFiles, ReplayDifference, Replayed, ReplayedExecution, ReplayedWhich, Replays, ToReplay};
 use ensue_engine::catalog::Catalog;
 use ensue_engine::explain::{Explain, Fault};
@@ -190,6 +191,7 @@ impl NodeReplays {
         let root = StreamId::Execution(recorded.execution);
         let positions = || recorded.records.iter().filter(|record| record.stream == root).map(|record| record.position);
         let (Some(begins), Some(end)) = (positions().min(), positions().max()) else { return Ok(()) };
+        let mut bytes = 0;
         for name in names {
             let before = self.readers.var_at(&name, begins)?;
             let mut at = before.as_ref().map_or(Revision(0), |record| record.revision);
@@ -202,7 +204,12 @@ impl NodeReplays {
                     if change.position > end {
                         break 'changes;
                     }
-                    recorded.records.push(with_plain_body(change)?);
+                    let change = with_plain_body(change)?;
+                    bytes += change.body.as_ref().and_then(|body| body.content.as_ref()).map_or(0, Bytes::len);
+                    if bytes > BYTES_MAX {
+                        return Err(ReplayError::TooMuch);
+                    }
+                    recorded.records.push(change);
                 }
             }
         }

@@ -130,13 +130,6 @@ mod shape {
     }
 
     #[test]
-    fn the_queue_of_an_action_is_a_name_and_none_of_a_workflow() {
-        insta::assert_snapshot!(action("run: { shell: { script: make } }\nqueue: Heavy Jobs\n"));
-        insta::assert_snapshot!(action("run: { shell: { script: make } }\nqueue: 7\n"));
-        insta::assert_snapshot!(action("run: { workflow: { steps: { a: { action: core.noop } } } }\nqueue: heavy\n"));
-    }
-
-    #[test]
     fn an_action_has_a_runner() {
         insta::assert_snapshot!(action("run: {}\n"));
     }
@@ -395,7 +388,7 @@ mod expressions {
             ("rules/a.yaml", "trigger: demo.ping\nwhen: vars[\"sync.cursor\"] == 'a' && vars[?\"n\"].orValue(0) > 1\naction: core.echo\n"),
             (
                 "actions/go.yaml",
-                "local: { n: 'vars.n' }\nconcurrency: { limit: 1, key: vars.n }\nretry: { attempts: 2, when: vars.n == 1 }\nrun:\n  shell:\n    script: make\n    env: { A: '${{ vars.n }}', B: '${{ var.n }}' }\n"
+                "local: { n: 'vars.n' }\nconcurrency: { limit: 1, key: vars.n }\nretry: { attempts: 2, when: vars.n == 1 }\nrun:\n  shell:\n    script: make\n    env: { A: '${{ vars.n }}' }\n"
             ),
             (
                 "sensors/hook.yaml",

@@ -447,7 +447,7 @@ mod reads {
                      d: { needs: a, if: success(), action: core.noop }\n\
                      e: { needs: a, if: always(1), action: core.noop }\n\
                      f: { action: core.echo, with: { message: '${{ keys[\"demo.token\"] }}' } }\n\
-                     g: { action: core.echo, with: { message: '${{ event.payload }} ${{ vars }}' } }"
+                     g: { action: core.echo, with: { message: '${{ event.payload }}' } }"
                 ),
                 workflow("local: { a: steps.x.result }\nrun: { workflow: { steps: { x: { action: core.noop } } } }\n"),
             ]

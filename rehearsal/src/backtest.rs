@@ -261,14 +261,16 @@ impl Backtest {
         names.into_iter().flatten()
     }
 
-    /// Gives a var a value that the rule may read, or takes it away; others are passed over.
+    /// Gives a var a value that the rule may read from `at` on, or takes it away; others are passed over.
     ///
     /// # Errors
     /// As for [`event`](Self::event).
-    pub fn var(&mut self, name: &VarName, value: Option<Bytes>) -> Result<(), Stuck> {
+    pub fn var(&mut self, name: &VarName, value: Option<Bytes>, at: Timestamp) -> Result<(), Stuck> {
         if !self.reads_vars().any(|read| read == name) {
             return Ok(());
         }
+        // What was due before goes by the vars of before.
+        self.pass_time(at)?;
         let (name, seen) = (name.clone(), SeenVar::Anyhow);
         match value {
             Some(value) => {

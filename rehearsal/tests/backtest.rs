@@ -129,7 +129,7 @@ impl Past {
         let trigger: TriggerRef = "demo.ping".parse().unwrap();
         for (count, (position, id, at, payload)) in self.events.iter().enumerate() {
             for (_, least) in self.least.iter().filter(|(before, _)| *before == count) {
-                backtest.var(&"least".parse().unwrap(), Some(least.to_string().into())).unwrap();
+                backtest.var(&"least".parse().unwrap(), Some(least.to_string().into()), *at).unwrap();
             }
             let (received_at, occurred_at) = (*at, *at);
             let past = PastEvent {

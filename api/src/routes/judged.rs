@@ -12,7 +12,7 @@ use ensue_engine::fact::Fact;
 use ensue_engine::ids::EventId;
 use ensue_engine::names::{RuleRef, TriggerRef, VarName};
 use ensue_engine::record::{CatalogRevision, Position};
-use ensue_engine::rules::explain::{explain, explain_briefly};
+use ensue_engine::rules::explain::{Reason, explain, explain_briefly};
 use ensue_engine::rules::judge::{EventView, Judgement, RuleVerdict, Verdict, judge, judge_rule};
 use ensue_engine::time::Timestamp;
 use ensue_engine::vars::reads::{RuleReads, SeenVars, VarReads};
@@ -232,8 +232,11 @@ impl Judged {
 
     /// Says what one rule of many made of the event; `enforcement` is what it decided then. All of them draw from `steps_left`.
     pub(super) fn briefly(&self, rule: &Rule, enforcement: Option<&Enforcement>, steps_left: &mut u64) -> WireVerdict {
-        let reason = explain_briefly(rule, &self.view(), &self.vars, steps_left);
-        WireVerdict::new(rule, self.verdict(rule), reason.as_ref(), enforcement)
+        let verdict = self.verdict(rule);
+        // What vars there were, nobody knows: a reason would be made up.
+        let is_told = !matches!(verdict, Some(Verdict::Undecided));
+        let reason = is_told.then(|| explain_briefly(rule, &self.view(), &self.vars, steps_left)).flatten();
+        WireVerdict::new(rule, verdict, reason.as_ref(), enforcement)
     }
 
     /// Says all that there is to say of one rule and a stored event. Blocking.
@@ -254,7 +257,8 @@ impl Judged {
         event: Option<EventId>,
         enforcement: Option<&Enforcement>,
     ) -> Result<WireExplained, Problem> {
-        let reason = explain(rule, &self.view(), &self.vars);
+        let is_told = !matches!(self.verdict(rule), Some(Verdict::Undecided));
+        let reason = if is_told { explain(rule, &self.view(), &self.vars) } else { Reason::default() };
         let activity = read_row::<RuleActivity>(ports, &rule.id.to_string())?;
         let subject = WireSubject {
             event,

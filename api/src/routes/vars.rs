@@ -111,7 +111,8 @@ async fn before(call: &Call, name: &VarName) -> Result<(Option<Var>, SeenVar), P
     let before = call.api().blocking(move |ports| read_row::<Var>(ports, &of_name)).await??;
     let seen = match (call.condition(), &before) {
         (Condition::None, _) => SeenVar::Anyhow,
-        (Condition::There | Condition::Tagged(_) | Condition::NotThere, Some(var)) => SeenVar::At(var.position),
+        (Condition::There, Some(_)) => SeenVar::There,
+        (Condition::Tagged(_) | Condition::NotThere, Some(var)) => SeenVar::At(var.position),
         (Condition::There | Condition::Tagged(_) | Condition::NotThere, None) => SeenVar::NotThere,
     };
     Ok((before, seen))

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use ensue_engine::names::VarName;
 use serde_json::{Value, json};
 
-use super::{Asking, read_input, wait_for};
+use super::{Asking, Page, Sorting, read_input, tell_next, wait_for};
 use crate::client::segment;
 use crate::report::{Exit, Failure, Outcome, tell};
 use crate::table::{Column, cell, time};
@@ -25,7 +25,12 @@ Examples:
   ensue vars unset deploy.freeze")]
 pub(crate) enum Vars {
     /// List the vars that have a value.
-    List,
+    List {
+        #[command(flatten)]
+        sorting: Sorting,
+        #[command(flatten)]
+        page: Page,
+    },
     /// Show a var with its value.
     Show {
         /// The var.
@@ -36,7 +41,7 @@ pub(crate) enum Vars {
         /// The var.
         name: VarName,
         /// The value: JSON.
-        #[arg(required_unless_present_any = ["text", "file"], conflicts_with_all = ["text", "file"])]
+        #[arg(allow_negative_numbers = true, required_unless_present_any = ["text", "file"], conflicts_with_all = ["text", "file"])]
         value: Option<String>,
         /// The value: a text, as it is.
         #[arg(long, value_name = "TEXT", conflicts_with = "file")]
@@ -62,9 +67,11 @@ const COLUMNS: &[Column] = &[
 impl Vars {
     pub(super) fn run(self, asking: &Asking) -> Outcome {
         match self {
-            Self::List => wait_for(async {
-                let answer = asking.client()?.get("/vars", &[]).await?;
+            Self::List { sorting, page } => wait_for(async {
+                let query = [page.query(), sorting.query().into_iter().collect()].concat();
+                let answer = asking.client()?.get("/vars", &query).await?;
                 asking.output.print_list(&answer, COLUMNS);
+                tell_next(&answer);
                 Ok(())
             }),
             Self::Show { name } => wait_for(async {

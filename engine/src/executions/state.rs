@@ -23,11 +23,7 @@ use crate::workflows::facts::PartOf;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Executions {
     open: Table<ExecutionId, Execution>,
-    /// Those that wait for a worker in the one queue of the form before, by priority and age: empty but while that is read.
-    #[serde(default, skip_serializing)]
-    queue: Table<Place, ExecutionId>,
     /// Those that wait for a worker, and who has one.
-    #[serde(default)]
     pub(super) queues: WorkerQueues,
     /// Those that would, and are paused or stand in what is.
     #[serde(default)]
@@ -334,11 +330,8 @@ impl Executions {
         first.filter_map(|(_, id)| self.open.get(&id).map(|execution| (id, execution)))
     }
 
-    /// Makes anew what is not saved, and takes over what the form before said otherwise.
+    /// Makes anew what is not saved.
     pub(crate) fn index(&mut self) {
-        let before: Vec<ExecutionId> = self.queue.iter().map(|(_, id)| *id).collect();
-        self.queue = Table::default();
-        before.iter().for_each(|id| self.enqueue(id));
         let open = &self.open;
         let queues = self.running.iter().filter_map(|(id, _)| open.get(id)).map(|execution| &execution.queue);
         self.queues.index(queues);
@@ -652,7 +645,6 @@ impl Executions {
 
     pub(crate) fn commit(&mut self) {
         self.open.commit();
-        self.queue.commit();
         self.queues.commit();
         self.aside.commit();
         self.paused.commit();
@@ -665,7 +657,6 @@ impl Executions {
 
     pub(crate) fn undo(&mut self) {
         self.open.undo();
-        self.queue.undo();
         self.queues.undo();
         self.aside.undo();
         self.paused.undo();

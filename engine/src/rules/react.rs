@@ -84,7 +84,9 @@ fn decided(
     with: &Context<'_>,
 ) -> Result<Option<Verdict>, Reaction> {
     let body = record.body_handle().ok_or_else(|| Reaction::Impossible("the event has no payload".to_owned()))?;
-    let reads = RuleReads::of(rule).map(|reads| reads.all).unwrap_or_default();
+    let catalog = with.catalogs.at(judgement.catalog);
+    let known = catalog.as_ref().and_then(|catalog| catalog.reads_vars(&rule.name)).map(|reads| reads.all.clone());
+    let reads = known.or_else(|| RuleReads::of(rule).map(|reads| reads.all)).unwrap_or_default();
     let vars = match (engine.vars().seen(&reads, with.bodies), with.bodies.document(&body)) {
         (Ok(vars), Some(payload)) => Ok((vars, payload)),
         (Err(NotSeen::TooLarge(message)), Some(_)) => Err(Ok(Some(Verdict::Erred { message }))),

@@ -55,9 +55,9 @@ pub(crate) fn remove(engine: &Engine, actor: &Actor, trace: Option<&str>, name: 
 
 fn is_as_seen(engine: &Engine, name: &VarName, seen: SeenVar) -> Result<(), Refusal> {
     let is_so = match (seen, engine.vars().get(name)) {
-        (SeenVar::Anyhow, _) | (SeenVar::NotThere, None) => true,
+        (SeenVar::Anyhow, _) | (SeenVar::NotThere, None) | (SeenVar::There, Some(_)) => true,
         (SeenVar::At(seen), Some(now)) => now.at == seen,
-        (SeenVar::NotThere, Some(_)) | (SeenVar::At(_), None) => false,
+        (SeenVar::NotThere, Some(_)) | (SeenVar::At(_) | SeenVar::There, None) => false,
     };
     if is_so { Ok(()) } else { Err(Refusal::VarChanged(name.clone())) }
 }

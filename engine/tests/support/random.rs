@@ -572,7 +572,8 @@ impl World {
             Step::Allow(more) => {
                 let heavy: WorkerQueueName = HEAVY.parse().unwrap();
                 let count = self.site.engine().executions().queues().starts(&heavy).count;
-                self.site.set(Settings { starts_max: [(heavy, count + more)].into(), ..self.site.settings().clone() });
+                let settings = Settings { starts_max: [(heavy, count + more)].into(), ..self.site.settings().clone() };
+                self.site.set(settings);
                 asked_by(Actor::Engine, Ask::StartQueued)
             }
             Step::AcceptClock => accept_clock(),

@@ -65,8 +65,9 @@ impl Bucket {
     /// What was started in a batch that was taken back is there again.
     fn credit_at(&self, now: Timestamp, count: u64) -> i128 {
         let came = i128::from(now.micros_since(self.at).max(0)).saturating_mul(i128::from(self.rate.limit));
-        let had = self.credit.saturating_add(came).min(self.most());
-        had.saturating_sub((i128::from(count) - i128::from(self.count)).saturating_mul(self.cost())).min(self.most())
+        // What was started since was so at once: had it been taken from what has come since, that would have been cut off before.
+        let left = self.credit.saturating_sub((i128::from(count) - i128::from(self.count)).saturating_mul(self.cost()));
+        left.saturating_add(came).min(self.most())
     }
 
     fn look_at(&mut self, now: Timestamp, count: u64) {
@@ -163,10 +164,12 @@ pub(super) fn gauges(engine: &Engine, settings: &Settings) -> Vec<QueueGauge> {
     settings.worker_queues().map(gauge).collect()
 }
 
-/// Says whether somebody waits for a slot, and none of its queue is free.
+/// Says whether somebody waits for a slot, and no queue has a free one: of more that is taken in none could start.
 pub(super) fn wants_slots(engine: &Engine, settings: &Settings) -> bool {
-    let queues = engine.executions().queues();
-    settings.worker_queues().any(|(queue, workers)| queues.waiting_count(queue) > 0 && queues.working_count(queue) >= workers)
+    let executions = engine.executions();
+    let queues = executions.queues();
+    let is_full = settings.worker_queues().all(|(queue, workers)| queues.working_count(queue) >= workers);
+    is_full && executions.queued() > 0
 }
 
 #[cfg(test)]
@@ -195,6 +198,22 @@ mod tests {
         assert_eq!(bucket.starts(), 1);
         bucket.look_at(NOON.plus_millis(60_000), 4);
         assert_eq!(bucket.starts(), 4, "no more gathers than the rate says");
+    }
+
+    #[test]
+    fn who_is_looked_at_only_later_may_start_as_soon_as_one_that_was_looked_at_at_once() {
+        let mut once = Bucket::begin(rate(1, Duration::from_secs(60)), 0, Timestamp::default(), NOON);
+        once.look_at(NOON, 0);
+        assert_eq!(once.starts(), 1);
+        // It starts at once, and nobody looks again before the next may.
+        assert_eq!(once.until_one(NOON, 1), Duration::from_secs(60));
+        assert_eq!(once.until_one(NOON.plus_millis(59_000), 1), Duration::from_secs(1));
+        assert_eq!(once.until_one(NOON.plus_millis(60_000), 1), Duration::ZERO);
+        let mut burst = bucket();
+        burst.look_at(NOON, 0);
+        assert_eq!(burst.until_one(NOON.plus_millis(500), 4), Duration::ZERO);
+        burst.look_at(NOON.plus_millis(500), 4);
+        assert_eq!(burst.starts(), 1);
     }
 
     #[test]

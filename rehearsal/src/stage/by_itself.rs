@@ -11,6 +11,7 @@ use ensue_engine::ids::{EventId, Id, Role};
 use ensue_engine::names::TriggerRef;
 use ensue_engine::record::Body;
 use ensue_engine::vars::decide::VALUE_BYTES_MAX;
+use ensue_engine::vars::reads::SeenVars;
 use ensue_expression::{Budget, Document, Scope, Value as Computed};
 use serde_json::Value;
 
@@ -52,7 +53,7 @@ impl Stage {
             }
             Some(Run::Emit { trigger, payload }) => {
                 let (Some(action), trigger) = (&action, trigger.clone()) else { return Ok(()) };
-                match rendered(action, &dispatch, &params, payload) {
+                match rendered(action, &dispatch, (&params, &SeenVars::given(self.vars())), payload) {
                     Ok(payload) => self.emit(&dispatch, Ok(trigger), &payload),
                     Err(why) => self.report(&dispatch, Err(Failure::new(FailureKind::Expression, why)), Vec::new()),
                 }
@@ -109,14 +110,20 @@ fn changed(params: &Value) -> Result<VarChange, String> {
 }
 
 /// Renders the payload of an event that an action puts into the log.
-fn rendered(action: &Action, dispatch: &Dispatch, params: &Value, payload: &ensue_expression::Template) -> Result<Value, String> {
+fn rendered(
+    action: &Action,
+    dispatch: &Dispatch,
+    (params, vars): (&Value, &SeenVars),
+    payload: &ensue_expression::Template,
+) -> Result<Value, String> {
     let execution = [
         ("id", Computed::from(dispatch.execution.to_string())),
         ("attempt", Computed::from(i64::from(dispatch.number))),
         ("started_at", Computed::from(dispatch.started_at.to_string())),
         ("actor", Computed::from(dispatch.actor.as_str())),
     ];
-    let mut scope = Scope::new()
+    let mut scope = vars
+        .within(Scope::new())
         .with("params", Computed::from_json(params))
         .with("config", Computed::from_json(&action.config))
         .with("execution", Computed::map(execution))

@@ -109,7 +109,13 @@ impl Webhooks for TestNode {
         let sensor = &self.catalog.sensors()[&request.sensor];
         let keep = |reason: String| {
             let body = Body::raw(request.body.clone());
-            Some(Box::new(RefusedDelivery { sensor: sensor.name.clone(), trigger: None, reason, body, with: webhook::kept(sensor, &request) }))
+            Some(Box::new(RefusedDelivery {
+                sensor: sensor.name.clone(),
+                trigger: None,
+                reason,
+                body,
+                with: webhook::kept(sensor, &request),
+            }))
         };
         let emitted = webhook::receive(sensor, &request, self.gate_key().as_ref()).map_err(|refusal| {
             let keep = if refusal.stage() == Stage::Content { keep(refusal.to_string()) } else { None };

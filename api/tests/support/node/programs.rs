@@ -83,7 +83,8 @@ impl TestNode {
         let (attempt, token) = self.attempt_of(execution);
         Outputs::finish(self, attempt).unwrap();
         let outcome = ReportOutcome::Failed(failure);
-        let report = Report { execution: execution.parse().unwrap(), attempt, token, outcome, body: None, emitted: Vec::new(), vars: Vec::new() };
+        let report =
+            Report { execution: execution.parse().unwrap(), attempt, token, outcome, body: None, emitted: Vec::new(), vars: Vec::new() };
         self.ask(Actor::Worker("local".into()), Ask::ReportAttempt(report)).unwrap();
     }
 
