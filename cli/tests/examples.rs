@@ -117,6 +117,8 @@ async fn issues_are_labelled_greeted_and_swept() {
     until("two labels", || !github.printed("issue 7 has the labels bug, docs").is_empty()).await;
     let swept = client.run("triage.sweep", &json!({ "repository": "acme/mill" })).await;
     assert_eq!(swept["result"], json!({ "marked": [1], "closed": [2] }), "{swept:#}");
+    // What it prints is heard by another thread, after its answer.
+    until("an issue to be closed", || !github.printed("issue 2").is_empty()).await;
     assert_eq!(github.printed("issue 2"), ["issue 2 is closed"]);
     assert_eq!((github.printed("issue 3").len(), github.printed("issue 7 has the comment").len()), (0, 1));
 }

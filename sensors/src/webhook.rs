@@ -208,7 +208,8 @@ pub fn kept(sensor: &Sensor, request: &HookRequest) -> Option<DeliveredWith> {
     };
     let encoding = request.headers.iter().filter(|(name, _)| name == "content-encoding").cloned();
     let shown = shown_headers(&request.headers).into_iter().map(|(name, value)| (name.to_owned(), value));
-    let headers = shown.chain(encoding).filter(|(name, _)| proof.as_ref() != Some(name)).collect();
+    let is_proof = |name: &String| proof.as_ref() == Some(name) || name.contains("signature");
+    let headers = shown.chain(encoding).filter(|(name, _)| !is_proof(name)).collect();
     let query = if reads_query(sensor) { request.query.clone() } else { Vec::new() };
     if query.iter().any(|(name, _)| opens_doors(&name.to_ascii_lowercase())) {
         return None;
@@ -316,7 +317,7 @@ const SHOWN_NAMES: &[&str] = &["content-type", "user-agent", "date", "idempotenc
 const SHOWN_PREFIXES: &[&str] = &["x-", "ce-", "webhook-"];
 /// … but not what way stations add, and not what opens doors: it would end up in events for all to read.
 const HIDDEN_PREFIXES: &[&str] = &["x-forwarded-", "x-real-", "x-original-", "x-envoy-", "x-amzn-", "x-csrf", "x-xsrf"];
-const HIDDEN_WORDS: &[&str] = &["token", "secret", "signature", "auth", "cookie", "password", "session", "api-key", "apikey"];
+const HIDDEN_WORDS: &[&str] = &["token", "secret", "auth", "cookie", "password", "session", "api-key", "apikey"];
 
 fn is_shown(name: &str) -> bool {
     (SHOWN_NAMES.contains(&name) || SHOWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix)))

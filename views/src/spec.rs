@@ -428,7 +428,7 @@ impl Story {
                 let body = Some(Body::json("{}"));
                 self.tell(StreamId::Sensor(sensor.clone()), None, Actor::Sensor(sensor), None, fact.into(), body);
                 let of = self.records.last().map_or(self.log.0, |record| record.id);
-                if variant % 2 == 0 {
+                if variant.is_multiple_of(2) {
                     self.tell(StreamId::Log(self.log), None, operator, None, DeadLetterDismissed { of }.into(), None);
                 }
             }

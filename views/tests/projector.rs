@@ -83,6 +83,7 @@ fn a_story_tells_every_kind_of_thing_that_stores_are_tried_with() {
         "attempt.reported_late",
         "attempt.started",
         "attempt.succeeded",
+        "dead_letter.dismissed",
         "delivery.refused",
         "enforcement.held_on",
         "enforcement.made",

@@ -194,8 +194,8 @@ async fn deal_with_one(allowed: &Allowed<DeadLettersSettle>, mut call: Call, dea
         Some(dealt) => dealt,
         None => {
             let Nothing {} = call.json_or_nothing().await?;
-            let letter: DeadLetter = call.api().row(id.to_string(), DeadLettersRead::THING).await?;
             let turn = call.turn::<DeadLettersRead, _>(&id.to_string(), read).await?;
+            let letter: DeadLetter = call.api().row(id.to_string(), DeadLettersRead::THING).await?;
             let asked = Asked { api: call.api().clone(), by: call.on_behalf(allowed)?, deal, is_dry: call.is_dry_run()? };
             let dealt = asked.dealt(letter, asked.by.request.clone()).await?;
             drop(turn);

@@ -81,7 +81,7 @@ impl<'a> Reading<'_, 'a> {
         fields.text("it", report).map(|name| name.value)
     }
 
-    /// Reads the values of vars. Before, each has one.
+    /// Reads the values of vars; null where one has none.
     fn vars(&mut self, fields: &mut Fields<'_>, field: &str, report: &mut Report) -> Option<Vec<ExpectedVar>> {
         let Some(Entry { value: node, .. }) = fields.take(field) else { return Some(Vec::new()) };
         let Content::Map(entries) = &node.content else {
@@ -99,18 +99,9 @@ impl<'a> Reading<'_, 'a> {
                 }
             };
             let given = value.to_value();
-            let is_there = !given.is_null() || field == "vars_after";
-            if !is_there {
-                report
-                    .error(
-                        Code::InvalidValue,
-                        self.file,
-                        key.span.clone(),
-                        format!("the var `{}` has the value null, and has none then", key.value),
-                    )
-                    .hint("leave it out");
-            }
-            match (&mut vars, name.filter(|_| is_there)) {
+            match (&mut vars, name) {
+                // It has none before.
+                (Some(_), Some(_)) if given.is_null() && field == "vars" => {}
                 (Some(list), Some(name)) => list.push(ExpectedVar { line, name, value: given }),
                 (_, _) => vars = None,
             }

@@ -61,8 +61,11 @@ const CONFIG: Field = optional(
 static MOCKED: Kind = Kind::Nested(&MOCK);
 static ENDED: Kind = Kind::ChoiceOrFields(&STEP_STATUSES, &EXPECTED_STEP);
 
-const VARS: Field =
-    optional("vars", Kind::Mapping { names: Form::VarName, of: &Kind::Anything }, "The values that vars have before, by their names.");
+const VARS: Field = optional(
+    "vars",
+    Kind::Mapping { names: Form::VarName, of: &Kind::Anything },
+    "The values that vars have before, by their names; null where one has none, as where it is left out.",
+);
 const VARS_AFTER: Field = optional(
     "vars_after",
     Kind::Mapping { names: Form::VarName, of: &Kind::Anything },

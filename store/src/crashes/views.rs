@@ -19,7 +19,7 @@ fn letter(position: u64) -> NewRow {
         key: Term::Id(id),
         position: Position(position),
         began_at: NOON.plus_millis(position),
-        columns: vec![Some("github.webhook".into())],
+        columns: vec![Some("github.webhook".into()), Some("open".into())],
         document: Bytes::from(format!(r#"{{"id":"{id}","position":{position},"sensor":"github.webhook"}}"#)),
     }
 }

@@ -123,6 +123,7 @@ fn value(view: ViewName, column: Column, choice: u64) -> Term {
     match column {
         Column::Correlation | Column::Event | Column::Execution | Column::Parent | Column::RerunOf => Term::Id(id(1_000 + choice)),
         Column::Status if view == ViewName::Inquiries => ["open", "answered", "cancelled"][choice as usize % 3].into(),
+        Column::Status if view == ViewName::DeadLetters => ["open", "retried", "dismissed"][choice as usize % 3].into(),
         Column::Status => ["succeeded", "failed", "queued"][choice as usize % 3].into(),
         Column::Outcome => ["executed", "rejected", "shadowed"][choice as usize % 3].into(),
         Column::Trigger | Column::Source | Column::Rule | Column::Action | Column::Sensor | Column::Name | Column::Assignee => {
@@ -136,6 +137,7 @@ fn may_lack(view: ViewName, column: Column) -> bool {
     match view {
         ViewName::Executions => matches!(column, Column::Rule | Column::Parent | Column::RerunOf),
         ViewName::Inquiries => column == Column::Parent,
+        ViewName::DeadLetters => column == Column::Sensor,
         _ => false,
     }
 }
