@@ -174,7 +174,7 @@ fn empty_tables(state: &Value, path: &str, found: &mut Vec<String>) {
 #[test]
 fn the_state_is_saved_in_the_form_of_its_number() {
     let saved = busy().engine().save();
-    assert_eq!(saved.format, 3);
+    assert_eq!(saved.format, 4);
     assert_eq!(std::str::from_utf8(&saved.json).unwrap(), FORMAT_4.trim_end());
 }
 

@@ -96,7 +96,7 @@ impl Filters {
 
 const COLUMNS: &[Column] = &[
     Column::whole("ID", |letter| cell(letter, "id")),
-    Column::cut("OF", |letter| of(letter).into()),
+    Column::cut("OF", of),
     Column::whole("STATUS", |letter| cell(letter, "status")),
     Column::cut("REASON", |letter| cell(letter, "reason")),
     Column::whole("TIME", |letter| time(letter, "time")),
