@@ -57,7 +57,7 @@ shapes! {
     KeyRef = text("The name of a key.", "github.webhook_secret");
     VarName = json_schema!({
         "type": "string",
-        "pattern": "^[a-z0-9_.-]{1,128}$",
+        "pattern": "^[a-z0-9_][a-z0-9_.-]{0,127}$",
         "description": "The name of a var.",
         "examples": ["sync.cursor"],
     });

@@ -43,7 +43,7 @@ pub(super) fn pattern(form: Form) -> Option<Pattern> {
             "A name starts with a-z, goes on with a-z, 0-9 and _, is at most 64 long, and is none of in, true, false, null.",
         ),
         Form::KeyName => (format!("^(?:{NAME}\\.)?{NAME}$"), "The name of a key of this pack, for example webhook_secret."),
-        Form::VarName => ("^[a-z0-9_.-]{1,128}$".to_owned(), "A var's name is made of a-z, 0-9, _, . and -, at most 128 of them."),
+        Form::VarName => ("^[a-z0-9_][a-z0-9_.-]{0,127}$".to_owned(), "A var's name is made of a-z, 0-9, _, . and -, at most 128 of them."),
         Form::Ref => (format!("^{NAME}\\.{NAME}$"), "A ref is <pack>.<name>, for example github.push."),
         Form::Version => (
             r"^(?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?$".to_owned(),
