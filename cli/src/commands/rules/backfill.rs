@@ -40,7 +40,7 @@ impl Backfill {
         }
         let missing = items.iter().filter(|item| item["fired_before"] == false).count();
         let what = if self.dry_run { "would be made up for" } else { "made up for" };
-        tell(&format!("{} of {} {what}", missing, counted(items.len(), "time")));
+        tell(format!("{missing} of {} {what}", counted(items.len(), "time")));
         Ok(())
     }
 }
