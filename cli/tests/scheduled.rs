@@ -185,10 +185,10 @@ async fn the_times_of_a_range_are_made_up_for_once_by_the_clocks_of_their_zone()
     assert_eq!((first["items"].as_array().map(Vec::len), &first["items"][0]["fired_before"]), (Some(2), &json!(false)), "{first:#}");
     assert_eq!(first, second);
     let too_many = ensue(&place, &node, &["rules", "backfill", "clock.nightly", "--since", "2000-01-01T00:00:00Z"]);
-    assert!(too_many.code == Some(1) && too_many.stderr.contains("more than 1000 times"), "{}", too_many.stderr);
+    assert!(too_many.code != Some(0) && too_many.stderr.contains("more than 1000 times"), "{}", too_many.stderr);
     ensue(&place, &node, &["rules", "set", "clock.nightly", "disabled"]);
     let disabled = backfill(&["--dry-run"]);
-    assert!(disabled.code == Some(1) && disabled.stderr.contains("is disabled"), "{}", disabled.stderr);
+    assert!(disabled.code != Some(0) && disabled.stderr.contains("is disabled"), "{}", disabled.stderr);
     let no_clock = ensue(&place, &node, &["rules", "backfill", "clock.often", "--since", "2h"]);
-    assert!(no_clock.code == Some(1) && no_clock.stderr.contains("no clock says"), "{}", no_clock.stderr);
+    assert!(no_clock.code != Some(0) && no_clock.stderr.contains("no clock says"), "{}", no_clock.stderr);
 }
