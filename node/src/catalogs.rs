@@ -42,7 +42,9 @@ pub enum CatalogError {
         why: String,
     },
     /// The manifest of a pack is not in the log.
-    #[error("the manifest of pack `{pack}` cannot be read: {why}")]
+    #[error(
+        "the manifest of pack `{pack}` cannot be read: {why}; `ensue log verify` says what is damaged: put the data directory's log back from a backup"
+    )]
     Manifest {
         /// The pack.
         pack: PackName,
