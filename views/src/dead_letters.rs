@@ -4,7 +4,7 @@
 //! was delivered is a handle. A delivery that did not prove its sender leaves no record, so it is not here.
 
 use ensue_engine::executions::facts::Failure;
-use ensue_engine::fact::Fact;
+use ensue_engine::fact::{ByNoun, EventFact, ExecutionFact, LetterFact};
 use ensue_engine::ids::{EventId, ExecutionId, Id};
 use ensue_engine::names::{SensorRef, TriggerRef};
 use ensue_engine::record::{Position, Record, StreamId};
@@ -102,7 +102,7 @@ pub struct SettledLetter {
 
 impl DeadLetter {
     fn of_execution(record: &Record, error: &Failure) -> Option<Self> {
-        let StreamId::Execution(execution) = record.stream else { return None };
+        let execution = execution_of(record)?;
         Some(Self {
             id: execution.0,
             position: record.position,
@@ -132,21 +132,19 @@ impl View for DeadLetter {
     type Key = Id;
 
     fn key(record: &Record) -> Option<Touch<Id>> {
-        let of_stream = || if let StreamId::Execution(id) = record.stream { Some(Touch::Begins(id.0)) } else { None };
-        match &record.fact {
-            Fact::DeliveryRefused(_) => Some(Touch::Begins(record.id)),
-            Fact::ExecutionFailed(fact) if fact.part_of.is_none() => of_stream(),
-            Fact::ExecutionTimedOut(fact) if fact.part_of.is_none() => of_stream(),
-            Fact::ExecutionRequested(fact) => fact.rerun_of.map(|of| Touch::Changes(of.0)),
-            Fact::DeadLetterRetried(fact) => Some(Touch::Changes(fact.of)),
-            Fact::DeadLetterDismissed(fact) => Some(Touch::Changes(fact.of)),
+        match record.fact.by_noun() {
+            ByNoun::EventFact(EventFact::DeliveryRefused(_)) => Some(Touch::Begins(record.id)),
+            ByNoun::ExecutionFact(ExecutionFact::ExecutionRequested(fact)) => fact.rerun_of.map(|of| Touch::Changes(of.0)),
+            ByNoun::ExecutionFact(fact) => fact.gave_up().and(execution_of(record)).map(|execution| Touch::Begins(execution.0)),
+            ByNoun::LetterFact(LetterFact::DeadLetterRetried(fact)) => Some(Touch::Changes(fact.of)),
+            ByNoun::LetterFact(LetterFact::DeadLetterDismissed(fact)) => Some(Touch::Changes(fact.of)),
             _ => None,
         }
     }
 
     fn project(before: Option<Self>, record: &Record) -> Option<Self> {
-        match &record.fact {
-            Fact::DeliveryRefused(fact) => Some(Self {
+        match record.fact.by_noun() {
+            ByNoun::EventFact(EventFact::DeliveryRefused(fact)) => Some(Self {
                 id: record.id,
                 position: record.position,
                 status: LetterStatus::Open,
@@ -158,14 +156,19 @@ impl View for DeadLetter {
                 body: record.body_handle().map(Handle::from),
                 settled: None,
             }),
-            Fact::ExecutionFailed(fact) => Self::of_execution(record, &fact.error),
-            Fact::ExecutionTimedOut(fact) => Self::of_execution(record, &fact.error),
-            Fact::ExecutionRequested(_) => {
-                let rerun = if let StreamId::Execution(id) = record.stream { Some(id) } else { None };
-                before.map(|letter| letter.settled(LetterStatus::Retried, record, rerun, &[]))
+            ByNoun::ExecutionFact(ExecutionFact::ExecutionRequested(_)) => {
+                before.map(|letter| letter.settled(LetterStatus::Retried, record, execution_of(record), &[]))
             }
-            Fact::DeadLetterRetried(fact) => before.map(|letter| letter.settled(LetterStatus::Retried, record, None, &fact.events)),
-            Fact::DeadLetterDismissed(_) => before.map(|letter| letter.settled(LetterStatus::Dismissed, record, None, &[])),
+            ByNoun::ExecutionFact(fact) => match fact.gave_up() {
+                Some(error) => Self::of_execution(record, error),
+                None => before,
+            },
+            ByNoun::LetterFact(LetterFact::DeadLetterRetried(fact)) => {
+                before.map(|letter| letter.settled(LetterStatus::Retried, record, None, &fact.events))
+            }
+            ByNoun::LetterFact(LetterFact::DeadLetterDismissed(_)) => {
+                before.map(|letter| letter.settled(LetterStatus::Dismissed, record, None, &[]))
+            }
             _ => before,
         }
     }
@@ -185,4 +188,8 @@ impl View for DeadLetter {
     fn life(&self) -> Life {
         Life::Settled
     }
+}
+
+fn execution_of(record: &Record) -> Option<ExecutionId> {
+    if let StreamId::Execution(id) = record.stream { Some(id) } else { None }
 }

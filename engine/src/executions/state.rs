@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::OnLost;
 use crate::command::Settings;
 use crate::effect::{Dispatch, Effect};
-use crate::executions::facts::{AttemptFailed, AttemptLost, AttemptSucceeded, Evidence, ExecutionRequested, GivenEvent, Pace, Settlement};
+use crate::executions::facts::{
+    AttemptFailed, AttemptLost, AttemptSucceeded, Evidence, ExecutionRequested, Failure, GivenEvent, Pace, Settlement,
+};
 use crate::executions::messages::Heard;
 use crate::executions::queues::{Place, WorkerQueues};
 use crate::fact::ExecutionFact;
@@ -243,7 +245,17 @@ fn is_zero(count: &u32) -> bool {
     *count == 0
 }
 
-impl ExecutionFact<'_> {
+impl<'a> ExecutionFact<'a> {
+    /// Gives why an execution gave up that stands in no workflow: it failed or timed out for good. None for anything else: what stands in one is
+    /// that workflow's to deal with.
+    pub fn gave_up(self) -> Option<&'a Failure> {
+        match self {
+            Self::ExecutionFailed(fact) if fact.part_of.is_none() => Some(&fact.error),
+            Self::ExecutionTimedOut(fact) if fact.part_of.is_none() => Some(&fact.error),
+            _ => None,
+        }
+    }
+
     /// Says whether it is the last of its execution.
     pub(crate) fn is_end(self) -> bool {
         match self {

@@ -37,36 +37,14 @@ impl Letters {
         }
     }
 
-    /// What stands in a workflow is that workflow's to deal with.
     pub(crate) fn apply_execution(&mut self, record: &Record, fact: ExecutionFact<'_>) {
-        match fact {
-            ExecutionFact::ExecutionFailed(fact) if fact.part_of.is_none() => self.begin_of(record),
-            ExecutionFact::ExecutionTimedOut(fact) if fact.part_of.is_none() => self.begin_of(record),
-            ExecutionFact::ExecutionRequested(fact) => {
-                if let Some(of) = fact.rerun_of {
-                    self.end(of.0);
-                }
-            }
-            ExecutionFact::ExecutionFailed(_)
-            | ExecutionFact::ExecutionTimedOut(_)
-            | ExecutionFact::AttemptStarted(_)
-            | ExecutionFact::AttemptProgressed(_)
-            | ExecutionFact::AttemptEmitted(_)
-            | ExecutionFact::ArtifactKept(_)
-            | ExecutionFact::MessageRefused(_)
-            | ExecutionFact::AttemptSucceeded(_)
-            | ExecutionFact::AttemptFailed(_)
-            | ExecutionFact::AttemptLost(_)
-            | ExecutionFact::AttemptReportedLate(_)
-            | ExecutionFact::ExecutionSucceeded(_)
-            | ExecutionFact::ExecutionCancelRequested(_)
-            | ExecutionFact::ExecutionPaused(_)
-            | ExecutionFact::ExecutionResumed(_)
-            | ExecutionFact::ExecutionCancelled(_)
-            | ExecutionFact::LockAwaited(_)
-            | ExecutionFact::LockAcquired(_)
-            | ExecutionFact::ExecutionBecameIndeterminate(_)
-            | ExecutionFact::ExecutionSettled(_) => {}
+        if let ExecutionFact::ExecutionRequested(fact) = fact
+            && let Some(of) = fact.rerun_of
+        {
+            self.end(of.0);
+        }
+        if let (Some(_), StreamId::Execution(id)) = (fact.gave_up(), &record.stream) {
+            self.begin(id.0, record.position);
         }
     }
 
@@ -74,12 +52,6 @@ impl Letters {
         match fact {
             LetterFact::DeadLetterRetried(fact) => self.end(fact.of),
             LetterFact::DeadLetterDismissed(fact) => self.end(fact.of),
-        }
-    }
-
-    fn begin_of(&mut self, record: &Record) {
-        if let StreamId::Execution(id) = &record.stream {
-            self.begin(id.0, record.position);
         }
     }
 
@@ -115,5 +87,22 @@ impl Letters {
     pub(crate) fn undo(&mut self) {
         self.open.undo();
         self.by_age.undo();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Timestamp;
+
+    #[test]
+    fn of_too_many_the_oldest_are_let_go() {
+        let letter = |number: u64| (Id::root(Timestamp::from_micros(0), number.into()), Position(number));
+        let mut letters = Letters::default();
+        let newest = OPEN_LETTERS_MAX as u64 + 2;
+        (1..=newest).map(letter).for_each(|(of, position)| letters.begin(of, position));
+        assert_eq!(letters.count(), OPEN_LETTERS_MAX);
+        let is_open = [1, 2, 3, newest].map(|number| letters.is_open(letter(number).0));
+        assert_eq!(is_open, [false, false, true, true]);
     }
 }
