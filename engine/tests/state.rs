@@ -203,6 +203,24 @@ fn a_state_of_another_form_is_not_read() {
 }
 
 #[test]
+fn a_state_that_lacks_a_table_is_not_read_as_if_it_were_empty() {
+    let log = busy().engine().log();
+    let whole: Value = serde_json::from_str(FORMAT_4).unwrap();
+    let load = |state: &Value| Engine::load(log, &SavedState { format: STATE_FORMAT, json: state.to_string().into() });
+    assert!(load(&whole).is_ok());
+    for (part, tables) in whole.as_object().unwrap() {
+        let mut without = whole.clone();
+        without.as_object_mut().unwrap().remove(part);
+        assert!(matches!(load(&without), Err(LoadError::Damaged(_))), "{part}");
+        for table in tables.as_object().into_iter().flat_map(|tables| tables.keys()) {
+            let mut without = whole.clone();
+            without[part].as_object_mut().unwrap().remove(table);
+            assert!(matches!(load(&without), Err(LoadError::Damaged(_))), "{part}/{table}");
+        }
+    }
+}
+
+#[test]
 fn a_damaged_state_is_not_read() {
     let saved = busy().engine().save();
     let cut = SavedState { json: saved.json.slice(..saved.json.len() / 2), ..saved };

@@ -28,17 +28,14 @@ pub struct Executions {
     /// Those that wait for a worker, and who has one.
     pub(super) queues: WorkerQueues,
     /// Those that would, and are paused or stand in what is.
-    #[serde(default)]
     pub(super) aside: Table<Place, ExecutionId>,
     /// Those that somebody paused.
-    #[serde(default)]
     pub(super) paused: Table<ExecutionId, ()>,
     /// Those that hold a worker's slot.
     running: Table<ExecutionId, AttemptId>,
     /// Those that run and hold none.
     at_once: Table<ExecutionId, AttemptId>,
     /// Those that wait: for a moment, an answer or their steps.
-    #[serde(default)]
     idle: Table<ExecutionId, ()>,
     /// Those that wait for a person.
     indeterminate: Table<ExecutionId, AttemptId>,

@@ -18,7 +18,6 @@ pub struct Health {
     by_chain: Table<(Id, Position), ()>,
     parked: Table<Position, Parked>,
     /// Those that wait until something is resumed that is paused.
-    #[serde(default)]
     held: Table<(ExecutionId, Position), Owed>,
 }
 

@@ -27,12 +27,10 @@ pub struct Timers {
     /// Where each stands in its list: the time that will have passed, or the clock's, in microseconds.
     places: Table<TimerId, i64>,
     /// Those of what is paused: they stand in neither list until it is resumed.
-    #[serde(default)]
     aside: Table<TimerId, ()>,
     /// How far all steps together moved the clock, in microseconds, under the only key 0.
     stepped: Table<u8, i64>,
     /// The last step, under the only key 0.
-    #[serde(default)]
     stepped_at: Table<u8, Position>,
     /// The step that holds timers, under the only key 0.
     hold: Table<u8, Hold>,

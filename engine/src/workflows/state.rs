@@ -26,10 +26,8 @@ pub struct Workflows {
     /// Those of them that are items and were never asked, by the records that began them.
     unasked_items: Table<(ExecutionId, StepName, u32), Position>,
     /// What succeeded of a workflow and is undone where that does not, by the records that it ended with.
-    #[serde(default)]
     undoable: Table<(ExecutionId, Position), Undoable>,
     /// What steps wait for.
-    #[serde(default)]
     waits: Waits,
 }
 
@@ -54,13 +52,11 @@ pub struct Course {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing: Option<StepName>,
     /// How often somebody asked that it end.
-    #[serde(default)]
     pub cancels: u32,
     /// Whether the first of these was none of somebody's: all of it took too long.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_timed_out: bool,
     /// What of it began before this record is to end: it was cancelled then, or a step failed that ends the others.
-    #[serde(default)]
     pub stop_before: Position,
     /// How far the undoing has come, where it has begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
