@@ -429,11 +429,12 @@ impl Stage {
         let view = EventView { id, trigger, source, time: occurred_at, payload: &payload, only: None };
         let judgement = judge(&self.catalog, &view);
         let vars = SeenVars::given(self.vars());
+        let undecided = judgement.undecided();
         for judged in &judgement.verdicts {
             let message = match (&judged.verdict, judged.rule.mode) {
                 (_, Mode::Disabled) | (Verdict::Matched(_), _) => None,
                 (Verdict::Erred { message }, _) => Some(message.clone()),
-                (Verdict::Undecided, _) => match judge_rule(&judged.rule, &view, &vars) {
+                (Verdict::Undecided, _) => match judge_rule(&judged.rule, &view, &vars, undecided) {
                     Some(Verdict::Erred { message }) => Some(message),
                     Some(Verdict::Matched(_) | Verdict::Undecided) | None => None,
                 },

@@ -289,6 +289,7 @@ impl Judged {
 
 /// Has those judge that read vars, by their values at a position; gives these as well. One that reads `vars` as a whole stays undecided.
 fn decided(ports: &Ports, mut judgement: Judgement, event: &EventView<'_>, at: Position) -> Result<(Arc<Judgement>, SeenVars), Problem> {
+    let among = judgement.undecided();
     let undecided = judgement.verdicts.iter_mut().filter(|one| matches!(one.verdict, Verdict::Undecided));
     let mut undecided: Vec<(&mut RuleVerdict, BTreeSet<VarName>)> = undecided
         .filter_map(|one| match RuleReads::of(&one.rule)?.all {
@@ -313,7 +314,7 @@ fn decided(ports: &Ports, mut judgement: Judgement, event: &EventView<'_>, at: P
     let vars = SeenVars::given(values);
     let mut misses = BTreeSet::new();
     for (one, _) in &mut undecided {
-        match judge_rule(&one.rule, event, &vars) {
+        match judge_rule(&one.rule, event, &vars, among) {
             Some(verdict) => one.verdict = verdict,
             None => drop(misses.insert(one.rule.id)),
         }

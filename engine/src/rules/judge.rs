@@ -37,6 +37,14 @@ pub struct Judgement {
     pub verdicts: Vec<RuleVerdict>,
 }
 
+impl Judgement {
+    /// Gives how many rules it leaves undecided.
+    pub fn undecided(&self) -> u32 {
+        let undecided = self.verdicts.iter().filter(|one| matches!(one.verdict, Verdict::Undecided)).count();
+        u32::try_from(undecided).unwrap_or(u32::MAX)
+    }
+}
+
 /// What one rule makes of an event.
 #[derive(Clone, Debug)]
 pub struct RuleVerdict {
@@ -140,17 +148,10 @@ pub fn judge(catalog: &Catalog, event: &EventView<'_>) -> Judgement {
     Judgement { catalog: catalog.revision(), verdicts }
 }
 
-/// Lets one rule judge an event by itself, whatever the index says.
-pub fn judge_rule(rule: &Rule, event: &EventView<'_>, vars: &SeenVars) -> Option<Verdict> {
+/// Lets one rule judge an event by itself, whatever the index says; it is one of so many that share the steps of the event, itself among them.
+pub fn judge_rule(rule: &Rule, event: &EventView<'_>, vars: &SeenVars, among: u32) -> Option<Verdict> {
     let texts = EventTexts::of(event);
-    judge_one(rule, &event_value(event, &texts), vars, &mut { EVENT_STEPS_MAX })
-}
-
-/// Lets a rule judge that was left undecided, one of so many.
-pub(crate) fn judge_undecided(rule: &Rule, event: &EventView<'_>, vars: &SeenVars, undecided: usize) -> Option<Verdict> {
-    let texts = EventTexts::of(event);
-    let mut share = EVENT_STEPS_MAX / u64::try_from(undecided.max(1)).unwrap_or(u64::MAX);
-    judge_one(rule, &event_value(event, &texts), vars, &mut share)
+    judge_one(rule, &event_value(event, &texts), vars, &mut (EVENT_STEPS_MAX / u64::from(among.max(1))))
 }
 
 /// Says whether a rule that reads `vars` may match an event, or err on it.

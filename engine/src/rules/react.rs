@@ -15,7 +15,7 @@ use crate::record::{Actor, Body, CatalogRevision, Cause, Digest, Draft, Record, 
 use crate::rules::facts::{EnforcementMade, LoopStopped, Outcome, RuleErred, RuleErrorsCounted};
 use crate::rules::flow::facts::Controlled;
 use crate::rules::flow::react::{self as flow, Match};
-use crate::rules::judge::{EventView, Judgement, Plan, RuleVerdict, Verdict, judge_undecided};
+use crate::rules::judge::{EventView, Judgement, Plan, RuleVerdict, Verdict, judge_rule};
 use crate::rules::state::ERROR_SUMMARY_MILLIS;
 use crate::vars::reads::{NotSeen, RuleReads};
 
@@ -108,8 +108,7 @@ fn decided(
         payload: &payload,
         only: fact.rule.as_ref(),
     };
-    let undecided = judgement.verdicts.iter().filter(|one| matches!(one.verdict, Verdict::Undecided)).count();
-    Ok(judge_undecided(rule, &view, &vars, undecided))
+    Ok(judge_rule(rule, &view, &vars, fact.undecided))
 }
 
 /// An event, and what it leads to.
