@@ -1,10 +1,13 @@
 //! What may be asked of vars: to have a value, or none any more. By hand, or by an attempt with its report.
 
+use ensue_expression::Node;
+use thiserror::Error;
+
 use crate::command::{Answer, Decision, Refusal, SeenVar, VarChange};
 use crate::engine::Engine;
 use crate::fact::Fact;
 use crate::ids::ExecutionId;
-use crate::names::VarName;
+use crate::names::{NameError, VarName};
 use crate::record::{Actor, Body, Cause, Draft, StreamId};
 use crate::vars::facts::{VarRemoved, VarSet};
 
@@ -13,6 +16,33 @@ pub const VALUE_BYTES_MAX: u64 = 16 * 1024;
 
 /// The most vars that may have a value.
 pub const VARS_MAX: usize = 10_000;
+
+/// Why what an action asks for is no change of a var.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum NotAChange {
+    /// It names no var.
+    #[error("`name` names none: {0}")]
+    Name(#[from] NameError),
+    /// The value is too large.
+    #[error("`value` takes {0} bytes as JSON, {VALUE_BYTES_MAX} is the most of a var; what is large belongs in a store")]
+    TooLarge(u64),
+}
+
+impl VarChange {
+    /// Gives the change that the parameters of `core.set_var` ask for; a null takes the value away.
+    ///
+    /// # Errors
+    /// Where they name no var, or the value is too large for one.
+    pub fn asked_for(params: Node<'_>) -> Result<Self, NotAChange> {
+        let name = params.get("name").and_then(Node::as_str).unwrap_or_default().parse()?;
+        let value = params.get("value").filter(|value| !value.is_null()).map(|value| Body::json(value.raw().to_owned()));
+        match value.as_ref().map(|value| value.bytes).filter(|bytes| *bytes > VALUE_BYTES_MAX) {
+            Some(bytes) => Err(NotAChange::TooLarge(bytes)),
+            None => Ok(Self { name, value }),
+        }
+    }
+}
 
 /// Who changes vars, as their records say it.
 pub(crate) struct Changer<'a> {

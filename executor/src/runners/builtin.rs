@@ -8,9 +8,8 @@ use bytes::Bytes;
 use ensue_engine::catalog::Builtin;
 use ensue_engine::command::VarChange;
 use ensue_engine::executions::facts::FailureKind;
-use ensue_engine::names::{TriggerRef, VarName};
+use ensue_engine::names::TriggerRef;
 use ensue_engine::record::Body;
-use ensue_engine::vars::decide::VALUE_BYTES_MAX;
 use ensue_expression::{Document, Node};
 
 use crate::attempt::{Attempt, Broken, Ending, Given, failed};
@@ -67,17 +66,10 @@ pub(crate) fn at_once(builtin: Builtin, params: &Bytes) -> Option<Given> {
     }
 }
 
-/// Gives the change of a var; null takes its value away.
+/// Gives the change of a var.
 fn changed(params: Node<'_>) -> Result<Given, Broken> {
-    let name = params.get("name").and_then(Node::as_str).unwrap_or_default();
-    let name: VarName = name.parse().map_err(|error| invalid(format!("`name` names none: {error}")))?;
-    let value = params.get("value").filter(|value| !value.is_null()).map(|value| Body::json(value.raw().to_owned()));
-    if let Some(bytes) = value.as_ref().map(|value| value.bytes).filter(|bytes| *bytes > VALUE_BYTES_MAX) {
-        return Err(invalid(format!(
-            "`value` takes {bytes} bytes as JSON, {VALUE_BYTES_MAX} is the most of a var; what is large belongs in a store"
-        )));
-    }
-    Ok(Given { vars: vec![VarChange { name, value }], ..Given::default() })
+    let change = VarChange::asked_for(params).map_err(|error| invalid(error.to_string()))?;
+    Ok(Given { vars: vec![change], ..Given::default() })
 }
 
 fn seconds(params: &Document) -> Result<Duration, Broken> {

@@ -9,8 +9,6 @@ use ensue_engine::effect::Dispatch;
 use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::ids::{EventId, Id, Role};
 use ensue_engine::names::TriggerRef;
-use ensue_engine::record::Body;
-use ensue_engine::vars::decide::VALUE_BYTES_MAX;
 use ensue_engine::vars::reads::SeenVars;
 use ensue_expression::{Budget, Document, Scope, Value as Computed};
 use serde_json::Value;
@@ -46,9 +44,9 @@ impl Stage {
             }
             Some(Run::Builtin(Builtin::SetVar)) => {
                 let failed = |why| Failure::new(FailureKind::ParametersInvalid, why);
-                match changed(&params) {
+                match VarChange::asked_for(Document::from_value(&params).root()) {
                     Ok(change) => self.report_changing(&dispatch, change),
-                    Err(why) => self.report(&dispatch, Err(failed(why)), Vec::new()),
+                    Err(why) => self.report(&dispatch, Err(failed(why.to_string())), Vec::new()),
                 }
             }
             Some(Run::Emit { trigger, payload }) => {
@@ -95,17 +93,6 @@ impl Stage {
             Ok(event) => self.report(dispatch, Ok(serde_json::json!({ "event": id })), vec![event]),
             Err(why) => self.report(dispatch, Err(Failure::new(FailureKind::ParametersInvalid, why)), Vec::new()),
         }
-    }
-}
-
-/// Gives the change of a var that an action asks for.
-fn changed(params: &Value) -> Result<VarChange, String> {
-    let name = params.get("name").and_then(Value::as_str).unwrap_or_default();
-    let name = name.parse().map_err(|error| format!("`name` names none: {error}"))?;
-    let value = params.get("value").filter(|value| !value.is_null()).map(|value| Body::json(value.to_string()));
-    match value.as_ref().map(|value| value.bytes).filter(|bytes| *bytes > VALUE_BYTES_MAX) {
-        Some(bytes) => Err(format!("`value` takes {bytes} bytes as JSON, {VALUE_BYTES_MAX} is the most of a var")),
-        None => Ok(VarChange { name, value }),
     }
 }
 
