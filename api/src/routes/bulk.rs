@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ensue_engine::command::{Answer, Ask, Refusal, RequestKey};
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::ids::ExecutionId;
-use ensue_engine::record::{Digest, Position};
+use ensue_engine::record::Position;
 use ensue_views::executions::Status;
 use futures_util::{StreamExt as _, stream};
 use serde_json::json;
@@ -173,6 +173,6 @@ impl Asked {
             Change::Resume => "resume".to_owned(),
             Change::Rerun(WireRerun { from, params }) => format!("rerun {from:?} {}", json!(params)),
         };
-        RequestKey { key: request.key.of(execution.0.as_bytes()), content: Digest::of(what.as_bytes()) }
+        request.of_one(execution.0, &what)
     }
 }

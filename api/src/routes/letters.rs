@@ -10,7 +10,7 @@ use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{EventId, ExecutionId, Id};
 use ensue_engine::ports::{HookRequest, ReadLimit};
-use ensue_engine::record::{Digest, Position, Record};
+use ensue_engine::record::{Position, Record};
 use ensue_views::dead_letters::LetterStatus;
 use ensue_views::executions::Status;
 use ensue_views::store::Filter;
@@ -164,6 +164,15 @@ enum Deal {
     Dismiss,
 }
 
+impl Deal {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Dismiss => "dismiss",
+        }
+    }
+}
+
 /// What is asked for of each.
 struct Asked {
     api: Arc<Api>,
@@ -225,7 +234,7 @@ async fn deal_with_many(allowed: &Allowed<DeadLettersSettle>, call: &Call, deal:
 
 async fn one(asked: Arc<Asked>, letter: DeadLetter) -> WireDealtWith {
     let id = letter.id;
-    let request = asked.by.request.as_ref().map(|request| of_one(request, asked.deal, id));
+    let request = asked.by.request.as_ref().map(|request| request.of_one(id, asked.deal.as_str()));
     let turn = asked.api.turns.of(&format!("{}/{id}", DeadLettersRead::NOUN)).await;
     let dealt = asked.dealt(letter, request).await;
     drop(turn);
@@ -233,15 +242,6 @@ async fn one(asked: Arc<Asked>, letter: DeadLetter) -> WireDealtWith {
         Ok(Dealt { position, rerun, events }) => WireDealtWith { id, position, rerun, events, error: None },
         Err(problem) => WireDealtWith { id, position: None, rerun: None, events: Vec::new(), error: Some(WireRefused::from(&problem)) },
     }
-}
-
-/// Gives the key under which one of many is dealt with once, on whichever page it stands.
-fn of_one(request: &RequestKey, deal: Deal, id: Id) -> RequestKey {
-    let what: &[u8] = match deal {
-        Deal::Retry => b"retry",
-        Deal::Dismiss => b"dismiss",
-    };
-    RequestKey { key: request.key.of(id.as_bytes()), content: Digest::of(what) }
 }
 
 impl Asked {

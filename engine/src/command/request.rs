@@ -54,7 +54,7 @@ impl DedupeKey {
     }
 
     /// Gives the key under which one of several things is remembered that this request asks for.
-    pub fn of(&self, thing: &[u8]) -> Self {
+    fn of(&self, thing: &[u8]) -> Self {
         let named = [self.hash.as_bytes(), thing].concat();
         Self { scope: self.scope.clone(), hash: Digest::of(&named) }
     }
@@ -81,6 +81,12 @@ impl Before {
 }
 
 impl RequestKey {
+    /// Gives the key under which one of many is changed once, whatever page it stands on, with what is done to it.
+    #[must_use]
+    pub fn of_one(&self, one: Id, what: &str) -> Self {
+        Self { key: self.key.of(one.as_bytes()), content: Digest::of(what.as_bytes()) }
+    }
+
     /// Gives the rows that remember what a request is answered with.
     pub(crate) fn rows(&self, log: LogId, answer: &Answer, position: Position, at: &Moment) -> Vec<(DedupeKey, Seen)> {
         let until = if mutants::is("request forgotten early") { at.time.plus_millis(10_000) } else { Seen::until(at.time) };
