@@ -24,6 +24,7 @@ mod lint;
 mod locks;
 mod log;
 mod man;
+mod many;
 mod pack;
 mod parked;
 mod profiles;

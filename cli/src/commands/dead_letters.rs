@@ -4,16 +4,13 @@ use clap::{Args, Subcommand};
 use ensue_engine::time::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Asking, Page, Sorting, tell_next};
+use super::{Asking, Page, Sorting, many, tell_next};
 use crate::ago::moment_of;
 use crate::client::{Client, with_query};
 use crate::nearest;
-use crate::report::{Exit, Failure, Outcome, tell};
+use crate::report::Outcome;
 use crate::table::{Column, cell, pairs, text, time};
 use crate::this_machine::now;
-
-/// How many are dealt with by one request.
-const PAGE: &str = "50";
 
 /// List, show, retry and dismiss what gave up: deliveries that were refused, and executions that failed for good.
 #[derive(Debug, Subcommand)]
@@ -170,32 +167,8 @@ async fn deal(asking: &Asking, client: &Client, which: Which, how: &str) -> Outc
     // What gives up again is not tried again.
     let until = which.until.or_else(|| (how == "retry").then(now));
     query.extend(until.map(|until| ("until", until.to_string())));
-    query.push(("limit", PAGE.to_owned()));
     query.extend(dry);
-    let (mut dealt, mut refused) = (0, 0);
-    let mut cursor: Option<String> = None;
-    loop {
-        let page: Vec<(&str, String)> = query.iter().cloned().chain(cursor.map(|cursor| ("cursor", cursor))).collect();
-        let answer = client.post(&with_query(&format!("/dead_letters/{how}"), &page), &json!({})).await?.body;
-        for item in answer["items"].as_array().into_iter().flatten() {
-            match item["error"].is_null() {
-                true => dealt += 1,
-                false => refused += 1,
-            }
-            asking.output.print_next(item, line);
-        }
-        match answer["next"].as_str() {
-            Some(next) => cursor = Some(next.to_owned()),
-            None => break,
-        }
-    }
-    if refused > 0 {
-        return Err(Failure::with(Exit::Failed, format!("refused: {refused} of {}", refused + dealt)));
-    }
-    if dealt == 0 {
-        tell("none fits");
-    }
-    Ok(())
+    many::change_all(asking, client, &format!("/dead_letters/{how}"), query, (&json!({}), line)).await
 }
 
 /// What came of one, for people.

@@ -7,12 +7,10 @@ use serde_json::{Value, json};
 use super::{Asking, STATUSES, changed, path};
 use crate::ago::moment_of;
 use crate::client::{Client, with_query};
-use crate::report::{Exit, Failure, Outcome};
+use crate::commands::many;
+use crate::report::Outcome;
 use crate::table::text;
 use crate::this_machine::now;
-
-/// How many are changed by one request: a rerun takes longer than the others.
-const PAGE: &str = "50";
 
 /// Which executions: one by its id, or those that fit.
 #[derive(Debug, Args)]
@@ -94,34 +92,10 @@ pub(super) async fn change_all(asking: &Asking, client: &Client, filters: Filter
     if how == "rerun" && !query.iter().any(|(name, _)| *name == "until") {
         query.push(("until", now().to_string()));
     }
-    query.push(("limit", PAGE.to_owned()));
     if trying.dry_run {
         query.push(("dry_run", "true".to_owned()));
     }
-    let (mut changed, mut refused) = (0, 0);
-    let mut cursor: Option<String> = None;
-    loop {
-        let page: Vec<(&str, String)> = query.iter().cloned().chain(cursor.map(|cursor| ("cursor", cursor))).collect();
-        let answer = client.post(&with_query(&format!("/executions/{how}"), &page), body).await?.body;
-        for item in answer["items"].as_array().into_iter().flatten() {
-            match item["error"].is_null() {
-                true => changed += 1,
-                false => refused += 1,
-            }
-            asking.output.print_next(item, line);
-        }
-        match answer["next"].as_str() {
-            Some(next) => cursor = Some(next.to_owned()),
-            None => break,
-        }
-    }
-    if refused > 0 {
-        return Err(Failure::with(Exit::Failed, format!("refused: {refused} of {}", refused + changed)));
-    }
-    if changed == 0 {
-        crate::report::tell("none fits");
-    }
-    Ok(())
+    many::change_all(asking, client, &format!("/executions/{how}"), query, (body, line)).await
 }
 
 /// What came of one, for people.
