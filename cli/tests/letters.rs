@@ -50,6 +50,21 @@ async fn order(client: &Client, id: &str, body: &Value) -> u16 {
     client.deliver(&delivery).await.unwrap().status.as_u16()
 }
 
+#[tokio::test]
+async fn a_delivery_whose_query_may_hold_a_secret_is_kept_without_it_and_cannot_be_taken_in_again() {
+    let place = place();
+    let node = place.start();
+    let client = node.client();
+    let misfit = json!({ "amount": "2", "what": "milk" }).to_string();
+    let delivery = Delivery::github("order", "d-1", misfit.as_bytes()).at("/hooks/shop/hook?site=eu&token=hush");
+    assert_eq!(client.deliver(&delivery).await.unwrap().status.as_u16(), 422);
+    let letter = letters(&client, "status=open", 1).await.remove(0);
+    let refused = ensue(&place, &node, &["dead-letters", "retry", letter["id"].as_str().unwrap()]);
+    assert!(refused.code != Some(0) && refused.stderr.contains("is not kept"), "{}", refused.stderr);
+    let records = client.records().await;
+    assert!(!records.iter().any(|record| record.to_string().contains("hush")), "{records:#?}");
+}
+
 async fn letters(client: &Client, query: &str, count: usize) -> Vec<Value> {
     let page = client.until(&format!("/dead_letters?{query}"), |page| page["items"].as_array().is_some_and(|all| all.len() == count)).await;
     page["items"].as_array().unwrap().clone()
