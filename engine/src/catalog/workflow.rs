@@ -353,9 +353,7 @@ impl Step {
         let undo = self.undo.iter().flat_map(|undo| undo.with.reads());
         conditions.chain(of_turns).flat_map(Expression::reads).chain(template.reads()).chain(wait).chain(undo).collect()
     }
-}
 
-impl Step {
     /// Gives all its expressions.
     pub fn expressions(&self) -> Vec<&Expression> {
         let mut all: Vec<&Expression> = self.starts.condition().into_iter().collect();
