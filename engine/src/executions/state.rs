@@ -24,7 +24,8 @@ use crate::workflows::facts::PartOf;
 /// The open executions.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Executions {
-    open: Table<ExecutionId, Execution>,
+    // Boxed: the leaves of a map that only grows at its end are half empty, and an execution is large.
+    open: Table<ExecutionId, Box<Execution>>,
     /// Those that wait for a worker, and who has one.
     pub(super) queues: WorkerQueues,
     /// Those that would, and are paused or stand in what is.
@@ -91,7 +92,7 @@ pub struct Execution {
     pub part_of: Option<PartOf>,
     /// The rule whose steps it is made of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub of_rule: Option<OfRule>,
+    pub of_rule: Option<Box<OfRule>>,
     /// In how many workflows it stands.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub level: u32,
@@ -281,12 +282,12 @@ impl<'a> ExecutionFact<'a> {
 impl Executions {
     /// Gives an open execution.
     pub fn get(&self, id: &ExecutionId) -> Option<&Execution> {
-        self.open.get(id)
+        self.open.get(id).map(Box::as_ref)
     }
 
     /// Gives the open executions in the order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = (&ExecutionId, &Execution)> {
-        self.open.iter()
+        self.open.iter().map(|(id, execution)| (id, execution.as_ref()))
     }
 
     /// Gives how much work is open: what waits for a person, a moment or its steps does not count.
@@ -319,7 +320,7 @@ impl Executions {
     pub fn next_to_start(&self, settings: &Settings) -> Option<(ExecutionId, &Execution)> {
         let may_start = settings.worker_queues().filter(|(queue, workers)| self.queues.may_start(queue, *workers, settings) > 0);
         let (_, id) = may_start.filter_map(|(queue, _)| self.queues.waiting(queue).next()).min()?;
-        self.open.get(&id).map(|execution| (id, execution))
+        self.get(&id).map(|execution| (id, execution))
     }
 
     /// Gives all that are to start now, the next first, and at most so many.
@@ -330,13 +331,13 @@ impl Executions {
         });
         let mut all: Vec<_> = all.collect();
         all.sort_unstable();
-        all.into_iter().take(most).filter_map(|(_, id)| self.open.get(&id).map(|execution| (id, execution))).collect()
+        all.into_iter().take(most).filter_map(|(_, id)| self.get(&id).map(|execution| (id, execution))).collect()
     }
 
     /// Gives the first of each queue.
     pub(crate) fn first_queued(&self) -> impl Iterator<Item = (ExecutionId, &Execution)> {
         let first = self.queues.names().filter_map(|queue| self.queues.waiting(queue).next());
-        first.filter_map(|(_, id)| self.open.get(&id).map(|execution| (id, execution)))
+        first.filter_map(|(_, id)| self.get(&id).map(|execution| (id, execution)))
     }
 
     /// Makes anew what is not saved.
@@ -379,7 +380,7 @@ impl Executions {
                     failures_max: fact.failures_max.unwrap_or(1),
                     limit_millis: fact.limit_millis,
                     part_of: fact.part_of.clone(),
-                    of_rule: OfRule::of(fact),
+                    of_rule: OfRule::of(fact).map(Box::new),
                     level,
                     began_at: (fact.pace == Pace::InSteps).then_some(record.time),
                     result: None,
@@ -388,7 +389,7 @@ impl Executions {
                     is_timed_out: false,
                     phase: Phase::begin(fact),
                 };
-                self.open.insert(*id, execution);
+                self.open.insert(*id, Box::new(execution));
                 self.settle_in(id);
             }
             ExecutionFact::AttemptStarted(fact) => {
