@@ -194,6 +194,7 @@ async fn at_its_end(api: &Arc<Api>, id: ExecutionId, wait: Duration) -> Result<E
     let mut views_at = api.ports.views_at.clone();
     loop {
         views_at.borrow_and_update();
+        let looked = Instant::now();
         let execution: Execution = api.row(id.to_string(), ExecutionsRead::THING).await?;
         if execution.status.is_end() {
             return Ok(execution);
@@ -204,7 +205,7 @@ async fn at_its_end(api: &Arc<Api>, id: ExecutionId, wait: Duration) -> Result<E
             () = tokio::time::sleep_until(deadline) => return Ok(execution),
             moved = views_at.changed() => if moved.is_err() { return Ok(execution) },
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep_until(looked + LOOK_EVERY).await;
     }
 }
 
