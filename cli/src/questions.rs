@@ -13,7 +13,7 @@ pub(crate) const QUESTION: &str = "question";
 
 /// Puts into an execution what it asks, where it waits for an answer and the caller may see that.
 pub(crate) async fn attach(client: &Client, execution: &mut Value) {
-    if execution["status"] != "waiting" {
+    if !["waiting", "indeterminate"].map(Value::from).contains(&execution["status"]) {
         return;
     }
     let Some(inquiry) = execution["inquiry"].as_str() else { return };

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::{Value, json};
 
 use crate::support::skipped::skipped;
-use crate::support::{Client, Node, Place, until};
+use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed, until};
 
 const SCRIPT: &str = "\
 description: Runs until it is let go.
@@ -123,6 +123,23 @@ async fn a_killed_node_and_supervisor_leave_no_process_and_an_honest_indetermina
     node.client().until(&format!("/executions/{id}"), |shown| shown["status"] == "indeterminate").await;
     until("the end of the program", || test_kill_process(program).is_err()).await;
     assert_eq!(std::fs::read_dir(place.data().join("attempts")).unwrap().count(), 0);
+
+    let client = node.client();
+    let open = client.until("/inquiries?status=open&mine=true", |page| page["items"][0].is_object()).await;
+    let inquiry = open["items"][0]["id"].as_str().unwrap().to_owned();
+    let asked = client.get(&format!("/inquiries/{inquiry}")).await;
+    assert_eq!((&asked["execution"], &asked["title"]), (&json!(id), &json!("What became of attempt 1 of `long.wait`?")));
+    let path = format!("/inquiries/{inquiry}/respond");
+    let unfit = client.post(&path, &json!({ "answer": { "outcome": "failed" } })).await;
+    assert_eq!((unfit.status.as_u16(), &unfit.body["errors"][0]["pointer"]), (422, &json!("/answer/error")), "{unfit:#?}");
+    let answer = ["inquiries", "respond", &inquiry, "--set", "outcome=failed", "--set", "error=it was not sent"];
+    let answered = Printed::by(place.ensue(&answer).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    assert_eq!(answered.code, Some(0), "{}", answered.stderr);
+    let shown = client.until(&format!("/executions/{id}"), |shown| shown["status"] == "failed").await;
+    assert_eq!((&shown["error"]["kind"], &shown["error"]["message"]), (&json!("lost"), &json!("it was not sent")));
+    assert_eq!(shown["settled"]["outcome"], "failed");
+    let twice = client.post(&path, &json!({ "answer": { "outcome": "retry" } })).await;
+    assert_eq!((twice.status.as_u16(), &twice.body["code"]), (409, &json!("inquiry_closed")), "{twice:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

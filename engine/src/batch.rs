@@ -470,6 +470,7 @@ fn reacts(fact: &Fact) -> bool {
         | Fact::AttemptReportedLate(_)
         | Fact::InquiryNotified(_)
         | Fact::InquiryNotificationFailed(_)
+        | Fact::InquiryWithdrawn(_)
         | Fact::ExecutionPaused(_)
         | Fact::LockAwaited(_)
         | Fact::ScheduleSet(_)

@@ -200,12 +200,13 @@ facts! {
     }
     /// What happens to inquiries.
     InquiryFact {
-        InquiryOpened(inquiries::InquiryOpened): "inquiry.opened", 1;
+        InquiryOpened(inquiries::InquiryOpened): "inquiry.opened", 2;
         InquiryAnswered(inquiries::InquiryAnswered): "inquiry.answered", 1;
         InquiryReminded(inquiries::InquiryReminded): "inquiry.reminded", 1;
         InquiryEscalated(inquiries::InquiryEscalated): "inquiry.escalated", 1;
         InquiryNotified(inquiries::InquiryNotified): "inquiry.notified", 1;
         InquiryNotificationFailed(inquiries::InquiryNotificationFailed): "inquiry.notification_failed", 1;
+        InquiryWithdrawn(inquiries::InquiryWithdrawn): "inquiry.withdrawn", 1;
     }
     /// What happens to timers.
     TimerFact {
@@ -285,6 +286,8 @@ const UPCASTS: &[(&str, u16, Upcast)] = &[
     ("enforcement.released", 1, as_it_is),
     // Before there were several queues all waited in one.
     ("execution.requested", 4, as_it_is),
+    // Before the engine itself asked only actions did.
+    ("inquiry.opened", 1, as_it_is),
 ];
 
 /// The newer schema has more fields, all of which may be left out.

@@ -26,7 +26,8 @@ use ensue_engine::health::facts::{
 };
 use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, InquiryId, LogId, RuleId, ScheduleId, TokenId};
 use ensue_engine::inquiries::facts::{
-    InquiryAnswered, InquiryEscalated, InquiryNotificationFailed, InquiryNotified, InquiryOpened, InquiryReminded, Occasion, Verdict,
+    InquiryAnswered, InquiryEscalated, InquiryNotificationFailed, InquiryNotified, InquiryOpened, InquiryReminded, InquiryWithdrawn,
+    Occasion, Verdict,
 };
 use ensue_engine::letters::facts::{DeadLetterDismissed, DeadLetterRetried};
 use ensue_engine::locks::facts::{Claim, Lock, LockAcquired, LockAwaited, LockOwner};
@@ -228,6 +229,7 @@ fn samples() -> Vec<Fact> {
             expires_at: Some(NOON),
             digest: Digest::of(b"asked"),
             part_of: Some(part_of),
+            attempt: Some(attempt),
         }
         .into(),
         InquiryAnswered { inquiry: asked, by: "ana".into(), verdict: Verdict::Decides }.into(),
@@ -235,6 +237,7 @@ fn samples() -> Vec<Fact> {
         InquiryEscalated { inquiry: asked, number: 1, to: vec!["role:leads".parse().unwrap(), "bo".parse().unwrap()] }.into(),
         InquiryNotified { inquiry: asked, execution, of: Occasion::Escalated }.into(),
         InquiryNotificationFailed { inquiry: asked, of: Occasion::Reminded, error }.into(),
+        InquiryWithdrawn { inquiry: asked }.into(),
         TimerSet { kind: TimerKind::Retry, number: 2, due: NOON, schedule: Some(schedule) }.into(),
         TimerFired { kind: TimerKind::Timeout, number: 1, due: NOON, schedule: Some(schedule) }.into(),
         ScheduleSet { schedule, owner, plan: Digest::of(b"0 3 * * * in UTC"), words: "0 3 * * * in UTC".into() }.into(),

@@ -207,8 +207,8 @@ fn what_the_node_does_at_once_is_tried_again_though_no_slot_is_free() {
     site.run("demo.say");
     site.lose(echo, Evidence::NotBegun).then(&["attempt.lost", "attempt.started"]);
     assert_eq!(site.attempt(echo).number, 2);
-    site.lose(echo, Evidence::MayHaveBegun).then(&["attempt.lost", "execution.became_indeterminate"]);
-    site.when(settle(echo, Settlement::Retry)).then(&["execution.settled", "attempt.started"]);
+    site.lose(echo, Evidence::MayHaveBegun).then(&["attempt.lost", "execution.became_indeterminate", "inquiry.opened"]);
+    site.when(settle(echo, Settlement::Retry)).then(&["execution.settled", "inquiry.withdrawn", "attempt.started"]);
 }
 
 #[test]

@@ -7,10 +7,12 @@ use ensue_engine::executions::facts::{Evidence, FailureKind, Settlement};
 use ensue_engine::executions::react::ATTEMPTS_MAX;
 use ensue_engine::executions::state::Phase;
 use ensue_engine::fact::Fact;
-use ensue_engine::ids::ExecutionId;
+use ensue_engine::ids::{ExecutionId, InquiryId};
+use ensue_engine::record::Digest;
+use serde_json::json;
 
 use crate::support::site::{failed, report};
-use crate::support::{Pieces, Site, cancel, lose, settle, workers};
+use crate::support::{Pieces, Site, answered, cancel, lose, settle, workers};
 
 fn site() -> Site {
     let pieces = Pieces::default()
@@ -27,7 +29,7 @@ fn site() -> Site {
 fn indeterminate() -> (Site, ExecutionId) {
     let mut site = site();
     let execution = site.run("demo.ask");
-    site.lose(execution, Evidence::MayHaveBegun).then(&["attempt.lost", "execution.became_indeterminate"]);
+    site.lose(execution, Evidence::MayHaveBegun).then(&["attempt.lost", "execution.became_indeterminate", "inquiry.opened"]);
     (site, execution)
 }
 
@@ -48,14 +50,14 @@ fn what_never_began_is_tried_again_with_the_next_number_and_a_larger_token() {
 #[test]
 fn what_may_have_begun_is_tried_again_only_where_the_action_allows_it() {
     for (action, kinds) in [
-        ("demo.ask", ["attempt.lost", "execution.became_indeterminate"]),
-        ("demo.fail", ["attempt.lost", "execution.failed"]),
-        ("demo.retry", ["attempt.lost", "attempt.started"]),
-        ("demo.idempotent", ["attempt.lost", "attempt.started"]),
+        ("demo.ask", &["attempt.lost", "execution.became_indeterminate", "inquiry.opened"] as &[_]),
+        ("demo.fail", &["attempt.lost", "execution.failed"]),
+        ("demo.retry", &["attempt.lost", "attempt.started"]),
+        ("demo.idempotent", &["attempt.lost", "attempt.started"]),
     ] {
         let mut site = site();
         let execution = site.run(action);
-        site.lose(execution, Evidence::MayHaveBegun).then(&kinds);
+        site.lose(execution, Evidence::MayHaveBegun).then(kinds);
     }
 }
 
@@ -126,13 +128,13 @@ fn a_late_report_changes_nothing_where_the_execution_waits_for_its_next_attempt(
 #[test]
 fn a_late_success_settles_an_indeterminate_execution() {
     let (mut site, execution) = indeterminate();
-    site.succeed(execution).then(&["attempt.succeeded", "execution.succeeded"]);
+    site.succeed(execution).then(&["attempt.succeeded", "inquiry.withdrawn", "execution.succeeded"]);
 }
 
 #[test]
 fn a_late_failure_settles_an_indeterminate_execution() {
     let (mut site, execution) = indeterminate();
-    site.fail(execution, FailureKind::HttpStatus).then(&["attempt.failed", "execution.failed"]);
+    site.fail(execution, FailureKind::HttpStatus).then(&["attempt.failed", "inquiry.withdrawn", "execution.failed"]);
 }
 
 #[test]
@@ -147,14 +149,14 @@ fn a_late_report_with_another_token_settles_nothing() {
 #[test]
 fn a_person_settles_an_indeterminate_execution_as_succeeded() {
     let (mut site, execution) = indeterminate();
-    site.when(settle(execution, Settlement::Succeeded)).then(&["execution.settled", "execution.succeeded"]);
+    site.when(settle(execution, Settlement::Succeeded)).then(&["execution.settled", "inquiry.withdrawn", "execution.succeeded"]);
 }
 
 #[test]
 fn a_person_settles_an_indeterminate_execution_as_failed_and_says_why() {
     let (mut site, execution) = indeterminate();
     let outcome = site.when(settle(execution, Settlement::Failed { error: "the page is not there".into() }));
-    let outcome = outcome.then(&["execution.settled", "execution.failed"]);
+    let outcome = outcome.then(&["execution.settled", "inquiry.withdrawn", "execution.failed"]);
     let Some(Fact::ExecutionFailed(end)) = outcome.facts().last() else { panic!("it failed") };
     assert_eq!((end.error.kind, end.error.message.as_str()), (FailureKind::Lost, "the page is not there"));
 }
@@ -162,7 +164,7 @@ fn a_person_settles_an_indeterminate_execution_as_failed_and_says_why() {
 #[test]
 fn a_person_has_an_indeterminate_execution_tried_again() {
     let (mut site, execution) = indeterminate();
-    site.when(settle(execution, Settlement::Retry)).then(&["execution.settled", "attempt.started"]);
+    site.when(settle(execution, Settlement::Retry)).then(&["execution.settled", "inquiry.withdrawn", "attempt.started"]);
     assert_eq!(site.attempt(execution).number, 2);
     assert_eq!(site.engine().executions().open_work(), 1);
 }
@@ -171,7 +173,7 @@ fn a_person_has_an_indeterminate_execution_tried_again() {
 fn a_reason_of_any_length_is_cut_to_what_a_fact_may_hold() {
     let (mut site, execution) = indeterminate();
     let outcome = site.when(settle(execution, Settlement::Failed { error: "\u{1}".repeat(100_000) }));
-    outcome.then(&["execution.settled", "execution.failed"]);
+    outcome.then(&["execution.settled", "inquiry.withdrawn", "execution.failed"]);
 }
 
 #[test]
@@ -189,22 +191,22 @@ fn only_an_indeterminate_execution_can_be_settled() {
 #[test]
 fn an_indeterminate_execution_that_is_cancelled_ends_at_once() {
     let (mut site, execution) = indeterminate();
-    site.when(cancel(execution)).then(&["execution.cancel_requested", "execution.cancelled"]);
+    site.when(cancel(execution)).then(&["execution.cancel_requested", "inquiry.withdrawn", "execution.cancelled"]);
 }
 
 #[test]
 fn a_cancelled_execution_whose_worker_is_lost_is_not_tried_again() {
     for (action, evidence, end) in [
-        ("demo.ask", Evidence::NotBegun, "execution.cancelled"),
-        ("demo.retry", Evidence::MayHaveBegun, "execution.cancelled"),
-        ("demo.idempotent", Evidence::MayHaveBegun, "execution.cancelled"),
-        ("demo.ask", Evidence::MayHaveBegun, "execution.became_indeterminate"),
-        ("demo.fail", Evidence::MayHaveBegun, "execution.failed"),
+        ("demo.ask", Evidence::NotBegun, &["execution.cancelled"] as &[_]),
+        ("demo.retry", Evidence::MayHaveBegun, &["execution.cancelled"]),
+        ("demo.idempotent", Evidence::MayHaveBegun, &["execution.cancelled"]),
+        ("demo.ask", Evidence::MayHaveBegun, &["execution.became_indeterminate", "inquiry.opened"]),
+        ("demo.fail", Evidence::MayHaveBegun, &["execution.failed"]),
     ] {
         let mut site = site();
         let execution = site.run(action);
         site.when(cancel(execution));
-        site.lose(execution, evidence).then(&["attempt.lost", end]);
+        site.lose(execution, evidence).then(&[&["attempt.lost"], end].concat());
     }
 }
 
@@ -213,14 +215,14 @@ fn cancelled_and_indeterminate() -> (Site, ExecutionId) {
     let mut site = site();
     let execution = site.run("demo.ask");
     site.when(cancel(execution));
-    site.lose(execution, Evidence::MayHaveBegun).then(&["attempt.lost", "execution.became_indeterminate"]);
+    site.lose(execution, Evidence::MayHaveBegun).then(&["attempt.lost", "execution.became_indeterminate", "inquiry.opened"]);
     (site, execution)
 }
 
 #[test]
 fn a_cancelled_execution_that_a_person_would_have_tried_again_ends_as_cancelled() {
     let (mut site, execution) = cancelled_and_indeterminate();
-    site.when(settle(execution, Settlement::Retry)).then(&["execution.settled", "execution.cancelled"]);
+    site.when(settle(execution, Settlement::Retry)).then(&["execution.settled", "inquiry.withdrawn", "execution.cancelled"]);
     assert_eq!((site.engine().executions().queued(), site.engine().executions().open_work()), (0, 0));
 }
 
@@ -228,7 +230,72 @@ fn a_cancelled_execution_that_a_person_would_have_tried_again_ends_as_cancelled(
 fn a_late_report_that_a_cancelled_execution_was_stopped_ends_it_as_cancelled() {
     let (mut site, execution) = cancelled_and_indeterminate();
     let Some(Phase::Indeterminate(attempt)) = site.phase(execution) else { panic!("it waits for a person") };
-    site.when(report(execution, attempt, failed(FailureKind::Cancelled))).then(&["attempt.failed", "execution.cancelled"]);
+    site.when(report(execution, attempt, failed(FailureKind::Cancelled))).then(&[
+        "attempt.failed",
+        "inquiry.withdrawn",
+        "execution.cancelled",
+    ]);
+}
+
+/// The question that the engine puts about an execution.
+fn question(site: &Site, execution: ExecutionId) -> InquiryId {
+    site.engine().inquiries().of(&execution).expect("somebody is asked").0
+}
+
+#[test]
+fn who_may_settle_an_execution_is_asked_what_became_of_its_attempt() {
+    let (mut site, execution) = indeterminate();
+    let (inquiry, asked) = site.engine().inquiries().of(&execution).unwrap();
+    let attempt = site.attempt(execution);
+    assert_eq!((asked.attempt, asked.quorum, asked.expires_at), (Some(attempt.id), 1, None));
+    let answer = json!({ "outcome": "succeeded", "result": { "page": 3 } });
+    let not_asked = Refusal::NotAsked { inquiry, name: "cy".to_owned() };
+    site.when(answered(inquiry, "cy viewer author", &answer, None)).then_refused(&not_asked);
+    let outcome = site.when(answered(inquiry, "bo operator", &answer, None));
+    let outcome = outcome.then(&["inquiry.answered", "execution.settled", "execution.succeeded"]);
+    let settled = &outcome.records()[1];
+    assert_eq!(settled.body.as_ref().and_then(|body| body.content.as_deref()), Some(br#"{"page":3}"#.as_slice()));
+    assert_eq!(settled.actor.to_string(), "token/bo");
+    assert_eq!(site.engine().inquiries().count(), 0);
+    site.when(answered(inquiry, "ana admin", &answer, None)).then_refused(&Refusal::InquiryClosed(inquiry));
+}
+
+#[test]
+fn an_answer_that_says_nothing_of_what_became_of_it_is_refused_with_its_place() {
+    let (mut site, execution) = indeterminate();
+    let inquiry = question(&site, execution);
+    for (answer, place) in [(json!({ "ship": true }), "/ship"), (json!({ "outcome": "failed" }), "/error")] {
+        let refused = site.when(answered(inquiry, "bo operator", &answer, None));
+        assert!(matches!(refused.told(), Err(Refusal::AnswerMisfit { misfit, .. }) if misfit.contains(place)), "{refused:?}");
+    }
+    let stale = site.when(answered(inquiry, "bo operator", &json!({ "outcome": "retry" }), Some(Digest::of(b"other"))));
+    assert!(matches!(stale.told(), Err(Refusal::ApprovalStale { .. })), "{stale:?}");
+}
+
+#[test]
+fn each_lost_attempt_is_a_question_of_its_own() {
+    let (mut site, execution) = indeterminate();
+    let first = question(&site, execution);
+    let retry = json!({ "outcome": "retry" });
+    site.when(answered(first, "bo operator", &retry, None)).then(&["inquiry.answered", "execution.settled", "attempt.started"]);
+    site.lose(execution, Evidence::MayHaveBegun).then(&["attempt.lost", "execution.became_indeterminate", "inquiry.opened"]);
+    let second = question(&site, execution);
+    assert_ne!(first, second);
+    site.when(answered(first, "bo operator", &retry, None)).then_refused(&Refusal::InquiryClosed(first));
+    let failed = json!({ "outcome": "failed", "error": "the page is not there" });
+    site.when(answered(second, "bo operator", &failed, None)).then(&["inquiry.answered", "execution.settled", "execution.failed"]);
+}
+
+#[test]
+fn a_question_about_an_execution_that_takes_too_long_is_taken_back() {
+    let pieces = Pieces::default().action_with("demo.ask", |action| action.limit = Some(std::time::Duration::from_secs(60)));
+    let mut site = Site::with(&pieces);
+    site.set(workers(1));
+    let execution = site.run("demo.ask");
+    site.lose(execution, Evidence::MayHaveBegun).then(&["attempt.lost", "execution.became_indeterminate", "inquiry.opened"]);
+    let inquiry = question(&site, execution);
+    site.after(60_000).then(&["timer.fired", "inquiry.withdrawn", "execution.timed_out"]);
+    site.when(answered(inquiry, "bo operator", &json!({ "outcome": "retry" }), None)).then_refused(&Refusal::InquiryClosed(inquiry));
 }
 
 #[test]

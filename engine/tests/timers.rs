@@ -579,7 +579,7 @@ fn what_was_cancelled_and_then_lost_ends_when_all_of_it_took_too_long() {
     site.when(cancel(flow));
     site.lose(say, Evidence::MayHaveBegun);
     assert!(matches!(site.phase(say), Some(Phase::Indeterminate(_))));
-    site.after(60_000).then(&["timer.fired", "execution.timed_out", "execution.cancelled"]);
+    site.after(60_000).then(&["timer.fired", "inquiry.withdrawn", "execution.timed_out", "execution.cancelled"]);
 }
 
 #[test]

@@ -391,7 +391,7 @@ fn an_indeterminate_step_waits_for_a_person_and_goes_on_with_what_that_says() {
     let mut site = site([does("run", "demo.say"), does("after", "demo.say").needs(["run"])]);
     let (flow, _) = begin(&mut site);
     let child = step(&site, flow, "run");
-    assert_eq!(site.lose(child, Evidence::MayHaveBegun).kinds(), ["attempt.lost", "execution.became_indeterminate"]);
+    assert_eq!(site.lose(child, Evidence::MayHaveBegun).kinds(), ["attempt.lost", "execution.became_indeterminate", "inquiry.opened"]);
     let settled = told(&site.when(settle(child, Settlement::Succeeded)));
     assert_eq!(settled, ["run succeeded", "after asked"]);
 }

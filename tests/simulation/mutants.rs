@@ -70,5 +70,6 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("step begins in a cancelled workflow", "a workflow that was asked to end goes on with its steps"),
     mutant("workflow ends before its last step", "a workflow ends when all of its steps but one have"),
     mutant("cancelled workflow goes by its steps", "a workflow that was asked to end succeeds where no step failed"),
+    mutant("question kept that has its answer", "what became of an attempt is known, and people are still asked"),
     mutant("timer fires early", "a timer fires half a second before it is due"),
 ];

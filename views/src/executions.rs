@@ -439,7 +439,8 @@ impl View for Execution {
                 | InquiryFact::InquiryReminded(_)
                 | InquiryFact::InquiryEscalated(_)
                 | InquiryFact::InquiryNotified(_)
-                | InquiryFact::InquiryNotificationFailed(_),
+                | InquiryFact::InquiryNotificationFailed(_)
+                | InquiryFact::InquiryWithdrawn(_),
             )
             | ByNoun::EventFact(_)
             | ByNoun::RuleFact(_)

@@ -3,7 +3,7 @@
 //! What is asked beside the title is in the parameters of the execution that asks; what was answered is named by its record.
 
 use ensue_engine::fact::{ByNoun, ExecutionFact, InquiryFact, TimerFact};
-use ensue_engine::ids::{ExecutionId, Id, InquiryId, Role};
+use ensue_engine::ids::{AttemptId, ExecutionId, Id, InquiryId, Role};
 use ensue_engine::inquiries::facts::{Assignee, InquiryOpened, Occasion, Verdict};
 use ensue_engine::names::StepName;
 use ensue_engine::record::{Digest, Position, Record, StreamId};
@@ -15,7 +15,7 @@ use crate::bounds::cut;
 use crate::view::{Column, Handle, Life, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// What inquiries can be filtered by.
 pub const COLUMNS: &[Column] = &[Column::Status, Column::Execution, Column::Parent, Column::Assignee];
@@ -65,6 +65,9 @@ pub struct Inquiry {
     pub notifications: Vec<Notification>,
     /// The execution that asks.
     pub execution: ExecutionId,
+    /// The attempt of it of which nobody knows what became of it, where that is what is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<AttemptId>,
     /// The execution of the workflow that it is a step of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<ExecutionId>,
@@ -131,11 +134,13 @@ pub enum InquiryStatus {
     Expired,
     /// The execution that asked was cancelled before.
     Cancelled,
+    /// It was taken back: what it asked became known before, or does not matter any more.
+    Withdrawn,
 }
 
 impl InquiryStatus {
     /// Lists all statuses.
-    pub const ALL: [Self; 4] = [Self::Open, Self::Answered, Self::Expired, Self::Cancelled];
+    pub const ALL: [Self; 5] = [Self::Open, Self::Answered, Self::Expired, Self::Cancelled, Self::Withdrawn];
 
     /// Gives the name as text.
     pub fn as_str(self) -> &'static str {
@@ -144,6 +149,7 @@ impl InquiryStatus {
             Self::Answered => "answered",
             Self::Expired => "expired",
             Self::Cancelled => "cancelled",
+            Self::Withdrawn => "withdrawn",
         }
     }
 }
@@ -167,7 +173,7 @@ pub fn assignees_of(name: &str, roles: &[String]) -> Vec<String> {
     std::iter::once(Assignee::Token(name.to_owned()).to_string()).chain(roles).collect()
 }
 
-/// Gives the id of the inquiry that an execution opens.
+/// Gives the id of the inquiry that an action opens; those that the engine opens itself are named by each record that concerns them.
 fn id_of(record: &Record, execution: ExecutionId) -> InquiryId {
     InquiryId(Id::derived(record.log, execution.0, Role::Inquiry(1)))
 }
@@ -186,6 +192,7 @@ impl View for Inquiry {
             ByNoun::InquiryFact(InquiryFact::InquiryEscalated(fact)) => Some(Touch::Changes(fact.inquiry)),
             ByNoun::InquiryFact(InquiryFact::InquiryNotified(fact)) => Some(Touch::Changes(fact.inquiry)),
             ByNoun::InquiryFact(InquiryFact::InquiryNotificationFailed(fact)) => Some(Touch::Changes(fact.inquiry)),
+            ByNoun::InquiryFact(InquiryFact::InquiryWithdrawn(fact)) => Some(Touch::Changes(fact.inquiry)),
             ByNoun::TimerFact(TimerFact::TimerFired(fact)) if fact.kind == TimerKind::Expiry => changes(),
             // Nearly all executions ask nobody: that one succeeded or failed tells nothing here which was not told before.
             ByNoun::ExecutionFact(ExecutionFact::ExecutionCancelled(_) | ExecutionFact::ExecutionTimedOut(_)) => changes(),
@@ -235,6 +242,7 @@ impl View for Inquiry {
                 let error = Some(cut(&fact.error.message, ERROR_BYTES_MAX));
                 inquiry.notified(Notification { of: fact.of, at: record.time, execution: None, error });
             }
+            ByNoun::InquiryFact(InquiryFact::InquiryWithdrawn(_)) => inquiry.end(InquiryStatus::Withdrawn, record.time),
             ByNoun::TimerFact(TimerFact::TimerFired(fact)) if fact.kind == TimerKind::Expiry => {
                 inquiry.end(InquiryStatus::Expired, record.time);
             }
@@ -301,6 +309,7 @@ impl Inquiry {
             escalations: 0,
             notifications: Vec::new(),
             execution,
+            attempt: fact.attempt,
             parent: fact.part_of.as_ref().map(|part_of| part_of.workflow),
             step: fact.part_of.as_ref().map(|part_of| part_of.step.clone()),
             item: fact.part_of.as_ref().and_then(|part_of| part_of.item),

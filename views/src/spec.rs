@@ -217,6 +217,7 @@ impl Story {
             expires_at: Some(self.now.plus_millis(3_600_000)),
             digest: Digest::of(b"asked"),
             part_of,
+            attempt: None,
         };
         self.tell_execution(execution, Some(id), fact.into(), None);
         InquiryId(id)

@@ -187,6 +187,7 @@ fn tell_inquiry(fact: InquiryFact<'_>) -> String {
         }
         InquiryFact::InquiryNotified(fact) => format!("those who are asked are told by execution {}", fact.execution),
         InquiryFact::InquiryNotificationFailed(fact) => format!("those who are asked could not be told: {}", why(&fact.error)),
+        InquiryFact::InquiryWithdrawn(_) => "the question is taken back: nothing is left to ask".to_owned(),
     }
 }
 

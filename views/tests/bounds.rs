@@ -85,6 +85,7 @@ fn the_longest_inquiry_fits() {
             on_failure: OnFailure::Fail,
             role: PartRole::UndoableStep,
         }),
+        attempt: None,
     };
     let id = Id::derived(story.log(), execution.0, Role::Inquiry(1));
     story.tell(StreamId::Execution(execution), Some(id), Actor::Engine, None, opened.into(), None);

@@ -3,7 +3,7 @@
 use ensue_engine::catalog::OnFailure;
 use ensue_engine::executions::facts::{ExecutionSucceeded, ExecutionTimedOut, Failure, FailureKind};
 use ensue_engine::ids::ExecutionId;
-use ensue_engine::inquiries::facts::Verdict;
+use ensue_engine::inquiries::facts::{InquiryWithdrawn, Verdict};
 use ensue_engine::record::{Actor, StreamId};
 use ensue_engine::workflows::facts::{PartOf, PartRole};
 use ensue_views::inquiries::{COLUMNS, InquiryStatus, assignees_of};
@@ -83,6 +83,17 @@ fn a_cancel_ends_what_is_open_and_changes_nothing_of_what_is_over() {
     story.answered(execution, "ana", Verdict::Vetoes);
     story.cancelled(execution);
     assert_eq!(only::<Inquiry>(story.records()).status, InquiryStatus::Answered);
+}
+
+#[test]
+fn a_question_that_is_taken_back_takes_no_more_answers_and_stays_so() {
+    let (mut story, execution) = asking(None);
+    let inquiry = only::<Inquiry>(story.records()).id;
+    story.tell(StreamId::Execution(execution), None, Actor::Engine, None, InquiryWithdrawn { inquiry }.into(), None);
+    let at = story.records().last().unwrap().time;
+    story.cancelled(execution);
+    let withdrawn: Inquiry = only(story.records());
+    assert_eq!((withdrawn.status, withdrawn.ended_at), (InquiryStatus::Withdrawn, Some(at)));
 }
 
 #[test]

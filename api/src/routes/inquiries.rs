@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use ensue_engine::command::{Ask, Before, InquiryAnswer, Refusal};
 use ensue_engine::ids::{ExecutionId, InquiryId};
+use ensue_engine::inquiries::lost;
 use ensue_engine::ports::{LogError, ReadLimit, SubmitError};
 use ensue_engine::record::{Body, Position, Revision, StreamId};
 use ensue_expression::{Document, Node};
 use ensue_views::executions::Status;
 use ensue_views::inquiries::{InquiryStatus, assignees_of};
+use ensue_views::view::Touch;
 use ensue_views::{Column, Execution, Filter, Inquiry, View as _};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
@@ -75,7 +77,10 @@ pub(super) async fn respond(allowed: Allowed<InquiriesAnswer>, mut call: Call) -
     let text = String::from(Box::<str>::from(response.answer));
     let answer = Document::parse(text.into()).map_err(|why| Problem::bug(&why))?;
     let (asked, given) = (inquiry.execution, answer.clone());
-    call.api().blocking(move |ports| responses::demand_fit(params(ports, asked)?, given.root())).await??;
+    match inquiry.attempt {
+        Some(_) => responses::demand_settlement(given.root())?,
+        None => call.api().blocking(move |ports| responses::demand_fit(params(ports, asked)?, given.root())).await??,
+    }
     let ask = Ask::AnswerInquiry(InquiryAnswer {
         inquiry: id,
         by: allowed.name().to_owned(),
@@ -169,6 +174,10 @@ fn bodies(ports: &Ports, inquiry: &Inquiry) -> Result<Bodies, Problem> {
     };
     let answers: Vec<_> = inquiry.answers.iter().map(answer).collect::<Result<_, _>>()?;
     let decided = inquiry.decision().and_then(|_| answers.last().cloned().flatten());
+    if inquiry.attempt.is_some() {
+        let answer_schema = RawValue::from_string(lost::answer_schema().to_string()).ok();
+        return Ok(Bodies { text: Some(lost::TEXT.to_owned()), answer_schema, answers, answer: decided, ..Bodies::default() });
+    }
     let Some(params) = params(ports, inquiry.execution)? else { return Ok(Bodies { answers, answer: decided, ..Bodies::default() }) };
     let params = params.root();
     let text = |name: &str| params.get(name).and_then(Node::as_str).map(std::borrow::Cow::into_owned);
@@ -176,7 +185,9 @@ fn bodies(ports: &Ports, inquiry: &Inquiry) -> Result<Bodies, Problem> {
     // An inquiry that expired has an answer where its execution succeeded all the same.
     let stood_in = match inquiry.status {
         InquiryStatus::Expired if has_succeeded(ports, inquiry.execution)? => params.get("on_expire").and_then(|on| on.get("answer")),
-        InquiryStatus::Expired | InquiryStatus::Open | InquiryStatus::Answered | InquiryStatus::Cancelled => None,
+        InquiryStatus::Expired | InquiryStatus::Open | InquiryStatus::Answered | InquiryStatus::Cancelled | InquiryStatus::Withdrawn => {
+            None
+        }
     };
     Ok(Bodies {
         text: text("text"),
@@ -210,7 +221,7 @@ async fn change(call: &Call, before: Inquiry, (by, ask): (OnBehalf, Ask), turn: 
     let seen = if is_seen { api.row::<Inquiry>(id.to_string(), InquiriesRead::THING).await.ok() } else { None };
     let after = match seen {
         Some(seen) => seen,
-        None => as_of(api, before.execution, committed.position).await?,
+        None => as_of(api, &before, committed.position).await?,
     };
     respond::written(how, committed.position, &WireInquiry::listed(after, &base(api)))
 }
@@ -221,7 +232,7 @@ async fn told(api: &Arc<Api>, inquiry: &Inquiry, refused: SubmitError) -> Proble
     let deadline = Instant::now() + CLOSED_WAIT;
     // The core knows a moment before it is on the disk.
     while Instant::now() < deadline {
-        match as_of(api, inquiry.execution, Position(u64::MAX)).await {
+        match as_of(api, inquiry, Position(u64::MAX)).await {
             Ok(now) => match Closed::of(&now) {
                 Some(closed) => return closed.into(),
                 None => tokio::time::sleep(LOOK_EVERY).await,
@@ -235,17 +246,20 @@ async fn told(api: &Arc<Api>, inquiry: &Inquiry, refused: SubmitError) -> Proble
 /// Answers a change as it was answered to the first request of its key.
 async fn changed_before(call: &Call, id: InquiryId, before: &Before, how: Written) -> Outcome {
     let inquiry: Inquiry = call.api().row(id.to_string(), InquiriesRead::THING).await?;
-    let then = as_of(call.api(), inquiry.execution, before.position).await?;
+    let then = as_of(call.api(), &inquiry, before.position).await?;
     respond::written(how, before.position, &WireInquiry::listed(then, &base(call.api())))
 }
 
 /// Folds the records of the execution that asks up to a position: what its inquiry was there is the same however late one asks.
-async fn as_of(api: &Arc<Api>, execution: ExecutionId, position: Position) -> Result<Inquiry, Problem> {
+async fn as_of(api: &Arc<Api>, inquiry: &Inquiry, position: Position) -> Result<Inquiry, Problem> {
+    let (id, execution) = (inquiry.id, inquiry.execution);
     let fold = move |ports: &Ports| {
         let (mut then, mut after) = (None, Revision(0));
         loop {
             let records = ports.log.read_stream(&StreamId::Execution(execution), after, ReadLimit::default())?;
             let until = records.iter().take_while(|record| record.position <= position);
+            // An execution may have been asked about more than once.
+            let until = until.filter(|record| matches!(Inquiry::key(record), Some(Touch::Begins(of) | Touch::Changes(of)) if of == id));
             then = until.fold(then, Inquiry::project);
             match records.last().filter(|last| last.position <= position) {
                 Some(last) => after = last.revision,

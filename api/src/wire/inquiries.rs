@@ -1,6 +1,6 @@
 //! Inquiries: what is asked of whom, and what was answered.
 
-use ensue_engine::ids::{ExecutionId, InquiryId};
+use ensue_engine::ids::{AttemptId, ExecutionId, InquiryId};
 use ensue_engine::inquiries::facts::{Occasion, Verdict};
 use ensue_engine::names::StepName;
 use ensue_engine::record::{Digest, Position};
@@ -41,6 +41,9 @@ pub(crate) struct WireInquiry {
     /// The execution that asks.
     #[schemars(with = "shapes::ExecutionId")]
     execution: ExecutionId,
+    /// The attempt of it of which nobody knows what became of it, where the node itself asks that.
+    #[schemars(with = "Option<shapes::AttemptId>")]
+    attempt: Option<AttemptId>,
     /// The execution of the workflow that it is a step of.
     #[schemars(with = "Option<shapes::ExecutionId>")]
     parent: Option<ExecutionId>,
@@ -147,6 +150,7 @@ impl WireInquiry {
             escalations: inquiry.escalations,
             notifications: inquiry.notifications.into_iter().map(WireNotification::from).collect(),
             execution: inquiry.execution,
+            attempt: inquiry.attempt,
             parent: inquiry.parent,
             step: inquiry.step,
             item: inquiry.item,

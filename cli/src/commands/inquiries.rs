@@ -39,7 +39,7 @@ pub(crate) enum Inquiries {
 }
 
 /// Where an inquiry may stand.
-const STATUSES: [&str; 4] = ["open", "answered", "expired", "cancelled"];
+const STATUSES: [&str; 5] = ["open", "answered", "expired", "cancelled", "withdrawn"];
 
 /// Which inquiries are listed.
 #[derive(Debug, Args)]

@@ -123,6 +123,14 @@ pub enum Refusal {
         /// What it asks.
         digest: Digest,
     },
+    /// The answer is none to what the engine itself asks.
+    #[error("the answer does not fit what the inquiry {inquiry} asks: {misfit}")]
+    AnswerMisfit {
+        /// The inquiry.
+        inquiry: InquiryId,
+        /// Where, and why.
+        misfit: String,
+    },
     /// The inquiry's `veto` erred over the answer.
     #[error("the `veto` of the inquiry {inquiry} errs over this answer: {why}")]
     VetoErred {

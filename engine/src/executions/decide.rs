@@ -231,23 +231,28 @@ pub(crate) fn may_be_cancelled(engine: &Engine, id: ExecutionId, execution: &Exe
 pub(crate) fn settle(engine: &Engine, actor: &Actor, id: ExecutionId, outcome: &Settlement, result: Option<&Body>) -> Decision {
     match engine.executions().get(&id) {
         None => Decision::Refused(Refusal::NotOpen(id)),
-        Some(execution @ Execution { phase: Phase::Indeterminate(attempt), .. }) => {
-            let outcome = match outcome {
-                Settlement::Failed { error } => Settlement::Failed { error: cut(error.clone(), REASON_BYTES_MAX) },
-                Settlement::Succeeded | Settlement::Retry => outcome.clone(),
-            };
-            let draft = Draft {
-                stream: StreamId::Execution(id),
-                begins: None,
-                actor: actor.clone(),
-                cause: Some(execution.cause(attempt.id.0)),
-                trace: None,
-                fact: ExecutionSettled { outcome }.into(),
-                body: result.cloned(),
-            };
-            Decision::Done { drafts: vec![draft], answer: Answer::Execution(id) }
+        Some(execution @ Execution { phase: Phase::Indeterminate(_), .. }) => {
+            let settled = settled_as(actor, (id, execution), outcome.clone(), result.cloned());
+            Decision::Done { drafts: vec![settled], answer: Answer::Execution(id) }
         }
         Some(_) => Decision::Refused(Refusal::NotIndeterminate(id)),
+    }
+}
+
+/// Gives the record of what somebody says became of an execution.
+pub(crate) fn settled_as(actor: &Actor, (id, execution): (ExecutionId, &Execution), outcome: Settlement, result: Option<Body>) -> Draft {
+    let outcome = match outcome {
+        Settlement::Failed { error } => Settlement::Failed { error: cut(error, REASON_BYTES_MAX) },
+        Settlement::Succeeded | Settlement::Retry => outcome,
+    };
+    Draft {
+        stream: StreamId::Execution(id),
+        begins: None,
+        actor: actor.clone(),
+        cause: Some(execution.cause(execution.phase.attempt().map_or(id.0, |attempt| attempt.id.0))),
+        trace: None,
+        fact: ExecutionSettled { outcome }.into(),
+        body: result,
     }
 }
 

@@ -196,7 +196,7 @@ fn succeeded(records: &[Record]) -> Option<Taken> {
     let mut has_succeeded = false;
     for record in records {
         match record.fact.by_noun() {
-            ByNoun::InquiryFact(InquiryFact::InquiryOpened(fact)) => taken.question = Some(fact.digest),
+            ByNoun::InquiryFact(InquiryFact::InquiryOpened(fact)) if fact.attempt.is_none() => taken.question = Some(fact.digest),
             ByNoun::ExecutionFact(_) => match &record.fact {
                 Fact::AttemptSucceeded(_) | Fact::ExecutionSettled(_) => taken.result = record.body_handle().or(taken.result),
                 Fact::ExecutionSucceeded(_) => {

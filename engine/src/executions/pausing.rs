@@ -99,7 +99,8 @@ fn that_goes_on(record: &Record) -> Option<ExecutionId> {
             | InquiryFact::InquiryReminded(_)
             | InquiryFact::InquiryEscalated(_)
             | InquiryFact::InquiryNotified(_)
-            | InquiryFact::InquiryNotificationFailed(_),
+            | InquiryFact::InquiryNotificationFailed(_)
+            | InquiryFact::InquiryWithdrawn(_),
         )
         | ByNoun::EventFact(_)
         | ByNoun::FlowFact(_)

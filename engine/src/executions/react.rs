@@ -13,7 +13,7 @@ use crate::executions::state::{Execution, Phase};
 use crate::executions::timed;
 use crate::fact::{ExecutionFact, Fact};
 use crate::ids::{ExecutionId, Id, Role};
-use crate::inquiries::react as inquiries;
+use crate::inquiries::{lost as asked_of_the_lost, react as inquiries};
 use crate::locks::react::{self as locks, Begins};
 use crate::record::{Actor, Draft, Record, StreamId};
 use crate::workflows::react as workflows;
@@ -35,6 +35,9 @@ pub(crate) fn react(engine: &Engine, record: &Record, fact: ExecutionFact<'_>, n
         && let StreamId::Execution(id) = record.stream
         && let Some(execution) = engine.executions().get(&id)
     {
+        if let Some(draft) = asked_of_the_lost::first(engine, record, (id, execution)) {
+            return Reaction::from(vec![draft], 0);
+        }
         let end = match after_failed(engine, record, (id, execution), fact, with) {
             Some(Ok(AfterFailure::IsTriedAgain(timer))) => return Reaction::more(vec![*timer]),
             Some(Ok(AfterFailure::Ends(end))) => Some(*end),

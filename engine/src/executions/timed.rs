@@ -10,7 +10,7 @@ use crate::executions::react::{begun, start_or_end, start_waiting};
 use crate::executions::state::{Execution, Executions, Phase};
 use crate::fact::{Fact, InquiryFact, StepFact, TimerFact};
 use crate::ids::ExecutionId;
-use crate::inquiries::react as inquiries;
+use crate::inquiries::{lost, react as inquiries};
 use crate::record::{Actor, Draft, Record, StreamId};
 use crate::time::{Timestamp, duration_text};
 use crate::timers::facts::{TimerFired, TimerKind, TimerSet};
@@ -82,6 +82,9 @@ fn is_set(engine: &Engine, id: ExecutionId, kind: TimerKind) -> bool {
 pub(crate) fn fired(engine: &Engine, record: &Record, id: ExecutionId, fact: &TimerFired, next: u32, with: &Context<'_>) -> Reaction {
     let Some(execution) = engine.executions().get(&id) else { return start_waiting(engine, record.id, with) };
     if next == 0 {
+        if let Some(draft) = lost::first(engine, record, (id, execution)) {
+            return Reaction::from(vec![draft], 0);
+        }
         if let Some(end) = end_by(fact.kind, execution) {
             return Reaction::last(vec![own(record, execution, end)]);
         }

@@ -34,7 +34,7 @@ impl Explain for Refusal {
             Self::NotAsked { .. } | Self::MayNotAnswer { .. } => "inquiry-not-asked",
             Self::AnsweredBefore { .. } => "inquiry-answered-before",
             Self::ApprovalStale { .. } => "approval-stale",
-            Self::VetoErred { .. } => "answer-invalid",
+            Self::VetoErred { .. } | Self::AnswerMisfit { .. } => "answer-invalid",
             Self::CatalogMoved { .. } | Self::NoCatalog(_) => "catalog-moved",
             Self::KeyVersion { .. } => "key-version-old",
             Self::VarChanged(_) => "precondition-failed",
@@ -54,7 +54,8 @@ impl Explain for Refusal {
             | Self::PayloadMisfit { .. }
             | Self::ParametersMisfit { .. }
             | Self::RequestDiffers { .. }
-            | Self::VetoErred { .. } => Fault::Invalid,
+            | Self::VetoErred { .. }
+            | Self::AnswerMisfit { .. } => Fault::Invalid,
             Self::NotAsked { .. } | Self::MayNotAnswer { .. } => Fault::Forbidden,
             Self::NoAction(_)
             | Self::NoPack(_)
@@ -113,6 +114,7 @@ impl Explain for Refusal {
             Self::MayNotAnswer { .. } => "somebody else who is asked has to answer".into(),
             Self::AnsweredBefore { inquiry, .. } => format!("`ensue inquiries show {inquiry}` shows the answers"),
             Self::ApprovalStale { inquiry, .. } => format!("look at what is asked now, `ensue inquiries show {inquiry}`, and answer that"),
+            Self::AnswerMisfit { inquiry, .. } => format!("`ensue inquiries show {inquiry}` lists the fields"),
             Self::VetoErred { .. } => "the expression stands in the workflow's `veto`; its author has to mend it".into(),
             Self::CatalogMoved { .. } | Self::NoCatalog(_) => "look at what is installed now, and ask again".into(),
             Self::NoPack(_) => "`ensue packs list` says which packs are installed and which were not taken".into(),

@@ -3,10 +3,12 @@
 use ensue_expression::{Budget, EVALUATION_STEPS_MAX, Expression, Roots, Scope, Value};
 
 use super::facts::{InquiryAnswered, Verdict};
+use super::lost;
 use super::question::ANSWER;
 use super::state::Inquiry;
 use crate::command::{Answer, Decision, InquiryAnswer, Refusal};
 use crate::engine::Engine;
+use crate::executions::decide::settled_as;
 use crate::executions::state::{Execution, Phase};
 use crate::record::{Actor, Draft, StreamId};
 use crate::rules::judge::describe;
@@ -32,7 +34,11 @@ pub(crate) fn answer(engine: &Engine, actor: &Actor, trace: Option<&str>, ask: &
         Ok(verdict) => verdict,
         Err(why) => return refusal(Refusal::VetoErred { inquiry: ask.inquiry, why }),
     };
-    let draft = Draft {
+    let settled = match inquiry.attempt.map(|_| lost::settlement(ask.answer.root())).transpose() {
+        Ok(settled) => settled,
+        Err(misfit) => return refusal(Refusal::AnswerMisfit { inquiry: ask.inquiry, misfit: misfit.to_string() }),
+    };
+    let answered = Draft {
         stream: StreamId::Execution(inquiry.execution),
         begins: None,
         actor: actor.clone(),
@@ -41,12 +47,16 @@ pub(crate) fn answer(engine: &Engine, actor: &Actor, trace: Option<&str>, ask: &
         fact: InquiryAnswered { inquiry: ask.inquiry, by: ask.by.clone(), verdict }.into(),
         body: Some(ask.body.clone()),
     };
-    Decision::Done { drafts: vec![draft], answer: Answer::Execution(inquiry.execution) }
+    let settled = settled.map(|(outcome, result)| settled_as(actor, (inquiry.execution, execution), outcome, result));
+    Decision::Done { drafts: std::iter::once(answered).chain(settled).collect(), answer: Answer::Execution(inquiry.execution) }
 }
 
 /// Gives the execution that still waits for an answer.
 fn asking<'e>(engine: &'e Engine, inquiry: &Inquiry) -> Option<&'e Execution> {
-    engine.executions().get(&inquiry.execution).filter(|execution| execution.phase == Phase::Asking && !execution.has_come)
+    engine.executions().get(&inquiry.execution).filter(|execution| match inquiry.attempt {
+        Some(_) => lost::is_open(inquiry, execution),
+        None => execution.phase == Phase::Asking && !execution.has_come,
+    })
 }
 
 fn verdict(inquiry: &Inquiry, ask: &InquiryAnswer) -> Result<Verdict, String> {

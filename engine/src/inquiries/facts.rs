@@ -1,4 +1,5 @@
-//! What can happen to an inquiry. It stands on the stream of the execution that asks; the question itself is that one's parameters.
+//! What can happen to an inquiry. It stands on the stream of the execution that asks; the question itself is that one's parameters, but
+//! where the engine asks: then it is always the same.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -7,7 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::executions::facts::Failure;
-use crate::ids::{ExecutionId, InquiryId};
+use crate::ids::{AttemptId, ExecutionId, InquiryId};
 use crate::record::Digest;
 use crate::time::Timestamp;
 use crate::workflows::facts::PartOf;
@@ -36,6 +37,9 @@ pub struct InquiryOpened {
     /// The step of a workflow that asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part_of: Option<PartOf>,
+    /// The attempt of which the engine itself asks what became of it; none where an action asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<AttemptId>,
 }
 
 /// Somebody answered. The body is the answer.
@@ -94,6 +98,14 @@ pub struct InquiryNotificationFailed {
     pub of: Occasion,
     /// Why they were not.
     pub error: Failure,
+}
+
+/// The question was taken back: what it asked became known some other way, or does not matter any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InquiryWithdrawn {
+    /// The inquiry.
+    pub inquiry: InquiryId,
 }
 
 /// What those who are asked are told of.

@@ -51,6 +51,7 @@ pub(crate) fn opening(
         expires_at,
         digest: digest(engine, &question, execution, with)?,
         part_of: execution.part_of.clone(),
+        attempt: None,
     };
     let inquiry = Id::derived(engine.log(), id.0, Role::Inquiry(1));
     let opened = Draft {
@@ -129,9 +130,10 @@ pub(crate) fn react(engine: &Engine, record: &Record, fact: InquiryFact<'_>, wit
         InquiryFact::InquiryOpened(_) => Occasion::Opened,
         InquiryFact::InquiryReminded(_) => Occasion::Reminded,
         InquiryFact::InquiryEscalated(_) => Occasion::Escalated,
-        InquiryFact::InquiryAnswered(_) | InquiryFact::InquiryNotified(_) | InquiryFact::InquiryNotificationFailed(_) => {
-            return Reaction::nothing();
-        }
+        InquiryFact::InquiryAnswered(_)
+        | InquiryFact::InquiryNotified(_)
+        | InquiryFact::InquiryNotificationFailed(_)
+        | InquiryFact::InquiryWithdrawn(_) => return Reaction::nothing(),
     };
     if execution.has_come { Reaction::nothing() } else { notify(engine, record, (id, execution), of, with) }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::facts::{Assignee, Verdict};
 use crate::fact::InquiryFact;
-use crate::ids::{ExecutionId, InquiryId};
+use crate::ids::{AttemptId, ExecutionId, InquiryId};
 use crate::record::{BodyHandle, Digest, Record, StreamId};
 use crate::table::Table;
 use crate::time::Timestamp;
@@ -21,6 +21,9 @@ pub struct Inquiries {
 pub struct Inquiry {
     /// The execution that asks.
     pub execution: ExecutionId,
+    /// The attempt of which the engine itself asks what became of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<AttemptId>,
     /// Who may answer.
     pub assignees: Vec<Assignee>,
     /// The names of tokens that may not.
@@ -90,6 +93,7 @@ impl Inquiries {
                 let id = InquiryId(record.id);
                 let inquiry = Inquiry {
                     execution,
+                    attempt: fact.attempt,
                     assignees: fact.assignees.clone(),
                     excluded: fact.excluded.clone(),
                     quorum: fact.quorum,
@@ -104,12 +108,17 @@ impl Inquiries {
             InquiryFact::InquiryAnswered(fact) => {
                 let Some(answer) = record.body_handle() else { return };
                 let given = GivenAnswer { by: fact.by.clone(), at: record.time, answer, verdict: fact.verdict };
+                // What the engine asked is over with its answer; what an action asked is read when that ends.
+                if fact.verdict.closes() && self.open.get(&fact.inquiry).is_some_and(|inquiry| inquiry.attempt.is_some()) {
+                    return self.forget(&record.stream);
+                }
                 self.open.change(&fact.inquiry, |inquiry| inquiry.answers.push(given));
             }
             InquiryFact::InquiryEscalated(fact) => self.open.change(&fact.inquiry, |inquiry| {
                 let added: Vec<_> = fact.to.iter().filter(|to| !inquiry.assignees.contains(to)).cloned().collect();
                 inquiry.assignees.extend(added);
             }),
+            InquiryFact::InquiryWithdrawn(_) => self.forget(&record.stream),
             InquiryFact::InquiryReminded(_) | InquiryFact::InquiryNotified(_) | InquiryFact::InquiryNotificationFailed(_) => {}
         }
     }

@@ -54,7 +54,7 @@ const KEYS_MAX: usize = 2;
 /// A queue beside the default one.
 const HEAVY: &str = "heavy";
 /// Who answers, with their roles.
-const PEOPLE: [&str; 4] = ["bo managers", "ana", "cy managers", "di viewer"];
+const PEOPLE: [&str; 4] = ["bo managers operator", "ana", "cy managers", "di viewer"];
 const HOUR_MICROS: i64 = 3_600_000_000;
 const RULES: [&str; 10] = [
     "demo.again",
@@ -450,9 +450,13 @@ impl World {
             Step::Request(action) => self.site.request_with(ACTIONS[*action], &params(), None),
             Step::Answer(which, who) => {
                 let engine = self.site.engine();
-                let asking: Vec<_> = open.iter().filter_map(|id| engine.inquiries().of(id)).map(|(id, _)| id).collect();
-                let answer = json!({ "ship": *who > 0 });
-                (!asking.is_empty()).then(|| answered(*which.get(&asking), PEOPLE[*who], &answer, None))?
+                let asking: Vec<_> = open.iter().filter_map(|id| engine.inquiries().of(id)).collect();
+                let (id, inquiry) = (!asking.is_empty()).then(|| *which.get(&asking))?;
+                let answer = match inquiry.attempt {
+                    Some(_) => json!({ "outcome": "failed", "error": "gone" }),
+                    None => json!({ "ship": *who > 0 }),
+                };
+                answered(id, PEOPLE[*who], &answer, None)
             }
             Step::Succeed(which) => {
                 let (execution, attempt) = pick_attempt(&self.site, which)?;

@@ -173,7 +173,8 @@ fn decision(id: ExecutionId, own: Place, record: &Record) -> Option<(Place, Aspe
         Fact::WaitOpened(fact) => (step(&fact.step, None), Aspect::Wait, Does::Open, json!({ "trigger": fact.trigger })),
         Fact::WaitMatched(fact) => (step(&fact.step, None), Aspect::Event, Does::Take, json!({ "event": fact.event })),
         Fact::WaitErred(fact) => (step(&fact.step, None), Aspect::EventErred, Does::Err, json!({ "event": fact.event })),
-        Fact::InquiryOpened(fact) => {
+        // What the engine asks itself follows from the doubt, which is a decision already.
+        Fact::InquiryOpened(fact) if fact.attempt.is_none() => {
             let asked = json!({ "title": fact.title, "assignees": fact.assignees, "excluded": fact.excluded, "quorum": fact.quorum,
                 "veto": fact.veto });
             (own, Aspect::Question, Does::Open, asked)

@@ -1,4 +1,4 @@
-//! I9, I11, I12 and I20: what may happen to an execution, in which order, and that it ends.
+//! I9, I11, I12, I20 and I25: what may happen to an execution, in which order, who is asked what became of it, and that it ends.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +17,8 @@ struct Told<'r> {
     cancelled: bool,
     /// What the last thing that ended an attempt, or settled it, makes of it.
     last: Last,
+    /// The question that the node has put about an attempt of it, and that is open.
+    asked: Option<&'r str>,
     /// The timers that are set, by kind and number.
     timers: BTreeMap<(&'r str, u64), Pending<'r>>,
 }
@@ -104,6 +106,7 @@ impl<'r> Book<'r> {
                 attempts: 0,
                 cancelled: false,
                 last: Last::Nothing,
+                asked: None,
                 timers: BTreeMap::new(),
             };
             self.loads.entry(new.queue()).or_default().waiting += usize::from(new.waits());
@@ -124,6 +127,7 @@ impl<'r> Book<'r> {
         let (was_busy, waited) = (execution.is_busy(), execution.waits());
         let ran = execution.attempt();
         execution.note_timer(record, self.stepped)?;
+        execution.note_question(record)?;
         execution.note(record)?;
         if let Some(attempt) = ran.filter(|_| execution.attempt().is_none()) {
             bounds::hold_attempt_to_its_time(execution.request, attempt, record, ledger)?;
@@ -232,6 +236,33 @@ impl<'r> Told<'r> {
                     }
                     _ => {}
                 }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// I25: the node asks about an attempt while nobody knows what became of it, and no longer.
+    fn note_question(&mut self, record: &'r Raw) -> Result<(), Violation> {
+        let (at, stream) = (record.position, &record.stream);
+        match record.kind.as_str() {
+            "inquiry.opened" if record.said.get("attempt").is_some() => {
+                let is_unknown = matches!(self.phase, Phase::Unknown(attempt) if attempt.id == record.text("attempt"));
+                demand!(is_unknown, "I25", "{stream}: it is asked at {at} about an attempt of which it is known what became");
+                demand!(self.asked.is_none(), "I25", "{stream}: it is asked at {at}, and was asked before");
+                self.asked = Some(&record.id);
+            }
+            "inquiry.answered" if self.asked == Some(record.text("inquiry")) => {
+                self.asked = None;
+                sometimes!("somebody answered what became of an attempt");
+            }
+            "inquiry.withdrawn" => {
+                demand!(self.asked == Some(record.text("inquiry")), "I25", "{stream}: a question is taken back at {at} that is not open");
+                self.asked = None;
+                sometimes!("a question was taken back");
+            }
+            "execution.succeeded" | "execution.failed" | "execution.timed_out" | "execution.cancelled" => {
+                demand!(self.asked.is_none(), "I25", "{stream} is over at {at}, and it is still asked what became of it");
             }
             _ => {}
         }

@@ -2,9 +2,13 @@
 //!
 //! What clients ask for is in `requests.rs`.
 
-use ensue_engine::command::{Ask, Command};
+use ensue_engine::command::{Ask, Command, InquiryAnswer};
+use ensue_engine::executions::facts::Settlement;
 use ensue_engine::executions::state::Phase;
-use ensue_engine::record::Actor;
+use ensue_engine::ids::InquiryId;
+use ensue_engine::record::{Actor, Body};
+use ensue_expression::Document;
+use serde_json::json;
 
 use super::{Event, World};
 use crate::clients::settlement;
@@ -64,7 +68,7 @@ impl World {
         let Some(node) = self.node.as_ref().filter(|node| node.accepts()) else { return };
         let Some((indeterminate, parked)) = node.look(|engine| {
             let waits = engine.executions().iter().filter(|(_, open)| matches!(open.phase, Phase::Indeterminate(_)));
-            let waits: Vec<_> = waits.map(|(id, _)| *id).collect();
+            let waits: Vec<_> = waits.map(|(id, _)| (*id, engine.inquiries().of(id).map(|(inquiry, _)| inquiry))).collect();
             let parked: Vec<_> = engine.health().parked().map(|(of, _)| *of).collect();
             (waits, parked)
         }) else {
@@ -73,14 +77,29 @@ impl World {
         sometimes!(!indeterminate.is_empty(), "an execution was indeterminate");
         sometimes!(!parked.is_empty(), "a reaction was parked");
         let actor = Actor::Token("attendant".to_owned());
-        for execution in indeterminate {
+        for (execution, inquiry) in indeterminate {
             let outcome = settlement(&mut self.random);
             self.ground.tell("attendant", format!("settles {execution}: {outcome:?}"));
-            node.submit(Command { actor: actor.clone(), trace: None, ask: Ask::SettleExecution { execution, outcome, result: None } });
+            let ask = match inquiry.filter(|_| self.random.chance(0.5)) {
+                Some(inquiry) => Ask::AnswerInquiry(answer(inquiry, &outcome)),
+                None => Ask::SettleExecution { execution, outcome, result: None },
+            };
+            node.submit(Command { actor: actor.clone(), trace: None, ask });
         }
         for of in parked {
             self.ground.tell("attendant", format!("retries the reaction to {of}"));
             node.submit(Command { actor: actor.clone(), trace: None, ask: Ask::RetryReaction { of } });
         }
     }
+}
+
+/// Says the same as an answer to what the node asks.
+fn answer(inquiry: InquiryId, outcome: &Settlement) -> InquiryAnswer {
+    let answer = match outcome {
+        Settlement::Succeeded => json!({ "outcome": "succeeded" }),
+        Settlement::Failed { error } => json!({ "outcome": "failed", "error": error }),
+        Settlement::Retry => json!({ "outcome": "retry" }),
+    };
+    let (by, roles) = ("attendant".to_owned(), vec!["operator".to_owned()]);
+    InquiryAnswer { inquiry, by, roles, digest: None, body: Body::json(answer.to_string()), answer: Document::from_value(&answer) }
 }

@@ -5,6 +5,7 @@ use ensue_engine::command::Refusal;
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::ids::InquiryId;
 use ensue_engine::inquiries::facts::Verdict;
+use ensue_engine::inquiries::lost;
 use ensue_engine::record::Digest;
 use ensue_expression::{Document, Node};
 use ensue_packs::whole_schema;
@@ -79,6 +80,7 @@ impl Closed {
             InquiryStatus::Answered => format!("it was answered by {}", told(&inquiry.answers)),
             InquiryStatus::Expired => format!("it expired{at}"),
             InquiryStatus::Cancelled => format!("it was cancelled{at}"),
+            InquiryStatus::Withdrawn => format!("it was taken back{at}: what it asked became known before, or does not matter any more"),
         };
         Some(Self { id: inquiry.id, how })
     }
@@ -149,6 +151,13 @@ pub(super) fn demand_fit(question: Option<Document>, answer: Node<'_>) -> Result
     }
     let placed = misfits.into_iter().map(|misfit| Misfit { pointer: format!("/answer{}", misfit.pointer), ..misfit });
     Err(Problem::from(AnswerInvalid::Misfit).with_errors(placed))
+}
+
+/// Demands that an answer says what became of an execution.
+pub(super) fn demand_settlement(answer: Node<'_>) -> Result<(), Problem> {
+    let Err(misfit) = lost::settlement(answer) else { return Ok(()) };
+    let misfit = Misfit { pointer: format!("/answer{}", misfit.pointer), ..misfit };
+    Err(Problem::from(AnswerInvalid::Misfit).with_errors([misfit]))
 }
 
 #[cfg(test)]

@@ -1,0 +1,178 @@
+//! The question that the engine puts itself: nobody knows whether an attempt took effect, and `on_lost: ask` says that a person is to say.
+//!
+//! It stands on the stream of the execution that is indeterminate, is always the same, and is taken back where that is known some other way.
+
+use ensue_expression::{Node, NodeKind};
+use serde_json::{Value, json};
+
+use super::facts::{Assignee, InquiryOpened, InquiryWithdrawn};
+use super::state::Inquiry;
+use crate::catalog::Misfit;
+use crate::engine::Engine;
+use crate::executions::facts::{Settlement, cut};
+use crate::executions::state::{Attempt, Execution, Phase};
+use crate::fact::Fact;
+use crate::ids::{ExecutionId, Id, Role};
+use crate::inquiries::question::{TEXT_BYTES_MAX, TITLE_BYTES_MAX};
+use crate::mutants;
+use crate::record::{Actor, Body, Digest, Draft, Record, StreamId};
+
+/// The roles that are asked: those that may settle an execution.
+pub const ROLES: [&str; 2] = ["admin", "operator"];
+
+/// What else there is to say to those who are asked.
+pub const TEXT: &str = "The worker of the attempt is gone, and nothing tells whether what it did took effect. Look at the other side: \
+    did it? `succeeded`: it did, with its `result` if there is one. `failed`: it did not, and is not to be tried again; `error` says why. \
+    `retry`: it did not, and is to be tried again. A report of the attempt that still comes answers this as well.";
+
+/// Gives the JSON Schema of the answer: it is what `POST /executions/{id}/settle` takes.
+pub fn answer_schema() -> Value {
+    json!({
+        "type": "object",
+        "required": ["outcome"],
+        "additionalProperties": false,
+        "properties": {
+            "outcome": { "enum": ["succeeded", "failed", "retry"], "description": "What became of it." },
+            "result": { "description": "With `succeeded`: what it gave." },
+            "error": { "type": "string", "description": "With `failed`: why." },
+        },
+    })
+}
+
+/// Reads an answer. Errs where it is none, with where in it.
+pub fn settlement(answer: Node<'_>) -> Result<(Settlement, Option<Body>), Misfit> {
+    let misfit = |pointer: &str, message: &str| Misfit { pointer: pointer.to_owned(), message: message.to_owned() };
+    if answer.kind() != NodeKind::Object {
+        return Err(misfit("", "it is not an object with an `outcome`"));
+    }
+    let mut names = answer.entries().map(|(name, _)| name.into_owned());
+    if let Some(other) = names.find(|name| !["outcome", "result", "error"].contains(&name.as_str())) {
+        return Err(Misfit { pointer: format!("/{other}"), message: "an answer has `outcome`, `result` and `error` alone".to_owned() });
+    }
+    let given = |name: &str| answer.get(name).filter(|node| node.kind() != NodeKind::Null);
+    let error = match given("error").map(|error| error.as_str()) {
+        Some(None) => return Err(misfit("/error", "it is not a text")),
+        Some(Some(error)) => Some(error.into_owned()),
+        None => None,
+    };
+    let result = given("result").map(|result| Body::json(result.raw().to_owned()));
+    let outcome = answer.get("outcome").and_then(Node::as_str);
+    match (outcome.as_deref(), result, error) {
+        (Some("succeeded"), result, None) => Ok((Settlement::Succeeded, result)),
+        (Some("failed"), None, Some(error)) => Ok((Settlement::Failed { error }, None)),
+        (Some("retry"), None, None) => Ok((Settlement::Retry, None)),
+        (Some("failed"), None, None) => Err(misfit("/error", "it is missing: `failed` says why")),
+        (Some("failed" | "retry"), Some(_), _) => Err(misfit("/result", "only what `succeeded` has a result")),
+        (Some("succeeded" | "retry"), _, Some(_)) => Err(misfit("/error", "only what `failed` has an error")),
+        (Some(_), ..) => Err(misfit("/outcome", "it is none of succeeded, failed, retry")),
+        (None, ..) => Err(misfit("/outcome", "it is missing")),
+    }
+}
+
+/// Gives the record that comes before all else which follows for an execution: the question is put, or taken back.
+pub(crate) fn first(engine: &Engine, record: &Record, (id, execution): (ExecutionId, &Execution)) -> Option<Draft> {
+    let asked = engine.inquiries().of(&id).filter(|(_, inquiry)| inquiry.attempt.is_some());
+    let fact: Fact = match (asked, in_doubt(execution, record)) {
+        (None, Some(attempt)) if matches!(record.fact, Fact::ExecutionBecameIndeterminate(_)) => {
+            return Some(opened(engine, record, (id, execution), attempt));
+        }
+        (Some((inquiry, asked)), attempt) if asked.attempt != attempt.map(|attempt| attempt.id) => InquiryWithdrawn { inquiry }.into(),
+        _ => return None,
+    };
+    if mutants::is("question kept that has its answer") {
+        return None;
+    }
+    Some(draft(record, (id, execution), None, fact))
+}
+
+/// Gives the attempt of which nobody knows what became of it, and somebody is to say.
+fn in_doubt(execution: &Execution, record: &Record) -> Option<Attempt> {
+    match execution.phase {
+        // It took too long, or it has been said what it ends by: nothing is left to ask.
+        Phase::Indeterminate(_) if execution.is_timed_out || is_last_word(execution, &record.fact) => None,
+        Phase::Indeterminate(attempt) => Some(attempt),
+        _ => None,
+    }
+}
+
+/// Says whether an execution ends by what a person said of it. What was said of an earlier attempt had that tried again.
+fn is_last_word(execution: &Execution, fact: &Fact) -> bool {
+    match fact {
+        Fact::ExecutionSettled(settled) => settled.outcome != Settlement::Retry || execution.is_cancelled,
+        _ => false,
+    }
+}
+
+fn opened(engine: &Engine, record: &Record, (id, execution): (ExecutionId, &Execution), attempt: Attempt) -> Draft {
+    let title = cut(format!("What became of attempt {} of `{}`?", attempt.number, execution.action), TITLE_BYTES_MAX);
+    let bound = json!({ "title": title, "text": TEXT, "answer": answer_schema(), "execution": id, "attempt": attempt.id });
+    let canonical = serde_json_canonicalizer::to_vec(&bound).expect("it is made of texts alone, which always have a canonical form");
+    let fact = InquiryOpened {
+        title,
+        assignees: ROLES.map(|role| Assignee::Role(role.to_owned())).to_vec(),
+        excluded: Vec::new(),
+        quorum: 1,
+        veto: None,
+        expires_at: None,
+        digest: Digest::of(&canonical),
+        part_of: execution.part_of.clone(),
+        attempt: Some(attempt.id),
+    };
+    let inquiry = Id::derived(engine.log(), id.0, Role::Inquiry(attempt.number));
+    draft(record, (id, execution), Some(inquiry), fact.into())
+}
+
+fn draft(record: &Record, (id, execution): (ExecutionId, &Execution), begins: Option<Id>, fact: Fact) -> Draft {
+    let cause = Some(execution.cause(record.id));
+    Draft { stream: StreamId::Execution(id), begins, actor: Actor::Engine, cause, trace: None, fact, body: None }
+}
+
+/// Says whether an inquiry of the engine's own still waits for its answer.
+pub(crate) fn is_open(inquiry: &Inquiry, execution: &Execution) -> bool {
+    matches!(execution.phase, Phase::Indeterminate(attempt) if inquiry.attempt == Some(attempt.id)) && !execution.is_timed_out
+}
+
+const _: () = assert!(TEXT.len() <= TEXT_BYTES_MAX);
+
+#[cfg(test)]
+mod tests {
+    use ensue_expression::Document;
+
+    use super::*;
+
+    fn read(answer: &Value) -> Result<(Settlement, Option<String>), String> {
+        let answer = Document::from_value(answer);
+        let read = settlement(answer.root()).map_err(|misfit| misfit.to_string())?;
+        Ok((read.0, read.1.map(|body| String::from_utf8_lossy(body.content.as_deref().unwrap_or_default()).into_owned())))
+    }
+
+    #[test]
+    fn an_answer_says_what_became_of_it_and_what_goes_with_that() {
+        let given = json!({ "outcome": "succeeded", "result": { "a": 1 } });
+        assert_eq!(read(&given), Ok((Settlement::Succeeded, Some(r#"{"a":1}"#.to_owned()))));
+        assert_eq!(read(&json!({ "outcome": "succeeded", "error": null })), Ok((Settlement::Succeeded, None)));
+        assert_eq!(read(&json!({ "outcome": "retry" })), Ok((Settlement::Retry, None)));
+        let failed = json!({ "outcome": "failed", "error": "gone" });
+        assert_eq!(read(&failed), Ok((Settlement::Failed { error: "gone".to_owned() }, None)));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named_with_its_place() {
+        let cases = [
+            (json!(3), ""),
+            (json!({}), "/outcome"),
+            (json!({ "outcome": 3 }), "/outcome"),
+            (json!({ "outcome": "maybe" }), "/outcome"),
+            (json!({ "outcome": "failed" }), "/error"),
+            (json!({ "outcome": "failed", "error": 3 }), "/error"),
+            (json!({ "outcome": "retry", "error": "x" }), "/error"),
+            (json!({ "outcome": "retry", "result": 1 }), "/result"),
+            (json!({ "outcome": "failed", "error": "x", "result": 1 }), "/result"),
+            (json!({ "outcome": "retry", "when": "now" }), "/when"),
+        ];
+        for (answer, place) in cases {
+            let answer = Document::from_value(&answer);
+            assert_eq!(settlement(answer.root()).unwrap_err().pointer, place, "{}", answer.root().raw());
+        }
+    }
+}
