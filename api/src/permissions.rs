@@ -75,6 +75,8 @@ permissions! {
     InquiriesCancel = "inquiries":"cancel", "inquiry";
     /// See what schedules wait for.
     TimersRead = "timers":"read", "timer";
+    /// Say that the clock is right after it stepped far forward.
+    ClockAccept = "clock":"accept", "step of the clock";
     /// See who holds locks, and who waits for them.
     LocksRead = "locks":"read", "lock";
     /// See who has the workers of each queue, and who waits for one.

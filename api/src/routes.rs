@@ -45,7 +45,7 @@ use crate::auth::{Allowed, Secrecy};
 use crate::call::Call;
 use crate::operation::{Content, Keying, Operation, Sight};
 use crate::permissions::{
-    ActionsExecute, ActionsRead, ArtifactsRead, DeadLettersRead, DeadLettersSettle, EnforcementsRead, EventsRead, EventsWrite,
+    ActionsExecute, ActionsRead, ArtifactsRead, ClockAccept, DeadLettersRead, DeadLettersSettle, EnforcementsRead, EventsRead, EventsWrite,
     ExecutionsCancel, ExecutionsPause, ExecutionsRead, ExecutionsRerun, ExecutionsSettle, HooksRead, HooksSend, InquiriesAnswer,
     InquiriesCancel, InquiriesRead, KeysRead, KeysWrite, LocksRead, LogRead, LogVerify, MetricsRead, NodeRead, PacksRead,
     ParkedReactionsRead, ParkedReactionsSettle, Permission, QueuesRead, RulesRead, RulesWrite, SensorsRead, TimersRead, TokensRead,
@@ -159,6 +159,7 @@ fn declare(routes: &mut Routes) {
     routes.post::<DeadLettersSettle>("/dead_letters/{id}/dismiss", &operations::DEAD_LETTER_DISMISS, letters::dismiss);
     routes.post::<DeadLettersSettle>("/dead_letters/retry", &operations::DEAD_LETTERS_RETRY, letters::retry_many);
     routes.post::<DeadLettersSettle>("/dead_letters/dismiss", &operations::DEAD_LETTERS_DISMISS, letters::dismiss_many);
+    routes.post::<ClockAccept>("/clock/accept", &operations::CLOCK_ACCEPT, health::accept_clock);
 
     routes.get::<NodeRead>("/status", &operations::NODE_STATUS, node::status);
     routes.get::<NodeRead>("/doctor", &operations::NODE_DOCTOR, node::doctor);

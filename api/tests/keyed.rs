@@ -161,6 +161,7 @@ async fn every_path_that_heeds_a_key_does_a_thing_once_under_it() {
         ),
         ("/api/v1/inquiries/{id}/respond", format!("/api/v1/inquiries/{}/respond", api.inquiry().await), json!({ "answer": true })),
         ("/api/v1/inquiries/{id}/cancel", format!("/api/v1/inquiries/{}/cancel", api.inquiry().await), json!({})),
+        ("/api/v1/clock/accept", "/api/v1/clock/accept".to_owned(), json!({})),
         ("/api/v1/tokens", "/api/v1/tokens".to_owned(), json!({ "name": "bo", "roles": ["viewer"] })),
     ];
     for outcome in

@@ -6,6 +6,7 @@ mod artifacts;
 mod at_rest;
 mod bench;
 mod check;
+mod clock;
 mod completions;
 mod cron;
 mod dead_letters;
@@ -218,6 +219,8 @@ enum Command {
     #[command(subcommand)]
     Queues(queues::Queues),
     #[command(subcommand)]
+    Clock(clock::Clock),
+    #[command(subcommand)]
     Parked(parked::Parked),
     #[command(subcommand)]
     Profiles(profiles::Profiles),
@@ -269,6 +272,7 @@ pub(crate) fn run(line: CommandLine) -> Outcome {
         Command::Timers(timers) => wait_for(timers.run(&asking)),
         Command::Locks(locks) => wait_for(locks.run(&asking)),
         Command::Queues(queues) => wait_for(queues.run(&asking)),
+        Command::Clock(clock) => wait_for(clock.run(&asking)),
         Command::Parked(parked) => wait_for(parked.run(&asking)),
         Command::DeadLetters(letters) => wait_for(letters.run(&asking)),
         Command::Profiles(profiles) => profiles.run(&asking),

@@ -16,6 +16,7 @@ use ensue_engine::names::WorkerQueueName;
 use ensue_engine::ports::{ReadLimit, SubmitError};
 use ensue_engine::record::{Epoch, Head, Position};
 use ensue_engine::time::Timestamp;
+use ensue_engine::timers::state::Hold;
 use ensue_executor::programs::AtEnd;
 use ensue_packs::Severity;
 use ensue_views::ViewReader;
@@ -187,6 +188,8 @@ impl Node for AboutNode {
         gauge(metrics, "locks_held", help, gauges.locks_held.load(Ordering::Relaxed));
         let help = "The executions that wait for a lock";
         gauge(metrics, "locks_awaited", help, gauges.locks_awaited.load(Ordering::Relaxed));
+        let help = "Whether the clock stepped far forward, and what is due by it waits until that has lasted: 1 where it does";
+        gauge(metrics, "clock_held", help, u64::from(self.hold().is_some()));
         self.register_queues(metrics);
         gauge(metrics, "parked_reactions", "The reactions that were put aside", parked);
         gauge(metrics, "log_position", "The newest position of the log", position);
@@ -209,6 +212,7 @@ impl Node for AboutNode {
         findings.push(kept_finding("outputs", "what was printed", self.kept.outputs_used()));
         findings.push(kept_finding("artifacts", "the files that attempts gave away", self.kept.artifacts_used()));
         findings.extend([self.views_finding(), self.shadow_finding()]);
+        findings.push(self.clock_finding());
         findings.push(self.queue_finding());
         findings.extend(self.pack_findings());
         findings.extend(self.hook_findings());
@@ -238,6 +242,19 @@ impl AboutNode {
             let message = format!("{parked} reactions were put aside: what should have followed from their records did not");
             bad("log", message, "see them with `ensue parked list`, and report them; `ensue parked retry` works one out again")
         }
+    }
+
+    /// Gives the step of the clock that holds what goes by it now.
+    fn hold(&self) -> Option<Hold> {
+        let hold = *self.sequencer.gauges().hold.lock().unwrap_or_else(PoisonError::into_inner);
+        hold.filter(|hold| self.clock.now() < hold.until)
+    }
+
+    fn clock_finding(&self) -> Finding {
+        let Some(Hold { from, to, until }) = self.hold() else { return good("clock", "no step of the clock holds up what is due by it") };
+        let message =
+            format!("the clock stepped from {from} to {to}: what is due by it, schedules and delayed starts, waits until {until}");
+        note("clock", &message, "if the clock is right now, `ensue clock accept`; else set it back before then")
     }
 
     /// Finds who waits in a queue that there is not, or would.

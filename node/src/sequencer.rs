@@ -34,6 +34,7 @@ use ensue_engine::mutants;
 use ensue_engine::names::WorkerQueueName;
 use ensue_engine::ports::{AppendError, Committed, Log, LogError, LogReader, SubmitError};
 use ensue_engine::record::{Body, Head, Position};
+use ensue_engine::timers::state::Hold;
 use thiserror::Error;
 
 use crate::clock::Clock;
@@ -135,6 +136,8 @@ pub struct Gauges {
     pub unworked: AtomicU64,
     /// How many reactions are parked.
     pub parked: AtomicU64,
+    /// The step of the clock that holds, or held, what goes by it.
+    pub hold: Mutex<Option<Hold>>,
     /// How many commits there were since the start.
     pub commits: AtomicU64,
     /// The log's newest position.
@@ -506,6 +509,7 @@ impl Sequencer {
         let worked: usize = queues.iter().map(|queue| queue.waiting).sum();
         self.gauges.unworked.store(engine.executions().queued().saturating_sub(worked) as u64, Ordering::Relaxed);
         *self.gauges.worker_queues.lock().unwrap_or_else(PoisonError::into_inner) = queues;
+        *self.gauges.hold.lock().unwrap_or_else(PoisonError::into_inner) = engine.timers().hold(engine.time());
         self.gauges.parked.store(engine.health().parked().count() as u64, Ordering::Relaxed);
     }
 }

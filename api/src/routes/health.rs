@@ -10,11 +10,11 @@ use crate::api::read_row;
 use crate::auth::Allowed;
 use crate::call::{Call, Nothing};
 use crate::listing;
-use crate::permissions::{ParkedReactionsRead, ParkedReactionsSettle, Permission as _};
+use crate::permissions::{ClockAccept, ParkedReactionsRead, ParkedReactionsSettle, Permission as _};
 use crate::ports::{OnBehalf, Ports};
 use crate::problem::{Outcome, Problem};
 use crate::respond::{self, Written};
-use crate::wire::health::{WireDecided, WireDecision, WireParkedReaction};
+use crate::wire::health::{WireClockAccepted, WireDecided, WireDecision, WireParkedReaction};
 
 /// Lists the reactions that were put aside, the newest first.
 pub(super) async fn parked(allowed: Allowed<ParkedReactionsRead>, call: Call) -> Outcome {
@@ -53,6 +53,23 @@ pub(super) async fn dismiss(allowed: Allowed<ParkedReactionsSettle>, mut call: C
     }
     let Nothing {} = call.json_or_nothing().await?;
     decide(&call, call.on_behalf(&allowed)?, of, WireDecision::Dismiss).await
+}
+
+/// Takes the clock for right as it stands: where no step of it holds anything, that changes nothing.
+pub(super) async fn accept_clock(allowed: Allowed<ClockAccept>, mut call: Call) -> Outcome {
+    if let Some((before, _)) = call.before().await? {
+        return accepted(before.position);
+    }
+    let Nothing {} = call.json_or_nothing().await?;
+    let by = call.on_behalf(&allowed)?;
+    if call.is_dry_run()? {
+        return call.check(by, Ask::AcceptClock).await;
+    }
+    accepted(call.api().submit(by, Ask::AcceptClock).await?.position)
+}
+
+fn accepted(position: Position) -> Outcome {
+    respond::written(Written::Done, position, &WireClockAccepted { position })
 }
 
 fn owed_to(call: &Call) -> Result<Position, Problem> {

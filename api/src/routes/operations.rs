@@ -13,7 +13,7 @@ use crate::wire::bulk::WireChanged;
 use crate::wire::enforcements::WireEnforcement;
 use crate::wire::events::{WireCloudEvents, WireEvent, WireGivenEvents, WireTakenOrList};
 use crate::wire::executions::{WireAttempt, WireExecution, WireOutcome, WireOutputs, WireRerun};
-use crate::wire::health::{WireDecided, WireParkedReaction};
+use crate::wire::health::{WireClockAccepted, WireDecided, WireParkedReaction};
 use crate::wire::hooks::{WireHook, WireSend, WireTaken};
 use crate::wire::inquiries::{WireGivenResponse, WireInquiry};
 use crate::wire::keys::{WireKey, WireKeyValue, WireSetKey};
@@ -457,6 +457,12 @@ pub(super) const PARKED_DISMISS: Operation =
         .takes(Takes::Empty)
         .gives::<WireDecided>(200, "It is not to be.", WRITTEN)
         .heeds_conditions(Conditional::Change);
+pub(super) const CLOCK_ACCEPT: Operation =
+    Operation::new("clock_accept", "Says that the clock is right after it stepped far forward: what is due by it waits for that no more")
+        .asked(DRY)
+        .gives_content(204, WOULD_BE, Content::Nothing, &[])
+        .takes(Takes::Empty)
+        .gives::<WireClockAccepted>(200, "What is due by the clock is held by no step of it.", WRITTEN);
 pub(super) const DEAD_LETTER_LIST: Operation = Operation::lists::<WireDeadLetter>(
     "dead_letter_list",
     "Lists what gave up: deliveries that proved who sent them and were refused, and executions that failed for good; the newest first",

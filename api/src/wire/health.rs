@@ -45,3 +45,11 @@ pub(crate) enum WireDecision {
     /// It is not to be.
     Dismiss,
 }
+
+/// That the clock is taken for right.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct WireClockAccepted {
+    /// The newest position of the log then.
+    #[schemars(with = "shapes::Position")]
+    pub(crate) position: Position,
+}

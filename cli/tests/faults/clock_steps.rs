@@ -4,12 +4,12 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::ledger::Patience;
 use super::trial::{SentAgain, Trial};
 use crate::support::skipped::not_installed;
-use crate::support::{Node, Place};
+use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed};
 
 const HOUR: i64 = 3_600;
 const YEAR: i64 = 365 * 24 * HOUR;
@@ -112,4 +112,41 @@ async fn a_clock_that_steps_is_noted_and_breaks_neither_order_nor_leases_nor_ids
     senders.stop().await;
     assert_eq!(lost(&node).await, lost_before, "a lease ended because the wall clock stepped");
     trial.holds(node, SentAgain::Unacknowledged).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_step_far_forward_holds_is_told_and_goes_on_once_the_clock_is_said_to_be_right() {
+    const TEST: &str = "what_a_step_far_forward_holds_is_told_and_goes_on_once_the_clock_is_said_to_be_right";
+    let Some(library) = libfaketime() else {
+        return not_installed(TEST, "libfaketime");
+    };
+    let (clock, place) = WallClock::for_nodes_at(Place::new(), &library);
+    let node = place.start();
+    let client = node.client();
+    let finding = async |client: &Client| {
+        let doctor = client.get("/doctor").await;
+        doctor["findings"].as_array().unwrap().iter().find(|finding| finding["check"] == "clock").cloned().expect("it looks at the clock")
+    };
+    assert_eq!(finding(&client).await["verdict"], "good");
+    let start_at = (ensue_engine::time::Timestamp::from_micros(unix_micros()).plus_millis(7_200_000)).to_string();
+    let asked = client.post("/actions/core.echo/execute", &json!({ "params": { "message": "late" }, "start_at": start_at })).await;
+    let path = format!("/executions/{}", asked.body["id"].as_str().unwrap());
+    clock.is_off_by(5 * HOUR);
+    step_is_noted(&node, &mut 0).await;
+    let held = finding(&client).await;
+    assert!(held["verdict"] == "warning" && held["hint"].as_str().is_some_and(|hint| hint.contains("ensue clock accept")), "{held}");
+    assert_eq!(client.get(&path).await["status"], "delayed");
+    let accepted = Printed::by(place.ensue(&["clock", "accept"]).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    assert_eq!(accepted.code, Some(0), "{}", accepted.stderr);
+    client.until(&path, |shown| shown["status"] == "succeeded").await;
+    assert_eq!(finding(&client).await["verdict"], "good");
+    let kinds = client.records().await.iter().filter(|record| record["kind"] == "clock.accepted").count();
+    let again = client.post("/clock/accept", &json!({})).await;
+    let after = client.records().await.iter().filter(|record| record["kind"] == "clock.accepted").count();
+    assert_eq!((again.status.as_u16(), kinds, after), (200, 1, 1), "{again:#?}");
+}
+
+fn unix_micros() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is after 1970");
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }

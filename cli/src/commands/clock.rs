@@ -1,0 +1,30 @@
+//! `ensue clock`: what the node makes of a step of its machine's clock.
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::Asking;
+use crate::report::{Outcome, tell};
+
+/// Say that the clock is right.
+///
+/// Where the clock of its machine steps forward by more than an hour, a node holds what is due by the clock, schedules and delayed starts,
+/// until that has lasted for ten minutes: it may be a mistake that is set right soon. `ensue doctor` says when that is so.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  ensue doctor
+  ensue clock accept     what is due by the clock as it stands fires now")]
+pub(crate) enum Clock {
+    /// Take the clock for right as it stands: what is due by it is held no longer.
+    Accept,
+}
+
+impl Clock {
+    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+        let Self::Accept = self;
+        asking.client()?.post("/clock/accept", &json!({})).await?;
+        tell("the clock is taken for right; no step of it holds what is due by it");
+        Ok(())
+    }
+}
