@@ -117,6 +117,8 @@ pub(crate) struct Plan {
     pub(crate) late_timers: f64,
     /// Somebody cancels an execution that runs, each time that somebody looks.
     pub(crate) cancels: f64,
+    /// Somebody pauses an execution that is open, each time that somebody looks.
+    pub(crate) holds_up: f64,
     /// Who has just cancelled something restarts the node as well.
     pub(crate) restarts: f64,
     /// Somebody settles what waits for a person, each time that somebody looks.
@@ -269,6 +271,7 @@ impl Plan {
             worker_micros_max: random.log_uniform(1_000.0, 300_000.0) as u64,
             late_timers: rare(random) * 2.0,
             cancels: often(random) * 0.2,
+            holds_up: if random.chance(0.4) { random.log_uniform(0.02, 0.5) } else { 0.0 },
             restarts: if random.chance(0.4) { random.log_uniform(0.05, 0.5) } else { 0.0 },
             settles: random.log_uniform(0.005, 0.5),
             web_fails: rare(random) * 6.0,

@@ -49,7 +49,7 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
 impl<'r> Book<'r> {
     fn note(&mut self, record: &'r Raw) -> Result<(), Violation> {
         match record.kind.as_str() {
-            "reaction.deferred" | "reaction.parked" | "reaction.retried" => drop(self.owed.insert(record.number("of"))),
+            "reaction.deferred" | "reaction.parked" | "reaction.retried" | "reaction.held" => drop(self.owed.insert(record.number("of"))),
             "reaction.resumed" | "reaction.dismissed" => drop(self.owed.remove(&record.number("of"))),
             _ => {}
         }

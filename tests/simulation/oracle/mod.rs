@@ -14,6 +14,7 @@ mod keys;
 mod locks;
 mod meaning;
 mod messages;
+mod pauses;
 mod poisons;
 mod programs;
 mod records;
@@ -106,6 +107,7 @@ pub(crate) fn judge(node: &Node, ledger: &Ledger<'_>) -> Result<u64, Violation> 
     executions::check(&records, ledger)?;
     workflows::check(&records)?;
     locks::check(&records)?;
+    pauses::check(&records)?;
     effects::check(&records, ledger)?;
     programs::check(&records, ledger)?;
     web::check(&records, ledger)?;

@@ -15,6 +15,8 @@ const BOUND_MICROS: u64 = 5_000_000;
 pub(super) struct Slots {
     /// Reactions that are put aside or still to be worked out: who waits may wait for these.
     owed: BTreeSet<u64>,
+    /// Executions that are paused: what waits may stand below one of them.
+    paused: BTreeSet<String>,
     /// Since when work waits in a queue beside a free worker of it: the moment, and the position.
     since: BTreeMap<String, (u64, u64)>,
 }
@@ -36,8 +38,17 @@ impl Slots {
         match record.kind.as_str() {
             "reaction.deferred" | "reaction.parked" | "reaction.retried" => drop(self.owed.insert(record.number("of"))),
             "reaction.resumed" | "reaction.dismissed" => drop(self.owed.remove(&record.number("of"))),
+            "execution.paused" => drop(self.paused.insert(record.stream.clone())),
+            "execution.resumed" | "execution.succeeded" | "execution.failed" | "execution.timed_out" | "execution.cancelled" => {
+                self.paused.remove(&record.stream);
+            }
             _ => {}
         }
+    }
+
+    /// Says whether all that follows from the records so far was worked out.
+    pub(super) fn owes_nothing(&self) -> bool {
+        self.owed.is_empty()
     }
 
     /// Takes the end of a batch, and how work stands then.
@@ -49,7 +60,7 @@ impl Slots {
             sometimes!(waiting > 0 && busy >= workers, "work waited while all workers were busy");
             let is_free = |(other, load): (&&str, &Load)| other != queue && load.busy < load.workers;
             sometimes!(waiting > 0 && busy >= workers && loads.iter().any(is_free), "work waited while a worker of another queue was free");
-            if waiting > 0 && busy < workers && self.owed.is_empty() {
+            if waiting > 0 && busy < workers && self.owed.is_empty() && self.paused.is_empty() {
                 self.since.entry((*queue).to_owned()).or_insert((now, last.position));
             } else {
                 self.since.remove(*queue);

@@ -1,4 +1,4 @@
-//! The people beside a world: somebody cancels what runs, settles what waits for a person, and retries what was put aside.
+//! The people beside a world: somebody cancels and pauses what is open, settles what waits for a person, and retries what was put aside.
 //!
 //! What clients ask for is in `requests.rs`.
 
@@ -16,6 +16,8 @@ use crate::sometimes;
 
 /// How often somebody looks.
 const LOOK_MICROS: u64 = 3_000_000;
+/// How often somebody who looks has what is paused go on.
+const RESUMES: f64 = 0.3;
 /// How soon after a cancel somebody restarts the node, at least and at most, in microseconds.
 const RESTART_MICROS_LEAST: f64 = 500.0;
 const RESTART_MICROS_MOST: f64 = 1e6;
@@ -28,6 +30,7 @@ impl World {
             return;
         }
         self.cancel_what_runs();
+        self.pause_and_resume();
         if self.ground.is_healed() || self.random.chance(self.ground.plan.settles) {
             self.settle();
         }
@@ -61,6 +64,31 @@ impl World {
         if is_cancelled && self.ground.strikes(self.ground.plan.restarts) {
             let after = self.random.log_uniform(RESTART_MICROS_LEAST, RESTART_MICROS_MOST) as u64;
             self.after(after, Event::Restart(number));
+        }
+    }
+
+    /// Somebody holds something up, and sooner or later lets it go on.
+    fn pause_and_resume(&mut self) {
+        let Some(node) = self.node.as_ref().filter(|node| node.accepts()) else { return };
+        let Some((open, paused)) = node.look(|engine| {
+            let executions = engine.executions();
+            let open: Vec<_> = executions.iter().map(|(id, _)| *id).collect();
+            let paused: Vec<_> = open.iter().copied().filter(|id| executions.is_paused(id)).collect();
+            (open, paused)
+        }) else {
+            return;
+        };
+        let command = |ask| Command { actor: Actor::Token("attendant".to_owned()), trace: None, ask };
+        for execution in paused {
+            if self.ground.is_healed() || self.random.chance(RESUMES) {
+                self.ground.tell("attendant", format!("resumes {execution}"));
+                node.submit(command(Ask::ResumeExecution { execution }));
+            }
+        }
+        if !open.is_empty() && self.ground.strikes(self.ground.plan.holds_up) {
+            let execution = open[self.random.below(open.len() as u64) as usize];
+            self.ground.tell("attendant", format!("pauses {execution}"));
+            node.submit(command(Ask::PauseExecution { execution }));
         }
     }
 
