@@ -11,9 +11,14 @@ use crate::table::{pairs, text};
 /// Where an execution document keeps what it asks, while it waits for an answer.
 pub(crate) const QUESTION: &str = "question";
 
+/// Says whether an execution may wait for an answer.
+pub(crate) fn may_wait(execution: &Value) -> bool {
+    execution["inquiry"].is_string() && matches!(execution["status"].as_str(), Some("waiting" | "indeterminate"))
+}
+
 /// Puts into an execution what it asks, where it waits for an answer and the caller may see that.
 pub(crate) async fn attach(client: &Client, execution: &mut Value) {
-    if !["waiting", "indeterminate"].map(Value::from).contains(&execution["status"]) {
+    if !may_wait(execution) {
         return;
     }
     let Some(inquiry) = execution["inquiry"].as_str() else { return };

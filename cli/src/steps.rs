@@ -71,7 +71,7 @@ pub(crate) async fn read(client: &Client, execution: Value) -> Result<Flow, Fail
 }
 
 async fn below(client: &Client, mut execution: Value, left: &mut Left) -> Result<Flow, Failure> {
-    if execution["inquiry"].is_string() && left.questions > 0 {
+    if questions::may_wait(&execution) && left.questions > 0 {
         left.questions -= 1;
         questions::attach(client, &mut execution).await;
     }

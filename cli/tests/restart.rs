@@ -138,6 +138,8 @@ async fn a_killed_node_and_supervisor_leave_no_process_and_an_honest_indetermina
     let shown = client.until(&format!("/executions/{id}"), |shown| shown["status"] == "failed").await;
     assert_eq!((&shown["error"]["kind"], &shown["error"]["message"]), (&json!("lost"), &json!("it was not sent")));
     assert_eq!(shown["settled"]["outcome"], "failed");
+    let recorded = Printed::by(place.ensue(&["executions", "record", &id]).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    assert!(recorded.stdout.contains("it was not sent") && !recorded.stdout.contains("outcome"), "{recorded:#?}");
     let twice = client.post(&path, &json!({ "answer": { "outcome": "retry" } })).await;
     assert_eq!((twice.status.as_u16(), &twice.body["code"]), (409, &json!("inquiry_closed")), "{twice:#?}");
 }

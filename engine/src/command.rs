@@ -72,6 +72,7 @@ impl Ask {
             | Ask::RetryExecution(_)
             | Ask::LoseAttempt { .. }
             | Ask::CancelExecution { .. }
+            | Ask::CancelInquiry(_)
             | Ask::PauseExecution { .. }
             | Ask::ResumeExecution { .. }
             | Ask::SettleExecution { .. }
@@ -129,6 +130,7 @@ impl Ask {
             Ask::DismissLetter { .. }
             | Ask::LoseAttempt { .. }
             | Ask::CancelExecution { .. }
+            | Ask::CancelInquiry(_)
             | Ask::PauseExecution { .. }
             | Ask::ResumeExecution { .. }
             | Ask::SetRuleMode { .. }
@@ -195,6 +197,8 @@ pub enum Ask {
         /// The execution.
         execution: ExecutionId,
     },
+    /// End an inquiry without an answer, as long as it takes one: the execution that it is about is asked to end.
+    CancelInquiry(InquiryId),
     /// Say what became of an indeterminate execution.
     SettleExecution {
         /// The execution.

@@ -236,6 +236,7 @@ impl Engine {
             Ask::ReportAttempt(report) => executions::report(self, actor, report, at, with),
             Ask::LoseAttempt { execution, attempt, evidence } => executions::lose(self, actor, *execution, *attempt, *evidence),
             Ask::CancelExecution { execution } => executions::cancel(self, actor, trace, *execution),
+            Ask::CancelInquiry(inquiry) => inquiries::cancel(self, actor, trace, *inquiry),
             Ask::PauseExecution { execution } => pausing::pause(self, actor, trace, *execution),
             Ask::ResumeExecution { execution } => pausing::resume(self, actor, trace, *execution),
             Ask::SettleExecution { execution, outcome, result } => executions::settle(self, actor, *execution, outcome, result.as_ref()),

@@ -1,7 +1,7 @@
 //! Attempts whose worker is gone: what is tried again, what a person is asked, and what late reports still mean.
 
 use ensue_engine::catalog::OnLost;
-use ensue_engine::command::{Answer, Refusal, ReportOutcome};
+use ensue_engine::command::{Answer, Ask, Refusal, ReportOutcome};
 use ensue_engine::effect::Effect;
 use ensue_engine::executions::facts::{Evidence, FailureKind, Settlement};
 use ensue_engine::executions::react::ATTEMPTS_MAX;
@@ -12,7 +12,7 @@ use ensue_engine::record::Digest;
 use serde_json::json;
 
 use crate::support::site::{failed, report};
-use crate::support::{Pieces, Site, answered, cancel, lose, settle, workers};
+use crate::support::{Pieces, Site, ana, answered, asked_by, cancel, lose, settle, workers};
 
 fn site() -> Site {
     let pieces = Pieces::default()
@@ -282,8 +282,18 @@ fn each_lost_attempt_is_a_question_of_its_own() {
     let second = question(&site, execution);
     assert_ne!(first, second);
     site.when(answered(first, "bo operator", &retry, None)).then_refused(&Refusal::InquiryClosed(first));
+    let cancel_of = |inquiry| asked_by(ana(), Ask::CancelInquiry(inquiry));
+    site.when(cancel_of(first)).then_refused(&Refusal::InquiryClosed(first));
     let failed = json!({ "outcome": "failed", "error": "the page is not there" });
     site.when(answered(second, "bo operator", &failed, None)).then(&["inquiry.answered", "execution.settled", "execution.failed"]);
+}
+
+#[test]
+fn a_question_that_is_cancelled_ends_the_execution_that_it_is_about() {
+    let (mut site, execution) = indeterminate();
+    let inquiry = question(&site, execution);
+    let cancelled = asked_by(ana(), Ask::CancelInquiry(inquiry));
+    site.when(cancelled).then(&["execution.cancel_requested", "inquiry.withdrawn", "execution.cancelled"]);
 }
 
 #[test]

@@ -71,5 +71,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("workflow ends before its last step", "a workflow ends when all of its steps but one have"),
     mutant("cancelled workflow goes by its steps", "a workflow that was asked to end succeeds where no step failed"),
     mutant("question kept that has its answer", "what became of an attempt is known, and people are still asked"),
+    mutant("nobody is asked about a lost attempt", "nobody learns that it is unknown what became of an attempt"),
+    mutant("what is paused goes on", "what stands below an execution that is paused starts all the same"),
     mutant("timer fires early", "a timer fires half a second before it is due"),
 ];

@@ -98,6 +98,7 @@ pub const NAMES: &[&str] = &[
     "a workflow failed with a step",
     "a workflow succeeded",
     "a workflow was cancelled",
+    "an execution was paused",
     "an execution waited for a lock",
     "an execution was not run for the sake of a lock",
     "an execution was to end for a newcomer",

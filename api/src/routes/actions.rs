@@ -194,8 +194,8 @@ async fn at_its_end(api: &Arc<Api>, id: ExecutionId, wait: Duration) -> Result<E
     let mut views_at = api.ports.views_at.clone();
     loop {
         views_at.borrow_and_update();
-        let looked = Instant::now();
         let execution: Execution = api.row(id.to_string(), ExecutionsRead::THING).await?;
+        let looked = Instant::now();
         if execution.status.is_end() {
             return Ok(execution);
         }

@@ -102,7 +102,7 @@ pub(super) async fn cancel(allowed: Allowed<InquiriesCancel>, mut call: Call) ->
     let turn = turn(&call, &allowed, id).await?;
     let inquiry = visible(&call, &allowed, id).await?;
     responses::demand_open(&inquiry)?;
-    let ask = Ask::CancelExecution { execution: inquiry.execution };
+    let ask = Ask::CancelInquiry(inquiry.id);
     change(&call, inquiry, (call.on_behalf(&allowed)?, ask), turn, Written::Accepted).await
 }
 

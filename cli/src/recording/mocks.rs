@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ensue_engine::catalog::WAIT;
+use ensue_engine::catalog::{INQUIRY, WAIT};
 use serde_json::{Map, Value, json};
 
 use crate::client::{Client, segment};
@@ -64,10 +64,11 @@ impl Mocks {
         if execution["action"].as_str().is_some_and(|action| BY_ITSELF.contains(&action)) {
             return Ok(());
         }
-        let tries = match (execution["inquiry"].as_str(), execution["action"] == WAIT) {
-            (Some(inquiry), _) => answers(client, inquiry).await?,
-            (None, true) => awaited(client, execution).await?,
-            (None, false) => attempts(client, execution).await?,
+        // The node asks about what is no question itself as well: what became of an attempt.
+        let tries = match (execution["action"].as_str(), execution["inquiry"].as_str()) {
+            (Some(INQUIRY), Some(inquiry)) => answers(client, inquiry).await?,
+            (Some(WAIT), _) => awaited(client, execution).await?,
+            _ => attempts(client, execution).await?,
         };
         let leaf = items.iter().rev().fold(Tree::Tries(tries), |tree, item| Tree::Items(BTreeMap::from([(*item, tree)])));
         match self.0.get_mut(&path) {

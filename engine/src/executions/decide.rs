@@ -231,7 +231,8 @@ pub(crate) fn may_be_cancelled(engine: &Engine, id: ExecutionId, execution: &Exe
 pub(crate) fn settle(engine: &Engine, actor: &Actor, id: ExecutionId, outcome: &Settlement, result: Option<&Body>) -> Decision {
     match engine.executions().get(&id) {
         None => Decision::Refused(Refusal::NotOpen(id)),
-        Some(execution @ Execution { phase: Phase::Indeterminate(_), .. }) => {
+        // What has been said stands, also where what follows from it is still to be worked out.
+        Some(execution) if engine.executions().is_indeterminate(&id) => {
             let settled = settled_as(actor, (id, execution), outcome.clone(), result.cloned());
             Decision::Done { drafts: vec![settled], answer: Answer::Execution(id) }
         }

@@ -8,6 +8,7 @@ use crate::engine::Engine;
 use crate::executions::facts::{ExecutionPaused, ExecutionResumed};
 use crate::fact::{ByNoun, ExecutionFact, Fact, InquiryFact, StepFact};
 use crate::ids::ExecutionId;
+use crate::mutants;
 use crate::record::{Actor, Draft, Record, StreamId};
 use crate::workflows::facts::PartRole;
 use crate::workflows::state::Workflows;
@@ -119,7 +120,13 @@ pub(crate) fn holds_up(engine: &Engine, record: &Record) -> Option<ExecutionId> 
     if !engine.executions().has_paused() {
         return None;
     }
-    engine.executions().held_by(&that_goes_on(record)?, engine.workflows())
+    let goes_on = that_goes_on(record)?;
+    // What the engine itself asked is settled by the answer, and nothing else follows from that.
+    let asks = || engine.executions().get(&goes_on).is_some_and(|execution| execution.phase == Phase::Asking);
+    if matches!(record.fact, Fact::InquiryAnswered(_)) && !asks() {
+        return None;
+    }
+    engine.executions().held_by(&goes_on, engine.workflows())
 }
 
 impl Executions {
@@ -135,7 +142,7 @@ impl Executions {
     /// Gives the innermost execution that is paused, of this one and those around it; none where one of them in between is ending: what
     /// cleans up is not held up.
     pub(crate) fn held_by(&self, id: &ExecutionId, workflows: &Workflows) -> Option<ExecutionId> {
-        if !self.has_paused() {
+        if !self.has_paused() || mutants::is("what is paused goes on") {
             return None;
         }
         let mut at = *id;

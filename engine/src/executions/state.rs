@@ -295,6 +295,11 @@ impl Executions {
         (self.open.len() - self.indeterminate.len() - self.idle.len() - self.aside.len()) as u64
     }
 
+    /// Says whether a person is to say what became of an execution, and nobody has.
+    pub fn is_indeterminate(&self, id: &ExecutionId) -> bool {
+        self.indeterminate.contains(id)
+    }
+
     /// Gives how many executions hold a worker's slot.
     pub fn running(&self) -> u32 {
         u32::try_from(self.running.len()).unwrap_or(u32::MAX)

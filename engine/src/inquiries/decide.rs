@@ -8,8 +8,9 @@ use super::question::ANSWER;
 use super::state::Inquiry;
 use crate::command::{Answer, Decision, InquiryAnswer, Refusal};
 use crate::engine::Engine;
-use crate::executions::decide::settled_as;
+use crate::executions::decide::{self as executions, settled_as};
 use crate::executions::state::{Execution, Phase};
+use crate::ids::InquiryId;
 use crate::record::{Actor, Draft, StreamId};
 use crate::rules::judge::describe;
 
@@ -51,10 +52,19 @@ pub(crate) fn answer(engine: &Engine, actor: &Actor, trace: Option<&str>, ask: &
     Decision::Done { drafts: std::iter::once(answered).chain(settled).collect(), answer: Answer::Execution(inquiry.execution) }
 }
 
+/// Has an execution end about which somebody is asked. Where no answer is taken any more it goes on: nobody asked about what it does now.
+pub(crate) fn cancel(engine: &Engine, actor: &Actor, trace: Option<&str>, id: InquiryId) -> Decision {
+    let asking = engine.inquiries().get(&id).filter(|inquiry| asking(engine, inquiry).is_some());
+    match asking {
+        Some(inquiry) => executions::cancel(engine, actor, trace, inquiry.execution),
+        None => Decision::Refused(Refusal::InquiryClosed(id)),
+    }
+}
+
 /// Gives the execution that still waits for an answer.
 fn asking<'e>(engine: &'e Engine, inquiry: &Inquiry) -> Option<&'e Execution> {
     engine.executions().get(&inquiry.execution).filter(|execution| match inquiry.attempt {
-        Some(_) => lost::is_open(inquiry, execution),
+        Some(attempt) => lost::in_doubt(engine, inquiry.execution, execution).is_some_and(|doubted| doubted.id == attempt),
         None => execution.phase == Phase::Asking && !execution.has_come,
     })
 }

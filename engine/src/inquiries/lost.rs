@@ -6,7 +6,6 @@ use ensue_expression::{Node, NodeKind};
 use serde_json::{Value, json};
 
 use super::facts::{Assignee, InquiryOpened, InquiryWithdrawn};
-use super::state::Inquiry;
 use crate::catalog::Misfit;
 use crate::engine::Engine;
 use crate::executions::facts::{Settlement, cut};
@@ -17,13 +16,13 @@ use crate::inquiries::question::{TEXT_BYTES_MAX, TITLE_BYTES_MAX};
 use crate::mutants;
 use crate::record::{Actor, Body, Digest, Draft, Record, StreamId};
 
-/// The roles that are asked: those that may settle an execution.
+/// The roles that are asked: those that may settle an execution, but for authors, who answer no inquiries.
 pub const ROLES: [&str; 2] = ["admin", "operator"];
 
 /// What else there is to say to those who are asked.
 pub const TEXT: &str = "The worker of the attempt is gone, and nothing tells whether what it did took effect. Look at the other side: \
     did it? `succeeded`: it did, with its `result` if there is one. `failed`: it did not, and is not to be tried again; `error` says why. \
-    `retry`: it did not, and is to be tried again. A report of the attempt that still comes answers this as well.";
+    `retry`: it did not, and is to be tried again, but where it was asked to end: then it is cancelled. A report of the attempt that still comes answers this as well.";
 
 /// Gives the JSON Schema of the answer: it is what `POST /executions/{id}/settle` takes.
 pub fn answer_schema() -> Value {
@@ -72,7 +71,8 @@ pub fn settlement(answer: Node<'_>) -> Result<(Settlement, Option<Body>), Misfit
 /// Gives the record that comes before all else which follows for an execution: the question is put, or taken back.
 pub(crate) fn first(engine: &Engine, record: &Record, (id, execution): (ExecutionId, &Execution)) -> Option<Draft> {
     let asked = engine.inquiries().of(&id).filter(|(_, inquiry)| inquiry.attempt.is_some());
-    let fact: Fact = match (asked, in_doubt(execution, record)) {
+    let fact: Fact = match (asked, in_doubt(engine, id, execution)) {
+        (None, Some(_)) if mutants::is("nobody is asked about a lost attempt") => return None,
         (None, Some(attempt)) if matches!(record.fact, Fact::ExecutionBecameIndeterminate(_)) => {
             return Some(opened(engine, record, (id, execution), attempt));
         }
@@ -86,20 +86,11 @@ pub(crate) fn first(engine: &Engine, record: &Record, (id, execution): (Executio
 }
 
 /// Gives the attempt of which nobody knows what became of it, and somebody is to say.
-fn in_doubt(execution: &Execution, record: &Record) -> Option<Attempt> {
+pub(super) fn in_doubt(engine: &Engine, id: ExecutionId, execution: &Execution) -> Option<Attempt> {
     match execution.phase {
-        // It took too long, or it has been said what it ends by: nothing is left to ask.
-        Phase::Indeterminate(_) if execution.is_timed_out || is_last_word(execution, &record.fact) => None,
-        Phase::Indeterminate(attempt) => Some(attempt),
+        // It took too long, or it has been said: nothing is left to ask.
+        Phase::Indeterminate(attempt) if !execution.is_timed_out && engine.executions().is_indeterminate(&id) => Some(attempt),
         _ => None,
-    }
-}
-
-/// Says whether an execution ends by what a person said of it. What was said of an earlier attempt had that tried again.
-fn is_last_word(execution: &Execution, fact: &Fact) -> bool {
-    match fact {
-        Fact::ExecutionSettled(settled) => settled.outcome != Settlement::Retry || execution.is_cancelled,
-        _ => false,
     }
 }
 
@@ -125,11 +116,6 @@ fn opened(engine: &Engine, record: &Record, (id, execution): (ExecutionId, &Exec
 fn draft(record: &Record, (id, execution): (ExecutionId, &Execution), begins: Option<Id>, fact: Fact) -> Draft {
     let cause = Some(execution.cause(record.id));
     Draft { stream: StreamId::Execution(id), begins, actor: Actor::Engine, cause, trace: None, fact, body: None }
-}
-
-/// Says whether an inquiry of the engine's own still waits for its answer.
-pub(crate) fn is_open(inquiry: &Inquiry, execution: &Execution) -> bool {
-    matches!(execution.phase, Phase::Indeterminate(attempt) if inquiry.attempt == Some(attempt.id)) && !execution.is_timed_out
 }
 
 const _: () = assert!(TEXT.len() <= TEXT_BYTES_MAX);

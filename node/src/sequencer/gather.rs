@@ -80,6 +80,7 @@ fn is_from_inside(ask: &Ask) -> bool {
         Ask::ReportAttempt(_)
         | Ask::LoseAttempt { .. }
         | Ask::CancelExecution { .. }
+        | Ask::CancelInquiry(_)
         | Ask::PauseExecution { .. }
         | Ask::ResumeExecution { .. }
         | Ask::SettleExecution { .. }

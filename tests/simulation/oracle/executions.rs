@@ -1,6 +1,6 @@
 //! I9, I11, I12, I20 and I25: what may happen to an execution, in which order, who is asked what became of it, and that it ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -56,7 +56,7 @@ enum Last {
 
 pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
     let mut slots = Slots::default();
-    let mut book = Book { told: BTreeMap::new(), token: 0, loads: BTreeMap::new(), stepped: 0 };
+    let mut book = Book { told: BTreeMap::new(), token: 0, loads: BTreeMap::new(), stepped: 0, doubted: BTreeSet::new() };
     for (place, record) in records.iter().enumerate() {
         slots.note(record);
         if record.kind == "clock.stepped" {
@@ -69,6 +69,9 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
         }
         if records.get(place + 1).is_none_or(|next| next.batch != record.batch) {
             slots.end_batch(record, &book.loads, ledger)?;
+            if slots.owes_nothing() {
+                book.check_questions(record.position)?;
+            }
         }
     }
     for (stream, execution) in &book.told {
@@ -86,6 +89,8 @@ struct Book<'r> {
     loads: BTreeMap<&'r str, Load>,
     /// How far all steps together moved the clock, in microseconds.
     stepped: i64,
+    /// Those that became indeterminate, and may be still.
+    doubted: BTreeSet<&'r str>,
 }
 
 impl<'r> Book<'r> {
@@ -97,8 +102,29 @@ impl<'r> Book<'r> {
         }
     }
 
+    /// I25, where nothing is left to be worked out: people are asked about each attempt of which nobody knows, and about no other.
+    fn check_questions(&mut self, at: u64) -> Result<(), Violation> {
+        for stream in std::mem::take(&mut self.doubted) {
+            let Some(execution) = self.told.get(stream) else { continue };
+            let is_unknown = matches!(execution.phase, Phase::Unknown(_)) && execution.last == Last::Lost;
+            demand!(
+                execution.asked.is_some() == is_unknown,
+                "I25",
+                "{stream}: at {at} it is asked what became of it: {}, and nobody knows: {is_unknown}",
+                execution.asked.is_some()
+            );
+            if is_unknown {
+                self.doubted.insert(stream);
+            }
+        }
+        Ok(())
+    }
+
     fn note(&mut self, record: &'r Raw, ledger: &Ledger<'_>) -> Result<(), Violation> {
         let at = record.position;
+        if record.kind == "execution.became_indeterminate" {
+            self.doubted.insert(&record.stream);
+        }
         if record.kind == "execution.requested" {
             let new = Told {
                 request: record,

@@ -138,11 +138,7 @@ pub(super) fn demand_right(inquiry: &Inquiry, (name, roles): (&str, &[String]), 
 /// Demands that an answer fits what the question, the parameters of the execution that asks, wants. It may take long.
 pub(super) fn demand_fit(question: Option<Document>, answer: Node<'_>) -> Result<(), Problem> {
     let question = question.ok_or(AnswerInvalid::Erased)?;
-    if answer.raw().len() > ANSWER_BYTES_MAX {
-        let why = AnswerInvalid::TooLong(answer.raw().len());
-        let misfit = Misfit { pointer: "/answer".to_owned(), message: why.to_string() };
-        return Err(Problem::from(why).with_errors([misfit]));
-    }
+    demand_short(answer)?;
     let schema = question.root().get("answer").map(Node::to_value).unwrap_or_default();
     let schema = whole_schema(schema).map_err(AnswerInvalid::NoSchema)?;
     let misfits = schema.misfits(answer);
@@ -153,8 +149,19 @@ pub(super) fn demand_fit(question: Option<Document>, answer: Node<'_>) -> Result
     Err(Problem::from(AnswerInvalid::Misfit).with_errors(placed))
 }
 
+fn demand_short(answer: Node<'_>) -> Result<(), Problem> {
+    let bytes = answer.raw().len();
+    if bytes <= ANSWER_BYTES_MAX {
+        return Ok(());
+    }
+    let why = AnswerInvalid::TooLong(bytes);
+    let misfit = Misfit { pointer: "/answer".to_owned(), message: why.to_string() };
+    Err(Problem::from(why).with_errors([misfit]))
+}
+
 /// Demands that an answer says what became of an execution.
 pub(super) fn demand_settlement(answer: Node<'_>) -> Result<(), Problem> {
+    demand_short(answer)?;
     let Err(misfit) = lost::settlement(answer) else { return Ok(()) };
     let misfit = Misfit { pointer: format!("/answer{}", misfit.pointer), ..misfit };
     Err(Problem::from(AnswerInvalid::Misfit).with_errors([misfit]))
