@@ -21,6 +21,7 @@ pub use settings::{FLOW_KEYS_MAX, Settings, TurnLimits};
 use crate::catalog::{Action, Catalog, Catalogs, Mode};
 use crate::events::facts::DeliveredWith;
 use crate::executions::facts::{Evidence, Failure, GivenEvent, Settlement};
+use crate::executions::labels::Labels;
 use crate::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, InquiryId, RuleId, TokenId};
 use crate::locks::facts::Claim;
 use crate::names::{ActionRef, KeyRef, PackName, RuleRef, SensorRef, TriggerRef, VarName};
@@ -434,6 +435,9 @@ pub struct RequestExecution {
     pub params: Document,
     /// When it may start, not before; a time that has passed is now.
     pub start_at: Option<Timestamp>,
+    /// Its labels beside those of its action, which are refused where the action has one of the same name. Of a rerun: those that who asked for
+    /// the first one gave; the action's go over them.
+    pub labels: Labels,
     /// The execution that is run again by it.
     pub rerun: Option<Box<Rerun>>,
 }

@@ -4,6 +4,7 @@ pub mod artifacts;
 pub mod decide;
 pub mod facts;
 pub mod history;
+pub mod labels;
 pub mod messages;
 pub(crate) mod pausing;
 pub mod queues;

@@ -162,7 +162,7 @@ facts! {
     }
     /// What happens to executions and their attempts.
     ExecutionFact {
-        ExecutionRequested(executions::ExecutionRequested): "execution.requested", 5;
+        ExecutionRequested(executions::ExecutionRequested): "execution.requested", 6;
         AttemptStarted(executions::AttemptStarted): "attempt.started", 1;
         AttemptProgressed(executions::AttemptProgressed): "attempt.progressed", 1;
         AttemptEmitted(executions::AttemptEmitted): "attempt.emitted", 1;
@@ -288,6 +288,8 @@ const UPCASTS: &[(&str, u16, Upcast)] = &[
     ("execution.requested", 4, as_it_is),
     // Before the engine itself asked only actions did.
     ("inquiry.opened", 1, as_it_is),
+    // Before labels executions had none.
+    ("execution.requested", 5, as_it_is),
 ];
 
 /// The newer schema has more fields, all of which may be left out.

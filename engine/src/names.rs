@@ -129,6 +129,25 @@ impl FromStr for WorkerQueueName {
     }
 }
 
+/// The name of a label, by which executions are found.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LabelName(String);
+
+impl LabelName {
+    /// Gives the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for LabelName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        checked(text).map(|name| Self(name.to_owned()))
+    }
+}
+
 /// The name of a var, `sync.cursor`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VarName(String);
@@ -237,6 +256,7 @@ text_form!(PackName);
 text_form!(StepName);
 text_form!(VarName);
 text_form!(WorkerQueueName);
+text_form!(LabelName);
 
 refs! {
     /// The ref of an action, `core.echo`.

@@ -139,6 +139,8 @@ fn samples() -> Vec<Fact> {
             rerun_of: Some(execution),
             priority: -20,
             queue: "heavy".parse().unwrap(),
+            labels: [("site", "eu"), ("team", "web")].map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).into(),
+            given_labels: ["team".parse().unwrap()].into(),
             idempotent: true,
             on_lost: OnLost::Ask,
             timeout_millis: 60_000,

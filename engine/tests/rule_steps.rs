@@ -46,6 +46,7 @@ fn site<const N: usize>(steps: [StepPiece; N]) -> Site {
                 config: Arc::new(json!({})),
                 pack: Digest::of(b"demo"),
                 templates: std::collections::BTreeMap::new(),
+                labels: std::collections::BTreeMap::new(),
             });
         },
     );

@@ -6,6 +6,7 @@ mod actions;
 mod code;
 mod flow;
 mod inferred;
+mod labels;
 mod needs;
 mod parameters;
 mod refs;

@@ -224,6 +224,12 @@ impl<'a> Fields<'a> {
         (are_values(of, &entries, self.file, report) && are_names).then_some(entries)
     }
 
+    /// Takes a mapping of names to what becomes a text once it is computed; gives nothing where one of them is none.
+    pub(crate) fn scalars(&mut self, name: &str, report: &mut Report) -> Option<Vec<Entry>> {
+        let entries = self.mapping(name, report)?;
+        are_values(&Kind::Scalar, &entries, self.file, report).then_some(entries)
+    }
+
     /// Takes a field that is a mapping of anything, as its entries.
     pub(crate) fn mapping(&mut self, name: &str, report: &mut Report) -> Option<Vec<Entry>> {
         let entry = self.take(name)?;

@@ -195,6 +195,12 @@ impl Maker {
             Kind::Mapping { names, of } => {
                 json!({ "type": "object", "propertyNames": text(*names), "additionalProperties": self.kind(of) })
             }
+            Kind::Labels { most } => json!({
+                "type": "object",
+                "maxProperties": most,
+                "propertyNames": text(Form::Name),
+                "additionalProperties": label(),
+            }),
             Kind::MappingOrExpression { names, of } => json!({
                 "type": ["object", "string"],
                 "pattern": forms::ONE_EXPRESSION,
@@ -324,6 +330,13 @@ impl Maker {
 
 fn scalar() -> Value {
     json!({ "type": ["string", "number", "boolean"], "x-ensue": "template" })
+}
+
+fn label() -> Value {
+    let mut schema = into_object(scalar());
+    schema.insert("pattern".to_owned(), json!(forms::LABEL.0));
+    schema.insert("patternErrorMessage".to_owned(), json!(forms::LABEL.1));
+    Value::Object(schema)
 }
 
 fn text(form: Form) -> Value {

@@ -124,6 +124,11 @@ pub enum Kind {
         /// What stands under each.
         of: &'static Kind,
     },
+    /// A mapping of names to what becomes the value of a label.
+    Labels {
+        /// How many there may be.
+        most: usize,
+    },
     /// A mapping of names, or one expression that gives it.
     MappingOrExpression {
         /// The form of the names.

@@ -8,6 +8,7 @@ mod flow;
 mod github;
 mod good;
 mod json_schemas;
+mod labels;
 mod lints;
 mod mistakes;
 mod one_mistake;

@@ -221,7 +221,16 @@ impl Stage {
         })?;
         let body = Body::json(params.bytes().clone());
         let catalog = self.catalog.revision();
-        let request = RequestExecution { action: name.clone(), definition, catalog, body, params, start_at: None, rerun: None };
+        let request = RequestExecution {
+            action: name.clone(),
+            definition,
+            catalog,
+            body,
+            params,
+            start_at: None,
+            labels: std::collections::BTreeMap::new(),
+            rerun: None,
+        };
         match self.ask(asker(), Ask::RequestExecution(request))? {
             Answer::Execution(execution) => Ok(execution),
             Answer::Done | Answer::Events(_) | Answer::Catalog(_) | Answer::ReportedLate | Answer::Before(_) => {

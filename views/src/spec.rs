@@ -131,6 +131,12 @@ impl Story {
 
     /// Tells that a rule had an action run for an event, and gives the execution.
     pub fn executed(&mut self, rule: &str, event: EventId, action: &str) -> ExecutionId {
+        self.executed_with(rule, event, action, &[])
+    }
+
+    /// The same, of an execution that has these labels.
+    pub fn executed_with(&mut self, rule: &str, event: EventId, action: &str, labels: &[(&str, &str)]) -> ExecutionId {
+        let labels = labels.iter().map(|(label, value)| (name(label), name(value))).collect();
         let rule: RuleRef = name(rule);
         let enforcement = self.enforcement_id(&rule, event);
         let execution = ExecutionId(Id::derived(self.log, enforcement.0, Role::Execution));
@@ -147,6 +153,8 @@ impl Story {
             rerun_of: None,
             priority: 0,
             queue: DEFAULT_QUEUE.clone(),
+            labels,
+            given_labels: std::collections::BTreeSet::new(),
             idempotent: false,
             on_lost: OnLost::Ask,
             timeout_millis: 600_000,

@@ -129,6 +129,7 @@ fn catalog() -> Catalog {
         config: Arc::new(json!({})),
         pack: Digest::of(b"garden"),
         templates: std::collections::BTreeMap::new(),
+        labels: std::collections::BTreeMap::new(),
     });
     let rule = |number: u128, name: &str, mode: Mode, when: &str| {
         Arc::new(Rule {

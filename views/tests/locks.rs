@@ -37,6 +37,8 @@ fn request(story: &mut Story, execution: ExecutionId, locks: Vec<Claim>) {
         rerun_of: None,
         priority: 0,
         queue: DEFAULT_QUEUE.clone(),
+        labels: std::collections::BTreeMap::new(),
+        given_labels: std::collections::BTreeSet::new(),
         idempotent: false,
         on_lost: OnLost::Ask,
         timeout_millis: 600_000,

@@ -35,6 +35,8 @@ fn request(story: &mut Story, execution: ExecutionId, pace: Pace, part_of: Optio
         rerun_of: None,
         priority: 0,
         queue: DEFAULT_QUEUE.clone(),
+        labels: std::collections::BTreeMap::new(),
+        given_labels: std::collections::BTreeSet::new(),
         idempotent: false,
         on_lost: OnLost::Ask,
         timeout_millis: 600_000,

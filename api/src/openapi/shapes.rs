@@ -49,6 +49,15 @@ shapes! {
     LogId = id("The id of a log.");
     PackName = text("The name of a pack.", "core");
     WorkerQueueName = text("The name of a queue in which executions wait for a worker.", "default");
+    LabelName = text("The name of a label.", "site");
+    Labels = json_schema!({
+        "type": "object",
+        "maxProperties": 16,
+        "propertyNames": { "pattern": "^[a-z][a-z0-9_]{0,63}$" },
+        "additionalProperties": { "type": "string", "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]{1,256}$" },
+        "description": "Labels by their names; a value has at most 256 bytes.",
+        "examples": [{ "site": "eu" }],
+    });
     ActionRef = text("The name of an action, with its pack's.", "core.echo");
     TriggerRef = text("The name of a trigger, with its pack's.", "github.push");
     SensorRef = text("The name of a sensor, with its pack's.", "github.webhook");

@@ -86,7 +86,7 @@ pub(super) async fn execute(allowed: Allowed<ActionsExecute>, mut call: Call) ->
     let catalog = api.ports.installed.current();
     let action = catalog.actions().get(&name).ok_or_else(|| Missing::new(ActionsRead::THING, name.as_str()))?;
     call.admission()?;
-    let WireExecute { params, template, start_at } = call.json_or_nothing().await?;
+    let WireExecute { params, template, labels, start_at } = call.json_or_nothing().await?;
     let params = match params {
         None => Value::Object(serde_json::Map::new()),
         Some(params) => serde_json::from_str(params.get()).map_err(|why| Problem::bug(&why))?,
@@ -107,6 +107,7 @@ pub(super) async fn execute(allowed: Allowed<ActionsExecute>, mut call: Call) ->
         body: Body::json(params.bytes().clone()),
         params,
         start_at,
+        labels,
         rerun: None,
     };
     if call.is_dry_run()? {

@@ -174,6 +174,7 @@ pub(super) fn request(ports: &Ports, id: ExecutionId, wanted: WireRerun) -> Resu
         body: Body::json(params.bytes().clone()),
         params,
         start_at: None,
+        labels: requested.labels_given(),
         rerun: Some(Box::new(rerun)),
     })
 }

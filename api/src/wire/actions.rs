@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use ensue_engine::catalog::{Action, OnLost};
-use ensue_engine::names::{ActionRef, PackName, WorkerQueueName};
+use ensue_engine::executions::labels::Labels;
+use ensue_engine::names::{ActionRef, LabelName, PackName, WorkerQueueName};
 use ensue_engine::time::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,9 @@ pub(crate) struct WireAction {
     queue: WorkerQueueName,
     /// Parameters that are kept under a name, some or all of them.
     templates: BTreeMap<String, Map<String, Value>>,
+    /// The names of the labels that its executions have of it.
+    #[schemars(with = "Vec<shapes::LabelName>")]
+    labels: Vec<LabelName>,
 }
 
 impl From<&Action> for WireAction {
@@ -52,6 +56,7 @@ impl From<&Action> for WireAction {
             priority: action.priority,
             queue: action.queue.clone(),
             templates: action.templates.clone(),
+            labels: action.labels.keys().cloned().collect(),
         }
     }
 }
@@ -66,6 +71,10 @@ pub(crate) struct WireExecute {
     /// Which of the action's templates has the parameters that `params` does not.
     #[serde(default)]
     pub(crate) template: Option<String>,
+    /// Its labels beside those that it has of its action, of which none has the same name.
+    #[serde(default)]
+    #[schemars(with = "shapes::Labels")]
+    pub(crate) labels: Labels,
     /// When it starts, not before; at once without it, or where the time has passed.
     #[serde(default)]
     #[schemars(with = "Option<shapes::Timestamp>")]

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use ensue_engine::executions::labels::{self, LabelValue, Labels};
+use ensue_engine::names::LabelName;
 use ensue_engine::time::{Timestamp, parse_duration};
 use serde_json::{Map, Value, json};
 
@@ -28,7 +30,8 @@ Examples:
   ensue run core.noop --param seconds:=3
   ensue run core.echo --in 10m
   ensue run release.ship --template nightly --param version=v2
-  ensue run release.ship --params release.json")]
+  ensue run release.ship --params release.json
+  ensue run release.ship --param version=v2 --label team=web")]
 pub(crate) struct Run {
     /// The action.
     action: String,
@@ -41,6 +44,9 @@ pub(crate) struct Run {
     /// The action's template that has the parameters which are not given here.
     #[arg(long, value_name = "NAME")]
     template: Option<String>,
+    /// A label, by which it is found: `ensue executions list --label team=web`. Beside those that the action gives it.
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label_of)]
+    labels: Vec<(LabelName, LabelValue)>,
     /// When it starts, not before: a time as RFC 3339 has them, 2026-03-28T09:00:00Z.
     #[arg(long, value_name = "TIME", value_parser = time_of, conflicts_with = "in_a_while")]
     at: Option<Timestamp>,
@@ -61,6 +67,9 @@ impl Run {
         let mut body = json!({ "params": params });
         if let Some(template) = &self.template {
             body["template"] = Value::from(template.as_str());
+        }
+        if !self.labels.is_empty() {
+            body["labels"] = json!(self.labels()?);
         }
         if let Some(at) = self.start_at() {
             body["start_at"] = at.to_string().into();
@@ -97,6 +106,16 @@ impl Run {
     fn start_at(&self) -> Option<Timestamp> {
         let after = |wait: &Duration| this_machine::now().plus_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
         self.at.or_else(|| self.in_a_while.as_ref().map(after))
+    }
+
+    fn labels(&self) -> Result<Labels, Failure> {
+        let mut labels = Labels::new();
+        for (name, value) in &self.labels {
+            if labels.insert(name.clone(), value.clone()).is_some_and(|before| before != *value) {
+                return Err(Failure::with(Exit::Usage, format!("the label `{name}` is given with two values; it has one")));
+            }
+        }
+        Ok(labels)
     }
 
     fn parameters(&self) -> Result<Value, Failure> {
@@ -150,6 +169,11 @@ pub(super) async fn until_its_end(client: &Client, mut execution: Value) -> Resu
 
 fn time_of(text: &str) -> Result<Timestamp, String> {
     text.parse()
+}
+
+/// Reads a label as it was typed.
+pub(super) fn label_of(text: &str) -> Result<(LabelName, LabelValue), String> {
+    labels::parse(text).map_err(|why| format!("`{text}` {why}"))
 }
 
 fn while_of(text: &str) -> Result<Duration, String> {

@@ -12,7 +12,7 @@ use crate::catalog::{Concurrency, Misfit, Retry, Schema, Workflow};
 use crate::executions::decide::millis;
 use crate::executions::facts::{Pace, cut};
 use crate::inquiries::question::Question;
-use crate::names::{ActionRef, TriggerRef, WorkerQueueName};
+use crate::names::{ActionRef, LabelName, TriggerRef, WorkerQueueName};
 use crate::record::Digest;
 use crate::time::parse_duration;
 
@@ -52,6 +52,8 @@ pub struct Action {
     pub priority: i8,
     /// The queue in which its executions wait for a worker's slot.
     pub queue: WorkerQueueName,
+    /// What its executions are labelled with, each worked out of its parameters: at most [`LABELS_MAX`](crate::executions::labels::LABELS_MAX).
+    pub labels: BTreeMap<LabelName, Template>,
     /// Its pack's configuration: an object.
     pub config: Arc<Value>,
     /// The digest of its pack: where its files are.

@@ -47,6 +47,14 @@ pub enum Refusal {
         /// How.
         misfits: String,
     },
+    /// The labels that were given do not go with those of the action.
+    #[error("{why}")]
+    LabelsMisfit {
+        /// The action.
+        action: ActionRef,
+        /// How.
+        why: String,
+    },
     /// There is no such execution, or it ended long ago.
     #[error("the execution {0} is not open")]
     NotOpen(ExecutionId),

@@ -1,5 +1,6 @@
 //! What may be asked of executions: run this, it ended so, its worker is gone, stop it, this is what became of it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::catalog::{Action, Extra};
@@ -10,10 +11,12 @@ use crate::executions::facts::{
     AttemptFailed, AttemptLost, AttemptReportedLate, AttemptSucceeded, Evidence, ExecutionCancelRequested, ExecutionRequested,
     ExecutionSettled, Failure, Pace, Settlement, cut,
 };
+use crate::executions::labels::{LABELS_MAX, Labels};
 use crate::executions::state::{Execution, Phase};
 use crate::fact::Fact;
 use crate::ids::{AttemptId, ExecutionId, Id};
 use crate::mutants;
+use crate::names::LabelName;
 use crate::record::{Actor, Body, CatalogRevision, Cause, Draft, StreamId};
 use crate::vars::decide::{self as vars, Changer};
 use crate::workflows::facts::RerunPlanned;
@@ -50,6 +53,14 @@ pub(crate) fn request(
         Ok(claim) => claim,
         Err(misfit) => return Decision::Refused(Refusal::ParametersMisfit { action: ask.action.clone(), misfits: misfit.message }),
     };
+    let labels = match definition.labels_of(ask.params.root()) {
+        Ok(labels) => labels,
+        Err(misfit) => return Decision::Refused(Refusal::ParametersMisfit { action: ask.action.clone(), misfits: misfit.message }),
+    };
+    let (labels, given_labels) = match with_given(ask, labels) {
+        Ok(labels) => labels,
+        Err(why) => return Decision::Refused(Refusal::LabelsMisfit { action: ask.action.clone(), why }),
+    };
     let of_its_rule = rerun.and_then(|rerun| rerun.rule_claim.clone());
     let execution = ExecutionId(Id::root(at.time, at.entropy));
     let of_rule = rerun.and_then(|rerun| rerun.rule.as_ref());
@@ -64,6 +75,8 @@ pub(crate) fn request(
         rerun_of: rerun.map(|rerun| rerun.of),
         priority: rerun.and_then(|rerun| rerun.priority).unwrap_or(definition.priority),
         queue: definition.queue.clone(),
+        labels,
+        given_labels,
         idempotent: definition.idempotent,
         on_lost: definition.on_lost,
         timeout_millis: millis(definition.timeout),
@@ -93,6 +106,20 @@ pub(crate) fn request(
         Some(Draft { begins: None, cause, fact: fact.into(), body: Some(list.clone()), ..requested.clone() })
     });
     Decision::Done { drafts: std::iter::once(requested).chain(planned).collect(), answer: Answer::Execution(execution) }
+}
+
+/// Adds the labels that are given to those of the action, and says which they are; or how that cannot be.
+fn with_given(ask: &RequestExecution, mut labels: Labels) -> Result<(Labels, BTreeSet<LabelName>), String> {
+    let (declared, given): (Vec<_>, Vec<_>) = ask.labels.iter().partition(|(name, _)| labels.contains_key(name));
+    if let (None, Some((name, _))) = (&ask.rerun, declared.first()) {
+        return Err(format!("`{name}` is a label of `{}` itself, which says what it is", ask.action));
+    }
+    let names = given.iter().map(|(name, _)| (*name).clone()).collect();
+    labels.extend(given.into_iter().map(|(name, value)| (name.clone(), value.clone())));
+    match labels.len() {
+        ..=LABELS_MAX => Ok((labels, names)),
+        count => Err(format!("it would have {count} labels, {LABELS_MAX} is the most")),
+    }
 }
 
 /// Gives the action in the catalog as it is now, where the parameters fit it.

@@ -1,12 +1,15 @@
 //! What can happen to an execution and its attempts.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::OnLost;
 use crate::executions::artifacts::{ArtifactName, MediaType};
+use crate::executions::labels::Labels;
 use crate::ids::{AttemptId, EnforcementId, EventId, ExecutionId};
 use crate::locks::facts::Claim;
-use crate::names::{ActionRef, RuleRef, TriggerRef, WorkerQueueName};
+use crate::names::{ActionRef, LabelName, RuleRef, TriggerRef, WorkerQueueName};
 use crate::record::{BodyHandle, CatalogRevision, Digest};
 use crate::time::Timestamp;
 use crate::workflows::facts::PartOf;
@@ -42,6 +45,12 @@ pub struct ExecutionRequested {
     /// The queue in which it waits for a worker's slot.
     #[serde(default, skip_serializing_if = "WorkerQueueName::is_default")]
     pub queue: WorkerQueueName,
+    /// What it is found by, beside what it runs.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
+    /// Those of its labels that whoever asked for it gave; the others are its action's.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub given_labels: BTreeSet<LabelName>,
     /// Says whether it may be tried again when it is unknown whether an attempt took effect.
     pub idempotent: bool,
     /// What to do then, where it may not.
@@ -68,6 +77,14 @@ pub struct ExecutionRequested {
     /// Whether its attempts hold a worker's slot.
     #[serde(default, skip_serializing_if = "Pace::is_worked")]
     pub pace: Pace,
+}
+
+impl ExecutionRequested {
+    /// Gives the labels that whoever asked for it gave.
+    pub fn labels_given(&self) -> Labels {
+        let given = self.labels.iter().filter(|(name, _)| self.given_labels.contains(*name));
+        given.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
 }
 
 /// An event as the steps of a rule see it. Its payload stays where it is.

@@ -22,6 +22,7 @@ impl Explain for Refusal {
             | Self::NoToken(_)
             | Self::NotParked(_) => "not-found",
             Self::ParametersMisfit { .. } => "parameters-invalid",
+            Self::LabelsMisfit { .. } => "labels-invalid",
             Self::NotOpen(_) => "execution-not-open",
             Self::NotEnded(_) => "rerun-refused",
             Self::IsEnding(_) => "execution-ending",
@@ -53,6 +54,7 @@ impl Explain for Refusal {
             Self::NoTrigger(_)
             | Self::PayloadMisfit { .. }
             | Self::ParametersMisfit { .. }
+            | Self::LabelsMisfit { .. }
             | Self::RequestDiffers { .. }
             | Self::VetoErred { .. }
             | Self::AnswerMisfit { .. } => Fault::Invalid,
@@ -100,6 +102,7 @@ impl Explain for Refusal {
             }
             Self::NoAction(_) => "`ensue actions list` lists the actions there are; an action's ref is `<pack>.<name>`".into(),
             Self::ParametersMisfit { action, .. } => format!("compare with the parameters that `{action}` declares"),
+            Self::LabelsMisfit { action, .. } => format!("leave it out; `ensue actions show {action}` shows which labels the action has"),
             Self::NotOpen(id) => format!("`ensue executions show {id}` says how it ended"),
             Self::IsEnding(id) => format!("`ensue executions show {id}` says where it stands; a second cancel ends what it cleans up"),
             Self::NotPaused { by: Some(by), .. } => format!("`ensue executions resume {by}`"),

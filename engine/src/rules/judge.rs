@@ -9,8 +9,9 @@ use std::sync::Arc;
 use ensue_expression::{Budget, Document, ErrorKind, EvaluationError, Scope, Value};
 use serde_json::Value as Json;
 
-use crate::catalog::{Catalog, Extra, Flow, Misfit, Rule, Schema};
+use crate::catalog::{Action, Catalog, Extra, Flow, Misfit, Rule, Schema};
 use crate::executions::facts::{Pace, cut};
+use crate::executions::labels::Labels;
 use crate::ids::EventId;
 use crate::locks::facts::Claim;
 use crate::names::{RuleRef, TriggerRef};
@@ -79,6 +80,8 @@ pub enum Plan {
         pace: Pace,
         /// The lock of the action that it has to hold.
         claim: Option<Claim>,
+        /// The labels that the action gives it.
+        labels: Labels,
     },
     /// The action cannot be run so.
     Reject {
@@ -242,9 +245,9 @@ pub(crate) fn render_released(rule: &Rule, events: &[EventView<'_>], vars: &Seen
 /// The steps of a rule that has a window read its events: they are the parameters.
 fn with_events(rule: &Rule, plan: Plan, events: &[Value<'_>]) -> Result<Plan, EvaluationError> {
     match plan {
-        Plan::Run { pace, claim, .. } if flow::given_to(rule) && rule.flow.as_ref().is_some_and(|flow| flow.has_window()) => {
+        Plan::Run { pace, claim, labels, .. } if flow::given_to(rule) && rule.flow.as_ref().is_some_and(|flow| flow.has_window()) => {
             let events = Value::map([("events", Value::list(events.iter().cloned()))]);
-            Ok(Plan::Run { pace, claim, params: Body::json(events.to_json_text()?) })
+            Ok(Plan::Run { pace, claim, labels, params: Body::json(events.to_json_text()?) })
         }
         other => Ok(other),
     }
@@ -254,8 +257,8 @@ fn render<'a>(rule: &'a Rule, mut scope: Scope<'a>, budget: &mut Budget) -> Resu
     local::all(&mut scope, &rule.local, budget)?;
     let rendered = rule.with.render(&scope, budget)?;
     Ok(match complete(&rule.action.parameters, rendered) {
-        Ok(params) => match rule.action.pace(params.root()).and_then(|pace| Ok((pace, rule.action.claim(params.root())?))) {
-            Ok((pace, claim)) => Plan::Run { pace, claim, params: Body::json(params.bytes().clone()) },
+        Ok(params) => match asked_of(&rule.action, &params) {
+            Ok((pace, claim, labels)) => Plan::Run { pace, claim, labels, params: Body::json(params.bytes().clone()) },
             Err(misfit) => Plan::Reject { error: format!("the parameters do not fit `{}`: {misfit}", rule.action.name) },
         },
         Err(misfits) => {
@@ -263,6 +266,11 @@ fn render<'a>(rule: &'a Rule, mut scope: Scope<'a>, budget: &mut Budget) -> Resu
             Plan::Reject { error: cut(format!("the parameters do not fit `{}`: {misfits}", rule.action.name), ERROR_BYTES_MAX) }
         }
     })
+}
+
+/// Gives what an action makes of its parameters before an execution is.
+fn asked_of(action: &Action, params: &Document) -> Result<(Pace, Option<Claim>, Labels), Misfit> {
+    Ok((action.pace(params.root())?, action.claim(params.root())?, action.labels_of(params.root())?))
 }
 
 /// Completes parameters with their defaults and checks them; gives them as they are to be kept, or how they do not fit.

@@ -1,11 +1,14 @@
 //! What follows from an event: each rule that matches decides once, each that errs is counted.
 
+use std::collections::BTreeSet;
+
 use crate::catalog::{LockConflict, Mode, Rule};
 use crate::command::{Context, Moment};
 use crate::engine::{Engine, Reaction};
 use crate::events::facts::{AGAIN_MAX, EventReceived};
 use crate::executions::decide::millis;
 use crate::executions::facts::{ExecutionRequested, GivenEvent, Pace};
+use crate::executions::labels::Labels;
 use crate::fact::Fact;
 use crate::ids::{EnforcementId, EventId, ExecutionId, Id, Role};
 use crate::locks::facts::{Claim, LockOwner};
@@ -64,8 +67,8 @@ pub(crate) fn react(
             vec![event.enforcement(&judged.rule, Outcome::Rejected { error: error.clone() }, None)]
         }
         (Mode::Shadow, Verdict::Matched(Plan::Run { .. })) => vec![event.enforcement(&judged.rule, Outcome::Shadowed, None)],
-        (Mode::Enabled, Verdict::Matched(Plan::Run { params, pace, claim })) => {
-            event.executed(&judged.rule, params, (*pace, claim.clone().into_iter().collect()), None)
+        (Mode::Enabled, Verdict::Matched(Plan::Run { params, pace, claim, labels })) => {
+            event.executed(&judged.rule, params, (*pace, claim.clone().into_iter().collect(), labels.clone()), None)
         }
     };
     go_on(judgement, next, drafts)
@@ -130,7 +133,7 @@ impl EventReaction<'_> {
         })
     }
 
-    pub(crate) fn executed(&self, rule: &Rule, params: &Body, run: (Pace, Vec<Claim>), flow: Option<Controlled>) -> Vec<Draft> {
+    pub(crate) fn executed(&self, rule: &Rule, params: &Body, run: (Pace, Vec<Claim>, Labels), flow: Option<Controlled>) -> Vec<Draft> {
         if let Some(reason) = skipped(self.engine, self.fact.catalog, &run.1) {
             return vec![self.enforcement(rule, Outcome::Skipped { reason }, flow)];
         }
@@ -205,7 +208,7 @@ pub(crate) fn requested(
     catalog: CatalogRevision,
     (event, enforcement): (EventId, EnforcementId),
     given: Option<GivenEvent>,
-    (pace, locks): (Pace, Vec<Claim>),
+    (pace, locks, labels): (Pace, Vec<Claim>, Labels),
 ) -> ExecutionRequested {
     let action = &rule.action;
     ExecutionRequested {
@@ -219,6 +222,8 @@ pub(crate) fn requested(
         rerun_of: None,
         priority: rule.priority.unwrap_or(action.priority),
         queue: action.queue.clone(),
+        labels,
+        given_labels: BTreeSet::new(),
         idempotent: action.idempotent,
         on_lost: action.on_lost,
         timeout_millis: millis(action.timeout),

@@ -2,6 +2,7 @@
 //!
 //! Each call gives the next thing that is due, from the state alone; the caller asks again until there is none.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ensue_expression::{Budget, Document, EVALUATION_STEPS_MAX, EvaluationError, Expression, Path, Scope, Template};
@@ -474,6 +475,10 @@ impl Going<'_> {
             Ok(claim) => claim,
             Err(misfit) => return fails(FailureKind::ParametersInvalid, format!("`{name}` cannot be run so: {}", misfit.message)),
         };
+        let labels = match action.labels_of(params.root()) {
+            Ok(labels) => labels,
+            Err(misfit) => return fails(FailureKind::ParametersInvalid, format!("`{name}` cannot be run so: {}", misfit.message)),
+        };
         let awaits = step.wait.as_ref().map(|wait| Pace::Awaits { expires_millis: wait.expires.map(millis) });
         let pace = match awaits.map_or_else(|| action.pace(params.root()), Ok) {
             Ok(pace) => pace,
@@ -520,6 +525,8 @@ impl Going<'_> {
             rerun_of: None,
             priority: step.priority.unwrap_or_else(|| self.execution.priority()),
             queue: action.queue.clone(),
+            labels,
+            given_labels: BTreeSet::new(),
             idempotent: action.idempotent,
             on_lost: action.on_lost,
             timeout_millis: millis(action.timeout),

@@ -53,6 +53,7 @@ impl Pieces {
             config: Arc::new(json!({})),
             pack: Digest::of(b"demo"),
             templates: std::collections::BTreeMap::new(),
+            labels: std::collections::BTreeMap::new(),
         };
         change(&mut action);
         self.actions.insert(name.to_owned(), action);

@@ -11,6 +11,7 @@ use ensue_engine::command::{
 };
 use ensue_engine::executions::facts::{Evidence, Failure, FailureKind};
 use ensue_engine::executions::history::History;
+use ensue_engine::executions::labels::Labels;
 use ensue_engine::executions::state::{Attempt, Phase};
 use ensue_engine::ids::{AttemptId, EventId, ExecutionId, Id, Role};
 use ensue_engine::record::{Actor, Body, CatalogRevision, Digest, Record, StreamId};
@@ -139,6 +140,7 @@ impl Site {
                 body: Body::json(params.bytes().clone()),
                 params,
                 start_at: None,
+                labels: Labels::new(),
                 rerun: None,
             }),
         )
@@ -176,6 +178,7 @@ impl Site {
         let rerun = Rerun { of, cause: history.cause, rule: None, rule_claim: None, priority: None, from, kept };
         let body = records.first()?.body.clone()?;
         let params = params.map_or_else(|| Document::parse(body.content?).ok(), |params| Some(Document::from_value(params)))?;
+        let labels = history.requested.labels_given();
         let ask = RequestExecution {
             definition: action.clone(),
             action: history.requested.action,
@@ -183,6 +186,7 @@ impl Site {
             body: Body::json(params.bytes().clone()),
             params,
             start_at: None,
+            labels,
             rerun: Some(Box::new(rerun)),
         };
         Some(asked_by(ana(), Ask::RequestExecution(ask)))

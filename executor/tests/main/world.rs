@@ -113,6 +113,7 @@ impl Plan {
             config: Arc::new(json!({ "owner": "acme" })),
             pack: Digest::of(b"pack"),
             templates: std::collections::BTreeMap::new(),
+            labels: std::collections::BTreeMap::new(),
         };
         change(&mut action);
         self.actions.insert(action.name.clone(), Arc::new(action));

@@ -47,6 +47,8 @@ pub(crate) fn requested(enforcement: Option<EnforcementId>) -> ExecutionRequeste
         rerun_of: None,
         priority: 0,
         queue: DEFAULT_QUEUE.clone(),
+        labels: std::collections::BTreeMap::new(),
+        given_labels: std::collections::BTreeSet::new(),
         idempotent: true,
         on_lost: OnLost::Ask,
         timeout_millis: 1,

@@ -38,12 +38,13 @@ pub(super) fn action(
         .parameters
         .as_ref()
         .map_or_else(ValueType::anything, |schema| type_of(schema, Form::Completed, "the parameters of this action", None));
-    // What a key reads is there before an execution is.
+    // What a key and a label read is there before an execution is.
     let keyed = Scope::new(file).with("params", params).with("config", config_type(checking));
     let base = keyed.clone().with("execution", execution()).with(VARS, vars());
     let (local, scope) = locals(&base, &written.local, report);
     let retry = written.retry.as_ref().map(|retry| super::retry::retry(file, retry, report));
     let concurrency = written.concurrency.as_ref().map(|written| flow::concurrency(file, written, &keyed, report));
+    let labels = super::labels::labels(file, &written.labels, &keyed, report);
     let run = self::run(checking, file, written, &scope, report);
     check_mock(file, written, report);
     let templates = templates(file, written, report);
@@ -66,6 +67,7 @@ pub(super) fn action(
         config: config.clone(),
         pack: checking.pack.digest,
         templates,
+        labels: labels?,
     })
 }
 

@@ -129,6 +129,7 @@ fn task(
                 config: config.clone(),
                 pack: checking.pack.digest,
                 templates: std::collections::BTreeMap::new(),
+                labels: std::collections::BTreeMap::new(),
             };
             Some((CheckedTask::Steps(Arc::new(action)), literal(&json!({}))))
         }

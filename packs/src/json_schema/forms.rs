@@ -13,6 +13,10 @@ pub(super) struct Pattern {
 /// A text that is exactly one expression.
 pub(super) const ONE_EXPRESSION: &str = r"^\$\{\{[\s\S]*\}\}$";
 
+/// What becomes the value of a label, and what it is, for people.
+pub(super) const LABEL: (&str, &str) =
+    (r"^[^\u0000-\u001f\u007f-\u009f]{1,256}$|\$\{\{", "The value of a label is one line of 1 to 256 bytes; or expressions give it.");
+
 const NAME: &str = "[a-z][a-z0-9_]{0,63}";
 const NOT_RESERVED: &str = "(?!(?:in|true|false|null)$)";
 

@@ -60,7 +60,7 @@ impl Reads {
     }
 }
 
-/// What an action's `run` reads.
+/// What an action reads beside its `local`: in its `run`, its `labels` and the key of its `concurrency`.
 fn reads_of_run(action: &Action) -> Reads {
     let templates: Vec<&Template> = match &action.run {
         Run::Process(process) => {
@@ -85,7 +85,9 @@ fn reads_of_run(action: &Action) -> Reads {
     if let Run::Workflow(workflow) = &action.run {
         reads.paths.extend(workflow.steps().iter().flat_map(Step::reads));
     }
-    reads.paths.extend(templates.into_iter().flat_map(Template::reads));
+    reads.paths.extend(templates.into_iter().chain(action.labels.values()).flat_map(Template::reads));
+    // What an action is told apart by counts as what it does.
+    reads.paths.extend(action.concurrency.iter().filter_map(|concurrency| concurrency.key.as_ref()).flat_map(Expression::reads));
     reads
 }
 

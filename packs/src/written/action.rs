@@ -6,6 +6,7 @@ use ensue_engine::catalog::{Builtin, Fields as SchemaFields, OnLost, Schema};
 use ensue_engine::names::WorkerQueueName;
 
 use super::concurrency::{CONCURRENCY, Concurrency, read_concurrency};
+use super::labels::{LABELS, Label, read_labels};
 use super::retry::{RETRY, Retry, read_retry};
 use super::rule::{LOCAL, PRIORITY, read_local, read_names, read_priority};
 use super::workflow::{self, WORKFLOW, Workflow};
@@ -90,8 +91,9 @@ pub(crate) static ACTION: Shape = Shape {
             "Names with a mapping of parameters each, taken as they are: `ensue run --template <name>`. What is given beside it goes over it, \
              and what neither gives has its default.",
         ),
+        LABELS,
     ],
-    later: &[("labels", "labels for search and grants")],
+    later: &[],
     between: &[
         Between::NotWhereHas { field: "grace", outer: "run", inner: "workflow" },
         Between::NotWhereHas { field: "idempotent", outer: "run", inner: "workflow" },
@@ -253,6 +255,8 @@ pub(crate) struct Action {
     pub(crate) mock: Option<Node>,
     /// Parameters that are kept under a name.
     pub(crate) templates: Vec<Entry>,
+    /// What its executions are found by.
+    pub(crate) labels: Vec<Label>,
 }
 
 pub(crate) enum Run {
@@ -307,6 +311,7 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
     let queue = read_queue(&mut fields, report);
     let mock = fields.take("mock").map(|entry| entry.value);
     let templates = read_names("templates", &mut fields, report);
+    let labels = read_labels(&mut fields, report);
     let run = run?;
     let limit = timeout.filter(|_| matches!(run, Run::Workflow(_)));
     let timeout = timeout.unwrap_or(match run {
@@ -330,6 +335,7 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
         queue: queue?,
         mock,
         templates: templates?,
+        labels: labels?,
     })
 }
 

@@ -96,6 +96,11 @@ pub(super) fn begin(
         Ok(pace) => pace,
         Err(misfit) => return differs(What::Request, String::new(), ran(), Some(Value::from(misfit.to_string()))),
     };
+    now.labels = match action.labels_of(document.root()) {
+        Ok(labels) => then.labels_given().into_iter().chain(labels).collect(),
+        Err(misfit) => return differs(What::Request, String::new(), ran(), Some(Value::from(misfit.to_string()))),
+    };
+    now.given_labels.retain(|name| !action.labels.contains_key(name));
     let completed = Body::json(document.bytes().clone());
     // A parameter that a workflow has got in the meantime counts where a step reads it.
     if now.pace != Pace::InSteps

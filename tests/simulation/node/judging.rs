@@ -133,7 +133,16 @@ impl Node {
         let params = serde_json::from_str(params).map_err(|error| error.to_string())?;
         let params = complete(&definition.parameters, params).map_err(|misfits| format!("{} misfits", misfits.len()))?;
         let body = Body::json(params.bytes().clone());
-        Ok(RequestExecution { action: name, definition, catalog: catalog.revision(), body, params, start_at: None, rerun: None })
+        Ok(RequestExecution {
+            action: name,
+            definition,
+            catalog: catalog.revision(),
+            body,
+            params,
+            start_at: None,
+            labels: std::collections::BTreeMap::new(),
+            rerun: None,
+        })
     }
 
     fn seen(&self, event: &str, position: u64) -> Outcome {

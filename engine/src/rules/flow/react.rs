@@ -79,9 +79,9 @@ impl Match<'_> {
         match walked.place {
             Place::Through => match self.plan(&walked.gathered, with)? {
                 Plan::Run { .. } if self.mode == Mode::Shadow => drafts.push(event.enforcement(self.rule, Outcome::Shadowed, controlled)),
-                Plan::Run { params, pace, claim } => {
+                Plan::Run { params, pace, claim, labels } => {
                     let claims = claims(self.rule, self.keys, claim);
-                    drafts.extend(event.executed(self.rule, &params, (pace, claims), controlled));
+                    drafts.extend(event.executed(self.rule, &params, (pace, claims, labels), controlled));
                 }
                 Plan::Reject { error } => drafts.push(event.enforcement(self.rule, Outcome::Rejected { error }, controlled)),
                 Plan::Controlled { .. } => {}
@@ -111,8 +111,9 @@ impl Match<'_> {
         };
         match self.run {
             _ if self.mode == Mode::Shadow => vec![self.event.enforcement(self.rule, Outcome::Shadowed, None)],
-            Some(Plan::Run { params, pace, claim }) if !self.flow.holds() => {
-                self.event.executed(self.rule, params, (*pace, claims(self.rule, self.keys, claim.clone())), None)
+            Some(Plan::Run { params, pace, claim, labels }) if !self.flow.holds() => {
+                let claims = claims(self.rule, self.keys, claim.clone());
+                self.event.executed(self.rule, params, (*pace, claims, labels.clone()), None)
             }
             Some(Plan::Run { .. } | Plan::Reject { .. } | Plan::Controlled { .. }) | None => {
                 vec![self.event.enforcement(self.rule, Outcome::Rejected { error: is_late().to_owned() }, None)]
@@ -201,14 +202,14 @@ fn acted_on(engine: &Engine, rule: &Rule, (id, held): (EnforcementId, &Held), (p
         Plan::Reject { error } => (Release::Rejected { error }, None),
         Plan::Run { .. } if mode == Mode::Shadow => (Release::Shadowed, None),
         Plan::Controlled { .. } => (Release::Shadowed, None),
-        Plan::Run { params, pace, claim } => {
+        Plan::Run { params, pace, claim, labels } => {
             let claims = claims(rule, &held.keys, claim);
             if let Some(reason) = skipped(engine, held.catalog, &claims) {
                 return (Release::Skipped { reason }, None);
             }
             let execution = ExecutionId(Id::derived(engine.log(), id.0, Role::Execution));
             let given = given_to(rule).then(|| held.event.given.clone());
-            let request = requested(rule, held.catalog, (held.event.id, id), given, (pace, claims));
+            let request = requested(rule, held.catalog, (held.event.id, id), given, (pace, claims, labels));
             let (begins, cause) = (Some(execution.0), Some(held.cause(id.0)));
             let request = Draft { begins, cause, body: Some(params), ..draft(StreamId::Execution(execution), request.into()) };
             (Release::Executed { execution }, Some(request))

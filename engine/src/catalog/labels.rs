@@ -1,0 +1,67 @@
+//! What an action labels its executions with.
+
+use ensue_expression::{Budget, EVALUATION_STEPS_MAX, Node, Scope, Value};
+use serde_json::Value as Json;
+
+use crate::catalog::{Action, Misfit};
+use crate::executions::labels::{LabelValue, Labels};
+use crate::names::LabelName;
+use crate::rules::judge::describe;
+
+impl Action {
+    /// Gives the labels of an execution with these parameters that its author declares. Fails where one cannot be worked out, or is no value
+    /// of a label.
+    pub fn labels_of(&self, params: Node<'_>) -> Result<Labels, Misfit> {
+        let mut labels = Labels::new();
+        if self.labels.is_empty() {
+            return Ok(labels);
+        }
+        let scope = Scope::new().with("params", Value::from(params)).with("config", Value::from_json(&self.config));
+        let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
+        for (name, template) in &self.labels {
+            let value = template.render(&scope, &mut budget).map_err(|error| misfit(name, &format!("errs: {}", describe(&error))))?;
+            let value = label_value(&value).map_err(|why| misfit(name, &why))?;
+            labels.insert(name.clone(), value);
+        }
+        Ok(labels)
+    }
+}
+
+fn misfit(name: &LabelName, why: &str) -> Misfit {
+    Misfit { pointer: String::new(), message: format!("the label `{name}` {why}") }
+}
+
+/// Gives the value of a label that a value is: a text as it is, and a number, true or false as text. Otherwise says how it is none, as the rest
+/// of a sentence.
+pub fn label_value(value: &Json) -> Result<LabelValue, String> {
+    let text = match value {
+        Json::String(text) => text.clone(),
+        Json::Bool(value) => value.to_string(),
+        // As joined templates have it: 2.0 is `2`.
+        Json::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
+            Some(number) => number.to_string(),
+            None => number.to_string(),
+        },
+        Json::Null | Json::Array(_) | Json::Object(_) => {
+            return Err(format!("is {}, and has to be a text, a number, true or false", Value::from_json(value).brief()));
+        }
+    };
+    text.parse().map_err(|why: crate::executions::labels::LabelValueError| why.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn scalars_are_written_as_text_and_nothing_else_is_a_value() {
+        for (value, text) in [(json!("eu"), "eu"), (json!(3), "3"), (json!(2.0), "2"), (json!(2.5), "2.5"), (json!(true), "true")] {
+            assert_eq!(label_value(&value).unwrap().as_str(), text);
+        }
+        for none in [json!(null), json!([1]), json!({ "a": 1 }), json!(""), json!("a\nb")] {
+            assert!(label_value(&none).is_err(), "{none}");
+        }
+    }
+}
