@@ -1,4 +1,4 @@
-//! Parameters of a request: closed lists of names, each at most once.
+//! Parameters of a request: closed lists of names, each at most once but those that are repeated.
 //!
 //! It does not know what a parameter means; who reads it parses it.
 
@@ -9,6 +9,9 @@ use percent_encoding::percent_decode_str;
 use thiserror::Error;
 
 use crate::problem::{Problem, quoted};
+
+/// The parameters that are given as often as there is something to say.
+pub(crate) const REPEATED: [&str; 1] = ["label"];
 
 /// Why a request's parameters are not taken.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -81,7 +84,7 @@ impl Query {
             let Some(known_name) = known.iter().copied().find(|known| *known == name) else {
                 return Err(ParameterRefusal::Unknown { name: quoted(&name), known });
             };
-            if query.text(known_name).is_some() {
+            if query.text(known_name).is_some() && !REPEATED.contains(&known_name) {
                 return Err(ParameterRefusal::Doubled(quoted(&name)));
             }
             let value = decoded(value).filter(|value| !value.contains('\0'));
@@ -94,6 +97,11 @@ impl Query {
     /// Gives a parameter's text.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.values.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Gives all that is given of a parameter that is repeated.
+    pub(crate) fn texts(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.values.iter().filter(move |(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 
     /// Gives a parameter as what it should be; `what` ends the sentence "the parameter is not …".
@@ -164,6 +172,14 @@ mod tests {
         for twice in ["limit=10&limit=1000", "limit=1&%6cimit=1"] {
             assert!(matches!(Query::parse(Some(twice), KNOWN), Err(ParameterRefusal::Doubled(_))), "{twice}");
         }
+    }
+
+    #[test]
+    fn one_that_is_repeated_is_given_as_often_as_there_is_something_to_say() {
+        let query = Query::parse(Some("label=site%3Deu&limit=1&label=team=web"), &["label", "limit"]).unwrap();
+        assert_eq!(query.texts("label").collect::<Vec<_>>(), ["site=eu", "team=web"]);
+        let other = Query::parse(Some("label=team=web&label=site=eu&limit=1"), &["label", "limit"]).unwrap();
+        assert_eq!(query.canonical(&[]), other.canonical(&[]));
     }
 
     #[test]

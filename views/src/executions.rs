@@ -6,6 +6,7 @@
 mod waiting;
 
 use ensue_engine::executions::facts::{Evidence, ExecutionRequested, Failure, FailureKind, Pace, Settlement};
+use ensue_engine::executions::labels::{Labels, written};
 use ensue_engine::fact::{ByNoun, ExecutionFact, Fact, InquiryFact, StepFact};
 use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, InquiryId};
 use ensue_engine::locks::facts::Lock;
@@ -19,10 +20,11 @@ use crate::bounds::cut;
 use crate::view::{Column, Handle, Life, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
-pub const VERSION: u32 = 7;
+pub const VERSION: u32 = 8;
 
 /// What executions can be filtered by.
-pub const COLUMNS: &[Column] = &[Column::Status, Column::Action, Column::Rule, Column::Correlation, Column::Parent, Column::RerunOf];
+pub const COLUMNS: &[Column] =
+    &[Column::Status, Column::Action, Column::Rule, Column::Correlation, Column::Parent, Column::RerunOf, Column::Label];
 
 /// How many steps without an execution are shown of a workflow: the first.
 pub const NOT_STARTED_MAX: usize = 50;
@@ -104,6 +106,9 @@ pub struct Execution {
     /// The queue in which it waits for a worker's slot.
     #[serde(default, skip_serializing_if = "WorkerQueueName::is_default")]
     pub queue: WorkerQueueName,
+    /// What it is found by, beside what it runs.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
     /// Since when it waits for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queued_at: Option<Timestamp>,
@@ -473,6 +478,7 @@ impl View for Execution {
             Some(self.correlation.into()),
             self.parent.map(|parent| parent.0.into()),
             self.rerun_of.map(|of| of.0.into()),
+            Some(Term::Texts(self.labels.iter().map(|(name, value)| written(name, value)).collect())),
         ]
     }
 
@@ -511,6 +517,7 @@ impl Execution {
             inquiry: None,
             priority: fact.priority,
             queue: fact.queue.clone(),
+            labels: fact.labels.clone(),
             queued_at: None,
             requested_at: record.time,
             started_at: None,

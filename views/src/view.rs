@@ -237,8 +237,10 @@ pub enum Column {
     Sensor,
     /// A name that a person gave.
     Name,
-    /// Who may answer an inquiry. The only column of which a row has several values.
+    /// Who may answer an inquiry. A row has several values of it.
     Assignee,
+    /// A label of an execution, `site=eu`. A row has several values of it.
+    Label,
 }
 
 impl Column {
@@ -259,6 +261,7 @@ impl Column {
             Self::Sensor => "sensor",
             Self::Name => "name",
             Self::Assignee => "assignee",
+            Self::Label => "label",
         }
     }
 
@@ -274,7 +277,8 @@ impl Column {
             | Self::Action
             | Self::Sensor
             | Self::Name
-            | Self::Assignee => Some(Term::Text(text.to_owned())),
+            | Self::Assignee
+            | Self::Label => Some(Term::Text(text.to_owned())),
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Which ones an operation has is said by the table of routes.
 
+use ensue_engine::executions::labels::LABELS_MAX;
 use ensue_engine::ports::OutputStream;
 use ensue_views::{enforcements, executions, inquiries};
 use serde_json::{Value, json};
@@ -18,6 +19,9 @@ use crate::routes::judged::Definitions;
 
 /// The shape of an `If-Match`: `*`, or tags in quotation marks.
 const TAGS: &str = r#"^(\*|(W/)?"[!#-~]*"(, *(W/)?"[!#-~]*")*)$"#;
+
+/// The shape of a label.
+const LABEL: &str = "^[a-z][a-z0-9_]{0,63}=[^\\u0000-\\u001f\\u007f-\\u009f]{1,256}$";
 
 /// A tag, as `ETag` gives it.
 const TAG: &str = "\"47DEQpj8HBSa-_TImW-5JQ\"";
@@ -121,6 +125,11 @@ fn in_query(operation: &Operation, name: &str) -> Option<(Value, &'static str)> 
         "attempt" => (number(u32::MAX.into()), "The attempt, by its number."),
         "offset" => (number(u64::MAX), "The bytes of the stream to leave out."),
         "after" => (number(u64::MAX), "The position after which to begin."),
+        "label" => {
+            let label = json!({ "type": "string", "pattern": LABEL, "examples": ["site=eu"] });
+            let labels = json!({ "type": "array", "items": label, "maxItems": LABELS_MAX });
+            (labels, "Only those with this label, `<name>=<value>`; more than once: with all of them.")
+        }
         "rerun_of" => (text, "Only those that run this execution again."),
         "parent" => (text, "Only those that are steps of this execution of a workflow."),
         "trigger" | "source" | "correlation" | "rule" | "event" | "action" | "pack" | "sensor" | "name" => {

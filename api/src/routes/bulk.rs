@@ -30,7 +30,7 @@ use crate::wire::executions::WireRerun;
 const AT_ONCE: usize = 16;
 
 /// What says which executions are meant.
-const FILTERS: [&str; 8] = ["status", "action", "rule", "correlation", "parent", "rerun_of", "since", "until"];
+const FILTERS: [&str; 9] = ["status", "action", "rule", "label", "correlation", "parent", "rerun_of", "since", "until"];
 
 /// Nothing says which executions are meant.
 #[derive(Debug, Error)]

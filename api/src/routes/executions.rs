@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ensue_engine::command::{Ask, Before};
 use ensue_engine::executions::facts::Settlement;
+use ensue_engine::executions::labels::{self, LABELS_MAX};
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::ports::{LogError, ReadLimit, SubmitError};
@@ -21,7 +22,8 @@ use crate::call::{Call, Nothing};
 use crate::listing::{self, Listed};
 use crate::permissions::{ExecutionsCancel, ExecutionsPause, ExecutionsRead, ExecutionsSettle, Permission};
 use crate::ports::Ports;
-use crate::problem::{Outcome, Problem};
+use crate::problem::{Outcome, Problem, quoted};
+use crate::query::{ParameterRefusal, Query, bad};
 use crate::respond::{self, Written};
 use crate::wire::embedded;
 use crate::wire::executions::{Bodies, WireAttempt, WireExecution, WireSettlement, WireSettlementOutcome};
@@ -73,7 +75,7 @@ pub(super) async fn listed<P: Permission>(call: &Call, allowed: &Allowed<P>) -> 
     let query = call.query();
     query.one_of("status", &Status::ALL.map(|status| (status.as_str(), status)))?;
     let mut columns = vec![Column::Status, Column::Action, Column::Rule, Column::RerunOf];
-    let mut filters = Vec::new();
+    let mut filters = labelled(query)?;
     match (query.text("parent"), query.text("correlation")) {
         // The steps of a workflow stand in its chain, all of them or none, and may be many: it is asked, and not each of them.
         (Some(parent), Some(correlation)) => {
@@ -84,6 +86,19 @@ pub(super) async fn listed<P: Permission>(call: &Call, allowed: &Allowed<P>) -> 
         (None, _) => columns.push(Column::Correlation),
     }
     listing::rows_where::<Execution, _>(call, allowed, &columns, filters).await
+}
+
+/// Gives the labels that the executions of a list must all have.
+fn labelled(query: &Query) -> Result<Vec<Filter>, ParameterRefusal> {
+    let wanted: Vec<&str> = query.texts("label").collect();
+    if wanted.len() > LABELS_MAX {
+        return Err(bad("label", format!("is given {} times; an execution has at most {LABELS_MAX} labels", wanted.len())));
+    }
+    let filter = |text: &str| match labels::parse(text) {
+        Ok(_) => Ok(Filter::is(Column::Label, text)),
+        Err(why) => Err(bad("label", format!("is `{}`, which {why}", quoted(text)))),
+    };
+    wanted.into_iter().map(filter).collect()
 }
 
 /// Says whether an execution stands in the chain of this correlation.

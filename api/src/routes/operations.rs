@@ -118,11 +118,12 @@ pub(super) const ENFORCEMENT_GET: Operation =
 pub(super) const EXECUTION_LIST: Operation = Operation::lists::<WireExecution>(
     "execution_list",
     "Lists executions, the newest first",
-    &["status", "action", "rule", "correlation", "parent", "rerun_of", "since", "until", "sort", "limit", "cursor"],
+    &["status", "action", "rule", "label", "correlation", "parent", "rerun_of", "since", "until", "sort", "limit", "cursor"],
 )
 .sees_views();
 /// What says which executions many are, and how they are read.
-const MANY: &[&str] = &["status", "action", "rule", "correlation", "parent", "rerun_of", "since", "until", "limit", "cursor", "dry_run"];
+const MANY: &[&str] =
+    &["status", "action", "rule", "label", "correlation", "parent", "rerun_of", "since", "until", "limit", "cursor", "dry_run"];
 
 const fn changes_many(id: &'static str, summary: &'static str) -> Operation {
     Operation::new(id, summary)
@@ -204,7 +205,7 @@ pub(super) const EXECUTION_RERUN: Operation = Operation::new("execution_rerun", 
         "It ended while the caller preferred to wait.",
         &[Header::Position, Header::Location, Header::PreferenceApplied],
     )
-    .refuses(&[(409, "rerun_refused"), (422, "parameters_invalid")])
+    .refuses(&[(409, "rerun_refused"), (422, "parameters_invalid"), (422, "labels_invalid")])
     .demands_admission();
 pub(super) const EXECUTION_REPLAY: Operation =
     Operation::new("execution_replay", "Says which recorded executions would go another way, and where first")
@@ -277,7 +278,7 @@ pub(super) const ACTION_EXECUTE: Operation = Operation::new("action_execute", "R
         "It ended while the caller preferred to wait.",
         &[Header::Position, Header::Location, Header::PreferenceApplied],
     )
-    .refuses(&[(422, "parameters_invalid")])
+    .refuses(&[(422, "parameters_invalid"), (422, "labels_invalid")])
     .demands_admission();
 pub(super) const TRIGGER_LIST: Operation = Operation::lists::<WireTrigger>("trigger_list", "Lists triggers", OF_PACK);
 pub(super) const TRIGGER_GET: Operation = Operation::shows::<WireTrigger>("trigger_get", "Shows a trigger with its payload's schema");

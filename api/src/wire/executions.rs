@@ -1,6 +1,7 @@
 //! Executions and their attempts.
 
 use ensue_engine::executions::facts::{Evidence, Failure, FailureKind, Pace};
+use ensue_engine::executions::labels::Labels;
 use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, InquiryId};
 use ensue_engine::names::{ActionRef, RuleRef, StepName, WorkerQueueName};
 use ensue_engine::ports::{OutputPart, OutputState, OutputStream};
@@ -62,6 +63,9 @@ pub(crate) struct WireExecution {
     /// The queue in which it waits for a worker, where it is one that has a worker's slot.
     #[schemars(with = "Option<shapes::WorkerQueueName>")]
     queue: Option<WorkerQueueName>,
+    /// What it is found by, beside what it runs: those of its action, and those that whoever asked for it gave.
+    #[schemars(with = "shapes::Labels")]
+    labels: Labels,
     /// Since when it waits there.
     #[schemars(with = "Option<shapes::Timestamp>")]
     queued_at: Option<Timestamp>,
@@ -134,6 +138,7 @@ impl WireExecution {
             inquiry: execution.inquiry,
             priority: execution.priority,
             queue: (execution.pace == Pace::Worked).then_some(execution.queue),
+            labels: execution.labels,
             queued_at: execution.queued_at,
             requested_at: execution.requested_at,
             started_at: execution.started_at,

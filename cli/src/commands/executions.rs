@@ -6,10 +6,13 @@ mod rerun;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use ensue_engine::executions::labels::{LabelValue, written};
+use ensue_engine::names::LabelName;
 use many::{Trying, Which};
 use rerun::Rerun;
 use serde_json::{Value, json};
 
+use super::run::label_of;
 use super::{Asking, List, Page, Sorting, Watching, print_page, read_json, watched};
 use crate::client::{Client, segment};
 use crate::nearest;
@@ -27,6 +30,7 @@ use crate::{questions, steps, svg, tree};
 Examples:
   ensue executions list --status failed
   ensue executions list --watch
+  ensue executions list --label site=eu --label team=web
   ensue executions show 019c… --tree      a workflow with its steps
   ensue executions show 019c… --svg > timeline.svg
   ensue executions list --parent 019c…    the steps of a workflow
@@ -35,6 +39,7 @@ Examples:
   ensue executions artifacts 019c… --save ./files
   ensue executions rerun 019c… --from failed --wait
   ensue executions cancel --action release.ship --status running --dry-run
+  ensue executions pause --label site=eu
   ensue executions settle 019c… succeeded
   ensue executions record 019c… > packs/release/tests/ship.test.yaml")]
 pub(crate) enum Executions {
@@ -123,6 +128,9 @@ pub(crate) struct Listed {
     /// Only those that this rule asked for.
     #[arg(long, value_name = "REF")]
     rule: Option<String>,
+    /// Only those with this label; more than once: with all of them.
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label_of)]
+    labels: Vec<(LabelName, LabelValue)>,
     /// Only the steps of this workflow, an execution.
     #[arg(long, value_name = "ID")]
     parent: Option<String>,
@@ -218,12 +226,13 @@ impl Executions {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let client = asking.client()?;
         match self {
-            Self::List(Listed { status, action, rule, parent, rerun_of, sorting, page, watching }) => {
+            Self::List(Listed { status, action, rule, labels, parent, rerun_of, sorting, page, watching }) => {
                 let mut query = page.query();
                 query.extend(sorting.query());
                 query.extend(status.map(|status| ("status", status)));
                 query.extend(action.map(|action| ("action", action)));
                 query.extend(rule.map(|rule| ("rule", rule)));
+                query.extend(labels.iter().map(|(name, value)| ("label", written(name, value))));
                 let columns = if parent.is_some() { STEP_COLUMNS } else { COLUMNS };
                 query.extend(parent.map(|parent| ("parent", parent)));
                 query.extend(rerun_of.map(|of| ("rerun_of", of)));
@@ -328,6 +337,7 @@ pub(super) fn shown(execution: &Value) -> String {
         ("error", failure(&execution["error"])),
         ("artifacts", text(execution, "artifacts")),
         ("rule", text(execution, "rule")),
+        ("labels", labels(&execution["labels"])),
         ("event", text(execution, "event")),
         ("parent", text(execution, "parent")),
         ("step", steps::name(execution)),
@@ -379,6 +389,12 @@ fn not_started(execution: &Value) -> String {
         lines.push(format!("… and {more} more"));
     }
     if lines.is_empty() { String::new() } else { printable(&format!("\nsteps without an execution\n{}\n", lines.join("\n"))) }
+}
+
+/// The labels of an execution, for people.
+fn labels(labels: &Value) -> String {
+    let all = labels.as_object().into_iter().flatten().map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()));
+    printable(&all.collect::<Vec<_>>().join(", "))
 }
 
 /// How far an execution is, for people; empty where it has not said so.

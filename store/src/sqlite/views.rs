@@ -3,8 +3,8 @@
 //! A commit survives the end of the process, and the newest ones need not survive a power cut: what is missing is folded again.
 //! What the rows mean is said by `ensue-views`.
 
+mod apart;
 mod ask;
-mod assigned;
 mod pack;
 mod read;
 #[cfg(test)]
@@ -23,7 +23,7 @@ use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, ToSql,
 
 pub use read::SqliteViewReader;
 
-use self::assigned::{ASSIGNED, Assigned};
+use self::apart::Apart;
 use super::row::Sum;
 use super::{OpenError, Place, Schema, open_to_write};
 use read::Readers;
@@ -45,6 +45,7 @@ pub(crate) const VIEWS: Schema = Schema {
         include_str!("../../../migrations/sqlite/views_0011.sql"),
         include_str!("../../../migrations/sqlite/views_0012.sql"),
         include_str!("../../../migrations/sqlite/views_0013.sql"),
+        include_str!("../../../migrations/sqlite/views_0014.sql"),
     ],
 };
 
@@ -228,7 +229,8 @@ impl ViewStore for SqliteViews {
 
     fn clear(&mut self) -> Result<(), ViewError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-        for table in ViewName::ALL.map(ViewName::as_str).into_iter().chain([ASSIGNED, "names", "spans", "passed_over"]) {
+        let apart = apart::TABLES.map(|(_, _, table)| table);
+        for table in ViewName::ALL.map(ViewName::as_str).into_iter().chain(apart).chain(["names", "spans", "passed_over"]) {
             transaction.execute(&format!("DELETE FROM {table}"), []).map_err(failed)?;
         }
         let sql = "UPDATE made SET position = 0, passed_over = 0, sum = ?1";
@@ -295,8 +297,8 @@ struct Table<'a> {
     insert: CachedStatement<'a>,
     update: CachedStatement<'a>,
     remove: CachedStatement<'a>,
-    /// Who is asked, where rows have that.
-    assigned: Option<Assigned<'a>>,
+    /// The column of which rows have several values, where there is one.
+    apart: Option<Apart<'a>>,
 }
 
 impl<'a> Table<'a> {
@@ -311,7 +313,7 @@ impl<'a> Table<'a> {
                 .prepare_cached(&format!("INSERT INTO {view} (position, key, began_at, {columns}document) VALUES ({values})"))?,
             update: connection.prepare_cached(&format!("UPDATE {view} SET document = ?3{status} WHERE position = ?1 AND key = ?2"))?,
             remove: connection.prepare_cached(&format!("DELETE FROM {view} WHERE position = ?1"))?,
-            assigned: view.columns().contains(&Column::Assignee).then(|| Assigned::of(connection)).transpose()?,
+            apart: Apart::of(connection, view)?,
         })
     }
 
@@ -329,8 +331,8 @@ impl<'a> Table<'a> {
             }
             next += 1;
         }
-        if let Some(assigned) = &mut self.assigned {
-            assigned.insert((self.view, row), |name| number(connection, names, name))?;
+        if let Some(apart) = &mut self.apart {
+            apart.insert((self.view, row), |name| number(connection, names, name))?;
         }
         self.insert.raw_bind_parameter(next, packed(row))?;
         self.insert.raw_execute()
@@ -345,15 +347,15 @@ impl<'a> Table<'a> {
                 self.update.raw_bind_parameter(4, value.as_ref().map(Kept))?;
             }
         }
-        if let Some(assigned) = &mut self.assigned {
-            assigned.update(self.view, row)?;
+        if let Some(apart) = &mut self.apart {
+            apart.update(self.view, row)?;
         }
         self.update.raw_execute()
     }
 
     fn remove(&mut self, position: Position) -> rusqlite::Result<usize> {
-        if let Some(assigned) = &mut self.assigned {
-            assigned.remove(position)?;
+        if let Some(apart) = &mut self.apart {
+            apart.remove(position)?;
         }
         self.remove.execute([place(position)])
     }
@@ -397,7 +399,7 @@ fn form(column: Column) -> Form {
         Column::Correlation | Column::Event | Column::Execution | Column::Parent | Column::RerunOf | Column::Outcome | Column::Status => {
             Form::AsItIs
         }
-        Column::Assignee => Form::Apart,
+        Column::Assignee | Column::Label => Form::Apart,
     }
 }
 

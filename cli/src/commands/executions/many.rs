@@ -1,6 +1,8 @@
 //! One change of many executions, chosen as a list chooses them.
 
 use clap::Args;
+use ensue_engine::executions::labels::{LabelValue, written};
+use ensue_engine::names::LabelName;
 use ensue_engine::time::Timestamp;
 use serde_json::{Value, json};
 
@@ -8,6 +10,7 @@ use super::{Asking, STATUSES, changed, path};
 use crate::ago::moment_of;
 use crate::client::{Client, with_query};
 use crate::commands::many;
+use crate::commands::run::label_of;
 use crate::report::Outcome;
 use crate::table::text;
 use crate::this_machine::now;
@@ -35,6 +38,9 @@ pub(crate) struct Filters {
     /// All that this rule asked for.
     #[arg(long, value_name = "REF")]
     rule: Option<String>,
+    /// All with this label; more than once: with all of them.
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label_of)]
+    labels: Vec<(LabelName, LabelValue)>,
     /// All that come of this event or request.
     #[arg(long, value_name = "ID")]
     correlation: Option<String>,
@@ -69,7 +75,8 @@ impl Filters {
             ("since", time(self.since)),
             ("until", time(self.until)),
         ];
-        all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+        let labels = self.labels.iter().map(|(name, value)| ("label", written(name, value)));
+        all.into_iter().filter_map(|(name, value)| Some((name, value?))).chain(labels).collect()
     }
 }
 

@@ -129,6 +129,7 @@ fn value(view: ViewName, column: Column, choice: u64) -> Term {
         Column::Trigger | Column::Source | Column::Rule | Column::Action | Column::Sensor | Column::Name | Column::Assignee => {
             ["garden.a", "garden.b", "garden.c"][choice as usize % 3].into()
         }
+        Column::Label => ["site=a", "site=b", "site=c"][choice as usize % 3].into(),
     }
 }
 
@@ -148,10 +149,10 @@ fn row_of(view: ViewName, number: u64, choice: u64, seconds: u64) -> NewRow {
         match (column, value(view, *column, choice)) {
             (_, _) if choice == 2 && may_lack(view, *column) => None,
             // One asks one of them, or all of them.
-            (Column::Assignee, Term::Text(_)) if choice == 2 => {
+            (Column::Assignee | Column::Label, Term::Text(_)) if choice == 2 => {
                 Some(Term::Texts((0..VALUES).map(|one| value(view, *column, one).to_string()).collect()))
             }
-            (Column::Assignee, Term::Text(one)) => Some(Term::Texts(vec![one])),
+            (Column::Assignee | Column::Label, Term::Text(one)) => Some(Term::Texts(vec![one])),
             (_, value) => Some(value),
         }
     });

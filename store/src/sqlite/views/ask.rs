@@ -10,8 +10,7 @@ use ensue_views::store::{Filter, LIST_ROWS_MAX, Order};
 use ensue_views::{Column, ListQuery, Term, ViewName};
 use rusqlite::types::Value;
 
-use super::assigned::ASSIGNED;
-use super::{Form, SPAN, form, place};
+use super::{Form, SPAN, apart, form, place};
 
 /// A query in SQL, and the values to bind.
 #[derive(Debug)]
@@ -26,14 +25,14 @@ impl Asked {
         let mut asked = Self { sql: String::new(), values: Vec::new() };
         let mut demands = Vec::new();
         let way = Way::of(query);
-        // Those who are asked for by the way itself.
-        let mut assignees = None;
+        // Those values that are asked for by the way itself.
+        let mut apart = None;
         for filter in &query.filters {
             let values = asked.bound_all(filter)?;
-            match (&way, &assignees) {
-                (Way::Assigned { .. }, None) if filter.column == Column::Assignee => assignees = Some(values),
-                (Way::Table | Way::Index(_) | Way::Merged { .. } | Way::Assigned { .. }, _) => {
-                    demands.push(demanded(filter.column, &values))
+            match (&way, &apart) {
+                (Way::Apart { column, .. }, None) if filter.column == *column => apart = Some(values),
+                (Way::Table | Way::Index(_) | Way::Merged { .. } | Way::Apart { .. }, _) => {
+                    demands.push(demanded(query.view, filter.column, &values))
                 }
             }
         }
@@ -68,13 +67,13 @@ impl Asked {
                 let each = values.iter().map(|value| format!("{rows} AND \"{column}\" = '{value}'"));
                 each.collect::<Vec<_>>().join(" UNION ALL ")
             }
-            Way::Assigned { states } if states.is_empty() => return None,
-            Way::Assigned { states } => {
+            Way::Apart { states, .. } if states.is_empty() => return None,
+            Way::Apart { column, table, states } => {
                 let rows =
-                    format!("SELECT position, key, document FROM {ASSIGNED} CROSS JOIN {} USING (position) WHERE {demands}", query.view);
+                    format!("SELECT position, key, document FROM {table} CROSS JOIN {} USING (position) WHERE {demands}", query.view);
                 let mut each = Vec::new();
-                for name in assignees.iter().flatten() {
-                    each.extend(states.iter().map(|state| format!("{rows} AND assignee = {name} AND state = '{state}'")));
+                for name in apart.iter().flatten() {
+                    each.extend(states.iter().map(|state| format!("{rows} AND {column} = {name} AND state = '{state}'")));
                 }
                 // Who is asked by a name and by a role is asked once.
                 each.join(" UNION ")
@@ -109,15 +108,15 @@ impl Asked {
     }
 }
 
-fn demanded(column: Column, values: &[String]) -> String {
+fn demanded(view: ViewName, column: Column, values: &[String]) -> String {
     let is_one = match values {
         [one] => format!("= {one}"),
         several => format!("IN ({})", several.join(", ")),
     };
-    match form(column) {
-        Form::Number | Form::AsItIs => format!("\"{column}\" {is_one}"),
-        Form::Apart => {
-            format!("EXISTS (SELECT 1 FROM {ASSIGNED} AS asked WHERE asked.position = inquiries.position AND asked.assignee {is_one})")
+    match apart::of_view(view).filter(|(apart, _)| *apart == column) {
+        None => format!("\"{column}\" {is_one}"),
+        Some((_, table)) => {
+            format!("EXISTS (SELECT 1 FROM {table} AS asked WHERE asked.position = {view}.position AND asked.{column} {is_one})")
         }
     }
 }
@@ -131,8 +130,8 @@ enum Way {
     Index(&'static str),
     /// By an index that ends with a column that is not asked for, whose values are a closed list: for each of them, merged.
     Merged { index: &'static str, column: Column, values: Vec<&'static str> },
-    /// By who is asked, in each of these states, merged.
-    Assigned { states: Vec<&'static str> },
+    /// By a column of which a row has several values, in each of these states, merged.
+    Apart { column: Column, table: &'static str, states: Vec<&'static str> },
 }
 
 impl Way {
@@ -142,6 +141,7 @@ impl Way {
             true => Self::Index(index),
             false => Self::Merged { index, column, values: values() },
         };
+        let apart = |states| apart::of_view(query.view).map_or(Self::Table, |(column, table)| Self::Apart { column, table, states });
         // A chain of causes and an event have few rows, whatever else is asked for.
         match query.view {
             ViewName::Events if has(Column::Correlation) => Self::Index("events_by_correlation"),
@@ -159,6 +159,8 @@ impl Way {
             }
             ViewName::Executions if has(Column::Parent) => ending("executions_by_parent", Column::Status, statuses),
             ViewName::Executions if has(Column::Correlation) => Self::Index("executions_by_correlation"),
+            // Of a label there are fewer than of what runs every day; what else is asked for is looked at row by row.
+            ViewName::Executions if has(Column::Label) => apart(wanted(query, statuses())),
             ViewName::Executions if has(Column::Action) && has(Column::Rule) => {
                 ending("executions_by_action_and_rule", Column::Status, statuses)
             }
@@ -169,7 +171,7 @@ impl Way {
             // An execution opens one.
             ViewName::Inquiries if has(Column::Execution) => Self::Index("inquiries_by_execution"),
             ViewName::Inquiries if has(Column::Parent) => ending("inquiries_by_parent", Column::Status, inquiry_statuses),
-            ViewName::Inquiries if has(Column::Assignee) => Self::Assigned { states: inquiry_statuses_of(query) },
+            ViewName::Inquiries if has(Column::Assignee) => apart(wanted(query, inquiry_statuses())),
             ViewName::Inquiries if has(Column::Status) => Self::Index("inquiries_by_status"),
             ViewName::Rules if has(Column::Rule) => Self::Index("rules_by_rule"),
             ViewName::Schedules if has(Column::Rule) => Self::Index("schedules_by_rule"),
@@ -219,13 +221,13 @@ fn inquiry_statuses() -> Vec<&'static str> {
     InquiryStatus::ALL.map(InquiryStatus::as_str).to_vec()
 }
 
-/// Gives the statuses that the inquiries which are asked for may have.
-fn inquiry_statuses_of(query: &ListQuery) -> Vec<&'static str> {
+/// Gives those statuses that the rows which are asked for may have.
+fn wanted(query: &ListQuery, all: Vec<&'static str>) -> Vec<&'static str> {
     let is_wanted = |status: &&str| {
         let mut of_status = query.filters.iter().filter(|filter| filter.column == Column::Status);
         of_status.all(|filter| filter.any_of.iter().any(|wanted| wanted == status))
     };
-    inquiry_statuses().into_iter().filter(is_wanted).collect()
+    all.into_iter().filter(is_wanted).collect()
 }
 
 fn outcomes() -> Vec<&'static str> {

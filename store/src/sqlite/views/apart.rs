@@ -1,0 +1,79 @@
+//! Columns of which a row has several values: who is asked by an inquiry, what an execution is labelled with. Each has a table of its own
+//! beside that of its view.
+
+use ensue_engine::record::Position;
+use ensue_views::store::NewRow;
+use ensue_views::{Column, Term, ViewName};
+use rusqlite::{CachedStatement, Connection};
+
+use super::{Kept, place};
+
+/// Lists the columns that stand apart, each with its view and its table.
+pub(super) const TABLES: [(Column, ViewName, &str); 2] =
+    [(Column::Assignee, ViewName::Inquiries, "inquiries_by_assignee"), (Column::Label, ViewName::Executions, "executions_by_label")];
+
+/// Gives the column of a view that stands apart, with its table.
+pub(super) fn of_view(view: ViewName) -> Option<(Column, &'static str)> {
+    TABLES.iter().find(|(_, of, _)| *of == view).map(|(column, _, table)| (*column, *table))
+}
+
+/// The statements that change the table of a view's column.
+pub(super) struct Apart<'a> {
+    column: Column,
+    insert: CachedStatement<'a>,
+    update: CachedStatement<'a>,
+    remove: CachedStatement<'a>,
+}
+
+impl<'a> Apart<'a> {
+    /// Gives none where all columns of the view have one value.
+    pub(super) fn of(connection: &'a Connection, view: ViewName) -> rusqlite::Result<Option<Self>> {
+        let Some((column, table)) = of_view(view) else { return Ok(None) };
+        let prepared = |sql: String| connection.prepare_cached(&sql);
+        Ok(Some(Self {
+            column,
+            insert: prepared(format!("INSERT OR IGNORE INTO {table} ({column}, state, position) VALUES (?1, ?2, ?3)"))?,
+            update: prepared(format!("UPDATE {table} SET state = ?2 WHERE position = ?1 AND state <> ?2"))?,
+            remove: prepared(format!("DELETE FROM {table} WHERE position = ?1"))?,
+        }))
+    }
+
+    /// Adds the values of a new row; `number` gives the number of a name.
+    pub(super) fn insert(
+        &mut self,
+        (view, row): (ViewName, &NewRow),
+        mut number: impl FnMut(&str) -> rusqlite::Result<i64>,
+    ) -> rusqlite::Result<()> {
+        let state = value(view, row, Column::Status);
+        for name in names(value(view, row, self.column)) {
+            self.insert.execute((number(name)?, state.map(Kept), place(row.position)))?;
+        }
+        Ok(())
+    }
+
+    /// Notes where a row stands now.
+    pub(super) fn update(&mut self, view: ViewName, row: &NewRow) -> rusqlite::Result<()> {
+        // Most executions have no label.
+        if names(value(view, row, self.column)).is_empty() {
+            return Ok(());
+        }
+        self.update.execute((place(row.position), value(view, row, Column::Status).map(Kept))).map(drop)
+    }
+
+    pub(super) fn remove(&mut self, position: Position) -> rusqlite::Result<()> {
+        self.remove.execute([place(position)]).map(drop)
+    }
+}
+
+fn names(value: Option<&Term>) -> &[String] {
+    match value {
+        Some(Term::Texts(names)) => names,
+        Some(Term::Text(name)) => std::slice::from_ref(name),
+        Some(Term::Id(_)) | None => &[],
+    }
+}
+
+fn value(view: ViewName, row: &NewRow, of: Column) -> Option<&Term> {
+    let at = view.columns().iter().position(|column| *column == of)?;
+    row.columns.get(at)?.as_ref()
+}
