@@ -16,6 +16,7 @@ mod inquiries;
 mod interpreter;
 mod items;
 mod keyed;
+mod labels;
 mod letters;
 mod locks;
 mod loops;

@@ -230,5 +230,5 @@ pub(crate) fn template(value: &Value) -> Template {
 }
 
 fn roots() -> Roots {
-    Roots::new(["event", "events", "config", "rule", "local", "vars"])
+    Roots::new(["event", "events", "params", "config", "rule", "local", "vars"])
 }

@@ -253,6 +253,7 @@ fn many_pieces() -> Pieces {
         .action_with("demo.turns", |action| {
             action.concurrency = concurrency(2, "", LockConflict::Queue);
             action.queue = HEAVY.parse().unwrap();
+            action.labels = [("site".parse().unwrap(), template(&json!("eu-${{ size(params) }}")))].into();
         })
         .action_with("demo.newest", |action| action.concurrency = concurrency(1, "", LockConflict::CancelRunning))
         .workflow(

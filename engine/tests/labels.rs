@@ -1,0 +1,201 @@
+//! Labels of executions: those that the action works out of the parameters, and those that whoever asks for it adds.
+
+use ensue_engine::catalog::Action;
+use ensue_engine::command::{Answer, Ask, Command, Refusal};
+use ensue_engine::executions::facts::{ExecutionRequested, FailureKind};
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::ExecutionId;
+use ensue_engine::record::StreamId;
+use ensue_engine::rules::facts::Outcome as Matched;
+use ensue_engine::spec::Outcome;
+use ensue_engine::workflows::facts::RerunFrom;
+use serde_json::{Value, json};
+
+use crate::support::definitions::template;
+use crate::support::workflow::{does, fails};
+use crate::support::{Pieces, Site, workers};
+
+/// Has the action label what it runs.
+fn labelled(labels: &'static [(&'static str, &'static str)]) -> impl FnOnce(&mut Action) {
+    move |action| action.labels = labels.iter().map(|(name, text)| (name.parse().unwrap(), template(&json!(text)))).collect()
+}
+
+const SITE: (&str, &str) = ("site", "${{ params.site }}");
+
+fn pieces() -> Pieces {
+    Pieces::default().trigger("demo.ping").action("demo.say").action_with("demo.deploy", labelled(&[SITE, ("team", "web")])).rule_with(
+        "demo.on_ping",
+        "demo.ping",
+        "",
+        "demo.deploy",
+        |rule| {
+            rule.with = template(&json!({ "site": "${{ event.payload.site }}" }));
+        },
+    )
+}
+
+fn site(pieces: &Pieces) -> Site {
+    let mut site = Site::with(pieces);
+    site.set(workers(100));
+    site
+}
+
+/// The command that asks for `demo.deploy` with these labels.
+fn request(site: &Site, params: &Value, labels: &[(&str, &str)]) -> Command {
+    let mut command = site.request_with("demo.deploy", params, None);
+    let Ask::RequestExecution(request) = &mut command.ask else { panic!("an execution is asked for") };
+    request.labels = labels.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+    command
+}
+
+fn asked(outcome: &Outcome) -> Vec<ExecutionRequested> {
+    let facts = outcome.records().iter().filter_map(|record| match &record.fact {
+        Fact::ExecutionRequested(fact) => Some(fact.clone()),
+        _ => None,
+    });
+    facts.collect()
+}
+
+fn execution(outcome: &Outcome) -> ExecutionId {
+    let Answer::Execution(execution) = outcome.answer() else { panic!("an execution was asked for") };
+    execution
+}
+
+fn refused(outcome: &Outcome) -> Refusal {
+    outcome.told().clone().expect_err("the command is refused")
+}
+
+fn labels(fact: &ExecutionRequested) -> Vec<String> {
+    fact.labels.iter().map(|(name, value)| format!("{name}={value}")).collect()
+}
+
+#[test]
+fn an_execution_has_the_labels_of_its_action_and_those_that_are_given() {
+    let mut site = site(&pieces());
+    let request = request(&site, &json!({ "site": "eu" }), &[("ticket", "OPS-7")]);
+    let outcome = site.when(request).then(&["execution.requested", "attempt.started"]);
+    let [fact] = &asked(&outcome)[..] else { panic!("one is asked for") };
+    assert_eq!(labels(fact), ["site=eu", "team=web", "ticket=OPS-7"]);
+    assert_eq!(fact.given_labels.iter().map(ToString::to_string).collect::<Vec<_>>(), ["ticket"]);
+}
+
+#[test]
+fn a_label_of_the_action_is_not_given_by_anybody_else() {
+    let mut site = site(&pieces());
+    let before = site.records().len();
+    let request = request(&site, &json!({ "site": "eu" }), &[("site", "us")]);
+    let refused = refused(&site.when(request));
+    assert!(matches!(&refused, Refusal::LabelsMisfit { .. }), "{refused}");
+    assert_eq!(refused.to_string(), "`site` is a label of `demo.deploy` itself, which says what it is");
+    assert_eq!(site.records().len(), before);
+}
+
+#[test]
+fn an_execution_has_at_most_sixteen_labels() {
+    let mut site = site(&pieces());
+    let many: Vec<(String, &str)> = (0..15).map(|n| (format!("l{n}"), "x")).collect();
+    let many: Vec<(&str, &str)> = many.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    let request = |site: &Site, count: usize| request(site, &json!({ "site": "eu" }), &many[..count]);
+    let fits = request(&site, 14);
+    assert_eq!(asked(&site.when(fits))[0].labels.len(), 16);
+    let too_many = request(&site, 15);
+    assert_eq!(refused(&site.when(too_many)).to_string(), "it would have 17 labels, 16 is the most");
+}
+
+#[test]
+fn a_label_that_cannot_be_worked_out_is_a_refusal_of_the_request() {
+    let mut site = site(&pieces());
+    for (params, why) in [
+        (json!({}), "the label `site` errs: "),
+        (json!({ "site": null }), "the label `site` is null, and has to be a text, a number, true or false"),
+        (json!({ "site": ["eu"] }), "the label `site` is [\"eu\"], and has to be"),
+        (json!({ "site": "" }), "the label `site` is empty; leave the label out"),
+        (json!({ "site": "a\nb" }), "the label `site` has a control character"),
+        (json!({ "site": "x".repeat(257) }), "the label `site` is 257 bytes long, 256 is the most"),
+    ] {
+        let request = request(&site, &params, &[]);
+        let refused = refused(&site.when(request));
+        assert!(matches!(&refused, Refusal::ParametersMisfit { misfits, .. } if misfits.starts_with(why)), "{refused}");
+    }
+    let request = request(&site, &json!({ "site": 7 }), &[]);
+    assert_eq!(labels(&asked(&site.when(request))[0]), ["site=7", "team=web"]);
+}
+
+#[test]
+fn what_a_rule_runs_has_the_labels_of_its_action_and_is_rejected_where_they_cannot_be() {
+    let mut site = site(&pieces());
+    let outcome = site.receive("demo.ping", &json!({ "site": "eu" }));
+    assert_eq!(labels(&asked(&outcome)[0]), ["site=eu", "team=web"]);
+    let outcome = site.receive("demo.ping", &json!({ "site": null })).then(&["event.received", "enforcement.made"]);
+    let rejected = outcome.facts().find_map(|fact| match fact {
+        Fact::EnforcementMade(fact) => Some(fact.outcome.clone()),
+        _ => None,
+    });
+    let Some(Matched::Rejected { error }) = rejected else { panic!("{rejected:?}") };
+    assert!(error.contains("the label `site` is null"), "{error}");
+}
+
+#[test]
+fn a_step_has_the_labels_of_its_own_action_and_not_those_of_its_workflow() {
+    let steps = [
+        does("one", "demo.deploy").with(&json!({ "site": "eu" })),
+        does("each", "demo.deploy").over("['us', 'ap']").with(&json!({ "site": "${{ item }}" })),
+        does("say", "demo.say"),
+    ];
+    let mut site = site(&pieces().workflow("demo.flow", steps).changed("demo.flow", labelled(&[("team", "ops")])));
+    let outcome = site.ask("demo.flow");
+    let all: Vec<(String, Vec<String>)> = asked(&outcome)
+        .iter()
+        .map(|fact| (fact.part_of.as_ref().map_or(String::new(), |part| part.step.to_string()), labels(fact)))
+        .collect();
+    let of = |step: &str| all.iter().filter(|(name, _)| name == step).map(|(_, labels)| labels.join(" ")).collect::<Vec<_>>();
+    assert_eq!(of(""), ["team=ops"]);
+    assert_eq!(of("one"), ["site=eu team=web"]);
+    assert_eq!(of("each"), ["site=us team=web", "site=ap team=web"]);
+    assert_eq!(of("say"), [""]);
+}
+
+#[test]
+fn a_step_whose_label_cannot_be_worked_out_fails_before_it_begins() {
+    let steps = [does("one", "demo.deploy").with(&json!({ "site": {} }))];
+    let mut site = site(&pieces().workflow("demo.flow", steps));
+    let outcome = site.ask("demo.flow").then(&["execution.requested", "step.failed", "execution.failed"]);
+    let Some(Fact::StepFailed(fact)) = outcome.facts().nth(1) else { panic!("the step fails") };
+    assert_eq!(fact.error.kind, FailureKind::ParametersInvalid);
+    assert!(fact.error.message.starts_with("`demo.deploy` cannot be run so: the label `site` is {}"), "{}", fact.error.message);
+}
+
+#[test]
+fn what_undoes_a_step_has_the_labels_of_its_own_action() {
+    let steps = [does("one", "demo.say").undone_by("demo.deploy", &json!({ "site": "eu" })), fails("stop", "no").needs(["one"])];
+    let mut site = site(&pieces().workflow("demo.flow", steps));
+    let outcome = site.ask("demo.flow");
+    let Some(one) = outcome.records().iter().rev().find_map(|record| match (&record.fact, &record.stream) {
+        (Fact::ExecutionRequested(_), StreamId::Execution(id)) => Some(*id),
+        _ => None,
+    }) else {
+        panic!("the step is asked for")
+    };
+    let outcome = site.succeed(one);
+    assert_eq!(labels(&asked(&outcome)[0]), ["site=eu", "team=web"]);
+}
+
+#[test]
+fn a_rerun_keeps_the_labels_that_were_given_and_has_those_of_the_action_anew() {
+    let mut site = site(&pieces());
+    let first = request(&site, &json!({ "site": "eu" }), &[("ticket", "OPS-7")]);
+    let first = execution(&site.when(first));
+    site.succeed(first);
+    let rerun = site.rerun_of(first, RerunFrom::Start, Some(&json!({ "site": "us" }))).unwrap();
+    let outcome = site.when(rerun);
+    let again = asked(&outcome)[0].clone();
+    assert_eq!(labels(&again), ["site=us", "team=web", "ticket=OPS-7"]);
+    assert_eq!(again.given_labels.len(), 1);
+    // The action has come to say itself what the label is.
+    let second = execution(&outcome);
+    site.succeed(second);
+    site.install(&pieces().changed("demo.deploy", labelled(&[("ticket", "none")])));
+    let rerun = site.rerun_of(second, RerunFrom::Start, None).unwrap();
+    let again = asked(&site.when(rerun))[0].clone();
+    assert_eq!((labels(&again), again.given_labels.len()), (vec!["ticket=none".to_owned()], 0));
+}
