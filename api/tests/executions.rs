@@ -345,3 +345,58 @@ async fn a_queue_shows_who_has_its_workers_and_who_waits_for_one() {
     let runs = api.get(&format!("/api/v1/executions/{}", ids[0].as_str().unwrap())).by("viewer").answer().await.expect(200).json();
     assert_eq!((&runs["queue"], &runs["queued_at"]), (&json!("default"), &Value::Null));
 }
+
+#[tokio::test]
+async fn executions_are_found_by_the_labels_of_their_action_and_those_that_were_given() {
+    let api = TestApi::new();
+    let execute = |body: Value| api.post("/api/v1/actions/demo.deploy/execute").by("operator").json(&body);
+    let run = async |site: &str, labels: Value| {
+        let run = execute(json!({ "params": { "site": site }, "labels": labels })).answer().await.expect(202).json();
+        run["id"].as_str().unwrap().to_owned()
+    };
+    let (one, two) = (run("eu", json!({ "ticket": "OPS-7" })).await, run("us", json!({ "ticket": "OPS-7" })).await);
+    let three = run("eu", json!({})).await;
+    let shown = api.get(&format!("/api/v1/executions/{one}")).by("viewer").answer().await.expect(200).json();
+    assert_eq!(shown["labels"], json!({ "site": "eu", "team": "web", "ticket": "OPS-7" }));
+    let action = api.get("/api/v1/actions/demo.deploy").by("viewer").answer().await.expect(200).json();
+    assert_eq!(action["labels"], json!(["site", "team"]));
+    let listed = async |query: &str| {
+        let page = api.get(&format!("/api/v1/executions?{query}")).by("viewer").answer().await.expect(200).json();
+        page["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(listed("label=site%3Deu").await, [three.clone(), one.clone()], "the newest first");
+    assert_eq!(listed("label=ticket=OPS-7").await, [two, one.clone()]);
+    assert_eq!(listed("label=site=eu&label=ticket=OPS-7").await, [one]);
+    assert_eq!(listed("label=site=eu&action=core.echo").await, [String::new(); 0]);
+    assert_eq!(listed("label=site=mars").await, [String::new(); 0]);
+    let first = api.get("/api/v1/executions?label=site=eu&label=team=web&limit=1").by("viewer").answer().await.expect(200).json();
+    let next = format!("/api/v1/executions?label=team=web&label=site=eu&limit=1&cursor={}", first["next"].as_str().unwrap());
+    let second = api.get(&next).by("viewer").answer().await.expect(200).json();
+    assert_ne!(first["items"][0]["id"], second["items"][0]["id"]);
+    let cancelled = api.post("/api/v1/executions/cancel?label=site=eu").by("operator").answer().await.expect(200).json();
+    assert_eq!(cancelled["items"].as_array().unwrap().len(), 2);
+    assert_eq!(cancelled["items"][0]["execution"], json!(three));
+}
+
+#[tokio::test]
+async fn what_is_no_label_and_what_the_action_says_itself_is_refused() {
+    let api = TestApi::new();
+    let execute = |labels: Value| {
+        let body = json!({ "params": { "site": "eu" }, "labels": labels });
+        api.post("/api/v1/actions/demo.deploy/execute").by("operator").json(&body)
+    };
+    let refused = execute(json!({ "site": "us" })).answer().await.expect_problem(422, "labels_invalid");
+    assert_eq!(refused["detail"], "`site` is a label of `demo.deploy` itself, which says what it is");
+    for labels in [json!({ "Site": "us" }), json!({ "wave": 1 }), json!({ "wave": "" }), json!({ "wave": "a\nb" }), json!(["site"])] {
+        execute(labels).answer().await.expect_problem(422, "body_invalid");
+    }
+    let many: serde_json::Map<String, Value> = (0..15).map(|n| (format!("l{n}"), json!("x"))).collect();
+    execute(Value::Object(many)).answer().await.expect_problem(422, "labels_invalid");
+    let empty = api.post("/api/v1/actions/demo.deploy/execute").by("operator").json(&json!({ "params": { "site": "" } }));
+    empty.answer().await.expect_problem(422, "parameters_invalid");
+    for query in ["label=site", "label==eu", "label=site=", "label=Site=eu", "label=site=a%0Ab"] {
+        api.get(&format!("/api/v1/executions?{query}")).by("viewer").answer().await.expect_problem(400, "bad_parameter");
+    }
+    let many = ["label=a=b"; 17].join("&");
+    api.get(&format!("/api/v1/executions?{many}")).by("viewer").answer().await.expect_problem(400, "bad_parameter");
+}

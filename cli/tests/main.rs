@@ -17,6 +17,7 @@ mod following;
 mod guides;
 mod inquiries;
 mod keyed;
+mod labels;
 mod letters;
 mod life_of_a_webhook;
 mod locks;

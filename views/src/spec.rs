@@ -375,7 +375,8 @@ impl Story {
             0 => Outcome::Rejected { error: "`gate` is missing".into() },
             1 => Outcome::Shadowed,
             _ => {
-                self.executed(rule, event, ["garden.open", "garden.speak"][variant % 2]);
+                let labels: &[(&str, &str)] = &[("site", ["north", "south"][variant % 2]), ("team", "water")];
+                self.executed_with(rule, event, ["garden.open", "garden.speak"][variant % 2], &labels[..variant % 3]);
                 return;
             }
         };

@@ -5,6 +5,7 @@ use ensue_engine::executions::artifacts::ARTIFACT_NAME_BYTES_MAX;
 use ensue_engine::executions::facts::{
     AttemptFailed, AttemptReportedLate, AttemptStarted, ExecutionFailed, Failure, FailureKind, MESSAGE_BYTES_MAX,
 };
+use ensue_engine::executions::labels::{LABEL_VALUE_BYTES_MAX, LABELS_MAX};
 use ensue_engine::ids::{AttemptId, Id, Role};
 use ensue_engine::inquiries::facts::{Assignee, InquiryOpened, Verdict};
 use ensue_engine::inquiries::question::{ASSIGNEE_BYTES_MAX, ASSIGNEES_MAX, TITLE_BYTES_MAX, VETO_BYTES_MAX};
@@ -36,7 +37,9 @@ fn longest_ref() -> String {
 fn the_longest_execution_fits() {
     let mut story = Story::new();
     let event = story.event(&longest_ref(), "{}");
-    let execution = story.executed(&longest_ref(), event, &longest_ref());
+    let labels: Vec<_> = (0..LABELS_MAX).map(|n| (format!("l{n:0>63}"), "\"".repeat(LABEL_VALUE_BYTES_MAX))).collect();
+    let labels: Vec<_> = labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let execution = story.executed_with(&longest_ref(), event, &longest_ref(), &labels);
     let stream = StreamId::Execution(execution);
     let error = Failure::new(FailureKind::ParametersInvalid, worst(MESSAGE_BYTES_MAX)).with_detail(i64::MIN);
     let actor = || Actor::Token(worst(10_000));

@@ -10,7 +10,7 @@ use ensue_engine::ids::{AttemptId, ExecutionId};
 use ensue_engine::record::{Actor, Body, StreamId};
 use ensue_views::executions::{ATTEMPTS_MAX, AttemptStatus, SettledAs, Status};
 use ensue_views::spec::Story;
-use ensue_views::{Artifact, Execution};
+use ensue_views::{Artifact, Column, Execution, View as _, ViewName};
 
 use crate::{fold, only};
 
@@ -227,4 +227,19 @@ fn an_artifact_is_a_row_of_its_own_and_counted_with_its_execution() {
     let artifact: Artifact = only(story.records());
     assert_eq!((artifact.id, artifact.execution, artifact.attempt, artifact.name.as_str()), (id, execution, attempt, "gate.csv"));
     assert_eq!(now(&story).artifacts, 1);
+}
+
+#[test]
+fn an_execution_is_found_by_each_of_its_labels() {
+    let mut story = Story::new();
+    let event = story.event("garden.rained", r#"{"litres":3}"#);
+    let execution = story.executed_with("garden.drain", event, "garden.open_gate", &[("site", "north"), ("team", "water")]);
+    let shown: Vec<_> = now(&story).labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    assert_eq!(shown, ["site=north", "team=water"]);
+    let at = ViewName::Executions.columns().iter().position(|column| *column == Column::Label).unwrap();
+    let found_by = |story: &Story, label: &str| now(story).columns()[at].as_ref().is_some_and(|labels| labels.is_found_by(&label.into()));
+    assert!(found_by(&story, "site=north") && found_by(&story, "team=water") && !found_by(&story, "site=south"));
+    let attempt = story.started(execution);
+    story.succeeded(execution, attempt);
+    assert!(found_by(&story, "site=north"), "it keeps them to its end");
 }

@@ -38,6 +38,10 @@ const FILES: &[(&str, &str)] = &[
         "actions/greet.yaml",
         "description: Greet somebody.\nparameters: { name: string, times: 'integer = 1' }\nrun: { shell: { script: 'true' } }\ntemplates: { formal: { name: Dr. Ana } }\n",
     ),
+    (
+        "actions/deploy.yaml",
+        "description: Deploy to a site.\nparameters: { site: string }\nrun: { shell: { script: 'true' } }\nlabels: { site: '${{ params.site }}', team: web }\n",
+    ),
     // Its action is made one of steps, `demo.flow`.
     ("rules/ship.yaml", "description: Ship what was changed.\ntrigger: demo.change\naction: core.noop\n"),
     ("rules/part.yaml", "description: Part with Bo.\ntrigger: demo.hello\nwhen: event.payload.name == \"bo\"\naction: core.noop\n"),

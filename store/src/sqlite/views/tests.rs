@@ -268,7 +268,10 @@ fn a_page_takes_as_many_steps_among_many_rows_as_among_few() {
             "INSERT INTO names (number, name) VALUES (1, 'a.b'), (2, 'c.d');
              WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {rows})
              INSERT INTO executions SELECT n, randomblob(16), n, iif(n % 2, 'failed', 'queued'), 1, {rule}, randomblob(16), {parent}, x'00', NULL FROM n;
-             UPDATE executions SET status = '{wanted}' WHERE {is_wanted};"
+             UPDATE executions SET status = '{wanted}' WHERE {is_wanted};
+             INSERT INTO names (number, name) VALUES (3, 'site=eu'), (4, 'team=web');
+             INSERT INTO executions_by_label SELECT 3, status, position FROM executions;
+             INSERT INTO executions_by_label SELECT 4, status, position FROM executions;"
         );
         views.connection.execute_batch(&filled).unwrap();
         let asked = Asked::of(&query).unwrap();
@@ -295,6 +298,10 @@ fn a_page_takes_as_many_steps_among_many_rows_as_among_few() {
             (of_status().with(Column::Action, "a.b"), 10),
             (of_status().with(Column::Rule, "a.b"), 10),
             (of_status().with(Column::Rule, "a.b").with(Column::Action, "a.b"), 10),
+            (query().with(Column::Label, "site=eu"), 10),
+            (of_status().with(Column::Label, "site=eu"), 10),
+            (of_status().with(Column::Label, "site=eu").with(Column::Label, "team=web"), 10),
+            (query().with(Column::Label, "site=us"), 0),
             (query().with(Column::Action, "a.b"), 10),
             (query().with(Column::Rule, "a.b"), 10),
             (query().with(Column::Rule, "a.b").with(Column::Action, "a.b"), 10),
