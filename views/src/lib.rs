@@ -3,7 +3,7 @@
 //! Read in this order: [`view`] says what a view is; [`events`], [`enforcements`], [`executions`], [`artifacts`] and [`inquiries`] are an event's life;
 //! [`rules`], [`schedules`], [`locks`], [`packs`], [`keys`], [`vars`], [`tokens`], [`dead_letters`], [`parked_reactions`] and [`totals`] are what else is shown;
 //! [`timeline`] tells an execution's records to people; [`store`] has the ports that keep views and give them out; [`projector`]
-//! folds batches of records and keeps a store up with the log.
+//! folds batches of records and keeps a store up with the log; [`retention`] says what leaves a store again.
 //!
 //! Nothing here does I/O or reads a clock: rebuilding a view from the log gives, byte for byte, what the live one holds.
 
@@ -20,6 +20,7 @@ pub mod onlooker;
 pub mod packs;
 pub mod parked_reactions;
 pub mod projector;
+pub mod retention;
 pub mod rules;
 pub mod schedules;
 pub mod spec;
@@ -41,6 +42,7 @@ pub use locks::{LockClaim, LockClaims};
 pub use packs::Pack;
 pub use parked_reactions::ParkedReaction;
 pub use projector::Projector;
+pub use retention::ViewRetention;
 pub use rules::RuleActivity;
 pub use schedules::Schedule;
 pub use store::{Filter, ListQuery, Row, ViewError, ViewReader, ViewStore};

@@ -90,7 +90,9 @@ impl Projector {
             return Err(ViewError::Gap { at, next: first.position });
         }
         let changes = self.project(&records[known..], &mut |view, keys| store.load(view, keys), onlooker);
-        match changes.and_then(|changes| store.apply(&changes)) {
+        let mut elapsed = store.elapsed();
+        let ended = elapsed.fold(&records[known..]);
+        match changes.and_then(|changes| store.apply(&Changes { elapsed, ended, ..changes })) {
             Ok(()) => {
                 onlooker.kept(store.position());
                 Ok(store.position())

@@ -106,6 +106,21 @@ impl Story {
         &self.records
     }
 
+    /// Gives when the next record is told.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Lets so many milliseconds pass in which nothing happens.
+    pub fn later(&mut self, millis: u64) {
+        self.now = self.now.plus_millis(millis);
+    }
+
+    /// Goes on at another time, as after a step of the clock.
+    pub fn go_on_at(&mut self, time: Timestamp) {
+        self.now = time;
+    }
+
     /// Tells of an event that came from outside, and gives its id.
     pub fn event(&mut self, trigger: &str, payload: &str) -> EventId {
         let id = EventId(self.fresh());

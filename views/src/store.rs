@@ -8,6 +8,7 @@ use ensue_engine::record::Position;
 use ensue_engine::time::Timestamp;
 use thiserror::Error;
 
+use crate::retention::{Elapsed, Ended, Removed};
 use crate::view::{Column, Term, View, ViewName};
 
 /// The most rows that a list gives at once.
@@ -19,6 +20,8 @@ pub trait ViewStore: Send {
     fn position(&self) -> Position;
     /// Gives how many records views passed over.
     fn passed_over(&self) -> u64;
+    /// Gives how much time had passed with the newest record that the rows know of.
+    fn elapsed(&self) -> Elapsed;
     /// Gives the rows that stand under these keys, in any order; what is not there is left out.
     fn load(&self, view: ViewName, keys: &[Term]) -> Result<Vec<Row>, ViewError>;
     /// Makes the changes and moves to `changes.through`, whole or not at all.
@@ -37,6 +40,8 @@ pub trait ViewReader: Send + Sync {
     fn list(&self, query: &ListQuery) -> Result<Vec<Row>, ViewError>;
     /// Gives the records that views passed over.
     fn passed_over(&self) -> Result<AllPassedOver, ViewError>;
+    /// Gives how much the retention took out of these views since they were begun.
+    fn removed(&self) -> Result<Removed, ViewError>;
     /// Shows every row of every view, views in the order of [`ViewName::ALL`] and rows in the order of their positions, and gives
     /// the position they stand at: two stores that hold the same show the same, byte for byte.
     fn dump(&self, show: &mut dyn FnMut(ViewName, &Row)) -> Result<Position, ViewError>;
@@ -73,6 +78,10 @@ pub struct Changes {
     pub rows: Vec<(ViewName, Change)>,
     /// What could not be folded: it is kept beside the rows, so that it is told for as long as they stand.
     pub passed_over: AllPassedOver,
+    /// How much time has passed with the last of them.
+    pub elapsed: Elapsed,
+    /// The outermost executions that ended with them.
+    pub ended: Vec<Ended>,
 }
 
 /// A record that a view passed over because of a bug of ours: its row stands as if the record were not there.

@@ -2,6 +2,7 @@
 
 mod folding;
 mod listing;
+mod retention;
 
 use std::sync::Arc;
 
@@ -9,8 +10,9 @@ use bytes::Bytes;
 use ensue_engine::ids::Id;
 use ensue_engine::record::Position;
 use ensue_engine::time::Timestamp;
+use ensue_views::retention::RetainedViews;
 use ensue_views::store::{AllPassedOver, Change, Changes, NewRow, PASSED_OVER_MAX, PassedOver};
-use ensue_views::{ListQuery, Row, Term, ViewError, ViewName, ViewReader, ViewStore};
+use ensue_views::{ListQuery, Row, Term, ViewError, ViewName, ViewReader};
 use tempfile::TempDir;
 
 use super::crash_disk::{disk_of_this_test, place};
@@ -20,7 +22,7 @@ use crate::sqlite::views::SqliteViews;
 
 /// A store with a reader of it.
 struct Subject {
-    store: Box<dyn ViewStore>,
+    store: Box<dyn RetainedViews>,
     reader: Arc<dyn ViewReader>,
     _folder: Option<TempDir>,
 }

@@ -2,10 +2,12 @@
 //!
 //! It keeps nothing on disk; `sqlite::views` does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use ensue_engine::record::Position;
+use ensue_views::retention::{Elapsed, Ended, Removal, Removed, RetainedViews};
 use ensue_views::store::{AllPassedOver, Change, Changes, LIST_ROWS_MAX, NewRow, Order};
 use ensue_views::{Column, ListQuery, Row, Term, ViewError, ViewName, ViewReader, ViewStore};
 
@@ -26,6 +28,9 @@ struct Kept {
     rows: BTreeMap<(ViewName, Position), NewRow>,
     positions: BTreeMap<(ViewName, Term), Position>,
     passed_over: AllPassedOver,
+    elapsed: Elapsed,
+    ended: BTreeSet<Ended>,
+    removed: Removed,
 }
 
 impl MemoryViews {
@@ -53,6 +58,10 @@ impl ViewStore for MemoryViews {
         self.kept().passed_over.count()
     }
 
+    fn elapsed(&self) -> Elapsed {
+        self.kept().elapsed
+    }
+
     fn load(&self, view: ViewName, keys: &[Term]) -> Result<Vec<Row>, ViewError> {
         let kept = self.kept();
         Ok(keys.iter().filter_map(|key| kept.get(view, key)).map(shown).collect())
@@ -63,24 +72,45 @@ impl ViewStore for MemoryViews {
         if changes.through <= kept.position {
             return Err(ViewError::Gap { at: kept.position, next: changes.through });
         }
-        let mut undo = Vec::with_capacity(changes.rows.len());
-        for (view, change) in &changes.rows {
-            match kept.change(*view, change) {
-                Ok(before) => undo.push(before),
-                Err(error) => {
-                    kept.take_back(undo);
-                    return Err(error);
-                }
-            }
-        }
+        kept.change_all(changes.rows.iter().map(|(view, change)| (*view, change)))?;
         kept.position = changes.through;
         kept.passed_over.extend(&changes.passed_over);
+        kept.elapsed = changes.elapsed;
+        kept.ended.extend(&changes.ended);
         Ok(())
     }
 
     fn clear(&mut self) -> Result<(), ViewError> {
         *self.kept.write().unwrap_or_else(PoisonError::into_inner) = Kept::default();
         Ok(())
+    }
+}
+
+impl RetainedViews for MemoryViews {
+    fn list(&self, query: &ListQuery) -> Result<Vec<Row>, ViewError> {
+        self.reader().list(query)
+    }
+
+    fn ended(&self, until: i64, after: Option<Ended>, limit: usize) -> Result<Vec<Ended>, ViewError> {
+        let kept = self.kept();
+        let behind = after.map_or(Bound::Unbounded, Bound::Excluded);
+        Ok(kept.ended.range((behind, Bound::Unbounded)).take_while(|ended| ended.elapsed <= until).take(limit).copied().collect())
+    }
+
+    fn take_out(&mut self, removal: &Removal) -> Result<(), ViewError> {
+        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        let rows: Vec<(ViewName, Change)> =
+            removal.rows.iter().map(|(view, position)| (*view, Change::Remove { position: *position })).collect();
+        kept.change_all(rows.iter().map(|(view, change)| (*view, change)))?;
+        for ended in &removal.ended {
+            kept.ended.remove(ended);
+        }
+        kept.removed = kept.removed.with(removal);
+        Ok(())
+    }
+
+    fn removed(&self) -> Removed {
+        self.kept().removed
     }
 }
 
@@ -127,6 +157,21 @@ impl Kept {
             (Change::Insert(_) | Change::Update(_) | Change::Remove { .. }, _) => return Err(ViewError::Misfit { view, position }),
         }
         Ok(((view, position), before))
+    }
+
+    /// Makes all of these changes or none.
+    fn change_all<'c>(&mut self, changes: impl Iterator<Item = (ViewName, &'c Change)>) -> Result<(), ViewError> {
+        let mut undo = Vec::new();
+        for (view, change) in changes {
+            match self.change(view, change) {
+                Ok(before) => undo.push(before),
+                Err(error) => {
+                    self.take_back(undo);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn take_back(&mut self, undo: Vec<Before>) {
@@ -177,6 +222,10 @@ impl ViewReader for MemoryViewReader {
 
     fn passed_over(&self) -> Result<AllPassedOver, ViewError> {
         Ok(self.kept().passed_over.clone())
+    }
+
+    fn removed(&self) -> Result<Removed, ViewError> {
+        Ok(self.kept().removed)
     }
 
     fn dump(&self, show: &mut dyn FnMut(ViewName, &Row)) -> Result<Position, ViewError> {

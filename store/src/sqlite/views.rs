@@ -5,6 +5,7 @@
 
 mod apart;
 mod ask;
+mod ended;
 mod pack;
 mod read;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use ensue_engine::ids::LogId;
 use ensue_engine::record::Position;
+use ensue_views::retention::{Elapsed, Removed};
 use ensue_views::store::{Change, Changes, NewRow, PASSED_OVER_MAX};
 use ensue_views::{Column, Row, Term, ViewError, ViewName, ViewStore, view};
 use rusqlite::types::ToSqlOutput;
@@ -24,6 +26,7 @@ use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, ToSql,
 pub use read::SqliteViewReader;
 
 use self::apart::Apart;
+use self::ended::ENDED;
 use super::row::Sum;
 use super::{OpenError, Place, Schema, open_to_write};
 use read::Readers;
@@ -46,6 +49,7 @@ pub(crate) const VIEWS: Schema = Schema {
         include_str!("../../../migrations/sqlite/views_0012.sql"),
         include_str!("../../../migrations/sqlite/views_0013.sql"),
         include_str!("../../../migrations/sqlite/views_0014.sql"),
+        include_str!("../../../migrations/sqlite/views_0015.sql"),
     ],
 };
 
@@ -127,6 +131,29 @@ impl SqliteViews {
         Ok(())
     }
 
+    /// Writes, and moves to `made`, all or nothing; `change` is given the names at hand and where the views were.
+    fn write(
+        &mut self,
+        made: Made,
+        change: impl FnOnce(&Transaction<'_>, &mut BTreeMap<String, i64>, Made) -> Result<(), ViewError>,
+    ) -> Result<(), ViewError> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        let written = change(&transaction, &mut self.names, self.made)
+            .and_then(|()| made.write(&transaction, self.log).map_err(failed))
+            .and_then(|()| transaction.commit().map_err(failed));
+        match written {
+            Ok(()) => {
+                self.made = made;
+                Ok(())
+            }
+            Err(error) => {
+                // A name may have been given a number that was not kept.
+                self.names.clear();
+                Err(error)
+            }
+        }
+    }
+
     /// Gives none where the file holds something else.
     fn open_as_it_is(place: &Place, log: LogId) -> Result<Option<Self>, OpenError> {
         let connection = open_to_write(place, &VIEWS)?;
@@ -146,17 +173,53 @@ impl SqliteViews {
     }
 }
 
-/// How far views are, and what they left out on the way.
+/// How far views are, what they left out on the way, and what was taken out of them.
 #[derive(Clone, Copy, Default)]
 struct Made {
     position: Position,
     /// How many records were passed over.
     passed_over: u64,
+    elapsed: Elapsed,
+    removed: Removed,
 }
 
+/// The columns of [`Made`], as they are read.
+const MADE: &str = "position, passed_over, stepped, elapsed, removed_executions, removed_rows";
+
 impl Made {
+    /// The columns, in the order of [`MADE`].
+    fn columns(self) -> [i64; 6] {
+        let Removed { executions, rows } = self.removed;
+        let (stepped, elapsed) = (self.elapsed.stepped(), self.elapsed.micros());
+        [place(self.position), self.passed_over.cast_signed(), stepped, elapsed, executions.cast_signed(), rows.cast_signed()]
+    }
+
+    fn read(row: &rusqlite::Row<'_>, from: usize) -> rusqlite::Result<Self> {
+        let column = |at: usize| row.get::<_, i64>(from + at);
+        let count = |at: usize| column(at).map(i64::cast_unsigned);
+        Ok(Self {
+            position: Position(count(0)?),
+            passed_over: count(1)?,
+            elapsed: Elapsed::of(column(2)?, column(3)?),
+            removed: Removed { executions: count(4)?, rows: count(5)? },
+        })
+    }
+
     fn sum(self, log: LogId) -> i64 {
-        Sum::default().bytes(log.0.as_bytes()).integer(place(self.position)).integer(self.passed_over.cast_signed()).done()
+        let mut sum = Sum::default();
+        sum.bytes(log.0.as_bytes());
+        for column in self.columns() {
+            sum.integer(column);
+        }
+        sum.done()
+    }
+
+    /// Writes them down as those of a log.
+    fn write(self, connection: &Connection, log: LogId) -> rusqlite::Result<()> {
+        let sql = format!("UPDATE made SET ({MADE}, sum) = (?1, ?2, ?3, ?4, ?5, ?6, ?7)");
+        let [position, passed_over, stepped, elapsed, executions, rows] = self.columns();
+        let mut made = connection.prepare_cached(&sql)?;
+        made.execute([position, passed_over, stepped, elapsed, executions, rows, self.sum(log)]).map(drop)
     }
 }
 
@@ -164,12 +227,11 @@ impl Made {
 fn begin(connection: &Connection, log: LogId) -> rusqlite::Result<Option<Made>> {
     // The log has what a power cut takes from here.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
-    let found = connection.query_row("SELECT log, versions, position, passed_over, sum FROM made", [], |row| {
-        let made = Made { position: Position(row.get::<_, i64>(2)?.cast_unsigned()), passed_over: row.get::<_, i64>(3)?.cast_unsigned() };
-        Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, String>(1)?, made, row.get::<_, i64>(4)?))
+    let found = connection.query_row(&format!("SELECT log, versions, sum, {MADE} FROM made"), [], |row| {
+        Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?, Made::read(row, 3)?))
     });
     match found.optional()? {
-        Some((of, versions, made, sum)) => {
+        Some((of, versions, sum, made)) => {
             let is_ours = of == log.0.as_bytes() && versions == made_by() && sum == made.sum(log);
             Ok(is_ours.then_some(made))
         }
@@ -183,7 +245,7 @@ fn begin(connection: &Connection, log: LogId) -> rusqlite::Result<Option<Made>> 
 
 /// Names what the rows depend on beside the log.
 fn made_by() -> String {
-    format!("{} pack/{} sum/2", view::versions(), pack::VERSION)
+    format!("{} pack/{} sum/3", view::versions(), pack::VERSION)
 }
 
 impl ViewStore for SqliteViews {
@@ -193,6 +255,10 @@ impl ViewStore for SqliteViews {
 
     fn passed_over(&self) -> u64 {
         self.made.passed_over
+    }
+
+    fn elapsed(&self) -> Elapsed {
+        self.made.elapsed
     }
 
     fn load(&self, view: ViewName, keys: &[Term]) -> Result<Vec<Row>, ViewError> {
@@ -209,32 +275,25 @@ impl ViewStore for SqliteViews {
         if changes.through <= self.made.position {
             return Err(ViewError::Gap { at: self.made.position, next: changes.through });
         }
-        let made = Made { position: changes.through, passed_over: self.made.passed_over + changes.passed_over.count() };
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-        let written = write_rows(&transaction, &mut self.names, changes)
-            .and_then(|()| write_made(&transaction, (self.log, self.made), (changes, made)).map_err(failed))
-            .and_then(|()| transaction.commit().map_err(failed));
-        match written {
-            Ok(()) => {
-                self.made = made;
-                Ok(())
-            }
-            Err(error) => {
-                // A name may have been given a number that was not kept.
-                self.names.clear();
-                Err(error)
-            }
-        }
+        let made = Made {
+            position: changes.through,
+            passed_over: self.made.passed_over + changes.passed_over.count(),
+            elapsed: changes.elapsed,
+            removed: self.made.removed,
+        };
+        self.write(made, |transaction, names, before| {
+            write_rows(transaction, names, changes)?;
+            ended::insert(transaction, &changes.ended).and_then(|()| name_passed_over(transaction, before, changes)).map_err(failed)
+        })
     }
 
     fn clear(&mut self) -> Result<(), ViewError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         let apart = apart::TABLES.map(|(_, _, table)| table);
-        for table in ViewName::ALL.map(ViewName::as_str).into_iter().chain(apart).chain(["names", "spans", "passed_over"]) {
+        for table in ViewName::ALL.map(ViewName::as_str).into_iter().chain(apart).chain([ENDED, "names", "spans", "passed_over"]) {
             transaction.execute(&format!("DELETE FROM {table}"), []).map_err(failed)?;
         }
-        let sql = "UPDATE made SET position = 0, passed_over = 0, sum = ?1";
-        transaction.execute(sql, [Made::default().sum(self.log)]).map_err(failed)?;
+        Made::default().write(&transaction, self.log).map_err(failed)?;
         transaction.commit().map_err(failed)?;
         self.names.clear();
         self.made = Made::default();
@@ -280,15 +339,14 @@ fn write_rows(transaction: &Transaction<'_>, names: &mut BTreeMap<String, i64>, 
     Ok(())
 }
 
-/// Moves the views of a log on to where the changes take them; the first that were passed over are named.
-fn write_made(transaction: &Transaction<'_>, (log, before): (LogId, Made), (changes, after): (&Changes, Made)) -> rusqlite::Result<()> {
+/// Names the first that were passed over.
+fn name_passed_over(transaction: &Transaction<'_>, before: Made, changes: &Changes) -> rusqlite::Result<()> {
     let named = usize::try_from(before.passed_over).unwrap_or(usize::MAX);
     for one in changes.passed_over.first().iter().take(PASSED_OVER_MAX.saturating_sub(named)) {
         let sql = "INSERT INTO passed_over (position, view, message) VALUES (?1, ?2, ?3)";
         transaction.execute(sql, params![place(one.position), one.view.as_str(), one.message])?;
     }
-    let mut made = transaction.prepare_cached("UPDATE made SET position = ?1, passed_over = ?2, sum = ?3")?;
-    made.execute([place(after.position), after.passed_over.cast_signed(), after.sum(log)]).map(drop)
+    Ok(())
 }
 
 /// The statements that change one view's table.

@@ -1,6 +1,7 @@
 //! Folding a log into a store: in whatever batches it comes, and whenever the follower starts anew, the rows are the same.
 
 use ensue_engine::record::{Position, Record};
+use ensue_views::retention::Elapsed;
 use ensue_views::spec::Story;
 use ensue_views::store::Changes;
 use ensue_views::{Projector, Row, Term, ViewError, ViewName, ViewStore};
@@ -60,6 +61,10 @@ impl ViewStore for Failing<'_> {
 
     fn passed_over(&self) -> u64 {
         self.store.passed_over()
+    }
+
+    fn elapsed(&self) -> Elapsed {
+        self.store.elapsed()
     }
 
     fn load(&self, view: ViewName, keys: &[Term]) -> Result<Vec<Row>, ViewError> {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use bytes::Bytes;
 use ensue_engine::ids::Id;
 use ensue_engine::record::Position;
+use ensue_views::retention::Removed;
 use ensue_views::store::{AllPassedOver, PASSED_OVER_MAX, PassedOver};
 use ensue_views::{ListQuery, Row, ViewError, ViewName, ViewReader};
 use rusqlite::types::{FromSqlError, ValueRef};
@@ -13,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::ask::Asked;
 use super::pack::unpack;
-use super::{Kept, STATEMENTS_PREPARED, SUM_BYTES, VIEWS, failed, row_sum};
+use super::{Kept, MADE, Made, STATEMENTS_PREPARED, SUM_BYTES, VIEWS, failed, row_sum};
 use crate::sqlite::{OpenError, Place, open_to_read};
 
 /// How many can read at once; others wait.
@@ -44,12 +45,7 @@ impl ViewReader for SqliteViewReader {
 
     fn list(&self, query: &ListQuery) -> Result<Vec<Row>, ViewError> {
         query.check()?;
-        let Some(asked) = Asked::of(query) else { return Ok(Vec::new()) };
-        self.readers.ask(|connection| {
-            let mut statement = connection.prepare_cached(&asked.sql)?;
-            let rows = statement.query_map(rusqlite::params_from_iter(&asked.values), row)?;
-            rows.collect()
-        })
+        self.readers.ask(|connection| list(connection, query))
     }
 
     fn passed_over(&self) -> Result<AllPassedOver, ViewError> {
@@ -64,6 +60,10 @@ impl ViewReader for SqliteViewReader {
             })?;
             Ok(AllPassedOver::of(rows.collect::<rusqlite::Result<_>>()?, count.cast_unsigned()))
         })
+    }
+
+    fn removed(&self) -> Result<Removed, ViewError> {
+        self.readers.ask(|connection| Ok(connection.query_row(&format!("SELECT {MADE} FROM made"), [], |row| Made::read(row, 0))?.removed))
     }
 
     fn dump(&self, show: &mut dyn FnMut(ViewName, &Row)) -> Result<Position, ViewError> {
@@ -119,6 +119,14 @@ fn unopened(error: &OpenError) -> ViewError {
 fn position(connection: &Connection) -> rusqlite::Result<Position> {
     let position: i64 = connection.prepare_cached("SELECT position FROM made")?.query_row([], |row| row.get(0))?;
     Ok(Position(position.cast_unsigned()))
+}
+
+/// Gives the rows that a query asks for, whose columns the view has.
+pub(super) fn list(connection: &Connection, query: &ListQuery) -> rusqlite::Result<Vec<Row>> {
+    let Some(asked) = Asked::of(query) else { return Ok(Vec::new()) };
+    let mut statement = connection.prepare_cached(&asked.sql)?;
+    let rows = statement.query_map(rusqlite::params_from_iter(&asked.values), row)?;
+    rows.collect()
 }
 
 /// Reads a row of `position, key, document`.

@@ -1,0 +1,15 @@
+-- Which executions that stand in no workflow have ended, in the order in which they did: what is old is found by it. One is gone from here
+-- once nothing is left of it.
+
+CREATE TABLE ended (
+  elapsed   INTEGER NOT NULL,         -- microseconds since 1970, UTC, without the steps of the clock
+  at        INTEGER NOT NULL,         -- the position of the record that ended it
+  execution BLOB    NOT NULL,
+  sum       INTEGER NOT NULL,         -- says whether the row is the one that was written
+  PRIMARY KEY (elapsed, at)
+) STRICT, WITHOUT ROWID;
+-- How much time has passed with the newest record that was folded, and how much was taken out.
+ALTER TABLE made ADD COLUMN stepped INTEGER NOT NULL DEFAULT 0;            -- by how many microseconds the clock was moved
+ALTER TABLE made ADD COLUMN elapsed INTEGER NOT NULL DEFAULT 0;            -- microseconds since 1970, UTC, without that
+ALTER TABLE made ADD COLUMN removed_executions INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE made ADD COLUMN removed_rows INTEGER NOT NULL DEFAULT 0;

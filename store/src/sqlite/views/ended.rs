@@ -1,0 +1,89 @@
+//! What ended, and what is taken out: a table in the order in which executions ended, beside those of the views.
+
+use std::collections::BTreeMap;
+
+use ensue_engine::ids::{ExecutionId, Id};
+use ensue_engine::record::Position;
+use ensue_views::retention::{Ended, Removal, Removed, RetainedViews};
+use ensue_views::{ListQuery, Row, ViewError, ViewName};
+use rusqlite::types::FromSqlError;
+use rusqlite::{Connection, params};
+
+use super::{Made, SqliteViews, Sum, Table, failed, place, read};
+
+/// The table.
+pub(super) const ENDED: &str = "ended";
+
+/// Adds those that ended.
+pub(super) fn insert(connection: &Connection, ended: &[Ended]) -> rusqlite::Result<()> {
+    if ended.is_empty() {
+        return Ok(());
+    }
+    let sql = format!("INSERT OR REPLACE INTO {ENDED} (elapsed, at, execution, sum) VALUES (?1, ?2, ?3, ?4)");
+    let mut statement = connection.prepare_cached(&sql)?;
+    for one in ended {
+        statement.execute(params![one.elapsed, place(one.at), one.execution.0.as_bytes(), sum(one)])?;
+    }
+    Ok(())
+}
+
+fn sum(one: &Ended) -> i64 {
+    Sum::default().integer(one.elapsed).integer(place(one.at)).bytes(one.execution.0.as_bytes()).done()
+}
+
+fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Ended> {
+    let execution = ExecutionId(Id::from_bytes(row.get(2)?));
+    let one = Ended { elapsed: row.get(0)?, at: Position(row.get::<_, i64>(1)?.cast_unsigned()), execution };
+    if row.get::<_, i64>(3)? != sum(&one) {
+        return Err(FromSqlError::Other("the row is not the one that was written".into()).into());
+    }
+    Ok(one)
+}
+
+impl RetainedViews for SqliteViews {
+    fn list(&self, query: &ListQuery) -> Result<Vec<Row>, ViewError> {
+        query.check()?;
+        read::list(&self.connection, query).map_err(failed)
+    }
+
+    fn ended(&self, until: i64, after: Option<Ended>, limit: usize) -> Result<Vec<Ended>, ViewError> {
+        let after = after.map_or((i64::MIN, 0), |after| (after.elapsed, place(after.at)));
+        let sql = format!(
+            "SELECT elapsed, at, execution, sum FROM {ENDED} WHERE (elapsed, at) > (?1, ?2) AND elapsed <= ?3 ORDER BY elapsed, at LIMIT ?4"
+        );
+        let found = || -> rusqlite::Result<Vec<Ended>> {
+            let mut statement = self.connection.prepare_cached(&sql)?;
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            statement.query_map([after.0, after.1, until, limit], row)?.collect()
+        };
+        found().map_err(failed)
+    }
+
+    fn take_out(&mut self, removal: &Removal) -> Result<(), ViewError> {
+        let made = Made { removed: self.made.removed.with(removal), ..self.made };
+        let mut rows: BTreeMap<ViewName, Vec<Position>> = BTreeMap::new();
+        for (view, position) in &removal.rows {
+            rows.entry(*view).or_default().push(*position);
+        }
+        self.write(made, |transaction, _, _| {
+            for (view, positions) in rows {
+                let mut table = Table::of(transaction, view).map_err(failed)?;
+                for position in positions {
+                    if table.remove(position).map_err(failed)? != 1 {
+                        return Err(ViewError::Misfit { view, position });
+                    }
+                }
+            }
+            let sql = format!("DELETE FROM {ENDED} WHERE elapsed = ?1 AND at = ?2");
+            let mut statement = transaction.prepare_cached(&sql).map_err(failed)?;
+            for one in &removal.ended {
+                statement.execute([one.elapsed, place(one.at)]).map_err(failed)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn removed(&self) -> Removed {
+        self.made.removed
+    }
+}

@@ -1,0 +1,339 @@
+//! Retention: what ended long enough ago leaves the views, the oldest first, a round at a time. The log keeps it.
+//!
+//! An execution goes with all that belongs to it alone: its artifacts, its inquiry, its dead letter, the enforcement that asked for it. The
+//! parts of a workflow go with the outermost one. What somebody has still to deal with keeps it: a dead letter that is open, a reaction
+//! that is parked. Time is the log's own, of its newest record and without the steps of the clock: what goes follows from the log alone, and
+//! views that are built anew come to the same. Nothing is remembered that a kill could lose: whoever begins anew walks once more.
+
+use std::time::Duration;
+
+use ensue_engine::executions::facts::Pace;
+use ensue_engine::fact::{ByNoun, ExecutionFact, Fact};
+use ensue_engine::ids::{ExecutionId, Id};
+use ensue_engine::record::{Position, Record, StreamId};
+
+use crate::dead_letters::{DeadLetter, LetterStatus};
+use crate::enforcements::Enforcement;
+use crate::executions::Execution;
+use crate::inquiries::{Inquiry, InquiryStatus};
+use crate::parked_reactions::ParkedReaction;
+use crate::store::{LIST_ROWS_MAX, ListQuery, Order, Row, ViewError, ViewStore};
+use crate::view::{Column, Life, Term, View, ViewName};
+
+/// The most rows that a round takes out.
+pub const ROWS_AT_ONCE: usize = 1_000;
+/// The most ended executions that a round looks at.
+pub const ENDED_AT_ONCE: usize = 1_000;
+/// The room that is left for those whose turn comes once all beneath them is gathered: a row for each workflow around, of which there are
+/// 16 at the most, and what is the outermost one's own.
+const ROWS_SPARED: usize = 24;
+/// How many parts or artifacts are read at once.
+const PAGE_ROWS: usize = 100;
+
+/// How long what has ended stays in the views.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ViewRetention {
+    /// Executions, from the end of the outermost one; none means for ever.
+    pub executions: Option<Duration>,
+}
+
+impl ViewRetention {
+    /// Gives until when an execution must have ended to go now; none where none goes.
+    pub fn until(&self, now: Elapsed) -> Option<i64> {
+        let keep = i64::try_from(self.executions?.as_micros()).unwrap_or(i64::MAX);
+        Some(now.micros().saturating_sub(keep))
+    }
+}
+
+/// How much time has passed, as the log tells it: the time of its newest record without the steps of the clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Elapsed {
+    stepped: i64,
+    micros: i64,
+}
+
+impl Elapsed {
+    /// Puts together what a store kept: how far all steps together moved the clock, and the time without them, in microseconds.
+    pub const fn of(stepped: i64, micros: i64) -> Self {
+        Self { stepped, micros }
+    }
+
+    /// Gives how far all steps together moved the clock, in microseconds.
+    pub const fn stepped(self) -> i64 {
+        self.stepped
+    }
+
+    /// Gives the time without them, in microseconds.
+    pub const fn micros(self) -> i64 {
+        self.micros
+    }
+
+    /// Folds the next records in, and gives the executions that ended with them and stand in no workflow.
+    pub fn fold(&mut self, records: &[Record]) -> Vec<Ended> {
+        let mut ended = Vec::new();
+        for record in records {
+            if let Fact::ClockStepped(step) = &record.fact {
+                self.stepped = self.stepped.saturating_add(step.to.micros_since(step.from));
+            }
+            self.micros = record.time.micros().saturating_sub(self.stepped);
+            if let (true, StreamId::Execution(execution)) = (ends_outermost(&record.fact), &record.stream) {
+                ended.push(Ended { elapsed: self.micros, at: record.position, execution: *execution });
+            }
+        }
+        ended
+    }
+}
+
+/// Says whether an execution ends that stands in no workflow.
+fn ends_outermost(fact: &Fact) -> bool {
+    let part_of = match fact.by_noun() {
+        ByNoun::ExecutionFact(ExecutionFact::ExecutionSucceeded(fact)) => &fact.part_of,
+        ByNoun::ExecutionFact(ExecutionFact::ExecutionFailed(fact)) => &fact.part_of,
+        ByNoun::ExecutionFact(ExecutionFact::ExecutionTimedOut(fact)) => &fact.part_of,
+        ByNoun::ExecutionFact(ExecutionFact::ExecutionCancelled(fact)) => &fact.part_of,
+        _ => return false,
+    };
+    part_of.is_none()
+}
+
+/// An execution that stands in no workflow and has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ended {
+    /// When, as [`Elapsed::micros`] was then.
+    pub elapsed: i64,
+    /// The record that ended it.
+    pub at: Position,
+    /// It.
+    pub execution: ExecutionId,
+}
+
+/// What a round takes out of a store, all or nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removal {
+    /// The rows, by the positions at which they began; each is there.
+    pub rows: Vec<(ViewName, Position)>,
+    /// Those of which nothing is left.
+    pub ended: Vec<Ended>,
+    /// How many of the rows are executions.
+    pub executions: u64,
+}
+
+/// How much was taken out since the views were begun.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Executions, parts of workflows among them.
+    pub executions: u64,
+    /// Rows, those of the executions among them.
+    pub rows: u64,
+}
+
+impl Removed {
+    /// Gives how much it is with what a round takes.
+    #[must_use]
+    pub fn with(self, removal: &Removal) -> Self {
+        Self { executions: self.executions + removal.executions, rows: self.rows + removal.rows.len() as u64 }
+    }
+}
+
+/// Views from which what is old is taken out, as their one follower holds them.
+pub trait RetainedViews: ViewStore {
+    /// Gives the rows that a query asks for, at most [`LIST_ROWS_MAX`].
+    fn list(&self, query: &ListQuery) -> Result<Vec<Row>, ViewError>;
+    /// Gives the outermost executions that ended no later than `until`, those after `after`, the first that ended first.
+    fn ended(&self, until: i64, after: Option<Ended>, limit: usize) -> Result<Vec<Ended>, ViewError>;
+    /// Takes rows out, all or nothing; the position stays.
+    fn take_out(&mut self, removal: &Removal) -> Result<(), ViewError>;
+    /// Gives how much was taken out since these views were begun.
+    fn removed(&self) -> Removed;
+}
+
+/// A walk over what ended long enough ago, from the oldest on.
+#[derive(Debug, Default)]
+pub struct Walk {
+    after: Option<Ended>,
+}
+
+/// Where a walk stands after a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Round {
+    /// There may be more to take out.
+    More,
+    /// All that may go has gone.
+    Over,
+}
+
+impl Walk {
+    /// Takes out what comes next: at most [`ROWS_AT_ONCE`] rows. What belongs together goes together; only a workflow of more rows than that
+    /// goes in several rounds, the outermost execution first, so that nobody who looks at it sees a part of its steps.
+    pub fn round<V: RetainedViews + ?Sized>(&mut self, views: &mut V, retention: ViewRetention) -> Result<Round, ViewError> {
+        let Some(until) = retention.until(views.elapsed()) else { return Ok(Round::Over) };
+        let due = views.ended(until, self.after, ENDED_AT_ONCE)?;
+        let mut round = if due.len() < ENDED_AT_ONCE { Round::Over } else { Round::More };
+        let parked = if due.is_empty() { Vec::new() } else { parked(views)? };
+        let mut removal = Removal::default();
+        let mut walked = self.after;
+        for ended in due {
+            let mut all = Belongings { views, rows: Vec::new(), executions: 0 };
+            let reach = all.of(&ended, &parked)?;
+            let Belongings { rows, executions, .. } = all;
+            if reach != Reach::Stays {
+                if !removal.rows.is_empty() && removal.rows.len() + rows.len() > ROWS_AT_ONCE {
+                    // The next round begins with it.
+                    round = Round::More;
+                    break;
+                }
+                removal.rows.extend(rows);
+                removal.executions += executions;
+            }
+            match reach {
+                Reach::Stays => {}
+                Reach::Whole => removal.ended.push(ended),
+                Reach::Part => {
+                    round = Round::More;
+                    break;
+                }
+            }
+            walked = Some(ended);
+        }
+        if removal != Removal::default() {
+            views.take_out(&removal)?;
+        }
+        self.after = if round == Round::Over { None } else { walked };
+        Ok(round)
+    }
+}
+
+/// Gives the records that parked reactions are owed to.
+fn parked<V: RetainedViews + ?Sized>(views: &V) -> Result<Vec<Position>, ViewError> {
+    let query = ListQuery { limit: LIST_ROWS_MAX, order: Order::OldestFirst, ..ListQuery::newest(ViewName::ParkedReactions) };
+    views.list(&query)?.iter().map(|row| Ok(row.read::<ParkedReaction>()?.of)).collect()
+}
+
+/// How much of what belongs to an execution was gathered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// All of it.
+    Whole,
+    /// As much as a round takes.
+    Part,
+    /// It may not go.
+    Stays,
+}
+
+/// What goes with an execution, gathered such that nothing comes before what is found by it.
+struct Belongings<'v, V: ?Sized> {
+    views: &'v V,
+    rows: Vec<(ViewName, Position)>,
+    executions: u64,
+}
+
+impl<V: RetainedViews + ?Sized> Belongings<'_, V> {
+    fn of(&mut self, ended: &Ended, parked: &[Position]) -> Result<Reach, ViewError> {
+        let Some(execution) = self.read::<Execution>(ended.execution.0)? else {
+            // Its own row went with an earlier round, which had no room for the rest.
+            return self.beneath(ended.execution, Beneath::UNKNOWN);
+        };
+        let letter = self.read::<DeadLetter>(ended.execution.0)?;
+        let waits = parked.iter().any(|of| (execution.position..=ended.at).contains(of))
+            || letter.as_ref().is_some_and(|letter| letter.status == LetterStatus::Open);
+        if !execution.status.is_end() || waits {
+            return Ok(Reach::Stays);
+        }
+        self.take(&execution);
+        self.rows.extend(letter.map(|letter| (ViewName::DeadLetters, letter.position)));
+        if let Some(enforcement) = execution.enforcement.map(|id| self.read::<Enforcement>(id.0)).transpose()?.flatten()
+            && enforcement.life() == Life::Settled
+        {
+            self.rows.push((ViewName::Enforcements, enforcement.position));
+        }
+        self.beneath(execution.id, Beneath::of(&execution))
+    }
+
+    /// Gathers what is found by an execution, then, of a part of a workflow, it itself.
+    fn part(&mut self, execution: &Execution) -> Result<Reach, ViewError> {
+        // The core ends a workflow last; what has not ended stays whatever else is wrong.
+        if !execution.status.is_end() {
+            return Ok(Reach::Stays);
+        }
+        let reach = self.beneath(execution.id, Beneath::of(execution))?;
+        if reach == Reach::Whole {
+            self.take(execution);
+        }
+        Ok(reach)
+    }
+
+    fn take(&mut self, execution: &Execution) {
+        self.rows.push((ViewName::Executions, execution.position));
+        self.executions += 1;
+    }
+
+    fn beneath(&mut self, execution: ExecutionId, beneath: Beneath) -> Result<Reach, ViewError> {
+        let mut reach = Reach::Whole;
+        if beneath.steps {
+            reach = self.each(ViewName::Executions, Column::Parent, execution, |all, row| all.part(&row.read()?))?;
+        }
+        if beneath.inquiry && reach == Reach::Whole {
+            reach = self.each(ViewName::Inquiries, Column::Execution, execution, |all, row| {
+                if row.read::<Inquiry>()?.status == InquiryStatus::Open {
+                    return Ok(Reach::Stays);
+                }
+                all.rows.push((ViewName::Inquiries, row.position));
+                Ok(Reach::Whole)
+            })?;
+        }
+        if beneath.artifacts && reach == Reach::Whole {
+            reach = self.each(ViewName::Artifacts, Column::Execution, execution, |all, row| {
+                all.rows.push((ViewName::Artifacts, row.position));
+                Ok(Reach::Whole)
+            })?;
+        }
+        Ok(reach)
+    }
+
+    /// Goes through the rows of a view that have an execution in a column, the oldest first, as long as there is room.
+    fn each(
+        &mut self,
+        view: ViewName,
+        column: Column,
+        execution: ExecutionId,
+        mut gather: impl FnMut(&mut Self, &Row) -> Result<Reach, ViewError>,
+    ) -> Result<Reach, ViewError> {
+        let mut query = ListQuery { order: Order::OldestFirst, limit: PAGE_ROWS, ..ListQuery::newest(view) };
+        query = query.with(column, execution.to_string());
+        loop {
+            let page = self.views.list(&query)?;
+            for row in &page {
+                if self.rows.len() + ROWS_SPARED > ROWS_AT_ONCE {
+                    return Ok(Reach::Part);
+                }
+                let reach = gather(self, row)?;
+                if reach != Reach::Whole {
+                    return Ok(reach);
+                }
+            }
+            let Some(last) = page.last().filter(|_| page.len() == PAGE_ROWS) else { return Ok(Reach::Whole) };
+            query.after = Some(last.position);
+        }
+    }
+
+    fn read<W: View>(&self, id: Id) -> Result<Option<W>, ViewError> {
+        self.views.load(W::NAME, &[Term::Id(id)])?.first().map(Row::read).transpose()
+    }
+}
+
+/// What is looked for that belongs to an execution.
+#[derive(Clone, Copy, Debug)]
+struct Beneath {
+    steps: bool,
+    inquiry: bool,
+    artifacts: bool,
+}
+
+impl Beneath {
+    /// What may belong to one whose own row is gone.
+    const UNKNOWN: Self = Self { steps: true, inquiry: true, artifacts: true };
+
+    fn of(execution: &Execution) -> Self {
+        Self { steps: execution.pace == Pace::InSteps, inquiry: execution.inquiry.is_some(), artifacts: execution.artifacts > 0 }
+    }
+}
