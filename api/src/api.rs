@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 use ensue_engine::command::{Ask, Command};
-use ensue_engine::ports::{Committed, SubmitError};
-use ensue_engine::record::Position;
-use ensue_views::{View, ViewError};
+use ensue_engine::ids::{EnforcementId, ExecutionId};
+use ensue_engine::ports::{Committed, ReadLimit, SubmitError};
+use ensue_engine::record::{Position, Revision, StreamId};
+use ensue_views::{View, ViewError, ViewName};
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::context::ENSUE_POSITION;
@@ -19,7 +20,7 @@ use crate::keyed::UnderWay;
 use crate::metrics::{self, Form, Requests};
 use crate::paging::CursorKey;
 use crate::ports::{OnBehalf, Ports};
-use crate::problem::{Missing, Problem};
+use crate::problem::{LeftViews, Missing, Problem};
 use crate::query::bad;
 use crate::queues::{Queue, QueueName, Queues};
 use crate::rates::Limiters;
@@ -211,9 +212,36 @@ impl Api {
 
     /// Reads one row of a view.
     pub(crate) async fn row<V: View + Send + 'static>(self: &Arc<Self>, key: String, thing: &'static str) -> Result<V, Problem> {
-        let missing = Missing::new(thing, &key);
-        let row = self.blocking(move |ports| read_row::<V>(ports, &key)).await??;
-        row.ok_or_else(|| missing.into())
+        self.blocking(move |ports| match read_row::<V>(ports, &key)? {
+            Some(row) => Ok(row),
+            None => found_or_gone(ports, &key, thing),
+        })
+        .await?
+    }
+}
+
+/// Looks for a row that was not found once more, and says what became of it where it left the views. Blocking.
+fn found_or_gone<V: View>(ports: &Ports, key: &str, thing: &'static str) -> Result<V, Problem> {
+    let missing = || Missing::new(thing, key);
+    let stream = match V::NAME {
+        ViewName::Executions => key.parse().map(|id| StreamId::Execution(ExecutionId(id))),
+        ViewName::Enforcements => key.parse().map(|id| StreamId::Enforcement(EnforcementId(id))),
+        // Their streams are others', or they are never taken out.
+        _ => return Err(missing().into()),
+    };
+    let Ok(stream) = stream else { return Err(missing().into()) };
+    if ports.views.removed()?.rows == 0 {
+        return Err(missing().into());
+    }
+    // Only of what the views had folded before it was looked for is known that it left them.
+    let folded = ports.views.position()?;
+    if let Some(row) = read_row::<V>(ports, key)? {
+        return Ok(row);
+    }
+    let first = ports.log.read_stream(&stream, Revision(0), ReadLimit { records: 1, bytes: 0 })?;
+    match first.first().filter(|record| record.position <= folded) {
+        Some(record) => Err(LeftViews { missing: missing(), from: record.position }.into()),
+        None => Err(missing().into()),
     }
 }
 

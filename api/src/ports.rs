@@ -16,10 +16,11 @@ use ensue_engine::ids::{EventId, ExecutionId, LogId, TokenId};
 use ensue_engine::names::{ActionRef, KeyRef, PackName, RuleRef, SensorRef, TriggerRef, VarName};
 use ensue_engine::ports::{Blobs, Committed, HookRequest, LogError, Outputs, ReadLimit, Secret, Submit};
 use ensue_engine::record::{Actor, CatalogRevision, Epoch, Head, Position, Record, Revision, StreamId};
-use ensue_engine::time::Timestamp;
+use ensue_engine::time::{Timestamp, duration_text};
 use ensue_engine::trace::{SpanId, TraceParent};
 use ensue_packs::{Diagnostic, PackFile};
 use ensue_views::ViewReader;
+use ensue_views::retention::Removed;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
@@ -528,6 +529,8 @@ pub struct NodeStatus {
     pub outputs: Kept,
     /// How much is kept of the files that they give away.
     pub artifacts: Kept,
+    /// How long what has ended stays in the views, and what was taken out of them.
+    pub retention: Retained,
     /// How much memory the node's process holds, in bytes; none where the machine does not say.
     pub memory_bytes: Option<u64>,
     /// How much it may hold, as the operator set it, in bytes.
@@ -541,6 +544,27 @@ pub struct Kept {
     pub bytes: u64,
     /// How many it may take.
     pub quota_bytes: u64,
+}
+
+/// How long what has ended stays in the views, and what was taken out of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retained {
+    /// How long executions stay; none means for ever.
+    pub executions: Option<Duration>,
+    /// What was taken out since the views were begun.
+    pub removed: Removed,
+}
+
+impl Retained {
+    /// Gives how long executions stay as people write it, in days where these are whole ones: `90d`.
+    pub fn age(&self) -> Option<String> {
+        const DAY_SECONDS: u64 = 24 * 60 * 60;
+        let millis = |age: Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        self.executions.map(|age| match age.as_secs() {
+            seconds if age.subsec_nanos() == 0 && seconds.is_multiple_of(DAY_SECONDS) => format!("{}d", seconds / DAY_SECONDS),
+            _ => duration_text(millis(age)),
+        })
+    }
 }
 
 /// One thing that `doctor` looked at.

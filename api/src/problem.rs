@@ -9,6 +9,7 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use ensue_engine::catalog::Misfit;
 use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::record::Position;
 use schemars::JsonSchema;
 use serde::Serialize;
 use thiserror::Error;
@@ -371,6 +372,35 @@ impl Explain for Missing {
         Some(format!(
             "compare the spelling with the list of what there is; what is new may take a moment to be seen, unless the request names its `{}`",
             crate::context::ENSUE_POSITION
+        ))
+    }
+}
+
+/// A thing that was there, and which the retention took out of the views.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error(
+    "{missing} any more: it ended long ago, and the setting `retention` took it out of the views; the log has it from position {from} on"
+)]
+pub(crate) struct LeftViews {
+    /// What is not there.
+    pub(crate) missing: Missing,
+    /// Its first record.
+    pub(crate) from: Position,
+}
+
+impl Explain for LeftViews {
+    fn slug(&self) -> &'static str {
+        self.missing.slug()
+    }
+
+    fn fault(&self) -> Fault {
+        self.missing.fault()
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(format!(
+            "`ensue log --after {}` shows its records, and `ensue replay` still takes an execution",
+            self.from.0.saturating_sub(1)
         ))
     }
 }

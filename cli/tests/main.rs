@@ -34,6 +34,7 @@ mod queues;
 mod rates;
 mod replays;
 mod restart;
+mod retention;
 mod scheduled;
 mod secrets;
 mod streams;

@@ -6,8 +6,8 @@ use std::sync::{Arc, PoisonError};
 
 use ensue_api::metrics::{Distribution, Labelled};
 use ensue_api::ports::{
-    Declined, Dependency, DependencyState, Finding, Job, JobKind, Kept, LogAccess, Node, NodeStatus, OnBehalf, Readiness, SecretState,
-    Webhooks,
+    Declined, Dependency, DependencyState, Finding, Job, JobKind, Kept, LogAccess, Node, NodeStatus, OnBehalf, Readiness, Retained,
+    SecretState, Webhooks,
 };
 use ensue_api::worker_queues::WorkerQueue;
 use ensue_engine::catalog::Verify;
@@ -19,8 +19,8 @@ use ensue_engine::time::Timestamp;
 use ensue_engine::timers::state::Hold;
 use ensue_executor::programs::AtEnd;
 use ensue_packs::Severity;
-use ensue_views::ViewReader;
 use ensue_views::store::PassedOver;
+use ensue_views::{ViewError, ViewReader, ViewRetention};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
@@ -77,6 +77,10 @@ pub(crate) struct AboutNode {
     pub views_at: watch::Receiver<Position>,
     /// How many records they passed over.
     pub views_passed_over: Arc<AtomicU64>,
+    /// How long what has ended stays in them.
+    pub retention: ViewRetention,
+    /// How many executions were taken out of them since the start.
+    pub removed_executions: Arc<AtomicU64>,
     /// The views.
     pub views: Arc<dyn ViewReader>,
     /// How what keeps them up with the log fares.
@@ -164,6 +168,7 @@ impl Node for AboutNode {
             memory_max_bytes: self.memory.max_bytes(),
             outputs: kept(self.kept.outputs_used()),
             artifacts: kept(self.kept.artifacts_used()),
+            retention: self.retained()?,
         })
     }
 
@@ -196,6 +201,8 @@ impl Node for AboutNode {
         counter(metrics, "follower_bugs", "How often a bug of ours interrupted a follower", self.follower_bugs());
         let passed_over = self.views_passed_over.load(Ordering::Relaxed);
         gauge(metrics, "views_passed_over", "The records that a view passed over because of a bug of ours", passed_over);
+        let removed = self.removed_executions.load(Ordering::Relaxed);
+        counter(metrics, "executions_removed", "The executions that the retention took out of the views", removed);
         let reached = self.views_at.borrow().0;
         gauge(metrics, "views_position", "The position that the views have reached", reached);
         gauge(metrics, "views_lag_records", "How many records the views have not taken in yet", position.saturating_sub(reached));
@@ -211,7 +218,7 @@ impl Node for AboutNode {
         let mut findings = vec![space(self.free_bytes(), self.min_free_bytes, fullness), memory, self.log_finding()];
         findings.push(kept_finding("outputs", "what was printed", self.kept.outputs_used()));
         findings.push(kept_finding("artifacts", "the files that attempts gave away", self.kept.artifacts_used()));
-        findings.extend([self.views_finding(), self.shadow_finding()]);
+        findings.extend([self.views_finding(), self.retention_finding(), self.shadow_finding()]);
         findings.push(self.clock_finding());
         findings.push(self.queue_finding());
         findings.extend(self.pack_findings());
@@ -330,6 +337,22 @@ impl AboutNode {
             },
             Err(error) => bad(format!("the read models cannot be read: {error}"), "they are made anew from the log: `ensue views rebuild`"),
         }
+    }
+
+    fn retained(&self) -> Result<Retained, ViewError> {
+        Ok(Retained { executions: self.retention.executions, removed: self.views.removed()? })
+    }
+
+    fn retention_finding(&self) -> Finding {
+        let retained = match self.retained() {
+            Ok(retained) => retained,
+            Err(error) => return note("retention", &format!("nobody says what left the read models: {error}"), "look again in a moment"),
+        };
+        let kept = match retained.age() {
+            Some(age) => format!("executions stay in the read models for {age} after their end"),
+            None => "executions stay in the read models for ever".to_owned(),
+        };
+        good("retention", &format!("{kept}; {} have left them, and the log has those", retained.removed.executions))
     }
 
     fn shadow_finding(&self) -> Finding {

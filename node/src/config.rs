@@ -5,6 +5,7 @@
 mod actions;
 mod queues;
 mod rates;
+mod retention;
 mod shape;
 mod variables;
 
@@ -19,6 +20,7 @@ use ensue_engine::names::{PackName, WorkerQueueName};
 use ensue_engine::ports::Secret;
 pub use ensue_executor::AtStop;
 pub use ensue_executor::programs::SupervisorCommand;
+use ensue_views::ViewRetention;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -26,6 +28,7 @@ use thiserror::Error;
 use actions::WrittenActions;
 use queues::WrittenQueue;
 use rates::WrittenRates;
+use retention::{AGE_FORM, WrittenRetention};
 
 use crate::memory::{MEMORY_BYTES, MEMORY_BYTES_MIN};
 
@@ -79,6 +82,8 @@ pub struct Config {
     pub outputs: KeptSettings,
     /// What is kept of the files that attempts give away.
     pub artifacts: KeptSettings,
+    /// How long what has ended stays in the views.
+    pub retention: ViewRetention,
     /// Where the `http` runner may connect beyond the public internet.
     pub egress_allow: Vec<String>,
     /// How programs of actions are run.
@@ -253,6 +258,8 @@ struct Written {
     outputs: WrittenOutputs,
     #[serde(default)]
     artifacts: WrittenArtifacts,
+    #[serde(default)]
+    retention: WrittenRetention,
     egress: Option<Egress>,
     #[serde(default)]
     actions: WrittenActions,
@@ -311,6 +318,7 @@ impl Config {
             memory_bytes: MEMORY_BYTES,
             outputs: KeptSettings::of_outputs(),
             artifacts: KeptSettings::of_artifacts(),
+            retention: ViewRetention::default(),
             egress_allow: Vec::new(),
             actions: ActionSettings::default(),
             supervisor: None,
@@ -377,6 +385,7 @@ impl Config {
         take_kept(&mut self.outputs, attempt_max, quota, keep_days);
         let WrittenArtifacts { file_max, quota, keep_days } = written.artifacts;
         take_kept(&mut self.artifacts, file_max, quota, keep_days);
+        written.retention.over(&mut self.retention).map_err(|why| ConfigError::Malformed { path: path.to_owned(), why })?;
         self.egress_allow = written.egress.unwrap_or_default().allow;
         self.actions.take(written.actions, base).map_err(|why| ConfigError::Malformed { path: path.to_owned(), why })?;
         if let Some(WrittenTraces { endpoint }) = written.traces {
@@ -408,6 +417,9 @@ impl Config {
             "ENSUE_MEMORY" => {
                 const EXPECTED: &str = "a number of bytes, 134217728 (128 MiB) or more";
                 self.memory_bytes = value.parse().ok().and_then(enough).ok_or_else(|| wrong(EXPECTED))?;
+            }
+            "ENSUE_RETENTION_EXECUTIONS" => {
+                self.retention.executions = Some(retention::age(value).ok_or_else(|| wrong(AGE_FORM))?);
             }
             "ENSUE_EGRESS_ALLOW" => self.egress_allow = value.split(',').map(|one| one.trim().to_owned()).collect(),
             "ENSUE_TRACES_ENDPOINT" => {

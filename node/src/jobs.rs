@@ -10,10 +10,12 @@ use ensue_engine::ids::LogId;
 use ensue_engine::record::{Head, Position};
 use ensue_store::sqlite::views::SqliteViews;
 use ensue_store::verify::verify;
+use ensue_views::ViewRetention;
 
 use crate::clock::Clock;
 use crate::fold_guard::AllLeftOut;
 use crate::log_access::LogReaders;
+use crate::retention::take_all_out;
 use crate::views::{Rebuilt, WholeFold};
 
 /// The read models that are live, as far as building them anew concerns them.
@@ -24,6 +26,8 @@ pub(crate) struct LiveViews {
     pub(crate) rebuilt: Rebuilt,
     /// What they leave out.
     pub(crate) left_out: AllLeftOut,
+    /// How long what has ended stays in them.
+    pub(crate) retention: ViewRetention,
 }
 
 /// The newest job of each kind.
@@ -93,7 +97,10 @@ impl Jobs {
         let beside = self.live.file.with_extension("rebuilt.sqlite");
         let mut left_out = self.live.left_out.clone();
         let step = &mut |position| self.reached(JobKind::ViewsRebuild, position);
-        WholeFold { log: &self.readers, onlooker: &mut left_out }.beside(&beside.as_path().into(), self.log, step)
+        let mut views = WholeFold { log: &self.readers, onlooker: &mut left_out }.beside(&beside.as_path().into(), self.log, step)?;
+        // What had been taken out does not come back, not even for a moment.
+        take_all_out(&mut views, self.live.retention).map_err(|error| error.to_string())?;
+        Ok(views)
     }
 
     fn reached(&self, kind: JobKind, position: Position) {
@@ -153,7 +160,12 @@ mod tests {
         let id = LogId(Id::root(Timestamp::from_micros(1), 1));
         let log = MemoryLog::new(id);
         let readers = Arc::new(LogReaders::new(Box::new(move || log.reader())));
-        let live = LiveViews { file: PathBuf::new(), rebuilt: Rebuilt::default(), left_out: AllLeftOut::default() };
+        let live = LiveViews {
+            file: PathBuf::new(),
+            rebuilt: Rebuilt::default(),
+            left_out: AllLeftOut::default(),
+            retention: ViewRetention::default(),
+        };
         let jobs = Jobs::new(id, readers, Arc::new(SystemClock::default()), live);
         let thread = std::thread::Builder::new().stack_size(NO_SUCH_STACK);
         jobs.begin_in(thread, JobKind::LogVerify, None).unwrap_err();

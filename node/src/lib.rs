@@ -34,6 +34,7 @@ mod packs_folder;
 pub mod parts;
 mod programs;
 mod replays;
+mod retention;
 mod sequencer;
 mod snapshots;
 mod tally;

@@ -1,4 +1,4 @@
-//! The follower that keeps the read models up with the log, and building them anew beside the live ones.
+//! The follower that keeps the read models up with the log, takes out of them what is old, and building them anew beside the live ones.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,12 +11,13 @@ use ensue_engine::record::{Position, Record};
 use ensue_store::sqlite::Place;
 use ensue_store::sqlite::views::SqliteViews;
 use ensue_views::onlooker::{Nobody, Onlooker};
-use ensue_views::{Projector, ViewError, ViewStore};
+use ensue_views::{Projector, ViewError, ViewRetention, ViewStore};
 use tokio::sync::watch;
 
 use crate::followers::{AfterPanic, Follow};
 use crate::jobs::Jobs;
 use crate::log_access::LogReaders;
+use crate::retention::Leaving;
 
 /// How long the read models are left as they are after they were begun to be made anew because of damage.
 const MEND_EVERY: Duration = Duration::from_secs(10);
@@ -31,6 +32,7 @@ pub struct ViewFollower {
     onlooker: Box<dyn Onlooker>,
     log: Arc<LogReaders>,
     jobs: Option<Arc<Jobs>>,
+    leaving: Leaving,
     mended: Option<Instant>,
 }
 
@@ -69,6 +71,7 @@ impl ViewFollower {
             onlooker: Box::new(Nobody),
             log,
             jobs: None,
+            leaving: Leaving::new(ViewRetention::default()),
             mended: None,
         }
     }
@@ -76,6 +79,17 @@ impl ViewFollower {
     /// Gives how many records the views passed over, for who is not to wait for a look into the store.
     pub(crate) fn passed_over(&self) -> Arc<AtomicU64> {
         self.passed_over.clone()
+    }
+
+    /// Gives how many executions were taken out since the start.
+    pub(crate) fn removed_executions(&self) -> Arc<AtomicU64> {
+        self.leaving.executions()
+    }
+
+    /// Has what is old taken out; else all stays.
+    #[must_use]
+    pub(crate) fn keeping(self, retention: ViewRetention) -> Self {
+        Self { leaving: Leaving::new(retention), ..self }
     }
 
     /// Has damaged views made anew by these jobs; else damage is only told.
@@ -106,6 +120,7 @@ impl ViewFollower {
         WholeFold { log: &self.log, onlooker: &mut *self.onlooker }.fold_into(&mut views, self.store.position(), &mut |_| {})?;
         self.store.adopt(views).map_err(|error| error.to_string())?;
         self.projector = Projector::new();
+        self.leaving.begin_anew();
         self.passed_over.store(self.store.passed_over(), Ordering::Relaxed);
         Ok(self.store.position())
     }
@@ -177,6 +192,13 @@ impl Follow for ViewFollower {
         if let Some(handover) = self.rebuilt.take() {
             let adopted = self.adopt(handover.views);
             (handover.tell)(adopted);
+        }
+        match self.leaving.step(&mut self.store) {
+            Ok(()) => {}
+            Err(ViewError::Store(error)) => {
+                tracing::warn!(%error, "what is old could not be taken out of the read models; it is tried again")
+            }
+            Err(error) => self.mend(&error.to_string()),
         }
     }
 

@@ -203,11 +203,14 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
     let guard = FoldGuard::open(&opened.data.views_crash(), views.position())
         .watched(Patience::MINUTE)
         .map_err(|why| machine("looking on at the views' follower", &why))?;
-    let live = LiveViews { file: opened.data.views(), rebuilt: rebuilt.clone(), left_out: guard.left_out() };
+    let live = LiveViews { file: opened.data.views(), rebuilt: rebuilt.clone(), left_out: guard.left_out(), retention: config.retention };
     let jobs = Jobs::new(log_id, readers.clone(), clock.clone(), live);
     look_through(views.reader()).map_err(|why| machine("looking through the views", &why))?;
-    let view_follower = ViewFollower::new(views, reached, rebuilt, readers.clone()).mended_by(jobs.clone()).under(Box::new(guard));
-    let views_passed_over = view_follower.passed_over();
+    let view_follower = ViewFollower::new(views, reached, rebuilt, readers.clone())
+        .mended_by(jobs.clone())
+        .under(Box::new(guard))
+        .keeping(config.retention);
+    let (views_passed_over, removed_executions) = (view_follower.passed_over(), view_follower.removed_executions());
     let (views_fare, shadow_fares) = (Arc::new(Fares::default()), Arc::new(Fares::default()));
     let told = (waiting(QueueName::ViewBatches, QueueName::ViewBatchBytes), views_fare.clone());
     let view_follower = followers::start("views", view_follower, opened.log.reader()?, told)
@@ -334,6 +337,8 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
         memory: Memory::new(config.memory_bytes, queues.of(QueueName::RequestBytes).clone()),
         views_at: views_at.clone(),
         views_passed_over,
+        retention: config.retention,
+        removed_executions,
         views: view_reader.clone(),
         views_fare,
         shadow_fares,

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::openapi::shapes;
-use crate::ports::{DependencyState, Finding, FindingVerdict, Job, JobKind, JobState, Kept, NodeStatus, Readiness};
+use crate::ports::{DependencyState, Finding, FindingVerdict, Job, JobKind, JobState, Kept, NodeStatus, Readiness, Retained};
 
 /// What the node is and does.
 #[derive(Serialize, JsonSchema)]
@@ -37,6 +37,7 @@ pub(crate) struct WireStatus {
     memory_max_bytes: u64,
     outputs: WireKept,
     artifacts: WireKept,
+    retention: WireRetained,
     totals: Option<WireTotals>,
 }
 
@@ -45,6 +46,20 @@ pub(crate) struct WireStatus {
 struct WireKept {
     bytes: u64,
     quota_bytes: u64,
+}
+
+/// How long what has ended stays in the views, and what was taken out of them since they were begun.
+#[derive(Serialize, JsonSchema)]
+struct WireRetained {
+    executions: Option<String>,
+    executions_removed: u64,
+    rows_removed: u64,
+}
+
+impl From<Retained> for WireRetained {
+    fn from(retained: Retained) -> Self {
+        Self { executions: retained.age(), executions_removed: retained.removed.executions, rows_removed: retained.removed.rows }
+    }
 }
 
 impl From<Kept> for WireKept {
@@ -89,6 +104,7 @@ impl WireStatus {
             memory_max_bytes: status.memory_max_bytes,
             outputs: status.outputs.into(),
             artifacts: status.artifacts.into(),
+            retention: status.retention.into(),
             totals: totals.map(|totals| WireTotals {
                 events: totals.events,
                 deliveries_refused: totals.deliveries_refused,

@@ -41,6 +41,15 @@ impl Status {
     }
 }
 
+/// How long executions stay in the views, and how many have left them.
+fn retention(status: &Value) -> String {
+    let kept = match status["retention"]["executions"].as_str() {
+        Some(age) => format!("executions for {age}"),
+        None => "executions for ever".to_owned(),
+    };
+    format!("{kept}; {} have left the views", text(status, "retention.executions_removed"))
+}
+
 fn shown(status: &Value) -> String {
     let size = |name: &str| status[name].as_u64().map(bytes).unwrap_or_default();
     let kept = |name: &str| {
@@ -62,5 +71,6 @@ fn shown(status: &Value) -> String {
         ("memory", format!("{} of {}", size("memory_bytes"), size("memory_max_bytes"))),
         ("outputs", kept("outputs")),
         ("artifacts", kept("artifacts")),
+        ("retention", retention(status)),
     ])
 }

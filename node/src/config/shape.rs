@@ -51,6 +51,7 @@ static SETTINGS: Shape = Shape {
         ),
         optional("outputs", Kind::Fields(&OUTPUTS), "How much is kept of what attempts print, and how long."),
         optional("artifacts", Kind::Fields(&ARTIFACTS), "How much is kept of the files that attempts give away, and how long."),
+        optional("retention", Kind::Fields(&RETENTION), "How long what has ended stays in the views. The log keeps it for ever."),
         optional("egress", Kind::Fields(&EGRESS), "Where actions may connect by the runner `http`."),
         optional("actions", Kind::Fields(&ACTIONS), "How programs of actions are run."),
         optional(
@@ -116,6 +117,17 @@ static ARTIFACTS: Shape = Shape {
         optional("quota", BYTES, "The most bytes of all files: the oldest go first. 5368709120 (5 GiB) where nothing is said."),
         optional("keep_days", DAYS, "How many days a file is kept. 30 where nothing is said."),
     ],
+    later: &[],
+    between: &[],
+};
+
+static RETENTION: Shape = Shape {
+    what: "`retention`",
+    fields: &[optional(
+        "executions",
+        Kind::Text(Form::Any),
+        "How long executions stay in the views, from the end of the outermost one: `90d`. For ever where nothing is said.",
+    )],
     later: &[],
     between: &[],
 };
@@ -249,6 +261,7 @@ min_free: 1000000
 memory: 536870912
 outputs: { attempt_max: 1000000, quota: 10000000, keep_days: 7 }
 artifacts: { file_max: 1000000, quota: 10000000, keep_days: 7 }
+retention: { executions: 90d }
 egress: { allow: ['10.0.0.0/8'] }
 actions:
   isolation: auto

@@ -5,7 +5,7 @@
 use super::ConfigError;
 
 /// Those that the node reads as settings, but for keys.
-const SETTINGS: [&str; 21] = [
+const SETTINGS: [&str; 22] = [
     "ENSUE_ACTIONS_AT_STOP",
     "ENSUE_ACTIONS_ISOLATION",
     "ENSUE_ACTIONS_READABLE",
@@ -24,6 +24,7 @@ const SETTINGS: [&str; 21] = [
     "ENSUE_RATE_LIMITS_HOOKS",
     "ENSUE_RATE_LIMITS_READS",
     "ENSUE_RATE_LIMITS_WRITES",
+    "ENSUE_RETENTION_EXECUTIONS",
     "ENSUE_TRACES_ENDPOINT",
     "ENSUE_URL",
     "ENSUE_WORKERS",

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use ensue_api::ports::{
     Access, Backtested, Backtests, Declined, Dependency, DependencyState, Finding, FindingVerdict, GivenEvent, Holder, HookRefusal,
     Installed, Job, JobKind, JobState, Kept, Keys, LogAccess, NewToken, Node, NodeStatus, Observe, OnBehalf, Readiness, Replayed, Replays,
-    SecretState, SetKey, ToBacktest, ToReplay, Tokens, Webhooks,
+    Retained, SecretState, SetKey, ToBacktest, ToReplay, Tokens, Webhooks,
 };
 use ensue_api::worker_queues::{StartRate, WorkerQueue};
 use ensue_engine::catalog::{Catalog, Catalogs as _, Sensor};
@@ -220,6 +220,7 @@ impl Node for TestNode {
             memory_max_bytes: 512 * 1024 * 1024,
             outputs: Kept { bytes: 4_096, quota_bytes: 1 << 30 },
             artifacts: Kept::default(),
+            retention: Retained::default(),
         })
     }
 

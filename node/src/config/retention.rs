@@ -1,0 +1,81 @@
+//! How long what has ended stays in the views.
+
+use std::time::Duration;
+
+use ensue_views::ViewRetention;
+use serde::Deserialize;
+
+/// What an age is written as, for people.
+pub(super) const AGE_FORM: &str = "an age of a second or more, like 90d or 12h";
+
+/// The shortest age.
+const AGE_MIN: Duration = Duration::from_secs(1);
+/// The longest: a hundred years.
+const AGE_DAYS_MAX: u32 = 36_500;
+
+/// The setting as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WrittenRetention {
+    executions: Option<String>,
+}
+
+impl WrittenRetention {
+    /// Puts it over what holds so far; the error says which is no age.
+    pub(super) fn over(self, retention: &mut ViewRetention) -> Result<(), String> {
+        if let Some(text) = self.executions {
+            let age = age(&text).ok_or_else(|| format!("`retention.executions` is `{text}`, which is not {AGE_FORM}"))?;
+            retention.executions = Some(age);
+        }
+        Ok(())
+    }
+}
+
+/// Reads `90d`, or a duration as packs have them.
+pub(super) fn age(text: &str) -> Option<Duration> {
+    let read = match text.strip_suffix('d') {
+        Some(days) if days.bytes().all(|byte| byte.is_ascii_digit()) => {
+            days.parse().ok().filter(|days| *days <= AGE_DAYS_MAX).map(crate::kept::days)
+        }
+        Some(_) => None,
+        None => ensue_packs::parse_duration(text),
+    };
+    read.filter(|age| *age >= AGE_MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn read(text: &str, variables: &[(&str, &str)]) -> Result<Option<Duration>, String> {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("ensue.yaml");
+        std::fs::write(&file, text).unwrap();
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Config::read(Some(&file), variables).map(|config| config.retention.executions).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_ended_is_kept_for_ever_where_nobody_says_anything() {
+        assert_eq!(read("workers: 2", &[]), Ok(None));
+        assert_eq!(read("retention: {}", &[]), Ok(None));
+    }
+
+    #[test]
+    fn an_age_is_read_in_days_and_the_variable_goes_over_the_file() {
+        assert_eq!(read("retention: { executions: 90d }", &[]), Ok(Some(Duration::from_secs(90 * 86_400))));
+        let variable = [("ENSUE_RETENTION_EXECUTIONS", "12h")];
+        assert_eq!(read("retention: { executions: 90d }", &variable), Ok(Some(Duration::from_secs(43_200))));
+    }
+
+    #[test]
+    fn what_is_no_age_is_an_error_that_says_what_one_is() {
+        for age in ["0d", "999ms", "90", "d", "-1d", "+1d", "36501d", "90 d", "1w", "90D", "99999999999d"] {
+            let error = read(&format!("retention: {{ executions: '{age}' }}"), &[]).unwrap_err();
+            assert!(error.ends_with(&format!("`retention.executions` is `{age}`, which is not {AGE_FORM}")), "{error}");
+            let error = read("", &[("ENSUE_RETENTION_EXECUTIONS", age)]).unwrap_err();
+            assert!(error.ends_with(&format!("is `{age}`, which is not {AGE_FORM}")), "{error}");
+        }
+    }
+}
