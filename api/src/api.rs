@@ -214,35 +214,33 @@ impl Api {
     pub(crate) async fn row<V: View + Send + 'static>(self: &Arc<Self>, key: String, thing: &'static str) -> Result<V, Problem> {
         self.blocking(move |ports| match read_row::<V>(ports, &key)? {
             Some(row) => Ok(row),
-            None => found_or_gone(ports, &key, thing),
+            None => Err(left_views::<V>(ports, &key, thing)?.map_or_else(|| Missing::new(thing, &key).into(), Problem::from)),
         })
         .await?
     }
 }
 
-/// Looks for a row that was not found once more, and says what became of it where it left the views. Blocking.
-fn found_or_gone<V: View>(ports: &Ports, key: &str, thing: &'static str) -> Result<V, Problem> {
-    let missing = || Missing::new(thing, key);
+/// Says that a thing was there and has left the views; none where it is there, never was, or may still come. Blocking.
+pub(crate) fn left_views<V: View>(ports: &Ports, key: &str, thing: &'static str) -> Result<Option<LeftViews>, ViewError> {
     let stream = match V::NAME {
         ViewName::Executions => key.parse().map(|id| StreamId::Execution(ExecutionId(id))),
         ViewName::Enforcements => key.parse().map(|id| StreamId::Enforcement(EnforcementId(id))),
-        // Their streams are others', or they are never taken out.
-        _ => return Err(missing().into()),
+        // Their records are in the streams of others, or they never leave.
+        _ => return Ok(None),
     };
-    let Ok(stream) = stream else { return Err(missing().into()) };
+    let Ok(stream) = stream else { return Ok(None) };
     if ports.views.removed()?.rows == 0 {
-        return Err(missing().into());
+        return Ok(None);
     }
-    // Only of what the views had folded before it was looked for is known that it left them.
+    // Only of what they had folded before it was looked for is known that it left them.
     let folded = ports.views.position()?;
-    if let Some(row) = read_row::<V>(ports, key)? {
-        return Ok(row);
+    if ports.views.get(V::NAME, key)?.is_some() {
+        return Ok(None);
     }
-    let first = ports.log.read_stream(&stream, Revision(0), ReadLimit { records: 1, bytes: 0 })?;
-    match first.first().filter(|record| record.position <= folded) {
-        Some(record) => Err(LeftViews { missing: missing(), from: record.position }.into()),
-        None => Err(missing().into()),
-    }
+    // Where the log cannot be read, it is only not there, and nobody knows why.
+    let first = ports.log.read_stream(&stream, Revision(0), ReadLimit { records: 1, bytes: 0 }).unwrap_or_default();
+    let begun = first.first().map(|record| record.position).filter(|begun| *begun <= folded);
+    Ok(begun.map(|from| LeftViews { missing: Missing::new(thing, key), from }))
 }
 
 /// Reads one row of a view, where there is one. Blocking.

@@ -42,6 +42,8 @@ impl Leaving {
         if self.retention.executions.is_none() || begun < self.due {
             return Ok(());
         }
+        // A round that ends in a panic is not begun again at once.
+        self.due = begun + WALK_REST;
         let before = views.removed().executions;
         let round = self.walk.round(views, self.retention);
         let took = begun.elapsed();

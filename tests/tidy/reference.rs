@@ -71,8 +71,9 @@ fn every_setting_stands_in_the_reference() {
     assert!(known.len() > 8, "{} variables were found; how they are written has changed", known.len());
     demand_same("each variable is told of:", ("the code", &known), (PAGE, &without_keys(told_variables(PAGE))));
 
-    let files = ["node/src/config.rs", "node/src/config/actions.rs", "node/src/config/queues.rs", "node/src/config/rates.rs"];
-    let source = files.map(read).concat();
+    let files = ["config.rs", "config/actions.rs", "config/queues.rs", "config/rates.rs", "config/retention.rs"];
+    let files = files.map(|file| format!("node/src/{file}"));
+    let source = files.map(|file| read(&file)).concat();
     let mut settings = BTreeSet::new();
     for name in [
         "struct Written {",
@@ -84,6 +85,7 @@ fn every_setting_stands_in_the_reference() {
         "struct WrittenRates {",
         "struct WrittenQueue {",
         "struct WrittenRate {",
+        "struct WrittenRetention {",
         "pub struct PackSettings {",
         "pub struct KeySource {",
     ] {

@@ -196,6 +196,9 @@ impl Walk {
             walked = Some(ended);
         }
         if removal != Removal::default() {
+            // Nothing is taken out twice, even where a log should have ended an execution twice.
+            removal.rows.sort_unstable();
+            removal.rows.dedup();
             views.take_out(&removal)?;
         }
         self.after = if round == Round::Over { None } else { walked };
@@ -205,8 +208,16 @@ impl Walk {
 
 /// Gives the records that parked reactions are owed to.
 fn parked<V: RetainedViews + ?Sized>(views: &V) -> Result<Vec<Position>, ViewError> {
-    let query = ListQuery { limit: LIST_ROWS_MAX, order: Order::OldestFirst, ..ListQuery::newest(ViewName::ParkedReactions) };
-    views.list(&query)?.iter().map(|row| Ok(row.read::<ParkedReaction>()?.of)).collect()
+    let mut query = ListQuery { limit: LIST_ROWS_MAX, order: Order::OldestFirst, ..ListQuery::newest(ViewName::ParkedReactions) };
+    let mut parked = Vec::new();
+    loop {
+        let page = views.list(&query)?;
+        for row in &page {
+            parked.push(row.read::<ParkedReaction>()?.of);
+        }
+        let Some(last) = page.last() else { return Ok(parked) };
+        query.after = Some(last.position);
+    }
 }
 
 /// How much of what belongs to an execution was gathered.

@@ -11,6 +11,7 @@ mod letters;
 mod life;
 mod locks;
 mod projector;
+mod retention;
 mod rules;
 mod schedules;
 mod small;

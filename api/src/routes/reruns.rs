@@ -16,10 +16,12 @@ use ensue_engine::record::{Body, Record, Revision, StreamId};
 use ensue_engine::rules::judge::complete;
 use ensue_engine::workflows::facts::RerunFrom;
 use ensue_expression::Document;
+use ensue_views::Execution;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::actions::{ParametersMisfit, answer, asked_before, unanswerable};
+use crate::api::left_views;
 use crate::auth::Allowed;
 use crate::call::Call;
 use crate::permissions::{ActionsRead, ExecutionsRead, ExecutionsRerun, Permission as _, RulesRead};
@@ -130,6 +132,11 @@ pub(super) fn request(ports: &Ports, id: ExecutionId, wanted: WireRerun) -> Resu
         return Err(RerunRefused::IsStep { id, step: part_of.step.clone(), root }.into());
     }
     let Some(end) = history.end else { return Err(RerunRefused::GoesOn(id).into()) };
+    // Its own steps could be read off the log, but who looks at the rerun would find nothing of what it takes over. Views that cannot be read
+    // say nothing against it.
+    if let Ok(Some(left)) = left_views::<Execution>(ports, &id.to_string(), ExecutionsRead::THING) {
+        return Err(left.into());
+    }
     let catalog = ports.installed.current();
     let (action, priority) = present(&catalog, &history)?;
     let from = from(wanted.from.as_deref(), &action)?;
