@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ensue_engine::catalog::OnLost;
 use ensue_engine::executions::facts::{ExecutionCancelled, ExecutionRequested, ExecutionSucceeded, Failure, FailureKind, Pace};
+use ensue_engine::executions::labels::Labels;
 use ensue_engine::health::facts::{ClockStepped, ReactionParked, ReactionRetried};
 use ensue_engine::ids::{ExecutionId, Id};
 use ensue_engine::letters::facts::DeadLetterDismissed;
@@ -75,6 +76,8 @@ fn begun(story: &mut Story, number: u128, pace: Pace, part_of: Option<ExecutionI
         rerun_of: None,
         priority: 0,
         queue: DEFAULT_QUEUE.clone(),
+        labels: Labels::new(),
+        given_labels: BTreeSet::new(),
         idempotent: false,
         on_lost: OnLost::Ask,
         timeout_millis: 600_000,
