@@ -99,7 +99,7 @@ impl Jobs {
         let step = &mut |position| self.reached(JobKind::ViewsRebuild, position);
         let mut views = WholeFold { log: &self.readers, onlooker: &mut left_out }.beside(&beside.as_path().into(), self.log, step)?;
         // What had been taken out does not come back, not even for a moment.
-        take_all_out(&mut views, self.live.retention).map_err(|error| error.to_string())?;
+        take_all_out(&mut views, self.live.retention).and_then(|()| views.shrink()).map_err(|error| error.to_string())?;
         Ok(views)
     }
 

@@ -2,9 +2,10 @@
 //!
 //! An execution goes with all that belongs to it alone: its artifacts, its inquiry, its dead letter, the enforcement that asked for it. The
 //! parts of a workflow go with the outermost one. What somebody has still to deal with keeps it: a dead letter that is open, a reaction
-//! that is parked. Time is the log's own, of its newest record and without the steps of the clock: what goes follows from the log alone, and
+//! that is parked; and so does an execution that runs it again. Time is the log's own, of its newest record and without the steps of the clock: what goes follows from the log alone, and
 //! views that are built anew come to the same. Nothing is remembered that a kill could lose: whoever begins anew walks once more.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ensue_engine::executions::facts::Pace;
@@ -72,8 +73,15 @@ impl Elapsed {
     pub fn fold(&mut self, records: &[Record]) -> Vec<Ended> {
         let mut ended = Vec::new();
         for record in records {
-            if let Fact::ClockStepped(step) = &record.fact {
-                self.stepped = self.stepped.saturating_add(step.to.micros_since(step.from));
+            match &record.fact {
+                Fact::ClockStepped(step) => self.stepped = self.stepped.saturating_add(step.to.micros_since(step.from)),
+                // A clock that was set back may have been set right while no node ran: nobody noted that, and it is no time that has passed.
+                // Where it is, what is kept is kept for longer.
+                Fact::NodeStarted(_) if self.stepped < 0 => {
+                    let forward = record.time.micros().saturating_sub(self.micros.saturating_add(self.stepped)).max(0);
+                    self.stepped = self.stepped.saturating_add(forward).min(0);
+                }
+                _ => {}
             }
             self.micros = record.time.micros().saturating_sub(self.stepped);
             if let (true, StreamId::Execution(execution)) = (ends_outermost(&record.fact), &record.stream) {
@@ -169,7 +177,7 @@ impl Walk {
         let Some(until) = retention.until(views.elapsed()) else { return Ok(Round::Over) };
         let due = views.ended(until, self.after, ENDED_AT_ONCE)?;
         let mut round = if due.len() < ENDED_AT_ONCE { Round::Over } else { Round::More };
-        let parked = if due.is_empty() { Vec::new() } else { parked(views)? };
+        let parked = if due.is_empty() { BTreeSet::new() } else { parked(views)? };
         let mut removal = Removal::default();
         let mut walked = self.after;
         for ended in due {
@@ -207,13 +215,13 @@ impl Walk {
 }
 
 /// Gives the records that parked reactions are owed to.
-fn parked<V: RetainedViews + ?Sized>(views: &V) -> Result<Vec<Position>, ViewError> {
+fn parked<V: RetainedViews + ?Sized>(views: &V) -> Result<BTreeSet<Position>, ViewError> {
     let mut query = ListQuery { limit: LIST_ROWS_MAX, order: Order::OldestFirst, ..ListQuery::newest(ViewName::ParkedReactions) };
-    let mut parked = Vec::new();
+    let mut parked = BTreeSet::new();
     loop {
         let page = views.list(&query)?;
         for row in &page {
-            parked.push(row.read::<ParkedReaction>()?.of);
+            parked.insert(row.read::<ParkedReaction>()?.of);
         }
         let Some(last) = page.last() else { return Ok(parked) };
         query.after = Some(last.position);
@@ -239,25 +247,33 @@ struct Belongings<'v, V: ?Sized> {
 }
 
 impl<V: RetainedViews + ?Sized> Belongings<'_, V> {
-    fn of(&mut self, ended: &Ended, parked: &[Position]) -> Result<Reach, ViewError> {
-        let Some(execution) = self.read::<Execution>(ended.execution.0)? else {
-            // Its own row went with an earlier round, which had no room for the rest.
-            return self.beneath(ended.execution, Beneath::UNKNOWN);
-        };
+    fn of(&mut self, ended: &Ended, parked: &BTreeSet<Position>) -> Result<Reach, ViewError> {
         let letter = self.read::<DeadLetter>(ended.execution.0)?;
-        let waits = parked.iter().any(|of| (execution.position..=ended.at).contains(of))
-            || letter.as_ref().is_some_and(|letter| letter.status == LetterStatus::Open);
-        if !execution.status.is_end() || waits {
+        let is_open = letter.as_ref().is_some_and(|letter| letter.status == LetterStatus::Open);
+        let Some(execution) = self.read::<Execution>(ended.execution.0)? else {
+            // Its own row went with an earlier round, which had no room for the rest; or there never was one, for a bug of ours.
+            return if is_open { Ok(Reach::Stays) } else { self.beneath(ended.execution, Beneath::UNKNOWN) };
+        };
+        let waits = is_open || parked.range(execution.position..=ended.at).next().is_some();
+        if !execution.status.is_end() || waits || self.was_run_again(execution.id)? {
             return Ok(Reach::Stays);
         }
         self.take(&execution);
         self.rows.extend(letter.map(|letter| (ViewName::DeadLetters, letter.position)));
-        if let Some(enforcement) = execution.enforcement.map(|id| self.read::<Enforcement>(id.0)).transpose()?.flatten()
+        // A rerun names the enforcement of the first, which stays as long as it.
+        let own = execution.enforcement.filter(|_| execution.rerun_of.is_none());
+        if let Some(enforcement) = own.map(|id| self.read::<Enforcement>(id.0)).transpose()?.flatten()
             && enforcement.life() == Life::Settled
         {
             self.rows.push((ViewName::Enforcements, enforcement.position));
         }
         self.beneath(execution.id, Beneath::of(&execution))
+    }
+
+    /// Says whether there is an execution that runs this one again: who looks at it looks at this one as well.
+    fn was_run_again(&self, execution: ExecutionId) -> Result<bool, ViewError> {
+        let query = ListQuery { limit: 1, ..ListQuery::newest(ViewName::Executions) };
+        Ok(!self.views.list(&query.with(Column::RerunOf, execution.to_string()))?.is_empty())
     }
 
     /// Gathers what is found by an execution, then, of a part of a workflow, it itself.

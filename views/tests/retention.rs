@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ensue_engine::executions::facts::{ExecutionCancelled, ExecutionFailed, ExecutionSucceeded, ExecutionTimedOut, Failure, FailureKind};
 use ensue_engine::fact::Fact;
-use ensue_engine::health::facts::ClockStepped;
+use ensue_engine::health::facts::{ClockStepped, NodeStarted};
 use ensue_engine::ids::{ExecutionId, Id};
 use ensue_engine::record::{Actor, StreamId};
 use ensue_engine::time::Timestamp;
@@ -86,4 +86,23 @@ fn what_is_kept_for_ever_never_goes_and_any_age_can_be_said() {
     let until = |age| ViewRetention { executions: Some(age) }.until(now);
     assert_eq!(until(Duration::from_secs(1)), Some(NOON.micros() - 1_000_000));
     assert!(until(Duration::MAX).is_some_and(|until| until < 0));
+}
+
+#[test]
+fn a_clock_that_was_set_back_and_set_right_while_no_node_ran_is_no_time_that_has_passed() {
+    const YEAR_MICROS: i64 = 365 * 86_400_000_000;
+    let mut story = Story::new();
+    story.event("garden.rained", "{}");
+    let from = story.now();
+    story.go_on_at(Timestamp::from_micros(from.micros() - YEAR_MICROS));
+    let step = ClockStepped { from, to: story.now() };
+    story.tell(StreamId::Log(story.log()), None, Actor::Engine, None, step.into(), None);
+    story.event("garden.rained", "{}");
+    story.go_on_at(Timestamp::from_micros(from.micros() + 1_000_000));
+    story.tell(StreamId::Log(story.log()), None, Actor::Engine, None, NodeStarted { release: "0.1.0".to_owned() }.into(), None);
+    story.event("garden.rained", "{}");
+    let mut elapsed = Elapsed::default();
+    elapsed.fold(story.records());
+    let passed = elapsed.micros() - from.micros();
+    assert!((0..3_000_000).contains(&passed), "{passed}");
 }

@@ -205,7 +205,7 @@ pub(super) const EXECUTION_RERUN: Operation = Operation::new("execution_rerun", 
         "It ended while the caller preferred to wait.",
         &[Header::Position, Header::Location, Header::PreferenceApplied],
     )
-    .refuses(&[(409, "rerun_refused"), (422, "parameters_invalid"), (422, "labels_invalid")])
+    .refuses(&[(409, "rerun_refused"), (422, "parameters_invalid")])
     .demands_admission();
 pub(super) const EXECUTION_REPLAY: Operation =
     Operation::new("execution_replay", "Says which recorded executions would go another way, and where first")

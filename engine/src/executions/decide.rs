@@ -114,8 +114,11 @@ fn with_given(ask: &RequestExecution, mut labels: Labels) -> Result<(Labels, BTr
     if let (None, Some((name, _))) = (&ask.rerun, declared.first()) {
         return Err(format!("`{name}` is a label of `{}` itself, which says what it is", ask.action));
     }
+    // Who runs it again cannot leave one out: those of the action come first.
+    let room = if ask.rerun.is_some() { LABELS_MAX.saturating_sub(labels.len()) } else { given.len() };
+    let given = &given[..given.len().min(room)];
     let names = given.iter().map(|(name, _)| (*name).clone()).collect();
-    labels.extend(given.into_iter().map(|(name, value)| (name.clone(), value.clone())));
+    labels.extend(given.iter().map(|(name, value)| ((*name).clone(), (*value).clone())));
     match labels.len() {
         ..=LABELS_MAX => Ok((labels, names)),
         count => Err(format!("it would have {count} labels, {LABELS_MAX} is the most")),

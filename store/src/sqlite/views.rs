@@ -163,6 +163,12 @@ impl SqliteViews {
         Ok(made.map(|made| Self { connection, log, made, names: BTreeMap::new(), readers }))
     }
 
+    /// Gives back the space of what was taken out: the file is written anew, which takes as long as that.
+    pub fn shrink(&mut self) -> Result<(), ViewError> {
+        self.connection.flush_prepared_statement_cache();
+        self.connection.execute_batch("VACUUM").map_err(failed)
+    }
+
     /// Closes the file so that it stands alone, and gives its place.
     fn close(self) -> Result<Place, ViewError> {
         let _closed = self.readers.close_all();

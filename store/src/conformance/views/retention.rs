@@ -28,6 +28,7 @@ on_every_view_store! {
     nothing_goes_where_nobody_said_how_long_it_stays
     a_dead_letter_that_is_open_keeps_its_execution_until_it_is_dealt_with
     a_reaction_that_is_parked_keeps_what_was_under_way_when_it_was_owed
+    what_was_run_again_stays_as_long_as_what_runs_it_again
     a_workflow_goes_as_a_whole_once_the_outermost_has_ended_that_long_ago
     a_workflow_of_very_many_parts_goes_in_rounds_and_the_outermost_first
     no_step_of_the_clock_takes_anything_out_early
@@ -64,6 +65,11 @@ fn failed(story: &mut Story) -> ExecutionId {
 
 /// An execution of this number without a rule, made of steps, which may itself be one.
 fn begun(story: &mut Story, number: u128, pace: Pace, part_of: Option<ExecutionId>) -> ExecutionId {
+    requested(story, number, (pace, part_of), None)
+}
+
+/// The same, which may run another again.
+fn requested(story: &mut Story, number: u128, (pace, part_of): (Pace, Option<ExecutionId>), rerun_of: Option<ExecutionId>) -> ExecutionId {
     let id = ExecutionId(Id::root(super::NOON, 1_000_000 + number));
     let fact = ExecutionRequested {
         action: "garden.tend".parse().unwrap(),
@@ -73,7 +79,7 @@ fn begun(story: &mut Story, number: u128, pace: Pace, part_of: Option<ExecutionI
         enforcement: None,
         given: None,
         part_of: part_of.map(part),
-        rerun_of: None,
+        rerun_of,
         priority: 0,
         queue: DEFAULT_QUEUE.clone(),
         labels: Labels::new(),
@@ -155,6 +161,24 @@ fn what_ended_that_long_ago_goes_with_all_that_is_its_own_and_nothing_else_does(
     subject.store.clear().unwrap();
     assert_eq!((subject.store.removed(), subject.store.elapsed().micros()), (Removed::default(), 0));
     assert_eq!(subject.store.ended(i64::MAX, None, 10).unwrap(), []);
+}
+
+fn what_was_run_again_stays_as_long_as_what_runs_it_again(subject: &mut Subject) {
+    let mut story = Story::new();
+    let first = begun(&mut story, 1, Pace::Worked, None);
+    ended(&mut story, first, None);
+    later(&mut story, HOUR * 2);
+    let again = requested(&mut story, 2, (Pace::Worked, None), Some(first));
+    fold(subject, &story);
+    walk(subject, keeping(HOUR));
+    assert_eq!(executions(subject), set(&[first, again]));
+    ended(&mut story, again, None);
+    later(&mut story, HOUR * 2);
+    fold(subject, &story);
+    walk(subject, keeping(HOUR));
+    assert_eq!(executions(subject), set(&[first]));
+    walk(subject, keeping(HOUR));
+    assert_eq!(executions(subject), set(&[]));
 }
 
 fn nothing_goes_where_nobody_said_how_long_it_stays(subject: &mut Subject) {
