@@ -33,7 +33,7 @@ pub const NOT_STARTED_MAX: usize = 50;
 pub const ATTEMPTS_MAX: usize = 20;
 
 /// The most bytes that a text of outside is shown with.
-const TEXT_BYTES_MAX: usize = 512;
+const TEXT_BYTES_MAX: usize = 448;
 
 /// An execution.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
