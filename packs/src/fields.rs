@@ -224,12 +224,6 @@ impl<'a> Fields<'a> {
         (are_values(of, &entries, self.file, report) && are_names).then_some(entries)
     }
 
-    /// Takes a mapping of names to what becomes a text once it is computed; gives nothing where one of them is none.
-    pub(crate) fn scalars(&mut self, name: &str, report: &mut Report) -> Option<Vec<Entry>> {
-        let entries = self.mapping(name, report)?;
-        are_values(&Kind::Scalar, &entries, self.file, report).then_some(entries)
-    }
-
     /// Takes a field that is a mapping of anything, as its entries.
     pub(crate) fn mapping(&mut self, name: &str, report: &mut Report) -> Option<Vec<Entry>> {
         let entry = self.take(name)?;
@@ -350,7 +344,7 @@ fn are_variables(entries: &[Entry], file: &SourceText, report: &mut Report) -> b
 }
 
 /// Says whether a value becomes a text once it is computed; tells of it where it does not.
-fn is_scalar(node: &Node, name: &str, file: &SourceText, report: &mut Report) -> bool {
+pub(crate) fn is_scalar(node: &Node, name: &str, file: &SourceText, report: &mut Report) -> bool {
     let is_scalar = matches!(node.content, Content::Text { .. } | Content::Number(_) | Content::Bool(_));
     if !is_scalar {
         wrong_type(node, name, "a text, a number or a boolean", file, report);

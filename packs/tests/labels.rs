@@ -50,5 +50,5 @@ fn a_parameter_that_only_a_label_reads_is_read() {
     let text = "parameters: { region: string }\nrun: { shell: { script: make } }\nlabels: { site: '${{ params.region }}' }\n";
     let pack = demo(&[("actions/deploy.yaml", text)]);
     let found = linted(&[pack]).diagnostics;
-    assert!(found.iter().all(|one| one.code != ensue_packs::Code::UnusedParameter), "{found:?}");
+    assert!(found.iter().all(|one| !one.file.ends_with("deploy.yaml")), "{found:?}");
 }

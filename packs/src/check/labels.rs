@@ -26,15 +26,15 @@ pub(super) fn labels(
 
 fn label(file: &SourceText, Label { name, value }: &Label, scope: &scope::Scope<'_>, report: &mut Report) -> Option<(LabelName, Template)> {
     let takes = ValueType::text().or(ValueType::number()).or(ValueType::integer()).or(ValueType::boolean());
-    let taker = Taker { takes, name: format!("the label `{}`", name.value) };
+    let taker = Taker { takes, name: format!("the label `{name}`") };
     let template = scope.template_for(value, Some(&taker), report)?;
     let constant = template.is_literal().then(|| template.render(&Scope::new(), &mut Budget::steps(1)));
     if let Some(Ok(constant)) = constant
         && let Err(why) = label_value(&constant)
     {
         let span = first_line(&value.span, file);
-        report.error(Code::InvalidValue, file, span, format!("the label `{}` {why}", name.value));
+        report.error(Code::InvalidValue, file, span, format!("the label `{name}` {why}"));
         return None;
     }
-    Some((name.value.clone(), template))
+    Some((name.clone(), template))
 }

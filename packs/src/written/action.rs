@@ -335,7 +335,7 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
         queue: queue?,
         mock,
         templates: templates?,
-        labels: labels?,
+        labels,
     })
 }
 
