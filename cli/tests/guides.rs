@@ -181,7 +181,7 @@ async fn the_guide_to_connecting_github_works_as_it_is_written() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_guide_to_watching_and_debugging_works_as_it_is_written() {
     let page = include_str!("../../docs/guides/watch-and-debug.md");
-    followed("the_guide_to_watching_and_debugging", &[], page, Done { files: 0, commands: 21, outputs: 2 }).await;
+    followed("the_guide_to_watching_and_debugging", &[], page, Done { files: 0, commands: 23, outputs: 2 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

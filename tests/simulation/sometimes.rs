@@ -27,6 +27,7 @@ pub const NAMES: &[&str] = &[
     "a keyed request was repeated over a restart",
     "a late report settled an indeterminate execution",
     "a living program was adopted",
+    "a lock became free before it was told that somebody waited for it",
     "a log of more than five hundred events was judged",
     "a loop was stopped",
     "a node died while it stopped",

@@ -120,6 +120,7 @@ mod tests {
                 "ENSUE_MEMORY" => "134217728",
                 "ENSUE_MIN_FREE" | "ENSUE_WORKERS" => "7",
                 "ENSUE_RATE_LIMITS_HOOKS" | "ENSUE_RATE_LIMITS_READS" | "ENSUE_RATE_LIMITS_WRITES" => "600/1m",
+                "ENSUE_RETENTION_EXECUTIONS" => "90d",
                 "ENSUE_TRACES_ENDPOINT" => "http://127.0.0.1:4318",
                 _ => "/srv",
             };

@@ -1,6 +1,7 @@
 //! What only views in a file can do: last, be thrown away, and be replaced.
 
 use ensue_engine::record::Position;
+use ensue_views::retention::{Round, ViewRetention, Walk};
 use ensue_views::spec::Story;
 use ensue_views::store::{AllPassedOver, Changes, Order, PASSED_OVER_MAX, PassedOver};
 use ensue_views::{Column, Filter, ListQuery, Projector, Row, ViewError, ViewName, ViewReader, ViewStore};
@@ -37,6 +38,33 @@ fn a_file_that_is_opened_again_holds_what_it_held() {
     let again = views_in(&folder, &story);
     assert_eq!(again.position().0, story.records().len() as u64);
     assert_eq!(dump(&again.reader()), before);
+}
+
+#[test]
+fn what_is_taken_out_leaves_nothing_in_the_tables_that_stand_apart_and_gives_its_space_back() {
+    let mut story = Story::new();
+    for _ in 0..300 {
+        let event = story.event("garden.rained", "{}");
+        let execution = story.executed_with("garden.drain", event, "garden.open_gate", &[("site", "north"), ("team", "water")]);
+        let attempt = story.started(execution);
+        story.succeeded(execution, attempt);
+    }
+    story.later(7_200_000);
+    story.event("garden.knocked", "{}");
+    let folder = tempfile::tempdir().unwrap();
+    let mut views = folded(&folder, &story);
+    let labelled = |views: &SqliteViews| -> i64 {
+        views.connection.query_row("SELECT count(*) FROM executions_by_label", [], |row| row.get(0)).unwrap()
+    };
+    let pages = |views: &SqliteViews| -> i64 { views.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap() };
+    let (rows, before) = (labelled(&views), pages(&views));
+    assert_eq!(rows, 600);
+    let retention = ViewRetention { executions: Some(std::time::Duration::from_secs(3_600)) };
+    let mut walk = Walk::default();
+    while walk.round(&mut views, retention).unwrap() == Round::More {}
+    assert_eq!((labelled(&views), views.made.removed.executions), (0, 300));
+    views.shrink().unwrap();
+    assert!(pages(&views) < before, "{} pages of {before}", pages(&views));
 }
 
 #[test]
