@@ -367,8 +367,8 @@ async fn executions_are_found_by_the_labels_of_their_action_and_those_that_were_
     assert_eq!(listed("label=site%3Deu").await, [three.clone(), one.clone()], "the newest first");
     assert_eq!(listed("label=ticket=OPS-7").await, [two, one.clone()]);
     assert_eq!(listed("label=site=eu&label=ticket=OPS-7").await, [one]);
-    assert_eq!(listed("label=site=eu&action=core.echo").await, [String::new(); 0]);
-    assert_eq!(listed("label=site=mars").await, [String::new(); 0]);
+    assert_eq!(listed("label=site=eu&action=core.echo").await, Vec::<String>::new());
+    assert_eq!(listed("label=site=mars").await, Vec::<String>::new());
     let first = api.get("/api/v1/executions?label=site=eu&label=team=web&limit=1").by("viewer").answer().await.expect(200).json();
     let next = format!("/api/v1/executions?label=team=web&label=site=eu&limit=1&cursor={}", first["next"].as_str().unwrap());
     let second = api.get(&next).by("viewer").answer().await.expect(200).json();

@@ -134,7 +134,7 @@ fn samples() -> Vec<Fact> {
             rule: Some(rule),
             event: Some(event),
             enforcement: Some(enforcement),
-            given: Some(given),
+            given: Some(Box::new(given)),
             part_of: Some(part_of.clone()),
             rerun_of: Some(execution),
             priority: -20,

@@ -170,7 +170,7 @@ pub(super) fn request(ports: &Ports, id: ExecutionId, wanted: WireRerun) -> Resu
         rule,
         event: requested.event,
         enforcement: requested.enforcement,
-        given: requested.given.clone(),
+        given: requested.given.as_deref().cloned(),
     });
     let rule_claim = requested.locks.iter().find_map(|claim| present_claim(&catalog, claim));
     let rerun = Rerun { of: id, cause: history.cause.clone(), rule, rule_claim, priority, from, kept };

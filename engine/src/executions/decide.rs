@@ -70,7 +70,7 @@ pub(crate) fn request(
         rule: of_rule.map(|of| of.rule.clone()),
         event: of_rule.and_then(|of| of.event),
         enforcement: of_rule.and_then(|of| of.enforcement),
-        given: of_rule.and_then(|of| of.given.clone()),
+        given: of_rule.and_then(|of| of.given.clone().map(Box::new)),
         part_of: None,
         rerun_of: rerun.map(|rerun| rerun.of),
         priority: rerun.and_then(|rerun| rerun.priority).unwrap_or(definition.priority),

@@ -33,7 +33,7 @@ pub struct ExecutionRequested {
     pub enforcement: Option<EnforcementId>,
     /// The event as the steps of the rule see it, where the rule is made of steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub given: Option<GivenEvent>,
+    pub given: Option<Box<GivenEvent>>,
     /// The step of a workflow that it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part_of: Option<PartOf>,

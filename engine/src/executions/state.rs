@@ -198,7 +198,7 @@ impl Phase {
 impl OfRule {
     fn of(fact: &ExecutionRequested) -> Option<Self> {
         let (rule, event, given) = (fact.rule.as_ref()?, fact.event?, fact.given.as_ref()?);
-        Some(Self { rule: rule.clone(), event, given: given.clone() })
+        Some(Self { rule: rule.clone(), event, given: GivenEvent::clone(given) })
     }
 }
 

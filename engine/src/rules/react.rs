@@ -217,7 +217,7 @@ pub(crate) fn requested(
         rule: Some(rule.name.clone()),
         event: Some(event),
         enforcement: Some(enforcement),
-        given,
+        given: given.map(Box::new),
         part_of: None,
         rerun_of: None,
         priority: rule.priority.unwrap_or(action.priority),

@@ -14,7 +14,8 @@ class Listener(BaseHTTPRequestHandler):
 
     def take(self):
         sent = self.rfile.read(int(self.headers.get("content-length") or 0)).decode("utf-8", "replace")
-        print(self.command, self.path, sent, flush=True)
+        # In one piece, though requests are answered side by side.
+        print(f"{self.command} {self.path} {sent}\n", end="", flush=True)
         self.send_response(200)
         self.send_header("content-length", "0")
         self.end_headers()

@@ -52,7 +52,8 @@ class Cluster(BaseHTTPRequestHandler):
         sent = json.loads(self.rfile.read(int(self.headers.get("content-length") or 0)) or b"null")
         url = urlsplit(self.path)
         if url.path == "/chat":
-            print(f"chat: {sent['text']}", flush=True)
+            with LOCK:
+                print(f"chat: {sent['text']}", flush=True)
             return self.answer(200, {})
         with LOCK:
             if url.path == "/api/v1/query":

@@ -33,10 +33,12 @@ class Ops(BaseHTTPRequestHandler):
         sent = json.loads(self.rfile.read(int(self.headers.get("content-length") or 0)) or b"null")
         path = urlsplit(self.path).path
         if path == "/chat":
-            print(f"chat: {sent['text']}", flush=True)
+            with LOCK:
+                print(f"chat: {sent['text']}", flush=True)
             return self.answer(200, {})
         if path == "/reports":
-            print(f"report: {json.dumps(sent)}", flush=True)
+            with LOCK:
+                print(f"report: {json.dumps(sent)}", flush=True)
             return self.answer(200, {})
         match = re.fullmatch("/services/([a-z0-9-]+)/(status|changes|restart)", path)
         if not match:

@@ -46,8 +46,9 @@ class Systems(BaseHTTPRequestHandler):
             return self.answer(401, {"error": "who are you?"})
         with LOCK:
             status, document, said = act(self.command, url.path, parse_qs(url.query), sent)
-        if said:
-            print(said, flush=True)
+            # Each line at once, though requests are answered side by side.
+            if said:
+                print(said, flush=True)
         return self.answer(status, document)
 
     do_GET = do_PUT = do_DELETE = do_POST = handle_one

@@ -52,8 +52,9 @@ class GitHub(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         with LOCK:
             status, document, said = act(self.command, url.path, parse_qs(url.query), json.loads(sent or b"null"))
-        if said:
-            print(said, flush=True)
+            # Each line at once, though requests are answered side by side.
+            if said:
+                print(said, flush=True)
         return self.answer(status, document)
 
     do_GET = do_POST = do_PATCH = do_DELETE = handle_one
