@@ -11,6 +11,7 @@ use ensue_engine::record::{Head, Position};
 use ensue_store::sqlite::views::SqliteViews;
 use ensue_store::verify::verify;
 use ensue_views::ViewRetention;
+use ensue_views::retention::RetainedViews as _;
 
 use crate::clock::Clock;
 use crate::fold_guard::AllLeftOut;
@@ -99,7 +100,10 @@ impl Jobs {
         let step = &mut |position| self.reached(JobKind::ViewsRebuild, position);
         let mut views = WholeFold { log: &self.readers, onlooker: &mut left_out }.beside(&beside.as_path().into(), self.log, step)?;
         // What had been taken out does not come back, not even for a moment.
-        take_all_out(&mut views, self.live.retention).and_then(|()| views.shrink()).map_err(|error| error.to_string())?;
+        take_all_out(&mut views, self.live.retention).map_err(|error| error.to_string())?;
+        if views.removed().rows > 0 {
+            views.shrink().map_err(|error| error.to_string())?;
+        }
         Ok(views)
     }
 
