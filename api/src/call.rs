@@ -196,6 +196,8 @@ impl Call {
         name: &str,
         read: impl FnOnce(&Ports, &str) -> Result<Option<T>, Problem> + Send + 'static,
     ) -> Result<Turn, Problem> {
+        // What is wrong with the request itself comes before what it demands (RFC 9110, 13.2.1).
+        self.is_dry_run()?;
         let turn = self.api.turns.of(&format!("{}/{name}", P::NOUN)).await;
         if self.condition == Condition::None {
             return Ok(turn);

@@ -157,6 +157,9 @@ async fn what_must_be_there_is_not_made_and_what_must_not_be_there_is_not_change
     for absent in ["/api/v1/rules/demo.nothing/disable", "/api/v1/parked_reactions/4711/retry"] {
         api.post(absent).by("admin").with("if-match", "*").answer().await.expect_problem(412, "precondition_failed");
         api.post(absent).by("admin").answer().await.expect_problem(404, "not_found");
+        // What is wrong with the request comes first.
+        let misspelt = format!("{absent}?dry_run=yes");
+        api.post(&misspelt).by("admin").with("if-match", "*").answer().await.expect_problem(400, "bad_parameter");
     }
 }
 
