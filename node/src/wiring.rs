@@ -20,7 +20,7 @@ use ensue_api::metrics::{Distribution, SHORT, Unit};
 use ensue_api::routes::INQUIRIES;
 use ensue_api::server::Ended;
 use ensue_api::{Front, Limits, Ports, QueueName, Server, Settings as ApiSettings};
-use ensue_engine::command::{Ask, Command, Settings};
+use ensue_engine::command::{Ask, Command, Refusal, Settings};
 use ensue_engine::effect::Effect;
 use ensue_engine::engine::Engine;
 use ensue_engine::explain::Explain;
@@ -482,5 +482,9 @@ fn note(handle: &SequencerHandle, doing: &'static str, ask: Ask) -> Result<(), S
 }
 
 fn refused(doing: &'static str, error: &SubmitError) -> StartError {
-    StartError::Refused { doing, why: error.to_string(), hint: error.hint() }
+    match error {
+        // What is offered follows from the records that were folded: what stands beside them in the file is not what they say.
+        SubmitError::Refused(Refusal::Unstorable(why)) => StartError::Chain(format!("log.sqlite disagrees with its own records: {why}")),
+        _ => StartError::Refused { doing, why: error.to_string(), hint: error.hint() },
+    }
 }
