@@ -68,7 +68,13 @@ impl Leaving {
 
 /// Takes all out at once that may go, of views that nobody uses yet.
 pub(crate) fn take_all_out<V: RetainedViews>(views: &mut V, retention: ViewRetention) -> Result<(), ViewError> {
-    let mut walk = Walk::default();
-    while walk.round(views, retention)? == Round::More {}
-    Ok(())
+    // What was run again may go only once the rerun has gone: a walk later.
+    loop {
+        let before = views.removed().rows;
+        let mut walk = Walk::default();
+        while walk.round(views, retention)? == Round::More {}
+        if views.removed().rows == before {
+            return Ok(());
+        }
+    }
 }
