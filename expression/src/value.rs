@@ -284,6 +284,11 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The text of a scalar, as `string(x)` and joined templates have it; `None` for anything else.
+    pub fn scalar_text(&self) -> Option<String> {
+        scalar_text(self)
+    }
+
     /// The value in a few words, for messages: JSON cut at 60 characters.
     pub fn brief(&self) -> String {
         const CHARACTERS_MAX: usize = 60;

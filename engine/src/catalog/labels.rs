@@ -4,7 +4,7 @@ use ensue_expression::{Budget, EVALUATION_STEPS_MAX, Node, Scope, Value};
 use serde_json::Value as Json;
 
 use crate::catalog::{Action, Misfit};
-use crate::executions::labels::{LabelValue, Labels};
+use crate::executions::labels::{LabelValue, LabelValueError, Labels};
 use crate::names::LabelName;
 use crate::rules::judge::describe;
 
@@ -31,22 +31,12 @@ fn misfit(name: &LabelName, why: &str) -> Misfit {
     Misfit { pointer: String::new(), message: format!("the label `{name}` {why}") }
 }
 
-/// Gives the value of a label that a value is: a text as it is, and a number, true or false as text. Otherwise says how it is none, as the rest
-/// of a sentence.
+/// Gives the value of a label that a value is: a text as it is, and a number, true or false as joined templates have it. Otherwise says how
+/// it is none, as the rest of a sentence.
 pub fn label_value(value: &Json) -> Result<LabelValue, String> {
-    let text = match value {
-        Json::String(text) => text.clone(),
-        Json::Bool(value) => value.to_string(),
-        // As joined templates have it: 2.0 is `2`.
-        Json::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
-            Some(number) => number.to_string(),
-            None => number.to_string(),
-        },
-        Json::Null | Json::Array(_) | Json::Object(_) => {
-            return Err(format!("is {}, and has to be a text, a number, true or false", Value::from_json(value).brief()));
-        }
-    };
-    text.parse().map_err(|why: crate::executions::labels::LabelValueError| why.to_string())
+    let value = Value::from_json(value);
+    let text = value.scalar_text().ok_or_else(|| format!("is {}, and has to be a text, a number, true or false", value.brief()))?;
+    text.parse().map_err(|why: LabelValueError| why.to_string())
 }
 
 #[cfg(test)]
@@ -57,7 +47,9 @@ mod tests {
 
     #[test]
     fn scalars_are_written_as_text_and_nothing_else_is_a_value() {
-        for (value, text) in [(json!("eu"), "eu"), (json!(3), "3"), (json!(2.0), "2"), (json!(2.5), "2.5"), (json!(true), "true")] {
+        for (value, text) in
+            [(json!("eu"), "eu"), (json!(3), "3"), (json!(2.0), "2"), (json!(2.5), "2.5"), (json!(1e300), "1e+300"), (json!(true), "true")]
+        {
             assert_eq!(label_value(&value).unwrap().as_str(), text);
         }
         for none in [json!(null), json!([1]), json!({ "a": 1 }), json!(""), json!("a\nb")] {
