@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use ensue_engine::command::{Ask, Before};
-use ensue_engine::executions::facts::Settlement;
+use ensue_engine::executions::facts::{Settlement, SettlementMisfit};
 use ensue_engine::executions::labels::{self, LABELS_MAX};
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::ids::ExecutionId;
@@ -26,25 +26,15 @@ use crate::problem::{Outcome, Problem, quoted};
 use crate::query::{ParameterRefusal, Query, bad};
 use crate::respond::{self, Written};
 use crate::wire::embedded;
-use crate::wire::executions::{Bodies, WireAttempt, WireExecution, WireSettlement, WireSettlementOutcome};
+use crate::wire::executions::{Bodies, WireAttempt, WireExecution, WireSettlement};
 
 /// The most bytes of records that a page of a timeline is read from.
 const TIMELINE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// A settlement whose parts do not go together.
 #[derive(Debug, Error)]
-#[non_exhaustive]
-enum SettlementInvalid {
-    /// Only a success has a result.
-    #[error("only the outcome `succeeded` has a `result`")]
-    ResultOfNoSuccess,
-    /// Only a failure has an error.
-    #[error("only the outcome `failed` has an `error`")]
-    ErrorOfNoFailure,
-    /// A failure says why.
-    #[error("the outcome `failed` needs an `error` that says why")]
-    FailureWithoutError,
-}
+#[error(transparent)]
+struct SettlementInvalid(#[from] SettlementMisfit);
 
 impl Explain for SettlementInvalid {
     fn slug(&self) -> &'static str {
@@ -220,14 +210,7 @@ pub(super) async fn settle(allowed: Allowed<ExecutionsSettle>, mut call: Call) -
 
 fn settlement(given: WireSettlement) -> Result<(Settlement, Option<Body>), SettlementInvalid> {
     let result = given.result.map(|result| Body::json(String::from(Box::<str>::from(result))));
-    match (given.outcome, result, given.error) {
-        (WireSettlementOutcome::Succeeded, result, None) => Ok((Settlement::Succeeded, result)),
-        (WireSettlementOutcome::Failed, None, Some(error)) => Ok((Settlement::Failed { error }, None)),
-        (WireSettlementOutcome::Failed, None, None) => Err(SettlementInvalid::FailureWithoutError),
-        (WireSettlementOutcome::Retry, None, None) => Ok((Settlement::Retry, None)),
-        (WireSettlementOutcome::Failed | WireSettlementOutcome::Retry, Some(_), _) => Err(SettlementInvalid::ResultOfNoSuccess),
-        (WireSettlementOutcome::Succeeded | WireSettlementOutcome::Retry, _, Some(_)) => Err(SettlementInvalid::ErrorOfNoFailure),
-    }
+    Ok(given.outcome.with(result, given.error)?)
 }
 
 /// Changes an execution that is there, and shows it as it is then.
@@ -289,8 +272,8 @@ mod tests {
         assert!(matches!(given(r#"{"outcome":"succeeded","result":{"a":1}}"#), Ok((Settlement::Succeeded, Some(_)))));
         assert!(matches!(given(r#"{"outcome":"failed","error":"no"}"#), Ok((Settlement::Failed { .. }, None))));
         assert!(matches!(given(r#"{"outcome":"retry"}"#), Ok((Settlement::Retry, None))));
-        assert!(matches!(given(r#"{"outcome":"failed"}"#), Err(SettlementInvalid::FailureWithoutError)));
-        assert!(matches!(given(r#"{"outcome":"retry","result":1}"#), Err(SettlementInvalid::ResultOfNoSuccess)));
-        assert!(matches!(given(r#"{"outcome":"succeeded","error":"x"}"#), Err(SettlementInvalid::ErrorOfNoFailure)));
+        assert!(matches!(given(r#"{"outcome":"failed"}"#), Err(SettlementInvalid(SettlementMisfit::FailureWithoutError))));
+        assert!(matches!(given(r#"{"outcome":"retry","result":1}"#), Err(SettlementInvalid(SettlementMisfit::ResultOfNoSuccess))));
+        assert!(matches!(given(r#"{"outcome":"succeeded","error":"x"}"#), Err(SettlementInvalid(SettlementMisfit::ErrorOfNoFailure))));
     }
 }

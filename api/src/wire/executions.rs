@@ -1,6 +1,6 @@
 //! Executions and their attempts.
 
-use ensue_engine::executions::facts::{Evidence, Failure, FailureKind, Pace};
+use ensue_engine::executions::facts::{Evidence, Failure, FailureKind, Pace, SettlementWord};
 use ensue_engine::executions::labels::Labels;
 use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, InquiryId};
 use ensue_engine::names::{ActionRef, RuleRef, StepName, WorkerQueueName};
@@ -309,7 +309,7 @@ impl From<Attempt> for WireAttempt {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireSettlement {
-    pub(crate) outcome: WireSettlementOutcome,
+    pub(crate) outcome: SettlementWord,
     #[serde(default)]
     pub(crate) result: Option<Box<RawValue>>,
     #[serde(default)]
@@ -336,18 +336,6 @@ pub(crate) enum WireOutcome {
     },
     /// It did not, and is to be tried again.
     Retry { result: Option<()>, error: Option<()> },
-}
-
-/// What became of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum WireSettlementOutcome {
-    /// It took effect.
-    Succeeded,
-    /// It did not, and is not to be tried again.
-    Failed,
-    /// It did not, and is to be tried again.
-    Retry,
 }
 
 /// How an execution is run again.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use crate::catalog::OnLost;
 use crate::executions::artifacts::{ArtifactName, MediaType};
@@ -10,7 +11,7 @@ use crate::executions::labels::Labels;
 use crate::ids::{AttemptId, EnforcementId, EventId, ExecutionId};
 use crate::locks::facts::Claim;
 use crate::names::{ActionRef, LabelName, RuleRef, TriggerRef, WorkerQueueName};
-use crate::record::{BodyHandle, CatalogRevision, Digest};
+use crate::record::{Body, BodyHandle, CatalogRevision, Digest};
 use crate::time::Timestamp;
 use crate::workflows::facts::PartOf;
 
@@ -477,4 +478,67 @@ pub enum Settlement {
     },
     /// It did not, and is to be tried again.
     Retry,
+}
+
+/// What a person says became of an indeterminate execution, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SettlementWord {
+    /// It took effect.
+    Succeeded,
+    /// It did not, and is not to be tried again.
+    Failed,
+    /// It did not, and is to be tried again.
+    Retry,
+}
+
+/// Parts of a settlement that do not go together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SettlementMisfit {
+    /// Only a success has a result.
+    #[error("only the outcome `succeeded` has a `result`")]
+    ResultOfNoSuccess,
+    /// Only a failure has an error.
+    #[error("only the outcome `failed` has an `error`")]
+    ErrorOfNoFailure,
+    /// A failure says why.
+    #[error("the outcome `failed` needs an `error` that says why")]
+    FailureWithoutError,
+}
+
+impl SettlementWord {
+    /// Lists all of them.
+    pub const ALL: [Self; 3] = [Self::Succeeded, Self::Failed, Self::Retry];
+
+    /// Gives it as text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Retry => "retry",
+        }
+    }
+
+    /// Puts it together with what goes with it.
+    pub fn with(self, result: Option<Body>, error: Option<String>) -> Result<(Settlement, Option<Body>), SettlementMisfit> {
+        match (self, result, error) {
+            (Self::Succeeded, result, None) => Ok((Settlement::Succeeded, result)),
+            (Self::Failed, None, Some(error)) => Ok((Settlement::Failed { error }, None)),
+            (Self::Failed, None, None) => Err(SettlementMisfit::FailureWithoutError),
+            (Self::Retry, None, None) => Ok((Settlement::Retry, None)),
+            (Self::Failed | Self::Retry, Some(_), _) => Err(SettlementMisfit::ResultOfNoSuccess),
+            (Self::Succeeded | Self::Retry, _, Some(_)) => Err(SettlementMisfit::ErrorOfNoFailure),
+        }
+    }
+}
+
+impl SettlementMisfit {
+    /// Gives the part that is wrong, or missing.
+    pub fn part(self) -> &'static str {
+        match self {
+            Self::ResultOfNoSuccess => "result",
+            Self::ErrorOfNoFailure | Self::FailureWithoutError => "error",
+        }
+    }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::facts::{Assignee, InquiryOpened, InquiryWithdrawn};
 use crate::catalog::Misfit;
 use crate::engine::Engine;
-use crate::executions::facts::{Settlement, cut};
+use crate::executions::facts::{Settlement, SettlementWord, cut};
 use crate::executions::state::{Attempt, Execution, Phase};
 use crate::fact::Fact;
 use crate::ids::{ExecutionId, Id, Role};
@@ -31,7 +31,7 @@ pub fn answer_schema() -> Value {
         "required": ["outcome"],
         "additionalProperties": false,
         "properties": {
-            "outcome": { "enum": ["succeeded", "failed", "retry"], "description": "What became of it." },
+            "outcome": { "enum": SettlementWord::ALL.map(SettlementWord::as_str), "description": "What became of it." },
             "result": { "description": "With `succeeded`: what it gave." },
             "error": { "type": "string", "description": "With `failed`: why." },
         },
@@ -55,17 +55,10 @@ pub fn settlement(answer: Node<'_>) -> Result<(Settlement, Option<Body>), Misfit
         None => None,
     };
     let result = given("result").map(|result| Body::json(result.raw().to_owned()));
-    let outcome = answer.get("outcome").and_then(Node::as_str);
-    match (outcome.as_deref(), result, error) {
-        (Some("succeeded"), result, None) => Ok((Settlement::Succeeded, result)),
-        (Some("failed"), None, Some(error)) => Ok((Settlement::Failed { error }, None)),
-        (Some("retry"), None, None) => Ok((Settlement::Retry, None)),
-        (Some("failed"), None, None) => Err(misfit("/error", "it is missing: `failed` says why")),
-        (Some("failed" | "retry"), Some(_), _) => Err(misfit("/result", "only what `succeeded` has a result")),
-        (Some("succeeded" | "retry"), _, Some(_)) => Err(misfit("/error", "only what `failed` has an error")),
-        (Some(_), ..) => Err(misfit("/outcome", "it is none of succeeded, failed, retry")),
-        (None, ..) => Err(misfit("/outcome", "it is missing")),
-    }
+    let Some(outcome) = answer.get("outcome") else { return Err(misfit("/outcome", "it is missing")) };
+    let word = SettlementWord::ALL.into_iter().find(|word| outcome.as_str().is_some_and(|text| text == word.as_str()));
+    let word = word.ok_or_else(|| misfit("/outcome", "it is none of succeeded, failed, retry"))?;
+    word.with(result, error).map_err(|why| misfit(&format!("/{}", why.part()), &why.to_string()))
 }
 
 /// Gives the record that comes before all else which follows for an execution: the question is put, or taken back.
@@ -97,7 +90,7 @@ pub(super) fn in_doubt(engine: &Engine, id: ExecutionId, execution: &Execution) 
 fn opened(engine: &Engine, record: &Record, (id, execution): (ExecutionId, &Execution), attempt: Attempt) -> Draft {
     let title = cut(format!("What became of attempt {} of `{}`?", attempt.number, execution.action), TITLE_BYTES_MAX);
     let bound = json!({ "title": title, "text": TEXT, "answer": answer_schema(), "execution": id, "attempt": attempt.id });
-    let canonical = serde_json_canonicalizer::to_vec(&bound).expect("it is made of texts alone, which always have a canonical form");
+    let canonical = serde_json_canonicalizer::to_vec(&bound).expect("there is no number in it, and all else has a canonical form");
     let fact = InquiryOpened {
         title,
         assignees: ROLES.map(|role| Assignee::Role(role.to_owned())).to_vec(),
