@@ -1,5 +1,5 @@
-//! Measures three ways of taking back what a batch changed: the undo log of [`Table`], a copy of the map for each batch, and a
-//! persistent map whose old root is kept. `docs/decisions/undo.md` has the figures and what was made of them.
+//! Measures four ways of taking back what a batch changed: the undo log of [`Table`], the same over an ordered map of the standard library, a copy
+//! of that for each batch, and a persistent map whose old root is kept. `docs/decisions/undo.md` has the figures and what was made of them.
 //!
 //!     cargo run --release -p ensue-engine --example undo
 
@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ensue_engine::table::Table;
@@ -16,6 +17,8 @@ use rpds::RedBlackTreeMapSync;
 const LIVES: u64 = 64;
 /// After how many batches one is taken back: far more often than a disk refuses one.
 const UNDO_EVERY: u64 = 100;
+/// After how many batches a snapshot is taken.
+const SNAPSHOT_EVERY: u32 = 100;
 /// How long each way is measured.
 const MEASURED_FOR: Duration = Duration::from_secs(2);
 
@@ -57,17 +60,17 @@ trait Undoable {
 
 /// What the core uses: the rows as they were before the batch's changes are remembered.
 #[derive(Default)]
-struct UndoLog(Table<u64, Row>);
+struct UndoLog(Table<u64, Arc<Row>>);
 
 impl Undoable for UndoLog {
     const NAME: &'static str = "undo log (Table)";
 
     fn insert(&mut self, key: u64, row: Row) {
-        self.0.insert(key, row);
+        self.0.insert(key, Arc::new(row));
     }
 
     fn change(&mut self, key: u64) {
-        self.0.change(&key, Row::touch);
+        self.0.change(&key, |row| Arc::make_mut(row).touch());
     }
 
     fn remove(&mut self, key: u64) {
@@ -84,6 +87,91 @@ impl Undoable for UndoLog {
 
     fn rows(&self) -> usize {
         self.0.len()
+    }
+}
+
+/// The same over a map that cannot be shared.
+#[derive(Default)]
+struct UndoLogOverTree {
+    now: BTreeMap<u64, Row>,
+    before: Vec<(u64, Option<Row>)>,
+}
+
+impl Undoable for UndoLogOverTree {
+    const NAME: &'static str = "undo log (BTreeMap)";
+
+    fn insert(&mut self, key: u64, row: Row) {
+        self.before.push((key, self.now.insert(key, row)));
+    }
+
+    fn change(&mut self, key: u64) {
+        if let Some(row) = self.now.get_mut(&key) {
+            self.before.push((key, Some(row.clone())));
+            row.touch();
+        }
+    }
+
+    fn remove(&mut self, key: u64) {
+        if let Some(row) = self.now.remove(&key) {
+            self.before.push((key, Some(row)));
+        }
+    }
+
+    fn commit(&mut self) {
+        self.before.clear();
+    }
+
+    fn undo(&mut self) {
+        while let Some((key, row)) = self.before.pop() {
+            match row {
+                Some(row) => self.now.insert(key, row),
+                None => self.now.remove(&key),
+            };
+        }
+    }
+
+    fn rows(&self) -> usize {
+        self.now.len()
+    }
+}
+
+/// What the core uses while a snapshot is saved: each run is copied once. A snapshot is taken every so many batches, far more often than at work.
+#[derive(Default)]
+struct BesideSnapshots {
+    now: Table<u64, Arc<Row>>,
+    snapshot: Table<u64, Arc<Row>>,
+    batches: u32,
+}
+
+impl Undoable for BesideSnapshots {
+    const NAME: &'static str = "undo log (Table), snapshots";
+
+    fn insert(&mut self, key: u64, row: Row) {
+        self.now.insert(key, Arc::new(row));
+    }
+
+    fn change(&mut self, key: u64) {
+        self.now.change(&key, |row| Arc::make_mut(row).touch());
+    }
+
+    fn remove(&mut self, key: u64) {
+        self.now.remove(&key);
+    }
+
+    fn commit(&mut self) {
+        self.now.commit();
+        self.batches += 1;
+        if self.batches.is_multiple_of(SNAPSHOT_EVERY) {
+            self.snapshot = self.now.clone();
+        }
+    }
+
+    fn undo(&mut self) {
+        self.now.undo();
+    }
+
+    fn rows(&self) -> usize {
+        self.now.len().max(self.snapshot.len())
     }
 }
 
@@ -209,6 +297,8 @@ fn told<M: Undoable + Default>(standing: u64) {
 fn main() {
     for standing in [100, 10_000, 100_000] {
         told::<UndoLog>(standing);
+        told::<BesideSnapshots>(standing);
+        told::<UndoLogOverTree>(standing);
         told::<Persistent>(standing);
         told::<Copied>(standing);
     }

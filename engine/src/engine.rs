@@ -55,7 +55,7 @@ struct State {
     /// The newest record that is folded in, under the only key 0: its place and time.
     newest: Table<u8, (Position, Timestamp)>,
     /// How many records each stream has that may get more.
-    streams: Table<String, Revision>,
+    streams: Table<StreamId, Revision>,
     packs: InstalledPacks,
     rules: Rules,
     executions: Executions,
@@ -269,7 +269,7 @@ impl Engine {
             StreamId::Event(_) => {}
             // This one only while it is held.
             StreamId::Enforcement(id) => state.flows.note(*id, record.revision),
-            stream => state.streams.insert(stream.to_string(), record.revision),
+            stream => state.streams.insert(stream.clone(), record.revision),
         }
         match record.fact.by_noun() {
             ByNoun::EventFact(fact) => {
@@ -295,7 +295,7 @@ impl Engine {
                 if fact.is_end() {
                     state.timers.forget_all(&record.stream);
                     state.inquiries.forget(&record.stream);
-                    state.streams.remove(&record.stream.to_string());
+                    state.streams.remove(&record.stream);
                 }
             }
             ByNoun::StepFact(fact) => {
@@ -522,7 +522,7 @@ impl Engine {
         match stream {
             StreamId::Event(_) => Revision(1),
             StreamId::Enforcement(id) => self.state.flows.next_revision(*id),
-            stream => self.state.streams.get(&stream.to_string()).map_or(Revision(1), |revision| revision.next()),
+            stream => self.state.streams.get(stream).map_or(Revision(1), |revision| revision.next()),
         }
     }
 

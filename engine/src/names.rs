@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
@@ -207,7 +208,8 @@ macro_rules! refs {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $type {
-            text: String,
+            // Shared: each execution of an action has it.
+            text: Arc<str>,
             dot: usize,
         }
 
@@ -215,7 +217,7 @@ macro_rules! refs {
             /// Joins a pack and a name, both of which must be of the shape of a name.
             pub fn new(pack: &PackName, name: &str) -> Result<Self, NameError> {
                 checked(name)?;
-                Ok(Self { text: format!("{pack}.{name}"), dot: pack.as_str().len() })
+                Ok(Self { text: format!("{pack}.{name}").into(), dot: pack.as_str().len() })
             }
 
             /// Gives the whole ref, `<pack>.<name>`.
@@ -244,7 +246,7 @@ macro_rules! refs {
                 })?;
                 checked(pack)?;
                 checked(name)?;
-                Ok(Self { text: text.to_owned(), dot: pack.len() })
+                Ok(Self { text: text.into(), dot: pack.len() })
             }
         }
 

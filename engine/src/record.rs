@@ -6,10 +6,11 @@ mod body;
 mod chain;
 mod wire;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use body::{Body, BodyHandle, Digest, Encoding};
 pub use chain::{Chain, ChainError, verify_link};
@@ -96,6 +97,19 @@ impl fmt::Display for StreamId {
             Self::Var(name) => write!(f, "var/{name}"),
             Self::Log(id) => write!(f, "log/{id}"),
         }
+    }
+}
+
+impl Serialize for StreamId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for StreamId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

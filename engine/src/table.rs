@@ -1,87 +1,130 @@
-//! Tables of the state: ordered maps that can take back what a batch changed.
+//! Tables of the state: ordered maps that can take back what a batch changed, and of which a copy costs next to nothing.
 //!
 //! A table remembers the rows as they were before the batch's first change of each; [`commit`](Table::commit) forgets that, and
-//! [`undo`](Table::undo) puts it back. `docs/decisions/undo.md` has the measurement against persistent maps.
+//! [`undo`](Table::undo) puts it back. Its rows lie in short sorted runs that copies share: whoever changes a row of a run that a copy has as
+//! well copies that run first. `docs/decisions/undo.md` has the measurement against persistent maps.
 
-use std::collections::BTreeMap;
-use std::ops::RangeBounds;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
 
+use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// An ordered map with an undo log.
+/// The most rows of a run: what is copied where a copy of the table shares it.
+const RUN_MAX: usize = 64;
+/// A run with no more rows is put together with a neighbour, where both are one half of a run.
+const RUN_SMALL: usize = RUN_MAX / 4;
+
+/// An ordered map with an undo log, whose copies share what neither changed.
 #[derive(Clone, Debug)]
 pub struct Table<K, V> {
-    rows: BTreeMap<K, V>,
+    /// In the order of their rows. None is empty.
+    runs: Vec<Run<K, V>>,
+    len: usize,
     before: Vec<(K, Option<V>)>,
 }
 
+/// Rows that stand next to each other.
+#[derive(Clone, Debug)]
+struct Run<K, V> {
+    /// No row of it is less, but where it is the first run; and every row of those before it is.
+    from: K,
+    rows: Arc<Vec<(K, V)>>,
+}
+
+/// A place between two rows: a run, and how many of its rows stand before.
+type Place = (usize, usize);
+
 impl<K, V> Default for Table<K, V> {
     fn default() -> Self {
-        Self { rows: BTreeMap::new(), before: Vec::new() }
+        Self { runs: Vec::new(), len: 0, before: Vec::new() }
     }
 }
 
-impl<K: PartialEq, V: PartialEq> PartialEq for Table<K, V> {
+impl<K: Ord + Clone + PartialEq, V: Clone + PartialEq> PartialEq for Table<K, V> {
     /// Two tables are equal if their rows are.
     fn eq(&self, other: &Self) -> bool {
-        self.rows == other.rows
+        self.len == other.len && self.iter().eq(other.iter())
     }
 }
 
 impl<K: Ord + Clone, V: Clone> Table<K, V> {
     /// Gives a row.
     pub fn get(&self, key: &K) -> Option<&V> {
-        self.rows.get(key)
+        let run = self.runs.get(self.run_of(key))?;
+        let at = position(&run.rows, key).ok()?;
+        run.rows.get(at).map(|(_, value)| value)
     }
 
     /// Says whether there is such a row.
     pub fn contains(&self, key: &K) -> bool {
-        self.rows.contains_key(key)
+        self.get(key).is_some()
     }
 
     /// Gives the number of rows.
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.len
     }
 
     /// Says whether there are no rows.
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.len == 0
     }
 
     /// Gives the rows in the order of their keys.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> {
-        self.rows.iter()
+        self.range(..)
     }
 
-    /// Gives the rows of a range in the order of their keys.
+    /// Gives the rows of a range in the order of their keys; none where its end stands before its beginning.
     pub fn range(&self, range: impl RangeBounds<K>) -> impl DoubleEndedIterator<Item = (&K, &V)> {
-        self.rows.range(range)
+        let begin = match range.start_bound() {
+            Bound::Unbounded => (0, 0),
+            Bound::Included(first) => self.place_behind(|key| key < first),
+            Bound::Excluded(last) => self.place_behind(|key| key <= last),
+        };
+        let end = match range.end_bound() {
+            Bound::Unbounded => (self.runs.len(), 0),
+            Bound::Included(last) => self.place_behind(|key| key <= last),
+            Bound::Excluded(first) => self.place_behind(|key| key < first),
+        };
+        let within = self.runs.get(begin.0..self.runs.len().min(end.0 + 1)).unwrap_or_default();
+        within.iter().enumerate().flat_map(move |(after, run)| {
+            let number = begin.0 + after;
+            let from = if number == begin.0 { begin.1 } else { 0 };
+            let to = if number == end.0 { end.1 } else { run.rows.len() };
+            run.rows.get(from..to).unwrap_or_default().iter().map(|(key, value)| (key, value))
+        })
     }
 
     /// Gives the first row.
     pub fn first(&self) -> Option<(&K, &V)> {
-        self.rows.first_key_value()
+        self.runs.first()?.rows.first().map(|(key, value)| (key, value))
     }
 
     /// Puts a row in, in the place of an older one.
     pub fn insert(&mut self, key: K, value: V) {
-        let old = self.rows.insert(key.clone(), value);
+        let old = self.put(key.clone(), value);
         self.before.push((key, old));
     }
 
     /// Takes a row out.
     pub fn remove(&mut self, key: &K) {
-        if let Some(old) = self.rows.remove(key) {
+        if let Some(old) = self.take(key) {
             self.before.push((key.clone(), Some(old)));
         }
     }
 
     /// Changes a row in place; does nothing where there is none.
     pub fn change(&mut self, key: &K, change: impl FnOnce(&mut V)) {
-        if let Some(row) = self.rows.get_mut(key) {
-            self.before.push((key.clone(), Some(row.clone())));
-            change(row);
+        let number = self.run_of(key);
+        let Some(run) = self.runs.get_mut(number) else { return };
+        let Ok(at) = position(&run.rows, key) else { return };
+        if let Some((_, value)) = Arc::make_mut(&mut run.rows).get_mut(at) {
+            self.before.push((key.clone(), Some(value.clone())));
+            change(value);
         }
     }
 
@@ -94,68 +137,247 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
     pub fn undo(&mut self) {
         while let Some((key, old)) = self.before.pop() {
             match old {
-                Some(value) => self.rows.insert(key, value),
-                None => self.rows.remove(&key),
-            };
+                Some(value) => drop(self.put(key, value)),
+                None => drop(self.take(&key)),
+            }
+        }
+    }
+
+    /// Gives the run that has the key, or would.
+    fn run_of(&self, key: &K) -> usize {
+        self.runs.partition_point(|run| run.from <= *key).saturating_sub(1)
+    }
+
+    /// Gives the place behind all rows of which `is_before` is true: those of a beginning.
+    fn place_behind(&self, is_before: impl Fn(&K) -> bool) -> Place {
+        let number = self.runs.partition_point(|run| is_before(&run.from)).saturating_sub(1);
+        let before = self.runs.get(number).map_or(0, |run| run.rows.partition_point(|(key, _)| is_before(key)));
+        (number, before)
+    }
+
+    fn put(&mut self, key: K, value: V) -> Option<V> {
+        let number = self.run_of(&key);
+        let runs = self.runs.len();
+        let Some(run) = self.runs.get_mut(number) else {
+            self.add_run(0, vec![(key, value)]);
+            self.len += 1;
+            return None;
+        };
+        match position(&run.rows, &key) {
+            Ok(at) => Arc::make_mut(&mut run.rows).get_mut(at).map(|(_, old)| std::mem::replace(old, value)),
+            // Rows that come in their order leave full runs behind.
+            Err(RUN_MAX) if number + 1 == runs => {
+                self.add_run(runs, vec![(key, value)]);
+                self.len += 1;
+                None
+            }
+            Err(at) => {
+                let rows = Arc::make_mut(&mut run.rows);
+                if rows.len() < RUN_MAX {
+                    rows.insert(at, (key, value));
+                } else {
+                    let mut behind = rows.split_off(RUN_MAX / 2);
+                    if at <= rows.len() {
+                        rows.insert(at, (key, value));
+                    } else {
+                        behind.insert(at - rows.len(), (key, value));
+                    }
+                    self.add_run(number + 1, behind);
+                }
+                self.len += 1;
+                None
+            }
+        }
+    }
+
+    fn take(&mut self, key: &K) -> Option<V> {
+        let number = self.run_of(key);
+        let run = self.runs.get_mut(number)?;
+        let at = position(&run.rows, key).ok()?;
+        let rows = Arc::make_mut(&mut run.rows);
+        let (_, old) = rows.remove(at);
+        self.len -= 1;
+        if rows.is_empty() {
+            self.runs.remove(number);
+        } else if rows.len() <= RUN_SMALL {
+            self.join(number.saturating_sub(1));
+        }
+        Some(old)
+    }
+
+    /// Puts a run and the next together, where they are short.
+    fn join(&mut self, number: usize) {
+        let Some([run, next]) = self.runs.get_mut(number..number + 2) else { return };
+        if run.rows.len() + next.rows.len() <= RUN_MAX / 2 {
+            Arc::make_mut(&mut run.rows).extend(next.rows.iter().cloned());
+            self.runs.remove(number + 1);
+        }
+    }
+
+    fn add_run(&mut self, number: usize, rows: Vec<(K, V)>) {
+        if let Some((from, _)) = rows.first() {
+            self.runs.insert(number, Run { from: from.clone(), rows: Arc::new(rows) });
         }
     }
 }
 
-impl<K: Serialize, V: Serialize> Serialize for Table<K, V> {
+fn position<K: Ord, V>(rows: &[(K, V)], key: &K) -> Result<usize, usize> {
+    rows.binary_search_by(|(one, _)| one.cmp(key))
+}
+
+impl<K: Serialize + Ord + Clone, V: Serialize + Clone> Serialize for Table<K, V> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(&self.rows)
+        serializer.collect_seq(self.iter())
     }
 }
 
-impl<'de, K: Deserialize<'de> + Ord, V: Deserialize<'de>> Deserialize<'de> for Table<K, V> {
+impl<'de, K: Deserialize<'de> + Ord + Clone, V: Deserialize<'de> + Clone> Deserialize<'de> for Table<K, V> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let rows = Vec::<(K, V)>::deserialize(deserializer)?;
-        Ok(Self { rows: rows.into_iter().collect(), before: Vec::new() })
+        deserializer.deserialize_seq(Rows(PhantomData))
+    }
+}
+
+/// Reads rows one by one: a large table is not held twice.
+struct Rows<K, V>(PhantomData<(K, V)>);
+
+impl<'de, K: Deserialize<'de> + Ord + Clone, V: Deserialize<'de> + Clone> Visitor<'de> for Rows<K, V> {
+    type Value = Table<K, V>;
+
+    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("a list of rows")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<Self::Value, A::Error> {
+        let mut table = Table::default();
+        while let Some((key, value)) = rows.next_element()? {
+            table.put(key, value);
+        }
+        Ok(table)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::*;
 
     #[derive(Clone, Debug)]
     enum Change {
-        Insert(u8, u8),
-        Remove(u8),
-        Add(u8),
+        Insert(u16, u8),
+        Remove(u16),
+        Add(u16),
+        /// So many rows whose keys follow each other come, or go.
+        Come(u16, u16),
+        Go(u16, u16),
     }
 
     fn changes() -> impl Strategy<Value = Vec<Change>> {
+        let key = || prop_oneof![0..8u16, 0..1_000u16];
         let change = prop_oneof![
-            (0..8u8, any::<u8>()).prop_map(|(key, value)| Change::Insert(key, value)),
-            (0..8u8).prop_map(Change::Remove),
-            (0..8u8).prop_map(Change::Add),
+            4 => (key(), any::<u8>()).prop_map(|(key, value)| Change::Insert(key, value)),
+            4 => key().prop_map(Change::Remove),
+            4 => key().prop_map(Change::Add),
+            1 => (key(), 0..200u16).prop_map(|(from, rows)| Change::Come(from, rows)),
+            1 => (key(), 0..200u16).prop_map(|(from, rows)| Change::Go(from, rows)),
         ];
-        proptest::collection::vec(change, 0..40)
+        proptest::collection::vec(change, 0..60)
     }
 
-    fn make(table: &mut Table<u8, u8>, changes: &[Change]) {
+    fn make(table: &mut Table<u16, u8>, changes: &[Change]) {
         for change in changes {
-            match change {
-                Change::Insert(key, value) => table.insert(*key, *value),
-                Change::Remove(key) => table.remove(key),
-                Change::Add(key) => table.change(key, |value| *value = value.wrapping_add(1)),
+            match *change {
+                Change::Insert(key, value) => table.insert(key, value),
+                Change::Remove(key) => table.remove(&key),
+                Change::Add(key) => table.change(&key, |value| *value = value.wrapping_add(1)),
+                Change::Come(from, rows) => (from..from + rows).for_each(|key| table.insert(key, 0)),
+                Change::Go(from, rows) => (from..from + rows).for_each(|key| table.remove(&key)),
             }
         }
     }
 
+    fn make_in_map(map: &mut BTreeMap<u16, u8>, changes: &[Change]) {
+        for change in changes {
+            match *change {
+                Change::Insert(key, value) => drop(map.insert(key, value)),
+                Change::Remove(key) => drop(map.remove(&key)),
+                Change::Add(key) => {
+                    map.entry(key).and_modify(|value| *value = value.wrapping_add(1));
+                }
+                Change::Come(from, rows) => map.extend((from..from + rows).map(|key| (key, 0))),
+                Change::Go(from, rows) => map.retain(|key, _| !(from..from + rows).contains(key)),
+            }
+        }
+    }
+
+    fn rows(table: &Table<u16, u8>) -> Vec<(u16, u8)> {
+        table.iter().map(|(key, value)| (*key, *value)).collect()
+    }
+
     proptest! {
+        #[test]
+        fn a_table_has_the_rows_of_an_ordered_map(changes in changes(), from in 0..1_200u16, to in 0..1_200u16) {
+            let (mut table, mut map) = (Table::default(), BTreeMap::new());
+            make(&mut table, &changes);
+            make_in_map(&mut map, &changes);
+            prop_assert_eq!(rows(&table), map.clone().into_iter().collect::<Vec<_>>());
+            prop_assert_eq!(table.len(), map.len());
+            prop_assert_eq!(table.first(), map.first_key_value());
+            prop_assert_eq!(table.get(&from), map.get(&from));
+            prop_assert!(table.iter().rev().eq(map.iter().rev()));
+            if from <= to {
+                prop_assert!(table.range(from..=to).eq(map.range(from..=to)));
+                prop_assert!(table.range(from..to).rev().eq(map.range(from..to).rev()));
+                prop_assert!(table.range(from..).eq(map.range(from..)));
+                prop_assert!(table.range((Bound::Excluded(from), Bound::Unbounded)).eq(map.range((Bound::Excluded(from), Bound::Unbounded))));
+            } else {
+                prop_assert_eq!(table.range(from..=to).count(), 0);
+            }
+        }
+
         #[test]
         fn undo_gives_back_what_was_committed(first in changes(), second in changes()) {
             let mut table = Table::default();
             make(&mut table, &first);
             table.commit();
-            let committed = table.clone();
+            let committed = rows(&table);
             make(&mut table, &second);
             table.undo();
-            prop_assert_eq!(table, committed);
+            prop_assert_eq!(rows(&table), committed);
         }
+
+        #[test]
+        fn a_copy_keeps_the_rows_that_it_had(first in changes(), second in changes()) {
+            let mut table = Table::default();
+            make(&mut table, &first);
+            let (copy, had) = (table.clone(), rows(&table));
+            make(&mut table, &second);
+            prop_assert_eq!(rows(&copy), had);
+        }
+
+        #[test]
+        fn no_run_is_empty_or_too_long_and_each_stands_behind_the_one_before(changes in changes()) {
+            let mut table = Table::default();
+            make(&mut table, &changes);
+            prop_assert!(table.runs.iter().all(|run| (1..=RUN_MAX).contains(&run.rows.len())));
+            prop_assert!(table.runs.is_sorted_by(|one, next| one.rows.last().map(|(key, _)| *key) < Some(next.from)));
+        }
+    }
+
+    #[test]
+    fn rows_that_come_in_their_order_leave_full_runs_behind() {
+        let mut table = Table::default();
+        (0..1_000u16).for_each(|key| table.insert(key, 0));
+        assert_eq!(table.runs.len(), 1_000usize.div_ceil(RUN_MAX));
+    }
+
+    #[test]
+    fn rows_that_go_leave_no_short_runs_behind() {
+        let mut table = Table::default();
+        (0..10_000u16).for_each(|key| table.insert(key, 0));
+        (0..10_000u16).filter(|key| key % 16 != 0).for_each(|key| table.remove(&key));
+        assert!(table.runs.len() <= 625usize.div_ceil(RUN_SMALL), "{} runs of 625 rows", table.runs.len());
     }
 }

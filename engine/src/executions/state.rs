@@ -2,6 +2,8 @@
 
 mod waiting;
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::OnLost;
@@ -24,8 +26,8 @@ use crate::workflows::facts::PartOf;
 /// The open executions.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Executions {
-    // Boxed: the leaves of a map that only grows at its end are half empty, and an execution is large.
-    open: Table<ExecutionId, Box<Execution>>,
+    // Shared: copies of the state have it as well, and it is large.
+    open: Table<ExecutionId, Arc<Execution>>,
     /// Those that wait for a worker, and who has one.
     pub(super) queues: WorkerQueues,
     /// Those that would, and are paused or stand in what is.
@@ -282,7 +284,7 @@ impl<'a> ExecutionFact<'a> {
 impl Executions {
     /// Gives an open execution.
     pub fn get(&self, id: &ExecutionId) -> Option<&Execution> {
-        self.open.get(id).map(Box::as_ref)
+        self.open.get(id).map(Arc::as_ref)
     }
 
     /// Gives the open executions in the order of their ids.
@@ -394,7 +396,7 @@ impl Executions {
                     is_timed_out: false,
                     phase: Phase::begin(fact),
                 };
-                self.open.insert(*id, Box::new(execution));
+                self.open.insert(*id, Arc::new(execution));
                 self.settle_in(id);
             }
             ExecutionFact::AttemptStarted(fact) => {
@@ -416,7 +418,7 @@ impl Executions {
                     Pace::AtOnce => self.at_once.insert(*id, attempt.id),
                     Pace::InSteps | Pace::Sleeps { .. } | Pace::Asks | Pace::Awaits { .. } => {}
                 }
-                self.open.change(id, |execution| {
+                self.change(id, |execution| {
                     execution.attempts = fact.number;
                     execution.phase = Phase::Running(attempt);
                 });
@@ -430,7 +432,7 @@ impl Executions {
                 self.keep_result(id, record);
             }
             ExecutionFact::AttemptFailed(fact) => {
-                self.open.change(id, |execution| execution.failures += 1);
+                self.change(id, |execution| execution.failures += 1);
                 self.end_attempt(id, fact.attempt);
             }
             ExecutionFact::AttemptLost(fact) => self.lose_attempt(id, fact.evidence),
@@ -463,9 +465,13 @@ impl Executions {
         }
     }
 
+    fn change(&mut self, id: &ExecutionId, change: impl FnOnce(&mut Execution)) {
+        self.open.change(id, |execution| change(Arc::make_mut(execution)));
+    }
+
     /// Counts a message of the attempt that runs, and passes its index.
     fn hear(&mut self, id: &ExecutionId, index: u32, count: impl FnOnce(&mut Heard)) {
-        self.open.change(id, |execution| {
+        self.change(id, |execution| {
             if let Phase::Running(attempt) | Phase::Cancelling(attempt) = &mut execution.phase {
                 attempt.heard.next = index.saturating_add(1);
                 count(&mut attempt.heard);
@@ -496,13 +502,13 @@ impl Executions {
             Phase::Blocked => Phase::Withdrawn,
             Phase::InSteps | Phase::Cancelling(_) | Phase::Withdrawn => return,
         };
-        self.open.change(id, |execution| execution.phase = phase);
+        self.change(id, |execution| execution.phase = phase);
     }
 
     fn end_attempt(&mut self, id: &ExecutionId, attempt: AttemptId) {
         self.leave(id);
         self.indeterminate.remove(id);
-        self.open.change(id, |execution| {
+        self.change(id, |execution| {
             let cancelled = execution.is_cancelled || matches!(execution.phase, Phase::Cancelling(_));
             execution.phase = Phase::Ending { attempt, cancelled };
         });
@@ -525,7 +531,7 @@ impl Executions {
                     self.leave(id);
                 }
                 self.indeterminate.insert(*id, attempt.id);
-                self.open.change(id, |execution| {
+                self.change(id, |execution| {
                     execution.is_cancelled = matches!(execution.phase, Phase::Cancelling(_));
                     execution.phase = Phase::Indeterminate(attempt);
                 });
@@ -547,13 +553,13 @@ impl Executions {
     fn keep_result(&mut self, id: &ExecutionId, record: &Record) {
         let is_read = self.open.get(id).is_some_and(|execution| execution.part_of.is_some());
         if let (true, Some(result)) = (is_read, record.body_handle()) {
-            self.open.change(id, |execution| execution.result = Some(result));
+            self.change(id, |execution| execution.result = Some(result));
         }
     }
 
     fn requeue(&mut self, id: &ExecutionId) {
         self.leave(id);
-        self.open.change(id, |execution| execution.phase = Phase::Queued);
+        self.change(id, |execution| execution.phase = Phase::Queued);
         self.enqueue(id);
     }
 

@@ -50,7 +50,7 @@ impl Executions {
 
     /// Its attempt failed, and another follows at a moment that a timer says.
     pub(crate) fn delay(&mut self, id: &ExecutionId) {
-        self.open.change(id, |execution| execution.phase = Phase::Delayed);
+        self.change(id, |execution| execution.phase = Phase::Delayed);
         self.settle_in(id);
     }
 
@@ -59,7 +59,7 @@ impl Executions {
         let Some(execution) = self.open.get(id).filter(|execution| execution.phase == Phase::Delayed) else { return };
         let phase = Phase::of(execution.pace);
         self.idle.remove(id);
-        self.open.change(id, |execution| {
+        self.change(id, |execution| {
             execution.phase = phase;
             execution.began_at = execution.began_at.map(|_| now);
         });
@@ -70,7 +70,7 @@ impl Executions {
     pub(crate) fn block(&mut self, id: &ExecutionId) {
         self.dequeue(id);
         self.idle.remove(id);
-        self.open.change(id, |execution| execution.phase = Phase::Blocked);
+        self.change(id, |execution| execution.phase = Phase::Blocked);
     }
 
     /// It holds all its locks, and goes on now.
@@ -78,7 +78,7 @@ impl Executions {
         let Some(pace) = self.open.get(id).filter(|execution| execution.phase == Phase::Blocked).map(|execution| execution.pace) else {
             return;
         };
-        self.open.change(id, |execution| {
+        self.change(id, |execution| {
             execution.phase = Phase::of(pace);
             execution.began_at = execution.began_at.map(|_| now);
         });
@@ -87,7 +87,7 @@ impl Executions {
 
     /// What it waits for has come. Its end is the record that follows.
     pub(crate) fn wake(&mut self, id: &ExecutionId) {
-        self.open.change(id, |execution| execution.has_come = matches!(execution.phase, Phase::Asleep | Phase::Asking | Phase::Awaiting));
+        self.change(id, |execution| execution.has_come = matches!(execution.phase, Phase::Asleep | Phase::Asking | Phase::Awaiting));
     }
 
     /// It took longer than all of it may: what runs of it is stopped, and nothing of it starts any more. Where it was asked to end
@@ -95,7 +95,7 @@ impl Executions {
     pub(crate) fn time_out(&mut self, id: &ExecutionId) {
         let Some(execution) = self.open.get(id) else { return };
         match execution.phase {
-            Phase::Running(attempt) => self.open.change(id, |execution| {
+            Phase::Running(attempt) => self.change(id, |execution| {
                 execution.is_timed_out = true;
                 execution.phase = Phase::Cancelling(attempt);
             }),
@@ -103,22 +103,22 @@ impl Executions {
             Phase::Delayed | Phase::Blocked | Phase::Queued | Phase::Asleep | Phase::Asking | Phase::Awaiting => {
                 self.dequeue(id);
                 self.idle.remove(id);
-                self.open.change(id, |execution| {
+                self.change(id, |execution| {
                     execution.is_timed_out = true;
                     execution.phase = Phase::Withdrawn;
                 });
             }
             // Also where it was asked to end before: there is nothing left to ask a person.
-            Phase::Indeterminate(_) => self.open.change(id, |execution| {
+            Phase::Indeterminate(_) => self.change(id, |execution| {
                 execution.is_timed_out = true;
                 execution.is_cancelled = true;
             }),
-            Phase::Ending { attempt, cancelled: false } => self.open.change(id, |execution| {
+            Phase::Ending { attempt, cancelled: false } => self.change(id, |execution| {
                 execution.is_timed_out = true;
                 execution.phase = Phase::Ending { attempt, cancelled: true };
             }),
             // Where a workflow stands is said by its course.
-            Phase::InSteps => self.open.change(id, |execution| execution.is_timed_out = true),
+            Phase::InSteps => self.change(id, |execution| execution.is_timed_out = true),
             Phase::Cancelling(_) | Phase::Withdrawn | Phase::Ending { cancelled: true, .. } => {}
         }
     }
