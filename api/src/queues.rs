@@ -47,10 +47,6 @@ pub enum QueueName {
     ViewBatches,
     /// Their bytes.
     ViewBatchBytes,
-    /// Batches that wait for the shadow fold.
-    ShadowBatches,
-    /// Their bytes.
-    ShadowBatchBytes,
     /// Batches that wait to be counted and told of in traces.
     TelemetryBatches,
     /// Their bytes.
@@ -63,7 +59,7 @@ pub enum QueueName {
 
 impl QueueName {
     /// Lists all.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 18] = [
         Self::Connections,
         Self::Requests,
         Self::RequestBytes,
@@ -78,8 +74,6 @@ impl QueueName {
         Self::Attempts,
         Self::ViewBatches,
         Self::ViewBatchBytes,
-        Self::ShadowBatches,
-        Self::ShadowBatchBytes,
         Self::TelemetryBatches,
         Self::TelemetryBatchBytes,
         Self::Spans,
@@ -103,8 +97,6 @@ impl QueueName {
             Self::Attempts => "attempts",
             Self::ViewBatches => "view_batches",
             Self::ViewBatchBytes => "view_batch_bytes",
-            Self::ShadowBatches => "shadow_batches",
-            Self::ShadowBatchBytes => "shadow_batch_bytes",
             Self::TelemetryBatches => "telemetry_batches",
             Self::TelemetryBatchBytes => "telemetry_batch_bytes",
             Self::Spans => "spans",
@@ -122,7 +114,6 @@ impl QueueName {
             | Self::AnswerBytes
             | Self::CommandBytes
             | Self::ViewBatchBytes
-            | Self::ShadowBatchBytes
             | Self::TelemetryBatchBytes
             | Self::BodyBytes => 1,
             Self::Spans => SPAN_BYTES,
@@ -133,13 +124,7 @@ impl QueueName {
             Self::LiveOutputs => ((CHUNKS_WAITING_MAX + 2) * CHUNK_BYTES_MAX) as u64,
             // Each holds a connection, and what it is given counts as an answer.
             Self::LiveStreams => 0,
-            Self::Requests
-            | Self::Commands
-            | Self::OpenWork
-            | Self::Attempts
-            | Self::ViewBatches
-            | Self::ShadowBatches
-            | Self::TelemetryBatches => 0,
+            Self::Requests | Self::Commands | Self::OpenWork | Self::Attempts | Self::ViewBatches | Self::TelemetryBatches => 0,
         }
     }
 }

@@ -1,16 +1,16 @@
-//! Measures the sequencer's turns while many executions are open, beside a shadow fold that saves the state and beside one that does not.
+//! Measures the sequencer's turns while many executions are open, with snapshots of the state that are saved beside them and without.
 //!
 //!     cargo run --release -p ensue-node --example pauses -- [open executions] [seconds]
 //!
-//! The sequencer, the log on the disk and the shadow fold are the node's own; there is no worker, no network and no view.
+//! The sequencer, the log on the disk and who saves snapshots are the node's own; there is no worker, no network and no view.
 
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot go on has failed")]
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ensue_api::QueueName;
 use ensue_engine::batch::CommittedBatch;
 use ensue_engine::command::{Ask, Command, DedupeKey, Seen, Settings};
 use ensue_engine::ids::LogId;
@@ -18,10 +18,7 @@ use ensue_engine::ports::{AppendError, Batch, Log, LogError, LogReader, Submit};
 use ensue_engine::record::{Actor, Epoch, Head, Position};
 use ensue_node::long_log::{self, Plan, Ticks};
 use ensue_node::opening::{Opened, open};
-use ensue_node::parts::{
-    Caps, FollowerHandle, Heard, Next, NodeCatalogs, Saving, SequencerParts, ShadowFold, Space, SystemClock, Turn, Waiting, follower,
-    plain, queues, sequencer,
-};
+use ensue_node::parts::{Caps, Heard, NodeCatalogs, SequencerParts, Space, SystemClock, Turn, plain, queues, sequencer, snapshots};
 use ensue_node::{Config, Node};
 use ensue_store::sqlite::log::SqliteLog;
 
@@ -31,8 +28,10 @@ const PAYLOAD_BYTES: usize = 300;
 const COMMANDS: usize = 32;
 /// After how many records the state is saved.
 const SAVE_EVERY: u64 = 20_000;
-/// A step of the shadow fold that takes longer has saved.
-const SAVE_AT_LEAST: Duration = Duration::from_millis(40);
+/// What took longer than this was a save.
+const SAVE_AT_LEAST: Duration = Duration::from_millis(10);
+/// How often is looked whether there is something to be saved.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 fn main() {
     let mut arguments = std::env::args().skip(1).map(|text| text.parse::<u64>().unwrap());
@@ -83,34 +82,33 @@ struct Taken {
     appended: Duration,
 }
 
-/// When a step of the shadow fold began that saved, and when it was over.
+/// When a save began, and when it was over.
 type Save = (Instant, Instant);
 
 fn run(config: &Config, for_as_long: Duration, save_every: u64) -> (Vec<Taken>, Vec<Save>) {
     let clock = Arc::new(SystemClock::default());
     let Opened { data, log, engine, head, checkpoints, saved_at, .. } = open(config, &*clock).unwrap();
     println!("{} executions are open", engine.executions().open_work());
-    let reader = log.reader().unwrap();
     let catalogs = Arc::new(NodeCatalogs::open(data.packs(), engine.packs().clone(), log.reader().unwrap()).unwrap());
     let mut ticks = Ticks::after(1_000_000_000 + head.position.0, PAYLOAD_BYTES, TRIGGER.parse().unwrap(), catalogs.current());
     let settings = Settings { workers: 0, open_work_max: u64::MAX, ..Settings::default() };
     let queues = queues(config.memory_bytes, Caps { open_work: settings.open_work_max, workers: settings.workers });
-    let waiting = Waiting { batches: queues.of(QueueName::ShadowBatches).clone(), bytes: queues.of(QueueName::ShadowBatchBytes).clone() };
-    let shadow = ShadowFold::new(engine.clone(), head, saved_at, checkpoints).saving_in(Saving::Niced).saving_every(save_every);
-    let (shadow_handle, mut shadow) = follower(shadow, reader, waiting);
-    let shadow_thread = std::thread::spawn(move || {
+    let (snapshots, mut writer) = snapshots(checkpoints, saved_at, save_every);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let told = is_over.clone();
+    let saves = std::thread::spawn(move || {
+        // As the node's own: of this thread alone.
+        let _ = rustix::process::setpriority_process(None, 19);
         let mut saves = Vec::new();
-        loop {
+        while !told.load(Ordering::Relaxed) {
             let begin = Instant::now();
-            let next = shadow.step().unwrap();
+            writer.save_next();
             if begin.elapsed() > SAVE_AT_LEAST {
                 saves.push((begin, Instant::now()));
             }
-            if next == Next::End {
-                return saves;
-            }
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(LOOK_EVERY);
         }
+        saves
     });
     let appended = Arc::new(Mutex::new(Duration::ZERO));
     let (handle, unstarted) = sequencer(queues);
@@ -122,9 +120,10 @@ fn run(config: &Config, for_as_long: Duration, save_every: u64) -> (Vec<Taken>, 
         catalogs,
         settings,
         rates: std::collections::BTreeMap::new(),
-        heard: Box::new(ToShadow(shadow_handle.clone())),
+        heard: Box::new(Unheard),
         space: Box::new(Roomy),
         plain,
+        snapshots,
         crash_file: data.crash(),
     });
     let mut turns = Vec::new();
@@ -144,8 +143,8 @@ fn run(config: &Config, for_as_long: Duration, save_every: u64) -> (Vec<Taken>, 
         }
         turns.pop();
     }
-    shadow_handle.stop();
-    (turns, shadow_thread.join().unwrap())
+    is_over.store(true, Ordering::Relaxed);
+    (turns, saves.join().unwrap())
 }
 
 fn tell(what: &str, turns: &[Taken], saves: &[Save]) {
@@ -205,14 +204,12 @@ impl Log for Timed {
     }
 }
 
-struct ToShadow(FollowerHandle);
+struct Unheard;
 
-impl Heard for ToShadow {
+impl Heard for Unheard {
     fn committed(&mut self, _: &Arc<CommittedBatch>, _: Head) {}
 
-    fn answered(&mut self, batch: &Arc<CommittedBatch>) {
-        self.0.tell(batch);
-    }
+    fn answered(&mut self, _: &Arc<CommittedBatch>) {}
 }
 
 struct Roomy;

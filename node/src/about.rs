@@ -40,6 +40,7 @@ use crate::metrics::{counter, gauge};
 use crate::opening::machine;
 use crate::outside::OutsideWriter;
 use crate::sequencer::{QueueGauge, SequencerHandle};
+use crate::snapshots::SnapshotTrouble;
 use crate::tally::Counts;
 use crate::traces::SpanCounts;
 
@@ -85,8 +86,8 @@ pub(crate) struct AboutNode {
     pub views: Arc<dyn ViewReader>,
     /// How what keeps them up with the log fares.
     pub views_fare: Arc<Fares>,
-    /// How what saves the state fares.
-    pub shadow_fares: Arc<Fares>,
+    /// Why the state could not be saved, where it could not.
+    pub snapshot_trouble: SnapshotTrouble,
     /// How what counts records fares.
     pub telemetry_fares: Arc<Fares>,
     /// What was counted of spans.
@@ -218,7 +219,7 @@ impl Node for AboutNode {
         let mut findings = vec![space(self.free_bytes(), self.min_free_bytes, fullness), memory, self.log_finding()];
         findings.push(kept_finding("outputs", "what was printed", self.kept.outputs_used()));
         findings.push(kept_finding("artifacts", "the files that attempts gave away", self.kept.artifacts_used()));
-        findings.extend([self.views_finding(), self.retention_finding(), self.shadow_finding()]);
+        findings.extend([self.views_finding(), self.retention_finding(), self.snapshot_finding()]);
         findings.push(self.clock_finding());
         findings.push(self.queue_finding());
         findings.extend(self.pack_findings());
@@ -305,7 +306,7 @@ impl AboutNode {
     }
 
     fn follower_bugs(&self) -> u64 {
-        self.views_fare.bugs() + self.shadow_fares.bugs() + self.telemetry_fares.bugs()
+        self.views_fare.bugs() + self.telemetry_fares.bugs()
     }
 
     /// 0 where the views have taken in all; none where the log cannot be read, as nobody knows then.
@@ -355,12 +356,12 @@ impl AboutNode {
         good("retention", &format!("{kept}; {} have left them, and the log has those", retained.removed.executions))
     }
 
-    fn shadow_finding(&self) -> Finding {
-        match self.shadow_fares.trouble() {
+    fn snapshot_finding(&self) -> Finding {
+        match self.snapshot_trouble.why() {
             None => good("snapshots", "the state is saved now and then, so that a start need not fold the whole log"),
             Some(why) => {
-                let message = format!("the state is not saved any more, so the next start takes longer: {why}");
-                note("snapshots", &message, "report a bug, and start the node again")
+                let message = format!("the state could not be saved, so the next start would take longer: {why}");
+                note("snapshots", &message, "it is tried again after the next 50,000 records, and when the node stops")
             }
         }
     }

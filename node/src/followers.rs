@@ -48,19 +48,8 @@ pub trait Follow: Send {
     }
     /// Is called between two batches, and now and then when there are none.
     fn between(&mut self) {}
-    /// Is called after a panic in it, and says whether it can go on from its position.
-    fn after_panic(&mut self) -> AfterPanic {
-        AfterPanic::GoesOn
-    }
-}
-
-/// What becomes of a follower after a panic in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AfterPanic {
-    /// It goes on from its position.
-    GoesOn,
-    /// What it holds cannot be trusted any more.
-    Ends,
+    /// Is called after a panic in it, before it goes on from its position.
+    fn after_panic(&mut self) {}
 }
 
 /// How a follower fares, as it can be seen from outside.
@@ -264,11 +253,7 @@ impl<F: Follow> FollowerThread<F> {
                     tracing::error!(follower = %self.name, %error, "a follower cannot keep up with the log; it tries again");
                     self.fares.note(Some(error));
                 }
-                Err(panic) => {
-                    if self.stopped_at_a_bug(&*panic) == AfterPanic::Ends {
-                        return;
-                    }
-                }
+                Err(panic) => self.stopped_at_a_bug(&*panic),
             }
             // What was asked for is not asked twice, and what is missing is made up for by the next start.
             if self.follower.is_ending {
@@ -277,22 +262,20 @@ impl<F: Follow> FollowerThread<F> {
             if self.fares.trouble().is_some() {
                 std::thread::sleep(RETRY_AFTER);
                 // What it waits for may be what mends it.
-                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.follower.follow.between()))
-                    && self.stopped_at_a_bug(&*panic) == AfterPanic::Ends
-                {
-                    return;
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.follower.follow.between())) {
+                    self.stopped_at_a_bug(&*panic);
                 }
             }
         }
     }
 
-    fn stopped_at_a_bug(&mut self, panic: &(dyn Any + Send)) -> AfterPanic {
+    fn stopped_at_a_bug(&mut self, panic: &(dyn Any + Send)) {
         let position = self.follower.follow.position();
         let why = format!("a bug of ours behind position {position}: {}", panic_text(panic));
         tracing::error!(follower = %self.name, error = %why, "a follower stopped at a bug of ours: report this");
         self.fares.bugs.fetch_add(1, Ordering::Relaxed);
         self.fares.note(Some(why));
-        self.follower.follow.after_panic()
+        self.follower.follow.after_panic();
     }
 
     /// Waits until there is something to follow, but looks at the log now and then all the same.

@@ -57,9 +57,8 @@ pub fn queues(memory_bytes: u64, caps: Caps) -> Queues {
         QueueName::Commands => COMMANDS_WAITING_MAX as u64,
         QueueName::OpenWork => caps.open_work,
         QueueName::Attempts => u64::from(caps.workers),
-        QueueName::ViewBatches | QueueName::ShadowBatches | QueueName::TelemetryBatches => BATCHES_WAITING_MAX as u64,
+        QueueName::ViewBatches | QueueName::TelemetryBatches => BATCHES_WAITING_MAX as u64,
         QueueName::ViewBatchBytes | QueueName::BodyBytes => memory_bytes / PARTS,
-        QueueName::ShadowBatchBytes => memory_bytes / PARTS / 2,
         QueueName::TelemetryBatchBytes => memory_bytes / PARTS / 4,
         QueueName::Spans => places(name, memory_bytes / PARTS / 4, SPANS_MAX),
     })

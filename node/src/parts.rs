@@ -19,7 +19,7 @@ pub use crate::replays::NodeReplays;
 pub use crate::sequencer::{
     Asking, Gauges, Heard, QueueGauge, Sequencer, SequencerError, SequencerHandle, SequencerParts, Space, Turn, Unstarted, sequencer,
 };
-pub use crate::snapshots::{Saving, ShadowFold};
+pub use crate::snapshots::{Snapshot, SnapshotTrouble, SnapshotWriter, Snapshots, snapshots};
 pub use crate::tokens::{NodeTokens, TokenTable};
 pub use crate::vars::VarTable;
 pub use crate::views::{Rebuilt, ViewFollower, rebuild};

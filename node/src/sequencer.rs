@@ -40,6 +40,7 @@ use thiserror::Error;
 use crate::clock::Clock;
 use crate::crash_file::CrashFile;
 use crate::metrics::Turns;
+use crate::snapshots::{Snapshot, Snapshots};
 use bodies::LoggedBodies;
 use gather::comes_from_inside;
 use handle::{Item, Waiting};
@@ -115,6 +116,8 @@ pub struct SequencerParts {
     pub space: Box<dyn Space>,
     /// Gives the plain bytes of a body as it is kept.
     pub plain: fn(&Body) -> Result<Option<Bytes>, LogError>,
+    /// Who takes snapshots of the state.
+    pub snapshots: Snapshots,
     /// Where it is noted which owed reaction is being worked out, and a bug in folding for whoever looks into it.
     pub crash_file: PathBuf,
 }
@@ -169,12 +172,12 @@ impl Unstarted {
     }
 
     /// Starts the thread that drives it; it ends with the last state, or with why it could not go on.
-    pub(crate) fn start(self, parts: SequencerParts) -> std::io::Result<JoinHandle<Result<Engine, SequencerError>>> {
+    pub(crate) fn start(self, parts: SequencerParts) -> std::io::Result<JoinHandle<Result<Snapshot, SequencerError>>> {
         std::thread::Builder::new().name("sequencer".into()).spawn(move || {
             let mut sequencer = self.with(parts);
             let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| sequencer.drive()));
             match outcome {
-                Ok(Ok(())) => Ok(sequencer.engine().clone()),
+                Ok(Ok(())) => Ok(sequencer.snapshot()),
                 Ok(Err(error)) => Err(error),
                 Err(panic) => {
                     let position = sequencer.sequencing.committed_head().position;
@@ -198,6 +201,7 @@ pub struct Sequencer {
     heard: Box<dyn Heard>,
     space: Box<dyn Space>,
     plain: fn(&Body) -> Result<Option<Bytes>, LogError>,
+    snapshots: Snapshots,
     receiver: Receiver<Item>,
     /// What ended the last wait.
     came: Option<Item>,
@@ -241,6 +245,7 @@ impl Sequencer {
             heard: parts.heard,
             space: parts.space,
             plain: parts.plain,
+            snapshots: parts.snapshots,
             receiver,
             came: None,
             outside: VecDeque::new(),
@@ -257,6 +262,11 @@ impl Sequencer {
     /// Gives the state, what was taken in folded in.
     pub fn engine(&self) -> &Engine {
         self.sequencing.engine()
+    }
+
+    /// Gives the state as it is in the log: to be called between two turns.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot { engine: self.engine().clone(), head: self.sequencing.committed_head() }
     }
 
     /// Takes what waits into one batch, appends and answers it, fires what is due, and works out one piece of what is owed. It waits
@@ -492,6 +502,7 @@ impl Sequencer {
     fn released(&mut self, batch: &Arc<CommittedBatch>) {
         if !batch.records.is_empty() {
             self.heard.answered(batch);
+            self.snapshots.take(self.sequencing.engine(), self.sequencing.committed_head());
         }
     }
 

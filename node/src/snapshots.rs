@@ -1,102 +1,131 @@
-//! The shadow fold: a second state, folded beside the sequencer's, from which snapshots are saved.
+//! Snapshots: copies of the sequencer's state, saved by another thread while the sequencer goes on.
 //!
-//! The sequencer never stops for it. That the shadow and the live state are equal is looked at when the node stops.
+//! A copy shares its rows with the state until the state changes them (`engine/src/table.rs`), so that to take one costs next to nothing,
+//! and one state is all that is held. A snapshot only makes the next start quicker: without it the log is folded from further back.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use ensue_engine::engine::{Engine, LoadError, STATE_FORMAT, SavedState};
+use ensue_engine::explain::panic_text;
 use ensue_engine::ids::LogId;
-use ensue_engine::record::{Head, Position, Record};
+use ensue_engine::record::{Head, Position};
 use ensue_store::checkpoints::{CheckpointError, Checkpoints};
 
-use crate::followers::{AfterPanic, Follow};
 use crate::wiring::RELEASE;
 
-/// After how many records a snapshot is saved.
+/// After how many records a snapshot is taken.
 pub(crate) const SNAPSHOT_EVERY_RECORDS: u64 = 50_000;
-
-/// Which thread writes a snapshot; the fold waits for it in any case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Saving {
-    /// The one that folds.
-    InPlace,
-    /// One of its own, with the least claim to a processor: a large state takes seconds, in which the sequencer must not wait for its turn.
-    Niced,
-}
 
 /// The niceness of a thread that everything else goes before.
 const LAST: i32 = 19;
 
-/// Folds the log beside the sequencer and saves its state from time to time.
-pub struct ShadowFold {
-    engine: Engine,
-    head: Head,
-    saved_at: Position,
-    every_records: u64,
-    checkpoints: Checkpoints,
-    saving: Saving,
-    /// A bug of ours left it half folded.
-    is_broken: bool,
+/// A state, and the newest record that is folded into it.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The state.
+    pub engine: Engine,
+    /// The record.
+    pub head: Head,
 }
 
-impl ShadowFold {
-    /// Begins with the state that was folded at the start.
-    pub fn new(engine: Engine, head: Head, saved_at: Position, checkpoints: Checkpoints) -> Self {
-        Self { engine, head, saved_at, every_records: SNAPSHOT_EVERY_RECORDS, checkpoints, saving: Saving::InPlace, is_broken: false }
-    }
+/// Takes snapshots now and then, on the sequencer's thread.
+#[derive(Debug)]
+pub struct Snapshots {
+    every_records: u64,
+    taken_at: Position,
+    to: SyncSender<Snapshot>,
+}
 
-    /// Saves a snapshot after so many records.
-    #[must_use]
-    pub fn saving_every(self, records: u64) -> Self {
-        Self { every_records: records, ..self }
-    }
+/// Saves snapshots, each in the place of the one before.
+#[derive(Debug)]
+pub struct SnapshotWriter {
+    from: Receiver<Snapshot>,
+    saved_at: Position,
+    checkpoints: Checkpoints,
+    trouble: SnapshotTrouble,
+}
 
-    /// Has snapshots written by another thread than the one that folds.
-    #[must_use]
-    pub fn saving_in(self, saving: Saving) -> Self {
-        Self { saving, ..self }
-    }
+/// Why the newest snapshot could not be saved; none where it was.
+#[derive(Clone, Debug, Default)]
+pub struct SnapshotTrouble(Arc<Mutex<Option<String>>>);
 
-    /// Says whether a bug of ours left it half folded, so that nothing of it counts.
-    pub(crate) fn is_broken(&self) -> bool {
-        self.is_broken
-    }
+/// Makes who takes snapshots after so many records, and who saves them. The newest that is saved is of `saved_at`.
+pub fn snapshots(checkpoints: Checkpoints, saved_at: Position, every_records: u64) -> (Snapshots, SnapshotWriter) {
+    let (to, from) = sync_channel(1);
+    let writer = SnapshotWriter { from, saved_at, checkpoints, trouble: SnapshotTrouble::default() };
+    (Snapshots { every_records, taken_at: saved_at, to }, writer)
+}
 
-    /// Gives the state.
-    pub fn engine(&self) -> &Engine {
-        &self.engine
-    }
-
-    /// Saves the state where it is newer than the last that was saved.
-    pub fn save(&mut self) {
-        if self.head.position == self.saved_at || self.is_broken {
+impl Snapshots {
+    /// Takes a snapshot where it is time for one. The state holds nothing that is not in the log.
+    pub(crate) fn take(&mut self, engine: &Engine, head: Head) {
+        if head.position.0 - self.taken_at.0 < self.every_records {
             return;
         }
-        // A snapshot only makes the next start quicker: without it the log is folded from further back.
-        let save = || save(&self.engine, self.head, &self.checkpoints);
-        let saved = match self.saving {
-            Saving::InPlace => save(),
-            Saving::Niced => niced(save),
-        };
-        match saved {
-            Ok(()) => self.saved_at = self.head.position,
-            Err(error) => tracing::warn!(%error, "a snapshot cannot be saved"),
-        }
+        self.taken_at = head.position;
+        // Where the one before is still being saved, the next is taken when it is time again.
+        let _ = self.to.try_send(Snapshot { engine: engine.clone(), head });
     }
 }
 
-/// Does `work` in a thread that everything else goes before, and waits for it; in this one where there can be no other.
-fn niced<T: Send>(work: impl Fn() -> T + Sync) -> T {
-    std::thread::scope(|scope| {
-        let niced = || {
-            // Of this thread alone, on Linux. Where it is refused, the work takes its turn as any other does.
-            let _ = rustix::process::setpriority_process(None, LAST);
-            work()
-        };
-        match std::thread::Builder::new().name("snapshot".into()).spawn_scoped(scope, niced) {
-            Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            Err(_) => work(),
+impl SnapshotWriter {
+    /// Gives where it tells why a snapshot could not be saved.
+    pub fn trouble(&self) -> SnapshotTrouble {
+        self.trouble.clone()
+    }
+
+    /// Saves what was taken and not saved yet; does nothing where nothing was.
+    pub fn save_next(&mut self) {
+        match self.from.try_recv() {
+            Ok(snapshot) => self.save(&snapshot),
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
         }
-    })
+    }
+
+    /// Saves a snapshot where it is newer than the last that was saved.
+    pub fn save(&mut self, snapshot: &Snapshot) {
+        let at = snapshot.head.position;
+        if at == self.saved_at {
+            return;
+        }
+        let saved = catch_unwind(AssertUnwindSafe(|| save(&snapshot.engine, snapshot.head, &self.checkpoints)));
+        let trouble = match saved {
+            Ok(Ok(())) => {
+                self.saved_at = at;
+                None
+            }
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(panic) => Some(format!("a bug of ours: {}", panic_text(&*panic))),
+        };
+        if let Some(why) = &trouble {
+            tracing::warn!(%why, "a snapshot cannot be saved");
+        }
+        *self.trouble.0.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    /// Starts the thread that saves what is taken until nobody takes any more, and has the least claim to a processor: a large state takes seconds, in which
+    /// the sequencer must not wait for its turn.
+    pub(crate) fn start(mut self) -> std::io::Result<JoinHandle<Self>> {
+        std::thread::Builder::new().name("snapshots".into()).spawn(move || {
+            // Of this thread alone, on Linux. Where it is refused, it takes its turn as any other does.
+            let _ = rustix::process::setpriority_process(None, LAST);
+            while let Ok(snapshot) = self.from.recv() {
+                self.save(&snapshot);
+            }
+            self
+        })
+    }
+}
+
+impl SnapshotTrouble {
+    /// Gives it.
+    pub fn why(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// Saves a state of a log's head: the form's version, u32 little-endian, and the state.
@@ -116,32 +145,82 @@ pub(crate) fn loaded(log: LogId, saved: &Bytes) -> Result<Engine, LoadError> {
     Engine::load(log, &SavedState { format: u32::from_le_bytes(format), json: saved.slice(format.len()..) })
 }
 
-impl Follow for ShadowFold {
-    fn position(&self) -> Position {
-        self.head.position
+#[cfg(test)]
+mod tests {
+    use ensue_engine::ids::Id;
+    use ensue_engine::time::Timestamp;
+
+    use super::*;
+
+    fn log() -> LogId {
+        LogId(Id::root(Timestamp::from_micros(1_774_699_200_000_000), 1))
     }
 
-    fn follow(&mut self, records: &[Record]) -> Result<(), String> {
-        for record in records {
-            let is_left_out = ensue_engine::mutants::is("snapshot off by one") && records.len() > 1 && Some(record) == records.last();
-            if !is_left_out {
-                self.engine.apply(record);
-            }
-            self.head = Head { position: record.position, chain: record.chain };
+    struct World {
+        folder: tempfile::TempDir,
+        snapshots: Snapshots,
+        writer: SnapshotWriter,
+    }
+
+    fn every(records: u64) -> World {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::open(&folder.path().join("checkpoints"), log()).unwrap();
+        let (snapshots, writer) = snapshots(checkpoints, Position(0), records);
+        World { folder, snapshots, writer }
+    }
+
+    impl World {
+        fn stands_at(&mut self, position: u64) {
+            self.snapshots.take(&Engine::new(log()), at(position));
         }
-        self.engine.commit();
-        if self.head.position.0 - self.saved_at.0 >= self.every_records {
-            self.save();
+
+        fn saved(&self) -> Vec<String> {
+            let files = std::fs::read_dir(self.folder.path().join("checkpoints")).unwrap();
+            let mut files: Vec<String> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+            files.sort();
+            files
         }
-        Ok(())
     }
 
-    fn follow_all(&mut self, runs: &[&[Record]]) -> Result<(), String> {
-        runs.iter().try_for_each(|run| self.follow(run))
+    fn at(position: u64) -> Head {
+        Head { position: Position(position), ..Head::default() }
     }
 
-    fn after_panic(&mut self) -> AfterPanic {
-        self.is_broken = true;
-        AfterPanic::Ends
+    #[test]
+    fn a_snapshot_is_saved_after_so_many_records_and_not_before() {
+        let mut world = every(10);
+        world.stands_at(9);
+        world.writer.save_next();
+        assert_eq!(world.writer.saved_at, Position(0));
+        world.stands_at(12);
+        world.stands_at(21);
+        world.writer.save_next();
+        world.writer.save_next();
+        assert_eq!((world.writer.saved_at, world.saved().len()), (Position(12), 1), "the next is due after ten more");
+    }
+
+    #[test]
+    fn while_one_waits_to_be_saved_no_other_is_taken() {
+        let mut world = every(10);
+        (1..5).for_each(|round| world.stands_at(round * 10));
+        world.writer.save_next();
+        world.writer.save_next();
+        assert_eq!(world.writer.saved_at, Position(10));
+        world.stands_at(50);
+        world.writer.save_next();
+        assert_eq!(world.writer.saved_at, Position(50));
+    }
+
+    #[test]
+    fn why_a_snapshot_cannot_be_saved_is_told_until_one_is() {
+        let mut world = every(10);
+        let trouble = world.writer.trouble();
+        let folder = world.folder.path().join("checkpoints");
+        std::fs::remove_dir_all(&folder).unwrap();
+        world.writer.save(&Snapshot { engine: Engine::new(log()), head: at(10) });
+        assert!(trouble.why().is_some_and(|why| why.contains("checkpoints")), "{:?}", trouble.why());
+        std::fs::create_dir(&folder).unwrap();
+        world.writer.save(&Snapshot { engine: Engine::new(log()), head: at(10) });
+        assert_eq!((trouble.why(), world.writer.saved_at), (None, Position(10)));
     }
 }

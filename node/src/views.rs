@@ -14,7 +14,7 @@ use ensue_views::onlooker::{Nobody, Onlooker};
 use ensue_views::{Projector, ViewError, ViewRetention, ViewStore};
 use tokio::sync::watch;
 
-use crate::followers::{AfterPanic, Follow};
+use crate::followers::Follow;
 use crate::jobs::Jobs;
 use crate::log_access::LogReaders;
 use crate::retention::Leaving;
@@ -202,10 +202,9 @@ impl Follow for ViewFollower {
         }
     }
 
-    fn after_panic(&mut self) -> AfterPanic {
+    fn after_panic(&mut self) {
         // What is kept is of whole batches; only what is at hand beside it may not be.
         self.projector = Projector::new();
         self.store.forget_what_is_at_hand();
-        AfterPanic::GoesOn
     }
 }

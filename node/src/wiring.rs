@@ -22,7 +22,6 @@ use ensue_api::server::Ended;
 use ensue_api::{Front, Limits, Ports, QueueName, Server, Settings as ApiSettings};
 use ensue_engine::command::{Ask, Command, Refusal, Settings};
 use ensue_engine::effect::Effect;
-use ensue_engine::engine::Engine;
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::AttemptId;
 use ensue_engine::names::PackName;
@@ -58,7 +57,7 @@ use crate::packs_folder::{PacksFolder, PacksNews, WatchedFolder};
 use crate::programs::TimedPrograms;
 use crate::replays::NodeReplays;
 use crate::sequencer::{Asking, SequencerError, SequencerHandle, SequencerParts, sequencer};
-use crate::snapshots::{Saving, ShadowFold};
+use crate::snapshots::{SNAPSHOT_EVERY_RECORDS, Snapshot, SnapshotWriter, snapshots};
 use crate::tokens::{NodeTokens, TokenTable};
 use crate::vars::VarTable;
 use crate::views::{Rebuilt, ViewFollower};
@@ -93,11 +92,11 @@ pub struct Node {
     watched_packs: Option<WatchedFolder>,
     server: (oneshot::Sender<()>, tokio::task::JoinHandle<Ended>),
     sequencer: SequencerHandle,
-    sequencer_thread: JoinHandle<Result<Engine, SequencerError>>,
+    sequencer_thread: JoinHandle<Result<Snapshot, SequencerError>>,
     failed: watch::Receiver<Option<SequencerError>>,
     executor: Executor,
     view_follower: (FollowerHandle, JoinHandle<ViewFollower>),
-    shadow: (FollowerHandle, JoinHandle<ShadowFold>),
+    snapshot_writer: JoinHandle<SnapshotWriter>,
     telemetry: RunningTelemetry,
     outside: OutsideWriter,
     is_stopping: Arc<AtomicBool>,
@@ -211,14 +210,13 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
         .under(Box::new(guard))
         .keeping(config.retention);
     let (views_passed_over, removed_executions) = (view_follower.passed_over(), view_follower.removed_executions());
-    let (views_fare, shadow_fares) = (Arc::new(Fares::default()), Arc::new(Fares::default()));
+    let views_fare = Arc::new(Fares::default());
     let told = (waiting(QueueName::ViewBatches, QueueName::ViewBatchBytes), views_fare.clone());
     let view_follower = followers::start("views", view_follower, opened.log.reader()?, told)
         .map_err(|why| machine("starting the views' follower", &why))?;
-    let shadow = ShadowFold::new(opened.engine.clone(), opened.head, opened.saved_at, opened.checkpoints);
-    let shadow = shadow.saving_in(Saving::Niced);
-    let told = (waiting(QueueName::ShadowBatches, QueueName::ShadowBatchBytes), shadow_fares.clone());
-    let shadow = followers::start("shadow", shadow, opened.log.reader()?, told).map_err(|why| machine("starting the shadow fold", &why))?;
+    let (snapshots, snapshot_writer) = snapshots(opened.checkpoints, opened.saved_at, SNAPSHOT_EVERY_RECORDS);
+    let snapshot_trouble = snapshot_writer.trouble();
+    let snapshot_writer = snapshot_writer.start().map_err(|why| machine("starting who saves the state", &why))?;
 
     let owed: Vec<Effect> = opened.engine.owed_effects();
     let running = owed.iter().filter_map(|effect| match effect {
@@ -272,7 +270,7 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
         bodies,
         outside: outside.clone(),
         executor: executor.clone(),
-        followers: vec![view_follower.0.clone(), shadow.0.clone(), telemetry.follower.clone()],
+        followers: vec![view_follower.0.clone(), telemetry.follower.clone()],
     };
     let epoch = opened.log.epoch();
     let is_first_start = opened.head.position.0 == 0;
@@ -288,6 +286,7 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
             heard: Box::new(heard),
             space: Box::new(DiskSpace::new(opened.data.path().to_owned(), config.min_free_bytes)),
             plain,
+            snapshots,
             crash_file: opened.data.crash(),
         })
         .map_err(|why| machine("starting the sequencer", &why))?;
@@ -341,7 +340,7 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
         removed_executions,
         views: view_reader.clone(),
         views_fare,
-        shadow_fares,
+        snapshot_trouble,
         telemetry_fares: telemetry.fares.clone(),
         span_counts: telemetry.span_counts.clone(),
         counts: telemetry.counts.clone(),
@@ -399,7 +398,7 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
         failed,
         executor,
         view_follower,
-        shadow,
+        snapshot_writer,
         telemetry,
         outside,
         is_stopping,
@@ -455,10 +454,10 @@ fn egress(allow: &[String]) -> Result<EgressPolicy, StartError> {
 }
 
 /// The sequencer's thread, what it failed with once it has, and whether it has.
-type Watched = (JoinHandle<Result<Engine, SequencerError>>, watch::Receiver<Option<SequencerError>>, Arc<AtomicBool>);
+type Watched = (JoinHandle<Result<Snapshot, SequencerError>>, watch::Receiver<Option<SequencerError>>, Arc<AtomicBool>);
 
 /// Has somebody wait for the sequencer's end, who tells of a failure.
-fn watched(thread: JoinHandle<Result<Engine, SequencerError>>) -> Result<Watched, StartError> {
+fn watched(thread: JoinHandle<Result<Snapshot, SequencerError>>) -> Result<Watched, StartError> {
     let (tell, failed) = watch::channel(None);
     let is_failed = Arc::new(AtomicBool::new(false));
     let noted = is_failed.clone();
@@ -486,5 +485,19 @@ fn refused(doing: &'static str, error: &SubmitError) -> StartError {
         // What is offered follows from the records that were folded: what stands beside them in the file is not what they say.
         SubmitError::Refused(Refusal::Unstorable(why)) => StartError::Chain(format!("log.sqlite disagrees with its own records: {why}")),
         _ => StartError::Refused { doing, why: error.to_string(), hint: error.hint() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_that_the_file_of_the_log_refuses_names_that_file() {
+        let refusal = SubmitError::Refused(Refusal::Unstorable("its first record is there already".to_owned()));
+        let why = refused("noting the start", &refusal).to_string();
+        assert!(why.contains("log.sqlite") && why.contains("its first record is there already"), "{why}");
+        let other = refused("noting the start", &SubmitError::Busy);
+        assert!(matches!(other, StartError::Refused { doing: "noting the start", .. }), "{other}");
     }
 }

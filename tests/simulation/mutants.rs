@@ -40,7 +40,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("begun forgotten at a restart", "what had begun is forgotten when the file is begun anew"),
     mutant("timeout fires early", "an attempt gets half of its time"),
     mutant("report given up", "a report that found the disk full is not told again"),
-    mutant("snapshot off by one", "a snapshot says a position whose record it has not folded"),
+    mutant("snapshot off by one", "a start passes over the first record that a snapshot has not folded"),
     mutant("late report counts", "a report on an attempt that was given up ends the one that runs"),
     mutant("cancel not delivered", "the worker is not told of a cancel"),
     mutant("slot kept by an indeterminate execution", "who waits for a person holds a worker's slot"),

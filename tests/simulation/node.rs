@@ -13,14 +13,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ensue_api::ports::LogAccess;
 use ensue_engine::command::Command;
 use ensue_engine::engine::Engine;
 use ensue_engine::ids::LogId;
-use ensue_engine::ports::Submit;
+use ensue_engine::ports::{ReadLimit, Submit};
+use ensue_engine::record::Head;
 use ensue_executor::Executor;
+use ensue_node::opening::fold_in;
 use ensue_node::parts::{
-    Clock, Edge, Follower, LogReaders, Next, NodeCatalogs, NodeKeys, NodeTokens, OutsideWriter, PacksFolder, Rebuilt, ShadowFold, Space,
-    Turn, ViewFollower, Waiting, note_clock_step, rebuild,
+    Clock, Edge, Follower, LogReaders, Next, NodeCatalogs, NodeKeys, NodeTokens, OutsideWriter, PacksFolder, Rebuilt, SnapshotWriter,
+    Space, Turn, ViewFollower, Waiting, note_clock_step, rebuild,
 };
 use ensue_store::sqlite::Place;
 use ensue_views::ViewReader;
@@ -98,7 +101,7 @@ pub(crate) struct Node {
     views: Follower<ViewFollower>,
     view_reader: Arc<dyn ViewReader>,
     views_at: watch::Receiver<ensue_engine::record::Position>,
-    shadow: Follower<ShadowFold>,
+    snapshots: SnapshotWriter,
     catalogs: Arc<NodeCatalogs>,
     edge: Arc<Edge>,
     keys: Arc<NodeKeys>,
@@ -109,18 +112,18 @@ pub(crate) struct Node {
     clock: Arc<dyn Clock>,
     log: LogId,
     views_place: Place,
-    /// What waits for the followers of the views and of the shadow state.
-    followed: [Waiting; 2],
+    /// What waits for the follower of the views.
+    followed: Waiting,
     _data: ensue_store::data_dir::DataDir,
 }
 
 impl Node {
     /// Lets the sequencer take a turn.
     pub(crate) fn turn(&self) -> Turn {
-        let turned_away = |of: &Waiting| of.batches.rejected() + of.bytes.rejected();
-        let before = self.followed.iter().map(turned_away).sum::<u64>();
+        let turned_away = || self.followed.batches.rejected() + self.followed.bytes.rejected();
+        let before = turned_away();
         let turn = self.pump.turn();
-        sometimes!(self.followed.iter().map(turned_away).sum::<u64>() > before, "a follower was not told of a batch");
+        sometimes!(turned_away() > before, "a follower was not told of a batch");
         turn
     }
 
@@ -155,9 +158,9 @@ impl Node {
         self.views.step()
     }
 
-    /// Lets the shadow fold take a step.
-    pub(crate) fn follow_shadow(&mut self) -> Result<Next, String> {
-        self.shadow.step()
+    /// Saves the snapshot that was taken last, where it has not been.
+    pub(crate) fn save_snapshot(&mut self) {
+        self.snapshots.save_next();
     }
 
     /// Does what is done once a second.
@@ -221,7 +224,7 @@ impl Node {
 
     /// Gives the newest position of the log; 0 where it cannot be read.
     pub(crate) fn head(&self) -> u64 {
-        ensue_api::ports::LogAccess::head(&*self.readers).map_or(0, |head| head.position.0)
+        LogAccess::head(&*self.readers).map_or(0, |head| head.position.0)
     }
 
     /// Gives the position that the views have reached.
@@ -244,13 +247,16 @@ impl Node {
         lock(&self.pump.sequencer).as_ref().map(|machine| look(machine.engine()))
     }
 
-    /// Says whether the shadow state is the live one; none where they stand at different positions.
-    pub(crate) fn shadow_is_live(&self) -> Option<bool> {
-        self.look(|live| {
-            let shadow = self.shadow.follow().engine();
-            (shadow.position() == live.position()).then(|| shadow == live)
-        })
-        .flatten()
+    /// Says whether the live state is what the log folds to from its beginning. None where the log cannot be read, or there is no state any more.
+    pub(crate) fn is_what_the_log_folds_to(&self) -> Option<bool> {
+        let (mut folded, mut at) = (Engine::new(self.log), Head::default());
+        loop {
+            let records = LogAccess::read(&*self.readers, at.position, ReadLimit::default()).ok()?;
+            if records.is_empty() {
+                return self.look(|live| *live == folded);
+            }
+            at = fold_in(&mut folded, at, &records).ok()?;
+        }
     }
 }
 

@@ -49,8 +49,8 @@ enum Event {
     Work(u32),
     /// The views' follower takes a step.
     Views(u32, Prompt),
-    /// The shadow fold takes a step.
-    Shadow(u32, Prompt),
+    /// What was taken of the state is saved.
+    Snapshot(u32),
     /// A second has passed.
     Tick(u32),
     /// A client wants something.
@@ -248,7 +248,7 @@ impl World {
             Event::Due(node) => self.due(node),
             Event::Work(node) => self.work(node),
             Event::Views(node, prompt) => self.follow(node, prompt, "views", Node::follow_views, Event::Views),
-            Event::Shadow(node, prompt) => self.follow(node, prompt, "shadow", Node::follow_shadow, Event::Shadow),
+            Event::Snapshot(node) => self.save_snapshot(node),
             Event::Tick(number) => self.tick(number),
             Event::Wish(client) => self.wish(client),
             Event::Arrival(request) => self.arrive(request),
@@ -297,7 +297,7 @@ impl World {
                 (engine.executions().iter().count(), engine.health().next_owed(None).is_some(), engine.health().parked().count())
             });
             let is_quiet = left == Some((0, false, 0)) && node.running() == 0 && node.under_way() == 0;
-            let follows = node.shadow_is_live().is_some() && node.head() == node.views_at();
+            let follows = node.head() == node.views_at();
             if is_quiet && follows {
                 return Ok(true);
             }
@@ -317,8 +317,8 @@ impl World {
 
     fn judge(self) -> Result<Ran, Violation> {
         let Some(node) = &self.node else { return Err(Violation::new("I20", "there is no node at the end".to_owned())) };
-        if node.shadow_is_live() == Some(false) {
-            return Err(Violation::new("I13", "the shadow state differs from the live one".to_owned()));
+        if node.is_what_the_log_folds_to() == Some(false) {
+            return Err(Violation::new("I13", "the live state is not what the log folds to".to_owned()));
         }
         self.ground.tell("disk", format!("{} in all", self.disk.sum()));
         let ledger = Ledger {

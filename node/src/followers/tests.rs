@@ -14,7 +14,6 @@ use super::*;
 struct Stumbles {
     steps: Arc<AtomicU32>,
     way: Way,
-    after: AfterPanic,
 }
 
 #[derive(Clone, Copy)]
@@ -39,18 +38,14 @@ impl Follow for Stumbles {
             (_, Way::PanicsFirst) => Ok(()),
         }
     }
-
-    fn after_panic(&mut self) -> AfterPanic {
-        self.after
-    }
 }
 
-fn begin(way: Way, after: AfterPanic) -> (FollowerHandle, JoinHandle<Stumbles>, Arc<Fares>, Arc<AtomicU32>) {
+fn begin(way: Way) -> (FollowerHandle, JoinHandle<Stumbles>, Arc<Fares>, Arc<AtomicU32>) {
     let log = MemoryLog::new(LogId(Id::root(Timestamp::from_micros(1), 1)));
 
     let waiting = Waiting { batches: Queue::new(QueueName::ViewBatches, 64), bytes: Queue::new(QueueName::ViewBatchBytes, 1 << 20) };
     let (fares, steps) = (Arc::new(Fares::default()), Arc::new(AtomicU32::new(0)));
-    let follow = Stumbles { steps: steps.clone(), way, after };
+    let follow = Stumbles { steps: steps.clone(), way };
     let (handle, thread) = start("stumbles", follow, log.reader().unwrap(), (waiting, fares.clone())).unwrap();
     (handle, thread, fares, steps)
 }
@@ -69,7 +64,7 @@ fn until(mut is_so: impl FnMut() -> bool) {
 
 #[test]
 fn a_follower_that_errs_for_ever_is_told_and_ends_when_it_is_asked_to() {
-    let (handle, thread, fares, _) = begin(Way::ErrsAlways, AfterPanic::GoesOn);
+    let (handle, thread, fares, _) = begin(Way::ErrsAlways);
     until(|| fares.trouble().is_some());
     assert_eq!((fares.trouble().as_deref(), fares.bugs()), (Some("the disk is gone"), 0));
     handle.stop();
@@ -78,19 +73,9 @@ fn a_follower_that_errs_for_ever_is_told_and_ends_when_it_is_asked_to() {
 
 #[test]
 fn a_follower_goes_on_after_a_panic_and_the_bug_stays_counted() {
-    let (handle, thread, fares, steps) = begin(Way::PanicsFirst, AfterPanic::GoesOn);
+    let (handle, thread, fares, steps) = begin(Way::PanicsFirst);
     until(|| steps.load(Ordering::Relaxed) > 1 && fares.trouble().is_none());
     assert_eq!(fares.bugs(), 1);
     handle.stop();
     thread.join().unwrap();
-}
-
-#[test]
-fn a_follower_that_cannot_be_trusted_after_a_panic_ends_and_says_why() {
-    let (handle, thread, fares, steps) = begin(Way::PanicsFirst, AfterPanic::Ends);
-    thread.join().unwrap();
-    assert_eq!(fares.trouble().as_deref(), Some("a bug of ours behind position 0: it stumbled"));
-    assert_eq!((fares.bugs(), steps.load(Ordering::Relaxed)), (1, 1));
-    // Who goes on telling it of batches is not held up.
-    handle.stop();
 }

@@ -9,6 +9,7 @@ use ensue_engine::ids::LogId;
 use ensue_engine::ports::{ReadLimit, Submit as _};
 use ensue_engine::record::{Actor, CatalogRevision, Record};
 use ensue_engine::time::Timestamp;
+use ensue_store::checkpoints::Checkpoints;
 use ensue_store::faults::{AppendFault, Fate, Faults};
 use ensue_store::memory::MemoryLog;
 use ensue_store::verify::verify;
@@ -17,6 +18,7 @@ use super::gather::BATCH_COMMANDS_MAX;
 use super::*;
 use crate::clock::ClockStep;
 use crate::opening::fold_in;
+use crate::snapshots::snapshots;
 
 const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
 
@@ -77,6 +79,12 @@ impl Space for Room {
 /// Longer than any turn takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Takes no snapshot, for a log of which there is nothing in the folder.
+fn untaken(folder: &std::path::Path) -> Snapshots {
+    let checkpoints = Checkpoints::open(&folder.join("checkpoints"), LogId(Id::root(NOON, 1))).unwrap();
+    snapshots(checkpoints, Position(0), u64::MAX).0
+}
+
 fn roomy() -> Queues {
     Queues::with(|_| 1_000_000)
 }
@@ -119,7 +127,7 @@ impl World {
         }
     }
 
-    fn start(&mut self) -> JoinHandle<Result<Engine, SequencerError>> {
+    fn start(&mut self) -> JoinHandle<Result<Snapshot, SequencerError>> {
         let log = self.log.take().unwrap();
         let mut engine = Engine::new(log.id());
         let head = fold_in(&mut engine, Head::default(), &self.reader.read(Position(0), ReadLimit::default()).unwrap()).unwrap();
@@ -134,6 +142,7 @@ impl World {
             heard: Box::new(Unheard),
             space: Box::new(self.room.clone()),
             plain: self.plain,
+            snapshots: untaken(self.folder.path()),
             crash_file: self.folder.path().join("crash.json"),
         };
         self.unstarted.take().unwrap().start(parts).unwrap()
@@ -173,7 +182,7 @@ fn commands_that_wait_together_are_one_commit() {
     let positions: Vec<u64> = waiting.into_iter().map(|told| told.recv().unwrap().unwrap().position.0).collect();
     assert_eq!((positions, world.faults.appends()), (vec![1, 2, 3], 1));
     world.handle.stop();
-    assert_eq!(thread.join().unwrap().unwrap().position().0, 3);
+    assert_eq!(thread.join().unwrap().unwrap().head.position.0, 3);
     world.the_log_holds(3);
 }
 
@@ -261,7 +270,7 @@ fn a_batch_that_the_store_refuses_is_tried_command_by_command() {
     assert!(told[1].is_ok() && told[2].is_ok(), "{told:?}");
     world.the_log_holds(2);
     world.handle.stop();
-    let engine = thread.join().unwrap().unwrap();
+    let engine = thread.join().unwrap().unwrap().engine;
     let names: Vec<&str> = engine.access().keys().map(|(key, _)| key.name()).collect();
     assert_eq!(names, ["b", "c"], "what was refused left nothing in the state");
 }
@@ -296,14 +305,14 @@ fn a_stop_on_a_full_disk_leaves_what_is_owed_to_the_next_start_and_blames_no_rea
     log.append(&owing::owing(log.id(), log.epoch()), Position(0), log.epoch()).unwrap();
     (2..1_000).for_each(|append| world.faults.fail_append_at(append, AppendFault::Full));
     world.handle.stop();
-    let engine = world.start().join().unwrap().unwrap();
+    let engine = world.start().join().unwrap().unwrap().engine;
     assert!(engine.health().next_owed(None).is_some());
     assert!(!world.folder.path().join("crash.json").exists(), "it is the disk that is full");
     world.the_log_holds(2);
 }
 
 /// Serves what is owed in a world where bodies are read so.
-fn serves_with(plain: fn(&Body) -> Result<Option<Bytes>, LogError>) -> (World, Result<Engine, SequencerError>) {
+fn serves_with(plain: fn(&Body) -> Result<Option<Bytes>, LogError>) -> (World, Result<Snapshot, SequencerError>) {
     let mut world = World::new();
     world.plain = plain;
     let log = world.log.as_mut().unwrap();
@@ -323,7 +332,7 @@ fn where_a_body_cannot_be_read_the_sequencer_ends_and_what_is_owed_stays_owed() 
 #[test]
 fn where_a_body_was_erased_what_is_owed_is_put_aside() {
     let (world, ended) = serves_with(|_| Ok(None));
-    assert!(ended.unwrap().health().next_owed(None).is_none());
+    assert!(ended.unwrap().engine.health().next_owed(None).is_none());
     let records = world.reader.read(Position(0), ReadLimit::default()).unwrap();
     assert_eq!(records.iter().map(Record::kind).collect::<Vec<_>>(), ["event.received", "reaction.deferred", "reaction.parked"]);
 }

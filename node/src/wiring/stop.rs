@@ -52,20 +52,11 @@ impl Node {
             self.sequencer.stop();
             let ended = self.sequencer_thread.join();
             self.view_follower.0.stop();
-            self.shadow.0.stop();
             if self.view_follower.1.join().is_err() {
                 tracing::error!("the read models' follower panicked; they are rebuilt if they are not whole");
             }
-            if let Ok(mut shadow) = self.shadow.1.join() {
-                if let Ok(Ok(engine)) = &ended
-                    && engine.position() == shadow.engine().position()
-                    && engine != shadow.engine()
-                    && !shadow.is_broken()
-                {
-                    tracing::error!(position = %engine.position(), "the shadow state differs from the live one: report this as a bug");
-                } else {
-                    shadow.save();
-                }
+            if let (Ok(Ok(last)), Ok(mut writer)) = (&ended, self.snapshot_writer.join()) {
+                writer.save(last);
             }
             self.outside.flush();
             (ended, self.telemetry.take_in_the_rest())

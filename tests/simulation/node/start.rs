@@ -17,8 +17,8 @@ use ensue_node::Config;
 use ensue_node::opening::{Opened, open_on};
 use ensue_node::parts::{
     Asking, BodyCache, Caps, Clock, Copies, Edge, KeyRing, LogReaders, NodeBacktests, NodeBodies, NodeCatalogs, NodeClock, NodeHeard,
-    NodeKeys, NodeReplays, NodeTokens, OutsideWriter, PacksFolder, Rebuilt, SequencerParts, ShadowFold, TokenTable, VarTable, ViewFollower,
-    Waiting, follower, plain, queues, sequencer,
+    NodeKeys, NodeReplays, NodeTokens, OutsideWriter, PacksFolder, Rebuilt, SequencerParts, TokenTable, VarTable, ViewFollower, Waiting,
+    follower, plain, queues, sequencer, snapshots,
 };
 use ensue_store::blobs::{BlobLimits, FolderBlobs};
 use ensue_store::outputs::{FolderOutputs, Now, OutputLimits};
@@ -135,8 +135,7 @@ impl Node {
             batches: Queue::new(batches, operated.batches_waiting_max),
             bytes: Queue::new(bytes, operated.batch_bytes_max),
         };
-        let followed =
-            [waiting(QueueName::ViewBatches, QueueName::ViewBatchBytes), waiting(QueueName::ShadowBatches, QueueName::ShadowBatchBytes)];
+        let followed = waiting(QueueName::ViewBatches, QueueName::ViewBatchBytes);
         let bodies = Arc::new(BodyCache::new(Queue::new(QueueName::BodyBytes, operated.bodies_at_hand_bytes)));
         let told = clock.clone();
         let now: Now = Arc::new(move || told.now());
@@ -153,9 +152,8 @@ impl Node {
         let (reached, views_at) = watch::channel(ensue_engine::record::Position(0));
         let guard = KilledFoldGuard::open(&opened.data.views_crash(), views.position(), life.clone());
         let views = ViewFollower::new(views, reached, rebuilt.clone(), readers.clone()).under(Box::new(guard));
-        let (views_told, views) = follower(views, opened.log.reader()?, followed[0].clone());
-        let shadow = ShadowFold::new(opened.engine.clone(), opened.head, opened.saved_at, opened.checkpoints);
-        let (shadow_told, shadow) = follower(shadow.saving_every(operated.snapshot_every), opened.log.reader()?, followed[1].clone());
+        let (views_told, views) = follower(views, opened.log.reader()?, followed.clone());
+        let (taken, snapshots) = snapshots(opened.checkpoints, opened.saved_at, operated.snapshot_every);
         may_die("opening the views")?;
 
         let owed: Vec<Effect> = opened.engine.owed_effects();
@@ -220,7 +218,7 @@ impl Node {
             bodies,
             outside: outside.clone(),
             executor: executor.clone(),
-            followers: vec![views_told, shadow_told],
+            followers: vec![views_told],
         };
         let machine = unstarted.with(SequencerParts {
             log: Box::new(FailingLog::new(opened.log, ground.clone(), life.clone())),
@@ -239,6 +237,7 @@ impl Node {
             heard: Box::new(heard),
             space: Box::new(room.clone()),
             plain,
+            snapshots: taken,
             crash_file: opened.data.crash(),
         });
         let pump = Arc::new(Pump { submit: handle.clone(), sequencer: Mutex::new(Some(machine)), failed: Mutex::default() });
@@ -307,7 +306,7 @@ impl Node {
             views,
             view_reader,
             views_at,
-            shadow,
+            snapshots,
             catalogs,
             edge,
             keys,

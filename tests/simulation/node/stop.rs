@@ -6,10 +6,11 @@
 use std::task::Poll;
 
 use ensue_executor::Stopped;
+use ensue_node::parts::Sequencer;
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
-use super::Node;
+use super::{Node, lock};
 use crate::sometimes;
 
 /// How far a stop has come.
@@ -86,7 +87,10 @@ impl Node {
 
     /// Ends a stop, once the sequencer has ended: what is left is written.
     pub(crate) fn end_stop(mut self) {
-        self.shadow.follow_mut().save();
+        self.snapshots.save_next();
+        if let Some(last) = lock(&self.pump.sequencer).as_ref().map(Sequencer::snapshot) {
+            self.snapshots.save(&last);
+        }
         self.outside.flush();
     }
 }

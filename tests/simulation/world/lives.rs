@@ -103,7 +103,6 @@ impl World {
                 self.wake_worker();
                 self.after(1_000_000, Event::Tick(number));
                 self.after(0, Event::Views(number, Prompt::Looks));
-                self.after(0, Event::Shadow(number, Prompt::Looks));
             }
             Ok(Err(Unstarted::Killed)) => {
                 self.ground.take_answers().clear();
@@ -136,9 +135,9 @@ impl World {
         match turn {
             ensue_node::parts::Turn::Taken => {
                 self.wake_sequencer();
-                for again in [Event::Views, Event::Shadow] {
+                for follows in [Event::Views(number, Prompt::Told), Event::Snapshot(number)] {
                     let lag = self.random.log_uniform(100.0, self.ground.plan.follower_micros_max as f64) as u64;
-                    self.after(lag, again(number, Prompt::Told));
+                    self.after(lag, follows);
                 }
                 self.wake_worker();
             }
@@ -228,6 +227,15 @@ impl World {
         }
     }
 
+    pub(super) fn save_snapshot(&mut self, number: u32) {
+        if !self.is_awake(number, Event::Snapshot(number)) {
+            return;
+        }
+        if let Some(node) = &mut self.node {
+            node.save_snapshot();
+        }
+    }
+
     /// Ends a node without warning.
     pub(super) fn bury(&mut self) {
         let Some(node) = self.node.take() else { return };
@@ -255,9 +263,8 @@ impl World {
         let Some(node) = self.node.take() else { return };
         let number = node.number;
         sometimes!(self.room.is_full(), "a node stopped while the disk had no room");
-        if node.shadow_is_live() == Some(false) {
-            self.finding
-                .get_or_insert(Violation::new("I13", format!("the shadow state of #{number} differs from the live one at its stop")));
+        if node.is_what_the_log_folds_to() == Some(false) {
+            self.finding.get_or_insert(Violation::new("I13", format!("the state of #{number} at its stop is not what the log folds to")));
         }
         node.life.end_in_order();
         node.end_stop();

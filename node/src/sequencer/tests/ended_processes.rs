@@ -46,6 +46,7 @@ fn live(folder: &Path) {
         heard: Box::new(Unheard),
         space: Box::new(Room(Arc::new(AtomicBool::new(true)))),
         plain: |_| Ok(Some(Bytes::from_static(br#"{"name":"ana"}"#))),
+        snapshots: untaken(folder),
         crash_file: folder.join("crash.json"),
     };
     let thread = unstarted.start(parts).unwrap();
