@@ -1,7 +1,7 @@
 //! The core: decides, folds and reacts. It only hands on to the nouns.
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
 use crate::access::decide as access;
@@ -419,10 +419,18 @@ impl Engine {
 
     /// Takes a state back from its versioned form.
     pub fn load(log: LogId, saved: &SavedState) -> Result<Self, LoadError> {
-        if saved.format != STATE_FORMAT {
-            return Err(LoadError::Format(saved.format));
+        let mut json = serde_json::Deserializer::from_slice(&saved.json);
+        let engine = Self::of_saved_form(log, saved.format, &mut json)?;
+        json.end().map_err(|why| LoadError::Damaged(why.to_string()))?;
+        Ok(engine)
+    }
+
+    /// Takes a state back from what [`in_saved_form`](Self::in_saved_form) gave, for whoever reads it piece by piece.
+    pub fn of_saved_form<'de, D: Deserializer<'de>>(log: LogId, format: u32, saved: D) -> Result<Self, LoadError> {
+        if format != STATE_FORMAT {
+            return Err(LoadError::Format(format));
         }
-        let mut state: State = serde_json::from_slice(&saved.json).map_err(|why| LoadError::Damaged(why.to_string()))?;
+        let mut state = State::deserialize(saved).map_err(|why| LoadError::Damaged(why.to_string()))?;
         state.health.index();
         state.letters.index();
         state.executions.index();

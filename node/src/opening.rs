@@ -263,17 +263,12 @@ pub fn compare_with_outside(reader: &dyn LogReader, head: Head, outside: Option<
 
 /// Folds the log up to its head, from the newest saved state that belongs to it.
 fn fold(id: LogId, reader: &dyn LogReader, head: Head, checkpoints: &Checkpoints) -> Result<(Engine, Position), StartError> {
-    let found = checkpoints.newest(reader).map_err(|error| machine("looking for a saved state", &error))?;
+    let found = checkpoints.newest(reader, |saved| snapshots::loaded(id, saved));
+    let found = found.map_err(|error| machine("looking for a saved state", &error))?;
     for skipped in found.skipped {
         tracing::warn!(file = %skipped.path.display(), why = %skipped.why, "a saved state is not used");
     }
-    let loaded = found.checkpoint.and_then(|Checkpoint { at, state, .. }| match snapshots::loaded(id, &state.into()) {
-        Ok(engine) => Some((engine, at)),
-        Err(error) => {
-            tracing::warn!(position = %at.position, %error, "a saved state is not used: the log is folded from its beginning");
-            None
-        }
-    });
+    let loaded = found.checkpoint.map(|Checkpoint { at, state, .. }| (state, at));
     let (mut engine, mut at) = loaded.unwrap_or_else(|| (Engine::new(id), Head::default()));
     let saved_at = at.position;
     if ensue_engine::mutants::is("snapshot off by one")

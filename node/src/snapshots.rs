@@ -3,13 +3,13 @@
 //! A copy shares its rows with the state until the state changes them (`engine/src/table.rs`), so that to take one costs next to nothing,
 //! and one state is all that is held. A snapshot only makes the next start quicker: without it the log is folded from further back.
 
+use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use bytes::Bytes;
-use ensue_engine::engine::{Engine, LoadError, STATE_FORMAT, SavedState};
+use ensue_engine::engine::{Engine, STATE_FORMAT};
 use ensue_engine::explain::panic_text;
 use ensue_engine::ids::LogId;
 use ensue_engine::record::{Head, Position};
@@ -137,12 +137,12 @@ pub(crate) fn save(engine: &Engine, at: Head, into: &Checkpoints) -> Result<(), 
     .map(drop)
 }
 
-/// Takes a state back from a saved one's bytes, which are not held twice: a large state has many.
-pub(crate) fn loaded(log: LogId, saved: &Bytes) -> Result<Engine, LoadError> {
-    let Some(format) = saved.first_chunk::<4>().copied() else {
-        return Err(LoadError::Damaged("it is empty".to_owned()));
-    };
-    Engine::load(log, &SavedState { format: u32::from_le_bytes(format), json: saved.slice(format.len()..) })
+/// Takes a state back from a saved one's bytes, piece by piece: a large state has many.
+pub(crate) fn loaded(log: LogId, saved: &mut dyn Read) -> Result<Engine, String> {
+    let mut format = [0; 4];
+    saved.read_exact(&mut format).map_err(|error| error.to_string())?;
+    let mut json = serde_json::Deserializer::from_reader(saved);
+    Engine::of_saved_form(log, u32::from_le_bytes(format), &mut json).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

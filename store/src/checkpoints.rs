@@ -42,20 +42,20 @@ pub struct Checkpoints {
 
 /// A state that was saved.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Checkpoint {
+pub struct Checkpoint<S> {
     /// Where in the log it was saved.
     pub at: Head,
     /// The release that saved it.
     pub release: String,
-    /// The saved bytes.
-    pub state: Vec<u8>,
+    /// What was made of the saved bytes.
+    pub state: S,
 }
 
 /// What was found in the folder.
-#[derive(Debug, Default)]
-pub struct Found {
+#[derive(Debug)]
+pub struct Found<S> {
     /// The newest checkpoint that can be used.
-    pub checkpoint: Option<Checkpoint>,
+    pub checkpoint: Option<Checkpoint<S>>,
     /// The newer ones that cannot.
     pub skipped: Vec<Skipped>,
 }
@@ -141,29 +141,43 @@ impl Checkpoints {
         Ok(content)
     }
 
-    /// Finds the newest checkpoint that is whole, of this release's form, and saved from the log that `reader` reads. One that is
-    /// not is skipped with the reason: there is an older one, or the log itself.
-    pub fn newest(&self, reader: &dyn LogReader) -> Result<Found, CheckpointError> {
-        let mut found = Found::default();
+    /// Finds the newest checkpoint that is whole, of this release's form, and saved from the log that `reader` reads, and has `load` make
+    /// a state of its bytes piece by piece: never more of them is held than a piece. One that is not, or of which `load` makes none, is skipped with the reason:
+    /// there is an older one, or the log itself.
+    pub fn newest<S>(
+        &self,
+        reader: &dyn LogReader,
+        load: impl Fn(&mut dyn Read) -> Result<S, String>,
+    ) -> Result<Found<S>, CheckpointError> {
+        let mut found = Found { checkpoint: None, skipped: Vec::new() };
         for (_, path) in self.called(SUFFIX)? {
-            match self.read(&path) {
-                Ok(checkpoint) => match stranger(reader, checkpoint.at)? {
-                    None => {
-                        found.checkpoint = Some(checkpoint);
-                        break;
-                    }
-                    Some(why) => found.skipped.push(Skipped { path, why }),
+            let read = match self.head(&path) {
+                Ok((head, state)) => match stranger(reader, head.at())? {
+                    None => head.of(state, &load),
+                    Some(why) => Err(why),
                 },
+                Err(why) => Err(why),
+            };
+            match read {
+                Ok(checkpoint) => {
+                    found.checkpoint = Some(checkpoint);
+                    break;
+                }
                 Err(why) => found.skipped.push(Skipped { path, why }),
             }
         }
         Ok(found)
     }
 
-    /// Reads a checkpoint from its file. Fails with the reason where it is damaged, of another log or of a newer form; whether its place
-    /// is one of the log's is not looked at.
-    pub fn read(&self, path: &Path) -> Result<Checkpoint, String> {
-        let damaged = |error: io::Error| format!("it is damaged: {error}");
+    /// Has `load` make a state of what a file holds. Fails with the reason where it is damaged, of another log or of a newer form; whether its
+    /// place is one of the log's is not looked at.
+    pub fn read<S>(&self, path: &Path, load: impl Fn(&mut dyn Read) -> Result<S, String>) -> Result<Checkpoint<S>, String> {
+        let (head, state) = self.head(path)?;
+        head.of(state, load)
+    }
+
+    /// Reads a file up to the state. Fails with the reason where it is damaged, of another log or of a newer form.
+    fn head(&self, path: &Path) -> Result<(HeadLine, BufReader<File>), String> {
         let mut file = BufReader::new(File::open(path).map_err(damaged)?);
         let mut line = Vec::new();
         file.by_ref().take(HEAD_BYTES_MAX).read_until(b'\n', &mut line).map_err(damaged)?;
@@ -176,13 +190,7 @@ impl Checkpoints {
         if head.log != self.log {
             return Err(format!("it is of log {}, this is {}", head.log, self.log));
         }
-        let mut state = Vec::new();
-        let decoder = zstd::Decoder::with_buffer(file).map_err(damaged)?;
-        decoder.take(STATE_BYTES_MAX).read_to_end(&mut state).map_err(damaged)?;
-        if Digest::of(&state) != head.digest {
-            return Err("it is damaged: its state is not the one that was saved".to_owned());
-        }
-        Ok(Checkpoint { at: Head { position: head.position, chain: head.chain }, release: head.release, state })
+        Ok((head, file))
     }
 
     /// Lists the files whose names are a position and this ending, the newest first.
@@ -198,6 +206,42 @@ impl Checkpoints {
         }
         files.sort_by(|one, other| other.cmp(one));
         Ok(files)
+    }
+}
+
+fn damaged(error: io::Error) -> String {
+    format!("it is damaged: {error}")
+}
+
+impl HeadLine {
+    fn at(&self) -> Head {
+        Head { position: self.position, chain: self.chain }
+    }
+
+    /// Has a state made of what follows in the file. What was made of bytes that are not those that were saved counts for nothing.
+    fn of<S>(self, file: BufReader<File>, load: impl Fn(&mut dyn Read) -> Result<S, String>) -> Result<Checkpoint<S>, String> {
+        let decoder = zstd::Decoder::with_buffer(file).map_err(damaged)?;
+        let mut summed = Summed { sum: blake3::Hasher::new(), from: decoder.take(STATE_BYTES_MAX) };
+        let state = load(&mut BufReader::with_capacity(PIECE_BYTES, &mut summed));
+        io::copy(&mut summed, &mut io::sink()).map_err(damaged)?;
+        if Digest::from_bytes(*summed.sum.finalize().as_bytes()) != self.digest {
+            return Err("it is damaged: its state is not the one that was saved".to_owned());
+        }
+        Ok(Checkpoint { at: self.at(), release: self.release, state: state? })
+    }
+}
+
+/// A state that is summed up as it is read.
+struct Summed<R> {
+    sum: blake3::Hasher,
+    from: R,
+}
+
+impl<R: Read> Read for Summed<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.from.read(into)?;
+        self.sum.update(into.get(..read).unwrap_or_default());
+        Ok(read)
     }
 }
 
@@ -275,20 +319,54 @@ mod tests {
             write(&self.checkpoints(), &self.checkpoint(state))
         }
 
-        fn checkpoint(&self, state: &str) -> Checkpoint {
-            Checkpoint { at: self.writer.head(), release: "0.1.0".to_owned(), state: state.as_bytes().to_vec() }
+        fn checkpoint(&self, state: &str) -> Checkpoint<String> {
+            Checkpoint { at: self.writer.head(), release: "0.1.0".to_owned(), state: state.to_owned() }
+        }
+
+        fn newest(&self) -> Found<String> {
+            self.checkpoints().newest(&*self.log.reader().unwrap(), text).unwrap()
         }
 
         fn found(&self) -> (Option<String>, Vec<String>) {
-            let found = self.checkpoints().newest(&*self.log.reader().unwrap()).unwrap();
-            let state = found.checkpoint.map(|checkpoint| String::from_utf8(checkpoint.state).unwrap());
+            let found = self.newest();
+            let state = found.checkpoint.map(|checkpoint| checkpoint.state);
             (state, found.skipped.into_iter().map(|skipped| skipped.why).collect())
         }
     }
 
-    fn write(checkpoints: &Checkpoints, checkpoint: &Checkpoint) -> PathBuf {
+    fn text(from: &mut dyn Read) -> Result<String, String> {
+        let mut text = String::new();
+        from.read_to_string(&mut text).map_err(|error| error.to_string())?;
+        Ok(text)
+    }
+
+    fn write(checkpoints: &Checkpoints, checkpoint: &Checkpoint<String>) -> PathBuf {
         let Checkpoint { at, release, state } = checkpoint;
-        checkpoints.write(*at, release, |into| into.write_all(state)).unwrap()
+        checkpoints.write(*at, release, |into| into.write_all(state.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn one_of_which_no_state_can_be_made_is_skipped_with_the_reason() {
+        let mut fixture = Fixture::new();
+        fixture.save("one");
+        fixture.save("two");
+        let not_two =
+            |from: &mut dyn Read| text(from).and_then(|state| if state == "two" { Err("it is of old".to_owned()) } else { Ok(state) });
+        let found = fixture.checkpoints().newest(&*fixture.log.reader().unwrap(), not_two).unwrap();
+        assert_eq!((found.checkpoint.unwrap().state.as_str(), found.skipped[0].why.as_str()), ("one", "it is of old"));
+    }
+
+    #[test]
+    fn what_was_made_of_a_part_of_a_damaged_state_is_not_used() {
+        let mut fixture = Fixture::new();
+        let path = fixture.save("one");
+        let mut bytes = fs::read(&path).unwrap();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        let sees_nothing = |_: &mut dyn Read| Ok("made all the same".to_owned());
+        let found = fixture.checkpoints().newest(&*fixture.log.reader().unwrap(), sees_nothing).unwrap();
+        assert_eq!((found.checkpoint, found.skipped.len()), (None, 1));
     }
 
     #[test]
@@ -319,7 +397,7 @@ mod tests {
         for state in ["one", "two", "three"] {
             fixture.save(state);
         }
-        let found = fixture.checkpoints().newest(&*fixture.log.reader().unwrap()).unwrap();
+        let found = fixture.newest();
         assert_eq!(found.checkpoint.unwrap(), fixture.checkpoint("three"));
         assert_eq!(found.skipped, []);
     }

@@ -3,6 +3,7 @@
 //!
 //! What such a disk does is said by the crate `ensue-disk`; what a power cut leaves of the other files, by `small_files.rs`.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -210,7 +211,11 @@ impl Disk {
 /// Gives the state that a file holds; none where it holds none, or a power cut has damaged it.
 fn saved_state(file: &Path, log: LogId) -> Option<Vec<u8>> {
     let folder = file.parent().filter(|_| file.extension().is_some_and(|end| end == checkpoints::SUFFIX))?;
-    let read = Checkpoints::open(folder, log).ok()?.read(file);
+    let bytes = |state: &mut dyn Read| {
+        let mut bytes = Vec::new();
+        state.read_to_end(&mut bytes).map(|_| bytes).map_err(|error| error.to_string())
+    };
+    let read = Checkpoints::open(folder, log).ok()?.read(file, bytes);
     sometimes!(read.is_ok(), "a saved state was searched for secrets");
     read.ok().map(|checkpoint| checkpoint.state)
 }
