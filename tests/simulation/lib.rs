@@ -1,7 +1,7 @@
 //! The simulator: a whole node from one seed, on simulated clock, disk, processes and network.
 //!
 //! Read in this order: `world` is the loop; `plan` what a seed decides beforehand, `operator` what is set at a start; `node` the twin of the
-//! node's wiring; `clients`, `keyring`, `pack` and `traffic` what is asked of it, `http` and `api` how it is asked over its routes, `secrets` what nobody may be told; `disk`,
+//! node's wiring; `clients`, `keyring`, `pack`, `flow` and `traffic` what is asked of it, `http` and `api` how it is asked over its routes, `secrets` what nobody may be told; `disk`,
 //! `small_files`, `programs` and `saying`, `web`, `clock` and `life` what it stands on and how it dies; `witness`, `timeline` and `sightings`
 //! what was seen beside the log; `oracle` who judges; `story` what is told; `watchdog`
 //! who notices a world that hangs. `makespans` has a node alone run workflows, without a world. It holds no logic of a node: the parts are the node's own.
@@ -10,6 +10,7 @@ mod api;
 mod clients;
 mod clock;
 mod disk;
+mod flow;
 mod ground;
 mod http;
 mod keyring;

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use ensue_expression::bugs::BUGGY_FIELD;
 
+use crate::flow::Stage;
 use crate::random::Random;
 use crate::web::EFFECTS;
 
@@ -211,6 +212,8 @@ pub(crate) struct WrittenRule {
     pub(crate) mode: WrittenMode,
     /// What it runs.
     pub(crate) doing: Doing,
+    /// Its flow control, in its order; drawn apart from the rest.
+    pub(crate) flow: Vec<Stage>,
 }
 
 /// One version of the pack.
@@ -320,13 +323,16 @@ impl WrittenRule {
             1 => Some(Condition::draw(random, 0)),
             _ => Some(Condition::Bug),
         };
-        Self { name, trigger: random.below(TRIGGERS), when, mode, doing }
+        Self { name, trigger: random.below(TRIGGERS), when, mode, doing, flow: Vec::new() }
     }
 
     fn yaml(&self) -> String {
         let mut text = format!("mode: {}\ntrigger: sim.t{}\n", self.mode.as_str(), self.trigger);
         if let Some(when) = &self.when {
             text.push_str(&format!("when: |\n  {when}\n"));
+        }
+        for stage in &self.flow {
+            text.push_str(&format!("{stage}\n"));
         }
         text.push_str(&match &self.doing {
             Doing::Echo => "action: core.echo\nwith:\n  message: ${{ event.payload.n }}\n".to_owned(),

@@ -133,6 +133,20 @@ pub const NAMES: &[&str] = &[
     "work waited while a worker of another queue was free",
     "the clock stepped while a timer was pending",
     "what failed was tried again",
+    "a match was worked on after its rule's flow control had gone",
+    "a match repeated another",
+    "a match was more than a throttle lets through",
+    "a window was filled",
+    "a match was delayed by a throttle",
+    "a match was skipped for the sake of its rule's lock",
+    "the time of a match came that was held no longer",
+    "nothing came after a match for so long that it was acted on",
+    "it was quiet, and the last match was acted on",
+    "a match was held over a restart",
+    "a match was held by one flow control after the other",
+    "a newer match took the place of one that was held",
+    "a window passed before it was filled",
+    "the flow control of a rule ended with what it held",
 ];
 
 static REACHED: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::new());

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::clients::Client;
 use crate::disk::Disk;
+use crate::flow::Flows;
 use crate::ground::Ground;
 use crate::http::Exchanges;
 use crate::keyring::Keyrings;
@@ -133,6 +134,7 @@ pub(crate) struct World {
     /// What was judged and not handed in yet, by its node and the event of its arrival.
     judged: BTreeMap<(u32, u64), Judged>,
     editions: Vec<Edition>,
+    flows: Flows,
     /// What the operator set for the newest start.
     operated: Operated,
     healed_at: Option<u64>,
@@ -151,7 +153,9 @@ impl World {
         let disk = Disk::new(seed, &ground.plan)?;
         let machine = Machine::new(ground.clone())?;
         let server = Server::new(ground.clone());
-        let edition = Edition::draw(&mut random, 0, None);
+        let mut flows = Flows::new(seed);
+        let mut edition = Edition::draw(&mut random, 0, None);
+        flows.give(&mut edition, None);
         edition.write(&disk.packs())?;
         let mut keyrings = Keyrings::new(seed);
         let clients = (0..ground.plan.clients).map(|number| Client::new(number, keyrings.next())).collect();
@@ -180,6 +184,7 @@ impl World {
             requests: BTreeMap::new(),
             judged: BTreeMap::new(),
             editions: vec![edition],
+            flows,
             operated,
             healed_at: None,
             progress: (0, 0),

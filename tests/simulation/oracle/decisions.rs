@@ -4,24 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use crate::oracle::in_force::{InForce, Revision};
 use crate::oracle::meaning::{self, Meaning};
 use crate::oracle::records::Raw;
 use crate::oracle::{Ledger, Violation, demand};
-use crate::pack::{Doing, Edition, WrittenMode};
+use crate::pack::{Doing, WrittenMode};
 use crate::sometimes;
 
 /// The most events that may stand above one in its chain.
 const DEPTH_MAX: u64 = 16;
-
-/// What the log says of the rules, as of a position.
-#[derive(Default)]
-struct InForce<'w> {
-    catalog: u64,
-    /// By revision.
-    revisions: BTreeMap<u64, Revision<'w>>,
-    /// By the rule's id: the mode that was set last.
-    modes: BTreeMap<String, String>,
-}
 
 pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
     let mut made: BTreeMap<&str, BTreeMap<String, &Raw>> = BTreeMap::new();
@@ -71,42 +62,6 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
     Ok(())
 }
 
-/// The pack, as a revision of the catalog has it.
-#[derive(Clone, Default)]
-struct Revision<'w> {
-    edition: Option<&'w Edition>,
-    /// The ids of its rules.
-    ids: BTreeMap<String, String>,
-    /// What the operator set for it.
-    least: u64,
-}
-
-impl<'w> InForce<'w> {
-    fn note(&mut self, record: &Raw, ledger: &Ledger<'w>) -> Result<(), Violation> {
-        match record.kind.as_str() {
-            "pack.installed" | "pack.removed" => {
-                let mut revision = self.revisions.get(&self.catalog).cloned().unwrap_or_default();
-                self.catalog = record.number("catalog");
-                if record.text("name") == "sim" {
-                    let number = record.text("version").rsplit('.').next().and_then(|number| number.parse::<usize>().ok());
-                    revision.edition = number.and_then(|number| ledger.editions.get(number));
-                    demand!(revision.edition.is_some(), "I4", "edition {} of the pack was never written", record.text("version"));
-                    revision.ids = BTreeMap::new();
-                    revision.least = ledger.ground.operated_at(record.epoch).map_or(0, |operated| operated.least);
-                    if let Some(rules) = record.payload().get("rules").and_then(Value::as_object) {
-                        revision.ids.extend(rules.iter().map(|(name, id)| (name.clone(), id.as_str().unwrap_or_default().to_owned())));
-                    }
-                }
-                self.revisions.insert(self.catalog, revision);
-            }
-            "rule.mode_set" => drop(self.modes.insert(record.text("rule_id").to_owned(), record.text("mode").to_owned())),
-            "loop.stopped" => drop(self.modes.insert(record.text("rule_id").to_owned(), "disabled".to_owned())),
-            _ => {}
-        }
-        Ok(())
-    }
-}
-
 fn judge(
     event: &Raw,
     in_force: &InForce<'_>,
@@ -118,11 +73,10 @@ fn judge(
     let id = event.stream.strip_prefix("event/").unwrap_or_default();
     let catalog = event.number("catalog");
     demand!(catalog == in_force.catalog, "I4", "the event at {at} was judged by catalog {catalog}, {} was in force", in_force.catalog);
-    let none = Revision::default();
-    let Revision { edition, ids, least } = in_force.revisions.get(&catalog).unwrap_or(&none);
+    let Revision { edition, ids, least } = in_force.revision(catalog);
     let payload = event.payload();
     let (mut matched, mut erred) = (0, 0);
-    let mut expected: BTreeMap<String, &'static str> = BTreeMap::new();
+    let mut expected: BTreeMap<String, Option<&'static str>> = BTreeMap::new();
     for rule in edition.iter().flat_map(|edition| &edition.rules) {
         if event.text("trigger") != format!("sim.t{}", rule.trigger) {
             continue;
@@ -132,7 +86,7 @@ fn judge(
             return Err(Violation::new("I4", format!("rule {name} of catalog {catalog} has no id")));
         };
         let mode = in_force.modes.get(rule_id).map_or(rule.mode.as_str(), String::as_str);
-        let verdict = rule.when.as_ref().map_or(Meaning::Yes, |when| meaning::of(when, &payload, event.text("source"), *least));
+        let verdict = rule.when.as_ref().map_or(Meaning::Yes, |when| meaning::of(when, &payload, event.text("source"), least));
         match verdict {
             _ if mode == WrittenMode::Disabled.as_str() => {}
             Meaning::No => {}
@@ -155,7 +109,8 @@ fn judge(
                     (_, true) => "executed",
                     (_, false) => "rejected",
                 };
-                expected.insert(rule_id.clone(), outcome);
+                // What flow control makes of a match is looked at in `flow.rs`.
+                expected.insert(rule_id.clone(), rule.flow.is_empty().then_some(outcome));
             }
         }
     }
@@ -176,10 +131,14 @@ fn judge(
             Some(Value::Object(fields)) => fields.keys().next().cloned().unwrap_or_default(),
             _ => String::new(),
         };
-        demand!(given == *outcome, "I4", "rule {rule} {given} on the event at {at}; it should have {outcome}");
+        demand!(
+            outcome.is_none_or(|outcome| given == outcome),
+            "I4",
+            "rule {rule} {given} on the event at {at}; it should have {outcome:?}"
+        );
         let execution = requested.get(enforcement.id.as_str());
         demand!(
-            (given == "executed") == execution.is_some(),
+            (given == "executed") == execution.is_some() || given == "held",
             "I4",
             "enforcement {} was {given}, its execution: {}",
             enforcement.id,

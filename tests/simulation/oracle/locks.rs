@@ -93,6 +93,9 @@ impl<'r> Book<'r> {
                 }
                 self.begins(id, at)?;
             }
+            // What starts to run, or to sleep, holds its lock from then on.
+            "attempt.started" => self.begins(id, at)?,
+            "timer.set" if record.text("kind") == "sleep" => self.begins(id, at)?,
             "execution.cancel_requested" => drop(self.cancelled.insert(id)),
             "execution.succeeded" | "execution.failed" | "execution.timed_out" | "execution.cancelled" => {
                 self.over.insert(id);

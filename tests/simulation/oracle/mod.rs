@@ -8,7 +8,9 @@ mod chain;
 mod decisions;
 mod effects;
 mod executions;
+mod flow;
 mod http;
+mod in_force;
 mod keyed;
 mod keys;
 mod locks;
@@ -113,6 +115,7 @@ pub(crate) fn judge(node: &Node, ledger: &Ledger<'_>) -> Result<u64, Violation> 
     web::check(&records, ledger)?;
     messages::check(&records, ledger)?;
     decisions::check(&records, ledger)?;
+    flow::check(&records, ledger)?;
     answers::check(&records, ledger)?;
     keys::check(&records, ledger)?;
     keyed::check(&records, ledger)?;

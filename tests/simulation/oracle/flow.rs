@@ -1,0 +1,428 @@
+//! I27: what the flow control of a rule makes of each match, in the order of the log and by the time that has passed; a match that is held
+//! ends once.
+//!
+//! A slow reference that shares nothing with the engine: what it keeps of a rule is all that still says something to later matches.
+
+mod reference;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::flow::{Does, Stage};
+use crate::oracle::in_force::InForce;
+use crate::oracle::records::Raw;
+use crate::oracle::{Ledger, Violation, demand};
+use crate::pack::{Doing, WrittenRule};
+use crate::sometimes;
+use crate::timeline::Counts;
+use reference::{Held, Keys, OfRule, Way, key_of, keys};
+
+/// How long after its time what is held may be let go, in microseconds in which a node could write.
+const END_MICROS: u64 = 10_000_000;
+/// How far a node's clock may be off without a record that says so, in microseconds.
+const UNTOLD_MICROS: u64 = 61_000_000;
+
+/// An event, and the modes that were set when it came.
+struct Came<'r> {
+    record: &'r Raw,
+    modes: BTreeMap<String, String>,
+}
+
+/// What the records so far make of the flow control of all rules.
+#[derive(Default)]
+struct Book<'w> {
+    in_force: InForce<'w>,
+    /// How far all steps of the clock together moved it, in microseconds.
+    stepped: i64,
+    events: BTreeMap<&'w str, Came<'w>>,
+    /// By the rule's id.
+    rules: BTreeMap<&'w str, OfRule<'w>>,
+    /// The enforcements that are to be superseded by another before the batch ends, with why.
+    due: BTreeMap<(String, &'w str), &'static str>,
+    /// The open executions by the lock of their rule: its name and the key.
+    open: BTreeMap<(&'w str, String), BTreeSet<&'w str>>,
+    /// The lock of an open execution.
+    locks: BTreeMap<&'w str, (&'w str, String)>,
+    /// The locks of enforcements.
+    claimed: BTreeMap<&'w str, (&'w str, String)>,
+    /// The executions that enforcements say they led to, until these are asked for.
+    promised: BTreeMap<&'w str, u64>,
+    fired: BTreeSet<(&'w str, u64)>,
+    /// Reactions that are still to be worked out.
+    owed: BTreeSet<u64>,
+}
+
+pub(super) fn check<'w>(records: &'w [Raw], ledger: &Ledger<'w>) -> Result<(), Violation> {
+    let mut book = Book::default();
+    for (place, record) in records.iter().enumerate() {
+        book.note(record, ledger)?;
+        book.in_force.note(record, ledger)?;
+        if records.get(place + 1).is_none_or(|next| next.batch != record.batch) {
+            book.end_batch(record)?;
+        }
+    }
+    book.end(ledger)
+}
+
+/// Gives the words of an outcome: what it is, and what it says of that.
+fn outcome(record: &Raw) -> (&str, Option<&Value>) {
+    match record.said.get("outcome") {
+        Some(Value::String(word)) => (word, None),
+        Some(Value::Object(fields)) => fields.iter().next().map_or(("", None), |(word, says)| (word, Some(says))),
+        _ => ("", None),
+    }
+}
+
+fn text<'v>(says: Option<&'v Value>, field: &str) -> &'v str {
+    says.and_then(|says| says.get(field)).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn micros(time: &str) -> i64 {
+    chrono::DateTime::parse_from_rfc3339(time).map_or(0, |time| time.timestamp_micros())
+}
+
+/// Says whether a rule's action cannot be run for an event.
+fn is_impossible(rule: &WrittenRule, payload: &Value) -> bool {
+    rule.doing == Doing::Echo && payload.get("n").is_none()
+}
+
+fn has_window(rule: &WrittenRule) -> bool {
+    rule.flow.iter().any(|stage| matches!(stage.does, Does::Window(..)))
+}
+
+impl<'w> Book<'w> {
+    /// Gives how much time has passed at a record.
+    fn elapsed(&self, record: &Raw) -> i64 {
+        record.micros() - self.stepped
+    }
+
+    fn note(&mut self, record: &'w Raw, ledger: &Ledger<'w>) -> Result<(), Violation> {
+        match record.kind.as_str() {
+            "reaction.deferred" | "reaction.parked" | "reaction.retried" | "reaction.held" => drop(self.owed.insert(record.number("of"))),
+            "reaction.resumed" | "reaction.dismissed" => drop(self.owed.remove(&record.number("of"))),
+            "clock.stepped" => self.stepped += micros(record.text("to")) - micros(record.text("from")),
+            "event.received" => {
+                let id = record.stream.strip_prefix("event/").unwrap_or_default();
+                self.events.insert(id, Came { record, modes: self.in_force.modes.clone() });
+            }
+            "enforcement.made" => self.made(record)?,
+            "enforcement.held_on" | "enforcement.released" => self.let_go(record)?,
+            "enforcement.superseded" => self.superseded(record)?,
+            "rule.flow_ended" => self.ended(record)?,
+            "rule.key_forgotten" => {
+                let at = record.position;
+                return Err(Violation::new("I27", format!("a key is forgotten at {at}, and no rule of a world knows so many")));
+            }
+            "timer.set" | "timer.fired" if record.stream.starts_with("enforcement/") => self.timer(record, ledger)?,
+            "execution.requested" => self.requested(record)?,
+            "execution.succeeded" | "execution.failed" | "execution.timed_out" | "execution.cancelled" => {
+                let id = record.stream.strip_prefix("execution/").unwrap_or_default();
+                if let Some(open) = self.locks.remove(id).and_then(|lock| self.open.get_mut(&lock)) {
+                    open.remove(id);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Says why the flow control of a rule is not the rule's any more; none where it is.
+    fn outdated(&self, name: &str, id: &str, flow: &[Stage]) -> Option<&'static str> {
+        let now = self.in_force.now();
+        let Some(rule) = now.rule(name, id) else { return Some("removed") };
+        // A lock is no part of it; but a rule without any flow control has another one than a rule with a lock alone.
+        let kept = |flow: &[Stage]| flow.iter().filter(|stage| !matches!(stage.does, Does::Concurrency(..))).copied().collect::<Vec<_>>();
+        if rule.flow.is_empty() || kept(&rule.flow) != kept(flow) {
+            return Some("changed");
+        }
+        let mode = self.in_force.modes.get(id).map_or(rule.mode.as_str(), String::as_str);
+        (mode == "disabled").then_some("disabled")
+    }
+
+    /// A rule made something of an event.
+    fn made(&mut self, record: &'w Raw) -> Result<(), Violation> {
+        let (at, name, rule_id) = (record.position, record.text("rule"), record.text("rule_id"));
+        let Some(came) = self.events.get(record.text("event")) else { return Ok(()) };
+        let event = came.record;
+        let Some(rule) = self.in_force.revision(record.number("catalog")).rule(name, rule_id) else { return Ok(()) };
+        if rule.flow.is_empty() {
+            return Ok(());
+        }
+        let set = came.modes.get(rule_id).filter(|_| !self.in_force.has_forgotten(rule_id, event.position));
+        let mode = set.map_or(rule.mode.as_str(), String::as_str);
+        let is_shadow = mode == "shadow";
+        let payload = event.payload();
+        let (given, says) = outcome(record);
+        let is = |expected: &str, why: &str| {
+            let what = format!("{name} {given} at {at} on the event at {}; it should have {expected}: {why}", event.position);
+            if given == expected { Ok(()) } else { Err(Violation::new("I27", what)) }
+        };
+        let Some(keys) = keys(&rule.flow, &payload) else { return is("rejected", "a match has no key") };
+        if !has_window(rule) && is_impossible(rule, &payload) {
+            return is("rejected", "it cannot be run");
+        }
+        if let Some(why) = self.outdated(name, rule_id, &rule.flow) {
+            sometimes!("a match was worked on after its rule's flow control had gone");
+            let holds = rule.flow.iter().any(|stage| reference::holds(stage.does));
+            return match (is_shadow, holds) {
+                (true, _) => is("shadowed", why),
+                (false, true) => is("rejected", why),
+                (false, false) => self.runs(record, (rule, &keys), given, "it was changed meanwhile"),
+            };
+        }
+        let now = self.elapsed(record);
+        let id = record.id.as_str();
+        let of = self.rules.entry(rule_id).or_insert_with(|| OfRule::new(name, rule));
+        demand!(of.is_of(rule), "I27", "{name} judges at {at} by another flow control than that which something is kept for");
+        let (way, superseded) = of.walk((rule, 0), &keys, now, id);
+        // What nothing is kept for has nothing that could end.
+        let keeps = of.keeps() || matches!(way, Way::Held { .. });
+        if !keeps {
+            self.rules.remove(rule_id);
+        }
+        for (other, why) in superseded {
+            self.due.insert((other, id), why);
+        }
+        match way {
+            Way::Deduplicated(first) => {
+                sometimes!("a match repeated another");
+                is("deduplicated", "it repeats another")?;
+                demand!(text(says, "of") == first, "I27", "{name} at {at} says that it repeats {:?}, and it repeats {first}", says);
+            }
+            Way::Throttled => {
+                sometimes!("a match was more than a throttle lets through");
+                is("throttled", "there are too many")?;
+            }
+            Way::Held { stage, until } => {
+                is("held", "a flow control holds it")?;
+                self.holds(record, (stage, until), says)?;
+                let lasts = until - now;
+                let held = Held { rule, keys, stage, until, lasts, since: record, number: 1, has_timer: false, fired: None, event };
+                self.rules.get_mut(rule_id).expect("it was just looked at").hold(id, held);
+            }
+            Way::Through => {
+                sometimes!(has_window(rule), "a window was filled");
+                match (is_impossible(rule, &payload), is_shadow) {
+                    (true, _) => is("rejected", "it cannot be run")?,
+                    (false, true) => is("shadowed", "it only watches")?,
+                    (false, false) => self.runs(record, (rule, &keys), given, "it went through")?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks by what a match is held, and until when.
+    fn holds(&self, record: &Raw, (stage, until): (Stage, i64), says: Option<&Value>) -> Result<(), Violation> {
+        let (by, told) = (text(says, "by"), micros(text(says, "until")) - self.stepped);
+        let (at, word) = (record.position, stage.does.word());
+        demand!(by == word, "I27", "a match is held by {by} at {at}; it should be by {word}");
+        demand!(told == until, "I27", "a match is held at {at} until {told} µs have passed; it should be until {until} µs have");
+        sometimes!(matches!(stage.does, Does::Throttle(..)), "a match was delayed by a throttle");
+        Ok(())
+    }
+
+    /// A match is acted on: it asks for an execution, but where as many of its rule are open as may be.
+    fn runs(&mut self, record: &'w Raw, (rule, keys): (&WrittenRule, &Keys), given: &str, why: &str) -> Result<(), Violation> {
+        let (at, name) = (record.position, record.text("rule"));
+        let lock = rule.flow.iter().find_map(|stage| match stage.does {
+            Does::Concurrency(limit, conflict) => Some((limit as usize, conflict, key_of(keys, stage))),
+            _ => None,
+        });
+        let mut expected = "executed";
+        if let Some((limit, conflict, key)) = lock {
+            let lock = (name, key);
+            let open = self.open.get(&lock).map_or(0, BTreeSet::len);
+            if conflict == "skip" && open >= limit {
+                sometimes!("a match was skipped for the sake of its rule's lock");
+                expected = "skipped";
+            } else {
+                let id = record.stream.strip_prefix("enforcement/").unwrap_or_default();
+                self.claimed.insert(id, lock);
+            }
+        }
+        demand!(given == expected, "I27", "{name} {given} at {at}; it should have {expected}: {why}");
+        if expected == "executed" {
+            let execution = text(outcome(record).1, "execution");
+            self.promised.insert(execution, at);
+        }
+        Ok(())
+    }
+
+    fn requested(&mut self, record: &'w Raw) -> Result<(), Violation> {
+        let id = record.stream.strip_prefix("execution/").unwrap_or_default();
+        self.promised.remove(id);
+        let lock = record.said.get("enforcement").and_then(Value::as_str).and_then(|of| self.claimed.remove(of));
+        if let Some(lock) = lock.filter(|_| record.said.get("part_of").is_none()) {
+            self.open.entry(lock.clone()).or_default().insert(id);
+            self.locks.insert(id, lock);
+        }
+        Ok(())
+    }
+
+    /// What holds a match is to let it go at a time, once, and not before.
+    fn timer(&mut self, record: &'w Raw, ledger: &Ledger<'_>) -> Result<(), Violation> {
+        let (at, id, number) = (record.position, record.stream.strip_prefix("enforcement/").unwrap_or_default(), record.number("number"));
+        let now = self.elapsed(record);
+        let modes = &self.in_force.modes;
+        let held = self.rules.values_mut().flat_map(|of| &mut of.held).find(|(held, _)| *held == id).map(|(_, held)| held);
+        let is_set = record.kind == "timer.set";
+        if !is_set {
+            demand!(self.fired.insert((id, number)), "I21", "the {number}th timer of enforcement {id} fires again at {at}");
+        }
+        let Some(held) = held.filter(|held| held.number == number) else {
+            demand!(!is_set, "I27", "a timer is set at {at} for enforcement {id}, which is not held so");
+            sometimes!("the time of a match came that was held no longer");
+            return Ok(());
+        };
+        if is_set {
+            let due = micros(record.text("due")) - self.stepped;
+            demand!(
+                due == held.until,
+                "I27",
+                "enforcement {id} is held until {} µs have passed; its timer at {at} is for {due}",
+                held.until
+            );
+            held.has_timer = true;
+            return Ok(());
+        }
+        demand!(
+            now >= held.until,
+            "I21",
+            "what holds enforcement {id} until {} µs have passed lets it go at {at}, after {now}",
+            held.until
+        );
+        held.fired = Some((at, modes.get(held.since.text("rule_id")).cloned()));
+        let Some(came) = ledger.ground.committed_at(at) else { return Ok(()) };
+        let due = held.due(ledger);
+        demand!(due.is_none_or(|due| came <= due), "I27", "enforcement {id} was to be let go by {due:?} µs, and was at {at}, at {came} µs");
+        Ok(())
+    }
+
+    /// What held a match lets it go: to the next flow control, or to be acted on.
+    fn let_go(&mut self, record: &'w Raw) -> Result<(), Violation> {
+        let (at, id) = (record.position, record.stream.strip_prefix("enforcement/").unwrap_or_default());
+        let now = self.elapsed(record);
+        let (name, rule_id) = (record.text("rule"), record.text("rule_id"));
+        let Some(of) = self.rules.get_mut(rule_id) else {
+            return Err(Violation::new("I27", format!("enforcement {id} is let go at {at}, and {name} holds none")));
+        };
+        let Some(held) = of.take(id) else {
+            return Err(Violation::new("I27", format!("enforcement {id} is let go at {at}, and is not held")));
+        };
+        let Some((_, mode)) = held.fired.clone() else {
+            return Err(Violation::new("I27", format!("enforcement {id} is let go at {at} before its time")));
+        };
+        demand!(!matches!(held.stage.does, Does::Window(..)), "I27", "enforcement {id} is let go at {at} by a window that has passed");
+        let (way, superseded) = of.walk((held.rule, of.after(&held)), &held.keys, now, id);
+        for (other, why) in superseded {
+            self.due.insert((other, id), why);
+        }
+        let ended = self.outdated(name, rule_id, &held.rule.flow);
+        demand!(ended.is_none(), "I27", "enforcement {id} is let go at {at}, and the flow control of {name} was {ended:?}");
+        sometimes!(matches!(held.stage.does, Does::Missing(_)), "nothing came after a match for so long that it was acted on");
+        sometimes!(matches!(held.stage.does, Does::Debounce(_)), "it was quiet, and the last match was acted on");
+        sometimes!(held.since.epoch != record.epoch, "a match was held over a restart");
+        if let Way::Held { stage, until } = way {
+            demand!(record.kind == "enforcement.held_on", "I27", "enforcement {id} is acted on at {at}, and {stage} was to hold it");
+            sometimes!("a match was held by one flow control after the other");
+            self.holds(record, (stage, until), Some(&record.said))?;
+            let lasts = until - now;
+            let held = Held { stage, until, lasts, since: record, number: held.number + 1, has_timer: false, fired: None, ..held };
+            self.rules.get_mut(rule_id).expect("it was just looked at").hold(id, held);
+            return Ok(());
+        }
+        demand!(record.kind == "enforcement.released", "I27", "enforcement {id} is held on at {at}, and nothing was to hold it");
+        let present = self.in_force.now().rule(name, rule_id).map_or("", |rule| rule.mode.as_str());
+        let is_shadow = mode.as_deref().unwrap_or(present) == "shadow";
+        let (given, _) = outcome(record);
+        match (is_impossible(held.rule, &held.event.payload()), is_shadow) {
+            (true, _) => demand!(given == "rejected", "I27", "enforcement {id} is {given} at {at}, and cannot be run"),
+            (false, true) => demand!(given == "shadowed", "I27", "enforcement {id} is {given} at {at}, and its rule only watches"),
+            (false, false) => self.runs(record, (held.rule, &held.keys), given, "it was let go")?,
+        }
+        Ok(())
+    }
+
+    /// A held match is not acted on.
+    fn superseded(&mut self, record: &'w Raw) -> Result<(), Violation> {
+        let (at, id) = (record.position, record.stream.strip_prefix("enforcement/").unwrap_or_default());
+        let (why, name, rule_id) = (record.text("why"), record.text("rule"), record.text("rule_id"));
+        if let Some(by) = record.said.get("by").and_then(Value::as_str) {
+            let expected = self.due.remove(&(id.to_owned(), by));
+            demand!(expected == Some(why), "I27", "enforcement {id} is superseded at {at} by {by}: {why}; it should be: {expected:?}");
+            sometimes!(why == "newer", "a newer match took the place of one that was held");
+            return Ok(());
+        }
+        let Some(held) = self.rules.get_mut(rule_id).and_then(|of| of.take(id)) else {
+            return Err(Violation::new("I27", format!("enforcement {id} is superseded at {at} ({why}), and is not held")));
+        };
+        if why == "window_passed" {
+            sometimes!("a window passed before it was filled");
+            let is_so = matches!(held.stage.does, Does::Window(..)) && held.fired.is_some();
+            demand!(is_so, "I27", "enforcement {id} is given up at {at} for a window that has not passed");
+            return Ok(());
+        }
+        sometimes!("the flow control of a rule ended with what it held");
+        let ended = self.outdated(name, rule_id, &held.rule.flow);
+        let is_so = ended.is_some_and(|ended| why == format!("rule_{ended}"));
+        demand!(is_so, "I27", "enforcement {id} is given up at {at} ({why}), and the flow control of {name} was {ended:?}");
+        Ok(())
+    }
+
+    /// Nothing is kept for a rule any more.
+    fn ended(&mut self, record: &'w Raw) -> Result<(), Violation> {
+        let (at, name, rule_id, why) = (record.position, record.text("rule"), record.text("rule_id"), record.text("why"));
+        let Some(of) = self.rules.remove(rule_id) else {
+            return Err(Violation::new("I27", format!("the flow control of {name} ends at {at}, and keeps nothing")));
+        };
+        let ended = self.outdated(name, rule_id, &of.rule.flow);
+        demand!(ended == Some(why), "I27", "the flow control of {name} ends at {at} ({why}), and was {ended:?}");
+        let left = of.held.len();
+        demand!(left == 0, "I27", "the flow control of {name} ends at {at}, and {left} matches are held that nobody has heard of");
+        Ok(())
+    }
+
+    fn end_batch(&self, last: &Raw) -> Result<(), Violation> {
+        let at = last.position;
+        if let Some(((other, by), why)) = self.due.first_key_value() {
+            return Err(Violation::new("I27", format!("enforcement {other} is held at {at}, and was to be superseded by {by}: {why}")));
+        }
+        if let Some((execution, since)) = self.promised.first_key_value() {
+            return Err(Violation::new("I27", format!("the enforcement at {since} led to execution {execution}, which was not asked for")));
+        }
+        for (id, held) in self.rules.values().flat_map(|of| &of.held) {
+            demand!(held.has_timer, "I27", "enforcement {id} is held at {at}, and nothing is to let it go");
+        }
+        for (id, of) in self.rules.iter().filter(|_| self.owed.is_empty()) {
+            let ended = self.outdated(of.name, id, &of.rule.flow);
+            demand!(ended.is_none(), "I27", "something is kept for {} at {at}, and its flow control was {ended:?}", of.name);
+        }
+        Ok(())
+    }
+
+    /// At the end of a world nothing is held whose time came long ago.
+    fn end(&self, ledger: &Ledger<'_>) -> Result<(), Violation> {
+        for (id, held) in self.rules.values().flat_map(|of| &of.held) {
+            if let Some((fired, _)) = held.fired {
+                return Err(Violation::new("I27", format!("enforcement {id} was to be let go at {fired}, and nothing became of it")));
+            }
+            let due = held.due(ledger);
+            let is_late = due.is_some_and(|due| due < ledger.ground.now());
+            demand!(!is_late, "I27", "enforcement {id} was to be let go by {due:?} µs, and is held at the end of the world");
+        }
+        Ok(())
+    }
+}
+
+impl Held<'_> {
+    /// Gives by when it must have been let go, in microseconds of the world; none where no node could do that.
+    fn due(&self, ledger: &Ledger<'_>) -> Option<u64> {
+        let from = ledger.ground.committed_at(self.since.position)?;
+        let lasts = u64::try_from(self.lasts).unwrap_or(0);
+        // A clock that is slewed runs a little slower than it should.
+        let until = from + lasts + lasts / 500 + UNTOLD_MICROS;
+        ledger.ground.witness().timeline.due(until, END_MICROS, Counts::Working)
+    }
+}

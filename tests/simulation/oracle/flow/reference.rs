@@ -1,0 +1,207 @@
+//! What flow control makes of a match, said again: matches one after the other, each held against those before it.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::flow::{Does, More, Stage};
+use crate::oracle::records::Raw;
+use crate::pack::WrittenRule;
+
+/// What tells a match from others, by the field; under the empty name what all have in common.
+pub(super) type Keys = BTreeMap<&'static str, String>;
+
+/// A match that is held.
+#[derive(Clone)]
+pub(super) struct Held<'w> {
+    /// The rule, as it judged.
+    pub(super) rule: &'w WrittenRule,
+    pub(super) keys: Keys,
+    /// What holds it.
+    pub(super) stage: Stage,
+    /// How much time will have passed when it is let go, and how much that is from when it is held, in microseconds.
+    pub(super) until: i64,
+    pub(super) lasts: i64,
+    /// The record since which it is held.
+    pub(super) since: &'w Raw,
+    /// How often it has been held.
+    pub(super) number: u64,
+    pub(super) has_timer: bool,
+    /// Where its time came, and the mode that was set for its rule by then.
+    pub(super) fired: Option<(u64, Option<String>)>,
+    /// The event.
+    pub(super) event: &'w Raw,
+}
+
+/// Where a match comes to.
+pub(super) enum Way {
+    /// It is acted on.
+    Through,
+    /// It is held.
+    Held {
+        /// By what.
+        stage: Stage,
+        /// How much time will have passed when it is let go, in microseconds.
+        until: i64,
+    },
+    /// It repeats this one.
+    Deduplicated(String),
+    /// There are too many.
+    Throttled,
+}
+
+/// What is kept for a rule.
+pub(super) struct OfRule<'w> {
+    /// Its ref.
+    pub(super) name: &'w str,
+    /// The rule, as it was when it began to be kept.
+    pub(super) rule: &'w WrittenRule,
+    /// By key: when `dedupe` let the last one through, and which that was.
+    let_through: BTreeMap<String, (i64, String)>,
+    /// By key: how much of the time of a throttle's while is unspent, and as of when, in microseconds; less than none where more was promised.
+    unspent: BTreeMap<String, (i64, i64)>,
+    /// What is held, in the order in which it came there.
+    pub(super) held: Vec<(&'w str, Held<'w>)>,
+    /// Whether anything was ever held.
+    has_held: bool,
+}
+
+/// Says whether a flow control may keep a match back.
+pub(super) fn holds(does: Does) -> bool {
+    match does {
+        Does::Dedupe(_) | Does::Throttle(_, _, More::Dropped) | Does::Concurrency(..) => false,
+        Does::Throttle(_, _, More::Delayed) | Does::Debounce(_) | Does::Window(..) | Does::Missing(_) => true,
+    }
+}
+
+/// Gives the keys of an event; none where one of them is not there, or is no key.
+pub(super) fn keys(flow: &[Stage], payload: &Value) -> Option<Keys> {
+    let key = |field: &'static str| {
+        let text = match payload.get(field)? {
+            Value::String(text) => format!("text {text}"),
+            Value::Number(number) => match number.as_f64() {
+                Some(whole) if whole.fract() == 0.0 => format!("number {whole:.0}"),
+                _ => format!("number {number}"),
+            },
+            Value::Bool(flag) => format!("flag {flag}"),
+            Value::Null | Value::Array(_) | Value::Object(_) => return None,
+        };
+        Some((field, text))
+    };
+    flow.iter().filter_map(|stage| stage.field).map(key).collect()
+}
+
+/// Gives the key of a match for a flow control.
+pub(super) fn key_of(keys: &Keys, stage: &Stage) -> String {
+    stage.field.and_then(|field| keys.get(field)).cloned().unwrap_or_default()
+}
+
+impl<'w> OfRule<'w> {
+    /// Nothing is kept yet.
+    pub(super) fn new(name: &'w str, rule: &'w WrittenRule) -> Self {
+        Self { name, rule, let_through: BTreeMap::new(), unspent: BTreeMap::new(), held: Vec::new(), has_held: false }
+    }
+
+    /// Says whether anything is kept, or was.
+    pub(super) fn keeps(&self) -> bool {
+        self.has_held || !self.let_through.is_empty() || !self.unspent.is_empty()
+    }
+
+    /// Takes in a match that is held from now on.
+    pub(super) fn hold(&mut self, id: &'w str, held: Held<'w>) {
+        self.has_held = true;
+        self.held.push((id, held));
+    }
+
+    /// Says whether it is kept for a rule as it is: its lock may be another.
+    pub(super) fn is_of(&self, rule: &WrittenRule) -> bool {
+        let kept = |rule: &WrittenRule| {
+            let kept = rule.flow.iter().filter(|stage| !matches!(stage.does, Does::Concurrency(..)));
+            kept.copied().collect::<Vec<_>>()
+        };
+        kept(self.rule) == kept(rule)
+    }
+
+    /// Takes a match that is held.
+    pub(super) fn take(&mut self, id: &str) -> Option<Held<'w>> {
+        let place = self.held.iter().position(|(held, _)| *held == id)?;
+        Some(self.held.remove(place).1)
+    }
+
+    /// Gives the place of the flow control behind the one that holds a match.
+    pub(super) fn after(&self, held: &Held<'_>) -> usize {
+        held.rule.flow.iter().position(|stage| *stage == held.stage).map_or(0, |place| place + 1)
+    }
+
+    /// Sends a match through the flow controls of its rule from one on; gives where it comes to, and those that are held no longer for its
+    /// sake, with why.
+    pub(super) fn walk(
+        &mut self,
+        (rule, from): (&WrittenRule, usize),
+        keys: &Keys,
+        now: i64,
+        id: &str,
+    ) -> (Way, Vec<(String, &'static str)>) {
+        let mut gone = Vec::new();
+        let mut deduplicates: Option<(String, Option<(i64, String)>)> = None;
+        for stage in rule.flow.iter().skip(from) {
+            let key = key_of(keys, stage);
+            let held = |stage: &Stage, micros: i64| Way::Held { stage: *stage, until: now + micros };
+            match stage.does {
+                Does::Dedupe(millis) => {
+                    let before = self.let_through.get(&key).cloned();
+                    match before {
+                        Some((at, first)) if now - at < millis as i64 * 1_000 => return (Way::Deduplicated(first), gone),
+                        before => deduplicates = Some((key.clone(), before)),
+                    }
+                    self.let_through.insert(key, (now, id.to_owned()));
+                }
+                Does::Throttle(limit, each, more) => {
+                    let (each, whole) = (each as i64 * 1_000, (limit * each) as i64 * 1_000);
+                    let unspent = self.unspent.get(&key).map_or(whole, |(unspent, at)| (unspent + (now - at)).min(whole));
+                    let lacks = (each - unspent).max(0);
+                    if lacks > 0 && more == More::Dropped {
+                        // What repeats a match of which nothing became repeats nothing.
+                        match deduplicates {
+                            Some((key, Some(before))) => drop(self.let_through.insert(key, before)),
+                            Some((key, None)) => drop(self.let_through.remove(&key)),
+                            None => {}
+                        }
+                        return (Way::Throttled, gone);
+                    }
+                    self.unspent.insert(key, (unspent - each, now));
+                    if lacks > 0 {
+                        return (held(stage, lacks), gone);
+                    }
+                }
+                Does::Debounce(millis) | Does::Missing(millis) => {
+                    gone.extend(self.let_go_under(stage, &key, now).into_iter().map(|id| (id, "newer")));
+                    return (held(stage, millis as i64 * 1_000), gone);
+                }
+                Does::Window(count, millis) => {
+                    let others = self.under(stage, &key, now).count() as u64;
+                    if others + 1 < count {
+                        return (held(stage, millis as i64 * 1_000), gone);
+                    }
+                    gone.extend(self.let_go_under(stage, &key, now).into_iter().map(|id| (id, "window_filled")));
+                }
+                Does::Concurrency(..) => {}
+            }
+        }
+        (Way::Through, gone)
+    }
+
+    /// Gives what a flow control holds under a key, and whose time has not come: what is due is as if it were gone.
+    fn under(&self, stage: &Stage, key: &str, now: i64) -> impl Iterator<Item = &'w str> {
+        let is_there = move |(_, held): &&(&'w str, Held<'w>)| {
+            held.stage.does.word() == stage.does.word() && key_of(&held.keys, &held.stage) == key && held.until > now
+        };
+        self.held.iter().filter(is_there).map(|(id, _)| *id)
+    }
+
+    fn let_go_under(&mut self, stage: &Stage, key: &str, now: i64) -> Vec<String> {
+        let gone: Vec<String> = self.under(stage, key, now).map(str::to_owned).collect();
+        self.held.retain(|(id, _)| !gone.iter().any(|gone| gone == id));
+        gone
+    }
+}

@@ -1,0 +1,94 @@
+//! What the log says of the rules, as of a position: which edition of the pack is in force, and which modes were set.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::oracle::records::Raw;
+use crate::oracle::{Ledger, Violation, demand};
+use crate::pack::{Edition, WrittenRule};
+
+/// How many changes of a rule's mode are known: of an event before that counts what its pack says.
+const MODE_CHANGES_MAX: usize = 16;
+
+/// What the log says of the rules, as of a position.
+#[derive(Default)]
+pub(super) struct InForce<'w> {
+    /// The newest catalog.
+    pub(super) catalog: u64,
+    /// By catalog.
+    revisions: BTreeMap<u64, Revision<'w>>,
+    /// By the rule's id: the mode that was set last.
+    pub(super) modes: BTreeMap<String, String>,
+    /// By the rule's id: where its mode became another.
+    changes: BTreeMap<String, Vec<u64>>,
+}
+
+/// The pack, as a revision of the catalog has it.
+#[derive(Clone, Default)]
+pub(super) struct Revision<'w> {
+    /// The edition; none before the first.
+    pub(super) edition: Option<&'w Edition>,
+    /// The ids of its rules, by their refs.
+    pub(super) ids: BTreeMap<String, String>,
+    /// What the operator set for it.
+    pub(super) least: u64,
+}
+
+impl<'w> Revision<'w> {
+    /// Gives a rule by its ref and its id; none where the revision has none, or another one of that name.
+    pub(super) fn rule(&self, name: &str, id: &str) -> Option<&'w WrittenRule> {
+        let bare = name.strip_prefix("sim.")?;
+        let is_it = self.ids.get(name).is_some_and(|known| known == id);
+        self.edition.filter(|_| is_it)?.rules.iter().find(|rule| rule.name == bare)
+    }
+}
+
+impl<'w> InForce<'w> {
+    /// Gives the pack as a catalog has it.
+    pub(super) fn revision(&self, catalog: u64) -> Revision<'w> {
+        self.revisions.get(&catalog).cloned().unwrap_or_default()
+    }
+
+    /// Gives the pack as it is now.
+    pub(super) fn now(&self) -> Revision<'w> {
+        self.revision(self.catalog)
+    }
+
+    /// Takes a record.
+    pub(super) fn note(&mut self, record: &Raw, ledger: &Ledger<'w>) -> Result<(), Violation> {
+        match record.kind.as_str() {
+            "pack.installed" | "pack.removed" => {
+                let mut revision = self.now();
+                self.catalog = record.number("catalog");
+                if record.text("name") == "sim" {
+                    let number = record.text("version").rsplit('.').next().and_then(|number| number.parse::<usize>().ok());
+                    revision.edition = number.and_then(|number| ledger.editions.get(number));
+                    demand!(revision.edition.is_some(), "I4", "edition {} of the pack was never written", record.text("version"));
+                    revision.ids = BTreeMap::new();
+                    revision.least = ledger.ground.operated_at(record.epoch).map_or(0, |operated| operated.least);
+                    if let Some(rules) = record.payload().get("rules").and_then(Value::as_object) {
+                        revision.ids.extend(rules.iter().map(|(name, id)| (name.clone(), id.as_str().unwrap_or_default().to_owned())));
+                    }
+                }
+                self.revisions.insert(self.catalog, revision);
+            }
+            "rule.mode_set" => self.set_mode(record, record.text("mode")),
+            "loop.stopped" => self.set_mode(record, "disabled"),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn set_mode(&mut self, record: &Raw, mode: &str) {
+        let rule = record.text("rule_id");
+        if self.modes.insert(rule.to_owned(), mode.to_owned()).is_none_or(|before| before != mode) {
+            self.changes.entry(rule.to_owned()).or_default().push(record.position);
+        }
+    }
+
+    /// Says whether the mode that a rule had at an event is not known any more.
+    pub(super) fn has_forgotten(&self, rule: &str, event: u64) -> bool {
+        self.changes.get(rule).is_some_and(|changes| changes.iter().filter(|at| **at > event).count() >= MODE_CHANGES_MAX)
+    }
+}
