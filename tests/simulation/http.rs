@@ -121,6 +121,12 @@ pub(crate) fn request(wish: &Wish, client: usize, copy: &Copy, clock: &Arc<Worke
             headers.extend(waits_seconds(copy.number).map(|seconds| ("prefer", format!("wait={seconds}"))));
             (Method::POST, format!("/api/v1/actions/{action}/execute"), format!(r#"{{"params":{params}}}"#))
         }
+        Wish::Rerun { execution, from, n } => {
+            let mut body = serde_json::Map::new();
+            body.extend(from.map(|from| ("from".to_owned(), json!(from))));
+            body.extend(n.map(|n| ("params".to_owned(), json!({ "n": n }))));
+            (Method::POST, format!("/api/v1/executions/{execution}/rerun"), Value::Object(body).to_string())
+        }
         Wish::Cancel(execution) => (Method::POST, format!("/api/v1/executions/{execution}/cancel"), none()),
         Wish::Settle(execution, outcome) => {
             let body = match outcome {
@@ -250,7 +256,7 @@ impl Told {
                 let events: Option<Vec<_>> = events.into_iter().flatten().map(|event| self.event(event, DOOR_TRIGGER)).collect();
                 events.map_or(Outcome::Unknown, |events| done(Answer::Events(events)))
             }
-            (200..=299, Wish::Run { .. }) => {
+            (200..=299, Wish::Run { .. } | Wish::Rerun { .. }) => {
                 let id = self.body.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok());
                 id.map_or(Outcome::Unknown, |id| done(Answer::Execution(id)))
             }

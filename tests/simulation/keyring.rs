@@ -71,6 +71,6 @@ impl Keyring {
 fn takes_key(wish: &Wish) -> bool {
     match wish {
         Wish::Send { .. } | Wish::Run { .. } | Wish::Cancel(_) | Wish::Settle(..) | Wish::SetMode(..) => true,
-        Wish::Deliver { .. } | Wish::SetKey(_) | Wish::RemoveKey | Wish::TakeInPacks | Wish::See { .. } => false,
+        Wish::Deliver { .. } | Wish::Rerun { .. } | Wish::SetKey(_) | Wish::RemoveKey | Wish::TakeInPacks | Wish::See { .. } => false,
     }
 }

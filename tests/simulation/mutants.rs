@@ -80,4 +80,6 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("older match held beside a newer one", "a debounce acts on each match, and not on the last"),
     mutant("window filled too soon", "a window is full with one match less"),
     mutant("what a rule holds outlives its flow control", "matches are held on for a rule that has changed, gone or been disabled"),
+    mutant("rerun takes nothing over", "what had succeeded runs again"),
+    mutant("step taken over whose need runs again", "a step is taken over that was made of something else"),
 ];

@@ -40,6 +40,15 @@ pub(crate) enum Wish {
         /// Its parameters.
         params: String,
     },
+    /// To run an execution again that has ended.
+    Rerun {
+        /// The execution.
+        execution: ExecutionId,
+        /// What of it: `failed`, or a step; all of it without.
+        from: Option<&'static str>,
+        /// Another value of the parameter `n`.
+        n: Option<u64>,
+    },
     /// To end an execution.
     Cancel(ExecutionId),
     /// To say what became of an indeterminate execution.

@@ -2,6 +2,7 @@
 //!
 //! What happens next is the first of a queue by simulated time; what stands at the same time goes by lots drawn from the seed.
 
+mod again;
 mod attendant;
 mod faults;
 mod lives;
@@ -26,6 +27,7 @@ use crate::random::Random;
 use crate::story::Verbosity;
 use crate::traffic::{Outcome, Request, RequestNumber};
 use crate::web::Server;
+use again::Again;
 use faults::Fault;
 
 /// How long nothing may be written, once all faults have ended, while something is left to do: 120 simulated seconds.
@@ -135,6 +137,7 @@ pub(crate) struct World {
     judged: BTreeMap<(u32, u64), Judged>,
     editions: Vec<Edition>,
     flows: Flows,
+    again: Again,
     /// What the operator set for the newest start.
     operated: Operated,
     healed_at: Option<u64>,
@@ -185,6 +188,7 @@ impl World {
             judged: BTreeMap::new(),
             editions: vec![edition],
             flows,
+            again: Again::new(seed),
             operated,
             healed_at: None,
             progress: (0, 0),

@@ -10,6 +10,7 @@ use crate::catalog::{INQUIRY, Step, Task};
 use crate::engine::Reaction;
 use crate::fact::Fact;
 use crate::inquiries::react::question_digest;
+use crate::mutants;
 use crate::names::StepName;
 use crate::record::{Digest, Draft};
 use crate::workflows::elements::Elements;
@@ -45,7 +46,7 @@ impl Going<'_> {
 
     /// Gives what is known of the execution that is run again; none where nothing is taken over.
     fn kept(&self) -> Result<Option<Arc<Elements>>, Reaction> {
-        let Some(handle) = self.course.kept else { return Ok(None) };
+        let Some(handle) = self.course.kept.filter(|_| !mutants::is("rerun takes nothing over")) else { return Ok(None) };
         self.with.bodies.elements(&handle).map(Some).ok_or_else(|| Reaction::Needs(vec![handle]))
     }
 
@@ -53,6 +54,7 @@ impl Going<'_> {
     fn has_all_as_before(&self, step: &Step, kept: &Elements) -> bool {
         step.needs.iter().all(|name| match self.state(name) {
             Some(state) if state.is_taken_over => true,
+            Some(_) if mutants::is("step taken over whose need runs again") => true,
             Some(state) if state.status == StepStatus::Skipped => {
                 find(kept, name, None).is_some_and(|before| before.what == KeptAs::Skipped)
             }

@@ -64,8 +64,8 @@ impl Node {
                 let observed = self.edge.observe(given);
                 observed.map(|event| Ask::ReceiveEvents(vec![event])).map_err(|declined| declined.why.to_string())
             }
-            // A delivery comes over the API's routes alone.
-            Wish::Deliver { .. } => {
+            // These come over the API's routes alone.
+            Wish::Deliver { .. } | Wish::Rerun { .. } => {
                 promise.let_go();
                 return None;
             }
@@ -170,7 +170,7 @@ fn told_again(wish: &Wish, committed: Committed) -> Committed {
         novelty: event.novelty,
     };
     let answer = match wish {
-        Wish::Run { .. } | Wish::Cancel(_) | Wish::Settle(..) => before.execution.map_or(Answer::Done, Answer::Execution),
+        Wish::Run { .. } | Wish::Rerun { .. } | Wish::Cancel(_) | Wish::Settle(..) => before.execution.map_or(Answer::Done, Answer::Execution),
         Wish::Send { .. } => Answer::Events(before.events.iter().map(event).collect()),
         Wish::Deliver { .. } | Wish::SetMode(..) | Wish::SetKey(_) | Wish::RemoveKey | Wish::TakeInPacks | Wish::See { .. } => Answer::Done,
     };

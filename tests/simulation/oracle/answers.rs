@@ -104,6 +104,11 @@ fn done(
             let stream = format!("execution/{id}");
             demand!(kinds(&stream, &["execution.requested"]), "I1", "request {number} was taken as {id}, which is not there");
         }
+        (Wish::Rerun { execution, .. }, Answer::Execution(id)) => {
+            let is_it = |record: &&Raw| record.kind == "execution.requested" && record.text("rerun_of") == execution.to_string();
+            let found = streams.get(format!("execution/{id}").as_str()).is_some_and(|of| of.iter().any(|record| is_it(&record)));
+            demand!(found, "I1", "request {number} to run {execution} again was taken as {id}, which is not there, or runs something else");
+        }
         (Wish::Cancel(id), _) => {
             let ends =
                 ["execution.cancel_requested", "execution.succeeded", "execution.failed", "execution.timed_out", "execution.cancelled"];
@@ -123,7 +128,7 @@ fn done(
         (Wish::SetMode(rule, mode), _) => {
             done.with_what_followed("rule.mode_set").made("rule.mode_set", &[("rule", rule), ("mode", mode.as_str())])?;
         }
-        (Wish::Send { .. } | Wish::Deliver { .. } | Wish::Run { .. } | Wish::TakeInPacks | Wish::See { .. }, _) => {}
+        (Wish::Send { .. } | Wish::Deliver { .. } | Wish::Run { .. } | Wish::Rerun { .. } | Wish::TakeInPacks | Wish::See { .. }, _) => {}
     }
     Ok(())
 }

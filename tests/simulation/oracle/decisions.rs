@@ -35,7 +35,9 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
                 sometimes!(is_ended, "a reaction was put aside because it ended three processes");
             }
             "execution.requested" => {
-                if let Some(enforcement) = record.said.get("enforcement").and_then(Value::as_str) {
+                // What is run again names what it ran for before.
+                let is_first = record.said.get("rerun_of").is_none();
+                if let Some(enforcement) = record.said.get("enforcement").and_then(Value::as_str).filter(|_| is_first) {
                     let twice = requested.insert(enforcement, record);
                     demand!(twice.is_none(), "I5", "enforcement {enforcement} asked for two executions");
                 }

@@ -44,6 +44,8 @@ struct Book<'w> {
     open: BTreeMap<(&'w str, String), BTreeSet<&'w str>>,
     /// The lock of an open execution.
     locks: BTreeMap<&'w str, (&'w str, String)>,
+    /// The lock that an execution has, or had.
+    had: BTreeMap<&'w str, (&'w str, String)>,
     /// The locks of enforcements.
     claimed: BTreeMap<&'w str, (&'w str, String)>,
     /// The executions that enforcements say they led to, until these are asked for.
@@ -253,9 +255,15 @@ impl<'w> Book<'w> {
     fn requested(&mut self, record: &'w Raw) -> Result<(), Violation> {
         let id = record.stream.strip_prefix("execution/").unwrap_or_default();
         self.promised.remove(id);
-        let lock = record.said.get("enforcement").and_then(Value::as_str).and_then(|of| self.claimed.remove(of));
+        let owner = record.said.pointer("/locks/0/owner/rule").and_then(Value::as_str);
+        let lock = match (record.said.get("rerun_of").and_then(Value::as_str), record.said.get("enforcement").and_then(Value::as_str)) {
+            // What is run again needs the lock that it had, where its rule has one now.
+            (Some(of), _) => self.had.get(of).filter(|(name, _)| owner == Some(name)).cloned(),
+            (None, of) => of.and_then(|of| self.claimed.remove(of)),
+        };
         if let Some(lock) = lock.filter(|_| record.said.get("part_of").is_none()) {
             self.open.entry(lock.clone()).or_default().insert(id);
+            self.had.insert(id, lock.clone());
             self.locks.insert(id, lock);
         }
         Ok(())

@@ -20,7 +20,7 @@ const LETTER: &str = "delivery.refused";
 pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
     let mut begun: BTreeMap<&str, Vec<&Raw>> = BTreeMap::new();
     for record in records {
-        if let (Some(trace), None) = (&record.cause.trace, &record.cause.parent) {
+        if let (Some(trace), true) = (&record.cause.trace, record.is_asked_for()) {
             begun.entry(trace).or_default().push(record);
         }
     }
@@ -30,7 +30,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
         if let Some(told) = &exchange.told {
             form(&exchange, told, ledger)?;
         }
-        if matches!(exchange.wish, Wish::Send { .. } | Wish::Deliver { .. } | Wish::Run { .. }) {
+        if matches!(exchange.wish, Wish::Send { .. } | Wish::Deliver { .. } | Wish::Run { .. } | Wish::Rerun { .. }) {
             begins(&exchange, of_copy)?;
         }
     }
@@ -90,7 +90,7 @@ fn begins(exchange: &Exchange, of_copy: &[&Raw]) -> Result<(), Violation> {
         return Ok(());
     };
     let (status, code) = (told.status, told.code());
-    let is_repeat = status == 200 && !matches!(exchange.wish, Wish::Run { .. });
+    let is_repeat = status == 200 && !matches!(exchange.wish, Wish::Run { .. } | Wish::Rerun { .. });
     let expected = match status {
         200..=299 if is_repeat => Some(0),
         // Which copy of all those under a key began something is held against the key.

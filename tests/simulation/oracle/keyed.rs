@@ -67,7 +67,7 @@ struct Begun<'a> {
 pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
     let witness = ledger.ground.witness();
     let mut by_trace: BTreeMap<&str, Vec<&Raw>> = BTreeMap::new();
-    for record in records.iter().filter(|record| BEGINNINGS.contains(&record.kind.as_str()) && record.cause.parent.is_none()) {
+    for record in records.iter().filter(|record| BEGINNINGS.contains(&record.kind.as_str()) && record.is_asked_for()) {
         by_trace.entry(record.cause.trace.as_deref().unwrap_or_default()).or_default().push(record);
     }
     let mut groups: BTreeMap<(usize, &str), Vec<(RequestNumber, &Request)>> = BTreeMap::new();
@@ -169,7 +169,7 @@ impl Group<'_> {
         let Outcome::Done(committed) = answer.outcome else { return Ok(()) };
         let began = |stream: String| self.begun.iter().any(|begun| begun.record.stream == stream);
         let is_true = match &committed.answer {
-            Answer::Execution(id) if matches!(answer.request.wish, Wish::Run { .. }) => began(format!("execution/{id}")),
+            Answer::Execution(id) if matches!(answer.request.wish, Wish::Run { .. } | Wish::Rerun { .. }) => began(format!("execution/{id}")),
             Answer::Events(events) => events.iter().all(|event| event.novelty == Novelty::Repeat || began(format!("event/{}", event.id))),
             Answer::Execution(_) | Answer::Done | Answer::Catalog(_) | Answer::Before(_) | Answer::ReportedLate => true,
         };

@@ -20,6 +20,7 @@ mod pauses;
 mod poisons;
 mod programs;
 mod records;
+mod reruns;
 mod secrets;
 mod slots;
 mod views;
@@ -108,6 +109,7 @@ pub(crate) fn judge(node: &Node, ledger: &Ledger<'_>) -> Result<u64, Violation> 
     chain::check(&records)?;
     executions::check(&records, ledger)?;
     workflows::check(&records)?;
+    reruns::check(&records, ledger)?;
     locks::check(&records)?;
     pauses::check(&records)?;
     effects::check(&records, ledger)?;

@@ -71,6 +71,11 @@ impl Raw {
         self.content.as_deref().and_then(|content| serde_json::from_slice(content).ok()).unwrap_or(Value::Null)
     }
 
+    /// Says whether it may begin what somebody asked for: nothing in the log led to it, or it runs again what did.
+    pub(super) fn is_asked_for(&self) -> bool {
+        self.cause.parent.is_none() || self.said.get("rerun_of").is_some()
+    }
+
     /// Gives the time in microseconds since the Unix epoch.
     pub(super) fn micros(&self) -> i64 {
         chrono::DateTime::parse_from_rfc3339(&self.time).map_or(0, |time| time.timestamp_micros())

@@ -65,6 +65,7 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
         match record.kind.as_str() {
             "execution.cancel_requested" => told.is_cancelled = true,
             "step.skipped" => drop(told.steps.insert(record.text("step"), Step::Not)),
+            "step.taken_over" => drop(told.steps.insert(record.text("step"), Step::Succeeded)),
             _ => {}
         }
         let Some(end) = end else { continue };

@@ -31,6 +31,7 @@ impl World {
         }
         self.cancel_what_runs();
         self.pause_and_resume();
+        self.run_again();
         if self.ground.is_healed() || self.random.chance(self.ground.plan.settles) {
             self.settle();
         }

@@ -22,7 +22,6 @@ impl World {
             return;
         }
         let wish = self.clients[client].wish(&mut self.random, &self.ground.plan.wishes);
-        let number = self.requests.len() as u64 + 1;
         let by = match wish {
             Wish::TakeInPacks => By::Ports,
             Wish::Deliver { .. } => By::Http,
@@ -33,6 +32,7 @@ impl World {
             | Wish::SetMode(..)
             | Wish::SetKey(_)
             | Wish::RemoveKey
+            | Wish::Rerun { .. }
             | Wish::See { .. } => {
                 if self.random.chance(0.6) {
                     By::Http
@@ -42,10 +42,7 @@ impl World {
             }
         };
         let (wish, under) = self.clients[client].keyring.take(wish, by);
-        let with = under.as_ref().map_or_else(String::new, |key| format!(" under {key}"));
-        self.ground.tell(&self.clients[client].name, format!("request {number} by {by:?}{with}: {wish:?}"));
-        self.requests.insert(number, Request { client, wish, by, under, retries: 0, heard: None, said: Vec::new(), arrivals: 0 });
-        self.send(number);
+        self.ask(client, wish, by, under);
         // Who wants one thing often wants another one at once, while the first is still worked on.
         let pause = if self.random.chance(0.3) {
             self.random.log_uniform(1_000.0, 500_000.0) as u64
@@ -53,6 +50,15 @@ impl World {
             self.random.until_next(self.ground.plan.asks_per_minute)
         };
         self.after(pause, Event::Wish(client));
+    }
+
+    /// Sends a request in the name of a client.
+    pub(super) fn ask(&mut self, client: usize, wish: Wish, by: By, under: Option<String>) {
+        let number = self.requests.len() as u64 + 1;
+        let with = under.as_ref().map_or_else(String::new, |key| format!(" under {key}"));
+        self.ground.tell(&self.clients[client].name, format!("request {number} by {by:?}{with}: {wish:?}"));
+        self.requests.insert(number, Request { client, wish, by, under, retries: 0, heard: None, said: Vec::new(), arrivals: 0 });
+        self.send(number);
     }
 
     fn send(&mut self, number: RequestNumber) {
@@ -182,7 +188,7 @@ impl World {
         let is_safe = match &request.wish {
             Wish::Send { key, .. } => key.is_some(),
             Wish::Deliver { delivery, .. } => delivery.is_some(),
-            Wish::Run { .. } | Wish::SetKey(_) => false,
+            Wish::Run { .. } | Wish::Rerun { .. } | Wish::SetKey(_) => false,
             Wish::Cancel(_) | Wish::Settle(..) | Wish::SetMode(..) | Wish::RemoveKey | Wish::TakeInPacks | Wish::See { .. } => true,
         };
         if !(is_safe || request.under.is_some()) || request.retries >= RETRIES_MAX {
