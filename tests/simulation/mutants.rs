@@ -82,4 +82,6 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("what a rule holds outlives its flow control", "matches are held on for a rule that has changed, gone or been disabled"),
     mutant("rerun takes nothing over", "what had succeeded runs again"),
     mutant("step taken over whose need runs again", "a step is taken over that was made of something else"),
+    mutant("var set whatever was seen", "who had seen an older value sets a var"),
+    mutant("removed var read on", "a var that was taken away has its value on"),
 ];

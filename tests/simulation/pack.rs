@@ -136,6 +136,8 @@ pub(crate) enum Doing {
     Start(&'static str),
     /// `sim.<name>`, which sends a request.
     Post(&'static str),
+    /// `core.echo` with the value of a var.
+    Tell(&'static str),
     /// `sim.<name>`, which is a workflow.
     Flow(&'static str),
     /// `sim.again`, which emits an event of the trigger with that number.
@@ -180,8 +182,23 @@ pub(crate) const FLOWS: [(&str, &str); 4] = [
     ("newest", "concurrency: { limit: 1, conflict: cancel_running }\n"),
 ];
 
-/// The steps of each workflow, with what they need.
-pub(crate) const STEPS: [(&str, &[&str]); 4] = [("nap", &[]), ("work", &["nap"]), ("start", &["nap"]), ("last", &["work", "start"])];
+/// The vars of a world.
+pub(crate) const VARS: [&str; 2] = ["sim.a", "sim.b"];
+/// What who reads a var that has none reads.
+pub(crate) const NO_VALUE: &str = "nothing";
+
+/// The workflow that sets a var.
+pub(crate) const VARY: &str = "vary";
+/// Its steps, with what they need.
+const VARY_STEPS: [(&str, &[&str]); 3] = [("first", &[]), ("change", &["first"]), ("then", &["change"])];
+
+/// The steps of each other workflow, with what they need.
+const STEPS: [(&str, &[&str]); 4] = [("nap", &[]), ("work", &["nap"]), ("start", &["nap"]), ("last", &["work", "start"])];
+
+/// Gives the steps of a workflow, with what they need; each stands after those.
+pub(crate) fn steps_of(action: &str) -> &'static [(&'static str, &'static [&'static str])] {
+    if action.strip_prefix("sim.") == Some(VARY) { &VARY_STEPS } else { &STEPS }
+}
 
 /// What they do: the program may fail, be lost, and be tried again.
 const FLOW: &str = "\
@@ -287,11 +304,21 @@ impl Edition {
         for (name, settings) in FLOWS {
             std::fs::write(folder.join(format!("actions/{name}.yaml")), format!("{FLOW}{settings}"))?;
         }
+        std::fs::write(folder.join(format!("actions/{VARY}.yaml")), vary())?;
         for rule in &self.rules {
             std::fs::write(folder.join(format!("rules/{}.yaml", rule.name)), rule.yaml())?;
         }
         Ok(())
     }
+}
+
+/// Writes the workflow that tells of a var, sets it to its own id, and tells of it again.
+fn vary() -> String {
+    let tell = format!("action: core.echo, with: {{ message: '${{{{ vars[?params.name].orValue(\"{NO_VALUE}\") }}}}' }}");
+    let set = "action: core.set_var, with: { name: '${{ params.name }}', value: '${{ execution.id }}' }";
+    format!(
+        "parameters:\n  name: string\nrun:\n  workflow:\n    steps:\n      first: {{ {tell} }}\n      change: {{ needs: [first], {set} }}\n      then: {{ needs: [change], {tell} }}\n"
+    )
 }
 
 /// Writes an action that sends a request.
@@ -336,6 +363,7 @@ impl WrittenRule {
         }
         text.push_str(&match &self.doing {
             Doing::Echo => "action: core.echo\nwith:\n  message: ${{ event.payload.n }}\n".to_owned(),
+            Doing::Tell(var) => format!("action: core.echo\nwith:\n  message: '${{{{ vars[?\"{var}\"].orValue(\"{NO_VALUE}\") }}}}'\n"),
             Doing::Sleep(millis) => format!("action: core.sleep\nwith:\n  duration: {millis}ms\n"),
             Doing::Wait(millis) => format!("action: core.noop\nwith:\n  seconds: {}\n", *millis as f64 / 1e3),
             Doing::Start(name) | Doing::Post(name) | Doing::Flow(name) => format!("action: sim.{name}\nwith: {{}}\n"),

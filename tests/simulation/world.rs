@@ -7,6 +7,7 @@ mod attendant;
 mod faults;
 mod lives;
 mod requests;
+mod vars;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::traffic::{Outcome, Request, RequestNumber};
 use crate::web::Server;
 use again::Again;
 use faults::Fault;
+use vars::Vars;
 
 /// How long nothing may be written, once all faults have ended, while something is left to do: 120 simulated seconds.
 const LIVENESS_MICROS: u64 = 120_000_000;
@@ -138,6 +140,7 @@ pub(crate) struct World {
     editions: Vec<Edition>,
     flows: Flows,
     again: Again,
+    vars: Vars,
     /// What the operator set for the newest start.
     operated: Operated,
     healed_at: Option<u64>,
@@ -158,6 +161,8 @@ impl World {
         let server = Server::new(ground.clone());
         let mut flows = Flows::new(seed);
         let mut edition = Edition::draw(&mut random, 0, None);
+        let mut vars = Vars::new(seed);
+        vars.give(&mut edition, None);
         flows.give(&mut edition, None);
         edition.write(&disk.packs())?;
         let mut keyrings = Keyrings::new(seed);
@@ -189,6 +194,7 @@ impl World {
             editions: vec![edition],
             flows,
             again: Again::new(seed),
+            vars,
             operated,
             healed_at: None,
             progress: (0, 0),

@@ -77,7 +77,7 @@ fn judge(
     demand!(catalog == in_force.catalog, "I4", "the event at {at} was judged by catalog {catalog}, {} was in force", in_force.catalog);
     let Revision { edition, ids, least } = in_force.revision(catalog);
     let payload = event.payload();
-    let (mut matched, mut erred) = (0, 0);
+    let (mut matched, mut erred, mut undecided) = (0, 0, 0);
     let mut expected: BTreeMap<String, Option<&'static str>> = BTreeMap::new();
     for rule in edition.iter().flat_map(|edition| &edition.rules) {
         if event.text("trigger") != format!("sim.t{}", rule.trigger) {
@@ -92,9 +92,11 @@ fn judge(
         match verdict {
             _ if mode == WrittenMode::Disabled.as_str() => {}
             Meaning::No => {}
+            // What reads a var is judged once the event is in the log.
+            Meaning::Error if matches!(rule.doing, Doing::Tell(_)) => undecided += 1,
             Meaning::Error => erred += 1,
             Meaning::Yes => {
-                matched += 1;
+                *(if matches!(rule.doing, Doing::Tell(_)) { &mut undecided } else { &mut matched }) += 1;
                 if event.cause.depth > DEPTH_MAX {
                     sometimes!("a loop was stopped");
                     demand!(
@@ -123,6 +125,8 @@ fn judge(
         "the event at {at} says that {} rules matched, {matched} do",
         event.number("matched")
     );
+    let left = event.number("undecided");
+    demand!(left == undecided, "I4", "the event at {at} says that {left} rules are undecided, {undecided} are");
     demand!(event.number("erred") == erred, "I4", "the event at {at} says that {} rules erred, {erred} do", event.number("erred"));
     for (rule, outcome) in &expected {
         let Some(enforcement) = made.get(rule) else {

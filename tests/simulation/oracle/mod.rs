@@ -23,6 +23,7 @@ mod records;
 mod reruns;
 mod secrets;
 mod slots;
+mod vars;
 mod views;
 mod web;
 mod workflows;
@@ -110,6 +111,7 @@ pub(crate) fn judge(node: &Node, ledger: &Ledger<'_>) -> Result<u64, Violation> 
     executions::check(&records, ledger)?;
     workflows::check(&records)?;
     reruns::check(&records, ledger)?;
+    vars::check(&records, ledger)?;
     locks::check(&records)?;
     pauses::check(&records)?;
     effects::check(&records, ledger)?;

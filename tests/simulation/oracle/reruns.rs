@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::http::trace;
 use crate::oracle::records::Raw;
 use crate::oracle::{Ledger, Violation, demand};
-use crate::pack::STEPS;
+use crate::pack::steps_of;
 use crate::sometimes;
 use crate::traffic::Wish;
 
@@ -121,12 +121,12 @@ impl<'r> Told<'r> {
     fn may_stay(&self, from: &str) -> BTreeMap<&'static str, &'r str> {
         let mut stay = BTreeMap::new();
         // They stand in an order in which each comes after what it needs.
-        for (step, needs) in STEPS {
-            if step != from
+        for (step, needs) in steps_of(self.request.text("action")) {
+            if *step != from
                 && needs.iter().all(|need| stay.contains_key(need))
                 && let Some(was) = self.done.get(step)
             {
-                stay.insert(step, *was);
+                stay.insert(*step, *was);
             }
         }
         stay

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::oracle::records::Raw;
 use crate::oracle::{Violation, demand};
-use crate::pack::STEPS;
+use crate::pack::steps_of;
 use crate::sometimes;
 
 /// How a step ended.
@@ -19,6 +19,7 @@ enum Step {
 /// A workflow, as its records tell it.
 #[derive(Default)]
 struct Told<'r> {
+    action: &'r str,
     steps: BTreeMap<&'r str, Step>,
     is_cancelled: bool,
     is_over: bool,
@@ -32,7 +33,7 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
         let (at, id) = (record.position, record.stream.strip_prefix("execution/").unwrap_or_default());
         if record.kind == "execution.requested" {
             if record.said.get("pace").is_some_and(|pace| pace == "in_steps") {
-                workflows.insert(id, Told::default());
+                workflows.insert(id, Told { action: record.text("action"), ..Told::default() });
             }
             let Some(part_of) = record.said.get("part_of") else { continue };
             let field = |name: &str| part_of.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
@@ -42,7 +43,7 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
             };
             demand!(!told.is_over, "I14", "the step {step} begins at {at}, after the end of {workflow}");
             demand!(!told.is_cancelled, "I11", "the step {step} begins at {at}, after the cancel of {workflow}");
-            let Some((_, needs)) = STEPS.iter().find(|(name, _)| *name == step) else {
+            let Some((_, needs)) = steps_of(told.action).iter().find(|(name, _)| *name == step) else {
                 return Err(Violation::new("I14", format!("the workflow {workflow} has no step {step}, which begins at {at}")));
             };
             for need in *needs {
@@ -74,7 +75,7 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
         if told.steps.is_empty() && end == Step::Not {
             continue;
         }
-        demand!(told.steps.len() == STEPS.len(), "I14", "{id} ends at {at}, and has ended {} of its steps", told.steps.len());
+        demand!(told.steps.len() == steps_of(told.action).len(), "I14", "{id} ends at {at}, and has ended {} of its steps", told.steps.len());
         demand!(!told.steps.values().any(|step| *step == Step::Open), "I14", "{id} ends at {at}, and a step of it is open");
         let is_whole = told.steps.values().all(|step| *step == Step::Succeeded);
         // Who cancels one whose steps have all succeeded may still be heard.

@@ -5,7 +5,7 @@
 use ensue_engine::ids::ExecutionId;
 
 use super::World;
-use crate::pack::{NUMBER_MAX, STEPS};
+use crate::pack::{FLOWS, NUMBER_MAX, VARY, steps_of};
 use crate::random::Random;
 use crate::traffic::{By, Wish};
 
@@ -63,7 +63,10 @@ impl Again {
             0 => (None, None),
             1 => (None, Some(self.random.below(NUMBER_MAX))),
             2 => (Some("failed"), None),
-            _ => (self.random.pick(&STEPS).map(|(step, _)| *step), None),
+            _ => {
+                let workflow = if self.random.chance(0.8) { FLOWS[0].0 } else { VARY };
+                (self.random.pick(steps_of(&format!("sim.{workflow}"))).map(|(step, _)| *step), None)
+            }
         };
         let wish = Wish::Rerun { execution, from, n };
         if self.random.chance(0.3) {

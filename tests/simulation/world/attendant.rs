@@ -32,6 +32,7 @@ impl World {
         self.cancel_what_runs();
         self.pause_and_resume();
         self.run_again();
+        self.change_vars();
         if self.ground.is_healed() || self.random.chance(self.ground.plan.settles) {
             self.settle();
         }

@@ -147,6 +147,7 @@ impl World {
             Fault::EditPack => {
                 let number = self.editions.len() as u64;
                 let mut edition = Edition::draw(&mut self.random, number, self.editions.last());
+                self.vars.give(&mut edition, self.editions.last());
                 self.flows.give(&mut edition, self.editions.last());
                 if let Err(error) = edition.write(&self.disk.packs()) {
                     self.finding.get_or_insert(Violation::of_the_world(format!("the pack cannot be written: {error}")));

@@ -1,0 +1,125 @@
+//! I29: whoever reads a var reads the newest value of it before in the log, and who sets one as they have seen it is refused where it is
+//! otherwise.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::oracle::in_force::InForce;
+use crate::oracle::records::Raw;
+use crate::oracle::{Ledger, Violation, demand};
+use crate::pack::{Doing, NO_VALUE, VARY};
+use crate::sometimes;
+
+/// What the records so far say of vars.
+#[derive(Default)]
+struct Book<'w> {
+    in_force: InForce<'w>,
+    /// By name: the newest value, and where it stands.
+    values: BTreeMap<&'w str, (u64, Value)>,
+    /// The workflows that set a var, each with the name of that.
+    varying: BTreeMap<&'w str, String>,
+    /// The executions that are to set a var: to what, and how often they did.
+    setting: BTreeMap<&'w str, (Value, u64)>,
+}
+
+pub(super) fn check<'w>(records: &'w [Raw], ledger: &Ledger<'w>) -> Result<(), Violation> {
+    let mut book = Book::default();
+    for record in records {
+        book.note(record)?;
+        book.in_force.note(record, ledger)?;
+    }
+    Ok(())
+}
+
+impl<'w> Book<'w> {
+    fn note(&mut self, record: &'w Raw) -> Result<(), Violation> {
+        let at = record.position;
+        let id = record.stream.strip_prefix("execution/").unwrap_or_default();
+        match record.kind.as_str() {
+            "var.set" => {
+                let (name, value) = (record.text("name"), record.payload());
+                match record.said.get("execution").and_then(Value::as_str) {
+                    Some(by) => {
+                        let set = self.setting.get_mut(by);
+                        let Some((wanted, times)) = set else {
+                            return Err(Violation::new("I29", format!("{by} set {name} at {at}, and was not to")));
+                        };
+                        demand!(*wanted == value, "I29", "{by} set {name} at {at} to {value}, and was to set it to {wanted}");
+                        *times += 1;
+                        demand!(*times == 1, "I29", "{by} set {name} at {at}, for the {times}th time");
+                        sometimes!("an execution set a var");
+                    }
+                    None => self.is_as_seen(record, name, &value)?,
+                }
+                self.values.insert(name, (at, value));
+            }
+            "var.removed" => {
+                sometimes!("a var lost its value");
+                self.values.remove(record.text("name"));
+            }
+            "execution.requested" => self.requested(record, id)?,
+            "execution.succeeded" => {
+                if let Some((wanted, times)) = self.setting.get(id) {
+                    demand!(*times == 1, "I29", "{id} succeeded at {at}, and set its var {times} times to {wanted}");
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What was set by hand says as what the var was seen.
+    fn is_as_seen(&self, record: &Raw, name: &str, value: &Value) -> Result<(), Violation> {
+        let at = record.position;
+        let now = self.values.get(name).map(|(at, _)| *at);
+        let is_so = match value.get("seen") {
+            Some(Value::Number(seen)) => now.is_some() && now == seen.as_u64(),
+            Some(Value::String(word)) if word == "there" => now.is_some(),
+            Some(Value::String(word)) if word == "nowhere" => now.is_none(),
+            Some(Value::String(word)) if word == "anyhow" => true,
+            _ => false,
+        };
+        demand!(is_so, "I29", "{name} is set at {at} to {value}, and its value stood at {now:?}");
+        sometimes!("a var was set by hand");
+        Ok(())
+    }
+
+    fn requested(&mut self, record: &'w Raw, id: &'w str) -> Result<(), Violation> {
+        let (at, params) = (record.position, record.payload());
+        let text = |field: &str| params.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        if record.text("action") == "core.set_var" {
+            let part = record.said.pointer("/part_of/workflow").and_then(Value::as_str).unwrap_or_default();
+            let value = params.get("value").cloned().unwrap_or(Value::Null);
+            demand!(value == part, "I29", "{id} at {at} is to set a var to {value}, and its workflow is {part}");
+            self.setting.insert(id, (value, 0));
+            return Ok(());
+        }
+        if record.text("action") == format!("sim.{VARY}") {
+            self.varying.insert(id, text("name"));
+            return Ok(());
+        }
+        if record.said.get("rerun_of").is_some() || record.text("action") != "core.echo" {
+            return Ok(());
+        }
+        let workflow = record.said.pointer("/part_of/workflow").and_then(Value::as_str);
+        let read = match workflow {
+            Some(workflow) => self.varying.get(workflow).cloned(),
+            None => {
+                let (rule, catalog) = (record.text("rule"), record.number("catalog"));
+                let written = rule.strip_prefix("sim.").and_then(|bare| {
+                    let edition = self.in_force.revision(catalog).edition?;
+                    edition.rules.iter().find(|rule| rule.name == bare)
+                });
+                written.and_then(|rule| if let Doing::Tell(var) = rule.doing { Some(var.to_owned()) } else { None })
+            }
+        };
+        let Some(name) = read else { return Ok(()) };
+        let expected = self.values.get(name.as_str()).map_or(Value::from(NO_VALUE), |(_, value)| value.clone());
+        let message = params.get("message").cloned().unwrap_or(Value::Null);
+        demand!(message == expected, "I29", "{id} at {at} was made with {name} as {message}, and its newest value is {expected}");
+        sometimes!(workflow.is_some() && expected != NO_VALUE, "a workflow read a var");
+        sometimes!(workflow.is_none() && expected != NO_VALUE, "a rule read a var");
+        Ok(())
+    }
+}
