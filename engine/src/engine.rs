@@ -323,6 +323,7 @@ impl Engine {
             ByNoun::HealthFact(fact) => {
                 state.health.apply(record, fact);
                 state.timers.apply_clock(record, fact);
+                state.executions.apply_clock(fact);
             }
         }
         state.settle_locks(record);

@@ -7,6 +7,7 @@ use ensue_engine::fact::Fact;
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::names::{DEFAULT_QUEUE, WorkerQueueName};
 use ensue_engine::record::Actor;
+use ensue_engine::time::Timestamp;
 
 use crate::support::workflow::does;
 use crate::support::{Pieces, Site, ana, asked_by, cancel, note_start};
@@ -158,6 +159,20 @@ fn what_was_started_of_a_queue_is_known_after_a_restart() {
     let after = site.engine().executions().queues().starts(&heavy());
     assert_eq!((after.count, after.last), (2, before.last));
     site.when(note_start()).then(&["node.started"]);
+}
+
+#[test]
+fn when_the_last_of_a_queue_was_started_goes_with_the_clock() {
+    let mut site = Site::with(&pieces());
+    site.set(up_to(2));
+    site.run("demo.build");
+    let before = site.engine().executions().queues().starts(&heavy());
+    let day = 24 * 60 * 60 * 1_000_000;
+    for (step, off) in [(day, day), (-3 * day, -2 * day)] {
+        site.clock_steps_to(Timestamp::from_micros(site.now().micros() + step));
+        let after = site.engine().executions().queues().starts(&heavy());
+        assert_eq!((after.count, after.last.micros_since(before.last)), (1, off));
+    }
 }
 
 #[test]

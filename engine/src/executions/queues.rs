@@ -32,7 +32,7 @@ pub struct WorkerQueues {
 pub struct Starts {
     /// How many attempts.
     pub count: u64,
-    /// When the last was.
+    /// When the last was, by the clock as it is now.
     pub last: Timestamp,
 }
 
@@ -114,6 +114,15 @@ impl WorkerQueues {
         self.count(queue, |length| length.working += 1);
         let count = self.starts(queue).count + 1;
         self.starts.insert(queue.clone(), Starts { count, last: at });
+    }
+
+    /// The clock stepped: what was started was so much later by it than it said then.
+    pub(super) fn step(&mut self, micros: i64) {
+        let all: Vec<WorkerQueueName> = self.starts.iter().map(|(queue, _)| queue.clone()).collect();
+        for queue in all {
+            let moved = |starts: &mut Starts| starts.last = Timestamp::from_micros(starts.last.micros().saturating_add(micros));
+            self.starts.change(&queue, moved);
+        }
     }
 
     /// It has it no more.

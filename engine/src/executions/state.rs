@@ -14,7 +14,7 @@ use crate::executions::facts::{
 };
 use crate::executions::messages::Heard;
 use crate::executions::queues::{Place, WorkerQueues};
-use crate::fact::ExecutionFact;
+use crate::fact::{ExecutionFact, HealthFact};
 use crate::ids::{AttemptId, EventId, ExecutionId, Id};
 use crate::mutants;
 use crate::names::{ActionRef, RuleRef, WorkerQueueName};
@@ -357,6 +357,24 @@ impl Executions {
     /// Gives the fencing token for the next attempt.
     pub fn next_token(&self) -> u64 {
         self.token.get(&0).copied().unwrap_or(0) + u64::from(!mutants::is("token given out twice"))
+    }
+
+    /// Folds what the clock did.
+    pub(crate) fn apply_clock(&mut self, fact: HealthFact<'_>) {
+        match fact {
+            HealthFact::ClockStepped(fact) if !mutants::is("step of the clock gives starts") => {
+                self.queues.step(fact.to.micros_since(fact.from));
+            }
+            HealthFact::ClockStepped(_)
+            | HealthFact::NodeStarted(_)
+            | HealthFact::ClockAccepted(_)
+            | HealthFact::ReactionDeferred(_)
+            | HealthFact::ReactionHeld(_)
+            | HealthFact::ReactionParked(_)
+            | HealthFact::ReactionResumed(_)
+            | HealthFact::ReactionRetried(_)
+            | HealthFact::ReactionDismissed(_) => {}
+        }
     }
 
     pub(crate) fn apply(&mut self, record: &Record, fact: ExecutionFact<'_>) {
