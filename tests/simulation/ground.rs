@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::operator::Operated;
 use crate::plan::Plan;
 use crate::random::Random;
+use crate::rates::Rates;
 use crate::story::{Story, Verbosity};
 use crate::traffic::Answered;
 use crate::witness::Witness;
@@ -20,6 +21,8 @@ const NOON: i64 = 1_774_699_200_000_000;
 pub(crate) struct Ground {
     /// The seed's decisions about this world.
     pub(crate) plan: Plan,
+    /// How many attempts of each queue may start in a while.
+    pub(crate) rates: Rates,
     /// Microseconds since the world began.
     now: AtomicU64,
     /// How far the wall clock is off, in microseconds.
@@ -41,9 +44,10 @@ pub(crate) struct Ground {
 
 impl Ground {
     /// Makes the ground of a world.
-    pub(crate) fn new(plan: Plan, random: Random, verbosity: Verbosity) -> Arc<Self> {
+    pub(crate) fn new(plan: Plan, rates: Rates, random: Random, verbosity: Verbosity) -> Arc<Self> {
         Arc::new(Self {
             plan,
+            rates,
             now: AtomicU64::new(0),
             wall_off: AtomicI64::new(0),
             wall_drift: Mutex::default(),

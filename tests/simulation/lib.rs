@@ -1,6 +1,6 @@
 //! The simulator: a whole node from one seed, on simulated clock, disk, processes and network.
 //!
-//! Read in this order: `world` is the loop; `plan` what a seed decides beforehand, `operator` what is set at a start; `node` the twin of the
+//! Read in this order: `world` is the loop; `plan` and `rates` what a seed decides beforehand, `operator` what is set at a start; `node` the twin of the
 //! node's wiring; `clients`, `keyring`, `pack`, `flow` and `traffic` what is asked of it, `http` and `api` how it is asked over its routes, `secrets` what nobody may be told; `disk`,
 //! `small_files`, `programs` and `saying`, `web`, `clock` and `life` what it stands on and how it dies; `witness`, `timeline` and `sightings`
 //! what was seen beside the log; `oracle` who judges; `story` what is told; `watchdog`
@@ -25,6 +25,7 @@ mod pack;
 mod plan;
 mod programs;
 mod random;
+mod rates;
 mod saying;
 mod secrets;
 mod sightings;

@@ -20,6 +20,7 @@ use crate::operator::Operated;
 use crate::plan::Plan;
 use crate::programs::Machine;
 use crate::random::Random;
+use crate::rates::Rates;
 use crate::story::Verbosity;
 use crate::web::Server;
 use graph::{Graph, Step};
@@ -50,7 +51,7 @@ fn simulated(graph: &Graph, workers: u32, does: fn(&Step) -> String) -> u64 {
     let mut random = Random::new(SEED);
     let plan = Plan { has_crash_disk: false, ..Plan::draw(&mut random) };
     let operated = Operated { workers, lease_millis: 30_000, open_work_max: 100_000, turn: TurnLimits::default(), ..plan.operated };
-    let ground = Ground::new(plan, random, Verbosity::Quiet);
+    let ground = Ground::new(plan, Rates::new(), random, Verbosity::Quiet);
     ground.heal();
     let disk = Disk::new(SEED, &ground.plan).unwrap();
     write_pack(&disk, graph, does);

@@ -133,6 +133,7 @@ pub const NAMES: &[&str] = &[
     "work waited while a worker of another queue was free",
     "the clock stepped while a timer was pending",
     "what failed was tried again",
+    "as many attempts had started as a rate allows",
     "a var was to be set by who had seen an older value",
     "an execution set a var",
     "a var lost its value",

@@ -25,6 +25,7 @@ use crate::pack::Edition;
 use crate::plan::Plan;
 use crate::programs::Machine;
 use crate::random::Random;
+use crate::rates;
 use crate::story::Verbosity;
 use crate::traffic::{Outcome, Request, RequestNumber};
 use crate::web::Server;
@@ -155,7 +156,7 @@ impl World {
     pub(crate) fn new(seed: u64, verbosity: Verbosity) -> std::io::Result<Self> {
         let mut random = Random::new(seed);
         let plan = Plan::draw(&mut random.fork());
-        let ground = Ground::new(plan, random.fork(), verbosity);
+        let ground = Ground::new(plan, rates::draw(seed), random.fork(), verbosity);
         let disk = Disk::new(seed, &ground.plan)?;
         let machine = Machine::new(ground.clone())?;
         let server = Server::new(ground.clone());

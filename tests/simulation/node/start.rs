@@ -233,7 +233,7 @@ impl Node {
                 struck: Mutex::default(),
             }),
             settings,
-            rates: std::collections::BTreeMap::new(),
+            rates: ground.rates.clone(),
             heard: Box::new(heard),
             space: Box::new(room.clone()),
             plain,

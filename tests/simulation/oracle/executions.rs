@@ -58,7 +58,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
     let mut slots = Slots::default();
     let mut book = Book { told: BTreeMap::new(), token: 0, loads: BTreeMap::new(), stepped: 0, doubted: BTreeSet::new() };
     for (place, record) in records.iter().enumerate() {
-        slots.note(record);
+        slots.note(record, &ledger.ground.rates);
         if record.kind == "clock.stepped" {
             book.stepped += micros(record.text("to")) - micros(record.text("from"));
         }

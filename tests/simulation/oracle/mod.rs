@@ -19,6 +19,7 @@ mod messages;
 mod pauses;
 mod poisons;
 mod programs;
+mod rates;
 mod records;
 mod reruns;
 mod secrets;
@@ -113,6 +114,7 @@ pub(crate) fn judge(node: &Node, ledger: &Ledger<'_>) -> Result<u64, Violation> 
     reruns::check(&records, ledger)?;
     vars::check(&records, ledger)?;
     locks::check(&records)?;
+    rates::check(&records, ledger)?;
     pauses::check(&records)?;
     effects::check(&records, ledger)?;
     programs::check(&records, ledger)?;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::oracle::records::Raw;
 use crate::oracle::{Ledger, Violation, demand};
+use crate::rates::Rates;
 use crate::sometimes;
 use crate::timeline::Counts;
 
@@ -32,10 +33,17 @@ pub(super) struct Load {
     pub(super) workers: u32,
 }
 
+/// Gives the name of a queue; the default one is not named where it is waited in.
+fn name_of(queue: &str) -> &str {
+    if queue.is_empty() { "default" } else { queue }
+}
+
 impl Slots {
     /// Takes a record.
-    pub(super) fn note(&mut self, record: &Raw) {
+    pub(super) fn note(&mut self, record: &Raw, rates: &Rates) {
         match record.kind.as_str() {
+            // Of what waits for its rate one starts after the other.
+            "attempt.started" => self.since.retain(|queue, _| !rates.keys().any(|rated| rated.as_str() == name_of(queue))),
             "reaction.deferred" | "reaction.parked" | "reaction.retried" => drop(self.owed.insert(record.number("of"))),
             "reaction.resumed" | "reaction.dismissed" => drop(self.owed.remove(&record.number("of"))),
             "execution.paused" => drop(self.paused.insert(record.stream.clone())),

@@ -1,0 +1,61 @@
+//! I30: no more attempts of a queue start than its rate allows, by the time that has passed, whatever the clock and the node do.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::oracle::records::Raw;
+use crate::oracle::{Ledger, Violation, demand};
+use crate::sometimes;
+
+/// What there is for the starts of a queue: each costs as much as its while has microseconds, and in each of them comes as much as may start
+/// in the while.
+#[derive(Clone, Copy)]
+struct Left {
+    credit: i128,
+    at: i64,
+}
+
+pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
+    let rates = &ledger.ground.rates;
+    let mut queues: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut left: BTreeMap<&str, Left> = BTreeMap::new();
+    let mut spent: BTreeSet<&str> = BTreeSet::new();
+    // How much time has passed: a node that starts while the clock is behind goes on from there, and no step says so.
+    let (mut stepped, mut passed, mut last) = (0, 0, None);
+    for record in records {
+        if record.kind == "clock.stepped" {
+            stepped += micros(record.text("to")) - micros(record.text("from"));
+        }
+        let time = record.micros() - stepped;
+        passed += (time - last.unwrap_or(time)).max(0);
+        last = Some(time);
+        match record.kind.as_str() {
+            "execution.requested" if record.said.get("pace").is_none_or(|pace| pace == "worked") => {
+                let queue = Some(record.text("queue")).filter(|queue| !queue.is_empty()).unwrap_or("default");
+                queues.insert(&record.stream, queue);
+            }
+            "attempt.started" => {
+                let Some(queue) = queues.get(record.stream.as_str()) else { continue };
+                let Some((_, rate)) = rates.iter().find(|(name, _)| name.as_str() == *queue) else { continue };
+                let (cost, limit) = (i128::try_from(rate.per.as_micros()).unwrap_or(i128::MAX), i128::from(rate.limit));
+                let (at, now) = (record.position, passed);
+                let before = left.get(queue).copied().unwrap_or(Left { credit: cost * limit, at: now });
+                let came = i128::from(now - before.at) * limit;
+                let credit = (before.credit + came).min(cost * limit) - cost;
+                demand!(
+                    credit >= 0,
+                    "I30",
+                    "an attempt of the queue `{queue}` starts at {at}, {} µs before its rate allows one",
+                    -credit / limit
+                );
+                sometimes!(credit < cost && !spent.insert(*queue), "as many attempts had started as a rate allows");
+                left.insert(*queue, Left { credit, at: now });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn micros(time: &str) -> i64 {
+    chrono::DateTime::parse_from_rfc3339(time).map_or(0, |time| time.timestamp_micros())
+}
