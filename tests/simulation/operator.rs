@@ -79,7 +79,17 @@ impl Operated {
             lease_millis: self.lease_millis,
             open_work_max: self.open_work_max,
             turn: self.turn,
+            flow_keys_max: self.flow_keys_max(),
             ..Settings::default()
+        }
+    }
+
+    /// Gives how many keys the flow control of a rule knows, and how many matches it holds: of some settings few, without a draw, so that kept
+    /// seeds stay what they are.
+    pub(crate) fn flow_keys_max(&self) -> usize {
+        match self.snapshot_every % 12 {
+            few @ 0..=5 => few as usize / 2 + 1,
+            _ => Settings::default().flow_keys_max,
         }
     }
 

@@ -20,8 +20,6 @@ use reference::{Held, Keys, OfRule, Way, key_of, keys};
 
 /// How long after its time what is held may be let go, in microseconds in which a node could write.
 const END_MICROS: u64 = 10_000_000;
-/// How far a node's clock may be off without a record that says so, in microseconds.
-const UNTOLD_MICROS: u64 = 61_000_000;
 
 /// An event, and the modes that were set when it came.
 struct Came<'r> {
@@ -53,6 +51,12 @@ struct Book<'w> {
     fired: BTreeSet<(&'w str, u64)>,
     /// Reactions that are still to be worked out.
     owed: BTreeSet<u64>,
+    /// How many keys a flow control may know and how many matches it may hold, as is set now, and the most that ever was.
+    most: (usize, usize),
+    /// Under which epoch is written, and since when.
+    epoch: (u64, u64),
+    /// The newest record.
+    newest: Option<&'w Raw>,
 }
 
 pub(super) fn check<'w>(records: &'w [Raw], ledger: &Ledger<'w>) -> Result<(), Violation> {
@@ -100,6 +104,14 @@ impl<'w> Book<'w> {
     }
 
     fn note(&mut self, record: &'w Raw, ledger: &Ledger<'w>) -> Result<(), Violation> {
+        if self.epoch.0 != record.epoch {
+            self.epoch = (record.epoch, ledger.ground.committed_at(record.position).unwrap_or(0));
+        }
+        self.newest = Some(record);
+        if let Some(operated) = ledger.ground.operated_at(record.epoch) {
+            let most = operated.flow_keys_max();
+            self.most = (most, most.max(self.most.1));
+        }
         match record.kind.as_str() {
             "reaction.deferred" | "reaction.parked" | "reaction.retried" | "reaction.held" => drop(self.owed.insert(record.number("of"))),
             "reaction.resumed" | "reaction.dismissed" => drop(self.owed.remove(&record.number("of"))),
@@ -113,8 +125,16 @@ impl<'w> Book<'w> {
             "enforcement.superseded" => self.superseded(record)?,
             "rule.flow_ended" => self.ended(record)?,
             "rule.key_forgotten" => {
-                let at = record.position;
-                return Err(Violation::new("I27", format!("a key is forgotten at {at}, and no rule of a world knows so many")));
+                let (now, at, most) = (self.elapsed(record), record.position, self.most.0);
+                let of = self.rules.get_mut(record.text("rule_id"));
+                let forgotten = of.and_then(|of| of.forget((record.text("control"), record.text("key")), most, now));
+                demand!(
+                    forgotten.is_some(),
+                    "I27",
+                    "a key is forgotten at {at} that was not used longest ago, or of too few: {}",
+                    record.said
+                );
+                sometimes!("a rule knew too many keys, and forgot the one that was used longest ago");
             }
             "timer.set" | "timer.fired" if record.stream.starts_with("enforcement/") => self.timer(record, ledger)?,
             "execution.requested" => self.requested(record)?,
@@ -177,7 +197,8 @@ impl<'w> Book<'w> {
         let id = record.id.as_str();
         let of = self.rules.entry(rule_id).or_insert_with(|| OfRule::new(name, rule));
         demand!(of.is_of(rule), "I27", "{name} judges at {at} by another flow control than that which something is kept for");
-        let (way, superseded) = of.walk((rule, 0), &keys, now, id);
+        let (way, superseded) = of.walk((rule, 0), &keys, (now, at), id, self.most.0);
+        of.call(record, &keys);
         // What nothing is kept for has nothing that could end.
         let keeps = of.keeps() || matches!(way, Way::Held { .. });
         if !keeps {
@@ -199,8 +220,7 @@ impl<'w> Book<'w> {
             Way::Held { stage, until } => {
                 is("held", "a flow control holds it")?;
                 self.holds(record, (stage, until), says)?;
-                let lasts = until - now;
-                let held = Held { rule, keys, stage, until, lasts, since: record, number: 1, has_timer: false, fired: None, event };
+                let held = Held { rule, keys, stage, until, since: record, number: 1, has_timer: false, fired: None, event };
                 self.rules.get_mut(rule_id).expect("it was just looked at").hold(id, held);
             }
             Way::Through => {
@@ -273,7 +293,8 @@ impl<'w> Book<'w> {
     fn timer(&mut self, record: &'w Raw, ledger: &Ledger<'_>) -> Result<(), Violation> {
         let (at, id, number) = (record.position, record.stream.strip_prefix("enforcement/").unwrap_or_default(), record.number("number"));
         let now = self.elapsed(record);
-        let modes = &self.in_force.modes;
+        let came = ledger.ground.committed_at(at);
+        let (modes, epoch) = (&self.in_force.modes, self.epoch);
         let held = self.rules.values_mut().flat_map(|of| &mut of.held).find(|(held, _)| *held == id).map(|(_, held)| held);
         let is_set = record.kind == "timer.set";
         if !is_set {
@@ -281,7 +302,6 @@ impl<'w> Book<'w> {
         }
         let Some(held) = held.filter(|held| held.number == number) else {
             demand!(!is_set, "I27", "a timer is set at {at} for enforcement {id}, which is not held so");
-            sometimes!("the time of a match came that was held no longer");
             return Ok(());
         };
         if is_set {
@@ -302,8 +322,8 @@ impl<'w> Book<'w> {
             held.until
         );
         held.fired = Some((at, modes.get(held.since.text("rule_id")).cloned()));
-        let Some(came) = ledger.ground.committed_at(at) else { return Ok(()) };
-        let due = held.due(ledger);
+        let Some(came) = came else { return Ok(()) };
+        let due = due(held.until, (now, came), epoch, ledger);
         demand!(due.is_none_or(|due| came <= due), "I27", "enforcement {id} was to be let go by {due:?} µs, and was at {at}, at {came} µs");
         Ok(())
     }
@@ -323,7 +343,7 @@ impl<'w> Book<'w> {
             return Err(Violation::new("I27", format!("enforcement {id} is let go at {at} before its time")));
         };
         demand!(!matches!(held.stage.does, Does::Window(..)), "I27", "enforcement {id} is let go at {at} by a window that has passed");
-        let (way, superseded) = of.walk((held.rule, of.after(&held)), &held.keys, now, id);
+        let (way, superseded) = of.walk((held.rule, of.after(&held)), &held.keys, (now, at), id, self.most.0);
         for (other, why) in superseded {
             self.due.insert((other, id), why);
         }
@@ -336,8 +356,7 @@ impl<'w> Book<'w> {
             demand!(record.kind == "enforcement.held_on", "I27", "enforcement {id} is acted on at {at}, and {stage} was to hold it");
             sometimes!("a match was held by one flow control after the other");
             self.holds(record, (stage, until), Some(&record.said))?;
-            let lasts = until - now;
-            let held = Held { stage, until, lasts, since: record, number: held.number + 1, has_timer: false, fired: None, ..held };
+            let held = Held { stage, until, since: record, number: held.number + 1, has_timer: false, fired: None, ..held };
             self.rules.get_mut(rule_id).expect("it was just looked at").hold(id, held);
             return Ok(());
         }
@@ -361,6 +380,7 @@ impl<'w> Book<'w> {
             let expected = self.due.remove(&(id.to_owned(), by));
             demand!(expected == Some(why), "I27", "enforcement {id} is superseded at {at} by {by}: {why}; it should be: {expected:?}");
             sometimes!(why == "newer", "a newer match took the place of one that was held");
+            sometimes!(why == "crowded_out", "a rule held too many matches, and let the oldest go");
             return Ok(());
         }
         let Some(held) = self.rules.get_mut(rule_id).and_then(|of| of.take(id)) else {
@@ -403,6 +423,10 @@ impl<'w> Book<'w> {
         for (id, held) in self.rules.values().flat_map(|of| &of.held) {
             demand!(held.has_timer, "I27", "enforcement {id} is held at {at}, and nothing is to let it go");
         }
+        let now = self.elapsed(last);
+        for of in self.rules.values() {
+            demand!(of.is_within(self.most.1, now), "I27", "{} knows more keys at {at} than {}", of.name, self.most.1);
+        }
         for (id, of) in self.rules.iter().filter(|_| self.owed.is_empty()) {
             let ended = self.outdated(of.name, id, &of.rule.flow);
             demand!(ended.is_none(), "I27", "something is kept for {} at {at}, and its flow control was {ended:?}", of.name);
@@ -412,25 +436,25 @@ impl<'w> Book<'w> {
 
     /// At the end of a world nothing is held whose time came long ago.
     fn end(&self, ledger: &Ledger<'_>) -> Result<(), Violation> {
+        let Some(newest) = self.newest else { return Ok(()) };
+        let now = ledger.ground.now();
+        let since = now - ledger.ground.committed_at(newest.position).unwrap_or(now);
+        let at_end = (self.elapsed(newest) + since.cast_signed(), now);
         for (id, held) in self.rules.values().flat_map(|of| &of.held) {
             if let Some((fired, _)) = held.fired {
                 return Err(Violation::new("I27", format!("enforcement {id} was to be let go at {fired}, and nothing became of it")));
             }
-            let due = held.due(ledger);
-            let is_late = due.is_some_and(|due| due < ledger.ground.now());
+            let due = due(held.until, at_end, self.epoch, ledger);
+            let is_late = due.is_some_and(|due| due < at_end.1);
             demand!(!is_late, "I27", "enforcement {id} was to be let go by {due:?} µs, and is held at the end of the world");
         }
         Ok(())
     }
 }
 
-impl Held<'_> {
-    /// Gives by when it must have been let go, in microseconds of the world; none where no node could do that.
-    fn due(&self, ledger: &Ledger<'_>) -> Option<u64> {
-        let from = ledger.ground.committed_at(self.since.position)?;
-        let lasts = u64::try_from(self.lasts).unwrap_or(0);
-        // A clock that is slewed runs a little slower than it should.
-        let until = from + lasts + lasts / 500 + UNTOLD_MICROS;
-        ledger.ground.witness().timeline.due(until, END_MICROS, Counts::Working)
-    }
+/// Gives by when what was held until so much time had passed must have been let go, in microseconds of the world; none where no node could do
+/// that. How much has passed is known of one moment; before the life of its node it may have passed otherwise.
+fn due(until: i64, (passed, at): (i64, u64), (_, began): (u64, u64), ledger: &Ledger<'_>) -> Option<u64> {
+    let late = u64::try_from(passed - until).unwrap_or(0);
+    ledger.ground.witness().timeline.due(at.saturating_sub(late).max(began), END_MICROS, Counts::Working)
 }

@@ -19,9 +19,8 @@ pub(super) struct Held<'w> {
     pub(super) keys: Keys,
     /// What holds it.
     pub(super) stage: Stage,
-    /// How much time will have passed when it is let go, and how much that is from when it is held, in microseconds.
+    /// How much time will have passed when it is let go, in microseconds.
     pub(super) until: i64,
-    pub(super) lasts: i64,
     /// The record since which it is held.
     pub(super) since: &'w Raw,
     /// How often it has been held.
@@ -56,14 +55,17 @@ pub(super) struct OfRule<'w> {
     pub(super) name: &'w str,
     /// The rule, as it was when it began to be kept.
     pub(super) rule: &'w WrittenRule,
-    /// By key: when `dedupe` let the last one through, and which that was.
-    let_through: BTreeMap<String, (i64, String)>,
-    /// By key: how much of the time of a throttle's while is unspent, and as of when, in microseconds; less than none where more was promised.
-    unspent: BTreeMap<String, (i64, i64)>,
+    /// By key: when `dedupe` let the last one through, which that was, and where it stands.
+    let_through: BTreeMap<String, (i64, String, u64)>,
+    /// By key: how much of the time of a throttle's while is unspent, and as of when, in microseconds, and where that
+    /// stands; less than none where more was promised.
+    unspent: BTreeMap<String, (i64, i64, u64)>,
     /// What is held, in the order in which it came there.
     pub(super) held: Vec<(&'w str, Held<'w>)>,
     /// Whether anything was ever held.
     has_held: bool,
+    /// How the log calls a key of a flow control.
+    pub(super) names: BTreeMap<(String, String), String>,
 }
 
 /// Says whether a flow control may keep a match back.
@@ -99,12 +101,32 @@ pub(super) fn key_of(keys: &Keys, stage: &Stage) -> String {
 impl<'w> OfRule<'w> {
     /// Nothing is kept yet.
     pub(super) fn new(name: &'w str, rule: &'w WrittenRule) -> Self {
-        Self { name, rule, let_through: BTreeMap::new(), unspent: BTreeMap::new(), held: Vec::new(), has_held: false }
+        Self {
+            name,
+            rule,
+            let_through: BTreeMap::new(),
+            unspent: BTreeMap::new(),
+            held: Vec::new(),
+            has_held: false,
+
+            names: BTreeMap::new(),
+        }
     }
 
     /// Says whether anything is kept, or was.
     pub(super) fn keeps(&self) -> bool {
         self.has_held || !self.let_through.is_empty() || !self.unspent.is_empty()
+    }
+
+    /// Takes note of how the log calls the keys of a match.
+    pub(super) fn call(&mut self, record: &Raw, keys: &Keys) {
+        for stage in &self.rule.flow {
+            let control = stage.does.word();
+            let name = record.said.pointer(&format!("/flow/keys/{control}/key")).and_then(Value::as_str);
+            if let Some(name) = name {
+                self.names.insert((control.to_owned(), name.to_owned()), key_of(keys, stage));
+            }
+        }
     }
 
     /// Takes in a match that is held from now on.
@@ -139,11 +161,12 @@ impl<'w> OfRule<'w> {
         &mut self,
         (rule, from): (&WrittenRule, usize),
         keys: &Keys,
-        now: i64,
+        (now, at): (i64, u64),
         id: &str,
+        most: usize,
     ) -> (Way, Vec<(String, &'static str)>) {
         let mut gone = Vec::new();
-        let mut deduplicates: Option<(String, Option<(i64, String)>)> = None;
+        let mut deduplicates: Option<(String, Option<(i64, String, u64)>)> = None;
         for stage in rule.flow.iter().skip(from) {
             let key = key_of(keys, stage);
             let held = |stage: &Stage, micros: i64| Way::Held { stage: *stage, until: now + micros };
@@ -151,16 +174,18 @@ impl<'w> OfRule<'w> {
                 Does::Dedupe(millis) => {
                     let before = self.let_through.get(&key).cloned();
                     match before {
-                        Some((at, first)) if now - at < millis as i64 * 1_000 => return (Way::Deduplicated(first), gone),
+                        Some((at, first, _)) if now - at < millis as i64 * 1_000 => return (Way::Deduplicated(first), gone),
                         before => deduplicates = Some((key.clone(), before)),
                     }
-                    self.let_through.insert(key, (now, id.to_owned()));
+                    self.let_through.insert(key, (now, id.to_owned(), at));
                 }
                 Does::Throttle(limit, each, more) => {
                     let (each, whole) = (each as i64 * 1_000, (limit * each) as i64 * 1_000);
-                    let unspent = self.unspent.get(&key).map_or(whole, |(unspent, at)| (unspent + (now - at)).min(whole));
+                    let unspent = self.unspent.get(&key).map_or(whole, |(unspent, at, _)| (unspent + (now - at)).min(whole));
                     let lacks = (each - unspent).max(0);
-                    if lacks > 0 && more == More::Dropped {
+                    // One that lets so many wait drops what comes beyond.
+                    let is_dropped = more == More::Dropped || self.held_by(stage).count() >= most;
+                    if lacks > 0 && is_dropped {
                         // What repeats a match of which nothing became repeats nothing.
                         match deduplicates {
                             Some((key, Some(before))) => drop(self.let_through.insert(key, before)),
@@ -169,18 +194,22 @@ impl<'w> OfRule<'w> {
                         }
                         return (Way::Throttled, gone);
                     }
-                    self.unspent.insert(key, (unspent - each, now));
+                    self.unspent.insert(key, (unspent - each, now, at));
                     if lacks > 0 {
                         return (held(stage, lacks), gone);
                     }
                 }
                 Does::Debounce(millis) | Does::Missing(millis) => {
-                    gone.extend(self.let_go_under(stage, &key, now).into_iter().map(|id| (id, "newer")));
+                    let replaced = self.let_go_under(stage, &key, now);
+                    let is_full = replaced.is_empty();
+                    gone.extend(replaced.into_iter().map(|id| (id, "newer")));
+                    gone.extend(self.let_go_oldest(stage, most, is_full));
                     return (held(stage, millis as i64 * 1_000), gone);
                 }
                 Does::Window(count, millis) => {
                     let others = self.under(stage, &key, now).count() as u64;
                     if others + 1 < count {
+                        gone.extend(self.let_go_oldest(stage, most, true));
                         return (held(stage, millis as i64 * 1_000), gone);
                     }
                     gone.extend(self.let_go_under(stage, &key, now).into_iter().map(|id| (id, "window_filled")));
@@ -197,6 +226,56 @@ impl<'w> OfRule<'w> {
             held.stage.does.word() == stage.does.word() && key_of(&held.keys, &held.stage) == key && held.until > now
         };
         self.held.iter().filter(is_there).map(|(id, _)| *id)
+    }
+
+    fn held_by(&self, stage: &Stage) -> impl Iterator<Item = &'w str> {
+        let is_by = |(_, held): &&(&'w str, Held<'w>)| held.stage.does.word() == stage.does.word();
+        self.held.iter().filter(is_by).map(|(id, _)| *id)
+    }
+
+    /// Lets the oldest go that a flow control holds, where it holds as many as it may and nobody has made room.
+    fn let_go_oldest(&mut self, stage: &Stage, most: usize, is_full: bool) -> Option<(String, &'static str)> {
+        let oldest = self.held_by(stage).next().filter(|_| is_full && self.held_by(stage).count() >= most)?.to_owned();
+        self.held.retain(|(id, _)| *id != oldest);
+        Some((oldest, "crowded_out"))
+    }
+
+    /// Gives the keys of a flow control that still say something to later matches, the one that was used longest ago first.
+    fn alive(&self, does: Does, now: i64) -> Vec<String> {
+        let mut alive: Vec<(u64, &String)> = match does {
+            Does::Dedupe(millis) => {
+                let known = self.let_through.iter().filter(|(_, (at, _, _))| now - at < millis as i64 * 1_000);
+                known.map(|(key, (_, _, used))| (*used, key)).collect()
+            }
+            Does::Throttle(limit, each, _) => {
+                let whole = (limit * each) as i64 * 1_000;
+                let known = self.unspent.iter().filter(|(_, (unspent, at, _))| unspent + (now - at) < whole);
+                known.map(|(key, (_, _, used))| (*used, key)).collect()
+            }
+            Does::Debounce(_) | Does::Window(..) | Does::Missing(_) | Does::Concurrency(..) => Vec::new(),
+        };
+        alive.sort_unstable();
+        alive.into_iter().map(|(_, key)| key.clone()).collect()
+    }
+
+    /// Says whether no more keys are known that still say something than may be.
+    pub(super) fn is_within(&self, most: usize, now: i64) -> bool {
+        self.rule.flow.iter().all(|stage| self.alive(stage.does, now).len() <= most)
+    }
+
+    /// Forgets a key of a flow control; gives none where that is not the one that was used longest ago, or no more are known than may be.
+    pub(super) fn forget(&mut self, (control, name): (&str, &str), most: usize, now: i64) -> Option<()> {
+        let does = self.rule.flow.iter().find(|stage| stage.does.word() == control)?.does;
+        let key = self.names.get(&(control.to_owned(), name.to_owned()))?.clone();
+        let known = if matches!(does, Does::Dedupe(_)) { self.let_through.len() } else { self.unspent.len() };
+        if self.alive(does, now).first() != Some(&key) || known <= most {
+            return None;
+        }
+        match does {
+            Does::Dedupe(_) => drop(self.let_through.remove(&key)),
+            _ => drop(self.unspent.remove(&key)),
+        }
+        Some(())
     }
 
     fn let_go_under(&mut self, stage: &Stage, key: &str, now: i64) -> Vec<String> {
