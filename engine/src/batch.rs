@@ -26,7 +26,7 @@ use crate::explain::panic_text;
 use crate::fact::{Fact, FactTooLarge};
 use crate::health::facts::{ReactionDeferred, ReactionHeld, ReactionParked, ReactionResumed};
 use crate::health::state::Owed;
-use crate::ids::{EventId, Id, Role};
+use crate::ids::{EventId, Id};
 use crate::mutants;
 use crate::ports::Batch;
 use crate::record::{Actor, Body, BodyHandle, Cause, Draft, Epoch, Head, Position, Record, StreamId};
@@ -349,7 +349,7 @@ impl Sequencing {
     fn append(&mut self, draft: Draft, json: Bytes, at: &Moment, turn: &mut Turn) -> Position {
         let batch = *self.batch.id.get_or_insert_with(|| Id::root(at.time, at.entropy.rotate_left(64) ^ u128::from(self.head.position.0)));
         let revision = self.engine.next_revision(&draft.stream);
-        let id = draft.begins.unwrap_or_else(|| later_id(&self.engine, &draft.stream, revision.0));
+        let id = draft.begins.unwrap_or_else(|| Id::of_later(self.engine.log(), &draft.stream, revision));
         let mut record = Record {
             position: self.head.position.next(),
             log: self.engine.log(),
@@ -491,20 +491,6 @@ fn reacts(fact: &Fact) -> bool {
         | Fact::ReactionResumed(_)
         | Fact::ReactionRetried(_)
         | Fact::ReactionDismissed(_) => false,
-    }
-}
-
-/// Gives the id of a later record of a stream: derived from the thing's own id, or from the log's for a thing that is known by name.
-fn later_id(engine: &Engine, stream: &StreamId, revision: u64) -> Id {
-    match stream {
-        StreamId::Event(id) => Id::derived(engine.log(), id.0, Role::Revision(revision)),
-        StreamId::Enforcement(id) => Id::derived(engine.log(), id.0, Role::Revision(revision)),
-        StreamId::Execution(id) => Id::derived(engine.log(), id.0, Role::Revision(revision)),
-        StreamId::Token(id) => Id::derived(engine.log(), id.0, Role::Revision(revision)),
-        StreamId::Pack(_) | StreamId::Rule(_) | StreamId::Sensor(_) | StreamId::Key(_) | StreamId::Var(_) | StreamId::Log(_) => {
-            let named = Id::derived(engine.log(), engine.log().0, Role::Stream(stream));
-            Id::derived(engine.log(), named, Role::Revision(revision))
-        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::catalog::decide as catalog;
 use crate::catalog::state::InstalledPacks;
 use crate::command::{Answer, Ask, Before, Command, Context, Decision, Moment, Refusal};
 use crate::effect::Effect;
-use crate::events::{decide as events, react as event_reactions};
+use crate::events::{decide as events, own, react as event_reactions};
 use crate::executions::facts::Pace;
 use crate::executions::state::{Executions, Phase};
 use crate::executions::{decide as executions, messages, pausing, react as execution_reactions};
@@ -39,9 +39,9 @@ use crate::vars::state::Vars;
 use crate::workflows::react as step_reactions;
 use crate::workflows::state::Workflows;
 
-/// The form that [`Engine::save`] writes and reads. A state of another form is made anew from the log: those before have no dead letters,
-/// which facts lead to that old logs have.
-pub const STATE_FORMAT: u32 = 4;
+/// The form that [`Engine::save`] writes and reads. A state of another form is made anew from the log: those before do not say of executions
+/// which rule asked for them, and which events of the engine's own stand above them.
+pub const STATE_FORMAT: u32 = 5;
 
 /// The state of one log, and what it makes of commands and records.
 #[derive(Clone, Debug, PartialEq)]
@@ -205,7 +205,12 @@ impl Engine {
 
     /// Says what `command` changes, or why it is refused, or which bodies it must see first. Changes nothing.
     pub fn decide(&self, command: &Command, at: &Moment, with: &Context<'_>) -> Decision {
-        self.decide_on(&command.ask, command, at, with)
+        let mut decision = self.decide_on(&command.ask, command, at, with);
+        if let Decision::Done { drafts, .. } = &mut decision {
+            let told = own::telling_of(self, drafts, None, at, with);
+            drafts.extend(told);
+        }
+        decision
     }
 
     fn decide_on(&self, ask: &Ask, command: &Command, at: &Moment, with: &Context<'_>) -> Decision {
@@ -330,8 +335,17 @@ impl Engine {
         state.settle_pauses(record);
     }
 
-    /// Says what follows from a record that is folded already: its `next`-th consequence.
+    /// Says what follows from a record that is folded already: its `next`-th consequence, with the events that tell of it.
     pub fn react(&self, record: &Record, next: u32, at: &Moment, with: &Context<'_>) -> Reaction {
+        let mut reaction = self.following(record, next, at, with);
+        if let Reaction::Drafts { drafts, .. } = &mut reaction {
+            let told = own::telling_of(self, drafts, Some(record), at, with);
+            drafts.extend(told);
+        }
+        reaction
+    }
+
+    fn following(&self, record: &Record, next: u32, at: &Moment, with: &Context<'_>) -> Reaction {
         // Who waits for a worker starts whatever is paused.
         if let Some(by) = pausing::holds_up(self, record).filter(|_| next < u32::MAX) {
             return Reaction::Held(by);

@@ -141,12 +141,12 @@ macro_rules! facts {
 facts! {
     /// What happens to events.
     EventFact {
-        EventReceived(events::EventReceived): "event.received", 3;
+        EventReceived(events::EventReceived): "event.received", 4;
         DeliveryRefused(events::DeliveryRefused): "delivery.refused", 2;
     }
     /// What happens to rules.
     RuleFact {
-        EnforcementMade(rules::EnforcementMade): "enforcement.made", 3;
+        EnforcementMade(rules::EnforcementMade): "enforcement.made", 4;
         RuleErred(rules::RuleErred): "rule.erred", 1;
         RuleErrorsCounted(rules::RuleErrorsCounted): "rule.errors_counted", 1;
         RuleModeSet(rules::RuleModeSet): "rule.mode_set", 1;
@@ -162,7 +162,7 @@ facts! {
     }
     /// What happens to executions and their attempts.
     ExecutionFact {
-        ExecutionRequested(executions::ExecutionRequested): "execution.requested", 6;
+        ExecutionRequested(executions::ExecutionRequested): "execution.requested", 7;
         AttemptStarted(executions::AttemptStarted): "attempt.started", 1;
         AttemptProgressed(executions::AttemptProgressed): "attempt.progressed", 1;
         AttemptEmitted(executions::AttemptEmitted): "attempt.emitted", 1;
@@ -290,6 +290,10 @@ const UPCASTS: &[(&str, u16, Upcast)] = &[
     ("inquiry.opened", 1, as_it_is),
     // Before labels executions had none.
     ("execution.requested", 5, as_it_is),
+    // Before the engine's own triggers no event of one stood above anything.
+    ("event.received", 3, as_it_is),
+    ("enforcement.made", 3, as_it_is),
+    ("execution.requested", 6, as_it_is),
 ];
 
 /// The newer schema has more fields, all of which may be left out.

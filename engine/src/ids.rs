@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::names::StepName;
-use crate::record::StreamId;
+use crate::record::{Revision, StreamId};
 use crate::time::Timestamp;
 use crate::timers::facts::TimerKind;
 
@@ -36,6 +36,20 @@ impl Id {
         let mut first = [0; 16];
         first.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
         Self(stamped(cause.unix_millis(), u128::from_be_bytes(first) >> 54, 8))
+    }
+
+    /// Gives the id of a later record of a stream: derived from the thing's own id, or from the log's for a thing that is known by name.
+    pub(crate) fn of_later(log: LogId, stream: &StreamId, revision: Revision) -> Self {
+        let of = match stream {
+            StreamId::Event(id) => id.0,
+            StreamId::Enforcement(id) => id.0,
+            StreamId::Execution(id) => id.0,
+            StreamId::Token(id) => id.0,
+            StreamId::Pack(_) | StreamId::Rule(_) | StreamId::Sensor(_) | StreamId::Key(_) | StreamId::Var(_) | StreamId::Log(_) => {
+                Self::derived(log, log.0, Role::Stream(stream))
+            }
+        };
+        Self::derived(log, of, Role::Revision(revision.0))
     }
 
     /// Gives the milliseconds since the Unix epoch that the id carries.
@@ -115,7 +129,8 @@ pub enum Role<'a> {
     Undo(&'a StepName, u32),
     /// A try of an execution, from 1: `attempt/<n>`.
     Attempt(u32),
-    /// An event that an execution emits with its report, an attempt while it runs, or a schedule's time, from 0: `emit/<i>`.
+    /// An event that an execution emits with its report, an attempt while it runs, or a schedule's time, and one of the engine's own triggers
+    /// under the record that it tells of, from 0: `emit/<i>`.
     Emit(u32),
     /// A file that an attempt gives away, by the message's index: `artifact/<i>`.
     Artifact(u32),

@@ -13,6 +13,7 @@ use ensue_engine::access::facts::{KeyRemoved, KeySet, TokenAdded, TokenRevoked};
 use ensue_engine::catalog::facts::{PackInstalled, PackRemoved};
 use ensue_engine::catalog::{Control, ItemFailure, LockConflict, Mode, OnFailure, OnLost};
 use ensue_engine::events::facts::{DeliveredWith, DeliveryRefused, EventReceived};
+use ensue_engine::events::own::OwnTrigger;
 use ensue_engine::executions::facts::{
     ArtifactKept, AttemptEmitted, AttemptFailed, AttemptLost, AttemptProgressed, AttemptReportedLate, AttemptStarted, AttemptSucceeded,
     Evidence, ExecutionBecameIndeterminate, ExecutionCancelRequested, ExecutionCancelled, ExecutionFailed, ExecutionPaused,
@@ -92,6 +93,7 @@ fn samples() -> Vec<Fact> {
             erred: 1,
             again: vec![Position(40)],
             dedupe: Some(Digest::of(b"delivery")),
+            own_above: [OwnTrigger::ExecutionEnded].into(),
         }
         .into(),
         DeliveryRefused {
@@ -116,6 +118,7 @@ fn samples() -> Vec<Fact> {
                     .map(|(control, until)| (control, ControlKey { key: Digest::of(b"text main"), until }))
                     .into(),
                 given: Some(given.clone()),
+                own_above: [OwnTrigger::InquiryOpened].into(),
             }),
         }
         .into(),
@@ -151,6 +154,7 @@ fn samples() -> Vec<Fact> {
             locks: vec![Claim { owner: lock.owner.clone(), key: lock.key, limit: 2, conflict: LockConflict::CancelRunning }],
             wait_millis: None,
             pace: Pace::AtOnce,
+            own_above: [OwnTrigger::ExecutionEnded, OwnTrigger::RuleErred].into(),
         }
         .into(),
         AttemptStarted { number: 2, token: 9, worker: "local".into(), lease_millis: 30_000 }.into(),

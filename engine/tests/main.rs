@@ -23,6 +23,7 @@ mod loops;
 mod lost;
 mod messages;
 mod modes;
+mod own_triggers;
 mod panics;
 mod pauses;
 mod properties;

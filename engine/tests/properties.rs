@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ensue_engine::effect::Effect;
 use ensue_engine::engine::Engine;
+use ensue_engine::events::own::OwnTrigger;
 use ensue_engine::executions::facts::Pace;
 use ensue_engine::executions::state::Phase;
 use ensue_engine::fact::Fact;
@@ -199,6 +200,24 @@ fn check_queues(world: &World, at_rest: bool) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// What the engine itself tells is told once, and nothing that it leads to is told likewise, unless somebody asks for it to be run again.
+fn check_own(records: &[Record]) -> Result<(), TestCaseError> {
+    let by_id: BTreeMap<Id, &Record> = records.iter().map(|record| (record.id, record)).collect();
+    let own = |record: &Record| if let Fact::EventReceived(event) = &record.fact { OwnTrigger::of(&event.trigger) } else { None };
+    let is_rerun = |record: &Record| matches!(&record.fact, Fact::ExecutionRequested(fact) if fact.rerun_of.is_some());
+    let mut told = BTreeSet::new();
+    for record in records {
+        let Some(trigger) = own(record) else { continue };
+        prop_assert!(told.insert((trigger, record.cause.parent)), "{} was told twice", trigger.as_str());
+        let mut above = record.cause.parent.and_then(|parent| by_id.get(&parent));
+        while let Some(record) = above.filter(|record| !is_rerun(record)) {
+            prop_assert!(own(record) != Some(trigger), "{} was told of what it led to", trigger.as_str());
+            above = record.cause.parent.and_then(|parent| by_id.get(&parent));
+        }
+    }
+    Ok(())
+}
+
 /// Random commands are only worth what they reach.
 #[test]
 fn the_random_commands_lead_to_every_kind_of_fact() {
@@ -247,6 +266,7 @@ proptest! {
         check_ends(records)?;
         check_locks(engine, true)?;
         check_letters(records, engine)?;
+        check_own(records)?;
         check_queues(&world, true)?;
         prop_assert_eq!(sum(world.site.effects()), sum(&engine.owed_effects()));
     }

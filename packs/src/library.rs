@@ -30,6 +30,13 @@ const FILES: &[(&str, &str)] = files![
     "core/actions/wait.yaml",
     "core/pack.yaml",
     "core/tests/actions.test.yaml",
+    "core/triggers/attempt_indeterminate.yaml",
+    "core/triggers/execution_ended.yaml",
+    "core/triggers/inquiry_ended.yaml",
+    "core/triggers/inquiry_escalated.yaml",
+    "core/triggers/inquiry_opened.yaml",
+    "core/triggers/inquiry_reminded.yaml",
+    "core/triggers/rule_erred.yaml",
     "core/triggers/schedule.yaml",
     "examples/README.md",
     "examples/pack.yaml",
@@ -91,6 +98,9 @@ pub(crate) fn digests() -> BTreeMap<PackName, Digest> {
 
 #[cfg(test)]
 mod tests {
+    use ensue_engine::events::own::OwnTrigger;
+    use ensue_engine::schedule::SCHEDULE_TRIGGER;
+
     use super::*;
     use crate::diagnostics::Colour;
 
@@ -107,6 +117,18 @@ mod tests {
         found.sort();
         let listed: Vec<&str> = FILES.iter().map(|(path, _)| *path).collect();
         assert_eq!(found, listed);
+    }
+
+    #[test]
+    fn core_has_the_engine_s_own_triggers_and_no_others() {
+        let found: Vec<String> = FILES
+            .iter()
+            .filter_map(|(path, _)| Some(format!("core.{}", path.strip_prefix("core/triggers/")?.strip_suffix(".yaml")?)))
+            .collect();
+        let mut own: Vec<String> = OwnTrigger::ALL.map(|own| own.as_str().to_owned()).into();
+        own.push(SCHEDULE_TRIGGER.to_owned());
+        own.sort();
+        assert_eq!(found, own);
     }
 
     #[test]

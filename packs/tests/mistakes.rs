@@ -247,7 +247,18 @@ mod refs {
 
     #[test]
     fn a_trigger_of_the_engine_s_own_is_of_a_later_release() {
-        insta::assert_snapshot!(rule("trigger: core.execution_ended\naction: core.echo\n"));
+        insta::assert_snapshot!(rule("trigger: core.backlog_high\naction: core.echo\n"));
+    }
+
+    #[test]
+    fn nobody_makes_an_event_of_the_engine_s_own_triggers() {
+        for trigger in ["core.execution_ended", "core.schedule"] {
+            let emitted = action(&format!("run: {{ emit: {{ trigger: {trigger} }} }}\n"));
+            let sensed = sensor(&format!("timer: {{ every: 1h }}\nemits:\n  - trigger: {trigger}\n"));
+            for told in [emitted, sensed] {
+                assert!(told.contains(&format!("only the engine itself makes events of its own trigger `{trigger}`")), "{told}");
+            }
+        }
     }
 
     #[test]

@@ -17,9 +17,10 @@ use ensue_engine::command::{
 use ensue_engine::effect::{Dispatch, Effect};
 use ensue_engine::executions::facts::{Evidence, Failure, FailureKind, Pace};
 use ensue_engine::executions::state::{Execution, Phase};
+use ensue_engine::fact::Fact;
 use ensue_engine::ids::{AttemptId, EventId, ExecutionId, Id, InquiryId};
 use ensue_engine::names::{ActionRef, RuleRef, TriggerRef, VarName};
-use ensue_engine::record::{Actor, Body, Position};
+use ensue_engine::record::{Actor, Body, Position, StreamId};
 use ensue_engine::rules::judge::{EventView, Judgement, Verdict, complete, judge, judge_rule};
 use ensue_engine::spec::{Outcome, Spec};
 use ensue_engine::time::Timestamp;
@@ -103,6 +104,8 @@ pub struct Stage {
     catalog: Arc<Catalog>,
     history: History,
     erred: Vec<ErredRule>,
+    /// The events that the engine itself made: nobody has judged them before they were in the log.
+    own_events: BTreeSet<EventId>,
     begun: VecDeque<Box<Dispatch>>,
     stopped: BTreeSet<AttemptId>,
     pending: BTreeMap<(Timestamp, AttemptId), Pending>,
@@ -129,6 +132,7 @@ impl Stage {
             catalog,
             history: History::default(),
             erred: Vec::new(),
+            own_events: BTreeSet::new(),
             begun: VecDeque::new(),
             stopped: BTreeSet::new(),
             pending: BTreeMap::new(),
@@ -471,6 +475,13 @@ impl Stage {
     fn take_in(&mut self, outcome: &Outcome) {
         for record in outcome.records() {
             self.history.apply(record);
+            match (&record.fact, &record.stream) {
+                (Fact::EventReceived(_), StreamId::Event(id)) if record.actor == Actor::Engine => drop(self.own_events.insert(*id)),
+                (Fact::RuleErred(fact), _) if self.own_events.contains(&fact.event) => {
+                    self.erred.push(ErredRule { rule: fact.rule.clone(), message: fact.message.clone() });
+                }
+                _ => {}
+            }
         }
         for effect in outcome.effects() {
             match effect {

@@ -64,6 +64,30 @@ fn a_rule_that_errs_or_is_rejected_or_only_watches_is_expected_as_such() {
 }
 
 #[test]
+fn an_event_of_the_engine_s_own_is_given_or_comes_about() {
+    let when = "event.payload.status == 'failed' && event.payload.error.kind == 'exit_code'";
+    let alert =
+        format!("trigger: core.execution_ended\nwhen: {when}\naction: core.echo\nwith: {{ message: '${{{{ event.payload.action }}}}' }}\n");
+    let files = [
+        ("rules/alert.yaml", alert.as_str()),
+        ("rules/work.yaml", "trigger: demo.ping\naction: demo.made\n"),
+        ("rules/wrong.yaml", "trigger: core.execution_ended\nwhen: event.payload.labels.there == 1\naction: core.echo\n"),
+    ];
+    let verdicts = run(
+        &files,
+        "- it: is given\n  given: { event: { trigger: core.execution_ended, payload: { action: demo.it, status: failed, error: { kind: exit_code } } } }\n  expect:\n\
+         \x20   - { rule: demo.alert, with: { message: demo.it } }\n\
+         \x20   - { rule: demo.wrong, outcome: erred }\n\
+         - it: comes about\n  given: { event: { trigger: demo.ping, payload: { host: acme } } }\n  mocks: { work: { error: { kind: exit_code } } }\n  expect:\n\
+         \x20   - { rule: demo.work, status: failed }\n\
+         \x20   - { rule: demo.alert, with: { message: demo.made } }\n\
+         \x20   - { rule: demo.wrong, outcome: erred }\n",
+    );
+    let told: String = verdicts.iter().map(told).collect();
+    assert_eq!(told, "");
+}
+
+#[test]
 fn the_same_error_of_a_second_event_is_expected_too() {
     let verdicts = run(
         &[GREET],

@@ -137,6 +137,7 @@ impl Story {
             erred: 0,
             again: Vec::new(),
             dedupe: None,
+            own_above: std::collections::BTreeSet::new(),
         };
         let body = Body::json(payload.to_owned());
         self.tell(StreamId::Event(id), Some(id.0), Actor::Sensor(sensor), None, fact.into(), Some(body));
@@ -180,6 +181,7 @@ impl Story {
             locks: Vec::new(),
             wait_millis: None,
             pace: ensue_engine::executions::facts::Pace::Worked,
+            own_above: std::collections::BTreeSet::new(),
         };
         let cause = self.causes.get(&StreamId::Enforcement(enforcement)).map(|cause| cause.from_parent(enforcement.0));
         let body = Some(Body::json(r#"{"gate":"north"}"#));

@@ -10,6 +10,7 @@ use crate::command::{
 };
 use crate::engine::Engine;
 use crate::events::facts::{AGAIN_MAX, DeliveryRefused, EventReceived};
+use crate::events::own::OwnTriggers;
 use crate::executions::facts::cut;
 use crate::mutants;
 use crate::record::{Actor, Cause, Digest, Draft, Position, StreamId};
@@ -26,6 +27,8 @@ pub(crate) struct Source<'a> {
     pub(crate) cause: Option<Cause>,
     /// The trace of the request that brought them.
     pub(crate) trace: Option<&'a str>,
+    /// The engine's own triggers of which an event stands above what led to them.
+    pub(crate) own_above: OwnTriggers,
 }
 
 pub(crate) fn receive_all(
@@ -39,7 +42,7 @@ pub(crate) fn receive_all(
     if let Err(refusal) = engine.admits_work(with) {
         return Decision::Refused(refusal);
     }
-    match receive_each(engine, &Source { actor, cause: None, trace }, events, at, with) {
+    match receive_each(engine, &Source { actor, cause: None, trace, own_above: OwnTriggers::new() }, events, at, with) {
         Ok((drafts, received)) => Decision::Done { drafts, answer: Answer::Events(received) },
         Err(refusal) => Decision::Refused(refusal),
     }
@@ -141,6 +144,7 @@ pub(crate) fn drafted(engine: &Engine, event: &ObservedEvent, judgement: &Judgem
         undecided,
         again,
         dedupe: event.dedupe.as_ref().map(|dedupe| dedupe.key.hash),
+        own_above: from.own_above.clone(),
     };
     Draft {
         stream: StreamId::Event(event.id),

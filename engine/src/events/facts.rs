@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::events::own::{OwnTrigger, OwnTriggers};
 use crate::names::{RuleRef, SensorRef, TriggerRef};
 use crate::record::{CatalogRevision, Digest, Position};
 use crate::time::Timestamp;
@@ -41,6 +42,9 @@ pub struct EventReceived {
     /// The hash of the key under which it is accepted once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dedupe: Option<Digest>,
+    /// The engine's own triggers of which an event stands above it in its chain.
+    #[serde(default, skip_serializing_if = "OwnTriggers::is_empty")]
+    pub own_above: OwnTriggers,
 }
 
 /// A delivery that proved who sent it made no event, and is kept as a dead letter. Its body is the delivery's.
@@ -75,6 +79,11 @@ impl EventReceived {
     /// Says whether a rule makes anything of it, or may.
     pub fn concerns_rules(&self) -> bool {
         self.matched > 0 || self.erred > 0 || self.undecided > 0
+    }
+
+    /// Gives the engine's own triggers of which an event stands above what it leads to.
+    pub(crate) fn own_above_what_follows(&self) -> OwnTriggers {
+        self.own_above.iter().copied().chain(OwnTrigger::of(&self.trigger)).collect()
     }
 }
 

@@ -7,6 +7,7 @@ use crate::catalog::{Action, Extra};
 use crate::command::{Answer, Context, Decision, Moment, Refusal, Report, ReportOutcome, RequestExecution};
 use crate::engine::Engine;
 use crate::events::decide::{self as events, Source};
+use crate::events::own::OwnTriggers;
 use crate::executions::facts::{
     AttemptFailed, AttemptLost, AttemptReportedLate, AttemptSucceeded, Evidence, ExecutionCancelRequested, ExecutionRequested,
     ExecutionSettled, Failure, Pace, Settlement, cut,
@@ -87,6 +88,8 @@ pub(crate) fn request(
         locks: of_its_rule.into_iter().chain(claim).collect(),
         wait_millis: None,
         pace,
+        // Somebody asks for it: that is no turn of a loop.
+        own_above: OwnTriggers::new(),
     };
     // A rerun goes on with the chain that it stands in, in the trace of who asked for it.
     let cause = rerun.map(|rerun| Cause { trace: trace.map(str::to_owned).or_else(|| rerun.cause.trace.clone()), ..rerun.cause.clone() });
@@ -180,7 +183,8 @@ pub(crate) fn report(engine: &Engine, actor: &Actor, report: &Report, at: &Momen
                 Err(refusal) => return Decision::Refused(refusal),
             };
             let cause = Some(Cause { depth: emits.depth + 1, ..emits });
-            match events::receive_each(engine, &Source { actor, cause, trace: None }, &report.emitted, at, with) {
+            let source = Source { actor, cause, trace: None, own_above: execution.own_above.clone() };
+            match events::receive_each(engine, &source, &report.emitted, at, with) {
                 Ok((received, _)) => {
                     Decision::Done { drafts: std::iter::once(draft(fact)).chain(received).chain(changed).collect(), answer: Answer::Done }
                 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::catalog::OnLost;
+use crate::events::own::OwnTriggers;
 use crate::executions::artifacts::{ArtifactName, MediaType};
 use crate::executions::labels::Labels;
 use crate::ids::{AttemptId, EnforcementId, EventId, ExecutionId};
@@ -78,6 +79,9 @@ pub struct ExecutionRequested {
     /// Whether its attempts hold a worker's slot.
     #[serde(default, skip_serializing_if = "Pace::is_worked")]
     pub pace: Pace,
+    /// The engine's own triggers of which an event stands above it in its chain: of none of them does it make another.
+    #[serde(default, skip_serializing_if = "OwnTriggers::is_empty")]
+    pub own_above: OwnTriggers,
 }
 
 impl ExecutionRequested {

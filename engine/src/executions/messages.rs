@@ -97,7 +97,8 @@ pub(crate) fn take(engine: &Engine, actor: &Actor, message: &Message, at: &Momen
         }
         Said::Event(event) => {
             let cause = execution.cause(attempt.id.0);
-            let source = Source { actor, cause: Some(Cause { depth: cause.depth + 1, ..cause }), trace: None };
+            let cause = Some(Cause { depth: cause.depth + 1, ..cause });
+            let source = Source { actor, cause, trace: None, own_above: execution.own_above.clone() };
             emit(engine, &source, &attempt, event, at, with).map(|received| {
                 let emitted = AttemptEmitted { attempt: attempt.id, index: message.index, event: event.id };
                 std::iter::once(draft(None, emitted.into(), None)).chain(received).collect()

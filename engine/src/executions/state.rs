@@ -9,13 +9,15 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::OnLost;
 use crate::command::Settings;
 use crate::effect::{Dispatch, Effect};
+use crate::events::own::OwnTriggers;
 use crate::executions::facts::{
     AttemptFailed, AttemptLost, AttemptSucceeded, Evidence, ExecutionRequested, Failure, GivenEvent, Pace, Settlement,
 };
+use crate::executions::labels::Labels;
 use crate::executions::messages::Heard;
 use crate::executions::queues::{Place, WorkerQueues};
 use crate::fact::{ExecutionFact, HealthFact};
-use crate::ids::{AttemptId, EventId, ExecutionId, Id};
+use crate::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id};
 use crate::mutants;
 use crate::names::{ActionRef, RuleRef, WorkerQueueName};
 use crate::record::{BodyHandle, CatalogRevision, Cause, Record, StreamId};
@@ -95,6 +97,18 @@ pub struct Execution {
     /// The rule whose steps it is made of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of_rule: Option<Box<OfRule>>,
+    /// The rule that asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_by: Option<Box<AskingRule>>,
+    /// The execution that it runs again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerun_of: Option<ExecutionId>,
+    /// What it is found by.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
+    /// The engine's own triggers of which an event stands above it in its chain.
+    #[serde(default, skip_serializing_if = "OwnTriggers::is_empty")]
+    pub own_above: OwnTriggers,
     /// In how many workflows it stands.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub level: u32,
@@ -126,6 +140,19 @@ pub struct OfRule {
     pub event: EventId,
     /// The same, as its steps see it.
     pub given: GivenEvent,
+}
+
+/// A rule that asked for an execution.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AskingRule {
+    /// The rule.
+    pub rule: RuleRef,
+    /// The event that it decided on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<EventId>,
+    /// The decision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enforcement: Option<EnforcementId>,
 }
 
 /// Where an open execution stands.
@@ -201,6 +228,13 @@ impl OfRule {
     fn of(fact: &ExecutionRequested) -> Option<Self> {
         let (rule, event, given) = (fact.rule.as_ref()?, fact.event?, fact.given.as_ref()?);
         Some(Self { rule: rule.clone(), event, given: GivenEvent::clone(given) })
+    }
+}
+
+impl AskingRule {
+    fn of(fact: &ExecutionRequested) -> Option<Self> {
+        let rule = fact.rule.clone()?;
+        Some(Self { rule, event: fact.event, enforcement: fact.enforcement })
     }
 }
 
@@ -406,6 +440,10 @@ impl Executions {
                     limit_millis: fact.limit_millis,
                     part_of: fact.part_of.clone(),
                     of_rule: OfRule::of(fact).map(Box::new),
+                    asked_by: AskingRule::of(fact).map(Box::new),
+                    rerun_of: fact.rerun_of,
+                    labels: fact.labels.clone(),
+                    own_above: fact.own_above.clone(),
                     level,
                     began_at: (fact.pace == Pace::InSteps).then_some(record.time),
                     result: None,

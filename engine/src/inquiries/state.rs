@@ -21,6 +21,8 @@ pub struct Inquiries {
 pub struct Inquiry {
     /// The execution that asks.
     pub execution: ExecutionId,
+    /// What is asked, in a line.
+    pub title: String,
     /// The attempt of which the engine itself asks what became of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<AttemptId>,
@@ -93,6 +95,7 @@ impl Inquiries {
                 let id = InquiryId(record.id);
                 let inquiry = Inquiry {
                     execution,
+                    title: fact.title.clone(),
                     attempt: fact.attempt,
                     assignees: fact.assignees.clone(),
                     excluded: fact.excluded.clone(),

@@ -3,6 +3,7 @@
 use crate::command::{Answer, Context, Decision, Moment, Refusal, RequestExecution, RetriedDelivery};
 use crate::engine::Engine;
 use crate::events::decide::{Source, receive_each};
+use crate::events::own::OwnTriggers;
 use crate::executions::decide as executions;
 use crate::fact::Fact;
 use crate::ids::Id;
@@ -24,7 +25,7 @@ pub(crate) fn retry(
     if let Err(refusal) = engine.admits_work(with) {
         return Decision::Refused(refusal);
     }
-    let from = Source { actor, cause: Some(retried.cause.clone()), trace };
+    let from = Source { actor, cause: Some(retried.cause.clone()), trace, own_above: OwnTriggers::new() };
     match receive_each(engine, &from, &retried.events, at, with) {
         Ok((mut drafts, received)) => {
             let fact = DeadLetterRetried { of: retried.of, events: received.iter().map(|event| event.id).collect() };

@@ -6,6 +6,7 @@ use crate::catalog::{LockConflict, Mode, Rule};
 use crate::command::{Context, Moment};
 use crate::engine::{Engine, Reaction};
 use crate::events::facts::{AGAIN_MAX, EventReceived};
+use crate::events::own::OwnTriggers;
 use crate::executions::decide::millis;
 use crate::executions::facts::{ExecutionRequested, GivenEvent, Pace};
 use crate::executions::labels::Labels;
@@ -140,7 +141,8 @@ impl EventReaction<'_> {
         let enforcement = self.enforcement_id(rule);
         let execution = ExecutionId(Id::derived(self.engine.log(), enforcement.0, Role::Execution));
         let given = if flow::given_to(rule) { self.given_event() } else { None };
-        let request = requested(rule, self.fact.catalog, (self.event, enforcement), given, run);
+        let own_above = self.fact.own_above_what_follows();
+        let request = requested(rule, self.fact.catalog, (self.event, enforcement), given, run, own_above);
         let requested = Draft {
             stream: StreamId::Execution(execution),
             begins: Some(execution.0),
@@ -209,6 +211,7 @@ pub(crate) fn requested(
     (event, enforcement): (EventId, EnforcementId),
     given: Option<GivenEvent>,
     (pace, locks, labels): (Pace, Vec<Claim>, Labels),
+    own_above: OwnTriggers,
 ) -> ExecutionRequested {
     let action = &rule.action;
     ExecutionRequested {
@@ -234,5 +237,6 @@ pub(crate) fn requested(
         locks,
         wait_millis: None,
         pace,
+        own_above,
     }
 }

@@ -10,6 +10,7 @@ use crate::command::ObservedEvent;
 use crate::engine::Engine;
 use crate::events::decide::{Source, drafted};
 use crate::events::facts::DeliveryRefused;
+use crate::events::own::OwnTriggers;
 use crate::executions::facts::cut;
 use crate::ids::{EventId, Id, Role};
 use crate::names::{RuleRef, SensorRef, TriggerRef};
@@ -142,7 +143,8 @@ impl Making<'_> {
             judgement,
         };
         let cause = Some(self.record.cause.from_parent(self.record.id));
-        drafted(self.engine, &event, &event.judgement, &Source { actor: &Actor::Engine, cause, trace: None })
+        let from = Source { actor: &Actor::Engine, cause, trace: None, own_above: OwnTriggers::new() };
+        drafted(self.engine, &event, &event.judgement, &from)
     }
 
     fn refused(&self, sensor: &SensorRef, no_event: NoEvent) -> Draft {

@@ -538,6 +538,7 @@ impl Going<'_> {
             locks: own_claims(self.engine, self.id, claim),
             wait_millis,
             pace,
+            own_above: self.execution.own_above.clone(),
         };
         let body = Some(Body::json(params.bytes().clone()));
         Ok(Draft { stream: StreamId::Execution(child), begins: Some(child.0), ..self.draft(fact.into(), body) })

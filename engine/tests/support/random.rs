@@ -6,6 +6,7 @@ use std::time::Duration;
 use ensue_engine::catalog::{Backoff, Does, Excess, Jitter, LockConflict, Mode, OnLost, Retry, Since, Wait};
 use ensue_engine::command::{Ask, Command, Conflict, PackChange, RefusedDelivery, ReportOutcome, RetriedDelivery, Said, Settings};
 use ensue_engine::events::facts::DeliveredWith;
+use ensue_engine::events::own::OwnTrigger;
 use ensue_engine::executions::facts::{Evidence, FailureKind, Pace, Settlement};
 use ensue_engine::executions::state::{Attempt, Phase};
 use ensue_engine::fact::Fact;
@@ -304,6 +305,10 @@ fn many_pieces() -> Pieces {
     pieces = pieces.rule_with(RULES[9], "demo.ping", "event.payload.?n.orValue(0) != vars.n", "demo.ask", |rule| {
         rule.flow = flow([(Does::Debounce { quiet_millis: 500 }, "vars.n")]);
         rule.with = template(&json!({ "of": "${{ vars.n }}" }));
+    });
+    pieces = OwnTrigger::ALL.into_iter().fold(pieces, |pieces, own| pieces.trigger(own.as_str()));
+    pieces = pieces.rule_with("demo.hears", "demo.ping", "event.payload.?status.orValue('') == 'failed'", "demo.echo", |rule| {
+        rule.triggers = OwnTrigger::ALL.map(OwnTrigger::trigger).into();
     });
     // A few of these events are more than one turn: their reactions are owed.
     for rule in 0..160 {

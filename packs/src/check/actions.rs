@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::inferred::Taker;
 use super::parameters::Given;
-use super::refs::trigger_named;
+use super::refs::trigger_to_make;
 use super::rules::{config_type, vars};
 use super::schemas::{Form, type_of};
 use super::scope::Scope;
@@ -206,7 +206,7 @@ fn emit(
     scope: &Scope<'_>,
     report: &mut Report,
 ) -> Option<Run> {
-    let named = trigger_named(checking, file, trigger, report);
+    let named = trigger_to_make(checking, file, trigger, report);
     let taker = named.as_ref().and_then(|(name, schema)| {
         let takes = type_of((*schema)?, Form::Accepted, "", None);
         Some(Taker { takes, name: format!("the payload of `{name}`") })

@@ -3,6 +3,7 @@
 //! What a definition says is not looked at here, only that it is there.
 
 use ensue_engine::catalog::{Schema, WAIT};
+use ensue_engine::events::own::is_of_the_engine;
 use ensue_engine::names::{ActionRef, NameError, PackName, TriggerRef};
 use ensue_engine::schedule::SCHEDULE_TRIGGER;
 use ensue_expression::nearest;
@@ -15,19 +16,9 @@ use crate::written;
 use crate::yaml::Spanned;
 
 /// Triggers of the engine's own that a later release brings.
-const TRIGGERS_LATER: [&str; 9] = [
-    "core.execution_ended",
-    "core.inquiry_opened",
-    "core.inquiry_reminded",
-    "core.inquiry_escalated",
-    "core.inquiry_ended",
-    "core.rule_erred",
-    "core.sensor_failed",
-    "core.attempt_indeterminate",
-    "core.backlog_high",
-];
+const TRIGGERS_LATER: [&str; 2] = ["core.sensor_failed", "core.backlog_high"];
 
-/// Finds the trigger of a ref; gives it with its payload's schema, where that is known.
+/// Finds the trigger of a ref, for who hears its events; gives it with its payload's schema, where that is known.
 pub(super) fn trigger_named<'a>(
     checking: &mut Checking<'a>,
     file: &SourceText,
@@ -63,6 +54,23 @@ pub(super) fn trigger_named<'a>(
             None
         }
     }
+}
+
+/// Finds the trigger of which a sensor or an action makes events; gives it with its payload's schema, where that is known.
+pub(super) fn trigger_to_make<'a>(
+    checking: &mut Checking<'a>,
+    file: &SourceText,
+    written: &Spanned<String>,
+    report: &mut Report,
+) -> Option<(TriggerRef, Option<&'a Schema>)> {
+    if written.value.parse().is_ok_and(|trigger| is_of_the_engine(&trigger)) {
+        let message = format!("only the engine itself makes events of its own trigger `{}`", written.value);
+        report
+            .error(Code::InvalidRef, file, written.span.clone(), message)
+            .hint("write a trigger of this pack, and have rules listen to both");
+        return None;
+    }
+    trigger_named(checking, file, written, report)
 }
 
 /// Gives the trigger of schedules, with its payload's schema where the library is there.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::Checking;
 use super::inferred::Taker;
 use super::parameters::Given;
-use super::refs::trigger_named;
+use super::refs::trigger_to_make;
 use super::rules::config_type;
 use super::schemas::{Form, type_of};
 use super::scope::{Scope, check_listed};
@@ -66,7 +66,7 @@ fn emit(
             .hint("leave it out");
         return None;
     }
-    let trigger = trigger_named(checking, file, &written.trigger, report);
+    let trigger = trigger_to_make(checking, file, &written.trigger, report);
     let when = written.when.as_ref().map(|node| scope.condition(node, "`when`", report));
     let scope = match &when {
         Some(when) => scope.after(when.as_ref()),

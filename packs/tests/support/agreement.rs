@@ -27,9 +27,10 @@ const OF_THE_SHAPE: [Code; 15] = [
 ];
 
 /// What no JSON Schema can say of them, by words of the message, each with the reason.
-const BEYOND_A_SCHEMA: [(&str, &str); 9] = [
+const BEYOND_A_SCHEMA: [(&str, &str); 10] = [
     ("`dedupe` is for deliveries", "what a sensor watches is said beside its `emits`"),
     ("the engine's own trigger", "which refs lead somewhere is not known in one file"),
+    ("only the engine itself makes events", "which refs lead somewhere is not known in one file"),
     ("(values that actions keep)", "an expression is a text to a schema"),
     ("the default of", "that a default fits is known once the type beside it is read"),
     ("this is not a JSON Schema", "a whole schema is for the meta-schema of JSON Schema"),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::Control;
+use crate::events::own::OwnTriggers;
 use crate::executions::facts::GivenEvent;
 use crate::ids::{EnforcementId, ExecutionId, RuleId};
 use crate::names::RuleRef;
@@ -22,6 +23,9 @@ pub struct Controlled {
     /// The event, where the enforcement is held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub given: Option<GivenEvent>,
+    /// The engine's own triggers of which an event stands above what it leads to, where it is held.
+    #[serde(default, skip_serializing_if = "OwnTriggers::is_empty")]
+    pub own_above: OwnTriggers,
 }
 
 /// What tells a match from others for one flow control.

@@ -130,7 +130,8 @@ impl Match<'_> {
         });
         let keys: std::collections::BTreeMap<_, _> = keys.collect();
         let given = matches!(walked.place, Place::Held { .. }).then(|| self.event.given_event()).flatten();
-        (!keys.is_empty()).then(|| Controlled { flow: self.flow.digest(), keys, given })
+        let own_above = given.as_ref().map(|_| self.event.fact.own_above_what_follows()).unwrap_or_default();
+        (!keys.is_empty()).then(|| Controlled { flow: self.flow.digest(), keys, given, own_above })
     }
 
     /// Gives what to run where the match goes through at once.
@@ -209,7 +210,7 @@ fn acted_on(engine: &Engine, rule: &Rule, (id, held): (EnforcementId, &Held), (p
             }
             let execution = ExecutionId(Id::derived(engine.log(), id.0, Role::Execution));
             let given = given_to(rule).then(|| held.event.given.clone());
-            let request = requested(rule, held.catalog, (held.event.id, id), given, (pace, claims, labels));
+            let request = requested(rule, held.catalog, (held.event.id, id), given, (pace, claims, labels), held.own_above.clone());
             let (begins, cause) = (Some(execution.0), Some(held.cause(id.0)));
             let request = Draft { begins, cause, body: Some(params), ..draft(StreamId::Execution(execution), request.into()) };
             (Release::Executed { execution }, Some(request))

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::Control;
+use crate::events::own::OwnTriggers;
 use crate::executions::facts::GivenEvent;
 use crate::fact::FlowFact;
 use crate::ids::{EnforcementId, EventId, Id, RuleId};
@@ -92,6 +93,9 @@ pub struct Held {
     /// The W3C trace of the chain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
+    /// The engine's own triggers of which an event stands above what it leads to.
+    #[serde(default, skip_serializing_if = "OwnTriggers::is_empty")]
+    pub own_above: OwnTriggers,
 }
 
 /// An event for which an enforcement is held.
@@ -327,6 +331,7 @@ impl Held {
             root: record.cause.root,
             depth: record.cause.depth,
             trace: record.cause.trace.clone(),
+            own_above: controlled.own_above.clone(),
         }
     }
 }

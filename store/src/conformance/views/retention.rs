@@ -94,6 +94,7 @@ fn requested(story: &mut Story, number: u128, (pace, part_of): (Pace, Option<Exe
         locks: Vec::new(),
         wait_millis: None,
         pace,
+        own_above: std::collections::BTreeSet::new(),
     };
     story.tell(StreamId::Execution(id), Some(id.0), Actor::Engine, None, fact.into(), None);
     id

@@ -1,0 +1,411 @@
+//! The engine's own triggers: what happens to executions, inquiries and rules is an event too, upon which rules may act.
+//!
+//! Such an event is made together with the record that it tells of, and only where somebody listens: a rule that is not disabled, or a step
+//! that waits for one. Below an event of such a trigger nothing makes another of that trigger, so that what is done about the end of
+//! executions is not led to by its own end. For that reason they do not count among the events of a chain, either.
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use ensue_expression::Document;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json, json};
+
+use crate::catalog::{Catalog, Mode};
+use crate::command::{Context, Moment, ObservedEvent};
+use crate::engine::Engine;
+use crate::events::decide::{Source, drafted};
+use crate::executions::facts::Failure;
+use crate::executions::state::Execution;
+use crate::fact::{ByNoun, ExecutionFact, Fact, InquiryFact, RuleFact};
+use crate::ids::{EventId, ExecutionId, Id, InquiryId, Role};
+use crate::inquiries::facts::{Assignee, InquiryAnswered, InquiryEscalated, InquiryOpened, InquiryReminded, InquiryWithdrawn};
+use crate::inquiries::state::Inquiry;
+use crate::names::TriggerRef;
+use crate::record::{Actor, Body, Cause, Draft, Record, Revision, StreamId};
+use crate::rules::facts::RuleErred;
+use crate::rules::judge::{EventView, judge};
+use crate::schedule::SCHEDULE_TRIGGER;
+
+/// The source of events of the engine's own that are not about an execution.
+pub const SOURCE_OF_ENGINE: &str = "engine";
+
+/// A trigger of the engine's own to which any rule may listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum OwnTrigger {
+    /// An execution that is no step ended.
+    #[serde(rename = "core.execution_ended")]
+    ExecutionEnded,
+    /// Nobody knows whether an attempt took effect, and a person is asked.
+    #[serde(rename = "core.attempt_indeterminate")]
+    AttemptIndeterminate,
+    /// A question was put to people.
+    #[serde(rename = "core.inquiry_opened")]
+    InquiryOpened,
+    /// They are to be told again.
+    #[serde(rename = "core.inquiry_reminded")]
+    InquiryReminded,
+    /// Others are asked as well.
+    #[serde(rename = "core.inquiry_escalated")]
+    InquiryEscalated,
+    /// It is over: answered, expired, cancelled or taken back.
+    #[serde(rename = "core.inquiry_ended")]
+    InquiryEnded,
+    /// A rule erred in a way in which it had not erred before.
+    #[serde(rename = "core.rule_erred")]
+    RuleErred,
+}
+
+/// Some of the engine's own triggers.
+pub type OwnTriggers = BTreeSet<OwnTrigger>;
+
+impl OwnTrigger {
+    /// Lists all of them.
+    pub const ALL: [Self; 7] = [
+        Self::ExecutionEnded,
+        Self::AttemptIndeterminate,
+        Self::InquiryOpened,
+        Self::InquiryReminded,
+        Self::InquiryEscalated,
+        Self::InquiryEnded,
+        Self::RuleErred,
+    ];
+
+    /// Gives its ref as text.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ExecutionEnded => "core.execution_ended",
+            Self::AttemptIndeterminate => "core.attempt_indeterminate",
+            Self::InquiryOpened => "core.inquiry_opened",
+            Self::InquiryReminded => "core.inquiry_reminded",
+            Self::InquiryEscalated => "core.inquiry_escalated",
+            Self::InquiryEnded => "core.inquiry_ended",
+            Self::RuleErred => "core.rule_erred",
+        }
+    }
+
+    /// Gives its ref.
+    pub fn trigger(self) -> TriggerRef {
+        self.as_str().parse().expect("each is written as a ref is, `<pack>.<name>`")
+    }
+
+    /// Gives which one a ref names; none where it names another trigger.
+    pub fn of(trigger: &TriggerRef) -> Option<Self> {
+        Self::ALL.into_iter().find(|own| own.as_str() == trigger.as_str())
+    }
+}
+
+/// Says whether the engine alone makes events of a trigger.
+pub fn is_of_the_engine(trigger: &TriggerRef) -> bool {
+    trigger.as_str() == SCHEDULE_TRIGGER || OwnTrigger::of(trigger).is_some()
+}
+
+/// Gives the events that tell of what is about to be recorded: what follows from a record, or, where none is given, from a command.
+///
+/// Where the catalog cannot be built, no rule judges anything, and there are none. Nor where a bug of ours stops the telling: what is told of
+/// does not depend on it.
+pub(crate) fn telling_of(engine: &Engine, drafts: &[Draft], by: Option<&Record>, at: &Moment, with: &Context<'_>) -> Vec<Draft> {
+    if drafts.iter().all(|draft| told_as(engine, draft).is_empty()) {
+        return Vec::new();
+    }
+    let told = catch_unwind(AssertUnwindSafe(|| {
+        let Some(catalog) = with.catalogs.at(engine.catalog_revision()) else { return Vec::new() };
+        let told = (0..drafts.len()).flat_map(|place| telling_of_one(engine, (drafts, place), by, at, &catalog));
+        told.collect()
+    }));
+    told.unwrap_or_default()
+}
+
+/// Gives the events that tell of one of several drafts.
+fn telling_of_one(engine: &Engine, (drafts, place): (&[Draft], usize), by: Option<&Record>, at: &Moment, catalog: &Catalog) -> Vec<Draft> {
+    let draft = &drafts[place];
+    let heard = told_as(engine, draft).iter().filter(|own| is_listened_to(engine, catalog, **own));
+    let heard: OwnTriggers = heard.copied().collect();
+    if heard.is_empty() {
+        return Vec::new();
+    }
+    let above = own_above(engine, draft, by);
+    let telling = Telling { engine, catalog, at, above: &above };
+    let told = news(engine, draft, by).into_iter().filter(|news| heard.contains(&news.trigger) && !above.contains(&news.trigger));
+    told.map(|news| telling.event(&drafts[..place], draft, news)).collect()
+}
+
+/// Says as what a draft may be told: most are not.
+fn told_as(engine: &Engine, draft: &Draft) -> &'static [OwnTrigger] {
+    match draft.fact.by_noun() {
+        ByNoun::ExecutionFact(ExecutionFact::ExecutionBecameIndeterminate(_)) => &[OwnTrigger::AttemptIndeterminate],
+        ByNoun::ExecutionFact(fact) if fact.is_end() => match draft.stream {
+            StreamId::Execution(id) if engine.inquiries().of(&id).is_some() => &[OwnTrigger::ExecutionEnded, OwnTrigger::InquiryEnded],
+            StreamId::Execution(id) if engine.executions().get(&id).is_some_and(|execution| execution.part_of.is_none()) => {
+                &[OwnTrigger::ExecutionEnded]
+            }
+            // What becomes of a step is its workflow's to deal with.
+            _ => &[],
+        },
+        ByNoun::InquiryFact(fact) => match fact {
+            InquiryFact::InquiryOpened(_) => &[OwnTrigger::InquiryOpened],
+            InquiryFact::InquiryReminded(_) => &[OwnTrigger::InquiryReminded],
+            InquiryFact::InquiryEscalated(_) => &[OwnTrigger::InquiryEscalated],
+            InquiryFact::InquiryWithdrawn(_) => &[OwnTrigger::InquiryEnded],
+            InquiryFact::InquiryAnswered(fact) if fact.verdict.closes() => &[OwnTrigger::InquiryEnded],
+            InquiryFact::InquiryAnswered(_) | InquiryFact::InquiryNotified(_) | InquiryFact::InquiryNotificationFailed(_) => &[],
+        },
+        ByNoun::RuleFact(RuleFact::RuleErred(_)) => &[OwnTrigger::RuleErred],
+        ByNoun::ExecutionFact(_)
+        | ByNoun::RuleFact(_)
+        | ByNoun::EventFact(_)
+        | ByNoun::FlowFact(_)
+        | ByNoun::StepFact(_)
+        | ByNoun::TimerFact(_)
+        | ByNoun::ScheduleFact(_)
+        | ByNoun::CatalogFact(_)
+        | ByNoun::VarFact(_)
+        | ByNoun::AccessFact(_)
+        | ByNoun::LetterFact(_)
+        | ByNoun::HealthFact(_) => &[],
+    }
+}
+
+/// Gives the engine's own triggers of which an event stands above a draft.
+fn own_above(engine: &Engine, draft: &Draft, by: Option<&Record>) -> OwnTriggers {
+    match (&draft.stream, by.map(|record| &record.fact)) {
+        (StreamId::Execution(id), _) => engine.executions().get(id).map(|execution| execution.own_above.clone()).unwrap_or_default(),
+        (_, Some(Fact::EventReceived(event))) => event.own_above_what_follows(),
+        _ => OwnTriggers::new(),
+    }
+}
+
+fn is_listened_to(engine: &Engine, catalog: &Catalog, own: OwnTrigger) -> bool {
+    let trigger = own.trigger();
+    let mut rules = catalog.index().of_trigger(&trigger).iter();
+    rules.any(|rule| engine.rules().mode(rule) != Mode::Disabled) || engine.workflows().waits().watches(&trigger)
+}
+
+/// What is told.
+struct News {
+    trigger: OwnTrigger,
+    source: String,
+    payload: Map<String, Json>,
+}
+
+/// Gives what a draft is told as; what it is about is still in the state as it was before.
+fn news(engine: &Engine, draft: &Draft, by: Option<&Record>) -> Vec<News> {
+    if let Fact::RuleErred(fact) = &draft.fact {
+        let source = SOURCE_OF_ENGINE.to_owned();
+        return vec![News { trigger: OwnTrigger::RuleErred, source, payload: of_erred(fact, by) }];
+    }
+    let StreamId::Execution(id) = draft.stream else { return Vec::new() };
+    let Some(execution) = engine.executions().get(&id) else { return Vec::new() };
+    let about = About { engine, id, execution };
+    let told = |trigger, payload| News { trigger, source: StreamId::Execution(id).to_string(), payload };
+    match draft.fact.by_noun() {
+        ByNoun::ExecutionFact(ExecutionFact::ExecutionBecameIndeterminate(_)) => {
+            vec![told(OwnTrigger::AttemptIndeterminate, about.lost())]
+        }
+        ByNoun::ExecutionFact(fact) => {
+            let ended = about.ended(fact).map(|payload| told(OwnTrigger::ExecutionEnded, payload));
+            let unanswered = about.unanswered(fact).map(|payload| told(OwnTrigger::InquiryEnded, payload));
+            ended.into_iter().chain(unanswered).collect()
+        }
+        ByNoun::InquiryFact(fact) => about.inquiry(draft, fact).map(|(trigger, payload)| told(trigger, payload)).into_iter().collect(),
+        ByNoun::RuleFact(_)
+        | ByNoun::EventFact(_)
+        | ByNoun::FlowFact(_)
+        | ByNoun::StepFact(_)
+        | ByNoun::TimerFact(_)
+        | ByNoun::ScheduleFact(_)
+        | ByNoun::CatalogFact(_)
+        | ByNoun::VarFact(_)
+        | ByNoun::AccessFact(_)
+        | ByNoun::LetterFact(_)
+        | ByNoun::HealthFact(_) => Vec::new(),
+    }
+}
+
+fn of_erred(fact: &RuleErred, by: Option<&Record>) -> Map<String, Json> {
+    let mut payload = fields([("rule", json!(fact.rule)), ("event", json!(fact.event)), ("message", json!(fact.message))]);
+    if let Some(Fact::EventReceived(event)) = by.map(|record| &record.fact) {
+        payload.insert("trigger".to_owned(), json!(event.trigger));
+    }
+    payload
+}
+
+fn fields<const N: usize>(fields: [(&str, Json); N]) -> Map<String, Json> {
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn error_of(error: &Failure) -> Json {
+    let mut error_fields = fields([("kind", json!(error.kind)), ("message", json!(error.message))]);
+    error_fields.extend(error.detail.map(|detail| ("detail".to_owned(), json!(detail))));
+    Json::Object(error_fields)
+}
+
+/// An execution of which something is told.
+struct About<'a> {
+    engine: &'a Engine,
+    id: ExecutionId,
+    execution: &'a Execution,
+}
+
+impl About<'_> {
+    /// What is told of it in any case.
+    fn itself(&self) -> Map<String, Json> {
+        let execution = self.execution;
+        let mut payload = fields([
+            ("execution", json!(self.id)),
+            ("action", json!(execution.action)),
+            ("requested_by", json!(execution.actor)),
+            ("labels", json!(execution.labels)),
+        ]);
+        let mut also = |name: &str, value: Option<Json>| payload.extend(value.map(|value| (name.to_owned(), value)));
+        let asked_by = execution.asked_by.as_deref();
+        also("rule", asked_by.map(|of| json!(of.rule)));
+        also("event", asked_by.and_then(|of| of.event).map(|event| json!(event)));
+        also("enforcement", asked_by.and_then(|of| of.enforcement).map(|enforcement| json!(enforcement)));
+        also("rerun_of", execution.rerun_of.map(|of| json!(of)));
+        also("workflow", execution.part_of.as_ref().map(|part_of| json!(part_of.workflow)));
+        also("step", execution.part_of.as_ref().map(|part_of| json!(part_of.step)));
+        payload
+    }
+
+    /// What is told of the end of one that is no step: what becomes of a step is its workflow's to deal with.
+    fn ended(&self, fact: ExecutionFact<'_>) -> Option<Map<String, Json>> {
+        let (status, error) = match fact {
+            ExecutionFact::ExecutionSucceeded(_) => ("succeeded", None),
+            ExecutionFact::ExecutionFailed(fact) => ("failed", Some(&fact.error)),
+            ExecutionFact::ExecutionTimedOut(fact) => ("timed_out", Some(&fact.error)),
+            ExecutionFact::ExecutionCancelled(fact) => ("cancelled", fact.error.as_ref()),
+            _ => return None,
+        };
+        if self.execution.part_of.is_some() {
+            return None;
+        }
+        let mut payload = self.itself();
+        payload.insert("status".to_owned(), json!(status));
+        payload.insert("attempts".to_owned(), json!(self.execution.attempts));
+        payload.extend(error.map(|error| ("error".to_owned(), error_of(error))));
+        Some(payload)
+    }
+
+    fn lost(&self) -> Map<String, Json> {
+        let mut payload = self.itself();
+        if let Some(attempt) = self.execution.phase.attempt() {
+            payload.insert("attempt".to_owned(), json!(attempt.id));
+            payload.insert("number".to_owned(), json!(attempt.number));
+        }
+        payload
+    }
+
+    /// What is told of an inquiry that ends with its execution, because nobody has decided it.
+    fn unanswered(&self, fact: ExecutionFact<'_>) -> Option<Map<String, Json>> {
+        let (id, inquiry) = self.engine.inquiries().of(&self.id).filter(|(_, inquiry)| inquiry.decision().is_none())?;
+        let status = match fact {
+            ExecutionFact::ExecutionCancelled(_) => "cancelled",
+            _ if inquiry.attempt.is_some() => "withdrawn",
+            _ => "expired",
+        };
+        let mut payload = self.of_inquiry(id, inquiry);
+        payload.insert("status".to_owned(), json!(status));
+        Some(payload)
+    }
+
+    fn inquiry(&self, draft: &Draft, fact: InquiryFact<'_>) -> Option<(OwnTrigger, Map<String, Json>)> {
+        let open = |id: InquiryId| Some(self.of_inquiry(id, self.engine.inquiries().get(&id)?));
+        Some(match fact {
+            InquiryFact::InquiryOpened(fact) => (OwnTrigger::InquiryOpened, self.opened(InquiryId(draft.begins?), fact)),
+            InquiryFact::InquiryReminded(InquiryReminded { inquiry, number }) => {
+                let mut payload = open(*inquiry)?;
+                payload.insert("number".to_owned(), json!(number));
+                (OwnTrigger::InquiryReminded, payload)
+            }
+            InquiryFact::InquiryEscalated(InquiryEscalated { inquiry, number, to }) => {
+                let mut payload = open(*inquiry)?;
+                payload.insert("number".to_owned(), json!(number));
+                payload.insert("to".to_owned(), json!(to));
+                (OwnTrigger::InquiryEscalated, payload)
+            }
+            InquiryFact::InquiryAnswered(InquiryAnswered { inquiry, by, verdict }) => {
+                let mut payload = open(*inquiry)?;
+                payload.extend(fields([("status", json!("answered")), ("by", json!(by)), ("verdict", json!(verdict))]));
+                (OwnTrigger::InquiryEnded, payload)
+            }
+            InquiryFact::InquiryWithdrawn(InquiryWithdrawn { inquiry }) => {
+                let mut payload = open(*inquiry)?;
+                payload.insert("status".to_owned(), json!("withdrawn"));
+                (OwnTrigger::InquiryEnded, payload)
+            }
+            InquiryFact::InquiryNotified(_) | InquiryFact::InquiryNotificationFailed(_) => return None,
+        })
+    }
+
+    fn opened(&self, id: InquiryId, fact: &InquiryOpened) -> Map<String, Json> {
+        let expires_at = fact.expires_at.map(|at| json!(at));
+        self.asking(id, &fact.title, &fact.assignees, expires_at, fact.attempt.map(|attempt| json!(attempt)))
+    }
+
+    fn of_inquiry(&self, id: InquiryId, inquiry: &Inquiry) -> Map<String, Json> {
+        let expires_at = inquiry.expires_at.map(|at| json!(at));
+        self.asking(id, &inquiry.title, &inquiry.assignees, expires_at, inquiry.attempt.map(|attempt| json!(attempt)))
+    }
+
+    /// What is told of a question: no more than a list of inquiries shows.
+    fn asking(
+        &self,
+        id: InquiryId,
+        title: &str,
+        assignees: &[Assignee],
+        expires_at: Option<Json>,
+        attempt: Option<Json>,
+    ) -> Map<String, Json> {
+        let mut payload = self.itself();
+        payload.extend(fields([("inquiry", json!(id)), ("title", json!(title)), ("assignees", json!(assignees))]));
+        payload.extend(expires_at.map(|at| ("expires_at".to_owned(), at)));
+        payload.extend(attempt.map(|attempt| ("attempt".to_owned(), attempt)));
+        payload
+    }
+}
+
+struct Telling<'a> {
+    engine: &'a Engine,
+    catalog: &'a Catalog,
+    at: &'a Moment,
+    above: &'a OwnTriggers,
+}
+
+impl Telling<'_> {
+    /// Gives the event that tells of a draft, as what the record leads to that it is about to be.
+    fn event(&self, before: &[Draft], draft: &Draft, news: News) -> Draft {
+        // Of what a record may be told as, each has its own place, whoever listens.
+        let index = (0..).zip(told_as(self.engine, draft)).find(|(_, own)| **own == news.trigger).map_or(0, |(index, _)| index);
+        let parent = self.record_id(before, draft);
+        let cause = draft.cause.clone().unwrap_or_else(|| Cause::root(parent, draft.trace.clone())).from_parent(parent);
+        let id = EventId(Id::derived(self.engine.log(), parent, Role::Emit(index)));
+        let News { trigger, source, payload } = news;
+        let (trigger, payload, occurred_at) = (trigger.trigger(), Document::from_value(&Json::Object(payload)), self.at.time);
+        let view = EventView { id, trigger: &trigger, source: &source, time: occurred_at, payload: &payload, only: None };
+        let judgement = Arc::new(judge(self.catalog, &view));
+        let event = ObservedEvent {
+            id,
+            trigger,
+            source,
+            sensor: None,
+            rule: None,
+            occurred_at,
+            trace: None,
+            body: Body::json(payload.bytes().clone()),
+            payload,
+            dedupe: None,
+            judgement,
+        };
+        let from = Source { actor: &Actor::Engine, cause: Some(cause), trace: None, own_above: self.above.clone() };
+        drafted(self.engine, &event, &event.judgement, &from)
+    }
+
+    /// Gives the id that the record of a draft has, behind those before it.
+    fn record_id(&self, before: &[Draft], draft: &Draft) -> Id {
+        let of_stream = before.iter().filter(|other| other.stream == draft.stream).count() as u64;
+        let Revision(next) = self.engine.next_revision(&draft.stream);
+        draft.begins.unwrap_or_else(|| Id::of_later(self.engine.log(), &draft.stream, Revision(next + of_stream)))
+    }
+}

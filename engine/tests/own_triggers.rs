@@ -1,0 +1,332 @@
+//! The engine's own triggers: what is told, to whom, once, and never in a circle.
+
+use ensue_engine::catalog::{Does, Mode, Since, Wait};
+use ensue_engine::command::{Answer, ReportOutcome, TurnLimits};
+use ensue_engine::events::own::{OwnTrigger, is_of_the_engine};
+use ensue_engine::executions::facts::{Evidence, FailureKind};
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::{ExecutionId, Id, Role};
+use ensue_engine::record::{Actor, Record, StreamId};
+use ensue_engine::spec::Outcome;
+use serde_json::{Value, json};
+
+use crate::support::definitions::{expression, flow};
+use crate::support::site::{report, report_emitting};
+use crate::support::workflow::{awaits, does, fails};
+use crate::support::{Pieces, Site, answered, cancel, fire_timers, set_mode, workers};
+
+const TOLD: &[&str] =
+    &["attempt.failed", "execution.failed", "event.received", "enforcement.made", "execution.requested", "attempt.started"];
+
+fn pieces() -> Pieces {
+    let own = OwnTrigger::ALL.into_iter().fold(Pieces::default(), |pieces, own| pieces.trigger(own.as_str()));
+    own.trigger("demo.ping").action("demo.work").action("demo.alert").inquiry("core.inquiry")
+}
+
+/// A rule that has `demo.alert` run where an execution failed.
+fn alerting() -> Pieces {
+    pieces().rule("demo.alerts", "core.execution_ended", "event.payload.status == 'failed'", "demo.alert")
+}
+
+/// A rule that hears of one of the engine's own triggers.
+fn hearing(own: OwnTrigger) -> Pieces {
+    pieces().rule("demo.hears", own.as_str(), "", "demo.alert")
+}
+
+fn site(pieces: &Pieces) -> Site {
+    let mut site = Site::with(pieces);
+    site.set(workers(10));
+    site
+}
+
+/// The events of a trigger, with their payloads.
+fn events<'r>(records: &'r [Record], trigger: &str) -> Vec<(&'r Record, Value)> {
+    let is_one = |record: &&Record| matches!(&record.fact, Fact::EventReceived(event) if event.trigger.as_str() == trigger);
+    let payload = |record: &Record| serde_json::from_slice(record.body.as_ref().unwrap().content.as_ref().unwrap()).unwrap();
+    records.iter().filter(is_one).map(|record| (record, payload(record))).collect()
+}
+
+#[track_caller]
+fn the_event(outcome: &Outcome, own: OwnTrigger) -> Value {
+    let mut told = events(outcome.records(), own.as_str());
+    assert_eq!(told.len(), 1, "{}: {:?}", own.as_str(), outcome.kinds());
+    told.remove(0).1
+}
+
+/// The execution that somebody was told by.
+#[track_caller]
+fn alert(outcome: &Outcome) -> ExecutionId {
+    let requested = outcome.records().iter().find(|record| record.kind() == "execution.requested").expect("somebody is told");
+    let StreamId::Execution(id) = requested.stream else { panic!("it is an execution's") };
+    id
+}
+
+#[test]
+fn the_end_of_an_execution_is_an_event_that_follows_from_it() {
+    let mut site = site(&alerting());
+    let execution = site.run("demo.work");
+    let outcome = site.fail(execution, FailureKind::Network).then(TOLD);
+    let told = the_event(&outcome, OwnTrigger::ExecutionEnded);
+    assert_eq!(
+        told,
+        json!({
+            "execution": execution, "action": "demo.work", "status": "failed", "attempts": 1, "requested_by": "token/ana", "labels": {},
+            "error": { "kind": "network", "message": "it did not work" },
+        })
+    );
+    let [_, end, event, ..] = outcome.records() else { panic!("{:?}", outcome.kinds()) };
+    assert_eq!(event.cause, end.cause.from_parent(end.id));
+    assert_eq!(event.id, Id::derived(event.log, end.id, Role::Emit(0)));
+    assert_eq!((&event.actor, event.cause.depth), (&Actor::Engine, 0));
+    let Fact::EventReceived(fact) = &event.fact else { panic!("it is an event") };
+    assert_eq!((fact.source.as_str(), fact.matched), (format!("execution/{execution}").as_str(), 1));
+}
+
+#[test]
+fn each_way_to_end_has_its_status() {
+    let listening = hearing(OwnTrigger::ExecutionEnded).workflow("demo.waits", [fails("stop", "no")]);
+    let mut site = site(&listening);
+    let mut statuses = Vec::new();
+    let execution = site.run("demo.work");
+    statuses.push(the_event(&site.succeed(execution), OwnTrigger::ExecutionEnded)["status"].clone());
+    let execution = site.run("demo.work");
+    statuses.push(the_event(&site.fail(execution, FailureKind::Timeout), OwnTrigger::ExecutionEnded)["status"].clone());
+    let execution = site.run("demo.work");
+    site.when(cancel(execution));
+    statuses.push(the_event(&site.fail(execution, FailureKind::Cancelled), OwnTrigger::ExecutionEnded)["status"].clone());
+    let failed = the_event(&site.ask("demo.waits"), OwnTrigger::ExecutionEnded);
+    assert_eq!((&failed["status"], &failed["error"]["kind"], &failed["attempts"]), (&json!("failed"), &json!("child_failed"), &json!(0)));
+    assert_eq!(statuses, ["succeeded", "timed_out", "cancelled"]);
+}
+
+#[test]
+fn what_a_rule_asked_for_names_it_with_its_event() {
+    let pieces = alerting().rule("demo.works", "demo.ping", "", "demo.work");
+    let mut site = site(&pieces);
+    let came = site.receive("demo.ping", &json!({}));
+    let execution = alert(&came);
+    let told = the_event(&site.fail(execution, FailureKind::Network), OwnTrigger::ExecutionEnded);
+    assert_eq!((&told["rule"], &told["requested_by"]), (&json!("demo.works"), &json!("engine")));
+    assert_eq!(told["event"], json!(came.records()[0].id));
+    assert_eq!(told["enforcement"], json!(came.records()[1].id));
+}
+
+#[test]
+fn where_nobody_listens_there_is_no_event() {
+    let mut unheard = site(&pieces());
+    let execution = unheard.run("demo.work");
+    unheard.fail(execution, FailureKind::Network).then(&["attempt.failed", "execution.failed"]);
+    let mut site = site(&alerting());
+    site.when(set_mode("demo.alerts", Mode::Disabled));
+    let execution = site.run("demo.work");
+    site.fail(execution, FailureKind::Network).then(&["attempt.failed", "execution.failed"]);
+    site.when(set_mode("demo.alerts", Mode::Shadow));
+    let execution = site.run("demo.work");
+    site.fail(execution, FailureKind::Network).then(&["attempt.failed", "execution.failed", "event.received", "enforcement.made"]);
+}
+
+#[test]
+fn a_rule_that_does_not_match_hears_of_it_and_nothing_more_follows() {
+    let mut site = site(&alerting());
+    let execution = site.run("demo.work");
+    site.succeed(execution).then(&["attempt.succeeded", "execution.succeeded", "event.received"]);
+}
+
+#[test]
+fn what_becomes_of_a_step_is_told_with_its_workflow_alone() {
+    let pieces = alerting().workflow("demo.flow", [does("one", "demo.work"), does("two", "demo.work").needs(["one"])]);
+    let mut site = site(&pieces);
+    let workflow = site.run("demo.flow");
+    let step = |site: &Site| site.engine().executions().iter().find(|(_, one)| one.part_of.is_some()).map(|(id, _)| *id).unwrap();
+    let one = step(&site);
+    let outcome = site.succeed(one);
+    assert_eq!(events(outcome.records(), "core.execution_ended").len(), 0);
+    let two = step(&site);
+    let told = the_event(&site.fail(two, FailureKind::Network), OwnTrigger::ExecutionEnded);
+    assert_eq!((&told["execution"], &told["status"]), (&json!(workflow), &json!("failed")));
+}
+
+#[test]
+fn the_end_of_what_was_done_about_an_end_is_not_told() {
+    let mut site = site(&hearing(OwnTrigger::ExecutionEnded));
+    let execution = site.run("demo.work");
+    let alert = alert(&site.fail(execution, FailureKind::Network));
+    site.restart();
+    site.fail(alert, FailureKind::Network).then(&["attempt.failed", "execution.failed"]);
+}
+
+#[test]
+fn nor_that_of_anything_further_down_the_chain() {
+    let pieces = hearing(OwnTrigger::ExecutionEnded).workflow("demo.flow", [does("one", "demo.work")]).rule(
+        "demo.below",
+        "demo.ping",
+        "",
+        "demo.flow",
+    );
+    let mut site = site(&pieces);
+    let execution = site.run("demo.work");
+    let alert = alert(&site.fail(execution, FailureKind::Network));
+    let attempt = site.attempt(alert);
+    let emitted = site.emitted(attempt.id, "demo.ping", &json!({}));
+    site.when(report_emitting(alert, attempt, vec![emitted]));
+    site.restart();
+    let below: Vec<ExecutionId> = site.engine().executions().iter().map(|(id, _)| *id).collect();
+    assert_eq!(below.len(), 2, "a workflow and its step");
+    let step = below.into_iter().find(|id| site.has_attempt(*id)).unwrap();
+    let outcome = site.fail(step, FailureKind::Network);
+    assert_eq!(outcome.kinds().last(), Some(&"execution.failed"));
+    assert_eq!(events(site.records(), "core.execution_ended").len(), 1);
+}
+
+#[test]
+fn nor_of_what_flow_control_held() {
+    let pieces = pieces().rule_with("demo.hears", "core.execution_ended", "", "demo.alert", |rule| {
+        rule.flow = flow([(Does::Debounce { quiet_millis: 500 }, "")]);
+    });
+    let mut site = site(&pieces);
+    let execution = site.run("demo.work");
+    site.fail(execution, FailureKind::Network);
+    site.restart();
+    let alert = alert(&site.after(500));
+    site.fail(alert, FailureKind::Network).then(&["attempt.failed", "execution.failed"]);
+}
+
+#[test]
+fn the_end_of_what_is_run_again_by_somebody_is_told() {
+    let mut site = site(&hearing(OwnTrigger::ExecutionEnded));
+    let execution = site.run("demo.work");
+    let alert_of = alert(&site.fail(execution, FailureKind::Network));
+    site.fail(alert_of, FailureKind::Network);
+    let again = site.rerun_of(alert_of, ensue_engine::workflows::facts::RerunFrom::Start, None).unwrap();
+    let Answer::Execution(again) = site.when(again).answer() else { panic!("it was asked for") };
+    let told = the_event(&site.fail(again, FailureKind::Network), OwnTrigger::ExecutionEnded);
+    assert_eq!(told["rerun_of"], json!(alert_of));
+}
+
+#[test]
+fn it_is_told_once_also_where_a_turn_is_cut_short_and_a_node_starts_anew() {
+    let mut site = site(&alerting());
+    let execution = site.run("demo.work");
+    let settings = site.settings().clone();
+    site.set(ensue_engine::command::Settings { turn: TurnLimits { drafts: 1, bytes: 1 }, ..settings.clone() });
+    let failure = report(execution, site.attempt(execution), crate::support::site::failed(FailureKind::Network));
+    site.turn(failure);
+    for _ in 0..20 {
+        site.restart();
+        if site.serve().is_none() {
+            break;
+        }
+    }
+    site.set(settings);
+    site.serve_all();
+    assert_eq!(events(site.records(), "core.execution_ended").len(), 1);
+    assert_eq!(site.records().iter().filter(|record| record.kind() == "enforcement.made").count(), 1);
+}
+
+#[test]
+fn a_step_may_wait_for_one() {
+    let when = Some(expression("event.payload.status == 'failed'"));
+    let wait = Wait { trigger: OwnTrigger::ExecutionEnded.trigger(), when, since: Since::Start, expires: None };
+    let mut site = site(&pieces().awaiting("core.wait").workflow("demo.watch", [awaits("end", wait)]));
+    let watch = site.run("demo.watch");
+    let execution = site.run("demo.work");
+    site.fail(execution, FailureKind::Network);
+    assert_eq!(site.phase(watch), None, "it has ended with the event");
+    let execution = site.run("demo.work");
+    site.fail(execution, FailureKind::Network).then(&["attempt.failed", "execution.failed"]);
+}
+
+#[test]
+fn an_attempt_of_which_nobody_knows_what_became_is_told() {
+    let mut site = site(&hearing(OwnTrigger::AttemptIndeterminate));
+    let execution = site.run("demo.work");
+    let attempt = site.attempt(execution);
+    let told = the_event(&site.lose(execution, Evidence::MayHaveBegun), OwnTrigger::AttemptIndeterminate);
+    assert_eq!((&told["execution"], &told["attempt"], &told["number"]), (&json!(execution), &json!(attempt.id), &json!(1)));
+    assert_eq!(told["action"], json!("demo.work"));
+}
+
+fn question(more: &Value) -> Value {
+    let mut question = json!({ "title": "Ship v1?", "answer": {}, "assignees": ["role:managers", "bo"], "expires": "1h" });
+    question.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    question
+}
+
+/// Asks, and gives what followed.
+fn asked(site: &mut Site, more: &Value) -> (ExecutionId, Outcome) {
+    let request = site.request_with("core.inquiry", &question(more), None);
+    let outcome = site.when(request);
+    let Answer::Execution(execution) = outcome.answer() else { panic!("it was asked for") };
+    (execution, outcome)
+}
+
+#[test]
+fn an_inquiry_is_told_of_from_its_opening_on() {
+    let all = [OwnTrigger::InquiryOpened, OwnTrigger::InquiryReminded, OwnTrigger::InquiryEscalated, OwnTrigger::InquiryEnded];
+    let heard = |pieces: Pieces, own: OwnTrigger| pieces.rule(&format!("demo.{own:?}").to_lowercase(), own.as_str(), "false", "demo.alert");
+    let mut site = site(&all.into_iter().fold(pieces(), heard));
+    let more = json!({ "remind": { "every": "10m", "max": 1 }, "escalate": [{ "after": "20m", "to": ["role:leads"] }] });
+    let (execution, outcome) = asked(&mut site, &more);
+    let opened = the_event(&outcome, OwnTrigger::InquiryOpened);
+    let id = site.engine().inquiries().of(&execution).unwrap().0;
+    assert_eq!(
+        opened,
+        json!({
+            "inquiry": id, "title": "Ship v1?", "assignees": ["role:managers", "bo"], "expires_at": site.now().plus_millis(3_600_000),
+            "execution": execution, "action": "core.inquiry", "requested_by": "token/ana", "labels": {},
+        })
+    );
+    let reminded = the_event(&site.after(600_000), OwnTrigger::InquiryReminded);
+    assert_eq!((&reminded["title"], &reminded["number"]), (&json!("Ship v1?"), &json!(1)));
+    let escalated = the_event(&site.after(600_000), OwnTrigger::InquiryEscalated);
+    assert_eq!((&escalated["to"], &escalated["number"]), (&json!(["role:leads"]), &json!(1)));
+    let ended = the_event(&site.when(answered(id, "bo", &json!({}), None)), OwnTrigger::InquiryEnded);
+    assert_eq!((&ended["status"], &ended["by"], &ended["verdict"]), (&json!("answered"), &json!("bo"), &json!("decides")));
+    assert_eq!(ended["assignees"], json!(["role:managers", "bo", "role:leads"]));
+}
+
+#[test]
+fn an_inquiry_that_nobody_answers_ends_as_it_is_shown_to_end() {
+    let mut site = site(&hearing(OwnTrigger::InquiryEnded));
+    asked(&mut site, &json!({}));
+    assert_eq!(the_event(&site.after(3_600_000), OwnTrigger::InquiryEnded)["status"], json!("expired"));
+    asked(&mut site, &json!({ "on_expire": { "answer": {} } }));
+    assert_eq!(the_event(&site.after(3_600_000), OwnTrigger::InquiryEnded)["status"], json!("expired"));
+    let (execution, _) = asked(&mut site, &json!({}));
+    assert_eq!(the_event(&site.when(cancel(execution)), OwnTrigger::InquiryEnded)["status"], json!("cancelled"));
+    site.when(fire_timers());
+    let execution = site.run("demo.work");
+    site.lose(execution, Evidence::MayHaveBegun);
+    let attempt = site.attempt(execution);
+    let withdrawn = the_event(&site.when(report(execution, attempt, ReportOutcome::Succeeded)), OwnTrigger::InquiryEnded);
+    assert_eq!((&withdrawn["status"], &withdrawn["attempt"]), (&json!("withdrawn"), &json!(attempt.id)));
+}
+
+#[test]
+fn a_rule_that_errs_is_told_the_first_time_and_not_that_of_who_hears_of_it() {
+    let pieces = pieces().rule("demo.sum", "demo.ping", "event.payload.n + 1 > 10", "demo.work").rule(
+        "demo.hears",
+        "core.rule_erred",
+        "event.payload.nothing.there",
+        "demo.alert",
+    );
+    let mut site = site(&pieces);
+    let outcome = site.receive("demo.ping", &json!({ "n": "one" }));
+    let outcome = outcome.then(&["event.received", "rule.erred", "event.received", "rule.erred"]);
+    let told = the_event(&outcome, OwnTrigger::RuleErred);
+    let event = outcome.records()[0].id;
+    assert_eq!((&told["rule"], &told["event"], &told["trigger"]), (&json!("demo.sum"), &json!(event), &json!("demo.ping")));
+    assert!(!told["message"].as_str().unwrap().is_empty());
+    site.receive("demo.ping", &json!({ "n": "one" })).then(&["event.received"]);
+}
+
+#[test]
+fn a_ref_says_whether_it_is_one_of_the_engine_s_own() {
+    for own in OwnTrigger::ALL {
+        assert_eq!(OwnTrigger::of(&own.trigger()), Some(own));
+        assert_eq!(serde_json::to_value(own).unwrap(), json!(own.as_str()));
+        assert!(is_of_the_engine(&own.trigger()));
+    }
+    assert!(is_of_the_engine(&"core.schedule".parse().unwrap()));
+    assert!(!is_of_the_engine(&"demo.execution_ended".parse().unwrap()));
+}
