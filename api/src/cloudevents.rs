@@ -9,6 +9,7 @@ mod written;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
+use ensue_engine::events::own::SOURCE_OF_ENGINE;
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::time::Timestamp;
 use ensue_engine::trace::TraceParent;
@@ -44,7 +45,7 @@ const ERRORS_MAX: usize = 20;
 
 /// Says whether a source is one that the node itself gives, besides the refs of its sensors.
 pub(crate) fn is_own_source(source: &str) -> bool {
-    source == SOURCE_OF_OURS || source.starts_with(SOURCE_OF_EXECUTIONS)
+    source == SOURCE_OF_OURS || source == SOURCE_OF_ENGINE || source.starts_with(SOURCE_OF_EXECUTIONS)
 }
 
 /// A CloudEvent that is well formed.

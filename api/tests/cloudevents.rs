@@ -209,9 +209,13 @@ async fn what_is_wrong_with_an_event_is_told_where_it_stands() {
     let list = json!(vec![json!({ "A": 0, "B": [1] }); 30]);
     let list = post(&api, BATCH, &list).answer().await.expect_problem(422, "cloudevent_invalid");
     assert_eq!(pointers(&list).len(), 100);
-    for ours in ["api", "demo.gate", "execution/01980000-0000-7000-8000-0000000000ff"] {
+    for ours in ["api", "engine", "demo.gate", "execution/01980000-0000-7000-8000-0000000000ff"] {
         let event = json!({ "specversion": "1.0", "id": "1", "source": ours, "type": "demo.anything" });
         assert_eq!(pointers(&structured(&api, &event).await.expect_problem(422, "cloudevent_invalid")), ["/source"]);
+    }
+    for own in ["core.execution_ended", "core.schedule"] {
+        let event = json!({ "specversion": "1.0", "id": "1", "source": "/s", "type": own });
+        assert_eq!(pointers(&structured(&api, &event).await.expect_problem(422, "trigger_of_the_engine")), ["/type"]);
     }
     assert_eq!(api.node.head_position(), position, "nothing was taken in");
 }

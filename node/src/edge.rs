@@ -9,6 +9,7 @@ use bytes::Bytes;
 use ensue_api::ports::{Declined, GivenEvent, HookRefusal, Observe, SecretState, Webhooks};
 use ensue_engine::catalog::{Catalog, Extra, Misfit, Sensor, Verify};
 use ensue_engine::command::{Conflict, Dedupe, DedupeKey, ObservedEvent, RefusedDelivery};
+use ensue_engine::events::own::is_of_the_engine;
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::ids::{EventId, Id, LogId, Role};
 use ensue_engine::names::{RuleRef, SensorRef, TriggerRef};
@@ -283,6 +284,9 @@ impl Observe for Edge {
 impl executor::Observe for Edge {
     /// Emits by the catalog of now: the rules in force decide, whatever catalog the execution began with.
     fn observe(&self, emission: Emission) -> Result<ObservedEvent, EmissionError> {
+        if is_of_the_engine(&emission.trigger) {
+            return Err(EmissionError::OfTheEngine(emission.trigger));
+        }
         let id = Id::derived(self.log, emission.cause, Role::Emit(emission.index));
         let observed = Observed {
             id: EventId(id),

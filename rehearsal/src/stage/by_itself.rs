@@ -6,6 +6,7 @@ use std::time::Duration;
 use ensue_engine::catalog::{Action, Builtin, Extra, Run, Schema};
 use ensue_engine::command::VarChange;
 use ensue_engine::effect::Dispatch;
+use ensue_engine::events::own::is_of_the_engine;
 use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::ids::{EventId, Id, Role};
 use ensue_engine::names::TriggerRef;
@@ -80,6 +81,9 @@ impl Stage {
         let source = format!("execution/{}", dispatch.execution);
         let observed = trigger.and_then(|trigger| {
             let payload = Document::from_value(payload);
+            if is_of_the_engine(&trigger) {
+                return Err(format!("only the engine itself makes events of its own trigger `{trigger}`"));
+            }
             let definition = self.catalog.triggers().get(&trigger).ok_or_else(|| format!("there is no trigger `{trigger}` to emit"))?;
             let misfits = definition.payload.misfits(payload.root(), Extra::Allowed);
             if !misfits.is_empty() {

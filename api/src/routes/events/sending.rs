@@ -5,6 +5,7 @@
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use ensue_engine::command::{Answer, Ask, Before, Conflict, Dedupe, DedupeKey, Novelty, ObservedEvent, SeenEvent};
+use ensue_engine::events::own::is_of_the_engine;
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::names::TriggerRef;
 use ensue_engine::ports::Committed;
@@ -55,6 +56,9 @@ enum SendRefusal {
         /// The type.
         of_type: String,
     },
+    /// Nobody sends what the engine itself tells.
+    #[error("only the engine itself makes events of `{0}`")]
+    OfTheEngine(TriggerRef),
 }
 
 impl Explain for SendRefusal {
@@ -63,12 +67,13 @@ impl Explain for SendRefusal {
             Self::DedupeKeyInvalid => "body-invalid",
             Self::TooMany { .. } => "too-many-events",
             Self::NoTriggerOf { .. } => TRIGGER_NOT_FOUND,
+            Self::OfTheEngine(_) => "trigger-of-the-engine",
         }
     }
 
     fn fault(&self) -> Fault {
         match self {
-            Self::DedupeKeyInvalid | Self::NoTriggerOf { .. } => Fault::Invalid,
+            Self::DedupeKeyInvalid | Self::NoTriggerOf { .. } | Self::OfTheEngine(_) => Fault::Invalid,
             Self::TooMany { .. } => Fault::TooLarge,
         }
     }
@@ -80,6 +85,7 @@ impl Explain for SendRefusal {
             Self::NoTriggerOf { .. } => {
                 "a CloudEvent's `type` is the ref of its trigger, `<pack>.<trigger>`; others can be posted to a webhook whose `emits` choose one".into()
             }
+            Self::OfTheEngine(_) => "send an event of a trigger of a pack of yours, and have the rule listen to both".into(),
         })
     }
 }
@@ -260,6 +266,7 @@ impl Reader<'_> {
 
     fn brief_of_ours(&self, event: WireGivenEvent, at: &str) -> Result<Brief, Problem> {
         let payload = Bytes::from(String::from(Box::<str>::from(event.payload)));
+        not_of_the_engine(&event.trigger, || format!("{at}/trigger"))?;
         let dedupe =
             event.dedupe.map(|key| self.dedupe(&key, &payload).map_err(|why| of_field(&why, format!("{at}/dedupe")))).transpose()?;
         let given = GivenEvent {
@@ -283,6 +290,7 @@ impl Reader<'_> {
             Ok(trigger) => trigger,
             Err(_) => return Err(of_field(&SendRefusal::NoTriggerOf { of_type: quoted(&event.of_type) }, format!("{at}/type"))),
         };
+        not_of_the_engine(&trigger, || format!("{at}/type"))?;
         let dedupe = self.dedupe_of_cloudevent(&event);
         let CloudEvent { source, time, trace, payload, .. } = event;
         let given = GivenEvent { trigger, payload, source, occurred_at: time, trace, dedupe: Some(dedupe), rule: None };
@@ -332,6 +340,11 @@ impl Reader<'_> {
         refused.none()?;
         Ok(observed)
     }
+}
+
+/// Fails where the engine alone makes events of a trigger: rules rely on what those say.
+fn not_of_the_engine(trigger: &TriggerRef, at: impl FnOnce() -> String) -> Result<(), Problem> {
+    if is_of_the_engine(trigger) { Err(of_field(&SendRefusal::OfTheEngine(trigger.clone()), at())) } else { Ok(()) }
 }
 
 /// What is wrong with the events of a list, told at once.
