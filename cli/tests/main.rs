@@ -29,6 +29,7 @@ mod ordinary_user;
 mod outputs;
 mod overload;
 mod own_log;
+mod own_triggers;
 mod pack_tests;
 mod queues;
 mod rates;

@@ -4,12 +4,14 @@
 
 use std::collections::BTreeMap;
 
+use ensue_engine::events::own::OwnTrigger;
 use ensue_engine::ids::{EventId, ExecutionId, Id};
 use ensue_engine::record::Position;
 use ensue_engine::rules::judge::EVENT_STEPS_MAX;
 use ensue_engine::time::Timestamp;
 use ensue_views::store::{LIST_ROWS_MAX, ListQuery, Order};
 use ensue_views::{Column, Enforcement, Event, Execution, Row, View};
+use serde_json::Value;
 
 use crate::api::read_row;
 use crate::auth::Allowed;
@@ -57,7 +59,8 @@ fn trace(ports: &Ports, asked: Id) -> Result<Option<WireTrace>, Problem> {
         let (enforcements, more_enforcements) = of_event(ports, event.id)?;
         is_truncated |= more_enforcements;
         let not_matched = if index < EXPLAINED_EVENTS_MAX { not_matched(ports, &event, &enforcements, &mut steps_left) } else { None };
-        nodes.push(event_node(event, not_matched, &attempts, began_at));
+        let parent = led_to_by(ports, &event, &attempts)?;
+        nodes.push(event_node(event, not_matched, parent, began_at));
         nodes.extend(enforcements.into_iter().map(|enforcement| enforcement_node(enforcement, began_at)));
     }
     nodes.extend(executions.into_iter().map(|execution| execution_node(execution, began_at)));
@@ -122,13 +125,29 @@ fn not_matched(ports: &Ports, event: &Event, enforcements: &[Enforcement], steps
     Some(verdicts.filter(|verdict| !verdict.is_match()).map(WireVerdict::without_explanation).collect())
 }
 
-fn event_node(
-    event: Event,
-    not_matched: Option<Vec<WireVerdict>>,
-    attempts: &BTreeMap<Id, ExecutionId>,
-    began_at: Timestamp,
-) -> WireTraceNode {
-    let parent = event.parent.map(|parent| attempts.get(&parent).map_or(parent, |execution| execution.0));
+/// Gives what an event was led to by, as the graph shows it. What the engine itself tells is led to by the record that it tells of, of an
+/// execution or of a rule that erred on another event.
+fn led_to_by(ports: &Ports, event: &Event, attempts: &BTreeMap<Id, ExecutionId>) -> Result<Option<Id>, Problem> {
+    let Some(parent) = event.parent else { return Ok(None) };
+    if let Some(execution) = attempts.get(&parent) {
+        return Ok(Some(execution.0));
+    }
+    match OwnTrigger::of(&event.trigger) {
+        None => Ok(Some(parent)),
+        Some(OwnTrigger::RuleErred) => {
+            let payload = event.payload.map(|payload| ports.log.body(payload.position)).transpose()?.flatten();
+            let payload: Option<Value> = payload.and_then(|payload| serde_json::from_slice(&payload).ok());
+            let on = payload.as_ref().and_then(|payload| payload["event"].as_str()?.parse().ok());
+            Ok(Some(on.unwrap_or(parent)))
+        }
+        Some(_) => {
+            let of = event.source.strip_prefix("execution/").and_then(|id| id.parse().ok());
+            Ok(Some(of.unwrap_or(parent)))
+        }
+    }
+}
+
+fn event_node(event: Event, not_matched: Option<Vec<WireVerdict>>, parent: Option<Id>, began_at: Timestamp) -> WireTraceNode {
     let what = WireTraced::Event { trigger: event.trigger, source: event.source, matched: event.matched, erred: event.erred, not_matched };
     node(event.id.0, parent, event.position, event.received_at, began_at, what)
 }
