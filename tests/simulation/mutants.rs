@@ -84,6 +84,5 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("step taken over whose need runs again", "a step is taken over that was made of something else"),
     mutant("var set whatever was seen", "who had seen an older value sets a var"),
     mutant("removed var read on", "a var that was taken away has its value on"),
-    mutant("step of the clock gives starts", "the time that a step of the clock took counts for the starts of a queue with a rate"),
     mutant("one start too many in a while", "a queue may have one more started than its rate allows"),
 ];

@@ -396,11 +396,8 @@ impl Executions {
     /// Folds what the clock did.
     pub(crate) fn apply_clock(&mut self, fact: HealthFact<'_>) {
         match fact {
-            HealthFact::ClockStepped(fact) if !mutants::is("step of the clock gives starts") => {
-                self.queues.step(fact.to.micros_since(fact.from));
-            }
-            HealthFact::ClockStepped(_)
-            | HealthFact::NodeStarted(_)
+            HealthFact::ClockStepped(fact) => self.queues.step(fact.to.micros_since(fact.from)),
+            HealthFact::NodeStarted(_)
             | HealthFact::ClockAccepted(_)
             | HealthFact::ReactionDeferred(_)
             | HealthFact::ReactionHeld(_)
