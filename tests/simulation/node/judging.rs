@@ -170,7 +170,9 @@ fn told_again(wish: &Wish, committed: Committed) -> Committed {
         novelty: event.novelty,
     };
     let answer = match wish {
-        Wish::Run { .. } | Wish::Rerun { .. } | Wish::Cancel(_) | Wish::Settle(..) => before.execution.map_or(Answer::Done, Answer::Execution),
+        Wish::Run { .. } | Wish::Rerun { .. } | Wish::Cancel(_) | Wish::Settle(..) => {
+            before.execution.map_or(Answer::Done, Answer::Execution)
+        }
         Wish::Send { .. } => Answer::Events(before.events.iter().map(event).collect()),
         Wish::Deliver { .. } | Wish::SetMode(..) | Wish::SetKey(_) | Wish::RemoveKey | Wish::TakeInPacks | Wish::See { .. } => Answer::Done,
     };

@@ -169,7 +169,9 @@ impl Group<'_> {
         let Outcome::Done(committed) = answer.outcome else { return Ok(()) };
         let began = |stream: String| self.begun.iter().any(|begun| begun.record.stream == stream);
         let is_true = match &committed.answer {
-            Answer::Execution(id) if matches!(answer.request.wish, Wish::Run { .. } | Wish::Rerun { .. }) => began(format!("execution/{id}")),
+            Answer::Execution(id) if matches!(answer.request.wish, Wish::Run { .. } | Wish::Rerun { .. }) => {
+                began(format!("execution/{id}"))
+            }
             Answer::Events(events) => events.iter().all(|event| event.novelty == Novelty::Repeat || began(format!("event/{}", event.id))),
             Answer::Execution(_) | Answer::Done | Answer::Catalog(_) | Answer::Before(_) | Answer::ReportedLate => true,
         };

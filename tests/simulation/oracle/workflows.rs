@@ -75,7 +75,12 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
         if told.steps.is_empty() && end == Step::Not {
             continue;
         }
-        demand!(told.steps.len() == steps_of(told.action).len(), "I14", "{id} ends at {at}, and has ended {} of its steps", told.steps.len());
+        demand!(
+            told.steps.len() == steps_of(told.action).len(),
+            "I14",
+            "{id} ends at {at}, and has ended {} of its steps",
+            told.steps.len()
+        );
         demand!(!told.steps.values().any(|step| *step == Step::Open), "I14", "{id} ends at {at}, and a step of it is open");
         let is_whole = told.steps.values().all(|step| *step == Step::Succeeded);
         // Who cancels one whose steps have all succeeded may still be heard.
