@@ -42,7 +42,7 @@ pub(crate) fn react(engine: &Engine, record: &Record, fact: ExecutionFact<'_>, n
             Some(Ok(AfterFailure::IsTriedAgain(timer))) => return Reaction::more(vec![*timer]),
             Some(Ok(AfterFailure::Ends(end))) => Some(*end),
             Some(Err(reaction)) => return reaction,
-            None => end_of(execution, fact),
+            None => end_of(engine, (id, execution), fact),
         };
         if let Some(reaction) = timed::end_of_wait(engine, record, (id, execution), with) {
             return reaction;
@@ -184,13 +184,15 @@ fn after_failed(
 }
 
 /// Says what a record means for the execution, which has folded it already.
-fn end_of(execution: &Execution, fact: ExecutionFact<'_>) -> Option<Fact> {
+fn end_of(engine: &Engine, (id, execution): (ExecutionId, &Execution), fact: ExecutionFact<'_>) -> Option<Fact> {
     let part_of = execution.part_of.clone();
     match (fact, execution.phase) {
         (ExecutionFact::AttemptSucceeded(_), Phase::Ending { .. }) => Some(ExecutionSucceeded { part_of }.into()),
         // It was asked to end, or took too long, and nothing of it runs: it has ended.
         (ExecutionFact::AttemptFailed(_), Phase::Ending { cancelled: true, .. })
         | (ExecutionFact::AttemptLost(_), Phase::Ending { .. }) => Some(timed::stopped(execution)),
+        // What follows from the loss was put aside, and a person has said meanwhile what became of it.
+        (ExecutionFact::AttemptLost(_), Phase::Indeterminate(_)) if !engine.executions().is_indeterminate(&id) => None,
         // It took too long before its worker was lost: there is nothing left to ask a person.
         (ExecutionFact::AttemptLost(_), Phase::Indeterminate(_)) if execution.is_timed_out => Some(timed::stopped(execution)),
         (ExecutionFact::AttemptLost(loss), Phase::Indeterminate(attempt)) if loss.attempt == attempt.id => Some(match execution.on_lost {
