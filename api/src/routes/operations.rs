@@ -50,6 +50,7 @@ pub(super) const EVENT_SEND: Operation = Operation::new("event_send", "Sends an 
         (422, "cloudevent_invalid"),
         (422, "payload_invalid"),
         (422, "trigger_not_found"),
+        (422, "trigger_of_the_engine"),
     ])
     .demands_admission();
 const EVENT_FORMS: &[TakenForm] = &[
