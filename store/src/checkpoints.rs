@@ -178,9 +178,9 @@ impl Checkpoints {
 
     /// Reads a file up to the state. Fails with the reason where it is damaged, of another log or of a newer form.
     fn head(&self, path: &Path) -> Result<(HeadLine, BufReader<File>), String> {
-        let mut file = BufReader::new(File::open(path).map_err(damaged)?);
+        let mut file = BufReader::new(File::open(path).map_err(|error| damaged(&error))?);
         let mut line = Vec::new();
-        file.by_ref().take(HEAD_BYTES_MAX).read_until(b'\n', &mut line).map_err(damaged)?;
+        file.by_ref().take(HEAD_BYTES_MAX).read_until(b'\n', &mut line).map_err(|error| damaged(&error))?;
         let any: AnyHeadLine = serde_json::from_slice(&line).map_err(|error| format!("its head is damaged: {error}"))?;
         if any.format > FORMAT {
             let release = any.release.unwrap_or_else(|| "a newer release".to_owned());
@@ -209,7 +209,7 @@ impl Checkpoints {
     }
 }
 
-fn damaged(error: io::Error) -> String {
+fn damaged(error: &io::Error) -> String {
     format!("it is damaged: {error}")
 }
 
@@ -220,10 +220,10 @@ impl HeadLine {
 
     /// Has a state made of what follows in the file. What was made of bytes that are not those that were saved counts for nothing.
     fn of<S>(self, file: BufReader<File>, load: impl Fn(&mut dyn Read) -> Result<S, String>) -> Result<Checkpoint<S>, String> {
-        let decoder = zstd::Decoder::with_buffer(file).map_err(damaged)?;
+        let decoder = zstd::Decoder::with_buffer(file).map_err(|error| damaged(&error))?;
         let mut summed = Summed { sum: blake3::Hasher::new(), from: decoder.take(STATE_BYTES_MAX) };
         let state = load(&mut BufReader::with_capacity(PIECE_BYTES, &mut summed));
-        io::copy(&mut summed, &mut io::sink()).map_err(damaged)?;
+        io::copy(&mut summed, &mut io::sink()).map_err(|error| damaged(&error))?;
         if Digest::from_bytes(*summed.sum.finalize().as_bytes()) != self.digest {
             return Err("it is damaged: its state is not the one that was saved".to_owned());
         }

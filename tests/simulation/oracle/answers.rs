@@ -105,8 +105,8 @@ fn done(
             demand!(kinds(&stream, &["execution.requested"]), "I1", "request {number} was taken as {id}, which is not there");
         }
         (Wish::Rerun { execution, .. }, Answer::Execution(id)) => {
-            let is_it = |record: &&Raw| record.kind == "execution.requested" && record.text("rerun_of") == execution.to_string();
-            let found = streams.get(format!("execution/{id}").as_str()).is_some_and(|of| of.iter().any(|record| is_it(&record)));
+            let is_it = |record: &Raw| record.kind == "execution.requested" && record.text("rerun_of") == execution.to_string();
+            let found = streams.get(format!("execution/{id}").as_str()).is_some_and(|of| of.iter().copied().any(is_it));
             demand!(found, "I1", "request {number} to run {execution} again was taken as {id}, which is not there, or runs something else");
         }
         (Wish::Cancel(id), _) => {

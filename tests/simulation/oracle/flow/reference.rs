@@ -56,7 +56,7 @@ pub(super) struct OfRule<'w> {
     /// The rule, as it was when it began to be kept.
     pub(super) rule: &'w WrittenRule,
     /// By key: when `dedupe` let the last one through, which that was, and where it stands.
-    let_through: BTreeMap<String, (i64, String, u64)>,
+    let_through: BTreeMap<String, LetThrough>,
     /// By key: how much of the time of a throttle's while is unspent, and as of when, in microseconds, and where that
     /// stands; less than none where more was promised.
     unspent: BTreeMap<String, (i64, i64, u64)>,
@@ -67,6 +67,9 @@ pub(super) struct OfRule<'w> {
     /// How the log calls a key of a flow control.
     pub(super) names: BTreeMap<(String, String), String>,
 }
+
+/// When a match was let through by the time that has passed, which it was, and where it stands.
+type LetThrough = (i64, String, u64);
 
 /// Says whether a flow control may keep a match back.
 pub(super) fn holds(does: Does) -> bool {
@@ -166,7 +169,7 @@ impl<'w> OfRule<'w> {
         most: usize,
     ) -> (Way, Vec<(String, &'static str)>) {
         let mut gone = Vec::new();
-        let mut deduplicates: Option<(String, Option<(i64, String, u64)>)> = None;
+        let mut deduplicates: Option<(String, Option<LetThrough>)> = None;
         for stage in rule.flow.iter().skip(from) {
             let key = key_of(keys, stage);
             let held = |stage: &Stage, micros: i64| Way::Held { stage: *stage, until: now + micros };
