@@ -9,11 +9,10 @@ use ensue_engine::executions::state::Phase;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, InquiryId};
 use ensue_engine::record::Digest;
-use ensue_engine::spec::CatalogsHealth;
 use serde_json::json;
 
 use crate::support::site::{failed, report};
-use crate::support::{Pieces, Site, ana, answered, asked_by, cancel, lose, retry, settle, workers};
+use crate::support::{Pieces, Site, ana, answered, asked_by, cancel, lose, settle, workers};
 
 fn site() -> Site {
     let pieces = Pieces::default()
@@ -332,16 +331,4 @@ fn an_attempt_that_is_lost_while_its_reaction_is_owed_is_not_dispatched_after_a_
     let until = outcome.records()[0].position;
     site.records().iter().filter(|record| record.position <= until).for_each(|record| folded.apply(record));
     assert!(folded.owed_effects().is_empty());
-}
-
-#[test]
-fn what_was_settled_while_the_reaction_to_its_loss_was_put_aside_ends_as_the_person_said() {
-    let mut site = site();
-    let execution = site.run("demo.fail");
-    site.set_catalogs(CatalogsHealth::Broken);
-    let lost = site.lose(execution, Evidence::MayHaveBegun).then(&["attempt.lost", "reaction.parked"]).records()[0].position;
-    let settled = site.when(settle(execution, Settlement::Succeeded)).then(&["execution.settled", "reaction.parked"]).records()[0].position;
-    site.set_catalogs(CatalogsHealth::Whole);
-    site.when(retry(lost)).then(&["reaction.retried", "reaction.resumed"]);
-    site.when(retry(settled)).then(&["reaction.retried", "reaction.resumed", "execution.succeeded"]);
 }

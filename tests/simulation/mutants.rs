@@ -76,7 +76,6 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("timer fires early", "a timer fires half a second before it is due"),
     mutant("repeat let through early", "a match repeats another for half of the while only"),
     mutant("one more than a throttle allows", "a throttle lets one more match through at once"),
-    mutant("throttled match keeps its repeats back", "what repeats a match that was dropped counts as a repeat"),
     mutant("older match held beside a newer one", "a debounce acts on each match, and not on the last"),
     mutant("window filled too soon", "a window is full with one match less"),
     mutant("what a rule holds outlives its flow control", "matches are held on for a rule that has changed, gone or been disabled"),

@@ -189,8 +189,9 @@ fn end_of(engine: &Engine, (id, execution): (ExecutionId, &Execution), fact: Exe
     match (fact, execution.phase) {
         (ExecutionFact::AttemptSucceeded(_), Phase::Ending { .. }) => Some(ExecutionSucceeded { part_of }.into()),
         // It was asked to end, or took too long, and nothing of it runs: it has ended.
-        (ExecutionFact::AttemptFailed(_), Phase::Ending { cancelled: true, .. })
-        | (ExecutionFact::AttemptLost(_), Phase::Ending { .. }) => Some(timed::stopped(execution)),
+        (ExecutionFact::AttemptFailed(_), Phase::Ending { cancelled: true, .. }) => Some(timed::stopped(execution)),
+        // Where what follows from the loss was put aside, another attempt may have been made meanwhile, and have ended.
+        (ExecutionFact::AttemptLost(loss), Phase::Ending { attempt, .. }) if loss.attempt == attempt => Some(timed::stopped(execution)),
         // What follows from the loss was put aside, and a person has said meanwhile what became of it.
         (ExecutionFact::AttemptLost(_), Phase::Indeterminate(_)) if !engine.executions().is_indeterminate(&id) => None,
         // It took too long before its worker was lost: there is nothing left to ask a person.
