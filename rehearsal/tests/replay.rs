@@ -24,7 +24,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ensue_engine::catalog::{Catalog, Catalogs};
+use ensue_engine::catalog::{Catalog, Catalogs, Since, Wait};
+use ensue_engine::command::{Settings, TurnLimits};
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::ExecutionId;
@@ -35,8 +36,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::support::random::{World, pieces, steps};
-use crate::support::site::{report_changing, set_var};
-use crate::support::workflow::does;
+use crate::support::site::{received, report_changing, set_var};
+use crate::support::workflow::{awaits, does, expression};
 use crate::support::{Pieces, Site, cancel};
 
 /// The catalogs of a site: whatever revision is asked for, it is made of the same pieces.
@@ -255,6 +256,30 @@ fn what_reads_vars_goes_by_those_of_then_and_another_is_named() {
     let whole = Arc::new(counting("${{ vars.size() }}").build(CatalogRevision(1)));
     let recorded = collected(site.records()).into_iter().find(|one| one.execution == flow).unwrap();
     assert_eq!(vars_read(&recorded, Definitions::Other(&whole)), Err(Unreplayable::ReadsVars));
+}
+
+#[test]
+fn what_takes_an_event_that_the_node_looked_at_later_goes_by_the_vars_of_that_moment() {
+    let wait = Wait {
+        trigger: "demo.ping".parse().unwrap(),
+        when: Some(expression("event.payload.n == vars.n")),
+        since: Since::Start,
+        expires: None,
+    };
+    let pieces = Pieces::default().awaiting("core.wait").workflow("demo.flow", [awaits("wait", wait).tolerated()]);
+    let mut site = Site::with(&pieces);
+    let flow = site.run("demo.flow");
+    let unhurried = site.settings().clone();
+    site.set(Settings { turn: TurnLimits { drafts: 1, ..unhurried.turn.clone() }, ..unhurried.clone() });
+    let event = received(vec![site.event("demo.ping", &json!({ "n": 2 }))]);
+    site.turn(event).then(&["event.received", "reaction.deferred"]);
+    site.turn(set_var("n", &json!(2))).then(&["var.set"]);
+    site.set(unhurried);
+    let kinds = site.serve_all().kinds();
+    assert!(kinds.starts_with(&["reaction.resumed", "wait.matched"]), "{kinds:?}");
+    assert_eq!(replayed(&site, flow, Definitions::Recorded(&Made(&pieces))), Ok(vec![]));
+    let other = Arc::new(pieces.build(CatalogRevision(1)));
+    assert_eq!(replayed(&site, flow, Definitions::Other(&other)), Ok(vec![]));
 }
 
 #[test]

@@ -18,6 +18,10 @@ pub struct Collection {
     roots: BTreeMap<ExecutionId, ExecutionId>,
     /// What is owed to which of them, by the position of the record that it is owed to.
     owed: BTreeMap<Position, ExecutionId>,
+    /// What was put off of records that are of none of them, by the record, as long as it is owed: it may be an event that a step takes.
+    put_off: BTreeMap<Id, Vec<Record>>,
+    /// The record of which such was worked out last.
+    resumed: Option<Id>,
     bytes: usize,
 }
 
@@ -49,7 +53,7 @@ impl Collection {
 
     /// Says whether a record is one of them; those that are go to [`take`](Self::take) with their bodies plain.
     pub fn wants(&self, record: &Record) -> bool {
-        self.is_for_all(&record.fact) || self.root_of(record).is_some()
+        self.is_for_all(&record.fact) || self.root_of(record).is_some() || is_put_off(&record.fact)
     }
 
     /// Takes in the next record of the log; gives the execution that ends with it, which is none of them any more. `record_of` finds the
@@ -62,15 +66,22 @@ impl Collection {
             self.all.values_mut().filter(|one| !one.records.is_empty()).for_each(|one| one.records.push(record.clone()));
             return Ok(None);
         }
-        let Some(root) = self.root_of(&record) else { return Ok(None) };
+        let Some(root) = self.root_of(&record) else {
+            self.note_put_off(record);
+            return Ok(None);
+        };
         if let (Fact::ExecutionRequested(_), StreamId::Execution(id)) = (&record.fact, &record.stream) {
             self.roots.insert(*id, root);
         }
         let Some(one) = self.all.get_mut(&root) else { return Ok(None) };
-        match &record.fact {
-            Fact::WaitMatched(fact) => one.events.push(fact.event),
-            Fact::WaitErred(fact) => one.events.push(fact.event),
-            _ => {}
+        let event = match &record.fact {
+            Fact::WaitMatched(fact) => Some(fact.event),
+            Fact::WaitErred(fact) => Some(fact.event),
+            _ => None,
+        };
+        if let Some(event) = event {
+            one.events.push(event);
+            one.records.extend(self.put_off.get(&event.0).into_iter().flatten().cloned());
         }
         let has_ended = ends(&record.fact) && record.stream == StreamId::Execution(root);
         // What is longer cannot be replayed: only its end is waited for.
@@ -110,6 +121,7 @@ impl Collection {
             records.extend(record_of(event.0)?);
         }
         records.sort_by_key(|record| record.position);
+        records.dedup_by_key(|record| record.position);
         let asked = records.iter().find_map(|record| match &record.fact {
             Fact::ExecutionRequested(fact) if record.stream == StreamId::Execution(execution) => fact.event.zip(fact.enforcement),
             _ => None,
@@ -122,6 +134,19 @@ impl Collection {
             None => None,
         };
         Ok(Recorded { execution, records, enforced })
+    }
+
+    fn note_put_off(&mut self, record: Record) {
+        let Some(of) = record.cause.parent.filter(|_| is_put_off(&record.fact)) else { return };
+        let is_resumed = matches!(record.fact, Fact::ReactionResumed(_));
+        // What was worked out before, and not put off once more, is owed no more.
+        if let Some(before) = self.resumed.take_if(|_| is_resumed)
+            && self.put_off.get(&before).and_then(|all| all.last()).is_some_and(|last| matches!(last.fact, Fact::ReactionResumed(_)))
+        {
+            self.put_off.remove(&before);
+        }
+        self.resumed = if is_resumed { Some(of) } else { self.resumed };
+        self.put_off.entry(of).or_default().push(record);
     }
 
     /// What the clock did counts for each that waits.
@@ -142,6 +167,10 @@ impl Collection {
             _ => None,
         }
     }
+}
+
+fn is_put_off(fact: &Fact) -> bool {
+    matches!(fact, Fact::ReactionDeferred(_) | Fact::ReactionResumed(_) | Fact::ReactionParked(_))
 }
 
 fn made_of(record: &Record) -> Option<EnforcementMade> {
