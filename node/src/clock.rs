@@ -1,6 +1,6 @@
 //! The node's clock: the wall time at the start plus the monotonic clock, slewed towards the wall clock.
 //!
-//! It decides nothing by time. Order is the position; time is what a record says and what a person reads.
+//! It decides nothing by time. Order is the position; time is what a record says and what a person reads. It never goes back but by a step.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,6 +18,10 @@ const SLEW_MICROS: i64 = 500;
 pub trait Clock: Send + Sync {
     /// Gives the node's time.
     fn now(&self) -> Timestamp;
+    /// Has the node's time begin no earlier than the log's newest record. Where the wall clock is behind that by no more than
+    /// [`STEP_MICROS`], the node's time goes on from there, and is slewed; where it is by more, it was set back while no node ran: that
+    /// step is given, and the node's time is the wall clock's.
+    fn go_on_from(&self, newest: Timestamp) -> Option<ClockStep>;
     /// Brings the node's time nearer to the wall clock; called about once a second. Gives the step where the wall clock has moved
     /// away by more than [`STEP_MICROS`]: the node's time is the wall clock's from then on, and the step waits to be taken.
     fn tick(&self) -> Option<ClockStep>;
@@ -65,6 +69,8 @@ pub struct NodeClock<H> {
 #[derive(Debug)]
 struct Origin {
     micros: i64,
+    /// The newest time that was told: none that is told later is before it, but by a step.
+    told: i64,
     /// The steps that nobody has taken, the oldest first.
     steps: VecDeque<ClockStep>,
 }
@@ -73,28 +79,44 @@ impl<H: Hands> NodeClock<H> {
     /// Starts at the wall clock's time.
     pub fn new(hands: H) -> Self {
         let micros = hands.wall_micros().saturating_sub(hands.steady_micros());
-        Self { hands, origin: Mutex::new(Origin { micros, steps: VecDeque::new() }) }
+        Self { hands, origin: Mutex::new(Origin { micros, told: i64::MIN, steps: VecDeque::new() }) }
     }
 
     fn origin(&self) -> MutexGuard<'_, Origin> {
         self.origin.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn at(&self, origin: &Origin) -> Timestamp {
-        Timestamp::from_micros(origin.micros.saturating_add(self.hands.steady_micros()))
+    fn at(&self, origin: &mut Origin) -> Timestamp {
+        origin.told = origin.told.max(origin.micros.saturating_add(self.hands.steady_micros()));
+        Timestamp::from_micros(origin.told)
     }
 }
 
 impl<H: Hands> Clock for NodeClock<H> {
     fn now(&self) -> Timestamp {
-        self.at(&self.origin())
+        self.at(&mut self.origin())
+    }
+
+    fn go_on_from(&self, newest: Timestamp) -> Option<ClockStep> {
+        let mut origin = self.origin();
+        let now = self.at(&mut origin);
+        let behind = newest.micros_since(now);
+        if behind > STEP_MICROS {
+            return Some(ClockStep { from: newest, to: now });
+        }
+        origin.micros = origin.micros.saturating_add(behind.max(0));
+        None
     }
 
     fn tick(&self) -> Option<ClockStep> {
         let wall = self.hands.wall_micros();
         let mut origin = self.origin();
-        let step = slew(&mut origin.micros, self.hands.steady_micros(), wall);
-        origin.steps.extend(step);
+        let from = self.at(&mut origin);
+        let step = slew(&mut origin.micros, self.hands.steady_micros(), wall).map(|to| ClockStep { from, to });
+        if let Some(step) = step {
+            origin.told = step.to.micros();
+            origin.steps.push_back(step);
+        }
         step
     }
 
@@ -107,7 +129,7 @@ impl<H: Hands> Clock for NodeClock<H> {
         // Looked at together: a step between the two would be taken for time that has passed.
         match origin.steps.pop_front() {
             Some(step) => Err(step),
-            None => Ok(Moment { time: self.at(&origin), entropy: self.hands.entropy() }),
+            None => Ok(Moment { time: self.at(&mut origin), entropy: self.hands.entropy() }),
         }
     }
 
@@ -155,12 +177,13 @@ impl Default for SystemClock {
     }
 }
 
-fn slew(origin: &mut i64, elapsed: i64, wall: i64) -> Option<ClockStep> {
+/// Gives where the wall clock has stepped to, if it has.
+fn slew(origin: &mut i64, elapsed: i64, wall: i64) -> Option<Timestamp> {
     let now = origin.saturating_add(elapsed);
     let off = wall.saturating_sub(now);
     if off.abs() > STEP_MICROS {
         *origin = wall.saturating_sub(elapsed);
-        return Some(ClockStep { from: Timestamp::from_micros(now), to: Timestamp::from_micros(wall) });
+        return Some(Timestamp::from_micros(wall));
     }
     *origin = origin.saturating_add(off.clamp(-SLEW_MICROS, SLEW_MICROS));
     None
@@ -171,6 +194,49 @@ mod tests {
     use super::*;
 
     const START: i64 = 1_774_699_200_000_000;
+
+    /// Hands that stand still.
+    struct Still;
+
+    impl Hands for Still {
+        fn steady_micros(&self) -> i64 {
+            0
+        }
+
+        fn wall_micros(&self) -> i64 {
+            START
+        }
+
+        fn entropy(&self) -> u128 {
+            0
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_a_little_behind_the_log_goes_on_from_there() {
+        let clock = NodeClock::new(Still);
+        let newest = Timestamp::from_micros(START + STEP_MICROS);
+        assert_eq!(clock.go_on_from(newest), None);
+        assert_eq!(clock.now(), newest);
+        assert_eq!(clock.tick(), None);
+        assert_eq!(clock.now(), newest);
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_of_the_log_stays_where_it_is() {
+        let clock = NodeClock::new(Still);
+        assert_eq!(clock.go_on_from(Timestamp::from_micros(START - 1)), None);
+        assert_eq!(clock.now().micros(), START);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_while_no_node_ran_is_a_step() {
+        let clock = NodeClock::new(Still);
+        let newest = Timestamp::from_micros(START + STEP_MICROS + 1);
+        let step = clock.go_on_from(newest).expect("a step");
+        assert_eq!((step.from, step.to.micros()), (newest, START));
+        assert_eq!(clock.now().micros(), START);
+    }
 
     #[test]
     fn a_clock_that_is_a_little_off_is_slewed_and_not_stepped() {
@@ -185,8 +251,7 @@ mod tests {
     fn a_clock_that_jumps_by_more_than_a_minute_is_a_step_and_is_followed() {
         let mut origin = START;
         let wall = START + 1_000_000 + STEP_MICROS + 1;
-        let step = slew(&mut origin, 1_000_000, wall).expect("a step");
-        assert_eq!((step.from.micros(), step.to.micros()), (START + 1_000_000, wall));
+        assert_eq!(slew(&mut origin, 1_000_000, wall), Some(Timestamp::from_micros(wall)));
         assert_eq!(slew(&mut origin, 2_000_000, wall + 1_000_000), None);
         assert_eq!(origin + 2_000_000, wall + 1_000_000);
     }

@@ -44,6 +44,10 @@ impl Clock for HandClock {
         self.take_step().map_or_else(|| Ok(self.moment()), Err)
     }
 
+    fn go_on_from(&self, _: Timestamp) -> Option<ClockStep> {
+        None
+    }
+
     fn tick(&self) -> Option<ClockStep> {
         None
     }

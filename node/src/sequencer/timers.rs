@@ -12,7 +12,7 @@ use ensue_engine::record::Actor;
 
 use super::bodies::LoggedBodies;
 use super::{Sequencer, SequencerError, Turn};
-use crate::clock::{Clock, ClockStep, STEP_MICROS};
+use crate::clock::{Clock, ClockStep};
 
 /// The longest that one waits for a timer before looking at the clock again.
 const LOOK_EVERY: Duration = Duration::from_secs(3_600);
@@ -29,9 +29,7 @@ pub(super) struct Steps {
 impl Steps {
     /// Begins with the one that nobody saw: a clock that is behind the log was set back while no node ran.
     pub(super) fn before_the_start(engine: &Engine, clock: &dyn Clock) -> Self {
-        let (from, to) = (engine.time(), clock.now());
-        let was_set_back = from.micros_since(to) > STEP_MICROS;
-        Self { steps: was_set_back.then_some(ClockStep { from, to }).into_iter().collect(), offered: 0 }
+        Self { steps: clock.go_on_from(engine.time()).into_iter().collect(), offered: 0 }
     }
 
     /// The batch is in the log.

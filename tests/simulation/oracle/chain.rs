@@ -1,4 +1,5 @@
-//! I2 and I7: positions and revisions without a gap, a chain that follows from what is documented, batches whole, epochs that only grow.
+//! I2 and I7: positions and revisions without a gap, a chain that follows from what is documented, batches whole, epochs that only grow,
+//! time that never goes back but by a step of the clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,6 +13,7 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
     let mut batches: BTreeSet<&str> = BTreeSet::new();
     let mut epoch = 0;
     let mut batch = "";
+    let (mut passed, mut stepped) = (i64::MIN, 0);
     for (place, record) in records.iter().enumerate() {
         let at = record.position;
         demand!(at == place as u64 + 1, "I2", "position {} stands where {} should", at, place + 1);
@@ -21,6 +23,10 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
         demand!(ids.insert(&record.id), "I2", "the id {} at {at} stands in the log twice", record.id);
         demand!(record.epoch >= epoch, "I7", "the record at {at} was written under epoch {}, after one of {epoch}", record.epoch);
         epoch = record.epoch;
+        stepped += record.stepped();
+        let now = record.micros() - stepped;
+        demand!(now >= passed, "I2", "the record at {at} was written {} µs before the one before it, and no clock stepped", passed - now);
+        passed = now;
         if record.batch != batch {
             demand!(batches.insert(&record.batch), "I2", "batch {} at {at} goes on after another", record.batch);
             batch = &record.batch;

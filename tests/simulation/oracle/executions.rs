@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::oracle::records::Raw;
+use crate::oracle::records::{Raw, micros};
 use crate::oracle::slots::{Load, Slots};
 use crate::oracle::{Ledger, Violation, bounds, demand};
 use crate::sometimes;
@@ -59,9 +59,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
     let mut book = Book { told: BTreeMap::new(), token: 0, loads: BTreeMap::new(), stepped: 0, doubted: BTreeSet::new() };
     for (place, record) in records.iter().enumerate() {
         slots.note(record, &ledger.ground.rates);
-        if record.kind == "clock.stepped" {
-            book.stepped += micros(record.text("to")) - micros(record.text("from"));
-        }
+        book.stepped += record.stepped();
         book.work(record.epoch, ledger);
         if record.stream.starts_with("execution/") {
             book.note(record, ledger)?;
@@ -407,8 +405,4 @@ impl<'r> Told<'r> {
         }
         Ok(())
     }
-}
-
-fn micros(time: &str) -> i64 {
-    time.parse::<ensue_engine::time::Timestamp>().map_or(0, ensue_engine::time::Timestamp::micros)
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::flow::{Does, Stage};
 use crate::oracle::in_force::InForce;
-use crate::oracle::records::Raw;
+use crate::oracle::records::{Raw, micros};
 use crate::oracle::{Ledger, Violation, demand};
 use crate::pack::{Doing, WrittenRule};
 use crate::sometimes;
@@ -55,8 +55,6 @@ struct Book<'w> {
     most: (usize, usize),
     /// Under which epoch is written, and since when.
     epoch: (u64, u64),
-    /// How much time has passed at the newest record.
-    passed: i64,
     /// The newest record.
     newest: Option<&'w Raw>,
 }
@@ -65,11 +63,6 @@ pub(super) fn check<'w>(records: &'w [Raw], ledger: &Ledger<'w>) -> Result<(), V
     let mut book = Book::default();
     for (place, record) in records.iter().enumerate() {
         book.note(record, ledger)?;
-        // Over a restart the clock may go back a little, and nobody calls that a step: a key whose time was over is forgotten or is not.
-        if book.elapsed(record) < book.passed {
-            return Ok(());
-        }
-        book.passed = book.elapsed(record);
         book.in_force.note(record, ledger)?;
         if records.get(place + 1).is_none_or(|next| next.batch != record.batch) {
             book.end_batch(record)?;
@@ -89,10 +82,6 @@ fn outcome(record: &Raw) -> (&str, Option<&Value>) {
 
 fn text<'v>(says: Option<&'v Value>, field: &str) -> &'v str {
     says.and_then(|says| says.get(field)).and_then(Value::as_str).unwrap_or_default()
-}
-
-fn micros(time: &str) -> i64 {
-    chrono::DateTime::parse_from_rfc3339(time).map_or(0, |time| time.timestamp_micros())
 }
 
 /// Says whether a rule's action cannot be run for an event.
@@ -115,6 +104,7 @@ impl<'w> Book<'w> {
             self.epoch = (record.epoch, ledger.ground.committed_at(record.position).unwrap_or(0));
         }
         self.newest = Some(record);
+        self.stepped += record.stepped();
         if let Some(operated) = ledger.ground.operated_at(record.epoch) {
             let most = operated.flow_keys_max();
             self.most = (most, most.max(self.most.1));
@@ -122,7 +112,6 @@ impl<'w> Book<'w> {
         match record.kind.as_str() {
             "reaction.deferred" | "reaction.parked" | "reaction.retried" | "reaction.held" => drop(self.owed.insert(record.number("of"))),
             "reaction.resumed" | "reaction.dismissed" => drop(self.owed.remove(&record.number("of"))),
-            "clock.stepped" => self.stepped += micros(record.text("to")) - micros(record.text("from")),
             "event.received" => {
                 let id = record.stream.strip_prefix("event/").unwrap_or_default();
                 self.events.insert(id, Came { record, modes: self.in_force.modes.clone() });

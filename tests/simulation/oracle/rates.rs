@@ -19,15 +19,9 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
     let mut queues: BTreeMap<&str, &str> = BTreeMap::new();
     let mut left: BTreeMap<&str, Left> = BTreeMap::new();
     let mut spent: BTreeSet<&str> = BTreeSet::new();
-    // How much time has passed: a node that starts while the clock is behind goes on from there, and no step says so.
-    let (mut stepped, mut passed, mut last) = (0, 0, None);
+    let mut stepped = 0;
     for record in records {
-        if record.kind == "clock.stepped" {
-            stepped += micros(record.text("to")) - micros(record.text("from"));
-        }
-        let time = record.micros() - stepped;
-        passed += (time - last.unwrap_or(time)).max(0);
-        last = Some(time);
+        stepped += record.stepped();
         match record.kind.as_str() {
             "execution.requested" if record.said.get("pace").is_none_or(|pace| pace == "worked") => {
                 let queue = Some(record.text("queue")).filter(|queue| !queue.is_empty()).unwrap_or("default");
@@ -37,7 +31,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
                 let Some(queue) = queues.get(record.stream.as_str()) else { continue };
                 let Some((_, rate)) = rates.iter().find(|(name, _)| name.as_str() == *queue) else { continue };
                 let (cost, limit) = (i128::try_from(rate.per.as_micros()).unwrap_or(i128::MAX), i128::from(rate.limit));
-                let (at, now) = (record.position, passed);
+                let (at, now) = (record.position, record.micros() - stepped);
                 let before = left.get(queue).copied().unwrap_or(Left { credit: cost * limit, at: now });
                 let came = i128::from(now - before.at) * limit;
                 let credit = (before.credit + came).min(cost * limit) - cost;
@@ -54,8 +48,4 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
         }
     }
     Ok(())
-}
-
-fn micros(time: &str) -> i64 {
-    chrono::DateTime::parse_from_rfc3339(time).map_or(0, |time| time.timestamp_micros())
 }

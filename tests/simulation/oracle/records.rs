@@ -78,8 +78,18 @@ impl Raw {
 
     /// Gives the time in microseconds since the Unix epoch.
     pub(super) fn micros(&self) -> i64 {
-        chrono::DateTime::parse_from_rfc3339(&self.time).map_or(0, |time| time.timestamp_micros())
+        micros(&self.time)
     }
+
+    /// Gives by how many microseconds the clock stepped, where it did.
+    pub(super) fn stepped(&self) -> i64 {
+        if self.kind == "clock.stepped" { micros(self.text("to")) - micros(self.text("from")) } else { 0 }
+    }
+}
+
+/// Gives a time in microseconds since the Unix epoch.
+pub(super) fn micros(time: &str) -> i64 {
+    chrono::DateTime::parse_from_rfc3339(time).map_or(0, |time| time.timestamp_micros())
 }
 
 /// Reads the whole log, page by page as a reader does, and adds it to the story.
@@ -94,7 +104,7 @@ pub(super) fn read(node: &Node, ground: &Ground) -> Result<Vec<Raw>, Violation> 
         }
         for record in &page {
             let json = serde_json::to_string(&WireRecord::from(record)).map_err(|error| Violation::new("I2", error.to_string()))?;
-            ground.story().note(json.as_bytes());
+            ground.story().note(&json);
             let mut raw: Raw = serde_json::from_str(&json).map_err(|error| Violation::new("I2", format!("{error}: {json}")))?;
             raw.holds_secret = holds_secret(json.as_bytes());
             raw.said = serde_json::from_str(raw.fact.get()).unwrap_or(Value::Null);
