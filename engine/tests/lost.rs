@@ -9,10 +9,12 @@ use ensue_engine::executions::state::Phase;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, InquiryId};
 use ensue_engine::record::Digest;
+use ensue_engine::spec::CatalogsHealth;
 use serde_json::json;
 
+use crate::support::random::again;
 use crate::support::site::{failed, report};
-use crate::support::{Pieces, Site, ana, answered, asked_by, cancel, lose, settle, workers};
+use crate::support::{Pieces, Site, ana, answered, asked_by, cancel, lose, retry, settle, workers};
 
 fn site() -> Site {
     let pieces = Pieces::default()
@@ -331,4 +333,44 @@ fn an_attempt_that_is_lost_while_its_reaction_is_owed_is_not_dispatched_after_a_
     let until = outcome.records()[0].position;
     site.records().iter().filter(|record| record.position <= until).for_each(|record| folded.apply(record));
     assert!(folded.owed_effects().is_empty());
+}
+
+#[test]
+fn what_was_settled_while_the_reaction_to_its_loss_was_put_aside_ends_as_the_person_said() {
+    let mut site = site();
+    let execution = site.run("demo.fail");
+    site.set_catalogs(CatalogsHealth::Broken);
+    let lost = site.lose(execution, Evidence::MayHaveBegun).then(&["attempt.lost", "reaction.parked"]).records()[0].position;
+    let settled = site.when(settle(execution, Settlement::Succeeded)).then(&["execution.settled", "reaction.parked"]).records()[0].position;
+    site.set_catalogs(CatalogsHealth::Whole);
+    site.when(retry(lost)).then(&["reaction.retried", "reaction.resumed"]);
+    site.when(retry(settled)).then(&["reaction.retried", "reaction.resumed", "execution.succeeded"]);
+}
+
+#[test]
+fn what_succeeded_after_all_while_the_reaction_to_its_loss_was_put_aside_has_succeeded() {
+    let mut site = site();
+    let execution = site.run("demo.fail");
+    site.set_catalogs(CatalogsHealth::Broken);
+    let lost = site.lose(execution, Evidence::MayHaveBegun).then(&["attempt.lost", "reaction.parked"]).records()[0].position;
+    let succeeded = site.succeed(execution).then(&["attempt.succeeded", "reaction.parked"]).records()[0].position;
+    site.set_catalogs(CatalogsHealth::Whole);
+    site.when(retry(lost)).then(&["reaction.retried", "reaction.resumed"]);
+    site.when(retry(succeeded)).then(&["reaction.retried", "reaction.resumed", "execution.succeeded"]);
+}
+
+#[test]
+fn what_a_person_said_of_one_attempt_is_not_said_of_a_later_one() {
+    let mut site = Site::with(&Pieces::default().action_with("demo.ask", |action| action.retry = Some(again(3))));
+    let execution = site.run("demo.ask");
+    let lost = ["attempt.lost", "execution.became_indeterminate", "inquiry.opened"];
+    site.lose(execution, Evidence::MayHaveBegun).then(&lost);
+    site.set_catalogs(CatalogsHealth::Broken);
+    let settled = site.when(settle(execution, Settlement::Succeeded)).then(&["execution.settled", "reaction.parked"]).records()[0].position;
+    site.set_catalogs(CatalogsHealth::Whole);
+    site.fail(execution, FailureKind::ExitCode).then(&["attempt.failed", "inquiry.withdrawn", "timer.set"]);
+    site.after(2_000).then(&["timer.fired", "attempt.started"]);
+    site.lose(execution, Evidence::MayHaveBegun).then(&lost);
+    site.when(retry(settled)).then(&["reaction.retried", "reaction.resumed"]);
+    assert!(matches!(site.phase(execution), Some(Phase::Indeterminate(attempt)) if attempt.number == 2));
 }

@@ -94,6 +94,7 @@ fn a_bug_in_deciding_refuses_the_command_and_changes_nothing() {
 fn a_bug_in_a_reaction_puts_that_reaction_aside_and_everything_else_goes_on() {
     let (mut site, of) = parked();
     assert_eq!(site.engine().health().owed_count(), 0);
+    site.set_catalogs(CatalogsHealth::Whole);
     let execution = site.engine().executions().iter().find(|(_, open)| open.attempts == 1).map(|(id, _)| *id).unwrap();
     site.succeed(execution).then(&["attempt.succeeded", "execution.succeeded", "attempt.started"]);
     site.restart();

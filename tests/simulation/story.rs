@@ -36,9 +36,12 @@ impl Story {
         }
     }
 
-    /// Adds bytes that nobody reads, such as the log's records.
-    pub(crate) fn note(&mut self, bytes: &[u8]) {
-        self.hasher.update(bytes);
+    /// Adds a record of the log, as JSON.
+    pub(crate) fn note(&mut self, record: &str) {
+        self.hasher.update(record.as_bytes());
+        if self.verbosity == Verbosity::Told {
+            println!("{record}");
+        }
     }
 
     /// Gives the hash of all that was told: equal for equal seeds.

@@ -5,7 +5,6 @@
 //! executions is not led to by its own end. For that reason they do not count among the events of a chain, either.
 
 use std::collections::BTreeSet;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use ensue_expression::Document;
@@ -103,18 +102,13 @@ pub fn is_of_the_engine(trigger: &TriggerRef) -> bool {
 
 /// Gives the events that tell of what is about to be recorded: what follows from a record, or, where none is given, from a command.
 ///
-/// Where the catalog cannot be built, no rule judges anything, and there are none. Nor where a bug of ours stops the telling: what is told of
-/// does not depend on it.
+/// Where the catalog cannot be built, no rule judges anything, and there are none.
 pub(crate) fn telling_of(engine: &Engine, drafts: &[Draft], by: Option<&Record>, at: &Moment, with: &Context<'_>) -> Vec<Draft> {
     if drafts.iter().all(|draft| told_as(engine, draft).is_empty()) {
         return Vec::new();
     }
-    let told = catch_unwind(AssertUnwindSafe(|| {
-        let Some(catalog) = with.catalogs.at(engine.catalog_revision()) else { return Vec::new() };
-        let told = (0..drafts.len()).flat_map(|place| telling_of_one(engine, (drafts, place), by, at, &catalog));
-        told.collect()
-    }));
-    told.unwrap_or_default()
+    let Some(catalog) = with.catalogs.at(engine.catalog_revision()) else { return Vec::new() };
+    (0..drafts.len()).flat_map(|place| telling_of_one(engine, (drafts, place), by, at, &catalog)).collect()
 }
 
 /// Gives the events that tell of one of several drafts.

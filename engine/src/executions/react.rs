@@ -9,7 +9,7 @@ use crate::executions::facts::{
     Pace, Settlement,
 };
 use crate::executions::retry::{self, AfterFailure};
-use crate::executions::state::{Execution, Phase};
+use crate::executions::state::{AttemptEnd, Execution, Phase};
 use crate::executions::timed;
 use crate::fact::{ExecutionFact, Fact};
 use crate::ids::{ExecutionId, Id, Role};
@@ -176,7 +176,7 @@ fn after_failed(
     with: &Context<'_>,
 ) -> Option<Result<AfterFailure, Reaction>> {
     match (fact, execution.phase) {
-        (ExecutionFact::AttemptFailed(failed), Phase::Ending { cancelled: false, .. }) => {
+        (ExecutionFact::AttemptFailed(failed), Phase::Ending { how: AttemptEnd::Failed, cancelled: false, .. }) => {
             Some(retry::after_failure(engine, record, (id, execution), failed, with))
         }
         _ => None,
@@ -187,12 +187,18 @@ fn after_failed(
 fn end_of(engine: &Engine, (id, execution): (ExecutionId, &Execution), fact: ExecutionFact<'_>) -> Option<Fact> {
     let part_of = execution.part_of.clone();
     match (fact, execution.phase) {
-        (ExecutionFact::AttemptSucceeded(_), Phase::Ending { .. }) => Some(ExecutionSucceeded { part_of }.into()),
+        (ExecutionFact::AttemptSucceeded(_), Phase::Ending { how: AttemptEnd::Succeeded, .. }) => {
+            Some(ExecutionSucceeded { part_of }.into())
+        }
         // It was asked to end, or took too long, and nothing of it runs: it has ended.
-        (ExecutionFact::AttemptFailed(_), Phase::Ending { cancelled: true, .. }) => Some(timed::stopped(execution)),
-        // Where what follows from the loss was put aside, another attempt may have been made meanwhile, and have ended.
-        (ExecutionFact::AttemptLost(loss), Phase::Ending { attempt, .. }) if loss.attempt == attempt => Some(timed::stopped(execution)),
-        // What follows from the loss was put aside, and a person has said meanwhile what became of it.
+        (ExecutionFact::AttemptFailed(_), Phase::Ending { how: AttemptEnd::Failed, cancelled: true, .. }) => {
+            Some(timed::stopped(execution))
+        }
+        // Where what follows from the loss was put aside, it may have ended otherwise meanwhile, or another attempt may have been made.
+        (ExecutionFact::AttemptLost(loss), Phase::Ending { attempt, how: AttemptEnd::Lost, .. }) if loss.attempt == attempt => {
+            Some(timed::stopped(execution))
+        }
+        // Or a person has said what became of it.
         (ExecutionFact::AttemptLost(_), Phase::Indeterminate(_)) if !engine.executions().is_indeterminate(&id) => None,
         // It took too long before its worker was lost: there is nothing left to ask a person.
         (ExecutionFact::AttemptLost(_), Phase::Indeterminate(_)) if execution.is_timed_out => Some(timed::stopped(execution)),
@@ -207,6 +213,8 @@ fn end_of(engine: &Engine, (id, execution): (ExecutionId, &Execution), fact: Exe
         (ExecutionFact::ExecutionCancelRequested(_), Phase::Withdrawn) => Some(timed::stopped(execution)),
         // It had slept before somebody asked.
         (ExecutionFact::ExecutionCancelRequested(_), Phase::Asleep) if execution.has_come => Some(ExecutionSucceeded { part_of }.into()),
+        // Where what follows from that was put aside, another attempt may have been lost meanwhile, of which nobody has said anything.
+        (ExecutionFact::ExecutionSettled(_), Phase::Indeterminate(_)) if engine.executions().is_indeterminate(&id) => None,
         (ExecutionFact::ExecutionSettled(settled), Phase::Indeterminate(_)) => match &settled.outcome {
             Settlement::Succeeded => Some(ExecutionSucceeded { part_of }.into()),
             Settlement::Failed { error } => Some(ExecutionFailed { error: Failure::new(FailureKind::Lost, error.clone()), part_of }.into()),

@@ -185,9 +185,23 @@ pub enum Phase {
     Ending {
         /// The attempt that has ended.
         attempt: AttemptId,
+        /// How: what follows is worked out of the record that says so, and of no other.
+        how: AttemptEnd,
         /// Whether somebody had asked that it end.
         cancelled: bool,
     },
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptEnd {
+    /// It did what was asked.
+    Succeeded,
+    /// It did not.
+    Failed,
+    /// Its worker is gone.
+    Lost,
 }
 
 /// The latest try of an open execution.
@@ -481,12 +495,12 @@ impl Executions {
             ExecutionFact::ArtifactKept(fact) => self.hear(id, fact.index, |heard| heard.artifacts += 1),
             ExecutionFact::MessageRefused(fact) => self.hear(id, fact.index, |heard| heard.refused += 1),
             ExecutionFact::AttemptSucceeded(fact) => {
-                self.end_attempt(id, fact.attempt);
+                self.end_attempt(id, fact.attempt, AttemptEnd::Succeeded);
                 self.keep_result(id, record);
             }
             ExecutionFact::AttemptFailed(fact) => {
                 self.change(id, |execution| execution.failures += 1);
-                self.end_attempt(id, fact.attempt);
+                self.end_attempt(id, fact.attempt, AttemptEnd::Failed);
             }
             ExecutionFact::AttemptLost(fact) => self.lose_attempt(id, fact.evidence),
             ExecutionFact::ExecutionCancelRequested(_) => self.cancel(id),
@@ -551,19 +565,19 @@ impl Executions {
             }
             Phase::Running(attempt) => Phase::Cancelling(attempt),
             // What has failed may be about to be tried again.
-            Phase::Ending { attempt, .. } => Phase::Ending { attempt, cancelled: true },
+            Phase::Ending { attempt, how, .. } => Phase::Ending { attempt, how, cancelled: true },
             Phase::Blocked => Phase::Withdrawn,
             Phase::InSteps | Phase::Cancelling(_) | Phase::Withdrawn => return,
         };
         self.change(id, |execution| execution.phase = phase);
     }
 
-    fn end_attempt(&mut self, id: &ExecutionId, attempt: AttemptId) {
+    fn end_attempt(&mut self, id: &ExecutionId, attempt: AttemptId, how: AttemptEnd) {
         self.leave(id);
         self.indeterminate.remove(id);
         self.change(id, |execution| {
             let cancelled = execution.is_cancelled || matches!(execution.phase, Phase::Cancelling(_));
-            execution.phase = Phase::Ending { attempt, cancelled };
+            execution.phase = Phase::Ending { attempt, how, cancelled };
         });
     }
 
@@ -578,7 +592,7 @@ impl Executions {
         match execution.phase {
             Phase::Running(_) if may_try_again => self.requeue(id),
             Phase::Cancelling(_) if may_try_again && mutants::is("cancel forgotten at a loss") => self.requeue(id),
-            Phase::Cancelling(attempt) if may_try_again => self.end_attempt(id, attempt.id),
+            Phase::Cancelling(attempt) if may_try_again => self.end_attempt(id, attempt.id, AttemptEnd::Lost),
             Phase::Running(attempt) | Phase::Cancelling(attempt) => {
                 if !mutants::is("slot kept by an indeterminate execution") {
                     self.leave(id);

@@ -8,21 +8,6 @@ use crate::oracle::{Ledger, Violation, demand};
 /// What is put aside without a bug, by the beginning of its reason: the disk, and processes that ended.
 const NO_BUGS: [&str; 3] = ["the body it needs", "the store refused", "the process ended"];
 
-/// What rules may be told of by events of the engine's own.
-const TOLD_OF: [&str; 11] = [
-    "execution.succeeded",
-    "execution.failed",
-    "execution.timed_out",
-    "execution.cancelled",
-    "execution.became_indeterminate",
-    "inquiry.opened",
-    "inquiry.reminded",
-    "inquiry.escalated",
-    "inquiry.answered",
-    "inquiry.withdrawn",
-    "rule.erred",
-];
-
 pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
     let (mut parked, mut told) = (BTreeMap::<u64, u64>::new(), BTreeMap::<u64, u64>::new());
     for record in records {
@@ -34,8 +19,6 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
             }
             // What is worked out later or once more meets the bug no more.
             "reaction.deferred" | "reaction.resumed" => *told.entry(at).or_default() += 1,
-            // A bug in telling rules of what happened holds up nothing, and nobody listens here.
-            kind if TOLD_OF.contains(&kind) => *told.entry(at).or_default() += 1,
             _ => {}
         }
     }

@@ -113,9 +113,9 @@ impl Executions {
                 execution.is_timed_out = true;
                 execution.is_cancelled = true;
             }),
-            Phase::Ending { attempt, cancelled: false } => self.change(id, |execution| {
+            Phase::Ending { attempt, how, cancelled: false } => self.change(id, |execution| {
                 execution.is_timed_out = true;
-                execution.phase = Phase::Ending { attempt, cancelled: true };
+                execution.phase = Phase::Ending { attempt, how, cancelled: true };
             }),
             // Where a workflow stands is said by its course.
             Phase::InSteps => self.change(id, |execution| execution.is_timed_out = true),
