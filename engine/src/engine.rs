@@ -282,7 +282,7 @@ impl Engine {
                 state.letters.apply_event(record, fact);
             }
             ByNoun::RuleFact(fact) => {
-                state.rules.apply(record, fact);
+                state.rules.apply(record, fact, &state.health);
                 if let RuleFact::EnforcementMade(made) = fact {
                     state.flows.apply_made(record, made, &state.timers);
                 }

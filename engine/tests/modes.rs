@@ -1,8 +1,10 @@
 //! Modes: rules that are taken out of the way, that only watch, and what that means for events that came before.
 
 use ensue_engine::catalog::Mode;
+use ensue_engine::command::{Settings, TurnLimits};
 use ensue_engine::fact::Fact;
 use ensue_engine::rules::facts::Outcome as Enforced;
+use ensue_engine::rules::state::MODE_CHANGES_MAX;
 use serde_json::json;
 
 use crate::support::site::received;
@@ -78,4 +80,21 @@ fn modes_that_are_set_later_do_not_change_what_is_owed_to_an_earlier_event() {
     assert_eq!(outcome_of("demo.r699"), ["executed"]);
     assert_eq!(outcome_of("demo.r698"), ["executed"]);
     assert_eq!(outcome_of("demo.r697"), [Enforced::Shadowed.as_str()]);
+}
+
+#[test]
+fn an_event_is_judged_by_the_mode_it_came_under_however_often_that_is_set_meanwhile() {
+    let mut site = Site::with(&pieces().rule_with("demo.one", "demo.ping", "", "demo.say", |rule| rule.mode = Mode::Disabled));
+    site.when(set_mode("demo.one", Mode::Shadow));
+    let unhurried = site.settings().clone();
+    site.set(Settings { turn: TurnLimits { drafts: 1, ..unhurried.turn.clone() }, ..unhurried.clone() });
+    let event = site.event("demo.ping", &json!({}));
+    site.turn(received(vec![event])).then(&["event.received", "reaction.deferred"]);
+    for mode in [Mode::Enabled, Mode::Disabled].into_iter().cycle().take(3 * MODE_CHANGES_MAX) {
+        site.turn(set_mode("demo.one", mode)).then(&["rule.mode_set"]);
+    }
+    site.set(unhurried);
+    site.restart();
+    site.serve_all().then(&["reaction.resumed", "enforcement.made"]);
+    assert!(matches!(site.records().last().unwrap().fact, Fact::EnforcementMade(ref made) if made.outcome == Enforced::Shadowed));
 }

@@ -76,6 +76,13 @@ impl Health {
         self.held.len()
     }
 
+    /// Says whether anything is owed, put aside or held that follows from a record between two others.
+    pub(crate) fn owes_between(&self, after: Position, before: Position) -> bool {
+        let between = (Bound::Excluded(after), Bound::Excluded(before));
+        let is_held = || self.held.iter().any(|((_, of), _)| after < *of && *of < before);
+        self.owed.range(between).next().is_some() || self.parked.range(between).next().is_some() || is_held()
+    }
+
     /// What was paused is so no more: what waited for that is owed.
     pub(crate) fn release(&mut self, execution: ExecutionId) {
         let rows = self.held.range((execution, Position::default())..=(execution, Position(u64::MAX)));

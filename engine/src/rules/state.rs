@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Mode, Rule};
 use crate::fact::{EventFact, RuleFact};
+use crate::health::state::Health;
 use crate::ids::RuleId;
 use crate::names::RuleRef;
 use crate::record::{Digest, Position, Record};
@@ -12,7 +13,7 @@ use crate::time::Timestamp;
 
 /// The most ways of erring that are told apart; the oldest goes, and is news again when it comes back.
 pub const ERROR_WAYS_MAX: usize = 10_000;
-/// The most changes of a rule's mode that are kept, for the sake of events that came before them and are still worked on.
+/// The most changes of a rule's mode that are kept, beside those by which events are judged that are still worked on.
 pub const MODE_CHANGES_MAX: usize = 16;
 /// How long the errors of a known way are gathered before a record counts them, in milliseconds.
 pub const ERROR_SUMMARY_MILLIS: u64 = 60_000;
@@ -74,10 +75,10 @@ impl Rules {
         }
     }
 
-    pub(crate) fn apply(&mut self, record: &Record, fact: RuleFact<'_>) {
+    pub(crate) fn apply(&mut self, record: &Record, fact: RuleFact<'_>, health: &Health) {
         match fact {
-            RuleFact::RuleModeSet(fact) => self.set_mode(fact.rule_id, fact.mode, record.position),
-            RuleFact::LoopStopped(fact) => self.set_mode(fact.rule_id, Mode::Disabled, record.position),
+            RuleFact::RuleModeSet(fact) => self.set_mode(fact.rule_id, fact.mode, record.position, health),
+            RuleFact::LoopStopped(fact) => self.set_mode(fact.rule_id, Mode::Disabled, record.position, health),
             RuleFact::RuleErred(fact) => {
                 while self.ways.len() >= ERROR_WAYS_MAX {
                     self.forget_oldest();
@@ -95,17 +96,16 @@ impl Rules {
         }
     }
 
-    fn set_mode(&mut self, rule: RuleId, mode: Mode, since: Position) {
+    fn set_mode(&mut self, rule: RuleId, mode: Mode, since: Position, health: &Health) {
         if self.set_before(rule, since) == Some(mode) {
             return;
         }
         self.modes.insert((rule, since), mode);
-        let mut of_rule = self.modes.range((rule, Position(0))..=(rule, since)).map(|(key, _)| *key);
-        let oldest = of_rule.next();
-        if of_rule.count() >= MODE_CHANGES_MAX
-            && let Some(oldest) = oldest
-        {
-            self.modes.remove(&oldest);
+        let kept: Vec<Position> = self.modes.range((rule, Position(0))..=(rule, since)).map(|((_, at), _)| *at).collect();
+        let surplus = kept.len().saturating_sub(MODE_CHANGES_MAX);
+        let unneeded = kept.iter().zip(kept.iter().skip(1)).filter(|(from, until)| !health.owes_between(**from, **until));
+        for (at, _) in unneeded.take(surplus) {
+            self.modes.remove(&(rule, *at));
         }
     }
 

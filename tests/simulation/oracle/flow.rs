@@ -167,8 +167,7 @@ impl<'w> Book<'w> {
         if rule.flow.is_empty() {
             return Ok(());
         }
-        let set = came.modes.get(rule_id).filter(|_| !self.in_force.has_forgotten(rule_id, event.position));
-        let mode = set.map_or(rule.mode.as_str(), String::as_str);
+        let mode = came.modes.get(rule_id).map_or(rule.mode.as_str(), String::as_str);
         let is_shadow = mode == "shadow";
         let payload = event.payload();
         let (given, says) = outcome(record);

@@ -8,9 +8,6 @@ use crate::oracle::records::Raw;
 use crate::oracle::{Ledger, Violation, demand};
 use crate::pack::{Edition, WrittenRule};
 
-/// How many changes of a rule's mode are known: of an event before that counts what its pack says.
-const MODE_CHANGES_MAX: usize = 16;
-
 /// What the log says of the rules, as of a position.
 #[derive(Default)]
 pub(super) struct InForce<'w> {
@@ -20,8 +17,6 @@ pub(super) struct InForce<'w> {
     revisions: BTreeMap<u64, Revision<'w>>,
     /// By the rule's id: the mode that was set last.
     pub(super) modes: BTreeMap<String, String>,
-    /// By the rule's id: where its mode became another.
-    changes: BTreeMap<String, Vec<u64>>,
 }
 
 /// The pack, as a revision of the catalog has it.
@@ -81,14 +76,6 @@ impl<'w> InForce<'w> {
     }
 
     fn set_mode(&mut self, record: &Raw, mode: &str) {
-        let rule = record.text("rule_id");
-        if self.modes.insert(rule.to_owned(), mode.to_owned()).is_none_or(|before| before != mode) {
-            self.changes.entry(rule.to_owned()).or_default().push(record.position);
-        }
-    }
-
-    /// Says whether the mode that a rule had at an event is not known any more.
-    pub(super) fn has_forgotten(&self, rule: &str, event: u64) -> bool {
-        self.changes.get(rule).is_some_and(|changes| changes.iter().filter(|at| **at > event).count() >= MODE_CHANGES_MAX)
+        self.modes.insert(record.text("rule_id").to_owned(), mode.to_owned());
     }
 }
