@@ -26,7 +26,7 @@ use crate::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, InquiryId, 
 use crate::locks::facts::Claim;
 use crate::names::{ActionRef, KeyRef, PackName, RuleRef, SensorRef, TriggerRef, VarName};
 use crate::record::{Actor, Body, BodyHandle, CatalogRevision, Cause, Digest, Draft, Encoding, Position};
-use crate::rules::judge::Judgement;
+use crate::rules::judge::{EventView, Judgement};
 use crate::time::Timestamp;
 use crate::workflows::elements::Elements;
 use crate::workflows::facts::RerunFrom;
@@ -335,6 +335,25 @@ pub struct ObservedEvent {
     pub dedupe: Option<Dedupe>,
     /// What the rules make of it.
     pub judgement: Arc<Judgement>,
+}
+
+impl ObservedEvent {
+    /// Makes one as rules saw and judged it; no sensor saw it, and it has no key.
+    pub fn judged(view: &EventView<'_>, judgement: Judgement) -> Self {
+        Self {
+            id: view.id,
+            trigger: view.trigger.clone(),
+            source: view.source.to_owned(),
+            sensor: None,
+            rule: view.only.cloned(),
+            occurred_at: view.time,
+            trace: None,
+            body: Body::json(view.payload.bytes().clone()),
+            payload: view.payload.clone(),
+            dedupe: None,
+            judgement: Arc::new(judgement),
+        }
+    }
 }
 
 /// The key under which an event is accepted once within [`DEDUPE_MILLIS`].

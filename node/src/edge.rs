@@ -181,20 +181,8 @@ fn judged(catalog: &Catalog, observed: Observed) -> Result<ObservedEvent, Emissi
         payload: &observed.payload,
         only: observed.rule.as_ref(),
     };
-    let judgement = Arc::new(judge(catalog, &view));
-    Ok(ObservedEvent {
-        id: observed.id,
-        trigger: observed.trigger,
-        source: observed.source,
-        sensor: observed.sensor,
-        rule: observed.rule,
-        occurred_at: observed.occurred_at,
-        trace: observed.trace,
-        body: Body::json(observed.payload.bytes().clone()),
-        payload: observed.payload,
-        dedupe: observed.dedupe,
-        judgement,
-    })
+    let event = ObservedEvent::judged(&view, judge(catalog, &view));
+    Ok(ObservedEvent { sensor: observed.sensor, trace: observed.trace, dedupe: observed.dedupe, ..event })
 }
 
 fn declined(refusal: EdgeRefusal) -> Declined {

@@ -143,22 +143,10 @@ impl Ticks {
         let document = Document::parse(payload.clone()).map_err(|why| Refusal::Bug(why.to_string()))?;
         let (id, source) = (EventId(Id::root(moment.time, moment.entropy)), "api".to_owned());
         let view = EventView { id, trigger: &self.trigger, source: &source, time: moment.time, payload: &document, only: None };
-        let judgement = Arc::new(judge(&self.catalog, &view));
         let key = DedupeKey { scope: "events/bench".to_owned(), hash: Digest::of(&self.number.to_le_bytes()) };
         let body = compress(Body::json(payload));
-        Ok(ObservedEvent {
-            id,
-            trigger: self.trigger.clone(),
-            source,
-            sensor: None,
-            rule: None,
-            occurred_at: moment.time,
-            trace: None,
-            dedupe: Some(Dedupe { key, content: body.digest, conflict: Conflict::IsRepeat }),
-            body,
-            payload: document,
-            judgement,
-        })
+        let dedupe = Some(Dedupe { key, content: body.digest, conflict: Conflict::IsRepeat });
+        Ok(ObservedEvent { dedupe, body, ..ObservedEvent::judged(&view, judge(&self.catalog, &view)) })
     }
 }
 

@@ -232,19 +232,7 @@ impl Backtest {
             return Ok(());
         }
         self.pass_time(received_at)?;
-        let event = ObservedEvent {
-            id,
-            trigger: trigger.clone(),
-            source: source.to_owned(),
-            sensor: None,
-            rule: None,
-            occurred_at,
-            trace: None,
-            body: Body::json(payload.bytes().clone()),
-            payload,
-            dedupe: None,
-            judgement: Arc::new(judgement),
-        };
+        let event = ObservedEvent::judged(&view, judgement);
         let here = self.sequencing.committed_head().position.next();
         self.world.past.insert(here, position);
         self.ask(Ask::ReceiveEvents(vec![event]))?;

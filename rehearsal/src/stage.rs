@@ -398,7 +398,9 @@ impl Stage {
                 // It stands in for what the step gives: the case says nothing of what rules would make of it.
                 let unseen = Judgement { catalog: self.catalog.revision(), verdicts: Vec::new() };
                 let (id_of_event, now) = (self.drawn_event(), self.now());
-                let event = observation(id_of_event, &trigger, (ASKER, now), Document::from_value(&payload), unseen);
+                let payload = Document::from_value(&payload);
+                let view = EventView { id: id_of_event, trigger: &trigger, source: ASKER, time: now, payload: &payload, only: None };
+                let event = ObservedEvent::judged(&view, unseen);
                 self.ask(asker(), Ask::ReceiveEvents(vec![event]))?;
                 let is_unmoved = self.spec.engine().executions().get(&id).is_some_and(|execution| execution.phase == Phase::Awaiting);
                 if is_unmoved { Err(Stuck::EventUnfit { path: way.path }) } else { Ok(()) }
@@ -456,7 +458,7 @@ impl Stage {
                 self.erred.push(ErredRule { rule: judged.rule.name.clone(), message });
             }
         }
-        observation(id, trigger, (source, occurred_at), payload, judgement)
+        ObservedEvent::judged(&view, judgement)
     }
 
     /// Asks something of the core, with all that follows at once.
@@ -511,26 +513,4 @@ fn asker() -> Actor {
 
 fn worker() -> Actor {
     Actor::Worker("test".to_owned())
-}
-
-fn observation(
-    id: EventId,
-    trigger: &TriggerRef,
-    (source, occurred_at): (&str, Timestamp),
-    payload: Document,
-    judgement: Judgement,
-) -> ObservedEvent {
-    ObservedEvent {
-        id,
-        trigger: trigger.clone(),
-        source: source.to_owned(),
-        sensor: None,
-        rule: None,
-        occurred_at,
-        trace: None,
-        body: Body::json(payload.bytes().clone()),
-        payload,
-        dedupe: None,
-        judgement: Arc::new(judgement),
-    }
 }

@@ -97,20 +97,8 @@ impl Past {
         let id = EventId(Id::root(self.spec.now(), self.events.len() as u128));
         let trigger: TriggerRef = "demo.ping".parse().unwrap();
         let now = self.spec.now();
-        let judgement = judge(&self.catalog, &EventView { id, trigger: &trigger, source: "api", time: now, payload: &payload, only: None });
-        let event = ObservedEvent {
-            id,
-            trigger,
-            source: "api".into(),
-            sensor: None,
-            rule: None,
-            occurred_at: now,
-            trace: None,
-            body: Body::json(payload.bytes().clone()),
-            payload: payload.clone(),
-            dedupe: None,
-            judgement: Arc::new(judgement),
-        };
+        let view = EventView { id, trigger: &trigger, source: "api", time: now, payload: &payload, only: None };
+        let event = ObservedEvent::judged(&view, judge(&self.catalog, &view));
         let position = self.spec.head().position.next();
         self.spec.when(Command { actor: Actor::Operator, trace: None, ask: Ask::ReceiveEvents(vec![event]) }).answer();
         self.events.push((position, id, now, payload));

@@ -50,19 +50,8 @@ impl Garden {
         let trigger = "garden.rained".parse().unwrap();
         let payload = Document::from_value(&json!({ "litres": litres }));
         let view = EventView { id, trigger: &trigger, source: "garden.gauge", time: NOON, payload: &payload, only: None };
-        let event = ObservedEvent {
-            id,
-            source: "garden.gauge".into(),
-            sensor: Some("garden.gauge".parse().unwrap()),
-            rule: None,
-            occurred_at: NOON,
-            trace: None,
-            body: Body::json(payload.bytes().clone()),
-            dedupe: None,
-            judgement: Arc::new(judge(&self.catalog, &view)),
-            trigger: trigger.clone(),
-            payload,
-        };
+        let sensor = Some("garden.gauge".parse().unwrap());
+        let event = ObservedEvent { sensor, ..ObservedEvent::judged(&view, judge(&self.catalog, &view)) };
         self.spec.when(asked_by(Actor::Sensor("garden.gauge".parse().unwrap()), Ask::ReceiveEvents(vec![event])))
     }
 

@@ -266,20 +266,8 @@ impl TestNode {
         let GivenEvent { trigger, source, dedupe, trace, rule, .. } = given;
         let occurred_at = given.occurred_at.unwrap_or(time);
         let view = EventView { id, trigger: &trigger, source: &source, time: occurred_at, payload: &payload, only: rule.as_ref() };
-        let judgement = Arc::new(judge(&self.catalog, &view));
-        Ok(ObservedEvent {
-            id,
-            trigger,
-            source,
-            sensor,
-            rule,
-            occurred_at,
-            trace,
-            body: Body::json(given.payload),
-            payload,
-            dedupe,
-            judgement,
-        })
+        let event = ObservedEvent::judged(&view, judge(&self.catalog, &view));
+        Ok(ObservedEvent { sensor, trace, dedupe, body: Body::json(given.payload), ..event })
     }
 }
 

@@ -5,7 +5,6 @@
 //! executions is not led to by its own end. For that reason they do not count among the events of a chain, either.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use ensue_expression::Document;
 use serde::{Deserialize, Serialize};
@@ -22,7 +21,7 @@ use crate::ids::{EventId, ExecutionId, Id, InquiryId, Role};
 use crate::inquiries::facts::{Assignee, InquiryAnswered, InquiryEscalated, InquiryOpened, InquiryReminded, InquiryWithdrawn};
 use crate::inquiries::state::Inquiry;
 use crate::names::TriggerRef;
-use crate::record::{Actor, Body, Cause, Draft, Record, Revision, StreamId};
+use crate::record::{Actor, Cause, Draft, Record, Revision, StreamId};
 use crate::rules::facts::RuleErred;
 use crate::rules::judge::{EventView, judge};
 use crate::schedule::SCHEDULE_TRIGGER;
@@ -125,11 +124,39 @@ fn telling_of_one(engine: &Engine, (drafts, place): (&[Draft], usize), by: Optio
     told.map(|news| telling.event(&drafts[..place], draft, news)).collect()
 }
 
+/// What may be told of, of all that is recorded.
+enum Tellable<'a> {
+    Execution(ExecutionFact<'a>),
+    Inquiry(InquiryFact<'a>),
+    Erred(&'a RuleErred),
+}
+
+impl<'a> Tellable<'a> {
+    fn of(fact: &'a Fact) -> Option<Self> {
+        match fact.by_noun() {
+            ByNoun::ExecutionFact(fact) => Some(Self::Execution(fact)),
+            ByNoun::InquiryFact(fact) => Some(Self::Inquiry(fact)),
+            ByNoun::RuleFact(RuleFact::RuleErred(fact)) => Some(Self::Erred(fact)),
+            ByNoun::RuleFact(_)
+            | ByNoun::EventFact(_)
+            | ByNoun::FlowFact(_)
+            | ByNoun::StepFact(_)
+            | ByNoun::TimerFact(_)
+            | ByNoun::ScheduleFact(_)
+            | ByNoun::CatalogFact(_)
+            | ByNoun::VarFact(_)
+            | ByNoun::AccessFact(_)
+            | ByNoun::LetterFact(_)
+            | ByNoun::HealthFact(_) => None,
+        }
+    }
+}
+
 /// Says as what a draft may be told: most are not.
 fn told_as(engine: &Engine, draft: &Draft) -> &'static [OwnTrigger] {
-    match draft.fact.by_noun() {
-        ByNoun::ExecutionFact(ExecutionFact::ExecutionBecameIndeterminate(_)) => &[OwnTrigger::AttemptIndeterminate],
-        ByNoun::ExecutionFact(fact) if fact.is_end() => match draft.stream {
+    match Tellable::of(&draft.fact) {
+        Some(Tellable::Execution(ExecutionFact::ExecutionBecameIndeterminate(_))) => &[OwnTrigger::AttemptIndeterminate],
+        Some(Tellable::Execution(fact)) if fact.is_end() => match draft.stream {
             StreamId::Execution(id) if engine.inquiries().of(&id).is_some() => &[OwnTrigger::ExecutionEnded, OwnTrigger::InquiryEnded],
             StreamId::Execution(id) if engine.executions().get(&id).is_some_and(|execution| execution.part_of.is_none()) => {
                 &[OwnTrigger::ExecutionEnded]
@@ -137,7 +164,7 @@ fn told_as(engine: &Engine, draft: &Draft) -> &'static [OwnTrigger] {
             // What becomes of a step is its workflow's to deal with.
             _ => &[],
         },
-        ByNoun::InquiryFact(fact) => match fact {
+        Some(Tellable::Inquiry(fact)) => match fact {
             InquiryFact::InquiryOpened(_) => &[OwnTrigger::InquiryOpened],
             InquiryFact::InquiryReminded(_) => &[OwnTrigger::InquiryReminded],
             InquiryFact::InquiryEscalated(_) => &[OwnTrigger::InquiryEscalated],
@@ -145,19 +172,8 @@ fn told_as(engine: &Engine, draft: &Draft) -> &'static [OwnTrigger] {
             InquiryFact::InquiryAnswered(fact) if fact.verdict.closes() => &[OwnTrigger::InquiryEnded],
             InquiryFact::InquiryAnswered(_) | InquiryFact::InquiryNotified(_) | InquiryFact::InquiryNotificationFailed(_) => &[],
         },
-        ByNoun::RuleFact(RuleFact::RuleErred(_)) => &[OwnTrigger::RuleErred],
-        ByNoun::ExecutionFact(_)
-        | ByNoun::RuleFact(_)
-        | ByNoun::EventFact(_)
-        | ByNoun::FlowFact(_)
-        | ByNoun::StepFact(_)
-        | ByNoun::TimerFact(_)
-        | ByNoun::ScheduleFact(_)
-        | ByNoun::CatalogFact(_)
-        | ByNoun::VarFact(_)
-        | ByNoun::AccessFact(_)
-        | ByNoun::LetterFact(_)
-        | ByNoun::HealthFact(_) => &[],
+        Some(Tellable::Erred(_)) => &[OwnTrigger::RuleErred],
+        Some(Tellable::Execution(_)) | None => &[],
     }
 }
 
@@ -185,35 +201,28 @@ struct News {
 
 /// Gives what a draft is told as; what it is about is still in the state as it was before.
 fn news(engine: &Engine, draft: &Draft, by: Option<&Record>) -> Vec<News> {
-    if let Fact::RuleErred(fact) = &draft.fact {
-        let source = SOURCE_OF_ENGINE.to_owned();
-        return vec![News { trigger: OwnTrigger::RuleErred, source, payload: of_erred(fact, by) }];
-    }
+    let tellable = match Tellable::of(&draft.fact) {
+        Some(Tellable::Erred(fact)) => {
+            let source = SOURCE_OF_ENGINE.to_owned();
+            return vec![News { trigger: OwnTrigger::RuleErred, source, payload: of_erred(fact, by) }];
+        }
+        tellable => tellable,
+    };
     let StreamId::Execution(id) = draft.stream else { return Vec::new() };
     let Some(execution) = engine.executions().get(&id) else { return Vec::new() };
     let about = About { engine, id, execution };
     let told = |trigger, payload| News { trigger, source: StreamId::Execution(id).to_string(), payload };
-    match draft.fact.by_noun() {
-        ByNoun::ExecutionFact(ExecutionFact::ExecutionBecameIndeterminate(_)) => {
+    match tellable {
+        Some(Tellable::Execution(ExecutionFact::ExecutionBecameIndeterminate(_))) => {
             vec![told(OwnTrigger::AttemptIndeterminate, about.lost())]
         }
-        ByNoun::ExecutionFact(fact) => {
+        Some(Tellable::Execution(fact)) => {
             let ended = about.ended(fact).map(|payload| told(OwnTrigger::ExecutionEnded, payload));
             let unanswered = about.unanswered(fact).map(|payload| told(OwnTrigger::InquiryEnded, payload));
             ended.into_iter().chain(unanswered).collect()
         }
-        ByNoun::InquiryFact(fact) => about.inquiry(draft, fact).map(|(trigger, payload)| told(trigger, payload)).into_iter().collect(),
-        ByNoun::RuleFact(_)
-        | ByNoun::EventFact(_)
-        | ByNoun::FlowFact(_)
-        | ByNoun::StepFact(_)
-        | ByNoun::TimerFact(_)
-        | ByNoun::ScheduleFact(_)
-        | ByNoun::CatalogFact(_)
-        | ByNoun::VarFact(_)
-        | ByNoun::AccessFact(_)
-        | ByNoun::LetterFact(_)
-        | ByNoun::HealthFact(_) => Vec::new(),
+        Some(Tellable::Inquiry(fact)) => about.inquiry(draft, fact).map(|(trigger, payload)| told(trigger, payload)).into_iter().collect(),
+        Some(Tellable::Erred(_)) | None => Vec::new(),
     }
 }
 
@@ -378,20 +387,7 @@ impl Telling<'_> {
         let News { trigger, source, payload } = news;
         let (trigger, payload, occurred_at) = (trigger.trigger(), Document::from_value(&Json::Object(payload)), self.at.time);
         let view = EventView { id, trigger: &trigger, source: &source, time: occurred_at, payload: &payload, only: None };
-        let judgement = Arc::new(judge(self.catalog, &view));
-        let event = ObservedEvent {
-            id,
-            trigger,
-            source,
-            sensor: None,
-            rule: None,
-            occurred_at,
-            trace: None,
-            body: Body::json(payload.bytes().clone()),
-            payload,
-            dedupe: None,
-            judgement,
-        };
+        let event = ObservedEvent::judged(&view, judge(self.catalog, &view));
         let from = Source { actor: &Actor::Engine, cause: Some(cause), trace: None, own_above: self.above.clone() };
         drafted(self.engine, &event, &event.judgement, &from)
     }

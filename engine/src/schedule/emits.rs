@@ -1,7 +1,5 @@
 //! The events of a schedule's time: a rule's own, judged by it alone, or those that a sensor makes.
 
-use std::sync::Arc;
-
 use ensue_expression::{Budget, Document, Scope, Value};
 use serde_json::{Value as Json, json};
 
@@ -128,20 +126,7 @@ impl Making<'_> {
     ) -> Draft {
         let id = EventId(Id::derived(self.engine.log(), self.record.id, Role::Emit(index)));
         let view = EventView { id, trigger: &trigger, source: &source, time: self.record.time, payload: &payload, only };
-        let judgement = Arc::new(judge(self.catalog, &view));
-        let event = ObservedEvent {
-            id,
-            trigger,
-            source,
-            sensor,
-            rule: only.cloned(),
-            occurred_at: self.record.time,
-            trace: None,
-            body: Body::json(payload.bytes().clone()),
-            payload,
-            dedupe: None,
-            judgement,
-        };
+        let event = ObservedEvent { sensor, ..ObservedEvent::judged(&view, judge(self.catalog, &view)) };
         let cause = Some(self.record.cause.from_parent(self.record.id));
         let from = Source { actor: &Actor::Engine, cause, trace: None, own_above: OwnTriggers::new() };
         drafted(self.engine, &event, &event.judgement, &from)

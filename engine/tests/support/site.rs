@@ -105,20 +105,7 @@ impl Site {
         let trigger = trigger.parse().unwrap();
         let payload = Document::from_value(payload);
         let view = EventView { id, trigger: &trigger, source: "api", time: self.now(), payload: &payload, only: None };
-        let judgement = Arc::new(judge(&self.catalog, &view));
-        ObservedEvent {
-            id,
-            trigger,
-            source: "api".into(),
-            sensor: None,
-            rule: None,
-            occurred_at: self.now(),
-            trace: None,
-            body: Body::json(payload.bytes().clone()),
-            payload,
-            dedupe: None,
-            judgement,
-        }
+        ObservedEvent::judged(&view, judge(&self.catalog, &view))
     }
 
     /// Sends one event in.

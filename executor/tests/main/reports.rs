@@ -9,8 +9,8 @@ use ensue_engine::executions::facts::{Evidence, FailureKind};
 use ensue_engine::ids::EventId;
 use ensue_engine::ports::OutputStream::Stdout;
 use ensue_engine::ports::SubmitError;
-use ensue_engine::record::{Body, CatalogRevision};
-use ensue_engine::rules::judge::Judgement;
+use ensue_engine::record::CatalogRevision;
+use ensue_engine::rules::judge::{EventView, Judgement};
 use ensue_executor::begun::Begun;
 use ensue_executor::ports::{Emission, EmissionError, Observe};
 use serde_json::json;
@@ -26,19 +26,10 @@ struct AnyTrigger;
 
 impl Observe for AnyTrigger {
     fn observe(&self, emission: Emission) -> Result<ObservedEvent, EmissionError> {
-        Ok(ObservedEvent {
-            id: EventId(emission.execution.0),
-            trigger: emission.trigger,
-            source: format!("execution/{}", emission.execution),
-            sensor: None,
-            rule: None,
-            occurred_at: NOON,
-            trace: None,
-            body: Body::json(emission.payload.bytes().clone()),
-            payload: emission.payload,
-            dedupe: None,
-            judgement: std::sync::Arc::new(Judgement { catalog: CatalogRevision(1), verdicts: Vec::new() }),
-        })
+        let Emission { trigger, payload, execution, .. } = emission;
+        let source = format!("execution/{execution}");
+        let view = EventView { id: EventId(execution.0), trigger: &trigger, source: &source, time: NOON, payload: &payload, only: None };
+        Ok(ObservedEvent::judged(&view, Judgement { catalog: CatalogRevision(1), verdicts: Vec::new() }))
     }
 }
 
