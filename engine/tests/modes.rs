@@ -87,7 +87,7 @@ fn an_event_is_judged_by_the_mode_it_came_under_however_often_that_is_set_meanwh
     let mut site = Site::with(&pieces().rule_with("demo.one", "demo.ping", "", "demo.say", |rule| rule.mode = Mode::Disabled));
     site.when(set_mode("demo.one", Mode::Shadow));
     let unhurried = site.settings().clone();
-    site.set(Settings { turn: TurnLimits { drafts: 1, ..unhurried.turn.clone() }, ..unhurried.clone() });
+    site.set(Settings { turn: TurnLimits { drafts: 1, ..unhurried.turn }, ..unhurried.clone() });
     let event = site.event("demo.ping", &json!({}));
     site.turn(received(vec![event])).then(&["event.received", "reaction.deferred"]);
     for mode in [Mode::Enabled, Mode::Disabled].into_iter().cycle().take(3 * MODE_CHANGES_MAX) {

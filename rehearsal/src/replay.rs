@@ -21,6 +21,7 @@ use ensue_engine::events::facts::EventReceived;
 use ensue_engine::executions::facts::{ExecutionRequested, Pace};
 use ensue_engine::executions::state::Phase;
 use ensue_engine::fact::Fact;
+use ensue_engine::health::state::Owed;
 use ensue_engine::ids::{AttemptId, ExecutionId, Id};
 use ensue_engine::names::VarName;
 use ensue_engine::record::{Actor, Body, BodyHandle, CatalogRevision, Draft, Epoch, Head, Position, Record, StreamId};
@@ -220,6 +221,23 @@ fn put_off_within(recorded: &Recorded, stage: &Stage<'_>) -> Result<Option<Posit
     Ok(None)
 }
 
+/// Gives the resumptions that came to nothing: what follows was put off as a whole once more, in the same turn.
+fn put_off_again(records: &[Record]) -> BTreeSet<Position> {
+    let mut resumed: BTreeMap<Position, &Record> = BTreeMap::new();
+    let mut again = BTreeSet::new();
+    for record in records {
+        match &record.fact {
+            Fact::ReactionResumed(fact) => drop(resumed.insert(fact.of, record)),
+            Fact::ReactionDeferred(fact) if fact.next == 0 => {
+                let before = resumed.get(&fact.of).filter(|before| before.batch == record.batch);
+                again.extend(before.map(|before| before.position));
+            }
+            _ => {}
+        }
+    }
+    again
+}
+
 /// Says whether somebody waited for a lock, or ended because of one: in a replay nobody else has any.
 fn depends_on_locks(records: &[Record]) -> bool {
     let mut claimants = BTreeSet::new();
@@ -276,6 +294,10 @@ struct Stage<'a> {
     root: ExecutionId,
     /// The records whose consequences were put off as a whole: the turn was full, or what they needed was not at hand.
     put_off: BTreeSet<Position>,
+    /// Where those stand here.
+    placed: BTreeMap<Position, Position>,
+    /// Those here of which what follows was worked out later.
+    worked_out: BTreeSet<Position>,
     /// When each timer was due that is recorded, as it was set.
     dues: BTreeMap<TimerKey, Timestamp>,
     /// When each is due that is set now, as it was set: before the clock stepped, if it did.
@@ -299,6 +321,8 @@ impl<'a> Stage<'a> {
             would: Decided::of(recorded.execution),
             root: recorded.execution,
             put_off: BTreeSet::new(),
+            placed: BTreeMap::new(),
+            worked_out: BTreeSet::new(),
             dues: BTreeMap::new(),
             own_dues: BTreeMap::new(),
             moment: 0,
@@ -316,6 +340,7 @@ impl<'a> Stage<'a> {
                 _ => {}
             }
         }
+        let put_off_again = put_off_again(&recorded.records);
         let mut begins = Some(begins);
         let mut records = recorded.records.iter().peekable();
         while let Some(record) = records.next() {
@@ -330,9 +355,13 @@ impl<'a> Stage<'a> {
                         self.fold(&[record], std::iter::once(requested).chain(planned).collect())?;
                     }
                 }
-                Fact::ReactionResumed(_) => {
+                Fact::ReactionResumed(_) if put_off_again.contains(&record.position) => {}
+                Fact::ReactionResumed(resumed) => {
                     self.now = record.time;
-                    self.serve()?;
+                    match self.placed.get(&resumed.of) {
+                        Some(of) => self.serve_at(*of)?,
+                        None => drop(self.serve()?),
+                    }
                 }
                 Fact::TimerFired(_) => {
                     // Those that fired together did so in one turn.
@@ -500,8 +529,18 @@ impl<'a> Stage<'a> {
         self.set_turn(came);
         drafts.iter().filter_map(|draft| draft.body.as_ref()).for_each(|body| self.world.keep(body));
         let at = Moment { time: self.now, entropy };
+        let first = self.records.len();
         self.sequencing.repeat(drafts, &at, &self.world.beside()).map_err(|error| Unreplayable::PutAside(error.to_string()))?;
-        self.take_in()
+        self.take_in()?;
+        self.place(came, first);
+        Ok(())
+    }
+
+    /// Notes where that stands here of which what follows was put off: its records came first.
+    fn place(&mut self, came: &[&Record], first: usize) {
+        let here = self.records.get(first..).unwrap_or_default();
+        let put_off = came.iter().zip(here).filter(|(came, _)| self.put_off.contains(&came.position));
+        self.placed.extend(put_off.map(|(came, here)| (came.position, here.position)));
     }
 
     /// Has nothing follow at once where it was put off.
@@ -514,8 +553,13 @@ impl<'a> Stage<'a> {
         self.set_turn(&[record]);
         let command = Command { actor: record.actor.clone(), trace: record.cause.trace.clone(), ask };
         let at = Moment { time: self.now, entropy: u128::from(record.position.0) };
+        let first = self.records.len();
         match self.sequencing.offer(&command, &at, &self.world.beside()) {
-            Offered::Taken { .. } => self.take_in(),
+            Offered::Taken { .. } => {
+                self.take_in()?;
+                self.place(&[record], first);
+                Ok(())
+            }
             // It cannot be done to what there is now: that differs already.
             Offered::Refused(_) => Ok(()),
             Offered::Needs(bodies) => Err(gone(&bodies)),
@@ -526,6 +570,21 @@ impl<'a> Stage<'a> {
     fn serve(&mut self) -> Result<bool, Unreplayable> {
         let Some(owed) = self.sequencing.next_owed(self.served) else { return Ok(false) };
         self.served = Some(owed.root);
+        self.work_out(owed)?;
+        Ok(true)
+    }
+
+    /// Works out what follows from a record of which it was put off. Here it may be owed to nobody: what others made of it is not looked at.
+    fn serve_at(&mut self, of: Position) -> Result<(), Unreplayable> {
+        match self.sequencing.engine().health().owed_at(of) {
+            Some(owed) => self.work_out(owed),
+            None if self.worked_out.contains(&of) => Ok(()),
+            None => self.work_out(Owed { of, next: 0, root: self.root.0 }),
+        }
+    }
+
+    fn work_out(&mut self, owed: Owed) -> Result<(), Unreplayable> {
+        self.worked_out.insert(owed.of);
         self.set_turn(&[]);
         // Positions have no gap.
         let place = usize::try_from(owed.of.0).ok().and_then(|position| position.checked_sub(1));
@@ -533,11 +592,10 @@ impl<'a> Stage<'a> {
         let record = record.ok_or_else(|| Unreplayable::PutAside("what is owed is owed to a record that is not there".to_owned()))?;
         let at = Moment { time: self.now, entropy: u128::from(owed.of.0) };
         match self.sequencing.serve(&record, owed, &at, &self.world.beside()) {
-            Offered::Taken { .. } => self.take_in()?,
-            Offered::Refused(refusal) => return Err(Unreplayable::PutAside(refusal.to_string())),
-            Offered::Needs(bodies) => return Err(gone(&bodies)),
+            Offered::Taken { .. } => self.take_in(),
+            Offered::Refused(refusal) => Err(Unreplayable::PutAside(refusal.to_string())),
+            Offered::Needs(bodies) => Err(gone(&bodies)),
         }
-        Ok(true)
     }
 
     fn take_in(&mut self) -> Result<(), Unreplayable> {

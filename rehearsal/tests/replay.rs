@@ -258,28 +258,39 @@ fn what_reads_vars_goes_by_those_of_then_and_another_is_named() {
     assert_eq!(vars_read(&recorded, Definitions::Other(&whole)), Err(Unreplayable::ReadsVars));
 }
 
-#[test]
-fn what_takes_an_event_that_the_node_looked_at_later_goes_by_the_vars_of_that_moment() {
+/// A workflow that waits for an event with the value of a var, and a rule that listens as well.
+fn waiting() -> Pieces {
     let wait = Wait {
         trigger: "demo.ping".parse().unwrap(),
         when: Some(expression("event.payload.n == vars.n")),
         since: Since::Start,
         expires: None,
     };
-    let pieces = Pieces::default().awaiting("core.wait").workflow("demo.flow", [awaits("wait", wait).tolerated()]);
-    let mut site = Site::with(&pieces);
-    let flow = site.run("demo.flow");
-    let unhurried = site.settings().clone();
-    site.set(Settings { turn: TurnLimits { drafts: 1, ..unhurried.turn.clone() }, ..unhurried.clone() });
-    let event = received(vec![site.event("demo.ping", &json!({ "n": 2 }))]);
-    site.turn(event).then(&["event.received", "reaction.deferred"]);
-    site.turn(set_var("n", &json!(2))).then(&["var.set"]);
-    site.set(unhurried);
-    let kinds = site.serve_all().kinds();
-    assert!(kinds.starts_with(&["reaction.resumed", "wait.matched"]), "{kinds:?}");
-    assert_eq!(replayed(&site, flow, Definitions::Recorded(&Made(&pieces))), Ok(vec![]));
-    let other = Arc::new(pieces.build(CatalogRevision(1)));
-    assert_eq!(replayed(&site, flow, Definitions::Other(&other)), Ok(vec![]));
+    let pieces = Pieces::default().trigger("demo.ping").awaiting("core.wait").action("demo.ask");
+    pieces.workflow("demo.flow", [awaits("wait", wait).tolerated()]).rule("demo.one", "demo.ping", "", "demo.ask")
+}
+
+#[test]
+fn what_takes_an_event_that_the_node_looked_at_later_goes_by_the_vars_of_that_moment() {
+    for before in [None, Some(1)] {
+        let pieces = waiting();
+        let mut site = Site::with(&pieces);
+        if let Some(before) = before {
+            site.when(set_var("n", &json!(before)));
+        }
+        let flow = site.run("demo.flow");
+        let unhurried = site.settings().clone();
+        site.set(Settings { turn: TurnLimits { drafts: 1, ..unhurried.turn }, ..unhurried.clone() });
+        let event = received(vec![site.event("demo.ping", &json!({ "n": 2 }))]);
+        site.turn(event).then(&["event.received", "reaction.deferred"]);
+        site.turn(set_var("n", &json!(2))).then(&["var.set"]);
+        site.set(unhurried);
+        let kinds = site.serve_all().kinds();
+        assert!(kinds.starts_with(&["reaction.resumed", "wait.matched"]), "{kinds:?}");
+        assert_eq!(replayed(&site, flow, Definitions::Recorded(&Made(&pieces))), Ok(vec![]), "{before:?}");
+        let other = Arc::new(pieces.build(CatalogRevision(1)));
+        assert_eq!(replayed(&site, flow, Definitions::Other(&other)), Ok(vec![]), "{before:?}");
+    }
 }
 
 #[test]
