@@ -306,7 +306,7 @@ impl AboutNode {
     }
 
     fn follower_bugs(&self) -> u64 {
-        self.views_fare.bugs() + self.telemetry_fares.bugs()
+        self.views_fare.bugs() + self.telemetry_fares.bugs() + self.snapshot_trouble.bugs()
     }
 
     /// 0 where the views have taken in all; none where the log cannot be read, as nobody knows then.
@@ -361,7 +361,11 @@ impl AboutNode {
             None => good("snapshots", "the state is saved now and then, so that a start need not fold the whole log"),
             Some(why) => {
                 let message = format!("the state could not be saved, so the next start would take longer: {why}");
-                note("snapshots", &message, "it is tried again after the next 50,000 records, and when the node stops")
+                let hint = match self.snapshot_trouble.bugs() {
+                    0 => "it is tried again after the next 50,000 records, and when the node stops",
+                    _ => "report a bug; it is tried again after the next 50,000 records, and when the node stops",
+                };
+                note("snapshots", &message, hint)
             }
         }
     }

@@ -5,6 +5,7 @@
 
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -38,26 +39,36 @@ pub struct Snapshots {
     every_records: u64,
     taken_at: Position,
     to: SyncSender<Snapshot>,
+    is_free: Arc<AtomicBool>,
 }
 
 /// Saves snapshots, each in the place of the one before.
 #[derive(Debug)]
 pub struct SnapshotWriter {
     from: Receiver<Snapshot>,
+    /// Whether all that was taken is saved: each copy that is held keeps what the state has changed since.
+    is_free: Arc<AtomicBool>,
     saved_at: Position,
     checkpoints: Checkpoints,
     trouble: SnapshotTrouble,
 }
 
-/// Why the newest snapshot could not be saved; none where it was.
+/// Why the newest snapshot could not be saved, and how often that was a bug of ours.
 #[derive(Clone, Debug, Default)]
-pub struct SnapshotTrouble(Arc<Mutex<Option<String>>>);
+pub struct SnapshotTrouble(Arc<Trouble>);
+
+#[derive(Debug, Default)]
+struct Trouble {
+    why: Mutex<Option<String>>,
+    bugs: AtomicU64,
+}
 
 /// Makes who takes snapshots after so many records, and who saves them. The newest that is saved is of `saved_at`.
 pub fn snapshots(checkpoints: Checkpoints, saved_at: Position, every_records: u64) -> (Snapshots, SnapshotWriter) {
     let (to, from) = sync_channel(1);
-    let writer = SnapshotWriter { from, saved_at, checkpoints, trouble: SnapshotTrouble::default() };
-    (Snapshots { every_records, taken_at: saved_at, to }, writer)
+    let is_free = Arc::new(AtomicBool::new(true));
+    let writer = SnapshotWriter { from, is_free: is_free.clone(), saved_at, checkpoints, trouble: SnapshotTrouble::default() };
+    (Snapshots { every_records, taken_at: saved_at, to, is_free }, writer)
 }
 
 impl Snapshots {
@@ -68,7 +79,9 @@ impl Snapshots {
         }
         self.taken_at = head.position;
         // Where the one before is still being saved, the next is taken when it is time again.
-        let _ = self.to.try_send(Snapshot { engine: engine.clone(), head });
+        if self.is_free.swap(false, Ordering::AcqRel) {
+            let _ = self.to.try_send(Snapshot { engine: engine.clone(), head });
+        }
     }
 }
 
@@ -81,9 +94,15 @@ impl SnapshotWriter {
     /// Saves what was taken and not saved yet; does nothing where nothing was.
     pub fn save_next(&mut self) {
         match self.from.try_recv() {
-            Ok(snapshot) => self.save(&snapshot),
+            Ok(snapshot) => self.save_taken(snapshot),
             Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
         }
+    }
+
+    fn save_taken(&mut self, snapshot: Snapshot) {
+        self.save(&snapshot);
+        drop(snapshot);
+        self.is_free.store(true, Ordering::Release);
     }
 
     /// Saves a snapshot where it is newer than the last that was saved.
@@ -99,12 +118,15 @@ impl SnapshotWriter {
                 None
             }
             Ok(Err(error)) => Some(error.to_string()),
-            Err(panic) => Some(format!("a bug of ours: {}", panic_text(&*panic))),
+            Err(panic) => {
+                self.trouble.0.bugs.fetch_add(1, Ordering::Relaxed);
+                Some(format!("a bug of ours: {}", panic_text(&*panic)))
+            }
         };
         if let Some(why) = &trouble {
             tracing::warn!(%why, "a snapshot cannot be saved");
         }
-        *self.trouble.0.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+        *self.trouble.0.why.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
     /// Starts the thread that saves what is taken until nobody takes any more, and has the least claim to a processor: a large state takes seconds, in which
@@ -114,7 +136,7 @@ impl SnapshotWriter {
             // Of this thread alone, on Linux. Where it is refused, it takes its turn as any other does.
             let _ = rustix::process::setpriority_process(None, LAST);
             while let Ok(snapshot) = self.from.recv() {
-                self.save(&snapshot);
+                self.save_taken(snapshot);
             }
             self
         })
@@ -122,9 +144,14 @@ impl SnapshotWriter {
 }
 
 impl SnapshotTrouble {
-    /// Gives it.
+    /// Gives why; none where it was saved.
     pub fn why(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.why.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Gives how often a bug of ours kept one from being saved.
+    pub(crate) fn bugs(&self) -> u64 {
+        self.0.bugs.load(Ordering::Relaxed)
     }
 }
 
