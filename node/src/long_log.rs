@@ -27,7 +27,7 @@ use ensue_store::state_folder::Durability;
 use ensue_views::{Projector, ViewError};
 
 use crate::catalogs::NodeCatalogs;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, ClockStep, SystemClock};
 use crate::config::Config;
 use crate::offline::OfflineError;
 use crate::opening::{Opened, StartError, open};
@@ -60,6 +60,7 @@ pub struct Plan {
 pub fn lengthen(config: &Config, plan: &Plan, step: impl FnMut(Position)) -> Result<Position, OfflineError> {
     let clock = SystemClock::default();
     let Opened { data, log, engine, head, mut outside, checkpoints, .. } = open(config, &clock)?;
+    let set_back = clock.go_on_from(engine.time());
     let id = engine.log();
     let reader = log.reader().map_err(StartError::from)?;
     let catalogs = NodeCatalogs::open(data.packs(), engine.packs().clone(), reader).map_err(StartError::from)?;
@@ -73,6 +74,7 @@ pub fn lengthen(config: &Config, plan: &Plan, step: impl FnMut(Position)) -> Res
         catalogs,
         checkpoints,
         clock,
+        set_back,
         settings: Settings { workers: WORKERS, open_work_max: u64::MAX, ..Settings::default() },
     };
     let head = std::thread::scope(|scope| {
@@ -156,6 +158,8 @@ struct Writer {
     catalogs: NodeCatalogs,
     checkpoints: Checkpoints,
     clock: SystemClock,
+    /// The step of the clock that nobody saw.
+    set_back: Option<ClockStep>,
     settings: Settings,
     ticks: Ticks,
 }
@@ -164,6 +168,9 @@ impl Writer {
     fn write(mut self, plan: &Plan, mut step: impl FnMut(Position), tell: &dyn Fn(CommittedBatch)) -> Result<Head, OfflineError> {
         let mut running: Vec<Effect> = Vec::new();
         let mut is_saved = false;
+        if let Some(ClockStep { from, to }) = self.set_back {
+            self.offer(Ask::NoteClockStep { from, to })?;
+        }
         // What is opened last stays open, so it comes on top.
         let until_open = plan.records.saturating_sub(plan.open * 3);
         while self.head().position.0 < until_open || !running.is_empty() {

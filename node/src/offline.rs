@@ -19,7 +19,7 @@ use ensue_store::verify::{Verified, VerifyError, verify};
 use ensue_views::{Projector, ViewError, ViewStore};
 use thiserror::Error;
 
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, ClockStep, SystemClock};
 use crate::config::Config;
 use crate::opening::{Opened, StartError, open};
 use crate::tokens::{TokenRefusal, check_token, new_token};
@@ -91,6 +91,8 @@ pub struct Offline {
     outside: OutsideHead,
     vault: Arc<dyn Vault>,
     clock: SystemClock,
+    /// The step of the clock that nobody saw, until it is in the log.
+    set_back: Option<ClockStep>,
     settings: Settings,
 }
 
@@ -120,8 +122,9 @@ impl Offline {
         let clock = SystemClock::default();
         let Opened { data, log, engine, head, outside, vault, .. } = open(config, &clock)?;
         let epoch = log.epoch();
+        let set_back = clock.go_on_from(engine.time());
         let sequencing = Sequencing::new(engine, head, epoch);
-        Ok(Self { data, log, sequencing, outside, vault, clock, settings: Settings::default() })
+        Ok(Self { data, log, sequencing, outside, vault, clock, set_back, settings: Settings::default() })
     }
 
     /// Gives the log's id.
@@ -209,13 +212,17 @@ impl Offline {
 
     /// Carries out a command of the operator's and waits for the disk.
     fn record(&mut self, ask: Ask) -> Result<(), OfflineError> {
-        let at = self.clock.moment();
-        let command = Command { actor: Actor::Operator, trace: None, ask };
+        let step = self.set_back.map(|step| (Actor::Engine, Ask::NoteClockStep { from: step.from, to: step.to }));
         let beside = Beside { catalogs: &Nothing, bodies: &Nothing, seen: &Nothing, settings: &self.settings };
-        match self.sequencing.offer(&command, &at, &beside) {
-            Offered::Taken { .. } => {}
-            Offered::Refused(refusal) => return Err(refusal.into()),
-            Offered::Needs(_) => return Err(Refusal::Bug("the command needs a body".to_owned()).into()),
+        for (actor, ask) in step.into_iter().chain([(Actor::Operator, ask)]) {
+            let command = Command { actor, trace: None, ask };
+            let refusal = match self.sequencing.offer(&command, &self.clock.moment(), &beside) {
+                Offered::Taken { .. } => continue,
+                Offered::Refused(refusal) => refusal,
+                Offered::Needs(_) => Refusal::Bug("the command needs a body".to_owned()),
+            };
+            self.sequencing.undo();
+            return Err(refusal.into());
         }
         let before = self.head().position;
         if let Err(error) = self.log.append(self.sequencing.batch(), before, self.sequencing.epoch()) {
@@ -223,6 +230,39 @@ impl Offline {
             return Err(error.into());
         }
         self.sequencing.committed();
+        self.set_back = None;
         Ok(self.outside.write(self.head(), Durability::Synced).map_err(StartError::from)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ensue_engine::ports::ReadLimit;
+
+    use super::*;
+
+    #[test]
+    fn where_the_clock_was_set_back_meanwhile_that_is_recorded_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::new(folder.path().join("data"));
+        config.state_base = Some(folder.path().join("state"));
+        let mut offline = Offline::open(&config).unwrap();
+        let ahead = |offline: &Offline| assert_eq!(offline.clock.go_on_from(offline.clock.now().plus_millis(59_000)), None);
+        ahead(&offline);
+        offline.add_token("one", &["viewer".to_owned()]).unwrap();
+        drop(offline);
+        let mut offline = Offline::open(&config).unwrap();
+        offline.add_token("two", &["viewer".to_owned()]).unwrap();
+        ahead(&offline);
+        offline.add_token("three", &["viewer".to_owned()]).unwrap();
+        drop(offline);
+        let mut offline = Offline::open(&config).unwrap();
+        offline.add_token("four", &["viewer".to_owned()]).unwrap();
+        offline.add_token("five", &["viewer".to_owned()]).unwrap();
+        let records = offline.log.reader().unwrap().read(Position(0), ReadLimit::default()).unwrap();
+        let kinds: Vec<&str> = records.iter().map(ensue_engine::record::Record::kind).collect();
+        assert_eq!(kinds, ["token.added", "token.added", "token.added", "clock.stepped", "token.added", "token.added"]);
+        assert!(records[..3].is_sorted_by_key(|record| record.time), "it goes on from the log where it is a little behind");
+        assert!(records[4].time < records[2].time);
     }
 }
