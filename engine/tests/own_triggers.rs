@@ -7,6 +7,7 @@ use ensue_engine::executions::facts::{Evidence, FailureKind};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, Id, Role};
 use ensue_engine::record::{Actor, Record, StreamId};
+use ensue_engine::rules::react::DEPTH_MAX;
 use ensue_engine::spec::Outcome;
 use serde_json::{Value, json};
 
@@ -93,7 +94,9 @@ fn each_way_to_end_has_its_status() {
     statuses.push(the_event(&site.fail(execution, FailureKind::Timeout), OwnTrigger::ExecutionEnded)["status"].clone());
     let execution = site.run("demo.work");
     site.when(cancel(execution));
-    statuses.push(the_event(&site.fail(execution, FailureKind::Cancelled), OwnTrigger::ExecutionEnded)["status"].clone());
+    let cancelled = the_event(&site.fail(execution, FailureKind::Cancelled), OwnTrigger::ExecutionEnded);
+    assert_eq!(cancelled["error"], json!(null));
+    statuses.push(cancelled["status"].clone());
     let failed = the_event(&site.ask("demo.waits"), OwnTrigger::ExecutionEnded);
     assert_eq!((&failed["status"], &failed["error"]["kind"], &failed["attempts"]), (&json!("failed"), &json!("child_failed"), &json!(0)));
     assert_eq!(statuses, ["succeeded", "timed_out", "cancelled"]);
@@ -189,6 +192,37 @@ fn nor_of_what_flow_control_held() {
     site.restart();
     let alert = alert(&site.after(500));
     site.fail(alert, FailureKind::Network).then(&["attempt.failed", "execution.failed"]);
+}
+
+#[test]
+fn nor_of_what_a_window_gathered_it_for() {
+    let pieces = pieces().rule_with("demo.hears", "core.execution_ended", "", "demo.alert", |rule| {
+        rule.triggers.push("demo.ping".parse().unwrap());
+        rule.flow = flow([(Does::Window { count: 2, within_millis: 60_000 }, "")]);
+    });
+    let mut site = site(&pieces);
+    let execution = site.run("demo.work");
+    site.fail(execution, FailureKind::Network);
+    site.restart();
+    let alert = alert(&site.receive("demo.ping", &json!({})));
+    site.fail(alert, FailureKind::Network).then(&["attempt.failed", "execution.failed"]);
+}
+
+#[test]
+fn who_hears_of_a_loop_is_not_suspended_for_it() {
+    let pieces = pieces()
+        .rule("demo.again", "demo.ping", "", "demo.work")
+        .rule("demo.errs", "demo.ping", "event.payload.n > 16 && event.payload.missing", "demo.work")
+        .rule("demo.hears", "core.rule_erred", "", "demo.alert");
+    let mut site = site(&pieces);
+    site.receive("demo.ping", &json!({ "n": 0 }));
+    let mut last = Vec::new();
+    for n in 1..=DEPTH_MAX + 1 {
+        let execution = site.engine().executions().iter().next().map(|(id, _)| *id).unwrap();
+        last = site.emit(execution, "demo.ping", &json!({ "n": n })).kinds();
+    }
+    assert!(last.contains(&"loop.stopped"), "{last:?}");
+    assert!(last.ends_with(&["enforcement.made", "execution.requested", "attempt.started"]), "{last:?}");
 }
 
 #[test]

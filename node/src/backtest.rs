@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, TryLockError};
 use bytes::Bytes;
 use ensue_api::ports::{Backtested, Backtests, Declined, LogAccess, ToBacktest, ToldEvent, ToldEvents};
 use ensue_engine::events::facts::EventReceived;
+use ensue_engine::events::own::OwnTrigger;
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::EventId;
@@ -230,8 +231,8 @@ impl<'a> Over<'a> {
         self.now = self.now.max(Timestamp::from_micros(record.time.micros().saturating_sub(self.stepped)));
         match (&record.fact, &record.stream) {
             (Fact::EventReceived(fact), StreamId::Event(id)) => {
-                let is_judged = self.triggers.contains(&fact.trigger) && fact.rule.is_none() && record.cause.depth <= DEPTH_MAX;
-                if is_judged {
+                let is_too_deep = record.cause.depth > DEPTH_MAX && OwnTrigger::of(&fact.trigger).is_none();
+                if self.triggers.contains(&fact.trigger) && fact.rule.is_none() && !is_too_deep {
                     return self.judge(record, *id, fact);
                 }
             }

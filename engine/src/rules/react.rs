@@ -6,7 +6,7 @@ use crate::catalog::{LockConflict, Mode, Rule};
 use crate::command::{Context, Moment};
 use crate::engine::{Engine, Reaction};
 use crate::events::facts::{AGAIN_MAX, EventReceived};
-use crate::events::own::OwnTriggers;
+use crate::events::own::{OwnTrigger, OwnTriggers};
 use crate::executions::decide::millis;
 use crate::executions::facts::{ExecutionRequested, GivenEvent, Pace};
 use crate::executions::labels::Labels;
@@ -19,6 +19,7 @@ use crate::record::{Actor, Body, CatalogRevision, Cause, Digest, Draft, Record, 
 use crate::rules::facts::{EnforcementMade, LoopStopped, Outcome, RuleErred, RuleErrorsCounted};
 use crate::rules::flow::facts::Controlled;
 use crate::rules::flow::react::{self as flow, Match};
+use crate::rules::flow::state::HeldEvent;
 use crate::rules::judge::{EventView, Judgement, Plan, RuleVerdict, Verdict, judge_rule};
 use crate::rules::state::ERROR_SUMMARY_MILLIS;
 use crate::vars::reads::{NotSeen, RuleReads};
@@ -52,10 +53,12 @@ pub(crate) fn react(
         Verdict::Undecided | Verdict::Matched(_) | Verdict::Erred { .. } => judged.verdict.clone(),
     };
     let depth_max = DEPTH_MAX + u32::from(mutants::is("loop stopped late"));
+    // What the engine tells of a loop is no part of it.
+    let is_too_deep = record.cause.depth > depth_max && OwnTrigger::of(&fact.trigger).is_none();
     let drafts = match (mode, &decided) {
         (Mode::Disabled, _) | (_, Verdict::Undecided) => Vec::new(),
         (Mode::Enabled | Mode::Shadow, Verdict::Erred { message }) => event.erred(judged, message, at),
-        (Mode::Enabled | Mode::Shadow, Verdict::Matched(_)) if record.cause.depth > depth_max => event.loop_stopped(judged),
+        (Mode::Enabled | Mode::Shadow, Verdict::Matched(_)) if is_too_deep => event.loop_stopped(judged),
         (_, Verdict::Matched(Plan::Controlled { keys, run })) => {
             let Some(flow) = judged.rule.flow.as_deref() else { return Reaction::nothing() };
             let found = Match { event, rule: &judged.rule, flow, keys, run: run.as_deref(), mode };
@@ -69,7 +72,7 @@ pub(crate) fn react(
         }
         (Mode::Shadow, Verdict::Matched(Plan::Run { .. })) => vec![event.enforcement(&judged.rule, Outcome::Shadowed, None)],
         (Mode::Enabled, Verdict::Matched(Plan::Run { params, pace, claim, labels })) => {
-            event.executed(&judged.rule, params, (*pace, claim.clone().into_iter().collect(), labels.clone()), None)
+            event.executed(&judged.rule, params, (*pace, claim.clone().into_iter().collect(), labels.clone()), (None, &[]))
         }
     };
     go_on(judgement, next, drafts)
@@ -134,14 +137,20 @@ impl EventReaction<'_> {
         })
     }
 
-    pub(crate) fn executed(&self, rule: &Rule, params: &Body, run: (Pace, Vec<Claim>, Labels), flow: Option<Controlled>) -> Vec<Draft> {
+    pub(crate) fn executed(
+        &self,
+        rule: &Rule,
+        params: &Body,
+        run: (Pace, Vec<Claim>, Labels),
+        (flow, gathered): (Option<Controlled>, &[HeldEvent]),
+    ) -> Vec<Draft> {
         if let Some(reason) = skipped(self.engine, self.fact.catalog, &run.1) {
             return vec![self.enforcement(rule, Outcome::Skipped { reason }, flow)];
         }
         let enforcement = self.enforcement_id(rule);
         let execution = ExecutionId(Id::derived(self.engine.log(), enforcement.0, Role::Execution));
         let given = if flow::given_to(rule) { self.given_event() } else { None };
-        let own_above = self.fact.own_above_what_follows();
+        let own_above = flow::above_all(self.fact.own_above_what_follows(), gathered);
         let request = requested(rule, self.fact.catalog, (self.event, enforcement), given, run, own_above);
         let requested = Draft {
             stream: StreamId::Execution(execution),

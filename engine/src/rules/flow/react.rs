@@ -8,6 +8,7 @@ use ensue_expression::{Document, EVALUATION_BYTES_MAX};
 use crate::catalog::{Catalog, Control, Does, Flow, Mode, Rule};
 use crate::command::{Context, Moment};
 use crate::engine::{Engine, Reaction};
+use crate::events::own::OwnTriggers;
 use crate::executions::facts::GivenEvent;
 use crate::fact::Fact;
 use crate::ids::{EnforcementId, ExecutionId, Id, Role};
@@ -81,7 +82,7 @@ impl Match<'_> {
                 Plan::Run { .. } if self.mode == Mode::Shadow => drafts.push(event.enforcement(self.rule, Outcome::Shadowed, controlled)),
                 Plan::Run { params, pace, claim, labels } => {
                     let claims = claims(self.rule, self.keys, claim);
-                    drafts.extend(event.executed(self.rule, &params, (pace, claims, labels), controlled));
+                    drafts.extend(event.executed(self.rule, &params, (pace, claims, labels), (controlled, &walked.gathered)));
                 }
                 Plan::Reject { error } => drafts.push(event.enforcement(self.rule, Outcome::Rejected { error }, controlled)),
                 Plan::Controlled { .. } => {}
@@ -113,7 +114,7 @@ impl Match<'_> {
             _ if self.mode == Mode::Shadow => vec![self.event.enforcement(self.rule, Outcome::Shadowed, None)],
             Some(Plan::Run { params, pace, claim, labels }) if !self.flow.holds() => {
                 let claims = claims(self.rule, self.keys, claim.clone());
-                self.event.executed(self.rule, params, (*pace, claims, labels.clone()), None)
+                self.event.executed(self.rule, params, (*pace, claims, labels.clone()), (None, &[]))
             }
             Some(Plan::Run { .. } | Plan::Reject { .. } | Plan::Controlled { .. }) | None => {
                 vec![self.event.enforcement(self.rule, Outcome::Rejected { error: is_late().to_owned() }, None)]
@@ -138,7 +139,10 @@ impl Match<'_> {
     fn plan(&self, gathered: &[HeldEvent], with: &Context<'_>) -> Result<Plan, Reaction> {
         match (self.run, self.event.given_event()) {
             (Some(plan), _) => Ok(plan.clone()),
-            (None, Some(given)) => rendered(self.event.engine, self.rule, (&HeldEvent { id: self.event.event, given }, gathered), with),
+            (None, Some(given)) => {
+                let event = HeldEvent { id: self.event.event, given, own_above: self.event.fact.own_above_what_follows() };
+                rendered(self.event.engine, self.rule, (&event, gathered), with)
+            }
             (None, None) => Err(Reaction::Impossible("the event has no payload".to_owned())),
         }
     }
@@ -188,7 +192,7 @@ fn released(
         Place::Through | Place::Deduplicated(_) | Place::Throttled => {
             let mode = engine.rules().mode_at(present, record.position);
             let plan = rendered(engine, rule, (&held.event, &walked.gathered), with)?;
-            let (outcome, request) = acted_on(engine, rule, (id, held), (plan, mode));
+            let (outcome, request) = acted_on(engine, rule, (id, held, &walked.gathered), (plan, mode));
             let fact = EnforcementReleased { rule: held.rule.clone(), rule_id: held.rule_id, outcome };
             std::iter::once(own(fact.into())).chain(request).collect()
         }
@@ -198,7 +202,12 @@ fn released(
 }
 
 /// Gives what becomes of an enforcement that is released, and what it asks for; nothing where its rule only watches.
-fn acted_on(engine: &Engine, rule: &Rule, (id, held): (EnforcementId, &Held), (plan, mode): (Plan, Mode)) -> (Release, Option<Draft>) {
+fn acted_on(
+    engine: &Engine,
+    rule: &Rule,
+    (id, held, gathered): (EnforcementId, &Held, &[HeldEvent]),
+    (plan, mode): (Plan, Mode),
+) -> (Release, Option<Draft>) {
     match plan {
         Plan::Reject { error } => (Release::Rejected { error }, None),
         Plan::Run { .. } if mode == Mode::Shadow => (Release::Shadowed, None),
@@ -210,7 +219,8 @@ fn acted_on(engine: &Engine, rule: &Rule, (id, held): (EnforcementId, &Held), (p
             }
             let execution = ExecutionId(Id::derived(engine.log(), id.0, Role::Execution));
             let given = given_to(rule).then(|| held.event.given.clone());
-            let request = requested(rule, held.catalog, (held.event.id, id), given, (pace, claims, labels), held.own_above.clone());
+            let own_above = above_all(held.event.own_above.clone(), gathered);
+            let request = requested(rule, held.catalog, (held.event.id, id), given, (pace, claims, labels), own_above);
             let (begins, cause) = (Some(execution.0), Some(held.cause(id.0)));
             let request = Draft { begins, cause, body: Some(params), ..draft(StreamId::Execution(execution), request.into()) };
             (Release::Executed { execution }, Some(request))
@@ -243,6 +253,11 @@ fn leaves(engine: &Engine, record: &Record, by: EnforcementId, walked: &Walked) 
 /// Says whether the steps of a rule are given the event.
 pub(crate) fn given_to(rule: &Rule) -> bool {
     rule.has_steps()
+}
+
+/// Adds the engine's own triggers of which an event stands above what gathered events lead to.
+pub(crate) fn above_all(own_above: OwnTriggers, gathered: &[HeldEvent]) -> OwnTriggers {
+    gathered.iter().fold(own_above, |above, event| &above | &event.own_above)
 }
 
 /// Renders what to run for an event, with the others of its window; says which bodies must be at hand first.

@@ -93,9 +93,6 @@ pub struct Held {
     /// The W3C trace of the chain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
-    /// The engine's own triggers of which an event stands above what it leads to.
-    #[serde(default, skip_serializing_if = "OwnTriggers::is_empty")]
-    pub own_above: OwnTriggers,
 }
 
 /// An event for which an enforcement is held.
@@ -105,6 +102,9 @@ pub struct HeldEvent {
     pub id: EventId,
     /// What expressions see of it.
     pub given: GivenEvent,
+    /// The engine's own triggers of which an event stands above what it leads to.
+    #[serde(default, skip_serializing_if = "OwnTriggers::is_empty")]
+    pub own_above: OwnTriggers,
 }
 
 impl Held {
@@ -325,13 +325,12 @@ impl Held {
             since: record.position,
             holds: 1,
             keys: keys.collect(),
-            event: HeldEvent { id: fact.event, given: given.clone() },
+            event: HeldEvent { id: fact.event, given: given.clone(), own_above: controlled.own_above.clone() },
             gathered: Vec::new(),
             revision: record.revision,
             root: record.cause.root,
             depth: record.cause.depth,
             trace: record.cause.trace.clone(),
-            own_above: controlled.own_above.clone(),
         }
     }
 }
