@@ -29,7 +29,7 @@ pub struct Table<K, V> {
 /// Rows that stand next to each other.
 #[derive(Clone, Debug)]
 struct Run<K, V> {
-    /// No row of it is less, but where it is the first run; and every row of those before it is.
+    /// No row of it is less, and every row of those before it is.
     from: K,
     rows: Arc<Vec<(K, V)>>,
 }
@@ -172,6 +172,9 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
                 None
             }
             Err(at) => {
+                if key < run.from {
+                    run.from.clone_from(&key);
+                }
                 let rows = Arc::make_mut(&mut run.rows);
                 if rows.len() < RUN_MAX {
                     rows.insert(at, (key, value));
@@ -362,6 +365,7 @@ mod tests {
             let mut table = Table::default();
             make(&mut table, &changes);
             prop_assert!(table.runs.iter().all(|run| (1..=RUN_MAX).contains(&run.rows.len())));
+            prop_assert!(table.runs.iter().all(|run| run.rows.first().is_some_and(|(first, _)| run.from <= *first)));
             prop_assert!(table.runs.is_sorted_by(|one, next| one.rows.last().map(|(key, _)| *key) < Some(next.from)));
         }
     }
