@@ -44,7 +44,7 @@ pub struct Event {
     pub received_at: Timestamp,
     /// The first record of the chain it stands in: its own id where it begins one.
     pub correlation: Id,
-    /// What emitted it: an attempt's id; none where it came from outside.
+    /// What led to it: the id of the attempt that emitted it, or of the record that the engine tells of; none where it came from outside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Id>,
     /// Who sent it, as the log writes actors.

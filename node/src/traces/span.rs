@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ensue_api::ports::LogAccess;
+use ensue_engine::events::own::OwnTrigger;
 use ensue_engine::executions::facts::{ExecutionRequested, Failure};
 use ensue_engine::fact::{ByNoun, EventFact, ExecutionFact, RuleFact};
 use ensue_engine::ids::{AttemptId, ExecutionId, Id};
@@ -93,7 +94,14 @@ impl Tracing {
             match record.fact.by_noun() {
                 ByNoun::EventFact(EventFact::EventReceived(event)) => {
                     // What an attempt emits is under it; what comes from outside, under what brought it.
-                    let parent = record.cause.parent.map_or(trace.span(), SpanId::of);
+                    let parent = match OwnTrigger::of(&event.trigger) {
+                        None => record.cause.parent.map_or(trace.span(), SpanId::of),
+                        // What the engine tells was led to by a record that is no span; the execution is one that it tells of.
+                        Some(_) => {
+                            let of = event.source.strip_prefix("execution/").and_then(|id| id.parse().ok());
+                            of.map_or(trace.span(), SpanId::of)
+                        }
+                    };
                     let told = vec![("ensue.event", text(&record.id)), ("ensue.matched", Value::Number(event.matched.into()))];
                     self.tell_at_once(record, &trace, parent, format!("event {}", event.trigger), None, told);
                 }

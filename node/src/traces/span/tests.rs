@@ -77,6 +77,16 @@ fn what_an_attempt_emits_is_under_the_attempt() {
 }
 
 #[test]
+fn what_the_engine_tells_of_an_execution_is_under_it() {
+    let mut told = emitted(102);
+    let Fact::EventReceived(event) = &mut told.fact else { panic!("it is an event") };
+    event.trigger = "core.execution_ended".parse().unwrap();
+    event.source = StreamId::Execution(ExecutionId(id(EXECUTION))).to_string();
+    let (spans, _) = spans_of(&[told], 1);
+    assert_eq!(spans[0].parent, Some(SpanId::of(id(EXECUTION))));
+}
+
+#[test]
 fn an_attempt_that_somebody_had_stopped_is_no_error() {
     let mut records = story(TRACE);
     let error = Failure::new(FailureKind::Cancelled, "somebody asked for that");
