@@ -105,7 +105,7 @@ pub struct Stage {
     history: History,
     erred: Vec<ErredRule>,
     /// The events that the engine itself made: nobody has judged them before they were in the log.
-    own_events: BTreeSet<EventId>,
+    own_events: BTreeMap<EventId, Vec<Position>>,
     begun: VecDeque<Box<Dispatch>>,
     stopped: BTreeSet<AttemptId>,
     pending: BTreeMap<(Timestamp, AttemptId), Pending>,
@@ -132,7 +132,7 @@ impl Stage {
             catalog,
             history: History::default(),
             erred: Vec::new(),
-            own_events: BTreeSet::new(),
+            own_events: BTreeMap::new(),
             begun: VecDeque::new(),
             stopped: BTreeSet::new(),
             pending: BTreeMap::new(),
@@ -203,7 +203,7 @@ impl Stage {
         if !self.catalog.triggers().contains_key(&event.trigger) {
             return Err(Stuck::NoTrigger(event.trigger.clone()));
         }
-        let observed = self.observed(id, &event.trigger, (&event.source, at), payload);
+        let observed = self.observed(id, &event.trigger, (&event.source, at), &payload);
         self.ask(asker(), Ask::ReceiveEvents(vec![observed]))?;
         Ok(id)
     }
@@ -439,9 +439,9 @@ impl Stage {
         id: EventId,
         trigger: &TriggerRef,
         (source, occurred_at): (&str, Timestamp),
-        payload: Document,
+        payload: &Document,
     ) -> ObservedEvent {
-        let view = EventView { id, trigger, source, time: occurred_at, payload: &payload, only: None };
+        let view = EventView { id, trigger, source, time: occurred_at, payload, only: None };
         let judgement = judge(&self.catalog, &view);
         let vars = SeenVars::given(self.vars());
         let undecided = judgement.undecided();
@@ -474,13 +474,28 @@ impl Stage {
         told.map_err(|refusal| Stuck::Refused(refusal.to_string()))
     }
 
+    /// Notes that a rule erred as it did first at a position.
+    fn erred_at(&mut self, first: Position) {
+        let record = self.spec.records().iter().find(|record| record.position == first);
+        if let Some(Fact::RuleErred(fact)) = record.map(|record| &record.fact) {
+            self.erred.push(ErredRule { rule: fact.rule.clone(), message: fact.message.clone() });
+        }
+    }
+
     fn take_in(&mut self, outcome: &Outcome) {
         for record in outcome.records() {
             self.history.apply(record);
             match (&record.fact, &record.stream) {
-                (Fact::EventReceived(_), StreamId::Event(id)) if record.actor == Actor::Engine => drop(self.own_events.insert(*id)),
-                (Fact::RuleErred(fact), _) if self.own_events.contains(&fact.event) => {
-                    self.erred.push(ErredRule { rule: fact.rule.clone(), message: fact.message.clone() });
+                (Fact::EventReceived(fact), StreamId::Event(id)) if record.actor == Actor::Engine => {
+                    self.own_events.insert(*id, fact.again.clone());
+                    fact.again.iter().for_each(|first| self.erred_at(*first));
+                }
+                (Fact::RuleErred(fact), _) if self.own_events.contains_key(&fact.event) => self.erred_at(record.position),
+                // Those that are known from the event on are counted there.
+                (Fact::RuleErrorsCounted(fact), _)
+                    if self.own_events.get(&fact.event).is_some_and(|again| !again.contains(&fact.error)) =>
+                {
+                    self.erred_at(fact.error);
                 }
                 _ => {}
             }

@@ -97,6 +97,21 @@ fn the_same_error_of_a_second_event_is_expected_too() {
 }
 
 #[test]
+fn the_same_error_upon_a_second_event_of_the_engine_s_own_is_expected_too() {
+    let files = [
+        ("rules/work.yaml", "trigger: demo.ping\naction: demo.made\n"),
+        ("rules/wrong.yaml", "trigger: core.execution_ended\nwhen: event.payload.labels.there == 1\naction: core.echo\n"),
+    ];
+    let verdicts = run(
+        &files,
+        "- it: errs twice\n  given: { events: [{ trigger: demo.ping, payload: {} }, { trigger: demo.ping, payload: {} }] }\n  mocks: { work: { error: { kind: exit_code } } }\n  expect:\n\
+         \x20   - { rule: demo.work, status: failed }\n\x20   - { rule: demo.work, status: failed }\n\
+         \x20   - { rule: demo.wrong, outcome: erred }\n\x20   - { rule: demo.wrong, outcome: erred }\n",
+    );
+    assert_eq!(told(&verdicts[0]), "");
+}
+
+#[test]
 fn steps_come_to_their_mocks_and_are_held_against_what_is_expected() {
     passes(
         "build: { action: demo.made, with: { name: one } }\nafter: { needs: build, action: core.echo, with: { message: '${{ steps.build.result.url }}' } }",

@@ -91,7 +91,7 @@ impl Stage {
                 return Err(format!("the payload does not fit the trigger `{trigger}`: {}", misfits.join("; ")));
             }
             let now = self.now();
-            Ok(self.observed(id, &trigger, (&source, now), payload))
+            Ok(self.observed(id, &trigger, (&source, now), &payload))
         });
         match observed {
             Ok(event) => self.report(dispatch, Ok(serde_json::json!({ "event": id })), vec![event]),
