@@ -71,7 +71,7 @@ impl Making<'_> {
     fn of_rule(&self, rule: &RuleRef) -> Result<Vec<Draft>, String> {
         let trigger: TriggerRef = SCHEDULE_TRIGGER.parse().map_err(|why| format!("{why}"))?;
         let payload = Document::from_value(&self.occasion());
-        Ok(vec![self.event(0, trigger, rule.to_string(), payload, None, Some(rule))])
+        Ok(vec![self.event(0, (&trigger, &payload), rule.as_str(), None, Some(rule))])
     }
 
     /// All events of the sensor, or none.
@@ -85,8 +85,7 @@ impl Making<'_> {
         let mut drafts = Vec::new();
         for (index, emit) in (0..).zip(&sensor.emits) {
             let Some(payload) = self.payload(emit, &scope, &mut steps_left)? else { continue };
-            let source = sensor.name.to_string();
-            drafts.push(self.event(index, emit.trigger.clone(), source, payload, Some(sensor.name.clone()), None));
+            drafts.push(self.event(index, (&emit.trigger, &payload), sensor.name.as_str(), Some(sensor.name.clone()), None));
         }
         Ok(drafts)
     }
@@ -118,14 +117,13 @@ impl Making<'_> {
     fn event(
         &self,
         index: u32,
-        trigger: TriggerRef,
-        source: String,
-        payload: Document,
+        (trigger, payload): (&TriggerRef, &Document),
+        source: &str,
         sensor: Option<SensorRef>,
         only: Option<&RuleRef>,
     ) -> Draft {
         let id = EventId(Id::derived(self.engine.log(), self.record.id, Role::Emit(index)));
-        let view = EventView { id, trigger: &trigger, source: &source, time: self.record.time, payload: &payload, only };
+        let view = EventView { id, trigger, source, time: self.record.time, payload, only };
         let event = ObservedEvent { sensor, ..ObservedEvent::judged(&view, judge(self.catalog, &view)) };
         let cause = Some(self.record.cause.from_parent(self.record.id));
         let from = Source { actor: &Actor::Engine, cause, trace: None, own_above: OwnTriggers::new() };

@@ -18,6 +18,9 @@ use crate::yaml::Spanned;
 /// Triggers of the engine's own that a later release brings.
 const TRIGGERS_LATER: [&str; 2] = ["core.sensor_failed", "core.backlog_high"];
 
+const BY_THE_CLOCK: &str = "to have a rule run by the clock, write in the place of `trigger`, for example\n\
+    schedule: { cron: \"0 9 * * 1-5\", timezone: Europe/Berlin }";
+
 /// Finds the trigger of a ref, for who hears its events; gives it with its payload's schema, where that is known.
 pub(super) fn trigger_named<'a>(
     checking: &mut Checking<'a>,
@@ -38,8 +41,13 @@ pub(super) fn trigger_named<'a>(
     }
     if written.value == SCHEDULE_TRIGGER {
         report
-            .error(Code::InvalidRef, file, written.span.clone(), "the engine's own trigger `core.schedule` is of rules with `schedule` alone")
-            .hint("to have a rule run by the clock, write in the place of `trigger`, for example\nschedule: { cron: \"0 9 * * 1-5\", timezone: Europe/Berlin }");
+            .error(
+                Code::InvalidRef,
+                file,
+                written.span.clone(),
+                "the engine's own trigger `core.schedule` is of rules with `schedule` alone",
+            )
+            .hint(BY_THE_CLOCK);
         return None;
     }
     let trigger: TriggerRef = parse_ref(&written.value, "trigger", checking, file, written, report)?;
@@ -65,9 +73,11 @@ pub(super) fn trigger_to_make<'a>(
 ) -> Option<(TriggerRef, Option<&'a Schema>)> {
     if written.value.parse().is_ok_and(|trigger| is_of_the_engine(&trigger)) {
         let message = format!("only the engine itself makes events of its own trigger `{}`", written.value);
-        report
-            .error(Code::InvalidRef, file, written.span.clone(), message)
-            .hint("write a trigger of this pack, and have rules listen to both");
+        let hint = match written.value.as_str() {
+            SCHEDULE_TRIGGER => BY_THE_CLOCK,
+            _ => "write a trigger of this pack, and have rules listen to both",
+        };
+        report.error(Code::InvalidRef, file, written.span.clone(), message).hint(hint);
         return None;
     }
     trigger_named(checking, file, written, report)

@@ -10,6 +10,7 @@ use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::names::TriggerRef;
 use ensue_engine::ports::Committed;
 use ensue_engine::record::{Digest, Position};
+use ensue_engine::schedule::SCHEDULE_TRIGGER;
 use ensue_expression::Document;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -84,6 +85,9 @@ impl Explain for SendRefusal {
             Self::TooMany { .. } => "send them in several requests".into(),
             Self::NoTriggerOf { .. } => {
                 "a CloudEvent's `type` is the ref of its trigger, `<pack>.<trigger>`; others can be posted to a webhook whose `emits` choose one".into()
+            }
+            Self::OfTheEngine(trigger) if trigger.as_str() == SCHEDULE_TRIGGER => {
+                "run the action itself, or send an event of a trigger of a pack of yours to which another rule listens".into()
             }
             Self::OfTheEngine(_) => "send an event of a trigger of a pack of yours, and have the rule listen to both".into(),
         })
