@@ -49,6 +49,8 @@ struct Book<'w> {
     /// The executions that enforcements say they led to, until these are asked for.
     promised: BTreeMap<&'w str, u64>,
     fired: BTreeSet<(&'w str, u64)>,
+    /// The enforcements that were ever held.
+    ever_held: BTreeSet<&'w str>,
     /// Reactions that are still to be worked out.
     owed: BTreeSet<u64>,
     /// How many keys a flow control may know and how many matches it may hold, as is set now, and the most that ever was.
@@ -215,6 +217,7 @@ impl<'w> Book<'w> {
             Way::Held { stage, until } => {
                 is("held", "a flow control holds it")?;
                 self.holds(record, (stage, until), says)?;
+                self.ever_held.insert(id);
                 let held = Held { rule, keys, stage, until, since: record, number: 1, has_timer: false, fired: None, event };
                 self.rules.get_mut(rule_id).expect("it was just looked at").hold(id, held);
             }
@@ -269,7 +272,15 @@ impl<'w> Book<'w> {
 
     fn requested(&mut self, record: &'w Raw) -> Result<(), Violation> {
         let id = record.stream.strip_prefix("execution/").unwrap_or_default();
-        self.promised.remove(id);
+        let is_promised = self.promised.remove(id).is_some();
+        let of_held = record.said.get("enforcement").and_then(Value::as_str).filter(|of| self.ever_held.contains(of));
+        let is_other = record.said.get("rerun_of").is_some() || record.said.get("part_of").is_some();
+        demand!(
+            is_promised || is_other || of_held.is_none(),
+            "I27",
+            "{id} is asked for at {} by a match that is held, or came to nothing",
+            record.position
+        );
         let owner = record.said.pointer("/locks/0/owner/rule").and_then(Value::as_str);
         let lock = match (record.said.get("rerun_of").and_then(Value::as_str), record.said.get("enforcement").and_then(Value::as_str)) {
             // What is run again needs the lock that it had, where its rule has one now.

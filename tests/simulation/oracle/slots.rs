@@ -18,6 +18,8 @@ pub(super) struct Slots {
     owed: BTreeSet<u64>,
     /// Executions that are paused: what waits may stand below one of them.
     paused: BTreeSet<String>,
+    /// The queue of each execution, as it is named where it is waited in.
+    queues: BTreeMap<String, String>,
     /// Since when work waits in a queue beside a free worker of it: the moment, and the position.
     since: BTreeMap<String, (u64, u64)>,
 }
@@ -42,8 +44,14 @@ impl Slots {
     /// Takes a record.
     pub(super) fn note(&mut self, record: &Raw, rates: &Rates) {
         match record.kind.as_str() {
+            "execution.requested" => drop(self.queues.insert(record.stream.clone(), record.text("queue").to_owned())),
             // Of what waits for its rate one starts after the other.
-            "attempt.started" => self.since.retain(|queue, _| !rates.keys().any(|rated| rated.as_str() == name_of(queue))),
+            "attempt.started" => {
+                let queue = self.queues.get(&record.stream);
+                if let Some(queue) = queue.filter(|queue| rates.keys().any(|rated| rated.as_str() == name_of(queue))) {
+                    self.since.remove(queue);
+                }
+            }
             "reaction.deferred" | "reaction.parked" | "reaction.retried" => drop(self.owed.insert(record.number("of"))),
             "reaction.resumed" | "reaction.dismissed" => drop(self.owed.remove(&record.number("of"))),
             "execution.paused" => drop(self.paused.insert(record.stream.clone())),
