@@ -7,8 +7,8 @@
 //! of the operations on it: equal seeds and equal operations leave equal disks. What SQLite draws at random by itself (the salts of a
 //! write-ahead log) changes bytes, and never which operations there are.
 //!
-//! One thing is not as on a machine: each connection has a copy of the shared index of the write-ahead log, brought up to date with each lock,
-//! so connections to one file are to be used one after the other, not side by side.
+//! One thing is not as on a machine: each connection has a copy of the shared index of the write-ahead log, brought up to date with each lock.
+//! What it changes of that is shared word by word.
 
 mod disk;
 pub mod fault;

@@ -36,6 +36,30 @@ fn what_one_connection_commits_another_reads_at_once() {
 }
 
 #[test]
+fn what_is_committed_while_another_connection_reads_is_there_and_stays() {
+    const ROWS: i64 = 200;
+    for seed in 1..=20 {
+        let disk = Disk::new(&format!("side-by-side-{seed}"), seed, Sectors::Bytes512);
+        let writer = open(&disk, "cats");
+        writer.execute_batch("CREATE TABLE cats (name TEXT)").unwrap();
+        let reader = open(&disk, "cats");
+        let reading = std::thread::spawn(move || {
+            let mut seen = 0;
+            while seen < ROWS {
+                let now = count(&reader);
+                assert!(now >= seen, "{now} rows after {seen}");
+                seen = now;
+            }
+        });
+        for number in 1..=ROWS {
+            writer.execute("INSERT INTO cats VALUES ('tom')", []).unwrap();
+            assert_eq!(count(&writer), number, "seed {seed}");
+        }
+        reading.join().unwrap();
+    }
+}
+
+#[test]
 fn two_connections_cannot_write_at_once() {
     let disk = Disk::new("two-writers", 1, Sectors::Bytes512);
     let (one, other) = (open(&disk, "cats"), open(&disk, "cats"));

@@ -2,6 +2,7 @@
 //!
 //! It decides nothing: what an operation does and whether it fails is the disk's.
 
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::path::Path;
@@ -124,7 +125,7 @@ impl DatabaseHandle for OpenFile {
             return Err(ErrorKind::PermissionDenied.into());
         }
         self.disk.locks(self.handle, |locks| locks.open_index(self.handle.id))?;
-        Ok(Index { disk: self.disk.clone(), handle: self.handle })
+        Ok(Index { disk: self.disk.clone(), handle: self.handle, pulled: BTreeMap::new() })
     }
 }
 
@@ -138,11 +139,18 @@ impl Drop for OpenFile {
 struct Index {
     disk: Disk,
     handle: Handle,
+    /// The regions as the connection got them: what it changes of its copy is what differs from these.
+    pulled: BTreeMap<u32, Box<[u8; REGION_BYTES]>>,
 }
+
+/// The bytes that SQLite changes at once.
+const WORD_BYTES: usize = 4;
 
 impl WalIndex for Index {
     fn map(&mut self, region: u32) -> io::Result<[u8; REGION_BYTES]> {
-        self.disk.locks(self.handle, |locks| *locks.region(region))
+        let data = self.disk.locks(self.handle, |locks| *locks.region(region))?;
+        self.pulled.insert(region, Box::new(data));
+        Ok(data)
     }
 
     fn lock(&mut self, slots: Range<u8>, lock: WalIndexLock) -> io::Result<bool> {
@@ -154,10 +162,23 @@ impl WalIndex for Index {
     }
 
     fn pull(&mut self, region: u32, data: &mut [u8; REGION_BYTES]) -> io::Result<()> {
-        self.disk.locks(self.handle, |locks| *data = *locks.region(region))
+        self.disk.locks(self.handle, |locks| *data = *locks.region(region))?;
+        self.pulled.insert(region, Box::new(*data));
+        Ok(())
     }
 
     fn push(&mut self, region: u32, data: &[u8; REGION_BYTES]) -> io::Result<()> {
-        self.disk.locks(self.handle, |locks| *locks.region(region) = *data)
+        let pulled = self.pulled.entry(region).or_insert_with(|| Box::new([0; REGION_BYTES]));
+        // Others may have changed other words meanwhile: a reader notes how far it reads while a writer commits.
+        self.disk.locks(self.handle, |locks| {
+            let words = data.chunks_exact(WORD_BYTES).zip(pulled.chunks_exact(WORD_BYTES));
+            for ((new, old), shared) in words.zip(locks.region(region).chunks_exact_mut(WORD_BYTES)) {
+                if new != old {
+                    shared.copy_from_slice(new);
+                }
+            }
+        })?;
+        **pulled = *data;
+        Ok(())
     }
 }
