@@ -536,11 +536,13 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Notes where that stands here of which what follows was put off: its records came first.
+    /// Notes where that stands here, from a place on, of which what follows was put off.
     fn place(&mut self, came: &[&Record], first: usize) {
         let here = self.records.get(first..).unwrap_or_default();
-        let put_off = came.iter().zip(here).filter(|(came, _)| self.put_off.contains(&came.position));
-        self.placed.extend(put_off.map(|(came, here)| (came.position, here.position)));
+        for came in came.iter().filter(|came| self.put_off.contains(&came.position)) {
+            let place = here.iter().find(|here| here.stream == came.stream && is_same(&here.fact, &came.fact));
+            self.placed.extend(place.map(|here| (came.position, here.position)));
+        }
     }
 
     /// Has nothing follow at once where it was put off.
@@ -630,6 +632,14 @@ enum Input {
     Ask(ExecutionId, Ask),
     /// Somebody answered.
     Answer(ExecutionId, Draft),
+}
+
+/// Says whether a fact of a stream is the one that came: of one turn, but for timers, there is one of a kind.
+fn is_same(here: &Fact, came: &Fact) -> bool {
+    match (here, came) {
+        (Fact::TimerFired(here), Fact::TimerFired(came)) => (here.kind, here.number) == (came.kind, came.number),
+        (here, came) => here.kind() == came.kind(),
+    }
 }
 
 fn draft_of(record: &Record) -> Draft {
