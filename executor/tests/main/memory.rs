@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ensue_engine::executions::facts::FailureKind;
 use serde_json::json;
@@ -13,6 +14,9 @@ use crate::world::{World, failure};
 
 /// How much memory a group has: enough for a shell and a supervisor, and soon too little.
 const MEMORY_BYTES: &str = "67108864";
+
+/// How many supervisors there are after a first program: its own, and two that come ahead of need.
+const SUPERVISORS: usize = 3;
 
 /// Is killed by itself where it is not told that it may go: that has the supervisors come up. Else memory runs out on it.
 const SCRIPT: &str = "[ -e ../../go ] && exec tail /dev/zero; kill -9 $$";
@@ -75,8 +79,20 @@ impl Drop for Small {
     }
 }
 
-/// Gives the supervisors of a world, those included that hold nothing.
-fn supervisors(world: &World) -> Vec<String> {
+/// Gives the supervisors of a world, once all are there: the one that held a program, and those that come ahead meanwhile. One that came
+/// later would have no group, and all memory of the machine.
+async fn supervisors(world: &World) -> Vec<String> {
+    for _ in 0..1_000 {
+        let there = supervisors_now(world);
+        if there.len() == SUPERVISORS {
+            return there;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{} supervisors are there, not {SUPERVISORS}", supervisors_now(world).len());
+}
+
+fn supervisors_now(world: &World) -> Vec<String> {
     let of_world = world.folder.path().display().to_string();
     let is_of_world = |process: &fs::DirEntry| {
         let started_as = fs::read(process.path().join("cmdline")).unwrap_or_default();
@@ -105,7 +121,7 @@ async fn memory_that_ran_out_in_a_supervisor_s_own_group_is_said_and_a_kill_with
     let test = "memory_that_ran_out_in_a_supervisor_s_own_group_is_said_and_a_kill_without_that_is_a_kill";
     let mut world = begun().await;
     let mut groups = Vec::new();
-    for supervisor in supervisors(&world) {
+    for supervisor in supervisors(&world).await {
         match Small::make(&format!("ensue-{supervisor}")) {
             Ok(small) => {
                 small.take_in(&supervisor).unwrap();
@@ -126,7 +142,7 @@ async fn memory_that_ran_out_in_a_group_that_others_share_is_only_supposed() {
         Ok(small) => small,
         Err(error) => return skipped(test, &format!("this machine has no control group for memory to be had: {error}")),
     };
-    for supervisor in supervisors(&world) {
+    for supervisor in supervisors(&world).await {
         shared.take_in(&supervisor).unwrap();
     }
     let_memory_run_out(&world);
