@@ -6,7 +6,7 @@
 //!
 //! | what goes wrong | file |
 //! | --- | --- |
-//! | the node is killed | `kill.rs` |
+//! | the node is killed | `kill.rs`, and with workflows under way `flows.rs` |
 //! | the node stands still for longer than its leases last | `pause.rs` |
 //! | the disk is full, nearly or wholly | `disk_full.rs` |
 //! | the disk does not take what it is asked to keep | `failing_sync.rs` |
@@ -20,6 +20,7 @@ mod clock_steps;
 mod damage;
 mod disk_full;
 mod failing_sync;
+mod flows;
 #[cfg(target_os = "linux")]
 mod fork_bomb;
 mod kill;

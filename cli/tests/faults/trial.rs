@@ -306,7 +306,7 @@ pub(super) async fn quiesce(client: &Client) {
 }
 
 /// Waits until no process runs for an execution of this log; all of them have ended.
-async fn no_process_is_left(client: &Client) {
+pub(super) async fn no_process_is_left(client: &Client) {
     let records = client.records().await;
     let executions: BTreeSet<String> = records
         .iter()
