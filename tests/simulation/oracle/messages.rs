@@ -1,6 +1,7 @@
 //! I1, I5 and I6 for what programs say while they run: each line is in the log at most once, of a program that succeeded exactly once, an
 //! event has the program's attempt for its cause, and an artifact the content that the program gave away. An attempt that was lost is not
-//! heard any more, also where its report comes late and counts.
+//! heard any more, also where its report comes late and counts. Where a bug of ours strikes what a line asks for, the log says that it was not
+//! taken (I22).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,11 +10,15 @@ use crate::oracle::{Ledger, Violation, demand};
 use crate::saying::{Line, Meant};
 use crate::sometimes;
 
+/// How the reason begins for which a line is not taken where a bug struck.
+const A_BUG: &str = "the command stopped at a bug of ours";
+
 pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
     // By the attempt and the line's place: what the log made of it.
     let mut made: BTreeMap<(&str, u64), &Raw> = BTreeMap::new();
     let mut emitted: BTreeMap<&str, &Raw> = BTreeMap::new();
     let (mut succeeded, mut lost) = (BTreeSet::new(), BTreeSet::new());
+    let mut started: BTreeMap<&str, u64> = BTreeMap::new();
     for record in records {
         match record.kind.as_str() {
             "attempt.progressed" | "attempt.emitted" | "artifact.kept" | "message.refused" => {
@@ -29,6 +34,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
                 demand!(twice.is_none(), "I1", "line {} of attempt {} is in the log twice", record.number("index"), record.text("attempt"));
             }
             "event.received" => drop(emitted.insert(record.stream.strip_prefix("event/").unwrap_or_default(), record)),
+            "attempt.started" => drop(started.insert(&record.id, record.position)),
             "attempt.lost" => drop(lost.insert(record.text("attempt"))),
             "attempt.succeeded" => drop(succeeded.insert(record.text("attempt"))),
             _ => {}
@@ -40,6 +46,13 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
         let Some(line) = line else {
             return Err(Violation::new("I1", format!("the log has line {index} of attempt {attempt}, which its program never said")));
         };
+        if record.kind == "message.refused" && record.text("reason").starts_with(A_BUG) {
+            let moment = |position: Option<u64>| position.and_then(|position| ledger.ground.committed_at(position)).unwrap_or(0);
+            let meanwhile = moment(started.get(*attempt).copied())..=moment(Some(record.position));
+            let has_struck = ledger.ground.witness().refused.range(meanwhile).next().is_some();
+            demand!(has_struck, "I22", "line {index} of attempt {attempt} is not taken at {} for a bug, and none struck", record.position);
+            continue;
+        }
         fits(line, record, &emitted)?;
     }
     for (attempt, lines) in &said {
