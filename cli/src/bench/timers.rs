@@ -1,6 +1,6 @@
-//! Many timers that are pending: what a node holds for them, and how soon it is ready again after a kill.
+//! Many timers that are pending, and questions that are open: what a node holds for them, and how soon it is ready again after a kill.
 //!
-//! One half waits for a time of the clock, the other for a while; none of them is due while this measures.
+//! One half of the timers waits for a time of the clock, the other for a while; none of them is due while this measures.
 
 use std::io;
 use std::path::Path;
@@ -22,6 +22,8 @@ use crate::this_machine;
 const STARTS: usize = 3;
 /// How far away each timer is, in days.
 const DAYS: i64 = 300;
+/// For how many timers there is a question.
+const TIMERS_PER_QUESTION: u64 = 10;
 /// A day, in microseconds.
 const DAY_MICROS: i64 = 86_400_000_000;
 
@@ -32,6 +34,13 @@ pub(crate) struct Pending {
     pub(crate) timers: u64,
     /// Over how many connections they are asked for.
     pub(crate) connections: u64,
+}
+
+impl Pending {
+    /// Gives how many questions are open beside the timers.
+    fn questions(self) -> u64 {
+        self.timers / TIMERS_PER_QUESTION
+    }
 }
 
 /// Has so many executions wait on a fresh node in `folder`, kills and starts it; gives the figures as JSON.
@@ -55,15 +64,16 @@ pub(crate) async fn measure(folder: &Path, pending: Pending, machine: &Machine) 
         node = start().await?;
         ready.push(node.ready);
         let mut connection = Connection::open(node.address).await?;
-        all_wait(&node, &mut connection, pending.timers).await?;
+        all_wait(&node, &mut connection, pending.timers + pending.questions()).await?;
         memory_after_start_bytes = memory_after_start_bytes.max(node.memory_bytes());
     }
     let disk_bytes = node.stop().await?;
     #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-    let per_second = rounded(pending.timers as f64 / asking.as_secs_f64());
+    let per_second = rounded((pending.timers + pending.questions()) as f64 / asking.as_secs_f64());
     Ok(json!({
         "scenario": "timers",
         "pace": format!("{} pending", pending.timers),
+        "questions": pending.questions(),
         "asked_per_second": per_second,
         "memory_before_bytes": memory_before_bytes,
         "memory_bytes": memory_bytes,
@@ -82,14 +92,18 @@ async fn ask(node: &Node, pending: Pending) -> io::Result<()> {
         |action: &str, body: Value| wire::post(node.address, &format!("/api/v1/actions/{action}/execute"), &node.token, &body.to_string());
     let for_a_time = post("core.noop", json!({ "start_at": at.to_string() }));
     let for_a_while = post("core.sleep", json!({ "params": { "duration": format!("{}h", DAYS * 24) } }));
+    let answer = json!({ "type": "object", "properties": { "go": { "type": "boolean" } } });
+    let question = json!({ "params": { "title": "Go on?", "assignees": ["role:operator"], "answer": answer } });
+    let for_an_answer = post("core.inquiry", question);
     let mut tasks = JoinSet::new();
     for connection in 0..pending.connections {
-        let requests = [for_a_time.clone(), for_a_while.clone()];
-        let mine = (connection..pending.timers).step_by(usize::try_from(pending.connections).unwrap_or(usize::MAX));
+        let requests = [for_a_time.clone(), for_a_while.clone(), for_an_answer.clone()];
+        let mine = (connection..pending.timers + pending.questions()).step_by(usize::try_from(pending.connections).unwrap_or(usize::MAX));
         let mut connection = Connection::open(node.address).await?;
         tasks.spawn(async move {
             for number in mine {
-                let reply = connection.exchange(&requests[usize::from(number % 2 == 1)]).await?;
+                let which = if number >= pending.timers { 2 } else { usize::from(number % 2 == 1) };
+                let reply = connection.exchange(&requests[which]).await?;
                 if reply.status != 202 {
                     let why = String::from_utf8_lossy(reply.body);
                     return Err(io::Error::other(format!("an execution that is to wait was answered {}: {why}", reply.status)));
@@ -105,15 +119,15 @@ async fn ask(node: &Node, pending: Pending) -> io::Result<()> {
 }
 
 /// Makes sure that nothing has been lost, or has begun; waits for what the start itself still does.
-async fn all_wait(node: &Node, connection: &mut Connection, timers: u64) -> io::Result<()> {
+async fn all_wait(node: &Node, connection: &mut Connection, waiting: u64) -> io::Result<()> {
     lag(node, connection).await?;
     let reply = connection.ask(&wire::get(node.address, "/api/v1/status", &node.token)).await?;
     let status: Value = serde_json::from_slice(expected(&reply)?).map_err(io::Error::other)?;
     let totals = &status["totals"];
-    if (totals["executions_open"].as_u64(), totals["attempts_started"].as_u64()) == (Some(timers), Some(0)) {
+    if (totals["executions_open"].as_u64(), totals["attempts_started"].as_u64()) == (Some(waiting), Some(0)) {
         return Ok(());
     }
-    Err(io::Error::other(format!("of {timers} executions that were to wait the node has, after a start: {totals}")))
+    Err(io::Error::other(format!("of {waiting} executions that were to wait the node has, after a start: {totals}")))
 }
 
 /// The figures as a line for people.
@@ -121,9 +135,10 @@ pub(crate) fn told(timers: &Value) -> String {
     let memory = |name: &str| crate::table::bytes(timers[name].as_u64().unwrap_or_default());
     let longest = Duration::from_secs_f64(timers["ready_ms"].as_f64().unwrap_or_default() / 1_000.0);
     format!(
-        "With {} timers the node held {} ({} before them, {} at the peak), and {} after a start; it was ready {} ms after a kill at the latest.\n\
+        "With {} timers and {} open questions the node held {} ({} before them, {} at the peak), and {} after a start; it was ready {} ms after a kill at the latest.\n\
          They were asked for at {} a second.",
         timers["pace"].as_str().unwrap_or_default(),
+        number(&timers["questions"]),
         memory("memory_bytes"),
         memory("memory_before_bytes"),
         memory("memory_peak_bytes"),
