@@ -7,17 +7,24 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use ensue_engine::explain::{Explain, Fault};
+use rustix::process::{Pid, test_kill_process};
 use thiserror::Error;
 
 use crate::sync;
+
+/// For how long a lock is waited for whose process has ended: a program that it was just starting has a copy until it runs.
+const COPY_PATIENCE: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// A data directory that this process has for itself until it drops this.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 /// Why a data directory cannot be used.
@@ -85,7 +92,7 @@ impl DataDir {
         let path = fs::canonicalize(path).map_err(unusable)?;
         demand_local(&path)?;
         let lock = lock(&path)?;
-        Ok(Self { path, _lock: lock })
+        Ok(Self { path, lock })
     }
 
     /// Gives the directory's absolute path.
@@ -152,24 +159,48 @@ impl DataDir {
     }
 }
 
-/// Takes the lock, which the kernel gives back when the process ends, however it ends.
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        // Not only by being closed: whoever has a copy would have it still. Where this fails, the process's end does it.
+        let _ = self.lock.unlock();
+    }
+}
+
+/// Takes the lock, which the kernel gives back when the process ends, however it ends, and with it all that has a copy.
 fn lock(folder: &Path) -> Result<File, DataDirError> {
     let path = folder.join("lock");
     let unusable = |source: io::Error| DataDirError::Unusable { path: path.clone(), source };
     let mut file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(unusable)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            let _ = (&file).take(20).read_to_string(&mut holder);
-            let is_pid = !holder.trim().is_empty() && holder.trim().bytes().all(|byte| byte.is_ascii_digit());
-            let holder = if is_pid { holder.trim().to_owned() } else { "unknown".to_owned() };
-            return Err(DataDirError::InUse { path: folder.to_owned(), holder });
+    let since = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) => {
+                let holder = holder(&mut file);
+                if !holder.is_some_and(has_ended) || since.elapsed() >= COPY_PATIENCE {
+                    let holder = holder.map_or_else(|| "unknown".to_owned(), |holder| holder.to_string());
+                    return Err(DataDirError::InUse { path: folder.to_owned(), holder });
+                }
+                thread::sleep(LOOK_EVERY);
+            }
+            Err(TryLockError::Error(source)) => return Err(unusable(source)),
         }
-        Err(TryLockError::Error(source)) => return Err(unusable(source)),
     }
     file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(unusable)?;
     Ok(file)
+}
+
+/// Gives the process that wrote itself into a lock; none where it has not yet.
+fn holder(lock: &mut File) -> Option<Pid> {
+    let mut holder = String::new();
+    lock.rewind().ok()?;
+    lock.take(20).read_to_string(&mut holder).ok()?;
+    Pid::from_raw(holder.trim().parse().ok()?)
+}
+
+/// Says whether there is no such process, whosever it may be.
+fn has_ended(process: Pid) -> bool {
+    test_kill_process(process) == Err(rustix::io::Errno::SRCH)
 }
 
 #[cfg(target_os = "linux")]
@@ -209,6 +240,7 @@ fn remote_kind(magic: u32) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+    use std::process::Command;
 
     use super::*;
 
@@ -234,6 +266,37 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         drop(DataDir::open(folder.path()).unwrap());
         assert!(DataDir::open(folder.path()).is_ok());
+    }
+
+    /// Gives the process of a program that has ended.
+    fn ended() -> u32 {
+        let mut program = Command::new("true").spawn().unwrap();
+        program.wait().unwrap();
+        program.id()
+    }
+
+    #[test]
+    fn a_copy_that_a_killed_process_left_to_the_program_that_it_was_starting_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        fs::write(&path, format!("{}\n", ended())).unwrap();
+        let lock = File::open(&path).unwrap();
+        lock.try_lock().unwrap();
+        let mut copy = Command::new("sleep").arg("0.3").stdin(lock).spawn().unwrap();
+        let data = DataDir::open(folder.path()).unwrap();
+        assert_eq!(fs::read_to_string(data.path().join("lock")).unwrap(), format!("{}\n", std::process::id()));
+        copy.wait().unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_is_dropped_is_free_though_a_program_has_a_copy_of_its_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::open(folder.path()).unwrap();
+        let mut copy = Command::new("sleep").arg("60").stdin(data.lock.try_clone().unwrap()).spawn().unwrap();
+        drop(data);
+        let again = DataDir::open(folder.path());
+        copy.kill().and_then(|()| copy.wait()).unwrap();
+        assert!(again.is_ok());
     }
 
     #[test]
