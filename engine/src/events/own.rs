@@ -201,28 +201,13 @@ struct News {
 
 /// Gives what a draft is told as; what it is about is still in the state as it was before.
 fn news(engine: &Engine, draft: &Draft, by: Option<&Record>) -> Vec<News> {
-    let tellable = match Tellable::of(&draft.fact) {
+    match Tellable::of(&draft.fact) {
+        Some(Tellable::Execution(fact)) => About::of(engine, draft).map_or_else(Vec::new, |about| about.execution(fact)),
+        Some(Tellable::Inquiry(fact)) => About::of(engine, draft).and_then(|about| about.inquiry(draft, fact)).into_iter().collect(),
         Some(Tellable::Erred(fact)) => {
-            let source = SOURCE_OF_ENGINE.to_owned();
-            return vec![News { trigger: OwnTrigger::RuleErred, source, payload: of_erred(fact, by) }];
+            vec![News { trigger: OwnTrigger::RuleErred, source: SOURCE_OF_ENGINE.to_owned(), payload: of_erred(fact, by) }]
         }
-        tellable => tellable,
-    };
-    let StreamId::Execution(id) = draft.stream else { return Vec::new() };
-    let Some(execution) = engine.executions().get(&id) else { return Vec::new() };
-    let about = About { engine, id, execution };
-    let told = |trigger, payload| News { trigger, source: StreamId::Execution(id).to_string(), payload };
-    match tellable {
-        Some(Tellable::Execution(ExecutionFact::ExecutionBecameIndeterminate(_))) => {
-            vec![told(OwnTrigger::AttemptIndeterminate, about.lost())]
-        }
-        Some(Tellable::Execution(fact)) => {
-            let ended = about.ended(fact).map(|payload| told(OwnTrigger::ExecutionEnded, payload));
-            let unanswered = about.unanswered(fact).map(|payload| told(OwnTrigger::InquiryEnded, payload));
-            ended.into_iter().chain(unanswered).collect()
-        }
-        Some(Tellable::Inquiry(fact)) => about.inquiry(draft, fact).map(|(trigger, payload)| told(trigger, payload)).into_iter().collect(),
-        Some(Tellable::Erred(_)) | None => Vec::new(),
+        None => Vec::new(),
     }
 }
 
@@ -251,7 +236,25 @@ struct About<'a> {
     execution: &'a Execution,
 }
 
-impl About<'_> {
+impl<'a> About<'a> {
+    fn of(engine: &'a Engine, draft: &Draft) -> Option<Self> {
+        let StreamId::Execution(id) = draft.stream else { return None };
+        Some(Self { engine, id, execution: engine.executions().get(&id)? })
+    }
+
+    fn news(&self, trigger: OwnTrigger, payload: Map<String, Json>) -> News {
+        News { trigger, source: StreamId::Execution(self.id).to_string(), payload }
+    }
+
+    fn execution(&self, fact: ExecutionFact<'_>) -> Vec<News> {
+        if let ExecutionFact::ExecutionBecameIndeterminate(_) = fact {
+            return vec![self.news(OwnTrigger::AttemptIndeterminate, self.lost())];
+        }
+        let ended = self.ended(fact).map(|payload| self.news(OwnTrigger::ExecutionEnded, payload));
+        let unanswered = self.unanswered(fact).map(|payload| self.news(OwnTrigger::InquiryEnded, payload));
+        ended.into_iter().chain(unanswered).collect()
+    }
+
     /// What is told of it in any case.
     fn itself(&self) -> Map<String, Json> {
         let execution = self.execution;
@@ -313,9 +316,9 @@ impl About<'_> {
         Some(payload)
     }
 
-    fn inquiry(&self, draft: &Draft, fact: InquiryFact<'_>) -> Option<(OwnTrigger, Map<String, Json>)> {
+    fn inquiry(&self, draft: &Draft, fact: InquiryFact<'_>) -> Option<News> {
         let open = |id: InquiryId| Some(self.of_inquiry(id, self.engine.inquiries().get(&id)?));
-        Some(match fact {
+        let (trigger, payload) = match fact {
             InquiryFact::InquiryOpened(fact) => (OwnTrigger::InquiryOpened, self.opened(InquiryId(draft.begins?), fact)),
             InquiryFact::InquiryReminded(InquiryReminded { inquiry, number }) => {
                 let mut payload = open(*inquiry)?;
@@ -339,7 +342,8 @@ impl About<'_> {
                 (OwnTrigger::InquiryEnded, payload)
             }
             InquiryFact::InquiryNotified(_) | InquiryFact::InquiryNotificationFailed(_) => return None,
-        })
+        };
+        Some(self.news(trigger, payload))
     }
 
     fn opened(&self, id: InquiryId, fact: &InquiryOpened) -> Map<String, Json> {
