@@ -8,7 +8,7 @@ use ensue_engine::executions::react::ATTEMPTS_MAX;
 use ensue_engine::executions::state::Phase;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, InquiryId};
-use ensue_engine::record::Digest;
+use ensue_engine::record::{Digest, Position};
 use ensue_engine::spec::CatalogsHealth;
 use serde_json::json;
 
@@ -335,12 +335,18 @@ fn an_attempt_that_is_lost_while_its_reaction_is_owed_is_not_dispatched_after_a_
     assert!(folded.owed_effects().is_empty());
 }
 
-#[test]
-fn what_was_settled_while_the_reaction_to_its_loss_was_put_aside_ends_as_the_person_said() {
+/// An execution whose attempt is lost, with where in the log; what follows from it is put aside, and the catalogs are still broken.
+fn with_a_loss_put_aside() -> (Site, ExecutionId, Position) {
     let mut site = site();
     let execution = site.run("demo.fail");
     site.set_catalogs(CatalogsHealth::Broken);
     let lost = site.lose(execution, Evidence::MayHaveBegun).then(&["attempt.lost", "reaction.parked"]).records()[0].position;
+    (site, execution, lost)
+}
+
+#[test]
+fn what_was_settled_while_the_reaction_to_its_loss_was_put_aside_ends_as_the_person_said() {
+    let (mut site, execution, lost) = with_a_loss_put_aside();
     let settled = site.when(settle(execution, Settlement::Succeeded)).then(&["execution.settled", "reaction.parked"]).records()[0].position;
     site.set_catalogs(CatalogsHealth::Whole);
     site.when(retry(lost)).then(&["reaction.retried", "reaction.resumed"]);
@@ -349,10 +355,7 @@ fn what_was_settled_while_the_reaction_to_its_loss_was_put_aside_ends_as_the_per
 
 #[test]
 fn what_succeeded_after_all_while_the_reaction_to_its_loss_was_put_aside_has_succeeded() {
-    let mut site = site();
-    let execution = site.run("demo.fail");
-    site.set_catalogs(CatalogsHealth::Broken);
-    let lost = site.lose(execution, Evidence::MayHaveBegun).then(&["attempt.lost", "reaction.parked"]).records()[0].position;
+    let (mut site, execution, lost) = with_a_loss_put_aside();
     let succeeded = site.succeed(execution).then(&["attempt.succeeded", "reaction.parked"]).records()[0].position;
     site.set_catalogs(CatalogsHealth::Whole);
     site.when(retry(lost)).then(&["reaction.retried", "reaction.resumed"]);
