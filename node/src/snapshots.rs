@@ -239,6 +239,19 @@ mod tests {
     }
 
     #[test]
+    fn while_one_is_being_saved_no_other_is_taken() {
+        let mut world = every(10);
+        world.stands_at(10);
+        let first = world.writer.from.try_recv().unwrap();
+        world.stands_at(20);
+        assert!(world.writer.from.try_recv().is_err(), "a second copy of the state would be held");
+        world.writer.save_taken(first);
+        world.stands_at(30);
+        world.writer.save_next();
+        assert_eq!(world.writer.saved_at, Position(30));
+    }
+
+    #[test]
     fn why_a_snapshot_cannot_be_saved_is_told_until_one_is() {
         let mut world = every(10);
         let trouble = world.writer.trouble();
