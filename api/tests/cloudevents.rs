@@ -213,9 +213,11 @@ async fn what_is_wrong_with_an_event_is_told_where_it_stands() {
         let event = json!({ "specversion": "1.0", "id": "1", "source": ours, "type": "demo.anything" });
         assert_eq!(pointers(&structured(&api, &event).await.expect_problem(422, "cloudevent_invalid")), ["/source"]);
     }
-    for own in ["core.execution_ended", "core.schedule"] {
+    for (own, hint) in [("core.execution_ended", "have the rule listen to both"), ("core.schedule", "run the action itself")] {
         let event = json!({ "specversion": "1.0", "id": "1", "source": "/s", "type": own });
-        assert_eq!(pointers(&structured(&api, &event).await.expect_problem(422, "trigger_of_the_engine")), ["/type"]);
+        let problem = structured(&api, &event).await.expect_problem(422, "trigger_of_the_engine");
+        assert_eq!(pointers(&problem), ["/type"]);
+        assert!(problem["hint"].as_str().unwrap().contains(hint), "{problem}");
     }
     assert_eq!(api.node.head_position(), position, "nothing was taken in");
 }

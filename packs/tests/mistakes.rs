@@ -252,11 +252,13 @@ mod refs {
 
     #[test]
     fn nobody_makes_an_event_of_the_engine_s_own_triggers() {
-        for trigger in ["core.execution_ended", "core.schedule"] {
+        let hints = [("core.execution_ended", "write a trigger of this pack"), ("core.schedule", "to have a rule run by the clock")];
+        for (trigger, hint) in hints {
             let emitted = action(&format!("run: {{ emit: {{ trigger: {trigger} }} }}\n"));
             let sensed = sensor(&format!("timer: {{ every: 1h }}\nemits:\n  - trigger: {trigger}\n"));
             for told in [emitted, sensed] {
                 assert!(told.contains(&format!("only the engine itself makes events of its own trigger `{trigger}`")), "{told}");
+                assert!(told.contains(hint), "{told}");
             }
         }
     }

@@ -18,6 +18,7 @@ use crate::yaml::Spanned;
 /// Triggers of the engine's own that a later release brings.
 const TRIGGERS_LATER: [&str; 2] = ["core.sensor_failed", "core.backlog_high"];
 
+/// What one who writes `core.schedule` means instead.
 const BY_THE_CLOCK: &str = "to have a rule run by the clock, write in the place of `trigger`, for example\n\
     schedule: { cron: \"0 9 * * 1-5\", timezone: Europe/Berlin }";
 
