@@ -283,6 +283,7 @@ fn what_takes_an_event_that_the_node_looked_at_later_goes_by_the_vars_of_that_mo
         site.set(Settings { turn: TurnLimits { drafts: 1, ..unhurried.turn }, ..unhurried.clone() });
         let event = received(vec![site.event("demo.ping", &json!({ "n": 2 }))]);
         site.turn(event).then(&["event.received", "reaction.deferred"]);
+        site.serve().unwrap().then(&["reaction.resumed", "reaction.deferred"]);
         site.turn(set_var("n", &json!(2))).then(&["var.set"]);
         site.set(unhurried);
         let kinds = site.serve_all().kinds();
