@@ -41,16 +41,24 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
         }
     }
     let said = ledger.machine.said();
+    let mut bugs: BTreeMap<&str, u64> = BTreeMap::new();
     for ((attempt, index), record) in &made {
         let line = said.get(*attempt).and_then(|lines| lines.get(usize::try_from(*index).ok()?));
         let Some(line) = line else {
             return Err(Violation::new("I1", format!("the log has line {index} of attempt {attempt}, which its program never said")));
         };
         if record.kind == "message.refused" && record.text("reason").starts_with(A_BUG) {
+            let of_attempt = bugs.entry(attempt).or_default();
+            *of_attempt += 1;
             let moment = |position: Option<u64>| position.and_then(|position| ledger.ground.committed_at(position)).unwrap_or(0);
             let meanwhile = moment(started.get(*attempt).copied())..=moment(Some(record.position));
-            let has_struck = ledger.ground.witness().refused.range(meanwhile).next().is_some();
-            demand!(has_struck, "I22", "line {index} of attempt {attempt} is not taken at {} for a bug, and none struck", record.position);
+            let struck: u64 = ledger.ground.witness().refused.range(meanwhile).map(|(_, times)| times).sum();
+            demand!(
+                *of_attempt <= struck,
+                "I22",
+                "line {index} of attempt {attempt} is not taken at {} for a bug, as {of_attempt} of its lines, and {struck} struck",
+                record.position
+            );
             continue;
         }
         fits(line, record, &emitted)?;
