@@ -79,7 +79,7 @@ impl Walk<'_> {
                 break;
             }
         }
-        if walked.place == Place::Throttled {
+        if walked.place == Place::Throttled && !mutants::is("throttled match keeps its repeats back") {
             // Nothing becomes of it: what repeats it is not to be kept back for its sake.
             walked.known.clear();
             walked.forgotten.clear();
