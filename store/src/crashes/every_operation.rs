@@ -33,14 +33,15 @@ fn lives(story: &mut Story, batches: u64, then: Then) {
     }
 }
 
-fn operations_of_a_story(batches: u64) -> u64 {
-    let disk = Disk::new("every-operation-count", 0, Sectors::Bytes512);
+/// Counts the operations of a story to which nothing happens; tests run side by side, and each names its own disk.
+fn operations_of_a_story(name: &str, batches: u64) -> u64 {
+    let disk = Disk::new(&format!("{name}-count"), 0, Sectors::Bytes512);
     lives(&mut Story::on(&disk), batches, Then::Kill);
     disk.operations()
 }
 
 fn every_operation(name: &str, failure: Failure, lasting: Lasting, then: Then) -> Vec<String> {
-    let operations = operations_of_a_story(BATCHES);
+    let operations = operations_of_a_story(name, BATCHES);
     assert!(operations > 150, "{operations} operations are too few to show anything");
     let mut said = Vec::new();
     for nth in 1..=operations {
@@ -78,7 +79,7 @@ fn whichever_operation_is_done_in_part_nothing_acknowledged_is_lost() {
 
 #[test]
 fn a_long_story_with_checkpoints_in_it_loses_nothing_acknowledged() {
-    let operations = operations_of_a_story(100);
+    let operations = operations_of_a_story("long-story", 100);
     for nth in (1..=operations).step_by(STRIDE) {
         let disk = Disk::new("long-story", nth, sectors(nth));
         let mut story = Story::on(&disk).ending(ending(nth));
