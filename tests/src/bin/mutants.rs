@@ -68,18 +68,18 @@ enum Hunt {
 
 /// Runs worlds with the chosen bug until one shows it.
 fn one(name: &str, asked: &Asked) -> Result<ExitCode> {
-    MUTANTS.iter().find(|mutant| mutant.name == name).with_context(|| format!("there is no mutant `{name}`"))?;
+    let mutant = MUTANTS.iter().find(|mutant| mutant.name == name).with_context(|| format!("there is no mutant `{name}`"))?;
     ensue_engine::mutants::choose(name.to_owned());
     std::panic::set_hook(Box::new(|_| {}));
-    let most = asked.seeds.unwrap_or(SEEDS_MAX);
+    let (from, most) = (asked.from.wrapping_add(mutant.passes), asked.seeds.unwrap_or(SEEDS_MAX));
     for tried in 0..most {
-        let seed = asked.from.wrapping_add(tried);
+        let seed = from.wrapping_add(tried);
         if let Err(violation) = run(seed) {
             println!("{}\t{violation}", tried + 1);
             return Ok(if violation.is_of_the_world() { ExitCode::from(UNJUDGED) } else { ExitCode::SUCCESS });
         }
     }
-    println!("0\tnot found in {most} worlds from seed {} on", asked.from);
+    println!("0\tnot found in {most} worlds from seed {from} on");
     Ok(ExitCode::FAILURE)
 }
 
@@ -117,17 +117,20 @@ fn all(asked: &Asked) -> Result<ExitCode> {
         }
     });
     let hunts = hunts.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let (mut found, mut is_missed) = (Vec::new(), false);
+    let (mut found, mut seeds, mut is_missed) = (Vec::new(), Vec::new(), false);
     for (mutant, hunt) in &hunts {
         match hunt {
-            Hunt::Found { worlds, .. } => found.push(*worlds),
+            Hunt::Found { worlds, .. } => {
+                found.push(*worlds);
+                seeds.extend((mutant.passes + worlds > before).then(|| asked.from.wrapping_add(mutant.passes + worlds - 1)));
+            }
             Hunt::Missed(_) => is_missed = true,
             Hunt::Unjudged(why) => bail!("`{}` was not looked for, mend that first: {why}", mutant.name),
         }
     }
     found.sort_unstable();
     let median = found.get(found.len() / 2).copied().unwrap_or(0);
-    hold_without_a_bug(found.iter().filter(|worlds| **worlds > before).map(|worlds| asked.from.wrapping_add(worlds - 1)))?;
+    hold_without_a_bug(seeds.into_iter())?;
     println!("mutants: {} of {} found, the median in {median} worlds", found.len(), hunts.len());
     Ok(if is_missed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -162,7 +165,7 @@ fn hunted(mutant: &Mutant, asked: &Asked) -> Result<Hunt> {
     let output = Command::new(itself).args(std::env::args().skip(1)).env(CHOSEN, mutant.name).output()?;
     let said = String::from_utf8_lossy(&output.stdout);
     let (worlds, by) = said.lines().last().and_then(|line| line.split_once('\t')).unwrap_or(("", "it ended without a word"));
-    let missed = || Hunt::Missed(format!("{by} (from seed {})", asked.from));
+    let missed = || Hunt::Missed(format!("{by} (from seed {})", asked.from.wrapping_add(mutant.passes)));
     Ok(match output.status.code() {
         Some(0) => worlds.parse().map_or_else(|_| missed(), |worlds| Hunt::Found { worlds, by: by.to_owned() }),
         Some(code) if code == i32::from(UNJUDGED) => Hunt::Unjudged(by.to_owned()),
