@@ -264,6 +264,12 @@ mod refs {
     }
 
     #[test]
+    fn what_the_parser_stops_at_within_a_character_is_told() {
+        let told = action("run:\n  workflow:\n   \n      b: { needs: [a] }\n      c:\u{7c4}\u{7d1}eeds: c, with: { version: '${{ item }}' } }\n");
+        assert!(told.contains(":5:"), "{told}");
+    }
+
+    #[test]
     fn an_action_is_never_an_expression() {
         insta::assert_snapshot!(rule("trigger: demo.ping\naction: ${{ event.payload.host }}\n"));
     }

@@ -153,7 +153,8 @@ fn ambiguous(written: &str, why: Ambiguity) -> (String, String) {
 
 /// Tells why the parser stopped; gives the value to set aside so that the rest can be read.
 pub(super) fn explain(file: &SourceText, stop: &Stop, report: &mut Report) -> Option<Range<usize>> {
-    let offset = stop.offset.min(file.text().len());
+    // The parser may stop within a character.
+    let offset = file.text().floor_char_boundary(stop.offset);
     let line = Line::of(file, offset);
     let value = line.value.clone().filter(|value| value.contains(&offset) || value.end == offset);
     let Some(value) = value.filter(|value| value.len() >= 2 && stop.code != Code::SeveralDocuments) else {
