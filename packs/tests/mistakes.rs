@@ -265,7 +265,8 @@ mod refs {
 
     #[test]
     fn what_the_parser_stops_at_within_a_character_is_told() {
-        let told = action("run:\n  workflow:\n   \n      b: { needs: [a] }\n      c:\u{7c4}\u{7d1}eeds: c, with: { version: '${{ item }}' } }\n");
+        let told =
+            action("run:\n  workflow:\n   \n      b: { needs: [a] }\n      c:\u{7c4}\u{7d1}eeds: c, with: { version: '${{ item }}' } }\n");
         assert!(told.contains(":5:"), "{told}");
     }
 
