@@ -86,7 +86,7 @@ const fn fuzzing([target, corpus, seeds, words]: [&'static str; 4]) -> [&'static
     ]
 }
 
-/// The faults of the machine below the built node, in their long versions: 1,000 kills, 50 restarts under load, hundreds of damaged files.
+/// The faults of the machine below the built node, in their long versions: 1,300 kills, 50 restarts under load, hundreds of damaged files.
 const FAULTS: Step =
     Step { name: "faults", arguments: &["test", "-p", "ensue", "--locked", "faults"], variables: &[("ENSUE_FAULTS", "long")] };
 
