@@ -226,6 +226,19 @@ fn who_hears_of_a_loop_is_not_suspended_for_it() {
 }
 
 #[test]
+fn the_end_of_what_only_waited_for_a_slot_behind_it_is_told() {
+    let mut site = site(&hearing(OwnTrigger::ExecutionEnded));
+    site.set(workers(1));
+    let first = site.run("demo.work");
+    let alert = alert(&site.fail(first, FailureKind::Network));
+    let second = site.run("demo.work");
+    assert!(!site.has_attempt(second), "it waits for the slot");
+    site.fail(alert, FailureKind::Network).then(&["attempt.failed", "execution.failed", "attempt.started"]);
+    let told = the_event(&site.fail(second, FailureKind::Network), OwnTrigger::ExecutionEnded);
+    assert_eq!(told["execution"], json!(second));
+}
+
+#[test]
 fn the_end_of_what_is_run_again_by_somebody_is_told() {
     let mut site = site(&hearing(OwnTrigger::ExecutionEnded));
     let execution = site.run("demo.work");

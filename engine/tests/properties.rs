@@ -11,7 +11,7 @@ use ensue_engine::fact::Fact;
 use ensue_engine::ids::{AttemptId, ExecutionId, Id};
 use ensue_engine::locks::facts::Lock;
 use ensue_engine::locks::state::Standing;
-use ensue_engine::record::{Head, Record, verify_link};
+use ensue_engine::record::{Head, Record, StreamId, verify_link};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::strategy::ValueTree;
@@ -205,14 +205,21 @@ fn check_own(records: &[Record]) -> Result<(), TestCaseError> {
     let by_id: BTreeMap<Id, &Record> = records.iter().map(|record| (record.id, record)).collect();
     let own = |record: &Record| if let Fact::EventReceived(event) = &record.fact { OwnTrigger::of(&event.trigger) } else { None };
     let is_rerun = |record: &Record| matches!(&record.fact, Fact::ExecutionRequested(fact) if fact.rerun_of.is_some());
+    // What led to an execution led to its request: its records may also follow from what only let it go on, as an end that freed a slot.
+    let request = |record: &Record| match record.stream {
+        StreamId::Execution(execution) => by_id.get(&execution.0).copied(),
+        _ => None,
+    };
+    let above = |record: &Record| request(record).unwrap_or(record).cause.parent.and_then(|parent| by_id.get(&parent).copied());
+    let is_run_again = |record: &Record| request(record).is_some_and(is_rerun);
     let mut told = BTreeSet::new();
     for record in records {
         let Some(trigger) = own(record) else { continue };
         prop_assert!(told.insert((trigger, record.cause.parent)), "{} was told twice", trigger.as_str());
-        let mut above = record.cause.parent.and_then(|parent| by_id.get(&parent));
-        while let Some(record) = above.filter(|record| !is_rerun(record)) {
-            prop_assert!(own(record) != Some(trigger), "{} was told of what it led to", trigger.as_str());
-            above = record.cause.parent.and_then(|parent| by_id.get(&parent));
+        let mut at = above(record);
+        while let Some(led) = at.filter(|led| !is_run_again(led)) {
+            prop_assert!(own(led) != Some(trigger), "{} was told of what it led to", trigger.as_str());
+            at = above(led);
         }
     }
     Ok(())
