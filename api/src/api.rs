@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 use ensue_engine::command::{Ask, Command};
+use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::ids::{EnforcementId, ExecutionId};
 use ensue_engine::ports::{Committed, ReadLimit, SubmitError};
 use ensue_engine::record::{Position, Revision, StreamId};
 use ensue_views::{View, ViewError, ViewName};
+use thiserror::Error;
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::context::ENSUE_POSITION;
@@ -19,17 +21,62 @@ use crate::intake::Intake;
 use crate::keyed::UnderWay;
 use crate::metrics::{self, Form, Requests};
 use crate::paging::CursorKey;
-use crate::ports::{OnBehalf, Ports};
+use crate::ports::{OnBehalf, Patience, Ports};
 use crate::problem::{LeftViews, Missing, Problem};
 use crate::query::bad;
 use crate::queues::{Queue, QueueName, Queues};
 use crate::rates::Limiters;
 use crate::settings::{Blocking, Settings};
+use crate::shares::{Caller, NoRoom, Shares};
 use crate::streams::Streams;
 use crate::turns::{Turn, Turns};
 
 /// How many answers are coded at once, where they are large.
 const CODERS_MAX: usize = 4;
+/// How many values are checked against schemas of callers at once.
+const CHECKERS_MAX: usize = 2;
+/// The most replays and backtests of one caller that run or wait.
+const REHEARSALS_OF_ONE_MAX: u64 = 2;
+/// How long a replay or a backtest may take.
+const REHEARSAL_TIME_MAX: Duration = Duration::from_secs(600);
+
+/// Why a replay or a backtest is not begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+enum RehearsalRefusal {
+    /// As many wait as may.
+    #[error("too many replays and backtests wait for their turn")]
+    Full,
+    /// The caller has its share.
+    #[error("{REHEARSALS_OF_ONE_MAX} replays and backtests of yours run or wait, the most for one caller")]
+    OverShare,
+}
+
+impl Explain for RehearsalRefusal {
+    fn slug(&self) -> &'static str {
+        match self {
+            Self::Full => "busy",
+            Self::OverShare => "over-share",
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Busy
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("try again when one of them has ended".to_owned())
+    }
+}
+
+impl From<NoRoom> for RehearsalRefusal {
+    fn from(why: NoRoom) -> Self {
+        match why {
+            NoRoom::Full => Self::Full,
+            NoRoom::OverShare => Self::OverShare,
+        }
+    }
+}
 /// How long a read waits for the read models to come as far as the caller has seen.
 const VIEW_WAIT: Duration = Duration::from_secs(2);
 
@@ -58,6 +105,12 @@ pub(crate) struct Api {
     readers: Arc<Semaphore>,
     explainers: Arc<Semaphore>,
     coders: Arc<Semaphore>,
+    /// What checks values against the schemas of callers.
+    checkers: Arc<Semaphore>,
+    /// Who replays executions and tries rules, or waits for that.
+    rehearsals: Arc<Shares>,
+    /// Whoever replays or tries something has it.
+    rehearsing: Arc<Semaphore>,
     stopping: watch::Sender<bool>,
 }
 
@@ -76,6 +129,9 @@ impl Api {
             readers: turns(&settings.queues, QueueName::Reads),
             explainers: turns(&settings.queues, QueueName::Explanations),
             coders: Arc::new(Semaphore::new(CODERS_MAX)),
+            checkers: Arc::new(Semaphore::new(CHECKERS_MAX)),
+            rehearsals: Shares::of(settings.queues.of(QueueName::Rehearsals).clone(), REHEARSALS_OF_ONE_MAX),
+            rehearsing: Arc::new(Semaphore::new(1)),
             stopping: watch::Sender::new(false),
             settings,
         }
@@ -159,6 +215,42 @@ impl Api {
         .await
     }
 
+    /// Checks a value against a schema of a caller, on a thread where blocking is allowed. It holds up no read.
+    pub(crate) async fn checking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+        let turn = self.checkers.clone().acquire_owned().await.map_err(|why| Problem::bug(&why))?;
+        let work = move || {
+            let done = work();
+            // A caller that goes away does not give the turn to the next: the thread goes on.
+            drop(turn);
+            done
+        };
+        self.where_it_may_block(work).await
+    }
+
+    /// Replays executions or tries rules for the holder of a token. One runs at a time, the others wait in the order in which they came, and
+    /// no caller has more than its share. The work stops soon after its caller has gone.
+    pub(crate) async fn rehearsing<T: Send + 'static>(
+        self: &Arc<Self>,
+        name: &str,
+        work: impl FnOnce(&Ports, &Patience) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let place = self.rehearsals.enter(Caller::Token(name.to_owned()), 1).map_err(RehearsalRefusal::from)?;
+        let turn = self.rehearsing.clone().acquire_owned().await.map_err(|why| Problem::bug(&why))?;
+        let (patience, waiting) = Patience::of(REHEARSAL_TIME_MAX);
+        let api = self.clone();
+        let work = move || {
+            let done = work(&api.ports, &patience);
+            drop((turn, place));
+            done
+        };
+        let done = tokio::select! {
+            done = self.where_it_may_block(work) => done,
+            () = self.stopped() => Err(SubmitError::Stopping.into()),
+        };
+        drop(waiting);
+        done
+    }
+
     /// Hands a command to the sequencer and waits until it is in the log, or refused.
     pub(crate) async fn submit(&self, by: OnBehalf, ask: Ask) -> Result<Committed, SubmitError> {
         self.submit_holding((), by, ask).await
@@ -187,10 +279,17 @@ impl Api {
     }
 
     /// Waits until the read models have come as far as the request's `Ensue-Position`.
-    pub(crate) async fn see(&self, headers: &HeaderMap) -> Result<(), Problem> {
+    pub(crate) async fn see(self: &Arc<Self>, headers: &HeaderMap) -> Result<(), Problem> {
         let Some(given) = headers.get(ENSUE_POSITION) else { return Ok(()) };
         let wanted = given.to_str().ok().and_then(|text| text.parse().ok()).map(Position);
         let wanted = wanted.ok_or_else(|| bad(ENSUE_POSITION, "must be a position, as an answer gave it"))?;
+        if *self.ports.views_at.borrow() < wanted {
+            // No waiting brings a position that the log does not have.
+            let head = self.blocking(|ports| ports.log.head()).await??.position;
+            if head < wanted {
+                return Err(bad(ENSUE_POSITION, format!("is {wanted}, and the newest record is at {head}: it is of another log")).into());
+            }
+        }
         self.see_position(wanted).await
     }
 

@@ -134,6 +134,11 @@ impl<P: Permission> Allowed<P> {
         OnBehalf { actor: Actor::Token(self.holder.name.clone()), trace: Some(context.under().to_string()), request: None }
     }
 
+    /// Returns true where the caller came with this token.
+    pub(crate) fn is_of(&self, token: TokenId) -> bool {
+        self.token.id == token
+    }
+
     /// Says whether the caller still has the permission: what lasts long asks again.
     pub(crate) fn still_holds(&self, access: &dyn Access) -> bool {
         access.holder(self.token.id, &self.token.secret_sha256).is_some_and(|holder| reach(&holder.roles, P::NOUN, P::VERB).is_some())

@@ -1,9 +1,10 @@
 //! Requests whose end or whose addressee a proxy in front may take for another than we do: they are refused, and their connection is
 //! closed, so that nobody smuggles a second request behind a first (RFC 9112 §11.2).
 //!
-//! What the parser cannot read at all it refuses itself; of two lengths it keeps the chunks, and closes the connection (RFC 9112 §6.1).
+//! What can be said of bytes alone, the server's gate says; what the parser cannot read at all it refuses itself.
 
-use axum::http::{HeaderMap, Version, header};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, Uri, Version, header};
 use ensue_engine::explain::{Explain, Fault};
 use thiserror::Error;
 
@@ -16,6 +17,15 @@ pub(crate) enum Ambiguous {
     /// It names no host, or several (RFC 9112 §3.2).
     #[error("a request has exactly one `host`")]
     Host,
+    /// A line ends as other servers end none (RFC 9112 §2.2).
+    #[error("a line of the request ends with a line feed alone")]
+    BareLineFeed,
+    /// The length of its body is given twice, in two ways (RFC 9112 §6.1).
+    #[error("the request has both `content-length` and `transfer-encoding`")]
+    TwoLengths,
+    /// A chunk's length is not a hexadecimal number alone (RFC 9112 §7.1).
+    #[error("the size of a chunk is not a hexadecimal number")]
+    ChunkSize,
 }
 
 impl Explain for Ambiguous {
@@ -28,8 +38,115 @@ impl Explain for Ambiguous {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("send one `host`, and a body with its `content-length` or with `transfer-encoding: chunked`".into())
+        Some(match self {
+            Self::Host | Self::Coding | Self::TwoLengths => {
+                "send one `host`, and a body with its `content-length` or with `transfer-encoding: chunked`".into()
+            }
+            Self::BareLineFeed => "end each line of the head with a carriage return and a line feed".into(),
+            Self::ChunkSize => "send the size of each chunk in hexadecimal digits, with nothing before or behind them".into(),
+        })
     }
+}
+
+/// The head of a request that is not HTTP/1.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the head of the request is not HTTP/1.1")]
+pub(crate) struct Malformed;
+
+impl Explain for Malformed {
+    fn slug(&self) -> &'static str {
+        "request-malformed"
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Malformed
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("send a request line and header lines as RFC 9112 has them, over plain HTTP unless a proxy in front speaks TLS".into())
+    }
+}
+
+/// What a request expects before it sends its body, and nobody here knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("`Expect` asks for something else than `100-continue`")]
+pub(crate) struct Unexpected;
+
+impl Explain for Unexpected {
+    fn slug(&self) -> &'static str {
+        "expectation-unknown"
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Malformed
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("leave `Expect` out, or send `Expect: 100-continue`".into())
+    }
+}
+
+/// Demands that a request expects nothing that is not known here (RFC 9110 §10.1.1).
+pub(crate) fn demand_known_expectation(headers: &HeaderMap) -> Result<(), Unexpected> {
+    let is_known = headers.get_all(header::EXPECT).iter().all(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    if is_known { Ok(()) } else { Err(Unexpected) }
+}
+
+/// A request that is meant for another server.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("this node does not answer to the host `{host}`")]
+pub(crate) struct Misdirected {
+    host: String,
+}
+
+impl Explain for Misdirected {
+    fn slug(&self) -> &'static str {
+        "host-unknown"
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Malformed
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("ask under the host of the setting `url`, under an address or as `localhost`, or add the name to `hosts` in ensue.yaml".into())
+    }
+}
+
+/// The names under which a node answers. A page of somebody else's that has its own name point here sends that name (DNS rebinding), and
+/// no page has an address for a name: so requests under addresses are answered, whatever address it is.
+#[derive(Clone, Debug, Default)]
+pub struct Hosts(Vec<String>);
+
+impl Hosts {
+    /// Makes the names of a node that is known under a URL, with those that its operator adds. Ports do not count.
+    pub fn of(url: &str, added: impl IntoIterator<Item = String>) -> Self {
+        let of_url = url.parse::<Uri>().ok().and_then(|url| url.host().map(str::to_owned));
+        Self(of_url.into_iter().chain(added).map(|name| plain(&name).to_ascii_lowercase()).collect())
+    }
+
+    fn hold(&self, host: &str) -> bool {
+        let host = plain(host).to_ascii_lowercase();
+        let is_address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>().is_ok();
+        // These names never leave the machine that asks (RFC 6761 §6.3).
+        is_address || host == "localhost" || host.ends_with(".localhost") || self.0.contains(&host)
+    }
+
+    /// Demands that a request is meant for this node.
+    pub(crate) fn demand(&self, target: &Uri, headers: &HeaderMap) -> Result<(), Misdirected> {
+        let misdirected = |host: &str| Misdirected { host: crate::problem::quoted(host) };
+        if let Some(host) = target.host().filter(|host| !self.hold(host)) {
+            return Err(misdirected(host));
+        }
+        let Some(given) = headers.get(header::HOST) else { return Ok(()) };
+        let host = Authority::try_from(given.as_bytes()).map_err(|_| misdirected(&String::from_utf8_lossy(given.as_bytes())))?;
+        if self.hold(host.host()) { Ok(()) } else { Err(misdirected(host.host())) }
+    }
+}
+
+/// A name may end with the dot of the root.
+fn plain(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
 }
 
 /// Demands that the head of a request can be read in one way only.
@@ -42,4 +159,33 @@ pub(crate) fn demand_clear(version: Version, headers: &HeaderMap) -> Result<(), 
     let Some(coding) = headers.get(header::TRANSFER_ENCODING) else { return Ok(()) };
     let is_chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked") && count(header::TRANSFER_ENCODING) == 1;
     if is_chunked { Ok(()) } else { Err(Ambiguous::Coding) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_served(hosts: &Hosts, target: &str, host: &str) -> bool {
+        let headers = HeaderMap::from_iter([(header::HOST, host.parse().unwrap())]);
+        hosts.demand(&target.parse().unwrap(), &headers).is_ok()
+    }
+
+    #[test]
+    fn node_answers_to_its_names_and_to_addresses_only() {
+        let hosts = Hosts::of("https://Ensue.example.test:8443/", ["ensue".to_owned()]);
+        for host in ["ensue.example.test", "ENSUE.example.test:8443", "ensue.example.test.", "ensue:3678", "localhost:3678", "a.localhost"]
+        {
+            assert!(is_served(&hosts, "/", host), "{host}");
+        }
+        for address in ["127.0.0.1:3678", "192.0.2.7", "[::1]:3678", "[2001:db8::1]"] {
+            assert!(is_served(&hosts, "/", address), "{address}");
+        }
+        for host in
+            ["attacker.test", "ensue.example.test.attacker.test", "example.test", "127.0.0.1.attacker.test", "", "a b", "localhost@x"]
+        {
+            assert!(!is_served(&hosts, "/", host), "{host}");
+        }
+        assert!(!is_served(&hosts, "http://attacker.test/", "localhost"), "the target goes before the header");
+        assert!(hosts.demand(&"/".parse().unwrap(), &HeaderMap::new()).is_ok(), "HTTP/1.0 needs none, and no browser speaks it");
+    }
 }

@@ -15,6 +15,8 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
 use bytes::Bytes;
 use ensue_engine::explain::{Explain, Fault, panic_text};
+use futures_util::FutureExt as _;
+use http_body_util::BodyExt as _;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use thiserror::Error;
 use tower::Service;
@@ -23,14 +25,15 @@ use tracing::Instrument as _;
 use crate::api::Api;
 use crate::coding::{self, Coding};
 use crate::context::{ENSUE_POSITION, OwnSpan, RequestContext, RequestSpan};
-use crate::framing;
+use crate::framing::{self, Ambiguous};
 use crate::leftover::{self, Read};
 use crate::metrics::Kind;
 use crate::openapi;
 use crate::ports::{AnsweredRequest, Ports};
-use crate::problem::{Outcome, Problem};
+use crate::problem::{Outcome, Problem, quoted};
 use crate::queues::{Held, QueueName};
 use crate::rates::Standing;
+use crate::respond;
 use crate::routes::{self, Route, hooks};
 use crate::settings::Settings;
 
@@ -147,15 +150,49 @@ impl Front {
         B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let Err(why) = framing::demand_clear(request.version(), request.headers()) else { return self.answer(request).await };
+        let Err(problem) = self.demand_head(&request) else { return self.answer(request).await };
         let begin = Instant::now();
         let context = RequestContext::of(request.headers(), OwnSpan::None);
-        // Whoever sends such tries to have two servers read one request differently.
-        tracing::warn!(request_id = context.request_id(), %why, "a request was refused whose head can be read in more than one way");
-        let mut response = Problem::of(&why).render(&context, request.uri().path());
+        let mut response = problem.render(&context, request.uri().path());
         finish(&context, Read::InPart, response.headers_mut());
         self.api.requests.note(Kind::of(request.method(), request.uri().path()), response.status(), begin.elapsed());
         response
+    }
+
+    fn demand_head<B>(&self, request: &Request<B>) -> Result<(), Problem> {
+        framing::demand_clear(request.version(), request.headers()).inspect_err(|why| warn_of(*why))?;
+        self.api.settings.hosts.demand(request.uri(), request.headers())?;
+        Ok(framing::demand_known_expectation(request.headers())?)
+    }
+
+    /// Answers a request whose head could not be read: with the bytes of a whole answer, behind which the connection is closed.
+    pub(crate) fn answer_unreadable(&self, status: u16, why: Option<Ambiguous>) -> Vec<u8> {
+        let problem = match (why, status) {
+            (Some(why), _) => {
+                warn_of(why);
+                Problem::of(&why)
+            }
+            (None, 414) => Problem::target_too_long(self.settings().limits.target_bytes_max),
+            (None, 431) => Problem::headers_too_large(self.settings().limits.header_bytes_max),
+            (None, _) => Problem::of(&framing::Malformed),
+        };
+        let context = RequestContext::of(&HeaderMap::new(), OwnSpan::None);
+        let (mut parts, body) = problem.render(&context, "/").into_parts();
+        finish(&context, Read::InPart, &mut parts.headers);
+        // It is whole already, so there is nothing to wait for.
+        let body = body.collect().now_or_never().and_then(Result::ok).map(|whole| whole.to_bytes()).unwrap_or_default();
+        let reason = parts.status.canonical_reason().unwrap_or_default();
+        let mut written = format!("HTTP/1.1 {} {reason}\r\n", parts.status.as_u16()).into_bytes();
+        parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+        for (name, value) in &parts.headers {
+            written.extend_from_slice(name.as_str().as_bytes());
+            written.extend_from_slice(b": ");
+            written.extend_from_slice(value.as_bytes());
+            written.extend_from_slice(b"\r\n");
+        }
+        written.extend_from_slice(b"\r\n");
+        written.extend_from_slice(&body);
+        written
     }
 
     /// Answers a request.
@@ -178,9 +215,13 @@ impl Front {
         // The router hands problems on, so that they are written here, where the request is known.
         if let Some(problem) = response.extensions_mut().remove::<Problem>() {
             let allow = response.headers_mut().remove(header::ALLOW);
-            response = problem.render(&context, uri.path());
+            response = match &allow {
+                // Every path says which methods it has.
+                Some(_) if method == Method::OPTIONS => respond::nothing(),
+                _ => problem.render(&context, uri.path()),
+            };
             if let Some(allow) = allow {
-                response.headers_mut().insert(header::ALLOW, allow);
+                response.headers_mut().insert(header::ALLOW, with_options(&allow));
             }
         }
         let response = coding::coded(&self.api, coding, response).await;
@@ -223,6 +264,7 @@ impl Front {
             }
             return hooks::receive(&self.api, context, &parts, hook, body).instrument(span).await;
         }
+        demand_known_headers(&parts.headers)?;
         let span = tracing::info_span!(
             "request",
             method = %parts.method,
@@ -257,6 +299,58 @@ impl Front {
             return Err(Problem::headers_too_large(limits.header_bytes_max));
         }
         Ok(())
+    }
+}
+
+/// Whoever sends such tries to have two servers read one request differently.
+fn warn_of(why: Ambiguous) {
+    tracing::warn!(%why, "a request was refused that can be read in more than one way");
+}
+
+/// Adds the method that every path has.
+fn with_options(allow: &HeaderValue) -> HeaderValue {
+    let methods = allow.to_str().unwrap_or_default();
+    if methods.split(',').any(|method| method.trim() == "OPTIONS") {
+        return allow.clone();
+    }
+    HeaderValue::from_str(&format!("{methods},OPTIONS")).unwrap_or_else(|_| allow.clone())
+}
+
+/// A header of ours that there is none of.
+#[derive(Debug, Error)]
+#[error("there is no header `{name}`")]
+struct UnknownHeader {
+    name: String,
+}
+
+/// The headers of ours that requests may have.
+const OUR_HEADERS: [&str; 1] = [ENSUE_POSITION];
+/// What the names of our headers begin with.
+const OUR_PREFIX: &str = "ensue-";
+
+impl Explain for UnknownHeader {
+    fn slug(&self) -> &'static str {
+        "unknown-header"
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Malformed
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match ensue_expression::nearest(&self.name, OUR_HEADERS) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("leave it out; requests may have `{}`", OUR_HEADERS.join("`, `")),
+        })
+    }
+}
+
+/// Whoever sends a header of ours relies on it: one that is not known is not passed over.
+fn demand_known_headers(headers: &HeaderMap) -> Result<(), UnknownHeader> {
+    let mut ours = headers.keys().map(HeaderName::as_str).filter(|name| name.starts_with(OUR_PREFIX));
+    match ours.find(|name| !OUR_HEADERS.contains(name)) {
+        Some(name) => Err(UnknownHeader { name: quoted(name) }),
+        None => Ok(()),
     }
 }
 

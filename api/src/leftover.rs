@@ -5,6 +5,7 @@
 //! handed the whole body to its kernel, and take the connection for free.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -23,11 +24,14 @@ const DISCARDED_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) struct Lent<B: HttpBody> {
     body: Option<B>,
     back: Arc<Mutex<Option<B>>>,
+    is_broken: Arc<AtomicBool>,
 }
 
 /// The rest of a body, once its [`Lent`] is dropped.
 pub(crate) struct Leftover<B> {
     left: Arc<Mutex<Option<B>>>,
+    /// Whether it broke off: nobody knows where the next request begins.
+    is_broken: Arc<AtomicBool>,
     /// Whether its sender sends it only when it is told to go on.
     is_held_back: bool,
 }
@@ -43,14 +47,18 @@ pub(crate) enum Read {
 
 /// Lends a body.
 pub(crate) fn lend<B: HttpBody>(body: B, headers: &HeaderMap) -> (Lent<B>, Leftover<B>) {
-    let left = Arc::default();
-    (Lent { body: Some(body), back: Arc::clone(&left) }, Leftover { left, is_held_back: headers.contains_key(header::EXPECT) })
+    let (left, is_broken) = (Arc::default(), Arc::<AtomicBool>::default());
+    let lent = Lent { body: Some(body), back: Arc::clone(&left), is_broken: Arc::clone(&is_broken) };
+    (lent, Leftover { left, is_broken, is_held_back: headers.contains_key(header::EXPECT) })
 }
 
 impl<B: HttpBody<Data = Bytes> + Unpin> Leftover<B> {
     /// Throws the rest away, within bounds of length and time. What is held back is not asked for, and what was waited for in vain is
     /// not waited for again.
     pub(crate) async fn discard(self, answered: StatusCode) -> Read {
+        if self.is_broken.load(Ordering::Relaxed) {
+            return Read::InPart;
+        }
         let Some(mut body) = self.left.lock().unwrap_or_else(PoisonError::into_inner).take() else { return Read::ToItsEnd };
         let is_too_long = body.size_hint().lower() > DISCARDED_BYTES_MAX;
         if self.is_held_back || is_too_long || answered == StatusCode::REQUEST_TIMEOUT {
@@ -78,6 +86,9 @@ impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Lent<B> {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let frame = ready!(Pin::new(body).poll_frame(cx));
+        if matches!(frame, Some(Err(_))) {
+            self.is_broken.store(true, Ordering::Relaxed);
+        }
         if !matches!(frame, Some(Ok(_))) {
             // It ended, or broke off: nothing comes any more.
             self.body = None;
@@ -162,11 +173,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_broke_off_leaves_nothing() {
+    async fn body_that_broke_off_ends_its_connection() {
         let broken = tokio_stream::once(Err::<Frame<Bytes>, _>(std::io::Error::from(std::io::ErrorKind::ConnectionReset)));
         let (lent, left) = lend(StreamBody::new(broken), &HeaderMap::new());
         lent.collect().await.unwrap_err();
         assert!(left.left.lock().unwrap().is_none());
-        assert_eq!(left.discard(StatusCode::OK).await, Read::ToItsEnd);
+        assert_eq!(left.discard(StatusCode::OK).await, Read::InPart);
     }
 }

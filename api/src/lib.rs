@@ -9,6 +9,7 @@
 //! database and runs nothing.
 
 mod api;
+mod attention;
 mod auth;
 mod body;
 mod call;
@@ -30,6 +31,7 @@ pub mod openapi;
 mod operation;
 mod pages;
 mod paging;
+mod patience;
 pub mod permissions;
 pub mod ports;
 mod problem;
@@ -50,6 +52,7 @@ mod wire;
 pub mod worker_queues;
 
 pub use auth::TOKEN_PREFIX;
+pub use framing::Hosts;
 pub use front::Front;
 pub use pages::slugs;
 pub use ports::Ports;

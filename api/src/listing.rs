@@ -15,6 +15,9 @@ use crate::problem::Problem;
 /// The orders in which a list over a view is read, by the names of the parameter `sort`; the first is that of a list which is asked for without.
 pub(crate) const SORTS: [(&str, Order); 2] = [("-position", Order::NewestFirst), ("position", Order::OldestFirst)];
 
+/// The most rows that one request looks at where it picks among them.
+const SCANNED_MAX: usize = 500;
+
 /// One page of a list.
 pub(crate) struct Listed<T> {
     /// The items.
@@ -39,15 +42,69 @@ pub(crate) async fn rows_where<V, P>(
     call: &Call,
     allowed: &Allowed<P>,
     columns: &[Column],
-    mut filters: Vec<Filter>,
+    filters: Vec<Filter>,
 ) -> Result<Listed<V>, Problem>
 where
     V: View + Send + 'static,
     P: Permission,
 {
+    let page = call.page(allowed)?;
+    // One more than is shown says whether there is more.
+    let scanned_max = page.limit + 1;
+    let read = read_rows::<V>(call, page.after.as_deref(), columns, filters, scanned_max).await?;
+    Ok(picked(read, scanned_max, page, |_| true))
+}
+
+/// The same, of the rows that `keep` picks: a filter by what no column holds. One request looks at [`SCANNED_MAX`] rows at most, so the
+/// page may hold fewer than its limit, or nothing, and still have a next one.
+pub(crate) async fn rows_picked<V, P>(
+    call: &Call,
+    allowed: &Allowed<P>,
+    columns: &[Column],
+    filters: Vec<Filter>,
+    keep: impl Fn(&V) -> bool,
+) -> Result<Listed<V>, Problem>
+where
+    V: View + Send + 'static,
+    P: Permission,
+{
+    let page = call.page(allowed)?;
+    let read = read_rows::<V>(call, page.after.as_deref(), columns, filters, SCANNED_MAX).await?;
+    Ok(picked(read, SCANNED_MAX, page, keep))
+}
+
+/// Takes the rows that are kept, up to the limit of the page. The page goes on behind the last row that was looked at.
+fn picked<V: View>(read: Vec<V>, scanned_max: usize, page: Page, keep: impl Fn(&V) -> bool) -> Listed<V> {
+    let (mut items, mut last) = (Vec::new(), None);
+    let is_whole = read.len() < scanned_max;
+    for row in read {
+        let position = row.position();
+        let is_kept = keep(&row);
+        if is_kept && items.len() == page.limit {
+            return Listed { items, next: last.map(|last: Position| last.0.to_string()), page };
+        }
+        last = Some(position);
+        if is_kept {
+            items.push(row);
+        }
+    }
+    let next = last.filter(|_| !is_whole).map(|last| last.0.to_string());
+    Listed { items, next, page }
+}
+
+/// Reads at most `limit` rows of a view behind the place, in the order that is asked for.
+async fn read_rows<V>(
+    call: &Call,
+    after: Option<&str>,
+    columns: &[Column],
+    mut filters: Vec<Filter>,
+    limit: usize,
+) -> Result<Vec<V>, Problem>
+where
+    V: View + Send + 'static,
+{
     const TIME: &str = "a time such as 2026-03-28T09:00:00Z";
     let query = call.query();
-    let page = call.page(allowed)?;
     let given = columns.iter().filter_map(|column| Some(Filter::is(*column, query.text(column.as_str())?)));
     filters.extend(given);
     let list = ListQuery {
@@ -56,18 +113,11 @@ where
         since: query.parsed("since", TIME)?,
         until: query.parsed("until", TIME)?,
         order: query.one_of("sort", &SORTS)?.unwrap_or(SORTS[0].1),
-        after: page.after.as_deref().map(place).transpose()?,
-        // One more than is shown says whether there is more.
-        limit: page.limit + 1,
+        after: after.map(place).transpose()?,
+        limit,
     };
-    let mut items = call
-        .api()
-        .blocking(move |ports| -> Result<Vec<V>, _> { ports.views.list(&list)?.iter().map(ensue_views::Row::read).collect() })
-        .await??;
-    let has_more = items.len() > page.limit;
-    items.truncate(page.limit);
-    let next = if has_more { items.last().map(|item| item.position().0.to_string()) } else { None };
-    Ok(Listed { items, next, page })
+    let rows = call.api().blocking(move |ports| ports.views.list(&list)?.iter().map(ensue_views::Row::read).collect::<Result<_, _>>());
+    Ok(rows.await??)
 }
 
 /// Takes a page of what the catalog holds, in the order of the names.

@@ -26,10 +26,19 @@ const PROBLEM: &str = "application/problem+json";
 const WIRE: &str = "Wire";
 
 /// The problems that every route has.
-const OF_ALL: &[(u16, &str)] =
-    &[(400, "request_ambiguous"), (414, "target_too_long"), (431, "headers_too_large"), (500, "internal_error"), (503, "busy")];
+const OF_ALL: &[(u16, &str)] = &[
+    (400, "request_ambiguous"),
+    (400, "request_malformed"),
+    (417, "expectation_unknown"),
+    (421, "host_unknown"),
+    (414, "target_too_long"),
+    (431, "headers_too_large"),
+    (500, "internal_error"),
+    (503, "busy"),
+];
 /// Those of a route that takes known parameters alone.
-const OF_PARAMETERS: &[(u16, &str)] = &[(400, "unknown_parameter"), (400, "doubled_parameter"), (400, "bad_parameter")];
+const OF_PARAMETERS: &[(u16, &str)] =
+    &[(400, "unknown_header"), (400, "unknown_parameter"), (400, "doubled_parameter"), (400, "bad_parameter")];
 /// Those of a route that demands a permission.
 const OF_GUARDED: &[(u16, &str)] = &[
     (400, "doubled_authorization"),
@@ -59,7 +68,7 @@ const OF_CONDITIONAL: &[(u16, &str)] = &[(412, "precondition_failed"), (503, "vi
 /// Those of a route whose requests count to their caller's rate.
 const OF_COUNTED: &[(u16, &str)] = &[(429, "rate_limited")];
 /// Those of a route that waits for the views.
-const OF_SIGHT: &[(u16, &str)] = &[(503, "view_behind")];
+const OF_SIGHT: &[(u16, &str)] = &[(400, "bad_parameter"), (503, "view_behind")];
 /// Those of a route that brings in what the node must have memory for.
 const OF_ADMISSION: &[(u16, &str)] = &[(503, "memory_short")];
 /// Those of a write.

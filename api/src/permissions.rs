@@ -67,6 +67,10 @@ permissions! {
     ExecutionsRerun = "executions":"rerun", "execution";
     /// Say what became of indeterminate executions.
     ExecutionsSettle = "executions":"settle", "execution";
+    /// Replay recorded executions.
+    ReplaysRun = "replays":"run", "execution";
+    /// Try rules over recorded events.
+    BacktestsRun = "backtests":"run", "rule";
     /// See inquiries.
     InquiriesRead = "inquiries":"read", "inquiry";
     /// Answer the inquiries that one is asked.
@@ -126,7 +130,7 @@ pub enum Role {
     Operator,
     /// May work on packs and rules, send events, and run what there is.
     Author,
-    /// May see everything but keys.
+    /// May see everything but keys and tokens.
     Viewer,
     /// Any other name: it carries what it is asked to answer, and nothing else.
     Named,
@@ -169,7 +173,7 @@ impl Role {
             Self::Admin => all(true),
             Self::Operator => all(!matches!((noun, verb), ("keys", "reveal") | ("tokens", "write"))),
             Self::Author => Self::Viewer.reach(noun, verb).or(all(AUTHORED.contains(&noun))),
-            Self::Viewer => all(verb == "read" && noun != "keys"),
+            Self::Viewer => all(verb == "read" && !matches!(noun, "keys" | "tokens")),
             // Who is to answer has to see what.
             Self::Named => matches!((noun, verb), ("inquiries", "answer" | "read")).then_some(Reach::WhatIsAsked),
         }
@@ -177,7 +181,7 @@ impl Role {
 }
 
 /// What authors work on.
-const AUTHORED: &[&str] = &["packs", "actions", "triggers", "sensors", "rules", "hooks", "events", "executions"];
+const AUTHORED: &[&str] = &["packs", "actions", "triggers", "sensors", "rules", "hooks", "events", "executions", "replays", "backtests"];
 
 /// Says how far these roles together carry the permission `<noun>:<verb>`; none where none of them does.
 pub(crate) fn reach(roles: &[String], noun: &str, verb: &str) -> Option<Reach> {
@@ -196,12 +200,19 @@ mod tests {
     }
 
     #[test]
-    fn an_operator_makes_no_tokens_and_a_viewer_sees_no_keys() {
+    fn an_operator_makes_no_tokens_and_a_viewer_sees_no_keys_and_no_tokens() {
         assert_eq!(Role::Operator.reach("tokens", "write"), None);
         assert_eq!(Role::Operator.reach("keys", "write"), Some(Reach::All));
         assert_eq!(Role::Viewer.reach("keys", "read"), None);
+        assert_eq!((Role::Viewer.reach("tokens", "read"), Role::Author.reach("tokens", "read")), (None, None));
+        assert_eq!(Role::Operator.reach("tokens", "read"), Some(Reach::All));
         assert_eq!(Role::Author.reach("keys", "read"), None);
         assert_eq!(Role::Named.reach("events", "read"), None);
+        for noun in ["replays", "backtests"] {
+            assert_eq!(Role::Viewer.reach(noun, "run"), None);
+            assert_eq!(Role::Named.reach(noun, "run"), None);
+            assert!([Role::Author, Role::Operator, Role::Admin].into_iter().all(|role| role.reach(noun, "run") == Some(Reach::All)));
+        }
     }
 
     #[test]

@@ -24,6 +24,7 @@ use ensue_views::retention::Removed;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
+pub use crate::patience::{Impatience, Patience};
 use crate::worker_queues::WorkerQueue;
 
 /// All that the API needs of the node.
@@ -135,11 +136,12 @@ pub trait Installed: Send + Sync {
 
 /// What tries rules over the events that came.
 pub trait Backtests: Send + Sync {
-    /// Says what a rule would have done, beside what happened. Blocking, and long: it reads a part of the log.
+    /// Says what a rule would have done, beside what happened. Blocking, and long: it reads a part of the log, and stops when
+    /// `patience` ends.
     ///
     /// # Errors
     /// Where there is no such rule, it cannot be tried as it is written, or it goes by a schedule.
-    fn backtest(&self, asked: &ToBacktest) -> Result<Backtested, Declined>;
+    fn backtest(&self, asked: &ToBacktest, patience: &Patience) -> Result<Backtested, Declined>;
 }
 
 /// A rule to be tried, and over what.
@@ -217,11 +219,12 @@ pub struct ToldEvent {
 
 /// What folds recorded executions once more.
 pub trait Replays: Send + Sync {
-    /// Says which of these executions go as they went. Blocking, and long: it reads a part of the log.
+    /// Says which of these executions go as they went. Blocking, and long: it reads a part of the log, and stops when
+    /// `patience` ends.
     ///
     /// # Errors
     /// Where there is no such execution, or the pack cannot be tried as it is written.
-    fn replay(&self, asked: &ToReplay) -> Result<Replayed, Declined>;
+    fn replay(&self, asked: &ToReplay, patience: &Patience) -> Result<Replayed, Declined>;
 }
 
 /// Which executions are replayed, and by what.
@@ -408,6 +411,9 @@ pub trait Access: Send + Sync {
     /// Gives the holder of a token that is in force; none for any other. Compares in constant time, and does the same work for an
     /// id that it does not know. Quick.
     fn holder(&self, id: TokenId, secret_sha256: &[u8; 32]) -> Option<Arc<Holder>>;
+
+    /// Returns what changes whenever a token is revoked, before anything is told that was recorded later.
+    fn revocations(&self) -> watch::Receiver<u64>;
 }
 
 /// The holder of a token.

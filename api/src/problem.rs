@@ -272,7 +272,12 @@ impl Problem {
         }
         if self.status == StatusCode::UNAUTHORIZED {
             // A delivery at a webhook proves itself by its signature, everything else by a token.
-            let scheme = if instance.starts_with("/hooks/") { "Signature realm=\"hook\"" } else { "Bearer realm=\"ensue\"" };
+            let scheme = match self.slug {
+                _ if instance.starts_with("/hooks/") => "Signature realm=\"hook\"",
+                // A request without a token is told of no error (RFC 6750 §3.1).
+                "token-invalid" => "Bearer realm=\"ensue\", error=\"invalid_token\"",
+                _ => "Bearer realm=\"ensue\"",
+            };
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
         }
         response
@@ -302,13 +307,16 @@ impl IntoResponse for Problem {
 }
 
 const PRECONDITION_FAILED: &str = "precondition-failed";
+const DIGEST_REQUIRED: &str = "digest-required";
 const OVER_SHARE: &str = "over-share";
 const UNSUPPORTED_MEDIA_TYPE: &str = "unsupported-media-type";
 
 fn status_of(fault: Fault, slug: &str) -> StatusCode {
     match fault {
-        // HTTP has a status of its own for this one way of being malformed.
+        // HTTP has a status of its own for these ways of being malformed.
         Fault::Malformed if slug == UNSUPPORTED_MEDIA_TYPE => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Fault::Malformed if slug == "expectation-unknown" => StatusCode::EXPECTATION_FAILED,
+        Fault::Malformed if slug == "host-unknown" => StatusCode::MISDIRECTED_REQUEST,
         Fault::Malformed => StatusCode::BAD_REQUEST,
         Fault::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
         Fault::Unauthenticated => StatusCode::UNAUTHORIZED,
@@ -318,6 +326,7 @@ fn status_of(fault: Fault, slug: &str) -> StatusCode {
         Fault::Missing => StatusCode::NOT_FOUND,
         // HTTP has a status of its own for what the caller demanded itself.
         Fault::Conflict if slug == PRECONDITION_FAILED => StatusCode::PRECONDITION_FAILED,
+        Fault::Conflict if slug == DIGEST_REQUIRED => StatusCode::PRECONDITION_REQUIRED,
         Fault::Conflict => StatusCode::CONFLICT,
         Fault::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         // The caller has its share; 503 would say that nobody can be served.
@@ -369,10 +378,7 @@ impl Explain for Missing {
     }
 
     fn hint(&self) -> Option<String> {
-        Some(format!(
-            "compare the spelling with the list of what there is; what is new may take a moment to be seen, unless the request names its `{}`",
-            crate::context::ENSUE_POSITION
-        ))
+        Some("compare the spelling with the list of what there is; it may take a moment until something new is seen".into())
     }
 }
 

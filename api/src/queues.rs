@@ -31,6 +31,8 @@ pub enum QueueName {
     Reads,
     /// Explanations that are worked out at once.
     Explanations,
+    /// Replays and backtests that run or wait for their turn.
+    Rehearsals,
     /// Outputs that are followed or sent whole, and files that are saved.
     LiveOutputs,
     /// Streams of records.
@@ -59,13 +61,14 @@ pub enum QueueName {
 
 impl QueueName {
     /// Lists all.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Connections,
         Self::Requests,
         Self::RequestBytes,
         Self::AnswerBytes,
         Self::Reads,
         Self::Explanations,
+        Self::Rehearsals,
         Self::LiveOutputs,
         Self::LiveStreams,
         Self::Commands,
@@ -89,6 +92,7 @@ impl QueueName {
             Self::AnswerBytes => "answer_bytes",
             Self::Reads => "reads",
             Self::Explanations => "explanations",
+            Self::Rehearsals => "rehearsals",
             Self::LiveOutputs => "live_outputs",
             Self::LiveStreams => "live_streams",
             Self::Commands => "commands",
@@ -122,6 +126,8 @@ impl QueueName {
             Self::Explanations => EXPLANATION_BYTES,
             // Those that wait, the one that is read, and the one that is written.
             Self::LiveOutputs => ((CHUNKS_WAITING_MAX + 2) * CHUNK_BYTES_MAX) as u64,
+            // One runs at a time, within bounds of its own; those that wait hold a request.
+            Self::Rehearsals => 0,
             // Each holds a connection, and what it is given counts as an answer.
             Self::LiveStreams => 0,
             Self::Requests | Self::Commands | Self::OpenWork | Self::Attempts | Self::ViewBatches | Self::TelemetryBatches => 0,

@@ -58,6 +58,11 @@ pub(crate) fn gone(position: Position) -> Response<Body> {
 
 /// Answers a dry run: it would be done, and nothing was.
 pub(crate) fn checked() -> Response<Body> {
+    nothing()
+}
+
+/// Answers that there is nothing to show.
+pub(crate) fn nothing() -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response

@@ -45,11 +45,11 @@ use crate::auth::{Allowed, Secrecy};
 use crate::call::Call;
 use crate::operation::{Content, Keying, Operation, Sight};
 use crate::permissions::{
-    ActionsExecute, ActionsRead, ArtifactsRead, ClockAccept, DeadLettersRead, DeadLettersSettle, EnforcementsRead, EventsRead, EventsWrite,
-    ExecutionsCancel, ExecutionsPause, ExecutionsRead, ExecutionsRerun, ExecutionsSettle, HooksRead, HooksSend, InquiriesAnswer,
-    InquiriesCancel, InquiriesRead, KeysRead, KeysWrite, LocksRead, LogRead, LogVerify, MetricsRead, NodeRead, PacksRead,
-    ParkedReactionsRead, ParkedReactionsSettle, Permission, QueuesRead, RulesRead, RulesWrite, SensorsRead, TimersRead, TokensRead,
-    TokensWrite, TracesRead, TriggersRead, VarsRead, VarsWrite, ViewsRead, ViewsRebuild,
+    ActionsExecute, ActionsRead, ArtifactsRead, BacktestsRun, ClockAccept, DeadLettersRead, DeadLettersSettle, EnforcementsRead,
+    EventsRead, EventsWrite, ExecutionsCancel, ExecutionsPause, ExecutionsRead, ExecutionsRerun, ExecutionsSettle, HooksRead, HooksSend,
+    InquiriesAnswer, InquiriesCancel, InquiriesRead, KeysRead, KeysWrite, LocksRead, LogRead, LogVerify, MetricsRead, NodeRead, PacksRead,
+    ParkedReactionsRead, ParkedReactionsSettle, Permission, QueuesRead, ReplaysRun, RulesRead, RulesWrite, SensorsRead, TimersRead,
+    TokensRead, TokensWrite, TracesRead, TriggersRead, VarsRead, VarsWrite, ViewsRead, ViewsRebuild,
 };
 use crate::problem::{NoSuchPath, Outcome, Problem};
 use crate::rates::{self, Class};
@@ -88,7 +88,7 @@ fn declare(routes: &mut Routes) {
     routes.post::<ExecutionsPause>("/executions/pause", &operations::EXECUTIONS_PAUSE, bulk::pause);
     routes.post::<ExecutionsPause>("/executions/resume", &operations::EXECUTIONS_RESUME, bulk::resume);
     routes.post::<ExecutionsRerun>("/executions/rerun", &operations::EXECUTIONS_RERUN, bulk::rerun);
-    routes.post::<ExecutionsRead>("/executions/replay", &operations::EXECUTION_REPLAY, replays::replay);
+    routes.post::<ReplaysRun>("/executions/replay", &operations::EXECUTION_REPLAY, replays::replay);
     routes.post::<ExecutionsCancel>("/executions/{id}/cancel", &operations::EXECUTION_CANCEL, executions::cancel);
     routes.post::<ExecutionsPause>("/executions/{id}/pause", &operations::EXECUTION_PAUSE, executions::pause);
     routes.post::<ExecutionsPause>("/executions/{id}/resume", &operations::EXECUTION_RESUME, executions::resume);
@@ -114,7 +114,7 @@ fn declare(routes: &mut Routes) {
     routes.get::<RulesRead>("/rules", &operations::RULE_LIST, rules::list);
     routes.get::<RulesRead>("/rules/{ref}", &operations::RULE_GET, rules::get);
     routes.post::<RulesWrite>("/rules/{ref}/backfill", &operations::RULE_BACKFILL, backfill::backfill);
-    routes.post::<EventsRead>("/rules/backtest", &operations::RULE_BACKTEST, rules::backtest);
+    routes.post::<BacktestsRun>("/rules/backtest", &operations::RULE_BACKTEST, rules::backtest);
     routes.post::<RulesRead>("/rules/{ref}/explain", &operations::RULE_EXPLAIN, rules::explain);
     routes.post::<RulesWrite>("/rules/{ref}/enable", &operations::RULE_ENABLE, rules::enable);
     routes.post::<RulesWrite>("/rules/{ref}/disable", &operations::RULE_DISABLE, rules::disable);

@@ -3,15 +3,20 @@
 //! What a request means is the front's.
 
 mod closing;
+mod crowd;
+mod gate;
 mod lingering;
 mod stall;
 
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::http::{HeaderValue, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -24,6 +29,8 @@ use tokio::task::JoinSet;
 
 use crate::front::Front;
 use crate::queues::{Queue, QueueName};
+use crate::server::crowd::{Answering, CROWDED_GRACE, Crowd, Place};
+use crate::server::gate::{Gate, Refuse};
 use crate::server::lingering::{Lingering, Unread};
 use crate::server::stall::UnlessStalled;
 use crate::settings::Limits;
@@ -33,6 +40,8 @@ use crate::websocket::{Promised, Talk};
 const REST_AFTER_ERROR: Duration = Duration::from_millis(100);
 /// How long whoever has begun to connect has to get through, once nobody new is let in: a round trip.
 const ROUND_TRIP: Duration = Duration::from_millis(100);
+/// How many connections more than there are places may be open while others give way to them.
+const GIVING_WAY_MAX: u64 = 64;
 /// The most bytes that are held of a request before its handler takes them; a head must fit.
 pub const READ_BYTES_MAX: usize = 32 * 1024;
 
@@ -61,7 +70,8 @@ impl Server {
         let limits = self.front.settings().limits.clone();
         let places = Arc::clone(self.front.settings().queues.of(QueueName::Connections));
         let (stopping, _) = watch::channel(false);
-        let mut open = Open { front: self.front, limits: limits.clone(), stopping, connections: JoinSet::new(), places };
+        let crowd = Crowd::new(limits.silent_per_address);
+        let mut open = Open { front: self.front, limits: limits.clone(), stopping, connections: JoinSet::new(), places, crowd };
         let mut stop = pin!(stop);
         loop {
             tokio::select! {
@@ -110,39 +120,54 @@ struct Open {
     stopping: watch::Sender<bool>,
     connections: JoinSet<()>,
     places: Arc<Queue>,
+    crowd: Crowd,
 }
 
 impl Open {
-    /// Waits for the next connection, or for the end of one.
+    /// Waits for the next connection, or for the end of one. Where all places are taken, a connection that waits gives way to a new one.
     async fn go_on(&mut self, listener: &TcpListener) {
         self.places.set(self.connections.len() as u64);
-        let has_room = self.places.depth() < self.places.capacity();
+        let (depth, capacity) = (self.places.depth(), self.places.capacity());
+        let is_full = depth >= capacity;
+        let may_come = !is_full || (depth < capacity + GIVING_WAY_MAX && self.crowd.least_needed().is_some());
         tokio::select! {
             biased;
-            Some(_) = self.connections.join_next(), if !self.connections.is_empty() => {}
-            accepted = listener.accept(), if has_room => match accepted {
-                Ok((stream, _)) => self.take(stream),
+            Some(ended) = self.connections.join_next_with_id(), if !self.connections.is_empty() => {
+                self.crowd.remove(ended.map_or_else(|why| why.id(), |(id, ())| id));
+            }
+            accepted = listener.accept(), if may_come => match accepted {
+                Ok((stream, from)) => {
+                    if let Some(place) = is_full.then(|| self.crowd.least_needed()).flatten() {
+                        place.give_way();
+                    }
+                    self.take(stream, from.ip());
+                }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "no connection could be accepted");
                     tokio::time::sleep(REST_AFTER_ERROR).await;
                 }
             },
+            // By then one of those that have only just begun to wait may give way.
+            () = tokio::time::sleep(CROWDED_GRACE), if is_full => {}
         }
     }
 
     /// Closes the listener, and takes what the kernel has accepted for it: that would be reset, with the request that came with it.
     fn take_last(&mut self, listener: TcpListener) {
         let Ok(listener) = listener.into_std() else { return };
-        for (stream, _) in all_of(|| listener.accept()) {
+        for (stream, from) in all_of(|| listener.accept()) {
             if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
-                self.take(stream);
+                self.take(stream, from.ip());
             }
         }
     }
 
-    fn take(&mut self, stream: TcpStream) {
-        self.connections.spawn(connection(self.front.clone(), self.limits.clone(), stream, self.stopping.subscribe()));
+    fn take(&mut self, stream: TcpStream, from: IpAddr) {
+        let place = self.crowd.place();
+        let served = connection(self.front.clone(), self.limits.clone(), (stream, place.clone()), self.stopping.subscribe());
+        let id = self.connections.spawn(served).id();
+        self.crowd.add(id, from, place);
     }
 }
 
@@ -163,7 +188,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused)
 }
 
-async fn connection(front: Arc<Front>, limits: Limits, stream: TcpStream, mut stopping: watch::Receiver<bool>) {
+async fn connection(front: Arc<Front>, limits: Limits, (stream, place): (TcpStream, Arc<Place>), mut stopping: watch::Receiver<bool>) {
     // Answers are small and waited for; a socket that cannot do this is slower, not wrong.
     let _ = stream.set_nodelay(true);
     let is_stopping = stopping.clone();
@@ -171,12 +196,20 @@ async fn connection(front: Arc<Front>, limits: Limits, stream: TcpStream, mut st
     let in_part = unread.clone();
     let talks: Talks = Arc::default();
     let promised = talks.clone();
+    let at = place.clone();
+    let of_unreadable = front.clone();
+    let refuse: Arc<Refuse> = Arc::new(move |unreadable| of_unreadable.answer_unreadable(unreadable.status, unreadable.why));
+    let is_open: Arc<AtomicBool> = Arc::default();
+    let opened = is_open.clone();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        at.asks();
         let (front, is_stopping, unread, promised) = (front.clone(), is_stopping.clone(), in_part.clone(), promised.clone());
+        let (place, opened) = (at.clone(), opened.clone());
         async move {
             let upgrade = request.headers().contains_key(header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
             let mut response = front.answer_framed(request).await;
             if let (Some(talk), Some(upgrade)) = (response.extensions_mut().remove::<Promised>().and_then(|talk| talk.take()), upgrade) {
+                opened.store(true, Ordering::Relaxed);
                 *promised.lock().unwrap_or_else(PoisonError::into_inner) = Some((upgrade, talk));
                 return Ok::<_, Infallible>(response);
             }
@@ -187,10 +220,11 @@ async fn connection(front: Arc<Front>, limits: Limits, stream: TcpStream, mut st
             if *is_stopping.borrow() {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok(response)
+            Ok(response.map(|body| Body::new(Answering::new(body, place))))
         }
     });
-    let io = TokioIo::new(Lingering::new(UnlessStalled::new(stream, limits.write_timeout), unread));
+    let gate = Gate::new(UnlessStalled::new(stream, limits.write_timeout), is_open, refuse);
+    let io = TokioIo::new(Lingering::new(gate, unread));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_timeout)
@@ -205,7 +239,16 @@ async fn connection(front: Arc<Front>, limits: Limits, stream: TcpStream, mut st
         tokio::time::sleep(limits.linger).await;
     };
     let ended = tokio::select! {
+        // What has come is looked at first: whoever has asked is answered.
+        biased;
         ended = served.as_mut() => ended,
+        () = place.given_up() => {
+            if place.is_silent() {
+                return;
+            }
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
         () = left_idle => {
             served.as_mut().graceful_shutdown();
             served.await

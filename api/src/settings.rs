@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::framing::Hosts;
 use crate::queues::Queues;
 use crate::rates::Rates;
 
@@ -12,6 +13,8 @@ use crate::rates::Rates;
 pub struct Settings {
     /// The address under which the node is known, for links: `https://ensue.example.test`, without a slash at its end.
     pub base_url: String,
+    /// The names under which the node answers.
+    pub hosts: Hosts,
     /// The release that the node runs.
     pub release: String,
     /// The key that cursors are signed with: random, the node's own, and the same after a restart.
@@ -46,7 +49,9 @@ pub struct Limits {
     pub target_bytes_max: usize,
     /// The most bytes of all headers of a request together.
     pub header_bytes_max: usize,
-    /// How long a request's head may take to come, also on a connection that is kept.
+    /// How many connections of one address may be open over which no request has come yet: the oldest gives way where there are more.
+    pub silent_per_address: usize,
+    /// How long a request's head may take to come, from its connection's begin or the last answer on, also on a connection that is kept.
     pub head_timeout: Duration,
     /// How long a body may take to come.
     pub body_timeout: Duration,
@@ -64,6 +69,7 @@ impl Default for Limits {
             body_bytes_max: 4 * 1024 * 1024,
             target_bytes_max: 8 * 1024,
             header_bytes_max: 16 * 1024,
+            silent_per_address: 64,
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),

@@ -9,10 +9,11 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Response};
 use bytes::Bytes;
+use ensue_engine::ids::TokenId;
 use ensue_engine::record::Position;
 use futures_util::StreamExt as _;
 use serde::Serialize;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -72,8 +73,10 @@ impl Said {
 /// The form in which a line is heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// Server-Sent Events.
+    /// Server-Sent Events without names.
     Events,
+    /// Server-Sent Events, each named after the kind of its record.
+    NamedEvents,
     /// Messages of a WebSocket.
     Messages,
 }
@@ -116,6 +119,7 @@ pub(crate) struct Line<P> {
     form: Form,
     heard_at: Instant,
     checked_at: Instant,
+    revocations: watch::Receiver<u64>,
 }
 
 /// Why nothing more can be told on a line, though there may be more to tell.
@@ -133,8 +137,8 @@ pub(crate) enum Left {
 
 impl<P: Permission> Line<P> {
     /// Opens a line, and gives the answer that it goes out with. So many events wait for a caller that reads slowly.
-    pub(crate) fn open(api: &Arc<Api>, allowed: Allowed<P>, waiting_max: usize) -> Result<(Self, Response<Body>), Problem> {
-        let (line, receive) = Self::begun(api, allowed, waiting_max, Form::Events)?;
+    pub(crate) fn open(api: &Arc<Api>, allowed: Allowed<P>, waiting_max: usize, form: Form) -> Result<(Self, Response<Body>), Problem> {
+        let (line, receive) = Self::begun(api, allowed, waiting_max, form)?;
         let events = ReceiverStream::new(receive).map(|said| Ok::<_, Infallible>(said.into_events()));
         let mut response = respond::streamed(events, EVENT_STREAM);
         response.headers_mut().insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
@@ -156,7 +160,10 @@ impl<P: Permission> Line<P> {
         let (to, receive) = mpsc::channel(waiting_max + 1);
         let last = to.clone().try_reserve_owned().map_err(|why| Problem::bug(&why))?;
         let now = Instant::now();
-        Ok((Self { api: api.clone(), allowed, to, last, form, heard_at: now, checked_at: now }, receive))
+        // Whoever was revoked between being let in and this is seen at the first turn.
+        let mut revocations = api.ports.access.revocations();
+        revocations.mark_changed();
+        Ok((Self { api: api.clone(), allowed, to, last, form, heard_at: now, checked_at: now, revocations }, receive))
     }
 
     /// Gives the form in which it is heard.
@@ -175,7 +182,13 @@ impl<P: Permission> Line<P> {
             },
             // A node that stops waits for nobody.
             () = self.api.stopped() => Err(Left::Stopping),
+            () = not_allowed(&mut self.revocations, &self.allowed, &self.api) => Err(Left::NotAllowed),
         }
+    }
+
+    /// Returns true where a record revokes the token of this caller.
+    pub(crate) fn is_revoked_by(&self, token: TokenId) -> bool {
+        self.allowed.is_of(token)
     }
 
     /// Says whether the line may go on, however much there is to tell: to be asked between any two things that are told.
@@ -183,7 +196,9 @@ impl<P: Permission> Line<P> {
         if self.api.is_stopping() {
             return Err(Left::Stopping);
         }
-        if self.checked_at.elapsed() >= CHECK_EVERY {
+        let is_revoked = self.revocations.has_changed().unwrap_or(false);
+        if is_revoked || self.checked_at.elapsed() >= CHECK_EVERY {
+            self.revocations.mark_unchanged();
             self.checked_at = Instant::now();
             if !self.allowed.still_holds(&*self.api.ports.access) {
                 return Err(Left::NotAllowed);
@@ -196,11 +211,12 @@ impl<P: Permission> Line<P> {
     }
 
     /// Waits for what there may be to tell, while there is somebody to tell it to.
-    pub(crate) async fn rest<T>(&self, until: impl Future<Output = T>) -> Result<T, Left> {
+    pub(crate) async fn rest<T>(&mut self, until: impl Future<Output = T>) -> Result<T, Left> {
         tokio::select! {
             came = until => Ok(came),
             () = self.to.closed() => Err(Left::Gone),
             () = self.api.stopped() => Err(Left::Stopping),
+            () = not_allowed(&mut self.revocations, &self.allowed, &self.api) => Err(Left::NotAllowed),
         }
     }
 
@@ -209,6 +225,19 @@ impl<P: Permission> Line<P> {
         match serde_json::to_string(end) {
             Ok(why) => drop(self.last.send(Said::End { why, code: close.code() })),
             Err(why) => tracing::error!(error = %why, "the end of a stream has no JSON form"),
+        }
+    }
+}
+
+/// Returns once the caller may not go on, woken by each token that is revoked.
+async fn not_allowed<P: Permission>(revocations: &mut watch::Receiver<u64>, allowed: &Allowed<P>, api: &Api) {
+    loop {
+        if revocations.changed().await.is_err() {
+            // Who revokes tokens ends with the node, which says so otherwise.
+            return std::future::pending().await;
+        }
+        if !allowed.still_holds(&*api.ports.access) {
+            return;
         }
     }
 }

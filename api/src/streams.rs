@@ -55,7 +55,7 @@ impl Explain for StreamRefusal {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Full => "try again when another stream is done, or read `GET /log?after=` from time to time".into(),
+            Self::Full => "try again when another stream is done, or read the log from time to time: `ensue log --after POSITION`".into(),
             Self::OverShare => "end one, or follow several things in one stream of the whole log".into(),
         })
     }
@@ -162,7 +162,7 @@ impl<P: Permission> RecordStream<P> {
             Err(Left::Gone) => return,
             Err(Left::Slow) => {
                 tracing::debug!(position = self.at.0, "who follows records reads too slowly and is dropped");
-                if self.line.form() == Form::Events {
+                if self.line.form() != Form::Messages {
                     return;
                 }
                 End::Slow
@@ -172,7 +172,7 @@ impl<P: Permission> RecordStream<P> {
     }
 
     async fn until_the_end(&mut self) -> Result<End, Left> {
-        if self.line.form() == Form::Events {
+        if self.line.form() != Form::Messages {
             // An id without data is an event that nobody sees: who is cut off before the first record still knows its place.
             self.line.say(Said::Events(format!("retry: {RETRY_MILLIS}\nid: {}\n\n", self.at).into())).await?;
         }
@@ -183,6 +183,7 @@ impl<P: Permission> RecordStream<P> {
             return Ok(end);
         }
         loop {
+            self.line.turn().await?;
             let known = *views_at.borrow_and_update();
             let page = match self.api.streams.tail.after(&self.api, self.at, known).await {
                 Ok(page) => page,
@@ -193,7 +194,6 @@ impl<P: Permission> RecordStream<P> {
             {
                 return Ok(end);
             }
-            self.line.turn().await?;
             if page.is_some() {
                 self.page = page;
                 continue;
@@ -233,6 +233,7 @@ impl<P: Permission> RecordStream<P> {
                 Ok(page) => page,
                 Err(why) => return Ok(Next::End(why.into())),
             };
+            self.line.turn().await?;
             if let Next::End(end) = self.tell(&page).await? {
                 return Ok(Next::End(end));
             }
@@ -244,17 +245,27 @@ impl<P: Permission> RecordStream<P> {
     /// Tells what a page has behind the caller's place.
     async fn tell(&mut self, page: &Page) -> Result<Next, Left> {
         let after = self.at;
+        // What was recorded after the caller's token was revoked is not told, whoever noticed that first.
+        let revoked_at = page.revocation(|token| self.line.is_revoked_by(token));
+        let before = revoked_at.unwrap_or(page.last().next());
         match self.told {
             Told::Log => {
-                self.at = page.last();
-                if let Some(rest) = page.behind(after, self.line.form()) {
+                let rest = match page.between(&self.api, after, before, self.line.form()) {
+                    Ok(rest) => rest,
+                    Err(why) => return Ok(Next::End(why.into())),
+                };
+                if let Some(rest) = rest {
                     self.line.say(rest).await?;
                 }
+                self.at = page.last();
             }
             Told::Execution(id) => {
-                for frame in page.of_execution(id) {
+                for frame in page.of_execution(id).filter(|frame| frame.position < before) {
                     if frame.position > after {
-                        self.line.say(page.one(frame, self.line.form())).await?;
+                        match page.one(&self.api, frame, self.line.form()) {
+                            Ok(said) => self.line.say(said).await?,
+                            Err(why) => return Ok(Next::End(why.into())),
+                        }
                         self.at = frame.position;
                     }
                     if let Some(status) = frame.ended {
@@ -264,7 +275,7 @@ impl<P: Permission> RecordStream<P> {
                 self.at = self.at.max(page.last());
             }
         }
-        Ok(Next::GoOn)
+        Ok(if revoked_at.is_some() { Next::End(End::NotAllowed) } else { Next::GoOn })
     }
 }
 

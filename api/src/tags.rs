@@ -44,13 +44,18 @@ pub(crate) async fn tagged(response: Response<Body>, known: &[HeaderValue]) -> O
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response.headers_mut().insert(header::ETAG, value(&known)?);
+        response.headers_mut().insert(header::CACHE_CONTROL, KEPT);
         // As the answer itself would have it (RFC 9110 §15.4.5).
         response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
         return Ok(response);
     }
     parts.headers.insert(header::ETAG, value(&tag)?);
+    parts.headers.entry(header::CACHE_CONTROL).or_insert(KEPT);
     Ok(Response::from_parts(parts, Body::from(bytes)))
 }
+
+/// Who asked may keep the answer, and asks with its tag whether it still holds; nobody else may.
+const KEPT: HeaderValue = HeaderValue::from_static("private, no-cache");
 
 /// The hexadecimal digits of a tag: 128 bits of the hash, so that nobody makes two answers of one tag by chance.
 const TAG_DIGITS: usize = 32;

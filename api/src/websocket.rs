@@ -15,7 +15,7 @@ use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::record::Position;
 use futures_util::{SinkExt as _, StreamExt as _};
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
@@ -212,8 +212,11 @@ impl Talk {
             };
             if is_said {
                 while let Some(Ok(_)) = socket.next().await {}
-                // What is not read would have the system cut the connection off, and what was said with it.
-                let _ = tokio::io::copy(socket.get_mut(), &mut tokio::io::sink()).await;
+                // Both sides have closed, so the server ends the connection (RFC 6455 §7.1.1): first its own side of it. What the other
+                // side still sends is read, or the system would cut the connection off, and what was said with it.
+                if socket.get_mut().shutdown().await.is_ok() {
+                    let _ = tokio::io::copy(socket.get_mut(), &mut tokio::io::sink()).await;
+                }
             }
         };
         let _ = tokio::time::timeout(CLOSE_PATIENCE, closing).await;

@@ -32,7 +32,7 @@ impl Write {
 }
 
 async fn set(api: &TestApi, headers: &[(&str, &str)]) -> Answer {
-    let asked = api.ask(Method::PUT, KEY).by("admin").json(&json!({ "value": "a value" }));
+    let asked = api.ask(Method::PUT, KEY).by("admin").json(&json!({ "value": "a value, long enough" }));
     headers.iter().fold(asked, |asked, (name, value)| asked.with(name, value)).answer().await
 }
 
@@ -65,7 +65,7 @@ async fn writes(api: &TestApi) -> Vec<Write> {
     };
     let mode = |verb: &str| Write::of("/api/v1/rules/demo.greet", Method::POST, &format!("/api/v1/rules/demo.greet/{verb}"), json!({}));
     vec![
-        Write::of(KEY, Method::PUT, KEY, json!({ "value": "another" })),
+        Write::of(KEY, Method::PUT, KEY, json!({ "value": "another, long enough" })),
         Write::of(KEY, Method::DELETE, KEY, json!({})),
         Write::of("/api/v1/tokens/bo", Method::DELETE, "/api/v1/tokens/bo", json!({})),
         mode("disable"),
@@ -116,7 +116,7 @@ async fn each_write_of_the_table_heeds_a_condition_or_refuses_it() {
         let body = match path.rsplit('/').next() {
             Some("settle") => json!({ "outcome": "succeeded" }),
             Some("respond") => json!({ "answer": true }),
-            Some("demo.secret" | "sync.cursor") => json!({ "value": "x" }),
+            Some("demo.secret" | "sync.cursor") => json!({ "value": "a value, long enough" }),
             _ => json!({}),
         };
         let send = |name: &str, value: &str| api.ask(route.method.clone(), &path).by("admin").with(name, value).json(&body).answer();

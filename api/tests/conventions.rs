@@ -106,7 +106,11 @@ async fn a_read_that_cannot_see_what_it_must_is_told_to_come_again() {
 async fn the_routes_that_wait_for_a_position_are_those_that_the_document_tells_of() {
     for route in TestApi::new().front.routes() {
         let api = TestApi::new();
-        let asked = api.ask(route.method.clone(), &filled(&route.path)).by("admin").with("ensue-position", "1000000").json(&json!({}));
+        api.node.hold_views();
+        let event = json!({ "trigger": "demo.hello", "payload": { "name": "ana" } });
+        let sent = api.post("/api/v1/events").by("admin").json(&event).answer().await;
+        let position = sent.header("ensue-position").unwrap().to_owned();
+        let asked = api.ask(route.method.clone(), &filled(&route.path)).by("admin").with("ensue-position", &position).json(&json!({}));
         let response = asked.response().await;
         // A stream that is let begin has no end.
         let is_behind = response.status() == 503 && {
@@ -147,6 +151,51 @@ async fn every_answer_says_what_it_is_not() {
         assert_eq!(answer.header("content-security-policy"), Some("default-src 'none'; frame-ancestors 'none'"), "{path}");
         assert!(answer.headers.keys().all(|name| !name.as_str().starts_with("access-control-")), "{path}");
     }
+}
+
+#[tokio::test]
+async fn header_of_ours_that_is_not_known_is_named() {
+    let api = TestApi::new();
+    let asked = |name: &str| api.get("/api/v1/events").by("viewer").with(name, "1").answer();
+    let problem = asked("ensue-mock").await.expect_problem(400, "unknown_header");
+    assert!(problem["detail"].as_str().unwrap().contains("`ensue-mock`"), "{problem}");
+    let problem = asked("ensue-postion").await.expect_problem(400, "unknown_header");
+    assert_eq!(problem["hint"], "did you mean `ensue-position`?");
+    // What a sender gives its deliveries is the sender's.
+    let posted = api.post("/hooks/demo/door").with("content-type", "application/json").with("ensue-mock", "1").body("{}").answer();
+    assert_ne!(posted.await.status.as_u16(), 400);
+}
+
+#[tokio::test]
+async fn every_path_says_which_methods_it_has() {
+    let api = TestApi::new();
+    for (path, methods) in [("/livez", "GET,HEAD,OPTIONS"), ("/api/v1/vars/a.b", "DELETE,GET,HEAD,PUT,OPTIONS")] {
+        let answer = api.ask(Method::OPTIONS, path).answer().await.expect(204);
+        let mut told: Vec<&str> = answer.header("allow").unwrap().split(',').collect();
+        let mut wanted: Vec<&str> = methods.split(',').collect();
+        told.sort_unstable();
+        wanted.sort_unstable();
+        assert_eq!(told, wanted, "{path}");
+    }
+    api.ask(Method::OPTIONS, "/nothing").answer().await.expect_problem(404, "no_such_path");
+}
+
+#[tokio::test]
+async fn position_that_the_log_does_not_have_is_refused_at_once() {
+    let api = TestApi::new();
+    api.event("Ana").await;
+    let asked = |position: u64| api.get("/api/v1/events").by("viewer").with("ensue-position", &position.to_string()).answer();
+    asked(api.node.head_position()).await.expect(200);
+    asked(api.node.head_position() + 1).await.expect_problem(400, "bad_parameter");
+}
+
+#[tokio::test]
+async fn refused_token_is_an_error_and_a_missing_one_is_not() {
+    let api = TestApi::new();
+    let refused = api.get("/api/v1/events").bearing("nothing").answer().await.expect(401);
+    assert_eq!(refused.header("www-authenticate"), Some("Bearer realm=\"ensue\", error=\"invalid_token\""));
+    let missing = api.get("/api/v1/events").answer().await.expect(401);
+    assert_eq!(missing.header("www-authenticate"), Some("Bearer realm=\"ensue\""));
 }
 
 #[tokio::test]
@@ -288,6 +337,13 @@ async fn metrics_have_every_queue_and_only_values_from_closed_lists() {
     let again = api.get("/metrics").by("viewer").with("accept", "application/openmetrics-text").answer().await.expect(200);
     assert_eq!(again.text.lines().count(), lines);
     assert!(again.text.contains("ensue_requests_total{status=\"4xx\"} 50\n"), "{}", again.text);
+    api.get("/api/v1/keys").answer().await.expect(401);
+    api.get("/api/v1/keys").by("viewer").answer().await.expect(403);
+    let denied = api.get("/metrics").by("viewer").answer().await.expect(200);
+    for status in ["401", "403"] {
+        let line = format!("ensue_requests_denied_total{{status=\"{status}\"}} 1\n");
+        assert!(denied.text.contains(&line), "{line} in:\n{}", denied.text);
+    }
     assert!(again.text.contains("ensue_request_seconds_count{kind=\"read\"} 51\n"), "{}", again.text);
 }
 

@@ -191,6 +191,31 @@ async fn what_an_execution_printed_is_given_in_parts_and_as_it_is() {
 }
 
 #[tokio::test]
+async fn failure_of_a_program_has_the_end_of_its_standard_error() {
+    let api = TestApi::new();
+    let id = api.execution().await;
+    let lines: Vec<String> = (1..=500).map(|line| format!("line {line} of many\n")).collect();
+    api.node.print(&id, OutputStream::Stdout, "out\n");
+    api.node.print(&id, OutputStream::Stderr, &lines.concat());
+    api.node.fail(&id);
+    let path = format!("/api/v1/executions/{id}");
+    let shown = api.get(&path).by("viewer").answer().await.expect(200).json();
+    let attempts = api.get(&format!("{path}/attempts")).by("viewer").answer().await.expect(200).json();
+    for error in [&shown["error"], &attempts["items"][0]["error"]] {
+        assert_eq!(
+            (&error["kind"], error["output_tail"].as_str()),
+            (&json!("exit_code"), Some(lines[480..].concat().trim_end())),
+            "{error}"
+        );
+    }
+    let listed = api.get("/api/v1/executions").by("viewer").answer().await.expect(200).json();
+    assert!(listed["items"][0]["error"].is_object() && listed["items"][0]["error"].get("output_tail").is_none(), "{listed}");
+    api.node.remove_output(&id);
+    let shown = api.get(&path).by("viewer").answer().await.expect(200).json();
+    assert!(shown["error"].is_object() && shown["error"].get("output_tail").is_none(), "{shown}");
+}
+
+#[tokio::test]
 async fn an_output_that_is_thrown_away_while_it_is_sent_breaks_off() {
     let api = TestApi::new();
     let id = api.execution().await;

@@ -17,6 +17,7 @@ fn question() -> Value {
             "properties": { "ship": { "type": "boolean" }, "note": { "type": "string" } },
         },
         "assignees": ["role:release_managers", "ana.operator"],
+        "digest": "optional",
     })
 }
 
@@ -135,8 +136,11 @@ async fn nobody_answers_for_others_whatever_they_may_do_elsewhere() {
     respond("admin").await.expect_problem(403, "inquiry_not_asked");
     respond("viewer").await.expect_problem(403, "forbidden");
     respond("author").await.expect_problem(403, "forbidden");
-    let excluding =
-        asked(&api, &json!({ "title": "?", "answer": {}, "assignees": ["ana.admin", "ana.operator"], "exclude": ["requester"] })).await;
+    let excluding = asked(
+        &api,
+        &json!({ "title": "?", "answer": {}, "assignees": ["ana.admin", "ana.operator"], "exclude": ["requester"], "digest": "optional" }),
+    )
+    .await;
     assert_eq!(excluding["excluded"], json!(["ana.admin"]));
     let answered = api.post(&path(&excluding, "/respond")).by("admin").json(&yes()).answer().await;
     answered.expect_problem(403, "inquiry_not_asked");
@@ -160,6 +164,43 @@ async fn each_fault_of_an_answer_is_named_by_its_place() {
         respond(no_answer).await.expect_problem(422, "body_invalid");
     }
     assert_eq!(api.node.head_position(), before);
+}
+
+#[tokio::test]
+async fn answer_without_its_digest_is_refused_unless_it_is_optional() {
+    let api = TestApi::new();
+    let mut params = question();
+    params.as_object_mut().unwrap().remove("digest");
+    let inquiry = asked(&api, &params).await;
+    assert_eq!(inquiry["digest_required"], true);
+    let before = api.node.head_position();
+    let told = api.post(&path(&inquiry, "/respond")).by(MANAGERS).json(&yes()).answer().await.expect_problem(428, "digest_required");
+    assert!(told["detail"].as_str().unwrap().contains(inquiry["digest"].as_str().unwrap()), "{told:#}");
+    assert_eq!(api.node.head_position(), before);
+    let given = json!({ "answer": { "ship": true }, "digest": inquiry["digest"] });
+    let answered = api.post(&path(&inquiry, "/respond")).by(MANAGERS).json(&given).answer().await.expect(200).json();
+    assert_eq!(answered["answers"][0]["digest"], inquiry["digest"]);
+    let optional = asked(&api, &question()).await;
+    assert_eq!(optional["digest_required"], false);
+    let answered = api.post(&path(&optional, "/respond")).by(MANAGERS).json(&yes()).answer().await.expect(200).json();
+    assert_eq!(answered["answers"][0]["digest"], json!(null));
+}
+
+#[tokio::test]
+async fn schema_whose_references_multiply_is_refused_when_it_is_asked_for() {
+    let api = TestApi::new();
+    let part = |at: usize| {
+        let next = json!({ "$ref": format!("#/$defs/a{}", at + 1) });
+        (format!("a{at}"), json!({ "allOf": [next, next] }))
+    };
+    let mut parts: serde_json::Map<String, Value> = (0..40).map(part).collect();
+    parts.insert("a40".into(), json!({ "type": "object" }));
+    let mut params = question();
+    params["answer"] = json!({ "$defs": parts, "$ref": "#/$defs/a0" });
+    let told = api.post("/api/v1/actions/core.inquiry/execute").by("author").json(&json!({ "params": params })).answer().await;
+    let told = told.expect_problem(422, "parameters_invalid");
+    assert_eq!(told["errors"][0]["pointer"], "/answer");
+    assert!(told["errors"][0]["message"].as_str().unwrap().contains("too complex"), "{told:#}");
 }
 
 #[tokio::test]

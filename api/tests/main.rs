@@ -18,6 +18,7 @@ mod many;
 mod openapi;
 mod paging;
 mod rates;
+mod rehearsals;
 mod resources;
 mod sending;
 mod server;

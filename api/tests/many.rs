@@ -86,3 +86,21 @@ async fn who_is_ended_already_is_not_ended_harder_and_under_a_key_is_told_the_sa
     let other = cancel("other").answer().await.expect(200).json();
     assert_eq!((errors(&other), api.node.head_position()), (vec![Some("execution_ending")], head));
 }
+
+#[tokio::test]
+async fn rerun_of_many_leaves_out_what_was_rerun_already() {
+    let api = TestApi::new();
+    let ended = api.execution().await;
+    api.node.succeed(&ended, "{}");
+    let path = "/api/v1/executions/rerun?action=core.echo&status=succeeded&until=2999-01-01T00:00:00Z";
+    let first = api.post(path).by("operator").answer().await.expect(200).json();
+    let rerun = first["items"][0]["rerun"].clone();
+    assert!(rerun.is_string() && first["items"][0]["rerun_before"].is_null(), "{first}");
+    let head = api.node.head_position();
+    let second = api.post(path).by("operator").answer().await.expect(200).json();
+    assert_eq!((&second["items"][0]["execution"], &second["items"][0]["rerun_before"]), (&json!(ended), &rerun), "{second}");
+    assert_eq!((errors(&second), &second["items"][0]["rerun"]), (vec![None], &Value::Null));
+    assert_eq!(api.node.head_position(), head, "nothing is done");
+    let again = api.post(&format!("{path}&again=true")).by("operator").answer().await.expect(200).json();
+    assert!(again["items"][0]["rerun"].is_string() && again["items"][0]["rerun"] != rerun, "{again}");
+}

@@ -122,6 +122,7 @@ const NOT_ANSWERED: &[&str] = &[
     "master-key-missing",
     "master-key-unusable",
     "method-not-allowed",
+    "nothing-restored",
     "outside-head-malformed",
     "pack-copy-unusable",
     "pack-unreadable",

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ensue_api::server::Ended;
-use ensue_api::{Limits, Server};
+use ensue_api::{Limits, QueueName, Queues, Server};
 use ensue_engine::ports::OutputStream;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -25,7 +25,10 @@ struct Served {
 }
 
 async fn served(limits: Limits) -> Served {
-    let api = TestApi::within(limits);
+    served_by(TestApi::within(limits)).await
+}
+
+async fn served_by(api: TestApi) -> Served {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
@@ -89,6 +92,101 @@ async fn those_who_dawdle_are_closed_one_by_one_and_others_are_served_meanwhile(
     tokio::time::timeout(PATIENCE, slow.join_all()).await.unwrap();
 }
 
+/// Connects from another address of this machine.
+async fn connected_from(from: [u8; 4], to: std::net::SocketAddr) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((from, 0).into()).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn silent_connections_of_one_address_keep_no_other_address_out() {
+    const PLACES: usize = 40;
+    let queues = Queues::with(|name| if name == QueueName::Connections { PLACES as u64 } else { 1_000_000_000 });
+    let patient = Limits { head_timeout: PATIENCE * 60, ..Limits::default() };
+    let served = served_by(TestApi::within_queues(patient, queues)).await;
+    let mut silent = Vec::new();
+    for _ in 0..2 * PLACES {
+        silent.push(connected_from([127, 0, 0, 1], served.address).await);
+    }
+    for _ in 0..3 {
+        let mut caller = connected_from([127, 0, 0, 2], served.address).await;
+        caller.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut heard = [0; 15];
+        tokio::time::timeout(PATIENCE, caller.read_exact(&mut heard)).await.expect("it is served").unwrap();
+        assert_eq!(&heard, b"HTTP/1.1 200 OK");
+        silent.push(caller);
+    }
+    let mut open = 0;
+    for stream in &silent {
+        open += usize::from(matches!(stream.try_read(&mut [0; 1]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock));
+    }
+    assert!(open >= PLACES / 2, "{open} are open still");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn connection_with_a_request_under_way_gives_way_to_nobody() {
+    let queues = Queues::with(|name| if name == QueueName::Connections { 2 } else { 1_000_000_000 });
+    let served = served_by(TestApi::within_queues(Limits::default(), queues)).await;
+    let token = served.api.node.token_of("viewer");
+    let head = format!("GET /api/v1/log/stream HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\r\n");
+    let mut stream = connected_from([127, 0, 0, 1], served.address).await;
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut heard = [0; 15];
+    stream.read_exact(&mut heard).await.unwrap();
+    for _ in 0..5 {
+        assert!(served.say("GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.contains("200 OK"));
+        drop(connected_from([127, 0, 0, 1], served.address).await);
+    }
+    let mut rest = [0; 4096];
+    while let Ok(bytes) = stream.try_read(&mut rest) {
+        assert!(bytes > 0, "the stream was closed");
+    }
+}
+
+#[tokio::test]
+async fn request_for_another_host_is_misdirected() {
+    let served = served(Limits::default()).await;
+    let asked = |host: &str| format!("GET /livez HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+    for host in ["127.0.0.1:3678", "[::1]", "localhost", "ensue.example.test"] {
+        assert!(served.say(&asked(host)).await.starts_with("HTTP/1.1 200"), "{host}");
+    }
+    let heard = served.say(&asked("rebound.attacker.test:3678")).await;
+    assert!(heard.starts_with("HTTP/1.1 421 ") && heard.contains("\"code\":\"host_unknown\""), "{heard}");
+}
+
+#[tokio::test]
+async fn request_that_only_a_lenient_server_reads_is_a_problem_and_ends_its_connection() {
+    let served = served(Limits::default()).await;
+    let posted = "POST /hooks/demo/door HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
+    let refused = [
+        (format!("{posted}x: a\ncontent-length: 2\r\n\r\n{{}}"), 400, "request_ambiguous"),
+        ("GET /livez HTTP/1.1\nhost: x\r\n\r\n".to_owned(), 400, "request_ambiguous"),
+        (format!("{posted}content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n"), 400, "request_ambiguous"),
+        (format!("{posted}transfer-encoding: chunked\r\ncontent-length: 2\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n"), 400, "request_ambiguous"),
+        (format!("{posted}transfer-encoding: chunked\r\n\r\n2 \r\n{{}}\r\n0\r\n\r\n"), 400, "body_incomplete"),
+        (format!("{posted}expect: 200-maybe\r\ncontent-length: 2\r\n\r\n{{}}"), 417, "expectation_unknown"),
+        ("Bad Header\r\n\r\n".to_owned(), 400, "request_malformed"),
+        ("GET / HTTP/3.0\r\nhost: x\r\n\r\n".to_owned(), 400, "request_malformed"),
+        ("GET / HTTP/1.1\r\nhost : x\r\n\r\n".to_owned(), 400, "request_malformed"),
+        (format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(100_000)), 431, "headers_too_large"),
+    ];
+    for (request, status, code) in refused {
+        let heard = served.say(&format!("{request}GET /livez HTTP/1.1\r\nhost: x\r\n\r\n")).await;
+        assert!(heard.starts_with(&format!("HTTP/1.1 {status} ")), "{request:?}: {heard}");
+        assert_eq!(heard.matches("HTTP/1.1 ").count(), 1, "nothing behind it is read: {heard}");
+        let (head, body) = heard.split_once("\r\n\r\n").unwrap();
+        let head = head.to_ascii_lowercase();
+        assert!(head.contains("connection: close") && head.contains("content-type: application/problem+json"), "{heard}");
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(body["code"], code, "{request:?}");
+    }
+    let two = "GET /livez HTTP/1.1\r\nhost: x\r\n\r\nGET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    assert_eq!(served.say(two).await.matches("HTTP/1.1 200").count(), 2);
+}
+
 #[tokio::test]
 async fn what_is_not_http_is_refused_and_the_connection_closed() {
     let served = served(Limits::default()).await;
@@ -120,18 +218,14 @@ async fn what_can_be_read_in_two_ways_is_refused_and_what_comes_behind_it_is_not
         "transfer-encoding: chunked, chunked\r\nhost: x",
         "transfer-encoding: chunked\r\nhost: x\r\nhost: y",
         "transfer-encoding: chunked",
+        "host: x\r\ncontent-length: 6\r\ntransfer-encoding: chunked",
+        "host: x\r\ntransfer-encoding: chunked\r\ncontent-length: 6",
     ];
     for head in heads {
         let both = format!("POST /hooks/demo/door HTTP/1.1\r\n{head}\r\n\r\n0\r\n\r\nGET /livez HTTP/1.1\r\nhost: x\r\n\r\n");
         let heard = served.say(&both).await;
         assert!(heard.starts_with("HTTP/1.1 400") && heard.contains("connection: close\r\n"), "{head}: {heard}");
         assert!(heard.contains("/docs/errors/request-ambiguous") && heard.matches("HTTP/1.1").count() == 1, "{head}: {heard}");
-    }
-    // Of two lengths the chunks count, and nothing is read behind them.
-    for lengths in ["content-length: 6\r\ntransfer-encoding: chunked", "transfer-encoding: chunked\r\ncontent-length: 6"] {
-        let head = format!("POST /hooks/demo/nothing HTTP/1.1\r\nhost: x\r\n{lengths}");
-        let heard = served.say(&format!("{head}\r\n\r\n0\r\n\r\nGET /livez HTTP/1.1\r\nhost: x\r\n\r\n")).await;
-        assert!(heard.starts_with("HTTP/1.1 404") && heard.matches("HTTP/1.1").count() == 1, "{lengths}: {heard}");
     }
     let clear = "POST /hooks/demo/nothing HTTP/1.1\r\nhost: x\r\ntransfer-encoding: Chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n";
     assert!(served.say(&format!("{clear}GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")).await.contains("HTTP/1.1 200"));

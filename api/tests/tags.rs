@@ -22,6 +22,7 @@ async fn who_has_an_answer_is_told_so_until_it_changes() {
     ] {
         let first = api.get(&path).by("admin").answer().await.expect(200);
         let tag = first.header("etag").unwrap_or_else(|| panic!("{path} has no tag")).to_owned();
+        assert_eq!(first.header("cache-control"), Some("private, no-cache"), "{path}");
         assert!(tag.starts_with('"') && tag.ends_with('"'), "{path}: a weak tag says less: {tag}");
         for known in [tag.clone(), format!("W/{tag}"), format!("\"other\", {tag}"), "*".to_owned()] {
             let again = api.get(&path).by("admin").with("if-none-match", &known).answer().await;

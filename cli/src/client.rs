@@ -172,6 +172,16 @@ impl Client {
         Ok(self.answer(request).await?.body)
     }
 
+    /// Reads what stands at a path of the API, as the node wrote it.
+    pub(crate) async fn get_bytes(&self, path: &str, query: &[(&str, String)]) -> Result<Vec<u8>, Failure> {
+        let response = self.send(self.request(Method::GET, &with_query(path, query))).await?;
+        if !response.status().is_success() {
+            return Err(self.problem(response).await);
+        }
+        self.saw(position_of(&response));
+        self.bytes(response).await
+    }
+
     /// Sends a document to a path of the API.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
         self.answer(self.request(Method::POST, path).json(body)).await
@@ -262,8 +272,7 @@ impl Client {
         if !status.is_success() {
             return Err(self.problem(response).await);
         }
-        let position = response.headers().get(POSITION).and_then(|value| value.to_str().ok()?.parse().ok());
-        self.saw(position.unwrap_or_default());
+        self.saw(position_of(&response));
         Ok(Answer { status, body: self.body(response).await? })
     }
 
@@ -345,6 +354,11 @@ impl Client {
     }
 }
 
+/// Returns the position that an answer names; 0 if it names none.
+fn position_of(response: &Response) -> u64 {
+    response.headers().get(POSITION).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or_default()
+}
+
 fn exit_of(status: StatusCode) -> Exit {
     match status.as_u16() {
         401 | 403 => Exit::NotAllowed,
@@ -415,6 +429,31 @@ mod tests {
         {
             assert_eq!(exit_of(status), Exit::TryLater, "{status}");
         }
+    }
+
+    #[test]
+    fn thing_that_is_gone_is_missing() {
+        for status in [StatusCode::NOT_FOUND, StatusCode::GONE] {
+            assert_eq!(exit_of(status), Exit::Missing, "{status}");
+        }
+        assert_eq!(exit_of(StatusCode::CONFLICT), Exit::Refused);
+        assert_eq!(exit_of(StatusCode::INTERNAL_SERVER_ERROR), Exit::Internal);
+    }
+
+    #[test]
+    fn position_seen_never_goes_back() {
+        let client = Client::new(DEFAULT_SERVER, None).unwrap();
+        let asks_for = |client: &Client| {
+            let request = client.request(Method::GET, "/events").build().unwrap();
+            request.headers().get(POSITION).map(|position| position.to_str().unwrap().to_owned())
+        };
+        assert_eq!(asks_for(&client), None);
+        for seen in [7, 3, 0] {
+            client.saw(seen);
+            assert_eq!(asks_for(&client).as_deref(), Some("7"), "after {seen}");
+        }
+        client.saw(8);
+        assert_eq!(asks_for(&client).as_deref(), Some("8"));
     }
 
     #[test]

@@ -31,6 +31,7 @@ mod parked;
 mod profiles;
 mod queues;
 mod replay;
+mod restore;
 mod rules;
 mod run;
 mod schema;
@@ -51,9 +52,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ensue_engine::time::Timestamp;
 use serde_json::{Value, json};
 
 use self::installed::Kind;
+use crate::ago::moment_of;
 use crate::client::{Client, DEFAULT_SERVER, Token, variable};
 use crate::output::Output;
 use crate::profiles::{ProfileFolder, ProfileName};
@@ -84,7 +87,7 @@ First steps:
   ensue demo                     see it work, in seconds and without any set-up
   ensue init my-automation       a pack of one's own: one rule, one test
   ensue check packs/             every error of every pack, with its place
-  ensue serve                    start a node on ./ensue-data and ./packs
+  ensue serve --watch            start a node on ./ensue-data and ./packs
 
 Exit codes: 0 done, 1 it did not work out, 2 usage, 3 no node answers,
 4 not allowed, 5 not there, 6 refused, 7 try again later, 70 a bug of ours.";
@@ -180,7 +183,6 @@ enum Command {
     Pack(pack::Pack),
     Schema(schema::Schema),
     Eval(eval::Eval),
-    #[command(subcommand)]
     Cron(cron::Cron),
     Serve(serve::Serve),
     #[command(subcommand)]
@@ -226,6 +228,7 @@ enum Command {
     Profiles(profiles::Profiles),
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLetters),
+    Restore(restore::Restore),
     Log(log::Log),
     #[command(subcommand)]
     Views(views::Views),
@@ -276,6 +279,7 @@ pub(crate) fn run(line: CommandLine) -> Outcome {
         Command::Parked(parked) => wait_for(parked.run(&asking)),
         Command::DeadLetters(letters) => wait_for(letters.run(&asking)),
         Command::Profiles(profiles) => profiles.run(&asking),
+        Command::Restore(restore) => restore.run(&asking),
         Command::Log(log) => log.run(&asking),
         Command::Views(views) => views.run(&asking),
         Command::Doctor(doctor) => doctor.run(&asking),
@@ -344,6 +348,23 @@ impl Sorting {
             Sort::OldestFirst => "position",
         };
         Some(("sort", order.to_owned()))
+    }
+}
+
+/// From when on, and until when.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Between {
+    /// Only those since then: a time, or how long ago (`30d`, `12h`).
+    #[arg(long, value_name = "TIME", value_parser = moment_of)]
+    since: Option<Timestamp>,
+    /// Only those before then.
+    #[arg(long, value_name = "TIME", value_parser = moment_of)]
+    until: Option<Timestamp>,
+}
+
+impl Between {
+    fn query(self) -> impl Iterator<Item = (&'static str, String)> {
+        [("since", self.since), ("until", self.until)].into_iter().filter_map(|(name, time)| Some((name, time?.to_string())))
     }
 }
 
@@ -430,6 +451,15 @@ fn read_json(path: &Path) -> Result<Value, Failure> {
     serde_json::from_slice(&bytes).map_err(|error| Failure::with(Exit::Refused, format!("`{}` is not JSON: {error}", path.display())))
 }
 
+/// Reads a JSON document that was typed as it is, if it begins like an object or a list; else that of a file or of standard input.
+fn json_or_file(given: &str) -> Result<Value, Failure> {
+    if !given.trim_start().starts_with(['{', '[']) {
+        let hint = r#"give a file, `-` for standard input, or the JSON itself: '{"name": "Ana"}'"#;
+        return read_json(Path::new(given)).map_err(|failure| failure.hint(hint));
+    }
+    serde_json::from_str(given).map_err(|error| Failure::with(Exit::Refused, format!("what was given is not JSON: {error}")))
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -452,6 +482,88 @@ mod tests {
         let mut line = CommandLine::command();
         line.build();
         assert_eq!(too_wide(&mut line), Vec::<String>::new());
+    }
+
+    /// Filters of a command, each with a value.
+    type Filters = &'static [(&'static str, &'static str)];
+
+    /// The commands with filters. Each filter may stand beside each other.
+    const FILTERS: [(&[&str], Filters); 8] = {
+        const LETTERS: &[(&str, &str)] =
+            &[("--sensor", "a.b"), ("--action", "a.b"), ("--rule", "a.b"), ("--since", "2h"), ("--until", "1h")];
+        const EXECUTIONS: &[(&str, &str)] = &[
+            ("--status", "failed"),
+            ("--action", "a.b"),
+            ("--rule", "a.b"),
+            ("--label", "site=eu"),
+            ("--error-kind", "network"),
+            ("--correlation", "1"),
+            ("--parent", "1"),
+            ("--since", "2h"),
+            ("--until", "1h"),
+        ];
+        [
+            (&["dead-letters", "list"], LETTERS),
+            (&["dead-letters", "retry"], LETTERS),
+            (&["dead-letters", "dismiss"], LETTERS),
+            (&["executions", "list"], EXECUTIONS),
+            (&["executions", "cancel"], EXECUTIONS),
+            (&["executions", "pause"], EXECUTIONS),
+            (&["executions", "resume"], EXECUTIONS),
+            (&["executions", "rerun"], EXECUTIONS),
+        ]
+    };
+
+    #[test]
+    fn filters_combine_in_all_pairs() {
+        for (command, filters) in FILTERS {
+            for (index, one) in filters.iter().enumerate() {
+                for other in &filters[index + 1..] {
+                    let line = [&["ensue"], command, &[one.0, one.1, other.0, other.1]].concat();
+                    let parsed = CommandLine::try_parse_from(&line);
+                    // A delivery at a sensor has neither an action nor a rule: nothing would fit both.
+                    let fits = !(one.0 == "--sensor" && matches!(other.0, "--action" | "--rule"));
+                    assert_eq!(parsed.is_ok(), fits, "{line:?}: {:?}", parsed.err().map(|error| error.to_string()));
+                }
+            }
+            if !command.ends_with(&["list"]) {
+                let with_id = [&["ensue"], command, &["019c", filters[3].0, filters[3].1]].concat();
+                assert!(CommandLine::try_parse_from(&with_id).is_err(), "{with_id:?}: an id or filters");
+                let with_nothing = [&["ensue"], command].concat();
+                assert!(CommandLine::try_parse_from(&with_nothing).is_err(), "{with_nothing:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_list_of_what_happened_takes_since_and_until() {
+        for list in ["events", "enforcements", "executions", "inquiries", "dead-letters", "timers"] {
+            let line = ["ensue", list, "list", "--since", "1h", "--until", "2026-03-28T09:00:00Z"];
+            assert!(CommandLine::try_parse_from(line).is_ok(), "{list}");
+        }
+    }
+
+    #[test]
+    fn cron_takes_an_expression_with_and_without_next() {
+        for line in [
+            &["ensue", "cron", "0 2 * * *"][..],
+            &["ensue", "cron", "next", "0 2 * * *", "--zone", "UTC"],
+            &["ensue", "cron", "@daily", "-o", "json"],
+        ] {
+            assert!(CommandLine::try_parse_from(line).is_ok(), "{line:?}");
+        }
+        assert!(CommandLine::try_parse_from(["ensue", "cron"]).is_err());
+    }
+
+    #[test]
+    fn json_is_typed_or_read_from_a_file() {
+        assert_eq!(json_or_file(" {\"n\": 1}").unwrap(), json!({ "n": 1 }));
+        assert_eq!(json_or_file("{\"n\": }").unwrap_err().exit(), Exit::Refused);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "[1]").unwrap();
+        assert_eq!(json_or_file(&file.path().display().to_string()).unwrap(), json!([1]));
+        let failure = json_or_file("no such file").unwrap_err();
+        assert!(failure.hint_text().is_some_and(|hint| hint.contains("{\"")), "{failure}");
     }
 
     #[test]

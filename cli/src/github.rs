@@ -10,9 +10,30 @@ pub(crate) const PULL_REQUEST: &[u8] = include_bytes!("../fixtures/pull_request.
 
 /// Signs a body as GitHub does: the value of `X-Hub-Signature-256`.
 pub(crate) fn signature(secret: &[u8], body: &[u8]) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("an HMAC takes a key of any length");
-    mac.update(body);
-    format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
+    let mut signature = Signature::of(secret);
+    signature.update(body);
+    signature.written()
+}
+
+/// A signature that is made piece by piece.
+#[derive(Clone)]
+pub(crate) struct Signature(Hmac<Sha256>);
+
+impl Signature {
+    /// Begins the signature of a body.
+    pub(crate) fn of(secret: &[u8]) -> Self {
+        Self(Hmac::new_from_slice(secret).expect("an HMAC takes a key of any length"))
+    }
+
+    /// Adds a piece of the body.
+    pub(crate) fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// Returns the value of `X-Hub-Signature-256`.
+    pub(crate) fn written(self) -> String {
+        format!("sha256={}", hex::encode(self.0.finalize().into_bytes()))
+    }
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use reqwest::Response;
-use serde_json::Value;
+use reqwest::{Response, StatusCode};
+use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use crate::client::Client;
@@ -35,6 +35,8 @@ pub(crate) struct Told {
     pub(crate) name: String,
     /// Its data; null where it has none and only says where the stream stands.
     pub(crate) data: Value,
+    /// The same as the node wrote it.
+    pub(crate) raw: String,
 }
 
 impl Told {
@@ -58,6 +60,14 @@ pub(crate) async fn follow_on(
         let mut flow = ControlFlow::Continue(());
         let mut reason = String::new();
         let told = match timeout(SILENCE_MAX, client.follow(path, query, place.as_deref())).await.unwrap_or_else(|_| Err(silent(client))) {
+            // All was told before.
+            Ok(response) if response.status() == StatusCode::NO_CONTENT => {
+                let end = Told { id: String::new(), name: END.to_owned(), data: json!({ "reason": "ended" }), raw: String::new() };
+                return match each(&end) {
+                    ControlFlow::Break(()) => Ok(()),
+                    ControlFlow::Continue(()) => Err(ended_again("ended")),
+                };
+            }
             Ok(response) => {
                 was_there = true;
                 let opened = Instant::now();
@@ -174,15 +184,15 @@ fn told(frame: &str) -> Result<Option<Told>, String> {
     if data.is_empty() {
         return Ok((!id.is_empty()).then(|| Told { id, ..Told::default() }));
     }
-    let data = serde_json::from_str(&data.join("\n")).map_err(|error| format!("an event is not JSON: {error}"))?;
-    Ok(Some(Told { id, name, data }))
+    let raw = data.join("\n");
+    let data = serde_json::from_str(&raw).map_err(|error| format!("an event is not JSON: {error}"))?;
+    Ok(Some(Told { id, name, data, raw }))
 }
 
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
 
-    use serde_json::json;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 
@@ -266,8 +276,8 @@ mod tests {
                 seen,
                 [
                     Told { id: "0".into(), ..Told::default() },
-                    Told { id: "1".into(), name: "output".into(), data: json!({ "text": "a" }) },
-                    Told { id: "2".into(), name: String::new(), data: json!({ "text": "b" }) },
+                    Told { id: "1".into(), name: "output".into(), data: json!({ "text": "a" }), raw: "{\"text\": \"a\"}".into() },
+                    Told { id: "2".into(), name: String::new(), data: json!({ "text": "b" }), raw: "{\"text\": \"b\"}".into() },
                 ]
             );
         }

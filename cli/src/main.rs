@@ -9,11 +9,13 @@ mod client;
 mod commands;
 mod flow;
 mod github;
+mod ids;
 mod lines;
 mod live;
 mod nearest;
 mod output;
 mod pager;
+mod pages;
 mod printed;
 mod profiles;
 mod progress;
@@ -43,7 +45,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let help = commands::CommandLine::command().color(style::of_help(std::env::args_os()));
-    let line = commands::CommandLine::from_arg_matches(&help.get_matches()).unwrap_or_else(|error| error.exit());
+    let line = match help.try_get_matches().and_then(|matches| commands::CommandLine::from_arg_matches(&matches)) {
+        Ok(line) => line,
+        Err(said) => return report::say_of_clap(&said),
+    };
     let style = line.output().style_of_errors();
     report::finish(commands::run(line), style)
 }

@@ -7,7 +7,7 @@ use std::io::IsTerminal;
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
-use crate::report::{Exit, Failure, Outcome, say};
+use crate::report::{Exit, Failure, Outcome, printable_json, say};
 use crate::style::{self, Colour, Style};
 use crate::{pager, redraw, table, yaml};
 
@@ -35,6 +35,11 @@ enum Form {
     Json,
     /// For programs and people: one YAML document.
     Yaml,
+}
+
+/// Writes JSON to standard output: to a program as it is, to a terminal so that it cannot steer it.
+fn say_json(json: &str) {
+    if std::io::stdout().is_terminal() { say(printable_json(json)) } else { say(json) }
 }
 
 impl Output {
@@ -68,7 +73,7 @@ impl Output {
     pub(crate) fn print(self, document: &Value, tell: impl FnOnce()) {
         match self.form {
             Form::Table => tell(),
-            Form::Json => say(format!("{document:#}")),
+            Form::Json => say_json(&format!("{document:#}")),
             Form::Yaml => say(yaml::document(document).trim_end()),
         }
     }
@@ -92,8 +97,17 @@ impl Output {
     pub(crate) fn print_next(self, document: &Value, line: impl FnOnce(&Value) -> String) {
         match self.form {
             Form::Table => say(line(document)),
-            Form::Json => say(document.to_string()),
+            Form::Json => say_json(&document.to_string()),
             Form::Yaml => say(format!("---\n{}", yaml::document(document).trim_end())),
+        }
+    }
+
+    /// Prints a document of a series that is given as the API wrote it: JSON stays those bytes, on one line.
+    pub(crate) fn print_raw_next(self, raw: &str, line: impl FnOnce(&Value) -> String) {
+        match self.form {
+            // A line break can stand only between values, where a space means the same.
+            Form::Json => say_json(&raw.trim().replace(['\n', '\r'], " ")),
+            Form::Table | Form::Yaml => self.print_next(&serde_json::from_str(raw).unwrap_or_default(), line),
         }
     }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::client::Client;
 use crate::live;
-use crate::report::{Exit, Failure, Outcome, printable, say_bytes, tell, tell_bytes};
+use crate::report::{Exit, Failure, Outcome, printable, say, say_bytes, tell, tell_bytes};
 use crate::table::text;
 
 /// A stream of an attempt's output.
@@ -46,16 +46,26 @@ pub(crate) async fn follow(client: &Client, path: &str, only: Option<Stream>) ->
     .await
 }
 
-/// Prints all of a stream that there is.
-pub(crate) async fn print_whole(client: &Client, path: &str, stream: Stream) -> Outcome {
+/// Prints all of a stream that there is, with the title before it if there is anything. The title is taken then: two streams have one.
+pub(crate) async fn print_whole(client: &Client, path: &str, stream: Stream, title: &mut Option<String>) -> Outcome {
     let name = stream.as_str().to_owned();
     let mut response = client.stream(path, &[("stream", name.clone())], "text/plain").await?;
     let mut out = Screens::default();
     let mut offset = 0;
+    let (mut has_title, mut ends_a_line) = (false, true);
     let broken = |error: reqwest::Error| Failure::with(Exit::Unreachable, format!("the output broke off: {error}"));
     while let Some(chunk) = response.chunk().await.map_err(broken)? {
+        if let Some(title) = title.take_if(|_| !chunk.is_empty()) {
+            say(printable(&title));
+            has_title = true;
+        }
         offset += chunk.len();
+        ends_a_line = chunk.ends_with(b"\n");
         out.bytes(stream, &chunk);
+    }
+    if has_title && !ends_a_line {
+        // The next title begins a line.
+        out.bytes(stream, b"\n");
     }
     let end = client.get(path, &[("stream", name), ("offset", offset.to_string())]).await?;
     tell_lost(&end["items"][0]);

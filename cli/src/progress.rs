@@ -43,6 +43,12 @@ impl Progress {
         self.bar.set_position(done);
     }
 
+    /// Reports how far the work is, and where it ends.
+    pub(crate) fn at_of(&self, done: u64, end: u64) {
+        self.bar.set_length(end);
+        self.bar.set_position(done);
+    }
+
     /// Has the bar go by the clock beside work that does not say how far it is.
     pub(crate) async fn beside<T>(&self, work: impl Future<Output = T>) -> T {
         let begin = Instant::now();

@@ -185,6 +185,11 @@ fn how_to_answer(id: &str, fields: &[Field]) -> String {
     format!("ensue inquiries respond {id}{set}")
 }
 
+/// Returns the fields that a schema names, a line for each; none if it names no fields.
+pub(crate) fn field_lines(schema: &Value) -> Vec<String> {
+    fields(schema).iter().map(Field::line).collect()
+}
+
 /// Reads what was typed for a field of an answer as the schema wants it: a text where it may be one, else what JSON there is.
 pub(crate) fn typed(schema: &Value, name: &str, typed: &str) -> Value {
     let field = &schema["properties"][name];

@@ -7,6 +7,8 @@ mod mocks;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use ensue_engine::schedule::SCHEDULE_TRIGGER;
+use ensue_engine::time::Timestamp;
 use serde_json::{Map, Value, json};
 
 use self::mocks::Mocks;
@@ -15,6 +17,9 @@ use crate::report::{Exit, Failure};
 use crate::steps::{self, Flow, Part, Step};
 use crate::table::text;
 use crate::yaml;
+
+/// The most bytes of a result that a case expects.
+const RESULT_BYTES_MAX: usize = 16 << 10;
 
 /// A case, its parts in the order in which people write them.
 #[derive(Debug, Default)]
@@ -38,23 +43,25 @@ impl Recording {
                 return Err(failure.hint(format!("`ensue executions watch {id}` waits for its end")));
             }
         }
-        let pack = action.split('.').next().unwrap_or_default().to_owned();
-        let is_of_rule = execution["rule"].as_str() == Some(action.as_str());
+        let event = led_to(client, &execution).await?;
+        let of = if event.is_some() { text(&execution, "rule") } else { action.clone() };
+        let pack = of.split('.').next().unwrap_or_default().to_owned();
         let mut parts = vec![("it", json!(format!("does again what `{action}` did")))];
         let config = client.get(&format!("/packs/{}", segment(&pack)), &[]).await?["config"].take();
         if config.as_object().is_some_and(|config| !config.is_empty()) {
             parts.push(("config", config));
         }
         let mut mocks = Mocks::default();
-        let expect = if is_of_rule {
-            let (event, expect) = event(client, &execution, &pack, &mut mocks).await?;
-            parts.push(("given", json!({ "event": event })));
+        let is_of_rule = event.is_some();
+        let expect = if let Some(event) = event {
+            let expect = decisions(client, &event, &pack, &mut mocks).await?;
+            parts.push(("given", json!({ "event": given(&event) })));
             expect
         } else {
             parts.push(("run", json!({ "action": action, "with": execution["params"] })));
             let flow = steps::read(client, execution).await?;
             mocks.read(client, &flow, "").await?;
-            end(&flow)?
+            end(&flow, &mocks)?
         };
         // A case of events runs nothing without them.
         if is_of_rule || !mocks.is_empty() {
@@ -84,12 +91,31 @@ impl Recording {
     }
 }
 
-/// Reads the event that a rule's steps were run for, and what each rule of the pack made of it.
-async fn event(client: &Client, execution: &Value, pack: &str, mocks: &mut Mocks) -> Result<(Value, Value), Failure> {
-    let id = text(execution, "event");
-    let event = client.get(&format!("/events/{}", segment(&id)), &[]).await?;
-    let made = client.get("/enforcements", &[("event", id), ("sort", "position".to_owned()), ("limit", "200".to_owned())]).await?;
-    let mut expect = Vec::new();
+/// Reads the event that led to an execution by a rule; none where a case cannot give it: nobody sends what a schedule makes, and a rerun may
+/// have begun in the middle.
+async fn led_to(client: &Client, execution: &Value) -> Result<Option<Value>, Failure> {
+    if execution["rule"].is_null() || execution["event"].is_null() || !execution["rerun_of"].is_null() {
+        return Ok(None);
+    }
+    let event = client.get(&format!("/events/{}", segment(&text(execution, "event"))), &[]).await?;
+    Ok(Some(event).filter(|event| event["trigger"] != SCHEDULE_TRIGGER))
+}
+
+/// Writes an event as a case gives it.
+fn given(event: &Value) -> Value {
+    json!({
+        "trigger": event["trigger"],
+        "payload": event["payload"],
+        "source": event["source"],
+        "time": event["time"],
+    })
+}
+
+/// Reads what each rule of a pack made of an event.
+async fn decisions(client: &Client, event: &Value, pack: &str, mocks: &mut Mocks) -> Result<Value, Failure> {
+    let asked = [("event", text(event, "id")), ("sort", "position".to_owned()), ("limit", "200".to_owned())];
+    let made = client.get("/enforcements", &asked).await?;
+    let (mut expect, mut ends) = (Vec::new(), Vec::new());
     let of_pack = |made: &&Value| made["rule"].as_str().is_some_and(|rule| rule.split('.').next() == Some(pack));
     for made in made["items"].as_array().into_iter().flatten().filter(of_pack) {
         let rule = text(made, "rule");
@@ -100,25 +126,27 @@ async fn event(client: &Client, execution: &Value, pack: &str, mocks: &mut Mocks
                 let of = client.get(&format!("/executions/{}", segment(of)), &[]).await?;
                 let flow = steps::read(client, of).await?;
                 mocks.read(client, &flow, rule.rsplit('.').next().unwrap_or_default()).await?;
-                if let Value::Object(end) = end(&flow)? {
-                    expected.extend(end);
+                let params = &flow.execution["params"];
+                let is_given = params.as_object().is_some_and(|params| !params.is_empty());
+                if is_given && text(&flow.execution, "action") != rule && !is_of_this_run(params, &[event.to_string()]) {
+                    expected.insert("with".to_owned(), params.clone());
                 }
+                ends.push((expect.len(), flow));
             }
             None => drop(expected.insert("outcome".to_owned(), json!(outcome))),
         }
         expect.push(Value::Object(expected));
     }
-    let given = json!({
-        "trigger": event["trigger"],
-        "payload": event["payload"],
-        "source": event["source"],
-        "time": event["time"],
-    });
-    Ok((given, Value::Array(expect)))
+    for (place, flow) in ends {
+        if let (Value::Object(expected), Value::Object(end)) = (&mut expect[place], end(&flow, mocks)?) {
+            expected.extend(end);
+        }
+    }
+    Ok(Value::Array(expect))
 }
 
 /// Says how an execution and its steps ended.
-fn end(flow: &Flow) -> Result<Value, Failure> {
+fn end(flow: &Flow, mocks: &Mocks) -> Result<Value, Failure> {
     if flow.is_cut {
         let message = format!("`{}` has more steps than are read at once", text(&flow.execution, "id"));
         return Err(Failure::with(Exit::Refused, message).hint("record the execution of one of its workflows within"));
@@ -128,6 +156,11 @@ fn end(flow: &Flow) -> Result<Value, Failure> {
     let mut end = Map::from_iter([("status".to_owned(), flow.execution["status"].clone())]);
     if let Some(kind) = flow.execution["error"]["kind"].as_str() {
         end.insert("error".to_owned(), json!({ "kind": kind }));
+    }
+    let result = mocks::plain(flow.execution["result"].clone());
+    let known = [mocks.written(), flow.execution["params"].to_string()];
+    if !result.is_null() && result.to_string().len() <= RESULT_BYTES_MAX && !is_of_this_run(&result, &known) {
+        end.insert("result".to_owned(), result);
     }
     if !steps.is_empty() {
         end.insert("steps".to_owned(), json!(steps));
@@ -141,6 +174,25 @@ fn end(flow: &Flow) -> Result<Value, Failure> {
         end.insert("undone".to_owned(), json!(names));
     }
     Ok(Value::Object(end))
+}
+
+/// Returns true if a value holds an id or a time that nothing gave the execution: another run has another.
+fn is_of_this_run(value: &Value, known: &[String]) -> bool {
+    match value {
+        Value::String(text) => {
+            let is_own = |word: &str| is_id_or_time(word) && !known.iter().any(|known| known.contains(word));
+            text.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | ':' | '.'))).any(is_own)
+        }
+        Value::Array(items) => items.iter().any(|item| is_of_this_run(item, known)),
+        Value::Object(fields) => fields.values().any(|field| is_of_this_run(field, known)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+fn is_id_or_time(word: &str) -> bool {
+    let is_id =
+        word.len() == 36 && word.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && word.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit());
+    is_id || (word.len() >= 20 && word.as_bytes().get(10) == Some(&b'T') && word.ends_with('Z') && word.parse::<Timestamp>().is_ok())
 }
 
 fn statuses(flow: &Flow, before: &str, steps: &mut BTreeMap<String, Value>) {
@@ -180,6 +232,16 @@ fn status(step: &Step) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn result_with_an_id_or_a_time_of_its_own_is_of_that_run_alone() {
+        let id = "01a206ce-21ac-884f-8000-0123456789ab";
+        let is_of_it = |value: Value, known: &str| is_of_this_run(&value, &[known.to_owned()]);
+        assert!(is_of_it(json!({ "a": [{ "b": format!("run/{id}") }] }), ""));
+        assert!(!is_of_it(json!({ "event": id }), &format!("{{\"result\":\"{id}\"}}")));
+        assert!(is_of_it(json!("at 2026-03-28T12:00:00Z"), "") && is_of_it(json!("2026-03-28T12:00:00.123456Z"), ""));
+        assert!(!is_of_it(json!([1, "2026-03-28", "v1.4.0", "a-b-c-d-e", null]), ""));
+    }
 
     #[test]
     fn a_case_is_written_in_the_order_in_which_people_write_it() {

@@ -62,6 +62,7 @@ pub(crate) struct Failure {
     message: String,
     notes: Vec<String>,
     hint: Option<String>,
+    is_reported: bool,
 }
 
 /// What a command gives.
@@ -75,7 +76,7 @@ impl Failure {
 
     /// Says why, and how the program ends.
     pub(crate) fn with(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), notes: Vec::new(), hint: None }
+        Self { exit, message: message.into(), notes: Vec::new(), hint: None, is_reported: false }
     }
 
     /// Takes over an error that explains itself.
@@ -93,6 +94,12 @@ impl Failure {
     #[must_use]
     pub(crate) fn notes(self, notes: Vec<String>) -> Self {
         Self { notes, ..self }
+    }
+
+    /// Returns the failure as one that was already written in another form: only its exit code still counts.
+    #[must_use]
+    pub(crate) fn reported(self) -> Self {
+        Self { is_reported: true, ..self }
     }
 
     /// Gives what to type next, where that is known.
@@ -142,7 +149,9 @@ pub(crate) fn finish(outcome: Outcome, style: Style) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            tell(failure.show(style).trim_end());
+            if !failure.is_reported {
+                tell(failure.show(style).trim_end());
+            }
             ExitCode::from(failure.exit as u8)
         }
     }
@@ -158,15 +167,27 @@ pub(crate) fn say(text: impl AsRef<str>) {
 pub(crate) fn say_bytes(bytes: &[u8]) {
     let mut stdout = std::io::stdout().lock();
     if let Err(error) = stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-        let is_gone = error.kind() == std::io::ErrorKind::BrokenPipe;
-        if !is_gone {
-            tell(format!("error: standard output cannot be written: {error}"));
-        }
-        if is_gone {
-            std::process::exit(0);
-        }
-        Exit::Failed.now();
+        unwritten(&error);
     }
+}
+
+/// Prints the help or the error that the command line came to, and returns the code to end with.
+pub(crate) fn say_of_clap(said: &clap::Error) -> ExitCode {
+    if let Err(error) = said.print().and_then(|()| std::io::stdout().flush())
+        && !said.use_stderr()
+    {
+        unwritten(&error);
+    }
+    ExitCode::from(u8::try_from(said.exit_code()).unwrap_or(Exit::Usage as u8))
+}
+
+/// Ends the program because standard output cannot be written.
+fn unwritten(error: &std::io::Error) -> ! {
+    if error.kind() == std::io::ErrorKind::BrokenPipe {
+        std::process::exit(0);
+    }
+    tell(format!("error: standard output cannot be written: {error}"));
+    Exit::Failed.now()
 }
 
 /// Writes a line for people to standard error.
@@ -185,15 +206,34 @@ pub(crate) fn is_interactive() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
-/// The text without what could steer a terminal: control characters but line breaks and tabs are shown, not sent.
+/// Returns the text without what could steer a terminal: control characters, except line breaks and tabs, and characters that change the
+/// direction of text. Both are shown as U+FFFD.
 pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .map(|character| match character {
             '\n' | '\t' => character,
-            control if control.is_control() => '\u{fffd}',
+            control if control.is_control() || turns_text_around(control) => '\u{fffd}',
             other => other,
         })
         .collect()
+}
+
+/// Returns true for the characters that make a terminal show text in another order than it is read: the bidirectional controls of Unicode.
+pub(crate) fn turns_text_around(character: char) -> bool {
+    matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Returns JSON text as it is printed to a terminal: the characters that could steer it are escaped, which leaves the document the same.
+pub(crate) fn printable_json(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for character in json.chars() {
+        if character != '\n' && (character.is_control() || turns_text_around(character)) {
+            let _ = write!(shown, "\\u{:04x}", u32::from(character));
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
 }
 
 /// The document with each of its texts and names as [`printable`] has it: for what is painted after, which would lose its colour with them.
@@ -234,6 +274,22 @@ mod tests {
     #[test]
     fn what_a_node_or_a_sender_says_cannot_steer_the_terminal() {
         assert_eq!(printable("a\u{1b}[2Jb\r\n\tc\u{9b}"), "a\u{fffd}[2Jb\u{fffd}\n\tc\u{fffd}");
+    }
+
+    #[test]
+    fn json_on_a_terminal_is_escaped_and_stays_the_same_document() {
+        let document = serde_json::json!({ "a": "x\u{202e}y\u{9b}z\n" });
+        let shown = printable_json(&format!("{document:#}"));
+        assert!(shown.contains(r"x\u202ey\u009bz\n"), "{shown}");
+        assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), document);
+    }
+
+    #[test]
+    fn text_that_is_turned_around_is_shown_as_it_is_read() {
+        for turning in "\u{61c}\u{200e}\u{200f}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}".chars() {
+            assert_eq!(printable(&format!("invoice{turning}fdp.exe")), "invoice\u{fffd}fdp.exe", "{turning:?}");
+        }
+        assert_eq!(printable("שלום עולם 日本 👩‍👩‍👧"), "שלום עולם 日本 👩‍👩‍👧", "scripts and joined signs stay as they are");
     }
 
     /// What a code means, as the reference says it.

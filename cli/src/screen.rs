@@ -13,7 +13,7 @@ use ratatui::widgets::{Block, Paragraph};
 use serde_json::Value;
 
 use crate::report::{Failure, printable};
-use crate::table::{Column, bytes, cell, rows, text, time};
+use crate::table::{Column, Room, bytes, cell, rows, text, time};
 
 /// The lines of the rates, with their frame.
 const RATES_HEIGHT: u16 = 9;
@@ -174,7 +174,7 @@ impl Screen {
 
 fn running_lines(list: &Value, width: usize) -> Vec<Line<'static>> {
     const COLUMNS: &[Column] = &[
-        Column::whole("ID", |execution| cell(execution, "id")),
+        Column::id("ID", |execution| cell(execution, "id")),
         Column::cut("ACTION", |execution| cell(execution, "action")),
         Column::whole("STARTED", |execution| time(execution, "started_at")),
     ];
@@ -199,7 +199,7 @@ fn table(items: &[Value], columns: &[Column], width: usize, none: &'static str) 
     if items.is_empty() {
         return vec![Line::styled(none, Style::new().add_modifier(Modifier::DIM))];
     }
-    rows(items, columns, width).lines().map(|line| Line::raw(line.to_owned())).collect()
+    rows(items, columns, Room::Columns(width)).lines().map(|line| Line::raw(line.to_owned())).collect()
 }
 
 fn framed(frame: &mut Frame, area: Rect, title: &'static str, lines: Vec<Line<'static>>) {

@@ -87,6 +87,14 @@ async fn below(client: &Client, mut execution: Value, left: &mut Left) -> Result
         execution = client.get(&format!("/executions/{}", segment(&id)), &[]).await?;
     }
     let (children, is_cut) = children(client, &id, left).await?;
+    let has_ended = !execution["ended_at"].is_null();
+    if !has_ended && !children.is_empty() {
+        // A step that failed before it had an execution may have led to one that is seen here: it must not be told later.
+        let mut newer = client.get(&format!("/executions/{}", segment(&id)), &[]).await?;
+        for name in ["not_started", "not_started_count"] {
+            execution[name] = newer[name].take();
+        }
+    }
     let mut parts = Vec::new();
     for child in children {
         parts.push(Part::Begun(Box::pin(below(client, child, left)).await?));
@@ -124,7 +132,7 @@ async fn items_of_steps(client: &Client, id: &str) -> BTreeMap<String, u64> {
 }
 
 /// What is made of steps has no attempts; nor has what never came to one, or asks.
-fn may_have_steps(execution: &Value) -> bool {
+pub(crate) fn may_have_steps(execution: &Value) -> bool {
     execution["attempt"] == 0 && execution["inquiry"].is_null() && execution["status"] != "queued" && execution["status"] != "delayed"
 }
 
@@ -249,9 +257,13 @@ pub(crate) fn standing(not_started: &Value) -> &'static str {
     }
 }
 
-/// Says why what has no execution has none.
-pub(crate) fn because(not_started: &Value) -> String {
+/// Says why what has no execution has none; `workflow` is the execution that it is a step of.
+pub(crate) fn because(not_started: &Value, workflow: &Value) -> String {
     match not_started["skipped"].as_str() {
+        Some(reason @ "failing") => match step_that_failed(workflow) {
+            Some(step) => format!("{}: step `{step}` failed", why_skipped(reason)),
+            None => why_skipped(reason).to_owned(),
+        },
         Some(reason) => why_skipped(reason).to_owned(),
         None if not_started["taken_over"] == true => match not_started["taken_from"].as_str() {
             Some(from) => format!("taken over from {from}"),
@@ -260,6 +272,13 @@ pub(crate) fn because(not_started: &Value) -> String {
         None if not_started["error"].is_null() => "it has no items".to_owned(),
         None => crate::trace::failure(&not_started["error"]),
     }
+}
+
+/// Returns the step that made a workflow fail: the error of the workflow begins with its name. None while the workflow goes on.
+fn step_that_failed(workflow: &Value) -> Option<&str> {
+    let error = &workflow["error"];
+    let message = error["message"].as_str().filter(|_| error["kind"] == "child_failed")?;
+    Some(message.strip_prefix("step `")?.split_once('`')?.0)
 }
 
 /// Says why a step was skipped, by the API's word for it.
@@ -274,6 +293,26 @@ pub(crate) fn why_skipped(reason: &str) -> &str {
 }
 
 impl Flow {
+    /// Returns the executions below it that ran something themselves, each with its name (`deploy[3]/check`), in the order in which they
+    /// began.
+    pub(crate) fn programs(&self) -> Vec<(String, &Value)> {
+        fn below<'a>(flow: &'a Flow, above: &str, found: &mut Vec<(String, &'a Value)>) {
+            for part in flow.steps.iter().flat_map(|step| &step.parts) {
+                let Part::Begun(step) = part else { continue };
+                let name = format!("{above}{}", part.name());
+                if step.steps.is_empty() {
+                    found.push((name, &step.execution));
+                } else {
+                    below(step, &format!("{name}/"), found);
+                }
+            }
+        }
+        let mut found = Vec::new();
+        below(self, "", &mut found);
+        found.sort_by_key(|(_, execution)| text(execution, "requested_at"));
+        found
+    }
+
     /// Gives it as one document: the execution, with its `steps` in it, how many `items` those have that are done for each of several, and
     /// whether not all steps were read (`truncated`).
     pub(crate) fn document(&self) -> Value {
@@ -300,7 +339,7 @@ mod tests {
 
     fn execution(id: &str, step: &str, attempt: u32) -> Value {
         json!({ "id": id, "step": step, "item": null, "attempt": attempt, "status": "succeeded", "requested_at": "2026-03-28T09:00:00Z",
-            "not_started_count": 0 })
+            "ended_at": "2026-03-28T09:00:00Z", "not_started_count": 0 })
     }
 
     /// What a node gives at a path: a workflow of two pages, with a workflow in it that has a step which never started.

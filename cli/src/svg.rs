@@ -8,7 +8,7 @@ use ensue_engine::time::Timestamp;
 use serde_json::Value;
 
 use crate::report::printable;
-use crate::steps::{Flow, Part, because, folded};
+use crate::steps::{Flow, Part, Step, because, folded};
 use crate::table::{cut, text};
 use crate::trace::{duration, mood};
 use crate::tree::{Branch, Mood, wrapped};
@@ -184,7 +184,7 @@ pub(crate) fn of_execution(flow: &Flow, now: Timestamp) -> String {
     let waiting = if has_steps { "waiting" } else { "queued" };
     let mut bars = vec![Bar { name: waiting.into(), from: Some(0), until: waited, mood: Mood::Faint, said: waiting.into() }];
     bars.extend(attempts.iter().map(|one| since.bar(format!("attempt {}", text(one, "number")), one, since.at(one, "started_at"))));
-    bars.extend(flow.steps.iter().flat_map(|step| of_parts(&step.name, &step.parts, &since)));
+    bars.extend(flow.steps.iter().flat_map(|step| of_parts(step, execution, &since)));
     if flow.is_cut {
         bars.push(Bar { name: "… and more".into(), from: None, until: None, mood: Mood::Faint, said: String::new() });
     }
@@ -197,12 +197,13 @@ pub(crate) fn of_execution(flow: &Flow, now: Timestamp) -> String {
 }
 
 /// The rows of a step: one, or one for each item; of many items one for those that are not shown each by itself.
-fn of_parts(name: &str, parts: &[Part], since: &Since) -> Vec<Bar> {
+fn of_parts(step: &Step, workflow: &Value, since: &Since) -> Vec<Bar> {
+    let (name, parts) = (&step.name, &step.parts);
     let statuses: Vec<String> = parts.iter().map(Part::status).collect();
     let fold = folded(statuses.iter().map(|status| (status.as_str(), false)));
-    let mut bars: Vec<Bar> = fold.shown.iter().map(|at| of_part(&parts[*at], since)).collect();
+    let mut bars: Vec<Bar> = fold.shown.iter().map(|at| of_part(&parts[*at], workflow, since)).collect();
     if let Some(rest) = fold.rest {
-        let others = (0..parts.len()).filter(|at| !fold.shown.contains(at)).map(|at| of_part(&parts[at], since));
+        let others = (0..parts.len()).filter(|at| !fold.shown.contains(at)).map(|at| of_part(&parts[at], workflow, since));
         let others: Vec<Bar> = others.collect();
         let from = others.iter().filter_map(|bar| bar.from).min();
         let until = others.iter().map(|bar| bar.until).collect::<Option<Vec<i64>>>().and_then(|ends| ends.into_iter().max());
@@ -212,7 +213,7 @@ fn of_parts(name: &str, parts: &[Part], since: &Since) -> Vec<Bar> {
     bars
 }
 
-fn of_part(part: &Part, since: &Since) -> Bar {
+fn of_part(part: &Part, workflow: &Value, since: &Since) -> Bar {
     match part {
         Part::Begun(flow) => {
             let step = &flow.execution;
@@ -224,7 +225,7 @@ fn of_part(part: &Part, since: &Since) -> Bar {
             from: None,
             until: None,
             mood: mood(&part.status()),
-            said: format!("{}: {}", part.status(), because(told)),
+            said: format!("{}: {}", part.status(), because(told, workflow)),
         },
     }
 }

@@ -2,18 +2,23 @@
 //!
 //! It does not know what the documents mean; each command says which of their fields it shows.
 
+use std::io::IsTerminal as _;
+
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+use crate::ids;
 use crate::report::printable;
 
-/// The columns of a terminal that does not say how many it has, and of a pipe.
+/// The columns of a terminal that does not say how many it has.
 const WIDTH_DEFAULT: usize = 80;
 /// The columns between two cells.
 const GAP: usize = 2;
 /// The least columns that a cell is cut to.
 const CELL_MIN: usize = 8;
+/// The least characters of an id's end that is shown: few enough to type, and more than tell a page of ids apart.
+const END_MIN: usize = 8;
 /// The most columns of what a line of a series ends with. It does not go by the terminal: such lines are read by scrolling and searching.
 const EXCERPT_MAX: usize = 100;
 
@@ -31,6 +36,24 @@ enum Fit {
     Whole,
     /// It is cut.
     Cut,
+    /// It is an id: on a terminal its end is shown, which every command takes.
+    Id,
+}
+
+/// How much room there is for rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// A terminal of so many columns.
+    Columns(usize),
+    /// A pipe or a file: values are whole, and stand behind each other with tabs between them.
+    Unbounded,
+}
+
+impl Room {
+    /// Returns the room of standard output: that of the terminal, or as `COLUMNS` says.
+    pub(crate) fn of_output() -> Self {
+        if std::io::stdout().is_terminal() { Self::Columns(width()) } else { Self::Unbounded }
+    }
 }
 
 impl Column {
@@ -43,10 +66,15 @@ impl Column {
     pub(crate) const fn cut(title: &'static str, cell: fn(&Value) -> String) -> Self {
         Self { title, cell, fit: Fit::Cut }
     }
+
+    /// A column of ids: on a terminal the shortest ends that tell them apart, whole elsewhere.
+    pub(crate) const fn id(title: &'static str, cell: fn(&Value) -> String) -> Self {
+        Self { title, cell, fit: Fit::Id }
+    }
 }
 
 /// Gives the columns that there are: of the terminal that is printed to, or as `COLUMNS` says.
-pub(crate) fn width() -> usize {
+fn width() -> usize {
     let said = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).filter(|columns| *columns > 0);
     said.or_else(|| terminal().map(|(width, _)| width)).unwrap_or(WIDTH_DEFAULT)
 }
@@ -59,14 +87,18 @@ pub(crate) fn terminal() -> Option<(usize, usize)> {
 
 /// Lays a page of the API out under titles, for the terminal that there is.
 pub(crate) fn page(answer: &Value, columns: &[Column]) -> String {
-    rows(answer["items"].as_array().map(Vec::as_slice).unwrap_or_default(), columns, width())
+    rows(answer["items"].as_array().map(Vec::as_slice).unwrap_or_default(), columns, Room::of_output())
 }
 
-/// Lays documents out under titles; only the titles where there are none. No line is wider than `width`, unless what is shown whole is.
-pub(crate) fn rows(items: &[Value], columns: &[Column], width: usize) -> String {
+/// Lays documents out under titles; only the titles where there are none. No line is wider than the room, unless what is shown whole is.
+pub(crate) fn rows(items: &[Value], columns: &[Column], room: Room) -> String {
     let mut rows: Vec<Vec<String>> = vec![columns.iter().map(|column| column.title.to_owned()).collect()];
     rows.extend(items.iter().map(|item| columns.iter().map(|column| one_line(&(column.cell)(item))).collect()));
+    let Room::Columns(width) = room else {
+        return rows.iter().map(|row| row.join("\t")).collect::<Vec<_>>().join("\n");
+    };
     let fits: Vec<Fit> = columns.iter().map(|column| column.fit).collect();
+    shorten_ids(&mut rows, &fits);
     let widths = widths(&rows, &fits, width);
     for row in &mut rows {
         for (cell, width) in row.iter_mut().zip(&widths) {
@@ -75,6 +107,17 @@ pub(crate) fn rows(items: &[Value], columns: &[Column], width: usize) -> String 
     }
     let titles = rows.remove(0);
     laid_out(titles, rows.into_iter())
+}
+
+/// Leaves of ids the ends that tell those of a column apart.
+fn shorten_ids(rows: &mut [Vec<String>], fits: &[Fit]) {
+    for (column, _) in fits.iter().enumerate().filter(|(_, fit)| **fit == Fit::Id) {
+        let ids = rows.iter().skip(1).filter_map(|row| row.get(column).map(String::as_str));
+        let characters = ids::shortest_end(ids, END_MIN);
+        for cell in rows.iter_mut().skip(1).filter_map(|row| row.get_mut(column)) {
+            *cell = ids::end_of(cell, characters).to_owned();
+        }
+    }
 }
 
 /// How wide each column may be: the widest of those that can be cut give way first, down to [`CELL_MIN`].
@@ -205,7 +248,7 @@ mod tests {
             Column::cut("RULE", |item| cell(item, "rule.name")),
             Column::cut("NOTE", |item| cell(item, "note")),
         ];
-        insta::assert_snapshot!(rows(&items, &columns, 80), @r"
+        insta::assert_snapshot!(rows(&items, &columns, Room::Columns(80)), @r"
         ID          RULE  NOTE
         one         -     two lines
         twenty-two  a.b   �[2J
@@ -224,14 +267,14 @@ mod tests {
             json!({ "id": "019c1f3a-0000-7000-8000-000000000001", "action": "release_management.announce_in_every_room", "status": "succeeded" }),
             json!({ "id": "019c1f3a-0000-7000-8000-000000000002", "action": "日本語日本語日本語日本語日本語日本語", "status": "failed" }),
         ];
-        insta::assert_snapshot!(rows(&items, &EXECUTIONS, 70), @r"
+        insta::assert_snapshot!(rows(&items, &EXECUTIONS, Room::Columns(70)), @r"
         ID                                    ACTION                 STATUS
         019c1f3a-0000-7000-8000-000000000001  release_management.a…  succeeded
         019c1f3a-0000-7000-8000-000000000002  日本語日本語日本語日…  failed
         ");
         let narrowest = "019c1f3a-0000-7000-8000-000000000001".len() + GAP + CELL_MIN + GAP + "succeeded".len();
         for width in 1..120 {
-            let rows = rows(&items, &EXECUTIONS, width);
+            let rows = rows(&items, &EXECUTIONS, Room::Columns(width));
             assert!(rows.lines().all(|line| line.width() <= width.max(narrowest)), "at {width}");
             for (row, item) in rows.lines().skip(1).zip(&items) {
                 assert!(row.starts_with(&text(item, "id")) && row.ends_with(&text(item, "status")), "at {width}: {row}");
@@ -240,10 +283,34 @@ mod tests {
     }
 
     #[test]
+    fn terminal_shows_the_shortest_ends_of_ids_that_differ() {
+        let columns = [Column::id("ID", |item| cell(item, "id")), Column::whole("STATUS", |item| cell(item, "status"))];
+        let item = |end: &str| json!({ "id": format!("019c1f3a-0000-7000-8000-{end}"), "status": "failed" });
+        insta::assert_snapshot!(rows(&[item("000000000001"), item("000000000002")], &columns, Room::Columns(80)), @r"
+        ID        STATUS
+        00000001  failed
+        00000002  failed
+        ");
+        insta::assert_snapshot!(rows(&[item("000000000001"), item("000100000001")], &columns, Room::Columns(80)), @r"
+        ID         STATUS
+        000000001  failed
+        100000001  failed
+        ");
+    }
+
+    #[test]
+    fn pipe_gets_whole_values_with_tabs_between() {
+        let items = [json!({ "id": "019c1f3a-0000-7000-8000-000000000001", "action": "a\tb".repeat(60), "status": "failed" })];
+        let action = "a b".repeat(60);
+        let shown = format!("ID\tACTION\tSTATUS\n019c1f3a-0000-7000-8000-000000000001\t{action}\tfailed");
+        assert_eq!(rows(&items, &EXECUTIONS, Room::Unbounded), shown);
+    }
+
+    #[test]
     fn a_wide_terminal_shows_all_of_a_long_cell() {
         let long = "word ".repeat(60);
         let items = [json!({ "id": long.trim_end(), "action": long.trim_end(), "status": "failed" })];
-        let rows = rows(&items, &EXECUTIONS, 1_000);
+        let rows = rows(&items, &EXECUTIONS, Room::Columns(1_000));
         assert!(!rows.contains('…') && rows.ends_with("failed"), "{rows}");
         assert_eq!(excerpt(&long).width(), EXCERPT_MAX);
     }

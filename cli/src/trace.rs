@@ -253,7 +253,7 @@ pub(crate) fn failure(error: &Value) -> String {
 /// The steps of a workflow that have no execution, each with why.
 fn not_started(node: &Value) -> Vec<Branch> {
     let told = node["not_started"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let mut branches: Vec<Branch> = told.iter().map(steps::not_started).collect();
+    let mut branches: Vec<Branch> = told.iter().map(|step| steps::not_started(step, node)).collect();
     if let Some(more @ 1..) = node["not_started_count"].as_u64().map(|count| count.saturating_sub(told.len() as u64)) {
         branches.push(Branch { title: format!("… {more} more steps that did not start"), mood: Mood::Faint, ..Branch::default() });
     }
@@ -366,7 +366,7 @@ mod tests {
         │     │     exit_code: it ended with 3
         │     ├─ step deploy[0]: core.shell succeeded in 2.3 ms                  +2.7 ms
         │     ├─ step deploy[1]: core.shell succeeded in 2.3 ms ← asked          +2.7 ms
-        │     ├─ announce skipped: the workflow is failing
+        │     ├─ announce skipped: the workflow is failing: step `build` failed
         │     └─ … 2 more steps that did not start
         └─ rule examples.celebrate_merge did not match
               event.payload.action == "closed" is false: event.payload.action is

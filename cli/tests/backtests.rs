@@ -71,6 +71,31 @@ async fn a_rule_as_it_is_comes_to_what_happened_and_a_changed_one_to_what_it_wou
 }
 
 #[tokio::test]
+async fn gates_fail_a_pack_whose_rules_lose_events_or_are_gone() {
+    let place = place();
+    place.write_pack_file("shop/rules/small.yaml", &RULE.replace("> 100", "< 10"));
+    let node = place.start();
+    orders(&node.client(), &[5, 50, 150, 250, 350]).await;
+    place.write_pack_file("shop/rules/large.yaml", &RULE.replace("> 100", "> 1000"));
+    let tried = |what: &str, gates: &[&str]| {
+        let arguments = [["rules", "backtest", what].as_slice(), gates].concat();
+        Printed::by(place.ensue(&arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN))
+    };
+    let rule = "packs/shop/rules/large.yaml";
+    assert_eq!([tried(rule, &["--max-new", "0"]).code, tried(rule, &["--max-lost", "3"]).code], [Some(0), Some(0)]);
+    let lost = tried(rule, &["--max-lost", "2"]);
+    assert!(lost.code == Some(1) && lost.stderr.contains("would not act on 3 events on which it did"), "{lost:?}");
+    assert_eq!(tried(rule, &["--max-changed", "2"]).code, Some(1));
+    std::fs::remove_file(place.path().join("packs/shop/rules/small.yaml")).unwrap();
+    let pack = tried("packs/shop", &["--max-lost", "3", "-o", "json"]);
+    assert!(pack.code == Some(1) && pack.stderr.contains("the pack `shop` would not act on 4 events"), "{pack:?}");
+    let told: Value = serde_json::from_str(&pack.stdout).unwrap();
+    let rules: Vec<_> = told["items"].as_array().unwrap().iter().map(|item| (&item["rule"], &item["removed"])).collect();
+    assert_eq!(rules, [(&json!("shop.large"), &json!(false)), (&json!("shop.small"), &json!(true))]);
+    assert_eq!(tried("packs/shop", &["--max-changed", "4"]).code, Some(0));
+}
+
+#[tokio::test]
 async fn what_cannot_be_tried_is_told_by_its_place() {
     let place = place();
     let node = place.start();

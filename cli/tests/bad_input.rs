@@ -1,12 +1,10 @@
 //! Bad input: each mistake is answered in its place with what to do, and disturbs nothing else.
 
-use std::time::Duration;
-
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{Answer, Client, Delivery, PULL_REQUEST, Place, Printed, SECRET, signature};
+use crate::support::{Answer, Client, Delivery, Place, Printed, SECRET, signature};
 
 /// Demands a problem of this status and code that says what to do, and gives it.
 #[track_caller]
@@ -79,7 +77,7 @@ async fn a_delivery_that_is_wrong_is_refused_and_the_next_good_one_is_taken() {
     let said = announce(&node.url(), 4 * 1024 * 1024 + 1).await;
     assert!(said.starts_with("HTTP/1.1 413 ") && said.contains("body_too_large"), "{said}");
     let mut doubled = good();
-    doubled.headers.push(("x-hub-signature-256".into(), signature(SECRET.as_bytes(), PULL_REQUEST)));
+    doubled.headers.push(("x-hub-signature-256".into(), signature(SECRET.as_bytes(), &doubled.body)));
     problem(&client.deliver(&doubled).await.unwrap(), StatusCode::UNAUTHORIZED, "signature_refused");
     a_good_delivery_is_taken(&client, "good-1").await;
 
@@ -269,13 +267,20 @@ async fn a_stop_under_load_answers_what_is_under_way_and_ends_well() {
     let place = Place::new();
     let node = place.start();
     let client = node.client();
+    let (first_is_taken, first) = tokio::sync::oneshot::channel();
     let sender = {
         let client = client.clone();
         tokio::spawn(async move {
             let mut taken = Vec::new();
+            let mut first_is_taken = Some(first_is_taken);
             for n in 0.. {
                 match client.deliver(&Delivery::pull_request(&format!("d-{n}"))).await {
-                    Ok(answer) if answer.status == StatusCode::ACCEPTED => taken.push(answer.body["events"][0]["id"].clone()),
+                    Ok(answer) if answer.status == StatusCode::ACCEPTED => {
+                        taken.push(answer.body["events"][0]["id"].clone());
+                        if let Some(first_is_taken) = first_is_taken.take() {
+                            let _ = first_is_taken.send(());
+                        }
+                    }
                     Ok(answer) => assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}"),
                     Err(_) => break,
                 }
@@ -283,7 +288,7 @@ async fn a_stop_under_load_answers_what_is_under_way_and_ends_well() {
             taken
         })
     };
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    first.await.unwrap();
     assert_eq!(node.stop(), Some(0));
     let taken = sender.await.unwrap();
     assert!(!taken.is_empty());

@@ -106,11 +106,14 @@ fn the_demonstration_tells_the_whole_story_and_ends_well() {
         "Hello octomona, thank you for pull request #42",
         "rule examples.celebrate_merge did not match",
         "event.payload.action",
-        "curl",
+        "ensue demo --keep",
         "ensue init",
     ];
     for told in told {
         assert!(demo.stdout.contains(told), "`{told}` in:\n{}", demo.stdout);
+    }
+    for gone in ["curl", "ENSUE_SERVER=", "ENSUE_TOKEN="] {
+        assert!(!demo.stdout.contains(gone), "`{gone}` needs the node, which is stopped:\n{}", demo.stdout);
     }
     let too_wide: Vec<&str> = demo.stdout.lines().filter(|line| line.chars().count() > 80 && !line.contains("ENSUE_TOKEN=")).collect();
     assert_eq!(too_wide, Vec::<&str>::new());
@@ -128,7 +131,7 @@ fn keys_and_tokens_can_be_worked_on_while_no_node_runs_and_not_while_one_does() 
     let set = Printed::by_feeding(&mut at_rest(&["keys", "set", "github.webhook_secret"]), b"another secret, long enough\n");
     assert_eq!(set.code, Some(0), "{set:?}");
     let listed = Printed::by(&mut at_rest(&["keys", "list"]));
-    assert!(listed.stdout.contains("github.webhook_secret  2"), "{listed:?}");
+    assert!(listed.stdout.contains("github.webhook_secret\t2"), "{listed:?}");
     let added = Printed::by(&mut at_rest(&["tokens", "add", "rescue", "--role", "admin"]));
     assert!(added.stdout.starts_with("ens_"), "{added:?}");
 
@@ -155,8 +158,11 @@ fn every_list_is_a_table_for_people_and_a_document_for_programs() {
         let yaml = asked(&[list, "list", "--output", "yaml"]);
         let yaml: serde_json::Value = serde_saphyr::from_str(&yaml.stdout).unwrap();
         assert_eq!(yaml, json, "{list}");
-        let too_wide: Vec<&str> = table.stdout.lines().filter(|line| line.chars().count() > 80).collect();
-        assert!(list == "hooks" || too_wide.is_empty(), "{list}: {too_wide:?}");
+        if list != "hooks" {
+            let columns: Vec<usize> = table.stdout.lines().map(|line| line.split('\t').count()).collect();
+            assert!(columns[0] > 1 && columns.iter().all(|count| *count == columns[0]), "{list}: {table:?}");
+            assert!(!table.stdout.contains('…'), "{list}: {table:?}");
+        }
     }
     let log = asked(&["log", "--after", "0", "-o", "yaml"]);
     let records: Vec<serde_json::Value> = serde_saphyr::from_multiple(&log.stdout).unwrap();
@@ -429,4 +435,131 @@ fn a_profile_that_cannot_be_kept_leaves_no_token_beside_another_s_address() {
     let kept = std::fs::read_to_string(place.path().join(".config/ensue/profiles.json")).unwrap();
     assert!(kept.contains("\"http://127.0.0.1:1\""), "{kept}");
     assert!(!token.exists(), "the first address has {:?}", std::fs::read_to_string(&token));
+}
+
+/// What a command prints and reads on standard error, where its standard output is a device or a pipe of the test's.
+fn with_stdout(place: &Place, arguments: &[&str], stdout: std::process::Stdio) -> (Option<i32>, String) {
+    let ended = place.ensue(arguments).stdout(stdout).stderr(std::process::Stdio::piped()).output().unwrap();
+    (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned())
+}
+
+#[test]
+fn reader_that_goes_away_ends_a_command_in_peace() {
+    // More than a pipe holds: the command writes while nobody reads any more.
+    let place = Place::new();
+    for arguments in [&["cron", "@daily", "--count", "1000"][..], &["completions", "bash"]] {
+        let mut command = place.ensue(arguments);
+        let mut process = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        drop(process.stdout.take());
+        let ended = process.wait_with_output().unwrap();
+        assert_eq!((ended.status.code(), String::from_utf8_lossy(&ended.stderr).as_ref()), (Some(0), ""), "{arguments:?}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn full_device_is_reported_also_of_the_help() {
+    let place = Place::new();
+    for arguments in [&["--help"][..], &["executions", "list", "--help"], &["--version"], &["cron", "@daily"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let (code, said) = with_stdout(&place, arguments, full.into());
+        assert_eq!(code, Some(1), "{arguments:?}: {said}");
+        assert!(said.contains("standard output cannot be written"), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn help_and_mistakes_of_usage_have_their_exit_codes() {
+    let place = Place::new();
+    let help = Printed::by(&mut place.ensue(&["--help"]));
+    assert!(help.code == Some(0) && help.stdout.contains("First steps"), "{help:?}");
+    let mistake = Printed::by(&mut place.ensue(&["executions", "list", "--nonsense"]));
+    assert!(mistake.code == Some(2) && mistake.stdout.is_empty(), "{mistake:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn part_of_an_id_is_enough_and_an_ambiguous_one_lists_candidates() {
+    let place = Place::new();
+    let node = place.start();
+    let asked = |arguments: &[&str]| Printed::by(place.ensue(arguments).args(["--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    let (one, other) = (
+        node.client().run("core.echo", &serde_json::json!({ "message": "one" })).await["id"].as_str().unwrap().to_owned(),
+        node.client().run("core.echo", &serde_json::json!({ "message": "other" })).await["id"].as_str().unwrap().to_owned(),
+    );
+    let end = &one[24..];
+    for arguments in
+        [&["executions", "show", end][..], &["executions", "logs", end], &["executions", "rerun", end, "--dry-run"], &["why", end]]
+    {
+        let printed = asked(arguments);
+        assert_eq!(printed.code, Some(0), "{arguments:?}: {printed:?}");
+    }
+    let shown = asked(&["executions", "show", end, "-o", "json"]);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&shown.stdout).unwrap()["id"], one);
+    // The ids of one minute begin alike.
+    let common: String = one.chars().zip(other.chars()).take_while(|(one, other)| one == other).map(|(one, _)| one).collect();
+    assert!(common.len() >= 4, "{one} {other}");
+    let ambiguous = asked(&["executions", "show", &common]);
+    assert_eq!((ambiguous.code, ambiguous.stdout.as_str()), (Some(6), ""), "{ambiguous:?}");
+    assert!(
+        ambiguous.stderr.contains("is ambiguous") && ambiguous.stderr.contains(&one) && ambiguous.stderr.contains(&other),
+        "{ambiguous:?}"
+    );
+    let nothing = asked(&["executions", "cancel", "ffffffff"]);
+    assert!(nothing.code == Some(5) && nothing.stderr.contains("no id begins or ends with `ffffffff`"), "{nothing:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_are_grouped_filtered_and_counted() {
+    let place = Place::new();
+    let node = place.start();
+    let asked = |arguments: &[&str]| Printed::by(place.ensue(arguments).args(["--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    for script in ["exit 3", "exit 3", "exit 4"] {
+        let id = node.client().execute("core.shell", &serde_json::json!({ "script": script })).await;
+        node.client().until(&format!("/executions/{id}"), |execution| execution["status"] == "failed").await;
+    }
+    node.client().run("core.echo", &serde_json::json!({ "message": "well" })).await;
+    let groups = asked(&["executions", "list", "--since", "1h", "--by", "error", "-o", "json"]);
+    let groups: serde_json::Value = serde_json::from_str(&groups.stdout).unwrap();
+    let counts: Vec<u64> = groups["items"].as_array().unwrap().iter().filter_map(|group| group["count"].as_u64()).collect();
+    assert_eq!((counts, &groups["counted"], &groups["complete"]), (vec![2, 1], &3.into(), &true.into()), "{groups:#}");
+    assert!(groups["items"][0]["error"].as_str().unwrap().starts_with("exit_code 3"), "{groups:#}");
+    let by_action = asked(&["executions", "list", "--by", "action"]);
+    assert!(by_action.stdout.lines().nth(1).is_some_and(|line| line.starts_with("3\tcore.shell\t")), "{by_action:?}");
+    let picked = asked(&["executions", "list", "--error-kind", "exit_code", "--limit", "2"]);
+    assert!(picked.stdout.lines().count() == 3 && picked.stdout.contains("exit_code 3"), "{picked:?}");
+    assert!(picked.stderr.contains("there is more"), "{picked:?}");
+    assert_eq!(asked(&["executions", "list", "--error-kind", "network"]).stdout.lines().count(), 1);
+    assert_eq!(asked(&["executions", "list", "--until", "1h"]).stdout.lines().count(), 1);
+    let status = asked(&["status"]);
+    for line in ["failed within 1 h  3", "dead letters open  3", "indeterminate      0", "inquiries overdue  0"] {
+        assert!(status.stdout.contains(line), "{line}: {status:?}");
+    }
+    let doctor = asked(&["doctor"]);
+    assert!(doctor.stdout.contains("3 executions failed within the last hour"), "{doctor:?}");
+    let retried = asked(&["dead-letters", "retry", "--action", "core.shell", "--since", "2h", "--dry-run"]);
+    assert_eq!((retried.code, retried.stdout.lines().count()), (Some(0), 3), "{retried:?}");
+    assert_eq!(retried.stderr.trim(), "would be done: 3");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_as_json_is_what_the_api_wrote() {
+    let place = Place::new();
+    let node = place.start();
+    node.client().run("core.echo", &serde_json::json!({ "message": "kept" })).await;
+    let asked = |arguments: &[&str]| Printed::by(place.ensue(arguments).args(["--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    let printed = asked(&["log", "--after", "0", "-o", "json"]);
+    let page = node.client().request(reqwest::Method::GET, "/api/v1/log?after=0&limit=200").send().await.unwrap().text().await.unwrap();
+    assert!(printed.stdout.lines().count() > 3);
+    for line in printed.stdout.lines().take(5) {
+        assert!(page.contains(line), "{line} is not in {page}");
+    }
+    let last = asked(&["log", "--limit", "2", "-o", "json"]);
+    assert_eq!(
+        last.stdout.lines().collect::<Vec<_>>(),
+        printed.stdout.lines().rev().take(2).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>()
+    );
+    let bodies = asked(&["log", "--after", "0", "--bodies", "-o", "json"]);
+    let requested = bodies.stdout.lines().find(|line| line.contains("\"kind\":\"execution.requested\"")).unwrap();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(requested).unwrap()["content"]["message"], "kept", "{requested}");
+    assert_eq!(asked(&["log", "verify", "--limit", "2"]).code, Some(2));
 }

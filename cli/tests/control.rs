@@ -140,6 +140,23 @@ async fn all_that_fit_are_changed_at_once_and_who_is_refused_is_named() {
     let lines: Vec<_> = done.stdout.lines().map(|line| line.split("  ").next().unwrap()).collect();
     assert_eq!((done.code, lines), (Some(0), vec![second.as_str(), first.as_str()]), "{}", done.stderr);
     assert!(done.stdout.lines().all(|line| line.contains("  runs again as ")), "{}", done.stdout);
+    assert_eq!(done.stderr.trim(), "done: 2");
+    // Those that came of it are not meant: they were asked for after the first rerun.
+    let until = client.get(&format!("/executions/{second}")).await["ended_at"].as_str().unwrap().to_owned();
+    let once_more = [&again[..], &["--until", &until]].concat();
+    let left_out = ensue(&place, &node, &[&once_more[..], &["--dry-run"]].concat());
+    assert_eq!(left_out.code, Some(0), "{}", left_out.stderr);
+    assert!(
+        left_out.stdout.lines().count() == 2 && left_out.stdout.lines().all(|line| line.contains("  left out: ")),
+        "{}",
+        left_out.stdout
+    );
+    assert_eq!(left_out.stderr.trim(), "would be done: 0; left out, because they were rerun already: 2 (--again reruns these too)");
+    let head = client.get("/log/head").await;
+    ensue(&place, &node, &once_more);
+    assert_eq!(client.get("/log/head").await["position"], head["position"], "a second operator reruns nothing");
+    let twice = ensue(&place, &node, &[&once_more[..], &["--again", "--dry-run"]].concat());
+    assert_eq!(twice.stdout, format!("{second}  would be done\n{first}  would be done\n"), "{}", twice.stderr);
     let refused = ensue(&place, &node, &["executions", "pause", "--status", "failed", "--action", "release.ship"]);
     assert_eq!(refused.code, Some(1));
     assert!(refused.stdout.contains(&format!("{first}  refused: ")), "{}", refused.stdout);

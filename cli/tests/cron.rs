@@ -14,7 +14,7 @@ fn what_a_schedule_will_do_is_a_table_for_people_and_a_document_for_programs() {
     let table = printed(&asked);
     assert_eq!((table.code, table.stderr.as_str()), (Some(0), ""));
     assert!(
-        table.stdout.starts_with("LOCAL TIME") && table.stdout.contains("Mon 2026-03-30 09:00:00 +02:00  2026-03-30T07:00:00Z"),
+        table.stdout.starts_with("LOCAL TIME") && table.stdout.contains("Mon 2026-03-30 09:00:00 +02:00\t2026-03-30T07:00:00Z"),
         "{table:?}"
     );
     let document = printed(&[&asked[..], &["-o", "json"]].concat());

@@ -59,8 +59,10 @@ async fn question(client: &Client, step: &str) -> String {
 }
 
 async fn answer(client: &Client, token: &str, inquiry: &str, answer: &Value) {
-    let path = format!("/api/v1/inquiries/{inquiry}/respond");
-    let request = client.anonymous(Method::POST, &path).bearer_auth(token).json(&json!({ "answer": answer }));
+    let path = format!("/api/v1/inquiries/{inquiry}");
+    let shown = Answer::of(client.anonymous(Method::GET, &path).bearer_auth(token).send().await.unwrap()).await.body;
+    let given = json!({ "answer": answer, "digest": shown["digest"] });
+    let request = client.anonymous(Method::POST, &format!("{path}/respond")).bearer_auth(token).json(&given);
     let answered = Answer::of(request.send().await.unwrap()).await;
     assert!(answered.status.is_success(), "{answered:#?}");
 }

@@ -125,6 +125,23 @@ async fn an_execution_is_watched_over_the_death_of_its_node_to_its_end_which_is_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn watch_goes_on_over_an_orderly_stop_of_the_node() {
+    let place = place();
+    let node = place.start();
+    let id = node.client().execute("core.shell", &json!({ "script": "echo begun; sleep 2" })).await;
+    let watching = Following::of(&place, &node, &["executions", "watch", &id]);
+    assert!(watching.next().contains("queued"));
+    assert!(watching.next().contains("running"));
+    node.client().until(&format!("/executions/{id}/logs"), |logs| logs.to_string().contains("begun")).await;
+    assert_eq!(node.stop(), Some(0));
+    let node = place.start();
+    let (ended_with, rest) = watching.end();
+    assert_eq!(ended_with, Some(0), "{rest:?}");
+    assert!(rest.last().unwrap().contains("  succeeded"), "{rest:?}");
+    drop(node);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_program_prints_is_followed_over_the_death_of_its_node_and_printed_once() {
     let place = place();
     let node = place.start();

@@ -40,6 +40,31 @@ struct Done {
     outputs: usize,
 }
 
+/// The text with one tab between the cells of tables. A page shows them as a terminal does, and the shell of a test is none.
+fn in_cells(text: &str) -> String {
+    let line = |line: &str| {
+        let mut cells = String::new();
+        let mut spaces = 0;
+        for character in line.trim_end().chars() {
+            match character {
+                ' ' => spaces += 1,
+                '\t' => spaces = 2,
+                other => {
+                    match spaces {
+                        0 => {}
+                        1 => cells.push(' '),
+                        _ => cells.push('\t'),
+                    }
+                    spaces = 0;
+                    cells.push(other);
+                }
+            }
+        }
+        cells
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
 impl Newcomer {
     fn new(page: &str) -> Self {
         let place = Place::new().without_variable("ENSUE_KEY_GITHUB_WEBHOOK_SECRET_FILE");
@@ -71,7 +96,8 @@ impl Newcomer {
                     }
                 }
                 Step::Printed => {
-                    assert!(self.printed.contains(block.text.trim_end()), "the page shows\n{}\nit printed\n{}", block.text, self.printed);
+                    let is_printed = in_cells(&self.printed).contains(&in_cells(block.text.trim_end()));
+                    assert!(is_printed, "the page shows\n{}\nit printed\n{}", block.text, self.printed);
                     done.outputs += 1;
                 }
                 Step::Example => {}
@@ -103,11 +129,17 @@ impl Newcomer {
                 let project = self.place.path().display().to_string();
                 self.shell(&format!("ensue init '{project}' --pack my_automation"), ending);
             }
-            ["ensue", "serve"] | ["ensue", "serve", "--watch"] => self.node = Some(self.place.start()),
+            ["ensue", "serve"] | ["ensue", "serve", "--watch"] | ["systemctl", "start", "ensue"] => self.node = Some(self.place.start()),
+            ["systemctl", "stop", "ensue"] => {
+                self.node.take().expect("the page starts the node before it stops it").stop();
+                // The next node of a test has an address of its own.
+                std::fs::write(self.desk.path().join("variables"), "").unwrap();
+            }
             // What it would install is here already, so that nothing is asked of the network.
             ["python3", "-m", "venv", name] => std::os::unix::fs::symlink(PYTHON, self.place.path().join(name)).unwrap(),
             [pip, "install", ..] if pip.ends_with("/pip") => {}
-            [..] => self.shell(command, ending),
+            // A test's node has its data elsewhere than a newcomer's.
+            [..] => self.shell(&command.replace("ensue-data", "data"), ending),
         }
         if let Some(node) = &self.node {
             // Whoever reads the page types no faster than this: all that goes on by itself has come to its end, to a question or to a wait.
@@ -133,6 +165,7 @@ impl Newcomer {
         let path = format!("{}:{}", self.desk.path().display(), std::env::var("PATH").unwrap_or_default());
         let mut shell = Command::new("sh");
         shell.args(["-c", &script]).current_dir(self.place.path()).env_clear().env("PATH", path).env("HOME", self.place.path());
+        shell.env("XDG_STATE_HOME", self.place.path().join("state"));
         if let Some(node) = &self.node {
             shell.env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN);
         }
@@ -221,7 +254,7 @@ async fn the_guide_to_writing_a_workflow_works_as_it_is_written() {
 async fn the_guide_to_backtesting_a_rule_works_as_it_is_written() {
     let page = include_str!("../../docs/guides/backtest-a-rule.md");
     let test = "the_guide_to_backtesting_a_rule_works_as_it_is_written";
-    followed(test, &[], page, Done { files: 1, commands: 11, outputs: 3 }).await;
+    followed(test, &[], page, Done { files: 1, commands: 12, outputs: 4 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -256,4 +289,11 @@ async fn the_guide_to_running_on_a_schedule_works_as_it_is_written() {
 async fn the_reference_of_schedules_shows_what_the_command_prints() {
     let page = include_str!("../../docs/reference/schedules.md");
     followed("the_reference_of_schedules_shows_what_the_command_prints", &[], page, Done { files: 0, commands: 6, outputs: 5 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_guide_to_backing_up_and_restoring_works_as_it_is_written() {
+    let page = include_str!("../../docs/guides/back-up-and-restore.md");
+    let test = "the_guide_to_backing_up_and_restoring_works_as_it_is_written";
+    followed(test, &[], page, Done { files: 0, commands: 16, outputs: 0 }).await;
 }

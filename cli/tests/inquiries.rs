@@ -52,7 +52,9 @@ async fn ask(client: &Client, token: &str, method: Method, path: &str, body: Opt
 }
 
 async fn respond(client: &Client, token: &str, inquiry: &str, answer: &Value) -> Answer {
-    ask(client, token, Method::POST, &format!("/inquiries/{inquiry}/respond"), Some(&json!({ "answer": answer }))).await
+    let shown = ask(client, token, Method::GET, &format!("/inquiries/{inquiry}"), None).await.body;
+    let given = json!({ "answer": answer, "digest": shown["digest"] });
+    ask(client, token, Method::POST, &format!("/inquiries/{inquiry}/respond"), Some(&given)).await
 }
 
 fn question(assignees: &[&str]) -> Value {
@@ -90,6 +92,8 @@ async fn a_step_asks_and_its_workflow_goes_on_with_the_answer() {
     let execution = client.get(&format!("/inquiries/{inquiry}")).await["execution"].as_str().unwrap().to_owned();
     let shown = ensue(&place, &node, ADMIN_TOKEN, &["executions", "show", &execution]).stdout;
     assert!(shown.contains("an answer of role:release_managers or boss") && shown.contains("Ship v1?"), "{shown}");
+    let why = ensue(&place, &node, ADMIN_TOKEN, &["why", &inquiry]);
+    assert!(why.code == Some(0) && why.stdout.contains(&execution), "the tree is around the execution that asks: {why:?}");
 
     let mine = ensue(&place, &node, &maria, &["inquiries", "list", "--mine", "--status", "open"]);
     assert!(mine.stdout.contains(&inquiry) && mine.stdout.contains("Ship v1?"), "{mine:?}");

@@ -108,8 +108,9 @@ async fn executions_that_failed_are_run_again_by_their_action_and_what_is_dismis
     let place = place();
     let node = place.start();
     let client = node.client();
-    for (id, what) in [("d-1", "tea"), ("d-2", "milk"), ("d-3", "tea"), ("d-4", "tea")] {
-        assert_eq!(order(&client, id, &json!({ "amount": 1, "what": what })).await, 202);
+    // The same body would be a repeat, whatever its id says.
+    for (id, amount, what) in [("d-1", 1, "tea"), ("d-2", 1, "milk"), ("d-3", 2, "tea"), ("d-4", 3, "tea")] {
+        assert_eq!(order(&client, id, &json!({ "amount": amount, "what": what })).await, 202);
     }
     let failed = letters(&client, "status=open&action=shop.charge", 3).await;
     let dismissed = failed[0]["execution"].as_str().unwrap();

@@ -61,6 +61,12 @@ async fn life_of_a_webhook() {
     let again = client.deliver(&Delivery::pull_request("d-1")).await.unwrap();
     assert_eq!((again.status, &again.body["events"][0]["id"]), (StatusCode::OK, &event["id"]));
 
+    // So is its signed body under another id, or without one: nobody signed the id.
+    for id in [Some("d-2"), None] {
+        let replayed = client.deliver(&Delivery::pull_request("d-1").with_header("x-github-delivery", id)).await.unwrap();
+        assert_eq!((replayed.status, &replayed.body["events"][0]["id"]), (StatusCode::OK, &event["id"]), "{id:?}");
+    }
+
     // 10: a read that names the position of a write sees it.
     let sent = client.post("/events", &json!({ "trigger": "examples.hello", "payload": { "name": "Ada" } })).await;
     assert_eq!(sent.status, StatusCode::ACCEPTED, "{:#}", sent.body);

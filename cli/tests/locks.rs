@@ -4,13 +4,13 @@ use serde_json::{Value, json};
 
 use crate::support::{ADMIN_TOKEN, Node, Place, Printed};
 
-/// Says with its exit code whether another runs at the same time.
+/// Says with its exit code whether another runs at the same time. None gets through before the gate is opened.
 const ALONE: &str = "\
 description: Does it alone.
 parameters: { folder: string, region: string }
 run:
   shell:
-    script: mkdir \"$FOLDER/$REGION\" || exit 7; sleep 0.4; rmdir \"$FOLDER/$REGION\"
+    script: mkdir \"$FOLDER/$REGION\" || exit 7; until [ -e \"$FOLDER/gate\" ]; do sleep 0.05; done; sleep 0.4; rmdir \"$FOLDER/$REGION\"
     env: { FOLDER: \"${{ params.folder }}\", REGION: \"${{ params.region }}\" }
 concurrency: { key: params.region }
 ";
@@ -40,6 +40,7 @@ async fn what_is_serialised_never_overlaps_and_nobody_is_left_waiting_when_the_n
     let shown = ensue(&place, &node, &["executions", "show", &all[3]]);
     assert!(shown.stdout.contains("waits for the lock of action release.alone behind "), "{}{}", shown.stdout, shown.stderr);
 
+    std::fs::write(folder.join("gate"), "").unwrap();
     for _ in 0..3 {
         node.kill();
         node = place.start();

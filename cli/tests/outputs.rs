@@ -93,3 +93,34 @@ async fn an_output_is_followed_over_a_restart_of_the_node() {
     let parts = client.get(&format!("/executions/{id}/logs")).await;
     assert!(parts["items"].as_array().unwrap().iter().all(|part| part["state"] == "complete"), "{parts:#}");
 }
+
+/// Gives the file of an output in the data directory.
+fn file_of_stdout(folder: &std::path::Path) -> Option<std::path::PathBuf> {
+    let parts = std::fs::read_dir(folder).ok()?.flatten();
+    let files = parts.filter_map(|part| std::fs::read_dir(part.path()).ok()).flat_map(|files| files.flatten());
+    files.map(|file| file.path()).find(|path| path.extension().is_some_and(|extension| extension == "stdout"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damaged_output_is_an_error_in_every_form() {
+    let place = Place::new();
+    let node = place.start();
+    let client = node.client();
+    let ended = client.run("core.shell", &json!({ "script": "echo it is as it was" })).await;
+    let id = ended["id"].as_str().unwrap();
+    let file = file_of_stdout(&place.data().join("outputs")).unwrap();
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[3] ^= 1;
+    for damage in ["a flipped bit", "a missing file"] {
+        match damage {
+            "a flipped bit" => std::fs::write(&file, &bytes).unwrap(),
+            _ => std::fs::remove_file(&file).unwrap(),
+        }
+        for form in ["application/json", "text/plain"] {
+            let asked = client.request(Method::GET, &format!("/api/v1/executions/{id}/logs?stream=stdout")).header("accept", form);
+            let answer = asked.send().await.unwrap();
+            let (status, body) = (answer.status().as_u16(), answer.text().await.unwrap());
+            assert!(status == 503 && body.contains("output-damaged"), "{damage} {form}: {status} {body}");
+        }
+    }
+}

@@ -60,7 +60,7 @@ async fn send(client: Client, small: Delivery, large: Delivery, ledger: Arc<Ledg
     while !stop.load(Ordering::Relaxed) {
         let number = ledger.sent.fetch_add(1, Ordering::Relaxed);
         let delivery = if number.is_multiple_of(LARGE_EVERY) { &large } else { &small };
-        let delivery = delivery.clone().with_header("x-github-delivery", Some(&format!("delivery-{number}")));
+        let delivery = delivery.clone().under(&format!("delivery-{number}"));
         let answer = client.deliver(&delivery).await.unwrap_or_else(|error| panic!("delivery {number} has no answer: {error:?}"));
         ledger.note(&answer);
     }

@@ -28,3 +28,25 @@ async fn a_line_about_a_delivery_has_the_ids_of_its_request_and_its_trace() {
     };
     assert_eq!((&line["span"]["request_id"], &line["span"]["trace_id"]), (&"ana-7".into(), &TRACE.into()), "{line:#}");
 }
+
+#[tokio::test]
+async fn json_log_is_json_from_its_first_line_to_its_last() {
+    let place = Place::new().with_arguments(&["--log-format", "json", "--watch"]).with_variable("ENSUE_FAVORITE_COLOR", "red");
+    place.write_pack_file("broken/pack.yaml", "name: broken\n");
+    let node = place.start();
+    let said = node.stop_well();
+    let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect();
+    for part in ["ENSUE_FAVORITE_COLOR is ignored", "listens on", "stopping"] {
+        let says = |line: &Value| line["fields"]["message"].as_str().is_some_and(|message| message.contains(part));
+        assert!(lines.iter().any(says), "no line says `{part}`: {said}");
+    }
+}
+
+#[tokio::test]
+async fn failed_start_is_reported_as_json_too() {
+    let place = Place::new().with_arguments(&["--log-format", "json"]);
+    std::fs::write(place.path().join("data"), "not a folder").unwrap();
+    let said = place.try_start().err().expect("a file is no data directory");
+    let line: Value = serde_json::from_str(said.trim()).unwrap_or_else(|error| panic!("{error}: {said}"));
+    assert_eq!(line["level"], "ERROR", "{said}");
+}

@@ -140,7 +140,9 @@ async fn a_case_that_is_recorded_of_an_execution_passes() {
     let early = ensue(&["executions", "record", &flow]);
     assert!(early.code == Some(6) && early.stderr.contains("has not ended"), "{}", early.stderr);
     let inquiry = asked["items"][0]["id"].as_str().unwrap();
-    let answered = client.post(&format!("/inquiries/{inquiry}/respond"), &json!({ "answer": { "ship": true } })).await;
+    let answered = client
+        .post(&format!("/inquiries/{inquiry}/respond"), &json!({ "answer": { "ship": true }, "digest": asked["items"][0]["digest"] }))
+        .await;
     assert!(answered.status.is_success(), "{answered:#?}");
     client.post("/events", &json!({ "trigger": "release.ping", "payload": { "owner": "v1" } })).await;
     client.until(&format!("/executions/{flow}"), |shown| shown["status"] == "failed").await;
@@ -157,4 +159,34 @@ async fn a_case_that_is_recorded_of_an_execution_passes() {
     let tested = Printed::by(&mut place.ensue(&["pack", "test"]));
     assert_eq!(tested.code, Some(0), "{}{}", tested.stdout, tested.stderr);
     assert_eq!(tested.stdout.matches("pass  ").count(), 2, "{}", tested.stdout);
+}
+
+const REFUND: &str = "parameters: { owner: string }\nrun: { workflow: { steps: { one: { action: core.shell, with: { script: echo one }, undo: { action: core.shell, with: { script: echo back } } }, two: { needs: one, fail: never } } } }\n";
+
+#[tokio::test]
+async fn recorded_case_keeps_rule_and_event_result_and_undo_and_passes() {
+    let place = place();
+    place.write_pack_file("release/actions/refund.yaml", REFUND);
+    let rule = |action: &str, when: &str| format!("trigger: release.ping\nwhen: event.payload.owner == '{when}'\naction: {action}\n");
+    let (undone, done) = (rule("release.refund", "acme"), rule("core.echo", "else"));
+    place.write_pack_file("release/rules/refunds.yaml", &format!("{undone}with: {{ owner: '${{{{ event.payload.owner }}}}' }}\n"));
+    place.write_pack_file("release/rules/tells.yaml", &format!("{done}with: {{ message: '${{{{ event.payload.owner }}}}!' }}\n"));
+    let node = place.start();
+    let client = node.client();
+    for (owner, action, status) in [("acme", "release.refund", "failed"), ("else", "core.echo", "succeeded")] {
+        client.post("/events", &json!({ "trigger": "release.ping", "payload": { "owner": owner } })).await;
+        let path =
+            format!("/executions?action={action}&status={status}&rule=release.{}", if owner == "acme" { "refunds" } else { "tells" });
+        let listed = client.until(&path, |listed| listed["items"][0]["id"].is_string()).await;
+        let id = listed["items"][0]["id"].as_str().unwrap();
+        let mut record = place.ensue(&["executions", "record", id]);
+        let recorded = Printed::by(record.env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
+        assert_eq!(recorded.code, Some(0), "{}", recorded.stderr);
+        let has = |text: &str| recorded.stdout.contains(text);
+        assert!(has("given:") && has("trigger: release.ping"), "{}", recorded.stdout);
+        assert!(if owner == "acme" { has("undone:") } else { has("result:") && has("message: else!") }, "{}", recorded.stdout);
+        place.write_pack_file(&format!("release/tests/{owner}.test.yaml"), &recorded.stdout);
+    }
+    let tested = Printed::by(&mut place.ensue(&["pack", "test"]));
+    assert_eq!((tested.code, tested.stdout.matches("pass  ").count()), (Some(0), 2), "{}{}", tested.stdout, tested.stderr);
 }

@@ -109,6 +109,45 @@ async fn an_action_goes_on_through_twenty_restarts_and_kills_of_its_node_and_is_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn hung_supervisor_puts_its_attempt_in_doubt_within_the_lease() {
+    let place = place().with_variable("ENSUE_LEASE", "5s");
+    let node = place.start();
+    let id = begin(&node.client(), "long.wait").await;
+    let program = program(&place).await;
+    for supervisor in supervisors(&place) {
+        kill_process(supervisor, Signal::STOP).unwrap();
+    }
+    let shown = node.client().until(&format!("/executions/{id}"), |shown| shown["status"] == "indeterminate").await;
+    let attempts = node.client().get(&format!("/executions/{id}/attempts")).await;
+    let error = &attempts["items"][0]["error"];
+    assert_eq!(error["kind"], "lost", "{shown:#}{attempts:#}");
+    assert!(error["message"].as_str().unwrap().contains("answered nothing for 5 s"), "{attempts:#}");
+    until("the end of the program", || test_kill_process(program).is_err()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ended_while_no_node_ran_has_its_own_time_and_not_the_restart_s() {
+    let place = place();
+    let node = place.start();
+    let id = begin(&node.client(), "long.wait").await;
+    let program = program(&place).await;
+    node.kill();
+    std::fs::write(private(&place).join("go"), "").unwrap();
+    until("the end of the program", || test_kill_process(program).is_err()).await;
+    // An end that is told within a second needs no time of its own.
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    let node = place.start();
+    let client = node.client();
+    let shown = client.until(&format!("/executions/{id}"), |shown| shown["status"] == "succeeded").await;
+    let records = client.records().await;
+    let restarted = records.iter().rfind(|record| record["kind"] == "node.started").unwrap();
+    let before_restart = |at: &Value| at.as_str().unwrap() < restarted["time"].as_str().unwrap();
+    let attempts = client.get(&format!("/executions/{id}/attempts")).await;
+    assert!(before_restart(&shown["ended_at"]), "{shown:#} {restarted:#}");
+    assert!(before_restart(&attempts["items"][0]["ended_at"]), "{attempts:#} {restarted:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_killed_node_and_supervisor_leave_no_process_and_an_honest_indeterminate() {
     let place = place();
     let node = place.start();

@@ -128,3 +128,14 @@ async fn what_left_the_views_is_a_404_that_says_so_and_does_not_come_back() {
     says_that_it_left(&ask(&client, Method::GET, &format!("/executions/{failed}")).await, "once it was dealt with");
     node.stop_well();
 }
+
+#[tokio::test]
+async fn old_executions_leave_an_idle_node_too() {
+    let place = place();
+    let node = place.start();
+    let client = node.client();
+    client.run("shop.ship", &json!({ "version": "1" })).await;
+    let position = client.get("/status").await["position"].clone();
+    client.until("/status", |status| status["retention"]["executions_removed"].as_u64() > Some(0)).await;
+    assert_eq!(client.get("/status").await["position"], position, "nothing was recorded meanwhile");
+}

@@ -1,7 +1,7 @@
 //! Secrets: keys that are set in every way and used in every way, by actions that succeed and by actions that fail, and tokens. Afterwards
 //! everything that the node kept, said or answered is searched for them.
 //!
-//! What a program does with a key that it was given is the program's affair; these print none.
+//! What a program prints of a key that it was given is masked, in the forms that the reference names.
 
 use std::time::Duration;
 
@@ -327,6 +327,11 @@ async fn no_secret_stands_in_anything_that_a_node_keeps_says_or_answers() {
         client.until(work, |job| job["status"] == "succeeded").await;
     }
 
+    // Four for `use`, which ran three times, two each for `send` and `deny`, one each for `err`, `stay`, `miss` and `lack`.
+    let metrics = client.request(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
+    let uses = metrics.lines().find_map(|line| line.strip_prefix("ensue_key_uses_total ")).unwrap();
+    assert!(uses.parse::<u64>().unwrap() >= 15, "{uses}");
+
     // And stand nowhere.
     for (place, bytes) in told.iter().chain(&answers) {
         secrets.are_not_in(place, bytes);
@@ -336,6 +341,139 @@ async fn no_secret_stands_in_anything_that_a_node_keeps_says_or_answers() {
     let said = node.said();
     assert!(said.contains(" TRACE "), "the node does not say all that it can: {said}");
     secrets.are_not_in("what the node said", said.as_bytes());
+    secrets.are_not_in("what the node said", node.stop_well().as_bytes());
+    assert!(search_files(&place, &secrets), "the search of files finds nothing");
+}
+
+/// An action that is given a key and lets it out, in a way that its parameter names.
+const LEAK: &str = r#"
+description: Lets a key out.
+parameters: { way: string }
+run:
+  shell:
+    env: { WAY: '${{ params.way }}', CANARY: '${{ keys["leak.canary"] }}', SHORT: '${{ keys["leak.short"] }}' }
+    script: |
+      echo "marker-that-is-no-secret" >&2
+      first=$(printf %s "$CANARY" | cut -c 1-11) rest=$(printf %s "$CANARY" | cut -c 12-)
+      case $WAY in
+      printed) echo "$CANARY"; echo "$CANARY" >&2 ;;
+      failed) echo "$CANARY"; echo "no way with $CANARY" >&2; exit 3 ;;
+      base64) printf 'user:%s' "$CANARY" | base64 -w 0 ;;
+      hex) printf %s "$CANARY" | od -An -tx1 | tr -d ' \n' ;;
+      pieces) printf %s "$first"; sleep 0.3; printf %s "$rest" ;;
+      event) echo "{\"emit\":{\"trigger\":\"leak.seen\",\"payload\":{\"what\":\"$CANARY\"}}}" >&3 ;;
+      progress) echo "{\"progress\":0.5,\"message\":\"with $CANARY\"}" >&3 ;;
+      artifact) echo harmless > out; echo "{\"artifact\":{\"path\":\"out\",\"name\":\"$CANARY.txt\"}}" >&3 ;;
+      result) echo "{\"token\":\"$CANARY\",\"length\":${#CANARY}}" ;;
+      reversed) printf %s "$CANARY" | rev ;;
+      spaced) printf %s "$CANARY" | sed 's/./& /g' ;;
+      short) echo "$SHORT" ;;
+      restart) printf 'first %s' "$CANARY $first"; while [ ! -e go ]; do sleep 0.02; done; echo "$rest last $CANARY" ;;
+      esac
+"#;
+const LEAKED: &str = "canary-let-out-6f80d1b7e2";
+/// Under eight bytes.
+const SHORT: &str = "c4n4ry7";
+const MASK: &str = "[redacted leak.canary]";
+
+/// Returns the private directory of the one attempt that runs.
+#[cfg(target_os = "linux")]
+fn private(place: &Place) -> std::path::PathBuf {
+    std::fs::read_dir(place.data().join("attempts")).unwrap().next().unwrap().unwrap().path()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn key_that_a_program_lets_out_is_masked_in_all_that_a_node_keeps() {
+    let place = Place::new().with_variable("ENSUE_LOG", "trace");
+    place.write_pack_file("leak/pack.yaml", "name: leak\nversion: 1.0.0\ndescription: Leaks.\nkeys: [canary, short]\n");
+    place.write_pack_file("leak/triggers/seen.yaml", "description: Something was seen.\npayload: { what: string }\n");
+    place.write_pack_file("leak/actions/way.yaml", LEAK);
+    let node = place.start();
+    let client = node.client();
+    for (key, value) in [("leak.canary", LEAKED), ("leak.short", SHORT)] {
+        let mut set = place.ensue(&["keys", "set", key, "--server", &node.url()]);
+        let set = Printed::by_feeding(set.env("ENSUE_TOKEN", ADMIN_TOKEN), value.as_bytes());
+        assert_eq!(set.code, Some(0), "{set:?}");
+        assert_eq!(format!("{set:?}").contains("not masked"), value == SHORT, "{set:?}");
+    }
+    let secrets = Secrets::new(&[LEAKED]);
+    let reversed: String = LEAKED.chars().rev().collect();
+    let spaced: String = LEAKED.chars().flat_map(|character| [character, ' ']).collect();
+    let mut event = None;
+    for (way, status, result) in [
+        ("printed", "succeeded", json!(MASK)),
+        ("failed", "failed", Value::Null),
+        ("hex", "succeeded", json!(MASK)),
+        ("pieces", "succeeded", json!(MASK)),
+        ("event", "succeeded", json!("")),
+        ("progress", "succeeded", json!("")),
+        ("artifact", "succeeded", json!("")),
+        ("result", "succeeded", json!({ "token": MASK, "length": LEAKED.len() })),
+        // What was changed otherwise, or is too short, is not masked.
+        ("reversed", "succeeded", json!(reversed)),
+        ("spaced", "succeeded", json!(spaced)),
+        ("short", "succeeded", json!(SHORT)),
+    ] {
+        let shown = client.run("leak.way", &json!({ "way": way })).await;
+        assert_eq!((&shown["status"], &shown["result"]), (&json!(status), &result), "{way}: {shown:#}");
+        let id = shown["id"].as_str().unwrap();
+        match way {
+            "printed" | "failed" => {
+                let logs = client.request(Method::GET, &format!("/api/v1/executions/{id}/logs?stream=stderr")).send().await.unwrap();
+                let logs = logs.text().await.unwrap();
+                assert!(logs.contains(MASK), "{logs}");
+                if way == "failed" {
+                    let last = format!("no way with {MASK}");
+                    let message = format!("the program ended with exit code 3: {last}");
+                    assert_eq!(shown["error"]["message"], message, "{shown:#}");
+                    assert!(shown["error"]["output_tail"].as_str().is_some_and(|tail| tail.ends_with(&last)), "{shown:#}");
+                }
+            }
+            "event" => {
+                let events = client.get("/events?trigger=leak.seen").await;
+                let seen = events["items"][0]["id"].as_str().unwrap_or_else(|| panic!("{events:#}")).to_owned();
+                assert_eq!(client.get(&format!("/events/{seen}")).await["payload"]["what"], MASK);
+                event = Some(seen);
+            }
+            "progress" => assert!(format!("{shown}").contains(&format!("with {MASK}")), "{shown:#}"),
+            "artifact" => {
+                let artifacts = client.get(&format!("/executions/{id}/artifacts")).await;
+                assert_eq!(artifacts["items"][0]["name"], format!("{MASK}.txt"), "{artifacts:#}");
+            }
+            _ => {}
+        }
+    }
+    let shown = client.run("leak.way", &json!({ "way": "base64" })).await;
+    assert!(shown["result"].as_str().is_some_and(|result| result.contains(MASK)), "{shown:#}");
+
+    // A program that outlives its node is masked as well, and its output is in no file in clear meanwhile.
+    let id = client.execute("leak.way", &json!({ "way": "restart" })).await;
+    client
+        .until(&format!("/executions/{id}/timeline"), |_| {
+            let folders = std::fs::read_dir(place.data().join("supervisors")).unwrap().flatten();
+            folders
+                .map(|folder| folder.path().join("stdout"))
+                .any(|path| std::fs::read_to_string(path).is_ok_and(|text| text.contains(MASK)))
+        })
+        .await;
+    search_files(&place, &secrets);
+    node.kill();
+    let node = place.start();
+    let client = node.client();
+    std::fs::write(private(&place).join("go"), "").unwrap();
+    let shown = client.until(&format!("/executions/{id}"), |shown| shown["ended_at"].is_string()).await;
+    assert_eq!(shown["result"], format!("first {MASK} {MASK} last {MASK}"), "{shown:#}");
+
+    for work in ["/views/rebuild", "/log/verify"] {
+        let answer = client.post(work, &json!({})).await;
+        assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+        client.until(work, |job| job["status"] == "succeeded").await;
+    }
+    let event = event.expect("one was emitted");
+    assert!(search_answers(&client, &secrets, &event).await > 3, "the search of answers finds nothing");
+    assert!(search_files(&place, &secrets), "the search of files finds nothing");
+    secrets.are_not_in("what the node said", node.said().as_bytes());
     secrets.are_not_in("what the node said", node.stop_well().as_bytes());
     assert!(search_files(&place, &secrets), "the search of files finds nothing");
 }

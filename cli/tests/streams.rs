@@ -22,7 +22,7 @@ struct Stream {
 
 impl Stream {
     async fn of(client: &Client, place: Option<u64>) -> Self {
-        let mut request = client.request(Method::GET, "/api/v1/log/stream");
+        let mut request = client.request(Method::GET, "/api/v1/log/stream?named=true");
         if let Some(place) = place {
             request = request.header("last-event-id", place);
         }
@@ -117,7 +117,7 @@ async fn a_thousand_who_follow_the_log_take_less_than_a_hundred_megabytes_of_the
     let mut streams = Vec::with_capacity(STREAMS);
     for number in 0..STREAMS {
         let token = &tokens[number / STREAMS_OF_ONE];
-        streams.push(Stream::begun(client.anonymous(Method::GET, "/api/v1/log/stream").bearer_auth(token)).await);
+        streams.push(Stream::begun(client.anonymous(Method::GET, "/api/v1/log/stream?named=true").bearer_auth(token)).await);
     }
     let mut last = 0;
     for number in 0..20 {

@@ -123,6 +123,15 @@ async fn a_workflow_runs_from_its_file_to_what_it_gives() {
     assert_eq!(given, json!({ "urls": ["https://eu.example.test", "https://us.example.test"], "said": "v1: succeeded" }));
     let client = node.client();
     let listed = client.get("/executions?action=release.ship").await;
+    let whole = listed["items"][0]["id"].as_str().unwrap();
+    for follow in [&[][..], &["--follow"]] {
+        let logs = ensue(&place, &node, &[&["executions", "logs", whole], follow].concat());
+        assert_eq!(logs.code, Some(0), "{logs:?}");
+        for (item, region) in ["eu", "us"].iter().enumerate() {
+            let printed = format!("==> deploy[{item}] (release.deploy) <==\n{{\"url\":\"https://{region}.example.test\"}}");
+            assert!(logs.stdout.contains(&printed), "{printed}: {logs:?}");
+        }
+    }
     let id = listed["items"][0]["id"].as_str().unwrap();
     let ended = |name: &str, item: Option<u64>| (name.to_owned(), item, "succeeded".to_owned());
     let expected = [ended("build", None), ended("deploy", Some(0)), ended("deploy", Some(1)), ended("announce", None)];

@@ -34,8 +34,12 @@ use crate::rules::judge::Judgement;
 
 /// The most drafts of one turn; what is over is owed.
 pub const TURN_DRAFTS_MAX: usize = 1_000;
+/// The most drafts of one batch, a few beside them: what is over is owed, also of turns that are short themselves.
+pub const BATCH_DRAFTS_MAX: usize = 10_000;
 /// The most bytes of facts and bodies of one turn; what is over is owed.
 pub const TURN_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How many steps rules take that are judged within one batch; the rules that are left are judged in a later one.
+pub const BATCH_STEPS_MAX: u64 = 1_000_000;
 /// The most bytes of a parked reaction's error.
 const ERROR_BYTES_MAX: usize = 2_048;
 
@@ -85,6 +89,8 @@ pub struct Sequencing {
     seen: BTreeMap<DedupeKey, Seen>,
     /// What is about to be read.
     at_hand: AtHand,
+    /// How many steps rules took that were judged for what is in the batch.
+    steps: u64,
 }
 
 /// A batch that is in the log.
@@ -108,6 +114,7 @@ impl Sequencing {
             effects: Vec::new(),
             seen: BTreeMap::new(),
             at_hand: AtHand::default(),
+            steps: 0,
         }
     }
 
@@ -203,7 +210,9 @@ impl Sequencing {
         if let Ok(Reaction::Needs(digests)) = self.reaction(record, owed.next, at, &mut judgements, beside) {
             return Offered::Needs(digests);
         }
-        let mut turn = Turn::default();
+        // A piece always gets on, whatever the batch has done before.
+        self.steps = 0;
+        let mut turn = Turn { is_piece: true, ..Turn::default() };
         self.append_own(record, ReactionResumed { of: owed.of }.into(), at, &mut turn);
         turn.pending.push_front((record.clone(), owed.next));
         self.follow(turn, at, &mut judgements, beside);
@@ -228,6 +237,7 @@ impl Sequencing {
         self.engine.commit();
         self.committed = self.head;
         self.seen.clear();
+        self.steps = 0;
         let batch = std::mem::take(&mut self.batch);
         CommittedBatch { records: batch.records, effects: std::mem::take(&mut self.effects) }
     }
@@ -245,16 +255,23 @@ impl Sequencing {
             self.effects.clear();
         }
         self.seen.clear();
+        self.steps = 0;
     }
 
     /// Works out what follows from the turn's records: depth first, so that what is pending at the bound stays small.
     fn follow(&mut self, mut turn: Turn, at: &Moment, judgements: &mut Judgements, beside: &Beside<'_>) {
         while !turn.is_full(&beside.settings.turn)
+            && (turn.is_piece || self.batch.records.len() < beside.settings.turn.batch_drafts)
             && let Some((record, next)) = turn.pending.pop_front()
         {
+            if self.is_for_a_later_batch(&record, &beside.settings.turn) {
+                self.append_own(&record, ReactionDeferred { of: record.position, next }.into(), at, &mut turn);
+                continue;
+            }
             let parked = match self.reaction(&record, next, at, judgements, beside) {
-                Ok(Reaction::Drafts { drafts, then }) => match with_json(drafts) {
+                Ok(Reaction::Drafts { drafts, then, steps }) => match with_json(drafts) {
                     Ok(facts) => {
+                        self.steps += steps;
                         // Who judges and decides nothing takes its time as well.
                         turn.drafts += usize::from(facts.is_empty() && then != Then::Nothing);
                         let later = std::mem::take(&mut turn.pending);
@@ -292,14 +309,25 @@ impl Sequencing {
             self.append_own(&record, ReactionParked { of: record.position, next, error }.into(), at, &mut turn);
         }
         for (record, next) in std::mem::take(&mut turn.pending) {
-            match self.reaction(&record, next, at, judgements, beside) {
+            let is_late = self.is_for_a_later_batch(&record, &beside.settings.turn);
+            let left = if is_late { None } else { Some(self.reaction(&record, next, at, judgements, beside)) };
+            if let Some(Ok(Reaction::Drafts { steps, .. })) = &left {
+                self.steps += steps;
+            }
+            match left {
+                None => {}
                 // Most often what is left is the start of an execution, and no worker is free: nothing is owed for that.
-                Ok(Reaction::Drafts { drafts, then: Then::Nothing }) if drafts.is_empty() => continue,
-                Ok(_) if mutants::is("owed reaction dropped") => continue,
-                Ok(Reaction::Drafts { .. } | Reaction::Needs(_) | Reaction::Held(_) | Reaction::Impossible(_)) | Err(_) => {}
+                Some(Ok(Reaction::Drafts { drafts, then: Then::Nothing, .. })) if drafts.is_empty() => continue,
+                Some(Ok(_)) if mutants::is("owed reaction dropped") => continue,
+                Some(Ok(Reaction::Drafts { .. } | Reaction::Needs(_) | Reaction::Held(_) | Reaction::Impossible(_)) | Err(_)) => {}
             }
             self.append_own(&record, ReactionDeferred { of: record.position, next }.into(), at, &mut turn);
         }
+    }
+
+    /// Says whether rules are still to judge an event, where those before have taken as many steps as a batch may.
+    fn is_for_a_later_batch(&self, record: &Record, limits: &TurnLimits) -> bool {
+        self.steps >= limits.steps && matches!(&record.fact, Fact::EventReceived(event) if event.undecided > 0)
     }
 
     /// Asks the core what follows from a record. A panic there is contained, and its text is given.
@@ -389,11 +417,15 @@ impl Sequencing {
     fn note_seen(&mut self, position: Position, events: &[ObservedEvent], at: &Moment) {
         let Some(record) = self.batch.records.last() else { return };
         let StreamId::Event(id) = record.stream else { return };
-        let Some(dedupe) = events.iter().find(|event| event.id == id).and_then(|event| event.dedupe.as_ref()) else { return };
-        let seen = Seen { position, event: id, content: dedupe.content, until: Seen::until(at.time) };
-        self.seen.insert(dedupe.key.clone(), seen);
-        if !mutants::is("key remembered beside the batch") {
-            self.batch.seen.push((dedupe.key.clone(), seen));
+        let Some(event) = events.iter().find(|event| event.id == id) else { return };
+        let of_key = event.dedupe.iter().map(|dedupe| (dedupe.key.clone(), dedupe.content));
+        let of_body = event.signed.iter().map(|signed| (signed.key(), signed.body.hash));
+        for (key, content) in of_key.chain(of_body) {
+            let seen = Seen { position, event: id, content, until: Seen::until(at.time) };
+            self.seen.insert(key.clone(), seen);
+            if !mutants::is("key remembered beside the batch") {
+                self.batch.seen.push((key, seen));
+            }
         }
     }
 }
@@ -401,6 +433,8 @@ impl Sequencing {
 /// One turn: what it made, and the records whose consequences are still to be worked out.
 #[derive(Default)]
 struct Turn {
+    /// Whether it works out a piece of what is owed.
+    is_piece: bool,
     drafts: usize,
     bytes: usize,
     pending: VecDeque<(Record, u32)>,
@@ -485,6 +519,7 @@ fn reacts(fact: &Fact) -> bool {
         | Fact::TimerSet(_)
         | Fact::ClockStepped(_)
         | Fact::ClockAccepted(_)
+        | Fact::LogRestored(_)
         | Fact::DeadLetterRetried(_)
         | Fact::DeadLetterDismissed(_)
         | Fact::ReactionDeferred(_)

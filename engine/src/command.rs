@@ -25,7 +25,7 @@ use crate::executions::labels::Labels;
 use crate::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, InquiryId, RuleId, TokenId};
 use crate::locks::facts::Claim;
 use crate::names::{ActionRef, KeyRef, PackName, RuleRef, SensorRef, TriggerRef, VarName};
-use crate::record::{Actor, Body, BodyHandle, CatalogRevision, Cause, Digest, Draft, Encoding, Position};
+use crate::record::{Actor, Body, BodyHandle, CatalogRevision, Cause, Digest, Draft, Encoding, Head, Position};
 use crate::rules::judge::{EventView, Judgement};
 use crate::time::Timestamp;
 use crate::workflows::elements::Elements;
@@ -89,6 +89,7 @@ impl Ask {
             | Ask::NoteStart { .. }
             | Ask::NoteClockStep { .. }
             | Ask::AcceptClock
+            | Ask::NoteRestore { .. }
             | Ask::FireTimers
             | Ask::StartQueued
             | Ask::RetryReaction { .. }
@@ -143,6 +144,7 @@ impl Ask {
             | Ask::NoteStart { .. }
             | Ask::NoteClockStep { .. }
             | Ask::AcceptClock
+            | Ask::NoteRestore { .. }
             | Ask::FireTimers
             | Ask::StartQueued
             | Ask::RetryReaction { .. }
@@ -182,6 +184,8 @@ pub enum Ask {
         attempt: AttemptId,
         /// What is known of it.
         evidence: Evidence,
+        /// Why it was given up, where more is known than that its worker is gone.
+        error: Option<Failure>,
     },
     /// End an execution.
     CancelExecution {
@@ -283,6 +287,11 @@ pub enum Ask {
     },
     /// The wall clock is right as it stands now: hold no timer for its last step any more.
     AcceptClock,
+    /// The log was restored from an older copy: its records up to this head were written once and are missing.
+    NoteRestore {
+        /// The newest head that is known of the log.
+        known: Head,
+    },
     /// Fire the timers that are due.
     FireTimers,
     /// Start who waits in queues of which more may start by now.
@@ -333,6 +342,8 @@ pub struct ObservedEvent {
     pub payload: Document,
     /// The key under which it is accepted once.
     pub dedupe: Option<Dedupe>,
+    /// The signed body that it came in, which is accepted once.
+    pub signed: Option<SignedBody>,
     /// What the rules make of it.
     pub judgement: Arc<Judgement>,
 }
@@ -351,6 +362,7 @@ impl ObservedEvent {
             body: Body::json(view.payload.bytes().clone()),
             payload: view.payload.clone(),
             dedupe: None,
+            signed: None,
             judgement: Arc::new(judgement),
         }
     }
@@ -365,6 +377,27 @@ pub struct Dedupe {
     pub content: Digest,
     /// What becomes of another thing under the same key.
     pub conflict: Conflict,
+}
+
+/// A body whose signature was right: the same one is a repeat within [`DEDUPE_MILLIS`], whatever its headers say, as nobody signed those.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedBody {
+    /// The sensor, and the hash of the body.
+    pub body: DedupeKey,
+    /// Which of the events of its delivery this is, from 0.
+    pub index: u32,
+}
+
+impl SignedBody {
+    /// Returns the key under which this event of the body is remembered.
+    pub fn key(&self) -> DedupeKey {
+        self.body.of_event(self.index)
+    }
+
+    /// Returns the key of the body's first event: another delivery of the same body may have made fewer events.
+    pub fn first(&self) -> DedupeKey {
+        self.body.of_event(0)
+    }
 }
 
 /// How long a key is remembered, in milliseconds: 24 hours.
@@ -521,12 +554,16 @@ pub struct Report {
     pub token: u64,
     /// How it ended.
     pub outcome: ReportOutcome,
+    /// How long the other side asks to wait before the next attempt, in milliseconds; only of an attempt that failed.
+    pub retry_after_millis: Option<u64>,
     /// The result, or what was given nevertheless.
     pub body: Option<Body>,
     /// The events it emits.
     pub emitted: Vec<ObservedEvent>,
     /// The vars it changes.
     pub vars: Vec<VarChange>,
+    /// How long before this is told it ended, in milliseconds, if that is noticeable.
+    pub ended_before: Option<u64>,
 }
 
 /// As what somebody has seen a var that they change.

@@ -101,6 +101,8 @@ pub enum Reaction {
         drafts: Vec<Draft>,
         /// Whether the record has a next consequence.
         then: Then,
+        /// How many steps the rules took that were judged for it.
+        steps: u64,
     },
     /// These bodies must be at hand first.
     Needs(Vec<BodyHandle>),
@@ -129,17 +131,25 @@ impl Reaction {
 
     /// This follows, and nothing more.
     pub(crate) fn last(drafts: Vec<Draft>) -> Self {
-        Self::Drafts { drafts, then: Then::Nothing }
+        Self::Drafts { drafts, then: Then::Nothing, steps: 0 }
     }
 
     /// This follows, and then the consequences from `next` on are to be asked for.
     pub(crate) fn from(drafts: Vec<Draft>, next: u32) -> Self {
-        Self::Drafts { drafts, then: Then::From(next) }
+        Self::Drafts { drafts, then: Then::From(next), steps: 0 }
     }
 
     /// This follows, and the next consequence is to be asked for.
     pub(crate) fn more(drafts: Vec<Draft>) -> Self {
-        Self::Drafts { drafts, then: Then::More }
+        Self::Drafts { drafts, then: Then::More, steps: 0 }
+    }
+
+    /// Returns the same, with the steps that rules took which were judged for it.
+    pub(crate) fn taking(mut self, taken: u64) -> Self {
+        if let Self::Drafts { steps, .. } = &mut self {
+            *steps += taken;
+        }
+        self
     }
 }
 
@@ -239,7 +249,9 @@ impl Engine {
             Ask::RequestExecution(ask) => executions::request(self, at, actor, trace, ask, with),
             Ask::TakeMessage(message) => messages::take(self, actor, message, at, with),
             Ask::ReportAttempt(report) => executions::report(self, actor, report, at, with),
-            Ask::LoseAttempt { execution, attempt, evidence } => executions::lose(self, actor, *execution, *attempt, *evidence),
+            Ask::LoseAttempt { execution, attempt, evidence, error } => {
+                executions::lose(self, actor, *execution, *attempt, *evidence, error.clone())
+            }
             Ask::CancelExecution { execution } => executions::cancel(self, actor, trace, *execution),
             Ask::CancelInquiry(inquiry) => inquiries::cancel(self, actor, trace, *inquiry),
             Ask::PauseExecution { execution } => pausing::pause(self, actor, trace, *execution),
@@ -257,6 +269,7 @@ impl Engine {
             Ask::NoteStart { release } => health::note_start(self, actor, release),
             Ask::NoteClockStep { from, to } => health::note_clock_step(self, actor, *from, *to),
             Ask::AcceptClock => health::accept_clock(self, actor, at.time),
+            Ask::NoteRestore { known } => health::note_restore(self, actor, *known),
             Ask::FireTimers => timers::fire(self, actor, at),
             Ask::StartQueued => execution_reactions::start_queued(self, with),
             Ask::RetryReaction { of } => health::retry_reaction(self, actor, *of),
@@ -328,7 +341,7 @@ impl Engine {
             ByNoun::HealthFact(fact) => {
                 state.health.apply(record, fact);
                 state.timers.apply_clock(record, fact);
-                state.executions.apply_clock(fact);
+                state.executions.apply_health(record, fact);
             }
         }
         state.settle_locks(record);
@@ -379,6 +392,7 @@ impl Engine {
             | ByNoun::HealthFact(
                 HealthFact::ClockStepped(_)
                 | HealthFact::ClockAccepted(_)
+                | HealthFact::LogRestored(_)
                 | HealthFact::ReactionDeferred(_)
                 | HealthFact::ReactionResumed(_)
                 | HealthFact::ReactionRetried(_)
@@ -390,8 +404,8 @@ impl Engine {
     /// Follows a change of rules and sensors: first the schedules, then what flow control keeps.
     fn follow(&self, record: &Record, changed: Changed<'_>, with: &Context<'_>) -> Reaction {
         match schedules::follow(self, record, changed, with) {
-            Reaction::Drafts { drafts, then: Then::Nothing } if drafts.is_empty() => flow::follow(self, record, changed, with),
-            Reaction::Drafts { drafts, then: Then::Nothing } => Reaction::more(drafts),
+            Reaction::Drafts { drafts, then: Then::Nothing, .. } if drafts.is_empty() => flow::follow(self, record, changed, with),
+            Reaction::Drafts { drafts, then: Then::Nothing, .. } => Reaction::more(drafts),
             other => other,
         }
     }

@@ -168,9 +168,9 @@ facts! {
         AttemptEmitted(executions::AttemptEmitted): "attempt.emitted", 1;
         ArtifactKept(executions::ArtifactKept): "artifact.kept", 1;
         MessageRefused(executions::MessageRefused): "message.refused", 1;
-        AttemptSucceeded(executions::AttemptSucceeded): "attempt.succeeded", 1;
-        AttemptFailed(executions::AttemptFailed): "attempt.failed", 1;
-        AttemptLost(executions::AttemptLost): "attempt.lost", 1;
+        AttemptSucceeded(executions::AttemptSucceeded): "attempt.succeeded", 2;
+        AttemptFailed(executions::AttemptFailed): "attempt.failed", 3;
+        AttemptLost(executions::AttemptLost): "attempt.lost", 2;
         AttemptReportedLate(executions::AttemptReportedLate): "attempt.reported_late", 1;
         ExecutionSucceeded(executions::ExecutionSucceeded): "execution.succeeded", 2;
         ExecutionFailed(executions::ExecutionFailed): "execution.failed", 2;
@@ -200,8 +200,8 @@ facts! {
     }
     /// What happens to inquiries.
     InquiryFact {
-        InquiryOpened(inquiries::InquiryOpened): "inquiry.opened", 2;
-        InquiryAnswered(inquiries::InquiryAnswered): "inquiry.answered", 1;
+        InquiryOpened(inquiries::InquiryOpened): "inquiry.opened", 3;
+        InquiryAnswered(inquiries::InquiryAnswered): "inquiry.answered", 2;
         InquiryReminded(inquiries::InquiryReminded): "inquiry.reminded", 1;
         InquiryEscalated(inquiries::InquiryEscalated): "inquiry.escalated", 1;
         InquiryNotified(inquiries::InquiryNotified): "inquiry.notified", 1;
@@ -246,6 +246,7 @@ facts! {
         NodeStarted(health::NodeStarted): "node.started", 1;
         ClockStepped(health::ClockStepped): "clock.stepped", 1;
         ClockAccepted(health::ClockAccepted): "clock.accepted", 1;
+        LogRestored(health::LogRestored): "log.restored", 1;
         ReactionDeferred(health::ReactionDeferred): "reaction.deferred", 1;
         ReactionResumed(health::ReactionResumed): "reaction.resumed", 1;
         ReactionHeld(health::ReactionHeld): "reaction.held", 1;
@@ -294,6 +295,15 @@ const UPCASTS: &[(&str, u16, Upcast)] = &[
     ("event.received", 3, as_it_is),
     ("enforcement.made", 3, as_it_is),
     ("execution.requested", 6, as_it_is),
+    // Before digests could be required no inquiry required one, and no answer recorded it.
+    ("inquiry.opened", 2, as_it_is),
+    ("inquiry.answered", 1, as_it_is),
+    // `Retry-After` was ignored before.
+    ("attempt.failed", 1, as_it_is),
+    // Before an attempt's end had a time of its own, the record's counted, and why an attempt was lost was only in the node's log.
+    ("attempt.succeeded", 1, as_it_is),
+    ("attempt.failed", 2, as_it_is),
+    ("attempt.lost", 1, as_it_is),
 ];
 
 /// The newer schema has more fields, all of which may be left out.

@@ -137,6 +137,15 @@ impl Secret {
     }
 }
 
+/// The fewest bytes of a key's value, white space around it not counted, that are masked in what programs print and servers answer. Fewer
+/// would be found where nobody wrote them.
+pub const MASKED_BYTES_MIN: usize = 8;
+
+/// Returns the part of a key's value that is masked: all of it but the white space around it. None where it is too short.
+pub fn masked_part(value: &[u8]) -> Option<&[u8]> {
+    Some(value.trim_ascii()).filter(|part| part.len() >= MASKED_BYTES_MIN)
+}
+
 /// Where secrets are kept.
 pub trait Vault: Send + Sync {
     /// Keeps a version of a key's value, sealed. It counts once the log says so.
@@ -244,6 +253,16 @@ pub enum OutputError {
         taken: u64,
         /// Where it was to go on.
         offset: u64,
+    },
+    /// What is there is not what was written.
+    #[error("the `{stream}` of attempt {attempt} is damaged: {why}")]
+    Damaged {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The stream.
+        stream: &'static str,
+        /// How, for people.
+        why: &'static str,
     },
     /// The store has failed.
     #[error("the output of attempt {attempt} cannot be used: {why}")]

@@ -69,6 +69,12 @@ impl Timestamp {
         Self::from_micros(self.0.saturating_add(micros))
     }
 
+    /// Returns the point `millis` milliseconds earlier.
+    pub const fn minus_millis(self, millis: u64) -> Self {
+        let micros = if millis > i64::MAX as u64 / 1_000 { i64::MAX } else { millis as i64 * 1_000 };
+        Self::from_micros(self.0.saturating_sub(micros))
+    }
+
     /// Gives the microseconds from `earlier` to this point, negative where `earlier` is later.
     pub const fn micros_since(self, earlier: Self) -> i64 {
         self.0 - earlier.0

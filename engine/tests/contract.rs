@@ -22,8 +22,8 @@ use ensue_engine::executions::facts::{
 };
 use ensue_engine::fact::Fact;
 use ensue_engine::health::facts::{
-    ClockAccepted, ClockStepped, NodeStarted, ReactionDeferred, ReactionDismissed, ReactionHeld, ReactionParked, ReactionResumed,
-    ReactionRetried,
+    ClockAccepted, ClockStepped, LogRestored, NodeStarted, ReactionDeferred, ReactionDismissed, ReactionHeld, ReactionParked,
+    ReactionResumed, ReactionRetried,
 };
 use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, InquiryId, LogId, RuleId, ScheduleId, TokenId};
 use ensue_engine::inquiries::facts::{
@@ -170,9 +170,15 @@ fn samples() -> Vec<Fact> {
         }
         .into(),
         MessageRefused { attempt, index: 6, reason: "the file `out` is a link".into() }.into(),
-        AttemptSucceeded { attempt }.into(),
-        AttemptFailed { attempt, error: error.clone() }.into(),
-        AttemptLost { attempt, evidence: Evidence::MayHaveBegun }.into(),
+        AttemptSucceeded { attempt, ended_at: Some(Timestamp::from_micros(1_774_699_200_123_456)) }.into(),
+        AttemptFailed {
+            attempt,
+            error: error.clone(),
+            retry_after_millis: Some(30_000),
+            ended_at: Some(Timestamp::from_micros(1_774_699_200_123_456)),
+        }
+        .into(),
+        AttemptLost { attempt, evidence: Evidence::MayHaveBegun, error: Some(error.clone()) }.into(),
         AttemptReportedLate { attempt, error: Some(error.clone()) }.into(),
         ExecutionSucceeded { part_of: Some(part_of.clone()) }.into(),
         ExecutionFailed { error: error.clone(), part_of: Some(part_of.clone()) }.into(),
@@ -234,11 +240,12 @@ fn samples() -> Vec<Fact> {
             veto: Some("answer.ship == false".into()),
             expires_at: Some(NOON),
             digest: Digest::of(b"asked"),
+            digest_required: true,
             part_of: Some(part_of),
             attempt: Some(attempt),
         }
         .into(),
-        InquiryAnswered { inquiry: asked, by: "ana".into(), verdict: Verdict::Decides }.into(),
+        InquiryAnswered { inquiry: asked, by: "ana".into(), verdict: Verdict::Decides, digest: Some(Digest::of(b"asked")) }.into(),
         InquiryReminded { inquiry: asked, number: 2 }.into(),
         InquiryEscalated { inquiry: asked, number: 1, to: vec!["role:leads".parse().unwrap(), "bo".parse().unwrap()] }.into(),
         InquiryNotified { inquiry: asked, execution, of: Occasion::Escalated }.into(),
@@ -262,6 +269,7 @@ fn samples() -> Vec<Fact> {
         NodeStarted { release: "0.1.0".into() }.into(),
         ClockStepped { from: NOON, to: Timestamp::from_micros(NOON.micros() + 90_000_001) }.into(),
         ClockAccepted {}.into(),
+        LogRestored { known: Position(61), chain: Chain::default() }.into(),
         ReactionDeferred { of: Position(40), next: 499 }.into(),
         ReactionResumed { of: Position(40) }.into(),
         ReactionHeld { of: Position(40), next: 3, execution }.into(),

@@ -1,7 +1,7 @@
 //! One event under one key: within 24 hours, within a batch, within a command.
 
-use ensue_engine::command::{Answer, Conflict, DEDUPE_MILLIS, Novelty, ReceivedEvent, Refusal};
-use ensue_engine::record::Position;
+use ensue_engine::command::{Answer, Conflict, DEDUPE_MILLIS, DedupeKey, Novelty, ReceivedEvent, Refusal, SignedBody};
+use ensue_engine::record::{Digest, Position};
 use serde_json::json;
 
 use crate::support::site::{received, report_emitting, told_of_one};
@@ -124,4 +124,32 @@ fn an_emitted_event_whose_key_was_seen_is_not_taken_in_again() {
         ensue_engine::command::ObservedEvent { dedupe: keyed.dedupe.clone(), ..site.emitted(attempt.id, "demo.ping", &json!({ "n": 1 })) };
     site.when(received(vec![keyed]));
     site.when(report_emitting(execution, attempt, vec![emitted])).then(&["attempt.succeeded", "execution.succeeded"]);
+}
+
+#[test]
+fn signed_body_is_accepted_once_whatever_came_with_it() {
+    let mut site = site();
+    let of_body =
+        |body: &str, index| SignedBody { body: DedupeKey { scope: "signed/demo.hook".into(), hash: Digest::of(body.as_bytes()) }, index };
+    let deliver = |site: &mut Site, body: &str, keys: &[&str]| {
+        let events = (0..).zip(keys).map(|(index, key)| {
+            let event = site.keyed("demo.ping", &json!({ "n": 1 }), key, Conflict::IsRepeat);
+            ensue_engine::command::ObservedEvent { signed: Some(of_body(body, index)), ..event }
+        });
+        let events = events.collect();
+        match site.when(received(events)).answer() {
+            Answer::Events(events) => events,
+            other => panic!("{other:?}"),
+        }
+    };
+    let first = deliver(&mut site, "a", &["1", "2"]);
+    assert!(first.iter().all(|event| event.novelty == Novelty::New));
+    let repeats: Vec<_> = first.iter().map(|event| ReceivedEvent { novelty: Novelty::Repeat, ..event.clone() }).collect();
+    assert_eq!(deliver(&mut site, "a", &["3", "4"]), repeats);
+    site.restart();
+    // Other headers may choose other events: the first that the body made stands for one that it did not make.
+    assert_eq!(deliver(&mut site, "a", &["5", "6", "7"]), [repeats.clone(), vec![repeats[0].clone()]].concat());
+    assert_eq!(deliver(&mut site, "b", &["8"])[0].novelty, Novelty::New);
+    site.later(DEDUPE_MILLIS);
+    assert_eq!(deliver(&mut site, "a", &["9"])[0].novelty, Novelty::New);
 }

@@ -1,13 +1,19 @@
 //! Rules that err: the first error of a way is a record, the others are counted, and none is missing from the count.
 
+use ensue_engine::catalog::Rule;
 use ensue_engine::fact::Fact;
-use ensue_engine::record::Position;
+use ensue_engine::ids::{EventId, Id};
+use ensue_engine::record::{Position, Record};
+use ensue_engine::rules::facts::Outcome as Enforced;
+use ensue_engine::rules::judge::{EventView, Verdict, judge};
 use ensue_engine::rules::state::ERROR_SUMMARY_MILLIS;
 use ensue_engine::spec::Outcome;
+use ensue_expression::Document;
 use serde_json::{Value, json};
 
+use crate::support::definitions::template;
 use crate::support::site::received;
-use crate::support::{Pieces, Site};
+use crate::support::{Pieces, Site, workers};
 
 fn site() -> Site {
     let pieces =
@@ -105,26 +111,139 @@ fn a_rule_that_errs_leaves_the_others_alone() {
     assert_eq!((event.matched, event.erred), (1, 2));
 }
 
+/// A condition that takes some 80,000 steps over a list of 90 numbers, and holds.
+const COSTLY: &str = "event.payload.list.all(x, event.payload.list.all(y, x + y >= 0))";
+/// A condition that takes more steps than one rule has.
+const TOO_COSTLY: &str = "lists.range(400).all(x, lists.range(400).all(y, x + y >= 0))";
+
+fn list() -> Value {
+    json!({ "ok": true, "list": (0..90).collect::<Vec<u32>>() })
+}
+
+fn enforced(records: &[Record]) -> Vec<String> {
+    let rules = records.iter().filter_map(|record| match &record.fact {
+        Fact::EnforcementMade(made) => Some(made.rule.to_string()),
+        _ => None,
+    });
+    rules.collect()
+}
+
 #[test]
-fn rules_that_take_more_steps_than_an_event_may_cost_err_in_one_way_each() {
-    // Each rule takes some 70,000 steps: the budget of the event ends in the midst of the fifteenth.
+fn costly_rules_do_not_make_an_innocent_rule_err() {
     let mut pieces = Pieces::default().trigger("demo.ping").action("demo.say");
-    for rule in 0..18 {
-        let when = "event.payload.list.all(x, event.payload.list.all(y, x + y >= 0)) && event.payload.n == 0";
-        pieces = pieces.rule(&format!("demo.r{rule}"), "demo.ping", when, "demo.say");
+    for rule in 0..12 {
+        pieces = pieces.rule(&format!("demo.a{rule:02}"), "demo.ping", TOO_COSTLY, "demo.say");
+    }
+    let pieces = pieces.rule("demo.innocent", "demo.ping", "event.payload.ok", "demo.say");
+    let mut site = Site::with(&pieces);
+    site.receive("demo.ping", &list());
+    site.serve_all();
+    assert_eq!(enforced(site.records()), ["demo.innocent"]);
+    let erred: Vec<&str> = site
+        .records()
+        .iter()
+        .filter_map(|record| match &record.fact {
+            Fact::RuleErred(erred) => Some(erred.message.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(erred, ["budget: takes more than 100000 steps"; 12]);
+}
+
+#[test]
+fn rules_over_the_steps_of_an_event_are_judged_in_later_turns() {
+    let mut pieces = Pieces::default().trigger("demo.ping").action("demo.say");
+    for rule in 0..60 {
+        pieces = pieces.rule(&format!("demo.r{rule:02}"), "demo.ping", COSTLY, "demo.say");
     }
     let mut site = Site::with(&pieces);
-    let list: Vec<u32> = (0..90).collect();
-    let mut ways = |list: &[u32]| {
-        let outcome = site.receive("demo.ping", &json!({ "n": 0, "list": list }));
-        let erred = outcome.facts().filter_map(|fact| match fact {
-            Fact::RuleErred(erred) => Some(erred.message.clone()),
+    site.set(workers(4));
+    let event = site.event("demo.ping", &list());
+    let first = site.turn(received(vec![event]));
+    let Some(Fact::EventReceived(fact)) = first.facts().next() else { panic!("the event comes first") };
+    assert_eq!(fact.erred, 0);
+    assert_eq!(fact.matched + fact.undecided, 60);
+    assert!(fact.undecided > 30, "the rules fit into the event's steps; make them costlier");
+    let at_first = enforced(first.records()).len();
+    assert!(at_first < 60, "all of them were judged in one turn");
+    // Another event is taken in before the rest is served.
+    let other = site.event("demo.ping", &json!({ "ok": true, "list": [] }));
+    assert_eq!(enforced(site.turn(received(vec![other])).records()).len(), 60);
+    let mut pieces_served = 0;
+    while let Some(piece) = site.serve() {
+        pieces_served += 1;
+        assert!(enforced(piece.records()).len() <= 20, "a piece judges about as much as one event may cost");
+    }
+    assert!(pieces_served > 1);
+    let every: Vec<String> = (0..60).map(|rule| format!("demo.r{rule:02}")).collect();
+    let of_first: Vec<String> = site
+        .records()
+        .iter()
+        .filter_map(|record| match &record.fact {
+            Fact::EnforcementMade(made) if made.event.0 == first.records()[0].id => Some(made.rule.to_string()),
             _ => None,
-        });
-        erred.collect::<Vec<_>>()
-    };
-    let first = ways(&list);
-    assert!(!first.is_empty(), "the rules fit into the event's budget; make them dearer");
-    assert!(first.iter().all(|message| message.contains("all rules together take more than 1000000 steps")), "{first:?}");
-    assert_eq!(ways(&list[..88]), Vec::<String>::new(), "another amount left over is not another way");
+        })
+        .collect();
+    assert_eq!(of_first, every);
+}
+
+#[test]
+fn rule_judged_late_decides_the_same_after_a_restart() {
+    let mut pieces = Pieces::default().trigger("demo.ping").action("demo.say");
+    for rule in 0..40 {
+        pieces = pieces.rule(&format!("demo.r{rule:02}"), "demo.ping", COSTLY, "demo.say");
+    }
+    let mut ids = Vec::new();
+    for restarts in [false, true] {
+        let mut site = Site::with(&pieces);
+        let event = site.event("demo.ping", &list());
+        site.turn(received(vec![event]));
+        while site.serve().is_some() {
+            if restarts {
+                site.restart();
+            }
+        }
+        ids.push(site.records().iter().filter(|record| record.kind() == "enforcement.made").map(|record| record.id).collect::<Vec<_>>());
+    }
+    assert_eq!(ids[0].len(), 40);
+    assert_eq!(ids[0], ids[1]);
+}
+
+#[test]
+fn rule_with_costly_parameters_is_not_rejected_for_others_steps() {
+    let mut pieces = Pieces::default().trigger("demo.ping").action("demo.say");
+    for rule in 0..20 {
+        let costly = |rule: &mut Rule| rule.with = template(&json!({ "all": format!("${{{{ {COSTLY} }}}}") }));
+        pieces = pieces.rule_with(&format!("demo.r{rule:02}"), "demo.ping", "", "demo.say", costly);
+    }
+    let mut site = Site::with(&pieces);
+    site.receive("demo.ping", &list());
+    site.serve_all();
+    let rejected = site
+        .records()
+        .iter()
+        .filter(|record| matches!(&record.fact, Fact::EnforcementMade(made) if !matches!(made.outcome, Enforced::Executed { .. })));
+    assert_eq!(rejected.count(), 0);
+    assert_eq!(enforced(site.records()).len(), 20);
+}
+
+#[test]
+fn rule_that_an_older_release_recorded_as_erred_stays_erred() {
+    // Older releases counted a rule as erred where the rules before it had used up the steps of the event.
+    let mut pieces = Pieces::default().trigger("demo.ping").action("demo.say");
+    for rule in 0..12 {
+        pieces = pieces.rule(&format!("demo.a{rule:02}"), "demo.ping", TOO_COSTLY, "demo.say");
+    }
+    let pieces = pieces.rule("demo.innocent", "demo.ping", "event.payload.ok", "demo.say");
+    let site = Site::with(&pieces);
+    let (trigger, payload) = ("demo.ping".parse().unwrap(), Document::from_value(&list()));
+    let id = EventId(Id::root(site.now(), 1));
+    let view = EventView { id, trigger: &trigger, source: "api", time: site.now(), payload: &payload, only: None };
+    let judgement = judge(&pieces.build(site.engine().catalog_revision()), &view);
+    // The tenth rule has a little less than its own steps left.
+    assert_eq!(judgement.undecided(), 4);
+    assert_eq!(judgement.clone().as_recorded(9).undecided(), 4, "this release decided no more than it found");
+    let before = judgement.as_recorded(13);
+    let Verdict::Erred { message } = &before.verdicts[12].verdict else { panic!("{:?}", before.verdicts[12]) };
+    assert_eq!(message, "budget: all rules together take more than 1000000 steps for this event");
 }

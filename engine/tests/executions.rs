@@ -1,6 +1,6 @@
 //! Executions that run as they should: the queue, reports, cancelling.
 
-use ensue_engine::command::{Answer, Refusal, ReportOutcome};
+use ensue_engine::command::{Answer, Ask, Refusal, ReportOutcome};
 use ensue_engine::effect::Effect;
 use ensue_engine::executions::facts::{Evidence, FailureKind, Settlement};
 use ensue_engine::executions::state::{Attempt, Phase};
@@ -15,6 +15,20 @@ fn site() -> Site {
     let mut site = Site::with(&pieces);
     site.set(workers(1));
     site
+}
+
+#[test]
+fn end_that_is_told_late_is_recorded_with_its_own_time() {
+    let mut site = Site::with(&Pieces::default().action("demo.say"));
+    let execution = site.run("demo.say");
+    let attempt = site.attempt(execution);
+    let mut ended = report(execution, attempt, ReportOutcome::Succeeded);
+    let Ask::ReportAttempt(told) = &mut ended.ask else { panic!("it is a report") };
+    told.ended_before = Some(12_000);
+    let outcome = site.when(ended);
+    let record = &outcome.records()[0];
+    let Fact::AttemptSucceeded(succeeded) = &record.fact else { panic!("{:?}", record.fact) };
+    assert_eq!(succeeded.ended_at, Some(record.time.minus_millis(12_000)));
 }
 
 #[test]

@@ -141,7 +141,7 @@ proptest! {
             let event = view(&trigger, &document);
             let judged: Vec<_> = judge(&catalog, &event).verdicts.iter().map(|one| (one.rule.name.clone(), format!("{:?}", one.verdict))).collect();
             let one_by_one = catalog.index().of_trigger(&trigger).iter();
-            let all: Vec<_> = one_by_one.filter_map(|rule| Some((rule.name.clone(), format!("{:?}", judge_rule(rule, &event, &SeenVars::default(), 1)?)))).collect();
+            let all: Vec<_> = one_by_one.filter_map(|rule| Some((rule.name.clone(), format!("{:?}", judge_rule(rule, &event, &SeenVars::default())?)))).collect();
             let conditions: Vec<_> = catalog.rules().values().map(|rule| rule.when.as_ref().unwrap().source()).collect();
             prop_assert_eq!(judged, all, "{} {:#?}", payload, conditions);
         }

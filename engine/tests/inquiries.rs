@@ -1,6 +1,6 @@
 //! Inquiries: who may answer, which answer counts, and what becomes of whoever asked.
 
-use ensue_engine::command::{Answer, Refusal};
+use ensue_engine::command::{Answer, Ask, Refusal};
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::executions::state::Phase;
 use ensue_engine::fact::Fact;
@@ -13,7 +13,7 @@ use ensue_expression::{Roots, Template};
 use serde_json::{Value, json};
 
 use crate::support::workflow::does;
-use crate::support::{Pieces, Site, answered, cancel, fire_timers, workers};
+use crate::support::{Pieces, Site, ana, answered, asked_by, cancel, fire_timers, workers};
 
 const HOUR_MILLIS: u64 = 3_600_000;
 
@@ -86,6 +86,17 @@ fn the_first_answer_of_one_who_is_asked_is_what_the_execution_gives() {
         assert_eq!(result, json!({ "answer": answer, "answers": [{ "by": by, "at": at, "verdict": "decides", "answer": answer }] }));
         assert_eq!((site.phase(execution), site.engine().inquiries().count()), (None, 0));
     }
+}
+
+#[test]
+fn cancel_of_an_inquiry_that_was_answered_while_paused_is_refused() {
+    let (mut site, execution) = asking(&json!({}));
+    let id = inquiry(&site, execution);
+    site.when(asked_by(ana(), Ask::PauseExecution { execution }));
+    answers(&mut site, execution, "bo", &json!({ "ship": true })).then(&["inquiry.answered", "reaction.held"]);
+    site.when(asked_by(ana(), Ask::CancelInquiry(id))).then_refused(&Refusal::InquiryClosed(id));
+    let outcome = site.when(asked_by(ana(), Ask::ResumeExecution { execution }));
+    assert_eq!(result(&outcome)["answer"], json!({ "ship": true }));
 }
 
 #[test]
@@ -343,6 +354,30 @@ fn an_answer_is_bound_to_what_was_asked() {
     let stale = Refusal::ApprovalStale { inquiry: id, digest };
     answers_to(&mut site, id, "bo", &json!({ "ship": true }), Some(other)).then_refused(&stale);
     answers_to(&mut site, id, "bo", &json!({ "ship": true }), Some(digest)).then(&["inquiry.answered", "execution.succeeded"]);
+}
+
+#[test]
+fn answer_without_a_required_digest_is_refused() {
+    let (mut site, execution) = asking(&json!({ "digest": "required" }));
+    let id = inquiry(&site, execution);
+    let digest = site.engine().inquiries().get(&id).unwrap().digest;
+    let missing = Refusal::DigestMissing { inquiry: id, digest };
+    answers_to(&mut site, id, "bo", &json!({ "ship": true }), None).then_refused(&missing);
+    let stale = Refusal::ApprovalStale { inquiry: id, digest };
+    answers_to(&mut site, id, "bo", &json!({ "ship": true }), Some(Digest::of(b"other"))).then_refused(&stale);
+    let outcome = answers_to(&mut site, id, "bo", &json!({ "ship": true }), Some(digest));
+    let Some(Fact::InquiryAnswered(answered)) = outcome.facts().next() else { panic!("it was taken") };
+    assert_eq!(answered.digest, Some(digest));
+}
+
+#[test]
+fn digest_is_optional_where_nothing_is_said() {
+    for more in [json!({}), json!({ "digest": "optional" })] {
+        let (mut site, execution) = asking(&more);
+        let outcome = answers(&mut site, execution, "bo", &json!({ "ship": true }));
+        let Some(Fact::InquiryAnswered(answered)) = outcome.facts().next() else { panic!("it was taken") };
+        assert_eq!(answered.digest, None);
+    }
 }
 
 #[test]

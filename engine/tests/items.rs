@@ -1,6 +1,7 @@
 //! Steps that are done for each of many items: how many there may be, and how much of what they gave is read at once.
 
-use ensue_engine::catalog::ITEMS_MAX;
+use ensue_engine::batch::TURN_DRAFTS_MAX;
+use ensue_engine::catalog::{ITEMS_MAX, ITEMS_OPEN_MAX};
 use ensue_engine::command::{Answer, Ask, Report, ReportOutcome};
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::fact::Fact;
@@ -9,7 +10,7 @@ use ensue_engine::record::Body;
 use ensue_expression::Document;
 use serde_json::{Value, json};
 
-use crate::support::site::reported;
+use crate::support::site::{received, report, reported};
 use crate::support::workflow::{StepPiece, does};
 use crate::support::{Pieces, Site, workers};
 
@@ -49,9 +50,11 @@ fn give(site: &mut Site, execution: ExecutionId, result: &Value) {
         attempt: attempt.id,
         token: attempt.token,
         outcome,
+        retry_after_millis: None,
         body,
         emitted: Vec::new(),
         vars: Vec::new(),
+        ended_before: None,
     }));
 }
 
@@ -67,6 +70,62 @@ fn did_not_start(site: &Site) -> Option<(FailureKind, String)> {
 fn asked_with(site: &Site) -> Value {
     let record = site.records().iter().rev().find(|record| record.kind() == "execution.requested").unwrap();
     serde_json::from_slice(record.body.as_ref().unwrap().content.as_ref().unwrap()).unwrap()
+}
+
+/// A step over so many items of an action that ends at once, all of which may run at once.
+fn wide(action: &str, count: u32) -> (Site, ExecutionId, usize) {
+    let pieces = Pieces::default()
+        .trigger("demo.ping")
+        .action_at_once("demo.echo")
+        .sleep("demo.sleep")
+        .rule("demo.pings", "demo.ping", "", "demo.echo")
+        .workflow("demo.flow", [does("each", action).over("params.items").parallel(count).with(&json!({ "duration": "1h" }))]);
+    let mut site = Site::with(&pieces);
+    let request = site.request_with("demo.flow", &json!({ "items": (0..count).collect::<Vec<_>>() }), None);
+    let outcome = site.turn(request);
+    let Answer::Execution(flow) = outcome.answer() else { panic!("an execution was asked for") };
+    (site, flow, outcome.records().len())
+}
+
+fn items_open(site: &Site) -> usize {
+    site.engine().executions().iter().filter(|(_, open)| open.part_of.is_some()).count()
+}
+
+#[test]
+fn wide_step_starts_its_items_in_bounded_turns_between_others() {
+    let (mut site, _, first) = wide("demo.echo", 20_000);
+    let turn = TURN_DRAFTS_MAX + 10;
+    assert!(first <= turn, "{first}");
+    // The items report as they start, and each report may start others.
+    let mut largest = 0;
+    for _ in 0..20 {
+        let running: Vec<ExecutionId> =
+            site.engine().executions().iter().filter(|(id, _)| site.has_attempt(**id)).map(|(id, _)| *id).take(512).collect();
+        let mut in_batch = 0;
+        for execution in running {
+            let report = report(execution, site.attempt(execution), ReportOutcome::Succeeded);
+            in_batch += site.turn(report).records().len();
+        }
+        largest = largest.max(in_batch);
+        let event = site.event("demo.ping", &json!({}));
+        let told = site.turn(received(vec![event]));
+        assert_eq!(told.kinds()[..2], ["event.received", "enforcement.made"], "others are worked on meanwhile");
+        if let Some(piece) = site.serve() {
+            assert!(piece.records().len() <= turn, "{}", piece.records().len());
+        }
+        assert!(items_open(&site) <= ITEMS_OPEN_MAX as usize, "{} items are open", items_open(&site));
+    }
+    assert!(largest <= 512 * 10, "512 reports led to {largest} records");
+}
+
+#[test]
+fn wide_step_of_actions_that_only_wait_has_all_its_items_open() {
+    let (mut site, _, first) = wide("demo.sleep", 3_000);
+    assert!(first <= TURN_DRAFTS_MAX + 10, "{first}");
+    while let Some(piece) = site.serve() {
+        assert!(piece.records().len() <= TURN_DRAFTS_MAX + 10, "{}", piece.records().len());
+    }
+    assert_eq!(items_open(&site), 3_000);
 }
 
 /// A step over five items that give 1 MiB each, and one after it that is given `after`.

@@ -368,6 +368,17 @@ fn a_holder_in_a_paused_workflow_that_ends_lets_others_go_on() {
 }
 
 #[test]
+fn raised_limit_wakes_those_who_wait_for_other_keys() {
+    let mut site = site(1, LockConflict::Queue);
+    let [_, in_eu, _, in_us] = ["eu", "eu", "us", "us"].map(|region| deploy(&mut site, region).0);
+    assert!(waits(&site, in_eu) && waits(&site, in_us));
+    site.install(&pieces(3, LockConflict::Queue));
+    deploy(&mut site, "eu");
+    assert!(runs(&site, in_eu), "its key is the one that was asked for");
+    assert!(runs(&site, in_us), "the limit is that of all keys of the action");
+}
+
+#[test]
 fn a_limit_that_is_raised_or_lowered_counts_from_the_next_that_asks() {
     let mut site = site(1, LockConflict::Queue);
     let (first, _) = deploy(&mut site, "eu");

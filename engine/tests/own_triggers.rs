@@ -182,6 +182,24 @@ fn nor_that_of_anything_further_down_the_chain() {
 }
 
 #[test]
+fn event_emitted_by_a_step_keeps_the_own_triggers_above_its_workflow() {
+    let pieces = pieces()
+        .workflow("demo.flow", [does("one", "demo.work")])
+        .rule("demo.hears", "core.execution_ended", "", "demo.flow")
+        .rule("demo.below", "demo.ping", "", "demo.alert");
+    let mut site = site(&pieces);
+    let execution = site.run("demo.work");
+    site.fail(execution, FailureKind::Network);
+    let step = site.engine().executions().iter().find(|(_, one)| one.part_of.is_some()).map(|(id, _)| *id).expect("the step runs");
+    site.emit(step, "demo.ping", &json!({}));
+    site.restart();
+    let open: Vec<ExecutionId> = site.engine().executions().iter().map(|(id, _)| *id).collect();
+    let [alert] = open[..] else { panic!("only what the emitted event led to is open: {open:?}") };
+    site.fail(alert, FailureKind::Network).then(&["attempt.failed", "execution.failed"]);
+    assert_eq!(events(site.records(), "core.execution_ended").len(), 1);
+}
+
+#[test]
 fn nor_of_what_flow_control_held() {
     let pieces = pieces().rule_with("demo.hears", "core.execution_ended", "", "demo.alert", |rule| {
         rule.flow = flow([(Does::Debounce { quiet_millis: 500 }, "")]);
@@ -255,7 +273,7 @@ fn it_is_told_once_also_where_a_turn_is_cut_short_and_a_node_starts_anew() {
     let mut site = site(&alerting());
     let execution = site.run("demo.work");
     let settings = site.settings().clone();
-    site.set(ensue_engine::command::Settings { turn: TurnLimits { drafts: 1, bytes: 1 }, ..settings.clone() });
+    site.set(ensue_engine::command::Settings { turn: TurnLimits { drafts: 1, bytes: 1, ..TurnLimits::default() }, ..settings.clone() });
     let failure = report(execution, site.attempt(execution), crate::support::site::failed(FailureKind::Network));
     site.turn(failure);
     for _ in 0..20 {

@@ -25,6 +25,10 @@ impl JsonSchema for Buggy {
     fn source(&self) -> &Value {
         &self.0
     }
+
+    fn too_complex(&self) -> Option<&str> {
+        None
+    }
 }
 
 fn many_rules() -> Pieces {

@@ -159,6 +159,16 @@ fn check_locks(engine: &Engine, at_rest: bool) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// Each key that a rule knows has one age, and each rule counts its keys.
+fn check_flows(engine: &Engine) -> Result<(), TestCaseError> {
+    let saved: serde_json::Value = serde_json::from_slice(&engine.save().json).map_err(|error| TestCaseError::fail(error.to_string()))?;
+    let rows = |table: &str| saved["flows"][table].as_array().map(Vec::len);
+    prop_assert_eq!(rows("ages"), rows("keys"), "ages and keys");
+    let counted: u32 = engine.flows().rules().flat_map(|(_, of)| of.keys.values()).sum();
+    prop_assert_eq!(rows("keys"), Some(counted as usize), "keys and their count");
+    Ok(())
+}
+
 /// What gave up is open until it is dealt with, which happens to each at most once but by a rerun.
 fn check_letters(records: &[Record], engine: &Engine) -> Result<(), TestCaseError> {
     let mut open = BTreeSet::new();
@@ -275,6 +285,7 @@ proptest! {
         check_letters(records, engine)?;
         check_own(records)?;
         check_queues(&world, true)?;
+        check_flows(engine)?;
         prop_assert_eq!(sum(world.site.effects()), sum(&engine.owed_effects()));
     }
 

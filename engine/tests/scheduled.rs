@@ -400,6 +400,16 @@ fn a_time_is_put_off_by_a_share_of_its_jitter_that_is_always_the_same() {
     assert!(once.iter().max() > once.iter().min(), "{once:?}");
 }
 
+#[test]
+fn plan_whose_jitter_changed_is_set_again() {
+    let mut site = site(cron("0 * * * *", "UTC"));
+    let late = || Plan { jitter: std::time::Duration::from_secs(600), ..cron("0 * * * *", "UTC") };
+    let outcome = site.install(&with(late()));
+    assert_eq!(ended(&outcome), [EndedBecause::Changed]);
+    assert_eq!(outcome.kinds().iter().filter(|kind| **kind == "schedule.set").count(), 1);
+    site.install(&with(late())).then(&["pack.installed"]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 

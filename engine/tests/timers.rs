@@ -1,10 +1,12 @@
 //! Timers: what waits for a moment, what moves it there, and what follows.
 
+use std::time::Duration;
+
 use ensue_engine::catalog::Retry;
-use ensue_engine::command::{Answer, Refusal, Settings, TurnLimits};
+use ensue_engine::command::{Answer, Refusal, Report, ReportOutcome, Settings, TurnLimits};
 use ensue_engine::effect::Effect;
-use ensue_engine::executions::facts::{Evidence, FailureKind, Settlement};
-use ensue_engine::executions::state::Phase;
+use ensue_engine::executions::facts::{Evidence, Failure, FailureKind, Settlement};
+use ensue_engine::executions::state::{Attempt, Phase};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, Id, Role};
 use ensue_engine::record::Record;
@@ -17,7 +19,7 @@ use ensue_expression::{Expression, Roots};
 use serde_json::json;
 
 use crate::support::random::again;
-use crate::support::site::{failed, report};
+use crate::support::site::{failed, report, reported};
 use crate::support::workflow::does;
 use crate::support::{Pieces, Site, accept_clock, cancel, fire_timers, retry, settle, workers};
 
@@ -144,6 +146,68 @@ fn what_is_not_worth_another_attempt_has_failed() {
     assert_eq!(why(&outcome), "failed: it did not work");
     let execution = site.run("demo.some");
     site.fail(execution, FailureKind::Network).then(&["attempt.failed", "timer.set"]);
+}
+
+/// Reports that the attempt of an execution failed with this HTTP status.
+fn answered_with(site: &mut Site, execution: ExecutionId, status: i64, retry_after_millis: Option<u64>) -> Outcome {
+    let error = Failure::new(FailureKind::HttpStatus, "it did not work").with_detail(status);
+    let Attempt { id: attempt, token, .. } = site.attempt(execution);
+    let (outcome, emitted, vars) = (ReportOutcome::Failed(error), Vec::new(), Vec::new());
+    site.when(reported(Report { execution, attempt, token, outcome, retry_after_millis, body: None, emitted, vars, ended_before: None }))
+}
+
+#[test]
+fn rejected_request_is_not_retried_without_a_condition() {
+    let mut site = site();
+    for status in [400, 401, 404, 409, 422, 499] {
+        let execution = site.run("demo.again");
+        let outcome = answered_with(&mut site, execution, status, None).then(&["attempt.failed", "execution.failed"]);
+        let why = why(&outcome);
+        assert_eq!(
+            why,
+            "failed: it did not work; it is not retried, because the server rejected the request itself (`retry.when` can retry it)"
+        );
+    }
+    for status in [408, 425, 429, 500, 502, 503, 504] {
+        let execution = site.run("demo.again");
+        answered_with(&mut site, execution, status, None).then(&["attempt.failed", "timer.set"]);
+    }
+    let execution = site.run("demo.some");
+    answered_with(&mut site, execution, 404, None).then(&["attempt.failed", "timer.set"]);
+}
+
+#[test]
+fn invalid_result_is_retried_only_if_the_action_is_idempotent() {
+    let pieces = pieces().action_with("demo.safe", |action| {
+        action.idempotent = true;
+        action.retry = Some(again(3));
+    });
+    let mut site = Site::with(&pieces);
+    for kind in [FailureKind::ResultInvalid, FailureKind::OutputLimit] {
+        let execution = site.run("demo.again");
+        let outcome = site.fail(execution, kind).then(&["attempt.failed", "execution.failed"]);
+        assert!(why(&outcome).contains("may have taken effect and the action is not `idempotent`"));
+        let execution = site.run("demo.some");
+        site.fail(execution, kind).then(&["attempt.failed", "timer.set"]);
+        let execution = site.run("demo.safe");
+        site.fail(execution, kind).then(&["attempt.failed", "timer.set"]);
+    }
+    for action in ["demo.again", "demo.safe"] {
+        let execution = site.run(action);
+        site.fail(execution, FailureKind::ParametersInvalid).then(&["attempt.failed", "execution.failed"]);
+    }
+}
+
+#[test]
+fn retry_waits_as_long_as_the_server_asks_up_to_max_delay() {
+    let far = Retry { delay_max: Duration::from_secs(3_600), ..again(3) };
+    let mut site = Site::with(&pieces().action_with("demo.far", |action| action.retry = Some(far)));
+    let mut wait = |asked| {
+        let execution = site.run("demo.far");
+        let failed = answered_with(&mut site, execution, 503, asked).then(&["attempt.failed", "timer.set"]);
+        due(&failed).micros_since(failed.records()[0].time) / SECOND
+    };
+    assert_eq!([None, Some(500), Some(7_000), Some(u64::MAX)].map(&mut wait), [2, 2, 7, 3600]);
 }
 
 #[test]
@@ -408,6 +472,24 @@ fn a_workflow_that_takes_too_long_is_cancelled_cleans_up_and_has_timed_out() {
     ]);
     let end = site.succeed(clean).then(&["attempt.succeeded", "execution.succeeded", "execution.timed_out"]);
     assert_eq!(why(&end), "timed out: it took longer than 1m, all its steps together");
+}
+
+#[test]
+fn shorter_of_a_step_s_timeout_and_its_action_s_limit_holds() {
+    for (of_step, of_action) in [(60, 30), (30, 60)] {
+        let limit = Some(std::time::Duration::from_secs(of_action));
+        let pieces = Pieces::default()
+            .action_with("demo.say", |action| action.limit = limit)
+            .workflow("demo.flow", [does("slow", "demo.say").timeout(of_step)]);
+        let mut site = Site::with(&pieces);
+        site.set(workers(10));
+        site.run("demo.flow");
+        let slow = site.engine().executions().iter().find(|(_, one)| one.part_of.is_some()).map(|(id, _)| *id).expect("the step runs");
+        site.after(29_999).then(&[]);
+        site.after(1).then(&["timer.fired"]);
+        let end = site.fail(slow, FailureKind::Cancelled);
+        assert_eq!(why(&end), "failed: step `slow` timed out: it took longer than 30s, all its attempts together", "{of_step} {of_action}");
+    }
 }
 
 #[test]

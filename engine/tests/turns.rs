@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ensue_engine::batch::TURN_DRAFTS_MAX;
+use ensue_engine::batch::{BATCH_DRAFTS_MAX, TURN_DRAFTS_MAX};
 use ensue_engine::command::{Answer, Settings, TurnLimits};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{Id, Role};
@@ -108,7 +108,7 @@ fn a_turn_of_large_bodies_is_bounded_in_bytes() {
 
 #[test]
 fn however_small_turns_are_each_gets_on_and_they_come_to_the_same() {
-    for turn_of in [TurnLimits { drafts: 2, ..TurnLimits::default() }, TurnLimits { drafts: 9, bytes: 2_000 }] {
+    for turn_of in [TurnLimits { drafts: 2, ..TurnLimits::default() }, TurnLimits { drafts: 9, bytes: 2_000, ..TurnLimits::default() }] {
         let mut site = site(7);
         site.set(Settings { turn: turn_of, ..workers(4) });
         let event = turn(&mut site).records()[0].id;
@@ -120,6 +120,22 @@ fn however_small_turns_are_each_gets_on_and_they_come_to_the_same() {
         assert_eq!(made.iter().map(|record| record.id).collect::<Vec<_>>(), expected, "{turn_of:?}");
         assert_eq!(of_kind(site.records(), "attempt.started").len(), 4, "{turn_of:?}");
     }
+}
+
+#[test]
+fn batch_of_many_turns_is_bounded_as_well() {
+    let mut site = site(400);
+    let mut offered = 0;
+    for _ in 0..20 {
+        let event = site.event("demo.ping", &json!({}));
+        site.offer(&received(vec![event])).expect("the event is taken");
+        offered += 1;
+    }
+    let batch = site.commit().records().len();
+    assert!(batch <= BATCH_DRAFTS_MAX + 2 * offered + OVER_THE_BOUND, "{batch} records in one batch");
+    assert!(site.engine().health().owed_count() > 0, "what is over is owed");
+    site.serve_all();
+    assert_eq!(of_kind(site.records(), "enforcement.made").len(), 400 * offered);
 }
 
 #[test]

@@ -86,6 +86,7 @@ fn settings(folder: &tempfile::TempDir, mode: IsolationMode) -> SupervisedSettin
         private: folder.path().join("private"),
         command,
         isolation: Isolation { mode, ..Isolation::default() },
+        answers_within: std::time::Duration::from_secs(30),
         output_bytes_max: 0,
         release: "measured".into(),
     }
@@ -115,6 +116,7 @@ async fn run_one(programs: &SupervisedPrograms, number: u128) {
         env: BTreeMap::new(),
         files: Vec::new(),
         input: b"{}".to_vec(),
+        keys: Vec::new(),
         pack: "/usr".into(),
         timeout: Duration::from_secs(60),
         grace: Duration::from_secs(10),

@@ -40,7 +40,7 @@ impl Executor {
                         let Dispatch { execution, attempt, trace, .. } = *dispatch;
                         let evidence = previous.evidence(attempt);
                         let worker = Arc::clone(worker);
-                        let loss = Loss { execution, attempt, evidence, trace };
+                        let loss = Loss { execution, attempt, evidence, error: None, trace };
                         self.worker.runtime.spawn(async move { worker.lose(loss).await });
                     }
                 },

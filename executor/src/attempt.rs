@@ -3,18 +3,22 @@
 //! It does not know how anything is run, nor how its end is reported.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ensue_engine::catalog::{Action, Pack};
 use ensue_engine::command::{ObservedEvent, VarChange};
 use ensue_engine::effect::Dispatch;
 use ensue_engine::executions::facts::{Failure, FailureKind};
+use ensue_engine::names::KeyRef;
+use ensue_engine::ports::Secret;
 use ensue_engine::record::Body;
 use ensue_engine::time::Timestamp;
 use ensue_engine::trace::{SpanId, TraceParent};
 use ensue_expression::Document;
 
+use crate::masks::Masks;
+use crate::programs::GivenKey;
 use crate::running::{BeginError, RunningAttempt, Signal};
 use crate::worker::{Traced, Worker};
 
@@ -37,6 +41,30 @@ pub(crate) struct Attempt<'w> {
     pub(crate) ends_at: Duration,
     /// Its place among those that run.
     pub(crate) running: &'w RunningAttempt,
+    /// The keys that were opened for it.
+    pub(crate) keys: GivenKeys,
+}
+
+/// The keys that were opened for an attempt.
+#[derive(Default)]
+pub(crate) struct GivenKeys(Mutex<Vec<GivenKey>>);
+
+impl GivenKeys {
+    /// Notes keys that were opened.
+    pub(crate) fn note<'k>(&self, opened: impl IntoIterator<Item = (&'k KeyRef, &'k Secret)>) {
+        let opened = opened.into_iter().map(|(key, value)| GivenKey { key: key.clone(), value: value.clone() });
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(opened);
+    }
+
+    /// Returns all of them.
+    pub(crate) fn all(&self) -> Vec<GivenKey> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns what masks their values; none where there is nothing to mask.
+    pub(crate) fn masks(&self) -> Option<Arc<Masks>> {
+        Masks::of(&self.all())
+    }
 }
 
 /// What an attempt gives.
@@ -54,10 +82,10 @@ pub(crate) struct Given {
 pub(crate) enum Broken {
     /// It failed.
     Failed(Box<Failed>),
-    /// It was cut off.
-    Cut(Cut),
-    /// What ran it is gone, and it is unknown what became of it.
-    Lost,
+    /// It was cut off; how its program ended, in words, where it had one.
+    Cut(Cut, Option<String>),
+    /// What ran it is gone, and it is unknown what became of it; why, where more is known.
+    Lost(Option<Failure>),
 }
 
 /// A failure, and what was given nevertheless.
@@ -66,6 +94,8 @@ pub(crate) struct Failed {
     pub(crate) failure: Failure,
     /// What was given.
     pub(crate) body: Option<Body>,
+    /// How long the other side asks to wait before the next attempt.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 /// What cuts an attempt off.
@@ -94,7 +124,7 @@ impl Given {
 impl Broken {
     /// Fails, and keeps what was given nevertheless.
     pub(crate) fn with_body(failure: Failure, body: Option<Body>) -> Self {
-        Self::Failed(Box::new(Failed { failure, body }))
+        Self::Failed(Box::new(Failed { failure, body, retry_after: None }))
     }
 }
 
@@ -106,7 +136,7 @@ impl From<Failure> for Broken {
 
 impl From<Cut> for Broken {
     fn from(cut: Cut) -> Self {
-        Self::Cut(cut)
+        Self::Cut(cut, None)
     }
 }
 
@@ -151,6 +181,17 @@ impl Attempt<'_> {
         }
     }
 
+    /// Masks the values of keys in what a failure says.
+    pub(crate) fn masked(&self, broken: Broken) -> Broken {
+        match (broken, self.keys.masks()) {
+            (Broken::Failed(mut failed), Some(masks)) => {
+                failed.failure.message = masks.text(&failed.failure.message);
+                Broken::Failed(failed)
+            }
+            (broken, _) => broken,
+        }
+    }
+
     /// Notes that it begins: only after this may anything outward happen.
     pub(crate) async fn begin(&self) -> Result<(), Broken> {
         match self.running.begin(&self.worker.ports.begun) {
@@ -172,6 +213,12 @@ impl Attempt<'_> {
     /// Gives how much of its time is left.
     pub(crate) fn remaining(&self) -> Duration {
         self.ends_at.saturating_sub(self.worker.ports.clock.now())
+    }
+
+    /// Returns the log's time as it is now.
+    pub(crate) fn now(&self) -> Timestamp {
+        let left = u64::try_from(self.remaining().as_micros()).unwrap_or(u64::MAX);
+        Timestamp::from_micros(self.deadline().micros().saturating_sub_unsigned(left))
     }
 
     /// Gives the log's time at which its time is over.

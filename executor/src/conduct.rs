@@ -4,14 +4,15 @@
 
 use std::time::Duration;
 
+use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::ports::OutputStream;
 
 use crate::attempt::{Attempt, Broken, Cut, LEAVING_GRACE_MAX};
 use crate::messages::Messages;
 use crate::output::Output;
-use crate::programs::{AtEnd, End, EndedBy, Heard, Program, Tell};
+use crate::programs::{AtEnd, End, EndedBy, Heard, Program, Tell, WhyLost};
 use crate::report::Told;
-use crate::result::Head;
+use crate::result::{Head, Tail};
 use crate::running::Signal;
 
 /// A program that has ended.
@@ -22,6 +23,8 @@ pub(crate) struct Ended {
     pub(crate) end: End,
     /// The beginning of its standard output.
     pub(crate) stdout: Head,
+    /// The end of its standard error.
+    pub(crate) stderr: Tail,
 }
 
 /// Hears a program to its end; its private directory is gone then. Broken off where it is left to the next node, or lost.
@@ -30,6 +33,7 @@ pub(crate) async fn conduct(attempt: &Attempt<'_>, mut program: Box<dyn Program>
     let messages = Messages::begin(attempt);
     let mut unheard = None;
     let mut stdout = Head::default();
+    let mut stderr = Tail::default();
     let mut cut = None;
     let end = loop {
         let heard = tokio::select! {
@@ -50,14 +54,18 @@ pub(crate) async fn conduct(attempt: &Attempt<'_>, mut program: Box<dyn Program>
         };
         match heard {
             Heard::Output { stream, offset, bytes } => {
-                if stream == OutputStream::Stdout {
-                    stdout.push(&bytes);
+                match stream {
+                    OutputStream::Stdout => stdout.push(&bytes),
+                    OutputStream::Stderr => stderr.push(&bytes),
                 }
                 output.append(stream, offset, bytes).await;
             }
             Heard::Message { index, line } => unheard = Some((index, line)),
-            Heard::Ended(end) => break Some(end),
-            Heard::Lost => break None,
+            Heard::Ended(end) => {
+                attempt.running.note_end(end.ended_at, attempt.worker.ports.clock.now());
+                break Ok(end);
+            }
+            Heard::Lost(why) => break Err(why),
         }
     };
     if messages.finish().await == Told::Left {
@@ -68,23 +76,34 @@ pub(crate) async fn conduct(attempt: &Attempt<'_>, mut program: Box<dyn Program>
         // Nobody hears it again: an attempt whose last words are lost must not be told as one that succeeded.
         cut.get_or_insert(Cut::Left);
     }
-    if let Some(End { printed, .. }) = end {
+    if let Ok(End { printed, .. }) = end {
         output.note_printed(printed).await;
     }
     output.finish().await;
     program.clear().await;
-    let end = end.ok_or(Broken::Lost)?;
+    let end = end.map_err(lost)?;
     // It may have ended by itself before it heard that it was to stop.
     let cut = match (cut, end.by) {
         (Some(Cut::TimedOut), None) => None,
         (Some(cut), _) => Some(cut),
         (None, Some(EndedBy::Deadline)) => Some(Cut::TimedOut),
         // By an earlier node, and why it did is not known here.
-        (None, Some(EndedBy::Told)) => return Err(Broken::Lost),
+        (None, Some(EndedBy::Told)) => return Err(Broken::Lost(None)),
         (None, None) => None,
     };
     stdout.note_total(end.printed[0]);
-    Ok(Ended { cut, end, stdout })
+    Ok(Ended { cut, end, stdout, stderr })
+}
+
+fn lost(why: WhyLost) -> Broken {
+    Broken::Lost(match why {
+        WhyLost::HolderGone => None,
+        WhyLost::HolderHangs { silent_for } => {
+            let seconds = silent_for.as_secs_f64();
+            let message = format!("the supervisor of the program answered nothing for {seconds} s; it was killed, and the program with it");
+            Some(Failure::new(FailureKind::Lost, message))
+        }
+    })
 }
 
 /// Leaves a program to the next node: it goes on, or waits with its end.

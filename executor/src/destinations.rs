@@ -297,6 +297,35 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn name_that_moved_leads_to_its_new_addresses() {
+        const MOVED: &str = "93.184.216.35";
+        let (destinations, clock) = destinations(&[&[PUBLIC], &[MOVED], &[MOVED, PUBLIC], &[PUBLIC, MOVED]]);
+        let addresses = || destinations.known.lock().unwrap()["http://a.example"].addresses.clone();
+        let mut seen = Vec::new();
+        for turn in 0..4 {
+            *clock.0.lock().unwrap() = RESOLVED_FOR * turn;
+            reach(&destinations, "http://a.example/x").await.unwrap();
+            seen.push(addresses());
+        }
+        let expected = |texts: &[&str]| texts.iter().map(|text| text.parse::<IpAddr>().unwrap()).collect::<Vec<_>>();
+        assert_eq!(seen, [expected(&[PUBLIC]), expected(&[MOVED]), expected(&[PUBLIC, MOVED]), expected(&[PUBLIC, MOVED])]);
+    }
+
+    #[tokio::test]
+    async fn name_is_resolved_again_when_its_addresses_are_old() {
+        let (destinations, clock) = destinations(&[&[PUBLIC], &[PUBLIC], &["10.0.0.1"]]);
+        for turn in 0..2 {
+            *clock.0.lock().unwrap() = RESOLVED_FOR * turn;
+            reach(&destinations, "http://a.example/x").await.unwrap();
+        }
+        // The second answer confirmed the first one, so it holds until its own time is over.
+        *clock.0.lock().unwrap() = RESOLVED_FOR * 2 - Duration::from_nanos(1);
+        reach(&destinations, "http://a.example/x").await.unwrap();
+        *clock.0.lock().unwrap() = RESOLVED_FOR * 2;
+        assert!(matches!(reach(&destinations, "http://a.example/x").await, Err(DestinationError::Denied)));
+    }
+
+    #[tokio::test]
     async fn one_inner_address_among_public_ones_is_denied() {
         let (destinations, _) = destinations(&[&[PUBLIC, "10.0.0.1"]]);
         assert!(matches!(reach(&destinations, "http://a.example").await, Err(DestinationError::Denied)));

@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn public_addresses_are_reached_at_the_ports_of_the_web_alone() {
         let policy = EgressPolicy::default();
-        for address in ["93.184.216.34", "2606:2800:220:1::1", "9.9.9.9", "172.15.0.1", "100.128.0.1"] {
+        for address in ["93.184.216.34", "2606:2800:220:1::1", "2001:200::1", "9.9.9.9", "172.15.0.1", "100.128.0.1"] {
             assert!(reaches(&policy, "a.example", 443, &[address]), "{address}");
             assert!(reaches(&policy, "a.example", 80, &[address]), "{address}");
             for port in [22, 25, 5432, 6379, 8080] {
@@ -192,6 +192,9 @@ mod tests {
             "64:ff9b:1::1",
             "2002:7f00:1::",
             "2001::1",
+            "2001:2::1",
+            "2001:20::1",
+            "2001:1ff:ffff::1",
             "2001:db8::1",
             "3fff::1",
             "fc00::1",

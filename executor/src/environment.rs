@@ -2,6 +2,8 @@
 //!
 //! Nothing of the server's own environment gets in, but for the operator's `PATH`.
 
+mod computed;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
@@ -9,6 +11,7 @@ use std::path::Path;
 use ensue_engine::executions::facts::FailureKind;
 
 use crate::attempt::{Attempt, Broken, failed};
+use crate::render::shown;
 
 /// The longest that the name of a variable may be, in bytes.
 pub(crate) const VARIABLE_NAME_BYTES_MAX: usize = 128;
@@ -98,11 +101,23 @@ pub(crate) fn contract(attempt: &Attempt<'_>, private: &Path) -> Variables {
     variables
 }
 
+/// Where the name of a variable comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NamedBy {
+    /// The author of the pack wrote it out.
+    Author,
+    /// An expression computed it, perhaps from what came from outside.
+    Expression,
+}
+
 /// Checks what an action adds, before anything is started.
-pub(crate) fn checked(added: &[(String, String)]) -> Result<(), Broken> {
+pub(crate) fn checked(added: &[(String, String)], named_by: NamedBy) -> Result<(), Broken> {
     let mut bytes = 0;
     for (name, value) in added {
         check_name(name)?;
+        if named_by == NamedBy::Expression {
+            check_computed_name(name)?;
+        }
         if value.contains('\0') {
             return Err(refused(format!("the variable `{name}` holds a NUL, which no variable can")));
         }
@@ -124,13 +139,12 @@ pub(crate) fn checked(added: &[(String, String)]) -> Result<(), Broken> {
 
 /// Checks the name of a variable.
 pub(crate) fn check_name(name: &str) -> Result<(), Broken> {
-    let shown: String = name.chars().take(80).collect();
     let mut bytes = name.bytes();
     let is_shaped = name.len() <= VARIABLE_NAME_BYTES_MAX
         && bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     if !is_shaped {
-        return Err(refused(format!("`{}` is not the name of a variable; use A-Z, a-z, 0-9 and `_`", shown.escape_debug())));
+        return Err(refused(format!("{} is not the name of a variable; use A-Z, a-z, 0-9 and `_`", shown(name, VARIABLE_NAME_BYTES_MAX))));
     }
     let upper = name.to_ascii_uppercase();
     let is_refused = REFUSED.contains(&upper.as_str())
@@ -138,7 +152,18 @@ pub(crate) fn check_name(name: &str) -> Result<(), Broken> {
         || (upper.starts_with("GIT_") && !GIT_ALLOWED.contains(&upper.as_str()));
     if is_refused {
         return Err(refused(format!(
-            "the variable `{shown}` may not be set: it belongs to the engine, or would have other code run than the action's"
+            "the variable `{name}` may not be set: it belongs to the engine, or would have other code run than the action's"
+        )));
+    }
+    Ok(())
+}
+
+/// Checks a computed name beyond [`check_name`]: it must not have a common program run other code.
+fn check_computed_name(name: &str) -> Result<(), Broken> {
+    if computed::can_run_code(&name.to_ascii_uppercase()) {
+        return Err(refused(format!(
+            "the variable `{name}` may not be named by an expression: common programs run code that it names; set it in the script, or \
+             write its name in the `env` of an action of your own"
         )));
     }
     Ok(())
@@ -175,6 +200,84 @@ mod tests {
     }
 
     #[test]
+    fn computed_name_that_runs_code_is_refused() {
+        for name in [
+            "ANSIBLE_CONFIG",
+            "BUNDLE_GEMFILE",
+            "CARGO_BUILD_RUSTC",
+            "CC",
+            "COMPlus_ProfAPI_ProfilerCompatibilitySetting",
+            "CORECLR_PROFILER_PATH",
+            "COR_PROFILER_PATH",
+            "DBUS_SESSION_BUS_ADDRESS",
+            "DOTNET_STARTUP_HOOKS",
+            "EDITOR",
+            "ELIXIR_ERL_OPTIONS",
+            "ERL_AFLAGS",
+            "ERL_FLAGS",
+            "EXINIT",
+            "FZF_DEFAULT_COMMAND",
+            "GEM_PATH",
+            "GOFLAGS",
+            "GTK_MODULES",
+            "LESSCLOSE",
+            "LESSOPEN",
+            "LUA_INIT",
+            "LUA_INIT_5_4",
+            "MAGICK_CONFIGURE_PATH",
+            "MAKEFLAGS",
+            "MAVEN_OPTS",
+            "OPENSSL_CONF",
+            "OPENSSL_ENGINES",
+            "OPENSSL_MODULES",
+            "PAGER",
+            "PERL_MM_OPT",
+            "PHPRC",
+            "PHP_INI_SCAN_DIR",
+            "PIP_CONFIG_FILE",
+            "PYTEST_ADDOPTS",
+            "PYTHONWARNINGS",
+            "QT_PLUGIN_PATH",
+            "RSYNC_RSH",
+            "RUSTC_WRAPPER",
+            "R_PROFILE_USER",
+            "SSH_ASKPASS",
+            "SUDO_ASKPASS",
+            "SVN_SSH",
+            "TAR_OPTIONS",
+            "TEXMFCNF",
+            "VIMINIT",
+            "XDG_CONFIG_HOME",
+            "ZDOTDIR",
+            "npm_config_script_shell",
+        ] {
+            let added = [(name.to_owned(), String::new())];
+            assert!(checked(&added, NamedBy::Expression).is_err(), "{name}");
+            assert!(checked(&added, NamedBy::Author).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn ordinary_computed_name_is_taken() {
+        for name in [
+            "VERSION",
+            "GH_TOKEN",
+            "NPM_TOKEN",
+            "NODE_ENV",
+            "TF_VAR_region",
+            "MANIFEST",
+            "TEXT",
+            "PGPASSFILE",
+            "http_proxy",
+            "R_X",
+            "KUBECONFIG",
+            "JAVA_HOME",
+        ] {
+            assert!(checked(&[(name.to_owned(), String::new())], NamedBy::Expression).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
     fn a_name_is_a_word() {
         for name in ["", "a=b", "BASH_FUNC_x%%", "1A", "A B", "A-B", "Ä", "A\0", &"A".repeat(129)] {
             assert!(check_name(name).is_err(), "{name:?}");
@@ -187,8 +290,8 @@ mod tests {
     #[test]
     fn a_value_that_no_program_could_be_given_is_refused() {
         let variable = |value: String| vec![("A".to_owned(), value)];
-        assert!(checked(&variable("a\0b".into())).is_err());
-        assert!(checked(&variable("a".repeat(VARIABLE_BYTES_MAX + 1))).is_err());
-        assert!(checked(&variable("a\nb $(id)".into())).is_ok());
+        assert!(checked(&variable("a\0b".into()), NamedBy::Author).is_err());
+        assert!(checked(&variable("a".repeat(VARIABLE_BYTES_MAX + 1)), NamedBy::Author).is_err());
+        assert!(checked(&variable("a\nb $(id)".into()), NamedBy::Author).is_ok());
     }
 }

@@ -111,7 +111,7 @@ impl Worker {
     /// Tells that an attempt is lost, which its task may still come back to.
     async fn tell_loss(self: Arc<Self>, running: Arc<RunningAttempt>, evidence: Evidence) {
         let RunningAttempt { execution, attempt, ref trace, .. } = *running;
-        self.lose(Loss { execution, attempt, evidence, trace: trace.clone() }).await;
+        self.lose(Loss { execution, attempt, evidence, error: None, trace: trace.clone() }).await;
         if running.is_deserted() {
             self.running.let_go(attempt);
         }

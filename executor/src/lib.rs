@@ -10,6 +10,7 @@
 //! | `attempt`, `render` | an attempt as its runner sees it; what its action's `run` says, rendered |
 //! | `runners` | one file for each kind of action |
 //! | [`programs`] | the port through which programs are run, and what runs them |
+//! | `masks` | the values of keys, replaced in what programs print and servers answer |
 //! | `conduct`, `environment`, `output`, `messages`, `result` | a program that runs: its end, its variables, what it prints, what it says |
 //! | [`supervisor`] | the process that holds a program beside the node |
 //! | [`web`] | the port through which requests are sent |
@@ -27,6 +28,7 @@ mod destinations;
 mod egress;
 mod environment;
 mod lease;
+mod masks;
 mod messages;
 mod output;
 pub mod ports;

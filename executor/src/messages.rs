@@ -6,12 +6,14 @@
 mod line;
 mod pickup;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_engine::command::{Message, Refusal, Said, SaidArtifact};
+use ensue_engine::executions::messages::{ARTIFACTS_MAX, EMITTED_MAX, PROGRESS_MAX, REFUSED_MAX};
 use ensue_engine::ports::Blobs;
 use ensue_engine::record::Body;
 use serde_json::json;
@@ -23,7 +25,7 @@ use crate::blocking::Blocking;
 use crate::clock::Clock;
 use crate::ports::{Emission, Observe};
 use crate::report::{Heard, Reporter, Told};
-use line::{Given, Line, Progress};
+use line::{Given, Kind, Line, Progress};
 use pickup::PickUp;
 
 pub use line::LINE_BYTES_MAX;
@@ -33,6 +35,9 @@ const LINES_WAITING_MAX: usize = 4;
 
 /// How often the log hears of progress at the most, in an attempt's beginning.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// How many lines that cannot be taken are told of one by one: one fewer than the log takes, for what says how many more there were.
+const REFUSED_TOLD_MAX: u32 = REFUSED_MAX - 1;
 
 /// The share of its age that an attempt lets pass between two reports of progress: one that lasts a day makes some 5,500 of them.
 const PROGRESS_SHARE: u32 = 1_000;
@@ -129,6 +134,10 @@ struct About {
 #[derive(Clone, Copy)]
 enum Next {
     GoOn,
+    /// It was told as what cannot be taken.
+    Refused,
+    /// The log takes no more of the same kind.
+    Full,
     /// Nothing more of it is wanted.
     Over,
     /// The node stops.
@@ -139,7 +148,8 @@ impl Teller {
     async fn tell_all(self, mut from: mpsc::Receiver<(u32, Bytes)>) -> Told {
         let began = self.clock.now();
         let mut due = began;
-        let mut newest: Option<(u32, Progress)> = None;
+        let mut newest: Option<(u32, Progress, usize)> = None;
+        let mut lines = Lines::default();
         loop {
             let heard = tokio::select! {
                 biased;
@@ -147,11 +157,12 @@ impl Teller {
                 () = self.clock.until(due), if newest.is_some() => Some((0, Bytes::new())),
             };
             let is_last = heard.is_none();
-            let line = heard.filter(|(_, line)| !line.is_empty()).map(|(index, line)| (index, Line::parse(&line)));
+            let bytes = heard.as_ref().map_or(0, |(_, line)| line.len());
+            let line = heard.filter(|(_, line)| !line.is_empty()).and_then(|(index, line)| lines.read(index, &line));
             // What is said in between must not overtake how far it was said to be; of progress alone only the newest counts.
             let other = match line {
                 Some((index, Ok(Line::Progress(progress)))) => {
-                    newest = Some((index, progress));
+                    newest = Some((index, progress, bytes));
                     None
                 }
                 Some((index, Ok(Line::Given(given)))) => Some((index, Ok(given))),
@@ -159,10 +170,12 @@ impl Teller {
                 None => None,
             };
             if (is_last || other.is_some() || self.clock.now() >= due)
-                && let Some((index, progress)) = newest.take()
+                && let Some((index, progress, bytes)) = newest.take()
             {
                 match self.say(index, said(progress)).await {
                     Next::GoOn => {}
+                    Next::Refused => lines.refused += 1,
+                    Next::Full => lines.close(Kind::Progress, bytes),
                     Next::Over => return Told::Settled,
                     Next::Left => return Told::Left,
                 }
@@ -170,18 +183,27 @@ impl Teller {
                 due = now + PROGRESS_EVERY.max(now.saturating_sub(began) / PROGRESS_SHARE);
             }
             if let Some((index, given)) = other {
+                let kind = given.as_ref().map_or(Kind::Unusable, Given::kind);
                 let said = match given {
                     Ok(given) => self.taken_in(index, given).await,
                     Err(reason) => Said::Unusable { reason },
                 };
                 match self.say(index, said).await {
                     Next::GoOn => {}
+                    Next::Refused => lines.refused += 1,
+                    Next::Full => lines.close(kind, bytes),
                     Next::Over => return Told::Settled,
                     Next::Left => return Told::Left,
                 }
             }
             if is_last {
-                return Told::Settled;
+                return match lines.not_taken() {
+                    None => Told::Settled,
+                    Some(reason) => match self.say(lines.next, Said::Unusable { reason }).await {
+                        Next::GoOn | Next::Refused | Next::Full | Next::Over => Told::Settled,
+                        Next::Left => Told::Left,
+                    },
+                };
             }
         }
     }
@@ -213,7 +235,9 @@ impl Teller {
     /// Tells the log one thing. What it refuses is told as what cannot be taken, with the reason.
     async fn say(&self, index: u32, said: Said) -> Next {
         let message = |said| Message { index, said, ..self.about.message.clone() };
+        let is_unusable = matches!(said, Said::Unusable { .. });
         let refusal = match self.reporter.say(message(said), self.about.trace.clone()).await {
+            Heard::Taken(_) if is_unusable => return Next::Refused,
             Heard::Taken(_) => return Next::GoOn,
             Heard::Left => return Next::Left,
             Heard::Refused(refusal) => refusal,
@@ -222,14 +246,73 @@ impl Teller {
             Refusal::NotOpen(_) | Refusal::NotRunning(_) | Refusal::WrongToken { .. } => return Next::Over,
             Refusal::TooManyMessages { attempt, .. } => {
                 tracing::debug!(%attempt, %refusal, "what an attempt says is passed over");
-                return Next::GoOn;
+                return Next::Full;
             }
             _ => {}
         }
         match self.reporter.say(message(Said::Unusable { reason: refusal.to_string() }), self.about.trace.clone()).await {
             Heard::Left => Next::Left,
-            Heard::Taken(_) | Heard::Refused(_) => Next::GoOn,
+            Heard::Taken(_) | Heard::Refused(_) => Next::Refused,
         }
+    }
+}
+
+/// What was heard of an attempt's lines, and which of them are not told any more.
+#[derive(Default)]
+struct Lines {
+    /// The index after the last line.
+    next: u32,
+    /// How many were told as what cannot be taken.
+    refused: u32,
+    /// The kinds of which the log takes no more.
+    closed: BTreeSet<Kind>,
+    /// How many were passed over, and how many bytes they had.
+    passed_over: u64,
+    bytes: u64,
+}
+
+impl Lines {
+    /// Reads a line; none where it is passed over.
+    fn read(&mut self, index: u32, line: &[u8]) -> Option<(u32, Result<Line, String>)> {
+        self.next = index.saturating_add(1);
+        // Who has said so much that means nothing is not listened to any more: reading on would hold the worker for nothing.
+        if self.refused >= REFUSED_TOLD_MAX || self.closed.contains(&Kind::Unusable) {
+            self.pass_over(line.len());
+            return None;
+        }
+        let parsed = Line::parse(line);
+        let kind = match &parsed {
+            Ok(Line::Progress(_)) => Kind::Progress,
+            Ok(Line::Given(given)) => given.kind(),
+            Err(_) => Kind::Unusable,
+        };
+        if self.closed.contains(&kind) {
+            self.pass_over(line.len());
+            return None;
+        }
+        Some((index, parsed))
+    }
+
+    /// Notes that the log takes no more of a kind, the line of which it said so included.
+    fn close(&mut self, kind: Kind, bytes: usize) {
+        self.closed.insert(kind);
+        self.pass_over(bytes);
+    }
+
+    fn pass_over(&mut self, bytes: usize) {
+        self.passed_over += 1;
+        self.bytes += bytes as u64;
+    }
+
+    /// Says how much was passed over; none where all was told.
+    fn not_taken(&self) -> Option<String> {
+        let Self { passed_over, bytes, .. } = self;
+        (*passed_over > 0).then(|| {
+            format!(
+                "{passed_over} more lines on descriptor 3 were not taken, {bytes} bytes in all: an attempt may send {REFUSED_TOLD_MAX} lines \
+                 that cannot be used, {EMITTED_MAX} events, {ARTIFACTS_MAX} artifacts and {PROGRESS_MAX} reports of progress"
+            )
+        })
     }
 }
 

@@ -20,15 +20,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_engine::ids::AttemptId;
-use ensue_engine::ports::OutputStream;
+use ensue_engine::names::KeyRef;
+use ensue_engine::ports::{OutputStream, Secret};
 use thiserror::Error;
 
 pub use direct::{DRAIN_PATIENCE, DirectPrograms, KILLED_PATIENCE};
+pub use directory::let_pass;
 pub(crate) use directory::{PrivateDirectory, remove as remove_directory};
-pub use find::{FindError, find_on_disk};
+pub use find::{FindError, find_on_disk, may_pass};
 #[cfg(target_os = "linux")]
 pub use supervised::{SupervisedPrograms, SupervisedSettings};
-pub use walls::{Isolation, IsolationMode, Wall, Walls, around_path, walls_of_this_machine};
+pub use walls::{Isolation, IsolationMode, ProgramUsers, Wall, Walls, around_path, walls_of_this_machine, why_not_as};
 
 /// What is waited for.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -90,6 +92,8 @@ pub struct Order {
     pub files: Vec<PrivateFile>,
     /// What it reads.
     pub input: Vec<u8>,
+    /// The keys that were opened for it: their values are masked in all that is heard of it.
+    pub keys: Vec<GivenKey>,
     /// The folder that holds the files of its pack, which it may read.
     pub pack: PathBuf,
     /// How long it may run. Whoever goes on without the node sees to it as well.
@@ -98,6 +102,15 @@ pub struct Order {
     pub grace: Duration,
     /// What its processes may use.
     pub limits: ProgramLimits,
+}
+
+/// A key that was opened for an attempt. It holds a secret, and is never printed.
+#[derive(Clone)]
+pub struct GivenKey {
+    /// The key.
+    pub key: KeyRef,
+    /// Its value.
+    pub value: Secret,
 }
 
 /// What each process of a program may use; none means as much as the machine gives.
@@ -196,7 +209,19 @@ pub enum Heard {
     /// It has ended, with all that it started.
     Ended(End),
     /// What held it is gone, and nobody knows how it ended; nothing of it runs any more.
-    Lost,
+    Lost(WhyLost),
+}
+
+/// Why nobody knows how a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhyLost {
+    /// What held it ended before it did.
+    HolderGone,
+    /// What held it answered nothing for this long, and was killed with it.
+    HolderHangs {
+        /// How long.
+        silent_for: Duration,
+    },
 }
 
 /// How a program ended.
@@ -208,6 +233,19 @@ pub struct End {
     pub by: Option<EndedBy>,
     /// How many bytes it printed, on standard output and on standard error, those included that were not kept.
     pub printed: [u64; 2],
+    /// Says whether it was killed because it had not ended by itself when its grace was over; none where that is not known.
+    #[serde(default)]
+    pub was_killed: Option<bool>,
+    /// When, in milliseconds since the boot of the machine; none where that is not known, or was just now.
+    #[serde(default)]
+    pub ended_at: Option<u64>,
+}
+
+/// How long the machine has been up, in milliseconds; none where it does not say so.
+pub(crate) fn uptime_millis() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/uptime").ok()?;
+    let seconds: f64 = text.split_ascii_whitespace().next()?.parse().ok()?;
+    Some((seconds * 1_000.0) as u64)
 }
 
 /// How a process left.

@@ -29,7 +29,9 @@ impl Attempt<'_> {
     /// Opens the keys and fetches the vars that these templates read; a template that reads a key by a computed name gets all of the pack's.
     pub(crate) async fn open(&self, templates: impl IntoIterator<Item = &Template>) -> Result<Opened, Broken> {
         let paths: Vec<Path> = templates.into_iter().flat_map(Template::reads).collect();
-        Ok(Opened { keys: self.open_keys(&paths).await?, vars: self.fetch_vars(&paths).await? })
+        let keys = self.open_keys(&paths).await?;
+        self.keys.note(&keys);
+        Ok(Opened { keys, vars: self.fetch_vars(&paths).await? })
     }
 
     /// Fetches the vars that a template reads in which no key may stand.
@@ -228,6 +230,11 @@ pub(crate) fn entries(place: &str, value: Value) -> Result<Vec<(String, Value)>,
             Err(failed(FailureKind::Expression, format!("`{place}` is not an object")))
         }
     }
+}
+
+/// Quotes a rendered text for a message. A longer one is not shown: a part of a key's value in it could not be masked.
+pub(crate) fn shown(text: &str, bytes_max: usize) -> String {
+    if text.len() > bytes_max { format!("a text of {} bytes", text.len()) } else { format!("`{}`", text.escape_debug()) }
 }
 
 /// Says whether a template reads any key, so that what it gives is a secret.

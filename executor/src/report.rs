@@ -48,6 +48,8 @@ pub(crate) struct Loss {
     pub(crate) attempt: AttemptId,
     /// What is known of whether it had begun.
     pub(crate) evidence: Evidence,
+    /// Why it was given up, where more is known than that its worker is gone.
+    pub(crate) error: Option<Failure>,
     /// The trace that it is part of.
     pub(crate) trace: Option<String>,
 }
@@ -90,7 +92,7 @@ impl Reporter {
 
     /// Reports the end of an attempt. What the log refuses to keep is reported as a failure; what it cannot take at all, as lost.
     pub(crate) async fn report(&self, report: Report, trace: Option<String>) -> Told {
-        let (execution, attempt, token) = (report.execution, report.attempt, report.token);
+        let (execution, attempt, token, ended_before) = (report.execution, report.attempt, report.token, report.ended_before);
         let refusal = match self.told(Ask::ReportAttempt(report), trace.clone()).await {
             Heard::Taken(answer) => {
                 if answer == Answer::ReportedLate {
@@ -107,16 +109,18 @@ impl Reporter {
         }
         let Some(failure) = instead(&refusal) else {
             tracing::error!(%attempt, %refusal, "the report of an attempt was refused");
-            return self.lose(Loss { execution, attempt, evidence: Evidence::MayHaveBegun, trace }).await;
+            return self.lose(Loss { execution, attempt, evidence: Evidence::MayHaveBegun, error: None, trace }).await;
         };
         let report = Report {
             execution,
             attempt,
             token,
             outcome: ReportOutcome::Failed(failure),
+            retry_after_millis: None,
             body: None,
             emitted: Vec::new(),
             vars: Vec::new(),
+            ended_before,
         };
         match self.told(Ask::ReportAttempt(report), trace.clone()).await {
             Heard::Taken(_) => Told::Settled,
@@ -124,15 +128,15 @@ impl Reporter {
             Heard::Refused(refusal) if is_over(&refusal) => Told::Settled,
             Heard::Refused(refusal) => {
                 tracing::error!(%attempt, %refusal, "the failure of an attempt was refused");
-                self.lose(Loss { execution, attempt, evidence: Evidence::MayHaveBegun, trace }).await
+                self.lose(Loss { execution, attempt, evidence: Evidence::MayHaveBegun, error: None, trace }).await
             }
         }
     }
 
     /// Tells that the worker of an attempt is gone.
     pub(crate) async fn lose(&self, loss: Loss) -> Told {
-        let Loss { execution, attempt, evidence, trace } = loss;
-        let ask = Ask::LoseAttempt { execution, attempt, evidence };
+        let Loss { execution, attempt, evidence, error, trace } = loss;
+        let ask = Ask::LoseAttempt { execution, attempt, evidence, error };
         match self.told(ask, trace).await {
             Heard::Taken(_) => Told::Settled,
             Heard::Left => left(attempt),

@@ -43,6 +43,39 @@ impl Head {
     }
 }
 
+/// How much of the end of what a program printed to standard error is looked at for its last line.
+const TAIL_BYTES_MAX: usize = 4 << 10;
+/// The most characters of that line that a message shows.
+const LAST_LINE_CHARS_MAX: usize = 300;
+
+/// The end of what a program printed.
+#[derive(Debug, Default)]
+pub(crate) struct Tail {
+    bytes: Vec<u8>,
+}
+
+impl Tail {
+    /// Takes in what was printed next.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        let new = &bytes[bytes.len().saturating_sub(TAIL_BYTES_MAX)..];
+        let over = (self.bytes.len() + new.len()).saturating_sub(TAIL_BYTES_MAX);
+        self.bytes.drain(..over);
+        self.bytes.extend_from_slice(new);
+    }
+
+    /// Returns the last line that is not blank, without control characters; none where there is no such line.
+    pub(crate) fn last_line(&self) -> Option<String> {
+        let text = String::from_utf8_lossy(&self.bytes);
+        let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty())?;
+        let mut characters = line.chars().filter(|character| !character.is_control());
+        let mut shown: String = characters.by_ref().take(LAST_LINE_CHARS_MAX).collect();
+        if characters.next().is_some() {
+            shown.push('…');
+        }
+        (!shown.is_empty()).then_some(shown)
+    }
+}
+
 /// Makes the result of what a program printed: JSON where the action declares a result or where it is an object, else its
 /// text without the last line break.
 pub(crate) fn printed(action: &Action, head: Head) -> Result<Body, Broken> {
@@ -135,6 +168,21 @@ mod tests {
     #[test]
     fn what_is_not_utf_8_is_replaced() {
         assert_eq!(shown(&undeclared(head(b"a\xffb"))), "\"a\u{fffd}b\"");
+    }
+
+    #[test]
+    fn last_line_of_a_tail_is_not_blank_and_bounded() {
+        let last_line = |pieces: &[&str]| {
+            let mut tail = Tail::default();
+            pieces.iter().for_each(|piece| tail.push(piece.as_bytes()));
+            tail.last_line()
+        };
+        assert_eq!(last_line(&[]), None);
+        assert_eq!(last_line(&["\n \n"]), None);
+        assert_eq!(last_line(&["connecting\nno rou", "te to h07\r\n\n"]).as_deref(), Some("no route to h07"));
+        assert_eq!(last_line(&["\u{1b}[31mred\u{1b}[0m\n"]).as_deref(), Some("[31mred[0m"));
+        let long = "é".repeat(TAIL_BYTES_MAX);
+        assert_eq!(last_line(&["first\n", &long, &long]).unwrap().chars().count(), LAST_LINE_CHARS_MAX + 1);
     }
 
     #[test]

@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use ensue_engine::executions::facts::Evidence;
 use ensue_engine::ids::{AttemptId, ExecutionId};
@@ -13,6 +14,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::begun::{Begun, BegunError};
 use crate::lease::Lease;
+use crate::programs::uptime_millis;
 
 /// The attempts that run here, each until its end was told to the log.
 #[derive(Debug, Default)]
@@ -35,7 +37,20 @@ pub(crate) struct RunningAttempt {
     stage: Mutex<Stage>,
     signal: watch::Sender<Signal>,
     is_deserted: AtomicBool,
+    end: OnceLock<ProgramEnd>,
 }
+
+/// When the program of an attempt ended.
+#[derive(Debug)]
+struct ProgramEnd {
+    /// How long that was before it was heard.
+    before: Duration,
+    /// When it was heard, by the worker's clock.
+    heard_at: Duration,
+}
+
+/// How late an end may be told without its own time being told with it.
+const LATE: Duration = Duration::from_secs(1);
 
 /// What an attempt is told; a later one of the list outweighs the ones before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -131,6 +146,7 @@ impl RunningAttempt {
             stage: Mutex::new(Stage::NotBegun),
             signal: watch::Sender::new(Signal::GoOn),
             is_deserted: AtomicBool::new(false),
+            end: OnceLock::new(),
         }
     }
 
@@ -184,6 +200,22 @@ impl RunningAttempt {
         Ok(())
     }
 
+    /// Notes when its program ended, in milliseconds since the boot of the machine, and when that was heard.
+    pub(crate) fn note_end(&self, ended_at: Option<u64>, heard_at: Duration) {
+        if let (Some(ended_at), Some(now)) = (ended_at, uptime_millis()) {
+            let before = Duration::from_millis(now.saturating_sub(ended_at));
+            // There is one program, and it ends once.
+            let _ = self.end.set(ProgramEnd { before, heard_at });
+        }
+    }
+
+    /// Gives how long ago its program ended, in milliseconds; none where that is not known, or was just now.
+    pub(crate) fn ended_before(&self, now: Duration) -> Option<u64> {
+        let ProgramEnd { before, heard_at } = self.end.get()?;
+        let before = before.saturating_add(now.saturating_sub(*heard_at));
+        (before > LATE).then(|| u64::try_from(before.as_millis()).unwrap_or(u64::MAX))
+    }
+
     /// Notes that no task carries it any more.
     pub(crate) fn desert(&self) {
         self.is_deserted.store(true, Ordering::Release);
@@ -207,8 +239,6 @@ impl RunningAttempt {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use ensue_engine::ids::Id;
     use ensue_engine::time::Timestamp;
     use tempfile::TempDir;

@@ -12,6 +12,7 @@ pub(crate) mod protocol;
 pub(crate) mod spool;
 mod system_calls;
 pub(crate) mod tree;
+pub(crate) mod user;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -30,8 +31,9 @@ use tokio::sync::mpsc;
 use bound::Bound;
 use folder::Folder;
 use isolation::System;
-use program::{Descriptor3, Held, Told};
+use program::{Descriptor3, Held, NoStart, Told};
 use protocol::{FRAME_BYTES_MAX, GREETING_BYTES_MAX, NodeSays, NotStarted, PROTOCOL_NEWEST, PROTOCOL_OLDEST, Stream, SupervisorSays};
+use user::User;
 
 /// How long a supervisor without a program waits for its first node.
 const FIRST_NODE_PATIENCE: Duration = Duration::from_secs(10);
@@ -211,8 +213,11 @@ impl Supervisor {
                 answer(Say::Word(SupervisorSays::NotStarted { kind: NotStarted::Supervisor, why }));
             }
             NodeSays::Start(order) => {
-                let raised = self.bound.raise(order.limits.processes);
-                let started = Held::start(&self.folder, &mut self.slot, &self.system, &order, tail);
+                let user = User::of(order.isolation.users, std::process::id());
+                let raised = self.bound.raise(order.limits.processes, user.as_ref().ok().copied().flatten());
+                let started = user
+                    .map_err(|why| NoStart { kind: NotStarted::Isolation, why })
+                    .and_then(|user| Held::start(&self.folder, &mut self.slot, &self.system, &order, tail, user));
                 if let Some(raised) = raised {
                     raised.fasten();
                 }
@@ -236,6 +241,7 @@ impl Supervisor {
                 self.tell(Told::by_node(Duration::ZERO));
                 self.is_discarded = true;
             }
+            NodeSays::Ping => answer(Say::Word(SupervisorSays::Pong)),
         }
     }
 

@@ -18,7 +18,7 @@ use ensue_expression::Document;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
-use crate::attempt::{Attempt, Broken, Cut, Ending, Given, LEAVING_GRACE_MAX, failed};
+use crate::attempt::{Attempt, Broken, Cut, Ending, Given, GivenKeys, LEAVING_GRACE_MAX, failed};
 use crate::blocking::Blocking;
 use crate::lease::{Lease, Task, watch_leases};
 use crate::ports::ExecutorPorts;
@@ -241,7 +241,7 @@ impl Worker {
         // Its report is on its way, and then this changes nothing; or it never came here, and then nothing began here.
         let evidence = self.ports.begun.evidence(attempt);
         let worker = Arc::clone(self);
-        let loss = Loss { execution, attempt, evidence, trace: None };
+        let loss = Loss { execution, attempt, evidence, error: None, trace: None };
         self.runtime.spawn(async move { worker.lose(loss).await });
     }
 
@@ -291,22 +291,29 @@ impl Worker {
             Begin::Fresh => self.run(dispatch, running).await,
             Begin::Adopted(left) => self.go_on(dispatch, running, left).await,
         };
+        let mut retry_after = None;
         let (outcome, given) = match ending {
             Ok(given) => (ReportOutcome::Succeeded, given),
-            Err(Broken::Failed(failed)) => (ReportOutcome::Failed(failed.failure), Given { body: failed.body, ..Given::default() }),
-            Err(Broken::Cut(cut)) => match failure_of(cut, dispatch) {
+            Err(Broken::Failed(failed)) => {
+                retry_after = failed.retry_after;
+                (ReportOutcome::Failed(failed.failure), Given { body: failed.body, ..Given::default() })
+            }
+            Err(Broken::Cut(cut, how)) => match failure_of(cut, how.as_deref(), dispatch) {
                 Some(failure) => (ReportOutcome::Failed(failure), Given::default()),
                 None => return self.end_unreported(dispatch.attempt, cut),
             },
-            Err(Broken::Lost) => {
+            Err(Broken::Lost(error)) => {
                 if let Some(evidence) = running.give_up() {
                     let Dispatch { execution, attempt, ref trace, .. } = *dispatch;
-                    self.lose(Loss { execution, attempt, evidence, trace: trace.clone() }).await;
+                    self.lose(Loss { execution, attempt, evidence, error, trace: trace.clone() }).await;
                 }
                 return;
             }
         };
-        let told = self.reporter.report(report(dispatch, outcome, given), dispatch.trace.clone()).await;
+        let retry_after_millis = retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        let ended_before = running.ended_before(self.ports.clock.now());
+        let report = Report { retry_after_millis, ended_before, ..report(dispatch, outcome, given) };
+        let told = self.reporter.report(report, dispatch.trace.clone()).await;
         self.forget(dispatch.attempt, &told);
     }
 
@@ -328,8 +335,8 @@ impl Worker {
         let ends_at = self.ports.clock.now().saturating_add(Duration::from_millis(timeout_millis));
         let (action, pack) = self.definition(dispatch)?;
         let params = self.params(dispatch).await?;
-        let attempt = Attempt { worker: self, dispatch, action, pack, params, ends_at, running };
-        runners::run(&attempt).await
+        let attempt = Attempt { worker: self, dispatch, action, pack, params, ends_at, running, keys: GivenKeys::default() };
+        runners::run(&attempt).await.map_err(|broken| attempt.masked(broken))
     }
 
     /// Goes on with a program that runs already.
@@ -338,7 +345,8 @@ impl Worker {
         let (action, pack) = self.definition(dispatch)?;
         // They were rendered long ago, so it is no harm if they are gone.
         let params = self.params(dispatch).await.unwrap_or_else(|_| no_params());
-        let attempt = Attempt { worker: self, dispatch, action, pack, params, ends_at, running };
+        // What holds the program has masked what it printed.
+        let attempt = Attempt { worker: self, dispatch, action, pack, params, ends_at, running, keys: GivenKeys::default() };
         runners::heard_to_its_end(&attempt, left.program).await
     }
 
@@ -417,21 +425,24 @@ fn report(dispatch: &Dispatch, outcome: ReportOutcome, given: Given) -> Report {
         attempt: dispatch.attempt,
         token: dispatch.token,
         outcome,
+        retry_after_millis: None,
         body: given.body,
         emitted: given.emitted,
         vars: given.vars,
+        ended_before: None,
     }
 }
 
-/// Gives what is reported of an attempt that was cut off; none where nothing is to be reported.
-fn failure_of(cut: Cut, dispatch: &Dispatch) -> Option<Failure> {
+/// Gives what is reported of an attempt that was cut off, with how its program ended; none where nothing is to be reported.
+fn failure_of(cut: Cut, how: Option<&str>, dispatch: &Dispatch) -> Option<Failure> {
+    let how = how.map_or_else(String::new, |how| format!("; {how}"));
     match cut {
         Cut::TimedOut => {
             let seconds = Duration::from_millis(dispatch.timeout_millis).as_secs_f64();
-            let message = format!("the attempt took longer than its timeout of {seconds} s");
+            let message = format!("the attempt took longer than its timeout of {seconds} s{how}");
             Some(Failure::new(FailureKind::Timeout, message))
         }
-        Cut::Cancelled => Some(Failure::new(FailureKind::Cancelled, "the attempt was stopped by a cancel")),
+        Cut::Cancelled => Some(Failure::new(FailureKind::Cancelled, format!("the attempt was stopped by a cancel{how}"))),
         Cut::Released | Cut::Left => None,
     }
 }

@@ -21,6 +21,8 @@ pub struct Budget {
     steps_max: u64,
     bytes_spent: u64,
     bytes_max: u64,
+    /// Whether a whole number was read that does not fit in 64 bits, and so is the nearest double.
+    has_rounded: bool,
 }
 
 impl Default for Budget {
@@ -32,7 +34,7 @@ impl Default for Budget {
 impl Budget {
     /// A budget of `steps_max` steps, and [`EVALUATION_BYTES_MAX`] bytes read or made.
     pub fn steps(steps_max: u64) -> Self {
-        Self { steps_spent: 0, steps_max, bytes_spent: 0, bytes_max: EVALUATION_BYTES_MAX }
+        Self { steps_spent: 0, steps_max, bytes_spent: 0, bytes_max: EVALUATION_BYTES_MAX, has_rounded: false }
     }
 
     /// The steps used up to now.
@@ -43,6 +45,16 @@ impl Budget {
     /// The bytes read or made up to now.
     pub fn bytes_spent(&self) -> u64 {
         self.bytes_spent
+    }
+
+    /// Notes that a whole number was read as the nearest double.
+    pub(crate) fn note_rounded(&mut self) {
+        self.has_rounded = true;
+    }
+
+    /// Says whether a whole number was read as the nearest double since this was asked last.
+    pub(crate) fn take_rounded(&mut self) -> bool {
+        std::mem::take(&mut self.has_rounded)
     }
 
     /// Charges `steps`, before the work that they stand for.

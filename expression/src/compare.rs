@@ -335,5 +335,8 @@ pub(crate) fn element<'a>(node: Node<'a>, position: usize, budget: &mut Budget) 
 /// The value of a part of a document, charged where it must be copied.
 pub(crate) fn read<'a>(node: Node<'a>, budget: &mut Budget) -> Result<Value<'a>, Fault> {
     budget.charge_bytes(node.copied_len())?;
+    if node.is_rounded() {
+        budget.note_rounded();
+    }
     Ok(Value::from(node))
 }

@@ -275,6 +275,24 @@ impl<'a> Node<'a> {
         text.parse().ok().map(Number::Double)
     }
 
+    /// Whether it is a whole number that does not fit in 64 bits, so that [`Node::number`] is only the nearest double.
+    pub fn is_rounded(self) -> bool {
+        // Nineteen digits are the fewest of such a number.
+        self.raw_len() >= 19
+            && matches!(self.number(), Some(Number::Double(_)))
+            && !self.raw().bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E'))
+    }
+
+    /// Whether it holds such a number, itself or in its parts.
+    pub(crate) fn holds_rounded(self) -> bool {
+        match self.kind() {
+            NodeKind::Number => self.is_rounded(),
+            NodeKind::Array => self.raw_len() > 19 && self.items().any(Node::holds_rounded),
+            NodeKind::Object => self.raw_len() > 19 && self.entries().any(|(_, value)| value.holds_rounded()),
+            NodeKind::Null | NodeKind::Bool | NodeKind::String => false,
+        }
+    }
+
     /// Whether the value is `null`.
     pub fn is_null(self) -> bool {
         self.kind() == NodeKind::Null

@@ -89,6 +89,24 @@ const FUNCTIONS: [(&str, &str); 34] = [
     ("slice", "write `text.substring(0, 3)`"),
 ];
 
+/// Filters of template languages, which stand behind a `|`.
+const FILTERS: [(&str, &str); 14] = [
+    ("capitalize", "there is no such function"),
+    ("default", "write `event.payload.?field.orValue(\"other\")`"),
+    ("e", "nothing is escaped here; `json_text(x)` makes JSON"),
+    ("first", "write `list[0]`"),
+    ("int", "write `int(x)`"),
+    ("join", "write `list.join(\", \")`"),
+    ("last", "write `list[size(list) - 1]`"),
+    ("list", "it is a list already, or it is not one"),
+    ("replace", "write `text.replace(\"old\", \"new\")`"),
+    ("round", "write `math.round(x)`"),
+    ("safe", "leave it out: nothing is escaped here"),
+    ("string", "write `string(x)`"),
+    ("tojson", "write `json_text(x)`"),
+    ("trim", "write `text.trim()`"),
+];
+
 /// Says what a slip of another language is called here, where the error is one.
 pub(crate) fn explain(source: &str, error: &mut CompileError) {
     let place = error.span.clone();
@@ -144,7 +162,20 @@ fn hint_of(written: &str, before: &str, after: &str, message: &str) -> Option<St
     let left = before.len() - before.trim_end_matches(OPERATOR).len();
     let right = after.len() - after.trim_start_matches(OPERATOR).len();
     let run = format!("{}{written}{}", &before[before.len() - left..], &after[..right]);
+    if run == "|"
+        && let Some(hint) = filter(after)
+    {
+        return Some(hint);
+    }
     among(&OPERATORS, &run)
+}
+
+/// Says what a filter of a template language is called here; none if what stands behind a `|` is not one.
+fn filter(after: &str) -> Option<String> {
+    let after = after.trim_start();
+    let name = &after[..after.find(|c: char| !is_word(c)).unwrap_or(after.len())];
+    let ours = FILTERS.iter().chain(&FUNCTIONS).find(|(theirs, _)| *theirs == name)?.1;
+    Some(format!("there are no filters; {ours}"))
 }
 
 fn is_word(c: char) -> bool {

@@ -13,7 +13,7 @@ use crate::error::{CompileError, ErrorKind, EvaluationError, fault};
 use crate::expression::{Expression, Roots, Scope};
 use crate::json::JSON_DEPTH_MAX;
 use crate::lex::{Lexer, Token};
-use crate::value::{Value, json_text, scalar_text};
+use crate::value::{Value, json_text, rounded, scalar_text};
 
 const OPEN: &str = "${{";
 
@@ -362,9 +362,7 @@ impl<'a> Renderer<'_, 'a> {
 
     fn string(&mut self, pieces: &'a [Piece]) -> Result<Json, EvaluationError> {
         if let [Piece::Expression { expression, .. }] = pieces {
-            let value = expression.evaluate(self.scope, self.budget)?;
-            value.charge_whole(self.budget).map_err(|fault| *fault)?;
-            return value.to_json();
+            return exact(expression, self.scope, self.budget)?.to_json();
         }
         joined(pieces, self.scope, self.budget, |text, out| out.push_str(text)).map(Json::String)
     }
@@ -375,6 +373,14 @@ impl<'a> Renderer<'_, 'a> {
         }
         error
     }
+}
+
+/// Evaluates an expression whose value is put somewhere: a whole number that it reads is not rounded.
+fn exact<'a>(expression: &'a Expression, scope: &Scope<'a>, budget: &mut Budget) -> Result<Value<'a>, EvaluationError> {
+    budget.take_rounded();
+    let value = expression.evaluate(scope, budget)?;
+    value.charge_whole(budget).map_err(|fault| *fault)?;
+    if budget.take_rounded() { Err(*rounded()) } else { Ok(value) }
 }
 
 fn joined<'a>(
@@ -388,8 +394,7 @@ fn joined<'a>(
         match piece {
             Piece::Text(text) => out.push_str(text),
             Piece::Expression { expression, .. } => {
-                let value = expression.evaluate(scope, budget)?;
-                value.charge_whole(budget).map_err(|fault| *fault)?;
+                let value = exact(expression, scope, budget)?;
                 interpolate(&text_of(&value)?, &mut out);
             }
         }

@@ -21,8 +21,8 @@ mod kind;
 
 pub(crate) use collection::Measure;
 pub use collection::{List, Map};
-pub(crate) use convert::scalar_text;
 pub use convert::{RESULT_BYTES_MAX, RESULT_VALUES_MAX};
+pub(crate) use convert::{rounded, scalar_text};
 pub(crate) use json_text::json_text;
 pub use kind::Type;
 

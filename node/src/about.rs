@@ -33,12 +33,14 @@ use crate::edge::Edge;
 use crate::followers::Fares;
 use crate::jobs::Jobs;
 use crate::kept::{KeptBeside, Used};
+use crate::keys::KeyRing;
 use crate::log_access::LogReaders;
 use crate::machine::{bad, good, note};
 use crate::memory::{Memory, held_bytes};
 use crate::metrics::{counter, gauge};
 use crate::opening::machine;
 use crate::outside::OutsideWriter;
+use crate::programs::Users;
 use crate::sequencer::{QueueGauge, SequencerHandle};
 use crate::snapshots::SnapshotTrouble;
 use crate::tally::Counts;
@@ -94,6 +96,8 @@ pub(crate) struct AboutNode {
     pub span_counts: Arc<SpanCounts>,
     /// What was counted of the records.
     pub counts: Arc<Counts>,
+    /// The keys.
+    pub keys: Arc<KeyRing>,
     /// How long programs took to start.
     pub spawned: Distribution,
     /// The clock.
@@ -102,6 +106,8 @@ pub(crate) struct AboutNode {
     pub min_free_bytes: u64,
     /// How programs of actions are run.
     pub actions: ActionSettings,
+    /// Which users they run as.
+    pub users: Users,
     /// What becomes of them when the node ends.
     pub programs_at_end: AtEnd,
     /// Set once the node stops.
@@ -150,8 +156,8 @@ impl Node for AboutNode {
             Dependency { name: "views", state: state(views_trouble.is_some(), views_trouble.as_deref().unwrap_or_default()) },
             Dependency { name: "node", state: state(is_stopping, "the node is stopping") },
         ];
-        // A full disk stops what comes in; reads go on, so the node stays ready for them.
-        Readiness { is_ready: !is_failed && !is_stopping, dependencies }
+        // Reads go on where the disk is full; but a balancer asks whether requests may be sent here, and most of them bring something in.
+        Readiness { is_ready: !is_failed && !is_stopping && !self.is_full(), dependencies }
     }
 
     fn status(&self) -> Result<NodeStatus, Declined> {
@@ -183,6 +189,7 @@ impl Node for AboutNode {
         self.counts.register(metrics, &gauges.turns.committed);
         self.span_counts.register(metrics);
         metrics.register("spawn_seconds", "How long a program took to start, with its private directory", self.spawned.clone());
+        counter(metrics, "key_uses", "How often a key was given to an attempt since the start", self.keys.uses());
         if let Some(held) = held_bytes() {
             gauge(metrics, "memory_bytes", "The memory that the process holds", held);
         }
@@ -224,7 +231,7 @@ impl Node for AboutNode {
         findings.push(self.queue_finding());
         findings.extend(self.pack_findings());
         findings.extend(self.hook_findings());
-        findings.extend(crate::machine::findings(&self.actions, self.programs_at_end));
+        findings.extend(crate::machine::findings(&self.actions, &self.users, self.programs_at_end));
         Ok(findings)
     }
 

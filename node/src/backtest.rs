@@ -1,9 +1,9 @@
 //! What a rule would have done with the events of the log, beside what it did.
 
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use ensue_api::ports::{Backtested, Backtests, Declined, LogAccess, ToBacktest, ToldEvent, ToldEvents};
+use ensue_api::ports::{Backtested, Backtests, Declined, Impatience, LogAccess, Patience, ToBacktest, ToldEvent, ToldEvents};
 use ensue_engine::events::facts::EventReceived;
 use ensue_engine::events::own::OwnTrigger;
 use ensue_engine::explain::{Explain, Fault};
@@ -59,9 +59,9 @@ pub(crate) enum BacktestError {
     /// There are too many events.
     #[error("there are more than {EVENTS_MAX} events of its triggers")]
     TooMany,
-    /// Another one runs.
-    #[error("another backtest is under way, and one runs at a time")]
-    UnderWay,
+    /// It is not to go on.
+    #[error(transparent)]
+    GaveUp(#[from] Impatience),
     /// The log cannot be read.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -78,7 +78,7 @@ impl Explain for BacktestError {
         match self {
             Self::NoRule(_) | Self::NoPack(_) => "not-found",
             Self::Mistakes(_) | Self::Scheduled(_) | Self::NotItsFile { .. } | Self::TooMany => "rule-invalid",
-            Self::UnderWay => "busy",
+            Self::GaveUp(why) => why.slug(),
             Self::Log(_) => "log-unavailable",
             Self::Catalog(_) => "catalog-unbuildable",
             Self::Stuck(_) => "internal-error",
@@ -89,7 +89,7 @@ impl Explain for BacktestError {
         match self {
             Self::NoRule(_) | Self::NoPack(_) => Fault::Missing,
             Self::Mistakes(_) | Self::Scheduled(_) | Self::NotItsFile { .. } | Self::TooMany => Fault::Invalid,
-            Self::UnderWay => Fault::Busy,
+            Self::GaveUp(why) => why.fault(),
             Self::Log(_) | Self::Catalog(_) => Fault::World,
             Self::Stuck(_) => Fault::Bug,
         }
@@ -102,7 +102,7 @@ impl Explain for BacktestError {
             Self::Mistakes(_) => "see them in their places with `ensue check`".to_owned(),
             Self::NotItsFile { .. } => "name the file that has the rule; of several in one file, which one".to_owned(),
             Self::TooMany => "ask for a shorter range".to_owned(),
-            Self::UnderWay => "try again when it has ended".to_owned(),
+            Self::GaveUp(why) => return why.hint(),
             Self::Scheduled(_) => "`ensue cron next` shows when a schedule is due".to_owned(),
             Self::Log(_) | Self::Catalog(_) | Self::Stuck(_) => return None,
         })
@@ -115,20 +115,11 @@ pub struct NodeBacktests {
     pub catalogs: Arc<NodeCatalogs>,
     /// The log.
     pub readers: Arc<LogReaders>,
-    /// Whoever tries one has it.
-    turn: Mutex<()>,
 }
 
 impl Backtests for NodeBacktests {
-    fn backtest(&self, asked: &ToBacktest) -> Result<Backtested, Declined> {
-        // One takes a core for a while, and memory for each event that it matches.
-        let _turn = match self.turn.try_lock() {
-            Ok(turn) => turn,
-            Err(TryLockError::WouldBlock) => return Err(BacktestError::UnderWay.into()),
-            // It guards nothing but the turn: whoever panicked with it has none any more.
-            Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
-        };
-        Ok(self.tried(asked)?)
+    fn backtest(&self, asked: &ToBacktest, patience: &Patience) -> Result<Backtested, Declined> {
+        Ok(self.tried(asked, patience)?)
     }
 }
 
@@ -141,10 +132,10 @@ impl Payloads for LogReaders {
 impl NodeBacktests {
     /// Tries rules with what is installed, over a log.
     pub fn new(catalogs: Arc<NodeCatalogs>, readers: Arc<LogReaders>) -> Self {
-        Self { catalogs, readers, turn: Mutex::default() }
+        Self { catalogs, readers }
     }
 
-    fn tried(&self, asked: &ToBacktest) -> Result<Backtested, BacktestError> {
+    fn tried(&self, asked: &ToBacktest, patience: &Patience) -> Result<Backtested, BacktestError> {
         let catalog = match &asked.file {
             None => self.catalogs.current(),
             Some(file) => Arc::new(self.catalogs.with_file(&asked.rule, &file.path, &file.text)?),
@@ -172,6 +163,7 @@ impl NodeBacktests {
                 if !is_asked(record) {
                     break 'log;
                 }
+                patience.demand()?;
                 over.take(record)?;
                 at = record.position;
             }

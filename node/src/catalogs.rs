@@ -380,7 +380,7 @@ pub(crate) fn find_packs(folder: &Path, config: &BTreeMap<PackName, Value>) -> F
     let mut findings: BTreeMap<PackName, Vec<Diagnostic>> = BTreeMap::new();
     for one in &checked.diagnostics {
         if let Some(pack) = &one.pack {
-            findings.entry(pack.clone()).or_default().push(one.clone());
+            findings.entry(pack.clone()).or_default().push(below(folder, one));
         }
     }
     let mut broken: BTreeSet<PackName> = folder_names(folder);
@@ -389,6 +389,15 @@ pub(crate) fn find_packs(folder: &Path, config: &BTreeMap<PackName, Value>) -> F
         broken.remove(&good.name);
     }
     FoundPacks { checked, broken, findings, unreadable }
+}
+
+/// Names the file of a diagnostic from the packs folder on: where that folder is, callers need not know.
+fn below(folder: &Path, one: &Diagnostic) -> Diagnostic {
+    let mut one = one.clone();
+    if let Some(file) = Path::new(&one.file).strip_prefix(folder).ok().and_then(Path::to_str) {
+        one.file = file.to_owned();
+    }
+    one
 }
 
 /// The names of the folder's folders: a pack that cannot be read today is broken, not gone.
@@ -405,6 +414,16 @@ mod tests {
     use ensue_store::memory::MemoryLog;
 
     use super::*;
+
+    #[test]
+    fn findings_name_their_files_from_the_packs_folder_on() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("release")).unwrap();
+        std::fs::write(folder.path().join("release/pack.yaml"), "name: release\nversion: 1\nnonsense: 1\n").unwrap();
+        let found = find_packs(folder.path(), &BTreeMap::new());
+        let files: BTreeSet<&str> = found.findings.values().flatten().map(|one| one.file.as_str()).collect();
+        assert_eq!(files, BTreeSet::from(["release/pack.yaml"]));
+    }
 
     #[test]
     fn a_catalog_that_is_asked_for_stays_however_many_come_and_one_that_went_is_built_again() {

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ensue_api::Rates;
+use ensue_api::{Limits, Rates};
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::names::{PackName, WorkerQueueName};
 use ensue_engine::ports::Secret;
@@ -32,9 +32,10 @@ use retention::{AGE_FORM, WrittenRetention};
 
 use crate::memory::{MEMORY_BYTES, MEMORY_BYTES_MIN};
 
-pub use actions::ActionSettings;
+pub use actions::{ActionSettings, UserSetting};
 pub use queues::QueueSettings;
 pub use shape::settings_schema;
+pub use variables::UnknownVariable;
 
 use crate::kept::{KeptSettings, days};
 use crate::traces::{Collector, CollectorError};
@@ -56,6 +57,10 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The address under which the node is known, for links; none means the one it listens on.
     pub url: Option<String>,
+    /// The names under which the node answers, beside that of `url`.
+    pub hosts: Vec<String>,
+    /// How many connections of one address may be open over which no request has come yet.
+    pub silent_per_address: usize,
     /// The data directory.
     pub data: PathBuf,
     /// The folder of packs.
@@ -100,6 +105,8 @@ pub struct Config {
     pub admin_token: AdminToken,
     /// The environment's `ENSUE_KEY_<PACK>_<NAME>_FILE`, by variable.
     pub key_files: BTreeMap<String, PathBuf>,
+    /// Environment variables that look like settings and are none.
+    pub unknown_variables: Vec<UnknownVariable>,
 }
 
 /// When the packs folder is read.
@@ -204,14 +211,6 @@ pub enum ConfigError {
         /// Why it is none.
         why: CollectorError,
     },
-    /// A variable is none of those that there are.
-    #[error("{name} is no setting")]
-    UnknownVariable {
-        /// The variable.
-        name: String,
-        /// The one that was probably meant.
-        near: Option<String>,
-    },
     /// Two variables give the first admin's token.
     #[error("ENSUE_ADMIN_TOKEN and ENSUE_ADMIN_TOKEN_FILE are both set")]
     AdminTokenTwice,
@@ -232,8 +231,7 @@ impl Explain for ConfigError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Unreadable { .. } => Some("name the file with --config, or leave it out for the defaults".into()),
-            Self::Malformed { .. } | Self::UnknownVariable { near: None, .. } => Some(LISTED.into()),
-            Self::UnknownVariable { near: Some(near), .. } => Some(format!("did you mean {near}?")),
+            Self::Malformed { .. } => Some(LISTED.into()),
             Self::AdminTokenTwice => Some("unset one of them, or set it to nothing".into()),
             Self::Variable { .. } | Self::Collector { .. } => None,
         }
@@ -246,6 +244,10 @@ impl Explain for ConfigError {
 struct Written {
     listen: Option<SocketAddr>,
     url: Option<String>,
+    #[serde(default)]
+    hosts: Vec<String>,
+    #[serde(default)]
+    limits: WrittenLimits,
     data: Option<PathBuf>,
     packs_dir: Option<PathBuf>,
     workers: Option<u32>,
@@ -268,6 +270,12 @@ struct Written {
     rate_limits: WrittenRates,
     #[serde(default)]
     packs: BTreeMap<PackName, PackSettings>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenLimits {
+    silent_per_address: Option<u32>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -305,6 +313,8 @@ impl Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 3678)),
             url: None,
+            hosts: Vec::new(),
+            silent_per_address: Limits::default().silent_per_address,
             data,
             packs: PathBuf::from("packs"),
             reread: Reread::AtStart,
@@ -327,6 +337,7 @@ impl Config {
             pack_settings: BTreeMap::new(),
             admin_token: AdminToken::Made,
             key_files: BTreeMap::new(),
+            unknown_variables: Vec::new(),
         }
     }
 
@@ -366,6 +377,11 @@ impl Config {
         let base = path.parent().unwrap_or(Path::new(""));
         self.listen = written.listen.unwrap_or(self.listen);
         self.url = written.url.or(self.url.take());
+        self.hosts = written.hosts;
+        if let Some(most) = written.limits.silent_per_address {
+            let wrong = || format!("`limits.silent_per_address` is {most}, which is not {SILENT_FORM}");
+            self.silent_per_address = silent(most).ok_or_else(|| ConfigError::Malformed { path: path.to_owned(), why: wrong() })?;
+        }
         self.data = written.data.map_or_else(|| std::mem::take(&mut self.data), |data| base.join(data));
         self.packs = written.packs_dir.map_or_else(|| base.join("packs"), |packs| base.join(packs));
         let read = queues::read(written.queues, written.workers);
@@ -409,6 +425,10 @@ impl Config {
         match name {
             "ENSUE_LISTEN" => self.listen = value.parse().map_err(|_| wrong("an address like 127.0.0.1:3678"))?,
             "ENSUE_URL" => self.url = Some(value.to_owned()),
+            "ENSUE_HOSTS" => self.hosts = listed(value),
+            "ENSUE_LIMITS_SILENT_PER_ADDRESS" => {
+                self.silent_per_address = value.parse().ok().and_then(silent).ok_or_else(|| wrong(SILENT_FORM))?;
+            }
             "ENSUE_DATA" => self.data = PathBuf::from(value),
             "ENSUE_PACKS_DIR" => self.packs = PathBuf::from(value),
             "ENSUE_WORKERS" => self.workers = Some(value.parse().map_err(|_| wrong("a whole number"))?),
@@ -421,14 +441,14 @@ impl Config {
             "ENSUE_RETENTION_EXECUTIONS" => {
                 self.retention.executions = Some(retention::age(value).ok_or_else(|| wrong(AGE_FORM))?);
             }
-            "ENSUE_EGRESS_ALLOW" => self.egress_allow = value.split(',').map(|one| one.trim().to_owned()).collect(),
+            "ENSUE_EGRESS_ALLOW" => self.egress_allow = listed(value),
             "ENSUE_TRACES_ENDPOINT" => {
                 self.traces = Some(value.parse().map_err(|why| ConfigError::Collector { name: name.to_owned(), why })?)
             }
             "ENSUE_RATE_LIMITS_READS" => self.rates.reads = Some(value.parse().map_err(|_| wrong(RATE_FORM))?),
             "ENSUE_RATE_LIMITS_WRITES" => self.rates.writes = Some(value.parse().map_err(|_| wrong(RATE_FORM))?),
             "ENSUE_RATE_LIMITS_HOOKS" => self.rates.hooks = Some(value.parse().map_err(|_| wrong(RATE_FORM))?),
-            _ if name.starts_with(actions::VARIABLES) => self.actions.take_variable(name, value, &wrong)?,
+            _ if self.actions.take_variable(name, value, &wrong)? => {}
             "ENSUE_MASTER_KEY_FILE" => self.master_key = Some(PathBuf::from(value)),
             "ENSUE_ADMIN_TOKEN" => self.take_admin_token(Secret::new(value.as_bytes().to_vec()), None)?,
             "ENSUE_ADMIN_TOKEN_FILE" => {
@@ -438,7 +458,7 @@ impl Config {
             _ if variables::is_of_a_key(name) => {
                 self.key_files.insert(name.to_owned(), PathBuf::from(value));
             }
-            _ => variables::known(name, value)?,
+            _ => self.unknown_variables.extend(variables::unknown(name, value)),
         }
         Ok(())
     }
@@ -464,6 +484,18 @@ fn take_kept(kept: &mut KeptSettings, one: Option<u64>, quota: Option<u64>, keep
 /// What a node can work with.
 fn enough(memory_bytes: u64) -> Option<u64> {
     (memory_bytes >= MEMORY_BYTES_MIN).then_some(memory_bytes)
+}
+
+/// The items of a list in a variable.
+fn listed(value: &str) -> Vec<String> {
+    value.split(',').map(|one| one.trim().to_owned()).collect()
+}
+
+/// How many silent connections an address may have, for people.
+const SILENT_FORM: &str = "a whole number of 1 or more";
+
+fn silent(most: u32) -> Option<usize> {
+    usize::try_from(most).ok().filter(|most| *most > 0)
 }
 
 /// What a rate is written as, for people.

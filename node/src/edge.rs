@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ensue_api::ports::{Declined, GivenEvent, HookRefusal, Observe, SecretState, Webhooks};
 use ensue_engine::catalog::{Catalog, Extra, Misfit, Sensor, Verify};
-use ensue_engine::command::{Conflict, Dedupe, DedupeKey, ObservedEvent, RefusedDelivery};
+use ensue_engine::command::{Conflict, Dedupe, DedupeKey, ObservedEvent, RefusedDelivery, SignedBody};
 use ensue_engine::events::own::is_of_the_engine;
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::ids::{EventId, Id, LogId, Role};
@@ -135,14 +135,20 @@ impl Edge {
         request: &HookRequest,
         emitted: Vec<Emitted>,
     ) -> Result<Vec<ObservedEvent>, (TriggerRef, EdgeRefusal)> {
-        let event_of = |one: Emitted| {
+        let event_of = |(index, one): (u32, Emitted)| {
             let trigger = one.trigger.clone();
-            self.delivered(catalog, sensor, request, one).map_err(|refusal| (trigger, refusal))
+            self.delivered(catalog, sensor, request, (index, one)).map_err(|refusal| (trigger, refusal))
         };
-        emitted.into_iter().map(event_of).collect()
+        (0..).zip(emitted).map(event_of).collect()
     }
 
-    fn delivered(&self, catalog: &Catalog, sensor: &Sensor, request: &HookRequest, emitted: Emitted) -> Result<ObservedEvent, EdgeRefusal> {
+    fn delivered(
+        &self,
+        catalog: &Catalog,
+        sensor: &Sensor,
+        request: &HookRequest,
+        (index, emitted): (u32, Emitted),
+    ) -> Result<ObservedEvent, EdgeRefusal> {
         let (id, now) = self.fresh();
         let observed = Observed {
             id,
@@ -156,12 +162,19 @@ impl Edge {
             dedupe: None,
         };
         let mut event = judged(catalog, observed)?;
+        let drops_repeats = sensor.source.drops_repeats();
+        if emitted.dedupe.is_none() && !drops_repeats {
+            return Ok(event);
+        }
+        // A payload is most often the delivery's own body, and that was hashed already.
+        let content = if *event.payload.bytes() == request.body { event.body.digest } else { Digest::of(&request.body) };
         event.dedupe = emitted.dedupe.map(|key| Dedupe {
             key: DedupeKey { scope: format!("sensor/{}/{}", sensor.name, event.trigger), hash: Digest::of(key.as_bytes()) },
-            // A payload is most often the delivery's own body, and that was hashed already.
-            content: if *event.payload.bytes() == request.body { event.body.digest } else { Digest::of(&request.body) },
+            content,
             conflict: Conflict::IsRepeat,
         });
+        event.signed =
+            drops_repeats.then(|| SignedBody { body: DedupeKey { scope: format!("signed/{}", sensor.name), hash: content }, index });
         Ok(event)
     }
 }

@@ -4,6 +4,7 @@
 //! beyond the log is an orphan of a set that was cut off, and is destroyed at the start.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use ensue_api::ports::{Declined, Keys, OnBehalf, SetKey};
@@ -23,6 +24,8 @@ pub struct KeyRing {
     versions: RwLock<BTreeMap<KeyRef, Versions>>,
     /// Values that were opened: deliveries are verified thousands of times a second.
     opened: RwLock<BTreeMap<(KeyRef, u32), Arc<Secret>>>,
+    /// How often a value was given to an attempt.
+    uses: AtomicU64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,7 +45,7 @@ impl KeyRing {
                 vault.destroy_key(&key, version)?;
             }
         }
-        Ok(Self { vault, versions: RwLock::new(versions), opened: RwLock::default() })
+        Ok(Self { vault, versions: RwLock::new(versions), opened: RwLock::default(), uses: AtomicU64::new(0) })
     }
 
     /// Gives a key's current value; none where it is not set.
@@ -58,6 +61,11 @@ impl KeyRing {
         let secret = Arc::new(secret);
         self.opened.write().unwrap_or_else(PoisonError::into_inner).insert(name, secret.clone());
         Ok(Some(secret))
+    }
+
+    /// Returns how often a value was given to an attempt since the start.
+    pub(crate) fn uses(&self) -> u64 {
+        self.uses.load(Ordering::Relaxed)
     }
 
     /// Takes note of committed records: a key that was set or removed.
@@ -85,7 +93,10 @@ impl KeyRing {
 impl ensue_executor::ports::Keys for KeyRing {
     fn open(&self, key: &KeyRef) -> Result<Option<Secret>, KeyError> {
         match self.open(key) {
-            Ok(secret) => Ok(secret.map(|secret| (*secret).clone())),
+            Ok(secret) => {
+                self.uses.fetch_add(u64::from(secret.is_some()), Ordering::Relaxed);
+                Ok(secret.map(|secret| (*secret).clone()))
+            }
             Err(error) => Err(KeyError { key: key.clone(), why: error.to_string() }),
         }
     }

@@ -221,9 +221,11 @@ impl Writer {
             attempt: dispatch.attempt,
             token: dispatch.token,
             outcome,
+            retry_after_millis: None,
             body,
             emitted: Vec::new(),
             vars: Vec::new(),
+            ended_before: None,
         }))
     }
 

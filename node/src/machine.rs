@@ -7,9 +7,10 @@ use std::path::Path;
 
 use ensue_api::ports::{Finding, FindingVerdict};
 use ensue_executor::AtStop;
-use ensue_executor::programs::{AtEnd, IsolationMode, ProcessBound, process_bound_of_this_machine, walls_of_this_machine};
+use ensue_executor::programs::{AtEnd, IsolationMode, ProcessBound, ProgramUsers, process_bound_of_this_machine, walls_of_this_machine};
 
 use crate::config::ActionSettings;
+use crate::programs::Users;
 
 /// Where systemd looks for units, the first found counts.
 const UNIT_FOLDERS: &[&str] =
@@ -18,8 +19,66 @@ const UNIT_FOLDERS: &[&str] =
 const UNIT_BYTES_MAX: u64 = 1 << 20;
 
 /// Says what holds here for programs of actions. Blocks shortly.
-pub(crate) fn findings(settings: &ActionSettings, at_end: AtEnd) -> Vec<Finding> {
-    vec![walls(settings, at_end), restart(settings, at_end), limits(settings, at_end), processes(settings, at_end)]
+pub(crate) fn findings(settings: &ActionSettings, users: &Users, at_end: AtEnd) -> Vec<Finding> {
+    let user = rustix::process::geteuid().as_raw();
+    vec![
+        walls(settings, at_end),
+        reach(settings, users, user, at_end),
+        network(users),
+        restart(settings, at_end),
+        limits(settings, at_end),
+        processes(settings, users, at_end),
+    ]
+}
+
+/// Says which user a program is, and what that lets it read and do beside what the walls leave open.
+fn reach(settings: &ActionSettings, users: &Users, node: u32, at_end: AtEnd) -> Finding {
+    let check = "user";
+    let is_walled = at_end == AtEnd::GoOn && settings.isolation != IsolationMode::None;
+    let system = "they read what every user of the machine can read in /usr, /etc, /proc and /sys";
+    match users.users {
+        ProgramUsers::Range { first, last } => {
+            let who = format!("each program runs as a user of its own ({first}-{last}), without any capability; {system}");
+            good(check, &who)
+        }
+        ProgramUsers::One { user, .. } => {
+            good(check, &format!("all programs run as the user {user}, without any capability; {system}, and what that user owns"))
+        }
+        ProgramUsers::Node if node != 0 && is_walled => {
+            good(check, &format!("programs run as the node's user, {node}; {system}, and what that user may read there"))
+        }
+        ProgramUsers::Node if node != 0 => {
+            let message = format!("programs run as the node's user, {node}, and read and write all that it can");
+            note(check, &message, "leave `actions.isolation` out of ensue.yaml, or run packs that you trust")
+        }
+        ProgramUsers::Node => {
+            let what = if is_walled {
+                "without any capability, but they may do what root's own files and sockets allow, such as speaking to Docker's"
+            } else {
+                "with all that root can do"
+            };
+            let why = users.why_root.as_ref().map_or_else(String::new, |why| format!(", because {why}"));
+            note(
+                check,
+                &format!("programs run as root{why}: {what}"),
+                "run the node as an ordinary user, or let programs run as others (`actions.user`)",
+            )
+        }
+    }
+}
+
+/// Says where programs can connect to, which nothing here limits.
+fn network(users: &Users) -> Finding {
+    let message = "the network is open to programs: they connect wherever this machine can, to services on localhost too; `egress.allow` \
+                   is for the runner `http` alone";
+    let hint = match users.users {
+        ProgramUsers::Range { first, last } => {
+            format!("run packs that you trust, or limit the users {first}-{last} by the machine's firewall")
+        }
+        ProgramUsers::One { user, .. } => format!("run packs that you trust, or limit the user {user} by the machine's firewall"),
+        ProgramUsers::Node => "run packs that you trust, or limit the node's user by the machine's firewall".to_owned(),
+    };
+    note("network", message, &hint)
 }
 
 fn walls(settings: &ActionSettings, at_end: AtEnd) -> Finding {
@@ -98,7 +157,7 @@ fn limits(settings: &ActionSettings, at_end: AtEnd) -> Finding {
 }
 
 /// Says what bounds how many processes a program has, so that a fork bomb is its own affair.
-fn processes(settings: &ActionSettings, at_end: AtEnd) -> Finding {
+fn processes(settings: &ActionSettings, users: &Users, at_end: AtEnd) -> Finding {
     let check = "processes";
     // Without a supervisor nobody holds a program to it.
     let bound = match (settings.limits.processes, at_end) {
@@ -111,6 +170,9 @@ fn processes(settings: &ActionSettings, at_end: AtEnd) -> Finding {
         }
         (most, ProcessBound::User) => {
             good(check, &format!("a program has at most {most} processes and threads beside those that the node's user has as it starts"))
+        }
+        (most @ 1.., ProcessBound::Missing { .. }) if matches!(users.users, ProgramUsers::Range { .. }) => {
+            good(check, &format!("a program has at most {most} processes and threads, by a limit of its own user"))
         }
         (_, ProcessBound::Missing { .. }) if has_bounded_processes() => {
             good(check, "a control group bounds how many processes the node and all programs have together")
@@ -217,13 +279,38 @@ mod tests {
         let mut settings = ActionSettings::default();
         settings.limits.memory_bytes = Some(1 << 30);
         settings.limits.file_bytes = Some(1 << 30);
-        let said = findings(&settings, AtEnd::Ended);
+        let said = findings(&settings, &Users::default(), AtEnd::Ended);
         for check in ["actions", "restart", "limits"] {
             let one = said.iter().find(|finding| finding.check == check).unwrap();
             assert_eq!(one.verdict, FindingVerdict::Warning, "{check}: {}", one.message);
         }
         let limits = limits(&settings, AtEnd::GoOn);
         assert_eq!(limits.verdict, FindingVerdict::Good, "{}", limits.message);
+    }
+
+    #[test]
+    fn what_a_program_can_still_do_is_said() {
+        let said = |users: ProgramUsers, node, mode| {
+            let settings = ActionSettings { isolation: mode, ..ActionSettings::default() };
+            let found = reach(&settings, &Users { users, why_root: Some("it is closed".into()) }, node, AtEnd::GoOn);
+            (found.verdict, found.message)
+        };
+        let (auto, none) = (IsolationMode::Auto, IsolationMode::None);
+        let range = ProgramUsers::Range { first: 70_000, last: 80_000 };
+        for (users, node, mode, verdict, told) in [
+            (range, 0, auto, FindingVerdict::Good, "a user of its own (70000-80000), without any capability"),
+            (ProgramUsers::One { user: 33, group: 33 }, 0, auto, FindingVerdict::Good, "as the user 33"),
+            (ProgramUsers::Node, 0, auto, FindingVerdict::Warning, "as root, because it is closed: without any capability"),
+            (ProgramUsers::Node, 0, none, FindingVerdict::Warning, "with all that root can do"),
+            (ProgramUsers::Node, 1_000, auto, FindingVerdict::Good, "as the node's user, 1000"),
+            (ProgramUsers::Node, 1_000, none, FindingVerdict::Warning, "read and write all that it can"),
+        ] {
+            let (found, message) = said(users, node, mode);
+            assert!(found == verdict && message.contains(told), "{found:?} {message}");
+        }
+        let open = network(&Users { users: range, why_root: None });
+        assert_eq!(open.verdict, FindingVerdict::Warning);
+        assert!(open.hint.unwrap().contains("70000-80000"));
     }
 
     #[test]

@@ -27,6 +27,8 @@ const REQUESTS_MAX: u64 = 2_048;
 const READS_MAX: u64 = 16;
 /// The most explanations that are worked out at once, likewise: each takes a thread for a while.
 const EXPLANATIONS_MAX: u64 = 4;
+/// The most replays and backtests that run or wait.
+const REHEARSALS_MAX: u64 = 16;
 /// The most outputs that are followed at once, likewise.
 const LIVE_OUTPUTS_MAX: u64 = 256;
 /// The most spans that wait to be sent: a collector that cannot take these within seconds is gone.
@@ -52,6 +54,7 @@ pub fn queues(memory_bytes: u64, caps: Caps) -> Queues {
         QueueName::AnswerBytes | QueueName::CommandBytes => memory_bytes / PARTS * 4,
         QueueName::Reads => places(name, memory_bytes / PARTS * 4, READS_MAX),
         QueueName::Explanations => places(name, memory_bytes / PARTS * 2, EXPLANATIONS_MAX),
+        QueueName::Rehearsals => REHEARSALS_MAX,
         QueueName::LiveOutputs => places(name, memory_bytes / PARTS, LIVE_OUTPUTS_MAX),
         QueueName::LiveStreams => places(QueueName::Connections, memory_bytes / PARTS * 4, CONNECTIONS_MAX) / 2,
         QueueName::Commands => COMMANDS_WAITING_MAX as u64,

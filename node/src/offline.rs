@@ -7,12 +7,13 @@ use std::sync::Arc;
 use ensue_engine::batch::{Beside, Offered, Sequencing};
 use ensue_engine::command::{Ask, Command, Nothing, Refusal, Settings};
 use ensue_engine::explain::{Explain, Fault};
-use ensue_engine::ids::{Id, LogId, TokenId};
+use ensue_engine::ids::{ExecutionId, Id, LogId, TokenId};
 use ensue_engine::names::KeyRef;
-use ensue_engine::ports::{AppendError, Log, Secret, Vault};
+use ensue_engine::ports::{AppendError, Log, LogReader as _, Secret, Vault};
 use ensue_engine::record::{Actor, Head, Position};
+use ensue_engine::time::Timestamp;
 use ensue_store::data_dir::DataDir;
-use ensue_store::sqlite::log::SqliteLog;
+use ensue_store::sqlite::log::{SqliteLog, SqliteLogReader, logs_at};
 use ensue_store::sqlite::views::SqliteViews;
 use ensue_store::state_folder::{Durability, OutsideHead};
 use ensue_store::verify::{Verified, VerifyError, verify};
@@ -21,7 +22,7 @@ use thiserror::Error;
 
 use crate::clock::{Clock, ClockStep, SystemClock};
 use crate::config::Config;
-use crate::opening::{Opened, StartError, open};
+use crate::opening::{Opened, Places, StartError, compare_with_outside, machine, open, open_restored, state_folder};
 use crate::tokens::{TokenRefusal, check_token, new_token};
 
 /// Why work on a directory at rest was not done.
@@ -46,6 +47,9 @@ pub enum OfflineError {
     /// The read models cannot be built.
     #[error(transparent)]
     Views(#[from] ViewError),
+    /// Nothing is missing.
+    #[error("nothing is missing: the log ends at position {0}, where it was last seen")]
+    NothingRestored(Position),
 }
 
 impl Explain for OfflineError {
@@ -57,6 +61,7 @@ impl Explain for OfflineError {
             Self::Append(_) => "log-refused",
             Self::Verify(error) => error.slug(),
             Self::Views(error) => error.slug(),
+            Self::NothingRestored(_) => "nothing-restored",
         }
     }
 
@@ -68,6 +73,7 @@ impl Explain for OfflineError {
             Self::Append(_) => Fault::World,
             Self::Verify(error) => error.fault(),
             Self::Views(error) => error.fault(),
+            Self::NothingRestored(_) => Fault::Conflict,
         }
     }
 
@@ -79,9 +85,13 @@ impl Explain for OfflineError {
             Self::Append(_) => None,
             Self::Verify(error) => error.hint(),
             Self::Views(error) => error.hint(),
+            Self::NothingRestored(_) => Some("start the node with `ensue serve`".to_owned()),
         }
     }
 }
+
+/// How many executions one batch pauses.
+const PAUSED_AT_ONCE: usize = 500;
 
 /// An opened data directory on which no node runs.
 pub struct Offline {
@@ -94,6 +104,19 @@ pub struct Offline {
     /// The step of the clock that nobody saw, until it is in the log.
     set_back: Option<ClockStep>,
     settings: Settings,
+}
+
+/// What is missing of a log that was restored from a backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// The newest position of the log as it was restored.
+    pub after: Position,
+    /// When that record was written.
+    pub newest: Timestamp,
+    /// The newest head that is known to have been written.
+    pub known: Head,
+    /// The open executions to pause, because the missing records may have carried them on.
+    pub to_pause: Vec<ExecutionId>,
 }
 
 /// A key that is set.
@@ -116,6 +139,35 @@ pub struct TokenState {
     pub roles: Vec<String>,
 }
 
+/// What the end of a log is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Against {
+    /// The newest head that this machine's state folder knows, if it knows one.
+    StateFolder,
+    /// Nothing: the directory is a copy, and older than what this machine knows.
+    Nothing,
+}
+
+/// Verifies the log of a data directory on which no node runs; after each stretch `step` is called with its end and that of the log.
+///
+/// It needs no master key, and the state folder need not be there. A log that is shorter than the state folder says fails only after
+/// its records are found whole.
+pub fn verify_directory(config: &Config, against: Against, mut step: impl FnMut(Position, Position)) -> Result<Verified, OfflineError> {
+    let data = DataDir::open(&config.data).map_err(StartError::from)?;
+    let place = Places::of(&data).log;
+    let id = logs_at(&place).map_err(StartError::from)?.first().copied();
+    let id = id.ok_or_else(|| machine("opening the log", &format!("there is none in {}", data.path().display())))?;
+    let reader = SqliteLogReader::open_at(&place, id).map_err(StartError::from)?;
+    let seen = match against {
+        Against::Nothing => None,
+        Against::StateFolder => {
+            state_folder(config, id).ok().and_then(|folder| folder.known_head().transpose()).transpose().map_err(StartError::from)?
+        }
+    };
+    let end = reader.head().map_err(StartError::from)?.position;
+    Ok(verify(&reader, seen, |position| step(position, end))?)
+}
+
 impl Offline {
     /// Opens the data directory that the settings name, under its lock.
     pub fn open(config: &Config) -> Result<Self, OfflineError> {
@@ -125,6 +177,50 @@ impl Offline {
         let set_back = clock.go_on_from(engine.time());
         let sequencing = Sequencing::new(engine, head, epoch);
         Ok(Self { data, log, sequencing, outside, vault, clock, set_back, settings: Settings::default() })
+    }
+
+    /// Opens a data directory that was restored from a backup, although its log is older than, or another than, the newest head that is
+    /// known of it. Fails if the log is as it was last seen: there is nothing to accept.
+    pub fn open_restored(config: &Config) -> Result<(Self, Missing), OfflineError> {
+        let clock = SystemClock::default();
+        let Opened { data, log, engine, head, outside, vault, .. } = open_restored(config, &clock)?;
+        let reader = log.reader().map_err(StartError::from)?;
+        let known = outside.read().map_err(StartError::from)?.unwrap_or_default();
+        if compare_with_outside(&*reader, head, Some(known)).is_ok() {
+            return Err(OfflineError::NothingRestored(head.position));
+        }
+        let epoch = log.epoch();
+        let set_back = clock.go_on_from(engine.time());
+        let newest = engine.time();
+        let sequencing = Sequencing::new(engine, head, epoch);
+        let offline = Self { data, log, sequencing, outside, vault, clock, set_back, settings: Settings::default() };
+        let missing = Missing { after: head.position, newest, known, to_pause: offline.may_have_begun() };
+        Ok((offline, missing))
+    }
+
+    /// Accepts that records are missing: records it, voids the fencing tokens that they gave out, and pauses what they may have begun.
+    ///
+    /// The note of the newest head is replaced last. If the process ends before, the same can be done again.
+    pub fn accept_restored(&mut self, missing: &Missing) -> Result<(), OfflineError> {
+        // Without this file nothing proves that an attempt never began.
+        match std::fs::remove_file(self.data.begun()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(machine("removing the note of begun attempts", &error).into());
+            }
+            Ok(()) | Err(_) => {}
+        }
+        self.append([Ask::NoteRestore { known: missing.known }])?;
+        for executions in missing.to_pause.chunks(PAUSED_AT_ONCE) {
+            self.append(executions.iter().map(|execution| Ask::PauseExecution { execution: *execution }))?;
+        }
+        Ok(self.outside.replace(self.head()).map_err(StartError::from)?)
+    }
+
+    /// Lists the open executions that the missing records may have carried on: all that nothing contains and that may not run twice.
+    fn may_have_begun(&self) -> Vec<ExecutionId> {
+        let engine = self.sequencing.engine();
+        let open = engine.executions().iter().filter(|(_, execution)| execution.part_of.is_none() && !execution.idempotent);
+        open.filter(|(id, _)| !engine.is_ending(id)).map(|(id, _)| *id).collect()
     }
 
     /// Gives the log's id.
@@ -182,13 +278,6 @@ impl Offline {
         self.record(Ask::RevokeToken { name: name.to_owned() })
     }
 
-    /// Walks the whole log; `step` is told of each stretch.
-    pub fn verify(&self, step: impl FnMut(Position)) -> Result<Verified, OfflineError> {
-        let reader = self.log.reader().map_err(StartError::from)?;
-        let seen = self.outside.read().map_err(StartError::from)?;
-        Ok(verify(&*reader, seen, step)?)
-    }
-
     /// Builds the read models anew; `step` is told of each stretch. Gives the position that they stand at.
     pub fn rebuild_views(&self, mut step: impl FnMut(Position)) -> Result<Position, OfflineError> {
         let mut views = SqliteViews::open(&self.data.views(), self.log()).map_err(StartError::from)?;
@@ -212,9 +301,15 @@ impl Offline {
 
     /// Carries out a command of the operator's and waits for the disk.
     fn record(&mut self, ask: Ask) -> Result<(), OfflineError> {
+        self.append([ask])?;
+        Ok(self.outside.write(self.head(), Durability::Synced).map_err(StartError::from)?)
+    }
+
+    /// Carries out commands as one batch, and leaves the note of the newest head to the caller.
+    fn append(&mut self, asks: impl IntoIterator<Item = Ask>) -> Result<(), OfflineError> {
         let step = self.set_back.map(|step| (Actor::Engine, Ask::NoteClockStep { from: step.from, to: step.to }));
         let beside = Beside { catalogs: &Nothing, bodies: &Nothing, seen: &Nothing, settings: &self.settings };
-        for (actor, ask) in step.into_iter().chain([(Actor::Operator, ask)]) {
+        for (actor, ask) in step.into_iter().chain(asks.into_iter().map(|ask| (Actor::Operator, ask))) {
             let command = Command { actor, trace: None, ask };
             let refusal = match self.sequencing.offer(&command, &self.clock.moment(), &beside) {
                 Offered::Taken { .. } => continue,
@@ -231,12 +326,14 @@ impl Offline {
         }
         self.sequencing.committed();
         self.set_back = None;
-        Ok(self.outside.write(self.head(), Durability::Synced).map_err(StartError::from)?)
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use ensue_engine::ports::ReadLimit;
 
     use super::*;
@@ -264,5 +361,55 @@ mod tests {
         assert_eq!(kinds, ["token.added", "token.added", "token.added", "clock.stepped", "token.added", "token.added"]);
         assert!(records[..3].is_sorted_by_key(|record| record.time), "it goes on from the log where it is a little behind");
         assert!(records[4].time < records[2].time);
+    }
+
+    /// Copies a folder with all that is in it.
+    fn copy(from: &Path, to: &Path) {
+        std::fs::create_dir_all(to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+            let to = to.join(entry.file_name());
+            if entry.file_type().unwrap().is_dir() {
+                copy(&entry.path(), &to);
+            } else {
+                std::fs::copy(entry.path(), to).unwrap();
+            }
+        }
+    }
+
+    fn add_tokens(config: &Config, names: &[&str]) {
+        let mut offline = Offline::open(config).unwrap();
+        for name in names {
+            offline.add_token(name, &["viewer".to_owned()]).unwrap();
+        }
+    }
+
+    #[test]
+    fn log_with_another_record_at_the_known_position_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::new(folder.path().join("data"));
+        config.state_base = Some(folder.path().join("state"));
+        add_tokens(&config, &["one"]);
+        let copies = tempfile::tempdir().unwrap();
+        let before = copies.path();
+        copy(folder.path(), before);
+        add_tokens(&config, &["two"]);
+
+        // The copy goes on by itself, with a state folder that knows nothing of the first one's second token.
+        let mut copied = Config::new(before.join("data"));
+        copied.state_base = Some(before.join("state"));
+        add_tokens(&copied, &["three"]);
+        std::fs::remove_dir_all(&config.data).unwrap();
+        copy(&copied.data, &config.data);
+
+        let refused = Offline::open(&config).err().expect("a rewritten log must not open");
+        assert!(matches!(refused, OfflineError::Start(StartError::Chain(_))), "{refused}");
+        assert_eq!(refused.slug(), "log-chain-broken");
+        let verified = verify_directory(&config, Against::StateFolder, |_, _| ());
+        assert!(matches!(verified, Err(OfflineError::Verify(VerifyError::Rewritten { at: Position(2) }))), "{verified:?}");
+
+        let (mut offline, missing) = Offline::open_restored(&config).unwrap();
+        offline.accept_restored(&missing).unwrap();
+        drop(offline);
+        Offline::open(&config).unwrap();
     }
 }

@@ -78,6 +78,12 @@ pub enum StartError {
         /// Why there is no supervisor to raise them.
         why: &'static str,
     },
+    /// Programs cannot run as the user that the operator says.
+    #[error("programs cannot run as `actions.user` says: {why}")]
+    NoUsers {
+        /// Why not.
+        why: String,
+    },
     /// What has to be noted at the start was refused.
     #[error("{doing}: {why}")]
     Refused {
@@ -103,7 +109,7 @@ impl Explain for StartError {
             Self::Catalog(_) => "catalog-unbuildable",
             Self::TailMissing { .. } => "log-tail-missing",
             Self::Chain(_) => "log-chain-broken",
-            Self::Machine { .. } | Self::NoWalls { .. } => "machine-unusable",
+            Self::Machine { .. } | Self::NoWalls { .. } | Self::NoUsers { .. } => "machine-unusable",
             Self::Refused { .. } => "start-refused",
         }
     }
@@ -117,7 +123,12 @@ impl Explain for StartError {
             Self::Config(error) => error.fault(),
             Self::Log(error) => error.fault(),
             Self::Vault(error) => error.fault(),
-            Self::Catalog(_) | Self::TailMissing { .. } | Self::Chain(_) | Self::Machine { .. } | Self::NoWalls { .. } => Fault::World,
+            Self::Catalog(_)
+            | Self::TailMissing { .. }
+            | Self::Chain(_)
+            | Self::Machine { .. }
+            | Self::NoWalls { .. }
+            | Self::NoUsers { .. } => Fault::World,
             Self::Refused { .. } => Fault::Conflict,
         }
     }
@@ -133,12 +144,18 @@ impl Explain for StartError {
             Self::Vault(error) => error.hint(),
             Self::Catalog(_) => None,
             Self::TailMissing { .. } => {
-                Some("put the newest backup of the data directory in its place; `ensue log verify --data DIR` says what is there".into())
+                Some("if you restored this backup, run `ensue restore accept --data DIR`; otherwise restore the newest backup first".into())
             }
-            Self::Chain(_) => Some("keep a copy, and see with `ensue log verify --data DIR` from where on it differs".into()),
+            Self::Chain(_) => Some(
+                "keep a copy; `ensue log verify --data DIR` reports where it differs; if you restored a backup, run `ensue restore accept --data DIR`"
+                    .into(),
+            ),
             Self::Machine { .. } => None,
             Self::NoWalls { .. } => {
                 Some("run the node on Linux with /proc, or set `actions.isolation: auto` and run packs that you trust".into())
+            }
+            Self::NoUsers { .. } => {
+                Some("mend that, or leave `actions.user` out of ensue.yaml; `ensue doctor` says what holds then".into())
             }
             Self::Refused { hint, .. } => hint.clone(),
         }
@@ -194,6 +211,20 @@ pub fn open(config: &Config, clock: &dyn Clock) -> Result<Opened, StartError> {
 
 /// Opens a data directory whose SQLite files may be elsewhere than in it.
 pub fn open_on(config: &Config, clock: &dyn Clock, places: impl FnOnce(&DataDir) -> Places) -> Result<Opened, StartError> {
+    open_if(config, clock, places, compare_with_outside)
+}
+
+/// Opens a data directory whatever the head says that is kept outside of it: a backup that was put back is older.
+pub fn open_restored(config: &Config, clock: &dyn Clock) -> Result<Opened, StartError> {
+    open_if(config, clock, Places::of, |_, _, _| Ok(()))
+}
+
+fn open_if(
+    config: &Config,
+    clock: &dyn Clock,
+    places: impl FnOnce(&DataDir) -> Places,
+    is_expected: impl FnOnce(&dyn LogReader, Head, Option<Head>) -> Result<(), StartError>,
+) -> Result<Opened, StartError> {
     let data = DataDir::open(&config.data)?;
     let places = places(&data);
     let known = logs_at(&places.log)?;
@@ -207,10 +238,7 @@ pub fn open_on(config: &Config, clock: &dyn Clock, places: impl FnOnce(&DataDir)
         let moment = clock.moment();
         LogId(Id::root(moment.time, moment.entropy))
     });
-    let folder = match &config.state_base {
-        Some(base) => StateFolder::under(base, id),
-        None => StateFolder::of(id)?,
-    };
+    let folder = state_folder(config, id)?;
     let master = master_key(config.master_key.clone(), &folder, existing)?;
     let log = SqliteLog::open_at(places.log.clone(), id)?;
     let vault = Arc::new(SqliteVault::open_at(&places.vault, id, master)?);
@@ -225,11 +253,19 @@ pub fn open_on(config: &Config, clock: &dyn Clock, places: impl FnOnce(&DataDir)
             "the state folder has no note of the log's head: it cannot be told whether the log was cut before this start"
         );
     }
-    compare_with_outside(&*reader, head, known)?;
+    is_expected(&*reader, head, known)?;
     let checkpoints = Checkpoints::open(&data.checkpoints(), id).map_err(|error| machine("opening the saved states", &error))?;
     let (engine, saved_at) = fold(id, &*reader, head, &checkpoints)?;
     let state = folder.path().to_owned();
     Ok(Opened { data, places, log, engine, head, outside, state, vault, checkpoints, saved_at })
+}
+
+/// Returns the folder that a log keeps outside of its data directory.
+pub(crate) fn state_folder(config: &Config, id: LogId) -> Result<StateFolder, StateFolderError> {
+    match &config.state_base {
+        Some(base) => Ok(StateFolder::under(base, id)),
+        None => StateFolder::of(id),
+    }
 }
 
 /// Says that something of the machine cannot be used.

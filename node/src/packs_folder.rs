@@ -82,7 +82,10 @@ impl PacksFolder {
     pub(crate) fn take_in_what(&self, found: FoundPacks) -> Result<PacksRead, TakeInError> {
         let mut findings = found.unreadable;
         findings.extend(found.checked.diagnostics.iter().map(|one| one.render(Colour::Plain)));
-        let refused = found.findings.iter().filter(|(_, of_pack)| of_pack.iter().any(is_error)).map(|(name, _)| name.clone()).collect();
+        // A pack whose tests alone have errors is taken.
+        let is_refused = |name: &PackName| found.checked.good.iter().all(|good| good.name != *name);
+        let refused = found.findings.iter().filter(|(name, of_pack)| of_pack.iter().any(is_error) && is_refused(name));
+        let refused = refused.map(|(name, _)| name.clone()).collect();
         self.catalogs.set_findings(found.findings);
         let proposal = self.catalogs.propose(found.checked, &found.broken, &*self.clock)?;
         let mut live = BTreeMap::new();

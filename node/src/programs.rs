@@ -3,6 +3,7 @@
 //! What `ensue doctor` says of it is in `machine.rs`.
 
 mod timed;
+mod users;
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -11,25 +12,33 @@ use std::sync::Arc;
 use ensue_executor::Clock;
 use ensue_executor::programs::{DirectPrograms, IsolationMode, Programs};
 
-use crate::config::Config;
+use crate::config::{Config, UserSetting};
 use crate::opening::{StartError, machine};
 
 pub(crate) use timed::TimedPrograms;
+pub(crate) use users::Users;
 
-/// Takes what runs programs, with its folders in the data directory. What is hidden is no program's to see.
+/// The shortest time after which a supervisor that answers nothing is killed, whatever the lease: a busy machine must not look like that.
+#[cfg(target_os = "linux")]
+const ANSWER_PATIENCE_MIN: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Takes what runs programs, with its folders in the data directory. What is hidden is no program's to see. Returns also which users they
+/// run as.
 pub(crate) fn open(
     config: &Config,
     data: &Path,
     hidden: &[&Path],
     path: &OsStr,
     clock: Arc<dyn Clock>,
-) -> Result<Arc<dyn Programs>, StartError> {
+) -> Result<(Arc<dyn Programs>, Users), StartError> {
     let private = data.join("attempts");
     #[cfg(target_os = "linux")]
     if let Some(command) = &config.supervisor
         && has_what_supervisors_need()
     {
         use ensue_executor::programs::{Isolation, SupervisedPrograms, SupervisedSettings, around_path};
+        let users = Users::found(&config.actions, data)?;
+        users.let_pass(data).map_err(|why| machine("letting the users of programs pass through the data directory", &why))?;
         let mut readable = around_path(path);
         readable.extend(config.actions.readable.iter().cloned());
         // A supervisor works elsewhere: there a relative path would name something else.
@@ -43,19 +52,24 @@ pub(crate) fn open(
                 readable,
                 writable: config.actions.writable.clone(),
                 hidden: hidden.iter().copied().map(absolute).collect::<Result<_, _>>()?,
+                users: users.users,
             },
+            answers_within: config.lease.max(ANSWER_PATIENCE_MIN),
             output_bytes_max: config.outputs.one_bytes_max,
             release: crate::wiring::RELEASE.to_owned(),
         };
         let programs = SupervisedPrograms::open(settings).map_err(|why| machine("preparing the supervisors", &why))?;
-        return Ok(Arc::new(programs));
+        return Ok((Arc::new(programs), users));
     }
     let _ = (hidden, path);
+    if config.actions.user != UserSetting::Unsaid {
+        return Err(StartError::NoUsers { why: why_no_supervisor(config).to_owned() });
+    }
     if config.actions.isolation == IsolationMode::Required {
         return Err(StartError::NoWalls { why: why_no_supervisor(config) });
     }
     let programs = DirectPrograms::open(&private, clock).map_err(|why| machine("preparing the private directories of attempts", &why))?;
-    Ok(Arc::new(programs))
+    Ok((Arc::new(programs), Users::default()))
 }
 
 fn why_no_supervisor(config: &Config) -> &'static str {

@@ -1,10 +1,12 @@
 //! Recorded executions that are folded once more: by what they went by, or by another version of a pack.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use ensue_api::ports::{Declined, LogAccess, PackFiles, ReplayDifference, Replayed, ReplayedExecution, ReplayedWhich, Replays, ToReplay};
+use ensue_api::ports::{
+    Declined, Impatience, LogAccess, PackFiles, Patience, ReplayDifference, Replayed, ReplayedExecution, ReplayedWhich, Replays, ToReplay,
+};
 use ensue_engine::catalog::Catalog;
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::fact::Fact;
@@ -50,9 +52,9 @@ pub(crate) enum ReplayError {
     /// They are too large.
     #[error("they have more than {BYTES_MAX} bytes of bodies at once")]
     TooMuch,
-    /// Others are being replayed.
-    #[error("another replay is under way, and one runs at a time")]
-    UnderWay,
+    /// It is not to go on.
+    #[error(transparent)]
+    GaveUp(#[from] Impatience),
     /// The log cannot be read.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -66,7 +68,7 @@ impl Explain for ReplayError {
         match self {
             Self::NoExecution(_) | Self::NoPack(_) => "not-found",
             Self::IsStep(..) | Self::PackInvalid(_) | Self::TooMuch => "replay-refused",
-            Self::UnderWay => "busy",
+            Self::GaveUp(why) => why.slug(),
             Self::Log(_) => "log-unavailable",
             Self::Catalog(_) => "catalog-unbuildable",
         }
@@ -76,7 +78,7 @@ impl Explain for ReplayError {
         match self {
             Self::NoExecution(_) | Self::NoPack(_) => Fault::Missing,
             Self::IsStep(..) | Self::PackInvalid(_) | Self::TooMuch => Fault::Invalid,
-            Self::UnderWay => Fault::Busy,
+            Self::GaveUp(why) => why.fault(),
             Self::Log(_) | Self::Catalog(_) => Fault::World,
         }
     }
@@ -88,7 +90,7 @@ impl Explain for ReplayError {
             Self::NoPack(_) => "give the folder of a pack that is installed; `ensue packs list` lists them".to_owned(),
             Self::PackInvalid(_) => "see the mistakes in their places with `ensue check`".to_owned(),
             Self::TooMuch => "ask for fewer, with `--last` or `--action`".to_owned(),
-            Self::UnderWay => "try again when it has ended".to_owned(),
+            Self::GaveUp(why) => return why.hint(),
             Self::Log(_) | Self::Catalog(_) => return None,
         })
     }
@@ -108,20 +110,11 @@ impl From<WithPackError> for ReplayError {
 pub struct NodeReplays {
     catalogs: Arc<NodeCatalogs>,
     readers: Arc<LogReaders>,
-    /// Whoever replays has it.
-    turn: Mutex<()>,
 }
 
 impl Replays for NodeReplays {
-    fn replay(&self, asked: &ToReplay) -> Result<Replayed, Declined> {
-        // One takes a core for a while, and memory for what it reads.
-        let _turn = match self.turn.try_lock() {
-            Ok(turn) => turn,
-            Err(TryLockError::WouldBlock) => return Err(ReplayError::UnderWay.into()),
-            // It guards nothing but the turn: whoever panicked with it has none any more.
-            Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
-        };
-        Ok(self.replayed(asked)?)
+    fn replay(&self, asked: &ToReplay, patience: &Patience) -> Result<Replayed, Declined> {
+        Ok(self.replayed(asked, patience)?)
     }
 }
 
@@ -135,15 +128,15 @@ struct Chosen {
 impl NodeReplays {
     /// Replays what is in a log, by the catalogs that are kept.
     pub fn new(catalogs: Arc<NodeCatalogs>, readers: Arc<LogReaders>) -> Self {
-        Self { catalogs, readers, turn: Mutex::default() }
+        Self { catalogs, readers }
     }
 
-    fn replayed(&self, asked: &ToReplay) -> Result<Replayed, ReplayError> {
+    fn replayed(&self, asked: &ToReplay, patience: &Patience) -> Result<Replayed, ReplayError> {
         let other = asked.pack.as_ref().map(|pack| self.with_pack(pack)).transpose()?;
         let head = self.readers.head()?.position;
         let chosen = match &asked.which {
             ReplayedWhich::One(execution) => vec![self.one(*execution)?],
-            which @ ReplayedWhich::Last { .. } => self.last(which, head)?,
+            which @ ReplayedWhich::Last { .. } => self.last(which, head, patience)?,
         };
         let mut collection = Collection::of(chosen.iter().map(|one| one.execution));
         let mut told = Told { all: Vec::new(), replayed: Replayed::default() };
@@ -152,6 +145,7 @@ impl NodeReplays {
             let records = self.readers.read(at, ReadLimit::default())?;
             let Some(last) = records.last().map(|record| record.position) else { break };
             for record in records.into_iter().filter(|record| record.position <= head) {
+                patience.demand()?;
                 if collection.wants(&record)
                     && let Some(mut recorded) = collection.take(with_plain_body(record)?, |id| self.record_of(id))?
                 {
@@ -237,7 +231,7 @@ impl NodeReplays {
     }
 
     /// Looks through the log from its end for the newest that are asked for; gives them the newest first.
-    fn last(&self, which: &ReplayedWhich, head: Position) -> Result<Vec<Chosen>, ReplayError> {
+    fn last(&self, which: &ReplayedWhich, head: Position, patience: &Patience) -> Result<Vec<Chosen>, ReplayError> {
         let ReplayedWhich::Last { count, action, rule, since } = which else { return Ok(Vec::new()) };
         let count = (*count).min(EXECUTIONS_MAX) as usize;
         let mut chosen: Vec<Chosen> = Vec::new();
@@ -247,6 +241,7 @@ impl NodeReplays {
             let mut found = Vec::new();
             let (mut at, mut is_older) = (begin, false);
             while at < end {
+                patience.demand()?;
                 let records = self.readers.read(at, ReadLimit::default())?;
                 let Some(last) = records.last().map(|record| record.position) else { break };
                 for record in records.iter().filter(|record| record.position <= end) {

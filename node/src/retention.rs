@@ -22,18 +22,25 @@ pub(crate) struct Leaving {
     retention: ViewRetention,
     walk: Walk,
     due: Instant,
+    /// When a record was folded last, or the node started.
+    newest: Instant,
     executions: Arc<AtomicU64>,
 }
 
 impl Leaving {
     /// Walks as the operator says; nothing was taken out yet.
     pub(crate) fn new(retention: ViewRetention) -> Self {
-        Self { retention, walk: Walk::default(), due: Instant::now(), executions: Arc::default() }
+        Self { retention, walk: Walk::default(), due: Instant::now(), newest: Instant::now(), executions: Arc::default() }
     }
 
     /// Gives how many executions were taken out since the start, for who is not to wait for a look into the store.
     pub(crate) fn executions(&self) -> Arc<AtomicU64> {
         self.executions.clone()
+    }
+
+    /// Notes that records were folded: from now on nothing is recorded until the next.
+    pub(crate) fn note_records(&mut self) {
+        self.newest = Instant::now();
     }
 
     /// Takes a round, where it is time for one.
@@ -45,7 +52,7 @@ impl Leaving {
         // A round that ends in a panic is not begun again at once.
         self.due = begun + WALK_REST;
         let before = views.removed().executions;
-        let round = self.walk.round(views, self.retention);
+        let round = self.walk.round(views, self.retention, begun.duration_since(self.newest));
         let took = begun.elapsed();
         let rest = match round {
             Ok(Round::More) => (took * RESTS_PER_ROUND).max(ROUND_REST),
@@ -72,7 +79,7 @@ pub(crate) fn take_all_out<V: RetainedViews>(views: &mut V, retention: ViewReten
     loop {
         let before = views.removed().rows;
         let mut walk = Walk::default();
-        while walk.round(views, retention)? == Round::More {}
+        while walk.round(views, retention, Duration::ZERO)? == Round::More {}
         if views.removed().rows == before {
             return Ok(());
         }

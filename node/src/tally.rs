@@ -153,9 +153,11 @@ impl Tally {
                     took(&self.counts.dispatched, times.ready, at);
                 }
             }
-            ExecutionFact::AttemptSucceeded(_) => self.attempt_ended(id, at, AttemptStatus::Succeeded),
-            ExecutionFact::AttemptFailed(ended) => self.attempt_ended(id, at, AttemptStatus::after(ended.error.kind)),
-            ExecutionFact::AttemptLost(_) => self.attempt_ended(id, at, AttemptStatus::Lost),
+            ExecutionFact::AttemptSucceeded(ended) => self.attempt_ended(id, at, ended.ended_at, AttemptStatus::Succeeded),
+            ExecutionFact::AttemptFailed(ended) => {
+                self.attempt_ended(id, at, ended.ended_at, AttemptStatus::after(ended.error.kind));
+            }
+            ExecutionFact::AttemptLost(_) => self.attempt_ended(id, at, None, AttemptStatus::Lost),
             ExecutionFact::ExecutionSucceeded(_) => self.ended(id, at, Status::Succeeded),
             ExecutionFact::ExecutionFailed(_) => self.ended(id, at, Status::Failed),
             ExecutionFact::ExecutionTimedOut(_) => self.ended(id, at, Status::TimedOut),
@@ -179,12 +181,12 @@ impl Tally {
         }
     }
 
-    fn attempt_ended(&mut self, id: ExecutionId, at: Timestamp, end: AttemptStatus) {
+    fn attempt_ended(&mut self, id: ExecutionId, at: Timestamp, ended_at: Option<Timestamp>, end: AttemptStatus) {
         self.counts.attempts.one_more(end);
         let Some(times) = self.open.get_mut(&id) else { return };
         times.ready = at;
         if let Some(started) = times.started.take() {
-            took(&self.counts.finished, started, at);
+            took(&self.counts.finished, started, ended_at.unwrap_or(at));
         }
     }
 

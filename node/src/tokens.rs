@@ -16,6 +16,7 @@ use ensue_engine::record::Record;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use thiserror::Error;
+use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::sequencer::Asking;
@@ -72,6 +73,8 @@ impl Explain for TokenRefusal {
 pub struct TokenTable {
     vault: Arc<dyn Vault>,
     tokens: RwLock<BTreeMap<TokenId, Entry>>,
+    /// How many were revoked since the start.
+    revoked: watch::Sender<u64>,
     lost: Vec<String>,
 }
 
@@ -100,7 +103,7 @@ impl TokenTable {
         for orphan in hashes.into_keys() {
             vault.destroy_token(orphan)?;
         }
-        Ok(Self { vault, tokens: RwLock::new(tokens), lost })
+        Ok(Self { vault, tokens: RwLock::new(tokens), revoked: watch::Sender::new(0), lost })
     }
 
     /// Says whether there is no token at all: the very first start.
@@ -135,6 +138,7 @@ impl TokenTable {
                 }
                 AccessFact::TokenRevoked(fact) => {
                     self.tokens.write().unwrap_or_else(PoisonError::into_inner).remove(&fact.id);
+                    self.revoked.send_modify(|revoked| *revoked += 1);
                 }
                 AccessFact::KeySet(_) | AccessFact::KeyRemoved(_) => {}
             }
@@ -155,6 +159,10 @@ impl Access for TokenTable {
         let hash = entry.map_or([0; 32], |entry| entry.hash);
         let is_equal: bool = hash.ct_eq(secret_sha256).into();
         entry.filter(|_| is_equal).map(|entry| entry.holder.clone())
+    }
+
+    fn revocations(&self) -> watch::Receiver<u64> {
+        self.revoked.subscribe()
     }
 }
 
@@ -324,5 +332,14 @@ mod tests {
         let vault = MemoryVault::new(log, MasterKey::from_bytes([7; 32]));
         let table = TokenTable::open_vault(Arc::new(vault), sequencing.engine().access()).unwrap();
         assert_eq!((table.is_empty(), table.lost()), (true, &["ana".to_owned()][..]));
+    }
+
+    #[test]
+    fn secret_without_a_token_in_the_log_is_destroyed_at_a_start() {
+        let log = LogId(Id::root(Timestamp::default(), 1));
+        let vault = Arc::new(MemoryVault::new(log, MasterKey::from_bytes([7; 32])));
+        vault.put_token(TokenId(Id::root(Timestamp::default(), 2)), [1; 32]).unwrap();
+        TokenTable::open_vault(vault.clone(), Engine::new(log).access()).unwrap();
+        assert_eq!(vault.tokens().unwrap(), []);
     }
 }

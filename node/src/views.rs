@@ -182,6 +182,7 @@ impl Follow for ViewFollower {
         };
         self.passed_over.store(self.store.passed_over(), Ordering::Relaxed);
         self.reached.send_replace(position);
+        self.leaving.note_records();
         Ok(())
     }
 

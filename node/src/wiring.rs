@@ -19,7 +19,7 @@ use std::time::Duration;
 use ensue_api::metrics::{Distribution, SHORT, Unit};
 use ensue_api::routes::INQUIRIES;
 use ensue_api::server::Ended;
-use ensue_api::{Front, Limits, Ports, QueueName, Server, Settings as ApiSettings};
+use ensue_api::{Front, Hosts, Limits, Ports, QueueName, Server, Settings as ApiSettings};
 use ensue_engine::command::{Ask, Command, Refusal, Settings};
 use ensue_engine::effect::Effect;
 use ensue_engine::explain::Explain;
@@ -239,7 +239,7 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
     executor_settings.traced = telemetry.traced();
     let executor_clock: Arc<dyn ensue_executor::Clock> = Arc::new(ensue_executor::SystemClock::new());
     let hidden: Vec<&Path> = [opened.data.path(), opened.state.as_path()].into_iter().chain(config.secret_files()).collect();
-    let programs = crate::programs::open(&config, opened.data.path(), &hidden, &path, executor_clock.clone())?;
+    let (programs, users) = crate::programs::open(&config, opened.data.path(), &hidden, &path, executor_clock.clone())?;
     let programs_at_end = programs.at_end();
     let spawned = Distribution::new(Unit::Seconds, SHORT);
     let programs = Arc::new(TimedPrograms { programs, spawned: spawned.clone() });
@@ -344,11 +344,13 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
         telemetry_fares: telemetry.fares.clone(),
         span_counts: telemetry.span_counts.clone(),
         counts: telemetry.counts.clone(),
+        keys: keys.clone(),
         spawned,
         clock: clock.clone(),
         data: opened.data.path().to_owned(),
         min_free_bytes: config.min_free_bytes,
         actions: config.actions.clone(),
+        users,
         programs_at_end,
         is_stopping: is_stopping.clone(),
         is_failed,
@@ -371,11 +373,13 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
         node: Arc::new(about),
         spans: telemetry.spans(),
     };
+    let base_url = config.url.clone().unwrap_or_else(|| format!("http://{address}"));
     let api_settings = ApiSettings {
-        base_url: config.url.clone().unwrap_or_else(|| format!("http://{address}")),
+        hosts: Hosts::of(&base_url, config.hosts.iter().cloned()),
+        base_url,
         release: RELEASE.to_owned(),
         cursor_key: cursor_key(&opened.data.path().join("cursor.key"))?,
-        limits: Limits::default(),
+        limits: Limits { silent_per_address: config.silent_per_address, ..Limits::default() },
         queues,
         rates: config.rates,
         blocking: ensue_api::Blocking::Pool,

@@ -5,6 +5,7 @@
 mod actions;
 mod code;
 mod flow;
+mod gives;
 mod inferred;
 mod labels;
 mod needs;
@@ -106,7 +107,7 @@ pub fn tests(packs: &[PackSource], config: &BTreeMap<PackName, Value>) -> Tested
     let settings = checking.complete_settings_untold(config);
     // What somebody has set on a machine must not change what a pack's own tests say.
     let defaults = checking.complete_settings_untold(&BTreeMap::new());
-    let (outcomes, cases) = checking.check_with(&settings, Cases::AreChecked);
+    let (outcomes, cases) = checking.check_with(&settings, Stage::Offered);
     let manifest = |index: usize, outcome: &Outcome, settings: &[Arc<Value>]| Manifest {
         rules: cases::ids(outcome.parts.rules.iter().map(|rule| &rule.name)),
         config: (*settings[index]).clone(),
@@ -192,9 +193,13 @@ fn checked(
 pub(crate) fn check_installed(packs: &[PackSource], configs: &[Value]) -> (Vec<Option<(InstalledPack, Parts)>>, Vec<Diagnostic>) {
     // What is installed may be the library of an older release.
     let mut checking = CheckingAll::read(packs, &BTreeMap::new());
+    // Earlier releases installed such schemas. No value fits them, and nothing else of their packs is affected.
+    for candidate in &mut checking.packs {
+        candidate.report.lower(Code::SchemaTooComplex);
+    }
     let settings: Vec<Arc<Value>> = configs.iter().map(|config| Arc::new(config.clone())).collect();
     // What a newer release says of its tests is in nobody's way.
-    let (outcomes, _) = checking.check_with(&settings, Cases::AreLeft);
+    let (outcomes, _) = checking.check_with(&settings, Stage::Installed);
     let installed = outcomes
         .into_iter()
         .enumerate()
@@ -254,13 +259,18 @@ struct Candidate {
     name: Option<PackName>,
     pack: Option<written::Pack>,
     report: Report,
+    /// What is told of its tests, which does not keep it from being installed.
+    tests: Report,
 }
 
-/// Whether the cases of packs are looked at.
-#[derive(Clone, Copy)]
-enum Cases {
-    AreChecked,
-    AreLeft,
+/// What becomes of packs that are checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// They can be installed. Their tests are checked too.
+    Offered,
+    /// They are installed. What only makes their tests or a single action fail was no error in an earlier release, and keeps no catalog from
+    /// being built.
+    Installed,
 }
 
 struct CheckingAll {
@@ -276,6 +286,7 @@ struct World<'a> {
 struct Checking<'a> {
     pack: &'a written::Pack,
     world: &'a World<'a>,
+    stage: Stage,
     uses: Uses,
     /// What the payloads of triggers can be, by the triggers' refs.
     payloads: BTreeMap<TriggerRef, ValueType>,
@@ -287,14 +298,14 @@ impl CheckingAll {
         let mut names: BTreeMap<PackName, String> = BTreeMap::new();
         let mut packs = Vec::new();
         for source in sources {
-            let mut report = Report::default();
-            let read = written::read(source, &mut report);
+            let (mut report, mut tests) = (Report::default(), Report::default());
+            let read = written::read(source, &mut report, &mut tests);
             let name = read.as_ref().map(|pack| pack.name.clone());
             let pack = read.filter(|pack| is_first(pack, &names, library, &mut report));
             if let Some(pack) = &pack {
                 names.insert(pack.name.clone(), source.origin.clone());
             }
-            packs.push(Candidate { name, pack, report });
+            packs.push(Candidate { name, pack, report, tests });
         }
         Self { packs }
     }
@@ -354,12 +365,13 @@ impl CheckingAll {
     }
 
     fn check(&mut self, settings: &[Arc<Value>]) -> Vec<Option<Outcome>> {
-        self.check_with(settings, Cases::AreChecked).0
+        self.check_with(settings, Stage::Offered).0
     }
 
     /// Checks all packs; gives what came of each, and its cases.
-    fn check_with(&mut self, settings: &[Arc<Value>], cases: Cases) -> (Vec<Option<Outcome>>, Vec<Vec<Case>>) {
+    fn check_with(&mut self, settings: &[Arc<Value>], stage: Stage) -> (Vec<Option<Outcome>>, Vec<Vec<Case>>) {
         let mut reports: Vec<Report> = self.packs.iter_mut().map(|candidate| std::mem::take(&mut candidate.report)).collect();
+        let mut reports_of_tests: Vec<Report> = self.packs.iter_mut().map(|candidate| std::mem::take(&mut candidate.tests)).collect();
         let world = World {
             packs: self.packs.iter().filter_map(|candidate| candidate.pack.as_ref()).map(|pack| (pack.name.clone(), pack)).collect(),
         };
@@ -373,18 +385,29 @@ impl CheckingAll {
                 continue;
             };
             let report = &mut reports[index];
-            let mut checking = Checking { pack, world: &world, uses: Uses::default(), payloads: BTreeMap::new() };
+            let of_tests = &mut reports_of_tests[index];
+            let mut checking = Checking { pack, world: &world, stage, uses: Uses::default(), payloads: BTreeMap::new() };
             let parts = checking.parts(&settings[index], report);
-            all_cases.push(match cases {
-                Cases::AreChecked => tests::cases(&mut checking, report),
-                Cases::AreLeft => Vec::new(),
+            let needed = needs::check(pack, &checking.uses, &world, report);
+            all_cases.push(match stage {
+                Stage::Offered => {
+                    // What its tests use is not needed where it is installed.
+                    checking.uses = Uses::default();
+                    let cases = tests::cases(&mut checking, of_tests);
+                    needs::tell_unlisted(pack, &checking.uses, &needed, &world, of_tests);
+                    cases
+                }
+                Stage::Installed => Vec::new(),
             });
-            needed_by.insert(pack.name.clone(), needs::check(pack, &checking.uses, &world, report));
+            needed_by.insert(pack.name.clone(), needed);
             outcomes.push(Some(Outcome { parts, is_good: !report.has_errors() }));
         }
         self.refuse_cycles(&mut outcomes, &needed_by, &mut reports);
         self.refuse_dependants(&mut outcomes, &needed_by, &mut reports);
-        for (candidate, report) in self.packs.iter_mut().zip(reports) {
+        for ((candidate, mut report), of_tests) in self.packs.iter_mut().zip(reports).zip(reports_of_tests) {
+            if stage == Stage::Offered {
+                report.take_over(of_tests);
+            }
             candidate.report = report;
         }
         (outcomes, all_cases)

@@ -179,6 +179,13 @@ impl Report {
         self.found.iter().any(|one| one.file == file.path() && one.span.start < span.end && span.start <= one.span.start)
     }
 
+    /// Turns the errors of one code into warnings.
+    pub(crate) fn lower(&mut self, code: Code) {
+        for one in self.found.iter_mut().filter(|one| one.code == code) {
+            one.severity = Severity::Warning;
+        }
+    }
+
     /// Takes over what was found by somebody else in the same pack.
     pub(crate) fn take_over(&mut self, other: Self) {
         self.found.extend(other.found);

@@ -96,10 +96,14 @@ impl PackSource {
             fs::remove_dir_all(&beside).map_err(failed(&beside))?;
         }
         fs::create_dir(&beside).map_err(failed(&beside))?;
+        make_readable(&beside).map_err(failed(&beside))?;
         for (inside, file) in &self.files {
             let path = beside.join(inside);
             let folder = path.parent().unwrap_or(&beside);
             fs::create_dir_all(folder).map_err(failed(folder))?;
+            for made in folder.ancestors().take_while(|made| *made != beside) {
+                make_readable(made).map_err(failed(made))?;
+            }
             write_file(&path, file).map_err(failed(&path))?;
         }
         sync_folders(&beside).map_err(failed(&beside))?;
@@ -125,6 +129,18 @@ fn write_file(path: &Path, file: &PackFile) -> std::io::Result<()> {
     out.write_all(&file.bytes)?;
     set_read_only(&out, file.mode)?;
     out.sync_all()
+}
+
+/// Has a folder be open to whoever may enter the one above, whatever the process's mask is: programs may run as another user.
+#[cfg(unix)]
+fn make_readable(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
+}
+
+#[cfg(not(unix))]
+fn make_readable(_folder: &Path) -> std::io::Result<()> {
+    Ok(())
 }
 
 #[cfg(unix)]

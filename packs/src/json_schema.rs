@@ -53,7 +53,7 @@ impl FileKind {
         match self {
             Self::Pack => of_one("A pack of Ensue's", &PACK),
             Self::Trigger => of_one_or_several("A trigger of Ensue's: a kind of event", &TRIGGER, "triggers", "trigger"),
-            Self::Sensor => of_one("A sensor of Ensue's: where events come from", &SENSOR),
+            Self::Sensor => of_one_or_several("A sensor of Ensue's: where events come from", &SENSOR, "sensors", "sensor"),
             Self::Action => of_one_or_several("An action of Ensue's: something that can be done", &ACTION, "actions", "action"),
             Self::Rule => of_one_or_several("A rule of Ensue's: when an event leads to an action", &RULE, "rules", "rule"),
             Self::Test => cases("Cases of a pack of Ensue's: what comes, and what is to follow", RUNS, &RUN_CASE, &EVENT_CASE),

@@ -27,7 +27,7 @@ const ALLOW: &str = "lint: allow ";
 pub(crate) fn findings(packs: &[Definitions<'_>]) -> BTreeMap<PackName, Report> {
     let mut findings = Findings::default();
     let rules: Vec<RuleInPack<'_>> = packs.iter().flat_map(rules_of).collect();
-    conditions::look(&rules, &mut findings);
+    conditions::look(packs, &rules, &mut findings);
     loops::look(packs, &rules, &mut findings);
     for pack in packs.iter().filter(|pack| pack.is_told_of) {
         unused::look(pack, &mut findings);

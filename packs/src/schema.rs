@@ -3,6 +3,7 @@
 //! It makes the engine's schemas; checking values against them is the engine's.
 
 mod short;
+mod steps;
 mod whole;
 
 use std::sync::Arc;
@@ -61,10 +62,13 @@ pub(crate) static LONG_FIELD: Shape = Shape {
 
 /// Compiles a whole JSON Schema, draft 2020-12, that stands in no pack: the one of an inquiry's answer.
 ///
-/// Fails where it is none, with the place in it that is wrong.
+/// Fails if it is not a JSON Schema, with the place of the fault, and if it is too complex to check an answer against.
 pub fn whole_schema(source: Value) -> Result<Arc<dyn JsonSchema>, Misfit> {
     match whole::compile(source) {
-        Ok(schema) => Ok(Arc::new(schema)),
+        Ok(schema) => match schema.too_complex() {
+            Some(why) => Err(Misfit { pointer: String::new(), message: format!("the schema is too complex: {why}") }),
+            None => Ok(Arc::new(schema)),
+        },
         Err(whole::SchemaFault { pointer, message }) => Err(Misfit { pointer, message }),
     }
 }
@@ -131,7 +135,15 @@ fn read_whole(mut entries: Vec<Entry>, at: usize, file: &SourceText, report: &mu
         return None;
     }
     match whole::compile(entry.value.to_value()) {
-        Ok(schema) => Some(Schema::Whole(Arc::new(schema))),
+        Ok(schema) => {
+            if let Some(why) = schema.too_complex() {
+                let span = first_line(&entry.value.span, file);
+                report
+                    .error(Code::SchemaTooComplex, file, span, format!("this JSON Schema is too complex: {why}"))
+                    .hint("refer to each part once for each place of a value; `allOf` with one reference twice doubles the work");
+            }
+            Some(Schema::Whole(Arc::new(schema)))
+        }
         Err(fault) => {
             let at = entry.value.at(&fault.pointer).unwrap_or(&entry.value);
             let span = first_line(&at.span, file);

@@ -78,8 +78,9 @@ pub(crate) struct Defined<T> {
     pub(crate) body: Option<T>,
 }
 
-/// Reads all files of a pack; gives nothing where not even the pack's name is known.
-pub(crate) fn read(source: &PackSource, report: &mut Report) -> Option<Pack> {
+/// Reads all files of a pack; gives nothing where not even the pack's name is known. What is wrong with its tests goes into a report of its own:
+/// it does not keep the pack from being installed.
+pub(crate) fn read(source: &PackSource, report: &mut Report, tests: &mut Report) -> Option<Pack> {
     let manifest = read_manifest(source, report);
     let name = match manifest.as_ref().and_then(|manifest| manifest.name.clone()) {
         Some(name) => name.value,
@@ -106,10 +107,10 @@ pub(crate) fn read(source: &PackSource, report: &mut Report) -> Option<Pack> {
         };
         match folder {
             "triggers" => collect(source, path, inside, file, Some("triggers"), trigger::read, &mut pack.triggers, report),
-            "sensors" => collect(source, path, inside, file, None, sensor::read, &mut pack.sensors, report),
+            "sensors" => collect(source, path, inside, file, Some("sensors"), sensor::read, &mut pack.sensors, report),
             "actions" => collect(source, path, inside, file, Some("actions"), action::read, &mut pack.actions, report),
             "rules" => collect(source, path, inside, file, Some("rules"), rule::read, &mut pack.rules, report),
-            "tests" => pack.tests.extend(read_test(source, path, inside, file, report)),
+            "tests" => pack.tests.extend(read_test(source, path, inside, file, tests)),
             _ => {
                 if let Some(near) = nearest(folder, FOLDERS).filter(|_| is_yaml(path)) {
                     let message = format!("nothing is read from the folder `{folder}`");

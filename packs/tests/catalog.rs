@@ -59,6 +59,24 @@ fn the_library_builds_a_catalog_whose_rules_judge_a_pull_request() {
 }
 
 #[test]
+fn installed_pack_with_a_too_complex_schema_still_opens() {
+    let doubled = "payload:\n  schema:\n    anyOf:\n      - properties: { a: { $ref: '#' } }\n      - properties: { a: { $ref: '#' } }\n";
+    let plain = demo(&[("triggers/ping.yaml", "payload: { host: string }\n")]);
+    let packs = [library(), vec![plain]].concat();
+    let mut packs = installed(&packs);
+    let complex = demo(&[("triggers/ping.yaml", doubled)]);
+    let checked = check(&[library(), vec![complex.clone()]].concat(), &BTreeMap::new());
+    assert!(checked.diagnostics.iter().any(|one| one.code.slug() == "schema_too_complex" && one.line == 3), "{:?}", checked.diagnostics);
+    let (source, _) = packs.iter_mut().find(|(source, _)| source.origin == complex.origin).unwrap();
+    *source = complex;
+    let catalog = build(CatalogRevision(1), &packs).unwrap();
+    let trigger = "demo.ping".parse().unwrap();
+    let payload = Document::from_value(&json!({}));
+    let misfits = catalog.triggers()[&trigger].payload.misfits(payload.root(), Extra::Allowed);
+    assert!(misfits[0].message.contains("too complex"), "{misfits:?}");
+}
+
+#[test]
 fn a_merged_pull_request_is_celebrated() {
     let catalog = build(CatalogRevision(1), &installed(&library())).unwrap();
     let mut value = pull_request("closed").root().to_value();
@@ -74,7 +92,7 @@ fn a_merged_pull_request_is_celebrated() {
 fn a_delivery_of_github_s_is_proven_by_its_key() {
     let catalog = build(CatalogRevision(1), &installed(&library())).unwrap();
     let sensor = &catalog.sensors()[&"github.webhook".parse().unwrap()];
-    assert!(matches!(&sensor.source, Source::Webhook { verify: Verify::Github { key } } if key.as_str() == "github.webhook_secret"));
+    assert!(matches!(&sensor.source, Source::Webhook { verify: Verify::Github { key }, .. } if key.as_str() == "github.webhook_secret"));
 }
 
 #[test]

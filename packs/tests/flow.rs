@@ -93,6 +93,13 @@ fn events_stand_where_there_is_a_window_and_only_in_what_is_run() {
 }
 
 #[test]
+fn events_are_not_readable_beside_a_debounce() {
+    let rule = "trigger: demo.ping\ndebounce: { quiet: 1m }\naction: core.echo\nwith: { message: '${{ events.size() }}' }\n";
+    let told = shown_with(&[("rules/a.yaml", rule)]);
+    assert!(told.contains("`events` stands in the `with` and the `steps` of a rule that has `window`"), "{told}");
+}
+
+#[test]
 fn a_local_value_that_only_a_key_reads_is_read() {
     let told = checked(
         &[demo(&[(

@@ -38,7 +38,7 @@ fn every_file_of_a_new_project_fits() {
 }
 
 /// A pack of its own, in which every field of every kind of file stands somewhere.
-const WHOLE: [(&str, &str); 16] = [
+const WHOLE: [(&str, &str); 17] = [
     (
         "pack.yaml",
         "name: whole\nversion: 1.0.0\ndescription: All of it.\nrequires: { ensue: '>=0.1', packs: { core: ^0.1 } }\n\
@@ -51,7 +51,11 @@ const WHOLE: [(&str, &str); 16] = [
         "description: A meter.\nwebhook:\n  verify:\n    { scheme: hmac, key: whole.token, header: x-a, algorithm: sha512, encoding: base64, prefix: 'v=' }\n\
          emits:\n  - trigger: whole.ping\n    when: 'headers[\"x-kind\"] == \"a\"'\n    dedupe: 'headers[\"x-id\"]'\n    payload: { host: '${{ body.host }}' }\n",
     ),
-    ("sensors/hub.yaml", "webhook: { verify: { scheme: github, key: whole.token } }\nemits:\n  - trigger: whole.pang\n"),
+    ("sensors/hub.yaml", "webhook: { verify: { scheme: github, key: whole.token }, repeats: allow }\nemits:\n  - trigger: whole.pang\n"),
+    (
+        "sensors/several.yaml",
+        "sensors:\n  door: { webhook: { verify: { scheme: github, key: whole.token } }, emits: [{ trigger: whole.pang }] }\n",
+    ),
     (
         "rules/greet.yaml",
         "description: Greets.\nmode: shadow\ntrigger: [whole.ping]\nwhen: event.payload.host == config.owner\nlocal: { host: event.payload.host }\n\
@@ -99,7 +103,7 @@ const WHOLE: [(&str, &str); 16] = [
          \x20       cancel_others: false\n        undo: { action: core.noop, with: { seconds: 1 }, retry: { attempts: 2 }, timeout: 1m }\n        priority: 5\n        timeout: 5m\n        retry: { attempts: 3 }\n      come: { wait: { trigger: whole.ping, when: event.payload.host == 'a', expires: 1h, since: start } }\n      settle: { sleep: 10m }\n\
          \x20     ask:\n        inquiry:\n          title: Ship?\n          text: To ${{ string(size(params.regions)) }} regions.\n\
          \x20         answer: { ship: boolean, note: 'string?' }\n          assignees: ['role:managers', ana]\n          quorum: 2\n\
-         \x20         veto: answer.ship == false\n          exclude: requester\n          expires: 24h\n          on_expire: { answer: { ship: false } }\n          notify: { action: core.echo, with: { message: '${{ inquiry.url }}' } }\n          remind: { every: 2h, max: 3 }\n          escalate: [{ after: 8h, to: ['role:leads'] }]\n      again: { action: core.noop, repeat: { max: 3, while: previous == null, until: result == null, every: 1s, collect: '[result]' } }\n      stop: { needs: deploy, if: failed(), fail: 'no: ${{ steps.deploy.status }}' }\n\
+         \x20         veto: answer.ship == false\n          exclude: requester\n          digest: optional\n          expires: 24h\n          on_expire: { answer: { ship: false } }\n          notify: { action: core.echo, with: { message: '${{ inquiry.url }}' } }\n          remind: { every: 2h, max: 3 }\n          escalate: [{ after: 8h, to: ['role:leads'] }]\n      again: { action: core.noop, repeat: { max: 3, while: previous == null, until: result == null, every: 1s, collect: '[result]' } }\n      stop: { needs: deploy, if: failed(), fail: 'no: ${{ steps.deploy.status }}' }\n\
          \x20   result: { all: '${{ steps.deploy.items.map(i, i.status) }}' }\n",
     ),
     (

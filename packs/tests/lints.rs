@@ -61,6 +61,27 @@ mod conditions {
     }
 
     #[test]
+    fn no_whole_number_between_two_bounds_is_a_rule_that_never_matches() {
+        let pack = |when: &str| {
+            let rule = |action: &str, when: &str| format!("trigger: demo.count\nwhen: {when}\naction: {action}\n");
+            linted(&[demo(&[
+                ("triggers/count.yaml", "payload: { n: integer, share: number }\n"),
+                ("rules/narrow.yaml", &rule("core.noop", when)),
+                ("rules/wide.yaml", &rule("core.noop", "event.payload.n > 1")),
+            ])])
+        };
+        let codes = |when: &str| -> Vec<Code> {
+            pack(when).diagnostics.iter().filter(|one| one.file.contains("narrow")).map(|one| one.code).collect()
+        };
+        for never in ["event.payload.n > 5 && event.payload.n < 7 && event.payload.n != 6", "event.payload.n > 5 && event.payload.n < 6"] {
+            assert_eq!(codes(never), NEVER, "{never}");
+        }
+        assert_eq!(codes("event.payload.n > 5 && event.payload.n < 8 && event.payload.n != 6"), CONTAINED);
+        assert!(codes("event.payload.share > 5 && event.payload.share < 7 && event.payload.share != 6").is_empty());
+        assert_eq!(codes("event.payload.n > 5 && event.payload.n < 7 && event.payload.n == 6.0"), CONTAINED);
+    }
+
+    #[test]
     fn a_trigger_that_never_matches_is_named() {
         insta::assert_snapshot!(told(
             NEVER,

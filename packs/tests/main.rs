@@ -14,6 +14,7 @@ mod mistakes;
 mod one_mistake;
 mod repeats;
 mod rule_steps;
+mod runners;
 #[path = "../../tests/support/skipped.rs"]
 mod skipped;
 mod step_slips;

@@ -283,6 +283,40 @@ mod refs {
     }
 
     #[test]
+    fn packs_that_use_each_other_without_saying_so_are_a_cycle() {
+        let uses = |name: &str, other: &str| {
+            let files = [
+                ("pack.yaml".to_owned(), format!("name: {name}\nversion: 1.0.0\n")),
+                ("triggers/one.yaml".to_owned(), "payload: {}\n".to_owned()),
+                ("rules/go.yaml".to_owned(), format!("trigger: {other}.one\naction: core.noop\n")),
+            ];
+            ensue_packs::PackSource::of(format!("packs/{name}"), files.iter().map(|(path, text)| (path.as_str(), text.clone()))).unwrap()
+        };
+        let checked = checked(&[uses("left", "right"), uses("right", "left")], &[]);
+        let told: Vec<_> = checked.diagnostics.iter().filter(|one| one.code == ensue_packs::Code::PackCycle).collect();
+        assert!(matches!(told.as_slice(), [one] if one.message.contains("`left` → `right` → `left`")), "{:?}", checked.diagnostics);
+        assert!(checked.good.iter().all(|good| !["left", "right"].contains(&good.name.as_str())));
+    }
+
+    #[test]
+    fn sensor_without_a_source_names_both_kinds() {
+        let told = sensor("emits:\n  - trigger: demo.ping\n");
+        assert!(told.contains("a sensor needs one of `webhook` and `timer`") && told.contains("timer: { every: 5m }"), "{told}");
+    }
+
+    #[test]
+    fn several_sensors_stand_in_one_file() {
+        let one = "timer: { every: 5m }, emits: [{ trigger: demo.ping, payload: { host: a } }]";
+        assert_eq!(sensor(&format!("sensors:\n  a: {{ {one} }}\n  b: {{ {one} }}\n")), "");
+    }
+
+    #[test]
+    fn unknown_scheme_lists_the_known_ones() {
+        let told = sensor("webhook: { verify: { scheme: token } }\nemits:\n  - trigger: demo.ping\n");
+        assert!(told.contains("it is one of `github`, `hmac`"), "{told}");
+    }
+
+    #[test]
     fn a_pack_that_is_used_is_listed() {
         let text = "name: demo\nversion: 1.0.0\n";
         insta::assert_snapshot!(shown_with(&[("pack.yaml", text), ("rules/greet.yaml", "trigger: github.push\naction: core.echo\n"),]));

@@ -12,6 +12,13 @@ fn trigger_with(line: &str) -> String {
 }
 
 #[test]
+fn plain_value_with_brackets_between_braces_is_quoted_in_the_hint() {
+    let line = "  - { trigger: demo.ping, dedupe: headers[\"x-delivery\"], payload: { host: '${{ body.host }}' } }";
+    let told = shown_with(&[("sensors/hook.yaml", &format!("webhook: {{ verify: {{ scheme: none }} }}\nemits:\n{line}\n"))]);
+    assert!(told.contains("dedupe: 'headers[\"x-delivery\"]', payload: { host: '${{ body.host }}' } }"), "{told}");
+}
+
+#[test]
 fn a_negation_is_not_a_tag() {
     insta::assert_snapshot!(rule_with("when: !event.payload.host.startsWith(\"a\")"));
 }

@@ -215,7 +215,7 @@ impl Backtest {
         let judgement = judge(&self.catalog, &view);
         let verdict = match judgement.verdicts.first().map(|judged| &judged.verdict) {
             Some(Verdict::Undecided) => match self.sequencing.engine().vars().seen(&self.reads, &self.world) {
-                Ok(vars) => judge_rule(&self.rule, &view, &vars, 1),
+                Ok(vars) => judge_rule(&self.rule, &view, &vars),
                 Err(NotSeen::TooLarge(message)) => Some(Verdict::Erred { message }),
                 Err(NotSeen::Missing(_)) => return Err(Stuck::PutAside("it needs the value of a var that is not kept".to_owned())),
             },

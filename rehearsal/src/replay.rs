@@ -403,20 +403,25 @@ impl<'a> Stage<'a> {
                     let unjudged = EventReceived { matched: 0, erred: 0, undecided: 0, again: Vec::new(), ..fact.clone() };
                     Some(Input::Draft(Draft { fact: unjudged.into(), body: whole(&record.body)?, ..draft_of(record) }))
                 }
-                Fact::ClockStepped(_) | Fact::ClockAccepted(_) => Some(Input::Draft(draft_of(record))),
+                Fact::ClockStepped(_) | Fact::ClockAccepted(_) | Fact::LogRestored(_) => Some(Input::Draft(draft_of(record))),
                 Fact::VarSet(_) | Fact::VarRemoved(_) => Some(Input::Draft(Draft { body: whole(&record.body)?, ..draft_of(record) })),
                 _ => None,
             });
         };
         Ok(Some(match &record.fact {
             Fact::AttemptStarted(_) => Input::Start(id, draft_of(record)),
-            Fact::AttemptSucceeded(fact) => Input::Report(id, fact.attempt, ReportOutcome::Succeeded, whole(&record.body)?, Vec::new()),
+            Fact::AttemptSucceeded(fact) => {
+                Input::Report(id, fact.attempt, (ReportOutcome::Succeeded, None), whole(&record.body)?, Vec::new())
+            }
             Fact::AttemptFailed(fact) => {
-                Input::Report(id, fact.attempt, ReportOutcome::Failed(fact.error.clone()), whole(&record.body)?, Vec::new())
+                let outcome = (ReportOutcome::Failed(fact.error.clone()), fact.retry_after_millis);
+                Input::Report(id, fact.attempt, outcome, whole(&record.body)?, Vec::new())
             }
-            Fact::AttemptLost(fact) => {
-                Input::Attempt(id, fact.attempt, Ask::LoseAttempt { execution: id, attempt: fact.attempt, evidence: fact.evidence })
-            }
+            Fact::AttemptLost(fact) => Input::Attempt(
+                id,
+                fact.attempt,
+                Ask::LoseAttempt { execution: id, attempt: fact.attempt, evidence: fact.evidence, error: fact.error.clone() },
+            ),
             Fact::ExecutionCancelRequested(_) if record.actor != Actor::Engine => Input::Ask(id, Ask::CancelExecution { execution: id }),
             Fact::ExecutionPaused(_) => Input::Ask(id, Ask::PauseExecution { execution: id }),
             Fact::ExecutionResumed(_) => Input::Ask(id, Ask::ResumeExecution { execution: id }),
@@ -445,11 +450,24 @@ impl<'a> Stage<'a> {
         match input {
             Input::Draft(draft) | Input::Start(_, draft) | Input::Answer(_, draft) => self.fold(&[record], vec![draft]),
             Input::Ask(_, ask) | Input::Attempt(_, _, ask) => self.ask(record, ask),
-            Input::Report(execution, attempt, outcome, body, vars) => {
+            Input::Report(execution, attempt, (outcome, retry_after_millis), body, vars) => {
                 vars.iter().filter_map(|var| var.value.as_ref()).for_each(|value| self.world.keep(value));
                 let running = self.sequencing.engine().executions().get(&execution).and_then(|execution| execution.phase.attempt());
                 let Some(token) = running.map(|attempt| attempt.token) else { return Ok(()) };
-                self.ask(record, Ask::ReportAttempt(Report { execution, attempt, token, outcome, body, emitted: Vec::new(), vars }))
+                self.ask(
+                    record,
+                    Ask::ReportAttempt(Report {
+                        execution,
+                        attempt,
+                        token,
+                        outcome,
+                        retry_after_millis,
+                        body,
+                        emitted: Vec::new(),
+                        vars,
+                        ended_before: None,
+                    }),
+                )
             }
         }
     }
@@ -548,7 +566,8 @@ impl<'a> Stage<'a> {
     /// Has nothing follow at once where it was put off.
     fn set_turn(&mut self, came: &[&Record]) {
         let is_put_off = came.iter().any(|record| self.put_off.contains(&record.position));
-        self.world.settings.turn = if is_put_off { TurnLimits { drafts: 0, bytes: 0 } } else { TurnLimits::default() };
+        self.world.settings.turn =
+            if is_put_off { TurnLimits { drafts: 0, bytes: 0, ..TurnLimits::default() } } else { TurnLimits::default() };
     }
 
     fn ask(&mut self, record: &Record, ask: Ask) -> Result<(), Unreplayable> {
@@ -624,8 +643,8 @@ enum Input {
     Draft(Draft),
     /// An execution got a worker.
     Start(ExecutionId, Draft),
-    /// An attempt ended.
-    Report(ExecutionId, AttemptId, ReportOutcome, Option<Body>, Vec<VarChange>),
+    /// An attempt ended, and the other side asks to wait so many milliseconds before the next.
+    Report(ExecutionId, AttemptId, (ReportOutcome, Option<u64>), Option<Body>, Vec<VarChange>),
     /// Something else happened to an attempt.
     Attempt(ExecutionId, AttemptId, Ask),
     /// Somebody asked something of an execution.

@@ -340,7 +340,7 @@ impl Stage {
             Some(Came::Result(result)) => self.report(&dispatch, Ok(result), Vec::new()),
             Some(Came::Failed(failure)) if failure.kind == FailureKind::Lost => {
                 let (execution, attempt) = (dispatch.execution, dispatch.attempt);
-                self.ask(worker(), Ask::LoseAttempt { execution, attempt, evidence: Evidence::MayHaveBegun }).map(|_| ())
+                self.ask(worker(), Ask::LoseAttempt { execution, attempt, evidence: Evidence::MayHaveBegun, error: None }).map(|_| ())
             }
             Some(Came::Failed(failure)) => self.report(&dispatch, Err(failure), Vec::new()),
             None => self.by_itself(dispatch, way),
@@ -354,14 +354,41 @@ impl Stage {
             Err(failure) => (ReportOutcome::Failed(failure), None),
         };
         let (execution, attempt, token) = (dispatch.execution, dispatch.attempt, dispatch.token);
-        self.ask(worker(), Ask::ReportAttempt(Report { execution, attempt, token, outcome, body, emitted, vars: Vec::new() })).map(|_| ())
+        self.ask(
+            worker(),
+            Ask::ReportAttempt(Report {
+                execution,
+                attempt,
+                token,
+                outcome,
+                retry_after_millis: None,
+                body,
+                emitted,
+                vars: Vec::new(),
+                ended_before: None,
+            }),
+        )
+        .map(|_| ())
     }
 
     fn report_changing(&mut self, dispatch: &Dispatch, change: VarChange) -> Result<(), Stuck> {
         let (execution, attempt, token) = (dispatch.execution, dispatch.attempt, dispatch.token);
         let (outcome, vars) = (ReportOutcome::Succeeded, vec![change]);
-        self.ask(worker(), Ask::ReportAttempt(Report { execution, attempt, token, outcome, body: None, emitted: Vec::new(), vars }))
-            .map(|_| ())
+        self.ask(
+            worker(),
+            Ask::ReportAttempt(Report {
+                execution,
+                attempt,
+                token,
+                outcome,
+                retry_after_millis: None,
+                body: None,
+                emitted: Vec::new(),
+                vars,
+                ended_before: None,
+            }),
+        )
+        .map(|_| ())
     }
 
     /// Gives an inquiry that nobody was asked yet, or that more people must answer.
@@ -396,7 +423,7 @@ impl Stage {
                 let trigger: TriggerRef =
                     trigger.parse().map_err(|error| Stuck::Refused(format!("`{trigger}` names no trigger: {error}")))?;
                 // It stands in for what the step gives: the case says nothing of what rules would make of it.
-                let unseen = Judgement { catalog: self.catalog.revision(), verdicts: Vec::new() };
+                let unseen = Judgement::of_no_rule(self.catalog.revision());
                 let (id_of_event, now) = (self.drawn_event(), self.now());
                 let payload = Document::from_value(&payload);
                 let view = EventView { id: id_of_event, trigger: &trigger, source: ASKER, time: now, payload: &payload, only: None };
@@ -425,7 +452,7 @@ impl Stage {
                 let (by, roles) = crate::script::somebody(inquiry, by);
                 let answer = Document::from_value(&answer);
                 let body = Body::json(answer.bytes().clone());
-                let ask = InquiryAnswer { inquiry: id, by: by.clone(), roles, digest: None, body, answer };
+                let ask = InquiryAnswer { inquiry: id, by: by.clone(), roles, digest: Some(inquiry.digest), body, answer };
                 self.ask(Actor::Token(by), Ask::AnswerInquiry(ask)).map(|_| ()).map_err(|stuck| match stuck {
                     Stuck::Refused(why) => Stuck::AnswerRefused { path: way.path, why },
                     other => other,
@@ -444,12 +471,11 @@ impl Stage {
         let view = EventView { id, trigger, source, time: occurred_at, payload, only: None };
         let judgement = judge(&self.catalog, &view);
         let vars = SeenVars::given(self.vars());
-        let undecided = judgement.undecided();
         for judged in &judgement.verdicts {
             let message = match (&judged.verdict, judged.rule.mode) {
                 (_, Mode::Disabled) | (Verdict::Matched(_), _) => None,
                 (Verdict::Erred { message }, _) => Some(message.clone()),
-                (Verdict::Undecided, _) => match judge_rule(&judged.rule, &view, &vars, undecided) {
+                (Verdict::Undecided, _) => match judge_rule(&judged.rule, &view, &vars) {
                     Some(Verdict::Erred { message }) => Some(message),
                     Some(Verdict::Matched(_) | Verdict::Undecided) | None => None,
                 },

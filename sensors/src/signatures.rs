@@ -10,8 +10,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Sha256, Sha512};
 use thiserror::Error;
 
-/// The least bytes of a key: a shorter one could be guessed, and an empty one signs for everybody.
-pub const KEY_BYTES_MIN: usize = 16;
+pub use ensue_engine::catalog::KEY_BYTES_MIN;
 
 /// The header in which GitHub sends its signature.
 const GITHUB_HEADER: &str = "x-hub-signature-256";

@@ -230,7 +230,7 @@ fn reads_query(sensor: &Sensor) -> bool {
 /// What the sender of a delivery says: enough to make one as the sender would.
 #[derive(Clone, Debug)]
 pub struct Outgoing<'a> {
-    /// What happened, in the sender's word: `push`.
+    /// What happened, in the sender's word: `push`; empty for a sender that does not say it in a header.
     pub event: &'a str,
     /// The id of the delivery.
     pub delivery: &'a str,
@@ -245,13 +245,14 @@ pub struct Outgoing<'a> {
 pub fn compose(sensor: &Sensor, outgoing: Outgoing<'_>, key: Option<&Secret>) -> Result<HookRequest, SignatureRefusal> {
     let verify = sensor.source.webhook().ok_or(SignatureRefusal::NoDeliveries)?;
     let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+    let event = |name: &str| (!outgoing.event.is_empty()).then(|| (name.to_owned(), outgoing.event.to_owned()));
     match verify {
         Verify::Github { key: _ } => {
-            headers.push(("x-github-event".to_owned(), outgoing.event.to_owned()));
+            headers.extend(event("x-github-event"));
             headers.push(("x-github-delivery".to_owned(), outgoing.delivery.to_owned()));
         }
         Verify::Hmac(_) | Verify::None => {
-            headers.push(("x-event".to_owned(), outgoing.event.to_owned()));
+            headers.extend(event("x-event"));
             headers.push(("webhook-id".to_owned(), outgoing.delivery.to_owned()));
         }
     }

@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (mut walk, mut rounds) = (Walk::default(), Vec::new());
     loop {
         let begun = Instant::now();
-        let round = walk.round(&mut views, retention)?;
+        let round = walk.round(&mut views, retention, Duration::ZERO)?;
         rounds.push(begun.elapsed());
         if round == Round::Over {
             break;

@@ -119,6 +119,12 @@ impl StateFolder {
         }
     }
 
+    /// Returns the newest head that is known outside of the log, without making anything; none where there is no note of it.
+    pub fn known_head(&self) -> Result<Option<Head>, StateFolderError> {
+        let path = self.path.join("head");
+        if path.exists() { OutsideHead::open(&path)?.read() } else { Ok(None) }
+    }
+
     /// Opens the file that holds the outside head, making it where there is none.
     pub fn outside_head(&self) -> Result<OutsideHead, StateFolderError> {
         if !self.path.exists() {
@@ -202,6 +208,14 @@ impl OutsideHead {
             Durability::Written => Ok(()),
             Durability::Synced => sync::sync_file(&self.file, &self.path).map_err(|source| self.unusable(source)),
         }
+    }
+
+    /// Writes the head over whatever was written before, also over a newer one.
+    pub fn replace(&mut self, head: Head) -> Result<(), StateFolderError> {
+        let text = line(head).repeat(2);
+        self.file.write_all_at(text.as_bytes(), 0).map_err(|source| self.unusable(source))?;
+        self.next_line = 0;
+        sync::sync_file(&self.file, &self.path).map_err(|source| self.unusable(source))
     }
 
     fn lines(&self) -> Result<[Option<Head>; 2], StateFolderError> {

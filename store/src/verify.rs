@@ -96,6 +96,11 @@ impl Explain for VerifyError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Log(index @ LogError::Index(_)) => index.hint(),
+            Self::Cut { .. } | Self::Rewritten { .. } => Some(
+                "to verify a backup, add `--copy`; to start on one that you restored, run `ensue restore accept --data DIR`; otherwise keep a \
+                 copy, and look for who or what changed the file"
+                    .to_owned(),
+            ),
             _ => Some(
                 "keep a copy of the data directory as it is, restore the last backup, and look for who or what changed the file".to_owned(),
             ),

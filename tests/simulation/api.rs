@@ -14,7 +14,7 @@ use axum::http::{Request, Response};
 use ensue_api::ports::{Declined, Finding, Job, JobKind, Node as AboutNode, NodeStatus, OnBehalf, Readiness};
 use ensue_api::settings::Blocking;
 use ensue_api::worker_queues::WorkerQueue;
-use ensue_api::{Front, Limits, Ports, Rates, Settings};
+use ensue_api::{Front, Hosts, Limits, Ports, Rates, Settings};
 use ensue_engine::ports::SubmitError;
 use ensue_node::parts::{Caps, Gauges, queues};
 use prometheus_client::registry::Registry;
@@ -55,6 +55,7 @@ impl NodeApi {
     pub(crate) fn new(ports: Ports, memory_bytes: u64, operated: &Operated, runtime: &Runtime) -> Self {
         let settings = Settings {
             base_url: "http://ensue.example".to_owned(),
+            hosts: Hosts::default(),
             release: "0.0.0-simulated".to_owned(),
             cursor_key: [7; 32],
             limits: Limits { body_timeout: BODY_TIMEOUT, ..Limits::default() },

@@ -49,7 +49,11 @@ impl Operated {
         let turn = match random.weighted(&[4, 4, 2]) {
             0 => TurnLimits::default(),
             1 => TurnLimits { drafts: random.log_uniform(2.0, 16.0) as usize, ..TurnLimits::default() },
-            _ => TurnLimits { drafts: random.log_uniform(4.0, 400.0) as usize, bytes: random.log_uniform(4_096.0, 65_536.0) as usize },
+            _ => TurnLimits {
+                drafts: random.log_uniform(4.0, 400.0) as usize,
+                bytes: random.log_uniform(4_096.0, 65_536.0) as usize,
+                ..TurnLimits::default()
+            },
         };
         Self {
             workers: random.between(1, 8) as u32,

@@ -81,6 +81,7 @@ fn every_setting_stands_in_the_reference() {
         "struct WrittenOutputs {",
         "struct WrittenArtifacts {",
         "struct Egress {",
+        "struct WrittenLimits {",
         "struct WrittenTraces {",
         "struct WrittenRates {",
         "struct WrittenQueue {",
@@ -144,7 +145,7 @@ fn every_field_of_a_pack_stands_in_the_reference() {
         let rows = rows(section(&page, from));
         rows.iter().flat_map(|row| row.iter().take(cells).flat_map(|cell| ticked(cell)).collect::<Vec<_>>()).map(str::to_owned).collect()
     };
-    for (kind, from, several) in [("trigger", "## Triggers", "triggers"), ("sensor", "## Sensors", "")] {
+    for (kind, from, several) in [("trigger", "## Triggers", "triggers"), ("sensor", "## Sensors", "sensors")] {
         demand_same(&format!("each field of a {kind} is told of:"), ("its schema", &fields_of_file(kind, several)), (PAGE, &told(from, 1)));
     }
     // Its steps are those of workflows, of which the part on actions tells.

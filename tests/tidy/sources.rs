@@ -35,7 +35,8 @@ const PURE_ALL_THE_SAME: &[(&str, &str, &str)] =
     &[("expression/src/functions/network.rs", "std::net", "an address is parsed and compared; nothing is connected to")];
 
 /// The types that hold secrets, and where they are declared.
-const SECRETS: &[(&str, &str)] = &[("engine/src/ports.rs", "Secret"), ("store/src/master_key.rs", "MasterKey")];
+const SECRETS: &[(&str, &str)] =
+    &[("engine/src/ports.rs", "Secret"), ("executor/src/programs.rs", "GivenKey"), ("store/src/master_key.rs", "MasterKey")];
 
 /// Endings of names of types that name nothing.
 const EMPTY_NAMES: &[&str] = &["Manager", "Helper", "Helpers", "Util", "Utils", "Service", "Info", "Common"];

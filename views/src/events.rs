@@ -58,7 +58,7 @@ pub struct Event {
     pub matched: u32,
     /// How many rules could not be evaluated on it.
     pub erred: u32,
-    /// How many rules read vars, and were judged once it was in the log.
+    /// How many rules read vars, or were over the steps of the event, and were judged once it was in the log.
     #[serde(default)]
     pub undecided: u32,
 }

@@ -20,7 +20,7 @@ use crate::bounds::cut;
 use crate::view::{Column, Handle, Life, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
-pub const VERSION: u32 = 8;
+pub const VERSION: u32 = 9;
 
 /// What executions can be filtered by.
 pub const COLUMNS: &[Column] =
@@ -298,9 +298,12 @@ pub struct Attempt {
     pub status: AttemptStatus,
     /// When the worker might begin.
     pub started_at: Timestamp,
-    /// When its end was reported, or its loss noted.
+    /// When it ended, or its loss was noted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
+    /// When its end was reported, where it ended noticeably earlier: its program may end while no node runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reported_at: Option<Timestamp>,
     /// Why it failed; a long message is cut, that of the execution is whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
@@ -599,6 +602,7 @@ impl Execution {
                     status: AttemptStatus::Running,
                     started_at: record.time,
                     ended_at: None,
+                    reported_at: None,
                     error: None,
                     result: None,
                     evidence: None,
@@ -614,18 +618,19 @@ impl Execution {
             }
             ExecutionFact::ArtifactKept(_) => self.artifacts = self.artifacts.saturating_add(1),
             ExecutionFact::AttemptSucceeded(fact) => {
-                self.end_attempt(fact.attempt, AttemptStatus::Succeeded, record.time);
+                self.end_attempt(fact.attempt, AttemptStatus::Succeeded, fact.ended_at, record.time);
                 self.result = body;
             }
             ExecutionFact::AttemptFailed(fact) => {
-                if let Some(attempt) = self.end_attempt(fact.attempt, AttemptStatus::after(fact.error.kind), record.time) {
+                if let Some(attempt) = self.end_attempt(fact.attempt, AttemptStatus::after(fact.error.kind), fact.ended_at, record.time) {
                     attempt.error = Some(shortened(&fact.error));
                     attempt.result = body;
                 }
             }
             ExecutionFact::AttemptLost(fact) => {
-                if let Some(attempt) = self.end_attempt(fact.attempt, AttemptStatus::Lost, record.time) {
+                if let Some(attempt) = self.end_attempt(fact.attempt, AttemptStatus::Lost, None, record.time) {
                     attempt.evidence = Some(fact.evidence);
+                    attempt.error = fact.error.as_ref().map(shortened);
                 }
                 // What may not be tried again leaves the queue with the next record, in the same commit.
                 if self.status == Status::Running {
@@ -669,10 +674,18 @@ impl Execution {
         }
     }
 
-    fn end_attempt(&mut self, id: AttemptId, status: AttemptStatus, at: Timestamp) -> Option<&mut Attempt> {
+    fn end_attempt(
+        &mut self,
+        id: AttemptId,
+        status: AttemptStatus,
+        ended_at: Option<Timestamp>,
+        reported_at: Timestamp,
+    ) -> Option<&mut Attempt> {
         let attempt = self.attempts.iter_mut().rev().find(|attempt| attempt.id == id)?;
         attempt.status = status;
-        attempt.ended_at = Some(at);
+        attempt.ended_at =
+            Some(ended_at.map_or(reported_at, |ended_at| ended_at.clamp(attempt.started_at, reported_at.max(attempt.started_at))));
+        attempt.reported_at = ended_at.map(|_| reported_at);
         Some(attempt)
     }
 
@@ -682,7 +695,9 @@ impl Execution {
         self.waits_until = None;
         self.awaits_lock = None;
         self.times_out_at = None;
-        self.ended_at = Some(at);
+        // What follows from the end of an attempt in the same moment ended with it.
+        let with_attempt = self.attempts.last().filter(|attempt| attempt.reported_at == Some(at)).and_then(|attempt| attempt.ended_at);
+        self.ended_at = Some(with_attempt.unwrap_or(at));
     }
 }
 

@@ -87,6 +87,9 @@ pub struct Inquiry {
     pub ended_at: Option<Timestamp>,
     /// What an answer is bound to.
     pub digest: Digest,
+    /// Whether an answer must name the digest.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub digest_required: bool,
 }
 
 /// What somebody answered.
@@ -101,6 +104,9 @@ pub struct Answer {
     /// What was answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Handle>,
+    /// The digest of what was shown to that person; none if the answer did not name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
 }
 
 /// That people were told of an inquiry.
@@ -221,7 +227,7 @@ impl View for Inquiry {
             ByNoun::InquiryFact(InquiryFact::InquiryAnswered(fact)) => {
                 if inquiry.answers.len() < PEOPLE_MAX {
                     let (by, answer) = (cut(&fact.by, NAME_BYTES_MAX), record.body_handle().map(Handle::from));
-                    inquiry.answers.push(Answer { by, at: record.time, verdict: fact.verdict, answer });
+                    inquiry.answers.push(Answer { by, at: record.time, verdict: fact.verdict, answer, digest: fact.digest });
                 }
                 if fact.verdict.closes() {
                     inquiry.end(InquiryStatus::Answered, record.time);
@@ -317,6 +323,7 @@ impl Inquiry {
             expires_at: fact.expires_at,
             ended_at: None,
             digest: fact.digest,
+            digest_required: fact.digest_required,
         }
     }
 

@@ -61,6 +61,7 @@ impl View for ParkedReaction {
             HealthFact::NodeStarted(_)
             | HealthFact::ClockStepped(_)
             | HealthFact::ClockAccepted(_)
+            | HealthFact::LogRestored(_)
             | HealthFact::ReactionDeferred(_)
             | HealthFact::ReactionResumed(_)
             | HealthFact::ReactionHeld(_) => None,
@@ -77,6 +78,7 @@ impl View for ParkedReaction {
             HealthFact::NodeStarted(_)
             | HealthFact::ClockStepped(_)
             | HealthFact::ClockAccepted(_)
+            | HealthFact::LogRestored(_)
             | HealthFact::ReactionDeferred(_)
             | HealthFact::ReactionResumed(_)
             | HealthFact::ReactionHeld(_) => before,

@@ -69,6 +69,12 @@ impl Elapsed {
         self.micros
     }
 
+    /// Returns the time once `quiet` has passed as well.
+    #[must_use]
+    fn and(self, quiet: Duration) -> Self {
+        Self { micros: self.micros.saturating_add(i64::try_from(quiet.as_micros()).unwrap_or(i64::MAX)), ..self }
+    }
+
     /// Folds the next records in, and gives the executions that ended with them and stand in no workflow.
     pub fn fold(&mut self, records: &[Record]) -> Vec<Ended> {
         let mut ended = Vec::new();
@@ -173,8 +179,15 @@ pub enum Round {
 impl Walk {
     /// Takes out what comes next: at most [`ROWS_AT_ONCE`] rows. What belongs together goes together; only a workflow of more rows than that
     /// goes in several rounds, the outermost execution first, so that nobody who looks at it sees a part of its steps.
-    pub fn round<V: RetainedViews + ?Sized>(&mut self, views: &mut V, retention: ViewRetention) -> Result<Round, ViewError> {
-        let Some(until) = retention.until(views.elapsed()) else { return Ok(Round::Over) };
+    ///
+    /// `quiet` is how long ago the newest record was folded, as far as the caller knows: time passes also where nothing is recorded.
+    pub fn round<V: RetainedViews + ?Sized>(
+        &mut self,
+        views: &mut V,
+        retention: ViewRetention,
+        quiet: Duration,
+    ) -> Result<Round, ViewError> {
+        let Some(until) = retention.until(views.elapsed().and(quiet)) else { return Ok(Round::Over) };
         let due = views.ended(until, self.after, ENDED_AT_ONCE)?;
         let mut round = if due.len() < ENDED_AT_ONCE { Round::Over } else { Round::More };
         let parked = if due.is_empty() { BTreeSet::new() } else { parked(views)? };

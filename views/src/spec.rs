@@ -215,13 +215,18 @@ impl Story {
     /// Tells that an attempt gave a result, and its execution ended with it.
     pub fn succeeded(&mut self, execution: ExecutionId, attempt: AttemptId) {
         let body = Some(Body::json(r#"{"open":true}"#));
-        self.tell_execution(execution, None, AttemptSucceeded { attempt }.into(), body);
+        self.tell_execution(execution, None, AttemptSucceeded { attempt, ended_at: None }.into(), body);
         self.end(execution, ExecutionSucceeded::default().into());
     }
 
     /// Tells that an attempt failed, and its execution with it.
     pub fn failed(&mut self, execution: ExecutionId, attempt: AttemptId, error: Failure) {
-        self.tell_execution(execution, None, AttemptFailed { attempt, error: error.clone() }.into(), None);
+        self.tell_execution(
+            execution,
+            None,
+            AttemptFailed { attempt, error: error.clone(), retry_after_millis: None, ended_at: None }.into(),
+            None,
+        );
         let ended: Fact = if error.kind == FailureKind::Timeout {
             ExecutionTimedOut { error, part_of: None }.into()
         } else {
@@ -241,6 +246,7 @@ impl Story {
             veto: None,
             expires_at: Some(self.now.plus_millis(3_600_000)),
             digest: Digest::of(b"asked"),
+            digest_required: false,
             part_of,
             attempt: None,
         };
@@ -252,7 +258,7 @@ impl Story {
     pub fn answered(&mut self, execution: ExecutionId, by: &str, verdict: Verdict) {
         let inquiry = InquiryId(Id::derived(self.log, execution.0, Role::Inquiry(1)));
         let body = Some(Body::json(r#"{"open":true}"#));
-        self.tell_execution(execution, None, InquiryAnswered { inquiry, by: by.into(), verdict }.into(), body);
+        self.tell_execution(execution, None, InquiryAnswered { inquiry, by: by.into(), verdict, digest: None }.into(), body);
     }
 
     /// Tells that nobody answered in time.
@@ -493,11 +499,11 @@ impl Story {
             (Phase::Running(attempt), 8) => self.failed(id, attempt, Failure::new(FailureKind::ExitCode, "it stuck").with_detail(1)),
             (Phase::Running(attempt), 9) => self.failed(id, attempt, Failure::new(FailureKind::Timeout, "it took too long")),
             (Phase::Running(attempt), 10) => {
-                self.tell_execution(id, None, AttemptLost { attempt, evidence: Evidence::NotBegun }.into(), None);
+                self.tell_execution(id, None, AttemptLost { attempt, evidence: Evidence::NotBegun, error: None }.into(), None);
                 self.set(id, |open| open.phase = Phase::Queued);
             }
             (Phase::Running(attempt), 11) => {
-                self.tell_execution(id, None, AttemptLost { attempt, evidence: Evidence::MayHaveBegun }.into(), None);
+                self.tell_execution(id, None, AttemptLost { attempt, evidence: Evidence::MayHaveBegun, error: None }.into(), None);
                 self.tell_execution(id, None, ExecutionBecameIndeterminate {}.into(), None);
                 self.set(id, |open| open.phase = Phase::Indeterminate(attempt));
             }
@@ -510,7 +516,7 @@ impl Story {
             (Phase::Running(_), _) => {}
             (Phase::Cancelling(attempt), _) => {
                 let error = Failure::new(FailureKind::Cancelled, "it was stopped");
-                self.tell_execution(id, None, AttemptFailed { attempt, error }.into(), None);
+                self.tell_execution(id, None, AttemptFailed { attempt, error, retry_after_millis: None, ended_at: None }.into(), None);
                 self.end(id, ExecutionCancelled::default().into());
             }
             (Phase::Indeterminate(_), 7 | 8) => {

@@ -6,7 +6,7 @@ use ensue_engine::executions::facts::{Evidence, Failure, Settlement};
 use ensue_engine::fact::{ByNoun, ExecutionFact, InquiryFact, StepFact, TimerFact};
 use ensue_engine::inquiries::facts::{InquiryAnswered, Verdict};
 use ensue_engine::record::{Position, Record};
-use ensue_engine::time::Timestamp;
+use ensue_engine::time::{Timestamp, duration_text};
 use ensue_engine::timers::facts::{TimerFired, TimerKind, TimerSet};
 use ensue_engine::workflows::facts::{PartOf, PartRole, RerunFrom, SkippedBecause};
 use serde::Serialize;
@@ -64,12 +64,21 @@ fn tell(fact: ExecutionFact<'_>) -> String {
         ExecutionFact::AttemptEmitted(fact) => format!("the attempt emitted the event {}", fact.event),
         ExecutionFact::ArtifactKept(fact) => format!("the attempt gave the file `{}` of {} bytes away", fact.name, fact.bytes),
         ExecutionFact::MessageRefused(fact) => format!("what the attempt said was not taken: {}", fact.reason),
-        ExecutionFact::AttemptSucceeded(_) => "the attempt succeeded".to_owned(),
-        ExecutionFact::AttemptFailed(fact) => format!("the attempt failed: {}", why(&fact.error)),
-        ExecutionFact::AttemptLost(fact) => match fact.evidence {
-            Evidence::NotBegun => "the worker is gone; the attempt had not begun, nothing happened".to_owned(),
-            Evidence::MayHaveBegun => "the worker is gone; the attempt may have taken effect".to_owned(),
-        },
+        ExecutionFact::AttemptSucceeded(fact) => format!("the attempt succeeded{}", earlier(fact.ended_at)),
+        ExecutionFact::AttemptFailed(fact) => {
+            let failed = format!("the attempt failed{}: {}", earlier(fact.ended_at), why(&fact.error));
+            match fact.retry_after_millis {
+                Some(wait) => format!("{failed}; the server asks for a wait of {}", duration_text(wait)),
+                None => failed,
+            }
+        }
+        ExecutionFact::AttemptLost(fact) => {
+            let because = fact.error.as_ref().map_or("the worker is gone", |error| &error.message);
+            match fact.evidence {
+                Evidence::NotBegun => format!("{because}; the attempt had not begun, nothing happened"),
+                Evidence::MayHaveBegun => format!("{because}; the attempt may have taken effect"),
+            }
+        }
         ExecutionFact::AttemptReportedLate(fact) => match &fact.error {
             None => "an attempt that had been given up reported success; it changed nothing".to_owned(),
             Some(error) => format!("an attempt that had been given up reported a failure; it changed nothing: {}", why(error)),
@@ -101,6 +110,11 @@ fn tell(fact: ExecutionFact<'_>) -> String {
             Settlement::Retry => "settled: it did not take effect and is tried again".to_owned(),
         },
     }
+}
+
+/// Says when an attempt ended whose end was reported later.
+fn earlier(ended_at: Option<Timestamp>) -> String {
+    ended_at.map_or_else(String::new, |ended_at| format!(" at {ended_at}, which was reported later"))
 }
 
 fn part_name(part: &PartOf) -> String {

@@ -164,6 +164,7 @@ impl Totals {
             ByNoun::HealthFact(
                 HealthFact::ClockStepped(_)
                 | HealthFact::ClockAccepted(_)
+                | HealthFact::LogRestored(_)
                 | HealthFact::ReactionDeferred(_)
                 | HealthFact::ReactionResumed(_)
                 | HealthFact::ReactionHeld(_)

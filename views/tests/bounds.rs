@@ -48,7 +48,14 @@ fn the_longest_execution_fits() {
         let attempt = AttemptId(Id::derived(story.log(), execution.0, Role::Attempt(number)));
         let started = AttemptStarted { number: u32::MAX, token: u64::MAX, worker: worst(2_000), lease_millis: u64::MAX };
         story.tell(stream.clone(), Some(attempt.0), actor(), None, started.into(), None);
-        story.tell(stream.clone(), None, actor(), None, AttemptFailed { attempt, error: error.clone() }.into(), body());
+        story.tell(
+            stream.clone(),
+            None,
+            actor(),
+            None,
+            AttemptFailed { attempt, error: error.clone(), retry_after_millis: None, ended_at: None }.into(),
+            body(),
+        );
         let late = AttemptReportedLate { attempt, error: Some(error.clone()) };
         story.tell(stream.clone(), None, actor(), None, late.into(), body());
     }
@@ -81,6 +88,7 @@ fn the_longest_inquiry_fits() {
         veto: Some("v".repeat(VETO_BYTES_MAX)),
         expires_at: Some(NOON),
         digest: Digest::of(b"asked"),
+        digest_required: true,
         part_of: Some(PartOf {
             workflow: execution,
             step: "s".repeat(NAME_BYTES_MAX).parse().unwrap(),

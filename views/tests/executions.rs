@@ -61,12 +61,49 @@ fn the_result_is_that_of_the_attempt_that_succeeded() {
 fn a_failure_has_the_reason_and_an_attempt_what_it_gave_nevertheless() {
     let (mut story, execution, attempt) = running();
     let error = Failure::new(FailureKind::ExitCode, "it stuck").with_detail(3);
-    tell(&mut story, execution, AttemptFailed { attempt, error: error.clone() }, Some(Body::json("{}")));
+    tell(
+        &mut story,
+        execution,
+        AttemptFailed { attempt, error: error.clone(), retry_after_millis: None, ended_at: None },
+        Some(Body::json("{}")),
+    );
     tell(&mut story, execution, ensue_engine::executions::facts::ExecutionFailed { error: error.clone(), part_of: None }, None);
     let ended = now(&story);
     assert_eq!((ended.status, ended.error, ended.result), (Status::Failed, Some(error.clone()), None));
     assert_eq!((ended.attempts[0].status, ended.attempts[0].error.clone()), (AttemptStatus::Failed, Some(error)));
     assert!(ended.attempts[0].result.is_some());
+}
+
+#[test]
+fn what_ended_while_no_node_ran_ended_then_and_not_at_the_restart() {
+    let (mut story, execution, attempt) = running();
+    let started_at = now(&story).attempts[0].started_at;
+    story.later(20_000);
+    let ended_at = started_at.plus_millis(8_000);
+    tell(&mut story, execution, AttemptSucceeded { attempt, ended_at: Some(ended_at) }, Some(Body::json("{}")));
+    // Both are records of one batch, which have one time.
+    let reported_at = story.records().last().unwrap().time;
+    story.go_on_at(reported_at);
+    tell(&mut story, execution, ExecutionSucceeded::default(), None);
+    let ended = now(&story);
+    assert_eq!((ended.ended_at, ended.attempts[0].ended_at), (Some(ended_at), Some(ended_at)));
+    assert_eq!(ended.attempts[0].reported_at, Some(reported_at));
+}
+
+#[test]
+fn end_that_a_wrong_clock_noted_is_not_before_the_beginning() {
+    let (mut story, execution, attempt) = running();
+    let started_at = now(&story).attempts[0].started_at;
+    tell(&mut story, execution, AttemptSucceeded { attempt, ended_at: Some(started_at.minus_millis(1)) }, Some(Body::json("{}")));
+    assert_eq!(now(&story).attempts[0].ended_at, Some(started_at));
+}
+
+#[test]
+fn lost_attempt_has_the_reason_that_its_worker_knew() {
+    let (mut story, execution, attempt) = running();
+    let error = Some(Failure::new(FailureKind::Lost, "its supervisor answered nothing"));
+    tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::MayHaveBegun, error: error.clone() }, None);
+    assert_eq!(now(&story).attempts[0].error, error);
 }
 
 #[test]
@@ -81,7 +118,12 @@ fn an_execution_is_being_cancelled_until_its_worker_has_stopped() {
     let (mut story, execution, attempt) = running();
     tell(&mut story, execution, ExecutionCancelRequested {}, None);
     assert_eq!(now(&story).status, Status::Cancelling);
-    tell(&mut story, execution, AttemptFailed { attempt, error: Failure::new(FailureKind::Cancelled, "stopped") }, None);
+    tell(
+        &mut story,
+        execution,
+        AttemptFailed { attempt, error: Failure::new(FailureKind::Cancelled, "stopped"), retry_after_millis: None, ended_at: None },
+        None,
+    );
     assert_eq!(now(&story).status, Status::Cancelling);
     tell(&mut story, execution, ExecutionCancelled::default(), None);
     assert_eq!((now(&story).status, now(&story).attempts[0].status), (Status::Cancelled, AttemptStatus::Cancelled));
@@ -90,7 +132,7 @@ fn an_execution_is_being_cancelled_until_its_worker_has_stopped() {
 #[test]
 fn a_lost_attempt_has_its_execution_wait_again() {
     let (mut story, execution, attempt) = running();
-    tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun }, None);
+    tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun, error: None }, None);
     let waiting = now(&story);
     assert_eq!((waiting.status, waiting.attempts[0].status), (Status::Queued, AttemptStatus::Lost));
     assert_eq!(waiting.attempts[0].evidence, Some(Evidence::NotBegun));
@@ -103,7 +145,7 @@ fn a_lost_attempt_has_its_execution_wait_again() {
 fn a_lost_attempt_of_a_cancelled_execution_does_not_have_it_wait_again() {
     let (mut story, execution, attempt) = running();
     tell(&mut story, execution, ExecutionCancelRequested {}, None);
-    tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun }, None);
+    tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun, error: None }, None);
     assert_eq!(now(&story).status, Status::Cancelling);
 }
 
@@ -117,7 +159,7 @@ fn since_when_it_waits_in_its_queue_is_shown_until_it_starts() {
     assert_eq!(now(&story).queued_at, story.records().last().map(|record| record.time));
     let attempt = story.started(execution);
     assert_eq!(now(&story).queued_at, None);
-    tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun }, None);
+    tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun, error: None }, None);
     assert_eq!(now(&story).queued_at, story.records().last().map(|record| record.time));
 }
 
@@ -126,7 +168,7 @@ fn what_is_paused_is_shown_so_and_then_where_it_stands() {
     let (mut story, execution, attempt) = running();
     tell(&mut story, execution, ExecutionPaused {}, None);
     assert_eq!((now(&story).status, now(&story).paused_at.is_some()), (Status::Paused, true));
-    tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun }, None);
+    tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun, error: None }, None);
     assert_eq!(now(&story).status, Status::Paused);
     tell(&mut story, execution, ExecutionResumed {}, None);
     assert_eq!((now(&story).status, now(&story).paused_at), (Status::Queued, None));
@@ -137,9 +179,24 @@ fn what_is_paused_is_shown_so_and_then_where_it_stands() {
 
 fn indeterminate() -> (Story, ExecutionId, AttemptId) {
     let (mut story, execution, attempt) = running();
-    tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::MayHaveBegun }, None);
+    tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::MayHaveBegun, error: None }, None);
     tell(&mut story, execution, ExecutionBecameIndeterminate {}, None);
     (story, execution, attempt)
+}
+
+#[test]
+fn paused_execution_that_waits_for_a_person_is_shown_as_indeterminate() {
+    let (mut story, execution, _) = indeterminate();
+    tell(&mut story, execution, ExecutionPaused {}, None);
+    assert_eq!((now(&story).status, now(&story).paused_at.is_some()), (Status::Indeterminate, true));
+    // It is paused before its worker is lost.
+    let (mut story, execution, attempt) = running();
+    tell(&mut story, execution, ExecutionPaused {}, None);
+    tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::MayHaveBegun, error: None }, None);
+    tell(&mut story, execution, ExecutionBecameIndeterminate {}, None);
+    assert_eq!(now(&story).status, Status::Indeterminate);
+    tell(&mut story, execution, ExecutionSettled { outcome: Settlement::Retry }, None);
+    assert_eq!(now(&story).status, Status::Paused);
 }
 
 #[test]
@@ -164,7 +221,7 @@ fn a_person_has_an_indeterminate_execution_tried_again() {
 #[test]
 fn a_worker_s_word_settles_an_indeterminate_execution() {
     let (mut story, execution, attempt) = indeterminate();
-    tell(&mut story, execution, AttemptSucceeded { attempt }, Some(Body::json("{}")));
+    tell(&mut story, execution, AttemptSucceeded { attempt, ended_at: None }, Some(Body::json("{}")));
     tell(&mut story, execution, ExecutionSucceeded::default(), None);
     let settled = now(&story);
     assert_eq!((settled.status, settled.attempts[0].status), (Status::Succeeded, AttemptStatus::Succeeded));
@@ -174,7 +231,7 @@ fn a_worker_s_word_settles_an_indeterminate_execution() {
 #[test]
 fn a_late_report_is_noted_at_its_attempt_and_changes_nothing_else() {
     let (mut story, execution, attempt) = running();
-    tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun }, None);
+    tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun, error: None }, None);
     story.started(execution);
     let before = now(&story);
     tell(&mut story, execution, AttemptReportedLate { attempt, error: None }, Some(Body::json("{}")));
@@ -190,7 +247,7 @@ fn the_last_attempts_are_shown_and_all_are_counted() {
     let (mut story, execution) = requested();
     for _ in 0..=ATTEMPTS_MAX {
         let attempt = story.started(execution);
-        tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun }, None);
+        tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun, error: None }, None);
     }
     let shown = now(&story);
     assert_eq!((shown.attempt as usize, shown.attempts.len()), (ATTEMPTS_MAX + 1, ATTEMPTS_MAX));
@@ -215,7 +272,7 @@ fn progress_is_the_last_that_the_last_attempt_said() {
     let last = story.records().last().unwrap();
     assert_eq!((progress.thousandths, progress.message.map(|message| message.position)), (Some(250), Some(last.position)));
     assert_eq!(progress.at, last.time);
-    tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun }, None);
+    tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun, error: None }, None);
     story.started(execution);
     assert_eq!(now(&story).progress, None);
 }

@@ -67,14 +67,24 @@ impl Garden {
         let execution = self.open();
         let attempt = self.attempt(execution);
         let body = result.map(|text| Body::json(text.to_owned()));
-        let report = Report { execution, attempt: attempt.id, token: attempt.token, outcome, body, emitted: Vec::new(), vars: Vec::new() };
+        let report = Report {
+            execution,
+            attempt: attempt.id,
+            token: attempt.token,
+            outcome,
+            retry_after_millis: None,
+            body,
+            emitted: Vec::new(),
+            vars: Vec::new(),
+            ended_before: None,
+        };
         self.spec.when(asked_by(Actor::Worker("local".into()), Ask::ReportAttempt(report)))
     }
 
     pub(crate) fn lose(&mut self, evidence: Evidence) -> Outcome {
         let execution = self.open();
         let attempt = self.attempt(execution).id;
-        self.spec.when(asked_by(Actor::Worker("local".into()), Ask::LoseAttempt { execution, attempt, evidence }))
+        self.spec.when(asked_by(Actor::Worker("local".into()), Ask::LoseAttempt { execution, attempt, evidence, error: None }))
     }
 
     pub(crate) fn settle(&mut self, outcome: Settlement) -> Outcome {

@@ -14,6 +14,9 @@ use super::distribution::{Distribution, Labelled, SHORT, Unit};
 /// The classes of status codes.
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
+/// The statuses of calls that were denied: without a valid token or signature, and without the permission.
+const DENIED: [StatusCode; 2] = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN];
+
 /// What a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -51,12 +54,17 @@ impl Kind {
 #[derive(Debug)]
 pub(crate) struct Requests {
     answered: [AtomicU64; CLASSES.len()],
+    denied: [AtomicU64; DENIED.len()],
     took: [Distribution; Kind::ALL.len()],
 }
 
 impl Default for Requests {
     fn default() -> Self {
-        Self { answered: Default::default(), took: std::array::from_fn(|_| Distribution::new(Unit::Seconds, SHORT)) }
+        Self {
+            answered: Default::default(),
+            denied: Default::default(),
+            took: std::array::from_fn(|_| Distribution::new(Unit::Seconds, SHORT)),
+        }
     }
 }
 
@@ -65,6 +73,9 @@ impl Requests {
     pub(crate) fn note(&self, kind: Kind, status: StatusCode, took: Duration) {
         let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1;
         self.answered[class].fetch_add(1, Ordering::Relaxed);
+        if let Some(denied) = DENIED.iter().position(|denied| *denied == status) {
+            self.denied[denied].fetch_add(1, Ordering::Relaxed);
+        }
         self.took[kind as usize].took(took);
     }
 
@@ -72,6 +83,10 @@ impl Requests {
     pub(super) fn register(&self, registry: &mut Registry) {
         let answered = CLASSES.into_iter().zip(self.answered.iter().map(|count| ConstCounter::new(count.load(Ordering::Relaxed))));
         registry.register("requests", "The requests that were answered since the start", Labelled::new("status", answered));
+        let denied =
+            DENIED.iter().zip(&self.denied).map(|(status, count)| (status.as_str(), ConstCounter::new(count.load(Ordering::Relaxed))));
+        let help = "The calls that were denied since the start: without a valid token or signature, or without the permission";
+        registry.register("requests_denied", help, Labelled::new("status", denied));
         let took = Kind::ALL.into_iter().map(Kind::as_str).zip(self.took.iter().cloned());
         let help = "From a request's head to the beginning of its answer";
         registry.register("request_seconds", help, Labelled::new("kind", took));

@@ -2,6 +2,7 @@
 //!
 //! Which ones an operation has is said by the table of routes.
 
+use ensue_engine::executions::facts;
 use ensue_engine::executions::labels::LABELS_MAX;
 use ensue_engine::ports::OutputStream;
 use ensue_views::{enforcements, executions, inquiries};
@@ -113,9 +114,18 @@ fn in_query(operation: &Operation, name: &str) -> Option<(Value, &'static str)> 
         "status" => (words(&executions::Status::ALL.map(executions::Status::as_str)), "Only those that stand so."),
         "outcome" => (words(&enforcements::OutcomeName::ALL.map(enforcements::OutcomeName::as_str)), "Only those that came to this."),
         "definitions" => (words(&Definitions::ALL.map(|(name, _)| name)), "Judged by the definitions of then or of now."),
+        "error_kind" => (
+            words(&facts::FailureKind::ALL.map(facts::FailureKind::as_str)),
+            "Only those that failed for this kind of reason. A request looks at 500 at most, so a page may hold fewer than `limit` and still have a `next`.",
+        ),
+        "again" => {
+            (words(&["true", "false"]), "Whether executions that were rerun already are rerun once more; without it they are left out.")
+        }
+        "bodies" => (words(&["true", "false"]), "Whether each record has its body, as `content`. A page may hold fewer than `limit` then."),
         "dry_run" => (words(&["true", "false"]), "Whether everything is to be checked, and nothing done."),
         "stream" => (words(&OutputStream::ALL.map(OutputStream::as_str)), "Only this stream."),
         "follow" => (words(&["true", "false"]), "Whether to go on with what is printed from now on."),
+        "named" => (words(&["true", "false"]), "Whether each event is named after the kind of its record. `false` by default."),
         "sort" => (
             words(&SORTS.map(|(name, _)| name)),
             "The order: by position, the newest first (`-position`, the default) or the oldest (`position`).",

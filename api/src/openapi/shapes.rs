@@ -136,7 +136,7 @@ shapes! {
             "actor": { "type": "string", "description": "Who made it happen." },
         }),
     );
-    Record = object(
+    Record = with_content(object(
         "A record of the log.",
         &json!({
             "position": natural(),
@@ -176,7 +176,7 @@ shapes! {
             },
             "chain": hash("The chain's hash here."),
         }),
-    );
+    ));
     CloudEvent = json_schema!({
         "type": "object",
         "description": "A CloudEvent 1.0 in JSON. Beside what is named, it may have attributes of its own: texts, whole numbers, true or false.",
@@ -237,6 +237,16 @@ fn natural() -> Value {
 fn object(description: &str, properties: &Value) -> Schema {
     let required: Vec<&String> = properties.as_object().into_iter().flat_map(serde_json::Map::keys).collect();
     json_schema!({ "type": "object", "description": description, "required": required, "properties": properties })
+}
+
+/// Adds what a record of a list has where its body was asked for.
+fn with_content(mut record: Schema) -> Schema {
+    let content =
+        json!({ "description": "The body as JSON, or its text; null where there is none, or it was erased. Only with `bodies=true`." });
+    if let Some(properties) = record.ensure_object().get_mut("properties").and_then(Value::as_object_mut) {
+        properties.insert("content".to_owned(), content);
+    }
+    record
 }
 
 fn words(description: &str, words: &[&str]) -> Schema {

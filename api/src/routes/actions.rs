@@ -52,7 +52,7 @@ impl Explain for ParametersMisfit {
     }
 
     fn hint(&self) -> Option<String> {
-        Some(format!("`GET {}/actions/{}` shows what it takes", super::BASE, self.0))
+        Some(format!("`ensue actions show {}` shows what it takes", self.0))
     }
 }
 
@@ -97,8 +97,11 @@ pub(super) async fn execute(allowed: Allowed<ActionsExecute>, mut call: Call) ->
     };
     let params =
         complete(&action.parameters, params).map_err(|misfits| Problem::from(ParametersMisfit(name.clone())).with_errors(misfits))?;
-    if let Some(misfit) = unanswerable(action, &params) {
-        return Err(Problem::from(ParametersMisfit(name)).with_errors([misfit]));
+    if matches!(action.run, Run::Builtin(Builtin::Inquiry)) {
+        let (asking, params) = (action.clone(), params.clone());
+        if let Some(misfit) = api.checking(move || unanswerable(&asking, &params)).await? {
+            return Err(Problem::from(ParametersMisfit(name)).with_errors([misfit]));
+        }
     }
     let request = RequestExecution {
         action: name,

@@ -10,6 +10,8 @@ use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::record::Position;
 use ensue_views::executions::Status;
+use ensue_views::store::{ListQuery, Row};
+use ensue_views::{Column, Execution, ViewName};
 use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 use thiserror::Error;
@@ -30,7 +32,7 @@ use crate::wire::executions::WireRerun;
 const AT_ONCE: usize = 16;
 
 /// What says which executions are meant.
-const FILTERS: [&str; 9] = ["status", "action", "rule", "label", "correlation", "parent", "rerun_of", "since", "until"];
+const FILTERS: [&str; 10] = ["status", "action", "rule", "label", "correlation", "parent", "rerun_of", "error_kind", "since", "until"];
 
 /// Nothing says which executions are meant.
 #[derive(Debug, Error)]
@@ -76,7 +78,8 @@ pub(super) async fn rerun(allowed: Allowed<ExecutionsRerun>, mut call: Call) -> 
     }
     call.admission()?;
     let wanted: WireRerun = call.json_or_nothing().await?;
-    each(&allowed, &call, Change::Rerun(wanted)).await
+    let again = call.query().one_of("again", &[("true", Again::Yes), ("false", Again::No)])?.unwrap_or(Again::No);
+    each(&allowed, &call, Change::Rerun(wanted, again)).await
 }
 
 /// What is done to each.
@@ -84,7 +87,14 @@ enum Change {
     Cancel,
     Pause,
     Resume,
-    Rerun(WireRerun),
+    Rerun(WireRerun, Again),
+}
+
+/// Whether an execution that was rerun already is rerun once more.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Again {
+    Yes,
+    No,
 }
 
 /// What is asked for of each.
@@ -96,11 +106,14 @@ struct Asked {
 }
 
 /// What came of one.
+#[derive(Default)]
 struct Made {
     /// Where it is in the log; none in a dry run.
     position: Option<Position>,
     /// The execution that runs it again.
     rerun: Option<ExecutionId>,
+    /// The execution that already ran it again, where it was left out because of that.
+    rerun_before: Option<ExecutionId>,
 }
 
 /// Changes each execution of the page that is asked for, and tells what came of each, in their order.
@@ -131,27 +144,32 @@ async fn one(asked: Arc<Asked>, (execution, status): (ExecutionId, Status)) -> W
         _ => asked.made(execution).await,
     };
     match made {
-        Ok(Made { position, rerun }) => WireChanged { execution, position, rerun, error: None },
-        Err(problem) => WireChanged { execution, position: None, rerun: None, error: Some(WireRefused::from(&problem)) },
+        Ok(Made { position, rerun, rerun_before }) => WireChanged { execution, position, rerun, rerun_before, error: None },
+        Err(problem) => {
+            WireChanged { execution, position: None, rerun: None, rerun_before: None, error: Some(WireRefused::from(&problem)) }
+        }
     }
 }
 
 impl Asked {
     async fn made(&self, execution: ExecutionId) -> Result<Made, Problem> {
+        if let Some(before) = self.rerun_before(execution).await? {
+            return Ok(Made { rerun_before: Some(before), ..Made::default() });
+        }
         let ask = match &self.change {
             Change::Cancel => Ask::CancelExecution { execution },
             Change::Pause => Ask::PauseExecution { execution },
             Change::Resume => Ask::ResumeExecution { execution },
-            Change::Rerun(wanted) => {
+            Change::Rerun(wanted, _) => {
                 let wanted = wanted.clone();
                 Ask::RequestExecution(self.api.blocking(move |ports| reruns::request(ports, execution, wanted)).await??)
             }
         };
         if self.is_dry {
             self.api.submit(OnBehalf { request: None, ..self.by.clone() }, Ask::Check(Box::new(ask))).await?;
-            return Ok(Made { position: None, rerun: None });
+            return Ok(Made::default());
         }
-        let is_rerun = matches!(self.change, Change::Rerun(_));
+        let is_rerun = matches!(self.change, Change::Rerun(..));
         let request = self.by.request.as_ref().map(|request| self.of_one(request, execution));
         // Who changes it under a condition is not overtaken.
         let turn = self.api.turns.of(&format!("{}/{execution}", ExecutionsRead::NOUN)).await;
@@ -162,7 +180,25 @@ impl Asked {
             Answer::Before(before) => (before.position, Some(asked_before(&before)?)),
             other => return Err(Problem::bug(&format!("a request for a rerun was answered with {other:?}"))),
         };
-        Ok(Made { position: Some(position), rerun })
+        Ok(Made { position: Some(position), rerun, rerun_before: None })
+    }
+
+    /// Returns the newest execution that already ran this one again, if that is a reason to leave this one out.
+    ///
+    /// A request that was carried out under the same key is no reason: it gets the same answer as the first time.
+    async fn rerun_before(&self, execution: ExecutionId) -> Result<Option<ExecutionId>, Problem> {
+        let Change::Rerun(_, Again::No) = &self.change else { return Ok(None) };
+        if let (false, Some(request)) = (self.is_dry, &self.by.request) {
+            let key = self.of_one(request, execution).key;
+            let by = OnBehalf { request: None, ..self.by.clone() };
+            if matches!(self.api.submit(by, Ask::Recall(key)).await?.answer, Answer::Before(_)) {
+                return Ok(None);
+            }
+        }
+        let query = ListQuery { limit: 1, ..ListQuery::newest(ViewName::Executions).with(Column::RerunOf, execution.to_string()) };
+        let rows = self.api.blocking(move |ports| ports.views.list(&query)).await??;
+        let rerun = rows.first().map(Row::read::<Execution>).transpose()?;
+        Ok(rerun.map(|rerun| rerun.id))
     }
 
     /// Gives the key under which one of many is changed once: it is the same change on whichever page the execution stands.
@@ -171,7 +207,7 @@ impl Asked {
             Change::Cancel => "cancel".to_owned(),
             Change::Pause => "pause".to_owned(),
             Change::Resume => "resume".to_owned(),
-            Change::Rerun(WireRerun { from, params }) => format!("rerun {from:?} {}", json!(params)),
+            Change::Rerun(WireRerun { from, params }, _) => format!("rerun {from:?} {}", json!(params)),
         };
         request.of_one(execution.0, &what)
     }

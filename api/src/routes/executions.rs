@@ -5,13 +5,13 @@
 use std::sync::Arc;
 
 use ensue_engine::command::{Ask, Before};
-use ensue_engine::executions::facts::{Settlement, SettlementMisfit};
+use ensue_engine::executions::facts::{FailureKind, Settlement, SettlementMisfit};
 use ensue_engine::executions::labels::{self, LABELS_MAX};
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::ids::ExecutionId;
-use ensue_engine::ports::{LogError, ReadLimit, SubmitError};
+use ensue_engine::ports::{LogError, OutputStream, ReadLimit, SubmitError};
 use ensue_engine::record::{Body, Position, Revision, StreamId};
-use ensue_views::executions::Status;
+use ensue_views::executions::{Attempt, Status};
 use ensue_views::store::Filter;
 use ensue_views::{Column, Execution, TimelineEntry, View as _};
 use thiserror::Error;
@@ -30,6 +30,10 @@ use crate::wire::executions::{Bodies, WireAttempt, WireExecution, WireSettlement
 
 /// The most bytes of records that a page of a timeline is read from.
 const TIMELINE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How much of the end of what a failed attempt printed to standard error is shown with its error.
+const TAIL_BYTES_MAX: usize = 4 * 1024;
+const TAIL_LINES_MAX: usize = 20;
 
 /// A settlement whose parts do not go together.
 #[derive(Debug, Error)]
@@ -75,7 +79,15 @@ pub(super) async fn listed<P: Permission>(call: &Call, allowed: &Allowed<P>) -> 
         (Some(_), None) => columns.push(Column::Parent),
         (None, _) => columns.push(Column::Correlation),
     }
-    listing::rows_where::<Execution, _>(call, allowed, &columns, filters).await
+    let kind = query.one_of("error_kind", &FailureKind::ALL.map(|kind| (kind.as_str(), kind)))?;
+    if kind.is_some() && query.text("status").is_none() {
+        let ended_badly = [Status::Failed, Status::TimedOut, Status::Cancelled].map(|status| status.as_str().to_owned());
+        filters.push(Filter::any_of(Column::Status, ended_badly.to_vec()));
+    }
+    let Some(kind) = kind else { return listing::rows_where::<Execution, _>(call, allowed, &columns, filters).await };
+    // The reason comes with the end, and only the status is a column that may change.
+    let failed_so = |execution: &Execution| execution.error.as_ref().is_some_and(|error| error.kind == kind);
+    listing::rows_picked(call, allowed, &columns, filters, failed_so).await
 }
 
 /// Gives the labels that the executions of a list must all have.
@@ -115,6 +127,23 @@ struct Said {
     message: String,
 }
 
+/// Returns the last lines that a failed attempt printed to standard error; none where it printed none, or they are not kept. Blocking.
+fn output_tail(ports: &Ports, attempt: &Attempt) -> Option<String> {
+    attempt.error.as_ref()?;
+    // What cannot be read here is said by the attempt's log.
+    let printed = ports.outputs.taken(attempt.id, OutputStream::Stderr).ok()?;
+    let offset = printed.saturating_sub(TAIL_BYTES_MAX as u64);
+    let part = ports.outputs.read(attempt.id, OutputStream::Stderr, offset, TAIL_BYTES_MAX).ok()?;
+    let text = String::from_utf8_lossy(&part.bytes);
+    let whole_lines = match text.split_once('\n') {
+        Some((_, rest)) if offset > 0 && !rest.is_empty() => rest,
+        Some(_) | None => &text,
+    };
+    let lines: Vec<&str> = whole_lines.trim_end().lines().collect();
+    let last = lines[lines.len().saturating_sub(TAIL_LINES_MAX)..].join("\n");
+    (!last.is_empty()).then_some(last)
+}
+
 /// Shows an execution with its bodies. Blocking.
 pub(super) fn whole(ports: &Ports, execution: Execution) -> Result<WireExecution, Problem> {
     let params = execution.params.map(|params| ports.log.body(params.position)).transpose()?.flatten();
@@ -122,7 +151,8 @@ pub(super) fn whole(ports: &Ports, execution: Execution) -> Result<WireExecution
     let said = execution.progress.as_ref().and_then(|progress| progress.message);
     let said = said.map(|said| ports.log.body(said.position)).transpose()?.flatten();
     let doing = said.and_then(|said| serde_json::from_slice::<Said>(&said).ok()).map(|said| said.message);
-    let bodies = Bodies { params: params.as_ref().map(embedded), result: result.as_ref().map(embedded), doing };
+    let output_tail = execution.attempts.last().and_then(|attempt| output_tail(ports, attempt));
+    let bodies = Bodies { params: params.as_ref().map(embedded), result: result.as_ref().map(embedded), doing, output_tail };
     Ok(WireExecution::whole(execution, bodies))
 }
 
@@ -133,7 +163,15 @@ pub(super) async fn attempts(allowed: Allowed<ExecutionsRead>, call: Call) -> Ou
     // The names of a list over the catalog are compared as texts; these are numbers, written so that this is the same.
     let number = |number: u32| format!("{number:010}");
     let listed = listing::of_catalog(&call, &allowed, execution.attempts.into_iter(), |attempt| number(attempt.number))?;
-    let items = listed.items.into_iter().map(WireAttempt::from).collect();
+    let attempts = listed.items;
+    let shown = move |ports: &Ports| {
+        let shown = attempts.into_iter().map(|attempt| {
+            let tail = output_tail(ports, &attempt);
+            WireAttempt::shown(attempt, tail)
+        });
+        shown.collect()
+    };
+    let items: Vec<WireAttempt> = call.api().blocking(shown).await?;
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 

@@ -105,7 +105,7 @@ where
         Ok(request) => {
             bytes = Some(request.body.len());
             let by = OnBehalf { actor: Actor::Sensor(sensor.clone()), trace: Some(context.under().to_string()), request: None };
-            take(api, by, request).await
+            take(api, by, request, Sender::Outside).await
         }
     };
     note(api, context, &sensor, came, bytes, &outcome);
@@ -158,10 +158,22 @@ fn query_of(query: Option<&str>) -> Vec<(String, String)> {
         .collect()
 }
 
-async fn take(api: &Arc<Api>, by: OnBehalf, request: HookRequest) -> Result<Taken, Problem> {
+/// Who sends a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sender {
+    /// Somebody whose signature proves the body, and nothing of what comes with it.
+    Outside,
+    /// The node itself, for somebody who tries the hook out: the same body is another delivery each time.
+    Node,
+}
+
+async fn take(api: &Arc<Api>, by: OnBehalf, request: HookRequest, sender: Sender) -> Result<Taken, Problem> {
     match api.ports.webhooks.receive(request) {
         Ok(events) if events.is_empty() => Ok(Taken { events: Vec::new(), position: None }),
-        Ok(events) => {
+        Ok(mut events) => {
+            if sender == Sender::Node {
+                events.iter_mut().for_each(|event| event.signed = None);
+            }
             let Committed { position, answer } = api.submit(by, Ask::ReceiveEvents(events)).await?;
             match answer {
                 Answer::Events(events) => Ok(Taken { events, position: Some(position) }),
@@ -261,9 +273,10 @@ pub(super) async fn send(allowed: Allowed<HooksSend>, mut call: Call) -> Outcome
     let WireSend { event, body } = call.json().await?;
     let (api, came) = (call.api(), Instant::now());
     let delivery = fresh_id()?;
+    let event = event.unwrap_or_default();
     let request = api.ports.webhooks.sign(&sensor, &event, &delivery.to_string(), Bytes::from(String::from(Box::<str>::from(body))))?;
     let bytes = Some(request.body.len());
-    let outcome = take(api, call.on_behalf(&allowed)?, request).await;
+    let outcome = take(api, call.on_behalf(&allowed)?, request, Sender::Node).await;
     note(api, call.context(), &sensor, came, bytes, &outcome);
     answer(&outcome?)
 }

@@ -79,7 +79,10 @@ pub(super) async fn respond(allowed: Allowed<InquiriesAnswer>, mut call: Call) -
     let (asked, given) = (inquiry.execution, answer.clone());
     match inquiry.attempt {
         Some(_) => responses::demand_settlement(given.root())?,
-        None => call.api().blocking(move |ports| responses::demand_fit(params(ports, asked)?, given.root())).await??,
+        None => {
+            let question = call.api().blocking(move |ports| params(ports, asked)).await??;
+            call.api().checking(move || responses::demand_fit(question, given.root())).await??;
+        }
     }
     let ask = Ask::AnswerInquiry(InquiryAnswer {
         inquiry: id,

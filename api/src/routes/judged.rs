@@ -3,17 +3,17 @@
 //!
 //! Nothing of it is kept; what a rule decided is in its enforcement.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ensue_engine::catalog::{Catalog, Rule};
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::EventId;
-use ensue_engine::names::{RuleRef, TriggerRef, VarName};
+use ensue_engine::names::{RuleRef, TriggerRef};
 use ensue_engine::record::{CatalogRevision, Position};
 use ensue_engine::rules::explain::{Reason, explain, explain_briefly};
-use ensue_engine::rules::judge::{EventView, Judgement, RuleVerdict, Verdict, judge, judge_rule};
+use ensue_engine::rules::judge::{EventView, Judgement, Verdict, judge, judge_rule};
 use ensue_engine::time::Timestamp;
 use ensue_engine::vars::reads::{RuleReads, SeenVars, VarReads};
 use ensue_expression::Document;
@@ -169,7 +169,12 @@ impl Judged {
         let payload = Document::parse(payload).map_err(|why| Problem::bug(&why))?;
         let Event { id, trigger, source, time, rule: only, .. } = event;
         let view = EventView { id: *id, trigger, source, time: *time, payload: &payload, only: only.as_ref() };
-        let (judgement, vars) = decided(ports, judge(&catalog, &view), &view, event.position)?;
+        let judgement = match definitions {
+            Definitions::Then => judge(&catalog, &view).as_recorded(event.matched + event.erred),
+            Definitions::Now => judge(&catalog, &view),
+        };
+        let vars = vars_read(ports, &judgement, event.position)?;
+        let judgement = Arc::new(judgement);
         let (id, trigger, source, time, only) = (*id, trigger.clone(), source.clone(), *time, only.clone());
         Ok(Self { id, trigger, source, time, payload, only, definitions, catalog, judgement, vars })
     }
@@ -180,15 +185,8 @@ impl Judged {
             ports.observe.observe(given).map_err(|declined| Problem::placed(declined, |part| format!("/event/payload{part}")))?;
         let revision = observed.judgement.catalog;
         let catalog = ports.installed.at(revision).ok_or(Forgotten::Catalog(revision))?;
-        let view = EventView {
-            id: observed.id,
-            trigger: &observed.trigger,
-            source: &observed.source,
-            time: observed.occurred_at,
-            payload: &observed.payload,
-            only: None,
-        };
-        let (judgement, vars) = decided(ports, Judgement::clone(&observed.judgement), &view, ports.log.head()?.position)?;
+        let judgement = observed.judgement;
+        let vars = vars_read(ports, &judgement, ports.log.head()?.position)?;
         Ok(Self {
             id: observed.id,
             trigger: observed.trigger,
@@ -236,7 +234,7 @@ impl Judged {
         // What vars there were, nobody knows: a reason would be made up.
         let is_told = !matches!(verdict, Some(Verdict::Undecided));
         let reason = is_told.then(|| explain_briefly(rule, &self.view(), &self.vars, steps_left)).flatten();
-        WireVerdict::new(rule, verdict, reason.as_ref(), enforcement)
+        WireVerdict::new(rule, verdict.as_ref(), reason.as_ref(), enforcement)
     }
 
     /// Says all that there is to say of one rule and a stored event. Blocking.
@@ -257,7 +255,8 @@ impl Judged {
         event: Option<EventId>,
         enforcement: Option<&Enforcement>,
     ) -> Result<WireExplained, Problem> {
-        let is_told = !matches!(self.verdict(rule), Some(Verdict::Undecided));
+        let verdict = self.verdict(rule);
+        let is_told = !matches!(verdict, Some(Verdict::Undecided));
         let reason = if is_told { explain(rule, &self.view(), &self.vars) } else { Reason::default() };
         let activity = read_row::<RuleActivity>(ports, &rule.id.to_string())?;
         let subject = WireSubject {
@@ -267,12 +266,18 @@ impl Judged {
             catalog: self.catalog.revision(),
             mode: activity.and_then(|activity| activity.mode).unwrap_or(rule.mode),
         };
-        Ok(WireExplained::new(subject, rule, self.verdict(rule), &reason, enforcement))
+        Ok(WireExplained::new(subject, rule, verdict.as_ref(), &reason, enforcement))
     }
 
-    /// What the rule made of the event; none where it does not match.
-    fn verdict(&self, rule: &Rule) -> Option<&Verdict> {
-        self.judgement.verdicts.iter().find(|one| one.rule.id == rule.id).map(|one| &one.verdict)
+    /// Returns what the rule made of the event; none where it does not match. A rule that was left undecided judges the event here, unless it
+    /// reads `vars` as a whole.
+    fn verdict(&self, rule: &Rule) -> Option<Verdict> {
+        let verdict = self.judgement.verdicts.iter().find(|one| one.rule.id == rule.id).map(|one| &one.verdict)?;
+        let reads_all = || RuleReads::of(rule).is_some_and(|reads| reads.all == VarReads::All);
+        if !matches!(verdict, Verdict::Undecided) || reads_all() {
+            return Some(verdict.clone());
+        }
+        judge_rule(rule, &self.view(), &self.vars)
     }
 
     fn view(&self) -> EventView<'_> {
@@ -287,40 +292,32 @@ impl Judged {
     }
 }
 
-/// Has those judge that read vars, by their values at a position; gives these as well. One that reads `vars` as a whole stays undecided.
-fn decided(ports: &Ports, mut judgement: Judgement, event: &EventView<'_>, at: Position) -> Result<(Arc<Judgement>, SeenVars), Problem> {
-    let among = judgement.undecided();
-    let undecided = judgement.verdicts.iter_mut().filter(|one| matches!(one.verdict, Verdict::Undecided));
-    let mut undecided: Vec<(&mut RuleVerdict, BTreeSet<VarName>)> = undecided
+/// Returns the vars that the undecided rules of a judgement read, as they were at a position. Blocking.
+fn vars_read(ports: &Ports, judgement: &Judgement, at: Position) -> Result<SeenVars, Problem> {
+    let undecided = judgement.verdicts.iter().filter(|one| matches!(one.verdict, Verdict::Undecided));
+    let named: Vec<_> = undecided
         .filter_map(|one| match RuleReads::of(&one.rule)?.all {
-            VarReads::Named(names) => Some((one, names)),
+            VarReads::Named(names) => Some(names),
             VarReads::Nothing | VarReads::All => None,
         })
         .collect();
-    if undecided.is_empty() {
-        return Ok((Arc::new(judgement), SeenVars::default()));
+    if named.is_empty() {
+        return Ok(SeenVars::default());
     }
     let mut values = BTreeMap::new();
-    for name in undecided.iter().flat_map(|(_, names)| names) {
-        if values.contains_key(name) {
-            continue;
-        }
-        let record = ports.log.var_at(name, at)?.filter(|record| matches!(record.fact, Fact::VarSet(_)));
-        let value = record.map(|record| ports.log.body(record.position)).transpose()?.flatten();
-        if let Some(value) = value.and_then(|value| Document::parse(value).ok()) {
-            values.insert(name.clone(), value);
-        }
-    }
-    let vars = SeenVars::given(values);
-    let mut misses = BTreeSet::new();
-    for (one, _) in &mut undecided {
-        match judge_rule(&one.rule, event, &vars, among) {
-            Some(verdict) => one.verdict = verdict,
-            None => drop(misses.insert(one.rule.id)),
+    for names in named {
+        for name in names {
+            if values.contains_key(&name) {
+                continue;
+            }
+            let record = ports.log.var_at(&name, at)?.filter(|record| matches!(record.fact, Fact::VarSet(_)));
+            let value = record.map(|record| ports.log.body(record.position)).transpose()?.flatten();
+            if let Some(value) = value.and_then(|value| Document::parse(value).ok()) {
+                values.insert(name, value);
+            }
         }
     }
-    judgement.verdicts.retain(|one| !misses.contains(&one.rule.id));
-    Ok((Arc::new(judgement), vars))
+    Ok(SeenVars::given(values))
 }
 
 /// Reads what a rule decided on an event. Blocking.

@@ -1,8 +1,9 @@
 //! Keys: which are set, and setting and removing them. No answer ever holds a value.
 
 use axum::http::header;
+use ensue_engine::catalog::{KEY_BYTES_MIN, Sensor, Verify};
 use ensue_engine::explain::{Explain, Fault};
-use ensue_engine::names::KeyRef;
+use ensue_engine::names::{KeyRef, SensorRef};
 use ensue_engine::ports::Secret;
 use ensue_views::Key;
 use thiserror::Error;
@@ -31,6 +32,14 @@ enum ValueInvalid {
     /// It is too large.
     #[error("the value is over {VALUE_BYTES_MAX} bytes")]
     TooLarge,
+    /// It is too short for what it is to prove.
+    #[error("the value has {bytes} bytes, and the hook `{hook}` takes deliveries that are signed with {KEY_BYTES_MIN} bytes or more")]
+    ShortForHook {
+        /// The hook.
+        hook: SensorRef,
+        /// How long it is.
+        bytes: usize,
+    },
 }
 
 impl Explain for ValueInvalid {
@@ -40,12 +49,15 @@ impl Explain for ValueInvalid {
 
     fn fault(&self) -> Fault {
         match self {
-            Self::Empty => Fault::Invalid,
+            Self::Empty | Self::ShortForHook { .. } => Fault::Invalid,
             Self::TooLarge => Fault::TooLarge,
         }
     }
 
     fn hint(&self) -> Option<String> {
+        if let Self::ShortForHook { .. } = self {
+            return Some("make one with `openssl rand -hex 32`, and give the sender the same".into());
+        }
         Some(
             r#"send the value as it is with `Content-Type: application/octet-stream`, or as `{"value": "…"}` with `application/json`"#
                 .into(),
@@ -76,6 +88,7 @@ fn read(ports: &Ports, key: &str) -> Result<Option<WireKey>, Problem> {
 pub(super) async fn set(allowed: Allowed<KeysWrite>, mut call: Call) -> Outcome {
     let key: KeyRef = call.named("ref", KeysWrite::THING)?;
     let value = value(&mut call).await?;
+    demand_long_enough(&call, &key, &value)?;
     let by = allowed.on_behalf(call.context());
     let turn = call.turn::<KeysRead, _>(key.as_str(), read).await?;
     let named = key.clone();
@@ -88,6 +101,17 @@ pub(super) async fn set(allowed: Allowed<KeysWrite>, mut call: Call) -> Outcome 
     let how = if set.version == 1 { Written::Created } else { Written::Done };
     let wire = WireSetKey { r#ref: named.clone(), version: set.version };
     Ok(respond::located(respond::written(how, set.committed.position, &wire)?, &format!("{}/keys/{named}", super::BASE)))
+}
+
+/// Refuses the secret of a hook that the hook would not take.
+fn demand_long_enough(call: &Call, key: &KeyRef, value: &Secret) -> Result<(), ValueInvalid> {
+    let catalog = call.api().ports.installed.current();
+    let proves = |sensor: &Sensor| sensor.source.webhook().and_then(Verify::key) == Some(key);
+    let bytes = value.reveal().len();
+    match catalog.sensors().values().find(|sensor| proves(sensor)) {
+        Some(sensor) if bytes < KEY_BYTES_MIN => Err(ValueInvalid::ShortForHook { hook: sensor.name.clone(), bytes }),
+        Some(_) | None => Ok(()),
+    }
 }
 
 async fn value(call: &mut Call) -> Result<Secret, Problem> {

@@ -1,16 +1,21 @@
 //! The log: its records as they are, its head, and checking its chain.
 
-use ensue_engine::ports::ReadLimit;
-use ensue_engine::record::{Position, WireRecord};
+use std::collections::BTreeMap;
+
+use ensue_engine::ports::{LogError, ReadLimit};
+use ensue_engine::record::{Position, Record, WireRecord};
+use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::auth::Allowed;
 use crate::call::{Call, Nothing};
 use crate::listing;
 use crate::permissions::{LogRead, LogVerify, Permission as _};
-use crate::ports::JobKind;
+use crate::ports::{JobKind, Ports};
 use crate::problem::{Missing, Outcome};
 use crate::respond;
 use crate::routes::node::{begin, job_state};
+use crate::wire::embedded;
 
 /// The most bytes of records that a page is made of.
 const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -24,12 +29,46 @@ pub(super) async fn list(allowed: Allowed<LogRead>, call: Call) -> Outcome {
         Some(place) => listing::place(place)?,
         None => Position(after.unwrap_or(0)),
     };
+    let has_bodies = query.one_of("bodies", &[("true", true), ("false", false)])?.unwrap_or(false);
     let limit = ReadLimit { records: page.limit, bytes: PAGE_BYTES_MAX };
-    let (records, head) =
+    let (mut records, head) =
         call.api().blocking(move |ports| ports.log.read(after, limit).and_then(|records| Ok((records, ports.log.head()?)))).await??;
+    if has_bodies {
+        records.truncate(count_within(&records, PAGE_BYTES_MAX));
+    }
     let last = records.last().map(|record| record.position).filter(|last| *last < head.position);
-    let items: Vec<_> = records.iter().map(WireRecord::from).collect();
-    call.answer_page(items, last.map(|last| last.to_string()).as_deref(), &page)
+    let next = last.map(|last| last.to_string());
+    if !has_bodies {
+        return call.answer_page(records.iter().map(WireRecord::from).collect(), next.as_deref(), &page);
+    }
+    let at: Vec<Position> = records.iter().filter(|record| record.body.is_some()).map(|record| record.position).collect();
+    let read = move |ports: &Ports| at.into_iter().map(|at| Ok((at, ports.log.body(at)?))).collect::<Result<BTreeMap<_, _>, LogError>>();
+    let bodies = call.api().blocking(read).await??;
+    let items = records.iter().map(|record| {
+        let content = bodies.get(&record.position).and_then(Option::as_ref).map(embedded);
+        RecordWithContent { record: WireRecord::from(record), content }
+    });
+    call.answer_page(items.collect(), next.as_deref(), &page)
+}
+
+/// A record with its body.
+#[derive(Serialize)]
+struct RecordWithContent<'a> {
+    #[serde(flatten)]
+    record: WireRecord<'a>,
+    content: Option<Box<RawValue>>,
+}
+
+/// Returns how many records from the first on have bodies of so many plain bytes together, at least one: compressed, they say little of it.
+fn count_within(records: &[Record], bytes_max: usize) -> usize {
+    let mut left = bytes_max as u64;
+    let fits = |record: &&Record| {
+        let bytes = record.body.as_ref().map_or(0, |body| body.bytes);
+        let is_within = bytes <= left;
+        left = left.saturating_sub(bytes);
+        is_within
+    };
+    records.iter().take_while(fits).count().max(1)
 }
 
 /// Shows a record.

@@ -21,7 +21,7 @@ use crate::problem::{Missing, Outcome, Problem};
 use crate::query::{ParameterRefusal, bad};
 use crate::queues::QueueName;
 use crate::respond;
-use crate::sse::{EVENT_STREAM, Line};
+use crate::sse::{EVENT_STREAM, Form, Line};
 use crate::wire::executions::{WireOutput, WireOutputs, settled};
 
 const JSON: &str = "application/json";
@@ -203,7 +203,7 @@ fn follow(allowed: Allowed<ExecutionsRead>, call: &Call, execution: &Execution, 
     let beginning = Beginning::resumed(call.headers(), streams)?.unwrap_or_else(begin);
     attempt_at(execution, beginning.attempt)?;
     let held = call.api().queue(QueueName::LiveOutputs).enter(1).ok_or(TooManyFollowers)?;
-    let (line, response) = Line::open(call.api(), allowed, CHUNKS_WAITING_MAX)?;
+    let (line, response) = Line::open(call.api(), allowed, CHUNKS_WAITING_MAX, Form::Events)?;
     let follower = Follower::new(call.api().clone(), execution.id, beginning, line);
     tokio::spawn(async move {
         follower.run().await;

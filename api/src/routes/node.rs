@@ -7,8 +7,10 @@ use ensue_views::totals::TOTALS;
 use ensue_views::{Totals, ViewName};
 
 use crate::api::read_row;
+use crate::attention;
 use crate::auth::Allowed;
 use crate::call::{Call, Nothing};
+use crate::deliveries::now;
 use crate::metrics::Form;
 use crate::permissions::{MetricsRead, NodeRead, ViewsRead, ViewsRebuild};
 use crate::ports::{JobKind, OnBehalf, Readiness};
@@ -41,7 +43,8 @@ pub(super) async fn status(_: Allowed<NodeRead>, call: Call) -> Outcome {
         .blocking(|ports| {
             let totals = read_row::<Totals>(ports, TOTALS)?;
             let parked = ports.views.list(&ListQuery { limit: LIST_ROWS_MAX, ..ListQuery::newest(ViewName::ParkedReactions) })?.len();
-            Ok::<_, Problem>(WireStatus::new(ports.node.status()?, ports.views.position()?, parked, totals))
+            let attention = attention::count(ports, now())?;
+            Ok::<_, Problem>(WireStatus::new(ports.node.status()?, ports.views.position()?, parked, totals, attention))
         })
         .await??;
     respond::json(&wire)
@@ -49,7 +52,15 @@ pub(super) async fn status(_: Allowed<NodeRead>, call: Call) -> Outcome {
 
 /// Looks for what is wrong or unsafe.
 pub(super) async fn doctor(_: Allowed<NodeRead>, call: Call) -> Outcome {
-    respond::json(&WireDoctor::from(call.api().blocking(|ports| ports.node.doctor()).await??))
+    let findings = call.api().blocking(|ports| {
+        let mut findings = ports.node.doctor()?;
+        // What is wrong with the views is a finding of the node's own.
+        if let Ok(attention) = attention::count(ports, now()) {
+            findings.extend(attention.findings());
+        }
+        Ok::<_, Problem>(findings)
+    });
+    respond::json(&WireDoctor::from(findings.await??))
 }
 
 /// Gives the node's metrics, as Prometheus reads them.

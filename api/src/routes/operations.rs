@@ -119,12 +119,42 @@ pub(super) const ENFORCEMENT_GET: Operation =
 pub(super) const EXECUTION_LIST: Operation = Operation::lists::<WireExecution>(
     "execution_list",
     "Lists executions, the newest first",
-    &["status", "action", "rule", "label", "correlation", "parent", "rerun_of", "since", "until", "sort", "limit", "cursor"],
+    &["status", "action", "rule", "label", "correlation", "parent", "rerun_of", "error_kind", "since", "until", "sort", "limit", "cursor"],
 )
 .sees_views();
 /// What says which executions many are, and how they are read.
-const MANY: &[&str] =
-    &["status", "action", "rule", "label", "correlation", "parent", "rerun_of", "since", "until", "limit", "cursor", "dry_run"];
+const MANY: &[&str] = &[
+    "status",
+    "action",
+    "rule",
+    "label",
+    "correlation",
+    "parent",
+    "rerun_of",
+    "error_kind",
+    "since",
+    "until",
+    "limit",
+    "cursor",
+    "dry_run",
+];
+/// The same for a rerun.
+const MANY_AGAIN: &[&str] = &[
+    "status",
+    "action",
+    "rule",
+    "label",
+    "correlation",
+    "parent",
+    "rerun_of",
+    "error_kind",
+    "since",
+    "until",
+    "limit",
+    "cursor",
+    "dry_run",
+    "again",
+];
 
 const fn changes_many(id: &'static str, summary: &'static str) -> Operation {
     Operation::new(id, summary)
@@ -139,6 +169,7 @@ pub(super) const EXECUTIONS_PAUSE: Operation =
     changes_many("executions_pause", "Has nothing of executions start any more until they are resumed").takes(Takes::Empty);
 pub(super) const EXECUTIONS_RESUME: Operation = changes_many("executions_resume", "Has paused executions go on").takes(Takes::Empty);
 pub(super) const EXECUTIONS_RERUN: Operation = changes_many("executions_rerun", "Runs executions again that have ended")
+    .asked(MANY_AGAIN)
     .takes(Takes::Json { schema: schema_of::<WireRerun>, example: r#"{"from": "failed"}"#, presence: Presence::Optional })
     .demands_admission();
 pub(super) const EXECUTION_GET: Operation =
@@ -156,10 +187,12 @@ pub(super) const EXECUTION_LOGS: Operation = Operation::new("execution_logs", "S
         Content::JsonOrText(schema_of::<WireOutputs>, &["text/plain", "text/event-stream"]),
         &[],
     )
-    .refuses(&[(406, "not_acceptable"), (410, "output_removed"), (503, "output_unavailable")])
+    .refuses(&[(406, "not_acceptable"), (410, "output_removed"), (503, "output_damaged"), (503, "output_unavailable")])
     .sees_views();
 pub(super) const EXECUTION_STREAM: Operation =
-    streamed("execution_stream", "Tells of an execution's records as they come, until it has ended").sees_views();
+    streamed("execution_stream", "Tells of an execution's records as they come, until it has ended")
+        .gives_content(204, "The execution has ended, and `Last-Event-ID` is its last record.", Content::Nothing, &[])
+        .sees_views();
 pub(super) const ARTIFACT_LIST: Operation =
     Operation::lists::<WireArtifact>("artifact_list", "Lists the files that an execution's attempts gave away, the newest first", SORTED)
         .sees_views();
@@ -213,7 +246,7 @@ pub(super) const EXECUTION_REPLAY: Operation =
         .passes_keys_over()
         .takes_json::<WireToReplay>(r#"{"last": 100, "action": "demo.greet"}"#)
         .gives::<WireReplayed>(200, "They were replayed.", &[])
-        .refuses(&[(404, "not_found"), (422, "replay_refused")]);
+        .refuses(&[(404, "not_found"), (422, "replay_refused"), (422, "takes_too_long"), (429, "over_share")]);
 pub(super) const EXECUTION_SETTLE: Operation = Operation::new("execution_settle", "Says what became of an execution of which nobody knows")
     .asked(DRY)
     .gives_content(204, WOULD_BE, Content::Nothing, &[])
@@ -234,7 +267,9 @@ pub(super) const INQUIRY_GET: Operation =
 pub(super) const INQUIRY_RESPOND: Operation = Operation::new("inquiry_respond", "Answers an inquiry")
     .asked(DRY)
     .gives_content(204, WOULD_BE, Content::Nothing, &[])
-    .takes_json::<WireGivenResponse>(r#"{"answer": {"ship": true}}"#)
+    .takes_json::<WireGivenResponse>(
+        r#"{"answer": {"ship": true}, "digest": "1f40fc92da241694750979ee6cf582f2d5d7d28e18335de05abc54d0560e0f53"}"#,
+    )
     .gives::<WireInquiry>(200, "The answer is taken.", WRITTEN)
     .refuses(&[
         (403, "inquiry_not_asked"),
@@ -243,6 +278,7 @@ pub(super) const INQUIRY_RESPOND: Operation = Operation::new("inquiry_respond", 
         (409, "inquiry_closed"),
         (409, "payload_erased"),
         (422, "answer_invalid"),
+        (428, "digest_required"),
     ])
     .heeds_conditions(Conditional::Change)
     .sees_views();
@@ -333,7 +369,7 @@ pub(super) const RULE_BACKTEST: Operation =
         .passes_keys_over()
         .takes_json::<WireToBacktest>(r#"{"rule": "demo.greet", "since": "2026-01-01T00:00:00Z"}"#)
         .gives::<WireBacktest>(200, "It was tried.", &[])
-        .refuses(&[(404, "not_found"), (422, "rule_invalid")]);
+        .refuses(&[(404, "not_found"), (422, "rule_invalid"), (422, "takes_too_long"), (429, "over_share")]);
 pub(super) const RULE_ENABLE: Operation = mode("rule_enable", "Has a rule's matches acted on; ends a suspension");
 pub(super) const RULE_DISABLE: Operation = mode("rule_disable", "Has a rule not looked at");
 pub(super) const RULE_SHADOW: Operation = mode("rule_shadow", "Has a rule's matches recorded, and not acted on");
@@ -410,7 +446,7 @@ pub(super) const TOKEN_REVOKE: Operation = Operation::new("token_revoke", "Lets 
     .heeds_conditions(Conditional::Change);
 
 pub(super) const LOG_LIST: Operation =
-    Operation::lists::<shapes::Record>("record_list", "Lists records, the oldest first", &["after", "limit", "cursor"]);
+    Operation::lists::<shapes::Record>("record_list", "Lists records, the oldest first", &["after", "bodies", "limit", "cursor"]);
 pub(super) const LOG_HEAD: Operation = Operation::shows::<shapes::Head>("log_head", "Shows the newest position and the chain's hash there");
 pub(super) const LOG_STREAM: Operation = streamed("record_stream", "Tells of the log's records as they come");
 pub(super) const LOG_GET: Operation = Operation::shows::<shapes::Record>("record_get", "Shows a record");
@@ -423,7 +459,7 @@ pub(super) const VIEWS_REBUILD: Operation = job("views_rebuild", "Begins to buil
 
 const fn streamed(id: &'static str, summary: &'static str) -> Operation {
     Operation::new(id, summary)
-        .asked(&["after"])
+        .asked(&["after", "named"])
         .heeds(&[Heeded::LastEventId])
         .gives_content(200, "Server-sent events, until the caller or the node ends them.", Content::Text(&["text/event-stream"]), &[])
         .gives_content(101, "The same as messages of a WebSocket, where the request asks for one.", Content::Nothing, &[])

@@ -2,20 +2,20 @@
 
 use crate::auth::{Allowed, Secrecy};
 use crate::call::Call;
-use crate::permissions::{EventsRead, ExecutionsRead, RulesRead};
+use crate::permissions::{EventsRead, ExecutionsRead, ReplaysRun, RulesRead};
 use crate::ports::ToReplay;
 use crate::problem::Outcome;
 use crate::respond;
 use crate::wire::replays::{WireReplayed, WireToReplay};
 
 /// Says which recorded executions would go another way, and where first.
-pub(super) async fn replay(allowed: Allowed<ExecutionsRead>, mut call: Call) -> Outcome {
-    drop(allowed);
-    // What differs tells of the event that led to it, and of what the rule makes of it.
+pub(super) async fn replay(allowed: Allowed<ReplaysRun>, mut call: Call) -> Outcome {
+    // What differs tells of the execution, of the event that led to it, and of what the rule makes of it.
+    Allowed::<ExecutionsRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
     Allowed::<EventsRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
     Allowed::<RulesRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
     let asked: WireToReplay = call.json().await?;
     let asked = ToReplay::try_from(asked)?;
-    let told = call.api().blocking(move |ports| ports.replays.replay(&asked)).await??;
+    let told = call.api().rehearsing(allowed.name(), move |ports, patience| ports.replays.replay(&asked, patience)).await??;
     respond::json(&WireReplayed::from(told))
 }

@@ -16,7 +16,7 @@ use crate::body;
 use crate::call::{Call, Nothing};
 use crate::cloudevents::SOURCE_OF_OURS;
 use crate::listing;
-use crate::permissions::{EventsRead, Permission as _, RulesRead, RulesWrite};
+use crate::permissions::{BacktestsRun, EventsRead, Permission as _, RulesRead, RulesWrite};
 use crate::ports::{GivenEvent, Ports, ToBacktest};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::query::bad;
@@ -90,12 +90,13 @@ pub(super) async fn explain(_: Allowed<RulesRead>, mut call: Call) -> Outcome {
 }
 
 /// Says what a rule would have done with the events that came.
-pub(super) async fn backtest(_: Allowed<EventsRead>, mut call: Call) -> Outcome {
+pub(super) async fn backtest(allowed: Allowed<BacktestsRun>, mut call: Call) -> Outcome {
     // What it would make of events tells of both.
+    Allowed::<EventsRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
     Allowed::<RulesRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
     let asked: WireToBacktest = call.json().await?;
     let asked = ToBacktest::from(asked);
-    let told = call.api().blocking(move |ports| ports.backtests.backtest(&asked)).await??;
+    let told = call.api().rehearsing(allowed.name(), move |ports, patience| ports.backtests.backtest(&asked, patience)).await??;
     respond::json(&WireBacktest::from(told))
 }
 

@@ -1,15 +1,18 @@
 //! Records as they come: of the whole log, or of one execution until it has ended.
 
 use ensue_engine::ids::ExecutionId;
-use ensue_engine::record::Position;
+use ensue_engine::ports::{LogError, ReadLimit};
+use ensue_engine::record::{Position, Revision, StreamId};
 use ensue_views::Execution;
 
 use crate::auth::Allowed;
 use crate::call::Call;
 use crate::permissions::{ExecutionsRead, LogRead, Permission};
+use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
 use crate::query::{ParameterRefusal, bad};
-use crate::sse::{EVENT_STREAM, LAST_EVENT_ID, Line};
+use crate::respond;
+use crate::sse::{EVENT_STREAM, Form, LAST_EVENT_ID, Line};
 use crate::streams::{PAGES_WAITING_MAX, RecordStream, Told};
 use crate::websocket::Handshake;
 
@@ -28,7 +31,24 @@ pub(super) async fn execution(allowed: Allowed<ExecutionsRead>, call: Call) -> O
     let head = call.api().blocking(|ports| ports.log.head()).await??.position;
     let at = place(&call, head)?.unwrap_or(Position(0));
     let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING).await?;
+    if form.is_none() && call.headers().contains_key(LAST_EVENT_ID) && execution.status.is_end() {
+        let last = call.api().blocking(move |ports| last_of(ports, id)).await??;
+        if last <= at {
+            // Whatever else it is answered with, a browser comes again.
+            return Ok(respond::nothing());
+        }
+    }
     begin(allowed, &call, (Told::Execution(execution.id), at), form)
+}
+
+/// Finds the newest record of an execution. Blocking.
+fn last_of(ports: &Ports, id: ExecutionId) -> Result<Position, LogError> {
+    let (stream, mut revision, mut last) = (StreamId::Execution(id), Revision(0), Position(0));
+    loop {
+        let records = ports.log.read_stream(&stream, revision, ReadLimit { records: 128, bytes: 128 * 1024 })?;
+        let Some(record) = records.last() else { return Ok(last) };
+        (revision, last) = (record.revision, record.position);
+    }
 }
 
 /// Reads where a caller goes on: `Last-Event-ID`, or `after` where it comes for the first time.
@@ -59,12 +79,18 @@ fn asked_form(call: &Call) -> Result<Option<Handshake>, Problem> {
     Ok(asked)
 }
 
+/// Reads whether events have names: an `EventSource` hears those without by itself, and the others one by one.
+fn events(call: &Call) -> Result<Form, Problem> {
+    let is_named = call.query().one_of("named", &[("true", Form::NamedEvents), ("false", Form::Events)])?;
+    Ok(is_named.unwrap_or(Form::Events))
+}
+
 fn begin<P: Permission>(allowed: Allowed<P>, call: &Call, (told, at): (Told, Position), form: Option<Handshake>) -> Outcome {
     let api = call.api();
     let share = api.streams.enter(allowed.name())?;
     let (line, response) = match form {
         Some(handshake) => Line::upgraded(api, allowed, PAGES_WAITING_MAX, (handshake, at))?,
-        None => Line::open(api, allowed, PAGES_WAITING_MAX)?,
+        None => Line::open(api, allowed, PAGES_WAITING_MAX, events(call)?)?,
     };
     let told = RecordStream::new(api.clone(), told, at, line).run();
     tokio::spawn(async move {

@@ -3,7 +3,7 @@
 use ensue_engine::command::{Ask, SeenVar};
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::names::{NameError, VarName};
-use ensue_engine::record::Body;
+use ensue_engine::record::{Body, Position};
 use ensue_views::Var;
 use thiserror::Error;
 
@@ -109,11 +109,32 @@ async fn before(call: &Call, name: &VarName) -> Result<(Option<Var>, SeenVar), P
     }
     let of_name = name.to_string();
     let before = call.api().blocking(move |ports| read_row::<Var>(ports, &of_name)).await??;
-    let seen = match (call.condition(), &before) {
+    let seen = seen_by(call.condition(), before.as_ref().map(|var| var.position));
+    Ok((before, seen))
+}
+
+/// Returns what the log is to find of a var that was set last at a position.
+fn seen_by(condition: &Condition, at: Option<Position>) -> SeenVar {
+    match (condition, at) {
         (Condition::None, _) => SeenVar::Anyhow,
         (Condition::There, Some(_)) => SeenVar::There,
-        (Condition::Tagged(_) | Condition::NotThere, Some(var)) => SeenVar::At(var.position),
+        (Condition::Tagged(_) | Condition::NotThere, Some(at)) => SeenVar::At(at),
         (Condition::There | Condition::Tagged(_) | Condition::NotThere, None) => SeenVar::NotThere,
-    };
-    Ok((before, seen))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn condition_on_a_var_reaches_the_log() {
+        let (at, tagged) = (Position(7), Condition::Tagged(vec!["\"a\"".to_owned()]));
+        assert_eq!(seen_by(&Condition::None, Some(at)), SeenVar::Anyhow);
+        assert_eq!(seen_by(&Condition::There, Some(at)), SeenVar::There);
+        assert_eq!(seen_by(&tagged, Some(at)), SeenVar::At(at));
+        for condition in [Condition::There, tagged, Condition::NotThere] {
+            assert_eq!(seen_by(&condition, None), SeenVar::NotThere);
+        }
+    }
 }

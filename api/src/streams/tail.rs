@@ -7,8 +7,8 @@ use std::ops::Range;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use ensue_engine::fact::{ByNoun, ExecutionFact};
-use ensue_engine::ids::ExecutionId;
+use ensue_engine::fact::{AccessFact, ByNoun, ExecutionFact};
+use ensue_engine::ids::{ExecutionId, TokenId};
 use ensue_engine::ports::ReadLimit;
 use ensue_engine::record::{Position, Record, StreamId, WireRecord};
 use ensue_views::executions::Status;
@@ -97,6 +97,9 @@ pub(super) struct RecordFrame {
     pub(super) position: Position,
     /// How the execution ended with it, where one did.
     pub(super) ended: Option<Status>,
+    /// The token that it revokes, where it does.
+    pub(super) revoked: Option<TokenId>,
+    kind: &'static str,
     stream: StreamId,
     begins_at: usize,
     /// Where its JSON stands.
@@ -124,14 +127,16 @@ impl Page {
         for record in records {
             let begins_at = bytes.len();
             let bug = |why: std::io::Error| NoPage::Failed(Problem::bug(&why));
-            write!(bytes, "id: {}\nevent: {}\ndata: ", record.position, record.kind()).map_err(bug)?;
+            write!(bytes, "id: {}\ndata: ", record.position).map_err(bug)?;
             let data_at = bytes.len();
             serde_json::to_writer(&mut bytes, &WireRecord::from(record)).map_err(|why| bug(why.into()))?;
             let data = data_at..bytes.len();
             bytes.extend_from_slice(b"\n\n");
             frames.push(RecordFrame {
                 position: record.position,
+                kind: record.kind(),
                 ended: ended(record),
+                revoked: revoked(record),
                 stream: record.stream.clone(),
                 begins_at,
                 data,
@@ -147,14 +152,36 @@ impl Page {
         self.frames.last().map_or(self.after, |frame| frame.position)
     }
 
-    /// Gives what is behind a position; none where there is nothing.
-    pub(super) fn behind(&self, position: Position, form: Form) -> Option<Said> {
-        let frames = &self.frames[self.frames.partition_point(|frame| frame.position <= position)..];
-        let first = frames.first()?;
-        Some(match form {
-            Form::Events => Said::Events(self.bytes.slice(first.begins_at..)),
+    /// Gives what is behind a position and before another; none where there is nothing.
+    pub(super) fn between(&self, api: &Api, after: Position, before: Position, form: Form) -> Result<Option<Said>, NoPage> {
+        let from = self.frames.partition_point(|frame| frame.position <= after);
+        let to = self.frames.partition_point(|frame| frame.position < before);
+        let frames = self.frames.get(from..to).unwrap_or_default();
+        if frames.is_empty() { Ok(None) } else { self.said(api, frames, form).map(Some) }
+    }
+
+    fn said(&self, api: &Api, frames: &[RecordFrame], form: Form) -> Result<Said, NoPage> {
+        let (Some(first), Some(last)) = (frames.first(), frames.last()) else { return Ok(Said::Records(Vec::new())) };
+        Ok(match form {
+            Form::Events => Said::Events(self.bytes.slice(first.begins_at..last.ends_at)),
+            Form::NamedEvents => {
+                let mut bytes = Vec::with_capacity(last.ends_at - first.begins_at + frames.len() * NAME_BYTES);
+                for frame in frames {
+                    bytes.extend_from_slice(b"event: ");
+                    bytes.extend_from_slice(frame.kind.as_bytes());
+                    bytes.push(b'\n');
+                    bytes.extend_from_slice(&self.bytes[frame.begins_at..frame.ends_at]);
+                }
+                let held = api.queue(QueueName::AnswerBytes).enter_however_large(bytes.len() as u64).ok_or(NoPage::Busy)?;
+                Said::Events(Bytes::from_owner(CountedPage { bytes, _held: held }))
+            }
             Form::Messages => Said::Records(frames.iter().map(|frame| self.message(frame)).collect()),
         })
+    }
+
+    /// Gives the position of the record that revokes a caller's token, where there is one.
+    pub(super) fn revocation(&self, is_of: impl Fn(TokenId) -> bool) -> Option<Position> {
+        self.frames.iter().find(|frame| frame.revoked.is_some_and(&is_of)).map(|frame| frame.position)
     }
 
     /// Goes through the events of an execution.
@@ -164,15 +191,23 @@ impl Page {
     }
 
     /// Gives one record.
-    pub(super) fn one(&self, frame: &RecordFrame, form: Form) -> Said {
-        match form {
-            Form::Events => Said::Events(self.bytes.slice(frame.begins_at..frame.ends_at)),
-            Form::Messages => Said::Records(vec![self.message(frame)]),
-        }
+    pub(super) fn one(&self, api: &Api, frame: &RecordFrame, form: Form) -> Result<Said, NoPage> {
+        self.said(api, std::slice::from_ref(frame), form)
     }
 
     fn message(&self, frame: &RecordFrame) -> (Position, Bytes) {
         (frame.position, self.bytes.slice(frame.data.clone()))
+    }
+}
+
+/// What the name of an event takes, at about the most.
+const NAME_BYTES: usize = 48;
+
+/// Returns the token that a record revokes.
+fn revoked(record: &Record) -> Option<TokenId> {
+    match record.fact.by_noun() {
+        ByNoun::AccessFact(AccessFact::TokenRevoked(fact)) => Some(fact.id),
+        _ => None,
     }
 }
 

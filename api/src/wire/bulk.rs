@@ -19,6 +19,9 @@ pub(crate) struct WireChanged {
     /// The execution that runs it again.
     #[schemars(with = "Option<shapes::ExecutionId>")]
     pub(crate) rerun: Option<ExecutionId>,
+    /// The execution that already ran it again. This one was left out because of it.
+    #[schemars(with = "Option<shapes::ExecutionId>")]
+    pub(crate) rerun_before: Option<ExecutionId>,
     /// Why it was refused; none where it was not.
     pub(crate) error: Option<WireRefused>,
 }

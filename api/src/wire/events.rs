@@ -39,7 +39,8 @@ pub(crate) struct WireEvent {
     catalog: CatalogRevision,
     matched: u32,
     erred: u32,
-    /// How many rules read `vars`: they were judged once it was in the log, and their enforcements say what became of it.
+    /// How many rules read `vars`, or were over the steps that all rules have at once. They were judged once the event was in the log, and
+    /// their enforcements say what became of it.
     undecided: u32,
     payload_bytes: Option<u64>,
     /// Only of a single event: a list names its size alone.

@@ -111,6 +111,8 @@ pub(crate) struct Bodies {
     pub(crate) result: Option<Box<RawValue>>,
     /// What it does, as its last attempt says.
     pub(crate) doing: Option<String>,
+    /// The last lines that its last attempt printed to standard error, where that failed.
+    pub(crate) output_tail: Option<String>,
 }
 
 impl WireExecution {
@@ -166,6 +168,9 @@ impl WireExecution {
             Self { params: Some(bodies.params), result: Some(bodies.result), not_started: Some(not_started), ..Self::listed(execution) };
         if let Some(progress) = &mut whole.progress {
             progress.message = Some(bodies.doing);
+        }
+        if let Some(error) = &mut whole.error {
+            error.output_tail = bodies.output_tail;
         }
         whole
     }
@@ -231,11 +236,15 @@ pub(crate) struct WireFailure {
     kind: FailureKind,
     message: String,
     detail: Option<i64>,
+    /// The last lines that the attempt printed to standard error, as long as its output is kept. Only of a single execution, and of its
+    /// attempts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_tail: Option<String>,
 }
 
 impl From<Failure> for WireFailure {
     fn from(failure: Failure) -> Self {
-        Self { kind: failure.kind, message: failure.message, detail: failure.detail }
+        Self { kind: failure.kind, message: failure.message, detail: failure.detail, output_tail: None }
     }
 }
 
@@ -284,8 +293,9 @@ struct WireLateReport {
     result_bytes: Option<u64>,
 }
 
-impl From<Attempt> for WireAttempt {
-    fn from(attempt: Attempt) -> Self {
+impl WireAttempt {
+    /// Shows an attempt, with the last lines that it printed to standard error where it failed.
+    pub(crate) fn shown(attempt: Attempt, output_tail: Option<String>) -> Self {
         Self {
             id: attempt.id,
             number: attempt.number,
@@ -293,7 +303,7 @@ impl From<Attempt> for WireAttempt {
             status: attempt.status,
             started_at: attempt.started_at,
             ended_at: attempt.ended_at,
-            error: attempt.error.map(WireFailure::from),
+            error: attempt.error.map(|error| WireFailure { output_tail, ..WireFailure::from(error) }),
             result_bytes: attempt.result.map(|result| result.bytes),
             evidence: attempt.evidence,
             late_report: attempt.late_report.map(|report| WireLateReport {

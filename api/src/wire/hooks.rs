@@ -42,7 +42,9 @@ impl<'a> From<&'a ReceivedEvent> for WireTakenEvent<'a> {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireSend {
-    pub(crate) event: String,
+    /// What happened, in the sender's word; absent for a sender that does not say it in a header.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) event: Option<String>,
     pub(crate) body: Box<RawValue>,
 }
 

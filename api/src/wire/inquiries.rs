@@ -63,6 +63,8 @@ pub(crate) struct WireInquiry {
     /// What an answer is bound to: send it back with the answer.
     #[schemars(with = "shapes::Digest")]
     digest: Digest,
+    /// Whether an answer without `digest` is rejected with 428.
+    digest_required: bool,
     /// Where it is read. To read it answers nothing.
     url: String,
     /// Only of a single inquiry: what else there is to say.
@@ -90,6 +92,9 @@ pub(crate) struct WireAnswer {
     /// The record that holds it.
     #[schemars(with = "Option<shapes::Position>")]
     position: Option<Position>,
+    /// The digest of what was shown: what was approved; null if the answer did not name it.
+    #[schemars(with = "Option<shapes::Digest>")]
+    digest: Option<Digest>,
     /// Only of a single inquiry.
     #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<Option<Box<RawValue>>>,
@@ -118,7 +123,7 @@ impl From<Notification> for WireNotification {
 impl From<Answer> for WireAnswer {
     fn from(answer: Answer) -> Self {
         let position = answer.answer.map(|handle| handle.position);
-        Self { by: answer.by, at: answer.at, verdict: answer.verdict, position, answer: None }
+        Self { by: answer.by, at: answer.at, verdict: answer.verdict, position, digest: answer.digest, answer: None }
     }
 }
 
@@ -158,6 +163,7 @@ impl WireInquiry {
             expires_at: inquiry.expires_at,
             ended_at: inquiry.ended_at,
             digest: inquiry.digest,
+            digest_required: inquiry.digest_required,
             url: format!("{base}/{}", inquiry.id),
             text: None,
             veto: None,
@@ -194,7 +200,7 @@ pub(crate) struct WireResponse {
 pub(crate) struct WireGivenResponse {
     /// The answer: it fits the inquiry's `answer_schema`.
     answer: Value,
-    /// The inquiry's `digest`, as it was shown: of another one the answer is refused.
+    /// The inquiry's `digest`, as it was shown. Another one is rejected, and so is an answer without it if `digest_required` is true.
     #[schemars(with = "Option<shapes::Digest>")]
     #[serde(default)]
     digest: Option<Digest>,

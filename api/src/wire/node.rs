@@ -7,6 +7,7 @@ use ensue_views::Totals;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::attention::{Attention, COUNTED_MAX};
 use crate::openapi::shapes;
 use crate::ports::{DependencyState, Finding, FindingVerdict, Job, JobKind, JobState, Kept, NodeStatus, Readiness, Retained};
 
@@ -38,6 +39,7 @@ pub(crate) struct WireStatus {
     outputs: WireKept,
     artifacts: WireKept,
     retention: WireRetained,
+    attention: WireAttention,
     totals: Option<WireTotals>,
 }
 
@@ -54,6 +56,32 @@ struct WireRetained {
     executions: Option<String>,
     executions_removed: u64,
     rows_removed: u64,
+}
+
+/// What waits for people. Each count goes up to `counted_max`, which stands for that many or more.
+#[derive(Serialize, JsonSchema)]
+struct WireAttention {
+    /// The executions that failed for good within the last hour; steps of workflows are not counted.
+    failed_last_hour: usize,
+    /// The dead letters that nobody has dealt with.
+    dead_letters_open: usize,
+    /// The executions of which nobody knows whether they took effect.
+    indeterminate: usize,
+    /// The open inquiries of which people were reminded, or that are older than a day.
+    inquiries_overdue: usize,
+    counted_max: usize,
+}
+
+impl From<Attention> for WireAttention {
+    fn from(attention: Attention) -> Self {
+        Self {
+            failed_last_hour: attention.failed_last_hour,
+            dead_letters_open: attention.dead_letters_open,
+            indeterminate: attention.indeterminate,
+            inquiries_overdue: attention.inquiries_overdue,
+            counted_max: COUNTED_MAX,
+        }
+    }
 }
 
 impl From<Retained> for WireRetained {
@@ -86,7 +114,13 @@ struct WireTotals {
 }
 
 impl WireStatus {
-    pub(crate) fn new(status: NodeStatus, views_position: Position, parked_reactions: usize, totals: Option<Totals>) -> Self {
+    pub(crate) fn new(
+        status: NodeStatus,
+        views_position: Position,
+        parked_reactions: usize,
+        totals: Option<Totals>,
+        attention: Attention,
+    ) -> Self {
         Self {
             release: status.release,
             started_at: status.started_at,
@@ -105,6 +139,7 @@ impl WireStatus {
             outputs: status.outputs.into(),
             artifacts: status.artifacts.into(),
             retention: status.retention.into(),
+            attention: attention.into(),
             totals: totals.map(|totals| WireTotals {
                 events: totals.events,
                 deliveries_refused: totals.deliveries_refused,

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use ensue_api::ports::Holder;
-use ensue_api::{Front, Limits, Ports, Queues, Rates, Settings};
+use ensue_api::{Front, Hosts, Limits, Ports, Queues, Rates, Settings};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 use tower::ServiceExt as _;
 
-pub(crate) use node::{NOON, TestNode};
+pub(crate) use node::{ENDLESS_RULE, NOON, TestNode};
 
 /// The key that the hook `demo.gate` is signed with.
 pub(crate) const GATE_SECRET: &str = "a-secret-of-thirty-two-characters";
@@ -144,6 +144,11 @@ impl TestApi {
         Self::with(Limits::default(), queues)
     }
 
+    /// The same within limits.
+    pub(crate) fn within_queues(limits: Limits, queues: Queues) -> Self {
+        Self::with(limits, queues)
+    }
+
     /// A node that counts requests.
     pub(crate) fn with_rates(rates: Rates) -> Self {
         let node = Arc::new(TestNode::new());
@@ -173,6 +178,7 @@ impl TestApi {
     fn settings(limits: Limits, queues: Queues) -> Settings {
         Settings {
             base_url: "https://ensue.example.test".to_owned(),
+            hosts: Hosts::of("https://ensue.example.test", ["x".to_owned()]),
             release: "0.1.0-test".to_owned(),
             cursor_key: [7; 32],
             limits,
@@ -239,7 +245,7 @@ impl TestApi {
 
     /// Asks an admin, and gives the inquiry's id.
     pub(crate) async fn inquiry(&self) -> String {
-        let params = serde_json::json!({ "title": "Go on?", "answer": {}, "assignees": ["ana.admin"] });
+        let params = serde_json::json!({ "title": "Go on?", "answer": {}, "assignees": ["ana.admin"], "digest": "optional" });
         let run = self.post("/api/v1/actions/core.inquiry/execute").by("admin").json(&serde_json::json!({ "params": params }));
         run.answer().await.expect(202).json()["inquiry"].as_str().unwrap().to_owned()
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+pub(crate) use self::ports::ENDLESS_RULE;
 use bytes::Bytes;
 use ensue_api::ports::{Declined, GivenEvent, Holder};
 use ensue_engine::batch::{Beside, Offered, Sequencing};
@@ -43,6 +44,7 @@ pub(crate) struct TestNode {
     views_at: watch::Sender<Position>,
     outputs: Mutex<Printed>,
     log_reads: AtomicU64,
+    revocations: watch::Sender<u64>,
     pub(crate) blobs: MemoryBlobs,
 }
 
@@ -117,6 +119,7 @@ impl TestNode {
             views_at: watch::Sender::new(Position(0)),
             outputs: Mutex::default(),
             log_reads: AtomicU64::new(0),
+            revocations: watch::Sender::new(0),
             blobs: MemoryBlobs::default(),
         };
         node.ask(Actor::Operator, Ask::ChangePacks { base: CatalogRevision(0), changes }).unwrap();
@@ -160,6 +163,7 @@ impl TestNode {
 
     pub(crate) fn revoke(&self, role: &str) {
         self.script().revoked.push(token_id(role));
+        self.revocations.send_modify(|revoked| *revoked += 1);
     }
 
     pub(crate) fn hold_views(&self) {

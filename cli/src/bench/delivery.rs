@@ -1,7 +1,7 @@
 //! What is sent again and again: deliveries as GitHub would send them, or events and requests for workflows over the API.
 //!
-//! A delivery is one pull request, signed once, each time with another id: GitHub does not sign the id, so the signature of the one body holds for
-//! all; the node checks it each time.
+//! A delivery is one pull request, each time with another id and with other spaces at its end: the node takes the same signed body once. Only
+//! what follows the pull request is signed each time, so that signing takes nothing from the node.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::flows::Flow;
 use super::wire;
-use crate::github;
+use crate::github::{self, Signature};
 
 /// The length of an id as it stands in the header.
 const ID_BYTES: usize = 36;
@@ -18,27 +18,44 @@ const ID_BYTES: usize = 36;
 #[derive(Clone)]
 pub(super) struct Delivery {
     request: Vec<u8>,
-    id_at: Option<usize>,
+    signed: Option<Signed>,
     /// How many events each makes.
     pub(super) events: u64,
 }
+
+/// What is another in each delivery.
+#[derive(Clone)]
+struct Signed {
+    id_at: usize,
+    signature_at: usize,
+    /// The signature of all but the spaces at the end.
+    begun: Signature,
+}
+
+/// How many spaces and tabs stand for the number of a delivery.
+const SPACES: usize = u64::BITS as usize;
 
 impl Delivery {
     /// Prepares the delivery of the library's own pull request at a path, signed with `secret`.
     pub(super) fn new(host: SocketAddr, path: &str, secret: &[u8]) -> Self {
         let body = github::PULL_REQUEST;
-        let head = format!(
+        let mut begun = Signature::of(secret);
+        begun.update(body);
+        let mut request = format!(
             "POST {path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: GitHub-Hookshot/bench\r\naccept: */*\r\ncontent-type: application/json\r\n\
-             x-github-event: pull_request\r\nx-hub-signature-256: {}\r\ncontent-length: {}\r\nx-github-delivery: ",
-            github::signature(secret, body),
-            body.len(),
-        );
-        let id_at = head.len();
-        let mut request = head.into_bytes();
+             x-github-event: pull_request\r\ncontent-length: {}\r\nx-hub-signature-256: ",
+            body.len() + SPACES,
+        )
+        .into_bytes();
+        let signature_at = request.len();
+        request.extend_from_slice(begun.clone().written().as_bytes());
+        request.extend_from_slice(b"\r\nx-github-delivery: ");
+        let id_at = request.len();
         request.extend_from_slice(&[b'0'; ID_BYTES]);
         request.extend_from_slice(b"\r\n\r\n");
         request.extend_from_slice(body);
-        Self { request, id_at: Some(id_at), events: 1 }
+        request.extend_from_slice(&[b' '; SPACES]);
+        Self { request, signed: Some(Signed { id_at, signature_at, begun }), events: 1 }
     }
 
     /// Prepares a list of so many events of a trigger over the API, with payloads of so many bytes.
@@ -46,19 +63,26 @@ impl Delivery {
         let around = json!({ "n": 0, "text": "" }).to_string().len();
         let event = json!({ "trigger": trigger, "payload": { "n": 0, "text": "x".repeat(payload_bytes.saturating_sub(around)) } });
         let body = Value::from(vec![event; events]).to_string();
-        Self { request: wire::post(host, "/api/v1/events", token, &body), id_at: None, events: events as u64 }
+        Self { request: wire::post(host, "/api/v1/events", token, &body), signed: None, events: events as u64 }
     }
 
     /// Prepares the request for a workflow.
     pub(super) fn flow(host: SocketAddr, token: &str, flow: Flow) -> Self {
-        Self { request: flow.request(host, token), id_at: None, events: 1 }
+        Self { request: flow.request(host, token), signed: None, events: 1 }
     }
 
     /// Gives the request of the `number`-th delivery of a run.
     pub(super) fn numbered(&mut self, number: u64) -> &[u8] {
-        if let Some(at) = self.id_at {
+        if let Some(Signed { id_at, signature_at, begun }) = &self.signed {
             let id = format!("{:08x}-0000-4000-8000-{:012x}", number & 0xFFFF_FFFF, number >> 32);
-            self.request[at..at + ID_BYTES].copy_from_slice(id.as_bytes());
+            self.request[*id_at..id_at + ID_BYTES].copy_from_slice(id.as_bytes());
+            let spaces: [u8; SPACES] = std::array::from_fn(|bit| if number >> bit & 1 == 1 { b'\t' } else { b' ' });
+            let spaces_at = self.request.len() - SPACES;
+            self.request[spaces_at..].copy_from_slice(&spaces);
+            let mut signature = begun.clone();
+            signature.update(&spaces);
+            let signature = signature.written();
+            self.request[*signature_at..signature_at + signature.len()].copy_from_slice(signature.as_bytes());
         }
         &self.request
     }
@@ -76,13 +100,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_delivery_has_an_id_of_its_own_and_nothing_else_changes() {
+    fn each_delivery_has_an_id_and_a_signed_body_of_its_own_that_says_the_same() {
         let host = "127.0.0.1:1".parse().unwrap();
         let mut delivery = Delivery::new(host, "/hooks/bench/github", b"0123456789abcdef");
         let first = delivery.numbered(1).to_vec();
         let second = delivery.numbered(2).to_vec();
         assert_eq!(first.len(), second.len());
-        assert_eq!(first.iter().zip(&second).filter(|(one, other)| one != other).count(), 1);
+        let parts = |request: &[u8]| {
+            let text = String::from_utf8(request.to_vec()).unwrap();
+            let (head, body) = text.split_once("\r\n\r\n").unwrap();
+            assert!(head.contains(&github::signature(b"0123456789abcdef", body.as_bytes())), "{head}");
+            body.to_owned()
+        };
+        let (first, second) = (parts(&first), parts(&second));
+        assert_ne!(first, second);
+        assert_eq!(first.trim_end(), second.trim_end());
     }
 
     #[test]

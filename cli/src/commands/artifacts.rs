@@ -12,14 +12,14 @@ use serde_json::Value;
 use super::executions::Artifacts;
 use super::{Asking, tell_next};
 use crate::client::{Client, segment};
-use crate::report::{Exit, Failure, Outcome, tell};
+use crate::report::{Exit, Failure, Outcome, tell, turns_text_around};
 use crate::table::{Column, bytes, cell, text, time};
 
 /// How many names are tried for a file before it is given up.
 const NAMES_TRIED_MAX: u32 = 1_000;
 
 const COLUMNS: &[Column] = &[
-    Column::whole("ID", |artifact| cell(artifact, "id")),
+    Column::id("ID", |artifact| cell(artifact, "id")),
     Column::cut("NAME", |artifact| cell(artifact, "name")),
     Column::whole("SIZE", |artifact| artifact["bytes"].as_u64().map(bytes).unwrap_or_default()),
     Column::whole("STATE", |artifact| cell(artifact, "state")),
@@ -127,7 +127,9 @@ fn create(folder: &Path, name: &str) -> Result<(File, PathBuf), Failure> {
 
 /// What of a name can be the name of a file in any folder, and is not hidden there: whatever the node said.
 fn safe(name: &str) -> String {
-    let plain = |c: char| if c.is_control() || matches!(c, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|') { '_' } else { c };
+    let plain = |c: char| {
+        if c.is_control() || turns_text_around(c) || matches!(c, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|') { '_' } else { c }
+    };
     let mut safe: String = name.chars().map(plain).collect();
     if safe.starts_with('.') || safe.starts_with('-') || safe.is_empty() {
         safe.insert(0, '_');

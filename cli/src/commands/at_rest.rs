@@ -2,13 +2,13 @@
 //!
 //! What may be done to it is `ensue_node::offline`'s; here it is only asked and told, in the shapes in which the API tells it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::Secret;
 use ensue_node::Config;
-use ensue_node::offline::{Offline, OfflineError};
+use ensue_node::offline::{Against, Offline, OfflineError, verify_directory};
 use serde_json::{Value, json};
 
 use super::log::VERIFYING;
@@ -31,25 +31,44 @@ pub(crate) struct AtRest {
 impl AtRest {
     /// Opens the data directory; none where a node is to be asked.
     pub(super) fn open(&self) -> Result<Option<Directory>, Failure> {
-        let Some(data) = &self.data else { return Ok(None) };
-        if !data.is_dir() {
-            return Err(Failure::with(Exit::Missing, format!("there is no data directory at `{}`", data.display()))
-                .hint("`ensue serve` makes one; its place is ./ensue-data unless it was told otherwise"));
-        }
-        let mut config = Config::new(data.clone());
-        config.master_key = self.master_key.clone();
+        let Some(config) = self.config()? else { return Ok(None) };
         let offline = Offline::open(&config).map_err(|error| told(&error))?;
-        Ok(Some(Directory { offline }))
+        Ok(Some(Directory { offline, config }))
     }
+
+    /// Names the data directory, which is there; none where a node is to be asked.
+    pub(super) fn config(&self) -> Result<Option<Config>, Failure> {
+        let Some(data) = &self.data else { return Ok(None) };
+        directory(data, self.master_key.as_deref()).map(Some)
+    }
+}
+
+/// Names a data directory, which must be there.
+pub(super) fn directory(data: &Path, master_key: Option<&Path>) -> Result<Config, Failure> {
+    if !data.is_dir() {
+        return Err(Failure::with(Exit::Missing, format!("there is no data directory at `{}`", data.display()))
+            .hint("`ensue serve` makes one; its place is ./ensue-data unless it was told otherwise"));
+    }
+    let mut config = Config::new(data.to_owned());
+    config.master_key = master_key.map(Path::to_owned);
+    Ok(config)
 }
 
 fn told(error: &OfflineError) -> Failure {
     Failure::explained(error)
 }
 
+/// Verifies the log of a data directory on which no node runs.
+pub(super) fn verify_log(config: &Config, against: Against) -> Result<Value, Failure> {
+    let progress = Progress::through_records(VERIFYING, 0);
+    let verified = verify_directory(config, against, |position, end| progress.at_of(position.0, end.0)).map_err(|error| told(&error))?;
+    Ok(json!({ "job": "log_verify", "status": "succeeded", "position": verified.head.position }))
+}
+
 /// An opened data directory.
 pub(super) struct Directory {
     offline: Offline,
+    config: Config,
 }
 
 impl Directory {
@@ -87,12 +106,6 @@ impl Directory {
         json!({ "position": head.position, "chain": head.chain })
     }
 
-    pub(super) fn verify_log(&self) -> Result<Value, Failure> {
-        let progress = self.progress(VERIFYING);
-        self.offline.verify(|position| progress.at(position.0)).map_err(|error| told(&error))?;
-        Ok(json!({ "job": "log_verify", "status": "succeeded", "position": self.offline.head().position }))
-    }
-
     pub(super) fn rebuild_views(&self) -> Result<Value, Failure> {
         let progress = self.progress(REBUILDING);
         let position = self.offline.rebuild_views(|position| progress.at(position.0)).map_err(|error| told(&error))?;
@@ -108,7 +121,7 @@ impl Directory {
         let good = |check: &str, message: String| json!({ "check": check, "verdict": "good", "message": message, "hint": null });
         let bad = |check: &str, failure: &Failure| json!({ "check": check, "verdict": "bad", "message": failure.to_string(), "hint": failure.hint_text() });
         let mut findings = vec![good("directory", "no node runs on it, and its master key opens it".to_owned())];
-        findings.push(match self.verify_log() {
+        findings.push(match verify_log(&self.config, Against::StateFolder) {
             Ok(verified) => good("log", format!("the chain is whole up to position {}", verified["position"])),
             Err(failure) => bad("log", &failure),
         });

@@ -1,6 +1,6 @@
 //! `ensue check`: every error of every pack, before anything runs. What `ensue lint` has in common with it is here too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -34,7 +34,8 @@ pub(super) struct PacksAtHand {
     /// Folders of packs, or packs.
     #[arg(default_value = "packs")]
     folders: Vec<PathBuf>,
-    /// The node's own file, whose settings the packs get; `ensue.yaml` where it is there.
+    /// The node's own file, whose settings the packs get. Without it, the `ensue.yaml` in or beside
+    /// the folder of packs, else the one of the current folder.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -67,14 +68,66 @@ pub(super) struct ReadPacks {
     pub(super) unreadable: Vec<String>,
     /// What the operator sets.
     pub(super) settings: BTreeMap<PackName, Value>,
+    /// The packs beside a single pack, which it may need; nothing is told of them.
+    beside: Beside,
+}
+
+/// The packs that lie beside those that a command looks at.
+#[derive(Default)]
+struct Beside {
+    /// Their folders.
+    origins: Vec<String>,
+    /// Their names, but those that the packs themselves have.
+    names: BTreeSet<String>,
+}
+
+impl Beside {
+    /// Reads the packs of the folders around single packs, but those that are looked at.
+    fn of(folders: &[PathBuf], own: &[PackSource]) -> (Self, Vec<PackSource>) {
+        let single = folders.iter().filter(|folder| folder.join("pack.yaml").is_file());
+        let around: BTreeSet<PathBuf> = single.filter_map(|folder| Some(folder.canonicalize().ok()?.parent()?.to_owned())).collect();
+        let mut others: Vec<PathBuf> =
+            around.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten().map(|entry| entry.path()).collect();
+        others.retain(|folder| {
+            folder.join("pack.yaml").is_file() && !own.iter().any(|own| is_same(Path::new(&own.origin), folder)) && !is_hidden(folder)
+        });
+        others.sort();
+        // One that cannot be read is told of where somebody looks at it.
+        let sources: Vec<PackSource> = others.iter().filter_map(|folder| PackSource::read(folder).ok()).collect();
+        let own: BTreeSet<String> = own.iter().filter_map(|pack| name_of_pack(Path::new(&pack.origin))).collect();
+        let names = sources.iter().filter_map(|pack| name_of_pack(Path::new(&pack.origin))).filter(|name| !own.contains(name)).collect();
+        (Self { origins: sources.iter().map(|pack| pack.origin.clone()).collect(), names }, sources)
+    }
+
+    /// Returns true if a diagnostic is about one of them.
+    fn has(&self, diagnostic: &Diagnostic) -> bool {
+        let is_of = |origin: &String| diagnostic.file.strip_prefix(origin.as_str()).is_some_and(|rest| rest.starts_with('/'));
+        self.origins.iter().any(is_of) || diagnostic.pack.as_ref().is_some_and(|pack| self.names.contains(pack.as_str()))
+    }
+}
+
+fn is_hidden(folder: &Path) -> bool {
+    folder.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+}
+
+impl ReadPacks {
+    /// Returns what is told of the packs themselves, and not of those beside them.
+    pub(super) fn told(&self, diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
+        diagnostics.into_iter().filter(|one| !self.beside.has(one)).collect()
+    }
 }
 
 impl PacksAtHand {
     /// Reads the packs, and has `judge` look at them together with the library's.
     pub(super) fn look(self, judge: fn(&[PackSource], &BTreeMap<PackName, Value>) -> Checked) -> Result<Found, Failure> {
-        let ReadPacks { sources, first, unreadable, settings } = self.read()?;
-        let checked = judge(&sources, &settings);
-        Ok(Found { checked, unreadable, packs: sources.len() - first })
+        let read = self.read()?;
+        let Checked { diagnostics, good } = judge(&read.sources, &read.settings);
+        let checked = Checked { diagnostics: read.told(diagnostics), good };
+        Ok(Found { checked, packs: read.sources.len() - read.first, unreadable: read.unreadable })
     }
 
     /// Reads the packs.
@@ -88,14 +141,17 @@ impl PacksAtHand {
                 }
             }
         }
-        let settings = settings(self.config.as_deref())?;
+        let beside_the_packs = self.folders.iter().find_map(|folder| settings_beside(folder));
+        let settings = settings(self.config.as_deref().or(beside_the_packs.as_deref()))?;
+        let (beside, others) = Beside::of(&self.folders, &own);
         let mut sources = ensue_packs::library();
         // Where somebody looks at the library's own folders, they stand for what ships.
-        let digests: Vec<_> = own.iter().map(PackSource::digest).collect();
+        let digests: Vec<_> = own.iter().chain(&others).map(PackSource::digest).collect();
         sources.retain(|shipped| !digests.contains(&shipped.digest()));
+        sources.extend(others);
         let first = sources.len();
         sources.extend(own);
-        Ok(ReadPacks { sources, first, unreadable, settings })
+        Ok(ReadPacks { sources, first, unreadable, settings, beside })
     }
 }
 
@@ -173,6 +229,13 @@ fn read(folder: &Path) -> Result<Vec<Result<PackSource, ReadError>>, Failure> {
             .hint("a pack is a folder with a `pack.yaml`; `ensue init` makes one"));
     }
     Ok(packs)
+}
+
+/// Finds the node's own file in a folder of packs, or beside it.
+fn settings_beside(folder: &Path) -> Option<PathBuf> {
+    let folder = folder.canonicalize().ok()?;
+    let packs = if folder.join("pack.yaml").is_file() { folder.parent()?.to_owned() } else { folder };
+    [packs.clone(), packs.parent()?.to_owned()].into_iter().map(|folder| folder.join("ensue.yaml")).find(|file| file.is_file())
 }
 
 /// What the operator sets for packs, as `check` of packs takes it.

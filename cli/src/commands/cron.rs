@@ -1,4 +1,4 @@
-//! `ensue cron next`: when a cron expression is due.
+//! `ensue cron`: when a cron expression is due.
 //!
 //! It is worked out here, by the function that schedules are; no node is asked.
 
@@ -13,27 +13,44 @@ use serde_json::{Value as Json, json};
 use super::Asking;
 use crate::report::{Failure, Outcome, tell};
 use crate::style::Style;
-use crate::table::{self, Column, cell};
+use crate::table::{self, Column, Room, cell};
 use crate::{lines, this_machine};
 
 /// The most moments that are told of one expression.
 const COUNT_MAX: u16 = 1_000;
 
 /// Tell when cron expressions are due.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Cron {
-    Next(Next),
+#[derive(Debug, Args)]
+#[command(
+    subcommand_negates_reqs = true,
+    after_help = "\
+Examples:
+  ensue cron '0 2 * * *'
+  ensue cron '0 9 * * 1-5' --zone Europe/Berlin
+  ensue cron next '0 2 * * *'        the same as without `next`"
+)]
+pub(crate) struct Cron {
+    #[command(flatten)]
+    moments: Moments,
+    #[command(subcommand)]
+    named: Option<Named>,
 }
 
-/// Tell the next moments at which a cron expression is due.
-#[derive(Debug, Args)]
-#[command(after_help = "\
+#[derive(Debug, Subcommand)]
+enum Named {
+    /// Tell the next moments at which a cron expression is due.
+    #[command(after_help = "\
 Examples:
   ensue cron next '0 9 * * 1-5' --zone Europe/Berlin
   ensue cron next '30 2 * * *' --zone Europe/Berlin --from 2026-03-28T00:00:00Z
   ensue cron next @monthly --count 12 -o json
   ensue cron next --batch < lines.jsonl     {\"expr\": …, \"zone\": …, \"from\": …}")]
-pub(crate) struct Next {
+    Next(Moments),
+}
+
+/// Which moments are told.
+#[derive(Debug, Args)]
+pub(crate) struct Moments {
     /// The expression: minute, hour, day of the month, month and day of the week;
     /// with 6 fields seconds come first, with 7 years last.
     #[arg(value_name = "EXPR", required_unless_present = "batch", conflicts_with = "batch")]
@@ -56,13 +73,14 @@ pub(crate) struct Next {
 
 impl Cron {
     pub(super) fn run(self, asking: &Asking) -> Outcome {
-        match self {
-            Self::Next(next) => next.run(asking),
+        match self.named {
+            None => self.moments.run(asking),
+            Some(Named::Next(moments)) => moments.run(asking),
         }
     }
 }
 
-impl Next {
+impl Moments {
     fn run(self, asking: &Asking) -> Outcome {
         let from = self.from.as_deref().map_or_else(|| Ok(this_machine::now()), schedule::moment).map_err(|why| refused(&why))?;
         let zone = self.zone.parse().map_err(|why| refused(&why))?;
@@ -107,7 +125,7 @@ fn tell_next(expr: &str, asked: Asked, asking: &Asking) -> Outcome {
         "next": firings.iter().map(|(due, _)| utc(*due)).collect::<Vec<_>>(),
         "local": firings.iter().map(|(_, firing)| firing.local.to_rfc3339()).collect::<Vec<_>>(),
     });
-    asking.output.print(&document, || asking.output.page(&shown(&firings, table::width(), asking.output.style())));
+    asking.output.print(&document, || asking.output.page(&shown(&firings, Room::of_output(), asking.output.style())));
     if firings.len() < asked.count {
         let last = firings.last().map_or(asked.from, |(due, _)| *due);
         tell(format!("it is not due again after {}", utc(last)));
@@ -131,14 +149,14 @@ const COLUMNS: &[Column] = &[
 ];
 
 /// The moments for people, each as it is there and in UTC, and what the clocks do then.
-fn shown(firings: &[(Timestamp, Firing)], width: usize, style: Style) -> String {
+fn shown(firings: &[(Timestamp, Firing)], room: Room, style: Style) -> String {
     let row = |(due, firing): &(Timestamp, Firing)| {
         let local = firing.local.format("%a %Y-%m-%d %H:%M:%S %:z").to_string();
         json!({ "local": local, "utc": utc(*due), "note": note(firing.occasion) })
     };
     let rows: Vec<Json> = firings.iter().map(row).collect();
     let notes = std::iter::once("").chain(firings.iter().map(|(_, firing)| note(firing.occasion)));
-    let text = table::rows(&rows, COLUMNS, width);
+    let text = table::rows(&rows, COLUMNS, room);
     let painted = text.lines().zip(notes).map(|(line, note)| match line.strip_suffix(note) {
         Some(before) => format!("{before}{}", style.strong(note)),
         None => line.to_owned(),
@@ -219,7 +237,7 @@ mod tests {
         let asked = Asked { zone: zone.parse().unwrap(), from: schedule::moment(from).unwrap(), count: 4 };
         let expression = Expression::parse(expr, asked.zone).unwrap();
         let firings: Vec<_> = asked.due(&expression).into_iter().map(|due| (due, expression.firing(due))).collect();
-        shown(&firings, 80, style)
+        shown(&firings, Room::Columns(80), style)
     }
 
     #[test]

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use super::{Asking, Page, Sorting, many, tell_next};
 use crate::ago::moment_of;
 use crate::client::{Client, with_query};
-use crate::nearest;
 use crate::report::Outcome;
 use crate::table::{Column, cell, pairs, text, time};
 use crate::this_machine::now;
+use crate::{ids, nearest};
 
 /// List, show, retry and dismiss what gave up: deliveries that were refused, and executions that failed for good.
 #[derive(Debug, Subcommand)]
@@ -59,40 +59,43 @@ pub(crate) struct Which {
     id: Option<String>,
     #[command(flatten)]
     filters: Filters,
-    /// All since then: a time, or how long ago (`30d`, `12h`).
-    #[arg(long, value_name = "TIME", value_parser = moment_of, group = "letters")]
-    since: Option<Timestamp>,
-    /// All before then.
-    #[arg(long, value_name = "TIME", value_parser = moment_of, group = "letters")]
-    until: Option<Timestamp>,
     /// Say what would come of it, and do nothing.
     #[arg(long)]
     dry_run: bool,
 }
 
-/// What dead letters are told apart by.
+/// What dead letters are told apart by; they must have all that is given.
 #[derive(Debug, Args)]
+#[group(id = "letters", multiple = true)]
 pub(crate) struct Filters {
-    /// Only deliveries at this sensor.
-    #[arg(long, value_name = "REF", group = "letters", conflicts_with_all = ["action", "rule"])]
+    /// Only deliveries at this sensor. It goes with neither --action nor --rule: those are of executions.
+    #[arg(long, value_name = "REF", conflicts_with_all = ["action", "rule"])]
     sensor: Option<String>,
     /// Only executions of this action.
-    #[arg(long, value_name = "REF", group = "letters")]
+    #[arg(long, value_name = "REF")]
     action: Option<String>,
     /// Only executions that this rule asked for.
-    #[arg(long, value_name = "REF", group = "letters")]
+    #[arg(long, value_name = "REF")]
     rule: Option<String>,
+    /// Only those since then: a time, or how long ago (`30d`, `12h`).
+    #[arg(long, value_name = "TIME", value_parser = moment_of)]
+    since: Option<Timestamp>,
+    /// Only those before then.
+    #[arg(long, value_name = "TIME", value_parser = moment_of)]
+    until: Option<Timestamp>,
 }
 
 impl Filters {
     fn query(self) -> impl Iterator<Item = (&'static str, String)> {
-        let all = [("sensor", self.sensor), ("action", self.action), ("rule", self.rule)];
-        all.into_iter().filter_map(|(name, value)| Some((name, value?)))
+        let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
+        let times = [("since", time(self.since)), ("until", time(self.until))];
+        let all = [("sensor", self.sensor), ("action", self.action), ("rule", self.rule)].into_iter().chain(times);
+        all.filter_map(|(name, value)| Some((name, value?)))
     }
 }
 
 const COLUMNS: &[Column] = &[
-    Column::whole("ID", |letter| cell(letter, "id")),
+    Column::id("ID", |letter| cell(letter, "id")),
     Column::cut("OF", of),
     Column::whole("STATUS", |letter| cell(letter, "status")),
     Column::cut("REASON", |letter| cell(letter, "reason")),
@@ -119,6 +122,7 @@ impl DeadLetters {
                 Ok(())
             }
             Self::Show { id } => {
+                let id = ids::whole(&client, &[ids::DEAD_LETTER], &id).await?;
                 let letter = nearest::get_by_id(&client, "/dead_letters", &id).await?;
                 asking.output.print_one(&letter, show);
                 Ok(())
@@ -154,6 +158,7 @@ fn show(letter: &Value) -> String {
 async fn deal(asking: &Asking, client: &Client, which: Which, how: &str) -> Outcome {
     let dry = which.dry_run.then(|| ("dry_run", "true".to_owned()));
     if let Some(id) = which.id {
+        let id = ids::whole(client, &[ids::DEAD_LETTER], &id).await?;
         let mut dealt = client.post(&with_query(&format!("/dead_letters/{id}/{how}"), &Vec::from_iter(dry)), &json!({})).await?.body;
         // What would be done is answered with nothing.
         if dealt.is_null() {
@@ -163,10 +168,10 @@ async fn deal(asking: &Asking, client: &Client, which: Which, how: &str) -> Outc
         return Ok(());
     }
     let mut query: Vec<(&str, String)> = which.filters.query().collect();
-    query.extend(which.since.map(|since| ("since", since.to_string())));
     // What gives up again is not tried again.
-    let until = which.until.or_else(|| (how == "retry").then(now));
-    query.extend(until.map(|until| ("until", until.to_string())));
+    if how == "retry" && !query.iter().any(|(name, _)| *name == "until") {
+        query.push(("until", now().to_string()));
+    }
     query.extend(dry);
     many::change_all(asking, client, &format!("/dead_letters/{how}"), query, (&json!({}), line)).await
 }

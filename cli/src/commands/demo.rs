@@ -44,7 +44,8 @@ pub(crate) struct Demo {
 impl Demo {
     pub(super) fn run(self, asking: &Asking) -> Outcome {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        runtime.map_err(|error| Failure::new(format!("no threads can be had: {error}")))?.block_on(self.play(asking.output.style()))
+        let runtime = runtime.map_err(|error| Failure::new(format!("no threads can be had: {error}")))?;
+        super::serve::run_and_leave(runtime, self.play(asking.output.style()))
     }
 
     async fn play(self, style: Style) -> Outcome {
@@ -53,7 +54,7 @@ impl Demo {
         let folder = tempfile::Builder::new().prefix("ensue-demo-").tempdir().map_err(failed)?;
         let secret = hex::encode(entropy()?);
         let node = start(folder.path()).await?;
-        let stage = Stage { folder: folder.path(), secret, style, server: format!("http://{}", node.address()) };
+        let stage = Stage { folder: folder.path(), secret, style, server: format!("http://{}", node.address()), stays: self.keep };
         let token = node.first_admin_token().map(Secret::reveal).map(String::from_utf8_lossy).unwrap_or_default().into_owned();
         let played = stage.play(&token, begin).await;
         if let (Ok(()), true) = (&played, self.keep) {
@@ -63,7 +64,7 @@ impl Demo {
         let stopped = node.stop().await.map_err(|failure| Failure::new(failure.to_string()));
         played.and(stopped)?;
         if !self.keep {
-            say("\nThe node is stopped and its directory removed. To try these: ensue demo --keep");
+            say("\nThe node is stopped and its directory removed. To do the same by hand on it:\n  ensue demo --keep");
         }
         Ok(())
     }
@@ -95,6 +96,8 @@ struct Stage<'a> {
     secret: String,
     style: Style,
     server: String,
+    /// Whether the node and its folder outlive the demonstration.
+    stays: bool,
 }
 
 impl Stage<'_> {
@@ -114,7 +117,12 @@ impl Stage<'_> {
         let graph = self.ended(&client, &event).await?;
         let drawn = trace::tree(&client, &graph, Ids::Hidden).await?;
         say(tree::draw(&drawn, self.style));
-        self.invite(token, &event)
+        if self.stays {
+            self.by_hand(token, &event)?;
+        }
+        say(self.style.strong("Your own"));
+        say("\n  ensue init my-automation && cd my-automation\n  ensue check packs/\n  ensue serve --watch");
+        Ok(())
     }
 
     async fn introduce(&self, client: &Client, begin: Instant) -> Outcome {
@@ -200,8 +208,8 @@ impl Stage<'_> {
         }
     }
 
-    /// Says how to do the same by hand, and how to go on.
-    fn invite(&self, token: &str, event: &str) -> Outcome {
+    /// Prints the commands that do the same by hand. They need the node, which must still be there when they are read.
+    fn by_hand(&self, token: &str, event: &str) -> Outcome {
         let headers: Vec<String> = self
             .headers()
             .into_iter()
@@ -230,8 +238,6 @@ impl Stage<'_> {
             folder = self.folder.display(),
             server = self.server,
         ));
-        say(self.style.strong("Your own"));
-        say("\n  ensue init my-automation && cd my-automation\n  ensue check packs/\n  ensue serve");
         Ok(())
     }
 }

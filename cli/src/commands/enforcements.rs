@@ -2,11 +2,11 @@
 
 use clap::Subcommand;
 
-use super::{Asking, Page, Sorting, tell_next};
+use super::{Asking, Between, Page, Sorting, tell_next};
 use crate::flow::{became, held, outcome};
-use crate::nearest;
 use crate::report::Outcome;
 use crate::table::{Column, cell, pairs, text, time};
+use crate::{ids, nearest};
 
 /// List and show enforcements.
 #[derive(Debug, Subcommand)]
@@ -23,9 +23,11 @@ pub(crate) enum Enforcements {
         /// Only those on this event.
         #[arg(long, value_name = "ID")]
         event: Option<String>,
-        /// Only those with this outcome: executed, held, deduplicated, throttled, shadowed, rejected.
-        #[arg(long, value_name = "OUTCOME")]
+        /// Only those with this outcome.
+        #[arg(long, value_name = "OUTCOME", value_parser = OUTCOMES)]
         outcome: Option<String>,
+        #[command(flatten)]
+        between: Between,
         #[command(flatten)]
         sorting: Sorting,
         #[command(flatten)]
@@ -38,8 +40,11 @@ pub(crate) enum Enforcements {
     },
 }
 
+/// What may become of a match.
+const OUTCOMES: [&str; 7] = ["executed", "held", "deduplicated", "throttled", "skipped", "shadowed", "rejected"];
+
 const COLUMNS: &[Column] = &[
-    Column::whole("ID", |made| cell(made, "id")),
+    Column::id("ID", |made| cell(made, "id")),
     Column::cut("RULE", |made| cell(made, "rule")),
     Column::whole("OUTCOME", outcome),
     Column::whole("MADE", |made| time(made, "time")),
@@ -49,17 +54,19 @@ impl Enforcements {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let client = asking.client()?;
         match self {
-            Self::List { rule, event, outcome, sorting, page } => {
+            Self::List { rule, event, outcome, between, sorting, page } => {
                 let mut query = page.query();
                 query.extend(sorting.query());
                 query.extend(rule.map(|rule| ("rule", rule)));
-                query.extend(event.map(|event| ("event", event)));
+                query.extend(ids::whole_if_any(&client, &[ids::EVENT], event).await?.map(|event| ("event", event)));
+                query.extend(between.query());
                 query.extend(outcome.map(|outcome| ("outcome", outcome)));
                 let answer = client.get("/enforcements", &query).await?;
                 asking.output.print_list(&answer, COLUMNS);
                 tell_next(&answer);
             }
             Self::Show { id } => {
+                let id = ids::whole(&client, &[ids::ENFORCEMENT], &id).await?;
                 let made = nearest::get_by_id(&client, "/enforcements", &id).await?;
                 asking.output.print_one(&made, |made| {
                     pairs(&[
@@ -80,5 +87,20 @@ impl Enforcements {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn outcomes_are_those_of_the_api() {
+        let document: Value = serde_json::from_str(include_str!("../../../docs/reference/openapi.json")).unwrap();
+        let parameters = document["paths"]["/api/v1/enforcements"]["get"]["parameters"].as_array().unwrap();
+        let outcome = parameters.iter().find(|parameter| parameter["name"] == "outcome").unwrap();
+        assert_eq!(outcome["schema"]["enum"], json!(OUTCOMES));
     }
 }

@@ -1,15 +1,13 @@
 //! `ensue events`: what was observed; also to send one by hand.
 
-use std::path::PathBuf;
-
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{Asking, List, Page, Sorting, Watching, print_page, read_json};
-use crate::nearest;
+use super::{Asking, Between, List, Page, Sorting, Watching, json_or_file, print_page};
 use crate::redraw::Stirred;
 use crate::report::{Outcome, printable};
 use crate::table::{Column, cell, pairs, text, time};
+use crate::{ids, nearest};
 
 /// List, show and send events.
 #[derive(Debug, Subcommand)]
@@ -18,6 +16,7 @@ Examples:
   ensue events list --trigger github.push
   ensue events list --watch
   ensue events show 019c…
+  ensue events send my_automation.hello --data '{\"name\": \"Ana\"}'
   ensue events send my_automation.hello --data hello.json
   echo '{\"name\":\"Ana\"}' | ensue events send my_automation.hello --data -")]
 pub(crate) enum Events {
@@ -29,6 +28,11 @@ pub(crate) enum Events {
         /// Only those that this one observed.
         #[arg(long, value_name = "NAME")]
         source: Option<String>,
+        /// Only those that come of this event or request.
+        #[arg(long, value_name = "ID")]
+        correlation: Option<String>,
+        #[command(flatten)]
+        between: Between,
         #[command(flatten)]
         sorting: Sorting,
         #[command(flatten)]
@@ -46,17 +50,20 @@ pub(crate) enum Events {
         /// The trigger.
         #[arg(value_name = "TRIGGER")]
         trigger: String,
-        /// The file with the payload, JSON; `-` is standard input; none is an empty object.
-        #[arg(long, value_name = "FILE")]
-        data: Option<PathBuf>,
+        /// The payload: JSON such as `{"name": "Ana"}`, or the file that holds it; `-` is standard input. Without it, an empty object.
+        #[arg(long, value_name = "JSON|FILE")]
+        data: Option<String>,
         /// The key under which it is accepted once within 24 hours.
         #[arg(long, value_name = "KEY")]
         dedupe: Option<String>,
     },
 }
 
+/// What a chain may begin with.
+const CHAIN: &[ids::Kind] = &[ids::EVENT, ids::EXECUTION];
+
 const COLUMNS: &[Column] = &[
-    Column::whole("ID", |event| cell(event, "id")),
+    Column::id("ID", |event| cell(event, "id")),
     Column::cut("TRIGGER", |event| cell(event, "trigger")),
     Column::whole("MATCHED", |event| cell(event, "matched")),
     Column::whole("RECEIVED", |event| time(event, "received_at")),
@@ -66,22 +73,25 @@ impl Events {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let client = asking.client()?;
         match self {
-            Self::List { trigger, source, sorting, page, watching } => {
+            Self::List { trigger, source, correlation, between, sorting, page, watching } => {
                 let mut query = page.query();
                 query.extend(sorting.query());
                 query.extend(trigger.map(|trigger| ("trigger", trigger)));
                 query.extend(source.map(|source| ("source", source)));
+                query.extend(ids::whole_if_any(&client, CHAIN, correlation).await?.map(|root| ("correlation", root)));
+                query.extend(between.query());
                 // An enforcement changes how many rules an event matched.
                 let stirred = Stirred::By(&["event", "enforcement"]);
                 print_page(asking, &client, &List { path: "/events", query, columns: COLUMNS, stirred }, watching).await?;
             }
             Self::Show { id } => {
+                let id = ids::whole(&client, &[ids::EVENT], &id).await?;
                 let event = nearest::get_by_id(&client, "/events", &id).await?;
                 asking.output.print_one(&event, shown);
             }
             Self::Send { trigger, data, dedupe } => {
                 let payload = match data {
-                    Some(path) => read_json(&path)?,
+                    Some(data) => json_or_file(&data)?,
                     None => json!({}),
                 };
                 let mut body = json!({ "trigger": trigger, "payload": payload });

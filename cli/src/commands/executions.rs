@@ -1,34 +1,39 @@
 //! `ensue executions`: the runs of actions, what they print, and how to end or settle them.
 
+mod groups;
 mod many;
 mod rerun;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use ensue_engine::executions::labels::{LabelValue, written};
 use ensue_engine::names::LabelName;
+use groups::By;
 use many::{Trying, Which};
 use rerun::Rerun;
 use serde_json::{Value, json};
 
 use super::run::label_of;
-use super::{Asking, List, Page, Sorting, Watching, print_page, read_json, watched};
+use super::{Asking, Between, List, Page, Sorting, Watching, print_page, read_json, tell_next, watched};
 use crate::client::{Client, segment};
 use crate::nearest;
 use crate::printed::{self, Stream};
 use crate::recording::Recording;
 use crate::redraw::Stirred;
-use crate::report::{Failure, Outcome, printable, say};
+use crate::report::{Exit, Failure, Outcome, printable, say, tell};
 use crate::table::{Column, cell, pairs, text, time};
 use crate::trace::failure;
-use crate::{questions, steps, svg, tree};
+use crate::{ids, pages, questions, steps, svg, tree};
 
 /// List, show, follow, pause, cancel, rerun and settle executions.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
   ensue executions list --status failed
+  ensue executions list --since 1h --by error
   ensue executions list --watch
   ensue executions list --label site=eu --label team=web
   ensue executions show 019c… --tree      a workflow with its steps
@@ -61,7 +66,7 @@ pub(crate) enum Executions {
         /// The execution.
         id: String,
     },
-    /// Print what an execution printed.
+    /// Print what an execution printed; of a workflow, what its steps printed, each under its name.
     Logs(Logs),
     /// List the files that an execution gave away, or save them.
     Artifacts(Artifacts),
@@ -131,12 +136,23 @@ pub(crate) struct Listed {
     /// Only those with this label; more than once: with all of them.
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label_of)]
     labels: Vec<(LabelName, LabelValue)>,
+    /// Only those that failed for this kind of reason.
+    #[arg(long, value_name = "KIND", value_parser = ERROR_KINDS)]
+    error_kind: Option<String>,
+    /// Only those that come of this event or request.
+    #[arg(long, value_name = "ID")]
+    correlation: Option<String>,
     /// Only the steps of this workflow, an execution.
     #[arg(long, value_name = "ID")]
     parent: Option<String>,
     /// Only those that run this execution again.
     #[arg(long, value_name = "ID")]
     rerun_of: Option<String>,
+    #[command(flatten)]
+    between: Between,
+    /// Count those that have the same error, or the same action; of each status the newest 5,000 at most.
+    #[arg(long, value_enum, value_name = "WHAT", conflicts_with_all = ["watch", "cursor", "limit", "sort"])]
+    by: Option<By>,
     #[command(flatten)]
     sorting: Sorting,
     #[command(flatten)]
@@ -150,7 +166,7 @@ pub(crate) struct Listed {
 pub(crate) struct Logs {
     /// The execution.
     id: String,
-    /// Go on as it prints more, until it ends.
+    /// Go on as it prints more, until it ends. Of a workflow: print what each step printed once it has ended.
     #[arg(long, short)]
     follow: bool,
     /// Only this stream.
@@ -207,39 +223,86 @@ impl SettledAs {
     }
 }
 
+/// Why an execution may have failed.
+const ERROR_KINDS: [&str; 20] = [
+    "parameters_invalid",
+    "expression",
+    "key_missing",
+    "sandbox",
+    "spawn",
+    "exit_code",
+    "signal",
+    "timeout",
+    "result_invalid",
+    "output_limit",
+    "network",
+    "egress_denied",
+    "http_status",
+    "memory",
+    "lost",
+    "child_failed",
+    "undo_failed",
+    "fail",
+    "expired",
+    "cancelled",
+];
+
+/// What a chain may begin with.
+const CHAIN: &[ids::Kind] = &[ids::EVENT, ids::EXECUTION];
+
+/// The most requests with which a page of executions of one kind of error is put together.
+const PICKED_REQUESTS_MAX: usize = 20;
+
 const COLUMNS: &[Column] = &[
-    Column::whole("ID", |execution| cell(execution, "id")),
+    Column::id("ID", |execution| cell(execution, "id")),
     Column::cut("ACTION", |execution| cell(execution, "action")),
     Column::whole("STATUS", |execution| cell(execution, "status")),
     Column::whole("REQUESTED", |execution| time(execution, "requested_at")),
+    Column::cut("ERROR", |execution| dash(error_line(&execution["error"]))),
+];
+
+/// Of those that are delayed, one looks for when they start.
+const DELAYED_COLUMNS: &[Column] = &[
+    Column::id("ID", |execution| cell(execution, "id")),
+    Column::cut("ACTION", |execution| cell(execution, "action")),
+    Column::whole("STATUS", |execution| cell(execution, "status")),
+    Column::whole("REQUESTED", |execution| time(execution, "requested_at")),
+    Column::whole("STARTS", |execution| time(execution, "waits_until")),
 ];
 
 /// Of the steps of a workflow, their names are what one looks for.
 const STEP_COLUMNS: &[Column] = &[
-    Column::whole("ID", |execution| cell(execution, "id")),
+    Column::id("ID", |execution| cell(execution, "id")),
     Column::cut("STEP", steps::name),
     Column::cut("ACTION", |execution| cell(execution, "action")),
     Column::whole("STATUS", |execution| cell(execution, "status")),
+    Column::cut("ERROR", |execution| dash(error_line(&execution["error"]))),
 ];
+
+/// Why something failed, in a line: what its program printed last to standard error, if that is known, behind the kind.
+fn error_line(error: &Value) -> String {
+    let tail = &error["output_tail"];
+    let lines = tail.as_array().and_then(|lines| lines.iter().rev().find_map(Value::as_str)).or(tail.as_str()).unwrap_or_default();
+    match lines.lines().rev().find(|line| !line.trim().is_empty()) {
+        Some(last) => [text(error, "kind"), text(error, "detail")].join(" ").trim_end().to_owned() + ": " + last.trim(),
+        None => failure(error),
+    }
+}
+
+fn dash(text: String) -> String {
+    if text.is_empty() { "-".to_owned() } else { text }
+}
 
 impl Executions {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let client = asking.client()?;
         match self {
-            Self::List(Listed { status, action, rule, labels, parent, rerun_of, sorting, page, watching }) => {
-                let mut query = page.query();
-                query.extend(sorting.query());
-                query.extend(status.map(|status| ("status", status)));
-                query.extend(action.map(|action| ("action", action)));
-                query.extend(rule.map(|rule| ("rule", rule)));
-                query.extend(labels.iter().map(|(name, value)| ("label", written(name, value))));
-                let columns = if parent.is_some() { STEP_COLUMNS } else { COLUMNS };
-                query.extend(parent.map(|parent| ("parent", parent)));
-                query.extend(rerun_of.map(|of| ("rerun_of", of)));
-                let stirred = Stirred::By(&["execution", "attempt"]);
-                print_page(asking, &client, &List { path: "/executions", query, columns, stirred }, watching).await
-            }
+            Self::List(listed) => listed.run(asking, &client).await,
             Self::Show { id, tree, svg } => {
+                if svg {
+                    asking.output.must_be_plain("--svg")?;
+                }
+                let id = ids::whole(&client, &[ids::EXECUTION], &id).await?;
                 show(
                     asking,
                     &client,
@@ -254,9 +317,15 @@ impl Executions {
                 )
                 .await
             }
-            Self::Watch { id } => watched::watch(asking, &client, &id).await,
-            Self::Logs(logs) => print_logs(&client, &logs).await,
-            Self::Artifacts(artifacts) => artifacts.run(asking, &client).await,
+            Self::Watch { id } => watched::watch(asking, &client, &ids::whole(&client, &[ids::EXECUTION], &id).await?).await,
+            Self::Logs(logs) => {
+                let id = ids::whole(&client, &[ids::EXECUTION], &logs.id).await?;
+                print_logs(&client, &Logs { id, ..logs }).await
+            }
+            Self::Artifacts(artifacts) => {
+                let id = ids::whole(&client, &[ids::EXECUTION], &artifacts.id).await?;
+                Artifacts { id, ..artifacts }.run(asking, &client).await
+            }
             Self::Cancel { which, trying } => many::change(asking, &client, which, trying, "cancel").await,
             Self::Pause { which, trying } => many::change(asking, &client, which, trying, "pause").await,
             Self::Resume { which, trying } => many::change(asking, &client, which, trying, "resume").await,
@@ -269,17 +338,60 @@ impl Executions {
                 if let Some(error) = settle.error {
                     body["error"] = Value::from(error);
                 }
-                let answer = client.post(&path(&settle.id, "/settle"), &body).await?.body;
+                let id = ids::whole(&client, &[ids::EXECUTION], &settle.id).await?;
+                let answer = client.post(&path(&id, "/settle"), &body).await?.body;
                 asking.output.print_one(&answer, |execution| text(execution, "status"));
                 Ok(())
             }
             Self::Record { id } => {
+                let id = ids::whole(&client, &[ids::EXECUTION], &id).await?;
                 let execution = nearest::get_by_id(&client, "/executions", &id).await?;
                 let recording = Recording::of(&client, execution).await?;
                 asking.output.print(&recording.document(), || say(recording.file().trim_end()));
                 Ok(())
             }
         }
+    }
+}
+
+impl Listed {
+    async fn run(self, asking: &Asking, client: &Client) -> Outcome {
+        let correlation = ids::whole_if_any(client, CHAIN, self.correlation).await?;
+        let parent = ids::whole_if_any(client, &[ids::EXECUTION], self.parent).await?;
+        let rerun_of = ids::whole_if_any(client, &[ids::EXECUTION], self.rerun_of).await?;
+        let columns = match self.status.as_deref() {
+            _ if parent.is_some() => STEP_COLUMNS,
+            Some("delayed") => DELAYED_COLUMNS,
+            Some(_) | None => COLUMNS,
+        };
+        let is_picked = self.error_kind.is_some();
+        let given = [
+            ("status", self.status),
+            ("action", self.action),
+            ("rule", self.rule),
+            ("error_kind", self.error_kind),
+            ("correlation", correlation),
+            ("parent", parent),
+            ("rerun_of", rerun_of),
+        ];
+        let mut query: Vec<(&str, String)> = given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        query.extend(self.labels.iter().map(|(name, value)| ("label", written(name, value))));
+        query.extend(self.between.query());
+        if let Some(by) = self.by {
+            return groups::print(asking, client, query, by).await;
+        }
+        query.extend(self.sorting.query());
+        if is_picked && !self.watching.watch {
+            let enough = (self.page.limit.into(), PICKED_REQUESTS_MAX);
+            let read = pages::read(client, "/executions", &query, enough, self.page.cursor).await?;
+            let answer = json!({ "items": read.items, "next": read.next });
+            asking.output.print_list(&answer, columns);
+            tell_next(&answer);
+            return Ok(());
+        }
+        query.extend(self.page.query());
+        let stirred = Stirred::By(&["execution", "attempt"]);
+        print_page(asking, client, &List { path: "/executions", query, columns, stirred }, self.watching).await
     }
 }
 
@@ -298,9 +410,6 @@ enum Form {
 }
 
 async fn show(asking: &Asking, client: &Client, id: &str, form: Form) -> Outcome {
-    if matches!(form, Form::Picture) {
-        asking.output.must_be_plain("--svg")?;
-    }
     let mut execution = nearest::get_by_id(client, "/executions", id).await?;
     match form {
         Form::Fields => {
@@ -384,7 +493,7 @@ pub(super) fn shown(execution: &Value) -> String {
 fn not_started(execution: &Value) -> String {
     let told = execution["not_started"].as_array().map(Vec::as_slice).unwrap_or_default();
     let mut lines: Vec<String> =
-        told.iter().map(|step| format!("{} {}: {}", steps::name(step), steps::standing(step), steps::because(step))).collect();
+        told.iter().map(|step| format!("{} {}: {}", steps::name(step), steps::standing(step), steps::because(step, execution))).collect();
     if let Some(more @ 1..) = execution["not_started_count"].as_u64().map(|count| count.saturating_sub(told.len() as u64)) {
         lines.push(format!("… and {more} more"));
     }
@@ -429,14 +538,52 @@ pub(super) fn ended_well(id: &str, made: Made, status: &str, why: &str) -> Outco
 }
 
 async fn print_logs(client: &Client, logs: &Logs) -> Outcome {
-    let (path, only) = (path(&logs.id, "/logs"), logs.stream);
-    if logs.follow {
-        return printed::follow(client, &path, only).await;
+    let execution = nearest::get_by_id(client, "/executions", &logs.id).await?;
+    if steps::may_have_steps(&execution) {
+        return print_logs_of_steps(client, logs, execution).await;
     }
+    let path = path(&logs.id, "/logs");
+    if logs.follow {
+        return printed::follow(client, &path, logs.stream).await;
+    }
+    print_streams(client, &path, logs.stream, None).await
+}
+
+async fn print_streams(client: &Client, path: &str, only: Option<Stream>, mut title: Option<String>) -> Outcome {
+    let is_one_of_many = title.is_some();
     for stream in only.map_or_else(|| vec![Stream::Stdout, Stream::Stderr], |stream| vec![stream]) {
-        printed::print_whole(client, &path, stream).await?;
+        match printed::print_whole(client, path, stream, &mut title).await {
+            // What was thrown away of one step is no reason to leave out the others.
+            Err(failure) if is_one_of_many && failure.exit() == Exit::Missing => tell(format!("… {failure}")),
+            printed => printed?,
+        }
     }
     Ok(())
+}
+
+/// Prints what the steps of a workflow printed, each under its name; with `--follow` that of each step once it has ended.
+async fn print_logs_of_steps(client: &Client, logs: &Logs, mut execution: Value) -> Outcome {
+    const PAUSE: Duration = Duration::from_secs(1);
+    let mut printed: BTreeSet<String> = BTreeSet::new();
+    loop {
+        let flow = steps::read(client, execution).await?;
+        let has_ended = !logs.follow || super::run::has_ended(&flow.execution);
+        for (name, step) in flow.programs().into_iter().filter(|(_, step)| !logs.follow || super::run::has_ended(step)) {
+            let id = text(step, "id");
+            if printed.insert(id.clone()) {
+                let title = format!("==> {name} ({}) <==", text(step, "action"));
+                print_streams(client, &path(&id, "/logs"), logs.stream, Some(title)).await?;
+            }
+        }
+        if has_ended {
+            if flow.is_cut {
+                tell("… there are more steps than are read at once");
+            }
+            return Ok(());
+        }
+        tokio::time::sleep(PAUSE).await;
+        execution = client.get(&path(&logs.id, ""), &[]).await?;
+    }
 }
 
 #[cfg(test)]
@@ -447,5 +594,6 @@ mod tests {
     fn what_can_be_asked_for_is_what_the_api_knows() {
         let document: Value = serde_json::from_str(include_str!("../../../docs/reference/openapi.json")).unwrap();
         assert_eq!(document["components"]["schemas"]["Status"]["enum"], json!(STATUSES));
+        assert_eq!(document["components"]["schemas"]["FailureKind"]["enum"], json!(ERROR_KINDS));
     }
 }

@@ -1,11 +1,9 @@
 //! `ensue hooks`: the webhook doors, what came to them, and deliveries to try them with.
 
-use std::path::PathBuf;
-
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{Asking, Page, read_json, tell_next};
+use super::{Asking, Page, json_or_file, tell_next};
 use crate::client::segment;
 use crate::output::Output;
 use crate::report::{Exit, Failure, Outcome, tell};
@@ -16,7 +14,8 @@ use crate::table::{excerpt, text, time};
 #[command(after_help = "\
 Examples:
   ensue hooks
-  ensue hooks send my_automation/github --event push --data push.json")]
+  ensue hooks send my_automation/github --event push --data push.json
+  ensue hooks send my_automation/alerts --data '{\"status\": \"firing\"}'")]
 pub(crate) struct Hooks {
     #[command(subcommand)]
     asked: Option<Asked>,
@@ -34,12 +33,12 @@ enum Asked {
         /// The webhook.
         #[arg(value_name = "PACK/SENSOR")]
         hook: String,
-        /// What happened, in the sender's word: `push`.
+        /// What happened, in the sender's word: `push`. Only senders that name it in a header, as GitHub does, need it.
         #[arg(long)]
-        event: String,
-        /// The file with the body, JSON; `-` is standard input.
-        #[arg(long, value_name = "FILE")]
-        data: PathBuf,
+        event: Option<String>,
+        /// The body: JSON, or the file that holds it; `-` is standard input.
+        #[arg(long, value_name = "JSON|FILE")]
+        data: String,
     },
 }
 
@@ -58,7 +57,10 @@ impl Hooks {
             }
             Some(Asked::Send { hook, event, data }) => {
                 let path = path_of(&hook)?;
-                let body = json!({ "event": event, "body": read_json(&data)? });
+                let mut body = json!({ "body": json_or_file(&data)? });
+                if let Some(event) = event {
+                    body["event"] = Value::from(event);
+                }
                 let answer = client.post(&format!("{path}/send"), &body).await?.body;
                 asking.output.print_one(&answer, |answer| {
                     let events = answer["events"].as_array().map(Vec::as_slice).unwrap_or_default();

@@ -73,11 +73,12 @@ fn closing(folder: &Path, pack: &PackName) -> String {
         "\n\
          Next:\n\
          {enter}  ensue check packs/\n\
-         \x20 ensue serve                               # prints a token at its very first start\n\
+         \x20 ensue serve --watch                       # prints a token at its very first start,\n\
+         \x20                                           # and takes packs in as you edit them\n\
          \n\
          and in another terminal:\n\
          \x20 export ENSUE_TOKEN=…                      # the token that it printed\n\
-         \x20 echo '{{\"name\": \"Ada\"}}' | ensue events send {pack}.hello --data -\n\
+         \x20 ensue events send {pack}.hello --data '{{\"name\": \"Ada\"}}'\n\
          \x20 ensue keys set {pack}.webhook_secret\n\
          \x20 ensue hooks                               # where senders deliver, and what came"
     )

@@ -4,13 +4,13 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::run::{Given, given};
-use super::{Asking, List, Page, Sorting, Watching, print_page};
+use super::{Asking, Between, List, Page, Sorting, Watching, print_page};
 use crate::client::{Client, segment};
-use crate::nearest;
 use crate::questions::{people, shown, typed};
 use crate::redraw::Stirred;
 use crate::report::{Exit, Failure, Outcome, tell};
 use crate::table::{Column, cell, text, time};
+use crate::{ids, nearest};
 
 /// List, show, answer and cancel inquiries: questions to people.
 #[derive(Debug, Subcommand)]
@@ -60,6 +60,8 @@ pub(crate) struct Listed {
     #[arg(long, value_name = "ID")]
     parent: Option<String>,
     #[command(flatten)]
+    between: Between,
+    #[command(flatten)]
     sorting: Sorting,
     #[command(flatten)]
     page: Page,
@@ -84,7 +86,7 @@ pub(crate) struct Respond {
 }
 
 const COLUMNS: &[Column] = &[
-    Column::whole("ID", |inquiry| cell(inquiry, "id")),
+    Column::id("ID", |inquiry| cell(inquiry, "id")),
     Column::cut("TITLE", |inquiry| cell(inquiry, "title")),
     Column::whole("STATUS", |inquiry| cell(inquiry, "status")),
     Column::cut("ASKED", |inquiry| people(&inquiry["assignees"], ", ")),
@@ -95,10 +97,13 @@ impl Inquiries {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let client = asking.client()?;
         match self {
-            Self::List(Listed { mine, status, assignee, execution, parent, sorting, page, watching }) => {
+            Self::List(Listed { mine, status, assignee, execution, parent, between, sorting, page, watching }) => {
                 let mut query = page.query();
                 query.extend(sorting.query());
                 query.extend(mine.then(|| ("mine", "true".to_owned())));
+                let execution = ids::whole_if_any(&client, &[ids::EXECUTION], execution).await?;
+                let parent = ids::whole_if_any(&client, &[ids::EXECUTION], parent).await?;
+                query.extend(between.query());
                 let given = [("status", status), ("assignee", assignee), ("execution", execution), ("parent", parent)];
                 query.extend(given.into_iter().filter_map(|(name, value)| Some((name, value?))));
                 // One that expires is told of by its timer.
@@ -106,12 +111,14 @@ impl Inquiries {
                 print_page(asking, &client, &List { path: "/inquiries", query, columns: COLUMNS, stirred }, watching).await
             }
             Self::Show { id } => {
+                let id = ids::whole(&client, &[ids::INQUIRY], &id).await?;
                 let inquiry = nearest::get_by_id(&client, "/inquiries", &id).await?;
                 asking.output.print_one(&inquiry, shown);
                 Ok(())
             }
             Self::Respond(respond) => respond.run(asking, &client).await,
             Self::Cancel { id } => {
+                let id = ids::whole(&client, &[ids::INQUIRY], &id).await?;
                 let answer = client.post(&path(&id, "/cancel"), &json!({})).await?.body;
                 asking.output.print_one(&answer, |inquiry| text(inquiry, "status"));
                 Ok(())
@@ -124,7 +131,8 @@ impl Respond {
     async fn run(self, asking: &Asking, client: &Client) -> Outcome {
         let sets: Vec<(String, Given)> = self.set.iter().map(|set| given("--set", set)).collect::<Result<_, _>>()?;
         let whole = self.json.as_deref().map(json_of).transpose()?;
-        let inquiry = nearest::get_by_id(client, "/inquiries", &self.id).await?;
+        let id = ids::whole(client, &[ids::INQUIRY], &self.id).await?;
+        let inquiry = nearest::get_by_id(client, "/inquiries", &id).await?;
         let mut answer = whole.unwrap_or_else(|| Value::Object(Map::new()));
         if !sets.is_empty() {
             let Value::Object(fields) = &mut answer else {
@@ -142,7 +150,7 @@ impl Respond {
         if asking.output.is_for_people() {
             tell(format!("{}: {answer}", text(&inquiry, "title")));
         }
-        let answered = client.post(&path(&self.id, "/respond"), &json!({ "answer": answer, "digest": digest })).await?.body;
+        let answered = client.post(&path(&id, "/respond"), &json!({ "answer": answer, "digest": digest })).await?.body;
         asking.output.print_one(&answered, |inquiry| text(inquiry, "status"));
         if asking.output.is_for_people() && answered["status"] == "open" {
             let given = answered["answers"].as_array().map_or(0, Vec::len);

@@ -1,11 +1,13 @@
 //! `ensue packs`, `ensue actions`, `ensue triggers`: what is installed, of each kind.
 
 use clap::Subcommand;
+use serde_json::Value;
 
+use super::check::counted;
 use super::{Asking, Page, tell_next};
-use crate::nearest;
 use crate::report::{Outcome, printable};
-use crate::table::{Column, cell};
+use crate::table::{Column, cell, pairs, text};
+use crate::{nearest, questions};
 
 /// What can be asked of a kind of thing that is installed.
 #[derive(Debug, Subcommand)]
@@ -34,6 +36,7 @@ const PACKS: &[Column] = &[
     Column::whole("PACK", |pack| cell(pack, "name")),
     Column::whole("VERSION", |pack| cell(pack, "version")),
     Column::whole("STATUS", |pack| cell(pack, "status")),
+    Column::whole("FOLDER", in_folder),
     Column::cut("DESCRIPTION", |pack| cell(pack, "description")),
 ];
 const ACTIONS: &[Column] = &[
@@ -44,12 +47,31 @@ const ACTIONS: &[Column] = &[
 const TRIGGERS: &[Column] =
     &[Column::whole("TRIGGER", |trigger| cell(trigger, "ref")), Column::cut("DESCRIPTION", |trigger| cell(trigger, "description"))];
 
+/// Says what is wrong with a pack as it lies in the folder: what is installed is then an older version.
+fn in_folder(pack: &Value) -> String {
+    let findings = || pack["findings"].as_array().into_iter().flatten();
+    let of = |severity: &str| findings().filter(|finding| finding["severity"] == severity).count();
+    match (of("error"), of("warning")) {
+        (0, 0) => "ok".to_owned(),
+        (0, warnings) => counted(warnings, "warning"),
+        (errors, _) => counted(errors, "error"),
+    }
+}
+
 impl Kind {
     fn path(self) -> &'static str {
         match self {
             Self::Packs => "/packs",
             Self::Actions => "/actions",
             Self::Triggers => "/triggers",
+        }
+    }
+
+    fn shown(self, thing: &Value) -> String {
+        match self {
+            Self::Packs => pack(thing),
+            Self::Actions => action(thing),
+            Self::Triggers => trigger(thing),
         }
     }
 
@@ -73,9 +95,168 @@ impl Installed {
             }
             Self::Show { name } => {
                 let thing = nearest::get_by_name(&client, kind.path(), &name).await?;
-                asking.output.print_one(&thing, |thing| printable(&format!("{thing:#}")));
+                asking.output.print_one(&thing, |thing| kind.shown(thing));
             }
         }
         Ok(())
+    }
+}
+
+/// A pack for people.
+fn pack(pack: &Value) -> String {
+    let mut shown = pairs(&[
+        ("pack", text(pack, "name")),
+        ("version", text(pack, "version")),
+        ("status", text(pack, "status")),
+        ("description", text(pack, "description")),
+        ("keys", names(&pack["keys"])),
+        ("installed", text(pack, "installed_at")),
+        ("by", text(pack, "installed_by")),
+        ("digest", text(pack, "digest")),
+    ]);
+    if pack["config"].as_object().is_some_and(|config| !config.is_empty()) {
+        shown.push_str(&printable(&format!("\nconfig\n{:#}\n", pack["config"])));
+    }
+    let findings: Vec<String> = pack["findings"].as_array().into_iter().flatten().map(finding).collect();
+    shown + &section("findings", &findings)
+}
+
+/// A finding in a line.
+fn finding(finding: &Value) -> String {
+    let place = match (text(finding, "file"), text(finding, "line")) {
+        (file, line) if file.is_empty() || line.is_empty() => file,
+        (file, line) => format!("{file}:{line}"),
+    };
+    let place = if place.is_empty() { place } else { format!("{place}: ") };
+    format!("{}[{}]: {place}{}", text(finding, "severity"), text(finding, "code"), text(finding, "message"))
+}
+
+/// An action for people.
+fn action(action: &Value) -> String {
+    let templates: Vec<&str> = action["templates"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+    let mut shown = pairs(&[
+        ("action", text(action, "ref")),
+        ("description", text(action, "description")),
+        ("runner", text(action, "runner")),
+        ("timeout", seconds(&action["timeout"])),
+        ("grace", seconds(&action["grace"])),
+        ("idempotent", text(action, "idempotent")),
+        ("if lost", text(action, "on_lost")),
+        ("priority", text(action, "priority")),
+        ("queue", text(action, "queue")),
+        ("templates", templates.join(", ")),
+        ("labels", names(&action["labels"])),
+    ]);
+    shown.push_str(&schema("parameters", &action["parameters"]));
+    shown.push_str(&schema("result", &action["result"]));
+    shown
+}
+
+/// A trigger for people.
+fn trigger(trigger: &Value) -> String {
+    let shown = pairs(&[
+        ("trigger", text(trigger, "ref")),
+        ("description", text(trigger, "description")),
+        ("rules", names(&trigger["rules"])),
+        ("index", names(&trigger["index"])),
+    ]);
+    shown + &schema("payload", &trigger["payload"])
+}
+
+/// The fields that a schema names; the schema itself if it names none.
+fn schema(title: &str, schema: &Value) -> String {
+    let fields = questions::field_lines(schema);
+    match schema {
+        Value::Null => String::new(),
+        _ if fields.is_empty() => printable(&format!("\n{title}, as JSON Schema\n{schema:#}\n")),
+        _ => section(title, &fields),
+    }
+}
+
+fn section(title: &str, lines: &[String]) -> String {
+    if lines.is_empty() { String::new() } else { printable(&format!("\n{title}\n{}\n", lines.join("\n"))) }
+}
+
+fn seconds(value: &Value) -> String {
+    value.as_f64().map(|seconds| format!("{seconds} s")).unwrap_or_default()
+}
+
+fn names(list: &Value) -> String {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn action_is_shown_with_its_parameters() {
+        let shown = action(&json!({
+            "ref": "release.ship", "pack": "release", "description": "Ships.", "runner": "shell", "timeout": 90.0, "grace": 10.0,
+            "idempotent": false, "on_lost": "ask", "priority": 0, "queue": "default", "templates": { "nightly": {} }, "labels": ["team"],
+            "parameters": {
+                "type": "object", "required": ["version"],
+                "properties": { "version": { "type": "string", "description": "What to ship." }, "dry": { "type": "boolean" } },
+            },
+            "result": null,
+        }));
+        insta::assert_snapshot!(shown, @r"
+        action       release.ship
+        description  Ships.
+        runner       shell
+        timeout      90 s
+        grace        10 s
+        idempotent   false
+        if lost      ask
+        priority     0
+        queue        default
+        templates    nightly
+        labels       team
+
+        parameters
+        dry (boolean, may be left out)
+        version (string): What to ship.
+        ");
+    }
+
+    #[test]
+    fn trigger_and_pack_are_shown_for_people() {
+        let shown = trigger(&json!({
+            "ref": "shop.order", "pack": "shop", "description": "Somebody ordered.", "index": [], "rules": ["shop.charge"], "payload": true,
+        }));
+        insta::assert_snapshot!(shown, @r"
+        trigger      shop.order
+        description  Somebody ordered.
+        rules        shop.charge
+
+        payload, as JSON Schema
+        true
+        ");
+        let shown = pack(&json!({
+            "name": "shop", "status": "installed", "version": "1.0.0", "description": "A shop.", "keys": ["shop.secret"], "config": {},
+            "findings": [{ "severity": "error", "code": "unknown_field", "message": "there is no `x`", "file": "shop/pack.yaml", "line": 3 }],
+        }));
+        insta::assert_snapshot!(shown, @r"
+        pack         shop
+        version      1.0.0
+        status       installed
+        description  A shop.
+        keys         shop.secret
+
+        findings
+        error[unknown_field]: shop/pack.yaml:3: there is no `x`
+        ");
+    }
+
+    #[test]
+    fn broken_pack_is_seen_in_the_list() {
+        let pack = |severities: &[&str]| {
+            let findings: Vec<Value> = severities.iter().map(|severity| json!({ "severity": severity })).collect();
+            in_folder(&json!({ "status": "installed", "findings": findings }))
+        };
+        assert_eq!([pack(&[]), pack(&["note"]), pack(&["warning", "note"])], ["ok", "ok", "1 warning"]);
+        assert_eq!(pack(&["warning", "error", "error"]), "2 errors");
     }
 }

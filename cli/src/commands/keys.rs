@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use ensue_engine::names::KeyRef;
+use ensue_engine::ports::{MASKED_BYTES_MIN, masked_part};
 use serde_json::json;
 
 use super::at_rest::AtRest;
@@ -61,11 +62,15 @@ impl Keys {
         match self {
             Self::Set { key, file, at_rest } => {
                 let value = value(&key, file.as_deref())?;
+                let is_masked = masked_part(&value).is_some();
                 match at_rest.open()? {
                     Some(mut data) => data.set_key(&key, value)?,
                     None => wait_for(set(asking, &key, &value))?,
                 }
                 tell(format!("`{key}` is set"));
+                if !is_masked {
+                    tell(format!("note: a value under {MASKED_BYTES_MIN} bytes is not masked in what programs print"));
+                }
                 Ok(())
             }
             Self::List { at_rest } => match at_rest.open()? {

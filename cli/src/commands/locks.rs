@@ -41,7 +41,7 @@ const COLUMNS: &[Column] = &[
     Column::whole("HELD", held),
     Column::whole("WAIT", |lock| cell(lock, "waiters_count")),
     Column::whole("SINCE", |lock| time(&lock["holders"][0], "since")),
-    Column::cut("BY", by),
+    Column::id("BY", by),
 ];
 
 impl Locks {

@@ -3,14 +3,17 @@
 use std::ops::ControlFlow;
 
 use clap::{Args, Subcommand};
+use ensue_node::offline::Against;
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
-use super::at_rest::AtRest;
+use super::at_rest::{self, AtRest};
 use super::{Asking, wait_for};
 use crate::client::Client;
 use crate::live;
 use crate::output::Output;
-use crate::report::{Exit, Failure, Outcome, tell};
+use crate::report::{Exit, Failure, Outcome, printable, tell};
 use crate::table::{excerpt, pairs, text, time};
 
 /// The most records that are read at once.
@@ -25,9 +28,11 @@ pub(super) const VERIFYING: &str = "verifying";
 Examples:
   ensue log                            the last records
   ensue log --follow                   and then as they come
-  ensue log --after 0 -o json          all of them
+  ensue log --after 0 -o json          all of them, as the API gives them
+  ensue log --limit 5 --bodies -o json
   ensue log verify
-  ensue log verify --data ./ensue-data     without a running node")]
+  ensue log verify --data ./ensue-data     without a running node
+  ensue log verify --data ./backup --copy  a backup, wherever it is")]
 pub(crate) struct Log {
     /// Begin after this position; otherwise with the last 20 records.
     #[arg(long, value_name = "POSITION")]
@@ -35,6 +40,12 @@ pub(crate) struct Log {
     /// Go on as more come, also when the node was away.
     #[arg(long, short)]
     follow: bool,
+    /// How many records at most: the last ones, or with --after the first ones behind it.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "follow")]
+    limit: Option<u64>,
+    /// Print with each record what is kept beside it: payloads, parameters, results. With -o json or yaml it is its `content`.
+    #[arg(long, conflicts_with = "follow")]
+    bodies: bool,
     #[command(subcommand)]
     about: Option<About>,
 }
@@ -46,6 +57,9 @@ enum About {
     Verify {
         #[command(flatten)]
         at_rest: AtRest,
+        /// The directory is a copy: do not compare it with the newest position that this machine knows.
+        #[arg(long, requires = "data")]
+        copy: bool,
     },
     /// Print the newest position and the chain's hash there.
     Head {
@@ -57,13 +71,18 @@ enum About {
 impl Log {
     pub(super) fn run(self, asking: &Asking) -> Outcome {
         // Clap's own check would count what every command takes, as `--server`.
-        if self.about.is_some() && (self.after.is_some() || self.follow) {
-            return Err(Failure::with(Exit::Usage, "`--after` and `--follow` are for the records, not for what stands behind `log`"));
+        if self.about.is_some() && (self.after.is_some() || self.follow || self.limit.is_some() || self.bodies) {
+            let message = "`--after`, `--follow`, `--limit` and `--bodies` are for the records, not for what stands behind `log`";
+            return Err(Failure::with(Exit::Usage, message));
         }
         match self.about {
-            None => wait_for(tail(asking, self.after, if self.follow { AtEnd::Follow } else { AtEnd::End })),
-            Some(About::Verify { at_rest }) => match at_rest.open()? {
-                Some(data) => print_verified(asking.output, &data.verify_log()?),
+            None if self.follow => wait_for(follow(asking, self.after)),
+            None => wait_for(tail(asking, self.after, self.limit, self.bodies)),
+            Some(About::Verify { at_rest, copy }) => match at_rest.config()? {
+                Some(config) => {
+                    let against = if copy { Against::Nothing } else { Against::StateFolder };
+                    print_verified(asking.output, &at_rest::verify_log(&config, against)?)
+                }
                 None => wait_for(async {
                     let client = asking.client()?;
                     let job = super::job(&client, "/log/verify", VERIFYING).await?;
@@ -90,54 +109,77 @@ impl Log {
     }
 }
 
-/// What is done at the end of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum AtEnd {
-    /// That was all.
-    End,
-    /// It is waited for more.
-    Follow,
+/// How many records are shown where nobody says how many.
+const SHOWN_AT_FIRST: u64 = 20;
+
+/// Prints records as they come.
+async fn follow(asking: &Asking, after: Option<u64>) -> Outcome {
+    let client = asking.client()?;
+    let after = begin(&client, after, SHOWN_AT_FIRST).await?.0;
+    live::follow_on(&client, "/log/stream", &[("after", after.to_string())], |told| {
+        if told.name != live::END {
+            asking.output.print_raw_next(&told.raw, line);
+        }
+        // A log has no end: whatever ends the stream, it goes on.
+        ControlFlow::Continue(())
+    })
+    .await
 }
 
-async fn tail(asking: &Asking, after: Option<u64>, at_end: AtEnd) -> Outcome {
-    const SHOWN_AT_FIRST: u64 = 20;
-    let client = asking.client()?;
+/// Returns the position after which to begin, and the head.
+async fn begin(client: &Client, after: Option<u64>, shown: u64) -> Result<(u64, u64), Failure> {
     let head = client.get("/log/head", &[]).await?["position"].as_u64().unwrap_or_default();
-    let mut position = after.unwrap_or(head.saturating_sub(SHOWN_AT_FIRST));
-    match at_end {
-        AtEnd::Follow => {
-            live::follow_on(&client, "/log/stream", &[("after", position.to_string())], |told| {
-                if told.name != live::END {
-                    asking.output.print_next(&told.data, line);
-                }
-                // A log has no end: whatever ends the stream, it goes on.
-                ControlFlow::Continue(())
-            })
-            .await
+    Ok((after.unwrap_or(head.saturating_sub(shown)), head))
+}
+
+/// Prints the records that there are. The end is where the log stood when it was asked for: a busy one grows as fast as it is read.
+async fn tail(asking: &Asking, after: Option<u64>, limit: Option<u64>, bodies: bool) -> Outcome {
+    let client = asking.client()?;
+    let (mut position, head) = begin(&client, after, limit.unwrap_or(SHOWN_AT_FIRST)).await?;
+    let mut left = limit.unwrap_or(u64::MAX);
+    while position < head && left > 0 {
+        let records = read(&client, position, RECORDS_MAX.min(head - position).min(left), bodies).await?;
+        if records.is_empty() {
+            break;
         }
-        // The end is where the log stood when it was asked for: a busy one grows as fast as it is read.
-        AtEnd::End => {
-            while position < head {
-                let records = read(&client, position, RECORDS_MAX.min(head - position)).await?;
-                if records.is_empty() {
-                    break;
-                }
-                for record in &records {
-                    asking.output.print_next(record, line);
-                    position = record["position"].as_u64().unwrap_or(position);
-                }
-            }
-            Ok(())
+        for record in &records {
+            let at: Place = serde_json::from_str(record.get()).map_err(|_| no_records(&client))?;
+            asking.output.print_raw_next(record.get(), |record| if bodies { line_with_body(record) } else { line(record) });
+            (position, left) = (at.position, left - 1);
         }
     }
+    Ok(())
 }
 
-async fn read(client: &Client, after: u64, limit: u64) -> Result<Vec<Value>, Failure> {
-    let query = [("after", after.to_string()), ("limit", limit.to_string())];
-    let mut answer = client.get("/log", &query).await?;
-    match answer["items"].take() {
-        Value::Array(records) => Ok(records),
-        _ => Err(Failure::new(format!("{} gives no list of records", client.server()))),
+/// Where a record is in the log.
+#[derive(Deserialize)]
+struct Place {
+    position: u64,
+}
+
+/// A page of records, each as the API wrote it: read and written again it would be another text, and fit no digest.
+#[derive(Deserialize)]
+struct Records {
+    items: Vec<Box<RawValue>>,
+}
+
+async fn read(client: &Client, after: u64, limit: u64, bodies: bool) -> Result<Vec<Box<RawValue>>, Failure> {
+    let mut query = vec![("after", after.to_string()), ("limit", limit.to_string())];
+    query.extend(bodies.then(|| ("bodies", "true".to_owned())));
+    let answer = client.get_bytes("/log", &query).await?;
+    let records: Records = serde_json::from_slice(&answer).map_err(|_| no_records(client))?;
+    Ok(records.items)
+}
+
+fn no_records(client: &Client) -> Failure {
+    Failure::new(format!("{} gives no list of records", client.server()))
+}
+
+/// A record in a line, and what is kept beside it in another.
+fn line_with_body(record: &Value) -> String {
+    match &record["content"] {
+        Value::Null => line(record),
+        content => format!("{}\n          {}", line(record), printable(&content.to_string())),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::report::{Exit, Failure, Outcome, tell};
 /// How many are changed by one request: some changes take longer than others.
 const PAGE: &str = "50";
 
-/// Changes all that fit, and tells what came of each in a line; ends with 1 where some were refused.
+/// Changes all that fit, and prints what came of each in a line, then on standard error how many there were. Fails if some were refused.
 pub(super) async fn change_all(
     asking: &Asking,
     client: &Client,
@@ -17,15 +17,17 @@ pub(super) async fn change_all(
     filters: Vec<(&str, String)>,
     (body, line): (&Value, fn(&Value) -> String),
 ) -> Outcome {
-    let (mut changed, mut refused) = (0, 0);
+    let is_dry = filters.iter().any(|(name, _)| *name == "dry_run");
+    let (mut changed, mut left_out, mut refused) = (0, 0, 0);
     let mut cursor: Option<String> = None;
     loop {
         let page = filters.iter().cloned().chain([("limit", PAGE.to_owned())]).chain(cursor.map(|cursor| ("cursor", cursor)));
         let answer = client.post(&with_query(path, &page.collect::<Vec<_>>()), body).await?.body;
         for item in answer["items"].as_array().into_iter().flatten() {
-            match item["error"].is_null() {
-                true => changed += 1,
-                false => refused += 1,
+            match (&item["error"], &item["rerun_before"]) {
+                (Value::Null, Value::String(_)) => left_out += 1,
+                (Value::Null, _) => changed += 1,
+                _ => refused += 1,
             }
             asking.output.print_next(item, line);
         }
@@ -34,11 +36,34 @@ pub(super) async fn change_all(
             None => break,
         }
     }
-    if refused > 0 {
-        return Err(Failure::with(Exit::Failed, format!("refused: {refused} of {}", refused + changed)));
+    if changed + left_out > 0 {
+        tell(totals(changed, left_out, is_dry));
     }
-    if changed == 0 {
+    if refused > 0 {
+        return Err(Failure::with(Exit::Failed, format!("refused: {refused} of {}", refused + changed + left_out)));
+    }
+    if changed + left_out == 0 {
         tell("none fits");
     }
     Ok(())
+}
+
+/// How many were changed, and how many were left out.
+fn totals(changed: usize, left_out: usize, is_dry: bool) -> String {
+    let done = if is_dry { "would be done" } else { "done" };
+    match left_out {
+        0 => format!("{done}: {changed}"),
+        _ => format!("{done}: {changed}; left out, because they were rerun already: {left_out} (--again reruns these too)"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_name_what_was_left_out() {
+        assert_eq!(totals(500, 0, false), "done: 500");
+        assert_eq!(totals(0, 2, true), "would be done: 0; left out, because they were rerun already: 2 (--again reruns these too)");
+    }
 }

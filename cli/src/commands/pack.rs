@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use clap::{Args, Subcommand};
 use ensue_packs::cases::Suite;
-use ensue_packs::{Diagnostic, Severity};
+use ensue_packs::{Diagnostic, Severity, Tested};
 use ensue_rehearsal::Rehearsal;
 use serde_json::json;
 
@@ -55,7 +55,8 @@ impl Test {
     fn run(self, asking: &Asking) -> Outcome {
         let Self { packs, filter, junit: report } = self;
         let read = packs.read()?;
-        let tested = ensue_packs::tests(&read.sources, &read.settings);
+        let Tested { diagnostics, suites } = ensue_packs::tests(&read.sources, &read.settings);
+        let tested = Tested { diagnostics: read.told(diagnostics), suites };
         let own = tested.suites.iter().filter(|(index, _)| *index >= read.first).map(|(_, suite)| suite);
         let begin = Instant::now();
         let trials = run_all(own, filter.as_deref());

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::ago::moment_of;
 use crate::commands::Asking;
 use crate::commands::check::{counted, name_of_pack};
+use crate::ids;
 use crate::report::{Exit, Failure, Outcome, printable, tell};
 use crate::table::text;
 
@@ -57,11 +58,13 @@ pub(crate) struct Replay {
 impl Replay {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let pack = self.against.as_deref().map(pack).transpose()?;
-        let asked = match &self.id {
+        let client = asking.client()?;
+        let id = ids::whole_if_any(&client, &[ids::EXECUTION], self.id).await?;
+        let asked = match &id {
             Some(id) => json!({ "execution": id, "pack": pack }),
             None => json!({ "last": self.last, "action": self.action, "rule": self.rule, "since": self.since, "pack": pack }),
         };
-        let answer = asking.client()?.post_and_wait("/executions/replay", &asked, PATIENCE_SECONDS).await?;
+        let answer = client.post_and_wait("/executions/replay", &asked, PATIENCE_SECONDS).await?;
         let told = &answer.body;
         asking.output.print_one(told, shown);
         let count = |name: &str| usize::try_from(told[name].as_u64().unwrap_or_default()).unwrap_or(usize::MAX);

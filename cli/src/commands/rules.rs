@@ -36,7 +36,8 @@ pub(crate) enum Rules {
     #[command(after_help = "\
 Examples:
   ensue rules backtest release.ship_on_tag --since 7d
-  ensue rules backtest packs/release/rules/ship_on_tag.yaml --since 30d --max-new 5   for CI: 1 where it would act on more")]
+  ensue rules backtest packs/release/rules/ship_on_tag.yaml --since 30d --max-new 5 --max-lost 0   for CI: 1 where it would do otherwise
+  ensue rules backtest packs/release --since 30d --max-changed 10   all rules of a pack")]
     Backtest(Backtest),
     /// Make up for the times of a rule's schedule in a range that is over; those that fired are passed over.
     #[command(after_help = "\

@@ -12,11 +12,11 @@ use serde_json::{Map, Value, json};
 use super::executions::Made;
 use super::{Asking, executions, read_json, stepping};
 use crate::client::{Answer, Client, segment};
-use crate::nearest;
 use crate::report::{Exit, Failure, Outcome, printable, tell};
 use crate::table::text;
 use crate::this_machine;
 use crate::trace::failure;
+use crate::{nearest, questions};
 
 /// How long one request waits for an execution's end, in seconds; it is sent again until the end.
 const WAIT_SECONDS: u64 = 30;
@@ -27,7 +27,7 @@ const WAIT_SECONDS: u64 = 30;
 Examples:
   ensue run core.echo --param message=hello --wait
   ensue run core.http --param url=https://example.com --wait
-  ensue run core.noop --param seconds:=3
+  ensue run core.noop --param seconds=3
   ensue run core.echo --in 10m
   ensue run release.ship --template nightly --param version=v2
   ensue run release.ship --params release.json
@@ -35,7 +35,7 @@ Examples:
 pub(crate) struct Run {
     /// The action.
     action: String,
-    /// A parameter: `name=text`, or `name:=json` for anything but text.
+    /// A parameter: `name=value`, which is read as the type that the action declares, or `name:=json`.
     #[arg(long = "param", value_name = "NAME=VALUE")]
     param: Vec<String>,
     /// The file with the parameters, a JSON object; `-` is standard input. A --param goes over it.
@@ -61,8 +61,10 @@ pub(crate) struct Run {
 
 impl Run {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
-        let params = self.parameters()?;
+        let given = self.given()?;
         let client = asking.client()?;
+        let action = self.action(&client).await;
+        let params = self.parameters(given, &action["parameters"])?;
         let path = format!("/actions/{}/execute", segment(&self.action));
         let mut body = json!({ "params": params });
         if let Some(template) = &self.template {
@@ -78,7 +80,7 @@ impl Run {
             told(asking, &self.asked(&client, client.post(&path, &body).await).await?);
             return Ok(());
         }
-        let (execution, made) = if asking.output.is_for_people() && self.is_workflow(&client).await {
+        let (execution, made) = if asking.output.is_for_people() && action["runner"] == "workflow" {
             let execution = self.asked(&client, client.post(&path, &body).await).await?;
             (stepping::follow(&client, &text(&execution, "id")).await?, Made::OfSteps)
         } else {
@@ -87,10 +89,12 @@ impl Run {
         told_at_its_end(asking, &execution, made)
     }
 
-    /// Says whether the action is made of steps. Who may not see actions, or misspelt it, hears of that when it is to be run.
-    async fn is_workflow(&self, client: &Client) -> bool {
-        let action = client.get(&format!("/actions/{}", segment(&self.action)), &[]).await;
-        action.is_ok_and(|action| action["runner"] == "workflow")
+    /// Returns the action; null if it cannot be read. A caller who may not see actions, or misspelt it, is told when it is to be run.
+    async fn action(&self, client: &Client) -> Value {
+        if self.param.is_empty() && !self.wait {
+            return Value::Null;
+        }
+        client.get(&format!("/actions/{}", segment(&self.action)), &[]).await.unwrap_or_default()
     }
 
     async fn waited(&self, client: &Client, answered: Result<Answer, Failure>) -> Result<Value, Failure> {
@@ -118,7 +122,11 @@ impl Run {
         Ok(labels)
     }
 
-    fn parameters(&self) -> Result<Value, Failure> {
+    fn given(&self) -> Result<Vec<(String, Given)>, Failure> {
+        self.param.iter().map(|param| given("--param", param)).collect()
+    }
+
+    fn parameters(&self, given: Vec<(String, Given)>, schema: &Value) -> Result<Value, Failure> {
         let mut params = match &self.params {
             None => Map::new(),
             Some(path) => match read_json(path)? {
@@ -126,14 +134,21 @@ impl Run {
                 _ => return Err(Failure::with(Exit::Refused, format!("`{}` does not hold an object", path.display()))),
             },
         };
-        params.extend(parameters(&self.param)?);
+        params.extend(read_as(given, schema));
         Ok(Value::Object(params))
     }
 }
 
-/// Gives the parameters that were typed one by one.
-pub(super) fn parameters(typed: &[String]) -> Result<Map<String, Value>, Failure> {
-    typed.iter().map(|param| given("--param", param).map(|(name, value)| (name, value.into()))).collect()
+/// Reads what was typed for parameters as the types that the schema declares.
+pub(super) fn read_as(given: Vec<(String, Given)>, schema: &Value) -> Map<String, Value> {
+    let read = |(name, given): (String, Given)| {
+        let value = match given {
+            Given::Text(text) => questions::typed(schema, &name, &text),
+            Given::Json(value) => value,
+        };
+        (name, value)
+    };
+    given.into_iter().map(read).collect()
 }
 
 /// Tells of an execution that was asked for, and how to see more of it.
@@ -190,15 +205,6 @@ pub(super) enum Given {
     Json(Value),
 }
 
-impl From<Given> for Value {
-    fn from(given: Given) -> Self {
-        match given {
-            Given::Text(text) => Self::from(text),
-            Given::Json(value) => value,
-        }
-    }
-}
-
 /// Reads `name=text` or `name:=json`, as it was typed behind a flag.
 pub(super) fn given(flag: &str, typed: &str) -> Result<(String, Given), Failure> {
     let usage = |why: String| {
@@ -239,12 +245,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_parameter_is_text_unless_it_is_said_to_be_json() {
-        let parameter = |typed: &str| given("--param", typed).map(|(name, value)| (name, Value::from(value)));
-        assert_eq!(parameter("url=http://a/?b=c").unwrap(), ("url".into(), json!("http://a/?b=c")));
-        assert_eq!(parameter("count=3").unwrap(), ("count".into(), json!("3")));
-        assert_eq!(parameter("count:=3").unwrap(), ("count".into(), json!(3)));
-        assert_eq!(parameter("empty=").unwrap(), ("empty".into(), json!("")));
+    fn parameter_is_read_as_the_type_that_the_action_declares() {
+        let schema = json!({ "type": "object", "properties": {
+            "count": { "type": "integer" }, "fast": { "type": "boolean" }, "url": { "type": "string" }, "either": { "type": ["string", "null"] },
+        }});
+        let parameter = |typed: &str| given("--param", typed).map(|given| Value::Object(read_as(vec![given], &schema)));
+        assert_eq!(parameter("url=http://a/?b=c").unwrap(), json!({ "url": "http://a/?b=c" }));
+        assert_eq!(parameter("count=3").unwrap(), json!({ "count": 3 }));
+        assert_eq!(parameter("count=three").unwrap(), json!({ "count": "three" }));
+        assert_eq!(parameter("fast=true").unwrap(), json!({ "fast": true }));
+        assert_eq!(parameter("url=3").unwrap(), json!({ "url": "3" }));
+        assert_eq!(parameter("either=null").unwrap(), json!({ "either": "null" }));
+        assert_eq!(parameter("undeclared=3").unwrap(), json!({ "undeclared": "3" }));
+        assert_eq!(parameter("count:=4").unwrap(), json!({ "count": 4 }));
+        assert_eq!(parameter("url=").unwrap(), json!({ "url": "" }));
         for bad in ["count", "count:=three"] {
             assert_eq!(parameter(bad).unwrap_err().exit(), Exit::Usage, "{bad}");
         }

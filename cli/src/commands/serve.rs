@@ -1,5 +1,6 @@
 //! `ensue serve`: a node, until it is asked to stop.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -70,15 +71,20 @@ const LISTENS_ON: &str = "listens on http://";
 
 impl Serve {
     pub(super) fn run(self, asking: &Asking) -> Outcome {
+        let voice = Voice(self.log_format);
         subscribe(self.log_format, asking.output.style_of_errors());
         let open_files = raise_open_files();
-        let config = self.settings(open_files)?;
+        let config = self.settings(open_files, voice).map_err(|failure| voice.failed(failure))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        runtime.map_err(|error| Failure::new(format!("no threads can be had: {error}")))?.block_on(serve(config))
+        let runtime = runtime.map_err(|error| voice.failed(Failure::new(format!("no threads can be had: {error}"))))?;
+        run_and_leave(runtime, serve(config, voice)).map_err(|failure| voice.failed(failure))
     }
 
-    fn settings(self, open_files: OpenFiles) -> Result<Config, Failure> {
+    fn settings(self, open_files: OpenFiles, voice: Voice) -> Result<Config, Failure> {
         let mut config = settings(self.config.as_deref())?;
+        for variable in &config.unknown_variables {
+            voice.warn(variable);
+        }
         config.listen = self.listen.unwrap_or(config.listen);
         config.data = self.data.unwrap_or(config.data);
         config.packs = self.packs.unwrap_or(config.packs);
@@ -86,12 +92,22 @@ impl Serve {
         config.min_free_bytes = self.min_free.unwrap_or(config.min_free_bytes);
         config.supervisor = Some(super::supervisor::command(open_files));
         if let Some(millis) = self.slow_disk_for_a_measurement {
-            tell(format!("warning: each commit takes {millis} ms longer: this node is for a measurement, and not to be worked with"));
+            voice.warn(&format!("each commit takes {millis} ms longer: this node is for a measurement, and not to be worked with"));
             config.commit_delay = Duration::from_millis(millis);
         }
         config.reread = if self.watch { Reread::OnChange } else { config.reread };
         Ok(config)
     }
+}
+
+/// How long work that blocks may go on after everything else has ended.
+const LEFTOVER_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Runs a task to its end, and does not wait for work on blocking threads that never ends.
+pub(super) fn run_and_leave<T>(runtime: tokio::runtime::Runtime, task: impl Future<Output = T>) -> T {
+    let done = runtime.block_on(task);
+    runtime.shutdown_timeout(LEFTOVER_PATIENCE);
+    done
 }
 
 /// How many files a process may have open.
@@ -123,7 +139,7 @@ pub(crate) fn listening_address(line: &str) -> Option<SocketAddr> {
     after.split(|character: char| character == ',' || character.is_whitespace()).next()?.parse().ok()
 }
 
-async fn serve(config: Config) -> Outcome {
+async fn serve(config: Config, voice: Voice) -> Outcome {
     let (data, packs) = (config.data.clone(), config.packs.clone());
     let stopped = |what: &str, error: std::io::Error| Failure::new(format!("{what} cannot be waited for: {error}"));
     // Asked for before the node starts, so that no signal is lost.
@@ -131,9 +147,9 @@ async fn serve(config: Config) -> Outcome {
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| stopped("SIGTERM", error))?;
     let mut node = Node::start(config).await.map_err(|error| Failure::explained(&error))?;
     for warning in node.warnings() {
-        tell(format!("warning: {warning}"));
+        voice.warn(&warning);
     }
-    tell(format!(
+    voice.inform(&format!(
         "ensue {} {LISTENS_ON}{}, data in {}, packs in {}",
         env!("CARGO_PKG_VERSION"),
         node.address(),
@@ -141,21 +157,21 @@ async fn serve(config: Config) -> Outcome {
         packs.display()
     ));
     if let Some(token) = node.first_admin_token() {
-        tell("this is the very first start: this token lets an admin in, and is shown this once");
-        say(format!("export ENSUE_TOKEN={}", String::from_utf8_lossy(token.reveal())));
+        voice.inform(&"this is the first start: the token on standard output lets an admin in, and is not shown again");
+        voice.show_token(&String::from_utf8_lossy(token.reveal()));
     }
     let packs_news = node.packs_news();
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
-        () = tell_news(packs_news) => {}
+        () = tell_news(packs_news, voice) => {}
         failure = node.failed() => {
             node.leave().await;
             let hint = "start the node again; if it fails in the same way, `ensue log verify --data DIR` says what is there";
             return Err(Failure::with(Exit::Internal, failure.to_string()).hint(hint));
         }
     }
-    tell("stopping; a second signal ends the node at once, and what then ran is found at the next start");
+    voice.inform(&"stopping; a second signal ends the node at once, and what then ran is found at the next start");
     tokio::select! {
         stopped = node.stop() => stopped.map_err(|failure| Failure::with(Exit::Internal, failure.to_string())),
         _ = interrupt.recv() => Exit::Interrupted.now(),
@@ -164,37 +180,79 @@ async fn serve(config: Config) -> Outcome {
 }
 
 /// Tells what becomes of changes in the packs folder, for as long as there is somebody to hear of them.
-async fn tell_news(news: Option<tokio::sync::mpsc::Receiver<PacksNews>>) {
+async fn tell_news(news: Option<tokio::sync::mpsc::Receiver<PacksNews>>, voice: Voice) {
     if let Some(mut news) = news {
         while let Some(one) = news.recv().await {
-            tell_of_packs(&one);
+            tell_of_packs(&one, voice);
         }
     }
     std::future::pending().await
 }
 
-fn tell_of_packs(news: &PacksNews) {
+fn tell_of_packs(news: &PacksNews, voice: Voice) {
     match news {
         PacksNews::Read(read) => {
             for finding in &read.findings {
-                tell(finding);
+                voice.inform(finding);
             }
             for (pack, version) in &read.live {
                 match version {
-                    Some(version) => tell(format!("pack {pack} {version} is live, in revision {} of the catalog", read.revision)),
-                    None => tell(format!("pack {pack} is removed, in revision {} of the catalog", read.revision)),
+                    Some(version) => voice.inform(&format!("pack {pack} {version} is live, in revision {} of the catalog", read.revision)),
+                    None => voice.inform(&format!("pack {pack} is removed, in revision {} of the catalog", read.revision)),
                 }
             }
             for pack in &read.mended {
-                tell(format!("pack {pack} has no errors any more, and is what is installed"));
+                voice.inform(&format!("pack {pack} has no errors any more, and is what is installed"));
             }
             for pack in &read.refused {
-                tell(format!("pack {pack} has errors and is not taken; what was installed of it stays"));
+                voice.inform(&format!("pack {pack} has errors and is not taken; what was installed of it stays"));
             }
         }
-        PacksNews::Failed(why) => tell(format!("warning: {why}")),
+        PacksNews::Failed(why) => voice.warn(why),
         // A node may learn to say more.
         _ => {}
+    }
+}
+
+/// The target of what a node reports about itself: JSON has these lines whatever `ENSUE_LOG` leaves out.
+const OWN_LINES: &str = "ensue_serve";
+
+/// Reports what the node does to the operator: lines for people, or JSON objects like those of the log.
+#[derive(Clone, Copy)]
+struct Voice(LogFormat);
+
+impl Voice {
+    fn inform(self, message: &dyn Display) {
+        match self.0 {
+            LogFormat::Text => tell(message.to_string()),
+            LogFormat::Json => tracing::info!(target: OWN_LINES, "{message}"),
+        }
+    }
+
+    fn warn(self, message: &dyn Display) {
+        match self.0 {
+            LogFormat::Text => tell(format!("warning: {message}")),
+            LogFormat::Json => tracing::warn!(target: OWN_LINES, "{message}"),
+        }
+    }
+
+    /// Writes the first admin's token to standard output, and to no log.
+    fn show_token(self, token: &str) {
+        match self.0 {
+            LogFormat::Text => say(format!("export ENSUE_TOKEN={token}")),
+            LogFormat::Json => say(serde_json::json!({ "admin_token": token }).to_string()),
+        }
+    }
+
+    /// Writes why the node ended as JSON, where that is the form: the failure is then not printed again.
+    fn failed(self, failure: Failure) -> Failure {
+        match self.0 {
+            LogFormat::Text => failure,
+            LogFormat::Json => {
+                tracing::error!(target: OWN_LINES, hint = failure.hint_text(), "{failure}");
+                failure.reported()
+            }
+        }
     }
 }
 
@@ -202,6 +260,10 @@ fn tell_of_packs(news: &PacksNews) {
 fn subscribe(format: LogFormat, style: Style) {
     use tracing_subscriber::EnvFilter;
     let filter = std::env::var("ENSUE_LOG").ok().and_then(|text| text.parse::<EnvFilter>().ok()).unwrap_or_else(|| EnvFilter::new("warn"));
+    let filter = match format {
+        LogFormat::Text => filter,
+        LogFormat::Json => filter.add_directive(format!("{OWN_LINES}=info").parse().expect("a target and a level are a directive")),
+    };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A subscriber that is there already is a test's; it is as good.
     let _ = match format {
@@ -227,6 +289,8 @@ fn size(text: &str) -> Result<u64, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]
@@ -235,6 +299,28 @@ mod tests {
         assert_eq!(listening_address(line), Some("127.0.0.1:41873".parse().unwrap()));
         assert_eq!(listening_address("ensue 0.1.0 listens on http://[::1]:80, data in x"), Some("[::1]:80".parse().unwrap()));
         assert_eq!(listening_address("warning: nothing"), None);
+    }
+
+    #[test]
+    fn runtime_ends_though_blocking_work_never_does() {
+        let (ended, end) = std::sync::mpsc::sync_channel(1);
+        let (release, held) = std::sync::mpsc::sync_channel::<()>(1);
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+            let begun = Arc::new(tokio::sync::Notify::new());
+            let task = async {
+                let begins = begun.clone();
+                tokio::task::spawn_blocking(move || {
+                    begins.notify_one();
+                    held.recv()
+                });
+                begun.notified().await;
+            };
+            run_and_leave(runtime, task);
+            ended.send(()).unwrap();
+        });
+        end.recv_timeout(Duration::from_secs(60)).expect("the runtime waits for work that never ends");
+        drop(release);
     }
 
     #[test]

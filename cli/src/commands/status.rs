@@ -50,6 +50,13 @@ fn retention(status: &Value) -> String {
     format!("{kept}; {} have left the views", text(status, "retention.executions_removed"))
 }
 
+/// A count of what waits for people; nothing if a node of an earlier release does not count it.
+fn waiting(status: &Value, name: &str) -> String {
+    let attention = &status["attention"];
+    let more = if attention[name].is_u64() && attention[name] == attention["counted_max"] { " or more" } else { "" };
+    format!("{}{more}", text(attention, name))
+}
+
 fn shown(status: &Value) -> String {
     let size = |name: &str| status[name].as_u64().map(bytes).unwrap_or_default();
     let kept = |name: &str| {
@@ -65,6 +72,10 @@ fn shown(status: &Value) -> String {
         ("catalog", text(status, "catalog")),
         ("events", text(status, "totals.events")),
         ("executions", format!("{} open of {}", text(status, "totals.executions_open"), text(status, "totals.executions_requested"))),
+        ("failed within 1 h", waiting(status, "failed_last_hour")),
+        ("dead letters open", waiting(status, "dead_letters_open")),
+        ("indeterminate", waiting(status, "indeterminate")),
+        ("inquiries overdue", waiting(status, "inquiries_overdue")),
         ("workers", format!("{} of {} busy", text(status, "workers_busy"), text(status, "workers"))),
         ("parked reactions", text(status, "parked_reactions")),
         ("disk free", size("disk_free_bytes")),

@@ -48,6 +48,31 @@ async fn look(client: &Client, id: &str) -> Result<Flow, Failure> {
     steps::read(client, client.get(&path(id, ""), &[]).await?).await
 }
 
+/// Something that happened, as it is told.
+struct News {
+    at: Moment,
+    line: String,
+}
+
+/// When something happened, and among what happened at the same time what led to what: the end of one step begins others.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Moment {
+    time: String,
+    phase: Phase,
+    depth: i64,
+}
+
+/// What happened, in the order in which one leads to the next within one moment.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    /// A step ended that began before, or never had an execution.
+    Ends,
+    /// A step began.
+    Begins,
+    /// A step ended in the moment in which it began.
+    EndsAtOnce,
+}
+
 /// What has been told of each step, by its way from the outermost workflow.
 #[derive(Default)]
 struct Told {
@@ -58,13 +83,12 @@ impl Told {
     /// Gives a line for each thing that has not been told, in the order in which they happened.
     fn news(&mut self, flow: &Flow) -> Vec<String> {
         let mut news = Vec::new();
-        self.push_below(flow, "", &mut news);
-        // What happened at once stands in the order in which it was found: a step begins before it ends.
-        news.sort_by(|(one, _), (other, _)| one.cmp(other));
-        news.into_iter().map(|(_, line)| line).collect()
+        self.push_below(flow, "", 0, &mut news);
+        news.sort_by(|one, other| one.at.cmp(&other.at));
+        news.into_iter().map(|news| news.line).collect()
     }
 
-    fn push_below(&mut self, flow: &Flow, above: &str, news: &mut Vec<(String, String)>) {
+    fn push_below(&mut self, flow: &Flow, above: &str, depth: u32, news: &mut Vec<News>) {
         for part in flow.steps.iter().flat_map(|step| &step.parts) {
             let name = format!("{above}{}", part.name());
             let status = part.status();
@@ -73,22 +97,30 @@ impl Told {
                 && before.is_none()
             {
                 let what = format!("{name}: {}", text(&step.execution, "action"));
-                news.push((part.began_at(), line(&step.execution, "requested_at", "started", &what)));
+                let at = Moment { time: part.began_at(), phase: Phase::Begins, depth: i64::from(depth) };
+                news.push(News { at, line: line(&step.execution, "requested_at", "started", &what) });
             }
             if before.as_ref() != Some(&status) {
-                news.extend(standing(part, &name, &status));
+                let told = standing(part, &flow.execution, &name, &status).map(|(time, line)| {
+                    let phase = if matches!(part, Part::Begun(_)) && time == part.began_at() { Phase::EndsAtOnce } else { Phase::Ends };
+                    // What is inside ends before what is around it.
+                    News { at: Moment { time, phase, depth: -i64::from(depth) }, line }
+                });
+                news.extend(told);
             }
             if let Part::Begun(step) = part {
-                self.push_below(step, &format!("{name}/"), news);
+                self.push_below(step, &format!("{name}/"), depth + 1, news);
             }
         }
     }
 }
 
 /// Tells how a step stands, with the time of it; nothing of what goes on as it should.
-fn standing(part: &Part, name: &str, status: &str) -> Option<(String, String)> {
+fn standing(part: &Part, workflow: &Value, name: &str, status: &str) -> Option<(String, String)> {
     match part {
-        Part::NotStarted(told) => Some((text(told, "at"), line(told, "at", status, &format!("{name}: {}", steps::because(told))))),
+        Part::NotStarted(told) => {
+            Some((text(told, "at"), line(told, "at", status, &format!("{name}: {}", steps::because(told, workflow)))))
+        }
         Part::Begun(step) if status == "indeterminate" => {
             let what =
                 format!("{name}: it waits until somebody says what became of it: ensue executions settle {}", text(&step.execution, "id"));
@@ -162,6 +194,25 @@ mod tests {
         2026-03-28 09:00:03Z  started           inside/deep: core.shell
         2026-03-28 09:00:03Z  indeterminate     inside/deep: it waits until somebody says what became of it: ensue executions settle 019c1f3a-0000-7000-8000-000000000001
         2026-03-28 09:00:04Z  failed            deploy[1]: exit_code 3: it ended with 3
+        ");
+    }
+
+    #[test]
+    fn steps_of_one_moment_are_told_in_the_order_of_their_causes() {
+        let mut told = Told::default();
+        let finally = does(execution("finally", "succeeded", 1, Some(5)));
+        let inner = Part::Begun(flow(execution("inner", "succeeded", 1, Some(5)), vec![finally]));
+        told.news(&flow(execution("", "waiting", 0, None), vec![Part::Begun(flow(execution("inner", "waiting", 1, None), vec![]))]));
+        let check = json!({ "step": "check", "item": null, "at": "2026-03-28T09:00:05.000000Z", "skipped": null,
+            "error": { "kind": "fail", "message": "it is too late" } });
+        let rollback = does(execution("rollback", "running", 5, None));
+        let lines = told.news(&flow(execution("", "waiting", 0, None), vec![rollback, inner, Part::NotStarted(check)]));
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        2026-03-28 09:00:01Z  started           inner/finally: core.shell
+        2026-03-28 09:00:05Z  succeeded         inner/finally
+        2026-03-28 09:00:05Z  succeeded         inner
+        2026-03-28 09:00:05Z  failed            check: fail: it is too late
+        2026-03-28 09:00:05Z  started           rollback: core.shell
         ");
     }
 }

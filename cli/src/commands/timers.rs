@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::{Asking, List, Page, Sorting, Watching, print_page};
+use super::{Asking, Between, List, Page, Sorting, Watching, print_page};
 use crate::redraw::Stirred;
 use crate::report::Outcome;
 use crate::table::{Column, cell, text, time};
@@ -30,6 +30,8 @@ pub(crate) struct Listed {
     #[arg(long, value_name = "REF")]
     sensor: Option<String>,
     #[command(flatten)]
+    between: Between,
+    #[command(flatten)]
     sorting: Sorting,
     #[command(flatten)]
     page: Page,
@@ -47,9 +49,10 @@ const COLUMNS: &[Column] = &[
 impl Timers {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let client = asking.client()?;
-        let Self::List(Listed { rule, sensor, sorting, page, watching }) = self;
+        let Self::List(Listed { rule, sensor, between, sorting, page, watching }) = self;
         let mut query = page.query();
         query.extend(sorting.query());
+        query.extend(between.query());
         query.extend([("rule", rule), ("sensor", sensor)].into_iter().filter_map(|(name, value)| Some((name, value?))));
         let stirred = Stirred::By(&["schedule", "timer"]);
         print_page(asking, &client, &List { path: "/timers", query, columns: COLUMNS, stirred }, watching).await

@@ -37,6 +37,7 @@ pub(crate) enum Tokens {
         at_rest: AtRest,
     },
     /// Let the holder of a token in no more.
+    #[command(visible_alias = "remove")]
     Revoke {
         /// The token's name.
         name: String,

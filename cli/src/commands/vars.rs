@@ -51,6 +51,7 @@ pub(crate) enum Vars {
         file: Option<PathBuf>,
     },
     /// Take the value of a var away.
+    #[command(visible_alias = "remove")]
     Unset {
         /// The var.
         name: VarName,

@@ -33,6 +33,10 @@ pub(super) async fn watch(asking: &Asking, client: &Client, id: &str) -> Outcome
         ControlFlow::Continue(())
     })
     .await?;
+    if status.is_empty() {
+        // The end itself went lost with the connection that it was told on.
+        status = text(&client.get(&path(id, ""), &[]).await?, "status");
+    }
     executions::ended_well(id, made, &status, "")
 }
 

@@ -7,10 +7,12 @@ use serde_json::{Value, json};
 
 use super::{Asking, Page, read_json, tell_next};
 use crate::client::{Client, segment};
+use crate::ids;
 use crate::output::Output;
 use crate::reason;
 use crate::report::{Exit, Failure, Outcome, say};
 use crate::svg;
+use crate::table::text;
 use crate::trace::{self, Ids};
 use crate::tree::{self, Branch};
 
@@ -31,7 +33,7 @@ Examples:
   ensue why --rule release.ship --data payload.json      an event never sent"
 )]
 pub(crate) struct Why {
-    /// An event, an enforcement or an execution.
+    /// An event, an enforcement, an execution, or an inquiry.
     #[arg(conflicts_with = "rule")]
     id: Option<String>,
     /// The rule to be explained.
@@ -85,7 +87,9 @@ impl Why {
             asking.output.must_be_plain("--svg")?;
         }
         let client = asking.client()?;
-        match (&self.id, &self.rule, &self.event, &self.data) {
+        let id = ids::whole_if_any(&client, &[ids::EVENT, ids::EXECUTION, ids::ENFORCEMENT, ids::INQUIRY], self.id.clone()).await?;
+        let event = ids::whole_if_any(&client, &[ids::EVENT], self.event.clone()).await?;
+        match (&id, &self.rule, &event, &self.data) {
             (Some(id), ..) if self.svg => pictured(&client, id).await,
             (Some(id), ..) => causes(&client, id, asking.output).await,
             (None, Some(rule), Some(event), _) => {
@@ -126,9 +130,21 @@ impl Why {
     }
 }
 
+/// Reads the causal graph around a thing; around an inquiry it is that of the execution that asks.
+async fn graph(client: &Client, id: &str) -> Result<Value, Failure> {
+    let failure = match client.get(&format!("/trace/{}", segment(id)), &[]).await {
+        Err(failure) if failure.exit() == Exit::Missing => failure,
+        answered => return answered,
+    };
+    match client.get(&format!("/inquiries/{}", segment(id)), &[]).await {
+        Ok(inquiry) => client.get(&format!("/trace/{}", segment(&text(&inquiry, "execution"))), &[]).await,
+        Err(_) => Err(failure),
+    }
+}
+
 /// Draws the causal tree around a thing.
 async fn causes(client: &Client, id: &str, output: Output) -> Outcome {
-    let graph = client.get(&format!("/trace/{}", segment(id)), &[]).await?;
+    let graph = graph(client, id).await?;
     let tree = match output.is_for_people() {
         true => trace::tree(client, &graph, Ids::Shown).await?,
         false => Branch::default(),
@@ -139,7 +155,7 @@ async fn causes(client: &Client, id: &str, output: Output) -> Outcome {
 
 /// Draws the causal tree around a thing as a picture.
 async fn pictured(client: &Client, id: &str) -> Outcome {
-    let graph = client.get(&format!("/trace/{}", segment(id)), &[]).await?;
+    let graph = graph(client, id).await?;
     say(svg::of_tree(&trace::tree(client, &graph, Ids::Shown).await?).trim_end());
     Ok(())
 }

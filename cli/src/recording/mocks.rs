@@ -78,6 +78,11 @@ impl Mocks {
         Ok(())
     }
 
+    /// Writes them as JSON.
+    pub(super) fn written(&self) -> String {
+        Value::Object(self.0.iter().map(|(path, tree)| (path.clone(), tree.to_value())).collect()).to_string()
+    }
+
     /// Gives them as a case has them.
     pub(super) fn into_value(self) -> Value {
         Value::Object(self.0.into_iter().map(|(path, tree)| (path, tree.into_value())).collect::<Map<_, _>>())
@@ -97,6 +102,13 @@ impl Tree {
             }
             // One step is done once or several times, the same for all of it.
             (there, other) => *there = other,
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        match self {
+            Self::Tries(tries) => Value::Array(tries.clone()),
+            Self::Items(items) => items.values().map(Self::to_value).collect(),
         }
     }
 
@@ -145,7 +157,7 @@ async fn awaited(client: &Client, execution: &Value) -> Result<Vec<Value>, Failu
 async fn attempts(client: &Client, execution: &Value) -> Result<Vec<Value>, Failure> {
     let id = text(execution, "id");
     let whole = client.get(&format!("/executions/{}", segment(&id)), &[]).await?;
-    let gave = || json!({ "result": if whole["result"].is_null() { json!({}) } else { whole["result"].clone() } });
+    let gave = || json!({ "result": if whole["result"].is_null() { json!({}) } else { plain(whole["result"].clone()) } });
     if !whole["settled"].is_null() {
         // What a person said counts in the place of what nobody knew.
         return Ok(vec![if whole["status"] == "succeeded" { gave() } else { failed(&whole["error"]) }]);
@@ -163,6 +175,18 @@ async fn attempts(client: &Client, execution: &Value) -> Result<Vec<Value>, Fail
         Some(_) | None => None,
     };
     Ok(attempts.iter().filter_map(came_to).collect())
+}
+
+/// Takes the headers away from the result of a request that say nothing of what was answered.
+pub(super) fn plain(mut result: Value) -> Value {
+    const OF_THE_WAY: [&str; 6] = ["connection", "content-length", "date", "keep-alive", "server", "transfer-encoding"];
+    let is_answer = result
+        .as_object()
+        .is_some_and(|fields| fields.len() == 3 && fields.get("status").is_some_and(Value::is_u64) && fields.contains_key("body"));
+    if is_answer && let Some(headers) = result["headers"].as_object_mut() {
+        headers.retain(|name, _| !OF_THE_WAY.contains(&name.as_str()));
+    }
+    result
 }
 
 fn failed(error: &Value) -> Value {

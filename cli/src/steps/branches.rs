@@ -49,12 +49,12 @@ fn begun(flow: &Flow, name: &str, now: Timestamp) -> Branch {
 
 fn of_step(step: &Step, flow: &Flow, now: Timestamp) -> Branch {
     match step.parts.as_slice() {
-        [only] if only.item().is_none() && only.turn().is_none() => of_part(only, now),
+        [only] if only.item().is_none() && only.turn().is_none() => of_part(only, flow, now),
         parts => of_items(step, parts, flow, now),
     }
 }
 
-fn of_part(part: &Part, now: Timestamp) -> Branch {
+fn of_part(part: &Part, workflow: &Flow, now: Timestamp) -> Branch {
     match part {
         Part::Begun(flow) => {
             let mut branch = begun(flow, &format!("{}: {}", part.name(), text(&flow.execution, "action")), now);
@@ -63,13 +63,13 @@ fn of_part(part: &Part, now: Timestamp) -> Branch {
             }
             branch
         }
-        Part::NotStarted(told) => not_started(told),
+        Part::NotStarted(told) => not_started(told, &workflow.execution),
     }
 }
 
 /// A step, or an item of one, that has no execution.
-pub(crate) fn not_started(told: &Value) -> Branch {
-    let (name, why) = (super::name(told), because(told));
+pub(crate) fn not_started(told: &Value, workflow: &Value) -> Branch {
+    let (name, why) = (super::name(told), because(told, workflow));
     match standing(told) {
         "failed" => Branch { title: format!("{name} failed"), mood: Mood::Bad, details: vec![why], ..Branch::default() },
         status => Branch { title: format!("{name} {status}: {why}"), mood: Mood::Faint, ..Branch::default() },
@@ -79,7 +79,7 @@ pub(crate) fn not_started(told: &Value) -> Branch {
 fn of_items(step: &Step, parts: &[Part], flow: &Flow, now: Timestamp) -> Branch {
     let statuses: Vec<String> = parts.iter().map(Part::status).collect();
     let fold = folded(statuses.iter().map(|status| (status.as_str(), false)));
-    let mut children: Vec<Branch> = fold.shown.iter().map(|at| of_part(&parts[*at], now)).collect();
+    let mut children: Vec<Branch> = fold.shown.iter().map(|at| of_part(&parts[*at], flow, now)).collect();
     children.extend(fold.rest.map(|rest| more(format!("{rest}: ensue executions list --parent {}", text(&flow.execution, "id")))));
     let others = Others::of(step, flow);
     let mood = match (mood_of_all(&statuses), others) {
@@ -284,7 +284,7 @@ mod tests {
         │  └─ deploy[2]: core.shell succeeded                                      2.0 s
         ├─ check: release.check succeeded                                          2.0 s
         │  └─ ping: core.shell succeeded                                           1.0 s
-        ├─ announce skipped: the workflow is failing
+        ├─ announce skipped: the workflow is failing: step `deploy` failed
         ├─ nobody succeeded: it has no items
         └─ stop failed
               fail: the error rate is 0.2

@@ -122,7 +122,11 @@ async fn answer(client: Client, known: Arc<Known>, mut random: Random) {
         for open in page["items"].as_array().into_iter().flatten() {
             let (id, ship) = (text(&open["id"]), random.below(3) > 0);
             let request = client.request(Method::POST, &format!("/api/v1/inquiries/{id}/respond"));
-            let Some(Answer { status, body, .. }) = answer_of(request.json(&json!({ "answer": { "ship": ship } }))).await else { return };
+            let Some(Answer { status, body, .. }) =
+                answer_of(request.json(&json!({ "answer": { "ship": ship }, "digest": open["digest"] }))).await
+            else {
+                return;
+            };
             match status {
                 StatusCode::CONFLICT | StatusCode::NOT_FOUND => {}
                 _ if status.is_success() => drop(known.answers().insert(id, ship)),

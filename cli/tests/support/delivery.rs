@@ -1,7 +1,7 @@
 //! Deliveries at webhooks, signed as GitHub signs its own.
 
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 
 /// The body of a GitHub `pull_request` delivery, action `opened`.
 pub(crate) const PULL_REQUEST: &[u8] = include_bytes!("../../fixtures/pull_request.json");
@@ -33,9 +33,18 @@ impl Delivery {
         Self { path: "/hooks/github/webhook".to_owned(), headers, body: body.to_vec() }
     }
 
-    /// The opened pull request of the fixtures.
+    /// The opened pull request of the fixtures. Another id has another body, as GitHub's have, which says the same.
     pub(crate) fn pull_request(id: &str) -> Self {
-        Self::github("pull_request", id, PULL_REQUEST)
+        Self::github("pull_request", id, &[PULL_REQUEST, &spaces(id)].concat())
+    }
+
+    /// Makes it another delivery, with an id and a body of its own, which says the same.
+    #[must_use]
+    pub(crate) fn under(self, id: &str) -> Self {
+        let body = [&self.body, spaces(id).as_slice()].concat();
+        let signature = signature(SECRET.as_bytes(), &body);
+        let signed = self.with_header("x-github-delivery", Some(id)).with_header("x-hub-signature-256", Some(&signature));
+        Self { body, ..signed }
     }
 
     /// Puts another value into a header, or takes it out.
@@ -52,6 +61,12 @@ impl Delivery {
         path.clone_into(&mut self.path);
         self
     }
+}
+
+/// Spaces and tabs that stand for an id.
+fn spaces(id: &str) -> Vec<u8> {
+    let digest = Sha256::digest(id.as_bytes());
+    digest.iter().take(8).flat_map(|byte| (0..8).map(move |bit| if byte >> bit & 1 == 1 { b'\t' } else { b' ' })).collect()
 }
 
 /// Signs a body as GitHub does.

@@ -58,7 +58,9 @@ pub(crate) struct Place {
 impl Place {
     /// Makes a fresh directory in which the GitHub hook's secret is [`SECRET`].
     pub(crate) fn new() -> Self {
-        let folder = tempfile::Builder::new().prefix("ensue-test-").tempdir().unwrap();
+        // Closed to others, so that the programs of a node that runs as root are root too, and may write what the tests list as writable.
+        let closed = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        let folder = tempfile::Builder::new().prefix("ensue-test-").permissions(closed).tempdir().unwrap();
         std::fs::create_dir(folder.path().join("packs")).unwrap();
         let secret = folder.path().join("secret");
         std::fs::write(&secret, SECRET).unwrap();

@@ -1,6 +1,6 @@
 //! Actions: what can be run, with what it takes and gives, and what the engine may do when its fate is unknown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -149,6 +149,8 @@ impl Run {
 pub struct ProcessCommand {
     /// The program and its arguments: `./x` is a file beside the action's, a bare name is looked up in the operator's path.
     pub command: Vec<String>,
+    /// The places of the arguments that name a file of the pack beside the action's.
+    pub beside: BTreeSet<usize>,
     /// What it reads on its standard input; none means the parameters.
     pub input: Option<Template>,
     /// Its environment, beyond what each process gets: by name.

@@ -26,7 +26,9 @@ pub struct Retry {
     pub delay_max: Duration,
     /// Whether waits are spread.
     pub jitter: Jitter,
-    /// Which failures are worth another attempt; all where nothing is said.
+    /// Which failures are retried. Without it, every failure that another attempt can mend: see [`Failure::may_pass`].
+    ///
+    /// [`Failure::may_pass`]: crate::executions::facts::Failure::may_pass
     pub when: Option<Expression>,
 }
 
@@ -53,18 +55,21 @@ pub enum Jitter {
 }
 
 impl Retry {
-    /// Gives how long is waited after so many failures, of which `attempt` was the last: the same for the same attempt, always.
-    pub fn wait(&self, failures: u32, attempt: AttemptId) -> Duration {
+    /// Returns how long to wait after so many failures, of which `attempt` was the last. The result is always the same for the same attempt.
+    ///
+    /// `asked` is how long the other side asks to wait. The wait is never shorter than that, and never longer than `delay_max`.
+    pub fn wait(&self, failures: u32, attempt: AttemptId, asked: Option<Duration>) -> Duration {
         let times = match self.backoff {
             Backoff::Constant => 1,
             Backoff::Linear => failures.max(1),
             Backoff::Exponential => 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX),
         };
         let whole = self.delay.saturating_mul(times).min(self.delay_max);
-        match self.jitter {
+        let own = match self.jitter {
             Jitter::None => whole,
             Jitter::UpToHalf => whole - whole.mul_f64(0.5 * lot(attempt)),
-        }
+        };
+        own.max(asked.unwrap_or_default().min(self.delay_max))
     }
 }
 
@@ -89,7 +94,7 @@ mod tests {
     }
 
     fn waits(backoff: Backoff) -> Vec<u64> {
-        (1..=7).map(|failures| retry(backoff, Jitter::None).wait(failures, attempt(1)).as_secs()).collect()
+        (1..=7).map(|failures| retry(backoff, Jitter::None).wait(failures, attempt(1), None).as_secs()).collect()
     }
 
     #[test]
@@ -97,15 +102,21 @@ mod tests {
         assert_eq!(waits(Backoff::Constant), [2, 2, 2, 2, 2, 2, 2]);
         assert_eq!(waits(Backoff::Linear), [2, 4, 6, 8, 10, 12, 14]);
         assert_eq!(waits(Backoff::Exponential), [2, 4, 8, 16, 32, 60, 60]);
-        assert_eq!(retry(Backoff::Exponential, Jitter::None).wait(u32::MAX, attempt(1)).as_secs(), 60);
+        assert_eq!(retry(Backoff::Exponential, Jitter::None).wait(u32::MAX, attempt(1), None).as_secs(), 60);
     }
 
     #[test]
     fn a_spread_wait_is_between_its_half_and_its_whole_and_the_same_for_the_same_attempt() {
         let spread = retry(Backoff::Constant, Jitter::UpToHalf);
-        let drawn: Vec<Duration> = (0..100).map(|number| spread.wait(1, attempt(number * 0x1234_5678))).collect();
+        let drawn: Vec<Duration> = (0..100).map(|number| spread.wait(1, attempt(number * 0x1234_5678), None)).collect();
         assert!(drawn.iter().all(|wait| (Duration::from_secs(1)..=Duration::from_secs(2)).contains(wait)), "{drawn:?}");
         assert!(drawn.iter().collect::<std::collections::BTreeSet<_>>().len() > 50);
-        assert_eq!(spread.wait(1, attempt(7)), spread.wait(1, attempt(7)));
+        assert_eq!(spread.wait(1, attempt(7), None), spread.wait(1, attempt(7), None));
+    }
+    #[test]
+    fn wait_is_what_the_server_asks_but_never_over_the_longest() {
+        let retry = retry(Backoff::Exponential, Jitter::None);
+        let wait = |asked| retry.wait(3, attempt(1), Some(Duration::from_secs(asked))).as_secs();
+        assert_eq!([0, 7, 9, 60, 61, u64::MAX].map(wait), [8, 8, 9, 60, 60, 60]);
     }
 }

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use ensue_expression::{Node, NodeKind};
+use ensue_expression::{Node, NodeKind, Number};
 use regex::Regex;
 use serde_json::{Map, Value};
 
@@ -31,6 +31,8 @@ pub trait JsonSchema: fmt::Debug + Send + Sync {
     fn misfits(&self, value: Node<'_>) -> Vec<Misfit>;
     /// Gives the schema as it was written.
     fn source(&self) -> &Value;
+    /// Returns why the schema is too complex to check anything against, so that no value fits it.
+    fn too_complex(&self) -> Option<&str>;
 }
 
 /// One way in which a value does not fit.
@@ -178,6 +180,14 @@ impl Schema {
         }
     }
 
+    /// Returns whether the schema is too complex to check anything against, so that no value fits it.
+    pub fn is_too_complex(&self) -> bool {
+        match self {
+            Self::Any | Self::Fields(_) => false,
+            Self::Whole(schema) => schema.too_complex().is_some(),
+        }
+    }
+
     /// Gives the short form's fields; none where the schema is of another form.
     pub fn fields(&self) -> Option<&Fields> {
         match self {
@@ -273,6 +283,11 @@ impl Fields {
     }
 }
 
+/// The first double that is too large for 64 bits.
+const TWO_TO_THE_64: f64 = 18_446_744_073_709_551_616.0;
+/// As a negative double it may be a smaller number that was rounded.
+const TWO_TO_THE_63: f64 = 9_223_372_036_854_775_808.0;
+
 impl Type {
     fn misfit(&self, value: Node<'_>, pointer: &str, found: &mut Vec<Misfit>) {
         if found.len() >= MISFITS_MAX {
@@ -287,9 +302,17 @@ impl Type {
                 }
                 (text, _) => text.is_some(),
             },
-            Self::Integer => {
-                value.as_i64().is_some() || value.as_u64().is_some() || value.as_f64().is_some_and(|number| number.fract() == 0.0)
-            }
+            Self::Integer => match value.number() {
+                Some(Number::Int(_) | Number::Uint(_)) => true,
+                Some(Number::Double(number)) if number.fract() == 0.0 => {
+                    if value.is_rounded() || number >= TWO_TO_THE_64 || number <= -TWO_TO_THE_63 {
+                        let message = "should be an integer that fits in 64 bits".to_owned();
+                        return found.push(Misfit { pointer: pointer.to_owned(), message });
+                    }
+                    true
+                }
+                Some(Number::Double(_)) | None => false,
+            },
             Self::Number => value.as_f64().is_some(),
             Self::Boolean => value.as_bool().is_some(),
             Self::Object => value.kind() == NodeKind::Object,
@@ -339,4 +362,32 @@ fn name_of(value: Node<'_>) -> String {
 
 fn escaped(name: &str) -> String {
     name.chars().take(80).collect::<String>().replace('~', "~0").replace('/', "~1")
+}
+
+#[cfg(test)]
+mod tests {
+    use ensue_expression::Document;
+
+    use super::*;
+
+    fn misfits(kind: Type, value: &str) -> Vec<Misfit> {
+        let field = Field { name: "n".into(), description: None, kind, presence: Presence::Required, is_code: false };
+        let value = Document::parse(format!("{{\"n\":{value}}}").into()).unwrap();
+        Schema::Fields(Fields(vec![field])).misfits(value.root(), Extra::Refused)
+    }
+
+    #[test]
+    fn integer_that_does_not_fit_in_64_bits_is_rejected_with_its_pointer() {
+        for fits in ["0", "-0", "3.0", "1e3", "9223372036854775807", "-9223372036854775808", "18446744073709551615"] {
+            assert_eq!(misfits(Type::Integer, fits), [], "{fits}");
+        }
+        for wrong in ["18446744073709551616", "-9223372036854775809", "99999999999999999999", "1e20", "-1e300", "-9223372036854775808.0"] {
+            let found = misfits(Type::Integer, wrong);
+            let [Misfit { pointer, message }] = &found[..] else { panic!("{wrong}: {found:?}") };
+            assert_eq!((pointer.as_str(), message.as_str()), ("/n", "should be an integer that fits in 64 bits"), "{wrong}");
+        }
+        assert_eq!(misfits(Type::Integer, "3.5")[0].message, "should be integer, is a number");
+        assert_eq!(misfits(Type::List(Box::new(Type::Integer)), "[1, 99999999999999999999]")[0].pointer, "/n/1");
+        assert_eq!(misfits(Type::Number, "99999999999999999999"), []);
+    }
 }

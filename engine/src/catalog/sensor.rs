@@ -30,6 +30,8 @@ pub enum Source {
     Webhook {
         /// How a delivery proves who sent it.
         verify: Verify,
+        /// What becomes of a signed body that comes again.
+        repeats: Repeats,
     },
     /// The time.
     Timer {
@@ -42,10 +44,31 @@ impl Source {
     /// Gives how a delivery proves who sent it; none where there are no deliveries.
     pub fn webhook(&self) -> Option<&Verify> {
         match self {
-            Self::Webhook { verify } => Some(verify),
+            Self::Webhook { verify, .. } => Some(verify),
             Self::Timer { .. } => None,
         }
     }
+
+    /// Returns true where a body that was accepted makes no event again, whatever comes with it: what is signed is the body alone.
+    pub fn drops_repeats(&self) -> bool {
+        match self {
+            Self::Webhook { verify, repeats } => verify.key().is_some() && *repeats == Repeats::Drop,
+            Self::Timer { .. } => false,
+        }
+    }
+}
+
+/// The fewest bytes of a key that proves who sends deliveries: a shorter one could be guessed, and an empty one signs for everybody.
+pub const KEY_BYTES_MIN: usize = 16;
+
+/// What becomes of a signed body that comes again within a day.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Repeats {
+    /// It is answered as the first one was, and makes no event.
+    #[default]
+    Drop,
+    /// It makes events again, unless its key was seen.
+    Allow,
 }
 
 /// How a delivery proves who sent it.

@@ -37,6 +37,10 @@ pub const TURNS_MAX: u32 = 10_000;
 /// The most items of a step.
 pub const ITEMS_MAX: u32 = 100_000;
 
+/// The most items of a step that are open at once, whatever its author says, unless they only wait: each item that works comes back with a
+/// report, and others' work has to go between the reports.
+pub const ITEMS_OPEN_MAX: u32 = 1_000;
+
 /// What the steps of a workflow are given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Given {

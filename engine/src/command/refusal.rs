@@ -123,6 +123,14 @@ pub enum Refusal {
         /// When.
         at: Timestamp,
     },
+    /// The answer does not name what was shown, and the inquiry requires that.
+    #[error("the inquiry {inquiry} requires the digest of what was shown with each answer; its digest is {digest}")]
+    DigestMissing {
+        /// The inquiry.
+        inquiry: InquiryId,
+        /// What it asks.
+        digest: Digest,
+    },
     /// What was shown is not what is asked.
     #[error("the answer is to another question than the inquiry {inquiry} asks; its digest is {digest}")]
     ApprovalStale {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::batch::{TURN_BYTES_MAX, TURN_DRAFTS_MAX};
+use crate::batch::{BATCH_DRAFTS_MAX, BATCH_STEPS_MAX, TURN_BYTES_MAX, TURN_DRAFTS_MAX};
 use crate::names::{DEFAULT_QUEUE, WorkerQueueName};
 
 /// What the operator sets.
@@ -67,12 +67,16 @@ impl Settings {
 pub struct TurnLimits {
     /// After how many drafts. From 2 on each turn gets on: one says that it goes on with what is owed.
     pub drafts: usize,
+    /// After how many drafts of all the turns of a batch.
+    pub batch_drafts: usize,
     /// After how many bytes of facts and bodies.
     pub bytes: usize,
+    /// After how many steps no more rules are judged in the same batch. From 1 on each turn gets on.
+    pub steps: u64,
 }
 
 impl Default for TurnLimits {
     fn default() -> Self {
-        Self { drafts: TURN_DRAFTS_MAX, bytes: TURN_BYTES_MAX }
+        Self { drafts: TURN_DRAFTS_MAX, batch_drafts: BATCH_DRAFTS_MAX, bytes: TURN_BYTES_MAX, steps: BATCH_STEPS_MAX }
     }
 }

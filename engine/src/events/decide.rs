@@ -62,7 +62,7 @@ pub(crate) fn receive_each(
     for (index, event) in events.iter().enumerate() {
         let first = match twin(&mut twins, index, event)? {
             Some(twin) => received.get(twin).map(|twin| (twin.id, twin.position)),
-            None => seen_before(event, at, with)?.map(|seen| (seen.event, seen.position)),
+            None => seen_before(event, at, with)?.or_else(|| signed_before(event, at, with)).map(|seen| (seen.event, seen.position)),
         };
         let (id, position, novelty) = match first {
             Some((id, position)) => (id, position, Novelty::Repeat),
@@ -105,6 +105,12 @@ fn seen_before(event: &ObservedEvent, at: &Moment, with: &Context<'_>) -> Result
         }
         seen => Ok(seen),
     }
+}
+
+/// Finds the event that the same signed body made before. Nobody signed what else came with it, its key least of all.
+fn signed_before(event: &ObservedEvent, at: &Moment, with: &Context<'_>) -> Option<Seen> {
+    let signed = event.signed.as_ref()?;
+    [signed.key(), signed.first()].iter().find_map(|key| with.seen.seen(key).filter(|seen| seen.until > at.time))
 }
 
 /// Makes the draft of one event, judged by the catalog as it is now.

@@ -33,7 +33,7 @@ pub struct EventReceived {
     /// How many rules could not be evaluated on it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub erred: u32,
-    /// How many rules read `vars` and were not judged yet: what each made of it follows from it.
+    /// How many rules were not judged yet, because they read `vars` or were over the steps of the event: what each made of it follows from it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub undecided: u32,
     /// Those of these errors that were known: the positions of their `rule.erred`, at most [`AGAIN_MAX`].

@@ -331,7 +331,7 @@ impl<'a> About<'a> {
                 payload.insert("to".to_owned(), json!(to));
                 (OwnTrigger::InquiryEscalated, payload)
             }
-            InquiryFact::InquiryAnswered(InquiryAnswered { inquiry, by, verdict }) => {
+            InquiryFact::InquiryAnswered(InquiryAnswered { inquiry, by, verdict, .. }) => {
                 let mut payload = open(*inquiry)?;
                 payload.extend(fields([("status", json!("answered")), ("by", json!(by)), ("verdict", json!(verdict))]));
                 (OwnTrigger::InquiryEnded, payload)

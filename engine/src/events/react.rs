@@ -55,5 +55,5 @@ fn judged_again(record: &Record, fact: &EventReceived, with: &Context<'_>) -> Re
         payload: &payload,
         only: fact.rule.as_ref(),
     };
-    Ok(Arc::new(judge(&catalog, &view)))
+    Ok(Arc::new(judge(&catalog, &view).as_recorded(fact.matched + fact.erred)))
 }

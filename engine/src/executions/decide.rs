@@ -172,9 +172,13 @@ pub(crate) fn report(engine: &Engine, actor: &Actor, report: &Report, at: &Momen
             Decision::Refused(Refusal::WrongToken { attempt: report.attempt, given: report.token })
         }
         Some(current) if current.id == report.attempt || mutants::is("late report counts") => {
+            let ended_at = report.ended_before.map(|millis| at.time.minus_millis(millis));
             let fact: Fact = match &report.outcome {
-                ReportOutcome::Succeeded => AttemptSucceeded { attempt: report.attempt }.into(),
-                ReportOutcome::Failed(error) => AttemptFailed { attempt: report.attempt, error: error.clone() }.into(),
+                ReportOutcome::Succeeded => AttemptSucceeded { attempt: report.attempt, ended_at }.into(),
+                ReportOutcome::Failed(error) => {
+                    let retry_after_millis = report.retry_after_millis;
+                    AttemptFailed { attempt: report.attempt, error: error.clone(), retry_after_millis, ended_at }.into()
+                }
             };
             let emits = execution.cause(report.attempt.0);
             let changes = Changer { actor, cause: Some(emits.clone()), trace: None, execution: Some(report.execution) };
@@ -203,7 +207,14 @@ pub(crate) fn report(engine: &Engine, actor: &Actor, report: &Report, at: &Momen
 }
 
 /// Notes that the worker of an attempt is gone; says nothing new where the attempt is over.
-pub(crate) fn lose(engine: &Engine, actor: &Actor, id: ExecutionId, attempt: AttemptId, evidence: Evidence) -> Decision {
+pub(crate) fn lose(
+    engine: &Engine,
+    actor: &Actor,
+    id: ExecutionId,
+    attempt: AttemptId,
+    evidence: Evidence,
+    error: Option<Failure>,
+) -> Decision {
     let drafts = match engine.executions().get(&id) {
         Some(execution @ Execution { phase: Phase::Running(current) | Phase::Cancelling(current), .. }) if current.id == attempt => {
             vec![Draft {
@@ -212,7 +223,7 @@ pub(crate) fn lose(engine: &Engine, actor: &Actor, id: ExecutionId, attempt: Att
                 actor: actor.clone(),
                 cause: Some(execution.cause(attempt.0)),
                 trace: None,
-                fact: AttemptLost { attempt, evidence }.into(),
+                fact: AttemptLost { attempt, evidence, error }.into(),
                 body: None,
             }]
         }

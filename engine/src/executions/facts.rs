@@ -214,6 +214,9 @@ pub struct MessageRefused {
 pub struct AttemptSucceeded {
     /// The attempt.
     pub attempt: AttemptId,
+    /// When it ended, if that was noticeably earlier than the record: a program may end while no node runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
 }
 
 /// A try reached its end without a result. The body, where there is one, is what it gave nevertheless.
@@ -224,6 +227,12 @@ pub struct AttemptFailed {
     pub attempt: AttemptId,
     /// Why.
     pub error: Failure,
+    /// How long the other side asks to wait before the next attempt, in milliseconds: `Retry-After` of an HTTP answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_millis: Option<u64>,
+    /// When it ended, if that was noticeably earlier than the record: a program may end while no node runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
 }
 
 /// Why an attempt or an execution failed.
@@ -246,6 +255,34 @@ impl Failure {
     /// Makes a failure; a longer message is cut with a mark.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         Self { kind, message: cut(message.into(), MESSAGE_BYTES_MAX), detail: None }
+    }
+
+    /// Returns true if another attempt may succeed, so that `retry` without a `when` repeats it.
+    ///
+    /// Parameters that do not fit, and a request that the server rejected (4xx other than 408, 425 and 429), fail again each time. A result
+    /// that is invalid or too large comes from an attempt that took effect: only an idempotent action is repeated.
+    pub fn may_pass(&self, is_idempotent: bool) -> bool {
+        match self.kind {
+            FailureKind::ParametersInvalid => false,
+            FailureKind::ResultInvalid | FailureKind::OutputLimit => is_idempotent,
+            FailureKind::HttpStatus => !matches!(self.detail, Some(400..=499)) || matches!(self.detail, Some(408 | 425 | 429)),
+            FailureKind::Expression
+            | FailureKind::KeyMissing
+            | FailureKind::Sandbox
+            | FailureKind::Spawn
+            | FailureKind::ExitCode
+            | FailureKind::Signal
+            | FailureKind::Timeout
+            | FailureKind::Network
+            | FailureKind::EgressDenied
+            | FailureKind::Memory
+            | FailureKind::Lost
+            | FailureKind::ChildFailed
+            | FailureKind::UndoFailed
+            | FailureKind::Fail
+            | FailureKind::Expired
+            | FailureKind::Cancelled => true,
+        }
     }
 
     /// Adds the number that belongs to the kind.
@@ -375,6 +412,9 @@ pub struct AttemptLost {
     pub attempt: AttemptId,
     /// What is known of it.
     pub evidence: Evidence,
+    /// Why it was given up, where more is known than that its worker is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
 }
 
 /// What is known of a lost attempt.

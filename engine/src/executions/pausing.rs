@@ -46,6 +46,13 @@ fn draft(actor: &Actor, trace: Option<&str>, (id, execution): (ExecutionId, &Exe
     }
 }
 
+impl Engine {
+    /// Returns true if an open execution was asked to end, took too long, or undoes itself: it cannot be paused.
+    pub fn is_ending(&self, id: &ExecutionId) -> bool {
+        self.executions().get(id).is_some_and(|execution| is_ending(*id, execution, self.workflows()))
+    }
+}
+
 /// Says whether an execution was asked to end, took too long, or undoes itself: that is not held up.
 pub(crate) fn is_ending(id: ExecutionId, execution: &Execution, workflows: &Workflows) -> bool {
     let is_asked = match execution.phase {

@@ -1,5 +1,7 @@
 //! What follows from an attempt that failed: another one after a while, or the end.
 
+use std::time::Duration;
+
 use ensue_expression::{Budget, EVALUATION_STEPS_MAX, Expression, Scope, Value};
 
 use crate::catalog::{Catalog, Retry, Run};
@@ -32,13 +34,15 @@ pub(crate) fn after_failure(
     // Where the catalog cannot be built any more nothing says how to try again, and nothing could be: it has failed.
     let catalog = with.catalogs.at(execution.catalog);
     let Some(retry) = catalog.and_then(|catalog| policy(engine, execution, &catalog)) else { return end(failed.error.clone()) };
-    match is_worth(retry.when.as_ref(), &failed.error, execution.attempts) {
-        Ok(true) => {
-            let wait = millis(retry.wait(execution.failures, failed.attempt));
-            let next = (TimerKind::Retry, execution.attempts + 1);
-            let set = timer(engine, record, (id, execution), next, begin_of_wait(engine, record).plus_millis(wait));
-            Ok(AfterFailure::IsTriedAgain(Box::new(set)))
+    let Some(when) = &retry.when else {
+        if failed.error.may_pass(execution.idempotent) {
+            return Ok(tried_again(engine, record, (id, execution), failed, &retry));
         }
+        let message = format!("{}; it is not retried, because {}", failed.error.message, why_not(&failed.error));
+        return end(Failure { detail: failed.error.detail, ..Failure::new(failed.error.kind, message) });
+    };
+    match is_worth(when, &failed.error, execution.attempts) {
+        Ok(true) => Ok(tried_again(engine, record, (id, execution), failed, &retry)),
         Ok(false) => end(failed.error.clone()),
         Err(why) => {
             let message = format!("{}; it was not tried again, because `retry.when` erred: {why}", failed.error.message);
@@ -78,8 +82,31 @@ fn policy(engine: &Engine, execution: &Execution, catalog: &Catalog) -> Option<R
     of_step.or_else(|| catalog.actions().get(&execution.action)?.retry.clone())
 }
 
-fn is_worth(when: Option<&Expression>, error: &Failure, attempt: u32) -> Result<bool, String> {
-    let Some(when) = when else { return Ok(true) };
+/// Returns the timer of the next attempt.
+fn tried_again(
+    engine: &Engine,
+    record: &Record,
+    (id, execution): (ExecutionId, &Execution),
+    failed: &AttemptFailed,
+    retry: &Retry,
+) -> AfterFailure {
+    let asked = failed.retry_after_millis.map(Duration::from_millis);
+    let wait = millis(retry.wait(execution.failures, failed.attempt, asked));
+    let next = (TimerKind::Retry, execution.attempts + 1);
+    let set = timer(engine, record, (id, execution), next, begin_of_wait(engine, record).plus_millis(wait));
+    AfterFailure::IsTriedAgain(Box::new(set))
+}
+
+/// Says why a failure is not retried where `retry` has no `when`.
+fn why_not(error: &Failure) -> &'static str {
+    match error.kind {
+        FailureKind::ResultInvalid | FailureKind::OutputLimit => "the attempt may have taken effect and the action is not `idempotent`",
+        FailureKind::ParametersInvalid => "the same parameters fail each time",
+        _ => "the server rejected the request itself (`retry.when` can retry it)",
+    }
+}
+
+fn is_worth(when: &Expression, error: &Failure, attempt: u32) -> Result<bool, String> {
     let failure = Value::map([
         ("detail", error.detail.map_or(Value::Null, Value::from)),
         ("kind", Value::from(error.kind.as_str())),

@@ -20,10 +20,14 @@ use crate::fact::{ExecutionFact, HealthFact};
 use crate::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id};
 use crate::mutants;
 use crate::names::{ActionRef, RuleRef, WorkerQueueName};
-use crate::record::{BodyHandle, CatalogRevision, Cause, Record, StreamId};
+use crate::record::{BodyHandle, CatalogRevision, Cause, Position, Record, StreamId};
 use crate::table::Table;
 use crate::time::Timestamp;
 use crate::workflows::facts::PartOf;
+
+/// How many more fencing tokens than records are passed over where the end of a log is missing: its last records are not known exactly
+/// where the machine lost power.
+const UNKNOWN_TOKENS: u64 = 1_000_000;
 
 /// The open executions.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -407,10 +411,11 @@ impl Executions {
         self.token.get(&0).copied().unwrap_or(0) + u64::from(!mutants::is("token given out twice"))
     }
 
-    /// Folds what the clock did.
-    pub(crate) fn apply_clock(&mut self, fact: HealthFact<'_>) {
+    /// Folds what happened to the log itself.
+    pub(crate) fn apply_health(&mut self, record: &Record, fact: HealthFact<'_>) {
         match fact {
             HealthFact::ClockStepped(fact) => self.queues.step(fact.to.micros_since(fact.from)),
+            HealthFact::LogRestored(fact) => self.void_tokens(record.position, fact.known),
             HealthFact::NodeStarted(_)
             | HealthFact::ClockAccepted(_)
             | HealthFact::ReactionDeferred(_)
@@ -420,6 +425,13 @@ impl Executions {
             | HealthFact::ReactionRetried(_)
             | HealthFact::ReactionDismissed(_) => {}
         }
+    }
+
+    /// Passes over each fencing token that the missing records may have given out: there is at most one a record.
+    fn void_tokens(&mut self, from: Position, known: Position) {
+        let last = self.token.get(&0).copied().unwrap_or(0);
+        let missing = known.0.saturating_sub(from.0).saturating_add(1);
+        self.token.insert(0, last.saturating_add(missing).saturating_add(UNKNOWN_TOKENS));
     }
 
     pub(crate) fn apply(&mut self, record: &Record, fact: ExecutionFact<'_>) {
@@ -681,7 +693,7 @@ impl Executions {
                 let attempt = self.running.get(&id).or_else(|| self.at_once.get(&id))?;
                 Some(Effect::Stop { execution: id, attempt: *attempt })
             }
-            ExecutionFact::AttemptSucceeded(AttemptSucceeded { attempt })
+            ExecutionFact::AttemptSucceeded(AttemptSucceeded { attempt, .. })
             | ExecutionFact::AttemptFailed(AttemptFailed { attempt, .. })
             | ExecutionFact::AttemptLost(AttemptLost { attempt, .. }) => Some(Effect::Release { execution: id, attempt: *attempt }),
             ExecutionFact::ExecutionRequested(_)

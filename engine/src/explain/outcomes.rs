@@ -35,6 +35,7 @@ impl Explain for Refusal {
             Self::NotAsked { .. } | Self::MayNotAnswer { .. } => "inquiry-not-asked",
             Self::AnsweredBefore { .. } => "inquiry-answered-before",
             Self::ApprovalStale { .. } => "approval-stale",
+            Self::DigestMissing { .. } => "digest-required",
             Self::VetoErred { .. } | Self::AnswerMisfit { .. } => "answer-invalid",
             Self::CatalogMoved { .. } | Self::NoCatalog(_) => "catalog-moved",
             Self::KeyVersion { .. } => "key-version-old",
@@ -78,6 +79,7 @@ impl Explain for Refusal {
             | Self::InquiryClosed(_)
             | Self::AnsweredBefore { .. }
             | Self::ApprovalStale { .. }
+            | Self::DigestMissing { .. }
             | Self::CatalogMoved { .. }
             | Self::NoCatalog(_)
             | Self::KeyVersion { .. }
@@ -116,6 +118,11 @@ impl Explain for Refusal {
             Self::NotAsked { inquiry, .. } => format!("`ensue inquiries show {inquiry}` says who is asked"),
             Self::MayNotAnswer { .. } => "somebody else who is asked has to answer".into(),
             Self::AnsweredBefore { inquiry, .. } => format!("`ensue inquiries show {inquiry}` shows the answers"),
+            Self::DigestMissing { inquiry, .. } => {
+                format!(
+                    "look at what is asked, `GET /api/v1/inquiries/{inquiry}`, and send its `digest` beside `answer`; `ensue inquiries respond` does so"
+                )
+            }
             Self::ApprovalStale { inquiry, .. } => format!("look at what is asked now, `ensue inquiries show {inquiry}`, and answer that"),
             Self::AnswerMisfit { inquiry, .. } => format!("`ensue inquiries show {inquiry}` lists the fields"),
             Self::VetoErred { .. } => "the expression stands in the workflow's `veto`; its author has to mend it".into(),
@@ -208,18 +215,24 @@ impl Explain for LogError {
 impl Explain for OutputError {
     fn slug(&self) -> &'static str {
         match self {
+            Self::Damaged { .. } => "output-damaged",
             Self::Store { .. } | Self::Gap { .. } => "output-unavailable",
         }
     }
 
     fn fault(&self) -> Fault {
         match self {
-            Self::Store { .. } | Self::Gap { .. } => Fault::Unavailable,
+            Self::Damaged { .. } | Self::Store { .. } | Self::Gap { .. } => Fault::Unavailable,
         }
     }
 
     fn hint(&self) -> Option<String> {
-        Some("look at the disk of the data directory and at the node's own log".into())
+        Some(match self {
+            Self::Damaged { .. } => {
+                "restore the folder `outputs` of the data directory from a backup; the result and the timeline are in the log".into()
+            }
+            Self::Store { .. } | Self::Gap { .. } => "look at the disk of the data directory and at the node's own log".into(),
+        })
     }
 }
 

@@ -3,8 +3,8 @@
 use crate::command::{Answer, Decision, Refusal};
 use crate::engine::Engine;
 use crate::fact::Fact;
-use crate::health::facts::{ClockAccepted, ClockStepped, NodeStarted, ReactionDismissed, ReactionRetried};
-use crate::record::{Actor, Draft, Position, StreamId};
+use crate::health::facts::{ClockAccepted, ClockStepped, LogRestored, NodeStarted, ReactionDismissed, ReactionRetried};
+use crate::record::{Actor, Draft, Head, Position, StreamId};
 use crate::time::Timestamp;
 
 pub(crate) fn note_start(engine: &Engine, actor: &Actor, release: &str) -> Decision {
@@ -21,6 +21,11 @@ pub(crate) fn accept_clock(engine: &Engine, actor: &Actor, now: Timestamp) -> De
         Some(_) => done(engine, actor, ClockAccepted {}.into()),
         None => Decision::Done { drafts: Vec::new(), answer: Answer::Done },
     }
+}
+
+/// Records that the log was restored from an older copy.
+pub(crate) fn note_restore(engine: &Engine, actor: &Actor, known: Head) -> Decision {
+    done(engine, actor, LogRestored { known: known.position, chain: known.chain }.into())
 }
 
 pub(crate) fn retry_reaction(engine: &Engine, actor: &Actor, of: Position) -> Decision {

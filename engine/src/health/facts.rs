@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::ExecutionId;
-use crate::record::Position;
+use crate::record::{Chain, Position};
 use crate::time::Timestamp;
 
 /// A node began to write to the log.
@@ -28,6 +28,16 @@ pub struct ClockStepped {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClockAccepted {}
+
+/// An operator restored the log from an older copy. The records between this one and `known` were written once, and are missing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogRestored {
+    /// The newest position that is known to have been written.
+    pub known: Position,
+    /// The hash of the chain there.
+    pub chain: Chain,
+}
 
 /// What follows from a record was more than one turn may do: the rest is owed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -114,7 +114,7 @@ impl Health {
             }
             HealthFact::ReactionDismissed(fact) => self.parked.remove(&fact.of),
             // What the clock did is folded by the timers.
-            HealthFact::NodeStarted(_) | HealthFact::ClockStepped(_) | HealthFact::ClockAccepted(_) => {}
+            HealthFact::NodeStarted(_) | HealthFact::ClockStepped(_) | HealthFact::ClockAccepted(_) | HealthFact::LogRestored(_) => {}
         }
     }
 

@@ -28,6 +28,9 @@ pub(crate) fn answer(engine: &Engine, actor: &Actor, trace: Option<&str>, ask: &
     if let Some(given) = inquiry.answers.iter().find(|given| given.by == ask.by) {
         return refusal(Refusal::AnsweredBefore { inquiry: ask.inquiry, at: given.at });
     }
+    if inquiry.digest_required && ask.digest.is_none() {
+        return refusal(Refusal::DigestMissing { inquiry: ask.inquiry, digest: inquiry.digest });
+    }
     if ask.digest.is_some_and(|digest| digest != inquiry.digest) {
         return refusal(Refusal::ApprovalStale { inquiry: ask.inquiry, digest: inquiry.digest });
     }
@@ -45,7 +48,7 @@ pub(crate) fn answer(engine: &Engine, actor: &Actor, trace: Option<&str>, ask: &
         actor: actor.clone(),
         cause: Some(execution.cause(ask.inquiry.0)),
         trace: trace.map(str::to_owned),
-        fact: InquiryAnswered { inquiry: ask.inquiry, by: ask.by.clone(), verdict }.into(),
+        fact: InquiryAnswered { inquiry: ask.inquiry, by: ask.by.clone(), verdict, digest: ask.digest }.into(),
         body: Some(ask.body.clone()),
     };
     let settled = settled.map(|(outcome, result)| settled_as(actor, (inquiry.execution, execution), outcome, result));

@@ -34,6 +34,9 @@ pub struct InquiryOpened {
     pub expires_at: Option<Timestamp>,
     /// The hash of all that an answer is bound to: of the question, and of what goes on with the answer.
     pub digest: Digest,
+    /// Whether an answer must name that hash.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub digest_required: bool,
     /// The step of a workflow that asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part_of: Option<PartOf>,
@@ -52,6 +55,9 @@ pub struct InquiryAnswered {
     pub by: String,
     /// What the answer means.
     pub verdict: Verdict,
+    /// The hash of what was shown to that person: what was approved. None if the answer did not name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
 }
 
 /// Those who are asked are to be told again: nobody has decided it yet.

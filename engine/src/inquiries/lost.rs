@@ -99,6 +99,7 @@ fn opened(engine: &Engine, record: &Record, (id, execution): (ExecutionId, &Exec
         veto: None,
         expires_at: None,
         digest: Digest::of(&canonical),
+        digest_required: false,
         part_of: execution.part_of.clone(),
         attempt: Some(attempt.id),
     };

@@ -30,6 +30,11 @@ pub const REQUESTER: &str = "requester";
 /// The name by which a `veto` reads the answer.
 pub const ANSWER: &str = "answer";
 
+/// The parameter that says whether an answer must name the digest of what was shown, and what it may be.
+const DIGEST: &str = "digest";
+const DIGEST_REQUIRED: &str = "required";
+const DIGEST_OPTIONAL: &str = "optional";
+
 /// A question, parsed once.
 #[derive(Clone, Debug)]
 pub struct Question<'a> {
@@ -47,6 +52,8 @@ pub struct Question<'a> {
     pub veto: Option<Expression>,
     /// Who may not answer, though they are among the assignees.
     pub exclude: Vec<Excluded>,
+    /// Whether an answer must name the digest of what was shown.
+    pub digest_required: bool,
     /// How long it is open.
     pub expires: Option<Duration>,
     /// The answer that stands where nobody gave one in time; without it, it fails then.
@@ -109,6 +116,13 @@ impl<'a> Question<'a> {
             None => None,
             Some(source) => Some(Expression::compile(&source, &Roots::new([ANSWER])).map_err(|error| misfit("veto", error.to_string()))?),
         };
+        // Nothing is said where it was asked for by a release that could not require it.
+        let digest_required = match given(params, DIGEST).map(|node| node.as_str()) {
+            None => false,
+            Some(Some(word)) if word == DIGEST_OPTIONAL => false,
+            Some(Some(word)) if word == DIGEST_REQUIRED => true,
+            Some(_) => return Err(misfit(DIGEST, format!("it is neither `{DIGEST_REQUIRED}` nor `{DIGEST_OPTIONAL}`"))),
+        };
         let expires = given(params, "expires").map(|node| duration(node, "expires")).transpose()?;
         let (assignees, escalate) = (assignees(params)?, escalate(params)?);
         let people = assignees.len() + escalate.iter().map(|escalation| escalation.to.len()).sum::<usize>();
@@ -135,6 +149,7 @@ impl<'a> Question<'a> {
             quorum,
             veto,
             exclude: exclude(params)?,
+            digest_required,
             expires,
             on_expire,
             remind: remind(params)?,

@@ -50,6 +50,7 @@ pub(crate) fn opening(
         veto: question.veto.as_ref().map(|veto| veto.source().to_owned()),
         expires_at,
         digest: digest(engine, &question, execution, with)?,
+        digest_required: question.digest_required,
         part_of: execution.part_of.clone(),
         attempt: None,
     };

@@ -39,6 +39,9 @@ pub struct Inquiry {
     pub expires_at: Option<Timestamp>,
     /// What an answer is bound to.
     pub digest: Digest,
+    /// Whether an answer must name the digest.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub digest_required: bool,
     /// What was answered, the first at first.
     pub answers: Vec<GivenAnswer>,
 }
@@ -103,6 +106,7 @@ impl Inquiries {
                     veto: fact.veto.clone(),
                     expires_at: fact.expires_at,
                     digest: fact.digest,
+                    digest_required: fact.digest_required,
                     answers: Vec::new(),
                 };
                 self.open.insert(id, inquiry);

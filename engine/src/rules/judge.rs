@@ -22,9 +22,9 @@ use crate::rules::local;
 use crate::time::Timestamp;
 use crate::vars::reads::{RuleReads, SeenVars};
 
-/// The most steps that all rules together may take for one event.
+/// How many steps all rules together take for one event before the rules that are left are judged later, in turns of their own.
 pub const EVENT_STEPS_MAX: u64 = 1_000_000;
-/// The most steps that one rule may take for one event.
+/// The most steps that one rule may take for one event, whatever the other rules take.
 pub const RULE_STEPS_MAX: u64 = 100_000;
 /// The most bytes of a rule's error that are kept.
 const ERROR_BYTES_MAX: usize = 1024;
@@ -36,13 +36,36 @@ pub struct Judgement {
     pub catalog: CatalogRevision,
     /// The rules that match or err, in the order of their refs.
     pub verdicts: Vec<RuleVerdict>,
+    /// Those that are left undecided for want of steps, by their places, with what older releases made of them.
+    short_of_steps: Vec<(usize, Verdict)>,
 }
 
 impl Judgement {
+    /// Returns the judgement of a catalog that has no rule for an event.
+    pub fn of_no_rule(catalog: CatalogRevision) -> Self {
+        Self { catalog, verdicts: Vec::new(), short_of_steps: Vec::new() }
+    }
+
     /// Gives how many rules it leaves undecided.
     pub fn undecided(&self) -> u32 {
         let undecided = self.verdicts.iter().filter(|one| matches!(one.verdict, Verdict::Undecided)).count();
         u32::try_from(undecided).unwrap_or(u32::MAX)
+    }
+
+    /// Returns the judgement as it was recorded with an event, by how many rules the record counts that were decided at once. Older releases
+    /// also decided a rule that was not done within the steps that the rules before it left over: that rule erred, or was rejected, and
+    /// stays so.
+    #[must_use]
+    pub fn as_recorded(mut self, decided: u32) -> Self {
+        let found = self.verdicts.len() - self.undecided() as usize;
+        if decided as usize > found {
+            for (at, verdict) in std::mem::take(&mut self.short_of_steps) {
+                if let Some(judged) = self.verdicts.get_mut(at) {
+                    judged.verdict = verdict;
+                }
+            }
+        }
+        self
     }
 }
 
@@ -60,7 +83,8 @@ pub struct RuleVerdict {
 pub enum Verdict {
     /// It matches.
     Matched(Plan),
-    /// It reads `vars`, and what it makes of the event follows once the event is in the log: by the values of then.
+    /// What it makes of the event follows once the event is in the log: it reads `vars`, and is judged by the values of then, or the rules
+    /// before it used up the steps that all rules together have at once.
     Undecided,
     /// Its condition could not be evaluated.
     Erred {
@@ -127,69 +151,105 @@ impl EventTexts {
 }
 
 /// Lets every rule of the event's trigger judge it; one that reads `vars` is left undecided, unless its condition does without and does not
-/// hold.
+/// hold. So is one that is not done within the steps that the rules before it left over.
 pub fn judge(catalog: &Catalog, event: &EventView<'_>) -> Judgement {
     let mut steps_left = EVENT_STEPS_MAX;
     let candidates = match event.only {
         Some(rule) => catalog.rules().get(rule).filter(|rule| rule.schedule.is_some()).into_iter().collect(),
         None => catalog.index().candidates(event),
     };
-    let mut verdicts = Vec::new();
+    let mut judgement = Judgement::of_no_rule(catalog.revision());
     if !candidates.is_empty() {
         let texts = EventTexts::of(event);
         let value = event_value(event, &texts);
         for rule in candidates {
+            let mut budget = Budget::steps(RULE_STEPS_MAX.min(steps_left));
             let verdict = match catalog.reads_vars(&rule.name) {
-                Some(reads) => may_match(rule, reads, &value, &mut steps_left).then_some(Verdict::Undecided),
-                None => judge_one(rule, &value, &SeenVars::default(), &mut steps_left),
+                Some(reads) => may_match(rule, reads, &value, &mut budget).then_some(Verdict::Undecided),
+                None => match judge_one(rule, &value, &SeenVars::default(), &mut budget) {
+                    Judged::OutOfSteps(verdict) if steps_left < RULE_STEPS_MAX => {
+                        judgement.short_of_steps.push((judgement.verdicts.len(), as_before(verdict)));
+                        Some(Verdict::Undecided)
+                    }
+                    judged => judged.verdict(),
+                },
             };
+            steps_left = steps_left.saturating_sub(budget.spent());
             if let Some(verdict) = verdict {
-                verdicts.push(RuleVerdict { rule: rule.clone(), verdict });
+                judgement.verdicts.push(RuleVerdict { rule: rule.clone(), verdict });
             }
         }
     }
-    Judgement { catalog: catalog.revision(), verdicts }
+    judgement
 }
 
-/// Lets one rule judge an event by itself, whatever the index says; it is one of so many that share the steps of the event, itself among them.
-pub fn judge_rule(rule: &Rule, event: &EventView<'_>, vars: &SeenVars, among: u32) -> Option<Verdict> {
-    let texts = EventTexts::of(event);
-    judge_one(rule, &event_value(event, &texts), vars, &mut (EVENT_STEPS_MAX / u64::from(among.max(1))))
-}
-
-/// Says whether a rule that reads `vars` may match an event, or err on it.
-fn may_match(rule: &Rule, reads: &RuleReads, event: &Value<'_>, steps_left: &mut u64) -> bool {
-    let Some(when) = rule.when.as_ref().filter(|_| !reads.in_condition) else { return true };
-    let mut budget = Budget::steps(RULE_STEPS_MAX.min(*steps_left));
-    let held = catch_unwind(AssertUnwindSafe(|| {
-        let mut scope = base_scope(rule, event);
-        if when.reads_root("local") {
-            local::computable(&mut scope, &rule.local, &mut budget)?;
+/// Returns what older releases made of a rule that was not done within the steps that were left over. How many these were differs from
+/// event to event: a message that named them would have been a new one each time.
+fn as_before(verdict: Verdict) -> Verdict {
+    match verdict {
+        Verdict::Erred { .. } => {
+            Verdict::Erred { message: format!("budget: all rules together take more than {EVENT_STEPS_MAX} steps for this event") }
         }
-        when.holds(&scope, &mut budget)
-    }));
-    *steps_left = steps_left.saturating_sub(budget.spent());
-    !matches!(held, Ok(Ok(false)))
-}
-
-fn judge_one(rule: &Rule, event: &Value<'_>, vars: &SeenVars, steps_left: &mut u64) -> Option<Verdict> {
-    let steps_max = RULE_STEPS_MAX.min(*steps_left);
-    let mut budget = Budget::steps(steps_max);
-    // One rule's evaluation is contained: a bug that it meets is that rule's error, and the others go on.
-    let judged = catch_unwind(AssertUnwindSafe(|| verdict(rule, event, vars, &mut budget)));
-    *steps_left = steps_left.saturating_sub(budget.spent());
-    match judged {
-        Ok(Ok(verdict)) => verdict,
-        // What the rules before it left over differs from event to event: a message that named it would be a new one each time.
-        Ok(Err(error)) if error.kind == ErrorKind::Budget && steps_max < RULE_STEPS_MAX => {
-            Some(Verdict::Erred { message: format!("budget: all rules together take more than {EVENT_STEPS_MAX} steps for this event") })
-        }
-        Ok(Err(error)) => Some(Verdict::Erred { message: cut(describe(&error), ERROR_BYTES_MAX) }),
-        Err(_) => Some(Verdict::Erred { message: "the evaluation stopped at a bug of ours".to_owned() }),
+        Verdict::Matched(_) | Verdict::Undecided => verdict,
     }
 }
 
-fn verdict(rule: &Rule, event: &Value<'_>, vars: &SeenVars, budget: &mut Budget) -> Result<Option<Verdict>, EvaluationError> {
+/// Lets one rule judge an event by itself, whatever the index says.
+pub fn judge_rule(rule: &Rule, event: &EventView<'_>, vars: &SeenVars) -> Option<Verdict> {
+    judge_counted(rule, event, vars).0
+}
+
+/// Does the same, and returns how many steps it took.
+pub(crate) fn judge_counted(rule: &Rule, event: &EventView<'_>, vars: &SeenVars) -> (Option<Verdict>, u64) {
+    let texts = EventTexts::of(event);
+    let mut budget = Budget::steps(RULE_STEPS_MAX);
+    let judged = judge_one(rule, &event_value(event, &texts), vars, &mut budget);
+    (judged.verdict(), budget.spent())
+}
+
+/// Says whether a rule that reads `vars` may match an event, or err on it.
+fn may_match(rule: &Rule, reads: &RuleReads, event: &Value<'_>, budget: &mut Budget) -> bool {
+    let Some(when) = rule.when.as_ref().filter(|_| !reads.in_condition) else { return true };
+    let held = catch_unwind(AssertUnwindSafe(|| {
+        let mut scope = base_scope(rule, event);
+        if when.reads_root("local") {
+            local::computable(&mut scope, &rule.local, budget)?;
+        }
+        when.holds(&scope, budget)
+    }));
+    !matches!(held, Ok(Ok(false)))
+}
+
+/// What the evaluation of a rule came to.
+enum Judged {
+    /// The rule's verdict; none where it does not match.
+    Decided(Option<Verdict>),
+    /// The rule was not done within the steps that it had: its verdict where these are all that it gets.
+    OutOfSteps(Verdict),
+}
+
+impl Judged {
+    fn verdict(self) -> Option<Verdict> {
+        match self {
+            Self::Decided(verdict) => verdict,
+            Self::OutOfSteps(verdict) => Some(verdict),
+        }
+    }
+}
+
+fn judge_one(rule: &Rule, event: &Value<'_>, vars: &SeenVars, budget: &mut Budget) -> Judged {
+    // One rule's evaluation is contained: a bug that it meets is that rule's error, and the others go on.
+    match catch_unwind(AssertUnwindSafe(|| verdict(rule, event, vars, budget))) {
+        Ok(Ok(judged)) => judged,
+        Ok(Err(error)) => {
+            let verdict = Verdict::Erred { message: cut(describe(&error), ERROR_BYTES_MAX) };
+            if error.kind == ErrorKind::Budget { Judged::OutOfSteps(verdict) } else { Judged::Decided(Some(verdict)) }
+        }
+        Err(_) => Judged::Decided(Some(Verdict::Erred { message: "the evaluation stopped at a bug of ours".to_owned() })),
+    }
+}
+
+fn verdict(rule: &Rule, event: &Value<'_>, vars: &SeenVars, budget: &mut Budget) -> Result<Judged, EvaluationError> {
     let base = || vars.within(base_scope(rule, event));
     if let Some(when) = &rule.when {
         let mut scope = base();
@@ -197,14 +257,18 @@ fn verdict(rule: &Rule, event: &Value<'_>, vars: &SeenVars, budget: &mut Budget)
         // and one that errs is an error only where it is read.
         let failed = if when.reads_root("local") { local::computable(&mut scope, &rule.local, budget)? } else { Vec::new() };
         if !when.holds(&scope, budget).map_err(|error| local::cause(when, error, &failed))? {
-            return Ok(None);
+            return Ok(Judged::Decided(None));
         }
     }
     let plan = match &rule.flow {
         None => render(rule, base(), budget),
         Some(flow) => controlled(rule, flow, base(), budget),
     };
-    Ok(Some(Verdict::Matched(plan.unwrap_or_else(|error| rejected(&error)))))
+    Ok(match plan {
+        Ok(plan) => Judged::Decided(Some(Verdict::Matched(plan))),
+        Err(error) if error.kind == ErrorKind::Budget => Judged::OutOfSteps(Verdict::Matched(rejected(&error))),
+        Err(error) => Judged::Decided(Some(Verdict::Matched(rejected(&error)))),
+    })
 }
 
 fn rejected(error: &EvaluationError) -> Plan {

@@ -20,7 +20,7 @@ use crate::rules::facts::{EnforcementMade, LoopStopped, Outcome, RuleErred, Rule
 use crate::rules::flow::facts::Controlled;
 use crate::rules::flow::react::{self as flow, Match};
 use crate::rules::flow::state::HeldEvent;
-use crate::rules::judge::{EventView, Judgement, Plan, RuleVerdict, Verdict, judge_rule};
+use crate::rules::judge::{EventView, Judgement, Plan, RuleVerdict, Verdict, judge_counted};
 use crate::rules::state::ERROR_SUMMARY_MILLIS;
 use crate::vars::reads::{NotSeen, RuleReads};
 
@@ -44,10 +44,14 @@ pub(crate) fn react(
         _ if mutants::is("mode of now") => engine.rules().mode(&judged.rule),
         mode => mode,
     };
+    let mut steps = 0;
     let decided = match judged.verdict {
         Verdict::Undecided if mode != Mode::Disabled => match decided(engine, record, fact, (judgement, &judged.rule), with) {
-            Ok(Some(verdict)) => verdict,
-            Ok(None) => return go_on(judgement, next, Vec::new()),
+            Ok((Some(verdict), taken)) => {
+                steps = taken;
+                verdict
+            }
+            Ok((None, taken)) => return go_on(judgement, next, Vec::new()).taking(taken),
             Err(reaction) => return reaction,
         },
         Verdict::Undecided | Verdict::Matched(_) | Verdict::Erred { .. } => judged.verdict.clone(),
@@ -75,28 +79,29 @@ pub(crate) fn react(
             event.executed(&judged.rule, params, (*pace, claim.clone().into_iter().collect(), labels.clone()), (None, &[]))
         }
     };
-    go_on(judgement, next, drafts)
+    go_on(judgement, next, drafts).taking(steps)
 }
 
 fn go_on(judgement: &Judgement, next: u32, drafts: Vec<Draft>) -> Reaction {
     if next as usize + 1 == judgement.verdicts.len() { Reaction::last(drafts) } else { Reaction::more(drafts) }
 }
 
-/// Lets a rule judge that reads vars, by their values of now; none where it does not match.
+/// Lets a rule judge that was left undecided, by the values of now of the vars that it reads, and returns its verdict, none where it does not
+/// match, and how many steps that took.
 fn decided(
     engine: &Engine,
     record: &Record,
     fact: &EventReceived,
     (judgement, rule): (&Judgement, &Rule),
     with: &Context<'_>,
-) -> Result<Option<Verdict>, Reaction> {
+) -> Result<(Option<Verdict>, u64), Reaction> {
     let body = record.body_handle().ok_or_else(|| Reaction::Impossible("the event has no payload".to_owned()))?;
     let catalog = with.catalogs.at(judgement.catalog);
     let known = catalog.as_ref().and_then(|catalog| catalog.reads_vars(&rule.name)).map(|reads| reads.all.clone());
     let reads = known.or_else(|| RuleReads::of(rule).map(|reads| reads.all)).unwrap_or_default();
     let vars = match (engine.vars().seen(&reads, with.bodies), with.bodies.document(&body)) {
         (Ok(vars), Some(payload)) => Ok((vars, payload)),
-        (Err(NotSeen::TooLarge(message)), Some(_)) => Err(Ok(Some(Verdict::Erred { message }))),
+        (Err(NotSeen::TooLarge(message)), Some(_)) => Err(Ok((Some(Verdict::Erred { message }), 0))),
         (Err(NotSeen::Missing(mut missing)), payload) => {
             missing.extend(payload.is_none().then_some(body));
             Err(Err(Reaction::Needs(missing)))
@@ -115,7 +120,7 @@ fn decided(
         payload: &payload,
         only: fact.rule.as_ref(),
     };
-    Ok(judge_rule(rule, &view, &vars, fact.undecided))
+    Ok(judge_counted(rule, &view, &vars))
 }
 
 /// An event, and what it leads to.

@@ -199,6 +199,7 @@ impl Timers {
             }
             HealthFact::ClockAccepted(_) => self.hold.remove(&0),
             HealthFact::NodeStarted(_)
+            | HealthFact::LogRestored(_)
             | HealthFact::ReactionDeferred(_)
             | HealthFact::ReactionResumed(_)
             | HealthFact::ReactionHeld(_)

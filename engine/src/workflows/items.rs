@@ -2,7 +2,7 @@
 
 use ensue_expression::{Budget, Document, EVALUATION_STEPS_MAX, Value};
 
-use crate::catalog::{ForEach, ITEMS_MAX, OnFailure, Step, Task};
+use crate::catalog::{Builtin, ForEach, ITEMS_MAX, ITEMS_OPEN_MAX, OnFailure, Run, Step, Task};
 use crate::engine::Reaction;
 use crate::executions::facts::{Failure, FailureKind};
 use crate::fact::Fact;
@@ -41,7 +41,11 @@ impl Going<'_> {
         }
         let goes_on = !items.is_stopped() && items.begun >= self.course.stop_before;
         if items.started < items.count && goes_on {
-            return if items.running < each.parallel { self.item(step, &items).map(|draft| Some(vec![draft])) } else { Ok(None) };
+            return if items.running < self.open_at_once(step, each) {
+                self.item(step, &items).map(|draft| Some(vec![draft]))
+            } else {
+                Ok(None)
+            };
         }
         if items.running > 0 {
             return Ok(None);
@@ -49,6 +53,16 @@ impl Going<'_> {
         let error = self.error_of_items(name, &items);
         let fact = StepEnded { step: name.clone(), error, on_failure: step.on_failure, role: PartRole::Step };
         Ok(Some(vec![self.draft(fact.into(), None)]))
+    }
+
+    /// Returns how many items of a step are open at once: what only sleeps, asks or waits takes nobody's turn.
+    fn open_at_once(&self, step: &Step, each: &ForEach) -> u32 {
+        let run = match &step.task {
+            Task::Action { action, .. } => self.catalog.actions().get(action).map(|action| &action.run),
+            Task::Fail { .. } => None,
+        };
+        let only_waits = matches!(run, Some(Run::Builtin(Builtin::Sleep | Builtin::Inquiry | Builtin::Wait)));
+        if only_waits { each.parallel } else { each.parallel.min(ITEMS_OPEN_MAX) }
     }
 
     /// Says whether the record is the end of an item that was asked to end, because one before it had failed.

@@ -252,7 +252,7 @@ pub(crate) struct Going<'a> {
     pub(super) id: ExecutionId,
     pub(super) execution: &'a Execution,
     pub(super) course: &'a Course,
-    catalog: &'a Arc<Catalog>,
+    pub(super) catalog: &'a Arc<Catalog>,
     pub(super) action: &'a Action,
     pub(super) workflow: &'a Workflow,
     pub(super) record: &'a Record,

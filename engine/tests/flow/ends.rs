@@ -1,5 +1,6 @@
 //! What is kept for the flow control of a rule is bounded, and ends with it; what is held is never lost without a word.
 
+use ensue_engine::catalog::Control;
 use ensue_engine::catalog::Mode;
 use ensue_engine::command::{Settings, TurnLimits};
 use ensue_engine::fact::Fact;
@@ -95,6 +96,36 @@ fn the_key_that_was_used_longest_ago_is_forgotten_where_there_are_too_many() {
         ("deduplicated", "deduplicated", "executed")
     );
     assert_eq!(folded(&site), *site.engine());
+}
+
+#[test]
+fn key_that_is_used_again_is_forgotten_after_those_used_before() {
+    let mut site = site([(THROTTLE, HOST)]);
+    keeping(&mut site, 2);
+    for host in ["a", "b", "a"] {
+        assert_eq!(sends(&mut site, host, 1), "executed");
+    }
+    let outcome = site.receive("demo.ping", &ping("c", 1));
+    let forgotten: Vec<_> =
+        outcome.facts().filter_map(|fact| if let Fact::RuleKeyForgotten(told) = fact { Some(told.key) } else { None }).collect();
+    let [forgotten] = forgotten[..] else { panic!("one key is forgotten: {:?}", outcome.kinds()) };
+    assert!(site.engine().flows().key(rule_id("demo.paced"), Control::Throttle, forgotten).is_none());
+    // Two of `a` are what its throttle lets through: it is still known. `b` is not.
+    assert_eq!(sends(&mut site, "a", 2), "throttled");
+    assert_eq!(sends(&mut site, "b", 2), "executed");
+    assert_eq!(folded(&site), *site.engine());
+}
+
+#[test]
+fn key_that_is_used_often_leaves_one_row_in_the_state() {
+    let mut site = site([(THROTTLE, HOST)]);
+    for n in 0..20 {
+        assert_eq!(sends(&mut site, "a", n), "executed");
+        site.later(MINUTE / 2);
+    }
+    let saved: serde_json::Value = serde_json::from_slice(&site.engine().save().json).unwrap();
+    let rows = |table: &str| saved["flows"][table].as_array().map(Vec::len);
+    assert_eq!((rows("keys"), rows("ages")), (Some(1), Some(1)));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use ensue_engine::catalog::Mode;
 use ensue_engine::command::{Ask, Command, InquiryAnswer, Settings};
 use ensue_engine::executions::facts::{Evidence, Settlement};
 use ensue_engine::ids::{AttemptId, ExecutionId, InquiryId};
-use ensue_engine::record::{Actor, Body, Digest, Position};
+use ensue_engine::record::{Actor, Body, Chain, Digest, Head, Position};
 use ensue_expression::Document;
 use serde_json::Value;
 
@@ -33,7 +33,7 @@ pub(crate) fn cancel(execution: ExecutionId) -> Command {
 }
 
 pub(crate) fn lose((execution, attempt): (ExecutionId, AttemptId), evidence: Evidence) -> Command {
-    asked_by(worker(), Ask::LoseAttempt { execution, attempt, evidence })
+    asked_by(worker(), Ask::LoseAttempt { execution, attempt, evidence, error: None })
 }
 
 pub(crate) fn settle(execution: ExecutionId, outcome: Settlement) -> Command {
@@ -55,6 +55,10 @@ pub(crate) fn fire_timers() -> Command {
 
 pub(crate) fn accept_clock() -> Command {
     asked_by(ana(), Ask::AcceptClock)
+}
+
+pub(crate) fn note_restore(known: Position) -> Command {
+    asked_by(Actor::Operator, Ask::NoteRestore { known: Head { position: known, chain: Chain::default() } })
 }
 
 pub(crate) fn note_start() -> Command {

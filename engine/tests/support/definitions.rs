@@ -1,6 +1,6 @@
 //! Catalogs in short calls: names and expression texts in, compiled definitions out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,7 +40,13 @@ impl Pieces {
             parameters: Schema::Any,
             result: None,
             local: Vec::new(),
-            run: Run::Process(ProcessCommand { command: vec!["true".to_owned()], input: None, env: Vec::new(), files: Vec::new() }),
+            run: Run::Process(ProcessCommand {
+                command: vec!["true".to_owned()],
+                beside: BTreeSet::new(),
+                input: None,
+                env: Vec::new(),
+                files: Vec::new(),
+            }),
             timeout: Duration::from_secs(60),
             limit: None,
             grace: Duration::from_secs(10),

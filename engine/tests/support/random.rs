@@ -28,7 +28,8 @@ use crate::support::site::{
 };
 use crate::support::workflow::{awaits, does, expression, fails};
 use crate::support::{
-    Pieces, Site, accept_clock, ana, answered, asked_by, cancel, dismiss, fire_timers, lose, note_start, retry, set_mode, settle,
+    Pieces, Site, accept_clock, ana, answered, asked_by, cancel, dismiss, fire_timers, lose, note_restore, note_start, retry, set_mode,
+    settle,
 };
 
 const ACTIONS: [&str; 15] = [
@@ -110,6 +111,8 @@ pub(crate) enum Step {
     Allow(u64),
     /// A person says that the clock is right.
     AcceptClock,
+    /// The log was restored, and so many of its records are missing.
+    NoteRestore(u64),
     /// An action is asked for, to start so many milliseconds later.
     RequestLater(usize, u64),
     /// What runs emits the event that led to it, again and again.
@@ -363,7 +366,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Request(6)),
         5 => any::<Index>().prop_map(Step::Succeed),
         4 => (any::<Index>(), payload()).prop_map(|(which, payload)| Step::Emit(which, payload)),
-        3 => (any::<Index>(), kind).prop_map(|(which, kind)| Step::Fail(which, kind)),
+        4 => (any::<Index>(), kind).prop_map(|(which, kind)| Step::Fail(which, kind)),
         4 => (any::<Index>(), 1..20u32, what).prop_map(|(which, index, what)| Step::Say(which, index, what)),
         2 => (any::<Index>(), proptest::sample::select(&[Token::Right, Token::Wrong][..])).prop_map(|(which, token)| Step::ReportAny(which, token)),
         6 => (any::<Index>(), evidence()).prop_map(|(which, evidence)| Step::Lose(which, evidence)),
@@ -382,7 +385,8 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         2 => proptest::sample::select(&[-HOUR_MICROS * 24, -90_000_000, 90_000_000, HOUR_MICROS * 2][..]).prop_map(Step::MoveClock),
         8 => Just(Step::FireTimers),
         3 => (0..3u64).prop_map(Step::Allow),
-        2 => Just(Step::AcceptClock),
+        4 => Just(Step::AcceptClock),
+        1 => (1..1_000u64).prop_map(Step::NoteRestore),
         1 => (0..ACTIONS.len(), proptest::sample::select(&[1, 100_000, 4_000_000][..])).prop_map(|(action, millis)| Step::RequestLater(action, millis)),
         2 => Just(Step::GoRound),
         3 => proptest::option::weighted(0.7, 0..3u8).prop_map(Step::SetVar),
@@ -587,6 +591,7 @@ impl World {
                 asked_by(Actor::Engine, Ask::StartQueued)
             }
             Step::AcceptClock => accept_clock(),
+            Step::NoteRestore(missing) => note_restore(Position(self.site.records().len() as u64 + missing)),
             Step::RequestLater(action, millis) => {
                 let at = self.site.now().plus_millis(*millis);
                 self.site.request_with(ACTIONS[*action], &params(), Some(at))

@@ -272,17 +272,47 @@ pub(crate) fn received(events: Vec<ObservedEvent>) -> Command {
 
 pub(crate) fn report(execution: ExecutionId, attempt: Attempt, outcome: ReportOutcome) -> Command {
     let body = (outcome == ReportOutcome::Succeeded).then(|| Body::json(&b"{\"done\":true}"[..]));
-    reported(Report { execution, attempt: attempt.id, token: attempt.token, outcome, body, emitted: Vec::new(), vars: Vec::new() })
+    reported(Report {
+        execution,
+        attempt: attempt.id,
+        token: attempt.token,
+        outcome,
+        retry_after_millis: None,
+        body,
+        emitted: Vec::new(),
+        vars: Vec::new(),
+        ended_before: None,
+    })
 }
 
 pub(crate) fn report_giving(execution: ExecutionId, attempt: Attempt, body: Body) -> Command {
     let (outcome, body) = (ReportOutcome::Succeeded, Some(body));
-    reported(Report { execution, attempt: attempt.id, token: attempt.token, outcome, body, emitted: Vec::new(), vars: Vec::new() })
+    reported(Report {
+        execution,
+        attempt: attempt.id,
+        token: attempt.token,
+        outcome,
+        retry_after_millis: None,
+        body,
+        emitted: Vec::new(),
+        vars: Vec::new(),
+        ended_before: None,
+    })
 }
 
 pub(crate) fn report_emitting(execution: ExecutionId, attempt: Attempt, emitted: Vec<ObservedEvent>) -> Command {
     let outcome = ReportOutcome::Succeeded;
-    reported(Report { execution, attempt: attempt.id, token: attempt.token, outcome, body: None, emitted, vars: Vec::new() })
+    reported(Report {
+        execution,
+        attempt: attempt.id,
+        token: attempt.token,
+        outcome,
+        retry_after_millis: None,
+        body: None,
+        emitted,
+        vars: Vec::new(),
+        ended_before: None,
+    })
 }
 
 /// The report of an attempt that gives vars values, or takes them away.
@@ -293,7 +323,17 @@ pub(crate) fn report_changing(execution: ExecutionId, attempt: Attempt, vars: &[
     };
     let vars = vars.iter().map(change).collect();
     let (outcome, body, emitted) = (ReportOutcome::Succeeded, None, Vec::new());
-    reported(Report { execution, attempt: attempt.id, token: attempt.token, outcome, body, emitted, vars })
+    reported(Report {
+        execution,
+        attempt: attempt.id,
+        token: attempt.token,
+        outcome,
+        retry_after_millis: None,
+        body,
+        emitted,
+        vars,
+        ended_before: None,
+    })
 }
 
 /// A person gives a var a value.

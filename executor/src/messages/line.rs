@@ -54,6 +54,29 @@ pub(super) enum Given {
     },
 }
 
+/// What a line is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    /// How far the program is.
+    Progress,
+    /// An event.
+    Event,
+    /// A file.
+    Artifact,
+    /// Nothing that can be taken.
+    Unusable,
+}
+
+impl Given {
+    /// Returns what it is.
+    pub(super) fn kind(&self) -> Kind {
+        match self {
+            Self::Event { .. } => Kind::Event,
+            Self::Artifact { .. } => Kind::Artifact,
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {

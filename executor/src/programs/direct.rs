@@ -24,6 +24,7 @@ use super::directory::{self, PrivateDirectory};
 use super::leader::{Leader, feed, next};
 use super::{Argument, AtEnd, End, EndedBy, Exit, FindError, Heard, Left, Order, Pending, Program, Programs, StartProgramError, Tell};
 use crate::clock::Clock;
+use crate::masks::{Masking, Masks};
 
 /// How long is waited for a program that was sent SIGKILL; only one that hangs in the kernel takes longer.
 pub const KILLED_PATIENCE: Duration = Duration::from_secs(5);
@@ -58,7 +59,8 @@ impl DirectPrograms {
     }
 
     async fn started(&self, order: Order) -> Result<Box<dyn Program>, StartProgramError> {
-        let Order { attempt, program, arguments, env, files, input, .. } = order;
+        let Order { attempt, program, arguments, env, files, input, keys, .. } = order;
+        let masks = Masks::of(&keys);
         let folder = self.folder.clone();
         let created = tokio::task::spawn_blocking(move || {
             let files = files.iter().map(|file| (file.name.as_str(), file.bytes.as_slice()));
@@ -88,6 +90,7 @@ impl DirectPrograms {
             group,
             told,
             heard: heard_into,
+            masks,
             clock: Arc::clone(&self.clock),
             drain_patience: self.drain_patience,
         };
@@ -171,6 +174,7 @@ struct Conductor {
     child: Child,
     told: watch::Receiver<Option<Tell>>,
     heard: mpsc::Sender<Heard>,
+    masks: Option<Arc<Masks>>,
     clock: Arc<dyn Clock>,
     drain_patience: Duration,
 }
@@ -178,9 +182,14 @@ struct Conductor {
 impl Conductor {
     async fn conduct(mut self, input: Vec<u8>) {
         let (stdin, stdout, stderr) = (self.child.stdin.take(), self.child.stdout.take(), self.child.stderr.take());
-        let mut printed = [0, 0];
-        let by = {
-            let [stdout_bytes, stderr_bytes] = &mut printed;
+        let mut printed = [OutputStream::Stdout, OutputStream::Stderr].map(|stream| Printed {
+            attempt: self.attempt,
+            stream,
+            bytes: 0,
+            masking: self.masks.clone().map(Masking::begin),
+        });
+        let (by, was_killed) = {
+            let [stdout_printed, stderr_printed] = &mut printed;
             let streams = async {
                 tokio::join!(
                     async {
@@ -188,17 +197,17 @@ impl Conductor {
                             feed(stdin, &input).await;
                         }
                     },
-                    drain(self.attempt, OutputStream::Stdout, stdout, &self.heard, stdout_bytes),
-                    drain(self.attempt, OutputStream::Stderr, stderr, &self.heard, stderr_bytes),
+                    drain(stdout, &self.heard, stdout_printed),
+                    drain(stderr, &self.heard, stderr_printed),
                 )
             };
             let end = end(&self.group, self.told.clone(), &*self.clock);
             tokio::pin!(streams, end);
             let mut are_drained = false;
-            let by = loop {
+            let end = loop {
                 tokio::select! {
                     biased;
-                    by = &mut end => break by,
+                    end = &mut end => break end,
                     _ = &mut streams, if !are_drained => are_drained = true,
                 }
             };
@@ -214,8 +223,11 @@ impl Conductor {
                     }
                 }
             }
-            by
+            end
         };
+        for printed in &mut printed {
+            printed.finish(&self.heard).await;
+        }
         let exit = tokio::select! {
             biased;
             status = self.child.wait() => status.map_or(Exit::Hangs, exit),
@@ -223,7 +235,8 @@ impl Conductor {
         };
         self.group.disarm();
         // Who listened may be gone with its attempt.
-        let _ = self.heard.send(Heard::Ended(End { exit, by, printed })).await;
+        let printed = printed.map(|printed| printed.bytes);
+        let _ = self.heard.send(Heard::Ended(End { exit, by, printed, was_killed: by.map(|_| was_killed), ended_at: None })).await;
     }
 }
 
@@ -236,10 +249,11 @@ pub(super) fn exit(status: ExitStatus) -> Exit {
     }
 }
 
-/// Waits for the end of the group's leader, or brings it about when it is told; then ends what it left running.
-async fn end(group: &Group, mut told: watch::Receiver<Option<Tell>>, clock: &dyn Clock) -> Option<EndedBy> {
+/// Waits for the end of the group's leader, or brings it about when it is told; then ends what it left running. Returns who had it end,
+/// and whether it was killed for that.
+async fn end(group: &Group, mut told: watch::Receiver<Option<Tell>>, clock: &dyn Clock) -> (Option<EndedBy>, bool) {
     let mut kill_at: Option<Duration> = None;
-    let by = loop {
+    let end = loop {
         let grace_ended = async {
             match kill_at {
                 Some(moment) => clock.until(moment).await,
@@ -248,7 +262,7 @@ async fn end(group: &Group, mut told: watch::Receiver<Option<Tell>>, clock: &dyn
         };
         tokio::select! {
             biased;
-            () = group.leader_ended() => break kill_at.map(|_| EndedBy::Told),
+            () = group.leader_ended() => break (kill_at.map(|_| EndedBy::Told), false),
             tell = next(&mut told) => {
                 let grace = match tell {
                     Tell::Stop { grace } => {
@@ -267,23 +281,52 @@ async fn end(group: &Group, mut told: watch::Receiver<Option<Tell>>, clock: &dyn
                     () = group.leader_ended() => {}
                     () = clock.until(clock.now() + KILLED_PATIENCE) => {}
                 }
-                break Some(EndedBy::Told);
+                break (Some(EndedBy::Told), true);
             }
         }
     };
     // The leader is not reaped yet, so the number is still its group's and nobody else's.
     group.send(Signal::KILL);
-    by
+    end
+}
+
+/// What a program has printed to a stream.
+struct Printed {
+    attempt: AttemptId,
+    stream: OutputStream,
+    bytes: u64,
+    masking: Option<Masking>,
+}
+
+impl Printed {
+    /// Tells the next bytes, with the values of keys masked. Returns false if nobody listens any more.
+    async fn tell(&mut self, bytes: Vec<u8>, heard: &mpsc::Sender<Heard>) -> bool {
+        let bytes = match &mut self.masking {
+            Some(masking) => masking.push(&bytes),
+            None => bytes,
+        };
+        self.tell_masked(bytes, heard).await
+    }
+
+    /// Tells what was held back: nothing more comes.
+    async fn finish(&mut self, heard: &mpsc::Sender<Heard>) {
+        if let Some(mut masking) = self.masking.take() {
+            self.tell_masked(masking.finish(), heard).await;
+        }
+    }
+
+    async fn tell_masked(&mut self, bytes: Vec<u8>, heard: &mpsc::Sender<Heard>) -> bool {
+        if bytes.is_empty() {
+            return true;
+        }
+        let offset = self.bytes;
+        self.bytes += bytes.len() as u64;
+        heard.send(Heard::Output { stream: self.stream, offset, bytes: Bytes::from(bytes) }).await.is_ok()
+    }
 }
 
 /// Reads a stream to its end, and counts what comes.
-async fn drain(
-    attempt: AttemptId,
-    stream: OutputStream,
-    source: Option<impl AsyncRead + Unpin>,
-    heard: &mpsc::Sender<Heard>,
-    printed: &mut u64,
-) {
+async fn drain(source: Option<impl AsyncRead + Unpin>, heard: &mpsc::Sender<Heard>, printed: &mut Printed) {
     let Some(mut source) = source else { return };
     loop {
         let mut chunk = Vec::with_capacity(CHUNK_BYTES_MAX);
@@ -291,13 +334,11 @@ async fn drain(
             Ok(0) => return,
             Ok(_) => {}
             Err(error) => {
-                tracing::warn!(%attempt, %error, "the output of a program broke off");
+                tracing::warn!(attempt = %printed.attempt, %error, "the output of a program broke off");
                 return;
             }
         }
-        let offset = *printed;
-        *printed += chunk.len() as u64;
-        if heard.send(Heard::Output { stream, offset, bytes: Bytes::from(chunk) }).await.is_err() {
+        if !printed.tell(chunk, heard).await {
             return;
         }
     }

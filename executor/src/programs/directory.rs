@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use super::INNER;
@@ -16,6 +16,12 @@ const OPENED_DEPTH_MAX: usize = 64;
 /// Makes a folder, for its owner alone. Blocks.
 pub(crate) fn make(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Lets a group, and nobody else but the owner, pass through a folder without listing it. Blocks.
+pub fn let_pass(folder: &Path, group: u32) -> io::Result<()> {
+    chown(folder, None, Some(group))?;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o710))
 }
 
 /// Makes the folder that holds the private directories, and removes what an earlier process left there. Blocks.

@@ -4,10 +4,12 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use thiserror::Error;
+
+use super::ProgramUsers;
 
 /// Why there is no such program.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -43,6 +45,40 @@ pub fn find_on_disk(program: &str, beside: &Path, path: &OsStr) -> Result<PathBu
         .map(|folder| folder.join(program))
         .find(|path| is_program(path))
         .ok_or_else(|| FindError::NotInPath(program.to_owned()))
+}
+
+/// Finds a program that these users can start, like [`find_on_disk`]. Where they can start none of that name, the first is returned, so
+/// that the error names it. Blocks.
+#[cfg(target_os = "linux")]
+pub(super) fn find_on_disk_as(program: &str, beside: &Path, path: &OsStr, users: ProgramUsers) -> Result<PathBuf, FindError> {
+    let first = find_on_disk(program, beside, path)?;
+    if program.starts_with("./") {
+        return Ok(first);
+    }
+    let mut folders = std::env::split_paths(path).filter(|folder| folder.is_absolute()).map(|folder| folder.join(program));
+    Ok(folders.find(|path| is_program(path) && may_pass(path, users)).unwrap_or(first))
+}
+
+/// Says whether these users may enter each folder on the way to a path, and run what is there or enter it. Blocks.
+pub fn may_pass(path: &Path, users: ProgramUsers) -> bool {
+    let (user, group) = match users {
+        ProgramUsers::Node => return true,
+        ProgramUsers::One { user, group } => (Some(user), group),
+        ProgramUsers::Range { first, .. } => (None, first),
+    };
+    let Ok(path) = path.canonicalize() else { return false };
+    path.ancestors().all(|part| {
+        fs::metadata(part).is_ok_and(|about| {
+            let place = if Some(about.uid()) == user {
+                6
+            } else if about.gid() == group {
+                3
+            } else {
+                0
+            };
+            about.permissions().mode() >> place & 0o001 != 0
+        })
+    })
 }
 
 fn in_folder(folder: &Path, name: &str) -> Result<PathBuf, FindError> {

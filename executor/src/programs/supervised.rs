@@ -22,13 +22,13 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
 use super::{
-    Argument, AtEnd, FindError, Heard, INNER, Isolation, KILLED_PATIENCE, Left, Order, Pending, Program, Programs, StartProgramError,
-    SupervisorCommand, Tell, directory,
+    Argument, AtEnd, FindError, Heard, INNER, Isolation, KILLED_PATIENCE, Left, Order, Pending, Program, ProgramUsers, Programs,
+    StartProgramError, SupervisorCommand, Tell, WhyLost, directory,
 };
 use crate::supervisor::folder::Folder;
-use crate::supervisor::protocol::{self, FRAME_BYTES_MAX, NodeSays, NotStarted, SupervisorSays, TooLong, WrittenOrder};
+use crate::supervisor::protocol::{self, FRAME_BYTES_MAX, NodeSays, NotStarted, PROTOCOL_OF_MASKS, SupervisorSays, TooLong, WrittenOrder};
 use crate::supervisor::spool::SPOOL_BYTES_MAX;
-use connection::{Connection, Listened, Listener, Sayer, Teller};
+use connection::{Connection, Listened, Listener, Sayer, SupervisorProcess, Teller};
 use pool::{Pool, SUPERVISORS_IDLE_MAX};
 
 /// How long a supervisor may take to start a program.
@@ -51,6 +51,9 @@ pub struct SupervisedSettings {
     pub command: SupervisorCommand,
     /// What programs are walled off from.
     pub isolation: Isolation,
+    /// How long a supervisor that holds a program may answer nothing before it is taken to hang: it is killed with its program, and the
+    /// program is lost.
+    pub answers_within: Duration,
     /// How many bytes are kept of what an attempt prints: a supervisor keeps as many of each stream, and 16 MiB at least.
     pub output_bytes_max: u64,
     /// The node's release.
@@ -87,6 +90,9 @@ impl SupervisedPrograms {
         settings.private = std::path::absolute(&settings.private)?;
         directory::make(&settings.supervisors)?;
         directory::make(&settings.private)?;
+        if let Some(group) = settings.isolation.users.group() {
+            directory::let_pass(&settings.private, group)?;
+        }
         let pool = Pool::new(settings.supervisors.clone(), settings.command.clone(), settings.release.clone());
         let shared = Shared { settings, pool, holding: Mutex::default(), runtime: Handle::current() };
         Ok(Self { shared: Arc::new(shared) })
@@ -95,7 +101,10 @@ impl SupervisedPrograms {
 
 impl Programs for SupervisedPrograms {
     fn find(&self, program: &str, beside: &Path, path: &OsString) -> Result<PathBuf, FindError> {
-        super::find_on_disk(program, beside, path)
+        match self.shared.settings.isolation.users {
+            ProgramUsers::Node => super::find_on_disk(program, beside, path),
+            users => super::find::find_on_disk_as(program, beside, path, users),
+        }
     }
 
     fn directory(&self, attempt: AttemptId) -> PathBuf {
@@ -126,7 +135,7 @@ impl Programs for SupervisedPrograms {
                 if !say.say(&NodeSays::Collected) {
                     let shared = Arc::clone(&self.shared);
                     self.shared.runtime.spawn(async move {
-                        left::end_all_of(&folder).await;
+                        left::end_all_of(&folder, None).await;
                         shared.removed(attempt, folder).await;
                     });
                 }
@@ -153,9 +162,15 @@ impl Shared {
     async fn started(self: Arc<Self>, order: Order) -> Result<Box<dyn Program>, StartProgramError> {
         let attempt = order.attempt;
         let program = order.program.to_string_lossy().into_owned();
+        // A supervisor of an earlier release would keep the values of keys in clear, and start the program as the node's own user.
+        let oldest = if !order.keys.is_empty() || self.settings.isolation.users != ProgramUsers::Node { PROTOCOL_OF_MASKS } else { 0 };
         let start = self.written(order)?;
         for _ in 0..START_TRIES_MAX {
             let mut connection = self.pool.take().await.map_err(|error| StartProgramError::Supervisor(error.to_string()))?;
+            if connection.protocol < oldest {
+                // It ends with its connection.
+                continue;
+            }
             connection.say.say_framed(start.clone());
             match timeout(START_PATIENCE, connection.next()).await {
                 Ok(Some((SupervisorSays::Started, _))) => return Ok(self.hold(attempt, connection)),
@@ -184,8 +199,9 @@ impl Shared {
     /// Ends what may have been started, and keeps its place until it is collected.
     async fn unknown(&self, attempt: AttemptId, connection: Connection, why: &str) -> StartProgramError {
         let folder = connection.folder.clone();
+        let known = connection.supervisor.map(|supervisor| (supervisor, self.private(attempt)));
         drop(connection);
-        left::end_all_of(&folder).await;
+        left::end_all_of(&folder, known).await;
         self.holding().insert(attempt, Holding::Nobody(folder));
         StartProgramError::Unknown(why.to_owned())
     }
@@ -196,13 +212,17 @@ impl Shared {
         self.holding().insert(attempt, Holding::Supervisor { say: say.clone(), folder: folder.clone() });
         let (heard_into, heard) = mpsc::channel(HEARD_WAITING_MAX);
         let (end_by, listens_until) = watch::channel(None);
-        let listener = Listener::new(connection, heard_into, listens_until);
+        let answers_within = self.settings.answers_within;
+        let known = connection.supervisor.map(|supervisor| (supervisor, self.private(attempt)));
+        let listener = Listener::new(connection, heard_into, listens_until, answers_within);
         let shared = Arc::clone(self);
         let task = self.runtime.spawn(async move {
-            match listener.listen().await {
-                Listened::Idle(connection) => shared.pool.give_back(connection),
-                Listened::Gone(teller) => shared.without_supervisor(attempt, folder, teller).await,
-            }
+            let (teller, why) = match listener.listen().await {
+                Listened::Idle(connection) => return shared.pool.give_back(connection),
+                Listened::Gone(teller) => (teller, WhyLost::HolderGone),
+                Listened::Hangs(teller) => (teller, WhyLost::HolderHangs { silent_for: answers_within }),
+            };
+            shared.without_supervisor(attempt, folder, known, teller, why).await;
         });
         Box::new(SupervisedProgram {
             shared: Arc::clone(self),
@@ -216,7 +236,14 @@ impl Shared {
     }
 
     /// Tells the rest of a program whose supervisor is gone, perhaps after it noted the end, and removes what nobody collects later.
-    async fn without_supervisor(self: Arc<Self>, attempt: AttemptId, folder: Folder, teller: Teller) {
+    async fn without_supervisor(
+        self: Arc<Self>,
+        attempt: AttemptId,
+        folder: Folder,
+        known: Option<(SupervisorProcess, PathBuf)>,
+        teller: Teller,
+        why: WhyLost,
+    ) {
         let is_awaited = match self.holding().get_mut(&attempt) {
             Some(Holding::LeftAlone) => return,
             // Whoever collects it from now on finds nobody to say it to.
@@ -226,9 +253,19 @@ impl Shared {
             }
             None => false,
         };
+        let hangs = match why {
+            WhyLost::HolderHangs { silent_for } => {
+                let (seconds, supervisor) = (silent_for.as_secs_f64(), known.as_ref().map(|(supervisor, _)| supervisor.number));
+                tracing::error!(%attempt, ?supervisor, seconds, "the supervisor of an attempt does not answer: it is killed with its program");
+                true
+            }
+            WhyLost::HolderGone => false,
+        };
+        if hangs || !teller.has_ended() {
+            left::end_all_of(&folder, known).await;
+        }
         if !teller.has_ended() {
-            left::end_all_of(&folder).await;
-            teller.tell_from_folder(&folder).await;
+            teller.tell_from_folder(&folder, why).await;
         }
         if !is_awaited {
             self.removed(attempt, folder).await;
@@ -263,6 +300,7 @@ impl Shared {
         }
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let files = order.files.iter().map(|file| (file.name.clone(), file.bytes.len())).collect();
+        let keys = order.keys.iter().map(|given| (given.key.to_string(), given.value.reveal().len())).collect();
         let written = WrittenOrder {
             attempt: order.attempt,
             token: order.token,
@@ -272,13 +310,17 @@ impl Shared {
             private: private_text,
             pack: text(&order.pack, "the path of the pack")?,
             files,
+            keys,
             timeout_millis: millis(order.timeout),
             grace_millis: millis(order.grace),
             limits: order.limits,
             isolation: self.settings.isolation.clone(),
             output_bytes_max: self.settings.output_bytes_max.max(SPOOL_BYTES_MAX),
         };
-        let tail: Vec<&[u8]> = order.files.iter().map(|file| &*file.bytes).chain([&*order.input]).collect();
+        let tail: Vec<&[u8]> = {
+            let keys = order.keys.iter().map(|given| given.value.reveal());
+            order.files.iter().map(|file| &*file.bytes).chain(keys).chain([&*order.input]).collect()
+        };
         protocol::framed(&NodeSays::Start(Box::new(written)), &tail)
             .map_err(|TooLong { bytes }| StartProgramError::TooLarge { bytes, most: FRAME_BYTES_MAX })
     }
@@ -315,7 +357,7 @@ impl Program for SupervisedProgram {
         Box::pin(async {
             match self.heard.recv().await {
                 Some(heard) => {
-                    if matches!(heard, Heard::Ended(_) | Heard::Lost) {
+                    if matches!(heard, Heard::Ended(_) | Heard::Lost(_)) {
                         self.stage = Stage::Ended;
                     }
                     heard

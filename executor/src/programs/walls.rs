@@ -20,6 +20,40 @@ pub enum IsolationMode {
     Required,
 }
 
+/// The users that programs run as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProgramUsers {
+    /// The node's own.
+    #[default]
+    Node,
+    /// This one, with this group and no other.
+    One {
+        /// The user's number.
+        user: u32,
+        /// The group's number.
+        group: u32,
+    },
+    /// Each supervisor has one of its own: the first, plus the number of the supervisor's process. The first is the group of all.
+    Range {
+        /// The first number.
+        first: u32,
+        /// The last number.
+        last: u32,
+    },
+}
+
+impl ProgramUsers {
+    /// Gives the group that all of these users are in; none where they are the node's own.
+    pub fn group(self) -> Option<u32> {
+        match self {
+            Self::Node => None,
+            Self::One { group, .. } => Some(group),
+            Self::Range { first, .. } => Some(first),
+        }
+    }
+}
+
 /// What programs are walled off from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Isolation {
@@ -32,6 +66,9 @@ pub struct Isolation {
     /// What programs may never reach, though it may lie in what they may read or write: the node's own, and files that hold secrets.
     /// Each is an absolute path, which may be a link.
     pub hidden: Vec<PathBuf>,
+    /// The users that programs run as.
+    #[serde(default)]
+    pub users: ProgramUsers,
 }
 
 /// What of the walls a machine has.
@@ -80,6 +117,17 @@ pub fn walls_of_this_machine() -> Walls {
         let wall = Wall::Missing { why: "programs are walled off on Linux only".to_owned() };
         Walls { files: wall.clone(), signals: wall.clone(), system_calls: wall }
     }
+}
+
+/// Returns why programs cannot run as these users here; none where they can. Blocks shortly.
+pub fn why_not_as(users: ProgramUsers) -> Option<String> {
+    if users == ProgramUsers::Node {
+        return None;
+    }
+    #[cfg(target_os = "linux")]
+    return crate::supervisor::user::why_not(users);
+    #[cfg(not(target_os = "linux"))]
+    Some("programs run as other users on Linux only".to_owned())
 }
 
 /// Says which folders hold what a search path names: beside `X/bin`, `X` itself, since programs there have their libraries beside

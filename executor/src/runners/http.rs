@@ -4,6 +4,7 @@
 
 mod answer;
 mod request;
+mod retry_after;
 
 use std::time::Duration;
 

@@ -11,8 +11,8 @@ use ensue_engine::executions::facts::{Failure, FailureKind};
 
 use crate::attempt::{Attempt, Broken, Ending, Given, failed};
 use crate::conduct::{Ended, conduct};
-use crate::environment::{self, Variables};
-use crate::programs::{Argument, Exit, INNER, Order, PrivateFile, Program, StartProgramError};
+use crate::environment::{self, NamedBy, Variables};
+use crate::programs::{Argument, End, Exit, INNER, Order, PrivateFile, Program, StartProgramError};
 use crate::render::scalar;
 use crate::result;
 use crate::runners::Runner;
@@ -50,8 +50,14 @@ impl Runner for ProcessCommand {
             };
             let (program, arguments) =
                 self.command.split_first().ok_or_else(|| failed(FailureKind::Spawn, "the action's `command` is empty; name a program"))?;
-            let arguments = arguments.iter().map(|argument| Argument::Text(argument.clone())).collect();
-            Launch { program: program.clone(), arguments, env, files, input }
+            let beside = attempt.pack_folder().join(ACTIONS);
+            let arguments = arguments.iter().enumerate().map(|(place, argument)| {
+                // The program is at place 0.
+                let file = argument.strip_prefix("./").filter(|_| self.beside.contains(&(place + 1)));
+                Argument::Text(file.map_or_else(|| argument.clone(), |file| beside.join(file).to_string_lossy().into_owned()))
+            });
+            let arguments = arguments.collect();
+            Launch { program: program.clone(), arguments, env, named_by: NamedBy::Author, files, input }
         };
         launch.run(attempt).await
     }
@@ -65,6 +71,8 @@ pub(crate) struct Launch {
     pub(crate) arguments: Vec<Argument>,
     /// What is added to its environment.
     pub(crate) env: Vec<(String, String)>,
+    /// Where the names of those variables come from.
+    pub(crate) named_by: NamedBy,
     /// The files in its private directory, each also named by a variable where its name is one of a variable.
     pub(crate) files: Vec<PrivateFile>,
     /// What it reads.
@@ -74,7 +82,7 @@ pub(crate) struct Launch {
 impl Launch {
     /// Runs the program in a fresh private directory, which is removed at the end whatever happened.
     pub(crate) async fn run(self, attempt: &Attempt<'_>) -> Ending {
-        environment::checked(&self.env)?;
+        environment::checked(&self.env, self.named_by)?;
         let programs = &attempt.worker.ports.programs;
         let pack = attempt.pack_folder();
         let program = find(attempt, self.program, pack.join(ACTIONS)).await?;
@@ -95,6 +103,7 @@ impl Launch {
             env,
             files: self.files,
             input: self.input,
+            keys: attempt.keys.all(),
             pack,
             timeout: attempt.remaining(),
             grace: Duration::from_millis(attempt.dispatch.grace_millis),
@@ -121,7 +130,7 @@ pub(crate) async fn heard_to_its_end(attempt: &Attempt<'_>, program: Box<dyn Pro
 
 fn not_started(error: &StartProgramError) -> Broken {
     let kind = match error {
-        StartProgramError::Unknown(_) => return Broken::Lost,
+        StartProgramError::Unknown(_) => return Broken::Lost(None),
         StartProgramError::Spawn { .. } | StartProgramError::TooLarge { .. } => FailureKind::Spawn,
         StartProgramError::Directory(_) | StartProgramError::Isolation(_) | StartProgramError::Supervisor(_) => FailureKind::Sandbox,
     };
@@ -129,14 +138,15 @@ fn not_started(error: &StartProgramError) -> Broken {
 }
 
 fn ending(attempt: &Attempt<'_>, ended: Ended) -> Ending {
-    let Ended { cut, end, stdout } = ended;
+    let Ended { cut, end, stdout, stderr } = ended;
     if let Some(cut) = cut {
-        return Err(cut.into());
+        return Err(Broken::Cut(cut, Some(how_it_ended(end, attempt.dispatch.grace_millis))));
     }
     let failure = match end.exit {
         Exit::Code(0) => return result::printed(&attempt.action, stdout).map(Given::result),
         Exit::Code(code) => {
-            let message = format!("the program ended with exit code {code}; its log is in the output");
+            let why = stderr.last_line().map_or_else(String::new, |line| format!(": {line}"));
+            let message = format!("the program ended with exit code {code}{why}");
             Failure::new(FailureKind::ExitCode, message).with_detail(code.into())
         }
         Exit::Signal(SIGXFSZ) => {
@@ -156,6 +166,25 @@ fn ending(attempt: &Attempt<'_>, ended: Ended) -> Ending {
         Exit::Hangs => Failure::new(FailureKind::Signal, "the program was killed and still hangs in the kernel"),
     };
     Err(Broken::with_body(failure, result::printed_nevertheless(stdout)))
+}
+
+/// Says how a program ended that was told to.
+fn how_it_ended(end: End, grace_millis: u64) -> String {
+    let with = match end.exit {
+        Exit::Code(code) => format!(" with exit code {code}"),
+        Exit::Signal(signal) => format!(" by signal {signal}{}", name_of(signal)),
+        Exit::OutOfMemory | Exit::PerhapsOutOfMemory | Exit::Hangs => String::new(),
+    };
+    match (end.by, end.was_killed) {
+        (None, _) => format!("its program had ended by itself{with}"),
+        (Some(_), Some(true)) if grace_millis == 0 => "its program was killed".to_owned(),
+        (Some(_), Some(true)) => {
+            let seconds = Duration::from_millis(grace_millis).as_secs_f64();
+            format!("its program was killed, because it had not ended {seconds} s after SIGTERM")
+        }
+        (Some(_), Some(false)) => format!("its program ended after SIGTERM{with}"),
+        (Some(_), None) => format!("its program ended{with}"),
+    }
 }
 
 /// What nobody can refuse.

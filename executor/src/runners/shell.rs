@@ -6,6 +6,7 @@ use ensue_engine::catalog::ShellScript;
 use ensue_engine::executions::facts::FailureKind;
 
 use crate::attempt::{Attempt, Ending, failed};
+use crate::environment::NamedBy;
 use crate::programs::{Argument, PrivateFile};
 use crate::render::{entries, scalar};
 use crate::runners::Runner;
@@ -28,10 +29,14 @@ impl Runner for ShellScript {
                 let value = scalar(&format!("env.{name}"), value)?;
                 env.extend(value.map(|value| (name, value)));
             }
+            // Where the mapping itself is one expression, that names the variables too.
+            let is_computed = self.env.parts().iter().any(|part| part.pointer.is_empty());
+            let named_by = if is_computed { NamedBy::Expression } else { NamedBy::Author };
             Launch {
                 program: "sh".to_owned(),
                 arguments: vec![Argument::Text("-eu".to_owned()), Argument::File(SCRIPT.to_owned())],
                 env,
+                named_by,
                 files: vec![PrivateFile { name: SCRIPT.to_owned(), bytes: script.into_bytes() }],
                 input: attempt.params.bytes().to_vec(),
             }

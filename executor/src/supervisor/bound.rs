@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::{Resource, Rlimit, getrlimit, prlimit, setrlimit};
 
 use super::tree;
+use super::user::{User, acting_as};
 use crate::programs::ProcessBound;
 
 /// How many processes and threads a supervisor's group has room for beside its program: its own.
@@ -42,8 +43,9 @@ enum Way {
 }
 
 impl Bound {
-    /// Has what this process starts from now on be bounded; none bounds nothing. Held until the program was started.
-    pub(crate) fn raise(&mut self, most: Option<u64>) -> Option<Raised> {
+    /// Has what this process starts from now on be bounded; none bounds nothing. Held until the program was started, which runs as the
+    /// given user.
+    pub(crate) fn raise(&mut self, most: Option<u64>, user: Option<User>) -> Option<Raised> {
         if most.is_none() && self.way.is_none() {
             return None;
         }
@@ -56,8 +58,9 @@ impl Bound {
                 None
             }
             // Counted each time: what others of the user have started meanwhile is no reason to refuse this program its own.
-            Way::User => most.and_then(|most| Raised::to(tasks_of_this_user().saturating_add(most))),
-            Way::Nothing => None,
+            Way::User => most.and_then(|most| Raised::to(tasks_of(this_user()).saturating_add(most), None)),
+            // Root itself cannot be bounded, and another user that the program has for itself can.
+            Way::Nothing => user.and_then(User::own).zip(most).and_then(|(own, most)| Raised::to(tasks_of(own).saturating_add(most), user)),
         }
     }
 
@@ -198,9 +201,12 @@ fn remove_left(above: &Path) {
     }
 }
 
-/// How many processes and threads the user of this process has now.
-fn tasks_of_this_user() -> u64 {
-    let user = rustix::process::geteuid().as_raw();
+fn this_user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// How many processes and threads a user has now.
+fn tasks_of(user: u32) -> u64 {
     let Ok(processes) = fs::read_dir("/proc") else { return 0 };
     let is_process = |entry: &fs::DirEntry| entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit);
     let is_own = |entry: &fs::DirEntry| is_process(entry) && entry.metadata().is_ok_and(|about| about.uid() == user);
@@ -213,22 +219,25 @@ fn tasks_of_this_user() -> u64 {
 pub(crate) struct Raised {
     before: Rlimit,
     most: u64,
+    user: Option<User>,
 }
 
 impl Raised {
-    fn to(most: u64) -> Option<Self> {
+    fn to(most: u64, user: Option<User>) -> Option<Self> {
         let before = getrlimit(Resource::Nproc);
         let most = before.current.map_or(most, |current| current.min(most));
         setrlimit(Resource::Nproc, Rlimit { current: Some(most), ..before }).ok()?;
-        Some(Self { before, most })
+        Some(Self { before, most, user })
     }
 
     /// Has what was started keep the limit for good: what is inherited could be raised again.
     pub(crate) fn fasten(&self) {
-        for process in tree::descendants(rustix::process::getpid()) {
-            // It may have ended already.
-            let _ = prlimit(Some(process), Resource::Nproc, Rlimit { current: Some(self.most), maximum: Some(self.most) });
-        }
+        acting_as(self.user, || {
+            for process in tree::descendants(rustix::process::getpid()) {
+                // It may have ended already.
+                let _ = prlimit(Some(process), Resource::Nproc, Rlimit { current: Some(self.most), maximum: Some(self.most) });
+            }
+        });
     }
 }
 
@@ -266,7 +275,7 @@ mod tests {
         fs::write(folder.path().join("pids.max"), "max\n").unwrap();
         let mut bound = Bound { way: Some(Way::Group { group: group_at(&folder), most: None }) };
         for (most, expected) in [(Some(0), "4"), (Some(9), "13"), (None, "max"), (Some(9), "13")] {
-            assert!(bound.raise(most).is_none());
+            assert!(bound.raise(most, None).is_none());
             assert_eq!(room(&folder), expected, "{most:?}");
         }
     }
@@ -290,13 +299,13 @@ mod tests {
     fn each_thread_of_this_user_is_counted() {
         let process = format!("/proc/{}", std::process::id());
         let threads = fs::read_dir(format!("{process}/task")).unwrap().count() as u64;
-        assert!(threads >= 2 && tasks_of_this_user() >= threads);
+        assert!(threads >= 2 && tasks_of(this_user()) >= threads);
         let stopped = std::sync::Barrier::new(1_001);
         std::thread::scope(|scope| {
             for _ in 0..1_000 {
                 std::thread::Builder::new().stack_size(64 << 10).spawn_scoped(scope, || stopped.wait()).unwrap();
             }
-            assert!(tasks_of_this_user() >= 1_000);
+            assert!(tasks_of(this_user()) >= 1_000);
             stopped.wait();
         });
     }

@@ -38,6 +38,9 @@ pub(crate) struct HeldNote {
     pub(crate) token: u64,
     /// Its private directory.
     pub(crate) private: PathBuf,
+    /// The user that the program runs as, where no other program has it at the same time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) user: Option<u32>,
     /// The supervisor's process, which is its session too.
     pub(crate) supervisor: i32,
     /// When that was started, in ticks since the boot.
@@ -51,6 +54,9 @@ pub(crate) struct HeldNote {
 pub(crate) struct HeldBy {
     /// The program's private directory.
     pub(crate) private: PathBuf,
+    /// The user that the program runs as, where no other program has it at the same time.
+    #[serde(default)]
+    pub(crate) user: Option<u32>,
     /// The supervisor's process, which is its session too.
     pub(crate) supervisor: i32,
     /// When that was started, in ticks since the boot.
@@ -120,9 +126,9 @@ impl Folder {
     }
 
     /// Notes what is held.
-    pub(crate) fn note_held(&self, attempt: AttemptId, token: u64, private: PathBuf) -> io::Result<()> {
+    pub(crate) fn note_held(&self, attempt: AttemptId, token: u64, private: PathBuf, user: Option<u32>) -> io::Result<()> {
         let Holder { supervisor, started_at, boot } = HOLDER.get_or_init(Holder::this_process).clone();
-        let note = HeldNote { format: FORMAT, attempt, token, private, supervisor, started_at, boot };
+        let note = HeldNote { format: FORMAT, attempt, token, private, user, supervisor, started_at, boot };
         self.write("held", &serde_json::to_vec(&note)?)
     }
 
@@ -223,7 +229,7 @@ mod tests {
     }
 
     fn ended(code: i32) -> End {
-        End { exit: Exit::Code(code), by: None, printed: [0, 0] }
+        End { exit: Exit::Code(code), by: None, printed: [0, 0], was_killed: None, ended_at: None }
     }
 
     #[test]
@@ -232,7 +238,7 @@ mod tests {
         let folder = Folder::make(folder.path(), "key").unwrap();
         for (number, private) in [(1, "/a/long/path/of/a/private/directory"), (2, "/short")] {
             assert!((folder.held().unwrap().is_none(), folder.end().unwrap()) == (true, None), "it begins with nothing");
-            folder.note_held(attempt(number), 7, private.into()).unwrap();
+            folder.note_held(attempt(number), 7, private.into(), None).unwrap();
             folder.note_end(ended(0)).unwrap();
             // A clear that failed half-way leaves a longer note.
             folder.note_end(ended(-1_000)).unwrap();
@@ -252,7 +258,7 @@ mod tests {
         let folder = Folder::make(folder.path(), "key").unwrap();
         let number = |name| fs::metadata(folder.path().join(name)).unwrap().ino();
         let noted = || {
-            folder.note_held(attempt(1), 7, "/private".into()).unwrap();
+            folder.note_held(attempt(1), 7, "/private".into(), None).unwrap();
             folder.note_end(ended(0)).unwrap();
             [number("held"), number("end")]
         };

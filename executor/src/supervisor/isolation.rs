@@ -1,19 +1,24 @@
 //! What a program is walled off from: files by Landlock, system calls by seccomp, both for the thread that starts it and for all that
 //! comes of that.
 //!
-//! It is a wall against mistakes and against curious packs, not a virtual machine: the program shares the kernel, the network and the
-//! user with the node. What the kernel does not have is said by [`probe`].
+//! It is a wall against mistakes and against curious packs, not a virtual machine: the program shares the kernel and the network with the
+//! node, and its user too unless the node runs as root. What the kernel does not have is said by [`probe`].
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use landlock::{
     ABI, Access, AccessFs, BitFlags, LandlockStatus, PathBeneath, PathFd, RestrictionStatus, Ruleset, RulesetAttr, RulesetCreated,
     RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
-use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
+    set_no_new_privs,
+};
 
 use super::system_calls;
-use crate::programs::{Isolation, IsolationMode, Wall, Walls};
+use super::user::User;
+use crate::programs::{Isolation, IsolationMode, ProgramUsers, Wall, Walls};
 
 /// The newest form of Landlock that is asked for; an older kernel gives what it has.
 const LANDLOCK: ABI = ABI::V6;
@@ -96,19 +101,33 @@ fn of_landlock(status: &RestrictionStatus) -> (Wall, Wall) {
 
 /// Raises the walls around this thread and all that comes of it. What cannot be had is the error where all is demanded; where it is
 /// not, what the machine should have given is told, for the program's log.
-pub(crate) fn raise(isolation: &Isolation, system: &System, private: &Path, pack: &Path) -> Result<Option<String>, String> {
+///
+/// A program that is to run as another user does so, or is not started, whatever is demanded.
+pub(crate) fn raise(
+    isolation: &Isolation,
+    system: &System,
+    private: &Path,
+    pack: &Path,
+    user: Option<User>,
+) -> Result<Option<String>, String> {
+    let enter = || user.map_or(Ok(()), User::enter).map_err(|error| format!("the program's user cannot be taken: {error}"));
     let is_required = match isolation.mode {
-        IsolationMode::None => return Ok(None),
+        IsolationMode::None => return enter().map(|()| None),
         IsolationMode::Auto => false,
         IsolationMode::Required => true,
     };
-    let enforced = Rules::of(isolation, system, private, pack).and_then(Rules::enforce);
+    // Opened before the user is entered, who may not open all of it.
+    let rules = Rules::of(isolation, system, private, pack);
+    drop_bounding_capabilities();
+    enter()?;
+    let privileged = drop_capabilities();
+    let enforced = rules.and_then(Rules::enforce);
     let has_failed = enforced.as_ref().map_or(true, should_have_been_enforced);
     let (files, signals) = match enforced {
         Ok(status) => of_landlock(&status),
         Err(error) => (Wall::Missing { why: error.to_string() }, Wall::Stands),
     };
-    let privileged = drop_capabilities().err().map(|error| format!("the program keeps the privileges of the superuser: {error}"));
+    let privileged = privileged.err().map(|error| format!("the program keeps the privileges of the superuser: {error}"));
     let system_calls = system_calls::deny().map_or_else(|why| Wall::Missing { why }, |()| Wall::Stands);
     if is_required {
         let missing: Vec<_> = Walls { files, signals, system_calls }.missing().into_iter().chain(privileged).collect();
@@ -128,35 +147,23 @@ fn should_have_been_enforced(status: &RestrictionStatus) -> bool {
     }
 }
 
-/// What lets a superuser's program look and reach through the walls.
-const PIERCING: CapabilitySet = CapabilitySet::SYS_PTRACE
-    .union(CapabilitySet::PERFMON)
-    .union(CapabilitySet::BPF)
-    .union(CapabilitySet::CHECKPOINT_RESTORE)
-    .union(CapabilitySet::SYS_ADMIN)
-    .union(CapabilitySet::SYS_MODULE)
-    .union(CapabilitySet::SYS_RAWIO)
-    .union(CapabilitySet::SYS_BOOT)
-    .union(CapabilitySet::SYS_TIME)
-    .union(CapabilitySet::SYS_RESOURCE)
-    .union(CapabilitySet::SYS_CHROOT)
-    .union(CapabilitySet::SYS_PACCT)
-    .union(CapabilitySet::SYSLOG)
-    .union(CapabilitySet::MKNOD)
-    .union(CapabilitySet::MAC_ADMIN)
-    .union(CapabilitySet::MAC_OVERRIDE)
-    .union(CapabilitySet::AUDIT_CONTROL);
+/// Has nothing that this thread starts get any privilege of the superuser. Without `CAP_SETPCAP` the set stays as it is; nothing can be
+/// taken from it all the same, because nothing that is started gets new privileges.
+fn drop_bounding_capabilities() {
+    for (_, capability) in CapabilitySet::all().iter_names() {
+        let _ = remove_capability_from_bounding_set(capability);
+    }
+}
 
-/// Gives up what a superuser has beyond others, for this thread and, since nothing it starts gets new privileges, for all of that.
+/// Gives up every privilege of the superuser, for this thread and, since nothing it starts gets new privileges, for all of that.
 fn drop_capabilities() -> rustix::io::Result<()> {
-    let mut sets = capabilities(None)?;
-    if !sets.permitted.intersects(PIERCING) {
+    set_no_new_privs(true)?;
+    let none = CapabilitySets { effective: CapabilitySet::empty(), permitted: CapabilitySet::empty(), inheritable: CapabilitySet::empty() };
+    if capabilities(None)? == none {
         return Ok(());
     }
-    sets.effective.remove(PIERCING);
-    sets.permitted.remove(PIERCING);
-    sets.inheritable.remove(PIERCING);
-    set_capabilities(None, sets)
+    clear_ambient_capability_set()?;
+    set_capabilities(None, none)
 }
 
 /// Resolves what is hidden as it is now: whoever rolls a secret switches a link over to another file.
@@ -170,7 +177,32 @@ fn hidden_now(isolation: &Isolation) -> Vec<PathBuf> {
 }
 
 /// What programs may reach of the system, opened once: its folders and devices stay what they are.
-pub(crate) struct System(Vec<Opened>);
+pub(crate) struct System {
+    opened: Vec<Opened>,
+    /// What other users may not read of the settings of the system: a program that runs as root may not either.
+    guarded: Vec<PathBuf>,
+}
+
+/// The settings of the system.
+const SETTINGS: &str = "/etc";
+/// How deep is looked for what is guarded.
+const GUARDED_DEPTH_MAX: usize = 3;
+
+/// Lists what only its owner or group may read in a folder, and in the folders within.
+fn guarded(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten().take(ENTRIES_MAX) {
+        let Ok(about) = entry.metadata() else { continue };
+        let (mode, path) = (about.permissions().mode(), entry.path());
+        match (about.is_dir(), about.is_symlink()) {
+            (_, true) => {}
+            (true, false) if mode & 0o005 == 0o005 && depth < GUARDED_DEPTH_MAX => guarded(&path, depth + 1, found),
+            (true, false) if mode & 0o005 == 0o005 => {}
+            (false, false) if mode & 0o004 != 0 => {}
+            (_, false) => found.push(path),
+        }
+    }
+}
 
 struct Opened {
     /// Where it really is.
@@ -185,8 +217,12 @@ impl System {
         let read = AccessFs::from_read(LANDLOCK);
         let write = AccessFs::from_write(LANDLOCK) | read;
         let all = SYSTEM.iter().chain(READ).map(|path| (path, read)).chain(WRITE.iter().map(|path| (path, write)));
+        let mut found = Vec::new();
+        if rustix::process::geteuid().is_root() {
+            guarded(Path::new(SETTINGS), 1, &mut found);
+        }
         // What is not there cannot be reached either.
-        Self(all.filter_map(|(path, access)| Opened::at(Path::new(path), access)).collect())
+        Self { opened: all.filter_map(|(path, access)| Opened::at(Path::new(path), access)).collect(), guarded: found }
     }
 }
 
@@ -209,7 +245,10 @@ impl Rules {
     /// Makes the rules of a program. What the operator lists is opened as it is now: it may be another folder after a deploy.
     fn of(isolation: &Isolation, system: &System, private: &Path, pack: &Path) -> Result<Self, RulesetError> {
         let (read, all, hidden) = (AccessFs::from_read(LANDLOCK), AccessFs::from_all(LANDLOCK), hidden_now(isolation));
-        let mut rules = Self::begin()?.allow_system(system, &hidden)?;
+        // Another user than root cannot read it anyway, and it takes time to open what lies beside it.
+        let guarded = if isolation.users == ProgramUsers::Node { &*system.guarded } else { &[] };
+        let hidden_in_system = [&*hidden, guarded].concat();
+        let mut rules = Self::begin()?.allow_system(system, &hidden_in_system)?;
         for path in &isolation.readable {
             rules = rules.allow_around(path, read, &hidden)?;
         }
@@ -227,9 +266,11 @@ impl Rules {
 
     fn allow_system(self, system: &System, hidden: &[PathBuf]) -> Result<Self, RulesetError> {
         let mut rules = self;
-        for Opened { path, file, access } in &system.0 {
+        for Opened { path, file, access } in &system.opened {
             rules = if hidden.iter().any(|hidden| hidden.starts_with(path)) {
-                rules.allow_around(path, *access, hidden)?
+                // The names of settings are no secret, and programs list them.
+                let names = if path == Path::new(SETTINGS) { AccessFs::ReadDir.into() } else { BitFlags::EMPTY };
+                rules.allow_names(file, names)?.allow_around(path, *access, hidden)?
             } else {
                 Self { ruleset: rules.ruleset.add_rule(PathBeneath::new(file, *access))? }
             };
@@ -256,6 +297,11 @@ impl Rules {
             rules = rules.allow_around(&entry.path(), access, hidden)?;
         }
         Ok(rules)
+    }
+
+    /// Allows what is done with names alone.
+    fn allow_names(self, folder: &PathFd, access: BitFlags<AccessFs>) -> Result<Self, RulesetError> {
+        if access.is_empty() { Ok(self) } else { Ok(Self { ruleset: self.ruleset.add_rule(PathBeneath::new(folder, access))? }) }
     }
 
     fn allow(self, path: &Path, access: BitFlags<AccessFs>) -> Result<Self, RulesetError> {
@@ -288,7 +334,7 @@ mod tests {
         let told = std::thread::spawn(|| {
             let isolation = Isolation { mode: IsolationMode::Auto, ..Isolation::default() };
             let root = Path::new("/");
-            (0..FILTERS).find_map(|_| raise(&isolation, &System::open(), root, root).unwrap())
+            (0..FILTERS).find_map(|_| raise(&isolation, &System::open(), root, root, None).unwrap())
         });
         let told = told.join().unwrap().unwrap();
         assert!(told.starts_with("not all walls could be raised: "), "{told}");
@@ -303,7 +349,7 @@ mod tests {
         let raised = std::thread::spawn(|| {
             while system_calls::deny().is_ok() {}
             let isolation = Isolation { mode: IsolationMode::Required, ..Isolation::default() };
-            raise(&isolation, &System::open(), Path::new("/"), Path::new("/"))
+            raise(&isolation, &System::open(), Path::new("/"), Path::new("/"), None)
         });
         let error = raised.join().unwrap().unwrap_err();
         assert!(error.contains("system calls: "), "{error}");

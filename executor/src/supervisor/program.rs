@@ -27,8 +27,12 @@ use super::memory::{Killed, KillsForMemory};
 use super::protocol::{Holds, NotStarted, Stream, WrittenOrder};
 use super::spool::Spools;
 use super::tree::{self, Tree};
+use super::user::{User, acting_as};
+use crate::masks::Masks;
 use crate::programs::leader::{Leader, feed, next};
-use crate::programs::{DRAIN_PATIENCE, End, EndedBy, Exit, IsolationMode, KILLED_PATIENCE, PrivateDirectory, ProgramLimits};
+use crate::programs::{
+    DRAIN_PATIENCE, End, EndedBy, Exit, IsolationMode, KILLED_PATIENCE, PrivateDirectory, ProgramLimits, may_pass, uptime_millis,
+};
 
 /// How long a program may go on after the supervisor itself was asked to end, because the machine goes down.
 const ABANDONED_GRACE: Duration = Duration::from_secs(5);
@@ -158,29 +162,39 @@ impl Held {
         self.told.send_modify(|before| *before = Some(before.map_or(told, |before| before.and(told))));
     }
 
-    /// Starts a program, and sees to its end on the current runtime. The tail holds its files and its input.
+    /// Starts a program, and sees to its end on the current runtime. The tail holds its files, the values of its keys and its input.
     pub(crate) fn start(
         folder: &Folder,
         slot: &mut Descriptor3,
         system: &System,
         order: &WrittenOrder,
         tail: &Bytes,
+        user: Option<User>,
     ) -> Result<Arc<Self>, NoStart> {
         let supervisor = NoStart::because(NotStarted::Supervisor);
-        folder.note_held(order.attempt, order.token, PathBuf::from(&order.private)).map_err(&supervisor)?;
-        let (files, input) = split(order, tail).map_err(NoStart::because(NotStarted::Directory))?;
+        let own_user = user.and_then(User::own);
+        folder.note_held(order.attempt, order.token, PathBuf::from(&order.private), own_user).map_err(&supervisor)?;
+        let Tail { files, keys, input } = split(order, tail).map_err(NoStart::because(NotStarted::Directory))?;
         let private = PrivateDirectory::create(PathBuf::from(&order.private), files).map_err(NoStart::because(NotStarted::Directory))?;
+        let masks = Masks::of_values(keys);
         let (stdin, stdin_into) = io::pipe().map_err(&supervisor)?;
         let (stdout, stdout_from) = io::pipe().map_err(&supervisor)?;
         let (stderr, stderr_from) = io::pipe().map_err(&supervisor)?;
         let (messages, messages_from) = io::pipe().map_err(&supervisor)?;
+        if let Some(user) = user {
+            user.give_directory(private.path()).map_err(NoStart::because(NotStarted::Directory))?;
+            user.give_pipe(&stdin).map_err(&supervisor)?;
+            for pipe in [&stdout_from, &stderr_from, &messages_from] {
+                user.give_pipe(pipe).map_err(&supervisor)?;
+            }
+        }
         slot.give(&messages_from).map_err(&supervisor)?;
         let kills_for_memory = KillsForMemory::until_now();
         let mut command = Command::new(&order.program);
         command.args(&order.arguments).env_clear().envs(order.env.iter().map(|(name, value)| (name, value)));
         command.current_dir(&order.private).process_group(0);
         command.stdin(Stdio::from(stdin)).stdout(Stdio::from(stdout_from)).stderr(Stdio::from(stderr_from));
-        let spawned = spawn_behind_walls(command, system, order);
+        let spawned = spawn_behind_walls(command, system, order, user);
         // Before anything else is started, and so that the program alone holds the other end.
         slot.take_back().map_err(&supervisor)?;
         drop(messages_from);
@@ -188,8 +202,8 @@ impl Held {
         private.leave();
         // Before anything is reaped: until then the number is its own.
         let leader = Leader::of(process);
-        limit(process, order.limits);
-        let spools = Spools::begin(folder.clone(), order.output_bytes_max);
+        limit(process, order.limits, user);
+        let spools = Spools::begin(folder.clone(), order.output_bytes_max, masks.as_ref());
         if let Some(unwalled) = unwalled {
             spools.note(&unwalled);
         }
@@ -218,20 +232,31 @@ fn in_a_while(long: Duration) -> Instant {
     now.checked_add(long).unwrap_or_else(|| now + Duration::from_secs(60 * 60 * 24 * 365 * 30))
 }
 
-/// A private file: its name, and what stands in it.
-type PrivateFile<'o> = (&'o str, &'o [u8]);
+/// The tail of an order.
+struct Tail<'o> {
+    files: Vec<Named<'o>>,
+    keys: Vec<Named<'o>>,
+    input: Bytes,
+}
 
-/// Splits the tail of an order into the private files and the input.
-fn split<'o>(order: &'o WrittenOrder, tail: &'o Bytes) -> io::Result<(Vec<PrivateFile<'o>>, Bytes)> {
-    let mut files = Vec::with_capacity(order.files.len());
+/// A name, and the bytes that belong to it.
+type Named<'o> = (&'o str, &'o [u8]);
+
+/// Splits the tail of an order into the private files, the values of keys and the input.
+fn split<'o>(order: &'o WrittenOrder, tail: &'o Bytes) -> io::Result<Tail<'o>> {
     let mut rest = &tail[..];
-    for (name, size) in &order.files {
-        let wrong = || io::Error::new(io::ErrorKind::InvalidData, "the order's files are not what they should be");
-        let (file, after) = rest.split_at_checked(*size).ok_or_else(wrong)?;
-        files.push((name.as_str(), file));
-        rest = after;
-    }
-    Ok((files, tail.slice_ref(rest)))
+    let mut taken = |sizes: &'o [(String, usize)]| {
+        let mut named = Vec::with_capacity(sizes.len());
+        for (name, size) in sizes {
+            let wrong = || io::Error::new(io::ErrorKind::InvalidData, "the order's files and keys are not what they should be");
+            let (bytes, after) = rest.split_at_checked(*size).ok_or_else(wrong)?;
+            named.push((name.as_str(), bytes));
+            rest = after;
+        }
+        io::Result::Ok(named)
+    };
+    let (files, keys) = (taken(&order.files)?, taken(&order.keys)?);
+    Ok(Tail { files, keys, input: tail.slice_ref(rest) })
 }
 
 /// A program that was started.
@@ -243,19 +268,29 @@ struct Spawned {
 
 /// Starts the program on a thread of its own, around which the walls are raised: both they and what is started inherit them, and
 /// nothing else of the supervisor does.
-fn spawn_behind_walls(mut command: Command, system: &System, order: &WrittenOrder) -> Result<Spawned, NoStart> {
+fn spawn_behind_walls(mut command: Command, system: &System, order: &WrittenOrder, user: Option<User>) -> Result<Spawned, NoStart> {
     let mut start = move || {
-        let raised = isolation::raise(&order.isolation, system, Path::new(&order.private), Path::new(&order.pack));
+        let raised = isolation::raise(&order.isolation, system, Path::new(&order.private), Path::new(&order.pack), user);
         let unwalled = raised.map_err(|why| NoStart { kind: NotStarted::Isolation, why })?;
-        Ok((command.spawn().map_err(NoStart::because(NotStarted::Spawn))?, unwalled))
+        let child = command.spawn().map_err(|error| NoStart { kind: NotStarted::Spawn, why: not_spawned(&error, order) })?;
+        Ok((child, unwalled))
     };
-    let (child, unwalled) = match order.isolation.mode {
-        IsolationMode::None => start(),
-        IsolationMode::Auto | IsolationMode::Required => on_a_thread_of_its_own(start),
+    let (child, unwalled) = match (order.isolation.mode, user) {
+        (IsolationMode::None, None) => start(),
+        (IsolationMode::None, Some(_)) | (IsolationMode::Auto | IsolationMode::Required, _) => on_a_thread_of_its_own(start),
     }?;
     let process = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let process = process.ok_or_else(|| NoStart { kind: NotStarted::Supervisor, why: "the system gave the program no number".into() })?;
     Ok(Spawned { process, unwalled })
+}
+
+/// Says why a program was not started: where another user than the node's was not allowed to, that too.
+fn not_spawned(error: &io::Error, order: &WrittenOrder) -> String {
+    let is_closed = error.kind() == io::ErrorKind::PermissionDenied && !may_pass(Path::new(&order.program), order.isolation.users);
+    if !is_closed {
+        return error.to_string();
+    }
+    format!("{error}; programs run as another user than the node (`actions.user`), who may not run it or not enter a folder above it")
 }
 
 fn on_a_thread_of_its_own<T: Send>(start: impl FnOnce() -> Result<T, NoStart> + Send) -> Result<T, NoStart> {
@@ -267,7 +302,7 @@ fn on_a_thread_of_its_own<T: Send>(start: impl FnOnce() -> Result<T, NoStart> + 
 }
 
 /// Limits what the program may use, and what it started meanwhile, wherever that went; what those start inherits it.
-fn limit(leader: Pid, limits: ProgramLimits) {
+fn limit(leader: Pid, limits: ProgramLimits, user: Option<User>) {
     // How many processes there are is bounded before it is started.
     let ProgramLimits { memory_bytes, file_bytes, open_files, cpu_seconds, processes: _ } = limits;
     let wanted =
@@ -275,14 +310,16 @@ fn limit(leader: Pid, limits: ProgramLimits) {
     if wanted.iter().all(|(_, most)| most.is_none()) {
         return;
     }
-    for process in std::iter::once(leader).chain(tree::descendants(getpid())) {
-        for (resource, most) in wanted {
-            if most.is_some() {
-                // It may have ended already.
-                let _ = prlimit(Some(process), resource, Rlimit { current: most, maximum: most });
+    acting_as(user, || {
+        for process in std::iter::once(leader).chain(tree::descendants(getpid())) {
+            for (resource, most) in wanted {
+                if most.is_some() {
+                    // It may have ended already.
+                    let _ = prlimit(Some(process), resource, Rlimit { current: most, maximum: most });
+                }
             }
         }
-    }
+    });
 }
 
 struct Pipes {
@@ -297,6 +334,8 @@ struct Over {
     by: Option<EndedBy>,
     /// Whose doing it was if it was killed.
     killed: Killer,
+    /// When, in milliseconds since the boot of the machine.
+    ended_at: Option<u64>,
 }
 
 /// Who kills.
@@ -337,7 +376,7 @@ impl Conductor {
                 })
             })
             .collect();
-        let Over { by, killed } = self.end().await;
+        let Over { by, killed, ended_at } = self.end().await;
         feeding.abort();
         let drained = async {
             for reader in &mut readers {
@@ -347,12 +386,14 @@ impl Conductor {
         let _ = tokio::time::timeout(DRAIN_PATIENCE, drained).await;
         // What something outside of the tree holds open is read no further: its spool is soon another program's.
         readers.iter().for_each(JoinHandle::abort);
+        self.held.spools.finish();
         self.held.spools.note_unkept();
         let exit = match (self.tree.exit().unwrap_or(Exit::Hangs), killed) {
             (Exit::Signal(SIGKILL), Killer::Another) => killed_by_another(self.kills_for_memory.since()),
             (exit, Killer::Another | Killer::Supervisor) => exit,
         };
-        let end = End { exit, by, printed: self.held.spools.printed() };
+        let was_killed = by.is_some().then_some(killed == Killer::Supervisor);
+        let end = End { exit, by, printed: self.held.spools.printed(), was_killed, ended_at };
         // Before the end is told: who hears of it finds it also where this process is gone the moment after.
         if let Err(error) = self.folder.note_end(end) {
             self.held.spools.note(&format!("the end could not be noted, and is known only as long as the supervisor is there: {error}"));
@@ -397,13 +438,14 @@ impl Conductor {
             }
             kill_at = Some(kill_at.map_or(until, |before| before.min(until)));
         };
+        let ended_at = uptime_millis();
         if !self.tree.kill(KILLED_PATIENCE).await {
             self.held.has_remains.store(true, Ordering::Release);
             self.held.spools.note("processes of the program do not end though they were killed");
         }
         // Whatever it was told for, it has not ended before its time was over: a node that hears of it later knows no other reason.
         let by = by.map(|by| if Instant::now() >= self.held.ends_at { EndedBy::Deadline } else { by });
-        Over { by, killed }
+        Over { by, killed, ended_at }
     }
 }
 

@@ -18,7 +18,11 @@ use crate::programs::{End, Isolation, ProgramLimits};
 /// The oldest version that this release speaks.
 pub(crate) const PROTOCOL_OLDEST: u32 = 1;
 /// The newest.
-pub(crate) const PROTOCOL_NEWEST: u32 = 1;
+pub(crate) const PROTOCOL_NEWEST: u32 = 3;
+/// The oldest in which a supervisor masks the values of keys.
+pub(crate) const PROTOCOL_OF_MASKS: u32 = 2;
+/// The first version in which a supervisor answers [`NodeSays::Ping`].
+pub(crate) const PROTOCOL_WITH_PINGS: u32 = 3;
 /// The most bytes of a frame: an order with its input and files is the largest.
 pub(crate) const FRAME_BYTES_MAX: usize = 64 << 20;
 /// The most bytes of a frame from somebody who has not shown the key.
@@ -39,7 +43,7 @@ pub(crate) enum NodeSays {
         /// The supervisor's key, which only its node and its folder know.
         key: String,
     },
-    /// Start this; the tail holds its files and its input.
+    /// Start this; the tail holds its files, the values of its keys and its input.
     Start(Box<WrittenOrder>),
     /// Ask the program to stop, and kill it when the grace is over.
     Stop {
@@ -50,6 +54,8 @@ pub(crate) enum NodeSays {
     Kill,
     /// The end is known: forget the program.
     Collected,
+    /// Answer with [`SupervisorSays::Pong`].
+    Ping,
 }
 
 /// What a supervisor says.
@@ -92,6 +98,8 @@ pub(crate) enum SupervisorSays {
     Ended(End),
     /// The program is forgotten: another can be started.
     Idle,
+    /// The answer to [`NodeSays::Ping`].
+    Pong,
 }
 
 /// What a supervisor holds.
@@ -164,6 +172,9 @@ pub(crate) struct WrittenOrder {
     pub(crate) pack: String,
     /// The names and sizes of its private files; the tail holds them one after the other.
     pub(crate) files: Vec<(String, usize)>,
+    /// The names of its keys and the sizes of their values, which the tail holds behind the files. They are masked in what it prints.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) keys: Vec<(String, usize)>,
     /// How long it may run, in milliseconds.
     pub(crate) timeout_millis: u64,
     /// How long it may go on after that, in milliseconds.

@@ -1,24 +1,28 @@
 //! What a program prints and says, kept in files as it comes, so that nothing is lost while no node listens.
 //!
-//! It is capped: what is over is counted, and read on, so that a program never waits for somebody to listen. What a line says is not
+//! The values of keys are masked before they are kept. It is capped: what is over is counted, and read on, so that a program never waits for somebody to listen. What a line says is not
 //! looked at.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::Notify;
 
 use super::folder::{Folder, emptied};
 use super::protocol::Stream;
+use crate::masks::{Masking, Masks};
 use crate::messages::LINE_BYTES_MAX;
 
 /// The most bytes that are kept of the lines of descriptor 3 together, and of each other stream where the order does not ask for more:
 /// more than a node keeps of an attempt where nothing else is set, and little enough for the disk that the log is on.
 pub(crate) const SPOOL_BYTES_MAX: u64 = 16 << 20;
+/// What a shorter line of descriptor 3 counts as, in bytes: to take it in costs a node as much as a longer one, and there are to be
+/// no more of them than it takes in within a few seconds.
+const LINE_COUNTED_MIN: u64 = 64;
 /// How many bytes are read at once.
 const CHUNK_BYTES_MAX: usize = 64 << 10;
 
@@ -27,7 +31,9 @@ pub(crate) struct Spools {
     folder: Folder,
     output_bytes_max: u64,
     spools: [Spool; 3],
+    masks: Option<Arc<Masks>>,
     unkept: Mutex<Option<Unkept>>,
+    passed_over: Mutex<PassedOver>,
     grown: Notify,
 }
 
@@ -36,6 +42,8 @@ struct Spool {
     file: Mutex<Option<File>>,
     kept: AtomicU64,
     printed: AtomicU64,
+    /// None where nothing is masked, and for lines, which are masked one by one.
+    masking: Mutex<Option<Masking>>,
 }
 
 /// Lines of descriptor 3 that the disk did not take, which the program's log does not know yet.
@@ -44,16 +52,35 @@ struct Unkept {
     why: io::Error,
 }
 
+/// Lines of descriptor 3 that are over what is kept.
+#[derive(Default)]
+struct PassedOver {
+    lines: u64,
+    bytes: u64,
+}
+
 impl Spools {
-    /// Begins empty spools in a folder, which keep so many bytes of standard output and as many of standard error; a file is made once
-    /// there is something to keep.
-    pub(crate) fn begin(folder: Folder, output_bytes_max: u64) -> Self {
-        Self { folder, output_bytes_max, spools: Default::default(), unkept: Mutex::default(), grown: Notify::new() }
+    /// Begins empty spools in a folder, which keep so many bytes of standard output and as many of standard error, with these masks; a
+    /// file is made once there is something to keep.
+    pub(crate) fn begin(folder: Folder, output_bytes_max: u64, masks: Option<&Arc<Masks>>) -> Self {
+        let spools = Stream::ALL.map(|stream| match stream {
+            Stream::Stdout | Stream::Stderr => Spool::masked(masks),
+            Stream::Messages => Spool::default(),
+        });
+        Self {
+            folder,
+            output_bytes_max,
+            spools,
+            masks: masks.cloned(),
+            unkept: Mutex::default(),
+            passed_over: Mutex::default(),
+            grown: Notify::new(),
+        }
     }
 
     /// Opens what an earlier supervisor left in a folder.
     pub(crate) fn left(folder: Folder) -> io::Result<Self> {
-        let spools = Self::begin(folder, SPOOL_BYTES_MAX);
+        let spools = Self::begin(folder, SPOOL_BYTES_MAX, None);
         for stream in Stream::ALL {
             let spool = &spools.spools[stream.index()];
             match File::open(spools.folder.spool(stream)) {
@@ -98,6 +125,24 @@ impl Spools {
         Ok(bytes)
     }
 
+    /// Masks what came on a stream of bytes, and keeps it. What may be the beginning of a masked value is held back.
+    fn take(&self, stream: Stream, bytes: &[u8]) {
+        match &mut *self.spools[stream.index()].masking() {
+            Some(masking) => self.append(stream, &masking.push(bytes)),
+            None => self.append(stream, bytes),
+        }
+    }
+
+    /// Keeps what was held back: nothing more comes.
+    pub(crate) fn finish(&self) {
+        for stream in Stream::ALL {
+            let masking = self.spools[stream.index()].masking().take();
+            if let Some(mut masking) = masking {
+                self.append(stream, &masking.finish());
+            }
+        }
+    }
+
     /// Keeps what came on a stream of bytes, up to the cap; all of it is counted.
     pub(crate) fn append(&self, stream: Stream, bytes: &[u8]) {
         let before = self.spools[stream.index()].printed.fetch_add(bytes.len() as u64, Ordering::AcqRel);
@@ -116,8 +161,14 @@ impl Spools {
         self.append(Stream::Stderr, format!("[ensue] {what}\n").as_bytes());
     }
 
-    /// Says how many lines of descriptor 3 the disk did not take; nothing where it took all. Said at the end, when there may be room.
+    /// Says how many lines of descriptor 3 were over what is kept, and how many the disk did not take; nothing where all were kept. Said
+    /// at the end, when it is known and there may be room.
     pub(crate) fn note_unkept(&self) {
+        let PassedOver { lines, bytes } = std::mem::take(&mut *self.passed_over());
+        if lines > 0 {
+            let most = format!("{SPOOL_BYTES_MAX} bytes are the most, and a shorter line counts as {LINE_COUNTED_MIN}");
+            self.note(&format!("too much came on descriptor 3: {lines} lines with {bytes} bytes were not kept; {most}"));
+        }
         if let Some(Unkept { lines, why }) = self.unkept().take() {
             self.note(&format!("lines on descriptor 3 could not be kept, {lines} in all: {why}"));
         }
@@ -134,7 +185,7 @@ impl Spools {
     async fn take_in_bytes(&self, stream: Stream, mut source: impl AsyncRead + Unpin) {
         let mut chunk = Vec::with_capacity(CHUNK_BYTES_MAX);
         while let Ok(1..) = source.read_buf(&mut chunk).await {
-            self.append(stream, &chunk);
+            self.take(stream, &chunk);
             chunk.clear();
         }
     }
@@ -155,14 +206,19 @@ impl Spools {
     }
 
     fn take_in_line(&self, lines: &mut Lines, line: Line) {
+        let line = match (line, &self.masks) {
+            (Line::Whole(line), Some(masks)) => Line::Whole(masks.whole(&line)),
+            (line, _) => line,
+        };
         match line {
             Line::TooLong => self.note(&format!("a line on descriptor 3 has more than {LINE_BYTES_MAX} bytes and is passed over")),
-            Line::Whole(line) if self.kept(Stream::Messages) + line.len() as u64 > SPOOL_BYTES_MAX => {
-                if !std::mem::replace(&mut lines.has_overflowed, true) {
-                    self.note(&format!("more than {SPOOL_BYTES_MAX} bytes came on descriptor 3; lines that are over that are passed over"));
-                }
+            Line::Whole(line) if lines.counted + counted(&line) > SPOOL_BYTES_MAX => {
+                let mut passed_over = self.passed_over();
+                passed_over.lines += 1;
+                passed_over.bytes += line.len() as u64;
             }
             Line::Whole(line) => {
+                lines.counted += counted(&line);
                 if let Err(why) = self.keep(Stream::Messages, &line) {
                     let mut unkept = self.unkept();
                     let lines = unkept.as_ref().map_or(0, |unkept| unkept.lines) + 1;
@@ -194,14 +250,26 @@ impl Spools {
         Ok(())
     }
 
+    fn passed_over(&self) -> MutexGuard<'_, PassedOver> {
+        self.passed_over.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn unkept(&self) -> MutexGuard<'_, Option<Unkept>> {
         self.unkept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Spool {
+    fn masked(masks: Option<&Arc<Masks>>) -> Self {
+        Self { masking: Mutex::new(masks.cloned().map(Masking::begin)), ..Self::default() }
+    }
+
     fn file(&self) -> MutexGuard<'_, Option<File>> {
         self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn masking(&self) -> MutexGuard<'_, Option<Masking>> {
+        self.masking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -210,7 +278,12 @@ impl Spool {
 struct Lines {
     line: Vec<u8>,
     is_too_long: bool,
-    has_overflowed: bool,
+    /// How many bytes the lines count as that were to be kept.
+    counted: u64,
+}
+
+fn counted(line: &[u8]) -> u64 {
+    LINE_COUNTED_MIN.max(line.len() as u64)
 }
 
 enum Line {
@@ -254,7 +327,7 @@ mod tests {
     use super::*;
 
     fn spools(folder: &TempDir) -> Spools {
-        Spools::begin(Folder::at(folder.path()), SPOOL_BYTES_MAX)
+        Spools::begin(Folder::at(folder.path()), SPOOL_BYTES_MAX, None)
     }
 
     fn log(spools: &Spools) -> String {
@@ -273,6 +346,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn values_of_keys_are_masked_before_they_are_kept() {
+        let folder = TempDir::new().unwrap();
+        let masks = Masks::of_values([("a.b", b"password-1".as_slice())]).unwrap();
+        let spools = Spools::begin(Folder::at(folder.path()), SPOOL_BYTES_MAX, Some(&masks));
+        for piece in ["first pass", "word", "-1 and pass"] {
+            spools.take_in(Stream::Stdout, piece.as_bytes()).await;
+        }
+        spools.take_in(Stream::Messages, &b"{\"message\":\"password-1\"}\npassword-1"[..]).await;
+        assert_eq!(spools.read(Stream::Stdout, 0).unwrap(), b"first [redacted a.b] and ");
+        spools.finish();
+        assert_eq!(spools.read(Stream::Stdout, 0).unwrap(), b"first [redacted a.b] and pass");
+        assert_eq!(spools.read(Stream::Messages, 0).unwrap(), b"{\"message\":\"[redacted a.b]\"}\n[redacted a.b]\n");
+        assert_eq!(spools.printed(), [29, 0]);
+    }
+
+    #[tokio::test]
     async fn a_line_of_the_most_bytes_is_kept() {
         let folder = TempDir::new().unwrap();
         let spools = spools(&folder);
@@ -288,14 +377,28 @@ mod tests {
         let lines = SPOOL_BYTES_MAX as usize / line.len();
         spools.take_in(Stream::Messages, line.repeat(lines + 5).as_bytes()).await;
         assert_eq!(spools.kept(Stream::Messages), (lines * line.len()) as u64);
-        assert_eq!(log(&spools).lines().count(), 1, "{}", log(&spools));
+        spools.note_unkept();
+        let told = "[ensue] too much came on descriptor 3: 5 lines with 5000 bytes were not kept; 16777216 bytes are the most, and a shorter \
+                    line counts as 64\n";
+        assert_eq!(log(&spools), told);
+    }
+
+    #[tokio::test]
+    async fn short_lines_are_bounded_by_how_many_they_are() {
+        let folder = TempDir::new().unwrap();
+        let spools = spools(&folder);
+        let most = (SPOOL_BYTES_MAX / LINE_COUNTED_MIN) as usize;
+        spools.take_in(Stream::Messages, "x\n".repeat(most + 7).as_bytes()).await;
+        assert_eq!(spools.kept(Stream::Messages), 2 * most as u64);
+        spools.note_unkept();
+        assert!(log(&spools).contains(" 7 lines with 14 bytes "), "{}", log(&spools));
     }
 
     #[tokio::test]
     async fn lines_that_the_disk_does_not_take_are_counted_and_the_log_says_how_many() {
         let folder = TempDir::new().unwrap();
         let missing = folder.path().join("missing");
-        let spools = Spools::begin(Folder::at(&missing), SPOOL_BYTES_MAX);
+        let spools = Spools::begin(Folder::at(&missing), SPOOL_BYTES_MAX, None);
         spools.take_in(Stream::Messages, &b"{\"progress\":1}\n{\"progress\":2}\n"[..]).await;
         fs::create_dir(&missing).unwrap();
         spools.take_in(Stream::Messages, &b"{\"progress\":3}\n"[..]).await;
@@ -308,7 +411,7 @@ mod tests {
     async fn what_follows_a_gap_is_counted_and_not_kept() {
         let folder = TempDir::new().unwrap();
         let missing = folder.path().join("missing");
-        let spools = Spools::begin(Folder::at(&missing), SPOOL_BYTES_MAX);
+        let spools = Spools::begin(Folder::at(&missing), SPOOL_BYTES_MAX, None);
         spools.append(Stream::Stdout, b"lost");
         fs::create_dir(&missing).unwrap();
         spools.append(Stream::Stdout, b"late");

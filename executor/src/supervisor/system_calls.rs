@@ -2,6 +2,9 @@
 //!
 //! All others are allowed: programs are of every kind, and a list of what is allowed would break some of them. A program that is made for
 //! another kind of processor, as a 32-bit one, has other numbers for its calls: it is ended by SIGSYS.
+//!
+//! A call that changes a process by its number works for the caller only, named as 0: a filter cannot know which numbers belong to the
+//! program. Signals are the exception, because shells send them by number: Landlock keeps them inside the program.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -19,6 +22,7 @@ const DENIED: &[libc::c_long] = &[
     libc::SYS_process_vm_readv,
     libc::SYS_process_vm_writev,
     libc::SYS_process_madvise,
+    libc::SYS_process_mrelease,
     libc::SYS_pidfd_getfd,
     libc::SYS_kcmp,
     // What is mounted, and other name spaces.
@@ -51,6 +55,7 @@ const DENIED: &[libc::c_long] = &[
     libc::SYS_acct,
     libc::SYS_syslog,
     libc::SYS_quotactl,
+    libc::SYS_quotactl_fd,
     libc::SYS_userfaultfd,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_iopl,
@@ -71,6 +76,28 @@ const DENIED: &[libc::c_long] = &[
     libc::SYS_io_uring_enter,
     libc::SYS_io_uring_register,
 ];
+
+/// Calls whose first argument is the number of the process that they change or look into: allowed with 0, which is the caller.
+///
+/// Calls that only read how another process is scheduled are not listed: `/proc` shows the same.
+const ON_A_PROCESS: &[libc::c_long] = &[
+    libc::SYS_prlimit64,
+    libc::SYS_sched_setaffinity,
+    libc::SYS_sched_setattr,
+    libc::SYS_sched_setparam,
+    libc::SYS_sched_setscheduler,
+    libc::SYS_migrate_pages,
+    libc::SYS_move_pages,
+    libc::SYS_get_robust_list,
+];
+
+/// Calls whose first argument says what the second one names, and the value of the first that stands for one process. Allowed for the
+/// caller, which is 0: a process group may hold the supervisor, and a user's processes are the node's too.
+const ON_A_KIND: &[(libc::c_long, u64)] = &[(libc::SYS_setpriority, PRIO_PROCESS), (libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS)];
+const PRIO_PROCESS: u64 = 0;
+const IOPRIO_WHO_PROCESS: u64 = 1;
+/// The operation of `prctl` that has a process share a core with another.
+const PR_SCHED_CORE: u64 = 62;
 
 /// The flags of `clone` that make name spaces.
 const CLONE_NAMESPACES: u64 = (libc::CLONE_NEWNS
@@ -104,6 +131,14 @@ fn filters() -> Result<Vec<BpfProgram>, Box<dyn std::error::Error>> {
     // Everybody at once.
     let everybody = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, u64::from(u32::MAX))?;
     denied.insert(libc::SYS_kill, vec![SeccompRule::new(vec![everybody])?]);
+    for call in ON_A_PROCESS {
+        denied.insert(*call, vec![unless(0, 0)?]);
+    }
+    for (call, process) in ON_A_KIND {
+        denied.insert(*call, vec![unless(0, *process)?, unless(1, 0)?]);
+    }
+    let share_a_core = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, PR_SCHED_CORE)?;
+    denied.insert(libc::SYS_prctl, vec![SeccompRule::new(vec![share_a_core])?]);
     let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let denied = SeccompFilter::new(denied, SeccompAction::Allow, refused, arch)?;
     // What this one is given lies in memory, where a filter cannot look; without it `clone` is used.
@@ -115,6 +150,11 @@ fn filters() -> Result<Vec<BpfProgram>, Box<dyn std::error::Error>> {
         #[cfg(target_arch = "x86_64")]
         second_numbers(),
     ])
+}
+
+/// Matches a call unless its argument has this value. The kernel reads the lower half of these arguments only.
+fn unless(argument: u8, value: u64) -> Result<SeccompRule, seccompiler::BackendError> {
+    SeccompRule::new(vec![SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, value)?])
 }
 
 /// Refuses the second numbers that most calls have on x86-64, those of x32: a list of the first ones lets them through.

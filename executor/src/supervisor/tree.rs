@@ -5,9 +5,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, pidfd_send_signal, wait};
 use tokio::time::{Instant, sleep};
 
 use crate::programs::Exit;
@@ -112,59 +114,120 @@ pub(crate) fn started_at(process: i32) -> Option<u64> {
     stat(process)?.get(19)?.parse().ok()
 }
 
-/// Kills what is left of a supervisor that is gone or hangs: itself, all of its session, and all whose environment names the
-/// private directory. Whatever had left the session and wiped its environment as well cannot be told from a stranger.
-pub(crate) fn kill_orphans(supervisor: i32, started_at: u64, private: &str) -> usize {
+/// A process by a descriptor, so that a signal never reaches another process that was given the same number later.
+struct Process {
+    number: Pid,
+    /// None where the kernel has no such descriptors.
+    descriptor: Option<OwnedFd>,
+}
+
+impl Process {
+    /// Opens the process that has this number now. The caller checks afterwards that it is the one it means.
+    fn open(number: Pid) -> Option<Self> {
+        match pidfd_open(number, PidfdFlags::empty()) {
+            Ok(descriptor) => Some(Self { number, descriptor: Some(descriptor) }),
+            Err(rustix::io::Errno::NOSYS) => Some(Self { number, descriptor: None }),
+            Err(_) => None,
+        }
+    }
+
+    fn send(&self, signal: Signal) -> io::Result<()> {
+        match &self.descriptor {
+            Some(descriptor) => Ok(pidfd_send_signal(descriptor, signal)?),
+            None => Ok(kill_process(self.number, signal)?),
+        }
+    }
+}
+
+/// Kills what is left of a supervisor that is gone or hangs: itself, all that it started while it is there, all of its session, and all
+/// whose environment names the private directory or whose user is the program's own. If the supervisor is gone and there is no such user, a
+/// process that left the session and wiped its environment cannot be told from a stranger. Returns how many processes of the program were
+/// killed.
+pub(crate) fn kill_orphans(supervisor: i32, started_at: u64, private: &str, user: Option<u32>) -> usize {
+    let holder = Pid::from_raw(supervisor).and_then(Process::open);
+    // Asked once the descriptor is open: it is of the process that was started then.
     let now = self::started_at(supervisor);
-    if now == Some(started_at)
-        && let Some(process) = Pid::from_raw(supervisor)
-    {
-        let _ = kill_process(process, Signal::KILL);
+    let holder = holder.filter(|_| now == Some(started_at));
+    let mut killed = BTreeSet::new();
+    if let Some(holder) = &holder {
+        // Stopped, it starts nothing and reaps nothing, so the numbers of its children stay theirs.
+        let _ = holder.send(Signal::STOP);
+        kill_all(&mut killed, || descendants(holder.number).into_iter().filter(|process| is_alive(*process)).collect());
+        let _ = holder.send(Signal::KILL);
     }
     // A number that was given away again shows that nobody of its old session was left.
     let session = (now.is_none() || now == Some(started_at)).then_some(supervisor);
-    let mut killed = 0;
-    // What is born while the list is read is found in the next round.
-    for _ in 0..ORPHAN_ROUNDS_MAX {
-        let orphans = orphans(session, private);
-        if orphans.is_empty() {
-            break;
-        }
-        for orphan in &orphans {
-            let _ = kill_process(*orphan, Signal::STOP);
-        }
-        for orphan in orphans {
-            killed += usize::from(kill_process(orphan, Signal::KILL).is_ok());
-        }
-    }
-    killed
+    kill_all(&mut killed, || orphans(session, private, user));
+    killed.remove(&supervisor);
+    killed.len()
 }
 
 /// How often is looked for orphans.
 const ORPHAN_ROUNDS_MAX: usize = 20;
 
-fn orphans(session: Option<i32>, private: &str) -> Vec<Pid> {
+/// Kills all processes that are listed, again and again until none is listed any more. What is born while the list is read is found in
+/// the next round.
+fn kill_all(killed: &mut BTreeSet<i32>, listed: impl Fn() -> Vec<Pid>) {
+    for _ in 0..ORPHAN_ROUNDS_MAX {
+        let opened: Vec<Process> = listed().into_iter().filter_map(Process::open).collect();
+        if opened.is_empty() {
+            return;
+        }
+        // Listed again once their descriptors are open, so that none is another process that was given the number meanwhile.
+        let still: BTreeSet<i32> = listed().into_iter().map(|process| process.as_raw_nonzero().get()).collect();
+        let meant = || opened.iter().filter(|process| still.contains(&process.number.as_raw_nonzero().get()));
+        for process in meant() {
+            let _ = process.send(Signal::STOP);
+        }
+        for process in meant() {
+            if process.send(Signal::KILL).is_ok() {
+                killed.insert(process.number.as_raw_nonzero().get());
+            }
+        }
+        std::thread::sleep(ROUND_PAUSE);
+    }
+}
+
+fn orphans(session: Option<i32>, private: &str, user: Option<u32>) -> Vec<Pid> {
     let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
     let own = rustix::process::getpid();
     processes
         .flatten()
         .filter_map(|entry| pid(entry.file_name().to_str()?))
-        .filter(|process| *process != own && is_orphan(*process, session, private))
+        .filter(|process| *process != own && is_orphan(*process, session, private, user))
         .collect()
 }
 
-fn is_orphan(process: Pid, session: Option<i32>, private: &str) -> bool {
+fn is_alive(process: Pid) -> bool {
+    stat(process.as_raw_nonzero().get()).is_some_and(|stat| has_not_ended(&stat))
+}
+
+fn has_not_ended(stat: &[String]) -> bool {
+    stat.first().is_some_and(|state| !matches!(state.as_str(), "Z" | "X"))
+}
+
+fn is_orphan(process: Pid, session: Option<i32>, private: &str, user: Option<u32>) -> bool {
     let of = process.as_raw_nonzero().get();
     let Some(stat) = stat(of) else { return false };
-    if stat.first().is_none_or(|state| matches!(state.as_str(), "Z" | "X")) {
+    if !has_not_ended(&stat) {
         return false;
     }
     if session.is_some() && stat.get(3).and_then(|field| field.parse().ok()) == session {
         return true;
     }
+    if user.is_some() && self::user(of) == user {
+        return true;
+    }
     let environ = fs::read(format!("/proc/{of}/environ")).unwrap_or_default();
     let marker = format!("TMPDIR={private}");
     environ.split(|byte| *byte == 0).any(|variable| variable == marker.as_bytes())
+}
+
+/// Returns the user of a process.
+fn user(process: i32) -> Option<u32> {
+    let text = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let users = text.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    users.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// Gives what the kernel says of a process, from its state on.

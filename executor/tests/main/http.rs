@@ -48,6 +48,40 @@ async fn an_answer_is_status_headers_and_body() {
 }
 
 #[tokio::test]
+async fn key_that_a_server_sends_back_is_masked() {
+    use base64::Engine as _;
+
+    let basic = base64::engine::general_purpose::STANDARD.encode(format!("user:{SECRET}"));
+    let bodies = [
+        ("application/json", format!(r#"{{"headers":{{"authorization":"Bearer {SECRET}"}}}}"#)),
+        ("text/plain", format!("you sent {SECRET} and {basic}")),
+    ];
+    for (kind, sent) in bodies {
+        for status in ["200 OK", "401 Unauthorized"] {
+            let (kind, sent) = (kind.to_owned(), sent.clone());
+            let server = Server::start(move |_| answer(status, &[("content-type", &kind), (&format!("x-{SECRET}"), SECRET)], &sent)).await;
+            let headers = template(json!({ "authorization": "Bearer ${{ keys['test.token'] }}" }));
+            let report = report_of(&server, HttpRequest { headers, ..get(&server.url("/")) }, json!({})).await;
+            let shown = body(&report).to_string();
+            assert!(shown.contains("[redacted test.token]") && !shown.contains(SECRET) && !shown.contains(&basic), "{shown}");
+            assert_eq!(body(&report)["headers"]["x-[redacted test.token]"], "[redacted test.token]", "{shown}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn part_of_a_key_is_not_shown_by_a_message_that_cuts_it() {
+    let request = HttpRequest { method: template(json!("${{ keys['test.token'] + ' and much more' }}")), ..get("http://127.0.0.1:9/") };
+    let report = Plan::new(run(request)).begin().report_of(json!({})).await;
+    let message = &failure(&report, FailureKind::ParametersInvalid).message;
+    assert!(!message.contains(&SECRET[..4]), "{message}");
+    let request = HttpRequest { method: template(json!("${{ keys['test.token'] + ' !' }}")), ..get("http://127.0.0.1:9/") };
+    let report = Plan::new(run(request)).begin().report_of(json!({})).await;
+    let message = &failure(&report, FailureKind::ParametersInvalid).message;
+    assert!(message.contains("`[redacted test.token] !`"), "{message}");
+}
+
+#[tokio::test]
 async fn a_request_carries_the_execution_s_key_and_trace_unless_they_are_declared() {
     let server = ok_server().await;
     report_of(&server, get(&server.url("/")), json!({})).await;
@@ -123,6 +157,17 @@ async fn an_error_of_the_server_is_a_failure_that_keeps_the_answer() {
         assert_eq!(failure.detail, Some(status));
         assert!(failure.message.ends_with(&format!("answered {line}")), "{}", failure.message);
         assert_eq!(body(&report)["body"], json!({ "why": "x" }));
+    }
+}
+
+#[tokio::test]
+async fn retry_after_of_an_error_is_reported() {
+    let date = ("date", "Sun, 06 Nov 1994 08:00:00 GMT");
+    for (value, millis) in [("2", Some(2_000)), ("Sun, 06 Nov 1994 08:01:30 GMT", Some(90_000)), ("soon", None)] {
+        let server = Server::start(move |_| answer("429 Too Many Requests", &[("retry-after", value), date], "")).await;
+        let report = report_of(&server, get(&server.url("/")), json!({})).await;
+        failure(&report, FailureKind::HttpStatus);
+        assert_eq!(report.retry_after_millis, millis, "{value}");
     }
 }
 

@@ -76,7 +76,7 @@ async fn an_attempt_whose_task_hangs_is_lost_when_its_lease_ends_and_its_late_re
 #[tokio::test]
 async fn an_attempt_that_goes_on_renews_its_lease() {
     let command = ["sh", "-c", "echo ready; cat; while [ ! -e go ]; do sleep 0.01; done"].map(str::to_owned).to_vec();
-    let run = Run::Process(ProcessCommand { command, input: None, env: Vec::new(), files: Vec::new() });
+    let run = Run::Process(ProcessCommand { command, beside: Default::default(), input: None, env: Vec::new(), files: Vec::new() });
     let mut world = Plan::new(run).time_in_hand().begin();
     world.dispatch(1, json!({}));
     world.outputs.says(1, Stdout, "ready").await;

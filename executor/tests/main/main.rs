@@ -8,6 +8,7 @@
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod calls;
+mod cuts;
 #[cfg(target_os = "linux")]
 mod hidden;
 mod http;
@@ -34,6 +35,8 @@ mod shell;
 mod skipped;
 #[cfg(target_os = "linux")]
 mod supervised;
+#[cfg(target_os = "linux")]
+mod users;
 #[cfg(target_os = "linux")]
 mod walls;
 mod world;

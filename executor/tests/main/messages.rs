@@ -84,7 +84,13 @@ impl Talk {
         let (says, said) = mpsc::unbounded_channel();
         let talkers = Arc::new(Talkers { folder: TempDir::new().unwrap(), said: Mutex::new(Some(said)) });
         let directory = talkers.directory(attempt(1));
-        let run = Run::Process(ProcessCommand { command: vec!["talk".into()], input: None, env: Vec::new(), files: Vec::new() });
+        let run = Run::Process(ProcessCommand {
+            command: vec!["talk".into()],
+            beside: Default::default(),
+            input: None,
+            env: Vec::new(),
+            files: Vec::new(),
+        });
         let world = plan(Plan::new(run).programs(talkers)).begin();
         world.dispatch(1, json!({}));
         Self { world, says, directory, lines: 0 }
@@ -97,7 +103,7 @@ impl Talk {
     }
 
     fn ends(&self) {
-        self.says.send(Heard::Ended(End { exit: Exit::Code(0), by: None, printed: [0, 0] })).unwrap();
+        self.says.send(Heard::Ended(End { exit: Exit::Code(0), by: None, printed: [0, 0], was_killed: None, ended_at: None })).unwrap();
     }
 
     /// Waits for the next thing that the log is told of the running attempt.
@@ -197,6 +203,44 @@ async fn what_cannot_be_taken_is_told_with_its_reason_and_hurts_nobody() {
         assert!(reason.contains(expected), "{reason}");
     }
     talk.ends();
+    result(&talk.world.report().await);
+}
+
+#[tokio::test]
+async fn rubbish_is_told_a_hundred_times_and_then_counted() {
+    let mut talk = Talk::begin(|plan| plan).await;
+    for _ in 0..10_000 {
+        talk.says("rubbish");
+    }
+    talk.says(r#"{"progress":0.5}"#);
+    talk.ends();
+    for expected in 0..99 {
+        assert_eq!(talk.told_unusable().await.0, expected);
+    }
+    let (index, reason) = talk.told_unusable().await;
+    assert_eq!(index, 10_001, "after all of them, so that it is not taken for one that was told before");
+    let told = "9902 more lines on descriptor 3 were not taken, 69323 bytes in all: ";
+    assert!(reason.starts_with(told), "{reason}");
+    result(&talk.world.report().await);
+}
+
+#[tokio::test]
+async fn kind_that_the_log_has_enough_of_is_counted_and_others_are_told() {
+    let enough = || refused(Refusal::TooManyMessages { attempt: attempt(1), what: "artifacts", max: 100 });
+    let mut talk = Talk::begin(|plan| plan.answers([enough()])).await;
+    while !talk.directory.exists() {
+        tokio::task::yield_now().await;
+    }
+    std::fs::write(talk.directory.join("report.csv"), "a,b\n").unwrap();
+    for _ in 0..1_000 {
+        talk.says(r#"{"artifact":{"path":"report.csv"}}"#);
+    }
+    talk.says("rubbish");
+    talk.ends();
+    assert!(matches!(talk.told().await, (0, Said::Artifact(_))));
+    assert_eq!(talk.told_unusable().await.0, 1_000);
+    let (index, reason) = talk.told_unusable().await;
+    assert!((index, reason.starts_with("1000 more lines ")) == (1_001, true), "{index} {reason}");
     result(&talk.world.report().await);
 }
 

@@ -24,6 +24,7 @@ fn programs(folder: &TempDir) -> Arc<dyn Programs> {
         private: folder.path().join("private"),
         command,
         isolation: none(),
+        answers_within: LONG,
         output_bytes_max: OUTPUT_BYTES_MAX,
         release: "test".into(),
     };
@@ -39,6 +40,7 @@ fn order(number: u32, script: &str) -> Order {
         env: BTreeMap::from([("PATH".into(), std::env::var_os("PATH").unwrap_or_default())]),
         files: Vec::new(),
         input: Vec::new(),
+        keys: Vec::new(),
         pack: "/usr".into(),
         timeout: LONG * 10,
         grace: Duration::ZERO,
@@ -54,7 +56,7 @@ async fn heard(program: &mut Box<dyn ensue_executor::programs::Program>) -> (End
             Heard::Output { stream: OutputStream::Stdout, bytes, .. } => printed.extend_from_slice(&bytes),
             Heard::Output { .. } | Heard::Message { .. } => {}
             Heard::Ended(end) => return (end, printed),
-            Heard::Lost => panic!("it was lost"),
+            Heard::Lost(_) => panic!("it was lost"),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::world::{GRACE, Plan, SECRET, TIMEOUT, TRACE, attempt, body, execution
 
 fn command(command: &[&str]) -> ProcessCommand {
     let command = command.iter().map(ToString::to_string).collect();
-    ProcessCommand { command, input: None, env: Vec::new(), files: Vec::new() }
+    ProcessCommand { command, beside: Default::default(), input: None, env: Vec::new(), files: Vec::new() }
 }
 
 fn program(parts: &[&str]) -> Run {
@@ -52,7 +52,7 @@ async fn an_input_is_rendered_from_all_that_is_in_scope() {
     let report = world.report_of(json!({ "region": "eu" })).await;
     let expected = json!({
         "region": "eu", "local": "EU", "owner": "acme", "actor": "token/ana", "id": execution(1), "attempt": 1,
-        "at": "2026-03-28T12:00:00.000000Z", "key": SECRET,
+        "at": "2026-03-28T12:00:00.000000Z", "key": "[redacted test.token]",
     });
     assert_eq!(result(&report), expected);
 }

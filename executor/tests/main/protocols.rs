@@ -38,7 +38,7 @@ fn a_node_that_speaks_no_protocol_of_a_supervisor_s_is_told_so_and_the_program_g
     let key = std::fs::read_to_string(folder.join("key")).unwrap();
     let mut stream = UnixStream::connect(folder.join("socket")).unwrap();
     say(&mut stream, &json!({ "hello": { "oldest": OLDEST, "newest": NEWEST, "release": "9.0.0", "key": key } }));
-    assert_eq!(hear(&mut stream), json!({ "no_protocol": { "oldest": 1, "newest": 1 } }));
+    assert_eq!(hear(&mut stream), json!({ "no_protocol": { "oldest": 1, "newest": 3 } }));
     let mut next = Node::after(&dead);
     std::fs::write(private.join("go"), "").unwrap();
     assert_eq!(next.result(), json!("ready\ndone"));
@@ -64,7 +64,7 @@ fn a_supervisor_that_speaks_no_protocol_of_the_node_s_is_ended_with_its_program_
     next.loses();
     assert!(has_ended(program));
     let greeting = answers.join().unwrap();
-    assert_eq!((&greeting["hello"]["oldest"], &greeting["hello"]["newest"]), (&json!(1), &json!(1)));
+    assert_eq!((&greeting["hello"]["oldest"], &greeting["hello"]["newest"]), (&json!(1), &json!(3)));
     assert!(!next.world.has_private_directories());
 }
 

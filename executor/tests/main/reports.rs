@@ -29,7 +29,7 @@ impl Observe for AnyTrigger {
         let Emission { trigger, payload, execution, .. } = emission;
         let source = format!("execution/{execution}");
         let view = EventView { id: EventId(execution.0), trigger: &trigger, source: &source, time: NOON, payload: &payload, only: None };
-        Ok(ObservedEvent::judged(&view, Judgement { catalog: CatalogRevision(1), verdicts: Vec::new() }))
+        Ok(ObservedEvent::judged(&view, Judgement::of_no_rule(CatalogRevision(1))))
     }
 }
 

@@ -38,6 +38,18 @@ async fn a_variable_that_makes_other_code_run_is_refused_before_anything_starts(
 }
 
 #[tokio::test]
+async fn computed_variable_that_runs_code_is_refused_and_a_written_one_is_not() {
+    for name in ["MAKEFLAGS", "npm_config_script_shell", "DOTNET_STARTUP_HOOKS"] {
+        let mut world = Plan::new(shell("echo ran", json!("${{ params.env }}"))).begin();
+        let report = world.report_of(json!({ "env": { name: "x" } })).await;
+        assert!(failure(&report, FailureKind::Sandbox).message.contains(name));
+        assert!(!world.begun().contains(&attempt(1).to_string()), "{name}");
+        let mut world = Plan::new(shell("echo ran", json!({ name: "${{ params.value }}" }))).begin();
+        assert_eq!(result(&world.report_of(json!({ "value": "x" })).await), json!("ran"));
+    }
+}
+
+#[tokio::test]
 async fn a_script_stops_at_its_first_error_and_at_an_unset_variable() {
     for script in ["false\necho went on", "echo $UNSET_HERE"] {
         let mut world = Plan::new(shell(script, json!({}))).begin();

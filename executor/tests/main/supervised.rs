@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ensue_engine::catalog::{ProcessCommand, Run};
-use ensue_engine::command::Ask;
+use ensue_engine::command::{Ask, Said};
 use ensue_engine::effect::Effect;
-use ensue_engine::executions::facts::FailureKind;
+use ensue_engine::executions::facts::{Evidence, FailureKind};
 use ensue_engine::ports::OutputStream::{Stderr, Stdout};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
@@ -164,6 +164,51 @@ fn an_end_that_came_while_no_node_was_there_is_reported_with_all_that_was_printe
 }
 
 #[test]
+fn program_that_ended_while_no_node_ran_is_reported_with_when_that_was() {
+    let node = Node::begin(supervised("echo ready; while [ ! -e go ]; do sleep 0.02; done"));
+    node.run_until_it_says("ready");
+    let (private, holders) = (node.private(), node.supervisors());
+    let dead = node.die();
+    std::fs::write(private.join("go"), "").unwrap();
+    have_ended(holders);
+    let late = Duration::from_millis(1_500);
+    std::thread::sleep(late);
+    let mut next = Node::after(&dead);
+    match next.asked() {
+        Ask::ReportAttempt(report) => {
+            assert!(report.ended_before.is_some_and(|millis| u128::from(millis) >= late.as_millis() - 20), "{:?}", report.ended_before);
+        }
+        other => panic!("not a report: {other:?}"),
+    }
+}
+
+#[test]
+fn cancelled_attempt_says_whether_its_program_had_to_be_killed() {
+    for (script, expected) in [
+        ("trap 'exit 3' TERM; echo ready; while :; do sleep 0.02; done", "; its program ended after SIGTERM with exit code 3"),
+        ("echo ready; exec sleep 1000", "; its program ended after SIGTERM by signal 15 (SIGTERM)"),
+        (
+            "trap '' TERM; echo ready; while :; do sleep 0.02; done",
+            "; its program was killed, because it had not ended 0.3 s after SIGTERM",
+        ),
+    ] {
+        let mut node = Node::begin(supervised(script));
+        let mut dispatch = node.world.dispatched(1, json!({}));
+        dispatch.grace_millis = if expected.contains("killed") { 300 } else { 60_000 };
+        node.world.executor.carry_out(Effect::Dispatch(Box::new(dispatch)));
+        node.says("ready");
+        node.world.stop(1);
+        match node.asked() {
+            Ask::ReportAttempt(report) => {
+                let failure = failure(&report, FailureKind::Cancelled);
+                assert_eq!(failure.message, format!("the attempt was stopped by a cancel{expected}"));
+            }
+            other => panic!("not a report: {other:?}"),
+        }
+    }
+}
+
+#[test]
 fn a_stop_lets_programs_go_on_and_says_so() {
     let node = Node::begin(supervised("echo ready; while [ ! -e go ]; do sleep 0.02; done; echo done"));
     node.run_until_it_says("ready");
@@ -289,6 +334,66 @@ fn a_supervisor_that_stands_still_is_given_up_and_killed() {
 }
 
 #[test]
+fn rubbish_on_descriptor_3_ends_with_its_program() {
+    let mut node = Node::begin(supervised("yes x | head -c 4000000 >&3"));
+    node.world.dispatch(1, json!({}));
+    let (mut told, mut last) = (0, String::new());
+    loop {
+        match node.asked() {
+            Ask::TakeMessage(message) => {
+                told += 1;
+                if let Said::Unusable { reason } = message.said {
+                    last = reason;
+                }
+            }
+            Ask::ReportAttempt(report) => break drop(result(&report)),
+            other => panic!("{other:?}"),
+        }
+    }
+    // As many lines as are kept, without those that were told of one by one.
+    assert_eq!((told, last.split_once(" more lines").unwrap().0), (100, "262045"), "{last}");
+    let noted = String::from_utf8(node.world.outputs.printed(1, Stderr).0).unwrap();
+    assert!(noted.contains("1737856 lines with 3475712 bytes were not kept"), "{noted}");
+}
+
+#[test]
+fn hung_supervisor_is_noticed_although_nobody_tells_it_anything() {
+    // One that leaves its parent, its session and its environment is found as long as its supervisor is there.
+    let script = "(setsid env -i sh -c 'echo $$; exec sleep 1000' &); echo $$; sleep 0.1; echo ready; sleep 1000";
+    let mut node = Node::begin(supervised(script).answers_within(Duration::from_secs(2)));
+    node.run_until_it_says("ready");
+    let (printed, holders) = (node.printed(), node.supervisors());
+    for holder in &holders {
+        kill_process(Pid::from_raw(*holder).unwrap(), Signal::STOP).unwrap();
+    }
+    match node.asked() {
+        Ask::LoseAttempt { evidence: Evidence::MayHaveBegun, error: Some(error), .. } => {
+            assert_eq!(error.message, "the supervisor of the program answered nothing for 2 s; it was killed, and the program with it");
+        }
+        other => panic!("not a loss with its reason: {other:?}"),
+    }
+    have_ended(holders);
+    for line in printed.lines().filter(|line| *line != "ready") {
+        assert!(has_ended(pid(line)), "{line}");
+    }
+    assert!(node.world.outputs.is_finished(1));
+}
+
+#[test]
+fn supervisor_that_answers_is_not_given_up_though_its_program_is_quiet() {
+    let mut node = Node::begin(supervised("echo ready; while [ ! -e go ]; do sleep 0.02; done; echo done").answers_within(QUIET));
+    node.run_until_it_says("ready");
+    let private = node.private();
+    // Many times as long as it may take to answer.
+    std::thread::sleep(QUIET * 3);
+    std::fs::write(private.join("go"), "").unwrap();
+    assert_eq!(node.result(), json!("ready\ndone"));
+}
+
+/// How long a supervisor may take to answer while its program is quiet.
+const QUIET: Duration = Duration::from_secs(3);
+
+#[test]
 fn what_a_program_says_to_its_supervisor_s_socket_is_not_heard() {
     if !has_program("what_a_program_says_to_its_supervisor_s_socket_is_not_heard", "python3") {
         return;
@@ -352,7 +457,7 @@ async fn a_limit_of_file_size_or_memory_ends_what_is_over_it() {
 async fn a_key_goes_to_a_supervised_program_and_stays_in_no_file() {
     let files = vec![("TOKEN_FILE".into(), template(json!("${{ keys['test.file'] }}")))];
     let command = ["sh", "-c", "wc -c < $TOKEN_FILE"].map(str::to_owned).to_vec();
-    let run = Run::Process(ProcessCommand { command, env: Vec::new(), files, input: None });
+    let run = Run::Process(ProcessCommand { command, beside: Default::default(), env: Vec::new(), files, input: None });
     let mut world = Plan::new(run).supervised().begin();
     let report = world.report_of(json!({})).await;
     assert_eq!(result(&report), json!(crate::world::SECRET.len().to_string()));

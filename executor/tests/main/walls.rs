@@ -118,6 +118,106 @@ async fn system_calls_that_lead_out_are_refused() {
     assert_eq!(printed(Plan::new(sh(&script)).supervised()).await, "[(-1, 1), (-1, 1), (-1, 1), (-1, 1)]");
 }
 
+/// A program that makes each call of a list, with the processes it is given in the place of `P` and a buffer in that of `B`. It prints
+/// what was not refused with EPERM.
+const CALLER: &str = r"
+import ctypes, json, sys
+libc = ctypes.CDLL(None, use_errno=True)
+buffer = ctypes.create_string_buffer(256)
+calls, targets = json.loads(sys.argv[1]), [int(pid) for pid in sys.argv[2:]]
+def refused(number, values):
+    ctypes.set_errno(0)
+    return libc.syscall(*[ctypes.c_long(value) for value in [number, *values]]) == -1 and ctypes.get_errno() == 1
+for target in targets:
+    known = {'P': target, 'B': ctypes.addressof(buffer)}
+    for name, number, values in calls:
+        if not refused(number, [known.get(value, value) for value in values]):
+            print(name, values, 'on', target, 'errno', ctypes.get_errno())
+print('done')
+";
+
+/// Gives every call that names another process and changes it or looks into it: its name, its number, and what it is given.
+fn calls_on_processes(are_signals_walled: bool) -> serde_json::Value {
+    let mut calls = vec![
+        json!(["prlimit64", libc::SYS_prlimit64, ["P", 4, "B", 0]]),
+        json!(["prlimit64", libc::SYS_prlimit64, ["P", 4, 0, "B"]]),
+        json!(["setpriority", libc::SYS_setpriority, [0, "P", 0]]),
+        json!(["setpriority", libc::SYS_setpriority, [1, "P", 0]]),
+        json!(["setpriority", libc::SYS_setpriority, [1, 0, 0]]),
+        json!(["setpriority", libc::SYS_setpriority, [2, 0, 0]]),
+        json!(["ioprio_set", libc::SYS_ioprio_set, [1, "P", 0]]),
+        json!(["ioprio_set", libc::SYS_ioprio_set, [2, "P", 0]]),
+        json!(["ioprio_set", libc::SYS_ioprio_set, [2, 0, 0]]),
+        json!(["ioprio_set", libc::SYS_ioprio_set, [3, 0, 0]]),
+        json!(["sched_setaffinity", libc::SYS_sched_setaffinity, ["P", 8, "B"]]),
+        json!(["sched_setscheduler", libc::SYS_sched_setscheduler, ["P", 0, "B"]]),
+        json!(["sched_setparam", libc::SYS_sched_setparam, ["P", "B"]]),
+        json!(["sched_setattr", libc::SYS_sched_setattr, ["P", "B", 0]]),
+        json!(["migrate_pages", libc::SYS_migrate_pages, ["P", 64, "B", "B"]]),
+        json!(["move_pages", libc::SYS_move_pages, ["P", 0, 0, 0, 0, 0]]),
+        json!(["get_robust_list", libc::SYS_get_robust_list, ["P", "B", "B"]]),
+        json!(["process_vm_readv", libc::SYS_process_vm_readv, ["P", 0, 0, 0, 0, 0]]),
+        json!(["process_vm_writev", libc::SYS_process_vm_writev, ["P", 0, 0, 0, 0, 0]]),
+        json!(["process_madvise", libc::SYS_process_madvise, [0, 0, 0, 0, 0]]),
+        json!(["process_mrelease", libc::SYS_process_mrelease, [0, 0]]),
+        json!(["pidfd_getfd", libc::SYS_pidfd_getfd, [0, 0, 0]]),
+        json!(["ptrace", libc::SYS_ptrace, [0x4206, "P", 0, 0]]),
+        json!(["kcmp", libc::SYS_kcmp, ["P", "P", 0, 0, 0]]),
+        json!(["perf_event_open", libc::SYS_perf_event_open, ["B", "P", -1, -1, 0]]),
+        json!(["prctl", libc::SYS_prctl, [62, 2, "P", 0, 0]]),
+        json!(["kill", libc::SYS_kill, [-1, 0]]),
+    ];
+    if are_signals_walled {
+        calls.push(json!(["kill", libc::SYS_kill, ["P", 0]]));
+        calls.push(json!(["tkill", libc::SYS_tkill, ["P", 0]]));
+        calls.push(json!(["tgkill", libc::SYS_tgkill, ["P", "P", 0]]));
+        calls.push(json!(["rt_sigqueueinfo", libc::SYS_rt_sigqueueinfo, ["P", 0, "B"]]));
+        calls.push(json!(["rt_tgsigqueueinfo", libc::SYS_rt_tgsigqueueinfo, ["P", "P", 0, "B"]]));
+    }
+    json!(calls)
+}
+
+/// Gives a script that makes each of these calls on the process of this test, which is what a node is to a program, and on its own
+/// supervisor. It prints `done`, and before that what was not refused.
+pub(crate) fn caller(python: &str, are_signals_walled: bool) -> String {
+    let calls = calls_on_processes(are_signals_walled);
+    let this = std::process::id();
+    format!("CALLER=$(cat <<'END'\n{CALLER}\nEND\n)\nexec {python} -c \"$CALLER\" '{calls}' {this} $PPID")
+}
+
+#[tokio::test]
+async fn walled_program_changes_no_process_outside() {
+    let test = "walled_program_changes_no_process_outside";
+    let walls = walls_of_this_machine();
+    if !stands(test, "system calls", &walls.system_calls) || !has_program(test, "python3") {
+        return;
+    }
+    let script = caller("python3", walls.signals == Wall::Stands);
+    assert_eq!(printed(Plan::new(sh(&script)).supervised()).await, "done");
+}
+
+#[tokio::test]
+async fn walled_program_limits_and_schedules_itself() {
+    let test = "walled_program_limits_and_schedules_itself";
+    let scripts = [
+        ("sh", "ulimit -n 64 && ulimit -n"),
+        ("nice", "nice -n 5 true && echo 64"),
+        ("prlimit", "prlimit --nofile=64 sh -c 'ulimit -n'"),
+        ("taskset", "taskset 0xff true && echo 64"),
+        ("ionice", "ionice -c 3 true && echo 64"),
+        ("chrt", "chrt --batch 0 true && echo 64"),
+        (
+            "python3",
+            "python3 -c 'import os, resource as r; r.setrlimit(r.RLIMIT_NOFILE, (64, 64)); os.nice(1); print(r.prlimit(0, r.RLIMIT_NOFILE)[0])'",
+        ),
+    ];
+    for (program, script) in scripts {
+        if has_program(test, program) {
+            assert_eq!(printed(Plan::new(sh(script)).supervised()).await, "64", "{program}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn isolation_that_is_demanded_is_had_or_the_program_is_not_started() {
     let missing = walls_of_this_machine().missing();

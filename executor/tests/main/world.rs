@@ -67,6 +67,7 @@ pub(crate) struct Plan {
     home: Option<Arc<TempDir>>,
     isolation: Option<Isolation>,
     egress: EgressPolicy,
+    answers_within: Duration,
 }
 
 enum Time {
@@ -89,6 +90,7 @@ impl Plan {
             programs: None,
             hand: Hand::AtHand,
             egress: EgressPolicy::default(),
+            answers_within: LEASE,
         }
         .action(run, |_| {})
     }
@@ -166,6 +168,18 @@ impl Plan {
         self
     }
 
+    /// Has everything in this folder.
+    pub(crate) fn home(mut self, folder: Arc<TempDir>) -> Self {
+        self.home = Some(folder);
+        self
+    }
+
+    /// Gives supervisors this long to answer.
+    pub(crate) fn answers_within(mut self, patience: Duration) -> Self {
+        self.answers_within = patience;
+        self
+    }
+
     /// Begins where an earlier worker was, with what is in its folder.
     pub(crate) fn after(mut self, world: &World) -> Self {
         self.home = Some(Arc::clone(&world.folder));
@@ -213,7 +227,7 @@ impl Plan {
         let programs: Arc<dyn Programs> = match (self.programs, self.isolation) {
             (Some(programs), _) => programs,
             (None, None) => Arc::new(DirectPrograms::open(&private_dir, time.clone()).unwrap().with_drain_patience(self.drain_patience)),
-            (None, Some(isolation)) => supervised(folder.path(), private_dir, isolation),
+            (None, Some(isolation)) => supervised(folder.path(), private_dir, isolation, self.answers_within),
         };
         let path = folder.path().join("begun");
         // Only a world that comes after another has attempts that were open before it.
@@ -315,11 +329,12 @@ impl World {
     }
 }
 
-fn supervised(folder: &Path, private: PathBuf, mut isolation: Isolation) -> Arc<dyn Programs> {
+fn supervised(folder: &Path, private: PathBuf, mut isolation: Isolation, answers_within: Duration) -> Arc<dyn Programs> {
     isolation.readable.extend(ensue_executor::programs::around_path(&std::env::var_os("PATH").unwrap_or_default()));
     let command = SupervisorCommand { program: env!("CARGO_BIN_EXE_ensue-test-supervisor").into(), arguments: Vec::new() };
     let supervisors = folder.join("supervisors");
-    let settings = SupervisedSettings { supervisors, private, command, isolation, output_bytes_max: 0, release: "test".into() };
+    let settings =
+        SupervisedSettings { supervisors, private, command, isolation, answers_within, output_bytes_max: 0, release: "test".into() };
     Arc::new(SupervisedPrograms::open(settings).unwrap())
 }
 
@@ -334,7 +349,7 @@ pub(crate) fn attempt(number: u32) -> AttemptId {
 /// A program: what the shell makes of a script.
 pub(crate) fn sh(script: &str) -> Run {
     let command = ["sh", "-c", script].map(str::to_owned).to_vec();
-    Run::Process(ProcessCommand { command, env: Vec::new(), files: Vec::new(), input: None })
+    Run::Process(ProcessCommand { command, beside: Default::default(), env: Vec::new(), files: Vec::new(), input: None })
 }
 
 /// Compiles a template.

@@ -107,6 +107,9 @@ impl<'a> Evaluation<'_, 'a> {
 
     fn turn(&mut self, turn: Turn<'a>, variables: Variables, body: &'a Expr) -> Result<Value<'a>, Fault> {
         self.budget.charge(1).and_then(|()| self.budget.charge_bytes(turn.copied_len)).map_err(|fault| fault.at(body.span.range()))?;
+        if turn.is_rounded {
+            self.budget.note_rounded();
+        }
         match variables {
             Variables::One => self.with_locals([turn.element], |evaluation| evaluation.value(body)),
             Variables::Two => self.with_locals([turn.key, turn.value], |evaluation| evaluation.value(body)),
@@ -149,6 +152,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) value: Value<'a>,
     /// How many bytes of the document were copied for it.
     copied_len: usize,
+    /// Whether it is the nearest double of a whole number that does not fit in 64 bits.
+    is_rounded: bool,
 }
 
 impl<'a> Turn<'a> {
@@ -171,19 +176,19 @@ impl<'a> Iterator for Range<'a> {
     type Item = Turn<'a>;
 
     fn next(&mut self) -> Option<Turn<'a>> {
-        let (value, copied_len, next) = match self {
-            Self::List { list, next } => (list.items().get(*next)?.clone(), 0, next),
+        let (value, copied_len, is_rounded, next) = match self {
+            Self::List { list, next } => (list.items().get(*next)?.clone(), 0, false, next),
             Self::Json { items, next } => {
                 let node = items.next()?;
-                (Value::from(node), node.copied_len(), next)
+                (Value::from(node), node.copied_len(), node.is_rounded(), next)
             }
             Self::Map(entries) => {
                 let (key, value) = entries.next()?;
-                return Some(Turn { element: key.clone(), key, value, copied_len: 0 });
+                return Some(Turn { element: key.clone(), key, value, copied_len: 0, is_rounded: false });
             }
         };
         let key = Value::Int(i64::try_from(*next).unwrap_or(i64::MAX));
         *next += 1;
-        Some(Turn { element: value.clone(), key, value, copied_len })
+        Some(Turn { element: value.clone(), key, value, copied_len, is_rounded })
     }
 }

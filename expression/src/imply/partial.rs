@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::test::Test;
+use super::test::{Test, no_whole_number_passes};
 use crate::analyse::Literal;
 
 /// What is known of a value.
@@ -12,6 +12,8 @@ pub enum Partial {
     Unknown,
     /// It is this, which is neither a list nor a map.
     Literal(Literal),
+    /// It is a whole number, or it is not there.
+    Integer,
     /// It is a map with these fields and no others.
     Map(BTreeMap<String, Partial>),
     /// It is a map that has these fields, and maybe others.
@@ -24,7 +26,7 @@ impl Partial {
         let Some((name, rest)) = path.split_first() else { return Some(self) };
         match self {
             Self::Map(fields) | Self::AtLeast(fields) => fields.get(name)?.at(rest),
-            Self::Unknown | Self::Literal(_) => None,
+            Self::Unknown | Self::Literal(_) | Self::Integer => None,
         }
     }
 
@@ -33,7 +35,7 @@ impl Partial {
         let Some((name, rest)) = path.split_first() else { return false };
         match self {
             Self::Unknown => false,
-            Self::Literal(_) => true,
+            Self::Literal(_) | Self::Integer => true,
             Self::Map(fields) => fields.get(name).is_none_or(|field| field.lacks(rest)),
             Self::AtLeast(fields) => fields.get(name).is_some_and(|field| field.lacks(rest)),
         }
@@ -43,6 +45,7 @@ impl Partial {
     pub(super) fn refutes(&self, tests: &[Test]) -> bool {
         match self {
             Self::Literal(literal) => tests.iter().any(|test| test.outcome(literal) == Some(false)),
+            Self::Integer => no_whole_number_passes(tests),
             Self::Unknown | Self::Map(_) | Self::AtLeast(_) => false,
         }
     }

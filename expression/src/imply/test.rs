@@ -182,6 +182,37 @@ pub(super) fn give(tests: &[Test], wanted: &Test) -> bool {
     }
 }
 
+/// Between how many whole numbers a proof goes case by case.
+const WHOLE_MAX: f64 = 64.0;
+
+/// Whether no whole number comes out of all these tests so. It is known only where they leave few.
+pub(super) fn no_whole_number_passes(tests: &[Test]) -> bool {
+    let (mut least, mut most) = (f64::NEG_INFINITY, f64::INFINITY);
+    for test in tests {
+        let TestKind::Order(comparison, literal) = &test.kind else { continue };
+        let Some(bound) = exact(literal) else { continue };
+        match if test.holds { *comparison } else { comparison.complement() } {
+            Comparison::Greater => least = least.max(bound.floor() + 1.0),
+            Comparison::GreaterOrEqual => least = least.max(bound.ceil()),
+            Comparison::Less => most = most.min(bound.ceil() - 1.0),
+            Comparison::LessOrEqual => most = most.min(bound.floor()),
+        }
+    }
+    if !least.is_finite() || !most.is_finite() || most - least >= WHOLE_MAX {
+        return false;
+    }
+    let fails = |number: f64| {
+        #[allow(clippy::cast_possible_truncation, reason = "a bound is exact, and so is a whole number between two")]
+        let forms = [Literal::Int(number as i64), Literal::Uint(number.max(0.0) as u64), Literal::Double(number)];
+        tests.iter().any(|test| match &test.kind {
+            // Numbers of different kinds are equal, and their literals are not.
+            TestKind::OneOf(literals) => forms.iter().any(|form| literals.contains(form)) != test.holds,
+            _ => forms.iter().all(|form| test.surely_fails(form)),
+        })
+    };
+    std::iter::successors(Some(least), |number| Some(number + 1.0)).take_while(|number| *number <= most).all(fails)
+}
+
 fn class(literal: &Literal) -> Option<Class> {
     match literal {
         Literal::Int(_) | Literal::Uint(_) | Literal::Double(_) => Some(Class::Number),

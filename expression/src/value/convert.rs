@@ -78,6 +78,9 @@ pub(super) fn json_at(value: &Value<'_>, depth: usize, foreign: Foreign) -> Resu
         }
         Value::Json(node) => {
             shallow_enough(*node, depth)?;
+            if foreign == Foreign::Refused && node.holds_rounded() {
+                return Err(rounded());
+            }
             node.to_value()
         }
         Value::Timestamp(moment) => Json::String(timestamp_text(moment)),
@@ -102,6 +105,12 @@ pub(super) fn deeper(depth: usize) -> Result<usize, Fault> {
 /// Refuses a part of a document that nests too deeply below `depth` levels.
 pub(super) fn shallow_enough(node: crate::json::Node<'_>, depth: usize) -> Result<(), Fault> {
     if depth + height(node) > JSON_DEPTH_MAX { Err(too_deep()) } else { Ok(()) }
+}
+
+/// A whole number would be another one.
+pub(crate) fn rounded() -> Fault {
+    fault(ErrorKind::Invalid, "it reads a whole number that does not fit in 64 bits, and would be rounded")
+        .hint("have it sent as a text, or leave it out")
 }
 
 pub(super) fn same_key(key: &str) -> Fault {

@@ -92,9 +92,9 @@ fn write_node(node: Node<'_>, out: &mut Vec<u8>) {
             out.push(b'}');
         }
         NodeKind::Number => match node.number() {
-            Some(Number::Double(value)) => write_scalar(&Json::from(value), out),
+            Some(Number::Double(value)) if !node.is_rounded() => write_scalar(&Json::from(value), out),
             // Whole numbers have one form.
-            Some(Number::Int(_) | Number::Uint(_)) | None => out.extend_from_slice(node.raw().as_bytes()),
+            Some(Number::Int(_) | Number::Uint(_) | Number::Double(_)) | None => out.extend_from_slice(node.raw().as_bytes()),
         },
         NodeKind::String if node.copied_len() > 0 => write_text(&node.as_str().unwrap_or_default(), out),
         NodeKind::Null | NodeKind::Bool | NodeKind::String => out.extend_from_slice(node.raw().as_bytes()),

@@ -48,6 +48,7 @@ fn numbers_are_equal_by_value_whatever_their_type() {
 #[test]
 fn numbers_are_ordered_across_types_and_nothing_else_is() {
     gives("1 < 1.5 && 2u > 1 && -1 < 0u", &json!(true));
+    gives("9007199254740992.0 < 9007199254740993 || 9007199254740993 > 9007199254740992.0", &json!(false));
     gives("'a' < 'b' && b'a' <= b'b' && false < true", &json!(true));
     assert_eq!(error_of("1 < 'a'").kind, ErrorKind::Type);
     assert_eq!(error_of("[1] < [2]").kind, ErrorKind::Type);
@@ -188,6 +189,7 @@ fn text_is_counted_in_characters() {
     gives("'Grüße'.charAt(2)", &json!("ü"));
     gives("'Grüße'.indexOf('e')", &json!(4));
     gives("'tacocat'.lastIndexOf('a', 3)", &json!(1));
+    gives("'tacocat'.lastIndexOf('a', 5)", &json!(5));
     gives("'Grüße'.substring(2, 4)", &json!("üß"));
     gives("'Grüße'.upperAscii().lowerAscii()", &json!("grüße"));
     gives("'refs/tags/v1'.split('/')[2]", &json!("v1"));
@@ -328,6 +330,8 @@ const MISTAKES: &[(&str, &str, (usize, usize), &str)] = &[
     ("event.a = 1", "`=` is no operator", (8, 9), "write `==`"),
     ("event.a & event.b", "`&` is no operator", (8, 9), "write `&&`"),
     ("event.a | event.b", "`|` cannot stand here", (8, 9), "write `||`; a function is called as a method: `text.lowerAscii()`"),
+    ("event.a | upper", "`|` cannot stand here", (8, 9), "there are no filters; write `text.upperAscii()`"),
+    ("event.a|default('x')", "`|` cannot stand here", (7, 8), "there are no filters; write `event.payload.?field.orValue(\"other\")`"),
     ("event.a and event.b", "expected an operator or the end, not `and`", (8, 11), "write `&&`"),
     ("\u{201c}a\u{201d}", "`\u{201c}` cannot stand here", (0, 3), "use straight quotes: `\"` or `'`"),
     ("(1", "the expression ends where the `)` of this bracket is expected", (2, 2), ""),

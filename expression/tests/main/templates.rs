@@ -1,6 +1,6 @@
 //! Templates: values with expressions in their strings.
 
-use ensue_expression::{Budget, ErrorKind, Piece, Scope, Template, Value};
+use ensue_expression::{Budget, Document, ErrorKind, Piece, Scope, Template, Value};
 use serde_json::{Value as Json, json};
 
 use super::{EVENT, document, roots};
@@ -131,4 +131,33 @@ fn a_template_shares_one_budget_over_all_its_strings() {
     let template = Template::compile(&template, &roots()).unwrap();
     let error = template.render(&Scope::new(), &mut Budget::steps(1_000)).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Budget);
+}
+
+#[test]
+fn whole_number_over_64_bits_is_rendered_exactly_or_is_an_error() {
+    let payload = Document::parse(
+        br#"{"n": 123456789012345678901234567890, "fits": 18446744073709551615, "list": [99999999999999999999], "near": 1e20}"#[..].into(),
+    )
+    .unwrap();
+    let event = Value::map([("payload", Value::from(payload.root()))]);
+    let render = |template: serde_json::Value| {
+        let template = Template::compile(&template, &roots()).unwrap();
+        template.render(&Scope::new().with("event", event.clone()), &mut Budget::default())
+    };
+    for wrong in [
+        "${{ event.payload.n }}",
+        "n is ${{ event.payload.n }}",
+        "${{ event.payload }}",
+        "${{ event.payload.list }}",
+        "${{ event.payload.list[0] }}",
+        "${{ event.payload.list.map(x, x) }}",
+        "${{ event.payload.n > 5.0 ? 'much' : 'little' }}",
+    ] {
+        let error = render(json!(wrong)).expect_err(wrong);
+        assert_eq!(error.kind, ErrorKind::Invalid, "{wrong}");
+        assert!(error.message.contains("does not fit in 64 bits"), "{wrong}: {}", error.message);
+    }
+    assert_eq!(render(json!("${{ event.payload.fits }}")).unwrap(), json!(18_446_744_073_709_551_615_u64));
+    assert_eq!(render(json!("${{ event.payload.near }}")).unwrap(), json!(1e20));
+    assert_eq!(render(json!("${{ event.payload.list.size() }}")).unwrap(), json!(1));
 }

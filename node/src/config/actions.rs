@@ -4,18 +4,58 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use ensue_executor::AtStop;
 use ensue_executor::programs::{IsolationMode, ProgramLimits};
 use serde::Deserialize;
 
-use super::{ConfigError, variables};
+use super::ConfigError;
 
 /// How many processes and threads a program may have, where nothing is said.
 const PROCESSES: u64 = 1_000;
 
-/// How the names of these settings' variables begin.
-pub(super) const VARIABLES: &str = "ENSUE_ACTIONS_";
+/// Which user programs run as, as the operator says it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum UserSetting {
+    /// Nothing is said.
+    #[default]
+    Unsaid,
+    /// The node's own user, which is root.
+    Root,
+    /// The user of this number.
+    Number(u32),
+    /// The user of this name.
+    Name(String),
+    /// Users of their own, from the first number to the last.
+    Range(u32, u32),
+}
+
+/// What `actions.user` can be.
+const USERS: &str = "root, the name or the number of a user, or a range of numbers like 1900000000-1904194304";
+
+impl FromStr for UserSetting {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // The last number stands for no user.
+        let number = |text: &str| text.parse::<u32>().ok().filter(|number| (1..u32::MAX).contains(number));
+        if let Some((first, last)) = text.split_once('-')
+            && let (Some(first), Some(last)) = (number(first), number(last))
+        {
+            return if first < last { Ok(Self::Range(first, last)) } else { Err(USERS) };
+        }
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        match text {
+            "root" | "0" => Ok(Self::Root),
+            _ if number(text).is_some() => number(text).map(Self::Number).ok_or(USERS),
+            _ if text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_') && text.bytes().all(is_name) => {
+                Ok(Self::Name(text.to_owned()))
+            }
+            _ => Err(USERS),
+        }
+    }
+}
 
 /// How programs of actions are run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +66,8 @@ pub struct ActionSettings {
     pub readable: Vec<PathBuf>,
     /// What they may write beside their private directory: absolute paths.
     pub writable: Vec<PathBuf>,
+    /// Which user they run as.
+    pub user: UserSetting,
     /// What becomes of those that run when the node stops.
     pub at_stop: AtStop,
     /// What each of their processes may use.
@@ -38,6 +80,7 @@ impl Default for ActionSettings {
             isolation: IsolationMode::default(),
             readable: Vec::new(),
             writable: Vec::new(),
+            user: UserSetting::default(),
             at_stop: AtStop::default(),
             limits: ProgramLimits { processes: Some(PROCESSES), ..ProgramLimits::default() },
         }
@@ -53,6 +96,7 @@ pub(super) struct WrittenActions {
     readable: Vec<PathBuf>,
     #[serde(default)]
     writable: Vec<PathBuf>,
+    user: Option<String>,
     at_stop: Option<WrittenAtStop>,
     memory: Option<u64>,
     file_size: Option<u64>,
@@ -71,13 +115,17 @@ enum WrittenAtStop {
 impl ActionSettings {
     /// Takes what is written over it; the error is a path that cannot be meant.
     pub(super) fn take(&mut self, written: WrittenActions, base: &Path) -> Result<(), String> {
-        let WrittenActions { isolation, readable, writable, at_stop, memory, file_size, open_files, cpu_seconds, processes } = written;
+        let WrittenActions { isolation, readable, writable, user, at_stop, memory, file_size, open_files, cpu_seconds, processes } =
+            written;
         let from_base = |setting: &str, paths: Vec<PathBuf>| {
             absolute(paths.iter().map(|path| base.join(path))).map_err(|why| format!("`actions.{setting}` has a path that is none: {why}"))
         };
         self.isolation = isolation.unwrap_or(self.isolation);
         self.readable = from_base("readable", readable)?;
         self.writable = from_base("writable", writable)?;
+        if let Some(user) = user {
+            self.user = user.parse().map_err(|expected| format!("`actions.user` is `{user}`, which is not {expected}"))?;
+        }
         self.at_stop = match at_stop {
             Some(WrittenAtStop::GoOn) => AtStop::GoOn,
             Some(WrittenAtStop::End) => AtStop::End,
@@ -88,12 +136,13 @@ impl ActionSettings {
         Ok(())
     }
 
+    /// Takes a variable over; returns false if it is not one of these settings.
     pub(super) fn take_variable(
         &mut self,
         name: &str,
         value: &str,
         wrong: &dyn Fn(&'static str) -> ConfigError,
-    ) -> Result<(), ConfigError> {
+    ) -> Result<bool, ConfigError> {
         let paths =
             || absolute(value.split(',').map(|path| PathBuf::from(path.trim()))).map_err(|_| wrong("paths with commas between them"));
         match name {
@@ -114,9 +163,10 @@ impl ActionSettings {
             }
             "ENSUE_ACTIONS_READABLE" => self.readable = paths()?,
             "ENSUE_ACTIONS_WRITABLE" => self.writable = paths()?,
-            _ => variables::known(name, value)?,
+            "ENSUE_ACTIONS_USER" => self.user = value.parse().map_err(wrong)?,
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -139,9 +189,25 @@ mod tests {
         assert_eq!((settings.readable, settings.writable), (vec![here.join("www"), "/srv".into()], vec![here.join("out")]));
         let mut settings = ActionSettings::default();
         let wrong = |expected| ConfigError::Variable { name: String::new(), value: String::new(), expected };
-        settings.take_variable("ENSUE_ACTIONS_READABLE", "www, /srv", &wrong).unwrap();
-        settings.take_variable("ENSUE_ACTIONS_WRITABLE", "out", &wrong).unwrap();
+        assert!(settings.take_variable("ENSUE_ACTIONS_READABLE", "www, /srv", &wrong).unwrap());
+        assert!(settings.take_variable("ENSUE_ACTIONS_WRITABLE", "out", &wrong).unwrap());
         assert_eq!((settings.readable, settings.writable), (vec![here.join("www"), "/srv".into()], vec![here.join("out")]));
+    }
+
+    #[test]
+    fn user_of_programs_is_a_name_a_number_or_a_range() {
+        let read = |text: &str| text.parse::<UserSetting>();
+        assert_eq!(read("root"), Ok(UserSetting::Root));
+        assert_eq!(read("0"), Ok(UserSetting::Root));
+        assert_eq!(read("65534"), Ok(UserSetting::Number(65_534)));
+        assert_eq!(read("www-data"), Ok(UserSetting::Name("www-data".into())));
+        assert_eq!(read("1900000000-1904194304"), Ok(UserSetting::Range(1_900_000_000, 1_904_194_304)));
+        for text in ["", "-", "5-", "9-8", "0-9", "-1", "4294967295", "4294967296", "a b", "../x", "7-4294967295"] {
+            assert!(read(text).is_err(), "{text}");
+        }
+        let written = WrittenActions { user: Some("9-8".into()), ..Default::default() };
+        let why = ActionSettings::default().take(written, Path::new("")).unwrap_err();
+        assert!(why.starts_with("`actions.user` is `9-8`, which is not root, "), "{why}");
     }
 
     #[test]

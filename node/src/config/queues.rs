@@ -41,6 +41,9 @@ struct WrittenRate {
 /// Reads the queues, and how many workers the default one has where it says so; the error names the one that is none.
 pub(super) fn read(written: BTreeMap<WorkerQueueName, WrittenQueue>, workers: Option<u32>) -> Result<(Option<u32>, QueueSettings), String> {
     let (mut of_default, mut settings) = (workers, QueueSettings::default());
+    if workers == Some(0) {
+        return Err("`workers` is 0: nothing in the queue `default` would ever start; write 1 or more".to_owned());
+    }
     if written.len() > QUEUES_MAX {
         return Err(format!("`queues` has {} queues, {QUEUES_MAX} is the most", written.len()));
     }
@@ -111,6 +114,8 @@ mod tests {
         for (text, told) in [
             ("workers: 2\nqueues: { default: { workers: 2 } }", "`workers` and `queues.default.workers` say the same: write one of them"),
             ("queues: { heavy: { workers: 0 } }", "`queues.heavy.workers` is 0: nothing of it would ever start; write 1 or more"),
+            ("workers: 0", "`workers` is 0: nothing in the queue `default` would ever start; write 1 or more"),
+            ("queues: { default: { workers: 0 } }", "`queues.default.workers` is 0: nothing of it would ever start; write 1 or more"),
             ("queues: { heavy: {} }", "`queues.heavy` has no `workers`: say how many of it run at once"),
             (
                 "queues: { heavy: { workers: 1, rate: { limit: 0, per: 1s } } }",

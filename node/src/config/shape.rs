@@ -22,11 +22,17 @@ static SETTINGS: Shape = Shape {
     fields: &[
         optional("listen", Kind::Text(Form::Address), "The address and port to listen on. `127.0.0.1:3678` where nothing is said."),
         optional("url", Kind::Text(Form::Any), "The address under which the node is known, for links: `https://ensue.example.test`."),
+        optional(
+            "hosts",
+            Kind::Texts { of: Form::Any, least: 0 },
+            "The names under which the node answers, beside that of `url`, `localhost` and addresses.",
+        ),
+        optional("limits", Kind::Fields(&LIMITS), "How much the node takes of one address."),
         optional("data", Kind::Text(Form::Any), "The data directory, on a local disk. `./ensue-data` where nothing is said."),
         optional("packs_dir", Kind::Text(Form::Any), "The folder of packs. `./packs` where nothing is said."),
         optional(
             "workers",
-            Kind::Integer { from: 0, to: u32::MAX as i64 },
+            Kind::Integer { from: 1, to: u32::MAX as i64 },
             "How many attempts of the queue `default` run at once. Four a core where nothing is said.",
         ),
         optional(
@@ -99,6 +105,17 @@ static RATE: Shape = Shape {
     between: &[],
 };
 
+static LIMITS: Shape = Shape {
+    what: "`limits`",
+    fields: &[optional(
+        "silent_per_address",
+        Kind::Integer { from: 1, to: u32::MAX as i64 },
+        "How many connections of one address may be open over which no request has come yet. 64 by default.",
+    )],
+    later: &[],
+    between: &[],
+};
+
 static OUTPUTS: Shape = Shape {
     what: "`outputs`",
     fields: &[
@@ -164,6 +181,12 @@ static ACTIONS: Shape = Shape {
             "writable",
             Kind::Texts { of: Form::Any, least: 0 },
             "Folders and files that programs may write beside their private directory.",
+        ),
+        optional(
+            "user",
+            Kind::Text(Form::Any),
+            "Which user programs run as, where the node runs as root: `root`, a name, a number, or a range of numbers. A range of its own \
+             where nothing is said.",
         ),
         optional(
             "at_stop",
@@ -252,6 +275,8 @@ mod tests {
     const ALL_SETTINGS: &str = "\
 listen: 127.0.0.1:3678
 url: https://ensue.example.test
+hosts: [ensue]
+limits: { silent_per_address: 64 }
 data: ./data
 packs_dir: ./packs
 workers: 8
@@ -267,6 +292,7 @@ actions:
   isolation: auto
   readable: [/srv/data]
   writable: [/srv/www]
+  user: www-data
   at_stop: go_on
   memory: 1073741824
   file_size: 1073741824

@@ -2,19 +2,22 @@
 //!
 //! What the value of one means is for whoever reads it. That each stands in the reference is held by a test.
 
-use super::ConfigError;
+use std::fmt;
 
 /// Those that the node reads as settings, but for keys.
-const SETTINGS: [&str; 22] = [
+const SETTINGS: [&str; 25] = [
     "ENSUE_ACTIONS_AT_STOP",
     "ENSUE_ACTIONS_ISOLATION",
     "ENSUE_ACTIONS_READABLE",
+    "ENSUE_ACTIONS_USER",
     "ENSUE_ACTIONS_WRITABLE",
     "ENSUE_ADMIN_TOKEN",
     "ENSUE_ADMIN_TOKEN_FILE",
     "ENSUE_DATA",
     "ENSUE_EGRESS_ALLOW",
+    "ENSUE_HOSTS",
     "ENSUE_LEASE",
+    "ENSUE_LIMITS_SILENT_PER_ADDRESS",
     "ENSUE_LISTEN",
     "ENSUE_LOG",
     "ENSUE_MASTER_KEY_FILE",
@@ -43,69 +46,100 @@ pub(super) fn is_of_a_key(name: &str) -> bool {
     key.and_then(|key| key.split_once('_')).is_some_and(|(pack, name)| !pack.is_empty() && !name.is_empty())
 }
 
-/// Demands that a variable is one that there is. Whoever sets one believes in it: one that is misspelt must not be taken for none.
-pub(super) fn known(name: &str, value: &str) -> Result<(), ConfigError> {
+/// A variable whose name begins with `ENSUE_` and that is not a setting: the node starts without it, and warns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownVariable {
+    name: String,
+    near: Option<&'static str>,
+}
+
+impl fmt::Display for UnknownVariable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.near {
+            Some(near) => write!(f, "the environment variable {} is ignored: it is not a setting; did you mean {near}?", self.name),
+            None => write!(
+                f,
+                "the environment variable {} is ignored: it is not a setting; docs/reference/ensue-yaml.md lists all settings",
+                self.name
+            ),
+        }
+    }
+}
+
+/// Returns the variable if it looks like a setting and is not one.
+pub(super) fn unknown(name: &str, value: &str) -> Option<UnknownVariable> {
     let is_foreign = !name.starts_with("ENSUE_") || is_of_a_service(name, value);
     let mut others = OF_COMMAND_LINE.iter().chain(&OF_PROGRAMS);
     if is_foreign || is_of_a_key(name) || SETTINGS.contains(&name) || others.any(|other| *other == name) {
-        return Ok(());
+        return None;
     }
-    let near = ensue_expression::nearest(name, SETTINGS.into_iter().chain(OF_COMMAND_LINE)).map(str::to_owned);
-    Err(ConfigError::UnknownVariable { name: name.to_owned(), near })
+    Some(UnknownVariable { name: name.to_owned(), near: ensue_expression::nearest(name, SETTINGS.into_iter().chain(OF_COMMAND_LINE)) })
 }
 
 /// Says whether Kubernetes makes such a variable, for every container beside a service whose name begins with `ensue`.
 fn is_of_a_service(name: &str, value: &str) -> bool {
     let is_address = name.ends_with("_PORT") && value.contains("://");
-    is_address || name.ends_with("_SERVICE_HOST") || name.ends_with("_SERVICE_PORT") || name.contains("_PORT_")
+    is_address
+        || name.ends_with("_SERVICE_HOST")
+        || name.ends_with("_SERVICE_PORT")
+        || name.contains("_SERVICE_PORT_")
+        || name.contains("_PORT_")
 }
 
 #[cfg(test)]
 mod tests {
-    use ensue_engine::explain::Explain as _;
-
     use super::*;
-    use crate::config::Config;
+    use crate::config::{Config, ConfigError};
 
     fn read(name: &str, value: &str) -> Result<Config, ConfigError> {
         Config::read(None, [(name.to_owned(), value.to_owned())].into_iter())
     }
 
+    fn warnings(name: &str, value: &str) -> Vec<String> {
+        read(name, value).unwrap().unknown_variables.iter().map(ToString::to_string).collect()
+    }
+
     #[test]
-    fn a_misspelt_variable_is_an_error_that_says_which_was_meant() {
+    fn unknown_variable_is_a_warning_with_the_nearest_name() {
         for (misspelt, meant) in [
             ("ENSUE_ACTIONS_ISOLATON", "ENSUE_ACTIONS_ISOLATION"),
             ("ENSUE_EGRES_ALLOW", "ENSUE_EGRESS_ALLOW"),
             ("ENSUE_MASTER_KEY_FIEL", "ENSUE_MASTER_KEY_FILE"),
             ("ENSUE_ADMIN_TOKEN_FLE", "ENSUE_ADMIN_TOKEN_FILE"),
         ] {
-            let error = read(misspelt, "x").unwrap_err();
-            assert_eq!(error.to_string(), format!("{misspelt} is no setting"));
-            assert_eq!(error.hint(), Some(format!("did you mean {meant}?")));
+            let said = format!("the environment variable {misspelt} is ignored: it is not a setting; did you mean {meant}?");
+            assert_eq!(warnings(misspelt, "x"), [said]);
         }
-        for of_no_key in ["ENSUE_KEY_FILE", "ENSUE_KEY_GITHUB_FILE", "ENSUE_KEY__SECRET_FILE"] {
-            assert_eq!(read(of_no_key, "/dev/null").unwrap_err().to_string(), format!("{of_no_key} is no setting"));
+        for other in ["ENSUE_KEY_FILE", "ENSUE_KEY_GITHUB_FILE", "ENSUE_KEY__SECRET_FILE", "ENSUE_FAVORITE_COLOR_OF_ALL", "ENSUE_BIN"] {
+            assert_eq!(warnings(other, "/dev/null").len(), 1, "{other}");
         }
-        let error = read("ENSUE_FAVOURITE_COLOUR_OF_ALL", "red").unwrap_err();
-        assert_eq!(error.hint().as_deref(), Some("the settings are listed in docs/reference/ensue-yaml.md"));
     }
 
     #[test]
-    fn a_variable_that_is_set_to_nothing_or_is_nobody_s_of_ours_is_passed_over() {
-        read("ENSUE_EGRES_ALLOW", "").unwrap();
+    fn empty_foreign_and_own_variables_are_no_warning() {
+        assert!(warnings("ENSUE_EGRES_ALLOW", "").is_empty());
         for name in ["HOME", "ENSUES_LISTEN"].into_iter().chain(OF_COMMAND_LINE).chain(OF_PROGRAMS) {
-            read(name, "x").unwrap();
+            assert!(warnings(name, "x").is_empty(), "{name}");
         }
+    }
+
+    /// What Kubernetes sets in each container for Services named `ensue` and `ensue-api`.
+    #[test]
+    fn service_links_of_kubernetes_are_no_warning() {
         for (name, value) in [
             ("ENSUE_SERVICE_HOST", "10.0.0.7"),
             ("ENSUE_SERVICE_PORT", "3678"),
+            ("ENSUE_SERVICE_PORT_HTTP", "3678"),
             ("ENSUE_API_SERVICE_PORT_HTTP", "3678"),
             ("ENSUE_PORT", "tcp://10.0.0.7:3678"),
+            ("ENSUE_PORT_3678_TCP", "tcp://10.0.0.7:3678"),
+            ("ENSUE_PORT_3678_TCP_PROTO", "tcp"),
+            ("ENSUE_PORT_3678_TCP_PORT", "3678"),
             ("ENSUE_PORT_3678_TCP_ADDR", "10.0.0.7"),
         ] {
-            read(name, value).unwrap();
+            assert!(warnings(name, value).is_empty(), "{name}");
         }
-        assert!(read("ENSUE_PORT", "3678").is_err(), "a person means the address to listen on");
+        assert_eq!(warnings("ENSUE_PORT", "3678").len(), 1, "a person means the address to listen on");
     }
 
     #[test]
@@ -114,11 +148,12 @@ mod tests {
             let value = match setting {
                 "ENSUE_ACTIONS_AT_STOP" => "end",
                 "ENSUE_ACTIONS_ISOLATION" => "none",
+                "ENSUE_ACTIONS_USER" => "root",
                 "ENSUE_ADMIN_TOKEN_FILE" => "/dev/null",
                 "ENSUE_LEASE" => "7s",
                 "ENSUE_LISTEN" => "127.0.0.1:1",
                 "ENSUE_MEMORY" => "134217728",
-                "ENSUE_MIN_FREE" | "ENSUE_WORKERS" => "7",
+                "ENSUE_LIMITS_SILENT_PER_ADDRESS" | "ENSUE_MIN_FREE" | "ENSUE_WORKERS" => "7",
                 "ENSUE_RATE_LIMITS_HOOKS" | "ENSUE_RATE_LIMITS_READS" | "ENSUE_RATE_LIMITS_WRITES" => "600/1m",
                 "ENSUE_RETENTION_EXECUTIONS" => "90d",
                 "ENSUE_TRACES_ENDPOINT" => "http://127.0.0.1:4318",

@@ -14,13 +14,13 @@ use super::queues::wants_slots;
 pub(super) const BATCH_COMMANDS_MAX: usize = 512;
 /// The most bytes of one batch after which no further command is taken into it.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// How many commands from outside a batch takes at least while executions wait for a slot.
-const COMMANDS_BESIDE_A_QUEUE_MIN: usize = 8;
+/// How many commands from outside a batch takes at least, whatever else waits.
+const COMMANDS_FROM_OUTSIDE_MIN: usize = 8;
 
 impl Sequencer {
-    /// Takes the commands of the next batch. What the log itself leads to (the reports above all) goes first, and while executions
-    /// wait for a slot no more comes in from outside than slots can come free: else a batch grows, the reports behind it come later,
-    /// and what was taken in is never finished.
+    /// Takes the commands of the next batch. What the log itself leads to (the reports above all) goes first, but never alone, and while
+    /// executions wait for a slot no more comes in from outside than slots can come free: else a batch grows, the reports behind it come
+    /// later, and what was taken in is never finished.
     pub(super) fn gather(&mut self) -> Vec<Waiting> {
         let mut inside = Vec::new();
         if let Some(item) = self.came.take() {
@@ -37,10 +37,10 @@ impl Sequencer {
             }
         }
         let most = if inside.len() >= BATCH_COMMANDS_MAX {
-            // More of the log's own may wait behind these; what it leads to by itself comes to an end.
-            0
+            // More of the log's own may wait behind these, and a wide workflow may lead to more for minutes: others go between.
+            COMMANDS_FROM_OUTSIDE_MIN
         } else if wants_slots(self.sequencing.engine(), &self.settings) {
-            (self.settings.workers_in_all() as usize).max(COMMANDS_BESIDE_A_QUEUE_MIN)
+            (self.settings.workers_in_all() as usize).max(COMMANDS_FROM_OUTSIDE_MIN)
         } else {
             BATCH_COMMANDS_MAX
         };
@@ -92,6 +92,7 @@ fn is_from_inside(ask: &Ask) -> bool {
         | Ask::NoteStart { .. }
         | Ask::NoteClockStep { .. }
         | Ask::AcceptClock
+        | Ask::NoteRestore { .. }
         | Ask::FireTimers
         | Ask::StartQueued
         | Ask::RetryReaction { .. }
@@ -110,5 +111,27 @@ fn is_from_inside(ask: &Ask) -> bool {
         | Ask::SetKey { .. }
         | Ask::SetVar { .. }
         | Ask::AddToken { .. } => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ensue_engine::command::{DedupeKey, RequestKey};
+    use ensue_engine::ids::{ExecutionId, Id};
+    use ensue_engine::record::Digest;
+    use ensue_engine::time::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn cancel_under_an_idempotency_key_goes_before_the_crowd() {
+        let id = ExecutionId(Id::root(Timestamp::from_micros(1), 1));
+        let hash = Digest::of(b"key");
+        let once = |ask: Ask| {
+            let request = RequestKey { key: DedupeKey { scope: "requests/ana".to_owned(), hash }, content: hash };
+            Ask::Once { request, ask: Box::new(ask) }
+        };
+        assert!(is_from_inside(&once(Ask::CancelExecution { execution: id })));
+        assert!(!is_from_inside(&once(Ask::ReceiveEvents(Vec::new()))));
     }
 }

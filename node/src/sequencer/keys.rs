@@ -26,9 +26,11 @@ impl SeenKeys for KnownKeys {
 impl Sequencer {
     /// Looks up the keys that these commands are decided by.
     pub(super) fn seen_keys(&self, waiting: &[Waiting]) -> Result<KnownKeys, LogError> {
-        let of_events = waiting.iter().flat_map(|one| one.command.events()).filter_map(|event| event.dedupe.as_ref()).map(|d| &d.key);
+        let events = || waiting.iter().flat_map(|one| one.command.events());
+        let of_events = events().filter_map(|event| event.dedupe.as_ref()).map(|dedupe| &dedupe.key);
+        let of_bodies = events().filter_map(|event| event.signed.as_ref()).flat_map(|signed| [signed.key(), signed.first()]);
         let of_requests = waiting.iter().filter_map(|one| one.command.request());
-        let keys: BTreeSet<DedupeKey> = of_events.chain(of_requests.clone()).cloned().collect();
+        let keys: BTreeSet<DedupeKey> = of_events.chain(of_requests.clone()).cloned().chain(of_bodies).collect();
         let mut known = KnownKeys::default();
         self.look_up(keys.into_iter().collect(), &mut known)?;
         let repeated: BTreeSet<DedupeKey> = of_requests.filter(|key| known.0.contains_key(*key)).cloned().collect();

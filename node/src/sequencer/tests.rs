@@ -375,6 +375,20 @@ fn commands_for_which_there_is_no_room_are_told_so_and_the_log_s_own_are_taken()
     thread.join().unwrap().unwrap();
 }
 
+#[test]
+fn command_from_outside_goes_between_the_log_s_own_commands() {
+    let mut world = World::new();
+    let from_outside = world.submit(set_key("a"));
+    let own: Vec<_> = (0..3 * BATCH_COMMANDS_MAX).map(|_| world.submit(clock_step())).collect();
+    let thread = world.start();
+    let taken = from_outside.recv().unwrap().unwrap().position;
+    let own: Vec<Position> = own.into_iter().map(|told| told.recv().unwrap().unwrap().position).collect();
+    assert!(own[0] < taken, "the log's own go first");
+    assert!(taken < own[BATCH_COMMANDS_MAX], "it was not taken with the first batch, but at {taken}");
+    world.handle.stop();
+    thread.join().unwrap().unwrap();
+}
+
 fn kept_delivery() -> Ask {
     let letter = RefusedDelivery {
         sensor: "demo.gate".parse().unwrap(),

@@ -45,8 +45,14 @@ fn each_attempt_waits_from_when_it_could_be_started_and_runs_until_its_end() {
     let attempt = AttemptId(id());
     tally.note(&[record(0, requested()), record(3 * MILLISECOND, started(1))]);
     let error = Failure::new(FailureKind::ExitCode, "it ended with 1");
-    tally.note(&[record(10 * MILLISECOND, AttemptFailed { attempt, error }), record(30 * MILLISECOND, started(2))]);
-    tally.note(&[record(70 * MILLISECOND, AttemptSucceeded { attempt }), record(70 * MILLISECOND, ExecutionSucceeded::default())]);
+    tally.note(&[
+        record(10 * MILLISECOND, AttemptFailed { attempt, error, retry_after_millis: None, ended_at: None }),
+        record(30 * MILLISECOND, started(2)),
+    ]);
+    tally.note(&[
+        record(70 * MILLISECOND, AttemptSucceeded { attempt, ended_at: None }),
+        record(70 * MILLISECOND, ExecutionSucceeded::default()),
+    ]);
     let text = shown(&counts);
     for line in [
         "records_total 6",
@@ -104,11 +110,19 @@ fn each_end_is_counted_under_its_own_name() {
         (made(Outcome::Throttled).into(), "enforcements", "throttled"),
         (made(Outcome::Shadowed).into(), "enforcements", "shadowed"),
         (made(Outcome::Rejected { error: "no".into() }).into(), "enforcements", "rejected"),
-        (AttemptSucceeded { attempt }.into(), "attempts", "succeeded"),
-        (AttemptFailed { attempt, error: error() }.into(), "attempts", "failed"),
-        (AttemptFailed { attempt, error: because(FailureKind::Timeout) }.into(), "attempts", "timed_out"),
-        (AttemptFailed { attempt, error: because(FailureKind::Cancelled) }.into(), "attempts", "cancelled"),
-        (AttemptLost { attempt, evidence: Evidence::NotBegun }.into(), "attempts", "lost"),
+        (AttemptSucceeded { attempt, ended_at: None }.into(), "attempts", "succeeded"),
+        (AttemptFailed { attempt, error: error(), retry_after_millis: None, ended_at: None }.into(), "attempts", "failed"),
+        (
+            AttemptFailed { attempt, error: because(FailureKind::Timeout), retry_after_millis: None, ended_at: None }.into(),
+            "attempts",
+            "timed_out",
+        ),
+        (
+            AttemptFailed { attempt, error: because(FailureKind::Cancelled), retry_after_millis: None, ended_at: None }.into(),
+            "attempts",
+            "cancelled",
+        ),
+        (AttemptLost { attempt, evidence: Evidence::NotBegun, error: None }.into(), "attempts", "lost"),
         (ExecutionSucceeded::default().into(), "executions", "succeeded"),
         (ExecutionFailed { error: error(), part_of: None }.into(), "executions", "failed"),
         (ExecutionTimedOut { error: error(), part_of: None }.into(), "executions", "timed_out"),

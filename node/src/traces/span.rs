@@ -156,15 +156,18 @@ impl Tracing {
                     open.attempt = Some(OpenAttempt { id: record.id, number: started.number, started_at: record.time });
                 }
             }
-            ExecutionFact::AttemptSucceeded(ended) => self.attempt_ended(id, record, ended.attempt, AttemptStatus::Succeeded, None),
+            ExecutionFact::AttemptSucceeded(ended) => {
+                self.attempt_ended(id, record, ended.ended_at, ended.attempt, AttemptStatus::Succeeded, None);
+            }
             ExecutionFact::AttemptFailed(ended) => {
                 let outcome = AttemptStatus::after(ended.error.kind);
                 // Who had it stopped got what they asked for.
                 let error = (outcome != AttemptStatus::Cancelled).then(|| why(&ended.error));
-                self.attempt_ended(id, record, ended.attempt, outcome, error);
+                self.attempt_ended(id, record, ended.ended_at, ended.attempt, outcome, error);
             }
             ExecutionFact::AttemptLost(ended) => {
-                self.attempt_ended(id, record, ended.attempt, AttemptStatus::Lost, Some("its worker is gone".to_owned()));
+                let error = ended.error.as_ref().map_or_else(|| "its worker is gone".to_owned(), why);
+                self.attempt_ended(id, record, None, ended.attempt, AttemptStatus::Lost, Some(error));
             }
             ExecutionFact::ExecutionSucceeded(_) => self.ended(id, record, Status::Succeeded, None),
             ExecutionFact::ExecutionFailed(ended) => self.ended(id, record, Status::Failed, Some(why(&ended.error))),
@@ -185,7 +188,15 @@ impl Tracing {
         }
     }
 
-    fn attempt_ended(&mut self, id: ExecutionId, end: &Record, attempt: AttemptId, outcome: AttemptStatus, error: Option<String>) {
+    fn attempt_ended(
+        &mut self,
+        id: ExecutionId,
+        end: &Record,
+        ended_at: Option<Timestamp>,
+        attempt: AttemptId,
+        outcome: AttemptStatus,
+        error: Option<String>,
+    ) {
         let Some(open) = self.begun(id, end) else { return };
         let Some(begun) = open.attempt.filter(|begun| begun.id == attempt.0) else { return };
         self.to.push(Span {
@@ -195,7 +206,7 @@ impl Tracing {
             name: format!("attempt {}", open.action),
             kind: Kind::Internal,
             from: begun.started_at,
-            until: end.time,
+            until: ended_at.map_or(end.time, |ended_at| ended_at.max(begun.started_at)),
             error,
             attributes: vec![
                 ("ensue.attempt", text(&attempt)),

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use ensue_engine::names::PackName;
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 use super::refused;
 use crate::catalogs::{FoundPacks, find_packs};
@@ -52,8 +52,13 @@ pub(super) fn watch_packs(
     let (sender, news) = mpsc::channel(NEWS_WAITING_MAX);
     let path = folder.path.clone();
     let tell = Box::new(move |one| {
-        if let Err(untold) = sender.try_send(one) {
-            tracing::warn!(news = ?untold.to_string(), "nobody hears of the packs");
+        match sender.try_send(one) {
+            Ok(()) => {}
+            // The node is stopping, and what came last of the folder concerns nobody.
+            Err(TrySendError::Closed(_)) => tracing::debug!("nobody listens for news of the packs any more"),
+            Err(TrySendError::Full(_)) => {
+                tracing::warn!(waiting = NEWS_WAITING_MAX, "news of the packs is dropped: too much of it waits to be told")
+            }
         }
     });
     let watched = folder.watch(changes, at_start, tell).map_err(|why| unwatched(&path, &why))?;

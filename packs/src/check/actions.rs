@@ -1,6 +1,6 @@
 //! An action against the catalog: its expressions read what it takes, its secrets stay where they may, its programs are there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ensue_engine::catalog::{self, Builtin, Extra, HttpBody, HttpRequest, ProcessCommand, Run, ShellScript};
@@ -9,6 +9,7 @@ use ensue_engine::vars::reads::VARS;
 use ensue_expression::{Document, Expression, MapType, Occurrence, Others, Roots, Template, ValueType, nearest};
 use serde_json::{Map, Value, json};
 
+use super::gives::Gives;
 use super::inferred::Taker;
 use super::parameters::Given;
 use super::refs::trigger_to_make;
@@ -16,7 +17,7 @@ use super::rules::{config_type, vars};
 use super::schemas::{Form, type_of};
 use super::scope::Scope;
 use super::sensors::optional;
-use super::{Checking, code, flow, url, workflows};
+use super::{Checking, Stage, code, flow, url, workflows};
 use crate::diagnostics::{Code, Report};
 use crate::fields::{first_line, wrong_type};
 use crate::read::FileMode;
@@ -46,6 +47,12 @@ pub(super) fn action(
     let concurrency = written.concurrency.as_ref().map(|written| flow::concurrency(file, written, &keyed, report));
     let labels = super::labels::labels(file, &written.labels, &keyed, report);
     let run = self::run(checking, file, written, &scope, report);
+    if checking.stage == Stage::Offered
+        && let Some(gives) = Gives::of(&written.run)
+    {
+        gives.check_result(written, file, report);
+        written.mock.iter().for_each(|mock| gives.check_mock(mock, file, report));
+    }
     check_mock(file, written, report);
     let templates = templates(file, written, report);
     Some(catalog::Action {
@@ -93,7 +100,7 @@ fn templates(file: &SourceText, written: &written::Action, report: &mut Report) 
 /// Tells of a mock that is not what the action says it gives.
 fn check_mock(file: &SourceText, written: &written::Action, report: &mut Report) {
     let (Some(mock), Some(schema)) = (&written.mock, &written.result) else { return };
-    if mock.is_poisoned() {
+    if mock.is_poisoned() || schema.is_too_complex() {
         return;
     }
     let document = Document::from_value(&mock.to_value());
@@ -149,6 +156,7 @@ fn run(checking: &mut Checking<'_>, file: &SourceText, action: &written::Action,
     let with_keys = plain.clone().with_keys(checking.listed_keys());
     match &action.run {
         written::Run::Process { command, input, env, files } => {
+            let beside = beside(checking, command);
             let command = self::command(checking, file, command, report);
             let input = input.as_ref().map(|node| with_keys.template(node, report));
             let env = variables(env, &with_keys, report).inspect(|compiled| {
@@ -157,7 +165,7 @@ fn run(checking: &mut Checking<'_>, file: &SourceText, action: &written::Action,
                 }
             });
             let files = variables(files, &with_keys, report);
-            Some(Run::Process(ProcessCommand { command: command?, input: optional(input)?, env: env?, files: files? }))
+            Some(Run::Process(ProcessCommand { command: command?, beside, input: optional(input)?, env: env?, files: files? }))
         }
         written::Run::Shell { script, env } => {
             let is_fine = code::check_script(script, action.parameters.as_ref(), plain, file, report);
@@ -234,6 +242,17 @@ fn builtin(checking: &Checking<'_>, file: &SourceText, which: Builtin, at: &std:
     Some(Run::Builtin(which))
 }
 
+/// Returns the places of the arguments that name a file, or a folder, of the pack beside the action's own.
+fn beside(checking: &Checking<'_>, written: &[Spanned<String>]) -> BTreeSet<usize> {
+    let files = &checking.pack.files;
+    let is_there = |word: &str| {
+        let Some(beside) = word.strip_prefix("./").filter(|beside| !beside.is_empty()) else { return false };
+        let (file, folder) = (format!("actions/{beside}"), format!("actions/{}/", beside.trim_end_matches('/')));
+        files.contains_key(&file) || files.range(folder.clone()..).next().is_some_and(|(path, _)| path.starts_with(&folder))
+    };
+    written.iter().enumerate().skip(1).filter(|(_, word)| is_there(&word.value)).map(|(place, _)| place).collect()
+}
+
 fn command(checking: &Checking<'_>, file: &SourceText, written: &[Spanned<String>], report: &mut Report) -> Option<Vec<String>> {
     for item in written {
         code::check_argument(&item.value, &item.span, file, report);
@@ -265,7 +284,23 @@ fn command(checking: &Checking<'_>, file: &SourceText, written: &[Spanned<String
             .hint("`./x` is a file beside the action's own; a bare name is looked up in the operator's PATH");
         return None;
     }
+    tell_misspelt_files(checking, file, written, report);
     Some(written.iter().map(|item| item.value.clone()).collect())
+}
+
+/// Warns of an argument that is nearly the name of a file of the pack: where it names none, the program gets it as it is.
+fn tell_misspelt_files(checking: &Checking<'_>, file: &SourceText, written: &[Spanned<String>], report: &mut Report) {
+    let beside_it = || checking.pack.files.keys().filter_map(|path| path.strip_prefix("actions/")).filter(|path| !path.ends_with(".yaml"));
+    for word in written.iter().skip(1) {
+        let Some(beside) = word.value.strip_prefix("./") else { continue };
+        if let Some(near) = nearest(beside, beside_it()).filter(|near| *near != beside) {
+            let near = format!("./{near}");
+            report
+                .warning(Code::NoSuchProgram, file, word.span.clone(), format!("the pack has no file `actions/{beside}`"))
+                .did_you_mean(Some(&near))
+                .hint("the program starts in an empty folder: only a file of the pack is found at `./`");
+        }
+    }
 }
 
 fn variables(written: &[Entry], scope: &Scope<'_>, report: &mut Report) -> Option<Vec<(String, Template)>> {

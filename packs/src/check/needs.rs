@@ -63,6 +63,13 @@ pub(super) fn check(pack: &written::Pack, uses: &Uses, world: &World<'_>, report
             );
         }
     }
+    tell_unlisted(pack, uses, &needed, world, report);
+    needed.extend(uses.first.keys().filter(|name| **name != pack.name).cloned());
+    needed
+}
+
+/// Reports packs that are used and not among those that are needed.
+pub(super) fn tell_unlisted(pack: &written::Pack, uses: &Uses, needed: &BTreeSet<PackName>, world: &World<'_>, report: &mut Report) {
     for (name, (file, span)) in &uses.first {
         let is_known = world.packs.contains_key(name);
         let is_listed = needed.contains(name) || *name == pack.name || name.as_str() == CORE;
@@ -75,8 +82,6 @@ pub(super) fn check(pack: &written::Pack, uses: &Uses, world: &World<'_>, report
                 .hint(format!("requires:\n  packs:\n    {name}: ^{version}"));
         }
     }
-    needed.extend(uses.first.keys().filter(|name| **name != pack.name).cloned());
-    needed
 }
 
 /// The most packs whose names a circle is written out with.

@@ -2,21 +2,49 @@
 
 use ensue_engine::catalog;
 use ensue_engine::executions::facts::FailureKind;
-use ensue_expression::{MapType, Occurrence, Others, ValueType};
+use ensue_expression::{Budget, EVALUATION_STEPS_MAX, Expression, MapType, Occurrence, Others, Value, ValueType};
 
 use super::scope::Scope;
-use crate::diagnostics::Report;
+use crate::diagnostics::{Code, Report};
+use crate::fields::first_line;
 use crate::source::SourceText;
 use crate::written;
+use crate::yaml::Node;
+
+/// The kinds of failure that have no number and that another attempt may mend, the likeliest first.
+const WITHOUT_DETAIL: [FailureKind; 4] = [FailureKind::Timeout, FailureKind::Network, FailureKind::ResultInvalid, FailureKind::OutputLimit];
 
 /// Compiles what is said of trying again; nothing where it has a mistake.
 pub(super) fn retry(file: &SourceText, written: &written::Retry, report: &mut Report) -> Option<catalog::Retry> {
     let written::Retry { attempts, backoff, delay, delay_max, jitter, when } = written;
     let when = match when {
-        Some(node) => Some(scope(file).condition(node, "`when`", report)?),
+        Some(node) => {
+            let when = scope(file).condition(node, "`when`", report)?;
+            tell_erring_detail(&when, node, file, report);
+            Some(when)
+        }
         None => None,
     };
     Some(catalog::Retry { attempts: *attempts, backoff: *backoff, delay: *delay, delay_max: *delay_max, jitter: *jitter, when })
+}
+
+/// Warns of a condition that errs for failures without a number: the failure is then not retried.
+fn tell_erring_detail(when: &Expression, node: &Node, file: &SourceText, report: &mut Report) {
+    let errs = |kind: FailureKind, detail: Value<'static>| {
+        let error = Value::map([("detail", detail), ("kind", Value::from(kind.as_str())), ("message", Value::from(""))]);
+        let scope = ensue_expression::Scope::new().with("error", error).with("attempt", Value::from(1_i64));
+        when.holds(&scope, &mut Budget::steps(EVALUATION_STEPS_MAX)).is_err()
+    };
+    let erring = WITHOUT_DETAIL.into_iter().find(|kind| errs(*kind, Value::Null) && !errs(*kind, Value::from(503_i64)));
+    if let Some(kind) = erring {
+        let message = format!(
+            "`error.detail` is null where `error.kind` is \"{}\": `when` errs there, and the failure is not retried",
+            kind.as_str()
+        );
+        report
+            .warning(Code::MayBeMissing, file, first_line(&node.span, file), message)
+            .hint("ask for the kind first, for example `error.kind == \"http_status\" && error.detail >= 500`");
+    }
 }
 
 fn scope(file: &SourceText) -> Scope<'_> {

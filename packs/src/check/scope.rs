@@ -31,6 +31,10 @@ const ROOTS_ELSEWHERE: [(&str, &str); 5] = [
 const STATUS_FUNCTIONS: [(&str, &str); 5] =
     [("succeeded", SUCCEEDED), ("success", SUCCEEDED), ("failed", FAILED), ("failure", FAILED), ("always", ALWAYS)];
 
+/// Words that Go's templates begin with, as in `docker inspect --format '{{json .State}}'`.
+const WORDS_OF_GO: [&str; 12] =
+    ["block", "break", "continue", "define", "else", "end", "if", "json", "println", "range", "template", "with"];
+
 /// What stands in a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Holds {
@@ -186,6 +190,7 @@ impl<'a> Scope<'a> {
         }
         match Template::compile(&node.to_value(), &self.roots) {
             Ok(template) => {
+                self.tell_bare_braces(node, report);
                 let mut is_fine = true;
                 for part in template.parts() {
                     let at = node.at(&part.pointer).unwrap_or(node);
@@ -216,6 +221,40 @@ impl<'a> Scope<'a> {
                 None
             }
         }
+    }
+
+    /// Warns of `{{ … }}` in the texts of a value: template languages compute it, and here it stays text.
+    fn tell_bare_braces(&self, node: &Node, report: &mut Report) {
+        match &node.content {
+            Content::Text { value, .. } => {
+                let opens = value.match_indices("{{").filter(|(at, _)| !value[..*at].ends_with(['$', '{']));
+                for (at, _) in opens {
+                    let Some(end) = value[at..].find("}}").map(|end| at + end + 2) else { continue };
+                    let written = &value[at..end];
+                    if self.is_meant_to_be_computed(&written[2..written.len() - 2]) {
+                        let place = self.locate(node, at..end);
+                        let message = format!("`{written}` is text, and is not computed");
+                        report.warning(Code::BracesWithoutDollar, self.file, place, message).hint(format!("write `${written}`"));
+                    }
+                }
+            }
+            Content::List(items) => items.iter().for_each(|item| self.tell_bare_braces(item, report)),
+            Content::Map(entries) => entries.iter().for_each(|entry| self.tell_bare_braces(&entry.value, report)),
+            Content::Null | Content::Bool(_) | Content::Number(_) | Content::Poisoned => {}
+        }
+    }
+
+    /// Returns true if what stands between braces is one of the names here, or a plain name with fields and filters. Templates of Go begin with
+    /// a point or a word of their own, and are meant as they are.
+    fn is_meant_to_be_computed(&self, inner: &str) -> bool {
+        let inner = inner.trim_matches(|c: char| c == '-' || c.is_whitespace());
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let name = &inner[..inner.find(|c| !is_word(c)).unwrap_or(inner.len())];
+        if !name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') || WORDS_OF_GO.contains(&name) {
+            return false;
+        }
+        let path = inner.split('|').next().unwrap_or_default().trim_end();
+        self.roots.contains(name) || path.chars().all(|c| is_word(c) || c == '.')
     }
 
     /// Tells of all that is wrong with an expression; gives what its value can be where it may stay.

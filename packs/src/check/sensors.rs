@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ensue_engine::catalog::{self, Emit, Extra, HmacVerify, Source};
+use ensue_engine::catalog::{self, Emit, Extra, HmacVerify, Repeats, Source};
 use ensue_engine::names::{KeyRef, SensorRef};
 use ensue_expression::{Expression, MapType, Others, ValueType};
 use serde_json::Value;
@@ -29,7 +29,9 @@ pub(super) fn sensor(
     report: &mut Report,
 ) -> Option<catalog::Sensor> {
     let source = match &written.source {
-        written::Source::Webhook(written) => verify(checking, file, written, &name, report).map(|verify| Source::Webhook { verify }),
+        written::Source::Webhook { verify: written, repeats } => {
+            verify(checking, file, written, &name, report).map(|verify| Source::Webhook { verify, repeats: *repeats })
+        }
         written::Source::Timer(plan) => Some(Source::Timer { schedule: Arc::new(plan.clone()) }),
     };
     let emits: Vec<Option<Emit>> = written.emits.iter().map(|emit| self::emit(checking, file, (&written.source, emit), report)).collect();
@@ -47,7 +49,7 @@ fn scope<'a>(checking: &Checking<'_>, file: &'a SourceText, source: &written::So
     let texts = || ValueType::map(MapType::new(Others::Are(ValueType::text())));
     let scope = Scope::new(file);
     let scope = match source {
-        written::Source::Webhook(_) => scope.with("headers", texts()).with("body", ValueType::json()).with("query", texts()),
+        written::Source::Webhook { .. } => scope.with("headers", texts()).with("body", ValueType::json()).with("query", texts()),
         written::Source::Timer(_) => scope.with("scheduled_at", ValueType::text()).with("late_seconds", ValueType::integer()),
     };
     scope.with("config", config_type(checking))
@@ -73,6 +75,9 @@ fn emit(
         None => scope,
     };
     let dedupe = written.dedupe.as_ref().map(|node| dedupe(&scope, node, file, report));
+    if let (Some(node), Some(Some(expression))) = (&written.dedupe, &dedupe) {
+        warn_of_unsigned_key(source, expression, node, file, report);
+    }
     let taker = trigger.as_ref().and_then(|(name, schema)| {
         let takes = type_of((*schema)?, Form::Accepted, "", None);
         Some(Taker { takes, name: format!("the payload of `{name}`") })
@@ -106,6 +111,16 @@ fn dedupe(scope: &Scope<'_>, node: &Node, file: &SourceText, report: &mut Report
         .error(Code::TypeMismatch, file, place, format!("`dedupe` is a string or a whole number, not {value}"))
         .hint("name what the sender gives each delivery, for example `headers[\"x-github-delivery\"]`");
     None
+}
+
+/// Warns of a key that a replay can change: where the body may come again, nothing else holds it back.
+fn warn_of_unsigned_key(source: &written::Source, dedupe: &Expression, node: &Node, file: &SourceText, report: &mut Report) {
+    let written::Source::Webhook { verify: Verify::Github { .. } | Verify::Hmac { .. }, repeats: Repeats::Allow } = source else { return };
+    let Some(unsigned) = ["headers", "query"].into_iter().find(|root| dedupe.reads_root(root)) else { return };
+    let message = format!("`dedupe` reads `{unsigned}`, which the signature does not cover: whoever has one delivery can repeat it");
+    report
+        .warning(Code::DedupeUnsigned, file, first_line(&node.span, file), message)
+        .hint("read the key from `body`, or leave `repeats: allow` out");
 }
 
 /// Turns "not given, or given and compiled or not" into "compiled or not".

@@ -38,6 +38,10 @@ pub(super) fn tell_misfits(pack: &written::Pack, schema: &Schema, value: &Value,
             told.hint(if names.is_empty() { "the pack has none".to_owned() } else { format!("it has {}", listed(&names)) });
         }
     }
+    // That is reported where the schema is written.
+    if schema.is_too_complex() {
+        return;
+    }
     let document = Document::from_value(value);
     for misfit in schema.misfits(document.root(), Extra::Allowed) {
         // One that was misspelt has been told.

@@ -279,7 +279,7 @@ impl<'a> Reading<'_, 'a> {
 
     /// Checks a value against a schema.
     fn fits(&self, node: &Node, taker: &str, schema: &Schema, extra: Extra, report: &mut Report) {
-        if node.is_poisoned() {
+        if node.is_poisoned() || schema.is_too_complex() {
             return;
         }
         let document = Document::from_value(&node.to_value());

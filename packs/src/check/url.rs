@@ -43,6 +43,6 @@ pub(super) fn check(node: &Node, template: &Template, scope: &Scope<'_>, file: &
         let code = if is_open { Code::TemplateInHost } else { Code::InvalidValue };
         report
             .error(code, file, scope.locate(node, 0..value.len()), fault)
-            .hint("for example `https://example.test/items/${{ params.id }}`; or one expression that is the whole URL, which is checked when it is computed");
+            .hint("for example `https://example.test/items/${{ params.id }}`; or one expression that is the whole URL, `${{ config.api + \"/items/\" + string(params.id) }}`, which is checked when it is computed, and in which nothing is percent-encoded");
     }
 }

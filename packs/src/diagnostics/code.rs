@@ -87,6 +87,8 @@ codes! {
     InvalidVersion = "invalid_version";
     /// A schema that is none.
     InvalidSchema = "invalid_schema";
+    /// A JSON Schema that would take too long to check a value against.
+    SchemaTooComplex = "schema_too_complex";
     /// Not exactly one of several fields that exclude each other.
     NotExactlyOne = "not_exactly_one";
     /// A field that says more of something that is not there.
@@ -129,6 +131,8 @@ codes! {
     UnknownParameter = "unknown_parameter";
     /// A parameter of the wrong type.
     ParameterType = "parameter_type";
+    /// A `result`, or a mock of one, that the action's runner can never give.
+    ResultImpossible = "result_impossible";
     /// The operator's configuration does not fit the pack's.
     ConfigInvalid = "config_invalid";
 
@@ -155,6 +159,8 @@ codes! {
     AlwaysFalse = "always_false";
     /// A field that may be missing is read as if it were there.
     MayBeMissing = "may_be_missing";
+    /// `{{ }}` in a text, which nothing computes.
+    BracesWithoutDollar = "braces_without_dollar";
     /// `${{ }}` inside code.
     TemplateInCode = "template_in_code";
     /// `${{ }}` in the scheme or host of a URL.
@@ -165,6 +171,8 @@ codes! {
     KeyInEnvironment = "key_in_environment";
     /// A webhook that anybody may call.
     VerifyNone = "verify_none";
+    /// A dedupe key that a replayed delivery can change.
+    DedupeUnsigned = "dedupe_unsigned";
 
     // The steps of a workflow.
     /// No such step.

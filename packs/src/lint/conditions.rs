@@ -5,11 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use ensue_engine::catalog::Mode;
+use ensue_engine::catalog::{Mode, Schema, Type};
 use ensue_engine::names::TriggerRef;
 use ensue_expression::{Condition, Expression, Literal, Partial};
 
 use super::{Finding, Findings, RuleInPack, located};
+use crate::check::Definitions;
 use crate::diagnostics::{Code, Severity};
 use crate::fields::first_line;
 use crate::written::RuleTask;
@@ -17,9 +18,11 @@ use crate::written::RuleTask;
 /// How many rules of one trigger are held against each other: a million pairs. Where there are more, none are, which is told.
 const COMPARED_MAX: usize = 1_000;
 
-pub(super) fn look(rules: &[RuleInPack<'_>], findings: &mut Findings) {
+pub(super) fn look(packs: &[Definitions<'_>], rules: &[RuleInPack<'_>], findings: &mut Findings) {
+    let triggers = packs.iter().flat_map(|pack| &pack.parts.triggers).map(|trigger| (&trigger.name, &trigger.payload)).collect();
     let prepared: Vec<Option<Condition<'_>>> = rules.iter().map(|rule| rule.checked.when.as_ref().map(Condition::of)).collect();
-    let never: Vec<bool> = rules.iter().zip(&prepared).map(|(rule, condition)| tell_never(rule, condition.as_ref(), findings)).collect();
+    let never: Vec<bool> =
+        rules.iter().zip(&prepared).map(|(rule, condition)| tell_never(rule, condition.as_ref(), &triggers, findings)).collect();
     let candidates: Vec<Judged<'_>> = rules
         .iter()
         .zip(&prepared)
@@ -33,10 +36,16 @@ pub(super) fn look(rules: &[RuleInPack<'_>], findings: &mut Findings) {
 }
 
 /// Tells of a rule that never matches, or never matches one of its triggers; says whether it never matches.
-fn tell_never(rule: &RuleInPack<'_>, condition: Option<&Condition<'_>>, findings: &mut Findings) -> bool {
+fn tell_never(
+    rule: &RuleInPack<'_>,
+    condition: Option<&Condition<'_>>,
+    triggers: &BTreeMap<&TriggerRef, &Schema>,
+    findings: &mut Findings,
+) -> bool {
     let (Some(condition), Some(node), Some(when)) = (condition, &rule.written.when, &rule.checked.when) else { return false };
-    let excluded: Vec<&TriggerRef> =
-        rule.checked.triggers.iter().filter(|trigger| condition.never_holds_given(&event_of(trigger))).collect();
+    let is_excluded = |trigger: &&TriggerRef| condition.never_holds_given(&event_of(trigger, triggers.get(*trigger).copied()));
+    let excluded: Vec<&TriggerRef> = rule.checked.triggers.iter().filter(is_excluded).collect();
+    let is_by_payload = excluded.iter().any(|trigger| !condition.never_holds_given(&event_of(trigger, None)));
     let is_never = excluded.len() == rule.checked.triggers.len();
     // What the checks said of the condition is said.
     if excluded.is_empty() || !rule.pack.is_told_of || rule.pack.told.tells_within(rule.file, &node.span) {
@@ -52,6 +61,11 @@ fn tell_never(rule: &RuleInPack<'_>, condition: Option<&Condition<'_>>, findings
     };
     let (span, message) = if is_never && condition.never_holds() {
         (span, format!("the rule `{}` never matches: {why}", rule.name()))
+    } else if is_never && is_by_payload {
+        (
+            first_line(&node.span, rule.file),
+            format!("the rule `{}` never matches: no whole number is what `when` asks of an `integer` of the payload", rule.name()),
+        )
     } else {
         let names = crate::fields::listed(&excluded.iter().map(ToString::to_string).collect::<Vec<_>>());
         let which = if is_never { "never matches".to_owned() } else { format!("never matches an event of {names}") };
@@ -73,10 +87,12 @@ fn tell_never(rule: &RuleInPack<'_>, condition: Option<&Condition<'_>>, findings
     is_never
 }
 
-/// What is known of every event of a trigger.
-pub(super) fn event_of(trigger: &TriggerRef) -> Partial {
+/// What is known of every event of a trigger; with the schema of its payload also which fields are whole numbers.
+fn event_of(trigger: &TriggerRef, payload: Option<&Schema>) -> Partial {
     let name = Partial::Literal(Literal::String(trigger.to_string()));
-    let event = Partial::AtLeast(BTreeMap::from([("trigger".to_owned(), name)]));
+    let fields = payload.and_then(Schema::fields).into_iter().flat_map(|fields| &fields.0).filter(|field| field.kind == Type::Integer);
+    let payload = Partial::AtLeast(fields.map(|field| (field.name.clone(), Partial::Integer)).collect());
+    let event = Partial::AtLeast(BTreeMap::from([("trigger".to_owned(), name), ("payload".to_owned(), payload)]));
     Partial::AtLeast(BTreeMap::from([("event".to_owned(), event)]))
 }
 

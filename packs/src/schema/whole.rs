@@ -1,4 +1,4 @@
-//! A whole JSON Schema (2020-12), compiled: linear-time patterns, and no reference that leaves the document.
+//! A whole JSON Schema (2020-12), compiled: linear-time patterns, no reference that leaves the document, and a bound on the work.
 //!
 //! The core sees it only through the engine's trait, because its library draws in what the core must not know.
 
@@ -9,33 +9,59 @@ use ensue_expression::Node;
 use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::Value;
 
+use super::steps::{Plan, Unplanned};
+
+/// The only draft that is known.
+pub(super) const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 /// The most bytes that a compiled pattern may take.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
+/// The most steps that checking one value may take: some tenths of a second.
+const STEPS_MAX: u64 = 10_000_000;
+/// The most steps of listing how a value does not fit: each may be a fault, and all are kept until the first are taken.
+const FAULTS_MAX: u64 = 500_000;
+/// The most checks that may be under way at once, each within another: a thread's stack holds more.
+const NESTING_MAX: usize = 1_500;
 
 pub(super) struct WholeSchema {
     source: Value,
+    checks: Result<Checks, String>,
+}
+
+struct Checks {
+    plan: Plan,
     validator: Validator,
 }
 
 /// Why a value is not a JSON Schema.
+#[derive(Debug)]
 pub(super) struct SchemaFault {
     pub(super) pointer: String,
     pub(super) message: String,
 }
 
+/// Compiles a schema. One that is too complex is compiled to one that no value fits, because packs with it may be installed.
 pub(super) fn compile(source: Value) -> Result<WholeSchema, SchemaFault> {
     if let Some(draft) = source.get("$schema")
-        && draft != "https://json-schema.org/draft/2020-12/schema"
+        && draft != DIALECT
     {
         return Err(SchemaFault { pointer: "/$schema".to_owned(), message: "only draft 2020-12 is known".to_owned() });
     }
+    // Before the library compiles it: that, too, takes longer the more its references multiply.
+    let plan = match Plan::of(&source) {
+        Err(Unplanned::TooComplex(why)) => return Ok(WholeSchema { source, checks: Err(why) }),
+        Err(Unplanned::Unresolved) => None,
+        Ok(plan) => Some(plan),
+    };
     let built = jsonschema::options()
         .with_draft(Draft::Draft202012)
         .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_BYTES_MAX))
         .offline()
         .build(&source);
     match built {
-        Ok(validator) => Ok(WholeSchema { source, validator }),
+        Ok(validator) => {
+            let checks = plan.map(|plan| Checks { plan, validator }).ok_or_else(|| "one of its references leads nowhere".to_owned());
+            Ok(WholeSchema { source, checks })
+        }
         Err(error) => Err(SchemaFault { pointer: error.instance_path().to_string(), message: error.to_string() }),
     }
 }
@@ -48,9 +74,27 @@ impl fmt::Debug for WholeSchema {
 
 impl JsonSchema for WholeSchema {
     fn misfits(&self, value: Node<'_>) -> Vec<Misfit> {
+        let whole = |message: String| vec![Misfit { pointer: String::new(), message }];
+        let Checks { plan, validator } = match &self.checks {
+            Ok(checks) => checks,
+            Err(why) => return whole(format!("cannot be checked: its schema is too complex: {why}")),
+        };
         let value = value.to_value();
+        let Some(work) = plan.work(&value, STEPS_MAX) else {
+            return whole(format!("cannot be checked: that could take more than {STEPS_MAX} steps"));
+        };
+        if work.nesting > NESTING_MAX {
+            return whole(format!("cannot be checked: {} checks would nest, {NESTING_MAX} is the most", work.nesting));
+        }
+        if validator.is_valid(&value) {
+            return Vec::new();
+        }
+        // To list the faults, what is nested is checked again on each level.
+        if work.steps.saturating_mul(work.nesting as u64) > FAULTS_MAX {
+            return whole("does not fit; it is too large to say where".to_owned());
+        }
         // Masked: a value of the outside may be a secret in the wrong place, so it is named, not shown.
-        self.validator
+        validator
             .iter_errors(&value)
             .take(MISFITS_MAX)
             .map(|error| Misfit { pointer: error.instance_path().to_string(), message: error.masked().to_string() })
@@ -59,6 +103,10 @@ impl JsonSchema for WholeSchema {
 
     fn source(&self) -> &Value {
         &self.source
+    }
+
+    fn too_complex(&self) -> Option<&str> {
+        self.checks.as_ref().err().map(String::as_str)
     }
 }
 
@@ -105,6 +153,121 @@ mod tests {
                 assert!(schema.misfits(Document::from_value(&json!({ "a": [1] })).root()).len() < 2);
             }
         }
+    }
+
+    /// A schema in which each of so many parts refers to the next one twice.
+    fn doubling(keyword: &str, parts: usize) -> Value {
+        let part = |at: usize| {
+            let next = json!({ "$ref": format!("#/$defs/a{}", at + 1) });
+            (format!("a{at}"), json!({ keyword: [next, next] }))
+        };
+        let mut parts: serde_json::Map<String, Value> = (0..parts).map(part).collect();
+        parts.insert(format!("a{}", parts.len()), json!({ "type": "object" }));
+        json!({ "$defs": parts, "$ref": "#/$defs/a0" })
+    }
+
+    fn why(schema: Value) -> Option<String> {
+        compile(schema).unwrap_or_else(|fault| panic!("{}", fault.message)).too_complex().map(str::to_owned)
+    }
+
+    #[test]
+    fn references_that_multiply_are_rejected_and_fit_nothing() {
+        for keyword in ["allOf", "anyOf", "oneOf"] {
+            assert!(why(doubling(keyword, 5)).is_none());
+            let schema = doubling(keyword, 40);
+            assert!(why(schema.clone()).is_some_and(|why| why.contains("apply to one place")), "{keyword}");
+            let found = misfits(schema, &json!({}));
+            assert!(found[0].message.contains("too complex"), "{found:?}");
+        }
+        let nested = json!({ "if": { "$ref": "#/$defs/n1" }, "then": { "$ref": "#/$defs/n1" }, "$defs": { "n1": {
+            "not": { "$ref": "#/$defs/n2" }, "dependentSchemas": { "a": { "$ref": "#/$defs/n2" } } }, "n2": { "type": "string" } } });
+        assert!(why(nested).is_none());
+    }
+
+    #[test]
+    fn references_that_multiply_from_level_to_level_are_rejected() {
+        let member = json!({ "properties": { "a": { "$ref": "#" } } });
+        let other = json!({ "additionalProperties": { "$ref": "#" } });
+        let item = json!({ "items": { "$ref": "#" } });
+        for branches in [[member.clone(), member.clone()], [member.clone(), other], [item.clone(), item.clone()]] {
+            assert!(why(json!({ "anyOf": branches })).is_some(), "{branches:?}");
+        }
+        assert!(why(json!({ "anyOf": [member, item] })).is_none());
+        let tree =
+            json!({ "type": "object", "properties": { "left": { "$ref": "#" }, "right": { "$ref": "#" } }, "additionalProperties": false });
+        assert!(why(tree).is_none());
+        let json = json!({ "anyOf": [{ "type": "string" }, { "items": { "$ref": "#" } }, { "additionalProperties": { "$ref": "#" } }] });
+        assert!(why(json).is_none());
+    }
+
+    #[test]
+    fn unevaluated_members_count_what_is_looked_at_again() {
+        let nested = |levels: usize| {
+            (0..levels).fold(json!({ "type": "object" }), |inner, _| json!({ "anyOf": [inner], "unevaluatedProperties": false }))
+        };
+        assert!(why(nested(3)).is_none());
+        assert!(why(nested(20)).is_some());
+    }
+
+    #[test]
+    fn references_are_followed_through_ids_and_anchors() {
+        let mut parts = serde_json::Map::new();
+        for at in 0..40 {
+            let next = json!({ "$ref": format!("#a{}", at + 1) });
+            parts.insert(format!("p{at}"), json!({ "$anchor": format!("a{at}"), "allOf": [next, next] }));
+        }
+        parts.insert("p40".into(), json!({ "$anchor": "a40", "type": "object" }));
+        assert!(why(json!({ "$id": "https://example.test/a", "$defs": parts, "$ref": "#a0" })).is_some());
+        let two = json!({ "$defs": { "t": { "$id": "https://example.test/t", "type": "string" } }, "$ref": "https://example.test/t" });
+        assert!(why(two.clone()).is_none());
+        assert_eq!(misfits(two, &json!(1)).len(), 1);
+        // A value that is no schema where it is written, and one where it is referred to.
+        let hidden = json!({ "const": doubling("allOf", 40)["$defs"], "$ref": "#/const/a0" });
+        let hidden = serde_json::from_str(&hidden.to_string().replace("#/$defs/", "#/const/")).unwrap();
+        assert!(why(hidden).is_some());
+    }
+
+    #[test]
+    fn many_resources_and_dynamic_anchors_are_rejected() {
+        let resource = |at: usize| (format!("r{at}"), json!({ "$id": format!("https://example.test/{at}") }));
+        let parts: serde_json::Map<String, Value> = (0..20).map(resource).collect();
+        assert!(why(json!({ "$defs": parts })).is_some());
+        let anchors = json!({ "$defs": { "a": { "$dynamicAnchor": "n" }, "b": { "$dynamicAnchor": "n" } }, "$dynamicRef": "#n" });
+        assert!(why(anchors).is_some());
+        assert!(why(json!({ "$ref": "https://json-schema.org/draft/2020-12/schema" })).is_some());
+    }
+
+    #[test]
+    fn a_value_that_takes_too_many_steps_is_a_misfit() {
+        let names: Vec<String> = (0..2_000).map(|at| format!("name {at}")).collect();
+        let schema = json!({ "items": { "enum": names } });
+        assert!(misfits(schema.clone(), &json!(vec!["name 1"; 1_000])).is_empty());
+        let found = misfits(schema, &json!(vec!["name 1"; 10_000]));
+        assert!(found[0].message.contains("steps"), "{found:?}");
+        let found = misfits(json!({ "pattern": "^(a|b){900}$" }), &json!("ab".repeat(100_000)));
+        assert!(found[0].message.contains("steps"), "{found:?}");
+        let lists: Vec<Value> = (0..20_000).map(|at| json!([[at], []])).collect();
+        let found = misfits(json!({ "uniqueItems": true }), &json!(lists));
+        assert!(found[0].message.contains("steps"), "{found:?}");
+        let numbers: Vec<usize> = (0..100_000).collect();
+        assert!(misfits(json!({ "uniqueItems": true, "items": { "type": "integer" } }), &json!(numbers)).is_empty());
+    }
+
+    #[test]
+    fn a_value_that_nests_too_many_checks_is_a_misfit() {
+        let chain = |parts: usize| {
+            let part = |at: usize| (format!("a{at}"), json!({ "$ref": format!("#/$defs/a{}", at + 1) }));
+            let mut all: serde_json::Map<String, Value> = (0..parts).map(part).collect();
+            all.insert(format!("a{parts}"), json!({ "items": { "$ref": "#/$defs/a0" } }));
+            json!({ "$defs": all, "$ref": "#/$defs/a0" })
+        };
+        let deep = |levels: usize| (0..levels).fold(json!([]), |inner, _| json!([inner]));
+        assert!(why(chain(1_000)).is_some());
+        assert!(misfits(chain(100), &deep(10)).is_empty());
+        let found = misfits(chain(100), &deep(60));
+        assert!(found[0].message.contains("nest"), "{found:?}");
+        let fits = misfits(chain(10), &deep(100));
+        assert!(fits.is_empty(), "{fits:?}");
     }
 
     #[test]

@@ -149,8 +149,8 @@ static PROCESS: Shape = Shape {
             "command",
             "command: [./deploy.py, --fast]",
             Kind::Texts { of: Form::Argument, least: 1 },
-            "The program, then its arguments. `./x` is a file beside the action's own; a bare name is looked up in the node's PATH. It takes \
-             no `${{ }}`.",
+            "The program, then its arguments. `./x` is a file beside the action's own, also as an argument: `[python3, ./x.py]`. A bare name \
+             is looked up in the node's PATH. It takes no `${{ }}`.",
         ),
         optional("input", Kind::Value, "What the program gets on standard input, as JSON. Without it, the parameters."),
         optional(
@@ -238,6 +238,8 @@ pub(crate) struct Action {
     pub(crate) parameters: Option<Schema>,
     /// What it gives, where it says so.
     pub(crate) result: Option<Schema>,
+    /// Where it says so.
+    pub(crate) result_at: Option<Node>,
     pub(crate) local: Vec<Entry>,
     pub(crate) run: Run,
     pub(crate) timeout: Duration,
@@ -294,7 +296,8 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
         Some(entry) => schema::read(entry.value, Naming::Ours, file, report),
         None => Some(Schema::Fields(SchemaFields::default())),
     };
-    let result = fields.take("result").and_then(|entry| schema::read(entry.value, Naming::Theirs, file, report));
+    let result_at = fields.take("result").map(|entry| entry.value);
+    let result = result_at.clone().and_then(|node| schema::read(node, Naming::Theirs, file, report));
     let local = read_local(&mut fields, report);
     let run = fields.take_required("run", report);
     let run = run.and_then(|entry| read_run(entry, file, report));
@@ -322,6 +325,7 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
         description,
         parameters,
         result,
+        result_at,
         local: local?,
         run,
         timeout,

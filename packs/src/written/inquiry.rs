@@ -10,7 +10,7 @@ use super::action::read_some_time;
 use crate::diagnostics::{Code, Report};
 use crate::fields::{Fields, first_line, text, wrong_type};
 use crate::schema;
-use crate::shape::{Between, Form, Kind, Naming, Shape, optional, required};
+use crate::shape::{Between, Form, Kind, Naming, Shape, optional, required, words};
 use crate::source::SourceText;
 use crate::yaml::{Content, Entry, Node, Spanned};
 
@@ -43,6 +43,11 @@ pub(super) static INQUIRY: Shape = Shape {
             Kind::TextOrTexts(Form::Any),
             "Who may not answer though asked: `requester`, who asked for the outermost workflow, or the name of a token.",
         ),
+        optional(
+            "digest",
+            Kind::Choice(&DIGEST_WORDS),
+            "Whether an answer must name the digest of what was shown: `required` (default), or `optional`.",
+        ),
         optional("expires", Kind::Text(Form::SomeTime), "How long there is time for an answer, `24h`. For ever where nothing is said."),
         optional(
             "on_expire",
@@ -60,6 +65,9 @@ pub(super) static INQUIRY: Shape = Shape {
     later: &[],
     between: &[Between::OnlyBeside { field: "on_expire", other: "expires" }, Between::OnlyBeside { field: "remind", other: "notify" }],
 };
+
+const DIGEST: [(&str, &str); 2] = [("required", "required"), ("optional", "optional")];
+const DIGEST_WORDS: [&str; 2] = words(&DIGEST);
 
 static ON_EXPIRE: Shape = Shape {
     what: "`on_expire`",
@@ -118,6 +126,8 @@ pub(crate) struct Inquiry {
     pub(crate) quorum: Option<i64>,
     pub(crate) veto: Option<Node>,
     pub(crate) exclude: Option<Vec<Node>>,
+    /// Whether an answer must name the digest of what was shown, as it is written.
+    pub(crate) digest: Option<&'static str>,
     pub(crate) expires: Option<Duration>,
     /// The answer that stands where nobody gave one.
     pub(crate) on_expire: Option<Node>,
@@ -164,6 +174,8 @@ pub(super) fn read_inquiry(node: Node, file: &SourceText, report: &mut Report) -
     let veto = fields.take("veto").map(|entry| entry.value);
     let has_exclude = fields.has("exclude");
     let exclude = fields.text_or_texts("exclude", ("`requester` or the name of a token", "leave the line out where nobody is"), report);
+    let has_digest = fields.has("digest");
+    let digest = fields.choice("digest", &DIGEST, report);
     let has_expires = fields.has("expires");
     let expires = read_some_time("expires", &mut fields, report);
     let on_expire = read_on_expire(&mut fields, has_expires, report);
@@ -192,6 +204,7 @@ pub(super) fn read_inquiry(node: Node, file: &SourceText, report: &mut Report) -
         return None;
     }
     if (has_exclude && exclude.is_none())
+        || (has_digest && digest.is_none())
         || (has_expires && expires.is_none())
         || (asks_notify && notify.is_none())
         || (asks_remind && remind.is_none())
@@ -199,7 +212,7 @@ pub(super) fn read_inquiry(node: Node, file: &SourceText, report: &mut Report) -
         return None;
     }
     let (title, answer, assignees, escalate) = (title?, answer?, assignees?, escalate?);
-    Some(Inquiry { title, text, answer, assignees, quorum, veto, exclude, expires, on_expire, notify, remind, escalate })
+    Some(Inquiry { title, text, answer, assignees, quorum, veto, exclude, digest, expires, on_expire, notify, remind, escalate })
 }
 
 fn read_notify(node: Node, file: &SourceText, report: &mut Report) -> Option<Notify> {

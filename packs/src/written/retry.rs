@@ -28,7 +28,11 @@ pub(super) static RETRY: Shape = Shape {
             "How the waits between them grow: `constant` (not at all), `linear` (by `delay` each time) or `exponential` (they double; default).",
         ),
         optional("delay", Kind::Text(Form::Duration), "How long the first wait is. 1 second where nothing is said."),
-        optional("max_delay", Kind::Text(Form::Duration), "How long a wait is at most. 1 hour where nothing is said."),
+        optional(
+            "max_delay",
+            Kind::Text(Form::Duration),
+            "How long a wait is at most, also if `Retry-After` of an answer asks for a longer one. 1 hour where nothing is said.",
+        ),
         optional(
             "jitter",
             Kind::Boolean,
@@ -38,8 +42,9 @@ pub(super) static RETRY: Shape = Shape {
         optional(
             "when",
             Kind::Expression,
-            "Which failures are worth another attempt, as an expression over `error` (`kind`, `message`, `detail`) and `attempt`. All where \
-             nothing is said.",
+            "Which failures are retried, as an expression over `error` (`kind`, `message`, `detail`) and `attempt`. Without it, all that \
+             another attempt can mend: not `parameters_invalid`, no 4xx other than 408, 425 and 429, and `result_invalid` or `output_limit` \
+             only with `idempotent: true`.",
         ),
     ],
     later: &[],

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use ensue_engine::catalog::{HmacAlgorithm, SignatureEncoding};
+use ensue_engine::catalog::{HmacAlgorithm, Repeats, SignatureEncoding};
 use ensue_engine::schedule::plan::Plan;
 use ensue_expression::nearest;
 
@@ -19,6 +19,7 @@ const ENCODINGS: [(&str, SignatureEncoding); 2] = [("hex", SignatureEncoding::He
 const ENCODING_WORDS: [&str; 2] = words(&ENCODINGS);
 
 const WEBHOOK_EXAMPLE: &str = "webhook:\n  verify: { scheme: github, key: release.webhook_secret }";
+const TIMER_EXAMPLE: &str = "timer: { every: 5m }";
 
 pub(crate) static SENSOR: Shape = Shape {
     what: "a sensor",
@@ -47,14 +48,25 @@ pub(crate) static SENSOR: Shape = Shape {
     between: &[Between::ExactlyOneOf(&["webhook", "timer"])],
 };
 
+const REPEATS: [(&str, Repeats); 2] = [("drop", Repeats::Drop), ("allow", Repeats::Allow)];
+const REPEATS_WORDS: [&str; 2] = words(&REPEATS);
+
 static WEBHOOK: Shape = Shape {
     what: "`webhook`",
-    fields: &[required(
-        "verify",
-        "verify: { scheme: github, key: release.webhook_secret }",
-        Kind::ByWord { field: "scheme", shapes: &VERIFY },
-        "How a delivery proves who sent it. Nothing of it is read before.",
-    )],
+    fields: &[
+        required(
+            "verify",
+            "verify: { scheme: github, key: release.webhook_secret }",
+            Kind::ByWord { field: "scheme", shapes: &VERIFY },
+            "How a delivery proves who sent it. Nothing of it is read before.",
+        ),
+        optional(
+            "repeats",
+            Kind::Choice(&REPEATS_WORDS),
+            "What becomes of a signed body that comes again within 24 hours, whatever its headers say: `drop` (default), or `allow` for a \
+             sender that means it.",
+        ),
+    ],
     later: &[],
     between: &[],
 };
@@ -131,7 +143,7 @@ pub(crate) struct Sensor {
 
 /// What a sensor watches.
 pub(crate) enum Source {
-    Webhook(Verify),
+    Webhook { verify: Verify, repeats: Repeats },
     Timer(Plan),
 }
 
@@ -173,9 +185,16 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
 fn read_source(fields: &mut Fields<'_>, report: &mut Report) -> Option<Source> {
     let file = fields.file;
     let Some(timer) = fields.take("timer") else {
-        let webhook = fields.take_required_like("webhook", WEBHOOK_EXAMPLE, report)?;
-        let verify = Fields::open(webhook.value, &WEBHOOK, file, report)?.take_required("verify", report)?;
-        return read_verify(verify.value, file, report).map(Source::Webhook);
+        if !fields.has("webhook") && !fields.has_told("webhook") {
+            report
+                .error(Code::NotExactlyOne, file, fields.start.clone(), "a sensor needs one of `webhook` and `timer`")
+                .hint(format!("for example\n{WEBHOOK_EXAMPLE}\nor\n{TIMER_EXAMPLE}"));
+        }
+        let webhook = fields.take("webhook")?;
+        let mut fields = Fields::open(webhook.value, &WEBHOOK, file, report)?;
+        let repeats = fields.choice("repeats", &REPEATS, report).unwrap_or_default();
+        let verify = fields.take_required("verify", report)?;
+        return read_verify(verify.value, file, report).map(|verify| Source::Webhook { verify, repeats });
     };
     if fields.take("webhook").is_some() {
         report

@@ -286,6 +286,7 @@ pub(crate) static ENFORCEMENT: Shape = Shape {
         RESULT,
         ERROR,
         STEPS,
+        UNDONE,
         EXACTLY,
     ],
     later: &[],

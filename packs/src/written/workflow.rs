@@ -66,7 +66,8 @@ pub(super) static STEP: Shape = Shape {
         optional(
             "parallel",
             Kind::Integer { from: 1, to: ITEMS_MAX as i64 },
-            "How many items of `for_each` run at once. 16 where nothing is said.",
+            "How many items of `for_each` run at once. 16 where nothing is said. More than 1,000 count as 1,000, unless the step only sleeps, \
+             asks or waits.",
         ),
         optional("fail_fast", Kind::Boolean, "Whether the failure of one item stops the others. False where nothing is said."),
         optional(

@@ -310,7 +310,13 @@ impl Line {
             return format!("quote it:\n{}{}", self.head, quoted(&format!("${{{{{inner}}}}}")));
         }
         if text.starts_with(['{', '[']) && text.contains("{{") {
-            return format!("quote what is between the braces:\n{}{}", self.head, with_quoted_interpolations(text));
+            let by_interpolation = with_quoted_interpolations(text);
+            let mended = if by_interpolation == text { with_quoted_items(text) } else { by_interpolation };
+            if mended == text {
+                return "write the fields in lines of their own, with quotes around each value that has brackets or braces in it"
+                    .to_owned();
+            }
+            return format!("quote what is between the braces:\n{}{mended}", self.head);
         }
         if text.contains('\'') && text.contains('"') {
             return format!("write it as a block:\n{}|\n  {text}", self.head);
@@ -342,6 +348,47 @@ fn with_quoted_interpolations(text: &str) -> String {
         rest = &rest[end..];
     }
     out + rest
+}
+
+/// Quotes each plain value of a flow mapping or list that holds brackets, braces or quotes of its own: `headers["x-id"]`.
+fn with_quoted_items(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let taken = match first {
+            '"' | '\'' => rest[1..].find(first).map_or(rest.len(), |end| end + 2),
+            '{' | '}' | '[' | ']' | ',' | ':' | ' ' => 1,
+            _ => {
+                let end = end_of_item(rest);
+                let item = rest[..end].trim_end();
+                out.push_str(&if item.contains(['[', ']', '{', '}', '"', '\'']) { quoted(item) } else { item.to_owned() });
+                rest = &rest[item.len()..];
+                continue;
+            }
+        };
+        out.push_str(&rest[..taken]);
+        rest = &rest[taken..];
+    }
+    out
+}
+
+/// Finds where a plain item of a flow mapping or list ends; brackets that it opens are its own.
+fn end_of_item(text: &str) -> usize {
+    let mut open = 0_usize;
+    let mut quote = None;
+    for (at, c) in text.char_indices() {
+        match (quote, c) {
+            (Some(end), c) if c == end => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') => quote = Some(c),
+            (None, '[' | '{') => open += 1,
+            (None, ',' | ']' | '}') if open == 0 => return at,
+            (None, ']' | '}') => open -= 1,
+            (None, ':') if open == 0 && text[at + 1..].starts_with(' ') => return at,
+            (None, _) => {}
+        }
+    }
+    text.len()
 }
 
 /// How many brackets are open at the end of a text, those in quotes left out.

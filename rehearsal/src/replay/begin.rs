@@ -11,7 +11,7 @@ use ensue_engine::names::RuleRef;
 use ensue_engine::record::{Body, Draft, Position, Record, StreamId};
 use ensue_engine::rules::facts::Outcome;
 use ensue_engine::rules::judge::{EventView, Plan, Verdict, complete, judge_rule};
-use ensue_engine::vars::reads::{RuleReads, SeenVars};
+use ensue_engine::vars::reads::SeenVars;
 use ensue_expression::Document;
 use serde_json::Value;
 
@@ -170,9 +170,7 @@ fn judged(enforced: &Enforced, catalog: &Catalog, vars: &SeenVars) -> Result<Jud
         payload: &payload,
         only: fact.rule.as_ref(),
     };
-    // Only those that read vars share the steps that are left for them.
-    let among = if RuleReads::of(&rule).is_some() { fact.undecided } else { 1 };
-    Ok(match judge_rule(&rule, &view, vars, among) {
+    Ok(match judge_rule(&rule, &view, vars) {
         None => Judged::Not(Some("it does not match".to_owned())),
         Some(Verdict::Erred { message }) => Judged::Not(Some(format!("it errs: {message}"))),
         Some(Verdict::Undecided) => Judged::Depends(rule),

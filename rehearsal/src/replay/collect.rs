@@ -151,7 +151,7 @@ impl Collection {
 
     /// What the clock did counts for each that waits.
     fn is_for_all(&self, fact: &Fact) -> bool {
-        matches!(fact, Fact::ClockStepped(_) | Fact::ClockAccepted(_))
+        matches!(fact, Fact::ClockStepped(_) | Fact::ClockAccepted(_) | Fact::LogRestored(_))
     }
 
     fn root_of(&self, record: &Record) -> Option<ExecutionId> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ensue_engine::catalog::{Source, Verify};
+use ensue_engine::catalog::{Repeats, Source, Verify};
 use ensue_expression::{Expression, Roots, Template};
 use serde_json::json;
 
@@ -31,14 +31,14 @@ fn github(emits: Vec<Emit>) -> Sensor {
     Sensor {
         name: "github.webhook".parse().unwrap(),
         description: String::new(),
-        source: Source::Webhook { verify: Verify::Github { key: "github.webhook_secret".parse().unwrap() } },
+        source: Source::Webhook { verify: Verify::Github { key: "github.webhook_secret".parse().unwrap() }, repeats: Repeats::Drop },
         emits,
         config: Arc::new(json!({ "owner": "acme" })),
     }
 }
 
 fn open(emits: Vec<Emit>) -> Sensor {
-    Sensor { source: Source::Webhook { verify: Verify::None }, ..github(emits) }
+    Sensor { source: Source::Webhook { verify: Verify::None, repeats: Repeats::Drop }, ..github(emits) }
 }
 
 fn request(headers: &[(&str, &str)], body: &str) -> HookRequest {
@@ -83,6 +83,18 @@ fn what_is_composed_for_a_hook_is_taken_by_it() {
     let made = receive(&sensor, &request, Some(&key())).unwrap();
     assert_eq!(made[0].dedupe.as_deref(), Some("d-9"));
     assert_eq!(compose(&sensor, outgoing, None).unwrap_err(), SignatureRefusal::NoKey);
+}
+
+#[test]
+fn sender_without_an_event_header_composes_none() {
+    for (sensor, header) in [(github(vec![emit("github.push")]), "x-github-event"), (open(vec![emit("github.push")]), "x-event")] {
+        let sent = |event| {
+            let outgoing = Outgoing { event, delivery: "d-9", body: Bytes::from_static(OPENED.as_bytes()) };
+            let request = compose(&sensor, outgoing, Some(&key())).unwrap();
+            request.headers.into_iter().find(|(name, _)| name == header).map(|(_, value)| value)
+        };
+        assert_eq!((sent("push").as_deref(), sent("")), (Some("push"), None), "{header}");
+    }
 }
 
 #[test]

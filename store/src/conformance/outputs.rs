@@ -90,6 +90,7 @@ on_every_output_store! {
     a_truncated_stream_is_open_until_it_is_finished
     exactly_the_cap_is_complete
     nothing_is_added_to_a_finished_attempt
+    finished_attempt_takes_again_what_it_has
     finishing_twice_is_finishing_once
     what_is_told_twice_is_kept_once
     what_is_told_again_with_more_gives_the_more
@@ -274,6 +275,17 @@ fn nothing_is_added_to_a_finished_attempt(outputs: &Subject<'_>) {
     outputs.finish(ada()).unwrap();
     assert!(outputs.print(ada(), Stdout, b" late").is_err());
     assert_eq!(all(outputs, ada(), Stdout), (b"in time".to_vec(), OutputState::Complete));
+}
+
+fn finished_attempt_takes_again_what_it_has(outputs: &Subject<'_>) {
+    outputs.append_at(ada(), Stdout, 0, &[1; 1_003]).unwrap();
+    outputs.finish(ada()).unwrap();
+    for (offset, bytes) in [(0, 1_003), (500, 503), (1_003, 0)] {
+        outputs.append_at(ada(), Stdout, offset, &vec![1; bytes]).unwrap();
+    }
+    outputs.note_printed(ada(), Stdout, 1_003).unwrap();
+    assert!(outputs.append_at(ada(), Stdout, 1_003, b"more").is_err());
+    assert_eq!(all(outputs, ada(), Stdout), (vec![1; 1_000], OutputState::Truncated { bytes_dropped: 3 }));
 }
 
 fn finishing_twice_is_finishing_once(outputs: &Subject<'_>) {

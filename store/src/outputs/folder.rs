@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fs::{self, DirEntry, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use ensue_engine::ids::{AttemptId, Id};
 use ensue_engine::ports::{OutputError, OutputPart, OutputState, OutputStream, Outputs};
+use ensue_engine::record::Digest;
 use ensue_engine::time::Timestamp;
 use lru::LruCache;
 use serde::{Deserialize, Serialize};
@@ -79,7 +80,7 @@ struct Space {
     looked_at: u64,
 }
 
-/// What the last file says: that nothing more comes, since when, and how much is missing.
+/// What the last file says: that nothing more comes, since when, how much is missing, and what the other files hold.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct End {
@@ -87,9 +88,25 @@ struct End {
     stdout_bytes_dropped: u64,
     stderr_bytes_dropped: u64,
     ended_at: Timestamp,
+    /// None in the format before this one, or if the files could not be read back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    files: Option<[Files; 2]>,
 }
 
-const END_FORMAT: u32 = 2;
+/// What the files of a stream hold, all of them but the last being full.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Files {
+    /// How many bytes they have together.
+    bytes: u64,
+    /// The digest of each.
+    digests: Vec<Digest>,
+}
+
+const END_FORMAT: u32 = 3;
+
+/// The format before, which says nothing of the other files.
+const END_FORMAT_WITHOUT_FILES: u32 = 2;
 
 /// What stands in the folder of an attempt, by its file's ending.
 const END: &str = "end";
@@ -121,7 +138,7 @@ impl FolderOutputs {
 
     /// Gives what an attempt has that was not finished.
     fn left_open(&self, attempt: AttemptId) -> io::Result<Option<Counts>> {
-        match self.end(attempt)? {
+        match read_end(&self.path(attempt, END))? {
             Some(_) => Ok(None),
             None => self.counts(attempt).map(Some),
         }
@@ -170,7 +187,12 @@ impl FolderOutputs {
         let mut writing = self.writing();
         let room = self.room(&mut writing);
         let Writing { attempts, files, space, since_looked, .. } = &mut *writing;
-        let counts = self.open_counts(attempts, attempt).map_err(in_store)?;
+        let counts = match self.open_counts(attempts, attempt) {
+            Ok(counts) => counts,
+            // An earlier node finished it and could not report that any more: what it took is told again.
+            Err(_) if self.has_taken(attempt, printed.stream, printed.offset.saturating_add(printed.bytes.len() as u64)) => return Ok(()),
+            Err(error) => return Err(in_store(error)),
+        };
         let kept_before: u64 = counts.kept.iter().sum();
         let mut after = *counts;
         let fresh = after.admit(printed, self.limits.attempt_bytes.min(kept_before.saturating_add(room)))?;
@@ -205,17 +227,28 @@ impl FolderOutputs {
     fn open_counts<'w>(&self, attempts: &'w mut BTreeMap<AttemptId, Counts>, attempt: AttemptId) -> io::Result<&'w mut Counts> {
         match attempts.entry(attempt) {
             Entry::Occupied(known) => Ok(known.into_mut()),
-            Entry::Vacant(_) if self.end(attempt)?.is_some() => Err(io::Error::other("it was finished")),
+            Entry::Vacant(_) if read_end(&self.path(attempt, END))?.is_some() => Err(io::Error::other("it was finished")),
             Entry::Vacant(_) if self.removed(Self::part_of(attempt))?.names(attempt) => Err(io::Error::other("it was thrown away")),
             Entry::Vacant(unknown) => Ok(unknown.insert(self.counts(attempt)?)),
         }
+    }
+
+    /// Returns true if an attempt was finished and its stream was taken up to this offset at least.
+    fn has_taken(&self, attempt: AttemptId, stream: OutputStream, until: u64) -> bool {
+        let Ok(Some(end)) = read_end(&self.path(attempt, END)) else { return false };
+        let dropped = end.counts().dropped;
+        self.counts(attempt).is_ok_and(|counts| Counts { dropped, ..counts }.taken(stream) >= until)
     }
 
     fn try_note_printed(&self, attempt: AttemptId, stream: OutputStream, bytes: u64) -> io::Result<()> {
         let mut writing = self.writing();
         // What printed nothing is not known here, and need not be.
         if writing.attempts.get(&attempt).map_or(0, |counts| counts.taken(stream)) != bytes {
-            self.open_counts(&mut writing.attempts, attempt)?.note_printed(stream, bytes);
+            match self.open_counts(&mut writing.attempts, attempt) {
+                Ok(counts) => counts.note_printed(stream, bytes),
+                Err(_) if self.has_taken(attempt, stream, bytes) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }
@@ -232,12 +265,16 @@ impl FolderOutputs {
     }
 
     fn try_finish(&self, attempt: AttemptId) -> io::Result<()> {
-        let mut writing = self.writing();
-        self.finish_at(&mut writing, attempt)
+        if read_end(&self.path(attempt, END))?.is_some() {
+            return Ok(());
+        }
+        // Read back before the lock is taken: others write meanwhile.
+        let files = self.files(attempt);
+        self.finish_at(&mut self.writing(), attempt, files)
     }
 
-    fn finish_at(&self, writing: &mut Writing, attempt: AttemptId) -> io::Result<()> {
-        if self.end(attempt)?.is_some() {
+    fn finish_at(&self, writing: &mut Writing, attempt: AttemptId, files: io::Result<[Files; 2]>) -> io::Result<()> {
+        if read_end(&self.path(attempt, END))?.is_some() {
             return Ok(());
         }
         let known = writing.attempts.remove(&attempt).or_else(|| writing.unended.remove(&attempt));
@@ -247,19 +284,44 @@ impl FolderOutputs {
         }
         let open: Vec<_> = writing.files.iter().map(|(key, _)| *key).filter(|(of, ..)| *of == attempt).collect();
         open.iter().for_each(|key| drop(writing.files.pop(key)));
-        if let Err(error) = self.write_end(attempt, counts.dropped) {
+        let files = match files {
+            Ok(files) if files.each_ref().map(|files| files.bytes) == counts.kept => Ok(files),
+            Ok(_) | Err(_) => self.files(attempt),
+        };
+        // What cannot be read back is ended without digests, and the caller learns why.
+        let (files, read_back) = match files {
+            Ok(files) => (Some(files), Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        if let Err(error) = self.write_end(attempt, counts.dropped, files) {
             // What was dropped is known here alone: the next round tries to write it again.
             writing.unended.insert(attempt, counts);
             return Err(error);
         }
         self.used.fetch_add(BLOCK_BYTES, Ordering::Relaxed);
         writing.since_looked += BLOCK_BYTES as i64;
-        Ok(())
+        read_back
     }
 
-    fn write_end(&self, attempt: AttemptId, dropped: [u64; 2]) -> io::Result<()> {
+    /// Reads what the files of an attempt hold.
+    fn files(&self, attempt: AttemptId) -> io::Result<[Files; 2]> {
+        let of = |stream| {
+            let mut files = Files::default();
+            while let Some(content) = existing(fs::read(self.chunk_path(attempt, stream, files.bytes / CHUNK_BYTES)))? {
+                files.bytes += content.len() as u64;
+                files.digests.push(Digest::of(&content));
+                if content.len() as u64 != CHUNK_BYTES {
+                    break;
+                }
+            }
+            Ok::<Files, io::Error>(files)
+        };
+        Ok([of(OutputStream::Stdout)?, of(OutputStream::Stderr)?])
+    }
+
+    fn write_end(&self, attempt: AttemptId, dropped: [u64; 2], files: Option<[Files; 2]>) -> io::Result<()> {
         let [stdout_bytes_dropped, stderr_bytes_dropped] = dropped;
-        let end = End { format: END_FORMAT, stdout_bytes_dropped, stderr_bytes_dropped, ended_at: (self.now)() };
+        let end = End { format: END_FORMAT, stdout_bytes_dropped, stderr_bytes_dropped, ended_at: (self.now)(), files };
         let content = serde_json::to_vec(&end)?;
         let path = self.path(attempt, END);
         path.parent().map_or(Ok(()), make_folder)?;
@@ -271,26 +333,43 @@ impl FolderOutputs {
         written
     }
 
-    fn try_read(&self, attempt: AttemptId, stream: OutputStream, offset: u64, bytes_max: usize) -> io::Result<OutputPart> {
+    fn try_read(&self, attempt: AttemptId, stream: OutputStream, offset: u64, bytes_max: usize) -> Result<OutputPart, Unread> {
         if self.is_removed(attempt)? {
             return Ok(OutputPart { bytes: Bytes::new(), next: offset, state: OutputState::Removed });
         }
         // The end is asked for first: where it is there, what is found after it is the last.
-        let end = self.end(attempt)?;
+        let end = read_end(&self.path(attempt, END))?;
+        let files = end.as_ref().and_then(|end| end.files.as_ref()).map(|files| &files[index(stream)]);
         let mut bytes = Vec::new();
         let mut next = offset;
         let is_all = loop {
             let (chunk, within) = (next / CHUNK_BYTES, next % CHUNK_BYTES);
-            let Some(file) = existing(File::open(self.chunk_path(attempt, stream, chunk)))? else {
+            let opened = existing(File::open(self.chunk_path(attempt, stream, chunk)))?;
+            let whole = match files {
+                None => None,
+                Some(files) => match files.check(chunk, opened.as_ref()) {
+                    Ok(whole) => whole,
+                    // It may have been thrown away since this began.
+                    Err(Unread::Damaged(_)) if self.is_removed(attempt)? => {
+                        return Ok(OutputPart { bytes: Bytes::new(), next: offset, state: OutputState::Removed });
+                    }
+                    Err(unread) => return Err(unread),
+                },
+            };
+            let Some(file) = opened else {
                 // Beyond the last file: all was given, where the one before is full or there never was one.
                 break true;
             };
-            let size = file.metadata()?.len();
+            let size = whole.as_ref().map_or_else(|| file.metadata().map(|about| about.len()), |whole| Ok(whole.len() as u64))?;
             let wanted = (bytes_max.min(READ_BYTES_MAX) - bytes.len()) as u64;
             let room = size.saturating_sub(within).min(wanted);
             let at = bytes.len();
             bytes.resize(at + room as usize, 0);
-            file.read_exact_at(&mut bytes[at..], within)?;
+            match &whole {
+                Some(whole) if room > 0 => bytes[at..].copy_from_slice(&whole[within as usize..(within + room) as usize]),
+                Some(_) => {}
+                None => file.read_exact_at(&mut bytes[at..], within)?,
+            }
             next = next.saturating_add(room);
             if within + room < size {
                 break false;
@@ -304,7 +383,7 @@ impl FolderOutputs {
             return Ok(OutputPart { bytes: Bytes::new(), next: offset, state: OutputState::Removed });
         }
         let state = match end {
-            Some(counts) if is_all => counts.finished(stream),
+            Some(end) if is_all => end.counts().finished(stream),
             Some(_) | None => OutputState::Open,
         };
         Ok(OutputPart { bytes: Bytes::from(bytes), next, state })
@@ -339,10 +418,40 @@ impl FolderOutputs {
         };
         Ok(Counts { kept: [size(OutputStream::Stdout)?, size(OutputStream::Stderr)?], dropped: [0, 0] })
     }
+}
 
-    fn end(&self, attempt: AttemptId) -> io::Result<Option<Counts>> {
-        let end = read_end(&self.path(attempt, END))?;
-        Ok(end.map(|end| Counts { kept: [0, 0], dropped: [end.stdout_bytes_dropped, end.stderr_bytes_dropped] }))
+/// Why an output was not read.
+enum Unread {
+    Io(io::Error),
+    /// It is not what was written; how, for people.
+    Damaged(&'static str),
+}
+
+impl From<io::Error> for Unread {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl End {
+    fn counts(&self) -> Counts {
+        Counts { kept: [0, 0], dropped: [self.stdout_bytes_dropped, self.stderr_bytes_dropped] }
+    }
+}
+
+impl Files {
+    /// Returns what a file holds, if it is what was written; none for a file that never was.
+    fn check(&self, chunk: u64, opened: Option<&File>) -> Result<Option<Vec<u8>>, Unread> {
+        let digest = usize::try_from(chunk).ok().and_then(|chunk| self.digests.get(chunk));
+        let (digest, file) = match (digest, opened) {
+            (None, None) => return Ok(None),
+            (Some(_), None) => return Err(Unread::Damaged("a file of it is missing")),
+            (None, Some(_)) => return Err(Unread::Damaged("there are more files of it than were written")),
+            (Some(digest), Some(file)) => (digest, file),
+        };
+        let mut content = Vec::new();
+        file.take(CHUNK_BYTES + 1).read_to_end(&mut content)?;
+        if Digest::of(&content) == *digest { Ok(Some(content)) } else { Err(Unread::Damaged("its bytes are not those that were written")) }
     }
 }
 
@@ -353,7 +462,7 @@ fn read_end(path: &Path) -> io::Result<Option<End>> {
         return Ok(None);
     }
     let format = serde_json::from_slice::<serde_json::Value>(&content)?.get("format").and_then(serde_json::Value::as_u64);
-    if format != Some(END_FORMAT.into()) {
+    if ![END_FORMAT, END_FORMAT_WITHOUT_FILES].iter().any(|known| format == Some((*known).into())) {
         let found = format.unwrap_or_default();
         return Err(io::Error::other(format!("its end has format {found}, this release knows {END_FORMAT}")));
     }
@@ -381,7 +490,10 @@ impl Outputs for FolderOutputs {
     }
 
     fn read(&self, attempt: AttemptId, stream: OutputStream, offset: u64, bytes_max: usize) -> Result<OutputPart, OutputError> {
-        self.try_read(attempt, stream, offset, bytes_max).map_err(|error| failed(attempt, &error))
+        self.try_read(attempt, stream, offset, bytes_max).map_err(|unread| match unread {
+            Unread::Io(error) => failed(attempt, &error),
+            Unread::Damaged(why) => OutputError::Damaged { attempt, stream: stream.as_str(), why },
+        })
     }
 }
 
@@ -438,11 +550,15 @@ impl Disposable for FolderOutputs {
 impl FolderOutputs {
     /// Finishes what nobody writes; gives none where somebody does.
     fn finish_left(&self, attempt: AttemptId) -> io::Result<Option<Timestamp>> {
+        if self.writing().attempts.contains_key(&attempt) {
+            return Ok(None);
+        }
+        let files = self.files(attempt);
         let mut writing = self.writing();
         if writing.attempts.contains_key(&attempt) {
             return Ok(None);
         }
-        self.finish_at(&mut writing, attempt)?;
+        self.finish_at(&mut writing, attempt, files)?;
         Ok(Some((self.now)()))
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ensue_engine::ids::AttemptId;
 use ensue_engine::ports::OutputStream;
 use ensue_executor::Clock as _;
-use ensue_executor::programs::{AtEnd, End, Exit, Heard, Pending, Program, Tell};
+use ensue_executor::programs::{AtEnd, End, Exit, Heard, Pending, Program, Tell, WhyLost};
 
 use super::process::micros;
 use super::{Machine, NodePrograms};
@@ -54,14 +54,14 @@ impl Listening {
         processes.sighting(self.attempt).heard.entry(self.node.node).or_insert(now);
         let Some(process) = processes.running.get(&self.attempt) else {
             self.is_over = true;
-            return Now::Heard(Heard::Lost);
+            return Now::Heard(Heard::Lost(WhyLost::HolderGone));
         };
         let (ends_at, exit, by) = process.end();
         let prints: Vec<_> = process.prints.iter().filter(|(at, ..)| *at < ends_at).collect();
         if process.is_lost(now) {
             sometimes!("a supervisor died with its program");
             self.is_over = true;
-            return Now::Heard(Heard::Lost);
+            return Now::Heard(Heard::Lost(WhyLost::HolderGone));
         }
         let line = process.says.get(self.lines).filter(|line| line.at < ends_at);
         if let Some(line) = line
@@ -89,7 +89,7 @@ impl Listening {
         let printed =
             OutputStream::ALL.map(|of| prints.iter().filter(|(_, stream, _)| *stream == of).map(|(.., bytes)| bytes.len() as u64).sum());
         sometimes!(exit == Exit::Signal(9), "a program had to be killed");
-        Now::Heard(Heard::Ended(End { exit, by, printed }))
+        Now::Heard(Heard::Ended(End { exit, by, printed, was_killed: by.map(|_| exit == Exit::Signal(9)), ended_at: None }))
     }
 }
 

@@ -3,7 +3,6 @@
 //! A failing seed is one line that replays it exactly, and is kept: it runs each time from then on. Bugs that are looked for on purpose are
 //! the program `mutants`', which keeps nothing.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -24,7 +23,8 @@ const README: &str = "README.md";
 
 /// What is asked for.
 struct Asked {
-    seeds: Vec<(u64, Times)>,
+    /// Drawn one at a time: a run that is bounded by time has no last seed.
+    seeds: Box<dyn Iterator<Item = (u64, Times)> + Send>,
     verbosity: Verbosity,
     until: Option<Duration>,
     rare_states: RareStates,
@@ -52,18 +52,17 @@ fn main() -> Result<ExitCode> {
     if std::env::args().any(|argument| argument == "--mutants") {
         return mutants();
     }
-    let asked = asked()?;
+    let asked = asked(std::env::args().skip(1))?;
     ensue_simulation::quiet_simulated_bugs();
     let begin = Instant::now();
     let workers = if asked.verbosity == Verbosity::Told { 1 } else { std::thread::available_parallelism().map_or(1, usize::from) };
-    let count = asked.seeds.len();
-    let left = Mutex::new(asked.seeds.iter().copied().collect::<VecDeque<_>>());
+    let left = Mutex::new(asked.seeds);
     let tally = Mutex::new(Tally::default());
     std::thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
                 while asked.until.is_none_or(|until| begin.elapsed() < until) {
-                    let Some((seed, times)) = lock(&left).pop_front() else { return };
+                    let Some((seed, times)) = lock(&left).next() else { return };
                     let began = Instant::now();
                     let ran = run(seed, asked.verbosity);
                     let ran = match times {
@@ -76,7 +75,7 @@ fn main() -> Result<ExitCode> {
         }
     });
     let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
-    tally.print(begin.elapsed(), count);
+    tally.print(begin.elapsed());
     let missed = sometimes::missed();
     for name in &missed {
         println!("  never reached: {name}");
@@ -119,40 +118,42 @@ fn again(seed: u64, first: Result<Ran, Violation>) -> Result<Ran, Violation> {
     Ok(first)
 }
 
-fn asked() -> Result<Asked> {
-    let mut asked = Asked { seeds: Vec::new(), verbosity: Verbosity::Quiet, until: None, rare_states: RareStates::MayBeMissed };
+fn asked(mut arguments: impl Iterator<Item = String>) -> Result<Asked> {
+    let (mut verbosity, mut until, mut rare_states) = (Verbosity::Quiet, None, RareStates::MayBeMissed);
+    let mut named = Vec::new();
     let (mut count, mut from) = (None, None);
-    let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut number = || -> Result<u64> {
             let value = arguments.next().with_context(|| format!("`{argument}` needs a number"))?;
             value.parse().with_context(|| format!("`{value}` is not a number"))
         };
         match argument.as_str() {
-            "--seed" => asked.seeds.push((number()?, Times::Twice)),
+            "--seed" => named.push((number()?, Times::Twice)),
             "--seeds" => count = Some(number()?),
             "--from" => from = Some(number()?),
-            "--minutes" => asked.until = Some(Duration::from_secs(60 * number()?)),
-            "--verbose" => asked.verbosity = Verbosity::Told,
-            "--all-rare-states" => asked.rare_states = RareStates::MustBeReached,
+            "--minutes" => until = Some(Duration::from_secs(60 * number()?)),
+            "--verbose" => verbosity = Verbosity::Told,
+            "--all-rare-states" => rare_states = RareStates::MustBeReached,
             other => bail!(
                 "unknown argument `{other}`; `cargo sim` takes --seed S, --seeds N, --from S, --minutes M, --verbose, --all-rare-states, \
                  or --mutants"
             ),
         }
     }
-    if asked.seeds.is_empty() {
-        let is_fresh = from.is_none();
-        let from = from.unwrap_or_else(fresh);
-        let count = count.unwrap_or(if asked.until.is_some() { u64::from(u32::MAX) } else { SEEDS });
-        if is_fresh {
-            asked.seeds.extend(kept()?.into_iter().map(|seed| (seed, Times::Twice)));
-        }
-        println!("sim: {} kept seeds, {count} seeds from {from} on", asked.seeds.len());
-        let times = |place: u64| if place.is_multiple_of(TWICE_EVERY) { Times::Twice } else { Times::Once };
-        asked.seeds.extend((0..count).map(|place| (from.wrapping_add(place), times(place))));
+    if !named.is_empty() {
+        return Ok(Asked { seeds: Box::new(named.into_iter()), verbosity, until, rare_states });
     }
-    Ok(asked)
+    let kept = if from.is_none() { kept()? } else { Vec::new() };
+    let from = from.unwrap_or_else(fresh);
+    let count = count.unwrap_or(if until.is_some() { u64::MAX } else { SEEDS });
+    match count {
+        u64::MAX => println!("sim: {} kept seeds, then seeds from {from} on until the time is over", kept.len()),
+        count => println!("sim: {} kept seeds, {count} seeds from {from} on", kept.len()),
+    }
+    let kept = kept.into_iter().map(|seed| (seed, Times::Twice));
+    let times = |place: u64| if place.is_multiple_of(TWICE_EVERY) { Times::Twice } else { Times::Once };
+    let fresh = (0..count).map(move |place| (from.wrapping_add(place), times(place)));
+    Ok(Asked { seeds: Box::new(kept.chain(fresh)), verbosity, until, rare_states })
 }
 
 /// Gives a first seed that nobody had before.
@@ -253,10 +254,10 @@ impl Tally {
         }
     }
 
-    fn print(&self, took: Duration, asked: usize) {
+    fn print(&self, took: Duration) {
         let hours = self.micros as f64 / 3.6e9;
         println!(
-            "sim: {} of {asked} seeds in {:.0} s: {hours:.1} simulated hours, {} events, {} records, {} starts; the slowest took {:.1} s (seed {})",
+            "sim: {} seeds in {:.0} s: {hours:.1} simulated hours, {} events, {} records, {} starts; the slowest took {:.1} s (seed {})",
             self.seeds,
             took.as_secs_f64(),
             self.events,
@@ -268,5 +269,17 @@ impl Tally {
         for (name, times) in sometimes::all() {
             println!("  reached {times:>9} times: {name}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn run_bounded_by_time_draws_its_seeds_one_at_a_time() {
+        let asked = asked(["--minutes", "5", "--from", "7"].map(str::to_owned).into_iter()).unwrap();
+        let drawn: Vec<u64> = asked.seeds.take(3).map(|(seed, _)| seed).collect();
+        assert_eq!((drawn, asked.until), (vec![7, 8, 9], Some(Duration::from_secs(300))));
     }
 }

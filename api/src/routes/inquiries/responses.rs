@@ -31,7 +31,7 @@ enum AnswerInvalid {
     #[error("the answer takes {0} bytes, {ANSWER_BYTES_MAX} is the most")]
     TooLong(usize),
     /// No answer could fit.
-    #[error("what the inquiry asks for is no JSON Schema, so that nothing fits it: {0}")]
+    #[error("no answer fits: the inquiry's answer schema is not a JSON Schema that can be checked: {0}")]
     NoSchema(Misfit),
     /// What was asked is gone.
     #[error("what the inquiry asks was erased, so that nothing can answer it")]
@@ -131,6 +131,7 @@ pub(super) fn demand_right(inquiry: &Inquiry, (name, roles): (&str, &[String]), 
     }
     match digest {
         Some(digest) if digest != inquiry.digest => Err(Refusal::ApprovalStale { inquiry: id, digest: inquiry.digest }.into()),
+        None if inquiry.digest_required => Err(Refusal::DigestMissing { inquiry: id, digest: inquiry.digest }.into()),
         Some(_) | None => Ok(()),
     }
 }
@@ -190,7 +191,7 @@ mod tests {
     fn nothing_fits_what_is_no_schema() {
         let why = fits(&json!({ "type": 5 }), &json!({})).unwrap_err();
         assert_eq!(why.code(), "answer_invalid");
-        assert!(why.detail().is_some_and(|detail| detail.contains("no JSON Schema")), "{why:?}");
+        assert!(why.detail().is_some_and(|detail| detail.contains("not a JSON Schema")), "{why:?}");
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use ensue_api::ports::{
     Access, Backtested, Backtests, Declined, Dependency, DependencyState, Finding, FindingVerdict, GivenEvent, Holder, HookRefusal,
-    Installed, Job, JobKind, JobState, Kept, Keys, LogAccess, NewToken, Node, NodeStatus, Observe, OnBehalf, Readiness, Replayed, Replays,
-    Retained, SecretState, SetKey, ToBacktest, ToReplay, Tokens, Webhooks,
+    Installed, Job, JobKind, JobState, Kept, Keys, LogAccess, NewToken, Node, NodeStatus, Observe, OnBehalf, Patience, Readiness, Replayed,
+    Replays, Retained, SecretState, SetKey, ToBacktest, ToReplay, Tokens, Webhooks,
 };
 use ensue_api::worker_queues::{StartRate, WorkerQueue};
 use ensue_engine::catalog::{Catalog, Catalogs as _, Sensor};
@@ -23,6 +23,7 @@ use ensue_sensors::webhook::{self, Emitted, Outgoing, Stage};
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
 
 use super::{NOON, OneCatalog, ROLES, TOKEN_SECRET, TestNode, holder, token_id};
 
@@ -74,15 +75,22 @@ impl LogAccess for TestNode {
     }
 }
 
+/// The rule whose backtest ends only when nobody waits for it.
+pub(crate) const ENDLESS_RULE: &str = "demo.endless";
+
 /// The log of a small node is not read: the real one is tried in `cli/tests`.
 impl Backtests for TestNode {
-    fn backtest(&self, _: &ToBacktest) -> Result<Backtested, Declined> {
+    fn backtest(&self, asked: &ToBacktest, patience: &Patience) -> Result<Backtested, Declined> {
+        while asked.rule.as_str() == ENDLESS_RULE {
+            patience.demand()?;
+            std::thread::sleep(Duration::from_millis(2));
+        }
         Ok(Backtested::default())
     }
 }
 
 impl Replays for TestNode {
-    fn replay(&self, _: &ToReplay) -> Result<Replayed, Declined> {
+    fn replay(&self, _: &ToReplay, _: &Patience) -> Result<Replayed, Declined> {
         Ok(Replayed::default())
     }
 }
@@ -156,6 +164,10 @@ impl Access for TestNode {
         let is_right = *secret_sha256 == <[u8; 32]>::from(Sha256::digest(TOKEN_SECRET.as_bytes()));
         let role = ROLES.into_iter().find(|role| token_id(role) == id)?;
         (is_right && !self.script().revoked.contains(&id)).then(|| Arc::new(holder(role)))
+    }
+
+    fn revocations(&self) -> watch::Receiver<u64> {
+        self.revocations.subscribe()
     }
 }
 

@@ -62,9 +62,11 @@ impl TestNode {
             attempt,
             token,
             outcome: ReportOutcome::Succeeded,
+            retry_after_millis: None,
             body: Some(Body::json(result.into())),
             emitted: Vec::new(),
             vars: Vec::new(),
+            ended_before: None,
         };
         self.ask(Actor::Worker("local".into()), Ask::ReportAttempt(report)).unwrap();
     }
@@ -83,8 +85,17 @@ impl TestNode {
         let (attempt, token) = self.attempt_of(execution);
         Outputs::finish(self, attempt).unwrap();
         let outcome = ReportOutcome::Failed(failure);
-        let report =
-            Report { execution: execution.parse().unwrap(), attempt, token, outcome, body: None, emitted: Vec::new(), vars: Vec::new() };
+        let report = Report {
+            execution: execution.parse().unwrap(),
+            attempt,
+            token,
+            outcome,
+            retry_after_millis: None,
+            body: None,
+            emitted: Vec::new(),
+            vars: Vec::new(),
+            ended_before: None,
+        };
         self.ask(Actor::Worker("local".into()), Ask::ReportAttempt(report)).unwrap();
     }
 
@@ -92,7 +103,7 @@ impl TestNode {
     pub(crate) fn lose(&self, execution: &str) {
         let (attempt, _) = self.attempt_of(execution);
         let evidence = ensue_engine::executions::facts::Evidence::MayHaveBegun;
-        let ask = Ask::LoseAttempt { execution: execution.parse().unwrap(), attempt, evidence };
+        let ask = Ask::LoseAttempt { execution: execution.parse().unwrap(), attempt, evidence, error: None };
         self.ask(Actor::Engine, ask).unwrap();
     }
 

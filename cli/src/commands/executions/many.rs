@@ -6,11 +6,12 @@ use ensue_engine::names::LabelName;
 use ensue_engine::time::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Asking, STATUSES, changed, path};
+use super::{Asking, CHAIN, ERROR_KINDS, STATUSES, changed, path};
 use crate::ago::moment_of;
 use crate::client::{Client, with_query};
 use crate::commands::many;
 use crate::commands::run::label_of;
+use crate::ids;
 use crate::report::Outcome;
 use crate::table::text;
 use crate::this_machine::now;
@@ -47,6 +48,9 @@ pub(crate) struct Filters {
     /// All steps of this workflow, an execution.
     #[arg(long, value_name = "ID")]
     parent: Option<String>,
+    /// All that failed for this kind of reason.
+    #[arg(long, value_name = "KIND", value_parser = ERROR_KINDS)]
+    error_kind: Option<String>,
     /// All that were asked for since then: a time, or how long ago (`30d`, `12h`).
     #[arg(long, value_name = "TIME", value_parser = moment_of)]
     since: Option<Timestamp>,
@@ -61,9 +65,17 @@ pub(crate) struct Trying {
     /// Say what would come of it, and do nothing.
     #[arg(long)]
     pub(super) dry_run: bool,
+    /// Whether what was rerun already is rerun once more; only `rerun` has a flag for it.
+    #[arg(skip)]
+    pub(super) again: bool,
 }
 
 impl Filters {
+    /// Returns the action that all must have, if one is given.
+    pub(super) fn action(&self) -> Option<&str> {
+        self.action.as_deref()
+    }
+
     fn query(self) -> Vec<(&'static str, String)> {
         let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
         let all = [
@@ -72,6 +84,7 @@ impl Filters {
             ("rule", self.rule),
             ("correlation", self.correlation),
             ("parent", self.parent),
+            ("error_kind", self.error_kind),
             ("since", time(self.since)),
             ("until", time(self.until)),
         ];
@@ -82,7 +95,7 @@ impl Filters {
 
 /// Changes one execution, or all that fit.
 pub(super) async fn change(asking: &Asking, client: &Client, which: Which, trying: Trying, how: &str) -> Outcome {
-    match which.id {
+    match ids::whole_if_any(client, &[ids::EXECUTION], which.id).await? {
         Some(id) if trying.dry_run => {
             client.post(&with_query(&path(&id, &format!("/{how}")), &[("dry_run", "true".to_owned())]), &json!({})).await?;
             Ok(())
@@ -93,8 +106,19 @@ pub(super) async fn change(asking: &Asking, client: &Client, which: Which, tryin
 }
 
 /// Changes all executions that fit, and tells what came of each; ends with 1 where some were refused.
-pub(super) async fn change_all(asking: &Asking, client: &Client, filters: Filters, trying: Trying, (how, body): (&str, &Value)) -> Outcome {
+pub(super) async fn change_all(
+    asking: &Asking,
+    client: &Client,
+    mut filters: Filters,
+    trying: Trying,
+    (how, body): (&str, &Value),
+) -> Outcome {
+    filters.correlation = ids::whole_if_any(client, CHAIN, filters.correlation).await?;
+    filters.parent = ids::whole_if_any(client, &[ids::EXECUTION], filters.parent).await?;
     let mut query = filters.query();
+    if trying.again {
+        query.push(("again", "true".to_owned()));
+    }
     // What came of a rerun is not run again.
     if how == "rerun" && !query.iter().any(|(name, _)| *name == "until") {
         query.push(("until", now().to_string()));
@@ -108,6 +132,9 @@ pub(super) async fn change_all(asking: &Asking, client: &Client, filters: Filter
 /// What came of one, for people.
 fn line(item: &Value) -> String {
     let execution = text(item, "execution");
+    if let Value::String(rerun) = &item["rerun_before"] {
+        return format!("{execution}  left out: {rerun} reran it already");
+    }
     match (&item["error"], &item["rerun"]) {
         (Value::Null, Value::String(rerun)) => format!("{execution}  runs again as {rerun}"),
         (Value::Null, _) if item["position"].is_null() => format!("{execution}  would be done"),

@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 
 use super::many::{Trying, Which, change_all};
 use super::{Asking, Made, path};
-use crate::client::{Client, with_query};
-use crate::commands::run::{parameters, told, told_at_its_end, until_its_end};
+use crate::client::{Client, segment, with_query};
+use crate::commands::run::{given, read_as, told, told_at_its_end, until_its_end};
 use crate::commands::stepping;
+use crate::ids;
 use crate::report::Outcome;
 use crate::table::text;
 
@@ -31,9 +32,13 @@ pub(crate) struct Rerun {
     /// What of it: `start`, all of it; `failed`, what did not succeed; or a step, by its name.
     #[arg(long, value_name = "start|failed|STEP", default_value = "start")]
     from: String,
-    /// A parameter with another value than before: `name=text`, or `name:=json` for anything but text. The others stay as they were.
+    /// A parameter with another value than before: `name=value`, which is read as the type that the action declares, or `name:=json`.
+    /// The others stay as they were.
     #[arg(long = "param", value_name = "NAME=VALUE")]
     param: Vec<String>,
+    /// With filters: also rerun what was rerun already, which is left out otherwise.
+    #[arg(long, requires = "filters")]
+    again: bool,
     /// Wait for its end and print its result; one that does not succeed is exit code 1. Of a workflow, each step is told on standard error
     /// as it begins and ends.
     #[arg(long, conflicts_with_all = ["filters", "dry_run"])]
@@ -43,17 +48,25 @@ pub(crate) struct Rerun {
 impl Rerun {
     pub(super) async fn run(self, asking: &Asking, client: &Client) -> Outcome {
         let mut body = json!({ "from": self.from });
-        if !self.param.is_empty() {
-            body["params"] = Value::Object(parameters(&self.param)?);
-        }
-        let Some(id) = &self.which.id else {
-            return change_all(asking, client, self.which.filters, self.trying, ("rerun", &body)).await;
+        let given = self.param.iter().map(|param| given("--param", param)).collect::<Result<Vec<_>, _>>()?;
+        let Some(id) = ids::whole_if_any(client, &[ids::EXECUTION], self.which.id).await? else {
+            if !given.is_empty() {
+                let schema = parameters_of(client, self.which.filters.action()).await;
+                body["params"] = Value::Object(read_as(given, &schema));
+            }
+            let trying = Trying { again: self.again, ..self.trying };
+            return change_all(asking, client, self.which.filters, trying, ("rerun", &body)).await;
         };
+        if !given.is_empty() {
+            let execution = client.get(&path(&id, ""), &[]).await.unwrap_or_default();
+            let schema = parameters_of(client, execution["action"].as_str()).await;
+            body["params"] = Value::Object(read_as(given, &schema));
+        }
         if self.trying.dry_run {
-            client.post(&with_query(&path(id, "/rerun"), &[("dry_run", "true".to_owned())]), &body).await?;
+            client.post(&with_query(&path(&id, "/rerun"), &[("dry_run", "true".to_owned())]), &body).await?;
             return Ok(());
         }
-        let execution = client.post(&path(id, "/rerun"), &body).await?.body;
+        let execution = client.post(&path(&id, "/rerun"), &body).await?.body;
         if !self.wait {
             told(asking, &execution);
             return Ok(());
@@ -66,4 +79,10 @@ impl Rerun {
         }
         told_at_its_end(asking, &until_its_end(client, execution).await?, Made::Whole)
     }
+}
+
+/// Returns the schema of an action's parameters; null if nobody names the action, or it cannot be read.
+async fn parameters_of(client: &Client, action: Option<&str>) -> Value {
+    let Some(action) = action else { return Value::Null };
+    client.get(&format!("/actions/{}", segment(action)), &[]).await.map(|mut action| action["parameters"].take()).unwrap_or_default()
 }

@@ -7,6 +7,7 @@ use ensue_engine::time::Timestamp;
 use serde_json::{Value, json};
 
 use crate::ago::moment_of;
+use crate::client::Client;
 use crate::commands::Asking;
 use crate::commands::check::{counted, name_of_pack};
 use crate::report::{Exit, Failure, Outcome};
@@ -21,9 +22,10 @@ const LISTED_MAX: usize = 10;
 /// What is tried, and over what.
 #[derive(Debug, Args)]
 pub(crate) struct Backtest {
-    /// The rule, or the file of a rule in its pack's folder, as it is now.
+    /// The rule, the file of a rule in its pack's folder as it is now, or the folder of a pack: all
+    /// of its rules.
     rule: String,
-    /// Which rule of the file, where it has several.
+    /// Which rule of the file or pack, where it has several.
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     /// From when on the events were taken in: a time, or how long ago (`30d`, `12h`).
@@ -35,36 +37,110 @@ pub(crate) struct Backtest {
     /// Only events behind this position of the log.
     #[arg(long, value_name = "POSITION")]
     after: Option<u64>,
-    /// End with 1 where the rule would act on more events than so many on which it did not.
+    /// End with 1 if the rule would act on more than N events on which it did not act.
     #[arg(long, value_name = "N")]
     max_new: Option<u64>,
+    /// End with 1 if the rule would not act on more than N events on which it acted. An event over
+    /// which its condition errs counts as one.
+    #[arg(long, value_name = "N")]
+    max_lost: Option<u64>,
+    /// End with 1 if more than N events are new or lost.
+    #[arg(long, value_name = "N")]
+    max_changed: Option<u64>,
+}
+
+/// A rule that is tried.
+struct Tried {
+    /// Its ref.
+    rule: String,
+    /// Its file as it is to be; none if it is tried as it is installed.
+    file: Value,
+    /// Whether the pack does not have it any more, so that it acts on nothing.
+    is_removed: bool,
+}
+
+/// How many events differ from what happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Differences {
+    new: u64,
+    lost: u64,
+    unreadable: u64,
 }
 
 impl Backtest {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
-        let (rule, file) = match self.file()? {
-            Some((rule, path, text)) => (rule, json!({ "path": path, "text": text })),
-            None => (self.rule.clone(), Value::Null),
-        };
         let client = asking.client()?;
-        let asked = json!({ "rule": rule, "file": file, "since": self.since, "until": self.until, "after": self.after });
-        let answer = client.post_and_wait("/rules/backtest", &asked, PATIENCE_SECONDS).await?;
-        asking.output.print_one(&answer.body, |told| shown(&rule, told));
-        let count = |part: &Value| part.as_u64().unwrap_or_default();
-        let (new, unreadable) = (count(&answer.body["new"]["count"]), count(&answer.body["unreadable"]));
-        if self.max_new.is_some() && unreadable > 0 {
-            return Err(Failure::new(format!(
-                "{} cannot be read any more, and nobody knows what `{rule}` would do with them",
-                counted(usize::try_from(unreadable).unwrap_or(usize::MAX), "event")
-            ))
-            .hint("begin behind them, with `--since` or `--after`"));
+        let folder = Path::new(&self.rule);
+        if !folder.join("pack.yaml").is_file() {
+            let tried = match self.file()? {
+                Some((rule, path, text)) => Tried { rule, file: json!({ "path": path, "text": text }), is_removed: false },
+                None => Tried { rule: self.rule.clone(), file: Value::Null, is_removed: false },
+            };
+            let answer = self.tried(&client, &tried).await?;
+            asking.output.print_one(&answer, |told| shown(&tried.rule, told));
+            return self.judged(&format!("`{}`", tried.rule), Differences::of(&answer, false));
         }
-        match self.max_new {
-            Some(most) if new > most => Err(Failure::new(format!(
-                "`{rule}` would act on {} on which it did not; {most} may be",
-                counted(usize::try_from(new).unwrap_or(usize::MAX), "event")
-            ))),
-            Some(_) | None => Ok(()),
+        let mut all = rules_of(folder)?;
+        let pack = name_of_pack(folder).unwrap_or_default();
+        let installed = client.get("/rules", &[("pack", pack.clone()), ("limit", "200".to_owned())]).await?;
+        let by_events = installed["items"].as_array().into_iter().flatten().filter(|rule| rule["schedule"].is_null());
+        for rule in by_events.filter_map(|rule| rule["ref"].as_str()) {
+            if all.iter().all(|tried| tried.rule != rule) {
+                all.push(Tried { rule: rule.to_owned(), file: Value::Null, is_removed: true });
+            }
+        }
+        if let Some(name) = &self.name {
+            all.retain(|tried| tried.rule == format!("{pack}.{name}"));
+        }
+        if all.is_empty() {
+            return Err(Failure::with(Exit::Missing, format!("{} has no such rule that events lead to", folder.display())));
+        }
+        let (mut differences, mut answers, mut people) = (Differences::default(), Vec::new(), String::new());
+        for tried in &all {
+            let mut answer = self.tried(&client, tried).await?;
+            differences = differences.and(Differences::of(&answer, tried.is_removed));
+            if !people.is_empty() {
+                people.push('\n');
+            }
+            people.push_str(&shown(&tried.rule, &answer));
+            if tried.is_removed {
+                people.push_str("  the pack does not have this rule any more: all that it did counts as lost\n");
+            }
+            answer["rule"] = json!(tried.rule);
+            answer["removed"] = json!(tried.is_removed);
+            answers.push(answer);
+        }
+        asking.output.print_one(&json!({ "items": answers }), |_| people);
+        self.judged(&format!("the pack `{pack}`"), differences)
+    }
+
+    async fn tried(&self, client: &Client, tried: &Tried) -> Result<Value, Failure> {
+        let asked = json!({ "rule": tried.rule, "file": tried.file, "since": self.since, "until": self.until, "after": self.after });
+        Ok(client.post_and_wait("/rules/backtest", &asked, PATIENCE_SECONDS).await?.body)
+    }
+
+    /// Fails if more differs than may.
+    fn judged(&self, what: &str, found: Differences) -> Outcome {
+        let is_gate = self.max_new.or(self.max_lost).or(self.max_changed).is_some();
+        let events = |count: u64| counted(usize::try_from(count).unwrap_or(usize::MAX), "event");
+        if is_gate && found.unreadable > 0 {
+            let message = format!("{} cannot be read any more, and nobody knows what {what} would do with them", events(found.unreadable));
+            return Err(Failure::new(message).hint("begin behind them, with `--since` or `--after`"));
+        }
+        let over = |most: Option<u64>, count: u64| most.filter(|most| count > *most);
+        if let Some(most) = over(self.max_new, found.new) {
+            return Err(Failure::new(format!("{what} would act on {} on which it did not; {most} may be", events(found.new))));
+        }
+        if let Some(most) = over(self.max_lost, found.lost) {
+            return Err(Failure::new(format!(
+                "{what} would not act on {} on which it did, or errs there; {most} may be",
+                events(found.lost)
+            )));
+        }
+        let changed = found.new.saturating_add(found.lost);
+        match over(self.max_changed, changed) {
+            Some(most) => Err(Failure::new(format!("{what} would do otherwise with {}; {most} may be", events(changed)))),
+            None => Ok(()),
         }
     }
 
@@ -73,11 +149,12 @@ impl Backtest {
         let path = Path::new(&self.rule);
         if !path.is_file() {
             if self.rule.ends_with(".yaml") || self.rule.contains('/') {
-                return Err(Failure::with(Exit::Missing, format!("there is no file `{}`", self.rule)));
+                let failure =
+                    Failure::with(Exit::Missing, format!("there is no file `{}`, and no pack in a folder of that name", self.rule));
+                return Err(failure);
             }
             return Ok(None);
         }
-        let unreadable = |path: &Path, why: &dyn std::fmt::Display| Failure::new(format!("cannot read {}: {why}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|why| unreadable(path, &why))?;
         let whole = path.canonicalize().map_err(|why| unreadable(path, &why))?;
         let Some((pack, inside)) = pack_of(&whole) else {
@@ -88,6 +165,63 @@ impl Backtest {
         let rule = format!("{pack}.{}", self.name.as_deref().unwrap_or(stem));
         Ok(Some((rule, inside, text)))
     }
+}
+
+impl Differences {
+    /// Returns what differs by an answer. Of a removed rule all that it did is lost.
+    fn of(answer: &Value, is_removed: bool) -> Self {
+        let count = |part: &Value| part.as_u64().unwrap_or_default();
+        let unreadable = count(&answer["unreadable"]);
+        if is_removed {
+            return Self { new: 0, lost: count(&answer["happened"]["executed"]), unreadable };
+        }
+        Self { new: count(&answer["new"]["count"]), lost: count(&answer["lost"]["count"]) + count(&answer["erred"]["count"]), unreadable }
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            new: self.new.saturating_add(other.new),
+            lost: self.lost.saturating_add(other.lost),
+            unreadable: self.unreadable.saturating_add(other.unreadable),
+        }
+    }
+}
+
+fn unreadable(path: &Path, why: &dyn std::fmt::Display) -> Failure {
+    Failure::new(format!("cannot read {}: {why}", path.display()))
+}
+
+/// Returns the rules in the files of a pack's folder that events lead to.
+fn rules_of(folder: &Path) -> Result<Vec<Tried>, Failure> {
+    let Some(pack) = name_of_pack(folder) else {
+        return Err(Failure::new(format!("`{}` does not name its pack", folder.join("pack.yaml").display())));
+    };
+    let rules = folder.join("rules");
+    let mut files: Vec<PathBuf> = match std::fs::read_dir(&rules) {
+        Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(unreadable(&rules, &error)),
+    };
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+    files.sort();
+    let mut all = Vec::new();
+    for path in files {
+        let text = std::fs::read_to_string(&path).map_err(|why| unreadable(&path, &why))?;
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
+        // A file that is not YAML is refused by the node, which says where.
+        let document: Value = serde_saphyr::from_str(&text).unwrap_or_default();
+        // A rule that goes by a schedule is due whatever events come.
+        let by_events = |rule: &Value| rule["schedule"].is_null();
+        let names: Vec<String> = match document["rules"].as_object() {
+            Some(several) => several.iter().filter(|(_, rule)| by_events(rule)).map(|(name, _)| name.clone()).collect(),
+            None => by_events(&document).then(|| stem.clone()).into_iter().collect(),
+        };
+        for name in names {
+            let file = json!({ "path": format!("rules/{stem}.yaml"), "text": text });
+            all.push(Tried { rule: format!("{pack}.{name}"), file, is_removed: false });
+        }
+    }
+    Ok(all)
 }
 
 /// Gives the name of the pack that a file is in, and its path there.
@@ -143,4 +277,28 @@ fn outcomes(counts: &Value) -> String {
     let counts = counts.as_object().into_iter().flatten().map(|(outcome, count)| format!("{count} {outcome}"));
     let line = counts.collect::<Vec<_>>().join(", ");
     if line.is_empty() { "nothing".to_owned() } else { line }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gate(max_new: Option<u64>, max_lost: Option<u64>, max_changed: Option<u64>) -> Backtest {
+        let (rule, name) = ("shop.large".to_owned(), None);
+        Backtest { rule, name, since: None, until: None, after: None, max_new, max_lost, max_changed }
+    }
+
+    #[test]
+    fn gates_look_at_what_is_new_what_is_lost_and_both() {
+        let answer = json!({ "new": { "count": 2 }, "lost": { "count": 3 }, "erred": { "count": 4 }, "happened": { "executed": 9 } });
+        let found = Differences::of(&answer, false);
+        assert_eq!(found, Differences { new: 2, lost: 7, unreadable: 0 });
+        assert_eq!(Differences::of(&answer, true), Differences { new: 0, lost: 9, unreadable: 0 });
+        let is_fine = |gate: Backtest| gate.judged("`shop.large`", found).is_ok();
+        assert!(is_fine(gate(None, None, None)) && is_fine(gate(Some(2), Some(7), Some(9))));
+        for gate in [gate(Some(1), None, None), gate(None, Some(6), None), gate(None, None, Some(8))] {
+            assert!(!is_fine(gate));
+        }
+        assert!(gate(None, Some(9), None).judged("`shop.large`", Differences { unreadable: 1, ..found }).is_err());
+    }
 }

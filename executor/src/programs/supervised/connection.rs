@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -16,20 +17,40 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 
 use super::HEARD_WAITING_MAX;
+use crate::lease::Lease;
 use crate::messages::LINE_BYTES_MAX;
-use crate::programs::{End, Heard};
+use crate::programs::{End, Heard, WhyLost};
 use crate::supervisor::folder::Folder;
-use crate::supervisor::protocol::{self, FRAME_BYTES_MAX, Holds, NodeSays, PROTOCOL_NEWEST, PROTOCOL_OLDEST, Stream, SupervisorSays};
+use crate::supervisor::protocol::{
+    self, FRAME_BYTES_MAX, Holds, NodeSays, PROTOCOL_NEWEST, PROTOCOL_OLDEST, PROTOCOL_WITH_PINGS, Stream, SupervisorSays,
+};
 use crate::supervisor::spool::Spools;
+use crate::supervisor::tree;
 
 /// How long a supervisor may take to greet back; one that takes longer is taken for dead, so a busy machine must not look like that.
-const GREETING_PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const GREETING_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long reading what a supervisor left may take.
+const DISK_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A supervisor that a node talks to.
 pub(super) struct Connection {
     pub(super) folder: Folder,
     pub(super) say: Sayer,
+    /// The supervisor's process; none where the kernel does not name it.
+    pub(super) supervisor: Option<SupervisorProcess>,
+    /// The version of the protocol that is spoken.
+    pub(super) protocol: u32,
+    /// It raises the walls of this release.
+    pub(super) is_of_this_release: bool,
     from: BufReader<OwnedReadHalf>,
+}
+
+/// The process of a supervisor that has answered: its number, and when it was started, in ticks since the boot.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SupervisorProcess {
+    pub(super) number: i32,
+    pub(super) started_at: u64,
 }
 
 /// The most words that wait for a supervisor; a program needs four.
@@ -69,11 +90,16 @@ impl Connection {
         let opened = File::open(folder.path())?;
         let mut stream = UnixStream::connect(format!("/proc/self/fd/{}/socket", opened.as_raw_fd())).await?;
         let hello = NodeSays::Hello { oldest: PROTOCOL_OLDEST, newest: PROTOCOL_NEWEST, release: release.to_owned(), key: folder.key()? };
+        let process = stream
+            .peer_cred()
+            .ok()
+            .and_then(|peer| peer.pid())
+            .and_then(|number| tree::started_at(number).map(|started_at| SupervisorProcess { number, started_at }));
         protocol::write(&mut stream, &hello, &[]).await?;
-        let holds = match protocol::read(&mut stream, FRAME_BYTES_MAX).await? {
-            Some((SupervisorSays::Hello { holds, protocol, release }, _)) => {
-                tracing::debug!(protocol, release, "a supervisor greets");
-                holds
+        let (protocol, holds, is_of_this_release) = match protocol::read(&mut stream, FRAME_BYTES_MAX).await? {
+            Some((SupervisorSays::Hello { holds, protocol, release: its }, _)) => {
+                tracing::debug!(protocol, release = its, "a supervisor greets");
+                (protocol, holds, its == release)
             }
             Some((SupervisorSays::NoProtocol { oldest, newest }, _)) => {
                 let why = format!("it speaks the protocols {oldest} to {newest}, this release {PROTOCOL_OLDEST} to {PROTOCOL_NEWEST}");
@@ -85,7 +111,7 @@ impl Connection {
         let (from, to) = stream.into_split();
         let (frames, to_say) = mpsc::channel(WORDS_WAITING_MAX);
         tokio::spawn(speak(to, to_say));
-        Ok((Self { folder, say: Sayer { frames }, from: BufReader::new(from) }, holds))
+        Ok((Self { folder, say: Sayer { frames }, supervisor: process, protocol, is_of_this_release, from: BufReader::new(from) }, holds))
     }
 
     /// Gives the next word; none where the supervisor is gone. Must not be broken off.
@@ -107,12 +133,19 @@ pub(super) struct Listener {
     connection: Connection,
     teller: Teller,
     end_by: watch::Receiver<Option<Instant>>,
+    answers_within: Duration,
 }
 
 impl Listener {
-    /// Hears for `heard`; a supervisor that is silent at the moment of `end_by` is given up.
-    pub(super) fn new(connection: Connection, heard: mpsc::Sender<Heard>, end_by: watch::Receiver<Option<Instant>>) -> Self {
-        Self { connection, teller: Teller::to(heard), end_by }
+    /// Hears for `heard`. A supervisor that is silent at the moment of `end_by` is given up, and so is one that answers nothing for as
+    /// long as `answers_within`.
+    pub(super) fn new(
+        connection: Connection,
+        heard: mpsc::Sender<Heard>,
+        end_by: watch::Receiver<Option<Instant>>,
+        answers_within: Duration,
+    ) -> Self {
+        Self { connection, teller: Teller::to(heard), end_by, answers_within }
     }
 
     /// Hears to the end, and until the supervisor has forgotten the program or is gone.
@@ -120,14 +153,18 @@ impl Listener {
         enum Next {
             Word(Option<(SupervisorSays, Bytes)>),
             Silent,
+            Unanswered,
         }
         loop {
             let has_ended = self.teller.has_ended;
             let end_by = self.end_by.clone();
+            let (say, answers_pings) = (self.connection.say.clone(), self.connection.protocol >= PROTOCOL_WITH_PINGS);
+            // Begun again with each word: a supervisor that says anything is there. What is not read yet counts neither way.
             let next = tokio::select! {
                 biased;
                 word = self.connection.next() => Next::Word(word),
                 () = silence(end_by), if !has_ended => Next::Silent,
+                () = unanswered(|| { say.say(&NodeSays::Ping); }, self.answers_within), if answers_pings => Next::Unanswered,
             };
             match next {
                 Next::Word(Some((SupervisorSays::Output { stream, offset }, bytes))) => self.teller.output(stream, offset, bytes).await,
@@ -137,10 +174,12 @@ impl Listener {
                     SupervisorSays::Hello { .. }
                     | SupervisorSays::NoProtocol { .. }
                     | SupervisorSays::Started
-                    | SupervisorSays::NotStarted { .. },
+                    | SupervisorSays::NotStarted { .. }
+                    | SupervisorSays::Pong,
                     _,
                 ))) => {}
                 Next::Word(None) | Next::Silent => return Listened::Gone(self.teller),
+                Next::Unanswered => return Listened::Hangs(self.teller),
             }
         }
     }
@@ -152,6 +191,30 @@ pub(super) enum Listened {
     Idle(Connection),
     /// Its supervisor is gone, or silent for too long; the end may not have been heard.
     Gone(Teller),
+    /// Its supervisor is there and has answered nothing for as long as it may.
+    Hangs(Teller),
+}
+
+/// How many questions a supervisor leaves unanswered before it is given up.
+const PINGS_UNANSWERED_MAX: u32 = 2;
+
+/// Asks again and again, and ends when nothing was answered for so long: whoever waits drops it with the answer. The time in which this
+/// process itself stood still, or was too busy to look, does not count: what was answered meanwhile may not have been read.
+async fn unanswered(ask: impl Fn(), within: Duration) {
+    let beat = Lease::beat(within);
+    let mut asked = 0;
+    loop {
+        let due = Instant::now() + beat;
+        tokio::time::sleep_until(due).await;
+        if Instant::now() > due + beat {
+            asked = 0;
+        }
+        if asked == PINGS_UNANSWERED_MAX {
+            return;
+        }
+        ask();
+        asked += 1;
+    }
 }
 
 /// Ends at the moment that is waited for, which may become an earlier one meanwhile.
@@ -225,20 +288,24 @@ impl Teller {
     }
 
     /// Tells the rest from what a supervisor that is gone has left: what came before its own end counts, also where that was too early.
-    pub(super) async fn tell_from_folder(mut self, folder: &Folder) {
+    /// Where its end is not there, it is lost, for the reason that is known.
+    pub(super) async fn tell_from_folder(mut self, folder: &Folder, why: WhyLost) {
         let is_whole = self.spooled(folder).await.is_ok();
-        match folder.end() {
+        let folder = folder.clone();
+        match off_the_runtime(move || folder.end()).await {
             Ok(Some(end)) if is_whole => self.end(end).await,
-            Ok(_) | Err(_) => self.tell(Heard::Lost).await,
+            Ok(_) | Err(_) => self.tell(Heard::Lost(why)).await,
         }
     }
 
     async fn spooled(&mut self, folder: &Folder) -> io::Result<()> {
-        let spools = Spools::left(folder.clone())?;
+        let folder = folder.clone();
+        let spools = Arc::new(off_the_runtime(move || Spools::left(folder)).await?);
         for stream in Stream::ALL {
             loop {
                 let offset = self.sent[stream.index()];
-                let bytes = spools.read(stream, offset)?;
+                let reads = Arc::clone(&spools);
+                let bytes = off_the_runtime(move || reads.read(stream, offset)).await?;
                 if bytes.is_empty() {
                     break;
                 }
@@ -252,7 +319,7 @@ impl Teller {
         // A long line takes the room of several pieces, so that what waits to be heard is bounded in bytes as well.
         let bytes = match &heard {
             Heard::Message { line, .. } => line.len(),
-            Heard::Output { .. } | Heard::Ended(_) | Heard::Lost => 0,
+            Heard::Output { .. } | Heard::Ended(_) | Heard::Lost(_) => 0,
         };
         let places = (1 + bytes * HEARD_WAITING_MAX / LINE_BYTES_MAX).min(HEARD_WAITING_MAX);
         // Nobody may listen any more, and the supervisor is still to be heard until it is idle.
@@ -264,9 +331,42 @@ impl Teller {
     }
 }
 
+/// Reads from the disk where nothing waits for it, for a while at most: a disk that stands still must not hold up the loss of an attempt.
+async fn off_the_runtime<T: Send + 'static>(read: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    let read = timeout(DISK_PATIENCE, tokio::task::spawn_blocking(read)).await.map_err(|_| io::ErrorKind::TimedOut)?;
+    read.map_err(io::Error::other)?
+}
+
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    #[tokio::test]
+    async fn silent_supervisor_is_asked_before_it_is_given_up() {
+        let asked = Cell::new(0);
+        unanswered(|| asked.set(asked.get() + 1), Duration::from_millis(300)).await;
+        assert!(asked.get() >= PINGS_UNANSWERED_MAX, "{}", asked.get());
+    }
+
+    #[tokio::test]
+    async fn node_that_stood_still_asks_again_before_it_gives_up() {
+        let within = Duration::from_millis(300);
+        let asked = Cell::new(0);
+        let waiting = unanswered(|| asked.set(asked.get() + 1), within);
+        tokio::pin!(waiting);
+        for _ in 0..5 {
+            tokio::select! {
+                biased;
+                () = &mut waiting => panic!("it is given up although it had no time to answer"),
+                () = tokio::time::sleep(Duration::from_millis(1)) => {}
+            }
+            // Nothing of this process runs meanwhile, as in a SIGSTOP.
+            std::thread::sleep(within * 2);
+        }
+        assert!(asked.get() >= 4, "{}", asked.get());
+    }
 
     #[tokio::test]
     async fn an_earlier_moment_is_heard_while_a_later_one_is_waited_for() {

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::connection::{Connection, Sayer, Teller};
+use super::connection::{Connection, GREETING_PATIENCE, Sayer, SupervisorProcess, Teller};
 use super::{HEARD_WAITING_MAX, Holding, Shared, Stage, SupervisedProgram};
-use crate::programs::{Left, directory};
+use crate::programs::{Left, WhyLost, directory};
 use crate::supervisor::folder::{Folder, HeldNote};
 use crate::supervisor::protocol::Holds;
 use crate::supervisor::tree;
@@ -27,6 +27,9 @@ const LOOKS_AT_ONCE_MAX: usize = 64;
 const TRIES_MAX: usize = 100;
 /// How long is waited in between.
 const TRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long is waited until the processes of a supervisor were killed.
+const ENDING_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Finds what is left, and removes what nobody holds.
 pub(super) async fn found(shared: Arc<Shared>) -> Vec<Left> {
@@ -59,6 +62,7 @@ fn folders(of: &Path) -> Vec<Folder> {
 }
 
 async fn look(shared: Arc<Shared>, folder: Folder) -> Option<Left> {
+    let mut why = WhyLost::HolderGone;
     match connected(&folder, shared.pool.release()).await {
         Ok((connection, Some(holds))) => {
             let program = shared.hold(holds.attempt, connection);
@@ -77,12 +81,17 @@ async fn look(shared: Arc<Shared>, folder: Folder) -> Option<Left> {
             let folder = folder.path().display();
             tracing::error!(%error, %folder, "a supervisor cannot be spoken to: what it holds is ended, and told as lost");
         }
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+            why = WhyLost::HolderHangs { silent_for: GREETING_PATIENCE };
+            let folder = folder.path().display();
+            tracing::error!(%error, %folder, "a supervisor does not answer: what it holds is ended, and told as lost");
+        }
         Err(error) => tracing::debug!(%error, folder = %folder.path().display(), "a supervisor does not answer"),
     }
-    end_all_of(&folder).await;
+    end_all_of(&folder, None).await;
     let note = folder.held().ok().flatten().filter(|note| note.boot == crate::begun::boot_id());
     match note {
-        Some(note) => Some(shared.over(&note, folder)),
+        Some(note) => Some(shared.over(&note, folder, why)),
         None => {
             let _ = folder.remove();
             None
@@ -120,11 +129,11 @@ fn is_of_a_dead_one(error: &io::Error) -> bool {
 
 impl Shared {
     /// Gives a program whose supervisor is gone, perhaps after it noted the end. How much time it had left no longer counts.
-    fn over(self: &Arc<Self>, note: &HeldNote, folder: Folder) -> Left {
+    fn over(self: &Arc<Self>, note: &HeldNote, folder: Folder, why: WhyLost) -> Left {
         let HeldNote { attempt, token, .. } = *note;
         self.holding().insert(attempt, Holding::Nobody(folder.clone()));
         let (heard_into, heard) = mpsc::channel(HEARD_WAITING_MAX);
-        let task = self.runtime.spawn(async move { Teller::to(heard_into).tell_from_folder(&folder).await });
+        let task = self.runtime.spawn(async move { Teller::to(heard_into).tell_from_folder(&folder, why).await });
         let (say, end_by) = (Sayer::to_nobody(), watch::Sender::new(None));
         let program =
             SupervisedProgram { shared: Arc::clone(self), attempt, heard, say, end_by, task: task.abort_handle(), stage: Stage::Running };
@@ -132,18 +141,28 @@ impl Shared {
     }
 }
 
-/// Ends what runs of a supervisor that is gone or does not answer, itself included.
-pub(super) async fn end_all_of(folder: &Folder) {
+/// Ends what runs of a supervisor that is gone or does not answer, itself included: the one that is known, with the private directory of
+/// its program, or else the one that its folder names. Takes a while at most, since the disk of the folder may be what it hangs on.
+pub(super) async fn end_all_of(folder: &Folder, known: Option<(SupervisorProcess, PathBuf)>) {
     let folder = folder.clone();
-    let ended = tokio::task::spawn_blocking(move || {
-        let Ok(Some(note)) = folder.held_by() else { return 0 };
-        if note.boot != crate::begun::boot_id() {
-            return 0;
-        }
-        tree::kill_orphans(note.supervisor, note.started_at, &note.private.to_string_lossy())
+    let ending = tokio::task::spawn_blocking(move || {
+        let (SupervisorProcess { number, started_at }, private, user) = match known {
+            // All that its program started is below it.
+            Some((supervisor, private)) => (supervisor, private, None),
+            None => {
+                let Ok(Some(note)) = folder.held_by() else { return 0 };
+                if note.boot != crate::begun::boot_id() {
+                    return 0;
+                }
+                (SupervisorProcess { number: note.supervisor, started_at: note.started_at }, note.private, note.user)
+            }
+        };
+        tree::kill_orphans(number, started_at, &private.to_string_lossy(), user)
     });
-    if let Ok(count @ 1..) = ended.await {
-        tracing::warn!(count, "processes that had lost their supervisor were killed");
+    match tokio::time::timeout(ENDING_PATIENCE, ending).await {
+        Ok(Ok(count @ 1..)) => tracing::warn!(count, "processes that had lost their supervisor were killed"),
+        Ok(_) => {}
+        Err(_) => tracing::warn!("killing what is left of a supervisor takes long, and goes on by itself"),
     }
 }
 

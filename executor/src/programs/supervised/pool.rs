@@ -60,10 +60,11 @@ impl Pool {
         }
     }
 
-    /// Takes one that holds nothing any more; where there are enough, it ends with its connection.
+    /// Takes one that holds nothing any more. Where there are enough, and where it is of another release, it ends with its connection:
+    /// the next program is to have the walls of this one.
     pub(super) fn give_back(&self, connection: Connection) {
         let mut state = self.inner.state();
-        if state.idle.len() < SUPERVISORS_IDLE_MAX {
+        if connection.is_of_this_release && state.idle.len() < SUPERVISORS_IDLE_MAX {
             state.idle.push(connection);
         }
     }

@@ -11,33 +11,37 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde_json::{Map, Value};
 
 use super::request::Request;
-use super::{HTTP_ANSWER_BYTES_MAX, broken_off, is_failure};
-use crate::attempt::{Attempt, Broken, Ending, Given};
+use super::{HTTP_ANSWER_BYTES_MAX, broken_off, is_failure, retry_after};
+use crate::attempt::{Attempt, Broken, Ending, Failed, Given};
+use crate::masks::Masks;
 use crate::result::{fitting, json_text};
 use crate::web::Answered;
 
 /// Reads an answer to its end; its result is `{ status, headers, body }`, and that of a failure is kept with it.
 pub(super) async fn taken(attempt: &Attempt<'_>, request: &Request, answer: Answered) -> Ending {
     let Answered { status, headers, body: mut coming } = answer;
+    let masks = attempt.keys.masks();
+    let masks = masks.as_deref();
     let mut body = Pieces::default();
     while let Some(piece) = coming.piece().await.map_err(|error| broken_off(request, &error))? {
         if body.bytes + piece.len() > HTTP_ANSWER_BYTES_MAX {
             let message = format!("{} answered with more than {HTTP_ANSWER_BYTES_MAX} bytes", request.server());
             return Err(Broken::with_body(
                 Failure::new(FailureKind::OutputLimit, message),
-                Some(Body::json(written(status, &headers, "null"))),
+                Some(Body::json(written(status, &headers, "null", masks))),
             ));
         }
         body.push(piece);
     }
-    let document = result(status, &headers, &body.joined());
+    let document = result(status, &headers, body.joined(), masks);
     if is_failure(status) {
         let reason = status.canonical_reason().unwrap_or_default();
         let message = format!("{} answered {} {reason}", request.server(), status.as_u16());
-        return Err(Broken::with_body(
-            Failure::new(FailureKind::HttpStatus, message.trim_end()).with_detail(status.as_u16().into()),
-            Some(Body::json(document)),
-        ));
+        return Err(Broken::Failed(Box::new(Failed {
+            failure: Failure::new(FailureKind::HttpStatus, message.trim_end()).with_detail(status.as_u16().into()),
+            body: Some(Body::json(document)),
+            retry_after: retry_after::of(&headers, attempt.now()),
+        })));
     }
     if attempt.action.result.is_none() {
         return Ok(Given::result(Body::json(document)));
@@ -75,26 +79,36 @@ impl Pieces {
 }
 
 /// Puts the result together. JSON goes in byte for byte; it must be one document by itself, and no deeper than the whole may be.
-fn result(status: StatusCode, headers: &HeaderMap, body: &Bytes) -> Bytes {
+///
+/// The values of keys are masked in it: a server may answer what it was sent.
+fn result(status: StatusCode, headers: &HeaderMap, body: Bytes, masks: Option<&Masks>) -> Bytes {
     if body.is_empty() {
-        return written(status, headers, "null");
+        return written(status, headers, "null", masks);
     }
+    let body = match masks {
+        Some(masks) => Bytes::from(masks.whole(&body)),
+        None => body,
+    };
     if is_json(headers)
         && let Ok(document) = Document::parse(body.clone())
     {
-        let whole = written(status, headers, document.root().raw());
-        if opens_few(body) || Document::parse(whole.clone()).is_ok() {
+        let whole = written(status, headers, document.root().raw(), masks);
+        if opens_few(&body) || Document::parse(whole.clone()).is_ok() {
             return whole;
         }
     }
-    written(status, headers, &json_text(&String::from_utf8_lossy(body)))
+    written(status, headers, &json_text(&String::from_utf8_lossy(&body)), masks)
 }
 
-fn written(status: StatusCode, headers: &HeaderMap, body: &str) -> Bytes {
+fn written(status: StatusCode, headers: &HeaderMap, body: &str, masks: Option<&Masks>) -> Bytes {
+    let masked = |text: String| match masks {
+        Some(masks) => masks.text(&text),
+        None => text,
+    };
     let mut named = Map::new();
     for name in headers.keys() {
         let values: Vec<_> = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
-        named.insert(name.as_str().to_owned(), Value::from(values.join(", ")));
+        named.insert(masked(name.as_str().to_owned()), Value::from(masked(values.join(", "))));
     }
     let headers = Value::Object(named);
     format!(r#"{{"status":{},"headers":{headers},"body":{body}}}"#, status.as_u16()).into()
@@ -118,7 +132,7 @@ mod tests {
     fn shown(kind: &'static str, body: &str) -> String {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, kind.parse().unwrap());
-        let result = result(StatusCode::OK, &headers, &Bytes::copy_from_slice(body.as_bytes()));
+        let result = result(StatusCode::OK, &headers, Bytes::copy_from_slice(body.as_bytes()), None);
         let document = Document::parse(result).unwrap();
         document.root().get("body").unwrap().raw().to_owned()
     }
@@ -148,6 +162,6 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append("a", "1".parse().unwrap());
         headers.append("a", "2".parse().unwrap());
-        assert_eq!(written(StatusCode::OK, &headers, "null"), r#"{"status":200,"headers":{"a":"1, 2"},"body":null}"#);
+        assert_eq!(written(StatusCode::OK, &headers, "null", None), r#"{"status":200,"headers":{"a":"1, 2"},"body":null}"#);
     }
 }

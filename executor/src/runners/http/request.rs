@@ -13,13 +13,17 @@ use serde_json::Value;
 use url::{Position, Url};
 
 use crate::attempt::{Attempt, Broken, failed};
-use crate::render::{Renderer, entries, reads_keys, scalar};
+use crate::render::{Renderer, entries, reads_keys, scalar, shown};
 use crate::web::Letter;
 
 /// The longest URL that is sent, in bytes.
 pub(crate) const URL_BYTES_MAX: usize = 16 << 10;
 /// The most headers that an action may declare.
 pub(crate) const HEADERS_MAX: usize = 100;
+
+/// The longest method, and the longest name of a header, that a message shows.
+const METHOD_SHOWN_BYTES_MAX: usize = 20;
+const NAME_SHOWN_BYTES_MAX: usize = 80;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -220,13 +224,10 @@ fn append_query(url: &mut Url, query: Vec<(String, Value)>) -> Result<(), Broken
 }
 
 fn method(text: Option<&str>) -> Result<Method, Broken> {
-    let text = text.unwrap_or("GET").to_ascii_uppercase();
-    match Method::from_bytes(text.as_bytes()) {
+    let text = text.unwrap_or("GET");
+    match Method::from_bytes(text.to_ascii_uppercase().as_bytes()) {
         Ok(method) if method != Method::CONNECT && method != Method::TRACE => Ok(method),
-        Ok(_) | Err(_) => {
-            let shown: String = text.chars().take(20).collect();
-            Err(invalid(&format!("`{}` is no method that can be sent", shown.escape_debug())))
-        }
+        Ok(_) | Err(_) => Err(invalid(&format!("{} is not a method that can be sent", shown(text, METHOD_SHOWN_BYTES_MAX)))),
     }
 }
 
@@ -236,9 +237,8 @@ fn headers(given: Vec<(String, Value)>) -> Result<HeaderMap, Broken> {
     }
     let mut headers = HeaderMap::with_capacity(given.len() + 3);
     for (name, value) in given {
-        let shown: String = name.chars().take(80).collect();
-        let shown = shown.escape_debug();
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid(&format!("`{shown}` is no name of a header")))?;
+        let name = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| invalid(&format!("{} is not the name of a header", shown(&name, NAME_SHOWN_BYTES_MAX))))?;
         if REFUSED_HEADERS.contains(&name.as_str()) {
             return Err(invalid(&format!("the header `{name}` belongs to the connection and cannot be set")));
         }
@@ -297,8 +297,8 @@ mod tests {
         let next = request(from).redirected(StatusCode::from_u16(status).unwrap(), &answered);
         next.map_err(|broken| match broken {
             Broken::Failed(failed) => failed.failure.message,
-            Broken::Cut(cut) => format!("{cut:?}"),
-            Broken::Lost => "lost".to_owned(),
+            Broken::Cut(cut, _) => format!("{cut:?}"),
+            Broken::Lost(_) => "lost".to_owned(),
         })
     }
 

@@ -42,9 +42,13 @@ fn story(trace: &str) -> Vec<Record> {
         record(id(ENFORCEMENT), enforcement, 10, Some(trace), made()),
         of_execution(EXECUTION, 10, requested(Some(EnforcementId(id(ENFORCEMENT)))).into()),
         of_execution(ATTEMPTS[0], 20, started(1).into()),
-        of_execution(100, 30, AttemptFailed { attempt: AttemptId(id(ATTEMPTS[0])), error }.into()),
+        of_execution(
+            100,
+            30,
+            AttemptFailed { attempt: AttemptId(id(ATTEMPTS[0])), error, retry_after_millis: None, ended_at: None }.into(),
+        ),
         of_execution(ATTEMPTS[1], 40, started(2).into()),
-        of_execution(101, 50, AttemptSucceeded { attempt: AttemptId(id(ATTEMPTS[1])) }.into()),
+        of_execution(101, 50, AttemptSucceeded { attempt: AttemptId(id(ATTEMPTS[1])), ended_at: None }.into()),
         of_execution(102, 60, ExecutionSucceeded::default().into()),
     ]
 }
@@ -90,7 +94,7 @@ fn what_the_engine_tells_of_an_execution_is_under_it() {
 fn an_attempt_that_somebody_had_stopped_is_no_error() {
     let mut records = story(TRACE);
     let error = Failure::new(FailureKind::Cancelled, "somebody asked for that");
-    records[3].fact = AttemptFailed { attempt: AttemptId(id(ATTEMPTS[0])), error }.into();
+    records[3].fact = AttemptFailed { attempt: AttemptId(id(ATTEMPTS[0])), error, retry_after_millis: None, ended_at: None }.into();
     let (spans, _) = spans_of(&records, 100);
     let told = ("ensue.outcome", Value::Text("cancelled".to_owned()));
     assert!(spans[1].error.is_none() && spans[1].attributes.contains(&told), "{spans:#?}");

@@ -63,7 +63,7 @@ impl<'a> Reading<'_, 'a> {
         let with = self.values(&mut fields, "with", &root, report);
         let outcomes: Vec<_> = ENFORCEMENT_OUTCOMES.into_iter().zip(OUTCOMES).collect();
         let outcome = fields.choice("outcome", &outcomes, report).unwrap_or_default();
-        let ends_at = ["status", "result", "steps"].into_iter().find(|name| fields.has(name)).map(|name| fields.key_of(name));
+        let ends_at = ["status", "result", "steps", "undone"].into_iter().find(|name| fields.has(name)).map(|name| fields.key_of(name));
         let end = self.end(&mut fields, line, &root, report);
         if let Some(at) = ends_at.filter(|_| !is_run) {
             report

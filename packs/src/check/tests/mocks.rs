@@ -8,6 +8,7 @@ use ensue_engine::executions::facts::{Failure, FailureKind};
 use super::Reading;
 use super::path::{Found, Leads, Root};
 use crate::cases::{Mock, Mocks, StepPath};
+use crate::check::gives::Gives;
 use crate::diagnostics::{Code, Report};
 use crate::fields::{Fields, first_line, wrong_type};
 use crate::written::{CASE_ERROR, MOCK};
@@ -150,6 +151,9 @@ impl<'a> Reading<'_, 'a> {
             (Leads::Action(action), Mock::Result(_)) => {
                 if let Some(schema) = &action.result {
                     self.fits(value, &format!("what the action of `{name}` gives"), schema, Extra::Allowed, report);
+                }
+                if let Some(gives) = Gives::of(&action.run) {
+                    gives.check_mock(value, self.file, report);
                 }
             }
             (Leads::Inquiry(Some(schema)), Mock::Answer { .. }) => {

@@ -43,6 +43,7 @@ impl Steps<'_> {
         given.extend(asked.quorum.map(|quorum| ("quorum", literal(&json!(quorum), &asked.title))));
         given.extend(veto.map(|veto| ("veto", literal(&json!(veto), &asked.title))));
         given.extend(asked.exclude.as_ref().map(|names| ("exclude", list(names, &asked.title))));
+        given.extend(asked.digest.map(|digest| ("digest", literal(&json!(digest), &asked.title))));
         self.look_into_times(asked, report);
         let expires = asked.expires.map(|expires| duration_text(millis(expires)));
         given.extend(expires.map(|expires| ("expires", literal(&json!(expires), &asked.title))));

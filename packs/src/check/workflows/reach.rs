@@ -100,9 +100,7 @@ impl Steps<'_> {
             if matches!(failing.task, Some(Task::Fail { .. })) && failing.on_failure.fails() {
                 let message =
                     format!("the step `{}` never starts: it needs `{}`, which fails or is skipped", step.name.value, needed.value);
-                report
-                    .warning(Code::StepNeverStarts, self.file, needed.span.clone(), message)
-                    .hint(format!("where it is to start anyhow, write `if: always()`; else need what `{}` needs", needed.value));
+                report.warning(Code::StepNeverStarts, self.file, needed.span.clone(), message).hint(unless_failed(&needed.value));
                 return;
             }
         }
@@ -133,7 +131,20 @@ impl Steps<'_> {
         } else if self.graph.needs(place).iter().any(|needed| matches!(self.written[*needed].task, Some(Task::Fail { .. }))) {
             let message =
                 format!("the step `{}` never starts: it asks `succeeded()`, and needs a step that fails or is skipped", step.name.value);
-            report.warning(Code::StepNeverStarts, self.file, span, message).hint("where it is to start anyhow, write `if: always()`");
+            let failing = step.needs.iter().flatten().find(|needed| {
+                self.graph.place(&needed.value).is_some_and(|place| matches!(self.written[place].task, Some(Task::Fail { .. })))
+            });
+            let hint = failing.map_or_else(String::new, |needed| unless_failed(&needed.value));
+            report.warning(Code::StepNeverStarts, self.file, span, message).hint(hint);
         }
     }
+}
+
+/// Says how a step starts that needs a guard: a step that fails or is skipped.
+fn unless_failed(guard: &str) -> String {
+    format!(
+        "to start it unless `{guard}` fails, need what `{guard}` needs as well, and write\n\
+         if: \"!failed()\"\n\
+         with `if: always()` it starts after a failure and after a cancel too"
+    )
 }

@@ -25,6 +25,7 @@ on_every_log! {
     a_scope_that_is_not_used_any_more_is_forgotten_too
     a_full_scope_forgets_its_oldest_keys
     a_full_scope_takes_nothing_from_another
+    swept_scope_has_room_for_as_many_new_keys
 }
 
 /// Appends one event with these keys.
@@ -197,4 +198,15 @@ fn a_full_scope_takes_nothing_from_another(logs: &dyn Logs) {
     remember(&mut *log, &mut writer, (0..30).map(|number| (dedupe_key("hooks", number), seen_at(1, DAY + number))));
     assert!(known(&*log, "api", 0..10).into_iter().all(|is_known| is_known));
     assert_eq!(known(&*log, "hooks", 0..30).into_iter().filter(|is_known| *is_known).count(), 10);
+}
+
+fn swept_scope_has_room_for_as_many_new_keys(logs: &dyn Logs) {
+    let mut log = logs.open_with_seen_keys_max(LOG, 10);
+    let mut writer = Writer::of(&*log);
+    remember(&mut *log, &mut writer, (0..10).map(|number| (dedupe_key("gone", number), seen_at(1, 2))));
+    for number in 0..10 {
+        remember(&mut *log, &mut writer, [(dedupe_key("hooks", number), seen_at(1, DAY))]);
+    }
+    remember(&mut *log, &mut writer, (10..20).map(|number| (dedupe_key("gone", number), seen_at(1, DAY))));
+    assert!(known(&*log, "gone", 10..20).into_iter().all(|is_known| is_known));
 }

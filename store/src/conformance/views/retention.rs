@@ -123,7 +123,7 @@ fn fold(subject: &mut Subject, story: &Story) {
 fn walk(subject: &mut Subject, retention: ViewRetention) -> usize {
     let mut walk = Walk::default();
     let mut rounds = 1;
-    while walk.round(&mut *subject.store, retention).unwrap() == Round::More {
+    while walk.round(&mut *subject.store, retention, Duration::ZERO).unwrap() == Round::More {
         rounds += 1;
     }
     rounds
@@ -272,7 +272,7 @@ fn a_workflow_of_very_many_parts_goes_in_rounds_and_the_outermost_first(subject:
     let mut before = executions(subject).len();
     // Each round is of a walk of its own, as after a kill.
     while before > 0 {
-        Walk::default().round(&mut *subject.store, keeping(HOUR)).unwrap();
+        Walk::default().round(&mut *subject.store, keeping(HOUR), Duration::ZERO).unwrap();
         let left = executions(subject);
         assert!(!left.contains(&outermost.to_string()), "nobody sees a part of it");
         assert!(left.is_empty() || left.contains(&inner.to_string()), "what others are found by goes after them");
@@ -347,7 +347,7 @@ fn a_round_takes_no_more_than_it_may_and_a_walk_takes_all(subject: &mut Subject)
     let mut rounds = 0;
     loop {
         let before = subject.store.removed().rows;
-        let round = walk.round(&mut *subject.store, keeping(HOUR)).unwrap();
+        let round = walk.round(&mut *subject.store, keeping(HOUR), Duration::ZERO).unwrap();
         assert!(subject.store.removed().rows - before <= ROWS_AT_ONCE as u64);
         rounds += 1;
         if round == Round::Over {
@@ -417,7 +417,7 @@ fn after_a_walk_there_is_what_the_log_folds_to_without_what_is_due(subject: &mut
                 projector.advance(&mut *subject.store, batch).unwrap();
                 rest = after;
                 if *walks {
-                    between.round(&mut *subject.store, keeping(age)).unwrap();
+                    between.round(&mut *subject.store, keeping(age), Duration::ZERO).unwrap();
                 }
             }
             walk(subject, keeping(age));

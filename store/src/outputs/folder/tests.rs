@@ -98,6 +98,59 @@ fn what_was_dropped_is_told_although_the_end_could_not_be_written_at_first() {
 }
 
 #[test]
+fn failed_write_forgets_nothing_of_what_was_dropped_before() {
+    let site = Site::new();
+    let outputs = site.open();
+    printed(&outputs, attempt(1), b"12345");
+    outputs.note_printed(attempt(1), Stdout, 9).unwrap();
+    // Where its file should be, something else is.
+    let in_the_way = outputs.chunk_path(attempt(1), Stderr, 0);
+    fs::create_dir(&in_the_way).unwrap();
+    outputs.append_at(attempt(1), Stderr, 0, b"lost").unwrap_err();
+    fs::remove_dir(&in_the_way).unwrap();
+    outputs.finish(attempt(1)).unwrap();
+    assert_eq!(all(&outputs, attempt(1)), (b"12345".to_vec(), OutputState::Truncated { bytes_dropped: 4 }));
+}
+
+#[test]
+fn damaged_output_is_never_served() {
+    let site = Site::new();
+    let outputs = site.open();
+    let bytes: Vec<u8> = (0..CHUNK_BYTES + 5).map(|at| (at % 251) as u8).collect();
+    printed(&outputs, attempt(1), &bytes);
+    outputs.finish(attempt(1)).unwrap();
+    assert_eq!(all(&outputs, attempt(1)), (bytes.clone(), OutputState::Complete));
+    let read = |offset| outputs.read(attempt(1), Stdout, offset, READ_BYTES_MAX);
+    let damaged = |offset| matches!(read(offset), Err(OutputError::Damaged { .. }));
+    let [first, second] = [0, 1].map(|chunk| outputs.chunk_path(attempt(1), Stdout, chunk));
+    let whole = fs::read(&first).unwrap();
+
+    let mut flipped = whole.clone();
+    flipped[1_000] ^= 1;
+    fs::write(&first, &flipped).unwrap();
+    assert!(damaged(0) && damaged(5));
+    assert_eq!(read(CHUNK_BYTES).unwrap().bytes[..], bytes[CHUNK_BYTES as usize..], "the other file is as it was");
+    fs::write(&first, &whole[..whole.len() - 1]).unwrap();
+    assert!(damaged(0), "a byte is missing");
+    fs::write(&first, &whole).unwrap();
+    assert_eq!(all(&outputs, attempt(1)).0, bytes);
+    fs::remove_file(&second).unwrap();
+    assert!(damaged(0) && damaged(CHUNK_BYTES));
+    fs::remove_file(&first).unwrap();
+    assert!(damaged(0));
+}
+
+#[test]
+fn output_of_an_earlier_release_is_served_without_a_digest() {
+    let site = Site::new();
+    let outputs = site.open();
+    printed(&outputs, attempt(1), b"hello");
+    let end = r#"{"format":2,"stdout_bytes_dropped":3,"stderr_bytes_dropped":0,"ended_at":"2026-03-28T12:00:00Z"}"#;
+    fs::write(outputs.path(attempt(1), END), end).unwrap();
+    assert_eq!(all(&site.open(), attempt(1)), (b"hello".to_vec(), OutputState::Truncated { bytes_dropped: 3 }));
+}
+
+#[test]
 fn what_comes_while_a_round_looks_and_throws_away_counts() {
     let site = Site::new();
     let outputs = site.open();
@@ -191,9 +244,9 @@ fn an_end_of_a_newer_release_is_an_error_and_not_an_open_stream() {
     let outputs = site.open();
     printed(&outputs, attempt(1), b"x");
     outputs.finish(attempt(1)).unwrap();
-    fs::write(outputs.path(attempt(1), END), r#"{"format":3,"more":true}"#).unwrap();
+    fs::write(outputs.path(attempt(1), END), r#"{"format":4,"more":true}"#).unwrap();
     let error = outputs.read(attempt(1), Stdout, 0, 10).unwrap_err();
-    assert!(error.to_string().contains("format 3"), "{error}");
+    assert!(error.to_string().contains("format 4"), "{error}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What only views in a file can do: last, be thrown away, and be replaced.
 
+use std::time::Duration;
+
 use ensue_engine::record::Position;
 use ensue_views::retention::{Round, ViewRetention, Walk};
 use ensue_views::spec::Story;
@@ -61,7 +63,7 @@ fn what_is_taken_out_leaves_nothing_in_the_tables_that_stand_apart_and_gives_its
     assert_eq!(rows, 600);
     let retention = ViewRetention { executions: Some(std::time::Duration::from_secs(3_600)) };
     let mut walk = Walk::default();
-    while walk.round(&mut views, retention).unwrap() == Round::More {}
+    while walk.round(&mut views, retention, Duration::ZERO).unwrap() == Round::More {}
     assert_eq!((labelled(&views), views.made.removed.executions), (0, 300));
     views.shrink().unwrap();
     assert!(pages(&views) < before, "{} pages of {before}", pages(&views));

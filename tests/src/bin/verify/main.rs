@@ -3,6 +3,7 @@
 //! It installs nothing: `.ci/run` does, and then runs this. What a step needs and the machine lacks is skipped by name, but where `CI` is
 //! `true` that is a failure.
 
+mod image;
 mod openapi;
 
 use std::path::Path;
@@ -131,6 +132,7 @@ fn main() -> Result<()> {
     }
     tell_of_missing_packages(&mut report);
     openapi::check(&mut report)?;
+    image::check(&mut report)?;
     report.run(if is_long { &LONG_SIMULATION } else { &SIMULATION })?;
     report.run(&MUTANTS)?;
     check_dependencies(&mut report)?;

@@ -1,0 +1,91 @@
+//! Patience: how long work that takes long goes on, and for whom.
+//!
+//! Work on a blocking thread cannot be aborted. It looks at its patience from time to time, and stops by itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use ensue_engine::explain::{Explain, Fault};
+use thiserror::Error;
+
+/// Whether a caller still waits for work, and until when the work may go on.
+#[derive(Clone, Debug)]
+pub struct Patience {
+    is_gone: Arc<AtomicBool>,
+    until: Instant,
+    time: Duration,
+}
+
+/// Why work is not to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Impatience {
+    /// Its caller does not wait any more.
+    #[error("the caller does not wait any more")]
+    Gone,
+    /// It took too long.
+    #[error("it takes longer than {} s", .0.as_secs())]
+    TimeOver(Duration),
+}
+
+impl Explain for Impatience {
+    fn slug(&self) -> &'static str {
+        "takes-too-long"
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Invalid
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("ask for less at once: fewer executions, or a shorter range of the log".to_owned())
+    }
+}
+
+/// A caller that waits. Work for it stops soon after this is dropped.
+#[derive(Debug)]
+pub struct Waiting(Arc<AtomicBool>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Patience {
+    /// Begins to wait for work that may take so long.
+    pub fn of(time: Duration) -> (Self, Waiting) {
+        let is_gone = Arc::new(AtomicBool::new(false));
+        (Self { is_gone: is_gone.clone(), until: Instant::now() + time, time }, Waiting(is_gone))
+    }
+
+    /// Demands that the work may go on.
+    ///
+    /// # Errors
+    /// If the caller is gone, or the time is over.
+    pub fn demand(&self) -> Result<(), Impatience> {
+        if self.is_gone.load(Ordering::Relaxed) {
+            Err(Impatience::Gone)
+        } else if Instant::now() >= self.until {
+            Err(Impatience::TimeOver(self.time))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_goes_on_while_its_caller_waits_and_its_time_lasts() {
+        let (patience, waiting) = Patience::of(Duration::from_secs(3_600));
+        assert_eq!(patience.demand(), Ok(()));
+        drop(waiting);
+        assert_eq!(patience.demand(), Err(Impatience::Gone));
+        let (patience, _waiting) = Patience::of(Duration::ZERO);
+        assert_eq!(patience.demand(), Err(Impatience::TimeOver(Duration::ZERO)));
+    }
+}

@@ -1,0 +1,298 @@
+//! Which connections are open, from which addresses, and which of them give way to newer ones.
+//!
+//! It decides by what a connection does, never by what was asked over it. Whether there is room at all, the server knows.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use tokio::sync::Notify;
+use tokio::task::Id;
+use tokio::time::Instant;
+
+/// How long a connection may be silent before it gives way to another of its address: a sender that opens many at once gets to write.
+const SILENT_GRACE: Duration = Duration::from_secs(1);
+/// How long a connection may be silent before it gives way to anybody where all places are taken.
+pub(super) const CROWDED_GRACE: Duration = Duration::from_millis(100);
+
+/// What a connection does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doing {
+    /// No request has come over it yet.
+    Silent,
+    /// A request is under way, or its answer.
+    Busy,
+    /// A request was answered, and the next has not come yet.
+    Idle,
+}
+
+impl Doing {
+    fn of(byte: u8) -> Self {
+        match byte {
+            0 => Self::Silent,
+            1 => Self::Busy,
+            _ => Self::Idle,
+        }
+    }
+}
+
+/// A connection's place among the others; the connection and its answers share it.
+#[derive(Debug)]
+pub(super) struct Place {
+    doing: AtomicU8,
+    /// Since when, in milliseconds after `begun`.
+    since_millis: AtomicU64,
+    begun: Instant,
+    gives_way: Notify,
+}
+
+impl Place {
+    fn new(begun: Instant) -> Arc<Self> {
+        let place = Self { doing: AtomicU8::new(0), since_millis: AtomicU64::new(0), begun, gives_way: Notify::new() };
+        place.since_millis.store(place.now(), Ordering::Relaxed);
+        Arc::new(place)
+    }
+
+    /// Notes that a request has come.
+    pub(super) fn asks(&self) {
+        self.doing.store(1, Ordering::Relaxed);
+    }
+
+    fn rests(&self) {
+        self.since_millis.store(self.now(), Ordering::Relaxed);
+        self.doing.store(2, Ordering::Relaxed);
+    }
+
+    /// Returns true while no request is under way.
+    fn is_waiting(&self) -> bool {
+        self.doing() != Doing::Busy
+    }
+
+    /// Returns true until the first request has come.
+    pub(super) fn is_silent(&self) -> bool {
+        self.doing() == Doing::Silent
+    }
+
+    /// Asks the connection to end. It goes on if a request comes over it before it hears that.
+    pub(super) fn give_way(&self) {
+        // Until it has ended, another one is asked first.
+        self.since_millis.store(self.now(), Ordering::Relaxed);
+        self.gives_way.notify_one();
+    }
+
+    /// Returns once the connection is asked to give way to another while no request is under way.
+    pub(super) async fn given_up(&self) {
+        loop {
+            self.gives_way.notified().await;
+            if self.is_waiting() {
+                return;
+            }
+        }
+    }
+
+    fn doing(&self) -> Doing {
+        Doing::of(self.doing.load(Ordering::Relaxed))
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn since(&self) -> u64 {
+        self.since_millis.load(Ordering::Relaxed)
+    }
+
+    fn is_older_than(&self, grace: Duration) -> bool {
+        u128::from(self.now().saturating_sub(self.since())) >= grace.as_millis()
+    }
+}
+
+/// An answer's body; the connection is idle again once it is written or given up.
+pub(super) struct Answering {
+    body: Body,
+    place: Arc<Place>,
+}
+
+impl Answering {
+    /// Holds the place busy for as long as the body lasts.
+    pub(super) fn new(body: Body, place: Arc<Place>) -> Self {
+        Self { body, place }
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.place.rests();
+    }
+}
+
+impl HttpBody for Answering {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// All connections that are open.
+#[derive(Debug)]
+pub(super) struct Crowd {
+    begun: Instant,
+    silent_per_address: usize,
+    by_address: HashMap<IpAddr, Vec<(Id, Arc<Place>)>>,
+    address_of: HashMap<Id, IpAddr>,
+}
+
+impl Crowd {
+    /// Makes an empty crowd; so many connections of one address may be silent for long.
+    pub(super) fn new(silent_per_address: usize) -> Self {
+        Self { begun: Instant::now(), silent_per_address, by_address: HashMap::new(), address_of: HashMap::new() }
+    }
+
+    /// Makes the place of a connection that was just accepted.
+    pub(super) fn place(&self) -> Arc<Place> {
+        Place::new(self.begun)
+    }
+
+    /// Adds a connection; the oldest of its address that has been silent for long gives way where there are too many.
+    pub(super) fn add(&mut self, connection: Id, from: IpAddr, place: Arc<Place>) {
+        let address = shared(from);
+        self.address_of.insert(connection, address);
+        let others = self.by_address.entry(address).or_default();
+        if others.len() >= self.silent_per_address {
+            let silent = || others.iter().map(|(_, place)| place).filter(|place| place.is_silent());
+            // They are in the order in which they came.
+            if let Some(oldest) = silent().next()
+                && silent().count() >= self.silent_per_address
+                && oldest.is_older_than(SILENT_GRACE)
+            {
+                oldest.give_way();
+            }
+        }
+        others.push((connection, place));
+    }
+
+    /// Forgets a connection that has ended.
+    pub(super) fn remove(&mut self, connection: Id) {
+        let Some(address) = self.address_of.remove(&connection) else { return };
+        let Some(others) = self.by_address.get_mut(&address) else { return };
+        others.retain(|(other, _)| *other != connection);
+        if others.is_empty() {
+            self.by_address.remove(&address);
+        }
+    }
+
+    /// Finds the connection that gives way where all places are taken: of the address with the most that wait, the oldest one that has
+    /// said nothing yet, or else the one that has been idle for longest. Returns none where all are busy, or have only just begun to wait.
+    pub(super) fn least_needed(&self) -> Option<Arc<Place>> {
+        let crowded = self.by_address.values().max_by_key(|places| waiting(places).count())?;
+        waiting(crowded).min_by_key(|place| (!place.is_silent(), place.since())).cloned()
+    }
+}
+
+/// Goes through those that have waited for longer than they may where all places are taken.
+fn waiting(places: &[(Id, Arc<Place>)]) -> impl Iterator<Item = &Arc<Place>> {
+    places.iter().map(|(_, place)| place).filter(|place| place.is_waiting() && place.is_older_than(CROWDED_GRACE))
+}
+
+/// Returns the address that counts: an IPv4 address in its IPv6 form is that address, and whoever has an IPv6 address has a network of them.
+fn shared(from: IpAddr) -> IpAddr {
+    match from.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 1));
+    const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 2));
+
+    fn came(crowd: &mut Crowd, from: IpAddr) -> (Id, Arc<Place>) {
+        let (id, place) = (tokio::spawn(async {}).id(), crowd.place());
+        crowd.add(id, from, place.clone());
+        (id, place)
+    }
+
+    async fn is_given_up(place: &Place) -> bool {
+        tokio::time::timeout(Duration::from_millis(1), place.given_up()).await.is_ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn oldest_silent_connection_of_a_crowded_address_gives_way() {
+        let mut crowd = Crowd::new(2);
+        let (_, asked) = came(&mut crowd, HERE);
+        asked.asks();
+        let (_, oldest) = came(&mut crowd, HERE);
+        let (_, elsewhere) = came(&mut crowd, THERE);
+        let (_, younger) = came(&mut crowd, HERE);
+        came(&mut crowd, HERE);
+        assert!(!is_given_up(&oldest).await, "it came a moment ago and may still write");
+        tokio::time::advance(SILENT_GRACE).await;
+        came(&mut crowd, HERE);
+        assert!(is_given_up(&oldest).await);
+        for other in [&asked, &elsewhere, &younger] {
+            assert!(!is_given_up(other).await);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connection_that_asked_meanwhile_does_not_give_way() {
+        let mut crowd = Crowd::new(64);
+        let (_, place) = came(&mut crowd, HERE);
+        tokio::time::advance(CROWDED_GRACE).await;
+        let needed_least = crowd.least_needed().unwrap();
+        place.asks();
+        needed_least.give_way();
+        assert!(!is_given_up(&place).await);
+        assert!(crowd.least_needed().is_none(), "all are busy");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn most_crowded_address_gives_way_silent_before_idle() {
+        let mut crowd = Crowd::new(64);
+        let (_, alone) = came(&mut crowd, THERE);
+        let (_, idle) = came(&mut crowd, HERE);
+        idle.asks();
+        drop(Answering::new(Body::empty(), idle.clone()));
+        let (id, silent) = came(&mut crowd, HERE);
+        assert!(crowd.least_needed().is_none(), "all of them came a moment ago");
+        tokio::time::advance(CROWDED_GRACE).await;
+        assert!(Arc::ptr_eq(&crowd.least_needed().unwrap(), &silent));
+        crowd.remove(id);
+        let (id, busy) = came(&mut crowd, HERE);
+        busy.asks();
+        crowd.remove(id);
+        let other = crowd.least_needed().unwrap();
+        assert!(Arc::ptr_eq(&other, &idle) || Arc::ptr_eq(&other, &alone));
+    }
+
+    #[test]
+    fn addresses_of_one_holder_count_as_one() {
+        let shared = |text: &str| super::shared(text.parse().unwrap()).to_string();
+        assert_eq!(shared("::ffff:192.0.2.7"), "192.0.2.7");
+        assert_eq!(shared("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_ne!(shared("192.0.2.7"), shared("192.0.2.8"));
+    }
+}

@@ -1,0 +1,334 @@
+//! What the parser would forgive in a request's bytes, and what it refuses without a word: such a request is answered with a problem, and
+//! its connection is closed (RFC 9112 §2.2, §6.1, §7.1).
+//!
+//! It follows where heads, bodies and chunks begin, and reads nothing else. A request that it refuses is made one that the parser refuses.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::framing::Ambiguous;
+use crate::server::READ_BYTES_MAX;
+
+/// What no request holds where it is put.
+const REFUSED_BYTE: u8 = 0;
+/// How every answer begins that the parser gives by itself.
+const REFUSAL_BEGIN: &[u8] = b"HTTP/1.1 4";
+
+/// A request's head that the server itself could not read: the status that the parser gives it, and why, where the gate knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unreadable {
+    /// The status.
+    pub(super) status: u16,
+    /// How it can be read in two ways.
+    pub(super) why: Option<Ambiguous>,
+}
+
+/// Writes the answer to a request that cannot be read.
+pub(super) type Refuse = dyn Fn(Unreadable) -> Vec<u8> + Send + Sync;
+
+/// A connection whose requests must be framed strictly.
+pub(super) struct Gate<S> {
+    stream: S,
+    strict: Strict,
+    refuse: Arc<Refuse>,
+    /// Another protocol has the connection now.
+    is_open: Arc<AtomicBool>,
+    /// What is written in the place of the parser's own answer.
+    answer: Vec<u8>,
+    written: usize,
+}
+
+impl<S> Gate<S> {
+    pub(super) fn new(stream: S, is_open: Arc<AtomicBool>, refuse: Arc<Refuse>) -> Self {
+        Self { stream, strict: Strict::default(), refuse, is_open, answer: Vec::new(), written: 0 }
+    }
+
+    /// Returns true where these bytes are an answer that the parser gives by itself: each of ours has an id.
+    fn is_of_the_parser(&self, bytes: &[u8]) -> bool {
+        bytes.starts_with(REFUSAL_BEGIN)
+            && self.strict.is_in_a_head()
+            && bytes.ends_with(b"\r\n\r\n")
+            && !bytes.windows(12).any(|window| window == b"x-request-id")
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Gate<S> {
+    /// Writes what is left of the gate's own answer.
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.written < self.answer.len() {
+            let bytes = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.answer[self.written..]))?;
+            if bytes == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.written += bytes;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes the parser's own answer, and has the gate's go out for it.
+    fn replaces(&mut self, bytes: &[u8]) -> bool {
+        if !self.is_of_the_parser(bytes) {
+            return false;
+        }
+        let status = bytes[REFUSAL_BEGIN.len() - 1..].get(..3).and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+        self.answer = (self.refuse)(Unreadable { status: status.unwrap_or(400), why: self.strict.refused });
+        self.written = 0;
+        true
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Gate<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
+        if !this.is_open.load(Ordering::Relaxed) {
+            this.strict.follow(&mut buffer.filled_mut()[before..]);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Gate<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        ready!(this.poll_answer(cx))?;
+        if this.replaces(bytes) {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        Pin::new(&mut this.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, buffers: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        ready!(this.poll_answer(cx))?;
+        if let Some(first) = buffers.iter().find(|buffer| !buffer.is_empty())
+            && this.replaces(first)
+        {
+            return Poll::Ready(Ok(first.len()));
+        }
+        Pin::new(&mut this.stream).poll_write_vectored(cx, buffers)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_answer(cx))?;
+        Pin::new(&mut this.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_answer(cx))?;
+        Pin::new(&mut this.stream).poll_shutdown(cx)
+    }
+}
+
+/// Where in its requests a connection is.
+#[derive(Debug, Default)]
+struct Strict {
+    at: At,
+    /// What has come of a line that has not ended yet.
+    line: Vec<u8>,
+    refused: Option<Ambiguous>,
+}
+
+#[derive(Debug)]
+enum At {
+    /// In a head.
+    Head(Head),
+    /// So many bytes of a body are still to come.
+    Body(u64),
+    /// In the line that says how long a chunk is.
+    ChunkSize,
+    /// So many bytes of a chunk, with the line break behind it, are still to come.
+    Chunk(u64),
+    /// In the fields behind the last chunk.
+    Trailers,
+    /// Nothing more is followed: the parser refuses the request, or has the connection closed behind it.
+    Over,
+}
+
+impl Default for At {
+    fn default() -> Self {
+        Self::Head(Head::default())
+    }
+}
+
+/// What a head has said so far.
+#[derive(Debug, Default)]
+struct Head {
+    is_begun: bool,
+    length: Option<u64>,
+    is_coded: bool,
+}
+
+impl Strict {
+    fn is_in_a_head(&self) -> bool {
+        matches!(self.at, At::Head(_) | At::Over)
+    }
+
+    /// Follows what came; a byte that makes a request ambiguous becomes one that the parser refuses.
+    fn follow(&mut self, bytes: &mut [u8]) {
+        let mut from = 0;
+        while from < bytes.len() {
+            match &mut self.at {
+                At::Over => return,
+                At::Body(left) | At::Chunk(left) => {
+                    let here = (*left).min((bytes.len() - from) as u64);
+                    *left -= here;
+                    // It is at most what is left of the slice.
+                    from += here as usize;
+                    if *left == 0 {
+                        self.at = if matches!(self.at, At::Body(_)) { At::default() } else { At::ChunkSize };
+                    }
+                }
+                At::Head(_) | At::ChunkSize | At::Trailers => {
+                    let Some(end) = bytes[from..].iter().position(|byte| *byte == b'\n').map(|at| from + at) else {
+                        self.line.extend_from_slice(&bytes[from..]);
+                        if self.line.len() > READ_BYTES_MAX {
+                            self.at = At::Over;
+                        }
+                        return;
+                    };
+                    let is_clear = if self.line.is_empty() {
+                        self.ended(&bytes[from..=end])
+                    } else {
+                        let mut line = std::mem::take(&mut self.line);
+                        line.extend_from_slice(&bytes[from..=end]);
+                        self.ended(&line)
+                    };
+                    if let Err(why) = is_clear {
+                        self.refused = Some(why);
+                        self.at = At::Over;
+                        bytes[end] = REFUSED_BYTE;
+                        return;
+                    }
+                    from = end + 1;
+                }
+            }
+        }
+    }
+
+    /// Takes a line with its end.
+    fn ended(&mut self, line: &[u8]) -> Result<(), Ambiguous> {
+        let Some(line) = line.strip_suffix(b"\r\n") else { return Err(Ambiguous::BareLineFeed) };
+        match &mut self.at {
+            At::Head(head) if line.is_empty() => {
+                // Blank lines before a request are passed over (RFC 9112 §2.2).
+                if head.is_begun {
+                    self.at = match (head.is_coded, head.length) {
+                        (true, _) => At::ChunkSize,
+                        (false, Some(bytes)) if bytes > 0 => At::Body(bytes),
+                        (false, _) => At::default(),
+                    };
+                }
+                Ok(())
+            }
+            At::Head(head) if !head.is_begun => {
+                head.is_begun = true;
+                Ok(())
+            }
+            At::Head(head) => head.field(line),
+            At::ChunkSize => {
+                let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+                let rest = &line[digits..];
+                if !rest.is_empty() && rest[0] != b';' {
+                    return Err(Ambiguous::ChunkSize);
+                }
+                let size = std::str::from_utf8(&line[..digits]).ok().and_then(|digits| u64::from_str_radix(digits, 16).ok());
+                self.at = match size {
+                    Some(0) => At::Trailers,
+                    Some(size) => At::Chunk(size.saturating_add(2)),
+                    None => return Err(Ambiguous::ChunkSize),
+                };
+                Ok(())
+            }
+            At::Trailers => {
+                if line.is_empty() {
+                    self.at = At::default();
+                }
+                Ok(())
+            }
+            At::Body(_) | At::Chunk(_) | At::Over => Ok(()),
+        }
+    }
+}
+
+impl Head {
+    /// Takes a field that says how long the body is.
+    fn field(&mut self, line: &[u8]) -> Result<(), Ambiguous> {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { return Ok(()) };
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        if name.eq_ignore_ascii_case(b"content-length") {
+            // A length that is none, or two that differ, the parser refuses itself.
+            self.length = std::str::from_utf8(value).ok().and_then(|length| length.parse().ok()).or(Some(0));
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            self.is_coded = true;
+        } else {
+            return Ok(());
+        }
+        if self.is_coded && self.length.is_some() { Err(Ambiguous::TwoLengths) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Follows a text in pieces of each length, and returns why it is refused, which must not depend on the pieces.
+    #[track_caller]
+    fn refused(text: &str) -> Option<Ambiguous> {
+        let whole = in_pieces(text, text.len());
+        for bytes in 1..text.len() {
+            assert_eq!(in_pieces(text, bytes), whole, "in pieces of {bytes}: {text:?}");
+        }
+        whole
+    }
+
+    fn in_pieces(text: &str, bytes: usize) -> Option<Ambiguous> {
+        let mut strict = Strict::default();
+        for piece in text.as_bytes().chunks(bytes) {
+            let mut followed = piece.to_vec();
+            let was_refused = strict.refused.is_some();
+            strict.follow(&mut followed);
+            assert_eq!(followed != piece, !was_refused && strict.refused.is_some(), "only what is refused is changed");
+        }
+        strict.refused
+    }
+
+    #[test]
+    fn requests_that_follow_one_another_are_told_apart() {
+        let posted = "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\n\nX:\n";
+        let chunked = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\n\n\n\n\r\n0\r\nx-sum: 1\r\n\r\n";
+        let got = "\r\nGET / HTTP/1.1\r\nhost: x\r\n\r\n";
+        for text in [posted, chunked, got] {
+            assert_eq!(refused(&format!("{text}{text}{got}")), None, "{text:?}");
+        }
+        let bare = "GET / HTTP/1.1\r\nhost: x\nx: y\r\n\r\n";
+        for before in [posted, chunked, got, ""] {
+            assert_eq!(refused(&format!("{before}{bare}")), Some(Ambiguous::BareLineFeed), "behind {before:?}");
+        }
+    }
+
+    #[test]
+    fn lengths_that_can_be_read_in_two_ways_are_refused() {
+        for head in ["content-length: 2\r\nTRANSFER-ENCODING: chunked", "transfer-encoding: chunked\r\nContent-Length: 2"] {
+            assert_eq!(refused(&format!("POST / HTTP/1.1\r\n{head}\r\n\r\n")), Some(Ambiguous::TwoLengths), "{head:?}");
+        }
+        for size in ["2 ", " 2", "2\t;a", "0x2", "", "-2", "11111111111111111"] {
+            let text = format!("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n{size}\r\nab\r\n0\r\n\r\n");
+            assert_eq!(refused(&text), Some(Ambiguous::ChunkSize), "{size:?}");
+        }
+        let bare = "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n2\nab\r\n0\r\n\r\n";
+        assert_eq!(refused(bare), Some(Ambiguous::BareLineFeed));
+    }
+}

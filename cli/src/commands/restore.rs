@@ -1,0 +1,88 @@
+//! `ensue restore`: starting again from a backup of the data directory.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use ensue_node::offline::{Missing, Offline};
+use serde_json::{Value, json};
+
+use super::Asking;
+use super::at_rest::directory;
+use crate::report::{Failure, Outcome, tell};
+
+/// Start again from a backup of the data directory.
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    #[command(subcommand)]
+    about: About,
+}
+
+#[derive(Debug, Subcommand)]
+enum About {
+    /// Accept that the newest records are missing, so that a node starts on a restored backup.
+    #[command(after_help = "\
+The node must be stopped. The command records in the log what is missing, makes
+the fencing tokens of older attempts invalid, and pauses each open execution
+that the missing records may have carried on. `ensue executions resume` lets
+one go on.
+
+Examples:
+  ensue restore accept --data ./ensue-data --dry-run    report what is missing
+  ensue restore accept --data ./ensue-data")]
+    Accept(Accept),
+}
+
+#[derive(Debug, Args)]
+struct Accept {
+    /// The restored data directory.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// The master key's file, if it is not in its usual place.
+    #[arg(long, value_name = "FILE", env = "ENSUE_MASTER_KEY_FILE")]
+    master_key: Option<PathBuf>,
+    /// Report what is missing and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Restore {
+    pub(super) fn run(self, asking: &Asking) -> Outcome {
+        let About::Accept(accept) = self.about;
+        let config = directory(&accept.data, accept.master_key.as_deref())?;
+        let (mut offline, missing) = Offline::open_restored(&config).map_err(|error| Failure::explained(&error))?;
+        if !accept.dry_run {
+            offline.accept_restored(&missing).map_err(|error| Failure::explained(&error))?;
+        }
+        asking.output.print(&as_json(&missing, accept.dry_run), || explain(&missing, accept.dry_run));
+        Ok(())
+    }
+}
+
+fn as_json(missing: &Missing, is_dry_run: bool) -> Value {
+    json!({
+        "after": missing.after,
+        "newest": missing.newest,
+        "known": missing.known.position,
+        "paused": missing.to_pause,
+        "accepted": !is_dry_run,
+    })
+}
+
+fn explain(missing: &Missing, is_dry_run: bool) {
+    let lost = missing.known.position.0.saturating_sub(missing.after.0);
+    tell(format!("the log ends at position {}, written at {}", missing.after, missing.newest));
+    match lost {
+        0 => tell(format!("the record at position {} is not the one that was written there last", missing.known.position)),
+        1 => tell("1 record is missing"),
+        _ => tell(format!("{lost} records are missing, up to position {}", missing.known.position)),
+    }
+    let paused = missing.to_pause.len();
+    if is_dry_run {
+        tell(format!("{paused} open executions would be paused; nothing was changed"));
+        return;
+    }
+    tell("the node starts again; events and answers in the missing records are lost, and senders may send them again");
+    tell(format!("{paused} open executions are paused, because they may have gone on in the missing records"));
+    tell("check each one, then run `ensue executions resume ID` or `ensue executions cancel ID`");
+    tell("tokens and keys are those of the backup: revoke and rotate again what you changed since");
+}

@@ -1,0 +1,135 @@
+//! Runners whose result has a fixed form: what an action declares as `result`, and what mocks stand for it, can come of them.
+//!
+//! What a program prints is its author's, so `process` and `shell` have no fixed form. That a mock fits the action's own `result` is checked
+//! elsewhere.
+
+use ensue_engine::catalog::Schema;
+use ensue_expression::ValueType;
+use serde_json::Value;
+
+use super::schemas::{Form, type_of};
+use crate::diagnostics::{Code, Report};
+use crate::fields::{first_line, listed};
+use crate::source::SourceText;
+use crate::written::{self, Run};
+use crate::yaml::{Content, Node};
+
+/// The result of a runner that always has the same form.
+pub(super) struct Gives {
+    /// The runner's name.
+    runner: &'static str,
+    /// The fields, as an author reads them.
+    form: &'static str,
+    /// The fields that are always there.
+    fields: Vec<(&'static str, ValueType)>,
+    /// What to write instead of a schema that never fits.
+    instead: &'static str,
+}
+
+impl Gives {
+    /// Returns what the runner of an action gives; none if its form is not fixed.
+    pub(super) fn of(run: &Run) -> Option<Self> {
+        match run {
+            Run::Http { .. } => Some(Self {
+                runner: "http",
+                form: "{ status, headers, body }",
+                fields: vec![("status", ValueType::integer()), ("headers", ValueType::object()), ("body", ValueType::json())],
+                instead: "what the server answers is in `body`:\n\
+                          result: { status: integer, headers: object, body: object }\n\
+                          a step reads it as `steps.<name>.result.body.<field>`; a whole JSON Schema can describe the fields of `body`",
+            }),
+            Run::Emit { .. } => Some(Self {
+                runner: "emit",
+                form: "{ event }",
+                fields: vec![("event", ValueType::text())],
+                instead: "`event` is the id of the event:\nresult: { event: string }",
+            }),
+            Run::Process { .. } | Run::Shell { .. } | Run::Workflow(_) | Run::Builtin { .. } => None,
+        }
+    }
+
+    /// Reports a declared `result` that the runner can never give.
+    pub(super) fn check_result(&self, action: &written::Action, file: &SourceText, report: &mut Report) {
+        let (Some(schema), Some(node)) = (&action.result, &action.result_at) else { return };
+        let Schema::Fields(fields) = schema else {
+            let is_map = type_of(schema, Form::Accepted, "", None).overlaps(&ValueType::object());
+            let required = match schema {
+                Schema::Whole(whole) => whole.source().get("required").and_then(serde_json::Value::as_array),
+                Schema::Any | Schema::Fields(_) => None,
+            };
+            let is_given = |name: &serde_json::Value| self.fields.iter().any(|(given, _)| name.as_str() == Some(given));
+            if !is_map || !required.into_iter().flatten().all(is_given) {
+                self.tell(node, "no result ever fits this schema", file, report);
+            }
+            return;
+        };
+        for field in &fields.0 {
+            let entry = match &node.content {
+                Content::Map(entries) => entries.iter().find(|entry| entry.key.value == field.name),
+                _ => None,
+            };
+            let Some((_, gives)) = self.fields.iter().find(|(name, _)| *name == field.name) else {
+                let key = entry.map(|entry| Node { span: entry.key.span.clone(), content: Content::Null });
+                self.tell(key.as_ref().unwrap_or(node), &format!("`{}` is never in the result", field.name), file, report);
+                continue;
+            };
+            let whole = type_of(schema, Form::Accepted, "", None);
+            if whole.at(&format!("/{}", field.name)).is_some_and(|takes| !takes.overlaps(gives)) {
+                let message = format!("`{}` of the result is never {}", field.name, field.kind);
+                self.tell(entry.map_or(node, |entry| &entry.value), &message, file, report);
+            }
+        }
+    }
+
+    fn tell(&self, at: &Node, what: &str, file: &SourceText, report: &mut Report) {
+        let message = format!("{what}: `{}` always gives `{}`", self.runner, self.form);
+        report.error(Code::ResultImpossible, file, first_line(&at.span, file), message).hint(self.instead);
+    }
+
+    /// Reports a mock of a result that the runner can never give. A mock may leave fields out.
+    pub(super) fn check_mock(&self, mock: &Node, file: &SourceText, report: &mut Report) {
+        if mock.is_poisoned() {
+            return;
+        }
+        let Content::Map(entries) = &mock.content else {
+            self.tell_mock(mock, &format!("this is {}", mock.what()), file, report);
+            return;
+        };
+        for entry in entries.iter().filter(|entry| !entry.value.is_poisoned()) {
+            let (name, value) = (entry.key.value.as_str(), entry.value.to_value());
+            let Some((_, gives)) = self.fields.iter().find(|(field, _)| *field == name) else {
+                let key = Node { span: entry.key.span.clone(), content: Content::Null };
+                self.tell_mock(&key, &format!("`{name}` is never in the result"), file, report);
+                continue;
+            };
+            if !gives.overlaps(&ValueType::of_value(&ensue_expression::Value::from_json(&value))) {
+                self.tell_mock(&entry.value, &format!("`{name}` is never {}", entry.value.what()), file, report);
+            } else if name == "status" && self.runner == "http" && is_failure(&value) {
+                report
+                    .error(
+                        Code::ResultImpossible,
+                        file,
+                        entry.value.span.clone(),
+                        format!("an answer of {value} is a failure, not a result"),
+                    )
+                    .hint(format!("{{ error: {{ kind: http_status, detail: {value} }} }}"));
+            }
+        }
+    }
+
+    fn tell_mock(&self, at: &Node, what: &str, file: &SourceText, report: &mut Report) {
+        let names: Vec<&str> = self.fields.iter().map(|(name, _)| *name).collect();
+        report
+            .error(
+                Code::ResultImpossible,
+                file,
+                first_line(&at.span, file),
+                format!("{what}: `{}` always gives `{}`", self.runner, self.form),
+            )
+            .hint(format!("write what matters of {}", listed(&names)));
+    }
+}
+
+fn is_failure(status: &Value) -> bool {
+    status.as_i64().is_some_and(|status| status >= 400)
+}

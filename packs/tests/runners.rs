@@ -1,0 +1,115 @@
+//! What runners give: a `result`, and mocks of one, that can never come are told before anything runs.
+
+use ensue_engine::catalog::Run;
+use ensue_engine::ids::{Id, RuleId};
+use ensue_engine::record::CatalogRevision;
+use ensue_engine::time::Timestamp;
+use ensue_packs::{Code, build, library};
+
+use crate::support::{checked, demo, shown_with};
+
+/// What is told of an action that makes a request.
+fn request(text: &str) -> String {
+    shown_with(&[("actions/comment.yaml", &format!("{text}run: {{ http: {{ url: 'https://example.test/', method: POST }} }}\n"))])
+}
+
+#[test]
+fn result_that_an_http_action_never_gives_is_an_error() {
+    let told = request("result: { id: integer, status: string }\n");
+    assert!(told.contains("`id` is never in the result: `http` always gives `{ status, headers, body }`"), "{told}");
+    assert!(told.contains("`status` of the result is never string"), "{told}");
+    let whole = "{ type: object, required: [id], properties: { id: { type: integer } } }";
+    assert!(request(&format!("result: {{ schema: {whole} }}\n")).contains("no result ever fits this schema"));
+    for fits in [
+        "{ status: integer, headers: object, body: any }",
+        "{ body: object }",
+        "{ status: number, body: 'string?' }",
+        "{ schema: { type: object, properties: { status: { enum: [200, 201] }, body: { type: object, required: [id] } } } }",
+        "{ schema: { type: object, required: [status, headers, body], additionalProperties: false, properties: { status: {}, headers: {}, body: {} } } }",
+    ] {
+        assert_eq!(request(&format!("result: {fits}\n")), "", "{fits}");
+    }
+    let emits = "result: { id: string }\nrun: { emit: { trigger: demo.ping, payload: { host: a } } }\n";
+    assert!(shown_with(&[("actions/tell.yaml", emits)]).contains("`emit` always gives `{ event }`"));
+}
+
+#[test]
+fn mock_that_an_http_action_never_gives_is_an_error() {
+    let case = |mock: &str| {
+        let test =
+            format!("- it: comments\n  run: {{ action: demo.comment }}\n  mocks: {{ comment: {{ result: {mock} }} }}\n  expect: {{}}\n");
+        let action = "run: { http: { url: 'https://example.test/', method: POST } }\n";
+        shown_with(&[("actions/comment.yaml", action), ("tests/all.test.yaml", &test)])
+    };
+    let told = case("{ id: 1, status: ok }");
+    assert!(told.contains("`id` is never in the result") && told.contains("`status` is never a text"), "{told}");
+    assert!(case("[1]").contains("this is a list: `http` always gives `{ status, headers, body }`"));
+    assert!(case("{ status: 404 }").contains("{ error: { kind: http_status, detail: 404 } }"));
+    for fits in ["{}", "{ status: 201, body: { id: 1 } }", "{ body: null }", "{ headers: { etag: x } }"] {
+        assert_eq!(case(fits), "", "{fits}");
+    }
+    assert!(request("mock: { id: 1 }\n").contains("result_impossible"));
+}
+
+#[test]
+fn installed_pack_with_an_impossible_result_still_builds() {
+    let action = "result: { id: integer }\nrun: { http: { url: 'https://example.test/' } }\n";
+    let pack = demo(&[("actions/comment.yaml", action)]);
+    assert!(checked(std::slice::from_ref(&pack), &[]).good.iter().all(|good| good.name.as_str() != "demo"));
+    let good = checked(&[demo(&[])], &[]).good;
+    let ids = |_: &_| RuleId(Id::root(Timestamp::from_micros(1), 1));
+    let mut installed: Vec<_> = good.iter().map(|pack| (pack.source.clone(), pack.manifest(ids))).collect();
+    installed.iter_mut().filter(|(source, _)| source.origin == pack.origin).for_each(|(source, _)| *source = pack.clone());
+    assert!(build(CatalogRevision(1), &installed).is_ok());
+}
+
+#[test]
+fn argument_that_names_a_file_of_the_pack_is_found_beside_the_action() {
+    let action = "run: { process: { command: [python3, ./mail.py, ./lib, ./out.txt, --fast] } }\n";
+    let pack = demo(&[("actions/mail.yaml", action), ("actions/mail.py", "print()\n"), ("actions/lib/a.py", "x = 1\n")]);
+    let packs: Vec<_> = library().into_iter().chain([pack]).collect();
+    let checked = checked(&packs[packs.len() - 1..], &[]);
+    let ids = |_: &_| RuleId(Id::root(Timestamp::from_micros(1), 1));
+    let installed: Vec<_> = checked.good.iter().map(|pack| (pack.source.clone(), pack.manifest(ids))).collect();
+    let catalog = build(CatalogRevision(1), &installed).unwrap();
+    let Run::Process(process) = &catalog.actions()[&"demo.mail".parse().unwrap()].run else { panic!("it is a process") };
+    assert_eq!(process.beside.iter().copied().collect::<Vec<_>>(), [1, 2]);
+    let misspelt = action.replace("./mail.py", "./mial.py");
+    let told = shown_with(&[("actions/mail.yaml", &misspelt), ("actions/mail.py", "print()\n")]);
+    assert!(told.contains("did you mean `./mail.py`?") && told.contains("warning[no_such_program]"), "{told}");
+}
+
+#[test]
+fn retry_condition_that_errs_without_a_detail_is_warned_about() {
+    let told = |when: &str| request(&format!("retry: {{ attempts: 3, when: '{when}' }}\n"));
+    assert!(told("error.detail >= 500").contains("`error.detail` is null where `error.kind` is \"timeout\""));
+    for fine in ["error.kind == \"http_status\" && error.detail >= 500", "error.detail == 503", "attempt < 2"] {
+        assert_eq!(told(fine), "", "{fine}");
+    }
+}
+
+#[test]
+fn braces_without_a_dollar_are_warned_about() {
+    let told = |text: &str| {
+        shown_with(&[("rules/say.yaml", &format!("trigger: demo.ping\naction: core.echo\nwith: {{ message: \"{text}\" }}\n"))])
+    };
+    assert!(told("hi {{ event.payload.host }}").contains("write `${{ event.payload.host }}`"));
+    assert!(told("hi {{ name }}").contains("warning[braces_without_dollar]"));
+    assert!(told("hi {{ name | upper }}").contains("warning[braces_without_dollar]"));
+    for fine in ["{{.State}}", "{{json .}}", "{{ range .Items }}", "hi ${{ event.payload.host }}", "{{", "{{ 'text' }}"] {
+        assert_eq!(told(fine), "", "{fine}");
+    }
+}
+
+#[test]
+fn bad_test_is_reported_and_does_not_keep_its_pack_from_being_installed() {
+    for (test, code) in [
+        ("- it: runs\n  run: { action: core.ecko }\n  expect: {}\n", Code::UnknownAction),
+        ("- it: [\n", Code::YamlSyntax),
+        ("it: runs\n", Code::WrongType),
+    ] {
+        let checked = checked(&[demo(&[("tests/all.test.yaml", test)])], &[]);
+        assert!(checked.has_errors() && checked.diagnostics.iter().any(|one| one.code == code), "{:?}", checked.diagnostics);
+        assert!(checked.good.iter().any(|good| good.name.as_str() == "demo"), "{code}");
+    }
+}
