@@ -19,6 +19,16 @@ fn plain_value_with_brackets_between_braces_is_quoted_in_the_hint() {
 }
 
 #[test]
+fn any_kind_of_white_space_may_follow_a_value_in_the_hint() {
+    for space in ["\t", "\u{b}", "\u{c}", "\u{85}", "\u{3000}"] {
+        let line =
+            format!("  - {{ trigger: demo.ping, dedupe: headers[\"x-delivery\"], payload{space}: {{ host: '${{{{ body.host }}}}' }} }}");
+        let told = shown_with(&[("sensors/hook.yaml", &format!("webhook: {{ verify: {{ scheme: none }} }}\nemits:\n{line}\n"))]);
+        assert!(told.contains("dedupe: 'headers[\"x-delivery\"]',"), "{told}");
+    }
+}
+
+#[test]
 fn a_negation_is_not_a_tag() {
     insta::assert_snapshot!(rule_with("when: !event.payload.host.startsWith(\"a\")"));
 }

@@ -357,7 +357,8 @@ fn with_quoted_items(text: &str) -> String {
     while let Some(first) = rest.chars().next() {
         let taken = match first {
             '"' | '\'' => rest[1..].find(first).map_or(rest.len(), |end| end + 2),
-            '{' | '}' | '[' | ']' | ',' | ':' | ' ' => 1,
+            '{' | '}' | '[' | ']' | ',' | ':' => 1,
+            space if space.is_whitespace() => space.len_utf8(),
             _ => {
                 let end = end_of_item(rest);
                 let item = rest[..end].trim_end();
