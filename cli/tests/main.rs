@@ -9,6 +9,7 @@ mod command_line;
 mod conditions;
 mod control;
 mod cron;
+mod emit_once;
 mod examples;
 mod explanation;
 mod faults;

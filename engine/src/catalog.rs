@@ -29,7 +29,7 @@ pub use rule::{Mode, Rule};
 pub use schema::{Extra, Field, Fields, JsonSchema, MISFITS_MAX, Misfit, Presence, Schema, Type};
 pub use sensor::{Emit, HmacAlgorithm, HmacVerify, KEY_BYTES_MIN, Repeats, Sensor, SignatureEncoding, Source, Verify};
 pub use workflow::{
-    ALWAYS, FAILED, ForEach, Given, INQUIRY, ITEMS_MAX, ITEMS_OPEN_MAX, ItemFailure, Notify, OnFailure, PARALLEL_DEFAULT, Repeat,
+    ALWAYS, FAILED, ForEach, Given, INQUIRY, ITEMS_MAX, ITEMS_OPEN_MAX, ItemFailure, Notify, OnExpire, OnFailure, PARALLEL_DEFAULT, Repeat,
     STEPS_MAX, SUCCEEDED, Since, StartsIf, Step, TURNS_MAX, Task, Undo, WAIT, Wait, WhenCancelled, WhenFailing, Workflow, WorkflowError,
 };
 

@@ -64,7 +64,7 @@ impl Ask {
         match self {
             Ask::Once { ask, .. } | Ask::Check(ask) => ask.events(),
             Ask::ReceiveEvents(events) | Ask::RetryDelivery(RetriedDelivery { events, .. }) => events,
-            Ask::ReportAttempt(report) => &report.emitted,
+            Ask::ReportAttempt(report) => report.emitted.as_slice(),
             Ask::TakeMessage(Message { said: Said::Event(event), .. }) => std::slice::from_ref(event),
             Ask::TakeMessage(Message { said: Said::Progress { .. } | Said::Artifact(_) | Said::Unusable { .. }, .. })
             | Ask::KeepDelivery(_)
@@ -379,6 +379,14 @@ pub struct Dedupe {
     pub conflict: Conflict,
 }
 
+impl Dedupe {
+    /// The key of an event that an execution emits. All executions that emit events of a trigger share its keys.
+    pub fn of_emission(trigger: &TriggerRef, key: &str, payload: Digest) -> Self {
+        let key = DedupeKey { scope: format!("emit/{trigger}"), hash: Digest::of(key.as_bytes()) };
+        Self { key, content: payload, conflict: Conflict::IsRepeat }
+    }
+}
+
 /// A body whose signature was right: the same one is a repeat within [`DEDUPE_MILLIS`], whatever its headers say, as nobody signed those.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedBody {
@@ -558,8 +566,8 @@ pub struct Report {
     pub retry_after_millis: Option<u64>,
     /// The result, or what was given nevertheless.
     pub body: Option<Body>,
-    /// The events it emits.
-    pub emitted: Vec<ObservedEvent>,
+    /// The event that the runner `emit` makes; the result names it.
+    pub emitted: Option<ObservedEvent>,
     /// The vars it changes.
     pub vars: Vec<VarChange>,
     /// How long before this is told it ended, in milliseconds, if that is noticeable.

@@ -123,7 +123,7 @@ fn an_emitted_event_whose_key_was_seen_is_not_taken_in_again() {
     let emitted =
         ensue_engine::command::ObservedEvent { dedupe: keyed.dedupe.clone(), ..site.emitted(attempt.id, "demo.ping", &json!({ "n": 1 })) };
     site.when(received(vec![keyed]));
-    site.when(report_emitting(execution, attempt, vec![emitted])).then(&["attempt.succeeded", "execution.succeeded"]);
+    site.when(report_emitting(execution, attempt, emitted)).then(&["attempt.succeeded", "execution.succeeded"]);
 }
 
 #[test]

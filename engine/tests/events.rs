@@ -1,9 +1,10 @@
 //! Events and what rules make of them: exactly one decision per rule and matching event.
 
 use ensue_engine::catalog::{Extra, Mode, OnLost, Schema, Type};
-use ensue_engine::command::{Answer, Novelty, Refusal};
+use ensue_engine::command::{Answer, Dedupe, Novelty, Refusal};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{EnforcementId, EventId, ExecutionId, Id, Role};
+use ensue_engine::record::Digest;
 use ensue_engine::rules::facts::{EnforcementMade, Outcome as Enforced};
 use ensue_engine::spec::Outcome;
 use serde_json::json;
@@ -225,6 +226,27 @@ fn an_emitted_event_stands_one_deeper_in_the_chain_of_what_emitted_it() {
 }
 
 #[test]
+fn an_event_that_is_emitted_again_under_its_key_is_a_repeat_and_the_result_names_the_first() {
+    let mut site = Site::with(&pieces());
+    let mut emit = |key: &str, n: u32| {
+        let execution = site.run("demo.say");
+        let attempt = site.attempt(execution);
+        let mut event = site.emitted(attempt.id, "demo.pong", &json!({ "n": n }));
+        event.dedupe = Some(Dedupe::of_emission(&event.trigger, key, Digest::of(event.payload.bytes())));
+        let outcome = site.when(crate::support::site::report_emitting(execution, attempt, event));
+        let received = outcome.records().iter().find(|record| record.kind() == "event.received").map(|record| record.id);
+        let ended = outcome.records().iter().find(|record| record.kind() == "attempt.succeeded").expect("the attempt has ended").clone();
+        (received, ended.body.and_then(|body| body.content).map(|content| String::from_utf8(content.to_vec()).unwrap()))
+    };
+    let (first, _) = emit("page-1", 1);
+    let first = first.expect("the first event is in the log");
+    let (again, result) = emit("page-1", 2);
+    assert_eq!((again, result), (None, Some(format!(r#"{{"event":"{first}"}}"#))));
+    let (other, result) = emit("page-2", 1);
+    assert!(other.is_some() && result.is_none(), "what the worker reported stays");
+}
+
+#[test]
 fn a_report_whose_event_cannot_be_taken_in_is_refused_whole() {
     let mut site = Site::with(&pieces());
     let execution = site.run("demo.say");
@@ -233,6 +255,6 @@ fn a_report_whose_event_cannot_be_taken_in_is_refused_whole() {
     let event = site.emitted(attempt.id, "demo.pong", &json!({}));
     site.install_unseen(&pieces().without_trigger("demo.pong"));
     let refusal = Refusal::NoTrigger("demo.pong".parse().unwrap());
-    site.when(crate::support::site::report_emitting(execution, attempt, vec![event])).then_refused(&refusal);
+    site.when(crate::support::site::report_emitting(execution, attempt, event)).then_refused(&refusal);
     assert_eq!(site.phase(execution), before);
 }

@@ -52,7 +52,7 @@ fn give(site: &mut Site, execution: ExecutionId, result: &Value) {
         outcome,
         retry_after_millis: None,
         body,
-        emitted: Vec::new(),
+        emitted: None,
         vars: Vec::new(),
         ended_before: None,
     }));

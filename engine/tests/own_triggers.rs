@@ -1,6 +1,6 @@
 //! The engine's own triggers: what is told, to whom, once, and never in a circle.
 
-use ensue_engine::catalog::{Does, Mode, Since, Wait};
+use ensue_engine::catalog::{Does, Mode, OnExpire, Since, Wait};
 use ensue_engine::command::{Answer, ReportOutcome, TurnLimits};
 use ensue_engine::events::own::{OwnTrigger, is_of_the_engine};
 use ensue_engine::executions::facts::{Evidence, FailureKind};
@@ -171,7 +171,7 @@ fn nor_that_of_anything_further_down_the_chain() {
     let alert = alert(&site.fail(execution, FailureKind::Network));
     let attempt = site.attempt(alert);
     let emitted = site.emitted(attempt.id, "demo.ping", &json!({}));
-    site.when(report_emitting(alert, attempt, vec![emitted]));
+    site.when(report_emitting(alert, attempt, emitted));
     site.restart();
     let below: Vec<ExecutionId> = site.engine().executions().iter().map(|(id, _)| *id).collect();
     assert_eq!(below.len(), 2, "a workflow and its step");
@@ -291,7 +291,7 @@ fn it_is_told_once_also_where_a_turn_is_cut_short_and_a_node_starts_anew() {
 #[test]
 fn a_step_may_wait_for_one() {
     let when = Some(expression("event.payload.status == 'failed'"));
-    let wait = Wait { trigger: OwnTrigger::ExecutionEnded.trigger(), when, since: Since::Start, expires: None };
+    let wait = Wait { trigger: OwnTrigger::ExecutionEnded.trigger(), when, since: Since::Start, expires: None, on_expire: OnExpire::Fail };
     let mut site = site(&pieces().awaiting("core.wait").workflow("demo.watch", [awaits("end", wait)]));
     let watch = site.run("demo.watch");
     let execution = site.run("demo.work");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ensue_engine::catalog::{Since, Wait};
+use ensue_engine::catalog::{OnExpire, Since, Wait};
 use ensue_engine::command::{Answer, Ask, Command, Refusal};
 use ensue_engine::executions::facts::{Evidence, FailureKind};
 use ensue_engine::executions::state::Phase;
@@ -118,7 +118,13 @@ fn what_was_lost_and_never_began_waits_on() {
 #[test]
 fn an_answer_and_an_event_are_taken_meanwhile_and_what_follows_is_held() {
     let question = json!({ "title": "Ship?", "answer": {}, "assignees": ["bo"] });
-    let wait = Wait { trigger: "demo.ping".parse().unwrap(), when: None, since: Since::Start, expires: Some(Duration::from_secs(60)) };
+    let wait = Wait {
+        trigger: "demo.ping".parse().unwrap(),
+        when: None,
+        since: Since::Start,
+        expires: Some(Duration::from_secs(60)),
+        on_expire: OnExpire::Fail,
+    };
     let mut site = site([does("ask", "core.inquiry").with(&question), awaits("ci", wait), does("then", "demo.say").needs(["ask", "ci"])]);
     let flow = site.run("demo.flow");
     site.when(pause(flow));

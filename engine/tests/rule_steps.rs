@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ensue_engine::catalog::{Action, Fields, Given, OnLost, Run, Schema, Since, Wait, Workflow};
+use ensue_engine::catalog::{Action, Fields, Given, OnExpire, OnLost, Run, Schema, Since, Wait, Workflow};
 use ensue_engine::executions::facts::{ExecutionRequested, FailureKind};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, Id, Role};
@@ -124,7 +124,7 @@ fn a_step_that_cannot_be_rendered_fails_the_whole() {
 #[test]
 fn a_rule_s_event_and_the_one_that_a_step_waits_for_are_told_apart() {
     let when = Some(crate::support::workflow::expression("event.payload.host + '!' == local.host"));
-    let wait = Wait { trigger: "demo.pong".parse().unwrap(), when, since: Since::Start, expires: None };
+    let wait = Wait { trigger: "demo.pong".parse().unwrap(), when, since: Since::Start, expires: None, on_expire: OnExpire::Fail };
     let mut site = site([awaits("pong", wait)]);
     site.receive("demo.ping", &json!({ "host": "a" }));
     assert_eq!(told(&site.receive("demo.pong", &json!({ "host": "b" }))), [""; 0]);

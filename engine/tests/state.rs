@@ -1,6 +1,6 @@
 //! The saved state: a form that a later release must read, and that goes on exactly where it was saved.
 
-use ensue_engine::catalog::{Does, LockConflict, Mode, Since, Wait};
+use ensue_engine::catalog::{Does, LockConflict, Mode, OnExpire, Since, Wait};
 use ensue_engine::command::{Answer, Ask, Command, RefusedDelivery, ReportOutcome};
 use ensue_engine::engine::{Engine, LoadError, STATE_FORMAT, SavedState};
 use ensue_engine::executions::facts::Evidence;
@@ -157,7 +157,13 @@ fn silent() -> Site {
 }
 
 fn awaited(when: Option<&str>) -> Wait {
-    Wait { trigger: "demo.ping".parse().unwrap(), when: when.map(expression), since: Since::Start, expires: None }
+    Wait {
+        trigger: "demo.ping".parse().unwrap(),
+        when: when.map(expression),
+        since: Since::Start,
+        expires: None,
+        on_expire: OnExpire::Fail,
+    }
 }
 
 /// Gives the tables of a state that hold nothing, by their paths.

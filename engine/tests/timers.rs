@@ -152,7 +152,7 @@ fn what_is_not_worth_another_attempt_has_failed() {
 fn answered_with(site: &mut Site, execution: ExecutionId, status: i64, retry_after_millis: Option<u64>) -> Outcome {
     let error = Failure::new(FailureKind::HttpStatus, "it did not work").with_detail(status);
     let Attempt { id: attempt, token, .. } = site.attempt(execution);
-    let (outcome, emitted, vars) = (ReportOutcome::Failed(error), Vec::new(), Vec::new());
+    let (outcome, emitted, vars) = (ReportOutcome::Failed(error), None, Vec::new());
     site.when(reported(Report { execution, attempt, token, outcome, retry_after_millis, body: None, emitted, vars, ended_before: None }))
 }
 

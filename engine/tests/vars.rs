@@ -1,6 +1,6 @@
 //! Vars: who changes them, once; and that rules and steps read them as they are when they are decided.
 
-use ensue_engine::catalog::{Does, Since, Wait};
+use ensue_engine::catalog::{Does, OnExpire, Since, Wait};
 use ensue_engine::command::{Answer, Refusal, SeenVar};
 use ensue_engine::engine::Engine;
 use ensue_engine::executions::facts::FailureKind;
@@ -233,7 +233,13 @@ fn a_step_that_reads_a_var_which_is_not_there_fails() {
 fn who_waits_for_an_event_reads_vars_as_they_are_when_it_comes() {
     for local in [false, true] {
         let when = if local { "event.payload.n == local.n" } else { "event.payload.n == vars.n" };
-        let wait = Wait { trigger: "demo.ping".parse().unwrap(), when: Some(expression(when)), since: Since::Start, expires: None };
+        let wait = Wait {
+            trigger: "demo.ping".parse().unwrap(),
+            when: Some(expression(when)),
+            since: Since::Start,
+            expires: None,
+            on_expire: OnExpire::Fail,
+        };
         let pieces =
             workflow([awaits("wait", wait)]).changed("demo.flow", |action| action.local = vec![("n".to_owned(), expression("vars.n"))]);
         let mut site = site(&pieces);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ensue_engine::catalog::{Since, Wait};
+use ensue_engine::catalog::{OnExpire, Since, Wait};
 use ensue_engine::command::Answer;
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::executions::state::Phase;
@@ -31,7 +31,13 @@ fn for_n(since: Since) -> Wait {
 }
 
 fn wait(when: &str, since: Since) -> Wait {
-    Wait { trigger: "demo.done".parse().unwrap(), when: Some(expression(when)), since, expires: Some(Duration::from_secs(60)) }
+    Wait {
+        trigger: "demo.done".parse().unwrap(),
+        when: Some(expression(when)),
+        since,
+        expires: Some(Duration::from_secs(60)),
+        on_expire: OnExpire::Fail,
+    }
 }
 
 #[track_caller]
@@ -100,6 +106,25 @@ fn with_since_step_only_what_comes_after_the_step_s_beginning_counts_and_it_read
     let report = report_giving(build, site.attempt(build), Body::json(r#"{"n":3}"#));
     assert_eq!(told(&site.when(report)), ["build succeeded", "ci awaits demo.done", "ci asked"]);
     assert_eq!(told(&site.receive("demo.done", &json!({ "n": 3 }))), ["ci has come", "ci succeeded", "flow succeeded"]);
+}
+
+#[test]
+fn a_wait_that_may_expire_succeeds_without_an_event_when_its_time_is_over() {
+    let absent = Wait { on_expire: OnExpire::Succeed, ..for_n(Since::Start) };
+    let then = does("then", "demo.say").needs(["ci"]).with(&json!({ "came": "${{ steps.ci.event != null }}" }));
+    let mut site = site([awaits("ci", absent), then]);
+    let (flow, _) = begin(&mut site, &json!(7));
+    site.restart();
+    let outcome = site.after(60_000);
+    assert_eq!(told(&outcome), ["ci succeeded", "then asked"]);
+    assert_eq!(asked(&outcome), json!({ "came": false }));
+    assert_eq!(told(&site.succeed(step(&site, flow, "then"))), ["then succeeded", "flow succeeded"]);
+    assert_nothing_waits(&site);
+
+    let (flow, _) = begin(&mut site, &json!(7));
+    let outcome = site.receive("demo.done", &json!({ "n": 7 }));
+    assert_eq!(asked(&outcome), json!({ "came": true }), "an event in time counts as ever");
+    site.succeed(step(&site, flow, "then"));
 }
 
 #[test]

@@ -213,7 +213,8 @@ impl Teller {
         match given {
             Given::Event { trigger, payload } => {
                 let Message { execution, attempt, .. } = self.about.message;
-                let emission = Emission { execution, attempt, cause: attempt.0, index, catalog: self.about.catalog, trigger, payload };
+                let emission =
+                    Emission { execution, attempt, cause: attempt.0, index, catalog: self.about.catalog, trigger, payload, dedupe: None };
                 match self.observe.observe(emission) {
                     Ok(event) => Said::Event(Box::new(event)),
                     Err(error) => Said::Unusable { reason: error.to_string() },

@@ -116,6 +116,8 @@ pub struct Emission {
     pub trigger: TriggerRef,
     /// The payload.
     pub payload: Document,
+    /// The key under which the event is accepted once.
+    pub dedupe: Option<String>,
 }
 
 /// What makes an event of an emission: checks the payload, gives it its id and judges it.

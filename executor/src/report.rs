@@ -118,7 +118,7 @@ impl Reporter {
             outcome: ReportOutcome::Failed(failure),
             retry_after_millis: None,
             body: None,
-            emitted: Vec::new(),
+            emitted: None,
             vars: Vec::new(),
             ended_before,
         };

@@ -29,7 +29,7 @@ pub(crate) async fn run(attempt: &Attempt<'_>) -> Ending {
         Run::Process(command) => command.run(attempt).await,
         Run::Shell(script) => script.run(attempt).await,
         Run::Http(request) => request.run(attempt).await,
-        Run::Emit { trigger, payload } => emit::Emit { trigger, payload }.run(attempt).await,
+        Run::Emit { trigger, payload, dedupe } => emit::Emit { trigger, payload, dedupe: dedupe.as_ref() }.run(attempt).await,
         // Its steps are executions of their own, and no attempt of it is ever started.
         Run::Workflow(_) => Err(failed(FailureKind::Spawn, "a workflow has no attempts: this is a bug of ours")),
         Run::Builtin(builtin) => builtin.run(attempt).await,

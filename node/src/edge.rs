@@ -289,6 +289,8 @@ impl executor::Observe for Edge {
             return Err(EmissionError::OfTheEngine(emission.trigger));
         }
         let id = Id::derived(self.log, emission.cause, Role::Emit(emission.index));
+        let key = emission.dedupe.as_deref();
+        let dedupe = key.map(|key| Dedupe::of_emission(&emission.trigger, key, Digest::of(emission.payload.bytes())));
         let observed = Observed {
             id: EventId(id),
             trigger: emission.trigger,
@@ -298,7 +300,7 @@ impl executor::Observe for Edge {
             occurred_at: self.clock.now(),
             trace: None,
             payload: emission.payload,
-            dedupe: None,
+            dedupe,
         };
         judged(&self.catalogs.current(), observed)
     }

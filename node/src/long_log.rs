@@ -223,7 +223,7 @@ impl Writer {
             outcome,
             retry_after_millis: None,
             body,
-            emitted: Vec::new(),
+            emitted: None,
             vars: Vec::new(),
             ended_before: None,
         }))

@@ -463,7 +463,7 @@ impl<'a> Stage<'a> {
                         outcome,
                         retry_after_millis,
                         body,
-                        emitted: Vec::new(),
+                        emitted: None,
                         vars,
                         ended_before: None,
                     }),

@@ -318,36 +318,36 @@ impl Stage {
         if ends == Some(next)
             && let Some((_, pending)) = self.pending.pop_first()
         {
-            self.report(&pending.dispatch, pending.outcome, Vec::new())?;
+            self.report(&pending.dispatch, pending.outcome, None)?;
         }
         Ok(true)
     }
 
     fn attempt(&mut self, dispatch: Box<Dispatch>, cast: &mut impl Cast) -> Result<(), Stuck> {
         if self.stopped.contains(&dispatch.attempt) {
-            return self.report(&dispatch, Err(Failure::new(FailureKind::Cancelled, "it was asked to stop")), Vec::new());
+            return self.report(&dispatch, Err(Failure::new(FailureKind::Cancelled, "it was asked to stop")), None);
         }
         if self.history.undoes(dispatch.execution) {
             // What it takes back never happened.
-            return self.report(&dispatch, Ok(Value::Null), Vec::new());
+            return self.report(&dispatch, Ok(Value::Null), None);
         }
         if self.history.tells(dispatch.execution) {
             // There is nobody to be told.
-            return self.report(&dispatch, Ok(Value::Null), Vec::new());
+            return self.report(&dispatch, Ok(Value::Null), None);
         }
         let way = self.history.way(dispatch.execution);
         match cast.attempt(&way, &dispatch)? {
-            Some(Came::Result(result)) => self.report(&dispatch, Ok(result), Vec::new()),
+            Some(Came::Result(result)) => self.report(&dispatch, Ok(result), None),
             Some(Came::Failed(failure)) if failure.kind == FailureKind::Lost => {
                 let (execution, attempt) = (dispatch.execution, dispatch.attempt);
                 self.ask(worker(), Ask::LoseAttempt { execution, attempt, evidence: Evidence::MayHaveBegun, error: None }).map(|_| ())
             }
-            Some(Came::Failed(failure)) => self.report(&dispatch, Err(failure), Vec::new()),
+            Some(Came::Failed(failure)) => self.report(&dispatch, Err(failure), None),
             None => self.by_itself(dispatch, way),
         }
     }
 
-    fn report(&mut self, dispatch: &Dispatch, outcome: Result<Value, Failure>, emitted: Vec<ObservedEvent>) -> Result<(), Stuck> {
+    fn report(&mut self, dispatch: &Dispatch, outcome: Result<Value, Failure>, emitted: Option<ObservedEvent>) -> Result<(), Stuck> {
         let (outcome, body) = match outcome {
             Ok(Value::Null) => (ReportOutcome::Succeeded, None),
             Ok(result) => (ReportOutcome::Succeeded, Some(Body::json(result.to_string()))),
@@ -383,7 +383,7 @@ impl Stage {
                 outcome,
                 retry_after_millis: None,
                 body: None,
-                emitted: Vec::new(),
+                emitted: None,
                 vars,
                 ended_before: None,
             }),

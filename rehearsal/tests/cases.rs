@@ -323,6 +323,20 @@ fn an_action_that_emits_is_judged_like_any_event() {
 }
 
 #[test]
+fn an_event_that_is_emitted_again_under_its_key_leads_to_nothing_and_the_result_names_the_first() {
+    let files = [
+        GREET,
+        (
+            "actions/twice.yaml",
+            "run:\n  workflow:\n    steps:\n      one: { action: core.emit, with: &told { trigger: demo.ping, payload: { host: a }, dedupe: page-1 } }\n      \
+             two: { needs: one, action: core.emit, with: *told }\n    result: { same: '${{ steps.one.result.event == steps.two.result.event }}' }\n",
+        ),
+    ];
+    let verdicts = run(&files, "- it: emits once\n  run: { action: demo.twice }\n  expect: { result: { same: true } }\n");
+    assert!(verdicts.iter().all(|verdict| verdict.is_passed()), "{verdicts:?}");
+}
+
+#[test]
 fn objects_may_have_more_fields_unless_they_are_expected_exactly() {
     let files = [("actions/made.yaml", "run: { shell: { script: make } }\nmock: { a: { b: 1, c: [1, 2] }, n: 3.0 }\n")];
     let verdicts = run(

@@ -25,7 +25,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ensue_engine::catalog::{Catalog, Catalogs, Since, Wait};
+use ensue_engine::catalog::{Catalog, Catalogs, OnExpire, Since, Wait};
 use ensue_engine::command::{Settings, TurnLimits};
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::fact::Fact;
@@ -266,6 +266,7 @@ fn waiting() -> Pieces {
         when: Some(expression("event.payload.n == vars.n")),
         since: Since::Start,
         expires: None,
+        on_expire: OnExpire::Fail,
     };
     let pieces = Pieces::default().trigger("demo.ping").awaiting("core.wait").action("demo.ask");
     pieces.workflow("demo.flow", [awaits("wait", wait).tolerated()]).rule("demo.one", "demo.ping", "", "demo.ask")

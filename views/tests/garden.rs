@@ -74,7 +74,7 @@ impl Garden {
             outcome,
             retry_after_millis: None,
             body,
-            emitted: Vec::new(),
+            emitted: None,
             vars: Vec::new(),
             ended_before: None,
         };

@@ -123,6 +123,8 @@ pub enum Run {
         trigger: TriggerRef,
         /// Its payload.
         payload: Template,
+        /// The key under which the event is accepted once.
+        dedupe: Option<Template>,
     },
     /// Is made of steps.
     Workflow(Arc<Workflow>),

@@ -167,6 +167,18 @@ pub struct Wait {
     pub since: Since,
     /// How long, from the step's beginning on; for ever where its author does not say.
     pub expires: Option<Duration>,
+    /// How the step ends when that time is over.
+    pub on_expire: OnExpire,
+}
+
+/// How a step ends that has waited for an event in vain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnExpire {
+    /// It fails.
+    #[default]
+    Fail,
+    /// It succeeds without an event: no event is what its author hoped for, or can go on without.
+    Succeed,
 }
 
 /// From when on events count for a step that waits for one.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::catalog::{Action, Extra};
-use crate::command::{Answer, Context, Decision, Moment, Refusal, Report, ReportOutcome, RequestExecution};
+use crate::command::{Answer, Context, Decision, Moment, Novelty, Refusal, Report, ReportOutcome, RequestExecution};
 use crate::engine::Engine;
 use crate::events::decide::{self as events, Source};
 use crate::events::own::OwnTriggers;
@@ -188,9 +188,13 @@ pub(crate) fn report(engine: &Engine, actor: &Actor, report: &Report, at: &Momen
             };
             let cause = Some(Cause { depth: emits.depth + 1, ..emits });
             let source = Source { actor, cause, trace: None, own_above: execution.own_above.clone() };
-            match events::receive_each(engine, &source, &report.emitted, at, with) {
-                Ok((received, _)) => {
-                    Decision::Done { drafts: std::iter::once(draft(fact)).chain(received).chain(changed).collect(), answer: Answer::Done }
+            match events::receive_each(engine, &source, report.emitted.as_slice(), at, with) {
+                Ok((drafts, received)) => {
+                    // The result names the event that is in the log under the key.
+                    let first = received.first().filter(|received| received.novelty == Novelty::Repeat).map(|received| received.id);
+                    let result = first.map(|id| Body::json(format!(r#"{{"event":"{id}"}}"#)));
+                    let ended = Draft { body: result.or_else(|| report.body.clone()), ..draft(fact) };
+                    Decision::Done { drafts: std::iter::once(ended).chain(drafts).chain(changed).collect(), answer: Answer::Done }
                 }
                 Err(refusal) => Decision::Refused(refusal),
             }

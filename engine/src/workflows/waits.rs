@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ensue_expression::{Budget, Check, Demand, Document, EVALUATION_STEPS_MAX, Known, Literal, Test};
 use serde_json::Value as Json;
 
-use crate::catalog::{Step, Wait};
+use crate::catalog::{OnExpire, Step, Wait};
 use crate::command::Context;
 use crate::engine::{Engine, Reaction};
 use crate::events::facts::EventReceived;
@@ -19,7 +19,7 @@ use crate::rules::judge::{EventTexts, EventView, event_value};
 use crate::time::duration_text;
 use crate::vars::reads::VARS;
 use crate::workflows::awaited::PAYLOAD_NAMES;
-use crate::workflows::facts::{WaitErred, WaitKey, WaitMatched, WaitOpened};
+use crate::workflows::facts::{PartOf, WaitErred, WaitKey, WaitMatched, WaitOpened};
 use crate::workflows::react::{Going, Hindrance, with_steps};
 use crate::workflows::sight::Ends;
 
@@ -179,6 +179,9 @@ pub(crate) fn end(engine: &Engine, record: &Record, (id, execution): (ExecutionI
             let Some(payload) = with.bodies.document(&given.payload) else { return Reaction::Needs(vec![given.payload]) };
             (ExecutionSucceeded { part_of }.into(), Some(result(*event, given, &payload)))
         }
+        None if may_expire(engine, record, part_of.as_ref(), with) => {
+            (ExecutionSucceeded { part_of }.into(), Some(Body::json(r#"{"event":null}"#)))
+        }
         None => {
             let limit = if let Pace::Awaits { expires_millis: Some(limit) } = execution.pace { limit } else { 0 };
             let message = format!("no such event came within {}", duration_text(limit));
@@ -188,6 +191,14 @@ pub(crate) fn end(engine: &Engine, record: &Record, (id, execution): (ExecutionI
     let cause = Some(execution.cause(record.id));
     let stream = StreamId::Execution(id);
     Reaction::last(vec![Draft { stream, begins: None, actor: Actor::Engine, cause, trace: None, fact, body }])
+}
+
+/// Says whether a step succeeds without its event, as its author wants it. A step that cannot be read fails.
+fn may_expire(engine: &Engine, record: &Record, part_of: Option<&PartOf>, with: &Context<'_>) -> bool {
+    let on_expire = part_of.and_then(|part| {
+        with_steps(engine, part.workflow, record, with, |going| Some(going.workflow.step(&part.step)?.wait.as_ref()?.on_expire))?
+    });
+    on_expire == Some(OnExpire::Succeed)
 }
 
 /// Gives what an execution gives that waited: the event, as rules see it.

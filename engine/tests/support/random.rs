@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use ensue_engine::catalog::{Backoff, Does, Excess, Jitter, LockConflict, Mode, OnLost, Retry, Since, Wait};
+use ensue_engine::catalog::{Backoff, Does, Excess, Jitter, LockConflict, Mode, OnExpire, OnLost, Retry, Since, Wait};
 use ensue_engine::command::{Ask, Command, Conflict, PackChange, RefusedDelivery, ReportOutcome, RetriedDelivery, Said, Settings};
 use ensue_engine::events::facts::DeliveredWith;
 use ensue_engine::events::own::OwnTrigger;
@@ -329,7 +329,13 @@ fn params() -> Value {
 }
 
 fn awaited(when: &str, since: Since) -> Wait {
-    Wait { trigger: "demo.ping".parse().unwrap(), when: Some(expression(when)), since, expires: Some(Duration::from_secs(2)) }
+    Wait {
+        trigger: "demo.ping".parse().unwrap(),
+        when: Some(expression(when)),
+        since,
+        expires: Some(Duration::from_secs(2)),
+        on_expire: OnExpire::Fail,
+    }
 }
 
 fn question(quorum: u32, expires: &str) -> Value {
@@ -475,7 +481,7 @@ impl World {
             Step::Emit(which, payload) => {
                 let (execution, attempt) = pick_attempt(&self.site, which)?;
                 let event = self.site.emitted(attempt.id, "demo.ping", &payload.json());
-                report_emitting(execution, attempt, vec![event])
+                report_emitting(execution, attempt, event)
             }
             Step::Fail(which, kind) => {
                 let (execution, attempt) = pick_attempt(&self.site, which)?;
@@ -603,7 +609,7 @@ impl World {
                 let execution = *open.iter().filter(runs).find(emits)?;
                 let attempt = self.site.attempt(execution);
                 let event = self.site.emitted(attempt.id, "demo.ping", &Payload::One.json());
-                report_emitting(execution, attempt, vec![event])
+                report_emitting(execution, attempt, event)
             }
             Step::SetVar(Some(value)) => set_var("n", &json!(value)),
             Step::SetVar(None) => remove_var("n"),

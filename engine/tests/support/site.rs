@@ -255,7 +255,7 @@ impl Site {
     pub(crate) fn emit(&mut self, execution: ExecutionId, trigger: &str, payload: &Value) -> Outcome {
         let attempt = self.attempt(execution);
         let event = self.emitted(attempt.id, trigger, payload);
-        self.when(report_emitting(execution, attempt, vec![event]))
+        self.when(report_emitting(execution, attempt, event))
     }
 }
 
@@ -279,7 +279,7 @@ pub(crate) fn report(execution: ExecutionId, attempt: Attempt, outcome: ReportOu
         outcome,
         retry_after_millis: None,
         body,
-        emitted: Vec::new(),
+        emitted: None,
         vars: Vec::new(),
         ended_before: None,
     })
@@ -294,13 +294,13 @@ pub(crate) fn report_giving(execution: ExecutionId, attempt: Attempt, body: Body
         outcome,
         retry_after_millis: None,
         body,
-        emitted: Vec::new(),
+        emitted: None,
         vars: Vec::new(),
         ended_before: None,
     })
 }
 
-pub(crate) fn report_emitting(execution: ExecutionId, attempt: Attempt, emitted: Vec<ObservedEvent>) -> Command {
+pub(crate) fn report_emitting(execution: ExecutionId, attempt: Attempt, emitted: ObservedEvent) -> Command {
     let outcome = ReportOutcome::Succeeded;
     reported(Report {
         execution,
@@ -309,7 +309,7 @@ pub(crate) fn report_emitting(execution: ExecutionId, attempt: Attempt, emitted:
         outcome,
         retry_after_millis: None,
         body: None,
-        emitted,
+        emitted: Some(emitted),
         vars: Vec::new(),
         ended_before: None,
     })
@@ -322,7 +322,7 @@ pub(crate) fn report_changing(execution: ExecutionId, attempt: Attempt, vars: &[
         value: (!value.is_null()).then(|| Body::json(value.to_string())),
     };
     let vars = vars.iter().map(change).collect();
-    let (outcome, body, emitted) = (ReportOutcome::Succeeded, None, Vec::new());
+    let (outcome, body, emitted) = (ReportOutcome::Succeeded, None, None);
     reported(Report {
         execution,
         attempt: attempt.id,

@@ -43,7 +43,8 @@ impl Runner for Builtin {
                 let payload = params.get("payload").map_or("{}", |payload| payload.raw());
                 let payload = Document::parse(Bytes::copy_from_slice(payload.as_bytes()))
                     .map_err(|error| invalid(format!("`payload` is not JSON: {error}")))?;
-                emitted(attempt, trigger, payload)
+                let dedupe = params.get("dedupe").and_then(|key| key.as_str().map(|key| key.to_string()));
+                emitted(attempt, trigger, payload, dedupe)
             }
             Self::SetVar => changed(attempt.params.root()),
         }

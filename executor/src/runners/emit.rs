@@ -18,6 +18,8 @@ pub(crate) struct Emit<'a> {
     pub(crate) trigger: &'a TriggerRef,
     /// The payload.
     pub(crate) payload: &'a Template,
+    /// The key under which the event is accepted once.
+    pub(crate) dedupe: Option<&'a Template>,
 }
 
 impl Runner for Emit<'_> {
@@ -27,12 +29,19 @@ impl Runner for Emit<'_> {
             let payload = attempt.renderer(&opened)?.value("payload", self.payload)?;
             Document::from_value(&payload)
         };
-        emitted(attempt, self.trigger.clone(), payload)
+        let dedupe = match self.dedupe {
+            Some(key) => {
+                let opened = attempt.open_without_keys(key).await?;
+                attempt.renderer(&opened)?.scalar("dedupe", key)?
+            }
+            None => None,
+        };
+        emitted(attempt, self.trigger.clone(), payload, dedupe)
     }
 }
 
 /// Gives one event; the result is its id.
-pub(crate) fn emitted(attempt: &Attempt<'_>, trigger: TriggerRef, payload: Document) -> Ending {
+pub(crate) fn emitted(attempt: &Attempt<'_>, trigger: TriggerRef, payload: Document, dedupe: Option<String>) -> Ending {
     let emission = Emission {
         execution: attempt.dispatch.execution,
         attempt: attempt.dispatch.attempt,
@@ -41,9 +50,10 @@ pub(crate) fn emitted(attempt: &Attempt<'_>, trigger: TriggerRef, payload: Docum
         catalog: attempt.dispatch.catalog,
         trigger,
         payload,
+        dedupe,
     };
     let event = attempt.worker.ports.observe.observe(emission);
     let event = event.map_err(|error| failed(FailureKind::ParametersInvalid, error.to_string()))?;
     let result = json!({ "event": event.id }).to_string();
-    Ok(Given { body: Some(Body::json(result)), emitted: vec![event], ..Given::default() })
+    Ok(Given { body: Some(Body::json(result)), emitted: Some(event), ..Given::default() })
 }

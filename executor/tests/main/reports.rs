@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use ensue_engine::catalog::{Builtin, Run};
-use ensue_engine::command::{Answer, Ask, ObservedEvent, Refusal, ReportOutcome};
+use ensue_engine::command::{Answer, Ask, Dedupe, ObservedEvent, Refusal, Report, ReportOutcome};
 use ensue_engine::effect::Effect;
 use ensue_engine::executions::facts::{Evidence, FailureKind};
 use ensue_engine::ids::EventId;
 use ensue_engine::ports::OutputStream::Stdout;
 use ensue_engine::ports::SubmitError;
-use ensue_engine::record::CatalogRevision;
+use ensue_engine::record::{CatalogRevision, Digest};
 use ensue_engine::rules::judge::{EventView, Judgement};
 use ensue_executor::begun::Begun;
 use ensue_executor::ports::{Emission, EmissionError, Observe};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::world::{NOON, Plan, attempt, execution, failure, refused, result, sh, template};
 
@@ -26,10 +26,11 @@ struct AnyTrigger;
 
 impl Observe for AnyTrigger {
     fn observe(&self, emission: Emission) -> Result<ObservedEvent, EmissionError> {
-        let Emission { trigger, payload, execution, .. } = emission;
+        let Emission { trigger, payload, execution, dedupe, .. } = emission;
         let source = format!("execution/{execution}");
         let view = EventView { id: EventId(execution.0), trigger: &trigger, source: &source, time: NOON, payload: &payload, only: None };
-        Ok(ObservedEvent::judged(&view, Judgement::of_no_rule(CatalogRevision(1))))
+        let dedupe = dedupe.map(|key| Dedupe::of_emission(&trigger, &key, Digest::of(payload.bytes())));
+        Ok(ObservedEvent { dedupe, ..ObservedEvent::judged(&view, Judgement::of_no_rule(CatalogRevision(1))) })
     }
 }
 
@@ -65,16 +66,39 @@ async fn a_no_op_holds_its_slot_for_as_long_as_it_says() {
 
 #[tokio::test]
 async fn an_emitted_event_is_in_the_report_and_its_id_is_the_result() {
-    let emit = Run::Emit { trigger: "test.done".parse().unwrap(), payload: template(json!({ "n": "${{ params.n }}" })) };
+    let emit = Run::Emit { trigger: "test.done".parse().unwrap(), payload: template(json!({ "n": "${{ params.n }}" })), dedupe: None };
     let builtin = json!({ "trigger": "test.done", "payload": { "n": 1 }, "n": 1 });
     for run in [emit, Run::Builtin(Builtin::Emit)] {
         let mut world = Plan::new(run).observe(AnyTrigger).begin();
         let report = world.report_of(builtin.clone()).await;
         assert_eq!(result(&report), json!({ "event": execution(1) }));
-        let [event] = report.emitted.as_slice() else { panic!("one event") };
+        let Some(event) = &report.emitted else { panic!("one event") };
         assert_eq!((event.trigger.as_str(), event.payload.root().raw()), ("test.done", r#"{"n":1}"#));
         assert!(!world.begun().contains(&attempt(1).to_string()), "nothing outward happened");
     }
+}
+
+#[tokio::test]
+async fn the_key_of_an_emitted_event_is_computed_and_null_is_no_key() {
+    let under = |key| Dedupe::of_emission(&"test.done".parse().unwrap(), key, Digest::of(b"{}")).key;
+    let key_of = |report: Report| report.emitted.expect("an event is emitted").dedupe.map(|dedupe| dedupe.key);
+    let emit =
+        |dedupe: Value| Run::Emit { trigger: "test.done".parse().unwrap(), payload: template(json!({})), dedupe: Some(template(dedupe)) };
+    for (dedupe, key) in [
+        (json!("n-${{ params.n }}"), Some("n-7")),
+        (json!("${{ params.n }}"), Some("7")),
+        (json!(7), Some("7")),
+        (json!("${{ null }}"), None),
+    ] {
+        let mut world = Plan::new(emit(dedupe)).observe(AnyTrigger).begin();
+        let report = world.report_of(json!({ "n": 7 })).await;
+        assert_eq!(key_of(report), key.map(under));
+    }
+    let report = Plan::new(emit(json!("${{ [1] }}"))).observe(AnyTrigger).begin().report_of(json!({})).await;
+    failure(&report, FailureKind::Expression);
+    let params = json!({ "trigger": "test.done", "payload": {}, "dedupe": "7" });
+    let report = Plan::new(Run::Builtin(Builtin::Emit)).observe(AnyTrigger).begin().report_of(params).await;
+    assert_eq!(key_of(report), Some(under("7")));
 }
 
 #[tokio::test]
@@ -109,11 +133,11 @@ async fn a_var_that_the_log_has_no_place_for_is_a_failure() {
 
 #[tokio::test]
 async fn vars_are_read_as_they_are_when_an_attempt_is_rendered() {
-    let run = |n: &str| Run::Emit { trigger: "test.done".parse().unwrap(), payload: template(json!({ "n": n })) };
+    let run = |n: &str| Run::Emit { trigger: "test.done".parse().unwrap(), payload: template(json!({ "n": n })), dedupe: None };
     for read in ["${{ vars['sync.cursor'].page }}", "${{ vars.size() + 6 }}"] {
         let mut world = Plan::new(run(read)).observe(AnyTrigger).begin();
         let report = world.report_of(json!({})).await;
-        assert_eq!(report.emitted[0].payload.root().raw(), r#"{"n":7}"#);
+        assert_eq!(report.emitted.unwrap().payload.root().raw(), r#"{"n":7}"#);
     }
     let report = Plan::new(run("${{ vars['nobody.set.it'] }}")).observe(AnyTrigger).begin().report_of(json!({})).await;
     failure(&report, FailureKind::Expression);
@@ -129,7 +153,7 @@ async fn an_event_of_no_trigger_is_a_failure() {
 #[tokio::test]
 async fn an_event_never_carries_a_key() {
     let payload = template(json!({ "token": "${{ keys['test.token'] }}" }));
-    let mut world = Plan::new(Run::Emit { trigger: "test.done".parse().unwrap(), payload }).observe(AnyTrigger).begin();
+    let mut world = Plan::new(Run::Emit { trigger: "test.done".parse().unwrap(), payload, dedupe: None }).observe(AnyTrigger).begin();
     failure(&world.report_of(json!({})).await, FailureKind::Expression);
 }
 

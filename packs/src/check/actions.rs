@@ -197,7 +197,9 @@ fn run(checking: &mut Checking<'_>, file: &SourceText, action: &written::Action,
             };
             Some(Run::Http(Box::new(HttpRequest { url: target?, method: method?, headers: headers?, query: query?, body: body? })))
         }
-        written::Run::Emit { trigger, payload } => emit(checking, file, trigger, payload.as_ref(), plain, report),
+        written::Run::Emit { trigger, payload, dedupe } => {
+            emit(checking, file, trigger, (payload.as_ref(), dedupe.as_ref()), plain, report)
+        }
         written::Run::Workflow(workflow) => {
             let written = (catalog::Given::Parameters, workflow);
             workflows::workflow(checking, file, action.result.as_ref(), written, plain, report)
@@ -210,7 +212,7 @@ fn emit(
     checking: &mut Checking<'_>,
     file: &SourceText,
     trigger: &Spanned<String>,
-    payload: Option<&Node>,
+    (payload, dedupe): (Option<&Node>, Option<&Node>),
     scope: &Scope<'_>,
     report: &mut Report,
 ) -> Option<Run> {
@@ -229,7 +231,9 @@ fn emit(
         let at = trigger.span.clone();
         Given { file, node: payload, at, taker: format!("the payload of `{name}`"), called: "field" }.check(schema, Extra::Allowed, report);
     }
-    Some(Run::Emit { trigger: named?.0, payload: template? })
+    let key = Taker { takes: ValueType::text().or(ValueType::integer()).or_null(), name: "`dedupe`".to_owned() };
+    let dedupe = dedupe.map(|node| scope.template_for(node, Some(&key), report));
+    Some(Run::Emit { trigger: named?.0, payload: template?, dedupe: optional(dedupe)? })
 }
 
 fn builtin(checking: &Checking<'_>, file: &SourceText, which: Builtin, at: &std::ops::Range<usize>, report: &mut Report) -> Option<Run> {

@@ -437,7 +437,7 @@ fn ended<'n>(step: &'n Step, action: Option<&'n NamedAction<'_>>, event: Option<
     match (&step.task, action) {
         (Some(Task::Fail { .. }), _) => Ended::Fail,
         (Some(Task::Sleep { .. }), _) => Ended::Sleep,
-        (Some(Task::Wait(_)), _) => Ended::Wait { event },
+        (Some(Task::Wait(wait)), _) => Ended::Wait { event, on_expire: wait.on_expire },
         (Some(Task::Inquiry(asked)), _) => Ended::Inquiry { answer: asked.answer.as_ref() },
         (Some(Task::Action { .. }), Some((name, action))) => Ended::Action {
             name,

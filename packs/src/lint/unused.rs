@@ -77,7 +77,7 @@ fn reads_of_run(action: &Action) -> Reads {
             }
             templates
         }
-        Run::Emit { payload, .. } => vec![payload],
+        Run::Emit { payload, dedupe, .. } => std::iter::once(payload).chain(dedupe).collect(),
         Run::Workflow(workflow) => workflow.result().into_iter().collect(),
         Run::Builtin(_) => Vec::new(),
     };

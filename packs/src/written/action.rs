@@ -220,6 +220,12 @@ static EMIT: Shape = Shape {
     fields: &[
         required("trigger", "trigger: release.tag_pushed", Kind::Text(Form::Ref), "The trigger of the event."),
         optional("payload", Kind::Value, "The event's payload, with `${{ … }}` where it is computed. Without it, `{}`."),
+        optional(
+            "dedupe",
+            Kind::Value,
+            "A key, a text or a whole number with `${{ … }}`: of events of the trigger that are emitted under it within 24 hours, only the first \
+             goes into the log. Null is no key.",
+        ),
     ],
     later: &[],
     between: &[],
@@ -265,7 +271,7 @@ pub(crate) enum Run {
     Process { command: Vec<Spanned<String>>, input: Option<Node>, env: Vec<Entry>, files: Vec<Entry> },
     Shell { script: Node, env: Environment },
     Http { url: Node, method: Option<Node>, headers: Option<Node>, query: Option<Node>, body: Body },
-    Emit { trigger: Spanned<String>, payload: Option<Node> },
+    Emit { trigger: Spanned<String>, payload: Option<Node>, dedupe: Option<Node> },
     Workflow(Workflow),
     Builtin { which: Builtin, at: std::ops::Range<usize> },
 }
@@ -468,7 +474,8 @@ fn read_emit(node: Node, file: &SourceText, report: &mut Report) -> Option<Run> 
     if fields.has_told("payload") {
         return None;
     }
-    Some(Run::Emit { trigger, payload: fields.take("payload").map(|entry| entry.value) })
+    let dedupe = fields.scalar("dedupe", report);
+    Some(Run::Emit { trigger, payload: fields.take("payload").map(|entry| entry.value), dedupe })
 }
 
 fn read_builtin(node: Node, file: &SourceText, report: &mut Report) -> Option<Run> {

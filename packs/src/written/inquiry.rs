@@ -267,19 +267,18 @@ fn read_escalation(node: Node, file: &SourceText, report: &mut Report) -> Option
     Some(Escalation { after: after?, to: to?, at })
 }
 
+/// Reports an `on_expire` at this place that has no `expires` beside it.
+pub(super) fn never_expires(file: &SourceText, at: Range<usize>, report: &mut Report) {
+    let message = "`on_expire` says what becomes of it when time is over, and there is no `expires`";
+    report.error(Code::FieldOutOfPlace, file, at, message).hint("for example\nexpires: 24h");
+}
+
 /// Reads `fail`, which is nothing, or the answer that stands.
 fn read_on_expire(fields: &mut Fields<'_>, has_expires: bool, report: &mut Report) -> Option<Node> {
     let file = fields.file;
     let Entry { key, value } = fields.take("on_expire")?;
     if !has_expires {
-        report
-            .error(
-                Code::FieldOutOfPlace,
-                file,
-                key.span,
-                "`on_expire` says what becomes of it when time is over, and there is no `expires`",
-            )
-            .hint("for example\nexpires: 24h");
+        never_expires(file, key.span, report);
         return None;
     }
     match &value.content {

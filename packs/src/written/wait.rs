@@ -2,16 +2,19 @@
 
 use std::time::Duration;
 
-use ensue_engine::catalog::Since;
+use ensue_engine::catalog::{OnExpire, Since};
 
 use super::action::read_some_time;
+use super::inquiry::never_expires;
 use crate::diagnostics::Report;
 use crate::fields::{Fields, text};
-use crate::shape::{Form, Kind, Shape, optional, required, words};
+use crate::shape::{Between, Form, Kind, Shape, optional, required, words};
 use crate::source::SourceText;
 use crate::yaml::{Node, Spanned};
 
 const SINCE: [(&str, Since); 2] = [("start", Since::Start), ("step", Since::Step)];
+const ON_EXPIRE: [(&str, OnExpire); 2] = [("fail", OnExpire::Fail), ("succeed", OnExpire::Succeed)];
+const ON_EXPIRE_WORDS: [&str; 2] = words(&ON_EXPIRE);
 const SINCE_WORDS: [&str; 2] = words(&SINCE);
 
 pub(super) static WAIT: Shape = Shape {
@@ -24,7 +27,12 @@ pub(super) static WAIT: Shape = Shape {
             "What must hold for the event, which is `event` here. Without it, the first event of the trigger is it. One with `event.payload.… == …` \
              is found without trying all that wait.",
         ),
-        optional("expires", Kind::Text(Form::SomeTime), "How long the step waits, `1h`; then it fails. For ever where nothing is said."),
+        optional("expires", Kind::Text(Form::SomeTime), "How long the step waits, `1h`. For ever where nothing is said."),
+        optional(
+            "on_expire",
+            Kind::Choice(&ON_EXPIRE_WORDS),
+            "How the step ends when no event came in time: `fail` (default), with an error of the kind `expired`; or `succeed`, with a null `event`.",
+        ),
         optional(
             "since",
             Kind::Choice(&SINCE_WORDS),
@@ -33,7 +41,7 @@ pub(super) static WAIT: Shape = Shape {
         ),
     ],
     later: &[],
-    between: &[],
+    between: &[Between::OnlyBeside { field: "on_expire", other: "expires" }],
 };
 
 /// What a step waits for.
@@ -41,6 +49,7 @@ pub(crate) struct Wait {
     pub(crate) trigger: Spanned<String>,
     pub(crate) when: Option<Node>,
     pub(crate) expires: Option<Duration>,
+    pub(crate) on_expire: OnExpire,
     pub(crate) since: Since,
 }
 
@@ -50,10 +59,18 @@ pub(super) fn read_wait(node: Node, file: &SourceText, report: &mut Report) -> O
     let when = fields.take("when").map(|entry| entry.value);
     let has_expires = fields.has("expires");
     let expires = read_some_time("expires", &mut fields, report);
+    let on_expire = read_on_expire(&mut fields, has_expires, report);
     let since = fields.choice("since", &SINCE, report).unwrap_or_default();
     let trigger = fields.take_required("trigger", report).and_then(|entry| text(entry.value, "`trigger`", file, report));
     if has_expires && expires.is_none() {
         return None;
     }
-    Some(Wait { trigger: trigger?, when, expires, since })
+    Some(Wait { trigger: trigger?, when, expires, on_expire, since })
+}
+
+fn read_on_expire(fields: &mut Fields<'_>, has_expires: bool, report: &mut Report) -> OnExpire {
+    if fields.has("on_expire") && !has_expires {
+        never_expires(fields.file, fields.key_of("on_expire"), report);
+    }
+    fields.choice("on_expire", &ON_EXPIRE, report).unwrap_or_default()
 }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ensue_engine::catalog::{Action, Builtin, Extra, Run, Schema};
-use ensue_engine::command::VarChange;
+use ensue_engine::command::{Dedupe, ObservedEvent, VarChange};
 use ensue_engine::effect::Dispatch;
 use ensue_engine::events::own::is_of_the_engine;
 use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::ids::{EventId, Id, Role};
 use ensue_engine::names::TriggerRef;
+use ensue_engine::record::Digest;
 use ensue_engine::vars::reads::SeenVars;
 use ensue_expression::{Budget, Document, Scope, Value as Computed};
 use serde_json::Value;
@@ -24,12 +25,12 @@ impl Stage {
         let action = self.action(&dispatch);
         let params = self.history.execution(dispatch.execution).map(|execution| execution.params.clone()).unwrap_or_default();
         match action.as_ref().map(|action| &action.run) {
-            Some(Run::Builtin(Builtin::Echo)) => self.report(&dispatch, Ok(params), Vec::new()),
+            Some(Run::Builtin(Builtin::Echo)) => self.report(&dispatch, Ok(params), None),
             Some(Run::Builtin(Builtin::Noop)) => {
                 let seconds = params.get("seconds").and_then(Value::as_f64).unwrap_or(0.0);
                 let Ok(takes) = Duration::try_from_secs_f64(seconds) else {
                     let failure = Failure::new(FailureKind::ParametersInvalid, "`seconds` is not a number of seconds from 0 on");
-                    return self.report(&dispatch, Err(failure), Vec::new());
+                    return self.report(&dispatch, Err(failure), None);
                 };
                 let (takes, most) = (takes.as_millis(), u128::from(dispatch.timeout_millis));
                 let outcome =
@@ -41,20 +42,24 @@ impl Stage {
             Some(Run::Builtin(Builtin::Emit)) => {
                 let trigger = params.get("trigger").and_then(Value::as_str).and_then(|trigger| trigger.parse().ok());
                 let payload = params.get("payload").cloned().unwrap_or_default();
-                self.emit(&dispatch, trigger.ok_or_else(|| "`trigger` names none".to_owned()), &payload)
+                let key = params.get("dedupe").and_then(Value::as_str);
+                self.emit(&dispatch, trigger.ok_or_else(|| "`trigger` names none".to_owned()), &payload, key)
             }
             Some(Run::Builtin(Builtin::SetVar)) => {
                 let failed = |why| Failure::new(FailureKind::ParametersInvalid, why);
                 match VarChange::asked_for(Document::from_value(&params).root()) {
                     Ok(change) => self.report_changing(&dispatch, change),
-                    Err(why) => self.report(&dispatch, Err(failed(why.to_string())), Vec::new()),
+                    Err(why) => self.report(&dispatch, Err(failed(why.to_string())), None),
                 }
             }
-            Some(Run::Emit { trigger, payload }) => {
+            Some(Run::Emit { trigger, payload, dedupe }) => {
                 let (Some(action), trigger) = (&action, trigger.clone()) else { return Ok(()) };
-                match rendered(action, &dispatch, (&params, &SeenVars::given(self.vars())), payload) {
-                    Ok(payload) => self.emit(&dispatch, Ok(trigger), &payload),
-                    Err(why) => self.report(&dispatch, Err(Failure::new(FailureKind::Expression, why)), Vec::new()),
+                let vars = SeenVars::given(self.vars());
+                let key = dedupe.as_ref().map(|key| rendered(action, &dispatch, (&params, &vars), ("dedupe", key)));
+                let payload = rendered(action, &dispatch, (&params, &vars), ("payload", payload));
+                match key.transpose().and_then(|key| Ok((payload?, key))) {
+                    Ok((payload, key)) => self.emit(&dispatch, Ok(trigger), &payload, key.as_ref().and_then(key_text).as_deref()),
+                    Err(why) => self.report(&dispatch, Err(Failure::new(FailureKind::Expression, why)), None),
                 }
             }
             Some(
@@ -76,7 +81,7 @@ impl Stage {
         self.catalog.actions().get(&dispatch.action).cloned()
     }
 
-    fn emit(&mut self, dispatch: &Dispatch, trigger: Result<TriggerRef, String>, payload: &Value) -> Result<(), Stuck> {
+    fn emit(&mut self, dispatch: &Dispatch, trigger: Result<TriggerRef, String>, payload: &Value, key: Option<&str>) -> Result<(), Stuck> {
         let id = EventId(Id::derived(self.spec.engine().log(), dispatch.execution.0, Role::Emit(0)));
         let source = format!("execution/{}", dispatch.execution);
         let observed = trigger.and_then(|trigger| {
@@ -91,21 +96,31 @@ impl Stage {
                 return Err(format!("the payload does not fit the trigger `{trigger}`: {}", misfits.join("; ")));
             }
             let now = self.now();
-            Ok(self.observed(id, &trigger, (&source, now), &payload))
+            let dedupe = key.map(|key| Dedupe::of_emission(&trigger, key, Digest::of(payload.bytes())));
+            Ok(ObservedEvent { dedupe, ..self.observed(id, &trigger, (&source, now), &payload) })
         });
         match observed {
-            Ok(event) => self.report(dispatch, Ok(serde_json::json!({ "event": id })), vec![event]),
-            Err(why) => self.report(dispatch, Err(Failure::new(FailureKind::ParametersInvalid, why)), Vec::new()),
+            Ok(event) => self.report(dispatch, Ok(serde_json::json!({ "event": id })), Some(event)),
+            Err(why) => self.report(dispatch, Err(Failure::new(FailureKind::ParametersInvalid, why)), None),
         }
     }
 }
 
-/// Renders the payload of an event that an action puts into the log.
+/// Gives a key as the text that it is written as; null is none.
+fn key_text(key: &Value) -> Option<String> {
+    match key {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
+}
+
+/// Renders a part of an event that an action puts into the log, which errors call by its name.
 fn rendered(
     action: &Action,
     dispatch: &Dispatch,
     (params, vars): (&Value, &SeenVars),
-    payload: &ensue_expression::Template,
+    (name, template): (&str, &ensue_expression::Template),
 ) -> Result<Value, String> {
     let execution = [
         ("id", Computed::from(dispatch.execution.to_string())),
@@ -127,5 +142,5 @@ fn rendered(
         locals.push((name, value));
         scope.set("local", Computed::map(locals.iter().cloned()));
     }
-    payload.render(&scope, &mut budget).map_err(|error| format!("`payload` cannot be computed: {}", error.message))
+    template.render(&scope, &mut budget).map_err(|error| format!("`{name}` cannot be computed: {}", error.message))
 }

@@ -64,7 +64,7 @@ impl TestNode {
             outcome: ReportOutcome::Succeeded,
             retry_after_millis: None,
             body: Some(Body::json(result.into())),
-            emitted: Vec::new(),
+            emitted: None,
             vars: Vec::new(),
             ended_before: None,
         };
@@ -92,7 +92,7 @@ impl TestNode {
             outcome,
             retry_after_millis: None,
             body: None,
-            emitted: Vec::new(),
+            emitted: None,
             vars: Vec::new(),
             ended_before: None,
         };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ensue_engine::catalog::Schema;
+use ensue_engine::catalog::{OnExpire, Schema};
 use ensue_engine::names::ActionRef;
 use ensue_expression::{MapType, Occurrence, Others, ValueType};
 
@@ -30,7 +30,7 @@ pub(super) enum Ended<'a> {
     /// An `inquiry`; with what an answer looks like.
     Inquiry { answer: Option<&'a Schema> },
     /// A `wait`; with what its event can be.
-    Wait { event: Option<&'a ValueType> },
+    Wait { event: Option<&'a ValueType>, on_expire: OnExpire },
     /// A `fail`.
     Fail,
     /// It has a mistake that has been told.
@@ -70,7 +70,7 @@ impl Results {
             Ended::Fail => return failed_step(),
             Ended::Sleep => return slept(end),
             Ended::Inquiry { answer } => return answered(answer, end),
-            Ended::Wait { event } => return awaited(event, end),
+            Ended::Wait { event, on_expire } => return awaited(event, on_expire, end),
             Ended::Action { times, .. } => times,
         };
         let result = self.gave(ended);
@@ -145,9 +145,10 @@ fn answered(schema: Option<&Schema>, end: End) -> ValueType {
     ValueType::map(fields)
 }
 
-/// A step that waits gives the event.
-fn awaited(event: Option<&ValueType>, end: End) -> ValueType {
+/// A step that waits gives the event, or null where it succeeds without one.
+fn awaited(event: Option<&ValueType>, on_expire: OnExpire, end: End) -> ValueType {
     let event = event.cloned().unwrap_or_else(ValueType::anything);
+    let event = if on_expire == OnExpire::Succeed { event.or_null() } else { event };
     let (status, event, error) = match end {
         End::Success => (ValueType::one_of(["succeeded"]), event, ValueType::null()),
         End::Any => (ValueType::one_of(STATUSES), event.or_null(), error().or_null()),

@@ -56,7 +56,7 @@ impl Steps<'_> {
                 Some(self.with_steps(scope, &reads, place, end).condition(node, "`when`", report)?)
             }
         };
-        Some(catalog::Wait { trigger: found?.0, when, since: wait.since, expires: wait.expires })
+        Some(catalog::Wait { trigger: found?.0, when, since: wait.since, expires: wait.expires, on_expire: wait.on_expire })
     }
 
     /// Tells of a condition that reads steps, and is asked before any has ended.
