@@ -131,7 +131,7 @@ impl<P: Permission> Allowed<P> {
 
     /// Says on whose behalf what comes of the request is done.
     pub(crate) fn on_behalf(&self, context: &RequestContext) -> OnBehalf {
-        OnBehalf { actor: Actor::Token(self.holder.name.clone()), trace: Some(context.under().to_string()), request: None }
+        OnBehalf { actor: Actor::Token(self.holder.name.clone()), trace: Some(context.recorded()), request: None }
     }
 
     /// Returns true where the caller came with this token.

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use ensue_engine::events::own::SOURCE_OF_ENGINE;
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::time::Timestamp;
-use ensue_engine::trace::TraceParent;
+use ensue_engine::trace::TraceContext;
 use ensue_expression::Document;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -241,8 +241,9 @@ impl<'a> Reading<'a> {
         if self.text("dataschema").is_some_and(|schema| !is_uri(&schema)) {
             self.error("dataschema", "must be an absolute URI (RFC 3986)");
         }
-        let trace = self.attributes.get("traceparent").and_then(Value::as_str);
-        let trace = trace.filter(|trace| trace.parse::<TraceParent>().is_ok()).map(str::to_owned);
+        let trace = self.attributes.get("traceparent").and_then(Value::as_str).and_then(|trace| trace.parse().ok());
+        let state = self.attributes.get("tracestate").and_then(Value::as_str).and_then(|state| state.parse().ok());
+        let trace = trace.map(|parent| TraceContext { parent, state }.to_string());
         if let Some(Data::Json(text)) = &data
             && serde_json::from_str::<Members<'_>>(text).is_ok_and(|fields| fields.named(CONTEXT).is_some())
         {

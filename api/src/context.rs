@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use ensue_engine::trace::{SpanId, TraceParent};
+use ensue_engine::trace::{Sampler, SpanId, TraceContext, TraceParent, TraceState};
 
 /// The header that names the position a caller has seen, or must see.
 pub(crate) const ENSUE_POSITION: &str = "ensue-position";
@@ -13,6 +13,9 @@ pub(crate) const ENSUE_POSITION: &str = "ensue-position";
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The header of a W3C trace.
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// The header of what tracing systems keep in a W3C trace.
+pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Where the id of the trace stands in a `traceparent`.
 const TRACE_ID: Range<usize> = 3..35;
@@ -28,6 +31,8 @@ pub(crate) struct RequestContext {
     trace: HeaderValue,
     /// What comes of the request belongs under this.
     under: TraceParent,
+    /// What came with the caller's trace.
+    state: Option<TraceState>,
     span: Option<RequestSpan>,
 }
 
@@ -41,8 +46,8 @@ pub(crate) struct RequestSpan {
 /// Whether a request gets a span of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OwnSpan {
-    /// It does, unless its caller says that nobody records its trace.
-    Wanted,
+    /// It does, where this records its trace.
+    Wanted(Sampler),
     /// What comes of it belongs under the caller's.
     None,
 }
@@ -52,8 +57,10 @@ impl RequestContext {
     pub(crate) fn of(headers: &HeaderMap, own_span: OwnSpan) -> Self {
         let given_id = single(headers, &X_REQUEST_ID).filter(|value| is_request_id(value.as_bytes()));
         let given_trace = single(headers, &TRACEPARENT).and_then(|value| Some((value, parsed(value)?)));
+        // Without its trace it means nothing.
+        let state = given_trace.and_then(|_| state(headers));
         if let (Some(request_id), Some((trace, under)), OwnSpan::None) = (given_id, given_trace, own_span) {
-            return Self { request_id: request_id.clone(), trace: trace.clone(), under, span: None };
+            return Self { request_id: request_id.clone(), trace: trace.clone(), under, state, span: None };
         }
         let mut entropy = [0; 32];
         // Without randomness an id is only less useful; nothing rests on it.
@@ -64,13 +71,23 @@ impl RequestContext {
         let request_id = given_id.cloned().unwrap_or_else(fresh_id);
         let trace = &entropy[8..];
         let Some((given, parent)) = given_trace else {
-            let under = TraceParent::begun(fixed(trace));
-            let span = (own_span == OwnSpan::Wanted).then_some(RequestSpan { parent: None });
-            return Self { request_id, trace: visible(under.to_string()), under, span };
+            let begun = TraceParent::begun(fixed(trace));
+            let (under, span) = match own_span {
+                OwnSpan::Wanted(sampler) if sampler.takes_begun(begun.trace()) => (begun, Some(RequestSpan { parent: None })),
+                OwnSpan::Wanted(_) => (begun.sampled(false), None),
+                OwnSpan::None => (begun, None),
+            };
+            return Self { request_id, trace: visible(under.to_string()), under, state: None, span };
         };
-        let span = (own_span == OwnSpan::Wanted && parent.is_sampled()).then_some(RequestSpan { parent: Some(parent.span()) });
-        let under = span.map_or(parent, |_| parent.under(SpanId::of_entropy(fixed(&trace[16..]))));
-        Self { request_id, trace: given.clone(), under, span }
+        let (under, span) = match own_span {
+            OwnSpan::Wanted(sampler) if sampler.takes_continued(&parent) => {
+                let own = parent.under(SpanId::of_entropy(fixed(&trace[16..]))).sampled(true);
+                (own, Some(RequestSpan { parent: Some(parent.span()) }))
+            }
+            OwnSpan::Wanted(_) => (parent.sampled(false), None),
+            OwnSpan::None => (parent, None),
+        };
+        Self { request_id, trace: given.clone(), under, state, span }
     }
 
     /// Gives the request's id.
@@ -81,6 +98,11 @@ impl RequestContext {
     /// Gives the W3C `traceparent` of what comes of the request.
     pub(crate) fn under(&self) -> TraceParent {
         self.under
+    }
+
+    /// Returns the trace as the records that come of the request have it.
+    pub(crate) fn recorded(&self) -> String {
+        TraceContext { parent: self.under, state: self.state.clone() }.to_string()
     }
 
     /// Gives the request's own span, which is [`under`](Self::under)'s; none where it has none.
@@ -117,6 +139,14 @@ fn parsed(value: &HeaderValue) -> Option<TraceParent> {
     value.to_str().ok()?.parse().ok()
 }
 
+/// Reads the `tracestate`, which may come in several headers.
+fn state(headers: &HeaderMap) -> Option<TraceState> {
+    let mut values = headers.get_all(TRACESTATE).iter().map(HeaderValue::to_str);
+    let first = values.next()?.ok()?.to_owned();
+    let joined = values.try_fold(first, |joined, value| Some(format!("{joined},{}", value.ok()?)))?;
+    joined.parse().ok()
+}
+
 /// Takes as many bytes of the randomness as are needed.
 fn fixed<const BYTES: usize>(entropy: &[u8]) -> [u8; BYTES] {
     std::array::from_fn(|at| entropy.get(at).copied().unwrap_or_default())
@@ -124,6 +154,8 @@ fn fixed<const BYTES: usize>(entropy: &[u8]) -> [u8; BYTES] {
 
 #[cfg(test)]
 mod tests {
+    use ensue_engine::trace::Share;
+
     use super::*;
 
     const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -146,17 +178,44 @@ mod tests {
     fn a_request_with_a_span_of_its_own_has_it_under_the_caller_s_and_all_that_comes_of_it_under_that() {
         let headers = |trace: &'static str| HeaderMap::from_iter([(TRACEPARENT, HeaderValue::from_static(trace))]);
         let given: TraceParent = TRACE.parse().unwrap();
-        let (one, another) = (RequestContext::of(&headers(TRACE), OwnSpan::Wanted), RequestContext::of(&headers(TRACE), OwnSpan::Wanted));
+        let wanted = OwnSpan::Wanted(Sampler::default());
+        let (one, another) = (RequestContext::of(&headers(TRACE), wanted), RequestContext::of(&headers(TRACE), wanted));
         assert_eq!(one.span(), Some(RequestSpan { parent: Some(given.span()) }));
         assert_eq!((one.under().trace(), returned(&one).as_str()), (given.trace(), TRACE));
         assert!(one.under().span() != given.span() && one.under().span() != another.under().span());
 
-        let begun = RequestContext::of(&HeaderMap::new(), OwnSpan::Wanted);
+        let begun = RequestContext::of(&HeaderMap::new(), wanted);
         assert_eq!((begun.span(), returned(&begun).parse()), (Some(RequestSpan { parent: None }), Ok(begun.under())));
 
         let unrecorded = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
-        let context = RequestContext::of(&headers(unrecorded), OwnSpan::Wanted);
+        let context = RequestContext::of(&headers(unrecorded), wanted);
         assert_eq!((context.span(), context.under().to_string().as_str()), (None, unrecorded));
+    }
+
+    #[test]
+    fn a_sampler_decides_which_requests_have_a_span() {
+        let headers = HeaderMap::from_iter([(TRACEPARENT, HeaderValue::from_static(TRACE))]);
+        let never = OwnSpan::Wanted(Sampler { begun: Share::NONE, continued: Some(Share::NONE) });
+        let (begun, continued) = (RequestContext::of(&HeaderMap::new(), never), RequestContext::of(&headers, never));
+        assert_eq!((begun.span(), begun.under().is_sampled()), (None, false));
+        assert_eq!((continued.span(), continued.under().to_string()), (None, TRACE.replace("-01", "-00")));
+
+        let unrecorded = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+        let headers = HeaderMap::from_iter([(TRACEPARENT, HeaderValue::from_static(unrecorded))]);
+        let always = OwnSpan::Wanted(Sampler { begun: Share::ALL, continued: Some(Share::ALL) });
+        let context = RequestContext::of(&headers, always);
+        assert!(context.span().is_some() && context.under().is_sampled());
+        assert_eq!(returned(&context), unrecorded);
+    }
+
+    #[test]
+    fn a_trace_s_state_goes_into_the_records_with_its_trace_and_not_without() {
+        let state = |pairs: &[(&'static str, &'static str)]| with(pairs).recorded();
+        let both = [("traceparent", TRACE), ("tracestate", "rojo=1"), ("tracestate", "congo=2")];
+        assert_eq!(state(&both), format!("{TRACE} rojo=1,congo=2"));
+        assert_eq!(state(&[("traceparent", TRACE), ("tracestate", "Rojo")]), TRACE);
+        assert_eq!(state(&[("traceparent", "00-zz"), ("tracestate", "rojo=1")]).len(), TRACE.len());
+        assert_eq!(state(&[("tracestate", "rojo=1")]).len(), TRACE.len());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 use std::convert::Infallible;
 use std::error::Error as StdError;
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
 use bytes::Bytes;
 use ensue_engine::explain::{Explain, Fault, panic_text};
@@ -41,6 +43,12 @@ use crate::settings::Settings;
 const LARGE_ANSWER_BYTES: u64 = 32 * 1024;
 /// The most characters of a path that a trace shows.
 const SHOWN_PATH_CHARS_MAX: usize = 256;
+/// The most characters of a method that a trace shows: any word can be one.
+const SHOWN_METHOD_CHARS_MAX: usize = 32;
+
+/// The address that a request's connection comes from, among the request's extensions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) IpAddr);
 
 /// The whole API as one service: a request in, an answer out. A clone shares it.
 #[derive(Clone)]
@@ -204,7 +212,14 @@ impl Front {
         let begin = Instant::now();
         let (method, uri) = (request.method().clone(), request.uri().clone());
         // Who only reads leads to no record, and a trace has no part of it.
-        let own_span = if self.api.ports.spans.is_some() && !method.is_safe() { OwnSpan::Wanted } else { OwnSpan::None };
+        let own_span = match &self.api.ports.spans {
+            Some(spans) if !method.is_safe() => OwnSpan::Wanted(spans.sampler()),
+            Some(_) | None => OwnSpan::None,
+        };
+        let sent = match own_span {
+            OwnSpan::Wanted(_) => SentTo::of(&request),
+            OwnSpan::None => SentTo::default(),
+        };
         let context = RequestContext::of(request.headers(), own_span);
         let coding = Coding::wanted(&method, request.headers());
         let (parts, body) = request.into_parts();
@@ -234,9 +249,11 @@ impl Front {
         let (kind, status, took) = (Kind::of(&method, uri.path()), response.status(), begin.elapsed());
         self.api.requests.note(kind, status, took);
         if let (Some(spans), Some(RequestSpan { parent })) = (&self.api.ports.spans, context.span()) {
-            let (method, path) = (known(&method), shown(uri.path()).to_owned());
-            let (span, kind, status) = (context.under(), kind.as_str(), status.as_u16());
-            spans.answered(AnsweredRequest { span, parent, kind, method, path, status, took });
+            let route = routes::template(&self.table, uri.path()).map(str::to_owned);
+            let (method, path) =
+                (shown(method.as_str(), SHOWN_METHOD_CHARS_MAX).to_owned(), shown(uri.path(), SHOWN_PATH_CHARS_MAX).to_owned());
+            let (span, status, SentTo { server, client }) = (context.under(), status.as_u16(), sent);
+            spans.answered(AnsweredRequest { span, parent, method, route, path, server, client, status, took });
         }
         response
     }
@@ -252,8 +269,12 @@ impl Front {
             return Err(TooManyRequests.into());
         };
         if let Some(hook) = parts.uri.path().strip_prefix("/hooks/") {
-            let span =
-                tracing::debug_span!("delivery", hook = shown(hook), request_id = context.request_id(), trace_id = context.trace_id());
+            let span = tracing::debug_span!(
+                "delivery",
+                hook = shown(hook, SHOWN_PATH_CHARS_MAX),
+                request_id = context.request_id(),
+                trace_id = context.trace_id()
+            );
             if parts.method == Method::OPTIONS {
                 return hooks::consent(&self.api, &parts.headers, hook);
             }
@@ -268,7 +289,7 @@ impl Front {
         let span = tracing::info_span!(
             "request",
             method = %parts.method,
-            path = shown(parts.uri.path()),
+            path = shown(parts.uri.path(), SHOWN_PATH_CHARS_MAX),
             request_id = context.request_id(),
             trace_id = context.trace_id()
         );
@@ -354,14 +375,27 @@ fn demand_known_headers(headers: &HeaderMap) -> Result<(), UnknownHeader> {
     }
 }
 
-/// Gives a method by its name. Any word can be one, of any length, and OpenTelemetry's name for what is none of these is this.
-fn known(method: &Method) -> &'static str {
-    const KNOWN: [&str; 4] = ["POST", "PUT", "PATCH", "DELETE"];
-    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
+/// Where a request was sent to, and from where.
+#[derive(Default)]
+struct SentTo {
+    server: Option<(String, Option<u16>)>,
+    client: Option<IpAddr>,
 }
 
-fn shown(path: &str) -> &str {
-    path.char_indices().nth(SHOWN_PATH_CHARS_MAX).map_or(path, |(end, _)| &path[..end])
+impl SentTo {
+    fn of<B>(request: &Request<B>) -> Self {
+        let named = request.headers().get(header::HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
+        let server = named.as_ref().or(request.uri().authority());
+        let server = server.map(|server| {
+            let host = server.host().trim_start_matches('[').trim_end_matches(']');
+            (shown(host, SHOWN_PATH_CHARS_MAX).to_owned(), server.port_u16())
+        });
+        Self { server, client: request.extensions().get::<Peer>().map(|Peer(address)| *address) }
+    }
+}
+
+fn shown(text: &str, chars_max: usize) -> &str {
+    text.char_indices().nth(chars_max).map_or(text, |(end, _)| &text[..end])
 }
 
 /// Writes the headers that every answer has.

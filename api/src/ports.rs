@@ -5,6 +5,7 @@
 //! are called on a thread where blocking is allowed.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use ensue_engine::names::{ActionRef, KeyRef, PackName, RuleRef, SensorRef, Trigg
 use ensue_engine::ports::{Blobs, Committed, HookRequest, LogError, Outputs, ReadLimit, Secret, Submit};
 use ensue_engine::record::{Actor, CatalogRevision, Epoch, Head, Position, Record, Revision, StreamId};
 use ensue_engine::time::{Timestamp, duration_text};
-use ensue_engine::trace::{SpanId, TraceParent};
+use ensue_engine::trace::{Sampler, SpanId, TraceParent};
 use ensue_packs::{Diagnostic, PackFile};
 use ensue_views::ViewReader;
 use ensue_views::retention::Removed;
@@ -66,6 +67,8 @@ pub struct Ports {
 
 /// What has requests told of in traces.
 pub trait Spans: Send + Sync {
+    /// Returns what says which traces are recorded.
+    fn sampler(&self) -> Sampler;
     /// Tells of a request that was just answered. Quick; where there is no room it is dropped and counted.
     fn answered(&self, request: AnsweredRequest);
 }
@@ -77,12 +80,16 @@ pub struct AnsweredRequest {
     pub span: TraceParent,
     /// The span that its caller sent it from; none where the trace begins with it.
     pub parent: Option<SpanId>,
-    /// What kind of request it is, as in the metrics.
-    pub kind: &'static str,
-    /// Its method; `_OTHER` is one that nobody knows.
-    pub method: &'static str,
+    /// Its method, cut where it is long.
+    pub method: String,
+    /// The template of its path, like `/hooks/{pack}/{sensor}`; none where no route has such a path.
+    pub route: Option<String>,
     /// Its path, cut where it is long.
     pub path: String,
+    /// The host that it was sent to, and the port where it named one.
+    pub server: Option<(String, Option<u16>)>,
+    /// Where its connection comes from.
+    pub client: Option<IpAddr>,
     /// The number that says how it was answered.
     pub status: u16,
     /// How long that took.
@@ -117,7 +124,7 @@ impl<E: Explain + Send + Sync + 'static> From<E> for Declined {
 pub struct OnBehalf {
     /// Who asks.
     pub actor: Actor,
-    /// The W3C `traceparent` of the request.
+    /// The W3C trace of the request, as `cause.trace` of a record has it.
     pub trace: Option<String>,
     /// The key under which it is carried out once; none where it is carried out each time.
     pub request: Option<RequestKey>,
@@ -398,7 +405,7 @@ pub struct GivenEvent {
     pub source: String,
     /// When it happened; none means now.
     pub occurred_at: Option<Timestamp>,
-    /// The W3C `traceparent` that it brings itself; none means the request's.
+    /// The W3C trace that it brings itself, as `cause.trace` of a record has it; none means the request's.
     pub trace: Option<String>,
     /// The key under which it is accepted once.
     pub dedupe: Option<Dedupe>,

@@ -350,6 +350,20 @@ pub(crate) fn router(api: Arc<Api>) -> (Router, Vec<Route>) {
     (router, routes.table)
 }
 
+/// Returns the template of a path; none where no route has such a path.
+pub(crate) fn template<'t>(table: &'t [Route], path: &str) -> Option<&'t str> {
+    let is_open = |part: &str| part.starts_with('{');
+    let fits = |template: &str| {
+        let mut parts = path.split('/');
+        let all =
+            template.split('/').all(|wanted| parts.next().is_some_and(|part| part == wanted || (is_open(wanted) && !part.is_empty())));
+        all && parts.next().is_none()
+    };
+    let fitting = table.iter().map(|route| route.path.as_str()).filter(|template| fits(template));
+    // What is written out goes before what stands for anything, as in the router.
+    fitting.min_by_key(|template| template.split('/').map(is_open).collect::<Vec<_>>())
+}
+
 impl Routes {
     fn get<P: Permission>(&mut self, path: &'static str, operation: &'static Operation, handler: impl Handler<P>) {
         self.guarded(Method::GET, format!("{BASE}{path}"), operation, handler);

@@ -27,7 +27,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::front::Front;
+use crate::front::{Front, Peer};
 use crate::queues::{Queue, QueueName};
 use crate::server::crowd::{Answering, CROWDED_GRACE, Crowd, Place};
 use crate::server::gate::{Gate, Refuse};
@@ -165,7 +165,7 @@ impl Open {
 
     fn take(&mut self, stream: TcpStream, from: IpAddr) {
         let place = self.crowd.place();
-        let served = connection(self.front.clone(), self.limits.clone(), (stream, place.clone()), self.stopping.subscribe());
+        let served = connection(self.front.clone(), self.limits.clone(), (stream, from, place.clone()), self.stopping.subscribe());
         let id = self.connections.spawn(served).id();
         self.crowd.add(id, from, place);
     }
@@ -188,7 +188,12 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused)
 }
 
-async fn connection(front: Arc<Front>, limits: Limits, (stream, place): (TcpStream, Arc<Place>), mut stopping: watch::Receiver<bool>) {
+async fn connection(
+    front: Arc<Front>,
+    limits: Limits,
+    (stream, from, place): (TcpStream, IpAddr, Arc<Place>),
+    mut stopping: watch::Receiver<bool>,
+) {
     // Answers are small and waited for; a socket that cannot do this is slower, not wrong.
     let _ = stream.set_nodelay(true);
     let is_stopping = stopping.clone();
@@ -206,6 +211,7 @@ async fn connection(front: Arc<Front>, limits: Limits, (stream, place): (TcpStre
         let (front, is_stopping, unread, promised) = (front.clone(), is_stopping.clone(), in_part.clone(), promised.clone());
         let (place, opened) = (at.clone(), opened.clone());
         async move {
+            request.extensions_mut().insert(Peer(from));
             let upgrade = request.headers().contains_key(header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
             let mut response = front.answer_framed(request).await;
             if let (Some(talk), Some(upgrade)) = (response.extensions_mut().remove::<Promised>().and_then(|talk| talk.take()), upgrade) {

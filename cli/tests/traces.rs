@@ -9,7 +9,7 @@ use std::time::Instant;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::TokioIo;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -25,7 +25,11 @@ const CALLER: &str = "b7ad6b7169203331";
 struct StandIn {
     address: SocketAddr,
     spans: Arc<Mutex<Vec<Value>>>,
-    /// The `traceparent` of each other request.
+    /// The headers of each request for spans.
+    exports: Arc<Mutex<Vec<HeaderMap>>>,
+    /// The attributes of what the spans are of.
+    resource: Arc<Mutex<Value>>,
+    /// The `traceparent` of each other request, and behind a space its `tracestate` where it has one.
     traced: Arc<Mutex<Vec<String>>>,
     /// What it answers to the next spans instead of taking them.
     answers: Arc<Mutex<VecDeque<(u16, &'static str)>>>,
@@ -34,8 +38,14 @@ struct StandIn {
 impl StandIn {
     async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let noted =
-            Self { address: listener.local_addr().unwrap(), spans: Arc::default(), traced: Arc::default(), answers: Arc::default() };
+        let noted = Self {
+            address: listener.local_addr().unwrap(),
+            spans: Arc::default(),
+            exports: Arc::default(),
+            resource: Arc::default(),
+            traced: Arc::default(),
+            answers: Arc::default(),
+        };
         let stand_in = noted.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -57,15 +67,22 @@ impl StandIn {
             assert_eq!(parts.headers["content-type"], "application/json");
             let export: Value = serde_json::from_slice(&body).unwrap();
             let resource = &export["resourceSpans"][0];
-            assert_eq!(resource["resource"]["attributes"][0], json!({ "key": "service.name", "value": { "stringValue": "ensue" } }));
+            *self.resource.lock().unwrap_or_else(PoisonError::into_inner) = attributes(&resource["resource"]);
+            self.exports.lock().unwrap_or_else(PoisonError::into_inner).push(parts.headers);
             let spans = resource["scopeSpans"][0]["spans"].as_array().unwrap();
             if let Some((status, answer)) = self.answers.lock().unwrap_or_else(PoisonError::into_inner).pop_front() {
                 return Response::builder().status(status).body(Full::from(answer)).unwrap();
             }
             self.spans.lock().unwrap_or_else(PoisonError::into_inner).extend(spans.iter().cloned());
         } else {
-            let given = parts.headers.get("traceparent").map(|value| value.to_str().unwrap().to_owned());
-            self.traced.lock().unwrap_or_else(PoisonError::into_inner).extend(given);
+            let given = |name: &str| parts.headers.get(name).map(|value| value.to_str().unwrap());
+            let trace: Vec<&str> = given("traceparent").into_iter().chain(given("tracestate")).collect();
+            self.traced.lock().unwrap_or_else(PoisonError::into_inner).push(trace.join(" "));
+            match parts.uri.path() {
+                "/moved" => return Response::builder().status(302).header("location", "/target").body(Full::default()).unwrap(),
+                "/broken" => return Response::builder().status(503).body(Full::default()).unwrap(),
+                _ => {}
+            }
         }
         Response::builder().header("content-type", "application/json").body(Full::from("{}")).unwrap()
     }
@@ -84,14 +101,23 @@ impl StandIn {
         }
     }
 
+    /// The attributes of what the last spans were of.
+    fn resource(&self) -> Value {
+        self.resource.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn traced(&self) -> Vec<String> {
         self.traced.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Makes a place whose nodes send their traces here, and whose actions may.
     fn place(&self) -> Place {
-        let place = Place::new().with_variable("ENSUE_TRACES_ENDPOINT", &format!("http://{}", self.address));
-        let place = place.with_variable("ENSUE_EGRESS_ALLOW", &self.address.to_string());
+        self.place_of_actions().with_variable("ENSUE_TRACES_ENDPOINT", &format!("http://{}", self.address))
+    }
+
+    /// Makes a place whose actions may send here.
+    fn place_of_actions(&self) -> Place {
+        let place = Place::new().with_variable("ENSUE_EGRESS_ALLOW", &self.address.to_string());
         place.write_pack_file(
             "trail/pack.yaml",
             "name: trail\nversion: 1.0.0\ndescription: A trail.\nrequires: { packs: { core: ^0.1 } }\n",
@@ -99,7 +125,7 @@ impl StandIn {
         place.write_pack_file("trail/triggers/begun.yaml", "description: It was begun.\npayload:\n  word: string\n");
         place.write_pack_file(
             "trail/rules/child.yaml",
-            "description: Has a program say where it is.\ntrigger: trail.begun\naction: core.shell\nwith:\n  script: printf %s \"$TRACEPARENT\"\n",
+            "description: Has a program say where it is.\ntrigger: trail.begun\naction: core.shell\nwith:\n  script: printf %s \"$TRACEPARENT${TRACESTATE:+ }$TRACESTATE\"\n",
         );
         place.write_pack_file(
             "trail/rules/out.yaml",
@@ -110,6 +136,13 @@ impl StandIn {
         );
         place
     }
+}
+
+/// The attributes of a span or of a resource, by name.
+fn attributes(of: &Value) -> Value {
+    let value = |value: &Value| value.as_object().unwrap().values().next().unwrap().clone();
+    let named = |attribute: &Value| (attribute["key"].as_str().unwrap().to_owned(), value(&attribute["value"]));
+    of["attributes"].as_array().unwrap().iter().map(named).collect()
 }
 
 /// What the program of the only execution of an action printed.
@@ -135,12 +168,13 @@ async fn one_trace_joins_a_request_with_all_that_comes_of_it_and_goes_on_into_pr
     let node = place.start();
     let client = node.client();
     begin(&client, &format!("00-{TRACE}-{CALLER}-01")).await;
-    let spans = stand_in.spans(8).await;
+    let spans = stand_in.spans(9).await;
     assert!(spans.values().all(|span| span["traceId"] == TRACE), "{spans:#?}");
+    assert_eq!(stand_in.resource()["service.name"], "ensue");
     let parent_of = |name: &str| spans[name]["parentSpanId"].as_str().unwrap_or_default();
     let id_of = |name: &str| spans[name]["spanId"].as_str().unwrap();
-    assert_eq!(parent_of("request POST write"), CALLER);
-    assert_eq!(parent_of("event trail.begun"), id_of("request POST write"));
+    assert_eq!(parent_of("POST /api/v1/events"), CALLER);
+    assert_eq!(parent_of("event trail.begun"), id_of("POST /api/v1/events"));
     for (rule, action) in [("child", "core.shell"), ("out", "core.http")] {
         let [enforcement, execution, attempt] =
             [format!("enforcement trail.{rule}"), format!("execution {action}"), format!("attempt {action}")];
@@ -150,12 +184,136 @@ async fn one_trace_joins_a_request_with_all_that_comes_of_it_and_goes_on_into_pr
     }
     let under = |attempt: &str| format!("00-{TRACE}-{}-01", id_of(attempt));
     assert_eq!(printed(&client, "core.shell").await, under("attempt core.shell"));
-    assert_eq!(stand_in.traced(), [under("attempt core.http")]);
+    assert_eq!(parent_of("GET"), id_of("attempt core.http"));
+    assert_eq!(stand_in.traced(), [under("GET")]);
     // The clock of the request is the node's, as is that of the records.
     let time = |name: &str, end: &str| spans[name][end].as_str().unwrap().parse::<u64>().unwrap();
-    assert!(time("request POST write", "startTimeUnixNano") <= time("event trail.begun", "startTimeUnixNano"));
+    assert!(time("POST /api/v1/events", "startTimeUnixNano") <= time("event trail.begun", "startTimeUnixNano"));
     assert!(time("attempt core.shell", "endTimeUnixNano") <= time("execution core.shell", "endTimeUnixNano"));
     node.stop_well();
+}
+
+#[tokio::test]
+async fn requests_are_server_and_client_spans_by_the_conventions_for_http() {
+    let stand_in = StandIn::start().await;
+    let place = stand_in.place();
+    let rule = |name: &str, path: &str| {
+        let (description, url) = ("description: Asks a server.", format!("http://{}{path}", stand_in.address));
+        let with = format!("with:\n  url: {url}\n  query: {{ api_key: s3cret, page: 2 }}");
+        place.write_pack_file(
+            &format!("trail/rules/{name}.yaml"),
+            &format!("{description}\ntrigger: trail.begun\nwhen: event.payload.word == '{name}'\naction: core.http\n{with}\n"),
+        );
+    };
+    rule("moved", "/moved");
+    rule("broken", "/broken");
+    place.write_pack_file("trail/rules/child.yaml", "description: Nothing.\ntrigger: trail.begun\nwhen: false\naction: core.noop\n");
+    place.write_pack_file("trail/rules/out.yaml", "description: Nothing.\ntrigger: trail.begun\nwhen: false\naction: core.noop\n");
+    let node = place.start();
+    let client = node.client();
+    let send = async |word: &str| {
+        let event = json!({ "trigger": "trail.begun", "payload": { "word": word } });
+        assert_eq!(client.post("/events", &event).await.status, 202);
+    };
+    send("moved").await;
+    // The enforcement of the rule, its execution, its attempt, and two requests of it, of which the later is kept under the name.
+    let spans = stand_in.spans(7).await;
+    let (host, port) = (stand_in.address.ip().to_string(), stand_in.address.port().to_string());
+    let server = &spans["POST /api/v1/events"];
+    let at: SocketAddr = node.url().trim_start_matches("http://").parse().unwrap();
+    assert_eq!((&server["kind"], &server["status"]), (&json!(2), &Value::Null));
+    let expected = json!({
+        "http.request.method": "POST",
+        "http.route": "/api/v1/events",
+        "url.scheme": "http",
+        "url.path": "/api/v1/events",
+        "http.response.status_code": "202",
+        "server.address": at.ip().to_string(),
+        "server.port": at.port().to_string(),
+        "client.address": "127.0.0.1",
+    });
+    assert_eq!(attributes(server), expected);
+    let sent = &spans["GET"];
+    assert_eq!((&sent["kind"], &sent["status"], &sent["parentSpanId"]), (&json!(3), &Value::Null, &spans["attempt core.http"]["spanId"]));
+    let expected = json!({
+        "http.request.method": "GET",
+        "url.full": format!("http://{host}:{port}/target"),
+        "http.request.resend_count": "1",
+        "http.response.status_code": "200",
+        "server.address": host,
+        "server.port": port,
+    });
+    assert_eq!(attributes(sent), expected);
+    let traced = stand_in.traced();
+    assert!(traced.len() == 2 && traced[0] != traced[1] && traced[1].contains(sent["spanId"].as_str().unwrap()), "{traced:?}");
+
+    stand_in.spans.lock().unwrap().clear();
+    send("broken").await;
+    let spans = stand_in.spans(6).await;
+    let sent = &spans["GET"];
+    let told = attributes(sent);
+    assert_eq!(
+        (&sent["status"]["code"], &told["http.response.status_code"], &told["error.type"]),
+        (&json!(2), &json!("503"), &json!("503"))
+    );
+    assert_eq!(told["url.full"], format!("http://{host}:{port}/broken?api_key=REDACTED&page=2"));
+    node.stop_well();
+}
+
+#[tokio::test]
+async fn what_tracing_systems_keep_in_a_trace_goes_on_into_programs_and_requests_over_a_restart_too() {
+    let stand_in = StandIn::start().await;
+    let place = stand_in.place();
+    let node = place.start();
+    let client = node.client();
+    let event = json!({ "trigger": "trail.begun", "payload": { "word": "go" } });
+    let request = client.request(Method::POST, "/api/v1/events").header("traceparent", format!("00-{TRACE}-{CALLER}-01"));
+    let sent = request.header("tracestate", "rojo=00f067aa0ba902b7").header("tracestate", "congo=t61").json(&event).send().await.unwrap();
+    assert_eq!(sent.status(), 202);
+    let spans = stand_in.spans(9).await;
+    let id_of = |name: &str| spans[name]["spanId"].as_str().unwrap();
+    let state = "rojo=00f067aa0ba902b7,congo=t61";
+    assert_eq!(stand_in.traced(), [format!("00-{TRACE}-{}-01 {state}", id_of("GET"))]);
+    assert_eq!(printed(&client, "core.shell").await, format!("00-{TRACE}-{}-01 {state}", id_of("attempt core.shell")));
+    node.stop_well();
+
+    // A rerun by a caller without a trace of its own has one of its own; the records have the first one's.
+    let node = place.start();
+    let page = node.client().get("/executions?action=core.shell").await;
+    let id = page["items"][0]["id"].as_str().unwrap().to_owned();
+    let records = node.client().get(&format!("/log?stream=execution/{id}")).await;
+    let traces: Vec<&str> = records["items"].as_array().unwrap().iter().map(|record| record["cause"]["trace"].as_str().unwrap()).collect();
+    assert!(!traces.is_empty() && traces.iter().all(|trace| trace.starts_with("00-") && trace.ends_with(state)), "{traces:?}");
+    node.stop_well();
+}
+
+#[tokio::test]
+async fn opentelemetry_s_own_variables_are_read_below_ensue_s_settings() {
+    let stand_in = StandIn::start().await;
+    let place = Place::new()
+        .with_variable("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{}", stand_in.address))
+        .with_variable("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20s3cret")
+        .with_variable("OTEL_SERVICE_NAME", "release-bot")
+        .with_variable("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
+        .with_variable("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+        .with_variable("OTEL_TRACES_SAMPLER", "parentbased_always_off");
+    let node = place.start();
+    let client = node.client();
+    // Only a caller that records its trace has a span here.
+    assert_eq!(client.post("/log/verify", &json!({})).await.status, 202);
+    let request = client.request(Method::POST, "/api/v1/log/verify").header("traceparent", format!("00-{TRACE}-{CALLER}-01"));
+    assert_eq!(request.json(&json!({})).send().await.unwrap().status(), 202);
+    assert_eq!(stand_in.spans(1).await["POST /api/v1/log/verify"]["traceId"], TRACE);
+    let resource = stand_in.resource();
+    assert_eq!((&resource["service.name"], &resource["deployment.environment.name"]), (&json!("release-bot"), &json!("test")));
+    assert!(stand_in.exports.lock().unwrap().iter().all(|headers| headers["authorization"] == "Bearer s3cret"));
+    let said = node.stop_well();
+    assert!(said.contains("OTEL_EXPORTER_OTLP_PROTOCOL is ignored") && !said.contains("s3cret"), "{said}");
+
+    let node = place.with_variable("OTEL_SDK_DISABLED", "true").start();
+    assert_eq!(node.client().post("/log/verify", &json!({})).await.status, 202);
+    node.stop_well();
+    assert_eq!(stand_in.spans(1).await.len(), 1, "nothing more came");
 }
 
 #[tokio::test]
@@ -170,7 +328,7 @@ async fn a_trace_that_its_caller_does_not_record_is_handed_on_and_not_told() {
     assert_eq!(taken.status, 202);
     let spans = stand_in.spans(8).await;
     assert!(spans.values().all(|span| span["traceId"] != TRACE), "{spans:#?}");
-    assert_eq!(spans["request POST write"]["parentSpanId"], Value::Null, "the trace begins with it");
+    assert_eq!(spans["POST /api/v1/events"]["parentSpanId"], Value::Null, "the trace begins with it");
     node.stop_well();
 }
 
@@ -191,7 +349,7 @@ async fn what_began_before_a_node_was_killed_is_told_whole_by_the_next() {
     assert_eq!(ended["status"], "succeeded", "{ended:#}");
     // Three in all: the request by the first node, the attempt and the execution by the second.
     let spans = stand_in.spans(3).await;
-    assert_eq!(spans["execution core.shell"]["parentSpanId"], told["request POST write"]["spanId"]);
+    assert_eq!(spans["execution core.shell"]["parentSpanId"], told["POST /api/v1/actions/{ref}/execute"]["spanId"]);
     assert_eq!(spans["attempt core.shell"]["parentSpanId"], spans["execution core.shell"]["spanId"]);
     node.stop_well();
 }

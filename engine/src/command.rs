@@ -36,7 +36,7 @@ use crate::workflows::facts::RerunFrom;
 pub struct Command {
     /// Who asks.
     pub actor: Actor,
-    /// The W3C trace of the request.
+    /// The W3C trace of the request, as `cause.trace` of a record has it.
     pub trace: Option<String>,
     /// What is asked.
     pub ask: Ask,

@@ -51,6 +51,6 @@ pub struct Dispatch {
     pub grace_millis: u64,
     /// Who asked for the execution, as the log writes actors.
     pub actor: String,
-    /// The W3C trace it belongs to.
+    /// The W3C trace it belongs to, as `cause.trace` of a record has it.
     pub trace: Option<String>,
 }

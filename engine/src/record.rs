@@ -186,7 +186,7 @@ pub struct Cause {
     pub root: Id,
     /// How many events stand above in the chain.
     pub depth: u32,
-    /// The W3C trace (`traceparent`) of the request at the chain's beginning.
+    /// The W3C trace of the request at the chain's beginning: its `traceparent`, then a space and its `tracestate` where it had one.
     pub trace: Option<String>,
 }
 

@@ -6,9 +6,18 @@ use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
 use crate::ids::Id;
+use crate::record::Digest;
 
 /// How long a `traceparent` is.
 const TEXT_BYTES: usize = 55;
+/// The most bytes of a `tracestate` that are passed on: the W3C asks for no more.
+pub const STATE_BYTES_MAX: usize = 512;
+/// The most entries of a `tracestate`.
+const STATE_ENTRIES_MAX: usize = 32;
+/// The most bytes of a key and of a value in a `tracestate`.
+const STATE_PART_BYTES_MAX: usize = 256;
+/// Entries longer than this are the first to go where a `tracestate` is too long.
+const STATE_ENTRY_LONG_BYTES: usize = 128;
 /// The flag that says that whoever began the trace records it.
 const SAMPLED: u8 = 1;
 
@@ -19,6 +28,32 @@ pub struct TraceParent {
     span: SpanId,
     flags: u8,
 }
+
+/// A `tracestate`: what the tracing systems on the way keep in a trace. It is passed on as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceState(String);
+
+/// A trace as `cause.trace` of a record has it: a `traceparent`, then a space and the `tracestate` where one came with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceContext {
+    /// The trace, and the span that what follows belongs under.
+    pub parent: TraceParent,
+    /// What came with it.
+    pub state: Option<TraceState>,
+}
+
+/// Which traces are recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sampler {
+    /// How many of those that begin here.
+    pub begun: Share,
+    /// How many of those that callers began; none means those that the caller records.
+    pub continued: Option<Share>,
+}
+
+/// A share of all traces, in 2^63rds. Every system that takes the same share by the trace's id takes the same traces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share(u64);
 
 /// The id of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +89,13 @@ impl TraceParent {
         self.flags & SAMPLED != 0
     }
 
+    /// Returns the same with the flag that says whether the trace is recorded.
+    #[must_use]
+    pub fn sampled(self, is_sampled: bool) -> Self {
+        let flags = if is_sampled { self.flags | SAMPLED } else { self.flags & !SAMPLED };
+        Self { flags, ..self }
+    }
+
     /// Gives what follows under another span of the same trace.
     #[must_use]
     pub fn under(self, span: SpanId) -> Self {
@@ -69,10 +111,137 @@ impl SpanId {
         Self(last)
     }
 
+    /// Returns the span of the `index`-th request that the thing with this id sends: the same whenever it is computed.
+    pub fn of_request(thing: Id, index: u32) -> Self {
+        let digest = Digest::of(&[thing.as_bytes().as_slice(), b"request", &index.to_be_bytes()].concat());
+        let mut first = [0; 8];
+        first.copy_from_slice(&digest.as_bytes()[..8]);
+        Self::of_entropy(first)
+    }
+
     /// Makes one of random bits.
     pub fn of_entropy(mut entropy: [u8; 8]) -> Self {
         entropy[7] |= 1;
         Self(entropy)
+    }
+}
+
+impl TraceContext {
+    /// Returns the context of a `traceparent` alone.
+    pub fn of(parent: TraceParent) -> Self {
+        Self { parent, state: None }
+    }
+}
+
+impl fmt::Display for TraceContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.parent.fmt(f)?;
+        match &self.state {
+            Some(state) => write!(f, " {state}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl FromStr for TraceContext {
+    type Err = NotATraceParent;
+
+    fn from_str(text: &str) -> Result<Self, NotATraceParent> {
+        match text.split_once(' ') {
+            Some((parent, state)) => Ok(Self { parent: parent.parse()?, state: state.parse().ok() }),
+            None => text.parse().map(Self::of),
+        }
+    }
+}
+
+impl TraceState {
+    /// Returns it as the header's value.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TraceState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The text is no `tracestate`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it is not a `tracestate`")]
+pub struct NotATraceState;
+
+impl FromStr for TraceState {
+    type Err = NotATraceState;
+
+    /// Reads a list of entries. A list that is too long loses its long entries first, then its last.
+    fn from_str(text: &str) -> Result<Self, NotATraceState> {
+        let entries = text.split(',').map(|entry| entry.trim_matches([' ', '\t'])).filter(|entry| !entry.is_empty());
+        let mut kept: Vec<&str> = Vec::new();
+        for entry in entries {
+            let (key, value) = entry.split_once('=').ok_or(NotATraceState)?;
+            let is_doubled = kept.iter().any(|kept| kept.split_once('=').is_some_and(|(known, _)| known == key));
+            if !is_state_key(key) || !is_state_value(value) || is_doubled || kept.len() == STATE_ENTRIES_MAX {
+                return Err(NotATraceState);
+            }
+            kept.push(entry);
+        }
+        let length = |kept: &[&str]| kept.iter().map(|entry| entry.len() + 1).sum::<usize>().saturating_sub(1);
+        while length(&kept) > STATE_BYTES_MAX {
+            let long = kept.iter().rposition(|entry| entry.len() > STATE_ENTRY_LONG_BYTES);
+            kept.remove(long.unwrap_or(kept.len() - 1));
+        }
+        if kept.is_empty() { Err(NotATraceState) } else { Ok(Self(kept.join(","))) }
+    }
+}
+
+fn is_state_key(key: &str) -> bool {
+    let is_first = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    (1..=STATE_PART_BYTES_MAX).contains(&key.len())
+        && key.as_bytes().first().is_some_and(is_first)
+        && key.bytes().all(|byte| is_first(&byte) || b"_-*/@".contains(&byte))
+}
+
+fn is_state_value(value: &str) -> bool {
+    (1..=STATE_PART_BYTES_MAX).contains(&value.len()) && value.bytes().all(|byte| matches!(byte, b' '..=b'~') && !b",=".contains(&byte))
+}
+
+impl Default for Sampler {
+    /// Records what the caller records, and all that begins here.
+    fn default() -> Self {
+        Self { begun: Share::ALL, continued: None }
+    }
+}
+
+impl Sampler {
+    /// Returns true if a trace that begins here is recorded.
+    pub fn takes_begun(&self, trace: TraceId) -> bool {
+        self.begun.holds(trace)
+    }
+
+    /// Returns true if a trace that a caller began is recorded.
+    pub fn takes_continued(&self, caller: &TraceParent) -> bool {
+        self.continued.map_or(caller.is_sampled(), |share| share.holds(caller.trace()))
+    }
+}
+
+impl Share {
+    /// All traces.
+    pub const ALL: Self = Self(1 << 63);
+    /// None.
+    pub const NONE: Self = Self(0);
+
+    /// Returns the share of a ratio from 0 to 1; none where it is outside.
+    pub fn of_ratio(ratio: f64) -> Option<Self> {
+        // 2^63 is a power of two, so the product is exact, and a ratio within the bounds fits.
+        (0.0..=1.0).contains(&ratio).then(|| Self((ratio * (1_u64 << 63) as f64) as u64))
+    }
+
+    fn holds(self, trace: TraceId) -> bool {
+        let mut last = [0; 8];
+        last.copy_from_slice(&trace.0[8..]);
+        u64::from_be_bytes(last) >> 1 < self.0
     }
 }
 
@@ -171,6 +340,66 @@ mod tests {
             let begun = TraceParent::begun(entropy);
             assert_eq!(begun.to_string().parse(), Ok(begun));
         }
+    }
+
+    #[test]
+    fn a_trace_state_is_passed_on_as_it_came_and_a_malformed_one_is_not() {
+        for (text, kept) in [
+            ("rojo=00f067aa0ba902b7,congo=t61rcWkgMzE", "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE"),
+            (" a=1 ,\t, fw529a3039@dt=FfAxo 2", "a=1,fw529a3039@dt=FfAxo 2"),
+            ("0a_-*/@z=~!", "0a_-*/@z=~!"),
+        ] {
+            assert_eq!(text.parse::<TraceState>().unwrap().as_str(), kept);
+        }
+        let many = (0..33).map(|number| format!("k{number}=v")).collect::<Vec<_>>().join(",");
+        let long = format!("a={}", "x".repeat(257));
+        for text in ["", ",", "a", "a=", "=1", "A=1", "_a=1", "a=1,a=2", "a=1=2", "a=\u{e9}", "a=\n", &many, &long] {
+            assert_eq!(text.parse::<TraceState>(), Err(NotATraceState), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_trace_state_that_is_too_long_loses_its_long_entries_first_and_then_its_last() {
+        let long = format!("long={}", "x".repeat(200));
+        let short: Vec<String> = (0..5).map(|number| format!("k{number}={}", "y".repeat(97))).collect();
+        let given = format!("first=1,{long},{}", short.join(","));
+        let kept: TraceState = given.parse().unwrap();
+        assert_eq!(kept.as_str(), format!("first=1,{}", short.join(",")));
+        let longer = format!("{given},k5={}", "y".repeat(97));
+        assert_eq!(longer.parse(), Ok(kept));
+    }
+
+    #[test]
+    fn a_context_is_read_as_it_is_written_and_keeps_no_malformed_state() {
+        let with_state = format!("{TRACE} rojo=1,congo=a b");
+        for text in [TRACE, &with_state] {
+            assert_eq!(text.parse::<TraceContext>().unwrap().to_string(), text);
+        }
+        assert_eq!(format!("{TRACE} Rojo").parse::<TraceContext>(), Ok(TraceContext::of(TRACE.parse().unwrap())));
+        assert_eq!("no trace".parse::<TraceContext>(), Err(NotATraceParent));
+    }
+
+    #[test]
+    fn a_share_takes_traces_by_the_last_bytes_of_their_ids() {
+        let trace = |last: &str| format!("00-0af7651916cd43dd{last}-b7ad6b7169203331-01").parse::<TraceParent>().unwrap().trace();
+        let half = Share::of_ratio(0.5).unwrap();
+        assert!(half.holds(trace("7fffffffffffffff")) && !half.holds(trace("8000000000000000")));
+        for last in ["0000000000000000", "ffffffffffffffff"] {
+            assert!(Share::of_ratio(1.0).unwrap().holds(trace(last)) && !Share::of_ratio(0.0).unwrap().holds(trace(last)));
+        }
+        for ratio in [-0.1, 1.1, f64::NAN] {
+            assert_eq!(Share::of_ratio(ratio), None);
+        }
+    }
+
+    #[test]
+    fn a_sampler_follows_the_caller_unless_it_says_otherwise() {
+        let (sampled, unsampled) = (TRACE.parse::<TraceParent>().unwrap(), TRACE.parse::<TraceParent>().unwrap().sampled(false));
+        let default = Sampler::default();
+        assert!(default.takes_begun(sampled.trace()) && default.takes_continued(&sampled) && !default.takes_continued(&unsampled));
+        let always = Sampler { continued: Some(Share::ALL), ..default };
+        assert!(always.takes_continued(&unsampled));
+        assert_eq!(unsampled.sampled(true), sampled);
     }
 
     #[test]

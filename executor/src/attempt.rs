@@ -14,7 +14,7 @@ use ensue_engine::names::KeyRef;
 use ensue_engine::ports::Secret;
 use ensue_engine::record::Body;
 use ensue_engine::time::Timestamp;
-use ensue_engine::trace::{SpanId, TraceParent};
+use ensue_engine::trace::{SpanId, TraceContext};
 use ensue_expression::Document;
 
 use crate::masks::Masks;
@@ -146,16 +146,15 @@ pub(crate) fn failed(kind: FailureKind, message: impl Into<String>) -> Broken {
 }
 
 impl Attempt<'_> {
-    /// Gives the W3C `traceparent` of what the attempt does; none where the log knows of no trace. Who does not record a trace is no part
-    /// of it, and hands it on as it came.
-    pub(crate) fn traceparent(&self) -> Option<String> {
-        let given = self.dispatch.trace.as_ref()?;
-        match (self.worker.settings.traced, given.parse::<TraceParent>()) {
-            (Traced::UnderAttempt, Ok(parent)) if parent.is_sampled() => {
-                Some(parent.under(SpanId::of(self.dispatch.attempt.0)).to_string())
-            }
-            (Traced::UnderAttempt | Traced::UnderCaller, _) => Some(given.clone()),
-        }
+    /// Returns the W3C trace of what the attempt does; none where the log knows of no trace. Who does not record a trace is no part of it,
+    /// and passes it on as it came.
+    pub(crate) fn trace(&self) -> Option<TraceContext> {
+        let TraceContext { parent, state } = self.dispatch.trace.as_ref()?.parse().ok()?;
+        let parent = match self.worker.settings.traced {
+            Traced::UnderAttempt if parent.is_sampled() => parent.under(SpanId::of(self.dispatch.attempt.0)),
+            Traced::UnderAttempt | Traced::UnderCaller => parent,
+        };
+        Some(TraceContext { parent, state })
     }
 
     /// Ends when the attempt is cut off.

@@ -55,6 +55,7 @@ const REFUSED: &[&str] = &[
     "SHELLOPTS",
     "TMPDIR",
     "TRACEPARENT",
+    "TRACESTATE",
     "_JAVA_OPTIONS",
 ];
 
@@ -95,8 +96,9 @@ pub(crate) fn contract(attempt: &Attempt<'_>, private: &Path) -> Variables {
         ("PATH".to_owned(), settings.path.clone()),
         ("TMPDIR".to_owned(), private.into()),
     ]);
-    if let Some(trace) = attempt.traceparent() {
-        variables.insert("TRACEPARENT".to_owned(), trace.into());
+    if let Some(trace) = attempt.trace() {
+        variables.insert("TRACEPARENT".to_owned(), trace.parent.to_string().into());
+        variables.extend(trace.state.map(|state| ("TRACESTATE".to_owned(), state.as_str().into())));
     }
     variables
 }

@@ -52,5 +52,5 @@ pub use clock::{Clock, SystemClock};
 pub use destinations::Destinations;
 pub use egress::{Allowance, AllowanceError, EgressPolicy};
 pub use messages::LINE_BYTES_MAX;
-pub use ports::ExecutorPorts;
+pub use ports::{ExecutorPorts, RequestSpans, SentRequest};
 pub use worker::{ARTIFACT_BYTES_MAX, AtStop, Executor, ExecutorSettings, Stopped, Traced};

@@ -12,6 +12,8 @@ use ensue_engine::ids::{AttemptId, ExecutionId, Id};
 use ensue_engine::names::{KeyRef, TriggerRef, VarName};
 use ensue_engine::ports::{Blobs, Outputs, Secret, Submit};
 use ensue_engine::record::{BodyHandle, CatalogRevision, Digest};
+use ensue_engine::time::Timestamp;
+use ensue_engine::trace::{SpanId, TraceParent};
 use ensue_engine::vars::reads::VarReads;
 use ensue_expression::Document;
 use thiserror::Error;
@@ -41,6 +43,8 @@ pub struct ExecutorPorts {
     pub programs: Arc<dyn Programs>,
     /// What carries requests.
     pub web: Arc<dyn Web>,
+    /// Who hears of requests for their spans; none where no spans are exported.
+    pub spans: Option<Arc<dyn RequestSpans>>,
     /// What makes events of what attempts emit.
     pub observe: Arc<dyn Observe>,
     /// Where the files of packs are.
@@ -49,6 +53,37 @@ pub struct ExecutorPorts {
     pub clock: Arc<dyn Clock>,
     /// The file of the attempts that have begun.
     pub begun: Begun,
+}
+
+/// Takes requests for their spans.
+pub trait RequestSpans: Send + Sync {
+    /// Takes a request that has ended. Quick; where there is no room it is dropped and counted.
+    fn ended(&self, request: SentRequest);
+}
+
+/// A request that an attempt sent, and the span that it is in its trace.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SentRequest {
+    /// Its own span.
+    pub span: TraceParent,
+    /// The attempt's span.
+    pub parent: SpanId,
+    /// Its method; `_OTHER` is one that is not common.
+    pub method: &'static str,
+    /// Its URL without secrets, cut where it is long.
+    pub url: String,
+    /// The host and the port that it was sent to; none where they are secret.
+    pub server: Option<(String, u16)>,
+    /// The status of its answer; none where none came.
+    pub status: Option<u16>,
+    /// Why it failed, as a word; none where it did not.
+    pub error: Option<&'static str>,
+    /// How many redirects came before it.
+    pub redirects: u32,
+    /// When it began, by the log's time.
+    pub from: Timestamp,
+    /// When it ended.
+    pub until: Timestamp,
 }
 
 /// The bodies of the log.

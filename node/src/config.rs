@@ -3,6 +3,7 @@
 //! It reads the file and the environment it is given; what the values do is the wiring's.
 
 mod actions;
+mod otel;
 mod queues;
 mod rates;
 mod retention;
@@ -38,7 +39,7 @@ pub use shape::settings_schema;
 pub use variables::UnknownVariable;
 
 use crate::kept::{KeptSettings, days};
-use crate::traces::{Collector, CollectorError};
+use crate::traces::{CollectorError, TraceSettings};
 
 /// The most bytes of the file.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -95,8 +96,8 @@ pub struct Config {
     pub actions: ActionSettings,
     /// What starts a supervisor of programs; none means that programs are children of the node and end with it.
     pub supervisor: Option<SupervisorCommand>,
-    /// The collector that traces are sent to; none means that none are.
-    pub traces: Option<Collector>,
+    /// Where traces are sent to, and which.
+    pub traces: TraceSettings,
     /// How many requests a caller may send in a while.
     pub rates: Rates,
     /// What the operator sets for packs.
@@ -107,6 +108,8 @@ pub struct Config {
     pub key_files: BTreeMap<String, PathBuf>,
     /// Environment variables that look like settings and are none.
     pub unknown_variables: Vec<UnknownVariable>,
+    /// What of OpenTelemetry's variables is not as whoever set them may expect, each as a sentence.
+    pub otel_warnings: Vec<String>,
 }
 
 /// When the packs folder is read.
@@ -332,12 +335,13 @@ impl Config {
             egress_allow: Vec::new(),
             actions: ActionSettings::default(),
             supervisor: None,
-            traces: None,
+            traces: TraceSettings::default(),
             rates: Rates::default(),
             pack_settings: BTreeMap::new(),
             admin_token: AdminToken::Made,
             key_files: BTreeMap::new(),
             unknown_variables: Vec::new(),
+            otel_warnings: Vec::new(),
         }
     }
 
@@ -347,9 +351,14 @@ impl Config {
         if let Some(path) = file {
             config.take_file(path)?;
         }
+        let mut otel = BTreeMap::new();
         for (name, value) in variables {
             config.take_variable(&name, &value)?;
+            if name.starts_with(otel::PREFIX) && !value.is_empty() {
+                otel.insert(name, value);
+            }
         }
+        config.otel_warnings = otel::read(&otel, &mut config.traces);
         Ok(config)
     }
 
@@ -406,7 +415,7 @@ impl Config {
         self.actions.take(written.actions, base).map_err(|why| ConfigError::Malformed { path: path.to_owned(), why })?;
         if let Some(WrittenTraces { endpoint }) = written.traces {
             let wrong = |why: CollectorError| ConfigError::Malformed { path: path.to_owned(), why: format!("`traces.endpoint` {why}") };
-            self.traces = Some(endpoint.parse().map_err(wrong)?);
+            self.traces.collector = Some(endpoint.parse().map_err(wrong)?);
         }
         self.rates = written.rate_limits.read().map_err(|why| ConfigError::Malformed { path: path.to_owned(), why })?;
         self.pack_settings = written.packs;
@@ -443,7 +452,7 @@ impl Config {
             }
             "ENSUE_EGRESS_ALLOW" => self.egress_allow = listed(value),
             "ENSUE_TRACES_ENDPOINT" => {
-                self.traces = Some(value.parse().map_err(|why| ConfigError::Collector { name: name.to_owned(), why })?)
+                self.traces.collector = Some(value.parse().map_err(|why| ConfigError::Collector { name: name.to_owned(), why })?)
             }
             "ENSUE_RATE_LIMITS_READS" => self.rates.reads = Some(value.parse().map_err(|_| wrong(RATE_FORM))?),
             "ENSUE_RATE_LIMITS_WRITES" => self.rates.writes = Some(value.parse().map_err(|_| wrong(RATE_FORM))?),

@@ -49,7 +49,7 @@ pub use config::Config;
 pub use ensue_store::sqlite::insert_rate;
 pub use opening::StartError;
 pub use packs_folder::{PacksNews, PacksRead};
-pub use traces::{Collector, CollectorError};
+pub use traces::{Collector, CollectorError, TraceSettings};
 pub use wiring::{Node, NodeFailure};
 
 /// Runs a supervisor of programs in the folder that its node has made, to its end. It must be the first thing that its process does.

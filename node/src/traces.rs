@@ -4,11 +4,13 @@
 //! nothing is kept for them where they are decided. Their ids are those of the things, so that each is the same whenever it is made.
 
 mod otlp;
+mod requests;
 mod sending;
+mod settings;
 mod span;
 mod waiting;
 
 pub(crate) use sending::Exporter;
-pub use sending::{Collector, CollectorError};
+pub use settings::{Collector, CollectorError, TraceSettings};
 pub(crate) use span::Tracing;
 pub(crate) use waiting::{SpanCounts, WaitingSpans};

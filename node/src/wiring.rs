@@ -255,6 +255,7 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
             observe: edge.clone(),
             packs: Arc::new(Copies(catalogs.clone())),
             programs,
+            spans: telemetry.request_spans(),
             web: Arc::new(Destinations::new(egress(&config.egress_allow)?, executor_clock.clone())),
             clock: executor_clock,
             begun,

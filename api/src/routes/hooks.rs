@@ -104,7 +104,7 @@ where
         Err(problem) => Err(problem),
         Ok(request) => {
             bytes = Some(request.body.len());
-            let by = OnBehalf { actor: Actor::Sensor(sensor.clone()), trace: Some(context.under().to_string()), request: None };
+            let by = OnBehalf { actor: Actor::Sensor(sensor.clone()), trace: Some(context.recorded()), request: None };
             take(api, by, request, Sender::Outside).await
         }
     };

@@ -85,6 +85,9 @@ impl Serve {
         for variable in &config.unknown_variables {
             voice.warn(variable);
         }
+        for warning in &config.otel_warnings {
+            voice.warn(warning);
+        }
         config.listen = self.listen.unwrap_or(config.listen);
         config.data = self.data.unwrap_or(config.data);
         config.packs = self.packs.unwrap_or(config.packs);

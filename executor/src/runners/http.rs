@@ -5,6 +5,7 @@
 mod answer;
 mod request;
 mod retry_after;
+mod spans;
 
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::attempt::{Attempt, Broken, Ending, failed};
 use crate::runners::Runner;
 use crate::web::{BrokenOff, NoWay};
 use request::Request;
+use spans::Spans;
 
 /// How long the exchange may take, redirects and all.
 pub(crate) const HTTP_TIMEOUT: Duration = Duration::from_secs(60);
@@ -29,28 +31,33 @@ impl Runner for HttpRequest {
         let request = Request::rendered(self, attempt).await?;
         let clock = &attempt.worker.ports.clock;
         let patience = attempt.worker.settings.http_timeout;
-        attempt
+        let spans = Spans::new(attempt);
+        let ending = attempt
             .within(async {
                 tokio::select! {
                     biased;
-                    ending = exchange(attempt, request) => ending,
+                    ending = exchange(attempt, request, &spans) => ending,
                     () = clock.until(clock.now().saturating_add(patience)) => {
                         let message = format!("the whole answer did not come within {} seconds", patience.as_secs_f64());
                         Err(failed(FailureKind::Timeout, message))
                     }
                 }
             })
-            .await
+            .await;
+        spans.end(&ending);
+        ending
     }
 }
 
-async fn exchange(attempt: &Attempt<'_>, mut request: Request) -> Ending {
+async fn exchange(attempt: &Attempt<'_>, mut request: Request, spans: &Spans<'_>) -> Ending {
     for _ in 0..=HTTP_HOPS_MAX {
+        spans.begin(&mut request);
         let way = attempt.worker.ports.web.way(&request.url).await;
         let way = way.map_err(|error| unreachable(&request, &error))?;
         attempt.begin().await?;
         let answer = way.send(request.to_send()).await;
         let answer = answer.map_err(|error| broken_off(&request, &error))?;
+        spans.answered(answer.status);
         match request.redirected(answer.status, &answer.headers)? {
             Some(next) => request = next,
             None => return answer::taken(attempt, &request, answer).await,

@@ -234,6 +234,7 @@ impl Plan {
         let open = if path.exists() { 1..10 } else { 0..0 };
         let (begun, previous) = Begun::open(path, open.map(attempt)).unwrap();
         let ports = ExecutorPorts {
+            spans: None,
             submit: Arc::new(ScriptedSubmit { answers: Mutex::new(self.answers), asked: asked_into }),
             catalogs: Arc::new(OneCatalog(Arc::new(Catalog::new(CatalogRevision(1), definitions)))),
             bodies: bodies.clone(),

@@ -12,11 +12,25 @@ use crate::wiring::RELEASE;
 /// The status of what failed.
 const STATUS_ERROR: u8 = 2;
 
+/// Returns what spans are of: the node, and over that what the operator says.
+pub(super) fn resource(log: LogId, said: &[(String, String)]) -> Vec<(String, String)> {
+    let own = [("service.name", "ensue".to_owned()), ("service.version", RELEASE.to_owned()), ("service.instance.id", log.to_string())];
+    let mut all: Vec<(String, String)> = own.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    for (key, value) in said {
+        match all.iter_mut().find(|(known, _)| known == key) {
+            Some((_, known)) => value.clone_into(known),
+            None => all.push((key.clone(), value.clone())),
+        }
+    }
+    all
+}
+
 /// Writes spans as the body of a request for their export.
-pub(super) fn written<'s>(log: LogId, spans: impl Iterator<Item = &'s Span> + Clone) -> Result<Vec<u8>, serde_json::Error> {
-    let resource =
-        [("service.name", "ensue".to_owned()), ("service.version", RELEASE.to_owned()), ("service.instance.id", log.to_string())];
-    let resource: Vec<Json> = resource.into_iter().map(|(key, value)| attribute(key, &Value::Text(value))).collect();
+pub(super) fn written<'s>(
+    resource: &[(String, String)],
+    spans: impl Iterator<Item = &'s Span> + Clone,
+) -> Result<Vec<u8>, serde_json::Error> {
+    let resource: Vec<Json> = resource.iter().map(|(key, value)| attribute(key, &Value::Text(value.clone()))).collect();
     serde_json::to_vec(&Export {
         resource_spans: [OfResource {
             resource: json!({ "attributes": resource }),
@@ -67,6 +81,7 @@ fn one(span: &Span) -> Json {
         "kind": match span.kind {
             Kind::Internal => 1,
             Kind::Server => 2,
+            Kind::Client => 3,
         },
         "startTimeUnixNano": nanos(span.from.micros()),
         // A clock that was set back makes no span of less than no time.
@@ -77,7 +92,10 @@ fn one(span: &Span) -> Json {
         written["parentSpanId"] = parent.to_string().into();
     }
     if let Some(why) = &span.error {
-        written["status"] = json!({ "code": STATUS_ERROR, "message": why });
+        written["status"] = json!({ "code": STATUS_ERROR });
+        if !why.is_empty() {
+            written["status"]["message"] = why.as_str().into();
+        }
     }
     written
 }

@@ -2,20 +2,20 @@
 //!
 //! A collector that is not there costs spans, and nothing else: they are tried a few times, dropped and counted.
 
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ensue_engine::ids::LogId;
-use reqwest::{Client, StatusCode, Url, header};
+use reqwest::header::{self, HeaderMap};
+use reqwest::{Client, StatusCode};
 use rustls::ClientConfig;
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::otlp;
+use super::settings::{Collector, TraceSettings};
 use super::span::Span;
 use super::waiting::WaitingSpans;
 
@@ -31,47 +31,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
 /// The most bytes of an answer that are read.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
-/// Where a collector takes traces, under its address.
-const PATH: &str = "v1/traces";
-
-/// The address of a collector.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Collector(Url);
-
-/// Why a text is no address of a collector.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum CollectorError {
-    /// It is none at all.
-    #[error("is not the address of a collector, like http://127.0.0.1:4318")]
-    NoAddress,
-    /// It is more than an address.
-    #[error("holds credentials, a query or a fragment beside a collector's address; let a collector of your own add credentials")]
-    More,
-}
-
-impl FromStr for Collector {
-    type Err = CollectorError;
-
-    fn from_str(text: &str) -> Result<Self, CollectorError> {
-        let mut url: Url = text.parse().map_err(|_| CollectorError::NoAddress)?;
-        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-            return Err(CollectorError::NoAddress);
-        }
-        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
-            return Err(CollectorError::More);
-        }
-        let base = url.path().trim_end_matches('/').trim_end_matches(PATH).trim_end_matches('/').to_owned();
-        url.set_path(&format!("{base}/{PATH}"));
-        Ok(Self(url))
-    }
-}
-
-impl fmt::Display for Collector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 /// Why no spans can be sent.
 #[derive(Debug, Error)]
 pub(crate) enum ExporterError {
@@ -91,9 +50,14 @@ pub(crate) struct Exporter {
 
 impl Exporter {
     /// Begins to send what waits to the collector.
-    pub(crate) fn start(collector: Collector, log: LogId, waiting: Arc<WaitingSpans>) -> Result<Self, ExporterError> {
+    pub(crate) fn start(
+        collector: Collector,
+        settings: &TraceSettings,
+        log: LogId,
+        waiting: Arc<WaitingSpans>,
+    ) -> Result<Self, ExporterError> {
         let mut client = Client::builder();
-        if collector.0.scheme() == "http" {
+        if collector.url().scheme() == "http" {
             // What the machine trusts is not asked for, which takes milliseconds and need not be there.
             client = client.tls_backend_preconfigured(untrusting()?);
         }
@@ -104,7 +68,8 @@ impl Exporter {
             .timeout(ANSWER_TIMEOUT)
             .build()?;
         let (stop, stopped) = watch::channel(false);
-        let sending = Sending { client, collector, log, waiting, stopped, is_heard: true };
+        let (headers, resource) = (settings.headers.clone(), otlp::resource(log, &settings.resource));
+        let sending = Sending { client, collector, headers, resource, waiting, stopped, is_heard: true };
         Ok(Self { stop, task: tokio::spawn(sending.run()) })
     }
 
@@ -127,7 +92,8 @@ fn untrusting() -> Result<ClientConfig, rustls::Error> {
 struct Sending {
     client: Client,
     collector: Collector,
-    log: LogId,
+    headers: HeaderMap,
+    resource: Vec<(String, String)>,
     waiting: Arc<WaitingSpans>,
     stopped: watch::Receiver<bool>,
     /// Whether the last spans were all taken: that they are not is told of once.
@@ -173,7 +139,7 @@ impl Sending {
 
     async fn send(&mut self, spans: &[&Span]) {
         let many = spans.len() as u64;
-        let body = match otlp::written(self.log, spans.iter().copied()) {
+        let body = match otlp::written(&self.resource, spans.iter().copied()) {
             Ok(body) => bytes::Bytes::from(body),
             Err(error) => return self.dropped(many, &error.to_string()),
         };
@@ -197,7 +163,9 @@ impl Sending {
 
     /// Gives how many of them the collector says that it did not take.
     async fn try_once(&self, body: bytes::Bytes) -> Result<u64, NotTaken> {
-        let request = self.client.post(self.collector.0.clone()).header(header::CONTENT_TYPE, "application/json").body(body);
+        let mut headers = self.headers.clone();
+        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+        let request = self.client.post(self.collector.url().clone()).headers(headers).body(body);
         // The chain of causes says what happened; the address is the operator's own.
         let response = request.send().await.map_err(|error| NotTaken::Now(causes(&error)))?;
         let status = response.status();
@@ -237,26 +205,4 @@ fn causes(error: &dyn std::error::Error) -> String {
         next = cause.source();
     }
     causes
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_collector_is_named_by_its_address_with_or_without_the_path_of_traces() {
-        for (text, url) in [
-            ("http://127.0.0.1:4318", "http://127.0.0.1:4318/v1/traces"),
-            ("http://127.0.0.1:4318/", "http://127.0.0.1:4318/v1/traces"),
-            ("https://otel.example.test/in/v1/traces", "https://otel.example.test/in/v1/traces"),
-        ] {
-            assert_eq!(text.parse::<Collector>().unwrap().to_string(), url);
-        }
-        for text in ["", "127.0.0.1:4318", "grpc://127.0.0.1:4317"] {
-            assert_eq!(text.parse::<Collector>(), Err(CollectorError::NoAddress), "{text}");
-        }
-        for text in ["http://ada:secret@otel.example.test", "http://otel.example.test/?key=7"] {
-            assert_eq!(text.parse::<Collector>(), Err(CollectorError::More), "{text}");
-        }
-    }
 }

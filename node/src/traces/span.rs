@@ -15,7 +15,7 @@ use ensue_engine::ports::ReadLimit;
 use ensue_engine::record::{Record, Revision, StreamId};
 use ensue_engine::rules::facts::Outcome;
 use ensue_engine::time::Timestamp;
-use ensue_engine::trace::{SpanId, TraceId, TraceParent};
+use ensue_engine::trace::{SpanId, TraceContext, TraceId, TraceParent};
 use ensue_views::enforcements::OutcomeName;
 use ensue_views::executions::{AttemptStatus, Status};
 
@@ -36,7 +36,7 @@ pub(super) struct Span {
     pub(super) kind: Kind,
     pub(super) from: Timestamp,
     pub(super) until: Timestamp,
-    /// Why it did not go well; none where it did.
+    /// Why it did not go well, in words or empty where an attribute says it; none where it did.
     pub(super) error: Option<String>,
     pub(super) attributes: Vec<(&'static str, Value)>,
 }
@@ -46,6 +46,8 @@ pub(super) struct Span {
 pub(super) enum Kind {
     /// A request from outside.
     Server,
+    /// A request that an action sends.
+    Client,
     /// Something inside the node.
     Internal,
 }
@@ -314,7 +316,8 @@ impl Open {
 
 /// Gives the trace that a record is part of; none where it is part of none, or of one that nobody records.
 fn recorded(record: &Record) -> Option<TraceParent> {
-    record.cause.trace.as_ref()?.parse::<TraceParent>().ok().filter(TraceParent::is_sampled)
+    let trace: TraceContext = record.cause.trace.as_ref()?.parse().ok()?;
+    Some(trace.parent).filter(TraceParent::is_sampled)
 }
 
 fn why(error: &Failure) -> String {

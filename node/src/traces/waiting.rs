@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ensue_api::Queue;
 use ensue_api::metrics::Labelled;
-use ensue_api::ports::{AnsweredRequest, Spans};
 use ensue_api::queues::Held;
+use ensue_engine::trace::Sampler;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::registry::Registry;
 use tokio::sync::Notify;
 
-use super::span::{Kind, Span, Value};
+use super::span::Span;
 use crate::clock::Clock;
 
 /// How many spans are sent at once.
@@ -27,7 +27,9 @@ pub(crate) struct WaitingSpans {
     /// Whether there was no room for one since none waited: that is told of once.
     is_full: AtomicBool,
     counts: Arc<SpanCounts>,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
+    /// What says which traces are recorded.
+    pub(super) sampler: Sampler,
 }
 
 /// What became of spans since the start.
@@ -48,8 +50,8 @@ impl SpanCounts {
 
 impl WaitingSpans {
     /// Has as many wait as fit into the queue.
-    pub(crate) fn new(queue: Arc<Queue>, counts: Arc<SpanCounts>, clock: Arc<dyn Clock>) -> Self {
-        Self { queue, waiting: Mutex::default(), enough: Notify::new(), is_full: AtomicBool::new(false), counts, clock }
+    pub(crate) fn new(queue: Arc<Queue>, counts: Arc<SpanCounts>, clock: Arc<dyn Clock>, sampler: Sampler) -> Self {
+        Self { queue, waiting: Mutex::default(), enough: Notify::new(), is_full: AtomicBool::new(false), counts, clock, sampler }
     }
 
     /// Takes a span, or drops it.
@@ -86,28 +88,5 @@ impl WaitingSpans {
     /// Counts spans that were sent or dropped.
     pub(super) fn counts(&self) -> &SpanCounts {
         &self.counts
-    }
-}
-
-impl Spans for WaitingSpans {
-    fn answered(&self, request: AnsweredRequest) {
-        let until = self.clock.now();
-        let took = i64::try_from(request.took.as_micros()).unwrap_or(i64::MAX);
-        self.push(Span {
-            trace: request.span.trace(),
-            id: request.span.span(),
-            parent: request.parent,
-            name: format!("request {} {}", request.method, request.kind),
-            kind: Kind::Server,
-            from: ensue_engine::time::Timestamp::from_micros(until.micros().saturating_sub(took)),
-            until,
-            // Who is refused for what they sent has erred, and not the node.
-            error: (request.status >= 500).then(|| format!("it was answered with {}", request.status)),
-            attributes: vec![
-                ("http.request.method", Value::Text(request.method.to_owned())),
-                ("url.path", Value::Text(request.path)),
-                ("http.response.status_code", Value::Number(request.status.into())),
-            ],
-        });
     }
 }

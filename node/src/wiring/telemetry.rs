@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use ensue_api::ports::Spans;
 use ensue_api::{QueueName, Queues};
 use ensue_engine::ports::Log as _;
-use ensue_executor::Traced;
+use ensue_executor::{RequestSpans, Traced};
 
 use super::StartError;
 use crate::clock::Clock;
@@ -44,9 +44,10 @@ impl RunningTelemetry {
     ) -> Result<Self, StartError> {
         let (fares, counts, span_counts) = (Arc::new(Fares::default()), Arc::new(Counts::default()), Arc::new(SpanCounts::default()));
         let (mut exporter, mut spans) = (None, None);
-        if let Some(collector) = &config.traces {
-            let waiting = Arc::new(WaitingSpans::new(queues.of(QueueName::Spans).clone(), span_counts.clone(), clock.clone()));
-            let started = Exporter::start(collector.clone(), opened.engine.log(), waiting.clone());
+        if let Some(collector) = &config.traces.collector {
+            let (queue, sampler) = (queues.of(QueueName::Spans).clone(), config.traces.sampler);
+            let waiting = Arc::new(WaitingSpans::new(queue, span_counts.clone(), clock.clone(), sampler));
+            let started = Exporter::start(collector.clone(), &config.traces, opened.engine.log(), waiting.clone());
             exporter = Some(started.map_err(|why| machine("sending traces", &why))?);
             spans = Some(waiting);
         }
@@ -62,6 +63,11 @@ impl RunningTelemetry {
     /// Gives who is told of requests; none where no spans are exported.
     pub(super) fn spans(&self) -> Option<Arc<dyn Spans>> {
         self.spans.clone().map(|spans| spans as Arc<dyn Spans>)
+    }
+
+    /// Returns who hears of the requests of attempts; none where no spans are exported.
+    pub(super) fn request_spans(&self) -> Option<Arc<dyn RequestSpans>> {
+        self.spans.clone().map(|spans| spans as Arc<dyn RequestSpans>)
     }
 
     /// Gives what attempts are told of their trace.

@@ -205,6 +205,7 @@ impl Node {
                     clock: worker_clock.clone(),
                     begun,
                     programs: Arc::new(NodePrograms { machine: machine.clone(), life: life.clone(), clock: worker_clock.clone(), finder }),
+                    spans: None,
                     web: Arc::new(NodeWeb { server: server.clone(), life: life.clone(), clock: worker_clock.clone() }),
                 },
                 executor_settings,

@@ -5,14 +5,16 @@
 use bytes::Bytes;
 use ensue_engine::catalog::{HttpBody, HttpRequest};
 use ensue_engine::executions::facts::FailureKind;
+use ensue_engine::trace::TraceContext;
 use ensue_expression::Template;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use reqwest::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, USER_AGENT};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use url::{Position, Url};
 
 use crate::attempt::{Attempt, Broken, failed};
+use crate::masks::Masks;
 use crate::render::{Renderer, entries, reads_keys, scalar, shown};
 use crate::web::Letter;
 
@@ -25,8 +27,41 @@ pub(crate) const HEADERS_MAX: usize = 100;
 const METHOD_SHOWN_BYTES_MAX: usize = 20;
 const NAME_SHOWN_BYTES_MAX: usize = 80;
 
+/// What a span shows instead of a secret.
+const REDACTED: &str = "REDACTED";
+
+/// Parameters of a query whose values are secrets: those that OpenTelemetry's conventions name, those of signed URLs, and common names.
+const SECRET_PARAMETERS: &[&str] = &[
+    "access_token",
+    "api_key",
+    "api-key",
+    "apikey",
+    "auth",
+    "awsaccesskeyid",
+    "client_secret",
+    "code",
+    "id_token",
+    "jwt",
+    "key",
+    "pass",
+    "passwd",
+    "password",
+    "private_token",
+    "refresh_token",
+    "secret",
+    "sig",
+    "signature",
+    "token",
+    "x-amz-credential",
+    "x-amz-security-token",
+    "x-amz-signature",
+    "x-goog-credential",
+    "x-goog-signature",
+];
+
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// What belongs to the connection and not to the request: to set it would let one request look like two.
 const REFUSED_HEADERS: &[&str] = &[
@@ -44,7 +79,7 @@ const REFUSED_HEADERS: &[&str] = &[
 ];
 
 /// What goes along to another server; anything else that an action declares may be a secret meant for the first.
-const HARMLESS_HEADERS: [HeaderName; 6] = [ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, USER_AGENT, IDEMPOTENCY_KEY, TRACEPARENT];
+const HARMLESS_HEADERS: [HeaderName; 7] = [ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, USER_AGENT, IDEMPOTENCY_KEY, TRACEPARENT, TRACESTATE];
 
 /// In an interpolated part of a URL only these stand for themselves: a value can neither end its part nor begin another.
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
@@ -55,14 +90,29 @@ pub(super) struct Request {
     pub(super) url: Url,
     headers: HeaderMap,
     body: Option<Bytes>,
-    server: Server,
+    shown: Shown,
+    /// Whether the action declares a trace of its own.
+    has_own_trace: bool,
 }
 
-/// Whether the server's name may be shown.
+/// What of a URL may be shown.
 #[derive(Clone, Copy)]
-enum Server {
-    Shown,
-    Secret,
+pub(super) struct Shown {
+    /// In a message, and of the place in a span.
+    place: ShownPlace,
+    /// Whether a span shows the values of the query.
+    query: bool,
+}
+
+/// What of a URL's place may be shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ShownPlace {
+    /// All of it.
+    Whole,
+    /// The host is written out, and what is behind it reads keys. A message does not show it.
+    Host,
+    /// The whole URL comes from a key.
+    Nothing,
 }
 
 impl Request {
@@ -82,14 +132,79 @@ impl Request {
         let mut headers = headers(entries("headers", renderer.value("headers", &action.headers)?)?)?;
         let body = body_of(&mut renderer, &action.body, &mut headers)?;
         let execution = HeaderValue::from_str(&attempt.dispatch.execution.to_string()).ok();
-        let trace = attempt.traceparent().and_then(|trace| HeaderValue::try_from(trace).ok());
-        for (name, value) in [(IDEMPOTENCY_KEY, execution), (TRACEPARENT, trace)] {
-            if let Some(value) = value {
-                headers.entry(name).or_insert(value);
-            }
+        if let Some(execution) = execution {
+            headers.entry(IDEMPOTENCY_KEY).or_insert(execution);
         }
-        let server = if reads_keys(&action.url) { Server::Secret } else { Server::Shown };
-        Ok(Self { method, url, headers, body, server })
+        let has_own_trace = headers.contains_key(TRACEPARENT);
+        let place = match (reads_keys(&action.url), is_whole(&action.url)) {
+            (false, _) => ShownPlace::Whole,
+            (true, false) => ShownPlace::Host,
+            (true, true) => ShownPlace::Nothing,
+        };
+        let shown = Shown { place, query: !reads_keys(&action.query) };
+        let mut request = Self { method, url, headers, body, shown, has_own_trace };
+        if let Some(trace) = attempt.trace() {
+            request.pass_on(&trace);
+        }
+        Ok(request)
+    }
+
+    /// Has the request go on in a trace, unless the action declares one.
+    pub(super) fn pass_on(&mut self, trace: &TraceContext) {
+        if self.has_own_trace {
+            return;
+        }
+        let state = trace.state.as_ref().and_then(|state| HeaderValue::from_str(state.as_str()).ok());
+        // A state belongs to its trace, so none that the action declares goes along with this one.
+        self.headers.remove(TRACESTATE);
+        if let Ok(parent) = HeaderValue::try_from(trace.parent.to_string()) {
+            self.headers.insert(TRACEPARENT, parent);
+        }
+        if let Some(state) = state {
+            self.headers.insert(TRACESTATE, state);
+        }
+    }
+
+    /// Returns the method as a span shows it: any word can be one, and it may come from a key.
+    pub(super) fn method_shown(&self) -> &'static str {
+        const KNOWN: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
+        KNOWN.into_iter().find(|known| *known == self.method.as_str()).unwrap_or("_OTHER")
+    }
+
+    /// Returns the URL as a span shows it: no part that comes from a key, and no value of a parameter that is known to be a secret.
+    pub(super) fn url_shown(&self, masks: Option<&Masks>) -> String {
+        let scheme = self.url.scheme();
+        let shown = match self.shown.place {
+            ShownPlace::Nothing => return format!("{scheme}://{REDACTED}/{REDACTED}"),
+            ShownPlace::Host => format!("{}/{REDACTED}", &self.url[..Position::BeforePath]),
+            ShownPlace::Whole => {
+                let mut shown = self.url[..Position::AfterPath].to_owned();
+                if let Some(query) = self.url.query() {
+                    let pairs: Vec<String> = query.split('&').map(|pair| self.pair_shown(pair)).collect();
+                    shown = format!("{shown}?{}", pairs.join("&"));
+                }
+                shown
+            }
+        };
+        masks.map_or(shown.clone(), |masks| masks.text(&shown))
+    }
+
+    fn pair_shown(&self, pair: &str) -> String {
+        let Some((name, _)) = pair.split_once('=') else {
+            return if self.shown.query { pair.to_owned() } else { REDACTED.to_owned() };
+        };
+        let decoded = percent_decode_str(name).decode_utf8_lossy().to_ascii_lowercase();
+        if self.shown.query && !SECRET_PARAMETERS.contains(&decoded.as_str()) { pair.to_owned() } else { format!("{name}={REDACTED}") }
+    }
+
+    /// Returns the host and the port as a span shows them.
+    pub(super) fn server_shown(&self, masks: Option<&Masks>) -> Option<(String, u16)> {
+        if self.shown.place == ShownPlace::Nothing {
+            return None;
+        }
+        let (host, port) = (self.url.host_str()?, self.url.port_or_known_default()?);
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        Some((masks.map_or_else(|| host.to_owned(), |masks| masks.text(host)), port))
     }
 
     /// Gives the request as it is sent.
@@ -99,9 +214,9 @@ impl Request {
 
     /// Names the server in a message.
     pub(super) fn server(&self) -> String {
-        match (self.server, self.url.host_str(), self.url.port_or_known_default()) {
-            (Server::Shown, Some(host), Some(port)) => format!("`{host}:{port}`"),
-            (Server::Shown | Server::Secret, _, _) => "the server".to_owned(),
+        match (self.shown.place, self.url.host_str(), self.url.port_or_known_default()) {
+            (ShownPlace::Whole, Some(host), Some(port)) => format!("`{host}:{port}`"),
+            (ShownPlace::Whole | ShownPlace::Host | ShownPlace::Nothing, _, _) => "the server".to_owned(),
         }
     }
 
@@ -122,8 +237,14 @@ impl Request {
         if self.url.scheme() == "https" && url.scheme() == "http" {
             return Err(denied("from https to http"));
         }
-        let mut next =
-            Self { method: self.method.clone(), headers: self.headers.clone(), body: self.body.clone(), server: self.server, url };
+        let mut next = Self {
+            method: self.method.clone(),
+            headers: self.headers.clone(),
+            body: self.body.clone(),
+            shown: self.shown,
+            has_own_trace: self.has_own_trace,
+            url,
+        };
         let becomes_get = match status.as_u16() {
             303 => next.method != Method::HEAD,
             301 | 302 => next.method == Method::POST,
@@ -139,6 +260,10 @@ impl Request {
             for name in declared.iter().filter(|name| !HARMLESS_HEADERS.contains(name)) {
                 next.headers.remove(name);
             }
+            // Where a server sends a request with a key in its URL may say something of the key.
+            if next.shown.place == ShownPlace::Host {
+                next.shown.place = ShownPlace::Nothing;
+            }
         }
         Ok(Some(next))
     }
@@ -146,8 +271,7 @@ impl Request {
 
 fn url<'r>(renderer: &mut Renderer<'r>, template: &'r Template) -> Result<Url, Broken> {
     let parts = template.parts();
-    let is_whole = parts.iter().all(|part| part.sole_expression().is_some());
-    if is_whole {
+    if is_whole(template) {
         return parsed(&renderer.text("url", template, str::to_owned)?);
     }
     let text = renderer.text("url", template, |value| utf8_percent_encode(value, KEPT).to_string())?;
@@ -164,6 +288,11 @@ fn url<'r>(renderer: &mut Renderer<'r>, template: &'r Template) -> Result<Url, B
         return Err(invalid("`url` has a part `.` or `..`, which would leave the path that is written out"));
     }
     parsed(&text)
+}
+
+/// Says whether the whole of a text is an expression.
+fn is_whole(template: &Template) -> bool {
+    template.parts().iter().all(|part| part.sole_expression().is_some())
 }
 
 fn parsed(text: &str) -> Result<Url, Broken> {
@@ -288,7 +417,8 @@ mod tests {
         headers.insert(ACCEPT, HeaderValue::from_static("text/html"));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         let body = Some(Bytes::from_static(b"hello"));
-        Request { method: Method::POST, url: Url::parse(url).unwrap(), headers, body, server: Server::Shown }
+        let shown = Shown { place: ShownPlace::Whole, query: true };
+        Request { method: Method::POST, url: Url::parse(url).unwrap(), headers, body, shown, has_own_trace: false }
     }
 
     fn redirect(from: &str, status: u16, to: &str) -> Result<Option<Request>, String> {
@@ -300,6 +430,49 @@ mod tests {
             Broken::Cut(cut, _) => format!("{cut:?}"),
             Broken::Lost(_) => "lost".to_owned(),
         })
+    }
+
+    #[test]
+    fn a_span_shows_no_secret_of_a_url() {
+        let masks = Masks::of_values([("demo.token", b"sesame-open-7".as_slice())]);
+        let with = |url: &str, place: ShownPlace, query: bool| {
+            let request = Request { shown: Shown { place, query }, ..request(url) };
+            (request.url_shown(masks.as_deref()), request.server_shown(masks.as_deref()).map(|(host, port)| format!("{host}:{port}")))
+        };
+        let server = |host: &str| Some(host.to_owned());
+        for (url, shown) in [
+            ("https://a.example/x?page=2&q=a%20b", "https://a.example/x?page=2&q=a%20b"),
+            ("https://a.example/x?sig=abc&page=2", "https://a.example/x?sig=REDACTED&page=2"),
+            (
+                "https://a.example/x?X-Amz-Signature=abc&Access%5FToken=d",
+                "https://a.example/x?X-Amz-Signature=REDACTED&Access%5FToken=REDACTED",
+            ),
+            ("https://a.example/sesame-open-7?to=sesame%2Dopen%2D7", "https://a.example/[redacted demo.token]?to=[redacted demo.token]"),
+        ] {
+            assert_eq!(with(url, ShownPlace::Whole, true), (shown.to_owned(), server("a.example:443")));
+        }
+        let hidden = with("https://a.example/x?page=2&flag", ShownPlace::Whole, false);
+        assert_eq!(hidden.0, "https://a.example/x?page=REDACTED&REDACTED");
+        let host = with("http://a.example:81/services/s3cret?x=1", ShownPlace::Host, true);
+        assert_eq!(host, ("http://a.example:81/REDACTED".to_owned(), server("a.example:81")));
+        assert_eq!(with("http://s3cret.example/s3cret", ShownPlace::Nothing, true), ("http://REDACTED/REDACTED".to_owned(), None));
+        assert_eq!(with("http://[::1]:8080/", ShownPlace::Whole, true).1, server("::1:8080"));
+    }
+
+    #[test]
+    fn a_request_goes_on_in_the_trace_that_it_is_sent_in_unless_it_declares_one() {
+        const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let trace: TraceContext = format!("{TRACE} rojo=1").parse().unwrap();
+        let mut sent = request("http://a.example/");
+        sent.headers.insert(TRACESTATE, HeaderValue::from_static("mine=1"));
+        sent.pass_on(&trace);
+        assert_eq!(
+            (&sent.headers[TRACEPARENT], &sent.headers[TRACESTATE]),
+            (&HeaderValue::from_static(TRACE), &HeaderValue::from_static("rojo=1"))
+        );
+        let mut declared = Request { has_own_trace: true, ..request("http://a.example/") };
+        declared.pass_on(&trace);
+        assert!(!declared.headers.contains_key(TRACEPARENT) && !declared.headers.contains_key(TRACESTATE));
     }
 
     #[test]

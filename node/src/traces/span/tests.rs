@@ -8,6 +8,7 @@ use ensue_engine::ids::{EnforcementId, EventId, RuleId};
 use ensue_engine::ports::LogError;
 use ensue_engine::record::CatalogRevision;
 use ensue_engine::rules::facts::EnforcementMade;
+use ensue_engine::trace::Sampler;
 
 use super::*;
 use crate::clock::SystemClock;
@@ -103,7 +104,8 @@ fn an_attempt_that_somebody_had_stopped_is_no_error() {
 /// The spans of records, without a log to look anything up in.
 fn spans_of(records: &[Record], room: u64) -> (Vec<Span>, u64) {
     let queue = Queue::new(QueueName::Spans, room);
-    let waiting = Arc::new(WaitingSpans::new(queue.clone(), Arc::new(SpanCounts::default()), Arc::new(SystemClock::default())));
+    let waiting =
+        Arc::new(WaitingSpans::new(queue.clone(), Arc::new(SpanCounts::default()), Arc::new(SystemClock::default()), Sampler::default()));
     let log = LogReaders::new(Box::new(|| Err(LogError::Store("there is none".to_owned()))));
     let mut tracing = Tracing::new(Arc::new(log), waiting.clone());
     tracing.note(records);

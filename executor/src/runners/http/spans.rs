@@ -1,0 +1,104 @@
+//! The spans of an attempt's requests: one for each that is sent, redirects included, under the attempt's.
+//!
+//! Where nobody exports spans, or nobody records the trace, there are none.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ensue_engine::executions::facts::FailureKind;
+use ensue_engine::trace::{SpanId, TraceContext};
+use reqwest::StatusCode;
+
+use super::request::Request;
+use crate::attempt::{Attempt, Broken, Cut, Ending};
+use crate::ports::{RequestSpans, SentRequest};
+use crate::worker::Traced;
+
+/// The most characters of a URL that a span shows.
+const URL_CHARS_MAX: usize = 256;
+
+/// The spans of one attempt's requests.
+pub(super) struct Spans<'a> {
+    attempt: &'a Attempt<'a>,
+    /// Where they go, and the attempt's own span; none where there are none.
+    to: Option<(&'a dyn RequestSpans, TraceContext)>,
+    open: Mutex<Open>,
+}
+
+/// The request under way.
+#[derive(Default)]
+struct Open {
+    request: Option<SentRequest>,
+    begun: u32,
+}
+
+impl<'a> Spans<'a> {
+    pub(super) fn new(attempt: &'a Attempt<'a>) -> Self {
+        let is_under_attempt = attempt.worker.settings.traced == Traced::UnderAttempt;
+        let to = attempt.worker.ports.spans.as_deref().zip(attempt.trace());
+        let to = to.filter(|(_, trace)| is_under_attempt && trace.parent.is_sampled());
+        Self { attempt, to, open: Mutex::default() }
+    }
+
+    /// Begins the span of a request, which from then on goes on in its own span. The one before it has ended with its redirect.
+    pub(super) fn begin(&self, request: &mut Request) {
+        let Some((to, trace)) = &self.to else { return };
+        let mut open = self.open();
+        let span = trace.parent.under(SpanId::of_request(self.attempt.dispatch.attempt.0, open.begun));
+        request.pass_on(&TraceContext { parent: span, state: trace.state.clone() });
+        let masks = self.attempt.keys.masks();
+        let now = self.attempt.now();
+        let next = SentRequest {
+            span,
+            parent: trace.parent.span(),
+            method: request.method_shown(),
+            url: cut(&request.url_shown(masks.as_deref())).to_owned(),
+            server: request.server_shown(masks.as_deref()),
+            status: None,
+            error: None,
+            redirects: open.begun,
+            from: now,
+            until: now,
+        };
+        open.begun = open.begun.saturating_add(1);
+        if let Some(before) = open.request.replace(next) {
+            to.ended(SentRequest { until: now, ..before });
+        }
+    }
+
+    /// Notes the status of the request under way.
+    pub(super) fn answered(&self, status: StatusCode) {
+        if let Some(request) = &mut self.open().request {
+            request.status = Some(status.as_u16());
+        }
+    }
+
+    /// Ends the span of the request under way, however it ended.
+    pub(super) fn end(&self, ending: &Ending) {
+        let (Some((to, _)), Some(request)) = (&self.to, self.open().request.take()) else { return };
+        to.ended(SentRequest { until: self.attempt.now(), error: error_of(ending), ..request });
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns why a request failed. What its answer is used for is not the request's: an answer that is no result is none of its errors.
+fn error_of(ending: &Ending) -> Option<&'static str> {
+    let kind = match ending {
+        Ok(_) => return None,
+        Err(Broken::Failed(failed)) => failed.failure.kind,
+        Err(Broken::Cut(Cut::TimedOut, _)) => FailureKind::Timeout,
+        Err(Broken::Cut(Cut::Cancelled | Cut::Released | Cut::Left, _)) => FailureKind::Cancelled,
+        Err(Broken::Lost(_)) => FailureKind::Network,
+    };
+    let is_of_request = matches!(
+        kind,
+        FailureKind::Network | FailureKind::Timeout | FailureKind::Cancelled | FailureKind::EgressDenied | FailureKind::OutputLimit
+    );
+    is_of_request.then(|| kind.as_str())
+}
+
+fn cut(text: &str) -> &str {
+    text.char_indices().nth(URL_CHARS_MAX).map_or(text, |(end, _)| &text[..end])
+}
