@@ -125,7 +125,7 @@ impl StandIn {
         place.write_pack_file("trail/triggers/begun.yaml", "description: It was begun.\npayload:\n  word: string\n");
         place.write_pack_file(
             "trail/rules/child.yaml",
-            "description: Has a program say where it is.\ntrigger: trail.begun\naction: core.shell\nwith:\n  script: printf %s \"$TRACEPARENT${TRACESTATE:+ }$TRACESTATE\"\n",
+            "description: Has a program say where it is.\ntrigger: trail.begun\naction: core.shell\nwith:\n  script: printf %s \"$TRACEPARENT${TRACESTATE:+ $TRACESTATE}\"\n",
         );
         place.write_pack_file(
             "trail/rules/out.yaml",
@@ -277,13 +277,11 @@ async fn what_tracing_systems_keep_in_a_trace_goes_on_into_programs_and_requests
     assert_eq!(printed(&client, "core.shell").await, format!("00-{TRACE}-{}-01 {state}", id_of("attempt core.shell")));
     node.stop_well();
 
-    // A rerun by a caller without a trace of its own has one of its own; the records have the first one's.
     let node = place.start();
-    let page = node.client().get("/executions?action=core.shell").await;
-    let id = page["items"][0]["id"].as_str().unwrap().to_owned();
-    let records = node.client().get(&format!("/log?stream=execution/{id}")).await;
-    let traces: Vec<&str> = records["items"].as_array().unwrap().iter().map(|record| record["cause"]["trace"].as_str().unwrap()).collect();
-    assert!(!traces.is_empty() && traces.iter().all(|trace| trace.starts_with("00-") && trace.ends_with(state)), "{traces:?}");
+    let records = node.client().records().await;
+    let of_executions = records.iter().filter(|record| record["stream"].as_str().is_some_and(|stream| stream.starts_with("execution/")));
+    let traces: Vec<&str> = of_executions.map(|record| record["cause"]["trace"].as_str().unwrap()).collect();
+    assert!(!traces.is_empty() && traces.iter().all(|trace| trace.contains(TRACE) && trace.ends_with(state)), "{traces:?}");
     node.stop_well();
 }
 
@@ -326,7 +324,7 @@ async fn a_trace_that_its_caller_does_not_record_is_handed_on_and_not_told() {
     assert_eq!(printed(&node.client(), "core.shell").await, unrecorded);
     let taken = node.client().post("/events", &json!({ "trigger": "trail.begun", "payload": { "word": "again" } })).await;
     assert_eq!(taken.status, 202);
-    let spans = stand_in.spans(8).await;
+    let spans = stand_in.spans(9).await;
     assert!(spans.values().all(|span| span["traceId"] != TRACE), "{spans:#?}");
     assert_eq!(spans["POST /api/v1/events"]["parentSpanId"], Value::Null, "the trace begins with it");
     node.stop_well();

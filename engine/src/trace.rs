@@ -235,7 +235,7 @@ impl Share {
     /// Returns the share of a ratio from 0 to 1; none where it is outside.
     pub fn of_ratio(ratio: f64) -> Option<Self> {
         // 2^63 is a power of two, so the product is exact, and a ratio within the bounds fits.
-        (0.0..=1.0).contains(&ratio).then(|| Self((ratio * (1_u64 << 63) as f64) as u64))
+        (0.0..=1.0).contains(&ratio).then_some(Self((ratio * (1_u64 << 63) as f64) as u64))
     }
 
     fn holds(self, trace: TraceId) -> bool {
