@@ -104,6 +104,20 @@ fn every_setting_stands_in_the_reference() {
 }
 
 #[test]
+fn every_variable_of_opentelemetry_in_the_reference_is_read() {
+    let page = read("docs/reference/ensue-yaml.md");
+    let source = read("node/src/config/otel.rs");
+    let listed: BTreeSet<String> = rows(section(&page, "## OpenTelemetry's variables"))
+        .iter()
+        .flat_map(|row| ticked(&row[0]).into_iter().map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    assert!(listed.len() > 8, "{} variables were found; how they are written has changed", listed.len());
+    for name in listed {
+        assert!(source.contains(&format!("\"{name}\"")), "`{name}` is in the reference, and node/src/config/otel.rs does not read it");
+    }
+}
+
+#[test]
 fn what_a_program_is_given_stands_in_the_reference() {
     const PAGE: &str = "docs/reference/pack-language.md";
     let given = variables(&["executor/src/environment.rs"]);
