@@ -176,12 +176,13 @@ async fn the_trace_that_an_event_brings_is_its_record_s() {
     let api = TestApi::new();
     let mut traced = hello("1", "ana");
     traced["traceparent"] = TRACE.into();
+    traced["tracestate"] = "rojo=1".into();
     let items = post(&api, BATCH, &json!([traced, hello("2", "bo")])).answer().await.expect(202);
     let trace_of = async |index: usize| {
         let path = format!("/api/v1/log/{}", items.json()["items"][index]["position"]);
         api.get(&path).by("viewer").answer().await.expect(200).json()["cause"]["trace"].as_str().unwrap().to_owned()
     };
-    assert_eq!(trace_of(0).await, TRACE);
+    assert_eq!(trace_of(0).await, format!("{TRACE} rojo=1"));
     assert_eq!(Some(trace_of(1).await.as_str()), items.header("traceparent"), "without one it is the request's");
 }
 
