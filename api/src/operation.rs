@@ -123,7 +123,10 @@ pub(crate) enum Takes {
         presence: Presence,
     },
     /// Any JSON: what it is, the sender says.
-    AnyJson,
+    AnyJson {
+        /// One as callers send it.
+        example: &'static str,
+    },
     /// Any of these forms.
     Forms(&'static [TakenForm]),
     /// JSON, or the bytes themselves.

@@ -15,6 +15,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::context::RequestContext;
+use crate::openapi::shapes;
 use crate::pages;
 use crate::ports::Declined;
 use crate::rates::Rate;
@@ -82,6 +83,7 @@ pub(crate) struct WireProblem<'a> {
     detail: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     instance: Option<&'a str>,
+    #[schemars(with = "shapes::ProblemCode")]
     code: String,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldError],

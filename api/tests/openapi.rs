@@ -1,10 +1,10 @@
 //! The OpenAPI document: that it is kept, whole and right. That answers are what it tells of is demanded of every answer in `support`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::support::TestApi;
@@ -16,6 +16,120 @@ fn operations() -> impl Iterator<Item = (String, &'static Value)> {
         let methods = methods.as_object().unwrap().iter();
         methods.map(move |(method, operation)| (format!("{} {path}", method.to_uppercase()), operation))
     })
+}
+
+/// The codes of the problems of a response.
+fn codes_of(response: &'static Value) -> impl Iterator<Item = &'static str> {
+    response["x-problem-codes"].as_array().into_iter().flatten().map(|code| code.as_str().unwrap())
+}
+
+/// Every schema of the document, with its place, and all below it.
+fn schemas() -> Vec<(String, &'static Value)> {
+    let mut found = Vec::new();
+    let mut open = vec![(String::new(), &*DOCUMENT, false)];
+    while let Some((at, value, is_schema)) = open.pop() {
+        if is_schema {
+            found.push((at.clone(), value));
+        }
+        match value {
+            Value::Object(members) => {
+                open.extend(members.iter().filter(|(name, _)| *name != "example" && *name != "examples").map(|(name, below)| {
+                    let is_map = at.ends_with("/properties") || at.ends_with("/patternProperties") || at == "/components/schemas";
+                    (format!("{at}/{name}"), below, is_map || matches!(name.as_str(), "schema" | "items"))
+                }))
+            }
+            Value::Array(items) => {
+                let is_schema = ["/oneOf", "/anyOf", "/allOf"].iter().any(|keyword| at.ends_with(keyword));
+                open.extend(items.iter().enumerate().map(|(index, below)| (format!("{at}/{index}"), below, is_schema)));
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+#[test]
+fn every_schema_is_one_that_generators_of_clients_take() {
+    let schemas = schemas();
+    assert!(schemas.len() > 1_000, "{} schemas were found", schemas.len());
+    for (at, schema) in schemas {
+        assert!(schema.is_object(), "{at} is {schema}, and no object");
+        let is_parameter = at.contains("/parameters/");
+        assert!(is_parameter || schema.get("default").is_none(), "{at} has a default: its member would count as always there");
+        assert_ne!(schema["enum"], json!(["true", "false"]), "{at} is a boolean");
+        assert!(schema.get("const").is_none() || at.ends_with("/specversion") || schema["type"] == "string", "{at} is one value");
+    }
+}
+
+#[test]
+fn every_union_of_objects_has_named_variants_and_a_tag() {
+    for (at, schema) in schemas() {
+        let Some(variants) = schema["oneOf"].as_array() else { continue };
+        assert!(variants.iter().all(|variant| variant["$ref"].is_string()), "{at} has a variant without a name");
+        let tag = schema["discriminator"]["propertyName"].as_str().unwrap_or_else(|| panic!("{at} has no discriminator"));
+        let mapping = schema["discriminator"]["mapping"].as_object().unwrap();
+        assert_eq!(mapping.len(), variants.len(), "{at}");
+        for (word, reference) in mapping {
+            let variant = DOCUMENT.pointer(reference.as_str().unwrap().strip_prefix('#').unwrap()).unwrap();
+            assert_eq!(variant["properties"][tag]["const"], json!(word), "{at}");
+            assert!(variant["required"].as_array().unwrap().contains(&json!(tag)), "{at}");
+        }
+    }
+}
+
+#[test]
+fn every_problem_has_the_schema_of_problems_alone_and_its_codes_in_its_description() {
+    for (route, operation) in operations() {
+        for (status, response) in responses_of(operation) {
+            let Some(content) = response["content"].get("application/problem+json") else { continue };
+            assert_eq!(content["schema"], json!({ "$ref": "#/components/schemas/Problem" }), "{route} {status}");
+            let is_shared = response["content"].as_object().unwrap().len() > 1;
+            for code in codes_of(response) {
+                let described = response["description"].as_str().unwrap();
+                assert!(is_shared || described.contains(&format!("`{code}`")), "{route} {status}: {described}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_tag_is_declared_and_used() {
+    let declared: BTreeSet<&str> = DOCUMENT["tags"].as_array().unwrap().iter().map(|tag| tag["name"].as_str().unwrap()).collect();
+    let used: BTreeSet<&str> = operations().map(|(_, operation)| operation["tags"][0].as_str().unwrap()).collect();
+    assert_eq!(declared, used);
+}
+
+#[test]
+fn every_successful_answer_with_a_body_has_an_example_that_holds() {
+    let mut examples = 0;
+    for (route, operation) in operations() {
+        for (status, response) in responses_of(operation) {
+            for (media, content) in response["content"].as_object().unwrap() {
+                if media == "application/problem+json" {
+                    continue;
+                }
+                let example = content.get("example").unwrap_or_else(|| panic!("{route} {status}: {media} has no example"));
+                examples += 1;
+                if content.get("schema").is_some() {
+                    let errors: Vec<String> = validator(&content["schema"])
+                        .iter_errors(example)
+                        .map(|error| format!("{}: {error}", error.instance_path()))
+                        .collect();
+                    assert!(errors.is_empty(), "{route} {status}: {errors:#?}");
+                }
+            }
+        }
+    }
+    assert!(examples > 90, "{examples} examples were found");
+}
+
+#[test]
+fn every_kept_example_is_of_an_answer() {
+    let kept: BTreeMap<String, Value> = serde_json::from_str(include_str!("../src/openapi/examples.json")).unwrap();
+    let text = DOCUMENT["paths"].to_string();
+    for name in kept.keys() {
+        assert!(text.contains(&format!("#/components/schemas/{name}\"")), "no answer has the schema `{name}`");
+    }
 }
 
 #[test]
@@ -82,13 +196,14 @@ fn every_operation_has_a_name_of_its_own() {
 #[test]
 fn every_problem_has_its_page() {
     let pages: BTreeSet<String> = ensue_api::slugs().map(|slug| slug.replace('-', "_")).collect();
+    let all = DOCUMENT["components"]["schemas"]["ProblemCode"]["enum"].as_array().unwrap();
     let mut problems = 0;
     for (route, operation) in operations() {
         for (status, response) in responses_of(operation) {
-            let codes = &response["content"]["application/problem+json"]["schema"]["allOf"][1]["properties"]["code"]["enum"];
-            for code in codes.as_array().into_iter().flatten() {
+            for code in codes_of(response) {
                 problems += 1;
-                assert!(pages.contains(code.as_str().unwrap()), "{route} {status}: there is no page about {code}");
+                assert!(pages.contains(code), "{route} {status}: there is no page about `{code}`");
+                assert!(all.contains(&json!(code)), "{route} {status}: `ProblemCode` lacks `{code}`");
             }
         }
     }
@@ -140,8 +255,7 @@ fn every_page_is_of_a_problem_that_is_told_of_or_of_one_that_is_no_answer() {
     let mut told = BTreeSet::new();
     for (_, operation) in operations() {
         for response in responses_of(operation).values() {
-            let codes = &response["content"]["application/problem+json"]["schema"]["allOf"][1]["properties"]["code"]["enum"];
-            told.extend(codes.as_array().into_iter().flatten().map(|code| code.as_str().unwrap().replace('_', "-")));
+            told.extend(codes_of(response).map(|code| code.replace('_', "-")));
         }
     }
     let untold: Vec<&str> = ensue_api::slugs().filter(|slug| !told.contains(*slug)).collect();

@@ -31,6 +31,9 @@ pub enum Severity {
 }
 
 impl Severity {
+    /// All of them, the weightiest first.
+    pub const ALL: [Self; 3] = [Self::Error, Self::Warning, Self::Note];
+
     /// Gives the word for it.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -97,6 +97,7 @@ fn header((name, description): (&str, &str), schema: &Value) -> Value {
 /// The schema of a parameter, and what it is for; none of one that no operation has.
 fn in_query(operation: &Operation, name: &str) -> Option<(Value, &'static str)> {
     let text = json!({ "type": "string", "pattern": "^[^\\u0000]*$" });
+    let yes_or_no = json!({ "type": "boolean" });
     let words = |words: &[&str]| json!({ "type": "string", "enum": words });
     let number = |most: u64| json!({ "type": "integer", "minimum": 0, "maximum": most });
     let time = json!({ "type": "string", "format": "date-time" });
@@ -108,7 +109,7 @@ fn in_query(operation: &Operation, name: &str) -> Option<(Value, &'static str)> 
         "status" if operation.id == INQUIRY_LIST => {
             (words(&inquiries::InquiryStatus::ALL.map(inquiries::InquiryStatus::as_str)), "Only those that stand so.")
         }
-        "mine" => (words(&["true", "false"]), "Whether only those are listed that the caller's name, or one of its roles, is asked."),
+        "mine" => (yes_or_no, "Whether only those are listed that the caller's name, or one of its roles, is asked."),
         "execution" => (text, "Only the one that this execution opened."),
         "assignee" => (text, "Only those that ask this one: `role:<role>`, or the name of a token."),
         "status" => (words(&executions::Status::ALL.map(executions::Status::as_str)), "Only those that stand so."),
@@ -118,14 +119,12 @@ fn in_query(operation: &Operation, name: &str) -> Option<(Value, &'static str)> 
             words(&facts::FailureKind::ALL.map(facts::FailureKind::as_str)),
             "Only those that failed for this kind of reason. A request looks at 500 at most, so a page may hold fewer than `limit` and still have a `next`.",
         ),
-        "again" => {
-            (words(&["true", "false"]), "Whether executions that were rerun already are rerun once more; without it they are left out.")
-        }
-        "bodies" => (words(&["true", "false"]), "Whether each record has its body, as `content`. A page may hold fewer than `limit` then."),
-        "dry_run" => (words(&["true", "false"]), "Whether everything is to be checked, and nothing done."),
+        "again" => (yes_or_no, "Whether executions that were rerun already are rerun once more; without it they are left out."),
+        "bodies" => (yes_or_no, "Whether each record has its body, as `content`. A page may hold fewer than `limit` then."),
+        "dry_run" => (yes_or_no, "Whether everything is to be checked, and nothing done."),
         "stream" => (words(&OutputStream::ALL.map(OutputStream::as_str)), "Only this stream."),
-        "follow" => (words(&["true", "false"]), "Whether to go on with what is printed from now on."),
-        "named" => (words(&["true", "false"]), "Whether each event is named after the kind of its record. `false` by default."),
+        "follow" => (yes_or_no, "Whether to go on with what is printed from now on."),
+        "named" => (yes_or_no, "Whether each event is named after the kind of its record. `false` by default."),
         "sort" => (
             words(&SORTS.map(|(name, _)| name)),
             "The order: by position, the newest first (`-position`, the default) or the oldest (`position`).",

@@ -10,11 +10,13 @@ use ensue_engine::inquiries::facts::Occasion;
 use ensue_engine::ports;
 use ensue_engine::rules::flow::facts as flow;
 use ensue_engine::schedule::plan;
+use ensue_packs::Severity;
 use ensue_views::{enforcements, executions, inquiries};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
 use crate::wire::tokens::ROLES_MAX;
+use crate::wire::verdicts::WireSpan;
 
 macro_rules! shapes {
     ($($name:ident = $json:expr;)*) => {
@@ -136,47 +138,6 @@ shapes! {
             "actor": { "type": "string", "description": "Who made it happen." },
         }),
     );
-    Record = with_content(object(
-        "A record of the log.",
-        &json!({
-            "position": natural(),
-            "log": { "type": "string", "format": "uuid" },
-            "epoch": natural(),
-            "batch": { "type": "string", "format": "uuid" },
-            "stream": { "type": "string" },
-            "revision": natural(),
-            "kind": { "type": "string", "description": "The fact's name." },
-            "schema": natural(),
-            "id": { "type": "string", "format": "uuid" },
-            "time": { "type": "string", "format": "date-time" },
-            "actor": { "type": "string" },
-            "cause": object(
-                "What led to it.",
-                &json!({
-                    "parent": { "type": ["string", "null"], "format": "uuid" },
-                    "root": { "type": "string", "format": "uuid" },
-                    "depth": natural(),
-                    "trace": { "type": ["string", "null"] },
-                }),
-            ),
-            "fact": { "description": "What happened; its shape is its kind's." },
-            "body": {
-                "anyOf": [
-                    object(
-                        "What is kept beside the fact.",
-                        &json!({
-                            "digest": hash("Of its plain bytes."),
-                            "bytes": natural(),
-                            "encoding": { "type": "string", "enum": ["raw", "json", "json+zstd"] },
-                            "key": { "type": ["string", "null"] },
-                        }),
-                    ),
-                    { "type": "null" },
-                ],
-            },
-            "chain": hash("The chain's hash here."),
-        }),
-    ));
     CloudEvent = json_schema!({
         "type": "object",
         "description": "A CloudEvent 1.0 in JSON. Beside what is named, it may have attributes of its own: texts, whole numbers, true or false.",
@@ -193,8 +154,21 @@ shapes! {
             "data": { "description": "What it is about." },
             "data_base64": { "type": ["string", "null"], "contentEncoding": "base64", "description": "The same where it is bytes." },
         },
-        "additionalProperties": { "type": ["string", "integer", "boolean", "null"] },
+        // The types of its own attributes are said by a pattern: in many languages `additionalProperties` binds the named members as well.
+        "patternProperties": { OWN_ATTRIBUTE: { "type": ["string", "integer", "boolean", "null"] } },
+        "additionalProperties": true,
     });
+    BodyEncoding = words("How the body is stored.", &["raw", "json", "json+zstd"]);
+    ProblemCode = text("What went wrong, in a word.", "not_found");
+    Params = json_schema!({
+        "type": "object",
+        "description": "Parameters by their names.",
+        "additionalProperties": true,
+        "examples": [{ "site": "eu" }],
+    });
+    FindingSeverity = words("How much a finding weighs. Errors keep a pack from being taken.", &Severity::ALL.map(Severity::as_str));
+    ConditionShape = words("How the value of a part comes from its own parts; `whole` has none that matter.", CONDITION_SHAPES);
+    ConditionOutcome = words("What a part came to; `unknown` if that would have taken too long.", CONDITION_OUTCOMES);
     Document = json_schema!({ "type": "object", "description": "An OpenAPI document." });
     Roles = json_schema!({
         "type": "array",
@@ -205,6 +179,178 @@ shapes! {
     });
 }
 
+/// Every name but those that the shape of a CloudEvent has itself.
+const OWN_ATTRIBUTE: &str = "^(?!(specversion|id|source|type|time|subject|datacontenttype|dataschema|data|data_base64)$)";
+
+/// A record of the log.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) struct Record {
+    position: Position,
+    log: LogId,
+    epoch: Epoch,
+    batch: Id,
+    stream: String,
+    revision: u64,
+    /// The fact's name.
+    kind: String,
+    schema: u64,
+    id: Id,
+    time: Timestamp,
+    actor: String,
+    cause: RecordCause,
+    /// What happened; its shape is its kind's.
+    fact: Value,
+    body: Option<RecordBody>,
+    chain: Chain,
+    /// The body as JSON, or its text; null where there is none, or it was erased. Only with `bodies=true`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<Value>,
+}
+
+/// What led to a record.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) struct RecordCause {
+    parent: Option<Id>,
+    root: Id,
+    depth: u64,
+    trace: Option<String>,
+}
+
+/// What is kept beside a fact.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) struct RecordBody {
+    /// Of its plain bytes.
+    digest: Digest,
+    bytes: u64,
+    encoding: BodyEncoding,
+    key: Option<String>,
+}
+
+/// A finding of `ensue check` in a pack.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) struct PackFinding {
+    severity: FindingSeverity,
+    /// The stable name of what is wrong.
+    code: String,
+    pack: Option<PackName>,
+    /// The file, by its path in the pack.
+    file: String,
+    /// From 1, as the column.
+    line: u64,
+    column: u64,
+    end_line: u64,
+    end_column: u64,
+    /// Where in the file.
+    span: WireSpan,
+    message: String,
+    hint: Option<String>,
+    /// What to put in the place of the span, if exactly that mends it.
+    suggestion: Option<String>,
+    /// Where the diagnostic is described.
+    page: String,
+}
+
+/// A part of a condition, without the parts below it.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) struct ConditionPart {
+    /// The part as it is written, cut where it is long.
+    source: String,
+    span: WireSpan,
+    outcome: ConditionOutcome,
+    /// The value in a few words, or the error's message; null of what is true, false or unknown.
+    value: Option<String>,
+    /// What it compared or looked at, in a few words.
+    note: Option<String>,
+    /// Only of a part that erred.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ConditionError")]
+    error: Option<ConditionError>,
+}
+
+/// A part of a condition with the parts below it.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) struct ConditionTree {
+    #[serde(flatten)]
+    part: ConditionPart,
+    shape: ConditionShape,
+    /// False in a branch that was not taken: the outcome is what it would have been.
+    reached: bool,
+    /// The fields that it reads.
+    readings: Vec<ConditionReading>,
+    /// The parts below, in the order of the source.
+    parts: Vec<ConditionTree>,
+    /// Only of `all`, `exists` and `exists_one`: what they went over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ConditionElements")]
+    elements: Option<ConditionElements>,
+}
+
+/// Why a part erred.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) struct ConditionError {
+    kind: String,
+    message: String,
+    span: WireSpan,
+    hint: Option<String>,
+}
+
+/// A field that a part reads.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) struct ConditionReading {
+    /// `event.payload.action`.
+    path: String,
+    /// Its value in a few words, or `nothing`.
+    value: String,
+}
+
+/// The elements that a macro went over.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) struct ConditionElements {
+    count: u64,
+    /// The first of those that decided.
+    decided: Vec<ConditionElement>,
+}
+
+/// An element that decided a macro.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) struct ConditionElement {
+    /// Its index in a list, its key in a map.
+    at: String,
+    /// Its value in a few words.
+    value: String,
+    part: ConditionTree,
+}
+
+/// A way to flip a condition: all of these parts have to turn.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) struct ConditionFlip {
+    to: bool,
+    turns: Vec<ConditionTurn>,
+    /// The parts that would decide beside these, and need not turn.
+    already: Vec<ConditionPart>,
+}
+
+/// A part that would have to turn.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) struct ConditionTurn {
+    part: ConditionPart,
+    to: bool,
+}
+
+const CONDITION_SHAPES: &[&str] = &["whole", "all", "any", "not", "choice"];
+const CONDITION_OUTCOMES: &[&str] = &["true", "false", "value", "error", "unknown"];
 const ATTEMPT_STATUSES: &[&str] = &["running", "succeeded", "failed", "timed_out", "cancelled", "lost"];
 const VERDICTS: &[&str] = &["counts", "decides", "vetoes"];
 const SETTLED_AS: &[&str] = &["succeeded", "failed", "retry"];
@@ -237,16 +383,6 @@ fn natural() -> Value {
 fn object(description: &str, properties: &Value) -> Schema {
     let required: Vec<&String> = properties.as_object().into_iter().flat_map(serde_json::Map::keys).collect();
     json_schema!({ "type": "object", "description": description, "required": required, "properties": properties })
-}
-
-/// Adds what a record of a list has where its body was asked for.
-fn with_content(mut record: Schema) -> Schema {
-    let content =
-        json!({ "description": "The body as JSON, or its text; null where there is none, or it was erased. Only with `bodies=true`." });
-    if let Some(properties) = record.ensure_object().get_mut("properties").and_then(Value::as_object_mut) {
-        properties.insert("content".to_owned(), content);
-    }
-    record
 }
 
 fn words(description: &str, words: &[&str]) -> Schema {

@@ -385,7 +385,7 @@ const fn mode(id: &'static str, summary: &'static str) -> Operation {
 
 pub(super) const HOOK_RECEIVE: Operation = Operation::new("delivery_receive", "Takes a delivery: the webhook door")
     .passes_strangers_over()
-    .takes(Takes::AnyJson)
+    .takes(Takes::AnyJson { example: r#"{"ref": "refs/heads/main"}"# })
     .gives::<WireTaken<'static>>(202, "The events are on the disk.", WRITTEN)
     .gives::<WireTaken<'static>>(200, "A repeat, with the first events; or no event fits.", WRITTEN)
     .refuses(HOOK_REFUSES)

@@ -29,6 +29,7 @@ pub(crate) struct WireChanged {
 /// Why one of many was refused: as the problem that it would be by itself.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireRefused {
+    #[schemars(with = "shapes::ProblemCode")]
     code: String,
     status: u16,
     detail: Option<String>,

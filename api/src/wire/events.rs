@@ -106,11 +106,9 @@ pub(crate) enum WireGivenEvents {
 pub(crate) struct WireCloudEvents(#[schemars(with = "Vec<shapes::CloudEvent>", length(max = EVENTS_MAX))] ());
 
 /// An event that was taken.
-#[derive(Serialize, JsonSchema)]
+#[derive(Serialize)]
 pub(crate) struct WireTakenEvent {
-    #[schemars(with = "shapes::EventId")]
     id: EventId,
-    #[schemars(with = "shapes::Position")]
     position: Position,
 }
 
@@ -138,7 +136,7 @@ impl From<&SeenEvent> for WireTakenItem {
 }
 
 /// The events of a list, in its order.
-#[derive(Serialize, JsonSchema)]
+#[derive(Serialize)]
 pub(crate) struct WireTakenEvents {
     items: Vec<WireTakenItem>,
 }
@@ -150,11 +148,22 @@ impl WireTakenEvents {
     }
 }
 
-/// What was taken: an event for one, a list for a list.
+/// What was taken: `id` and `position` if one event was sent, `items` if a list was sent.
+// One shape and no union, because generated clients cannot read a member of a union without telling its variants apart first.
 #[derive(JsonSchema)]
-#[schemars(untagged, rename = "SentEvents")]
-#[expect(dead_code, reason = "each is answered by itself")]
-pub(crate) enum WireTakenOrList {
-    One(WireTakenEvent),
-    List(WireTakenEvents),
+#[schemars(rename = "SentEvents", extend("minProperties" = 1))]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) struct WireTakenOrList {
+    /// The event that was sent alone.
+    #[schemars(with = "shapes::EventId")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<EventId>,
+    /// Its position.
+    #[schemars(with = "shapes::Position")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<Position>,
+    /// The events of the list, in its order.
+    #[schemars(with = "Vec<WireTakenItem>")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    items: Option<Vec<WireTakenItem>>,
 }

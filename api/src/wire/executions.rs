@@ -358,7 +358,7 @@ pub(crate) struct WireRerun {
     pub(crate) from: Option<String>,
     /// Parameters with other values than before, where all of it is run again; those that are not named stay as they were.
     #[serde(default)]
-    #[schemars(with = "Option<serde_json::Map<String, Value>>")]
+    #[schemars(with = "Option<shapes::Params>")]
     pub(crate) params: Option<Map<String, Value>>,
 }
 

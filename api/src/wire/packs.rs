@@ -30,6 +30,7 @@ pub(crate) struct WirePack {
     installed_at: Option<Timestamp>,
     installed_by: Option<String>,
     /// What is wrong with it, or worth knowing, as it lies in the folder. With errors, the last good version stays.
+    #[schemars(with = "Vec<shapes::PackFinding>")]
     findings: Vec<Value>,
 }
 

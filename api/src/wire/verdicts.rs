@@ -64,10 +64,13 @@ enum WireJudgement {
 #[derive(Serialize, JsonSchema)]
 struct WireReason {
     /// Every part with its value.
+    #[schemars(with = "Option<shapes::ConditionTree>")]
     explanation: Value,
     /// The fewest parts that decided.
+    #[schemars(with = "Option<Vec<shapes::ConditionPart>>")]
     decisive: Value,
     /// What would flip the verdict.
+    #[schemars(with = "Option<Vec<shapes::ConditionFlip>>")]
     flips: Value,
 }
 
@@ -84,8 +87,9 @@ struct WireErred {
     span: Option<WireSpan>,
 }
 
+/// A range of bytes.
 #[derive(Serialize, JsonSchema)]
-struct WireSpan {
+pub(crate) struct WireSpan {
     start: usize,
     end: usize,
 }

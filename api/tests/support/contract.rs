@@ -71,6 +71,11 @@ impl Told {
             return;
         };
         let told = &response["content"][media];
+        if media == "application/problem+json" {
+            let code = &answer.json()["code"];
+            let codes = response["x-problem-codes"].as_array().unwrap();
+            assert!(codes.contains(code), "{asked} with the code {code}, which the document does not tell of");
+        }
         // A file may be JSON as well: its shape is its program's.
         if media.ends_with("json") && !told.is_null() {
             let body = answer.json();

@@ -1,0 +1,44 @@
+//! An example of each successful answer: as a node answered, by the name of the schema, or by the media type where that has no name.
+//!
+//! A test holds each to its schema, and finds answers without one.
+
+use serde_json::{Map, Value};
+
+/// The answers in JSON, by the names of their schemas.
+const OF_SCHEMAS: &str = include_str!("examples.json");
+
+/// The others: the operation, or all of them, the media type, and the answer.
+const OF_MEDIA: &[(Option<&str>, &str, &str)] = &[
+    (Some("metrics_get"), "text/plain", "# TYPE ensue_events_total counter\nensue_events_total 152\n"),
+    (None, "*/*", "7 files, 3 of them new\n"),
+    (None, "application/openmetrics-text", "# TYPE ensue_events counter\nensue_events_total 152\n# EOF\n"),
+    (None, "text/event-stream", "id: 41\ndata: {\"position\":41,\"kind\":\"event.received\"}\n\n"),
+    (None, "text/html", "<!doctype html>\n<title>There is nothing at this path</title>\n"),
+    (None, "text/markdown", "# There is nothing at this path\n"),
+    (None, "text/plain", "7 files, 3 of them new\n"),
+];
+
+/// Adds them to a document.
+pub(super) fn add(document: &mut Value) {
+    let of_schemas: Map<String, Value> =
+        serde_json::from_str(OF_SCHEMAS).expect("our own examples are JSON, as a test of the document shows");
+    let methods = document["paths"].as_object_mut().into_iter().flatten();
+    let operations = methods.flat_map(|(_, methods)| methods.as_object_mut().into_iter().flatten());
+    for (_, operation) in operations {
+        let id = operation["operationId"].as_str().map(str::to_owned);
+        for (_, response) in operation["responses"].as_object_mut().into_iter().flatten() {
+            let Some(content) = response.get_mut("content").and_then(Value::as_object_mut) else { continue };
+            for (media, content) in content {
+                let schema = content.pointer("/schema/$ref").and_then(Value::as_str).and_then(|at| at.rsplit('/').next());
+                let is_of = |of: Option<&str>, known: &str| known == media && (of.is_none() || of == id.as_deref());
+                let example = match schema {
+                    Some(name) => of_schemas.get(name).cloned(),
+                    None => OF_MEDIA.iter().find(|(of, known, _)| is_of(*of, known)).map(|(_, _, text)| (*text).into()),
+                };
+                if let Some(example) = example {
+                    content["example"] = example;
+                }
+            }
+        }
+    }
+}
