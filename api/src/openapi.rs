@@ -229,24 +229,19 @@ fn request_body(takes: Takes, schemas: &mut SchemaGenerator) -> Option<Value> {
             "required": presence == Presence::Required,
             "content": { "application/json": { "schema": schema(schemas), "example": parsed(example) } },
         })),
-        Takes::Forms(forms) => {
-            let forms = forms.iter();
-            let content: Map<String, Value> = forms
-                .map(|form| (form.media.to_owned(), json!({ "schema": (form.schema)(schemas), "example": parsed(form.example) })))
-                .collect();
-            Some(json!({ "required": true, "content": content }))
-        }
         Takes::AnyJson { example } => {
             Some(json!({ "required": true, "content": { "application/json": { "schema": {}, "example": parsed(example) } } }))
         }
-        Takes::JsonOrBytes { schema, example } => Some(json!({
-            "required": true,
-            "content": {
-                "application/json": { "schema": schema(schemas), "example": parsed(example) },
-                "application/octet-stream": { "schema": { "type": "string", "minLength": 1 } },
-                "text/plain": { "schema": { "type": "string", "minLength": 1 } },
-            },
-        })),
+        // Where a body has several media types, generated clients ask for all of them at once, and send what is of one under another. The
+        // other forms are for callers who write the body themselves.
+        Takes::JsonOr { schema, example, others } => {
+            let others: Vec<String> = others.iter().map(|(media, means)| format!("as `{media}`: {means}")).collect();
+            Some(json!({
+                "required": true,
+                "description": format!("Also taken, {}.", others.join("; ")),
+                "content": { "application/json": { "schema": schema(schemas), "example": parsed(example) } },
+            }))
+        }
     }
 }
 
@@ -340,7 +335,8 @@ fn answer(given: &Given, schemas: &mut SchemaGenerator) -> Value {
             content
         }
         Content::Text(media) => media.iter().map(|media| ((*media).to_owned(), text(media))).collect::<Map<_, _>>().into(),
-        Content::File => json!({ "*/*": {} }),
+        // Under the first, generated clients return the bytes.
+        Content::File => json!({ "application/octet-stream": { "schema": { "type": "string", "format": "binary" } }, "*/*": {} }),
     };
     json!({ "description": given.means, "headers": header_references(given.headers), "content": content })
 }

@@ -127,26 +127,15 @@ pub(crate) enum Takes {
         /// One as callers send it.
         example: &'static str,
     },
-    /// Any of these forms.
-    Forms(&'static [TakenForm]),
-    /// JSON, or the bytes themselves.
-    JsonOrBytes {
+    /// JSON, or another form.
+    JsonOr {
         /// The schema of the JSON.
         schema: SchemaOf,
         /// One as callers send it.
         example: &'static str,
+        /// The media types of the other forms, and what each is.
+        others: &'static [(&'static str, &'static str)],
     },
-}
-
-/// One of the forms of a body: JSON under a media type of its own.
-#[derive(Clone, Copy)]
-pub(crate) struct TakenForm {
-    /// The media type.
-    pub(crate) media: &'static str,
-    /// Its schema.
-    pub(crate) schema: SchemaOf,
-    /// One as callers send it.
-    pub(crate) example: &'static str,
 }
 
 /// Whether a body must be there.
@@ -311,7 +300,7 @@ impl Operation {
 
     /// Says whether it takes an event in headers, beside those that it takes as JSON.
     pub(crate) fn takes_binary_events(&self) -> bool {
-        matches!(self.takes, Takes::Forms(forms) if forms.iter().any(|form| form.media == cloudevents::STRUCTURED))
+        matches!(self.takes, Takes::JsonOr { others, .. } if others.iter().any(|(media, _)| *media == cloudevents::STRUCTURED))
     }
 
     /// Says whether it changes anything: an answer then names the position of it.

@@ -93,6 +93,14 @@ fn every_problem_has_the_schema_of_problems_alone_and_its_codes_in_its_descripti
 }
 
 #[test]
+fn every_body_of_a_request_has_one_media_type_so_that_generated_clients_send_it_as_what_it_is() {
+    for (route, operation) in operations() {
+        let media: Vec<&String> = operation["requestBody"]["content"].as_object().into_iter().flat_map(|content| content.keys()).collect();
+        assert!(media.is_empty() || media == ["application/json"], "{route}: {media:?}");
+    }
+}
+
+#[test]
 fn every_tag_is_declared_and_used() {
     let declared: BTreeSet<&str> = DOCUMENT["tags"].as_array().unwrap().iter().map(|tag| tag["name"].as_str().unwrap()).collect();
     let used: BTreeSet<&str> = operations().map(|(_, operation)| operation["tags"][0].as_str().unwrap()).collect();

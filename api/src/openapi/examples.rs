@@ -11,6 +11,7 @@ const OF_SCHEMAS: &str = include_str!("examples.json");
 const OF_MEDIA: &[(Option<&str>, &str, &str)] = &[
     (Some("metrics_get"), "text/plain", "# TYPE ensue_events_total counter\nensue_events_total 152\n"),
     (None, "*/*", "7 files, 3 of them new\n"),
+    (None, "application/octet-stream", "7 files, 3 of them new\n"),
     (None, "application/openmetrics-text", "# TYPE ensue_events counter\nensue_events_total 152\n# EOF\n"),
     (None, "text/event-stream", "id: 41\ndata: {\"position\":41,\"kind\":\"event.received\"}\n\n"),
     (None, "text/html", "<!doctype html>\n<title>There is nothing at this path</title>\n"),

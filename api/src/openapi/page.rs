@@ -75,6 +75,9 @@ fn shown(document: &Value, path: &str, method: &str, operation: &Value) -> Strin
     if !rows.is_empty() {
         html.push_str(&format!("<table><tr><th>parameter</th><th>in</th><th>is</th><th></th></tr>\n{rows}</table>\n"));
     }
+    if let Some(also) = operation["requestBody"].get("description") {
+        html.push_str(&format!("<p>{}</p>\n", told(also)));
+    }
     let content = operation["requestBody"]["content"].as_object().into_iter().flatten();
     for (media, content) in content {
         html.push_str(&format!("<p>Takes <code>{}</code>{}</p>\n", escaped(media), of_shape(&content["schema"])));
@@ -89,8 +92,18 @@ fn shown(document: &Value, path: &str, method: &str, operation: &Value) -> Strin
         let shapes: String = shapes.map(|(_, content)| of_shape(&content["schema"])).collect();
         html.push_str(&format!("<tr><td><code>{status}</code></td><td>{}{shapes}</td></tr>\n", told(&response["description"])));
     }
-    html.push_str("</table>\n</section>\n");
+    html.push_str("</table>\n");
+    if let Some((status, example)) = answered(operation) {
+        html.push_str(&format!("<p>An answer with <code>{status}</code>:</p>\n<pre>{}</pre>\n", escaped(&format!("{example:#}"))));
+    }
+    html.push_str("</section>\n");
     html
+}
+
+/// The example of the first successful answer in JSON, where there is one.
+fn answered(operation: &Value) -> Option<(&str, &Value)> {
+    let mut responses = operation["responses"].as_object()?.iter().filter(|(status, _)| status.starts_with('2'));
+    responses.find_map(|(status, response)| Some((status.as_str(), response.pointer("/content/application~1json/example")?)))
 }
 
 fn parameter(parameter: &Value) -> String {

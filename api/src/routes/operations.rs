@@ -3,7 +3,7 @@
 use crate::cloudevents;
 use crate::metrics::Form;
 use crate::openapi::shapes;
-use crate::operation::{Conditional, Content, Header, Heeded, Operation, Presence, TakenForm, Takes, schema_of};
+use crate::operation::{Conditional, Content, Header, Heeded, Operation, Presence, Takes, schema_of};
 use crate::wire::WireList;
 use crate::wire::actions::{WireAction, WireExecute};
 use crate::wire::artifacts::WireArtifact;
@@ -11,7 +11,7 @@ use crate::wire::backfill::{WireBackfill, WireMadeUpFor};
 use crate::wire::backtests::{WireBacktest, WireToBacktest};
 use crate::wire::bulk::WireChanged;
 use crate::wire::enforcements::WireEnforcement;
-use crate::wire::events::{WireCloudEvents, WireEvent, WireGivenEvents, WireTakenOrList};
+use crate::wire::events::{WireEvent, WireGivenEvents, WireTakenOrList};
 use crate::wire::executions::{WireAttempt, WireExecution, WireOutcome, WireOutputs, WireRerun};
 use crate::wire::health::{WireClockAccepted, WireDecided, WireParkedReaction};
 use crate::wire::hooks::{WireHook, WireSend, WireTaken};
@@ -41,7 +41,14 @@ const MADE: &[Header] = &[Header::Position, Header::Location];
 pub(super) const EVENT_SEND: Operation = Operation::new("event_send", "Sends an event or a list of them, all or none")
     .asked(DRY)
     .gives_content(204, WOULD_BE, Content::Nothing, &[])
-    .takes(Takes::Forms(EVENT_FORMS))
+    .takes(Takes::JsonOr {
+        schema: schema_of::<WireGivenEvents>,
+        example: r#"{"trigger": "demo.hello", "payload": {"name": "ana"}, "dedupe": "order-17"}"#,
+        others: &[
+            (cloudevents::STRUCTURED, "a CloudEvent (`CloudEvent`), whose `type` is the trigger"),
+            (cloudevents::BATCH, "a list of at most 1,000 CloudEvents"),
+        ],
+    })
     .gives::<WireTakenOrList>(202, "They are on the disk.", MADE)
     .gives::<WireTakenOrList>(200, "Repeats, each the first one of its key; or an empty list.", MADE)
     .refuses(&[
@@ -53,23 +60,6 @@ pub(super) const EVENT_SEND: Operation = Operation::new("event_send", "Sends an 
         (422, "trigger_of_the_engine"),
     ])
     .demands_admission();
-const EVENT_FORMS: &[TakenForm] = &[
-    TakenForm {
-        media: "application/json",
-        schema: schema_of::<WireGivenEvents>,
-        example: r#"{"trigger": "demo.hello", "payload": {"name": "ana"}, "dedupe": "order-17"}"#,
-    },
-    TakenForm {
-        media: cloudevents::STRUCTURED,
-        schema: schema_of::<shapes::CloudEvent>,
-        example: r#"{"specversion": "1.0", "id": "17", "source": "/orders", "type": "demo.hello", "data": {"name": "ana"}}"#,
-    },
-    TakenForm {
-        media: cloudevents::BATCH,
-        schema: schema_of::<WireCloudEvents>,
-        example: r#"[{"specversion": "1.0", "id": "17", "source": "/orders", "type": "demo.hello", "data": {"name": "ana"}}]"#,
-    },
-];
 pub(super) const EVENT_CONSENT: Operation = consented("event_consent", "Says whether deliveries of a sender are wanted here");
 pub(super) const HOOK_CONSENT: Operation = consented("delivery_consent", "Says whether deliveries of a sender are wanted here")
     .passes_strangers_over()
@@ -411,7 +401,11 @@ pub(super) const KEY_LIST: Operation =
     Operation::lists::<WireKey>("key_list", "Lists the keys that are set; never a value", SORTED).sees_views();
 pub(super) const KEY_GET: Operation = Operation::shows::<WireKey>("key_get", "Shows since when a key is set, and by whom").sees_views();
 pub(super) const KEY_SET: Operation = Operation::new("key_set", "Sets a key")
-    .takes(Takes::JsonOrBytes { schema: schema_of::<WireKeyValue>, example: r#"{"value": "a new value"}"# })
+    .takes(Takes::JsonOr {
+        schema: schema_of::<WireKeyValue>,
+        example: r#"{"value": "a new value"}"#,
+        others: &[("application/octet-stream", "the bytes of the value"), ("text/plain", "the text of the value")],
+    })
     .gives::<WireSetKey>(201, "It was set for the first time.", MADE)
     .gives::<WireSetKey>(200, "It was set anew.", MADE)
     .refuses(&[(409, "key_version_old"), (413, "key_value_invalid"), (422, "key_value_invalid"), (503, "vault_unavailable")])

@@ -101,10 +101,6 @@ pub(crate) enum WireGivenEvents {
     List(#[schemars(length(max = EVENTS_MAX))] Vec<WireGivenEvent>),
 }
 
-/// A list of CloudEvents.
-#[derive(JsonSchema)]
-pub(crate) struct WireCloudEvents(#[schemars(with = "Vec<shapes::CloudEvent>", length(max = EVENTS_MAX))] ());
-
 /// An event that was taken.
 #[derive(Serialize)]
 pub(crate) struct WireTakenEvent {

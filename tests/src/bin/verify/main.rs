@@ -3,7 +3,9 @@
 //! It installs nothing: `.ci/run` does, and then runs this. What a step needs and the machine lacks is skipped by name, but where `CI` is
 //! `true` that is a failure.
 
+mod clients;
 mod image;
+mod node;
 mod openapi;
 
 use std::path::Path;
@@ -132,6 +134,7 @@ fn main() -> Result<()> {
     }
     tell_of_missing_packages(&mut report);
     openapi::check(&mut report)?;
+    clients::check(&mut report)?;
     image::check(&mut report)?;
     report.run(if is_long { &LONG_SIMULATION } else { &SIMULATION })?;
     report.run(&MUTANTS)?;

@@ -2,25 +2,23 @@
 //!
 //! What they are asked with, and where a check of theirs does not fit, stands in `tests/openapi`.
 
-use std::fs::File;
-use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use tempfile::TempDir;
 
+use crate::node::Node;
 use crate::{Report, refuse_in_ci};
 
 const DOCUMENT: &str = "OpenAPI document";
 const LIVE: &str = "OpenAPI document, live";
 
 /// The document as it is kept.
-const KEPT: &str = "docs/reference/openapi.json";
+pub(crate) const KEPT: &str = "docs/reference/openapi.json";
 /// Where `.ci/run` installs the tools.
-const TOOLS: &str = "target/python/bin";
+pub(crate) const TOOLS: &str = "target/python/bin";
 /// What is left behind to be looked at: what the node logged, and a report of each asking.
 const LEFT: &str = "target/openapi";
 
@@ -77,7 +75,7 @@ fn live(root: &Path) -> Result<()> {
     for file in [SETTINGS, "hooks.py"] {
         std::fs::copy(root.join("tests/openapi").join(file), left.join(file))?;
     }
-    let node = Node::start(&left)?;
+    let node = Node::start(&left.join("node.log"), None)?;
     let fresh_seed = SystemTime::now().duration_since(UNIX_EPOCH)?.subsec_nanos();
     for asking in [
         Asking { name: "admin", by: Caller::Admin, seed: FIXED_SEED, examples: 15, cases_min: 1_000 },
@@ -108,62 +106,5 @@ impl Asking {
         let cases = told["test_cases"]["generated"].as_u64().context("the report does not say how much was asked")?;
         ensure!(cases >= self.cases_min, "only {cases} cases were asked by {}, and {} are the least", self.name, self.cases_min);
         Ok(())
-    }
-}
-
-/// A node of its own on loopback, with nothing in it, until it is dropped.
-struct Node {
-    process: Child,
-    url: String,
-    token: String,
-    _folder: TempDir,
-}
-
-impl Node {
-    fn start(left: &Path) -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let at = |name: &str| -> Result<PathBuf> {
-            let path = folder.path().join(name);
-            std::fs::create_dir(&path)?;
-            Ok(path)
-        };
-        let log = left.join("node.log");
-        let ensue = std::env::current_exe()?.with_file_name("ensue");
-        let mut process = Command::new(ensue)
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-            .arg(folder.path().join("data"))
-            .arg("--packs")
-            .arg(at("packs")?)
-            .current_dir(folder.path())
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", folder.path())
-            .env("XDG_STATE_HOME", at("state")?)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(File::create(&log)?)
-            .spawn()
-            .context("the node does not start; `cargo build` makes it")?;
-        let said = process.stdout.take().context("the node has no standard output")?;
-        let mut node = Self { process, url: String::new(), token: String::new(), _folder: folder };
-        for line in BufReader::new(said).lines() {
-            if let Some(token) = line?.strip_prefix("export ENSUE_TOKEN=") {
-                node.token = token.to_owned();
-                // It says where it listens before it shows the token.
-                let log = std::fs::read_to_string(&log)?;
-                let (_, rest) = log.split_once("listens on ").context("the node does not say where it listens")?;
-                node.url = rest.split(',').next().unwrap_or_default().to_owned();
-                return Ok(node);
-            }
-        }
-        bail!("the node ended before it listened; {LEFT}/node.log says why")
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        // It is thrown away with all it has: there is nothing to end well.
-        drop(self.process.kill());
-        drop(self.process.wait());
     }
 }
