@@ -76,6 +76,8 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
     let told =
         ("traceparent", "The trace and the span that the request is a part of (W3C Trace Context). Without a valid one it begins a trace.");
     all.push(header(told, &json!({ "type": "string", "examples": ["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"] })));
+    let told = ("tracestate", "What systems that trace add to `traceparent`. It is kept and passed on only beside a valid `traceparent`.");
+    all.push(header(told, &json!({ "type": "string", "examples": ["vendor=opaque"] })));
     all
 }
 
