@@ -64,7 +64,7 @@ impl Ask {
         match self {
             Ask::Once { ask, .. } | Ask::Check(ask) => ask.events(),
             Ask::ReceiveEvents(events) | Ask::RetryDelivery(RetriedDelivery { events, .. }) => events,
-            Ask::ReportAttempt(report) => report.emitted.as_slice(),
+            Ask::ReportAttempt(report) => report.events(),
             Ask::TakeMessage(Message { said: Said::Event(event), .. }) => std::slice::from_ref(event),
             Ask::TakeMessage(Message { said: Said::Progress { .. } | Said::Artifact(_) | Said::Unusable { .. }, .. })
             | Ask::KeepDelivery(_)
@@ -567,11 +567,18 @@ pub struct Report {
     /// The result, or what was given nevertheless.
     pub body: Option<Body>,
     /// The event that the runner `emit` makes; the result names it.
-    pub emitted: Option<ObservedEvent>,
+    pub emitted: Option<Box<ObservedEvent>>,
     /// The vars it changes.
     pub vars: Vec<VarChange>,
     /// How long before this is told it ended, in milliseconds, if that is noticeable.
     pub ended_before: Option<u64>,
+}
+
+impl Report {
+    /// The event it emits, if any.
+    pub(crate) fn events(&self) -> &[ObservedEvent] {
+        self.emitted.as_deref().map_or(&[], std::slice::from_ref)
+    }
 }
 
 /// As what somebody has seen a var that they change.

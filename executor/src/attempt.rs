@@ -73,7 +73,7 @@ pub(crate) struct Given {
     /// The result.
     pub(crate) body: Option<Body>,
     /// The events it emits.
-    pub(crate) emitted: Option<ObservedEvent>,
+    pub(crate) emitted: Option<Box<ObservedEvent>>,
     /// The vars it changes.
     pub(crate) vars: Vec<VarChange>,
 }

@@ -363,7 +363,7 @@ impl Stage {
                 outcome,
                 retry_after_millis: None,
                 body,
-                emitted,
+                emitted: emitted.map(Box::new),
                 vars: Vec::new(),
                 ended_before: None,
             }),

@@ -188,7 +188,7 @@ pub(crate) fn report(engine: &Engine, actor: &Actor, report: &Report, at: &Momen
             };
             let cause = Some(Cause { depth: emits.depth + 1, ..emits });
             let source = Source { actor, cause, trace: None, own_above: execution.own_above.clone() };
-            match events::receive_each(engine, &source, report.emitted.as_slice(), at, with) {
+            match events::receive_each(engine, &source, report.events(), at, with) {
                 Ok((drafts, received)) => {
                     // The result names the event that is in the log under the key.
                     let first = received.first().filter(|received| received.novelty == Novelty::Repeat).map(|received| received.id);

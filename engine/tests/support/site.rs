@@ -309,7 +309,7 @@ pub(crate) fn report_emitting(execution: ExecutionId, attempt: Attempt, emitted:
         outcome,
         retry_after_millis: None,
         body: None,
-        emitted: Some(emitted),
+        emitted: Some(Box::new(emitted)),
         vars: Vec::new(),
         ended_before: None,
     })
