@@ -19,7 +19,7 @@ use bytes::Bytes;
 use ensue_engine::explain::{Explain, Fault, panic_text};
 use futures_util::FutureExt as _;
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Body as HttpBody;
 use thiserror::Error;
 use tower::Service;
 use tracing::Instrument as _;
@@ -28,12 +28,13 @@ use crate::api::Api;
 use crate::coding::{self, Coding};
 use crate::context::{ENSUE_POSITION, OwnSpan, RequestContext, RequestSpan};
 use crate::framing::{self, Ambiguous};
+use crate::holding::Holding;
 use crate::leftover::{self, Read};
 use crate::metrics::Kind;
 use crate::openapi;
 use crate::ports::{AnsweredRequest, Ports};
 use crate::problem::{Outcome, Problem, quoted};
-use crate::queues::{Held, QueueName};
+use crate::queues::QueueName;
 use crate::rates::Standing;
 use crate::respond;
 use crate::routes::{self, Route, hooks};
@@ -93,29 +94,6 @@ impl Explain for TooMuchUnwritten {
 
     fn hint(&self) -> Option<String> {
         Some("ask again in a second, or for less at once".into())
-    }
-}
-
-/// An answer that counts until it is written.
-struct CountedBody {
-    body: Body,
-    _held: Held,
-}
-
-impl HttpBody for CountedBody {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 
@@ -306,7 +284,7 @@ impl Front {
         let queue = self.api.queue(QueueName::AnswerBytes);
         let has_changed = response.headers().contains_key(ENSUE_POSITION);
         let held = if has_changed { queue.enter_anyway(bytes) } else { queue.enter_however_large(bytes).ok_or(TooMuchUnwritten)? };
-        Ok(response.map(|body| Body::new(CountedBody { body, _held: held })))
+        Ok(response.map(|body| Body::new(Holding::new(body, held))))
     }
 
     fn within_limits(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {

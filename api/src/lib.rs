@@ -21,6 +21,7 @@ mod deliveries;
 mod framing;
 pub mod front;
 mod handshake;
+mod holding;
 mod intake;
 mod keyed;
 mod leftover;

@@ -28,6 +28,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::front::{Front, Peer};
+use crate::holding::Holding;
 use crate::queues::{Queue, QueueName};
 use crate::server::crowd::{Answering, CROWDED_GRACE, Crowd, Place};
 use crate::server::gate::{Gate, Refuse};
@@ -226,7 +227,7 @@ async fn connection(
             if *is_stopping.borrow() {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok(response.map(|body| Body::new(Answering::new(body, place))))
+            Ok(response.map(|body| Body::new(Holding::new(body, Answering(place)))))
         }
     });
     let gate = Gate::new(UnlessStalled::new(stream, limits.write_timeout), is_open, refuse);

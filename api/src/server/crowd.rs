@@ -4,15 +4,10 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
-use bytes::Bytes;
-use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::Notify;
 use tokio::task::Id;
 use tokio::time::Instant;
@@ -114,39 +109,12 @@ impl Place {
     }
 }
 
-/// An answer's body; the connection is idle again once it is written or given up.
-pub(super) struct Answering {
-    body: Body,
-    place: Arc<Place>,
-}
-
-impl Answering {
-    /// Holds the place busy for as long as the body lasts.
-    pub(super) fn new(body: Body, place: Arc<Place>) -> Self {
-        Self { body, place }
-    }
-}
+/// What holds a place busy while an answer is written; the connection is idle again once it is dropped.
+pub(super) struct Answering(pub(super) Arc<Place>);
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.place.rests();
-    }
-}
-
-impl HttpBody for Answering {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.0.rests();
     }
 }
 
@@ -275,7 +243,7 @@ mod tests {
         let (_, alone) = came(&mut crowd, THERE);
         let (_, idle) = came(&mut crowd, HERE);
         idle.asks();
-        drop(Answering::new(Body::empty(), idle.clone()));
+        drop(Answering(idle.clone()));
         let (id, silent) = came(&mut crowd, HERE);
         assert!(crowd.least_needed().is_none(), "all of them came a moment ago");
         tokio::time::advance(CROWDED_GRACE).await;
