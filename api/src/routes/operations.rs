@@ -112,23 +112,7 @@ pub(super) const EXECUTION_LIST: Operation = Operation::lists::<WireExecution>(
     &["status", "action", "rule", "label", "correlation", "parent", "rerun_of", "error_kind", "since", "until", "sort", "limit", "cursor"],
 )
 .sees_views();
-/// What says which executions many are, and how they are read.
-const MANY: &[&str] = &[
-    "status",
-    "action",
-    "rule",
-    "label",
-    "correlation",
-    "parent",
-    "rerun_of",
-    "error_kind",
-    "since",
-    "until",
-    "limit",
-    "cursor",
-    "dry_run",
-];
-/// The same for a rerun.
+/// What says which executions many are, how they are read, and, for a rerun alone, whether those that were rerun count again.
 const MANY_AGAIN: &[&str] = &[
     "status",
     "action",
@@ -145,6 +129,7 @@ const MANY_AGAIN: &[&str] = &[
     "dry_run",
     "again",
 ];
+const MANY: &[&str] = MANY_AGAIN.split_at(MANY_AGAIN.len() - 1).0;
 
 const fn changes_many(id: &'static str, summary: &'static str) -> Operation {
     Operation::new(id, summary)
@@ -156,7 +141,7 @@ const fn changes_many(id: &'static str, summary: &'static str) -> Operation {
 pub(super) const EXECUTIONS_CANCEL: Operation =
     changes_many("executions_cancel", "Asks that executions end: those of a page of a list").takes(Takes::Empty);
 pub(super) const EXECUTIONS_PAUSE: Operation =
-    changes_many("executions_pause", "Has nothing of executions start any more until they are resumed").takes(Takes::Empty);
+    changes_many("executions_pause", "Pauses executions: nothing of them starts until they are resumed").takes(Takes::Empty);
 pub(super) const EXECUTIONS_RESUME: Operation = changes_many("executions_resume", "Has paused executions go on").takes(Takes::Empty);
 pub(super) const EXECUTIONS_RERUN: Operation = changes_many("executions_rerun", "Runs executions again that have ended")
     .asked(MANY_AGAIN)

@@ -6,7 +6,7 @@ use ensue_engine::names::LabelName;
 use ensue_engine::time::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Asking, CHAIN, ERROR_KINDS, STATUSES, changed, path};
+use super::{Asking, CHAIN, STATUSES, changed, error_kinds, path};
 use crate::ago::moment_of;
 use crate::client::{Client, with_query};
 use crate::commands::many;
@@ -49,7 +49,7 @@ pub(crate) struct Filters {
     #[arg(long, value_name = "ID")]
     parent: Option<String>,
     /// All that failed for this kind of reason.
-    #[arg(long, value_name = "KIND", value_parser = ERROR_KINDS)]
+    #[arg(long, value_name = "KIND", value_parser = error_kinds())]
     error_kind: Option<String>,
     /// All that were asked for since then: a time, or how long ago (`30d`, `12h`).
     #[arg(long, value_name = "TIME", value_parser = moment_of)]
