@@ -2,7 +2,7 @@
 
 use ensue_engine::batch::TURN_DRAFTS_MAX;
 use ensue_engine::catalog::{ITEMS_MAX, ITEMS_OPEN_MAX};
-use ensue_engine::command::{Answer, Ask, Report, ReportOutcome};
+use ensue_engine::command::{Answer, Ask, ReportOutcome};
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, Id, Role};
@@ -10,7 +10,7 @@ use ensue_engine::record::Body;
 use ensue_expression::Document;
 use serde_json::{Value, json};
 
-use crate::support::site::{received, report, reported};
+use crate::support::site::{received, report, report_giving};
 use crate::support::workflow::{StepPiece, does};
 use crate::support::{Pieces, Site, workers};
 
@@ -43,19 +43,7 @@ fn item(site: &Site, flow: ExecutionId, name: &str, index: u32) -> ExecutionId {
 /// Ends an execution with this result.
 fn give(site: &mut Site, execution: ExecutionId, result: &Value) {
     let attempt = site.attempt(execution);
-    let body = Some(Body::json(result.to_string()));
-    let outcome = ReportOutcome::Succeeded;
-    site.when(reported(Report {
-        execution,
-        attempt: attempt.id,
-        token: attempt.token,
-        outcome,
-        retry_after_millis: None,
-        body,
-        emitted: None,
-        vars: Vec::new(),
-        ended_before: None,
-    }));
+    site.when(report_giving(execution, attempt, Body::json(result.to_string())));
 }
 
 /// The latest failure of a step that did not start.

@@ -270,49 +270,32 @@ pub(crate) fn received(events: Vec<ObservedEvent>) -> Command {
     asked_by(ana(), Ask::ReceiveEvents(events))
 }
 
-pub(crate) fn report(execution: ExecutionId, attempt: Attempt, outcome: ReportOutcome) -> Command {
-    let body = (outcome == ReportOutcome::Succeeded).then(|| Body::json(&b"{\"done\":true}"[..]));
-    reported(Report {
+/// The report of an attempt that succeeded and gives nothing.
+fn succeeded(execution: ExecutionId, attempt: Attempt) -> Report {
+    Report {
         execution,
         attempt: attempt.id,
         token: attempt.token,
-        outcome,
+        outcome: ReportOutcome::Succeeded,
         retry_after_millis: None,
-        body,
+        body: None,
         emitted: None,
         vars: Vec::new(),
         ended_before: None,
-    })
+    }
+}
+
+pub(crate) fn report(execution: ExecutionId, attempt: Attempt, outcome: ReportOutcome) -> Command {
+    let body = (outcome == ReportOutcome::Succeeded).then(|| Body::json(&b"{\"done\":true}"[..]));
+    reported(Report { outcome, body, ..succeeded(execution, attempt) })
 }
 
 pub(crate) fn report_giving(execution: ExecutionId, attempt: Attempt, body: Body) -> Command {
-    let (outcome, body) = (ReportOutcome::Succeeded, Some(body));
-    reported(Report {
-        execution,
-        attempt: attempt.id,
-        token: attempt.token,
-        outcome,
-        retry_after_millis: None,
-        body,
-        emitted: None,
-        vars: Vec::new(),
-        ended_before: None,
-    })
+    reported(Report { body: Some(body), ..succeeded(execution, attempt) })
 }
 
 pub(crate) fn report_emitting(execution: ExecutionId, attempt: Attempt, emitted: ObservedEvent) -> Command {
-    let outcome = ReportOutcome::Succeeded;
-    reported(Report {
-        execution,
-        attempt: attempt.id,
-        token: attempt.token,
-        outcome,
-        retry_after_millis: None,
-        body: None,
-        emitted: Some(Box::new(emitted)),
-        vars: Vec::new(),
-        ended_before: None,
-    })
+    reported(Report { emitted: Some(Box::new(emitted)), ..succeeded(execution, attempt) })
 }
 
 /// The report of an attempt that gives vars values, or takes them away.
@@ -322,18 +305,7 @@ pub(crate) fn report_changing(execution: ExecutionId, attempt: Attempt, vars: &[
         value: (!value.is_null()).then(|| Body::json(value.to_string())),
     };
     let vars = vars.iter().map(change).collect();
-    let (outcome, body, emitted) = (ReportOutcome::Succeeded, None, None);
-    reported(Report {
-        execution,
-        attempt: attempt.id,
-        token: attempt.token,
-        outcome,
-        retry_after_millis: None,
-        body,
-        emitted,
-        vars,
-        ended_before: None,
-    })
+    reported(Report { vars, ..succeeded(execution, attempt) })
 }
 
 /// A person gives a var a value.
