@@ -55,10 +55,10 @@ impl Stage {
             Some(Run::Emit { trigger, payload, dedupe }) => {
                 let (Some(action), trigger) = (&action, trigger.clone()) else { return Ok(()) };
                 let vars = SeenVars::given(self.vars());
-                let key = dedupe.as_ref().map(|key| rendered(action, &dispatch, (&params, &vars), ("dedupe", key)));
-                let payload = rendered(action, &dispatch, (&params, &vars), ("payload", payload));
-                match key.transpose().and_then(|key| Ok((payload?, key))) {
-                    Ok((payload, key)) => self.emit(&dispatch, Ok(trigger), &payload, key.as_ref().and_then(key_text).as_deref()),
+                let render = |name, template| rendered(action, &dispatch, (&params, &vars), (name, template));
+                let key = dedupe.as_ref().map_or(Ok(None), |key| key_text(&render("dedupe", key)?));
+                match render("payload", payload).and_then(|payload| Ok((payload, key?))) {
+                    Ok((payload, key)) => self.emit(&dispatch, Ok(trigger), &payload, key.as_deref()),
                     Err(why) => self.report(&dispatch, Err(Failure::new(FailureKind::Expression, why)), None),
                 }
             }
@@ -106,12 +106,13 @@ impl Stage {
     }
 }
 
-/// Gives a key as the text that it is written as; null is none.
-fn key_text(key: &Value) -> Option<String> {
+/// Returns a key as a text, as a worker does; null is none.
+fn key_text(key: &Value) -> Result<Option<String>, String> {
     match key {
-        Value::Null => None,
-        Value::String(text) => Some(text.clone()),
-        other => Some(other.to_string()),
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(text.clone())),
+        Value::Bool(_) | Value::Number(_) => Ok(Some(key.to_string())),
+        Value::Array(_) | Value::Object(_) => Err("`dedupe` is not a text, a number or a boolean".to_owned()),
     }
 }
 
