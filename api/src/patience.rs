@@ -21,8 +21,8 @@ pub struct Patience {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Impatience {
-    /// Its caller does not wait any more.
-    #[error("the caller does not wait any more")]
+    /// Its caller no longer waits.
+    #[error("the caller no longer waits")]
     Gone,
     /// It took too long.
     #[error("it takes longer than {} s", .0.as_secs())]

@@ -419,7 +419,7 @@ pub trait Access: Send + Sync {
     /// id that it does not know. Quick.
     fn holder(&self, id: TokenId, secret_sha256: &[u8; 32]) -> Option<Arc<Holder>>;
 
-    /// Returns what changes whenever a token is revoked, before anything is told that was recorded later.
+    /// Returns a value that changes when a token is revoked, before any later record is sent.
     fn revocations(&self) -> watch::Receiver<u64>;
 }
 

@@ -276,7 +276,7 @@ impl Problem {
             // A delivery at a webhook proves itself by its signature, everything else by a token.
             let scheme = match self.slug {
                 _ if instance.starts_with("/hooks/") => "Signature realm=\"hook\"",
-                // A request without a token is told of no error (RFC 6750 §3.1).
+                // The challenge to a request without a token names no error (RFC 6750 §3.1).
                 "token-invalid" => "Bearer realm=\"ensue\", error=\"invalid_token\"",
                 _ => "Bearer realm=\"ensue\"",
             };

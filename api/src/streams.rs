@@ -245,7 +245,7 @@ impl<P: Permission> RecordStream<P> {
     /// Tells what a page has behind the caller's place.
     async fn tell(&mut self, page: &Page) -> Result<Next, Left> {
         let after = self.at;
-        // What was recorded after the caller's token was revoked is not told, whoever noticed that first.
+        // Records behind the revocation of the caller's token are not sent, whoever noticed the revocation first.
         let revoked_at = page.revocation(|token| self.line.is_revoked_by(token));
         let before = revoked_at.unwrap_or(page.last().next());
         match self.told {

@@ -60,7 +60,7 @@ pub(crate) async fn follow_on(
         let mut flow = ControlFlow::Continue(());
         let mut reason = String::new();
         let told = match timeout(SILENCE_MAX, client.follow(path, query, place.as_deref())).await.unwrap_or_else(|_| Err(silent(client))) {
-            // All was told before.
+            // Everything was delivered before.
             Ok(response) if response.status() == StatusCode::NO_CONTENT => {
                 let end = Told { id: String::new(), name: END.to_owned(), data: json!({ "reason": "ended" }), raw: String::new() };
                 return match each(&end) {

@@ -89,7 +89,7 @@ async fn below(client: &Client, mut execution: Value, left: &mut Left) -> Result
     let (children, is_cut) = children(client, &id, left).await?;
     let has_ended = !execution["ended_at"].is_null();
     if !has_ended && !children.is_empty() {
-        // A step that failed before it had an execution may have led to one that is seen here: it must not be told later.
+        // A step that failed before it had an execution may have led to one that is seen here: it must not be printed later.
         let mut newer = client.get(&format!("/executions/{}", segment(&id)), &[]).await?;
         for name in ["not_started", "not_started_count"] {
             execution[name] = newer[name].take();

@@ -445,7 +445,7 @@ fn with_stdout(place: &Place, arguments: &[&str], stdout: std::process::Stdio) -
 
 #[test]
 fn reader_that_goes_away_ends_a_command_in_peace() {
-    // More than a pipe holds: the command writes while nobody reads any more.
+    // More than a pipe holds: the command writes after its reader has gone.
     let place = Place::new();
     for arguments in [&["cron", "@daily", "--count", "1000"][..], &["completions", "bash"]] {
         let mut command = place.ensue(arguments);

@@ -134,7 +134,7 @@ async fn what_ended_while_no_node_ran_has_its_own_time_and_not_the_restart_s() {
     node.kill();
     std::fs::write(private(&place).join("go"), "").unwrap();
     until("the end of the program", || test_kill_process(program).is_err()).await;
-    // An end that is told within a second needs no time of its own.
+    // An end that is reported within a second needs no time of its own.
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
     let node = place.start();
     let client = node.client();

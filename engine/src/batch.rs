@@ -34,7 +34,7 @@ use crate::rules::judge::Judgement;
 
 /// The most drafts of one turn; what is over is owed.
 pub const TURN_DRAFTS_MAX: usize = 1_000;
-/// The most drafts of one batch, a few beside them: what is over is owed, also of turns that are short themselves.
+/// The most drafts of one batch, give or take a few. Work beyond it is owed, even if the turn itself was short.
 pub const BATCH_DRAFTS_MAX: usize = 10_000;
 /// The most bytes of facts and bodies of one turn; what is over is owed.
 pub const TURN_BYTES_MAX: usize = 4 * 1024 * 1024;

@@ -570,7 +570,7 @@ pub struct Report {
     pub emitted: Option<Box<ObservedEvent>>,
     /// The vars it changes.
     pub vars: Vec<VarChange>,
-    /// How long before this is told it ended, in milliseconds, if that is noticeable.
+    /// How long before this report it ended, in milliseconds, if that is noticeable.
     pub ended_before: Option<u64>,
 }
 

@@ -133,7 +133,7 @@ fn batch_of_many_turns_is_bounded_as_well() {
     }
     let batch = site.commit().records().len();
     assert!(batch <= BATCH_DRAFTS_MAX + 2 * offered + OVER_THE_BOUND, "{batch} records in one batch");
-    assert!(site.engine().health().owed_count() > 0, "what is over is owed");
+    assert!(site.engine().health().owed_count() > 0, "work beyond the limit is owed");
     site.serve_all();
     assert_eq!(of_kind(site.records(), "enforcement.made").len(), 400 * offered);
 }

@@ -146,8 +146,8 @@ pub(crate) fn failed(kind: FailureKind, message: impl Into<String>) -> Broken {
 }
 
 impl Attempt<'_> {
-    /// Returns the W3C trace of what the attempt does; none where the log knows of no trace. Who does not record a trace is no part of it,
-    /// and passes it on as it came.
+    /// Returns the W3C trace of what the attempt does; none if the log has no trace. A node that does not record a trace passes it on
+    /// unchanged.
     pub(crate) fn trace(&self) -> Option<TraceContext> {
         let TraceContext { parent, state } = self.dispatch.trace.as_ref()?.parse().ok()?;
         let parent = match self.worker.settings.traced {

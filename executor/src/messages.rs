@@ -36,7 +36,7 @@ const LINES_WAITING_MAX: usize = 4;
 /// How often the log hears of progress at the most, in an attempt's beginning.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
-/// How many lines that cannot be taken are told of one by one: one fewer than the log takes, for what says how many more there were.
+/// How many rejected lines are reported one by one: one fewer than the log accepts, because the last report counts the rest.
 const REFUSED_TOLD_MAX: u32 = REFUSED_MAX - 1;
 
 /// The share of its age that an attempt lets pass between two reports of progress: one that lasts a day makes some 5,500 of them.
@@ -134,7 +134,7 @@ struct About {
 #[derive(Clone, Copy)]
 enum Next {
     GoOn,
-    /// It was told as what cannot be taken.
+    /// It was reported as rejected.
     Refused,
     /// The log takes no more of the same kind.
     Full,
@@ -258,12 +258,12 @@ impl Teller {
     }
 }
 
-/// What was heard of an attempt's lines, and which of them are not told any more.
+/// What was heard of an attempt's lines, and which of them are no longer reported one by one.
 #[derive(Default)]
 struct Lines {
     /// The index after the last line.
     next: u32,
-    /// How many were told as what cannot be taken.
+    /// How many were reported as rejected.
     refused: u32,
     /// The kinds of which the log takes no more.
     closed: BTreeSet<Kind>,
@@ -276,7 +276,7 @@ impl Lines {
     /// Reads a line; none where it is passed over.
     fn read(&mut self, index: u32, line: &[u8]) -> Option<(u32, Result<Line, String>)> {
         self.next = index.saturating_add(1);
-        // Who has said so much that means nothing is not listened to any more: reading on would hold the worker for nothing.
+        // After so many useless lines the rest are not read: reading on would hold the worker for nothing.
         if self.refused >= REFUSED_TOLD_MAX || self.closed.contains(&Kind::Unusable) {
             self.pass_over(line.len());
             return None;
@@ -305,7 +305,7 @@ impl Lines {
         self.bytes += bytes as u64;
     }
 
-    /// Says how much was passed over; none where all was told.
+    /// Says how much was passed over; none if everything was reported.
     fn not_taken(&self) -> Option<String> {
         let Self { passed_over, bytes, .. } = self;
         (*passed_over > 0).then(|| {

@@ -49,7 +49,7 @@ struct ProgramEnd {
     heard_at: Duration,
 }
 
-/// How late an end may be told without its own time being told with it.
+/// How late an end may be reported without its own time.
 const LATE: Duration = Duration::from_secs(1);
 
 /// What an attempt is told; a later one of the list outweighs the ones before it.

@@ -259,7 +259,7 @@ struct Candidate {
     name: Option<PackName>,
     pack: Option<written::Pack>,
     report: Report,
-    /// What is told of its tests, which does not keep it from being installed.
+    /// The findings of its tests, which do not keep it from being installed.
     tests: Report,
 }
 

@@ -1,4 +1,4 @@
-//! What runners give: a `result`, and mocks of one, that can never come are told before anything runs.
+//! What runners return: `ensue check` rejects a `result`, or a mock of one, that can never come.
 
 use ensue_engine::catalog::Run;
 use ensue_engine::ids::{Id, RuleId};
@@ -8,7 +8,7 @@ use ensue_packs::{Code, build, library};
 
 use crate::support::{checked, demo, shown_with};
 
-/// What is told of an action that makes a request.
+/// The findings of an action that makes a request.
 fn request(text: &str) -> String {
     shown_with(&[("actions/comment.yaml", &format!("{text}run: {{ http: {{ url: 'https://example.test/', method: POST }} }}\n"))])
 }

@@ -158,7 +158,7 @@ fn query_of(query: Option<&str>) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Who sends a delivery.
+/// The sender of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sender {
     /// Somebody whose signature proves the body, and nothing of what comes with it.

@@ -10,7 +10,7 @@ use crate::wire::replays::{WireReplayed, WireToReplay};
 
 /// Says which recorded executions would go another way, and where first.
 pub(super) async fn replay(allowed: Allowed<ReplaysRun>, mut call: Call) -> Outcome {
-    // What differs tells of the execution, of the event that led to it, and of what the rule makes of it.
+    // Differences show the execution, the event that led to it, and what the rule makes of it.
     Allowed::<ExecutionsRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
     Allowed::<EventsRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
     Allowed::<RulesRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;

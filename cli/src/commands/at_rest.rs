@@ -47,7 +47,7 @@ impl AtRest {
 pub(super) fn directory(data: &Path, master_key: Option<&Path>) -> Result<Config, Failure> {
     if !data.is_dir() {
         return Err(Failure::with(Exit::Missing, format!("there is no data directory at `{}`", data.display()))
-            .hint("`ensue serve` makes one; its place is ./ensue-data unless it was told otherwise"));
+            .hint("`ensue serve` makes one; by default in ./ensue-data"));
     }
     let mut config = Config::new(data.to_owned());
     config.master_key = master_key.map(Path::to_owned);

@@ -68,11 +68,11 @@ pub(super) struct ReadPacks {
     pub(super) unreadable: Vec<String>,
     /// What the operator sets.
     pub(super) settings: BTreeMap<PackName, Value>,
-    /// The packs beside a single pack, which it may need; nothing is told of them.
+    /// The packs beside a single pack, which it may need. Their findings are not reported.
     beside: Beside,
 }
 
-/// The packs that lie beside those that a command looks at.
+/// The packs beside those that a command checks.
 #[derive(Default)]
 struct Beside {
     /// Their folders.
@@ -92,7 +92,7 @@ impl Beside {
             folder.join("pack.yaml").is_file() && !own.iter().any(|own| is_same(Path::new(&own.origin), folder)) && !is_hidden(folder)
         });
         others.sort();
-        // One that cannot be read is told of where somebody looks at it.
+        // A pack that cannot be read is reported when it is checked itself.
         let sources: Vec<PackSource> = others.iter().filter_map(|folder| PackSource::read(folder).ok()).collect();
         let own: BTreeSet<String> = own.iter().filter_map(|pack| name_of_pack(Path::new(&pack.origin))).collect();
         let names = sources.iter().filter_map(|pack| name_of_pack(Path::new(&pack.origin))).filter(|name| !own.contains(name)).collect();
@@ -115,7 +115,7 @@ fn is_same(one: &Path, other: &Path) -> bool {
 }
 
 impl ReadPacks {
-    /// Returns what is told of the packs themselves, and not of those beside them.
+    /// Keeps the findings of the packs themselves, and drops those of the packs beside them.
     pub(super) fn told(&self, diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
         diagnostics.into_iter().filter(|one| !self.beside.has(one)).collect()
     }

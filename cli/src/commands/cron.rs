@@ -48,7 +48,7 @@ Examples:
     Next(Moments),
 }
 
-/// Which moments are told.
+/// Which moments are printed.
 #[derive(Debug, Args)]
 pub(crate) struct Moments {
     /// The expression: minute, hour, day of the month, month and day of the week;

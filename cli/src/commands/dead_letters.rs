@@ -64,7 +64,7 @@ pub(crate) struct Which {
     dry_run: bool,
 }
 
-/// What dead letters are told apart by; they must have all that is given.
+/// The filters of dead letters; a letter must match all that are set.
 #[derive(Debug, Args)]
 #[group(id = "letters", multiple = true)]
 pub(crate) struct Filters {

@@ -89,7 +89,7 @@ impl Run {
         told_at_its_end(asking, &execution, made)
     }
 
-    /// Returns the action; null if it cannot be read. A caller who may not see actions, or misspelt it, is told when it is to be run.
+    /// Returns the action; null if it cannot be read. A caller that may not see actions, or misspelled the name, gets the error when the action is run.
     async fn action(&self, client: &Client) -> Value {
         if self.param.is_empty() && !self.wait {
             return Value::Null;

@@ -205,7 +205,7 @@ fn tell_of_packs(news: &PacksNews, voice: Voice) {
                 }
             }
             for pack in &read.mended {
-                voice.inform(&format!("pack {pack} has no errors any more, and is what is installed"));
+                voice.inform(&format!("pack {pack} has no errors now, and is installed"));
             }
             for pack in &read.refused {
                 voice.inform(&format!("pack {pack} has errors and is not taken; what was installed of it stays"));

@@ -48,7 +48,7 @@ async fn look(client: &Client, id: &str) -> Result<Flow, Failure> {
     steps::read(client, client.get(&path(id, ""), &[]).await?).await
 }
 
-/// Something that happened, as it is told.
+/// Something that happened, as it is printed.
 struct News {
     at: Moment,
     line: String,

@@ -34,7 +34,7 @@ pub(super) async fn watch(asking: &Asking, client: &Client, id: &str) -> Outcome
     })
     .await?;
     if status.is_empty() {
-        // The end itself went lost with the connection that it was told on.
+        // The message about the end was lost with its connection.
         status = text(&client.get(&path(id, ""), &[]).await?, "status");
     }
     executions::ended_well(id, made, &status, "")

@@ -85,7 +85,7 @@ async fn deliver_until(trial: &Trial, client: &Client, wanted: &Outcome) {
 }
 
 async fn reads_go_on(client: &Client) {
-    // Who sends requests here is told to send them elsewhere, and who looks is answered.
+    // A load balancer takes the node out, and reads are still answered.
     let probe = client.request(Method::GET, "/readyz").send().await.unwrap();
     assert_eq!(probe.status(), StatusCode::SERVICE_UNAVAILABLE, "{}", probe.text().await.unwrap());
     for path in ["/api/v1/status", "/api/v1/events?limit=50", "/api/v1/executions?limit=50", "/api/v1/log?limit=50", "/api/v1/doctor"] {

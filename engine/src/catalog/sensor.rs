@@ -58,7 +58,7 @@ impl Source {
     }
 }
 
-/// The fewest bytes of a key that proves who sends deliveries: a shorter one could be guessed, and an empty one signs for everybody.
+/// The fewest bytes of a key that verifies deliveries. A shorter key can be guessed, and with an empty key anybody can sign.
 pub const KEY_BYTES_MIN: usize = 16;
 
 /// What becomes of a signed body that comes again within a day.

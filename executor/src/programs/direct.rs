@@ -249,7 +249,7 @@ pub(super) fn exit(status: ExitStatus) -> Exit {
     }
 }
 
-/// Waits for the end of the group's leader, or brings it about when it is told; then ends what it left running. Returns who had it end,
+/// Waits for the group's leader to end, or ends it on request; then ends what it left running. Returns who had it end,
 /// and whether it was killed for that.
 async fn end(group: &Group, mut told: watch::Receiver<Option<Tell>>, clock: &dyn Clock) -> (Option<EndedBy>, bool) {
     let mut kill_at: Option<Duration> = None;
@@ -299,7 +299,7 @@ struct Printed {
 }
 
 impl Printed {
-    /// Tells the next bytes, with the values of keys masked. Returns false if nobody listens any more.
+    /// Sends the next bytes, with the values of keys masked. Returns false if the receiver is gone.
     async fn tell(&mut self, bytes: Vec<u8>, heard: &mpsc::Sender<Heard>) -> bool {
         let bytes = match &mut self.masking {
             Some(masking) => masking.push(&bytes),

@@ -168,7 +168,7 @@ fn ending(attempt: &Attempt<'_>, ended: Ended) -> Ending {
     Err(Broken::with_body(failure, result::printed_nevertheless(stdout)))
 }
 
-/// Says how a program ended that was told to.
+/// Says how a program ended that was asked to end.
 fn how_it_ended(end: End, grace_millis: u64) -> String {
     let with = match end.exit {
         Exit::Code(code) => format!(" with exit code {code}"),

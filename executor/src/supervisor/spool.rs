@@ -1,6 +1,6 @@
 //! What a program prints and says, kept in files as it comes, so that nothing is lost while no node listens.
 //!
-//! The values of keys are masked before they are kept. It is capped: what is over is counted, and read on, so that a program never waits for somebody to listen. What a line says is not
+//! The values of keys are masked before they are kept. It is capped: bytes over the limit are read and counted, so that a program never blocks on a reader. What a line says is not
 //! looked at.
 
 use std::fs::{File, OpenOptions};

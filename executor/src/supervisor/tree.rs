@@ -141,7 +141,7 @@ impl Process {
 
 /// Kills what is left of a supervisor that is gone or hangs: itself, all that it started while it is there, all of its session, and all
 /// whose environment names the private directory or whose user is the program's own. If the supervisor is gone and there is no such user, a
-/// process that left the session and wiped its environment cannot be told from a stranger. Returns how many processes of the program were
+/// process that left the session and wiped its environment cannot be distinguished from a stranger. Returns how many processes of the program were
 /// killed.
 pub(crate) fn kill_orphans(supervisor: i32, started_at: u64, private: &str, user: Option<u32>) -> usize {
     let holder = Pid::from_raw(supervisor).and_then(Process::open);
@@ -165,7 +165,7 @@ pub(crate) fn kill_orphans(supervisor: i32, started_at: u64, private: &str, user
 /// How often is looked for orphans.
 const ORPHAN_ROUNDS_MAX: usize = 20;
 
-/// Kills all processes that are listed, again and again until none is listed any more. What is born while the list is read is found in
+/// Kills all processes that are listed, again and again until none is left. What is born while the list is read is found in
 /// the next round.
 fn kill_all(killed: &mut BTreeSet<i32>, listed: impl Fn() -> Vec<Pid>) {
     for _ in 0..ORPHAN_ROUNDS_MAX {

@@ -1,4 +1,4 @@
-//! What a program is told when its attempt is cut off, and how its end counts: told by a program that does what the test says.
+//! What a program is asked when its attempt is cut off, and how its end counts. The program does what the test says.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::world::{GRACE, Plan, TIMEOUT, World, failure, result};
 
-/// Has one program run, which only notes what it is told and ends when the test says so.
+/// Runs one program, which only notes what it is asked and ends when the test says so.
 struct OneProgram(Mutex<Option<Noting>>);
 
 struct Noting {
@@ -71,7 +71,7 @@ impl Program for Noting {
     fn leave(self: Box<Self>) {}
 }
 
-/// A program that runs, what it is told, and how to have it end.
+/// A program that runs, what it is asked, and how to end it.
 struct Cut {
     world: World,
     told: mpsc::UnboundedReceiver<Tell>,

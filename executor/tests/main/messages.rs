@@ -218,7 +218,7 @@ async fn rubbish_is_told_a_hundred_times_and_then_counted() {
         assert_eq!(talk.told_unusable().await.0, expected);
     }
     let (index, reason) = talk.told_unusable().await;
-    assert_eq!(index, 10_001, "after all of them, so that it is not taken for one that was told before");
+    assert_eq!(index, 10_001, "after all of them, so that it is not taken for one that was reported before");
     let told = "9902 more lines on descriptor 3 were not taken, 69323 bytes in all: ";
     assert!(reason.starts_with(told), "{reason}");
     result(&talk.world.report().await);

@@ -351,7 +351,7 @@ fn rubbish_on_descriptor_3_ends_with_its_program() {
             other => panic!("{other:?}"),
         }
     }
-    // As many lines as are kept, without those that were told of one by one.
+    // As many lines as are kept, without those that were reported one by one.
     assert_eq!((told, last.split_once(" more lines").unwrap().0), (100, "262045"), "{last}");
     let noted = String::from_utf8(node.world.outputs.printed(1, Stderr).0).unwrap();
     assert!(noted.contains("1737856 lines with 3475712 bytes were not kept"), "{noted}");

@@ -56,7 +56,7 @@ impl Users {
                 return Ok(Self { users, why_root });
             }
             UserSetting::Range(first, last) => ProgramUsers::Range { first: *first, last: *last },
-            // Who is in no list has a group of the same number.
+            // A user that no list names has a group of the same number.
             UserSetting::Number(user) => {
                 let group = account(&accounts(), |_, number| number == *user).map_or(*user, |(_, group)| group);
                 ProgramUsers::One { user: *user, group }

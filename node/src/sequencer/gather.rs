@@ -18,9 +18,9 @@ const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 const COMMANDS_FROM_OUTSIDE_MIN: usize = 8;
 
 impl Sequencer {
-    /// Takes the commands of the next batch. What the log itself leads to (the reports above all) goes first, but never alone, and while
-    /// executions wait for a slot no more comes in from outside than slots can come free: else a batch grows, the reports behind it come
-    /// later, and what was taken in is never finished.
+    /// Takes the commands of the next batch. Commands that the log itself leads to, such as reports, go first, but never alone. While
+    /// executions wait for a slot, no more commands are taken from outside than slots can become free. Otherwise batches grow, reports are
+    /// delayed behind them, and accepted work is never finished.
     pub(super) fn gather(&mut self) -> Vec<Waiting> {
         let mut inside = Vec::new();
         if let Some(item) = self.came.take() {

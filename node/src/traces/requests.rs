@@ -55,7 +55,7 @@ fn of_answered(request: AnsweredRequest, from: Timestamp, until: Timestamp) -> S
         attributes.push(("server.port", Value::Number(port.unwrap_or(HTTP_PORT).into())));
     }
     attributes.extend(request.client.map(|client| ("client.address", Value::Text(client.to_string()))));
-    // Who is refused for what they sent has erred, and not the node.
+    // A rejected request is an error of the caller, and not of the node.
     let is_error = request.status >= 500;
     if is_error {
         attributes.push(("error.type", Value::Text(request.status.to_string())));

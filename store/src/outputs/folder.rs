@@ -189,7 +189,7 @@ impl FolderOutputs {
         let Writing { attempts, files, space, since_looked, .. } = &mut *writing;
         let counts = match self.open_counts(attempts, attempt) {
             Ok(counts) => counts,
-            // An earlier node finished it and could not report that any more: what it took is told again.
+            // An earlier node finished it and ended before it could report that: what it took is reported again.
             Err(_) if self.has_taken(attempt, printed.stream, printed.offset.saturating_add(printed.bytes.len() as u64)) => return Ok(()),
             Err(error) => return Err(in_store(error)),
         };

@@ -54,7 +54,7 @@ impl Outputs for MemoryOutputs {
         let mut attempts = self.attempts();
         let printed = attempts.entry(attempt).or_default();
         if printed.is_finished {
-            // What was taken may be told again.
+            // What was taken may be reported again.
             let until = offset.saturating_add(bytes.len() as u64);
             let is_known = printed.counts.taken(stream) >= until;
             return if is_known { Ok(()) } else { Err(OutputError::Store { attempt, why: "it was finished".to_owned() }) };

@@ -55,7 +55,7 @@ struct Tried {
     rule: String,
     /// Its file as it is to be; none if it is tried as it is installed.
     file: Value,
-    /// Whether the pack does not have it any more, so that it acts on nothing.
+    /// Whether the pack no longer has it, so that it acts on nothing.
     is_removed: bool,
 }
 
@@ -104,7 +104,7 @@ impl Backtest {
             }
             people.push_str(&shown(&tried.rule, &answer));
             if tried.is_removed {
-                people.push_str("  the pack does not have this rule any more: all that it did counts as lost\n");
+                people.push_str("  the pack no longer has this rule: all that it did counts as lost\n");
             }
             answer["rule"] = json!(tried.rule);
             answer["removed"] = json!(tried.is_removed);
@@ -124,7 +124,7 @@ impl Backtest {
         let is_gate = self.max_new.or(self.max_lost).or(self.max_changed).is_some();
         let events = |count: u64| counted(usize::try_from(count).unwrap_or(usize::MAX), "event");
         if is_gate && found.unreadable > 0 {
-            let message = format!("{} cannot be read any more, and nobody knows what {what} would do with them", events(found.unreadable));
+            let message = format!("{} can no longer be read, so what {what} would do with them is unknown", events(found.unreadable));
             return Err(Failure::new(message).hint("begin behind them, with `--since` or `--after`"));
         }
         let over = |most: Option<u64>, count: u64| most.filter(|most| count > *most);

@@ -84,7 +84,7 @@ async fn look(shared: Arc<Shared>, folder: Folder) -> Option<Left> {
         Err(error) if error.kind() == io::ErrorKind::TimedOut => {
             why = WhyLost::HolderHangs { silent_for: GREETING_PATIENCE };
             let folder = folder.path().display();
-            tracing::error!(%error, %folder, "a supervisor does not answer: what it holds is ended, and told as lost");
+            tracing::error!(%error, %folder, "a supervisor does not answer: what it holds is ended, and reported as lost");
         }
         Err(error) => tracing::debug!(%error, folder = %folder.path().display(), "a supervisor does not answer"),
     }

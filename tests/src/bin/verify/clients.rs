@@ -1,7 +1,7 @@
 //! The OpenAPI document as generators of clients take it: two linters read it, three clients are made of it, and each goes through one scenario
 //! with a node.
 //!
-//! What is made, and what the scenario is, stands in `tests/clients`.
+//! `tests/clients` has the scenario, and the settings of the generators.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ const NAME: &str = "OpenAPI clients";
 const FILES: &str = "tests/clients";
 /// Where `.ci/run` installs the packages, and the clients are made.
 const HERE: &str = "target/clients";
-/// What is made anew each time.
+/// What is made again each time.
 const MADE: &[&str] = &["made", "built", "ensue_client"];
 
 /// The oldest Node.js that the packages run on.
