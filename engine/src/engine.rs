@@ -39,9 +39,9 @@ use crate::vars::state::Vars;
 use crate::workflows::react as step_reactions;
 use crate::workflows::state::Workflows;
 
-/// The form that [`Engine::save`] writes and reads. A state of another form is made anew from the log: those before do not say of executions
-/// which rule asked for them, and which events of the engine's own stand above them.
-pub const STATE_FORMAT: u32 = 5;
+/// The form that [`Engine::save`] writes and reads. A state of another form is made anew from the log: those before do not say when
+/// errors of rules are due to be counted.
+pub const STATE_FORMAT: u32 = 6;
 
 /// The state of one log, and what it makes of commands and records.
 #[derive(Clone, Debug, PartialEq)]
@@ -291,7 +291,7 @@ impl Engine {
         }
         match record.fact.by_noun() {
             ByNoun::EventFact(fact) => {
-                state.rules.apply_event(fact);
+                state.rules.apply_event(record, fact);
                 state.letters.apply_event(record, fact);
             }
             ByNoun::RuleFact(fact) => {
@@ -596,6 +596,11 @@ impl Engine {
     /// Gives the timers that are pending.
     pub fn timers(&self) -> &Timers {
         &self.state.timers
+    }
+
+    /// Returns when time alone leads to the next record: a timer fires, or errors of a rule are counted. None where nothing waits.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.timers().next_due().into_iter().chain(self.rules().next_due()).min()
     }
 
     /// Gives the schedules of rules and sensors.

@@ -8,12 +8,13 @@ use ensue_engine::rules::facts::Outcome as Enforced;
 use ensue_engine::rules::judge::{EventView, Verdict, judge};
 use ensue_engine::rules::state::ERROR_SUMMARY_MILLIS;
 use ensue_engine::spec::Outcome;
+use ensue_engine::timers::decide::FIRED_AT_ONCE_MAX;
 use ensue_expression::Document;
 use serde_json::{Value, json};
 
 use crate::support::definitions::template;
 use crate::support::site::received;
-use crate::support::{Pieces, Site, workers};
+use crate::support::{Pieces, Site, fire_timers, workers};
 
 fn site() -> Site {
     let pieces =
@@ -70,6 +71,52 @@ fn later_errors_are_one_summary_with_the_exact_count() {
     site.restart();
     site.later(ERROR_SUMMARY_MILLIS);
     assert_eq!(count_of(&site.receive("demo.ping", &bad())), (way, 2));
+}
+
+#[test]
+fn errors_that_no_further_error_follows_are_counted_after_a_minute() {
+    let mut site = site();
+    let first = site.receive("demo.ping", &bad());
+    let (way, due) = (first.records()[1].position, first.records()[1].time.plus_millis(ERROR_SUMMARY_MILLIS));
+    assert_eq!(site.engine().next_due(), None, "an error that is a record of its own waits for nothing");
+    site.receive("demo.ping", &bad());
+    site.receive("demo.ping", &worse());
+    let newest = site.receive("demo.ping", &bad()).records()[0].clone();
+    assert_eq!(site.engine().next_due(), Some(due));
+    site.restart();
+    site.later(ERROR_SUMMARY_MILLIS - 1);
+    site.when(fire_timers()).then(&[]);
+    site.later(1);
+    let summary = site.when(fire_timers()).then(&["rule.errors_counted"]);
+    assert_eq!(count_of(&summary), (way, 2));
+    let record = &summary.records()[0];
+    let Fact::RuleErrorsCounted(counted) = &record.fact else { panic!("errors were counted") };
+    assert_eq!((counted.event, record.cause.parent, record.cause.root), (EventId(newest.id), Some(newest.id), newest.cause.root));
+    assert_eq!(site.engine().next_due(), None);
+    site.later(ERROR_SUMMARY_MILLIS);
+    site.when(fire_timers()).then(&[]);
+}
+
+#[test]
+fn timers_fire_before_errors_are_counted_and_as_many_follow_as_there_is_room_for() {
+    let ways = FIRED_AT_ONCE_MAX + 1;
+    let conditions = (0..ways).map(|way| (format!("demo.r{way:02}"), format!("event.payload.n + {way} > 10")));
+    let pieces = Pieces::default().trigger("demo.ping").action("demo.say").sleep("demo.sleep");
+    let pieces = conditions.fold(pieces, |pieces, (name, when)| pieces.rule(&name, "demo.ping", &when, "demo.say"));
+    let mut site = Site::with(&pieces);
+    let sleep = site.request_with("demo.sleep", &json!({ "duration": "1s" }), None);
+    site.when(sleep);
+    for _ in 0..2 {
+        site.receive("demo.ping", &bad());
+        site.serve_all();
+    }
+    site.later(ERROR_SUMMARY_MILLIS);
+    let kinds = |outcome: &Outcome, kind: &str| outcome.records().iter().filter(|record| record.kind() == kind).count();
+    let first = site.when(fire_timers());
+    assert_eq!((kinds(&first, "timer.fired"), kinds(&first, "rule.errors_counted")), (1, FIRED_AT_ONCE_MAX - 1));
+    let second = site.when(fire_timers());
+    assert_eq!((kinds(&second, "timer.fired"), kinds(&second, "rule.errors_counted")), (0, 2));
+    site.when(fire_timers()).then(&[]);
 }
 
 #[test]

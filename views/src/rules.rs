@@ -128,7 +128,7 @@ pub struct RuleError {
     pub first_at: Timestamp,
     /// The newest event it erred on so.
     pub last_event: EventId,
-    /// When that was.
+    /// When that was counted: about a minute after the event at the most, as long as a node runs.
     pub last_at: Timestamp,
 }
 

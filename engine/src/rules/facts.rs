@@ -96,8 +96,8 @@ pub struct RuleErred {
     pub message: String,
 }
 
-/// A rule erred again in a way it had erred before: a summary, at most once a minute; sooner only for an event that was received
-/// before the way was known.
+/// A rule erred again in a way it had erred before: a summary, a minute after the last record of that way; sooner only for an event
+/// that was received before the way was known.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RuleErrorsCounted {

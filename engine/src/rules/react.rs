@@ -21,7 +21,6 @@ use crate::rules::flow::facts::Controlled;
 use crate::rules::flow::react::{self as flow, Match};
 use crate::rules::flow::state::HeldEvent;
 use crate::rules::judge::{EventView, Judgement, Plan, RuleVerdict, Verdict, judge_counted};
-use crate::rules::state::ERROR_SUMMARY_MILLIS;
 use crate::vars::reads::{NotSeen, RuleReads};
 
 /// The most events that may stand above an event in its chain; a rule that matches one deeper is suspended.
@@ -178,7 +177,7 @@ impl EventReaction<'_> {
         EnforcementId(Id::derived(self.engine.log(), self.event.0, Role::Enforcement(rule.id)))
     }
 
-    /// The first error of a way is a record; later ones are counted by one, at most once a minute.
+    /// The first error of a way is a record; later ones are counted by one a minute after the last record of that way.
     fn erred(&self, judged: &RuleVerdict, message: &str, at: &Moment) -> Vec<Draft> {
         let error = Digest::of(message.as_bytes());
         let rule = judged.rule.name.clone();
@@ -189,7 +188,7 @@ impl EventReaction<'_> {
                 // one waited, the event's record could not count it: it is counted here, so that none is missing.
                 let is_listed = self.fact.again.contains(&first) || self.fact.again.len() >= AGAIN_MAX;
                 let count = way.uncounted + u64::from(!is_listed);
-                let is_due = !is_listed || at.time >= way.recorded_at.plus_millis(ERROR_SUMMARY_MILLIS);
+                let is_due = !is_listed || at.time >= way.due();
                 if count == 0 || !is_due {
                     return Vec::new();
                 }

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::{Mode, Rule};
 use crate::fact::{EventFact, RuleFact};
 use crate::health::state::Health;
-use crate::ids::RuleId;
+use crate::ids::{EventId, Id, RuleId};
 use crate::names::RuleRef;
-use crate::record::{Digest, Position, Record};
+use crate::record::{Cause, Digest, Position, Record};
 use crate::table::Table;
 use crate::time::Timestamp;
 
@@ -25,6 +25,8 @@ pub struct Rules {
     modes: Table<(RuleId, Position), Mode>,
     ways: Table<Position, ErrorWay>,
     way_of: Table<(RuleId, Digest), Position>,
+    /// The ways with errors that no record has counted yet, by when one is due.
+    uncounted: Table<(Timestamp, Position), ()>,
 }
 
 /// A way in which a rule errs.
@@ -40,6 +42,26 @@ pub struct ErrorWay {
     pub uncounted: u64,
     /// When that was.
     pub recorded_at: Timestamp,
+    /// The newest event it erred on.
+    pub newest: EventId,
+    /// The first record of that event's chain.
+    pub root: Id,
+    /// How many events stand above it.
+    pub depth: u32,
+    /// The trace of that chain, where it has one.
+    pub trace: Option<String>,
+}
+
+impl ErrorWay {
+    /// Returns when the errors that are not counted yet are due to be.
+    pub fn due(&self) -> Timestamp {
+        self.recorded_at.plus_millis(ERROR_SUMMARY_MILLIS)
+    }
+
+    /// Returns the cause of what follows from the newest event.
+    pub(crate) fn cause(&self) -> Cause {
+        Cause { parent: Some(self.newest.0), root: self.root, depth: self.depth, trace: self.trace.clone() }
+    }
 }
 
 impl Rules {
@@ -59,16 +81,31 @@ impl Rules {
         self.ways.get(at).map(|way| (*at, way))
     }
 
+    /// Returns when errors are next due to be counted; none where all are counted.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.uncounted.first().map(|((due, _), ())| *due)
+    }
+
+    /// Returns the ways with errors that are due to be counted, the one due first in front: at most `most`.
+    pub(crate) fn due(&self, now: Timestamp, most: usize) -> impl Iterator<Item = (Position, &ErrorWay)> {
+        let due = self.uncounted.iter().take(most).take_while(move |((due, _), ())| *due <= now);
+        due.filter_map(|((_, at), ())| self.ways.get(at).map(|way| (*at, way)))
+    }
+
     /// Gives the mode that was last set over a rule's own before a position; none where none was.
     fn set_before(&self, rule: RuleId, position: Position) -> Option<Mode> {
         self.modes.range((rule, Position(0))..(rule, position)).next_back().map(|(_, mode)| *mode)
     }
 
-    pub(crate) fn apply_event(&mut self, fact: EventFact<'_>) {
+    pub(crate) fn apply_event(&mut self, record: &Record, fact: EventFact<'_>) {
         match fact {
             EventFact::EventReceived(fact) => {
-                for way in &fact.again {
-                    self.ways.change(way, |way| way.uncounted += 1);
+                for at in &fact.again {
+                    self.change_way(*at, |way| {
+                        way.uncounted += 1;
+                        way.newest = EventId(record.id);
+                        (way.root, way.depth, way.trace) = (record.cause.root, record.cause.depth, record.cause.trace.clone());
+                    });
                 }
             }
             EventFact::DeliveryRefused(_) => {}
@@ -83,12 +120,21 @@ impl Rules {
                 while self.ways.len() >= ERROR_WAYS_MAX {
                     self.forget_oldest();
                 }
-                let way =
-                    ErrorWay { rule: fact.rule.clone(), rule_id: fact.rule_id, error: fact.error, uncounted: 0, recorded_at: record.time };
+                let way = ErrorWay {
+                    rule: fact.rule.clone(),
+                    rule_id: fact.rule_id,
+                    error: fact.error,
+                    uncounted: 0,
+                    recorded_at: record.time,
+                    newest: fact.event,
+                    root: record.cause.root,
+                    depth: record.cause.depth,
+                    trace: record.cause.trace.clone(),
+                };
                 self.ways.insert(record.position, way);
                 self.way_of.insert((fact.rule_id, fact.error), record.position);
             }
-            RuleFact::RuleErrorsCounted(fact) => self.ways.change(&fact.error, |way| {
+            RuleFact::RuleErrorsCounted(fact) => self.change_way(fact.error, |way| {
                 way.uncounted = 0;
                 way.recorded_at = record.time;
             }),
@@ -109,8 +155,21 @@ impl Rules {
         }
     }
 
+    /// Changes a way and keeps the list of those to be counted.
+    fn change_way(&mut self, at: Position, change: impl FnOnce(&mut ErrorWay)) {
+        let Some(mut way) = self.ways.get(&at).cloned() else { return };
+        self.uncounted.remove(&(way.due(), at));
+        change(&mut way);
+        if way.uncounted > 0 {
+            self.uncounted.insert((way.due(), at), ());
+        }
+        self.ways.insert(at, way);
+    }
+
     fn forget_oldest(&mut self) {
-        let Some((at, key)) = self.ways.first().map(|(at, way)| (*at, (way.rule_id, way.error))) else { return };
+        let Some((at, way)) = self.ways.first() else { return };
+        let (at, due, key) = (*at, way.due(), (way.rule_id, way.error));
+        self.uncounted.remove(&(due, at));
         self.ways.remove(&at);
         self.way_of.remove(&key);
     }
@@ -119,11 +178,13 @@ impl Rules {
         self.modes.commit();
         self.ways.commit();
         self.way_of.commit();
+        self.uncounted.commit();
     }
 
     pub(crate) fn undo(&mut self) {
         self.modes.undo();
         self.ways.undo();
         self.way_of.undo();
+        self.uncounted.undo();
     }
 }

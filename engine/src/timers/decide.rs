@@ -1,9 +1,10 @@
-//! What may be asked of timers: fire what is due.
+//! What may be asked of timers: fire what is due, and count the errors of rules that are due to be counted.
 
 use crate::command::{Answer, Decision, Moment};
 use crate::engine::Engine;
 use crate::mutants;
 use crate::record::{Actor, Cause, Draft, StreamId};
+use crate::rules::facts::RuleErrorsCounted;
 use crate::timers::facts::TimerFired;
 use crate::timers::state::{TimerId, TimerOwner};
 
@@ -12,12 +13,14 @@ pub const FIRED_AT_ONCE_MAX: usize = 50;
 /// The most where earlier turns still owe something: what is owed would only grow.
 pub const FIRED_BESIDE_OWED_MAX: usize = 5;
 
-/// Fires what is due, the oldest first, and nothing twice: what has fired is pending no more.
+/// Fires what is due, the oldest first, and nothing twice: what has fired is pending no more. If fewer timers are due than may
+/// fire, errors of rules are counted too.
 pub(crate) fn fire(engine: &Engine, actor: &Actor, at: &Moment) -> Decision {
     let most = if engine.health().owed_count() == 0 { FIRED_AT_ONCE_MAX } else { FIRED_BESIDE_OWED_MAX };
     let now = if mutants::is("timer fires early") { at.time.plus_millis(500) } else { at.time };
     let due = engine.timers().due(now, most);
-    let drafts = due.into_iter().filter_map(|(id, due)| {
+    let room = most - due.len();
+    let fired = due.into_iter().filter_map(|(id, due)| {
         Some(Draft {
             stream: stream(engine, id.owner)?,
             begins: None,
@@ -28,7 +31,16 @@ pub(crate) fn fire(engine: &Engine, actor: &Actor, at: &Moment) -> Decision {
             body: None,
         })
     });
-    Decision::Done { drafts: drafts.collect(), answer: Answer::Done }
+    let counted = engine.rules().due(now, room).map(|(error, way)| Draft {
+        stream: StreamId::Rule(way.rule.clone()),
+        begins: None,
+        actor: actor.clone(),
+        cause: Some(way.cause()),
+        trace: None,
+        fact: RuleErrorsCounted { rule: way.rule.clone(), rule_id: way.rule_id, event: way.newest, error, count: way.uncounted }.into(),
+        body: None,
+    });
+    Decision::Done { drafts: fired.chain(counted).collect(), answer: Answer::Done }
 }
 
 /// Gives the stream on which the timers of an owner stand; none where there is no such owner.

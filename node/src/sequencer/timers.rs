@@ -44,10 +44,11 @@ impl Steps {
 }
 
 impl Sequencer {
-    /// Gives how long it is until the next timer is due, or more of a queue may start that somebody waits in; none where there is neither.
+    /// Returns how long it is until time alone leads to something: a timer is due, errors of a rule are due to be counted, or more of a queue may
+    /// start that somebody waits in. None where there is neither.
     pub fn until_due(&self) -> Option<Duration> {
         let (engine, now) = (self.sequencing.engine(), self.clock.now());
-        let due = engine.timers().next_due().map(|due| Duration::from_micros(u64::try_from(due.micros_since(now)).unwrap_or(0)));
+        let due = engine.next_due().map(|due| Duration::from_micros(u64::try_from(due.micros_since(now)).unwrap_or(0)));
         let start = self.rates.until_start(engine, now, &self.settings);
         due.into_iter().chain(start).min().map(|wait| wait.min(LOOK_EVERY))
     }
@@ -88,7 +89,7 @@ impl Sequencer {
     /// Fires what is due, and starts those that may start by now: a turn's worth, and what is over at once in the next.
     pub(super) fn fire(&mut self) -> Result<Turn, SequencerError> {
         let at = self.moment();
-        if !self.is_stopping && self.sequencing.engine().timers().next_due().is_some_and(|due| due <= at.time) {
+        if !self.is_stopping && self.sequencing.engine().next_due().is_some_and(|due| due <= at.time) {
             self.offer_own(Ask::FireTimers, &at);
         }
         if !self.is_stopping && self.rates.until_start(self.sequencing.engine(), at.time, &self.settings) == Some(Duration::ZERO) {
