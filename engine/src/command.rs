@@ -292,7 +292,7 @@ pub enum Ask {
         /// The newest head that is known of the log.
         known: Head,
     },
-    /// Fire the timers that are due.
+    /// Fire the timers that are due, and count the errors of rules that are due to be counted.
     FireTimers,
     /// Start who waits in queues of which more may start by now.
     StartQueued,
@@ -397,14 +397,16 @@ pub struct SignedBody {
 }
 
 impl SignedBody {
-    /// Returns the key under which this event of the body is remembered.
+    /// Returns the key under which this event of the body is remembered: that of the body for its first event.
     pub fn key(&self) -> DedupeKey {
-        self.body.of_event(self.index)
+        if self.index == 0 { self.body.clone() } else { self.body.of_event(self.index) }
     }
 
-    /// Returns the key of the body's first event: another delivery of the same body may have made fewer events.
-    pub fn first(&self) -> DedupeKey {
-        self.body.of_event(0)
+    /// Returns the keys under which a repeat of this event is found: its own, and that of the body's first event, as another delivery of the
+    /// same body may have made fewer events.
+    pub fn keys(&self) -> impl Iterator<Item = DedupeKey> {
+        let later = (self.index > 0).then(|| self.key());
+        later.into_iter().chain([self.body.clone()])
     }
 }
 

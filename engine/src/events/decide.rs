@@ -110,7 +110,7 @@ fn seen_before(event: &ObservedEvent, at: &Moment, with: &Context<'_>) -> Result
 /// Finds the event that the same signed body made before. Nobody signed what else came with it, its key least of all.
 fn signed_before(event: &ObservedEvent, at: &Moment, with: &Context<'_>) -> Option<Seen> {
     let signed = event.signed.as_ref()?;
-    [signed.key(), signed.first()].iter().find_map(|key| with.seen.seen(key).filter(|seen| seen.until > at.time))
+    signed.keys().find_map(|key| with.seen.seen(&key).filter(|seen| seen.until > at.time))
 }
 
 /// Makes the draft of one event, judged by the catalog as it is now.

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ensue_engine::command::{DedupeKey, Seen, SeenKeys};
+use ensue_engine::command::{DedupeKey, Seen, SeenKeys, SignedBody};
 use ensue_engine::ports::LogError;
 
 use super::Sequencer;
@@ -28,7 +28,7 @@ impl Sequencer {
     pub(super) fn seen_keys(&self, waiting: &[Waiting]) -> Result<KnownKeys, LogError> {
         let events = || waiting.iter().flat_map(|one| one.command.events());
         let of_events = events().filter_map(|event| event.dedupe.as_ref()).map(|dedupe| &dedupe.key);
-        let of_bodies = events().filter_map(|event| event.signed.as_ref()).flat_map(|signed| [signed.key(), signed.first()]);
+        let of_bodies = events().filter_map(|event| event.signed.as_ref()).flat_map(SignedBody::keys);
         let of_requests = waiting.iter().filter_map(|one| one.command.request());
         let keys: BTreeSet<DedupeKey> = of_events.chain(of_requests.clone()).cloned().chain(of_bodies).collect();
         let mut known = KnownKeys::default();

@@ -185,13 +185,10 @@ impl Log for SqliteLog {
     fn seen(&self, keys: &[DedupeKey]) -> Result<Vec<Option<Seen>>, LogError> {
         // All of them under one lock of the file, and not each under its own.
         let read = self.connection.unchecked_transaction().map_err(|error| store_failed(&error))?;
-        let find = |key| {
-            seen::find(&read, self.number, key).map_err(|fault| match fault {
-                SeenFault::Sqlite(error) => store_failed(&error),
-                SeenFault::Damaged(why) => LogError::Store(why),
-            })
-        };
-        keys.iter().map(find).collect()
+        seen::find(&read, self.number, keys).map_err(|fault| match fault {
+            SeenFault::Sqlite(error) => store_failed(&error),
+            SeenFault::Damaged(why) => LogError::Store(why),
+        })
     }
 
     fn reader(&self) -> Result<Box<dyn LogReader>, LogError> {

@@ -28,10 +28,20 @@ impl From<rusqlite::Error> for SeenFault {
     }
 }
 
-/// Says where a key was seen.
-pub(super) fn find(connection: &Connection, log: i64, key: &DedupeKey) -> Result<Option<Seen>, SeenFault> {
-    let Some((scope, _)) = scope(connection, log, scope_of(key))? else { return Ok(None) };
-    find_in(connection, scope, &key.hash)
+/// Says where each of these keys was seen. The scope of a key is looked up where it is another than that of the key before.
+pub(super) fn find(connection: &Connection, log: i64, keys: &[DedupeKey]) -> Result<Vec<Option<Seen>>, SeenFault> {
+    let mut last: Option<(&str, Option<i64>)> = None;
+    let mut found = Vec::with_capacity(keys.len());
+    for key in keys {
+        let name = scope_of(key);
+        let number = match last {
+            Some((known, number)) if known == name => number,
+            Some(_) | None => scope(connection, log, name)?.map(|(number, _)| number),
+        };
+        last = Some((name, number));
+        found.push(number.map(|scope| find_in(connection, scope, &key.hash)).transpose()?.flatten());
+    }
+    Ok(found)
 }
 
 /// Remembers the keys, and forgets what is due in their scopes and in one other.
@@ -57,8 +67,9 @@ pub(super) fn remember(
         };
         let mut kept = kept;
         for (hash, seen) in keys {
-            kept += put(connection, scope, hash, seen)?;
+            put(connection, scope, hash, seen)?;
         }
+        kept += keys.len() as u64;
         kept -= sweep(connection, scope, now, SWEEP_KEYS_MIN.max(2 * keys.len()))?;
         kept -= trim(connection, scope, kept.saturating_sub(keys_max))?;
         set_count(connection, scope, kept)?;
@@ -82,14 +93,8 @@ fn set_count(connection: &Connection, scope: i64, keys: u64) -> rusqlite::Result
     Ok(())
 }
 
-/// Gives how many rows there are more.
-fn put(connection: &Connection, scope: i64, hash: &Digest, seen: &Seen) -> Result<u64, SeenFault> {
-    // A key whose time is over may be accepted again; the newest place counts.
-    let older = connection.prepare_cached("DELETE FROM seen WHERE scope = ?1 AND prefix = ?2 AND hash = ?3")?.execute(params![
-        scope,
-        prefix(hash),
-        hash.as_bytes()
-    ])?;
+/// Adds a row. A key whose time is over may be accepted again: its older row is removed with the others whose time is over.
+fn put(connection: &Connection, scope: i64, hash: &Digest, seen: &Seen) -> Result<(), SeenFault> {
     let position = integer("position", seen.position.0).map_err(SeenFault::Damaged)?;
     connection
         .prepare_cached(
@@ -105,12 +110,14 @@ fn put(connection: &Connection, scope: i64, hash: &Digest, seen: &Seen) -> Resul
             seen.until.micros(),
             sum(scope, hash, seen),
         ])?;
-    Ok(u64::from(older == 0))
+    Ok(())
 }
 
+/// Finds the newest row of a key.
 fn find_in(connection: &Connection, scope: i64, hash: &Digest) -> Result<Option<Seen>, SeenFault> {
-    let mut statement =
-        connection.prepare_cached("SELECT hash, position, event, content, until, sum FROM seen WHERE scope = ?1 AND prefix = ?2")?;
+    let mut statement = connection.prepare_cached(
+        "SELECT hash, position, event, content, until, sum FROM seen WHERE scope = ?1 AND prefix = ?2 ORDER BY number DESC",
+    )?;
     let mut rows = statement.query(params![scope, prefix(hash)])?;
     while let Some(row) = rows.next()? {
         let column = Columns(row);
