@@ -14,7 +14,7 @@ use ensue_engine::explain::{Explain, Fault};
 use rustix::process::{Pid, test_kill_process};
 use thiserror::Error;
 
-use crate::sync;
+use crate::{spare, sync};
 
 /// For how long a lock is waited for whose process has ended: a program that it was just starting has a copy until it runs.
 const COPY_PATIENCE: Duration = Duration::from_secs(5);
@@ -186,6 +186,8 @@ fn lock(folder: &Path) -> Result<File, DataDirError> {
             Err(TryLockError::Error(source)) => return Err(unusable(source)),
         }
     }
+    // Before anything is written: a full disk takes nothing.
+    spare::keep(folder);
     file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(unusable)?;
     Ok(file)
 }

@@ -22,6 +22,7 @@ pub mod memory;
 pub mod outputs;
 pub mod retention;
 mod space;
+pub mod spare;
 pub mod sqlite;
 pub mod state_folder;
 pub mod sync;

@@ -15,7 +15,7 @@ use crate::support::skipped::skipped;
 use crate::support::{Client, PATIENCE, Place};
 
 /// How large the small file system is.
-const SIZE: &str = "size=64m";
+const SIZE: &str = "size=80m";
 
 /// A small file system, in a mount namespace that lives as long as this.
 struct SmallDisk(Child);
@@ -101,7 +101,7 @@ fn full() -> Outcome {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_below_its_reserve_stops_what_comes_in_reads_go_on_and_so_does_the_node_when_there_is_room() {
     const TEST: &str = "a_disk_below_its_reserve_stops_what_comes_in_reads_go_on_and_so_does_the_node_when_there_is_room";
-    let Some((mut trial, disk)) = on_a_small_disk(TEST, "24MiB").await else { return };
+    let Some((mut trial, disk)) = on_a_small_disk(TEST, "40MiB").await else { return };
     let (node, senders) = trial.start(Patience::GoesOn);
     node.client().until("/executions?status=succeeded&limit=1", |page| page["items"] != serde_json::json!([])).await;
     trial.ledger.note("the disk is filled");
@@ -123,6 +123,30 @@ async fn a_disk_below_its_reserve_stops_what_comes_in_reads_go_on_and_so_does_th
     disk.run(trial.place.path(), "rm data/ballast");
     deliver_until(&trial, &client, &Outcome::Acknowledged).await;
     eprintln!("taken in again after {} ms", begin.elapsed().as_millis());
+    trial.holds(node, SentAgain::All).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_killed_on_a_full_disk_starts_again_and_can_be_read() {
+    const TEST: &str = "a_node_that_is_killed_on_a_full_disk_starts_again_and_can_be_read";
+    let Some((mut trial, disk)) = on_a_small_disk(TEST, "0").await else { return };
+    trial.machine = Machine::IsFullAtTimes;
+    let (node, senders) = trial.start(Patience::GoesOn);
+    deliver_until(&trial, &node.client(), &Outcome::Acknowledged).await;
+    disk.run(trial.place.path(), "cat /dev/zero > data/ballast");
+    deliver_until(&trial, &node.client(), &full()).await;
+    trial.ledger.note("SIGKILL on the full disk");
+    node.kill();
+    senders.stop().await;
+    trial.node_is_gone();
+    disk.run(trial.place.path(), "cat /dev/zero >> data/ballast");
+    let node = trial.place.start();
+    let client = node.client();
+    disk.run(trial.place.path(), "cat /dev/zero >> data/ballast");
+    deliver_until(&trial, &client, &full()).await;
+    reads_go_on(&client).await;
+    disk.run(trial.place.path(), "rm data/ballast");
+    deliver_until(&trial, &client, &Outcome::Acknowledged).await;
     trial.holds(node, SentAgain::All).await;
 }
 

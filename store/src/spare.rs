@@ -1,0 +1,86 @@
+//! A file that holds some of the disk for later: it is removed when the data directory is opened on a full disk, so that the files in it can be
+//! opened and read.
+//!
+//! A database that was killed needs room to be opened again, even by a process that only reads: its write-ahead log goes back into its file.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FallocateFlags, fallocate};
+
+use crate::space::free_bytes;
+
+/// How much it holds: what the write-ahead logs of the log and the views have, as long as nobody reads for very long.
+pub const SPARE_BYTES: u64 = 16 * 1024 * 1024;
+/// It is made where at least this much is free.
+const MADE_FROM_BYTES: u64 = 2 * SPARE_BYTES;
+
+/// Removes the file where less is free than it holds, and makes it where there is plenty of room. Where neither can be done (ZFS cannot hold
+/// space, for one), nothing is different but a start on a full disk.
+pub(crate) fn keep(folder: &Path) {
+    // The files are opened next, and say what is wrong with the disk.
+    let _ = keep_by(free_bytes(folder), &path(folder));
+}
+
+fn keep_by(free_bytes: u64, file: &Path) -> io::Result<()> {
+    let holds = fs::metadata(file).map_or(0, |about| about.len());
+    if free_bytes < SPARE_BYTES {
+        return remove(file);
+    }
+    if holds == SPARE_BYTES || free_bytes < MADE_FROM_BYTES {
+        return Ok(());
+    }
+    // What was not made to its end holds less than is needed.
+    remove(file)?;
+    make(file).or_else(|_| remove(file))
+}
+
+fn make(file: &Path) -> io::Result<()> {
+    let made = File::options().write(true).create_new(true).mode(0o600).open(file)?;
+    Ok(fallocate(&made, FallocateFlags::empty(), 0, SPARE_BYTES)?)
+}
+
+fn remove(file: &Path) -> io::Result<()> {
+    match fs::remove_file(file) {
+        Err(why) if why.kind() != io::ErrorKind::NotFound => Err(why),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn path(folder: &Path) -> PathBuf {
+    folder.join("spare")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+
+    #[test]
+    fn space_is_held_while_there_is_plenty_and_released_when_the_disk_is_full() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = path(folder.path());
+        keep_by(MADE_FROM_BYTES - 1, &file).unwrap();
+        assert!(!file.exists(), "there is too little to hold any of it");
+        keep_by(MADE_FROM_BYTES, &file).unwrap();
+        let made = fs::metadata(&file).unwrap();
+        assert_eq!((made.blocks() * 512, made.mode() & 0o777), (SPARE_BYTES, 0o600), "it is no file with holes, and nobody else's");
+        keep_by(SPARE_BYTES, &file).unwrap();
+        assert!(file.exists(), "there is still room");
+        keep_by(SPARE_BYTES - 1, &file).unwrap();
+        assert!(!file.exists());
+        keep_by(0, &file).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_was_cut_short_is_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = path(folder.path());
+        fs::write(&file, "short").unwrap();
+        keep_by(u64::MAX, &file).unwrap();
+        assert_eq!(fs::metadata(&file).unwrap().len(), SPARE_BYTES);
+    }
+}
