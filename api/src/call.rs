@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::body::Body;
 use axum::extract::{RawPathParams, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, Response, header};
 use bytes::Bytes;
 use ensue_engine::command::{Answer, Ask, Before, Refusal};
 use ensue_engine::mutants;
+use ensue_engine::record::Position;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -212,6 +213,31 @@ impl Call {
         let tag = self.api.blocking(tag).await??;
         self.condition.demand(tag.as_deref(), P::THING, name)?;
         Ok(turn)
+    }
+
+    /// Adds to the answer of a write the tag of what is read at its path now, so that the next write can demand that nothing was changed in
+    /// between. `read` returns the thing as the write at that position left it; none where somebody has changed it since. Then, and where the
+    /// thing cannot be read in time, the answer has no tag: what was written is written.
+    pub(crate) async fn with_new_tag<T: Serialize>(
+        &self,
+        mut answer: Response<Body>,
+        position: Position,
+        read: impl FnOnce(&Ports) -> Result<Option<T>, Problem> + Send + 'static,
+    ) -> Response<Body> {
+        if self.api.see_position(position).await.is_err() {
+            return answer;
+        }
+        let tag = move |ports: &Ports| -> Result<Option<String>, Problem> {
+            let Some(thing) = read(ports)? else { return Ok(None) };
+            Ok(Some(tag_of(&respond::bytes(&thing)?)))
+        };
+        let tag = self.api.blocking(tag).await;
+        if let Ok(Ok(Some(tag))) = tag
+            && let Ok(tag) = HeaderValue::from_str(&tag)
+        {
+            answer.headers_mut().insert(header::ETAG, tag);
+        }
+        answer
     }
 
     /// Gives what it demands of the thing that it changes.

@@ -392,7 +392,10 @@ fn told(header: Header) -> (&'static str, &'static str) {
         Header::Link => ("Link", "The next page, with `rel=\"next\"`; absent on the last one."),
         Header::PreferenceApplied => ("Preference-Applied", "The preference that was heeded, where there was one."),
         Header::RetryAfter => ("Retry-After", "The seconds after which to ask again."),
-        Header::ETag => ("ETag", "A hash of the answer, or of the file; absent from an answer that is a stream."),
+        Header::ETag => (
+            "ETag",
+            "A hash of the answer, or of the file; of a write, that of the answer that a read has now. Absent from a stream, and from a write that was overwritten at once or that the views do not show in time.",
+        ),
         Header::ContentRange => ("Content-Range", "Which part of the file it is."),
         Header::ContentDisposition => ("Content-Disposition", "The name to save the file under."),
         Header::Allow => ("Allow", "The methods that the path knows."),

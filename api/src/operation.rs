@@ -190,7 +190,7 @@ pub(crate) enum Header {
     PreferenceApplied,
     /// When to ask again.
     RetryAfter,
-    /// The file's digest.
+    /// The digest of what is answered, of the file, or of what a write has set.
     ETag,
     /// The part of a file that it is.
     ContentRange,

@@ -105,6 +105,23 @@ async fn every_write_of_what_can_be_read_is_done_where_it_is_as_its_caller_read_
 }
 
 #[tokio::test]
+async fn what_a_write_sets_has_the_tag_that_a_read_has_so_that_the_next_write_needs_no_read() {
+    let api = TestApi::new();
+    for path in [KEY, "/api/v1/vars/sync.cursor"] {
+        let put = async |name: &str, value: &str| {
+            let body = json!({ "value": "a value, long enough" });
+            api.ask(Method::PUT, path).by("admin").with(name, value).json(&body).answer().await
+        };
+        let made = put("if-none-match", "*").await.expect(201).header("etag").unwrap().to_owned();
+        assert_eq!(made, tag(&api, path).await, "{path}");
+        let second = put("if-match", &made).await.expect(200).header("etag").unwrap().to_owned();
+        assert_ne!(second, made, "{path}");
+        put("if-match", &second).await.expect(200);
+        put("if-match", &made).await.expect_problem(412, "precondition_failed");
+    }
+}
+
+#[tokio::test]
 async fn each_write_of_the_table_heeds_a_condition_or_refuses_it() {
     let api = TestApi::new();
     let mut heeding = 0;

@@ -100,7 +100,13 @@ pub(super) async fn set(allowed: Allowed<KeysWrite>, mut call: Call) -> Outcome 
     let set = call.api().blocking(set).await??;
     let how = if set.version == 1 { Written::Created } else { Written::Done };
     let wire = WireSetKey { r#ref: named.clone(), version: set.version };
-    Ok(respond::located(respond::written(how, set.committed.position, &wire)?, &format!("{}/keys/{named}", super::BASE)))
+    let position = set.committed.position;
+    let answer = respond::located(respond::written(how, position, &wire)?, &format!("{}/keys/{named}", super::BASE));
+    let as_set = move |ports: &Ports| {
+        let key = read_row::<Key>(ports, named.as_str())?.filter(|key| key.position == position);
+        Ok(key.map(WireKey::from))
+    };
+    Ok(call.with_new_tag(answer, position, as_set).await)
 }
 
 /// Refuses the secret of a hook that the hook would not take.

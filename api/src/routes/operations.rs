@@ -37,6 +37,7 @@ const DRY: &[&str] = &["dry_run"];
 const WOULD_BE: &str = "A dry run: it would be done, and nothing was.";
 const WRITTEN: &[Header] = &[Header::Position];
 const MADE: &[Header] = &[Header::Position, Header::Location];
+const SET: &[Header] = &[Header::Position, Header::Location, Header::ETag];
 
 pub(super) const EVENT_SEND: Operation = Operation::new("event_send", "Sends an event or a list of them, all or none")
     .asked(DRY)
@@ -391,8 +392,8 @@ pub(super) const KEY_SET: Operation = Operation::new("key_set", "Sets a key")
         example: r#"{"value": "a new value"}"#,
         others: &[("application/octet-stream", "the bytes of the value"), ("text/plain", "the text of the value")],
     })
-    .gives::<WireSetKey>(201, "It was set for the first time.", MADE)
-    .gives::<WireSetKey>(200, "It was set anew.", MADE)
+    .gives::<WireSetKey>(201, "It was set for the first time.", SET)
+    .gives::<WireSetKey>(200, "It was set anew.", SET)
     .refuses(&[(409, "key_version_old"), (413, "key_value_invalid"), (422, "key_value_invalid"), (503, "vault_unavailable")])
     .heeds_conditions(Conditional::MakingOrChange);
 pub(super) const KEY_REMOVE: Operation = Operation::new("key_remove", "Forgets a key")
@@ -404,8 +405,8 @@ pub(super) const VAR_GET: Operation =
     Operation::shows::<WireVar>("var_get", "Shows a var with its value, since when it has it, and from whom").sees_views();
 pub(super) const VAR_SET: Operation = Operation::new("var_set", "Sets a var")
     .takes_json::<WireVarValue>(r#"{"value": {"page": 7}}"#)
-    .gives::<WireSetVar>(201, "It had no value before.", MADE)
-    .gives::<WireSetVar>(200, "It was set anew.", MADE)
+    .gives::<WireSetVar>(201, "It had no value before.", SET)
+    .gives::<WireSetVar>(200, "It was set anew.", SET)
     .refuses(&[(409, "too_many_vars"), (413, "too_large_to_record"), (422, "var_invalid")])
     .heeds_conditions(Conditional::MakingOrChange);
 pub(super) const VAR_REMOVE: Operation = Operation::new("var_remove", "Takes the value of a var away")

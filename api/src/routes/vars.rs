@@ -88,7 +88,12 @@ pub(super) async fn set(allowed: Allowed<VarsWrite>, mut call: Call) -> Outcome 
     let position = call.api().submit_in(turn, by, ask).await?.position;
     let how = if before.is_none() { Written::Created } else { Written::Done };
     let answer = respond::written(how, position, &WireSetVar { name: name.clone(), position })?;
-    Ok(respond::located(answer, &format!("{}/vars/{name}", super::BASE)))
+    let answer = respond::located(answer, &format!("{}/vars/{name}", super::BASE));
+    let as_set = move |ports: &Ports| {
+        let var = read_row::<Var>(ports, name.as_str())?.filter(|var| var.position == position);
+        var.map(|var| shown(ports, var)).transpose()
+    };
+    Ok(call.with_new_tag(answer, position, as_set).await)
 }
 
 /// Takes a var's value away.

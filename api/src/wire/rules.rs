@@ -110,6 +110,7 @@ struct WireRuleError {
     first_at: Timestamp,
     #[schemars(with = "shapes::EventId")]
     last_event: EventId,
+    /// When that was counted: about a minute after the event at the most, as long as a node runs.
     #[schemars(with = "shapes::Timestamp")]
     last_at: Timestamp,
 }
