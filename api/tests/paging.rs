@@ -41,7 +41,7 @@ fn ids(events: &[Value]) -> Vec<&str> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
     fn a_list_skips_and_repeats_nothing_however_much_comes_in_between(

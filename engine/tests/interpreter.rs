@@ -645,7 +645,7 @@ fn goes_as_the_interpreter_says(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     #[test]
     fn a_workflow_goes_as_the_slow_interpreter_says(shapes in all_shapes(), happenings in happenings()) {

@@ -185,7 +185,7 @@ fn around_changes_of_clocks_seconds_are_due_when_counting_says() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
     fn on_the_calendar_it_names_the_days_that_counting_names(model in model::by_days()) {

@@ -97,7 +97,7 @@ fn replayed(site: &Site, execution: ExecutionId, definitions: Definitions<'_>) -
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happened_each_execution_goes_as_it_went(steps in steps()) {

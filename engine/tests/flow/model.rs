@@ -239,7 +239,7 @@ fn controls() -> impl Strategy<Value = Vec<(Does, &'static str)>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
     fn it_is_what_a_slow_model_says(controls in controls(), steps in proptest::collection::vec(step(), 1..60)) {

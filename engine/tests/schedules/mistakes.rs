@@ -130,7 +130,7 @@ fn nearly() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 3_000, ..ProptestConfig::default() })]
 
     #[test]
     fn no_text_and_no_moment_is_a_panic(text in prop_oneof!["\\PC*", ".*", nearly(), "@.{0,12}"], zone in prop_oneof![Just("Europe/Dublin".to_owned()), ".*"], from in edges()) {

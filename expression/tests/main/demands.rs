@@ -280,7 +280,7 @@ fn is_met(demand: &Demand, event: &Document) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 3_000, ..ProptestConfig::default() })]
 
     #[test]
     fn where_a_demand_is_not_met_the_expression_is_false(source in joined_any_way(any_test()), event in any_event()) {

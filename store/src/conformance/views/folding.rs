@@ -93,7 +93,7 @@ fn after_a_failure_the_same_records_can_be_offered_again(subject: &mut Subject) 
 }
 
 fn a_rebuild_gives_what_the_live_views_hold(subject: &mut Subject) {
-    let mut runner = TestRunner::new(Config { cases: 32, failure_persistence: None, ..Config::default() });
+    let mut runner = TestRunner::new(Config { cases: 32, ..Config::with_source_file(file!()) });
     let walk = proptest::collection::vec(any::<u8>(), 0..400);
     let batches = proptest::collection::vec((1..40usize, any::<bool>()), 1..60);
     let subject = std::cell::RefCell::new(subject);

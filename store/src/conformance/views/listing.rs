@@ -200,7 +200,7 @@ fn cases() -> impl Strategy<Value = Case> {
 }
 
 fn every_way_of_asking_gives_what_a_look_at_each_row_would(subject: &mut Subject) {
-    let mut runner = TestRunner::new(Config { cases: 48, failure_persistence: None, ..Config::default() });
+    let mut runner = TestRunner::new(Config { cases: 48, ..Config::with_source_file(file!()) });
     let subject = std::cell::RefCell::new(subject);
     runner
         .run(&cases(), |(rows, queries)| {

@@ -394,7 +394,7 @@ fn left(all: &[(ViewName, Row)], now_micros: i64, age: Duration) -> Vec<(ViewNam
 
 /// Whenever it is walked, and whenever the follower begins anew, at the end there is the same.
 fn after_a_walk_there_is_what_the_log_folds_to_without_what_is_due(subject: &mut Subject) {
-    let mut runner = TestRunner::new(Config { cases: 32, failure_persistence: None, ..Config::default() });
+    let mut runner = TestRunner::new(Config { cases: 32, ..Config::with_source_file(file!()) });
     let story = proptest::collection::vec(any::<u8>(), 0..400);
     let batches = proptest::collection::vec((1..40usize, any::<bool>(), any::<bool>()), 1..60);
     let subject = std::cell::RefCell::new(subject);
