@@ -381,7 +381,7 @@ impl Config {
         } else {
             let options = serde_saphyr::options! { strict_booleans: true };
             serde_saphyr::from_str_with_options(&text, options)
-                .map_err(|error| ConfigError::Malformed { path: path.to_owned(), why: error.to_string() })?
+                .map_err(|error| ConfigError::Malformed { path: path.to_owned(), why: error.without_snippet().to_string() })?
         };
         let base = path.parent().unwrap_or(Path::new(""));
         self.listen = written.listen.unwrap_or(self.listen);
@@ -534,6 +534,16 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_read_says_once_what_is_wrong_and_where() {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("ensue.yaml");
+        std::fs::write(&file, "actions: { isolation: maybe }").unwrap();
+        let said = Config::read(Some(&file), [].into_iter()).unwrap_err().to_string();
+        assert!(said.contains("line 1") && !said.contains('\n'), "{said}");
+        assert_eq!(said.matches("`maybe`").count() + said.matches("'maybe'").count(), 1, "{said}");
+    }
 
     #[test]
     fn every_file_that_a_secret_is_read_from_is_known() {

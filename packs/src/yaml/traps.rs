@@ -9,6 +9,9 @@ use super::scalar::Ambiguity;
 use crate::diagnostics::{Code, Report};
 use crate::source::SourceText;
 
+/// The most characters of a value that an error repeats.
+const SHOWN_CHARS_MAX: usize = 60;
+
 const TAG_MESSAGE: &str = "`!` begins a tag in YAML, and most readers drop it with what it says";
 
 /// How many lines above the place where the parser stopped are searched for a quote that is not closed.
@@ -131,6 +134,11 @@ impl Finding {
 }
 
 fn ambiguous(written: &str, why: Ambiguity) -> (String, String) {
+    if written.chars().count() > SHOWN_CHARS_MAX {
+        let cut: String = written.chars().take(SHOWN_CHARS_MAX - 1).chain(['…']).collect();
+        let (message, _) = ambiguous(&cut, why);
+        return (message, "put quotation marks around it if it is a text".to_owned());
+    }
     let text = quoted(written);
     match why {
         Ambiguity::Boolean(value) => (
@@ -407,4 +415,17 @@ fn open_brackets(text: &str) -> usize {
         }
     }
     open
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_value_is_not_repeated_whole() {
+        let (message, hint) = ambiguous(&"9".repeat(4_000), Ambiguity::NoJsonNumber);
+        assert_eq!(message, format!("`{}…` is not a number that JSON can hold", "9".repeat(SHOWN_CHARS_MAX - 1)));
+        assert_eq!(hint, "put quotation marks around it if it is a text");
+        assert_eq!(ambiguous(".inf", Ambiguity::NoJsonNumber).1, "write '.inf' if it is a text");
+    }
 }
