@@ -2,7 +2,8 @@
 //!
 //! They lie on the machine's own file system, and nothing holds them up while they are written: it is noted what was synced, and a power
 //! cut puts them back to something that a disk may hold then. SQLite's files have a disk of their own (`ensue-disk`). The copies of packs
-//! are left whole, because their crate has its own way of syncing, and so are outputs and artifacts, which nothing is decided by.
+//! are left whole, because their crate has its own way of syncing, and so are outputs and artifacts, which nothing is decided by, and the space
+//! that is held for later, which holds nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,7 +18,7 @@ use crate::random::Random;
 /// What a disk writes whole or not at all.
 const SECTOR_BYTES: usize = 512;
 /// What a power cut leaves alone.
-const LEFT_ALONE: [&str; 3] = ["packs", "outputs", "blobs"];
+const LEFT_ALONE: [&str; 4] = ["packs", "outputs", "blobs", "spare"];
 /// The ends of the names of SQLite's files.
 const SQLITE: [&str; 3] = [".sqlite", ".sqlite-wal", ".sqlite-shm"];
 
