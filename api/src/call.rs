@@ -206,18 +206,14 @@ impl Call {
         Allowed::<P>::demand(&*self.api.ports.access, &self.parts, &Secrecy::ThingNamed(name.to_owned()))?;
         self.api.see_all().await?;
         let of_name = name.to_owned();
-        let tag = move |ports: &Ports| -> Result<Option<String>, Problem> {
-            let Some(thing) = read(ports, &of_name)? else { return Ok(None) };
-            Ok(Some(tag_of(&respond::bytes(&thing)?)))
-        };
-        let tag = self.api.blocking(tag).await??;
+        let tag = self.api.blocking(move |ports| tag_of_thing(read(ports, &of_name)?)).await??;
         self.condition.demand(tag.as_deref(), P::THING, name)?;
         Ok(turn)
     }
 
-    /// Adds to the answer of a write the tag of what is read at its path now, so that the next write can demand that nothing was changed in
-    /// between. `read` returns the thing as the write at that position left it; none where somebody has changed it since. Then, and where the
-    /// thing cannot be read in time, the answer has no tag: what was written is written.
+    /// Adds the `ETag` that a read of the thing has now to the answer of a write, so that the next write can be conditional. `read` returns the
+    /// thing as the write at that position left it; none if it was changed since. The answer has no tag in that case, or if the thing cannot
+    /// be read in time: the write is done all the same.
     pub(crate) async fn with_new_tag<T: Serialize>(
         &self,
         mut answer: Response<Body>,
@@ -227,11 +223,7 @@ impl Call {
         if self.api.see_position(position).await.is_err() {
             return answer;
         }
-        let tag = move |ports: &Ports| -> Result<Option<String>, Problem> {
-            let Some(thing) = read(ports)? else { return Ok(None) };
-            Ok(Some(tag_of(&respond::bytes(&thing)?)))
-        };
-        let tag = self.api.blocking(tag).await;
+        let tag = self.api.blocking(move |ports| tag_of_thing(read(ports)?)).await;
         if let Ok(Ok(Some(tag))) = tag
             && let Ok(tag) = HeaderValue::from_str(&tag)
         {
@@ -290,6 +282,11 @@ impl Call {
         body::demand_json(&self.parts.headers)?;
         body::parse(&body)
     }
+}
+
+/// Returns the tag of a thing as it is read; none where there is none.
+fn tag_of_thing<T: Serialize>(thing: Option<T>) -> Result<Option<String>, Problem> {
+    thing.map(|thing| Ok(tag_of(&respond::bytes(&thing)?))).transpose()
 }
 
 /// A body that says nothing: `{}`, or no body at all.

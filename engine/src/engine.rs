@@ -39,8 +39,8 @@ use crate::vars::state::Vars;
 use crate::workflows::react as step_reactions;
 use crate::workflows::state::Workflows;
 
-/// The form that [`Engine::save`] writes and reads. A state of another form is made anew from the log: those before do not say when
-/// errors of rules are due to be counted.
+/// The form that [`Engine::save`] writes and reads. A state of another form is rebuilt from the log: older forms lack when errors
+/// of rules are due to be counted.
 pub const STATE_FORMAT: u32 = 6;
 
 /// The state of one log, and what it makes of commands and records.

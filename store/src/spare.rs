@@ -67,7 +67,11 @@ mod tests {
         assert!(!file.exists(), "there is too little to hold any of it");
         keep_by(MADE_FROM_BYTES, &file).unwrap();
         let made = fs::metadata(&file).unwrap();
-        assert_eq!((made.blocks() * 512, made.mode() & 0o777), (SPARE_BYTES, 0o600), "it is no file with holes, and nobody else's");
+        assert_eq!(
+            (made.blocks() * 512, made.mode() & 0o777),
+            (SPARE_BYTES, 0o600),
+            "the file has no holes, and only its owner can open it"
+        );
         keep_by(SPARE_BYTES, &file).unwrap();
         assert!(file.exists(), "there is still room");
         keep_by(SPARE_BYTES - 1, &file).unwrap();

@@ -393,7 +393,7 @@ pub(super) const KEY_SET: Operation = Operation::new("key_set", "Sets a key")
         others: &[("application/octet-stream", "the bytes of the value"), ("text/plain", "the text of the value")],
     })
     .gives::<WireSetKey>(201, "It was set for the first time.", SET)
-    .gives::<WireSetKey>(200, "It was set anew.", SET)
+    .gives::<WireSetKey>(200, "It was replaced.", SET)
     .refuses(&[(409, "key_version_old"), (413, "key_value_invalid"), (422, "key_value_invalid"), (503, "vault_unavailable")])
     .heeds_conditions(Conditional::MakingOrChange);
 pub(super) const KEY_REMOVE: Operation = Operation::new("key_remove", "Forgets a key")
@@ -406,7 +406,7 @@ pub(super) const VAR_GET: Operation =
 pub(super) const VAR_SET: Operation = Operation::new("var_set", "Sets a var")
     .takes_json::<WireVarValue>(r#"{"value": {"page": 7}}"#)
     .gives::<WireSetVar>(201, "It had no value before.", SET)
-    .gives::<WireSetVar>(200, "It was set anew.", SET)
+    .gives::<WireSetVar>(200, "It was replaced.", SET)
     .refuses(&[(409, "too_many_vars"), (413, "too_large_to_record"), (422, "var_invalid")])
     .heeds_conditions(Conditional::MakingOrChange);
 pub(super) const VAR_REMOVE: Operation = Operation::new("var_remove", "Takes the value of a var away")

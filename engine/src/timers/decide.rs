@@ -13,8 +13,8 @@ pub const FIRED_AT_ONCE_MAX: usize = 50;
 /// The most where earlier turns still owe something: what is owed would only grow.
 pub const FIRED_BESIDE_OWED_MAX: usize = 5;
 
-/// Fires what is due, the oldest first, and nothing twice: what has fired is pending no more. If fewer timers are due than may
-/// fire, errors of rules are counted too.
+/// Fires the timers that are due, the oldest first. A timer that has fired is no longer pending, so none fires twice. If fewer timers are
+/// due than may fire at once, errors of rules are counted too.
 pub(crate) fn fire(engine: &Engine, actor: &Actor, at: &Moment) -> Decision {
     let most = if engine.health().owed_count() == 0 { FIRED_AT_ONCE_MAX } else { FIRED_BESIDE_OWED_MAX };
     let now = if mutants::is("timer fires early") { at.time.plus_millis(500) } else { at.time };
