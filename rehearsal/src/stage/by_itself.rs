@@ -106,7 +106,7 @@ impl Stage {
     }
 }
 
-/// Returns a key as a text, as a worker does; null is none.
+/// Returns a key as the text that a worker makes of it. Null is no key.
 fn key_text(key: &Value) -> Result<Option<String>, String> {
     match key {
         Value::Null => Ok(None),
