@@ -29,6 +29,9 @@ use crate::clock::Clock;
 /// The most catalogs that are kept built: those that were asked for last.
 const BUILT_MAX: usize = 32;
 
+/// How often an older catalog is tried to be built where the disk cannot be read.
+const BUILD_ATTEMPTS: u32 = 3;
+
 /// Why a catalog cannot be built.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -284,16 +287,17 @@ impl Catalogs for NodeCatalogs {
         if built.is_some() {
             return built;
         }
-        match self.build(revision) {
-            Ok(catalog) => {
-                self.keep(catalog.clone());
-                Some(catalog)
-            }
-            Err(error) => {
-                tracing::error!(%revision, %error, "an older catalog cannot be built");
-                None
+        // What needs the catalog is put aside or fails without it, so one failed read of the disk must not decide that.
+        for attempt in 1..=BUILD_ATTEMPTS {
+            match self.build(revision) {
+                Ok(catalog) => {
+                    self.keep(catalog.clone());
+                    return Some(catalog);
+                }
+                Err(error) => tracing::error!(%revision, %error, attempt, "an older catalog cannot be built"),
             }
         }
+        None
     }
 }
 

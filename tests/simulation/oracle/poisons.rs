@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use crate::oracle::records::Raw;
 use crate::oracle::{Ledger, Violation, demand};
 
-/// What is put aside without a bug, by the beginning of its reason: the disk, and processes that ended.
-const NO_BUGS: [&str; 3] = ["the body it needs", "the store refused", "the process ended"];
+/// What is put aside without a bug, by the beginning of its reason: a disk that cannot be read or written, and processes that ended.
+const NO_BUGS: [&str; 4] = ["the body it needs", "the catalog of revision", "the store refused", "the process ended"];
 
 pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
     let (mut parked, mut told) = (BTreeMap::<u64, u64>::new(), BTreeMap::<u64, u64>::new());
