@@ -14,13 +14,16 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, pa
 
 use super::contents;
 use super::row::{self, Stored, StoredBatch, array, count, integer, stream_bytes};
-use super::seen::{self, SeenFault};
+use super::seen::{self, Keeping, Places, SeenFault};
 use super::{OpenError, Place, Schema, open_to_write, wrong_with};
 use crate::batch::{self, POSITION_MAX, SEEN_KEYS_MAX};
 
 pub use reader::SqliteLogReader;
 
-const SCHEMA: Schema = Schema { name: "log", migrations: &[include_str!("../../../migrations/sqlite/log_0001.sql")] };
+const SCHEMA: Schema = Schema {
+    name: "log",
+    migrations: &[include_str!("../../../migrations/sqlite/log_0001.sql"), include_str!("../../../migrations/sqlite/log_0002.sql")],
+};
 
 /// How many of a place's bits are the position.
 const POSITION_BITS: u32 = 48;
@@ -39,6 +42,7 @@ pub struct SqliteLog {
     number: i64,
     epoch: Epoch,
     seen_keys_max: u64,
+    seen_places: Places,
     dead: Option<String>,
 }
 
@@ -83,7 +87,8 @@ impl SqliteLog {
         }
         compare_with_head(&connection, path, number)?;
         let epoch = Epoch(epoch.unsigned_abs());
-        Ok(Self { connection, place, id, number, epoch, seen_keys_max: SEEN_KEYS_MAX, dead: None })
+        let seen_places = Places::open(&connection, number).map_err(|error| OpenError::of(path, &error))?;
+        Ok(Self { connection, place, id, number, epoch, seen_keys_max: SEEN_KEYS_MAX, seen_places, dead: None })
     }
 
     /// Remembers at most so many keys in each scope.
@@ -91,6 +96,12 @@ impl SqliteLog {
     pub(crate) fn with_seen_keys_max(mut self, seen_keys_max: u64) -> Self {
         self.seen_keys_max = seen_keys_max;
         self
+    }
+
+    /// Returns the connection, so that a test can look at the rows.
+    #[cfg(test)]
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     /// Gives why the transaction ended without the batch. Whatever a store is trusted with again is decided here alone.
@@ -134,10 +145,12 @@ fn compare_with_head(connection: &Connection, path: &Path, number: i64) -> Resul
 }
 
 impl Drop for SqliteLog {
-    /// Writes the write-ahead log back, so that the file of a node that was stopped can be copied alone.
+    /// Writes the write-ahead log back, so that the file of a node that was stopped can be copied alone, and the places of the newest
+    /// keys, so that the next start need not read them.
     fn drop(&mut self) {
         if self.dead.is_none() {
-            // Where a reader is in the way it is done at the next start.
+            // Where either fails, or a reader is in the way, it is done at the next start.
+            let _ = self.seen_places.write_all(&mut self.connection, self.number, self.epoch);
             let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         }
     }
@@ -185,7 +198,7 @@ impl Log for SqliteLog {
     fn seen(&self, keys: &[DedupeKey]) -> Result<Vec<Option<Seen>>, LogError> {
         // All of them under one lock of the file, and not each under its own.
         let read = self.connection.unchecked_transaction().map_err(|error| store_failed(&error))?;
-        seen::find(&read, self.number, keys).map_err(|fault| match fault {
+        seen::find(&read, self.number, &self.seen_places, keys).map_err(|fault| match fault {
             SeenFault::Sqlite(error) => store_failed(&error),
             SeenFault::Damaged(why) => LogError::Store(why),
         })
@@ -233,13 +246,17 @@ impl SqliteLog {
                 last.chain.as_bytes()
             ])?;
         }
-        seen::remember(&write, self.number, &batch.seen, at, self.seen_keys_max, position.0).map_err(|fault| match fault {
+        let keeping = Keeping { now: at, keys_max: self.seen_keys_max, turn: position.0 };
+        let run = seen::remember(&write, self.number, &mut self.seen_places, &batch.seen, keeping).map_err(|fault| match fault {
             SeenFault::Sqlite(error) => error.into(),
             SeenFault::Damaged(why) => Unwritten::Because(AppendError::Refused { record: batch.records.len().saturating_sub(1), why }),
         })?;
         // Not `write.commit()`: whether the commit ended the transaction can only be asked before it is dropped.
         match write.execute_batch("COMMIT") {
-            Ok(()) => Ok(position),
+            Ok(()) => {
+                self.seen_places.committed(&run);
+                Ok(position)
+            }
             Err(error) => Err(Unwritten::Failed(error, if write.is_autocommit() { Stage::Ended } else { Stage::Open })),
         }
     }

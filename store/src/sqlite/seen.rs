@@ -2,6 +2,8 @@
 //!
 //! Rows of a scope that nothing is added to are cleaned up in turn, a few with each append.
 
+mod places;
+
 use std::collections::BTreeMap;
 
 use ensue_engine::command::{DedupeKey, Seen};
@@ -9,7 +11,9 @@ use ensue_engine::ids::EventId;
 use ensue_engine::mutants;
 use ensue_engine::record::{Digest, Position};
 use ensue_engine::time::Timestamp;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
+
+pub(super) use places::{Places, Run};
 
 use super::row::{Columns, Sum, array, count, id, integer};
 use crate::batch::SWEEP_KEYS_MIN;
@@ -29,7 +33,7 @@ impl From<rusqlite::Error> for SeenFault {
 }
 
 /// Says where each of these keys was seen. The scope of a key is looked up where it is another than that of the key before.
-pub(super) fn find(connection: &Connection, log: i64, keys: &[DedupeKey]) -> Result<Vec<Option<Seen>>, SeenFault> {
+pub(super) fn find(connection: &Connection, log: i64, places: &Places, keys: &[DedupeKey]) -> Result<Vec<Option<Seen>>, SeenFault> {
     let mut last: Option<(&str, Option<i64>)> = None;
     let mut found = Vec::with_capacity(keys.len());
     for key in keys {
@@ -39,20 +43,33 @@ pub(super) fn find(connection: &Connection, log: i64, keys: &[DedupeKey]) -> Res
             Some(_) | None => scope(connection, log, name)?.map(|(number, _)| number),
         };
         last = Some((name, number));
-        found.push(number.map(|scope| find_in(connection, scope, &key.hash)).transpose()?.flatten());
+        found.push(number.map(|scope| find_in(connection, places, scope, &key.hash)).transpose()?.flatten());
     }
     Ok(found)
 }
 
-/// Remembers the keys, and forgets what is due in their scopes and in one other.
+/// When keys are remembered, and how many are kept.
+#[derive(Clone, Copy)]
+pub(super) struct Keeping {
+    /// Keys whose time is over then are forgotten.
+    pub(super) now: Timestamp,
+    /// How many keys a scope holds.
+    pub(super) keys_max: u64,
+    /// Says which other scope is cleaned up.
+    pub(super) turn: u64,
+}
+
+/// Remembers the keys, and forgets what is due in their scopes and in one other. Returns what [`Places::committed`] is to be told of
+/// once the transaction is committed.
 pub(super) fn remember(
     connection: &Connection,
     log: i64,
+    places: &mut Places,
     keys: &[(DedupeKey, Seen)],
-    now: Timestamp,
-    keys_max: u64,
-    turn: u64,
-) -> Result<(), SeenFault> {
+    keeping: Keeping,
+) -> Result<Run, SeenFault> {
+    let Keeping { now, keys_max, turn } = keeping;
+    let mut number = if keys.is_empty() { 0 } else { places.next_number(connection)? };
     let mut by_scope: BTreeMap<&str, Vec<(&Digest, &Seen)>> = BTreeMap::new();
     for (key, seen) in keys {
         by_scope.entry(scope_of(key)).or_default().push((&key.hash, seen));
@@ -67,14 +84,17 @@ pub(super) fn remember(
         };
         let mut kept = kept;
         for (hash, seen) in keys {
-            put(connection, scope, hash, seen)?;
+            put(connection, number, scope, hash, seen)?;
+            places.hold(scope, prefix(hash), number);
+            number += 1;
         }
         kept += keys.len() as u64;
         kept -= sweep(connection, scope, now, SWEEP_KEYS_MIN.max(2 * keys.len()))?;
         kept -= trim(connection, scope, kept.saturating_sub(keys_max))?;
         set_count(connection, scope, kept)?;
     }
-    sweep_another(connection, now, turn)
+    sweep_another(connection, now, turn)?;
+    Ok(places.write_run(connection, log, keys.len())?)
 }
 
 fn scope_of(key: &DedupeKey) -> &str {
@@ -94,13 +114,15 @@ fn set_count(connection: &Connection, scope: i64, keys: u64) -> rusqlite::Result
 }
 
 /// Adds a row. A key whose time is over may be accepted again: its older row is removed with the others whose time is over.
-fn put(connection: &Connection, scope: i64, hash: &Digest, seen: &Seen) -> Result<(), SeenFault> {
+fn put(connection: &Connection, number: i64, scope: i64, hash: &Digest, seen: &Seen) -> Result<(), SeenFault> {
     let position = integer("position", seen.position.0).map_err(SeenFault::Damaged)?;
     connection
         .prepare_cached(
-            "INSERT INTO seen (scope, prefix, hash, position, event, content, until, sum) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO seen (number, scope, prefix, hash, position, event, content, until, sum) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
         .execute(params![
+            number,
             scope,
             prefix(hash),
             hash.as_bytes(),
@@ -114,34 +136,36 @@ fn put(connection: &Connection, scope: i64, hash: &Digest, seen: &Seen) -> Resul
 }
 
 /// Finds the newest row of a key.
-fn find_in(connection: &Connection, scope: i64, hash: &Digest) -> Result<Option<Seen>, SeenFault> {
-    let mut statement = connection.prepare_cached(
-        "SELECT hash, position, event, content, until, sum FROM seen WHERE scope = ?1 AND prefix = ?2 ORDER BY number DESC",
-    )?;
-    let mut rows = statement.query(params![scope, prefix(hash)])?;
-    while let Some(row) = rows.next()? {
-        let column = Columns(row);
-        let read = || -> Result<_, String> {
-            if column.blob(0, "hash")? != hash.as_bytes() {
-                return Ok(None);
-            }
-            let seen = Seen {
-                position: Position(count(column.integer(1, "position")?, "position")?),
-                event: EventId(id(column.blob(2, "event")?, "event")?),
-                content: Digest::from_bytes(array(column.blob(3, "content")?, "content")?),
-                until: Timestamp::from_micros(column.integer(4, "until")?),
-            };
-            if sum(scope, hash, &seen) != column.integer(5, "sum")? {
-                return Err("the sum over it does not fit".to_owned());
-            }
-            Ok(Some(seen))
-        };
+fn find_in(connection: &Connection, places: &Places, scope: i64, hash: &Digest) -> Result<Option<Seen>, SeenFault> {
+    let mut statement = connection
+        .prepare_cached("SELECT hash, position, event, content, until, sum FROM seen WHERE number = ?1 AND scope = ?2 AND prefix = ?3")?;
+    for number in places.find(connection, scope, prefix(hash))? {
+        let mut rows = statement.query(params![number, scope, prefix(hash)])?;
+        let Some(row) = rows.next()? else { continue };
         let damaged = |why| SeenFault::Damaged(format!("the row of a key that was seen is damaged: {why}"));
-        if let Some(found) = read().map_err(damaged)? {
+        if let Some(found) = read(row, scope, hash).map_err(damaged)? {
             return Ok(Some(found));
         }
     }
     Ok(None)
+}
+
+/// Reads a row; none where it is another key's.
+fn read(row: &Row<'_>, scope: i64, hash: &Digest) -> Result<Option<Seen>, String> {
+    let column = Columns(row);
+    if column.blob(0, "hash")? != hash.as_bytes() {
+        return Ok(None);
+    }
+    let seen = Seen {
+        position: Position(count(column.integer(1, "position")?, "position")?),
+        event: EventId(id(column.blob(2, "event")?, "event")?),
+        content: Digest::from_bytes(array(column.blob(3, "content")?, "content")?),
+        until: Timestamp::from_micros(column.integer(4, "until")?),
+    };
+    if sum(scope, hash, &seen) != column.integer(5, "sum")? {
+        return Err("the sum over it does not fit".to_owned());
+    }
+    Ok(Some(seen))
 }
 
 fn prefix(hash: &Digest) -> i64 {
@@ -155,26 +179,31 @@ fn sum(scope: i64, hash: &Digest, seen: &Seen) -> i64 {
     sum.bytes(seen.event.0.as_bytes()).bytes(seen.content.as_bytes()).integer(seen.until.micros()).done()
 }
 
-/// Forgets some keys whose time is over; gives how many.
+/// Forgets some keys whose time is over; returns how many.
 fn sweep(connection: &Connection, scope: i64, now: Timestamp, keys_max: usize) -> rusqlite::Result<u64> {
-    let gone = connection
-        .prepare_cached(
-            "DELETE FROM seen WHERE number IN \
-             (SELECT number FROM seen WHERE scope = ?1 AND until <= ?2 ORDER BY until LIMIT ?3)",
-        )?
-        .execute(params![scope, now.micros(), keys_max as i64])?;
-    Ok(gone as u64)
+    const SQL: &str = "DELETE FROM seen WHERE number IN \
+                       (SELECT number FROM seen WHERE scope = ?1 AND until <= ?2 ORDER BY until LIMIT ?3) RETURNING number, prefix";
+    forget(connection, SQL, scope, params![scope, now.micros(), keys_max as i64])
 }
 
-/// Forgets the oldest keys; gives how many.
+/// Forgets the oldest keys; returns how many.
 fn trim(connection: &Connection, scope: i64, keys: u64) -> rusqlite::Result<u64> {
+    const SQL: &str = "DELETE FROM seen WHERE number IN \
+                       (SELECT number FROM seen WHERE scope = ?1 ORDER BY until, number LIMIT ?2) RETURNING number, prefix";
     if keys == 0 {
         return Ok(0);
     }
-    let gone = connection
-        .prepare_cached("DELETE FROM seen WHERE number IN (SELECT number FROM seen WHERE scope = ?1 ORDER BY until, number LIMIT ?2)")?
-        .execute(params![scope, keys.cast_signed()])?;
-    Ok(gone as u64)
+    forget(connection, SQL, scope, params![scope, keys.cast_signed()])
+}
+
+/// Forgets rows of a scope, with their places.
+fn forget(connection: &Connection, sql: &str, scope: i64, which: impl Params) -> rusqlite::Result<u64> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let gone: Vec<(i64, i64)> = statement.query_map(which, |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
+    for (number, prefix) in &gone {
+        places::forget(connection, scope, *prefix, *number)?;
+    }
+    Ok(gone.len() as u64)
 }
 
 fn sweep_another(connection: &Connection, now: Timestamp, turn: u64) -> Result<(), SeenFault> {

@@ -183,13 +183,25 @@ impl LogReader for SqliteLogReader {
         const FINE: &str = "ok";
         let said = self.connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0));
         match said {
-            Ok(said) if said == FINE => Ok(()),
+            Ok(said) if said == FINE => self.check_places_of_keys(),
             Ok(said) => Err(LogError::Index(said)),
             Err(error) => match error.sqlite_error_code() {
                 Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Err(LogError::Index(error.to_string())),
                 Some(_) | None => Err(store_failed(&error)),
             },
         }
+    }
+}
+
+impl SqliteLogReader {
+    /// Checks that each key that was seen is found by its place.
+    fn check_places_of_keys(&self) -> Result<(), LogError> {
+        const LOST: &str = "SELECT count(*) FROM seen WHERE number <= (SELECT keys_placed FROM logs WHERE number = ?1) \
+                            AND scope IN (SELECT number FROM scopes WHERE log = ?1) AND NOT EXISTS \
+                            (SELECT 1 FROM seen_places AS there WHERE there.scope = seen.scope AND there.prefix = seen.prefix \
+                             AND there.number = seen.number)";
+        let lost: i64 = self.connection.query_row(LOST, [self.number], |row| row.get(0)).map_err(|error| store_failed(&error))?;
+        if lost == 0 { Ok(()) } else { Err(LogError::Index(format!("{lost} keys that were seen are missing from seen_places"))) }
     }
 }
 
