@@ -3,6 +3,7 @@
 //! It installs nothing: `.ci/run` does, and then runs this. What a step needs and the machine lacks is skipped by name, but where `CI` is
 //! `true` that is a failure.
 
+mod changed;
 mod clients;
 mod image;
 mod node;
@@ -144,6 +145,7 @@ fn main() -> Result<()> {
     if is_long {
         report.run(&FAULTS)?;
         report.run(&OVERLOAD)?;
+        changed::check(&mut report)?;
     }
     report.print();
     Ok(())
