@@ -191,11 +191,13 @@ fn told(text: &str, boot: &str) -> Option<BTreeSet<AttemptId>> {
     if (boot.is_empty() || its_boot != boot) && !mutants::is("file of another boot believed") {
         return None;
     }
-    let lines: Vec<&str> = lines.lines().collect();
-    if (lines.len() as u64) < count.parse().ok()? {
+    // A write that was cut off, by a full disk or a kill, leaves a part of a line at the end. Its attempt was not counted, so it has
+    // not begun. A part that is counted is damage: a whole line is missing then.
+    let whole = lines.rfind('\n').map_or("", |end| &lines[..end]);
+    if (whole.lines().count() as u64) < count.parse().ok()? {
         return None;
     }
-    lines.into_iter().map(noted).collect()
+    whole.lines().map(noted).collect()
 }
 
 /// Puts a new file in the place of the old one, and gives it open for writing, with its length.
@@ -278,9 +280,19 @@ mod tests {
             let (_, previous) = open(&folder, &[attempt(1)], BOOT);
             assert_eq!(previous.evidence(attempt(1)), Evidence::MayHaveBegun, "{text:?}");
         }
-        fs::write(&path, format!("{}0199", head(BOOT, 0))).unwrap();
-        let (_, previous) = open(&folder, &[attempt(1)], BOOT);
-        assert_eq!(previous.evidence(attempt(1)), Evidence::MayHaveBegun, "half a line");
+    }
+
+    #[test]
+    fn a_part_of_a_line_that_was_not_counted_is_of_an_attempt_that_has_not_begun() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("begun");
+        let part = &line(attempt(2))[..20];
+        for (counted, evidence) in [(1, Evidence::NotBegun), (2, Evidence::MayHaveBegun)] {
+            fs::write(&path, format!("{}{}{part}", head(BOOT, counted), line(attempt(1)))).unwrap();
+            let (_, previous) = open(&folder, &[attempt(1), attempt(2)], BOOT);
+            assert_eq!(previous.evidence(attempt(1)), Evidence::MayHaveBegun, "{counted} counted");
+            assert_eq!(previous.evidence(attempt(2)), evidence, "{counted} counted");
+        }
     }
 
     #[test]
