@@ -18,13 +18,13 @@ use ensue_engine::rules::react::DEPTH_MAX;
 use ensue_engine::time::Timestamp;
 use ensue_engine::vars::facts::{VarRemoved, VarSet};
 use ensue_expression::Document;
-use ensue_packs::Diagnostic;
 use ensue_rehearsal::Stuck;
 use ensue_rehearsal::backtest::{Backtest, Matches, PastEvent, Payloads, Would};
 use thiserror::Error;
 
-use crate::catalogs::{CatalogError, NodeCatalogs, plain};
+use crate::catalogs::{CatalogError, NodeCatalogs, WithFileError};
 use crate::log_access::LogReaders;
+use crate::plain_body::plain;
 
 /// How many events of each kind are named: the first.
 const TOLD_MAX: usize = 100;
@@ -39,23 +39,12 @@ pub(crate) enum BacktestError {
     /// There is no such rule.
     #[error("there is no rule `{0}`")]
     NoRule(RuleRef),
-    /// The file is of no pack that is installed.
-    #[error("the pack `{0}` is not installed, and its rules are tried with its triggers, actions and configuration")]
-    NoPack(String),
-    /// The file that was given has mistakes.
-    #[error("the rule cannot be tried as it is written: {}", .0.iter().map(|one| format!("{}:{}: {}", one.file, one.line, one.message)).collect::<Vec<_>>().join("; "))]
-    Mistakes(Vec<Diagnostic>),
+    /// The text of the rule's file is of no use.
+    #[error(transparent)]
+    File(#[from] WithFileError),
     /// It goes by a schedule.
     #[error("`{0}` is due by its schedule, whatever events come: there is nothing to try it over")]
     Scheduled(RuleRef),
-    /// The file does not define the rule.
-    #[error("`{path}` does not define `{rule}`: a rule's file is in its pack's `rules` folder, and has its name or names it")]
-    NotItsFile {
-        /// The file.
-        path: String,
-        /// The rule.
-        rule: RuleRef,
-    },
     /// There are too many events.
     #[error("there are more than {EVENTS_MAX} events of its triggers")]
     TooMany,
@@ -76,21 +65,25 @@ pub(crate) enum BacktestError {
 impl Explain for BacktestError {
     fn slug(&self) -> &'static str {
         match self {
-            Self::NoRule(_) | Self::NoPack(_) => "not-found",
-            Self::Mistakes(_) | Self::Scheduled(_) | Self::NotItsFile { .. } | Self::TooMany => "rule-invalid",
+            Self::NoRule(_) | Self::File(WithFileError::NoPack(_)) => "not-found",
+            Self::Scheduled(_) | Self::TooMany | Self::File(WithFileError::Mistakes(_) | WithFileError::NotItsFile { .. }) => {
+                "rule-invalid"
+            }
             Self::GaveUp(why) => why.slug(),
             Self::Log(_) => "log-unavailable",
-            Self::Catalog(_) => "catalog-unbuildable",
+            Self::Catalog(_) | Self::File(WithFileError::Catalog(_)) => "catalog-unbuildable",
             Self::Stuck(_) => "internal-error",
         }
     }
 
     fn fault(&self) -> Fault {
         match self {
-            Self::NoRule(_) | Self::NoPack(_) => Fault::Missing,
-            Self::Mistakes(_) | Self::Scheduled(_) | Self::NotItsFile { .. } | Self::TooMany => Fault::Invalid,
+            Self::NoRule(_) | Self::File(WithFileError::NoPack(_)) => Fault::Missing,
+            Self::Scheduled(_) | Self::TooMany | Self::File(WithFileError::Mistakes(_) | WithFileError::NotItsFile { .. }) => {
+                Fault::Invalid
+            }
             Self::GaveUp(why) => why.fault(),
-            Self::Log(_) | Self::Catalog(_) => Fault::World,
+            Self::Log(_) | Self::Catalog(_) | Self::File(WithFileError::Catalog(_)) => Fault::World,
             Self::Stuck(_) => Fault::Bug,
         }
     }
@@ -98,13 +91,13 @@ impl Explain for BacktestError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NoRule(_) => "list the rules with `ensue rules list`".to_owned(),
-            Self::NoPack(_) => "install it: put its folder into the packs folder".to_owned(),
-            Self::Mistakes(_) => "see them in their places with `ensue check`".to_owned(),
-            Self::NotItsFile { .. } => "name the file that has the rule; of several in one file, which one".to_owned(),
+            Self::File(WithFileError::NoPack(_)) => "install it: put its folder into the packs folder".to_owned(),
+            Self::File(WithFileError::Mistakes(_)) => "see them in their places with `ensue check`".to_owned(),
+            Self::File(WithFileError::NotItsFile { .. }) => "name the file that has the rule; of several in one file, which one".to_owned(),
             Self::TooMany => "ask for a shorter range".to_owned(),
             Self::GaveUp(why) => return why.hint(),
             Self::Scheduled(_) => "`ensue cron next` shows when a schedule is due".to_owned(),
-            Self::Log(_) | Self::Catalog(_) | Self::Stuck(_) => return None,
+            Self::Log(_) | Self::Catalog(_) | Self::File(WithFileError::Catalog(_)) | Self::Stuck(_) => return None,
         })
     }
 }

@@ -15,16 +15,16 @@ use ensue_engine::command::PackChange;
 use ensue_engine::fact::ByNoun;
 use ensue_engine::ids::{Id, RuleId};
 use ensue_engine::names::{PackName, RuleRef};
-use ensue_engine::ports::{LogError, LogReader, ReadLimit};
+use ensue_engine::ports::LogReader;
 use ensue_engine::recent::Recent;
-use ensue_engine::record::{Body, BodyHandle, CatalogRevision, Digest, Position, Record};
+use ensue_engine::record::{Body, BodyHandle, CatalogRevision, Digest, Record};
 use ensue_engine::time::Timestamp;
 use ensue_packs::{BuildError, Checked, Diagnostic, FileMode, Manifest, PackFile, PackSource, Severity};
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::backtest::BacktestError;
 use crate::clock::Clock;
+use crate::plain_body::body_at;
 
 /// The most catalogs that are kept built: those that were asked for last.
 const BUILT_MAX: usize = 32;
@@ -68,6 +68,28 @@ pub(crate) enum WithPackError {
     /// It has mistakes.
     #[error("the pack cannot be tried as it is written: {}", .0.iter().map(|one| format!("{}:{}: {}", one.file, one.line, one.message)).collect::<Vec<_>>().join("; "))]
     Mistakes(Vec<Diagnostic>),
+    /// The others cannot be built.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+}
+
+/// Why there is no catalog with another text of a file.
+#[derive(Debug, Error)]
+pub(crate) enum WithFileError {
+    /// The file is of no pack that is installed.
+    #[error("the pack `{0}` is not installed, and its rules are tried with its triggers, actions and configuration")]
+    NoPack(String),
+    /// The file has mistakes.
+    #[error("the rule cannot be tried as it is written: {}", .0.iter().map(|one| format!("{}:{}: {}", one.file, one.line, one.message)).collect::<Vec<_>>().join("; "))]
+    Mistakes(Vec<Diagnostic>),
+    /// The file does not define the rule.
+    #[error("`{path}` does not define `{rule}`: a rule's file is in its pack's `rules` folder, and has its name or names it")]
+    NotItsFile {
+        /// The file.
+        path: String,
+        /// The rule.
+        rule: RuleRef,
+    },
     /// The others cannot be built.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
@@ -196,16 +218,16 @@ impl NodeCatalogs {
     ///
     /// # Errors
     /// Where the pack is not installed, or what it would be has mistakes.
-    pub(crate) fn with_file(&self, rule: &RuleRef, path: &str, text: &str) -> Result<Catalog, BacktestError> {
+    pub(crate) fn with_file(&self, rule: &RuleRef, path: &str, text: &str) -> Result<Catalog, WithFileError> {
         let (now, pack) = (self.current(), rule.pack());
         let mut packs = self.sources(now.revision())?;
-        let Some(place) = packs.iter().position(|(name, ..)| *name == pack) else { return Err(BacktestError::NoPack(pack.to_string())) };
+        let Some(place) = packs.iter().position(|(name, ..)| *name == pack) else { return Err(WithFileError::NoPack(pack.to_string())) };
         // Its mistakes are told by the pack's name, wherever its copy is.
         packs[place].1.origin = pack.to_string();
         packs[place].1.files.remove(path);
         let is_elsewhere = built_with_new_rules(now.revision(), &mut packs).is_ok_and(|without| without.rules().contains_key(rule));
         if is_elsewhere || !path.starts_with("rules/") {
-            return Err(BacktestError::NotItsFile { path: path.to_owned(), rule: rule.clone() });
+            return Err(WithFileError::NotItsFile { path: path.to_owned(), rule: rule.clone() });
         }
         let bytes = Bytes::copy_from_slice(text.as_bytes());
         packs[place].1.files.insert(path.to_owned(), PackFile { bytes, mode: FileMode::Plain });
@@ -316,29 +338,14 @@ fn manifest_json(manifest: &Manifest) -> Vec<u8> {
     serde_json::to_vec(manifest).expect("a manifest holds only names, ids and JSON, which always have a JSON form")
 }
 
-/// Reads the plain bytes of the body of the record at a position; none where there is none.
-pub(crate) fn body_at(reader: &dyn LogReader, at: Position) -> Result<Option<Bytes>, LogError> {
-    let before = Position(at.0.saturating_sub(1));
-    let record = reader.read(before, ReadLimit { records: 1, ..ReadLimit::default() })?.into_iter().next();
-    match record.filter(|record| record.position == at).and_then(|record| record.body) {
-        Some(body) => plain(&body),
-        None => Ok(None),
-    }
-}
-
-/// Gives the plain bytes of a body as it is kept; none where they were erased.
-pub fn plain(body: &Body) -> Result<Option<Bytes>, LogError> {
-    ensue_store::encode::plain(body).map_err(|error| LogError::Store(error.to_string()))
-}
-
 /// Builds a catalog in which rules may be that were never installed: each gets an id as it is met.
-fn built_with_new_rules(revision: CatalogRevision, packs: &mut [(PackName, PackSource, Manifest)]) -> Result<Catalog, BacktestError> {
+fn built_with_new_rules(revision: CatalogRevision, packs: &mut [(PackName, PackSource, Manifest)]) -> Result<Catalog, WithFileError> {
     let id = RuleId(Id::root(Timestamp::from_micros(0), 1));
     loop {
         let sources: Vec<(PackSource, Manifest)> = packs.iter().map(|(_, source, manifest)| (source.clone(), manifest.clone())).collect();
         match ensue_packs::build(revision, &sources) {
             Ok(catalog) => return Ok(catalog),
-            Err(BuildError::Broken(mistakes)) => return Err(BacktestError::Mistakes(mistakes)),
+            Err(BuildError::Broken(mistakes)) => return Err(WithFileError::Mistakes(mistakes)),
             Err(BuildError::NoRuleId(rule)) => {
                 let pack = rule.pack();
                 let known = packs.iter_mut().find(|(name, ..)| *name == pack).map(|(_, _, manifest)| manifest.rules.insert(rule, id));

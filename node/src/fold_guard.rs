@@ -141,7 +141,7 @@ impl FoldGuard {
     /// an end yet.
     pub fn open(path: &Path, behind: Position) -> Self {
         let found: Written = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
-        let found = if found.release == crate::wiring::RELEASE { found } else { Written::default() };
+        let found = if found.release == crate::release::RELEASE { found } else { Written::default() };
         let processes = found.began.filter(|began| began.behind == behind).map_or(0, |began| began.processes) + 1;
         let under_way = Arc::new(UnderWay::default());
         let guard = Self {
@@ -187,7 +187,7 @@ impl FoldGuard {
             }
             return;
         }
-        let written = Written { release: crate::wiring::RELEASE.to_owned(), began: self.began, folding: self.folding.clone(), left_out };
+        let written = Written { release: crate::release::RELEASE.to_owned(), began: self.began, folding: self.folding.clone(), left_out };
         let text = serde_json::to_vec(&written).expect("numbers and texts always have a JSON form");
         // Without the note the worst is one more start that ends alike.
         if let Err(error) = std::fs::write(&self.path, text) {

@@ -11,10 +11,11 @@ use ensue_engine::record::{Digest, Head};
 use ensue_executor::Executor;
 
 use crate::bodies::BodyCache;
-use crate::catalogs::{NodeCatalogs, plain};
+use crate::catalogs::NodeCatalogs;
 use crate::followers::FollowerHandle;
 use crate::keys::KeyRing;
 use crate::outside::OutsideWriter;
+use crate::plain_body::plain;
 use crate::sequencer::Heard;
 use crate::tokens::TokenTable;
 use crate::vars::VarTable;

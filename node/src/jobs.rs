@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::fold_guard::AllLeftOut;
 use crate::log_access::LogReaders;
 use crate::retention::take_all_out;
-use crate::views::{Rebuilt, WholeFold};
+use crate::whole_fold::{Rebuilt, WholeFold};
 
 /// The read models that are live, as far as building them anew concerns them.
 pub(crate) struct LiveViews {

@@ -32,7 +32,9 @@ pub mod opening;
 mod outside;
 mod packs_folder;
 pub mod parts;
+mod plain_body;
 mod programs;
+mod release;
 mod replays;
 mod retention;
 mod sequencer;
@@ -43,6 +45,7 @@ mod tokens;
 mod traces;
 mod vars;
 mod views;
+mod whole_fold;
 mod wiring;
 
 pub use config::Config;
@@ -55,7 +58,7 @@ pub use wiring::{Node, NodeFailure};
 /// Runs a supervisor of programs in the folder that its node has made, to its end. It must be the first thing that its process does.
 pub fn supervise(folder: &std::path::Path) -> std::io::Result<()> {
     #[cfg(target_os = "linux")]
-    return ensue_executor::supervisor::run(folder, wiring::RELEASE);
+    return ensue_executor::supervisor::run(folder, release::RELEASE);
     #[cfg(not(target_os = "linux"))]
     Err(std::io::Error::new(std::io::ErrorKind::Unsupported, format!("supervisors are for Linux; `{}` stays as it is", folder.display())))
 }

@@ -9,7 +9,7 @@ use ensue_engine::record::{BodyHandle, Digest, Head, Position, Record, Revision,
 use ensue_executor::ports::BodyError;
 
 use crate::bodies::BodyCache;
-use crate::catalogs::body_at;
+use crate::plain_body::body_at;
 
 /// The most readers that are kept for the next who asks.
 const READERS_KEPT_MAX: usize = 8;

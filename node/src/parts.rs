@@ -4,7 +4,7 @@
 
 pub use crate::backtest::NodeBacktests;
 pub use crate::bodies::BodyCache;
-pub use crate::catalogs::{NodeCatalogs, plain};
+pub use crate::catalogs::NodeCatalogs;
 pub use crate::clock::{Clock, ClockStep, Hands, NodeClock, STEP_MICROS, SystemClock};
 pub use crate::edge::Edge;
 pub use crate::fold_guard::FoldGuard;
@@ -15,6 +15,7 @@ pub use crate::log_access::{LogReaders, NodeBodies, OpenReader};
 pub use crate::memory::{Caps, queues};
 pub use crate::outside::OutsideWriter;
 pub use crate::packs_folder::{PacksFolder, TakeInError};
+pub use crate::plain_body::plain;
 pub use crate::replays::NodeReplays;
 pub use crate::sequencer::{
     Asking, Gauges, Heard, QueueGauge, Sequencer, SequencerError, SequencerHandle, SequencerParts, Space, Turn, Unstarted, sequencer,
@@ -22,5 +23,6 @@ pub use crate::sequencer::{
 pub use crate::snapshots::{Snapshot, SnapshotTrouble, SnapshotWriter, Snapshots, snapshots};
 pub use crate::tokens::{NodeTokens, TokenTable};
 pub use crate::vars::VarTable;
-pub use crate::views::{Rebuilt, ViewFollower, rebuild};
+pub use crate::views::ViewFollower;
+pub use crate::whole_fold::{Rebuilt, rebuild};
 pub use crate::wiring::note_clock_step;

@@ -56,7 +56,7 @@ pub(crate) fn open(
             },
             answers_within: config.lease.max(ANSWER_PATIENCE_MIN),
             output_bytes_max: config.outputs.one_bytes_max,
-            release: crate::wiring::RELEASE.to_owned(),
+            release: crate::release::RELEASE.to_owned(),
         };
         let programs = SupervisedPrograms::open(settings).map_err(|why| machine("preparing the supervisors", &why))?;
         return Ok((Arc::new(programs), users));

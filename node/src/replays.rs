@@ -18,8 +18,9 @@ use ensue_packs::PackSource;
 use ensue_rehearsal::replay::{self, Collection, Definitions, Divergence, Recorded, Unreplayable};
 use thiserror::Error;
 
-use crate::catalogs::{CatalogError, NodeCatalogs, WithPackError, plain};
+use crate::catalogs::{CatalogError, NodeCatalogs, WithPackError};
 use crate::log_access::LogReaders;
+use crate::plain_body::plain;
 
 /// The most executions that are replayed at once.
 pub(crate) const EXECUTIONS_MAX: u32 = 10_000;

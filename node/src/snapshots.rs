@@ -16,7 +16,7 @@ use ensue_engine::ids::LogId;
 use ensue_engine::record::{Head, Position};
 use ensue_store::checkpoints::{CheckpointError, Checkpoints};
 
-use crate::wiring::RELEASE;
+use crate::release::RELEASE;
 
 /// After how many records a snapshot is taken.
 pub(crate) const SNAPSHOT_EVERY_RECORDS: u64 = 50_000;

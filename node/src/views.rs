@@ -1,14 +1,11 @@
 //! The follower that keeps the read models up with the log, takes out of them what is old, and building them anew beside the live ones.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ensue_api::ports::{JobKind, LogAccess};
-use ensue_engine::ids::LogId;
-use ensue_engine::ports::ReadLimit;
+use ensue_api::ports::JobKind;
 use ensue_engine::record::{Position, Record};
-use ensue_store::sqlite::Place;
 use ensue_store::sqlite::views::SqliteViews;
 use ensue_views::onlooker::{Nobody, Onlooker};
 use ensue_views::{Projector, ViewError, ViewRetention, ViewStore};
@@ -18,6 +15,7 @@ use crate::followers::Follow;
 use crate::jobs::Jobs;
 use crate::log_access::LogReaders;
 use crate::retention::Leaving;
+use crate::whole_fold::{Rebuilt, WholeFold};
 
 /// How long the read models are left as they are after they were begun to be made anew because of damage.
 const MEND_EVERY: Duration = Duration::from_secs(10);
@@ -34,27 +32,6 @@ pub struct ViewFollower {
     jobs: Option<Arc<Jobs>>,
     leaving: Leaving,
     mended: Option<Instant>,
-}
-
-/// Where views that were built anew wait for the follower to put them in the place of the live ones.
-#[derive(Clone, Default)]
-pub struct Rebuilt(Arc<Mutex<Option<Handover>>>);
-
-/// Views that were built anew, and who is told how their adoption went.
-struct Handover {
-    views: SqliteViews,
-    tell: Box<dyn FnOnce(Result<Position, String>) + Send>,
-}
-
-impl Rebuilt {
-    /// Hands views over; `tell` is called once they are live, or cannot be.
-    pub fn hand_over(&self, views: SqliteViews, tell: Box<dyn FnOnce(Result<Position, String>) + Send>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Handover { views, tell });
-    }
-
-    fn take(&self) -> Option<Handover> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
 }
 
 impl ViewFollower {
@@ -123,46 +100,6 @@ impl ViewFollower {
         self.leaving.begin_anew();
         self.passed_over.store(self.store.passed_over(), Ordering::Relaxed);
         Ok(self.store.position())
-    }
-}
-
-/// Folds the log from its beginning into views at `beside`, telling of each step; they are put in the place of the live ones by
-/// [`Rebuilt::hand_over`].
-pub fn rebuild(beside: &Place, id: LogId, log: &LogReaders, step: &mut dyn FnMut(Position)) -> Result<SqliteViews, String> {
-    WholeFold { log, onlooker: &mut Nobody }.beside(beside, id, step)
-}
-
-/// A fold of the log from its beginning into views: what is folded, and who looks on.
-pub(crate) struct WholeFold<'f> {
-    /// The log.
-    pub(crate) log: &'f LogReaders,
-    /// Who looks on at each fold.
-    pub(crate) onlooker: &'f mut dyn Onlooker,
-}
-
-impl WholeFold<'_> {
-    /// Folds into new views at `beside`, as far as the log goes now, telling of each step.
-    pub(crate) fn beside(self, beside: &Place, id: LogId, step: &mut dyn FnMut(Position)) -> Result<SqliteViews, String> {
-        let mut views = SqliteViews::open_at(beside, id).map_err(|error| error.to_string())?;
-        views.clear().map_err(|error| error.to_string())?;
-        let head = self.log.head().map_err(|error| error.to_string())?;
-        self.fold_into(&mut views, head.position, step)?;
-        Ok(views)
-    }
-
-    /// Folds into views until they have come as far as `until`, telling of each step.
-    fn fold_into(self, views: &mut SqliteViews, until: Position, step: &mut dyn FnMut(Position)) -> Result<(), String> {
-        let Self { log, onlooker } = self;
-        let mut projector = Projector::new();
-        while views.position() < until {
-            let records = log.read(views.position(), ReadLimit::default()).map_err(|error| error.to_string())?;
-            if records.is_empty() {
-                return Err(format!("the log ends at position {}, the views stand at {until}", views.position()));
-            }
-            projector.advance_under(views, &records, &mut *onlooker).map_err(|error| error.to_string())?;
-            step(views.position());
-        }
-        Ok(())
     }
 }
 

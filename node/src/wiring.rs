@@ -39,7 +39,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::about::AboutNode;
 use crate::backtest::NodeBacktests;
 use crate::bodies::BodyCache;
-use crate::catalogs::{NodeCatalogs, plain};
+use crate::catalogs::NodeCatalogs;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::edge::Edge;
@@ -54,13 +54,16 @@ use crate::memory::{self, Caps, Memory};
 use crate::opening::{Opened, StartError, machine, open};
 use crate::outside::OutsideWriter;
 use crate::packs_folder::{PacksFolder, PacksNews, WatchedFolder};
+use crate::plain_body::plain;
 use crate::programs::TimedPrograms;
+use crate::release::RELEASE;
 use crate::replays::NodeReplays;
 use crate::sequencer::{Asking, SequencerError, SequencerHandle, SequencerParts, sequencer};
 use crate::snapshots::{SNAPSHOT_EVERY_RECORDS, Snapshot, SnapshotWriter, snapshots};
 use crate::tokens::{NodeTokens, TokenTable};
 use crate::vars::VarTable;
-use crate::views::{Rebuilt, ViewFollower};
+use crate::views::ViewFollower;
+use crate::whole_fold::Rebuilt;
 use access::{cursor_key, first_token, set_keys};
 use packs::{changing_packs, looking_for_packs, not_taken_in, pack_values, watch_packs};
 use queues::unworked;
@@ -69,9 +72,6 @@ use telemetry::RunningTelemetry;
 use ticks::tick;
 
 pub use ticks::note_clock_step;
-
-/// The release that this program is.
-pub(crate) const RELEASE: &str = env!("CARGO_PKG_VERSION");
 
 /// The most attempts at once for each core, where the operator says nothing.
 const WORKERS_PER_CORE: u32 = 4;

@@ -7,6 +7,7 @@
 //! Nothing here starts a program, opens a connection, reads a file or looks at a clock: a rehearsal takes no longer than deciding does.
 
 pub mod backtest;
+mod example;
 pub mod findings;
 pub mod history;
 pub mod rehearse;

@@ -5,14 +5,13 @@ use std::collections::BTreeMap;
 use ensue_engine::catalog::Extra;
 use ensue_engine::catalog::Schema;
 use ensue_engine::effect::Dispatch;
-use ensue_engine::inquiries::facts::Assignee;
-use ensue_engine::inquiries::state::Inquiry;
 use ensue_engine::names::ActionRef;
 use ensue_expression::Document;
 use ensue_packs::cases::{Mock, Mocks, StepPath};
 use ensue_packs::whole_schema;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
+use crate::example::example;
 use crate::history::Way;
 use crate::stage::{Came, Cast, Said};
 use crate::stuck::Stuck;
@@ -88,43 +87,4 @@ fn fits(answer: &Value, schema: &Value) -> Result<(), String> {
     let misfits = Schema::Whole(schema).misfits(document.root(), Extra::Refused);
     let misfits: Vec<String> = misfits.iter().map(ToString::to_string).collect();
     if misfits.is_empty() { Ok(()) } else { Err(misfits.join("; ")) }
-}
-
-/// Gives somebody who may answer and has not: by name, or the first who is asked. For a role somebody is made up.
-pub(crate) fn somebody(inquiry: &Inquiry, by: Option<String>) -> (String, Vec<String>) {
-    let roles = inquiry.assignees.iter().filter_map(|assignee| match assignee {
-        Assignee::Role(role) => Some(role.clone()),
-        Assignee::Token(_) => None,
-    });
-    let roles: Vec<String> = roles.collect();
-    if let Some(by) = by {
-        return (by, roles);
-    }
-    let may = |name: &String| !inquiry.excluded.contains(name) && inquiry.answers.iter().all(|given| given.by != *name);
-    let named = inquiry.assignees.iter().find_map(|assignee| match assignee {
-        Assignee::Token(name) if may(name) => Some(name.clone()),
-        Assignee::Token(_) | Assignee::Role(_) => None,
-    });
-    match named {
-        Some(name) => (name, Vec::new()),
-        None => (format!("somebody_{}", inquiry.answers.len() + 1), roles),
-    }
-}
-
-/// Makes a value in the shape that a schema asks for, to be shown.
-pub(crate) fn example(schema: &Value) -> Value {
-    let of = |schema: &Value| {
-        let first = schema["enum"].as_array().and_then(|words| words.first());
-        match (first, schema["type"].as_str()) {
-            (Some(word), _) => word.clone(),
-            (None, Some("boolean")) => json!(true),
-            (None, Some("integer" | "number")) => json!(1),
-            (None, Some("array")) => json!([]),
-            (None, Some("object")) => json!({}),
-            (None, _) => json!("…"),
-        }
-    };
-    let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let fields = schema["properties"].as_object().into_iter().flatten().filter(|(name, _)| required.contains(&name.as_str()));
-    Value::Object(fields.map(|(name, schema)| (name.clone(), of(schema))).collect::<Map<_, _>>())
 }

@@ -4,6 +4,7 @@
 //! What attempts come to, and what people answer, a [`Cast`] says. What a cast does not say, and does no harm, the stage does as a
 //! worker would: it gives back, waits and emits.
 
+mod answerer;
 mod by_itself;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -449,7 +450,7 @@ impl Stage {
                 Ok(())
             }
             Said::Answer { answer, by } => {
-                let (by, roles) = crate::script::somebody(inquiry, by);
+                let (by, roles) = answerer::somebody(inquiry, by);
                 let answer = Document::from_value(&answer);
                 let body = Body::json(answer.bytes().clone());
                 let ask = InquiryAnswer { inquiry: id, by: by.clone(), roles, digest: Some(inquiry.digest), body, answer };

@@ -6,6 +6,7 @@ mod architecture;
 mod dependencies;
 mod documents;
 mod reference;
+mod rooms;
 mod simulation;
 mod sources;
 mod words;

@@ -20,6 +20,8 @@ pub mod onlooker;
 pub mod packs;
 pub mod parked_reactions;
 pub mod projector;
+mod registry;
+mod removal;
 pub mod retention;
 pub mod rules;
 pub mod schedules;

@@ -8,7 +8,7 @@ use ensue_engine::record::Position;
 use ensue_engine::time::Timestamp;
 use thiserror::Error;
 
-use crate::retention::{Elapsed, Ended, Removed};
+use crate::removal::{Elapsed, Ended, Removed};
 use crate::view::{Column, Term, View, ViewName};
 
 /// The most rows that a list gives at once.

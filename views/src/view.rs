@@ -137,48 +137,6 @@ impl ViewName {
         }
     }
 
-    /// Gives the version of the view's fold and document. Another one in a store means: rebuild.
-    pub fn version(self) -> u32 {
-        match self {
-            Self::Events => crate::events::VERSION,
-            Self::Enforcements => crate::enforcements::VERSION,
-            Self::Executions => crate::executions::VERSION,
-            Self::Artifacts => crate::artifacts::VERSION,
-            Self::Inquiries => crate::inquiries::VERSION,
-            Self::Rules => crate::rules::VERSION,
-            Self::Schedules => crate::schedules::VERSION,
-            Self::Locks => crate::locks::VERSION,
-            Self::Packs => crate::packs::VERSION,
-            Self::Keys => crate::keys::VERSION,
-            Self::Vars => crate::vars::VERSION,
-            Self::Tokens => crate::tokens::VERSION,
-            Self::DeadLetters => crate::dead_letters::VERSION,
-            Self::ParkedReactions => crate::parked_reactions::VERSION,
-            Self::Totals => crate::totals::VERSION,
-        }
-    }
-
-    /// Lists the columns that the view's rows can be filtered by.
-    pub fn columns(self) -> &'static [Column] {
-        match self {
-            Self::Events => crate::events::COLUMNS,
-            Self::Enforcements => crate::enforcements::COLUMNS,
-            Self::Executions => crate::executions::COLUMNS,
-            Self::Artifacts => crate::artifacts::COLUMNS,
-            Self::Inquiries => crate::inquiries::COLUMNS,
-            Self::Rules => crate::rules::COLUMNS,
-            Self::Schedules => crate::schedules::COLUMNS,
-            Self::Locks => crate::locks::COLUMNS,
-            Self::Packs => crate::packs::COLUMNS,
-            Self::Keys => crate::keys::COLUMNS,
-            Self::Vars => crate::vars::COLUMNS,
-            Self::Tokens => crate::tokens::COLUMNS,
-            Self::DeadLetters => crate::dead_letters::COLUMNS,
-            Self::ParkedReactions => crate::parked_reactions::COLUMNS,
-            Self::Totals => crate::totals::COLUMNS,
-        }
-    }
-
     /// Reads a key of this view; none where the text cannot be one.
     pub fn key(self, text: &str) -> Option<Term> {
         match self {

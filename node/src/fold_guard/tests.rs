@@ -12,7 +12,8 @@ use tokio::sync::watch;
 use super::*;
 use crate::followers::Follow as _;
 use crate::log_access::LogReaders;
-use crate::views::{Rebuilt, ViewFollower};
+use crate::views::ViewFollower;
+use crate::whole_fold::Rebuilt;
 
 /// Names the folder of the views to a process of this test.
 const FOLDER: &str = "ENSUE_TEST_ENDED_FOLDS";
@@ -271,7 +272,7 @@ fn who_finds_that_nobody_got_further_folds_one_by_one_for_a_while() {
 fn what_another_release_left_out_is_tried_again() {
     let (_folder, path) = path();
     let text = |release: &str| format!(r#"{{"release":"{release}","left_out":[{{"view":"executions","position":9}}]}}"#);
-    for (release, care) in [(crate::wiring::RELEASE, Care::OneByOne), ("0.0.0-other", Care::AtOnce)] {
+    for (release, care) in [(crate::release::RELEASE, Care::OneByOne), ("0.0.0-other", Care::AtOnce)] {
         std::fs::write(&path, text(release)).unwrap();
         let mut guard = FoldGuard::open(&path, Position(0));
         assert_eq!(guard.care(Position(1), Position(20)), care);

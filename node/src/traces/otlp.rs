@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use super::span::{Kind, Span, Value};
-use crate::wiring::RELEASE;
+use crate::release::RELEASE;
 
 /// The status of what failed.
 const STATUS_ERROR: u8 = 2;

@@ -13,9 +13,10 @@ use ensue_engine::names::TriggerRef;
 use ensue_engine::record::Digest;
 use ensue_engine::vars::reads::SeenVars;
 use ensue_expression::{Budget, Document, Scope, Value as Computed};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Pending, Stage};
+use crate::example::example;
 use crate::history::Way;
 use crate::stuck::Stuck;
 
@@ -71,7 +72,7 @@ impl Stage {
             )
             | None => {
                 let declared = action.as_ref().and_then(|action| action.result.as_ref()).map(Schema::to_json);
-                let like = crate::script::example(&declared.unwrap_or_default()).to_string();
+                let like = example(&declared.unwrap_or_default()).to_string();
                 Err(Stuck::NoMock { path: way.path, action: dispatch.action.clone(), like })
             }
         }
@@ -100,7 +101,7 @@ impl Stage {
             Ok(ObservedEvent { dedupe, ..self.observed(id, &trigger, (&source, now), &payload) })
         });
         match observed {
-            Ok(event) => self.report(dispatch, Ok(serde_json::json!({ "event": id })), Some(event)),
+            Ok(event) => self.report(dispatch, Ok(json!({ "event": id })), Some(event)),
             Err(why) => self.report(dispatch, Err(Failure::new(FailureKind::ParametersInvalid, why)), None),
         }
     }

@@ -1,0 +1,78 @@
+//! Building the read models again from the whole log, beside the live ones, and handing them over.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ensue_api::ports::LogAccess;
+use ensue_engine::ids::LogId;
+use ensue_engine::ports::ReadLimit;
+use ensue_engine::record::Position;
+use ensue_store::sqlite::Place;
+use ensue_store::sqlite::views::SqliteViews;
+use ensue_views::onlooker::{Nobody, Onlooker};
+use ensue_views::{Projector, ViewStore};
+
+use crate::log_access::LogReaders;
+
+/// Where views that were built anew wait for the follower to put them in the place of the live ones.
+#[derive(Clone, Default)]
+pub struct Rebuilt(Arc<Mutex<Option<Handover>>>);
+
+/// Views that were built anew, and who is told how their adoption went.
+pub(crate) struct Handover {
+    /// The views.
+    pub(crate) views: SqliteViews,
+    /// Is called once they are live, or cannot be.
+    pub(crate) tell: Box<dyn FnOnce(Result<Position, String>) + Send>,
+}
+
+impl Rebuilt {
+    /// Hands views over; `tell` is called once they are live, or cannot be.
+    pub fn hand_over(&self, views: SqliteViews, tell: Box<dyn FnOnce(Result<Position, String>) + Send>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Handover { views, tell });
+    }
+
+    /// Takes the views that wait.
+    pub(crate) fn take(&self) -> Option<Handover> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Folds the log from its beginning into views at `beside`, telling of each step; they are put in the place of the live ones by
+/// [`Rebuilt::hand_over`].
+pub fn rebuild(beside: &Place, id: LogId, log: &LogReaders, step: &mut dyn FnMut(Position)) -> Result<SqliteViews, String> {
+    WholeFold { log, onlooker: &mut Nobody }.beside(beside, id, step)
+}
+
+/// A fold of the log from its beginning into views: what is folded, and who looks on.
+pub(crate) struct WholeFold<'f> {
+    /// The log.
+    pub(crate) log: &'f LogReaders,
+    /// Who looks on at each fold.
+    pub(crate) onlooker: &'f mut dyn Onlooker,
+}
+
+impl WholeFold<'_> {
+    /// Folds into new views at `beside`, as far as the log goes now, telling of each step.
+    pub(crate) fn beside(self, beside: &Place, id: LogId, step: &mut dyn FnMut(Position)) -> Result<SqliteViews, String> {
+        let mut views = SqliteViews::open_at(beside, id).map_err(|error| error.to_string())?;
+        views.clear().map_err(|error| error.to_string())?;
+        let head = self.log.head().map_err(|error| error.to_string())?;
+        self.fold_into(&mut views, head.position, step)?;
+        Ok(views)
+    }
+
+    /// Folds into views until they have come as far as `until`, telling of each step.
+    pub(crate) fn fold_into(self, views: &mut SqliteViews, until: Position, step: &mut dyn FnMut(Position)) -> Result<(), String> {
+        let Self { log, onlooker } = self;
+        let mut projector = Projector::new();
+        while views.position() < until {
+            let records = log.read(views.position(), ReadLimit::default()).map_err(|error| error.to_string())?;
+            if records.is_empty() {
+                return Err(format!("the log ends at position {}, the views stand at {until}", views.position()));
+            }
+            projector.advance_under(views, &records, &mut *onlooker).map_err(|error| error.to_string())?;
+            step(views.position());
+        }
+        Ok(())
+    }
+}
