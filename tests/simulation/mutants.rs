@@ -62,7 +62,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("panic drops the reaction", "a reaction that stopped at a bug is not put aside"),
     mutant("file of another boot believed", "what the file lost in a power cut counts as not begun"),
     mutant("stop forgotten at a restart", "a cancel that was asked for before a restart is not delivered after it"),
-    mutant("orphan program not ended", "a program that nobody waits for goes on"),
+    mutant("orphan program not ended", "a program that nobody waits for goes on").passing(90),
     mutant("a stop ends what may go on", "a node that stops ends programs that the next one would have adopted"),
     mutant("request remembered beside the batch", "a request's key is not in the transaction of what it asked for"),
     mutant("request carried out again", "a request's key is not looked up at its turn"),
