@@ -138,7 +138,10 @@ async fn a_node_that_is_killed_on_a_full_disk_starts_again_and_can_be_read() {
     trial.ledger.note("SIGKILL on the full disk");
     node.kill();
     senders.stop().await;
-    trial.node_is_gone();
+    // The file system is mounted for the node alone.
+    disk.run(trial.place.path(), "cp data/begun begun");
+    let begun = std::fs::read_to_string(trial.place.path().join("begun")).expect("the node notes what begins");
+    trial.node_is_gone_and_noted(&begun);
     disk.run(trial.place.path(), "cat /dev/zero >> data/ballast");
     let node = trial.place.start();
     let client = node.client();

@@ -86,8 +86,14 @@ impl Trial {
 
     /// Keeps what the `begun` file says of a node that is gone: the next one writes it anew.
     pub(super) fn node_is_gone(&mut self) {
+        let begun = std::fs::read_to_string(self.place.data().join("begun")).unwrap_or_default();
+        self.node_is_gone_and_noted(&begun);
+    }
+
+    /// Does the same where the data directory cannot be read from here.
+    pub(super) fn node_is_gone_and_noted(&mut self, begun: &str) {
         self.ledger.note("the node is gone");
-        self.begun.push_str(&std::fs::read_to_string(self.place.data().join("begun")).unwrap_or_default());
+        self.begun.push_str(begun);
     }
 
     /// Lets a node that lives come to rest, checks everything, and stops it.
