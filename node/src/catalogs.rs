@@ -310,16 +310,17 @@ impl Catalogs for NodeCatalogs {
             return built;
         }
         // What needs the catalog is put aside or fails without it, so one failed read of the disk must not decide that.
-        for attempt in 1..=BUILD_ATTEMPTS {
-            match self.build(revision) {
-                Ok(catalog) => {
-                    self.keep(catalog.clone());
-                    return Some(catalog);
-                }
-                Err(error) => tracing::error!(%revision, %error, attempt, "an older catalog cannot be built"),
+        let tried = (1..BUILD_ATTEMPTS).find_map(|_| self.build(revision).ok()).map_or_else(|| self.build(revision), Ok);
+        match tried {
+            Ok(catalog) => {
+                self.keep(catalog.clone());
+                Some(catalog)
+            }
+            Err(error) => {
+                tracing::error!(%revision, %error, "an older catalog cannot be built");
+                None
             }
         }
-        None
     }
 }
 
