@@ -26,6 +26,7 @@ mod locks;
 mod log;
 mod man;
 mod many;
+mod overview;
 mod pack;
 mod parked;
 mod profiles;
@@ -56,16 +57,18 @@ use ensue_engine::time::Timestamp;
 use serde_json::{Value, json};
 
 use self::installed::Kind;
+pub(crate) use self::overview::command_line;
 use crate::ago::moment_of;
 use crate::client::{Client, DEFAULT_SERVER, Token, variable};
-use crate::output::Output;
+use crate::output::{GLOBAL_OPTIONS, Output};
 use crate::profiles::{ProfileFolder, ProfileName};
 use crate::progress::Progress;
 use crate::redraw::{self, Stirred};
 use crate::report::{Exit, Failure, Outcome};
 use crate::table;
 
-/// Event-driven automation on an event-sourced engine: what happens leads to what should be done, and one can always see why.
+/// Event-driven automation on an event-sourced engine: rules turn events into actions, and you can
+/// always see why.
 #[derive(Debug, Parser)]
 #[command(name = "ensue", version, max_term_width = 80, arg_required_else_help = true, after_help = FIRST_STEPS)]
 pub(crate) struct CommandLine {
@@ -84,23 +87,23 @@ impl CommandLine {
 
 const FIRST_STEPS: &str = "\
 First steps:
-  ensue demo                     see it work, in seconds and without any set-up
-  ensue init my-automation       a pack of one's own: one rule, one test
-  ensue check packs/             every error of every pack, with its place
+  ensue demo                     see a node work, in seconds, without set-up
+  ensue init my-automation       create a pack with one rule and one test
+  ensue check packs/             list every error with its file and line
   ensue serve --watch            start a node on ./ensue-data and ./packs
 
-Exit codes: 0 done, 1 it did not work out, 2 usage, 3 no node answers,
-4 not allowed, 5 not there, 6 refused, 7 try again later, 70 a bug of ours.";
+Exit codes: 0 success, 1 failure, 2 wrong usage, 3 no node answers,
+4 not allowed, 5 not found, 6 rejected, 7 try again later, 70 internal error.";
 
 /// What every command takes that asks a node.
 #[derive(Debug, Args)]
 pub(crate) struct Asking {
-    /// The node's address [env: ENSUE_SERVER; without one that of the profile, or
+    /// The address of the node [env: ENSUE_SERVER] [default: that of the profile, or
     /// http://127.0.0.1:3678].
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL", help_heading = GLOBAL_OPTIONS)]
     server: Option<String>,
-    /// The node by its name in `ensue profiles list` [env: ENSUE_PROFILE].
-    #[arg(long, global = true, value_name = "NAME")]
+    /// The name of a profile, as listed by `ensue profiles list` [env: ENSUE_PROFILE].
+    #[arg(long, global = true, value_name = "NAME", help_heading = GLOBAL_OPTIONS)]
     profile: Option<ProfileName>,
     #[command(flatten)]
     output: Output,
@@ -306,10 +309,10 @@ fn wait_for(asked: impl Future<Output = Outcome>) -> Outcome {
 /// How much of a list is asked for.
 #[derive(Debug, Args)]
 pub(crate) struct Page {
-    /// How many to show.
+    /// How many items to show.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=200))]
     limit: u16,
-    /// Where to go on: the `next` of the list before.
+    /// Where to continue: the `next` of the previous page.
     #[arg(long, value_name = "CURSOR")]
     cursor: Option<String>,
 }
@@ -325,7 +328,7 @@ impl Page {
 /// In which order a list of what happened is read.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Sorting {
-    /// The order; without it the newest first.
+    /// The order [default: newest first].
     #[arg(long, value_enum, value_name = "ORDER", allow_hyphen_values = true)]
     sort: Option<Sort>,
 }
@@ -354,10 +357,10 @@ impl Sorting {
 /// From when on, and until when.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Between {
-    /// Only those since then: a time, or how long ago (`30d`, `12h`).
+    /// Only items since this time, or since so long ago (`30d`, `12h`).
     #[arg(long, value_name = "TIME", value_parser = moment_of)]
     since: Option<Timestamp>,
-    /// Only those before then.
+    /// Only items before this time.
     #[arg(long, value_name = "TIME", value_parser = moment_of)]
     until: Option<Timestamp>,
 }
@@ -371,7 +374,7 @@ impl Between {
 /// Whether something is shown once.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Watching {
-    /// Show it again each time it changes, until Ctrl-C.
+    /// Update the output on every change, until Ctrl-C.
     #[arg(long, short)]
     watch: bool,
 }
@@ -479,7 +482,7 @@ mod tests {
             wide.extend(command.get_subcommands_mut().flat_map(too_wide));
             wide
         }
-        let mut line = CommandLine::command();
+        let mut line = command_line();
         line.build();
         assert_eq!(too_wide(&mut line), Vec::<String>::new());
     }

@@ -37,14 +37,14 @@ mod yaml;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, FromArgMatches as _};
+use clap::FromArgMatches as _;
 
 /// Requests and records are many small pieces made on one thread and dropped on another: this allocator is made for that.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let help = commands::CommandLine::command().color(style::of_help(std::env::args_os()));
+    let help = commands::command_line().color(style::of_help(std::env::args_os()));
     let line = match help.try_get_matches().and_then(|matches| commands::CommandLine::from_arg_matches(&matches)) {
         Ok(line) => line,
         Err(said) => return report::say_of_clap(&said),

@@ -11,17 +11,20 @@ use crate::report::{Exit, Failure, Outcome, printable_json, say};
 use crate::style::{self, Colour, Style};
 use crate::{pager, redraw, table, yaml};
 
+/// The heading of the options that every command takes.
+pub(crate) const GLOBAL_OPTIONS: &str = "Global options";
+
 /// How the answers of a command are printed.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Output {
-    /// How answers are printed.
-    #[arg(id = "output", long, short, global = true, value_enum, default_value_t, value_name = "FORM")]
+    /// The output format.
+    #[arg(id = "output", long, short, global = true, value_enum, default_value_t, value_name = "FORM", help_heading = GLOBAL_OPTIONS)]
     form: Form,
-    /// When there is colour; `auto` is on a terminal, unless NO_COLOR is set.
-    #[arg(id = "color", long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    /// When to use color. `auto` uses it on a terminal, unless NO_COLOR is set.
+    #[arg(id = "color", long, global = true, value_enum, default_value_t, value_name = "WHEN", help_heading = GLOBAL_OPTIONS)]
     colour: Colour,
-    /// Never show a long answer in a pager.
-    #[arg(long, global = true)]
+    /// Do not use a pager for long output.
+    #[arg(long, global = true, help_heading = GLOBAL_OPTIONS)]
     no_pager: bool,
 }
 
@@ -31,9 +34,9 @@ enum Form {
     /// For people.
     #[default]
     Table,
-    /// For programs: one JSON document.
+    /// One JSON document.
     Json,
-    /// For programs and people: one YAML document.
+    /// One YAML document.
     Yaml,
 }
 

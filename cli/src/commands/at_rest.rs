@@ -20,10 +20,10 @@ use crate::table::bytes;
 /// Work on a data directory itself instead of asking a node.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct AtRest {
-    /// Work on this data directory itself, on which no node may run, instead of asking a node.
+    /// Read this data directory instead of calling a node. No node may be running on it.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// The master key's file, where it is not in its usual place.
+    /// The file of the master key, if it is not in its default place.
     #[arg(long, value_name = "FILE", requires = "data", env = "ENSUE_MASTER_KEY_FILE")]
     master_key: Option<PathBuf>,
 }

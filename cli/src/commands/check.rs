@@ -12,7 +12,7 @@ use super::Asking;
 use crate::report::{Exit, Failure, Outcome, say, tell};
 use crate::style::Style;
 
-/// Check packs: every error with its file, line and column, and what to write instead.
+/// Check packs, and report every error with its file, line and column, and a correction.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -31,11 +31,11 @@ pub(crate) struct Check {
 /// The packs that a command looks at, and what the operator sets for them.
 #[derive(Debug, Args)]
 pub(super) struct PacksAtHand {
-    /// Folders of packs, or packs.
+    /// Folders of packs, or folders that contain packs.
     #[arg(default_value = "packs")]
     folders: Vec<PathBuf>,
-    /// The node's own file, whose settings the packs get. Without it, the `ensue.yaml` in or beside
-    /// the folder of packs, else the one of the current folder.
+    /// The node's settings file, which configures the packs [default: `ensue.yaml` in or beside the
+    /// folder of packs, or in the current folder].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }

@@ -6,10 +6,11 @@ use serde_json::json;
 use super::Asking;
 use crate::report::{Outcome, tell};
 
-/// Say that the clock is right.
+/// Accept the system clock after a jump.
 ///
-/// Where the clock of its machine steps forward by more than an hour, a node holds what is due by the clock, schedules and delayed starts,
-/// until that has lasted for ten minutes: it may be a mistake that is set right soon. `ensue doctor` says when that is so.
+/// Where the clock of its machine steps forward by more than an hour, a node holds what is due by
+/// the clock, schedules and delayed starts, until that has lasted for ten minutes: it may be a
+/// mistake that is set right soon. `ensue doctor` says when that is so.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:

@@ -19,7 +19,7 @@ use crate::{lines, this_machine};
 /// The most moments that are told of one expression.
 const COUNT_MAX: u16 = 1_000;
 
-/// Tell when cron expressions are due.
+/// Print when cron expressions are due.
 #[derive(Debug, Args)]
 #[command(
     subcommand_negates_reqs = true,
@@ -38,7 +38,7 @@ pub(crate) struct Cron {
 
 #[derive(Debug, Subcommand)]
 enum Named {
-    /// Tell the next moments at which a cron expression is due.
+    /// Print the next times at which a cron expression is due.
     #[command(after_help = "\
 Examples:
   ensue cron next '0 9 * * 1-5' --zone Europe/Berlin
@@ -51,17 +51,17 @@ Examples:
 /// Which moments are printed.
 #[derive(Debug, Args)]
 pub(crate) struct Moments {
-    /// The expression: minute, hour, day of the month, month and day of the week;
-    /// with 6 fields seconds come first, with 7 years last.
+    /// The expression: minute, hour, day of the month, month and day of the week. Of 6 fields the
+    /// first is the second; of 7 the last is the year.
     #[arg(value_name = "EXPR", required_unless_present = "batch", conflicts_with = "batch")]
     expr: Option<String>,
-    /// The time zone whose clocks it goes by.
+    /// The time zone of the expression.
     #[arg(long, value_name = "NAME", default_value = "UTC")]
     zone: String,
-    /// The moment after which to begin, in RFC 3339; without it now.
+    /// The time after which to start, in RFC 3339 [default: now].
     #[arg(long, value_name = "TIME")]
     from: Option<String>,
-    /// How many moments to tell.
+    /// How many times to print.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=i64::from(COUNT_MAX)))]
     count: u16,
     /// Read JSON lines `{"expr": …, "zone": …, "from": …, "count": …}` from standard

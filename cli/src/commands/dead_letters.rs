@@ -12,7 +12,7 @@ use crate::table::{Column, cell, pairs, text, time};
 use crate::this_machine::now;
 use crate::{ids, nearest};
 
-/// List, show, retry and dismiss what gave up: deliveries that were refused, and executions that failed for good.
+/// List, show, retry and dismiss dead letters: rejected deliveries and failed executions.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
@@ -22,9 +22,9 @@ Examples:
   ensue dead-letters retry --action billing.charge --since 2h
   ensue dead-letters dismiss --sensor github.webhook --until 7d")]
 pub(crate) enum DeadLetters {
-    /// List them, the newest first.
+    /// List them, newest first.
     List {
-        /// Only those with this status.
+        /// Only items with this status.
         #[arg(long, value_name = "STATUS", value_parser = ["open", "retried", "dismissed"])]
         status: Option<String>,
         #[command(flatten)]
@@ -34,17 +34,18 @@ pub(crate) enum DeadLetters {
         #[command(flatten)]
         page: Page,
     },
-    /// Show one with what was delivered.
+    /// Show a dead letter with its delivery.
     Show {
         /// The dead letter.
         id: String,
     },
-    /// Run again what failed, from where it failed; take in what was refused, as if it came now.
+    /// Retry dead letters: rerun failed executions from the failed step, and accept rejected
+    /// deliveries as if they arrived now.
     Retry {
         #[command(flatten)]
         which: Which,
     },
-    /// Leave what gave up as it is.
+    /// Dismiss dead letters without a retry.
     Dismiss {
         #[command(flatten)]
         which: Which,
@@ -59,7 +60,7 @@ pub(crate) struct Which {
     id: Option<String>,
     #[command(flatten)]
     filters: Filters,
-    /// Say what would come of it, and do nothing.
+    /// Print what would happen, and change nothing.
     #[arg(long)]
     dry_run: bool,
 }
@@ -68,19 +69,20 @@ pub(crate) struct Which {
 #[derive(Debug, Args)]
 #[group(id = "letters", multiple = true)]
 pub(crate) struct Filters {
-    /// Only deliveries at this sensor. It goes with neither --action nor --rule: those are of executions.
+    /// Only deliveries to this sensor. Cannot be used with --action or --rule, which are for
+    /// executions.
     #[arg(long, value_name = "REF", conflicts_with_all = ["action", "rule"])]
     sensor: Option<String>,
     /// Only executions of this action.
     #[arg(long, value_name = "REF")]
     action: Option<String>,
-    /// Only executions that this rule asked for.
+    /// Only executions requested by this rule.
     #[arg(long, value_name = "REF")]
     rule: Option<String>,
-    /// Only those since then: a time, or how long ago (`30d`, `12h`).
+    /// Only items since this time, or since so long ago (`30d`, `12h`).
     #[arg(long, value_name = "TIME", value_parser = moment_of)]
     since: Option<Timestamp>,
-    /// Only those before then.
+    /// Only items before this time.
     #[arg(long, value_name = "TIME", value_parser = moment_of)]
     until: Option<Timestamp>,
 }

@@ -26,10 +26,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How often is looked for more.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// See it work: a signed GitHub webhook, the rules that judge it, the actions that run, and why.
+/// Run a demo: a signed GitHub webhook, the rules that evaluate it, the actions that run, and why.
 ///
-/// Starts a node on an embedded SQLite in a fresh temporary directory with the packs that ship with Ensue, sends it a pull request as
-/// GitHub would, and shows what came of it. Nothing of it stays.
+/// Starts a node on an embedded SQLite in a new temporary directory, with the packs that ship with
+/// Ensue. Sends it a pull request as GitHub does, and shows the results. The directory is removed
+/// at the end.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -10,7 +10,8 @@ use crate::style::Style;
 use crate::table::text;
 use crate::tree::wrapped;
 
-/// Look for what is wrong or unsafe, and say what to do; exit code 1 if something does not work.
+/// Check the installation for problems and suggest fixes. Exits with code 1 if something does not
+/// work.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -15,9 +15,9 @@ Examples:
   ensue enforcements list --rule release.ship_on_tag
   ensue enforcements list --outcome rejected")]
 pub(crate) enum Enforcements {
-    /// List enforcements, the newest first.
+    /// List enforcements, newest first.
     List {
-        /// Only those of this rule.
+        /// Only items of this rule.
         #[arg(long, value_name = "REF")]
         rule: Option<String>,
         /// Only those on this event.

@@ -20,7 +20,7 @@ Examples:
   ensue events send my_automation.hello --data hello.json
   echo '{\"name\":\"Ana\"}' | ensue events send my_automation.hello --data -")]
 pub(crate) enum Events {
-    /// List events, the newest first.
+    /// List events, newest first.
     List {
         /// Only those of this trigger.
         #[arg(long, value_name = "REF")]
@@ -28,7 +28,7 @@ pub(crate) enum Events {
         /// Only those that this one observed.
         #[arg(long, value_name = "NAME")]
         source: Option<String>,
-        /// Only those that come of this event or request.
+        /// Only executions caused by this event or request.
         #[arg(long, value_name = "ID")]
         correlation: Option<String>,
         #[command(flatten)]

@@ -49,9 +49,9 @@ Examples:
   ensue executions settle 019c… succeeded
   ensue executions record 019c… > packs/release/tests/ship.test.yaml")]
 pub(crate) enum Executions {
-    /// List executions, the newest first.
+    /// List executions, newest first.
     List(Listed),
-    /// Show an execution with its parameters, its result and its attempts.
+    /// Show an execution with its parameters, result and attempts.
     Show {
         /// The execution.
         id: String,
@@ -62,44 +62,45 @@ pub(crate) enum Executions {
         #[arg(long)]
         svg: bool,
     },
-    /// Print what becomes of an execution as it happens, until it has ended; one that does not succeed is exit code 1.
+    /// Follow an execution until it ends. Exits with code 1 if the execution does not succeed.
     Watch {
         /// The execution.
         id: String,
     },
-    /// Print what an execution printed; of a workflow, what its steps printed, each under its name.
+    /// Print the output of an execution, or of each step of a workflow.
     Logs(Logs),
-    /// List the files that an execution gave away, or save them.
+    /// List the artifacts of an execution, or save them.
     Artifacts(Artifacts),
-    /// End an execution. Of a workflow: end the steps that run, and have only those start that always do, `if: always()`;
-    /// a second cancel ends these as well.
+    /// Cancel an execution. Canceling a workflow ends its running steps; only steps with `if:
+    /// always()` still start. A second cancel ends these as well.
     Cancel {
         #[command(flatten)]
         which: Which,
         #[command(flatten)]
         trying: Trying,
     },
-    /// Have nothing of an execution start any more, nor of what it runs, until it is resumed. What runs comes to its end, and what is
-    /// answered or comes meanwhile is kept.
+    /// Pause an execution and its steps until it is resumed. Running attempts finish. Answers and
+    /// events that arrive meanwhile are kept.
     Pause {
         #[command(flatten)]
         which: Which,
         #[command(flatten)]
         trying: Trying,
     },
-    /// Have a paused execution go on: what came due meanwhile happens at once.
+    /// Resume a paused execution. Timers that expired meanwhile fire immediately.
     Resume {
         #[command(flatten)]
         which: Which,
         #[command(flatten)]
         trying: Trying,
     },
-    /// Run an execution again that has ended, as a new one on what is installed now: all of it, or from what did not succeed.
+    /// Rerun an ended execution as a new execution with the installed packs, from the beginning or
+    /// from the failed steps.
     Rerun(Rerun),
-    /// Say what became of an indeterminate execution.
+    /// Record the outcome of an indeterminate execution.
     Settle(Settle),
-    /// Print an execution that has ended as a case for `ensue pack test`: what was asked, what its steps came to as mocks, and how it
-    /// ended. Look through it for what is secret before you keep it.
+    /// Print an ended execution as a test case for `ensue pack test`, with its steps as mocks.
+    /// Check the case for secrets before you keep it.
     Record {
         /// The execution.
         id: String,
@@ -125,33 +126,34 @@ const STATUSES: [&str; 12] = [
 /// Which executions are listed.
 #[derive(Debug, Args)]
 pub(crate) struct Listed {
-    /// Only those with this status.
+    /// Only items with this status.
     #[arg(long, value_name = "STATUS", value_parser = STATUSES)]
     status: Option<String>,
-    /// Only those of this action.
+    /// Only items of this action.
     #[arg(long, value_name = "REF")]
     action: Option<String>,
-    /// Only those that this rule asked for.
+    /// Only executions requested by this rule.
     #[arg(long, value_name = "REF")]
     rule: Option<String>,
-    /// Only those with this label; more than once: with all of them.
+    /// Only executions with this label. Repeat the option to require several labels.
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label_of)]
     labels: Vec<(LabelName, LabelValue)>,
-    /// Only those that failed for this kind of reason.
+    /// Only executions that failed with this kind of error.
     #[arg(long, value_name = "KIND", value_parser = error_kinds())]
     error_kind: Option<String>,
-    /// Only those that come of this event or request.
+    /// Only executions caused by this event or request.
     #[arg(long, value_name = "ID")]
     correlation: Option<String>,
-    /// Only the steps of this workflow, an execution.
+    /// Only the steps of this workflow execution.
     #[arg(long, value_name = "ID")]
     parent: Option<String>,
-    /// Only those that run this execution again.
+    /// Only reruns of this execution.
     #[arg(long, value_name = "ID")]
     rerun_of: Option<String>,
     #[command(flatten)]
     between: Between,
-    /// Count those that have the same error, or the same action; of each status the newest 5,000 at most.
+    /// Group the executions by error or by action, and count them. At most the newest 5,000 of each
+    /// status are counted.
     #[arg(long, value_enum, value_name = "WHAT", conflicts_with_all = ["watch", "cursor", "limit", "sort"])]
     by: Option<By>,
     #[command(flatten)]
@@ -167,7 +169,8 @@ pub(crate) struct Listed {
 pub(crate) struct Logs {
     /// The execution.
     id: String,
-    /// Go on as it prints more, until it ends. Of a workflow: print what each step printed once it has ended.
+    /// Follow the output until the execution ends. For a workflow, print the output of each step
+    /// when the step ends.
     #[arg(long, short)]
     follow: bool,
     /// Only this stream.
@@ -180,7 +183,7 @@ pub(crate) struct Logs {
 pub(crate) struct Artifacts {
     /// The execution.
     pub(super) id: String,
-    /// Save those of the page into this folder; a file that is there is never written over.
+    /// Save the listed files into this folder. Existing files are not overwritten.
     #[arg(long, value_name = "DIR")]
     pub(super) save: Option<PathBuf>,
     #[command(flatten)]
@@ -192,13 +195,13 @@ pub(crate) struct Artifacts {
 pub(crate) struct Settle {
     /// The execution.
     id: String,
-    /// What became of it: it took effect, it did not, or it did not and is to be tried again.
+    /// The outcome.
     #[arg(value_enum)]
     outcome: SettledAs,
-    /// The file with its result, JSON, where it succeeded with one; `-` is standard input.
+    /// The JSON file with the result, for `succeeded`. `-` reads standard input.
     #[arg(long, value_name = "FILE")]
     result: Option<PathBuf>,
-    /// Why it failed.
+    /// Why the action failed.
     #[arg(long, value_name = "TEXT", required_if_eq("outcome", "failed"))]
     error: Option<String>,
 }
@@ -206,11 +209,11 @@ pub(crate) struct Settle {
 /// What a person says became of an execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SettledAs {
-    /// It took effect.
+    /// The action took effect.
     Succeeded,
-    /// It did not, and is not to be tried again.
+    /// The action did not take effect, and is not retried.
     Failed,
-    /// It did not, and is to be tried again.
+    /// The action did not take effect, and is retried.
     Retry,
 }
 

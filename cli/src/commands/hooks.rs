@@ -9,7 +9,7 @@ use crate::output::Output;
 use crate::report::{Exit, Failure, Outcome, tell};
 use crate::table::{excerpt, text, time};
 
-/// List webhooks with their last deliveries, and send one to try.
+/// List webhooks with their last deliveries, and send test deliveries.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -23,20 +23,22 @@ pub(crate) struct Hooks {
 
 #[derive(Debug, Subcommand)]
 enum Asked {
-    /// List webhooks: the URL, the secret's state, the last deliveries and why any was refused.
+    /// List webhooks with their URL, the state of their secret, and their last deliveries with the
+    /// reason for any rejection.
     List {
         #[command(flatten)]
         page: Page,
     },
-    /// Have the node sign a delivery with the stored key, and deliver it to itself.
+    /// Send a test delivery, which the node signs with the stored key.
     Send {
         /// The webhook.
         #[arg(value_name = "PACK/SENSOR")]
         hook: String,
-        /// What happened, in the sender's word: `push`. Only senders that name it in a header, as GitHub does, need it.
+        /// The sender's name of the event, such as `push`. Needed for senders that put it into a
+        /// header, as GitHub does.
         #[arg(long)]
         event: Option<String>,
-        /// The body: JSON, or the file that holds it; `-` is standard input.
+        /// The body: JSON, or a file with JSON. `-` reads standard input.
         #[arg(long, value_name = "JSON|FILE")]
         data: String,
     },

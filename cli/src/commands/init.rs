@@ -13,16 +13,17 @@ use crate::report::{Exit, Failure, Outcome, say, tell};
 /// Where a project keeps the schemas that the first line of each of its files names for editors.
 const SCHEMAS: &str = ".ensue/schemas";
 
-/// Make a folder with a node's settings, one pack (one rule, one test), and JSON Schemas for editors.
+/// Create a folder with a node's settings, one pack (one rule, one test), and JSON Schemas for
+/// editors.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   ensue init my-automation
   ensue init . --pack release")]
 pub(crate) struct Init {
-    /// The folder; it is made where it is not there, and nothing in it is written over.
+    /// The folder. It is created if it does not exist. Existing files are not overwritten.
     folder: PathBuf,
-    /// The name of the pack; otherwise made of the folder's.
+    /// The name of the pack [default: the name of the folder].
     #[arg(long, value_name = "NAME")]
     pack: Option<PackName>,
 }

@@ -12,7 +12,7 @@ use crate::report::{Exit, Failure, Outcome, tell};
 use crate::table::{Column, cell, text, time};
 use crate::{ids, nearest};
 
-/// List, show, answer and cancel inquiries: questions to people.
+/// List, show, answer and cancel inquiries (questions to people).
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
@@ -22,16 +22,16 @@ Examples:
   ensue inquiries respond 019c… --json '{\"ship\": false}'
   ensue inquiries cancel 019c…")]
 pub(crate) enum Inquiries {
-    /// List inquiries, the newest first.
+    /// List inquiries, newest first.
     List(Listed),
-    /// Show an inquiry: what is asked, of whom, until when, and what was answered.
+    /// Show an inquiry with its question, assignees, deadline and answers.
     Show {
         /// The inquiry.
         id: String,
     },
     /// Answer an inquiry.
     Respond(Respond),
-    /// End an inquiry without an answer: the execution that asks is cancelled.
+    /// Cancel an inquiry, and the execution that asks it.
     Cancel {
         /// The inquiry.
         id: String,
@@ -44,19 +44,19 @@ const STATUSES: [&str; 5] = ["open", "answered", "expired", "cancelled", "withdr
 /// Which inquiries are listed.
 #[derive(Debug, Args)]
 pub(crate) struct Listed {
-    /// Only those that ask the token's holder, by its name or one of its roles.
+    /// Only inquiries assigned to you, by your name or one of your roles.
     #[arg(long)]
     mine: bool,
-    /// Only those with this status.
+    /// Only items with this status.
     #[arg(long, value_name = "STATUS", value_parser = STATUSES)]
     status: Option<String>,
-    /// Only those that ask this one: role:<role>, or the name of a token.
+    /// Only inquiries with this assignee: role:<role>, or the name of a token.
     #[arg(long, value_name = "WHO")]
     assignee: Option<String>,
-    /// Only the one that this execution opened.
+    /// Only the inquiry of this execution.
     #[arg(long, value_name = "ID")]
     execution: Option<String>,
-    /// Only those of the steps of this workflow, an execution.
+    /// Only inquiries of the steps of this workflow execution.
     #[arg(long, value_name = "ID")]
     parent: Option<String>,
     #[command(flatten)]
@@ -74,13 +74,14 @@ pub(crate) struct Listed {
 pub(crate) struct Respond {
     /// The inquiry.
     id: String,
-    /// A field of the answer: `name=value`, which is read as what the field is to be, or `name:=json`.
+    /// A field of the answer: `name=value`, read as the type of the field, or `name:=json`.
     #[arg(long, value_name = "NAME=VALUE", required_unless_present = "json")]
     set: Vec<String>,
-    /// The whole answer as JSON. A --set goes over it.
+    /// The whole answer as JSON. --set overrides its fields.
     #[arg(long, value_name = "JSON")]
     json: Option<String>,
-    /// The digest that `show` printed, where the answer is to that and to nothing else; without it, that of what is asked now.
+    /// The digest that `show` printed. The answer is rejected if the question has changed since.
+    /// Without it, the answer is to the current question.
     #[arg(long, value_name = "DIGEST")]
     digest: Option<String>,
 }

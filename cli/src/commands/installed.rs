@@ -12,14 +12,14 @@ use crate::{nearest, questions};
 /// What can be asked of a kind of thing that is installed.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Installed {
-    /// List all of them.
+    /// List them.
     List {
         #[command(flatten)]
         page: Page,
     },
     /// Show one.
     Show {
-        /// Its ref; of a pack, its name.
+        /// The ref, or the name of a pack.
         name: String,
     },
 }

@@ -26,7 +26,7 @@ Examples:
   ensue keys set release.deploy_token --file token.txt
   ensue keys list --data ./ensue-data             without a running node")]
 pub(crate) enum Keys {
-    /// Set a key's value, from a prompt, standard input or a file.
+    /// Set the value of a key, from a prompt, standard input or a file.
     Set {
         /// The key.
         key: KeyRef,
@@ -36,12 +36,12 @@ pub(crate) enum Keys {
         #[command(flatten)]
         at_rest: AtRest,
     },
-    /// List keys; never a value.
+    /// List keys, without their values.
     List {
         #[command(flatten)]
         at_rest: AtRest,
     },
-    /// Forget a key.
+    /// Remove a key.
     Remove {
         /// The key.
         key: KeyRef,

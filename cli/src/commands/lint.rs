@@ -6,8 +6,8 @@ use super::Asking;
 use super::check::{PacksAtHand, counted};
 use crate::report::{Failure, Outcome};
 
-/// Look for what is probably not meant: rules that never match, that match what
-/// others match, that trigger themselves, and names that nothing reads.
+/// Find probable mistakes: rules that never match, duplicate another rule or trigger themselves,
+/// and names that nothing reads.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -8,7 +8,7 @@ use crate::redraw::Stirred;
 use crate::report::Outcome;
 use crate::table::{Column, cell, text, time};
 
-/// List who holds the locks of actions and rules, and who waits for them.
+/// List the locks of actions and rules, with their holders and waiters.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
@@ -16,17 +16,17 @@ Examples:
   ensue locks list --action release.deploy
   ensue locks list --watch")]
 pub(crate) enum Locks {
-    /// List the locks that somebody holds or waits for.
+    /// List the locks that are held or waited for.
     List(Listed),
 }
 
 /// Which locks are listed.
 #[derive(Debug, Args)]
 pub(crate) struct Listed {
-    /// Only those of this action.
+    /// Only items of this action.
     #[arg(long, value_name = "REF")]
     action: Option<String>,
-    /// Only those of this rule.
+    /// Only items of this rule.
     #[arg(long, value_name = "REF")]
     rule: Option<String>,
     #[command(flatten)]

@@ -34,7 +34,7 @@ Examples:
   ensue log verify --data ./ensue-data     without a running node
   ensue log verify --data ./backup --copy  a backup, wherever it is")]
 pub(crate) struct Log {
-    /// Begin after this position; otherwise with the last 20 records.
+    /// Start after this position [default: the last 20 records].
     #[arg(long, value_name = "POSITION")]
     after: Option<u64>,
     /// Go on as more come, also when the node was away.
@@ -53,11 +53,13 @@ pub(crate) struct Log {
 /// What is asked of the log other than its records.
 #[derive(Debug, Subcommand)]
 enum About {
-    /// Check the chain of the whole log: an edit, insertion, deletion, reordering or cut is found and located.
+    /// Verify the hash chain of the whole log, and locate any edit, insertion, deletion, reordering
+    /// or truncation.
     Verify {
         #[command(flatten)]
         at_rest: AtRest,
-        /// The directory is a copy: do not compare it with the newest position that this machine knows.
+        /// The directory is a copy. Do not compare it with the newest position that this machine
+        /// has recorded.
         #[arg(long, requires = "data")]
         copy: bool,
     },

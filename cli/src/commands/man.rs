@@ -14,7 +14,7 @@ Examples:
   ensue man | man -l -
   ensue man --all ~/.local/share/man/man1     man ensue-executions-list")]
 pub(crate) struct Man {
-    /// Write the pages of all commands into a folder, over those that are there.
+    /// Write the pages of all commands into a folder. Existing pages are overwritten.
     #[arg(long, value_name = "FOLDER")]
     all: Option<PathBuf>,
 }

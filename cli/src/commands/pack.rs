@@ -16,7 +16,7 @@ use super::check::{PacksAtHand, counted, show_all};
 use crate::report::{Exit, Failure, Outcome, say, tell};
 use crate::trials::{Trial, junit};
 
-/// Work on packs.
+/// Test packs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Pack {
     Test(Test),
@@ -30,8 +30,7 @@ impl Pack {
     }
 }
 
-/// Run the cases in the `tests/` of packs on the real engine, with a clock of their own and
-/// nothing really done.
+/// Run the test cases of packs on the real engine, with a simulated clock and without side effects.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

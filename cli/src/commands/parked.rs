@@ -7,10 +7,10 @@ use super::{Asking, Page, Sorting, tell_next};
 use crate::report::{Outcome, tell};
 use crate::table::{Column, cell, pairs, text, time};
 
-/// List reactions that were put aside, and retry or dismiss them.
+/// List, retry and dismiss parked reactions.
 ///
-/// A reaction is what follows from a record. One that stops at a bug of ours, that cannot be kept, or during which the node ended three
-/// times is put aside; everything else goes on.
+/// A reaction is what follows from a record. One that stops at a bug of ours, that cannot be kept,
+/// or during which the node ended three times is put aside; everything else goes on.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
@@ -19,7 +19,7 @@ Examples:
   ensue parked retry 4711       after an upgrade that mends it
   ensue parked dismiss 4711     what should have followed is not to be")]
 pub(crate) enum Parked {
-    /// List them, the newest first.
+    /// List them, newest first.
     List {
         #[command(flatten)]
         sorting: Sorting,
@@ -31,12 +31,12 @@ pub(crate) enum Parked {
         /// The position of the record that it is owed to.
         position: u64,
     },
-    /// Have it worked out again.
+    /// Retry it.
     Retry {
         /// The position of the record that it is owed to.
         position: u64,
     },
-    /// Decide that it is not to be.
+    /// Dismiss it.
     Dismiss {
         /// The position of the record that it is owed to.
         position: u64,

@@ -15,7 +15,7 @@ use crate::table::{Column, cell};
 /// The most bytes of a token.
 const TOKEN_BYTES_MAX: u64 = 4096;
 
-/// Add, list, use and remove profiles: nodes by name.
+/// Add, list, use and remove profiles (names for nodes).
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
@@ -24,16 +24,16 @@ Examples:
   ensue profiles use production
   ensue status --profile here")]
 pub(crate) enum Profiles {
-    /// Add a profile, or say anew what one is.
+    /// Add or replace a profile.
     Add(Add),
-    /// List profiles; never a token.
+    /// List profiles, without their tokens.
     List,
-    /// Use a profile where none is named.
+    /// Set the default profile.
     Use {
         /// The profile.
         name: ProfileName,
     },
-    /// Forget a profile and its token.
+    /// Remove a profile and its token.
     Remove {
         /// The profile.
         name: ProfileName,
@@ -48,8 +48,7 @@ pub(crate) struct Add {
     /// The node's address.
     #[arg(long, value_name = "URL")]
     url: String,
-    /// The file with the token; `-` is standard input. Where none is named, a prompt
-    /// asks for it.
+    /// The file with the token. `-` reads standard input. Without it, a prompt asks for the token.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 }

@@ -15,7 +15,7 @@ Examples:
   ensue queues list
   ensue queues list --watch")]
 pub(crate) enum Queues {
-    /// List the queues, with how many work and wait in each.
+    /// List the queues, with how many executions run and wait in each.
     List(Listed),
 }
 

@@ -22,11 +22,11 @@ const PATIENCE_SECONDS: u64 = 600;
 /// How many executions are shown to people.
 const SHOWN_MAX: usize = 20;
 
-/// Fold recorded executions once more, and say which would go another way, where first, and why. What came from outside is taken from
-/// the log: nothing runs, nobody is asked, and nothing is recorded.
+/// Replay recorded executions, and report which would now decide otherwise, where first, and why.
+/// Results and answers come from the log: nothing runs, nobody is asked, and nothing is recorded.
 ///
-/// Without --against they are replayed by the definitions that they went by, and every decision must be the same: that the log explains
-/// all of it. With it by another version of a pack, and they must go the same way.
+/// Without --against, executions are replayed with the definitions that they ran with, and every
+/// decision must be the same. With --against, they are replayed with another version of a pack.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -35,19 +35,19 @@ Examples:
   ensue replay --against packs/release --last 500     for CI: 1 where one would go another way
   ensue replay --against packs/release --action release.ship --since 30d")]
 pub(crate) struct Replay {
-    /// The execution; without it, the newest that are no steps of others.
+    /// The execution [default: the newest executions that are not steps].
     #[arg(conflicts_with_all = ["last", "action", "rule", "since"])]
     id: Option<String>,
-    /// The folder of a pack that is installed: replay by what is in it now.
+    /// The folder of an installed pack: replay with its current files.
     #[arg(long, value_name = "DIR")]
     against: Option<PathBuf>,
     /// How many of the newest.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     last: u32,
-    /// Only those of this action.
+    /// Only items of this action.
     #[arg(long, value_name = "REF")]
     action: Option<String>,
-    /// Only those that this rule asked for.
+    /// Only executions requested by this rule.
     #[arg(long, value_name = "REF")]
     rule: Option<String>,
     /// Only those asked for from then on: a time, or how long ago (`30d`, `12h`).

@@ -37,7 +37,7 @@ struct Accept {
     /// The restored data directory.
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// The master key's file, if it is not in its usual place.
+    /// The file of the master key, if it is not in its default place.
     #[arg(long, value_name = "FILE", env = "ENSUE_MASTER_KEY_FILE")]
     master_key: Option<PathBuf>,
     /// Report what is missing and change nothing.

@@ -14,7 +14,7 @@ use crate::table::{Column, cell, pairs, text, time};
 use backfill::Backfill;
 use backtest::Backtest;
 
-/// List and show rules, and say what becomes of their matches.
+/// List, show and backtest rules, and set their mode.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
@@ -32,20 +32,20 @@ pub(crate) enum Rules {
         /// The rule.
         rule: String,
     },
-    /// Say what a rule would have done with the events that came, beside what it did.
+    /// Evaluate a rule over past events, and compare the result with what it did.
     #[command(after_help = "\
 Examples:
   ensue rules backtest release.ship_on_tag --since 7d
   ensue rules backtest packs/release/rules/ship_on_tag.yaml --since 30d --max-new 5 --max-lost 0   for CI: 1 where it would do otherwise
   ensue rules backtest packs/release --since 30d --max-changed 10   all rules of a pack")]
     Backtest(Backtest),
-    /// Make up for the times of a rule's schedule in a range that is over; those that fired are passed over.
+    /// Run a scheduled rule for a past time range. Times that fired already are skipped.
     #[command(after_help = "\
 Examples:
   ensue rules backfill backup.nightly --since 7d --dry-run
   ensue rules backfill backup.nightly --since 2026-03-01T00:00:00Z --until 2026-03-08T00:00:00Z")]
     Backfill(Backfill),
-    /// Say what becomes of a rule's matches.
+    /// Set the mode of a rule.
     Set {
         /// The rule.
         rule: String,
@@ -58,11 +58,11 @@ Examples:
 /// What becomes of a rule's matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Mode {
-    /// They are acted on.
+    /// Matches run the action.
     Enabled,
-    /// The rule is not looked at.
+    /// The rule is not evaluated.
     Disabled,
-    /// They are recorded, not acted on.
+    /// Matches are recorded, and nothing runs.
     Shadow,
 }
 

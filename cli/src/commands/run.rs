@@ -35,7 +35,7 @@ Examples:
 pub(crate) struct Run {
     /// The action.
     action: String,
-    /// A parameter: `name=value`, which is read as the type that the action declares, or `name:=json`.
+    /// A parameter: `name=value`, read as the type that the action declares, or `name:=json`.
     #[arg(long = "param", value_name = "NAME=VALUE")]
     param: Vec<String>,
     /// The file with the parameters, a JSON object; `-` is standard input. A --param goes over it.

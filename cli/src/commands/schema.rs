@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::Asking;
 use crate::report::{Failure, Outcome, say};
 
-/// Print the JSON Schema of a kind of file, for editors: completion, descriptions, and mistakes as you type.
+/// Print the JSON Schema of a kind of file, for completion and validation in editors.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -27,7 +27,7 @@ Examples:
   ensue serve --listen 0.0.0.0:3678 --data /var/lib/ensue
   ENSUE_KEY_GITHUB_WEBHOOK_SECRET_FILE=/run/secrets/github ensue serve")]
 pub(crate) struct Serve {
-    /// The address to listen on [default: 127.0.0.1:3678]; port 0 takes a free one.
+    /// The address to listen on [default: 127.0.0.1:3678]. Port 0 takes a free port.
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
     /// The data directory; it is made where it is not there [default: ./ensue-data].

@@ -8,10 +8,10 @@ use crate::redraw::{self, Stirred};
 use crate::report::{Exit, Failure, Outcome};
 use crate::table::{bytes, pairs, text};
 
-/// Show how the node is; without a token, whether it is ready.
+/// Show the state of the node. Without a token, show whether it is ready.
 #[derive(Debug, Args)]
 pub(crate) struct Status {
-    /// Only say whether the node can serve, which needs no token: exit code 0 or 7.
+    /// Only check whether the node can serve requests: exit code 0 or 7. Needs no token.
     #[arg(long, conflicts_with = "watch")]
     ready: bool,
     #[command(flatten)]

@@ -8,7 +8,7 @@ use crate::redraw::Stirred;
 use crate::report::Outcome;
 use crate::table::{Column, cell, text, time};
 
-/// List what the schedules of rules and sensors wait for.
+/// List the schedules of rules and sensors, with when they fire next.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
@@ -16,17 +16,17 @@ Examples:
   ensue timers list --rule backup.nightly
   ensue timers list --watch")]
 pub(crate) enum Timers {
-    /// List schedules with when they fire next, what was set last first.
+    /// List schedules with when they fire next, newest first.
     List(Listed),
 }
 
 /// Which schedules are listed.
 #[derive(Debug, Args)]
 pub(crate) struct Listed {
-    /// Only that of this rule.
+    /// Only the schedule of this rule.
     #[arg(long, value_name = "REF")]
     rule: Option<String>,
-    /// Only that of this sensor.
+    /// Only the schedule of this sensor.
     #[arg(long, value_name = "REF")]
     sensor: Option<String>,
     #[command(flatten)]

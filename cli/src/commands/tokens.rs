@@ -21,7 +21,7 @@ Examples:
   ensue tokens add ci --role author > ci.token
   ensue tokens add rescue --role admin --data ./ensue-data     all tokens lost")]
 pub(crate) enum Tokens {
-    /// Add a token and print it, this once.
+    /// Add a token and print it. It is not shown again.
     Add {
         /// Who holds it: a-z, 0-9, `_`, `-` and `.`.
         name: String,
@@ -31,12 +31,12 @@ pub(crate) enum Tokens {
         #[command(flatten)]
         at_rest: AtRest,
     },
-    /// List tokens; never a secret.
+    /// List tokens, without their secrets.
     List {
         #[command(flatten)]
         at_rest: AtRest,
     },
-    /// Let the holder of a token in no more.
+    /// Revoke a token.
     #[command(visible_alias = "remove")]
     Revoke {
         /// The token's name.

@@ -27,7 +27,7 @@ const EXECUTIONS_MAX: u16 = 100;
 /// The most rules among which those that erred are looked for: a page of the API.
 const RULES_MAX: u16 = 200;
 
-/// Watch a node work: rates, queues, running executions, erring rules. `q` quits.
+/// Watch the rates, queues, running executions and failing rules of a node. `q` quits.
 #[derive(Debug, Args)]
 pub(crate) struct Top;
 

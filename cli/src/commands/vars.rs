@@ -24,7 +24,7 @@ Examples:
   ensue vars show sync.cursor
   ensue vars unset deploy.freeze")]
 pub(crate) enum Vars {
-    /// List the vars that have a value.
+    /// List vars that have a value.
     List {
         #[command(flatten)]
         sorting: Sorting,
@@ -50,7 +50,7 @@ pub(crate) enum Vars {
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
     },
-    /// Take the value of a var away.
+    /// Remove the value of a var.
     #[command(visible_alias = "remove")]
     Unset {
         /// The var.

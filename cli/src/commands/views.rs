@@ -10,10 +10,10 @@ use crate::table::text;
 /// What is said beside a bar while they are built.
 pub(super) const REBUILDING: &str = "rebuilding";
 
-/// Work on the read models.
+/// Rebuild the read models.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Views {
-    /// Build the read models anew from the log, and put them in the place of the old ones.
+    /// Rebuild the read models from the log, and replace the old ones.
     Rebuild {
         #[command(flatten)]
         at_rest: AtRest,

@@ -19,7 +19,7 @@ use crate::tree::{self, Branch};
 /// The most pages of rules that are asked for one after the other.
 const PAGES_MAX: usize = 500;
 
-/// Show what led to a thing and what came of it, or why rules did what they did.
+/// Show the causes and consequences of an event or execution, or why rules matched or did not.
 #[derive(Debug, Args)]
 #[command(
     group = ArgGroup::new("what").args(["id", "event", "data"]).required(true),
@@ -36,7 +36,7 @@ pub(crate) struct Why {
     /// An event, an enforcement, an execution, or an inquiry.
     #[arg(conflicts_with = "rule")]
     id: Option<String>,
-    /// The rule to be explained.
+    /// The rule to explain.
     #[arg(long, value_name = "REF")]
     rule: Option<String>,
     /// The event to be explained; without a rule, each rule of its trigger.
@@ -65,10 +65,10 @@ pub(crate) struct Why {
 /// By which definitions an event is judged.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum Definitions {
-    /// By those that judged it when it came.
+    /// With the definitions that were installed when it arrived.
     #[default]
     Then,
-    /// By those of now.
+    /// With the definitions that are installed now.
     Now,
 }
 

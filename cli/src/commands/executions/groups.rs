@@ -20,9 +20,9 @@ const COUNTED_MAX: usize = 5_000;
 /// What executions are grouped by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum By {
-    /// Their error: those that failed or timed out, unless `--status` says otherwise.
+    /// By error. Without `--status`, only executions that failed or timed out.
     Error,
-    /// Their action.
+    /// By action.
     Action,
 }
 

@@ -30,31 +30,31 @@ pub(crate) struct Which {
 #[derive(Debug, Args)]
 #[group(id = "filters", multiple = true)]
 pub(crate) struct Filters {
-    /// All with this status.
+    /// Executions with this status.
     #[arg(long, value_name = "STATUS", value_parser = STATUSES)]
     status: Option<String>,
-    /// All of this action.
+    /// Executions of this action.
     #[arg(long, value_name = "REF")]
     action: Option<String>,
-    /// All that this rule asked for.
+    /// Executions requested by this rule.
     #[arg(long, value_name = "REF")]
     rule: Option<String>,
-    /// All with this label; more than once: with all of them.
+    /// Executions with this label. Repeat the option to require several labels.
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label_of)]
     labels: Vec<(LabelName, LabelValue)>,
-    /// All that come of this event or request.
+    /// Executions caused by this event or request.
     #[arg(long, value_name = "ID")]
     correlation: Option<String>,
-    /// All steps of this workflow, an execution.
+    /// Steps of this workflow execution.
     #[arg(long, value_name = "ID")]
     parent: Option<String>,
-    /// All that failed for this kind of reason.
+    /// Executions that failed with this kind of error.
     #[arg(long, value_name = "KIND", value_parser = error_kinds())]
     error_kind: Option<String>,
-    /// All that were asked for since then: a time, or how long ago (`30d`, `12h`).
+    /// Executions requested since this time, or since so long ago (`30d`, `12h`).
     #[arg(long, value_name = "TIME", value_parser = moment_of)]
     since: Option<Timestamp>,
-    /// All that were asked for before then.
+    /// Executions requested before this time.
     #[arg(long, value_name = "TIME", value_parser = moment_of)]
     until: Option<Timestamp>,
 }
@@ -62,7 +62,7 @@ pub(crate) struct Filters {
 /// Whether anything is done.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Trying {
-    /// Say what would come of it, and do nothing.
+    /// Print what would happen, and change nothing.
     #[arg(long)]
     pub(super) dry_run: bool,
     /// Whether what was rerun already is rerun once more; only `rerun` has a flag for it.

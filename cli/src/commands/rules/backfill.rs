@@ -17,13 +17,13 @@ use crate::table::text;
 pub(crate) struct Backfill {
     /// The rule.
     rule: String,
-    /// From when on: a time, or how long ago (`7d`).
+    /// The start of the range: a time, or how long ago (`7d`).
     #[arg(long, value_name = "TIME", value_parser = moment_of)]
     since: Timestamp,
-    /// Before when; now without it.
+    /// The end of the range [default: now].
     #[arg(long, value_name = "TIME", value_parser = moment_of)]
     until: Option<Timestamp>,
-    /// Say which times would be made up for, and do nothing.
+    /// Print which times would run, and run nothing.
     #[arg(long)]
     dry_run: bool,
 }

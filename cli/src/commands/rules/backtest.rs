@@ -22,29 +22,29 @@ const LISTED_MAX: usize = 10;
 /// What is tried, and over what.
 #[derive(Debug, Args)]
 pub(crate) struct Backtest {
-    /// The rule, the file of a rule in its pack's folder as it is now, or the folder of a pack: all
-    /// of its rules.
+    /// The rule, the file of a rule in its pack's folder, or the folder of a pack for all of its
+    /// rules.
     rule: String,
-    /// Which rule of the file or pack, where it has several.
+    /// Which rule of the file or pack, if it has several.
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// From when on the events were taken in: a time, or how long ago (`30d`, `12h`).
+    /// Only events received since this time, or since so long ago (`30d`, `12h`).
     #[arg(long, value_name = "TIME", value_parser = moment_of)]
     since: Option<Timestamp>,
-    /// Before when they were.
+    /// Only events received before this time.
     #[arg(long, value_name = "TIME", value_parser = moment_of)]
     until: Option<Timestamp>,
-    /// Only events behind this position of the log.
+    /// Only events after this position of the log.
     #[arg(long, value_name = "POSITION")]
     after: Option<u64>,
-    /// End with 1 if the rule would act on more than N events on which it did not act.
+    /// Exit with code 1 if the rule would act on more than N events on which it did not act.
     #[arg(long, value_name = "N")]
     max_new: Option<u64>,
-    /// End with 1 if the rule would not act on more than N events on which it acted. An event over
-    /// which its condition errs counts as one.
+    /// Exit with code 1 if the rule would not act on more than N events on which it acted. An event
+    /// that makes its condition fail counts as one.
     #[arg(long, value_name = "N")]
     max_lost: Option<u64>,
-    /// End with 1 if more than N events are new or lost.
+    /// Exit with code 1 if more than N events are new or lost.
     #[arg(long, value_name = "N")]
     max_changed: Option<u64>,
 }
