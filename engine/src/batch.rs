@@ -5,13 +5,14 @@
 
 mod at_hand;
 
+use crate::workflows::waits::is_awaited;
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use at_hand::{AtHand, Both};
+use at_hand::{AtHand, Both, is_read_soon};
 
 use crate::catalog::Catalogs;
 use crate::command::{
@@ -19,9 +20,8 @@ use crate::command::{
     Settings, TurnLimits,
 };
 use crate::effect::Effect;
-use crate::engine::{Engine, Reaction, Then};
+use crate::engine::Engine;
 use crate::events::react::judgement;
-use crate::executions::facts::cut;
 use crate::explain::panic_text;
 use crate::fact::{Fact, FactTooLarge};
 use crate::health::facts::{ReactionDeferred, ReactionHeld, ReactionParked, ReactionResumed};
@@ -29,17 +29,11 @@ use crate::health::state::Owed;
 use crate::ids::{EventId, Id};
 use crate::mutants;
 use crate::ports::Batch;
+use crate::reaction::{Reaction, Then};
 use crate::record::{Actor, Body, BodyHandle, Cause, Draft, Epoch, Head, Position, Record, StreamId};
 use crate::rules::judge::Judgement;
+use crate::text::cut;
 
-/// The most drafts of one turn; what is over is owed.
-pub const TURN_DRAFTS_MAX: usize = 1_000;
-/// The most drafts of one batch, give or take a few. Work beyond it is owed, even if the turn itself was short.
-pub const BATCH_DRAFTS_MAX: usize = 10_000;
-/// The most bytes of facts and bodies of one turn; what is over is owed.
-pub const TURN_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// How many steps rules take that are judged within one batch; the rules that are left are judged in a later one.
-pub const BATCH_STEPS_MAX: u64 = 1_000_000;
 /// The most bytes of a parked reaction's error.
 const ERROR_BYTES_MAX: usize = 2_048;
 
@@ -397,7 +391,7 @@ impl Sequencing {
         };
         record.chain = self.head.chain.over(&record);
         self.head = Head { position: record.position, chain: record.chain };
-        if self.engine.is_read_soon(&record)
+        if is_read_soon(&self.engine, &record)
             && let Some(body) = &record.body
         {
             self.at_hand.put(body);
@@ -406,7 +400,7 @@ impl Sequencing {
         self.effects.extend(self.engine.effects_of(&record));
         turn.drafts += 1;
         turn.bytes += record.fact_json.len() + record.body.as_ref().and_then(|body| body.content.as_ref()).map_or(0, Bytes::len);
-        if reacts(&record.fact) || self.engine.waits_for(&record.fact) {
+        if reacts(&record.fact) || is_awaited(&self.engine, &record.fact) {
             turn.pending.push_back((record.clone(), 0));
         }
         let position = record.position;

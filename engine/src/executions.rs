@@ -1,8 +1,12 @@
 //! Executions: runs of actions, and the attempts they are made of.
 
+pub(crate) mod admission;
 pub mod artifacts;
+pub(crate) mod begin;
 pub mod decide;
+pub(crate) mod end;
 pub mod facts;
+pub mod heard;
 pub mod history;
 pub mod labels;
 pub mod messages;
@@ -10,5 +14,6 @@ pub(crate) mod pausing;
 pub mod queues;
 pub mod react;
 pub(crate) mod retry;
+pub(crate) mod start;
 pub mod state;
 pub(crate) mod timed;

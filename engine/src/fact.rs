@@ -14,13 +14,15 @@ use crate::health::facts as health;
 use crate::inquiries::facts as inquiries;
 use crate::letters::facts as letters;
 use crate::locks::facts as locks;
-use crate::record::FACT_BYTES_MAX;
 use crate::rules::facts as rules;
 use crate::rules::flow::facts as flow;
 use crate::schedule::facts as schedule;
 use crate::timers::facts as timers;
 use crate::vars::facts as vars;
 use crate::workflows::facts as workflows;
+
+/// The most bytes a fact may have as JSON.
+pub const FACT_BYTES_MAX: usize = 16 * 1024;
 
 /// Why a stored fact cannot be read.
 #[derive(Debug, Error)]

@@ -4,204 +4,24 @@
 
 mod body;
 mod chain;
+mod counts;
+mod head;
+mod origin;
+mod stream;
 mod wire;
 
-use std::borrow::Cow;
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+pub use counts::{CatalogRevision, Epoch, Position, Revision};
+pub use head::{Chain, Head};
+pub use origin::{Actor, Cause};
+pub use stream::StreamId;
 
 pub use body::{Body, BodyHandle, Digest, Encoding};
-pub use chain::{Chain, ChainError, verify_link};
+pub use chain::{ChainError, verify_link};
 pub use wire::WireRecord;
 
 use crate::fact::Fact;
-use crate::ids::{EnforcementId, EventId, ExecutionId, Id, LogId, TokenId};
-use crate::names::{KeyRef, PackName, RuleRef, SensorRef, VarName};
+use crate::ids::{Id, LogId};
 use crate::time::Timestamp;
-
-/// The most bytes a fact may have as JSON.
-pub const FACT_BYTES_MAX: usize = 16 * 1024;
-
-macro_rules! counts {
-    ($($(#[$doc:meta])* $type:ident;)*) => {$(
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(transparent)]
-        pub struct $type(pub u64);
-
-        impl $type {
-            /// Gives the one after this.
-            #[must_use]
-            pub const fn next(self) -> Self {
-                Self(self.0 + 1)
-            }
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.fmt(f)
-            }
-        }
-    )*};
-}
-
-counts! {
-    /// A place in a log: 1, 2, 3 … without a gap; 0 is before the first.
-    Position;
-    /// The count of a record in its stream, from 1.
-    Revision;
-    /// The writer's right to write: it only grows, and an append under an older one fails.
-    Epoch;
-    /// The state of the catalog that something was judged by; 0 is the empty catalog.
-    CatalogRevision;
-}
-
-/// The thing that a record belongs to, written `<noun>/<name or id>`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum StreamId {
-    /// An event.
-    Event(EventId),
-    /// An enforcement.
-    Enforcement(EnforcementId),
-    /// An execution, with its attempts.
-    Execution(ExecutionId),
-    /// A pack.
-    Pack(PackName),
-    /// A rule, by its ref: its errors and its suspension.
-    Rule(RuleRef),
-    /// What a sensor could not turn into events.
-    Sensor(SensorRef),
-    /// A key: that it was set, never its value.
-    Key(KeyRef),
-    /// An access token: that it exists, never its secret.
-    Token(TokenId),
-    /// A var: what it was set to, and by whom.
-    Var(VarName),
-    /// The log itself: its nodes, its clock, its parked reactions.
-    Log(LogId),
-}
-
-impl fmt::Display for StreamId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Event(id) => write!(f, "event/{id}"),
-            Self::Enforcement(id) => write!(f, "enforcement/{id}"),
-            Self::Execution(id) => write!(f, "execution/{id}"),
-            Self::Pack(name) => write!(f, "pack/{name}"),
-            Self::Rule(name) => write!(f, "rule/{name}"),
-            Self::Sensor(name) => write!(f, "sensor/{name}"),
-            Self::Key(name) => write!(f, "key/{name}"),
-            Self::Token(id) => write!(f, "token/{id}"),
-            Self::Var(name) => write!(f, "var/{name}"),
-            Self::Log(id) => write!(f, "log/{id}"),
-        }
-    }
-}
-
-impl Serialize for StreamId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for StreamId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-impl FromStr for StreamId {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let unknown = || format!("`{}` is not a stream; write `<noun>/<id>`", text.chars().take(80).collect::<String>());
-        let (noun, name) = text.split_once('/').ok_or_else(unknown)?;
-        match noun {
-            "event" => name.parse().map(Self::Event),
-            "enforcement" => name.parse().map(Self::Enforcement),
-            "execution" => name.parse().map(Self::Execution),
-            "pack" => name.parse().map(Self::Pack).map_err(|e| e.to_string()),
-            "rule" => name.parse().map(Self::Rule).map_err(|e| e.to_string()),
-            "sensor" => name.parse().map(Self::Sensor).map_err(|e| e.to_string()),
-            "key" => name.parse().map(Self::Key).map_err(|e| e.to_string()),
-            "token" => name.parse().map(Self::Token),
-            "var" => name.parse().map(Self::Var).map_err(|e| e.to_string()),
-            "log" => name.parse().map(Self::Log),
-            _ => Err(unknown()),
-        }
-    }
-}
-
-/// Who asked for a record, written `<kind>` or `<kind>/<name>`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Actor {
-    /// The engine itself.
-    Engine,
-    /// The holder of a named token.
-    Token(String),
-    /// A sensor, on behalf of whoever its key lets in.
-    Sensor(SensorRef),
-    /// A worker that reports on an attempt.
-    Worker(String),
-    /// Whoever opened the data directory while no node ran on it.
-    Operator,
-}
-
-impl fmt::Display for Actor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Engine => f.write_str("engine"),
-            Self::Token(name) => write!(f, "token/{name}"),
-            Self::Sensor(name) => write!(f, "sensor/{name}"),
-            Self::Worker(name) => write!(f, "worker/{name}"),
-            Self::Operator => f.write_str("operator"),
-        }
-    }
-}
-
-impl FromStr for Actor {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once('/') {
-            None if text == "engine" => Ok(Self::Engine),
-            None if text == "operator" => Ok(Self::Operator),
-            Some(("token", name)) => Ok(Self::Token(name.to_owned())),
-            Some(("sensor", name)) => name.parse().map(Self::Sensor).map_err(|e| format!("{e}")),
-            Some(("worker", name)) => Ok(Self::Worker(name.to_owned())),
-            None | Some(_) => Err(format!("`{}` is not an actor", text.chars().take(80).collect::<String>())),
-        }
-    }
-}
-
-/// Where a record comes from: the record that led to it, and the chain it stands in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cause {
-    /// The record that led to this one; none for what came from outside.
-    pub parent: Option<Id>,
-    /// The first record of the chain; a record without a parent is its own root.
-    pub root: Id,
-    /// How many events stand above in the chain.
-    pub depth: u32,
-    /// The W3C trace of the request at the chain's beginning: its `traceparent`, then a space and its `tracestate` where it had one.
-    pub trace: Option<String>,
-}
-
-impl Cause {
-    /// Begins a chain at the record `id`.
-    pub fn root(id: Id, trace: Option<String>) -> Self {
-        Self { parent: None, root: id, depth: 0, trace }
-    }
-
-    /// Goes on in the same chain, as what the record `parent` led to.
-    #[must_use]
-    pub fn from_parent(&self, parent: Id) -> Self {
-        Self { parent: Some(parent), ..self.clone() }
-    }
-}
 
 /// A fact that is not yet in the log: it has everything but its place there.
 #[derive(Clone, Debug, PartialEq)]
@@ -267,13 +87,4 @@ impl Record {
     pub fn body_handle(&self) -> Option<BodyHandle> {
         self.body.as_ref().map(|body| BodyHandle { digest: body.digest, bytes: body.bytes, at: self.position })
     }
-}
-
-/// The newest position of a log, and the chain's hash there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Head {
-    /// The newest position; 0 in an empty log.
-    pub position: Position,
-    /// The chain's hash there; 32 zero bytes in an empty log.
-    pub chain: Chain,
 }

@@ -9,3 +9,4 @@ pub mod judge;
 pub mod local;
 pub mod react;
 pub mod state;
+pub mod view;

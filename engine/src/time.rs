@@ -112,6 +112,11 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
+/// Returns a duration in whole milliseconds, at most `u64::MAX`.
+pub(crate) fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

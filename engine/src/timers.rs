@@ -3,4 +3,5 @@
 pub mod decide;
 pub mod facts;
 pub mod react;
+pub(crate) mod set;
 pub mod state;

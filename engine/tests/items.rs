@@ -1,7 +1,7 @@
 //! Steps that are done for each of many items: how many there may be, and how much of what they gave is read at once.
 
-use ensue_engine::batch::TURN_DRAFTS_MAX;
 use ensue_engine::catalog::{ITEMS_MAX, ITEMS_OPEN_MAX};
+use ensue_engine::command::TURN_DRAFTS_MAX;
 use ensue_engine::command::{Answer, Ask, ReportOutcome};
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::fact::Fact;

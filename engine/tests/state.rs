@@ -2,12 +2,13 @@
 
 use ensue_engine::catalog::{Does, LockConflict, Mode, OnExpire, Since, Wait};
 use ensue_engine::command::{Answer, Ask, Command, RefusedDelivery, ReportOutcome};
-use ensue_engine::engine::{Engine, LoadError, STATE_FORMAT, SavedState};
+use ensue_engine::engine::Engine;
 use ensue_engine::executions::facts::Evidence;
 use ensue_engine::executions::state::Phase;
 use ensue_engine::ids::{ExecutionId, Id, InquiryId, LogId, Role, TokenId};
 use ensue_engine::record::{Actor, Body};
 use ensue_engine::spec::{CatalogsHealth, NOON};
+use ensue_engine::state::{LoadError, STATE_FORMAT, SavedState};
 use serde_json::{Value, json};
 
 use crate::support::definitions::{concurrency, every, flow};

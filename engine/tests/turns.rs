@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use ensue_engine::batch::{BATCH_DRAFTS_MAX, TURN_DRAFTS_MAX};
 use ensue_engine::command::{Answer, Settings, TurnLimits};
+use ensue_engine::command::{BATCH_DRAFTS_MAX, TURN_DRAFTS_MAX};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{Id, Role};
 use ensue_engine::record::Record;

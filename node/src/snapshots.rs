@@ -10,10 +10,11 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use ensue_engine::engine::{Engine, STATE_FORMAT};
+use ensue_engine::engine::Engine;
 use ensue_engine::explain::panic_text;
 use ensue_engine::ids::LogId;
 use ensue_engine::record::{Head, Position};
+use ensue_engine::state::STATE_FORMAT;
 use ensue_store::checkpoints::{CheckpointError, Checkpoints};
 
 use crate::release::RELEASE;

@@ -184,10 +184,10 @@ pub fn vars_read(recorded: &Recorded, definitions: Definitions<'_>) -> Result<BT
     let rule = requested.rule.as_ref().and_then(|rule| catalog.rules().get(rule));
     if let Some(rule) = rule {
         rule.expressions().into_iter().for_each(|expression| reads.note_all(expression));
-        reads.note_action(&rule.action, &catalog);
+        reads.note_action(&rule.action, catalog.actions());
     }
     if let Some(action) = catalog.actions().get(&requested.action) {
-        reads.note_action(action, &catalog);
+        reads.note_action(action, catalog.actions());
     }
     match reads {
         VarReads::Nothing => Ok(BTreeSet::new()),

@@ -3,40 +3,40 @@
 use crate::access::facts::{KeyRemoved, KeySet, TokenAdded, TokenRevoked};
 use crate::access::state::{ADMIN, Token};
 use crate::command::{Answer, Decision, Refusal};
-use crate::engine::Engine;
 use crate::fact::Fact;
 use crate::ids::TokenId;
 use crate::names::KeyRef;
 use crate::record::{Actor, Draft, StreamId};
+use crate::state::State;
 
-pub(crate) fn set_key(engine: &Engine, actor: &Actor, key: &KeyRef, version: u32) -> Decision {
-    let now = engine.access().key(key).map_or(0, |versions| versions.newest);
+pub(crate) fn set_key(state: &State, actor: &Actor, key: &KeyRef, version: u32) -> Decision {
+    let now = state.access().key(key).map_or(0, |versions| versions.newest);
     if version <= now {
         return Decision::Refused(Refusal::KeyVersion { key: key.clone(), now, given: version });
     }
     done(StreamId::Key(key.clone()), actor, KeySet { key: key.clone(), version }.into())
 }
 
-pub(crate) fn remove_key(engine: &Engine, actor: &Actor, key: &KeyRef) -> Decision {
-    if engine.access().key(key).and_then(|versions| versions.current).is_none() {
+pub(crate) fn remove_key(state: &State, actor: &Actor, key: &KeyRef) -> Decision {
+    if state.access().key(key).and_then(|versions| versions.current).is_none() {
         return Decision::Refused(Refusal::NoKey(key.clone()));
     }
     done(StreamId::Key(key.clone()), actor, KeyRemoved { key: key.clone() }.into())
 }
 
-pub(crate) fn add_token(engine: &Engine, actor: &Actor, id: TokenId, name: &str, roles: &[String]) -> Decision {
-    if engine.access().tokens().any(|(_, token)| token.name == name) {
+pub(crate) fn add_token(state: &State, actor: &Actor, id: TokenId, name: &str, roles: &[String]) -> Decision {
+    if state.access().tokens().any(|(_, token)| token.name == name) {
         return Decision::Refused(Refusal::TokenNameTaken(name.to_owned()));
     }
     done(StreamId::Token(id), actor, TokenAdded { id, name: name.to_owned(), roles: roles.to_vec() }.into())
 }
 
-pub(crate) fn revoke_token(engine: &Engine, actor: &Actor, name: &str) -> Decision {
-    let Some((id, token)) = engine.access().tokens().find(|(_, token)| token.name == name) else {
+pub(crate) fn revoke_token(state: &State, actor: &Actor, name: &str) -> Decision {
+    let Some((id, token)) = state.access().tokens().find(|(_, token)| token.name == name) else {
         return Decision::Refused(Refusal::NoToken(name.to_owned()));
     };
     let is_admin = |token: &Token| token.roles.iter().any(|role| role == ADMIN);
-    if is_admin(token) && engine.access().tokens().filter(|(_, token)| is_admin(token)).count() == 1 {
+    if is_admin(token) && state.access().tokens().filter(|(_, token)| is_admin(token)).count() == 1 {
         return Decision::Refused(Refusal::LastAdmin(name.to_owned()));
     }
     done(StreamId::Token(*id), actor, TokenRevoked { id: *id }.into())

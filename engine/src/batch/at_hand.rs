@@ -9,9 +9,13 @@ use bytes::Bytes;
 use ensue_expression::Document;
 
 use crate::command::{Bodies, document_of};
+use crate::executions::facts::Pace;
+use crate::fact::Fact;
 use crate::recent::Recent;
-use crate::record::{Body, BodyHandle, Digest};
+use crate::record::{Actor, Body, BodyHandle, Digest, Record, StreamId};
+use crate::state::State;
 use crate::workflows::elements::Elements;
+use crate::workflows::waits::is_awaited;
 
 /// The most bytes that are held of what was just taken, as it is kept in the log.
 const TAKEN_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -78,6 +82,25 @@ impl Bodies for Both<'_> {
 
     fn decoded(&self, body: &Body) -> Option<Bytes> {
         self.beside.decoded(body)
+    }
+}
+
+/// Returns true if the body of a record that is about to be folded is likely to be read soon: by a workflow, an inquiry, a step that
+/// waits for an event, or the rules that judge an event of a schedule or read vars. The body of a var is read soon as well.
+pub(super) fn is_read_soon(state: &State, record: &Record) -> bool {
+    if matches!(record.stream, StreamId::Event(_)) {
+        let is_undecided = matches!(&record.fact, Fact::EventReceived(fact) if fact.undecided > 0);
+        return is_undecided || record.actor == Actor::Engine || is_awaited(state, &record.fact);
+    }
+    let StreamId::Execution(id) = &record.stream else { return matches!(record.fact, Fact::VarSet(_)) };
+    match &record.fact {
+        Fact::ExecutionRequested(fact) => matches!(fact.pace, Pace::InSteps | Pace::Asks),
+        Fact::AttemptSucceeded(_) | Fact::ExecutionSettled(_) => {
+            state.executions().get(id).is_some_and(|execution| execution.part_of.is_some())
+        }
+        Fact::ExecutionSucceeded(fact) => fact.part_of.is_some(),
+        Fact::StepExpanded(_) | Fact::RerunPlanned(_) | Fact::InquiryAnswered(_) => true,
+        _ => false,
     }
 }
 

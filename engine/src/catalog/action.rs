@@ -1,19 +1,20 @@
 //! Actions: what can be run, with what it takes and gives, and what the engine may do when its fate is unknown.
 
+use crate::catalog::OnLost;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ensue_expression::{Expression, Node, Template};
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::catalog::{Concurrency, Misfit, Retry, Schema, Workflow};
-use crate::executions::decide::millis;
-use crate::executions::facts::{Pace, cut};
+use crate::executions::facts::Pace;
 use crate::inquiries::question::Question;
 use crate::names::{ActionRef, LabelName, TriggerRef, WorkerQueueName};
 use crate::record::Digest;
+use crate::text::cut;
+use crate::time::millis;
 use crate::time::parse_duration;
 
 /// The most bytes that are shown of what is no duration.
@@ -93,19 +94,6 @@ fn sleep(params: Node<'_>) -> Result<Pace, Misfit> {
         let message = format!("{given} is not a duration; write a number and a unit, `250ms`, `90s`, `10m`, `24h`, at most 8760h");
         Misfit { pointer: "/duration".to_owned(), message }
     })
-}
-
-/// What to do when it is unknown whether an attempt of an action that is not idempotent took effect.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnLost {
-    /// Ask a person: the execution is indeterminate until somebody settles it.
-    #[default]
-    Ask,
-    /// Fail the execution.
-    Fail,
-    /// Try again, at the author's risk.
-    Retry,
 }
 
 /// How an action is run: exactly one runner.

@@ -2,11 +2,11 @@
 
 use crate::catalog::facts::{PackInstalled, PackRemoved};
 use crate::command::{Answer, Decision, PackChange, Refusal};
-use crate::engine::Engine;
 use crate::record::{Actor, CatalogRevision, Draft, StreamId};
+use crate::state::State;
 
-pub(crate) fn change(engine: &Engine, actor: &Actor, base: CatalogRevision, changes: &[PackChange]) -> Decision {
-    let now = engine.catalog_revision();
+pub(crate) fn change(state: &State, actor: &Actor, base: CatalogRevision, changes: &[PackChange]) -> Decision {
+    let now = state.catalog_revision();
     if base != now {
         return Decision::Refused(Refusal::CatalogMoved { now, base });
     }
@@ -19,7 +19,7 @@ pub(crate) fn change(engine: &Engine, actor: &Actor, base: CatalogRevision, chan
                 (name, fact.into(), Some(manifest.clone()))
             }
             PackChange::Remove { name } => {
-                if engine.packs().get(name).is_none() {
+                if state.packs().get(name).is_none() {
                     return Decision::Refused(Refusal::NoPack(name.clone()));
                 }
                 (name, PackRemoved { name: name.clone(), catalog }.into(), None)

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use crate::catalog::{Action, Misfit};
 use crate::executions::labels::{LabelValue, LabelValueError, Labels};
 use crate::names::LabelName;
-use crate::rules::judge::describe;
+use crate::text::describe;
 
 impl Action {
     /// Gives the labels of an execution with these parameters that its author declares. Fails where one cannot be worked out, or is no value

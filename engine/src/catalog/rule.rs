@@ -1,9 +1,9 @@
 //! Rules: trigger, condition, and what to do.
 
+use crate::catalog::Mode;
 use std::sync::Arc;
 
 use ensue_expression::{Expression, Template};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::catalog::{Action, Flow, Given, Run};
@@ -40,19 +40,6 @@ pub struct Rule {
     pub config: Arc<Value>,
     /// −100 … 100; higher goes first; none means the action's.
     pub priority: Option<i8>,
-}
-
-/// Whether a rule's matches are acted on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mode {
-    /// Judged and acted on.
-    #[default]
-    Enabled,
-    /// Not looked at.
-    Disabled,
-    /// Judged and recorded, not acted on.
-    Shadow,
 }
 
 impl Rule {

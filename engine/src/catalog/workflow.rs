@@ -2,11 +2,12 @@
 //!
 //! Whether the expressions fit what they read was checked by `ensue-packs`; when a step starts is said by `workflows/react.rs`.
 
+use crate::catalog::ItemFailure;
+use crate::catalog::OnFailure;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ensue_expression::{Expression, Path, Template};
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::catalog::Retry;
@@ -213,17 +214,6 @@ pub struct Notify {
     pub with: Template,
 }
 
-/// What the failure of an item means for the others.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ItemFailure {
-    /// They go on.
-    #[default]
-    OthersGoOn,
-    /// Those that run are stopped, and no more start (`fail_fast: true`).
-    StopsOthers,
-}
-
 /// What a step does: exactly one thing.
 #[derive(Clone, Debug)]
 pub enum Task {
@@ -239,39 +229,6 @@ pub enum Task {
         /// Why.
         message: Template,
     },
-}
-
-/// What a step's failure means for the workflow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnFailure {
-    /// The workflow is failing; the steps that run beside it come to their ends.
-    #[default]
-    Fail,
-    /// The workflow is failing, and the steps that run beside it are cancelled (`cancel_others: true`).
-    CancelOthers,
-    /// The workflow goes on (`on_failure: continue`).
-    Continue,
-}
-
-impl OnFailure {
-    /// Says whether the workflow fails with the step.
-    pub fn fails(self) -> bool {
-        match self {
-            Self::Fail | Self::CancelOthers => true,
-            Self::Continue => false,
-        }
-    }
-
-    pub(crate) fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-impl ItemFailure {
-    pub(crate) fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 /// Why steps make no workflow.

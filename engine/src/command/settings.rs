@@ -4,8 +4,19 @@
 
 use std::collections::BTreeMap;
 
-use crate::batch::{BATCH_DRAFTS_MAX, BATCH_STEPS_MAX, TURN_BYTES_MAX, TURN_DRAFTS_MAX};
 use crate::names::{DEFAULT_QUEUE, WorkerQueueName};
+
+/// The most drafts of one turn; what is over is owed.
+pub const TURN_DRAFTS_MAX: usize = 1_000;
+
+/// The most drafts of one batch, give or take a few. Work beyond it is owed, even if the turn itself was short.
+pub const BATCH_DRAFTS_MAX: usize = 10_000;
+
+/// The most bytes of facts and bodies of one turn; what is over is owed.
+pub const TURN_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How many steps rules take that are judged within one batch; the rules that are left are judged in a later one.
+pub const BATCH_STEPS_MAX: u64 = 1_000_000;
 
 /// What the operator sets.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,13 +8,14 @@ use crate::catalog::{Extra, Mode};
 use crate::command::{
     Answer, Conflict, Context, Decision, DedupeKey, Moment, Novelty, ObservedEvent, ReceivedEvent, Refusal, RefusedDelivery, Seen,
 };
-use crate::engine::Engine;
 use crate::events::facts::{AGAIN_MAX, DeliveryRefused, EventReceived};
 use crate::events::own::OwnTriggers;
-use crate::executions::facts::cut;
+use crate::executions::admission::admits_work;
 use crate::mutants;
 use crate::record::{Actor, Cause, Digest, Draft, Position, StreamId};
 use crate::rules::judge::{EventView, Judgement, Verdict, judge};
+use crate::state::State;
+use crate::text::cut;
 
 /// The most bytes that the reason of a refused delivery is kept with.
 const REASON_BYTES_MAX: usize = 4096;
@@ -32,17 +33,17 @@ pub(crate) struct Source<'a> {
 }
 
 pub(crate) fn receive_all(
-    engine: &Engine,
+    state: &State,
     actor: &Actor,
     trace: Option<&str>,
     events: &[ObservedEvent],
     at: &Moment,
     with: &Context<'_>,
 ) -> Decision {
-    if let Err(refusal) = engine.admits_work(with) {
+    if let Err(refusal) = admits_work(state, with) {
         return Decision::Refused(refusal);
     }
-    match receive_each(engine, &Source { actor, cause: None, trace, own_above: OwnTriggers::new() }, events, at, with) {
+    match receive_each(state, &Source { actor, cause: None, trace, own_above: OwnTriggers::new() }, events, at, with) {
         Ok((drafts, received)) => Decision::Done { drafts, answer: Answer::Events(received) },
         Err(refusal) => Decision::Refused(refusal),
     }
@@ -50,7 +51,7 @@ pub(crate) fn receive_all(
 
 /// Makes a draft of each event that is new, and tells of all of them, in their order.
 pub(crate) fn receive_each(
-    engine: &Engine,
+    state: &State,
     from: &Source<'_>,
     events: &[ObservedEvent],
     at: &Moment,
@@ -67,7 +68,7 @@ pub(crate) fn receive_each(
         let (id, position, novelty) = match first {
             Some((id, position)) => (id, position, Novelty::Repeat),
             None => {
-                drafts.push(receive(engine, event, from, with)?);
+                drafts.push(receive(state, event, from, with)?);
                 (event.id, Position::default(), Novelty::New)
             }
         };
@@ -114,25 +115,25 @@ fn signed_before(event: &ObservedEvent, at: &Moment, with: &Context<'_>) -> Opti
 }
 
 /// Makes the draft of one event, judged by the catalog as it is now.
-fn receive(engine: &Engine, event: &ObservedEvent, from: &Source<'_>, with: &Context<'_>) -> Result<Draft, Refusal> {
-    let judgement = judgement_now(engine, event, with)?;
-    Ok(drafted(engine, event, &judgement, from))
+fn receive(state: &State, event: &ObservedEvent, from: &Source<'_>, with: &Context<'_>) -> Result<Draft, Refusal> {
+    let judgement = judgement_now(state, event, with)?;
+    Ok(drafted(state, event, &judgement, from))
 }
 
 /// Makes the draft of an event that was judged.
-pub(crate) fn drafted(engine: &Engine, event: &ObservedEvent, judgement: &Judgement, from: &Source<'_>) -> Draft {
+pub(crate) fn drafted(state: &State, event: &ObservedEvent, judgement: &Judgement, from: &Source<'_>) -> Draft {
     let mut matched = 0;
     let mut erred = 0;
     let mut undecided = 0;
     let mut again = Vec::new();
     for judged in &judgement.verdicts {
-        match (engine.rules().mode(&judged.rule), &judged.verdict) {
+        match (state.rules().mode(&judged.rule), &judged.verdict) {
             (Mode::Disabled, _) => {}
             (Mode::Enabled | Mode::Shadow, Verdict::Matched(_)) => matched += 1,
             (Mode::Enabled | Mode::Shadow, Verdict::Undecided) => undecided += 1,
             (Mode::Enabled | Mode::Shadow, Verdict::Erred { message }) => {
                 erred += 1;
-                let way = engine.rules().way(judged.rule.id, Digest::of(message.as_bytes()));
+                let way = state.rules().way(judged.rule.id, Digest::of(message.as_bytes()));
                 again.extend(way.map(|(first, _)| first));
             }
         }
@@ -164,8 +165,8 @@ pub(crate) fn drafted(engine: &Engine, event: &ObservedEvent, judgement: &Judgem
 }
 
 /// Takes the edge's judgement if the catalog it was made by still stands, else judges again.
-fn judgement_now(engine: &Engine, event: &ObservedEvent, with: &Context<'_>) -> Result<Arc<Judgement>, Refusal> {
-    let now = engine.catalog_revision();
+fn judgement_now(state: &State, event: &ObservedEvent, with: &Context<'_>) -> Result<Arc<Judgement>, Refusal> {
+    let now = state.catalog_revision();
     if event.judgement.catalog == now || mutants::is("judged by an older catalog") {
         return Ok(event.judgement.clone());
     }

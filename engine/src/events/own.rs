@@ -4,15 +4,15 @@
 //! that waits for one. Below an event of such a trigger nothing makes another of that trigger, so that what is done about the end of
 //! executions is not led to by its own end. For that reason they do not count among the events of a chain, either.
 
-use std::collections::BTreeSet;
+mod triggers;
+
+pub use triggers::{OwnTrigger, OwnTriggers};
 
 use ensue_expression::Document;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 
 use crate::catalog::{Catalog, Mode};
 use crate::command::{Context, Moment, ObservedEvent};
-use crate::engine::Engine;
 use crate::events::decide::{Source, drafted};
 use crate::executions::facts::Failure;
 use crate::executions::state::Execution;
@@ -25,74 +25,10 @@ use crate::record::{Actor, Cause, Draft, Record, Revision, StreamId};
 use crate::rules::facts::RuleErred;
 use crate::rules::judge::{EventView, judge};
 use crate::schedule::SCHEDULE_TRIGGER;
+use crate::state::State;
 
 /// The source of events of the engine's own that are not about an execution.
 pub const SOURCE_OF_ENGINE: &str = "engine";
-
-/// A trigger of the engine's own to which any rule may listen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum OwnTrigger {
-    /// An execution that is no step ended.
-    #[serde(rename = "core.execution_ended")]
-    ExecutionEnded,
-    /// Nobody knows whether an attempt took effect, and a person is asked.
-    #[serde(rename = "core.attempt_indeterminate")]
-    AttemptIndeterminate,
-    /// A question was put to people.
-    #[serde(rename = "core.inquiry_opened")]
-    InquiryOpened,
-    /// They are to be told again.
-    #[serde(rename = "core.inquiry_reminded")]
-    InquiryReminded,
-    /// Others are asked as well.
-    #[serde(rename = "core.inquiry_escalated")]
-    InquiryEscalated,
-    /// It is over: answered, expired, cancelled or taken back.
-    #[serde(rename = "core.inquiry_ended")]
-    InquiryEnded,
-    /// A rule erred in a way in which it had not erred before.
-    #[serde(rename = "core.rule_erred")]
-    RuleErred,
-}
-
-/// Some of the engine's own triggers.
-pub type OwnTriggers = BTreeSet<OwnTrigger>;
-
-impl OwnTrigger {
-    /// Lists all of them.
-    pub const ALL: [Self; 7] = [
-        Self::ExecutionEnded,
-        Self::AttemptIndeterminate,
-        Self::InquiryOpened,
-        Self::InquiryReminded,
-        Self::InquiryEscalated,
-        Self::InquiryEnded,
-        Self::RuleErred,
-    ];
-
-    /// Gives its ref as text.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::ExecutionEnded => "core.execution_ended",
-            Self::AttemptIndeterminate => "core.attempt_indeterminate",
-            Self::InquiryOpened => "core.inquiry_opened",
-            Self::InquiryReminded => "core.inquiry_reminded",
-            Self::InquiryEscalated => "core.inquiry_escalated",
-            Self::InquiryEnded => "core.inquiry_ended",
-            Self::RuleErred => "core.rule_erred",
-        }
-    }
-
-    /// Gives its ref.
-    pub fn trigger(self) -> TriggerRef {
-        self.as_str().parse().expect("each is written as a ref is, `<pack>.<name>`")
-    }
-
-    /// Gives which one a ref names; none where it names another trigger.
-    pub fn of(trigger: &TriggerRef) -> Option<Self> {
-        Self::ALL.into_iter().find(|own| own.as_str() == trigger.as_str())
-    }
-}
 
 /// Says whether the engine alone makes events of a trigger.
 pub fn is_of_the_engine(trigger: &TriggerRef) -> bool {
@@ -102,25 +38,25 @@ pub fn is_of_the_engine(trigger: &TriggerRef) -> bool {
 /// Gives the events that tell of what is about to be recorded: what follows from a record, or, where none is given, from a command.
 ///
 /// Where the catalog cannot be built, no rule judges anything, and there are none.
-pub(crate) fn telling_of(engine: &Engine, drafts: &[Draft], by: Option<&Record>, at: &Moment, with: &Context<'_>) -> Vec<Draft> {
-    if drafts.iter().all(|draft| told_as(engine, draft).is_empty()) {
+pub(crate) fn telling_of(state: &State, drafts: &[Draft], by: Option<&Record>, at: &Moment, with: &Context<'_>) -> Vec<Draft> {
+    if drafts.iter().all(|draft| told_as(state, draft).is_empty()) {
         return Vec::new();
     }
-    let Some(catalog) = with.catalogs.at(engine.catalog_revision()) else { return Vec::new() };
-    (0..drafts.len()).flat_map(|place| telling_of_one(engine, (drafts, place), by, at, &catalog)).collect()
+    let Some(catalog) = with.catalogs.at(state.catalog_revision()) else { return Vec::new() };
+    (0..drafts.len()).flat_map(|place| telling_of_one(state, (drafts, place), by, at, &catalog)).collect()
 }
 
 /// Gives the events that tell of one of several drafts.
-fn telling_of_one(engine: &Engine, (drafts, place): (&[Draft], usize), by: Option<&Record>, at: &Moment, catalog: &Catalog) -> Vec<Draft> {
+fn telling_of_one(state: &State, (drafts, place): (&[Draft], usize), by: Option<&Record>, at: &Moment, catalog: &Catalog) -> Vec<Draft> {
     let draft = &drafts[place];
-    let heard = told_as(engine, draft).iter().filter(|own| is_listened_to(engine, catalog, **own));
+    let heard = told_as(state, draft).iter().filter(|own| is_listened_to(state, catalog, **own));
     let heard: OwnTriggers = heard.copied().collect();
     if heard.is_empty() {
         return Vec::new();
     }
-    let above = own_above(engine, draft, by);
-    let telling = Telling { engine, catalog, at, above: &above };
-    let told = news(engine, draft, by).into_iter().filter(|news| heard.contains(&news.trigger) && !above.contains(&news.trigger));
+    let above = own_above(state, draft, by);
+    let telling = Telling { state, catalog, at, above: &above };
+    let told = news(state, draft, by).into_iter().filter(|news| heard.contains(&news.trigger) && !above.contains(&news.trigger));
     told.map(|news| telling.event(&drafts[..place], draft, news)).collect()
 }
 
@@ -153,12 +89,12 @@ impl<'a> Tellable<'a> {
 }
 
 /// Says as what a draft may be told: most are not.
-fn told_as(engine: &Engine, draft: &Draft) -> &'static [OwnTrigger] {
+fn told_as(state: &State, draft: &Draft) -> &'static [OwnTrigger] {
     match Tellable::of(&draft.fact) {
         Some(Tellable::Execution(ExecutionFact::ExecutionBecameIndeterminate(_))) => &[OwnTrigger::AttemptIndeterminate],
         Some(Tellable::Execution(fact)) if fact.is_end() => match draft.stream {
-            StreamId::Execution(id) if engine.inquiries().of(&id).is_some() => &[OwnTrigger::ExecutionEnded, OwnTrigger::InquiryEnded],
-            StreamId::Execution(id) if engine.executions().get(&id).is_some_and(|execution| execution.part_of.is_none()) => {
+            StreamId::Execution(id) if state.inquiries().of(&id).is_some() => &[OwnTrigger::ExecutionEnded, OwnTrigger::InquiryEnded],
+            StreamId::Execution(id) if state.executions().get(&id).is_some_and(|execution| execution.part_of.is_none()) => {
                 &[OwnTrigger::ExecutionEnded]
             }
             // What becomes of a step is its workflow's to deal with.
@@ -178,18 +114,18 @@ fn told_as(engine: &Engine, draft: &Draft) -> &'static [OwnTrigger] {
 }
 
 /// Gives the engine's own triggers of which an event stands above a draft.
-fn own_above(engine: &Engine, draft: &Draft, by: Option<&Record>) -> OwnTriggers {
+fn own_above(state: &State, draft: &Draft, by: Option<&Record>) -> OwnTriggers {
     match (&draft.stream, by.map(|record| &record.fact)) {
-        (StreamId::Execution(id), _) => engine.executions().get(id).map(|execution| execution.own_above.clone()).unwrap_or_default(),
+        (StreamId::Execution(id), _) => state.executions().get(id).map(|execution| execution.own_above.clone()).unwrap_or_default(),
         (_, Some(Fact::EventReceived(event))) => event.own_above_what_follows(),
         _ => OwnTriggers::new(),
     }
 }
 
-fn is_listened_to(engine: &Engine, catalog: &Catalog, own: OwnTrigger) -> bool {
+fn is_listened_to(state: &State, catalog: &Catalog, own: OwnTrigger) -> bool {
     let trigger = own.trigger();
     let mut rules = catalog.index().of_trigger(&trigger).iter();
-    rules.any(|rule| engine.rules().mode(rule) != Mode::Disabled) || engine.workflows().waits().watches(&trigger)
+    rules.any(|rule| state.rules().mode(rule) != Mode::Disabled) || state.workflows().waits().watches(&trigger)
 }
 
 /// What is told.
@@ -200,10 +136,10 @@ struct News {
 }
 
 /// Gives what a draft is told as; what it is about is still in the state as it was before.
-fn news(engine: &Engine, draft: &Draft, by: Option<&Record>) -> Vec<News> {
+fn news(state: &State, draft: &Draft, by: Option<&Record>) -> Vec<News> {
     match Tellable::of(&draft.fact) {
-        Some(Tellable::Execution(fact)) => About::of(engine, draft).map_or_else(Vec::new, |about| about.execution(fact)),
-        Some(Tellable::Inquiry(fact)) => About::of(engine, draft).and_then(|about| about.inquiry(draft, fact)).into_iter().collect(),
+        Some(Tellable::Execution(fact)) => About::of(state, draft).map_or_else(Vec::new, |about| about.execution(fact)),
+        Some(Tellable::Inquiry(fact)) => About::of(state, draft).and_then(|about| about.inquiry(draft, fact)).into_iter().collect(),
         Some(Tellable::Erred(fact)) => {
             vec![News { trigger: OwnTrigger::RuleErred, source: SOURCE_OF_ENGINE.to_owned(), payload: of_erred(fact, by) }]
         }
@@ -231,15 +167,15 @@ fn error_of(error: &Failure) -> Json {
 
 /// An execution of which something is told.
 struct About<'a> {
-    engine: &'a Engine,
+    state: &'a State,
     id: ExecutionId,
     execution: &'a Execution,
 }
 
 impl<'a> About<'a> {
-    fn of(engine: &'a Engine, draft: &Draft) -> Option<Self> {
+    fn of(state: &'a State, draft: &Draft) -> Option<Self> {
         let StreamId::Execution(id) = draft.stream else { return None };
-        Some(Self { engine, id, execution: engine.executions().get(&id)? })
+        Some(Self { state, id, execution: state.executions().get(&id)? })
     }
 
     fn news(&self, trigger: OwnTrigger, payload: Map<String, Json>) -> News {
@@ -305,7 +241,7 @@ impl<'a> About<'a> {
 
     /// What is told of an inquiry that ends with its execution, because nobody has decided it.
     fn unanswered(&self, fact: ExecutionFact<'_>) -> Option<Map<String, Json>> {
-        let (id, inquiry) = self.engine.inquiries().of(&self.id).filter(|(_, inquiry)| inquiry.decision().is_none())?;
+        let (id, inquiry) = self.state.inquiries().of(&self.id).filter(|(_, inquiry)| inquiry.decision().is_none())?;
         let status = match fact {
             ExecutionFact::ExecutionCancelled(_) => "cancelled",
             _ if inquiry.attempt.is_some() => "withdrawn",
@@ -317,7 +253,7 @@ impl<'a> About<'a> {
     }
 
     fn inquiry(&self, draft: &Draft, fact: InquiryFact<'_>) -> Option<News> {
-        let open = |id: InquiryId| Some(self.of_inquiry(id, self.engine.inquiries().get(&id)?));
+        let open = |id: InquiryId| Some(self.of_inquiry(id, self.state.inquiries().get(&id)?));
         let (trigger, payload) = match fact {
             InquiryFact::InquiryOpened(fact) => (OwnTrigger::InquiryOpened, self.opened(InquiryId(draft.begins?), fact)),
             InquiryFact::InquiryReminded(InquiryReminded { inquiry, number }) => {
@@ -374,7 +310,7 @@ impl<'a> About<'a> {
 }
 
 struct Telling<'a> {
-    engine: &'a Engine,
+    state: &'a State,
     catalog: &'a Catalog,
     at: &'a Moment,
     above: &'a OwnTriggers,
@@ -384,22 +320,22 @@ impl Telling<'_> {
     /// Gives the event that tells of a draft, as what the record leads to that it is about to be.
     fn event(&self, before: &[Draft], draft: &Draft, news: News) -> Draft {
         // Of what a record may be told as, each has its own place, whoever listens.
-        let index = (0..).zip(told_as(self.engine, draft)).find(|(_, own)| **own == news.trigger).map_or(0, |(index, _)| index);
+        let index = (0..).zip(told_as(self.state, draft)).find(|(_, own)| **own == news.trigger).map_or(0, |(index, _)| index);
         let parent = self.record_id(before, draft);
         let cause = draft.cause.clone().unwrap_or_else(|| Cause::root(parent, draft.trace.clone())).from_parent(parent);
-        let id = EventId(Id::derived(self.engine.log(), parent, Role::Emit(index)));
+        let id = EventId(Id::derived(self.state.log(), parent, Role::Emit(index)));
         let News { trigger, source, payload } = news;
         let (trigger, payload, occurred_at) = (trigger.trigger(), Document::from_value(&Json::Object(payload)), self.at.time);
         let view = EventView { id, trigger: &trigger, source: &source, time: occurred_at, payload: &payload, only: None };
         let event = ObservedEvent::judged(&view, judge(self.catalog, &view));
         let from = Source { actor: &Actor::Engine, cause: Some(cause), trace: None, own_above: self.above.clone() };
-        drafted(self.engine, &event, &event.judgement, &from)
+        drafted(self.state, &event, &event.judgement, &from)
     }
 
     /// Gives the id that the record of a draft has, behind those before it.
     fn record_id(&self, before: &[Draft], draft: &Draft) -> Id {
         let of_stream = before.iter().filter(|other| other.stream == draft.stream).count() as u64;
-        let Revision(next) = self.engine.next_revision(&draft.stream);
-        draft.begins.unwrap_or_else(|| Id::of_later(self.engine.log(), &draft.stream, Revision(next + of_stream)))
+        let Revision(next) = self.state.next_revision(&draft.stream);
+        draft.begins.unwrap_or_else(|| Id::of_later(self.state.log(), &draft.stream, Revision(next + of_stream)))
     }
 }

@@ -5,19 +5,20 @@ use std::sync::Arc;
 use ensue_expression::Document;
 
 use crate::command::{Context, Moment};
-use crate::engine::{Engine, Reaction};
 use crate::events::facts::EventReceived;
 use crate::ids::EventId;
+use crate::reaction::Reaction;
 use crate::record::Record;
 use crate::rules::judge::{EventView, Judgement, judge};
 use crate::rules::react as rules;
+use crate::state::State;
 use crate::workflows::waits;
 
 /// Gives the `next`-th consequence of an event.
-pub(crate) fn react(engine: &Engine, record: &Record, fact: &EventReceived, next: u32, at: &Moment, with: &Context<'_>) -> Reaction {
+pub(crate) fn react(state: &State, record: &Record, fact: &EventReceived, next: u32, at: &Moment, with: &Context<'_>) -> Reaction {
     // What a rule leads to may be much, or nothing that can be worked out: who waits for the event does not wait for that.
     if next == 0
-        && let Some(reaction) = waits::of_event(engine, record, fact, with)
+        && let Some(reaction) = waits::of_event(state, record, fact, with)
     {
         return reaction;
     }
@@ -25,7 +26,7 @@ pub(crate) fn react(engine: &Engine, record: &Record, fact: &EventReceived, next
         return Reaction::nothing();
     }
     match judgement(record, fact, with) {
-        Ok(judgement) => rules::react(engine, record, fact, &judgement, next, at, with),
+        Ok(judgement) => rules::react(state, record, fact, &judgement, next, at, with),
         Err(reaction) => reaction,
     }
 }

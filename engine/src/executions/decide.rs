@@ -1,16 +1,17 @@
 //! What may be asked of executions: run this, it ended so, its worker is gone, stop it, this is what became of it.
 
+use crate::time::millis;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::catalog::{Action, Extra};
 use crate::command::{Answer, Context, Decision, Moment, Novelty, Refusal, Report, ReportOutcome, RequestExecution};
-use crate::engine::Engine;
 use crate::events::decide::{self as events, Source};
 use crate::events::own::OwnTriggers;
+use crate::executions::admission::admits_work;
 use crate::executions::facts::{
     AttemptFailed, AttemptLost, AttemptReportedLate, AttemptSucceeded, Evidence, ExecutionCancelRequested, ExecutionRequested,
-    ExecutionSettled, Failure, Pace, Settlement, cut,
+    ExecutionSettled, Failure, Pace, Settlement,
 };
 use crate::executions::labels::{LABELS_MAX, Labels};
 use crate::executions::state::{Execution, Phase};
@@ -19,6 +20,8 @@ use crate::ids::{AttemptId, ExecutionId, Id};
 use crate::mutants;
 use crate::names::LabelName;
 use crate::record::{Actor, Body, CatalogRevision, Cause, Draft, StreamId};
+use crate::state::State;
+use crate::text::cut;
 use crate::vars::decide::{self as vars, Changer};
 use crate::workflows::facts::RerunPlanned;
 
@@ -27,21 +30,21 @@ const REASON_BYTES_MAX: usize = 2048;
 
 /// Asks for an execution that nothing in the log led to.
 pub(crate) fn request(
-    engine: &Engine,
+    state: &State,
     at: &Moment,
     actor: &Actor,
     trace: Option<&str>,
     ask: &RequestExecution,
     with: &Context<'_>,
 ) -> Decision {
-    if let Err(refusal) = engine.admits_work(with) {
+    if let Err(refusal) = admits_work(state, with) {
         return Decision::Refused(refusal);
     }
     let rerun = ask.rerun.as_deref();
-    if let Some(open) = rerun.map(|rerun| rerun.of).filter(|of| engine.executions().get(of).is_some()) {
+    if let Some(open) = rerun.map(|rerun| rerun.of).filter(|of| state.executions().get(of).is_some()) {
         return Decision::Refused(Refusal::NotEnded(open));
     }
-    let now = engine.catalog_revision();
+    let now = state.catalog_revision();
     let definition = match present_definition(now, ask, with) {
         Ok(definition) => definition,
         Err(refusal) => return Decision::Refused(refusal),
@@ -153,8 +156,8 @@ fn present_definition(now: CatalogRevision, ask: &RequestExecution, with: &Conte
 
 /// Takes a worker's word for how an attempt ended. A word on an attempt that was given up is recorded and changes nothing, but where
 /// the execution is indeterminate about this very attempt, it settles it.
-pub(crate) fn report(engine: &Engine, actor: &Actor, report: &Report, at: &Moment, with: &Context<'_>) -> Decision {
-    let Some(execution) = engine.executions().get(&report.execution) else {
+pub(crate) fn report(state: &State, actor: &Actor, report: &Report, at: &Moment, with: &Context<'_>) -> Decision {
+    let Some(execution) = state.executions().get(&report.execution) else {
         return Decision::Refused(Refusal::NotOpen(report.execution));
     };
     let attempt = execution.phase.attempt();
@@ -182,13 +185,13 @@ pub(crate) fn report(engine: &Engine, actor: &Actor, report: &Report, at: &Momen
             };
             let emits = execution.cause(report.attempt.0);
             let changes = Changer { actor, cause: Some(emits.clone()), trace: None, execution: Some(report.execution) };
-            let changed = match vars::change_each(engine, &changes, &report.vars) {
+            let changed = match vars::change_each(state, &changes, &report.vars) {
                 Ok(changed) => changed,
                 Err(refusal) => return Decision::Refused(refusal),
             };
             let cause = Some(Cause { depth: emits.depth + 1, ..emits });
             let source = Source { actor, cause, trace: None, own_above: execution.own_above.clone() };
-            match events::receive_each(engine, &source, report.events(), at, with) {
+            match events::receive_each(state, &source, report.events(), at, with) {
                 Ok((drafts, received)) => {
                     // The result names the event that is in the log under the key.
                     let first = received.first().filter(|received| received.novelty == Novelty::Repeat).map(|received| received.id);
@@ -212,14 +215,14 @@ pub(crate) fn report(engine: &Engine, actor: &Actor, report: &Report, at: &Momen
 
 /// Notes that the worker of an attempt is gone; says nothing new where the attempt is over.
 pub(crate) fn lose(
-    engine: &Engine,
+    state: &State,
     actor: &Actor,
     id: ExecutionId,
     attempt: AttemptId,
     evidence: Evidence,
     error: Option<Failure>,
 ) -> Decision {
-    let drafts = match engine.executions().get(&id) {
+    let drafts = match state.executions().get(&id) {
         Some(execution @ Execution { phase: Phase::Running(current) | Phase::Cancelling(current), .. }) if current.id == attempt => {
             vec![Draft {
                 stream: StreamId::Execution(id),
@@ -238,9 +241,9 @@ pub(crate) fn lose(
 
 /// Asks an execution to end: at once where nothing of it runs, else once its attempt was stopped, or its steps have ended. Asking
 /// again changes nothing, but where a workflow cleans up: that is asked to end, too.
-pub(crate) fn cancel(engine: &Engine, actor: &Actor, trace: Option<&str>, id: ExecutionId) -> Decision {
-    let Some(execution) = engine.executions().get(&id) else { return Decision::Refused(Refusal::NotOpen(id)) };
-    let drafts = if may_be_cancelled(engine, id, execution) {
+pub(crate) fn cancel(state: &State, actor: &Actor, trace: Option<&str>, id: ExecutionId) -> Decision {
+    let Some(execution) = state.executions().get(&id) else { return Decision::Refused(Refusal::NotOpen(id)) };
+    let drafts = if may_be_cancelled(state, id, execution) {
         vec![Draft {
             stream: StreamId::Execution(id),
             begins: None,
@@ -257,7 +260,7 @@ pub(crate) fn cancel(engine: &Engine, actor: &Actor, trace: Option<&str>, id: Ex
 }
 
 /// Says whether it changes anything to ask an execution to end.
-pub(crate) fn may_be_cancelled(engine: &Engine, id: ExecutionId, execution: &Execution) -> bool {
+pub(crate) fn may_be_cancelled(state: &State, id: ExecutionId, execution: &Execution) -> bool {
     match execution.phase {
         Phase::Delayed
         | Phase::Blocked
@@ -269,7 +272,7 @@ pub(crate) fn may_be_cancelled(engine: &Engine, id: ExecutionId, execution: &Exe
         | Phase::Indeterminate(_) => true,
         // The first ends what goes forward, the second also what cleans up after that.
         // One for which nothing runs any more, and that has not ended, is asked as often as somebody wants.
-        Phase::InSteps => engine.workflows().course(&id).is_some_and(|course| course.cancels < 2 || course.open == 0),
+        Phase::InSteps => state.workflows().course(&id).is_some_and(|course| course.cancels < 2 || course.open == 0),
         // What has failed may be about to be tried again.
         Phase::Ending { cancelled, .. } => !cancelled && execution.may_be_tried_again(),
         Phase::Cancelling(_) | Phase::Withdrawn => false,
@@ -277,11 +280,11 @@ pub(crate) fn may_be_cancelled(engine: &Engine, id: ExecutionId, execution: &Exe
 }
 
 /// Takes a person's word for what became of an indeterminate execution.
-pub(crate) fn settle(engine: &Engine, actor: &Actor, id: ExecutionId, outcome: &Settlement, result: Option<&Body>) -> Decision {
-    match engine.executions().get(&id) {
+pub(crate) fn settle(state: &State, actor: &Actor, id: ExecutionId, outcome: &Settlement, result: Option<&Body>) -> Decision {
+    match state.executions().get(&id) {
         None => Decision::Refused(Refusal::NotOpen(id)),
         // What has been said stands, also where what follows from it is still to be worked out.
-        Some(execution) if engine.executions().is_indeterminate(&id) => {
+        Some(execution) if state.executions().is_indeterminate(&id) => {
             let settled = settled_as(actor, (id, execution), outcome.clone(), result.cloned());
             Decision::Done { drafts: vec![settled], answer: Answer::Execution(id) }
         }
@@ -304,10 +307,6 @@ pub(crate) fn settled_as(actor: &Actor, (id, execution): (ExecutionId, &Executio
         fact: ExecutionSettled { outcome }.into(),
         body: result,
     }
-}
-
-pub(crate) fn millis(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What is recorded as the failure of an execution whose attempt is lost.

@@ -1,5 +1,6 @@
 //! What can happen to an execution and its attempts.
 
+use crate::text::cut;
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
@@ -290,20 +291,6 @@ impl Failure {
     pub fn with_detail(self, detail: i64) -> Self {
         Self { detail: Some(detail), ..self }
     }
-}
-
-/// Cuts a text to at most `bytes_max` bytes, at a character's border and with a mark.
-pub(crate) fn cut(mut text: String, bytes_max: usize) -> String {
-    const MARK: &str = " … (cut)";
-    if text.len() > bytes_max {
-        let mut end = bytes_max - MARK.len();
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        text.truncate(end);
-        text.push_str(MARK);
-    }
-    text
 }
 
 /// The kinds of failure.

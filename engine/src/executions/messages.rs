@@ -2,16 +2,15 @@
 //!
 //! Its end is a report, which `decide.rs` takes.
 
-use serde::{Deserialize, Serialize};
-
 use crate::command::{Answer, Context, Decision, Message, Moment, ObservedEvent, Refusal, Said, SaidArtifact};
-use crate::engine::Engine;
 use crate::events::decide::{self as events, Source};
-use crate::executions::facts::{ArtifactKept, AttemptEmitted, AttemptProgressed, MessageRefused, cut};
+use crate::executions::facts::{ArtifactKept, AttemptEmitted, AttemptProgressed, MessageRefused};
 use crate::executions::state::{Attempt, Phase};
 use crate::fact::Fact;
 use crate::ids::{Id, Role};
 use crate::record::{Actor, Body, Cause, Draft, StreamId};
+use crate::state::State;
+use crate::text::cut;
 
 /// The most reports of progress that the log takes of one attempt. A worker passes on fewer and fewer the longer it lasts: one that
 /// runs for a day makes some five thousand.
@@ -32,31 +31,9 @@ const REASON_BYTES_MAX: usize = 1024;
 /// The most bytes of what comes with a report of progress.
 pub const PROGRESS_BYTES_MAX: u64 = 2048;
 
-/// How much an attempt has said.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Heard {
-    /// The first index that is not passed.
-    pub next: u32,
-    /// How many reports of progress.
-    pub progressed: u32,
-    /// How many events.
-    pub emitted: u32,
-    /// How many artifacts.
-    pub artifacts: u32,
-    /// How many messages that could not be taken.
-    pub refused: u32,
-}
-
-impl Heard {
-    /// Says whether the attempt has said nothing.
-    pub fn is_nothing(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
 /// Takes what an attempt says. A repeat is passed over; what comes for an attempt that does not run any more is refused.
-pub(crate) fn take(engine: &Engine, actor: &Actor, message: &Message, at: &Moment, with: &Context<'_>) -> Decision {
-    let Some(execution) = engine.executions().get(&message.execution) else {
+pub(crate) fn take(state: &State, actor: &Actor, message: &Message, at: &Moment, with: &Context<'_>) -> Decision {
+    let Some(execution) = state.executions().get(&message.execution) else {
         return Decision::Refused(Refusal::NotOpen(message.execution));
     };
     let attempt = match execution.phase {
@@ -99,13 +76,13 @@ pub(crate) fn take(engine: &Engine, actor: &Actor, message: &Message, at: &Momen
             let cause = execution.cause(attempt.id.0);
             let cause = Some(Cause { depth: cause.depth + 1, ..cause });
             let source = Source { actor, cause, trace: None, own_above: execution.own_above.clone() };
-            emit(engine, &source, &attempt, event, at, with).map(|received| {
+            emit(state, &source, &attempt, event, at, with).map(|received| {
                 let emitted = AttemptEmitted { attempt: attempt.id, index: message.index, event: event.id };
                 std::iter::once(draft(None, emitted.into(), None)).chain(received).collect()
             })
         }
         Said::Artifact(artifact) => {
-            let id = Id::derived(engine.log(), attempt.id.0, Role::Artifact(message.index));
+            let id = Id::derived(state.log(), attempt.id.0, Role::Artifact(message.index));
             keep(&attempt, message.index, artifact).map(|fact| vec![draft(Some(id), fact, None)])
         }
         Said::Unusable { reason } => within(&attempt, "messages that cannot be taken", attempt.heard.refused, REFUSED_MAX).map(|()| {
@@ -132,7 +109,7 @@ fn progress(attempt: &Attempt, index: u32, thousandths: Option<u16>, body: Optio
 }
 
 fn emit(
-    engine: &Engine,
+    state: &State,
     source: &Source<'_>,
     attempt: &Attempt,
     event: &ObservedEvent,
@@ -140,7 +117,7 @@ fn emit(
     with: &Context<'_>,
 ) -> Result<Vec<Draft>, Refusal> {
     within(attempt, "events", attempt.heard.emitted, EMITTED_MAX)?;
-    let (received, _) = events::receive_each(engine, source, std::slice::from_ref(event), at, with)?;
+    let (received, _) = events::receive_each(state, source, std::slice::from_ref(event), at, with)?;
     Ok(received)
 }
 

@@ -4,31 +4,31 @@
 
 use super::state::{Execution, Executions, Phase};
 use crate::command::{Answer, Decision, Refusal};
-use crate::engine::Engine;
 use crate::executions::facts::{ExecutionPaused, ExecutionResumed};
 use crate::fact::{ByNoun, ExecutionFact, Fact, InquiryFact, StepFact};
 use crate::ids::ExecutionId;
 use crate::mutants;
 use crate::record::{Actor, Draft, Record, StreamId};
+use crate::state::State;
 use crate::workflows::facts::PartRole;
 use crate::workflows::state::Workflows;
 
 /// Asks that nothing of an execution start. Asking again changes nothing.
-pub(crate) fn pause(engine: &Engine, actor: &Actor, trace: Option<&str>, id: ExecutionId) -> Decision {
-    let Some(execution) = engine.executions().get(&id) else { return Decision::Refused(Refusal::NotOpen(id)) };
-    if is_ending(id, execution, engine.workflows()) {
+pub(crate) fn pause(state: &State, actor: &Actor, trace: Option<&str>, id: ExecutionId) -> Decision {
+    let Some(execution) = state.executions().get(&id) else { return Decision::Refused(Refusal::NotOpen(id)) };
+    if is_ending(id, execution, state.workflows()) {
         return Decision::Refused(Refusal::IsEnding(id));
     }
-    let is_paused = engine.executions().is_paused(&id);
+    let is_paused = state.executions().is_paused(&id);
     let drafts = (!is_paused).then(|| draft(actor, trace, (id, execution), ExecutionPaused {}.into()));
     Decision::Done { drafts: drafts.into_iter().collect(), answer: Answer::Execution(id) }
 }
 
 /// Asks that a paused execution go on.
-pub(crate) fn resume(engine: &Engine, actor: &Actor, trace: Option<&str>, id: ExecutionId) -> Decision {
-    let Some(execution) = engine.executions().get(&id) else { return Decision::Refused(Refusal::NotOpen(id)) };
-    if !engine.executions().is_paused(&id) {
-        let by = engine.executions().held_by(&id, engine.workflows());
+pub(crate) fn resume(state: &State, actor: &Actor, trace: Option<&str>, id: ExecutionId) -> Decision {
+    let Some(execution) = state.executions().get(&id) else { return Decision::Refused(Refusal::NotOpen(id)) };
+    if !state.executions().is_paused(&id) {
+        let by = state.executions().held_by(&id, state.workflows());
         return Decision::Refused(Refusal::NotPaused { execution: id, by });
     }
     Decision::Done { drafts: vec![draft(actor, trace, (id, execution), ExecutionResumed {}.into())], answer: Answer::Execution(id) }
@@ -46,7 +46,7 @@ fn draft(actor: &Actor, trace: Option<&str>, (id, execution): (ExecutionId, &Exe
     }
 }
 
-impl Engine {
+impl State {
     /// Returns true if an open execution was asked to end, took too long, or undoes itself: it cannot be paused.
     pub fn is_ending(&self, id: &ExecutionId) -> bool {
         self.executions().get(id).is_some_and(|execution| is_ending(*id, execution, self.workflows()))
@@ -123,17 +123,17 @@ fn that_goes_on(record: &Record) -> Option<ExecutionId> {
 }
 
 /// Gives what is paused and holds up what follows from a record.
-pub(crate) fn holds_up(engine: &Engine, record: &Record) -> Option<ExecutionId> {
-    if !engine.executions().has_paused() {
+pub(crate) fn holds_up(state: &State, record: &Record) -> Option<ExecutionId> {
+    if !state.executions().has_paused() {
         return None;
     }
     let goes_on = that_goes_on(record)?;
     // What the engine itself asked is settled by the answer, and nothing else follows from that.
-    let asks = || engine.executions().get(&goes_on).is_some_and(|execution| execution.phase == Phase::Asking);
+    let asks = || state.executions().get(&goes_on).is_some_and(|execution| execution.phase == Phase::Asking);
     if matches!(record.fact, Fact::InquiryAnswered(_)) && !asks() {
         return None;
     }
-    engine.executions().held_by(&goes_on, engine.workflows())
+    state.executions().held_by(&goes_on, state.workflows())
 }
 
 impl Executions {

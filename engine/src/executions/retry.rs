@@ -6,22 +6,24 @@ use ensue_expression::{Budget, EVALUATION_STEPS_MAX, Expression, Scope, Value};
 
 use crate::catalog::{Catalog, Retry, Run};
 use crate::command::Context;
-use crate::engine::{Engine, Reaction};
-use crate::executions::decide::millis;
 use crate::executions::facts::{AttemptFailed, ExecutionFailed, ExecutionTimedOut, Failure, FailureKind};
 use crate::executions::state::Execution;
-use crate::executions::timed::{begin_of_wait, timer};
 use crate::fact::Fact;
 use crate::ids::ExecutionId;
+use crate::reaction::Reaction;
 use crate::record::{Draft, Record};
-use crate::rules::judge::describe;
+use crate::state::State;
+use crate::text::describe;
+use crate::time::millis;
 use crate::timers::facts::TimerKind;
+use crate::timers::set::begin_of_wait;
+use crate::timers::set::timer;
 use crate::workflows::facts::PartRole;
-use crate::workflows::react::definition;
+use crate::workflows::run::definition;
 
 /// Gives what follows from a failed attempt of an execution that nobody asked to end.
 pub(crate) fn after_failure(
-    engine: &Engine,
+    state: &State,
     record: &Record,
     (id, execution): (ExecutionId, &Execution),
     failed: &AttemptFailed,
@@ -33,16 +35,16 @@ pub(crate) fn after_failure(
     }
     // Where the catalog cannot be built any more nothing says how to try again, and nothing could be: it has failed.
     let catalog = with.catalogs.at(execution.catalog);
-    let Some(retry) = catalog.and_then(|catalog| policy(engine, execution, &catalog)) else { return end(failed.error.clone()) };
+    let Some(retry) = catalog.and_then(|catalog| policy(state, execution, &catalog)) else { return end(failed.error.clone()) };
     let Some(when) = &retry.when else {
         if failed.error.may_pass(execution.idempotent) {
-            return Ok(tried_again(engine, record, (id, execution), failed, &retry));
+            return Ok(tried_again(state, record, (id, execution), failed, &retry));
         }
         let message = format!("{}; it is not retried, because {}", failed.error.message, why_not(&failed.error));
         return end(Failure { detail: failed.error.detail, ..Failure::new(failed.error.kind, message) });
     };
     match is_worth(when, &failed.error, execution.attempts) {
-        Ok(true) => Ok(tried_again(engine, record, (id, execution), failed, &retry)),
+        Ok(true) => Ok(tried_again(state, record, (id, execution), failed, &retry)),
         Ok(false) => end(failed.error.clone()),
         Err(why) => {
             let message = format!("{}; it was not tried again, because `retry.when` erred: {why}", failed.error.message);
@@ -65,9 +67,9 @@ fn end_of(error: Failure, execution: &Execution) -> Fact {
 }
 
 /// Gives what is said of trying again: by the step that the execution is, or undoes, else by its action.
-fn policy(engine: &Engine, execution: &Execution, catalog: &Catalog) -> Option<Retry> {
+fn policy(state: &State, execution: &Execution, catalog: &Catalog) -> Option<Retry> {
     let of_step = execution.part_of.as_ref().and_then(|part_of| {
-        let workflow = engine.executions().get(&part_of.workflow)?;
+        let workflow = state.executions().get(&part_of.workflow)?;
         match &definition(catalog, workflow)?.run {
             Run::Workflow(workflow) => {
                 let step = workflow.step(&part_of.step)?;
@@ -84,7 +86,7 @@ fn policy(engine: &Engine, execution: &Execution, catalog: &Catalog) -> Option<R
 
 /// Returns the timer of the next attempt.
 fn tried_again(
-    engine: &Engine,
+    state: &State,
     record: &Record,
     (id, execution): (ExecutionId, &Execution),
     failed: &AttemptFailed,
@@ -93,7 +95,7 @@ fn tried_again(
     let asked = failed.retry_after_millis.map(Duration::from_millis);
     let wait = millis(retry.wait(execution.failures, failed.attempt, asked));
     let next = (TimerKind::Retry, execution.attempts + 1);
-    let set = timer(engine, record, (id, execution), next, begin_of_wait(engine, record).plus_millis(wait));
+    let set = timer(state, record, (id, execution), next, begin_of_wait(state, record).plus_millis(wait));
     AfterFailure::IsTriedAgain(Box::new(set))
 }
 

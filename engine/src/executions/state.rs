@@ -13,8 +13,8 @@ use crate::events::own::OwnTriggers;
 use crate::executions::facts::{
     AttemptFailed, AttemptLost, AttemptSucceeded, Evidence, ExecutionRequested, Failure, GivenEvent, Pace, Settlement,
 };
+use crate::executions::heard::Heard;
 use crate::executions::labels::Labels;
-use crate::executions::messages::Heard;
 use crate::executions::queues::{Place, WorkerQueues};
 use crate::fact::{ExecutionFact, HealthFact};
 use crate::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id};

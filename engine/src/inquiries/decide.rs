@@ -7,16 +7,16 @@ use super::lost;
 use super::question::ANSWER;
 use super::state::Inquiry;
 use crate::command::{Answer, Decision, InquiryAnswer, Refusal};
-use crate::engine::Engine;
 use crate::executions::decide::{self as executions, settled_as};
 use crate::executions::state::{Execution, Phase};
 use crate::ids::InquiryId;
 use crate::record::{Actor, Draft, StreamId};
-use crate::rules::judge::describe;
+use crate::state::State;
+use crate::text::describe;
 
 /// Takes an answer. It fits what was asked for: its caller has checked it against the inquiry's schema, which never changes.
-pub(crate) fn answer(engine: &Engine, actor: &Actor, trace: Option<&str>, ask: &InquiryAnswer) -> Decision {
-    let Some(inquiry) = engine.inquiries().get(&ask.inquiry) else { return Decision::Refused(Refusal::InquiryClosed(ask.inquiry)) };
+pub(crate) fn answer(state: &State, actor: &Actor, trace: Option<&str>, ask: &InquiryAnswer) -> Decision {
+    let Some(inquiry) = state.inquiries().get(&ask.inquiry) else { return Decision::Refused(Refusal::InquiryClosed(ask.inquiry)) };
     let refusal = |refusal| Decision::Refused(refusal);
     if !inquiry.asks(&ask.by, &ask.roles) {
         return refusal(Refusal::NotAsked { inquiry: ask.inquiry, name: ask.by.clone() });
@@ -24,7 +24,7 @@ pub(crate) fn answer(engine: &Engine, actor: &Actor, trace: Option<&str>, ask: &
     if inquiry.excluded.contains(&ask.by) {
         return refusal(Refusal::MayNotAnswer { inquiry: ask.inquiry, name: ask.by.clone() });
     }
-    let Some(execution) = asking(engine, inquiry) else { return refusal(Refusal::InquiryClosed(ask.inquiry)) };
+    let Some(execution) = asking(state, inquiry) else { return refusal(Refusal::InquiryClosed(ask.inquiry)) };
     if let Some(given) = inquiry.answers.iter().find(|given| given.by == ask.by) {
         return refusal(Refusal::AnsweredBefore { inquiry: ask.inquiry, at: given.at });
     }
@@ -56,18 +56,18 @@ pub(crate) fn answer(engine: &Engine, actor: &Actor, trace: Option<&str>, ask: &
 }
 
 /// Has an execution end about which somebody is asked. Where no answer is taken any more it goes on: nobody asked about what it does now.
-pub(crate) fn cancel(engine: &Engine, actor: &Actor, trace: Option<&str>, id: InquiryId) -> Decision {
-    let asking = engine.inquiries().get(&id).filter(|inquiry| asking(engine, inquiry).is_some());
+pub(crate) fn cancel(state: &State, actor: &Actor, trace: Option<&str>, id: InquiryId) -> Decision {
+    let asking = state.inquiries().get(&id).filter(|inquiry| asking(state, inquiry).is_some());
     match asking {
-        Some(inquiry) => executions::cancel(engine, actor, trace, inquiry.execution),
+        Some(inquiry) => executions::cancel(state, actor, trace, inquiry.execution),
         None => Decision::Refused(Refusal::InquiryClosed(id)),
     }
 }
 
 /// Gives the execution that still waits for an answer.
-fn asking<'e>(engine: &'e Engine, inquiry: &Inquiry) -> Option<&'e Execution> {
-    engine.executions().get(&inquiry.execution).filter(|execution| match inquiry.attempt {
-        Some(attempt) => lost::in_doubt(engine, inquiry.execution, execution).is_some_and(|doubted| doubted.id == attempt),
+fn asking<'e>(state: &'e State, inquiry: &Inquiry) -> Option<&'e Execution> {
+    state.executions().get(&inquiry.execution).filter(|execution| match inquiry.attempt {
+        Some(attempt) => lost::in_doubt(state, inquiry.execution, execution).is_some_and(|doubted| doubted.id == attempt),
         None => execution.phase == Phase::Asking && !execution.has_come,
     })
 }

@@ -7,14 +7,15 @@ use serde_json::{Value, json};
 
 use super::facts::{Assignee, InquiryOpened, InquiryWithdrawn};
 use crate::catalog::Misfit;
-use crate::engine::Engine;
-use crate::executions::facts::{Settlement, SettlementWord, cut};
+use crate::executions::facts::{Settlement, SettlementWord};
 use crate::executions::state::{Attempt, Execution, Phase};
 use crate::fact::Fact;
 use crate::ids::{ExecutionId, Id, Role};
 use crate::inquiries::question::{TEXT_BYTES_MAX, TITLE_BYTES_MAX};
 use crate::mutants;
 use crate::record::{Actor, Body, Digest, Draft, Record, StreamId};
+use crate::state::State;
+use crate::text::cut;
 
 /// The roles that are asked: those that may settle an execution, but for authors, who answer no inquiries.
 pub const ROLES: [&str; 2] = ["admin", "operator"];
@@ -62,12 +63,12 @@ pub fn settlement(answer: Node<'_>) -> Result<(Settlement, Option<Body>), Misfit
 }
 
 /// Gives the record that comes before all else which follows for an execution: the question is put, or taken back.
-pub(crate) fn first(engine: &Engine, record: &Record, (id, execution): (ExecutionId, &Execution)) -> Option<Draft> {
-    let asked = engine.inquiries().of(&id).filter(|(_, inquiry)| inquiry.attempt.is_some());
-    let fact: Fact = match (asked, in_doubt(engine, id, execution)) {
+pub(crate) fn first(state: &State, record: &Record, (id, execution): (ExecutionId, &Execution)) -> Option<Draft> {
+    let asked = state.inquiries().of(&id).filter(|(_, inquiry)| inquiry.attempt.is_some());
+    let fact: Fact = match (asked, in_doubt(state, id, execution)) {
         (None, Some(_)) if mutants::is("nobody is asked about a lost attempt") => return None,
         (None, Some(attempt)) if matches!(record.fact, Fact::ExecutionBecameIndeterminate(_)) => {
-            return Some(opened(engine, record, (id, execution), attempt));
+            return Some(opened(state, record, (id, execution), attempt));
         }
         (Some((inquiry, asked)), attempt) if asked.attempt != attempt.map(|attempt| attempt.id) => InquiryWithdrawn { inquiry }.into(),
         _ => return None,
@@ -79,15 +80,15 @@ pub(crate) fn first(engine: &Engine, record: &Record, (id, execution): (Executio
 }
 
 /// Gives the attempt of which nobody knows what became of it, and somebody is to say.
-pub(super) fn in_doubt(engine: &Engine, id: ExecutionId, execution: &Execution) -> Option<Attempt> {
+pub(super) fn in_doubt(state: &State, id: ExecutionId, execution: &Execution) -> Option<Attempt> {
     match execution.phase {
         // It took too long, or it has been said: nothing is left to ask.
-        Phase::Indeterminate(attempt) if !execution.is_timed_out && engine.executions().is_indeterminate(&id) => Some(attempt),
+        Phase::Indeterminate(attempt) if !execution.is_timed_out && state.executions().is_indeterminate(&id) => Some(attempt),
         _ => None,
     }
 }
 
-fn opened(engine: &Engine, record: &Record, (id, execution): (ExecutionId, &Execution), attempt: Attempt) -> Draft {
+fn opened(state: &State, record: &Record, (id, execution): (ExecutionId, &Execution), attempt: Attempt) -> Draft {
     let title = cut(format!("What became of attempt {} of `{}`?", attempt.number, execution.action), TITLE_BYTES_MAX);
     let bound = json!({ "title": title, "text": TEXT, "answer": answer_schema(), "execution": id, "attempt": attempt.id });
     let canonical = serde_json_canonicalizer::to_vec(&bound).expect("there is no number in it, and all else has a canonical form");
@@ -103,7 +104,7 @@ fn opened(engine: &Engine, record: &Record, (id, execution): (ExecutionId, &Exec
         part_of: execution.part_of.clone(),
         attempt: Some(attempt.id),
     };
-    let inquiry = Id::derived(engine.log(), id.0, Role::Inquiry(attempt.number));
+    let inquiry = Id::derived(state.log(), id.0, Role::Inquiry(attempt.number));
     draft(record, (id, execution), Some(inquiry), fact.into())
 }
 

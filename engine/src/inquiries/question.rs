@@ -6,7 +6,7 @@ use ensue_expression::{Expression, Node, NodeKind, Roots};
 
 use super::facts::Assignee;
 use crate::catalog::Misfit;
-use crate::executions::facts::cut;
+use crate::text::cut;
 use crate::time::parse_duration;
 
 /// The most bytes of a title.

@@ -10,37 +10,40 @@ use super::question::{Excluded, Question};
 use super::state::Inquiry;
 use crate::catalog::Run;
 use crate::command::Context;
-use crate::engine::{Engine, Reaction};
-use crate::executions::decide::millis;
 use crate::executions::facts::{ExecutionFailed, ExecutionSucceeded, Failure, FailureKind};
 use crate::executions::state::{Execution, Phase};
-use crate::executions::timed::{begin_of_wait, timer};
 use crate::fact::{Fact, InquiryFact};
 use crate::ids::{ExecutionId, Id, InquiryId, Role};
 use crate::names::StepName;
+use crate::reaction::Reaction;
 use crate::record::{Actor, Body, BodyHandle, CatalogRevision, Digest, Draft, Record, StreamId};
+use crate::state::State;
 use crate::time::duration_text;
+use crate::time::millis;
 use crate::timers::facts::{TimerFired, TimerKind};
+use crate::timers::set::begin_of_wait;
+use crate::timers::set::timer;
 use crate::workflows::notify::Asked;
-use crate::workflows::react::{definition, with_steps};
+use crate::workflows::run::definition;
+use crate::workflows::run::with_steps;
 
 /// Gives the records that open the inquiry of an execution which asks, where it is not open yet.
 pub(crate) fn opening(
-    engine: &Engine,
+    state: &State,
     record: &Record,
     (id, execution): (ExecutionId, &Execution),
     with: &Context<'_>,
 ) -> Result<Option<Vec<Draft>>, Reaction> {
-    if execution.phase != Phase::Asking || engine.inquiries().of(&id).is_some() {
+    if execution.phase != Phase::Asking || state.inquiries().of(&id).is_some() {
         return Ok(None);
     }
     let params = document(execution.params, with)?;
     let question = parsed(&params)?;
-    let excluded = excluded(engine, &question, execution);
+    let excluded = excluded(state, &question, execution);
     if let Some(error) = nobody_left(&question, &excluded) {
         return Ok(Some(vec![ended(record, execution, Err(error))]));
     }
-    let opened_at = begin_of_wait(engine, record);
+    let opened_at = begin_of_wait(state, record);
     let expires_at = question.expires.map(|expires| opened_at.plus_millis(millis(expires)));
     let fact = InquiryOpened {
         title: question.title.clone(),
@@ -49,12 +52,12 @@ pub(crate) fn opening(
         quorum: question.quorum,
         veto: question.veto.as_ref().map(|veto| veto.source().to_owned()),
         expires_at,
-        digest: digest(engine, &question, execution, with)?,
+        digest: digest(state, &question, execution, with)?,
         digest_required: question.digest_required,
         part_of: execution.part_of.clone(),
         attempt: None,
     };
-    let inquiry = Id::derived(engine.log(), id.0, Role::Inquiry(1));
+    let inquiry = Id::derived(state.log(), id.0, Role::Inquiry(1));
     let opened = Draft {
         stream: StreamId::Execution(id),
         begins: Some(inquiry),
@@ -69,13 +72,13 @@ pub(crate) fn opening(
     let escalations = (1..).zip(&question.escalate);
     let escalations = escalations.map(|(number, to)| (TimerKind::Escalation, number, opened_at.plus_millis(millis(to.after))));
     let timers = expiry.into_iter().chain(reminder).chain(escalations);
-    let timers = timers.map(|(kind, number, due)| timer(engine, record, (id, execution), (kind, number), due));
+    let timers = timers.map(|(kind, number, due)| timer(state, record, (id, execution), (kind, number), due));
     Ok(Some(std::iter::once(opened).chain(timers).collect()))
 }
 
 /// Gives what follows for the inquiry of an execution from one of its timers that has fired; none where it is for something else.
 pub(crate) fn after_timer(
-    engine: &Engine,
+    state: &State,
     record: &Record,
     (id, execution): (ExecutionId, &Execution),
     fired: &TimerFired,
@@ -84,8 +87,8 @@ pub(crate) fn after_timer(
     if !matches!(fired.kind, TimerKind::Reminder | TimerKind::Escalation) || execution.phase != Phase::Asking {
         return None;
     }
-    let (inquiry, _) = engine.inquiries().of(&id)?;
-    Some(match told_again(engine, record, (id, execution), (inquiry, fired), with) {
+    let (inquiry, _) = state.inquiries().of(&id)?;
+    Some(match told_again(state, record, (id, execution), (inquiry, fired), with) {
         Ok(drafts) => Reaction::last(drafts),
         Err(reaction) => reaction,
     })
@@ -93,7 +96,7 @@ pub(crate) fn after_timer(
 
 /// Gives the record by which people are told again, or others are asked as well, and when they are the next time.
 fn told_again(
-    engine: &Engine,
+    state: &State,
     record: &Record,
     (id, execution): (ExecutionId, &Execution),
     (inquiry, fired): (InquiryId, &TimerFired),
@@ -110,24 +113,24 @@ fn told_again(
         }
         _ => {
             let next = question.remind.filter(|remind| number < remind.max);
-            let due = next.map(|remind| begin_of_wait(engine, record).plus_millis(millis(remind.every)));
+            let due = next.map(|remind| begin_of_wait(state, record).plus_millis(millis(remind.every)));
             (InquiryReminded { inquiry, number }.into(), due)
         }
     };
     let cause = Some(execution.cause(record.id));
     let told = Draft { stream: StreamId::Execution(id), begins: None, actor: Actor::Engine, cause, trace: None, fact, body: None };
-    let next = next.map(|due| timer(engine, record, (id, execution), (TimerKind::Reminder, number + 1), due));
+    let next = next.map(|due| timer(state, record, (id, execution), (TimerKind::Reminder, number + 1), due));
     Ok(std::iter::once(told).chain(next).collect())
 }
 
 /// Gives what follows from a record of an inquiry.
-pub(crate) fn react(engine: &Engine, record: &Record, fact: InquiryFact<'_>, with: &Context<'_>) -> Reaction {
+pub(crate) fn react(state: &State, record: &Record, fact: InquiryFact<'_>, with: &Context<'_>) -> Reaction {
     let StreamId::Execution(id) = record.stream else { return Reaction::nothing() };
-    let Some(execution) = engine.executions().get(&id).filter(|execution| execution.phase == Phase::Asking) else {
+    let Some(execution) = state.executions().get(&id).filter(|execution| execution.phase == Phase::Asking) else {
         return Reaction::nothing();
     };
     let of = match fact {
-        InquiryFact::InquiryAnswered(fact) if fact.verdict.closes() => return end(engine, record, (id, execution), with),
+        InquiryFact::InquiryAnswered(fact) if fact.verdict.closes() => return end(state, record, (id, execution), with),
         InquiryFact::InquiryOpened(_) => Occasion::Opened,
         InquiryFact::InquiryReminded(_) => Occasion::Reminded,
         InquiryFact::InquiryEscalated(_) => Occasion::Escalated,
@@ -136,13 +139,13 @@ pub(crate) fn react(engine: &Engine, record: &Record, fact: InquiryFact<'_>, wit
         | InquiryFact::InquiryNotificationFailed(_)
         | InquiryFact::InquiryWithdrawn(_) => return Reaction::nothing(),
     };
-    if execution.has_come { Reaction::nothing() } else { notify(engine, record, (id, execution), of, with) }
+    if execution.has_come { Reaction::nothing() } else { notify(state, record, (id, execution), of, with) }
 }
 
 /// Tells those who are asked, where the step says what tells them.
-fn notify(engine: &Engine, record: &Record, (id, execution): (ExecutionId, &Execution), of: Occasion, with: &Context<'_>) -> Reaction {
-    let Some((inquiry, part_of)) = engine.inquiries().of(&id).zip(execution.part_of.as_ref()) else { return Reaction::nothing() };
-    let told = with_steps(engine, part_of.workflow, record, with, |going| {
+fn notify(state: &State, record: &Record, (id, execution): (ExecutionId, &Execution), of: Occasion, with: &Context<'_>) -> Reaction {
+    let Some((inquiry, part_of)) = state.inquiries().of(&id).zip(execution.part_of.as_ref()) else { return Reaction::nothing() };
+    let told = with_steps(state, part_of.workflow, record, with, |going| {
         let params = match document(execution.params, with) {
             Ok(params) => params,
             Err(reaction) => return Some(reaction),
@@ -158,8 +161,8 @@ fn notify(engine: &Engine, record: &Record, (id, execution): (ExecutionId, &Exec
 }
 
 /// Gives the end of an execution for which has come what it waits for: the answer, or the end of the time for one.
-pub(crate) fn end(engine: &Engine, record: &Record, (id, execution): (ExecutionId, &Execution), with: &Context<'_>) -> Reaction {
-    let Some((_, inquiry)) = engine.inquiries().of(&id) else { return Reaction::nothing() };
+pub(crate) fn end(state: &State, record: &Record, (id, execution): (ExecutionId, &Execution), with: &Context<'_>) -> Reaction {
+    let Some((_, inquiry)) = state.inquiries().of(&id) else { return Reaction::nothing() };
     match outcome(inquiry, execution, with) {
         Ok(outcome) => Reaction::last(vec![ended(record, execution, outcome)]),
         Err(reaction) => reaction,
@@ -239,18 +242,18 @@ fn nobody_left(question: &Question<'_>, excluded: &[String]) -> Option<Failure> 
     (left < question.quorum).then(|| Failure::new(FailureKind::ParametersInvalid, message))
 }
 
-fn excluded(engine: &Engine, question: &Question<'_>, execution: &Execution) -> Vec<String> {
+fn excluded(state: &State, question: &Question<'_>, execution: &Execution) -> Vec<String> {
     let names = question.exclude.iter().filter_map(|excluded| match excluded {
-        Excluded::Requester => outermost(engine, execution).actor.strip_prefix("token/").map(str::to_owned),
+        Excluded::Requester => outermost(state, execution).actor.strip_prefix("token/").map(str::to_owned),
         Excluded::Token(name) => Some(name.clone()),
     });
     names.collect()
 }
 
 /// Gives the execution of the outermost workflow around one; itself where there is none.
-fn outermost<'e>(engine: &'e Engine, execution: &'e Execution) -> &'e Execution {
+fn outermost<'e>(state: &'e State, execution: &'e Execution) -> &'e Execution {
     let mut outermost = execution;
-    while let Some(workflow) = outermost.part_of.as_ref().and_then(|part_of| engine.executions().get(&part_of.workflow)) {
+    while let Some(workflow) = outermost.part_of.as_ref().and_then(|part_of| state.executions().get(&part_of.workflow)) {
         outermost = workflow;
     }
     outermost
@@ -258,8 +261,8 @@ fn outermost<'e>(engine: &'e Engine, execution: &'e Execution) -> &'e Execution 
 
 /// Hashes what an answer is bound to: the question, the workflow's parameters and catalog, and the steps that wait for the answer. It
 /// is BLAKE3 over canonical JSON (RFC 8785).
-fn digest(engine: &Engine, question: &Question<'_>, execution: &Execution, with: &Context<'_>) -> Result<Digest, Reaction> {
-    let around = execution.part_of.as_ref().and_then(|part_of| Some((&part_of.step, engine.executions().get(&part_of.workflow)?)));
+fn digest(state: &State, question: &Question<'_>, execution: &Execution, with: &Context<'_>) -> Result<Digest, Reaction> {
+    let around = execution.part_of.as_ref().and_then(|part_of| Some((&part_of.step, state.executions().get(&part_of.workflow)?)));
     digest_within(question, around, execution.catalog, with)
 }
 

@@ -1,35 +1,36 @@
 //! What may be asked of dead letters: each is dealt with once.
 
 use crate::command::{Answer, Context, Decision, Moment, Refusal, RequestExecution, RetriedDelivery};
-use crate::engine::Engine;
 use crate::events::decide::{Source, receive_each};
 use crate::events::own::OwnTriggers;
+use crate::executions::admission::admits_work;
 use crate::executions::decide as executions;
 use crate::fact::Fact;
 use crate::ids::Id;
 use crate::letters::facts::{DeadLetterDismissed, DeadLetterRetried};
 use crate::record::{Actor, Draft, StreamId};
+use crate::state::State;
 
 /// Takes in what was refused, once: the events that it makes now are of the same chain as the refusal.
 pub(crate) fn retry(
-    engine: &Engine,
+    state: &State,
     actor: &Actor,
     trace: Option<&str>,
     retried: &RetriedDelivery,
     at: &Moment,
     with: &Context<'_>,
 ) -> Decision {
-    if !engine.letters().is_open(retried.of) {
+    if !state.letters().is_open(retried.of) {
         return Decision::Refused(Refusal::LetterNotOpen(retried.of));
     }
-    if let Err(refusal) = engine.admits_work(with) {
+    if let Err(refusal) = admits_work(state, with) {
         return Decision::Refused(refusal);
     }
     let from = Source { actor, cause: Some(retried.cause.clone()), trace, own_above: OwnTriggers::new() };
-    match receive_each(engine, &from, &retried.events, at, with) {
+    match receive_each(state, &from, &retried.events, at, with) {
         Ok((mut drafts, received)) => {
             let fact = DeadLetterRetried { of: retried.of, events: received.iter().map(|event| event.id).collect() };
-            drafts.push(draft(engine, actor, fact.into()));
+            drafts.push(draft(state, actor, fact.into()));
             Decision::Done { drafts, answer: Answer::Events(received) }
         }
         Err(refusal) => Decision::Refused(refusal),
@@ -38,7 +39,7 @@ pub(crate) fn retry(
 
 /// Runs again, once, what failed for good.
 pub(crate) fn rerun(
-    engine: &Engine,
+    state: &State,
     at: &Moment,
     actor: &Actor,
     trace: Option<&str>,
@@ -46,19 +47,19 @@ pub(crate) fn rerun(
     with: &Context<'_>,
 ) -> Decision {
     match &ask.rerun {
-        Some(rerun) if !engine.letters().is_open(rerun.of.0) => Decision::Refused(Refusal::LetterNotOpen(rerun.of.0)),
-        Some(_) | None => executions::request(engine, at, actor, trace, ask, with),
+        Some(rerun) if !state.letters().is_open(rerun.of.0) => Decision::Refused(Refusal::LetterNotOpen(rerun.of.0)),
+        Some(_) | None => executions::request(state, at, actor, trace, ask, with),
     }
 }
 
-pub(crate) fn dismiss(engine: &Engine, actor: &Actor, of: Id) -> Decision {
-    if !engine.letters().is_open(of) {
+pub(crate) fn dismiss(state: &State, actor: &Actor, of: Id) -> Decision {
+    if !state.letters().is_open(of) {
         return Decision::Refused(Refusal::LetterNotOpen(of));
     }
-    Decision::Done { drafts: vec![draft(engine, actor, DeadLetterDismissed { of }.into())], answer: Answer::Done }
+    Decision::Done { drafts: vec![draft(state, actor, DeadLetterDismissed { of }.into())], answer: Answer::Done }
 }
 
-fn draft(engine: &Engine, actor: &Actor, fact: Fact) -> Draft {
-    let stream = StreamId::Log(engine.log());
+fn draft(state: &State, actor: &Actor, fact: Fact) -> Draft {
+    let stream = StreamId::Log(state.log());
     Draft { stream, begins: None, actor: actor.clone(), cause: None, trace: None, fact, body: None }
 }

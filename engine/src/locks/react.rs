@@ -3,7 +3,6 @@
 use super::facts::{BEHIND_MAX, Claim, Lock, LockAcquired, LockAwaited};
 use super::state::{Claimant, Standing};
 use crate::catalog::LockConflict;
-use crate::engine::{Engine, Reaction};
 use crate::executions::decide::may_be_cancelled;
 use crate::executions::facts::{ExecutionCancelRequested, ExecutionCancelled, Failure, FailureKind};
 use crate::executions::pausing::is_ending;
@@ -11,7 +10,9 @@ use crate::executions::state::{Execution, Phase};
 use crate::fact::Fact;
 use crate::ids::{ExecutionId, Id};
 use crate::mutants;
+use crate::reaction::Reaction;
 use crate::record::{Actor, Draft, Record, StreamId};
+use crate::state::State;
 use crate::workflows::facts::PartRole;
 
 /// How many executions are asked to end at once.
@@ -28,49 +29,49 @@ pub(crate) enum Begins {
 }
 
 /// Says whether an execution begins with a record that would have it do so.
-pub(crate) fn begins(engine: &Engine, record: &Record, (id, execution): (ExecutionId, &Execution)) -> Begins {
-    let Some(claimant) = engine.locks().claimant(&id) else { return Begins::Now };
+pub(crate) fn begins(state: &State, record: &Record, (id, execution): (ExecutionId, &Execution)) -> Begins {
+    let Some(claimant) = state.locks().claimant(&id) else { return Begins::Now };
     let awaited = claimant.awaits().filter(|_| execution.phase == Phase::Blocked);
     let Some(claim) = awaited else {
         let is_by_this = claimant.held.last() == Some(&record.position) && claimant.standing == Standing::Holding;
         return if is_by_this { Begins::Now } else { Begins::NotNow };
     };
     let draft = |fact: Fact| own(id, execution, record.id, fact);
-    if claim.conflict == LockConflict::Skip && !cleans_up(engine, id) && !mutants::is("who is to be skipped waits") {
-        let error = Some(Failure::new(FailureKind::Cancelled, skipped_because(engine, &claim.lock())));
+    if claim.conflict == LockConflict::Skip && !cleans_up(state, id) && !mutants::is("who is to be skipped waits") {
+        let error = Some(Failure::new(FailureKind::Cancelled, skipped_because(state, &claim.lock())));
         let end = ExecutionCancelled { error, part_of: execution.part_of.clone() };
         return Begins::First(Reaction::last(vec![draft(end.into())]));
     }
     let mut drafts = Vec::new();
     if matches!(claimant.standing, Standing::Waiting { is_told: false } | Standing::Aside { is_told: false }) {
         let lock = claim.lock();
-        let limit = engine.locks().limit(&claim.owner).unwrap_or(claim.limit);
-        let behind = engine.locks().holders(&lock).take(BEHIND_MAX).collect();
+        let limit = state.locks().limit(&claim.owner).unwrap_or(claim.limit);
+        let behind = state.locks().holders(&lock).take(BEHIND_MAX).collect();
         drafts.push(draft(LockAwaited { lock, limit, behind }.into()));
     }
     if claim.conflict == LockConflict::CancelRunning && !mutants::is("newcomer has nobody cancelled") {
-        drafts.extend(cancelled_for(engine, (id, execution, claim), record.id));
+        drafts.extend(cancelled_for(state, (id, execution, claim), record.id));
     }
     if drafts.is_empty() { Begins::NotNow } else { Begins::First(Reaction::from(drafts, 0)) }
 }
 
 /// Says for people why an execution is not run.
-pub(crate) fn skipped_because(engine: &Engine, lock: &Lock) -> String {
+pub(crate) fn skipped_because(state: &State, lock: &Lock) -> String {
     let (noun, name) = (lock.owner.noun(), lock.owner.as_str());
-    let holder = engine.locks().holders(lock).next();
+    let holder = state.locks().holders(lock).next();
     let by = holder.map_or_else(String::new, |holder| format!(": execution {holder} is open"));
     format!("the {noun} `{name}` has as many executions of this key as `concurrency` allows{by}")
 }
 
 /// Asks those that stand before an execution to end, the oldest first, until as many are left as may be open beside it.
-fn cancelled_for(engine: &Engine, (id, execution, claim): (ExecutionId, &Execution, &Claim), parent: Id) -> Vec<Draft> {
-    let (locks, lock) = (engine.locks(), claim.lock());
+fn cancelled_for(state: &State, (id, execution, claim): (ExecutionId, &Execution, &Claim), parent: Id) -> Vec<Draft> {
+    let (locks, lock) = (state.locks(), claim.lock());
     let limit = locks.limit(&claim.owner).unwrap_or(claim.limit) as usize;
     let waiters = locks.waiters(&lock).take_while(|waiter| locks.stands_before(waiter, &id));
     let goes_on = |before: &ExecutionId| {
-        let other = engine.executions().get(before);
-        let other = other.filter(|other| !other.has_come && !is_ending(*before, other, engine.workflows()));
-        other.is_some_and(|other| may_be_cancelled(engine, *before, other)) && !cleans_up(engine, *before)
+        let other = state.executions().get(before);
+        let other = other.filter(|other| !other.has_come && !is_ending(*before, other, state.workflows()));
+        other.is_some_and(|other| may_be_cancelled(state, *before, other)) && !cleans_up(state, *before)
     };
     let before: Vec<ExecutionId> = locks.holders(&lock).chain(waiters).filter(goes_on).collect();
     let surplus = (before.len() + 1).saturating_sub(limit);
@@ -79,11 +80,11 @@ fn cancelled_for(engine: &Engine, (id, execution, claim): (ExecutionId, &Executi
 }
 
 /// Says whether an execution takes back what another did, or cleans up: it, or a workflow around it, undoes a step or stands in what ends.
-fn cleans_up(engine: &Engine, id: ExecutionId) -> bool {
+fn cleans_up(state: &State, id: ExecutionId) -> bool {
     let mut at = id;
-    while let Some(part_of) = engine.executions().get(&at).and_then(|execution| execution.part_of.as_ref()) {
-        let around = engine.executions().get(&part_of.workflow);
-        if part_of.role == PartRole::Undo || around.is_some_and(|around| is_ending(part_of.workflow, around, engine.workflows())) {
+    while let Some(part_of) = state.executions().get(&at).and_then(|execution| execution.part_of.as_ref()) {
+        let around = state.executions().get(&part_of.workflow);
+        if part_of.role == PartRole::Undo || around.is_some_and(|around| is_ending(part_of.workflow, around, state.workflows())) {
             return true;
         }
         at = part_of.workflow;
@@ -93,10 +94,10 @@ fn cleans_up(engine: &Engine, id: ExecutionId) -> bool {
 
 /// Gives the record by which somebody goes on that waits for a lock which is free. Where it is to end with a workflow around it, that
 /// comes first.
-pub(crate) fn next_acquired(engine: &Engine, parent: Id) -> Option<Draft> {
-    let (lock, id) = engine.locks().next_free()?;
-    let execution = engine.executions().get(&id)?;
-    match engine.workflows().to_end(id, execution, engine.executions()) {
+pub(crate) fn next_acquired(state: &State, parent: Id) -> Option<Draft> {
+    let (lock, id) = state.locks().next_free()?;
+    let execution = state.executions().get(&id)?;
+    match state.workflows().to_end(id, execution, state.executions()) {
         Some(to_end) => Some(own(to_end, execution, parent, ExecutionCancelRequested {}.into())),
         // What led to its start is the execution itself; that another has ended is no part of its story.
         None => Some(own(id, execution, id.0, LockAcquired { lock: lock.clone() }.into())),
@@ -109,14 +110,14 @@ fn own(id: ExecutionId, of: &Execution, parent: Id, fact: Fact) -> Draft {
 }
 
 /// Gives the claims of an execution that stand in its way: those that one around it holds already do not.
-pub(crate) fn own_claims(engine: &Engine, above: ExecutionId, claim: Option<Claim>) -> Vec<Claim> {
+pub(crate) fn own_claims(state: &State, above: ExecutionId, claim: Option<Claim>) -> Vec<Claim> {
     let is_held_above = |claim: &Claim| {
         let mut at = Some(above);
         while let Some(id) = at {
-            if engine.locks().claimant(&id).is_some_and(|around: &Claimant| around.claims.iter().any(|held| held.lock() == claim.lock())) {
+            if state.locks().claimant(&id).is_some_and(|around: &Claimant| around.claims.iter().any(|held| held.lock() == claim.lock())) {
                 return true;
             }
-            at = engine.executions().get(&id).and_then(|around| around.part_of.as_ref()).map(|part_of| part_of.workflow);
+            at = state.executions().get(&id).and_then(|around| around.part_of.as_ref()).map(|part_of| part_of.workflow);
         }
         false
     };

@@ -2,29 +2,12 @@
 //!
 //! The chain is tamper-evident, not secret. Bodies enter by their digest, so erasing one leaves the chain whole.
 
+use super::Chain;
+use crate::record::{Head, Position, Record};
 use std::fmt;
-use std::str::FromStr;
-
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
-use crate::record::{Head, Position, Record};
-
-/// A hash of the chain.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub struct Chain([u8; 32]);
-
 impl Chain {
-    /// Gives the 32 bytes.
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-
-    /// Makes a hash of 32 bytes that were given out by [`as_bytes`](Self::as_bytes).
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
     /// Gives the hash of the chain with `record` behind `self`.
     ///
     /// It is `BLAKE3(previous ‖ fields)`. The fields stand in the order position, log, epoch, batch, stream, revision, kind,
@@ -129,37 +112,4 @@ pub fn verify_link(head: Head, record: &Record) -> Result<Head, ChainError> {
         return Err(ChainError::Broken { at: record.position });
     }
     Ok(Head { position: record.position, chain: record.chain })
-}
-
-impl fmt::Display for Chain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&blake3::Hash::from_bytes(self.0).to_hex())
-    }
-}
-
-impl fmt::Debug for Chain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Chain({self})")
-    }
-}
-
-impl FromStr for Chain {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        blake3::Hash::from_hex(text).map(|hash| Self(*hash.as_bytes())).map_err(|_| "not a chain hash of 64 hex digits".to_owned())
-    }
-}
-
-impl Serialize for Chain {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Chain {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
 }

@@ -3,6 +3,9 @@
 //! It runs on the edges' threads, and again in the core where the catalog has moved on or where the first judgement is gone.
 //! What depends on the state (a rule that somebody disabled, a chain that grew too long) is not decided here.
 
+pub use super::view::EventView;
+pub(crate) use super::view::{EventTexts, event_value};
+use crate::text::describe;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -10,16 +13,13 @@ use ensue_expression::{Budget, Document, ErrorKind, EvaluationError, Scope, Valu
 use serde_json::Value as Json;
 
 use crate::catalog::{Action, Catalog, Extra, Flow, Misfit, Rule, Schema};
-use crate::executions::facts::{Pace, cut};
+use crate::executions::facts::Pace;
 use crate::executions::labels::Labels;
-use crate::ids::EventId;
 use crate::locks::facts::Claim;
-use crate::names::{RuleRef, TriggerRef};
 use crate::record::{Body, CatalogRevision};
 use crate::rules::flow::keys::{self, Keys, NoKeys};
-use crate::rules::flow::react as flow;
 use crate::rules::local;
-use crate::time::Timestamp;
+use crate::text::cut;
 use crate::vars::reads::{RuleReads, SeenVars};
 
 /// How many steps all rules together take for one event before the rules that are left are judged later, in turns of their own.
@@ -119,35 +119,6 @@ pub enum Plan {
         /// What it asks for then; none where that is known only with the other events of its window.
         run: Option<Box<Plan>>,
     },
-}
-
-/// An event as rules see it.
-#[derive(Clone, Copy, Debug)]
-pub struct EventView<'a> {
-    /// `event.id`
-    pub id: EventId,
-    /// `event.trigger`
-    pub trigger: &'a TriggerRef,
-    /// `event.source`
-    pub source: &'a str,
-    /// `event.time`
-    pub time: Timestamp,
-    /// `event.payload`
-    pub payload: &'a Document,
-    /// The rule that alone judges it, where it is of a rule's schedule.
-    pub only: Option<&'a RuleRef>,
-}
-
-/// The texts of an event that its values point into.
-pub(crate) struct EventTexts {
-    id: String,
-    time: String,
-}
-
-impl EventTexts {
-    pub(crate) fn of(event: &EventView<'_>) -> Self {
-        Self { id: event.id.to_string(), time: event.time.to_string() }
-    }
 }
 
 /// Lets every rule of the event's trigger judge it; one that reads `vars` is left undecided, unless its condition does without and does not
@@ -309,7 +280,7 @@ pub(crate) fn render_released(rule: &Rule, events: &[EventView<'_>], vars: &Seen
 /// The steps of a rule that has a window read its events: they are the parameters.
 fn with_events(rule: &Rule, plan: Plan, events: &[Value<'_>]) -> Result<Plan, EvaluationError> {
     match plan {
-        Plan::Run { pace, claim, labels, .. } if flow::given_to(rule) && rule.flow.as_ref().is_some_and(|flow| flow.has_window()) => {
+        Plan::Run { pace, claim, labels, .. } if rule.has_steps() && rule.flow.as_ref().is_some_and(|flow| flow.has_window()) => {
             let events = Value::map([("events", Value::list(events.iter().cloned()))]);
             Ok(Plan::Run { pace, claim, labels, params: Body::json(events.to_json_text()?) })
         }
@@ -347,25 +318,7 @@ pub fn complete(parameters: &Schema, mut params: Json) -> Result<Document, Vec<M
     if misfits.is_empty() { Ok(document) } else { Err(misfits) }
 }
 
-pub(crate) fn event_value<'a>(event: &'a EventView<'_>, texts: &'a EventTexts) -> Value<'a> {
-    Value::map([
-        ("id", Value::from(texts.id.as_str())),
-        ("payload", Value::from(event.payload.root())),
-        ("source", Value::from(event.source)),
-        ("time", Value::from(texts.time.as_str())),
-        ("trigger", Value::from(event.trigger.as_str())),
-    ])
-}
-
 pub(super) fn base_scope<'a>(rule: &'a Rule, event: &Value<'a>) -> Scope<'a> {
     let about = Value::map([("ref", Value::from(rule.name.as_str()))]);
     Scope::new().with("event", event.clone()).with("config", Value::from_json(&rule.config)).with("rule", about)
-}
-
-pub(crate) fn describe(error: &EvaluationError) -> String {
-    match (&error.hint, error.kind) {
-        (_, ErrorKind::Budget) => format!("budget: {}", error.message),
-        (Some(hint), _) => format!("{} (hint: {hint})", error.message),
-        (None, _) => error.message.clone(),
-    }
 }

@@ -4,10 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::catalog::{LockConflict, Mode, Rule};
 use crate::command::{Context, Moment};
-use crate::engine::{Engine, Reaction};
 use crate::events::facts::{AGAIN_MAX, EventReceived};
 use crate::events::own::{OwnTrigger, OwnTriggers};
-use crate::executions::decide::millis;
 use crate::executions::facts::{ExecutionRequested, GivenEvent, Pace};
 use crate::executions::labels::Labels;
 use crate::fact::Fact;
@@ -15,12 +13,15 @@ use crate::ids::{EnforcementId, EventId, ExecutionId, Id, Role};
 use crate::locks::facts::{Claim, LockOwner};
 use crate::locks::react::skipped_because;
 use crate::mutants;
+use crate::reaction::Reaction;
 use crate::record::{Actor, Body, CatalogRevision, Cause, Digest, Draft, Record, StreamId};
 use crate::rules::facts::{EnforcementMade, LoopStopped, Outcome, RuleErred, RuleErrorsCounted};
 use crate::rules::flow::facts::Controlled;
 use crate::rules::flow::react::{self as flow, Match};
 use crate::rules::flow::state::HeldEvent;
 use crate::rules::judge::{EventView, Judgement, Plan, RuleVerdict, Verdict, judge_counted};
+use crate::state::State;
+use crate::time::millis;
 use crate::vars::reads::{NotSeen, RuleReads};
 
 /// The most events that may stand above an event in its chain; a rule that matches one deeper is suspended.
@@ -28,7 +29,7 @@ pub const DEPTH_MAX: u32 = 16;
 
 /// Gives the `next`-th consequence of an event: what its `next`-th verdict leads to.
 pub(crate) fn react(
-    engine: &Engine,
+    state: &State,
     record: &Record,
     fact: &EventReceived,
     judgement: &Judgement,
@@ -37,15 +38,15 @@ pub(crate) fn react(
     with: &Context<'_>,
 ) -> Reaction {
     let Some(judged) = judgement.verdicts.get(next as usize) else { return Reaction::nothing() };
-    let event = EventReaction { engine, record, fact, event: EventId(record.id) };
-    let mode = match engine.rules().mode_at(&judged.rule, record.position) {
+    let event = EventReaction { state, record, fact, event: EventId(record.id) };
+    let mode = match state.rules().mode_at(&judged.rule, record.position) {
         Mode::Shadow if mutants::is("shadow rule acts") => Mode::Enabled,
-        _ if mutants::is("mode of now") => engine.rules().mode(&judged.rule),
+        _ if mutants::is("mode of now") => state.rules().mode(&judged.rule),
         mode => mode,
     };
     let mut steps = 0;
     let decided = match judged.verdict {
-        Verdict::Undecided if mode != Mode::Disabled => match decided(engine, record, fact, (judgement, &judged.rule), with) {
+        Verdict::Undecided if mode != Mode::Disabled => match decided(state, record, fact, (judgement, &judged.rule), with) {
             Ok((Some(verdict), taken)) => {
                 steps = taken;
                 verdict
@@ -88,7 +89,7 @@ fn go_on(judgement: &Judgement, next: u32, drafts: Vec<Draft>) -> Reaction {
 /// Lets a rule judge that was left undecided, by the values of now of the vars that it reads, and returns its verdict, none where it does not
 /// match, and how many steps that took.
 fn decided(
-    engine: &Engine,
+    state: &State,
     record: &Record,
     fact: &EventReceived,
     (judgement, rule): (&Judgement, &Rule),
@@ -98,7 +99,7 @@ fn decided(
     let catalog = with.catalogs.at(judgement.catalog);
     let known = catalog.as_ref().and_then(|catalog| catalog.reads_vars(&rule.name)).map(|reads| reads.all.clone());
     let reads = known.or_else(|| RuleReads::of(rule).map(|reads| reads.all)).unwrap_or_default();
-    let vars = match (engine.vars().seen(&reads, with.bodies), with.bodies.document(&body)) {
+    let vars = match (state.vars().seen(&reads, with.bodies), with.bodies.document(&body)) {
         (Ok(vars), Some(payload)) => Ok((vars, payload)),
         (Err(NotSeen::TooLarge(message)), Some(_)) => Err(Ok((Some(Verdict::Erred { message }), 0))),
         (Err(NotSeen::Missing(mut missing)), payload) => {
@@ -124,7 +125,7 @@ fn decided(
 
 /// An event, and what it leads to.
 pub(crate) struct EventReaction<'a> {
-    pub(crate) engine: &'a Engine,
+    pub(crate) state: &'a State,
     pub(crate) record: &'a Record,
     pub(crate) fact: &'a EventReceived,
     pub(crate) event: EventId,
@@ -148,12 +149,12 @@ impl EventReaction<'_> {
         run: (Pace, Vec<Claim>, Labels),
         (flow, gathered): (Option<Controlled>, &[HeldEvent]),
     ) -> Vec<Draft> {
-        if let Some(reason) = skipped(self.engine, self.fact.catalog, &run.1) {
+        if let Some(reason) = skipped(self.state, self.fact.catalog, &run.1) {
             return vec![self.enforcement(rule, Outcome::Skipped { reason }, flow)];
         }
         let enforcement = self.enforcement_id(rule);
-        let execution = ExecutionId(Id::derived(self.engine.log(), enforcement.0, Role::Execution));
-        let given = if flow::given_to(rule) { self.given_event() } else { None };
+        let execution = ExecutionId(Id::derived(self.state.log(), enforcement.0, Role::Execution));
+        let given = if rule.has_steps() { self.given_event() } else { None };
         let own_above = flow::above_all(self.fact.own_above_what_follows(), gathered);
         let request = requested(rule, self.fact.catalog, (self.event, enforcement), given, run, own_above);
         let requested = Draft {
@@ -174,14 +175,14 @@ impl EventReaction<'_> {
     }
 
     pub(crate) fn enforcement_id(&self, rule: &Rule) -> EnforcementId {
-        EnforcementId(Id::derived(self.engine.log(), self.event.0, Role::Enforcement(rule.id)))
+        EnforcementId(Id::derived(self.state.log(), self.event.0, Role::Enforcement(rule.id)))
     }
 
     /// The first error of a way is a record; later ones are counted by one a minute after the last record of that way.
     fn erred(&self, judged: &RuleVerdict, message: &str, at: &Moment) -> Vec<Draft> {
         let error = Digest::of(message.as_bytes());
         let rule = judged.rule.name.clone();
-        let fact: Fact = match self.engine.rules().way(judged.rule.id, error) {
+        let fact: Fact = match self.state.rules().way(judged.rule.id, error) {
             None => RuleErred { rule, rule_id: judged.rule.id, event: self.event, error, message: message.to_owned() }.into(),
             Some((first, way)) => {
                 // Where the way became known only after the event was received, by another event of the same command or while this
@@ -211,10 +212,10 @@ impl EventReaction<'_> {
 }
 
 /// Says why a match of a rule is not acted on: the rule lets only so many of its executions be open, and does not wait.
-pub(crate) fn skipped(engine: &Engine, catalog: CatalogRevision, claims: &[Claim]) -> Option<String> {
+pub(crate) fn skipped(state: &State, catalog: CatalogRevision, claims: &[Claim]) -> Option<String> {
     let of_rule = claims.iter().find(|claim| matches!(claim.owner, LockOwner::Rule(_)));
-    let claim = of_rule.filter(|claim| claim.conflict == LockConflict::Skip && engine.locks().hinders(claim, catalog))?;
-    Some(skipped_because(engine, &claim.lock()))
+    let claim = of_rule.filter(|claim| claim.conflict == LockConflict::Skip && state.locks().hinders(claim, catalog))?;
+    Some(skipped_because(state, &claim.lock()))
 }
 
 /// Gives what a rule asks for by an enforcement on an event.

@@ -5,16 +5,16 @@ use serde_json::{Value as Json, json};
 
 use crate::catalog::{Catalog, Emit, Extra, Sensor};
 use crate::command::ObservedEvent;
-use crate::engine::Engine;
 use crate::events::decide::{Source, drafted};
 use crate::events::facts::DeliveryRefused;
 use crate::events::own::OwnTriggers;
-use crate::executions::facts::cut;
 use crate::ids::{EventId, Id, Role};
 use crate::names::{RuleRef, SensorRef, TriggerRef};
 use crate::record::{Actor, Body, Draft, Record, StreamId};
 use crate::rules::judge::{EventView, judge};
 use crate::schedule::facts::ScheduleOwner;
+use crate::state::State;
+use crate::text::cut;
 use crate::time::Timestamp;
 
 /// The trigger of the events that rules with a `schedule` judge; no other rule sees them.
@@ -29,13 +29,13 @@ const MICROS_PER_SECOND: i64 = 1_000_000;
 ///
 /// What keeps a sensor from making them is kept as a refused delivery. Fails where the catalog lacks what its schedules name.
 pub(super) fn events(
-    engine: &Engine,
+    state: &State,
     record: &Record,
     owner: &ScheduleOwner,
     scheduled_at: Timestamp,
     catalog: &Catalog,
 ) -> Result<Vec<Draft>, String> {
-    let occasion = Making { engine, record, catalog, scheduled_at };
+    let occasion = Making { state, record, catalog, scheduled_at };
     match owner {
         ScheduleOwner::Rule(rule, _) => occasion.of_rule(rule),
         ScheduleOwner::Sensor(sensor) => {
@@ -52,7 +52,7 @@ struct NoEvent {
 }
 
 struct Making<'a> {
-    engine: &'a Engine,
+    state: &'a State,
     record: &'a Record,
     catalog: &'a Catalog,
     scheduled_at: Timestamp,
@@ -122,12 +122,12 @@ impl Making<'_> {
         sensor: Option<SensorRef>,
         only: Option<&RuleRef>,
     ) -> Draft {
-        let id = EventId(Id::derived(self.engine.log(), self.record.id, Role::Emit(index)));
+        let id = EventId(Id::derived(self.state.log(), self.record.id, Role::Emit(index)));
         let view = EventView { id, trigger, source, time: self.record.time, payload, only };
         let event = ObservedEvent { sensor, ..ObservedEvent::judged(&view, judge(self.catalog, &view)) };
         let cause = Some(self.record.cause.from_parent(self.record.id));
         let from = Source { actor: &Actor::Engine, cause, trace: None, own_above: OwnTriggers::new() };
-        drafted(self.engine, &event, &event.judgement, &from)
+        drafted(self.state, &event, &event.judgement, &from)
     }
 
     fn refused(&self, sensor: &SensorRef, no_event: NoEvent) -> Draft {

@@ -2,18 +2,19 @@
 
 use crate::catalog::{Catalog, Mode};
 use crate::command::Context;
-use crate::engine::{Engine, Reaction};
-use crate::executions::timed::begin_of_wait;
 use crate::fact::Fact;
 use crate::ids::{Id, LogId, Role, ScheduleId};
 use crate::names::{PackName, RuleRef};
+use crate::reaction::Reaction;
 use crate::record::{Actor, Draft, Position, Record};
 use crate::schedule::emits;
 use crate::schedule::facts::{EndedBecause, ScheduleEnded, ScheduleMissed, ScheduleOwner, ScheduleSet};
 use crate::schedule::plan::{Misfire, Occasion, Plan};
 use crate::schedule::state::{Phase, Schedule};
+use crate::state::State;
 use crate::time::Timestamp;
 use crate::timers::facts::{TimerFired, TimerKind, TimerSet};
+use crate::timers::set::begin_of_wait;
 use crate::timers::state::{TimerId, TimerOwner};
 
 /// The most schedules that one consequence of a record sets or ends; the others are its next.
@@ -48,35 +49,35 @@ impl Changed<'_> {
 
 /// Sets and ends the schedules that a record may have changed: what it leads to is worked out of what is installed and what runs, so that
 /// doing it again changes nothing.
-pub(crate) fn follow(engine: &Engine, record: &Record, changed: Changed<'_>, with: &Context<'_>) -> Reaction {
-    let revision = engine.catalog_revision();
+pub(crate) fn follow(state: &State, record: &Record, changed: Changed<'_>, with: &Context<'_>) -> Reaction {
+    let revision = state.catalog_revision();
     match with.catalogs.at(revision) {
-        Some(catalog) => aligned(engine, record, &catalog, |owner| changed.covers(owner)),
+        Some(catalog) => aligned(state, record, &catalog, |owner| changed.covers(owner)),
         None => Reaction::Impossible(format!("the catalog of revision {revision} cannot be built")),
     }
 }
 
 /// Sets what is not waited for though it should be, at the start of a node: what was put aside, for a catalog that could not be built or a
 /// bug of ours, does not stop a schedule for good.
-pub(crate) fn at_start(engine: &Engine, record: &Record, with: &Context<'_>) -> Option<Reaction> {
-    let catalog = with.catalogs.at(engine.catalog_revision())?;
-    match aligned(engine, record, &catalog, |_| true) {
+pub(crate) fn at_start(state: &State, record: &Record, with: &Context<'_>) -> Option<Reaction> {
+    let catalog = with.catalogs.at(state.catalog_revision())?;
+    match aligned(state, record, &catalog, |_| true) {
         Reaction::Drafts { drafts, .. } if drafts.is_empty() => None,
         Reaction::Drafts { drafts, .. } => Some(Reaction::more(drafts)),
         other @ (Reaction::Needs(_) | Reaction::Held(_) | Reaction::Impossible(_)) => Some(other),
     }
 }
 
-fn aligned(engine: &Engine, record: &Record, catalog: &Catalog, is_asked: impl Fn(&ScheduleOwner) -> bool) -> Reaction {
-    let about = About { engine, record };
-    let running = engine.schedules().iter().filter(|(_, schedule)| is_asked(&schedule.owner));
+fn aligned(state: &State, record: &Record, catalog: &Catalog, is_asked: impl Fn(&ScheduleOwner) -> bool) -> Reaction {
+    let about = About { state, record };
+    let running = state.schedules().iter().filter(|(_, schedule)| is_asked(&schedule.owner));
     let unwanted = running.filter_map(|(id, schedule)| about.end_of(id, schedule, catalog));
     let mut drafts: Vec<Draft> = unwanted.take(ALIGNED_AT_ONCE_MAX).collect();
     // One that is set anew has ended before: else its rule would have two.
     if drafts.len() == ALIGNED_AT_ONCE_MAX {
         return Reaction::more(drafts);
     }
-    let wanted = catalog.schedules().iter().filter(|(owner, _)| is_asked(owner) && is_wanted(engine, catalog, owner));
+    let wanted = catalog.schedules().iter().filter(|(owner, _)| is_asked(owner) && is_wanted(state, catalog, owner));
     let missing: Vec<_> = wanted.filter_map(|(owner, plan)| about.begin_of(owner, plan)).take(ALIGNED_AT_ONCE_MAX).collect();
     let is_all = missing.len() < ALIGNED_AT_ONCE_MAX;
     drafts.extend(missing.into_iter().flatten());
@@ -84,16 +85,16 @@ fn aligned(engine: &Engine, record: &Record, catalog: &Catalog, is_asked: impl F
 }
 
 /// A rule that is disabled has no schedule.
-fn is_wanted(engine: &Engine, catalog: &Catalog, owner: &ScheduleOwner) -> bool {
+fn is_wanted(state: &State, catalog: &Catalog, owner: &ScheduleOwner) -> bool {
     match owner {
-        ScheduleOwner::Rule(rule, _) => catalog.rules().get(rule).is_some_and(|rule| !matches!(engine.rules().mode(rule), Mode::Disabled)),
+        ScheduleOwner::Rule(rule, _) => catalog.rules().get(rule).is_some_and(|rule| !matches!(state.rules().mode(rule), Mode::Disabled)),
         ScheduleOwner::Sensor(_) => true,
     }
 }
 
 /// A record, and what it leads to.
 struct About<'a> {
-    engine: &'a Engine,
+    state: &'a State,
     record: &'a Record,
 }
 
@@ -109,7 +110,7 @@ impl About<'_> {
             _ if !is_there => EndedBecause::Removed,
             Some(plan) if plan.digest() != schedule.plan => EndedBecause::Changed,
             None => EndedBecause::Changed,
-            Some(_) if !is_wanted(self.engine, catalog, &schedule.owner) => EndedBecause::Disabled,
+            Some(_) if !is_wanted(self.state, catalog, &schedule.owner) => EndedBecause::Disabled,
             Some(_) => return None,
         };
         Some(self.draft(&schedule.owner, None, ScheduleEnded { schedule: id, why }.into()))
@@ -117,24 +118,24 @@ impl About<'_> {
 
     /// Gives the beginning of a schedule that is wanted and not there, or its next timer where it has none.
     fn begin_of(&self, owner: &ScheduleOwner, plan: &Plan) -> Option<Vec<Draft>> {
-        let before = self.engine.schedules().of(owner).filter(|(_, schedule)| schedule.plan == plan.digest());
+        let before = self.state.schedules().of(owner).filter(|(_, schedule)| schedule.plan == plan.digest());
         match before {
             None => {
-                let id = ScheduleId(Id::derived(self.engine.log(), self.record.id, Role::Schedule(&owner.stream())));
+                let id = ScheduleId(Id::derived(self.state.log(), self.record.id, Role::Schedule(&owner.stream())));
                 let set = ScheduleSet { schedule: id, owner: owner.clone(), plan: plan.digest(), words: plan.to_string() };
-                let first = plan.first(begin_of_wait(self.engine, self.record));
+                let first = plan.first(begin_of_wait(self.state, self.record));
                 Some(vec![self.draft(owner, Some(id.0), set.into()), self.waits(owner, (id, 1), plan, first)])
             }
             Some((id, schedule)) => match schedule.phase {
                 Phase::Waiting | Phase::Over => None,
                 Phase::Set => {
-                    let first = plan.first(begin_of_wait(self.engine, self.record));
+                    let first = plan.first(begin_of_wait(self.state, self.record));
                     Some(vec![self.waits(owner, (id, schedule.timers + 1), plan, first)])
                 }
                 // What follows from it may still be owed, and will have the same next time.
                 Phase::Fired { kind, due, at, position } => {
-                    let due = put_back(self.engine.log(), (id, kind, schedule.timers), plan, due);
-                    let next = next_after(self.engine, plan, plan.occasion(due, at), position);
+                    let due = put_back(self.state.log(), (id, kind, schedule.timers), plan, due);
+                    let next = next_after(self.state, plan, plan.occasion(due, at), position);
                     Some(vec![self.waits(owner, (id, schedule.timers + 1), plan, next)])
                 }
             },
@@ -146,7 +147,7 @@ impl About<'_> {
         let Some(time) = time else {
             return self.draft(owner, None, ScheduleEnded { schedule: id, why: EndedBecause::Over }.into());
         };
-        let (kind, log) = (plan.timer_kind(), self.engine.log());
+        let (kind, log) = (plan.timer_kind(), self.state.log());
         let due = Timestamp::from_micros(time.micros().saturating_add(put_off(log, (id, kind, number), plan)));
         let timer = TimerId { owner: TimerOwner::Schedule(id), kind, number };
         self.draft(owner, Some(timer.record_id(log)), TimerSet { kind, number, due, schedule: Some(id) }.into())
@@ -176,38 +177,38 @@ fn put_back(log: LogId, timer: (ScheduleId, TimerKind, u32), plan: &Plan, due: T
 
 /// Gives the time after an occasion that a record told of. Where the clock has stepped since, nobody can tell how much of a period has
 /// passed: it begins now.
-fn next_after(engine: &Engine, plan: &Plan, occasion: Occasion, told_at: Position) -> Option<Timestamp> {
-    let has_moved = plan.timer_kind() == TimerKind::Interval && engine.timers().has_stepped_since(told_at);
-    if has_moved { plan.first(engine.time()) } else { occasion.next }
+fn next_after(state: &State, plan: &Plan, occasion: Occasion, told_at: Position) -> Option<Timestamp> {
+    let has_moved = plan.timer_kind() == TimerKind::Interval && state.timers().has_stepped_since(told_at);
+    if has_moved { plan.first(state.time()) } else { occasion.next }
 }
 
 /// Gives what follows from a timer of a schedule that has fired: the events of its time, and the next timer.
 ///
 /// All of it is one consequence: either the whole of it comes about, or none, and then [`at_start`] sets the next timer.
-pub(crate) fn fired(engine: &Engine, record: &Record, fact: &TimerFired, id: ScheduleId, with: &Context<'_>) -> Reaction {
-    let Some(schedule) = engine.schedules().get(id) else { return Reaction::nothing() };
-    let revision = engine.catalog_revision();
+pub(crate) fn fired(state: &State, record: &Record, fact: &TimerFired, id: ScheduleId, with: &Context<'_>) -> Reaction {
+    let Some(schedule) = state.schedules().get(id) else { return Reaction::nothing() };
+    let revision = state.catalog_revision();
     let Some(catalog) = with.catalogs.at(revision) else {
         return Reaction::Impossible(format!("the catalog of revision {revision} cannot be built"));
     };
     let plan = catalog.schedules().get(&schedule.owner).filter(|plan| plan.digest() == schedule.plan);
     // What took its plan away ends it.
     let Some(plan) = plan else { return Reaction::nothing() };
-    let occasion = plan.occasion(put_back(engine.log(), (id, fact.kind, fact.number), plan, fact.due), record.time);
-    let about = About { engine, record };
+    let occasion = plan.occasion(put_back(state.log(), (id, fact.kind, fact.number), plan, fact.due), record.time);
+    let about = About { state, record };
     let mut drafts = Vec::new();
     if let Some((from, until)) = occasion.missed {
         let missed = ScheduleMissed { schedule: id, from, until, misfire: plan.misfire };
         drafts.push(about.draft(&schedule.owner, None, missed.into()));
     }
     if let Some(scheduled_at) = occasion.fires {
-        match emits::events(engine, record, &schedule.owner, scheduled_at, &catalog) {
+        match emits::events(state, record, &schedule.owner, scheduled_at, &catalog) {
             Ok(events) => drafts.extend(events),
             Err(why) => return Reaction::Impossible(why),
         }
     }
     if schedule.timers == fact.number && schedule.phase != Phase::Over {
-        let next = next_after(engine, plan, occasion, record.position);
+        let next = next_after(state, plan, occasion, record.position);
         drafts.push(about.waits(&schedule.owner, (id, fact.number.saturating_add(1)), plan, next));
     }
     Reaction::last(drafts)

@@ -1,10 +1,10 @@
 //! What may be asked of timers: fire what is due, and count the errors of rules that are due to be counted.
 
 use crate::command::{Answer, Decision, Moment};
-use crate::engine::Engine;
 use crate::mutants;
 use crate::record::{Actor, Cause, Draft, StreamId};
 use crate::rules::facts::RuleErrorsCounted;
+use crate::state::State;
 use crate::timers::facts::TimerFired;
 use crate::timers::state::{TimerId, TimerOwner};
 
@@ -15,23 +15,23 @@ pub const FIRED_BESIDE_OWED_MAX: usize = 5;
 
 /// Fires the timers that are due, the oldest first. A timer that has fired is no longer pending, so none fires twice. If fewer timers are
 /// due than may fire at once, errors of rules are counted too.
-pub(crate) fn fire(engine: &Engine, actor: &Actor, at: &Moment) -> Decision {
-    let most = if engine.health().owed_count() == 0 { FIRED_AT_ONCE_MAX } else { FIRED_BESIDE_OWED_MAX };
+pub(crate) fn fire(state: &State, actor: &Actor, at: &Moment) -> Decision {
+    let most = if state.health().owed_count() == 0 { FIRED_AT_ONCE_MAX } else { FIRED_BESIDE_OWED_MAX };
     let now = if mutants::is("timer fires early") { at.time.plus_millis(500) } else { at.time };
-    let due = engine.timers().due(now, most);
+    let due = state.timers().due(now, most);
     let room = most - due.len();
     let fired = due.into_iter().filter_map(|(id, due)| {
         Some(Draft {
-            stream: stream(engine, id.owner)?,
+            stream: stream(state, id.owner)?,
             begins: None,
             actor: actor.clone(),
-            cause: cause(engine, id),
+            cause: cause(state, id),
             trace: None,
             fact: TimerFired { kind: id.kind, number: id.number, due, schedule: id.owner.schedule() }.into(),
             body: None,
         })
     });
-    let counted = engine.rules().due(now, room).map(|(error, way)| Draft {
+    let counted = state.rules().due(now, room).map(|(error, way)| Draft {
         stream: StreamId::Rule(way.rule.clone()),
         begins: None,
         actor: actor.clone(),
@@ -44,22 +44,20 @@ pub(crate) fn fire(engine: &Engine, actor: &Actor, at: &Moment) -> Decision {
 }
 
 /// Gives the stream on which the timers of an owner stand; none where there is no such owner.
-fn stream(engine: &Engine, owner: TimerOwner) -> Option<StreamId> {
+fn stream(state: &State, owner: TimerOwner) -> Option<StreamId> {
     match owner {
         TimerOwner::Execution(execution) => Some(StreamId::Execution(execution)),
         TimerOwner::Enforcement(enforcement) => Some(StreamId::Enforcement(enforcement)),
-        TimerOwner::Schedule(schedule) => engine.schedules().get(schedule).map(|schedule| schedule.owner.stream()),
+        TimerOwner::Schedule(schedule) => state.schedules().get(schedule).map(|schedule| schedule.owner.stream()),
     }
 }
 
 /// It was led to by the record that set it. What a schedule leads to begins a chain of its own each time: the one before has nothing to do
 /// with it.
-fn cause(engine: &Engine, id: TimerId) -> Option<Cause> {
+fn cause(state: &State, id: TimerId) -> Option<Cause> {
     match id.owner {
-        TimerOwner::Execution(execution) => {
-            engine.executions().get(&execution).map(|execution| execution.cause(id.record_id(engine.log())))
-        }
-        TimerOwner::Enforcement(enforcement) => engine.flows().get(enforcement).map(|held| held.cause(id.record_id(engine.log()))),
+        TimerOwner::Execution(execution) => state.executions().get(&execution).map(|execution| execution.cause(id.record_id(state.log()))),
+        TimerOwner::Enforcement(enforcement) => state.flows().get(enforcement).map(|held| held.cause(id.record_id(state.log()))),
         TimerOwner::Schedule(_) => None,
     }
 }

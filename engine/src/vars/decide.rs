@@ -4,12 +4,12 @@ use ensue_expression::Node;
 use thiserror::Error;
 
 use crate::command::{Answer, Decision, Refusal, SeenVar, VarChange};
-use crate::engine::Engine;
 use crate::fact::Fact;
 use crate::ids::ExecutionId;
 use crate::mutants;
 use crate::names::{NameError, VarName};
 use crate::record::{Actor, Body, Cause, Draft, StreamId};
+use crate::state::State;
 use crate::vars::facts::{VarRemoved, VarSet};
 
 /// The most bytes of a var's value, as JSON.
@@ -58,34 +58,34 @@ pub(crate) struct Changer<'a> {
 }
 
 /// Gives a var a value, where it is as whoever asks has seen it.
-pub(crate) fn set(engine: &Engine, actor: &Actor, trace: Option<&str>, (name, value): (&VarName, &Body), seen: SeenVar) -> Decision {
-    if let Err(refusal) = is_as_seen(engine, name, seen) {
+pub(crate) fn set(state: &State, actor: &Actor, trace: Option<&str>, (name, value): (&VarName, &Body), seen: SeenVar) -> Decision {
+    if let Err(refusal) = is_as_seen(state, name, seen) {
         return Decision::Refused(refusal);
     }
     let by = Changer { actor, cause: None, trace, execution: None };
-    match change_each(engine, &by, &[VarChange { name: name.clone(), value: Some(value.clone()) }]) {
+    match change_each(state, &by, &[VarChange { name: name.clone(), value: Some(value.clone()) }]) {
         Ok(drafts) => Decision::Done { drafts, answer: Answer::Done },
         Err(refusal) => Decision::Refused(refusal),
     }
 }
 
 /// Takes the value of a var away, where it is as whoever asks has seen it.
-pub(crate) fn remove(engine: &Engine, actor: &Actor, trace: Option<&str>, name: &VarName, seen: SeenVar) -> Decision {
-    if engine.vars().get(name).is_none() {
+pub(crate) fn remove(state: &State, actor: &Actor, trace: Option<&str>, name: &VarName, seen: SeenVar) -> Decision {
+    if state.vars().get(name).is_none() {
         return Decision::Refused(Refusal::NoVar(name.clone()));
     }
-    if let Err(refusal) = is_as_seen(engine, name, seen) {
+    if let Err(refusal) = is_as_seen(state, name, seen) {
         return Decision::Refused(refusal);
     }
     let by = Changer { actor, cause: None, trace, execution: None };
-    match change_each(engine, &by, &[VarChange { name: name.clone(), value: None }]) {
+    match change_each(state, &by, &[VarChange { name: name.clone(), value: None }]) {
         Ok(drafts) => Decision::Done { drafts, answer: Answer::Done },
         Err(refusal) => Decision::Refused(refusal),
     }
 }
 
-fn is_as_seen(engine: &Engine, name: &VarName, seen: SeenVar) -> Result<(), Refusal> {
-    let is_so = match (seen, engine.vars().get(name)) {
+fn is_as_seen(state: &State, name: &VarName, seen: SeenVar) -> Result<(), Refusal> {
+    let is_so = match (seen, state.vars().get(name)) {
         (SeenVar::Anyhow, _) | (SeenVar::NotThere, None) | (SeenVar::There, Some(_)) => true,
         (SeenVar::At(seen), Some(now)) => now.at == seen,
         (SeenVar::NotThere, Some(_)) | (SeenVar::At(_) | SeenVar::There, None) => false,
@@ -94,11 +94,11 @@ fn is_as_seen(engine: &Engine, name: &VarName, seen: SeenVar) -> Result<(), Refu
 }
 
 /// Makes a draft of each change; one that takes away what is not there changes nothing.
-pub(crate) fn change_each(engine: &Engine, by: &Changer<'_>, changes: &[VarChange]) -> Result<Vec<Draft>, Refusal> {
+pub(crate) fn change_each(state: &State, by: &Changer<'_>, changes: &[VarChange]) -> Result<Vec<Draft>, Refusal> {
     let mut drafts = Vec::with_capacity(changes.len());
     let mut new = 0;
     for VarChange { name, value } in changes {
-        let is_there = engine.vars().get(name).is_some();
+        let is_there = state.vars().get(name).is_some();
         let fact: Fact = match value {
             Some(value) => {
                 if value.bytes > VALUE_BYTES_MAX {
@@ -106,7 +106,7 @@ pub(crate) fn change_each(engine: &Engine, by: &Changer<'_>, changes: &[VarChang
                     return Err(Refusal::TooLarge(message));
                 }
                 new += usize::from(!is_there);
-                if !is_there && engine.vars().len() + new > VARS_MAX {
+                if !is_there && state.vars().len() + new > VARS_MAX {
                     return Err(Refusal::TooManyVars { name: name.clone(), max: VARS_MAX });
                 }
                 VarSet { name: name.clone(), execution: by.execution }.into()

@@ -2,11 +2,12 @@
 //!
 //! The vars of a moment are brought together only for expressions that read any: the others do not pay for them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use ensue_expression::{Document, EVALUATION_BYTES_MAX, Expression, Path, Scope, Template, Value};
 
-use crate::catalog::{Action, Catalog, Rule, Run};
+use crate::catalog::{Action, Rule, Run};
 use crate::command::Bodies;
 use crate::names::{ActionRef, VarName};
 use crate::record::BodyHandle;
@@ -94,7 +95,7 @@ impl VarReads {
     }
 
     /// Takes into account what the core reads for an action, and for all that it is made of.
-    pub fn note_action(&mut self, action: &Action, catalog: &Catalog) {
+    pub fn note_action(&mut self, action: &Action, actions: &BTreeMap<ActionRef, Arc<Action>>) {
         let mut seen: BTreeSet<&ActionRef> = BTreeSet::new();
         let mut left = vec![action];
         while let Some(action) = left.pop() {
@@ -104,7 +105,7 @@ impl VarReads {
             for step in workflow.steps() {
                 step.expressions().into_iter().for_each(|expression| self.note_all(expression));
                 for name in step.actions() {
-                    if let Some((name, action)) = catalog.actions().get_key_value(name)
+                    if let Some((name, action)) = actions.get_key_value(name)
                         && seen.insert(name)
                     {
                         left.push(action);

@@ -3,6 +3,7 @@
 //! These facts stand on the workflow's own stream. That a step starts is said by the request of its execution, how it ends by that
 //! execution's end.
 
+pub use super::part::{PartOf, PartRole};
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{ItemFailure, OnFailure};
@@ -10,46 +11,6 @@ use crate::executions::facts::{Failure, GivenEvent};
 use crate::ids::{EventId, ExecutionId};
 use crate::names::{ActionRef, StepName, TriggerRef};
 use crate::record::{BodyHandle, Digest};
-
-/// What an execution is a part of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PartOf {
-    /// The execution of the workflow.
-    pub workflow: ExecutionId,
-    /// The step.
-    pub step: StepName,
-    /// The item of the step, from 0, where it is done for each of several; of one that is repeated the turn, from 0 as well.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub item: Option<u32>,
-    /// What its failure means for the workflow; that of an item, or of what undoes one, means nothing by itself.
-    #[serde(default, skip_serializing_if = "OnFailure::is_default")]
-    pub on_failure: OnFailure,
-    /// Which part of the step it is.
-    #[serde(default, skip_serializing_if = "PartRole::is_step")]
-    pub role: PartRole,
-}
-
-/// Which part of a step an execution is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PartRole {
-    /// The step itself, or an item of it.
-    #[default]
-    Step,
-    /// A turn of a step that is repeated.
-    Turn,
-    /// The step itself, or an item of it, and it is undone where it succeeds and the workflow does not.
-    UndoableStep,
-    /// What undoes it.
-    Undo,
-}
-
-impl PartRole {
-    pub(crate) fn is_step(&self) -> bool {
-        *self == Self::Step
-    }
-}
 
 /// A step does not start.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -3,13 +3,16 @@
 use ensue_expression::{Budget, Document, EVALUATION_STEPS_MAX, Value};
 
 use crate::catalog::{Builtin, ForEach, ITEMS_MAX, ITEMS_OPEN_MAX, OnFailure, Run, Step, Task};
-use crate::engine::Reaction;
 use crate::executions::facts::{Failure, FailureKind};
 use crate::fact::Fact;
 use crate::names::StepName;
+use crate::reaction::Reaction;
 use crate::record::{Body, Draft};
 use crate::workflows::facts::{PartRole, StepEnded, StepExpanded, StepFailed};
-use crate::workflows::react::{Going, Hindrance, Nth, ends_asked_for};
+use crate::workflows::react::ends_asked_for;
+use crate::workflows::run::Going;
+use crate::workflows::run::Hindrance;
+use crate::workflows::run::Nth;
 use crate::workflows::sight::Ends;
 use crate::workflows::state::Expanded;
 
@@ -34,7 +37,7 @@ impl Going<'_> {
         let (Some(items), Some(each), false) = (state.items, &step.for_each, state.status.is_end()) else { return Ok(None) };
         // What ends because it was asked to asks for no others.
         if items.is_stopped() && !self.is_of_a_later_end(&items) {
-            let asked = ends_asked_for(self.engine, self.engine.workflows().unasked_items(self.id, name), self.execution, self.record);
+            let asked = ends_asked_for(self.state, self.state.workflows().unasked_items(self.id, name), self.execution, self.record);
             if !asked.is_empty() {
                 return Ok(Some(asked));
             }
@@ -124,7 +127,7 @@ impl Going<'_> {
             let message = format!("{} of {} items were started before it was cancelled", items.started, items.count);
             return (items.started < items.count).then(|| Failure::new(FailureKind::Cancelled, message));
         };
-        let error = self.engine.workflows().item(self.id, name, first).and_then(|item| item.error.as_ref());
+        let error = self.state.workflows().item(self.id, name, first).and_then(|item| item.error.as_ref());
         let why = error.map_or("it was cancelled", |error| &error.message);
         let message = format!("{} of {} items failed, the first of them item {first}: {why}", items.failed, items.count);
         Some(Failure::new(FailureKind::ChildFailed, message))

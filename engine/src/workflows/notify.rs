@@ -3,16 +3,18 @@
 use ensue_expression::{Budget, EVALUATION_STEPS_MAX, Value};
 
 use crate::catalog::{Notify, Step};
-use crate::engine::Reaction;
 use crate::executions::state::Execution;
 use crate::fact::Fact;
 use crate::ids::{ExecutionId, Id, InquiryId, Role};
 use crate::inquiries::facts::{InquiryNotificationFailed, InquiryNotified, Occasion};
 use crate::inquiries::question::Question;
 use crate::inquiries::state::Inquiry;
+use crate::reaction::Reaction;
 use crate::record::{Draft, StreamId};
 use crate::workflows::facts::PartOf;
-use crate::workflows::react::{Going, Hindrance, Nth};
+use crate::workflows::run::Going;
+use crate::workflows::run::Hindrance;
+use crate::workflows::run::Nth;
 use crate::workflows::sight::Ends;
 
 /// What people are told of.
@@ -37,7 +39,7 @@ impl Going<'_> {
             cause: Some(execution.cause(self.record.id)),
             ..self.draft(fact, None)
         };
-        let teller = ExecutionId(Id::derived(self.engine.log(), self.record.id, Role::Execution));
+        let teller = ExecutionId(Id::derived(self.state.log(), self.record.id, Role::Execution));
         Some(match self.notification(step, notify, teller, asked) {
             Ok(request) => Reaction::last(vec![told(InquiryNotified { inquiry, execution: teller, of }.into()), request]),
             Err(Hindrance::Fails(error)) => Reaction::last(vec![told(InquiryNotificationFailed { inquiry, of, error }.into())]),

@@ -2,30 +2,34 @@
 //!
 //! Each call gives the next thing that is due, from the state alone; the caller asks again until there is none.
 
+use crate::executions::end;
+use crate::workflows::run::Going;
+use crate::workflows::run::Hindrance;
+use crate::workflows::run::Nth;
+use crate::workflows::run::definition;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use ensue_expression::{Budget, Document, EVALUATION_STEPS_MAX, EvaluationError, Expression, Path, Scope, Template};
 use serde_json::Value as Json;
 
-use crate::catalog::{Action, Catalog, Extra, OnFailure, Run, StartsIf, Step, Task, WhenCancelled, WhenFailing, Workflow};
+use crate::catalog::{Extra, OnFailure, Run, StartsIf, Step, Task, WhenCancelled, WhenFailing};
 use crate::command::Context;
-use crate::engine::{Engine, Reaction};
-use crate::executions::decide::millis;
 use crate::executions::facts::{
     ExecutionCancelRequested, ExecutionCancelled, ExecutionFailed, ExecutionRequested, ExecutionSucceeded, Failure, FailureKind, Pace,
 };
-use crate::executions::react::start_waiting;
+use crate::executions::start::start_waiting;
 use crate::executions::state::{Execution, Phase};
-use crate::executions::timed;
 use crate::fact::{ExecutionFact, Fact, StepFact};
 use crate::ids::{ExecutionId, Id, Role};
 use crate::locks::react::own_claims;
 use crate::mutants;
 use crate::names::{ActionRef, StepName};
+use crate::reaction::Reaction;
 use crate::record::{Actor, Body, Draft, Record, StreamId};
-use crate::rules::judge::{complete, describe};
+use crate::rules::judge::complete;
 use crate::rules::local;
+use crate::state::State;
+use crate::time::millis;
 use crate::timers::facts::TimerKind;
 use crate::workflows::facts::{PartOf, PartRole, SkippedBecause, StepFailed, StepSkipped, WaitMatched};
 use crate::workflows::sight::{Ends, Sight};
@@ -62,7 +66,7 @@ type Due = Option<(Vec<Draft>, u32)>;
 
 /// Gives what follows from a record of an execution for the workflow that it is about, from the `next`-th consequence on, and who may run
 /// then.
-pub(crate) fn after_execution(engine: &Engine, record: &Record, fact: ExecutionFact<'_>, next: u32, with: &Context<'_>) -> Reaction {
+pub(crate) fn after_execution(state: &State, record: &Record, fact: ExecutionFact<'_>, next: u32, with: &Context<'_>) -> Reaction {
     let news = match (End::of(fact), fact, &record.stream) {
         (Some(end), ..) if end.part_of.role == PartRole::Undo => Some((end.part_of.workflow, News::Undoing)),
         (Some(end), ..) => Some((end.part_of.workflow, News::Ended(&end.part_of.step))),
@@ -75,11 +79,11 @@ pub(crate) fn after_execution(engine: &Engine, record: &Record, fact: ExecutionF
         (None, ExecutionFact::ExecutionCancelRequested(_), StreamId::Execution(id)) => Some((*id, News::CancelRequested)),
         _ => None,
     };
-    follow(engine, news, record, next, with)
+    follow(state, news, record, next, with)
 }
 
 /// Gives what follows for a workflow from one of its timers that has fired, from the `next`-th consequence on, and who may run then.
-pub(crate) fn after_timer(engine: &Engine, record: &Record, id: ExecutionId, kind: TimerKind, next: u32, with: &Context<'_>) -> Reaction {
+pub(crate) fn after_timer(state: &State, record: &Record, id: ExecutionId, kind: TimerKind, next: u32, with: &Context<'_>) -> Reaction {
     let news = match kind {
         TimerKind::Start | TimerKind::Turn => Some((id, News::Begun)),
         TimerKind::Timeout => Some((id, News::CancelRequested)),
@@ -92,11 +96,11 @@ pub(crate) fn after_timer(engine: &Engine, record: &Record, id: ExecutionId, kin
         | TimerKind::Interval
         | TimerKind::Hold => None,
     };
-    follow(engine, news, record, next, with)
+    follow(state, news, record, next, with)
 }
 
 /// Gives what follows from a record of a step, from the `next`-th consequence on.
-pub(crate) fn react(engine: &Engine, record: &Record, fact: StepFact<'_>, next: u32, with: &Context<'_>) -> Reaction {
+pub(crate) fn react(state: &State, record: &Record, fact: StepFact<'_>, next: u32, with: &Context<'_>) -> Reaction {
     let StreamId::Execution(id) = record.stream else { return Reaction::nothing() };
     let news = match fact {
         StepFact::StepSkipped(fact) => News::Ended(&fact.step),
@@ -106,51 +110,51 @@ pub(crate) fn react(engine: &Engine, record: &Record, fact: StepFact<'_>, next: 
         StepFact::StepExpanded(fact) => News::Expanded(&fact.step),
         StepFact::UndoBegun(_) | StepFact::UndoFailed(_) => News::Undoing,
         StepFact::WaitOpened(fact) => News::Awaits(&fact.step),
-        StepFact::WaitMatched(fact) => return matched(engine, record, fact, with),
+        StepFact::WaitMatched(fact) => return matched(state, record, fact, with),
         StepFact::WaitErred(_) | StepFact::RerunPlanned(_) => return Reaction::nothing(),
     };
-    follow(engine, Some((id, news)), record, next, with)
+    follow(state, Some((id, news)), record, next, with)
 }
 
 /// The event has come that a step waits for: where the step has begun, it ends.
-fn matched(engine: &Engine, record: &Record, fact: &WaitMatched, with: &Context<'_>) -> Reaction {
-    let child = fact.execution.and_then(|id| Some((id, engine.executions().get(&id)?)));
+fn matched(state: &State, record: &Record, fact: &WaitMatched, with: &Context<'_>) -> Reaction {
+    let child = fact.execution.and_then(|id| Some((id, state.executions().get(&id)?)));
     match child.filter(|(_, execution)| execution.phase == Phase::Awaiting) {
-        Some(child) => waits::end(engine, record, child, with),
+        Some(child) => waits::end(state, record, child, with),
         None => Reaction::nothing(),
     }
 }
 
-fn follow(engine: &Engine, news: Option<(ExecutionId, News<'_>)>, record: &Record, next: u32, with: &Context<'_>) -> Reaction {
+fn follow(state: &State, news: Option<(ExecutionId, News<'_>)>, record: &Record, next: u32, with: &Context<'_>) -> Reaction {
     let due = match news {
-        Some((id, news)) if next < NO_MORE => due(engine, id, &news, record, next, with),
+        Some((id, news)) if next < NO_MORE => due(state, id, &news, record, next, with),
         Some(_) | None => Ok(None),
     };
     match due {
         Ok(Some((drafts, from))) => Reaction::from(drafts, from),
         // Who asks many to end goes on by itself, and starts who waits when they all are: none of them begins that anew.
-        Ok(None) if matches!(record.fact, Fact::ExecutionCancelled(_)) && is_next_to_end(engine) => Reaction::nothing(),
-        Ok(None) => start_waiting(engine, record.id, with),
+        Ok(None) if matches!(record.fact, Fact::ExecutionCancelled(_)) && is_next_to_end(state) => Reaction::nothing(),
+        Ok(None) => start_waiting(state, record.id, with),
         Err(reaction) => reaction,
     }
 }
 
 /// Says whether the first in a queue, or who may have a lock next, is to end with the workflow around it.
-fn is_next_to_end(engine: &Engine) -> bool {
-    let free = engine.locks().next_free().and_then(|(_, id)| Some((id, engine.executions().get(&id)?)));
-    engine
+fn is_next_to_end(state: &State) -> bool {
+    let free = state.locks().next_free().and_then(|(_, id)| Some((id, state.executions().get(&id)?)));
+    state
         .executions()
         .first_queued()
         .chain(free)
-        .any(|(id, execution)| engine.workflows().to_end(id, execution, engine.executions()).is_some())
+        .any(|(id, execution)| state.workflows().to_end(id, execution, state.executions()).is_some())
 }
 
-fn due(engine: &Engine, id: ExecutionId, news: &News<'_>, record: &Record, next: u32, with: &Context<'_>) -> Result<Due, Reaction> {
-    let (Some(execution), Some(course)) = (engine.executions().get(&id), engine.workflows().course(&id)) else { return Ok(None) };
+fn due(state: &State, id: ExecutionId, news: &News<'_>, record: &Record, next: u32, with: &Context<'_>) -> Result<Due, Reaction> {
+    let (Some(execution), Some(course)) = (state.executions().get(&id), state.workflows().course(&id)) else { return Ok(None) };
     // The record asks by which they are to end, and no other: each of them that has ended would ask for the next else. It asks from the
     // state alone, also where nothing else can be worked out.
     if record.position == course.stop_before {
-        let asked = ends_asked_for(engine, engine.workflows().to_be_asked(id, course), execution, record);
+        let asked = ends_asked_for(state, state.workflows().to_be_asked(id, course), execution, record);
         if !asked.is_empty() {
             return Ok(Some((asked, next)));
         }
@@ -160,7 +164,7 @@ fn due(engine: &Engine, id: ExecutionId, news: &News<'_>, record: &Record, next:
     let (Some(catalog), Some(action), Some(Run::Workflow(workflow))) = (&catalog, action, action.map(|action| &action.run)) else {
         return without_steps(id, execution, course, record);
     };
-    let going = Going { engine, id, execution, course, catalog, action, workflow, record, with };
+    let going = Going { state, id, execution, course, catalog, action, workflow, record, with };
     let due = match news {
         News::Begun => going.begun(next)?,
         News::Awaits(step) => going.first_of(workflow.step(step).into_iter(), next)?,
@@ -179,29 +183,6 @@ fn due(engine: &Engine, id: ExecutionId, news: &News<'_>, record: &Record, next:
     }
 }
 
-/// Has something worked out for a workflow that is open; none where its steps cannot be read.
-pub(crate) fn with_steps<T>(
-    engine: &Engine,
-    id: ExecutionId,
-    record: &Record,
-    with: &Context<'_>,
-    work: impl FnOnce(&Going<'_>) -> T,
-) -> Option<T> {
-    let (execution, course) = (engine.executions().get(&id)?, engine.workflows().course(&id)?);
-    let catalog = with.catalogs.at(execution.catalog)?;
-    let action = definition(&catalog, execution)?;
-    let Run::Workflow(workflow) = &action.run else { return None };
-    Some(work(&Going { engine, id, execution, course, catalog: &catalog, action, workflow, record, with }))
-}
-
-/// Gives what an execution is made of: an action, or the steps of a rule.
-pub(crate) fn definition<'c>(catalog: &'c Catalog, execution: &Execution) -> Option<&'c Arc<Action>> {
-    match &execution.of_rule {
-        Some(of) => catalog.rules().get(&of.rule).map(|rule| &rule.action),
-        None => catalog.actions().get(&execution.action),
-    }
-}
-
 /// A workflow whose steps nobody can know can only be cancelled.
 fn without_steps(id: ExecutionId, execution: &Execution, course: &Course, record: &Record) -> Result<Due, Reaction> {
     match (course.cancels, course.open) {
@@ -217,7 +198,7 @@ fn without_steps(id: ExecutionId, execution: &Execution, course: &Course, record
 /// Gives the end of a workflow that was cancelled, or took too long.
 fn end_of_stopped(execution: &Execution, course: &Course) -> Fact {
     if course.is_timed_out {
-        timed::stopped(execution)
+        end::stopped(execution)
     } else {
         ExecutionCancelled { error: None, part_of: execution.part_of.clone() }.into()
     }
@@ -225,12 +206,12 @@ fn end_of_stopped(execution: &Execution, course: &Course) -> Fact {
 
 /// Asks executions to end, some of them at once.
 pub(super) fn ends_asked_for(
-    engine: &Engine,
+    state: &State,
     children: impl Iterator<Item = ExecutionId>,
     workflow: &Execution,
     record: &Record,
 ) -> Vec<Draft> {
-    let open = children.filter(|child| engine.executions().get(child).is_some());
+    let open = children.filter(|child| state.executions().get(child).is_some());
     open.take(ASKED_AT_ONCE).map(|child| draft_of(child, workflow, record, ExecutionCancelRequested {}.into(), None)).collect()
 }
 
@@ -246,62 +227,9 @@ fn draft_of(stream: ExecutionId, workflow: &Execution, record: &Record, fact: Fa
     }
 }
 
-/// A workflow that goes on.
-pub(crate) struct Going<'a> {
-    pub(super) engine: &'a Engine,
-    pub(super) id: ExecutionId,
-    pub(super) execution: &'a Execution,
-    pub(super) course: &'a Course,
-    pub(super) catalog: &'a Arc<Catalog>,
-    pub(super) action: &'a Action,
-    pub(super) workflow: &'a Workflow,
-    pub(super) record: &'a Record,
-    pub(super) with: &'a Context<'a>,
-}
-
-/// Why a step cannot be started as it says.
-pub(super) enum Hindrance {
-    /// It fails.
-    Fails(Failure),
-    /// Something must be at hand first, or it cannot be worked out at all.
-    Stuck(Reaction),
-}
-
-/// Which of the executions of a step it is.
-#[derive(Clone, Copy)]
-pub(super) enum Nth {
-    /// The only one.
-    Only,
-    /// An item's, from 0.
-    Item(u32),
-    /// A turn's, from 1.
-    Turn {
-        /// Which.
-        iteration: u32,
-        /// How long it waits before it starts, in milliseconds.
-        wait: Option<u64>,
-    },
-    /// The one that undoes it, or an item of it.
-    Undo(Option<u32>),
-    /// One that tells those whom it asks, and is no part of the workflow.
-    Notification(ExecutionId),
-}
-
-impl From<Reaction> for Hindrance {
-    fn from(reaction: Reaction) -> Self {
-        Self::Stuck(reaction)
-    }
-}
-
-impl From<EvaluationError> for Hindrance {
-    fn from(error: EvaluationError) -> Self {
-        Self::Fails(Failure::new(FailureKind::Expression, describe(&error)))
-    }
-}
-
 impl Going<'_> {
     pub(super) fn state(&self, step: &StepName) -> Option<&StepState> {
-        self.engine.workflows().step(self.id, step)
+        self.state.workflows().step(self.id, step)
     }
 
     /// Gives what is due in a workflow that has begun: first what it waits for from then on, then the steps that need nothing.
@@ -425,7 +353,7 @@ impl Going<'_> {
                 return Ok(None);
             }
         }
-        if let Some(wait) = step.wait.as_ref().filter(|_| self.engine.workflows().waits().get(self.id, &step.name).is_none()) {
+        if let Some(wait) = step.wait.as_ref().filter(|_| self.state.workflows().waits().get(self.id, &step.name).is_none()) {
             return Ok(Some(self.wait_opened(step, wait, ends)?));
         }
         if let Some(each) = &step.for_each {
@@ -492,7 +420,7 @@ impl Going<'_> {
             let message = format!("`{name}` would stand {} workflows deep, {LEVEL_MAX} is the most", self.execution.level + 1);
             return fails(FailureKind::ChildFailed, message);
         }
-        let log = self.engine.log();
+        let log = self.state.log();
         let of_step = Id::derived(log, self.id.0, Role::Step(&step.name));
         let part = |item: Option<u32>, role: PartRole| {
             // Whether an item's failure counts is said once all have ended.
@@ -535,7 +463,7 @@ impl Going<'_> {
             // What the step says and what its action says both hold.
             limit_millis: timeout.into_iter().chain(action.limit).min().map(millis),
             start_at: None,
-            locks: own_claims(self.engine, self.id, claim),
+            locks: own_claims(self.state, self.id, claim),
             wait_millis,
             pace,
             own_above: self.execution.own_above.clone(),
@@ -610,7 +538,7 @@ impl Going<'_> {
     }
 
     pub(super) fn sight(&self, ends: Ends, reads: &[Path]) -> Result<Sight<'_>, Hindrance> {
-        Sight::of(self.engine, self.id, self.execution, (self.action, self.workflow), (ends, reads), self.with)
+        Sight::of(self.state, self.id, self.execution, (self.action, self.workflow), (ends, reads), self.with)
     }
 
     /// Gives the scope of a sight, with the workflow's local values where one of the expressions reads them.

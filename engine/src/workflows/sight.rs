@@ -6,14 +6,15 @@ use ensue_expression::{Document, EVALUATION_BYTES_MAX, Path, Scope, Value};
 
 use crate::catalog::{ALWAYS, Action, FAILED, SUCCEEDED, Step, Workflow};
 use crate::command::Context;
-use crate::engine::{Engine, Reaction};
 use crate::executions::facts::{Failure, FailureKind};
 use crate::executions::state::Execution;
 use crate::ids::ExecutionId;
 use crate::names::StepName;
+use crate::reaction::Reaction;
 use crate::record::BodyHandle;
+use crate::state::State;
 use crate::vars::reads::{NotSeen, SeenVars, VARS, VarReads};
-use crate::workflows::react::Hindrance;
+use crate::workflows::run::Hindrance;
 use crate::workflows::state::{ItemState, StepState, StepStatus};
 
 /// What is at hand for the expressions that are about to be evaluated.
@@ -156,7 +157,7 @@ impl Fetching<'_> {
 impl<'a> Sight<'a> {
     /// Brings together what `reads` need; says which bodies must be at hand first, and where they are too much.
     pub(super) fn of(
-        engine: &'a Engine,
+        state: &'a State,
         id: ExecutionId,
         execution: &'a Execution,
         (action, workflow): (&'a Action, &Workflow),
@@ -170,16 +171,16 @@ impl<'a> Sight<'a> {
         let events = if wanted.events { bodies.document(Some(execution.params)) } else { None };
         let mut steps = Vec::with_capacity(wanted.steps.len());
         for (name, of_step) in &wanted.steps {
-            let Some((name, state)) = engine.workflows().step_of(id, name) else { continue };
+            let Some((name, seen)) = state.workflows().step_of(id, name) else { continue };
             let step = workflow.step(name);
             let is_done_for_each = step.is_some_and(|step| step.for_each.is_some());
             let asks = step.is_some_and(Step::asks);
             let waits = step.is_some_and(|step| step.wait.is_some());
-            let items = || engine.workflows().items(id, name);
+            let items = || state.workflows().items(id, name);
             let gave = match (is_done_for_each, of_step) {
                 (false, OfStep::Results) => {
-                    bodies.reads(std::iter::once(state.result))?;
-                    let result = bodies.document(state.result);
+                    bodies.reads(std::iter::once(seen.result))?;
+                    let result = bodies.document(seen.result);
                     match (asks, waits) {
                         (true, _) => Gave::Answer(result),
                         (false, true) => Gave::Event(result),
@@ -194,9 +195,9 @@ impl<'a> Sight<'a> {
                 (true, OfStep::Items) => Gave::ForEach(items().map(SeenItem::of).collect()),
                 (true, OfStep::State) => Gave::ForEach(Vec::new()),
             };
-            steps.push((name.as_str(), Seen { state, gave }));
+            steps.push((name.as_str(), Seen { state: seen, gave }));
         }
-        let vars = match engine.vars().seen(&wanted.vars, with.bodies) {
+        let vars = match state.vars().seen(&wanted.vars, with.bodies) {
             Ok(vars) => vars,
             Err(NotSeen::TooLarge(message)) => return Err(Failure::new(FailureKind::Expression, message).into()),
             Err(NotSeen::Missing(values)) => {

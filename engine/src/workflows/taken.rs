@@ -7,15 +7,17 @@ use std::sync::Arc;
 use ensue_expression::{Budget, Document, EVALUATION_STEPS_MAX};
 
 use crate::catalog::{INQUIRY, Step, Task};
-use crate::engine::Reaction;
 use crate::fact::Fact;
 use crate::inquiries::react::question_digest;
 use crate::mutants;
 use crate::names::StepName;
+use crate::reaction::Reaction;
 use crate::record::{Digest, Draft};
 use crate::workflows::elements::Elements;
 use crate::workflows::facts::{Kept, KeptAs, StepTakenOver, Taken};
-use crate::workflows::react::{Going, Hindrance, Nth};
+use crate::workflows::run::Going;
+use crate::workflows::run::Hindrance;
+use crate::workflows::run::Nth;
 use crate::workflows::sight::Ends;
 use crate::workflows::state::StepStatus;
 

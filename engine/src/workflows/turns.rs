@@ -3,13 +3,15 @@
 use ensue_expression::{Budget, Document, EVALUATION_BYTES_MAX, EVALUATION_STEPS_MAX, Expression, Path, Scope, Value};
 
 use crate::catalog::{Repeat, Step, Task};
-use crate::engine::Reaction;
-use crate::executions::decide::millis;
 use crate::executions::facts::{Failure, FailureKind};
 use crate::names::StepName;
+use crate::reaction::Reaction;
 use crate::record::{Body, BodyHandle, Draft};
+use crate::time::millis;
 use crate::workflows::facts::{PartRole, StepEnded};
-use crate::workflows::react::{Going, Hindrance, Nth};
+use crate::workflows::run::Going;
+use crate::workflows::run::Hindrance;
+use crate::workflows::run::Nth;
 use crate::workflows::sight::{Ends, document as value_of};
 use crate::workflows::state::{StepStatus, Turns};
 
@@ -57,11 +59,11 @@ impl Going<'_> {
     fn after_turn(&self, step: &Step, repeat: &Repeat, turns: &Turns) -> Result<Draft, Hindrance> {
         let number = turns.begun_count;
         if turns.status != StepStatus::Succeeded {
-            let last = self.engine.workflows().item(self.id, &step.name, number - 1).and_then(|turn| turn.error.as_ref());
+            let last = self.state.workflows().item(self.id, &step.name, number - 1).and_then(|turn| turn.error.as_ref());
             let why = last.map_or("it was cancelled", |error| &error.message);
             return Err(Hindrance::Fails(Failure::new(FailureKind::ChildFailed, format!("turn {number} failed: {why}"))));
         }
-        let result = |turn: u32| turn.checked_sub(1).and_then(|at| self.engine.workflows().item(self.id, &step.name, at)?.result);
+        let result = |turn: u32| turn.checked_sub(1).and_then(|at| self.state.workflows().item(self.id, &step.name, at)?.result);
         let seen = Seen { iteration: number, result: result(number), previous: result(number - 1) };
         // What it needs has ended; how was said when it began.
         let ends = Ends { succeeded: true, failed: false };
@@ -107,7 +109,7 @@ impl Going<'_> {
         let role = if count == 0 { PartRole::Step } else { step.role() };
         let fact = StepEnded { step: step.name.clone(), error: None, on_failure: step.on_failure, role };
         let Some(collect) = &repeat.collect else { return Ok(self.draft(fact.into(), None)) };
-        let results: Vec<Option<BodyHandle>> = self.engine.workflows().items(self.id, &step.name).map(|turn| turn.result).collect();
+        let results: Vec<Option<BodyHandle>> = self.state.workflows().items(self.id, &step.name).map(|turn| turn.result).collect();
         if ["result", "previous"].iter().any(|root| collect.reads_root(root)) {
             bounded(&results)?;
         }

@@ -3,12 +3,14 @@
 
 use ensue_expression::{Budget, EVALUATION_STEPS_MAX, Value};
 
-use crate::engine::Reaction;
 use crate::executions::facts::{ExecutionCancelled, ExecutionFailed, ExecutionTimedOut, Failure, FailureKind};
 use crate::fact::Fact;
+use crate::reaction::Reaction;
 use crate::record::Draft;
 use crate::workflows::facts::{BadEnd, UndoBegun, UndoFailed};
-use crate::workflows::react::{Going, Hindrance, Nth};
+use crate::workflows::run::Going;
+use crate::workflows::run::Hindrance;
+use crate::workflows::run::Nth;
 use crate::workflows::sight::{Ends, document as value_of};
 use crate::workflows::state::{Undoable, Undoing};
 
@@ -21,13 +23,13 @@ impl Going<'_> {
             Fact::ExecutionCancelled(_) => BadEnd::Cancelled,
             _ => return None,
         };
-        let count = self.engine.workflows().undo_count(self.id);
+        let count = self.state.workflows().undo_count(self.id);
         (count > 0).then(|| UndoBegun { count, end }.into())
     }
 
     /// Gives what undoes the workflow next, and its end where nothing is left, or somebody asked a second time that it end.
     pub(super) fn undo_or_end(&self, undoing: &Undoing) -> Result<Draft, Reaction> {
-        let next = self.engine.workflows().next_undo(self.id).filter(|_| self.course.cancels <= 1);
+        let next = self.state.workflows().next_undo(self.id).filter(|_| self.course.cancels <= 1);
         let Some(next) = next else { return Ok(self.draft(self.undone_end(undoing), None)) };
         match self.undone(next) {
             Ok(draft) => Ok(draft),
@@ -49,7 +51,7 @@ impl Going<'_> {
         let reads = undo.with.reads();
         let gave = match item {
             None => state.result,
-            Some(item) => self.engine.workflows().item(self.id, name, *item).and_then(|item| item.result),
+            Some(item) => self.state.workflows().item(self.id, name, *item).and_then(|item| item.result),
         };
         let result = self.document(gave.filter(|_| reads.iter().any(|path| path.segments[0] == "result")))?;
         let element = match (item, &state.items) {

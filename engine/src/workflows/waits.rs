@@ -7,20 +7,24 @@ use serde_json::Value as Json;
 
 use crate::catalog::{OnExpire, Step, Wait};
 use crate::command::Context;
-use crate::engine::{Engine, Reaction};
 use crate::events::facts::EventReceived;
-use crate::executions::facts::{ExecutionFailed, ExecutionSucceeded, Failure, FailureKind, GivenEvent, Pace, cut};
+use crate::executions::facts::{ExecutionFailed, ExecutionSucceeded, Failure, FailureKind, GivenEvent, Pace};
 use crate::executions::state::Execution;
 use crate::fact::Fact;
 use crate::ids::{EventId, ExecutionId, Id, Role};
 use crate::names::StepName;
+use crate::reaction::Reaction;
 use crate::record::{Actor, Body, Draft, Record, StreamId};
 use crate::rules::judge::{EventTexts, EventView, event_value};
+use crate::state::State;
+use crate::text::cut;
 use crate::time::duration_text;
 use crate::vars::reads::VARS;
 use crate::workflows::awaited::PAYLOAD_NAMES;
 use crate::workflows::facts::{PartOf, WaitErred, WaitKey, WaitMatched, WaitOpened};
-use crate::workflows::react::{Going, Hindrance, with_steps};
+use crate::workflows::run::Going;
+use crate::workflows::run::Hindrance;
+use crate::workflows::run::with_steps;
 use crate::workflows::sight::Ends;
 
 /// How many steps learn at once that their event has come.
@@ -30,8 +34,8 @@ const MATCHED_AT_ONCE: usize = 100;
 const ERROR_BYTES_MAX: usize = 1024;
 
 /// Gives what follows from an event for the steps that wait for one, as its first consequence, until none is left.
-pub(crate) fn of_event(engine: &Engine, record: &Record, fact: &EventReceived, with: &Context<'_>) -> Option<Reaction> {
-    if !engine.workflows().waits().watches(&fact.trigger) {
+pub(crate) fn of_event(state: &State, record: &Record, fact: &EventReceived, with: &Context<'_>) -> Option<Reaction> {
+    if !state.workflows().waits().watches(&fact.trigger) {
         return None;
     }
     let body = record.body_handle()?;
@@ -39,8 +43,8 @@ pub(crate) fn of_event(engine: &Engine, record: &Record, fact: &EventReceived, w
     let given = GivenEvent { trigger: fact.trigger.clone(), source: fact.source.clone(), occurred_at: fact.occurred_at, payload: body };
     let event = Coming { id: EventId(record.id), given, payload };
     let mut drafts = Vec::new();
-    for (workflow, step) in engine.workflows().waits().candidates(&fact.trigger, &event.payload, record.position) {
-        match event.for_step(engine, record, (workflow, &step), with) {
+    for (workflow, step) in state.workflows().waits().candidates(&fact.trigger, &event.payload, record.position) {
+        match event.for_step(state, record, (workflow, &step), with) {
             Ok(draft) => drafts.extend(draft),
             Err(reaction) => return Some(reaction),
         }
@@ -62,18 +66,18 @@ impl Coming {
     /// Gives what an event means for a step that waits; none where it is not the one.
     fn for_step(
         &self,
-        engine: &Engine,
+        state: &State,
         record: &Record,
         (workflow, name): (ExecutionId, &StepName),
         with: &Context<'_>,
     ) -> Result<Option<Draft>, Reaction> {
-        let Some(open) = engine.workflows().waits().get(workflow, name) else { return Ok(None) };
-        let child = ExecutionId(Id::derived(engine.log(), workflow.0, Role::Step(name)));
-        let begun = engine.executions().get(&child);
+        let Some(open) = state.workflows().waits().get(workflow, name) else { return Ok(None) };
+        let child = ExecutionId(Id::derived(state.log(), workflow.0, Role::Step(name)));
+        let begun = state.executions().get(&child);
         if begun.is_some_and(|execution| execution.has_come) {
             return Ok(None);
         }
-        let judged = with_steps(engine, workflow, record, with, |going| {
+        let judged = with_steps(state, workflow, record, with, |going| {
             let wait = going.workflow.step(name).and_then(|step| step.wait.as_ref());
             wait.map_or(Ok(false), |wait| going.is_awaited(wait, self))
         });
@@ -90,7 +94,7 @@ impl Coming {
                 WaitErred { step: name.clone(), event: self.id, message: cut(error.message, ERROR_BYTES_MAX) }.into()
             }
         };
-        let Some(execution) = engine.executions().get(&workflow) else { return Ok(None) };
+        let Some(execution) = state.executions().get(&workflow) else { return Ok(None) };
         let cause = Some(execution.cause(record.id));
         let stream = StreamId::Execution(workflow);
         Ok(Some(Draft { stream, begins: None, actor: Actor::Engine, cause, trace: None, fact, body: None }))
@@ -100,7 +104,7 @@ impl Coming {
 impl Going<'_> {
     /// Opens the next of the waits that count from the workflow's beginning on, from the `next`-th on; gives it with its place.
     pub(super) fn early_wait(&self, next: u32) -> Result<Option<(Draft, u32)>, Reaction> {
-        let is_open = |step: &Step| self.engine.workflows().waits().get(self.id, &step.name).is_some() || self.state(&step.name).is_some();
+        let is_open = |step: &Step| self.state.workflows().waits().get(self.id, &step.name).is_some() || self.state(&step.name).is_some();
         let left = (0..).zip(self.workflow.early_waits()).skip(next as usize);
         let Some((place, (step, wait))) = left.into_iter().find(|(_, (step, _))| !is_open(step)) else { return Ok(None) };
         // Nothing has ended, and so nothing of it is read.
@@ -165,21 +169,26 @@ fn demanded(demand: &Demand, found: &mut BTreeMap<Vec<String>, Literal>) {
     }
 }
 
+/// Returns true if a fact is an event of a trigger that some step waits for.
+pub(crate) fn is_awaited(state: &State, fact: &Fact) -> bool {
+    matches!(fact, Fact::EventReceived(event) if state.workflows().waits().watches(&event.trigger))
+}
+
 /// Gives the event for which an execution waits, where it has come.
-pub(crate) fn awaited<'e>(engine: &'e Engine, execution: &Execution) -> Option<&'e (EventId, GivenEvent)> {
+pub(crate) fn awaited<'e>(state: &'e State, execution: &Execution) -> Option<&'e (EventId, GivenEvent)> {
     let part_of = execution.part_of.as_ref()?;
-    engine.workflows().waits().get(part_of.workflow, &part_of.step)?.matched.as_ref()
+    state.workflows().waits().get(part_of.workflow, &part_of.step)?.matched.as_ref()
 }
 
 /// Gives the end of an execution that waits for an event: it has come, or the time for it is over.
-pub(crate) fn end(engine: &Engine, record: &Record, (id, execution): (ExecutionId, &Execution), with: &Context<'_>) -> Reaction {
+pub(crate) fn end(state: &State, record: &Record, (id, execution): (ExecutionId, &Execution), with: &Context<'_>) -> Reaction {
     let part_of = execution.part_of.clone();
-    let (fact, body): (Fact, _) = match awaited(engine, execution) {
+    let (fact, body): (Fact, _) = match awaited(state, execution) {
         Some((event, given)) => {
             let Some(payload) = with.bodies.document(&given.payload) else { return Reaction::Needs(vec![given.payload]) };
             (ExecutionSucceeded { part_of }.into(), Some(result(*event, given, &payload)))
         }
-        None if may_expire(engine, record, part_of.as_ref(), with) => {
+        None if may_expire(state, record, part_of.as_ref(), with) => {
             (ExecutionSucceeded { part_of }.into(), Some(Body::json(r#"{"event":null}"#)))
         }
         None => {
@@ -194,9 +203,9 @@ pub(crate) fn end(engine: &Engine, record: &Record, (id, execution): (ExecutionI
 }
 
 /// Says whether a step succeeds without its event, as its author wants it. A step that cannot be read fails.
-fn may_expire(engine: &Engine, record: &Record, part_of: Option<&PartOf>, with: &Context<'_>) -> bool {
+fn may_expire(state: &State, record: &Record, part_of: Option<&PartOf>, with: &Context<'_>) -> bool {
     let on_expire = part_of.and_then(|part| {
-        with_steps(engine, part.workflow, record, with, |going| Some(going.workflow.step(&part.step)?.wait.as_ref()?.on_expire))?
+        with_steps(state, part.workflow, record, with, |going| Some(going.workflow.step(&part.step)?.wait.as_ref()?.on_expire))?
     });
     on_expire == Some(OnExpire::Succeed)
 }

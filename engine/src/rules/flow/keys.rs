@@ -6,8 +6,8 @@ use ensue_expression::{Budget, ErrorKind, EvaluationError, Scope, Value};
 
 use crate::catalog::{Control, Flow, Rule, Stage};
 use crate::record::Digest;
-use crate::rules::judge::describe;
 use crate::rules::local;
+use crate::text::describe;
 
 /// The keys of a match, for each flow control of its rule.
 pub type Keys = BTreeMap<Control, Digest>;

@@ -7,12 +7,12 @@ use ensue_expression::{Document, EVALUATION_BYTES_MAX};
 
 use crate::catalog::{Catalog, Control, Does, Flow, Mode, Rule};
 use crate::command::{Context, Moment};
-use crate::engine::{Engine, Reaction};
 use crate::events::own::OwnTriggers;
 use crate::executions::facts::GivenEvent;
 use crate::fact::Fact;
 use crate::ids::{EnforcementId, ExecutionId, Id, Role};
 use crate::locks::facts::{Claim, LockOwner};
+use crate::reaction::Reaction;
 use crate::record::{Actor, Body, BodyHandle, Draft, Record, StreamId};
 use crate::rules::facts::Outcome;
 use crate::rules::flow::ends::{end, superseded, why_ended};
@@ -24,6 +24,7 @@ use crate::rules::flow::state::{Held, HeldEvent};
 use crate::rules::flow::walk::{Place, Walk, Walked};
 use crate::rules::judge::{EventView, Plan, render_released};
 use crate::rules::react::{EventReaction, requested, skipped};
+use crate::state::State;
 use crate::timers::facts::{TimerKind, TimerSet};
 use crate::timers::state::{TimerId, TimerOwner};
 use crate::vars::reads::{NotSeen, RuleReads, SeenVars};
@@ -42,16 +43,16 @@ pub(crate) struct Match<'a> {
 /// Gives what follows from a match. What ends first, because it is of another flow control of the rule, is to be asked for again from the
 /// `next`-th consequence on.
 pub(crate) fn matched(found: &Match<'_>, next: u32, at: &Moment, with: &Context<'_>) -> Result<Vec<Draft>, Reaction> {
-    let (engine, record, rule) = (found.event.engine, found.event.record, found.rule);
+    let (state, record, rule) = (found.event.state, found.event.record, found.rule);
     if let Some(why) = outdated(found, with)? {
         return Ok(found.without_state(why));
     }
-    if let Some(of) = engine.flows().of(rule.id).filter(|of| of.flow != found.flow.digest()) {
-        return Err(Reaction::from(end(engine, record, (rule.id, of), FlowEndedBecause::Changed), next));
+    if let Some(of) = state.flows().of(rule.id).filter(|of| of.flow != found.flow.digest()) {
+        return Err(Reaction::from(end(state, record, (rule.id, of), FlowEndedBecause::Changed), next));
     }
     let walk = Walk {
-        flows: engine.flows(),
-        timers: engine.timers(),
+        flows: state.flows(),
+        timers: state.timers(),
         rule: rule.id,
         keys: found.keys,
         now: at.time,
@@ -62,13 +63,13 @@ pub(crate) fn matched(found: &Match<'_>, next: u32, at: &Moment, with: &Context<
 
 /// Says why the flow control by which a match was judged is not the rule's any more: it may have been owed for a while.
 fn outdated(found: &Match<'_>, with: &Context<'_>) -> Result<Option<FlowEndedBecause>, Reaction> {
-    let engine = found.event.engine;
-    let catalog = current(engine, with)?;
-    Ok(why_ended(engine, &catalog, (&found.rule.name, found.rule.id), found.flow.digest()))
+    let state = found.event.state;
+    let catalog = current(state, with)?;
+    Ok(why_ended(state, &catalog, (&found.rule.name, found.rule.id), found.flow.digest()))
 }
 
-fn current(engine: &Engine, with: &Context<'_>) -> Result<Arc<Catalog>, Reaction> {
-    let revision = engine.catalog_revision();
+fn current(state: &State, with: &Context<'_>) -> Result<Arc<Catalog>, Reaction> {
+    let revision = state.catalog_revision();
     with.catalogs.at(revision).ok_or_else(|| Reaction::Impossible(format!("the catalog of revision {revision} cannot be built")))
 }
 
@@ -93,9 +94,9 @@ impl Match<'_> {
         }
         let cause = event.record.cause.from_parent(id.0);
         if let Place::Held { until, .. } = walked.place {
-            drafts.push(Draft { cause: Some(cause.clone()), ..timer(event.engine, id, 1, until) });
+            drafts.push(Draft { cause: Some(cause.clone()), ..timer(event.state, id, 1, until) });
         }
-        drafts.extend(leaves(event.engine, event.record, id, walked));
+        drafts.extend(leaves(event.state, event.record, id, walked));
         for (control, key) in &walked.forgotten {
             let fact = RuleKeyForgotten { rule: self.rule.name.clone(), rule_id: self.rule.id, control: *control, key: *key };
             drafts.push(Draft { cause: Some(cause.clone()), ..draft(StreamId::Rule(self.rule.name.clone()), fact.into()) });
@@ -141,7 +142,7 @@ impl Match<'_> {
             (Some(plan), _) => Ok(plan.clone()),
             (None, Some(given)) => {
                 let event = HeldEvent { id: self.event.event, given, own_above: self.event.fact.own_above_what_follows() };
-                rendered(self.event.engine, self.rule, (&event, gathered), with)
+                rendered(self.event.state, self.rule, (&event, gathered), with)
             }
             (None, None) => Err(Reaction::Impossible("the event has no payload".to_owned())),
         }
@@ -149,25 +150,25 @@ impl Match<'_> {
 }
 
 /// Gives what follows from a timer of an enforcement that has fired.
-pub(crate) fn fired(engine: &Engine, record: &Record, id: EnforcementId, number: u32, at: &Moment, with: &Context<'_>) -> Reaction {
-    let Some(held) = engine.flows().get(id).filter(|held| held.holds == number) else { return Reaction::nothing() };
+pub(crate) fn fired(state: &State, record: &Record, id: EnforcementId, number: u32, at: &Moment, with: &Context<'_>) -> Reaction {
+    let Some(held) = state.flows().get(id).filter(|held| held.holds == number) else { return Reaction::nothing() };
     if held.control == Control::Window {
         return Reaction::last(vec![superseded(record, (id, held), SupersededBecause::WindowPassed, None)]);
     }
-    released(engine, record, (id, held), at, with).map_or_else(|reaction| reaction, Reaction::last)
+    released(state, record, (id, held), at, with).map_or_else(|reaction| reaction, Reaction::last)
 }
 
 /// Lets an enforcement go on its way from what held it.
 fn released(
-    engine: &Engine,
+    state: &State,
     record: &Record,
     (id, held): (EnforcementId, &Held),
     at: &Moment,
     with: &Context<'_>,
 ) -> Result<Vec<Draft>, Reaction> {
-    let now = current(engine, with)?;
-    let flow = engine.flows().of(held.rule_id).map(|of| of.flow);
-    if let Some(why) = flow.and_then(|flow| why_ended(engine, &now, (&held.rule, held.rule_id), flow)) {
+    let now = current(state, with)?;
+    let flow = state.flows().of(held.rule_id).map(|of| of.flow);
+    if let Some(why) = flow.and_then(|flow| why_ended(state, &now, (&held.rule, held.rule_id), flow)) {
         return Ok(vec![superseded(record, (id, held), why.into(), None)]);
     }
     let judged = with.catalogs.at(held.catalog);
@@ -176,7 +177,7 @@ fn released(
         return Err(Reaction::Impossible(format!("the catalog of revision {} cannot be built", held.catalog)));
     };
     let stages = rule.flow.as_ref().map_or(&[][..], |flow| flow.after(held.control));
-    let (flows, timers, most) = (engine.flows(), engine.timers(), with.settings.flow_keys_max);
+    let (flows, timers, most) = (state.flows(), state.timers(), with.settings.flow_keys_max);
     let mut walked = Walk { flows, timers, rule: held.rule_id, keys: &held.keys, now: at.time, most }.through(stages);
     if walked.gathered.is_empty() {
         walked.gathered.clone_from(&held.gathered);
@@ -185,25 +186,25 @@ fn released(
     let mut drafts = match walked.place {
         Place::Held { by, until } => {
             let on = EnforcementHeldOn { rule: held.rule.clone(), rule_id: held.rule_id, by, until };
-            let timer = timer(engine, id, held.holds.saturating_add(1), until);
+            let timer = timer(state, id, held.holds.saturating_add(1), until);
             vec![own(on.into()), Draft { cause: Some(held.cause(record.id)), ..timer }]
         }
         // Nothing is kept back for good by what comes after a hold.
         Place::Through | Place::Deduplicated(_) | Place::Throttled => {
-            let mode = engine.rules().mode_at(present, record.position);
-            let plan = rendered(engine, rule, (&held.event, &walked.gathered), with)?;
-            let (outcome, request) = acted_on(engine, rule, (id, held, &walked.gathered), (plan, mode));
+            let mode = state.rules().mode_at(present, record.position);
+            let plan = rendered(state, rule, (&held.event, &walked.gathered), with)?;
+            let (outcome, request) = acted_on(state, rule, (id, held, &walked.gathered), (plan, mode));
             let fact = EnforcementReleased { rule: held.rule.clone(), rule_id: held.rule_id, outcome };
             std::iter::once(own(fact.into())).chain(request).collect()
         }
     };
-    drafts.extend(leaves(engine, record, id, &walked));
+    drafts.extend(leaves(state, record, id, &walked));
     Ok(drafts)
 }
 
 /// Gives what becomes of an enforcement that is released, and what it asks for; nothing where its rule only watches.
 fn acted_on(
-    engine: &Engine,
+    state: &State,
     rule: &Rule,
     (id, held, gathered): (EnforcementId, &Held, &[HeldEvent]),
     (plan, mode): (Plan, Mode),
@@ -214,11 +215,11 @@ fn acted_on(
         Plan::Controlled { .. } => (Release::Shadowed, None),
         Plan::Run { params, pace, claim, labels } => {
             let claims = claims(rule, &held.keys, claim);
-            if let Some(reason) = skipped(engine, held.catalog, &claims) {
+            if let Some(reason) = skipped(state, held.catalog, &claims) {
                 return (Release::Skipped { reason }, None);
             }
-            let execution = ExecutionId(Id::derived(engine.log(), id.0, Role::Execution));
-            let given = given_to(rule).then(|| held.event.given.clone());
+            let execution = ExecutionId(Id::derived(state.log(), id.0, Role::Execution));
+            let given = rule.has_steps().then(|| held.event.given.clone());
             let own_above = above_all(held.event.own_above.clone(), gathered);
             let request = requested(rule, held.catalog, (held.event.id, id), given, (pace, claims, labels), own_above);
             let (begins, cause) = (Some(execution.0), Some(held.cause(id.0)));
@@ -242,17 +243,12 @@ fn claims(rule: &Rule, keys: &Keys, of_action: Option<Claim>) -> Vec<Claim> {
 }
 
 /// Says what becomes of the enforcements that are held no longer for the sake of another.
-fn leaves(engine: &Engine, record: &Record, by: EnforcementId, walked: &Walked) -> Vec<Draft> {
+fn leaves(state: &State, record: &Record, by: EnforcementId, walked: &Walked) -> Vec<Draft> {
     let told = walked.superseded.iter().filter_map(|(id, why)| {
-        let held = engine.flows().get(*id)?;
+        let held = state.flows().get(*id)?;
         Some(superseded(record, (*id, held), *why, Some(by)))
     });
     told.collect()
-}
-
-/// Says whether the steps of a rule are given the event.
-pub(crate) fn given_to(rule: &Rule) -> bool {
-    rule.has_steps()
 }
 
 /// Adds the engine's own triggers of which an event stands above what gathered events lead to.
@@ -261,7 +257,7 @@ pub(crate) fn above_all(own_above: OwnTriggers, gathered: &[HeldEvent]) -> OwnTr
 }
 
 /// Renders what to run for an event, with the others of its window; says which bodies must be at hand first.
-fn rendered(engine: &Engine, rule: &Rule, (event, gathered): (&HeldEvent, &[HeldEvent]), with: &Context<'_>) -> Result<Plan, Reaction> {
+fn rendered(state: &State, rule: &Rule, (event, gathered): (&HeldEvent, &[HeldEvent]), with: &Context<'_>) -> Result<Plan, Reaction> {
     let bytes: u64 = gathered.iter().chain([event]).map(|event| event.given.payload.bytes).sum();
     if !gathered.is_empty() && bytes > EVALUATION_BYTES_MAX {
         let count = gathered.len() + 1;
@@ -276,7 +272,7 @@ fn rendered(engine: &Engine, rule: &Rule, (event, gathered): (&HeldEvent, &[Held
     };
     let payloads: Vec<Document> = gathered.iter().chain([event]).map(&mut document).collect();
     let reads = RuleReads::of(rule).map(|reads| reads.all).unwrap_or_default();
-    let vars = match engine.vars().seen(&reads, with.bodies) {
+    let vars = match state.vars().seen(&reads, with.bodies) {
         Ok(vars) => vars,
         Err(NotSeen::TooLarge(error)) => return Ok(Plan::Reject { error }),
         Err(NotSeen::Missing(values)) => {
@@ -299,9 +295,9 @@ impl HeldEvent {
     }
 }
 
-fn timer(engine: &Engine, id: EnforcementId, number: u32, due: crate::time::Timestamp) -> Draft {
+fn timer(state: &State, id: EnforcementId, number: u32, due: crate::time::Timestamp) -> Draft {
     let (owner, kind) = (TimerOwner::Enforcement(id), TimerKind::Hold);
-    let begins = Some(TimerId { owner, kind, number }.record_id(engine.log()));
+    let begins = Some(TimerId { owner, kind, number }.record_id(state.log()));
     Draft { begins, ..draft(StreamId::Enforcement(id), TimerSet { kind, number, due, schedule: None }.into()) }
 }
 

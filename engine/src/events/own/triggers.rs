@@ -1,0 +1,70 @@
+//! The names of the engine's own triggers.
+
+use crate::names::TriggerRef;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// A trigger of the engine's own to which any rule may listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum OwnTrigger {
+    /// An execution that is no step ended.
+    #[serde(rename = "core.execution_ended")]
+    ExecutionEnded,
+    /// Nobody knows whether an attempt took effect, and a person is asked.
+    #[serde(rename = "core.attempt_indeterminate")]
+    AttemptIndeterminate,
+    /// A question was put to people.
+    #[serde(rename = "core.inquiry_opened")]
+    InquiryOpened,
+    /// They are to be told again.
+    #[serde(rename = "core.inquiry_reminded")]
+    InquiryReminded,
+    /// Others are asked as well.
+    #[serde(rename = "core.inquiry_escalated")]
+    InquiryEscalated,
+    /// It is over: answered, expired, cancelled or taken back.
+    #[serde(rename = "core.inquiry_ended")]
+    InquiryEnded,
+    /// A rule erred in a way in which it had not erred before.
+    #[serde(rename = "core.rule_erred")]
+    RuleErred,
+}
+
+/// Some of the engine's own triggers.
+pub type OwnTriggers = BTreeSet<OwnTrigger>;
+
+impl OwnTrigger {
+    /// Lists all of them.
+    pub const ALL: [Self; 7] = [
+        Self::ExecutionEnded,
+        Self::AttemptIndeterminate,
+        Self::InquiryOpened,
+        Self::InquiryReminded,
+        Self::InquiryEscalated,
+        Self::InquiryEnded,
+        Self::RuleErred,
+    ];
+
+    /// Gives its ref as text.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ExecutionEnded => "core.execution_ended",
+            Self::AttemptIndeterminate => "core.attempt_indeterminate",
+            Self::InquiryOpened => "core.inquiry_opened",
+            Self::InquiryReminded => "core.inquiry_reminded",
+            Self::InquiryEscalated => "core.inquiry_escalated",
+            Self::InquiryEnded => "core.inquiry_ended",
+            Self::RuleErred => "core.rule_erred",
+        }
+    }
+
+    /// Gives its ref.
+    pub fn trigger(self) -> TriggerRef {
+        self.as_str().parse().expect("each is written as a ref is, `<pack>.<name>`")
+    }
+
+    /// Gives which one a ref names; none where it names another trigger.
+    pub fn of(trigger: &TriggerRef) -> Option<Self> {
+        Self::ALL.into_iter().find(|own| own.as_str() == trigger.as_str())
+    }
+}

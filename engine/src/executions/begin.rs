@@ -1,0 +1,35 @@
+//! What follows when an execution may begin: it waits for a lock, opens its inquiry, or ends at once.
+
+use crate::command::Context;
+use crate::executions::start::start_waiting;
+use crate::executions::state::Phase;
+use crate::ids::ExecutionId;
+use crate::inquiries::react as inquiries;
+use crate::locks::react::{self as locks, Begins};
+use crate::reaction::Reaction;
+use crate::record::Record;
+use crate::state::State;
+use crate::workflows::waits;
+
+/// Gives what a record leads to that has an execution begin, where that is more than that its steps or an attempt do: it may have to wait
+/// for a lock.
+pub(crate) fn begun(state: &State, record: &Record, id: ExecutionId, with: &Context<'_>) -> Option<Reaction> {
+    let execution = state.executions().get(&id)?;
+    match locks::begins(state, record, (id, execution)) {
+        Begins::Now => opened(state, record, id, with),
+        Begins::First(reaction) => Some(reaction),
+        Begins::NotNow => Some(start_waiting(state, record.id, with)),
+    }
+}
+
+/// Opens the inquiry of an execution that asks, where that is to be done, and ends one whose event has come before it began.
+fn opened(state: &State, record: &Record, id: ExecutionId, with: &Context<'_>) -> Option<Reaction> {
+    let execution = state.executions().get(&id)?;
+    if execution.phase == Phase::Awaiting {
+        return waits::awaited(state, execution).map(|_| waits::end(state, record, (id, execution), with));
+    }
+    match inquiries::opening(state, record, (id, state.executions().get(&id)?), with) {
+        Ok(drafts) => drafts.map(|drafts| Reaction::from(drafts, 0)),
+        Err(reaction) => Some(reaction),
+    }
+}

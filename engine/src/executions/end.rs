@@ -1,0 +1,31 @@
+//! The end of an execution that nothing of runs or starts any longer: it took too long, or somebody asked for it.
+
+use crate::executions::facts::{ExecutionCancelled, ExecutionTimedOut, Failure, FailureKind, Pace};
+use crate::executions::state::{Execution, Phase};
+use crate::fact::Fact;
+use crate::time::duration_text;
+
+/// Gives the end of an execution of which nothing runs any more, and nothing starts: it took too long, or somebody asked for it.
+pub(crate) fn stopped(execution: &Execution) -> Fact {
+    let part_of = execution.part_of.clone();
+    if execution.is_timed_out {
+        ExecutionTimedOut { error: too_long(execution), part_of }.into()
+    } else {
+        ExecutionCancelled { error: None, part_of }.into()
+    }
+}
+
+/// Gives why an execution failed that took too long as a whole.
+pub(crate) fn too_long(execution: &Execution) -> Failure {
+    let limit = duration_text(execution.limit_millis.unwrap_or(0));
+    let message = match (execution.phase, execution.pace) {
+        (Phase::Indeterminate(attempt), _) => {
+            format!("it took longer than {limit}, and it is unknown whether attempt {} took effect", attempt.number)
+        }
+        (_, Pace::InSteps) => format!("it took longer than {limit}, all its steps together"),
+        (_, Pace::Asks) => format!("it was not answered within {limit}"),
+        (_, Pace::Awaits { .. }) => format!("no event came within {limit}"),
+        (_, Pace::Worked | Pace::AtOnce | Pace::Sleeps { .. }) => format!("it took longer than {limit}, all its attempts together"),
+    };
+    Failure::new(FailureKind::Timeout, message)
+}

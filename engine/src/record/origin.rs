@@ -1,0 +1,74 @@
+//! Where a record comes from: its actor, and the record that led to it.
+
+use crate::ids::Id;
+use crate::names::SensorRef;
+use std::fmt;
+use std::str::FromStr;
+
+/// Who asked for a record, written `<kind>` or `<kind>/<name>`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Actor {
+    /// The engine itself.
+    Engine,
+    /// The holder of a named token.
+    Token(String),
+    /// A sensor, on behalf of whoever its key lets in.
+    Sensor(SensorRef),
+    /// A worker that reports on an attempt.
+    Worker(String),
+    /// Whoever opened the data directory while no node ran on it.
+    Operator,
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Engine => f.write_str("engine"),
+            Self::Token(name) => write!(f, "token/{name}"),
+            Self::Sensor(name) => write!(f, "sensor/{name}"),
+            Self::Worker(name) => write!(f, "worker/{name}"),
+            Self::Operator => f.write_str("operator"),
+        }
+    }
+}
+
+impl FromStr for Actor {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('/') {
+            None if text == "engine" => Ok(Self::Engine),
+            None if text == "operator" => Ok(Self::Operator),
+            Some(("token", name)) => Ok(Self::Token(name.to_owned())),
+            Some(("sensor", name)) => name.parse().map(Self::Sensor).map_err(|e| format!("{e}")),
+            Some(("worker", name)) => Ok(Self::Worker(name.to_owned())),
+            None | Some(_) => Err(format!("`{}` is not an actor", text.chars().take(80).collect::<String>())),
+        }
+    }
+}
+
+/// Where a record comes from: the record that led to it, and the chain it stands in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// The record that led to this one; none for what came from outside.
+    pub parent: Option<Id>,
+    /// The first record of the chain; a record without a parent is its own root.
+    pub root: Id,
+    /// How many events stand above in the chain.
+    pub depth: u32,
+    /// The W3C trace of the request at the chain's beginning: its `traceparent`, then a space and its `tracestate` where it had one.
+    pub trace: Option<String>,
+}
+
+impl Cause {
+    /// Begins a chain at the record `id`.
+    pub fn root(id: Id, trace: Option<String>) -> Self {
+        Self { parent: None, root: id, depth: 0, trace }
+    }
+
+    /// Goes on in the same chain, as what the record `parent` led to.
+    #[must_use]
+    pub fn from_parent(&self, parent: Id) -> Self {
+        Self { parent: Some(parent), ..self.clone() }
+    }
+}

@@ -1,0 +1,85 @@
+//! Streams: the things that records belong to.
+
+use crate::ids::{EnforcementId, EventId, ExecutionId, LogId, TokenId};
+use crate::names::{KeyRef, PackName, RuleRef, SensorRef, VarName};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+/// The thing that a record belongs to, written `<noun>/<name or id>`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StreamId {
+    /// An event.
+    Event(EventId),
+    /// An enforcement.
+    Enforcement(EnforcementId),
+    /// An execution, with its attempts.
+    Execution(ExecutionId),
+    /// A pack.
+    Pack(PackName),
+    /// A rule, by its ref: its errors and its suspension.
+    Rule(RuleRef),
+    /// What a sensor could not turn into events.
+    Sensor(SensorRef),
+    /// A key: that it was set, never its value.
+    Key(KeyRef),
+    /// An access token: that it exists, never its secret.
+    Token(TokenId),
+    /// A var: what it was set to, and by whom.
+    Var(VarName),
+    /// The log itself: its nodes, its clock, its parked reactions.
+    Log(LogId),
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Event(id) => write!(f, "event/{id}"),
+            Self::Enforcement(id) => write!(f, "enforcement/{id}"),
+            Self::Execution(id) => write!(f, "execution/{id}"),
+            Self::Pack(name) => write!(f, "pack/{name}"),
+            Self::Rule(name) => write!(f, "rule/{name}"),
+            Self::Sensor(name) => write!(f, "sensor/{name}"),
+            Self::Key(name) => write!(f, "key/{name}"),
+            Self::Token(id) => write!(f, "token/{id}"),
+            Self::Var(name) => write!(f, "var/{name}"),
+            Self::Log(id) => write!(f, "log/{id}"),
+        }
+    }
+}
+
+impl Serialize for StreamId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for StreamId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl FromStr for StreamId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let unknown = || format!("`{}` is not a stream; write `<noun>/<id>`", text.chars().take(80).collect::<String>());
+        let (noun, name) = text.split_once('/').ok_or_else(unknown)?;
+        match noun {
+            "event" => name.parse().map(Self::Event),
+            "enforcement" => name.parse().map(Self::Enforcement),
+            "execution" => name.parse().map(Self::Execution),
+            "pack" => name.parse().map(Self::Pack).map_err(|e| e.to_string()),
+            "rule" => name.parse().map(Self::Rule).map_err(|e| e.to_string()),
+            "sensor" => name.parse().map(Self::Sensor).map_err(|e| e.to_string()),
+            "key" => name.parse().map(Self::Key).map_err(|e| e.to_string()),
+            "token" => name.parse().map(Self::Token),
+            "var" => name.parse().map(Self::Var).map_err(|e| e.to_string()),
+            "log" => name.parse().map(Self::Log),
+            _ => Err(unknown()),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! A workflow that is open, with everything that its steps are worked out from.
+
+use crate::catalog::{Action, Catalog, Run, Workflow};
+use crate::command::Context;
+use crate::executions::facts::{Failure, FailureKind};
+use crate::executions::state::Execution;
+use crate::ids::ExecutionId;
+use crate::reaction::Reaction;
+use crate::record::Record;
+use crate::state::State;
+use crate::text::describe;
+use crate::workflows::state::Course;
+use ensue_expression::EvaluationError;
+use std::sync::Arc;
+
+/// Has something worked out for a workflow that is open; none where its steps cannot be read.
+pub(crate) fn with_steps<T>(
+    state: &State,
+    id: ExecutionId,
+    record: &Record,
+    with: &Context<'_>,
+    work: impl FnOnce(&Going<'_>) -> T,
+) -> Option<T> {
+    let (execution, course) = (state.executions().get(&id)?, state.workflows().course(&id)?);
+    let catalog = with.catalogs.at(execution.catalog)?;
+    let action = definition(&catalog, execution)?;
+    let Run::Workflow(workflow) = &action.run else { return None };
+    Some(work(&Going { state, id, execution, course, catalog: &catalog, action, workflow, record, with }))
+}
+
+/// Gives what an execution is made of: an action, or the steps of a rule.
+pub(crate) fn definition<'c>(catalog: &'c Catalog, execution: &Execution) -> Option<&'c Arc<Action>> {
+    match &execution.of_rule {
+        Some(of) => catalog.rules().get(&of.rule).map(|rule| &rule.action),
+        None => catalog.actions().get(&execution.action),
+    }
+}
+
+/// A workflow that goes on.
+pub(crate) struct Going<'a> {
+    pub(super) state: &'a State,
+    pub(super) id: ExecutionId,
+    pub(super) execution: &'a Execution,
+    pub(super) course: &'a Course,
+    pub(super) catalog: &'a Arc<Catalog>,
+    pub(super) action: &'a Action,
+    pub(super) workflow: &'a Workflow,
+    pub(super) record: &'a Record,
+    pub(super) with: &'a Context<'a>,
+}
+
+/// Why a step cannot be started as it says.
+pub(super) enum Hindrance {
+    /// It fails.
+    Fails(Failure),
+    /// Something must be at hand first, or it cannot be worked out at all.
+    Stuck(Reaction),
+}
+
+/// Which of the executions of a step it is.
+#[derive(Clone, Copy)]
+pub(super) enum Nth {
+    /// The only one.
+    Only,
+    /// An item's, from 0.
+    Item(u32),
+    /// A turn's, from 1.
+    Turn {
+        /// Which.
+        iteration: u32,
+        /// How long it waits before it starts, in milliseconds.
+        wait: Option<u64>,
+    },
+    /// The one that undoes it, or an item of it.
+    Undo(Option<u32>),
+    /// One that tells those whom it asks, and is no part of the workflow.
+    Notification(ExecutionId),
+}
+
+impl From<Reaction> for Hindrance {
+    fn from(reaction: Reaction) -> Self {
+        Self::Stuck(reaction)
+    }
+}
+
+impl From<EvaluationError> for Hindrance {
+    fn from(error: EvaluationError) -> Self {
+        Self::Fails(Failure::new(FailureKind::Expression, describe(&error)))
+    }
+}
