@@ -29,7 +29,7 @@ use crate::health::state::Owed;
 use crate::ids::{EventId, Id};
 use crate::mutants;
 use crate::ports::Batch;
-use crate::reaction::{Reaction, Then};
+use crate::reaction::{Consequence, Reaction, Then};
 use crate::record::{Actor, Body, BodyHandle, Cause, Draft, Epoch, Head, Position, Record, StreamId};
 use crate::rules::judge::Judgement;
 use crate::text::cut;
@@ -201,14 +201,14 @@ impl Sequencing {
     pub fn serve(&mut self, record: &Record, owed: Owed, at: &Moment, beside: &Beside<'_>) -> Offered {
         let mut judgements = BTreeMap::new();
         // What it needs is asked for before anything is recorded: a resumption without its consequences would lose them.
-        if let Ok(Reaction::Needs(digests)) = self.reaction(record, owed.next, at, &mut judgements, beside) {
+        if let Ok(Reaction::Needs(digests)) = self.reaction(record, Consequence(owed.next), at, &mut judgements, beside) {
             return Offered::Needs(digests);
         }
         // A piece always gets on, whatever the batch has done before.
         self.steps = 0;
         let mut turn = Turn { is_piece: true, ..Turn::default() };
         self.append_own(record, ReactionResumed { of: owed.of }.into(), at, &mut turn);
-        turn.pending.push_front((record.clone(), owed.next));
+        turn.pending.push_front((record.clone(), Consequence(owed.next)));
         self.follow(turn, at, &mut judgements, beside);
         Offered::Taken { position: self.head.position, answer: Answer::Done }
     }
@@ -259,7 +259,7 @@ impl Sequencing {
             && let Some((record, next)) = turn.pending.pop_front()
         {
             if self.is_for_a_later_batch(&record, &beside.settings.turn) {
-                self.append_own(&record, ReactionDeferred { of: record.position, next }.into(), at, &mut turn);
+                self.append_own(&record, ReactionDeferred { of: record.position, next: next.0 }.into(), at, &mut turn);
                 continue;
             }
             let parked = match self.reaction(&record, next, at, judgements, beside) {
@@ -274,7 +274,7 @@ impl Sequencing {
                         }
                         match then {
                             Then::Nothing => {}
-                            Then::More => turn.pending.push_back((record, next.saturating_add(1))),
+                            Then::More => turn.pending.push_back((record, next.next())),
                             Then::From(next) => turn.pending.push_back((record, next)),
                         }
                         turn.pending.extend(later);
@@ -283,12 +283,12 @@ impl Sequencing {
                     Err(too_large) => too_large,
                 },
                 Ok(Reaction::Held(execution)) => {
-                    self.append_own(&record, ReactionHeld { of: record.position, next, execution }.into(), at, &mut turn);
+                    self.append_own(&record, ReactionHeld { of: record.position, next: next.0, execution }.into(), at, &mut turn);
                     continue;
                 }
                 // The bodies are fetched between two batches.
                 Ok(Reaction::Needs(_)) => {
-                    self.append_own(&record, ReactionDeferred { of: record.position, next }.into(), at, &mut turn);
+                    self.append_own(&record, ReactionDeferred { of: record.position, next: next.0 }.into(), at, &mut turn);
                     continue;
                 }
                 Ok(Reaction::Impossible(why)) => why,
@@ -300,7 +300,7 @@ impl Sequencing {
                 continue;
             }
             let error = cut(parked, ERROR_BYTES_MAX);
-            self.append_own(&record, ReactionParked { of: record.position, next, error }.into(), at, &mut turn);
+            self.append_own(&record, ReactionParked { of: record.position, next: next.0, error }.into(), at, &mut turn);
         }
         for (record, next) in std::mem::take(&mut turn.pending) {
             let is_late = self.is_for_a_later_batch(&record, &beside.settings.turn);
@@ -315,7 +315,7 @@ impl Sequencing {
                 Some(Ok(_)) if mutants::is("owed reaction dropped") => continue,
                 Some(Ok(Reaction::Drafts { .. } | Reaction::Needs(_) | Reaction::Held(_) | Reaction::Impossible(_)) | Err(_)) => {}
             }
-            self.append_own(&record, ReactionDeferred { of: record.position, next }.into(), at, &mut turn);
+            self.append_own(&record, ReactionDeferred { of: record.position, next: next.0 }.into(), at, &mut turn);
         }
     }
 
@@ -328,7 +328,7 @@ impl Sequencing {
     fn reaction(
         &self,
         record: &Record,
-        next: u32,
+        next: Consequence,
         at: &Moment,
         judgements: &mut Judgements,
         beside: &Beside<'_>,
@@ -400,8 +400,8 @@ impl Sequencing {
         self.effects.extend(self.engine.effects_of(&record));
         turn.drafts += 1;
         turn.bytes += record.fact_json.len() + record.body.as_ref().and_then(|body| body.content.as_ref()).map_or(0, Bytes::len);
-        if reacts(&record.fact) || is_awaited(&self.engine, &record.fact) {
-            turn.pending.push_back((record.clone(), 0));
+        if record.fact.reacts() || is_awaited(&self.engine, &record.fact) {
+            turn.pending.push_back((record.clone(), Consequence::FIRST));
         }
         let position = record.position;
         self.batch.records.push(record);
@@ -431,95 +431,12 @@ struct Turn {
     is_piece: bool,
     drafts: usize,
     bytes: usize,
-    pending: VecDeque<(Record, u32)>,
+    pending: VecDeque<(Record, Consequence)>,
 }
 
 impl Turn {
     fn is_full(&self, limits: &TurnLimits) -> bool {
         self.drafts >= limits.drafts || self.bytes >= limits.bytes
-    }
-}
-
-/// Says whether a fact can have consequences, so that the others are not carried along.
-fn reacts(fact: &Fact) -> bool {
-    match fact {
-        Fact::EventReceived(event) => event.concerns_rules(),
-        // Who fails an item goes on with the next by itself.
-        Fact::StepFailed(step) => step.item.is_none(),
-        Fact::StepTakenOver(step) => step.item.is_none(),
-        Fact::InquiryAnswered(answered) => answered.verdict.closes(),
-        Fact::ExecutionRequested(_)
-        | Fact::InquiryOpened(_)
-        | Fact::InquiryReminded(_)
-        | Fact::InquiryEscalated(_)
-        | Fact::AttemptSucceeded(_)
-        | Fact::AttemptFailed(_)
-        | Fact::AttemptLost(_)
-        | Fact::StepSkipped(_)
-        | Fact::StepExpanded(_)
-        | Fact::StepEnded(_)
-        | Fact::UndoBegun(_)
-        | Fact::UndoFailed(_)
-        | Fact::WaitOpened(_)
-        | Fact::WaitMatched(_)
-        | Fact::ExecutionSucceeded(_)
-        | Fact::ExecutionFailed(_)
-        | Fact::ExecutionTimedOut(_)
-        | Fact::ExecutionCancelled(_)
-        | Fact::ExecutionCancelRequested(_)
-        | Fact::ExecutionResumed(_)
-        | Fact::LockAcquired(_)
-        | Fact::ExecutionBecameIndeterminate(_)
-        | Fact::ExecutionSettled(_)
-        | Fact::TimerFired(_)
-        | Fact::RuleModeSet(_)
-        | Fact::LoopStopped(_)
-        | Fact::PackInstalled(_)
-        | Fact::PackRemoved(_)
-        | Fact::NodeStarted(_)
-        | Fact::ReactionHeld(_)
-        | Fact::ReactionParked(_) => true,
-        Fact::DeliveryRefused(_)
-        | Fact::WaitErred(_)
-        | Fact::RerunPlanned(_)
-        | Fact::EnforcementMade(_)
-        | Fact::EnforcementHeldOn(_)
-        | Fact::EnforcementReleased(_)
-        | Fact::EnforcementSuperseded(_)
-        | Fact::RuleKeyForgotten(_)
-        | Fact::RuleFlowEnded(_)
-        | Fact::RuleErred(_)
-        | Fact::RuleErrorsCounted(_)
-        | Fact::AttemptStarted(_)
-        | Fact::AttemptProgressed(_)
-        | Fact::AttemptEmitted(_)
-        | Fact::ArtifactKept(_)
-        | Fact::MessageRefused(_)
-        | Fact::AttemptReportedLate(_)
-        | Fact::InquiryNotified(_)
-        | Fact::InquiryNotificationFailed(_)
-        | Fact::InquiryWithdrawn(_)
-        | Fact::ExecutionPaused(_)
-        | Fact::LockAwaited(_)
-        | Fact::ScheduleSet(_)
-        | Fact::ScheduleMissed(_)
-        | Fact::ScheduleEnded(_)
-        | Fact::VarSet(_)
-        | Fact::VarRemoved(_)
-        | Fact::KeySet(_)
-        | Fact::KeyRemoved(_)
-        | Fact::TokenAdded(_)
-        | Fact::TokenRevoked(_)
-        | Fact::TimerSet(_)
-        | Fact::ClockStepped(_)
-        | Fact::ClockAccepted(_)
-        | Fact::LogRestored(_)
-        | Fact::DeadLetterRetried(_)
-        | Fact::DeadLetterDismissed(_)
-        | Fact::ReactionDeferred(_)
-        | Fact::ReactionResumed(_)
-        | Fact::ReactionRetried(_)
-        | Fact::ReactionDismissed(_) => false,
     }
 }
 

@@ -23,9 +23,9 @@ pub use definitions::{Definitions, Pack, Trigger};
 
 pub use action::{Action, Builtin, HttpBody, HttpRequest, ProcessCommand, Run, ShellScript};
 pub use concurrency::{CONCURRENCY_LIMIT_MAX, Concurrency};
-pub use flow::{Control, Does, Excess, Flow, Stage, THROTTLE_LIMIT_MAX, WINDOW_COUNT_MAX};
+pub use flow::{Does, Excess, Flow, Stage, THROTTLE_LIMIT_MAX, WINDOW_COUNT_MAX};
 pub use labels::label_value;
-pub use policies::{ItemFailure, LockConflict, Mode, OnFailure, OnLost};
+pub use policies::{Control, ItemFailure, LockConflict, Misfire, Mode, OnFailure, OnLost};
 pub use retry::{Backoff, DELAY_DEFAULT, DELAY_MAX_DEFAULT, FAILURES_MAX, Jitter, Retry};
 pub use rule::Rule;
 pub use schema::{Extra, Field, Fields, JsonSchema, MISFITS_MAX, Misfit, Presence, Schema, Type};

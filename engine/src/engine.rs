@@ -16,7 +16,7 @@ use crate::ids::LogId;
 use crate::inquiries::{decide as inquiries, react as inquiry_reactions};
 use crate::letters::decide as letters;
 use crate::mutants;
-use crate::reaction::{Reaction, Then};
+use crate::reaction::{Consequence, Reaction, Then};
 use crate::record::Record;
 use crate::rules::decide as rules;
 use crate::rules::flow;
@@ -138,7 +138,7 @@ impl Engine {
     }
 
     /// Says what follows from a record that is folded already: its `next`-th consequence, with the events that tell of it.
-    pub fn react(&self, record: &Record, next: u32, at: &Moment, with: &Context<'_>) -> Reaction {
+    pub fn react(&self, record: &Record, next: Consequence, at: &Moment, with: &Context<'_>) -> Reaction {
         let mut reaction = self.following(record, next, at, with);
         if let Reaction::Drafts { drafts, .. } = &mut reaction {
             let told = own::telling_of(&self.state, drafts, Some(record), at, with);
@@ -147,9 +147,9 @@ impl Engine {
         reaction
     }
 
-    fn following(&self, record: &Record, next: u32, at: &Moment, with: &Context<'_>) -> Reaction {
+    fn following(&self, record: &Record, next: Consequence, at: &Moment, with: &Context<'_>) -> Reaction {
         // Who waits for a worker starts whatever is paused.
-        if let Some(by) = pausing::holds_up(&self.state, record).filter(|_| next < u32::MAX) {
+        if let Some(by) = pausing::holds_up(&self.state, record).filter(|_| next < Consequence::LAST) {
             return Reaction::Held(by);
         }
         match record.fact.by_noun() {

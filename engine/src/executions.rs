@@ -10,6 +10,7 @@ pub mod heard;
 pub mod history;
 pub mod labels;
 pub mod messages;
+pub mod milestone;
 pub(crate) mod pausing;
 pub mod queues;
 pub mod react;

@@ -61,8 +61,23 @@ pub struct FactTooLarge {
     pub bytes: usize,
 }
 
+/// Whether a fact has consequences: those without the word `reacts` in the table have none, those with a condition have some if it holds.
+macro_rules! reacts {
+    ($fact:ident) => {{
+        let _ = $fact;
+        false
+    }};
+    ($fact:ident, reacts) => {{
+        let _ = $fact;
+        true
+    }};
+    ($fact:ident, reacts_if $when:expr) => {
+        $when($fact)
+    };
+}
+
 macro_rules! facts {
-    ($($(#[$doc:meta])* $noun:ident { $($variant:ident($type:ty): $kind:literal, $schema:literal;)* })*) => {
+    ($($(#[$doc:meta])* $noun:ident { $($variant:ident($type:ty): $kind:literal, $schema:literal $(, $reacts:ident $($when:expr)?)?;)* })*) => {
         /// What happened, in the past tense: the typed content of a record.
         #[derive(Clone, Debug, PartialEq)]
         pub enum Fact {
@@ -96,6 +111,11 @@ macro_rules! facts {
             /// Gives the newest schema of the kind, in which new facts are written.
             pub fn schema(&self) -> u16 {
                 match self { $($(Self::$variant(_) => $schema,)*)* }
+            }
+
+            /// Returns true if the fact can have consequences: the core is asked what follows from its record.
+            pub fn reacts(&self) -> bool {
+                match self { $($(Self::$variant(fact) => reacts!(fact $(, $reacts $($when)?)?),)*)* }
             }
 
             /// Writes the fact as compact JSON; fails over [`FACT_BYTES_MAX`].
@@ -143,7 +163,7 @@ macro_rules! facts {
 facts! {
     /// What happens to events.
     EventFact {
-        EventReceived(events::EventReceived): "event.received", 4;
+        EventReceived(events::EventReceived): "event.received", 4, reacts_if events::EventReceived::concerns_rules;
         DeliveryRefused(events::DeliveryRefused): "delivery.refused", 2;
     }
     /// What happens to rules.
@@ -151,8 +171,8 @@ facts! {
         EnforcementMade(rules::EnforcementMade): "enforcement.made", 4;
         RuleErred(rules::RuleErred): "rule.erred", 1;
         RuleErrorsCounted(rules::RuleErrorsCounted): "rule.errors_counted", 1;
-        RuleModeSet(rules::RuleModeSet): "rule.mode_set", 1;
-        LoopStopped(rules::LoopStopped): "loop.stopped", 1;
+        RuleModeSet(rules::RuleModeSet): "rule.mode_set", 1, reacts;
+        LoopStopped(rules::LoopStopped): "loop.stopped", 1, reacts;
     }
     /// What happens to what the flow control of rules holds and keeps.
     FlowFact {
@@ -164,48 +184,49 @@ facts! {
     }
     /// What happens to executions and their attempts.
     ExecutionFact {
-        ExecutionRequested(executions::ExecutionRequested): "execution.requested", 7;
+        ExecutionRequested(executions::ExecutionRequested): "execution.requested", 7, reacts;
         AttemptStarted(executions::AttemptStarted): "attempt.started", 1;
         AttemptProgressed(executions::AttemptProgressed): "attempt.progressed", 1;
         AttemptEmitted(executions::AttemptEmitted): "attempt.emitted", 1;
         ArtifactKept(executions::ArtifactKept): "artifact.kept", 1;
         MessageRefused(executions::MessageRefused): "message.refused", 1;
-        AttemptSucceeded(executions::AttemptSucceeded): "attempt.succeeded", 2;
-        AttemptFailed(executions::AttemptFailed): "attempt.failed", 3;
-        AttemptLost(executions::AttemptLost): "attempt.lost", 2;
+        AttemptSucceeded(executions::AttemptSucceeded): "attempt.succeeded", 2, reacts;
+        AttemptFailed(executions::AttemptFailed): "attempt.failed", 3, reacts;
+        AttemptLost(executions::AttemptLost): "attempt.lost", 2, reacts;
         AttemptReportedLate(executions::AttemptReportedLate): "attempt.reported_late", 1;
-        ExecutionSucceeded(executions::ExecutionSucceeded): "execution.succeeded", 2;
-        ExecutionFailed(executions::ExecutionFailed): "execution.failed", 2;
-        ExecutionTimedOut(executions::ExecutionTimedOut): "execution.timed_out", 2;
-        ExecutionCancelRequested(executions::ExecutionCancelRequested): "execution.cancel_requested", 1;
+        ExecutionSucceeded(executions::ExecutionSucceeded): "execution.succeeded", 2, reacts;
+        ExecutionFailed(executions::ExecutionFailed): "execution.failed", 2, reacts;
+        ExecutionTimedOut(executions::ExecutionTimedOut): "execution.timed_out", 2, reacts;
+        ExecutionCancelRequested(executions::ExecutionCancelRequested): "execution.cancel_requested", 1, reacts;
         ExecutionPaused(executions::ExecutionPaused): "execution.paused", 1;
-        ExecutionResumed(executions::ExecutionResumed): "execution.resumed", 1;
-        ExecutionCancelled(executions::ExecutionCancelled): "execution.cancelled", 3;
+        ExecutionResumed(executions::ExecutionResumed): "execution.resumed", 1, reacts;
+        ExecutionCancelled(executions::ExecutionCancelled): "execution.cancelled", 3, reacts;
         LockAwaited(locks::LockAwaited): "lock.awaited", 1;
-        LockAcquired(locks::LockAcquired): "lock.acquired", 1;
-        ExecutionBecameIndeterminate(executions::ExecutionBecameIndeterminate): "execution.became_indeterminate", 1;
-        ExecutionSettled(executions::ExecutionSettled): "execution.settled", 1;
+        LockAcquired(locks::LockAcquired): "lock.acquired", 1, reacts;
+        ExecutionBecameIndeterminate(executions::ExecutionBecameIndeterminate): "execution.became_indeterminate", 1, reacts;
+        ExecutionSettled(executions::ExecutionSettled): "execution.settled", 1, reacts;
     }
     /// What happens to the steps of workflows.
     StepFact {
-        StepSkipped(workflows::StepSkipped): "step.skipped", 1;
-        StepFailed(workflows::StepFailed): "step.failed", 1;
-        StepExpanded(workflows::StepExpanded): "step.expanded", 2;
-        StepEnded(workflows::StepEnded): "step.ended", 1;
-        UndoBegun(workflows::UndoBegun): "undo.begun", 1;
-        UndoFailed(workflows::UndoFailed): "undo.failed", 1;
-        WaitOpened(workflows::WaitOpened): "wait.opened", 1;
-        WaitMatched(workflows::WaitMatched): "wait.matched", 1;
+        StepSkipped(workflows::StepSkipped): "step.skipped", 1, reacts;
+        // Whatever fails an item continues with the next by itself.
+        StepFailed(workflows::StepFailed): "step.failed", 1, reacts_if |fact: &workflows::StepFailed| fact.item.is_none();
+        StepExpanded(workflows::StepExpanded): "step.expanded", 2, reacts;
+        StepEnded(workflows::StepEnded): "step.ended", 1, reacts;
+        UndoBegun(workflows::UndoBegun): "undo.begun", 1, reacts;
+        UndoFailed(workflows::UndoFailed): "undo.failed", 1, reacts;
+        WaitOpened(workflows::WaitOpened): "wait.opened", 1, reacts;
+        WaitMatched(workflows::WaitMatched): "wait.matched", 1, reacts;
         WaitErred(workflows::WaitErred): "wait.erred", 1;
         RerunPlanned(workflows::RerunPlanned): "rerun.planned", 1;
-        StepTakenOver(workflows::StepTakenOver): "step.taken_over", 1;
+        StepTakenOver(workflows::StepTakenOver): "step.taken_over", 1, reacts_if |fact: &workflows::StepTakenOver| fact.item.is_none();
     }
     /// What happens to inquiries.
     InquiryFact {
-        InquiryOpened(inquiries::InquiryOpened): "inquiry.opened", 3;
-        InquiryAnswered(inquiries::InquiryAnswered): "inquiry.answered", 2;
-        InquiryReminded(inquiries::InquiryReminded): "inquiry.reminded", 1;
-        InquiryEscalated(inquiries::InquiryEscalated): "inquiry.escalated", 1;
+        InquiryOpened(inquiries::InquiryOpened): "inquiry.opened", 3, reacts;
+        InquiryAnswered(inquiries::InquiryAnswered): "inquiry.answered", 2, reacts_if |fact: &inquiries::InquiryAnswered| fact.verdict.closes();
+        InquiryReminded(inquiries::InquiryReminded): "inquiry.reminded", 1, reacts;
+        InquiryEscalated(inquiries::InquiryEscalated): "inquiry.escalated", 1, reacts;
         InquiryNotified(inquiries::InquiryNotified): "inquiry.notified", 1;
         InquiryNotificationFailed(inquiries::InquiryNotificationFailed): "inquiry.notification_failed", 1;
         InquiryWithdrawn(inquiries::InquiryWithdrawn): "inquiry.withdrawn", 1;
@@ -213,7 +234,7 @@ facts! {
     /// What happens to timers.
     TimerFact {
         TimerSet(timers::TimerSet): "timer.set", 2;
-        TimerFired(timers::TimerFired): "timer.fired", 2;
+        TimerFired(timers::TimerFired): "timer.fired", 2, reacts;
     }
     /// What happens to the schedules of rules and sensors.
     ScheduleFact {
@@ -223,8 +244,8 @@ facts! {
     }
     /// What happens to the catalog.
     CatalogFact {
-        PackInstalled(catalog::PackInstalled): "pack.installed", 1;
-        PackRemoved(catalog::PackRemoved): "pack.removed", 1;
+        PackInstalled(catalog::PackInstalled): "pack.installed", 1, reacts;
+        PackRemoved(catalog::PackRemoved): "pack.removed", 1, reacts;
     }
     /// What happens to vars.
     VarFact {
@@ -245,14 +266,14 @@ facts! {
     }
     /// What happens to the log itself.
     HealthFact {
-        NodeStarted(health::NodeStarted): "node.started", 1;
+        NodeStarted(health::NodeStarted): "node.started", 1, reacts;
         ClockStepped(health::ClockStepped): "clock.stepped", 1;
         ClockAccepted(health::ClockAccepted): "clock.accepted", 1;
         LogRestored(health::LogRestored): "log.restored", 1;
         ReactionDeferred(health::ReactionDeferred): "reaction.deferred", 1;
         ReactionResumed(health::ReactionResumed): "reaction.resumed", 1;
-        ReactionHeld(health::ReactionHeld): "reaction.held", 1;
-        ReactionParked(health::ReactionParked): "reaction.parked", 1;
+        ReactionHeld(health::ReactionHeld): "reaction.held", 1, reacts;
+        ReactionParked(health::ReactionParked): "reaction.parked", 1, reacts;
         ReactionRetried(health::ReactionRetried): "reaction.retried", 1;
         ReactionDismissed(health::ReactionDismissed): "reaction.dismissed", 1;
     }

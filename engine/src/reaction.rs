@@ -23,6 +23,23 @@ pub enum Reaction {
     Impossible(String),
 }
 
+/// Which consequence of a record is asked for. A record has one after the other, so that a turn can end between two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Consequence(pub u32);
+
+impl Consequence {
+    /// The first.
+    pub const FIRST: Self = Self(0);
+    /// Comes after all others of any record: nothing is left but to start what waits for a worker or a lock.
+    pub const LAST: Self = Self(u32::MAX);
+
+    /// Returns the one after this.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
 /// Whether a record has a next consequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Then {
@@ -31,7 +48,7 @@ pub enum Then {
     /// The next one is to be asked for.
     More,
     /// This one is to be asked for: those before it are done with.
-    From(u32),
+    From(Consequence),
 }
 
 impl Reaction {
@@ -46,7 +63,7 @@ impl Reaction {
     }
 
     /// This follows, and then the consequences from `next` on are to be asked for.
-    pub(crate) fn from(drafts: Vec<Draft>, next: u32) -> Self {
+    pub(crate) fn from(drafts: Vec<Draft>, next: Consequence) -> Self {
         Self::Drafts { drafts, then: Then::From(next), steps: 0 }
     }
 

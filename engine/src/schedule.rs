@@ -16,15 +16,10 @@ mod zone;
 
 pub use self::cron::{Cron, Firing, Occasion};
 pub use self::emits::SCHEDULE_TRIGGER;
-pub use self::error::{PartFault, ScheduleError};
+pub use self::error::{EXPRESSION_BYTES_MAX, PartFault, ScheduleError, YEAR_LAST};
 pub use self::fields::Field;
 pub use self::zone::Zone;
 use crate::time::Timestamp;
-
-/// The last year in which a schedule can be due: croner, which reads the calendar, goes no further.
-pub const YEAR_LAST: i32 = 4999;
-/// The most bytes of a cron expression.
-pub const EXPRESSION_BYTES_MAX: usize = 1024;
 
 /// Reads a moment in RFC 3339 that schedules are asked from.
 ///

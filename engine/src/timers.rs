@@ -2,6 +2,7 @@
 
 pub mod decide;
 pub mod facts;
+pub mod kind;
 pub mod react;
 pub(crate) mod set;
 pub mod state;

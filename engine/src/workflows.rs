@@ -3,14 +3,14 @@
 pub mod awaited;
 pub mod elements;
 pub mod facts;
+mod inputs;
 mod items;
 pub(crate) mod notify;
 pub mod part;
 pub(crate) mod react;
+mod reuse;
 pub(crate) mod run;
-mod sight;
 pub mod state;
-mod taken;
 mod turns;
 mod undo;
 pub(crate) mod waits;

@@ -8,7 +8,7 @@ use ensue_engine::names::TriggerRef;
 use ensue_engine::record::CatalogRevision;
 use ensue_engine::rules::judge::{EventView, judge, judge_rule};
 use ensue_engine::spec::NOON;
-use ensue_engine::vars::reads::SeenVars;
+use ensue_engine::vars::seen::SeenVars;
 use ensue_expression::Document;
 use proptest::prelude::*;
 use proptest::sample::select;

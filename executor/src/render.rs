@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::Secret;
-use ensue_engine::vars::reads::{SeenVars, VARS, VarReads};
+use ensue_engine::vars::reads::{VARS, VarReads};
+use ensue_engine::vars::seen::SeenVars;
 use ensue_expression::{
     Access, Budget, Document, EVALUATION_BYTES_MAX, EvaluationError, Expression, Path, Scope, Template, Value as Computed,
 };

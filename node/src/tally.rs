@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ensue_api::metrics::{Distribution, LONG, Labelled, Unit};
+use ensue_engine::executions::milestone::Milestone;
 use ensue_engine::fact::{ByNoun, EventFact, ExecutionFact, RuleFact, TimerFact};
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::record::{Record, StreamId};
@@ -141,43 +142,26 @@ impl Tally {
     }
 
     fn note_execution(&mut self, id: ExecutionId, at: Timestamp, fact: &ExecutionFact<'_>) {
-        match fact {
-            ExecutionFact::ExecutionRequested(_) => {
+        if let ExecutionFact::LockAcquired(_) = fact
+            && let Some(times) = self.open.get_mut(&id)
+        {
+            times.ready = at;
+        }
+        match fact.milestone() {
+            Milestone::Asked(_) => {
                 if self.open.len() < EXECUTIONS_MAX {
                     self.open.insert(id, Times { requested: at, ready: at, started: None });
                 }
             }
-            ExecutionFact::AttemptStarted(_) => {
+            Milestone::AttemptBegan(_) => {
                 if let Some(times) = self.open.get_mut(&id) {
                     times.started = Some(at);
                     took(&self.counts.dispatched, times.ready, at);
                 }
             }
-            ExecutionFact::AttemptSucceeded(ended) => self.attempt_ended(id, at, ended.ended_at, AttemptStatus::Succeeded),
-            ExecutionFact::AttemptFailed(ended) => {
-                self.attempt_ended(id, at, ended.ended_at, AttemptStatus::after(ended.error.kind));
-            }
-            ExecutionFact::AttemptLost(_) => self.attempt_ended(id, at, None, AttemptStatus::Lost),
-            ExecutionFact::ExecutionSucceeded(_) => self.ended(id, at, Status::Succeeded),
-            ExecutionFact::ExecutionFailed(_) => self.ended(id, at, Status::Failed),
-            ExecutionFact::ExecutionTimedOut(_) => self.ended(id, at, Status::TimedOut),
-            ExecutionFact::ExecutionCancelled(_) => self.ended(id, at, Status::Cancelled),
-            ExecutionFact::LockAcquired(_) => {
-                if let Some(times) = self.open.get_mut(&id) {
-                    times.ready = at;
-                }
-            }
-            ExecutionFact::LockAwaited(_)
-            | ExecutionFact::AttemptProgressed(_)
-            | ExecutionFact::AttemptEmitted(_)
-            | ExecutionFact::ArtifactKept(_)
-            | ExecutionFact::MessageRefused(_)
-            | ExecutionFact::AttemptReportedLate(_)
-            | ExecutionFact::ExecutionCancelRequested(_)
-            | ExecutionFact::ExecutionPaused(_)
-            | ExecutionFact::ExecutionResumed(_)
-            | ExecutionFact::ExecutionBecameIndeterminate(_)
-            | ExecutionFact::ExecutionSettled(_) => {}
+            Milestone::AttemptEnded(ended) => self.attempt_ended(id, at, ended.ended_at, AttemptStatus::from(ended.how)),
+            Milestone::Ended(ended) => self.ended(id, at, Status::from(ended.how)),
+            Milestone::Held | Milestone::Freed | Milestone::Noted => {}
         }
     }
 

@@ -18,7 +18,8 @@ use ensue_engine::rules::facts::Outcome;
 use ensue_engine::rules::flow::facts::Release;
 use ensue_engine::rules::judge::{EventView, Plan, Verdict, judge, judge_rule};
 use ensue_engine::time::Timestamp;
-use ensue_engine::vars::reads::{NotSeen, RuleReads, VarReads};
+use ensue_engine::vars::reads::{RuleReads, VarReads};
+use ensue_engine::vars::seen::NotSeen;
 use ensue_expression::Document;
 
 use crate::Stuck;

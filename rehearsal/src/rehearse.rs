@@ -10,7 +10,7 @@ use ensue_engine::rules::explain::explain;
 use ensue_engine::rules::facts::Outcome;
 use ensue_engine::rules::flow::facts::SupersededBecause;
 use ensue_engine::rules::judge::EventView;
-use ensue_engine::vars::reads::SeenVars;
+use ensue_engine::vars::seen::SeenVars;
 use ensue_expression::Document;
 use ensue_expression::Outcome::Truth;
 use ensue_packs::cases::{Case, ExpectedEnforcement, ExpectedOutcome, ExpectedVar, GivenEvent, Subject, Suite};

@@ -26,7 +26,7 @@ use ensue_engine::rules::judge::{EventView, Judgement, Verdict, complete, judge,
 use ensue_engine::spec::{Outcome, Spec};
 use ensue_engine::time::Timestamp;
 use ensue_engine::timers::state::TimerOwner;
-use ensue_engine::vars::reads::SeenVars;
+use ensue_engine::vars::seen::SeenVars;
 use ensue_expression::Document;
 use ensue_packs::cases::GivenEvent;
 use serde_json::Value;

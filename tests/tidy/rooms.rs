@@ -1,107 +1,180 @@
-//! The rooms of a crate: its top-level modules, each with the folder of the same name. An import that leads back to the room that it
-//! came from, over however many others, makes a circle, and a circle can only be understood as a whole.
+//! The imports between the files of a crate: none leads in a circle out of its folder, and in the engine none leads up a floor.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use syn::visit::{self, Visit};
-use syn::{Item, ItemMod, ItemUse, Path, UseTree};
+use syn::{Attribute, File, Item, ItemUse, Macro, Path, UseTree, Visibility};
 
-use crate::{CRATES, demand_none, files};
+use crate::{CRATES, demand_none, files, read, rows, section, ticked};
 
-/// The crates whose rooms still make circles, and how many rooms are in them. A figure may only become smaller.
-const STILL_IN_CIRCLES: &[(&str, usize)] = &[("api", 32), ("cli", 9), ("engine", 22), ("executor", 15), ("expression", 10), ("packs", 4)];
+/// The heading of ARCHITECTURE.md under which the floors of the engine are listed.
+const FLOORS: &str = "## Floors of the engine";
 
 #[test]
-fn imports_between_the_rooms_of_a_crate_make_no_circle() {
+fn imports_between_files_make_no_circle_except_within_one_folder() {
     let mut findings = Vec::new();
     for folder in CRATES.iter().filter(|folder| !folder.starts_with("tests")) {
-        let circles = circles(&imports(folder));
-        let allowed = STILL_IN_CIRCLES.iter().find(|(known, _)| known == folder).map_or(0, |(_, rooms)| *rooms);
-        let found: usize = circles.iter().map(BTreeSet::len).sum();
-        if found > allowed {
-            findings.push(format!("{folder}: {found} rooms, where {allowed} were: {circles:?}"));
-        }
-        if found < allowed {
-            findings.push(format!("{folder}: only {found} rooms are left in circles: lower its figure in STILL_IN_CIRCLES from {allowed}"));
-        }
+        let circles = circles(&imports(folder)).into_iter().filter(|circle| {
+            let rooms: BTreeSet<&str> = circle.iter().filter_map(|file| file.split('/').next()).collect();
+            rooms.len() > 1
+        });
+        findings.extend(circles.map(|circle| format!("{folder}: {circle:?}")));
     }
-    demand_none(&findings, "move what both rooms need into a room below them:");
+    demand_none(&findings, "move what both files need into a file below them:");
 }
 
-/// For each room of a crate, the rooms of the same crate that it names.
+#[test]
+fn imports_in_the_engine_never_lead_up_a_floor() {
+    let text = read("ARCHITECTURE.md");
+    let table = rows(section(&text, FLOORS));
+    assert!(table.len() >= 5, "the table of floors has {} rows; its shape has changed", table.len());
+    let floors: Vec<(&str, Vec<&str>)> = table.iter().map(|row| (row[0].as_str(), ticked(&row[1]))).collect();
+    let imports = imports("engine");
+    let mut findings: Vec<String> = Vec::new();
+    for (_, patterns) in &floors {
+        let unused = patterns.iter().filter(|pattern| !imports.keys().any(|file| is_like(file, pattern)));
+        findings.extend(unused.map(|pattern| format!("the table names `{pattern}`, and there is no such file")));
+    }
+    for (file, imported) in &imports {
+        let Some(floor) = floor_of(file, &floors) else {
+            findings.push(format!("{file} is on no floor"));
+            continue;
+        };
+        let above = imported.iter().filter_map(|other| Some((other, floor_of(other, &floors)?))).filter(|(_, other)| *other > floor);
+        findings.extend(above.map(|(other, above)| format!("{file} ({}) imports {other} ({})", floors[floor].0, floors[above].0)));
+    }
+    demand_none(&findings, "a file of the engine imports from its own floor and those below it:");
+}
+
+/// Returns the number of the floor with the most specific pattern for a file: the file itself, then its name in any folder, then its folder.
+fn floor_of(file: &str, floors: &[(&str, Vec<&str>)]) -> Option<usize> {
+    let rank = |pattern: &str| (pattern == "*", pattern.ends_with("/*"), pattern.starts_with("*/"));
+    let fitting = floors.iter().enumerate().flat_map(|(floor, (_, patterns))| patterns.iter().map(move |pattern| (floor, *pattern)));
+    fitting.filter(|(_, pattern)| is_like(file, pattern)).min_by_key(|(_, pattern)| rank(pattern)).map(|(floor, _)| floor)
+}
+
+/// Returns true if a file matches a pattern, in which `*` matches any text.
+fn is_like(file: &str, pattern: &str) -> bool {
+    match pattern.split_once('*') {
+        None => file == pattern,
+        Some((before, after)) => {
+            let rest = file.strip_prefix(before);
+            rest.is_some_and(|rest| {
+                rest.match_indices(|_: char| true).map(|(at, _)| at).chain([rest.len()]).any(|at| is_like(&rest[at..], after))
+            })
+        }
+    }
+}
+
+/// For each file of a crate, by its path below `src` without the ending, the files of the same crate that it imports from.
 type Imports = BTreeMap<String, BTreeSet<String>>;
 
 fn imports(folder: &str) -> Imports {
-    let sources: Vec<(Vec<String>, syn::File)> = files(&format!("{folder}/src"), ".rs")
+    let sources: BTreeMap<Vec<String>, File> = files(&format!("{folder}/src"), ".rs")
         .into_iter()
-        .map(|(path, text)| {
+        .filter_map(|(path, text)| {
             let within = path.trim_start_matches(&format!("{folder}/src/")).trim_end_matches(".rs");
-            let file = syn::parse_file(&text).unwrap_or_else(|error| panic!("{path}: {error}"));
-            (within.split('/').map(str::to_owned).collect(), file)
+            let parts: Vec<String> = within.split('/').map(str::to_owned).collect();
+            // The root names everything, and a test may look at everything.
+            let is_left_out = matches!(&*parts[0], "lib" | "main" | "bin") || parts.iter().any(|part| part == "tests");
+            (!is_left_out).then(|| (parts, syn::parse_file(&text).unwrap_or_else(|error| panic!("{path}: {error}"))))
         })
         .collect();
-    let rooms: BTreeSet<String> =
-        sources.iter().map(|(path, _)| path[0].clone()).filter(|room| !matches!(&**room, "lib" | "main")).collect();
-    let mut imports: Imports = rooms.iter().map(|room| (room.clone(), BTreeSet::new())).collect();
-    for (path, file) in sources {
-        // A test may look at everything.
-        if path.iter().any(|part| part == "tests") || !rooms.contains(&path[0]) {
-            continue;
-        }
-        let mut names = Names { path: &path, rooms: &rooms, named: BTreeSet::new() };
-        names.visit_file(&file);
-        let named = names.named.into_iter().filter(|room| *room != path[0]);
-        imports.entry(path[0].clone()).or_default().extend(named);
-    }
-    imports
+    let re_exports = sources.iter().map(|(file, source)| (file.clone(), re_exports(file, source))).collect();
+    let modules = Modules { re_exports };
+    sources
+        .iter()
+        .map(|(file, source)| {
+            let mut names = Names { file, modules: &modules, named: BTreeSet::new() };
+            names.visit_file(source);
+            names.named.remove(file);
+            (file.join("/"), names.named.iter().map(|other| other.join("/")).collect())
+        })
+        .collect()
 }
 
-/// Gathers the rooms that a file names by paths from the crate's root.
+/// The files of a crate, with the paths from the crate's root that the names they re-export lead to.
+struct Modules {
+    re_exports: BTreeMap<Vec<String>, BTreeMap<String, Vec<String>>>,
+}
+
+impl Modules {
+    /// Returns the file that defines what a path from the crate's root leads to, through re-exports. None for a path into no file.
+    fn file_of(&self, path: &[String]) -> Option<Vec<String>> {
+        let (file, rest) =
+            (1..=path.len()).rev().map(|length| path.split_at(length)).find(|(file, _)| self.re_exports.contains_key(*file))?;
+        let re_exported = rest.first().and_then(|name| self.re_exports[file].get(name));
+        let through = re_exported.and_then(|target| self.file_of(&[target, &rest[1..]].concat()));
+        Some(through.unwrap_or_else(|| file.to_vec()))
+    }
+}
+
+fn re_exports(file: &[String], source: &File) -> BTreeMap<String, Vec<String>> {
+    let mut found = BTreeMap::new();
+    for item in &source.items {
+        if let Item::Use(import) = item
+            && !matches!(import.vis, Visibility::Inherited)
+        {
+            walk(&[], &import.tree, &mut |path, name| {
+                let target = from_root(file, path).unwrap_or_else(|| [file, path].concat());
+                found.insert(name.to_owned(), target);
+            });
+        }
+    }
+    found
+}
+
+/// Calls `each` with each path of a use tree and the name that it gets.
+fn walk(before: &[String], tree: &UseTree, each: &mut dyn FnMut(&[String], &str)) {
+    let with = |name: &dyn ToString| -> Vec<String> { before.iter().cloned().chain([name.to_string()]).collect() };
+    match tree {
+        UseTree::Path(path) => walk(&with(&path.ident), &path.tree, each),
+        UseTree::Name(name) if name.ident == "self" => each(before, before.last().map_or("", String::as_str)),
+        UseTree::Name(name) => each(&with(&name.ident), &name.ident.to_string()),
+        UseTree::Rename(renamed) => each(&with(&renamed.ident), &renamed.rename.to_string()),
+        UseTree::Glob(_) => each(before, "*"),
+        UseTree::Group(group) => group.items.iter().for_each(|item| walk(before, item, each)),
+    }
+}
+
+/// Returns a path that begins with `crate`, `self` or `super` as one from the crate's root; none for another.
+fn from_root(file: &[String], path: &[String]) -> Option<Vec<String>> {
+    match path.first().map(String::as_str)? {
+        "crate" => Some(path[1..].to_vec()),
+        "self" => Some([file, &path[1..]].concat()),
+        "super" => {
+            let ups = path.iter().take_while(|part| *part == "super").count();
+            Some([file.get(..file.len().checked_sub(ups)?)?, &path[ups..]].concat())
+        }
+        _ => None,
+    }
+}
+
+/// Gathers the files that a file names by paths from the crate's root or from the folder it is in.
 struct Names<'s> {
-    path: &'s [String],
-    rooms: &'s BTreeSet<String>,
-    named: BTreeSet<String>,
+    file: &'s [String],
+    modules: &'s Modules,
+    named: BTreeSet<Vec<String>>,
 }
 
 impl Names<'_> {
-    /// Notes the room that a path leads to, where it begins at the crate or goes up to its root.
-    fn note(&mut self, parts: &[String]) {
-        let room = match parts {
-            [first, room, ..] if first == "crate" => room,
-            // A module's `super` is its folder; that of a top-level module is the root.
-            [first, room, ..] if first == "super" && self.path.len() == 1 => room,
-            _ => return,
-        };
-        if self.rooms.contains(room) {
-            self.named.insert(room.clone());
-        }
-    }
-
-    fn note_tree(&mut self, before: &[String], tree: &UseTree) {
-        let with = |name: &dyn ToString| before.iter().cloned().chain([name.to_string()]).collect::<Vec<String>>();
-        match tree {
-            UseTree::Path(path) => self.note_tree(&with(&path.ident), &path.tree),
-            UseTree::Name(name) => self.note(&with(&name.ident)),
-            UseTree::Rename(renamed) => self.note(&with(&renamed.ident)),
-            UseTree::Glob(_) => self.note(before),
-            UseTree::Group(group) => group.items.iter().for_each(|item| self.note_tree(before, item)),
-        }
+    fn note(&mut self, path: &[String]) {
+        self.named.extend(from_root(self.file, path).and_then(|path| self.modules.file_of(&path)));
     }
 }
 
 impl<'ast> Visit<'ast> for Names<'_> {
     fn visit_item(&mut self, item: &'ast Item) {
-        if !is_for_tests(item) {
+        if !is_for_tests(attributes(item)) {
             visit::visit_item(self, item);
         }
     }
 
-    fn visit_item_mod(&mut self, module: &'ast ItemMod) {
-        visit::visit_item_mod(self, module);
-    }
-
     fn visit_item_use(&mut self, import: &'ast ItemUse) {
-        self.note_tree(&[], &import.tree);
+        // A file that re-exports a name does not depend on it: those that import the name do.
+        if matches!(import.vis, Visibility::Inherited) {
+            walk(&[], &import.tree, &mut |path, _| self.note(path));
+        }
     }
 
     fn visit_path(&mut self, path: &'ast Path) {
@@ -109,30 +182,42 @@ impl<'ast> Visit<'ast> for Names<'_> {
         self.note(&parts);
         visit::visit_path(self, path);
     }
+
+    fn visit_macro(&mut self, used: &'ast Macro) {
+        let text = used.tokens.to_string().replace(' ', "");
+        for (at, _) in text.match_indices("crate::") {
+            let path = text[at..].split(|c: char| !c.is_alphanumeric() && !matches!(c, '_' | ':')).next().unwrap_or_default();
+            self.note(&path.split("::").filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<String>>());
+        }
+        visit::visit_macro(self, used);
+    }
 }
 
-/// Whether an item is compiled for tests alone.
-fn is_for_tests(item: &Item) -> bool {
-    let attributes = match item {
+fn attributes(item: &Item) -> &[Attribute] {
+    match item {
         Item::Mod(item) => &item.attrs,
         Item::Fn(item) => &item.attrs,
         Item::Impl(item) => &item.attrs,
         Item::Use(item) => &item.attrs,
         Item::Struct(item) => &item.attrs,
-        _ => return false,
-    };
+        _ => &[],
+    }
+}
+
+/// Returns true if an item is compiled for tests alone.
+fn is_for_tests(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         attribute.path().is_ident("cfg") && attribute.parse_args::<syn::Ident>().is_ok_and(|condition| condition == "test")
     })
 }
 
-/// The groups of rooms of which each leads to every other: rooms that reach each other, by the rooms that each reaches.
+/// Returns the groups of files of which each leads to every other.
 fn circles(imports: &Imports) -> Vec<BTreeSet<String>> {
-    let reached: BTreeMap<&String, BTreeSet<&String>> = imports.keys().map(|room| (room, reach(imports, room))).collect();
+    let reached: BTreeMap<&String, BTreeSet<&String>> = imports.keys().map(|file| (file, reach(imports, file))).collect();
     let mut circles: Vec<BTreeSet<String>> = Vec::new();
-    for (room, others) in &reached {
+    for (file, others) in &reached {
         let circle: BTreeSet<String> =
-            others.iter().filter(|other| reached[**other].contains(room)).map(|other| (*other).clone()).collect();
+            others.iter().filter(|other| reached[**other].contains(file)).map(|other| (*other).clone()).collect();
         if circle.len() > 1 && !circles.contains(&circle) {
             circles.push(circle);
         }
@@ -143,16 +228,16 @@ fn circles(imports: &Imports) -> Vec<BTreeSet<String>> {
 fn reach<'i>(imports: &'i Imports, from: &'i String) -> BTreeSet<&'i String> {
     let mut reached = BTreeSet::new();
     let mut left: Vec<&String> = imports[from].iter().collect();
-    while let Some(room) = left.pop() {
-        if reached.insert(room) {
-            left.extend(&imports[room]);
+    while let Some(file) = left.pop() {
+        if reached.insert(file) {
+            left.extend(imports.get(file).into_iter().flatten());
         }
     }
     reached
 }
 
 #[test]
-fn a_circle_is_found_over_any_number_of_rooms_and_a_chain_is_none() {
+fn a_circle_of_any_length_is_found_and_a_chain_is_not() {
     let imports = |pairs: &[(&str, &str)]| {
         let mut imports = Imports::new();
         for (from, to) in pairs {
@@ -164,4 +249,12 @@ fn a_circle_is_found_over_any_number_of_rooms_and_a_chain_is_none() {
     assert!(imports(&[("a", "b"), ("b", "c"), ("a", "c")]).is_empty());
     let circle = BTreeSet::from(["a", "b", "c"].map(str::to_owned));
     assert_eq!(imports(&[("a", "b"), ("b", "c"), ("c", "a"), ("d", "a")]), [circle]);
+}
+
+#[test]
+fn the_floor_of_a_file_is_that_of_its_most_specific_pattern() {
+    let floors = [("low", vec!["ids", "ids/*"]), ("facts", vec!["*/facts"]), ("catalog", vec!["catalog/*"]), ("rest", vec!["*"])];
+    for (file, floor) in [("ids", 0), ("ids/derived", 0), ("catalog/facts", 1), ("catalog/rule", 2), ("locks", 3), ("locks/react", 3)] {
+        assert_eq!(floor_of(file, &floors), Some(floor), "{file}");
+    }
 }

@@ -7,6 +7,7 @@ mod waiting;
 
 use ensue_engine::executions::facts::{Evidence, ExecutionRequested, Failure, FailureKind, Pace, Settlement};
 use ensue_engine::executions::labels::{Labels, written};
+use ensue_engine::executions::milestone::{HowAttemptEnded, HowEnded};
 use ensue_engine::fact::{ByNoun, ExecutionFact, Fact, InquiryFact, StepFact};
 use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, InquiryId};
 use ensue_engine::locks::facts::Lock;
@@ -232,6 +233,17 @@ pub enum Status {
     Cancelled,
 }
 
+impl From<HowEnded> for Status {
+    fn from(how: HowEnded) -> Self {
+        match how {
+            HowEnded::Succeeded => Self::Succeeded,
+            HowEnded::Failed => Self::Failed,
+            HowEnded::TimedOut => Self::TimedOut,
+            HowEnded::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
 impl Status {
     /// Lists all statuses.
     pub const ALL: [Self; 12] = [
@@ -334,6 +346,16 @@ pub enum AttemptStatus {
     Cancelled,
     /// Its worker is gone.
     Lost,
+}
+
+impl From<HowAttemptEnded<'_>> for AttemptStatus {
+    fn from(how: HowAttemptEnded<'_>) -> Self {
+        match how {
+            HowAttemptEnded::Succeeded => Self::Succeeded,
+            HowAttemptEnded::Failed(error) => Self::after(error.kind),
+            HowAttemptEnded::Lost(_) => Self::Lost,
+        }
+    }
 }
 
 impl AttemptStatus {

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use ensue_engine::executions::milestone::{AttemptEnded, HowAttemptEnded, HowEnded, Milestone};
 use ensue_engine::fact::{ByNoun, EventFact, ExecutionFact, HealthFact, RuleFact};
 use ensue_engine::record::{Position, Record};
 use ensue_engine::time::Timestamp;
@@ -176,28 +177,20 @@ impl Totals {
     }
 
     fn count_execution(&mut self, fact: ExecutionFact<'_>) {
-        match fact {
-            ExecutionFact::ExecutionRequested(_) => self.executions.requested += 1,
-            ExecutionFact::ExecutionSucceeded(_) => self.executions.succeeded += 1,
-            ExecutionFact::ExecutionFailed(_) => self.executions.failed += 1,
-            ExecutionFact::ExecutionTimedOut(_) => self.executions.timed_out += 1,
-            ExecutionFact::ExecutionCancelled(_) => self.executions.cancelled += 1,
-            ExecutionFact::AttemptStarted(_) => self.attempts.started += 1,
-            ExecutionFact::AttemptLost(_) => self.attempts.lost += 1,
-            ExecutionFact::AttemptReportedLate(_) => self.attempts.reported_late += 1,
-            ExecutionFact::AttemptProgressed(_)
-            | ExecutionFact::AttemptEmitted(_)
-            | ExecutionFact::ArtifactKept(_)
-            | ExecutionFact::MessageRefused(_)
-            | ExecutionFact::AttemptSucceeded(_)
-            | ExecutionFact::AttemptFailed(_)
-            | ExecutionFact::ExecutionCancelRequested(_)
-            | ExecutionFact::ExecutionPaused(_)
-            | ExecutionFact::ExecutionResumed(_)
-            | ExecutionFact::LockAwaited(_)
-            | ExecutionFact::LockAcquired(_)
-            | ExecutionFact::ExecutionBecameIndeterminate(_)
-            | ExecutionFact::ExecutionSettled(_) => {}
+        if let ExecutionFact::AttemptReportedLate(_) = fact {
+            self.attempts.reported_late += 1;
+        }
+        match fact.milestone() {
+            Milestone::Asked(_) => self.executions.requested += 1,
+            Milestone::AttemptBegan(_) => self.attempts.started += 1,
+            Milestone::AttemptEnded(AttemptEnded { how: HowAttemptEnded::Lost(_), .. }) => self.attempts.lost += 1,
+            Milestone::Ended(ended) => match ended.how {
+                HowEnded::Succeeded => self.executions.succeeded += 1,
+                HowEnded::Failed => self.executions.failed += 1,
+                HowEnded::TimedOut => self.executions.timed_out += 1,
+                HowEnded::Cancelled => self.executions.cancelled += 1,
+            },
+            Milestone::AttemptEnded(_) | Milestone::Held | Milestone::Freed | Milestone::Noted => {}
         }
     }
 }

@@ -1,9 +1,9 @@
 //! The flow control of a rule: which of its matches are acted on, and when.
 
+use crate::catalog::Control;
 use std::fmt::{self, Write as _};
 
 use ensue_expression::Expression;
-use serde::{Deserialize, Serialize};
 
 use crate::catalog::LockConflict;
 use crate::record::Digest;
@@ -13,41 +13,6 @@ use crate::time::duration_text;
 pub const WINDOW_COUNT_MAX: u32 = 100;
 /// The most matches of a while that a throttle lets through.
 pub const THROTTLE_LIMIT_MAX: u32 = 100_000;
-
-/// What a rule can do with its matches before it acts on them, in the order in which it is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Control {
-    /// One match of a key within a while.
-    Dedupe,
-    /// So many matches of a key in a while.
-    Throttle,
-    /// The last match of a key, once it is quiet.
-    Debounce,
-    /// So many matches of a key together.
-    Window,
-    /// A match of a key after which none came for a while.
-    Missing,
-    /// So many open executions of a key.
-    Concurrency,
-}
-
-impl Control {
-    /// Lists all of them in their order.
-    pub const ALL: [Self; 6] = [Self::Dedupe, Self::Throttle, Self::Debounce, Self::Window, Self::Missing, Self::Concurrency];
-
-    /// Gives the field in which authors write it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Dedupe => "dedupe",
-            Self::Throttle => "throttle",
-            Self::Debounce => "debounce",
-            Self::Window => "window",
-            Self::Missing => "missing",
-            Self::Concurrency => "concurrency",
-        }
-    }
-}
 
 /// What becomes of matches that are more than a throttle lets through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -103,3 +103,62 @@ impl ItemFailure {
         *self == Self::default()
     }
 }
+
+/// What a rule can do with its matches before it acts on them, in the order in which it is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Control {
+    /// One match of a key within a while.
+    Dedupe,
+    /// So many matches of a key in a while.
+    Throttle,
+    /// The last match of a key, once it is quiet.
+    Debounce,
+    /// So many matches of a key together.
+    Window,
+    /// A match of a key after which none came for a while.
+    Missing,
+    /// So many open executions of a key.
+    Concurrency,
+}
+
+impl Control {
+    /// Lists all of them in their order.
+    pub const ALL: [Self; 6] = [Self::Dedupe, Self::Throttle, Self::Debounce, Self::Window, Self::Missing, Self::Concurrency];
+
+    /// Gives the field in which authors write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dedupe => "dedupe",
+            Self::Throttle => "throttle",
+            Self::Debounce => "debounce",
+            Self::Window => "window",
+            Self::Missing => "missing",
+            Self::Concurrency => "concurrency",
+        }
+    }
+}
+
+/// What becomes of times at which nothing could fire: no node ran, or the clock was not trusted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Misfire {
+    /// The newest of them fires, for all.
+    #[default]
+    FireOnce,
+    /// None of them fires.
+    Skip,
+    /// Each of them fires, the oldest first: at most [`MADE_UP_MAX`].
+    FireAll,
+}
+
+impl Misfire {
+    /// Gives the word that authors write.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::FireOnce => "fire_once",
+            Self::Skip => "skip",
+            Self::FireAll => "fire_all",
+        }
+    }
+}

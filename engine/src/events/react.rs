@@ -7,7 +7,7 @@ use ensue_expression::Document;
 use crate::command::{Context, Moment};
 use crate::events::facts::EventReceived;
 use crate::ids::EventId;
-use crate::reaction::Reaction;
+use crate::reaction::{Consequence, Reaction};
 use crate::record::Record;
 use crate::rules::judge::{EventView, Judgement, judge};
 use crate::rules::react as rules;
@@ -15,9 +15,9 @@ use crate::state::State;
 use crate::workflows::waits;
 
 /// Gives the `next`-th consequence of an event.
-pub(crate) fn react(state: &State, record: &Record, fact: &EventReceived, next: u32, at: &Moment, with: &Context<'_>) -> Reaction {
+pub(crate) fn react(state: &State, record: &Record, fact: &EventReceived, next: Consequence, at: &Moment, with: &Context<'_>) -> Reaction {
     // What a rule leads to may be much, or nothing that can be worked out: who waits for the event does not wait for that.
-    if next == 0
+    if next == Consequence::FIRST
         && let Some(reaction) = waits::of_event(state, record, fact, with)
     {
         return reaction;

@@ -6,7 +6,7 @@ use crate::executions::state::Phase;
 use crate::ids::ExecutionId;
 use crate::inquiries::react as inquiries;
 use crate::locks::react::{self as locks, Begins};
-use crate::reaction::Reaction;
+use crate::reaction::{Consequence, Reaction};
 use crate::record::Record;
 use crate::state::State;
 use crate::workflows::waits;
@@ -29,7 +29,7 @@ fn opened(state: &State, record: &Record, id: ExecutionId, with: &Context<'_>) -
         return waits::awaited(state, execution).map(|_| waits::end(state, record, (id, execution), with));
     }
     match inquiries::opening(state, record, (id, state.executions().get(&id)?), with) {
-        Ok(drafts) => drafts.map(|drafts| Reaction::from(drafts, 0)),
+        Ok(drafts) => drafts.map(|drafts| Reaction::from(drafts, Consequence::FIRST)),
         Err(reaction) => Some(reaction),
     }
 }

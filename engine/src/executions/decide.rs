@@ -272,7 +272,7 @@ pub(crate) fn may_be_cancelled(state: &State, id: ExecutionId, execution: &Execu
         | Phase::Indeterminate(_) => true,
         // The first ends what goes forward, the second also what cleans up after that.
         // One for which nothing runs any more, and that has not ended, is asked as often as somebody wants.
-        Phase::InSteps => state.workflows().course(&id).is_some_and(|course| course.cancels < 2 || course.open == 0),
+        Phase::InSteps => state.workflows().progress(&id).is_some_and(|progress| progress.cancels < 2 || progress.open == 0),
         // What has failed may be about to be tried again.
         Phase::Ending { cancelled, .. } => !cancelled && execution.may_be_tried_again(),
         Phase::Cancelling(_) | Phase::Withdrawn => false,

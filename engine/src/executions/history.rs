@@ -1,6 +1,6 @@
 //! What an execution was that has ended, told by its records: the state knows it no more, and whoever runs it again needs it.
 //!
-//! It reads records that never change, and decides nothing. What is taken over of them is said by `workflows/taken.rs`.
+//! It reads records that never change, and decides nothing. What is taken over of them is said by `workflows/reuse.rs`.
 
 use std::collections::BTreeMap;
 

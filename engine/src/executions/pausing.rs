@@ -5,6 +5,7 @@
 use super::state::{Execution, Executions, Phase};
 use crate::command::{Answer, Decision, Refusal};
 use crate::executions::facts::{ExecutionPaused, ExecutionResumed};
+use crate::executions::milestone::Milestone;
 use crate::fact::{ByNoun, ExecutionFact, Fact, InquiryFact, StepFact};
 use crate::ids::ExecutionId;
 use crate::mutants;
@@ -57,7 +58,7 @@ impl State {
 pub(crate) fn is_ending(id: ExecutionId, execution: &Execution, workflows: &Workflows) -> bool {
     let is_asked = match execution.phase {
         Phase::Cancelling(_) | Phase::Withdrawn | Phase::Ending { cancelled: true, .. } => true,
-        Phase::InSteps => workflows.course(&id).is_some_and(|course| course.cancels > 0 || course.undoing.is_some()),
+        Phase::InSteps => workflows.progress(&id).is_some_and(|progress| progress.cancels > 0 || progress.undoing.is_some()),
         Phase::Delayed
         | Phase::Blocked
         | Phase::Queued
@@ -75,28 +76,16 @@ pub(crate) fn is_ending(id: ExecutionId, execution: &Execution, workflows: &Work
 fn that_goes_on(record: &Record) -> Option<ExecutionId> {
     let StreamId::Execution(own) = record.stream else { return None };
     match record.fact.by_noun() {
-        ByNoun::ExecutionFact(fact) => match fact {
-            ExecutionFact::ExecutionRequested(_) | ExecutionFact::LockAcquired(_) => Some(own),
-            ExecutionFact::ExecutionSucceeded(fact) => fact.part_of.as_ref().map(|part_of| part_of.workflow),
-            ExecutionFact::ExecutionFailed(fact) => fact.part_of.as_ref().map(|part_of| part_of.workflow),
-            ExecutionFact::ExecutionTimedOut(fact) => fact.part_of.as_ref().map(|part_of| part_of.workflow),
-            ExecutionFact::ExecutionCancelled(fact) => fact.part_of.as_ref().map(|part_of| part_of.workflow),
-            // What runs comes to its end, and what somebody says of it counts.
-            ExecutionFact::AttemptStarted(_)
-            | ExecutionFact::AttemptProgressed(_)
-            | ExecutionFact::AttemptEmitted(_)
-            | ExecutionFact::ArtifactKept(_)
-            | ExecutionFact::MessageRefused(_)
-            | ExecutionFact::AttemptSucceeded(_)
-            | ExecutionFact::AttemptFailed(_)
-            | ExecutionFact::AttemptLost(_)
-            | ExecutionFact::AttemptReportedLate(_)
-            | ExecutionFact::ExecutionCancelRequested(_)
-            | ExecutionFact::ExecutionPaused(_)
-            | ExecutionFact::ExecutionResumed(_)
-            | ExecutionFact::LockAwaited(_)
-            | ExecutionFact::ExecutionBecameIndeterminate(_)
-            | ExecutionFact::ExecutionSettled(_) => None,
+        ByNoun::ExecutionFact(ExecutionFact::ExecutionRequested(_) | ExecutionFact::LockAcquired(_)) => Some(own),
+        // A running attempt finishes, and what anybody says of it counts. Only the end of a part leads on in its workflow.
+        ByNoun::ExecutionFact(fact) => match fact.milestone() {
+            Milestone::Ended(ended) => ended.part_of.map(|part_of| part_of.workflow),
+            Milestone::Asked(_)
+            | Milestone::AttemptBegan(_)
+            | Milestone::AttemptEnded(_)
+            | Milestone::Held
+            | Milestone::Freed
+            | Milestone::Noted => None,
         },
         ByNoun::StepFact(StepFact::WaitMatched(fact)) => fact.execution,
         ByNoun::StepFact(_) | ByNoun::TimerFact(_) => Some(own),

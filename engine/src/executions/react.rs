@@ -13,7 +13,7 @@ use crate::executions::timed;
 use crate::fact::{ExecutionFact, Fact};
 use crate::ids::ExecutionId;
 use crate::inquiries::lost as asked_of_the_lost;
-use crate::reaction::Reaction;
+use crate::reaction::{Consequence, Reaction};
 use crate::record::{Actor, Draft, Record, StreamId};
 use crate::state::State;
 use crate::workflows::react as workflows;
@@ -23,13 +23,13 @@ pub const ATTEMPTS_MAX: u32 = 100;
 
 /// Gives the `next`-th consequence of a record of an execution: first what it means for the
 /// execution, then for the workflow that this is a part of, then who may run now.
-pub(crate) fn react(state: &State, record: &Record, fact: ExecutionFact<'_>, next: u32, with: &Context<'_>) -> Reaction {
-    if next == 0
+pub(crate) fn react(state: &State, record: &Record, fact: ExecutionFact<'_>, next: Consequence, with: &Context<'_>) -> Reaction {
+    if next == Consequence::FIRST
         && let StreamId::Execution(id) = record.stream
         && let Some(execution) = state.executions().get(&id)
     {
         if let Some(draft) = asked_of_the_lost::first(state, record, (id, execution)) {
-            return Reaction::from(vec![draft], 0);
+            return Reaction::from(vec![draft], Consequence::FIRST);
         }
         let end = match after_failed(state, record, (id, execution), fact, with) {
             Some(Ok(AfterFailure::IsTriedAgain(timer))) => return Reaction::more(vec![*timer]),
@@ -54,30 +54,30 @@ pub(crate) fn react(state: &State, record: &Record, fact: ExecutionFact<'_>, nex
             return Reaction::last(vec![draft]);
         }
     }
-    if next == 0
+    if next == Consequence::FIRST
         && let (ExecutionFact::ExecutionRequested(fact), StreamId::Execution(id)) = (fact, &record.stream)
     {
         let timers = timed::first_timers(state, record, *id, fact);
         if !timers.is_empty() {
-            return Reaction::from(timers, 0);
+            return Reaction::from(timers, Consequence::FIRST);
         }
         if let Some(reaction) = begun(state, record, *id, with) {
             return reaction;
         }
     }
-    if next == 0
+    if next == Consequence::FIRST
         && let (ExecutionFact::LockAcquired(_), StreamId::Execution(id)) = (fact, &record.stream)
         && let Some(execution) = state.executions().get(id)
     {
         let timers = timed::timers_from_start(state, record, *id, execution);
         if !timers.is_empty() {
-            return Reaction::from(timers, 0);
+            return Reaction::from(timers, Consequence::FIRST);
         }
         if let Some(reaction) = begun(state, record, *id, with) {
             return reaction;
         }
     }
-    if next == 0
+    if next == Consequence::FIRST
         && let StreamId::Execution(id) = record.stream
         && let Some(execution) = state.executions().get(&id)
         && (execution.phase, execution.pace) == (Phase::Queued, Pace::AtOnce)

@@ -5,23 +5,20 @@ use crate::executions::facts::{AttemptStarted, ExecutionCancelRequested};
 use crate::executions::state::Execution;
 use crate::ids::{ExecutionId, Id, Role};
 use crate::locks::react::{self as locks};
-use crate::reaction::Reaction;
+use crate::reaction::{Consequence, Reaction};
 use crate::record::{Actor, Draft, StreamId};
 use crate::state::State;
 
 /// The most attempts that one command starts; the others follow by the next. What follows from each is to find room in the same turn.
 const STARTED_AT_ONCE_MAX: usize = 50;
 
-/// The consequence behind all others of any record: who waits for a worker starts.
-const ONLY_WAITING: u32 = u32::MAX;
-
 /// Lets who waits for a lock that is free go on, starts the first in a queue where a slot is free, and asks to be called again.
 pub(crate) fn start_waiting(state: &State, parent: Id, with: &Context<'_>) -> Reaction {
     if let Some(acquired) = locks::next_acquired(state, parent) {
-        return Reaction::from(vec![acquired], ONLY_WAITING);
+        return Reaction::from(vec![acquired], Consequence::LAST);
     }
     match state.executions().next_to_start(with.settings) {
-        Some((id, execution)) => Reaction::from(vec![start_or_end(state, id, execution, parent, with)], ONLY_WAITING),
+        Some((id, execution)) => Reaction::from(vec![start_or_end(state, id, execution, parent, with)], Consequence::LAST),
         None => Reaction::nothing(),
     }
 }

@@ -11,7 +11,7 @@ use crate::command::Settings;
 use crate::effect::{Dispatch, Effect};
 use crate::events::own::OwnTriggers;
 use crate::executions::facts::{
-    AttemptFailed, AttemptLost, AttemptSucceeded, Evidence, ExecutionRequested, Failure, GivenEvent, Pace, Settlement,
+    AttemptFailed, AttemptLost, AttemptSucceeded, Evidence, ExecutionRequested, GivenEvent, Pace, Settlement,
 };
 use crate::executions::heard::Heard;
 use crate::executions::labels::Labels;
@@ -295,42 +295,6 @@ fn is_one(count: &u32) -> bool {
 
 fn is_zero(count: &u32) -> bool {
     *count == 0
-}
-
-impl<'a> ExecutionFact<'a> {
-    /// Gives why an execution gave up that stands in no workflow: it failed or timed out for good. None for anything else: what stands in one is
-    /// that workflow's to deal with.
-    pub fn gave_up(self) -> Option<&'a Failure> {
-        match self {
-            Self::ExecutionFailed(fact) if fact.part_of.is_none() => Some(&fact.error),
-            Self::ExecutionTimedOut(fact) if fact.part_of.is_none() => Some(&fact.error),
-            _ => None,
-        }
-    }
-
-    /// Says whether it is the last of its execution.
-    pub(crate) fn is_end(self) -> bool {
-        match self {
-            Self::ExecutionSucceeded(_) | Self::ExecutionFailed(_) | Self::ExecutionTimedOut(_) | Self::ExecutionCancelled(_) => true,
-            Self::ExecutionRequested(_)
-            | Self::AttemptStarted(_)
-            | Self::AttemptProgressed(_)
-            | Self::AttemptEmitted(_)
-            | Self::ArtifactKept(_)
-            | Self::MessageRefused(_)
-            | Self::AttemptSucceeded(_)
-            | Self::AttemptFailed(_)
-            | Self::AttemptLost(_)
-            | Self::AttemptReportedLate(_)
-            | Self::ExecutionCancelRequested(_)
-            | Self::ExecutionPaused(_)
-            | Self::ExecutionResumed(_)
-            | Self::LockAwaited(_)
-            | Self::LockAcquired(_)
-            | Self::ExecutionBecameIndeterminate(_)
-            | Self::ExecutionSettled(_) => false,
-        }
-    }
 }
 
 impl Executions {

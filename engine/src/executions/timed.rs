@@ -13,7 +13,7 @@ use crate::executions::state::{Execution, Executions, Phase};
 use crate::fact::{Fact, InquiryFact, StepFact, TimerFact};
 use crate::ids::ExecutionId;
 use crate::inquiries::{lost, react as inquiries};
-use crate::reaction::Reaction;
+use crate::reaction::{Consequence, Reaction};
 use crate::record::{Actor, Draft, Record, StreamId};
 use crate::state::State;
 use crate::timers::facts::{TimerFired, TimerKind};
@@ -54,11 +54,11 @@ pub(crate) fn timers_from_start(state: &State, record: &Record, id: ExecutionId,
 }
 
 /// Gives the `next`-th consequence of a timer of an execution that has fired.
-pub(crate) fn fired(state: &State, record: &Record, id: ExecutionId, fact: &TimerFired, next: u32, with: &Context<'_>) -> Reaction {
+pub(crate) fn fired(state: &State, record: &Record, id: ExecutionId, fact: &TimerFired, next: Consequence, with: &Context<'_>) -> Reaction {
     let Some(execution) = state.executions().get(&id) else { return start_waiting(state, record.id, with) };
-    if next == 0 {
+    if next == Consequence::FIRST {
         if let Some(draft) = lost::first(state, record, (id, execution)) {
-            return Reaction::from(vec![draft], 0);
+            return Reaction::from(vec![draft], Consequence::FIRST);
         }
         if let Some(end) = end_by(fact.kind, execution) {
             return Reaction::last(vec![own(record, execution, end)]);
@@ -66,7 +66,7 @@ pub(crate) fn fired(state: &State, record: &Record, id: ExecutionId, fact: &Time
         if matches!(fact.kind, TimerKind::Start | TimerKind::Turn) {
             let timers = timers_from_start(state, record, id, execution);
             if !timers.is_empty() {
-                return Reaction::from(timers, 0);
+                return Reaction::from(timers, Consequence::FIRST);
             }
             if let Some(reaction) = begun(state, record, id, with) {
                 return reaction;

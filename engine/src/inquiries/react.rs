@@ -145,7 +145,7 @@ pub(crate) fn react(state: &State, record: &Record, fact: InquiryFact<'_>, with:
 /// Tells those who are asked, where the step says what tells them.
 fn notify(state: &State, record: &Record, (id, execution): (ExecutionId, &Execution), of: Occasion, with: &Context<'_>) -> Reaction {
     let Some((inquiry, part_of)) = state.inquiries().of(&id).zip(execution.part_of.as_ref()) else { return Reaction::nothing() };
-    let told = with_steps(state, part_of.workflow, record, with, |going| {
+    let told = with_steps(state, part_of.workflow, record, with, |run| {
         let params = match document(execution.params, with) {
             Ok(params) => params,
             Err(reaction) => return Some(reaction),
@@ -154,7 +154,7 @@ fn notify(state: &State, record: &Record, (id, execution): (ExecutionId, &Execut
             Ok(question) => question,
             Err(reaction) => return Some(reaction),
         };
-        going.notified((id, execution, part_of), &Asked { inquiry, question: &question, of })
+        run.notified((id, execution, part_of), &Asked { inquiry, question: &question, of })
     });
     // Where its steps cannot be read, nobody can say whom to tell; the question stands all the same.
     told.flatten().unwrap_or_else(Reaction::nothing)

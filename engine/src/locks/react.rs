@@ -10,7 +10,7 @@ use crate::executions::state::{Execution, Phase};
 use crate::fact::Fact;
 use crate::ids::{ExecutionId, Id};
 use crate::mutants;
-use crate::reaction::Reaction;
+use crate::reaction::{Consequence, Reaction};
 use crate::record::{Actor, Draft, Record, StreamId};
 use crate::state::State;
 use crate::workflows::facts::PartRole;
@@ -52,7 +52,7 @@ pub(crate) fn begins(state: &State, record: &Record, (id, execution): (Execution
     if claim.conflict == LockConflict::CancelRunning && !mutants::is("newcomer has nobody cancelled") {
         drafts.extend(cancelled_for(state, (id, execution, claim), record.id));
     }
-    if drafts.is_empty() { Begins::NotNow } else { Begins::First(Reaction::from(drafts, 0)) }
+    if drafts.is_empty() { Begins::NotNow } else { Begins::First(Reaction::from(drafts, Consequence::FIRST)) }
 }
 
 /// Says for people why an execution is not run.

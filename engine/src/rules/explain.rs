@@ -9,7 +9,7 @@ use ensue_expression::{Budget, EvaluationError, Explanation, Expression, Outcome
 use crate::catalog::Rule;
 use crate::rules::judge::{EventTexts, EventView, RULE_STEPS_MAX, base_scope, event_value};
 use crate::rules::local::{self, Failed};
-use crate::vars::reads::SeenVars;
+use crate::vars::seen::SeenVars;
 
 /// What a rule's verdict comes from. All of it is empty where explaining met a bug of ours.
 #[derive(Clone, Debug, Default)]

@@ -20,7 +20,8 @@ use crate::record::{Body, CatalogRevision};
 use crate::rules::flow::keys::{self, Keys, NoKeys};
 use crate::rules::local;
 use crate::text::cut;
-use crate::vars::reads::{RuleReads, SeenVars};
+use crate::vars::reads::RuleReads;
+use crate::vars::seen::SeenVars;
 
 /// How many steps all rules together take for one event before the rules that are left are judged later, in turns of their own.
 pub const EVENT_STEPS_MAX: u64 = 1_000_000;

@@ -13,7 +13,7 @@ use crate::ids::{EnforcementId, EventId, ExecutionId, Id, Role};
 use crate::locks::facts::{Claim, LockOwner};
 use crate::locks::react::skipped_because;
 use crate::mutants;
-use crate::reaction::Reaction;
+use crate::reaction::{Consequence, Reaction};
 use crate::record::{Actor, Body, CatalogRevision, Cause, Digest, Draft, Record, StreamId};
 use crate::rules::facts::{EnforcementMade, LoopStopped, Outcome, RuleErred, RuleErrorsCounted};
 use crate::rules::flow::facts::Controlled;
@@ -22,7 +22,8 @@ use crate::rules::flow::state::HeldEvent;
 use crate::rules::judge::{EventView, Judgement, Plan, RuleVerdict, Verdict, judge_counted};
 use crate::state::State;
 use crate::time::millis;
-use crate::vars::reads::{NotSeen, RuleReads};
+use crate::vars::reads::RuleReads;
+use crate::vars::seen::NotSeen;
 
 /// The most events that may stand above an event in its chain; a rule that matches one deeper is suspended.
 pub const DEPTH_MAX: u32 = 16;
@@ -33,11 +34,11 @@ pub(crate) fn react(
     record: &Record,
     fact: &EventReceived,
     judgement: &Judgement,
-    next: u32,
+    next: Consequence,
     at: &Moment,
     with: &Context<'_>,
 ) -> Reaction {
-    let Some(judged) = judgement.verdicts.get(next as usize) else { return Reaction::nothing() };
+    let Some(judged) = judgement.verdicts.get(next.0 as usize) else { return Reaction::nothing() };
     let event = EventReaction { state, record, fact, event: EventId(record.id) };
     let mode = match state.rules().mode_at(&judged.rule, record.position) {
         Mode::Shadow if mutants::is("shadow rule acts") => Mode::Enabled,
@@ -82,8 +83,8 @@ pub(crate) fn react(
     go_on(judgement, next, drafts).taking(steps)
 }
 
-fn go_on(judgement: &Judgement, next: u32, drafts: Vec<Draft>) -> Reaction {
-    if next as usize + 1 == judgement.verdicts.len() { Reaction::last(drafts) } else { Reaction::more(drafts) }
+fn go_on(judgement: &Judgement, next: Consequence, drafts: Vec<Draft>) -> Reaction {
+    if next.0 as usize + 1 == judgement.verdicts.len() { Reaction::last(drafts) } else { Reaction::more(drafts) }
 }
 
 /// Lets a rule judge that was left undecided, by the values of now of the vars that it reads, and returns its verdict, none where it does not

@@ -5,8 +5,13 @@ use std::ops::Range;
 use thiserror::Error;
 
 use super::fields::Field;
-use super::{EXPRESSION_BYTES_MAX, YEAR_LAST};
 use crate::explain::{Explain, Fault};
+
+/// The last year in which a schedule can be due: croner, which reads the calendar, goes no further.
+pub const YEAR_LAST: i32 = 4999;
+
+/// The most bytes of a cron expression.
+pub const EXPRESSION_BYTES_MAX: usize = 1024;
 
 /// The most characters of what was written that an error repeats.
 const EXCERPT_CHARS_MAX: usize = 60;

@@ -2,10 +2,9 @@
 //!
 //! It is a pure function of the time that was due and of the time it is. Which plans run is `state.rs`'s.
 
+pub use crate::catalog::Misfire;
 use std::fmt;
 use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
 
 use super::Cron;
 use crate::record::Digest;
@@ -44,19 +43,6 @@ pub enum When {
     At(Timestamp),
 }
 
-/// What becomes of times at which nothing could fire: no node ran, or the clock was not trusted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Misfire {
-    /// The newest of them fires, for all.
-    #[default]
-    FireOnce,
-    /// None of them fires.
-    Skip,
-    /// Each of them fires, the oldest first: at most [`MADE_UP_MAX`].
-    FireAll,
-}
-
 /// What is made of a time that has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Occasion {
@@ -66,17 +52,6 @@ pub struct Occasion {
     pub missed: Option<(Timestamp, Timestamp)>,
     /// The next time, which may have come as well; none where there is none.
     pub next: Option<Timestamp>,
-}
-
-impl Misfire {
-    /// Gives the word that authors write.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::FireOnce => "fire_once",
-            Self::Skip => "skip",
-            Self::FireAll => "fire_all",
-        }
-    }
 }
 
 impl fmt::Display for Plan {

@@ -5,13 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ensue_expression::{Document, EVALUATION_BYTES_MAX, Expression, Path, Scope, Template, Value};
+use ensue_expression::{Expression, Path, Template};
 
 use crate::catalog::{Action, Rule, Run};
-use crate::command::Bodies;
 use crate::names::{ActionRef, VarName};
-use crate::record::BodyHandle;
-use crate::vars::state::Vars;
 
 /// The name under which expressions read vars.
 pub const VARS: &str = "vars";
@@ -46,22 +43,6 @@ impl RuleReads {
         rule.expressions().into_iter().for_each(|expression| all.note_all(expression));
         (!all.is_nothing()).then_some(Self { all, in_condition })
     }
-}
-
-/// Why the vars that expressions read are not at hand.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NotSeen {
-    /// These values must be fetched first.
-    Missing(Vec<BodyHandle>),
-    /// They are too much for one evaluation.
-    TooLarge(String),
-}
-
-/// The values of vars, for one evaluation.
-#[derive(Clone, Debug, Default)]
-pub struct SeenVars {
-    /// None where no var is read.
-    values: Option<Vec<(VarName, Document)>>,
 }
 
 impl VarReads {
@@ -118,57 +99,5 @@ impl VarReads {
     /// Says whether no var is read.
     pub fn is_nothing(&self) -> bool {
         *self == Self::Nothing
-    }
-}
-
-impl Vars {
-    /// Gives where the values stand that are read; those of vars that have none are left out.
-    pub fn read_by(&self, reads: &VarReads) -> Vec<(VarName, BodyHandle)> {
-        match reads {
-            VarReads::Nothing => Vec::new(),
-            VarReads::Named(names) => names.iter().filter_map(|name| Some((name.clone(), self.get(name)?))).collect(),
-            VarReads::All => self.iter().map(|(name, value)| (name.clone(), *value)).collect(),
-        }
-    }
-
-    /// Brings the values together that are read.
-    ///
-    /// # Errors
-    /// Those that must be fetched first, and what takes more bytes than one evaluation may read.
-    pub fn seen(&self, reads: &VarReads, bodies: &dyn Bodies) -> Result<SeenVars, NotSeen> {
-        if reads.is_nothing() {
-            return Ok(SeenVars::default());
-        }
-        let rows = self.read_by(reads);
-        let bytes: u64 = rows.iter().map(|(_, value)| value.bytes).sum();
-        if bytes > EVALUATION_BYTES_MAX {
-            return Err(NotSeen::TooLarge(format!(
-                "it reads `vars` as a whole, {} of them, which take {bytes} bytes together, {EVALUATION_BYTES_MAX} is the most; \
-                 write the names out: `vars[\"sync.cursor\"]`, or `vars[?\"sync.cursor\"].orValue(0)` for one that may be missing",
-                rows.len()
-            )));
-        }
-        let mut missing = Vec::new();
-        let mut values = Vec::with_capacity(rows.len());
-        for (name, value) in rows {
-            match bodies.document(&value) {
-                Some(document) => values.push((name, document)),
-                None => missing.push(value),
-            }
-        }
-        if missing.is_empty() { Ok(SeenVars { values: Some(values) }) } else { Err(NotSeen::Missing(missing)) }
-    }
-}
-
-impl SeenVars {
-    /// Takes values as they are given.
-    pub fn given(values: impl IntoIterator<Item = (VarName, Document)>) -> Self {
-        Self { values: Some(values.into_iter().collect()) }
-    }
-
-    /// Gives a scope in which expressions find them.
-    pub fn within<'a>(&'a self, scope: Scope<'a>) -> Scope<'a> {
-        let Some(values) = &self.values else { return scope };
-        scope.with(VARS, Value::map(values.iter().map(|(name, value)| (name.as_str(), Value::from(value.root())))))
     }
 }

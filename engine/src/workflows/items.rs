@@ -9,18 +9,18 @@ use crate::names::StepName;
 use crate::reaction::Reaction;
 use crate::record::{Body, Draft};
 use crate::workflows::facts::{PartRole, StepEnded, StepExpanded, StepFailed};
+use crate::workflows::inputs::Ends;
 use crate::workflows::react::ends_asked_for;
-use crate::workflows::run::Going;
-use crate::workflows::run::Hindrance;
 use crate::workflows::run::Nth;
-use crate::workflows::sight::Ends;
+use crate::workflows::run::StepError;
+use crate::workflows::run::WorkflowRun;
 use crate::workflows::state::Expanded;
 
-impl Going<'_> {
-    pub(super) fn expanded(&self, step: &Step, each: &ForEach, ends: Ends, budget: &mut Budget) -> Result<Draft, Hindrance> {
-        let sight = self.sight(ends, &each.items.reads())?;
-        let items = each.items.evaluate(&self.scope(&sight, &[&each.items], budget)?, budget)?;
-        let fails = |message: String| Err(Hindrance::Fails(Failure::new(FailureKind::Expression, message)));
+impl WorkflowRun<'_> {
+    pub(super) fn expanded(&self, step: &Step, each: &ForEach, ends: Ends, budget: &mut Budget) -> Result<Draft, StepError> {
+        let inputs = self.inputs(ends, &each.items.reads())?;
+        let items = each.items.evaluate(&self.scope(&inputs, &[&each.items], budget)?, budget)?;
+        let fails = |message: String| Err(StepError::Fails(Failure::new(FailureKind::Expression, message)));
         let Some(count) = items.elements().map(|elements| elements.len()) else {
             return fails(format!("`for_each` gives {}, and takes a list", items.brief()));
         };
@@ -42,7 +42,7 @@ impl Going<'_> {
                 return Ok(Some(asked));
             }
         }
-        let goes_on = !items.is_stopped() && items.begun >= self.course.stop_before;
+        let goes_on = !items.is_stopped() && items.begun >= self.progress.stop_before;
         if items.started < items.count && goes_on {
             return if items.running < self.open_at_once(step, each) {
                 self.item(step, &items).map(|draft| Some(vec![draft]))
@@ -86,15 +86,15 @@ impl Going<'_> {
         }
         match self.item_started(step, items, index) {
             Ok(draft) => Ok(draft),
-            Err(Hindrance::Stuck(reaction)) => Err(reaction),
-            Err(Hindrance::Fails(error)) => {
+            Err(StepError::Stuck(reaction)) => Err(reaction),
+            Err(StepError::Fails(error)) => {
                 let (step, on_failure) = (step.name.clone(), OnFailure::default());
                 Ok(self.draft(StepFailed { step, item: Some(index), error, on_failure }.into(), None))
             }
         }
     }
 
-    fn item_started(&self, step: &Step, items: &Expanded, index: u32) -> Result<Draft, Hindrance> {
+    fn item_started(&self, step: &Step, items: &Expanded, index: u32) -> Result<Draft, StepError> {
         let item = self.element(items, index)?;
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
         let template = match &step.task {
@@ -102,15 +102,15 @@ impl Going<'_> {
             Task::Fail { message } => message,
         };
         let ends = Ends { succeeded: true, failed: false };
-        let sight = self.sight(ends, &template.reads())?;
-        let scope = self.scope(&sight, &template.expressions(), &mut budget)?;
+        let inputs = self.inputs(ends, &template.reads())?;
+        let scope = self.scope(&inputs, &template.expressions(), &mut budget)?;
         let scope = scope.with("item", item.root()).with("index", Value::from(i64::from(index)));
         match &step.task {
             Task::Action { action, with } => self.requested(step, Nth::Item(index), action, with, &scope, &mut budget),
             Task::Fail { message } => {
                 let message = message.render(&scope, &mut budget)?;
                 let message = message.as_str().map_or_else(|| message.to_string(), str::to_owned);
-                Err(Hindrance::Fails(Failure::new(FailureKind::Fail, message)))
+                Err(StepError::Fails(Failure::new(FailureKind::Fail, message)))
             }
         }
     }

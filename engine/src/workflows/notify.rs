@@ -12,10 +12,10 @@ use crate::inquiries::state::Inquiry;
 use crate::reaction::Reaction;
 use crate::record::{Draft, StreamId};
 use crate::workflows::facts::PartOf;
-use crate::workflows::run::Going;
-use crate::workflows::run::Hindrance;
+use crate::workflows::inputs::Ends;
 use crate::workflows::run::Nth;
-use crate::workflows::sight::Ends;
+use crate::workflows::run::StepError;
+use crate::workflows::run::WorkflowRun;
 
 /// What people are told of.
 pub(crate) struct Asked<'a> {
@@ -27,7 +27,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) of: Occasion,
 }
 
-impl Going<'_> {
+impl WorkflowRun<'_> {
     /// Gives the request of what tells people of an inquiry, and the record of it; none where the step says of nothing that does.
     pub(crate) fn notified(&self, asking: (ExecutionId, &Execution, &PartOf), asked: &Asked<'_>) -> Option<Reaction> {
         let (stream, execution, part_of) = asking;
@@ -42,15 +42,15 @@ impl Going<'_> {
         let teller = ExecutionId(Id::derived(self.state.log(), self.record.id, Role::Execution));
         Some(match self.notification(step, notify, teller, asked) {
             Ok(request) => Reaction::last(vec![told(InquiryNotified { inquiry, execution: teller, of }.into()), request]),
-            Err(Hindrance::Fails(error)) => Reaction::last(vec![told(InquiryNotificationFailed { inquiry, of, error }.into())]),
-            Err(Hindrance::Stuck(reaction)) => reaction,
+            Err(StepError::Fails(error)) => Reaction::last(vec![told(InquiryNotificationFailed { inquiry, of, error }.into())]),
+            Err(StepError::Stuck(reaction)) => reaction,
         })
     }
 
-    fn notification(&self, step: &Step, notify: &Notify, teller: ExecutionId, asked: &Asked<'_>) -> Result<Draft, Hindrance> {
+    fn notification(&self, step: &Step, notify: &Notify, teller: ExecutionId, asked: &Asked<'_>) -> Result<Draft, StepError> {
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
-        let sight = self.sight(Ends { succeeded: true, failed: false }, &notify.with.reads())?;
-        let scope = self.scope(&sight, &notify.with.expressions(), &mut budget)?;
+        let inputs = self.inputs(Ends { succeeded: true, failed: false }, &notify.with.reads())?;
+        let scope = self.scope(&inputs, &notify.with.expressions(), &mut budget)?;
         let scope = scope.with("inquiry", asked.value(&self.with.settings.inquiries_url));
         self.requested(step, Nth::Notification(teller), &notify.action, &notify.with, &scope, &mut budget)
     }

@@ -3,9 +3,9 @@
 //! Each call gives the next thing that is due, from the state alone; the caller asks again until there is none.
 
 use crate::executions::end;
-use crate::workflows::run::Going;
-use crate::workflows::run::Hindrance;
 use crate::workflows::run::Nth;
+use crate::workflows::run::StepError;
+use crate::workflows::run::WorkflowRun;
 use crate::workflows::run::definition;
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ use crate::ids::{ExecutionId, Id, Role};
 use crate::locks::react::own_claims;
 use crate::mutants;
 use crate::names::{ActionRef, StepName};
-use crate::reaction::Reaction;
+use crate::reaction::{Consequence, Reaction};
 use crate::record::{Actor, Body, Draft, Record, StreamId};
 use crate::rules::judge::complete;
 use crate::rules::local;
@@ -32,8 +32,8 @@ use crate::state::State;
 use crate::time::millis;
 use crate::timers::facts::TimerKind;
 use crate::workflows::facts::{PartOf, PartRole, SkippedBecause, StepFailed, StepSkipped, WaitMatched};
-use crate::workflows::sight::{Ends, Sight};
-use crate::workflows::state::{Course, End, StepState, StepStatus};
+use crate::workflows::inputs::{Ends, ExpressionInputs};
+use crate::workflows::state::{End, StepState, StepStatus, WorkflowState};
 use crate::workflows::waits;
 
 /// How deep workflows may stand in workflows.
@@ -42,11 +42,8 @@ pub(crate) const LEVEL_MAX: u32 = 16;
 /// How many executions are asked to end at once.
 const ASKED_AT_ONCE: usize = 100;
 
-/// The consequence behind the last that a workflow can have: only who waits for a worker is left.
-const NO_MORE: u32 = u32::MAX;
-
 /// What happened to a workflow.
-enum News<'a> {
+enum Change<'a> {
     /// It was asked for.
     Begun,
     /// A step of it has ended, or an item of one.
@@ -61,32 +58,50 @@ enum News<'a> {
     Awaits(&'a StepName),
 }
 
-/// What is due in a workflow, and from which consequence on more is to be asked for.
-type Due = Option<(Vec<Draft>, u32)>;
+/// What is due in a workflow.
+struct Due {
+    drafts: Vec<Draft>,
+    /// The consequence of the same record from which on more may be due.
+    then: Consequence,
+}
+
+impl Due {
+    /// Nothing of the workflow is due after this.
+    fn last(draft: Draft) -> Self {
+        Self { drafts: vec![draft], then: Consequence::LAST }
+    }
+}
 
 /// Gives what follows from a record of an execution for the workflow that it is about, from the `next`-th consequence on, and who may run
 /// then.
-pub(crate) fn after_execution(state: &State, record: &Record, fact: ExecutionFact<'_>, next: u32, with: &Context<'_>) -> Reaction {
-    let news = match (End::of(fact), fact, &record.stream) {
-        (Some(end), ..) if end.part_of.role == PartRole::Undo => Some((end.part_of.workflow, News::Undoing)),
-        (Some(end), ..) => Some((end.part_of.workflow, News::Ended(&end.part_of.step))),
+pub(crate) fn after_execution(state: &State, record: &Record, fact: ExecutionFact<'_>, next: Consequence, with: &Context<'_>) -> Reaction {
+    let change = match (End::of(fact), fact, &record.stream) {
+        (Some(end), ..) if end.part_of.role == PartRole::Undo => Some((end.part_of.workflow, Change::Undoing)),
+        (Some(end), ..) => Some((end.part_of.workflow, Change::Ended(&end.part_of.step))),
         (None, ExecutionFact::ExecutionRequested(fact), StreamId::Execution(id))
             if fact.pace == Pace::InSteps && fact.start_at.is_none() && fact.wait_millis.is_none() =>
         {
-            Some((*id, News::Begun))
+            Some((*id, Change::Begun))
         }
-        (None, ExecutionFact::LockAcquired(_), StreamId::Execution(id)) => Some((*id, News::Begun)),
-        (None, ExecutionFact::ExecutionCancelRequested(_), StreamId::Execution(id)) => Some((*id, News::CancelRequested)),
+        (None, ExecutionFact::LockAcquired(_), StreamId::Execution(id)) => Some((*id, Change::Begun)),
+        (None, ExecutionFact::ExecutionCancelRequested(_), StreamId::Execution(id)) => Some((*id, Change::CancelRequested)),
         _ => None,
     };
-    follow(state, news, record, next, with)
+    follow(state, change, record, next, with)
 }
 
 /// Gives what follows for a workflow from one of its timers that has fired, from the `next`-th consequence on, and who may run then.
-pub(crate) fn after_timer(state: &State, record: &Record, id: ExecutionId, kind: TimerKind, next: u32, with: &Context<'_>) -> Reaction {
-    let news = match kind {
-        TimerKind::Start | TimerKind::Turn => Some((id, News::Begun)),
-        TimerKind::Timeout => Some((id, News::CancelRequested)),
+pub(crate) fn after_timer(
+    state: &State,
+    record: &Record,
+    id: ExecutionId,
+    kind: TimerKind,
+    next: Consequence,
+    with: &Context<'_>,
+) -> Reaction {
+    let change = match kind {
+        TimerKind::Start | TimerKind::Turn => Some((id, Change::Begun)),
+        TimerKind::Timeout => Some((id, Change::CancelRequested)),
         TimerKind::Retry
         | TimerKind::Sleep
         | TimerKind::Expiry
@@ -96,24 +111,24 @@ pub(crate) fn after_timer(state: &State, record: &Record, id: ExecutionId, kind:
         | TimerKind::Interval
         | TimerKind::Hold => None,
     };
-    follow(state, news, record, next, with)
+    follow(state, change, record, next, with)
 }
 
 /// Gives what follows from a record of a step, from the `next`-th consequence on.
-pub(crate) fn react(state: &State, record: &Record, fact: StepFact<'_>, next: u32, with: &Context<'_>) -> Reaction {
+pub(crate) fn react(state: &State, record: &Record, fact: StepFact<'_>, next: Consequence, with: &Context<'_>) -> Reaction {
     let StreamId::Execution(id) = record.stream else { return Reaction::nothing() };
-    let news = match fact {
-        StepFact::StepSkipped(fact) => News::Ended(&fact.step),
-        StepFact::StepFailed(fact) => News::Ended(&fact.step),
-        StepFact::StepEnded(fact) => News::Ended(&fact.step),
-        StepFact::StepTakenOver(fact) => News::Ended(&fact.step),
-        StepFact::StepExpanded(fact) => News::Expanded(&fact.step),
-        StepFact::UndoBegun(_) | StepFact::UndoFailed(_) => News::Undoing,
-        StepFact::WaitOpened(fact) => News::Awaits(&fact.step),
+    let change = match fact {
+        StepFact::StepSkipped(fact) => Change::Ended(&fact.step),
+        StepFact::StepFailed(fact) => Change::Ended(&fact.step),
+        StepFact::StepEnded(fact) => Change::Ended(&fact.step),
+        StepFact::StepTakenOver(fact) => Change::Ended(&fact.step),
+        StepFact::StepExpanded(fact) => Change::Expanded(&fact.step),
+        StepFact::UndoBegun(_) | StepFact::UndoFailed(_) => Change::Undoing,
+        StepFact::WaitOpened(fact) => Change::Awaits(&fact.step),
         StepFact::WaitMatched(fact) => return matched(state, record, fact, with),
         StepFact::WaitErred(_) | StepFact::RerunPlanned(_) => return Reaction::nothing(),
     };
-    follow(state, Some((id, news)), record, next, with)
+    follow(state, Some((id, change)), record, next, with)
 }
 
 /// The event has come that a step waits for: where the step has begun, it ends.
@@ -125,13 +140,13 @@ fn matched(state: &State, record: &Record, fact: &WaitMatched, with: &Context<'_
     }
 }
 
-fn follow(state: &State, news: Option<(ExecutionId, News<'_>)>, record: &Record, next: u32, with: &Context<'_>) -> Reaction {
-    let due = match news {
-        Some((id, news)) if next < NO_MORE => due(state, id, &news, record, next, with),
+fn follow(state: &State, change: Option<(ExecutionId, Change<'_>)>, record: &Record, next: Consequence, with: &Context<'_>) -> Reaction {
+    let due = match change {
+        Some((id, change)) if next < Consequence::LAST => due(state, id, &change, record, next, with),
         Some(_) | None => Ok(None),
     };
     match due {
-        Ok(Some((drafts, from))) => Reaction::from(drafts, from),
+        Ok(Some(due)) => Reaction::from(due.drafts, due.then),
         // Who asks many to end goes on by itself, and starts who waits when they all are: none of them begins that anew.
         Ok(None) if matches!(record.fact, Fact::ExecutionCancelled(_)) && is_next_to_end(state) => Reaction::nothing(),
         Ok(None) => start_waiting(state, record.id, with),
@@ -149,55 +164,62 @@ fn is_next_to_end(state: &State) -> bool {
         .any(|(id, execution)| state.workflows().to_end(id, execution, state.executions()).is_some())
 }
 
-fn due(state: &State, id: ExecutionId, news: &News<'_>, record: &Record, next: u32, with: &Context<'_>) -> Result<Due, Reaction> {
-    let (Some(execution), Some(course)) = (state.executions().get(&id), state.workflows().course(&id)) else { return Ok(None) };
+fn due(
+    state: &State,
+    id: ExecutionId,
+    change: &Change<'_>,
+    record: &Record,
+    next: Consequence,
+    with: &Context<'_>,
+) -> Result<Option<Due>, Reaction> {
+    let (Some(execution), Some(progress)) = (state.executions().get(&id), state.workflows().progress(&id)) else { return Ok(None) };
     // The record asks by which they are to end, and no other: each of them that has ended would ask for the next else. It asks from the
     // state alone, also where nothing else can be worked out.
-    if record.position == course.stop_before {
-        let asked = ends_asked_for(state, state.workflows().to_be_asked(id, course), execution, record);
+    if record.position == progress.stop_before {
+        let asked = ends_asked_for(state, state.workflows().to_be_asked(id, progress), execution, record);
         if !asked.is_empty() {
-            return Ok(Some((asked, next)));
+            return Ok(Some(Due { drafts: asked, then: next }));
         }
     }
     let catalog = with.catalogs.at(execution.catalog);
     let action = catalog.as_ref().and_then(|catalog| definition(catalog, execution));
     let (Some(catalog), Some(action), Some(Run::Workflow(workflow))) = (&catalog, action, action.map(|action| &action.run)) else {
-        return without_steps(id, execution, course, record);
+        return without_steps(id, execution, progress, record);
     };
-    let going = Going { state, id, execution, course, catalog, action, workflow, record, with };
-    let due = match news {
-        News::Begun => going.begun(next)?,
-        News::Awaits(step) => going.first_of(workflow.step(step).into_iter(), next)?,
-        News::Expanded(step) => going.next_within(step)?.map(|drafts| (drafts, next)),
-        News::Ended(step) if going.state(step).is_some_and(|state| !state.status.is_end()) => {
-            going.next_within(step)?.map(|drafts| (drafts, next))
+    let run = WorkflowRun { state, id, execution, progress, catalog, action, workflow, record, with };
+    let due = match change {
+        Change::Begun => run.begun(next)?,
+        Change::Awaits(step) => run.first_of(workflow.step(step).into_iter(), next)?,
+        Change::Expanded(step) => run.next_within(step)?.map(|drafts| Due { drafts, then: next }),
+        Change::Ended(step) if run.state(step).is_some_and(|state| !state.status.is_end()) => {
+            run.next_within(step)?.map(|drafts| Due { drafts, then: next })
         }
-        News::Ended(step) => going.first_of(workflow.dependents(step), next)?,
+        Change::Ended(step) => run.first_of(workflow.dependents(step), next)?,
         // Also a step that was passed over, because what should have followed from another's end was dismissed, comes to an end now.
-        News::CancelRequested => going.first_of(workflow.steps().iter(), next)?,
-        News::Undoing => None,
+        Change::CancelRequested => run.first_of(workflow.steps().iter(), next)?,
+        Change::Undoing => None,
     };
     match due {
         Some(due) => Ok(Some(due)),
-        None => Ok(going.end()?.map(|draft| (vec![draft], NO_MORE))),
+        None => Ok(run.end()?.map(Due::last)),
     }
 }
 
 /// A workflow whose steps nobody can know can only be cancelled.
-fn without_steps(id: ExecutionId, execution: &Execution, course: &Course, record: &Record) -> Result<Due, Reaction> {
-    match (course.cancels, course.open) {
+fn without_steps(id: ExecutionId, execution: &Execution, progress: &WorkflowState, record: &Record) -> Result<Option<Due>, Reaction> {
+    match (progress.cancels, progress.open) {
         (0, _) => {
             let (action, catalog) = (&execution.action, execution.catalog);
             Err(Reaction::Impossible(format!("the steps of `{action}` cannot be read in the catalog of revision {catalog}")))
         }
-        (_, 0) => Ok(Some((vec![draft_of(id, execution, record, end_of_stopped(execution, course), None)], NO_MORE))),
+        (_, 0) => Ok(Some(Due::last(draft_of(id, execution, record, end_of_stopped(execution, progress), None)))),
         (..) => Ok(None),
     }
 }
 
 /// Gives the end of a workflow that was cancelled, or took too long.
-fn end_of_stopped(execution: &Execution, course: &Course) -> Fact {
-    if course.is_timed_out {
+fn end_of_stopped(execution: &Execution, progress: &WorkflowState) -> Fact {
+    if progress.is_timed_out {
         end::stopped(execution)
     } else {
         ExecutionCancelled { error: None, part_of: execution.part_of.clone() }.into()
@@ -227,35 +249,35 @@ fn draft_of(stream: ExecutionId, workflow: &Execution, record: &Record, fact: Fa
     }
 }
 
-impl Going<'_> {
+impl WorkflowRun<'_> {
     pub(super) fn state(&self, step: &StepName) -> Option<&StepState> {
         self.state.workflows().step(self.id, step)
     }
 
-    /// Gives what is due in a workflow that has begun: first what it waits for from then on, then the steps that need nothing.
-    fn begun(&self, next: u32) -> Result<Due, Reaction> {
-        let waits = u32::try_from(self.workflow.early_waits().count()).unwrap_or(NO_MORE);
-        if next < waits
-            && let Some((draft, place)) = self.early_wait(next)?
+    /// Returns what is due in a workflow that has begun: first what it waits for from then on, then the steps that need nothing.
+    fn begun(&self, next: Consequence) -> Result<Option<Due>, Reaction> {
+        let waits = u32::try_from(self.workflow.early_waits().count()).unwrap_or(u32::MAX);
+        if next.0 < waits
+            && let Some((draft, then)) = self.early_wait(next)?
         {
-            return Ok(Some((vec![draft], place + 1)));
+            return Ok(Some(Due { drafts: vec![draft], then }));
         }
-        let due = self.first_of(self.workflow.roots(), next.saturating_sub(waits))?;
-        Ok(due.map(|(drafts, from)| (drafts, from + waits)))
+        let due = self.first_of(self.workflow.roots(), Consequence(next.0.saturating_sub(waits)))?;
+        Ok(due.map(|due| Due { then: Consequence(due.then.0 + waits), ..due }))
     }
 
     /// Starts, skips or fails the first of these steps that is due, from the `next`-th on.
-    fn first_of<'s>(&self, steps: impl Iterator<Item = &'s Step>, next: u32) -> Result<Due, Reaction> {
-        for (place, step) in (0..NO_MORE).zip(steps).skip(next as usize) {
+    fn first_of<'s>(&self, steps: impl Iterator<Item = &'s Step>, next: Consequence) -> Result<Option<Due>, Reaction> {
+        for (place, step) in (0..).zip(steps).skip(next.0 as usize) {
             match self.state(&step.name) {
                 None => {
                     if let Some(ends) = self.ends_of_needs(step) {
-                        return self.begin(step, ends).map(|draft| Some((vec![draft], place + 1)));
+                        return self.begin(step, ends).map(|draft| Some(Due { drafts: vec![draft], then: Consequence(place).next() }));
                     }
                 }
                 Some(state) if !state.status.is_end() => {
                     if let Some(drafts) = self.next_within(&step.name)? {
-                        return Ok(Some((drafts, place)));
+                        return Ok(Some(Due { drafts, then: Consequence(place) }));
                     }
                 }
                 Some(_) => {}
@@ -300,7 +322,7 @@ impl Going<'_> {
     /// search jumps about, for in whatever order they end, one that has not is soon found so.
     fn have_ended(&self, needs: &[StepName]) -> bool {
         let stride = stride(needs.len());
-        self.course.ended as usize >= needs.len()
+        self.progress.ended as usize >= needs.len()
             && (0..needs.len())
                 .map(|turn| &needs[turn * stride % needs.len()])
                 .all(|name| self.state(name).is_some_and(|state| state.status.is_end()))
@@ -308,7 +330,7 @@ impl Going<'_> {
 
     /// Says why nothing of a step may start, where the workflow was cancelled or is failing.
     fn stopped(&self, step: &Step) -> Option<SkippedBecause> {
-        let may_start = match self.course.cancels {
+        let may_start = match self.progress.cancels {
             0 => true,
             1 => step.starts.when_cancelled() == WhenCancelled::MayStart || mutants::is("step begins in a cancelled workflow"),
             _ => false,
@@ -316,7 +338,7 @@ impl Going<'_> {
         if !may_start {
             return Some(SkippedBecause::Cancelled);
         }
-        let is_failing = self.course.failing.is_some() && step.starts.when_failing() == WhenFailing::IsSkipped;
+        let is_failing = self.progress.failing.is_some() && step.starts.when_failing() == WhenFailing::IsSkipped;
         is_failing.then_some(SkippedBecause::Failing)
     }
 
@@ -339,17 +361,17 @@ impl Going<'_> {
         match self.started(step, ends) {
             Ok(Some(draft)) => Ok(draft),
             Ok(None) => skipped(SkippedBecause::Condition),
-            Err(Hindrance::Fails(error)) => failed(error),
-            Err(Hindrance::Stuck(reaction)) => Err(reaction),
+            Err(StepError::Fails(error)) => failed(error),
+            Err(StepError::Stuck(reaction)) => Err(reaction),
         }
     }
 
     /// Gives the record that starts a step; none where its condition does not hold.
-    fn started(&self, step: &Step, ends: Ends) -> Result<Option<Draft>, Hindrance> {
+    fn started(&self, step: &Step, ends: Ends) -> Result<Option<Draft>, StepError> {
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
         if let Some(condition) = step.starts.condition() {
-            let sight = self.sight(ends, &condition.reads())?;
-            if !condition.holds(&self.scope(&sight, &[condition], &mut budget)?, &mut budget)? {
+            let inputs = self.inputs(ends, &condition.reads())?;
+            if !condition.holds(&self.scope(&inputs, &[condition], &mut budget)?, &mut budget)? {
                 return Ok(None);
             }
         }
@@ -364,15 +386,15 @@ impl Going<'_> {
         }
         match &step.task {
             Task::Action { action, with } => {
-                let sight = self.sight(ends, &with.reads())?;
-                let scope = self.scope(&sight, &with.expressions(), &mut budget)?;
+                let inputs = self.inputs(ends, &with.reads())?;
+                let scope = self.scope(&inputs, &with.expressions(), &mut budget)?;
                 self.requested(step, Nth::Only, action, with, &scope, &mut budget).map(Some)
             }
             Task::Fail { message } => {
-                let sight = self.sight(ends, &message.reads())?;
-                let message = message.render(&self.scope(&sight, &message.expressions(), &mut budget)?, &mut budget)?;
+                let inputs = self.inputs(ends, &message.reads())?;
+                let message = message.render(&self.scope(&inputs, &message.expressions(), &mut budget)?, &mut budget)?;
                 let message = message.as_str().map_or_else(|| message.to_string(), str::to_owned);
-                Err(Hindrance::Fails(Failure::new(FailureKind::Fail, message)))
+                Err(StepError::Fails(Failure::new(FailureKind::Fail, message)))
             }
         }
     }
@@ -386,8 +408,8 @@ impl Going<'_> {
         with: &Template,
         scope: &Scope<'_>,
         budget: &mut Budget,
-    ) -> Result<Draft, Hindrance> {
-        let fails = |kind, message: String| Err(Hindrance::Fails(Failure::new(kind, message)));
+    ) -> Result<Draft, StepError> {
+        let fails = |kind, message: String| Err(StepError::Fails(Failure::new(kind, message)));
         let Some(action) = self.catalog.actions().get(name) else {
             return fails(FailureKind::ParametersInvalid, format!("there is no action `{name}`"));
         };
@@ -475,31 +497,31 @@ impl Going<'_> {
     /// Gives the workflow's end where all its steps have ended, and before it, where that is no success, what undoes them.
     fn end(&self) -> Result<Option<Draft>, Reaction> {
         let left = usize::from(mutants::is("workflow ends before its last step"));
-        if (self.course.ended as usize) + left < self.workflow.steps().len() || (self.course.open > 0 && left == 0) {
+        if (self.progress.ended as usize) + left < self.workflow.steps().len() || (self.progress.open > 0 && left == 0) {
             return Ok(None);
         }
-        if let Some(undoing) = &self.course.undoing {
+        if let Some(undoing) = &self.progress.undoing {
             return self.undo_or_end(undoing).map(Some);
         }
         let (end, body) = self.outcome()?;
-        let begun = if self.course.cancels <= 1 { self.undo_begun(&end) } else { None };
+        let begun = if self.progress.cancels <= 1 { self.undo_begun(&end) } else { None };
         Ok(Some(self.draft(begun.unwrap_or(end), body)))
     }
 
     /// Gives how the workflow ends by what became of its steps.
     fn outcome(&self) -> Result<(Fact, Option<Body>), Reaction> {
-        if self.course.cancels > 0 && !mutants::is("cancelled workflow goes by its steps") {
-            return Ok((end_of_stopped(self.execution, self.course), None));
+        if self.progress.cancels > 0 && !mutants::is("cancelled workflow goes by its steps") {
+            return Ok((end_of_stopped(self.execution, self.progress), None));
         }
         let part_of = self.execution.part_of.clone();
-        let result = match &self.course.failing {
-            Some(step) => Err(Hindrance::Fails(self.failure_of(step))),
+        let result = match &self.progress.failing {
+            Some(step) => Err(StepError::Fails(self.failure_of(step))),
             None => self.result(),
         };
         match result {
             Ok(body) => Ok((ExecutionSucceeded { part_of }.into(), body)),
-            Err(Hindrance::Fails(error)) => Ok((ExecutionFailed { error, part_of }.into(), None)),
-            Err(Hindrance::Stuck(reaction)) => Err(reaction),
+            Err(StepError::Fails(error)) => Ok((ExecutionFailed { error, part_of }.into(), None)),
+            Err(StepError::Stuck(reaction)) => Err(reaction),
         }
     }
 
@@ -518,17 +540,17 @@ impl Going<'_> {
     }
 
     /// Gives what the workflow gives.
-    fn result(&self) -> Result<Option<Body>, Hindrance> {
+    fn result(&self) -> Result<Option<Body>, StepError> {
         let Some(template) = self.workflow.result() else { return Ok(None) };
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
-        let sight = self.sight(Ends { succeeded: true, failed: false }, &template.reads())?;
-        let result = template.render(&self.scope(&sight, &template.expressions(), &mut budget)?, &mut budget)?;
+        let inputs = self.inputs(Ends { succeeded: true, failed: false }, &template.reads())?;
+        let result = template.render(&self.scope(&inputs, &template.expressions(), &mut budget)?, &mut budget)?;
         if let Some(schema) = &self.action.result {
             let result = Document::from_value(&result);
             let misfits = schema.misfits(result.root(), Extra::Allowed);
             if !misfits.is_empty() {
                 let misfits = misfits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-                return Err(Hindrance::Fails(Failure::new(
+                return Err(StepError::Fails(Failure::new(
                     FailureKind::ResultInvalid,
                     format!("the result is not as declared: {misfits}"),
                 )));
@@ -537,18 +559,18 @@ impl Going<'_> {
         Ok(Some(Body::json(result.to_string())))
     }
 
-    pub(super) fn sight(&self, ends: Ends, reads: &[Path]) -> Result<Sight<'_>, Hindrance> {
-        Sight::of(self.state, self.id, self.execution, (self.action, self.workflow), (ends, reads), self.with)
+    pub(super) fn inputs(&self, ends: Ends, reads: &[Path]) -> Result<ExpressionInputs<'_>, StepError> {
+        ExpressionInputs::of(self.state, self.id, self.execution, (self.action, self.workflow), (ends, reads), self.with)
     }
 
     /// Gives the scope of a sight, with the workflow's local values where one of the expressions reads them.
     pub(super) fn scope<'s>(
         &'s self,
-        sight: &'s Sight<'_>,
+        inputs: &'s ExpressionInputs<'_>,
         expressions: &[&Expression],
         budget: &mut Budget,
     ) -> Result<Scope<'s>, EvaluationError> {
-        let mut scope = sight.scope();
+        let mut scope = inputs.scope();
         if expressions.iter().any(|expression| expression.reads_root("local")) {
             local::all(&mut scope, &self.action.local, budget)?;
         }

@@ -9,7 +9,7 @@ use crate::reaction::Reaction;
 use crate::record::Record;
 use crate::state::State;
 use crate::text::describe;
-use crate::workflows::state::Course;
+use crate::workflows::state::WorkflowState;
 use ensue_expression::EvaluationError;
 use std::sync::Arc;
 
@@ -19,13 +19,13 @@ pub(crate) fn with_steps<T>(
     id: ExecutionId,
     record: &Record,
     with: &Context<'_>,
-    work: impl FnOnce(&Going<'_>) -> T,
+    work: impl FnOnce(&WorkflowRun<'_>) -> T,
 ) -> Option<T> {
-    let (execution, course) = (state.executions().get(&id)?, state.workflows().course(&id)?);
+    let (execution, progress) = (state.executions().get(&id)?, state.workflows().progress(&id)?);
     let catalog = with.catalogs.at(execution.catalog)?;
     let action = definition(&catalog, execution)?;
     let Run::Workflow(workflow) = &action.run else { return None };
-    Some(work(&Going { state, id, execution, course, catalog: &catalog, action, workflow, record, with }))
+    Some(work(&WorkflowRun { state, id, execution, progress, catalog: &catalog, action, workflow, record, with }))
 }
 
 /// Gives what an execution is made of: an action, or the steps of a rule.
@@ -37,11 +37,11 @@ pub(crate) fn definition<'c>(catalog: &'c Catalog, execution: &Execution) -> Opt
 }
 
 /// A workflow that goes on.
-pub(crate) struct Going<'a> {
+pub(crate) struct WorkflowRun<'a> {
     pub(super) state: &'a State,
     pub(super) id: ExecutionId,
     pub(super) execution: &'a Execution,
-    pub(super) course: &'a Course,
+    pub(super) progress: &'a WorkflowState,
     pub(super) catalog: &'a Arc<Catalog>,
     pub(super) action: &'a Action,
     pub(super) workflow: &'a Workflow,
@@ -50,7 +50,7 @@ pub(crate) struct Going<'a> {
 }
 
 /// Why a step cannot be started as it says.
-pub(super) enum Hindrance {
+pub(super) enum StepError {
     /// It fails.
     Fails(Failure),
     /// Something must be at hand first, or it cannot be worked out at all.
@@ -77,13 +77,13 @@ pub(super) enum Nth {
     Notification(ExecutionId),
 }
 
-impl From<Reaction> for Hindrance {
+impl From<Reaction> for StepError {
     fn from(reaction: Reaction) -> Self {
         Self::Stuck(reaction)
     }
 }
 
-impl From<EvaluationError> for Hindrance {
+impl From<EvaluationError> for StepError {
     fn from(error: EvaluationError) -> Self {
         Self::Fails(Failure::new(FailureKind::Expression, describe(&error)))
     }

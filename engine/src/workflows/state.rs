@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::{ItemFailure, OnFailure};
 use crate::executions::facts::{Failure, Pace};
+use crate::executions::milestone::{HowEnded, Milestone};
 use crate::executions::state::{Execution, Executions};
 use crate::fact::{ExecutionFact, StepFact, TimerFact};
 use crate::ids::ExecutionId;
@@ -18,7 +19,7 @@ use crate::workflows::facts::{BadEnd, PartOf, PartRole, StepTakenOver};
 /// The workflows that are open.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Workflows {
-    courses: Table<ExecutionId, Course>,
+    courses: Table<ExecutionId, WorkflowState>,
     steps: Table<(ExecutionId, StepName), StepState>,
     items: Table<(ExecutionId, StepName, u32), ItemState>,
     /// The executions that a workflow may still ask to end: by how often it asked, and by the record that began them.
@@ -43,7 +44,7 @@ pub struct Undoable {
 
 /// How far a workflow has come.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Course {
+pub struct WorkflowState {
     /// How many of its steps have ended.
     pub ended: u32,
     /// How many executions it waits for.
@@ -235,36 +236,20 @@ pub(crate) struct End<'a> {
 impl<'a> End<'a> {
     /// Gives how an execution ended that is a part of a workflow; none for what is no end, or of no workflow.
     pub(crate) fn of(fact: ExecutionFact<'a>) -> Option<Self> {
-        let (part_of, status, error) = match fact {
-            ExecutionFact::ExecutionSucceeded(fact) => (&fact.part_of, StepStatus::Succeeded, None),
-            ExecutionFact::ExecutionFailed(fact) => (&fact.part_of, StepStatus::Failed, Some(&fact.error)),
-            ExecutionFact::ExecutionTimedOut(fact) => (&fact.part_of, StepStatus::TimedOut, Some(&fact.error)),
-            ExecutionFact::ExecutionCancelled(fact) => (&fact.part_of, StepStatus::Cancelled, fact.error.as_ref()),
-            ExecutionFact::ExecutionRequested(_)
-            | ExecutionFact::AttemptStarted(_)
-            | ExecutionFact::AttemptProgressed(_)
-            | ExecutionFact::AttemptEmitted(_)
-            | ExecutionFact::ArtifactKept(_)
-            | ExecutionFact::MessageRefused(_)
-            | ExecutionFact::AttemptSucceeded(_)
-            | ExecutionFact::AttemptFailed(_)
-            | ExecutionFact::AttemptLost(_)
-            | ExecutionFact::AttemptReportedLate(_)
-            | ExecutionFact::ExecutionCancelRequested(_)
-            | ExecutionFact::ExecutionPaused(_)
-            | ExecutionFact::ExecutionResumed(_)
-            | ExecutionFact::LockAwaited(_)
-            | ExecutionFact::LockAcquired(_)
-            | ExecutionFact::ExecutionBecameIndeterminate(_)
-            | ExecutionFact::ExecutionSettled(_) => return None,
+        let Milestone::Ended(ended) = fact.milestone() else { return None };
+        let status = match ended.how {
+            HowEnded::Succeeded => StepStatus::Succeeded,
+            HowEnded::Failed => StepStatus::Failed,
+            HowEnded::TimedOut => StepStatus::TimedOut,
+            HowEnded::Cancelled => StepStatus::Cancelled,
         };
-        Some(Self { part_of: part_of.as_ref()?, status, error })
+        Some(Self { part_of: ended.part_of?, status, error: ended.error })
     }
 }
 
 impl Workflows {
     /// Gives how far a workflow has come; none for what is no workflow, or has ended.
-    pub fn course(&self, workflow: &ExecutionId) -> Option<&Course> {
+    pub fn progress(&self, workflow: &ExecutionId) -> Option<&WorkflowState> {
         self.courses.get(workflow)
     }
 
@@ -310,11 +295,11 @@ impl Workflows {
     }
 
     /// Gives the executions that a workflow has yet to ask to end, the oldest first, with how often it has asked.
-    pub(crate) fn to_be_asked(&self, workflow: ExecutionId, course: &Course) -> impl Iterator<Item = ExecutionId> {
-        let never = (workflow, 0, Position::default())..(workflow, 0, course.stop_before);
+    pub(crate) fn to_be_asked(&self, workflow: ExecutionId, progress: &WorkflowState) -> impl Iterator<Item = ExecutionId> {
+        let never = (workflow, 0, Position::default())..(workflow, 0, progress.stop_before);
         // The second cancel of a workflow ends also what cleans up in those that stand in it.
-        let once =
-            (workflow, 1, Position::default())..(workflow, 1, if course.cancels > 1 { course.stop_before } else { Position::default() });
+        let once = (workflow, 1, Position::default())
+            ..(workflow, 1, if progress.cancels > 1 { progress.stop_before } else { Position::default() });
         self.unasked.range(never).chain(self.unasked.range(once)).map(|(_, child)| *child)
     }
 
@@ -330,10 +315,10 @@ impl Workflows {
         let (mut inner, mut inner_id) = (execution, id);
         let mut outermost = None;
         while let Some(part_of) = &inner.part_of {
-            let (Some(course), Some(workflow)) = (self.course(&part_of.workflow), executions.get(&part_of.workflow)) else { break };
+            let (Some(progress), Some(workflow)) = (self.progress(&part_of.workflow), executions.get(&part_of.workflow)) else { break };
             let begun = inner.place.1;
-            let is_due = |asked| begun < course.stop_before && self.unasked.contains(&(part_of.workflow, asked, begun));
-            if is_due(0) || (course.cancels > 1 && is_due(1)) || self.is_stopped_item(part_of) {
+            let is_due = |asked| begun < progress.stop_before && self.unasked.contains(&(part_of.workflow, asked, begun));
+            if is_due(0) || (progress.cancels > 1 && is_due(1)) || self.is_stopped_item(part_of) {
                 outermost = Some(inner_id);
             }
             (inner, inner_id) = (workflow, part_of.workflow);
@@ -352,7 +337,7 @@ impl Workflows {
         let StreamId::Execution(id) = record.stream else { return };
         if let ExecutionFact::ExecutionRequested(fact) = fact {
             if fact.pace == Pace::InSteps {
-                self.courses.insert(id, Course::default());
+                self.courses.insert(id, WorkflowState::default());
             }
             if let Some(part_of) = &fact.part_of {
                 self.begin(part_of, id, record.position);
@@ -360,9 +345,9 @@ impl Workflows {
         }
         let Some(execution) = executions.get(&id) else { return };
         if let ExecutionFact::ExecutionCancelRequested(_) = fact {
-            self.courses.change(&id, |course| {
-                course.cancels = course.cancels.saturating_add(1);
-                course.stop_before = record.position;
+            self.courses.change(&id, |progress| {
+                progress.cancels = progress.cancels.saturating_add(1);
+                progress.stop_before = record.position;
             });
             if let Some(part_of) = &execution.part_of {
                 self.asked(part_of, execution.place.1, id);
@@ -383,13 +368,13 @@ impl Workflows {
         let TimerFact::TimerFired(TimerFired { kind: TimerKind::Timeout, .. }) = fact else { return };
         let Some(execution) = executions.get(&id) else { return };
         // What it undoes then has time limits of its own.
-        if self.course(&id).is_none_or(|course| course.cancels > 0 || course.undoing.is_some()) {
+        if self.progress(&id).is_none_or(|progress| progress.cancels > 0 || progress.undoing.is_some()) {
             return;
         }
-        self.courses.change(&id, |course| {
-            course.cancels = 1;
-            course.stop_before = record.position;
-            course.is_timed_out = true;
+        self.courses.change(&id, |progress| {
+            progress.cancels = 1;
+            progress.stop_before = record.position;
+            progress.is_timed_out = true;
         });
         if let Some(part_of) = &execution.part_of {
             self.asked(part_of, execution.place.1, id);
@@ -449,11 +434,11 @@ impl Workflows {
             StepFact::WaitOpened(fact) => self.waits.open(id, fact, record.position),
             StepFact::WaitMatched(fact) => self.waits.matched(id, fact),
             StepFact::WaitErred(fact) => self.waits.erred(id, &fact.step),
-            StepFact::RerunPlanned(_) => self.courses.change(&id, |course| course.kept = record.body_handle()),
+            StepFact::RerunPlanned(_) => self.courses.change(&id, |progress| progress.kept = record.body_handle()),
             StepFact::StepTakenOver(fact) => self.take_over(id, fact, record.position),
             StepFact::UndoBegun(fact) => {
                 let undoing = Undoing { end: fact.end.clone(), begun: 0, failed: 0, first_failed: None };
-                self.courses.change(&id, |course| course.undoing = Some(Box::new(undoing)));
+                self.courses.change(&id, |progress| progress.undoing = Some(Box::new(undoing)));
             }
             StepFact::UndoFailed(fact) => {
                 self.begin_undo(id);
@@ -478,7 +463,7 @@ impl Workflows {
 
     fn begin(&mut self, part_of: &PartOf, child: ExecutionId, at: Position) {
         let PartOf { workflow, step, item, .. } = part_of;
-        self.courses.change(workflow, |course| course.open += 1);
+        self.courses.change(workflow, |progress| progress.open += 1);
         if part_of.role == PartRole::Undo {
             // As what cleans up in a workflow that was cancelled: only the second cancel ends it.
             self.unasked.insert((*workflow, 1, at), child);
@@ -504,7 +489,7 @@ impl Workflows {
     /// Somebody asked that an execution end: its workflow need not, but where it is one itself, a second time.
     fn asked(&mut self, part_of: &PartOf, begun: Position, child: ExecutionId) {
         self.no_longer_asked(part_of, begun);
-        if self.course(&child).is_some_and(|course| course.cancels == 1) {
+        if self.progress(&child).is_some_and(|progress| progress.cancels == 1) {
             self.unasked.insert((part_of.workflow, 1, begun), child);
         }
     }
@@ -519,11 +504,11 @@ impl Workflows {
 
     fn end(&mut self, end: &End<'_>, result: Option<BodyHandle>, at: Position) {
         let PartOf { workflow, step, item, on_failure, role } = end.part_of;
-        self.courses.change(workflow, |course| course.open = course.open.saturating_sub(1));
+        self.courses.change(workflow, |progress| progress.open = progress.open.saturating_sub(1));
         match (role, end.status) {
             (PartRole::Undo, StepStatus::Succeeded) => return,
             // Somebody asked a second time that the workflow end.
-            (PartRole::Undo, StepStatus::Cancelled) if self.course(workflow).is_some_and(|course| course.cancels > 1) => return,
+            (PartRole::Undo, StepStatus::Cancelled) if self.progress(workflow).is_some_and(|progress| progress.cancels > 1) => return,
             (PartRole::Undo, _) => {
                 let why = end.error.map_or("it was cancelled", |error| &error.message);
                 return self.fail_undo(*workflow, Undoable { step: step.clone(), item: *item }, why.to_owned());
@@ -571,8 +556,8 @@ impl Workflows {
     }
 
     fn change_undoing(&mut self, workflow: ExecutionId, change: impl FnOnce(&mut Undoing)) {
-        self.courses.change(&workflow, |course| {
-            if let Some(undoing) = &mut course.undoing {
+        self.courses.change(&workflow, |progress| {
+            if let Some(undoing) = &mut progress.undoing {
                 change(undoing);
             }
         });
@@ -602,16 +587,16 @@ impl Workflows {
         // Where it is several executions, it failed with those of them that were cancelled.
         let begun = ended.items.map(|items| items.begun).or(ended.turns.map(|turns| turns.begun));
         self.steps.insert((workflow, step.clone()), ended);
-        self.courses.change(&workflow, |course| {
-            course.ended += 1;
-            if status.is_bad() && on_failure.fails() && course.cancels == 0 && !mutants::is("failed step fails nothing") {
+        self.courses.change(&workflow, |progress| {
+            progress.ended += 1;
+            if status.is_bad() && on_failure.fails() && progress.cancels == 0 && !mutants::is("failed step fails nothing") {
                 // What ends because another ended it takes nothing more with it.
-                let is_first = course.failing.is_none();
-                let is_of_another_end = status == StepStatus::Cancelled || begun.is_some_and(|begun| begun < course.stop_before);
+                let is_first = progress.failing.is_none();
+                let is_of_another_end = status == StepStatus::Cancelled || begun.is_some_and(|begun| begun < progress.stop_before);
                 if on_failure == OnFailure::CancelOthers && (is_first || !is_of_another_end) {
-                    course.stop_before = at;
+                    progress.stop_before = at;
                 }
-                course.failing.get_or_insert_with(|| step.clone());
+                progress.failing.get_or_insert_with(|| step.clone());
             }
         });
     }

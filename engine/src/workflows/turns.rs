@@ -9,10 +9,10 @@ use crate::reaction::Reaction;
 use crate::record::{Body, BodyHandle, Draft};
 use crate::time::millis;
 use crate::workflows::facts::{PartRole, StepEnded};
-use crate::workflows::run::Going;
-use crate::workflows::run::Hindrance;
+use crate::workflows::inputs::{Ends, document as value_of};
 use crate::workflows::run::Nth;
-use crate::workflows::sight::{Ends, document as value_of};
+use crate::workflows::run::StepError;
+use crate::workflows::run::WorkflowRun;
 use crate::workflows::state::{StepStatus, Turns};
 
 /// The results that the expressions of a turn may read.
@@ -29,9 +29,9 @@ struct Seen {
 /// The most steps that `collect` may take for all turns of a step together.
 const COLLECT_STEPS_MAX: u64 = 1_000_000;
 
-impl Going<'_> {
+impl WorkflowRun<'_> {
     /// Begins a step that is repeated: with its first turn, or with its end where there is to be none.
-    pub(super) fn first_turn(&self, step: &Step, repeat: &Repeat, ends: Ends) -> Result<Draft, Hindrance> {
+    pub(super) fn first_turn(&self, step: &Step, repeat: &Repeat, ends: Ends) -> Result<Draft, StepError> {
         match self.turn(step, repeat, Seen { iteration: 1, result: None, previous: None }, ends)? {
             Some(draft) => Ok(draft),
             None => self.end_of_turns(step, repeat, 0),
@@ -47,8 +47,8 @@ impl Going<'_> {
         }
         let draft = match self.after_turn(step, repeat, &turns) {
             Ok(draft) => draft,
-            Err(Hindrance::Stuck(reaction)) => return Err(reaction),
-            Err(Hindrance::Fails(error)) => {
+            Err(StepError::Stuck(reaction)) => return Err(reaction),
+            Err(StepError::Fails(error)) => {
                 let fact = StepEnded { step: name.clone(), error: Some(error), on_failure: step.on_failure, role: PartRole::Step };
                 self.draft(fact.into(), None)
             }
@@ -56,12 +56,12 @@ impl Going<'_> {
         Ok(Some(vec![draft]))
     }
 
-    fn after_turn(&self, step: &Step, repeat: &Repeat, turns: &Turns) -> Result<Draft, Hindrance> {
+    fn after_turn(&self, step: &Step, repeat: &Repeat, turns: &Turns) -> Result<Draft, StepError> {
         let number = turns.begun_count;
         if turns.status != StepStatus::Succeeded {
             let last = self.state.workflows().item(self.id, &step.name, number - 1).and_then(|turn| turn.error.as_ref());
             let why = last.map_or("it was cancelled", |error| &error.message);
-            return Err(Hindrance::Fails(Failure::new(FailureKind::ChildFailed, format!("turn {number} failed: {why}"))));
+            return Err(StepError::Fails(Failure::new(FailureKind::ChildFailed, format!("turn {number} failed: {why}"))));
         }
         let result = |turn: u32| turn.checked_sub(1).and_then(|at| self.state.workflows().item(self.id, &step.name, at)?.result);
         let seen = Seen { iteration: number, result: result(number), previous: result(number - 1) };
@@ -74,9 +74,9 @@ impl Going<'_> {
         if is_enough || number >= repeat.max {
             return self.end_of_turns(step, repeat, number);
         }
-        if turns.begun < self.course.stop_before {
+        if turns.begun < self.progress.stop_before {
             let message = format!("{number} turns were made before it was cancelled");
-            return Err(Hindrance::Fails(Failure::new(FailureKind::Cancelled, message)));
+            return Err(StepError::Fails(Failure::new(FailureKind::Cancelled, message)));
         }
         let next = Seen { iteration: number + 1, result: seen.result, previous: seen.result };
         match self.turn(step, repeat, next, ends)? {
@@ -86,7 +86,7 @@ impl Going<'_> {
     }
 
     /// Gives the request of a turn; none where the ones before it are enough.
-    fn turn(&self, step: &Step, repeat: &Repeat, seen: Seen, ends: Ends) -> Result<Option<Draft>, Hindrance> {
+    fn turn(&self, step: &Step, repeat: &Repeat, seen: Seen, ends: Ends) -> Result<Option<Draft>, StepError> {
         if let Some(condition) = &repeat.while_holds
             && !self.holds(condition, seen, ends)?
         {
@@ -105,7 +105,7 @@ impl Going<'_> {
     }
 
     /// Ends the step with what its last turn gave, or what was collected of all of them.
-    fn end_of_turns(&self, step: &Step, repeat: &Repeat, count: u32) -> Result<Draft, Hindrance> {
+    fn end_of_turns(&self, step: &Step, repeat: &Repeat, count: u32) -> Result<Draft, StepError> {
         let role = if count == 0 { PartRole::Step } else { step.role() };
         let fact = StepEnded { step: step.name.clone(), error: None, on_failure: step.on_failure, role };
         let Some(collect) = &repeat.collect else { return Ok(self.draft(fact.into(), None)) };
@@ -123,7 +123,7 @@ impl Going<'_> {
                 let part = collect.evaluate(scope, budget)?;
                 if part.elements().is_none() {
                     let message = format!("`collect` gives {}, and takes a list", part.brief());
-                    return Err(Hindrance::Fails(Failure::new(FailureKind::Expression, message)));
+                    return Err(StepError::Fails(Failure::new(FailureKind::Expression, message)));
                 }
                 Ok(part.to_json_text()?)
             })?;
@@ -135,17 +135,17 @@ impl Going<'_> {
             }
             if all.len() as u64 > EVALUATION_BYTES_MAX {
                 let message = format!("`collect` gives over {EVALUATION_BYTES_MAX} bytes with turn {iteration}; collect less of each");
-                return Err(Hindrance::Fails(Failure::new(FailureKind::Expression, message)));
+                return Err(StepError::Fails(Failure::new(FailureKind::Expression, message)));
             }
         }
         all.push(']');
         Ok(self.draft(fact.into(), Some(Body::json(all))))
     }
 
-    fn holds(&self, condition: &Expression, seen: Seen, ends: Ends) -> Result<bool, Hindrance> {
+    fn holds(&self, condition: &Expression, seen: Seen, ends: Ends) -> Result<bool, StepError> {
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
         self.with_turn(seen, ends, (&condition.reads(), &[condition]), &mut budget, |scope, budget| {
-            condition.holds(scope, budget).map_err(Hindrance::from)
+            condition.holds(scope, budget).map_err(StepError::from)
         })
     }
 
@@ -156,14 +156,14 @@ impl Going<'_> {
         ends: Ends,
         (reads, expressions): (&[Path], &[&Expression]),
         budget: &mut Budget,
-        evaluate: impl FnOnce(&Scope<'_>, &mut Budget) -> Result<T, Hindrance>,
-    ) -> Result<T, Hindrance> {
+        evaluate: impl FnOnce(&Scope<'_>, &mut Budget) -> Result<T, StepError>,
+    ) -> Result<T, StepError> {
         let reads_root = |root: &str| reads.iter().any(|path| path.segments[0] == root);
         let result = self.document(seen.result.filter(|_| reads_root("result")))?;
         let previous = self.document(seen.previous.filter(|_| reads_root("previous")))?;
-        let sight = self.sight(ends, reads)?;
+        let inputs = self.inputs(ends, reads)?;
         let scope = self
-            .scope(&sight, expressions, budget)?
+            .scope(&inputs, expressions, budget)?
             .with("iteration", Value::from(i64::from(seen.iteration)))
             .with("result", value_of(result.as_ref()))
             .with("previous", value_of(previous.as_ref()));

@@ -8,13 +8,13 @@ use crate::fact::Fact;
 use crate::reaction::Reaction;
 use crate::record::Draft;
 use crate::workflows::facts::{BadEnd, UndoBegun, UndoFailed};
-use crate::workflows::run::Going;
-use crate::workflows::run::Hindrance;
+use crate::workflows::inputs::{Ends, document as value_of};
 use crate::workflows::run::Nth;
-use crate::workflows::sight::{Ends, document as value_of};
+use crate::workflows::run::StepError;
+use crate::workflows::run::WorkflowRun;
 use crate::workflows::state::{Undoable, Undoing};
 
-impl Going<'_> {
+impl WorkflowRun<'_> {
     /// Gives the beginning of the undoing, where the workflow does not succeed and something of it did that can be undone.
     pub(super) fn undo_begun(&self, end: &Fact) -> Option<Fact> {
         let end = match end {
@@ -29,12 +29,12 @@ impl Going<'_> {
 
     /// Gives what undoes the workflow next, and its end where nothing is left, or somebody asked a second time that it end.
     pub(super) fn undo_or_end(&self, undoing: &Undoing) -> Result<Draft, Reaction> {
-        let next = self.state.workflows().next_undo(self.id).filter(|_| self.course.cancels <= 1);
+        let next = self.state.workflows().next_undo(self.id).filter(|_| self.progress.cancels <= 1);
         let Some(next) = next else { return Ok(self.draft(self.undone_end(undoing), None)) };
         match self.undone(next) {
             Ok(draft) => Ok(draft),
-            Err(Hindrance::Stuck(reaction)) => Err(reaction),
-            Err(Hindrance::Fails(error)) => {
+            Err(StepError::Stuck(reaction)) => Err(reaction),
+            Err(StepError::Fails(error)) => {
                 let fact = UndoFailed { step: next.step.clone(), item: next.item, error };
                 Ok(self.draft(fact.into(), None))
             }
@@ -42,7 +42,7 @@ impl Going<'_> {
     }
 
     /// Gives the request of what undoes a step, or an item of it.
-    fn undone(&self, of: &Undoable) -> Result<Draft, Hindrance> {
+    fn undone(&self, of: &Undoable) -> Result<Draft, StepError> {
         let Undoable { step: name, item } = of;
         let step = self.workflow.step(name).zip(self.state(name));
         let Some((step, state, undo)) = step.and_then(|(step, state)| Some((step, state, step.undo.as_ref()?))) else {
@@ -59,8 +59,8 @@ impl Going<'_> {
             _ => None,
         };
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
-        let sight = self.sight(Ends { succeeded: false, failed: true }, &reads)?;
-        let mut scope = self.scope(&sight, &undo.with.expressions(), &mut budget)?.with("result", value_of(result.as_ref()));
+        let inputs = self.inputs(Ends { succeeded: false, failed: true }, &reads)?;
+        let mut scope = self.scope(&inputs, &undo.with.expressions(), &mut budget)?.with("result", value_of(result.as_ref()));
         if let Some((index, element)) = &element {
             scope = scope.with("item", element.root()).with("index", Value::from(i64::from(*index)));
         }

@@ -13,7 +13,7 @@ use crate::executions::state::Execution;
 use crate::fact::Fact;
 use crate::ids::{EventId, ExecutionId, Id, Role};
 use crate::names::StepName;
-use crate::reaction::Reaction;
+use crate::reaction::{Consequence, Reaction};
 use crate::record::{Actor, Body, Draft, Record, StreamId};
 use crate::rules::judge::{EventTexts, EventView, event_value};
 use crate::state::State;
@@ -22,10 +22,10 @@ use crate::time::duration_text;
 use crate::vars::reads::VARS;
 use crate::workflows::awaited::PAYLOAD_NAMES;
 use crate::workflows::facts::{PartOf, WaitErred, WaitKey, WaitMatched, WaitOpened};
-use crate::workflows::run::Going;
-use crate::workflows::run::Hindrance;
+use crate::workflows::inputs::Ends;
+use crate::workflows::run::StepError;
+use crate::workflows::run::WorkflowRun;
 use crate::workflows::run::with_steps;
-use crate::workflows::sight::Ends;
 
 /// How many steps learn at once that their event has come.
 const MATCHED_AT_ONCE: usize = 100;
@@ -52,7 +52,7 @@ pub(crate) fn of_event(state: &State, record: &Record, fact: &EventReceived, wit
             break;
         }
     }
-    (!drafts.is_empty()).then(|| Reaction::from(drafts, 0))
+    (!drafts.is_empty()).then(|| Reaction::from(drafts, Consequence::FIRST))
 }
 
 /// An event that steps may wait for.
@@ -77,20 +77,20 @@ impl Coming {
         if begun.is_some_and(|execution| execution.has_come) {
             return Ok(None);
         }
-        let judged = with_steps(state, workflow, record, with, |going| {
-            let wait = going.workflow.step(name).and_then(|step| step.wait.as_ref());
-            wait.map_or(Ok(false), |wait| going.is_awaited(wait, self))
+        let judged = with_steps(state, workflow, record, with, |run| {
+            let wait = run.workflow.step(name).and_then(|step| step.wait.as_ref());
+            wait.map_or(Ok(false), |wait| run.is_awaited(wait, self))
         });
-        let unreadable = || Hindrance::Fails(Failure::new(FailureKind::Expression, "the steps of its workflow cannot be read"));
+        let unreadable = || StepError::Fails(Failure::new(FailureKind::Expression, "the steps of its workflow cannot be read"));
         let fact: Fact = match judged.unwrap_or_else(|| Err(unreadable())) {
             Ok(false) => return Ok(None),
             Ok(true) => {
                 let execution = begun.map(|_| child);
                 WaitMatched { step: name.clone(), execution, event: self.id, given: self.given.clone() }.into()
             }
-            Err(Hindrance::Stuck(reaction)) => return Err(reaction),
-            Err(Hindrance::Fails(_)) if open.has_erred => return Ok(None),
-            Err(Hindrance::Fails(error)) => {
+            Err(StepError::Stuck(reaction)) => return Err(reaction),
+            Err(StepError::Fails(_)) if open.has_erred => return Ok(None),
+            Err(StepError::Fails(error)) => {
                 WaitErred { step: name.clone(), event: self.id, message: cut(error.message, ERROR_BYTES_MAX) }.into()
             }
         };
@@ -101,15 +101,15 @@ impl Coming {
     }
 }
 
-impl Going<'_> {
-    /// Opens the next of the waits that count from the workflow's beginning on, from the `next`-th on; gives it with its place.
-    pub(super) fn early_wait(&self, next: u32) -> Result<Option<(Draft, u32)>, Reaction> {
+impl WorkflowRun<'_> {
+    /// Opens the next of the waits that count from the workflow's beginning on, from the `next`-th on; returns it with the consequence after it.
+    pub(super) fn early_wait(&self, next: Consequence) -> Result<Option<(Draft, Consequence)>, Reaction> {
         let is_open = |step: &Step| self.state.workflows().waits().get(self.id, &step.name).is_some() || self.state(&step.name).is_some();
-        let left = (0..).zip(self.workflow.early_waits()).skip(next as usize);
+        let left = (0..).zip(self.workflow.early_waits()).skip(next.0 as usize);
         let Some((place, (step, wait))) = left.into_iter().find(|(_, (step, _))| !is_open(step)) else { return Ok(None) };
         // Nothing has ended, and so nothing of it is read.
         let draft = self.wait_opened(step, wait, Ends { succeeded: true, failed: false })?;
-        Ok(Some((draft, place)))
+        Ok(Some((draft, Consequence(place).next())))
     }
 
     /// Gives the record from which on a step waits for its event.
@@ -117,19 +117,19 @@ impl Going<'_> {
         let key = match self.key_of(wait, ends) {
             Ok(key) => key,
             // What errs now errs with each event too, which is told then.
-            Err(Hindrance::Fails(_)) => None,
-            Err(Hindrance::Stuck(reaction)) => return Err(reaction),
+            Err(StepError::Fails(_)) => None,
+            Err(StepError::Stuck(reaction)) => return Err(reaction),
         };
         Ok(self.draft(WaitOpened { step: step.name.clone(), trigger: wait.trigger.clone(), key }.into(), None))
     }
 
     /// Gives fields and the values that every event has in them which may be the one.
-    fn key_of(&self, wait: &Wait, ends: Ends) -> Result<Option<WaitKey>, Hindrance> {
+    fn key_of(&self, wait: &Wait, ends: Ends) -> Result<Option<WaitKey>, StepError> {
         let Some(when) = &wait.when else { return Ok(None) };
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
-        let sight = self.sight(ends, &when.reads())?;
+        let inputs = self.inputs(ends, &when.reads())?;
         // In a rule's steps `event` is the rule's, and here the one that is to come; and vars may be others by then.
-        let scope = self.scope(&sight, &[when], &mut budget)?.without("event").without(VARS);
+        let scope = self.scope(&inputs, &[when], &mut budget)?.without("event").without(VARS);
         let locals_change = self.action.local.iter().any(|(_, local)| local.reads_root(VARS));
         let constants = if locals_change { scope.without("local") } else { scope };
         let mut tests = BTreeMap::new();
@@ -137,14 +137,14 @@ impl Going<'_> {
         Ok(WaitKey::of(tests))
     }
 
-    fn is_awaited(&self, wait: &Wait, event: &Coming) -> Result<bool, Hindrance> {
+    fn is_awaited(&self, wait: &Wait, event: &Coming) -> Result<bool, StepError> {
         let Some(when) = &wait.when else { return Ok(true) };
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
-        let sight = self.sight(Ends { succeeded: true, failed: false }, &when.reads())?;
+        let inputs = self.inputs(Ends { succeeded: true, failed: false }, &when.reads())?;
         let GivenEvent { trigger, source, occurred_at, .. } = &event.given;
         let view = EventView { id: event.id, trigger, source, time: *occurred_at, payload: &event.payload, only: None };
         let texts = EventTexts::of(&view);
-        let scope = self.scope(&sight, &[when], &mut budget)?.with("event", event_value(&view, &texts));
+        let scope = self.scope(&inputs, &[when], &mut budget)?.with("event", event_value(&view, &texts));
         Ok(when.holds(&scope, &mut budget)?)
     }
 }
@@ -205,7 +205,7 @@ pub(crate) fn end(state: &State, record: &Record, (id, execution): (ExecutionId,
 /// Says whether a step succeeds without its event, as its author wants it. A step that cannot be read fails.
 fn may_expire(state: &State, record: &Record, part_of: Option<&PartOf>, with: &Context<'_>) -> bool {
     let on_expire = part_of.and_then(|part| {
-        with_steps(state, part.workflow, record, with, |going| Some(going.workflow.step(&part.step)?.wait.as_ref()?.on_expire))?
+        with_steps(state, part.workflow, record, with, |run| Some(run.workflow.step(&part.step)?.wait.as_ref()?.on_expire))?
     });
     on_expire == Some(OnExpire::Succeed)
 }

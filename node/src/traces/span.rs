@@ -8,6 +8,7 @@ use std::sync::Arc;
 use ensue_api::ports::LogAccess;
 use ensue_engine::events::own::OwnTrigger;
 use ensue_engine::executions::facts::{ExecutionRequested, Failure};
+use ensue_engine::executions::milestone::{HowAttemptEnded, HowEnded, Milestone};
 use ensue_engine::fact::{ByNoun, EventFact, ExecutionFact, RuleFact};
 use ensue_engine::ids::{AttemptId, ExecutionId, Id};
 use ensue_engine::names::ActionRef;
@@ -145,48 +146,35 @@ impl Tracing {
     }
 
     fn note_execution(&mut self, id: ExecutionId, record: &Record, fact: &ExecutionFact<'_>) {
-        match fact {
-            ExecutionFact::ExecutionRequested(asked) => {
+        match fact.milestone() {
+            Milestone::Asked(asked) => {
                 if self.open.len() < EXECUTIONS_MAX
                     && let Some(open) = Open::of(record, asked)
                 {
                     self.open.insert(id, open);
                 }
             }
-            ExecutionFact::AttemptStarted(started) => {
+            Milestone::AttemptBegan(started) => {
                 if let Some(open) = self.open.get_mut(&id) {
                     open.attempt = Some(OpenAttempt { id: record.id, number: started.number, started_at: record.time });
                 }
             }
-            ExecutionFact::AttemptSucceeded(ended) => {
-                self.attempt_ended(id, record, ended.ended_at, ended.attempt, AttemptStatus::Succeeded, None);
-            }
-            ExecutionFact::AttemptFailed(ended) => {
-                let outcome = AttemptStatus::after(ended.error.kind);
-                // Who had it stopped got what they asked for.
-                let error = (outcome != AttemptStatus::Cancelled).then(|| why(&ended.error));
+            Milestone::AttemptEnded(ended) => {
+                let outcome = AttemptStatus::from(ended.how);
+                let error = match ended.how {
+                    HowAttemptEnded::Succeeded => None,
+                    // Who had it stopped got what they asked for.
+                    HowAttemptEnded::Failed(error) => (outcome != AttemptStatus::Cancelled).then(|| why(error)),
+                    HowAttemptEnded::Lost(error) => Some(error.map_or_else(|| "its worker is gone".to_owned(), why)),
+                };
                 self.attempt_ended(id, record, ended.ended_at, ended.attempt, outcome, error);
             }
-            ExecutionFact::AttemptLost(ended) => {
-                let error = ended.error.as_ref().map_or_else(|| "its worker is gone".to_owned(), why);
-                self.attempt_ended(id, record, None, ended.attempt, AttemptStatus::Lost, Some(error));
+            // An end that somebody asked for is no error.
+            Milestone::Ended(ended) => {
+                let error = ended.error.filter(|_| ended.how != HowEnded::Cancelled);
+                self.ended(id, record, Status::from(ended.how), error.map(why));
             }
-            ExecutionFact::ExecutionSucceeded(_) => self.ended(id, record, Status::Succeeded, None),
-            ExecutionFact::ExecutionFailed(ended) => self.ended(id, record, Status::Failed, Some(why(&ended.error))),
-            ExecutionFact::ExecutionTimedOut(ended) => self.ended(id, record, Status::TimedOut, Some(why(&ended.error))),
-            ExecutionFact::ExecutionCancelled(_) => self.ended(id, record, Status::Cancelled, None),
-            ExecutionFact::LockAwaited(_)
-            | ExecutionFact::LockAcquired(_)
-            | ExecutionFact::AttemptProgressed(_)
-            | ExecutionFact::AttemptEmitted(_)
-            | ExecutionFact::ArtifactKept(_)
-            | ExecutionFact::MessageRefused(_)
-            | ExecutionFact::AttemptReportedLate(_)
-            | ExecutionFact::ExecutionCancelRequested(_)
-            | ExecutionFact::ExecutionPaused(_)
-            | ExecutionFact::ExecutionResumed(_)
-            | ExecutionFact::ExecutionBecameIndeterminate(_)
-            | ExecutionFact::ExecutionSettled(_) => {}
+            Milestone::Held | Milestone::Freed | Milestone::Noted => {}
         }
     }
 

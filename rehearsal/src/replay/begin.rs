@@ -11,7 +11,7 @@ use ensue_engine::names::RuleRef;
 use ensue_engine::record::{Body, Draft, Position, Record, StreamId};
 use ensue_engine::rules::facts::Outcome;
 use ensue_engine::rules::judge::{EventView, Plan, Verdict, complete, judge_rule};
-use ensue_engine::vars::reads::SeenVars;
+use ensue_engine::vars::seen::SeenVars;
 use ensue_expression::Document;
 use serde_json::Value;
 

@@ -11,7 +11,7 @@ use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::ids::{EventId, Id, Role};
 use ensue_engine::names::TriggerRef;
 use ensue_engine::record::Digest;
-use ensue_engine::vars::reads::SeenVars;
+use ensue_engine::vars::seen::SeenVars;
 use ensue_expression::{Budget, Document, Scope, Value as Computed};
 use serde_json::{Value, json};
 

@@ -117,7 +117,7 @@ impl Executions {
                 execution.is_timed_out = true;
                 execution.phase = Phase::Ending { attempt, how, cancelled: true };
             }),
-            // Where a workflow stands is said by its course.
+            // Where a workflow stands is said by its progress.
             Phase::InSteps => self.change(id, |execution| execution.is_timed_out = true),
             Phase::Cancelling(_) | Phase::Withdrawn | Phase::Ending { cancelled: true, .. } => {}
         }

@@ -12,7 +12,7 @@ use crate::executions::facts::GivenEvent;
 use crate::fact::Fact;
 use crate::ids::{EnforcementId, ExecutionId, Id, Role};
 use crate::locks::facts::{Claim, LockOwner};
-use crate::reaction::Reaction;
+use crate::reaction::{Consequence, Reaction};
 use crate::record::{Actor, Body, BodyHandle, Draft, Record, StreamId};
 use crate::rules::facts::Outcome;
 use crate::rules::flow::ends::{end, superseded, why_ended};
@@ -27,7 +27,8 @@ use crate::rules::react::{EventReaction, requested, skipped};
 use crate::state::State;
 use crate::timers::facts::{TimerKind, TimerSet};
 use crate::timers::state::{TimerId, TimerOwner};
-use crate::vars::reads::{NotSeen, RuleReads, SeenVars};
+use crate::vars::reads::RuleReads;
+use crate::vars::seen::{NotSeen, SeenVars};
 
 /// A match of a rule with flow control.
 pub(crate) struct Match<'a> {
@@ -42,7 +43,7 @@ pub(crate) struct Match<'a> {
 
 /// Gives what follows from a match. What ends first, because it is of another flow control of the rule, is to be asked for again from the
 /// `next`-th consequence on.
-pub(crate) fn matched(found: &Match<'_>, next: u32, at: &Moment, with: &Context<'_>) -> Result<Vec<Draft>, Reaction> {
+pub(crate) fn matched(found: &Match<'_>, next: Consequence, at: &Moment, with: &Context<'_>) -> Result<Vec<Draft>, Reaction> {
     let (state, record, rule) = (found.event.state, found.event.record, found.rule);
     if let Some(why) = outdated(found, with)? {
         return Ok(found.without_state(why));

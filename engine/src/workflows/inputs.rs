@@ -13,12 +13,13 @@ use crate::names::StepName;
 use crate::reaction::Reaction;
 use crate::record::BodyHandle;
 use crate::state::State;
-use crate::vars::reads::{NotSeen, SeenVars, VARS, VarReads};
-use crate::workflows::run::Hindrance;
+use crate::vars::reads::{VARS, VarReads};
+use crate::vars::seen::{NotSeen, SeenVars};
+use crate::workflows::run::StepError;
 use crate::workflows::state::{ItemState, StepState, StepStatus};
 
 /// What is at hand for the expressions that are about to be evaluated.
-pub(super) struct Sight<'a> {
+pub(super) struct ExpressionInputs<'a> {
     action: &'a Action,
     execution: &'a Execution,
     ends: Ends,
@@ -154,7 +155,7 @@ impl Fetching<'_> {
     }
 }
 
-impl<'a> Sight<'a> {
+impl<'a> ExpressionInputs<'a> {
     /// Brings together what `reads` need; says which bodies must be at hand first, and where they are too much.
     pub(super) fn of(
         state: &'a State,
@@ -163,7 +164,7 @@ impl<'a> Sight<'a> {
         (action, workflow): (&'a Action, &Workflow),
         (ends, reads): (Ends, &[Path]),
         with: &Context<'_>,
-    ) -> Result<Self, Hindrance> {
+    ) -> Result<Self, StepError> {
         let wanted = Wanted::by(reads, action);
         let mut bodies = Fetching { with, missing: BTreeSet::new(), bytes: 0 };
         let given = execution.of_rule.as_ref().map_or(execution.params, |of| of.given.payload);
@@ -229,7 +230,7 @@ impl<'a> Sight<'a> {
     }
 }
 
-impl Sight<'_> {
+impl ExpressionInputs<'_> {
     /// Gives the names that only the steps of a rule see, or only those of an action.
     fn of_rule_or_action(&self) -> Scope<'_> {
         let (id, at, given) = (Value::from(self.id.as_str()), Value::from(self.at.as_str()), document(self.given.as_ref()));
@@ -259,7 +260,7 @@ impl<'a> SeenItem<'a> {
     }
 }
 
-impl From<Failure> for Hindrance {
+impl From<Failure> for StepError {
     fn from(failure: Failure) -> Self {
         Self::Fails(failure)
     }

@@ -15,13 +15,13 @@ use crate::reaction::Reaction;
 use crate::record::{Digest, Draft};
 use crate::workflows::elements::Elements;
 use crate::workflows::facts::{Kept, KeptAs, StepTakenOver, Taken};
-use crate::workflows::run::Going;
-use crate::workflows::run::Hindrance;
+use crate::workflows::inputs::Ends;
 use crate::workflows::run::Nth;
-use crate::workflows::sight::Ends;
+use crate::workflows::run::StepError;
+use crate::workflows::run::WorkflowRun;
 use crate::workflows::state::StepStatus;
 
-impl Going<'_> {
+impl WorkflowRun<'_> {
     /// Gives the record by which a step takes over what it was, where it may; of one with items the one that says over which it is done.
     pub(super) fn taken_over(&self, step: &Step, ends: Ends) -> Result<Option<Draft>, Reaction> {
         let Some(kept) = self.kept()? else { return Ok(None) };
@@ -48,7 +48,7 @@ impl Going<'_> {
 
     /// Gives what is known of the execution that is run again; none where nothing is taken over.
     fn kept(&self) -> Result<Option<Arc<Elements>>, Reaction> {
-        let Some(handle) = self.course.kept.filter(|_| !mutants::is("rerun takes nothing over")) else { return Ok(None) };
+        let Some(handle) = self.progress.kept.filter(|_| !mutants::is("rerun takes nothing over")) else { return Ok(None) };
         self.with.bodies.elements(&handle).map(Some).ok_or_else(|| Reaction::Needs(vec![handle]))
     }
 
@@ -77,18 +77,18 @@ impl Going<'_> {
         }
         match self.asked_digest(step, ends) {
             Ok(digest) => Ok(taken.question == Some(digest)),
-            Err(Hindrance::Stuck(reaction)) => Err(reaction),
+            Err(StepError::Stuck(reaction)) => Err(reaction),
             // Why it cannot be asked is told when it is.
-            Err(Hindrance::Fails(_)) => Ok(false),
+            Err(StepError::Fails(_)) => Ok(false),
         }
     }
 
     /// Gives what an answer to the question of a step would be bound to.
-    fn asked_digest(&self, step: &Step, ends: Ends) -> Result<Digest, Hindrance> {
+    fn asked_digest(&self, step: &Step, ends: Ends) -> Result<Digest, StepError> {
         let Task::Action { action, with } = &step.task else { return Err(Reaction::Impossible("it asks nobody".to_owned()).into()) };
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
-        let sight = self.sight(ends, &with.reads())?;
-        let scope = self.scope(&sight, &with.expressions(), &mut budget)?;
+        let inputs = self.inputs(ends, &with.reads())?;
+        let scope = self.scope(&inputs, &with.expressions(), &mut budget)?;
         let asked = self.requested(step, Nth::Only, action, with, &scope, &mut budget)?;
         let params = asked.body.and_then(|body| body.content).and_then(|content| Document::parse(content).ok());
         let params = params.ok_or_else(|| Reaction::Impossible("the parameters of a question are no JSON".to_owned()))?;
@@ -100,8 +100,8 @@ impl Going<'_> {
         let Some(each) = &step.for_each else { return Ok(None) };
         let mut draft = match self.expanded(step, each, ends, &mut Budget::steps(EVALUATION_STEPS_MAX)) {
             Ok(draft) => draft,
-            Err(Hindrance::Stuck(reaction)) => return Err(reaction),
-            Err(Hindrance::Fails(_)) => return Ok(None),
+            Err(StepError::Stuck(reaction)) => return Err(reaction),
+            Err(StepError::Fails(_)) => return Ok(None),
         };
         if draft.body.as_ref().is_none_or(|body| body.digest != list) {
             return Ok(None);

@@ -1,0 +1,121 @@
+//! What a fact means for its execution, declared once for each fact. The core, the views, the metrics and the traces read it from here.
+
+use crate::executions::facts::{AttemptStarted, ExecutionRequested, Failure};
+use crate::fact::ExecutionFact;
+use crate::ids::AttemptId;
+use crate::time::Timestamp;
+use crate::workflows::part::PartOf;
+
+/// What a fact means for its execution.
+#[derive(Clone, Copy, Debug)]
+pub enum Milestone<'a> {
+    /// It was asked for.
+    Asked(&'a ExecutionRequested),
+    /// An attempt of it began.
+    AttemptBegan(&'a AttemptStarted),
+    /// An attempt of it ended.
+    AttemptEnded(AttemptEnded<'a>),
+    /// It may not start until it is freed: it waits for a lock, is paused, or nobody knows whether it took effect.
+    Held,
+    /// It may start, or go on.
+    Freed,
+    /// It ended.
+    Ended(Ended<'a>),
+    /// Something else happened to it, of which its course does not depend.
+    Noted,
+}
+
+/// The end of an attempt.
+#[derive(Clone, Copy, Debug)]
+pub struct AttemptEnded<'a> {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// When the worker saw it end, where that was recorded.
+    pub ended_at: Option<Timestamp>,
+    /// How it ended.
+    pub how: HowAttemptEnded<'a>,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug)]
+pub enum HowAttemptEnded<'a> {
+    /// It succeeded.
+    Succeeded,
+    /// It failed.
+    Failed(&'a Failure),
+    /// It was lost with its worker; why, where that is known.
+    Lost(Option<&'a Failure>),
+}
+
+/// The end of an execution.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended<'a> {
+    /// How it ended.
+    pub how: HowEnded,
+    /// The workflow that it is a part of.
+    pub part_of: Option<&'a PartOf>,
+    /// Why it did not succeed, where that was recorded.
+    pub error: Option<&'a Failure>,
+}
+
+/// How an execution ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HowEnded {
+    /// It succeeded.
+    Succeeded,
+    /// It failed.
+    Failed,
+    /// It took too long.
+    TimedOut,
+    /// It was asked to end.
+    Cancelled,
+}
+
+impl<'a> ExecutionFact<'a> {
+    /// Returns what the fact means for its execution.
+    pub fn milestone(self) -> Milestone<'a> {
+        let ended = |how, part_of: &'a Option<PartOf>, error| Milestone::Ended(Ended { how, part_of: part_of.as_ref(), error });
+        match self {
+            Self::ExecutionRequested(fact) => Milestone::Asked(fact),
+            Self::AttemptStarted(fact) => Milestone::AttemptBegan(fact),
+            Self::AttemptSucceeded(fact) => {
+                let how = HowAttemptEnded::Succeeded;
+                Milestone::AttemptEnded(AttemptEnded { attempt: fact.attempt, ended_at: fact.ended_at, how })
+            }
+            Self::AttemptFailed(fact) => {
+                let how = HowAttemptEnded::Failed(&fact.error);
+                Milestone::AttemptEnded(AttemptEnded { attempt: fact.attempt, ended_at: fact.ended_at, how })
+            }
+            Self::AttemptLost(fact) => {
+                let how = HowAttemptEnded::Lost(fact.error.as_ref());
+                Milestone::AttemptEnded(AttemptEnded { attempt: fact.attempt, ended_at: None, how })
+            }
+            Self::LockAwaited(_) | Self::ExecutionPaused(_) | Self::ExecutionBecameIndeterminate(_) => Milestone::Held,
+            Self::LockAcquired(_) | Self::ExecutionResumed(_) | Self::ExecutionSettled(_) => Milestone::Freed,
+            Self::ExecutionSucceeded(fact) => ended(HowEnded::Succeeded, &fact.part_of, None),
+            Self::ExecutionFailed(fact) => ended(HowEnded::Failed, &fact.part_of, Some(&fact.error)),
+            Self::ExecutionTimedOut(fact) => ended(HowEnded::TimedOut, &fact.part_of, Some(&fact.error)),
+            Self::ExecutionCancelled(fact) => ended(HowEnded::Cancelled, &fact.part_of, fact.error.as_ref()),
+            Self::AttemptProgressed(_)
+            | Self::AttemptEmitted(_)
+            | Self::ArtifactKept(_)
+            | Self::MessageRefused(_)
+            | Self::AttemptReportedLate(_)
+            | Self::ExecutionCancelRequested(_) => Milestone::Noted,
+        }
+    }
+
+    /// Returns why an execution that is a part of no workflow failed or timed out. None for anything else: a part is dealt with by
+    /// its workflow.
+    pub fn gave_up(self) -> Option<&'a Failure> {
+        match self.milestone() {
+            Milestone::Ended(Ended { how: HowEnded::Failed | HowEnded::TimedOut, part_of: None, error }) => error,
+            _ => None,
+        }
+    }
+
+    /// Returns true if the fact ends its execution.
+    pub(crate) fn is_end(self) -> bool {
+        matches!(self.milestone(), Milestone::Ended(_))
+    }
+}
