@@ -10,9 +10,7 @@ use crate::catalog::OnLost;
 use crate::command::Settings;
 use crate::effect::{Dispatch, Effect};
 use crate::events::own::OwnTriggers;
-use crate::executions::facts::{
-    AttemptFailed, AttemptLost, AttemptSucceeded, Evidence, ExecutionRequested, GivenEvent, Pace, Settlement,
-};
+use crate::executions::facts::{AttemptFailed, AttemptLost, AttemptSucceeded, Evidence, ExecutionRequested, GivenEvent, Pace, Settlement};
 use crate::executions::heard::Heard;
 use crate::executions::labels::Labels;
 use crate::executions::queues::{Place, WorkerQueues};

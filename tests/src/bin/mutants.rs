@@ -26,6 +26,8 @@ struct Asked {
     from: u64,
     seeds: Option<u64>,
     only: Option<String>,
+    /// One of how many parts of the bugs is looked for; which part follows from the number of commits.
+    one_of: usize,
 }
 
 fn main() -> Result<ExitCode> {
@@ -37,7 +39,7 @@ fn main() -> Result<ExitCode> {
 }
 
 fn asked() -> Result<Asked> {
-    let mut asked = Asked { from: FROM, seeds: None, only: None };
+    let mut asked = Asked { from: FROM, seeds: None, only: None, one_of: 1 };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let value = arguments.next().with_context(|| format!("`{argument}` needs a value"))?;
@@ -45,7 +47,11 @@ fn asked() -> Result<Asked> {
             "--from" => asked.from = value.parse().with_context(|| format!("`{value}` is not a number"))?,
             "--seeds" => asked.seeds = Some(value.parse().with_context(|| format!("`{value}` is not a number"))?),
             "--only" => asked.only = Some(value),
-            other => bail!("unknown argument `{other}`; `cargo sim --mutants` takes --from S, --seeds N, --only NAME"),
+            "--one-of" => {
+                asked.one_of =
+                    value.parse().ok().filter(|parts| *parts > 0).with_context(|| format!("`{value}` is not a number of parts"))?
+            }
+            other => bail!("unknown argument `{other}`; `cargo sim --mutants` takes --from S, --seeds N, --only NAME, --one-of PARTS"),
         }
     }
     Ok(asked)
@@ -96,7 +102,11 @@ fn run(seed: u64) -> Result<Ran, Violation> {
 fn all(asked: &Asked) -> Result<ExitCode> {
     ensue_simulation::quiet_simulated_bugs();
     let chosen = MUTANTS.iter().filter(|mutant| asked.only.as_ref().is_none_or(|only| mutant.name.contains(only.as_str())));
-    let chosen: VecDeque<&Mutant> = chosen.collect();
+    let part = if asked.one_of == 1 { 0 } else { commits()? % asked.one_of };
+    let chosen: VecDeque<&Mutant> = chosen.skip(part).step_by(asked.one_of).collect();
+    if asked.one_of > 1 {
+        println!("part {part} of {}", asked.one_of);
+    }
     if chosen.is_empty() {
         bail!("no bug has `{}` in its name", asked.only.as_deref().unwrap_or_default());
     }
@@ -133,6 +143,13 @@ fn all(asked: &Asked) -> Result<ExitCode> {
     hold_without_a_bug(seeds.into_iter())?;
     println!("mutants: {} of {} found, the median in {median} worlds", found.len(), hunts.len());
     Ok(if is_missed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Returns how many commits led to this one, so that each commit has another part of the bugs looked for.
+fn commits() -> Result<usize> {
+    let output = Command::new("git").args(["rev-list", "--count", "HEAD"]).output().context("git does not start")?;
+    let count = String::from_utf8_lossy(&output.stdout);
+    count.trim().parse().with_context(|| format!("git counts `{}` commits", count.trim()))
 }
 
 /// Runs worlds without any bug: one that does not hold shows nothing of one either.

@@ -1,11 +1,10 @@
 //! Bugs that `cargo mutants` plants in what changed: each must be found by the tests of its crate.
 
 use std::path::Path;
-use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 
-use crate::{Report, cargo, refuse_in_ci, succeeds};
+use crate::{Report, cargo, git, refuse_in_ci, succeeds};
 
 const NAME: &str = "planted bugs";
 
@@ -51,10 +50,4 @@ pub(crate) fn check(report: &mut Report) -> Result<()> {
 
 fn newest_tag() -> Option<String> {
     git(&["describe", "--tags", "--abbrev=0"]).ok().map(|tag| tag.trim().to_owned())
-}
-
-fn git(arguments: &[&str]) -> Result<String> {
-    let output = Command::new("git").args(arguments).output().context("git does not start")?;
-    ensure!(output.status.success(), "git {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
-    Ok(String::from_utf8(output.stdout)?)
 }
