@@ -1,5 +1,6 @@
-//! Measures four ways of taking back what a batch changed: the undo log of [`Table`], the same over an ordered map of the standard library, a copy
-//! of that for each batch, and a persistent map whose old root is kept. `docs/decisions/undo.md` has the figures and what was made of them.
+//! Measures four ways to undo the changes of a batch: the undo log of [`Table`], the same undo log over an
+//! ordered map of the standard library, a full copy of that map for each batch, and a persistent map whose
+//! old root is kept. `docs/decisions/undo.md` lists the figures and the decision.
 //!
 //!     cargo run --release -p ensue-engine --example undo
 
@@ -13,16 +14,16 @@ use std::time::{Duration, Instant};
 use ensue_engine::table::Table;
 use rpds::RedBlackTreeMapSync;
 
-/// How many executions live through a batch from their request to their end.
+/// The number of executions that go through a batch from request to end.
 const LIVES: u64 = 64;
-/// After how many batches one is taken back: far more often than a disk refuses one.
+/// The number of batches between two undos. A disk fails far less often than this.
 const UNDO_EVERY: u64 = 100;
-/// After how many batches a snapshot is taken.
+/// The number of batches between two snapshots.
 const SNAPSHOT_EVERY: u32 = 100;
-/// How long each way is measured.
+/// How long each variant is measured.
 const MEASURED_FOR: Duration = Duration::from_secs(2);
 
-/// A row of about the size of an open execution.
+/// A row about the size of an open execution.
 #[derive(Clone)]
 struct Row {
     action: String,
@@ -47,7 +48,7 @@ impl Row {
     }
 }
 
-/// A map that can take back what a batch changed.
+/// A map that can undo the changes of a batch.
 trait Undoable {
     const NAME: &'static str;
     fn insert(&mut self, key: u64, row: Row);
@@ -58,7 +59,7 @@ trait Undoable {
     fn rows(&self) -> usize;
 }
 
-/// What the core uses: the rows as they were before the batch's changes are remembered.
+/// The core's own way: it remembers each row as it was before the batch changed it.
 #[derive(Default)]
 struct UndoLog(Table<u64, Arc<Row>>);
 
@@ -90,7 +91,7 @@ impl Undoable for UndoLog {
     }
 }
 
-/// The same over a map that cannot be shared.
+/// The same over a map whose copies share nothing.
 #[derive(Default)]
 struct UndoLogOverTree {
     now: BTreeMap<u64, Row>,
@@ -135,7 +136,8 @@ impl Undoable for UndoLogOverTree {
     }
 }
 
-/// What the core uses while a snapshot is saved: each run is copied once. A snapshot is taken every so many batches, far more often than at work.
+/// The core's own way while a snapshot is being saved: each run is copied once. Snapshots are taken far more
+/// often here than in a running node.
 #[derive(Default)]
 struct BesideSnapshots {
     now: Table<u64, Arc<Row>>,
@@ -175,7 +177,7 @@ impl Undoable for BesideSnapshots {
     }
 }
 
-/// The whole map is copied before each batch.
+/// Copies the whole map before each batch.
 #[derive(Default)]
 struct Copied {
     now: BTreeMap<u64, Row>,
@@ -212,7 +214,8 @@ impl Undoable for Copied {
     }
 }
 
-/// The old root is kept: what a batch changes is copied along the way to it. Counted by `Arc`, since the state moves to a thread.
+/// Keeps the old root: a change copies the path that leads to it. Uses `Arc` for counting because the state
+/// moves to a thread.
 struct Persistent {
     now: RedBlackTreeMapSync<u64, Row>,
     before: RedBlackTreeMapSync<u64, Row>,
@@ -254,7 +257,7 @@ impl Undoable for Persistent {
     }
 }
 
-/// Lets batches of executions come and go over `standing` open ones; gives the time of a batch.
+/// Runs batches of executions from start to end next to `standing` open ones. Returns the time per batch.
 fn measure<M: Undoable + Default>(standing: u64) -> Duration {
     let mut map = M::default();
     for key in 0..standing {
@@ -285,7 +288,7 @@ fn measure<M: Undoable + Default>(standing: u64) -> Duration {
     took / u32::try_from(batches).unwrap_or(u32::MAX)
 }
 
-/// Spreads keys as ids do that come from many senders: neighbours in time are not neighbours in the map.
+/// Spreads keys like ids from many senders: keys that are close in time are not close in the map.
 fn spread(key: u64) -> u64 {
     key.wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }

@@ -1,4 +1,4 @@
-//! Who may come in and what may be read: that keys and tokens exist. Their values are the vault's.
+//! Access: which keys and tokens exist. Their values are in the vault.
 
 pub mod decide;
 pub mod facts;

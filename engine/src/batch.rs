@@ -1,7 +1,8 @@
-//! The sequencer's pure half: commands in, one batch of records out.
+//! The pure half of the sequencer: commands in, one batch of records out.
 //!
-//! Each command is a turn: decide, fold, and work out what follows, up to a bound; what is over is owed and served between
-//! batches. The thread that owns the log, waits for the disk and answers callers is `ensue-node`'s.
+//! Each command is a turn: decide, fold, and compute the consequences up to a limit. Consequences over the
+//! limit are owed and served between batches. The thread that owns the log, waits for the disk and answers
+//! callers is in `ensue-node`.
 
 mod at_hand;
 
@@ -34,46 +35,46 @@ use crate::record::{Actor, Body, BodyHandle, Cause, Draft, Epoch, Head, Position
 use crate::rules::judge::Judgement;
 use crate::text::cut;
 
-/// The most bytes of a parked reaction's error.
+/// The maximum size of a parked reaction's error, in bytes.
 const ERROR_BYTES_MAX: usize = 2_048;
 
-/// What the rules make of the events of a turn.
+/// The rules' judgements of the events of a turn.
 type Judgements = BTreeMap<EventId, Arc<Judgement>>;
 
-/// What stands beside the batch while it is made.
+/// The inputs to a batch other than its commands.
 #[derive(Clone, Copy)]
 pub struct Beside<'a> {
     /// The built catalogs.
     pub catalogs: &'a dyn Catalogs,
-    /// The bodies at hand.
+    /// The bodies in memory.
     pub bodies: &'a dyn Bodies,
     /// The keys that the log has seen.
     pub seen: &'a dyn SeenKeys,
-    /// What the operator set.
+    /// The operator's settings.
     pub settings: &'a Settings,
 }
 
-/// What became of an offered command.
+/// The outcome of an offered command.
 #[derive(Debug)]
 pub enum Offered {
-    /// It is in the batch, and this is the answer once the batch is in the log.
+    /// The command is in the batch. The answer is valid once the batch is in the log.
     Taken {
-        /// The newest position it led to, or the newest there was.
+        /// The newest position of its records, or the newest position of the log if it recorded nothing.
         position: Position,
-        /// What the caller is told.
+        /// The answer to the caller.
         answer: Answer,
     },
-    /// It is not allowed; the batch is as it was.
+    /// The command is not allowed; the batch is unchanged.
     Refused(Refusal),
-    /// These bodies must be at hand first; the batch is as it was.
+    /// These bodies must be fetched first; the batch is unchanged.
     Needs(Vec<BodyHandle>),
 }
 
-/// A log's core with the batch that is being made.
+/// The core of a log with the batch that is being made.
 #[derive(Debug)]
 pub struct Sequencing {
     engine: Engine,
-    /// The newest record that is in the log.
+    /// The newest record in the log.
     committed: Head,
     /// The newest record of the batch.
     head: Head,
@@ -81,9 +82,9 @@ pub struct Sequencing {
     batch: Batch,
     effects: Vec<Effect>,
     seen: BTreeMap<DedupeKey, Seen>,
-    /// What is about to be read.
+    /// The bodies that will be read soon.
     at_hand: AtHand,
-    /// How many steps rules took that were judged for what is in the batch.
+    /// How many steps rules took in evaluating the batch's events.
     steps: u64,
 }
 
@@ -92,12 +93,12 @@ pub struct Sequencing {
 pub struct CommittedBatch {
     /// Its records.
     pub records: Vec<Record>,
-    /// What the world owes now.
+    /// The effects that are now due.
     pub effects: Vec<Effect>,
 }
 
 impl Sequencing {
-    /// Goes on from a state that has folded the log up to `head`.
+    /// Continues from a state that has folded the log up to `head`.
     pub fn new(engine: Engine, head: Head, epoch: Epoch) -> Self {
         Self {
             engine,
@@ -112,27 +113,28 @@ impl Sequencing {
         }
     }
 
-    /// Gives the state, the batch's records folded in.
+    /// Returns the state, with the batch's records folded in.
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
 
-    /// Gives the batch.
+    /// Returns the batch.
     pub fn batch(&self) -> &Batch {
         &self.batch
     }
 
-    /// Gives the newest record that is in the log: the batch goes behind it.
+    /// Returns the newest record in the log. The batch is appended after it.
     pub fn committed_head(&self) -> Head {
         self.committed
     }
 
-    /// Gives the right under which the batch is written.
+    /// Returns the epoch under which the batch is written.
     pub fn epoch(&self) -> Epoch {
         self.epoch
     }
 
-    /// Decides a command and folds what it changes, with what follows. A panic in deciding refuses the command and changes nothing.
+    /// Decides a command and folds its changes and their consequences. If deciding panics, the command is
+    /// refused and nothing changes.
     pub fn offer(&mut self, command: &Command, at: &Moment, beside: &Beside<'_>) -> Offered {
         let events = command.events();
         let mut judgements = events.iter().map(|event| (event.id, event.judgement.clone())).collect();
@@ -183,10 +185,11 @@ impl Sequencing {
         Offered::Taken { position, answer }
     }
 
-    /// Folds drafts that are not decided here any more, with what follows: what came from outside, in a replay of what happened.
+    /// Folds drafts that were decided earlier, with their consequences. A replay uses this for input that
+    /// came from outside.
     ///
     /// # Errors
-    /// Where a fact is too large to be kept; the batch is as it was.
+    /// Fails if a fact is too large to store; the batch is then unchanged.
     pub fn repeat(&mut self, drafts: Vec<Draft>, at: &Moment, beside: &Beside<'_>) -> Result<(), FactTooLarge> {
         let facts = drafts.into_iter().map(|draft| draft.fact.to_json().map(|json| (draft, json)));
         let mut turn = Turn::default();
@@ -197,14 +200,16 @@ impl Sequencing {
         Ok(())
     }
 
-    /// Works out a piece of what is owed to `record`: one turn's worth. The piece is told of by [`next_owed`](Self::next_owed).
+    /// Computes one turn's worth of the consequences owed to `record`. [`next_owed`](Self::next_owed) returns
+    /// the pieces to serve.
     pub fn serve(&mut self, record: &Record, owed: Owed, at: &Moment, beside: &Beside<'_>) -> Offered {
         let mut judgements = BTreeMap::new();
-        // What it needs is asked for before anything is recorded: a resumption without its consequences would lose them.
+        // Request missing bodies before recording anything: a resumption without its consequences would lose
+        // them.
         if let Ok(Reaction::Needs(digests)) = self.reaction(record, Consequence(owed.next), at, &mut judgements, beside) {
             return Offered::Needs(digests);
         }
-        // A piece always gets on, whatever the batch has done before.
+        // A piece always makes progress, however much the batch has done so far.
         self.steps = 0;
         let mut turn = Turn { is_piece: true, ..Turn::default() };
         self.append_own(record, ReactionResumed { of: owed.of }.into(), at, &mut turn);
@@ -213,7 +218,7 @@ impl Sequencing {
         Offered::Taken { position: self.head.position, answer: Answer::Done }
     }
 
-    /// Puts the reaction that is owed to `record` aside, with what went wrong.
+    /// Parks the reaction that is owed to `record`, with the error.
     pub fn park(&mut self, record: &Record, owed: Owed, error: String, at: &Moment, beside: &Beside<'_>) {
         let mut turn = Turn::default();
         let fact = ReactionParked { of: owed.of, next: owed.next, error: cut(error, ERROR_BYTES_MAX) };
@@ -221,12 +226,12 @@ impl Sequencing {
         self.follow(turn, at, &mut BTreeMap::new(), beside);
     }
 
-    /// Gives the owed piece to serve after one of the chain `last`.
+    /// Returns the owed piece to serve after one of the chain `last`.
     pub fn next_owed(&self, last: Option<Id>) -> Option<Owed> {
         self.engine.health().next_owed(last)
     }
 
-    /// Says that the batch is in the log, and begins the next.
+    /// Marks the batch as written to the log, and starts the next one.
     pub fn committed(&mut self) -> CommittedBatch {
         self.engine.commit();
         self.committed = self.head;
@@ -236,7 +241,7 @@ impl Sequencing {
         CommittedBatch { records: batch.records, effects: std::mem::take(&mut self.effects) }
     }
 
-    /// Takes the batch back: it is not in the log.
+    /// Undoes the batch: it is not in the log.
     pub fn undo(&mut self) {
         if mutants::is("undo forgotten") {
             self.engine.commit();
@@ -252,7 +257,8 @@ impl Sequencing {
         self.steps = 0;
     }
 
-    /// Works out what follows from the turn's records: depth first, so that what is pending at the bound stays small.
+    /// Computes the consequences of the turn's records, depth first, so that few of them are pending when the
+    /// limit is reached.
     fn follow(&mut self, mut turn: Turn, at: &Moment, judgements: &mut Judgements, beside: &Beside<'_>) {
         while !turn.is_full(&beside.settings.turn)
             && (turn.is_piece || self.batch.records.len() < beside.settings.turn.batch_drafts)
@@ -266,7 +272,7 @@ impl Sequencing {
                 Ok(Reaction::Drafts { drafts, then, steps }) => match with_json(drafts) {
                     Ok(facts) => {
                         self.steps += steps;
-                        // Who judges and decides nothing takes its time as well.
+                        // Judging and deciding takes time even if it produces no facts.
                         turn.drafts += usize::from(facts.is_empty() && then != Then::Nothing);
                         let later = std::mem::take(&mut turn.pending);
                         for (draft, json) in facts {
@@ -295,7 +301,7 @@ impl Sequencing {
                 Err(_) if mutants::is("panic drops the reaction") => continue,
                 Err(panic) => panic,
             };
-            // Putting it aside once more would help nobody.
+            // Parking it again would not help.
             if matches!(record.fact, Fact::ReactionParked(_)) {
                 continue;
             }
@@ -310,7 +316,8 @@ impl Sequencing {
             }
             match left {
                 None => {}
-                // Most often what is left is the start of an execution, and no worker is free: nothing is owed for that.
+                // Usually the only thing left is to start an execution and no worker is free. Nothing is owed
+                // for that.
                 Some(Ok(Reaction::Drafts { drafts, then: Then::Nothing, .. })) if drafts.is_empty() => continue,
                 Some(Ok(_)) if mutants::is("owed reaction dropped") => continue,
                 Some(Ok(Reaction::Drafts { .. } | Reaction::Needs(_) | Reaction::Held(_) | Reaction::Impossible(_)) | Err(_)) => {}
@@ -319,12 +326,13 @@ impl Sequencing {
         }
     }
 
-    /// Says whether rules are still to judge an event, where those before have taken as many steps as a batch may.
+    /// Returns true if rules still have to judge an event but the rules before them have used up the steps of
+    /// a batch.
     fn is_for_a_later_batch(&self, record: &Record, limits: &TurnLimits) -> bool {
         self.steps >= limits.steps && matches!(&record.fact, Fact::EventReceived(event) if event.undecided > 0)
     }
 
-    /// Asks the core what follows from a record. A panic there is contained, and its text is given.
+    /// Asks the core for the consequences of a record. Catches a panic and returns its text.
     fn reaction(
         &self,
         record: &Record,
@@ -339,8 +347,8 @@ impl Sequencing {
             if let Fact::EventReceived(fact) = &record.fact
                 && fact.concerns_rules()
             {
-                // One judgement serves all the consequences of an event. Where there is none, the reaction itself says what it lacks: some
-                // of it may need none.
+                // All consequences of an event share one judgement. If there is none, the reaction itself
+                // reports what it needs: some consequences may not need any.
                 let with = Context { catalogs: beside.catalogs, bodies: &bodies, seen: &seen, judgements, settings: beside.settings };
                 if let Ok(judgement) = judgement(record, fact, &with) {
                     judgements.insert(EventId(record.id), judgement);
@@ -352,7 +360,7 @@ impl Sequencing {
         reaction.map_err(|panic| panic_text(&*panic).to_owned())
     }
 
-    /// Records what happens to the reaction of a record: on the log's own stream, in the record's chain.
+    /// Records what happens to a record's reaction: on the log's own stream, in the record's chain.
     fn append_own(&mut self, of: &Record, fact: Fact, at: &Moment, turn: &mut Turn) {
         let json = fact.to_json().expect("facts about reactions are bounded well below the limit");
         let draft = Draft {
@@ -367,7 +375,7 @@ impl Sequencing {
         self.append(draft, json, at, turn);
     }
 
-    /// Gives a draft its place, folds it, and notes what the world will owe for it.
+    /// Assigns a draft its position, folds it, and notes the resulting effects.
     fn append(&mut self, draft: Draft, json: Bytes, at: &Moment, turn: &mut Turn) -> Position {
         let batch = *self.batch.id.get_or_insert_with(|| Id::root(at.time, at.entropy.rotate_left(64) ^ u128::from(self.head.position.0)));
         let revision = self.engine.next_revision(&draft.stream);
@@ -424,10 +432,10 @@ impl Sequencing {
     }
 }
 
-/// One turn: what it made, and the records whose consequences are still to be worked out.
+/// One turn: its drafts, and the records whose consequences are still to be computed.
 #[derive(Default)]
 struct Turn {
-    /// Whether it works out a piece of what is owed.
+    /// Whether it computes a piece of an owed reaction.
     is_piece: bool,
     drafts: usize,
     bytes: usize,
@@ -444,7 +452,8 @@ fn with_json(drafts: Vec<Draft>) -> Result<Vec<(Draft, Bytes)>, String> {
     drafts.into_iter().map(|draft| draft.fact.to_json().map(|json| (draft, json)).map_err(|too_large| too_large.to_string())).collect()
 }
 
-/// Gives the new events of a command their places, in order, and each repeat of one of them the place of what it repeats.
+/// Assigns positions to the new events of a command, in order, and gives each repeat the position of the
+/// event that it repeats.
 fn place(received: &mut [ReceivedEvent], positions: &[Position]) {
     let new = received.iter_mut().filter(|event| event.novelty == Novelty::New);
     for (event, position) in new.zip(positions) {
@@ -459,7 +468,7 @@ fn place(received: &mut [ReceivedEvent], positions: &[Position]) {
     }
 }
 
-/// The bodies that a command brings, and those at hand.
+/// The bodies that a command brings, and the bodies in memory.
 struct OfferedBodies<'a> {
     events: &'a [ObservedEvent],
     beside: &'a dyn Bodies,
@@ -476,7 +485,7 @@ impl Bodies for OfferedBodies<'_> {
     }
 }
 
-/// The keys of the batch, and those of the log.
+/// The keys of the batch and of the log.
 struct BothSeen<'a> {
     batch: &'a BTreeMap<DedupeKey, Seen>,
     log: &'a dyn SeenKeys,

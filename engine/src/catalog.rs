@@ -1,6 +1,8 @@
-//! What is installed: the definitions of packs, actions, triggers, sensors and rules, built once for a revision and never changed.
+//! The catalog: the definitions of packs, actions, triggers, sensors and rules, built once for each revision
+//! and never changed.
 //!
-//! Reading YAML and compiling is `ensue-packs`; here is what it builds. The state holds of all this only names and digests.
+//! `ensue-packs` reads the YAML and compiles it into the types of this module. The state holds only names and
+//! digests of them.
 
 mod action;
 mod built;

@@ -1,6 +1,7 @@
-//! What is asked of the core, what it is told beside, and what it answers.
+//! Commands to the core, the context of a decision, and the answers.
 //!
-//! Commands are made at the edges, which have judged and checked before; the core checks again only what depends on its state.
+//! The edges create commands after checking and judging their input; the core checks again only what depends
+//! on its state.
 
 mod bodies;
 mod context;
@@ -34,29 +35,30 @@ use crate::names::{KeyRef, RuleRef, VarName};
 use crate::record::{Actor, Body, CatalogRevision, Head, Position};
 use crate::time::Timestamp;
 
-/// What someone asks.
+/// A request to the core.
 #[derive(Clone, Debug)]
 pub struct Command {
-    /// Who asks.
+    /// The actor that sends it.
     pub actor: Actor,
     /// The W3C trace of the request, as `cause.trace` of a record has it.
     pub trace: Option<String>,
-    /// What is asked.
+    /// The request.
     pub ask: Ask,
 }
 
 impl Command {
-    /// Gives the events that it would put into the log.
+    /// Returns the events that it would record.
     pub fn events(&self) -> &[ObservedEvent] {
         self.ask.events()
     }
 
-    /// Has `change` change each body that it brings: how it is kept, not what it is.
+    /// Applies `change` to each body that it brings. `change` may change how the body is stored, not its
+    /// content.
     pub fn change_bodies(&mut self, mut change: impl FnMut(&mut Body)) {
         self.ask.change_bodies(&mut change);
     }
 
-    /// Gives the key under which it was answered before, if it was.
+    /// Returns the idempotency key, if the command has one.
     pub fn request(&self) -> Option<&DedupeKey> {
         if let Ask::Once { request: RequestKey { key, .. }, .. } | Ask::Recall(key) = &self.ask { Some(key) } else { None }
     }
@@ -157,75 +159,75 @@ impl Ask {
     }
 }
 
-/// What can be asked.
+/// The requests that the core accepts.
 #[derive(Clone, Debug)]
 pub enum Ask {
-    /// Take these events in, all or none.
+    /// Accept these events, all or none.
     ReceiveEvents(Vec<ObservedEvent>),
-    /// Keep a delivery that proved who sent it but made no event.
+    /// Keep a delivery that was verified but created no event.
     KeepDelivery(RefusedDelivery),
-    /// Take in, once, what had been refused.
+    /// Accept a refused delivery after all, once.
     RetryDelivery(RetriedDelivery),
-    /// Run again, once, what failed for good.
+    /// Rerun an execution that failed permanently, once.
     RetryExecution(RequestExecution),
-    /// Leave a dead letter as it is.
+    /// Dismiss a dead letter.
     DismissLetter {
-        /// The record of a refused delivery, or the execution.
+        /// The record of the refused delivery, or the execution.
         of: Id,
     },
     /// Run an action.
     RequestExecution(RequestExecution),
-    /// An attempt says something while it runs.
+    /// Record a message of a running attempt.
     TakeMessage(Message),
-    /// An attempt reached its end.
+    /// Record the end of an attempt.
     ReportAttempt(Report),
-    /// The worker of an attempt is gone.
+    /// Record that the worker of an attempt is gone.
     LoseAttempt {
         /// The execution.
         execution: ExecutionId,
         /// The attempt.
         attempt: AttemptId,
-        /// What is known of it.
+        /// The evidence of how far it got.
         evidence: Evidence,
-        /// Why it was given up, where more is known than that its worker is gone.
+        /// Why the attempt was given up, if more is known than that its worker is gone.
         error: Option<Failure>,
     },
-    /// End an execution.
+    /// Cancel an execution.
     CancelExecution {
         /// The execution.
         execution: ExecutionId,
     },
-    /// Have nothing of an execution start any more until it is resumed.
+    /// Pause an execution: nothing of it starts until it is resumed.
     PauseExecution {
         /// The execution.
         execution: ExecutionId,
     },
-    /// Have a paused execution go on.
+    /// Resume a paused execution.
     ResumeExecution {
         /// The execution.
         execution: ExecutionId,
     },
-    /// End an inquiry without an answer, as long as it takes one: the execution that it is about is asked to end.
+    /// End an inquiry without an answer while it is open: the execution that it is about is asked to end.
     CancelInquiry(InquiryId),
-    /// Say what became of an indeterminate execution.
+    /// Settle an indeterminate execution.
     SettleExecution {
         /// The execution.
         execution: ExecutionId,
-        /// What became of it.
+        /// What happened to it.
         outcome: Settlement,
-        /// Its result, where it succeeded with one.
+        /// Its result, if it succeeded with one.
         result: Option<Body>,
     },
     /// Answer an inquiry.
     AnswerInquiry(InquiryAnswer),
     /// Change the catalog to its next revision, all or none.
     ChangePacks {
-        /// The revision that the changes were made for.
+        /// The revision that the changes are based on.
         base: CatalogRevision,
         /// The changes.
         changes: Vec<PackChange>,
     },
-    /// Set what becomes of a rule's matches.
+    /// Set the mode of a rule.
     SetRuleMode {
         /// The rule.
         rule: RuleRef,
@@ -234,88 +236,89 @@ pub enum Ask {
         /// The mode.
         mode: Mode,
     },
-    /// The vault holds a new version of a key: make it the current one.
+    /// Make a new version of a key, which is already in the vault, the current one.
     SetKey {
         /// The key.
         key: KeyRef,
-        /// The version that the vault holds.
+        /// The version in the vault.
         version: u32,
     },
-    /// Forget a key.
+    /// Remove a key.
     RemoveKey {
         /// The key.
         key: KeyRef,
     },
-    /// Give a var a value.
+    /// Set a var.
     SetVar {
         /// The var.
         name: VarName,
         /// The value: JSON, and not null.
         value: Body,
-        /// As what whoever asks has seen it: it is refused where that is not so any more.
+        /// The var as the caller last saw it. The command is refused if the var has changed since.
         seen: SeenVar,
     },
-    /// Take the value of a var away.
+    /// Remove a var.
     RemoveVar {
         /// The var.
         name: VarName,
-        /// As what whoever asks has seen it: it is refused where that is not so any more.
+        /// The var as the caller last saw it. The command is refused if the var has changed since.
         seen: SeenVar,
     },
-    /// The vault holds the hash of a new token's secret: let its holder in.
+    /// Add a token. The hash of its secret is already in the vault.
     AddToken {
         /// The token's id.
         id: TokenId,
         /// The holder's name.
         name: String,
-        /// What the holder may do.
+        /// The holder's roles.
         roles: Vec<String>,
     },
-    /// Let the holder of a token in no more.
+    /// Revoke a token.
     RevokeToken {
         /// The token's name.
         name: String,
     },
-    /// A node begins to write.
+    /// Record that a node starts to write.
     NoteStart {
         /// The release it runs.
         release: String,
     },
-    /// The wall clock moved away from the node's own.
+    /// Record that the wall clock moved away from the node's own clock.
     NoteClockStep {
-        /// What the node's own clock said.
+        /// The time by the node's own clock.
         from: Timestamp,
-        /// What the wall clock said.
+        /// The time by the wall clock.
         to: Timestamp,
     },
-    /// The wall clock is right as it stands now: hold no timer for its last step any more.
+    /// Accept the wall clock as it is now, and stop holding timers for its last step.
     AcceptClock,
-    /// The log was restored from an older copy: its records up to this head were written once and are missing.
+    /// Record that the log was restored from an older copy: the records up to this head were written once and
+    /// are missing.
     NoteRestore {
-        /// The newest head that is known of the log.
+        /// The newest known head of the log.
         known: Head,
     },
-    /// Fire the timers that are due, and count the errors of rules that are due to be counted.
+    /// Fire the timers that are due, and count the rule errors whose count is due.
     FireTimers,
-    /// Start who waits in queues of which more may start by now.
+    /// Start waiting executions in queues that now have room.
     StartQueued,
-    /// Do this once under its caller's key: asked again, it is answered as before, and not done.
+    /// Carry out the request once for this key. A repeat gets the same answer, and changes nothing.
     Once {
-        /// The key, and what is asked under it.
+        /// The key, and the hash of the request.
         request: RequestKey,
-        /// What is asked.
+        /// The request.
         ask: Box<Ask>,
     },
-    /// Say what was answered to the first request of a key.
+    /// Return the answer to the first request with a key.
     Recall(DedupeKey),
-    /// Say whether this would be done, and leave it.
+    /// Check whether this would be carried out, without doing it.
     Check(Box<Ask>),
-    /// Try a parked reaction again.
+    /// Retry a parked reaction.
     RetryReaction {
         /// The record it is owed to.
         of: Position,
     },
-    /// Give a parked reaction up.
+    /// Dismiss a parked reaction.
     DismissReaction {
         /// The record it is owed to.
         of: Position,

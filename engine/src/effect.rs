@@ -1,14 +1,14 @@
-//! What the world owes the state after a commit.
+//! Effects: what the world owes the state after a commit.
 
 use crate::ids::{AttemptId, ExecutionId};
 use crate::names::ActionRef;
 use crate::record::{BodyHandle, CatalogRevision};
 use crate::time::Timestamp;
 
-/// One thing that the world owes.
+/// One effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Have this attempt run.
+    /// Run this attempt.
     Dispatch(Box<Dispatch>),
     /// Stop this attempt, and report its end.
     Stop {
@@ -17,7 +17,7 @@ pub enum Effect {
         /// The attempt.
         attempt: AttemptId,
     },
-    /// This attempt is over for the log; what still runs of it runs for nothing.
+    /// The log has given up this attempt; the result of whatever still runs is ignored.
     Release {
         /// The execution.
         execution: ExecutionId,
@@ -26,31 +26,31 @@ pub enum Effect {
     },
 }
 
-/// An attempt to run, with all that a worker needs to look up.
+/// An attempt to run, with everything a worker needs to look it up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dispatch {
     /// The execution.
     pub execution: ExecutionId,
     /// The attempt.
     pub attempt: AttemptId,
-    /// Which try, from 1.
+    /// The number of the attempt, from 1.
     pub number: u32,
     /// The fencing token.
     pub token: u64,
     /// The action.
     pub action: ActionRef,
-    /// The catalog in which the action and what it needs is looked up.
+    /// The catalog in which the action and its dependencies are looked up.
     pub catalog: CatalogRevision,
     /// The parameters.
     pub params: BodyHandle,
     /// When the attempt was started; its deadline counts from here.
     pub started_at: Timestamp,
-    /// How long it may take, in milliseconds.
+    /// Its timeout, in milliseconds.
     pub timeout_millis: u64,
-    /// How long it may go on after it was asked to stop, in milliseconds.
+    /// How long it may keep running after it was asked to stop, in milliseconds.
     pub grace_millis: u64,
-    /// Who asked for the execution, as the log writes actors.
+    /// The actor that requested the execution, as written in the log.
     pub actor: String,
-    /// The W3C trace it belongs to, as `cause.trace` of a record has it.
+    /// The W3C trace that it belongs to, as in `cause.trace` of a record.
     pub trace: Option<String>,
 }

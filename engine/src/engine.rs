@@ -1,4 +1,4 @@
-//! The core: decides, folds and reacts. It only hands on to the nouns.
+//! The core: decides, folds and reacts. It only delegates to the modules of the nouns.
 
 use std::ops::Deref;
 
@@ -26,7 +26,8 @@ use crate::timers::{decide as timers, react as timer_reactions};
 use crate::vars::decide as vars;
 use crate::workflows::react as step_reactions;
 
-/// The state of one log, and what it makes of commands and records. It [dereferences](Deref) to the [`State`].
+/// The state of one log, with the functions that decide on commands and react to records. It
+/// [dereferences](Deref) to the [`State`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Engine {
     state: State,
@@ -61,17 +62,18 @@ impl Engine {
         self.state.apply(record);
     }
 
-    /// Makes everything that was folded since the last commit final.
+    /// Makes everything that was folded since the last commit permanent.
     pub fn commit(&mut self) {
         self.state.commit();
     }
 
-    /// Takes back everything that was folded since the last commit.
+    /// Undoes everything that was folded since the last commit.
     pub fn undo(&mut self) {
         self.state.undo();
     }
 
-    /// Says what `command` changes, or why it is refused, or which bodies it must see first. Changes nothing.
+    /// Returns the changes of `command`, or why it is refused, or which bodies it needs first. Changes
+    /// nothing.
     pub fn decide(&self, command: &Command, at: &Moment, with: &Context<'_>) -> Decision {
         let mut decision = self.decide_on(&command.ask, command, at, with);
         if let Decision::Done { drafts, .. } = &mut decision {
@@ -93,7 +95,7 @@ impl Engine {
                 Some(before) => Decision::Done { drafts: Vec::new(), answer: Answer::Before(before) },
                 None => self.decide_on(ask, command, at, with),
             },
-            // What it would change is looked at, and left, by who makes the batch.
+            // The caller that makes the batch looks at the changes and discards them.
             Ask::Check(ask) => self.decide_on(ask, command, at, with),
             Ask::Recall(key) => {
                 let answer = Before::find(self.state.log(), key, at, with.seen).map_or(Answer::Done, Answer::Before);
@@ -137,7 +139,8 @@ impl Engine {
         }
     }
 
-    /// Says what follows from a record that is folded already: its `next`-th consequence, with the events that tell of it.
+    /// Returns the `next`-th consequence of a record that was already folded, with the engine's own events
+    /// about it.
     pub fn react(&self, record: &Record, next: Consequence, at: &Moment, with: &Context<'_>) -> Reaction {
         let mut reaction = self.following(record, next, at, with);
         if let Reaction::Drafts { drafts, .. } = &mut reaction {
@@ -148,7 +151,7 @@ impl Engine {
     }
 
     fn following(&self, record: &Record, next: Consequence, at: &Moment, with: &Context<'_>) -> Reaction {
-        // Who waits for a worker starts whatever is paused.
+        // Executions that wait for a worker may start, whatever is paused.
         if let Some(by) = pausing::holds_up(&self.state, record).filter(|_| next < Consequence::LAST) {
             return Reaction::Held(by);
         }
@@ -163,11 +166,11 @@ impl Engine {
             ByNoun::RuleFact(RuleFact::RuleModeSet(fact)) => self.follow(record, Changed::Rule(&fact.rule), with),
             ByNoun::RuleFact(RuleFact::LoopStopped(fact)) => self.follow(record, Changed::Rule(&fact.rule), with),
             ByNoun::HealthFact(HealthFact::NodeStarted(_)) => {
-                // More workers than before may stand ready.
+                // There may be more workers than before.
                 let begun = schedules::at_start(&self.state, record, with).or_else(|| flow::at_start(&self.state, record, with));
                 begun.unwrap_or_else(|| start::start_waiting(&self.state, record.id, with))
             }
-            // What was put aside, or is held, may have left a worker free.
+            // A parked or held reaction may have left a worker free.
             ByNoun::HealthFact(HealthFact::ReactionParked(_) | HealthFact::ReactionHeld(_)) => {
                 start::start_waiting(&self.state, record.id, with)
             }
@@ -190,7 +193,7 @@ impl Engine {
         }
     }
 
-    /// Follows a change of rules and sensors: first the schedules, then what flow control keeps.
+    /// Follows a change of rules and sensors: first the schedules, then the state of flow control.
     fn follow(&self, record: &Record, changed: Changed<'_>, with: &Context<'_>) -> Reaction {
         match schedules::follow(&self.state, record, changed, with) {
             Reaction::Drafts { drafts, then: Then::Nothing, .. } if drafts.is_empty() => flow::follow(&self.state, record, changed, with),
@@ -199,7 +202,7 @@ impl Engine {
         }
     }
 
-    /// Says what the world owes after a record, the last that was folded.
+    /// Returns the effects of a record, which must be the last one that was folded.
     pub fn effects_of(&self, record: &Record) -> Vec<Effect> {
         match record.fact.by_noun() {
             ByNoun::ExecutionFact(fact) => self.state.executions().effects_of(record, fact).into_iter().collect(),
@@ -218,7 +221,8 @@ impl Engine {
         }
     }
 
-    /// Says what the world owes the whole state: at a start, the sum of what was owed and not yet settled.
+    /// Returns the effects that the whole state is owed: at a start, all earlier effects that are not settled
+    /// yet.
     pub fn owed_effects(&self) -> Vec<Effect> {
         self.state.executions().owed_effects()
     }

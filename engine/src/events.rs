@@ -1,4 +1,4 @@
-//! Events: what the outside observed, as it enters the log.
+//! Events: what was observed outside, as it enters the log.
 
 pub mod decide;
 pub mod facts;

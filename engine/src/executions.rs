@@ -1,4 +1,4 @@
-//! Executions: runs of actions, and the attempts they are made of.
+//! Executions: runs of actions, and their attempts.
 
 pub(crate) mod admission;
 pub mod artifacts;

@@ -1,52 +1,52 @@
-//! Errors for people: what each says beside its message.
+//! Errors for people: what each reports in addition to its message.
 //!
-//! It knows neither HTTP (the API does) nor exit codes (the command line does).
+//! HTTP is left to the API, and exit codes to the command line.
 
 mod outcomes;
 
 use std::any::Any;
 
-/// An error that a person can meet.
+/// An error that a person may see.
 pub trait Explain: std::error::Error {
-    /// Gives the error's page: `docs/errors/<slug>.md`.
+    /// Returns the error's page: `docs/errors/<slug>.md`.
     fn slug(&self) -> &'static str;
-    /// Says whose move it is.
+    /// Returns who has to act.
     fn fault(&self) -> Fault;
-    /// Says what to type or change next.
+    /// Returns what to type or change next.
     fn hint(&self) -> Option<String> {
         None
     }
 }
 
-/// Gives what a panic says.
+/// Returns the text of a panic.
 pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("a panic without a message")
 }
 
-/// Whose move it is after an error.
+/// The class of an error, which shows who has to act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// What was given is malformed.
+    /// The input is malformed.
     Malformed,
-    /// What was given does not fit.
+    /// The input is not valid.
     Invalid,
-    /// The caller has not said who they are.
+    /// The caller is not authenticated.
     Unauthenticated,
-    /// The caller may not do this.
+    /// The caller is not allowed to do this.
     Forbidden,
-    /// The thing is not there.
+    /// The thing does not exist.
     Missing,
-    /// The state does not allow it now.
+    /// The current state does not allow it.
     Conflict,
-    /// What was given is too large.
+    /// The input is too large.
     TooLarge,
-    /// Too much at once: try again later.
+    /// Too many requests: try again later.
     Busy,
     /// The node cannot do it now: try again later.
     Unavailable,
-    /// The world outside did not cooperate.
+    /// Something outside Ensue failed.
     World,
-    /// A bug of ours.
+    /// An internal error.
     Bug,
 }

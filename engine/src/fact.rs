@@ -1,6 +1,8 @@
-//! The registry of facts: every kind that may stand in a log, its newest schema, and how older ones are read.
+//! The registry of facts: every kind that a log may contain, its newest schema, and how older schemas are
+//! read.
 //!
-//! What a fact means is said by its noun. A released kind is for ever: it has a golden file in `tests/contract/`.
+//! The module of each noun defines what its facts mean. A released kind is permanent: it has a golden file in
+//! `tests/contract/`.
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -21,17 +23,17 @@ use crate::timers::facts as timers;
 use crate::vars::facts as vars;
 use crate::workflows::facts as workflows;
 
-/// The most bytes a fact may have as JSON.
+/// The maximum size of a fact as JSON, in bytes.
 pub const FACT_BYTES_MAX: usize = 16 * 1024;
 
 /// Why a stored fact cannot be read.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum FactError {
-    /// The kind is not one of this release's.
+    /// This release does not know the kind.
     #[error("unknown fact `{0}`; a newer release wrote it: start that release")]
     UnknownKind(String),
-    /// The kind is known, its schema is newer than this release's.
+    /// The kind is known, but its schema is newer than this release's.
     #[error("fact `{kind}` has schema {found}, this release knows up to {known}: start the release that wrote it")]
     TooNew {
         /// The kind.
@@ -41,17 +43,17 @@ pub enum FactError {
         /// The newest known.
         known: u16,
     },
-    /// The JSON is not of the kind's shape.
+    /// The JSON does not have the kind's shape.
     #[error("fact `{kind}` is damaged: {why}")]
     Damaged {
         /// The kind.
         kind: &'static str,
-        /// What is wrong.
+        /// The error.
         why: String,
     },
 }
 
-/// A fact that is too large to be kept.
+/// A fact that is too large to store.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("fact `{kind}` takes {bytes} bytes, {FACT_BYTES_MAX} is the most")]
 pub struct FactTooLarge {
@@ -61,7 +63,8 @@ pub struct FactTooLarge {
     pub bytes: usize,
 }
 
-/// Whether a fact has consequences: those without the word `reacts` in the table have none, those with a condition have some if it holds.
+/// Whether a fact has consequences. Facts without the word `reacts` in the table have none; facts with a
+/// condition have some if it is true.
 macro_rules! reacts {
     ($fact:ident) => {{
         let _ = $fact;
@@ -92,7 +95,8 @@ macro_rules! facts {
             }
         )*
 
-        /// A fact, told apart by its noun first: each noun folds its own, and the compiler sees that it folds all of them.
+        /// A fact grouped by its noun: each noun folds its own facts, and the compiler checks that it folds
+        /// all of them.
         #[derive(Clone, Copy, Debug)]
         #[allow(clippy::enum_variant_names, reason = "each variant is named after the facts it holds")]
         pub enum ByNoun<'a> {
@@ -100,25 +104,26 @@ macro_rules! facts {
         }
 
         impl Fact {
-            /// Lists every kind with its newest schema.
+            /// Every kind with its newest schema.
             pub const KINDS: &'static [(&'static str, u16)] = &[$($(($kind, $schema)),*),*];
 
-            /// Gives the kind, `noun.verbed`.
+            /// Returns the kind, `noun.verbed`.
             pub fn kind(&self) -> &'static str {
                 match self { $($(Self::$variant(_) => $kind,)*)* }
             }
 
-            /// Gives the newest schema of the kind, in which new facts are written.
+            /// Returns the newest schema of the kind, in which new facts are written.
             pub fn schema(&self) -> u16 {
                 match self { $($(Self::$variant(_) => $schema,)*)* }
             }
 
-            /// Returns true if the fact can have consequences: the core is asked what follows from its record.
+            /// Returns true if the fact can have consequences: the core is asked for the consequences of its
+            /// record.
             pub fn reacts(&self) -> bool {
                 match self { $($(Self::$variant(fact) => reacts!(fact $(, $reacts $($when)?)?),)*)* }
             }
 
-            /// Writes the fact as compact JSON; fails over [`FACT_BYTES_MAX`].
+            /// Writes the fact as compact JSON; fails if it is larger than [`FACT_BYTES_MAX`].
             pub fn to_json(&self) -> Result<Bytes, FactTooLarge> {
                 let written = match self { $($(Self::$variant(fact) => serde_json::to_vec(fact),)*)* };
                 let json = written.expect("facts hold only text, numbers and lists, which always have a JSON form");
@@ -128,7 +133,7 @@ macro_rules! facts {
                 Ok(json.into())
             }
 
-            /// Reads a fact of any schema up to the newest; a newer one is an error, never skipped.
+            /// Parses a fact of any schema up to the newest. A newer one is an error, and never skipped.
             pub fn parse(kind: &str, schema: u16, json: &[u8]) -> Result<Self, FactError> {
                 match kind {
                     $($($kind => {
@@ -146,7 +151,7 @@ macro_rules! facts {
                 }
             }
 
-            /// Tells the fact apart by its noun first.
+            /// Returns the fact grouped by its noun.
             pub fn by_noun(&self) -> ByNoun<'_> {
                 match self { $($(Self::$variant(fact) => ByNoun::$noun($noun::$variant(fact)),)*)* }
             }
@@ -161,12 +166,12 @@ macro_rules! facts {
 }
 
 facts! {
-    /// What happens to events.
+    /// Facts about events.
     EventFact {
         EventReceived(events::EventReceived): "event.received", 4, reacts_if events::EventReceived::concerns_rules;
         DeliveryRefused(events::DeliveryRefused): "delivery.refused", 2;
     }
-    /// What happens to rules.
+    /// Facts about rules.
     RuleFact {
         EnforcementMade(rules::EnforcementMade): "enforcement.made", 4;
         RuleErred(rules::RuleErred): "rule.erred", 1;
@@ -174,7 +179,7 @@ facts! {
         RuleModeSet(rules::RuleModeSet): "rule.mode_set", 1, reacts;
         LoopStopped(rules::LoopStopped): "loop.stopped", 1, reacts;
     }
-    /// What happens to what the flow control of rules holds and keeps.
+    /// Facts about the enforcements and keys that flow control holds.
     FlowFact {
         EnforcementHeldOn(flow::EnforcementHeldOn): "enforcement.held_on", 1;
         EnforcementReleased(flow::EnforcementReleased): "enforcement.released", 2;
@@ -182,7 +187,7 @@ facts! {
         RuleKeyForgotten(flow::RuleKeyForgotten): "rule.key_forgotten", 1;
         RuleFlowEnded(flow::RuleFlowEnded): "rule.flow_ended", 1;
     }
-    /// What happens to executions and their attempts.
+    /// Facts about executions and their attempts.
     ExecutionFact {
         ExecutionRequested(executions::ExecutionRequested): "execution.requested", 7, reacts;
         AttemptStarted(executions::AttemptStarted): "attempt.started", 1;
@@ -206,10 +211,10 @@ facts! {
         ExecutionBecameIndeterminate(executions::ExecutionBecameIndeterminate): "execution.became_indeterminate", 1, reacts;
         ExecutionSettled(executions::ExecutionSettled): "execution.settled", 1, reacts;
     }
-    /// What happens to the steps of workflows.
+    /// Facts about the steps of workflows.
     StepFact {
         StepSkipped(workflows::StepSkipped): "step.skipped", 1, reacts;
-        // Whatever fails an item continues with the next by itself.
+        // The record that fails an item also continues with the next item.
         StepFailed(workflows::StepFailed): "step.failed", 1, reacts_if |fact: &workflows::StepFailed| fact.item.is_none();
         StepExpanded(workflows::StepExpanded): "step.expanded", 2, reacts;
         StepEnded(workflows::StepEnded): "step.ended", 1, reacts;
@@ -221,7 +226,7 @@ facts! {
         RerunPlanned(workflows::RerunPlanned): "rerun.planned", 1;
         StepTakenOver(workflows::StepTakenOver): "step.taken_over", 1, reacts_if |fact: &workflows::StepTakenOver| fact.item.is_none();
     }
-    /// What happens to inquiries.
+    /// Facts about inquiries.
     InquiryFact {
         InquiryOpened(inquiries::InquiryOpened): "inquiry.opened", 3, reacts;
         InquiryAnswered(inquiries::InquiryAnswered): "inquiry.answered", 2, reacts_if |fact: &inquiries::InquiryAnswered| fact.verdict.closes();
@@ -231,40 +236,40 @@ facts! {
         InquiryNotificationFailed(inquiries::InquiryNotificationFailed): "inquiry.notification_failed", 1;
         InquiryWithdrawn(inquiries::InquiryWithdrawn): "inquiry.withdrawn", 1;
     }
-    /// What happens to timers.
+    /// Facts about timers.
     TimerFact {
         TimerSet(timers::TimerSet): "timer.set", 2;
         TimerFired(timers::TimerFired): "timer.fired", 2, reacts;
     }
-    /// What happens to the schedules of rules and sensors.
+    /// Facts about the schedules of rules and sensors.
     ScheduleFact {
         ScheduleSet(schedule::ScheduleSet): "schedule.set", 1;
         ScheduleMissed(schedule::ScheduleMissed): "schedule.missed", 1;
         ScheduleEnded(schedule::ScheduleEnded): "schedule.ended", 1;
     }
-    /// What happens to the catalog.
+    /// Facts about the catalog.
     CatalogFact {
         PackInstalled(catalog::PackInstalled): "pack.installed", 1, reacts;
         PackRemoved(catalog::PackRemoved): "pack.removed", 1, reacts;
     }
-    /// What happens to vars.
+    /// Facts about vars.
     VarFact {
         VarSet(vars::VarSet): "var.set", 1;
         VarRemoved(vars::VarRemoved): "var.removed", 1;
     }
-    /// What happens to keys and tokens.
+    /// Facts about keys and tokens.
     AccessFact {
         KeySet(access::KeySet): "key.set", 1;
         KeyRemoved(access::KeyRemoved): "key.removed", 1;
         TokenAdded(access::TokenAdded): "token.added", 1;
         TokenRevoked(access::TokenRevoked): "token.revoked", 1;
     }
-    /// What happens to dead letters.
+    /// Facts about dead letters.
     LetterFact {
         DeadLetterRetried(letters::DeadLetterRetried): "dead_letter.retried", 1;
         DeadLetterDismissed(letters::DeadLetterDismissed): "dead_letter.dismissed", 1;
     }
-    /// What happens to the log itself.
+    /// Facts about the log itself.
     HealthFact {
         NodeStarted(health::NodeStarted): "node.started", 1, reacts;
         ClockStepped(health::ClockStepped): "clock.stepped", 1;
@@ -279,57 +284,58 @@ facts! {
     }
 }
 
-/// One step from a schema to the next: pure, from JSON to JSON.
+/// A conversion from one schema to the next: pure, from JSON to JSON.
 type Upcast = fn(Value) -> Value;
 
-/// Every step there is: `(kind, from schema, step)`. A step stays for ever, as its golden file does.
+/// All conversions: `(kind, from schema, conversion)`. A conversion is permanent, like its golden file.
 const UPCASTS: &[(&str, u16, Upcast)] = &[
-    // Before workflows there was nothing that an execution could be a part of.
+    // Before workflows, an execution could not be part of anything.
     ("execution.requested", 1, as_it_is),
     ("execution.succeeded", 1, as_it_is),
     ("execution.failed", 1, as_it_is),
     ("execution.timed_out", 1, as_it_is),
     ("execution.cancelled", 1, as_it_is),
-    // Before schedules all rules of a trigger judged each of its events, and only executions had timers.
+    // Before schedules, all rules of a trigger judged each of its events, and only executions had timers.
     ("event.received", 1, as_it_is),
-    // Before vars all rules judged an event before it was in the log.
+    // Before vars, all rules judged an event before it was in the log.
     ("event.received", 2, as_it_is),
     ("timer.set", 1, as_it_is),
     ("timer.fired", 1, as_it_is),
-    // Before flow control each match was acted on at once.
+    // Before flow control, each match was acted on immediately.
     ("enforcement.made", 1, as_it_is),
-    // Before retries only the body of what was refused was kept.
+    // Before retries of deliveries, only the body of a refused delivery was kept.
     ("delivery.refused", 1, as_it_is),
-    // Before reruns nothing was taken over.
+    // Before reruns, nothing was taken over.
     ("execution.requested", 2, as_it_is),
     ("step.expanded", 1, as_it_is),
-    // Before locks nothing was kept from beginning, and each match was executed that came so far.
+    // Before locks, nothing delayed a start, and each match that got this far was executed.
     ("execution.requested", 3, as_it_is),
     ("execution.cancelled", 2, as_it_is),
     ("enforcement.made", 2, as_it_is),
     ("enforcement.released", 1, as_it_is),
-    // Before there were several queues all waited in one.
+    // Before there were several queues, all executions waited in one.
     ("execution.requested", 4, as_it_is),
-    // Before the engine itself asked only actions did.
+    // Before the engine itself asked questions, only actions did.
     ("inquiry.opened", 1, as_it_is),
-    // Before labels executions had none.
+    // Before labels, executions had none.
     ("execution.requested", 5, as_it_is),
-    // Before the engine's own triggers no event of one stood above anything.
+    // Before the engine's own triggers, none of them had an event above anything.
     ("event.received", 3, as_it_is),
     ("enforcement.made", 3, as_it_is),
     ("execution.requested", 6, as_it_is),
-    // Before digests could be required no inquiry required one, and no answer recorded it.
+    // Before digests could be required, no inquiry required one, and no answer recorded it.
     ("inquiry.opened", 2, as_it_is),
     ("inquiry.answered", 1, as_it_is),
-    // `Retry-After` was ignored before.
+    // Previously, `Retry-After` was ignored.
     ("attempt.failed", 1, as_it_is),
-    // Before an attempt's end had a time of its own, the record's counted, and why an attempt was lost was only in the node's log.
+    // Before the end of an attempt had its own time, the record's time counted, and only the node's log said
+    // why an attempt was lost.
     ("attempt.succeeded", 1, as_it_is),
     ("attempt.failed", 2, as_it_is),
     ("attempt.lost", 1, as_it_is),
 ];
 
-/// The newer schema has more fields, all of which may be left out.
+/// Returns the fact unchanged: the newer schema only adds fields, all of which are optional.
 fn as_it_is(fact: Value) -> Value {
     fact
 }

@@ -1,4 +1,4 @@
-//! The log's own life: its nodes, its clock, and the reactions that were put aside.
+//! The health of the log: its nodes, its clock, and its owed and parked reactions.
 
 pub mod decide;
 pub mod facts;

@@ -1,7 +1,8 @@
-//! Ids: fresh ones for what begins a chain, derived ones for all that follows from it.
+//! Ids: random ones for the roots of chains, derived ones for everything that follows from them.
 //!
-//! A derived id is a function of the log, the cause and the role, so deciding twice gives the same id. No position
-//! ever enters an id, and nothing here draws randomness: entropy comes in with a [`Moment`](crate::command::Moment).
+//! A derived id is a function of the log, the cause and the role, so deciding twice gives the same id. An id
+//! never contains a position, and nothing here draws randomness: entropy comes in with a
+//! [`Moment`](crate::command::Moment).
 
 mod derived;
 
@@ -20,25 +21,25 @@ use crate::time::Timestamp;
 pub struct Id(Uuid);
 
 impl Id {
-    /// Comes before every other.
+    /// The id that sorts before all others.
     pub(crate) const MIN: Self = Self(Uuid::nil());
 
-    /// Makes a root's id, a UUID of version 7, from the time and 74 random bits (the lowest of `entropy`).
+    /// Creates a root's id, a UUID of version 7, from the time and 74 random bits (the lowest of `entropy`).
     pub fn root(time: Timestamp, entropy: u128) -> Self {
         Self(stamped(time.unix_millis(), entropy, 7))
     }
 
-    /// Gives the milliseconds since the Unix epoch that the id carries.
+    /// Returns the id's time, in milliseconds since the Unix epoch.
     pub fn unix_millis(self) -> u64 {
         (self.0.as_u128() >> 80) as u64
     }
 
-    /// Gives the 16 bytes.
+    /// Returns the 16 bytes.
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }
 
-    /// Makes an id of 16 bytes that were given out by [`as_bytes`](Self::as_bytes).
+    /// Creates an id from 16 bytes returned by [`as_bytes`](Self::as_bytes).
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
     }
@@ -66,7 +67,8 @@ impl FromStr for Id {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        // Only the one form we write: other spellings of a UUID would be second names of one thing.
+        // Accept only the form that we write: other spellings of a UUID would be second names for the same
+        // thing.
         match Uuid::try_parse(text) {
             Ok(uuid) if text.len() == 36 && !text.bytes().any(|b| b.is_ascii_uppercase()) => Ok(Self(uuid)),
             Ok(_) | Err(_) => Err(format!("`{}` is not an id", text.chars().take(80).collect::<String>())),
@@ -118,7 +120,7 @@ macro_rules! typed_ids {
 }
 
 typed_ids! {
-    /// The id of a log, given at its creation.
+    /// The id of a log, assigned when it is created.
     LogId;
     /// The id of an event.
     EventId;
@@ -126,17 +128,17 @@ typed_ids! {
     EnforcementId;
     /// The id of an execution.
     ExecutionId;
-    /// The id of one try of an execution.
+    /// The id of an attempt.
     AttemptId;
     /// The id of an inquiry.
     InquiryId;
     /// The id of an artifact.
     ArtifactId;
-    /// The id of a rule, beside its ref: delete and create again is another rule.
+    /// The id of a rule, in addition to its ref: a rule that is deleted and created again is another rule.
     RuleId;
     /// The id of an access token; not its secret.
     TokenId;
-    /// The id of a schedule of a rule or a sensor: one that is taken away and set again has another.
+    /// The id of a schedule of a rule or a sensor. A schedule that is removed and set again has a new id.
     ScheduleId;
 }
 

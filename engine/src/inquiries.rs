@@ -1,7 +1,7 @@
 //! Inquiries: questions to people, and their answers.
 //!
-//! An inquiry is opened by an execution of the builtin `inquiry`, which waits for it and gives its answer; and by one of which nobody
-//! knows what became of it, where `on_lost` says `ask`.
+//! An inquiry is opened by an execution of the builtin `inquiry`, which waits for it and returns its answer;
+//! and for an indeterminate execution whose `on_lost` is `ask`.
 
 pub(crate) mod decide;
 pub mod facts;

@@ -1,4 +1,4 @@
-//! Dead letters: deliveries and executions that gave up, until somebody retries or dismisses them.
+//! Dead letters: deliveries and executions that failed permanently, until somebody retries or dismisses them.
 
 pub mod decide;
 pub mod facts;

@@ -1,9 +1,11 @@
 //! The pure core of Ensue: a deterministic state machine in front of an append-only log.
 //!
-//! Read in this order: [`names`], [`ids`], [`time`] and [`trace`] are the small words; [`record`] and [`fact`] are the log's; [`catalog`] is
-//! what authors install; [`command`] is what is asked and [`effect`] what the world owes; [`engine`] decides, folds and reacts,
-//! noun by noun ([`events`], [`rules`], [`executions`], [`workflows`], [`inquiries`], [`timers`], [`locks`], [`vars`], [`access`], [`health`]); [`batch`] is the sequencer's
-//! pure half; [`ports`] are the traits that the edges implement. [`table`] and [`recent`] are what the others keep things in.
+//! Read the modules in this order. [`names`], [`ids`], [`time`] and [`trace`] are basic types; [`record`] and
+//! [`fact`] are the content of the log; [`catalog`] is what authors install; [`command`] is the input and
+//! [`effect`] the output. [`engine`] decides, folds and reacts, noun by noun ([`events`], [`rules`],
+//! [`executions`], [`workflows`], [`inquiries`], [`timers`], [`locks`], [`vars`], [`access`], [`health`]).
+//! [`batch`] is the sequencer's pure half, and [`ports`] are the traits that the edges implement. [`table`]
+//! and [`recent`] are the data structures of the others.
 //!
 //! Nothing in this crate reads a clock, draws randomness, does I/O, takes a lock or awaits.
 

@@ -1,4 +1,4 @@
-//! Locks: what lets only so many executions of an action, or of a rule, be open at once.
+//! Locks: they limit how many executions of an action or of a rule may be open at once.
 
 mod claim;
 pub mod facts;

@@ -1,7 +1,7 @@
-//! Bugs of one line, each such as somebody could write by mistake, so that it can be shown that the simulator finds them.
+//! One-line bugs that somebody could easily write, to prove that the simulator finds them.
 //!
-//! Without the feature `mutants` there are none: [`is`] is a constant `false`. What each breaks stands in
-//! `tests/simulation/mutants.rs`. No default feature and no crate that runs switches it on.
+//! Without the feature `mutants` there are none: [`is`] is a constant `false`. `tests/simulation/mutants.rs`
+//! lists what each bug breaks. No default feature and no crate of the product enables it.
 
 #[cfg(feature = "mutants")]
 use std::sync::OnceLock;
@@ -9,19 +9,19 @@ use std::sync::OnceLock;
 #[cfg(feature = "mutants")]
 static CHOSEN: OnceLock<String> = OnceLock::new();
 
-/// Has this process be broken by the bug of this name; the first choice stands.
+/// Enables the bug with this name in this process; only the first call has an effect.
 #[cfg(feature = "mutants")]
 pub fn choose(name: String) {
     let _ = CHOSEN.set(name);
 }
 
-/// Says whether the bug of this name is there.
+/// Returns true if the bug with this name is enabled.
 #[cfg(feature = "mutants")]
 pub fn is(name: &str) -> bool {
     CHOSEN.get().is_some_and(|chosen| chosen == name)
 }
 
-/// Says that the bug of this name is not there.
+/// Returns false: no bug is enabled.
 #[cfg(not(feature = "mutants"))]
 #[inline(always)]
 pub const fn is(_: &str) -> bool {

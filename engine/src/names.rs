@@ -1,6 +1,6 @@
-//! Names that people write, parsed once at the edge: packs and the refs of what they hold.
+//! Names that people write, parsed once at the edge: packs and the refs of their contents.
 //!
-//! It does not know whether the named thing exists; the catalog does.
+//! Parsing does not check whether the named thing exists; the catalog does.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,9 +10,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
-/// The longest the name of a var may be, in bytes.
+/// The maximum length of a var's name, in bytes.
 pub const VAR_NAME_BYTES_MAX: usize = 128;
-/// The longest a name may be, in bytes.
+/// The maximum length of a name, in bytes.
 pub const NAME_BYTES_MAX: usize = 64;
 
 /// Why a text is not a name or a ref.
@@ -22,28 +22,28 @@ pub enum NameError {
     /// The text has no `pack.` part.
     #[error("`{text}` has no pack; write `<pack>.<name>`, for example `{example}`")]
     NoPack {
-        /// What was given.
+        /// The text.
         text: String,
-        /// A ref of the right shape.
+        /// A valid ref.
         example: &'static str,
     },
-    /// The text is no name of a var.
+    /// The text is not the name of a var.
     #[error(
         "`{text}` is not the name of a var; write a-z, 0-9, `_`, `.` and `-`, at most {VAR_NAME_BYTES_MAX} of them, for example `sync.cursor`"
     )]
     NotAVarName {
-        /// What was given.
+        /// The text.
         text: String,
     },
-    /// A part is not of the shape of a name.
+    /// A part is not a valid name.
     #[error("`{part}` is not a name; a name starts with a-z, goes on with a-z, 0-9 and `_`, and is at most 64 long")]
     NotAName {
-        /// The offending part.
+        /// The invalid part.
         part: String,
     },
 }
 
-/// Says whether `text` is of the shape `[a-z][a-z0-9_]*`, at most 64 bytes long.
+/// Returns true if `text` matches `[a-z][a-z0-9_]*` and is at most 64 bytes long.
 pub fn is_name(text: &str) -> bool {
     let mut bytes = text.bytes();
     text.len() <= NAME_BYTES_MAX
@@ -60,7 +60,7 @@ fn checked(part: &str) -> Result<&str, NameError> {
 pub struct PackName(String);
 
 impl PackName {
-    /// Gives the name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -79,10 +79,10 @@ impl FromStr for PackName {
 pub struct StepName(String);
 
 impl StepName {
-    /// Comes before all names, and is none.
+    /// Sorts before all names, and is not a valid one.
     pub(crate) const MIN: Self = Self(String::new());
 
-    /// Gives the name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -100,16 +100,16 @@ impl FromStr for StepName {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkerQueueName(Cow<'static, str>);
 
-/// The queue of what names none.
+/// The queue of actions that name none.
 pub static DEFAULT_QUEUE: WorkerQueueName = WorkerQueueName(Cow::Borrowed("default"));
 
 impl WorkerQueueName {
-    /// Gives the name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Says whether it is the queue of what names none.
+    /// Returns true if this is the queue of actions that name none.
     pub fn is_default(&self) -> bool {
         *self == DEFAULT_QUEUE
     }
@@ -130,12 +130,12 @@ impl FromStr for WorkerQueueName {
     }
 }
 
-/// The name of a label, by which executions are found.
+/// The name of a label. Labels are used to find executions.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LabelName(String);
 
 impl LabelName {
-    /// Gives the name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -154,7 +154,7 @@ impl FromStr for LabelName {
 pub struct VarName(String);
 
 impl VarName {
-    /// Gives the name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -208,29 +208,29 @@ macro_rules! refs {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $type {
-            // Shared: each execution of an action has it.
+            // Shared, because each execution of an action has it.
             text: Arc<str>,
             dot: usize,
         }
 
         impl $type {
-            /// Joins a pack and a name, both of which must be of the shape of a name.
+            /// Joins a pack and a name, both of which must be valid names.
             pub fn new(pack: &PackName, name: &str) -> Result<Self, NameError> {
                 checked(name)?;
                 Ok(Self { text: format!("{pack}.{name}").into(), dot: pack.as_str().len() })
             }
 
-            /// Gives the whole ref, `<pack>.<name>`.
+            /// Returns the whole ref, `<pack>.<name>`.
             pub fn as_str(&self) -> &str {
                 &self.text
             }
 
-            /// Gives the pack's name.
+            /// Returns the pack's name.
             pub fn pack(&self) -> PackName {
                 PackName(self.text[..self.dot].to_owned())
             }
 
-            /// Gives the name inside the pack.
+            /// Returns the name inside the pack.
             pub fn name(&self) -> &str {
                 &self.text[self.dot + 1..]
             }

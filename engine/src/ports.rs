@@ -1,6 +1,6 @@
-//! What the core needs of the world: plain, blocking traits that the edges implement.
+//! Ports: the plain, blocking traits through which the core uses the outside world. The edges implement them.
 //!
-//! Who calls them from asynchronous code does so on a thread where blocking is allowed.
+//! Asynchronous code must call them on a thread where blocking is allowed.
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -11,7 +11,7 @@ use crate::ids::{AttemptId, Id, LogId, TokenId};
 use crate::names::{KeyRef, SensorRef};
 use crate::record::{Body, Digest, Epoch, Head, Position, Record, Revision, StreamId};
 
-/// The records of one commit, whole or not at all.
+/// The records of one commit, all or none.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     /// The id under which the commit's outcome can be looked up.
@@ -22,47 +22,47 @@ pub struct Batch {
     pub seen: Vec<(DedupeKey, Seen)>,
 }
 
-/// A log, as its one writer holds it.
+/// A log, as its only writer uses it.
 pub trait Log: Send {
-    /// Gives the log's id.
+    /// Returns the log's id.
     fn id(&self) -> LogId;
-    /// Gives the epoch under which this writer writes.
+    /// Returns the epoch under which this writer writes.
     fn epoch(&self) -> Epoch;
-    /// Gives the newest position and the chain's hash there.
+    /// Returns the newest position and the chain's hash there.
     fn head(&self) -> Result<Head, LogError>;
-    /// Appends the batch whole or not at all, after `head`, with the right to write of `epoch`; its keys are in the same
-    /// transaction, and may be all that it has. What it gives is on the disk.
+    /// Appends all of the batch or nothing, after `head` and under `epoch`. The batch's keys are in the same
+    /// transaction; a batch may contain only keys. When this returns, the batch is on the disk.
     fn append(&mut self, batch: &Batch, head: Position, epoch: Epoch) -> Result<Position, AppendError>;
-    /// Says which of these keys were seen. Only the writer asks, so the answer cannot be stale.
+    /// Returns where these keys were seen. Only the writer asks, so the answer cannot be stale.
     fn seen(&self, keys: &[DedupeKey]) -> Result<Vec<Option<Seen>>, LogError>;
-    /// Opens a reader with a connection of its own.
+    /// Opens a reader with its own connection.
     fn reader(&self) -> Result<Box<dyn LogReader>, LogError>;
 }
 
 /// A reader of a log.
 pub trait LogReader: Send {
-    /// Gives the newest position and the chain's hash there.
+    /// Returns the newest position and the chain's hash there.
     fn head(&self) -> Result<Head, LogError>;
-    /// Gives the records after a position, in order.
+    /// Returns the records after a position, in order.
     fn read(&self, after: Position, limit: ReadLimit) -> Result<Vec<Record>, LogError>;
-    /// Gives the records of a stream after a revision, in order. Fails where one between them is hidden.
+    /// Returns the records of a stream after a revision, in order. Fails if a record between them is hidden.
     fn read_stream(&self, stream: &StreamId, after: Revision, limit: ReadLimit) -> Result<Vec<Record>, LogError>;
-    /// Gives the record with an id; none where there is no such record.
+    /// Returns the record with an id, or `None` if there is no such record.
     fn record_by_id(&self, id: Id) -> Result<Option<Record>, LogError>;
-    /// Gives the body of the record at a position; none where there is no such record, or it has no body.
+    /// Returns the body of the record at a position, or `None` if there is no such record or it has no body.
     fn body_at(&self, position: Position) -> Result<Option<Body>, LogError>;
-    /// Gives the batch that a position belongs to; none where there is no such position.
+    /// Returns the batch that a position belongs to, or `None` if there is no such position.
     fn batch_at(&self, position: Position) -> Result<Option<Id>, LogError>;
-    /// Fails where what records and keys are found by does not agree with them. Takes as long as reading all of them.
+    /// Fails if the indexes of records and keys do not agree with them. Takes as long as reading all of them.
     fn check_indexes(&self) -> Result<(), LogError>;
 }
 
-/// How much is read at once: what comes first ends it, but one record is always given.
+/// How much is read at once: the first limit that is reached ends it, but at least one record is returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadLimit {
-    /// The most records.
+    /// The maximum number of records.
     pub records: usize,
-    /// The most bytes of facts and bodies, as they are kept.
+    /// The maximum size of facts and bodies, in bytes as stored.
     pub bytes: usize,
 }
 
@@ -76,27 +76,27 @@ impl Default for ReadLimit {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum AppendError {
-    /// The log has moved on: somebody else wrote.
+    /// The log has moved on: another writer appended to it.
     #[error("the log is at {}, the batch was made for an older head", .0.position)]
     Behind(Head),
-    /// The right to write has passed to a newer epoch.
+    /// A newer epoch has the right to write.
     #[error("epoch {0} writes to this log now; this node must stop")]
     Deposed(Epoch),
-    /// One record cannot be kept; nothing of the batch was.
+    /// One record cannot be stored; nothing of the batch was.
     #[error("record {record} of the batch cannot be kept: {why}")]
     Refused {
         /// Its index in the batch.
         record: usize,
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// The disk is full; nothing of the batch was kept.
+    /// The disk is full; nothing of the batch was stored.
     #[error("the disk is full; nothing was written")]
     Full,
-    /// It is unknown whether the batch was kept; it can be looked up by its id.
+    /// It is unknown whether the batch was stored; it can be looked up by its id.
     #[error("it is unknown whether the batch was written")]
     Unknown,
-    /// The store has failed for good: nothing more can be trusted to it until it was opened anew.
+    /// The store has failed permanently and cannot be used until it is reopened.
     #[error("the store has failed: {0}")]
     Dead(String),
 }
@@ -105,15 +105,15 @@ pub enum AppendError {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum LogError {
-    /// A record is not what was written, or of a newer release.
+    /// A record differs from what was written, or is from a newer release.
     #[error("the record at position {position} cannot be read: {why}")]
     Unreadable {
-        /// Where.
+        /// The position of the record.
         position: Position,
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// What records are found by is not what it was; the records themselves may well be.
+    /// An index of the records is damaged; the records themselves may be intact.
     #[error("an index of the log is damaged: {0}")]
     Index(String),
     /// The store has failed.
@@ -121,54 +121,56 @@ pub enum LogError {
     Store(String),
 }
 
-/// A secret value: never shown, never written in clear, wiped when dropped.
+/// A secret value: never shown, never written in clear text, wiped when dropped.
 #[derive(Clone)]
 pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
-    /// Takes the bytes of a secret.
+    /// Creates a secret from its bytes.
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(Zeroizing::new(bytes))
     }
 
-    /// Gives the bytes, to the one place that needs them.
+    /// Returns the bytes, for the one place that needs them.
     pub fn reveal(&self) -> &[u8] {
         &self.0
     }
 }
 
-/// The fewest bytes of a key's value, white space around it not counted, that are masked in what programs print and servers answer. Fewer
-/// would be found where nobody wrote them.
+/// The minimum length in bytes of a key's value, without surrounding white space, that is masked in the
+/// output of programs and the responses of servers. Shorter values would also match unrelated text.
 pub const MASKED_BYTES_MIN: usize = 8;
 
-/// Returns the part of a key's value that is masked: all of it but the white space around it. None where it is too short.
+/// Returns the part of a key's value that is masked: all of it except surrounding white space. Returns `None`
+/// if it is too short.
 pub fn masked_part(value: &[u8]) -> Option<&[u8]> {
     Some(value.trim_ascii()).filter(|part| part.len() >= MASKED_BYTES_MIN)
 }
 
 /// Where secrets are kept.
 pub trait Vault: Send + Sync {
-    /// Keeps a version of a key's value, sealed. It counts once the log says so.
+    /// Stores a version of a key's value, sealed. It takes effect once the log says so.
     fn put_key(&self, key: &KeyRef, version: u32, value: &Secret) -> Result<(), VaultError>;
-    /// Opens a version of a key's value; none where there is none.
+    /// Unseals a version of a key's value; returns `None` if there is no such version.
     fn open_key(&self, key: &KeyRef, version: u32) -> Result<Option<Secret>, VaultError>;
-    /// Lists the versions that are kept.
+    /// Returns the stored versions.
     fn key_versions(&self) -> Result<Vec<(KeyRef, u32)>, VaultError>;
     /// Destroys a version of a key's value.
     fn destroy_key(&self, key: &KeyRef, version: u32) -> Result<(), VaultError>;
-    /// Keeps the SHA-256 of a token's secret. It counts once the log says so.
+    /// Stores the SHA-256 of a token's secret. It takes effect once the log says so.
     fn put_token(&self, token: TokenId, hash: [u8; 32]) -> Result<(), VaultError>;
-    /// Lists the hashes that are kept.
+    /// Returns the stored hashes.
     fn tokens(&self) -> Result<Vec<(TokenId, [u8; 32])>, VaultError>;
     /// Destroys a token's hash.
     fn destroy_token(&self, token: TokenId) -> Result<(), VaultError>;
 }
 
-/// Why the vault cannot do what it is asked.
+/// Why the vault cannot carry out a request.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum VaultError {
-    /// A value is not what was sealed: it was changed, moved, or sealed under another master key.
+    /// A value differs from the one that was sealed: it was changed, moved, or sealed with another master
+    /// key.
     #[error("the value of `{0}` cannot be opened: it is not what was sealed under this master key")]
     Integrity(String),
     /// The store has failed.
@@ -181,15 +183,15 @@ pub enum VaultError {
 pub enum OutputStream {
     /// Standard output.
     Stdout,
-    /// Standard error: the log, for people.
+    /// Standard error: log messages for people.
     Stderr,
 }
 
 impl OutputStream {
-    /// Lists both.
+    /// Both variants.
     pub const ALL: [Self; 2] = [Self::Stdout, Self::Stderr];
 
-    /// Gives the stream's name.
+    /// Returns the stream's name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Stdout => "stdout",
@@ -198,18 +200,19 @@ impl OutputStream {
     }
 }
 
-/// What attempts print. Not in the log.
+/// The output of attempts. It is not in the log.
 pub trait Outputs: Send + Sync {
-    /// Adds what was printed to a stream from `offset` on, up to the cap; what is over is counted, and marked once at the end. What
-    /// was taken before is passed over, so that what is told twice is kept once.
+    /// Appends output to a stream from `offset` on, up to the cap. Bytes over the cap are counted, and marked
+    /// once at the end. Bytes that were accepted before are skipped, so that repeats are stored once.
     fn append_at(&self, attempt: AttemptId, stream: OutputStream, offset: u64, bytes: &[u8]) -> Result<(), OutputError>;
-    /// Gives up to which offset a stream was taken, kept or only counted.
+    /// Returns the offset up to which a stream was accepted, whether stored or only counted.
     fn taken(&self, attempt: AttemptId, stream: OutputStream) -> Result<u64, OutputError>;
-    /// Says how many bytes were printed to a stream in all, as its program ends: those that were never told count as not kept.
+    /// Records how many bytes were printed to a stream in total, when its program ends. Bytes that were never
+    /// reported count as not stored.
     fn note_printed(&self, attempt: AttemptId, stream: OutputStream, bytes: u64) -> Result<(), OutputError>;
-    /// Says that nothing more will be added to an attempt's streams.
+    /// Marks an attempt's streams as complete: nothing more will be appended.
     fn finish(&self, attempt: AttemptId) -> Result<(), OutputError>;
-    /// Gives what stands in a stream from an offset on.
+    /// Returns the content of a stream from an offset on.
     fn read(&self, attempt: AttemptId, stream: OutputStream, offset: u64, bytes_max: usize) -> Result<OutputPart, OutputError>;
 }
 
@@ -224,44 +227,44 @@ pub struct OutputPart {
     pub state: OutputState,
 }
 
-/// Whether a stream of output is whole.
+/// Whether a stream of output is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutputState {
     /// More may come.
     Open,
     /// This was all.
     Complete,
-    /// This was all that was kept; so many bytes were printed beyond the cap.
+    /// This was all that was stored; more bytes were printed beyond the cap.
     Truncated {
-        /// The bytes that were not kept.
+        /// The number of bytes that were not stored.
         bytes_dropped: u64,
     },
-    /// It was thrown away, because it was old or the room was needed.
+    /// It was removed, because it was old or the space was needed.
     Removed,
 }
 
-/// Why outputs cannot be kept or read.
+/// Why output cannot be stored or read.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum OutputError {
-    /// What comes before is missing.
+    /// Earlier bytes are missing.
     #[error("the output of attempt {attempt} goes on at {offset}, but only what comes before {taken} was taken: send it from there")]
     Gap {
         /// The attempt.
         attempt: AttemptId,
-        /// Up to where the stream was taken.
+        /// The offset up to which the stream was accepted.
         taken: u64,
-        /// Where it was to go on.
+        /// The offset of the new bytes.
         offset: u64,
     },
-    /// What is there is not what was written.
+    /// The stored bytes differ from those that were written.
     #[error("the `{stream}` of attempt {attempt} is damaged: {why}")]
     Damaged {
         /// The attempt.
         attempt: AttemptId,
         /// The stream.
         stream: &'static str,
-        /// How, for people.
+        /// The damage, for people.
         why: &'static str,
     },
     /// The store has failed.
@@ -269,33 +272,33 @@ pub enum OutputError {
     Store {
         /// The attempt.
         attempt: AttemptId,
-        /// Why.
+        /// The reason.
         why: String,
     },
 }
 
-/// Files that attempts gave away, by the hash of their bytes. Not in the log.
+/// Files that attempts produced, by the hash of their bytes. They are not in the log.
 pub trait Blobs: Send + Sync {
-    /// Begins a blob; it is there once it is kept, and leaves nothing where it is dropped before.
+    /// Begins a blob. It exists once it is kept, and leaves nothing behind if it is dropped before.
     fn begin(&self) -> Result<Box<dyn NewBlob>, BlobError>;
-    /// Gives a part of a blob; none where there is no such blob, or no more.
+    /// Returns a part of a blob, or `None` if there is no such blob or the offset is past its end.
     fn read(&self, blob: &Digest, offset: u64, bytes_max: usize) -> Result<Option<BlobPart>, BlobError>;
 }
 
 /// A blob that is being written.
 pub trait NewBlob: Send {
-    /// Adds bytes.
+    /// Appends bytes.
     fn write(&mut self, bytes: &[u8]) -> Result<(), BlobError>;
-    /// Keeps it: what it gives is on the disk.
+    /// Stores the blob. When this returns, it is on the disk.
     fn keep(self: Box<Self>) -> Result<KeptBlob, BlobError>;
 }
 
-/// A blob that is kept.
+/// A stored blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeptBlob {
     /// The hash of its bytes.
     pub digest: Digest,
-    /// How many they are.
+    /// Its size in bytes.
     pub bytes: u64,
 }
 
@@ -304,15 +307,15 @@ pub struct KeptBlob {
 pub struct BlobPart {
     /// The bytes.
     pub bytes: Bytes,
-    /// How many the whole blob has.
+    /// The size of the whole blob.
     pub size: u64,
 }
 
-/// Why blobs cannot be kept or read.
+/// Why blobs cannot be stored or read.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BlobError {
-    /// There is no room for more.
+    /// There is not enough space.
     #[error("there is no room for more artifacts: {0}")]
     Full(String),
     /// The store has failed.
@@ -323,9 +326,9 @@ pub enum BlobError {
 /// One request at a webhook, before it is an event.
 #[derive(Clone, Debug)]
 pub struct HookRequest {
-    /// The sensor it came to.
+    /// The sensor that received it.
     pub sensor: SensorRef,
-    /// Its headers, names in lower case, in the order they came.
+    /// Its headers, with names in lower case, in the order in which they came.
     pub headers: Vec<(String, String)>,
     /// Its query parameters.
     pub query: Vec<(String, String)>,
@@ -333,22 +336,22 @@ pub struct HookRequest {
     pub body: Bytes,
 }
 
-/// The way into a log: commands go to its sequencer, answers come back after the commit.
+/// The way into a log: commands go to its sequencer, and answers come back after the commit.
 pub trait Submit: Send + Sync {
-    /// Hands a command to the sequencer and returns at once. `reply` is called exactly once, on the sequencer's thread: it must
-    /// not block. After a stop it is called with [`SubmitError::Stopping`].
+    /// Sends a command to the sequencer and returns immediately. `reply` is called exactly once, on the
+    /// sequencer's thread, and must not block. After a stop it is called with [`SubmitError::Stopping`].
     fn submit(&self, command: Command, reply: Reply);
 }
 
-/// What is called with the outcome of a command.
+/// The callback for the outcome of a command.
 pub type Reply = Box<dyn FnOnce(Result<Committed, SubmitError>) + Send>;
 
 /// A command whose records are on the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committed {
-    /// The newest position that the caller must see to see what it wrote.
+    /// The newest position that the caller must see to read its own writes.
     pub position: Position,
-    /// What the caller is told.
+    /// The answer to the caller.
     pub answer: Answer,
 }
 
@@ -356,19 +359,19 @@ pub struct Committed {
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum SubmitError {
-    /// It is not allowed; nothing was changed.
+    /// The command is not allowed; nothing was changed.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// Too many commands wait; nothing was changed.
+    /// Too many commands are waiting; nothing was changed.
     #[error("too many commands wait for the log; try again in a second")]
     Busy,
-    /// The disk is full, or nearly; nothing was changed.
+    /// The disk is full, or nearly full; nothing was changed.
     #[error("the disk that holds the log is full: nothing is taken in until there is space")]
     StorageFull,
     /// The node is stopping; nothing was changed.
     #[error("the node is stopping; try again when it is back")]
     Stopping,
-    /// The log failed while the command was being written: it is unknown whether it counts.
+    /// The log failed while the command was being written: it is unknown whether the command was recorded.
     #[error("the log failed while this was being written: it is unknown whether it counts; ask again when the node is back")]
     Unknown,
 }

@@ -1,12 +1,12 @@
-//! What follows from a record, as a noun reports it to the engine.
+//! Reactions: the consequences of a record, as a noun reports them to the engine.
 
 use crate::ids::ExecutionId;
 use crate::record::{BodyHandle, Draft};
 
-/// What follows from a record.
+/// The consequences of a record.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reaction {
-    /// These facts, and then perhaps more.
+    /// These facts, and perhaps more after them.
     Drafts {
         /// The facts.
         drafts: Vec<Draft>,
@@ -15,25 +15,27 @@ pub enum Reaction {
         /// How many steps the rules took that were judged for it.
         steps: u64,
     },
-    /// These bodies must be at hand first.
+    /// These bodies must be fetched first.
     Needs(Vec<BodyHandle>),
-    /// This execution is paused, and what follows waits until it is resumed.
+    /// This execution is paused, and the consequences are held until it is resumed.
     Held(ExecutionId),
-    /// What should follow cannot be worked out; the reaction is put aside.
+    /// The consequences cannot be computed; the reaction is parked.
     Impossible(String),
 }
 
-/// Which consequence of a record is asked for. A record has one after the other, so that a turn can end between two.
+/// The index of a consequence. The consequences of a record come one after the other, so that a turn can end
+/// between two of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Consequence(pub u32);
 
 impl Consequence {
     /// The first.
     pub const FIRST: Self = Self(0);
-    /// Comes after all others of any record: nothing is left but to start what waits for a worker or a lock.
+    /// Comes after all other consequences of any record: the only thing left is to start executions that wait
+    /// for a worker or a lock.
     pub const LAST: Self = Self(u32::MAX);
 
-    /// Returns the one after this.
+    /// Returns the index after this one.
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
@@ -43,36 +45,36 @@ impl Consequence {
 /// Whether a record has a next consequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Then {
-    /// This was all.
+    /// There are no more.
     Nothing,
-    /// The next one is to be asked for.
+    /// Ask for the next one.
     More,
-    /// This one is to be asked for: those before it are done with.
+    /// Ask for this one: those before it are done.
     From(Consequence),
 }
 
 impl Reaction {
-    /// Nothing follows.
+    /// Returns a reaction without consequences.
     pub(crate) fn nothing() -> Self {
         Self::last(Vec::new())
     }
 
-    /// This follows, and nothing more.
+    /// Returns a reaction with these drafts and nothing more.
     pub(crate) fn last(drafts: Vec<Draft>) -> Self {
         Self::Drafts { drafts, then: Then::Nothing, steps: 0 }
     }
 
-    /// This follows, and then the consequences from `next` on are to be asked for.
+    /// Returns a reaction with these drafts, to continue with the consequences from `next` on.
     pub(crate) fn from(drafts: Vec<Draft>, next: Consequence) -> Self {
         Self::Drafts { drafts, then: Then::From(next), steps: 0 }
     }
 
-    /// This follows, and the next consequence is to be asked for.
+    /// Returns a reaction with these drafts, to continue with the next consequence.
     pub(crate) fn more(drafts: Vec<Draft>) -> Self {
         Self::Drafts { drafts, then: Then::More, steps: 0 }
     }
 
-    /// Returns the same, with the steps that rules took which were judged for it.
+    /// Returns the same reaction with the number of steps that judging rules took.
     pub(crate) fn taking(mut self, taken: u64) -> Self {
         if let Self::Drafts { steps, .. } = &mut self {
             *steps += taken;

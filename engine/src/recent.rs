@@ -1,17 +1,17 @@
-//! What was used last: a bounded number of values by key, of which the one goes first that nobody asked for longest.
+//! A cache of recently used values: bounded, by key; the least recently used value is dropped first.
 //!
-//! It is a cache: who does not find a value here makes it again.
+//! A value that is not here must be computed again.
 
 use std::collections::BTreeMap;
 
-/// Values by key, each with a weight, that have a bounded weight together.
+/// Values by key, each with a weight, and with a bound on the total weight.
 #[derive(Clone, Debug)]
 pub struct Recent<K, V> {
     weight_max: usize,
     weight: usize,
     uses: u64,
     kept: BTreeMap<K, Kept<V>>,
-    /// The keys by when they were last asked for.
+    /// The keys by the time of their last use.
     by_use: BTreeMap<u64, K>,
 }
 
@@ -23,12 +23,12 @@ struct Kept<V> {
 }
 
 impl<K: Ord + Clone, V> Recent<K, V> {
-    /// Begins with nothing.
+    /// Creates an empty cache.
     pub fn new(weight_max: usize) -> Self {
         Self { weight_max, weight: 0, uses: 0, kept: BTreeMap::new(), by_use: BTreeMap::new() }
     }
 
-    /// Gives a value, and keeps it longer than those that were not asked for since.
+    /// Returns a value, and marks it as the most recently used.
     pub fn get(&mut self, key: &K) -> Option<&V> {
         let kept = self.kept.get_mut(key)?;
         self.by_use.remove(&kept.used);
@@ -38,7 +38,8 @@ impl<K: Ord + Clone, V> Recent<K, V> {
         Some(&kept.value)
     }
 
-    /// Keeps a value in place of the one of this key; what is too heavy by itself is not kept.
+    /// Stores a value, replacing an older one with the same key. A value that is heavier than the bound is
+    /// not stored.
     pub fn put(&mut self, key: K, value: V, weight: usize) {
         self.remove(&key);
         if weight > self.weight_max {

@@ -1,6 +1,6 @@
-//! The log's words: a record, what it is made of, and the draft it was before it had a position.
+//! The types of the log: a record, its parts, and the draft that it was before it had a position.
 //!
-//! It does not know what the facts mean (`fact.rs` and the nouns do) nor where records are kept (`ports.rs`).
+//! The meaning of facts is defined in `fact.rs` and the nouns, and the storage of records in `ports.rs`.
 
 mod body;
 mod chain;
@@ -23,22 +23,23 @@ use crate::fact::Fact;
 use crate::ids::{Id, LogId};
 use crate::time::Timestamp;
 
-/// A fact that is not yet in the log: it has everything but its place there.
+/// A fact that is not yet in the log: it has everything except its position.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Draft {
-    /// The thing it belongs to.
+    /// The stream of the thing that it belongs to.
     pub stream: StreamId,
-    /// The id of the thing that this record begins; none for a later record of its stream, whose id follows from its revision.
+    /// The id of the thing that this record begins; `None` for a later record of its stream, whose id follows
+    /// from its revision.
     pub begins: Option<Id>,
-    /// Who asked for it.
+    /// The actor that asked for it.
     pub actor: Actor,
-    /// Why it came about; none makes it the root of a chain.
+    /// The cause; `None` makes it the root of a chain.
     pub cause: Option<Cause>,
-    /// The trace of the request, where the draft begins a chain.
+    /// The trace of the request, if the draft begins a chain.
     pub trace: Option<String>,
     /// What happened.
     pub fact: Fact,
-    /// What came from outside or was rendered from it.
+    /// The content that came from outside or was rendered from it.
     pub body: Option<Body>,
 }
 
@@ -47,43 +48,44 @@ pub struct Draft {
 pub struct Record {
     /// Its place.
     pub position: Position,
-    /// The log it stands in.
+    /// The log that contains it.
     pub log: LogId,
-    /// The writer's right under which it was written.
+    /// The epoch under which it was written.
     pub epoch: Epoch,
     /// The commit it belongs to.
     pub batch: Id,
-    /// The thing it belongs to.
+    /// The stream of the thing that it belongs to.
     pub stream: StreamId,
-    /// Its count there.
+    /// Its revision in the stream.
     pub revision: Revision,
-    /// The schema of the fact as it stands in the log, which may be older than the one `fact` was upcast to.
+    /// The schema of the fact as stored in the log, which may be older than the one that `fact` was upcast
+    /// to.
     pub schema: u16,
-    /// Its id: the thing's where it begins one, else derived from the thing's and the revision.
+    /// Its id: that of the thing if it begins one, else derived from the thing's id and the revision.
     pub id: Id,
-    /// When the sequencer took it.
+    /// When the sequencer accepted it.
     pub time: Timestamp,
-    /// Who asked for it.
+    /// The actor that asked for it.
     pub actor: Actor,
-    /// Why it came about.
+    /// The cause.
     pub cause: Cause,
     /// What happened.
     pub fact: Fact,
-    /// The fact as it stands in the log: JSON, hashed into the chain.
+    /// The fact as stored in the log: JSON, hashed into the chain.
     pub fact_json: bytes::Bytes,
-    /// What came from outside; its content may have been erased.
+    /// The content that came from outside; it may have been erased.
     pub body: Option<Body>,
-    /// The hash of the chain up to and with this record.
+    /// The hash of the chain up to and including this record.
     pub chain: Chain,
 }
 
 impl Record {
-    /// Gives the fact's name, `noun.verbed`.
+    /// Returns the kind of the fact, `noun.verbed`.
     pub fn kind(&self) -> &'static str {
         self.fact.kind()
     }
 
-    /// Gives the handle of the body, to be fetched where it is needed.
+    /// Returns the handle of the body, which is fetched when it is needed.
     pub fn body_handle(&self) -> Option<BodyHandle> {
         self.body.as_ref().map(|body| BodyHandle { digest: body.digest, bytes: body.bytes, at: self.position })
     }

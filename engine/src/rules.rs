@@ -1,4 +1,4 @@
-//! Rules: which look at an event, what they make of it, and what becomes of those that err or go round in circles.
+//! Rules: which of them judge an event, what they decide, and what happens to rules that err or trigger themselves.
 
 pub mod decide;
 pub mod explain;

@@ -1,8 +1,8 @@
-//! When something is to happen again, and the schedules of rules and sensors.
+//! When something is due again, and the schedules of rules and sensors.
 //!
-//! A cron expression on the clocks of a zone is a pure function of a moment, and has no clock: whoever waits for it asks what comes next. How
-//! it is written, and what it means where clocks change, stands in `docs/reference/schedules.md`. What follows from it in the log is read in
-//! the order plan, facts, state, react.
+//! A cron expression in a time zone is a pure function of a moment, and has no clock: its caller asks for the
+//! next time. `docs/reference/schedules.md` describes its syntax, and its meaning when clocks change. Read
+//! the files for the log in this order: plan, facts, state, react.
 
 mod cron;
 mod emits;
@@ -21,9 +21,9 @@ pub use self::fields::Field;
 pub use self::zone::Zone;
 use crate::time::Timestamp;
 
-/// Reads a moment in RFC 3339 that schedules are asked from.
+/// Parses a moment in RFC 3339, from which schedules are asked for their times.
 ///
-/// Fails where it is none, and where it lies outside the years 1 to [`YEAR_LAST`] in UTC, in which schedules are due.
+/// Fails if it is invalid, or outside the years 1 to [`YEAR_LAST`] in UTC, in which schedules can be due.
 pub fn moment(text: &str) -> Result<Timestamp, ScheduleError> {
     let time = chrono::DateTime::parse_from_rfc3339(text).map_err(|_| ScheduleError::NoMoment { text: error::excerpt(text) })?;
     let is_in_range = (1..=YEAR_LAST).contains(&chrono::Datelike::year(&time.to_utc()));

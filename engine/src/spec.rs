@@ -1,6 +1,6 @@
-//! The given / when / then harness: scenarios over records, without a store, a clock or a thread.
+//! The given / when / then test harness: scenarios over records, without a store, a clock or a thread.
 //!
-//! It is for tests of the core and of whoever stands beside it, and rehearsals of packs go by it. Nothing of a running node uses it.
+//! Tests of the core and of its neighbors use it, and so do rehearsals of packs. A running node does not.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,13 +18,13 @@ use crate::ids::{Id, LogId};
 use crate::record::{BodyHandle, CatalogRevision, Digest, Epoch, Head, Position, Record};
 use crate::time::Timestamp;
 
-/// 28 March 2026, noon in UTC: when scenarios begin.
+/// 28 March 2026, noon in UTC: the time at which scenarios begin.
 pub const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
 
-/// The most owed pieces that a scenario serves at once: more do not come to an end.
+/// The maximum number of owed pieces that a scenario serves in one go. A scenario with more would never end.
 const PIECES_MAX: usize = 1_000;
 
-/// A log's core with the world that a scenario gives it.
+/// The core of a log, with the environment of a scenario.
 #[derive(Debug)]
 pub struct Spec {
     sequencing: Sequencing,
@@ -33,28 +33,28 @@ pub struct Spec {
     effects: Vec<Effect>,
     now: Timestamp,
     moments: u128,
-    /// The chain that was served last: the others come before it.
+    /// The chain that was served last; the other chains come first.
     served: Option<Id>,
 }
 
-/// What stands beside the core in a scenario.
+/// The environment of the core in a scenario.
 #[derive(Clone, Debug, Default)]
 struct World {
     catalogs: BTreeMap<CatalogRevision, Arc<Catalog>>,
     health: CatalogsHealth,
     seen: BTreeMap<DedupeKey, Seen>,
-    /// What can be read in the log.
+    /// The bodies that can be read from the log.
     bodies: BTreeMap<Digest, Bytes>,
     settings: Settings,
 }
 
-/// Whether the scenario's catalogs can be looked into.
+/// Whether the scenario's catalogs can be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CatalogsHealth {
-    /// They can.
+    /// They can be used.
     #[default]
     Whole,
-    /// Looking into them meets a bug: a panic.
+    /// Using them panics.
     Broken,
     /// None of them can be built.
     Gone,
@@ -82,7 +82,7 @@ impl Bodies for World {
     }
 }
 
-/// What a command led to in a scenario.
+/// The result of a command in a scenario.
 #[derive(Debug)]
 pub struct Outcome {
     told: Result<Answer, Refusal>,
@@ -106,21 +106,21 @@ impl Default for Spec {
 }
 
 impl Spec {
-    /// Gives the world a catalog; the newest revision is not installed by that, [`given`](Self::given) does.
+    /// Adds a catalog to the environment. This does not install its revision; [`given`](Self::given) does.
     #[must_use]
     pub fn with_catalog(mut self, catalog: Catalog) -> Self {
         self.build(catalog);
         self
     }
 
-    /// Sets what the operator sets.
+    /// Replaces the operator's settings.
     #[must_use]
     pub fn with_settings(mut self, settings: Settings) -> Self {
         self.set(settings);
         self
     }
 
-    /// Brings the log to where these commands led it; each must be taken.
+    /// Carries out these commands first; none of them may be refused.
     #[must_use]
     #[track_caller]
     pub fn given(mut self, commands: impl IntoIterator<Item = Command>) -> Self {
@@ -131,42 +131,42 @@ impl Spec {
         self
     }
 
-    /// Gives the world another catalog, as [`with_catalog`](Self::with_catalog) does.
+    /// Adds another catalog to the environment, like [`with_catalog`](Self::with_catalog).
     pub fn build(&mut self, catalog: Catalog) {
         self.world.catalogs.insert(catalog.revision(), Arc::new(catalog));
     }
 
-    /// Gives what the operator set.
+    /// Returns the operator's settings.
     pub fn settings(&self) -> &Settings {
         &self.world.settings
     }
 
-    /// Sets anew what the operator sets.
+    /// Replaces the operator's settings.
     pub fn set(&mut self, settings: Settings) {
         self.world.settings = settings;
     }
 
-    /// Breaks the catalogs, or mends them.
+    /// Breaks or repairs the catalogs.
     pub fn set_catalogs(&mut self, health: CatalogsHealth) {
         self.world.health = health;
     }
 
-    /// Lets time pass.
+    /// Advances the time.
     pub fn later(&mut self, millis: u64) {
         self.now = self.now.plus_millis(millis);
     }
 
-    /// Steps the clock, as when somebody sets it; the log hears of it by a command.
+    /// Steps the clock, as if somebody set it. The log learns about it only by a command.
     pub fn step_clock(&mut self, to: Timestamp) {
         self.now = to;
     }
 
-    /// Gives the time.
+    /// Returns the current time.
     pub fn now(&self) -> Timestamp {
         self.now
     }
 
-    /// Offers a command, and commits what it leads to, what is owed included.
+    /// Offers a command, and commits its records, including the owed ones.
     pub fn when(&mut self, command: Command) -> Outcome {
         let mut outcome = self.turn(command);
         let rest = self.serve_all();
@@ -175,14 +175,15 @@ impl Spec {
         outcome
     }
 
-    /// Offers a command, and commits its own turn; what is owed stays owed.
+    /// Offers a command, and commits its own turn; owed reactions stay owed.
     #[allow(clippy::needless_pass_by_value, reason = "a scenario makes each command for one use")]
     pub fn turn(&mut self, command: Command) -> Outcome {
         let told = self.offer(&command);
         Outcome { told, ..self.commit() }
     }
 
-    /// Works out one owed piece, the next chain's after the one before, and commits it; none where nothing is owed.
+    /// Computes and commits one owed piece, of the chain after the last one served. Returns `None` if nothing
+    /// is owed.
     pub fn serve(&mut self) -> Option<Outcome> {
         let owed = self.sequencing.next_owed(self.served)?;
         self.served = Some(owed.root);
@@ -197,7 +198,7 @@ impl Spec {
         }
     }
 
-    /// Works out all that is owed, piece by piece.
+    /// Computes everything that is owed, piece by piece.
     #[track_caller]
     pub fn serve_all(&mut self) -> Outcome {
         let mut all = Outcome { told: Ok(Answer::Done), records: Vec::new(), effects: Vec::new() };
@@ -209,7 +210,7 @@ impl Spec {
         panic!("{PIECES_MAX} owed pieces were served, and still something is owed");
     }
 
-    /// Puts the next owed piece aside, as a node does that cannot fetch what it needs, and commits that.
+    /// Parks the next owed piece, as a node does if it cannot fetch a body, and commits that.
     #[track_caller]
     pub fn park(&mut self, error: &str) -> Outcome {
         let owed: Owed = self.sequencing.next_owed(self.served).expect("something is owed");
@@ -219,7 +220,7 @@ impl Spec {
         self.commit()
     }
 
-    /// Offers a command to the batch that is being made, and commits nothing.
+    /// Offers a command to the current batch, without committing.
     pub fn offer(&mut self, command: &Command) -> Result<Answer, Refusal> {
         let at = self.moment();
         loop {
@@ -231,7 +232,7 @@ impl Spec {
         }
     }
 
-    /// Commits the batch that is being made.
+    /// Commits the current batch.
     pub fn commit(&mut self) -> Outcome {
         for (key, seen) in &self.sequencing.batch().seen {
             self.world.seen.insert(key.clone(), *seen);
@@ -244,32 +245,32 @@ impl Spec {
         Outcome { told: Ok(Answer::Done), records: committed.records, effects: committed.effects }
     }
 
-    /// Takes the batch that is being made back, as when the store refused it.
+    /// Undoes the current batch, as if the store had refused it.
     pub fn undo(&mut self) {
         self.sequencing.undo();
     }
 
-    /// Gives all records so far.
+    /// Returns all records so far.
     pub fn records(&self) -> &[Record] {
         &self.records
     }
 
-    /// Gives all effects so far.
+    /// Returns all effects so far.
     pub fn effects(&self) -> &[Effect] {
         &self.effects
     }
 
-    /// Gives the core's state.
+    /// Returns the core's state.
     pub fn engine(&self) -> &Engine {
         self.sequencing.engine()
     }
 
-    /// Gives the newest position and the chain's hash there.
+    /// Returns the newest position and the chain's hash there.
     pub fn head(&self) -> Head {
         self.sequencing.committed_head()
     }
 
-    /// Replaces the state by one that was saved, as a restart does; what was not committed is gone.
+    /// Saves and restores the state, as a restart does; what was not committed is lost.
     #[track_caller]
     pub fn restart(&mut self) {
         self.sequencing.undo();
@@ -278,7 +279,7 @@ impl Spec {
         self.sequencing = Sequencing::new(loaded, self.head(), self.sequencing.epoch().next());
     }
 
-    /// Fetches bodies out of the log, as a node does between two batches.
+    /// Fetches bodies from the log, as a node does between two batches.
     #[track_caller]
     fn fetch(&mut self, bodies: &[BodyHandle]) {
         for handle in bodies {
@@ -290,7 +291,7 @@ impl Spec {
 
     #[track_caller]
     fn record_at(&self, position: Position) -> Record {
-        // Positions have no gap.
+        // Positions have no gaps.
         let place = usize::try_from(position.0).ok().and_then(|position| position.checked_sub(1));
         let found = place.and_then(|place| self.records.get(place));
         found.cloned().expect("what is owed is owed to a record of the log")
@@ -309,7 +310,7 @@ impl World {
 }
 
 impl Outcome {
-    /// Demands that these kinds of fact were recorded, in this order, and nothing else.
+    /// Asserts that exactly these kinds of fact were recorded, in this order.
     #[track_caller]
     pub fn then(self, kinds: &[&str]) -> Self {
         assert_eq!(self.told.as_ref().err(), None, "the command was refused");
@@ -317,7 +318,7 @@ impl Outcome {
         self
     }
 
-    /// Demands that the command was refused so, and that nothing was recorded.
+    /// Asserts that the command was refused for this reason, and that nothing was recorded.
     #[track_caller]
     pub fn then_refused(self, refusal: &Refusal) -> Self {
         assert_eq!(self.told.as_ref().err(), Some(refusal));
@@ -325,33 +326,33 @@ impl Outcome {
         self
     }
 
-    /// Gives what the caller is told, or why not.
+    /// Returns the answer to the caller, or the refusal.
     pub fn told(&self) -> &Result<Answer, Refusal> {
         &self.told
     }
 
-    /// Gives what the caller is told.
+    /// Returns the answer to the caller.
     #[track_caller]
     pub fn answer(&self) -> Answer {
         self.told.clone().expect("the command was taken")
     }
 
-    /// Gives the kinds of the facts that were recorded.
+    /// Returns the kinds of the facts that were recorded.
     pub fn kinds(&self) -> Vec<&'static str> {
         self.records.iter().map(Record::kind).collect()
     }
 
-    /// Gives the facts that were recorded.
+    /// Returns the facts that were recorded.
     pub fn facts(&self) -> impl Iterator<Item = &Fact> {
         self.records.iter().map(|record| &record.fact)
     }
 
-    /// Gives the records.
+    /// Returns the records.
     pub fn records(&self) -> &[Record] {
         &self.records
     }
 
-    /// Gives the effects.
+    /// Returns the effects.
     pub fn effects(&self) -> &[Effect] {
         &self.effects
     }

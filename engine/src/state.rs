@@ -1,6 +1,7 @@
-//! The state of one log: a table for each noun, what may be read of them, and how records change them.
+//! The state of one log: a table for each noun, the views of them, and how records change them.
 //!
-//! Whatever decides or reacts is a function of [`State`]; only [`Engine`](crate::engine::Engine) knows these functions.
+//! Code that decides or reacts is a function of [`State`]; only [`Engine`](crate::engine::Engine) calls these
+//! functions.
 
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -25,25 +26,26 @@ use crate::timers::state::{TimerOwner, Timers};
 use crate::vars::state::Vars;
 use crate::workflows::state::Workflows;
 
-/// The form that [`State::save`] writes and reads. A state of another form is rebuilt from the log: older forms lack when errors
-/// of rules are due to be counted.
+/// The format that [`State::save`] writes and reads. A state in another format is rebuilt from the log: older
+/// formats do not contain when rule errors are due to be counted.
 pub const STATE_FORMAT: u32 = 6;
 
-/// What is known after the records of one log.
+/// The state after the records of one log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
     log: LogId,
     tables: Tables,
 }
 
-/// Declares the tables of the nouns once: the saved form, the way to read each, and what is committed and undone.
+/// Declares the tables of the nouns once: the saved form, the accessor of each, and what is committed and
+/// undone.
 macro_rules! tables {
     ($($(#[$doc:meta])* $noun:ident: $tables:ty,)*) => {
         #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
         struct Tables {
-            /// The newest record that is folded in, under the only key 0: its position and time.
+            /// The position and time of the newest record that is folded in, under the only key 0.
             newest: Table<u8, (Position, Timestamp)>,
-            /// How many records each stream has that may get more.
+            /// The number of records in each stream that may get more.
             streams: Table<StreamId, Revision>,
             $($(#[$doc])* $noun: $tables,)*
         }
@@ -53,14 +55,14 @@ macro_rules! tables {
                 &self.tables.$noun
             })*
 
-            /// Makes everything that was folded since the last commit final.
+            /// Makes everything that was folded since the last commit permanent.
             pub fn commit(&mut self) {
                 self.tables.newest.commit();
                 self.tables.streams.commit();
                 $(self.tables.$noun.commit();)*
             }
 
-            /// Takes back everything that was folded since the last commit.
+            /// Undoes everything that was folded since the last commit.
             pub fn undo(&mut self) {
                 self.tables.newest.undo();
                 self.tables.streams.undo();
@@ -95,14 +97,14 @@ tables! {
     access: Access,
     /// The open dead letters.
     letters: Letters,
-    /// The reactions that are owed or parked.
+    /// The reactions that are owed, held or parked.
     health: Health,
 }
 
-/// A state in its versioned form: JSON.
+/// A saved state in a versioned format: JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SavedState {
-    /// The form's version.
+    /// The version of the format.
     pub format: u32,
     /// The state.
     pub json: Bytes,
@@ -112,10 +114,10 @@ pub struct SavedState {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// The form is another release's.
+    /// The format is that of another release.
     #[error("the state has form {0}, this release reads {STATE_FORMAT}")]
     Format(u32),
-    /// The form is right, the content is not.
+    /// The format is right, but the content is not valid.
     #[error("the state is damaged: {0}")]
     Damaged(String),
 }
@@ -155,20 +157,22 @@ impl State {
         self.tables.packs.revision()
     }
 
-    /// Returns when time alone leads to the next record: a timer fires, or errors of a rule are counted. None where nothing waits.
+    /// Returns when time alone causes the next record: a timer fires, or rule errors are counted. `None` if
+    /// there is no such time.
     pub fn next_due(&self) -> Option<Timestamp> {
         self.timers().next_due().into_iter().chain(self.rules().next_due()).min()
     }
 
-    /// Folds one record into the state. The only place where state changes. It never fails on a valid log, and can be taken back
-    /// until [`commit`](Self::commit): who folds many records commits now and then.
+    /// Folds one record into the state. This is the only place where the state changes. It never fails on a
+    /// valid log, and can be undone until [`commit`](Self::commit), so a caller that folds many records
+    /// should commit from time to time.
     pub fn apply(&mut self, record: &Record) {
         let state = &mut self.tables;
         state.newest.insert(0, (record.position, record.time));
         match &record.stream {
             // This stream has one record and never gets another.
             StreamId::Event(_) => {}
-            // This one only while it is held.
+            // Only while the enforcement is held.
             StreamId::Enforcement(id) => state.flows.note(*id, record.revision),
             stream => state.streams.insert(stream.clone(), record.revision),
         }
@@ -231,19 +235,21 @@ impl State {
         self.tables.settle_pauses(record);
     }
 
-    /// Gives the state in its versioned form, what is not committed included. `load(save(e))` folds on exactly as `e`.
+    /// Returns the saved form of the state, including what is not committed. `load(save(e))` continues
+    /// exactly like `e`.
     pub fn save(&self) -> SavedState {
         let json =
             serde_json::to_vec(&self.in_saved_form()).expect("the state holds only text, numbers and lists, which always have a JSON form");
         SavedState { format: STATE_FORMAT, json: json.into() }
     }
 
-    /// Gives the state as it is saved, in the form [`STATE_FORMAT`], for whoever writes it piece by piece: a large one is never held twice.
+    /// Returns the form that is saved, in the format [`STATE_FORMAT`], so that a large state can be written
+    /// piece by piece and is never in memory twice.
     pub fn in_saved_form(&self) -> &impl Serialize {
         &self.tables
     }
 
-    /// Takes a state back from its versioned form.
+    /// Restores a state from its saved form.
     pub fn load(log: LogId, saved: &SavedState) -> Result<Self, LoadError> {
         let mut json = serde_json::Deserializer::from_slice(&saved.json);
         let state = Self::of_saved_form(log, saved.format, &mut json)?;
@@ -251,7 +257,7 @@ impl State {
         Ok(state)
     }
 
-    /// Takes a state back from what [`in_saved_form`](Self::in_saved_form) gave, for whoever reads it piece by piece.
+    /// Restores a state from what [`in_saved_form`](Self::in_saved_form) returned, reading it piece by piece.
     pub fn of_saved_form<'de, D: Deserializer<'de>>(log: LogId, format: u32, saved: D) -> Result<Self, LoadError> {
         if format != STATE_FORMAT {
             return Err(LoadError::Format(format));
@@ -266,7 +272,7 @@ impl State {
 }
 
 impl Tables {
-    /// Lets an execution take the locks that it has to hold, wait for them, or let them go, as it stands after a record.
+    /// Updates the locks of an execution after a record: it takes them, waits for them, or releases them.
     fn settle_locks(&mut self, record: &Record) {
         let StreamId::Execution(id) = record.stream else { return };
         match &record.fact {
@@ -281,7 +287,8 @@ impl Tables {
         match self.executions.get(&id).map(|execution| execution.phase) {
             None => self.locks.release(id),
             Some(Phase::Withdrawn) => self.locks.wait_no_more(id),
-            // It takes its place when its moment has come; what is tried again has its locks.
+            // A delayed execution takes its place when its time comes; one that is retried has its locks
+            // already.
             Some(Phase::Delayed) => {}
             Some(Phase::Blocked) if self.locks.begin(id, record.position) => self.executions.unblock(&id, record.time),
             Some(Phase::Blocked) => {}
@@ -290,7 +297,7 @@ impl Tables {
         }
     }
 
-    /// Puts aside what stands below a paused execution, and takes back what does so no more.
+    /// Sets aside everything below a paused execution, and restores what is no longer below one.
     fn settle_pauses(&mut self, record: &Record) {
         let StreamId::Execution(of) = record.stream else { return };
         let changed = self.executions.apply_pause(record);

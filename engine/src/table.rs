@@ -1,8 +1,9 @@
-//! Tables of the state: ordered maps that can take back what a batch changed, and of which a copy costs next to nothing.
+//! Tables of the state: ordered maps that can undo the changes of a batch, and are cheap to copy.
 //!
-//! A table remembers the rows as they were before the batch's first change of each; [`commit`](Table::commit) forgets that, and
-//! [`undo`](Table::undo) puts it back. Its rows lie in short sorted runs that copies share: whoever changes a row of a run that a copy has as
-//! well copies that run first. `docs/decisions/undo.md` has the measurement against persistent maps.
+//! A table remembers each row as it was before its first change in the batch; [`commit`](Table::commit)
+//! forgets that, and [`undo`](Table::undo) restores it. The rows are in short sorted runs that copies share:
+//! changing a row of a shared run first copies that run. `docs/decisions/undo.md` compares this with
+//! persistent maps.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -12,29 +13,29 @@ use std::sync::Arc;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The most rows of a run: what is copied where a copy of the table shares it.
+/// The maximum number of rows in a run, which is the unit of copying if a copy of the table shares it.
 const RUN_MAX: usize = 64;
-/// A run with no more rows is put together with a neighbour, where both are one half of a run.
+/// A run with at most this many rows is joined with a neighbor, if together they are at most half of a run.
 const RUN_SMALL: usize = RUN_MAX / 4;
 
-/// An ordered map with an undo log, whose copies share what neither changed.
+/// An ordered map with an undo log, whose copies share the runs that neither has changed.
 #[derive(Clone, Debug)]
 pub struct Table<K, V> {
-    /// In the order of their rows. None is empty.
+    /// The runs in order of their rows. No run is empty.
     runs: Vec<Run<K, V>>,
     len: usize,
     before: Vec<(K, Option<V>)>,
 }
 
-/// Rows that stand next to each other.
+/// Consecutive rows.
 #[derive(Clone, Debug)]
 struct Run<K, V> {
-    /// No row of it is less, and every row of those before it is.
+    /// A lower bound of its keys, above all keys of the runs before it.
     from: K,
     rows: Arc<Vec<(K, V)>>,
 }
 
-/// A place between two rows: a run, and how many of its rows stand before.
+/// A place between two rows: a run, and the number of its rows before the place.
 type Place = (usize, usize);
 
 impl<K, V> Default for Table<K, V> {
@@ -51,34 +52,34 @@ impl<K: Ord + Clone + PartialEq, V: Clone + PartialEq> PartialEq for Table<K, V>
 }
 
 impl<K: Ord + Clone, V: Clone> Table<K, V> {
-    /// Gives a row.
+    /// Returns the value of a row.
     pub fn get(&self, key: &K) -> Option<&V> {
         let run = self.runs.get(self.run_of(key))?;
         let at = position(&run.rows, key).ok()?;
         run.rows.get(at).map(|(_, value)| value)
     }
 
-    /// Says whether there is such a row.
+    /// Returns true if there is a row with this key.
     pub fn contains(&self, key: &K) -> bool {
         self.get(key).is_some()
     }
 
-    /// Gives the number of rows.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Says whether there are no rows.
+    /// Returns true if there are no rows.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Gives the rows in the order of their keys.
+    /// Returns the rows in the order of their keys.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> {
         self.range(..)
     }
 
-    /// Gives the rows of a range in the order of their keys; none where its end stands before its beginning.
+    /// Returns the rows of a range in the order of their keys; empty if the range ends before it begins.
     pub fn range(&self, range: impl RangeBounds<K>) -> impl DoubleEndedIterator<Item = (&K, &V)> {
         let begin = match range.start_bound() {
             Bound::Unbounded => (0, 0),
@@ -99,25 +100,25 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
         })
     }
 
-    /// Gives the first row.
+    /// Returns the first row.
     pub fn first(&self) -> Option<(&K, &V)> {
         self.runs.first()?.rows.first().map(|(key, value)| (key, value))
     }
 
-    /// Puts a row in, in the place of an older one.
+    /// Inserts a row, replacing an older one.
     pub fn insert(&mut self, key: K, value: V) {
         let old = self.put(key.clone(), value);
         self.before.push((key, old));
     }
 
-    /// Takes a row out.
+    /// Removes a row.
     pub fn remove(&mut self, key: &K) {
         if let Some(old) = self.take(key) {
             self.before.push((key.clone(), Some(old)));
         }
     }
 
-    /// Changes a row in place; does nothing where there is none.
+    /// Changes a row in place; does nothing if it does not exist.
     pub fn change(&mut self, key: &K, change: impl FnOnce(&mut V)) {
         let number = self.run_of(key);
         let Some(run) = self.runs.get_mut(number) else { return };
@@ -128,12 +129,12 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
         }
     }
 
-    /// Makes all changes since the last commit final.
+    /// Makes all changes since the last commit permanent.
     pub fn commit(&mut self) {
         self.before.clear();
     }
 
-    /// Takes all changes since the last commit back.
+    /// Undoes all changes since the last commit.
     pub fn undo(&mut self) {
         while let Some((key, old)) = self.before.pop() {
             match old {
@@ -143,12 +144,13 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
         }
     }
 
-    /// Gives the run that has the key, or would.
+    /// Returns the run that contains the key, or would contain it.
     fn run_of(&self, key: &K) -> usize {
         self.runs.partition_point(|run| run.from <= *key).saturating_sub(1)
     }
 
-    /// Gives the place behind all rows of which `is_before` is true: those of a beginning.
+    /// Returns the place after all rows for which `is_before` is true, which must be the first rows of the
+    /// table.
     fn place_behind(&self, is_before: impl Fn(&K) -> bool) -> Place {
         let number = self.runs.partition_point(|run| is_before(&run.from)).saturating_sub(1);
         let before = self.runs.get(number).map_or(0, |run| run.rows.partition_point(|(key, _)| is_before(key)));
@@ -165,7 +167,7 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
         };
         match position(&run.rows, &key) {
             Ok(at) => Arc::make_mut(&mut run.rows).get_mut(at).map(|(_, old)| std::mem::replace(old, value)),
-            // Rows that come in their order leave full runs behind.
+            // Rows that are inserted in order leave full runs.
             Err(RUN_MAX) if number + 1 == runs => {
                 self.add_run(runs, vec![(key, value)]);
                 self.len += 1;
@@ -208,7 +210,7 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
         Some(old)
     }
 
-    /// Puts a run and the next together, where they are short.
+    /// Joins a run with the next one, if they are short.
     fn join(&mut self, number: usize) {
         let Some([run, next]) = self.runs.get_mut(number..number + 2) else { return };
         if run.rows.len() + next.rows.len() <= RUN_MAX / 2 {
@@ -240,7 +242,7 @@ impl<'de, K: Deserialize<'de> + Ord + Clone, V: Deserialize<'de> + Clone> Deseri
     }
 }
 
-/// Reads rows one by one: a large table is not held twice.
+/// Deserializes rows one by one, so that a large table is not in memory twice.
 struct Rows<K, V>(PhantomData<(K, V)>);
 
 impl<'de, K: Deserialize<'de> + Ord + Clone, V: Deserialize<'de> + Clone> Visitor<'de> for Rows<K, V> {
@@ -272,7 +274,7 @@ mod tests {
         Insert(u16, u8),
         Remove(u16),
         Add(u16),
-        /// So many rows whose keys follow each other come, or go.
+        /// This many rows with consecutive keys are inserted, or removed.
         Come(u16, u16),
         Go(u16, u16),
     }

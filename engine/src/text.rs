@@ -1,8 +1,8 @@
-//! Texts that go into records: cut to a limit, and what an expression that failed says.
+//! Texts for records: shortening, and the message of a failed expression.
 
 use ensue_expression::{ErrorKind, EvaluationError};
 
-/// Cuts a text to at most `bytes_max` bytes, at a character's border and with a mark.
+/// Cuts a text to at most `bytes_max` bytes, at a character boundary and with a marker.
 pub(crate) fn cut(mut text: String, bytes_max: usize) -> String {
     const MARK: &str = " … (cut)";
     if text.len() > bytes_max {

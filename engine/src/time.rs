@@ -1,4 +1,4 @@
-//! Points in time as the log keeps them: microseconds of UTC.
+//! Points in time as the log stores them: microseconds of UTC.
 //!
 //! It has no clock: time enters the core with a [`Moment`](crate::command::Moment).
 
@@ -9,10 +9,11 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The longest duration that is taken: a year.
+/// The maximum duration: a year.
 const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Reads `250ms`, `90s`, `10m`, `24h`; none where it is not written so, or is over a year.
+/// Parses `250ms`, `90s`, `10m`, `24h`. Returns `None` if the text has another form or the duration is over a
+/// year.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let number: u64 = text[..digits].parse().ok()?;
@@ -27,7 +28,8 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     (duration <= DURATION_MAX).then_some(duration)
 }
 
-/// Writes a duration of whole milliseconds as [`parse_duration`] reads it, in the largest unit that leaves no rest.
+/// Writes a duration of whole milliseconds in the form that [`parse_duration`] reads, in the largest unit
+/// without a remainder.
 pub fn duration_text(millis: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(3_600_000, "h"), (60_000, "m"), (1_000, "s")];
     let unit = UNITS.iter().find(|(unit, _)| millis > 0 && millis.is_multiple_of(*unit));
@@ -42,7 +44,8 @@ impl Timestamp {
     const MIN: i64 = -62_167_219_200_000_000;
     const MAX: i64 = 253_402_300_799_999_999;
 
-    /// Makes a point in time from microseconds since the Unix epoch; what lies outside the years 0 to 9999 is moved to their edge.
+    /// Creates a point in time from microseconds since the Unix epoch. Times outside the years 0 to 9999 are
+    /// clamped to them.
     pub const fn from_micros(micros: i64) -> Self {
         if micros < Self::MIN {
             Self(Self::MIN)
@@ -53,17 +56,17 @@ impl Timestamp {
         }
     }
 
-    /// Gives microseconds since the Unix epoch.
+    /// Returns microseconds since the Unix epoch.
     pub const fn micros(self) -> i64 {
         self.0
     }
 
-    /// Gives milliseconds since the Unix epoch, as UUIDs of version 7 carry them; 0 before 1970.
+    /// Returns milliseconds since the Unix epoch, as in UUIDs of version 7; 0 before 1970.
     pub const fn unix_millis(self) -> u64 {
         if self.0 < 0 { 0 } else { self.0.unsigned_abs() / 1_000 }
     }
 
-    /// Gives the point `millis` milliseconds later.
+    /// Returns the point `millis` milliseconds later.
     pub const fn plus_millis(self, millis: u64) -> Self {
         let micros = if millis > i64::MAX as u64 / 1_000 { i64::MAX } else { millis as i64 * 1_000 };
         Self::from_micros(self.0.saturating_add(micros))
@@ -75,7 +78,7 @@ impl Timestamp {
         Self::from_micros(self.0.saturating_sub(micros))
     }
 
-    /// Gives the microseconds from `earlier` to this point, negative where `earlier` is later.
+    /// Returns the microseconds from `earlier` to this point, negative if `earlier` is later.
     pub const fn micros_since(self, earlier: Self) -> i64 {
         self.0 - earlier.0
     }

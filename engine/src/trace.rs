@@ -1,6 +1,6 @@
-//! Traces as the W3C writes them (<https://www.w3.org/TR/trace-context/>), and the spans that things of the log are in them.
+//! W3C traces (<https://www.w3.org/TR/trace-context/>), and the spans of the things in the log.
 //!
-//! It sends nothing: what is a span, and of how long, is said by whoever exports them.
+//! This module sends nothing: the exporter decides what becomes a span, and how long the span is.
 
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
@@ -8,20 +8,20 @@ use std::str::FromStr;
 use crate::ids::Id;
 use crate::record::Digest;
 
-/// How long a `traceparent` is.
+/// The length of a `traceparent`.
 const TEXT_BYTES: usize = 55;
-/// The most bytes of a `tracestate` that are passed on: the W3C asks for no more.
+/// The maximum size in bytes of a `tracestate` that is passed on. The W3C requires no more.
 pub const STATE_BYTES_MAX: usize = 512;
-/// The most entries of a `tracestate`.
+/// The maximum number of entries in a `tracestate`.
 const STATE_ENTRIES_MAX: usize = 32;
-/// The most bytes of a key and of a value in a `tracestate`.
+/// The maximum size in bytes of a key and of a value in a `tracestate`.
 const STATE_PART_BYTES_MAX: usize = 256;
-/// Entries longer than this are the first to go where a `tracestate` is too long.
+/// Entries longer than this are dropped first if a `tracestate` is too long.
 const STATE_ENTRY_LONG_BYTES: usize = 128;
-/// The flag that says that whoever began the trace records it.
+/// The flag that says that the caller that began the trace records it.
 const SAMPLED: u8 = 1;
 
-/// A `traceparent`: a trace, and the span in it that what follows belongs under.
+/// A `traceparent`: a trace, and the parent span for everything that follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceParent {
     trace: TraceId,
@@ -29,29 +29,31 @@ pub struct TraceParent {
     flags: u8,
 }
 
-/// A `tracestate`: what the tracing systems on the way keep in a trace. It is passed on as it came.
+/// A `tracestate`: data of the tracing systems that a trace has passed through. It is passed on unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceState(String);
 
-/// A trace as `cause.trace` of a record has it: a `traceparent`, then a space and the `tracestate` where one came with it.
+/// A trace as in `cause.trace` of a record: a `traceparent`, then a space and the `tracestate` if there was
+/// one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceContext {
-    /// The trace, and the span that what follows belongs under.
+    /// The trace, and the parent span for everything that follows.
     pub parent: TraceParent,
-    /// What came with it.
+    /// The `tracestate`, if there was one.
     pub state: Option<TraceState>,
 }
 
 /// Which traces are recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sampler {
-    /// How many of those that begin here.
+    /// The share of the traces that begin here.
     pub begun: Share,
-    /// How many of those that callers began; none means those that the caller records.
+    /// The share of the traces that callers began; `None` means those that the caller records.
     pub continued: Option<Share>,
 }
 
-/// A share of all traces, in 2^63rds. Every system that takes the same share by the trace's id takes the same traces.
+/// A share of all traces, in 2^63rds. All systems that select the same share by the trace's id select the
+/// same traces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share(u64);
 
@@ -64,39 +66,39 @@ pub struct TraceId([u8; 16]);
 pub struct SpanId([u8; 8]);
 
 impl TraceParent {
-    /// Begins a trace of random bits, with a span in it; it is recorded.
+    /// Begins a trace from random bits, with a span in it. The trace is recorded.
     pub fn begun(entropy: [u8; 24]) -> Self {
         let (mut trace, mut span) = ([0; 16], [0; 8]);
         trace.copy_from_slice(&entropy[..16]);
         span.copy_from_slice(&entropy[16..]);
-        // Zeros are no id; this bit of each keeps it from being that.
+        // An id of zeros is invalid; this bit prevents it.
         trace[15] |= 1;
         Self { trace: TraceId(trace), span: SpanId::of_entropy(span), flags: SAMPLED }
     }
 
-    /// Gives the trace.
+    /// Returns the trace.
     pub fn trace(&self) -> TraceId {
         self.trace
     }
 
-    /// Gives the span that what follows belongs under.
+    /// Returns the parent span for everything that follows.
     pub fn span(&self) -> SpanId {
         self.span
     }
 
-    /// Says whether whoever began the trace records it: only then are others to do so.
+    /// Returns true if the caller that began the trace records it. Only then should others record it.
     pub fn is_sampled(&self) -> bool {
         self.flags & SAMPLED != 0
     }
 
-    /// Returns the same with the flag that says whether the trace is recorded.
+    /// Returns the same with the flag for recording set or cleared.
     #[must_use]
     pub fn sampled(self, is_sampled: bool) -> Self {
         let flags = if is_sampled { self.flags | SAMPLED } else { self.flags & !SAMPLED };
         Self { flags, ..self }
     }
 
-    /// Gives what follows under another span of the same trace.
+    /// Returns the same trace with another parent span.
     #[must_use]
     pub fn under(self, span: SpanId) -> Self {
         Self { span, ..self }
@@ -104,7 +106,8 @@ impl TraceParent {
 }
 
 impl SpanId {
-    /// Gives the span of the thing with this id: the last eight of its bytes, which are 62 random or derived bits and never zeros.
+    /// Returns the span of the thing with this id: the last eight of its bytes, which are 62 random or
+    /// derived bits and never zero.
     pub fn of(thing: Id) -> Self {
         let mut last = [0; 8];
         last.copy_from_slice(&thing.as_bytes()[8..]);
@@ -119,7 +122,7 @@ impl SpanId {
         Self::of_entropy(first)
     }
 
-    /// Makes one of random bits.
+    /// Creates a span id from random bits.
     pub fn of_entropy(mut entropy: [u8; 8]) -> Self {
         entropy[7] |= 1;
         Self(entropy)
@@ -167,7 +170,7 @@ impl fmt::Display for TraceState {
     }
 }
 
-/// The text is no `tracestate`.
+/// The text is not a valid `tracestate`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it is not a `tracestate`")]
 pub struct NotATraceState;
@@ -175,7 +178,7 @@ pub struct NotATraceState;
 impl FromStr for TraceState {
     type Err = NotATraceState;
 
-    /// Reads a list of entries. A list that is too long loses its long entries first, then its last.
+    /// Parses a list of entries. A list that is too long loses its long entries first, then its last.
     fn from_str(text: &str) -> Result<Self, NotATraceState> {
         let entries = text.split(',').map(|entry| entry.trim_matches([' ', '\t'])).filter(|entry| !entry.is_empty());
         let mut kept: Vec<&str> = Vec::new();
@@ -208,7 +211,7 @@ fn is_state_value(value: &str) -> bool {
 }
 
 impl Default for Sampler {
-    /// Records what the caller records, and all that begins here.
+    /// Records the traces that the caller records, and all traces that begin here.
     fn default() -> Self {
         Self { begun: Share::ALL, continued: None }
     }
@@ -229,10 +232,10 @@ impl Sampler {
 impl Share {
     /// All traces.
     pub const ALL: Self = Self(1 << 63);
-    /// None.
+    /// No traces.
     pub const NONE: Self = Self(0);
 
-    /// Returns the share of a ratio from 0 to 1; none where it is outside.
+    /// Returns the share for a ratio from 0 to 1, or `None` if it is outside that range.
     pub fn of_ratio(ratio: f64) -> Option<Self> {
         // 2^63 is a power of two, so the product is exact, and a ratio within the bounds fits.
         (0.0..=1.0).contains(&ratio).then_some(Self((ratio * (1_u64 << 63) as f64) as u64))
@@ -268,7 +271,7 @@ impl fmt::Display for TraceParent {
     }
 }
 
-/// The text is no `traceparent` of version 00.
+/// The text is not a valid `traceparent` of version 00.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it is no `traceparent` of version 00")]
 pub struct NotATraceParent;
@@ -292,7 +295,7 @@ impl FromStr for TraceParent {
     }
 }
 
-/// Reads twice as many lower-case digits as there are bytes.
+/// Parses lower-case hexadecimal digits, two for each byte.
 fn hex<const BYTES: usize>(digits: &[u8]) -> Result<[u8; BYTES], NotATraceParent> {
     let digit = |byte: u8| match byte {
         b'0'..=b'9' => Ok(byte - b'0'),

@@ -1,4 +1,4 @@
-//! Vars: small values that are not secret, which actions and operators keep and expressions read.
+//! Vars: small values that are not secret, which actions and operators set and expressions read.
 
 pub mod decide;
 pub mod facts;

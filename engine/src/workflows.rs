@@ -1,4 +1,4 @@
-//! Workflows: executions made of steps, each of which is an execution of its own, or none where it was skipped.
+//! Workflows: executions that consist of steps. Each step is a separate execution, or none if it was skipped.
 
 pub mod awaited;
 pub mod elements;

@@ -1,4 +1,4 @@
-//! What may be asked of keys and tokens.
+//! Decisions on commands about keys and tokens.
 
 use crate::access::facts::{KeyRemoved, KeySet, TokenAdded, TokenRevoked};
 use crate::access::state::{ADMIN, Token};

@@ -1,11 +1,11 @@
-//! What can happen to keys and tokens.
+//! Facts about keys and tokens.
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::TokenId;
 use crate::names::KeyRef;
 
-/// A key has a new value; the vault holds it under this version.
+/// A key has a new value, which the vault stores under this version.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeySet {
@@ -15,7 +15,7 @@ pub struct KeySet {
     pub version: u32,
 }
 
-/// A key has no value any more.
+/// A key no longer has a value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyRemoved {
@@ -23,19 +23,19 @@ pub struct KeyRemoved {
     pub key: KeyRef,
 }
 
-/// A token lets its holder in.
+/// A token grants access to its holder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenAdded {
     /// Its id.
     pub id: TokenId,
-    /// Its name: the holder's.
+    /// The holder's name.
     pub name: String,
-    /// What its holder may do.
+    /// The holder's roles.
     pub roles: Vec<String>,
 }
 
-/// A token lets nobody in any more.
+/// A token no longer grants access.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenRevoked {

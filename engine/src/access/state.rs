@@ -1,4 +1,4 @@
-//! What keys and tokens are made into: which version of a key counts, and who may come in as whom.
+//! The state of keys and tokens: the current version of each key, and the valid tokens.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,10 +7,10 @@ use crate::ids::TokenId;
 use crate::names::KeyRef;
 use crate::table::Table;
 
-/// The role that may do everything, also make tokens.
+/// The role that may do everything, including creating tokens.
 pub const ADMIN: &str = "admin";
 
-/// The keys and tokens that count.
+/// The current keys and tokens.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Access {
     keys: Table<KeyRef, KeyVersions>,
@@ -20,33 +20,33 @@ pub struct Access {
 /// The versions of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyVersions {
-    /// The version that counts; none where the key was removed.
+    /// The current version; `None` if the key was removed.
     pub current: Option<u32>,
-    /// The newest version there ever was: a number is given once.
+    /// The highest version so far. A version number is never reused.
     pub newest: u32,
 }
 
-/// A token that lets its holder in.
+/// A valid token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
     /// The holder's name.
     pub name: String,
-    /// What the holder may do.
+    /// The holder's roles.
     pub roles: Vec<String>,
 }
 
 impl Access {
-    /// Gives the versions of a key.
+    /// Returns the versions of a key.
     pub fn key(&self, key: &KeyRef) -> Option<KeyVersions> {
         self.keys.get(key).copied()
     }
 
-    /// Gives the keys that there ever were, with their versions.
+    /// Returns all keys that ever existed, with their versions.
     pub fn keys(&self) -> impl Iterator<Item = (&KeyRef, &KeyVersions)> {
         self.keys.iter()
     }
 
-    /// Gives the tokens that count.
+    /// Returns the valid tokens.
     pub fn tokens(&self) -> impl Iterator<Item = (&TokenId, &Token)> {
         self.tokens.iter()
     }

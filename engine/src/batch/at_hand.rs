@@ -1,6 +1,7 @@
-//! Bodies at hand: those that went into the log a moment ago and that a workflow is about to read, and those that workflows read last.
+//! Bodies in memory: those that were just written to the log and that a workflow will read soon, and those
+//! that workflows read last.
 //!
-//! It is a cache: who does not find a body here has it fetched from the log.
+//! This is a cache: a body that is not here is fetched from the log.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -17,14 +18,15 @@ use crate::state::State;
 use crate::workflows::elements::Elements;
 use crate::workflows::waits::is_awaited;
 
-/// The most bytes that are held of what was just taken, as it is kept in the log.
+/// The maximum size of the just-written bodies, in bytes as stored in the log.
 const TAKEN_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// The most bytes that are held of what was read, as it lies in memory: the items of a step follow each other, and each reads the same.
+/// The maximum size of the bodies that were read, in bytes of memory. The items of a step run one after the
+/// other, and each reads the same body.
 const READ_BYTES_MAX: usize = 48 * 1024 * 1024;
-/// What a small body takes beside its bytes counts as well: many of them are no smaller than a few large ones.
+/// The overhead of a small body counts too: many small bodies are as large as a few big ones.
 const ROW_BYTES: usize = 256;
 
-/// The bodies at hand; those that nobody asked for longest go first.
+/// The bodies in memory. The least recently used are dropped first.
 #[derive(Debug)]
 pub(super) struct AtHand {
     taken: RefCell<Recent<Digest, Body>>,
@@ -50,7 +52,7 @@ impl AtHand {
     }
 }
 
-/// The bodies at hand, and those beside the batch.
+/// The bodies in memory, and those given with the batch.
 pub(super) struct Both<'a> {
     pub(super) at_hand: &'a AtHand,
     pub(super) beside: &'a dyn Bodies,
@@ -85,8 +87,9 @@ impl Bodies for Both<'_> {
     }
 }
 
-/// Returns true if the body of a record that is about to be folded is likely to be read soon: by a workflow, an inquiry, a step that
-/// waits for an event, or the rules that judge an event of a schedule or read vars. The body of a var is read soon as well.
+/// Returns true if the body of a record that is about to be folded is likely to be read soon: by a workflow,
+/// an inquiry, a step that waits for an event, or rules that judge a schedule's event or read vars. The body
+/// of a var is read soon as well.
 pub(super) fn is_read_soon(state: &State, record: &Record) -> bool {
     if matches!(record.stream, StreamId::Event(_)) {
         let is_undecided = matches!(&record.fact, Fact::EventReceived(fact) if fact.undecided > 0);
@@ -111,7 +114,7 @@ mod tests {
     use super::*;
     use crate::record::Position;
 
-    /// A log in which every read is counted.
+    /// A log that counts every read.
     struct CountedLog {
         bodies: Vec<Body>,
         reads: Cell<usize>,

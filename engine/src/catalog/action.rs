@@ -1,4 +1,4 @@
-//! Actions: what can be run, with what it takes and gives, and what the engine may do when its fate is unknown.
+//! Actions: what can be run, their parameters and results, and what the engine may do if an attempt is lost.
 
 use crate::catalog::OnLost;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +17,7 @@ use crate::text::cut;
 use crate::time::millis;
 use crate::time::parse_duration;
 
-/// The most bytes that are shown of what is no duration.
+/// The maximum number of bytes shown of an invalid duration.
 const GIVEN_BYTES_MAX: usize = 80;
 
 /// Something that can be run.
@@ -27,45 +27,48 @@ pub struct Action {
     pub name: ActionRef,
     /// What it does.
     pub description: String,
-    /// What it takes; nothing beyond it.
+    /// Its parameters; no others are accepted.
     pub parameters: Schema,
-    /// What it gives, where its author says so.
+    /// The schema of its result, if its author declares one.
     pub result: Option<Schema>,
-    /// Named values, each computed from the parameters and the ones before it.
+    /// Named values, each computed from the parameters and the earlier values.
     pub local: Vec<(String, Expression)>,
     /// How it is run.
     pub run: Run,
-    /// How long an attempt may take.
+    /// The timeout of an attempt.
     pub timeout: Duration,
-    /// How long all of it may take, where it is made of steps and its author says so.
+    /// The time limit of the whole workflow, if its author sets one.
     pub limit: Option<Duration>,
-    /// How long an attempt may go on after it was asked to stop.
+    /// How long an attempt may keep running after it was asked to stop.
     pub grace: Duration,
-    /// Says whether it may be tried again when it is unknown whether an attempt took effect.
+    /// Whether the engine may retry it if it is unknown whether an attempt took effect.
     pub idempotent: bool,
-    /// What to do then, where it may not.
+    /// What to do in that case if the engine may not retry it.
     pub on_lost: OnLost,
-    /// Whether and when what failed is tried again; never where nothing is said.
+    /// Whether and when to retry after a failure; `None` means never.
     pub retry: Option<Retry>,
-    /// How many of its executions may be open at once; as many as are asked for where nothing is said.
+    /// How many of its executions may be open at once; `None` means no limit.
     pub concurrency: Option<Concurrency>,
-    /// −100 … 100; higher goes first.
+    /// The priority, −100 … 100; higher goes first.
     pub priority: i8,
     /// The queue in which its executions wait for a worker's slot.
     pub queue: WorkerQueueName,
-    /// What its executions are labelled with, each worked out of its parameters: at most [`LABELS_MAX`](crate::executions::labels::LABELS_MAX).
+    /// The labels of its executions, each computed from the parameters: at most
+    /// [`LABELS_MAX`](crate::executions::labels::LABELS_MAX).
     pub labels: BTreeMap<LabelName, Template>,
-    /// Its pack's configuration: an object.
+    /// The configuration of its pack: an object.
     pub config: Arc<Value>,
-    /// The digest of its pack: where its files are.
+    /// The digest of its pack, which identifies the pack's files.
     pub pack: Digest,
-    /// Parameters that are kept under a name, some or all of them: whoever runs it by hand may give others over them.
+    /// Named sets of some or all parameters. Anyone who runs the action by hand may override them.
     pub templates: BTreeMap<String, Map<String, Value>>,
 }
 
 impl Action {
-    /// Says whether attempts with these parameters hold a worker's slot: what only gives its parameters back, sets a var, or does
-    /// nothing for no time, does not; what is made of steps, or sleeps, or asks, has none. Fails where it is to sleep for what is no duration, or to ask what is no question, or to wait for an event, which steps do.
+    /// Returns whether attempts with these parameters occupy a worker's slot. An action that only returns its
+    /// parameters, sets a var, or does nothing for no time occupies none. A workflow, a sleep and an inquiry
+    /// have no attempts. Fails if the action should sleep for an invalid duration, ask an invalid question,
+    /// or wait for an event, which only steps do.
     pub fn pace(&self, params: Node<'_>) -> Result<Pace, Misfit> {
         let is_at_once = match self.run {
             Run::Builtin(Builtin::Echo | Builtin::SetVar) => true,
@@ -80,7 +83,7 @@ impl Action {
     }
 }
 
-/// What it waits for is said by a step.
+/// Only a step can say what to wait for.
 fn wait_is_a_step() -> Misfit {
     let message = "it waits as a step of a workflow, for example `wait: { trigger: github.workflow_run }`".to_owned();
     Misfit { pointer: "/trigger".to_owned(), message }
@@ -101,11 +104,11 @@ fn sleep(params: Node<'_>) -> Result<Pace, Misfit> {
 pub enum Run {
     /// Starts a program.
     Process(ProcessCommand),
-    /// Has `sh -eu` run a script.
+    /// Runs a script with `sh -eu`.
     Shell(ShellScript),
     /// Makes one HTTP request.
     Http(Box<HttpRequest>),
-    /// Puts an event into the log.
+    /// Records an event.
     Emit {
         /// The trigger of the event.
         trigger: TriggerRef,
@@ -114,14 +117,14 @@ pub enum Run {
         /// The key under which the event is accepted once.
         dedupe: Option<Template>,
     },
-    /// Is made of steps.
+    /// Runs a workflow's steps.
     Workflow(Arc<Workflow>),
-    /// Is done by the node itself.
+    /// Runs inside the node itself.
     Builtin(Builtin),
 }
 
 impl Run {
-    /// Gives the runner's name, as packs write it.
+    /// Returns the runner's name as packs spell it.
     pub fn runner(&self) -> &'static str {
         match self {
             Self::Process(_) => "process",
@@ -137,15 +140,16 @@ impl Run {
 /// A program to start.
 #[derive(Clone, Debug)]
 pub struct ProcessCommand {
-    /// The program and its arguments: `./x` is a file beside the action's, a bare name is looked up in the operator's path.
+    /// The program and its arguments: `./x` is a file next to the action's, a bare name is looked up in the
+    /// operator's path.
     pub command: Vec<String>,
-    /// The places of the arguments that name a file of the pack beside the action's.
+    /// The indexes of the arguments that name a file of the pack next to the action's.
     pub beside: BTreeSet<usize>,
-    /// What it reads on its standard input; none means the parameters.
+    /// Its standard input; `None` means the parameters.
     pub input: Option<Template>,
-    /// Its environment, beyond what each process gets: by name.
+    /// Its environment, by name, in addition to the variables that every process gets.
     pub env: Vec<(String, Template)>,
-    /// Files of the attempt's own directory, each named to the program by a variable of this name.
+    /// Files in the attempt's own directory. Each is passed to the program in a variable of this name.
     pub files: Vec<(String, Template)>,
 }
 
@@ -154,26 +158,27 @@ pub struct ProcessCommand {
 pub struct ShellScript {
     /// The text: a literal, or exactly one parameter that is declared as code.
     pub script: Template,
-    /// Its environment, beyond what each process gets: either by name, or as one expression that gives an object.
+    /// Its environment, in addition to the variables that every process gets: either by name, or one
+    /// expression that returns an object.
     pub env: Template,
 }
 
 /// An HTTP request to make.
 #[derive(Clone, Debug)]
 pub struct HttpRequest {
-    /// The URL: exactly one expression (then a whole URL), or a literal with percent-encoded interpolations.
+    /// The URL: exactly one expression for the whole URL, or a literal with percent-encoded interpolations.
     pub url: Template,
-    /// The method; `GET` where none is given.
+    /// The method; `GET` by default.
     pub method: Template,
-    /// The headers: an object of texts.
+    /// The headers: an object of strings.
     pub headers: Template,
-    /// The query: an object of texts, appended to the URL's own.
+    /// The query: an object of strings, appended to the query of the URL.
     pub query: Template,
-    /// What is sent.
+    /// The request body.
     pub body: HttpBody,
 }
 
-/// What an HTTP request sends.
+/// The body of an HTTP request.
 #[derive(Clone, Debug)]
 pub enum HttpBody {
     /// Nothing.
@@ -182,7 +187,7 @@ pub enum HttpBody {
     Json(Template),
     /// A text; null sends nothing.
     Text(Template),
-    /// Whichever of the two is not null; both at once are an error of that attempt.
+    /// Whichever of the two is not null. If both are set, the attempt fails.
     Either {
         /// A value, as JSON.
         json: Template,
@@ -191,21 +196,21 @@ pub enum HttpBody {
     },
 }
 
-/// What the node itself can do.
+/// The actions that the node runs itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Builtin {
-    /// Holds a worker's slot for `seconds`.
+    /// Occupies a worker's slot for `seconds`.
     Noop,
-    /// Gives its parameters back.
+    /// Returns its parameters.
     Echo,
     /// Waits for `duration`, without a worker.
     Sleep,
-    /// Asks people, and waits for their answer.
+    /// Asks people a question, and waits for their answer.
     Inquiry,
     /// Waits for an event, as a step of a workflow.
     Wait,
-    /// Puts an event of the trigger `trigger` with the payload `payload` into the log.
+    /// Records an event of the trigger `trigger` with the payload `payload`.
     Emit,
-    /// Gives the var `name` the value `value`, or takes it away where that is null.
+    /// Sets the var `name` to `value`, or removes it if `value` is null.
     SetVar,
 }

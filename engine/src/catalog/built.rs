@@ -1,4 +1,5 @@
-//! A catalog: all definitions at one revision, with the index over the rules, the plans of schedules, and the vars that rules read.
+//! A catalog: all definitions at one revision, with the index over the rules, the plans of schedules, and the
+//! vars that rules read.
 
 use crate::catalog::Action;
 use crate::catalog::Definitions;
@@ -28,7 +29,7 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Builds the catalog of a revision; the references between the definitions were checked before.
+    /// Builds the catalog of a revision. The references between the definitions must have been checked.
     pub fn new(revision: CatalogRevision, definitions: Definitions) -> Self {
         let index = RuleIndex::over(definitions.rules.values());
         let schedules = schedules(&definitions);
@@ -37,53 +38,53 @@ impl Catalog {
         Self { revision, definitions, index, schedules, reading_vars }
     }
 
-    /// The same, in which nothing is ever due by a schedule: for who rehearses on a clock of their own.
+    /// Returns the same catalog without any schedules, for rehearsals that use a clock of their own.
     #[must_use]
     pub fn without_schedules(self) -> Self {
         Self { schedules: BTreeMap::new(), ..self }
     }
 
-    /// Gives its revision.
+    /// Returns its revision.
     pub fn revision(&self) -> CatalogRevision {
         self.revision
     }
 
-    /// Gives the packs.
+    /// Returns the packs.
     pub fn packs(&self) -> &BTreeMap<PackName, Arc<Pack>> {
         &self.definitions.packs
     }
 
-    /// Gives the actions.
+    /// Returns the actions.
     pub fn actions(&self) -> &BTreeMap<ActionRef, Arc<Action>> {
         &self.definitions.actions
     }
 
-    /// Gives the triggers.
+    /// Returns the triggers.
     pub fn triggers(&self) -> &BTreeMap<TriggerRef, Arc<Trigger>> {
         &self.definitions.triggers
     }
 
-    /// Gives the sensors.
+    /// Returns the sensors.
     pub fn sensors(&self) -> &BTreeMap<SensorRef, Arc<Sensor>> {
         &self.definitions.sensors
     }
 
-    /// Gives the rules.
+    /// Returns the rules.
     pub fn rules(&self) -> &BTreeMap<RuleRef, Arc<Rule>> {
         &self.definitions.rules
     }
 
-    /// Gives the plans of rules and sensors, those of disabled rules included.
+    /// Returns the plans of rules and sensors, including those of disabled rules.
     pub fn schedules(&self) -> &BTreeMap<ScheduleOwner, Arc<Plan>> {
         &self.schedules
     }
 
-    /// Gives which vars a rule reads; none where it reads none.
+    /// Returns the vars that a rule reads, or `None` if it reads none.
     pub fn reads_vars(&self, rule: &RuleRef) -> Option<&RuleReads> {
         self.reading_vars.get(rule)
     }
 
-    /// Gives the index over the rules.
+    /// Returns the index over the rules.
     pub fn index(&self) -> &RuleIndex {
         &self.index
     }
@@ -99,8 +100,8 @@ fn schedules(definitions: &Definitions) -> BTreeMap<ScheduleOwner, Arc<Plan>> {
     rules.chain(definitions.sensors.values().filter_map(of_sensor)).collect()
 }
 
-/// The built catalogs that the core may look into, by revision.
+/// The built catalogs that the core may use, by revision.
 pub trait Catalogs {
-    /// Gives the catalog of a revision; none where it is not built any more.
+    /// Returns the catalog of a revision, or `None` if it is no longer built.
     fn at(&self, revision: CatalogRevision) -> Option<Arc<Catalog>>;
 }

@@ -1,18 +1,18 @@
-//! How many executions of an action, or of a rule, may be open at once.
+//! Limits on the number of open executions of an action or a rule.
 
 use crate::catalog::LockConflict;
 use ensue_expression::Expression;
 
-/// The most executions that a limit lets be open at once.
+/// The highest limit on open executions.
 pub const CONCURRENCY_LIMIT_MAX: u32 = 100_000;
 
-/// How many executions of an action with one key may be open at once.
+/// A limit on the open executions of an action, for each key.
 #[derive(Clone, Debug)]
 pub struct Concurrency {
-    /// How many, from 1 to [`CONCURRENCY_LIMIT_MAX`].
+    /// The limit, from 1 to [`CONCURRENCY_LIMIT_MAX`].
     pub limit: u32,
-    /// What tells them apart; where there is none, all of the action are of one key.
+    /// The expression that computes the key; `None` means that all executions of the action share one key.
     pub key: Option<Expression>,
-    /// What becomes of more.
+    /// What happens to executions over the limit.
     pub conflict: LockConflict,
 }

@@ -1,4 +1,4 @@
-//! What may be asked of the catalog: changes to its next revision, all or none.
+//! Decisions on changes to the catalog's next revision: all or none.
 
 use crate::catalog::facts::{PackInstalled, PackRemoved};
 use crate::command::{Answer, Decision, PackChange, Refusal};

@@ -1,4 +1,4 @@
-//! Definitions as authors install them, each by its ref.
+//! Definitions as authors install them, each under its ref.
 
 use crate::catalog::Action;
 use crate::catalog::Rule;
@@ -17,11 +17,11 @@ pub struct Pack {
     pub name: PackName,
     /// Its version, as its author wrote it.
     pub version: String,
-    /// What it is for.
+    /// Its purpose.
     pub description: String,
-    /// The digest over its files: the name of its immutable copy.
+    /// The digest of its files: the name of its immutable copy.
     pub digest: Digest,
-    /// Its configuration, defaults and the operator's values together: an object.
+    /// Its configuration, an object: the defaults with the operator's values.
     pub config: Arc<Value>,
     /// The keys it may read.
     pub keys: BTreeSet<KeyRef>,
@@ -32,15 +32,15 @@ pub struct Pack {
 pub struct Trigger {
     /// Its ref.
     pub name: TriggerRef,
-    /// What it means.
+    /// Its meaning.
     pub description: String,
-    /// What a payload must look like; fields beyond it are allowed.
+    /// The schema of a payload; extra fields are allowed.
     pub payload: Schema,
-    /// The payload fields that events can be filtered by.
+    /// The payload fields by which events can be filtered.
     pub index: Vec<String>,
 }
 
-/// The definitions that a catalog is made of, each by its ref.
+/// The definitions of a catalog, each under its ref.
 #[derive(Clone, Debug, Default)]
 pub struct Definitions {
     /// The packs.

@@ -1,4 +1,4 @@
-//! What can happen to the catalog: packs come and go.
+//! Facts about the catalog: packs are installed and removed.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ pub struct PackInstalled {
     pub name: PackName,
     /// Its version, as its author wrote it.
     pub version: String,
-    /// The digest over its files: the name of its immutable copy.
+    /// The digest of its files: the name of its immutable copy.
     pub digest: Digest,
     /// The catalog's revision with it.
     pub catalog: CatalogRevision,

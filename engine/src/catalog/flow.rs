@@ -9,66 +9,67 @@ use crate::catalog::LockConflict;
 use crate::record::Digest;
 use crate::time::duration_text;
 
-/// The most matches that a window counts: each is an enforcement that is held.
+/// The highest count of a window: each counted match is a held enforcement.
 pub const WINDOW_COUNT_MAX: u32 = 100;
-/// The most matches of a while that a throttle lets through.
+/// The highest limit of a throttle.
 pub const THROTTLE_LIMIT_MAX: u32 = 100_000;
 
-/// What becomes of matches that are more than a throttle lets through.
+/// What happens to matches over a throttle's limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Excess {
-    /// They are not acted on.
+    /// They are dropped.
     #[default]
     Drop,
-    /// They are acted on later, in their order.
+    /// They are acted on later, in order.
     Delay,
 }
 
-/// One flow control, with its numbers; all times in milliseconds.
+/// One flow control with its parameters; all times are in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Does {
-    /// Lets the first match through, and none that follows it within the while.
+    /// Passes the first match, and drops those that follow within the period.
     Dedupe {
-        /// How long.
+        /// The period.
         within_millis: u64,
     },
-    /// Lets so many through in a while: a bucket of `limit` tokens that fills up in `per_millis`.
+    /// Passes a limited number of matches in a period: a bucket of `limit` tokens that refills in
+    /// `per_millis`.
     Throttle {
-        /// How many, from 1 to [`THROTTLE_LIMIT_MAX`].
+        /// The number of matches, from 1 to [`THROTTLE_LIMIT_MAX`].
         limit: u32,
-        /// In how long.
+        /// The period.
         per_millis: u64,
-        /// What becomes of more.
+        /// What happens to matches over the limit.
         excess: Excess,
     },
-    /// Lets the last match through once none came for a while.
+    /// Passes the last match once no match came for a while.
     Debounce {
-        /// How long.
+        /// The quiet time.
         quiet_millis: u64,
     },
-    /// Lets the match through that is the `count`-th within the while, and counts anew.
+    /// Passes the `count`-th match within the period, then starts counting from zero.
     Window {
-        /// Which, from 2 to [`WINDOW_COUNT_MAX`].
+        /// The count, from 2 to [`WINDOW_COUNT_MAX`].
         count: u32,
-        /// How long.
+        /// The period.
         within_millis: u64,
     },
-    /// Lets the last match through once none came for so long.
+    /// Passes the last match if no other came within this time.
     Missing {
-        /// How long.
+        /// The time.
         for_millis: u64,
     },
-    /// Lets the match through, and its execution hold a lock with at most so many others.
+    /// Passes the match; its execution must hold a lock that this many executions can share.
     Concurrency {
-        /// How many, from 1 to [`CONCURRENCY_LIMIT_MAX`](crate::catalog::CONCURRENCY_LIMIT_MAX).
+        /// The limit, from 1 to [`CONCURRENCY_LIMIT_MAX`](crate::catalog::CONCURRENCY_LIMIT_MAX).
         limit: u32,
-        /// What becomes of more.
+        /// What happens to executions over the limit.
         conflict: LockConflict,
     },
 }
 
 impl Does {
-    /// Gives which one it is.
+    /// Returns the kind of flow control.
     pub fn control(self) -> Control {
         match self {
             Self::Dedupe { .. } => Control::Dedupe,
@@ -80,7 +81,7 @@ impl Does {
         }
     }
 
-    /// Says whether it may keep a match back until something comes about.
+    /// Returns true if it can hold a match until a later moment or event.
     fn holds(self) -> bool {
         match self {
             Self::Dedupe { .. } | Self::Throttle { excess: Excess::Drop, .. } | Self::Concurrency { .. } => false,
@@ -90,7 +91,7 @@ impl Does {
 }
 
 impl fmt::Display for Does {
-    /// Writes what it does, for people.
+    /// Writes a description for people.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Dedupe { within_millis } => write!(f, "once within {}", duration_text(within_millis)),
@@ -116,12 +117,13 @@ impl fmt::Display for Does {
     }
 }
 
-/// A flow control of a rule with what tells matches apart for it.
+/// One flow control of a rule with its key.
 #[derive(Clone, Debug)]
 pub struct Stage {
-    /// What it does.
+    /// The flow control.
     pub does: Does,
-    /// What tells matches apart; where there is none, all of the rule are of one key.
+    /// The expression that computes the key of a match; `None` means that all matches of the rule share one
+    /// key.
     pub key: Option<Expression>,
 }
 
@@ -133,7 +135,8 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// Puts flow controls in their order; of two of one kind the first stays. None where there are none.
+    /// Sorts flow controls into their order; if there are two of one kind, the first is kept. Returns `None`
+    /// if there are none.
     pub fn new(mut stages: Vec<Stage>) -> Option<Self> {
         stages.sort_by_key(|stage| stage.does.control());
         stages.dedup_by_key(|stage| stage.does.control());
@@ -141,28 +144,29 @@ impl Flow {
         (!stages.is_empty()).then_some(Self { stages, digest })
     }
 
-    /// Gives them in their order.
+    /// Returns the flow controls in order.
     pub fn stages(&self) -> &[Stage] {
         &self.stages
     }
 
-    /// Gives those that come after one.
+    /// Returns the flow controls after this one.
     pub fn after(&self, control: Control) -> &[Stage] {
         let from = self.stages.partition_point(|stage| stage.does.control() <= control);
         &self.stages[from..]
     }
 
-    /// Gives what tells it from another: what is kept for the one says nothing to the other.
+    /// Returns a digest that identifies this flow control. State kept under another digest does not apply to
+    /// it.
     pub fn digest(&self) -> Digest {
         self.digest
     }
 
-    /// Says whether a match may be acted on later than it came, or only with others.
+    /// Returns true if a match may be acted on later than it came, or only together with others.
     pub fn holds(&self) -> bool {
         self.stages.iter().any(|stage| stage.does.holds())
     }
 
-    /// Says whether there is a window, so that `events` can be read.
+    /// Returns true if there is a window, so that expressions can read `events`.
     pub fn has_window(&self) -> bool {
         self.stages.iter().any(|stage| stage.does.control() == Control::Window)
     }
@@ -171,7 +175,7 @@ impl Flow {
 fn digest(stages: &[Stage]) -> Digest {
     let mut text = String::new();
     for Stage { does, key } in stages {
-        // Not of the words of authors, nor of Rust: both may change with a release.
+        // The digest must not depend on the words of authors or of Rust: both may change with a release.
         let key = key.as_ref().map_or("", Expression::source);
         let numbers = match *does {
             Does::Dedupe { within_millis } => format!("{within_millis}"),
@@ -180,7 +184,7 @@ fn digest(stages: &[Stage]) -> Digest {
             Does::Debounce { quiet_millis } => format!("{quiet_millis}"),
             Does::Window { count, within_millis } => format!("{count} {within_millis}"),
             Does::Missing { for_millis } => format!("{for_millis}"),
-            // Nothing is kept for it: what it lets through is known by its locks.
+            // It keeps no state of its own: its locks show what it has passed.
             Does::Concurrency { .. } => continue,
         };
         let _ = writeln!(text, "{} {numbers} {} {key}", does.control().as_str(), key.len());

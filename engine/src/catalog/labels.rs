@@ -1,4 +1,4 @@
-//! What an action labels its executions with.
+//! The labels that an action gives its executions.
 
 use ensue_expression::{Budget, EVALUATION_STEPS_MAX, Node, Scope, Value};
 use serde_json::Value as Json;
@@ -9,8 +9,8 @@ use crate::names::LabelName;
 use crate::text::describe;
 
 impl Action {
-    /// Gives the labels of an execution with these parameters that its author declares. Fails where one cannot be worked out, or is no value
-    /// of a label.
+    /// Returns the labels that the action's author declares, for an execution with these parameters. Fails if
+    /// a label cannot be evaluated or is not a valid label value.
     pub fn labels_of(&self, params: Node<'_>) -> Result<Labels, Misfit> {
         let mut labels = Labels::new();
         if self.labels.is_empty() {
@@ -31,8 +31,8 @@ fn misfit(name: &LabelName, why: &str) -> Misfit {
     Misfit { pointer: String::new(), message: format!("the label `{name}` {why}") }
 }
 
-/// Gives the value of a label that a value is: a text as it is, and a number, true or false as joined templates have it. Otherwise says how
-/// it is none, as the rest of a sentence.
+/// Returns a value as a label value: a text as it is; a number, true or false as joined templates render it.
+/// Otherwise returns the reason why it is invalid, as the rest of a sentence.
 pub fn label_value(value: &Json) -> Result<LabelValue, String> {
     let value = Value::from_json(value);
     let text = value.scalar_text().ok_or_else(|| format!("is {}, and has to be a text, a number, true or false", value.brief()))?;

@@ -1,4 +1,4 @@
-//! The choices that authors and operators make by a word, as records hold them.
+//! Options that authors and operators select by a word, as records store them.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// Judged and acted on.
+    /// Its matches are recorded and acted on.
     #[default]
     Enabled,
-    /// Not looked at.
+    /// It is not evaluated.
     Disabled,
-    /// Judged and recorded, not acted on.
+    /// Its matches are recorded but not acted on.
     Shadow,
 }
 
-/// What to do when it is unknown whether an attempt of an action that is not idempotent took effect.
+/// What to do if it is unknown whether an attempt of a non-idempotent action took effect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnLost {
@@ -24,11 +24,11 @@ pub enum OnLost {
     Ask,
     /// Fail the execution.
     Fail,
-    /// Try again, at the author's risk.
+    /// Retry, at the author's risk.
     Retry,
 }
 
-/// What becomes of an execution that finds its lock held by as many as may.
+/// What happens to an execution whose lock has no free place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LockConflict {
@@ -37,15 +37,15 @@ pub enum LockConflict {
     Queue,
     /// It is not run.
     Skip,
-    /// Those before it are asked to end, and it waits until they have.
+    /// The executions that hold the lock are cancelled, and it waits until they have ended.
     CancelRunning,
 }
 
 impl LockConflict {
-    /// Lists all of them.
+    /// All variants.
     pub const ALL: [Self; 3] = [Self::Queue, Self::Skip, Self::CancelRunning];
 
-    /// Gives the word that authors write.
+    /// Returns the word that authors write.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Queue => "queue",
@@ -54,20 +54,20 @@ impl LockConflict {
         }
     }
 
-    /// Says whether it is what happens where nothing is said.
+    /// Returns true if this is the default.
     pub(crate) fn is_queue(&self) -> bool {
         *self == Self::Queue
     }
 }
 
-/// What the failure of an item means for the others.
+/// What the failure of an item means for the other items.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ItemFailure {
-    /// They go on.
+    /// They continue.
     #[default]
     OthersGoOn,
-    /// Those that run are stopped, and no more start (`fail_fast: true`).
+    /// Running items are stopped, and no more items start (`fail_fast: true`).
     StopsOthers,
 }
 
@@ -75,17 +75,17 @@ pub enum ItemFailure {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnFailure {
-    /// The workflow is failing; the steps that run beside it come to their ends.
+    /// The workflow is failing; the steps that are running finish.
     #[default]
     Fail,
-    /// The workflow is failing, and the steps that run beside it are cancelled (`cancel_others: true`).
+    /// The workflow is failing, and the steps that are running are cancelled (`cancel_others: true`).
     CancelOthers,
-    /// The workflow goes on (`on_failure: continue`).
+    /// The workflow continues (`on_failure: continue`).
     Continue,
 }
 
 impl OnFailure {
-    /// Says whether the workflow fails with the step.
+    /// Returns true if the workflow fails when the step fails.
     pub fn fails(self) -> bool {
         match self {
             Self::Fail | Self::CancelOthers => true,
@@ -104,29 +104,29 @@ impl ItemFailure {
     }
 }
 
-/// What a rule can do with its matches before it acts on them, in the order in which it is done.
+/// The kinds of flow control of a rule, in the order in which they are applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Control {
-    /// One match of a key within a while.
+    /// Passes one match of a key in a period.
     Dedupe,
-    /// So many matches of a key in a while.
+    /// Passes a limited number of matches of a key in a period.
     Throttle,
-    /// The last match of a key, once it is quiet.
+    /// Passes the last match of a key once no more come.
     Debounce,
-    /// So many matches of a key together.
+    /// Passes several matches of a key together.
     Window,
-    /// A match of a key after which none came for a while.
+    /// Passes a match of a key if none follows it for a while.
     Missing,
-    /// So many open executions of a key.
+    /// Limits the open executions of a key.
     Concurrency,
 }
 
 impl Control {
-    /// Lists all of them in their order.
+    /// All variants, in order.
     pub const ALL: [Self; 6] = [Self::Dedupe, Self::Throttle, Self::Debounce, Self::Window, Self::Missing, Self::Concurrency];
 
-    /// Gives the field in which authors write it.
+    /// Returns the field in which authors write it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Dedupe => "dedupe",
@@ -139,11 +139,11 @@ impl Control {
     }
 }
 
-/// What becomes of times at which nothing could fire: no node ran, or the clock was not trusted.
+/// What happens to due times at which nothing could fire, because no node ran or the clock was not trusted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Misfire {
-    /// The newest of them fires, for all.
+    /// The newest of them fires once for all.
     #[default]
     FireOnce,
     /// None of them fires.
@@ -153,7 +153,7 @@ pub enum Misfire {
 }
 
 impl Misfire {
-    /// Gives the word that authors write.
+    /// Returns the word that authors write.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::FireOnce => "fire_once",

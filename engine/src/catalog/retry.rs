@@ -1,4 +1,4 @@
-//! Trying again: how often, after how long, and whether at all.
+//! Retries: whether, how often, and after what delay.
 
 use std::time::Duration;
 
@@ -6,58 +6,61 @@ use ensue_expression::Expression;
 
 use crate::ids::AttemptId;
 
-/// The most attempts of an execution that may fail.
+/// The maximum number of failed attempts of an execution.
 pub const FAILURES_MAX: u32 = 100;
-/// How long the first wait is where its author does not say.
+/// The default delay before the first retry.
 pub const DELAY_DEFAULT: Duration = Duration::from_secs(1);
-/// How long a wait is at most where its author does not say.
+/// The default maximum delay.
 pub const DELAY_MAX_DEFAULT: Duration = Duration::from_secs(3600);
 
-/// Whether and when what failed is tried again.
+/// Whether and when to retry after a failure.
 #[derive(Clone, Debug)]
 pub struct Retry {
-    /// How many attempts there are, the first among them.
+    /// The maximum number of attempts, including the first.
     pub attempts: u32,
-    /// How the waits grow.
+    /// How the delay grows.
     pub backoff: Backoff,
-    /// How long the first wait is.
+    /// The delay before the first retry.
     pub delay: Duration,
-    /// How long a wait is at most.
+    /// The maximum delay.
     pub delay_max: Duration,
-    /// Whether waits are spread.
+    /// Whether delays are randomized.
     pub jitter: Jitter,
-    /// Which failures are retried. Without it, every failure that another attempt can mend: see [`Failure::may_pass`].
+    /// Which failures are retried. Without it, every failure that another attempt may overcome: see
+    /// [`Failure::may_pass`].
     ///
     /// [`Failure::may_pass`]: crate::executions::facts::Failure::may_pass
     pub when: Option<Expression>,
 }
 
-/// How waits grow from one failure to the next.
+/// How the delay grows from one failure to the next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Backoff {
-    /// They do not.
+    /// It stays the same.
     Constant,
-    /// By the first wait each time.
+    /// It grows by the first delay each time.
     Linear,
-    /// They double.
+    /// It doubles.
     #[default]
     Exponential,
 }
 
-/// Whether waits are spread, so that what failed together does not come again together.
+/// Whether delays are randomized, so that executions that failed together do not retry together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Jitter {
-    /// Each is somewhere between its half and its whole.
+    /// Each delay is between half and all of its length.
     #[default]
     UpToHalf,
-    /// Each is as long as it says.
+    /// Each delay has its full length.
     None,
 }
 
 impl Retry {
-    /// Returns how long to wait after so many failures, of which `attempt` was the last. The result is always the same for the same attempt.
+    /// Returns how long to wait after `failures` failures, of which `attempt` was the last. The result is
+    /// always the same for the same attempt.
     ///
-    /// `asked` is how long the other side asks to wait. The wait is never shorter than that, and never longer than `delay_max`.
+    /// `asked` is how long the other side asks to wait. The wait is never shorter than that, and never longer
+    /// than `delay_max`.
     pub fn wait(&self, failures: u32, attempt: AttemptId, asked: Option<Duration>) -> Duration {
         let times = match self.backoff {
             Backoff::Constant => 1,
@@ -73,7 +76,7 @@ impl Retry {
     }
 }
 
-/// Draws a number from 0 to 1 from an attempt's id: its last 32 bits come from a hash.
+/// Returns a number from 0 to 1 for an attempt: the last 32 bits of its id come from a hash.
 fn lot(attempt: AttemptId) -> f64 {
     let [.., a, b, c, d] = *attempt.0.as_bytes();
     f64::from(u32::from_be_bytes([a, b, c, d])) / f64::from(u32::MAX)

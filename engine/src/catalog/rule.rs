@@ -1,4 +1,4 @@
-//! Rules: trigger, condition, and what to do.
+//! Rules: a trigger, a condition, and an action.
 
 use crate::catalog::Mode;
 use std::sync::Arc;
@@ -11,46 +11,47 @@ use crate::ids::RuleId;
 use crate::names::{RuleRef, TriggerRef};
 use crate::schedule::plan::Plan;
 
-/// A trigger, a condition, and what to do.
+/// A trigger, a condition, and an action.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// Its id: a rule that was deleted and created again has another.
+    /// Its id. A rule that was deleted and created again has a new id.
     pub id: RuleId,
     /// Its ref.
     pub name: RuleRef,
-    /// What it is for.
+    /// Its purpose.
     pub description: String,
     /// Whether its matches are acted on.
     pub mode: Mode,
-    /// The kinds of event it looks at.
+    /// The triggers whose events it judges.
     pub triggers: Vec<TriggerRef>,
-    /// Its schedule, whose events it alone judges; none where it looks at those of its triggers.
+    /// Its schedule, if it has one: the rule then judges only the schedule's events, and no events of
+    /// triggers.
     pub schedule: Option<Arc<Plan>>,
-    /// What must hold; none means always.
+    /// Its condition; `None` means that every event matches.
     pub when: Option<Expression>,
-    /// Named values, each computed from the event and the ones before it.
+    /// Named values, each computed from the event and the earlier values.
     pub local: Vec<(String, Expression)>,
-    /// Which of its matches are acted on, and when; none means all, at once.
+    /// Which of its matches are acted on, and when; `None` means all of them, immediately.
     pub flow: Option<Arc<Flow>>,
-    /// What to run.
+    /// The action to run.
     pub action: Arc<Action>,
-    /// What to run it with: renders to an object.
+    /// The parameters of the action: a template that renders to an object.
     pub with: Template,
-    /// Its pack's configuration: an object.
+    /// The configuration of its pack: an object.
     pub config: Arc<Value>,
-    /// −100 … 100; higher goes first; none means the action's.
+    /// The priority, −100 … 100; higher goes first; `None` means the action's.
     pub priority: Option<i8>,
 }
 
 impl Rule {
-    /// Gives all its expressions, but those of steps of its own.
+    /// Returns all its expressions except those of its own steps.
     pub fn expressions(&self) -> Vec<&Expression> {
         let keys = self.flow.iter().flat_map(|flow| flow.stages()).filter_map(|stage| stage.key.as_ref());
         let locals = self.local.iter().map(|(_, local)| local);
         self.when.iter().chain(locals).chain(keys).chain(self.with.expressions()).collect()
     }
 
-    /// Says whether it is made of steps of its own, which read its event.
+    /// Returns true if the rule has steps of its own, which can read its event.
     pub fn has_steps(&self) -> bool {
         matches!(&self.action.run, Run::Workflow(workflow) if workflow.given() == Given::Event)
     }

@@ -1,7 +1,8 @@
-//! Schemas: what a value must look like, and what it is completed with.
+//! Schemas: the shape of a value, and its defaults.
 //!
-//! The short form (`count: integer = 3`) is checked here, in place over the raw JSON. A whole JSON Schema is compiled by
-//! `ensue-packs` and comes in behind [`JsonSchema`], because its library draws in what the core must not know.
+//! The short form (`count: integer = 3`) is checked here, directly on the raw JSON. A full JSON Schema is
+//! compiled by `ensue-packs` and used through [`JsonSchema`], because its library has dependencies that the
+//! core must not have.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,10 +11,10 @@ use ensue_expression::{Node, NodeKind, Number};
 use regex::Regex;
 use serde_json::{Map, Value};
 
-/// The most faults that one check lists.
+/// The maximum number of errors that one check lists.
 pub const MISFITS_MAX: usize = 20;
 
-/// What a value must look like.
+/// The shape of a value.
 #[derive(Clone, Debug, Default)]
 pub enum Schema {
     /// Anything.
@@ -21,26 +22,27 @@ pub enum Schema {
     Any,
     /// An object with these fields.
     Fields(Fields),
-    /// A whole JSON Schema, draft 2020-12.
+    /// A full JSON Schema, draft 2020-12.
     Whole(Arc<dyn JsonSchema>),
 }
 
 /// A compiled JSON Schema.
 pub trait JsonSchema: fmt::Debug + Send + Sync {
-    /// Lists how `value` does not fit, at most [`MISFITS_MAX`]; an empty list means it fits.
+    /// Returns the ways in which `value` does not fit, at most [`MISFITS_MAX`]; an empty list means that it
+    /// fits.
     fn misfits(&self, value: Node<'_>) -> Vec<Misfit>;
-    /// Gives the schema as it was written.
+    /// Returns the schema's source.
     fn source(&self) -> &Value;
-    /// Returns why the schema is too complex to check anything against, so that no value fits it.
+    /// Returns the reason why the schema is too complex to check anything against, so that no value fits it.
     fn too_complex(&self) -> Option<&str>;
 }
 
 /// One way in which a value does not fit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Misfit {
-    /// Where, as a JSON Pointer (RFC 6901); empty for the whole value.
+    /// The location, as a JSON Pointer (RFC 6901); empty for the whole value.
     pub pointer: String,
-    /// What is wrong there.
+    /// The problem.
     pub message: String,
 }
 
@@ -50,12 +52,12 @@ impl fmt::Display for Misfit {
     }
 }
 
-/// Whether fields that the schema does not name may stand in a value.
+/// Whether a value may have fields that the schema does not name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extra {
-    /// They may: a payload of the outside world has more than anyone declares.
+    /// It may: payloads from outside have more fields than anyone declares.
     Allowed,
-    /// They may not: a misspelt parameter is an error.
+    /// It may not: a misspelled parameter is an error.
     Refused,
 }
 
@@ -68,38 +70,38 @@ pub struct Fields(pub Vec<Field>);
 pub struct Field {
     /// Its name.
     pub name: String,
-    /// What it is for.
+    /// Its purpose.
     pub description: Option<String>,
-    /// What stands in it.
+    /// The type of its value.
     pub kind: Type,
-    /// Whether it must be there.
+    /// Whether it is required.
     pub presence: Presence,
-    /// Says whether it is code (`x-ensue: code`), into which nothing is ever spliced.
+    /// Whether it is code (`x-ensue: code`), into which nothing is ever interpolated.
     pub is_code: bool,
 }
 
-/// Whether a field must be there.
+/// Whether a field is required.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Presence {
-    /// It must.
+    /// It is required.
     Required,
-    /// It need not; null counts as absent.
+    /// It is optional; null counts as absent.
     Optional,
-    /// It need not, and is then this.
+    /// It is optional and has this default.
     Default(Value),
 }
 
 /// A type of the short form.
 #[derive(Clone, Debug)]
 pub enum Type {
-    /// Any value, also null.
+    /// Any value, including null.
     Any,
-    /// A text, of this pattern where one is given.
+    /// A text, which must match the pattern if there is one.
     String {
         /// A regular expression that some part of the text must match, as in JSON Schema.
         pattern: Option<Regex>,
     },
-    /// A whole number, also one written as `3.0`.
+    /// A whole number, also if written as `3.0`.
     Integer,
     /// A number.
     Number,
@@ -140,7 +142,7 @@ impl PartialEq for Type {
 }
 
 impl fmt::Display for Type {
-    /// Writes the type as packs write it.
+    /// Writes the type as packs spell it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Any => f.write_str("any"),
@@ -156,7 +158,8 @@ impl fmt::Display for Type {
 }
 
 impl Schema {
-    /// Lists how `value` does not fit, at most [`MISFITS_MAX`]; an empty list means it fits.
+    /// Returns the ways in which `value` does not fit, at most [`MISFITS_MAX`]; an empty list means that it
+    /// fits.
     pub fn misfits(&self, value: Node<'_>, extra: Extra) -> Vec<Misfit> {
         match self {
             Self::Any => Vec::new(),
@@ -165,8 +168,8 @@ impl Schema {
         }
     }
 
-    /// Lists how a part of what is to be given does not fit: what is missing may come yet. What a whole JSON Schema says is seen only of
-    /// the whole.
+    /// Returns the ways in which a partial value does not fit: missing fields are not errors. A full JSON
+    /// Schema can only be checked against a whole value.
     pub fn misfits_of_part(&self, value: Node<'_>) -> Vec<Misfit> {
         match self {
             Self::Any | Self::Whole(_) => Vec::new(),
@@ -180,7 +183,7 @@ impl Schema {
         }
     }
 
-    /// Returns whether the schema is too complex to check anything against, so that no value fits it.
+    /// Returns true if the schema is too complex to check anything against, so that no value fits it.
     pub fn is_too_complex(&self) -> bool {
         match self {
             Self::Any | Self::Fields(_) => false,
@@ -188,7 +191,7 @@ impl Schema {
         }
     }
 
-    /// Gives the short form's fields; none where the schema is of another form.
+    /// Returns the fields of the short form, or `None` if the schema has another form.
     pub fn fields(&self) -> Option<&Fields> {
         match self {
             Self::Fields(fields) => Some(fields),
@@ -196,7 +199,7 @@ impl Schema {
         }
     }
 
-    /// Gives the schema as JSON Schema, for people and editors.
+    /// Returns the schema as JSON Schema, for people and editors.
     pub fn to_json(&self) -> Value {
         match self {
             Self::Any => Value::Bool(true),
@@ -207,12 +210,12 @@ impl Schema {
 }
 
 impl Fields {
-    /// Gives the field of that name.
+    /// Returns the field with that name.
     pub fn named(&self, name: &str) -> Option<&Field> {
         self.0.iter().find(|field| field.name == name)
     }
 
-    /// Puts the defaults of absent fields into `values`.
+    /// Adds the defaults of absent fields to `values`.
     pub fn complete(&self, values: &mut Map<String, Value>) {
         for field in &self.0 {
             if let Presence::Default(default) = &field.presence
@@ -285,7 +288,7 @@ impl Fields {
 
 /// The first double that is too large for 64 bits.
 const TWO_TO_THE_64: f64 = 18_446_744_073_709_551_616.0;
-/// As a negative double it may be a smaller number that was rounded.
+/// Its negative may be the rounded form of a smaller number.
 const TWO_TO_THE_63: f64 = 9_223_372_036_854_775_808.0;
 
 impl Type {
@@ -353,7 +356,7 @@ fn name_of(value: Node<'_>) -> String {
         NodeKind::Null => "null".to_owned(),
         NodeKind::Bool => "a boolean".to_owned(),
         NodeKind::Number => "a number".to_owned(),
-        // A value of the outside may be a secret in the wrong place: it is named, not shown.
+        // A value from outside may be a secret in the wrong place: show its type, not its content.
         NodeKind::String => "a string".to_owned(),
         NodeKind::Array => "a list".to_owned(),
         NodeKind::Object => "an object".to_owned(),

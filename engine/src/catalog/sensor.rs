@@ -1,4 +1,4 @@
-//! Sensors: where events come from, how a delivery proves who sent it, and which events it makes.
+//! Sensors: where events come from, how deliveries are verified, and which events they create.
 
 use std::sync::Arc;
 
@@ -8,18 +8,18 @@ use serde_json::Value;
 use crate::names::{KeyRef, SensorRef, TriggerRef};
 use crate::schedule::plan::Plan;
 
-/// What watches the world and emits events.
+/// Watches something outside and emits events.
 #[derive(Clone, Debug)]
 pub struct Sensor {
     /// Its ref.
     pub name: SensorRef,
-    /// What it is for.
+    /// Its purpose.
     pub description: String,
     /// What it watches.
     pub source: Source,
-    /// The events it makes; each that fits makes one.
+    /// The events that it can create; each one that matches creates an event.
     pub emits: Vec<Emit>,
-    /// Its pack's configuration: an object.
+    /// The configuration of its pack: an object.
     pub config: Arc<Value>,
 }
 
@@ -28,12 +28,12 @@ pub struct Sensor {
 pub enum Source {
     /// Deliveries at `/hooks/<pack>/<sensor>`.
     Webhook {
-        /// How a delivery proves who sent it.
+        /// How deliveries are verified.
         verify: Verify,
-        /// What becomes of a signed body that comes again.
+        /// What happens to repeats of a signed body.
         repeats: Repeats,
     },
-    /// The time.
+    /// A schedule.
     Timer {
         /// When it is due.
         schedule: Arc<Plan>,
@@ -41,7 +41,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// Gives how a delivery proves who sent it; none where there are no deliveries.
+    /// Returns how deliveries are verified, or `None` if the sensor takes no deliveries.
     pub fn webhook(&self) -> Option<&Verify> {
         match self {
             Self::Webhook { verify, .. } => Some(verify),
@@ -49,7 +49,8 @@ impl Source {
         }
     }
 
-    /// Returns true where a body that was accepted makes no event again, whatever comes with it: what is signed is the body alone.
+    /// Returns true if a body that was accepted creates no event again, whatever its headers are: only the
+    /// body is signed.
     pub fn drops_repeats(&self) -> bool {
         match self {
             Self::Webhook { verify, repeats } => verify.key().is_some() && *repeats == Repeats::Drop,
@@ -58,35 +59,36 @@ impl Source {
     }
 }
 
-/// The fewest bytes of a key that verifies deliveries. A shorter key can be guessed, and with an empty key anybody can sign.
+/// The minimum size in bytes of a key that verifies deliveries. A shorter key can be guessed, and with an
+/// empty key anybody can sign.
 pub const KEY_BYTES_MIN: usize = 16;
 
-/// What becomes of a signed body that comes again within a day.
+/// What happens to a signed body that is delivered again within a day.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Repeats {
-    /// It is answered as the first one was, and makes no event.
+    /// It gets the same answer as the first delivery, and creates no event.
     #[default]
     Drop,
-    /// It makes events again, unless its key was seen.
+    /// It creates events again, unless its key was seen.
     Allow,
 }
 
-/// How a delivery proves who sent it.
+/// How deliveries are verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verify {
-    /// As GitHub signs: `X-Hub-Signature-256: sha256=<hex>` over the raw body.
+    /// With GitHub's signature: `X-Hub-Signature-256: sha256=<hex>` over the raw body.
     Github {
         /// The shared secret.
         key: KeyRef,
     },
-    /// A MAC over the raw body in a header.
+    /// With a MAC of the raw body in a header.
     Hmac(HmacVerify),
     /// Not at all: anybody may deliver.
     None,
 }
 
 impl Verify {
-    /// Gives the key that deliveries are verified with; none where anybody may deliver.
+    /// Returns the key that verifies deliveries, or `None` if anybody may deliver.
     pub fn key(&self) -> Option<&KeyRef> {
         match self {
             Self::Github { key } => Some(key),
@@ -96,22 +98,22 @@ impl Verify {
     }
 }
 
-/// A MAC over the raw body, in full.
+/// The parameters of a MAC over the raw body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HmacVerify {
     /// The shared secret.
     pub key: KeyRef,
-    /// The header that carries the signature, in lower case.
+    /// The header with the signature, in lower case.
     pub header: String,
-    /// The hash.
+    /// The hash algorithm.
     pub algorithm: HmacAlgorithm,
-    /// How the signature is written.
+    /// How the signature is encoded.
     pub encoding: SignatureEncoding,
-    /// What stands before it in the header.
+    /// The text before the signature in the header.
     pub prefix: String,
 }
 
-/// The hash of a MAC.
+/// The hash algorithm of a MAC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HmacAlgorithm {
     /// SHA-256.
@@ -120,7 +122,7 @@ pub enum HmacAlgorithm {
     Sha512,
 }
 
-/// How a signature is written.
+/// How a signature is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignatureEncoding {
     /// Hexadecimal digits.
@@ -129,15 +131,15 @@ pub enum SignatureEncoding {
     Base64,
 }
 
-/// An event that a delivery may make.
+/// An event that a delivery may create.
 #[derive(Clone, Debug)]
 pub struct Emit {
     /// Its trigger.
     pub trigger: TriggerRef,
-    /// What must hold for it; none means always.
+    /// Its condition; `None` means always.
     pub when: Option<Expression>,
-    /// The key under which it is accepted once within 24 hours; none means each is accepted.
+    /// The key under which it is accepted once within 24 hours; `None` means that each one is accepted.
     pub dedupe: Option<Expression>,
-    /// Its payload; none means the body as it came, byte for byte.
+    /// Its payload; `None` means the body of the delivery, byte for byte.
     pub payload: Option<Template>,
 }

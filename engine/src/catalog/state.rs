@@ -1,4 +1,4 @@
-//! What the catalog is made into: names and digests by revision. It never looks inside a pack.
+//! The state of the catalog: names and digests by revision. It never looks inside a pack.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,12 +7,12 @@ use crate::names::PackName;
 use crate::record::{BodyHandle, CatalogRevision, Digest, Record};
 use crate::table::Table;
 
-/// The installed packs, now and at each earlier revision.
+/// The installed packs, at the current revision and at each earlier one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct InstalledPacks {
     /// The revision, under the only key 0.
     revision: Table<u8, CatalogRevision>,
-    /// What each pack was from a revision on; none where it was removed.
+    /// Each pack from a revision on; `None` if it was removed.
     history: Table<(PackName, CatalogRevision), Option<InstalledPack>>,
 }
 
@@ -21,19 +21,19 @@ pub struct InstalledPacks {
 pub struct InstalledPack {
     /// Its version.
     pub version: String,
-    /// The digest over its files.
+    /// The digest of its files.
     pub digest: Digest,
     /// Its manifest.
     pub manifest: BodyHandle,
 }
 
 impl InstalledPacks {
-    /// Gives the newest revision.
+    /// Returns the current revision.
     pub fn revision(&self) -> CatalogRevision {
         self.revision.get(&0).copied().unwrap_or_default()
     }
 
-    /// Gives the packs of a revision.
+    /// Returns the packs of a revision.
     pub fn at(&self, revision: CatalogRevision) -> Vec<(&PackName, &InstalledPack)> {
         let mut packs: Vec<(&PackName, &InstalledPack)> = Vec::new();
         for ((name, since), pack) in self.history.iter() {
@@ -50,14 +50,14 @@ impl InstalledPacks {
         packs
     }
 
-    /// Gives a pack as it is now.
+    /// Returns a pack as it is now.
     pub fn get(&self, name: &PackName) -> Option<&InstalledPack> {
         let first = (name.clone(), CatalogRevision(0));
         let last = (name.clone(), CatalogRevision(u64::MAX));
         self.history.range(first..=last).next_back().and_then(|(_, pack)| pack.as_ref())
     }
 
-    /// Takes note of a committed record, for whoever keeps the installed packs beside the core.
+    /// Folds a committed record, for code that tracks the installed packs outside the core.
     pub fn note(&mut self, record: &Record) {
         if let ByNoun::CatalogFact(fact) = record.fact.by_noun() {
             self.apply(record, fact);

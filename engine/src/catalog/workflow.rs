@@ -1,6 +1,7 @@
-//! Workflows: actions made of steps, each with what it waits for, whether it starts and what it does.
+//! Workflows: actions made of steps. Each step has its dependencies, a condition and a task.
 //!
-//! Whether the expressions fit what they read was checked by `ensue-packs`; when a step starts is said by `workflows/react.rs`.
+//! `ensue-packs` has checked that expressions only read what exists; `workflows/react.rs` decides when a step
+//! starts.
 
 use crate::catalog::ItemFailure;
 use crate::catalog::OnFailure;
@@ -14,44 +15,44 @@ use crate::catalog::Retry;
 use crate::names::{ActionRef, StepName, TriggerRef};
 use crate::workflows::facts::PartRole;
 
-/// The name of the function that holds where all needed steps succeeded, as expressions know it.
+/// The name, in expressions, of the function that is true if all needed steps succeeded.
 pub const SUCCEEDED: &str = "succeeded()";
-/// The name of the function that holds where a needed step failed or timed out, as expressions know it.
+/// The name, in expressions, of the function that is true if a needed step failed or timed out.
 pub const FAILED: &str = "failed()";
-/// The name of the function that always holds, as expressions know it.
+/// The name, in expressions, of the function that is always true.
 pub const ALWAYS: &str = "always()";
 
-/// The action that puts a question to people.
+/// The action that asks people a question.
 pub const INQUIRY: &str = "core.inquiry";
 /// The action that waits for an event.
 pub const WAIT: &str = "core.wait";
 
-/// The most steps of a workflow.
+/// The maximum number of steps in a workflow.
 pub const STEPS_MAX: usize = 10_000;
 
-/// How many items of a step run at once where its author does not say.
+/// The default number of items of a step that run at once.
 pub const PARALLEL_DEFAULT: u32 = 16;
 
-/// The most turns of a step.
+/// The maximum number of turns of a step.
 pub const TURNS_MAX: u32 = 10_000;
 
-/// The most items of a step.
+/// The maximum number of items of a step.
 pub const ITEMS_MAX: u32 = 100_000;
 
-/// The most items of a step that are open at once, whatever its author says, unless they only wait: each item that works comes back with a
-/// report, and others' work has to go between the reports.
+/// The maximum number of items of a step that are open at once, whatever its author writes, unless they only
+/// wait. Each working item ends with a report, and other work must get its turn between the reports.
 pub const ITEMS_OPEN_MAX: u32 = 1_000;
 
-/// What the steps of a workflow are given.
+/// The input of a workflow's steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Given {
-    /// The parameters of the action that it is.
+    /// The parameters of the action whose workflow it is.
     Parameters,
-    /// The event that the rule which it is decided on.
+    /// The event on which the rule with these steps decided.
     Event,
 }
 
-/// An action made of steps, or a rule.
+/// The steps of an action or a rule.
 #[derive(Clone, Debug)]
 pub struct Workflow {
     given: Given,
@@ -59,7 +60,7 @@ pub struct Workflow {
     places: BTreeMap<StepName, usize>,
     dependents: Vec<Vec<usize>>,
     roots: Vec<usize>,
-    /// Those that wait for an event from the workflow's beginning on.
+    /// The steps that wait for an event from the beginning of the workflow.
     early_waits: Vec<usize>,
     result: Option<Template>,
 }
@@ -67,192 +68,194 @@ pub struct Workflow {
 /// A step of a workflow.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// Its name, of which the workflow has no other.
+    /// Its name, unique in the workflow.
     pub name: StepName,
-    /// The steps that must have ended before it starts.
+    /// The steps that must end before it starts.
     pub needs: Vec<StepName>,
-    /// Whether it starts then.
+    /// Whether it starts after those steps.
     pub starts: StartsIf,
-    /// Over which items it is done, where it is done more than once.
+    /// The items that it runs over, if it has any.
     pub for_each: Option<ForEach>,
-    /// How it is repeated, where it is.
+    /// How it is repeated, if it is.
     pub repeat: Option<Repeat>,
-    /// What it does.
+    /// Its task.
     pub task: Task,
-    /// For which event it waits, where that is what it does.
+    /// The event that it waits for, if waiting is its task.
     pub wait: Option<Wait>,
-    /// What takes it back where it succeeded and the workflow does not.
+    /// The action that undoes it if it succeeded and the workflow does not.
     pub undo: Option<Undo>,
-    /// What tells those whom it asks, where it asks people.
+    /// The action that notifies the people whom it asks.
     pub notify: Option<Notify>,
     /// What its failure means for the workflow.
     pub on_failure: OnFailure,
-    /// Whether and when what failed of it is tried again; without it, as its action says.
+    /// Whether and when to retry; without it, as its action says.
     pub retry: Option<Retry>,
-    /// How long each execution of it may take, all its attempts together.
+    /// The time limit of each of its executions, for all attempts together.
     pub timeout: Option<Duration>,
-    /// −100 … 100, higher goes first; without it, the workflow's own.
+    /// The priority, −100 … 100; higher goes first; without it, the workflow's own.
     pub priority: Option<i8>,
 }
 
-/// Whether a step starts once the steps that it needs have ended.
+/// Whether a step starts after the steps that it needs have ended.
 #[derive(Clone, Debug)]
 pub enum StartsIf {
-    /// They all succeeded.
+    /// It starts if all of them succeeded.
     Succeeded,
-    /// They all succeeded, and this holds.
+    /// It starts if all of them succeeded and the condition is true.
     SucceededAnd(Expression),
-    /// This holds; it says by itself what the ends of the needed steps mean.
+    /// It starts if the condition is true; the condition itself checks how the needed steps ended.
     Holds {
         /// The condition.
         condition: Expression,
-        /// Whether it starts also in a workflow that is failing.
+        /// Whether it also starts if the workflow is failing.
         when_failing: WhenFailing,
-        /// Whether it starts also in a workflow that was cancelled.
+        /// Whether it also starts if the workflow was cancelled.
         when_cancelled: WhenCancelled,
     },
 }
 
-/// Whether a step may start in a workflow that is failing.
+/// Whether a step may start in a failing workflow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenFailing {
-    /// It may: its condition asks for `failed()` or `always()`.
+    /// It may: its condition uses `failed()` or `always()`.
     MayStart,
     /// It is skipped.
     IsSkipped,
 }
 
-/// Whether a step may start in a workflow that was cancelled.
+/// Whether a step may start in a cancelled workflow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenCancelled {
-    /// It may: its condition asks for `always()`.
+    /// It may: its condition uses `always()`.
     MayStart,
     /// It is skipped.
     IsSkipped,
 }
 
-/// What a step is done over.
+/// The items of a step.
 #[derive(Clone, Debug)]
 pub struct ForEach {
-    /// Gives the list of items.
+    /// The expression that returns the list of items.
     pub items: Expression,
     /// How many of them run at once.
     pub parallel: u32,
-    /// What the failure of one means for the others.
+    /// What the failure of one item means for the others.
     pub failure: ItemFailure,
 }
 
 /// How a step is repeated.
 #[derive(Clone, Debug)]
 pub struct Repeat {
-    /// What must hold before each turn.
+    /// The condition that must be true before each turn.
     pub while_holds: Option<Expression>,
-    /// What ends it after a turn.
+    /// The condition that ends the repetition after a turn.
     pub until: Option<Expression>,
-    /// How long is waited between two turns.
+    /// The delay between two turns.
     pub every: Option<Duration>,
-    /// How many turns there are at most.
+    /// The maximum number of turns.
     pub max: u32,
-    /// What of each turn is joined into one list.
+    /// The value of each turn that is collected into a list.
     pub collect: Option<Expression>,
 }
 
-/// What a step waits for.
+/// The event that a step waits for.
 #[derive(Clone, Debug)]
 pub struct Wait {
-    /// Of which kind the event is.
+    /// The trigger of the event.
     pub trigger: TriggerRef,
-    /// What must hold for it; it reads it as `event`. Without it, the first one is it.
+    /// A condition that reads the event as `event`. Without it, the first event counts.
     pub when: Option<Expression>,
-    /// From when on.
+    /// The time from which events count.
     pub since: Since,
-    /// How long, from the step's beginning on; for ever where its author does not say.
+    /// How long it waits from the step's beginning; `None` means without limit.
     pub expires: Option<Duration>,
-    /// How the step ends when that time is over.
+    /// How the step ends after that time.
     pub on_expire: OnExpire,
 }
 
-/// How a step ends that has waited for an event in vain.
+/// How a step ends if the event did not come in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnExpire {
     /// It fails.
     #[default]
     Fail,
-    /// It succeeds without an event: no event is what its author hoped for, or can go on without.
+    /// It succeeds without an event: its author wanted no event, or can continue without one.
     Succeed,
 }
 
-/// From when on events count for a step that waits for one.
+/// The time from which events count for a step that waits for one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Since {
-    /// From the workflow's beginning on.
+    /// The beginning of the workflow.
     #[default]
     Start,
-    /// From the step's own beginning on.
+    /// The beginning of the step.
     Step,
 }
 
-/// What takes back what a step did.
+/// The action that undoes a step.
 #[derive(Clone, Debug)]
 pub struct Undo {
     /// The action, looked up in the workflow's catalog.
     pub action: ActionRef,
-    /// Its parameters; they read also what the step gave, as `result`.
+    /// Its parameters, which can also read the step's result as `result`.
     pub with: Template,
-    /// Whether and when it is tried again; without it, as its action says.
+    /// Whether and when to retry; without it, as its action says.
     pub retry: Option<Retry>,
-    /// How long it may take, all its attempts together.
+    /// Its time limit, for all attempts together.
     pub timeout: Option<Duration>,
 }
 
-/// What tells those whom a step asks that they are, that they still are, and that others are as well.
+/// Notifies the people whom a step asks: first when it asks them, then as a reminder, and when others are
+/// asked as well.
 #[derive(Clone, Debug)]
 pub struct Notify {
-    /// The action, looked up in the workflow's catalog. It is no workflow, and waits for nothing: it has attempts.
+    /// The action, looked up in the workflow's catalog. It is not a workflow and does not wait: it has
+    /// attempts.
     pub action: ActionRef,
-    /// Its parameters; they read also what is asked, as `inquiry`.
+    /// Its parameters, which can also read the question as `inquiry`.
     pub with: Template,
 }
 
-/// What a step does: exactly one thing.
+/// The task of a step.
 #[derive(Clone, Debug)]
 pub enum Task {
-    /// It runs an action.
+    /// Runs an action.
     Action {
         /// The action, looked up in the workflow's catalog.
         action: ActionRef,
         /// Its parameters.
         with: Template,
     },
-    /// It fails.
+    /// Fails.
     Fail {
-        /// Why.
+        /// The error message.
         message: Template,
     },
 }
 
-/// Why steps make no workflow.
+/// Why steps do not form a valid workflow.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum WorkflowError {
-    /// There is nothing to do.
+    /// There are no steps.
     #[error("a workflow has at least one step")]
     Empty,
-    /// There are too many.
+    /// There are too many steps.
     #[error("a workflow has at most {STEPS_MAX} steps; this has {0}: make sub-workflows of some")]
     TooMany(usize),
-    /// Two have one name.
+    /// Two steps have the same name.
     #[error("there are two steps `{0}`")]
     Twice(StepName),
-    /// One needs what is not there.
+    /// A step needs a step that does not exist.
     #[error("the step `{step}` needs `{needs}`, which is not there")]
     NoStep {
         /// The step.
         step: StepName,
-        /// What it needs.
+        /// The missing step.
         needs: StepName,
     },
-    /// Some need each other, each the next, the last the first.
+    /// Some steps need each other in a cycle: each needs the next, the last needs the first.
     #[error("these steps need each other in a circle: {}", circle(.0))]
     Cycle(Vec<StepName>),
 }
@@ -263,7 +266,8 @@ fn circle(names: &[StepName]) -> String {
 }
 
 impl StartsIf {
-    /// Makes it of what an author wrote: a condition that uses none of the status functions counts only where all succeeded.
+    /// Creates it from an author's condition. A condition without status functions also requires that all
+    /// needed steps succeeded.
     pub fn of(condition: Option<Expression>) -> Self {
         let Some(condition) = condition else { return Self::Succeeded };
         let asks = |function: &str| condition.reads().iter().any(|path| path.segments[0] == function);
@@ -278,7 +282,7 @@ impl StartsIf {
         }
     }
 
-    /// Gives the condition that its author wrote.
+    /// Returns the author's condition.
     pub fn condition(&self) -> Option<&Expression> {
         match self {
             Self::Succeeded => None,
@@ -286,7 +290,7 @@ impl StartsIf {
         }
     }
 
-    /// Says whether it may hold in a workflow that is failing.
+    /// Returns whether it may be true in a failing workflow.
     pub fn when_failing(&self) -> WhenFailing {
         match self {
             Self::Succeeded | Self::SucceededAnd(_) => WhenFailing::IsSkipped,
@@ -294,7 +298,7 @@ impl StartsIf {
         }
     }
 
-    /// Says whether it may hold in a workflow that was cancelled.
+    /// Returns whether it may be true in a cancelled workflow.
     pub fn when_cancelled(&self) -> WhenCancelled {
         match self {
             Self::Succeeded | Self::SucceededAnd(_) => WhenCancelled::IsSkipped,
@@ -304,17 +308,17 @@ impl StartsIf {
 }
 
 impl Step {
-    /// Says whether it puts a question to people, once: then it has an answer.
+    /// Returns true if it asks people a question exactly once, so that there is one answer.
     pub fn asks(&self) -> bool {
         matches!(&self.task, Task::Action { action, .. } if action.as_str() == INQUIRY) && self.for_each.is_none() && self.repeat.is_none()
     }
 
-    /// Says which part of it an execution of it is, or of an item of it.
+    /// Returns the role of an execution of this step, or of one of its items.
     pub(crate) fn role(&self) -> PartRole {
         if self.undo.is_some() { PartRole::UndoableStep } else { PartRole::Step }
     }
 
-    /// Lists the paths that its expressions read.
+    /// Returns the paths that its expressions read.
     pub fn reads(&self) -> Vec<Path> {
         let conditions = self.starts.condition().into_iter().chain(self.for_each.as_ref().map(|each| &each.items));
         let template = match &self.task {
@@ -327,7 +331,7 @@ impl Step {
         conditions.chain(of_turns).flat_map(Expression::reads).chain(template.reads()).chain(wait).chain(undo).collect()
     }
 
-    /// Gives all its expressions.
+    /// Returns all its expressions.
     pub fn expressions(&self) -> Vec<&Expression> {
         let mut all: Vec<&Expression> = self.starts.condition().into_iter().collect();
         all.extend(self.for_each.as_ref().map(|each| &each.items));
@@ -344,7 +348,7 @@ impl Step {
         all
     }
 
-    /// Gives the actions that it may have run.
+    /// Returns the actions that it may run.
     pub fn actions(&self) -> impl Iterator<Item = &ActionRef> {
         let task = if let Task::Action { action, .. } = &self.task { Some(action) } else { None };
         let undo = self.undo.as_ref().map(|undo| &undo.action);
@@ -353,7 +357,7 @@ impl Step {
 }
 
 impl Workflow {
-    /// Makes a workflow of its steps, in the order in which they are written, and what it gives.
+    /// Creates a workflow from its steps, in the order in which they are written, and its result.
     pub fn new(given: Given, steps: Vec<Step>, result: Option<Template>) -> Result<Self, WorkflowError> {
         if steps.is_empty() {
             return Err(WorkflowError::Empty);
@@ -389,45 +393,46 @@ impl Workflow {
         }
     }
 
-    /// Says what its steps are given.
+    /// Returns the input of its steps.
     pub fn given(&self) -> Given {
         self.given
     }
 
-    /// Gives the steps in the order in which they are written.
+    /// Returns the steps in the order in which they are written.
     pub fn steps(&self) -> &[Step] {
         &self.steps
     }
 
-    /// Gives a step.
+    /// Returns a step.
     pub fn step(&self, name: &StepName) -> Option<&Step> {
         self.places.get(name).map(|place| &self.steps[*place])
     }
 
-    /// Gives the steps that need nothing, in the order in which they are written.
+    /// Returns the steps that need no others, in the order in which they are written.
     pub fn roots(&self) -> impl Iterator<Item = &Step> {
         self.roots.iter().map(|place| &self.steps[*place])
     }
 
-    /// Gives the steps that wait for an event from the workflow's beginning on, each with what for.
+    /// Returns the steps that wait for an event from the beginning of the workflow, each with the event.
     pub fn early_waits(&self) -> impl Iterator<Item = (&Step, &Wait)> {
         self.early_waits.iter().map(|place| &self.steps[*place]).filter_map(|step| Some((step, step.wait.as_ref()?)))
     }
 
-    /// Gives the steps that need `name`, in the order in which they are written.
+    /// Returns the steps that need `name`, in the order in which they are written.
     pub fn dependents(&self, name: &StepName) -> impl Iterator<Item = &Step> {
         let places = self.places.get(name).map_or(&[][..], |place| &self.dependents[*place]);
         places.iter().map(|place| &self.steps[*place])
     }
 
-    /// Gives what the workflow gives, where its author says so.
+    /// Returns the template of the workflow's result, if its author declares one.
     pub fn result(&self) -> Option<&Template> {
         self.result.as_ref()
     }
 
-    /// Gives the steps of a circle, each needing the next; none where there is none.
+    /// Returns the steps of a cycle, each needing the next, or `None` if there is no cycle.
     fn cycle(&self) -> Option<Vec<StepName>> {
-        // What needs nothing that is left is taken away, again and again; what stays needs something that stays.
+        // Repeatedly remove the steps whose needs are all removed. Each remaining step needs another
+        // remaining step.
         let mut open: Vec<usize> = self.steps.iter().map(|step| step.needs.len()).collect();
         let mut free = self.roots.clone();
         while let Some(place) = free.pop() {

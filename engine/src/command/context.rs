@@ -1,4 +1,4 @@
-//! What the core is given beside its state: the moment, the catalogs, bodies and seen keys, and the settings.
+//! The core's inputs next to its state: the moment, the catalogs, bodies and seen keys, and the settings.
 
 use crate::catalog::{Catalog, Catalogs};
 use crate::command::Bodies;
@@ -14,7 +14,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What enters the core with each command: the time, and the bits of a root's id.
+/// The inputs that come with each command: the time, and the random bits for a root's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
     /// The time.
@@ -23,22 +23,22 @@ pub struct Moment {
     pub entropy: u128,
 }
 
-/// What the core may look at beside its state.
+/// What the core may read in addition to its state.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     /// The built catalogs.
     pub catalogs: &'a dyn Catalogs,
-    /// The bodies at hand.
+    /// The bodies in memory.
     pub bodies: &'a dyn Bodies,
     /// The keys that were seen.
     pub seen: &'a dyn SeenKeys,
     /// The judgements that came with the commands of this batch.
     pub judgements: &'a BTreeMap<EventId, Arc<Judgement>>,
-    /// What the operator set.
+    /// The operator's settings.
     pub settings: &'a Settings,
 }
 
-/// No catalogs, no bodies and no keys, for what needs none beside the state.
+/// An empty context without catalogs, bodies or keys, for code that needs only the state.
 #[derive(Clone, Copy, Debug)]
 pub struct Nothing;
 

@@ -1,4 +1,4 @@
-//! What the core makes of a command.
+//! The core's decision on a command.
 
 use crate::command::Before;
 use crate::command::Refusal;
@@ -6,36 +6,36 @@ use crate::ids::{EventId, ExecutionId};
 use crate::names::TriggerRef;
 use crate::record::{BodyHandle, CatalogRevision, Draft, Position};
 
-/// What the core makes of a command.
+/// The core's decision on a command.
 #[derive(Debug)]
 pub enum Decision {
     /// These facts, and this answer once they are in the log.
     Done {
-        /// What is to be recorded; nothing where the command changes nothing.
+        /// The facts to record; empty if the command changes nothing.
         drafts: Vec<Draft>,
-        /// What the caller is told.
+        /// The answer to the caller.
         answer: Answer,
     },
     /// Not allowed.
     Refused(Refusal),
-    /// These bodies must be at hand first.
+    /// These bodies must be fetched first.
     Needs(Vec<BodyHandle>),
 }
 
-/// What a caller is told once its command is in the log.
+/// The answer to a caller once its command is in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// It is done, or was so already.
+    /// The command was carried out, or there was nothing left to do.
     Done,
     /// The events, each new or a repeat.
     Events(Vec<ReceivedEvent>),
     /// The execution was asked for.
     Execution(ExecutionId),
-    /// The catalog has this revision.
+    /// The revision of the catalog.
     Catalog(CatalogRevision),
-    /// The request was carried out before, and this is what was answered.
+    /// The request was carried out before, with this answer.
     Before(Before),
-    /// The report changed nothing: the attempt had been given up, and perhaps a newer one exists.
+    /// The report changed nothing: the attempt had been given up, and there may be a newer one.
     ReportedLate,
 }
 
@@ -44,19 +44,19 @@ pub enum Answer {
 pub struct ReceivedEvent {
     /// Its id.
     pub id: EventId,
-    /// Its kind.
+    /// Its trigger.
     pub trigger: TriggerRef,
-    /// Its place: known once the batch has positions.
+    /// Its position, known once the batch has positions.
     pub position: Position,
-    /// Whether it was there before.
+    /// Whether it is new.
     pub novelty: Novelty,
 }
 
-/// Whether something was there before.
+/// Whether something is new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Novelty {
     /// It is new.
     New,
-    /// It was there before.
+    /// It existed before.
     Repeat,
 }

@@ -1,4 +1,4 @@
-//! What commands carry.
+//! The contents of commands.
 
 use crate::catalog::Action;
 use crate::command::Dedupe;
@@ -16,37 +16,37 @@ use crate::workflows::facts::RerunFrom;
 use ensue_expression::Document;
 use std::sync::Arc;
 
-/// An event as an edge observed, checked and judged it.
+/// An event that an edge observed, checked and judged.
 #[derive(Clone, Debug)]
 pub struct ObservedEvent {
     /// Its id: a root's, or derived from the execution that emits it.
     pub id: EventId,
-    /// Its kind.
+    /// Its trigger.
     pub trigger: TriggerRef,
-    /// Who observed it.
+    /// The source that observed it.
     pub source: String,
     /// The sensor it came through.
     pub sensor: Option<SensorRef>,
-    /// The rule whose schedule it is: no other judges it.
+    /// The rule whose schedule created it: no other rule judges it.
     pub rule: Option<RuleRef>,
     /// When it happened.
     pub occurred_at: Timestamp,
-    /// The W3C trace that it brings itself; without one it stands in its command's.
+    /// Its own W3C trace; without one it belongs to the trace of its command.
     pub trace: Option<String>,
-    /// The payload, to be kept.
+    /// The payload, for storage.
     pub body: Body,
-    /// The same payload, to be read.
+    /// The same payload, for reading.
     pub payload: Document,
     /// The key under which it is accepted once.
     pub dedupe: Option<Dedupe>,
     /// The signed body that it came in, which is accepted once.
     pub signed: Option<SignedBody>,
-    /// What the rules make of it.
+    /// The rules' judgement of it.
     pub judgement: Arc<Judgement>,
 }
 
 impl ObservedEvent {
-    /// Makes one as rules saw and judged it; no sensor saw it, and it has no key.
+    /// Creates one that rules have already judged. It has no sensor and no key.
     pub fn judged(view: &EventView<'_>, judgement: Judgement) -> Self {
         Self {
             id: view.id,
@@ -65,33 +65,33 @@ impl ObservedEvent {
     }
 }
 
-/// A delivery that made no event.
+/// A delivery that created no event.
 #[derive(Clone, Debug)]
 pub struct RefusedDelivery {
     /// The sensor it came to.
     pub sensor: SensorRef,
-    /// The trigger that refused it, where one did.
+    /// The trigger that refused it, if one did.
     pub trigger: Option<TriggerRef>,
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// What was delivered.
+    /// The body of the delivery.
     pub body: Body,
-    /// What came with it, where it can be delivered again.
+    /// Its headers and query, if it can be delivered again.
     pub with: Option<DeliveredWith>,
 }
 
-/// A delivery that was refused, and the events that it makes now.
+/// A delivery that was refused, and the events that it creates now.
 #[derive(Clone, Debug)]
 pub struct RetriedDelivery {
     /// The record of the refusal.
     pub of: Id,
-    /// The chain that it stands in.
+    /// Its chain.
     pub cause: Cause,
-    /// The events; none where nothing of the sensor fits it.
+    /// The events; empty if nothing of the sensor matches.
     pub events: Vec<ObservedEvent>,
 }
 
-/// An action to run with parameters that fit.
+/// A request to run an action, with valid parameters.
 #[derive(Clone, Debug)]
 pub struct RequestExecution {
     /// The action's ref.
@@ -100,39 +100,41 @@ pub struct RequestExecution {
     pub definition: Arc<Action>,
     /// The catalog in which the parameters were checked.
     pub catalog: CatalogRevision,
-    /// The parameters, complete: to be kept.
+    /// The complete parameters, for storage.
     pub body: Body,
-    /// The same, to be read.
+    /// The same, for reading.
     pub params: Document,
-    /// When it may start, not before; a time that has passed is now.
+    /// The earliest start; a time in the past means now.
     pub start_at: Option<Timestamp>,
-    /// Its labels beside those of its action, which are refused where the action has one of the same name. Of a rerun: those that who asked for
-    /// the first one gave; the action's go over them.
+    /// Its labels in addition to those of its action. The request is refused if the action has a label of the
+    /// same name. For a rerun these are the labels that the caller gave for the first execution, and the
+    /// action's labels override them.
     pub labels: Labels,
-    /// The execution that is run again by it.
+    /// The execution that it reruns.
     pub rerun: Option<Box<Rerun>>,
 }
 
-/// An execution that has ended, as it is run again.
+/// An execution that has ended and is run again.
 #[derive(Clone, Debug)]
 pub struct Rerun {
     /// The execution.
     pub of: ExecutionId,
-    /// The chain that it stands in.
+    /// Its chain.
     pub cause: Cause,
-    /// The rule that asked for it, where one did.
+    /// The rule that requested it, if one did.
     pub rule: Option<OfRule>,
-    /// The lock of that rule that it had to hold, where it did.
+    /// The lock of that rule that it had to hold, if any.
     pub rule_claim: Option<Claim>,
-    /// What its rule says of its priority.
+    /// The priority from its rule.
     pub priority: Option<i8>,
-    /// What of it is run again.
+    /// The part of it that is run again.
     pub from: RerunFrom,
-    /// What had succeeded of it and is taken over: how much, and the list of it, to be kept. None where nothing is.
+    /// The steps and items that had succeeded and are taken over: their number, and the list to store. `None`
+    /// if there are none.
     pub kept: Option<(u32, Body)>,
 }
 
-/// The rule that asked for an execution.
+/// The rule that requested an execution.
 #[derive(Clone, Debug)]
 pub struct OfRule {
     /// The rule.
@@ -141,11 +143,11 @@ pub struct OfRule {
     pub event: Option<EventId>,
     /// The decision.
     pub enforcement: Option<EnforcementId>,
-    /// The event as the steps of the rule see it, where it is made of steps.
+    /// The event as the rule's own steps see it, if it has any.
     pub given: Option<GivenEvent>,
 }
 
-/// An answer to an inquiry that fits what was asked for.
+/// An answer that fits the schema of its inquiry.
 #[derive(Clone, Debug)]
 pub struct InquiryAnswer {
     /// The inquiry.
@@ -154,55 +156,56 @@ pub struct InquiryAnswer {
     pub by: String,
     /// Its roles.
     pub roles: Vec<String>,
-    /// What its holder was shown; none where that was not said.
+    /// The digest of the question that the holder was shown; `None` if not given.
     pub digest: Option<Digest>,
-    /// The answer, to be kept.
+    /// The answer, for storage.
     pub body: Body,
-    /// The same, to be read.
+    /// The same, for reading.
     pub answer: Document,
 }
 
-/// What a worker says of an attempt's end.
+/// A worker's report on the end of an attempt.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// The execution.
     pub execution: ExecutionId,
     /// The attempt.
     pub attempt: AttemptId,
-    /// The fencing token it was given.
+    /// Its fencing token.
     pub token: u64,
     /// How it ended.
     pub outcome: ReportOutcome,
-    /// How long the other side asks to wait before the next attempt, in milliseconds; only of an attempt that failed.
+    /// How long the other side asks to wait before the next attempt, in milliseconds; only for an attempt
+    /// that failed.
     pub retry_after_millis: Option<u64>,
-    /// The result, or what was given nevertheless.
+    /// The result, or the output of a failed attempt.
     pub body: Option<Body>,
-    /// The event that the runner `emit` makes; the result names it.
+    /// The event that the runner `emit` creates; the result names it.
     pub emitted: Option<Box<ObservedEvent>>,
-    /// The vars it changes.
+    /// The vars that it changes.
     pub vars: Vec<VarChange>,
     /// How long before this report it ended, in milliseconds, if that is noticeable.
     pub ended_before: Option<u64>,
 }
 
 impl Report {
-    /// The event it emits, if any.
+    /// Returns the event that it emits, if any.
     pub(crate) fn events(&self) -> &[ObservedEvent] {
         self.emitted.as_deref().map_or(&[], std::slice::from_ref)
     }
 }
 
-/// As what somebody has seen a var that they change.
+/// A var as its caller last saw it, checked before the change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SeenVar {
-    /// It does not matter.
+    /// Any state: the change is unconditional.
     #[default]
     Anyhow,
-    /// It had a value, whichever.
+    /// The var had a value, no matter which.
     There,
-    /// It had no value.
+    /// The var had no value.
     NotThere,
-    /// It had the value of this position.
+    /// The var had the value from this position.
     At(Position),
 }
 
@@ -211,7 +214,7 @@ pub enum SeenVar {
 pub struct VarChange {
     /// The var.
     pub name: VarName,
-    /// Its value: JSON; none where it is to have none any more.
+    /// Its new value, as JSON; `None` removes the var.
     pub value: Option<Body>,
 }
 
@@ -227,13 +230,13 @@ pub enum ReportOutcome {
 /// A change of the catalog.
 #[derive(Clone, Debug)]
 pub enum PackChange {
-    /// Install a pack, or put it in the place of its older self.
+    /// Install a pack, or replace its older version.
     Install {
         /// Its name.
         name: PackName,
         /// Its version.
         version: String,
-        /// The digest over its files.
+        /// The digest of its files.
         digest: Digest,
         /// Its manifest: the ids of its rules and its configuration.
         manifest: Body,

@@ -1,60 +1,61 @@
-//! What an attempt says while it runs, as a command.
+//! Messages of a running attempt, as a command.
 //!
-//! How a program says it, and how a worker hears it, is the executor's.
+//! How a program sends them and how a worker receives them is the executor's concern.
 
 use crate::command::ObservedEvent;
 use crate::executions::artifacts::{ArtifactName, MediaType};
 use crate::ids::{AttemptId, ExecutionId};
 use crate::record::{Body, Digest};
 
-/// One thing that an attempt says while it runs.
+/// A message from a running attempt.
 ///
-/// The messages of an attempt come in the order of their index, which may have gaps. One with an index that was passed already is a
-/// repeat, and changes nothing: a worker that does not know whether a message counts sends it again.
+/// The messages of an attempt come in the order of their index, which may have gaps. A message whose index
+/// was already passed is a repeat and changes nothing: a worker that does not know whether a message was
+/// recorded sends it again.
 #[derive(Clone, Debug)]
 pub struct Message {
     /// The execution.
     pub execution: ExecutionId,
     /// The attempt.
     pub attempt: AttemptId,
-    /// The fencing token it was given.
+    /// The fencing token of the attempt.
     pub token: u64,
-    /// Its place among the messages of the attempt, from 0.
+    /// Its index among the messages of the attempt, from 0.
     pub index: u32,
-    /// What is said.
+    /// The content.
     pub said: Said,
 }
 
-/// What an attempt may say while it runs.
+/// The contents that a message can have.
 #[derive(Clone, Debug)]
 pub enum Said {
-    /// How far it is.
+    /// Progress.
     Progress {
-        /// How much is done, in thousandths.
+        /// The progress in thousandths.
         thousandths: Option<u16>,
-        /// What it does now, in its own words: `{"message": "…"}`.
+        /// A description of the current work, in the program's own words: `{"message": "…"}`.
         body: Option<Body>,
     },
-    /// Something happened.
+    /// An event.
     Event(Box<ObservedEvent>),
-    /// A file of it was kept as a blob.
+    /// A file that was stored as a blob.
     Artifact(SaidArtifact),
-    /// Something that cannot be taken: no message, or one about what is not there.
+    /// Input that cannot be accepted: it is not a valid message, or refers to something that does not exist.
     Unusable {
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
-/// A file that an attempt gave away while it ran.
+/// A file that an attempt produced while it ran.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SaidArtifact {
-    /// The name it is shown and saved under.
+    /// The name under which it is shown and saved.
     pub name: ArtifactName,
-    /// What the program says it is.
+    /// The media type that the program declares.
     pub media_type: Option<MediaType>,
-    /// The hash of its bytes, under which they are kept.
+    /// The hash of its bytes, under which they are stored.
     pub blob: Digest,
-    /// How many bytes it has.
+    /// Its size in bytes.
     pub bytes: u64,
 }

@@ -1,6 +1,6 @@
-//! Refusals: the typed no to a command.
+//! Refusals: the reasons why commands are rejected.
 //!
-//! What to do about each is told in `explain/outcomes.rs`.
+//! `explain/outcomes.rs` has the hint for each.
 
 use thiserror::Error;
 
@@ -9,110 +9,110 @@ use crate::names::{ActionRef, KeyRef, PackName, RuleRef, TriggerRef, VarName};
 use crate::record::{CatalogRevision, Digest, Position};
 use crate::time::Timestamp;
 
-/// Why a command is not allowed.
+/// The reason why a command is not allowed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The trigger is not in the catalog any more.
+    /// The trigger is no longer in the catalog.
     #[error("there is no trigger `{0}`")]
     NoTrigger(TriggerRef),
-    /// The payload does not fit.
+    /// The payload does not fit the trigger's schema.
     #[error("the payload does not fit the trigger `{trigger}`: {misfits}")]
     PayloadMisfit {
         /// The trigger.
         trigger: TriggerRef,
-        /// How.
+        /// The errors.
         misfits: String,
     },
     /// Another event was accepted under the same key.
     #[error("the dedupe key was used {} for another event; a key belongs to one event", place(*position))]
     KeyReused {
-        /// Where; 0 for an event of the same command.
+        /// The position of that event; 0 if it is an event of the same command.
         position: Position,
     },
     /// Another request was carried out under the same key.
     #[error("this `Idempotency-Key` was used for another request, which was answered at position {position}; a key belongs to one request")]
     RequestDiffers {
-        /// Where.
+        /// The position of that request.
         position: Position,
     },
-    /// The action is not in the catalog any more.
+    /// The action is no longer in the catalog.
     #[error("there is no action `{0}`")]
     NoAction(ActionRef),
-    /// The parameters do not fit.
+    /// The parameters do not fit the action's schema.
     #[error("the parameters do not fit the action `{action}`: {misfits}")]
     ParametersMisfit {
         /// The action.
         action: ActionRef,
-        /// How.
+        /// The errors.
         misfits: String,
     },
-    /// The labels that were given do not go with those of the action.
+    /// The given labels conflict with those of the action.
     #[error("{why}")]
     LabelsMisfit {
         /// The action.
         action: ActionRef,
-        /// How.
+        /// The reason.
         why: String,
     },
-    /// There is no such execution, or it ended long ago.
+    /// The execution does not exist, or ended long ago.
     #[error("the execution {0} is not open")]
     NotOpen(ExecutionId),
-    /// The execution is asked to end, or undoes itself.
+    /// The execution was asked to end, or is undoing its steps.
     #[error("the execution {0} is ending, and that is not held up")]
     IsEnding(ExecutionId),
-    /// The execution is not paused itself.
+    /// The execution itself is not paused.
     #[error("the execution {execution} is not paused{}", .by.map_or(String::new(), |by| format!(": it stands in {by}, which is")))]
     NotPaused {
         /// The execution.
         execution: ExecutionId,
-        /// The one around it that is.
+        /// The paused execution around it, if there is one.
         by: Option<ExecutionId>,
     },
-    /// The execution goes on, and can be run again only once it has ended.
+    /// The execution has not ended, so it cannot be rerun yet.
     #[error("the execution {0} has not ended")]
     NotEnded(ExecutionId),
-    /// The attempt does not run, or does not run any more.
+    /// The attempt is not running.
     #[error("the attempt {0} does not run any more; nothing more is taken of it")]
     NotRunning(AttemptId),
-    /// The attempt has said too much.
+    /// The attempt has sent too many messages.
     #[error("the attempt {attempt} has made {max} {what} already, which is the most")]
     TooManyMessages {
         /// The attempt.
         attempt: AttemptId,
-        /// Of what.
+        /// The kind of message.
         what: &'static str,
-        /// The most.
+        /// The limit.
         max: u32,
     },
-    /// The report comes with another token than the attempt has.
+    /// The token of the report is not the token of the attempt.
     #[error("the token {given} is not that of attempt {attempt}")]
     WrongToken {
         /// The attempt.
         attempt: AttemptId,
-        /// The token given.
+        /// The token in the report.
         given: u64,
     },
     /// The execution is not indeterminate.
     #[error("the execution {0} is not indeterminate; only such a one can be settled")]
     NotIndeterminate(ExecutionId),
-    /// No answer to the inquiry is taken any more.
+    /// The inquiry no longer accepts answers.
     #[error("the inquiry {0} is closed: it was answered or cancelled, or it expired")]
     InquiryClosed(InquiryId),
-    /// Somebody else is asked.
+    /// The inquiry asks somebody else.
     #[error("`{name}` is not asked by the inquiry {inquiry}")]
     NotAsked {
         /// The inquiry.
         inquiry: InquiryId,
-        /// Who answered.
+        /// The name of the person who answered.
         name: String,
     },
-    /// Who answered is excluded.
+    /// The person who answered is excluded.
     #[error("`{name}` may not answer the inquiry {inquiry}: it excludes who asked for the work, or this name")]
     MayNotAnswer {
         /// The inquiry.
         inquiry: InquiryId,
-        /// Who answered.
+        /// The name of that person.
         name: String,
     },
     /// The same person has answered already.
@@ -120,26 +120,26 @@ pub enum Refusal {
     AnsweredBefore {
         /// The inquiry.
         inquiry: InquiryId,
-        /// When.
+        /// The time of that answer.
         at: Timestamp,
     },
-    /// The answer does not name what was shown, and the inquiry requires that.
+    /// The answer does not name the digest of the question, which the inquiry requires.
     #[error("the inquiry {inquiry} requires the digest of what was shown with each answer; its digest is {digest}")]
     DigestMissing {
         /// The inquiry.
         inquiry: InquiryId,
-        /// What it asks.
+        /// The digest of the question.
         digest: Digest,
     },
-    /// What was shown is not what is asked.
+    /// The digest in the answer is not that of the question.
     #[error("the answer is to another question than the inquiry {inquiry} asks; its digest is {digest}")]
     ApprovalStale {
         /// The inquiry.
         inquiry: InquiryId,
-        /// What it asks.
+        /// The digest of the question.
         digest: Digest,
     },
-    /// The answer is none to what the engine itself asks.
+    /// The answer is not valid for a question of the engine itself.
     #[error("the answer does not fit what the inquiry {inquiry} asks: {misfit}")]
     AnswerMisfit {
         /// The inquiry.
@@ -147,20 +147,20 @@ pub enum Refusal {
         /// Where, and why.
         misfit: String,
     },
-    /// The inquiry's `veto` erred over the answer.
+    /// The inquiry's `veto` condition failed for this answer.
     #[error("the `veto` of the inquiry {inquiry} errs over this answer: {why}")]
     VetoErred {
         /// The inquiry.
         inquiry: InquiryId,
-        /// How.
+        /// The error.
         why: String,
     },
-    /// The catalog has moved on.
+    /// The catalog has changed since.
     #[error("the catalog is at revision {now}, the change was made for {base}")]
     CatalogMoved {
-        /// The revision now.
+        /// The current revision.
         now: CatalogRevision,
-        /// The revision the change was made for.
+        /// The revision that the change is based on.
         base: CatalogRevision,
     },
     /// The catalog of a revision is not built.
@@ -172,43 +172,43 @@ pub enum Refusal {
     /// A rule is not in the catalog.
     #[error("there is no rule `{0}`")]
     NoRule(RuleRef),
-    /// A key has a newer version already.
+    /// The key already has a newer version.
     #[error("key `{key}` is at version {now} already, {given} was given; set it again")]
     KeyVersion {
         /// The key.
         key: KeyRef,
-        /// The version now.
+        /// The current version.
         now: u32,
-        /// The version given.
+        /// The version in the command.
         given: u32,
     },
-    /// A key is not set.
+    /// The key is not set.
     #[error("key `{0}` is not set")]
     NoKey(KeyRef),
-    /// A var has no value.
+    /// The var has no value.
     #[error("there is no var `{0}`")]
     NoVar(VarName),
-    /// Somebody changed the var meanwhile.
+    /// The var was changed meanwhile.
     #[error("var `{0}` is not any more as it was when this change of it was made")]
     VarChanged(VarName),
-    /// There are as many vars as may be.
+    /// The maximum number of vars is reached.
     #[error("var `{name}` cannot be made: {max} vars have a value, which is the most")]
     TooManyVars {
         /// The var.
         name: VarName,
-        /// The most.
+        /// The limit.
         max: usize,
     },
-    /// A name is taken.
+    /// The token name is taken.
     #[error("there is a token named `{0}` already; revoke it first or choose another name")]
     TokenNameTaken(String),
-    /// A token does not exist.
+    /// The token does not exist.
     #[error("there is no token named `{0}`")]
     NoToken(String),
-    /// The last token that can make others would be gone.
+    /// This would remove the last token that can create others.
     #[error("`{0}` is the last token with the role admin; add another first")]
     LastAdmin(String),
-    /// The dead letter was dealt with, or there are too many newer ones.
+    /// The dead letter is not open: it was handled, or there are too many newer ones.
     #[error("the dead letter {0} is not open")]
     LetterNotOpen(Id),
     /// No reaction of that record is parked.
@@ -217,18 +217,18 @@ pub enum Refusal {
     /// Too much work is open.
     #[error("{open} executions are open, {max} is the most: try again later")]
     TooMuchOpen {
-        /// How much.
+        /// The number of open items of work.
         open: u64,
-        /// The most.
+        /// The limit.
         max: u64,
     },
-    /// What would be recorded is too large.
+    /// The data to record is too large.
     #[error("{0}")]
     TooLarge(String),
-    /// A bug of ours stopped the command; nothing was changed.
+    /// An internal error stopped the command; nothing was changed.
     #[error("the command stopped at a bug of ours; nothing was changed")]
     Bug(String),
-    /// The store did not take what the command would record; nothing was changed.
+    /// The store rejected the records of the command; nothing was changed.
     #[error("the store refused the command's records: {0}")]
     Unstorable(String),
 }

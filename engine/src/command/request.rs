@@ -1,7 +1,7 @@
-//! Requests that are carried out once, however often they are sent: what of the first one is remembered, and how it is told again.
+//! Idempotent requests: the log remembers the first request with a key, and rebuilds its answer for repeats.
 //!
-//! What is remembered stands among the keys that were seen, in the same commit as what the request led to: one row for the request, and one
-//! for each event that it brought. How an answer looks is the edge's.
+//! A request is remembered among the seen keys, in the same commit as its records: one row for the request,
+//! and one for each event in it. The edge decides how an answer looks.
 
 use super::{Answer, DedupeKey, Moment, Novelty, ReceivedEvent, Seen, SeenKeys};
 use crate::ids::{EventId, ExecutionId, Id, LogId};
@@ -13,31 +13,31 @@ use crate::record::{Digest, Position};
 pub struct RequestKey {
     /// The caller, and the hash of the caller's key.
     pub key: DedupeKey,
-    /// The hash of what is asked, to tell a repeat from another request under the same key.
+    /// The hash of the request, which distinguishes a repeat from another request with the same key.
     pub content: Digest,
 }
 
-/// What was answered to the first request of a key.
+/// The answer to the first request with a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Before {
-    /// The hash of what was asked.
+    /// The hash of the request.
     pub content: Digest,
-    /// The newest position that the caller was told.
+    /// The newest position in the answer.
     pub position: Position,
-    /// The execution that it asked for or changed; none where it was about something else.
+    /// The execution that it requested or changed; `None` if it was about something else.
     pub execution: Option<ExecutionId>,
-    /// The events that it brought, in their order.
+    /// The events that it brought, in order.
     pub events: Vec<SeenEvent>,
 }
 
-/// An event as its sender was told of it.
+/// An event as it was reported to its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeenEvent {
     /// Its id.
     pub id: EventId,
-    /// Its place.
+    /// Its position.
     pub position: Position,
-    /// Whether it was there before.
+    /// Whether it was new.
     pub novelty: Novelty,
 }
 
@@ -48,12 +48,12 @@ impl From<&ReceivedEvent> for SeenEvent {
 }
 
 impl DedupeKey {
-    /// Gives the key under which the `index`-th event of this request is remembered.
+    /// Returns the key under which the `index`-th event of this request is remembered.
     pub fn of_event(&self, index: u32) -> Self {
         self.of(&index.to_le_bytes())
     }
 
-    /// Gives the key under which one of several things is remembered that this request asks for.
+    /// Returns the key under which one of the things that this request asks for is remembered.
     fn of(&self, thing: &[u8]) -> Self {
         let named = [self.hash.as_bytes(), thing].concat();
         Self { scope: self.scope.clone(), hash: Digest::of(&named) }
@@ -61,12 +61,12 @@ impl DedupeKey {
 }
 
 impl Before {
-    /// Finds what was answered to the first request of a key; none where there was none, or its time is over.
+    /// Returns the answer to the first request with a key, or `None` if there was none or it has expired.
     pub(crate) fn find(log: LogId, key: &DedupeKey, at: &Moment, seen: &dyn SeenKeys) -> Option<Self> {
         let first = seen.seen(key).filter(|first| first.until > at.time)?;
         let of = first.event.0;
         let rows: Vec<Seen> = (0..).map_while(|index| seen.seen(&key.of_event(index))).take_while(|row| row.until == first.until).collect();
-        // The rows do not say what was new: it is what stands from the first new event on, each once.
+        // The rows do not record what was new: new are the events from the first new one on, each once.
         let new_from = rows.iter().find(|row| row.event.0 == of).map(|row| row.position);
         let novelty = |index: usize, row: &Seen| {
             let is_new = new_from.is_some_and(|from| row.position >= from) && !rows[..index].iter().any(|other| other.event == row.event);
@@ -74,29 +74,30 @@ impl Before {
         };
         let events =
             rows.iter().enumerate().map(|(index, row)| SeenEvent { id: row.event, position: row.position, novelty: novelty(index, row) });
-        // The row of the request names an execution, its first new event, or the log, where there is neither.
+        // The row of the request names an execution, else its first new event, else the log.
         let execution = (of != log.0 && new_from.is_none()).then_some(ExecutionId(of));
         Some(Self { content: first.content, position: first.position, execution, events: events.collect() })
     }
 }
 
 impl RequestKey {
-    /// Gives the key under which one of many is changed once, whatever page it stands on, with what is done to it.
+    /// Returns the key under which one of many things is changed once, whichever page lists it, with the hash
+    /// of the change.
     #[must_use]
     pub fn of_one(&self, one: Id, what: &str) -> Self {
         Self { key: self.key.of(one.as_bytes()), content: Digest::of(what.as_bytes()) }
     }
 
-    /// Gives the rows that remember what a request is answered with.
+    /// Returns the rows that remember the answer to a request.
     pub(crate) fn rows(&self, log: LogId, answer: &Answer, position: Position, at: &Moment) -> Vec<(DedupeKey, Seen)> {
         let until = if mutants::is("request forgotten early") { at.time.plus_millis(10_000) } else { Seen::until(at.time) };
         let row = |position, event| Seen { position, event, content: self.content, until };
         let (of, events): (Id, &[ReceivedEvent]) = match answer {
             Answer::Execution(id) => (id.0, &[]),
-            // Where nothing was new it names what is no event.
+            // If nothing was new, the row names the log, which is not an event.
             Answer::Events(events) => (events.iter().find(|event| event.novelty == Novelty::New).map_or(log.0, |event| event.id.0), events),
             Answer::Done | Answer::Catalog(_) | Answer::ReportedLate => (log.0, &[]),
-            // It is remembered already.
+            // Already remembered.
             Answer::Before(_) => return Vec::new(),
         };
         let mut rows = vec![(self.key.clone(), row(position, EventId(of)))];

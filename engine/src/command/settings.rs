@@ -1,44 +1,46 @@
-//! What the operator sets, as far as the core knows it.
+//! The operator's settings, as far as the core uses them.
 //!
-//! Where it is read from is the node's.
+//! The node reads them.
 
 use std::collections::BTreeMap;
 
 use crate::names::{DEFAULT_QUEUE, WorkerQueueName};
 
-/// The most drafts of one turn; what is over is owed.
+/// The maximum number of drafts in a turn; consequences over it are owed.
 pub const TURN_DRAFTS_MAX: usize = 1_000;
 
-/// The most drafts of one batch, give or take a few. Work beyond it is owed, even if the turn itself was short.
+/// The approximate maximum number of drafts in a batch. Work beyond it is owed, even if the turn itself was
+/// short.
 pub const BATCH_DRAFTS_MAX: usize = 10_000;
 
-/// The most bytes of facts and bodies of one turn; what is over is owed.
+/// The maximum size in bytes of the facts and bodies of a turn; consequences over it are owed.
 pub const TURN_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// How many steps rules take that are judged within one batch; the rules that are left are judged in a later one.
+/// The maximum number of steps for judging rules in a batch. The remaining rules are judged in a later batch.
 pub const BATCH_STEPS_MAX: u64 = 1_000_000;
 
-/// What the operator sets.
+/// The operator's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// How many attempts of the queue `default` the node's own workers run at once.
     pub workers: u32,
-    /// How many of each other queue; what waits in one that is not named here starts when it is.
+    /// The same for each other queue. Executions in a queue that is missing here wait until it is added.
     pub queues: BTreeMap<WorkerQueueName, u32>,
-    /// Where only so many attempts of a queue may start in a while: up to how many since the log began may have been started by now.
+    /// For queues with a limit on starts: how many attempts may have been started by now, counted from the
+    /// beginning of the log.
     pub starts_max: BTreeMap<WorkerQueueName, u64>,
     /// The name of the node's own workers.
     pub worker: String,
-    /// How long a worker's right to an attempt lasts without being renewed, in milliseconds.
+    /// How long a worker's lease of an attempt lasts without being renewed, in milliseconds.
     pub lease_millis: u64,
-    /// How much work may be open before no more is taken in from outside.
+    /// The amount of open work above which no more is accepted from outside.
     pub open_work_max: u64,
-    /// Where an inquiry is read and answered: its id follows. People are sent there.
+    /// The URL at which people read and answer an inquiry, without the id that follows.
     pub inquiries_url: String,
-    /// After how much a turn ends.
+    /// The limits of a turn.
     pub turn: TurnLimits,
-    /// How many keys each flow control of a rule may know, and how many matches it may hold. No operator sets it: it is smaller in tests
-    /// alone.
+    /// How many keys each flow control of a rule may know, and how many matches it may hold. Operators cannot
+    /// set it; only tests use a smaller one.
     pub flow_keys_max: usize,
 }
 
@@ -62,27 +64,30 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Gives the queues, with how many attempts of each run at once.
+    /// Returns the queues, with the number of attempts that each runs at once.
     pub fn worker_queues(&self) -> impl Iterator<Item = (&WorkerQueueName, u32)> {
         std::iter::once((&DEFAULT_QUEUE, self.workers)).chain(self.queues.iter().map(|(queue, workers)| (queue, *workers)))
     }
 
-    /// Gives how many attempts run at once in all.
+    /// Returns the total number of attempts that run at once.
     pub fn workers_in_all(&self) -> u32 {
         self.worker_queues().fold(0, |sum, (_, workers)| sum.saturating_add(workers))
     }
 }
 
-/// After how much a turn ends; what is over is owed. No operator sets them: they are smaller in tests alone.
+/// The limits of a turn; consequences over them are owed. Operators cannot set them; only tests use smaller
+/// ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TurnLimits {
-    /// After how many drafts. From 2 on each turn gets on: one says that it goes on with what is owed.
+    /// The maximum number of drafts. From 2 on, each turn makes progress: one draft says that an owed
+    /// reaction continues.
     pub drafts: usize,
-    /// After how many drafts of all the turns of a batch.
+    /// The maximum number of drafts in all turns of a batch.
     pub batch_drafts: usize,
-    /// After how many bytes of facts and bodies.
+    /// The maximum size of facts and bodies in bytes.
     pub bytes: usize,
-    /// After how many steps no more rules are judged in the same batch. From 1 on each turn gets on.
+    /// The number of steps after which no more rules are judged in the same batch. From 1 on, each turn makes
+    /// progress.
     pub steps: u64,
 }
 

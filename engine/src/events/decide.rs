@@ -1,4 +1,4 @@
-//! What may be asked of events: to be taken in, all or none, each once under its key.
+//! Decisions on events: accept them, all or none, each once under its key.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -17,18 +17,18 @@ use crate::rules::judge::{EventView, Judgement, Verdict, judge};
 use crate::state::State;
 use crate::text::cut;
 
-/// The most bytes that the reason of a refused delivery is kept with.
+/// The maximum length in bytes of the stored reason of a refused delivery.
 const REASON_BYTES_MAX: usize = 4096;
 
-/// Where events come from, as their records say it.
+/// Where events come from, as recorded.
 pub(crate) struct Source<'a> {
-    /// Who brings them.
+    /// The actor that brings them.
     pub(crate) actor: &'a Actor,
-    /// What in the log led to them; none where they come from outside.
+    /// The record that led to them; `None` if they come from outside.
     pub(crate) cause: Option<Cause>,
     /// The trace of the request that brought them.
     pub(crate) trace: Option<&'a str>,
-    /// The engine's own triggers of which an event stands above what led to them.
+    /// The engine's own triggers that have an event above in the chain.
     pub(crate) own_above: OwnTriggers,
 }
 
@@ -49,7 +49,7 @@ pub(crate) fn receive_all(
     }
 }
 
-/// Makes a draft of each event that is new, and tells of all of them, in their order.
+/// Creates a draft of each new event, and reports all of them, in order.
 pub(crate) fn receive_each(
     state: &State,
     from: &Source<'_>,
@@ -77,10 +77,10 @@ pub(crate) fn receive_each(
     Ok((drafts, received))
 }
 
-/// The events of a command that brought their keys first: where they stand in it, and the hash of what came with each.
+/// The first event of a command for each key: its index in the command, and the hash of its content.
 type Twins<'a> = BTreeMap<&'a DedupeKey, (usize, Digest)>;
 
-/// Finds the event of the same command that has the key already, or notes this one as the first.
+/// Returns the event of the same command that already has the key, or else notes this one as the first.
 fn twin<'a>(twins: &mut Twins<'a>, index: usize, event: &'a ObservedEvent) -> Result<Option<usize>, Refusal> {
     let Some(dedupe) = &event.dedupe else { return Ok(None) };
     match twins.entry(&dedupe.key) {
@@ -108,19 +108,20 @@ fn seen_before(event: &ObservedEvent, at: &Moment, with: &Context<'_>) -> Result
     }
 }
 
-/// Finds the event that the same signed body made before. Nobody signed what else came with it, its key least of all.
+/// Returns the event that the same signed body created before. The rest of the delivery is not signed, in
+/// particular not its key.
 fn signed_before(event: &ObservedEvent, at: &Moment, with: &Context<'_>) -> Option<Seen> {
     let signed = event.signed.as_ref()?;
     signed.keys().find_map(|key| with.seen.seen(&key).filter(|seen| seen.until > at.time))
 }
 
-/// Makes the draft of one event, judged by the catalog as it is now.
+/// Creates the draft of one event, judged by the current catalog.
 fn receive(state: &State, event: &ObservedEvent, from: &Source<'_>, with: &Context<'_>) -> Result<Draft, Refusal> {
     let judgement = judgement_now(state, event, with)?;
     Ok(drafted(state, event, &judgement, from))
 }
 
-/// Makes the draft of an event that was judged.
+/// Creates the draft of an event that was already judged.
 pub(crate) fn drafted(state: &State, event: &ObservedEvent, judgement: &Judgement, from: &Source<'_>) -> Draft {
     let mut matched = 0;
     let mut erred = 0;
@@ -164,7 +165,7 @@ pub(crate) fn drafted(state: &State, event: &ObservedEvent, judgement: &Judgemen
     }
 }
 
-/// Takes the edge's judgement if the catalog it was made by still stands, else judges again.
+/// Uses the edge's judgement if the catalog has not changed since, else judges again.
 fn judgement_now(state: &State, event: &ObservedEvent, with: &Context<'_>) -> Result<Arc<Judgement>, Refusal> {
     let now = state.catalog_revision();
     if event.judgement.catalog == now || mutants::is("judged by an older catalog") {

@@ -1,8 +1,10 @@
-//! The engine's own triggers: what happens to executions, inquiries and rules is an event too, upon which rules may act.
+//! The engine's own triggers: changes of executions, inquiries and rules are events too, and rules may act on
+//! them.
 //!
-//! Such an event is made together with the record that it tells of, and only where somebody listens: a rule that is not disabled, or a step
-//! that waits for one. Below an event of such a trigger nothing makes another of that trigger, so that what is done about the end of
-//! executions is not led to by its own end. For that reason they do not count among the events of a chain, either.
+//! Such an event is created together with the record that it reports, and only if something listens: a rule
+//! that is not disabled, or a step that waits for one. Below an event of such a trigger, no other event of
+//! that trigger is created, so that an action on the end of executions does not trigger itself by its own
+//! end. For that reason, these events do not count among the events of a chain either.
 
 mod triggers;
 
@@ -27,17 +29,18 @@ use crate::rules::judge::{EventView, judge};
 use crate::schedule::SCHEDULE_TRIGGER;
 use crate::state::State;
 
-/// The source of events of the engine's own that are not about an execution.
+/// The source of the engine's own events that are not about an execution.
 pub const SOURCE_OF_ENGINE: &str = "engine";
 
-/// Says whether the engine alone makes events of a trigger.
+/// Returns true if only the engine creates events of a trigger.
 pub fn is_of_the_engine(trigger: &TriggerRef) -> bool {
     trigger.as_str() == SCHEDULE_TRIGGER || OwnTrigger::of(trigger).is_some()
 }
 
-/// Gives the events that tell of what is about to be recorded: what follows from a record, or, where none is given, from a command.
+/// Returns the engine's own events about drafts: the consequences of the record `by`, or of a command if `by`
+/// is `None`.
 ///
-/// Where the catalog cannot be built, no rule judges anything, and there are none.
+/// If the catalog cannot be built, no rule judges anything, and there are no events.
 pub(crate) fn telling_of(state: &State, drafts: &[Draft], by: Option<&Record>, at: &Moment, with: &Context<'_>) -> Vec<Draft> {
     if drafts.iter().all(|draft| told_as(state, draft).is_empty()) {
         return Vec::new();
@@ -46,7 +49,7 @@ pub(crate) fn telling_of(state: &State, drafts: &[Draft], by: Option<&Record>, a
     (0..drafts.len()).flat_map(|place| telling_of_one(state, (drafts, place), by, at, &catalog)).collect()
 }
 
-/// Gives the events that tell of one of several drafts.
+/// Returns the engine's own events about one of several drafts.
 fn telling_of_one(state: &State, (drafts, place): (&[Draft], usize), by: Option<&Record>, at: &Moment, catalog: &Catalog) -> Vec<Draft> {
     let draft = &drafts[place];
     let heard = told_as(state, draft).iter().filter(|own| is_listened_to(state, catalog, **own));
@@ -60,7 +63,7 @@ fn telling_of_one(state: &State, (drafts, place): (&[Draft], usize), by: Option<
     told.map(|news| telling.event(&drafts[..place], draft, news)).collect()
 }
 
-/// What may be told of, of all that is recorded.
+/// The facts that can be reported as events.
 enum Tellable<'a> {
     Execution(ExecutionFact<'a>),
     Inquiry(InquiryFact<'a>),
@@ -88,7 +91,7 @@ impl<'a> Tellable<'a> {
     }
 }
 
-/// Says as what a draft may be told: most are not.
+/// Returns the triggers as which a draft may be reported; empty for most.
 fn told_as(state: &State, draft: &Draft) -> &'static [OwnTrigger] {
     match Tellable::of(&draft.fact) {
         Some(Tellable::Execution(ExecutionFact::ExecutionBecameIndeterminate(_))) => &[OwnTrigger::AttemptIndeterminate],
@@ -97,7 +100,7 @@ fn told_as(state: &State, draft: &Draft) -> &'static [OwnTrigger] {
             StreamId::Execution(id) if state.executions().get(&id).is_some_and(|execution| execution.part_of.is_none()) => {
                 &[OwnTrigger::ExecutionEnded]
             }
-            // What becomes of a step is its workflow's to deal with.
+            // The workflow handles the end of its steps.
             _ => &[],
         },
         Some(Tellable::Inquiry(fact)) => match fact {
@@ -113,7 +116,7 @@ fn told_as(state: &State, draft: &Draft) -> &'static [OwnTrigger] {
     }
 }
 
-/// Gives the engine's own triggers of which an event stands above a draft.
+/// Returns the engine's own triggers that have an event above a draft.
 fn own_above(state: &State, draft: &Draft, by: Option<&Record>) -> OwnTriggers {
     match (&draft.stream, by.map(|record| &record.fact)) {
         (StreamId::Execution(id), _) => state.executions().get(id).map(|execution| execution.own_above.clone()).unwrap_or_default(),
@@ -128,14 +131,14 @@ fn is_listened_to(state: &State, catalog: &Catalog, own: OwnTrigger) -> bool {
     rules.any(|rule| state.rules().mode(rule) != Mode::Disabled) || state.workflows().waits().watches(&trigger)
 }
 
-/// What is told.
+/// The content of an event.
 struct News {
     trigger: OwnTrigger,
     source: String,
     payload: Map<String, Json>,
 }
 
-/// Gives what a draft is told as; what it is about is still in the state as it was before.
+/// Returns the events to report for a draft. The state is still as it was before the draft.
 fn news(state: &State, draft: &Draft, by: Option<&Record>) -> Vec<News> {
     match Tellable::of(&draft.fact) {
         Some(Tellable::Execution(fact)) => About::of(state, draft).map_or_else(Vec::new, |about| about.execution(fact)),
@@ -165,7 +168,7 @@ fn error_of(error: &Failure) -> Json {
     Json::Object(error_fields)
 }
 
-/// An execution of which something is told.
+/// The execution that an event is about.
 struct About<'a> {
     state: &'a State,
     id: ExecutionId,
@@ -191,7 +194,7 @@ impl<'a> About<'a> {
         ended.into_iter().chain(unanswered).collect()
     }
 
-    /// What is told of it in any case.
+    /// Returns the fields that every such event has.
     fn itself(&self) -> Map<String, Json> {
         let execution = self.execution;
         let mut payload = fields([
@@ -211,7 +214,8 @@ impl<'a> About<'a> {
         payload
     }
 
-    /// What is told of the end of one that is no step: what becomes of a step is its workflow's to deal with.
+    /// Returns the fields for the end of an execution that is not a step: the workflow handles the end of its
+    /// steps.
     fn ended(&self, fact: ExecutionFact<'_>) -> Option<Map<String, Json>> {
         let (status, error) = match fact {
             ExecutionFact::ExecutionSucceeded(_) => ("succeeded", None),
@@ -239,7 +243,7 @@ impl<'a> About<'a> {
         payload
     }
 
-    /// What is told of an inquiry that ends with its execution, because nobody has decided it.
+    /// Returns the fields for an inquiry that ends with its execution, because nobody has decided it.
     fn unanswered(&self, fact: ExecutionFact<'_>) -> Option<Map<String, Json>> {
         let (id, inquiry) = self.state.inquiries().of(&self.id).filter(|(_, inquiry)| inquiry.decision().is_none())?;
         let status = match fact {
@@ -292,7 +296,7 @@ impl<'a> About<'a> {
         self.asking(id, &inquiry.title, &inquiry.assignees, expires_at, inquiry.attempt.map(|attempt| json!(attempt)))
     }
 
-    /// What is told of a question: no more than a list of inquiries shows.
+    /// Returns the fields of a question: no more than a list of inquiries shows.
     fn asking(
         &self,
         id: InquiryId,
@@ -317,9 +321,9 @@ struct Telling<'a> {
 }
 
 impl Telling<'_> {
-    /// Gives the event that tells of a draft, as what the record leads to that it is about to be.
+    /// Returns the event that reports a draft, as a consequence of the record that the draft will become.
     fn event(&self, before: &[Draft], draft: &Draft, news: News) -> Draft {
-        // Of what a record may be told as, each has its own place, whoever listens.
+        // The index of a trigger among those of the record is fixed, whichever of them have listeners.
         let index = (0..).zip(told_as(self.state, draft)).find(|(_, own)| **own == news.trigger).map_or(0, |(index, _)| index);
         let parent = self.record_id(before, draft);
         let cause = draft.cause.clone().unwrap_or_else(|| Cause::root(parent, draft.trace.clone())).from_parent(parent);
@@ -332,7 +336,7 @@ impl Telling<'_> {
         drafted(self.state, &event, &event.judgement, &from)
     }
 
-    /// Gives the id that the record of a draft has, behind those before it.
+    /// Returns the id of the record of a draft that follows the drafts `before`.
     fn record_id(&self, before: &[Draft], draft: &Draft) -> Id {
         let of_stream = before.iter().filter(|other| other.stream == draft.stream).count() as u64;
         let Revision(next) = self.state.next_revision(&draft.stream);

@@ -1,4 +1,4 @@
-//! What follows from an event: the steps go on that wait for it, then what the rules make of it.
+//! Consequences of an event: first the steps that wait for it continue, then the rules decide.
 
 use std::sync::Arc;
 
@@ -14,9 +14,10 @@ use crate::rules::react as rules;
 use crate::state::State;
 use crate::workflows::waits;
 
-/// Gives the `next`-th consequence of an event.
+/// Returns the `next`-th consequence of an event.
 pub(crate) fn react(state: &State, record: &Record, fact: &EventReceived, next: Consequence, at: &Moment, with: &Context<'_>) -> Reaction {
-    // What a rule leads to may be much, or nothing that can be worked out: who waits for the event does not wait for that.
+    // The rules may have many consequences, or none that can be computed. Steps that wait for the event do
+    // not wait for that.
     if next == Consequence::FIRST
         && let Some(reaction) = waits::of_event(state, record, fact, with)
     {
@@ -31,8 +32,8 @@ pub(crate) fn react(state: &State, record: &Record, fact: &EventReceived, next: 
     }
 }
 
-/// Gives the judgement that came with an event, or, where that is gone (after a restart) or another catalog's, judges again: the
-/// same catalog says the same of the same payload.
+/// Returns the judgement that came with an event. If it is gone, after a restart, or belongs to another
+/// catalog, judges again: the same catalog gives the same judgement for the same payload.
 pub(crate) fn judgement(record: &Record, fact: &EventReceived, with: &Context<'_>) -> Result<Arc<Judgement>, Reaction> {
     match with.judgements.get(&EventId(record.id)) {
         Some(judgement) if judgement.catalog == fact.catalog => Ok(judgement.clone()),

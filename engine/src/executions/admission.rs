@@ -1,4 +1,4 @@
-//! How much work may be open before requests from outside are refused.
+//! The limit on open work at which requests from outside are refused.
 
 use crate::command::{Context, Refusal};
 use crate::state::State;

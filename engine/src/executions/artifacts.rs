@@ -1,6 +1,6 @@
-//! The names and media types of artifacts: what programs choose, parsed once at the edge.
+//! The names and media types of artifacts: chosen by programs, parsed once at the edge.
 //!
-//! A name is never a path here, and nothing is looked up by it.
+//! A name is never used as a path here, and nothing is looked up by it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,18 +8,18 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// The most bytes that an artifact's name has: what file systems take.
+/// The maximum length of an artifact's name in bytes: the limit of common file systems.
 pub const ARTIFACT_NAME_BYTES_MAX: usize = 255;
 
-/// The most bytes that a media type has.
+/// The maximum length of a media type in bytes.
 pub const MEDIA_TYPE_BYTES_MAX: usize = 127;
 
-/// The name that an artifact is shown and saved under: what could be the name of a file, and nothing more.
+/// The name under which an artifact is shown and saved: one that could name a file, and nothing more.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ArtifactName(String);
 
-/// Why a text is not the name of an artifact.
+/// Why a text is not a valid artifact name.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ArtifactNameError {
@@ -29,13 +29,13 @@ pub enum ArtifactNameError {
     /// It is too long.
     #[error("an artifact's name has {0} bytes, {ARTIFACT_NAME_BYTES_MAX} is the most")]
     TooLong(usize),
-    /// It has a character that the name of a file cannot have everywhere.
+    /// It contains a character that is not allowed in file names on every system.
     #[error("an artifact's name may have no `/`, no `\\` and no control characters, and this one has {0:?}; give the path in `path`")]
     Character(char),
 }
 
 impl ArtifactName {
-    /// Gives the name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -58,24 +58,24 @@ impl FromStr for ArtifactName {
     }
 }
 
-/// Says whether a character could make a name a path, break a line, or show it as another name than it is.
+/// Returns true if a character could turn a name into a path, break a line, or make the name look like another one.
 fn is_refused(character: char) -> bool {
     let turns_the_direction = matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     matches!(character, '/' | '\\' | '\u{2028}' | '\u{2029}') || character.is_control() || turns_the_direction
 }
 
-/// What a program says its artifact is: `<type>/<subtype>`, in lower case and without parameters.
+/// The media type that a program states for its artifact: `<type>/<subtype>`, in lower case and without parameters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct MediaType(String);
 
-/// A text that is no media type.
+/// A text that is not a media type.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("`{0}` is no media type; write `<type>/<subtype>` without parameters, for example `text/csv`")]
 pub struct MediaTypeError(String);
 
 impl MediaType {
-    /// Gives the media type as text.
+    /// Returns the media type as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

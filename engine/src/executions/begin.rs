@@ -1,4 +1,4 @@
-//! What follows when an execution may begin: it waits for a lock, opens its inquiry, or ends at once.
+//! The consequences of an execution that may begin: it waits for a lock, opens its inquiry, or ends at once.
 
 use crate::command::Context;
 use crate::executions::start::start_waiting;
@@ -11,8 +11,8 @@ use crate::record::Record;
 use crate::state::State;
 use crate::workflows::waits;
 
-/// Gives what a record leads to that has an execution begin, where that is more than that its steps or an attempt do: it may have to wait
-/// for a lock.
+/// Returns the consequences of a record that lets an execution begin, beyond those for its steps or an
+/// attempt: it may have to wait for a lock.
 pub(crate) fn begun(state: &State, record: &Record, id: ExecutionId, with: &Context<'_>) -> Option<Reaction> {
     let execution = state.executions().get(&id)?;
     match locks::begins(state, record, (id, execution)) {
@@ -22,7 +22,8 @@ pub(crate) fn begun(state: &State, record: &Record, id: ExecutionId, with: &Cont
     }
 }
 
-/// Opens the inquiry of an execution that asks, where that is to be done, and ends one whose event has come before it began.
+/// Opens the inquiry of an execution that asks, if it is not open yet. Ends an execution whose event came
+/// before it began.
 fn opened(state: &State, record: &Record, id: ExecutionId, with: &Context<'_>) -> Option<Reaction> {
     let execution = state.executions().get(&id)?;
     if execution.phase == Phase::Awaiting {

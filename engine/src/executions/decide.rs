@@ -1,4 +1,4 @@
-//! What may be asked of executions: run this, it ended so, its worker is gone, stop it, this is what became of it.
+//! The commands on executions: request one, report how it ended, report that its worker is gone, cancel it, settle it.
 
 use crate::time::millis;
 use std::collections::BTreeSet;
@@ -25,10 +25,10 @@ use crate::text::cut;
 use crate::vars::decide::{self as vars, Changer};
 use crate::workflows::facts::RerunPlanned;
 
-/// The most bytes that a person's reason is kept with.
+/// The maximum length of a person's reason in bytes, as stored.
 const REASON_BYTES_MAX: usize = 2048;
 
-/// Asks for an execution that nothing in the log led to.
+/// Requests an execution that does not follow from anything in the log.
 pub(crate) fn request(
     state: &State,
     at: &Moment,
@@ -91,10 +91,10 @@ pub(crate) fn request(
         locks: of_its_rule.into_iter().chain(claim).collect(),
         wait_millis: None,
         pace,
-        // Somebody asks for it: that is no turn of a loop.
+        // A person or client asks for it, so it is not a turn of a loop.
         own_above: OwnTriggers::new(),
     };
-    // A rerun goes on with the chain that it stands in, in the trace of who asked for it.
+    // A rerun continues the chain of the original execution, in the trace of the caller that asked for it.
     let cause = rerun.map(|rerun| Cause { trace: trace.map(str::to_owned).or_else(|| rerun.cause.trace.clone()), ..rerun.cause.clone() });
     let requested = Draft {
         stream: StreamId::Execution(execution),
@@ -114,13 +114,13 @@ pub(crate) fn request(
     Decision::Done { drafts: std::iter::once(requested).chain(planned).collect(), answer: Answer::Execution(execution) }
 }
 
-/// Adds the labels that are given to those of the action, and says which they are; or how that cannot be.
+/// Adds the given labels to those of the action and returns the names of the given ones, or why they cannot be added.
 fn with_given(ask: &RequestExecution, mut labels: Labels) -> Result<(Labels, BTreeSet<LabelName>), String> {
     let (declared, given): (Vec<_>, Vec<_>) = ask.labels.iter().partition(|(name, _)| labels.contains_key(name));
     if let (None, Some((name, _))) = (&ask.rerun, declared.first()) {
         return Err(format!("`{name}` is a label of `{}` itself, which says what it is", ask.action));
     }
-    // Who runs it again cannot leave one out: those of the action come first.
+    // The caller of a rerun cannot leave a label out, so the action's labels take precedence.
     let room = if ask.rerun.is_some() { LABELS_MAX.saturating_sub(labels.len()) } else { given.len() };
     let given = &given[..given.len().min(room)];
     let names = given.iter().map(|(name, _)| (*name).clone()).collect();
@@ -131,7 +131,7 @@ fn with_given(ask: &RequestExecution, mut labels: Labels) -> Result<(Labels, BTr
     }
 }
 
-/// Gives the action in the catalog as it is now, where the parameters fit it.
+/// Returns the action as the current catalog has it, if the parameters fit it.
 fn present_definition(now: CatalogRevision, ask: &RequestExecution, with: &Context<'_>) -> Result<Arc<Action>, Refusal> {
     if ask.catalog == now {
         return Ok(ask.definition.clone());
@@ -141,7 +141,7 @@ fn present_definition(now: CatalogRevision, ask: &RequestExecution, with: &Conte
     let action = match of_steps {
         Some(of) => {
             let rule = catalog.rules().get(&of.rule).filter(|rule| rule.has_steps());
-            // What its steps are given was made with its event: nothing is held against parameters.
+            // The input of its steps was made from its event: nothing is checked against parameters.
             return rule.map(|rule| rule.action.clone()).ok_or_else(|| Refusal::NoRule(of.rule.clone()));
         }
         None => catalog.actions().get(&ask.action).ok_or_else(|| Refusal::NoAction(ask.action.clone()))?,
@@ -154,8 +154,8 @@ fn present_definition(now: CatalogRevision, ask: &RequestExecution, with: &Conte
     Ok(action.clone())
 }
 
-/// Takes a worker's word for how an attempt ended. A word on an attempt that was given up is recorded and changes nothing, but where
-/// the execution is indeterminate about this very attempt, it settles it.
+/// Accepts a worker's report on how an attempt ended. A report on an attempt that was given up is recorded
+/// and changes nothing, except that it settles an execution that is indeterminate about this very attempt.
 pub(crate) fn report(state: &State, actor: &Actor, report: &Report, at: &Moment, with: &Context<'_>) -> Decision {
     let Some(execution) = state.executions().get(&report.execution) else {
         return Decision::Refused(Refusal::NotOpen(report.execution));
@@ -193,7 +193,7 @@ pub(crate) fn report(state: &State, actor: &Actor, report: &Report, at: &Moment,
             let source = Source { actor, cause, trace: None, own_above: execution.own_above.clone() };
             match events::receive_each(state, &source, report.events(), at, with) {
                 Ok((drafts, received)) => {
-                    // The result names the event that is in the log under the key.
+                    // The result names the event that the log already has under the key.
                     let first = received.first().filter(|received| received.novelty == Novelty::Repeat).map(|received| received.id);
                     let result = first.map(|id| Body::json(format!(r#"{{"event":"{id}"}}"#)));
                     let ended = Draft { body: result.or_else(|| report.body.clone()), ..draft(fact) };
@@ -213,7 +213,7 @@ pub(crate) fn report(state: &State, actor: &Actor, report: &Report, at: &Moment,
     }
 }
 
-/// Notes that the worker of an attempt is gone; says nothing new where the attempt is over.
+/// Records that the worker of an attempt is gone. Records nothing if the attempt is over.
 pub(crate) fn lose(
     state: &State,
     actor: &Actor,
@@ -239,8 +239,9 @@ pub(crate) fn lose(
     Decision::Done { drafts, answer: Answer::Done }
 }
 
-/// Asks an execution to end: at once where nothing of it runs, else once its attempt was stopped, or its steps have ended. Asking
-/// again changes nothing, but where a workflow cleans up: that is asked to end, too.
+/// Cancels an execution: it ends at once if nothing of it runs, and otherwise once its attempt was stopped or
+/// its steps have ended. Canceling again changes nothing, except that a workflow that is cleaning up is then
+/// asked to stop that as well.
 pub(crate) fn cancel(state: &State, actor: &Actor, trace: Option<&str>, id: ExecutionId) -> Decision {
     let Some(execution) = state.executions().get(&id) else { return Decision::Refused(Refusal::NotOpen(id)) };
     let drafts = if may_be_cancelled(state, id, execution) {
@@ -259,7 +260,7 @@ pub(crate) fn cancel(state: &State, actor: &Actor, trace: Option<&str>, id: Exec
     Decision::Done { drafts, answer: Answer::Execution(id) }
 }
 
-/// Says whether it changes anything to ask an execution to end.
+/// Returns true if canceling an execution changes anything.
 pub(crate) fn may_be_cancelled(state: &State, id: ExecutionId, execution: &Execution) -> bool {
     match execution.phase {
         Phase::Delayed
@@ -270,20 +271,20 @@ pub(crate) fn may_be_cancelled(state: &State, id: ExecutionId, execution: &Execu
         | Phase::Awaiting
         | Phase::Running(_)
         | Phase::Indeterminate(_) => true,
-        // The first ends what goes forward, the second also what cleans up after that.
-        // One for which nothing runs any more, and that has not ended, is asked as often as somebody wants.
+        // The first cancel ends the forward steps, the second also the cleanup after them. If nothing runs
+        // for the workflow and it has not ended, it can be canceled any number of times.
         Phase::InSteps => state.workflows().progress(&id).is_some_and(|progress| progress.cancels < 2 || progress.open == 0),
-        // What has failed may be about to be tried again.
+        // An execution that has failed may be about to be retried.
         Phase::Ending { cancelled, .. } => !cancelled && execution.may_be_tried_again(),
         Phase::Cancelling(_) | Phase::Withdrawn => false,
     }
 }
 
-/// Takes a person's word for what became of an indeterminate execution.
+/// Accepts a person's statement of what became of an indeterminate execution.
 pub(crate) fn settle(state: &State, actor: &Actor, id: ExecutionId, outcome: &Settlement, result: Option<&Body>) -> Decision {
     match state.executions().get(&id) {
         None => Decision::Refused(Refusal::NotOpen(id)),
-        // What has been said stands, also where what follows from it is still to be worked out.
+        // A settlement is final, even if its consequences have not been worked out yet.
         Some(execution) if state.executions().is_indeterminate(&id) => {
             let settled = settled_as(actor, (id, execution), outcome.clone(), result.cloned());
             Decision::Done { drafts: vec![settled], answer: Answer::Execution(id) }
@@ -292,7 +293,7 @@ pub(crate) fn settle(state: &State, actor: &Actor, id: ExecutionId, outcome: &Se
     }
 }
 
-/// Gives the record of what somebody says became of an execution.
+/// Returns the record of what somebody states became of an execution.
 pub(crate) fn settled_as(actor: &Actor, (id, execution): (ExecutionId, &Execution), outcome: Settlement, result: Option<Body>) -> Draft {
     let outcome = match outcome {
         Settlement::Failed { error } => Settlement::Failed { error: cut(error, REASON_BYTES_MAX) },
@@ -309,7 +310,7 @@ pub(crate) fn settled_as(actor: &Actor, (id, execution): (ExecutionId, &Executio
     }
 }
 
-/// What is recorded as the failure of an execution whose attempt is lost.
+/// Returns the failure that is recorded for an execution whose attempt is lost.
 pub(crate) fn lost() -> Failure {
     Failure::new(
         crate::executions::facts::FailureKind::Lost,

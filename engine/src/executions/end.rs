@@ -1,11 +1,11 @@
-//! The end of an execution that nothing of runs or starts any longer: it took too long, or somebody asked for it.
+//! The end of an execution that no longer runs or starts anything: it took too long, or somebody canceled it.
 
 use crate::executions::facts::{ExecutionCancelled, ExecutionTimedOut, Failure, FailureKind, Pace};
 use crate::executions::state::{Execution, Phase};
 use crate::fact::Fact;
 use crate::time::duration_text;
 
-/// Gives the end of an execution of which nothing runs any more, and nothing starts: it took too long, or somebody asked for it.
+/// Returns the end of an execution that no longer runs or starts anything: it took too long, or somebody canceled it.
 pub(crate) fn stopped(execution: &Execution) -> Fact {
     let part_of = execution.part_of.clone();
     if execution.is_timed_out {
@@ -15,7 +15,7 @@ pub(crate) fn stopped(execution: &Execution) -> Fact {
     }
 }
 
-/// Gives why an execution failed that took too long as a whole.
+/// Returns the failure of an execution that took too long as a whole.
 pub(crate) fn too_long(execution: &Execution) -> Failure {
     let limit = duration_text(execution.limit_millis.unwrap_or(0));
     let message = match (execution.phase, execution.pace) {

@@ -1,4 +1,4 @@
-//! What can happen to an execution and its attempts.
+//! The facts of an execution and its attempts.
 
 use crate::text::cut;
 use std::collections::BTreeSet;
@@ -17,89 +17,90 @@ use crate::record::{Body, BodyHandle, CatalogRevision, Digest};
 use crate::time::Timestamp;
 use crate::workflows::facts::PartOf;
 
-/// Somebody or something asked for an action. The body holds the parameters, validated and completed.
+/// An action was requested. The body holds the parameters, validated and completed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExecutionRequested {
     /// The action.
     pub action: ActionRef,
-    /// The catalog in which it and all it needs is looked up.
+    /// The catalog in which the action and everything it needs is looked up.
     pub catalog: CatalogRevision,
-    /// The rule that asked, where one did.
+    /// The rule that requested it, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<RuleRef>,
     /// The event that the rule decided on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<EventId>,
-    /// The decision.
+    /// The rule's decision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enforcement: Option<EnforcementId>,
-    /// The event as the steps of the rule see it, where the rule is made of steps.
+    /// The event as the rule's steps see it, if the rule consists of steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub given: Option<Box<GivenEvent>>,
-    /// The step of a workflow that it is.
+    /// The workflow step that this execution is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part_of: Option<PartOf>,
-    /// The execution that it runs again.
+    /// The execution that it reruns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rerun_of: Option<ExecutionId>,
-    /// −100 … 100; higher goes first.
+    /// −100 … 100; a higher priority goes first.
     pub priority: i8,
-    /// The queue in which it waits for a worker's slot.
+    /// The queue in which it waits for a worker slot.
     #[serde(default, skip_serializing_if = "WorkerQueueName::is_default")]
     pub queue: WorkerQueueName,
-    /// What it is found by, beside what it runs.
+    /// The labels it can be found by, in addition to its action.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,
-    /// Those of its labels that whoever asked for it gave; the others are its action's.
+    /// The labels that the caller gave; the others come from its action.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub given_labels: BTreeSet<LabelName>,
-    /// Says whether it may be tried again when it is unknown whether an attempt took effect.
+    /// Whether it may be retried if it is unknown whether an attempt took effect.
     pub idempotent: bool,
-    /// What to do then, where it may not.
+    /// What to do in that case if it may not be retried.
     pub on_lost: OnLost,
-    /// How long an attempt may take, in milliseconds.
+    /// The time limit of an attempt, in milliseconds.
     pub timeout_millis: u64,
-    /// How long an attempt may go on after it was asked to stop, in milliseconds.
+    /// How long an attempt may continue after it was asked to stop, in milliseconds.
     pub grace_millis: u64,
-    /// How many attempts may fail before it has failed for good; one where nothing is said.
+    /// How many attempts may fail before the execution fails permanently; one if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failures_max: Option<u32>,
-    /// How long all of it may take from when it may start, all attempts or steps together, in milliseconds.
+    /// The time limit of the whole execution, all attempts or steps together, counted from when it may start,
+    /// in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit_millis: Option<u64>,
-    /// When it may start, not before; at once where nothing is said.
+    /// The earliest time at which it may start; at once if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_at: Option<Timestamp>,
-    /// The locks that it has to hold while it is open, in the order in which it takes them.
+    /// The locks that it must hold while it is open, in the order in which it takes them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub locks: Vec<Claim>,
-    /// How long it waits before it may start, in milliseconds: a turn of a step that is repeated.
+    /// How long it waits before it may start, in milliseconds; set for a turn of a repeated step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait_millis: Option<u64>,
-    /// Whether its attempts hold a worker's slot.
+    /// Whether its attempts hold a worker slot.
     #[serde(default, skip_serializing_if = "Pace::is_worked")]
     pub pace: Pace,
-    /// The engine's own triggers of which an event stands above it in its chain: of none of them does it make another.
+    /// The engine's own triggers that have an event above it in its chain: it causes no further event of any of them.
     #[serde(default, skip_serializing_if = "OwnTriggers::is_empty")]
     pub own_above: OwnTriggers,
 }
 
 impl ExecutionRequested {
-    /// Gives the labels that whoever asked for it gave.
+    /// Returns the labels that the caller gave.
     pub fn labels_given(&self) -> Labels {
         let given = self.labels.iter().filter(|(name, _)| self.given_labels.contains(*name));
         given.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 }
 
-/// An event as the steps of a rule see it. Its payload stays where it is.
+/// An event as the steps of a rule see it. Its payload stays in the event's own record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GivenEvent {
-    /// Its kind.
+    /// Its trigger.
     pub trigger: TriggerRef,
-    /// Who observed it.
+    /// The source that observed it.
     pub source: String,
     /// When it happened.
     pub occurred_at: Timestamp,
@@ -107,27 +108,27 @@ pub struct GivenEvent {
     pub payload: BodyHandle,
 }
 
-/// Whether the attempts of an execution hold a worker's slot.
+/// Whether the attempts of an execution hold a worker slot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pace {
-    /// They take time, and one of the slots.
+    /// Attempts take time, and hold a slot.
     #[default]
     Worked,
-    /// The node itself does them at once: they wait for no slot.
+    /// The node runs attempts itself at once: they do not wait for a slot.
     AtOnce,
-    /// It has no attempts: it is made of steps, which are executions of their own.
+    /// It has no attempts: it consists of steps, which are separate executions.
     InSteps,
-    /// It has no attempts: it waits for so long.
+    /// It has no attempts: it waits for a fixed time.
     Sleeps {
-        /// In milliseconds.
+        /// The time, in milliseconds.
         millis: u64,
     },
     /// It has no attempts: it waits for an answer.
     Asks,
     /// It has no attempts: it waits for an event.
     Awaits {
-        /// For how long, in milliseconds; for ever where nothing is said.
+        /// For how long, in milliseconds; without limit if not given.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expires_millis: Option<u64>,
     },
@@ -139,77 +140,77 @@ impl Pace {
     }
 }
 
-/// A worker may begin a try.
+/// A worker may begin an attempt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AttemptStarted {
-    /// Which try, from 1.
+    /// The number of the attempt, from 1.
     pub number: u32,
-    /// The fencing token: it grows with each attempt of the log.
+    /// The fencing token: it increases with each attempt in the log.
     pub token: u64,
     /// The worker.
     pub worker: String,
-    /// How long its right lasts without being renewed, in milliseconds.
+    /// How long its lease lasts without renewal, in milliseconds.
     pub lease_millis: u64,
 }
 
-/// A try said how far it is. The body, where there is one, says in the program's own words what it does.
+/// An attempt reported its progress. The body, if there is one, describes in the program's own words what it is doing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AttemptProgressed {
     /// The attempt.
     pub attempt: AttemptId,
-    /// The message's place among those of the attempt, from 0.
+    /// The index of the message among those of the attempt, from 0.
     pub index: u32,
     /// How much is done, in thousandths: at most 1000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thousandths: Option<u16>,
 }
 
-/// A try emitted an event while it ran; the event's own record follows.
+/// An attempt emitted an event while it ran; the event's own record follows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AttemptEmitted {
     /// The attempt.
     pub attempt: AttemptId,
-    /// The message's place among those of the attempt, from 0.
+    /// The index of the message among those of the attempt, from 0.
     pub index: u32,
     /// The event.
     pub event: EventId,
 }
 
-/// A file that a try gave away was kept. Its bytes are a blob beside the log, and may be thrown away before the record is.
+/// An artifact of an attempt was stored. Its bytes are a blob outside the log, and may be deleted before the record is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ArtifactKept {
     /// The attempt.
     pub attempt: AttemptId,
-    /// The message's place among those of the attempt, from 0.
+    /// The index of the message among those of the attempt, from 0.
     pub index: u32,
-    /// The name it is shown and saved under.
+    /// The name under which it is shown and saved.
     pub name: ArtifactName,
-    /// What the program says it is.
+    /// The media type that the program stated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<MediaType>,
-    /// The hash of its bytes, under which they are kept.
+    /// The hash of its bytes, under which they are stored.
     pub blob: Digest,
     /// How many bytes it has.
     pub bytes: u64,
 }
 
-/// What a try said while it ran could not be taken; it changed nothing else.
+/// A message that an attempt sent while it ran was rejected; it had no other effect.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MessageRefused {
     /// The attempt.
     pub attempt: AttemptId,
-    /// The message's place among those of the attempt, from 0.
+    /// The index of the message among those of the attempt, from 0.
     pub index: u32,
     /// Why.
     pub reason: String,
 }
 
-/// A try reached its end and gave a result. The body is the result.
+/// An attempt finished and returned a result. The body is the result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AttemptSucceeded {
@@ -220,7 +221,7 @@ pub struct AttemptSucceeded {
     pub ended_at: Option<Timestamp>,
 }
 
-/// A try reached its end without a result. The body, where there is one, is what it gave nevertheless.
+/// An attempt finished without a result. The body, if there is one, is what it returned nevertheless.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AttemptFailed {
@@ -228,7 +229,8 @@ pub struct AttemptFailed {
     pub attempt: AttemptId,
     /// Why.
     pub error: Failure,
-    /// How long the other side asks to wait before the next attempt, in milliseconds: `Retry-After` of an HTTP answer.
+    /// How long the remote side asks to wait before the next attempt, in milliseconds: `Retry-After` of an
+    /// HTTP response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_millis: Option<u64>,
     /// When it ended, if that was noticeably earlier than the record: a program may end while no node runs.
@@ -249,11 +251,11 @@ pub struct Failure {
     pub detail: Option<i64>,
 }
 
-/// The most bytes that a failure's message is kept with.
+/// The maximum length of a failure's message in bytes, as stored.
 pub const MESSAGE_BYTES_MAX: usize = 2048;
 
 impl Failure {
-    /// Makes a failure; a longer message is cut with a mark.
+    /// Creates a failure; a longer message is truncated with a marker.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         Self { kind, message: cut(message.into(), MESSAGE_BYTES_MAX), detail: None }
     }
@@ -299,29 +301,29 @@ impl Failure {
 pub enum FailureKind {
     /// The parameters do not fit the action's schema.
     ParametersInvalid,
-    /// An expression of the action's `run` or `local` erred.
+    /// An expression in the action's `run` or `local` failed.
     Expression,
     /// A key that the action reads is not set.
     KeyMissing,
-    /// The box around the action could not be made.
+    /// The sandbox for the action could not be set up.
     Sandbox,
     /// The program could not be started.
     Spawn,
-    /// The program ended with another exit code than 0; the detail is the code.
+    /// The program exited with a code other than 0; the detail is the code.
     ExitCode,
-    /// The program was ended by a signal; the detail is the signal.
+    /// The program was terminated by a signal; the detail is the signal.
     Signal,
-    /// The attempt took longer than it may.
+    /// The attempt exceeded its time limit.
     Timeout,
-    /// The result is not of the declared shape.
+    /// The result does not have the declared shape.
     ResultInvalid,
-    /// The program or the answer gave more than is taken.
+    /// The program or the response produced more than is accepted.
     OutputLimit,
-    /// The other side could not be reached or broke off.
+    /// The remote side could not be reached or closed the connection.
     Network,
-    /// The address may not be reached from here.
+    /// Access to the address is denied from here.
     EgressDenied,
-    /// The other side answered with an error; the detail is the HTTP status.
+    /// The remote side responded with an error; the detail is the HTTP status.
     HttpStatus,
     /// The kernel killed it because memory ran out.
     Memory,
@@ -329,18 +331,18 @@ pub enum FailureKind {
     Lost,
     /// A step of the workflow failed.
     ChildFailed,
-    /// What undoes a step of the workflow failed.
+    /// The undo of a step of the workflow failed.
     UndoFailed,
-    /// A step of the workflow says that it fails.
+    /// A step of the workflow states that it fails.
     Fail,
     /// Nobody answered in time.
     Expired,
-    /// The execution was cancelled.
+    /// The execution was canceled.
     Cancelled,
 }
 
 impl FailureKind {
-    /// Lists all of them.
+    /// All kinds.
     pub const ALL: [Self; 20] = [
         Self::ParametersInvalid,
         Self::Expression,
@@ -364,7 +366,7 @@ impl FailureKind {
         Self::Cancelled,
     ];
 
-    /// Gives the kind's name.
+    /// Returns the kind's name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ParametersInvalid => "parameters_invalid",
@@ -391,82 +393,84 @@ impl FailureKind {
     }
 }
 
-/// The worker of a try is gone, and no result came.
+/// The worker of an attempt is gone, and no result arrived.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AttemptLost {
     /// The attempt.
     pub attempt: AttemptId,
-    /// What is known of it.
+    /// What is known about it.
     pub evidence: Evidence,
-    /// Why it was given up, where more is known than that its worker is gone.
+    /// Why it was given up, if more is known than that its worker is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
 }
 
-/// What is known of a lost attempt.
+/// What is known about a lost attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Evidence {
     /// It provably never began: nothing happened.
     NotBegun,
-    /// It began, or that cannot be ruled out: it may have taken effect.
+    /// It began, or a beginning cannot be ruled out: it may have taken effect.
     MayHaveBegun,
 }
 
-/// A worker reported on an attempt that had been given up; it changed nothing. The body is the result, where there is one.
+/// A worker reported on an attempt that had been given up; the report changed nothing. The body is the
+/// result, if there is one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AttemptReportedLate {
     /// The attempt.
     pub attempt: AttemptId,
-    /// Why it failed; none where it succeeded.
+    /// Why it failed; `None` if it succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
 }
 
-/// An execution ended with a result: that of its last attempt, or of who settled it, or, of a workflow, the body.
+/// An execution ended with a result: that of its last attempt or of the person who settled it, or, for a
+/// workflow, the body.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExecutionSucceeded {
-    /// The step of a workflow that it was.
+    /// The workflow step that it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part_of: Option<PartOf>,
 }
 
-/// An execution failed for good.
+/// An execution failed permanently.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExecutionFailed {
     /// Why.
     pub error: Failure,
-    /// The step of a workflow that it was.
+    /// The workflow step that it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part_of: Option<PartOf>,
 }
 
-/// An execution failed for good because its attempt took too long.
+/// An execution failed permanently because its attempt took too long.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExecutionTimedOut {
     /// Why.
     pub error: Failure,
-    /// The step of a workflow that it was.
+    /// The workflow step that it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part_of: Option<PartOf>,
 }
 
-/// Somebody asked that an execution end.
+/// Somebody asked an execution to end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExecutionCancelRequested {}
 
-/// Somebody asked that nothing of an execution start any more until it is resumed.
+/// Somebody paused an execution: nothing of it starts until it is resumed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExecutionPaused {}
 
-/// Somebody asked that a paused execution go on.
+/// Somebody resumed a paused execution.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExecutionResumed {}
@@ -475,55 +479,55 @@ pub struct ExecutionResumed {}
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExecutionCancelled {
-    /// Why, where nobody asked for it.
+    /// Why, if nobody asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
-    /// The step of a workflow that it was.
+    /// The workflow step that it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part_of: Option<PartOf>,
 }
 
-/// It is unknown whether an execution took effect, and a person is asked.
+/// It is unknown whether an execution took effect, and a person must decide.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExecutionBecameIndeterminate {}
 
-/// A person said what became of an indeterminate execution. The body is the result, where one was given.
+/// A person stated what became of an indeterminate execution. The body is the result, if one was given.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExecutionSettled {
-    /// What the person said.
+    /// The person's statement.
     pub outcome: Settlement,
 }
 
-/// What a person says became of an indeterminate execution.
+/// What a person states became of an indeterminate execution.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Settlement {
     /// It took effect.
     Succeeded,
-    /// It did not, and is not to be tried again.
+    /// It did not, and must not be retried.
     Failed {
         /// Why.
         error: String,
     },
-    /// It did not, and is to be tried again.
+    /// It did not, and must be retried.
     Retry,
 }
 
-/// What a person says became of an indeterminate execution, in a word.
+/// What a person states became of an indeterminate execution, as a single word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SettlementWord {
     /// It took effect.
     Succeeded,
-    /// It did not, and is not to be tried again.
+    /// It did not, and must not be retried.
     Failed,
-    /// It did not, and is to be tried again.
+    /// It did not, and must be retried.
     Retry,
 }
 
-/// Parts of a settlement that do not go together.
+/// Parts of a settlement that contradict each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SettlementMisfit {
@@ -533,16 +537,16 @@ pub enum SettlementMisfit {
     /// Only a failure has an error.
     #[error("only the outcome `failed` has an `error`")]
     ErrorOfNoFailure,
-    /// A failure says why.
+    /// A failure must include the reason.
     #[error("the outcome `failed` needs an `error` that says why")]
     FailureWithoutError,
 }
 
 impl SettlementWord {
-    /// Lists all of them.
+    /// All words.
     pub const ALL: [Self; 3] = [Self::Succeeded, Self::Failed, Self::Retry];
 
-    /// Gives it as text.
+    /// Returns the word as text.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Succeeded => "succeeded",
@@ -551,7 +555,7 @@ impl SettlementWord {
         }
     }
 
-    /// Puts it together with what goes with it.
+    /// Combines the word with its result or error into a settlement.
     pub fn with(self, result: Option<Body>, error: Option<String>) -> Result<(Settlement, Option<Body>), SettlementMisfit> {
         match (self, result, error) {
             (Self::Succeeded, result, None) => Ok((Settlement::Succeeded, result)),
@@ -565,7 +569,7 @@ impl SettlementWord {
 }
 
 impl SettlementMisfit {
-    /// Gives the part that is wrong, or missing.
+    /// Returns the name of the part that is wrong or missing.
     pub fn part(self) -> &'static str {
         match self {
             Self::ResultOfNoSuccess => "result",

@@ -1,24 +1,24 @@
-//! How much an attempt has said while it ran.
+//! Counts of what an attempt has said while it ran.
 
 use serde::{Deserialize, Serialize};
 
-/// How much an attempt has said.
+/// Counts of what an attempt has said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heard {
-    /// The first index that is not passed.
+    /// The next index to accept: all lower ones were seen.
     pub next: u32,
-    /// How many reports of progress.
+    /// The number of progress reports.
     pub progressed: u32,
-    /// How many events.
+    /// The number of events.
     pub emitted: u32,
-    /// How many artifacts.
+    /// The number of artifacts.
     pub artifacts: u32,
-    /// How many messages that could not be taken.
+    /// The number of messages that were rejected.
     pub refused: u32,
 }
 
 impl Heard {
-    /// Says whether the attempt has said nothing.
+    /// Returns true if the attempt has said nothing.
     pub fn is_nothing(&self) -> bool {
         *self == Self::default()
     }

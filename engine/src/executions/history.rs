@@ -1,6 +1,6 @@
-//! What an execution was that has ended, told by its records: the state knows it no more, and whoever runs it again needs it.
+//! The history of an ended execution, read from its records: the state no longer knows it, and a rerun needs it.
 //!
-//! It reads records that never change, and decides nothing. What is taken over of them is said by `workflows/reuse.rs`.
+//! It reads records that never change, and decides nothing. `workflows/reuse.rs` decides what a rerun takes over.
 
 use std::collections::BTreeMap;
 
@@ -14,21 +14,22 @@ use crate::names::StepName;
 use crate::record::{BodyHandle, Cause, Digest, Record};
 use crate::workflows::facts::{Kept, KeptAs, RerunFrom, Taken};
 
-/// The most steps and items together of which a rerun is told; more are run again only from the start.
+/// The maximum number of steps and items together that a rerun can take over; with more, a rerun is only
+/// possible from the start.
 pub const KEPT_MAX: usize = 10_000;
 
-/// An execution, as its own records tell it.
+/// An execution as its own records describe it.
 #[derive(Clone, Debug)]
 pub struct History {
     /// Its id.
     pub id: ExecutionId,
-    /// How it was asked for.
+    /// Its request.
     pub requested: ExecutionRequested,
     /// Its parameters.
     pub params: BodyHandle,
-    /// The chain it stands in.
+    /// The cause of its chain.
     pub cause: Cause,
-    /// How it ended; none where it goes on.
+    /// How it ended; `None` if it is still open.
     pub end: Option<Ended>,
     steps: BTreeMap<StepName, Told>,
     items: BTreeMap<(StepName, u32), Taken>,
@@ -45,10 +46,10 @@ pub enum Ended {
     Otherwise,
 }
 
-/// Why it cannot be told what succeeded of an execution.
+/// Why it cannot be determined what succeeded in an execution.
 #[derive(Debug, Error)]
 pub enum KeptError<E> {
-    /// It is more than a rerun can be told of.
+    /// There is more than a rerun can take over.
     #[error("more than {KEPT_MAX} steps and items are to be taken over")]
     TooMany,
     /// The records cannot be read.
@@ -56,7 +57,7 @@ pub enum KeptError<E> {
     Unreadable(E),
 }
 
-/// What the workflow's own records tell of a step.
+/// What the workflow's own records state about a step.
 #[derive(Clone, Debug)]
 enum Told {
     Skipped,
@@ -66,7 +67,7 @@ enum Told {
 }
 
 impl History {
-    /// Brings together what the records of its stream tell; none where they tell of no execution.
+    /// Builds the history from the records of its stream; returns `None` if they are not those of an execution.
     pub fn of(id: ExecutionId, records: &[Record]) -> Option<Self> {
         let first = records.first()?;
         let Fact::ExecutionRequested(requested) = &first.fact else { return None };
@@ -102,13 +103,14 @@ impl History {
                 None => drop(self.steps.insert(fact.step.clone(), Told::TakenOver(fact.taken.clone()))),
             },
             Fact::UndoBegun(_) => self.has_undone = true,
-            // What happened to the execution itself is told of by its end.
+            // Facts about the execution itself are covered by its end.
             _ => {}
         }
     }
 
-    /// Gives what is known of the steps of the workflow as it is now: what had succeeded and was not undone, and what was skipped; ascending
-    /// by step and item. The records of executions are read by `read`.
+    /// Returns what is known about the steps of the workflow in its current form: those that had succeeded
+    /// and were not undone, and those that were skipped; ascending by step and item. `read` reads the records
+    /// of executions.
     pub fn kept<E>(
         &self,
         log: LogId,
@@ -182,7 +184,7 @@ impl History {
     }
 }
 
-/// Gives what an execution gave, where it succeeded.
+/// Returns what an execution returned, if it succeeded.
 fn succeeded(records: &[Record]) -> Option<Taken> {
     let first = records.first()?;
     let Fact::ExecutionRequested(requested) = &first.fact else { return None };
@@ -211,7 +213,7 @@ fn succeeded(records: &[Record]) -> Option<Taken> {
     has_succeeded.then_some(taken)
 }
 
-/// Gives the records of the last turn that there was: turns have no gap, so that it is found by halving.
+/// Returns the records of the last turn. Turns have no gaps, so it is found by binary search.
 fn last_turn<E>(read: &mut impl FnMut(u32) -> Result<Vec<Record>, E>) -> Result<Option<Vec<Record>>, E> {
     let (mut there, mut found) = (0, None);
     let mut beyond = 1;

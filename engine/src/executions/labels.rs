@@ -1,6 +1,6 @@
-//! Labels: what an execution is found by, beside what it runs. Nothing is decided by them.
+//! Labels: by which an execution is found, in addition to its action. Nothing is decided by them.
 //!
-//! What an action labels its executions with is said by `catalog/labels.rs`.
+//! `catalog/labels.rs` defines the labels that an action gives its executions.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,35 +11,35 @@ use thiserror::Error;
 
 use crate::names::LabelName;
 
-/// The most labels that an execution has.
+/// The maximum number of labels of an execution.
 pub const LABELS_MAX: usize = 16;
-/// The longest the value of a label may be, in bytes.
+/// The maximum length of a label's value in bytes.
 pub const LABEL_VALUE_BYTES_MAX: usize = 256;
 
 /// The labels of an execution, by their names.
 pub type Labels = BTreeMap<LabelName, LabelValue>;
 
-/// The value of a label: a text of a line.
+/// The value of a label: a single line of text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LabelValue(String);
 
-/// Why a text is not the value of a label: the rest of a sentence that begins with what it is.
+/// Why a text is not a valid label value: the rest of a sentence that begins with the value's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum LabelValueError {
-    /// There is nothing in it.
+    /// It is empty.
     #[error("is empty; leave the label out")]
     Empty,
     /// It is too long.
     #[error("is {0} bytes long, {LABEL_VALUE_BYTES_MAX} is the most")]
     TooLong(usize),
-    /// It is more than a line, or cannot be shown.
+    /// It has more than one line, or cannot be displayed.
     #[error("has a control character, as the end of a line is one")]
     Control,
 }
 
 impl LabelValue {
-    /// Gives the value as text.
+    /// Returns the value as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -83,12 +83,12 @@ impl<'de> Deserialize<'de> for LabelValue {
     }
 }
 
-/// A label as people write it to find what has it: `site=eu`. The name of a label has no `=`.
+/// Returns a label as people write it to search for executions: `site=eu`. The name of a label contains no `=`.
 pub fn written(name: &LabelName, value: &LabelValue) -> String {
     format!("{name}={value}")
 }
 
-/// Reads a label as [`written`] gives it; says what is wrong where it is none.
+/// Parses a label in the form of [`written`]; returns what is wrong if it is not one.
 pub fn parse(text: &str) -> Result<(LabelName, LabelValue), String> {
     let (name, value) = text.split_once('=').ok_or("is not a label; write `<name>=<value>`, for example `site=eu`")?;
     let name = name.parse().map_err(|why| format!("is not a label: {why}"))?;

@@ -1,6 +1,6 @@
-//! What an attempt may say while it runs, and how much of it: its progress, events, and artifacts.
+//! The messages that an attempt may send while it runs, and how many: its progress, events, and artifacts.
 //!
-//! Its end is a report, which `decide.rs` takes.
+//! Its end is a report, which `decide.rs` accepts.
 
 use crate::command::{Answer, Context, Decision, Message, Moment, ObservedEvent, Refusal, Said, SaidArtifact};
 use crate::events::decide::{self as events, Source};
@@ -12,26 +12,26 @@ use crate::record::{Actor, Body, Cause, Draft, StreamId};
 use crate::state::State;
 use crate::text::cut;
 
-/// The most reports of progress that the log takes of one attempt. A worker passes on fewer and fewer the longer it lasts: one that
-/// runs for a day makes some five thousand.
+/// The maximum number of progress reports that the log accepts from one attempt. A worker forwards fewer and
+/// fewer the longer an attempt lasts: one that runs for a day makes some five thousand.
 pub const PROGRESS_MAX: u32 = 10_000;
 
-/// The most events that an attempt emits while it runs.
+/// The maximum number of events that an attempt emits while it runs.
 pub const EMITTED_MAX: u32 = 1_000;
 
-/// The most artifacts of an attempt.
+/// The maximum number of artifacts of an attempt.
 pub const ARTIFACTS_MAX: u32 = 100;
 
-/// The most messages that cannot be taken and are told of one by one.
+/// The maximum number of rejected messages that are reported one by one.
 pub const REFUSED_MAX: u32 = 100;
 
-/// The most bytes of why a message is not taken.
+/// The maximum length of the reason for rejecting a message, in bytes.
 const REASON_BYTES_MAX: usize = 1024;
 
-/// The most bytes of what comes with a report of progress.
+/// The maximum size of the data in a progress report, in bytes.
 pub const PROGRESS_BYTES_MAX: u64 = 2048;
 
-/// Takes what an attempt says. A repeat is passed over; what comes for an attempt that does not run any more is refused.
+/// Accepts a message of an attempt. A repeat is ignored; a message for an attempt that no longer runs is refused.
 pub(crate) fn take(state: &State, actor: &Actor, message: &Message, at: &Moment, with: &Context<'_>) -> Decision {
     let Some(execution) = state.executions().get(&message.execution) else {
         return Decision::Refused(Refusal::NotOpen(message.execution));

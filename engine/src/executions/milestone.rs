@@ -1,4 +1,5 @@
-//! What a fact means for its execution, declared once for each fact. The core, the views, the metrics and the traces read it from here.
+//! What a fact means for its execution, declared once for each fact. The core, the views, the metrics and the
+//! traces read it from here.
 
 use crate::executions::facts::{AttemptStarted, ExecutionRequested, Failure};
 use crate::fact::ExecutionFact;
@@ -9,19 +10,19 @@ use crate::workflows::part::PartOf;
 /// What a fact means for its execution.
 #[derive(Clone, Copy, Debug)]
 pub enum Milestone<'a> {
-    /// It was asked for.
+    /// It was requested.
     Asked(&'a ExecutionRequested),
     /// An attempt of it began.
     AttemptBegan(&'a AttemptStarted),
     /// An attempt of it ended.
     AttemptEnded(AttemptEnded<'a>),
-    /// It may not start until it is freed: it waits for a lock, is paused, or nobody knows whether it took effect.
+    /// It may not start until it is freed: it waits for a lock, is paused, or is indeterminate.
     Held,
-    /// It may start, or go on.
+    /// It may start, or continue.
     Freed,
     /// It ended.
     Ended(Ended<'a>),
-    /// Something else happened to it, of which its course does not depend.
+    /// Something else happened to it that does not affect its course.
     Noted,
 }
 
@@ -30,7 +31,7 @@ pub enum Milestone<'a> {
 pub struct AttemptEnded<'a> {
     /// The attempt.
     pub attempt: AttemptId,
-    /// When the worker saw it end, where that was recorded.
+    /// When the worker saw it end, if that was recorded.
     pub ended_at: Option<Timestamp>,
     /// How it ended.
     pub how: HowAttemptEnded<'a>,
@@ -43,7 +44,7 @@ pub enum HowAttemptEnded<'a> {
     Succeeded,
     /// It failed.
     Failed(&'a Failure),
-    /// It was lost with its worker; why, where that is known.
+    /// It was lost with its worker; the reason, if known.
     Lost(Option<&'a Failure>),
 }
 
@@ -54,7 +55,7 @@ pub struct Ended<'a> {
     pub how: HowEnded,
     /// The workflow that it is a part of.
     pub part_of: Option<&'a PartOf>,
-    /// Why it did not succeed, where that was recorded.
+    /// Why it did not succeed, if that was recorded.
     pub error: Option<&'a Failure>,
 }
 
@@ -67,7 +68,7 @@ pub enum HowEnded {
     Failed,
     /// It took too long.
     TimedOut,
-    /// It was asked to end.
+    /// It was canceled.
     Cancelled,
 }
 
@@ -105,8 +106,8 @@ impl<'a> ExecutionFact<'a> {
         }
     }
 
-    /// Returns why an execution that is a part of no workflow failed or timed out. None for anything else: a part is dealt with by
-    /// its workflow.
+    /// Returns why an execution that is not part of a workflow failed or timed out. Returns `None` for
+    /// anything else: a part is handled by its workflow.
     pub fn gave_up(self) -> Option<&'a Failure> {
         match self.milestone() {
             Milestone::Ended(Ended { how: HowEnded::Failed | HowEnded::TimedOut, part_of: None, error }) => error,

@@ -1,6 +1,6 @@
-//! Executions that are paused, and what stands below them: nothing of it starts, and nothing that is due fires, until they are resumed.
+//! Paused executions and everything below them: nothing of it starts, and no due timer fires, until they are resumed.
 //!
-//! What follows from records of theirs meanwhile is held by `health/state.rs`, their timers by `timers/state.rs`.
+//! `health/state.rs` holds the consequences of their records meanwhile, `timers/state.rs` their timers.
 
 use super::state::{Execution, Executions, Phase};
 use crate::command::{Answer, Decision, Refusal};
@@ -14,7 +14,7 @@ use crate::state::State;
 use crate::workflows::facts::PartRole;
 use crate::workflows::state::Workflows;
 
-/// Asks that nothing of an execution start. Asking again changes nothing.
+/// Pauses an execution: nothing of it starts. Pausing again changes nothing.
 pub(crate) fn pause(state: &State, actor: &Actor, trace: Option<&str>, id: ExecutionId) -> Decision {
     let Some(execution) = state.executions().get(&id) else { return Decision::Refused(Refusal::NotOpen(id)) };
     if is_ending(id, execution, state.workflows()) {
@@ -25,7 +25,7 @@ pub(crate) fn pause(state: &State, actor: &Actor, trace: Option<&str>, id: Execu
     Decision::Done { drafts: drafts.into_iter().collect(), answer: Answer::Execution(id) }
 }
 
-/// Asks that a paused execution go on.
+/// Resumes a paused execution.
 pub(crate) fn resume(state: &State, actor: &Actor, trace: Option<&str>, id: ExecutionId) -> Decision {
     let Some(execution) = state.executions().get(&id) else { return Decision::Refused(Refusal::NotOpen(id)) };
     if !state.executions().is_paused(&id) {
@@ -54,7 +54,7 @@ impl State {
     }
 }
 
-/// Says whether an execution was asked to end, took too long, or undoes itself: that is not held up.
+/// Returns true if an execution was asked to end, took too long, or undoes itself: pausing does not hold that up.
 pub(crate) fn is_ending(id: ExecutionId, execution: &Execution, workflows: &Workflows) -> bool {
     let is_asked = match execution.phase {
         Phase::Cancelling(_) | Phase::Withdrawn | Phase::Ending { cancelled: true, .. } => true,
@@ -72,12 +72,13 @@ pub(crate) fn is_ending(id: ExecutionId, execution: &Execution, workflows: &Work
     is_asked || execution.is_timed_out
 }
 
-/// Gives the execution that goes on with what follows from a record; none where none does, or it may whatever is paused.
+/// Returns the execution that a record causes to continue; `None` if there is none, or if it may continue
+/// whatever is paused.
 fn that_goes_on(record: &Record) -> Option<ExecutionId> {
     let StreamId::Execution(own) = record.stream else { return None };
     match record.fact.by_noun() {
         ByNoun::ExecutionFact(ExecutionFact::ExecutionRequested(_) | ExecutionFact::LockAcquired(_)) => Some(own),
-        // A running attempt finishes, and what anybody says of it counts. Only the end of a part leads on in its workflow.
+        // A running attempt finishes, and reports on it count. Only the end of a part makes its workflow continue.
         ByNoun::ExecutionFact(fact) => match fact.milestone() {
             Milestone::Ended(ended) => ended.part_of.map(|part_of| part_of.workflow),
             Milestone::Asked(_)
@@ -90,7 +91,7 @@ fn that_goes_on(record: &Record) -> Option<ExecutionId> {
         ByNoun::StepFact(StepFact::WaitMatched(fact)) => fact.execution,
         ByNoun::StepFact(_) | ByNoun::TimerFact(_) => Some(own),
         ByNoun::InquiryFact(InquiryFact::InquiryAnswered(_)) => Some(own),
-        // Who tells people is nobody's step; when they are told again is a timer, and waits.
+        // The execution that notifies people is not a step. A reminder depends on a timer, which waits.
         ByNoun::InquiryFact(
             InquiryFact::InquiryOpened(_)
             | InquiryFact::InquiryReminded(_)
@@ -111,13 +112,13 @@ fn that_goes_on(record: &Record) -> Option<ExecutionId> {
     }
 }
 
-/// Gives what is paused and holds up what follows from a record.
+/// Returns the paused execution that holds up the consequences of a record.
 pub(crate) fn holds_up(state: &State, record: &Record) -> Option<ExecutionId> {
     if !state.executions().has_paused() {
         return None;
     }
     let goes_on = that_goes_on(record)?;
-    // What the engine itself asked is settled by the answer, and nothing else follows from that.
+    // The answer to a question of the engine itself settles it, and has no other consequences.
     let asks = || state.executions().get(&goes_on).is_some_and(|execution| execution.phase == Phase::Asking);
     if matches!(record.fact, Fact::InquiryAnswered(_)) && !asks() {
         return None;
@@ -126,7 +127,7 @@ pub(crate) fn holds_up(state: &State, record: &Record) -> Option<ExecutionId> {
 }
 
 impl Executions {
-    /// Says whether an execution is paused itself.
+    /// Returns true if an execution itself is paused.
     pub fn is_paused(&self, id: &ExecutionId) -> bool {
         self.paused.contains(id)
     }
@@ -135,8 +136,8 @@ impl Executions {
         !self.paused.is_empty()
     }
 
-    /// Gives the innermost execution that is paused, of this one and those around it; none where one of them in between is ending: what
-    /// cleans up is not held up.
+    /// Returns the innermost paused execution among this one and those around it; `None` if one of them in
+    /// between is ending: cleanup is not held up.
     pub(crate) fn held_by(&self, id: &ExecutionId, workflows: &Workflows) -> Option<ExecutionId> {
         if !self.has_paused() || mutants::is("what is paused goes on") {
             return None;
@@ -157,21 +158,21 @@ impl Executions {
         }
     }
 
-    /// Folds that an execution is paused, or is so no more; gives it where that is news for what stands below it.
+    /// Applies a pause or a resume; returns the execution if that changes anything for those below it.
     pub(crate) fn apply_pause(&mut self, record: &Record) -> Option<ExecutionId> {
         let StreamId::Execution(id) = record.stream else { return None };
         match &record.fact {
             Fact::ExecutionPaused(_) => self.paused.insert(id, ()),
-            // Who is to end is held up no longer.
+            // An execution that must end is no longer held up.
             Fact::ExecutionResumed(_) | Fact::ExecutionCancelRequested(_) if self.paused.contains(&id) => self.paused.remove(&id),
-            // It has ended by what ran of it.
+            // It was ended by what was still running.
             _ if self.paused.contains(&id) && self.get(&id).is_none() => self.paused.remove(&id),
             _ => return None,
         }
         Some(id)
     }
 
-    /// What waits for a worker waits for more than that.
+    /// Moves an execution that waits for a worker aside, because it also waits to be resumed.
     pub(crate) fn set_aside(&mut self, id: &ExecutionId) {
         let Some((queue, place)) = self.get(id).map(|execution| (execution.queue.clone(), execution.place)) else { return };
         if self.queues.contains(&queue, place) {
@@ -180,7 +181,7 @@ impl Executions {
         }
     }
 
-    /// What waits for a worker waits for nothing else.
+    /// Moves an execution back to its queue: it waits only for a worker.
     pub(crate) fn put_back(&mut self, id: &ExecutionId) {
         let Some((queue, place)) = self.get(id).map(|execution| (execution.queue.clone(), execution.place)) else { return };
         if self.aside.contains(&place) {

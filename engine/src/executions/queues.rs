@@ -1,7 +1,8 @@
-//! The queues in which executions wait for a worker's slot: who waits in which, how many slots of each are taken, and how many attempts
-//! were started.
+//! The queues in which executions wait for a worker slot: which ones wait, how many slots are taken, and how
+//! many attempts were started, for each queue.
 //!
-//! Which queues there are, and how many slots each has, the operator sets; what waits in one that has none waits on.
+//! The operator sets which queues there are and how many slots each has. Executions in a queue without slots
+//! keep waiting.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,25 +19,25 @@ pub type Place = (i16, Position);
 /// The queues.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct WorkerQueues {
-    /// Those that wait, by queue and place.
+    /// The waiting executions, by queue and place.
     waiting: Table<(WorkerQueueName, Place), ExecutionId>,
-    /// What was started of each queue.
+    /// The attempts started, by queue.
     starts: Table<WorkerQueueName, Starts>,
-    /// How many wait and work in each: what `waiting`, and those that run, say.
+    /// How many wait and work in each; derived from `waiting` and from the running executions.
     #[serde(skip)]
     lengths: Table<WorkerQueueName, Length>,
 }
 
-/// What was started of a queue since it is counted.
+/// The attempts started in a queue since counting began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Starts {
-    /// How many attempts.
+    /// The number of attempts.
     pub count: u64,
-    /// When the last was, by the clock as it is now.
+    /// When the last one was started, by the clock as it is now.
     pub last: Timestamp,
 }
 
-/// How many executions have to do with a queue.
+/// How many executions wait and work in a queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Length {
     waiting: usize,
@@ -44,17 +45,18 @@ struct Length {
 }
 
 impl WorkerQueues {
-    /// Gives the queues that somebody waits or works in.
+    /// Returns the queues in which any execution waits or works.
     pub fn names(&self) -> impl Iterator<Item = &WorkerQueueName> {
         self.lengths.iter().map(|(queue, _)| queue)
     }
 
-    /// Gives those that wait in a queue, the next first, with their places.
+    /// Returns the executions that wait in a queue, the next first, with their places.
     pub fn waiting(&self, queue: &WorkerQueueName) -> impl Iterator<Item = (Place, ExecutionId)> {
         self.waiting.range(from(queue, i16::MIN)..=until(queue, i16::MAX)).map(|((_, place), id)| (*place, *id))
     }
 
-    /// Gives who has waited in a queue for the longest time, whatever goes before it: the first of each priority is looked at.
+    /// Returns the execution that has waited in a queue longest, regardless of priority: the first of each
+    /// priority is examined.
     pub fn oldest(&self, queue: &WorkerQueueName) -> Option<ExecutionId> {
         let mut oldest: Option<(Position, ExecutionId)> = None;
         let mut rank = i16::MIN;
@@ -65,22 +67,22 @@ impl WorkerQueues {
         oldest.map(|(_, id)| id)
     }
 
-    /// Gives how many wait in a queue; those that are paused do not.
+    /// Returns how many executions wait in a queue; paused ones do not count.
     pub fn waiting_count(&self, queue: &WorkerQueueName) -> usize {
         self.length(queue).waiting
     }
 
-    /// Gives how many slots of a queue are taken.
+    /// Returns how many slots of a queue are taken.
     pub fn working_count(&self, queue: &WorkerQueueName) -> u32 {
         self.length(queue).working
     }
 
-    /// Gives what was started of a queue.
+    /// Returns the attempts started in a queue.
     pub fn starts(&self, queue: &WorkerQueueName) -> Starts {
         self.starts.get(queue).copied().unwrap_or_default()
     }
 
-    /// Gives how many more of a queue with so many slots may start by now.
+    /// Returns how many more executions of a queue with that many slots may start now.
     pub fn may_start(&self, queue: &WorkerQueueName, workers: u32, settings: &Settings) -> u64 {
         let free = u64::from(workers.saturating_sub(self.working_count(queue)));
         let starts = settings.starts_max.get(queue).map_or(u64::MAX, |max| max.saturating_sub(self.starts(queue).count));
@@ -109,14 +111,14 @@ impl WorkerQueues {
         }
     }
 
-    /// An attempt of the queue has a slot.
+    /// Takes a slot of the queue for an attempt.
     pub(super) fn start(&mut self, queue: &WorkerQueueName, at: Timestamp) {
         self.count(queue, |length| length.working += 1);
         let count = self.starts(queue).count + 1;
         self.starts.insert(queue.clone(), Starts { count, last: at });
     }
 
-    /// The clock stepped: what was started was so much later by it than it said then.
+    /// Applies a clock step: shifts the recorded start times by the same amount.
     pub(super) fn step(&mut self, micros: i64) {
         let all: Vec<WorkerQueueName> = self.starts.iter().map(|(queue, _)| queue.clone()).collect();
         for queue in all {
@@ -125,12 +127,12 @@ impl WorkerQueues {
         }
     }
 
-    /// It has it no more.
+    /// Frees a slot of the queue.
     pub(super) fn leave(&mut self, queue: &WorkerQueueName) {
         self.count(queue, |length| length.working = length.working.saturating_sub(1));
     }
 
-    /// Makes anew what is not saved, of the queues of those that work.
+    /// Rebuilds the derived counts, from the waiting executions and the queues of those that are working.
     pub(super) fn index<'a>(&mut self, working: impl Iterator<Item = &'a WorkerQueueName>) {
         self.lengths = Table::default();
         let waiting: Vec<WorkerQueueName> = self.waiting.iter().map(|((queue, _), _)| queue.clone()).collect();

@@ -1,4 +1,4 @@
-//! What follows by itself: an attempt's end ends its execution, and a free slot starts the next in its queue.
+//! Automatic consequences: the end of an attempt ends its execution, and a free slot starts the next one in its queue.
 
 use crate::catalog::OnLost;
 use crate::command::Context;
@@ -18,11 +18,12 @@ use crate::record::{Actor, Draft, Record, StreamId};
 use crate::state::State;
 use crate::workflows::react as workflows;
 
-/// The most attempts that one execution gets before it is given up: a worker that dies each time would take it for ever.
+/// The maximum number of attempts of one execution before it is given up: a worker that dies each time would
+/// otherwise retry it endlessly.
 pub const ATTEMPTS_MAX: u32 = 100;
 
-/// Gives the `next`-th consequence of a record of an execution: first what it means for the
-/// execution, then for the workflow that this is a part of, then who may run now.
+/// Returns the `next`-th consequence of a record of an execution: first for the execution itself, then for
+/// the workflow that it is part of, then for the executions that may start now.
 pub(crate) fn react(state: &State, record: &Record, fact: ExecutionFact<'_>, next: Consequence, with: &Context<'_>) -> Reaction {
     if next == Consequence::FIRST
         && let StreamId::Execution(id) = record.stream
@@ -50,7 +51,7 @@ pub(crate) fn react(state: &State, record: &Record, fact: ExecutionFact<'_>, nex
                 fact: end,
                 body: None,
             };
-            // The end is a record with a reaction of its own: it starts who waits.
+            // The end is a record with its own reaction, which starts waiting executions.
             return Reaction::last(vec![draft]);
         }
     }
@@ -90,7 +91,7 @@ pub(crate) fn react(state: &State, record: &Record, fact: ExecutionFact<'_>, nex
     workflows::after_execution(state, record, fact, next, with)
 }
 
-/// Gives what follows where an attempt has failed and nobody asked the execution to end.
+/// Returns the consequences of a failed attempt if nobody asked the execution to end.
 fn after_failed(
     state: &State,
     record: &Record,
@@ -106,7 +107,7 @@ fn after_failed(
     }
 }
 
-/// Says what a record means for the execution, which has folded it already.
+/// Returns the end that a record causes for the execution, which has already applied it.
 fn end_of(state: &State, (id, execution): (ExecutionId, &Execution), fact: ExecutionFact<'_>) -> Option<Fact> {
     let part_of = execution.part_of.clone();
     match (fact, execution.phase) {
@@ -115,11 +116,12 @@ fn end_of(state: &State, (id, execution): (ExecutionId, &Execution), fact: Execu
         }
         // It was asked to end, or took too long, and nothing of it runs: it has ended.
         (ExecutionFact::AttemptFailed(_), Phase::Ending { how: AttemptEnd::Failed, cancelled: true, .. }) => Some(end::stopped(execution)),
-        // Where what follows from the loss was put aside, it may have ended otherwise meanwhile, or another attempt may have been made.
+        // If the consequences of the loss were parked, it may have ended some other way meanwhile, or another
+        // attempt may have been made.
         (ExecutionFact::AttemptLost(loss), Phase::Ending { attempt, how: AttemptEnd::Lost, .. }) if loss.attempt == attempt => {
             Some(end::stopped(execution))
         }
-        // Or a person has said what became of it.
+        // Or a person has settled it.
         (ExecutionFact::AttemptLost(_), Phase::Indeterminate(_)) if !state.executions().is_indeterminate(&id) => None,
         // It took too long before its worker was lost: there is nothing left to ask a person.
         (ExecutionFact::AttemptLost(_), Phase::Indeterminate(_)) if execution.is_timed_out => Some(end::stopped(execution)),
@@ -132,16 +134,17 @@ fn end_of(state: &State, (id, execution): (ExecutionId, &Execution), fact: Execu
             Some(ExecutionFailed { error: Failure::new(FailureKind::Lost, message), part_of }.into())
         }
         (ExecutionFact::ExecutionCancelRequested(_), Phase::Withdrawn) => Some(end::stopped(execution)),
-        // It had slept before somebody asked.
+        // Its sleep was over before somebody asked it to end.
         (ExecutionFact::ExecutionCancelRequested(_), Phase::Asleep) if execution.has_come => Some(ExecutionSucceeded { part_of }.into()),
-        // Where what follows from that was put aside, another attempt may have been lost meanwhile, of which nobody has said anything.
+        // If the consequences of the settlement were parked, another attempt may have been lost meanwhile,
+        // which nobody has settled.
         (ExecutionFact::ExecutionSettled(_), Phase::Indeterminate(_)) if state.executions().is_indeterminate(&id) => None,
         (ExecutionFact::ExecutionSettled(settled), Phase::Indeterminate(_)) => match &settled.outcome {
             Settlement::Succeeded => Some(ExecutionSucceeded { part_of }.into()),
             Settlement::Failed { error } => Some(ExecutionFailed { error: Failure::new(FailureKind::Lost, error.clone()), part_of }.into()),
             Settlement::Retry => execution.is_cancelled.then(|| end::stopped(execution)),
         },
-        // Whatever else happens to an execution does not end it; listing every pair would say no more.
+        // Nothing else that happens to an execution ends it; listing every pair would add no information.
         _ => None,
     }
 }

@@ -1,4 +1,4 @@
-//! What follows from an attempt that failed: another one after a while, or the end.
+//! The consequences of a failed attempt: another one after a back-off, or the end.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::timers::set::timer;
 use crate::workflows::facts::PartRole;
 use crate::workflows::run::definition;
 
-/// Gives what follows from a failed attempt of an execution that nobody asked to end.
+/// Returns the consequences of a failed attempt of an execution that nobody asked to end.
 pub(crate) fn after_failure(
     state: &State,
     record: &Record,
@@ -33,7 +33,8 @@ pub(crate) fn after_failure(
     if execution.failures >= execution.failures_max {
         return end(failed.error.clone());
     }
-    // Where the catalog cannot be built any more nothing says how to try again, and nothing could be: it has failed.
+    // If the catalog can no longer be built, there is no retry policy and nothing could be retried: the
+    // execution has failed.
     let catalog = with.catalogs.at(execution.catalog);
     let Some(retry) = catalog.and_then(|catalog| policy(state, execution, &catalog)) else { return end(failed.error.clone()) };
     let Some(when) = &retry.when else {
@@ -53,7 +54,7 @@ pub(crate) fn after_failure(
     }
 }
 
-/// What follows from a failed attempt.
+/// The consequences of a failed attempt.
 pub(crate) enum AfterFailure {
     /// Another attempt, once this timer fires.
     IsTriedAgain(Box<Draft>),
@@ -66,7 +67,7 @@ fn end_of(error: Failure, execution: &Execution) -> Fact {
     if error.kind == FailureKind::Timeout { ExecutionTimedOut { error, part_of }.into() } else { ExecutionFailed { error, part_of }.into() }
 }
 
-/// Gives what is said of trying again: by the step that the execution is, or undoes, else by its action.
+/// Returns the retry policy: that of the step that the execution is or undoes, otherwise that of its action.
 fn policy(state: &State, execution: &Execution, catalog: &Catalog) -> Option<Retry> {
     let of_step = execution.part_of.as_ref().and_then(|part_of| {
         let workflow = state.executions().get(&part_of.workflow)?;
@@ -99,7 +100,7 @@ fn tried_again(
     AfterFailure::IsTriedAgain(Box::new(set))
 }
 
-/// Says why a failure is not retried where `retry` has no `when`.
+/// Returns why a failure is not retried if `retry` has no `when`.
 fn why_not(error: &Failure) -> &'static str {
     match error.kind {
         FailureKind::ResultInvalid | FailureKind::OutputLimit => "the attempt may have taken effect and the action is not `idempotent`",

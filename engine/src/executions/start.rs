@@ -1,4 +1,4 @@
-//! Which execution starts when a worker or a lock is free.
+//! Which execution starts when a worker or a lock becomes free.
 
 use crate::command::{Answer, Context, Decision};
 use crate::executions::facts::{AttemptStarted, ExecutionCancelRequested};
@@ -9,10 +9,12 @@ use crate::reaction::{Consequence, Reaction};
 use crate::record::{Actor, Draft, StreamId};
 use crate::state::State;
 
-/// The most attempts that one command starts; the others follow by the next. What follows from each is to find room in the same turn.
+/// The maximum number of attempts that one command starts; the next commands start the others. The
+/// consequences of each must fit in the same turn.
 const STARTED_AT_ONCE_MAX: usize = 50;
 
-/// Lets who waits for a lock that is free go on, starts the first in a queue where a slot is free, and asks to be called again.
+/// Lets an execution that waits for a free lock continue, or starts the first one in a queue with a free
+/// slot. Asks to be called again.
 pub(crate) fn start_waiting(state: &State, parent: Id, with: &Context<'_>) -> Reaction {
     if let Some(acquired) = locks::next_acquired(state, parent) {
         return Reaction::from(vec![acquired], Consequence::LAST);
@@ -23,8 +25,9 @@ pub(crate) fn start_waiting(state: &State, parent: Id, with: &Context<'_>) -> Re
     }
 }
 
-/// Starts those that may start now, a turn's worth. Where one is to end with a workflow around it, that is asked to once it is the first,
-/// and who waits behind it starts by what follows from that.
+/// Starts the executions that may start now, up to the limit of one turn. If one must end with a workflow
+/// around it, it is asked to end once it is the first; the executions after it start as a consequence of
+/// that.
 pub(crate) fn start_queued(state: &State, with: &Context<'_>) -> Decision {
     let mut drafts = Vec::new();
     for (token, (id, execution)) in
@@ -42,8 +45,9 @@ pub(crate) fn start_queued(state: &State, with: &Context<'_>) -> Decision {
     Decision::Done { drafts, answer: Answer::Done }
 }
 
-/// Starts an execution. Where it is to end with a workflow around it, or that one with another, and does not know it yet, whichever
-/// is outermost is asked to instead: one that stands in it and still may clean up ends by itself.
+/// Starts an execution. If it must end with a workflow around it, or that one with another, and was not asked
+/// to yet, the outermost of them is asked to end instead; a workflow inside it that may still clean up ends
+/// by itself.
 pub(crate) fn start_or_end(state: &State, id: ExecutionId, execution: &Execution, parent: Id, with: &Context<'_>) -> Draft {
     let Some(to_end) = state.workflows().to_end(id, execution, state.executions()) else {
         return start(state, (id, execution), parent, state.executions().next_token(), with);
@@ -61,7 +65,8 @@ pub(crate) fn start_or_end(state: &State, id: ExecutionId, execution: &Execution
 
 fn start(state: &State, (id, execution): (ExecutionId, &Execution), parent: Id, token: u64, with: &Context<'_>) -> Draft {
     let number = execution.attempts + 1;
-    // What led to an execution's start is the execution itself; that a slot came free elsewhere is no part of its story.
+    // The cause of an execution's start is the execution itself; that a slot became free elsewhere is not
+    // part of its chain.
     let cause = execution.cause(if number == 1 { id.0 } else { parent });
     Draft {
         stream: StreamId::Execution(id),

@@ -1,4 +1,4 @@
-//! What executions are made into: those that are open, the queue of those that wait, and how many run.
+//! The state of executions: those that are open, the queues of those that wait, and how many run.
 
 mod waiting;
 
@@ -23,30 +23,30 @@ use crate::table::Table;
 use crate::time::Timestamp;
 use crate::workflows::facts::PartOf;
 
-/// How many more fencing tokens than records are passed over where the end of a log is missing: its last records are not known exactly
-/// where the machine lost power.
+/// How many fencing tokens to skip, in addition to the missing records, if the end of a log is missing: after
+/// a power loss, it is not known exactly which records were last.
 const UNKNOWN_TOKENS: u64 = 1_000_000;
 
 /// The open executions.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Executions {
-    // Shared: copies of the state have it as well, and it is large.
+    // Shared: copies of the state hold it as well, and it is large.
     open: Table<ExecutionId, Arc<Execution>>,
-    /// Those that wait for a worker, and who has one.
+    /// The executions that wait for a worker, and the slots taken.
     pub(super) queues: WorkerQueues,
-    /// Those that would, and are paused or stand in what is.
+    /// The executions that would wait for a worker, but are paused or are inside a paused one.
     pub(super) aside: Table<Place, ExecutionId>,
-    /// Those that somebody paused.
+    /// The executions that somebody paused.
     pub(super) paused: Table<ExecutionId, ()>,
-    /// Those that hold a worker's slot.
+    /// The executions that hold a worker slot.
     running: Table<ExecutionId, AttemptId>,
-    /// Those that run and hold none.
+    /// The executions that run without a slot.
     at_once: Table<ExecutionId, AttemptId>,
-    /// Those that wait: for a moment, an answer or their steps.
+    /// The executions that wait for a moment, an answer or their steps.
     idle: Table<ExecutionId, ()>,
-    /// Those that wait for a person.
+    /// The executions that wait for a person.
     indeterminate: Table<ExecutionId, AttemptId>,
-    /// The last fencing token given out, under the only key 0.
+    /// The last fencing token issued, under the only key 0.
     token: Table<u8, u64>,
 }
 
@@ -64,116 +64,117 @@ pub struct Execution {
     pub queue: WorkerQueueName,
     /// Its place in the queue.
     pub place: Place,
-    /// Whether it may be tried again when it is unknown whether an attempt took effect.
+    /// Whether it may be retried if it is unknown whether an attempt took effect.
     pub idempotent: bool,
-    /// What to do then, where it may not.
+    /// What to do in that case if it may not be retried.
     pub on_lost: OnLost,
-    /// How long an attempt may take, in milliseconds.
+    /// The time limit of an attempt, in milliseconds.
     pub timeout_millis: u64,
-    /// How long an attempt may go on after it was asked to stop, in milliseconds.
+    /// How long an attempt may continue after it was asked to stop, in milliseconds.
     pub grace_millis: u64,
-    /// Who asked for it, as the log writes actors.
+    /// The actor that requested it, in the form of the log.
     pub actor: String,
-    /// The first record of the chain it stands in.
+    /// The first record of its chain.
     pub root: Id,
-    /// How many events stand above it in the chain.
+    /// How many events are above it in the chain.
     pub depth: u32,
     /// The W3C trace of the chain.
     pub trace: Option<String>,
-    /// Whether its attempts hold a worker's slot.
+    /// Whether its attempts hold a worker slot.
     pub pace: Pace,
     /// How many attempts were started.
     pub attempts: u32,
     /// How many of them failed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failures: u32,
-    /// How many may, before it has failed for good.
+    /// How many may fail before the execution fails permanently.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub failures_max: u32,
-    /// How long all of it may take, in milliseconds.
+    /// The time limit of the whole execution, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit_millis: Option<u64>,
-    /// The step of a workflow that it is.
+    /// The workflow step that it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part_of: Option<PartOf>,
-    /// The rule whose steps it is made of.
+    /// The rule whose steps it consists of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of_rule: Option<Box<OfRule>>,
-    /// The rule that asked for it.
+    /// The rule that requested it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked_by: Option<Box<AskingRule>>,
-    /// The execution that it runs again.
+    /// The execution that it reruns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rerun_of: Option<ExecutionId>,
-    /// What it is found by.
+    /// The labels it can be found by.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,
-    /// The engine's own triggers of which an event stands above it in its chain.
+    /// The engine's own triggers that have an event above it in its chain.
     #[serde(default, skip_serializing_if = "OwnTriggers::is_empty")]
     pub own_above: OwnTriggers,
-    /// In how many workflows it stands.
+    /// How many workflows it is nested in.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub level: u32,
-    /// When it began, where it is made of steps.
+    /// When it began, if it consists of steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began_at: Option<Timestamp>,
-    /// What it gave, where a workflow waits for it.
+    /// Its result, if a workflow waits for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<BodyHandle>,
-    /// Whether its last attempt was lost after somebody had asked that it end: nothing of it starts any more.
+    /// Whether its last attempt was lost after somebody had asked it to end: nothing of it starts any longer.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_cancelled: bool,
-    /// Whether what it waits for has come: the moment for which it sleeps, the answer, or the end of the time for one. It ends by that.
+    /// Whether what it waits for has come: the end of its sleep, the answer, or the end of the time for one.
+    /// That ends it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_come: bool,
-    /// Whether it took longer than all of it may: nothing of it starts any more.
+    /// Whether the whole execution exceeded its time limit: nothing of it starts any longer.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_timed_out: bool,
-    /// Where it stands.
+    /// Its phase.
     pub phase: Phase,
 }
 
-/// A rule whose steps an execution is made of.
+/// A rule whose steps an execution consists of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OfRule {
     /// The rule.
     pub rule: RuleRef,
-    /// The event that it decided on.
+    /// The event that the rule decided on.
     pub event: EventId,
-    /// The same, as its steps see it.
+    /// The event as the rule's steps see it.
     pub given: GivenEvent,
 }
 
-/// A rule that asked for an execution.
+/// A rule that requested an execution.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AskingRule {
     /// The rule.
     pub rule: RuleRef,
-    /// The event that it decided on.
+    /// The event that the rule decided on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<EventId>,
-    /// The decision.
+    /// The rule's decision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enforcement: Option<EnforcementId>,
 }
 
-/// Where an open execution stands.
+/// The phase of an open execution.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// It waits for a moment, and then for a worker.
     Delayed,
-    /// It waits for a lock, and then goes on as if it had just been asked for.
+    /// It waits for a lock, and then continues as if it had just been requested.
     Blocked,
     /// It waits for a worker.
     Queued,
-    /// It waits for a moment, and ends then.
+    /// It waits for a moment, and then ends.
     Asleep,
-    /// It waits for people to answer, and ends then.
+    /// It waits for people to answer, and then ends.
     Asking,
-    /// It waits for an event, and ends then.
+    /// It waits for an event, and then ends.
     Awaiting,
-    /// It is made of steps, and waits for them.
+    /// It consists of steps, and waits for them.
     InSteps,
     /// A worker runs it.
     Running(Attempt),
@@ -181,15 +182,15 @@ pub enum Phase {
     Cancelling(Attempt),
     /// It is unknown whether its last attempt took effect.
     Indeterminate(Attempt),
-    /// Somebody asked that it end while nothing of it ran; its end is being worked out.
+    /// Somebody asked it to end while nothing of it ran; its end is being worked out.
     Withdrawn,
-    /// Its attempt has ended; what follows from that is being worked out.
+    /// Its attempt has ended; the consequences are being worked out.
     Ending {
         /// The attempt that has ended.
         attempt: AttemptId,
-        /// How: what follows is worked out of the record that says so, and of no other.
+        /// How it ended: the consequences are worked out from the record that says so, and from no other.
         how: AttemptEnd,
-        /// Whether somebody had asked that it end.
+        /// Whether somebody had asked it to end.
         cancelled: bool,
     },
 }
@@ -198,32 +199,32 @@ pub enum Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AttemptEnd {
-    /// It did what was asked.
+    /// It succeeded.
     Succeeded,
-    /// It did not.
+    /// It failed.
     Failed,
     /// Its worker is gone.
     Lost,
 }
 
-/// The latest try of an open execution.
+/// The latest attempt of an open execution.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
     /// Its id.
     pub id: AttemptId,
-    /// Which try, from 1.
+    /// Its number, from 1.
     pub number: u32,
     /// Its fencing token.
     pub token: u64,
     /// When it was started.
     pub started_at: Timestamp,
-    /// What it has said since.
+    /// Counts of its messages since then.
     #[serde(default, skip_serializing_if = "Heard::is_nothing")]
     pub heard: Heard,
 }
 
 impl Phase {
-    /// Gives the attempt of which a report still counts.
+    /// Returns the attempt for which a report still counts.
     pub fn attempt(self) -> Option<Attempt> {
         match self {
             Self::Running(attempt) | Self::Cancelling(attempt) | Self::Indeterminate(attempt) => Some(attempt),
@@ -255,12 +256,12 @@ impl AskingRule {
 }
 
 impl Execution {
-    /// Gives the cause of a record that `parent` led to in this execution's chain.
+    /// Returns the cause of a record that `parent` led to in this execution's chain.
     pub fn cause(&self, parent: Id) -> Cause {
         Cause { parent: Some(parent), root: self.root, depth: self.depth, trace: self.trace.clone() }
     }
 
-    /// Gives its priority, −100 … 100.
+    /// Returns its priority, −100 … 100.
     pub fn priority(&self) -> i8 {
         i8::try_from(-self.place.0).unwrap_or(0)
     }
@@ -296,55 +297,55 @@ fn is_zero(count: &u32) -> bool {
 }
 
 impl Executions {
-    /// Gives an open execution.
+    /// Returns an open execution.
     pub fn get(&self, id: &ExecutionId) -> Option<&Execution> {
         self.open.get(id).map(Arc::as_ref)
     }
 
-    /// Gives the open executions in the order of their ids.
+    /// Returns the open executions, ordered by id.
     pub fn iter(&self) -> impl Iterator<Item = (&ExecutionId, &Execution)> {
         self.open.iter().map(|(id, execution)| (id, execution.as_ref()))
     }
 
-    /// Gives how much work is open: what waits for a person, a moment or its steps does not count.
+    /// Returns how much work is open: executions that wait for a person, a moment or their steps do not count.
     pub fn open_work(&self) -> u64 {
         (self.open.len() - self.indeterminate.len() - self.idle.len() - self.aside.len()) as u64
     }
 
-    /// Says whether a person is to say what became of an execution, and nobody has.
+    /// Returns true if a person must decide what became of an execution, and nobody has.
     pub fn is_indeterminate(&self, id: &ExecutionId) -> bool {
         self.indeterminate.contains(id)
     }
 
-    /// Gives how many executions hold a worker's slot.
+    /// Returns how many executions hold a worker slot.
     pub fn running(&self) -> u32 {
         u32::try_from(self.running.len()).unwrap_or(u32::MAX)
     }
 
-    /// Gives the executions that hold a worker's slot, with their attempts.
+    /// Returns the executions that hold a worker slot, with their attempts.
     pub fn at_work(&self) -> impl Iterator<Item = (&ExecutionId, &AttemptId)> {
         self.running.iter()
     }
 
-    /// Gives how many executions wait for a worker.
+    /// Returns how many executions wait for a worker.
     pub fn queued(&self) -> usize {
         self.queues.waiting_in_all()
     }
 
-    /// Gives the queues: who waits in which, and how many are at work.
+    /// Returns the queues: the waiting executions of each, and how many are working.
     pub fn queues(&self) -> &WorkerQueues {
         &self.queues
     }
 
-    /// Gives the execution that is to start now: of the first of each queue with a free slot and a start left, the one of the highest
-    /// priority, then the oldest.
+    /// Returns the execution to start now: among the first of each queue with a free slot and a start left,
+    /// the one with the highest priority, then the oldest.
     pub fn next_to_start(&self, settings: &Settings) -> Option<(ExecutionId, &Execution)> {
         let may_start = settings.worker_queues().filter(|(queue, workers)| self.queues.may_start(queue, *workers, settings) > 0);
         let (_, id) = may_start.filter_map(|(queue, _)| self.queues.waiting(queue).next()).min()?;
         self.get(&id).map(|execution| (id, execution))
     }
 
-    /// Gives all that are to start now, the next first, and at most so many.
+    /// Returns the executions to start now, the next first, at most `most`.
     pub(crate) fn all_to_start(&self, settings: &Settings, most: usize) -> Vec<(ExecutionId, &Execution)> {
         let all = settings.worker_queues().flat_map(|(queue, workers)| {
             let free = usize::try_from(self.queues.may_start(queue, workers, settings)).unwrap_or(most);
@@ -355,25 +356,25 @@ impl Executions {
         all.into_iter().take(most).filter_map(|(_, id)| self.get(&id).map(|execution| (id, execution))).collect()
     }
 
-    /// Gives the first of each queue.
+    /// Returns the first of each queue.
     pub(crate) fn first_queued(&self) -> impl Iterator<Item = (ExecutionId, &Execution)> {
         let first = self.queues.names().filter_map(|queue| self.queues.waiting(queue).next());
         first.filter_map(|(_, id)| self.get(&id).map(|execution| (id, execution)))
     }
 
-    /// Makes anew what is not saved.
+    /// Rebuilds the parts that are not saved.
     pub(crate) fn index(&mut self) {
         let open = &self.open;
         let queues = self.running.iter().filter_map(|(id, _)| open.get(id)).map(|execution| &execution.queue);
         self.queues.index(queues);
     }
 
-    /// Gives the fencing token for the next attempt.
+    /// Returns the fencing token for the next attempt.
     pub fn next_token(&self) -> u64 {
         self.token.get(&0).copied().unwrap_or(0) + u64::from(!mutants::is("token given out twice"))
     }
 
-    /// Folds what happened to the log itself.
+    /// Applies what happened to the log itself.
     pub(crate) fn apply_health(&mut self, record: &Record, fact: HealthFact<'_>) {
         match fact {
             HealthFact::ClockStepped(fact) => self.queues.step(fact.to.micros_since(fact.from)),
@@ -389,7 +390,7 @@ impl Executions {
         }
     }
 
-    /// Passes over each fencing token that the missing records may have given out: there is at most one a record.
+    /// Skips each fencing token that the missing records may have issued: at most one per record.
     fn void_tokens(&mut self, from: Position, known: Position) {
         let last = self.token.get(&0).copied().unwrap_or(0);
         let missing = known.0.saturating_sub(from.0).saturating_add(1);
@@ -497,11 +498,11 @@ impl Executions {
                 self.indeterminate.remove(id);
                 self.open.remove(id);
             }
-            // That it is unknown whether the attempt took effect is folded with its loss.
+            // That the execution is indeterminate was already applied with the loss of the attempt.
             ExecutionFact::ExecutionBecameIndeterminate(_) | ExecutionFact::AttemptReportedLate(_) => {}
-            // These are folded by `pausing.rs`.
+            // `pausing.rs` applies these.
             ExecutionFact::ExecutionPaused(_) | ExecutionFact::ExecutionResumed(_) => {}
-            // These are folded by `locks`, which say what may go on.
+            // `locks` applies these, and decides which executions may continue.
             ExecutionFact::LockAwaited(_) | ExecutionFact::LockAcquired(_) => {}
         }
     }
@@ -510,7 +511,7 @@ impl Executions {
         self.open.change(id, |execution| change(Arc::make_mut(execution)));
     }
 
-    /// Counts a message of the attempt that runs, and passes its index.
+    /// Counts a message of the running attempt, and advances past its index.
     fn hear(&mut self, id: &ExecutionId, index: u32, count: impl FnOnce(&mut Heard)) {
         self.change(id, |execution| {
             if let Phase::Running(attempt) | Phase::Cancelling(attempt) = &mut execution.phase {
@@ -520,7 +521,7 @@ impl Executions {
         });
     }
 
-    /// What waits is over with the asking: it starts no more.
+    /// Applies a request to end: a waiting execution will not start.
     fn cancel(&mut self, id: &ExecutionId) {
         let Some(execution) = self.open.get(id) else { return };
         let phase = match execution.phase {
@@ -538,7 +539,7 @@ impl Executions {
                 Phase::Withdrawn
             }
             Phase::Running(attempt) => Phase::Cancelling(attempt),
-            // What has failed may be about to be tried again.
+            // An execution that has failed may be about to be retried.
             Phase::Ending { attempt, how, .. } => Phase::Ending { attempt, how, cancelled: true },
             Phase::Blocked => Phase::Withdrawn,
             Phase::InSteps | Phase::Cancelling(_) | Phase::Withdrawn => return,
@@ -555,8 +556,9 @@ impl Executions {
         });
     }
 
-    /// A lost attempt gives its slot back at once, and is never dispatched again. What becomes of the execution where nobody knows
-    /// whether the attempt took effect is said by the reaction to its loss.
+    /// Applies the loss of an attempt: its slot is freed at once, and it is never dispatched again. If it is
+    /// unknown whether the attempt took effect, the reaction to the loss decides what becomes of the
+    /// execution.
     fn lose_attempt(&mut self, id: &ExecutionId, evidence: Evidence) {
         let Some(execution) = self.open.get(id) else { return };
         let may_try_again = mutants::is("lost attempt always tried again")
@@ -590,7 +592,7 @@ impl Executions {
         }
     }
 
-    /// A workflow that waits for an execution reads what that gives.
+    /// Keeps the result if a workflow waits for the execution and reads it.
     fn keep_result(&mut self, id: &ExecutionId, record: &Record) {
         let is_read = self.open.get(id).is_some_and(|execution| execution.part_of.is_some());
         if let (true, Some(result)) = (is_read, record.body_handle()) {
@@ -604,7 +606,7 @@ impl Executions {
         self.enqueue(id);
     }
 
-    /// What holds no slot waits for none: it is started by the very record that asked for it.
+    /// Queues an execution that needs a slot. One that needs none is started by the record that requested it.
     fn enqueue(&mut self, id: &ExecutionId) {
         if let Some(execution) = self.open.get(id)
             && execution.pace == Pace::Worked
@@ -613,7 +615,7 @@ impl Executions {
         }
     }
 
-    /// It waits for a worker no more, and starts no more.
+    /// Removes an execution from its queue: it does not wait for a worker any longer, and will not start.
     fn dequeue(&mut self, id: &ExecutionId) {
         let Some(execution) = self.open.get(id) else { return };
         if !mutants::is("ended execution stays queued") {
@@ -630,7 +632,7 @@ impl Executions {
         self.at_once.remove(id);
     }
 
-    /// What the world owes after `record`, the last that was folded.
+    /// Returns the effect owed after `record`, the last one that was applied.
     pub(crate) fn effects_of(&self, record: &Record, fact: ExecutionFact<'_>) -> Option<Effect> {
         let StreamId::Execution(id) = record.stream else { return None };
         match fact {
@@ -677,7 +679,7 @@ impl Executions {
         }
     }
 
-    /// What the world owes the whole state: each attempt that runs, and each stop that was asked for.
+    /// Returns the effects owed by the whole state: each running attempt, and each requested stop.
     pub(crate) fn owed_effects(&self) -> Vec<Effect> {
         let mut owed = Vec::new();
         for id in self.running.iter().chain(self.at_once.iter()).map(|(id, _)| id) {

@@ -1,6 +1,6 @@
-//! What time does to executions: they wait for a moment, and take too long.
+//! The effects of time on executions: they wait for a moment, and exceed their limits.
 //!
-//! How long is waited between two attempts is said by `retry.rs`.
+//! `retry.rs` defines how long to wait between two attempts.
 
 use crate::command::Context;
 use crate::effect::Effect;
@@ -24,8 +24,8 @@ use crate::workflows::facts::WaitMatched;
 use crate::workflows::react as workflows;
 use crate::workflows::waits;
 
-/// Gives the timers that an execution begins with and does not have yet: the one for its start where that is to come, else those that
-/// count from it.
+/// Returns the timers that an execution begins with and does not have yet: the timer of its start if it
+/// starts later, otherwise those that count from its start.
 pub(crate) fn first_timers(state: &State, record: &Record, id: ExecutionId, requested: &ExecutionRequested) -> Vec<Draft> {
     let Some(execution) = state.executions().get(&id) else { return Vec::new() };
     let turn = requested.wait_millis.map(|wait| (TimerKind::Turn, begin_of_wait(state, record).plus_millis(wait)));
@@ -39,7 +39,7 @@ pub(crate) fn first_timers(state: &State, record: &Record, id: ExecutionId, requ
     }
 }
 
-/// Gives the timers of an execution that count from when it may begin, and are not set yet.
+/// Returns the timers of an execution that count from when it may begin and are not set yet.
 pub(crate) fn timers_from_start(state: &State, record: &Record, id: ExecutionId, execution: &Execution) -> Vec<Draft> {
     let limit = execution.limit_millis.filter(|_| !execution.is_timed_out);
     let sleep = if let (Pace::Sleeps { millis }, Phase::Asleep) = (execution.pace, execution.phase) { Some(millis) } else { None };
@@ -53,7 +53,7 @@ pub(crate) fn timers_from_start(state: &State, record: &Record, id: ExecutionId,
     timers.map(|(kind, wait)| timer(state, record, (id, execution), (kind, 1), begin.plus_millis(wait))).collect()
 }
 
-/// Gives the `next`-th consequence of a timer of an execution that has fired.
+/// Returns the `next`-th consequence of an execution's timer that has fired.
 pub(crate) fn fired(state: &State, record: &Record, id: ExecutionId, fact: &TimerFired, next: Consequence, with: &Context<'_>) -> Reaction {
     let Some(execution) = state.executions().get(&id) else { return start_waiting(state, record.id, with) };
     if next == Consequence::FIRST {
@@ -85,7 +85,7 @@ pub(crate) fn fired(state: &State, record: &Record, id: ExecutionId, fact: &Time
     workflows::after_timer(state, record, id, fact.kind, next, with)
 }
 
-/// Ends an execution for which has come what it waits for: an answer or an event, or the end of the time for one.
+/// Ends an execution whose wait is over: an answer or an event came, or the time for one passed.
 pub(crate) fn end_of_wait(
     state: &State,
     record: &Record,
@@ -99,17 +99,17 @@ pub(crate) fn end_of_wait(
     }
 }
 
-/// Says whether a timer that has fired ends its execution at once.
+/// Returns the end if a fired timer ends its execution at once.
 fn end_by(kind: TimerKind, execution: &Execution) -> Option<Fact> {
     match (kind, execution.phase) {
         (TimerKind::Sleep | TimerKind::Timeout, Phase::Asleep) if execution.has_come => {
             Some(ExecutionSucceeded { part_of: execution.part_of.clone() }.into())
         }
         (TimerKind::Timeout, Phase::Withdrawn | Phase::Indeterminate(_)) if execution.is_timed_out => Some(stopped(execution)),
-        // What runs is asked to stop, and ends with what is reported of it.
+        // A running attempt is asked to stop, and the execution ends with the report on it.
         (TimerKind::Timeout | TimerKind::Sleep | TimerKind::Retry | TimerKind::Start | TimerKind::Turn, _)
         | (TimerKind::Expiry | TimerKind::Reminder | TimerKind::Escalation, _)
-        // These are not of executions.
+        // These timers do not belong to executions.
         | (TimerKind::Schedule | TimerKind::Interval | TimerKind::Hold, _) => None,
     }
 }
@@ -120,7 +120,7 @@ fn own(record: &Record, execution: &Execution, fact: Fact) -> Draft {
 }
 
 impl Executions {
-    /// Folds what happened to a timer of an execution.
+    /// Applies what happened to a timer of an execution.
     pub(crate) fn apply_timer(&mut self, record: &Record, fact: TimerFact<'_>) {
         let StreamId::Execution(id) = &record.stream else { return };
         match fact {
@@ -135,7 +135,7 @@ impl Executions {
         }
     }
 
-    /// Folds what happened to the inquiry of an execution.
+    /// Applies what happened to the inquiry of an execution.
     pub(crate) fn apply_inquiry(&mut self, record: &Record, fact: InquiryFact<'_>) {
         if let (InquiryFact::InquiryAnswered(fact), StreamId::Execution(id)) = (fact, &record.stream)
             && fact.verdict.closes()
@@ -144,14 +144,14 @@ impl Executions {
         }
     }
 
-    /// Folds what happened to a step: the event has come that an execution waits for.
+    /// Applies what happened to a step: the event that an execution waits for has come.
     pub(crate) fn apply_step(&mut self, fact: StepFact<'_>) {
         if let StepFact::WaitMatched(WaitMatched { execution: Some(id), .. }) = fact {
             self.wake(id);
         }
     }
 
-    /// What the world owes after a timer has fired, the last record that was folded.
+    /// Returns the effect owed after a timer has fired; `record` is the last one that was applied.
     pub(crate) fn effects_of_timer(&self, record: &Record, fact: TimerFact<'_>) -> Option<Effect> {
         let StreamId::Execution(id) = record.stream else { return None };
         let TimerFact::TimerFired(TimerFired { kind: TimerKind::Timeout, .. }) = fact else { return None };

@@ -1,6 +1,7 @@
-//! What people are told of the engine's own errors: refusals, commands that were not carried out, and ports that failed.
+//! Slugs, faults and hints of the engine's own errors: refusals, commands that were not carried out, and
+//! failures of ports.
 //!
-//! The messages stand with the errors; here is whose move it is and what to do next.
+//! The messages are defined with the errors.
 
 use crate::command::Refusal;
 use crate::explain::{Explain, Fault};

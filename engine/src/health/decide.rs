@@ -1,4 +1,4 @@
-//! What may be noted of, and asked for, the log itself.
+//! Decisions on commands about the log itself.
 
 use crate::command::{Answer, Decision, Refusal};
 use crate::fact::Fact;
@@ -15,7 +15,7 @@ pub(crate) fn note_clock_step(state: &State, actor: &Actor, from: Timestamp, to:
     done(state, actor, ClockStepped { from, to }.into())
 }
 
-/// Ends the hold of timers after a step of the clock; says nothing new where nothing is held.
+/// Ends the hold of timers after a step of the clock. Records nothing if no timers are held.
 pub(crate) fn accept_clock(state: &State, actor: &Actor, now: Timestamp) -> Decision {
     match state.timers().hold(now) {
         Some(_) => done(state, actor, ClockAccepted {}.into()),

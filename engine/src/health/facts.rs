@@ -1,4 +1,4 @@
-//! What can happen to the log itself.
+//! Facts about the log itself.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,18 +18,19 @@ pub struct NodeStarted {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClockStepped {
-    /// What the node's own clock said.
+    /// The time by the node's own clock.
     pub from: Timestamp,
-    /// What the wall clock said.
+    /// The time by the wall clock.
     pub to: Timestamp,
 }
 
-/// An operator said that the clock is right as it stands now: nothing is held for its last step any more.
+/// An operator accepted the clock as it is now: timers are no longer held for its last step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClockAccepted {}
 
-/// An operator restored the log from an older copy. The records between this one and `known` were written once, and are missing.
+/// An operator restored the log from an older copy. The records between this one and `known` were written
+/// once, and are missing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogRestored {
@@ -39,7 +40,7 @@ pub struct LogRestored {
     pub chain: Chain,
 }
 
-/// What follows from a record was more than one turn may do: the rest is owed.
+/// The consequences of a record were more than one turn may process: the rest is owed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReactionDeferred {
@@ -49,7 +50,7 @@ pub struct ReactionDeferred {
     pub next: u32,
 }
 
-/// What was owed to a record is worked out from here on.
+/// From here on, the consequences that were owed to a record are computed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReactionResumed {
@@ -57,31 +58,32 @@ pub struct ReactionResumed {
     pub of: Position,
 }
 
-/// What follows from a record is of something that is paused: it waits until that is resumed.
+/// The consequences of a record belong to a paused execution, and are held until it is resumed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReactionHeld {
     /// The record.
     pub of: Position,
-    /// The first of its consequences that waits.
+    /// The first of its consequences that is held.
     pub next: u32,
-    /// What is paused.
+    /// The paused execution.
     pub execution: ExecutionId,
 }
 
-/// What should have followed from a record could not be worked out, because of a bug of ours; everything else went on.
+/// The consequences of a record could not be computed because of an internal error; everything else
+/// continued.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReactionParked {
     /// The record.
     pub of: Position,
-    /// The first of its consequences that did not come about; those after it wait with it.
+    /// The first of its consequences that could not be computed; those after it wait with it.
     pub next: u32,
-    /// What went wrong.
+    /// The error.
     pub error: String,
 }
 
-/// An operator asked for a parked reaction to be tried again.
+/// An operator asked to retry a parked reaction.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReactionRetried {
@@ -89,7 +91,7 @@ pub struct ReactionRetried {
     pub of: Position,
 }
 
-/// An operator decided that a parked reaction is not to be, with all that it held up.
+/// An operator dismissed a parked reaction, with everything that it blocked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReactionDismissed {

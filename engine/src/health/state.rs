@@ -1,4 +1,4 @@
-//! What the log's own life is made into: the reactions that are owed, and those that were put aside.
+//! The state of the log's health: the reactions that are owed, held or parked.
 
 use std::ops::Bound;
 
@@ -9,81 +9,82 @@ use crate::ids::{ExecutionId, Id};
 use crate::record::{Position, Record};
 use crate::table::Table;
 
-/// The reactions that are owed or were put aside, by the record they are owed to.
+/// The reactions that are owed, held or parked, by the record they are owed to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Health {
     owed: Table<Position, Owed>,
-    /// The owed ones by their chains; not saved, but made of the others.
+    /// The owed reactions by chain. Not saved, but rebuilt from the others.
     #[serde(skip)]
     by_chain: Table<(Id, Position), ()>,
     parked: Table<Position, Parked>,
-    /// Those that wait until something is resumed that is paused.
+    /// The reactions that are held until the execution is resumed.
     held: Table<(ExecutionId, Position), Owed>,
 }
 
-/// A reaction that is owed: what one turn could not finish.
+/// A reaction that is owed, because one turn could not finish it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owed {
     /// The record it is owed to.
     pub of: Position,
     /// The first of the record's consequences that is owed.
     pub next: u32,
-    /// The root of the chain: owed pieces are served fairly by it.
+    /// The root of the chain. Owed pieces are served fairly among the chains.
     pub root: Id,
 }
 
-/// A reaction that was put aside.
+/// A parked reaction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parked {
-    /// The first of the record's consequences that did not come about; those after it wait with it.
+    /// The first of the record's consequences that could not be computed; those after it wait with it.
     pub next: u32,
-    /// What went wrong.
+    /// The error.
     pub error: String,
     /// The root of the chain.
     pub root: Id,
 }
 
 impl Health {
-    /// Gives how many reactions are owed.
+    /// Returns the number of owed reactions.
     pub fn owed_count(&self) -> usize {
         self.owed.len()
     }
 
-    /// Gives the reaction that is owed to a record.
+    /// Returns the reaction that is owed to a record.
     pub fn owed_at(&self, of: Position) -> Option<Owed> {
         self.owed.get(&of).copied()
     }
 
-    /// Gives the owed reaction to serve after one of the chain `last`: the oldest of the chain that comes next, round and round.
+    /// Returns the owed reaction to serve after one of the chain `last`: the oldest reaction of the next
+    /// chain, in turn.
     pub fn next_owed(&self, last: Option<Id>) -> Option<Owed> {
         let after = last.and_then(|last| self.by_chain.range((Bound::Excluded((last, Position(u64::MAX))), Bound::Unbounded)).next());
         let ((_, of), ()) = after.or_else(|| self.by_chain.first())?;
         self.owed_at(*of)
     }
 
-    /// Gives the reactions that were put aside.
+    /// Returns the parked reactions.
     pub fn parked(&self) -> impl Iterator<Item = (&Position, &Parked)> {
         self.parked.iter()
     }
 
-    /// Gives the reaction of a record that was put aside.
+    /// Returns the parked reaction of a record.
     pub fn parked_at(&self, of: Position) -> Option<&Parked> {
         self.parked.get(&of)
     }
 
-    /// Gives how many reactions wait until something is resumed.
+    /// Returns the number of held reactions.
     pub fn held_count(&self) -> usize {
         self.held.len()
     }
 
-    /// Says whether anything is owed, put aside or held that follows from a record between two others.
+    /// Returns true if a consequence of a record between two others is owed, parked or held.
     pub(crate) fn owes_between(&self, after: Position, before: Position) -> bool {
         let between = (Bound::Excluded(after), Bound::Excluded(before));
         let is_held = || self.held.iter().any(|((_, of), _)| after < *of && *of < before);
         self.owed.range(between).next().is_some() || self.parked.range(between).next().is_some() || is_held()
     }
 
-    /// What was paused is so no more: what waited for that is owed.
+    /// The execution is no longer paused: its held reactions are now owed.
     pub(crate) fn release(&mut self, execution: ExecutionId) {
         let rows = self.held.range((execution, Position::default())..=(execution, Position(u64::MAX)));
         let rows: Vec<_> = rows.map(|(key, owed)| (*key, *owed)).collect();
@@ -113,7 +114,7 @@ impl Health {
                 }
             }
             HealthFact::ReactionDismissed(fact) => self.parked.remove(&fact.of),
-            // What the clock did is folded by the timers.
+            // The timers fold facts about the clock.
             HealthFact::NodeStarted(_) | HealthFact::ClockStepped(_) | HealthFact::ClockAccepted(_) | HealthFact::LogRestored(_) => {}
         }
     }
@@ -130,7 +131,7 @@ impl Health {
         }
     }
 
-    /// Makes anew what is not saved.
+    /// Rebuilds the tables that are not saved.
     pub(crate) fn index(&mut self) {
         let owed: Vec<(Id, Position)> = self.owed.iter().map(|(of, owed)| (owed.root, *of)).collect();
         owed.into_iter().for_each(|key| self.by_chain.insert(key, ()));

@@ -7,8 +7,9 @@ use crate::timers::facts::TimerKind;
 use std::fmt;
 
 impl Id {
-    /// Derives the id of what follows from `cause` in `role`: a UUID of version 8 with the 48 time bits of the cause and
-    /// the first 74 bits of `BLAKE3(log ‖ 0x00 ‖ cause ‖ 0x00 ‖ role)`, ids as their 16 bytes, the role as its text.
+    /// Derives the id of the consequence of `cause` in `role`: a UUID of version 8 with the 48 time bits of
+    /// the cause and the first 74 bits of `BLAKE3(log ‖ 0x00 ‖ cause ‖ 0x00 ‖ role)`, with ids as their 16
+    /// bytes and the role as its text.
     pub fn derived(log: LogId, cause: Id, role: Role<'_>) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.update(log.0.0.as_bytes()).update(&[0]).update(cause.0.as_bytes()).update(&[0]);
@@ -18,7 +19,8 @@ impl Id {
         Self(stamped(cause.unix_millis(), u128::from_be_bytes(first) >> 54, 8))
     }
 
-    /// Gives the id of a later record of a stream: derived from the thing's own id, or from the log's for a thing that is known by name.
+    /// Returns the id of a later record of a stream: derived from the thing's own id, or from the log's if
+    /// the thing is known by name.
     pub(crate) fn of_later(log: LogId, stream: &StreamId, revision: Revision) -> Self {
         let of = match stream {
             StreamId::Event(id) => id.0,
@@ -33,35 +35,36 @@ impl Id {
     }
 }
 
-/// The place that a derived id has under its cause: a closed list.
+/// The role of a derived id under its cause: a closed list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role<'a> {
     /// A rule's decision on an event: `enforcement/<rule id>`.
     Enforcement(RuleId),
-    /// What an enforcement or a request asks for: `execution`.
+    /// The execution that an enforcement or a request asks for: `execution`.
     Execution,
-    /// The execution that a step of a workflow is: `step/<name>`.
+    /// The execution of a workflow's step: `step/<name>`.
     Step(&'a StepName),
-    /// The execution that an item of a step is, from 0: `item/<i>`. Under the step's id.
+    /// The execution of a step's item, from 0: `item/<i>`. Under the step's id.
     Item(u32),
-    /// The execution that a turn of a step is, from 1: `iteration/<n>`. Under the step's id.
+    /// The execution of a step's turn, from 1: `iteration/<n>`. Under the step's id.
     Iteration(u32),
-    /// What undoes a step of a workflow, or an item of it, from 0: `undo/<step>/<i>`.
+    /// The execution that undoes a step of a workflow, or an item of it, from 0: `undo/<step>/<i>`.
     Undo(&'a StepName, u32),
-    /// A try of an execution, from 1: `attempt/<n>`.
+    /// An attempt of an execution, from 1: `attempt/<n>`.
     Attempt(u32),
-    /// An event that an execution emits with its report, an attempt while it runs, or a schedule's time, and one of the engine's own triggers
-    /// under the record that it tells of, from 0: `emit/<i>`.
+    /// An event, from 0: `emit/<i>`. An execution emits it with its report, a running attempt or a schedule's
+    /// time emits it, or it is one of the engine's own events, under the record that it reports.
     Emit(u32),
-    /// A file that an attempt gives away, by the message's index: `artifact/<i>`.
+    /// A file that an attempt produces, by the message's index: `artifact/<i>`.
     Artifact(u32),
-    /// A question that an execution puts to people, from 1: `inquiry/<n>`.
+    /// A question that an execution asks people, from 1: `inquiry/<n>`.
     Inquiry(u32),
-    /// A moment that an execution or a schedule waits for, by its kind and from 1: `timer/<kind>/<n>`.
+    /// A timer of an execution or a schedule, by its kind and number, from 1: `timer/<kind>/<n>`.
     Timer(TimerKind, u32),
-    /// The schedule of a rule or a sensor that a record sets, by the stream it stands on: `schedule/<stream>`.
+    /// The schedule of a rule or a sensor that a record sets, by the stream of its owner:
+    /// `schedule/<stream>`.
     Schedule(&'a StreamId),
-    /// A thing that is known by name and not by an id: `stream/<stream>`. Under the log's id.
+    /// A thing that is known by its name and not by an id: `stream/<stream>`. Under the log's id.
     Stream(&'a StreamId),
     /// A later record of a thing, by its revision: `revision/<n>`. Under the thing's own id.
     Revision(u64),

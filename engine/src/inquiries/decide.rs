@@ -1,4 +1,4 @@
-//! What may be asked of inquiries: take this answer.
+//! The commands on inquiries: answer one, cancel one.
 
 use ensue_expression::{Budget, EVALUATION_STEPS_MAX, Expression, Roots, Scope, Value};
 
@@ -14,7 +14,8 @@ use crate::record::{Actor, Draft, StreamId};
 use crate::state::State;
 use crate::text::describe;
 
-/// Takes an answer. It fits what was asked for: its caller has checked it against the inquiry's schema, which never changes.
+/// Accepts an answer. It fits the inquiry: the caller has checked it against the inquiry's schema, which
+/// never changes.
 pub(crate) fn answer(state: &State, actor: &Actor, trace: Option<&str>, ask: &InquiryAnswer) -> Decision {
     let Some(inquiry) = state.inquiries().get(&ask.inquiry) else { return Decision::Refused(Refusal::InquiryClosed(ask.inquiry)) };
     let refusal = |refusal| Decision::Refused(refusal);
@@ -55,7 +56,8 @@ pub(crate) fn answer(state: &State, actor: &Actor, trace: Option<&str>, ask: &In
     Decision::Done { drafts: std::iter::once(answered).chain(settled).collect(), answer: Answer::Execution(inquiry.execution) }
 }
 
-/// Has an execution end about which somebody is asked. Where no answer is taken any more it goes on: nobody asked about what it does now.
+/// Cancels the execution that an inquiry is about. If no answer is accepted any longer, the execution
+/// continues: the cancel was not about what it does now.
 pub(crate) fn cancel(state: &State, actor: &Actor, trace: Option<&str>, id: InquiryId) -> Decision {
     let asking = state.inquiries().get(&id).filter(|inquiry| asking(state, inquiry).is_some());
     match asking {
@@ -64,7 +66,7 @@ pub(crate) fn cancel(state: &State, actor: &Actor, trace: Option<&str>, id: Inqu
     }
 }
 
-/// Gives the execution that still waits for an answer.
+/// Returns the execution that still waits for an answer.
 fn asking<'e>(state: &'e State, inquiry: &Inquiry) -> Option<&'e Execution> {
     state.executions().get(&inquiry.execution).filter(|execution| match inquiry.attempt {
         Some(attempt) => lost::in_doubt(state, inquiry.execution, execution).is_some_and(|doubted| doubted.id == attempt),

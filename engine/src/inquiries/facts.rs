@@ -1,5 +1,5 @@
-//! What can happen to an inquiry. It stands on the stream of the execution that asks; the question itself is that one's parameters, but
-//! where the engine asks: then it is always the same.
+//! The facts of an inquiry. They are on the stream of the execution that asks. The question itself is that
+//! execution's parameters, except where the engine asks: its question is always the same.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -13,34 +13,34 @@ use crate::record::Digest;
 use crate::time::Timestamp;
 use crate::workflows::facts::PartOf;
 
-/// A question was put to people. The record's id is the inquiry's.
+/// A question was put to people. The record's id is the inquiry's id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InquiryOpened {
-    /// What is asked, in a line.
+    /// The question, in one line.
     pub title: String,
     /// Who may answer.
     pub assignees: Vec<Assignee>,
-    /// The names of tokens that may not, though they are among the assignees.
+    /// The names of tokens that may not answer, although they are among the assignees.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub excluded: Vec<String>,
     /// How many different people must answer.
     pub quorum: u32,
-    /// An expression over `answer`: where it holds, that one answer decides at once.
+    /// An expression over `answer`: if it is true, that one answer decides at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub veto: Option<String>,
-    /// When it expires; never where nothing is said.
+    /// When it expires; never if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// The hash of all that an answer is bound to: of the question, and of what goes on with the answer.
+    /// The hash of everything that an answer is bound to: the question, and the work that continues with the answer.
     pub digest: Digest,
-    /// Whether an answer must name that hash.
+    /// Whether an answer must include that hash.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub digest_required: bool,
-    /// The step of a workflow that asks.
+    /// The workflow step that asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part_of: Option<PartOf>,
-    /// The attempt of which the engine itself asks what became of it; none where an action asks.
+    /// The attempt whose outcome the engine itself asks about; `None` if an action asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<AttemptId>,
 }
@@ -55,58 +55,58 @@ pub struct InquiryAnswered {
     pub by: String,
     /// What the answer means.
     pub verdict: Verdict,
-    /// The hash of what was shown to that person: what was approved. None if the answer did not name it.
+    /// The hash of what that person was shown, and so approved. `None` if the answer did not include it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
 }
 
-/// Those who are asked are to be told again: nobody has decided it yet.
+/// The assignees must be reminded: nobody has decided the inquiry yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InquiryReminded {
     /// The inquiry.
     pub inquiry: InquiryId,
-    /// How often that makes, from 1.
+    /// The number of this reminder, from 1.
     pub number: u32,
 }
 
-/// Others are asked as well: nobody has decided it for so long.
+/// Others are asked as well, because nobody has decided the inquiry for a while.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InquiryEscalated {
     /// The inquiry.
     pub inquiry: InquiryId,
-    /// Which of its escalations it is, from 1.
+    /// The number of this escalation, from 1.
     pub number: u32,
-    /// Who is asked from now on, beside those who were.
+    /// Who is asked from now on, in addition to the previous assignees.
     pub to: Vec<Assignee>,
 }
 
-/// Those who are asked are told of it, by an execution of its own that nobody waits for.
+/// The assignees are notified by a separate execution that nobody waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InquiryNotified {
     /// The inquiry.
     pub inquiry: InquiryId,
-    /// The execution that tells them.
+    /// The execution that notifies them.
     pub execution: ExecutionId,
-    /// What they are told of.
+    /// The occasion of the notification.
     pub of: Occasion,
 }
 
-/// Those who are asked could not be told: what was to tell them cannot be worked out. The inquiry stays open.
+/// The assignees could not be notified, because the notification could not be worked out. The inquiry stays open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InquiryNotificationFailed {
     /// The inquiry.
     pub inquiry: InquiryId,
-    /// What they were to be told of.
+    /// The occasion of the notification.
     pub of: Occasion,
-    /// Why they were not.
+    /// Why it failed.
     pub error: Failure,
 }
 
-/// The question was taken back: what it asked became known some other way, or does not matter any more.
+/// The question was withdrawn: its answer became known some other way, or no longer matters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InquiryWithdrawn {
@@ -114,7 +114,7 @@ pub struct InquiryWithdrawn {
     pub inquiry: InquiryId,
 }
 
-/// What those who are asked are told of.
+/// The occasion of a notification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Occasion {
@@ -127,10 +127,10 @@ pub enum Occasion {
 }
 
 impl Occasion {
-    /// Lists all of them.
+    /// All occasions.
     pub const ALL: [Self; 3] = [Self::Opened, Self::Reminded, Self::Escalated];
 
-    /// Gives the name as text.
+    /// Returns the name as text.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Opened => "opened",
@@ -146,14 +146,14 @@ impl Occasion {
 pub enum Verdict {
     /// More people have to answer.
     Counts,
-    /// It was the last that was needed.
+    /// It was the last answer needed.
     Decides,
-    /// It decides alone: the inquiry's `veto` holds for it.
+    /// It decides alone: the inquiry's `veto` is true for it.
     Vetoes,
 }
 
 impl Verdict {
-    /// Gives the name as text.
+    /// Returns the name as text.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Counts => "counts",
@@ -162,7 +162,7 @@ impl Verdict {
         }
     }
 
-    /// Says whether no more answers are taken after it.
+    /// Returns true if no answers are accepted after it.
     pub fn closes(self) -> bool {
         match self {
             Self::Counts => false,

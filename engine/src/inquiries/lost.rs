@@ -1,6 +1,8 @@
-//! The question that the engine puts itself: nobody knows whether an attempt took effect, and `on_lost: ask` says that a person is to say.
+//! The question that the engine itself asks: it is unknown whether an attempt took effect, and with `on_lost:
+//! ask` a person decides.
 //!
-//! It stands on the stream of the execution that is indeterminate, is always the same, and is taken back where that is known some other way.
+//! It is on the stream of the indeterminate execution, is always the same, and is withdrawn if the outcome
+//! becomes known some other way.
 
 use ensue_expression::{Node, NodeKind};
 use serde_json::{Value, json};
@@ -17,15 +19,15 @@ use crate::record::{Actor, Body, Digest, Draft, Record, StreamId};
 use crate::state::State;
 use crate::text::cut;
 
-/// The roles that are asked: those that may settle an execution, but for authors, who answer no inquiries.
+/// The roles that are asked: those that may settle an execution, except authors, who do not answer inquiries.
 pub const ROLES: [&str; 2] = ["admin", "operator"];
 
-/// What else there is to say to those who are asked.
+/// The explanation for the assignees, in addition to the title.
 pub const TEXT: &str = "The worker of the attempt is gone, and nothing tells whether what it did took effect. Look at the other side: \
     did it? `succeeded`: it did, with its `result` if there is one. `failed`: it did not, and is not to be tried again; `error` says why. \
     `retry`: it did not, and is to be tried again, but where it was asked to end: then it is cancelled. A report of the attempt that still comes answers this as well.";
 
-/// Gives the JSON Schema of the answer: it is what `POST /executions/{id}/settle` takes.
+/// Returns the JSON Schema of the answer: the same as the body of `POST /executions/{id}/settle`.
 pub fn answer_schema() -> Value {
     json!({
         "type": "object",
@@ -39,7 +41,7 @@ pub fn answer_schema() -> Value {
     })
 }
 
-/// Reads an answer. Errs where it is none, with where in it.
+/// Parses an answer. If it is not valid, the error states where.
 pub fn settlement(answer: Node<'_>) -> Result<(Settlement, Option<Body>), Misfit> {
     let misfit = |pointer: &str, message: &str| Misfit { pointer: pointer.to_owned(), message: message.to_owned() };
     if answer.kind() != NodeKind::Object {
@@ -62,7 +64,7 @@ pub fn settlement(answer: Node<'_>) -> Result<(Settlement, Option<Body>), Misfit
     word.with(result, error).map_err(|why| misfit(&format!("/{}", why.part()), &why.to_string()))
 }
 
-/// Gives the record that comes before all else which follows for an execution: the question is put, or taken back.
+/// Returns the record that comes before all other consequences for an execution: the question is put, or withdrawn.
 pub(crate) fn first(state: &State, record: &Record, (id, execution): (ExecutionId, &Execution)) -> Option<Draft> {
     let asked = state.inquiries().of(&id).filter(|(_, inquiry)| inquiry.attempt.is_some());
     let fact: Fact = match (asked, in_doubt(state, id, execution)) {
@@ -79,10 +81,10 @@ pub(crate) fn first(state: &State, record: &Record, (id, execution): (ExecutionI
     Some(draft(record, (id, execution), None, fact))
 }
 
-/// Gives the attempt of which nobody knows what became of it, and somebody is to say.
+/// Returns the attempt whose outcome is unknown and must be decided by a person.
 pub(super) fn in_doubt(state: &State, id: ExecutionId, execution: &Execution) -> Option<Attempt> {
     match execution.phase {
-        // It took too long, or it has been said: nothing is left to ask.
+        // It took too long, or it was settled: there is nothing left to ask.
         Phase::Indeterminate(attempt) if !execution.is_timed_out && state.executions().is_indeterminate(&id) => Some(attempt),
         _ => None,
     }

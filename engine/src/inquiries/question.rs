@@ -1,4 +1,4 @@
-//! The question that an inquiry puts, as the parameters of the builtin `inquiry` say it.
+//! The question of an inquiry, as defined by the parameters of the builtin `inquiry`.
 
 use std::time::Duration;
 
@@ -9,28 +9,28 @@ use crate::catalog::Misfit;
 use crate::text::cut;
 use crate::time::parse_duration;
 
-/// The most bytes of a title.
+/// The maximum length of a title in bytes.
 pub const TITLE_BYTES_MAX: usize = 500;
-/// The most bytes of a text.
+/// The maximum length of a text in bytes.
 pub const TEXT_BYTES_MAX: usize = 64 * 1024;
-/// The most assignees, the most who are excluded, and the most people of a quorum.
+/// The maximum number of assignees, of excluded people, and of people in a quorum.
 pub const ASSIGNEES_MAX: usize = 50;
-/// The most bytes of an assignee.
+/// The maximum length of an assignee in bytes.
 pub const ASSIGNEE_BYTES_MAX: usize = 100;
-/// The most bytes of a `veto`: it stands in a record with all the others.
+/// The maximum length of a `veto` in bytes: it is in one record with all the other fields.
 pub const VETO_BYTES_MAX: usize = 512;
-/// The most times that people are reminded.
+/// The maximum number of reminders.
 pub const REMINDERS_MAX: u32 = 100;
-/// How often people are reminded where nothing is said.
+/// The number of reminders if none is given.
 pub const REMINDERS_DEFAULT: u32 = 3;
-/// The most escalations.
+/// The maximum number of escalations.
 pub const ESCALATIONS_MAX: usize = 10;
-/// The word by which who asked for the work is excluded.
+/// The word that excludes the requester of the work.
 pub const REQUESTER: &str = "requester";
-/// The name by which a `veto` reads the answer.
+/// The name under which a `veto` reads the answer.
 pub const ANSWER: &str = "answer";
 
-/// The parameter that says whether an answer must name the digest of what was shown, and what it may be.
+/// The parameter that defines whether an answer must include the digest of what was shown, and its values.
 const DIGEST: &str = "digest";
 const DIGEST_REQUIRED: &str = "required";
 const DIGEST_OPTIONAL: &str = "optional";
@@ -38,61 +38,61 @@ const DIGEST_OPTIONAL: &str = "optional";
 /// A question, parsed once.
 #[derive(Clone, Debug)]
 pub struct Question<'a> {
-    /// What is asked, in a line.
+    /// The question, in one line.
     pub title: String,
-    /// What else there is to say.
+    /// Further explanation.
     pub text: Option<String>,
-    /// A JSON Schema of the answer.
+    /// The JSON Schema of the answer.
     pub answer: Node<'a>,
     /// Who may answer.
     pub assignees: Vec<Assignee>,
-    /// How many different people must, from 1.
+    /// How many different people must answer, from 1.
     pub quorum: u32,
-    /// Where it holds, one answer decides.
+    /// If it is true, one answer decides.
     pub veto: Option<Expression>,
-    /// Who may not answer, though they are among the assignees.
+    /// Who may not answer, although they are among the assignees.
     pub exclude: Vec<Excluded>,
-    /// Whether an answer must name the digest of what was shown.
+    /// Whether an answer must include the digest of what was shown.
     pub digest_required: bool,
     /// How long it is open.
     pub expires: Option<Duration>,
-    /// The answer that stands where nobody gave one in time; without it, it fails then.
+    /// The answer that counts if nobody gives one in time; without it, the inquiry fails then.
     pub on_expire: Option<Node<'a>>,
-    /// When those who are asked are told again.
+    /// When the assignees are reminded.
     pub remind: Option<Remind>,
     /// When others are asked as well, in the order in which they are written.
     pub escalate: Vec<Escalation>,
 }
 
-/// When those who are asked are told again.
+/// When the assignees are reminded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Remind {
-    /// Each time that so much has passed.
+    /// The interval between reminders.
     pub every: Duration,
-    /// How often at most.
+    /// The maximum number of reminders.
     pub max: u32,
 }
 
-/// Others who are asked as well after a while.
+/// Others who are asked as well after a period.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Escalation {
-    /// After how long, from when it was opened.
+    /// The period, counted from when the inquiry was opened.
     pub after: Duration,
-    /// Who.
+    /// The others.
     pub to: Vec<Assignee>,
 }
 
 /// Somebody who may not answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Excluded {
-    /// Who asked for the outermost workflow around the inquiry.
+    /// The requester of the outermost workflow around the inquiry.
     Requester,
     /// The holder of the token of this name.
     Token(String),
 }
 
 impl<'a> Question<'a> {
-    /// Reads the parameters of the builtin, which fit its schema; says where they say no question.
+    /// Parses the parameters of the builtin, which fit its schema; the error states where they do not define a question.
     pub fn parse(params: Node<'a>) -> Result<Self, Misfit> {
         let text = |name: &'static str, most: usize| match given(params, name).map(|node| node.as_str()) {
             None => Ok(None),
@@ -116,7 +116,7 @@ impl<'a> Question<'a> {
             None => None,
             Some(source) => Some(Expression::compile(&source, &Roots::new([ANSWER])).map_err(|error| misfit("veto", error.to_string()))?),
         };
-        // Nothing is said where it was asked for by a release that could not require it.
+        // Absent if it was requested by a release that could not require it.
         let digest_required = match given(params, DIGEST).map(|node| node.as_str()) {
             None => false,
             Some(Some(word)) if word == DIGEST_OPTIONAL => false,
@@ -158,7 +158,7 @@ impl<'a> Question<'a> {
     }
 }
 
-/// Gives a parameter; null is as good as none.
+/// Returns a parameter; null counts as absent.
 fn given<'a>(params: Node<'a>, name: &str) -> Option<Node<'a>> {
     params.get(name).filter(|node| !node.is_null())
 }
@@ -235,7 +235,7 @@ fn exclude(params: Node<'_>) -> Result<Vec<Excluded>, Misfit> {
 
 fn names(list: Option<Node<'_>>, pointer: &str) -> Result<Vec<String>, Misfit> {
     let Some(node) = list else { return Ok(Vec::new()) };
-    // One that was computed may itself be a list.
+    // An element that was computed may itself be a list.
     let parts: Vec<Node<'_>> = if node.kind() == NodeKind::Array { node.items().collect() } else { vec![node] };
     let parts = parts.into_iter().flat_map(|part| if part.kind() == NodeKind::Array { part.items().collect() } else { vec![part] });
     let names: Option<Vec<String>> = parts.map(|part| part.as_str().map(|name| name.trim().to_owned())).collect();
@@ -253,7 +253,7 @@ fn names(list: Option<Node<'_>>, pointer: &str) -> Result<Vec<String>, Misfit> {
     }
 }
 
-/// Says whether JSON writes a character in several: then what a record may hold would say nothing of how much fits.
+/// Returns true if JSON escapes a character to several: then the size limit of a record would not tell how much fits.
 fn is_escaped(character: char) -> bool {
     character.is_control() || matches!(character, '"' | '\\')
 }

@@ -1,4 +1,5 @@
-//! What follows for an inquiry: it is opened with the execution that asks, and that one ends with its answer, or without.
+//! The consequences for an inquiry: it is opened with the execution that asks, which ends with its answer, or
+//! without one.
 
 use std::collections::BTreeSet;
 
@@ -27,7 +28,7 @@ use crate::workflows::notify::Asked;
 use crate::workflows::run::definition;
 use crate::workflows::run::with_steps;
 
-/// Gives the records that open the inquiry of an execution which asks, where it is not open yet.
+/// Returns the records that open the inquiry of an execution that asks, if it is not open yet.
 pub(crate) fn opening(
     state: &State,
     record: &Record,
@@ -76,7 +77,8 @@ pub(crate) fn opening(
     Ok(Some(std::iter::once(opened).chain(timers).collect()))
 }
 
-/// Gives what follows for the inquiry of an execution from one of its timers that has fired; none where it is for something else.
+/// Returns the consequences of a fired timer of an execution for its inquiry; `None` if the timer is for
+/// something else.
 pub(crate) fn after_timer(
     state: &State,
     record: &Record,
@@ -94,7 +96,7 @@ pub(crate) fn after_timer(
     })
 }
 
-/// Gives the record by which people are told again, or others are asked as well, and when they are the next time.
+/// Returns the record of a reminder or escalation, and the timer of the next reminder.
 fn told_again(
     state: &State,
     record: &Record,
@@ -123,7 +125,7 @@ fn told_again(
     Ok(std::iter::once(told).chain(next).collect())
 }
 
-/// Gives what follows from a record of an inquiry.
+/// Returns the consequences of a record of an inquiry.
 pub(crate) fn react(state: &State, record: &Record, fact: InquiryFact<'_>, with: &Context<'_>) -> Reaction {
     let StreamId::Execution(id) = record.stream else { return Reaction::nothing() };
     let Some(execution) = state.executions().get(&id).filter(|execution| execution.phase == Phase::Asking) else {
@@ -142,7 +144,7 @@ pub(crate) fn react(state: &State, record: &Record, fact: InquiryFact<'_>, with:
     if execution.has_come { Reaction::nothing() } else { notify(state, record, (id, execution), of, with) }
 }
 
-/// Tells those who are asked, where the step says what tells them.
+/// Notifies the assignees, if the step defines a notification.
 fn notify(state: &State, record: &Record, (id, execution): (ExecutionId, &Execution), of: Occasion, with: &Context<'_>) -> Reaction {
     let Some((inquiry, part_of)) = state.inquiries().of(&id).zip(execution.part_of.as_ref()) else { return Reaction::nothing() };
     let told = with_steps(state, part_of.workflow, record, with, |run| {
@@ -156,11 +158,11 @@ fn notify(state: &State, record: &Record, (id, execution): (ExecutionId, &Execut
         };
         run.notified((id, execution, part_of), &Asked { inquiry, question: &question, of })
     });
-    // Where its steps cannot be read, nobody can say whom to tell; the question stands all the same.
+    // If its steps cannot be read, nobody knows whom to notify; the question stays open all the same.
     told.flatten().unwrap_or_else(Reaction::nothing)
 }
 
-/// Gives the end of an execution for which has come what it waits for: the answer, or the end of the time for one.
+/// Returns the end of an execution whose wait is over: the answer came, or the time for one passed.
 pub(crate) fn end(state: &State, record: &Record, (id, execution): (ExecutionId, &Execution), with: &Context<'_>) -> Reaction {
     let Some((_, inquiry)) = state.inquiries().of(&id) else { return Reaction::nothing() };
     match outcome(inquiry, execution, with) {
@@ -201,7 +203,7 @@ fn ended(record: &Record, execution: &Execution, outcome: Result<Body, Failure>)
     Draft { stream: record.stream.clone(), begins: None, actor: Actor::Engine, cause, trace: None, fact, body }
 }
 
-/// Gives what was answered, in its order.
+/// Returns the answers, in order.
 fn answers(inquiry: &Inquiry, with: &Context<'_>) -> Result<Vec<Document>, Reaction> {
     let (mut answers, mut missing) = (Vec::new(), Vec::new());
     for given in &inquiry.answers {
@@ -213,7 +215,7 @@ fn answers(inquiry: &Inquiry, with: &Context<'_>) -> Result<Vec<Document>, React
     if missing.is_empty() { Ok(answers) } else { Err(Reaction::Needs(missing)) }
 }
 
-/// Gives what an execution gives that asked: the answer that counts, and all that were given.
+/// Returns the result of an execution that asked: the answer that counts, and all answers given.
 fn result(answer: Node<'_>, inquiry: &Inquiry, answers: &[Document]) -> Body {
     let told = inquiry.answers.iter().zip(answers).map(|(given, answer)| {
         let (by, verdict) = (Json::from(given.by.as_str()), given.verdict.as_str());
@@ -227,7 +229,7 @@ fn document(handle: BodyHandle, with: &Context<'_>) -> Result<Document, Reaction
     with.bodies.document(&handle).ok_or_else(|| Reaction::Needs(vec![handle]))
 }
 
-/// Says why too few people are left to answer, where it is known how many there are: nobody knows who has a role.
+/// Returns why too few people are left to answer, if their number is known: it is unknown how many people have a role.
 fn nobody_left(question: &Question<'_>, excluded: &[String]) -> Option<Failure> {
     let mut people: BTreeSet<&str> = BTreeSet::new();
     for assignee in question.assignees.iter().chain(question.escalate.iter().flat_map(|escalation| &escalation.to)) {
@@ -250,7 +252,7 @@ fn excluded(state: &State, question: &Question<'_>, execution: &Execution) -> Ve
     names.collect()
 }
 
-/// Gives the execution of the outermost workflow around one; itself where there is none.
+/// Returns the execution of the outermost workflow around an execution, or the execution itself if there is none.
 fn outermost<'e>(state: &'e State, execution: &'e Execution) -> &'e Execution {
     let mut outermost = execution;
     while let Some(workflow) = outermost.part_of.as_ref().and_then(|part_of| state.executions().get(&part_of.workflow)) {
@@ -259,14 +261,15 @@ fn outermost<'e>(state: &'e State, execution: &'e Execution) -> &'e Execution {
     outermost
 }
 
-/// Hashes what an answer is bound to: the question, the workflow's parameters and catalog, and the steps that wait for the answer. It
-/// is BLAKE3 over canonical JSON (RFC 8785).
+/// Hashes everything that an answer is bound to: the question, the workflow's parameters and catalog, and the
+/// steps that wait for the answer. It is BLAKE3 over canonical JSON (RFC 8785).
 fn digest(state: &State, question: &Question<'_>, execution: &Execution, with: &Context<'_>) -> Result<Digest, Reaction> {
     let around = execution.part_of.as_ref().and_then(|part_of| Some((&part_of.step, state.executions().get(&part_of.workflow)?)));
     digest_within(question, around, execution.catalog, with)
 }
 
-/// Gives what an answer would be bound to, if a step of a workflow put the question that these parameters say.
+/// Returns the digest that an answer would be bound to if a step of a workflow asked the question defined by
+/// these parameters.
 pub(crate) fn question_digest(params: &Document, step: &StepName, workflow: &Execution, with: &Context<'_>) -> Result<Digest, Reaction> {
     digest_within(&parsed(params)?, Some((step, workflow)), workflow.catalog, with)
 }

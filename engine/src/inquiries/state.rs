@@ -1,4 +1,4 @@
-//! What inquiries are made into: those that are open, with what was answered.
+//! The state of inquiries: those that are open, with their answers.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,28 +21,28 @@ pub struct Inquiries {
 pub struct Inquiry {
     /// The execution that asks.
     pub execution: ExecutionId,
-    /// What is asked, in a line.
+    /// The question, in one line.
     pub title: String,
-    /// The attempt of which the engine itself asks what became of it.
+    /// The attempt whose outcome the engine itself asks about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<AttemptId>,
     /// Who may answer.
     pub assignees: Vec<Assignee>,
-    /// The names of tokens that may not.
+    /// The names of tokens that may not answer.
     pub excluded: Vec<String>,
-    /// How many different people must.
+    /// How many different people must answer.
     pub quorum: u32,
-    /// Where it holds, one answer decides.
+    /// If it is true, one answer decides.
     pub veto: Option<String>,
-    /// When it expires, as was said when it was opened.
+    /// When it expires, as set when it was opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// What an answer is bound to.
+    /// The digest that an answer is bound to.
     pub digest: Digest,
-    /// Whether an answer must name the digest.
+    /// Whether an answer must include the digest.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub digest_required: bool,
-    /// What was answered, the first at first.
+    /// The answers, the oldest first.
     pub answers: Vec<GivenAnswer>,
 }
 
@@ -51,16 +51,16 @@ pub struct Inquiry {
 pub struct GivenAnswer {
     /// The name of the token that answered.
     pub by: String,
-    /// When.
+    /// When it was given.
     pub at: Timestamp,
-    /// What.
+    /// Its content.
     pub answer: BodyHandle,
-    /// What it means.
+    /// Its effect.
     pub verdict: Verdict,
 }
 
 impl Inquiry {
-    /// Says whether somebody is asked.
+    /// Returns true if the person with this token name and these roles is asked.
     pub fn asks(&self, name: &str, roles: &[String]) -> bool {
         self.assignees.iter().any(|assignee| match assignee {
             Assignee::Role(role) => roles.contains(role),
@@ -68,25 +68,25 @@ impl Inquiry {
         })
     }
 
-    /// Gives the answer by which no more are taken.
+    /// Returns the answer after which no more are accepted.
     pub fn decision(&self) -> Option<&GivenAnswer> {
         self.answers.last().filter(|given| given.verdict.closes())
     }
 }
 
 impl Inquiries {
-    /// Gives an inquiry whose execution is open.
+    /// Returns an inquiry whose execution is open.
     pub fn get(&self, id: &InquiryId) -> Option<&Inquiry> {
         self.open.get(id)
     }
 
-    /// Gives the inquiry that an open execution waits for.
+    /// Returns the inquiry that an open execution waits for.
     pub fn of(&self, execution: &ExecutionId) -> Option<(InquiryId, &Inquiry)> {
         let id = self.of.get(execution)?;
         Some((*id, self.open.get(id)?))
     }
 
-    /// Gives how many there are.
+    /// Returns the number of inquiries.
     pub fn count(&self) -> usize {
         self.open.len()
     }
@@ -115,7 +115,7 @@ impl Inquiries {
             InquiryFact::InquiryAnswered(fact) => {
                 let Some(answer) = record.body_handle() else { return };
                 let given = GivenAnswer { by: fact.by.clone(), at: record.time, answer, verdict: fact.verdict };
-                // What the engine asked is over with its answer; what an action asked is read when that ends.
+                // An inquiry of the engine is over with its answer; that of an action is read when the action ends.
                 if fact.verdict.closes() && self.open.get(&fact.inquiry).is_some_and(|inquiry| inquiry.attempt.is_some()) {
                     return self.forget(&record.stream);
                 }
@@ -130,7 +130,7 @@ impl Inquiries {
         }
     }
 
-    /// An execution has ended, and its inquiry with it.
+    /// Removes the inquiry of an execution that has ended.
     pub(crate) fn forget(&mut self, stream: &StreamId) {
         let StreamId::Execution(execution) = stream else { return };
         if let Some(id) = self.of.get(execution).copied() {

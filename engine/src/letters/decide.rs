@@ -1,4 +1,4 @@
-//! What may be asked of dead letters: each is dealt with once.
+//! Decisions on commands about dead letters: each can be handled once.
 
 use crate::command::{Answer, Context, Decision, Moment, Refusal, RequestExecution, RetriedDelivery};
 use crate::events::decide::{Source, receive_each};
@@ -11,7 +11,7 @@ use crate::letters::facts::{DeadLetterDismissed, DeadLetterRetried};
 use crate::record::{Actor, Draft, StreamId};
 use crate::state::State;
 
-/// Takes in what was refused, once: the events that it makes now are of the same chain as the refusal.
+/// Accepts a refused delivery after all, once. Its events belong to the same chain as the refusal.
 pub(crate) fn retry(
     state: &State,
     actor: &Actor,
@@ -37,7 +37,7 @@ pub(crate) fn retry(
     }
 }
 
-/// Runs again, once, what failed for good.
+/// Reruns an execution that failed permanently, once.
 pub(crate) fn rerun(
     state: &State,
     at: &Moment,

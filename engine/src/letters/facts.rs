@@ -1,21 +1,22 @@
-//! What can happen to a dead letter. That there is one, `delivery.refused` and the end of an execution say.
+//! Facts about dead letters. `delivery.refused` and the end of an execution create them.
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{EventId, Id};
 
-/// What had been delivered was taken in after all. That an execution is run again, its request says.
+/// A refused delivery was accepted after all. If an execution is rerun instead, its request records that.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeadLetterRetried {
     /// The record of the refusal.
     pub of: Id,
-    /// The events that it made, or that were there before under its keys; none where nothing of the sensor fits it.
+    /// The events that it created, or that existed already under its keys; empty if nothing of the sensor
+    /// matches.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<EventId>,
 }
 
-/// Somebody decided that a dead letter is to be left as it is.
+/// Somebody dismissed a dead letter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeadLetterDismissed {

@@ -1,4 +1,4 @@
-//! What the letters that nobody has dealt with are made into: a bounded table of the newest.
+//! The state of dead letters: a bounded table of the newest open ones.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,25 +7,26 @@ use crate::ids::Id;
 use crate::record::{Position, Record, StreamId};
 use crate::table::Table;
 
-/// The most letters that can be dealt with: of more, the oldest stay in the views as they are.
+/// The maximum number of letters that can be handled. If there are more, the oldest remain in the views
+/// unchanged.
 pub const OPEN_LETTERS_MAX: usize = 100_000;
 
-/// The letters that are open.
+/// The open letters.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Letters {
     open: Table<Id, Position>,
-    /// The same by their age; not saved, but made of the others.
+    /// The open letters by age. Not saved, but rebuilt from the others.
     #[serde(skip)]
     by_age: Table<Position, Id>,
 }
 
 impl Letters {
-    /// Says whether a letter is open: the id of a refused delivery's record, or of an execution.
+    /// Returns true if a letter is open. Its id is that of a refused delivery's record, or of an execution.
     pub fn is_open(&self, of: Id) -> bool {
         self.open.get(&of).is_some()
     }
 
-    /// Gives how many are open.
+    /// Returns the number of open letters.
     pub fn count(&self) -> usize {
         self.open.len()
     }
@@ -72,7 +73,7 @@ impl Letters {
         }
     }
 
-    /// Makes anew what is not saved.
+    /// Rebuilds the tables that are not saved.
     pub(crate) fn index(&mut self) {
         let open: Vec<(Position, Id)> = self.open.iter().map(|(of, position)| (*position, *of)).collect();
         open.into_iter().for_each(|(position, of)| self.by_age.insert(position, of));

@@ -8,8 +8,8 @@ use crate::rules::flow::keys::{key_digest, only_key};
 use crate::text::describe;
 
 impl Action {
-    /// Gives the lock that an execution with these parameters has to hold while it is open; none where its author says nothing. Fails
-    /// where the key cannot be worked out, or is no text, number, true or false.
+    /// Returns the lock that an execution with these parameters must hold while it is open; `None` if the
+    /// action defines none. Fails if the key cannot be computed, or is not a text, number, true or false.
     pub fn claim(&self, params: Node<'_>) -> Result<Option<Claim>, Misfit> {
         let Some(concurrency) = &self.concurrency else { return Ok(None) };
         let misfit = |why: String| Misfit { pointer: String::new(), message: format!("the key of `concurrency` {why}") };

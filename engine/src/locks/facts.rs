@@ -1,6 +1,6 @@
-//! What can happen between executions and the locks that they have to hold.
+//! The facts of executions and the locks that they must hold.
 //!
-//! That a lock is let go is no fact: it is with the end of its holder.
+//! The release of a lock is not a separate fact: it is released by the end of its holder.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,21 +9,21 @@ use crate::ids::ExecutionId;
 use crate::names::{ActionRef, RuleRef};
 use crate::record::Digest;
 
-/// The most holders that are named to who waits for them: the oldest.
+/// The maximum number of holders that are named to a waiting execution: the oldest.
 pub const BEHIND_MAX: usize = 3;
 
-/// Whose executions a lock is for.
+/// The owner of a lock: whose executions it limits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum LockOwner {
-    /// Those that a rule led to.
+    /// The executions that a rule requested.
     Rule(RuleRef),
-    /// Those of an action.
+    /// The executions of an action.
     Action(ActionRef),
 }
 
 impl LockOwner {
-    /// Gives the ref of the action or the rule.
+    /// Returns the ref of the action or the rule.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Rule(rule) => rule.as_str(),
@@ -31,7 +31,7 @@ impl LockOwner {
         }
     }
 
-    /// Gives what it is.
+    /// Returns the kind of owner.
     pub fn noun(&self) -> &'static str {
         match self {
             Self::Rule(_) => "rule",
@@ -40,39 +40,39 @@ impl LockOwner {
     }
 }
 
-/// A lock: one of each owner and key.
+/// A lock: there is one for each owner and key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lock {
-    /// Whose executions it is for.
+    /// The owner whose executions it limits.
     pub owner: LockOwner,
-    /// The digest of their key.
+    /// The digest of the executions' key.
     pub key: Digest,
 }
 
-/// A lock that an execution has to hold while it is open: a part of `execution.requested`.
+/// A lock that an execution must hold while it is open: a part of `execution.requested`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claim {
-    /// Whose executions it is for.
+    /// The owner whose executions it limits.
     pub owner: LockOwner,
-    /// The digest of their key.
+    /// The digest of the executions' key.
     pub key: Digest,
     /// How many may hold it at once.
     pub limit: u32,
-    /// What becomes of more.
+    /// What happens to executions over the limit.
     #[serde(default, skip_serializing_if = "LockConflict::is_queue")]
     pub conflict: LockConflict,
 }
 
 impl Claim {
-    /// Gives the lock.
+    /// Returns the lock.
     pub fn lock(&self) -> Lock {
         Lock { owner: self.owner.clone(), key: self.key }
     }
 }
 
-/// An execution may not begin: others hold a lock that it has to hold, or wait for it before it.
+/// An execution may not begin: others hold a lock that it must hold, or wait for it ahead of this one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LockAwaited {
@@ -80,11 +80,11 @@ pub struct LockAwaited {
     pub lock: Lock,
     /// How many may hold it at once.
     pub limit: u32,
-    /// Those that hold it, the oldest first: at most [`BEHIND_MAX`].
+    /// The executions that hold it, the oldest first: at most [`BEHIND_MAX`].
     pub behind: Vec<ExecutionId>,
 }
 
-/// An execution that waited for a lock holds it now, until its end.
+/// An execution that waited for a lock now holds it, until its end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LockAcquired {

@@ -1,4 +1,5 @@
-//! What follows from locks: who finds one held waits, is not run, or has those before it end; and who waits goes on when it is free.
+//! The consequences of locks: an execution that finds one held waits, is skipped, or cancels those before it;
+//! a waiting execution continues when the lock is free.
 
 use super::facts::{BEHIND_MAX, Claim, Lock, LockAcquired, LockAwaited};
 use super::state::{Claimant, Standing};
@@ -18,17 +19,17 @@ use crate::workflows::facts::PartRole;
 /// How many executions are asked to end at once.
 const ASKED_AT_ONCE: usize = 100;
 
-/// What a record of an execution means that would have it begin.
+/// What a record that would let an execution begin leads to.
 pub(crate) enum Begins {
-    /// It does.
+    /// It begins.
     Now,
     /// This comes first, or instead.
     First(Reaction),
-    /// It waits, or another record has it begin.
+    /// It waits, or another record lets it begin.
     NotNow,
 }
 
-/// Says whether an execution begins with a record that would have it do so.
+/// Returns whether an execution begins with a record that would let it begin.
 pub(crate) fn begins(state: &State, record: &Record, (id, execution): (ExecutionId, &Execution)) -> Begins {
     let Some(claimant) = state.locks().claimant(&id) else { return Begins::Now };
     let awaited = claimant.awaits().filter(|_| execution.phase == Phase::Blocked);
@@ -55,7 +56,7 @@ pub(crate) fn begins(state: &State, record: &Record, (id, execution): (Execution
     if drafts.is_empty() { Begins::NotNow } else { Begins::First(Reaction::from(drafts, Consequence::FIRST)) }
 }
 
-/// Says for people why an execution is not run.
+/// Returns the reason, for people, why an execution is not run.
 pub(crate) fn skipped_because(state: &State, lock: &Lock) -> String {
     let (noun, name) = (lock.owner.noun(), lock.owner.as_str());
     let holder = state.locks().holders(lock).next();
@@ -63,7 +64,8 @@ pub(crate) fn skipped_because(state: &State, lock: &Lock) -> String {
     format!("the {noun} `{name}` has as many executions of this key as `concurrency` allows{by}")
 }
 
-/// Asks those that stand before an execution to end, the oldest first, until as many are left as may be open beside it.
+/// Asks executions ahead of this one to end, the oldest first, until only as many are left as may be open
+/// together with it.
 fn cancelled_for(state: &State, (id, execution, claim): (ExecutionId, &Execution, &Claim), parent: Id) -> Vec<Draft> {
     let (locks, lock) = (state.locks(), claim.lock());
     let limit = locks.limit(&claim.owner).unwrap_or(claim.limit) as usize;
@@ -79,7 +81,8 @@ fn cancelled_for(state: &State, (id, execution, claim): (ExecutionId, &Execution
     asked.map(|before| own(before, execution, parent, ExecutionCancelRequested {}.into())).collect()
 }
 
-/// Says whether an execution takes back what another did, or cleans up: it, or a workflow around it, undoes a step or stands in what ends.
+/// Returns true if an execution undoes another's effect or cleans up: it, or a workflow around it, undoes a
+/// step or is inside a workflow that is ending.
 fn cleans_up(state: &State, id: ExecutionId) -> bool {
     let mut at = id;
     while let Some(part_of) = state.executions().get(&at).and_then(|execution| execution.part_of.as_ref()) {
@@ -92,14 +95,14 @@ fn cleans_up(state: &State, id: ExecutionId) -> bool {
     false
 }
 
-/// Gives the record by which somebody goes on that waits for a lock which is free. Where it is to end with a workflow around it, that
-/// comes first.
+/// Returns the record that lets an execution continue which waits for a free lock. If it must end with a
+/// workflow around it, that comes first.
 pub(crate) fn next_acquired(state: &State, parent: Id) -> Option<Draft> {
     let (lock, id) = state.locks().next_free()?;
     let execution = state.executions().get(&id)?;
     match state.workflows().to_end(id, execution, state.executions()) {
         Some(to_end) => Some(own(to_end, execution, parent, ExecutionCancelRequested {}.into())),
-        // What led to its start is the execution itself; that another has ended is no part of its story.
+        // The cause of its start is the execution itself; that another one has ended is not part of its chain.
         None => Some(own(id, execution, id.0, LockAcquired { lock: lock.clone() }.into())),
     }
 }
@@ -109,7 +112,7 @@ fn own(id: ExecutionId, of: &Execution, parent: Id, fact: Fact) -> Draft {
     Draft { stream: StreamId::Execution(id), begins: None, actor: Actor::Engine, cause, trace: None, fact, body: None }
 }
 
-/// Gives the claims of an execution that stand in its way: those that one around it holds already do not.
+/// Returns the claims that an execution must meet itself, without those that an execution around it already holds.
 pub(crate) fn own_claims(state: &State, above: ExecutionId, claim: Option<Claim>) -> Vec<Claim> {
     let is_held_above = |claim: &Claim| {
         let mut at = Some(above);

@@ -1,7 +1,8 @@
-//! What locks are made into: who holds each, and who waits for it.
+//! The state of locks: the holders of each, and the executions that wait for it.
 //!
-//! An execution takes its locks one after the other, and keeps what it has while it waits for the next: all take that of their rule before
-//! that of their action. Two of them wait for each other only where workflows run each other, or themselves, with other keys.
+//! An execution takes its locks one after the other, and keeps those it has while it waits for the next: all
+//! take their rule's lock before their action's. Two executions can wait for each other only if workflows run
+//! each other, or themselves, with other keys.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,50 +16,50 @@ use crate::table::Table;
 /// The place of an execution among those that wait: by priority and age.
 type Place = (i16, Position);
 
-/// Who holds locks, and who waits for them.
+/// The holders of locks, and the executions that wait for them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Locks {
-    /// The open executions that have to hold locks.
+    /// The open executions that must hold locks.
     claimants: Table<ExecutionId, Claimant>,
     /// How many may hold each lock of an owner.
     limits: Table<LockOwner, Limit>,
     counts: Table<Lock, Counts>,
-    /// Who holds a lock, by the record since which.
+    /// The holders of each lock, by the record since which they hold it.
     holders: Table<(Lock, Position), ExecutionId>,
-    /// Who waits for a lock.
+    /// The executions that wait for a lock.
     waiters: Table<(Lock, Place), ExecutionId>,
-    /// Who would, and is paused or stands in what is.
+    /// The executions that would wait, but are paused or are inside a paused one.
     aside: Table<(Lock, Place), ExecutionId>,
-    /// The locks that somebody waits for and may have; not saved, but made of the others.
+    /// The locks that have a waiting execution and room for it; derived from the other tables, not saved.
     #[serde(skip)]
     free: Table<Lock, ()>,
 }
 
-/// An open execution that has to hold locks.
+/// An open execution that must hold locks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Claimant {
     /// The locks, in the order in which it takes them.
     pub claims: Vec<Claim>,
-    /// The records since which it holds the first of them.
+    /// The records since which it holds the first ones.
     pub held: Vec<Position>,
-    /// Where it stands.
+    /// Its state.
     pub standing: Standing,
     place: Place,
     catalog: CatalogRevision,
 }
 
-/// Where an execution stands that has to hold locks.
+/// The state of an execution that must hold locks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
-    /// It does not want to begin yet, or any more.
+    /// It does not want to begin yet, or no longer does.
     Apart,
     /// It waits for the next of its locks.
     Waiting {
         /// Whether that was recorded.
         is_told: bool,
     },
-    /// It waits for the next of its locks, and is paused meanwhile, or stands in what is.
+    /// It waits for the next of its locks, and is meanwhile paused or inside a paused execution.
     Aside {
         /// Whether that was recorded.
         is_told: bool,
@@ -71,7 +72,7 @@ pub enum Standing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Limit {
     limit: u32,
-    /// The catalog that says so: the newest of those by which somebody asked.
+    /// The catalog that defines the limit: the newest by which an execution was requested.
     catalog: CatalogRevision,
     /// How many open executions have a claim on a lock of the owner.
     claimants: u32,
@@ -84,7 +85,7 @@ struct Counts {
 }
 
 impl Claimant {
-    /// Gives the lock that it waits for.
+    /// Returns the lock that it waits for.
     pub fn awaits(&self) -> Option<&Claim> {
         match self.standing {
             Standing::Waiting { .. } | Standing::Aside { .. } => self.claims.get(self.held.len()),
@@ -94,46 +95,46 @@ impl Claimant {
 }
 
 impl Locks {
-    /// Gives an open execution that has to hold locks.
+    /// Returns an open execution that must hold locks.
     pub fn claimant(&self, id: &ExecutionId) -> Option<&Claimant> {
         self.claimants.get(id)
     }
 
-    /// Gives the open executions that have to hold locks, in the order of their ids.
+    /// Returns the open executions that must hold locks, ordered by id.
     pub fn claimants(&self) -> impl Iterator<Item = (&ExecutionId, &Claimant)> {
         self.claimants.iter()
     }
 
-    /// Gives how many may hold a lock at once; none where nobody has a claim on one of its owner.
+    /// Returns how many may hold a lock of this owner at once; `None` if no execution has a claim on one.
     pub fn limit(&self, owner: &LockOwner) -> Option<u32> {
         self.limits.get(owner).map(|limit| limit.limit)
     }
 
-    /// Gives who holds a lock, who has it for the longest time first.
+    /// Returns the holders of a lock, the longest-standing first.
     pub fn holders(&self, lock: &Lock) -> impl Iterator<Item = ExecutionId> {
         let (first, last) = ((lock.clone(), Position::default()), (lock.clone(), Position(u64::MAX)));
         self.holders.range(first..=last).map(|(_, id)| *id)
     }
 
-    /// Gives who waits for a lock and is not paused, who is next first.
+    /// Returns the executions that wait for a lock and are not paused, the next first.
     pub fn waiters(&self, lock: &Lock) -> impl Iterator<Item = ExecutionId> {
         self.waiters.range(whole(lock)).map(|(_, id)| *id)
     }
 
-    /// Gives a lock that somebody waits for and may have, and who that is.
+    /// Returns a free lock that an execution waits for, and that execution.
     pub fn next_free(&self) -> Option<(&Lock, ExecutionId)> {
         let (lock, ()) = self.free.first()?;
         self.waiters(lock).next().map(|next| (lock, next))
     }
 
-    /// Says whether an execution that is asked for now, by a catalog, would have to wait for a lock.
+    /// Returns true if an execution that is requested now, by a catalog, would have to wait for a lock.
     pub fn hinders(&self, claim: &Claim, catalog: CatalogRevision) -> bool {
         let limit = self.limits.get(&claim.owner).filter(|known| known.catalog > catalog).map_or(claim.limit, |known| known.limit);
         let counts = self.counts_of(&claim.lock());
         counts.holders.saturating_add(counts.waiters) >= limit
     }
 
-    /// Gives how many executions hold a lock, and how many wait for one.
+    /// Returns how many executions hold a lock, and how many wait for one.
     pub fn totals(&self) -> (usize, usize) {
         (self.holders.len(), self.waiters.len() + self.aside.len())
     }
@@ -142,7 +143,7 @@ impl Locks {
         self.counts.get(lock).copied().unwrap_or_default()
     }
 
-    /// Folds that an execution was asked for which has to hold locks.
+    /// Applies the request of an execution that must hold locks.
     pub(crate) fn enroll(&mut self, id: ExecutionId, fact: &ExecutionRequested, at: Position) {
         let place = (-i16::from(fact.priority), at);
         for claim in &fact.locks {
@@ -159,7 +160,7 @@ impl Locks {
         self.claimants.insert(id, Claimant { claims, held: Vec::new(), standing, place, catalog });
     }
 
-    /// Another number of executions may hold each lock of an owner.
+    /// Applies a changed limit of an owner's locks.
     fn look_over(&mut self, owner: &LockOwner) {
         let first = Lock { owner: owner.clone(), key: Digest::from_bytes([0; 32]) };
         let of_owner = self.counts.range(first..).map(|(lock, _)| lock).take_while(|lock| lock.owner == *owner);
@@ -167,7 +168,7 @@ impl Locks {
         of_owner.iter().for_each(|lock| self.look_at(lock));
     }
 
-    /// Says of a lock whether somebody waits for it who may have it.
+    /// Updates whether a lock has a waiting execution that may take it.
     fn look_at(&mut self, lock: &Lock) {
         let counts = self.counts_of(lock);
         let limit = self.limit(&lock.owner).unwrap_or(u32::MAX);
@@ -189,11 +190,12 @@ impl Locks {
         self.look_at(lock);
     }
 
-    /// Lets an execution that wants to begin take its locks, as far as they are free and nobody waits for them; says whether it holds all.
+    /// Lets an execution that wants to begin take its locks, as far as they are free and no other waits for
+    /// them; returns true if it holds all.
     pub(crate) fn begin(&mut self, id: ExecutionId, at: Position) -> bool {
         match self.claimants.get(&id).map(|claimant| claimant.standing) {
             Some(Standing::Apart) => {
-                // It takes its place when it wants to begin, not when it was asked for.
+                // It takes its place when it wants to begin, not when it was requested.
                 self.claimants.change(&id, |claimant| claimant.place.1 = if claimant.held.is_empty() { at } else { claimant.place.1 });
                 self.take_on(id, at)
             }
@@ -228,7 +230,7 @@ impl Locks {
         self.count(lock, |counts| counts.holders += 1);
     }
 
-    /// Folds that an execution has what it waited for; it goes on to the next of its locks.
+    /// Applies that an execution took the lock it waited for; it continues with its next lock.
     pub(crate) fn acquire(&mut self, id: ExecutionId, lock: &Lock, at: Position) {
         if self.claimants.get(&id).and_then(Claimant::awaits).is_none_or(|claim| claim.lock() != *lock) {
             return;
@@ -238,7 +240,7 @@ impl Locks {
         self.take_on(id, at);
     }
 
-    /// Folds that it was told that an execution waits.
+    /// Applies that the wait of an execution was recorded.
     pub(crate) fn tell(&mut self, id: ExecutionId) {
         self.claimants.change(&id, |claimant| {
             claimant.standing = match claimant.standing {
@@ -249,7 +251,7 @@ impl Locks {
         });
     }
 
-    /// An execution waits no more, and what it holds it keeps.
+    /// Ends the wait of an execution, which keeps the locks that it holds.
     pub(crate) fn wait_no_more(&mut self, id: ExecutionId) {
         let Some(claimant) = self.claimants.get(&id) else { return };
         let Some(lock) = claimant.awaits().map(Claim::lock) else { return };
@@ -262,7 +264,7 @@ impl Locks {
         }
     }
 
-    /// An execution has ended: it waits for nothing, and holds nothing.
+    /// Applies the end of an execution: it waits for nothing, and holds nothing.
     pub(crate) fn release(&mut self, id: ExecutionId) {
         self.wait_no_more(id);
         let Some(Claimant { claims, held, .. }) = self.claimants.get(&id).cloned() else { return };
@@ -282,7 +284,7 @@ impl Locks {
         }
     }
 
-    /// Who waits is paused: nobody waits behind it meanwhile.
+    /// Sets a waiting execution aside while it is paused: nobody waits behind it meanwhile.
     pub(crate) fn set_aside(&mut self, id: ExecutionId) {
         let Some(claimant) = self.claimants.get(&id) else { return };
         let (Standing::Waiting { is_told }, Some(lock)) = (claimant.standing, claimant.awaits().map(Claim::lock)) else { return };
@@ -293,7 +295,7 @@ impl Locks {
         self.count(&lock, |counts| counts.waiters = counts.waiters.saturating_sub(1));
     }
 
-    /// Who waits is paused no more, and has its old place.
+    /// Returns an execution that is no longer paused to its old place among those that wait.
     pub(crate) fn put_back(&mut self, id: ExecutionId) {
         let Some(claimant) = self.claimants.get(&id) else { return };
         let (Standing::Aside { is_told }, Some(lock)) = (claimant.standing, claimant.awaits().map(Claim::lock)) else { return };
@@ -304,13 +306,13 @@ impl Locks {
         self.count(&lock, |counts| counts.waiters += 1);
     }
 
-    /// Says whether an execution that waits for a lock stands before another that does.
+    /// Returns true if one waiting execution is ahead of another.
     pub(crate) fn stands_before(&self, one: &ExecutionId, other: &ExecutionId) -> bool {
         let place = |id| self.claimants.get(id).map(|claimant| claimant.place);
         place(one) < place(other)
     }
 
-    /// Makes anew what is not saved.
+    /// Rebuilds the parts that are not saved.
     pub(crate) fn index(&mut self) {
         let locks: Vec<Lock> = self.counts.iter().map(|(lock, _)| lock.clone()).collect();
         locks.iter().for_each(|lock| self.look_at(lock));
@@ -338,7 +340,7 @@ impl Locks {
     }
 }
 
-/// The rows of a lock.
+/// Returns the range of rows of a lock.
 fn whole(lock: &Lock) -> std::ops::RangeInclusive<(Lock, Place)> {
     (lock.clone(), (i16::MIN, Position::default()))..=(lock.clone(), (i16::MAX, Position(u64::MAX)))
 }

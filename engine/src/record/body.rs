@@ -1,6 +1,7 @@
-//! Bodies: the bytes that came from outside, or were rendered from what did.
+//! Bodies: bytes that came from outside, or were rendered from such bytes.
 //!
-//! A body is what went in, byte for byte. Compressing and sealing are the store's; the digest is of the plain bytes.
+//! A body keeps its input byte for byte. The store compresses and seals it; the digest is of the decoded
+//! bytes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::record::Position;
 
-/// The BLAKE3 hash of a body's plain bytes.
+/// The BLAKE3 hash of a body's decoded bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 
@@ -20,12 +21,12 @@ impl Digest {
         Self(*blake3::hash(bytes).as_bytes())
     }
 
-    /// Gives the 32 bytes.
+    /// Returns the 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// Makes a digest of 32 bytes that were given out by [`as_bytes`](Self::as_bytes).
+    /// Creates a digest from 32 bytes returned by [`as_bytes`](Self::as_bytes).
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -64,13 +65,13 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-/// How a body's bytes are kept.
+/// The encoding of a stored body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Encoding {
-    /// Any bytes, as they came.
+    /// Any bytes, unchanged.
     #[serde(rename = "raw")]
     Raw,
-    /// JSON text, as it came.
+    /// JSON text, unchanged.
     #[serde(rename = "json")]
     Json,
     /// JSON text, compressed with zstd (RFC 8878).
@@ -79,7 +80,7 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// Gives the name that stands in the log.
+    /// Returns the name that the log uses.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Raw => "raw",
@@ -102,28 +103,28 @@ impl FromStr for Encoding {
     }
 }
 
-/// A body as it is kept: its content in some encoding, and what identifies it below that.
+/// A stored body: its content in some encoding, and the properties of its decoded bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Body {
-    /// The hash of the plain bytes.
+    /// The hash of the decoded bytes.
     pub digest: Digest,
-    /// The number of plain bytes.
+    /// The number of decoded bytes.
     pub bytes: u64,
     /// How `content` is encoded.
     pub encoding: Encoding,
-    /// The data key that `content` is sealed with; none where it is not sealed.
+    /// The data key that seals `content`; `None` if it is not sealed.
     pub key: Option<String>,
-    /// The encoded bytes; none where they were erased or not asked for.
+    /// The encoded bytes; `None` if they were erased or not requested.
     pub content: Option<Bytes>,
 }
 
 impl Body {
-    /// Takes JSON text as a body. It is not looked into.
+    /// Creates a body from JSON text, which is not validated.
     pub fn json(text: impl Into<Bytes>) -> Self {
         Self::plain(text.into(), Encoding::Json)
     }
 
-    /// Takes any bytes as a body.
+    /// Creates a body from any bytes.
     pub fn raw(bytes: impl Into<Bytes>) -> Self {
         Self::plain(bytes.into(), Encoding::Raw)
     }
@@ -133,12 +134,12 @@ impl Body {
     }
 }
 
-/// What the state holds of a body: enough to name it and to fetch it.
+/// A reference to a body in the state: enough to identify and fetch it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct BodyHandle {
-    /// The hash of the plain bytes.
+    /// The hash of the decoded bytes.
     pub digest: Digest,
-    /// The number of plain bytes.
+    /// The number of decoded bytes.
     pub bytes: u64,
     /// The record that holds it.
     pub at: Position,

@@ -1,6 +1,7 @@
-//! The hash chain: each record's hash covers the one before, so an edit anywhere shows everywhere after.
+//! The hash chain: each record's hash covers the one before it, so an edit anywhere changes every later hash.
 //!
-//! The chain is tamper-evident, not secret. Bodies enter by their digest, so erasing one leaves the chain whole.
+//! The chain is tamper-evident, not secret. It covers bodies by their digest, so erasing one leaves the chain
+//! intact.
 
 use super::Chain;
 use crate::record::{Head, Position, Record};
@@ -8,13 +9,14 @@ use std::fmt;
 use thiserror::Error;
 
 impl Chain {
-    /// Gives the hash of the chain with `record` behind `self`.
+    /// Returns the hash of the chain with `record` appended after `self`.
     ///
-    /// It is `BLAKE3(previous ‖ fields)`. The fields stand in the order position, log, epoch, batch, stream, revision, kind,
-    /// schema, id, time, actor, parent, root, depth, trace, fact, body digest; each is its length as u32 little-endian and its
-    /// bytes. Integers are 8 bytes, u64 little-endian (the time in microseconds since the Unix epoch); ids, the stream, the kind
-    /// and the actor are their text; the fact is its JSON as stored, the body digest 32 bytes; what is absent has the length
-    /// 0xFFFFFFFF and no bytes.
+    /// It is `BLAKE3(previous ‖ fields)`. The fields are, in this order: position, log, epoch, batch, stream,
+    /// revision, kind, schema, id, time, actor, parent, root, depth, trace, fact, body digest. Each is its
+    /// length as u32 little-endian, followed by its bytes. Integers are 8 bytes, u64 little-endian (the time
+    /// in microseconds since the Unix epoch); ids, the stream, the kind and the actor are their text; the
+    /// fact is its JSON as stored; the body digest is 32 bytes. An absent field has the length 0xFFFFFFFF and
+    /// no bytes.
     #[must_use]
     pub fn over(&self, record: &Record) -> Self {
         let mut fields = Fields(Vec::with_capacity(1024));
@@ -76,22 +78,22 @@ impl Fields {
     }
 }
 
-/// Where and how a log is not what was written.
+/// How a log differs from what was written, and where.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ChainError {
-    /// A position is missing, doubled or out of order.
+    /// A position is missing, duplicated or out of order.
     #[error("position {expected} should follow, but {found} does: records were removed, added or moved there")]
     OutOfOrder {
-        /// The position that should stand there.
+        /// The expected position.
         expected: Position,
-        /// The position that stands there.
+        /// The position found.
         found: Position,
     },
-    /// The hash does not follow from the one before and the record.
+    /// The hash is not that of the previous hash and the record.
     #[error("the record at position {at} is not the one that was written there: its hash does not follow from the one before")]
     Broken {
-        /// The first position whose hash does not follow.
+        /// The first position with a wrong hash.
         at: Position,
     },
     /// The body is not the one that was written.
@@ -102,7 +104,7 @@ pub enum ChainError {
     },
 }
 
-/// Says whether `record` follows `head`, and gives the head after it.
+/// Checks that `record` follows `head`, and returns the head after it.
 pub fn verify_link(head: Head, record: &Record) -> Result<Head, ChainError> {
     let expected = head.position.next();
     if record.position != expected {

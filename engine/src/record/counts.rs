@@ -11,7 +11,7 @@ macro_rules! counts {
         pub struct $type(pub u64);
 
         impl $type {
-            /// Gives the one after this.
+            /// Returns the next number.
             #[must_use]
             pub const fn next(self) -> Self {
                 Self(self.0 + 1)
@@ -29,10 +29,10 @@ macro_rules! counts {
 counts! {
     /// A place in a log: 1, 2, 3 … without a gap; 0 is before the first.
     Position;
-    /// The count of a record in its stream, from 1.
+    /// The number of a record in its stream, from 1.
     Revision;
-    /// The writer's right to write: it only grows, and an append under an older one fails.
+    /// The number of a writer's right to write. It only grows, and an append under an older one fails.
     Epoch;
-    /// The state of the catalog that something was judged by; 0 is the empty catalog.
+    /// The revision of the catalog with which something was judged; 0 is the empty catalog.
     CatalogRevision;
 }

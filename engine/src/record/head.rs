@@ -21,12 +21,12 @@ pub struct Head {
 pub struct Chain(pub(super) [u8; 32]);
 
 impl Chain {
-    /// Gives the 32 bytes.
+    /// Returns the 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// Makes a hash of 32 bytes that were given out by [`as_bytes`](Self::as_bytes).
+    /// Creates a hash from 32 bytes returned by [`as_bytes`](Self::as_bytes).
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }

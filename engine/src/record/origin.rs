@@ -1,22 +1,22 @@
-//! Where a record comes from: its actor, and the record that led to it.
+//! The origin of a record: its actor, and the record that led to it.
 
 use crate::ids::Id;
 use crate::names::SensorRef;
 use std::fmt;
 use std::str::FromStr;
 
-/// Who asked for a record, written `<kind>` or `<kind>/<name>`.
+/// The actor that asked for a record, written `<kind>` or `<kind>/<name>`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Actor {
     /// The engine itself.
     Engine,
     /// The holder of a named token.
     Token(String),
-    /// A sensor, on behalf of whoever its key lets in.
+    /// A sensor, on behalf of a sender with its key.
     Sensor(SensorRef),
     /// A worker that reports on an attempt.
     Worker(String),
-    /// Whoever opened the data directory while no node ran on it.
+    /// An operator who opened the data directory while no node was running on it.
     Operator,
 }
 
@@ -47,16 +47,17 @@ impl FromStr for Actor {
     }
 }
 
-/// Where a record comes from: the record that led to it, and the chain it stands in.
+/// The cause of a record: the record that led to it, and its chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
-    /// The record that led to this one; none for what came from outside.
+    /// The record that led to this one; `None` if it came from outside.
     pub parent: Option<Id>,
     /// The first record of the chain; a record without a parent is its own root.
     pub root: Id,
-    /// How many events stand above in the chain.
+    /// How many events are above it in the chain.
     pub depth: u32,
-    /// The W3C trace of the request at the chain's beginning: its `traceparent`, then a space and its `tracestate` where it had one.
+    /// The W3C trace of the request at the chain's beginning: its `traceparent`, then a space and its
+    /// `tracestate` if it had one.
     pub trace: Option<String>,
 }
 
@@ -66,7 +67,7 @@ impl Cause {
         Self { parent: None, root: id, depth: 0, trace }
     }
 
-    /// Goes on in the same chain, as what the record `parent` led to.
+    /// Continues the same chain, for a consequence of the record `parent`.
     #[must_use]
     pub fn from_parent(&self, parent: Id) -> Self {
         Self { parent: Some(parent), ..self.clone() }

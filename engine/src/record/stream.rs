@@ -20,13 +20,13 @@ pub enum StreamId {
     Pack(PackName),
     /// A rule, by its ref: its errors and its suspension.
     Rule(RuleRef),
-    /// What a sensor could not turn into events.
+    /// A sensor: deliveries and times that created no events.
     Sensor(SensorRef),
     /// A key: that it was set, never its value.
     Key(KeyRef),
     /// An access token: that it exists, never its secret.
     Token(TokenId),
-    /// A var: what it was set to, and by whom.
+    /// A var: its values, and who set them.
     Var(VarName),
     /// The log itself: its nodes, its clock, its parked reactions.
     Log(LogId),

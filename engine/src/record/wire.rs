@@ -1,6 +1,6 @@
-//! The only JSON form of a record: what the API and `ensue log` show.
+//! The only JSON form of a record, shown by the API and `ensue log`.
 //!
-//! It is a view of a record, not how a log keeps it.
+//! It is a view of a record; a log stores records in another form.
 
 use serde::Serialize;
 use serde_json::value::RawValue;

@@ -1,4 +1,4 @@
-//! What may be asked of rules: what becomes of their matches.
+//! The commands on rules: setting their mode.
 
 use crate::catalog::Mode;
 use crate::command::{Answer, Decision};

@@ -1,6 +1,6 @@
-//! Why a rule made of an event what it made of it: its condition taken apart, and the local values that it reads.
+//! Why a rule judged an event as it did: its condition taken apart, and the local values that it reads.
 //!
-//! The verdict itself is `judge.rs`'s; here it is only given its reasons, at any time later.
+//! The verdict itself comes from `judge.rs`; this only explains it, at any later time.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -11,15 +11,14 @@ use crate::rules::judge::{EventTexts, EventView, RULE_STEPS_MAX, base_scope, eve
 use crate::rules::local::{self, Failed};
 use crate::vars::seen::SeenVars;
 
-/// What a rule's verdict comes from. All of it is empty where explaining met a bug of ours.
+/// The explanation of a rule's verdict. All of it is empty if explaining met an internal error.
 #[derive(Clone, Debug, Default)]
 pub struct Reason {
-    /// The condition; none where the rule has none.
+    /// The condition; `None` if the rule has none.
     pub when: Option<Explanation>,
-    /// The local values that can be worked out, in the order in which they are; of one rule of many, only where its condition
-    /// reads any.
+    /// The local values that can be computed, in their order; for one rule of many, only if its condition reads any.
     pub locals: Vec<LocalValue>,
-    /// The one whose error is the condition's, where it read one that errs.
+    /// The local value whose error is the condition's error, if the condition read one that errs.
     pub erred_local: Option<ErredLocal>,
 }
 
@@ -28,11 +27,11 @@ pub struct Reason {
 pub struct LocalValue {
     /// Its name.
     pub name: String,
-    /// Its value in a few words.
+    /// Its value, abbreviated.
     pub value: String,
 }
 
-/// A local value of a rule that could not be worked out.
+/// A local value of a rule that could not be computed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErredLocal {
     /// Its name.
@@ -43,13 +42,13 @@ pub struct ErredLocal {
     pub error: EvaluationError,
 }
 
-/// Gives the reason of one rule, down to every value on the way.
+/// Returns the explanation of one rule, with every value on the way.
 pub fn explain(rule: &Rule, event: &EventView<'_>, vars: &SeenVars) -> Reason {
     reason(rule, event, vars, Thoroughness::Everything)
 }
 
-/// Gives the reason of one rule of many, down to the smallest parts of its condition. They draw their steps from `steps_left`
-/// together; none is given once less is left of it than a judgement may take.
+/// Returns the explanation of one rule of many, down to the smallest parts of its condition. The rules share
+/// `steps_left`; returns `None` once less of it is left than a judgement may take.
 pub fn explain_briefly(rule: &Rule, event: &EventView<'_>, vars: &SeenVars, steps_left: &mut u64) -> Option<Reason> {
     (*steps_left >= RULE_STEPS_MAX).then(|| reason(rule, event, vars, Thoroughness::Conditions { steps_left }))
 }
@@ -58,12 +57,13 @@ pub fn explain_briefly(rule: &Rule, event: &EventView<'_>, vars: &SeenVars, step
 enum Thoroughness<'s> {
     /// The condition, into its smallest parts.
     Conditions { steps_left: &'s mut u64 },
-    /// All that has a value.
+    /// Everything that has a value.
     Everything,
 }
 
 fn reason(rule: &Rule, event: &EventView<'_>, vars: &SeenVars, thoroughness: Thoroughness<'_>) -> Reason {
-    // What a bug stops is told as what could not be explained, as `judge.rs` tells it of the judgement.
+    // If an internal error stops it, it is reported as something that could not be explained, as `judge.rs`
+    // reports it for the judgement.
     catch_unwind(AssertUnwindSafe(|| worked_out(rule, event, vars, thoroughness))).unwrap_or_default()
 }
 
@@ -75,7 +75,8 @@ fn worked_out(rule: &Rule, event: &EventView<'_>, vars: &SeenVars, thoroughness:
     let mut budget = Budget::steps(RULE_STEPS_MAX);
     let reads_local = rule.when.as_ref().is_some_and(|when| when.reads_root("local"));
     let failed = match &thoroughness {
-        // A condition that reads local values is judged with them within one budget; where that is used up, there is nothing to tell.
+        // A condition that reads local values is judged with them within one budget; if that is used up,
+        // there is nothing to report.
         _ if reads_local => match local::computable(&mut scope, &rule.local, &mut budget) {
             Ok(failed) => failed,
             Err(_) => return told,
@@ -100,7 +101,7 @@ fn worked_out(rule: &Rule, event: &EventView<'_>, vars: &SeenVars, thoroughness:
     told
 }
 
-/// The local value whose error is the condition's, where the condition read one that errs.
+/// Returns the local value whose error is the condition's error, if the condition read one that errs.
 fn culprit(rule: &Rule, when: &Expression, explained: &Explanation, failed: &[Failed<'_>]) -> Option<ErredLocal> {
     let Outcome::Erred(error) = explained.outcome() else { return None };
     let cause = local::cause(when, error.clone(), failed);

@@ -1,4 +1,4 @@
-//! What can happen to a rule: it decides on an event, errs, or is taken out of the way.
+//! The facts of a rule: it decides on an event, errs, or is suspended.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use crate::record::{CatalogRevision, Digest, Position};
 use crate::rules::flow::facts::Controlled;
 use crate::time::Timestamp;
 
-/// A rule decided on an event that it matches.
+/// A rule decided on an event that matches it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnforcementMade {
@@ -17,13 +17,13 @@ pub struct EnforcementMade {
     pub rule: RuleRef,
     /// Its id.
     pub rule_id: RuleId,
-    /// The catalog by which it judged.
+    /// The catalog that it judged by.
     pub catalog: CatalogRevision,
     /// The event.
     pub event: EventId,
-    /// What became of it.
+    /// What became of the match.
     pub outcome: Outcome,
-    /// What the rule's flow control keeps of it; none where that is nothing.
+    /// What the rule's flow control keeps about it; `None` if nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flow: Option<Controlled>,
 }
@@ -32,33 +32,33 @@ pub struct EnforcementMade {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Outcome {
-    /// The action was asked for.
+    /// The action was requested.
     Executed {
         /// The execution.
         execution: ExecutionId,
     },
-    /// It waits; what becomes of it is a record of its own.
+    /// It waits; a separate record states what becomes of it.
     Held {
-        /// For which flow control.
+        /// The flow control that holds it.
         by: Control,
-        /// Until when, if nothing else comes about.
+        /// Until when, if nothing else happens first.
         until: Timestamp,
     },
-    /// It repeats another match, and nothing becomes of it.
+    /// It repeats another match, and is dropped.
     Deduplicated {
-        /// That one.
+        /// The match that it repeats.
         of: EnforcementId,
     },
-    /// There were too many in a while, and nothing becomes of it.
+    /// There were too many matches in a period, and it is dropped.
     Throttled,
-    /// As many of the rule's executions are open as may be, and it does not wait for them to end.
+    /// As many of the rule's executions are open as allowed, and it does not wait for them to end.
     Skipped {
         /// Why.
         reason: String,
     },
-    /// The rule only watches.
+    /// The rule only observes.
     Shadowed,
-    /// What the rule would run cannot be run so.
+    /// The rule's action cannot be run with this input.
     Rejected {
         /// Why.
         error: String,
@@ -66,7 +66,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Gives the outcome's name.
+    /// Returns the outcome's name.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Executed { .. } => "executed",
@@ -80,7 +80,7 @@ impl Outcome {
     }
 }
 
-/// A rule erred on an event, in a way it had not erred before.
+/// A rule erred on an event with an error that it had not had before.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RuleErred {
@@ -90,14 +90,14 @@ pub struct RuleErred {
     pub rule_id: RuleId,
     /// The event.
     pub event: EventId,
-    /// The way: the hash of the message.
+    /// The hash of the message, which identifies the error.
     pub error: Digest,
     /// The message.
     pub message: String,
 }
 
-/// A rule erred again in a way it had erred before: a summary, a minute after the last record of that way; sooner only for an event
-/// that was received before the way was known.
+/// A rule erred again with a known error: a summary, a minute after the last record of that error; sooner
+/// only for an event that was received before the error was known.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RuleErrorsCounted {
@@ -105,15 +105,15 @@ pub struct RuleErrorsCounted {
     pub rule: RuleRef,
     /// Its id.
     pub rule_id: RuleId,
-    /// The newest event it erred on.
+    /// The newest event that it erred on.
     pub event: EventId,
-    /// The way: the position of the `rule.erred` that has the message.
+    /// The known error: the position of the `rule.erred` that has the message.
     pub error: Position,
-    /// How often, since the last record of this way.
+    /// How often it erred since the last record of this error.
     pub count: u64,
 }
 
-/// Somebody set what becomes of a rule's matches, over what its pack says.
+/// Somebody set a rule's mode, which overrides that of its pack.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RuleModeSet {
@@ -125,7 +125,7 @@ pub struct RuleModeSet {
     pub mode: Mode,
 }
 
-/// A chain of events that led to each other grew too long; the rule that would go on is suspended.
+/// A chain of events that led to each other grew too long; the rule that would continue it is suspended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoopStopped {
@@ -135,6 +135,6 @@ pub struct LoopStopped {
     pub rule_id: RuleId,
     /// The event at the end of the chain.
     pub event: EventId,
-    /// How many events stand in it.
+    /// How many events are in the chain.
     pub depth: u32,
 }

@@ -1,6 +1,7 @@
 //! Flow control: which matches of a rule are acted on, and when.
 //!
-//! What each flow control makes of a match is `walk.rs`'s, a pure function of what is kept; read `facts.rs`, `state.rs`, `walk.rs`, `react.rs`.
+//! `walk.rs` decides what each flow control makes of a match, as a pure function of the kept state. Read in
+//! this order: `facts.rs`, `state.rs`, `walk.rs`, `react.rs`.
 
 mod ends;
 pub mod facts;

@@ -1,8 +1,9 @@
-//! The index over rules: by trigger, then by what an event must be like for a rule to match or to err, so that ten thousand rules cost
-//! an event about what ten do.
+//! The index over rules: by trigger, then by the properties that an event needs for a rule to match or to
+//! err, so that ten thousand rules cost an event about as much as ten.
 //!
-//! It only leaves rules out that neither match nor err; what a candidate makes of the event is `judge.rs`'s. (A rule that is left out
-//! might have spent its budget before it came to false. That is no reason to look at it.)
+//! It leaves out only rules that neither match nor err; `judge.rs` decides what a candidate makes of the
+//! event. (A rule that is left out might have used up its budget before its condition came out false. That is
+//! not a reason to examine it.)
 
 mod fields;
 mod layer;
@@ -20,13 +21,13 @@ use crate::mutants;
 use crate::names::TriggerRef;
 use crate::rules::judge::EventView;
 
-/// The rules of a catalog, ready to be looked up by an event.
+/// The rules of a catalog, indexed for lookup by event.
 #[derive(Clone, Debug, Default)]
 pub struct RuleIndex {
     by_trigger: BTreeMap<TriggerRef, OfTrigger>,
 }
 
-/// The rules of one trigger, in the order of their refs.
+/// The rules of one trigger, ordered by ref.
 #[derive(Clone, Debug, Default)]
 struct OfTrigger {
     rules: Vec<Arc<Rule>>,
@@ -38,10 +39,10 @@ impl RuleIndex {
     /// Builds the index.
     pub fn over<'a>(rules: impl Iterator<Item = &'a Arc<Rule>>) -> Self {
         let mut of_trigger: BTreeMap<TriggerRef, Vec<(Arc<Rule>, Demand)>> = BTreeMap::new();
-        // The events of a rule's schedule are its own.
+        // The events of a rule's schedule belong to that rule alone.
         for rule in rules.filter(|rule| rule.schedule.is_none()) {
             let demand = demand_of(rule);
-            // A trigger that is listed twice is still one: a rule judges an event once.
+            // A trigger that is listed twice counts once: a rule judges an event once.
             for trigger in rule.triggers.iter().collect::<BTreeSet<_>>() {
                 of_trigger.entry(trigger.clone()).or_default().push((rule.clone(), demand.clone()));
             }
@@ -49,12 +50,12 @@ impl RuleIndex {
         Self { by_trigger: of_trigger.into_iter().map(|(trigger, rules)| (trigger, OfTrigger::new(rules))).collect() }
     }
 
-    /// Gives the rules that an event may match, or may err on, in the order of their refs.
+    /// Returns the rules that an event may match, or may err on, ordered by ref.
     pub fn candidates<'a>(&'a self, event: &EventView<'_>) -> Vec<&'a Arc<Rule>> {
         self.by_trigger.get(event.trigger).map(|rules| rules.candidates(event)).unwrap_or_default()
     }
 
-    /// Gives all rules of a trigger, in the order of their refs.
+    /// Returns all rules of a trigger, ordered by ref.
     pub fn of_trigger(&self, trigger: &TriggerRef) -> &[Arc<Rule>] {
         self.by_trigger.get(trigger).map_or(&[], |of_trigger| &of_trigger.rules)
     }
@@ -83,11 +84,11 @@ impl OfTrigger {
     }
 }
 
-/// What an event must be like for the rule to match or to err.
+/// Returns the properties that an event needs for the rule to match or to err.
 fn demand_of(rule: &Rule) -> Demand {
     let Some(when) = &rule.when else { return Demand::Anything };
     let mut constants = Scope::new().with("rule", Value::map([("ref", Value::from(rule.name.as_str()))]));
-    // It may be large, and most conditions do not read it.
+    // The configuration may be large, and most conditions do not read it.
     if when.reads_root("config") || rule.local.iter().any(|(_, value)| value.reads_root("config")) {
         constants.set("config", Value::from_json(&rule.config));
     }

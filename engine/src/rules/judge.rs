@@ -1,7 +1,8 @@
-//! Judging: what each rule makes of an event, a pure function of the event and the catalog.
+//! Judging: what each rule makes of an event, as a pure function of the event and the catalog.
 //!
-//! It runs on the edges' threads, and again in the core where the catalog has moved on or where the first judgement is gone.
-//! What depends on the state (a rule that somebody disabled, a chain that grew too long) is not decided here.
+//! It runs on the threads of the edges, and again in the core if the catalog has changed or the first
+//! judgement is gone. Decisions that depend on the state (a disabled rule, a chain that grew too long) are
+//! not made here.
 
 pub use super::view::EventView;
 pub(crate) use super::view::{EventTexts, event_value};
@@ -23,21 +24,22 @@ use crate::text::cut;
 use crate::vars::reads::RuleReads;
 use crate::vars::seen::SeenVars;
 
-/// How many steps all rules together take for one event before the rules that are left are judged later, in turns of their own.
+/// How many steps all rules together may take for one event before the remaining rules are judged later, each
+/// in its own turn.
 pub const EVENT_STEPS_MAX: u64 = 1_000_000;
-/// The most steps that one rule may take for one event, whatever the other rules take.
+/// The maximum number of steps that one rule may take for one event, whatever the other rules take.
 pub const RULE_STEPS_MAX: u64 = 100_000;
-/// The most bytes of a rule's error that are kept.
+/// The maximum length of a rule's error in bytes, as stored.
 const ERROR_BYTES_MAX: usize = 1024;
 
-/// What all rules of a catalog make of an event; those that do not match are not listed.
+/// The verdicts of all rules of a catalog on an event; those that do not match are not listed.
 #[derive(Clone, Debug)]
 pub struct Judgement {
     /// The catalog that judged.
     pub catalog: CatalogRevision,
-    /// The rules that match or err, in the order of their refs.
+    /// The rules that match or err, ordered by ref.
     pub verdicts: Vec<RuleVerdict>,
-    /// Those that are left undecided for want of steps, by their places, with what older releases made of them.
+    /// The rules that are undecided for lack of steps, by their places, with the verdicts that older releases gave.
     short_of_steps: Vec<(usize, Verdict)>,
 }
 
@@ -47,15 +49,15 @@ impl Judgement {
         Self { catalog, verdicts: Vec::new(), short_of_steps: Vec::new() }
     }
 
-    /// Gives how many rules it leaves undecided.
+    /// Returns how many rules it leaves undecided.
     pub fn undecided(&self) -> u32 {
         let undecided = self.verdicts.iter().filter(|one| matches!(one.verdict, Verdict::Undecided)).count();
         u32::try_from(undecided).unwrap_or(u32::MAX)
     }
 
-    /// Returns the judgement as it was recorded with an event, by how many rules the record counts that were decided at once. Older releases
-    /// also decided a rule that was not done within the steps that the rules before it left over: that rule erred, or was rejected, and
-    /// stays so.
+    /// Returns the judgement as it was recorded with an event; `decided` is the number of rules that the
+    /// record counts as decided at once. Older releases also decided a rule that was not done within the
+    /// steps that the rules before it left over: that rule erred, or was rejected, and that verdict stays.
     #[must_use]
     pub fn as_recorded(mut self, decided: u32) -> Self {
         let found = self.verdicts.len() - self.undecided() as usize;
@@ -70,22 +72,22 @@ impl Judgement {
     }
 }
 
-/// What one rule makes of an event.
+/// The verdict of one rule on an event.
 #[derive(Clone, Debug)]
 pub struct RuleVerdict {
     /// The rule.
     pub rule: Arc<Rule>,
-    /// What it makes of it.
+    /// Its verdict.
     pub verdict: Verdict,
 }
 
-/// What a rule can make of an event, beside not matching.
+/// The verdict of a rule on an event, unless it does not match.
 #[derive(Clone, Debug)]
 pub enum Verdict {
     /// It matches.
     Matched(Plan),
-    /// What it makes of the event follows once the event is in the log: it reads `vars`, and is judged by the values of then, or the rules
-    /// before it used up the steps that all rules together have at once.
+    /// It is judged once the event is in the log: either it reads `vars` and needs their values at that time,
+    /// or the rules before it used up the steps that all rules share at once.
     Undecided,
     /// Its condition could not be evaluated.
     Erred {
@@ -94,36 +96,37 @@ pub enum Verdict {
     },
 }
 
-/// What a match asks for.
+/// What a match requests.
 #[derive(Clone, Debug)]
 pub enum Plan {
     /// Run the rule's action with these parameters.
     Run {
-        /// The parameters, complete.
+        /// The parameters, completed.
         params: Body,
-        /// Whether its attempts hold a worker's slot.
+        /// Whether its attempts hold a worker slot.
         pace: Pace,
-        /// The lock of the action that it has to hold.
+        /// The lock of the action that it must hold.
         claim: Option<Claim>,
         /// The labels that the action gives it.
         labels: Labels,
     },
-    /// The action cannot be run so.
+    /// The action cannot be run with this input.
     Reject {
         /// Why.
         error: String,
     },
-    /// It has to pass the rule's flow control, which depends on what came before.
+    /// It must pass the rule's flow control, which depends on earlier matches.
     Controlled {
-        /// What tells the match from others.
+        /// The keys that distinguish the match from others.
         keys: Keys,
-        /// What it asks for then; none where that is known only with the other events of its window.
+        /// What it requests after that; `None` if that is known only with the other events of its window.
         run: Option<Box<Plan>>,
     },
 }
 
-/// Lets every rule of the event's trigger judge it; one that reads `vars` is left undecided, unless its condition does without and does not
-/// hold. So is one that is not done within the steps that the rules before it left over.
+/// Judges the event by every rule of its trigger. A rule that reads `vars` is left undecided, unless its
+/// condition does not read them and is false. So is a rule that is not done within the steps that the rules
+/// before it left over.
 pub fn judge(catalog: &Catalog, event: &EventView<'_>) -> Judgement {
     let mut steps_left = EVENT_STEPS_MAX;
     let candidates = match event.only {
@@ -155,8 +158,8 @@ pub fn judge(catalog: &Catalog, event: &EventView<'_>) -> Judgement {
     judgement
 }
 
-/// Returns what older releases made of a rule that was not done within the steps that were left over. How many these were differs from
-/// event to event: a message that named them would have been a new one each time.
+/// Returns the verdict of older releases for a rule that was not done within the steps left over. How many
+/// these were differs from event to event: a message with their number would have been a new error each time.
 fn as_before(verdict: Verdict) -> Verdict {
     match verdict {
         Verdict::Erred { .. } => {
@@ -166,12 +169,12 @@ fn as_before(verdict: Verdict) -> Verdict {
     }
 }
 
-/// Lets one rule judge an event by itself, whatever the index says.
+/// Judges an event by one rule alone, whatever the index says.
 pub fn judge_rule(rule: &Rule, event: &EventView<'_>, vars: &SeenVars) -> Option<Verdict> {
     judge_counted(rule, event, vars).0
 }
 
-/// Does the same, and returns how many steps it took.
+/// Does the same, and also returns how many steps it took.
 pub(crate) fn judge_counted(rule: &Rule, event: &EventView<'_>, vars: &SeenVars) -> (Option<Verdict>, u64) {
     let texts = EventTexts::of(event);
     let mut budget = Budget::steps(RULE_STEPS_MAX);
@@ -179,7 +182,7 @@ pub(crate) fn judge_counted(rule: &Rule, event: &EventView<'_>, vars: &SeenVars)
     (judged.verdict(), budget.spent())
 }
 
-/// Says whether a rule that reads `vars` may match an event, or err on it.
+/// Returns true if a rule that reads `vars` may match an event, or err on it.
 fn may_match(rule: &Rule, reads: &RuleReads, event: &Value<'_>, budget: &mut Budget) -> bool {
     let Some(when) = rule.when.as_ref().filter(|_| !reads.in_condition) else { return true };
     let held = catch_unwind(AssertUnwindSafe(|| {
@@ -192,11 +195,11 @@ fn may_match(rule: &Rule, reads: &RuleReads, event: &Value<'_>, budget: &mut Bud
     !matches!(held, Ok(Ok(false)))
 }
 
-/// What the evaluation of a rule came to.
+/// The result of evaluating a rule.
 enum Judged {
-    /// The rule's verdict; none where it does not match.
+    /// The rule's verdict; `None` if it does not match.
     Decided(Option<Verdict>),
-    /// The rule was not done within the steps that it had: its verdict where these are all that it gets.
+    /// The rule was not done within the steps that it had: its verdict if it gets no more.
     OutOfSteps(Verdict),
 }
 
@@ -210,7 +213,8 @@ impl Judged {
 }
 
 fn judge_one(rule: &Rule, event: &Value<'_>, vars: &SeenVars, budget: &mut Budget) -> Judged {
-    // One rule's evaluation is contained: a bug that it meets is that rule's error, and the others go on.
+    // The evaluation of each rule is contained: an internal error in it becomes that rule's error, and the
+    // others continue.
     match catch_unwind(AssertUnwindSafe(|| verdict(rule, event, vars, budget))) {
         Ok(Ok(judged)) => judged,
         Ok(Err(error)) => {
@@ -225,8 +229,8 @@ fn verdict(rule: &Rule, event: &Value<'_>, vars: &SeenVars, budget: &mut Budget)
     let base = || vars.within(base_scope(rule, event));
     if let Some(when) = &rule.when {
         let mut scope = base();
-        // The local values of a rule often only make sense where its condition holds: they are computed first only if it reads them,
-        // and one that errs is an error only where it is read.
+        // The local values of a rule often only make sense if its condition holds: they are computed first
+        // only if the condition reads them, and one that errs is an error only where it is read.
         let failed = if when.reads_root("local") { local::computable(&mut scope, &rule.local, budget)? } else { Vec::new() };
         if !when.holds(&scope, budget).map_err(|error| local::cause(when, error, &failed))? {
             return Ok(Judged::Decided(None));
@@ -247,7 +251,8 @@ fn rejected(error: &EvaluationError) -> Plan {
     Plan::Reject { error: cut(describe(error), ERROR_BYTES_MAX) }
 }
 
-/// What cannot be run so is rejected before flow control, where that can be known: it uses nothing up, and is in nobody's place.
+/// A match that cannot be run is rejected before flow control, if that can be known: it uses nothing up, and
+/// does not displace another match.
 fn controlled<'a>(rule: &'a Rule, flow: &'a Flow, base: Scope<'a>, budget: &mut Budget) -> Result<Plan, EvaluationError> {
     let keys = match keys::keys(rule, flow, base.clone(), budget) {
         Ok(keys) => keys,
@@ -263,7 +268,8 @@ fn controlled<'a>(rule: &'a Rule, flow: &'a Flow, base: Scope<'a>, budget: &mut 
     })
 }
 
-/// Gives what a match asks for that flow control has held: of the events of its window, the oldest first, the last is its own.
+/// Returns what a match requests that flow control has held. `events` are the events of its window, the
+/// oldest first; the last is its own.
 pub(crate) fn render_released(rule: &Rule, events: &[EventView<'_>], vars: &SeenVars) -> Plan {
     let texts: Vec<EventTexts> = events.iter().map(EventTexts::of).collect();
     let values: Vec<Value<'_>> = events.iter().zip(&texts).map(|(event, texts)| event_value(event, texts)).collect();
@@ -278,7 +284,7 @@ pub(crate) fn render_released(rule: &Rule, events: &[EventView<'_>], vars: &Seen
     plan.unwrap_or_else(|error| rejected(&error))
 }
 
-/// The steps of a rule that has a window read its events: they are the parameters.
+/// The steps of a rule with a window read its events: the events are the parameters.
 fn with_events(rule: &Rule, plan: Plan, events: &[Value<'_>]) -> Result<Plan, EvaluationError> {
     match plan {
         Plan::Run { pace, claim, labels, .. } if rule.has_steps() && rule.flow.as_ref().is_some_and(|flow| flow.has_window()) => {
@@ -304,12 +310,12 @@ fn render<'a>(rule: &'a Rule, mut scope: Scope<'a>, budget: &mut Budget) -> Resu
     })
 }
 
-/// Gives what an action makes of its parameters before an execution is.
+/// Returns what an action derives from its parameters before an execution exists.
 fn asked_of(action: &Action, params: &Document) -> Result<(Pace, Option<Claim>, Labels), Misfit> {
     Ok((action.pace(params.root())?, action.claim(params.root())?, action.labels_of(params.root())?))
 }
 
-/// Completes parameters with their defaults and checks them; gives them as they are to be kept, or how they do not fit.
+/// Completes parameters with their defaults and checks them; returns them as they are stored, or why they do not fit.
 pub fn complete(parameters: &Schema, mut params: Json) -> Result<Document, Vec<Misfit>> {
     if let (Some(fields), Json::Object(values)) = (parameters.fields(), &mut params) {
         fields.complete(values);

@@ -1,7 +1,7 @@
-//! Local values: named expressions of a rule, each computed from the event and the ones before it.
+//! Local values: named expressions of a rule, each computed from the event and the values before it.
 //!
-//! Parameters need all of them. A condition needs those that it reads, and only where it comes to read them: a value that errs is
-//! absent there, and what reads it errs.
+//! Parameters need all of them. A condition needs only those that it reads, and only when it reads them: a
+//! value that errs is absent there, and reading it is an error.
 
 use ensue_expression::{Budget, ErrorKind, EvaluationError, Expression, Scope, Value};
 
@@ -19,7 +19,7 @@ pub(crate) fn all<'a>(scope: &mut Scope<'a>, local: &'a [(String, Expression)], 
     }
 }
 
-/// Adds the local values that can be computed to a scope, and gives those that err.
+/// Adds the local values that can be computed to a scope, and returns those that err.
 ///
 /// # Errors
 /// A budget that is used up.
@@ -44,7 +44,7 @@ pub fn computable<'a>(
     Ok(failed)
 }
 
-/// The error to tell of: where an expression read a local value that errs, that value's.
+/// Returns the error to report: if an expression read a local value that errs, that value's error.
 pub fn cause(expression: &Expression, error: EvaluationError, failed: &[Failed<'_>]) -> EvaluationError {
     if failed.is_empty() || error.kind != ErrorKind::Missing {
         return error;

@@ -1,4 +1,4 @@
-//! What follows from an event: each rule that matches decides once, each that errs is counted.
+//! The consequences of an event: each rule that matches decides once, each error is counted.
 
 use std::collections::BTreeSet;
 
@@ -25,10 +25,10 @@ use crate::time::millis;
 use crate::vars::reads::RuleReads;
 use crate::vars::seen::NotSeen;
 
-/// The most events that may stand above an event in its chain; a rule that matches one deeper is suspended.
+/// The maximum number of events above an event in its chain; a rule that matches a deeper one is suspended.
 pub const DEPTH_MAX: u32 = 16;
 
-/// Gives the `next`-th consequence of an event: what its `next`-th verdict leads to.
+/// Returns the `next`-th consequence of an event: that of its `next`-th verdict.
 pub(crate) fn react(
     state: &State,
     record: &Record,
@@ -58,7 +58,7 @@ pub(crate) fn react(
         Verdict::Undecided | Verdict::Matched(_) | Verdict::Erred { .. } => judged.verdict.clone(),
     };
     let depth_max = DEPTH_MAX + u32::from(mutants::is("loop stopped late"));
-    // What the engine tells of a loop is no part of it.
+    // The engine's own reports about a loop are not part of the loop.
     let is_too_deep = record.cause.depth > depth_max && OwnTrigger::of(&fact.trigger).is_none();
     let drafts = match (mode, &decided) {
         (Mode::Disabled, _) | (_, Verdict::Undecided) => Vec::new(),
@@ -87,8 +87,8 @@ fn go_on(judgement: &Judgement, next: Consequence, drafts: Vec<Draft>) -> Reacti
     if next.0 as usize + 1 == judgement.verdicts.len() { Reaction::last(drafts) } else { Reaction::more(drafts) }
 }
 
-/// Lets a rule judge that was left undecided, by the values of now of the vars that it reads, and returns its verdict, none where it does not
-/// match, and how many steps that took.
+/// Judges an event by a rule that was left undecided, with the current values of the vars that it reads.
+/// Returns its verdict, or `None` if it does not match, and how many steps that took.
 fn decided(
     state: &State,
     record: &Record,
@@ -124,7 +124,7 @@ fn decided(
     Ok(judge_counted(rule, &view, &vars))
 }
 
-/// An event, and what it leads to.
+/// An event, and its consequences.
 pub(crate) struct EventReaction<'a> {
     pub(crate) state: &'a State,
     pub(crate) record: &'a Record,
@@ -133,7 +133,7 @@ pub(crate) struct EventReaction<'a> {
 }
 
 impl EventReaction<'_> {
-    /// Gives the event as the steps of a rule see it.
+    /// Returns the event as the steps of a rule see it.
     pub(crate) fn given_event(&self) -> Option<GivenEvent> {
         Some(GivenEvent {
             trigger: self.fact.trigger.clone(),
@@ -179,15 +179,17 @@ impl EventReaction<'_> {
         EnforcementId(Id::derived(self.state.log(), self.event.0, Role::Enforcement(rule.id)))
     }
 
-    /// The first error of a way is a record; later ones are counted by one a minute after the last record of that way.
+    /// The first occurrence of an error is recorded; later ones are counted by a summary, one minute after
+    /// the last record of that error.
     fn erred(&self, judged: &RuleVerdict, message: &str, at: &Moment) -> Vec<Draft> {
         let error = Digest::of(message.as_bytes());
         let rule = judged.rule.name.clone();
         let fact: Fact = match self.state.rules().way(judged.rule.id, error) {
             None => RuleErred { rule, rule_id: judged.rule.id, event: self.event, error, message: message.to_owned() }.into(),
             Some((first, way)) => {
-                // Where the way became known only after the event was received, by another event of the same command or while this
-                // one waited, the event's record could not count it: it is counted here, so that none is missing.
+                // If the error became known only after the event was received (by another event of the same
+                // command, or while this one waited), the event's record could not count it. It is counted
+                // here, so that none is missing.
                 let is_listed = self.fact.again.contains(&first) || self.fact.again.len() >= AGAIN_MAX;
                 let count = way.uncounted + u64::from(!is_listed);
                 let is_due = !is_listed || at.time >= way.due();
@@ -212,14 +214,15 @@ impl EventReaction<'_> {
     }
 }
 
-/// Says why a match of a rule is not acted on: the rule lets only so many of its executions be open, and does not wait.
+/// Returns why a match of a rule is not acted on: the rule limits how many of its executions may be open, and
+/// does not wait.
 pub(crate) fn skipped(state: &State, catalog: CatalogRevision, claims: &[Claim]) -> Option<String> {
     let of_rule = claims.iter().find(|claim| matches!(claim.owner, LockOwner::Rule(_)));
     let claim = of_rule.filter(|claim| claim.conflict == LockConflict::Skip && state.locks().hinders(claim, catalog))?;
     Some(skipped_because(state, &claim.lock()))
 }
 
-/// Gives what a rule asks for by an enforcement on an event.
+/// Returns the request that an enforcement of a rule on an event makes.
 pub(crate) fn requested(
     rule: &Rule,
     catalog: CatalogRevision,

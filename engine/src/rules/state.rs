@@ -1,4 +1,4 @@
-//! What rules are made into: the modes that were set over their packs', and the ways in which they err.
+//! The state of rules: the modes that override those of their packs, and their known errors.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,25 +11,27 @@ use crate::record::{Cause, Digest, Position, Record};
 use crate::table::Table;
 use crate::time::Timestamp;
 
-/// The most ways of erring that are told apart; the oldest goes, and is news again when it comes back.
+/// The maximum number of known errors; the oldest is forgotten, and counts as new when it occurs again.
 pub const ERROR_WAYS_MAX: usize = 10_000;
-/// The most changes of a rule's mode that are kept, beside those by which events are judged that are still worked on.
+/// The maximum number of changes of a rule's mode that are kept, in addition to those that apply to events
+/// still being worked on.
 pub const MODE_CHANGES_MAX: usize = 16;
-/// How long the errors of a known way are gathered before a record counts them, in milliseconds.
+/// How long the repeats of a known error are collected before a record counts them, in milliseconds.
 pub const ERROR_SUMMARY_MILLIS: u64 = 60_000;
 
-/// What is known of rules beside their definitions.
+/// The state of rules, apart from their definitions.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rules {
-    /// The modes that were set over the packs', from which position on: an event that came earlier is still judged by the one before.
+    /// The modes that override those of the packs, with the position from which each applies: an earlier
+    /// event is still judged by the mode before.
     modes: Table<(RuleId, Position), Mode>,
     ways: Table<Position, ErrorWay>,
     way_of: Table<(RuleId, Digest), Position>,
-    /// The ways with errors that no record has counted yet, by when one is due.
+    /// The errors with repeats that no record has counted yet, by when that record is due.
     uncounted: Table<(Timestamp, Position), ()>,
 }
 
-/// A way in which a rule errs.
+/// A known error of a rule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ErrorWay {
     /// The rule.
@@ -38,61 +40,61 @@ pub struct ErrorWay {
     pub rule_id: RuleId,
     /// The hash of the message.
     pub error: Digest,
-    /// How often it erred so since the last record of it.
+    /// How often it occurred since its last record.
     pub uncounted: u64,
-    /// When that was.
+    /// The time of that record.
     pub recorded_at: Timestamp,
-    /// The newest event it erred on.
+    /// The newest event with this error.
     pub newest: EventId,
     /// The first record of that event's chain.
     pub root: Id,
-    /// How many events stand above it.
+    /// How many events are above it.
     pub depth: u32,
-    /// The trace of that chain, where it has one.
+    /// The trace of that chain, if it has one.
     pub trace: Option<String>,
 }
 
 impl ErrorWay {
-    /// Returns when the errors that are not counted yet are due to be.
+    /// Returns when its uncounted repeats are due to be counted.
     pub fn due(&self) -> Timestamp {
         self.recorded_at.plus_millis(ERROR_SUMMARY_MILLIS)
     }
 
-    /// Returns the cause of what follows from the newest event.
+    /// Returns the cause of the newest event's consequences.
     pub(crate) fn cause(&self) -> Cause {
         Cause { parent: Some(self.newest.0), root: self.root, depth: self.depth, trace: self.trace.clone() }
     }
 }
 
 impl Rules {
-    /// Gives what becomes of a rule's match on the event at a position.
+    /// Returns the mode that applies to a rule's match on the event at a position.
     pub fn mode_at(&self, rule: &Rule, event: Position) -> Mode {
         self.set_before(rule.id, event).unwrap_or(rule.mode)
     }
 
-    /// Gives what becomes of a rule's matches from now on.
+    /// Returns the mode that applies to a rule's matches from now on.
     pub fn mode(&self, rule: &Rule) -> Mode {
         self.mode_at(rule, Position(u64::MAX))
     }
 
-    /// Gives the known way in which a rule errs with a message, by the position of its first record.
+    /// Returns the known error of a rule with a message, with the position of its first record.
     pub fn way(&self, rule: RuleId, error: Digest) -> Option<(Position, &ErrorWay)> {
         let at = self.way_of.get(&(rule, error))?;
         self.ways.get(at).map(|way| (*at, way))
     }
 
-    /// Returns when errors are next due to be counted; none where all are counted.
+    /// Returns when repeats are next due to be counted; `None` if all are counted.
     pub fn next_due(&self) -> Option<Timestamp> {
         self.uncounted.first().map(|((due, _), ())| *due)
     }
 
-    /// Returns the ways with errors that are due to be counted, the one due first in front: at most `most`.
+    /// Returns the errors with repeats that are due to be counted, the earliest due first, at most `most`.
     pub(crate) fn due(&self, now: Timestamp, most: usize) -> impl Iterator<Item = (Position, &ErrorWay)> {
         let due = self.uncounted.iter().take(most).take_while(move |((due, _), ())| *due <= now);
         due.filter_map(|((_, at), ())| self.ways.get(at).map(|way| (*at, way)))
     }
 
-    /// Gives the mode that was last set over a rule's own before a position; none where none was.
+    /// Returns the mode that was last set before a position, overriding the rule's own; `None` if none was.
     fn set_before(&self, rule: RuleId, position: Position) -> Option<Mode> {
         self.modes.range((rule, Position(0))..(rule, position)).next_back().map(|(_, mode)| *mode)
     }
@@ -155,7 +157,7 @@ impl Rules {
         }
     }
 
-    /// Changes a way and keeps the list of those to be counted.
+    /// Changes a known error and updates the list of those with repeats to count.
     fn change_way(&mut self, at: Position, change: impl FnOnce(&mut ErrorWay)) {
         let Some(mut way) = self.ways.get(&at).cloned() else { return };
         self.uncounted.remove(&(way.due(), at));

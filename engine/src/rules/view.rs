@@ -18,11 +18,11 @@ pub struct EventView<'a> {
     pub time: Timestamp,
     /// `event.payload`
     pub payload: &'a Document,
-    /// The rule that alone judges it, where it is of a rule's schedule.
+    /// The only rule that judges it, if it is an event of that rule's schedule.
     pub only: Option<&'a RuleRef>,
 }
 
-/// The texts of an event that its values point into.
+/// The texts of an event, which its values borrow.
 pub(crate) struct EventTexts {
     id: String,
     time: String,

@@ -1,8 +1,9 @@
-//! A cron expression on the clocks of a zone.
+//! A cron expression in a time zone.
 //!
-//! croner finds the days and times that the expression names, on a calendar without zones. What becomes of them where clocks change is decided
-//! here, since croner decides otherwise: to it only a single time of day is a fixed one (`0,30 2 * * *` is lost when clocks skip it, and doubled when they go
-//! back), and it gives up where they skip more than two hours.
+//! croner finds the days and times that the expression names, on a calendar without zones. Clock changes are
+//! handled here, because croner handles them differently: it treats only a single time of day as fixed (`0,30
+//! 2 * * *` is lost when clocks skip it, and doubled when they go back), and it gives up if they skip more
+//! than two hours.
 
 use std::fmt;
 
@@ -15,7 +16,7 @@ use super::zone::{Shown, Zone, naive};
 use super::{EXPRESSION_BYTES_MAX, ScheduleError, YEAR_LAST};
 use crate::time::Timestamp;
 
-/// The names that stand for expressions.
+/// The names for expressions.
 const NAMES: [(&str, &str); 7] = [
     ("@yearly", "0 0 1 1 *"),
     ("@annually", "0 0 1 1 *"),
@@ -25,13 +26,13 @@ const NAMES: [(&str, &str); 7] = [
     ("@midnight", "0 0 * * *"),
     ("@hourly", "0 * * * *"),
 ];
-/// After so many years the calendar repeats, with its days of the week.
+/// The number of years after which the calendar repeats, including its days of the week.
 const CALENDAR_YEARS: i32 = 400;
-/// The hours of a day.
+/// The number of hours in a day.
 const HOURS: usize = 24;
 const MICROS_PER_SECOND: i64 = 1_000_000;
 
-/// A cron expression on the clocks of a zone.
+/// A cron expression in a time zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cron {
     written: String,
@@ -40,48 +41,48 @@ pub struct Cron {
     zone: Zone,
 }
 
-/// What an expression follows where clocks change.
+/// What an expression follows when clocks change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pace {
-    /// The hours as they go by: what clocks show twice is due twice, what they skip is not due.
+    /// The hours that pass: times that clocks show twice are due twice, and times that they skip are not due.
     Hours,
-    /// The day: what clocks show twice is due once, and what they skip is due when they have skipped it.
+    /// The day: times that clocks show twice are due once, and times that they skip are due after the skip.
     Days,
 }
 
-/// A moment at which it is due, as people there see it.
+/// A due time, as people in the zone see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Firing {
-    /// What the clocks show.
+    /// The local time.
     pub local: DateTime<FixedOffset>,
-    /// What the clocks do.
+    /// The kind of clock change, if any.
     pub occasion: Occasion,
 }
 
 /// What the clocks do at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Occasion {
-    /// They show it once.
+    /// They show the time once.
     Usual,
-    /// They have just skipped what was named.
+    /// They have just skipped the named time.
     Skipped,
-    /// They show it for the first of two times.
+    /// They show the time for the first of two times.
     FirstOfTwo,
-    /// They show it again.
+    /// They show the time for the second time.
     SecondOfTwo,
 }
 
 impl fmt::Display for Cron {
-    /// Writes the expression as it was written.
+    /// Writes the expression as it was given.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.written)
     }
 }
 
 impl Cron {
-    /// Reads an expression.
+    /// Parses an expression.
     ///
-    /// Fails where it cannot be understood, and where it is never due.
+    /// Fails if it is invalid, or never due.
     pub fn parse(text: &str, zone: Zone) -> Result<Self, ScheduleError> {
         if text.len() > EXPRESSION_BYTES_MAX {
             return Err(ScheduleError::TooLong { bytes: text.len() });
@@ -99,12 +100,12 @@ impl Cron {
         if cron.is_ever_due() { Ok(cron) } else { Err(ScheduleError::Never { expression: excerpt(&cron.written) }) }
     }
 
-    /// Gives the zone whose clocks it goes by.
+    /// Returns its time zone.
     pub fn zone(&self) -> Zone {
         self.zone
     }
 
-    /// Gives the first moment after this one at which it is due, on a whole second; none where it never is again.
+    /// Returns the first due time after this moment, on a whole second, or `None` if it is never due again.
     pub fn next_after(&self, moment: Timestamp) -> Option<Timestamp> {
         let after = moment.micros().div_euclid(MICROS_PER_SECOND);
         let due = match self.pace {
@@ -114,7 +115,7 @@ impl Cron {
         due.map(|due| Timestamp::from_micros(due * MICROS_PER_SECOND))
     }
 
-    /// Says what the clocks show at a moment at which it is due, and why it is then.
+    /// Returns the local time at a due time, and why it is due then.
     pub fn firing(&self, due: Timestamp) -> Firing {
         let moment = due.micros().div_euclid(MICROS_PER_SECOND);
         let reading = self.zone.reading(moment);
@@ -135,7 +136,7 @@ impl Cron {
         if let Shown::Twice { first, second } = self.zone.shown(reading)
             && first == after
         {
-            // The clocks will go back: what they show until then comes first, and after that they show it all again.
+            // The clocks will go back: the times until then come first, then they are shown again.
             let back = self.zone.went_back(first, second);
             let offset = self.zone.offset(first);
             if named < naive(back + offset) {
@@ -168,21 +169,21 @@ impl Cron {
         }
     }
 
-    /// The first of the named times after this one.
+    /// Returns the first named time after this one.
     fn named_after(&self, reading: NaiveDateTime) -> Option<NaiveDateTime> {
         within_time(self.days_and_times.find_next_occurrence(&reading, false))
     }
 
-    /// The first of the named times from this one on.
+    /// Returns the first named time at or after this one.
     fn named_from(&self, reading: NaiveDateTime) -> Option<NaiveDateTime> {
         within_time(self.days_and_times.find_next_occurrence(&reading, true))
     }
 
-    /// Says whether it names a day that there is in its years.
+    /// Returns true if its years contain a day that it names.
     fn is_ever_due(&self) -> bool {
         let years: Vec<i32> = self.days_and_times.pattern.years.values().into_iter().map(i32::from).collect();
         let (first, last) = (years.first().copied().unwrap_or(1), years.last().copied().unwrap_or(1).min(YEAR_LAST));
-        // In a run of so many years the last of them have every day that there is.
+        // If the years are consecutive, the last `CALENDAR_YEARS` of them contain every possible day.
         let is_run = years.windows(2).all(|pair| pair[1] == pair[0] + 1);
         let begin = if is_run { first.max(last + 1 - CALENDAR_YEARS) } else { first };
         let begin = NaiveDate::from_ymd_opt(begin, 1, 1).map(NaiveDateTime::from);
@@ -190,12 +191,12 @@ impl Cron {
     }
 }
 
-/// What was found, if anything was, and is not after the last year.
+/// Returns the found time, if there is one and it is not after the last year.
 fn within_time(found: Result<NaiveDateTime, CronError>) -> Option<NaiveDateTime> {
     found.ok().filter(|found| found.year() <= YEAR_LAST)
 }
 
-/// The expression that a name stands for; none where it is an expression itself.
+/// Returns the expression for a name, or `None` if the text is already an expression.
 fn named(text: &str) -> Result<Option<&'static str>, ScheduleError> {
     let name = text.trim();
     if !name.starts_with('@') {
@@ -210,7 +211,7 @@ fn named(text: &str) -> Result<Option<&'static str>, ScheduleError> {
     Err(ScheduleError::NoSuchName { name: excerpt(name), near, span: start..start + name.len() })
 }
 
-/// The fields of an expression, each with what it is.
+/// Returns the fields of an expression, each with its kind.
 fn written_fields(text: &str) -> Result<Vec<Written<'_>>, ScheduleError> {
     let mut words = Vec::new();
     let mut start = 0;
@@ -218,7 +219,7 @@ fn written_fields(text: &str) -> Result<Vec<Written<'_>>, ScheduleError> {
         if !word.is_empty() {
             words.push((start, word));
         }
-        // The blank after a word may be of several bytes.
+        // The white space after a word may have several bytes.
         start += word.len();
         start += text[start..].chars().next().map_or(0, char::len_utf8);
     }
@@ -235,7 +236,8 @@ fn written_fields(text: &str) -> Result<Vec<Written<'_>>, ScheduleError> {
     Ok(fields.iter().zip(words).map(|(field, (start, text))| Written { field: *field, text, start }).collect())
 }
 
-/// Fails where two restricted fields of days are read in different ways elsewhere, and nothing says which one is meant.
+/// Fails if both fields of days are restricted in a way that other programs read differently, and nothing
+/// shows which reading is meant.
 fn days_are_clear(fields: &[Written<'_>]) -> Result<(), ScheduleError> {
     let of = |field| fields.iter().find(|written| written.field == field);
     let (Some(day), Some(weekday)) = (of(Field::Day), of(Field::Weekday)) else { return Ok(()) };

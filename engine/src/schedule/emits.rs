@@ -1,4 +1,4 @@
-//! The events of a schedule's time: a rule's own, judged by it alone, or those that a sensor makes.
+//! The events of a schedule's time: a rule's own event, judged by that rule alone, or the events of a sensor.
 
 use ensue_expression::{Budget, Document, Scope, Value};
 use serde_json::{Value as Json, json};
@@ -19,15 +19,16 @@ use crate::time::Timestamp;
 
 /// The trigger of the events that rules with a `schedule` judge; no other rule sees them.
 pub const SCHEDULE_TRIGGER: &str = "core.schedule";
-/// The most bytes that the reason is kept with why a sensor made no event.
+/// The maximum length in bytes of the stored reason why a sensor created no event.
 const REASON_BYTES_MAX: usize = 4096;
-/// The most steps that all expressions of a sensor may take for one time.
+/// The maximum number of steps that all expressions of a sensor may take for one time.
 const STEPS_MAX: u64 = 1_000_000;
 const MICROS_PER_SECOND: i64 = 1_000_000;
 
-/// Gives the events of a time, led to by the record of its timer; the same time gives the same ids.
+/// Returns the events of a time, caused by the record of its timer. The same time gives the same ids.
 ///
-/// What keeps a sensor from making them is kept as a refused delivery. Fails where the catalog lacks what its schedules name.
+/// If a sensor cannot create them, the reason is recorded as a refused delivery. Fails if the catalog lacks
+/// the rule, sensor or trigger that the schedule names.
 pub(super) fn events(
     state: &State,
     record: &Record,
@@ -45,7 +46,7 @@ pub(super) fn events(
     }
 }
 
-/// Why a sensor makes no event, and of which trigger.
+/// Why a sensor creates no event, and for which trigger.
 struct NoEvent {
     trigger: TriggerRef,
     why: String,
@@ -59,7 +60,7 @@ struct Making<'a> {
 }
 
 impl Making<'_> {
-    /// Gives how late it is, in whole seconds: what a time was put off by is part of that.
+    /// Returns how late it is, in whole seconds, including the delay from jitter.
     fn late_seconds(&self) -> i64 {
         self.record.time.micros_since(self.scheduled_at).max(0) / MICROS_PER_SECOND
     }
@@ -74,7 +75,7 @@ impl Making<'_> {
         Ok(vec![self.event(0, (&trigger, &payload), rule.as_str(), None, Some(rule))])
     }
 
-    /// All events of the sensor, or none.
+    /// Returns all events of the sensor, or an error and none of them.
     fn of_sensor(&self, sensor: &Sensor) -> Result<Vec<Draft>, NoEvent> {
         let scheduled_at = self.scheduled_at.to_string();
         let scope = Scope::new()
@@ -90,7 +91,7 @@ impl Making<'_> {
         Ok(drafts)
     }
 
-    /// Gives the payload of one event, checked; none where its condition does not hold.
+    /// Returns the validated payload of one event, or `None` if its condition is false.
     fn payload(&self, emit: &Emit, scope: &Scope<'_>, steps_left: &mut u64) -> Result<Option<Document>, NoEvent> {
         let no_event = |why: String| NoEvent { trigger: emit.trigger.clone(), why };
         let mut budget = Budget::steps(*steps_left);

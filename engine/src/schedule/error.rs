@@ -1,4 +1,4 @@
-//! What is wrong with a schedule: where, and what to write instead.
+//! Errors in schedules: where they are, and what to write instead.
 
 use std::ops::Range;
 
@@ -7,129 +7,130 @@ use thiserror::Error;
 use super::fields::Field;
 use crate::explain::{Explain, Fault};
 
-/// The last year in which a schedule can be due: croner, which reads the calendar, goes no further.
+/// The last year in which a schedule can be due: croner, which computes the calendar, goes no further.
 pub const YEAR_LAST: i32 = 4999;
 
-/// The most bytes of a cron expression.
+/// The maximum length of a cron expression, in bytes.
 pub const EXPRESSION_BYTES_MAX: usize = 1024;
 
-/// The most characters of what was written that an error repeats.
+/// The maximum number of characters of the input that an error repeats.
 const EXCERPT_CHARS_MAX: usize = 60;
 
-/// Why a schedule cannot be.
+/// Why a schedule is not valid.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ScheduleError {
-    /// There is nothing.
+    /// The expression is empty.
     #[error("the cron expression is empty")]
     Empty,
-    /// It is longer than any that is meant.
+    /// The expression is too long.
     #[error("the cron expression has {bytes} bytes; the most is {EXPRESSION_BYTES_MAX}")]
     TooLong {
-        /// Its bytes.
+        /// Its length in bytes.
         bytes: usize,
     },
     /// It has too few or too many fields.
     #[error("a cron expression has 5 fields, or 6 with seconds, or 7 with seconds and years; this one has {found}")]
     FieldCount {
-        /// How many it has.
+        /// The number of fields.
         found: usize,
-        /// Those that are too many, or where one is missing.
+        /// The extra fields, or the place where one is missing.
         span: Range<usize>,
     },
-    /// A name such as `@daily`, but no such one.
+    /// An unknown name of the form `@daily`.
     #[error("there is no schedule called `{name}`")]
     NoSuchName {
-        /// What was written.
+        /// The name in the input.
         name: String,
-        /// The one that was meant, if that can be told.
+        /// The name that was probably meant, if there is one.
         near: Option<&'static str>,
-        /// Where it stands.
+        /// Its place.
         span: Range<usize>,
     },
-    /// A part of a field.
+    /// A part of a field is not valid.
     #[error("{}", fault.message(*field, text))]
     Part {
         /// The field.
         field: Field,
-        /// The part as it was written.
+        /// The part in the input.
         text: String,
-        /// What is wrong with it.
+        /// The error.
         fault: PartFault,
-        /// Where it stands.
+        /// Its place.
         span: Range<usize>,
     },
-    /// Both fields of days are restricted, one by a step of `*`, which is read in two ways elsewhere.
+    /// Both fields of days are restricted, one of them by a step of `*`, which other programs read in two
+    /// ways.
     #[error("`{text}` beside another field of days means both of them to some, and either to others")]
     EitherOrBoth {
         /// The field with the step.
         text: String,
-        /// The same days without `*`.
+        /// The same days written without `*`.
         instead: String,
-        /// Where it stands.
+        /// Its place.
         span: Range<usize>,
     },
-    /// No day that there ever is.
+    /// The expression names a day that never comes.
     #[error("`{expression}` is never due: there is no such day")]
     Never {
         /// The expression.
         expression: String,
     },
-    /// croner does not read what our grammar lets through: a bug.
+    /// croner rejects an expression that our grammar accepts: an internal error.
     #[error("`{expression}` cannot be read: {why}")]
     Unread {
         /// The expression.
         expression: String,
-        /// What croner says.
+        /// croner's message.
         why: String,
     },
-    /// There is no such zone.
+    /// There is no such time zone.
     #[error("there is no time zone `{name}`")]
     NoZone {
-        /// What was written.
+        /// The name in the input.
         name: String,
-        /// The one that was meant, if that can be told.
+        /// The zone that was probably meant, if there is one.
         near: Option<&'static str>,
     },
-    /// No moment.
+    /// The text is not a moment.
     #[error("`{text}` is not a time")]
     NoMoment {
-        /// What was written.
+        /// The input.
         text: String,
     },
-    /// A moment at which nothing can be due.
+    /// Nothing can be due at this moment.
     #[error("`{text}` lies outside the years 1 to {YEAR_LAST}, in which a schedule can be due")]
     OutOfTime {
-        /// What was written.
+        /// The input.
         text: String,
     },
 }
 
-/// What is wrong with a part of a field.
+/// The error in a part of a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PartFault {
-    /// Nothing stands there.
+    /// The part is empty.
     Missing,
-    /// It is nothing that the field knows.
+    /// The field does not know it.
     Unknown,
-    /// The number is not one of the field.
+    /// The number is out of the field's range.
     OutOfRange,
     /// The range ends before it begins.
     Backwards,
     /// The step is zero.
     StepZero,
-    /// The step leaves the field at once.
+    /// The step is larger than the field.
     StepTooLong,
     /// The step follows a single number.
     StepOfOne,
     /// `*` or `?` in a list.
     AllInList,
-    /// `?` where there is no day.
+    /// `?` in a field that is not a day.
     NoDay,
-    /// `L` alone for a day of the week.
+    /// `L` alone as a day of the week.
     LastOfWhat,
-    /// No month has a day of the week so many times.
+    /// No month has that many of a day of the week.
     NthTooHigh,
     /// `L` and `LW` together.
     TwoLasts,
@@ -195,7 +196,7 @@ fn unknown_hint(field: Field, text: &str) -> String {
     }
 }
 
-/// A range that goes over the end of its field, as the two that it is.
+/// Returns a range that wraps around the end of its field, written as two ranges.
 fn backwards_hint(field: Field, text: &str) -> Option<String> {
     let (least, most) = field.range();
     let (range, step) = text.split_once('/').map_or((text, None), |(range, step)| (range, Some(step)));
@@ -211,7 +212,8 @@ fn backwards_hint(field: Field, text: &str) -> Option<String> {
 }
 
 impl ScheduleError {
-    /// Gives where in the cron expression it is wrong, in bytes; none where it is the whole, or no expression.
+    /// Returns the place of the error in the cron expression, in bytes, or `None` if it is the whole
+    /// expression, or not in an expression.
     pub fn span(&self) -> Option<Range<usize>> {
         match self {
             Self::FieldCount { span, .. } | Self::NoSuchName { span, .. } | Self::Part { span, .. } | Self::EitherOrBoth { span, .. } => {
@@ -270,7 +272,7 @@ impl Explain for ScheduleError {
     }
 }
 
-/// What was written, cut where it is long.
+/// Returns the input, shortened if it is long.
 pub(super) fn excerpt(text: &str) -> String {
     let mut kept: String = text.chars().take(EXCERPT_CHARS_MAX).collect();
     if kept.len() < text.len() {

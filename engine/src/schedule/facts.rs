@@ -1,4 +1,5 @@
-//! What can happen to a schedule: it is set, it misses times, it ends. It stands on the stream of the rule or sensor that has it.
+//! Facts about schedules: a schedule is set, misses times, and ends. They are on the stream of its rule or
+//! sensor.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,41 +9,41 @@ use crate::names::{RuleRef, SensorRef};
 use crate::record::{Digest, StreamId};
 use crate::time::Timestamp;
 
-/// A schedule is waited for from now on.
+/// A schedule starts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScheduleSet {
-    /// Its id: one that is taken away and set again has another.
+    /// Its id. A schedule that is removed and set again has a new id.
     pub schedule: ScheduleId,
-    /// Whose it is.
+    /// Its rule or sensor.
     pub owner: ScheduleOwner,
-    /// What tells its plan from another.
+    /// The digest of its plan.
     pub plan: Digest,
-    /// The plan in words.
+    /// The plan as text.
     pub words: String,
 }
 
-/// Times of a schedule came and do not fire.
+/// Times of a schedule were missed, and do not fire.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScheduleMissed {
     /// The schedule.
     pub schedule: ScheduleId,
-    /// The first of them.
+    /// The first missed time.
     pub from: Timestamp,
-    /// The first after them that is not one of them.
+    /// The first time after them that was not missed.
     pub until: Timestamp,
-    /// What becomes of missed times.
+    /// What happens to missed times.
     pub misfire: Misfire,
 }
 
-/// A schedule is waited for no more.
+/// A schedule ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScheduleEnded {
     /// The schedule.
     pub schedule: ScheduleId,
-    /// Why.
+    /// The reason.
     pub why: EndedBecause,
 }
 
@@ -56,22 +57,22 @@ pub enum EndedBecause {
     Removed,
     /// Its rule is disabled.
     Disabled,
-    /// It is never due again.
+    /// It has no more due times.
     Over,
 }
 
-/// What has a schedule.
+/// The owner of a schedule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ScheduleOwner {
-    /// A rule, with its id: one that was deleted and created again is another.
+    /// A rule, with its id. A rule that was deleted and created again is another rule.
     Rule(RuleRef, RuleId),
     /// A sensor.
     Sensor(SensorRef),
 }
 
 impl ScheduleOwner {
-    /// Gives the stream on which its schedule stands.
+    /// Returns the stream of its schedule.
     pub fn stream(&self) -> StreamId {
         match self {
             Self::Rule(rule, _) => StreamId::Rule(rule.clone()),
@@ -81,7 +82,7 @@ impl ScheduleOwner {
 }
 
 impl EndedBecause {
-    /// Gives the reason's name.
+    /// Returns the reason's name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Changed => "changed",

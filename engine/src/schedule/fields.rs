@@ -1,7 +1,8 @@
-//! The fields of a cron expression: each part is held to the grammar that `docs/reference/schedules.md` tells, and its place is known.
+//! The fields of a cron expression. Each part is checked against the grammar in
+//! `docs/reference/schedules.md`, and errors have its place.
 //!
-//! What the parts mean on a calendar is croner's. It takes more than it understands (`15W3` is `15W` to it, `,,` is nothing): what passes here
-//! is only what it reads as we say.
+//! croner interprets the parts on a calendar. It accepts more than it understands (it reads `15W3` as `15W`,
+//! and ignores `,,`), so only parts that it reads as documented are accepted here.
 
 use std::fmt;
 
@@ -24,7 +25,7 @@ pub enum Field {
     Month,
     /// The day of the week, 0 to 7 or a name; 0 and 7 are Sunday.
     Weekday,
-    /// In expressions of seven fields.
+    /// The year, in expressions of seven fields.
     Year,
 }
 
@@ -46,10 +47,10 @@ impl fmt::Display for Field {
 }
 
 impl Field {
-    /// All of them, in their order.
+    /// All fields, in order.
     pub(super) const ALL: [Self; 7] = [Self::Second, Self::Minute, Self::Hour, Self::Day, Self::Month, Self::Weekday, Self::Year];
 
-    /// Its least and its greatest number.
+    /// Returns its lowest and highest number.
     pub(super) fn range(self) -> (u16, u16) {
         match self {
             Self::Second | Self::Minute => (0, 59),
@@ -61,7 +62,7 @@ impl Field {
         }
     }
 
-    /// How many different numbers there are; 0 and 7 are the same day.
+    /// Returns how many different numbers there are; 0 and 7 are the same day.
     fn count(self) -> u16 {
         match self {
             Self::Weekday => 7,
@@ -69,7 +70,7 @@ impl Field {
         }
     }
 
-    /// The names that stand for numbers, from the least on.
+    /// Returns the names for its numbers, from the lowest on.
     pub(super) fn names(self) -> &'static [&'static str] {
         match self {
             Self::Month => MONTHS,
@@ -78,7 +79,7 @@ impl Field {
         }
     }
 
-    /// The number that a text is or names, whether or not the field has it.
+    /// Returns the number that a text contains or names, whether or not it is in the field's range.
     pub(super) fn number(self, text: &str) -> Option<u16> {
         let named = self.names().iter().position(|name| name.eq_ignore_ascii_case(text));
         if let Some(index) = named.and_then(|index| u16::try_from(index).ok()) {
@@ -87,12 +88,12 @@ impl Field {
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
             return None;
         }
-        // A number of any length is one, and out of range.
+        // A number that is too long to parse is still a number, out of range.
         Some(text.parse().unwrap_or(u16::MAX))
     }
 }
 
-/// A field as it was written, and where.
+/// A field of the input, with its place.
 #[derive(Clone, Copy)]
 pub(super) struct Written<'a> {
     pub(super) field: Field,
@@ -101,12 +102,13 @@ pub(super) struct Written<'a> {
 }
 
 impl Written<'_> {
-    /// Says that it restricts nothing.
+    /// Returns true if it restricts nothing.
     pub(super) fn is_all(self) -> bool {
         matches!(self.text, "*" | "?")
     }
 
-    /// Gives the field with numbers for names, as croner reads it; fails where a part of it is not in the grammar.
+    /// Returns the field in the form that croner reads, with numbers for names. Fails if a part of it is not
+    /// in the grammar.
     pub(super) fn canonical(self) -> Result<String, ScheduleError> {
         let (sign, list) = match self.text.strip_prefix('+') {
             Some(list) if self.field == Field::Weekday => ("+", list),

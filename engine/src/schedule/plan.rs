@@ -1,6 +1,6 @@
-//! A plan: when a rule or a sensor is due, and what becomes of the times at which nothing could fire.
+//! A plan: when a rule or a sensor is due, and what happens to times at which nothing could fire.
 //!
-//! It is a pure function of the time that was due and of the time it is. Which plans run is `state.rs`'s.
+//! It is a pure function of the due time and the current time. `state.rs` knows which plans run.
 
 pub use crate::catalog::Misfire;
 use std::fmt;
@@ -11,51 +11,51 @@ use crate::record::Digest;
 use crate::time::{Timestamp, duration_text};
 use crate::timers::facts::TimerKind;
 
-/// The most times that `fire_all` makes up for; the oldest beyond them are left out.
+/// The maximum number of missed times that `fire_all` fires; older ones are skipped.
 pub const MADE_UP_MAX: usize = 100;
-/// How late a time may fire that is not made up for (`skip`), in milliseconds; jitter comes on top.
+/// How late a time may fire with `skip`, in milliseconds, in addition to its jitter.
 pub const GRACE_MILLIS: u64 = 60_000;
 /// The shortest `every`, in milliseconds.
 pub const EVERY_MILLIS_MIN: u64 = 1_000;
-/// How many gaps between the times of a cron expression its jitter is held against.
+/// How many gaps between the times of a cron expression its jitter is compared with.
 const GAPS_LOOKED_AT: usize = 400;
 const MICROS_PER_SECOND: i64 = 1_000_000;
 
-/// When something is due, over and over.
+/// When something is due, repeatedly.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// When.
+    /// The due times.
     pub when: When,
-    /// What becomes of times at which nothing could fire.
+    /// What happens to times at which nothing could fire.
     pub misfire: Misfire,
-    /// The most by which each time is put off, by a share that follows from its timer's id.
+    /// The maximum delay of each time. Each delay is a share of it that follows from the timer's id.
     pub jitter: Duration,
 }
 
-/// When a plan is due.
+/// The due times of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum When {
-    /// By a cron expression, on the clocks of its zone.
+    /// By a cron expression in a time zone.
     Cron(Box<Cron>),
-    /// Each time so much time has passed, counted from the record that set it.
+    /// Periodically, counted from the record that set it.
     Every(Duration),
     /// Once.
     At(Timestamp),
 }
 
-/// What is made of a time that has come.
+/// The decision on a due time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Occasion {
-    /// The time that fires; none where it is too late.
+    /// The time that fires; `None` if it is too late.
     pub fires: Option<Timestamp>,
-    /// The times that do not fire: from the first, and until the second, which is not among them.
+    /// The times that do not fire: from the first, and before the second.
     pub missed: Option<(Timestamp, Timestamp)>,
-    /// The next time, which may have come as well; none where there is none.
+    /// The next time, which may be due already; `None` if there is none.
     pub next: Option<Timestamp>,
 }
 
 impl fmt::Display for Plan {
-    /// Writes it in a line for people: when it is due, and by how much it is put off.
+    /// Writes a line for people: when it is due, and its maximum delay.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.when {
             When::Cron(cron) => write!(f, "{cron} in {}", cron.zone())?,
@@ -67,7 +67,8 @@ impl fmt::Display for Plan {
 }
 
 impl Plan {
-    /// Gives what tells it from another: when it is due. What becomes of missed times may change while it runs.
+    /// Returns a digest of its due times, which identifies the plan. The handling of missed times may change
+    /// while it runs.
     pub fn digest(&self) -> Digest {
         // Not of the words for people: those may change with a release.
         let when = match &self.when {
@@ -78,7 +79,7 @@ impl Plan {
         Digest::of(format!("{when}, jitter {}", self.jitter.as_micros()).as_bytes())
     }
 
-    /// Gives the kind of its timers: a time of the clock is waited for by the clock, a period by time that passes.
+    /// Returns the kind of its timers: times of the clock run by the clock, periods by the time that passes.
     pub fn timer_kind(&self) -> TimerKind {
         match self.when {
             When::Cron(_) | When::At(_) => TimerKind::Schedule,
@@ -86,7 +87,7 @@ impl Plan {
         }
     }
 
-    /// Gives the first time after it was set.
+    /// Returns the first due time after it was set.
     pub fn first(&self, set_at: Timestamp) -> Option<Timestamp> {
         match &self.when {
             When::Cron(cron) => cron.next_after(set_at),
@@ -95,7 +96,7 @@ impl Plan {
         }
     }
 
-    /// Gives the time after one at which it is due.
+    /// Returns the due time after this one.
     pub fn next(&self, due: Timestamp) -> Option<Timestamp> {
         match &self.when {
             When::Cron(cron) => cron.next_after(due),
@@ -104,9 +105,10 @@ impl Plan {
         }
     }
 
-    /// Says what is made of a time that has come, `now`: it, or what stands in for it and for those after it that have come as well.
+    /// Decides what fires at `now` for a due time: that time, or a later one that is due as well and fires
+    /// for all.
     pub fn occasion(&self, due: Timestamp, now: Timestamp) -> Occasion {
-        // One that may still be put off has its own timer.
+        // A time that may still be delayed has its own timer.
         let until = Timestamp::from_micros(now.micros() - micros(self.jitter));
         let newest = || self.newest(due, until.max(due));
         let missed = |from: Timestamp, until: Option<Timestamp>| until.filter(|until| *until > from).map(|until| (from, until));
@@ -131,7 +133,7 @@ impl Plan {
         }
     }
 
-    /// The newest time up to `until`; `due` is one.
+    /// Returns the newest time up to `until`; `due` is one.
     fn newest(&self, due: Timestamp, until: Timestamp) -> Timestamp {
         match &self.when {
             When::Cron(cron) => newest_of(cron, due, until),
@@ -140,7 +142,7 @@ impl Plan {
         }
     }
 
-    /// The first of the newest [`MADE_UP_MAX`] times up to `until`; `due` is one.
+    /// Returns the first of the newest [`MADE_UP_MAX`] times up to `until`; `due` is one.
     fn first_made_up_for(&self, due: Timestamp, until: Timestamp) -> Timestamp {
         match &self.when {
             When::Cron(cron) => {
@@ -156,7 +158,7 @@ impl Plan {
         }
     }
 
-    /// Says whether its jitter is longer than the time between two of its times, seen from a moment.
+    /// Returns true if its jitter is longer than the time between two of its times, starting at `from`.
     pub fn jitter_is_too_long(&self, from: Timestamp) -> bool {
         match &self.when {
             When::Cron(cron) => {
@@ -170,14 +172,16 @@ impl Plan {
     }
 }
 
-/// The time of a period that is `before` periods older than the newest up to `until`, and not older than `due`.
+/// Returns the time of a period that is `before` periods older than the newest up to `until`, and not older
+/// than `due`.
 fn back(due: Timestamp, period: Duration, until: Timestamp, before: i64) -> Timestamp {
     let period = micros(period).max(1);
     let passed = until.micros_since(due).max(0) / period;
     Timestamp::from_micros(due.micros() + (passed - before).max(0) * period)
 }
 
-/// The newest time of an expression up to `until`; `due` is one. It asks a few dozen times, however many there are between.
+/// Returns the newest time of an expression up to `until`; `due` is one. It computes only a few dozen times,
+/// however many are in between.
 fn newest_of(cron: &Cron, due: Timestamp, until: Timestamp) -> Timestamp {
     let (first, last) = (due.micros(), until.micros());
     let one_after = |moment: i64| cron.next_after(Timestamp::from_micros(moment)).filter(|next| *next <= until);

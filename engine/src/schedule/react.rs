@@ -1,4 +1,5 @@
-//! What schedules follow: what is installed and who is enabled sets and ends them, and a timer that fires makes events.
+//! Reactions of schedules: changes of packs and rule modes set and end them, and a timer that fires creates
+//! events.
 
 use crate::catalog::{Catalog, Mode};
 use crate::command::Context;
@@ -17,20 +18,21 @@ use crate::timers::facts::{TimerFired, TimerKind, TimerSet};
 use crate::timers::set::begin_of_wait;
 use crate::timers::state::{TimerId, TimerOwner};
 
-/// The most schedules that one consequence of a record sets or ends; the others are its next.
+/// The maximum number of schedules that one consequence of a record sets or ends; the others follow in the
+/// next consequence.
 const ALIGNED_AT_ONCE_MAX: usize = 100;
 
-/// Whose schedules a record may have changed.
+/// The schedules that a record may have changed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Changed<'a> {
-    /// Those of a pack.
+    /// The schedules of a pack.
     Pack(&'a PackName),
-    /// That of a rule.
+    /// The schedule of a rule.
     Rule(&'a RuleRef),
 }
 
 impl Changed<'_> {
-    /// Says whether a rule is among those that may have changed.
+    /// Returns true if a rule is among those that may have changed.
     pub(crate) fn is_of_rule(self, rule: &RuleRef) -> bool {
         match self {
             Self::Pack(pack) => rule.pack() == *pack,
@@ -47,8 +49,8 @@ impl Changed<'_> {
     }
 }
 
-/// Sets and ends the schedules that a record may have changed: what it leads to is worked out of what is installed and what runs, so that
-/// doing it again changes nothing.
+/// Sets and ends the schedules that a record may have changed. The result depends only on what is installed
+/// and what runs, so doing it again changes nothing.
 pub(crate) fn follow(state: &State, record: &Record, changed: Changed<'_>, with: &Context<'_>) -> Reaction {
     let revision = state.catalog_revision();
     match with.catalogs.at(revision) {
@@ -57,8 +59,8 @@ pub(crate) fn follow(state: &State, record: &Record, changed: Changed<'_>, with:
     }
 }
 
-/// Sets what is not waited for though it should be, at the start of a node: what was put aside, for a catalog that could not be built or a
-/// bug of ours, does not stop a schedule for good.
+/// Sets missing schedules when a node starts. A reaction that was parked, because a catalog could not be
+/// built or because of an internal error, does not stop a schedule permanently.
 pub(crate) fn at_start(state: &State, record: &Record, with: &Context<'_>) -> Option<Reaction> {
     let catalog = with.catalogs.at(state.catalog_revision())?;
     match aligned(state, record, &catalog, |_| true) {
@@ -73,7 +75,7 @@ fn aligned(state: &State, record: &Record, catalog: &Catalog, is_asked: impl Fn(
     let running = state.schedules().iter().filter(|(_, schedule)| is_asked(&schedule.owner));
     let unwanted = running.filter_map(|(id, schedule)| about.end_of(id, schedule, catalog));
     let mut drafts: Vec<Draft> = unwanted.take(ALIGNED_AT_ONCE_MAX).collect();
-    // One that is set anew has ended before: else its rule would have two.
+    // End the old schedule before setting the new one, or else the rule would have two.
     if drafts.len() == ALIGNED_AT_ONCE_MAX {
         return Reaction::more(drafts);
     }
@@ -84,7 +86,7 @@ fn aligned(state: &State, record: &Record, catalog: &Catalog, is_asked: impl Fn(
     if is_all { Reaction::last(drafts) } else { Reaction::more(drafts) }
 }
 
-/// A rule that is disabled has no schedule.
+/// Returns true if the owner should have a schedule. A disabled rule should not.
 fn is_wanted(state: &State, catalog: &Catalog, owner: &ScheduleOwner) -> bool {
     match owner {
         ScheduleOwner::Rule(rule, _) => catalog.rules().get(rule).is_some_and(|rule| !matches!(state.rules().mode(rule), Mode::Disabled)),
@@ -92,14 +94,14 @@ fn is_wanted(state: &State, catalog: &Catalog, owner: &ScheduleOwner) -> bool {
     }
 }
 
-/// A record, and what it leads to.
+/// A record, to compute its consequences.
 struct About<'a> {
     state: &'a State,
     record: &'a Record,
 }
 
 impl About<'_> {
-    /// Gives the end of a schedule that is not wanted any more as it is.
+    /// Returns the end of a schedule that should no longer run as it is.
     fn end_of(&self, id: ScheduleId, schedule: &Schedule, catalog: &Catalog) -> Option<Draft> {
         let is_there = match &schedule.owner {
             ScheduleOwner::Rule(rule, id) => catalog.rules().get(rule).is_some_and(|rule| rule.id == *id),
@@ -116,7 +118,7 @@ impl About<'_> {
         Some(self.draft(&schedule.owner, None, ScheduleEnded { schedule: id, why }.into()))
     }
 
-    /// Gives the beginning of a schedule that is wanted and not there, or its next timer where it has none.
+    /// Returns the start of a schedule that is missing, or its next timer if it has none.
     fn begin_of(&self, owner: &ScheduleOwner, plan: &Plan) -> Option<Vec<Draft>> {
         let before = self.state.schedules().of(owner).filter(|(_, schedule)| schedule.plan == plan.digest());
         match before {
@@ -132,7 +134,7 @@ impl About<'_> {
                     let first = plan.first(begin_of_wait(self.state, self.record));
                     Some(vec![self.waits(owner, (id, schedule.timers + 1), plan, first)])
                 }
-                // What follows from it may still be owed, and will have the same next time.
+                // The consequences may still be owed, and will compute the same next time.
                 Phase::Fired { kind, due, at, position } => {
                     let due = put_back(self.state.log(), (id, kind, schedule.timers), plan, due);
                     let next = next_after(self.state, plan, plan.occasion(due, at), position);
@@ -142,7 +144,7 @@ impl About<'_> {
         }
     }
 
-    /// Gives the timer for the next time of a schedule, or its end where there is none.
+    /// Returns the timer for the next time of a schedule, or its end if there is no next time.
     fn waits(&self, owner: &ScheduleOwner, (id, number): (ScheduleId, u32), plan: &Plan, time: Option<Timestamp>) -> Draft {
         let Some(time) = time else {
             return self.draft(owner, None, ScheduleEnded { schedule: id, why: EndedBecause::Over }.into());
@@ -159,7 +161,8 @@ impl About<'_> {
     }
 }
 
-/// Gives by how much a timer is put off, in microseconds: a share of the plan's jitter that follows from the timer's id.
+/// Returns the delay of a timer, in microseconds: a share of the plan's jitter that follows from the timer's
+/// id.
 fn put_off(log: LogId, (id, kind, number): (ScheduleId, TimerKind, u32), plan: &Plan) -> i64 {
     let jitter = u64::try_from(plan.jitter.as_millis()).unwrap_or(u64::MAX);
     if jitter == 0 {
@@ -170,21 +173,22 @@ fn put_off(log: LogId, (id, kind, number): (ScheduleId, TimerKind, u32), plan: &
     i64::try_from(bits % jitter).unwrap_or(0) * 1_000
 }
 
-/// Gives the time of a schedule at which a timer would have fired that had not been put off.
+/// Returns the time of a schedule without the delay of its timer.
 fn put_back(log: LogId, timer: (ScheduleId, TimerKind, u32), plan: &Plan, due: Timestamp) -> Timestamp {
     Timestamp::from_micros(due.micros() - put_off(log, timer, plan))
 }
 
-/// Gives the time after an occasion that a record told of. Where the clock has stepped since, nobody can tell how much of a period has
-/// passed: it begins now.
+/// Returns the time after an occasion. If the clock has stepped since the record `told_at`, it is unknown how
+/// much of a period has passed: the period starts now.
 fn next_after(state: &State, plan: &Plan, occasion: Occasion, told_at: Position) -> Option<Timestamp> {
     let has_moved = plan.timer_kind() == TimerKind::Interval && state.timers().has_stepped_since(told_at);
     if has_moved { plan.first(state.time()) } else { occasion.next }
 }
 
-/// Gives what follows from a timer of a schedule that has fired: the events of its time, and the next timer.
+/// Returns the consequences of a schedule's timer that has fired: the events of its time, and the next timer.
 ///
-/// All of it is one consequence: either the whole of it comes about, or none, and then [`at_start`] sets the next timer.
+/// They are a single consequence, so either all of them are recorded or none. If none are, [`at_start`] sets
+/// the next timer.
 pub(crate) fn fired(state: &State, record: &Record, fact: &TimerFired, id: ScheduleId, with: &Context<'_>) -> Reaction {
     let Some(schedule) = state.schedules().get(id) else { return Reaction::nothing() };
     let revision = state.catalog_revision();
@@ -192,7 +196,7 @@ pub(crate) fn fired(state: &State, record: &Record, fact: &TimerFired, id: Sched
         return Reaction::Impossible(format!("the catalog of revision {revision} cannot be built"));
     };
     let plan = catalog.schedules().get(&schedule.owner).filter(|plan| plan.digest() == schedule.plan);
-    // What took its plan away ends it.
+    // The change that removed its plan ends the schedule.
     let Some(plan) = plan else { return Reaction::nothing() };
     let occasion = plan.occasion(put_back(state.log(), (id, fact.kind, fact.number), plan, fact.due), record.time);
     let about = About { state, record };
@@ -215,6 +219,6 @@ pub(crate) fn fired(state: &State, record: &Record, fact: &TimerFired, id: Sched
 }
 
 impl Misfire {
-    /// Lists all of them.
+    /// All variants.
     pub const ALL: [Self; 3] = [Self::FireOnce, Self::Skip, Self::FireAll];
 }

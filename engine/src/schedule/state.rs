@@ -1,4 +1,4 @@
-//! What schedules are made into: those that run, and which timer each has. Their plans are the catalog's.
+//! The state of schedules: those that run, and the timer of each. The catalog has their plans.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ use crate::timers::facts::TimerKind;
 /// The schedules of rules and sensors.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Schedules {
-    /// Each that is waited for, or is over and whose rule or sensor still has it.
+    /// The schedules that run, and those that are over but still in their rule or sensor.
     schedules: Table<ScheduleId, Schedule>,
     of_owner: Table<ScheduleOwner, ScheduleId>,
 }
@@ -22,17 +22,17 @@ pub struct Schedules {
 /// A schedule of a rule or a sensor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Schedule {
-    /// Whose it is.
+    /// Its rule or sensor.
     pub owner: ScheduleOwner,
-    /// What tells its plan from another.
+    /// The digest of its plan.
     pub plan: Digest,
     /// How many timers it has had.
     pub timers: u32,
-    /// What it does now.
+    /// Its current phase.
     pub phase: Phase,
 }
 
-/// What a schedule does.
+/// The phase of a schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
@@ -40,34 +40,34 @@ pub enum Phase {
     Set,
     /// It waits for its timer.
     Waiting,
-    /// Its timer has fired, and what follows is not worked out yet.
+    /// Its timer has fired, and the consequences are not computed yet.
     Fired {
-        /// What kind it was.
+        /// The kind of the timer.
         kind: TimerKind,
         /// When it was due.
         due: Timestamp,
         /// When it fired.
         at: Timestamp,
-        /// The record that says so.
+        /// The position of the timer's record.
         position: Position,
     },
-    /// It is never due again.
+    /// It has no more due times.
     Over,
 }
 
 impl Schedules {
-    /// Gives a schedule.
+    /// Returns a schedule.
     pub fn get(&self, id: ScheduleId) -> Option<&Schedule> {
         self.schedules.get(&id)
     }
 
-    /// Gives the schedule of a rule or a sensor.
+    /// Returns the schedule of a rule or a sensor.
     pub fn of(&self, owner: &ScheduleOwner) -> Option<(ScheduleId, &Schedule)> {
         let id = *self.of_owner.get(owner)?;
         self.get(id).map(|schedule| (id, schedule))
     }
 
-    /// Gives all of them by whose they are.
+    /// Returns all schedules, ordered by owner.
     pub fn iter(&self) -> impl Iterator<Item = (ScheduleId, &Schedule)> {
         self.of_owner.iter().filter_map(|(_, id)| self.get(*id).map(|schedule| (*id, schedule)))
     }
@@ -87,7 +87,7 @@ impl Schedules {
         }
     }
 
-    /// Folds what happened to a timer of a schedule.
+    /// Folds a fact about a schedule's timer.
     pub(crate) fn apply_timer(&mut self, record: &Record, fact: TimerFact<'_>) {
         match fact {
             TimerFact::TimerSet(fact) => {

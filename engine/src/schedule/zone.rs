@@ -1,6 +1,6 @@
-//! The clocks of a zone: what they show at a moment, and at which moments they show something.
+//! The clocks of a time zone: the local time at a moment, and the moments of a local time.
 //!
-//! It knows nothing of schedules.
+//! It knows nothing about schedules.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +11,7 @@ use chrono_tz::{TZ_VARIANTS, Tz};
 use super::ScheduleError;
 use super::error::excerpt;
 
-/// More than what any clock differs from UTC, in seconds.
+/// More than the offset of any clock from UTC, in seconds.
 const OFFSET_MAX: i64 = 24 * 3_600;
 
 /// A time zone of the IANA database: `UTC`, `Europe/Berlin`.
@@ -19,14 +19,14 @@ const OFFSET_MAX: i64 = 24 * 3_600;
 pub struct Zone(Tz);
 
 impl Zone {
-    /// The zone whose clocks never change.
+    /// UTC, whose clocks never change.
     pub const UTC: Self = Self(Tz::UTC);
 }
 
 impl FromStr for Zone {
     type Err = ScheduleError;
 
-    /// Reads the name of a zone, as the database writes it.
+    /// Parses the name of a zone, spelled as in the database.
     fn from_str(name: &str) -> Result<Self, ScheduleError> {
         name.parse().map(Self).map_err(|_| ScheduleError::NoZone { near: nearest(name), name: excerpt(name) })
     }
@@ -38,7 +38,8 @@ impl fmt::Display for Zone {
     }
 }
 
-/// The zone that was meant: one with this name but for its case or its blanks, one of that city, or one that is nearly so called.
+/// Returns the zone that was probably meant: one with this name in another case or spacing, one of that city,
+/// or one with a similar name.
 fn nearest(name: &str) -> Option<&'static str> {
     let written = excerpt(&name.trim().replace(' ', "_"));
     let names = || TZ_VARIANTS.iter().map(|zone| zone.name());
@@ -50,7 +51,7 @@ fn nearest(name: &str) -> Option<&'static str> {
     })
 }
 
-/// The moments at which clocks show something, in seconds of UTC.
+/// The moments of a local time, in seconds of UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shown {
     Once(i64),
@@ -59,24 +60,24 @@ pub(super) enum Shown {
         first: i64,
         second: i64,
     },
-    /// The clocks went forward over it, at this moment.
+    /// The clocks went forward over it at this moment.
     Never {
         skipped_at: i64,
     },
 }
 
 impl Zone {
-    /// What the clocks show at a moment, less UTC, in seconds.
+    /// Returns the offset of the local time from UTC at a moment, in seconds.
     pub(super) fn offset(self, moment: i64) -> i64 {
         self.0.offset_from_utc_datetime(&naive(moment)).fix().local_minus_utc().into()
     }
 
-    /// What the clocks show at a moment.
+    /// Returns the local time at a moment.
     pub(super) fn reading(self, moment: i64) -> NaiveDateTime {
         naive(moment.saturating_add(self.offset(moment)))
     }
 
-    /// When the clocks show this.
+    /// Returns the moments of a local time.
     pub(super) fn shown(self, reading: NaiveDateTime) -> Shown {
         match self.0.offset_from_local_datetime(&reading) {
             LocalResult::Single(offset) => Shown::Once(seconds(reading) - i64::from(offset.fix().local_minus_utc())),
@@ -86,21 +87,22 @@ impl Zone {
             }
             LocalResult::None => {
                 let at = seconds(reading);
-                // The clocks jump over the reading once in this time, and never show it.
+                // In this interval the clocks jump over the local time once, and never show it.
                 let is_past = |moment: i64| moment + self.offset(moment) > at;
                 Shown::Never { skipped_at: first_where(at - OFFSET_MAX, at + OFFSET_MAX, is_past) }
             }
         }
     }
 
-    /// When the clocks went back, between the two moments at which they showed the same.
+    /// Returns when the clocks went back, between the two moments of the same local time.
     pub(super) fn went_back(self, first: i64, second: i64) -> i64 {
         let before = self.offset(first);
         first_where(first, second, |moment| self.offset(moment) != before)
     }
 }
 
-/// The first of the moments after `before` and up to `after` at which it is so: it is not at `before`, is at `after`, and changes once.
+/// Returns the first moment after `before` and up to `after` at which `is_so` is true. It must be false at
+/// `before`, true at `after`, and change once.
 fn first_where(mut before: i64, mut after: i64, is_so: impl Fn(i64) -> bool) -> i64 {
     while after - before > 1 {
         let middle = before + (after - before) / 2;
@@ -109,7 +111,8 @@ fn first_where(mut before: i64, mut after: i64, is_so: impl Fn(i64) -> bool) -> 
     after
 }
 
-/// Seconds since 1970 as a date and time; those of a [`Timestamp`](crate::time::Timestamp) are within what there is.
+/// Returns seconds since 1970 as a date and time. Those of a [`Timestamp`](crate::time::Timestamp) are always
+/// in range.
 pub(super) fn naive(seconds: i64) -> NaiveDateTime {
     DateTime::from_timestamp(seconds, 0).unwrap_or_default().naive_utc()
 }

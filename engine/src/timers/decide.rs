@@ -1,4 +1,4 @@
-//! What may be asked of timers: fire what is due, and count the errors of rules that are due to be counted.
+//! Decisions about timers: fire those that are due, and count rule errors that are due to be counted.
 
 use crate::command::{Answer, Decision, Moment};
 use crate::mutants;
@@ -8,13 +8,14 @@ use crate::state::State;
 use crate::timers::facts::TimerFired;
 use crate::timers::state::{TimerId, TimerOwner};
 
-/// The most timers that fire in one turn; the others follow in the next. What follows from them is to find room in the same turn.
+/// The maximum number of timers that fire in one turn; the others fire in the next. Their consequences must
+/// fit into the same turn.
 pub const FIRED_AT_ONCE_MAX: usize = 50;
-/// The most where earlier turns still owe something: what is owed would only grow.
+/// The maximum number if earlier turns still owe something. With more, the owed work would only grow.
 pub const FIRED_BESIDE_OWED_MAX: usize = 5;
 
-/// Fires the timers that are due, the oldest first. A timer that has fired is no longer pending, so none fires twice. If fewer timers are
-/// due than may fire at once, errors of rules are counted too.
+/// Fires the timers that are due, the oldest first. A timer that has fired is no longer pending, so none
+/// fires twice. If fewer timers are due than may fire at once, rule errors are counted too.
 pub(crate) fn fire(state: &State, actor: &Actor, at: &Moment) -> Decision {
     let most = if state.health().owed_count() == 0 { FIRED_AT_ONCE_MAX } else { FIRED_BESIDE_OWED_MAX };
     let now = if mutants::is("timer fires early") { at.time.plus_millis(500) } else { at.time };
@@ -43,7 +44,7 @@ pub(crate) fn fire(state: &State, actor: &Actor, at: &Moment) -> Decision {
     Decision::Done { drafts: fired.chain(counted).collect(), answer: Answer::Done }
 }
 
-/// Gives the stream on which the timers of an owner stand; none where there is no such owner.
+/// Returns the stream of an owner's timers, or `None` if the owner does not exist.
 fn stream(state: &State, owner: TimerOwner) -> Option<StreamId> {
     match owner {
         TimerOwner::Execution(execution) => Some(StreamId::Execution(execution)),
@@ -52,8 +53,8 @@ fn stream(state: &State, owner: TimerOwner) -> Option<StreamId> {
     }
 }
 
-/// It was led to by the record that set it. What a schedule leads to begins a chain of its own each time: the one before has nothing to do
-/// with it.
+/// Returns the cause of a fired timer: the record that set it. Each time of a schedule begins a new chain,
+/// because it has nothing to do with the time before.
 fn cause(state: &State, id: TimerId) -> Option<Cause> {
     match id.owner {
         TimerOwner::Execution(execution) => state.executions().get(&execution).map(|execution| execution.cause(id.record_id(state.log()))),

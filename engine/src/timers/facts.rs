@@ -1,4 +1,4 @@
-//! What can happen to a timer. It stands on the stream of what it is set for.
+//! Facts about timers. They are on the stream of the timer's owner.
 
 pub use super::kind::{RunsBy, TimerKind};
 use serde::{Deserialize, Serialize};
@@ -6,32 +6,33 @@ use serde::{Deserialize, Serialize};
 use crate::ids::ScheduleId;
 use crate::time::Timestamp;
 
-/// Something waits until a moment.
+/// A timer was set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TimerSet {
-    /// What it is for.
+    /// Its purpose.
     pub kind: TimerKind,
-    /// Which of this kind, from 1: of a retry the attempt that is to be.
+    /// The number of the timer among those of its kind, from 1; for a retry, the number of the next attempt.
     pub number: u32,
-    /// When it fires, not before; a step of the clock moves what waits for a while ([`RunsBy::Elapsed`]).
+    /// The earliest time at which it fires; a step of the clock moves timers that wait for a duration
+    /// ([`RunsBy::Elapsed`]).
     pub due: Timestamp,
-    /// The schedule that waits; none where an execution does.
+    /// The schedule that waits; `None` if an execution does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<ScheduleId>,
 }
 
-/// The moment has come.
+/// A timer fired.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TimerFired {
-    /// What it was for.
+    /// Its purpose.
     pub kind: TimerKind,
-    /// Which of this kind.
+    /// The number of the timer among those of its kind.
     pub number: u32,
-    /// When it was due, by the clock as it stands now.
+    /// When it was due, by the clock as it is now.
     pub due: Timestamp,
-    /// The schedule that waited; none where an execution did.
+    /// The schedule that waited; `None` if an execution did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<ScheduleId>,
 }

@@ -1,37 +1,37 @@
-//! What a timer is for, and the clock it runs by.
+//! The purpose of a timer, and the clock it runs by.
 
 use serde::{Deserialize, Serialize};
 
-/// What a timer is for.
+/// The purpose of a timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TimerKind {
-    /// An execution is tried again.
+    /// An execution is retried.
     Retry,
     /// A sleep ends.
     Sleep,
-    /// An execution was asked for at a time, and starts.
+    /// An execution that was requested for a later time starts.
     Start,
-    /// A step is repeated after a while, and its next turn starts.
+    /// The next turn of a repeated step starts.
     Turn,
-    /// Nobody has answered an inquiry in time.
+    /// An inquiry expires without an answer.
     Expiry,
-    /// Those whom an inquiry asks are told again.
+    /// The people whom an inquiry asks are reminded.
     Reminder,
     /// An inquiry asks others as well.
     Escalation,
-    /// An execution has taken too long, all its attempts or steps together.
+    /// An execution has taken too long, with all its attempts or steps.
     Timeout,
-    /// The next time of a schedule that goes by the clock.
+    /// The next time of a schedule that runs by the clock.
     Schedule,
-    /// The next time of a schedule that is due each time a while has passed.
+    /// The next time of a periodic schedule.
     Interval,
-    /// The flow control of a rule holds an enforcement no longer.
+    /// The flow control of a rule releases an enforcement.
     Hold,
 }
 
 impl TimerKind {
-    /// Lists all of them.
+    /// All variants.
     pub const ALL: [Self; 11] = [
         Self::Retry,
         Self::Sleep,
@@ -46,7 +46,7 @@ impl TimerKind {
         Self::Hold,
     ];
 
-    /// Gives the name as text.
+    /// Returns the name as text.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Retry => "retry",
@@ -63,7 +63,7 @@ impl TimerKind {
         }
     }
 
-    /// Says what moves it towards its moment.
+    /// Returns how time counts for it.
     pub fn runs_by(self) -> RunsBy {
         match self {
             Self::Retry
@@ -80,11 +80,12 @@ impl TimerKind {
     }
 }
 
-/// What moves a timer towards its moment.
+/// How time counts for a timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunsBy {
-    /// Time that passes: it waits for a while, and a step of the clock neither shortens nor lengthens that.
+    /// By the time that passes: it waits for a duration, which a step of the clock neither shortens nor
+    /// lengthens.
     Elapsed,
-    /// The clock: it waits for a time of day.
+    /// By the clock: it waits for a time of day.
     Clock,
 }

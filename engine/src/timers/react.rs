@@ -1,4 +1,4 @@
-//! What follows from a timer that has fired: what its owner makes of it.
+//! Consequences of a timer that has fired: its owner decides them.
 
 use crate::command::{Context, Moment};
 use crate::executions::timed;
@@ -10,13 +10,13 @@ use crate::schedule::react as schedule;
 use crate::state::State;
 use crate::timers::facts::TimerFired;
 
-/// Gives the `next`-th consequence of a record of a timer.
+/// Returns the `next`-th consequence of a timer's record.
 pub(crate) fn react(state: &State, record: &Record, fact: TimerFact<'_>, next: Consequence, at: &Moment, with: &Context<'_>) -> Reaction {
     match (fact, &record.stream) {
         (TimerFact::TimerFired(fact @ TimerFired { schedule: Some(id), .. }), _) => schedule::fired(state, record, fact, *id, with),
         (TimerFact::TimerFired(fact), StreamId::Execution(id)) => timed::fired(state, record, *id, fact, next, with),
         (TimerFact::TimerFired(fact), StreamId::Enforcement(id)) => flow::fired(state, record, *id, fact.number, at, with),
-        // What was set is waited for, and nothing else has timers.
+        // A timer that was set has no consequences until it fires, and nothing else has timers.
         (TimerFact::TimerSet(_) | TimerFact::TimerFired(_), _) => Reaction::nothing(),
     }
 }

@@ -8,7 +8,7 @@ use crate::time::Timestamp;
 use crate::timers::facts::{TimerKind, TimerSet};
 use crate::timers::state::{TimerId, TimerOwner};
 
-/// Gives a timer of an execution, led to by a record.
+/// Returns the draft of an execution's timer, caused by a record.
 pub(crate) fn timer(
     state: &State,
     record: &Record,
@@ -28,8 +28,9 @@ pub(crate) fn timer(
     }
 }
 
-/// Gives when a wait begins that a record leads to, by the clock as it is now. Where that has stepped before the wait was worked out,
-/// because it was owed for a while, nobody can tell how much of it has passed: it begins now, and ends not too early.
+/// Returns when a wait that a record causes begins, by the clock as it is now. If the clock has stepped
+/// before the wait was computed, because it was owed for a while, it is unknown how much of it has passed: it
+/// begins now, so that it does not end too early.
 pub(crate) fn begin_of_wait(state: &State, record: &Record) -> Timestamp {
     if state.timers().has_stepped_since(record.position) { state.time() } else { record.time }
 }

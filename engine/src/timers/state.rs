@@ -1,7 +1,7 @@
-//! What timers are made into: those that are pending, in the order in which they are due, and what the clock did.
+//! The state of timers: the pending ones in the order in which they are due, and the steps of the clock.
 //!
-//! What waits for a while is kept by the time that has passed, which no step of the clock changes: a step moves all of it at once,
-//! however many there are.
+//! Timers that wait for a duration are stored by elapsed time, which no step of the clock changes. A step
+//! moves all of them at once, however many there are.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,42 +12,43 @@ use crate::table::Table;
 use crate::time::Timestamp;
 use crate::timers::facts::{RunsBy, TimerKind};
 
-/// How far the clock must step forward for the timers that go by it to be held, in microseconds: an hour.
+/// How far the clock must step forward so that timers that run by it are held, in microseconds: an hour.
 pub const HELD_FROM_MICROS: i64 = 3_600_000_000;
-/// How long they are held then, in milliseconds: ten minutes.
+/// How long these timers are held, in milliseconds: ten minutes.
 pub const HELD_FOR_MILLIS: u64 = 600_000;
 
 /// The pending timers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Timers {
-    /// Those that wait for a while, by how much time will have passed: microseconds without the clock's steps.
+    /// Timers that wait for a duration, by the elapsed time at which they fire: microseconds without the
+    /// clock's steps.
     lasting: Table<(i64, TimerId), ()>,
-    /// Those that wait for a time of the clock.
+    /// Timers that wait for a time of the clock.
     dated: Table<(Timestamp, TimerId), ()>,
-    /// Where each stands in its list: the time that will have passed, or the clock's, in microseconds.
+    /// The key of each timer in its list: the elapsed time, or the clock's time, in microseconds.
     places: Table<TimerId, i64>,
-    /// Those of what is paused: they stand in neither list until it is resumed.
+    /// The timers of paused executions: they are in neither list until these are resumed.
     aside: Table<TimerId, ()>,
-    /// How far all steps together moved the clock, in microseconds, under the only key 0.
+    /// The sum of all steps of the clock, in microseconds, under the only key 0.
     stepped: Table<u8, i64>,
-    /// The last step, under the only key 0.
+    /// The position of the last step, under the only key 0.
     stepped_at: Table<u8, Position>,
     /// The step that holds timers, under the only key 0.
     hold: Table<u8, Hold>,
 }
 
-/// The name of a timer.
+/// The identity of a timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TimerId {
-    /// What it is set for.
+    /// Its owner.
     pub owner: TimerOwner,
-    /// What it is for.
+    /// Its purpose.
     pub kind: TimerKind,
-    /// Which of this kind, from 1.
+    /// Its number among those of its kind, from 1.
     pub number: u32,
 }
 
-/// What a timer is set for.
+/// The owner of a timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TimerOwner {
@@ -55,23 +56,23 @@ pub enum TimerOwner {
     Execution(ExecutionId),
     /// A schedule of a rule or a sensor.
     Schedule(ScheduleId),
-    /// An enforcement that is held.
+    /// A held enforcement.
     Enforcement(EnforcementId),
 }
 
 /// A step of the clock that is not trusted yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
-    /// What the clock said before it.
+    /// The time before the step.
     pub from: Timestamp,
-    /// What it said then.
+    /// The time after the step.
     pub to: Timestamp,
-    /// When it has lasted long enough, by the clock as it is now.
+    /// When the step has lasted long enough, by the clock as it is now.
     pub until: Timestamp,
 }
 
 impl TimerId {
-    /// Gives the id of the record that sets it.
+    /// Returns the id of the record that sets it.
     pub fn record_id(self, log: LogId) -> Id {
         match self.owner {
             TimerOwner::Execution(execution) => Id::derived(log, execution.0, Role::Timer(self.kind, self.number)),
@@ -82,7 +83,7 @@ impl TimerId {
 }
 
 impl TimerOwner {
-    /// Gives the schedule that it is; none where it is something else.
+    /// Returns the schedule, or `None` if the owner is something else.
     pub fn schedule(self) -> Option<ScheduleId> {
         match self {
             Self::Execution(_) | Self::Enforcement(_) => None,
@@ -92,19 +93,19 @@ impl TimerOwner {
 }
 
 impl Timers {
-    /// Gives how many are pending.
+    /// Returns the number of pending timers.
     pub fn pending(&self) -> usize {
         self.places.len()
     }
 
-    /// Gives when the next one fires, by the clock as it is now; none where none is pending.
+    /// Returns when the next timer fires, by the clock as it is now, or `None` if none is pending.
     pub fn next_due(&self) -> Option<Timestamp> {
         let lasting = self.lasting.first().map(|((elapsed, _), ())| self.by_clock(*elapsed));
         let dated = self.dated.first().map(|((due, _), ())| self.last_hold().map_or(*due, |hold| hold.until.max(*due)));
         lasting.into_iter().chain(dated).min()
     }
 
-    /// Gives those that may fire now with when they were due, the oldest first: at most `most`.
+    /// Returns at most `most` timers that may fire now, each with its due time, the oldest first.
     pub fn due(&self, now: Timestamp, most: usize) -> Vec<(TimerId, Timestamp)> {
         let lasting = self.lasting.iter().map(|((elapsed, id), ())| (*id, self.by_clock(*elapsed)));
         let is_held = self.hold(now).is_some();
@@ -116,29 +117,30 @@ impl Timers {
         due
     }
 
-    /// Gives the timers of an owner with when they fire, by the clock as it is now.
+    /// Returns the timers of an owner, each with the time when it fires, by the clock as it is now.
     pub fn of(&self, owner: TimerOwner) -> impl Iterator<Item = (TimerId, Timestamp)> {
         let (first, last) =
             (TimerId { owner, kind: TimerKind::Retry, number: 0 }, TimerId { owner, kind: TimerKind::Hold, number: u32::MAX });
         self.places.range(first..=last).map(|(id, place)| (*id, self.due_at(*id, *place)))
     }
 
-    /// Gives the step of the clock that holds the timers that go by it now.
+    /// Returns the step of the clock that now holds the timers that run by the clock.
     pub fn hold(&self, now: Timestamp) -> Option<Hold> {
         self.last_hold().filter(|hold| now < hold.until)
     }
 
-    /// Gives how many timers the clock's step holds now.
+    /// Returns the number of timers that the clock's step holds now.
     pub fn held(&self, now: Timestamp) -> usize {
         if self.hold(now).is_some() { self.dated.len() } else { 0 }
     }
 
-    /// Says whether the clock has stepped since a record was written: its time is not by the clock as it is now.
+    /// Returns true if the clock has stepped since a record was written: the record's time is then not by the
+    /// clock as it is now.
     pub fn has_stepped_since(&self, position: Position) -> bool {
         self.stepped_at.get(&0).is_some_and(|stepped| *stepped > position)
     }
 
-    /// Gives a time as how much time will have passed then: microseconds without the clock's steps.
+    /// Converts a time to elapsed time: microseconds without the clock's steps.
     pub(crate) fn elapsed(&self, at: Timestamp) -> i64 {
         at.micros().saturating_sub(self.stepped())
     }
@@ -151,7 +153,7 @@ impl Timers {
         self.stepped.get(&0).copied().unwrap_or(0)
     }
 
-    /// Gives when so much time will have passed, by the clock as it is now.
+    /// Converts elapsed time to a time by the clock as it is now.
     fn by_clock(&self, elapsed: i64) -> Timestamp {
         Timestamp::from_micros(elapsed.saturating_add(self.stepped()))
     }
@@ -188,7 +190,7 @@ impl Timers {
         }
     }
 
-    /// Folds what the clock did.
+    /// Folds a fact about the clock.
     pub(crate) fn apply_clock(&mut self, record: &Record, fact: HealthFact<'_>) {
         match fact {
             HealthFact::ClockStepped(fact) => {
@@ -209,8 +211,9 @@ impl Timers {
         }
     }
 
-    /// A step far forward may be a mistake that is set right soon: what goes by the clock waits until it has lasted. What was set
-    /// right is measured against what the clock would say without the step that holds.
+    /// Holds timers after a step far forward, which may be an error that is soon corrected: timers that run
+    /// by the clock wait until the step has lasted. A correction is compared with the time that the clock
+    /// would show without the step that holds.
     fn hold_after(&mut self, from: Timestamp, to: Timestamp, now: Timestamp) {
         let before = match self.last_hold() {
             Some(hold) if from < hold.until => Timestamp::from_micros(hold.from.micros().saturating_add(from.micros_since(hold.to))),
@@ -223,14 +226,14 @@ impl Timers {
         }
     }
 
-    /// An execution has ended: nothing waits for its timers any more.
+    /// Drops the timers of an owner that has ended.
     pub(crate) fn forget_all(&mut self, stream: &StreamId) {
         if let Some(owner) = owner_of(stream) {
             self.forget_all_of(owner);
         }
     }
 
-    /// Folds what happened to a schedule: nothing waits for the timers of one that has ended.
+    /// Folds a fact about a schedule: drops the timers of one that has ended.
     pub(crate) fn apply_schedule(&mut self, fact: ScheduleFact<'_>) {
         match fact {
             ScheduleFact::ScheduleEnded(fact) => self.forget_all_of(TimerOwner::Schedule(fact.schedule)),
@@ -238,7 +241,7 @@ impl Timers {
         }
     }
 
-    /// The timers of an owner are held: it is paused, or stands in something that is.
+    /// Sets the timers of an owner aside, because it or something around it is paused.
     pub(crate) fn set_aside(&mut self, owner: TimerOwner) {
         let ids: Vec<TimerId> = self.of(owner).map(|(id, _)| id).filter(|id| !self.aside.contains(id)).collect();
         for id in ids {
@@ -247,7 +250,7 @@ impl Timers {
         }
     }
 
-    /// The timers of an owner go on: what came due meanwhile fires.
+    /// Restores the timers of an owner: those that came due meanwhile fire.
     pub(crate) fn put_back(&mut self, owner: TimerOwner) {
         let ids: Vec<TimerId> = self.of(owner).map(|(id, _)| id).filter(|id| self.aside.contains(id)).collect();
         for id in ids {
@@ -273,7 +276,7 @@ impl Timers {
         self.places.remove(&id);
     }
 
-    /// Takes a timer out of its list.
+    /// Removes a timer from its list.
     fn take_out(&mut self, id: TimerId) {
         let Some(place) = self.places.get(&id).copied() else { return };
         match id.kind.runs_by() {

@@ -1,4 +1,4 @@
-//! What may be asked of vars: to have a value, or none any more. By hand, or by an attempt with its report.
+//! Decisions on setting and removing vars, by hand or by an attempt with its report.
 
 use ensue_expression::Node;
 use thiserror::Error;
@@ -12,17 +12,17 @@ use crate::record::{Actor, Body, Cause, Draft, StreamId};
 use crate::state::State;
 use crate::vars::facts::{VarRemoved, VarSet};
 
-/// The most bytes of a var's value, as JSON.
+/// The maximum size of a var's value as JSON, in bytes.
 pub const VALUE_BYTES_MAX: u64 = 16 * 1024;
 
-/// The most vars that may have a value.
+/// The maximum number of vars with a value.
 pub const VARS_MAX: usize = 10_000;
 
-/// Why what an action asks for is no change of a var.
+/// Why an action's parameters are not a valid change of a var.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum NotAChange {
-    /// It names no var.
+    /// The name of the var is not valid.
     #[error("`name` names none: {0}")]
     Name(#[from] NameError),
     /// The value is too large.
@@ -31,10 +31,10 @@ pub enum NotAChange {
 }
 
 impl VarChange {
-    /// Gives the change that the parameters of `core.set_var` ask for; a null takes the value away.
+    /// Returns the change that the parameters of `core.set_var` ask for; a null removes the var.
     ///
     /// # Errors
-    /// Where they name no var, or the value is too large for one.
+    /// Fails if the name of the var is not valid, or its value is too large.
     pub fn asked_for(params: Node<'_>) -> Result<Self, NotAChange> {
         let name = params.get("name").and_then(Node::as_str).unwrap_or_default().parse()?;
         let value = params.get("value").filter(|value| !value.is_null()).map(|value| Body::json(value.raw().to_owned()));
@@ -45,19 +45,19 @@ impl VarChange {
     }
 }
 
-/// Who changes vars, as their records say it.
+/// The origin of a change of vars, as recorded.
 pub(crate) struct Changer<'a> {
-    /// Who asks.
+    /// The actor that asks.
     pub(crate) actor: &'a Actor,
-    /// What in the log led to it; none where it comes from outside.
+    /// The record that led to it; `None` if it comes from outside.
     pub(crate) cause: Option<Cause>,
     /// The trace of the request.
     pub(crate) trace: Option<&'a str>,
-    /// The execution whose attempt it is.
+    /// The execution whose attempt changes the vars, if any.
     pub(crate) execution: Option<ExecutionId>,
 }
 
-/// Gives a var a value, where it is as whoever asks has seen it.
+/// Sets a var, if it is still as the caller has seen it.
 pub(crate) fn set(state: &State, actor: &Actor, trace: Option<&str>, (name, value): (&VarName, &Body), seen: SeenVar) -> Decision {
     if let Err(refusal) = is_as_seen(state, name, seen) {
         return Decision::Refused(refusal);
@@ -69,7 +69,7 @@ pub(crate) fn set(state: &State, actor: &Actor, trace: Option<&str>, (name, valu
     }
 }
 
-/// Takes the value of a var away, where it is as whoever asks has seen it.
+/// Removes a var, if it is still as the caller has seen it.
 pub(crate) fn remove(state: &State, actor: &Actor, trace: Option<&str>, name: &VarName, seen: SeenVar) -> Decision {
     if state.vars().get(name).is_none() {
         return Decision::Refused(Refusal::NoVar(name.clone()));
@@ -93,7 +93,7 @@ fn is_as_seen(state: &State, name: &VarName, seen: SeenVar) -> Result<(), Refusa
     if is_so || mutants::is("var set whatever was seen") { Ok(()) } else { Err(Refusal::VarChanged(name.clone())) }
 }
 
-/// Makes a draft of each change; one that takes away what is not there changes nothing.
+/// Creates a draft of each change; removing a var without a value changes nothing.
 pub(crate) fn change_each(state: &State, by: &Changer<'_>, changes: &[VarChange]) -> Result<Vec<Draft>, Refusal> {
     let mut drafts = Vec::with_capacity(changes.len());
     let mut new = 0;

@@ -1,6 +1,6 @@
-//! Which vars expressions read, and their values once these are at hand.
+//! The vars that expressions read.
 //!
-//! The vars of a moment are brought together only for expressions that read any: the others do not pay for them.
+//! Vars are collected only for expressions that read any; other expressions do not pay for them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,23 +19,23 @@ pub enum VarReads {
     /// None.
     #[default]
     Nothing,
-    /// Those whose names are written out.
+    /// The vars whose names are written out.
     Named(BTreeSet<VarName>),
-    /// Perhaps any.
+    /// Possibly any.
     All,
 }
 
 /// Which vars the expressions of a rule read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleReads {
-    /// Those that any of them reads.
+    /// The vars that any of them reads.
     pub all: VarReads,
-    /// Whether its condition reads any, or a local value that may.
+    /// Whether its condition reads any, directly or possibly through a local value.
     pub in_condition: bool,
 }
 
 impl RuleReads {
-    /// Gives what a rule reads; none where it reads no var.
+    /// Returns the vars that a rule reads, or `None` if it reads none.
     pub fn of(rule: &Rule) -> Option<Self> {
         let local_reads = rule.local.iter().any(|(_, local)| local.reads_root(VARS));
         let in_condition = rule.when.as_ref().is_some_and(|when| when.reads_root(VARS) || (local_reads && when.reads_root("local")));
@@ -46,17 +46,17 @@ impl RuleReads {
 }
 
 impl VarReads {
-    /// Gives which vars these paths read.
+    /// Returns the vars that these paths read.
     pub fn of<'p>(paths: impl IntoIterator<Item = &'p Path>) -> Self {
         let mut reads = Self::Nothing;
         paths.into_iter().for_each(|path| reads.note(path));
         reads
     }
 
-    /// Takes one more path into account.
+    /// Adds the vars that one more path reads.
     pub fn note(&mut self, path: &Path) {
         match path.segments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-            // What is no name is no var: reading it errs by itself.
+            // A name that is not valid belongs to no var: reading it is an error by itself.
             [VARS, name, ..] => match (name.parse(), &mut *self) {
                 (Err(_), Self::Nothing) => *self = Self::Named(BTreeSet::new()),
                 (Err(_), _) | (Ok(_), Self::All) => {}
@@ -68,14 +68,14 @@ impl VarReads {
         }
     }
 
-    /// Takes what an expression reads into account.
+    /// Adds the vars that an expression reads.
     pub fn note_all(&mut self, expression: &Expression) {
         if expression.reads_root(VARS) {
             expression.reads().iter().for_each(|path| self.note(path));
         }
     }
 
-    /// Takes into account what the core reads for an action, and for all that it is made of.
+    /// Adds the vars that the core reads for an action and, in a workflow, for everything below it.
     pub fn note_action(&mut self, action: &Action, actions: &BTreeMap<ActionRef, Arc<Action>>) {
         let mut seen: BTreeSet<&ActionRef> = BTreeSet::new();
         let mut left = vec![action];
@@ -96,7 +96,7 @@ impl VarReads {
         }
     }
 
-    /// Says whether no var is read.
+    /// Returns true if no var is read.
     pub fn is_nothing(&self) -> bool {
         *self == Self::Nothing
     }

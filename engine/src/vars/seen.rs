@@ -1,4 +1,4 @@
-//! The values of the vars that expressions read, brought together once they are at hand.
+//! The values of the vars that expressions read, collected once they are in memory.
 
 use ensue_expression::{Document, EVALUATION_BYTES_MAX, Scope, Value};
 
@@ -8,24 +8,24 @@ use crate::record::BodyHandle;
 use crate::vars::reads::{VARS, VarReads};
 use crate::vars::state::Vars;
 
-/// Why the vars that expressions read are not at hand.
+/// Why the values of vars are not available.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotSeen {
     /// These values must be fetched first.
     Missing(Vec<BodyHandle>),
-    /// They are too much for one evaluation.
+    /// The values are too large for one evaluation.
     TooLarge(String),
 }
 
 /// The values of vars, for one evaluation.
 #[derive(Clone, Debug, Default)]
 pub struct SeenVars {
-    /// None where no var is read.
+    /// `None` if no var is read.
     values: Option<Vec<(VarName, Document)>>,
 }
 
 impl Vars {
-    /// Gives where the values stand that are read; those of vars that have none are left out.
+    /// Returns the handles of the values that are read; vars without a value are left out.
     pub fn read_by(&self, reads: &VarReads) -> Vec<(VarName, BodyHandle)> {
         match reads {
             VarReads::Nothing => Vec::new(),
@@ -34,10 +34,11 @@ impl Vars {
         }
     }
 
-    /// Brings the values together that are read.
+    /// Collects the values that are read.
     ///
     /// # Errors
-    /// Those that must be fetched first, and what takes more bytes than one evaluation may read.
+    /// Returns the values that must be fetched first, or an error if they have more bytes than one evaluation
+    /// may read.
     pub fn seen(&self, reads: &VarReads, bodies: &dyn Bodies) -> Result<SeenVars, NotSeen> {
         if reads.is_nothing() {
             return Ok(SeenVars::default());
@@ -64,12 +65,12 @@ impl Vars {
 }
 
 impl SeenVars {
-    /// Takes values as they are given.
+    /// Creates it from given values.
     pub fn given(values: impl IntoIterator<Item = (VarName, Document)>) -> Self {
         Self { values: Some(values.into_iter().collect()) }
     }
 
-    /// Gives a scope in which expressions find them.
+    /// Returns a scope in which expressions find them.
     pub fn within<'a>(&'a self, scope: Scope<'a>) -> Scope<'a> {
         let Some(values) = &self.values else { return scope };
         scope.with(VARS, Value::map(values.iter().map(|(name, value)| (name.as_str(), Value::from(value.root())))))

@@ -1,4 +1,4 @@
-//! What vars are made into: which have a value, and where it stands in the log.
+//! The state of vars: which have a value, and where it is in the log.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,27 +15,27 @@ pub struct Vars {
 }
 
 impl Vars {
-    /// Gives where the value of a var stands; none where it has none.
+    /// Returns the handle of a var's value, or `None` if it has none.
     pub fn get(&self, name: &VarName) -> Option<BodyHandle> {
         self.values.get(name).copied()
     }
 
-    /// Gives how many vars have a value.
+    /// Returns the number of vars with a value.
     pub fn len(&self) -> usize {
         self.values.len()
     }
 
-    /// Says whether no var has a value.
+    /// Returns true if no var has a value.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
 
-    /// Gives the vars, each with where its value stands, in the order of their names.
+    /// Returns the vars, each with the handle of its value, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&VarName, &BodyHandle)> {
         self.values.iter()
     }
 
-    /// Folds a record of a var.
+    /// Folds a record about a var.
     pub fn apply(&mut self, record: &Record, fact: VarFact<'_>) {
         match fact {
             VarFact::VarSet(fact) => {
@@ -48,7 +48,7 @@ impl Vars {
         }
     }
 
-    /// Makes all that was folded since the last commit final.
+    /// Makes everything that was folded since the last commit permanent.
     pub fn commit(&mut self) {
         self.values.commit();
     }

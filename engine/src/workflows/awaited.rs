@@ -1,4 +1,4 @@
-//! What steps wait for is made into: the waits that are open, and an index over them by what events must be like.
+//! The state of waiting steps: the open waits, and an index over them by the events that they require.
 
 use std::collections::BTreeMap;
 
@@ -12,41 +12,41 @@ use crate::record::{Digest, Position};
 use crate::table::Table;
 use crate::workflows::facts::{WaitKey, WaitMatched, WaitOpened};
 
-/// The names before those of a payload's fields: `event` and `payload`.
+/// The number of names before those of a payload's fields: `event` and `payload`.
 pub(crate) const PAYLOAD_NAMES: usize = 2;
 
 /// The waits of steps that have not ended.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Waits {
     open: Table<(ExecutionId, StepName), Wait>,
-    /// Those that an event is found for by fields of it.
+    /// The waits that an event finds by its fields.
     keyed: Table<(TriggerRef, WaitKey, ExecutionId, StepName), ()>,
-    /// Those that must be tried with each event of their trigger.
+    /// The waits that must be tried with each event of their trigger.
     others: Table<(TriggerRef, ExecutionId, StepName), ()>,
-    /// The fields that those are found by, with how many are.
+    /// The fields by which keyed waits are found, with the number of such waits.
     paths: Table<(TriggerRef, Vec<Vec<String>>), u32>,
 }
 
-/// What a step waits for.
+/// The wait of a step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Wait {
-    /// The record since which it does.
+    /// The record since which it waits.
     pub opened: Position,
-    /// Of which kind the event is.
+    /// The trigger of the event.
     pub trigger: TriggerRef,
-    /// What it is found by.
+    /// The key that it is found by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<WaitKey>,
     /// The event, once it has come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub matched: Option<(EventId, GivenEvent)>,
-    /// Whether its condition has erred for an event.
+    /// Whether its condition has failed to evaluate for an event.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_erred: bool,
 }
 
 impl WaitKey {
-    /// Makes it of the values that fields must have; none where there are none.
+    /// Creates a key from the values that fields must have; `None` if there are none.
     pub(crate) fn of(tests: BTreeMap<Vec<String>, Literal>) -> Option<Self> {
         let values = digest_of(tests.values());
         let paths: Vec<Vec<String>> = tests.into_keys().collect();
@@ -54,7 +54,7 @@ impl WaitKey {
     }
 }
 
-/// Hashes values as [`WaitKey`] has them.
+/// Hashes values in the form of [`WaitKey`].
 fn digest_of<'l>(literals: impl Iterator<Item = &'l Literal>) -> Digest {
     let texts: Vec<String> = literals.map(text_of).collect();
     Digest::of(serde_json::Value::from(texts).to_string().as_bytes())
@@ -72,17 +72,17 @@ fn text_of(literal: &Literal) -> String {
 }
 
 impl Waits {
-    /// Gives what a step waits for; none where it waits for nothing, or has ended.
+    /// Returns the wait of a step; `None` if it waits for nothing or has ended.
     pub fn get(&self, workflow: ExecutionId, step: &StepName) -> Option<&Wait> {
         self.open.get(&(workflow, step.clone()))
     }
 
-    /// Says whether some step waits for an event of this kind.
+    /// Returns true if any step waits for an event of this trigger.
     pub fn watches(&self, trigger: &TriggerRef) -> bool {
         self.others_of(trigger).next().is_some() || self.paths_of(trigger).next().is_some()
     }
 
-    /// Gives the steps that may wait for an event which came with this record.
+    /// Returns the steps that may wait for the event of this record.
     pub fn candidates(&self, trigger: &TriggerRef, payload: &Document, at: Position) -> Vec<(ExecutionId, StepName)> {
         let mut found: Vec<(ExecutionId, StepName)> = self.others_of(trigger).collect();
         for paths in self.paths_of(trigger) {
@@ -137,20 +137,20 @@ impl Waits {
         self.open.change(&(workflow, step.clone()), |wait| wait.has_erred = true);
     }
 
-    /// The step has ended, or never starts.
+    /// Closes the wait of a step that has ended or never starts.
     pub(crate) fn close(&mut self, workflow: ExecutionId, step: &StepName) {
         self.unlist(workflow, step);
         self.open.remove(&(workflow, step.clone()));
     }
 
-    /// The workflow has ended.
+    /// Closes all waits of a workflow that has ended.
     pub(crate) fn forget(&mut self, workflow: ExecutionId) {
         let open = self.open.range((workflow, StepName::MIN)..).map(|(row, _)| row).take_while(|(of, _)| *of == workflow);
         let steps: Vec<StepName> = open.map(|(_, step)| step.clone()).collect();
         steps.iter().for_each(|step| self.close(workflow, step));
     }
 
-    /// Takes a wait out of the index: it looks for no event any more.
+    /// Removes a wait from the index: it no longer looks for an event.
     fn unlist(&mut self, workflow: ExecutionId, step: &StepName) {
         let Some(wait) = self.get(workflow, step).filter(|wait| wait.matched.is_none()) else { return };
         let (trigger, key) = (wait.trigger.clone(), wait.key.clone());

@@ -1,4 +1,4 @@
-//! The items of a step, each by itself: a list is taken apart once, not for each of its items again.
+//! The elements of a list, one by one: a list is parsed once for a step, not once for each of its items.
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ pub struct Elements {
 }
 
 impl Elements {
-    /// Takes a JSON list apart; what is none has no elements.
+    /// Splits a JSON list; anything else has no elements.
     pub fn of(list: Bytes) -> Self {
         let Ok(document) = Document::parse(list) else { return Self::default() };
         let text = document.root().raw();
@@ -22,28 +22,28 @@ impl Elements {
             let from = u32::try_from(raw.as_ptr().addr() - begin).ok()?;
             Some(from..from + u32::try_from(raw.len()).ok()?)
         };
-        // A copy: the document would hold more than its text.
+        // Copied, because the document holds more than its text.
         let list = Bytes::copy_from_slice(text.as_bytes());
         Self { places: document.root().items().map_while(|element| place(element.raw())).collect(), list }
     }
 
-    /// Gives how many there are.
+    /// Returns the number of elements.
     pub fn len(&self) -> usize {
         self.places.len()
     }
 
-    /// Says whether there are none.
+    /// Returns true if there are no elements.
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
 
-    /// Gives an element, from 0.
+    /// Returns an element, counted from 0.
     pub fn get(&self, index: usize) -> Option<Document> {
         let place = self.places.get(index)?;
         Document::parse(self.list.slice(place.start as usize..place.end as usize)).ok()
     }
 
-    /// Gives how many bytes it takes.
+    /// Returns how many bytes of memory it takes.
     pub(crate) fn memory(&self) -> usize {
         self.list.len() + self.places.len() * size_of::<Range<u32>>()
     }

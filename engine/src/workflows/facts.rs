@@ -1,7 +1,7 @@
-//! What can happen to the steps of a workflow, beside what happens to the executions that they are.
+//! The facts of a workflow's steps, in addition to the facts of the executions that they are.
 //!
-//! These facts stand on the workflow's own stream. That a step starts is said by the request of its execution, how it ends by that
-//! execution's end.
+//! These facts are on the workflow's own stream. The start of a step is recorded by the request of its
+//! execution, its end by that execution's end.
 
 pub use super::part::{PartOf, PartRole};
 use serde::{Deserialize, Serialize};
@@ -26,18 +26,18 @@ pub struct StepSkipped {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SkippedBecause {
-    /// Its condition does not hold.
+    /// Its condition is false.
     Condition,
     /// A step that it needs did not succeed.
     Needs,
     /// The workflow is failing.
     Failing,
-    /// The workflow was cancelled.
+    /// The workflow was canceled.
     Cancelled,
 }
 
 impl SkippedBecause {
-    /// Gives the name as text.
+    /// Returns the name as text.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Condition => "condition",
@@ -48,23 +48,23 @@ impl SkippedBecause {
     }
 }
 
-/// A step, or an item of it, failed before there was an execution of it.
+/// A step, or an item of it, failed before its execution existed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StepFailed {
     /// The step.
     pub step: StepName,
-    /// The item, from 0, where it is one that failed and not the step as a whole.
+    /// The item, from 0, if an item failed and not the whole step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<u32>,
     /// Why.
     pub error: Failure,
-    /// What that means for the workflow; the failure of an item means nothing by itself.
+    /// The effect of the failure on the workflow; the failure of an item has no effect by itself.
     #[serde(default, skip_serializing_if = "OnFailure::is_default")]
     pub on_failure: OnFailure,
 }
 
-/// A step is to be done for each of several items. The body is the list of them.
+/// A step is done for each of several items. The body is the list of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StepExpanded {
@@ -72,43 +72,43 @@ pub struct StepExpanded {
     pub step: StepName,
     /// How many items there are.
     pub count: u32,
-    /// What the failure of one means for the others.
+    /// The effect of a failed item on the others.
     #[serde(default, skip_serializing_if = "ItemFailure::is_default")]
     pub item_failure: ItemFailure,
-    /// Whether they are those of the execution that is run again: what succeeded of them is taken over.
+    /// Whether the list is the one of the execution that is run again: its items that succeeded are taken over.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub takes_over: bool,
 }
 
-/// A step that was done for each of several items, or repeated, has ended. The body is what was collected of its turns, where its author
-/// says so.
+/// A step that was done for each of several items, or repeated, has ended. The body is the values collected
+/// from its turns, if its author asks for that.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StepEnded {
     /// The step.
     pub step: StepName,
-    /// Why it failed; none where all its items succeeded.
+    /// Why it failed; `None` if all its items succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
-    /// What a failure means for the workflow.
+    /// The effect of a failure on the workflow.
     #[serde(default, skip_serializing_if = "OnFailure::is_default")]
     pub on_failure: OnFailure,
-    /// Whether it is undone as a whole where it succeeded and the workflow does not.
+    /// Whether it is undone as a whole if it succeeded and the workflow does not.
     #[serde(default, skip_serializing_if = "PartRole::is_step")]
     pub role: PartRole,
 }
 
-/// A workflow that does not succeed begins to undo what succeeded of it, the newest first.
+/// A workflow that does not succeed begins to undo its steps that succeeded, the newest first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UndoBegun {
-    /// How many steps and items are to be undone.
+    /// How many steps and items will be undone.
     pub count: u32,
-    /// How the workflow ends then, where nothing of that fails.
+    /// How the workflow ends after that, if no undo fails.
     pub end: BadEnd,
 }
 
-/// An end that is no success.
+/// An end other than success.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum BadEnd {
@@ -122,62 +122,63 @@ pub enum BadEnd {
         /// Why.
         error: Failure,
     },
-    /// Somebody asked that it end.
+    /// Somebody asked it to end.
     Cancelled,
 }
 
-/// What undoes a step, or an item of it, failed before there was an execution of it.
+/// The undo of a step, or of an item of it, failed before its execution existed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UndoFailed {
     /// The step.
     pub step: StepName,
-    /// The item, from 0, where it is that of one.
+    /// The item, from 0, if it is the undo of an item.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<u32>,
     /// Why.
     pub error: Failure,
 }
 
-/// A step waits for an event from now on, whether it has begun or not.
+/// A step waits for an event from now on, whether or not it has begun.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WaitOpened {
     /// The step.
     pub step: StepName,
-    /// Of which kind the event is.
+    /// The trigger of the event.
     pub trigger: TriggerRef,
-    /// What it is found by, where its condition demands a value of a field.
+    /// The key that it is found by, if its condition requires a field to have a certain value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<WaitKey>,
 }
 
-/// Fields of an event that have certain values.
+/// Fields of an event that must have certain values.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WaitKey {
-    /// Of each the names on the way to it, from `event` on, ascending.
+    /// The path of each field, as names from `event` on; ascending.
     pub paths: Vec<Vec<String>>,
     /// The hash of the values, in a form that is the same for equal numbers.
     pub values: Digest,
 }
 
-/// The event has come that a step waits for.
+/// The event that a step waits for has come.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WaitMatched {
     /// The step.
     pub step: StepName,
-    /// The execution that waits for it, where the step has begun.
+    /// The execution that waits for it, if the step has begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution: Option<ExecutionId>,
     /// The event.
     pub event: EventId,
-    /// The same, as later steps see it.
+    /// The event as later steps see it.
     pub given: GivenEvent,
 }
 
-/// It cannot be told whether an event is the one that a step waits for; it counts as none. Later errors of the same wait are not recorded.
+/// It cannot be determined whether an event is the one that a step waits for, so it is treated as not
+/// matching. Later errors of the same wait are not recorded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WaitErred {
@@ -189,33 +190,33 @@ pub struct WaitErred {
     pub message: String,
 }
 
-/// A workflow is run again, and takes over what had succeeded of its steps. The body is the list of that, of [`Kept`], ascending by step and
-/// item.
+/// A workflow is run again and takes over its steps that had succeeded. The body is the list of [`Kept`],
+/// ascending by step and item.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RerunPlanned {
     /// The execution that is run again.
     pub of: ExecutionId,
-    /// What of it.
+    /// Which part of it is run again.
     pub from: RerunFrom,
-    /// How much the list holds.
+    /// The number of entries in the list.
     pub count: u32,
 }
 
-/// What of an execution is run again.
+/// The part of an execution that is run again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RerunFrom {
     /// All of it.
     #[default]
     Start,
-    /// What did not succeed, and all that needs it.
+    /// The steps that did not succeed, and all that need them.
     Failed,
-    /// This step too, and all that needs it.
+    /// This step as well, and all that need it.
     Step(StepName),
 }
 
-/// What is known of a step, or an item of it, of an execution that is run again.
+/// What is known about a step, or an item of it, of an execution that is run again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kept {
@@ -228,7 +229,7 @@ pub struct Kept {
     pub what: KeptAs,
 }
 
-/// What became of a step, as far as it matters for running it again.
+/// What became of a step, as far as it matters for a rerun.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeptAs {
@@ -243,11 +244,11 @@ pub enum KeptAs {
     Done(Taken),
 }
 
-/// What is taken over of a step, or an item of it, that succeeded.
+/// The part of a succeeded step, or item, that is taken over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Taken {
-    /// The execution that it was; of one that was repeated the last turn, and none where there was none.
+    /// The execution that it was; for a repeated step the last turn, or `None` if it had no turn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution: Option<ExecutionId>,
     /// What it ran.
@@ -256,21 +257,22 @@ pub struct Taken {
     /// Whether it was repeated.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_repeated: bool,
-    /// What its answer is bound to, where it asked people.
+    /// The digest that its answer is bound to, if it asked people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub question: Option<Digest>,
-    /// What it gave.
+    /// Its result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<BodyHandle>,
 }
 
-/// A step, or an item of it, had succeeded in the execution that is run again: it has succeeded with that, and nothing is run.
+/// A step, or an item of it, had succeeded in the execution that is run again: it has thereby succeeded, and
+/// nothing is run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StepTakenOver {
     /// The step.
     pub step: StepName,
-    /// The item, from 0, where it is one.
+    /// The item, from 0, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<u32>,
     /// What is taken over.

@@ -1,4 +1,4 @@
-//! What the expressions of a step see: the workflow's parameters, and how the steps ended that they name.
+//! The inputs of a step's expressions: the workflow's parameters, and the ends of the steps that they name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ use crate::vars::seen::{NotSeen, SeenVars};
 use crate::workflows::run::StepError;
 use crate::workflows::state::{ItemState, StepState, StepStatus};
 
-/// What is at hand for the expressions that are about to be evaluated.
+/// The inputs available to the expressions that are about to be evaluated.
 pub(super) struct ExpressionInputs<'a> {
     action: &'a Action,
     execution: &'a Execution,
@@ -28,16 +28,17 @@ pub(super) struct ExpressionInputs<'a> {
     at: String,
     /// The parameters, or the event's payload.
     given: Option<Document>,
-    /// What holds the events of the window, of the steps of a rule that has one.
+    /// The document with the events of the window, for the steps of a rule that has one.
     events: Option<Document>,
     steps: Vec<(&'a str, Seen<'a>)>,
     vars: SeenVars,
 }
 
-/// How the steps ended that a step needs.
+/// How the steps that a step needs have ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ends {
-    /// Whether none of them is in the way: each succeeded, or failed where its author lets the workflow go on.
+    /// Whether all of them allow the step to start: each succeeded, or failed where its author lets the
+    /// workflow continue.
     pub(super) succeeded: bool,
     /// Whether one failed or timed out.
     pub(super) failed: bool,
@@ -48,7 +49,7 @@ struct Seen<'a> {
     gave: Gave<'a>,
 }
 
-/// What a step gave: a value, or one for each of its items.
+/// The output of a step: a value, or one for each of its items.
 enum Gave<'a> {
     Once(Option<Document>),
     /// The result of an inquiry.
@@ -64,7 +65,7 @@ struct SeenItem<'a> {
     result: Option<Document>,
 }
 
-/// What expressions read, as far as bodies are needed for it.
+/// The values that expressions read, as far as bodies are needed for them.
 struct Wanted {
     /// Whether the parameters, or the event's payload, are read.
     given: bool,
@@ -74,7 +75,7 @@ struct Wanted {
     vars: VarReads,
 }
 
-/// What is read of a step; each with what stands before it.
+/// What is read of a step; each variant includes the ones before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum OfStep {
     /// How it ended.
@@ -82,7 +83,7 @@ enum OfStep {
     State,
     /// How its items ended.
     Items,
-    /// What it gave, or its items did.
+    /// Its result, or those of its items.
     Results,
 }
 
@@ -97,7 +98,7 @@ impl Wanted {
                 ["events", ..] => wanted.events = true,
                 [VARS, ..] => wanted.vars.note(&path),
                 ["steps", name, rest @ ..] => {
-                    // What is no name is no step: reading it errs by itself.
+                    // A name that is not valid is not a step: reading it is an error anyway.
                     let Ok(name) = name.parse() else { continue };
                     let of_step = wanted.steps.entry(name).or_default();
                     *of_step = (*of_step).max(OfStep::by(rest, &path));
@@ -110,7 +111,7 @@ impl Wanted {
 }
 
 impl OfStep {
-    /// Gives what a path reads that goes on so below the step.
+    /// Returns what a path reads that continues like this below the step.
     fn by(rest: &[&str], path: &Path) -> Self {
         match rest {
             ["items"] if !path.extent.may_hold("result") => Self::Items,
@@ -120,11 +121,11 @@ impl OfStep {
     }
 }
 
-/// Bodies that are read, and those that are not at hand.
+/// The bodies that are read, and those that are not loaded yet.
 struct Fetching<'a> {
     with: &'a Context<'a>,
     missing: BTreeSet<BodyHandle>,
-    /// How many bytes of what steps gave are read.
+    /// How many bytes of step results are read.
     bytes: u64,
 }
 
@@ -138,7 +139,7 @@ impl Fetching<'_> {
         document
     }
 
-    /// Takes what a step or its items gave into account, before any of it is read.
+    /// Counts the results of a step or its items, before any of them is read.
     fn reads(&mut self, results: impl Iterator<Item = Option<BodyHandle>>) -> Result<(), Failure> {
         for result in results.flatten() {
             self.bytes = self.bytes.saturating_add(result.bytes);
@@ -156,7 +157,7 @@ impl Fetching<'_> {
 }
 
 impl<'a> ExpressionInputs<'a> {
-    /// Brings together what `reads` need; says which bodies must be at hand first, and where they are too much.
+    /// Collects the inputs that `reads` need; returns which bodies must be loaded first, or that they are too large.
     pub(super) fn of(
         state: &'a State,
         id: ExecutionId,
@@ -217,7 +218,7 @@ impl<'a> ExpressionInputs<'a> {
         }
     }
 
-    /// Gives the names and their values, but `local` and what is the step's own.
+    /// Returns the names and their values, except `local` and the step's own values.
     pub(super) fn scope(&self) -> Scope<'_> {
         let steps = self.steps.iter().map(|(name, seen)| (*name, seen.value()));
         self.vars
@@ -231,7 +232,7 @@ impl<'a> ExpressionInputs<'a> {
 }
 
 impl ExpressionInputs<'_> {
-    /// Gives the names that only the steps of a rule see, or only those of an action.
+    /// Returns the names that only the steps of a rule see, or only those of an action.
     fn of_rule_or_action(&self) -> Scope<'_> {
         let (id, at, given) = (Value::from(self.id.as_str()), Value::from(self.at.as_str()), document(self.given.as_ref()));
         let Some(of) = &self.execution.of_rule else {
@@ -254,7 +255,7 @@ impl ExpressionInputs<'_> {
 }
 
 impl<'a> SeenItem<'a> {
-    /// Gives what became of an item, without what it gave.
+    /// Returns the status and error of an item, without its result.
     fn of(item: &'a ItemState) -> Self {
         Self { status: item.status, error: item.error.as_ref(), result: None }
     }
@@ -294,7 +295,7 @@ impl Seen<'_> {
     }
 }
 
-/// Gives a body as expressions see it; null where there is none.
+/// Returns a body as expressions see it; null if there is none.
 pub(super) fn document(document: Option<&Document>) -> Value<'_> {
     document.map_or(Value::Null, |document| Value::from(document.root()))
 }

@@ -1,4 +1,5 @@
-//! What follows for a step that is done for each of several items: they start in the order of the list, so many at once.
+//! The consequences for a step that is done for each of several items: they start in the order of the list, a
+//! limited number at once.
 
 use ensue_expression::{Budget, Document, EVALUATION_STEPS_MAX, Value};
 
@@ -31,11 +32,11 @@ impl WorkflowRun<'_> {
         Ok(self.draft(fact.into(), Some(Body::json(items.to_json_text()?))))
     }
 
-    /// Starts the next item of a step where one may run, and ends the step where all have ended.
+    /// Starts the next item of a step if one may run, and ends the step if all items have ended.
     pub(super) fn next_of_items(&self, name: &StepName) -> Result<Option<Vec<Draft>>, Reaction> {
         let Some((step, state)) = self.workflow.step(name).zip(self.state(name)) else { return Ok(None) };
         let (Some(items), Some(each), false) = (state.items, &step.for_each, state.status.is_end()) else { return Ok(None) };
-        // What ends because it was asked to asks for no others.
+        // The end of an item that was itself asked to end does not ask others to end.
         if items.is_stopped() && !self.is_of_a_later_end(&items) {
             let asked = ends_asked_for(self.state, self.state.workflows().unasked_items(self.id, name), self.execution, self.record);
             if !asked.is_empty() {
@@ -58,7 +59,7 @@ impl WorkflowRun<'_> {
         Ok(Some(vec![self.draft(fact.into(), None)]))
     }
 
-    /// Returns how many items of a step are open at once: what only sleeps, asks or waits takes nobody's turn.
+    /// Returns how many items of a step may be open at once: items that only sleep, ask or wait do not count.
     fn open_at_once(&self, step: &Step, each: &ForEach) -> u32 {
         let run = match &step.task {
             Task::Action { action, .. } => self.catalog.actions().get(action).map(|action| &action.run),
@@ -68,7 +69,7 @@ impl WorkflowRun<'_> {
         if only_waits { each.parallel } else { each.parallel.min(ITEMS_OPEN_MAX) }
     }
 
-    /// Says whether the record is the end of an item that was asked to end, because one before it had failed.
+    /// Returns true if the record is the end of an item that was asked to end because one before it had failed.
     fn is_of_a_later_end(&self, items: &Expanded) -> bool {
         match &self.record.fact {
             Fact::ExecutionCancelled(end) => end.part_of.as_ref().is_some_and(|part_of| part_of.item != items.first_failed),
@@ -76,7 +77,7 @@ impl WorkflowRun<'_> {
         }
     }
 
-    /// Starts the next item of a step, or fails it where it cannot be rendered.
+    /// Starts the next item of a step, or fails it if it cannot be rendered.
     fn item(&self, step: &Step, items: &Expanded) -> Result<Draft, Reaction> {
         let index = items.started;
         if items.takes_over
@@ -115,7 +116,7 @@ impl WorkflowRun<'_> {
         }
     }
 
-    /// Gives an item of a list.
+    /// Returns an item of a list.
     pub(super) fn element(&self, items: &Expanded, index: u32) -> Result<Document, Reaction> {
         let Some(list) = self.with.bodies.elements(&items.list) else { return Err(Reaction::Needs(vec![items.list])) };
         let missing = || Reaction::Impossible(format!("the list of {} items has no item {index}", items.count));

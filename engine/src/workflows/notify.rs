@@ -1,4 +1,5 @@
-//! What tells the people whom a step asks: an execution of its own, for which neither the step nor the workflow waits.
+//! The notification of the people whom a step asks: a separate execution, for which neither the step nor the
+//! workflow waits.
 
 use ensue_expression::{Budget, EVALUATION_STEPS_MAX, Value};
 
@@ -17,18 +18,19 @@ use crate::workflows::run::Nth;
 use crate::workflows::run::StepError;
 use crate::workflows::run::WorkflowRun;
 
-/// What people are told of.
+/// What people are notified about.
 pub(crate) struct Asked<'a> {
-    /// The inquiry, as it stands now.
+    /// The inquiry in its current state.
     pub(crate) inquiry: (InquiryId, &'a Inquiry),
-    /// What it asks.
+    /// Its question.
     pub(crate) question: &'a Question<'a>,
-    /// What they are told of.
+    /// The occasion of the notification.
     pub(crate) of: Occasion,
 }
 
 impl WorkflowRun<'_> {
-    /// Gives the request of what tells people of an inquiry, and the record of it; none where the step says of nothing that does.
+    /// Returns the request of the execution that notifies people of an inquiry, and the record of it; `None`
+    /// if the step has no notification.
     pub(crate) fn notified(&self, asking: (ExecutionId, &Execution, &PartOf), asked: &Asked<'_>) -> Option<Reaction> {
         let (stream, execution, part_of) = asking;
         let (inquiry, of) = (asked.inquiry.0, asked.of);
@@ -57,7 +59,7 @@ impl WorkflowRun<'_> {
 }
 
 impl Asked<'_> {
-    /// Gives what expressions read as `inquiry`.
+    /// Returns the value that expressions read as `inquiry`.
     fn value(&self, url: &str) -> Value<'static> {
         let (id, inquiry) = self.inquiry;
         let text = |text: &str| Value::from(text.to_owned());

@@ -13,10 +13,11 @@ pub struct PartOf {
     pub workflow: ExecutionId,
     /// The step.
     pub step: StepName,
-    /// The item of the step, from 0, where it is done for each of several; of one that is repeated the turn, from 0 as well.
+    /// The item of the step, from 0, if it is done for each of several; for a repeated step the turn, from 0 as well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<u32>,
-    /// What its failure means for the workflow; that of an item, or of what undoes one, means nothing by itself.
+    /// The effect of its failure on the workflow; the failure of an item, or of the undo of one, has no
+    /// effect by itself.
     #[serde(default, skip_serializing_if = "OnFailure::is_default")]
     pub on_failure: OnFailure,
     /// Which part of the step it is.
@@ -33,9 +34,9 @@ pub enum PartRole {
     Step,
     /// A turn of a step that is repeated.
     Turn,
-    /// The step itself, or an item of it, and it is undone where it succeeds and the workflow does not.
+    /// The step itself, or an item of it, which is undone if it succeeds and the workflow does not.
     UndoableStep,
-    /// What undoes it.
+    /// The undo of the step or item.
     Undo,
 }
 

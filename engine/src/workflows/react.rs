@@ -1,6 +1,7 @@
-//! What follows for a workflow: its steps start, in the order in which they are written, once those that they need have ended.
+//! The consequences for a workflow: its steps start, in the order in which they are written, once the steps
+//! that they need have ended.
 //!
-//! Each call gives the next thing that is due, from the state alone; the caller asks again until there is none.
+//! Each call returns the next thing that is due, from the state alone; the caller asks again until nothing is due.
 
 use crate::executions::end;
 use crate::workflows::run::Nth;
@@ -36,7 +37,7 @@ use crate::workflows::inputs::{Ends, ExpressionInputs};
 use crate::workflows::state::{End, StepState, StepStatus, WorkflowState};
 use crate::workflows::waits;
 
-/// How deep workflows may stand in workflows.
+/// The maximum depth of nested workflows.
 pub(crate) const LEVEL_MAX: u32 = 16;
 
 /// How many executions are asked to end at once.
@@ -44,36 +45,36 @@ const ASKED_AT_ONCE: usize = 100;
 
 /// What happened to a workflow.
 enum Change<'a> {
-    /// It was asked for.
+    /// It was requested.
     Begun,
     /// A step of it has ended, or an item of one.
     Ended(&'a StepName),
-    /// A step is to be done for each of several items.
+    /// A step is done for each of several items.
     Expanded(&'a StepName),
-    /// Somebody asked that it end.
+    /// Somebody asked it to end.
     CancelRequested,
-    /// It undoes what succeeded of it, and goes on with that.
+    /// It is undoing its steps that succeeded, and continues with that.
     Undoing,
     /// A step of it waits for an event from now on.
     Awaits(&'a StepName),
 }
 
-/// What is due in a workflow.
+/// The drafts that are due in a workflow.
 struct Due {
     drafts: Vec<Draft>,
-    /// The consequence of the same record from which on more may be due.
+    /// The consequence of the same record from which more may be due.
     then: Consequence,
 }
 
 impl Due {
-    /// Nothing of the workflow is due after this.
+    /// Returns a draft after which nothing of the workflow is due.
     fn last(draft: Draft) -> Self {
         Self { drafts: vec![draft], then: Consequence::LAST }
     }
 }
 
-/// Gives what follows from a record of an execution for the workflow that it is about, from the `next`-th consequence on, and who may run
-/// then.
+/// Returns the consequences of a record of an execution for its workflow, from the `next`-th on, and then for
+/// the executions that may start.
 pub(crate) fn after_execution(state: &State, record: &Record, fact: ExecutionFact<'_>, next: Consequence, with: &Context<'_>) -> Reaction {
     let change = match (End::of(fact), fact, &record.stream) {
         (Some(end), ..) if end.part_of.role == PartRole::Undo => Some((end.part_of.workflow, Change::Undoing)),
@@ -90,7 +91,8 @@ pub(crate) fn after_execution(state: &State, record: &Record, fact: ExecutionFac
     follow(state, change, record, next, with)
 }
 
-/// Gives what follows for a workflow from one of its timers that has fired, from the `next`-th consequence on, and who may run then.
+/// Returns the consequences of a fired timer of a workflow, from the `next`-th on, and then for the
+/// executions that may start.
 pub(crate) fn after_timer(
     state: &State,
     record: &Record,
@@ -114,7 +116,7 @@ pub(crate) fn after_timer(
     follow(state, change, record, next, with)
 }
 
-/// Gives what follows from a record of a step, from the `next`-th consequence on.
+/// Returns the consequences of a record of a step, from the `next`-th on.
 pub(crate) fn react(state: &State, record: &Record, fact: StepFact<'_>, next: Consequence, with: &Context<'_>) -> Reaction {
     let StreamId::Execution(id) = record.stream else { return Reaction::nothing() };
     let change = match fact {
@@ -131,7 +133,7 @@ pub(crate) fn react(state: &State, record: &Record, fact: StepFact<'_>, next: Co
     follow(state, Some((id, change)), record, next, with)
 }
 
-/// The event has come that a step waits for: where the step has begun, it ends.
+/// Ends a step whose event has come, if it has begun.
 fn matched(state: &State, record: &Record, fact: &WaitMatched, with: &Context<'_>) -> Reaction {
     let child = fact.execution.and_then(|id| Some((id, state.executions().get(&id)?)));
     match child.filter(|(_, execution)| execution.phase == Phase::Awaiting) {
@@ -147,14 +149,15 @@ fn follow(state: &State, change: Option<(ExecutionId, Change<'_>)>, record: &Rec
     };
     match due {
         Ok(Some(due)) => Reaction::from(due.drafts, due.then),
-        // Who asks many to end goes on by itself, and starts who waits when they all are: none of them begins that anew.
+        // The record that asks many executions to end continues by itself, and starts the waiting executions
+        // after the last of them: none of their ends begins that again.
         Ok(None) if matches!(record.fact, Fact::ExecutionCancelled(_)) && is_next_to_end(state) => Reaction::nothing(),
         Ok(None) => start_waiting(state, record.id, with),
         Err(reaction) => reaction,
     }
 }
 
-/// Says whether the first in a queue, or who may have a lock next, is to end with the workflow around it.
+/// Returns true if the first in a queue, or the next execution to get a lock, must end with the workflow around it.
 fn is_next_to_end(state: &State) -> bool {
     let free = state.locks().next_free().and_then(|(_, id)| Some((id, state.executions().get(&id)?)));
     state
@@ -173,8 +176,8 @@ fn due(
     with: &Context<'_>,
 ) -> Result<Option<Due>, Reaction> {
     let (Some(execution), Some(progress)) = (state.executions().get(&id), state.workflows().progress(&id)) else { return Ok(None) };
-    // The record asks by which they are to end, and no other: each of them that has ended would ask for the next else. It asks from the
-    // state alone, also where nothing else can be worked out.
+    // Only the record that requires them to end asks them; otherwise each end would ask for the next one. It
+    // asks from the state alone, even if nothing else can be worked out.
     if record.position == progress.stop_before {
         let asked = ends_asked_for(state, state.workflows().to_be_asked(id, progress), execution, record);
         if !asked.is_empty() {
@@ -195,7 +198,7 @@ fn due(
             run.next_within(step)?.map(|drafts| Due { drafts, then: next })
         }
         Change::Ended(step) => run.first_of(workflow.dependents(step), next)?,
-        // Also a step that was passed over, because what should have followed from another's end was dismissed, comes to an end now.
+        // A step that was passed over because the consequences of another step's end were dismissed also ends now.
         Change::CancelRequested => run.first_of(workflow.steps().iter(), next)?,
         Change::Undoing => None,
     };
@@ -205,7 +208,7 @@ fn due(
     }
 }
 
-/// A workflow whose steps nobody can know can only be cancelled.
+/// A workflow whose steps cannot be read can only be canceled.
 fn without_steps(id: ExecutionId, execution: &Execution, progress: &WorkflowState, record: &Record) -> Result<Option<Due>, Reaction> {
     match (progress.cancels, progress.open) {
         (0, _) => {
@@ -217,7 +220,7 @@ fn without_steps(id: ExecutionId, execution: &Execution, progress: &WorkflowStat
     }
 }
 
-/// Gives the end of a workflow that was cancelled, or took too long.
+/// Returns the end of a workflow that was canceled or took too long.
 fn end_of_stopped(execution: &Execution, progress: &WorkflowState) -> Fact {
     if progress.is_timed_out {
         end::stopped(execution)
@@ -226,7 +229,7 @@ fn end_of_stopped(execution: &Execution, progress: &WorkflowState) -> Fact {
     }
 }
 
-/// Asks executions to end, some of them at once.
+/// Asks executions to end, a limited number at once.
 pub(super) fn ends_asked_for(
     state: &State,
     children: impl Iterator<Item = ExecutionId>,
@@ -254,7 +257,8 @@ impl WorkflowRun<'_> {
         self.state.workflows().step(self.id, step)
     }
 
-    /// Returns what is due in a workflow that has begun: first what it waits for from then on, then the steps that need nothing.
+    /// Returns what is due in a workflow that has begun: first the waits that open with it, then the steps
+    /// that need nothing.
     fn begun(&self, next: Consequence) -> Result<Option<Due>, Reaction> {
         let waits = u32::try_from(self.workflow.early_waits().count()).unwrap_or(u32::MAX);
         if next.0 < waits
@@ -286,7 +290,7 @@ impl WorkflowRun<'_> {
         Ok(None)
     }
 
-    /// Gives what is due in a step that is done more than once and has not ended.
+    /// Returns what is due in a step that is done more than once and has not ended.
     fn next_within(&self, name: &StepName) -> Result<Option<Vec<Draft>>, Reaction> {
         match self.next_of_items(name)? {
             Some(drafts) => Ok(Some(drafts)),
@@ -294,7 +298,7 @@ impl WorkflowRun<'_> {
         }
     }
 
-    /// Gives how the steps ended that a step needs; none where one has not.
+    /// Returns how the steps that a step needs have ended; `None` if one has not.
     fn ends_of_needs(&self, step: &Step) -> Option<Ends> {
         let counted = if mutants::is("only the first need counts") { step.needs.len().min(1) } else { step.needs.len() };
         let needs = &step.needs[..counted];
@@ -318,8 +322,9 @@ impl WorkflowRun<'_> {
         Some(ends)
     }
 
-    /// Says whether these steps have all ended. Each of them asks when it ends, so that it must be quick where thousands are needed: the
-    /// search jumps about, for in whatever order they end, one that has not is soon found so.
+    /// Returns true if all these steps have ended. Each of them asks when it ends, so this must be quick if
+    /// thousands are needed: the search jumps about, so that it soon finds a step that has not ended, in
+    /// whatever order they end.
     fn have_ended(&self, needs: &[StepName]) -> bool {
         let stride = stride(needs.len());
         self.progress.ended as usize >= needs.len()
@@ -328,7 +333,7 @@ impl WorkflowRun<'_> {
                 .all(|name| self.state(name).is_some_and(|state| state.status.is_end()))
     }
 
-    /// Says why nothing of a step may start, where the workflow was cancelled or is failing.
+    /// Returns why nothing of a step may start, if the workflow was canceled or is failing.
     fn stopped(&self, step: &Step) -> Option<SkippedBecause> {
         let may_start = match self.progress.cancels {
             0 => true,
@@ -345,7 +350,8 @@ impl WorkflowRun<'_> {
     fn begin(&self, step: &Step, ends: Ends) -> Result<Draft, Reaction> {
         let skipped = |because| Ok(self.draft(StepSkipped { step: step.name.clone(), because }.into(), None));
         let stopped = self.stopped(step);
-        // It costs nothing, and what is not taken over now would be run once more by who runs this one again. Items may still be to be run.
+        // Taking over costs nothing, and a rerun of this execution would have to run again whatever is not
+        // taken over now. But a step with items may still have items to run.
         let taken_over = self.taken_over(step, ends)?;
         if let Some(taken_over) = taken_over.filter(|draft| stopped.is_none() || !matches!(draft.fact, Fact::StepExpanded(_))) {
             return Ok(taken_over);
@@ -366,7 +372,7 @@ impl WorkflowRun<'_> {
         }
     }
 
-    /// Gives the record that starts a step; none where its condition does not hold.
+    /// Returns the record that starts a step; `None` if its condition is false.
     fn started(&self, step: &Step, ends: Ends) -> Result<Option<Draft>, StepError> {
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
         if let Some(condition) = step.starts.condition() {
@@ -399,7 +405,7 @@ impl WorkflowRun<'_> {
         }
     }
 
-    /// Gives the request of the execution that a step is, or an item of it.
+    /// Returns the request of the execution that is a step, or an item of one.
     pub(super) fn requested(
         &self,
         step: &Step,
@@ -445,7 +451,7 @@ impl WorkflowRun<'_> {
         let log = self.state.log();
         let of_step = Id::derived(log, self.id.0, Role::Step(&step.name));
         let part = |item: Option<u32>, role: PartRole| {
-            // Whether an item's failure counts is said once all have ended.
+            // Whether an item's failure counts is decided once all have ended.
             let on_failure = if item.is_none() && role != PartRole::Undo { step.on_failure } else { OnFailure::default() };
             Some(PartOf { workflow: self.id, step: step.name.clone(), item, on_failure, role })
         };
@@ -482,7 +488,7 @@ impl WorkflowRun<'_> {
             timeout_millis: millis(action.timeout),
             grace_millis: millis(action.grace),
             failures_max: retry.as_ref().or(action.retry.as_ref()).map(|retry| retry.attempts),
-            // What the step says and what its action says both hold.
+            // The limits of both the step and its action apply.
             limit_millis: timeout.into_iter().chain(action.limit).min().map(millis),
             start_at: None,
             locks: own_claims(self.state, self.id, claim),
@@ -494,7 +500,7 @@ impl WorkflowRun<'_> {
         Ok(Draft { stream: StreamId::Execution(child), begins: Some(child.0), ..self.draft(fact.into(), body) })
     }
 
-    /// Gives the workflow's end where all its steps have ended, and before it, where that is no success, what undoes them.
+    /// Returns the workflow's end if all its steps have ended; before an end other than success, its undo.
     fn end(&self) -> Result<Option<Draft>, Reaction> {
         let left = usize::from(mutants::is("workflow ends before its last step"));
         if (self.progress.ended as usize) + left < self.workflow.steps().len() || (self.progress.open > 0 && left == 0) {
@@ -508,7 +514,7 @@ impl WorkflowRun<'_> {
         Ok(Some(self.draft(begun.unwrap_or(end), body)))
     }
 
-    /// Gives how the workflow ends by what became of its steps.
+    /// Returns how the workflow ends, based on the ends of its steps.
     fn outcome(&self) -> Result<(Fact, Option<Body>), Reaction> {
         if self.progress.cancels > 0 && !mutants::is("cancelled workflow goes by its steps") {
             return Ok((end_of_stopped(self.execution, self.progress), None));
@@ -539,7 +545,7 @@ impl WorkflowRun<'_> {
         Failure::new(FailureKind::ChildFailed, message)
     }
 
-    /// Gives what the workflow gives.
+    /// Returns the workflow's result.
     fn result(&self) -> Result<Option<Body>, StepError> {
         let Some(template) = self.workflow.result() else { return Ok(None) };
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
@@ -563,7 +569,7 @@ impl WorkflowRun<'_> {
         ExpressionInputs::of(self.state, self.id, self.execution, (self.action, self.workflow), (ends, reads), self.with)
     }
 
-    /// Gives the scope of a sight, with the workflow's local values where one of the expressions reads them.
+    /// Returns the scope of the inputs, with the workflow's local values if one of the expressions reads them.
     pub(super) fn scope<'s>(
         &'s self,
         inputs: &'s ExpressionInputs<'_>,
@@ -582,7 +588,8 @@ impl WorkflowRun<'_> {
     }
 }
 
-/// Gives the length of jumps that reach each of `count` places once, and spread them early: some 0.6 of all, without a common divisor.
+/// Returns the length of jumps that reach each of `count` places once and spread them early: about 0.6 of
+/// all, without a common divisor.
 fn stride(count: usize) -> usize {
     let has_common_divisor = |stride: &usize| {
         let (mut larger, mut smaller) = (count, *stride);

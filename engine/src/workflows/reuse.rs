@@ -1,6 +1,7 @@
-//! What a workflow that runs another again takes over of it: steps that had succeeded, as long as all that they need is as it was.
+//! The steps that a rerun of a workflow takes over: those that had succeeded, as long as everything they need
+//! is unchanged.
 //!
-//! What had succeeded is told by `executions/history.rs`.
+//! `executions/history.rs` determines which had succeeded.
 
 use std::sync::Arc;
 
@@ -22,7 +23,8 @@ use crate::workflows::run::WorkflowRun;
 use crate::workflows::state::StepStatus;
 
 impl WorkflowRun<'_> {
-    /// Gives the record by which a step takes over what it was, where it may; of one with items the one that says over which it is done.
+    /// Returns the record by which a step takes over its earlier result, if it may; for a step with items,
+    /// the record of its list.
     pub(super) fn taken_over(&self, step: &Step, ends: Ends) -> Result<Option<Draft>, Reaction> {
         let Some(kept) = self.kept()? else { return Ok(None) };
         let Some(before) = find(&kept, &step.name, None).filter(|_| self.has_all_as_before(step, &kept)) else { return Ok(None) };
@@ -37,22 +39,22 @@ impl WorkflowRun<'_> {
         }
     }
 
-    /// Gives the record by which an item takes over what it was, where it had succeeded.
+    /// Returns the record by which an item takes over its earlier result, if it had succeeded.
     pub(super) fn item_taken_over(&self, step: &Step, item: u32) -> Result<Option<Draft>, Reaction> {
         let before = self.kept()?.and_then(|kept| find(&kept, &step.name, Some(item)));
         let taken = before.and_then(|before| if let KeptAs::Done(taken) = before.what { Some(taken) } else { None });
-        // An item's question is asked again: nobody has compared it with the one before.
+        // An item's question is asked again, because it is not compared with the earlier one.
         let taken = taken.filter(|taken| runs(step, taken) && taken.question.is_none() && !is_inquiry(step));
         Ok(taken.map(|taken| self.draft(StepTakenOver { step: step.name.clone(), item: Some(item), taken }.into(), None)))
     }
 
-    /// Gives what is known of the execution that is run again; none where nothing is taken over.
+    /// Returns what is known about the execution that is run again; `None` if nothing is taken over.
     fn kept(&self) -> Result<Option<Arc<Elements>>, Reaction> {
         let Some(handle) = self.progress.kept.filter(|_| !mutants::is("rerun takes nothing over")) else { return Ok(None) };
         self.with.bodies.elements(&handle).map(Some).ok_or_else(|| Reaction::Needs(vec![handle]))
     }
 
-    /// Says whether a step may stay as it was: what needs a step that runs again runs again.
+    /// Returns true if nothing that a step needs runs again: a step must run again if one that it needs does.
     fn has_all_as_before(&self, step: &Step, kept: &Elements) -> bool {
         step.needs.iter().all(|name| match self.state(name) {
             Some(state) if state.is_taken_over => true,
@@ -64,7 +66,7 @@ impl WorkflowRun<'_> {
         })
     }
 
-    /// Says whether a step would do what it did: an answer counts only where the same is asked.
+    /// Returns true if a step would do the same as before: an answer counts only if the same question is asked.
     fn does_the_same(&self, step: &Step, taken: &Taken, ends: Ends) -> Result<bool, Reaction> {
         if step.repeat.is_some() != taken.is_repeated || !runs(step, taken) {
             return Ok(false);
@@ -78,12 +80,12 @@ impl WorkflowRun<'_> {
         match self.asked_digest(step, ends) {
             Ok(digest) => Ok(taken.question == Some(digest)),
             Err(StepError::Stuck(reaction)) => Err(reaction),
-            // Why it cannot be asked is told when it is.
+            // The reason it cannot be asked is reported when it is asked.
             Err(StepError::Fails(_)) => Ok(false),
         }
     }
 
-    /// Gives what an answer to the question of a step would be bound to.
+    /// Returns the digest that an answer to the question of a step would be bound to.
     fn asked_digest(&self, step: &Step, ends: Ends) -> Result<Digest, StepError> {
         let Task::Action { action, with } = &step.task else { return Err(Reaction::Impossible("it asks nobody".to_owned()).into()) };
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
@@ -95,7 +97,7 @@ impl WorkflowRun<'_> {
         Ok(question_digest(&params, &step.name, self.execution, self.with)?)
     }
 
-    /// Begins a step over the items that it had; none where they are others now.
+    /// Begins a step over the same items as before; `None` if the items differ now.
     fn expanded_as_before(&self, step: &Step, list: Digest, ends: Ends) -> Result<Option<Draft>, Reaction> {
         let Some(each) = &step.for_each else { return Ok(None) };
         let mut draft = match self.expanded(step, each, ends, &mut Budget::steps(EVALUATION_STEPS_MAX)) {
@@ -113,7 +115,8 @@ impl WorkflowRun<'_> {
     }
 }
 
-/// Says whether a step asks people by the library's action, also for each of several items or over and over again.
+/// Returns true if a step asks people by the library's action, also if it does so for each of several items
+/// or repeatedly.
 fn is_inquiry(step: &Step) -> bool {
     matches!(&step.task, Task::Action { action, .. } if action.as_str() == INQUIRY)
 }
@@ -125,7 +128,7 @@ fn runs(step: &Step, taken: &Taken) -> bool {
     }
 }
 
-/// Finds what is known of a step, or an item of it: the list is ascending.
+/// Finds what is known about a step, or an item of it; the list is ascending.
 fn find(kept: &Elements, step: &StepName, item: Option<u32>) -> Option<Kept> {
     let (mut from, mut to) = (0, kept.len());
     while from < to {

@@ -1,4 +1,4 @@
-//! A workflow that is open, with everything that its steps are worked out from.
+//! An open workflow, with everything that its steps are worked out from.
 
 use crate::catalog::{Action, Catalog, Run, Workflow};
 use crate::command::Context;
@@ -13,7 +13,7 @@ use crate::workflows::state::WorkflowState;
 use ensue_expression::EvaluationError;
 use std::sync::Arc;
 
-/// Has something worked out for a workflow that is open; none where its steps cannot be read.
+/// Runs a function on an open workflow; returns `None` if its steps cannot be read.
 pub(crate) fn with_steps<T>(
     state: &State,
     id: ExecutionId,
@@ -28,7 +28,7 @@ pub(crate) fn with_steps<T>(
     Some(work(&WorkflowRun { state, id, execution, progress, catalog: &catalog, action, workflow, record, with }))
 }
 
-/// Gives what an execution is made of: an action, or the steps of a rule.
+/// Returns the definition of an execution: an action, or the steps of a rule.
 pub(crate) fn definition<'c>(catalog: &'c Catalog, execution: &Execution) -> Option<&'c Arc<Action>> {
     match &execution.of_rule {
         Some(of) => catalog.rules().get(&of.rule).map(|rule| &rule.action),
@@ -36,7 +36,7 @@ pub(crate) fn definition<'c>(catalog: &'c Catalog, execution: &Execution) -> Opt
     }
 }
 
-/// A workflow that goes on.
+/// A workflow that is running.
 pub(crate) struct WorkflowRun<'a> {
     pub(super) state: &'a State,
     pub(super) id: ExecutionId,
@@ -49,15 +49,15 @@ pub(crate) struct WorkflowRun<'a> {
     pub(super) with: &'a Context<'a>,
 }
 
-/// Why a step cannot be started as it says.
+/// Why a step cannot be started as written.
 pub(super) enum StepError {
     /// It fails.
     Fails(Failure),
-    /// Something must be at hand first, or it cannot be worked out at all.
+    /// Something must be loaded first, or it cannot be worked out at all.
     Stuck(Reaction),
 }
 
-/// Which of the executions of a step it is.
+/// Which of a step's executions it is.
 #[derive(Clone, Copy)]
 pub(super) enum Nth {
     /// The only one.
@@ -66,14 +66,14 @@ pub(super) enum Nth {
     Item(u32),
     /// A turn's, from 1.
     Turn {
-        /// Which.
+        /// The number of the turn.
         iteration: u32,
         /// How long it waits before it starts, in milliseconds.
         wait: Option<u64>,
     },
-    /// The one that undoes it, or an item of it.
+    /// The undo of the step, or of an item of it.
     Undo(Option<u32>),
-    /// One that tells those whom it asks, and is no part of the workflow.
+    /// The notification of the people it asks, which is not part of the workflow.
     Notification(ExecutionId),
 }
 

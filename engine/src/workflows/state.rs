@@ -1,4 +1,4 @@
-//! What workflows are made into: how far each has come, step by step.
+//! The state of workflows: the progress of each, step by step.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,7 @@ use crate::timers::facts::{TimerFired, TimerKind};
 use crate::workflows::awaited::Waits;
 use crate::workflows::facts::{BadEnd, PartOf, PartRole, StepTakenOver};
 
-/// The workflows that are open.
+/// The open workflows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Workflows {
     courses: Table<ExecutionId, WorkflowState>,
@@ -24,11 +24,12 @@ pub struct Workflows {
     items: Table<(ExecutionId, StepName, u32), ItemState>,
     /// The executions that a workflow may still ask to end: by how often it asked, and by the record that began them.
     unasked: Table<(ExecutionId, u32, Position), ExecutionId>,
-    /// Those of them that are items and were never asked, by the records that began them.
+    /// Those of them that are items and were never asked, with the records that began them.
     unasked_items: Table<(ExecutionId, StepName, u32), Position>,
-    /// What succeeded of a workflow and is undone where that does not, by the records that it ended with.
+    /// The steps and items of a workflow that succeeded and are undone if the workflow does not, by the
+    /// records that ended them.
     undoable: Table<(ExecutionId, Position), Undoable>,
-    /// What steps wait for.
+    /// The waits of steps.
     waits: Waits,
 }
 
@@ -42,103 +43,104 @@ pub struct Undoable {
     pub item: Option<u32>,
 }
 
-/// How far a workflow has come.
+/// The progress of a workflow.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct WorkflowState {
     /// How many of its steps have ended.
     pub ended: u32,
     /// How many executions it waits for.
     pub open: u32,
-    /// The step by whose failure it is failing.
+    /// The step whose failure makes it fail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing: Option<StepName>,
-    /// How often somebody asked that it end.
+    /// How often it was asked to end.
     pub cancels: u32,
-    /// Whether the first of these was none of somebody's: all of it took too long.
+    /// Whether the first of these was not a person's request: the whole workflow exceeded its time limit.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_timed_out: bool,
-    /// What of it began before this record is to end: it was cancelled then, or a step failed that ends the others.
+    /// Everything in it that began before this record must end: it was canceled then, or a step failed that
+    /// ends the others.
     pub stop_before: Position,
-    /// How far the undoing has come, where it has begun.
+    /// The progress of the undo, if it has begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoing: Option<Box<Undoing>>,
-    /// The list of what it takes over, where it runs another again and does.
+    /// The list of steps to take over, if it is a rerun that takes any over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<BodyHandle>,
 }
 
-/// How far a workflow has come that undoes what succeeded of it.
+/// The progress of a workflow that undoes its steps that succeeded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Undoing {
-    /// How it ends then.
+    /// How it ends after that.
     pub end: BadEnd,
-    /// How many steps and items it has begun to undo.
+    /// How many undos have begun.
     pub begun: u32,
-    /// At how many of them that failed.
+    /// How many undos have failed.
     pub failed: u32,
-    /// The first of these, and why.
+    /// The first that failed, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_failed: Option<(Undoable, String)>,
 }
 
-/// A step that has begun, or never will.
+/// A step that has begun or never will.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepState {
-    /// Where it stands.
+    /// Its status.
     pub status: StepStatus,
-    /// What it gave.
+    /// Its result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<BodyHandle>,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
-    /// Its items, where it is done for each of several.
+    /// Its items, if it is done for each of several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<Expanded>,
-    /// Its turns, where it is repeated.
+    /// Its turns, if it is repeated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turns: Option<Turns>,
-    /// Whether nothing of it was run: all that it gave is taken over.
+    /// Whether nothing of it was run: its whole result is taken over.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_taken_over: bool,
 }
 
-/// Where a step stands that is repeated.
+/// The progress of a repeated step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Turns {
     /// The record that began it.
     pub begun: Position,
     /// How many turns have begun.
     pub begun_count: u32,
-    /// Where the last of them stands.
+    /// The status of the last of them.
     pub status: StepStatus,
 }
 
-/// Where a step stands that is done for each of several items.
+/// The progress of a step that is done for each of several items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expanded {
     /// The list of items.
     pub list: BodyHandle,
-    /// What the failure of one means for the others.
+    /// The effect of a failed item on the others.
     #[serde(default, skip_serializing_if = "ItemFailure::is_default")]
     pub item_failure: ItemFailure,
-    /// The record that says so.
+    /// The record that began it.
     pub begun: Position,
     /// How many there are.
     pub count: u32,
-    /// How many were started, the first ones.
+    /// How many were started; these are the first ones.
     pub started: u32,
-    /// How many of these run.
+    /// How many of these are running.
     pub running: u32,
-    /// How many of these have ended in another way than by success.
+    /// How many of these have ended other than by success.
     pub failed: u32,
     /// The first of these.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_failed: Option<u32>,
-    /// Whether what succeeded before is taken over.
+    /// Whether items that succeeded before are taken over.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub takes_over: bool,
-    /// How many were.
+    /// How many were taken over.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub taken_over: u32,
 }
@@ -146,9 +148,9 @@ pub struct Expanded {
 /// An item of a step that was started.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ItemState {
-    /// Where it stands.
+    /// Its status.
     pub status: StepStatus,
-    /// What it gave.
+    /// Its result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<BodyHandle>,
     /// Why it failed.
@@ -156,11 +158,11 @@ pub struct ItemState {
     pub error: Option<Failure>,
 }
 
-/// Where a step stands.
+/// The status of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StepStatus {
-    /// It has started and not ended.
+    /// It has started and has not ended.
     Running,
     /// It ended with a result.
     Succeeded,
@@ -175,7 +177,7 @@ pub enum StepStatus {
 }
 
 impl StepStatus {
-    /// Gives the name as text.
+    /// Returns the name as text.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Running => "running",
@@ -187,7 +189,7 @@ impl StepStatus {
         }
     }
 
-    /// Says whether it has ended, and not as it should.
+    /// Returns true if it has ended, but neither succeeded nor was skipped.
     pub fn is_bad(self) -> bool {
         match self {
             Self::Failed | Self::TimedOut | Self::Cancelled => true,
@@ -195,7 +197,7 @@ impl StepStatus {
         }
     }
 
-    /// Says whether it is for good.
+    /// Returns true if it is final.
     pub fn is_end(self) -> bool {
         match self {
             Self::Running => false,
@@ -205,12 +207,12 @@ impl StepStatus {
 }
 
 impl Expanded {
-    /// Says whether one of them failed that stops the others.
+    /// Returns true if an item failed and stops the others.
     pub fn is_stopped(&self) -> bool {
         self.failed > 0 && self.item_failure == ItemFailure::StopsOthers
     }
 
-    /// Says whether nothing of them was run.
+    /// Returns true if no item was run.
     pub fn are_all_taken_over(&self) -> bool {
         self.takes_over && self.taken_over == self.count
     }
@@ -234,7 +236,8 @@ pub(crate) struct End<'a> {
 }
 
 impl<'a> End<'a> {
-    /// Gives how an execution ended that is a part of a workflow; none for what is no end, or of no workflow.
+    /// Returns how an execution ended that is part of a workflow; `None` if the fact is not an end or the
+    /// execution is not such a part.
     pub(crate) fn of(fact: ExecutionFact<'a>) -> Option<Self> {
         let Milestone::Ended(ended) = fact.milestone() else { return None };
         let status = match ended.how {
@@ -248,44 +251,44 @@ impl<'a> End<'a> {
 }
 
 impl Workflows {
-    /// Gives how far a workflow has come; none for what is no workflow, or has ended.
+    /// Returns the progress of a workflow; `None` if it is not a workflow or has ended.
     pub fn progress(&self, workflow: &ExecutionId) -> Option<&WorkflowState> {
         self.courses.get(workflow)
     }
 
-    /// Gives a step that has begun, or never will, with its name.
+    /// Returns a step that has begun or never will, with its name.
     pub fn step_of(&self, workflow: ExecutionId, step: &StepName) -> Option<(&StepName, &StepState)> {
         let key = (workflow, step.clone());
         self.steps.range(key.clone()..=key).next().map(|((_, name), state)| (name, state))
     }
 
-    /// Gives a step that has begun, or never will.
+    /// Returns a step that has begun or never will.
     pub fn step(&self, workflow: ExecutionId, step: &StepName) -> Option<&StepState> {
         self.steps.get(&(workflow, step.clone()))
     }
 
-    /// Gives the items of a step that were started, in their order.
+    /// Returns the items of a step that were started, in order.
     pub fn items(&self, workflow: ExecutionId, step: &StepName) -> impl Iterator<Item = &ItemState> {
         let (first, last) = ((workflow, step.clone(), 0), (workflow, step.clone(), u32::MAX));
         self.items.range(first..=last).map(|(_, item)| item)
     }
 
-    /// Gives an item of a step that was started.
+    /// Returns an item of a step that was started.
     pub fn item(&self, workflow: ExecutionId, step: &StepName, item: u32) -> Option<&ItemState> {
         self.items.get(&(workflow, step.clone(), item))
     }
 
-    /// Gives what steps wait for.
+    /// Returns the waits of steps.
     pub fn waits(&self) -> &Waits {
         &self.waits
     }
 
-    /// Gives what is to be undone next of a workflow that does not succeed: what ended last.
+    /// Returns the next step or item to undo in a workflow that does not succeed: the one that ended last.
     pub(crate) fn next_undo(&self, workflow: ExecutionId) -> Option<&Undoable> {
         self.undoable_of(workflow).next_back().map(|(_, undoable)| undoable)
     }
 
-    /// Gives how much there is to be undone of a workflow.
+    /// Returns how many steps and items of a workflow must be undone.
     pub(crate) fn undo_count(&self, workflow: ExecutionId) -> u32 {
         u32::try_from(self.undoable_of(workflow).count()).unwrap_or(u32::MAX)
     }
@@ -294,23 +297,24 @@ impl Workflows {
         self.undoable.range((workflow, Position::default())..=(workflow, Position(u64::MAX)))
     }
 
-    /// Gives the executions that a workflow has yet to ask to end, the oldest first, with how often it has asked.
+    /// Returns the executions that a workflow has yet to ask to end, the oldest first, those never asked
+    /// before those asked once.
     pub(crate) fn to_be_asked(&self, workflow: ExecutionId, progress: &WorkflowState) -> impl Iterator<Item = ExecutionId> {
         let never = (workflow, 0, Position::default())..(workflow, 0, progress.stop_before);
-        // The second cancel of a workflow ends also what cleans up in those that stand in it.
+        // The second cancel of a workflow also ends the cleanup in nested workflows.
         let once = (workflow, 1, Position::default())
             ..(workflow, 1, if progress.cancels > 1 { progress.stop_before } else { Position::default() });
         self.unasked.range(never).chain(self.unasked.range(once)).map(|(_, child)| *child)
     }
 
-    /// Gives the items of a step that nobody has asked to end.
+    /// Returns the items of a step that were not asked to end.
     pub(crate) fn unasked_items(&self, workflow: ExecutionId, step: &StepName) -> impl Iterator<Item = ExecutionId> {
         let (first, last) = ((workflow, step.clone(), 0), (workflow, step.clone(), u32::MAX));
         self.unasked_items.range(first..=last).filter_map(move |(_, begun)| self.unasked.get(&(workflow, 0, *begun)).copied())
     }
 
-    /// Gives the outermost execution that is to end and does not know it yet, of this one and those that it stands in; where it was
-    /// asked to, what it does in it is its own.
+    /// Returns the outermost execution that must end and was not asked to yet, among this one and those
+    /// around it. Inside one that was asked to end, that one decides what runs.
     pub(crate) fn to_end(&self, id: ExecutionId, execution: &Execution, executions: &Executions) -> Option<ExecutionId> {
         let (mut inner, mut inner_id) = (execution, id);
         let mut outermost = None;
@@ -332,7 +336,7 @@ impl Workflows {
         items.is_some_and(|items| items.is_stopped()) && self.unasked_items.contains(&(part_of.workflow, part_of.step.clone(), item))
     }
 
-    /// Folds what happened to an execution, before the executions do: of one that has ended they know nothing any more.
+    /// Applies what happened to an execution, before the executions do: they no longer know one that has ended.
     pub(crate) fn apply_execution(&mut self, record: &Record, fact: ExecutionFact<'_>, executions: &Executions) {
         let StreamId::Execution(id) = record.stream else { return };
         if let ExecutionFact::ExecutionRequested(fact) = fact {
@@ -362,12 +366,12 @@ impl Workflows {
         }
     }
 
-    /// Folds a timer of a workflow: one that takes too long ends as by a cancel.
+    /// Applies a timer of a workflow: one that exceeds its limit ends as by a cancel.
     pub(crate) fn apply_timer(&mut self, record: &Record, fact: TimerFact<'_>, executions: &Executions) {
         let StreamId::Execution(id) = record.stream else { return };
         let TimerFact::TimerFired(TimerFired { kind: TimerKind::Timeout, .. }) = fact else { return };
         let Some(execution) = executions.get(&id) else { return };
-        // What it undoes then has time limits of its own.
+        // Each undo has its own time limits.
         if self.progress(&id).is_none_or(|progress| progress.cancels > 0 || progress.undoing.is_some()) {
             return;
         }
@@ -381,7 +385,7 @@ impl Workflows {
         }
     }
 
-    /// Folds what happened to a step.
+    /// Applies what happened to a step.
     pub(crate) fn apply_step(&mut self, record: &Record, fact: StepFact<'_>) {
         let StreamId::Execution(id) = record.stream else { return };
         match fact {
@@ -447,7 +451,7 @@ impl Workflows {
         }
     }
 
-    /// What had succeeded has: where its effect is to be undone, that is no matter of who takes it over.
+    /// Applies a success that is taken over. Undoing its effect is not up to the workflow that takes it over.
     fn take_over(&mut self, id: ExecutionId, fact: &StepTakenOver, at: Position) {
         let (status, result) = (StepStatus::Succeeded, fact.taken.result);
         let Some(item) = fact.item else {
@@ -465,7 +469,7 @@ impl Workflows {
         let PartOf { workflow, step, item, .. } = part_of;
         self.courses.change(workflow, |progress| progress.open += 1);
         if part_of.role == PartRole::Undo {
-            // As what cleans up in a workflow that was cancelled: only the second cancel ends it.
+            // Like cleanup in a canceled workflow: only the second cancel ends it.
             self.unasked.insert((*workflow, 1, at), child);
             return self.begin_undo(*workflow);
         }
@@ -486,7 +490,8 @@ impl Workflows {
         });
     }
 
-    /// Somebody asked that an execution end: its workflow need not, but where it is one itself, a second time.
+    /// Applies that an execution was asked to end: its workflow need not ask it, except a second time if it
+    /// is a workflow itself.
     fn asked(&mut self, part_of: &PartOf, begun: Position, child: ExecutionId) {
         self.no_longer_asked(part_of, begun);
         if self.progress(&child).is_some_and(|progress| progress.cancels == 1) {
@@ -507,7 +512,7 @@ impl Workflows {
         self.courses.change(workflow, |progress| progress.open = progress.open.saturating_sub(1));
         match (role, end.status) {
             (PartRole::Undo, StepStatus::Succeeded) => return,
-            // Somebody asked a second time that the workflow end.
+            // The workflow was asked to end a second time.
             (PartRole::Undo, StepStatus::Cancelled) if self.progress(workflow).is_some_and(|progress| progress.cancels > 1) => return,
             (PartRole::Undo, _) => {
                 let why = end.error.map_or("it was cancelled", |error| &error.message);
@@ -539,7 +544,7 @@ impl Workflows {
         });
     }
 
-    /// The undo of what ended last begins, or fails before it does.
+    /// Applies that the undo of the step that ended last begins, or fails before it begins.
     fn begin_undo(&mut self, workflow: ExecutionId) {
         let newest = self.undoable_of(workflow).next_back().map(|(key, _)| *key);
         if let Some(newest) = newest {
@@ -577,20 +582,20 @@ impl Workflows {
         });
     }
 
-    /// A step has ended; where its workflow has ended before, nobody asks for it any more.
+    /// Applies the end of a step; ignored if its workflow has ended already.
     fn settle(&mut self, workflow: ExecutionId, step: &StepName, ended: StepState, on_failure: OnFailure, at: Position) {
         if !self.courses.contains(&workflow) {
             return;
         }
         self.waits.close(workflow, step);
         let status = ended.status;
-        // Where it is several executions, it failed with those of them that were cancelled.
+        // A step with several executions fails because of those of them that were canceled.
         let begun = ended.items.map(|items| items.begun).or(ended.turns.map(|turns| turns.begun));
         self.steps.insert((workflow, step.clone()), ended);
         self.courses.change(&workflow, |progress| {
             progress.ended += 1;
             if status.is_bad() && on_failure.fails() && progress.cancels == 0 && !mutants::is("failed step fails nothing") {
-                // What ends because another ended it takes nothing more with it.
+                // An end that was caused by another end does not end anything else.
                 let is_first = progress.failing.is_none();
                 let is_of_another_end = status == StepStatus::Cancelled || begun.is_some_and(|begun| begun < progress.stop_before);
                 if on_failure == OnFailure::CancelOthers && (is_first || !is_of_another_end) {

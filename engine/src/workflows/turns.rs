@@ -1,4 +1,5 @@
-//! What follows for a step that is repeated: one turn after the other, each an execution, until its author says that it is enough.
+//! The consequences for a repeated step: one turn after the other, each an execution, until its author's
+//! condition ends it.
 
 use ensue_expression::{Budget, Document, EVALUATION_BYTES_MAX, EVALUATION_STEPS_MAX, Expression, Path, Scope, Value};
 
@@ -18,19 +19,19 @@ use crate::workflows::state::{StepStatus, Turns};
 /// The results that the expressions of a turn may read.
 #[derive(Clone, Copy)]
 struct Seen {
-    /// Which turn it is, from 1.
+    /// The number of the turn, from 1.
     iteration: u32,
-    /// What this turn gave, where it has ended.
+    /// The result of this turn, if it has ended.
     result: Option<BodyHandle>,
-    /// What the turn before it gave.
+    /// The result of the previous turn.
     previous: Option<BodyHandle>,
 }
 
-/// The most steps that `collect` may take for all turns of a step together.
+/// The maximum number of evaluation steps that `collect` may take for all turns of a step together.
 const COLLECT_STEPS_MAX: u64 = 1_000_000;
 
 impl WorkflowRun<'_> {
-    /// Begins a step that is repeated: with its first turn, or with its end where there is to be none.
+    /// Begins a repeated step: with its first turn, or with its end if it has no turn.
     pub(super) fn first_turn(&self, step: &Step, repeat: &Repeat, ends: Ends) -> Result<Draft, StepError> {
         match self.turn(step, repeat, Seen { iteration: 1, result: None, previous: None }, ends)? {
             Some(draft) => Ok(draft),
@@ -38,7 +39,7 @@ impl WorkflowRun<'_> {
         }
     }
 
-    /// Begins the next turn of a step, and ends the step where it was the last, or failed.
+    /// Begins the next turn of a step, or ends the step if the last turn was the final one or failed.
     pub(super) fn next_of_turns(&self, name: &StepName) -> Result<Option<Vec<Draft>>, Reaction> {
         let Some((step, state)) = self.workflow.step(name).zip(self.state(name)) else { return Ok(None) };
         let (Some(turns), Some(repeat), false) = (state.turns, &step.repeat, state.status.is_end()) else { return Ok(None) };
@@ -65,7 +66,7 @@ impl WorkflowRun<'_> {
         }
         let result = |turn: u32| turn.checked_sub(1).and_then(|at| self.state.workflows().item(self.id, &step.name, at)?.result);
         let seen = Seen { iteration: number, result: result(number), previous: result(number - 1) };
-        // What it needs has ended; how was said when it began.
+        // The steps that it needs have ended; how they ended was checked when it began.
         let ends = Ends { succeeded: true, failed: false };
         let is_enough = match &repeat.until {
             Some(until) => self.holds(until, seen, ends)?,
@@ -85,7 +86,7 @@ impl WorkflowRun<'_> {
         }
     }
 
-    /// Gives the request of a turn; none where the ones before it are enough.
+    /// Returns the request of a turn; `None` if the condition for another turn is false.
     fn turn(&self, step: &Step, repeat: &Repeat, seen: Seen, ends: Ends) -> Result<Option<Draft>, StepError> {
         if let Some(condition) = &repeat.while_holds
             && !self.holds(condition, seen, ends)?
@@ -104,7 +105,7 @@ impl WorkflowRun<'_> {
         .map(Some)
     }
 
-    /// Ends the step with what its last turn gave, or what was collected of all of them.
+    /// Ends the step with the result of its last turn, or with the values collected from all turns.
     fn end_of_turns(&self, step: &Step, repeat: &Repeat, count: u32) -> Result<Draft, StepError> {
         let role = if count == 0 { PartRole::Step } else { step.role() };
         let fact = StepEnded { step: step.name.clone(), error: None, on_failure: step.on_failure, role };
@@ -127,7 +128,7 @@ impl WorkflowRun<'_> {
                 }
                 Ok(part.to_json_text()?)
             })?;
-            // The elements, without what makes a list of them.
+            // The elements, without the brackets of the list.
             let elements = part.trim().strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or_default().trim();
             if !elements.is_empty() {
                 let separator = if all.len() > 1 { "," } else { "" };
@@ -149,7 +150,7 @@ impl WorkflowRun<'_> {
         })
     }
 
-    /// Has something evaluated in the scope of a turn.
+    /// Evaluates something in the scope of a turn.
     fn with_turn<T>(
         &self,
         seen: Seen,
@@ -176,7 +177,7 @@ impl WorkflowRun<'_> {
     }
 }
 
-/// Refuses to read more of what turns gave than one evaluation may.
+/// Refuses to read more turn results than one evaluation may read.
 fn bounded(results: &[Option<BodyHandle>]) -> Result<(), Failure> {
     let bytes: u64 = results.iter().flatten().map(|result| result.bytes).sum();
     if bytes <= EVALUATION_BYTES_MAX {

@@ -1,5 +1,5 @@
-//! What undoes a workflow that does not succeed: once all its steps have ended, what takes back each that did, one after the other, the
-//! newest first.
+//! The undo of a workflow that does not succeed: once all its steps have ended, those that succeeded are
+//! undone one after the other, the newest first.
 
 use ensue_expression::{Budget, EVALUATION_STEPS_MAX, Value};
 
@@ -15,7 +15,7 @@ use crate::workflows::run::WorkflowRun;
 use crate::workflows::state::{Undoable, Undoing};
 
 impl WorkflowRun<'_> {
-    /// Gives the beginning of the undoing, where the workflow does not succeed and something of it did that can be undone.
+    /// Returns the beginning of the undo, if the workflow does not succeed and a step of it did that can be undone.
     pub(super) fn undo_begun(&self, end: &Fact) -> Option<Fact> {
         let end = match end {
             Fact::ExecutionFailed(end) => BadEnd::Failed { error: end.error.clone() },
@@ -27,7 +27,7 @@ impl WorkflowRun<'_> {
         (count > 0).then(|| UndoBegun { count, end }.into())
     }
 
-    /// Gives what undoes the workflow next, and its end where nothing is left, or somebody asked a second time that it end.
+    /// Returns the next undo of the workflow, or its end if nothing is left or somebody asked it to end a second time.
     pub(super) fn undo_or_end(&self, undoing: &Undoing) -> Result<Draft, Reaction> {
         let next = self.state.workflows().next_undo(self.id).filter(|_| self.progress.cancels <= 1);
         let Some(next) = next else { return Ok(self.draft(self.undone_end(undoing), None)) };
@@ -41,7 +41,7 @@ impl WorkflowRun<'_> {
         }
     }
 
-    /// Gives the request of what undoes a step, or an item of it.
+    /// Returns the request of the undo of a step, or of an item of it.
     fn undone(&self, of: &Undoable) -> Result<Draft, StepError> {
         let Undoable { step: name, item } = of;
         let step = self.workflow.step(name).zip(self.state(name));
@@ -67,7 +67,8 @@ impl WorkflowRun<'_> {
         self.requested(step, Nth::Undo(*item), &undo.action, &undo.with, &scope, &mut budget)
     }
 
-    /// Gives the end that the workflow had when it began to be undone; where that failed, it has failed by that.
+    /// Returns the end that the workflow had when its undo began; if an undo failed, the workflow fails
+    /// because of that.
     fn undone_end(&self, undoing: &Undoing) -> Fact {
         let part_of = self.execution.part_of.clone();
         if let Some((first, why)) = &undoing.first_failed {

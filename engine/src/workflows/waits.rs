@@ -1,4 +1,5 @@
-//! What follows for steps that wait for an event: from when on, which one it is, and what becomes of the step then.
+//! The consequences for steps that wait for an event: when the wait opens, which event matches, and what the
+//! step does then.
 
 use std::collections::BTreeMap;
 
@@ -30,10 +31,10 @@ use crate::workflows::run::with_steps;
 /// How many steps learn at once that their event has come.
 const MATCHED_AT_ONCE: usize = 100;
 
-/// The most bytes of an error that are kept.
+/// The maximum length of an error in bytes, as stored.
 const ERROR_BYTES_MAX: usize = 1024;
 
-/// Gives what follows from an event for the steps that wait for one, as its first consequence, until none is left.
+/// Returns the consequences of an event for the steps that wait for one, as its first consequence, until none is left.
 pub(crate) fn of_event(state: &State, record: &Record, fact: &EventReceived, with: &Context<'_>) -> Option<Reaction> {
     if !state.workflows().waits().watches(&fact.trigger) {
         return None;
@@ -63,7 +64,7 @@ struct Coming {
 }
 
 impl Coming {
-    /// Gives what an event means for a step that waits; none where it is not the one.
+    /// Returns what an event means for a waiting step; `None` if it is not the one.
     fn for_step(
         &self,
         state: &State,
@@ -102,33 +103,35 @@ impl Coming {
 }
 
 impl WorkflowRun<'_> {
-    /// Opens the next of the waits that count from the workflow's beginning on, from the `next`-th on; returns it with the consequence after it.
+    /// Opens the next of the waits that count from the beginning of the workflow, from the `next`-th on;
+    /// returns it with the consequence after it.
     pub(super) fn early_wait(&self, next: Consequence) -> Result<Option<(Draft, Consequence)>, Reaction> {
         let is_open = |step: &Step| self.state.workflows().waits().get(self.id, &step.name).is_some() || self.state(&step.name).is_some();
         let left = (0..).zip(self.workflow.early_waits()).skip(next.0 as usize);
         let Some((place, (step, wait))) = left.into_iter().find(|(_, (step, _))| !is_open(step)) else { return Ok(None) };
-        // Nothing has ended, and so nothing of it is read.
+        // No step has ended, so no step result is read.
         let draft = self.wait_opened(step, wait, Ends { succeeded: true, failed: false })?;
         Ok(Some((draft, Consequence(place).next())))
     }
 
-    /// Gives the record from which on a step waits for its event.
+    /// Returns the record from which a step waits for its event.
     pub(super) fn wait_opened(&self, step: &Step, wait: &Wait, ends: Ends) -> Result<Draft, Reaction> {
         let key = match self.key_of(wait, ends) {
             Ok(key) => key,
-            // What errs now errs with each event too, which is told then.
+            // An expression that fails now also fails with each event, and is reported then.
             Err(StepError::Fails(_)) => None,
             Err(StepError::Stuck(reaction)) => return Err(reaction),
         };
         Ok(self.draft(WaitOpened { step: step.name.clone(), trigger: wait.trigger.clone(), key }.into(), None))
     }
 
-    /// Gives fields and the values that every event has in them which may be the one.
+    /// Returns fields, with the values that they have in every event that may match.
     fn key_of(&self, wait: &Wait, ends: Ends) -> Result<Option<WaitKey>, StepError> {
         let Some(when) = &wait.when else { return Ok(None) };
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
         let inputs = self.inputs(ends, &when.reads())?;
-        // In a rule's steps `event` is the rule's, and here the one that is to come; and vars may be others by then.
+        // In a rule's steps `event` is the rule's event, and here it is the one to come; and vars may have
+        // changed by then.
         let scope = self.scope(&inputs, &[when], &mut budget)?.without("event").without(VARS);
         let locals_change = self.action.local.iter().any(|(_, local)| local.reads_root(VARS));
         let constants = if locals_change { scope.without("local") } else { scope };
@@ -149,7 +152,7 @@ impl WorkflowRun<'_> {
     }
 }
 
-/// Finds the fields of the payload that must have a value, each with that.
+/// Finds the payload fields that must have a certain value, with that value.
 fn demanded(demand: &Demand, found: &mut BTreeMap<Vec<String>, Literal>) {
     match demand {
         Demand::Test(Test { path, check: Check::Is(literal) }) => {
@@ -158,7 +161,7 @@ fn demanded(demand: &Demand, found: &mut BTreeMap<Vec<String>, Literal>) {
             }
         }
         Demand::All(parts) => parts.iter().for_each(|part| demanded(part, found)),
-        // Where the field cannot be read, the condition errs, and does not hold.
+        // If the field cannot be read, the condition fails to evaluate, and does not hold.
         Demand::Any(parts) => {
             let mut others = parts.iter().filter(|part| !matches!(part, Demand::Test(Test { check: Check::Errs { .. }, .. })));
             if let (Some(only), None) = (others.next(), others.next()) {
@@ -174,13 +177,13 @@ pub(crate) fn is_awaited(state: &State, fact: &Fact) -> bool {
     matches!(fact, Fact::EventReceived(event) if state.workflows().waits().watches(&event.trigger))
 }
 
-/// Gives the event for which an execution waits, where it has come.
+/// Returns the event for which an execution waits, if it has come.
 pub(crate) fn awaited<'e>(state: &'e State, execution: &Execution) -> Option<&'e (EventId, GivenEvent)> {
     let part_of = execution.part_of.as_ref()?;
     state.workflows().waits().get(part_of.workflow, &part_of.step)?.matched.as_ref()
 }
 
-/// Gives the end of an execution that waits for an event: it has come, or the time for it is over.
+/// Returns the end of an execution that waits for an event: the event has come, or its time is over.
 pub(crate) fn end(state: &State, record: &Record, (id, execution): (ExecutionId, &Execution), with: &Context<'_>) -> Reaction {
     let part_of = execution.part_of.clone();
     let (fact, body): (Fact, _) = match awaited(state, execution) {
@@ -202,7 +205,7 @@ pub(crate) fn end(state: &State, record: &Record, (id, execution): (ExecutionId,
     Reaction::last(vec![Draft { stream, begins: None, actor: Actor::Engine, cause, trace: None, fact, body }])
 }
 
-/// Says whether a step succeeds without its event, as its author wants it. A step that cannot be read fails.
+/// Returns true if a step succeeds without its event, as its author specified. A step that cannot be read fails.
 fn may_expire(state: &State, record: &Record, part_of: Option<&PartOf>, with: &Context<'_>) -> bool {
     let on_expire = part_of.and_then(|part| {
         with_steps(state, part.workflow, record, with, |run| Some(run.workflow.step(&part.step)?.wait.as_ref()?.on_expire))?
@@ -210,7 +213,7 @@ fn may_expire(state: &State, record: &Record, part_of: Option<&PartOf>, with: &C
     on_expire == Some(OnExpire::Succeed)
 }
 
-/// Gives what an execution gives that waited: the event, as rules see it.
+/// Returns the result of an execution that waited: the event, as rules see it.
 fn result(id: EventId, given: &GivenEvent, payload: &Document) -> Body {
     let (source, trigger) = (Json::from(given.source.as_str()), Json::from(given.trigger.as_str()));
     let (time, payload) = (given.occurred_at, payload.root().raw());

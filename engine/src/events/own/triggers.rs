@@ -4,28 +4,28 @@ use crate::names::TriggerRef;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// A trigger of the engine's own to which any rule may listen.
+/// One of the engine's own triggers, to which any rule may listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum OwnTrigger {
-    /// An execution that is no step ended.
+    /// An execution that is not a step ended.
     #[serde(rename = "core.execution_ended")]
     ExecutionEnded,
-    /// Nobody knows whether an attempt took effect, and a person is asked.
+    /// It is unknown whether an attempt took effect, and a person is asked.
     #[serde(rename = "core.attempt_indeterminate")]
     AttemptIndeterminate,
-    /// A question was put to people.
+    /// People were asked a question.
     #[serde(rename = "core.inquiry_opened")]
     InquiryOpened,
-    /// They are to be told again.
+    /// A reminder of a question is due.
     #[serde(rename = "core.inquiry_reminded")]
     InquiryReminded,
     /// Others are asked as well.
     #[serde(rename = "core.inquiry_escalated")]
     InquiryEscalated,
-    /// It is over: answered, expired, cancelled or taken back.
+    /// A question ended: answered, expired, cancelled or withdrawn.
     #[serde(rename = "core.inquiry_ended")]
     InquiryEnded,
-    /// A rule erred in a way in which it had not erred before.
+    /// A rule failed with an error that it had not had before.
     #[serde(rename = "core.rule_erred")]
     RuleErred,
 }
@@ -34,7 +34,7 @@ pub enum OwnTrigger {
 pub type OwnTriggers = BTreeSet<OwnTrigger>;
 
 impl OwnTrigger {
-    /// Lists all of them.
+    /// All variants.
     pub const ALL: [Self; 7] = [
         Self::ExecutionEnded,
         Self::AttemptIndeterminate,
@@ -45,7 +45,7 @@ impl OwnTrigger {
         Self::RuleErred,
     ];
 
-    /// Gives its ref as text.
+    /// Returns its ref as text.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ExecutionEnded => "core.execution_ended",
@@ -58,12 +58,12 @@ impl OwnTrigger {
         }
     }
 
-    /// Gives its ref.
+    /// Returns its ref.
     pub fn trigger(self) -> TriggerRef {
         self.as_str().parse().expect("each is written as a ref is, `<pack>.<name>`")
     }
 
-    /// Gives which one a ref names; none where it names another trigger.
+    /// Returns the variant that a ref names, or `None` if it names another trigger.
     pub fn of(trigger: &TriggerRef) -> Option<Self> {
         Self::ALL.into_iter().find(|own| own.as_str() == trigger.as_str())
     }

@@ -1,4 +1,4 @@
-//! Executions that wait for a moment: how they come to it, and leave it.
+//! Executions that wait for a moment: how they begin to wait, and stop.
 
 use super::{Execution, Executions, Phase};
 use crate::executions::facts::{ExecutionRequested, Pace};
@@ -6,12 +6,12 @@ use crate::ids::ExecutionId;
 use crate::time::Timestamp;
 
 impl Phase {
-    /// Gives where an execution stands that was just asked for.
+    /// Returns the phase of an execution that was just requested.
     pub(super) fn begin(requested: &ExecutionRequested) -> Self {
         if requested.start_at.is_some() || requested.wait_millis.is_some() { Self::Delayed } else { Self::of(requested.pace) }
     }
 
-    /// Gives where an execution stands that may go on.
+    /// Returns the phase of an execution that may continue.
     fn of(pace: Pace) -> Self {
         match pace {
             Pace::Worked | Pace::AtOnce => Self::Queued,
@@ -24,14 +24,14 @@ impl Phase {
 }
 
 impl Execution {
-    /// Says whether another attempt may follow one that failed.
+    /// Returns true if another attempt may follow a failed one.
     pub(crate) fn may_be_tried_again(&self) -> bool {
         self.failures < self.failures_max
     }
 }
 
 impl Executions {
-    /// Puts an execution where its phase says.
+    /// Files an execution according to its phase.
     pub(super) fn settle_in(&mut self, id: &ExecutionId) {
         match self.open.get(id).map(|execution| execution.phase) {
             Some(Phase::Delayed | Phase::Asleep | Phase::Asking | Phase::Awaiting | Phase::InSteps) => self.idle.insert(*id, ()),
@@ -48,13 +48,13 @@ impl Executions {
         }
     }
 
-    /// Its attempt failed, and another follows at a moment that a timer says.
+    /// Applies a failed attempt that will be retried when a timer fires.
     pub(crate) fn delay(&mut self, id: &ExecutionId) {
         self.change(id, |execution| execution.phase = Phase::Delayed);
         self.settle_in(id);
     }
 
-    /// The moment has come, and it is this.
+    /// Applies the end of a delay, at `now`.
     pub(crate) fn end_delay(&mut self, id: &ExecutionId, now: Timestamp) {
         let Some(execution) = self.open.get(id).filter(|execution| execution.phase == Phase::Delayed) else { return };
         let phase = Phase::of(execution.pace);
@@ -66,14 +66,14 @@ impl Executions {
         self.settle_in(id);
     }
 
-    /// It would go on, and has to hold a lock first.
+    /// Blocks an execution that would continue but must hold a lock first.
     pub(crate) fn block(&mut self, id: &ExecutionId) {
         self.dequeue(id);
         self.idle.remove(id);
         self.change(id, |execution| execution.phase = Phase::Blocked);
     }
 
-    /// It holds all its locks, and goes on now.
+    /// Unblocks an execution that holds all its locks: it continues at `now`.
     pub(crate) fn unblock(&mut self, id: &ExecutionId, now: Timestamp) {
         let Some(pace) = self.open.get(id).filter(|execution| execution.phase == Phase::Blocked).map(|execution| execution.pace) else {
             return;
@@ -85,13 +85,13 @@ impl Executions {
         self.settle_in(id);
     }
 
-    /// What it waits for has come. Its end is the record that follows.
+    /// Applies the end of a wait. The execution's end is the record that follows.
     pub(crate) fn wake(&mut self, id: &ExecutionId) {
         self.change(id, |execution| execution.has_come = matches!(execution.phase, Phase::Asleep | Phase::Asking | Phase::Awaiting));
     }
 
-    /// It took longer than all of it may: what runs of it is stopped, and nothing of it starts any more. Where it was asked to end
-    /// before, it ends by that.
+    /// Applies that the whole execution exceeded its limit: its running attempt is stopped, and nothing of it
+    /// starts any longer. If it was asked to end before, it ends by that.
     pub(crate) fn time_out(&mut self, id: &ExecutionId) {
         let Some(execution) = self.open.get(id) else { return };
         match execution.phase {
@@ -108,7 +108,7 @@ impl Executions {
                     execution.phase = Phase::Withdrawn;
                 });
             }
-            // Also where it was asked to end before: there is nothing left to ask a person.
+            // This also applies if it was asked to end before: there is nothing left to ask a person.
             Phase::Indeterminate(_) => self.change(id, |execution| {
                 execution.is_timed_out = true;
                 execution.is_cancelled = true;
@@ -117,7 +117,7 @@ impl Executions {
                 execution.is_timed_out = true;
                 execution.phase = Phase::Ending { attempt, how, cancelled: true };
             }),
-            // Where a workflow stands is said by its progress.
+            // The progress of a workflow states where it is.
             Phase::InSteps => self.change(id, |execution| execution.is_timed_out = true),
             Phase::Cancelling(_) | Phase::Withdrawn | Phase::Ending { cancelled: true, .. } => {}
         }

@@ -1,4 +1,5 @@
-//! When nothing is kept for the flow control of a rule any more: it changed, or its rule is gone or disabled. What it holds is told of.
+//! The end of a rule's flow control state: the flow control changed, or its rule is gone or disabled. Held
+//! enforcements are reported.
 
 use crate::catalog::{Catalog, Mode};
 use crate::command::Context;
@@ -12,11 +13,11 @@ use crate::rules::flow::state::{FlowOfRule, Held};
 use crate::schedule::react::Changed;
 use crate::state::State;
 
-/// The most held enforcements that one consequence of a record ends; the others are its next.
+/// The maximum number of held enforcements that one consequence of a record ends; further consequences end the others.
 const ENDED_AT_ONCE_MAX: usize = 100;
 
-/// Ends what a record has changed: what it leads to is worked out of what is installed and what is kept, so that doing it again changes
-/// nothing.
+/// Ends the flow control state that a record makes obsolete. The consequences depend only on the installed
+/// rules and the kept state, so repeating this changes nothing.
 pub(crate) fn follow(state: &State, record: &Record, changed: Changed<'_>, with: &Context<'_>) -> Reaction {
     if state.flows().rules().all(|(_, of)| !changed.is_of_rule(&of.rule)) || mutants::is("what a rule holds outlives its flow control") {
         return Reaction::nothing();
@@ -28,8 +29,8 @@ pub(crate) fn follow(state: &State, record: &Record, changed: Changed<'_>, with:
     }
 }
 
-/// Ends what should have ended, at the start of a node: what was put aside, for a catalog that could not be built or a bug of ours, is not
-/// kept for good.
+/// Ends obsolete state when a node starts: state that was left over, because a catalog could not be built or
+/// because of an internal error, is not kept permanently.
 pub(crate) fn at_start(state: &State, record: &Record, with: &Context<'_>) -> Option<Reaction> {
     let catalog = with.catalogs.at(state.catalog_revision())?;
     match aligned(state, record, &catalog, |_| true) {
@@ -52,7 +53,7 @@ fn aligned(state: &State, record: &Record, catalog: &Catalog, is_asked: impl Fn(
     Reaction::last(drafts)
 }
 
-/// Ends what is kept for a rule, or a part of it where that is much.
+/// Ends the state kept for a rule, or a part of it if there is much.
 pub(super) fn end(state: &State, record: &Record, (id, of): (RuleId, &FlowOfRule), why: FlowEndedBecause) -> Vec<Draft> {
     let held = state.flows().held_for(id).take(ENDED_AT_ONCE_MAX);
     let mut drafts: Vec<Draft> = held.map(|held| superseded(record, held, why.into(), None)).collect();
@@ -65,7 +66,7 @@ pub(super) fn end(state: &State, record: &Record, (id, of): (RuleId, &FlowOfRule
     drafts
 }
 
-/// Says why the flow control by which something was kept or judged is not the rule's any more; none where it is.
+/// Returns why a flow control that something was kept or judged by is no longer the rule's; `None` if it still is.
 pub(super) fn why_ended(state: &State, catalog: &Catalog, (rule, id): (&RuleRef, RuleId), flow: Digest) -> Option<FlowEndedBecause> {
     let Some(now) = catalog.rules().get(rule).filter(|rule| rule.id == id) else { return Some(FlowEndedBecause::Removed) };
     if now.flow.as_ref().is_none_or(|now| now.digest() != flow) {
@@ -74,10 +75,10 @@ pub(super) fn why_ended(state: &State, catalog: &Catalog, (rule, id): (&RuleRef,
     matches!(state.rules().mode(now), Mode::Disabled).then_some(FlowEndedBecause::Disabled)
 }
 
-/// Says that a held enforcement is not acted on, which a record has led to.
+/// Returns the record that a held enforcement is not acted on, caused by another record.
 pub(super) fn superseded(record: &Record, (id, held): (EnforcementId, &Held), why: SupersededBecause, by: Option<EnforcementId>) -> Draft {
     let fact = EnforcementSuperseded { rule: held.rule.clone(), rule_id: held.rule_id, why, by };
-    // What came in its place is what led to it.
+    // Its cause is the enforcement that replaces it.
     let parent = by.map_or(record.id, |by| by.0);
     let (stream, cause) = (StreamId::Enforcement(id), Some(held.cause(parent)));
     Draft { stream, begins: None, actor: Actor::Engine, cause, trace: None, fact: fact.into(), body: None }

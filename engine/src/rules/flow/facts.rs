@@ -1,4 +1,4 @@
-//! What can happen to what the flow control of a rule holds, and to what it keeps.
+//! The facts of enforcements that a rule's flow control holds, and of the state that it keeps.
 
 use std::collections::BTreeMap;
 
@@ -16,30 +16,31 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Controlled {
-    /// What tells the rule's flow control from another.
+    /// The digest that identifies the rule's flow control.
     pub flow: Digest,
-    /// What tells the match from others, for each flow control that it has come to or comes to later.
+    /// The keys of the match, for each flow control that it has passed or reaches later.
     pub keys: BTreeMap<Control, ControlKey>,
-    /// The event, where the enforcement is held.
+    /// The event, if the enforcement is held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub given: Option<GivenEvent>,
-    /// The engine's own triggers of which an event stands above what it leads to, where it is held.
+    /// The engine's own triggers that have an event above the consequences of the enforcement, if it is held.
     #[serde(default, skip_serializing_if = "OwnTriggers::is_empty")]
     pub own_above: OwnTriggers,
 }
 
-/// What tells a match from others for one flow control.
+/// The key of a match for one flow control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ControlKey {
     /// The digest of the key.
     pub key: Digest,
-    /// Until when it says something to later matches, where the flow control keeps it: of `throttle` until when all is as if none had come.
+    /// Until when it matters to later matches, if the flow control keeps it; for `throttle`, until everything
+    /// is as if no match had come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
 }
 
-/// What held an enforcement let it go, and a later flow control of its rule holds it now.
+/// A flow control released an enforcement, and a later one of the same rule holds it now.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnforcementHeldOn {
@@ -49,7 +50,7 @@ pub struct EnforcementHeldOn {
     pub rule_id: RuleId,
     /// The flow control that holds it now.
     pub by: Control,
-    /// Until when, if nothing else comes about.
+    /// Until when, if nothing else happens first.
     pub until: Timestamp,
 }
 
@@ -69,19 +70,19 @@ pub struct EnforcementReleased {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Release {
-    /// The action was asked for.
+    /// The action was requested.
     Executed {
         /// The execution.
         execution: ExecutionId,
     },
-    /// As many of the rule's executions are open as may be, and it does not wait for them to end.
+    /// As many of the rule's executions are open as allowed, and it does not wait for them to end.
     Skipped {
         /// Why.
         reason: String,
     },
-    /// The rule only watches.
+    /// The rule only observes.
     Shadowed,
-    /// What the rule would run cannot be run so.
+    /// The rule's action cannot be run with this input.
     Rejected {
         /// Why.
         error: String,
@@ -98,7 +99,7 @@ pub struct EnforcementSuperseded {
     pub rule_id: RuleId,
     /// Why.
     pub why: SupersededBecause,
-    /// The enforcement that came in its place, where one did.
+    /// The enforcement that replaces it, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<EnforcementId>,
 }
@@ -107,15 +108,15 @@ pub struct EnforcementSuperseded {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SupersededBecause {
-    /// A newer match of its key came.
+    /// A newer match with the same key came.
     Newer,
-    /// Its window has become full: the last match of it is acted on, with all of its events.
+    /// Its window filled: the last match of the window is acted on, with all of its events.
     WindowFilled,
-    /// Its window has not become full in time.
+    /// Its window did not fill in time.
     WindowPassed,
-    /// Its rule holds too many, and it was the oldest.
+    /// Its rule holds too many enforcements, and it was the oldest.
     CrowdedOut,
-    /// Its rule has another flow control now, or none.
+    /// Its rule has a different flow control now, or none.
     RuleChanged,
     /// Its rule is gone.
     RuleRemoved,
@@ -124,11 +125,11 @@ pub enum SupersededBecause {
 }
 
 impl SupersededBecause {
-    /// Lists all of them.
+    /// All reasons.
     pub const ALL: [Self; 7] =
         [Self::Newer, Self::WindowFilled, Self::WindowPassed, Self::CrowdedOut, Self::RuleChanged, Self::RuleRemoved, Self::RuleDisabled];
 
-    /// Gives the reason's name.
+    /// Returns the reason's name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Newer => "newer",
@@ -142,7 +143,7 @@ impl SupersededBecause {
     }
 }
 
-/// A rule keeps too many keys: the one that was used longest ago is not known any more, and its next match counts as its first.
+/// A rule keeps too many keys: the least recently used one is forgotten, and its next match counts as its first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RuleKeyForgotten {
@@ -156,7 +157,7 @@ pub struct RuleKeyForgotten {
     pub key: Digest,
 }
 
-/// Nothing is kept for the flow control of a rule any more.
+/// The state of a rule's flow control is no longer kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RuleFlowEnded {
@@ -168,11 +169,11 @@ pub struct RuleFlowEnded {
     pub why: FlowEndedBecause,
 }
 
-/// Why nothing is kept for the flow control of a rule any more.
+/// Why the state of a rule's flow control is no longer kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FlowEndedBecause {
-    /// The rule has another flow control now, or none.
+    /// The rule has a different flow control now, or none.
     Changed,
     /// The rule is gone.
     Removed,

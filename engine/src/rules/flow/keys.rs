@@ -1,4 +1,5 @@
-//! What tells the matches of a rule apart: the keys of its flow controls, as digests. The values themselves are kept nowhere.
+//! The keys that distinguish the matches of a rule, for its flow controls, as digests. The values themselves
+//! are not stored.
 
 use std::collections::BTreeMap;
 
@@ -14,18 +15,18 @@ pub type Keys = BTreeMap<Control, Digest>;
 
 /// Why a match has no keys.
 pub(crate) enum NoKeys {
-    /// One of them cannot be worked out, or is no key.
+    /// A key cannot be computed, or is not a valid key.
     Rejected(String),
     /// The budget is used up.
     Budget(EvaluationError),
 }
 
-/// Gives the key of all matches of a flow control that tells none apart.
+/// Returns the key shared by all matches of a flow control that does not distinguish them.
 pub(crate) fn only_key() -> Digest {
     Digest::of(b"")
 }
 
-/// Works out the keys of a match; `scope` has no local values yet.
+/// Computes the keys of a match; `scope` has no local values yet.
 pub(crate) fn keys<'a>(rule: &'a Rule, flow: &'a Flow, mut scope: Scope<'a>, budget: &mut Budget) -> Result<Keys, NoKeys> {
     let reads_local = flow.stages().iter().filter_map(|stage| stage.key.as_ref()).any(|key| key.reads_root("local"));
     let failed = if reads_local { local::computable(&mut scope, &rule.local, budget).map_err(NoKeys::Budget)? } else { Vec::new() };
@@ -48,7 +49,7 @@ pub(crate) fn keys<'a>(rule: &'a Rule, flow: &'a Flow, mut scope: Scope<'a>, bud
     Ok(keys)
 }
 
-/// Gives the digest of a key: equal values have the same, and a number never that of a text.
+/// Returns the digest of a key: equal values have the same one, and a number never has that of a text.
 pub(crate) fn key_digest(value: &Value<'_>) -> Result<Digest, String> {
     let text = match value {
         Value::Bool(value) => format!("bool {value}"),

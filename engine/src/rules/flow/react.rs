@@ -1,4 +1,4 @@
-//! What follows from a match of a rule with flow control, and from the end of what holds one.
+//! The consequences of a match of a rule with flow control, and of the end of a hold.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -36,13 +36,13 @@ pub(crate) struct Match<'a> {
     pub(crate) rule: &'a Arc<Rule>,
     pub(crate) flow: &'a Flow,
     pub(crate) keys: &'a Keys,
-    /// What to run where it goes through at once; none where that is known only with the other events of its window.
+    /// What to run if it passes at once; `None` if that is known only with the other events of its window.
     pub(crate) run: Option<&'a Plan>,
     pub(crate) mode: Mode,
 }
 
-/// Gives what follows from a match. What ends first, because it is of another flow control of the rule, is to be asked for again from the
-/// `next`-th consequence on.
+/// Returns the consequences of a match. If state of an earlier flow control of the rule must end first, that
+/// comes first, and the caller asks again from the `next`-th consequence on.
 pub(crate) fn matched(found: &Match<'_>, next: Consequence, at: &Moment, with: &Context<'_>) -> Result<Vec<Draft>, Reaction> {
     let (state, record, rule) = (found.event.state, found.event.record, found.rule);
     if let Some(why) = outdated(found, with)? {
@@ -62,7 +62,8 @@ pub(crate) fn matched(found: &Match<'_>, next: Consequence, at: &Moment, with: &
     found.drafts(&walk.through(found.flow.stages()), with)
 }
 
-/// Says why the flow control by which a match was judged is not the rule's any more: it may have been owed for a while.
+/// Returns why the flow control that a match was judged by is no longer the rule's: the match may have been
+/// owed for a while.
 fn outdated(found: &Match<'_>, with: &Context<'_>) -> Result<Option<FlowEndedBecause>, Reaction> {
     let state = found.event.state;
     let catalog = current(state, with)?;
@@ -105,7 +106,8 @@ impl Match<'_> {
         Ok(drafts)
     }
 
-    /// What a flow control that is not the rule's any more would hold is let go; for what it lets through, nothing is kept.
+    /// Returns the records for a match whose flow control is no longer the rule's: it holds nothing, and
+    /// keeps no state for a match that it lets through.
     fn without_state(&self, why: FlowEndedBecause) -> Vec<Draft> {
         let is_late = || match why {
             FlowEndedBecause::Changed => "the flow control of the rule was changed before this match was worked on",
@@ -124,7 +126,7 @@ impl Match<'_> {
         }
     }
 
-    /// Gives what the state is to keep of the way; nothing where nothing is to be kept.
+    /// Returns what the state keeps of the match; `None` if nothing.
     fn controlled(&self, walked: &Walked) -> Option<Controlled> {
         let is_held = |control: Control| matches!(walked.place, Place::Held { by, .. } if control >= by);
         let keys = self.keys.iter().filter_map(|(control, key)| {
@@ -137,7 +139,7 @@ impl Match<'_> {
         (!keys.is_empty()).then(|| Controlled { flow: self.flow.digest(), keys, given, own_above })
     }
 
-    /// Gives what to run where the match goes through at once.
+    /// Returns what to run if the match passes at once.
     fn plan(&self, gathered: &[HeldEvent], with: &Context<'_>) -> Result<Plan, Reaction> {
         match (self.run, self.event.given_event()) {
             (Some(plan), _) => Ok(plan.clone()),
@@ -150,7 +152,7 @@ impl Match<'_> {
     }
 }
 
-/// Gives what follows from a timer of an enforcement that has fired.
+/// Returns the consequences of an enforcement's timer that has fired.
 pub(crate) fn fired(state: &State, record: &Record, id: EnforcementId, number: u32, at: &Moment, with: &Context<'_>) -> Reaction {
     let Some(held) = state.flows().get(id).filter(|held| held.holds == number) else { return Reaction::nothing() };
     if held.control == Control::Window {
@@ -159,7 +161,7 @@ pub(crate) fn fired(state: &State, record: &Record, id: EnforcementId, number: u
     released(state, record, (id, held), at, with).map_or_else(|reaction| reaction, Reaction::last)
 }
 
-/// Lets an enforcement go on its way from what held it.
+/// Releases an enforcement from the flow control that held it, to continue through the later ones.
 fn released(
     state: &State,
     record: &Record,
@@ -190,7 +192,7 @@ fn released(
             let timer = timer(state, id, held.holds.saturating_add(1), until);
             vec![own(on.into()), Draft { cause: Some(held.cause(record.id)), ..timer }]
         }
-        // Nothing is kept back for good by what comes after a hold.
+        // A match that was held is never dropped by a later flow control.
         Place::Through | Place::Deduplicated(_) | Place::Throttled => {
             let mode = state.rules().mode_at(present, record.position);
             let plan = rendered(state, rule, (&held.event, &walked.gathered), with)?;
@@ -203,7 +205,7 @@ fn released(
     Ok(drafts)
 }
 
-/// Gives what becomes of an enforcement that is released, and what it asks for; nothing where its rule only watches.
+/// Returns the outcome of a released enforcement, and its request; no request if its rule only observes.
 fn acted_on(
     state: &State,
     rule: &Rule,
@@ -230,7 +232,7 @@ fn acted_on(
     }
 }
 
-/// Gives the locks that the execution of a match has to hold: that of its rule, and then that of its action.
+/// Returns the locks that the execution of a match must hold: that of its rule, then that of its action.
 fn claims(rule: &Rule, keys: &Keys, of_action: Option<Claim>) -> Vec<Claim> {
     let stages = rule.flow.as_ref().map_or(&[][..], |flow| flow.stages());
     let of_rule = stages.iter().find_map(|stage| match stage.does {
@@ -243,7 +245,7 @@ fn claims(rule: &Rule, keys: &Keys, of_action: Option<Claim>) -> Vec<Claim> {
     of_rule.into_iter().chain(of_action).collect()
 }
 
-/// Says what becomes of the enforcements that are held no longer for the sake of another.
+/// Returns the records of enforcements that are no longer held because of another one.
 fn leaves(state: &State, record: &Record, by: EnforcementId, walked: &Walked) -> Vec<Draft> {
     let told = walked.superseded.iter().filter_map(|(id, why)| {
         let held = state.flows().get(*id)?;
@@ -252,12 +254,12 @@ fn leaves(state: &State, record: &Record, by: EnforcementId, walked: &Walked) ->
     told.collect()
 }
 
-/// Adds the engine's own triggers of which an event stands above what gathered events lead to.
+/// Adds the engine's own triggers that have an event above the consequences of gathered events.
 pub(crate) fn above_all(own_above: OwnTriggers, gathered: &[HeldEvent]) -> OwnTriggers {
     gathered.iter().fold(own_above, |above, event| &above | &event.own_above)
 }
 
-/// Renders what to run for an event, with the others of its window; says which bodies must be at hand first.
+/// Renders what to run for an event, with the others of its window; returns which bodies must be loaded first.
 fn rendered(state: &State, rule: &Rule, (event, gathered): (&HeldEvent, &[HeldEvent]), with: &Context<'_>) -> Result<Plan, Reaction> {
     let bytes: u64 = gathered.iter().chain([event]).map(|event| event.given.payload.bytes).sum();
     if !gathered.is_empty() && bytes > EVALUATION_BYTES_MAX {

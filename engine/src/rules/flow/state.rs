@@ -1,6 +1,6 @@
-//! What flow control is made into: the keys that it knows, and the enforcements that it holds.
+//! The state of flow control: the keys that it knows, and the enforcements that it holds.
 //!
-//! Times are kept as time that has passed, which no step of the clock changes, as [`Timers`] keep what waits for a while.
+//! Times are kept as elapsed time, which clock steps do not change, as [`Timers`] keep waits.
 
 use std::collections::BTreeMap;
 
@@ -18,30 +18,30 @@ use crate::rules::flow::facts::{Controlled, SupersededBecause};
 use crate::table::Table;
 use crate::timers::state::Timers;
 
-/// How many keys that mean nothing any more are forgotten with each one that is kept: more than come.
+/// How many expired keys are forgotten with each one that is added: more than are added.
 const FORGOTTEN_AT_ONCE: usize = 2;
 
-/// What the flow control of rules knows and holds.
+/// The keys and enforcements that the flow control of rules knows and holds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Flows {
     rules: Table<RuleId, FlowOfRule>,
     /// The keys that `dedupe` and `throttle` know.
     keys: Table<(RuleId, Control, Digest), KnownKey>,
-    /// The same by their age: the one that was used longest ago is the first.
+    /// The same by age: the least recently used is the first.
     ages: Table<(RuleId, Control, Position), Digest>,
     held: Table<EnforcementId, Held>,
-    /// Those that are held, by their keys and in their order.
+    /// The held enforcements, by key and in order.
     of_key: Table<(RuleId, Control, Digest, Position), EnforcementId>,
-    /// The same of a whole rule.
+    /// The same for a whole rule.
     of_rule: Table<(RuleId, Control, Position), EnforcementId>,
 }
 
-/// The flow control of a rule for which something is kept.
+/// The flow control of a rule for which state is kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FlowOfRule {
     /// The rule.
     pub rule: RuleRef,
-    /// What tells its flow control from another.
+    /// The digest that identifies its flow control.
     pub flow: Digest,
     /// How many keys are known.
     pub keys: BTreeMap<Control, u32>,
@@ -52,9 +52,9 @@ pub struct FlowOfRule {
 /// A key that `dedupe` or `throttle` knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownKey {
-    /// How much time will have passed when it means nothing any more, in microseconds.
+    /// The elapsed time at which it expires, in microseconds.
     pub until: i64,
-    /// The record by which it was used last.
+    /// The record that last used it.
     pub used: Position,
     /// The enforcement of that record.
     pub by: EnforcementId,
@@ -67,28 +67,28 @@ pub struct Held {
     pub rule: RuleRef,
     /// Its id.
     pub rule_id: RuleId,
-    /// The catalog by which it judged.
+    /// The catalog that it judged by.
     pub catalog: CatalogRevision,
     /// The flow control that holds it.
     pub control: Control,
-    /// How much time will have passed when it is held no longer, in microseconds.
+    /// The elapsed time at which it is released, in microseconds.
     pub until: i64,
-    /// The record since which it is held so.
+    /// The record since which this flow control holds it.
     pub since: Position,
     /// How many flow controls have held it.
     pub holds: u32,
-    /// What tells its match from others, for each flow control from the one that holds it on.
+    /// The keys of its match, for each flow control from the one that holds it on.
     pub keys: BTreeMap<Control, Digest>,
     /// The event.
     pub event: HeldEvent,
-    /// The other events of its window, the oldest first, where that has become full.
+    /// The other events of its window, the oldest first, if the window has filled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gathered: Vec<HeldEvent>,
     /// How many records its stream has.
     pub revision: Revision,
-    /// The first record of the chain it stands in.
+    /// The first record of its chain.
     pub root: Id,
-    /// How many events stand above it in the chain.
+    /// How many events are above it in the chain.
     pub depth: u32,
     /// The W3C trace of the chain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,13 +102,13 @@ pub struct HeldEvent {
     pub id: EventId,
     /// What expressions see of it.
     pub given: GivenEvent,
-    /// The engine's own triggers of which an event stands above what it leads to.
+    /// The engine's own triggers that have an event above its consequences.
     #[serde(default, skip_serializing_if = "OwnTriggers::is_empty")]
     pub own_above: OwnTriggers,
 }
 
 impl Held {
-    /// Gives the cause of a record that `parent` led to in this enforcement's chain.
+    /// Returns the cause of a record that `parent` led to in this enforcement's chain.
     pub(crate) fn cause(&self, parent: Id) -> Cause {
         Cause { parent: Some(parent), root: self.root, depth: self.depth, trace: self.trace.clone() }
     }
@@ -119,7 +119,7 @@ impl Held {
 }
 
 impl FlowFact<'_> {
-    /// Says whether an enforcement is not held any more as it was.
+    /// Returns true if the fact ends the current hold of an enforcement.
     pub(crate) fn ends_a_hold(self) -> bool {
         match self {
             Self::EnforcementHeldOn(_) | Self::EnforcementReleased(_) | Self::EnforcementSuperseded(_) => true,
@@ -140,65 +140,65 @@ impl FlowOfRule {
 }
 
 impl Flows {
-    /// Gives an enforcement that is held.
+    /// Returns a held enforcement.
     pub fn get(&self, id: EnforcementId) -> Option<&Held> {
         self.held.get(&id)
     }
 
-    /// Gives how many enforcements are held.
+    /// Returns how many enforcements are held.
     pub fn held_count(&self) -> usize {
         self.held.len()
     }
 
-    /// Gives the rules for which something is kept.
+    /// Returns the rules for which state is kept.
     pub fn rules(&self) -> impl Iterator<Item = (RuleId, &FlowOfRule)> {
         self.rules.iter().map(|(id, rule)| (*id, rule))
     }
 
-    /// Gives what is kept for a rule.
+    /// Returns the state kept for a rule.
     pub fn of(&self, rule: RuleId) -> Option<&FlowOfRule> {
         self.rules.get(&rule)
     }
 
-    /// Gives a key that `dedupe` or `throttle` knows.
+    /// Returns a key that `dedupe` or `throttle` knows.
     pub fn key(&self, rule: RuleId, control: Control, key: Digest) -> Option<KnownKey> {
         self.keys.get(&(rule, control, key)).copied()
     }
 
-    /// Gives the key that was used longest ago.
+    /// Returns the least recently used key.
     pub(crate) fn oldest_key(&self, rule: RuleId, control: Control) -> Option<(Digest, KnownKey)> {
         let ((_, _, _), key) = self.ages.range(places(rule, control)).next()?;
         self.key(rule, control, *key).map(|known| (*key, known))
     }
 
-    /// Gives those that are held under a key, the oldest first.
+    /// Returns the enforcements held under a key, the oldest first.
     pub fn held_under(&self, rule: RuleId, control: Control, key: Digest) -> impl Iterator<Item = (EnforcementId, &Held)> {
         let first = (rule, control, key, Position(0));
         let of_key = self.of_key.range(first..=(rule, control, key, Position(u64::MAX)));
         of_key.filter_map(|(_, id)| self.get(*id).map(|held| (*id, held)))
     }
 
-    /// Gives those that a flow control of a rule holds, the oldest first.
+    /// Returns the enforcements that a flow control of a rule holds, the oldest first.
     pub fn held_by(&self, rule: RuleId, control: Control) -> impl Iterator<Item = (EnforcementId, &Held)> {
         self.of_rule.range(places(rule, control)).filter_map(|(_, id)| self.get(*id).map(|held| (*id, held)))
     }
 
-    /// Gives those that are held for a rule.
+    /// Returns the enforcements held for a rule.
     pub fn held_for(&self, rule: RuleId) -> impl Iterator<Item = (EnforcementId, &Held)> {
         Control::ALL.into_iter().flat_map(move |control| self.held_by(rule, control))
     }
 
-    /// Gives the revision that the next record of an enforcement gets.
+    /// Returns the revision of an enforcement's next record.
     pub(crate) fn next_revision(&self, id: EnforcementId) -> Revision {
         self.get(id).map_or(Revision(1), |held| held.revision.next())
     }
 
-    /// Takes note of another record of an enforcement that is held.
+    /// Notes another record of a held enforcement.
     pub(crate) fn note(&mut self, id: EnforcementId, revision: Revision) {
         self.held.change(&id, |held| held.revision = revision);
     }
 
-    /// Folds an enforcement that was made.
+    /// Applies a new enforcement.
     pub(crate) fn apply_made(&mut self, record: &Record, fact: &EnforcementMade, timers: &Timers) {
         let (Some(controlled), StreamId::Enforcement(id)) = (&fact.flow, &record.stream) else { return };
         let rule = fact.rule_id;
@@ -217,7 +217,7 @@ impl Flows {
         self.hold(*id, held);
     }
 
-    /// Folds what happened to what is held or kept.
+    /// Applies what happened to a held enforcement or to kept state.
     pub(crate) fn apply(&mut self, record: &Record, fact: FlowFact<'_>, timers: &Timers) {
         match (fact, &record.stream) {
             (FlowFact::EnforcementHeldOn(fact), StreamId::Enforcement(id)) => {
@@ -235,7 +235,7 @@ impl Flows {
             }
             (FlowFact::RuleKeyForgotten(fact), _) => self.forget(fact.rule_id, fact.control, fact.key),
             (FlowFact::RuleFlowEnded(fact), _) => self.end(fact.rule_id),
-            // What happens to an enforcement stands on its stream.
+            // Facts about an enforcement are on its own stream.
             (FlowFact::EnforcementHeldOn(_) | FlowFact::EnforcementReleased(_) | FlowFact::EnforcementSuperseded(_), _) => {}
         }
     }
@@ -283,7 +283,7 @@ impl Flows {
         Some(held)
     }
 
-    /// Forgets all that is kept for a rule; what it held has been told of before.
+    /// Forgets all state kept for a rule; what it held was reported before.
     fn end(&mut self, rule: RuleId) {
         for control in Control::ALL {
             let known: Vec<Digest> = self.ages.range(places(rule, control)).map(|(_, key)| *key).collect();
@@ -335,7 +335,7 @@ impl Held {
     }
 }
 
-/// The rows of a flow control of a rule, by the records.
+/// Returns the range of rows of one flow control of a rule, by position.
 fn places(rule: RuleId, control: Control) -> std::ops::RangeInclusive<(RuleId, Control, Position)> {
     (rule, control, Position(0))..=(rule, control, Position(u64::MAX))
 }

@@ -1,7 +1,7 @@
-//! What the flow controls of a rule make of a match, one after the other: a pure function of what is kept, and of the moment.
+//! What the flow controls of a rule make of a match, one after the other: a pure function of the kept state and the time.
 //!
-//! What is held and due is left to its timer: a match that comes in between finds it gone, so that it makes no difference which of the two is
-//! worked on first.
+//! A held enforcement that is due is left to its timer: a match that comes in between treats it as gone, so
+//! the order in which the two are worked on makes no difference.
 
 use std::collections::BTreeMap;
 
@@ -22,44 +22,44 @@ pub(super) struct Walk<'a> {
     pub(super) rule: RuleId,
     pub(super) keys: &'a BTreeMap<Control, Digest>,
     pub(super) now: Timestamp,
-    /// How many keys a flow control of a rule may know, and how many matches it may hold.
+    /// The maximum number of keys that a flow control of a rule may know, and of matches that it may hold.
     pub(super) most: usize,
 }
 
-/// Where the way of a match ends, and what it leaves.
+/// Where a match ends up, and what it leaves behind.
 #[derive(Debug)]
 pub(super) struct Walked {
     pub(super) place: Place,
-    /// What the flow controls know of it that it has passed, with until when.
+    /// What the flow controls that it passed remember about it, with the expiry.
     pub(super) known: BTreeMap<Control, Timestamp>,
-    /// The enforcements that are held no longer for its sake.
+    /// The enforcements that are no longer held because of it.
     pub(super) superseded: Vec<(EnforcementId, SupersededBecause)>,
-    /// The keys that are forgotten for its sake.
+    /// The keys that are forgotten because of it.
     pub(super) forgotten: Vec<(Control, Digest)>,
     /// The other events of the window that it fills, the oldest first.
     pub(super) gathered: Vec<HeldEvent>,
 }
 
-/// Where the way of a match ends.
+/// Where a match ends up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// It went through: it is acted on.
+    /// It passed: it is acted on.
     Through,
     /// It is held.
     Held {
-        /// By what.
+        /// The flow control that holds it.
         by: Control,
-        /// Until when, if nothing else comes about.
+        /// Until when, if nothing else happens first.
         until: Timestamp,
     },
-    /// It repeats this one.
+    /// It repeats this enforcement.
     Deduplicated(EnforcementId),
-    /// It is more than a throttle lets through.
+    /// It exceeds the limit of a throttle.
     Throttled,
 }
 
 impl Walk<'_> {
-    /// Goes through flow controls in their order, as far as the match comes.
+    /// Applies flow controls in their order, as far as the match gets.
     pub(super) fn through(&self, stages: &[Stage]) -> Walked {
         let mut walked =
             Walked { place: Place::Through, known: BTreeMap::new(), superseded: Vec::new(), forgotten: Vec::new(), gathered: Vec::new() };
@@ -72,7 +72,7 @@ impl Walk<'_> {
                 Does::Debounce { quiet_millis } => self.last(control, key, quiet_millis, &mut walked),
                 Does::Missing { for_millis } => self.last(control, key, for_millis, &mut walked),
                 Does::Window { count, within_millis } => self.window(key, count, within_millis, &mut walked),
-                // What becomes of it is said when its execution is asked for.
+                // This is decided when its execution is requested.
                 Does::Concurrency { .. } => Place::Through,
             };
             if walked.place != Place::Through {
@@ -80,7 +80,7 @@ impl Walk<'_> {
             }
         }
         if walked.place == Place::Throttled && !mutants::is("throttled match keeps its repeats back") {
-            // Nothing becomes of it: what repeats it is not to be kept back for its sake.
+            // It is dropped, so its repeats must not be dropped because of it.
             walked.known.clear();
             walked.forgotten.clear();
         }
@@ -98,7 +98,8 @@ impl Walk<'_> {
         }
     }
 
-    /// A bucket of tokens, known by when it is full again: each token moves that moment, and it is never further away than all tokens take.
+    /// A token bucket, stored as the time when it is full again: each token taken moves that time, which is
+    /// never further away than all tokens take.
     fn throttle(&self, key: Digest, (limit, per_millis): (u32, u64), excess: Excess, walked: &mut Walked) -> Place {
         let tokens = i64::from(limit.max(1));
         let per_token = i64::try_from(per_millis.saturating_mul(1_000).div_ceil(tokens.unsigned_abs())).unwrap_or(i64::MAX);
@@ -113,7 +114,7 @@ impl Walk<'_> {
                 Place::Through
             }
             Excess::Drop => Place::Throttled,
-            // Whom it lets wait is no more than what it may hold: the others have to be told now.
+            // It delays no more matches than it may hold; the others must be reported now.
             Excess::Delay if self.held_count(Control::Throttle) >= self.most => Place::Throttled,
             Excess::Delay => {
                 self.know(Control::Throttle, key, full_at, walked);
@@ -122,7 +123,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Holds the match in the place of the one before it.
+    /// Holds the match instead of the one before it.
     fn last(&self, by: Control, key: Digest, millis: u64, walked: &mut Walked) -> Place {
         if !mutants::is("older match held beside a newer one") {
             walked.superseded.extend(self.held_under(by, key).map(|(id, _)| (id, SupersededBecause::Newer)));
@@ -155,13 +156,13 @@ impl Walk<'_> {
         let is_new = self.flows.key(self.rule, control, key).is_none();
         let count = self.flows.of(self.rule).and_then(|of| of.keys.get(&control)).map_or(0, |count| *count as usize);
         if is_new && count >= self.most {
-            // One that means nothing any more goes without a word.
+            // An expired key is dropped without a record.
             let oldest = self.flows.oldest_key(self.rule, control).filter(|(_, known)| known.until > self.elapsed());
             walked.forgotten.extend(oldest.map(|(key, _)| (control, key)));
         }
     }
 
-    /// Gives what a flow control holds under a key and is not due yet, the oldest first.
+    /// Returns the matches that a flow control holds under a key and that are not due yet, the oldest first.
     fn held_under(&self, control: Control, key: Digest) -> impl Iterator<Item = (EnforcementId, &HeldEvent)> {
         let now = self.elapsed();
         let held = self.flows.held_under(self.rule, control, key).filter(move |(_, held)| held.until > now);

@@ -1,6 +1,6 @@
-//! The tests that the rules of one trigger demand, each once, and which of them an event passes.
+//! The tests that the rules of one trigger require, each stored once, and which of them an event passes.
 //!
-//! How rules hang on them is `layer`'s.
+//! `layer` organizes rules by these tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,18 +9,18 @@ use ensue_expression::{Check, Literal, Reach, Test, Value};
 
 use crate::rules::judge::EventView;
 
-/// A test, by the order in which it was first met.
+/// A test, by the order in which it was first seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct TestId(usize);
 
-/// How well a test tells events apart.
+/// How well a test distinguishes events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Grade {
-    /// It is passed by events of one sort: the field is this value, or starts so.
+    /// It passes for one kind of event: the field has this value, or starts with it.
     Picks,
-    /// It is passed by most events and fails for some: the field is there, or is not this value.
+    /// It passes for most events and fails for some: the field exists, or does not have this value.
     Guards,
-    /// It is passed where something is wrong: the field cannot be read.
+    /// It passes if something is wrong: the field cannot be read.
     Errs,
 }
 
@@ -37,11 +37,11 @@ struct FieldTests {
     is: BTreeMap<Literal, TestId>,
     starts: Affixes,
     ends: Affixes,
-    /// Those that must be tried one by one.
+    /// The checks that must be tried one by one.
     others: BTreeMap<Check, TestId>,
 }
 
-/// Texts that another may start with, or end with.
+/// Texts that another text may start with, or end with.
 #[derive(Clone, Debug, Default)]
 struct Affixes {
     by_text: BTreeMap<String, TestId>,
@@ -50,7 +50,7 @@ struct Affixes {
 }
 
 impl Tests {
-    /// The id of a test, which is none where an event does not tell what is tested.
+    /// Returns the id of a test; `None` if an event does not contain what is tested.
     pub(super) fn id_of(&mut self, test: &Test) -> Option<TestId> {
         if !is_of_event(&test.path) {
             return None;
@@ -77,7 +77,7 @@ impl Tests {
         self.grades[at]
     }
 
-    /// Forgets the tests that nothing hangs on.
+    /// Forgets the tests that no rule is filed under.
     pub(super) fn keep_only(&mut self, used: &BTreeSet<TestId>) {
         for field in self.fields.values_mut() {
             field.is.retain(|_, id| used.contains(id));
@@ -88,7 +88,7 @@ impl Tests {
         self.fields.retain(|_, field| !field.is_empty());
     }
 
-    /// The tests that an event passes, ascending.
+    /// Returns the tests that an event passes, ascending.
     pub(super) fn passed_by(&self, event: &EventView<'_>) -> Vec<TestId> {
         let mut passed = Vec::new();
         for (path, field) in &self.fields {
@@ -99,7 +99,7 @@ impl Tests {
     }
 }
 
-/// Whether `reach` can follow the path.
+/// Returns true if `reach` can follow the path.
 fn is_of_event(path: &[String]) -> bool {
     matches!(path, [root, field, ..] if root == "event" && matches!(field.as_str(), "payload" | "source" | "trigger"))
 }

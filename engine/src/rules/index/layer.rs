@@ -1,4 +1,5 @@
-//! Layers: rules hung under the tests that find them, and where many hang under one test, under another test below it.
+//! Layers: rules filed under the tests that find them. If many rules are filed under one test, they are filed
+//! under further tests below it.
 //!
 //! A layer knows tests by their ids only.
 
@@ -7,46 +8,46 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::fields::{Grade, TestId, Tests};
 use super::need::Need;
 
-/// How many tests stand above each other at most.
+/// The maximum number of nested tests.
 const LAYERS_MAX: usize = 4;
-/// So many rules are looked at sooner than told apart once more.
+/// Up to this many rules are scanned instead of being distinguished further.
 const SCANNED_MAX: usize = 4;
-/// Under how many tests a rule may hang in the top layer.
+/// The maximum number of tests that a rule may be filed under in the top layer.
 const KEYS_MAX: usize = 1_024;
-/// Under how many tests below one of the top layer.
+/// The maximum number of tests below one of the top layer.
 const KEYS_BELOW_MAX: usize = 64;
 
-/// A rule, by its place among those of its trigger.
+/// A rule, by its index among those of its trigger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct RuleAt(pub(super) usize);
 
 /// Rules, and how to find them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Layer {
-    /// Those that must be looked at in any case.
+    /// The rules that must be examined in any case.
     rules: Vec<RuleAt>,
-    /// Those that need a test to be passed.
+    /// The rules that require a test to pass.
     below: BTreeMap<TestId, Layer>,
 }
 
-/// A rule that is to be hung somewhere.
+/// A rule that has yet to be filed.
 struct Entry {
     rule: RuleAt,
-    /// What it needs beside the tests that it hangs under already.
+    /// Its needs, apart from the tests that it is already filed under.
     needs: Vec<Need>,
-    /// Under how many more tests it may hang.
+    /// The number of further tests that it may be filed under.
     keys_max: usize,
 }
 
 impl Layer {
-    /// Hangs each rule under the tests of that need of its that the fewest rules share: what all rules of a trigger ask (`action ==
-    /// "opened"`) tells them apart no better than the trigger does.
+    /// Files each rule under the tests of whichever of its needs the fewest rules share: a test that all
+    /// rules of a trigger require (`action == "opened"`) distinguishes them no better than the trigger does.
     pub(super) fn over(rules: Vec<(RuleAt, Vec<Need>)>, tests: &Tests) -> Self {
         let entries = rules.into_iter().map(|(rule, needs)| Entry { rule, needs, keys_max: KEYS_MAX }).collect();
         Self::split(entries, tests, 0)
     }
 
-    /// Notes the rules that may need no more than the tests that were passed, which ascend.
+    /// Collects the rules whose needs may be met by the passed tests, which are ascending.
     pub(super) fn look_up(&self, passed: &[TestId], found: &mut Vec<RuleAt>) {
         found.extend(&self.rules);
         if self.below.len() <= passed.len() {
@@ -57,7 +58,7 @@ impl Layer {
         }
     }
 
-    /// The tests that something hangs under.
+    /// Returns the tests that something is filed under.
     pub(super) fn tests(&self) -> BTreeSet<TestId> {
         let below = self.below.values().flat_map(Self::tests);
         self.below.keys().copied().chain(below).collect()
@@ -85,7 +86,7 @@ impl Layer {
     }
 }
 
-/// What the rules of a layer share, to choose by.
+/// The counts over a layer's rules from which a need is chosen.
 struct Choice<'t> {
     tests: &'t Tests,
     sharers: BTreeMap<TestId, usize>,
@@ -110,20 +111,20 @@ impl<'t> Choice<'t> {
         }
     }
 
-    /// The need to find a rule by.
+    /// Returns the index of the need by which to find a rule.
     fn best(&self, needs: &[Need], keys_max: usize) -> Option<usize> {
         let usable = needs.iter().enumerate().filter(|(_, need)| need.keys(self.tests) <= keys_max);
         usable.filter_map(|(at, need)| Some((self.cost(need)?, at))).min().map(|(_, at)| at)
     }
 
-    /// About how many rules are looked at where a rule is found by this need.
+    /// Returns roughly how many rules are examined if a rule is found by this need.
     fn cost(&self, need: &Need) -> Option<usize> {
         match need {
             Need::Test(test) => {
                 let sharers = self.sharers.get(test).copied().unwrap_or(0);
                 match self.tests.grade(*test) {
                     Grade::Picks => Some(sharers),
-                    // Most events pass, so it must spare many rules at once to be worth a look.
+                    // Most events pass it, so it must save many rules at once to be worth testing.
                     Grade::Guards => (sharers > SCANNED_MAX).then_some(self.rules + 1),
                     Grade::Errs => Some(0),
                 }
@@ -135,7 +136,7 @@ impl<'t> Choice<'t> {
         }
     }
 
-    /// Hangs the rule under every test that the need can be met by.
+    /// Files the rule under every test that can meet the need.
     fn hang(&self, need: &Need, entry: Entry, hung: &mut BTreeMap<TestId, Vec<Entry>>) {
         let keys_left = entry.keys_max.min(KEYS_BELOW_MAX);
         let keys_each = keys_left / need.keys(self.tests).max(1);
@@ -143,7 +144,8 @@ impl<'t> Choice<'t> {
         while let Some((need, needs)) = to_hang.pop() {
             match need {
                 Need::Test(test) => {
-                    // Every rule hangs under the errors of what it reads, so there it must be told apart as well as here.
+                    // Every rule is filed under the errors of the fields that it reads, so the rules must be
+                    // distinguished there as well as here.
                     let keys_max = if self.tests.grade(test) == Grade::Errs { keys_left } else { keys_each };
                     hung.entry(test).or_default().push(Entry { rule: entry.rule, needs, keys_max });
                 }

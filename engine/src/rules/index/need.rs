@@ -1,6 +1,7 @@
-//! What a rule needs of an event, over the tests of its trigger: a demand, with what no event tells left out.
+//! What a rule needs of an event, in terms of the tests of its trigger: a demand, without the parts that no
+//! event contains.
 //!
-//! Which of the needs a rule is found by is `layer`'s to choose.
+//! `layer` chooses the need by which a rule is found.
 
 use std::rc::Rc;
 
@@ -8,23 +9,23 @@ use ensue_expression::Demand;
 
 use super::fields::{Grade, TestId, Tests};
 
-/// What a rule needs; with its others it needs all of them.
+/// A need of a rule; all needs of a rule must be met.
 #[derive(Clone, Debug)]
 pub(super) enum Need {
     /// The event passes this test.
     Test(TestId),
-    /// All needs of one of the branches are met.
+    /// All needs of at least one branch are met.
     Any(Rc<Branches>),
 }
 
 #[derive(Debug)]
 pub(super) struct Branches {
     pub(super) branches: Vec<Vec<Need>>,
-    /// Under how many tests a rule hangs that is found by this need, at most; errors are not counted.
+    /// The maximum number of tests that a rule found by this need is filed under; errors are not counted.
     keys: usize,
 }
 
-/// The needs of a demand: none where anything will do; nothing at all where nothing will.
+/// Returns the needs of a demand: an empty list if any event will do, `None` if no event will.
 pub(super) fn needs_of(demand: &Demand, tests: &mut Tests) -> Option<Vec<Need>> {
     match demand {
         Demand::Anything => Some(Vec::new()),
@@ -52,7 +53,7 @@ pub(super) fn needs_of(demand: &Demand, tests: &mut Tests) -> Option<Vec<Need>> 
 }
 
 impl Need {
-    /// Under how many tests a rule hangs that is found by this need, at most; errors are not counted.
+    /// Returns the maximum number of tests that a rule found by this need is filed under; errors are not counted.
     pub(super) fn keys(&self, tests: &Tests) -> usize {
         match self {
             Self::Test(id) => match tests.grade(*id) {
