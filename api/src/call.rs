@@ -206,7 +206,7 @@ impl Call {
         Allowed::<P>::demand(&*self.api.ports.access, &self.parts, &Secrecy::ThingNamed(name.to_owned()))?;
         self.api.see_all().await?;
         let of_name = name.to_owned();
-        let tag = self.api.blocking(move |ports| tag_of_thing(read(ports, &of_name)?)).await??;
+        let tag = self.api.threads.blocking(move |ports| tag_of_thing(read(ports, &of_name)?)).await??;
         self.condition.demand(tag.as_deref(), P::THING, name)?;
         Ok(turn)
     }
@@ -223,7 +223,7 @@ impl Call {
         if self.api.see_position(position).await.is_err() {
             return answer;
         }
-        let tag = self.api.blocking(move |ports| tag_of_thing(read(ports)?)).await;
+        let tag = self.api.threads.blocking(move |ports| tag_of_thing(read(ports)?)).await;
         if let Ok(Ok(Some(tag))) = tag
             && let Ok(tag) = HeaderValue::from_str(&tag)
         {

@@ -6,7 +6,6 @@ use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use crate::cloudevents;
 use crate::wire::WireList;
 
 /// The most answers of one operation that went well.
@@ -296,11 +295,6 @@ impl Operation {
     /// Says what it refuses besides what every route of its kind does.
     pub(crate) const fn refuses(self, refuses: &'static [(u16, &'static str)]) -> Self {
         Self { refuses, ..self }
-    }
-
-    /// Says whether it takes an event in headers, beside those that it takes as JSON.
-    pub(crate) fn takes_binary_events(&self) -> bool {
-        matches!(self.takes, Takes::JsonOr { others, .. } if others.iter().any(|(media, _)| *media == cloudevents::STRUCTURED))
     }
 
     /// Says whether it changes anything: an answer then names the position of it.

@@ -99,7 +99,7 @@ pub(super) async fn execute(allowed: Allowed<ActionsExecute>, mut call: Call) ->
         complete(&action.parameters, params).map_err(|misfits| Problem::from(ParametersMisfit(name.clone())).with_errors(misfits))?;
     if matches!(action.run, Run::Builtin(Builtin::Inquiry)) {
         let (asking, params) = (action.clone(), params.clone());
-        if let Some(misfit) = api.checking(move || unanswerable(&asking, &params)).await? {
+        if let Some(misfit) = api.threads.checking(move || unanswerable(&asking, &params)).await? {
             return Err(Problem::from(ParametersMisfit(name)).with_errors([misfit]));
         }
     }
@@ -180,7 +180,7 @@ pub(super) async fn answer(call: &Call, id: ExecutionId, position: Position) -> 
     };
     let is_over = wait.is_some() && execution.status.is_end();
     let listed = execution.clone();
-    let wire = match api.blocking(move |ports| whole(ports, execution)).await {
+    let wire = match api.threads.blocking(move |ports| whole(ports, execution)).await {
         Ok(Ok(wire)) => wire,
         Ok(Err(_)) | Err(_) => WireExecution::listed(listed),
     };
@@ -189,7 +189,7 @@ pub(super) async fn answer(call: &Call, id: ExecutionId, position: Position) -> 
         let applied = HeaderValue::from_str(&format!("wait={}", wait.as_secs())).map_err(|why| Problem::bug(&why))?;
         response.headers_mut().insert(PREFERENCE_APPLIED, applied);
     }
-    Ok(respond::located(response, &format!("{}/executions/{id}", super::BASE)))
+    Ok(respond::located(response, &format!("{}/executions/{id}", crate::route::BASE)))
 }
 
 /// Gives the execution at its end, or as it is when the time is over or the node stops.
@@ -205,7 +205,7 @@ async fn at_its_end(api: &Arc<Api>, id: ExecutionId, wait: Duration) -> Result<E
         }
         tokio::select! {
             biased;
-            () = api.stopped() => return Ok(execution),
+            () = api.stopping.begun() => return Ok(execution),
             () = tokio::time::sleep_until(deadline) => return Ok(execution),
             moved = views_at.changed() => if moved.is_err() { return Ok(execution) },
         }

@@ -24,7 +24,6 @@ use serde_json::json;
 use thiserror::Error;
 
 use super::rules::rule_of;
-use crate::api::read_row;
 use crate::auth::Allowed;
 use crate::body;
 use crate::call::Call;
@@ -33,6 +32,7 @@ use crate::permissions::{Permission as _, RulesRead, RulesWrite};
 use crate::ports::{GivenEvent, Ports};
 use crate::problem::{Outcome, Problem};
 use crate::respond;
+use crate::rows::read_row;
 use crate::wire::WireList;
 use crate::wire::backfill::{WireBackfill, WireMadeUpFor};
 
@@ -128,7 +128,7 @@ pub(super) async fn backfill(allowed: Allowed<RulesWrite>, mut call: Call) -> Ou
     let turn = call.api().turns.of(&format!("{}/{}/backfill", RulesRead::NOUN, rule.name)).await;
     call.api().see_all().await?;
     let of_rule = rule.clone();
-    let fired = call.api().blocking(move |ports| fired(ports, &of_rule, since)).await??;
+    let fired = call.api().threads.blocking(move |ports| fired(ports, &of_rule, since)).await??;
     let missing: Vec<Timestamp> = times.iter().filter(|time| !fired.contains_key(*time)).copied().collect();
     let mut made = BTreeMap::new();
     if !is_dry && !missing.is_empty() && before.is_none() {

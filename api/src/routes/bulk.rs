@@ -162,7 +162,7 @@ impl Asked {
             Change::Resume => Ask::ResumeExecution { execution },
             Change::Rerun(wanted, _) => {
                 let wanted = wanted.clone();
-                Ask::RequestExecution(self.api.blocking(move |ports| reruns::request(ports, execution, wanted)).await??)
+                Ask::RequestExecution(self.api.threads.blocking(move |ports| reruns::request(ports, execution, wanted)).await??)
             }
         };
         if self.is_dry {
@@ -196,7 +196,7 @@ impl Asked {
             }
         }
         let query = ListQuery { limit: 1, ..ListQuery::newest(ViewName::Executions).with(Column::RerunOf, execution.to_string()) };
-        let rows = self.api.blocking(move |ports| ports.views.list(&query)).await??;
+        let rows = self.api.threads.blocking(move |ports| ports.views.list(&query)).await??;
         let rerun = rows.first().map(Row::read::<Execution>).transpose()?;
         Ok(rerun.map(|rerun| rerun.id))
     }

@@ -4,13 +4,13 @@ use ensue_engine::ids::EnforcementId;
 use ensue_views::enforcements::OutcomeName;
 use ensue_views::{Column, Enforcement, Execution};
 
-use crate::api::read_row;
 use crate::auth::Allowed;
 use crate::call::Call;
 use crate::listing;
 use crate::permissions::{EnforcementsRead, Permission as _};
 use crate::problem::{Outcome, Problem};
 use crate::respond;
+use crate::rows::read_row;
 use crate::wire::embedded;
 use crate::wire::enforcements::WireEnforcement;
 
@@ -31,6 +31,7 @@ pub(super) async fn get(_: Allowed<EnforcementsRead>, call: Call) -> Outcome {
     let execution = enforcement.execution;
     let inputs = call
         .api()
+        .threads
         .blocking(move |ports| {
             // The parameters stand with the execution that they were rendered for.
             let Some(execution) = execution else { return Ok(None) };

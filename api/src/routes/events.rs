@@ -16,10 +16,10 @@ use crate::permissions::{EventsRead, Permission as _};
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
 use crate::respond;
-use crate::routes::judged::{Definitions, Judged, enforcement_of};
+use crate::routes::judged::{Judged, enforcement_of};
 use crate::wire::embedded;
 use crate::wire::events::WireEvent;
-use crate::wire::verdicts::WireVerdict;
+use crate::wire::verdicts::{Definitions, WireVerdict};
 
 pub(super) use sending::{consent, send};
 
@@ -36,7 +36,8 @@ pub(super) async fn get(_: Allowed<EventsRead>, call: Call) -> Outcome {
     let id: EventId = call.named("id", EventsRead::THING)?;
     let event: Event = call.api().row(id.to_string(), EventsRead::THING).await?;
     let payload = event.payload;
-    let payload = call.api().blocking(move |ports| payload.map(|payload| ports.log.body(payload.position)).transpose()).await??.flatten();
+    let payload =
+        call.api().threads.blocking(move |ports| payload.map(|payload| ports.log.body(payload.position)).transpose()).await??.flatten();
     if media == cloudevents::STRUCTURED {
         let mut response = Response::new(Body::from(cloudevents::written(&event, payload.as_ref())));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(cloudevents::STRUCTURED));
@@ -53,7 +54,7 @@ pub(super) async fn rules(allowed: Allowed<EventsRead>, call: Call) -> Outcome {
     let page = call.page(&allowed)?;
     let event: Event = call.api().row(id.to_string(), EventsRead::THING).await?;
     let (limit, after) = (page.limit, page.after.clone());
-    let (items, next) = call.api().explaining(move |ports| verdicts(ports, &event, definitions, limit, after.as_deref())).await??;
+    let (items, next) = call.api().threads.explaining(move |ports| verdicts(ports, &event, definitions, limit, after.as_deref())).await??;
     call.answer_page(items, next.as_deref(), &page)
 }
 

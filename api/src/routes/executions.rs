@@ -16,7 +16,7 @@ use ensue_views::store::Filter;
 use ensue_views::{Column, Execution, TimelineEntry, View as _};
 use thiserror::Error;
 
-use crate::api::{Api, read_row};
+use crate::api::Api;
 use crate::auth::Allowed;
 use crate::call::{Call, Nothing};
 use crate::listing::{self, Listed};
@@ -25,6 +25,7 @@ use crate::ports::Ports;
 use crate::problem::{Outcome, Problem, quoted};
 use crate::query::{ParameterRefusal, Query, bad};
 use crate::respond::{self, Written};
+use crate::rows::read_row;
 use crate::wire::embedded;
 use crate::wire::executions::{Bodies, WireAttempt, WireExecution, WireSettlement};
 
@@ -105,7 +106,7 @@ fn labelled(query: &Query) -> Result<Vec<Filter>, ParameterRefusal> {
 
 /// Says whether an execution stands in the chain of this correlation.
 async fn is_in_chain(call: &Call, execution: String, correlation: &str) -> Result<bool, Problem> {
-    let found = call.api().blocking(move |ports| read_row::<Execution>(ports, &execution)).await??;
+    let found = call.api().threads.blocking(move |ports| read_row::<Execution>(ports, &execution)).await??;
     Ok(found.is_some_and(|execution| execution.correlation.to_string() == correlation))
 }
 
@@ -113,7 +114,7 @@ async fn is_in_chain(call: &Call, execution: String, correlation: &str) -> Resul
 pub(super) async fn get(_: Allowed<ExecutionsRead>, call: Call) -> Outcome {
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
     let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING).await?;
-    respond::json(&call.api().blocking(move |ports| whole(ports, execution)).await??)
+    respond::json(&call.api().threads.blocking(move |ports| whole(ports, execution)).await??)
 }
 
 /// Reads what [`get`] shows. Blocking.
@@ -171,7 +172,7 @@ pub(super) async fn attempts(allowed: Allowed<ExecutionsRead>, call: Call) -> Ou
         });
         shown.collect()
     };
-    let items: Vec<WireAttempt> = call.api().blocking(shown).await?;
+    let items: Vec<WireAttempt> = call.api().threads.blocking(shown).await?;
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
@@ -182,7 +183,7 @@ pub(super) async fn timeline(allowed: Allowed<ExecutionsRead>, call: Call) -> Ou
     let after = page.after.as_deref().map(listing::place).transpose()?.map_or(Revision(0), |place| Revision(place.0));
     let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING).await?;
     let limit = page.limit;
-    let (items, next) = call.api().blocking(move |ports| told(ports, &execution, after, limit)).await??;
+    let (items, next) = call.api().threads.blocking(move |ports| told(ports, &execution, after, limit)).await??;
     call.answer_page(items, next.map(|next| next.to_string()).as_deref(), &page)
 }
 
@@ -294,7 +295,7 @@ pub(super) async fn as_of(api: &Arc<Api>, id: ExecutionId, position: Position) -
             }
         }
     };
-    api.blocking(fold).await?.ok().flatten().ok_or_else(|| SubmitError::Unknown.into())
+    api.threads.blocking(fold).await?.ok().flatten().ok_or_else(|| SubmitError::Unknown.into())
 }
 
 #[cfg(test)]

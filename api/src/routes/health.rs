@@ -6,7 +6,6 @@ use ensue_engine::command::Ask;
 use ensue_engine::record::Position;
 use ensue_views::{ParkedReaction, parked_reactions};
 
-use crate::api::read_row;
 use crate::auth::Allowed;
 use crate::call::{Call, Nothing};
 use crate::listing;
@@ -14,6 +13,7 @@ use crate::permissions::{ClockAccept, ParkedReactionsRead, ParkedReactionsSettle
 use crate::ports::{OnBehalf, Ports};
 use crate::problem::{Outcome, Problem};
 use crate::respond::{self, Written};
+use crate::rows::read_row;
 use crate::wire::health::{WireClockAccepted, WireDecided, WireDecision, WireParkedReaction};
 
 /// Lists the reactions that were put aside, the newest first.

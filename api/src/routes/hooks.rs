@@ -177,7 +177,7 @@ async fn take(api: &Arc<Api>, by: OnBehalf, request: HookRequest, sender: Sender
             let Committed { position, answer } = api.submit(by, Ask::ReceiveEvents(events)).await?;
             match answer {
                 Answer::Events(events) => Ok(Taken { events, position: Some(position) }),
-                Answer::Before(before) => api.blocking(move |ports| taken_before(ports, &before)).await?,
+                Answer::Before(before) => api.threads.blocking(move |ports| taken_before(ports, &before)).await?,
                 other => Err(Problem::bug(&format!("events were answered with {other:?}"))),
             }
         }
@@ -267,7 +267,7 @@ pub(super) fn url(api: &Api, sensor: &SensorRef) -> String {
 /// Signs a delivery as the sensor's sender would, and takes it.
 pub(super) async fn send(allowed: Allowed<HooksSend>, mut call: Call) -> Outcome {
     if let Some((before, _)) = call.before().await? {
-        return answer(&call.api().blocking(move |ports| taken_before(ports, &before)).await??);
+        return answer(&call.api().threads.blocking(move |ports| taken_before(ports, &before)).await??);
     }
     let sensor = sensor_at(call.api(), &hook_of(&call))?;
     let WireSend { event, body } = call.json().await?;

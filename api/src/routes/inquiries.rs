@@ -22,7 +22,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use self::responses::Closed;
-use crate::api::{Api, read_row};
+use crate::api::Api;
 use crate::auth::Allowed;
 use crate::call::{Call, Nothing};
 use crate::listing;
@@ -30,6 +30,7 @@ use crate::permissions::{InquiriesAnswer, InquiriesCancel, InquiriesRead, Permis
 use crate::ports::{OnBehalf, Ports};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::respond::{self, Written};
+use crate::rows::read_row;
 use crate::turns::Turn;
 use crate::wire::embedded;
 use crate::wire::inquiries::{Bodies, WireInquiry, WireResponse};
@@ -60,7 +61,7 @@ pub(super) async fn get(allowed: Allowed<InquiriesRead>, call: Call) -> Outcome 
     let id: InquiryId = call.named("id", InquiriesRead::THING)?;
     let inquiry = visible(&call, &allowed, id).await?;
     let base = base(call.api());
-    respond::json(&call.api().blocking(move |ports| whole(ports, inquiry, &base)).await??)
+    respond::json(&call.api().threads.blocking(move |ports| whole(ports, inquiry, &base)).await??)
 }
 
 /// Answers an inquiry.
@@ -80,8 +81,8 @@ pub(super) async fn respond(allowed: Allowed<InquiriesAnswer>, mut call: Call) -
     match inquiry.attempt {
         Some(_) => responses::demand_settlement(given.root())?,
         None => {
-            let question = call.api().blocking(move |ports| params(ports, asked)).await??;
-            call.api().checking(move || responses::demand_fit(question, given.root())).await??;
+            let question = call.api().threads.blocking(move |ports| params(ports, asked)).await??;
+            call.api().threads.checking(move || responses::demand_fit(question, given.root())).await??;
         }
     }
     let ask = Ask::AnswerInquiry(InquiryAnswer {
@@ -111,7 +112,7 @@ pub(super) async fn cancel(allowed: Allowed<InquiriesCancel>, mut call: Call) ->
 
 /// Where inquiries are read, for everybody.
 fn base(api: &Api) -> String {
-    format!("{}{}", api.settings.base_url, super::INQUIRIES)
+    format!("{}{}", api.settings.base_url, crate::route::INQUIRIES)
 }
 
 /// Whose inquiries a caller may see.
@@ -270,5 +271,5 @@ async fn as_of(api: &Arc<Api>, inquiry: &Inquiry, position: Position) -> Result<
             }
         }
     };
-    api.blocking(fold).await?.ok().flatten().ok_or_else(|| SubmitError::Unknown.into())
+    api.threads.blocking(fold).await?.ok().flatten().ok_or_else(|| SubmitError::Unknown.into())
 }

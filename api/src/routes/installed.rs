@@ -10,7 +10,6 @@ use ensue_engine::names::{PackName, RuleRef, SensorRef, TriggerRef};
 use ensue_engine::schedule::facts::ScheduleOwner;
 use ensue_views::Pack;
 
-use crate::api::read_row;
 use crate::auth::Allowed;
 use crate::call::Call;
 use crate::listing;
@@ -19,6 +18,7 @@ use crate::ports::Ports;
 use crate::problem::{Missing, Outcome, Problem};
 use crate::respond;
 use crate::routes::{hooks, timers};
+use crate::rows::read_row;
 use crate::wire::packs::WirePack;
 use crate::wire::sensors::WireSensor;
 use crate::wire::triggers::WireTrigger;
@@ -29,7 +29,8 @@ pub(super) async fn packs(allowed: Allowed<PacksRead>, call: Call) -> Outcome {
     let names: BTreeSet<PackName> = installed.current().packs().keys().chain(installed.findings().keys()).cloned().collect();
     let listed = listing::of_catalog(&call, &allowed, names.into_iter(), ToString::to_string)?;
     let names = listed.items;
-    let items = call.api().blocking(move |ports| names.iter().map(|name| shown(ports, name)).collect::<Result<Vec<_>, _>>()).await??;
+    let items =
+        call.api().threads.blocking(move |ports| names.iter().map(|name| shown(ports, name)).collect::<Result<Vec<_>, _>>()).await??;
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
@@ -40,7 +41,7 @@ pub(super) async fn pack(_: Allowed<PacksRead>, call: Call) -> Outcome {
     if !installed.current().packs().contains_key(&name) && !installed.findings().contains_key(&name) {
         return Err(Missing::new(PacksRead::THING, name.as_str()).into());
     }
-    respond::json(&call.api().blocking(move |ports| shown(ports, &name)).await??)
+    respond::json(&call.api().threads.blocking(move |ports| shown(ports, &name)).await??)
 }
 
 /// Shows a pack. Blocking.
@@ -88,7 +89,7 @@ pub(super) async fn sensors(allowed: Allowed<SensorsRead>, call: Call) -> Outcom
         listed.items.into_iter().map(|sensor| (sensor.clone(), hooks::url(call.api(), &sensor.name))).collect();
     let shown =
         move |ports: &Ports| sensors.into_iter().map(|(sensor, url)| sensor_shown(ports, &sensor, url)).collect::<Result<Vec<_>, _>>();
-    let items = call.api().blocking(shown).await??;
+    let items = call.api().threads.blocking(shown).await??;
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
@@ -98,7 +99,7 @@ pub(super) async fn sensor(_: Allowed<SensorsRead>, call: Call) -> Outcome {
     let catalog = call.api().ports.installed.current();
     let sensor = catalog.sensors().get(&name).cloned().ok_or_else(|| Missing::new(SensorsRead::THING, name.as_str()))?;
     let url = hooks::url(call.api(), &name);
-    respond::json(&call.api().blocking(move |ports| sensor_shown(ports, &sensor, url)).await??)
+    respond::json(&call.api().threads.blocking(move |ports| sensor_shown(ports, &sensor, url)).await??)
 }
 
 /// Shows a sensor. Blocking.

@@ -18,31 +18,13 @@ use ensue_engine::time::Timestamp;
 use ensue_engine::vars::reads::{RuleReads, SeenVars, VarReads};
 use ensue_expression::Document;
 use ensue_views::{Column, Enforcement, Event, ListQuery, RuleActivity, ViewName};
-use schemars::JsonSchema;
-use serde::Serialize;
 use thiserror::Error;
 
-use crate::api::read_row;
 use crate::permissions::{Permission as _, RulesRead};
 use crate::ports::{GivenEvent, Ports};
 use crate::problem::{Missing, Problem};
-use crate::wire::verdicts::{WireExplained, WireSubject, WireVerdict};
-
-/// By which definitions an event is judged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Definitions {
-    /// By those that judged it when it came.
-    #[default]
-    Then,
-    /// By those that new events are judged by.
-    Now,
-}
-
-impl Definitions {
-    /// Lists them by their names.
-    pub(crate) const ALL: [(&'static str, Self); 2] = [("then", Self::Then), ("now", Self::Now)];
-}
+use crate::rows::read_row;
+use crate::wire::verdicts::{Definitions, WireExplained, WireSubject, WireVerdict};
 
 /// Why it cannot be worked out what rules made of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]

@@ -8,7 +8,6 @@ use ensue_engine::ports::Secret;
 use ensue_views::Key;
 use thiserror::Error;
 
-use crate::api::read_row;
 use crate::auth::Allowed;
 use crate::body;
 use crate::call::Call;
@@ -17,6 +16,7 @@ use crate::permissions::{KeysRead, KeysWrite, Permission as _};
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
 use crate::respond::{self, Written};
+use crate::rows::read_row;
 use crate::wire::keys::{WireKey, WireKeyValue, WireSetKey};
 
 /// The most bytes of a key's value.
@@ -97,11 +97,11 @@ pub(super) async fn set(allowed: Allowed<KeysWrite>, mut call: Call) -> Outcome 
         drop(turn);
         set
     };
-    let set = call.api().blocking(set).await??;
+    let set = call.api().threads.blocking(set).await??;
     let how = if set.version == 1 { Written::Created } else { Written::Done };
     let wire = WireSetKey { r#ref: named.clone(), version: set.version };
     let position = set.committed.position;
-    let answer = respond::located(respond::written(how, position, &wire)?, &format!("{}/keys/{named}", super::BASE));
+    let answer = respond::located(respond::written(how, position, &wire)?, &format!("{}/keys/{named}", crate::route::BASE));
     let as_set = move |ports: &Ports| {
         let key = read_row::<Key>(ports, named.as_str())?.filter(|key| key.position == position);
         Ok(key.map(WireKey::from))
@@ -146,6 +146,6 @@ pub(super) async fn remove(allowed: Allowed<KeysWrite>, call: Call) -> Outcome {
         drop(turn);
         removed
     };
-    let committed = call.api().blocking(remove).await??;
+    let committed = call.api().threads.blocking(remove).await??;
     Ok(respond::gone(committed.position))
 }

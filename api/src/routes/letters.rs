@@ -19,7 +19,7 @@ use futures_util::{StreamExt as _, stream};
 use thiserror::Error;
 
 use super::reruns;
-use crate::api::{Api, read_row};
+use crate::api::Api;
 use crate::auth::{Allowed, Secrecy};
 use crate::call::{Call, Nothing};
 use crate::listing::{self, Listed};
@@ -28,6 +28,7 @@ use crate::ports::{OnBehalf, Ports};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::query::bad;
 use crate::respond::{self, Written};
+use crate::rows::read_row;
 use crate::wire::bulk::WireRefused;
 use crate::wire::embedded;
 use crate::wire::executions::WireRerun;
@@ -91,7 +92,7 @@ pub(super) async fn list(allowed: Allowed<DeadLettersRead>, call: Call) -> Outco
 pub(super) async fn get(_: Allowed<DeadLettersRead>, call: Call) -> Outcome {
     let id: Id = call.named("id", DeadLettersRead::THING)?;
     let letter: DeadLetter = call.api().row(id.to_string(), DeadLettersRead::THING).await?;
-    respond::json(&call.api().blocking(move |ports| whole(ports, letter)).await??)
+    respond::json(&call.api().threads.blocking(move |ports| whole(ports, letter)).await??)
 }
 
 /// Reads what [`get`] shows. Blocking.
@@ -127,7 +128,7 @@ async fn listed<P: Permission>(call: &Call, allowed: &Allowed<P>, status: Option
         letters.retain(|letter| status.is_none_or(|status| letter.status == status));
         Ok(letters)
     };
-    Ok(Listed { items: call.api().blocking(letters).await??, next, page })
+    Ok(Listed { items: call.api().threads.blocking(letters).await??, next, page })
 }
 
 /// Has what gave up tried again.
@@ -247,7 +248,7 @@ async fn one(asked: Arc<Asked>, letter: DeadLetter) -> WireDealtWith {
 impl Asked {
     async fn dealt(&self, letter: DeadLetter, request: Option<RequestKey>) -> Result<Dealt, Problem> {
         let deal = self.deal;
-        let ask = self.api.blocking(move |ports| ask(ports, &letter, deal)).await??;
+        let ask = self.api.threads.blocking(move |ports| ask(ports, &letter, deal)).await??;
         if self.is_dry {
             self.api.submit(OnBehalf { request: None, ..self.by.clone() }, Ask::Check(Box::new(ask))).await?;
             return Ok(Dealt::default());

@@ -32,7 +32,7 @@ pub(super) async fn list(allowed: Allowed<LocksRead>, call: Call) -> Outcome {
     let query = call.query();
     let given = [Column::Action, Column::Rule].into_iter().filter_map(|column| Some(Filter::is(column, query.text(column.as_str())?)));
     let filters: Vec<Filter> = given.collect();
-    let locks = call.api().blocking(move |ports| gathered(ports, &filters)).await??;
+    let locks = call.api().threads.blocking(move |ports| gathered(ports, &filters)).await??;
     let name = |(lock, _): &(Lock, Gathered)| format!("{} {} {}", lock.owner.noun(), lock.owner.as_str(), lock.key);
     let mut locks: Vec<(Lock, Gathered)> = locks.into_iter().collect();
     locks.sort_by_cached_key(name);

@@ -31,8 +31,11 @@ pub(super) async fn list(allowed: Allowed<LogRead>, call: Call) -> Outcome {
     };
     let has_bodies = query.one_of("bodies", &[("true", true), ("false", false)])?.unwrap_or(false);
     let limit = ReadLimit { records: page.limit, bytes: PAGE_BYTES_MAX };
-    let (mut records, head) =
-        call.api().blocking(move |ports| ports.log.read(after, limit).and_then(|records| Ok((records, ports.log.head()?)))).await??;
+    let (mut records, head) = call
+        .api()
+        .threads
+        .blocking(move |ports| ports.log.read(after, limit).and_then(|records| Ok((records, ports.log.head()?))))
+        .await??;
     if has_bodies {
         records.truncate(count_within(&records, PAGE_BYTES_MAX));
     }
@@ -43,7 +46,7 @@ pub(super) async fn list(allowed: Allowed<LogRead>, call: Call) -> Outcome {
     }
     let at: Vec<Position> = records.iter().filter(|record| record.body.is_some()).map(|record| record.position).collect();
     let read = move |ports: &Ports| at.into_iter().map(|at| Ok((at, ports.log.body(at)?))).collect::<Result<BTreeMap<_, _>, LogError>>();
-    let bodies = call.api().blocking(read).await??;
+    let bodies = call.api().threads.blocking(read).await??;
     let items = records.iter().map(|record| {
         let content = bodies.get(&record.position).and_then(Option::as_ref).map(embedded);
         RecordWithContent { record: WireRecord::from(record), content }
@@ -77,14 +80,14 @@ pub(super) async fn get(_: Allowed<LogRead>, call: Call) -> Outcome {
     let missing = || Missing::new(LogRead::THING, call.part("position"));
     let before = Position(position.checked_sub(1).ok_or_else(missing)?);
     let limit = ReadLimit { records: 1, bytes: PAGE_BYTES_MAX };
-    let records = call.api().blocking(move |ports| ports.log.read(before, limit)).await??;
+    let records = call.api().threads.blocking(move |ports| ports.log.read(before, limit)).await??;
     let record = records.first().filter(|record| record.position.0 == position).ok_or_else(missing)?;
     respond::json(&WireRecord::from(record))
 }
 
 /// Shows the newest position and the chain's hash there.
 pub(super) async fn head(_: Allowed<LogRead>, call: Call) -> Outcome {
-    respond::json(&call.api().blocking(|ports| ports.log.head()).await??)
+    respond::json(&call.api().threads.blocking(|ports| ports.log.head()).await??)
 }
 
 /// Begins to check the log's chain.

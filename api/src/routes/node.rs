@@ -6,7 +6,6 @@ use ensue_views::store::{LIST_ROWS_MAX, ListQuery};
 use ensue_views::totals::TOTALS;
 use ensue_views::{Totals, ViewName};
 
-use crate::api::read_row;
 use crate::attention;
 use crate::auth::Allowed;
 use crate::call::{Call, Nothing};
@@ -16,6 +15,7 @@ use crate::permissions::{MetricsRead, NodeRead, ViewsRead, ViewsRebuild};
 use crate::ports::{JobKind, OnBehalf, Readiness};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::respond::{self, Reachable};
+use crate::rows::read_row;
 use crate::wire::node::{WireAlive, WireDoctor, WireJob, WirePublicStatus, WireReadiness, WireStatus};
 
 /// Says that the process lives; it depends on nothing.
@@ -26,7 +26,7 @@ pub(super) async fn livez(_: Call) -> Outcome {
 /// Says whether the node can serve, with each thing that it depends on.
 pub(super) async fn readyz(call: Call) -> Outcome {
     let readiness = call.api().ports.node.readiness();
-    let readiness = Readiness { is_ready: readiness.is_ready && !call.api().is_stopping(), ..readiness };
+    let readiness = Readiness { is_ready: readiness.is_ready && !call.api().stopping.has_begun(), ..readiness };
     let reachable = if readiness.is_ready { Reachable::Yes } else { Reachable::NotNow };
     respond::probe(reachable, &WireReadiness::from(readiness))
 }
@@ -40,6 +40,7 @@ pub(super) async fn public_status(call: Call) -> Outcome {
 pub(super) async fn status(_: Allowed<NodeRead>, call: Call) -> Outcome {
     let wire = call
         .api()
+        .threads
         .blocking(|ports| {
             let totals = read_row::<Totals>(ports, TOTALS)?;
             let parked = ports.views.list(&ListQuery { limit: LIST_ROWS_MAX, ..ListQuery::newest(ViewName::ParkedReactions) })?.len();
@@ -52,7 +53,7 @@ pub(super) async fn status(_: Allowed<NodeRead>, call: Call) -> Outcome {
 
 /// Looks for what is wrong or unsafe.
 pub(super) async fn doctor(_: Allowed<NodeRead>, call: Call) -> Outcome {
-    let findings = call.api().blocking(|ports| {
+    let findings = call.api().threads.blocking(|ports| {
         let mut findings = ports.node.doctor()?;
         // What is wrong with the views is a finding of the node's own.
         if let Ok(attention) = attention::count(ports, now()) {
@@ -84,8 +85,8 @@ pub(super) async fn rebuild_state(_: Allowed<ViewsRead>, call: Call) -> Outcome 
 
 /// Begins a job, and says where to watch it.
 pub(super) async fn begin(call: &Call, kind: JobKind, by: OnBehalf) -> Outcome {
-    let job = call.api().blocking(move |ports| ports.node.begin_job(kind, &by)).await??;
-    Ok(respond::located(respond::under_way(&WireJob::from(job))?, &format!("{}{}", super::BASE, path(kind))))
+    let job = call.api().threads.blocking(move |ports| ports.node.begin_job(kind, &by)).await??;
+    Ok(respond::located(respond::under_way(&WireJob::from(job))?, &format!("{}{}", crate::route::BASE, path(kind))))
 }
 
 /// Shows the newest job of a kind.

@@ -2,8 +2,8 @@
 
 use crate::cloudevents;
 use crate::metrics::Form;
-use crate::openapi::shapes;
 use crate::operation::{Conditional, Content, Header, Heeded, Operation, Presence, Takes, schema_of};
+use crate::shapes;
 use crate::wire::WireList;
 use crate::wire::actions::{WireAction, WireExecute};
 use crate::wire::artifacts::WireArtifact;
@@ -233,7 +233,7 @@ pub(super) const EXECUTION_SETTLE: Operation = Operation::new("execution_settle"
     .sees_views();
 
 pub(super) const INQUIRY_LIST: Operation = Operation::lists::<WireInquiry>(
-    super::INQUIRY_LIST,
+    crate::route::INQUIRY_LIST,
     "Lists inquiries, the newest first; to who may see only what it is asked, those",
     &["status", "mine", "execution", "parent", "assignee", "since", "until", "sort", "limit", "cursor"],
 )

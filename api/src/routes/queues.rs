@@ -4,22 +4,23 @@ use ensue_engine::ids::ExecutionId;
 use ensue_engine::time::Timestamp;
 use ensue_views::Execution;
 
-use crate::api::read_row;
 use crate::auth::Allowed;
 use crate::call::Call;
 use crate::listing;
 use crate::permissions::QueuesRead;
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
+use crate::rows::read_row;
 use crate::wire::queues::{WireQueue, WireQueued};
 use crate::worker_queues::WorkerQueue;
 
 /// Lists the queues by name: those of the operator's, and those that somebody waits in all the same.
 pub(super) async fn list(allowed: Allowed<QueuesRead>, call: Call) -> Outcome {
-    let queues = call.api().blocking(|ports| ports.node.worker_queues()).await??;
+    let queues = call.api().threads.blocking(|ports| ports.node.worker_queues()).await??;
     let listed = listing::of_catalog(&call, &allowed, queues.into_iter(), |queue: &WorkerQueue| queue.name.to_string())?;
     let queues = listed.items;
-    let items = call.api().blocking(move |ports| queues.into_iter().map(|queue| shown(ports, queue)).collect::<Result<Vec<_>, _>>());
+    let items =
+        call.api().threads.blocking(move |ports| queues.into_iter().map(|queue| shown(ports, queue)).collect::<Result<Vec<_>, _>>());
     call.answer_page(items.await??, listed.next.as_deref(), &listed.page)
 }
 

@@ -16,6 +16,6 @@ pub(super) async fn replay(allowed: Allowed<ReplaysRun>, mut call: Call) -> Outc
     Allowed::<RulesRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
     let asked: WireToReplay = call.json().await?;
     let asked = ToReplay::try_from(asked)?;
-    let told = call.api().rehearsing(allowed.name(), move |ports, patience| ports.replays.replay(&asked, patience)).await??;
+    let told = call.api().threads.rehearsing(allowed.name(), move |ports, patience| ports.replays.replay(&asked, patience)).await??;
     respond::json(&WireReplayed::from(told))
 }

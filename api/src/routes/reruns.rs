@@ -21,12 +21,12 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::actions::{ParametersMisfit, answer, asked_before, unanswerable};
-use crate::api::left_views;
 use crate::auth::Allowed;
 use crate::call::Call;
 use crate::permissions::{ActionsRead, ExecutionsRead, ExecutionsRerun, Permission as _, RulesRead};
 use crate::ports::Ports;
 use crate::problem::{Missing, Outcome, Problem};
+use crate::rows::left_views;
 use crate::wire::executions::WireRerun;
 
 /// Why an execution is not run again.
@@ -108,7 +108,7 @@ pub(super) async fn rerun(allowed: Allowed<ExecutionsRerun>, mut call: Call) -> 
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
     call.admission()?;
     let wanted: WireRerun = call.json_or_nothing().await?;
-    let request = api.blocking(move |ports| request(ports, id, wanted)).await??;
+    let request = api.threads.blocking(move |ports| request(ports, id, wanted)).await??;
     if call.is_dry_run()? {
         return call.check(call.on_behalf(&allowed)?, Ask::RequestExecution(request)).await;
     }

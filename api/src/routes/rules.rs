@@ -10,7 +10,6 @@ use ensue_engine::names::RuleRef;
 use ensue_engine::schedule::facts::ScheduleOwner;
 use ensue_views::{Event, RuleActivity};
 
-use crate::api::read_row;
 use crate::auth::{Allowed, Secrecy};
 use crate::body;
 use crate::call::{Call, Nothing};
@@ -21,11 +20,12 @@ use crate::ports::{GivenEvent, Ports, ToBacktest};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::query::bad;
 use crate::respond::{self, Written};
-use crate::routes::judged::{Definitions, Judged};
+use crate::routes::judged::Judged;
 use crate::routes::timers;
+use crate::rows::read_row;
 use crate::wire::backtests::{WireBacktest, WireToBacktest};
 use crate::wire::rules::{WireRule, WireRuleMode};
-use crate::wire::verdicts::{WireExplain, WireImagined};
+use crate::wire::verdicts::{Definitions, WireExplain, WireImagined};
 
 /// Lists rules with what they have been doing.
 pub(super) async fn list(allowed: Allowed<RulesRead>, call: Call) -> Outcome {
@@ -40,14 +40,15 @@ pub(super) async fn list(allowed: Allowed<RulesRead>, call: Call) -> Outcome {
     };
     let listed = listing::of_catalog(&call, &allowed, catalog.rules().values().filter(fits), |rule| rule.name.to_string())?;
     let rules: Vec<Arc<Rule>> = listed.items.into_iter().cloned().collect();
-    let items = call.api().blocking(move |ports| rules.iter().map(|rule| shown(ports, rule)).collect::<Result<Vec<_>, _>>()).await??;
+    let items =
+        call.api().threads.blocking(move |ports| rules.iter().map(|rule| shown(ports, rule)).collect::<Result<Vec<_>, _>>()).await??;
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
 /// Shows a rule with what it has been doing.
 pub(super) async fn get(_: Allowed<RulesRead>, call: Call) -> Outcome {
     let rule = rule_of(&call)?;
-    respond::json(&call.api().blocking(move |ports| shown(ports, &rule)).await??)
+    respond::json(&call.api().threads.blocking(move |ports| shown(ports, &rule)).await??)
 }
 
 /// Says what a rule makes of an event, stored or given, and why: `{"event": <id> or {"trigger", "payload"}}`.
@@ -67,7 +68,7 @@ pub(super) async fn explain(_: Allowed<RulesRead>, mut call: Call) -> Outcome {
         let payload = Bytes::from(String::from(Box::<str>::from(given.payload)));
         let source = given.source.unwrap_or_else(|| SOURCE_OF_OURS.to_owned());
         let given = GivenEvent { trigger: given.trigger, payload, source, occurred_at: None, trace: None, dedupe: None, rule: None };
-        let explained = call.api().explaining(move |ports| {
+        let explained = call.api().threads.explaining(move |ports| {
             // A rule that is not there is told before what is wrong with the event.
             if !ports.installed.current().rules().contains_key(&name) {
                 return Err(Missing::new(RulesRead::THING, name.as_str()).into());
@@ -82,7 +83,7 @@ pub(super) async fn explain(_: Allowed<RulesRead>, mut call: Call) -> Outcome {
     let id: String = body::parse_text("/event", text)?;
     let id: EventId = id.parse().map_err(|_| Missing::new(EventsRead::THING, &id))?;
     let event: Event = call.api().row(id.to_string(), EventsRead::THING).await?;
-    let explained = call.api().explaining(move |ports| {
+    let explained = call.api().threads.explaining(move |ports| {
         let judged = Judged::stored(ports, &event, definitions.unwrap_or_default())?;
         judged.wholly(ports, judged.rule(ports, &name)?)
     });
@@ -96,7 +97,7 @@ pub(super) async fn backtest(allowed: Allowed<BacktestsRun>, mut call: Call) -> 
     Allowed::<RulesRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
     let asked: WireToBacktest = call.json().await?;
     let asked = ToBacktest::from(asked);
-    let told = call.api().rehearsing(allowed.name(), move |ports, patience| ports.backtests.backtest(&asked, patience)).await??;
+    let told = call.api().threads.rehearsing(allowed.name(), move |ports, patience| ports.backtests.backtest(&asked, patience)).await??;
     respond::json(&WireBacktest::from(told))
 }
 

@@ -19,7 +19,7 @@ use crate::websocket::Handshake;
 /// Tells of every record behind the caller's place, or from now on.
 pub(super) async fn log(allowed: Allowed<LogRead>, call: Call) -> Outcome {
     let form = asked_form(&call)?;
-    let head = call.api().blocking(|ports| ports.log.head()).await??.position;
+    let head = call.api().threads.blocking(|ports| ports.log.head()).await??.position;
     let at = place(&call, head)?.unwrap_or(head);
     begin(allowed, &call, (Told::Log, at), form)
 }
@@ -28,11 +28,11 @@ pub(super) async fn log(allowed: Allowed<LogRead>, call: Call) -> Outcome {
 pub(super) async fn execution(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
     let form = asked_form(&call)?;
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
-    let head = call.api().blocking(|ports| ports.log.head()).await??.position;
+    let head = call.api().threads.blocking(|ports| ports.log.head()).await??.position;
     let at = place(&call, head)?.unwrap_or(Position(0));
     let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING).await?;
     if form.is_none() && call.headers().contains_key(LAST_EVENT_ID) && execution.status.is_end() {
-        let last = call.api().blocking(move |ports| last_of(ports, id)).await??;
+        let last = call.api().threads.blocking(move |ports| last_of(ports, id)).await??;
         if last <= at {
             // Whatever else it is answered with, a browser comes again.
             return Ok(respond::nothing());
@@ -89,10 +89,10 @@ fn begin<P: Permission>(allowed: Allowed<P>, call: &Call, (told, at): (Told, Pos
     let api = call.api();
     let share = api.streams.enter(allowed.name())?;
     let (line, response) = match form {
-        Some(handshake) => Line::upgraded(api, allowed, PAGES_WAITING_MAX, (handshake, at))?,
-        None => Line::open(api, allowed, PAGES_WAITING_MAX, events(call)?)?,
+        Some(handshake) => Line::upgraded(api.ends(), allowed, PAGES_WAITING_MAX, (handshake, at))?,
+        None => Line::open(api.ends(), allowed, PAGES_WAITING_MAX, events(call)?)?,
     };
-    let told = RecordStream::new(api.clone(), told, at, line).run();
+    let told = RecordStream::new(api.streams.clone(), told, at, line).run();
     tokio::spawn(async move {
         told.await;
         drop(share);

@@ -27,7 +27,7 @@ pub(super) async fn list(allowed: Allowed<TokensRead>, call: Call) -> Outcome {
 pub(super) async fn get(_: Allowed<TokensRead>, call: Call) -> Outcome {
     let name = call.part("name").to_owned();
     let missing = Missing::new(TokensRead::THING, &name);
-    let token = call.api().blocking(move |ports| read(ports, &name)).await??;
+    let token = call.api().threads.blocking(move |ports| read(ports, &name)).await??;
     respond::json(&token.ok_or(missing)?)
 }
 
@@ -48,11 +48,11 @@ pub(super) async fn add(allowed: Allowed<TokensWrite>, mut call: Call) -> Outcom
     let WireAskedToken { name, roles } = call.json().await?;
     let by = call.on_behalf(&allowed)?;
     let (asked_name, asked_roles) = (name.clone(), roles.0.clone());
-    let made = call.api().blocking(move |ports| ports.tokens.add(&asked_name, &asked_roles, &by)).await??;
+    let made = call.api().threads.blocking(move |ports| ports.tokens.add(&asked_name, &asked_roles, &by)).await??;
     let token = std::str::from_utf8(made.token.reveal()).map_err(|why| Problem::bug(&why))?;
     let wire = WireNewToken { id: made.id, name: &name, roles: &roles.0, token };
     let response = respond::written(Written::Created, made.committed.position, &wire)?;
-    Ok(respond::located(response, &format!("{}/tokens/{name}", super::BASE)))
+    Ok(respond::located(response, &format!("{}/tokens/{name}", crate::route::BASE)))
 }
 
 /// Lets the holder of a token in no more.
@@ -65,6 +65,6 @@ pub(super) async fn revoke(allowed: Allowed<TokensWrite>, call: Call) -> Outcome
         drop(turn);
         revoked
     };
-    let committed = call.api().blocking(revoke).await??;
+    let committed = call.api().threads.blocking(revoke).await??;
     Ok(respond::gone(committed.position))
 }

@@ -7,7 +7,6 @@ use ensue_engine::record::{Body, Position};
 use ensue_views::Var;
 use thiserror::Error;
 
-use crate::api::read_row;
 use crate::auth::Allowed;
 use crate::call::Call;
 use crate::conditions::Condition;
@@ -16,6 +15,7 @@ use crate::permissions::{Permission as _, VarsRead, VarsWrite};
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
 use crate::respond::{self, Written};
+use crate::rows::read_row;
 use crate::wire::vars::{WireSetVar, WireVar, WireVarValue};
 
 /// What cannot be a var.
@@ -53,7 +53,8 @@ impl Explain for VarInvalid {
 pub(super) async fn list(allowed: Allowed<VarsRead>, call: Call) -> Outcome {
     let listed = listing::rows::<Var, _>(&call, &allowed, &[]).await?;
     let (rows, next, page) = (listed.items, listed.next, listed.page);
-    let items = call.api().blocking(move |ports| rows.into_iter().map(|var| shown(ports, var)).collect::<Result<Vec<_>, _>>()).await??;
+    let items =
+        call.api().threads.blocking(move |ports| rows.into_iter().map(|var| shown(ports, var)).collect::<Result<Vec<_>, _>>()).await??;
     call.answer_page(items, next.as_deref(), &page)
 }
 
@@ -61,7 +62,7 @@ pub(super) async fn list(allowed: Allowed<VarsRead>, call: Call) -> Outcome {
 pub(super) async fn get(_: Allowed<VarsRead>, call: Call) -> Outcome {
     let name: VarName = call.named("name", VarsRead::THING)?;
     let var: Var = call.api().row(name.to_string(), VarsRead::THING).await?;
-    respond::json(&call.api().blocking(move |ports| shown(ports, var)).await??)
+    respond::json(&call.api().threads.blocking(move |ports| shown(ports, var)).await??)
 }
 
 /// Reads what [`get`] shows. Blocking.
@@ -88,7 +89,7 @@ pub(super) async fn set(allowed: Allowed<VarsWrite>, mut call: Call) -> Outcome 
     let position = call.api().submit_in(turn, by, ask).await?.position;
     let how = if before.is_none() { Written::Created } else { Written::Done };
     let answer = respond::written(how, position, &WireSetVar { name: name.clone(), position })?;
-    let answer = respond::located(answer, &format!("{}/vars/{name}", super::BASE));
+    let answer = respond::located(answer, &format!("{}/vars/{name}", crate::route::BASE));
     let as_set = move |ports: &Ports| {
         let var = read_row::<Var>(ports, name.as_str())?.filter(|var| var.position == position);
         var.map(|var| shown(ports, var)).transpose()
@@ -113,7 +114,7 @@ async fn before(call: &Call, name: &VarName) -> Result<(Option<Var>, SeenVar), P
         call.api().see_all().await?;
     }
     let of_name = name.to_string();
-    let before = call.api().blocking(move |ports| read_row::<Var>(ports, &of_name)).await??;
+    let before = call.api().threads.blocking(move |ports| read_row::<Var>(ports, &of_name)).await??;
     let seen = seen_by(call.condition(), before.as_ref().map(|var| var.position));
     Ok((before, seen))
 }

@@ -27,7 +27,7 @@ use crate::ports::{Declined, GivenEvent};
 use crate::problem::{FieldError, Outcome, Problem, quoted};
 use crate::rates::Class;
 use crate::respond::{self, Written};
-use crate::routes::BASE;
+use crate::route::BASE;
 use crate::wire::events::{EVENTS_MAX, WireGivenEvent, WireTakenEvent, WireTakenEvents};
 
 /// The most bytes of a dedupe key.
