@@ -209,5 +209,5 @@ fn event(ports: &Ports, rule: &Rule, time: Timestamp, now: Timestamp) -> Result<
         dedupe: Some(dedupe),
         rule: Some(rule.name.clone()),
     };
-    Ok(ports.observe.observe(given)?)
+    Ok(ports.event_maker.observe(given)?)
 }

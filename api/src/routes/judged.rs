@@ -164,7 +164,7 @@ impl Judged {
     /// Has an event judged as if it came now; it is not taken in. Blocking.
     pub(super) fn given(ports: &Ports, given: GivenEvent) -> Result<Self, Problem> {
         let observed =
-            ports.observe.observe(given).map_err(|declined| Problem::placed(declined, |part| format!("/event/payload{part}")))?;
+            ports.event_maker.observe(given).map_err(|declined| Problem::placed(declined, |part| format!("/event/payload{part}")))?;
         let revision = observed.judgement.catalog;
         let catalog = ports.installed.at(revision).ok_or(Forgotten::Catalog(revision))?;
         let judgement = observed.judgement;
