@@ -23,13 +23,13 @@ use crate::problem::{Missing, Problem};
 use crate::query::bad;
 use crate::queues::{Queue, QueueName};
 use crate::rates::Limiters;
+use crate::resource_locks::{ResourceLock, ResourceLocks};
 use crate::rows::{left_views, read_row};
 use crate::settings::Settings;
 use crate::sse::Ends;
 use crate::stopping::Stopping;
 use crate::streams::Streams;
 use crate::threads::Threads;
-use crate::turns::{Turn, Turns};
 
 /// How long a read waits for the read models to come as far as the caller has seen.
 const VIEW_WAIT: Duration = Duration::from_secs(2);
@@ -52,8 +52,8 @@ pub(crate) struct Api {
     pub(crate) under_way: Arc<UnderWay>,
     /// What counts requests by their callers.
     pub(crate) rates: Limiters,
-    /// The turns at what callers change.
-    pub(crate) turns: Turns,
+    /// The locks on what callers change.
+    pub(crate) resource_locks: ResourceLocks,
     /// What was counted of requests.
     pub(crate) requests: Requests,
     /// Where work is done that blocks.
@@ -73,7 +73,7 @@ impl Api {
             streams: Arc::new(Streams::new(&settings.queues, threads.clone(), ports.views_at.clone())),
             under_way: Arc::default(),
             rates: Limiters::of(&settings.rates),
-            turns: Turns::default(),
+            resource_locks: ResourceLocks::default(),
             requests: Requests::default(),
             ports,
             settings,
@@ -104,9 +104,9 @@ impl Api {
         self.submit_holding((), by, ask).await
     }
 
-    /// Does the same in a turn, which ends when the command is in the log, or refused, also where its caller has gone away by then.
-    pub(crate) async fn submit_in(&self, turn: Turn, by: OnBehalf, ask: Ask) -> Result<Committed, SubmitError> {
-        self.submit_holding(turn, by, ask).await
+    /// Does the same under a lock, which is released when the command is in the log, or refused, also where its caller has gone away by then.
+    pub(crate) async fn submit_locked(&self, lock: ResourceLock, by: OnBehalf, ask: Ask) -> Result<Committed, SubmitError> {
+        self.submit_holding(lock, by, ask).await
     }
 
     async fn submit_holding(&self, held: impl Send + 'static, by: OnBehalf, ask: Ask) -> Result<Committed, SubmitError> {

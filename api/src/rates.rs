@@ -16,8 +16,8 @@ use governor::{Quota, RateLimiter};
 use tokio::time::Instant;
 
 use crate::problem::{Outcome, Problem};
+use crate::quotas::Caller;
 use crate::rate::Rate;
-use crate::shares::Caller;
 
 /// The most callers of a class that are told apart.
 const CALLERS_MAX: usize = 10_000;

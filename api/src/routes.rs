@@ -7,6 +7,7 @@ mod actions;
 mod artifacts;
 mod backfill;
 mod bulk;
+mod dead_letters;
 mod docs;
 mod enforcements;
 mod events;
@@ -17,7 +18,6 @@ mod inquiries;
 mod installed;
 pub(crate) mod judged;
 mod keys;
-mod letters;
 mod locks;
 mod log;
 mod logs;
@@ -52,9 +52,9 @@ use crate::permissions::{
     TokensRead, TokensWrite, TracesRead, TriggersRead, VarsRead, VarsWrite, ViewsRead, ViewsRebuild,
 };
 use crate::problem::{NoSuchPath, Outcome, Problem};
+use crate::quotas::Caller;
 use crate::rates::{self, Class};
 use crate::route::{is_keyed, is_write};
-use crate::shares::Caller;
 use crate::tags;
 
 pub use crate::route::{BASE, Demand, INQUIRIES, Public, Route};
@@ -148,12 +148,12 @@ fn declare(routes: &mut Routes) {
     routes.get::<ParkedReactionsRead>("/parked_reactions/{position}", &operations::PARKED_GET, health::parked_one);
     routes.post::<ParkedReactionsSettle>("/parked_reactions/{position}/retry", &operations::PARKED_RETRY, health::retry);
     routes.post::<ParkedReactionsSettle>("/parked_reactions/{position}/dismiss", &operations::PARKED_DISMISS, health::dismiss);
-    routes.get::<DeadLettersRead>("/dead_letters", &operations::DEAD_LETTER_LIST, letters::list);
-    routes.get::<DeadLettersRead>("/dead_letters/{id}", &operations::DEAD_LETTER_GET, letters::get);
-    routes.post::<DeadLettersSettle>("/dead_letters/{id}/retry", &operations::DEAD_LETTER_RETRY, letters::retry);
-    routes.post::<DeadLettersSettle>("/dead_letters/{id}/dismiss", &operations::DEAD_LETTER_DISMISS, letters::dismiss);
-    routes.post::<DeadLettersSettle>("/dead_letters/retry", &operations::DEAD_LETTERS_RETRY, letters::retry_many);
-    routes.post::<DeadLettersSettle>("/dead_letters/dismiss", &operations::DEAD_LETTERS_DISMISS, letters::dismiss_many);
+    routes.get::<DeadLettersRead>("/dead_letters", &operations::DEAD_LETTER_LIST, dead_letters::list);
+    routes.get::<DeadLettersRead>("/dead_letters/{id}", &operations::DEAD_LETTER_GET, dead_letters::get);
+    routes.post::<DeadLettersSettle>("/dead_letters/{id}/retry", &operations::DEAD_LETTER_RETRY, dead_letters::retry);
+    routes.post::<DeadLettersSettle>("/dead_letters/{id}/dismiss", &operations::DEAD_LETTER_DISMISS, dead_letters::dismiss);
+    routes.post::<DeadLettersSettle>("/dead_letters/retry", &operations::DEAD_LETTERS_RETRY, dead_letters::retry_many);
+    routes.post::<DeadLettersSettle>("/dead_letters/dismiss", &operations::DEAD_LETTERS_DISMISS, dead_letters::dismiss_many);
     routes.post::<ClockAccept>("/clock/accept", &operations::CLOCK_ACCEPT, health::accept_clock);
 
     routes.get::<NodeRead>("/status", &operations::NODE_STATUS, node::status);

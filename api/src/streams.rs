@@ -18,8 +18,8 @@ use tokio::sync::watch;
 use crate::permissions::Permission;
 use crate::problem::Problem;
 use crate::queues::{QueueName, Queues};
+use crate::quotas::{Caller, NoRoom, Quotas, Room};
 use crate::said::Said;
-use crate::shares::{Caller, NoRoom, Share, Shares};
 use crate::sse::{CHECK_EVERY, CloseAs, Form, Left, Line};
 use crate::threads::Threads;
 use tail::{NoPage, PAGE, Page, Tail};
@@ -67,14 +67,14 @@ impl From<NoRoom> for StreamRefusal {
     fn from(why: NoRoom) -> Self {
         match why {
             NoRoom::Full => Self::Full,
-            NoRoom::OverShare => Self::OverShare,
+            NoRoom::OverQuota => Self::OverShare,
         }
     }
 }
 
 /// The streams of a node: who holds how many, and the pages that they share.
 pub(crate) struct Streams {
-    open: Arc<Shares>,
+    open: Arc<Quotas>,
     threads: Arc<Threads>,
     tail: Tail,
     /// The position that the read models have reached: each new one is a sign that there is more to tell.
@@ -84,7 +84,7 @@ pub(crate) struct Streams {
 impl Streams {
     pub(crate) fn new(queues: &Queues, threads: Arc<Threads>, views_at: watch::Receiver<Position>) -> Self {
         Self {
-            open: Shares::of(queues.of(QueueName::LiveStreams).clone(), STREAMS_OF_ONE_MAX),
+            open: Quotas::of(queues.of(QueueName::LiveStreams).clone(), STREAMS_OF_ONE_MAX),
             tail: Tail::new(threads.clone(), queues.of(QueueName::AnswerBytes).clone()),
             threads,
             views_at,
@@ -92,7 +92,7 @@ impl Streams {
     }
 
     /// Takes room for a stream of the holder of a token.
-    pub(crate) fn enter(&self, name: &str) -> Result<Share, StreamRefusal> {
+    pub(crate) fn enter(&self, name: &str) -> Result<Room, StreamRefusal> {
         Ok(self.open.enter(Caller::Token(name.to_owned()), 1)?)
     }
 }

@@ -13,8 +13,8 @@ use tokio::sync::Semaphore;
 use crate::ports::{Patience, Ports};
 use crate::problem::Problem;
 use crate::queues::{QueueName, Queues};
+use crate::quotas::{Caller, NoRoom, Quotas};
 use crate::settings::{Blocking, Settings};
-use crate::shares::{Caller, NoRoom, Shares};
 use crate::stopping::Stopping;
 
 /// How many answers are coded at once, where they are large.
@@ -59,7 +59,7 @@ impl From<NoRoom> for RehearsalRefusal {
     fn from(why: NoRoom) -> Self {
         match why {
             NoRoom::Full => Self::Full,
-            NoRoom::OverShare => Self::OverShare,
+            NoRoom::OverQuota => Self::OverShare,
         }
     }
 }
@@ -76,7 +76,7 @@ pub(crate) struct Threads {
     /// What checks values against the schemas of callers.
     checkers: Arc<Semaphore>,
     /// Who replays executions and tries rules, or waits for that.
-    rehearsals: Arc<Shares>,
+    rehearsals: Arc<Quotas>,
     /// Whoever replays or tries something has it.
     rehearsing: Arc<Semaphore>,
 }
@@ -92,7 +92,7 @@ impl Threads {
             explainers: turns(&queues, QueueName::Explanations),
             coders: Arc::new(Semaphore::new(CODERS_MAX)),
             checkers: Arc::new(Semaphore::new(CHECKERS_MAX)),
-            rehearsals: Shares::of(queues.of(QueueName::Rehearsals).clone(), REHEARSALS_OF_ONE_MAX),
+            rehearsals: Quotas::of(queues.of(QueueName::Rehearsals).clone(), REHEARSALS_OF_ONE_MAX),
             rehearsing: Arc::new(Semaphore::new(1)),
             queues,
         })

@@ -125,7 +125,7 @@ pub(super) async fn backfill(allowed: Allowed<RulesWrite>, mut call: Call) -> Ou
         call.admission()?;
     }
     // Nobody else makes up for the same times meanwhile.
-    let turn = call.api().turns.of(&format!("{}/{}/backfill", RulesRead::NOUN, rule.name)).await;
+    let lock = call.api().resource_locks.lock(&format!("{}/{}/backfill", RulesRead::NOUN, rule.name)).await;
     call.api().see_all().await?;
     let of_rule = rule.clone();
     let fired = call.api().threads.blocking(move |ports| fired(ports, &of_rule, since)).await??;
@@ -142,7 +142,7 @@ pub(super) async fn backfill(allowed: Allowed<RulesWrite>, mut call: Call) -> Ou
         made.extend(missing.iter().copied().zip(ids));
         call.api().see_position(committed.position).await?;
     }
-    drop(turn);
+    drop(lock);
     let item = |time: Timestamp| match fired.get(&time) {
         // Asked again under its key, it tells what it did.
         Some(event) => WireMadeUpFor { scheduled_at: time, event: Some(*event), fired_before: !made_before.contains(event) },

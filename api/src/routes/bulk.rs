@@ -172,8 +172,8 @@ impl Asked {
         let is_rerun = matches!(self.change, Change::Rerun(..));
         let request = self.by.request.as_ref().map(|request| self.of_one(request, execution));
         // Who changes it under a condition is not overtaken.
-        let turn = self.api.turns.of(&format!("{}/{execution}", ExecutionsRead::NOUN)).await;
-        let committed = self.api.submit_in(turn, OnBehalf { request, ..self.by.clone() }, ask).await?;
+        let lock = self.api.resource_locks.lock(&format!("{}/{execution}", ExecutionsRead::NOUN)).await;
+        let committed = self.api.submit_locked(lock, OnBehalf { request, ..self.by.clone() }, ask).await?;
         let (position, rerun) = match committed.answer {
             _ if !is_rerun => (committed.position, None),
             Answer::Execution(made) => (committed.position, Some(made)),

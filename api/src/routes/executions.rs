@@ -255,13 +255,13 @@ fn settlement(given: WireSettlement) -> Result<(Settlement, Option<Body>), Settl
 /// Changes an execution that is there, and shows it as it is then.
 async fn change(call: &Call, id: ExecutionId, by: crate::ports::OnBehalf, ask: Ask, how: Written) -> Outcome {
     let api = call.api();
-    let turn = call.turn::<ExecutionsRead, _>(&id.to_string(), read).await?;
+    let lock = call.lock::<ExecutionsRead, _>(&id.to_string(), read).await?;
     // One that is not there is told apart from one that has ended.
     let before: Execution = api.row(id.to_string(), ExecutionsRead::THING).await?;
     if call.is_dry_run()? {
         return call.check(by, ask).await;
     }
-    let committed = api.submit_in(turn, by, ask).await?;
+    let committed = api.submit_locked(lock, by, ask).await?;
     if call.is_keyed() {
         let then = as_of(api, id, committed.position).await?;
         return respond::written(how, committed.position, &WireExecution::listed(then));

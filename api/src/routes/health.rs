@@ -81,11 +81,11 @@ async fn decide(call: &Call, by: OnBehalf, of: Position, decision: WireDecision)
         WireDecision::Retry => Ask::RetryReaction { of },
         WireDecision::Dismiss => Ask::DismissReaction { of },
     };
-    let turn = call.turn::<ParkedReactionsRead, _>(&of.to_string(), read).await?;
+    let lock = call.lock::<ParkedReactionsRead, _>(&of.to_string(), read).await?;
     if call.is_dry_run()? {
         return call.check(by, ask).await;
     }
-    let committed = call.api().submit_in(turn, by, ask).await?;
+    let committed = call.api().submit_locked(lock, by, ask).await?;
     decided(decision, of, committed.position)
 }
 

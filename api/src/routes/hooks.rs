@@ -30,9 +30,9 @@ use crate::permissions::{HooksRead, HooksSend, Permission as _};
 use crate::ports::{HookRefusal, OnBehalf, Ports};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::query;
+use crate::quotas::{Caller, Room};
 use crate::rates::{self, Class, Standing};
 use crate::respond::{self, Written};
-use crate::shares::{Caller, Share};
 use crate::wire::hooks::{WireHook, WireSend, WireTaken, WireTakenEvent};
 
 /// The methods that the door of a webhook knows.
@@ -129,7 +129,7 @@ fn sensor_at(api: &Api, hook: &str) -> Result<SensorRef, Problem> {
 }
 
 /// Says whether a delivery would be taken now, before any of it is read.
-fn admitted(api: &Api, parts: &Parts, sensor: &SensorRef) -> Result<Share, Problem> {
+fn admitted(api: &Api, parts: &Parts, sensor: &SensorRef) -> Result<Room, Problem> {
     api.ports.node.admission()?;
     Ok(api.intake.admit(Caller::Hook(sensor.clone()), &parts.headers, api.settings.limits.body_bytes_max)?)
 }

@@ -29,9 +29,9 @@ use crate::listing;
 use crate::permissions::{InquiriesAnswer, InquiriesCancel, InquiriesRead, Permission, Reach};
 use crate::ports::{OnBehalf, Ports};
 use crate::problem::{Missing, Outcome, Problem};
+use crate::resource_locks::ResourceLock;
 use crate::respond::{self, Written};
 use crate::rows::read_row;
-use crate::turns::Turn;
 use crate::wire::embedded;
 use crate::wire::inquiries::{Bodies, WireInquiry, WireResponse};
 
@@ -71,7 +71,7 @@ pub(super) async fn respond(allowed: Allowed<InquiriesAnswer>, mut call: Call) -
         return changed_before(&call, id, &before, Written::Done).await;
     }
     let response: WireResponse = call.json().await?;
-    let turn = turn(&call, &allowed, id).await?;
+    let lock = lock(&call, &allowed, id).await?;
     let inquiry = visible(&call, &allowed, id).await?;
     let by = (allowed.name(), allowed.roles());
     responses::demand_right(&inquiry, by, response.digest)?;
@@ -93,7 +93,7 @@ pub(super) async fn respond(allowed: Allowed<InquiriesAnswer>, mut call: Call) -
         body: Body::json(answer.bytes().clone()),
         answer,
     });
-    change(&call, inquiry, (call.on_behalf(&allowed)?, ask), turn, Written::Done).await
+    change(&call, inquiry, (call.on_behalf(&allowed)?, ask), lock, Written::Done).await
 }
 
 /// Cancels the execution that asks.
@@ -103,11 +103,11 @@ pub(super) async fn cancel(allowed: Allowed<InquiriesCancel>, mut call: Call) ->
         return changed_before(&call, id, &before, Written::Accepted).await;
     }
     let Nothing {} = call.json_or_nothing().await?;
-    let turn = turn(&call, &allowed, id).await?;
+    let lock = lock(&call, &allowed, id).await?;
     let inquiry = visible(&call, &allowed, id).await?;
     responses::demand_open(&inquiry)?;
     let ask = Ask::CancelInquiry(inquiry.id);
-    change(&call, inquiry, (call.on_behalf(&allowed)?, ask), turn, Written::Accepted).await
+    change(&call, inquiry, (call.on_behalf(&allowed)?, ask), lock, Written::Accepted).await
 }
 
 /// Where inquiries are read, for everybody.
@@ -147,14 +147,14 @@ async fn visible<P: Permission>(call: &Call, allowed: &Allowed<P>, id: InquiryId
     if Sees::of(allowed).has(&inquiry) { Ok(inquiry) } else { Err(Missing::new(InquiriesRead::THING, &id.to_string()).into()) }
 }
 
-/// Waits for the turn at an inquiry.
-async fn turn<P: Permission>(call: &Call, allowed: &Allowed<P>, id: InquiryId) -> Result<Turn, Problem> {
+/// Locks an inquiry.
+async fn lock<P: Permission>(call: &Call, allowed: &Allowed<P>, id: InquiryId) -> Result<ResourceLock, Problem> {
     let (base, sees) = (base(call.api()), Sees::of(allowed));
     let read = move |ports: &Ports, id: &str| {
         let inquiry = read_row::<Inquiry>(ports, id)?.filter(|inquiry| sees.has(inquiry));
         inquiry.map(|inquiry| whole(ports, inquiry, &base)).transpose()
     };
-    call.turn::<InquiriesRead, _>(&id.to_string(), read).await
+    call.lock::<InquiriesRead, _>(&id.to_string(), read).await
 }
 
 /// Gives the question: the parameters of the execution that asks. None where they were erased. Blocking.
@@ -207,7 +207,7 @@ fn has_succeeded(ports: &Ports, execution: ExecutionId) -> Result<bool, Problem>
 }
 
 /// Changes an inquiry, and shows it as it is then. One that is over by then is told with what became of it.
-async fn change(call: &Call, before: Inquiry, (by, ask): (OnBehalf, Ask), turn: Turn, how: Written) -> Outcome {
+async fn change(call: &Call, before: Inquiry, (by, ask): (OnBehalf, Ask), lock: ResourceLock, how: Written) -> Outcome {
     let (api, id) = (call.api(), before.id);
     if call.is_dry_run()? {
         let checked = api.submit(OnBehalf { request: None, ..by }, Ask::Check(Box::new(ask))).await;
@@ -216,7 +216,7 @@ async fn change(call: &Call, before: Inquiry, (by, ask): (OnBehalf, Ask), turn: 
             Err(refused) => Err(told(api, &before, refused).await),
         };
     }
-    let committed = match api.submit_in(turn, by, ask).await {
+    let committed = match api.submit_locked(lock, by, ask).await {
         Ok(committed) => committed,
         Err(refused) => return Err(told(api, &before, refused).await),
     };

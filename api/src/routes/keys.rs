@@ -90,11 +90,11 @@ pub(super) async fn set(allowed: Allowed<KeysWrite>, mut call: Call) -> Outcome 
     let value = value(&mut call).await?;
     demand_long_enough(&call, &key, &value)?;
     let by = allowed.on_behalf(call.context());
-    let turn = call.turn::<KeysRead, _>(key.as_str(), read).await?;
+    let lock = call.lock::<KeysRead, _>(key.as_str(), read).await?;
     let named = key.clone();
     let set = move |ports: &Ports| {
         let set = ports.keys.set(&key, value, &by);
-        drop(turn);
+        drop(lock);
         set
     };
     let set = call.api().threads.blocking(set).await??;
@@ -140,10 +140,10 @@ async fn value(call: &mut Call) -> Result<Secret, Problem> {
 pub(super) async fn remove(allowed: Allowed<KeysWrite>, call: Call) -> Outcome {
     let key: KeyRef = call.named("ref", KeysWrite::THING)?;
     let by = allowed.on_behalf(call.context());
-    let turn = call.turn::<KeysRead, _>(key.as_str(), read).await?;
+    let lock = call.lock::<KeysRead, _>(key.as_str(), read).await?;
     let remove = move |ports: &Ports| {
         let removed = ports.keys.remove(&key, &by);
-        drop(turn);
+        drop(lock);
         removed
     };
     let committed = call.api().threads.blocking(remove).await??;

@@ -10,6 +10,7 @@ use crate::wire::artifacts::WireArtifact;
 use crate::wire::backfill::{WireBackfill, WireMadeUpFor};
 use crate::wire::backtests::{WireBacktest, WireToBacktest};
 use crate::wire::bulk::WireChanged;
+use crate::wire::dead_letters::{WireDeadLetter, WireDealtWith};
 use crate::wire::enforcements::WireEnforcement;
 use crate::wire::events::{WireEvent, WireGivenEvents, WireTakenOrList};
 use crate::wire::executions::{WireAttempt, WireExecution, WireOutcome, WireOutputs, WireRerun};
@@ -17,7 +18,6 @@ use crate::wire::health::{WireClockAccepted, WireDecided, WireParkedReaction};
 use crate::wire::hooks::{WireHook, WireSend, WireTaken};
 use crate::wire::inquiries::{WireGivenResponse, WireInquiry};
 use crate::wire::keys::{WireKey, WireKeyValue, WireSetKey};
-use crate::wire::letters::{WireDeadLetter, WireDealtWith};
 use crate::wire::locks::WireLock;
 use crate::wire::node::{WireAlive, WireDoctor, WireJob, WirePublicStatus, WireReadiness, WireStatus};
 use crate::wire::packs::WirePack;
@@ -545,11 +545,11 @@ pub(super) const DEAD_LETTER_DISMISS: Operation = Operation::new("dead_letter_di
     .gives::<WireDealtWith>(200, "It is left as it is.", WRITTEN)
     .refuses(&[(409, "dead_letter_not_open")])
     .heeds_conditions(Conditional::Change);
-const LETTERS: &[&str] = &["sensor", "action", "rule", "since", "until", "sort", "limit", "cursor", "dry_run"];
+const OF_DEAD_LETTERS: &[&str] = &["sensor", "action", "rule", "since", "until", "sort", "limit", "cursor", "dry_run"];
 
 const fn deals_with_many(id: &'static str, summary: &'static str) -> Operation {
     Operation::new(id, summary)
-        .asked(LETTERS)
+        .asked(OF_DEAD_LETTERS)
         .takes(Takes::Empty)
         .gives::<WireList<WireDealtWith>>(200, "What came of each of a page.", &[Header::Link])
         .sees_views()

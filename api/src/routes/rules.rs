@@ -145,12 +145,12 @@ async fn set(allowed: Allowed<RulesWrite>, mut call: Call, mode: Mode) -> Outcom
     }
     let Nothing {} = call.json_or_nothing().await?;
     let name: RuleRef = call.named("ref", RulesRead::THING)?;
-    let turn = call.turn::<RulesRead, _>(name.as_str(), read).await?;
+    let lock = call.lock::<RulesRead, _>(name.as_str(), read).await?;
     let rule = rule_of(&call)?;
     let ask = Ask::SetRuleMode { rule: rule.name.clone(), rule_id: rule.id, mode };
     if call.is_dry_run()? {
         return call.check(call.on_behalf(&allowed)?, ask).await;
     }
-    let committed = call.api().submit_in(turn, call.on_behalf(&allowed)?, ask).await?;
+    let committed = call.api().submit_locked(lock, call.on_behalf(&allowed)?, ask).await?;
     respond::written(Written::Done, committed.position, &WireRuleMode { r#ref: rule.name.clone(), mode })
 }

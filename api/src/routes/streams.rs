@@ -87,7 +87,7 @@ fn events(call: &Call) -> Result<Form, Problem> {
 
 fn begin<P: Permission>(allowed: Allowed<P>, call: &Call, (told, at): (Told, Position), form: Option<Handshake>) -> Outcome {
     let api = call.api();
-    let share = api.streams.enter(allowed.name())?;
+    let room = api.streams.enter(allowed.name())?;
     let (line, response) = match form {
         Some(handshake) => Line::upgraded(api.ends(), allowed, PAGES_WAITING_MAX, (handshake, at))?,
         None => Line::open(api.ends(), allowed, PAGES_WAITING_MAX, events(call)?)?,
@@ -95,7 +95,7 @@ fn begin<P: Permission>(allowed: Allowed<P>, call: &Call, (told, at): (Told, Pos
     let told = RecordStream::new(api.streams.clone(), told, at, line).run();
     tokio::spawn(async move {
         told.await;
-        drop(share);
+        drop(room);
     });
     Ok(response)
 }

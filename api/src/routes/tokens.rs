@@ -59,10 +59,10 @@ pub(super) async fn add(allowed: Allowed<TokensWrite>, mut call: Call) -> Outcom
 pub(super) async fn revoke(allowed: Allowed<TokensWrite>, call: Call) -> Outcome {
     let name = call.part("name").to_owned();
     let by = allowed.on_behalf(call.context());
-    let turn = call.turn::<TokensRead, _>(&name, read).await?;
+    let lock = call.lock::<TokensRead, _>(&name, read).await?;
     let revoke = move |ports: &Ports| {
         let revoked = ports.tokens.revoke(&name, &by);
-        drop(turn);
+        drop(lock);
         revoked
     };
     let committed = call.api().threads.blocking(revoke).await??;

@@ -83,10 +83,10 @@ pub(super) async fn set(allowed: Allowed<VarsWrite>, mut call: Call) -> Outcome 
         return Err(VarInvalid::Null.into());
     }
     let (before, seen) = before(&call, &name).await?;
-    let turn = call.turn::<VarsRead, _>(name.as_str(), read).await?;
+    let lock = call.lock::<VarsRead, _>(name.as_str(), read).await?;
     let by = allowed.on_behalf(call.context());
     let ask = Ask::SetVar { name: name.clone(), value: Body::json(value.get().to_owned()), seen };
-    let position = call.api().submit_in(turn, by, ask).await?.position;
+    let position = call.api().submit_locked(lock, by, ask).await?.position;
     let how = if before.is_none() { Written::Created } else { Written::Done };
     let answer = respond::written(how, position, &WireSetVar { name: name.clone(), position })?;
     let answer = respond::located(answer, &format!("{}/vars/{name}", crate::route::BASE));
@@ -101,14 +101,14 @@ pub(super) async fn set(allowed: Allowed<VarsWrite>, mut call: Call) -> Outcome 
 pub(super) async fn remove(allowed: Allowed<VarsWrite>, call: Call) -> Outcome {
     let name: VarName = call.named("name", VarsRead::THING)?;
     let (_, seen) = before(&call, &name).await?;
-    let turn = call.turn::<VarsRead, _>(name.as_str(), read).await?;
+    let lock = call.lock::<VarsRead, _>(name.as_str(), read).await?;
     let by = allowed.on_behalf(call.context());
-    let committed = call.api().submit_in(turn, by, Ask::RemoveVar { name, seen }).await?;
+    let committed = call.api().submit_locked(lock, by, Ask::RemoveVar { name, seen }).await?;
     Ok(respond::gone(committed.position))
 }
 
-/// Gives a var as it is read now, and as what the log is to see it still, where the caller demands anything: executions change vars in
-/// nobody's turn. What it is held to is read after this, so that what changes in between is seen by the one or by the other.
+/// Gives a var as it is read now, and as what the log is to see it still, where the caller demands anything: executions change vars
+/// under no lock of ours. What it is held to is read after this, so that what changes in between is seen by the one or by the other.
 async fn before(call: &Call, name: &VarName) -> Result<(Option<Var>, SeenVar), Problem> {
     if *call.condition() != Condition::None {
         call.api().see_all().await?;

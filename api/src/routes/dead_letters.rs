@@ -30,9 +30,9 @@ use crate::query::bad;
 use crate::respond::{self, Written};
 use crate::rows::read_row;
 use crate::wire::bulk::WireRefused;
+use crate::wire::dead_letters::{WireDeadLetter, WireDealtWith};
 use crate::wire::embedded;
 use crate::wire::executions::WireRerun;
-use crate::wire::letters::{WireDeadLetter, WireDealtWith};
 
 /// How many are asked for at once: they share commits.
 const AT_ONCE: usize = 16;
@@ -43,7 +43,7 @@ const FILTERS: [&str; 5] = ["sensor", "action", "rule", "since", "until"];
 /// Why nothing is done about letters.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-enum LetterRefused {
+enum DeadLetterRefused {
     /// Nothing says which.
     #[error("no filter says which dead letters are meant, and all of them are not")]
     Unfiltered,
@@ -55,7 +55,7 @@ enum LetterRefused {
     Erased(Id),
 }
 
-impl Explain for LetterRefused {
+impl Explain for DeadLetterRefused {
     fn slug(&self) -> &'static str {
         match self {
             Self::Unfiltered => "bad-parameter",
@@ -121,14 +121,14 @@ async fn listed<P: Permission>(call: &Call, allowed: &Allowed<P>, status: Option
     let failed = [Status::Failed, Status::TimedOut].map(|status| status.as_str().to_owned());
     let filters = vec![Filter::any_of(Column::Status, failed.to_vec())];
     let Listed { items, next, page } = listing::rows_where::<Execution, _>(call, allowed, &[Column::Action, Column::Rule], filters).await?;
-    let letters = move |ports: &Ports| -> Result<Vec<DeadLetter>, Problem> {
+    let dead_letters = move |ports: &Ports| -> Result<Vec<DeadLetter>, Problem> {
         let roots = items.into_iter().filter(|execution| execution.parent.is_none());
-        let letters = roots.filter_map(|execution| read_row::<DeadLetter>(ports, &execution.id.to_string()).transpose());
-        let mut letters: Vec<DeadLetter> = letters.collect::<Result<_, _>>()?;
-        letters.retain(|letter| status.is_none_or(|status| letter.status == status));
-        Ok(letters)
+        let dead_letters = roots.filter_map(|execution| read_row::<DeadLetter>(ports, &execution.id.to_string()).transpose());
+        let mut dead_letters: Vec<DeadLetter> = dead_letters.collect::<Result<_, _>>()?;
+        dead_letters.retain(|letter| status.is_none_or(|status| letter.status == status));
+        Ok(dead_letters)
     };
-    Ok(Listed { items: call.api().threads.blocking(letters).await??, next, page })
+    Ok(Listed { items: call.api().threads.blocking(dead_letters).await??, next, page })
 }
 
 /// Has what gave up tried again.
@@ -204,11 +204,11 @@ async fn deal_with_one(allowed: &Allowed<DeadLettersSettle>, mut call: Call, dea
         Some(dealt) => dealt,
         None => {
             let Nothing {} = call.json_or_nothing().await?;
-            let turn = call.turn::<DeadLettersRead, _>(&id.to_string(), read).await?;
+            let lock = call.lock::<DeadLettersRead, _>(&id.to_string(), read).await?;
             let letter: DeadLetter = call.api().row(id.to_string(), DeadLettersRead::THING).await?;
             let asked = Asked { api: call.api().clone(), by: call.on_behalf(allowed)?, deal, is_dry: call.is_dry_run()? };
             let dealt = asked.dealt(letter, asked.by.request.clone()).await?;
-            drop(turn);
+            drop(lock);
             dealt
         }
     };
@@ -222,7 +222,7 @@ async fn deal_with_one(allowed: &Allowed<DeadLettersSettle>, mut call: Call, dea
 
 async fn deal_with_many(allowed: &Allowed<DeadLettersSettle>, call: &Call, deal: Deal) -> Outcome {
     if FILTERS.iter().all(|filter| call.query().text(filter).is_none()) {
-        return Err(LetterRefused::Unfiltered.into());
+        return Err(DeadLetterRefused::Unfiltered.into());
     }
     // The answer tells which there are.
     Allowed::<DeadLettersRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
@@ -236,9 +236,9 @@ async fn deal_with_many(allowed: &Allowed<DeadLettersSettle>, call: &Call, deal:
 async fn one(asked: Arc<Asked>, letter: DeadLetter) -> WireDealtWith {
     let id = letter.id;
     let request = asked.by.request.as_ref().map(|request| request.of_one(id, asked.deal.as_str()));
-    let turn = asked.api.turns.of(&format!("{}/{id}", DeadLettersRead::NOUN)).await;
+    let lock = asked.api.resource_locks.lock(&format!("{}/{id}", DeadLettersRead::NOUN)).await;
     let dealt = asked.dealt(letter, request).await;
-    drop(turn);
+    drop(lock);
     match dealt {
         Ok(Dealt { position, rerun, events }) => WireDealtWith { id, position, rerun, events, error: None },
         Err(problem) => WireDealtWith { id, position: None, rerun: None, events: Vec::new(), error: Some(WireRefused::from(&problem)) },
@@ -288,8 +288,8 @@ fn again(ports: &Ports, letter: &DeadLetter) -> Result<RetriedDelivery, Problem>
     let record = ports.log.read(Position(at.0.saturating_sub(1)), ReadLimit { records: 1, bytes: 1 })?.pop();
     let missing = || Problem::from(Missing::new(DeadLettersRead::THING, &letter.id.to_string()));
     let Some(Record { fact: Fact::DeliveryRefused(refused), cause, .. }) = record else { return Err(missing()) };
-    let with = refused.with.ok_or(LetterRefused::NotKept(letter.id))?;
-    let body = ports.log.body(at)?.ok_or(LetterRefused::Erased(letter.id))?;
+    let with = refused.with.ok_or(DeadLetterRefused::NotKept(letter.id))?;
+    let body = ports.log.body(at)?.ok_or(DeadLetterRefused::Erased(letter.id))?;
     let request = HookRequest { sensor: refused.sensor, headers: with.headers, query: with.query, body };
     let events = ports.webhooks.deliver_again(request)?;
     Ok(RetriedDelivery { of: letter.id, cause: cause.from_parent(letter.id), events })
