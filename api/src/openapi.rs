@@ -187,7 +187,7 @@ impl Parts {
 }
 
 fn described(route: &Route, parts: &mut Parts) -> Value {
-    let operation = route.operation;
+    let operation = &route.operation;
     let mut described = json!({
         "operationId": operation.id,
         "summary": operation.summary,
@@ -280,7 +280,7 @@ fn responses(route: &Route, parts: &mut Parts) -> Map<String, Value> {
 
 /// Lists the problems of a route.
 fn problems(route: &Route) -> impl Iterator<Item = (u16, &'static str)> {
-    let operation = route.operation;
+    let operation = &route.operation;
     let is_guarded = route.demands != Demand::Nothing;
     let takes_body = !matches!(operation.takes, Takes::Nothing);
     let kinds = [

@@ -11,6 +11,13 @@ use crate::wire::WireList;
 /// The most answers of one operation that went well.
 const GIVEN_MAX: usize = 4;
 
+/// The headers of an answer that says that something was written.
+pub(crate) const WRITTEN: &[Header] = &[Header::Position];
+/// Those of one that says that something was made.
+pub(crate) const MADE: &[Header] = &[Header::Position, Header::Location];
+/// Those of one that says that a value was set.
+pub(crate) const SET: &[Header] = &[Header::Position, Header::Location, Header::ETag];
+
 /// Writes the schema of a type.
 pub(crate) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 
@@ -240,6 +247,11 @@ impl Operation {
     /// Passes over parameters that it does not know.
     pub(crate) const fn passes_strangers_over(self) -> Self {
         Self { strangers: Strangers::PassedOver, ..self }
+    }
+
+    /// Can be tried without being done.
+    pub(crate) const fn can_be_tried(self) -> Self {
+        self.asked(&["dry_run"]).gives_content(204, "A dry run: it would be done, and nothing was.", Content::Nothing, &[])
     }
 
     /// Says which headers it heeds.

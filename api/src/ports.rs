@@ -1,6 +1,6 @@
 //! What the API needs of the node, handed in by the wiring: small traits, each of which says who may call it from where.
 //!
-//! It holds no policy and knows nothing of HTTP: what a caller may do is `routes.rs`'s, what an error looks like is
+//! It holds no policy and knows nothing of HTTP: what a caller may do is said by the routes, what an error looks like is
 //! `problem.rs`'s. Methods marked *quick* do not block and may be called from asynchronous code; methods marked *blocking*
 //! are called on a thread where blocking is allowed.
 

@@ -101,13 +101,13 @@ pub struct Route {
     /// What it demands.
     pub demands: Demand,
     /// What callers are told of it.
-    pub(crate) operation: &'static Operation,
+    pub(crate) operation: Operation,
 }
 
 impl Route {
     /// Says whether requests heed an `Idempotency-Key`: deliveries have a key of their sender's.
     pub(crate) fn may_be_keyed(&self) -> bool {
-        self.demands != Demand::Nothing && is_keyed(&self.method, self.operation)
+        self.demands != Demand::Nothing && is_keyed(&self.method, &self.operation)
     }
 
     /// Says whether requests count to a rate of their caller, where one is set.

@@ -34,7 +34,7 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
         in_path.map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } })).collect();
     all.extend(route.operation.query.iter().map(|name| {
         let (schema, description) =
-            in_query(route.operation, name).expect("every parameter of the table is told of here, as a test of the document shows");
+            in_query(&route.operation, name).expect("every parameter of the table is told of here, as a test of the document shows");
         json!({ "name": name, "in": "query", "description": description, "schema": schema })
     }));
     all.extend(route.operation.heeds.iter().map(|heeded| header(told(*heeded), &json!({ "type": "string" }))));
@@ -61,7 +61,7 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
         }
         Sight::None => {}
     }
-    if takes_binary_events(route.operation) {
+    if takes_binary_events(&route.operation) {
         // What they may be is demanded only where they make the request an event, which no schema of a header can say.
         let schema = |attribute: &Attribute| json!({ "type": "string", "examples": [attribute.example] });
         all.extend(ATTRIBUTES.iter().map(|attribute| header((attribute.header, attribute.means), &schema(attribute))));

@@ -19,10 +19,12 @@ use serde_json::Value;
 use thiserror::Error;
 use tokio::time::Instant;
 
+use super::Routes;
 use crate::api::Api;
 use crate::auth::Allowed;
 use crate::call::Call;
 use crate::listing;
+use crate::operation::{Header, Heeded, Operation, Presence, Takes, schema_of};
 use crate::permissions::{ActionsExecute, ActionsRead, ExecutionsRead, Permission as _};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::respond::{self, Written};
@@ -54,6 +56,36 @@ impl Explain for ParametersMisfit {
     fn hint(&self) -> Option<String> {
         Some(format!("`ensue actions show {}` shows what it takes", self.0))
     }
+}
+
+/// Declares the routes that are answered here.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.get::<ActionsRead>(
+        "/actions",
+        list,
+        Operation::lists::<WireAction>("action_list", "Lists actions", &["pack", "limit", "cursor"]),
+    );
+    routes.get::<ActionsRead>("/actions/{ref}", get, Operation::shows::<WireAction>("action_get", "Shows an action with its parameters"));
+    routes.post::<ActionsExecute>(
+        "/actions/{ref}/execute",
+        execute,
+        Operation::new("action_execute", "Runs an action")
+            .can_be_tried()
+            .heeds(&[Heeded::Prefer])
+            .takes(Takes::Json {
+                schema: schema_of::<WireExecute>,
+                example: r#"{"params": {"message": "hi"}}"#,
+                presence: Presence::Optional,
+            })
+            .gives::<WireExecution>(202, "It was asked for.", &[Header::Position, Header::Location, Header::PreferenceApplied])
+            .gives::<WireExecution>(
+                200,
+                "It ended while the caller preferred to wait.",
+                &[Header::Position, Header::Location, Header::PreferenceApplied],
+            )
+            .refuses(&[(422, "parameters_invalid"), (422, "labels_invalid")])
+            .demands_admission(),
+    );
 }
 
 /// Lists actions.

@@ -16,10 +16,12 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::Routes;
 use crate::api::Api;
 use crate::auth::Allowed;
 use crate::call::Call;
 use crate::listing;
+use crate::operation::{Content, Header, Heeded, Operation};
 use crate::permissions::{ArtifactsRead, ExecutionsRead, Permission as _};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::queues::QueueName;
@@ -71,6 +73,31 @@ impl Explain for TooManySent {
     fn hint(&self) -> Option<String> {
         Some("ask again in a second, when another has been sent".into())
     }
+}
+
+/// Declares the routes that are answered here.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.get::<ArtifactsRead>(
+        "/executions/{id}/artifacts",
+        list,
+        Operation::lists::<WireArtifact>(
+            "artifact_list",
+            "Lists the files that an execution's attempts gave away, the newest first",
+            &["sort", "limit", "cursor"],
+        )
+        .sees_views(),
+    );
+    routes.get::<ArtifactsRead>(
+        "/executions/{id}/artifacts/{artifact}",
+        get,
+        Operation::new("artifact_get", "Gives a file, whole or a part of it")
+            .heeds(&[Heeded::Range, Heeded::IfRange, Heeded::IfNoneMatch])
+            .gives_content(200, "The file.", Content::File, &[Header::ETag, Header::ContentDisposition])
+            .gives_content(206, "A part of the file.", Content::File, &[Header::ETag, Header::ContentDisposition, Header::ContentRange])
+            .gives_content(304, "The caller has it.", Content::Nothing, &[Header::ETag, Header::ContentDisposition])
+            .refuses(&[(410, "artifact_removed"), (416, "range_not_satisfiable"), (503, "artifact_unavailable")])
+            .sees_views(),
+    );
 }
 
 /// Lists an execution's artifacts, newest first.

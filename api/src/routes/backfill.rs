@@ -23,11 +23,13 @@ use serde::Deserialize;
 use serde_json::json;
 use thiserror::Error;
 
+use super::Routes;
 use super::rules::rule_of;
 use crate::auth::Allowed;
 use crate::body;
 use crate::call::Call;
 use crate::deliveries;
+use crate::operation::Operation;
 use crate::permissions::{Permission as _, RulesRead, RulesWrite};
 use crate::ports::{GivenEvent, Ports};
 use crate::problem::{Outcome, Problem};
@@ -95,6 +97,20 @@ impl Explain for BackfillRefused {
 #[derive(Deserialize)]
 struct Occasion {
     scheduled_at: Timestamp,
+}
+
+/// Declares the routes that are answered here.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.post::<RulesWrite>(
+        "/rules/{ref}/backfill",
+        backfill,
+        Operation::new("rule_backfill", "Makes up for the times of a rule's schedule in a range, where none fired")
+            .asked(&["dry_run"])
+            .takes_json::<WireBackfill>(r#"{"since": "2026-03-01T00:00:00Z", "until": "2026-03-08T00:00:00Z"}"#)
+            .gives::<WireList<WireMadeUpFor>>(200, "Each time with its event; those that were there before are not made anew.", &[])
+            .refuses(&[(409, "backfill_refused"), (422, "backfill_refused")])
+            .demands_admission(),
+    );
 }
 
 /// Makes an event for each time of a range that has none.

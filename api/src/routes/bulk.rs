@@ -16,15 +16,18 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 use thiserror::Error;
 
+use super::Routes;
 use super::actions::asked_before;
 use super::{executions, reruns};
 use crate::api::Api;
 use crate::auth::{Allowed, Secrecy};
 use crate::call::{Call, Nothing};
+use crate::operation::{Header, Operation, Presence, Takes, schema_of};
 use crate::permissions::{ExecutionsCancel, ExecutionsPause, ExecutionsRead, ExecutionsRerun, Permission};
 use crate::ports::OnBehalf;
 use crate::problem::{Outcome, Problem};
 use crate::query::bad;
+use crate::wire::WireList;
 use crate::wire::bulk::{WireChanged, WireRefused};
 use crate::wire::executions::WireRerun;
 
@@ -51,6 +54,62 @@ impl Explain for Unfiltered {
     fn hint(&self) -> Option<String> {
         Some(format!("give at least one of {}", FILTERS.map(|filter| format!("`{filter}`")).join(", ")))
     }
+}
+
+/// What says which executions many are, how they are read, and, for a rerun alone, whether those that were rerun count again.
+const MANY_AGAIN: &[&str] = &[
+    "status",
+    "action",
+    "rule",
+    "label",
+    "correlation",
+    "parent",
+    "rerun_of",
+    "error_kind",
+    "since",
+    "until",
+    "limit",
+    "cursor",
+    "dry_run",
+    "again",
+];
+
+/// The same without that.
+const MANY: &[&str] = MANY_AGAIN.split_at(MANY_AGAIN.len() - 1).0;
+
+/// Changes those of a page of a list.
+const fn changes_many(id: &'static str, summary: &'static str) -> Operation {
+    Operation::new(id, summary)
+        .asked(MANY)
+        .gives::<WireList<WireChanged>>(200, "What came of each of a page.", &[Header::Link])
+        .sees_views()
+}
+
+/// Declares the routes that are answered here.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.post::<ExecutionsCancel>(
+        "/executions/cancel",
+        cancel,
+        changes_many("executions_cancel", "Asks that executions end: those of a page of a list").takes(Takes::Empty),
+    );
+    routes.post::<ExecutionsPause>(
+        "/executions/pause",
+        pause,
+        changes_many("executions_pause", "Pauses executions: nothing of them starts until they are resumed").takes(Takes::Empty),
+    );
+    routes.post::<ExecutionsPause>(
+        "/executions/resume",
+        resume,
+        changes_many("executions_resume", "Has paused executions go on").takes(Takes::Empty),
+    );
+    routes.post::<ExecutionsRerun>(
+        "/executions/rerun",
+        rerun,
+        changes_many("executions_rerun", "Runs executions again that have ended")
+            .asked(MANY_AGAIN)
+            .takes(Takes::Json { schema: schema_of::<WireRerun>, example: r#"{"from": "failed"}"#, presence: Presence::Optional })
+            .demands_admission(),
+    );
 }
 
 /// Asks that executions end.

@@ -18,11 +18,13 @@ use ensue_views::{Column, DeadLetter, Execution};
 use futures_util::{StreamExt as _, stream};
 use thiserror::Error;
 
+use super::Routes;
 use super::reruns;
 use crate::api::Api;
 use crate::auth::{Allowed, Secrecy};
 use crate::call::{Call, Nothing};
 use crate::listing::{self, Listed};
+use crate::operation::{Conditional, Header, Operation, Takes, WRITTEN};
 use crate::permissions::{DeadLettersRead, DeadLettersSettle, Permission};
 use crate::ports::{OnBehalf, Ports};
 use crate::problem::{Missing, Outcome, Problem};
@@ -31,8 +33,8 @@ use crate::respond::{self, Written};
 use crate::rows::read_row;
 use crate::wire::bulk::WireRefused;
 use crate::wire::dead_letters::{WireDeadLetter, WireDealtWith};
-use crate::wire::embedded;
 use crate::wire::executions::WireRerun;
+use crate::wire::{WireList, embedded};
 
 /// How many are asked for at once: they share commits.
 const AT_ONCE: usize = 16;
@@ -78,6 +80,78 @@ impl Explain for DeadLetterRefused {
             }
         })
     }
+}
+
+/// The parameters of what deals with many.
+const OF_DEAD_LETTERS: &[&str] = &["sensor", "action", "rule", "since", "until", "sort", "limit", "cursor", "dry_run"];
+
+/// Deals with those of a page of a list.
+const fn deals_with_many(id: &'static str, summary: &'static str) -> Operation {
+    Operation::new(id, summary)
+        .asked(OF_DEAD_LETTERS)
+        .takes(Takes::Empty)
+        .gives::<WireList<WireDealtWith>>(200, "What came of each of a page.", &[Header::Link])
+        .sees_views()
+}
+
+/// Declares the routes that are answered here.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.get::<DeadLettersRead>(
+        "/dead_letters",
+        list,
+        Operation::lists::<WireDeadLetter>(
+            "dead_letter_list",
+            "Lists what gave up: deliveries that proved who sent them and were refused, and executions that failed for good; the \
+ newest first",
+            &["status", "sensor", "action", "rule", "since", "until", "sort", "limit", "cursor"],
+        )
+        .sees_views(),
+    );
+    routes.get::<DeadLettersRead>(
+        "/dead_letters/{id}",
+        get,
+        Operation::shows::<WireDeadLetter>("dead_letter_get", "Shows a dead letter with what was delivered").sees_views(),
+    );
+    routes.post::<DeadLettersSettle>(
+        "/dead_letters/{id}/retry",
+        retry,
+        Operation::new("dead_letter_retry", "Has what gave up tried again")
+            .can_be_tried()
+            .takes(Takes::Empty)
+            .gives::<WireDealtWith>(202, "It is run again, or what it makes now is on the disk.", WRITTEN)
+            .refuses(&[
+                (404, "hook_not_found"),
+                (409, "dead_letter_not_open"),
+                (409, "dead_letter_not_kept"),
+                (409, "rerun_refused"),
+                (422, "parameters_invalid"),
+                (422, "payload_invalid"),
+                (422, "sensor_erred"),
+                (422, "trigger_not_found"),
+            ])
+            .heeds_conditions(Conditional::Change)
+            .demands_admission(),
+    );
+    routes.post::<DeadLettersSettle>(
+        "/dead_letters/{id}/dismiss",
+        dismiss,
+        Operation::new("dead_letter_dismiss", "Leaves what gave up as it is")
+            .can_be_tried()
+            .takes(Takes::Empty)
+            .gives::<WireDealtWith>(200, "It is left as it is.", WRITTEN)
+            .refuses(&[(409, "dead_letter_not_open")])
+            .heeds_conditions(Conditional::Change),
+    );
+    routes.post::<DeadLettersSettle>(
+        "/dead_letters/retry",
+        retry_many,
+        deals_with_many("dead_letters_retry", "Has what gave up tried again: the open ones of a page of a list").demands_admission(),
+    );
+    routes.post::<DeadLettersSettle>(
+        "/dead_letters/dismiss",
+        dismiss_many,
+        deals_with_many("dead_letters_dismiss", "Leaves what gave up as it is: the open ones of a page of a list"),
+    );
 }
 
 /// Lists dead letters, the newest first.

@@ -22,23 +22,77 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use self::responses::Closed;
+use super::Routes;
 use crate::api::Api;
 use crate::auth::Allowed;
 use crate::call::{Call, Nothing};
 use crate::listing;
+use crate::operation::{Conditional, Operation, Takes, WRITTEN};
 use crate::permissions::{InquiriesAnswer, InquiriesCancel, InquiriesRead, Permission, Reach};
 use crate::ports::{OnBehalf, Ports};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::resource_locks::ResourceLock;
 use crate::respond::{self, Written};
+use crate::route::INQUIRY_LIST;
 use crate::rows::read_row;
 use crate::wire::embedded;
-use crate::wire::inquiries::{Bodies, WireInquiry, WireResponse};
+use crate::wire::inquiries::{Bodies, WireGivenResponse, WireInquiry, WireResponse};
 
 /// How long it is looked for what became of an inquiry that is over.
 const CLOSED_WAIT: Duration = Duration::from_secs(2);
 /// How often it is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Declares the routes that are answered here.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.get::<InquiriesRead>(
+        "/inquiries",
+        list,
+        Operation::lists::<WireInquiry>(
+            INQUIRY_LIST,
+            "Lists inquiries, the newest first; to who may see only what it is asked, those",
+            &["status", "mine", "execution", "parent", "assignee", "since", "until", "sort", "limit", "cursor"],
+        )
+        .sees_views(),
+    );
+    routes.get::<InquiriesRead>(
+        "/inquiries/{id}",
+        get,
+        Operation::shows::<WireInquiry>("inquiry_get", "Shows an inquiry with all that is asked, and what was answered").sees_views(),
+    );
+    routes.post::<InquiriesAnswer>(
+        "/inquiries/{id}/respond",
+        respond,
+        Operation::new("inquiry_respond", "Answers an inquiry")
+            .can_be_tried()
+            .takes_json::<WireGivenResponse>(
+                r#"{"answer": {"ship": true}, "digest": "1f40fc92da241694750979ee6cf582f2d5d7d28e18335de05abc54d0560e0f53"}"#,
+            )
+            .gives::<WireInquiry>(200, "The answer is taken.", WRITTEN)
+            .refuses(&[
+                (403, "inquiry_not_asked"),
+                (409, "approval_stale"),
+                (409, "inquiry_answered_before"),
+                (409, "inquiry_closed"),
+                (409, "payload_erased"),
+                (422, "answer_invalid"),
+                (428, "digest_required"),
+            ])
+            .heeds_conditions(Conditional::Change)
+            .sees_views(),
+    );
+    routes.post::<InquiriesCancel>(
+        "/inquiries/{id}/cancel",
+        cancel,
+        Operation::new("inquiry_cancel", "Ends an inquiry without an answer: the execution that asks is cancelled")
+            .can_be_tried()
+            .takes(Takes::Empty)
+            .gives::<WireInquiry>(202, "It was asked for.", WRITTEN)
+            .refuses(&[(409, "inquiry_closed")])
+            .heeds_conditions(Conditional::Change)
+            .sees_views(),
+    );
+}
 
 /// Lists inquiries, newest first.
 pub(super) async fn list(allowed: Allowed<InquiriesRead>, call: Call) -> Outcome {

@@ -10,9 +10,11 @@ use ensue_engine::names::{PackName, RuleRef, SensorRef, TriggerRef};
 use ensue_engine::schedule::facts::ScheduleOwner;
 use ensue_views::Pack;
 
+use super::Routes;
 use crate::auth::Allowed;
 use crate::call::Call;
 use crate::listing;
+use crate::operation::Operation;
 use crate::permissions::{PacksRead, Permission as _, SensorsRead, TriggersRead};
 use crate::ports::Ports;
 use crate::problem::{Missing, Outcome, Problem};
@@ -22,6 +24,40 @@ use crate::rows::read_row;
 use crate::wire::packs::WirePack;
 use crate::wire::sensors::WireSensor;
 use crate::wire::triggers::WireTrigger;
+
+/// Declares what tells of packs.
+pub(super) fn declare_packs(routes: &mut Routes) {
+    routes.get::<PacksRead>(
+        "/packs",
+        packs,
+        Operation::lists::<WirePack>("pack_list", "Lists packs, also those that were not taken", &["limit", "cursor"]).sees_views(),
+    );
+    routes.get::<PacksRead>(
+        "/packs/{pack}",
+        pack,
+        Operation::shows::<WirePack>("pack_get", "Shows a pack, with what is wrong with it").sees_views(),
+    );
+}
+
+/// Declares what tells of triggers and sensors.
+pub(super) fn declare_triggers_and_sensors(routes: &mut Routes) {
+    routes.get::<TriggersRead>(
+        "/triggers",
+        triggers,
+        Operation::lists::<WireTrigger>("trigger_list", "Lists triggers", &["pack", "limit", "cursor"]),
+    );
+    routes.get::<TriggersRead>(
+        "/triggers/{ref}",
+        trigger,
+        Operation::shows::<WireTrigger>("trigger_get", "Shows a trigger with its payload's schema"),
+    );
+    routes.get::<SensorsRead>(
+        "/sensors",
+        sensors,
+        Operation::lists::<WireSensor>("sensor_list", "Lists sensors", &["pack", "limit", "cursor"]).sees_views(),
+    );
+    routes.get::<SensorsRead>("/sensors/{ref}", sensor, Operation::shows::<WireSensor>("sensor_get", "Shows a sensor").sees_views());
+}
 
 /// Lists packs: the installed ones, and those in the folder that were not taken.
 pub(super) async fn packs(allowed: Allowed<PacksRead>, call: Call) -> Outcome {

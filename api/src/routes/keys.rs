@@ -8,10 +8,12 @@ use ensue_engine::ports::Secret;
 use ensue_views::Key;
 use thiserror::Error;
 
+use super::Routes;
 use crate::auth::Allowed;
 use crate::body;
 use crate::call::Call;
 use crate::listing;
+use crate::operation::{Conditional, Content, Operation, SET, Takes, WRITTEN, schema_of};
 use crate::permissions::{KeysRead, KeysWrite, Permission as _};
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
@@ -63,6 +65,41 @@ impl Explain for ValueInvalid {
                 .into(),
         )
     }
+}
+
+/// Declares the routes that are answered here.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.get::<KeysRead>(
+        "/keys",
+        list,
+        Operation::lists::<WireKey>("key_list", "Lists the keys that are set; never a value", &["sort", "limit", "cursor"]).sees_views(),
+    );
+    routes.get::<KeysRead>(
+        "/keys/{ref}",
+        get,
+        Operation::shows::<WireKey>("key_get", "Shows since when a key is set, and by whom").sees_views(),
+    );
+    routes.put::<KeysWrite>(
+        "/keys/{ref}",
+        set,
+        Operation::new("key_set", "Sets a key")
+            .takes(Takes::JsonOr {
+                schema: schema_of::<WireKeyValue>,
+                example: r#"{"value": "a new value"}"#,
+                others: &[("application/octet-stream", "the bytes of the value"), ("text/plain", "the text of the value")],
+            })
+            .gives::<WireSetKey>(201, "It was set for the first time.", SET)
+            .gives::<WireSetKey>(200, "It was replaced.", SET)
+            .refuses(&[(409, "key_version_old"), (413, "key_value_invalid"), (422, "key_value_invalid"), (503, "vault_unavailable")])
+            .heeds_conditions(Conditional::MakingOrChange),
+    );
+    routes.delete::<KeysWrite>(
+        "/keys/{ref}",
+        remove,
+        Operation::new("key_remove", "Forgets a key")
+            .gives_content(204, "It is forgotten.", Content::Nothing, WRITTEN)
+            .heeds_conditions(Conditional::Change),
+    );
 }
 
 /// Lists the keys that are set, the newest first.

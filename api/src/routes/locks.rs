@@ -8,9 +8,11 @@ use ensue_engine::record::{CatalogRevision, Position};
 use ensue_views::store::{LIST_ROWS_MAX, Order};
 use ensue_views::{Column, Filter, ListQuery, LockClaims, Row, ViewName};
 
+use super::Routes;
 use crate::auth::Allowed;
 use crate::call::Call;
 use crate::listing;
+use crate::operation::Operation;
 use crate::permissions::LocksRead;
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
@@ -25,6 +27,20 @@ struct Gathered {
     limit: (CatalogRevision, u32),
     holders: Vec<WireHolder>,
     waiters: Vec<(Reverse<i8>, Position, WireWaiter)>,
+}
+
+/// Declares the routes that are answered here.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.get::<LocksRead>(
+        "/locks",
+        list,
+        Operation::lists::<WireLock>(
+            "lock_list",
+            "Lists the locks that somebody holds or waits for, by the rules and actions whose they are",
+            &["action", "rule", "limit", "cursor"],
+        )
+        .sees_views(),
+    );
 }
 
 /// Lists locks by their owners: those of rules, and then those of actions.

@@ -7,18 +7,48 @@ use ensue_engine::record::{Position, Record, WireRecord};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::Routes;
+use super::node::job;
 use crate::auth::Allowed;
 use crate::call::{Call, Nothing};
 use crate::listing;
+use crate::operation::Operation;
 use crate::permissions::{LogRead, LogVerify, Permission as _};
 use crate::ports::{JobKind, Ports};
 use crate::problem::{Missing, Outcome};
 use crate::respond;
 use crate::routes::node::{begin, job_state};
+use crate::shapes;
 use crate::wire::embedded;
+use crate::wire::node::WireJob;
 
 /// The most bytes of records that a page is made of.
 const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Declares what lists records, and shows the head.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.get::<LogRead>(
+        "/log",
+        list,
+        Operation::lists::<shapes::Record>("record_list", "Lists records, the oldest first", &["after", "bodies", "limit", "cursor"]),
+    );
+    routes.get::<LogRead>(
+        "/log/head",
+        head,
+        Operation::shows::<shapes::Head>("log_head", "Shows the newest position and the chain's hash there"),
+    );
+}
+
+/// Declares what shows a record, and checks the chain.
+pub(super) fn declare_records(routes: &mut Routes) {
+    routes.get::<LogRead>("/log/{position}", get, Operation::shows::<shapes::Record>("record_get", "Shows a record"));
+    routes.get::<LogRead>(
+        "/log/verify",
+        verification,
+        Operation::shows::<WireJob>("verification_get", "Says how the last check of the log's chain stands"),
+    );
+    routes.post::<LogVerify>("/log/verify", verify, job("log_verify", "Begins to check the log's chain"));
+}
 
 /// Lists records, oldest first, after a position.
 pub(super) async fn list(allowed: Allowed<LogRead>, call: Call) -> Outcome {

@@ -12,10 +12,12 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::Routes;
 use crate::api::Api;
 use crate::auth::Allowed;
 use crate::call::{Call, accepted};
 use crate::live::{Beginning, Follower};
+use crate::operation::{Content, Heeded, Operation, schema_of};
 use crate::permissions::{ExecutionsRead, Permission as _};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::query::{ParameterRefusal, bad};
@@ -76,6 +78,25 @@ struct Place {
     attempt: Option<u32>,
     /// The bytes before.
     offset: u64,
+}
+
+/// Declares the routes that are answered here.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.get::<ExecutionsRead>(
+        "/executions/{id}/logs",
+        get,
+        Operation::new("execution_logs", "Shows what an execution printed, or follows it")
+            .heeds(&[Heeded::LastEventId])
+            .asked(&["attempt", "stream", "offset", "follow"])
+            .gives_content(
+                200,
+                "A part of it, all of one stream, or both as they are printed.",
+                Content::JsonOrText(schema_of::<WireOutputs>, &["text/plain", "text/event-stream"]),
+                &[],
+            )
+            .refuses(&[(406, "not_acceptable"), (410, "output_removed"), (503, "output_damaged"), (503, "output_unavailable")])
+            .sees_views(),
+    );
 }
 
 /// Shows what an execution printed.

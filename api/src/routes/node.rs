@@ -6,17 +6,73 @@ use ensue_views::store::{LIST_ROWS_MAX, ListQuery};
 use ensue_views::totals::TOTALS;
 use ensue_views::{Totals, ViewName};
 
+use super::Routes;
 use crate::attention;
 use crate::auth::Allowed;
 use crate::call::{Call, Nothing};
 use crate::deliveries::now;
 use crate::metrics::Form;
+use crate::operation::{Content, Header, Operation, Takes};
 use crate::permissions::{MetricsRead, NodeRead, ViewsRead, ViewsRebuild};
 use crate::ports::{JobKind, OnBehalf, Readiness};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::respond::{self, Reachable};
+use crate::route::Public;
 use crate::rows::read_row;
 use crate::wire::node::{WireAlive, WireDoctor, WireJob, WirePublicStatus, WireReadiness, WireStatus};
+
+/// Begins a job in the background.
+pub(super) const fn job(id: &'static str, summary: &'static str) -> Operation {
+    Operation::new(id, summary)
+        .passes_keys_over()
+        .takes(Takes::Empty)
+        .gives::<WireJob>(202, "It is under way.", &[Header::Location])
+        .refuses(&[(502, "machine_unusable")])
+}
+
+/// Declares what builds the views anew.
+pub(super) fn declare_rebuilding(routes: &mut Routes) {
+    routes.get::<ViewsRead>(
+        "/views/rebuild",
+        rebuild_state,
+        Operation::shows::<WireJob>("rebuilding_get", "Says how the last rebuilding of the views stands"),
+    );
+    routes.post::<ViewsRebuild>("/views/rebuild", rebuild, job("views_rebuild", "Begins to build the views anew beside the live ones"));
+}
+
+/// Declares what tells of the node.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.get::<NodeRead>(
+        "/status",
+        status,
+        Operation::shows::<WireStatus>("node_status", "Says what the node is, and the log in numbers").sees_views(),
+    );
+    routes.get::<NodeRead>(
+        "/doctor",
+        doctor,
+        Operation::shows::<WireDoctor>("node_doctor", "Says what is wrong or unsafe, and what to do"),
+    );
+    routes.get_outside::<MetricsRead>(
+        "/metrics",
+        metrics,
+        Operation::new("metrics_get", "Gives the metrics, as Prometheus reads them")
+            .gives_content(200, "The metrics.", Content::Text(Form::MEDIA_TYPES), &[])
+            .refuses(&[(406, "not_acceptable")]),
+    );
+    let alive = Operation::shows::<WireAlive>("livez_get", "Says that the process lives").passes_strangers_over();
+    routes.public(Public::Livez, livez, alive);
+    routes.public(Public::Health, livez, alive.named("health_get"));
+    let ready = Operation::shows::<WireReadiness>("readyz_get", "Says whether the node can serve, with each thing that it depends on")
+        .gives::<WireReadiness>(503, "It cannot serve now.", &[Header::RetryAfter])
+        .passes_strangers_over();
+    routes.public(Public::Readyz, readyz, ready);
+    routes.public(Public::Ready, readyz, ready.named("ready_get"));
+    routes.public(
+        Public::Status,
+        public_status,
+        Operation::shows::<WirePublicStatus<'static>>("release_get", "Says what anybody may know: the release and the API's version"),
+    );
+}
 
 /// Says that the process lives; it depends on nothing.
 pub(super) async fn livez(_: Call) -> Outcome {

@@ -4,15 +4,31 @@ use ensue_engine::ids::ExecutionId;
 use ensue_engine::time::Timestamp;
 use ensue_views::Execution;
 
+use super::Routes;
 use crate::auth::Allowed;
 use crate::call::Call;
 use crate::listing;
+use crate::operation::Operation;
 use crate::permissions::QueuesRead;
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
 use crate::rows::read_row;
 use crate::wire::queues::{WireQueue, WireQueued};
 use crate::worker_queues::WorkerQueue;
+
+/// Declares the routes that are answered here.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.get::<QueuesRead>(
+        "/queues",
+        list,
+        Operation::lists::<WireQueue>(
+            "queue_list",
+            "Lists the queues in which executions wait for a worker, by name",
+            &["limit", "cursor"],
+        )
+        .sees_views(),
+    );
+}
 
 /// Lists the queues by name: those of the operator's, and those that somebody waits in all the same.
 pub(super) async fn list(allowed: Allowed<QueuesRead>, call: Call) -> Outcome {

@@ -20,14 +20,16 @@ use ensue_views::Execution;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+use super::Routes;
 use super::actions::{ParametersMisfit, answer, asked_before, unanswerable};
 use crate::auth::Allowed;
 use crate::call::Call;
+use crate::operation::{Header, Heeded, Operation, Presence, Takes, schema_of};
 use crate::permissions::{ActionsRead, ExecutionsRead, ExecutionsRerun, Permission as _, RulesRead};
 use crate::ports::Ports;
 use crate::problem::{Missing, Outcome, Problem};
 use crate::rows::left_views;
-use crate::wire::executions::WireRerun;
+use crate::wire::executions::{WireExecution, WireRerun};
 
 /// Why an execution is not run again.
 #[derive(Debug, Error)]
@@ -96,6 +98,26 @@ impl Explain for RerunRefused {
             Self::ParamsGone(_) => "`ensue run` the action with parameters of your own".into(),
         })
     }
+}
+
+/// Declares the routes that are answered here.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.post::<ExecutionsRerun>(
+        "/executions/{id}/rerun",
+        rerun,
+        Operation::new("execution_rerun", "Runs an execution again that has ended")
+            .can_be_tried()
+            .heeds(&[Heeded::Prefer])
+            .takes(Takes::Json { schema: schema_of::<WireRerun>, example: r#"{"from": "failed"}"#, presence: Presence::Optional })
+            .gives::<WireExecution>(202, "It was asked for.", &[Header::Position, Header::Location, Header::PreferenceApplied])
+            .gives::<WireExecution>(
+                200,
+                "It ended while the caller preferred to wait.",
+                &[Header::Position, Header::Location, Header::PreferenceApplied],
+            )
+            .refuses(&[(409, "rerun_refused"), (422, "parameters_invalid")])
+            .demands_admission(),
+    );
 }
 
 /// Runs an execution again: 202 with the new one, or, where the caller prefers to wait and it ends in time, 200 with its end.

@@ -10,11 +10,13 @@ use ensue_engine::names::RuleRef;
 use ensue_engine::schedule::facts::ScheduleOwner;
 use ensue_views::{Event, RuleActivity};
 
+use super::Routes;
 use crate::auth::{Allowed, Secrecy};
 use crate::body;
 use crate::call::{Call, Nothing};
 use crate::cloudevents::SOURCE_OF_OURS;
 use crate::listing;
+use crate::operation::{Conditional, Operation, Takes, WRITTEN};
 use crate::permissions::{BacktestsRun, EventsRead, Permission as _, RulesRead, RulesWrite};
 use crate::ports::{GivenEvent, Ports, ToBacktest};
 use crate::problem::{Missing, Outcome, Problem};
@@ -25,7 +27,69 @@ use crate::routes::timers;
 use crate::rows::read_row;
 use crate::wire::backtests::{WireBacktest, WireToBacktest};
 use crate::wire::rules::{WireRule, WireRuleMode};
-use crate::wire::verdicts::{Definitions, WireExplain, WireImagined};
+use crate::wire::verdicts::{Definitions, WireExplain, WireExplained, WireImagined};
+
+/// Changes whether the matches of a rule are acted on.
+const fn mode(id: &'static str, summary: &'static str) -> Operation {
+    Operation::new(id, summary)
+        .can_be_tried()
+        .takes(Takes::Empty)
+        .gives::<WireRuleMode>(200, "It is so from now on.", WRITTEN)
+        .heeds_conditions(Conditional::Change)
+}
+
+/// Declares what tells of rules.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.get::<RulesRead>(
+        "/rules",
+        list,
+        Operation::lists::<WireRule>(
+            "rule_list",
+            "Lists rules, with what each has been doing",
+            &["pack", "trigger", "action", "limit", "cursor"],
+        )
+        .sees_views(),
+    );
+    routes.get::<RulesRead>(
+        "/rules/{ref}",
+        get,
+        Operation::shows::<WireRule>("rule_get", "Shows a rule, with what it has been doing").sees_views(),
+    );
+}
+
+/// Declares what tries, explains and switches rules.
+pub(super) fn declare_judging(routes: &mut Routes) {
+    routes.post::<BacktestsRun>(
+        "/rules/backtest",
+        backtest,
+        Operation::new("rule_backtest", "Says what a rule would have done with the events that came, beside what happened")
+            .passes_keys_over()
+            .takes_json::<WireToBacktest>(r#"{"rule": "demo.greet", "since": "2026-01-01T00:00:00Z"}"#)
+            .gives::<WireBacktest>(200, "It was tried.", &[])
+            .refuses(&[(404, "not_found"), (422, "rule_invalid"), (422, "takes_too_long"), (429, "over_share")]),
+    );
+    routes.post::<RulesRead>(
+        "/rules/{ref}/explain",
+        explain,
+        Operation::new("rule_explain", "Says what a rule makes of an event, and why")
+            .asked(&["definitions"])
+            .passes_keys_over()
+            .takes_json::<WireExplain>(r#"{"event": {"trigger": "demo.hello", "payload": {"name": "ana"}}}"#)
+            .gives::<WireExplained>(200, "It is explained.", &[])
+            .refuses(&[
+                (404, "rule_not_there_then"),
+                (409, "catalog_gone"),
+                (409, "payload_erased"),
+                (422, "payload_invalid"),
+                (422, "trigger_differs"),
+                (422, "trigger_not_found"),
+            ])
+            .sees_views(),
+    );
+    routes.post::<RulesWrite>("/rules/{ref}/enable", enable, mode("rule_enable", "Has a rule's matches acted on; ends a suspension"));
+    routes.post::<RulesWrite>("/rules/{ref}/disable", disable, mode("rule_disable", "Has a rule not looked at"));
+    routes.post::<RulesWrite>("/rules/{ref}/shadow", shadow, mode("rule_shadow", "Has a rule's matches recorded, and not acted on"));
+}
 
 /// Lists rules with what they have been doing.
 pub(super) async fn list(allowed: Allowed<RulesRead>, call: Call) -> Outcome {

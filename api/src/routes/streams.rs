@@ -5,8 +5,10 @@ use ensue_engine::ports::{LogError, ReadLimit};
 use ensue_engine::record::{Position, Revision, StreamId};
 use ensue_views::Execution;
 
+use super::Routes;
 use crate::auth::Allowed;
 use crate::call::Call;
+use crate::operation::{Content, Heeded, Operation};
 use crate::permissions::{ExecutionsRead, LogRead, Permission};
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
@@ -15,6 +17,32 @@ use crate::respond;
 use crate::sse::{EVENT_STREAM, Form, LAST_EVENT_ID, Line};
 use crate::streams::{PAGES_WAITING_MAX, RecordStream, Told};
 use crate::websocket::Handshake;
+
+/// Tells of records as they come.
+const fn streamed(id: &'static str, summary: &'static str) -> Operation {
+    Operation::new(id, summary)
+        .asked(&["after", "named"])
+        .heeds(&[Heeded::LastEventId])
+        .gives_content(200, "Server-sent events, until the caller or the node ends them.", Content::Text(&[EVENT_STREAM]), &[])
+        .gives_content(101, "The same as messages of a WebSocket, where the request asks for one.", Content::Nothing, &[])
+        .refuses(&[(400, "websocket_invalid"), (403, "origin_refused"), (406, "not_acceptable"), (429, "over_share")])
+}
+
+/// Declares the stream of one execution.
+pub(super) fn declare_of_execution(routes: &mut Routes) {
+    routes.get::<ExecutionsRead>(
+        "/executions/{id}/stream",
+        execution,
+        streamed("execution_stream", "Tells of an execution's records as they come, until it has ended")
+            .gives_content(204, "The execution has ended, and `Last-Event-ID` is its last record.", Content::Nothing, &[])
+            .sees_views(),
+    );
+}
+
+/// Declares the stream of the whole log.
+pub(super) fn declare_of_log(routes: &mut Routes) {
+    routes.get::<LogRead>("/log/stream", log, streamed("record_stream", "Tells of the log's records as they come"));
+}
 
 /// Tells of every record behind the caller's place, or from now on.
 pub(super) async fn log(allowed: Allowed<LogRead>, call: Call) -> Outcome {

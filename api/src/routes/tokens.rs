@@ -5,15 +5,47 @@ use ensue_views::store::{Filter, ListQuery};
 use ensue_views::tokens::TokenStatus;
 use ensue_views::{Column, Token, View as _};
 
+use super::Routes;
 use crate::auth::Allowed;
 use crate::body;
 use crate::call::Call;
 use crate::listing;
+use crate::operation::{Conditional, Content, MADE, Operation, WRITTEN};
 use crate::permissions::{Permission as _, TokensRead, TokensWrite};
 use crate::ports::Ports;
 use crate::problem::{Missing, Outcome, Problem};
 use crate::respond::{self, Written};
 use crate::wire::tokens::{WireAskedToken, WireNewToken, WireToken};
+
+/// Declares the routes that are answered here.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.get::<TokensRead>(
+        "/tokens",
+        list,
+        Operation::lists::<WireToken>("token_list", "Lists tokens; never a secret", &["name", "sort", "limit", "cursor"]).sees_views(),
+    );
+    routes.get::<TokensRead>(
+        "/tokens/{name}",
+        get,
+        Operation::shows::<WireToken>("token_get", "Shows a token that lets its holder in; never its secret").sees_views(),
+    );
+    routes.post::<TokensWrite>(
+        "/tokens",
+        add,
+        Operation::new("token_add", "Makes a token, and shows it this once")
+            .takes_json::<WireAskedToken>(r#"{"name": "ana", "roles": ["viewer"]}"#)
+            .gives::<WireNewToken<'static>>(201, "It lets its holder in.", MADE)
+            .refuses(&[(409, "token_name_taken"), (422, "token_name_invalid"), (422, "token_roles_invalid")]),
+    );
+    routes.delete::<TokensWrite>(
+        "/tokens/{name}",
+        revoke,
+        Operation::new("token_revoke", "Lets the holder of a token in no more")
+            .gives_content(204, "It is revoked.", Content::Nothing, WRITTEN)
+            .refuses(&[(409, "last_admin")])
+            .heeds_conditions(Conditional::Change),
+    );
+}
 
 /// Lists the tokens that let their holder in, the newest first.
 pub(super) async fn list(allowed: Allowed<TokensRead>, call: Call) -> Outcome {

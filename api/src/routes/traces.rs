@@ -13,8 +13,10 @@ use ensue_views::store::{LIST_ROWS_MAX, ListQuery, Order};
 use ensue_views::{Column, Enforcement, Event, Execution, Row, View};
 use serde_json::Value;
 
+use super::Routes;
 use crate::auth::Allowed;
 use crate::call::Call;
+use crate::operation::Operation;
 use crate::permissions::{Permission as _, TracesRead};
 use crate::ports::Ports;
 use crate::problem::{Missing, Outcome, Problem};
@@ -32,6 +34,15 @@ const THINGS_MAX: usize = 500;
 const EXPLAINED_EVENTS_MAX: usize = 20;
 /// The most rules of an event that are asked so.
 const EXPLAINED_RULES_MAX: usize = 100;
+
+/// Declares the routes that are answered here.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.get::<TracesRead>(
+        "/trace/{id}",
+        get,
+        Operation::shows::<WireTrace>("trace_get", "Shows the causal graph around an event, an enforcement or an execution").sees_views(),
+    );
+}
 
 /// Shows the graph.
 pub(super) async fn get(_: Allowed<TracesRead>, call: Call) -> Outcome {

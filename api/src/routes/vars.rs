@@ -7,10 +7,12 @@ use ensue_engine::record::{Body, Position};
 use ensue_views::Var;
 use thiserror::Error;
 
+use super::Routes;
 use crate::auth::Allowed;
 use crate::call::Call;
 use crate::conditions::Condition;
 use crate::listing;
+use crate::operation::{Conditional, Content, Operation, SET, WRITTEN};
 use crate::permissions::{Permission as _, VarsRead, VarsWrite};
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
@@ -47,6 +49,37 @@ impl Explain for VarInvalid {
             Self::Null => Some("send another value, or take it away with `DELETE`".into()),
         }
     }
+}
+
+/// Declares the routes that are answered here.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.get::<VarsRead>(
+        "/vars",
+        list,
+        Operation::lists::<WireVar>("var_list", "Lists the vars that have a value, with it", &["sort", "limit", "cursor"]).sees_views(),
+    );
+    routes.get::<VarsRead>(
+        "/vars/{name}",
+        get,
+        Operation::shows::<WireVar>("var_get", "Shows a var with its value, since when it has it, and from whom").sees_views(),
+    );
+    routes.put::<VarsWrite>(
+        "/vars/{name}",
+        set,
+        Operation::new("var_set", "Sets a var")
+            .takes_json::<WireVarValue>(r#"{"value": {"page": 7}}"#)
+            .gives::<WireSetVar>(201, "It had no value before.", SET)
+            .gives::<WireSetVar>(200, "It was replaced.", SET)
+            .refuses(&[(409, "too_many_vars"), (413, "too_large_to_record"), (422, "var_invalid")])
+            .heeds_conditions(Conditional::MakingOrChange),
+    );
+    routes.delete::<VarsWrite>(
+        "/vars/{name}",
+        remove,
+        Operation::new("var_remove", "Takes the value of a var away")
+            .gives_content(204, "It has none any more.", Content::Nothing, WRITTEN)
+            .heeds_conditions(Conditional::Change),
+    );
 }
 
 /// Lists the vars that have a value, those set last first.
