@@ -263,9 +263,14 @@ async fn connection(
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
     }
+    go_on(&talks).await;
+}
+
+/// Goes on over a connection that is no more HTTP's, where that was promised. It is a connection like others: it has its place among them,
+/// and a stop waits for it.
+async fn go_on(talks: &Talks) {
     let talk = talks.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some((upgrade, talk)) = talk {
-        // It is a connection like others: it has its place among them, and a stop waits for it.
         match upgrade.await {
             Ok(connection) => talk.run(TokioIo::new(connection)).await,
             Err(error) => tracing::debug!(%error, "a connection ended before it became a WebSocket"),
