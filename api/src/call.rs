@@ -28,10 +28,10 @@ use crate::permissions::Permission;
 use crate::ports::{OnBehalf, Ports};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::query::{ParameterRefusal, Query};
+use crate::quotas::{Caller, Room};
+use crate::resource_locks::ResourceLock;
 use crate::respond;
-use crate::shares::{Caller, Share};
 use crate::tags::tag_of;
-use crate::turns::Turn;
 
 /// One request.
 pub(crate) struct Call {
@@ -46,7 +46,7 @@ pub(crate) struct Call {
     /// What it demands of the thing that it changes.
     condition: Condition,
     /// Room for the body, once it is read, until it is let go of or the request is over.
-    admitted: Option<Share>,
+    admitted: Option<Room>,
     /// A body cannot be shared between threads, what holds it must: it is never locked, only taken.
     body: Mutex<Body>,
 }
@@ -190,25 +190,25 @@ impl Call {
         Ok(())
     }
 
-    /// Waits for the turn at the thing of this name, which nobody else changes until it has ended, and demands that the thing be then as the
+    /// Locks the thing of this name, which nobody else changes until the lock is released, and demands that the thing be then as the
     /// request says. `read` gives what is read at the thing's path by who has the permission `P`, which only a demand needs; blocking.
-    pub(crate) async fn turn<P: Permission, T: Serialize>(
+    pub(crate) async fn lock<P: Permission, T: Serialize>(
         &self,
         name: &str,
         read: impl FnOnce(&Ports, &str) -> Result<Option<T>, Problem> + Send + 'static,
-    ) -> Result<Turn, Problem> {
+    ) -> Result<ResourceLock, Problem> {
         // What is wrong with the request itself comes before what it demands (RFC 9110, 13.2.1).
         self.is_dry_run()?;
-        let turn = self.api.turns.of(&format!("{}/{name}", P::NOUN)).await;
+        let lock = self.api.resource_locks.lock(&format!("{}/{name}", P::NOUN)).await;
         if self.condition == Condition::None {
-            return Ok(turn);
+            return Ok(lock);
         }
         Allowed::<P>::demand(&*self.api.ports.access, &self.parts, &Secrecy::ThingNamed(name.to_owned()))?;
         self.api.see_all().await?;
         let of_name = name.to_owned();
-        let tag = self.api.blocking(move |ports| tag_of_thing(read(ports, &of_name)?)).await??;
+        let tag = self.api.threads.blocking(move |ports| tag_of_thing(read(ports, &of_name)?)).await??;
         self.condition.demand(tag.as_deref(), P::THING, name)?;
-        Ok(turn)
+        Ok(lock)
     }
 
     /// Adds the `ETag` that a read of the thing has now to the answer of a write, so that the next write can be conditional. `read` returns the
@@ -223,7 +223,7 @@ impl Call {
         if self.api.see_position(position).await.is_err() {
             return answer;
         }
-        let tag = self.api.blocking(move |ports| tag_of_thing(read(ports)?)).await;
+        let tag = self.api.threads.blocking(move |ports| tag_of_thing(read(ports)?)).await;
         if let Ok(Ok(Some(tag))) = tag
             && let Ok(tag) = HeaderValue::from_str(&tag)
         {

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 
-use crate::api::Api;
-use crate::queues::QueueName;
+use crate::queues::Queue;
+use crate::threads::Threads;
 
 /// From how many bytes on an answer is coded: less fits into one packet as it is.
 const CODED_BYTES_MIN: u64 = 1024;
@@ -94,7 +94,9 @@ fn weighed(text: &str) -> (&str, f32) {
 }
 
 /// Codes an answer, where it is one that is coded and its caller accepts that. Two codings of one answer have two tags, as strong ones must.
-pub(crate) async fn coded(api: &Arc<Api>, coding: Option<Coding>, response: Response<Body>) -> Response<Body> {
+///
+/// `unwritten` is the queue of answers that are not written yet.
+pub(crate) async fn coded(threads: &Threads, unwritten: &Arc<Queue>, coding: Option<Coding>, response: Response<Body>) -> Response<Body> {
     let Some(size) = response.body().size_hint().exact().filter(|size| *size >= CODED_BYTES_MIN) else { return response };
     if !is_text(response.headers()) || response.status() == StatusCode::PARTIAL_CONTENT {
         return response;
@@ -103,13 +105,13 @@ pub(crate) async fn coded(api: &Arc<Api>, coding: Option<Coding>, response: Resp
     parts.headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
     let Some(coding) = coding else { return Response::from_parts(parts, body) };
     // While it waits for its turn it takes up memory as any answer that is not written yet.
-    let Some(_held) = api.queue(QueueName::AnswerBytes).enter(size) else { return Response::from_parts(parts, body) };
+    let Some(_held) = unwritten.enter(size) else { return Response::from_parts(parts, body) };
     let Ok(whole) = body.collect().await else {
         parts.status = StatusCode::INTERNAL_SERVER_ERROR;
         return Response::from_parts(parts, Body::empty());
     };
     let plain = whole.to_bytes();
-    match encoded(api, coding, plain.clone()).await.filter(|encoded| (encoded.len() as u64) < size) {
+    match encoded(threads, coding, plain.clone()).await.filter(|encoded| (encoded.len() as u64) < size) {
         Some(encoded) => {
             parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.as_str()));
             if let Some(tag) = parts.headers.get(header::ETAG).and_then(|tag| tagged(tag, coding)) {
@@ -122,8 +124,9 @@ pub(crate) async fn coded(api: &Arc<Api>, coding: Option<Coding>, response: Resp
     }
 }
 
-async fn encoded(api: &Arc<Api>, coding: Coding, plain: Bytes) -> Option<Vec<u8>> {
-    let outcome = if plain.len() <= AT_ONCE_BYTES_MAX { coding.encode(&plain) } else { api.coding(move || coding.encode(&plain)).await? };
+async fn encoded(threads: &Threads, coding: Coding, plain: Bytes) -> Option<Vec<u8>> {
+    let outcome =
+        if plain.len() <= AT_ONCE_BYTES_MAX { coding.encode(&plain) } else { threads.coding(move || coding.encode(&plain)).await? };
     outcome.inspect_err(|error| tracing::warn!(%error, coding = coding.as_str(), "an answer could not be coded and goes out plain")).ok()
 }
 

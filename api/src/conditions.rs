@@ -1,6 +1,6 @@
 //! Conditions of writes (RFC 9110 §13.1): `If-Match`, and `If-None-Match: *`.
 //!
-//! What a thing is read as, and thereby its tag, is said by who changes it. That nobody else changes it in between is `turns.rs`'s.
+//! What a thing is read as, and thereby its tag, is said by who changes it. That nobody else changes it in between is `resource_locks.rs`'s.
 
 use axum::http::{HeaderMap, HeaderName, header};
 use ensue_engine::explain::{Explain, Fault};

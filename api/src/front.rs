@@ -37,7 +37,8 @@ use crate::problem::{Outcome, Problem, quoted};
 use crate::queues::QueueName;
 use crate::rates::Standing;
 use crate::respond;
-use crate::routes::{self, Route, hooks};
+use crate::route::{self, Route};
+use crate::routes::{self, hooks};
 use crate::settings::Settings;
 
 /// From how many bytes on an answer is counted until it is written; smaller ones are bounded by the requests under way.
@@ -122,7 +123,7 @@ impl Front {
 
     /// Says from now on that the node stops: `/readyz` says so, and what lasts ends.
     pub fn stop(&self) {
-        self.api.stop();
+        self.api.stopping.begin();
     }
 
     /// Gives the limits.
@@ -217,7 +218,7 @@ impl Front {
                 response.headers_mut().insert(header::ALLOW, with_options(&allow));
             }
         }
-        let response = coding::coded(&self.api, coding, response).await;
+        let response = coding::coded(&self.api.threads, self.api.queue(QueueName::AnswerBytes), coding, response).await;
         let mut response = self.within_memory(response).unwrap_or_else(|why| Problem::of(&why).render(&context, uri.path()));
         let read = leftover.discard(response.status()).await;
         finish(&context, read, response.headers_mut());
@@ -227,7 +228,7 @@ impl Front {
         let (kind, status, took) = (Kind::of(&method, uri.path()), response.status(), begin.elapsed());
         self.api.requests.note(kind, status, took);
         if let (Some(spans), Some(RequestSpan { parent })) = (&self.api.ports.spans, context.span()) {
-            let route = routes::template(&self.table, uri.path()).map(str::to_owned);
+            let route = route::template(&self.table, uri.path()).map(str::to_owned);
             let (method, path) =
                 (shown(method.as_str(), SHOWN_METHOD_CHARS_MAX).to_owned(), shown(uri.path(), SHOWN_PATH_CHARS_MAX).to_owned());
             let (span, status, SentTo { server, client }) = (context.under(), status.as_u16(), sent);

@@ -6,7 +6,7 @@
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 
-use crate::rates::Rate;
+use crate::rate::Rate;
 
 /// Who asks: a name of the sender's system.
 const REQUEST_ORIGIN: HeaderName = HeaderName::from_static("webhook-request-origin");

@@ -10,14 +10,14 @@ use ensue_engine::explain::{Explain, Fault};
 use thiserror::Error;
 
 use crate::queues::{QueueName, Queues};
-use crate::shares::{Caller, NoRoom, Share, Shares};
+use crate::quotas::{Caller, NoRoom, Quotas, Room};
 
 /// How many times its length a body counts: as it is read, as it is parsed, and as it is kept.
 const BODY_COPIES: u64 = 3;
 /// What a request with a body counts at least: its head, its tasks and the buffers of its connection.
 const REQUEST_BYTES_MIN: u64 = 16 * 1024;
 /// One caller has at most one in so many of what there is.
-const SHARES: u64 = 2;
+const QUOTAS: u64 = 2;
 
 /// Why a body is not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -52,24 +52,24 @@ impl From<NoRoom> for IntakeRefusal {
     fn from(why: NoRoom) -> Self {
         match why {
             NoRoom::Full => Self::Full,
-            NoRoom::OverShare => Self::OverShare,
+            NoRoom::OverQuota => Self::OverShare,
         }
     }
 }
 
 /// The memory for bodies that are under way.
-pub(crate) struct Intake(Arc<Shares>);
+pub(crate) struct Intake(Arc<Quotas>);
 
 impl Intake {
     /// Makes the intake of a node.
     pub(crate) fn new(queues: &Queues) -> Self {
         let bytes = queues.of(QueueName::RequestBytes);
-        Self(Shares::of(bytes.clone(), bytes.capacity() / SHARES))
+        Self(Quotas::of(bytes.clone(), bytes.capacity() / QUOTAS))
     }
 
     /// Takes room for a body of the length that its headers say; one that does not say may become as long as any. The only body of a
     /// caller is never over its share: one that is allowed at all can be sent.
-    pub(crate) fn admit(&self, caller: Caller, headers: &HeaderMap, bytes_max: usize) -> Result<Share, IntakeRefusal> {
+    pub(crate) fn admit(&self, caller: Caller, headers: &HeaderMap, bytes_max: usize) -> Result<Room, IntakeRefusal> {
         Ok(self.0.enter(caller, amount_of(headers, bytes_max))?)
     }
 }

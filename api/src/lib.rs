@@ -1,9 +1,10 @@
 //! REST: commands in, views out.
 //!
-//! Read in this order: [`ports`] is what the API needs of the node; [`routes`] has every path and what it demands,
+//! Read in this order: [`ports`] is what the API needs of the node; [`routes`] has every route, `route` what one is,
 //! [`permissions`] what may be demanded, `auth` the proof of it; [`front`] is what every request goes through, `problem` how
 //! every error looks, `query`, `body` and `paging` how requests are read; `routes/<noun>` answer, `wire/<noun>` are the shapes, [`openapi`]
-//! tells callers of all of it, `sse`, `live` and `streams` are what lasts, [`metrics`] what is counted; [`server`] accepts connections.
+//! tells callers of all of it, `threads` is where work blocks, `sse`, `live` and `streams` are what lasts, [`metrics`] what is counted;
+//! [`server`] accepts connections.
 //!
 //! It decides nothing about events, rules or executions: commands go to the engine, answers come from views. It opens no
 //! database and runs nothing.
@@ -38,16 +39,24 @@ pub mod ports;
 mod problem;
 mod query;
 pub mod queues;
+mod quotas;
+mod rate;
 pub mod rates;
+mod resource_locks;
 mod respond;
+mod route;
 pub mod routes;
+mod rows;
+mod said;
 pub mod server;
 pub mod settings;
-mod shares;
+mod shapes;
+mod sizes;
 mod sse;
+mod stopping;
 mod streams;
 mod tags;
-mod turns;
+mod threads;
 mod websocket;
 mod wire;
 pub mod worker_queues;
@@ -58,6 +67,7 @@ pub use front::Front;
 pub use pages::slugs;
 pub use ports::Ports;
 pub use queues::{Queue, QueueName, Queues};
-pub use rates::{Rate, RateInvalid, Rates};
+pub use rate::{Rate, RateInvalid};
+pub use rates::Rates;
 pub use server::Server;
 pub use settings::{Blocking, Limits, Settings};

@@ -116,7 +116,8 @@ where
         after: after.map(place).transpose()?,
         limit,
     };
-    let rows = call.api().blocking(move |ports| ports.views.list(&list)?.iter().map(ensue_views::Row::read).collect::<Result<_, _>>());
+    let rows =
+        call.api().threads.blocking(move |ports| ports.views.list(&list)?.iter().map(ensue_views::Row::read).collect::<Result<_, _>>());
     Ok(rows.await??)
 }
 

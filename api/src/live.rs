@@ -15,13 +15,11 @@ use crate::api::Api;
 use crate::permissions::{ExecutionsRead, Permission as _};
 use crate::problem::Problem;
 use crate::query::{ParameterRefusal, bad};
-use crate::sse::{CloseAs, LAST_EVENT_ID, Left, Line, Said};
+use crate::said::Said;
+use crate::sizes::CHUNK_BYTES_MAX;
+use crate::sse::{CloseAs, LAST_EVENT_ID, Left, Line};
 use crate::wire::executions::{WireOutput, WireOutputEnd, settled};
 
-/// The most bytes that are read of a stream at once where all of it is given.
-pub(crate) const CHUNK_BYTES_MAX: usize = 64 * 1024;
-/// How many chunks wait for a caller that reads slowly.
-pub(crate) const CHUNKS_WAITING_MAX: usize = 2;
 /// How often a stream is looked at for more.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -168,7 +166,7 @@ impl Follower {
     /// Sends what is new in one of the streams, and says whether there was anything.
     async fn read(&mut self, index: usize, attempt: AttemptId, number: u32, is_over: bool) -> Result<bool, Broken> {
         let Followed { stream, offset, is_loss_told } = self.streams[index];
-        let read = self.api.blocking(move |ports| ports.outputs.read(attempt, stream, offset, CHUNK_BYTES_MAX)).await?;
+        let read = self.api.threads.blocking(move |ports| ports.outputs.read(attempt, stream, offset, CHUNK_BYTES_MAX)).await?;
         let mut part = read.map_err(Problem::from)?;
         if is_over {
             part = settled(part, CHUNK_BYTES_MAX);

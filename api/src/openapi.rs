@@ -6,7 +6,6 @@ mod examples;
 pub(crate) mod page;
 mod parameters;
 mod portable;
-pub(crate) mod shapes;
 mod tags;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use crate::operation::{Admission, Conditional, Content, Given, Header, Presence, Sight, Strangers, Takes, schema_of};
 use crate::problem::WireProblem;
-use crate::routes::{Demand, Route};
+use crate::route::{Demand, Route};
 use crate::sse::EVENT_STREAM;
 
 /// The document as it is kept in the repository and served. A test holds it equal to what the routes say.
@@ -188,7 +187,7 @@ impl Parts {
 }
 
 fn described(route: &Route, parts: &mut Parts) -> Value {
-    let operation = route.operation;
+    let operation = &route.operation;
     let mut described = json!({
         "operationId": operation.id,
         "summary": operation.summary,
@@ -212,7 +211,7 @@ fn described(route: &Route, parts: &mut Parts) -> Value {
 
 /// The first part of the path that names anything.
 fn tag(route: &Route) -> &str {
-    let path = route.path.strip_prefix(crate::routes::BASE).unwrap_or(&route.path);
+    let path = route.path.strip_prefix(crate::route::BASE).unwrap_or(&route.path);
     path.trim_start_matches('/').split('/').next().unwrap_or_default()
 }
 
@@ -281,7 +280,7 @@ fn responses(route: &Route, parts: &mut Parts) -> Map<String, Value> {
 
 /// Lists the problems of a route.
 fn problems(route: &Route) -> impl Iterator<Item = (u16, &'static str)> {
-    let operation = route.operation;
+    let operation = &route.operation;
     let is_guarded = route.demands != Demand::Nothing;
     let takes_body = !matches!(operation.takes, Takes::Nothing);
     let kinds = [

@@ -6,11 +6,17 @@ use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use crate::cloudevents;
 use crate::wire::WireList;
 
 /// The most answers of one operation that went well.
 const GIVEN_MAX: usize = 4;
+
+/// The headers of an answer that says that something was written.
+pub(crate) const WRITTEN: &[Header] = &[Header::Position];
+/// Those of one that says that something was made.
+pub(crate) const MADE: &[Header] = &[Header::Position, Header::Location];
+/// Those of one that says that a value was set.
+pub(crate) const SET: &[Header] = &[Header::Position, Header::Location, Header::ETag];
 
 /// Writes the schema of a type.
 pub(crate) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
@@ -243,6 +249,11 @@ impl Operation {
         Self { strangers: Strangers::PassedOver, ..self }
     }
 
+    /// Can be tried without being done.
+    pub(crate) const fn can_be_tried(self) -> Self {
+        self.asked(&["dry_run"]).gives_content(204, "A dry run: it would be done, and nothing was.", Content::Nothing, &[])
+    }
+
     /// Says which headers it heeds.
     pub(crate) const fn heeds(self, heeds: &'static [Heeded]) -> Self {
         Self { heeds, ..self }
@@ -296,11 +307,6 @@ impl Operation {
     /// Says what it refuses besides what every route of its kind does.
     pub(crate) const fn refuses(self, refuses: &'static [(u16, &'static str)]) -> Self {
         Self { refuses, ..self }
-    }
-
-    /// Says whether it takes an event in headers, beside those that it takes as JSON.
-    pub(crate) fn takes_binary_events(&self) -> bool {
-        matches!(self.takes, Takes::JsonOr { others, .. } if others.iter().any(|(media, _)| *media == cloudevents::STRUCTURED))
     }
 
     /// Says whether it changes anything: an answer then names the position of it.

@@ -15,12 +15,11 @@ use thiserror::Error;
 use crate::problem::{Outcome, Problem};
 use crate::query::{Query, bad, encoded};
 use crate::respond;
+use crate::sizes::LIMIT_MAX;
 use crate::wire::WireList;
 
 /// How many items a page has where the caller does not say.
 pub(crate) const LIMIT_DEFAULT: usize = 50;
-/// The most items of a page.
-pub(crate) const LIMIT_MAX: usize = 200;
 /// The bytes of a cursor's signature.
 const MAC_BYTES: usize = 16;
 /// The most characters of a cursor.

@@ -15,10 +15,10 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::context::RequestContext;
-use crate::openapi::shapes;
 use crate::pages;
 use crate::ports::Declined;
-use crate::rates::Rate;
+use crate::rate::Rate;
+use crate::shapes;
 
 /// What a handler gives.
 pub(crate) type Outcome = Result<Response<Body>, Problem>;

@@ -7,9 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ensue_views::view::DOCUMENT_BYTES_MAX;
 
-use crate::live::{CHUNK_BYTES_MAX, CHUNKS_WAITING_MAX};
-use crate::paging::LIMIT_MAX;
-use crate::server::READ_BYTES_MAX;
+use crate::sizes::{CHUNK_BYTES_MAX, CHUNKS_WAITING_MAX, LIMIT_MAX, READ_BYTES_MAX};
 
 /// What an explanation holds: the longest payload, as it came and as the document that rules read.
 const EXPLANATION_BYTES: u64 = 8 * 1024 * 1024;

@@ -2,9 +2,6 @@
 //!
 //! How much there may be at once, of everybody together, is `queues.rs`'s.
 
-use std::fmt;
-use std::num::NonZeroU32;
-use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -16,62 +13,14 @@ use governor::nanos::Nanos;
 use governor::state::StateStore;
 use governor::state::keyed::{HashMapStateStore, ShrinkableKeyedStateStore};
 use governor::{Quota, RateLimiter};
-use thiserror::Error;
 use tokio::time::Instant;
 
 use crate::problem::{Outcome, Problem};
-use crate::shares::Caller;
+use crate::quotas::Caller;
+use crate::rate::Rate;
 
-/// The most requests of a rate.
-const REQUESTS_MAX: u32 = 1_000_000;
-/// The longest while of a rate.
-const WINDOW_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// The most callers of a class that are told apart.
 const CALLERS_MAX: usize = 10_000;
-
-/// So many requests in a while: as many at once, and then as one after the other comes free again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    requests: NonZeroU32,
-    window: Duration,
-}
-
-/// A text that is no rate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("from 1 to {REQUESTS_MAX} requests in a while of whole seconds, a day at the most: `600/1m`")]
-pub struct RateInvalid;
-
-impl FromStr for Rate {
-    type Err = RateInvalid;
-
-    fn from_str(text: &str) -> Result<Self, RateInvalid> {
-        let (requests, window) = text.split_once('/').ok_or(RateInvalid)?;
-        let is_plain = requests.bytes().all(|byte| byte.is_ascii_digit());
-        let requests: NonZeroU32 = requests.parse().map_err(|_| RateInvalid)?;
-        let window = ensue_packs::parse_duration(window).ok_or(RateInvalid)?;
-        let is_whole = window.as_secs() > 0 && window.subsec_nanos() == 0;
-        let is_one = is_plain && is_whole && requests.get() <= REQUESTS_MAX && window <= WINDOW_MAX;
-        if is_one { Ok(Self { requests, window }) } else { Err(RateInvalid) }
-    }
-}
-
-impl fmt::Display for Rate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} requests in {} seconds", self.requests, self.window.as_secs())
-    }
-}
-
-impl Rate {
-    /// Gives how many requests a minute that is, rounded down; and 1 where it is less, as senders can be told of no lower rate.
-    pub(crate) fn a_minute(self) -> u64 {
-        (u64::from(self.requests.get()) * 60 / self.window.as_secs()).max(1)
-    }
-
-    /// How long it takes until one more is free.
-    fn interval(self) -> Duration {
-        self.window / self.requests.get()
-    }
-}
 
 /// The rates that the operator sets, each for one caller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -307,24 +256,6 @@ mod tests {
 
     fn told(standing: &Standing) -> (u32, u32, Option<u32>) {
         (standing.remaining, seconds(standing.whole_in), standing.free_in.map(seconds))
-    }
-
-    #[test]
-    fn a_rate_is_a_number_of_requests_in_a_while() {
-        assert_eq!(rate("600/1m"), Rate { requests: NonZeroU32::new(600).unwrap(), window: Duration::from_secs(60) });
-        assert_eq!(rate("1/24h").to_string(), "1 requests in 86400 seconds");
-        for bad in
-            ["", "600", "600/", "/1m", "0/1m", "-1/1m", "+1/1m", "600/m", "600/0s", "600/1500ms", "600/25h", "1000001/1s", "1 / 1s", "1/1d"]
-        {
-            assert_eq!(bad.parse::<Rate>(), Err(RateInvalid), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn a_rate_is_told_by_the_minute_where_senders_ask_for_it() {
-        for (text, a_minute) in [("600/1m", 600), ("10/1s", 600), ("1/1h", 1), ("90/1h", 1)] {
-            assert_eq!(rate(text).a_minute(), a_minute, "{text}");
-        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,12 +1,15 @@
-//! The routes: every path, its method, and what it demands of its caller, on one page.
+//! The routes of the API, noun by noun, and how they are declared.
 //!
-//! A permission stands in a route's declaration and is demanded by the type of what its handler gets: a handler that does not
-//! take `Allowed` of that very permission does not compile. What is public is the closed list [`Public`].
+//! Each stands beside its handler with its path, its method, what it demands of its caller, and what callers are told of it. A permission
+//! is demanded by the type of what the handler gets: a handler that does not take `Allowed` of that very permission does not compile.
+//! What is public is the closed list [`Public`].
 
 mod actions;
 mod artifacts;
 mod backfill;
 mod bulk;
+mod control;
+mod dead_letters;
 mod docs;
 mod enforcements;
 mod events;
@@ -17,12 +20,10 @@ mod inquiries;
 mod installed;
 pub(crate) mod judged;
 mod keys;
-mod letters;
 mod locks;
 mod log;
 mod logs;
 mod node;
-mod operations;
 mod queues;
 mod replays;
 mod reruns;
@@ -43,277 +44,54 @@ use axum::routing::{MethodFilter, on};
 use crate::api::Api;
 use crate::auth::{Allowed, Secrecy};
 use crate::call::Call;
-use crate::operation::{Content, Keying, Operation, Sight};
-use crate::permissions::{
-    ActionsExecute, ActionsRead, ArtifactsRead, BacktestsRun, ClockAccept, DeadLettersRead, DeadLettersSettle, EnforcementsRead,
-    EventsRead, EventsWrite, ExecutionsCancel, ExecutionsPause, ExecutionsRead, ExecutionsRerun, ExecutionsSettle, HooksRead, HooksSend,
-    InquiriesAnswer, InquiriesCancel, InquiriesRead, KeysRead, KeysWrite, LocksRead, LogRead, LogVerify, MetricsRead, NodeRead, PacksRead,
-    ParkedReactionsRead, ParkedReactionsSettle, Permission, QueuesRead, ReplaysRun, RulesRead, RulesWrite, SensorsRead, TimersRead,
-    TokensRead, TokensWrite, TracesRead, TriggersRead, VarsRead, VarsWrite, ViewsRead, ViewsRebuild,
-};
+use crate::operation::{Operation, Sight};
+use crate::permissions::Permission;
 use crate::problem::{NoSuchPath, Outcome, Problem};
+use crate::quotas::Caller;
 use crate::rates::{self, Class};
-use crate::shares::Caller;
-use crate::sse::EVENT_STREAM;
+use crate::route::{is_keyed, is_write};
 use crate::tags;
 
-/// Where the API stands.
-pub const BASE: &str = "/api/v1";
-/// The path of the inquiries: each is read below it, by its id.
-pub const INQUIRIES: &str = "/api/v1/inquiries";
-/// The operation that lists inquiries.
-pub(crate) const INQUIRY_LIST: &str = "inquiry_list";
+pub use crate::route::{BASE, Demand, INQUIRIES, Public, Route};
 
+/// Declares all routes, noun by noun. The document numbers the problems of each status in this order.
 fn declare(routes: &mut Routes) {
-    routes.in_front(Public::Hook, &operations::HOOK_RECEIVE);
-    routes.in_front(Public::HookConsent, &operations::HOOK_CONSENT);
-    routes.post::<EventsWrite>("/events", &operations::EVENT_SEND, events::send);
-    routes.options::<EventsWrite>("/events", &operations::EVENT_CONSENT, events::consent);
-    routes.get::<EventsRead>("/events", &operations::EVENT_LIST, events::list);
-    routes.get::<EventsRead>("/events/{id}", &operations::EVENT_GET, events::get);
-    routes.get::<EventsRead>("/events/{id}/rules", &operations::EVENT_RULES, events::rules);
-
-    routes.get::<EnforcementsRead>("/enforcements", &operations::ENFORCEMENT_LIST, enforcements::list);
-    routes.get::<EnforcementsRead>("/enforcements/{id}", &operations::ENFORCEMENT_GET, enforcements::get);
-
-    routes.get::<ExecutionsRead>("/executions", &operations::EXECUTION_LIST, executions::list);
-    routes.get::<ExecutionsRead>("/executions/{id}", &operations::EXECUTION_GET, executions::get);
-    routes.get::<ExecutionsRead>("/executions/{id}/attempts", &operations::EXECUTION_ATTEMPTS, executions::attempts);
-    routes.get::<ExecutionsRead>("/executions/{id}/timeline", &operations::EXECUTION_TIMELINE, executions::timeline);
-    routes.get::<ExecutionsRead>("/executions/{id}/logs", &operations::EXECUTION_LOGS, logs::get);
-    routes.get::<ExecutionsRead>("/executions/{id}/stream", &operations::EXECUTION_STREAM, streams::execution);
-    routes.get::<ArtifactsRead>("/executions/{id}/artifacts", &operations::ARTIFACT_LIST, artifacts::list);
-    routes.get::<ArtifactsRead>("/executions/{id}/artifacts/{artifact}", &operations::ARTIFACT_GET, artifacts::get);
-    routes.post::<ExecutionsCancel>("/executions/cancel", &operations::EXECUTIONS_CANCEL, bulk::cancel);
-    routes.post::<ExecutionsPause>("/executions/pause", &operations::EXECUTIONS_PAUSE, bulk::pause);
-    routes.post::<ExecutionsPause>("/executions/resume", &operations::EXECUTIONS_RESUME, bulk::resume);
-    routes.post::<ExecutionsRerun>("/executions/rerun", &operations::EXECUTIONS_RERUN, bulk::rerun);
-    routes.post::<ReplaysRun>("/executions/replay", &operations::EXECUTION_REPLAY, replays::replay);
-    routes.post::<ExecutionsCancel>("/executions/{id}/cancel", &operations::EXECUTION_CANCEL, executions::cancel);
-    routes.post::<ExecutionsPause>("/executions/{id}/pause", &operations::EXECUTION_PAUSE, executions::pause);
-    routes.post::<ExecutionsPause>("/executions/{id}/resume", &operations::EXECUTION_RESUME, executions::resume);
-    routes.post::<ExecutionsRerun>("/executions/{id}/rerun", &operations::EXECUTION_RERUN, reruns::rerun);
-    routes.post::<ExecutionsSettle>("/executions/{id}/settle", &operations::EXECUTION_SETTLE, executions::settle);
-
-    routes.get::<InquiriesRead>("/inquiries", &operations::INQUIRY_LIST, inquiries::list);
-    routes.get::<InquiriesRead>("/inquiries/{id}", &operations::INQUIRY_GET, inquiries::get);
-    routes.post::<InquiriesAnswer>("/inquiries/{id}/respond", &operations::INQUIRY_RESPOND, inquiries::respond);
-    routes.post::<InquiriesCancel>("/inquiries/{id}/cancel", &operations::INQUIRY_CANCEL, inquiries::cancel);
-
-    routes.get::<TracesRead>("/trace/{id}", &operations::TRACE_GET, traces::get);
-
-    routes.get::<PacksRead>("/packs", &operations::PACK_LIST, installed::packs);
-    routes.get::<PacksRead>("/packs/{pack}", &operations::PACK_GET, installed::pack);
-    routes.get::<ActionsRead>("/actions", &operations::ACTION_LIST, actions::list);
-    routes.get::<ActionsRead>("/actions/{ref}", &operations::ACTION_GET, actions::get);
-    routes.post::<ActionsExecute>("/actions/{ref}/execute", &operations::ACTION_EXECUTE, actions::execute);
-    routes.get::<TriggersRead>("/triggers", &operations::TRIGGER_LIST, installed::triggers);
-    routes.get::<TriggersRead>("/triggers/{ref}", &operations::TRIGGER_GET, installed::trigger);
-    routes.get::<SensorsRead>("/sensors", &operations::SENSOR_LIST, installed::sensors);
-    routes.get::<SensorsRead>("/sensors/{ref}", &operations::SENSOR_GET, installed::sensor);
-    routes.get::<RulesRead>("/rules", &operations::RULE_LIST, rules::list);
-    routes.get::<RulesRead>("/rules/{ref}", &operations::RULE_GET, rules::get);
-    routes.post::<RulesWrite>("/rules/{ref}/backfill", &operations::RULE_BACKFILL, backfill::backfill);
-    routes.post::<BacktestsRun>("/rules/backtest", &operations::RULE_BACKTEST, rules::backtest);
-    routes.post::<RulesRead>("/rules/{ref}/explain", &operations::RULE_EXPLAIN, rules::explain);
-    routes.post::<RulesWrite>("/rules/{ref}/enable", &operations::RULE_ENABLE, rules::enable);
-    routes.post::<RulesWrite>("/rules/{ref}/disable", &operations::RULE_DISABLE, rules::disable);
-    routes.post::<RulesWrite>("/rules/{ref}/shadow", &operations::RULE_SHADOW, rules::shadow);
-
-    routes.get::<TimersRead>("/timers", &operations::TIMER_LIST, timers::list);
-    routes.get::<LocksRead>("/locks", &operations::LOCK_LIST, locks::list);
-    routes.get::<QueuesRead>("/queues", &operations::QUEUE_LIST, queues::list);
-
-    routes.get::<HooksRead>("/hooks", &operations::HOOK_LIST, hooks::list);
-    routes.get::<HooksRead>("/hooks/{pack}/{sensor}", &operations::HOOK_GET, hooks::get);
-    routes.post::<HooksSend>("/hooks/{pack}/{sensor}/send", &operations::HOOK_SEND, hooks::send);
-
-    routes.get::<VarsRead>("/vars", &operations::VAR_LIST, vars::list);
-    routes.get::<VarsRead>("/vars/{name}", &operations::VAR_GET, vars::get);
-    routes.put::<VarsWrite>("/vars/{name}", &operations::VAR_SET, vars::set);
-    routes.delete::<VarsWrite>("/vars/{name}", &operations::VAR_REMOVE, vars::remove);
-    routes.get::<KeysRead>("/keys", &operations::KEY_LIST, keys::list);
-    routes.get::<KeysRead>("/keys/{ref}", &operations::KEY_GET, keys::get);
-    routes.put::<KeysWrite>("/keys/{ref}", &operations::KEY_SET, keys::set);
-    routes.delete::<KeysWrite>("/keys/{ref}", &operations::KEY_REMOVE, keys::remove);
-    routes.get::<TokensRead>("/tokens", &operations::TOKEN_LIST, tokens::list);
-    routes.get::<TokensRead>("/tokens/{name}", &operations::TOKEN_GET, tokens::get);
-    routes.post::<TokensWrite>("/tokens", &operations::TOKEN_ADD, tokens::add);
-    routes.delete::<TokensWrite>("/tokens/{name}", &operations::TOKEN_REVOKE, tokens::revoke);
-
-    routes.get::<LogRead>("/log", &operations::LOG_LIST, log::list);
-    routes.get::<LogRead>("/log/head", &operations::LOG_HEAD, log::head);
-    routes.get::<LogRead>("/log/stream", &operations::LOG_STREAM, streams::log);
-    routes.get::<LogRead>("/log/{position}", &operations::LOG_GET, log::get);
-    routes.get::<LogRead>("/log/verify", &operations::LOG_VERIFICATION, log::verification);
-    routes.post::<LogVerify>("/log/verify", &operations::LOG_VERIFY, log::verify);
-    routes.get::<ViewsRead>("/views/rebuild", &operations::VIEWS_REBUILDING, node::rebuild_state);
-    routes.post::<ViewsRebuild>("/views/rebuild", &operations::VIEWS_REBUILD, node::rebuild);
-    routes.get::<ParkedReactionsRead>("/parked_reactions", &operations::PARKED_LIST, health::parked);
-    routes.get::<ParkedReactionsRead>("/parked_reactions/{position}", &operations::PARKED_GET, health::parked_one);
-    routes.post::<ParkedReactionsSettle>("/parked_reactions/{position}/retry", &operations::PARKED_RETRY, health::retry);
-    routes.post::<ParkedReactionsSettle>("/parked_reactions/{position}/dismiss", &operations::PARKED_DISMISS, health::dismiss);
-    routes.get::<DeadLettersRead>("/dead_letters", &operations::DEAD_LETTER_LIST, letters::list);
-    routes.get::<DeadLettersRead>("/dead_letters/{id}", &operations::DEAD_LETTER_GET, letters::get);
-    routes.post::<DeadLettersSettle>("/dead_letters/{id}/retry", &operations::DEAD_LETTER_RETRY, letters::retry);
-    routes.post::<DeadLettersSettle>("/dead_letters/{id}/dismiss", &operations::DEAD_LETTER_DISMISS, letters::dismiss);
-    routes.post::<DeadLettersSettle>("/dead_letters/retry", &operations::DEAD_LETTERS_RETRY, letters::retry_many);
-    routes.post::<DeadLettersSettle>("/dead_letters/dismiss", &operations::DEAD_LETTERS_DISMISS, letters::dismiss_many);
-    routes.post::<ClockAccept>("/clock/accept", &operations::CLOCK_ACCEPT, health::accept_clock);
-
-    routes.get::<NodeRead>("/status", &operations::NODE_STATUS, node::status);
-    routes.get::<NodeRead>("/doctor", &operations::NODE_DOCTOR, node::doctor);
-    routes.get_outside::<MetricsRead>("/metrics", &operations::NODE_METRICS, node::metrics);
-
-    routes.public(Public::Livez, &operations::NODE_LIVEZ, node::livez);
-    routes.public(Public::Health, &operations::NODE_HEALTH, node::livez);
-    routes.public(Public::Readyz, &operations::NODE_READYZ, node::readyz);
-    routes.public(Public::Ready, &operations::NODE_READY, node::readyz);
-    routes.public(Public::Status, &operations::NODE_PUBLIC_STATUS, node::public_status);
-    routes.public(Public::ErrorPages, &operations::ERROR_LIST, docs::index);
-    routes.public(Public::ErrorPage, &operations::ERROR_GET, docs::error);
-    routes.public(Public::Docs, &operations::DOCS_GET, docs::reference);
-    routes.public(Public::OpenApi, &operations::OPENAPI_GET, docs::openapi);
-}
-
-/// What needs no token: nothing else ever does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Public {
-    /// Whether the process lives.
-    Livez,
-    /// The same, under a name that many expect.
-    Health,
-    /// Whether the node can serve.
-    Readyz,
-    /// The same, under a name that many expect.
-    Ready,
-    /// The webhook door: a delivery proves itself by its signature.
-    Hook,
-    /// Whether deliveries are wanted there: what is declared to be a webhook says that they are.
-    HookConsent,
-    /// The release.
-    Status,
-    /// The list of the pages about errors.
-    ErrorPages,
-    /// A page about an error.
-    ErrorPage,
-    /// The OpenAPI document as a page.
-    Docs,
-    /// The OpenAPI document.
-    OpenApi,
-}
-
-impl Public {
-    /// Lists all of it.
-    pub const ALL: [Self; 11] = [
-        Self::Livez,
-        Self::Health,
-        Self::Readyz,
-        Self::Ready,
-        Self::Hook,
-        Self::HookConsent,
-        Self::Status,
-        Self::ErrorPages,
-        Self::ErrorPage,
-        Self::Docs,
-        Self::OpenApi,
-    ];
-
-    /// Gives the method.
-    pub fn method(self) -> Method {
-        match self {
-            Self::Hook => Method::POST,
-            Self::HookConsent => Method::OPTIONS,
-            Self::Livez
-            | Self::Health
-            | Self::Readyz
-            | Self::Ready
-            | Self::Status
-            | Self::ErrorPages
-            | Self::ErrorPage
-            | Self::Docs
-            | Self::OpenApi => Method::GET,
-        }
-    }
-
-    /// Gives the path.
-    pub fn path(self) -> &'static str {
-        match self {
-            Self::Livez => "/livez",
-            Self::Health => "/health",
-            Self::Readyz => "/readyz",
-            Self::Ready => "/ready",
-            Self::Hook | Self::HookConsent => "/hooks/{pack}/{sensor}",
-            Self::Status => "/api/v1/public/status",
-            Self::ErrorPages => "/docs/errors",
-            Self::ErrorPage => "/docs/errors/{slug}",
-            Self::Docs => "/docs",
-            Self::OpenApi => "/api/v1/openapi.json",
-        }
-    }
-}
-
-/// A row of the table of routes.
-#[derive(Clone, Debug)]
-pub struct Route {
-    /// The method.
-    pub method: Method,
-    /// The path.
-    pub path: String,
-    /// What it demands.
-    pub demands: Demand,
-    /// What callers are told of it.
-    pub(crate) operation: &'static Operation,
-}
-
-impl Route {
-    /// Says whether requests heed an `Idempotency-Key`: deliveries have a key of their sender's.
-    pub(crate) fn may_be_keyed(&self) -> bool {
-        self.demands != Demand::Nothing && is_keyed(&self.method, self.operation)
-    }
-
-    /// Says whether requests count to a rate of their caller, where one is set.
-    pub(crate) fn is_counted(&self) -> bool {
-        // What takes deliveries is the one public route by which anything is written.
-        self.demands != Demand::Nothing || is_write(&self.method)
-    }
-
-    /// Says whether requests may demand something of what they change, and are refused where that is not looked at.
-    pub(crate) fn looks_at_conditions(&self) -> bool {
-        is_write(&self.method) && self.demands != Demand::Nothing
-    }
-
-    /// Says whether answers are coded as `Accept-Encoding` prefers, where they are long enough: what is read, whole and text.
-    pub(crate) fn is_coded(&self) -> bool {
-        let is_text = |content| match content {
-            Content::Json(_) | Content::JsonForms(_) | Content::JsonOrText(..) => true,
-            Content::Text(media) => media.iter().any(|media| *media != EVENT_STREAM),
-            Content::Nothing | Content::File => false,
-        };
-        self.method == Method::GET && self.operation.gives.iter().flatten().any(|given| is_text(given.content))
-    }
-
-    /// Says whether answers have a tag of their bytes, and `If-None-Match` is heeded: what is read as JSON.
-    pub(crate) fn is_tagged(&self) -> bool {
-        let gives_json = |content| matches!(content, Content::Json(_) | Content::JsonForms(_) | Content::JsonOrText(..));
-        let given = self.operation.gives.iter().flatten();
-        let is_read = self.method == Method::GET && self.demands != Demand::Nothing;
-        is_read && given.into_iter().any(|given| given.status == 200 && gives_json(given.content))
-    }
-}
-
-/// What a route demands of its caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Demand {
-    /// Nothing.
-    Nothing,
-    /// A permission.
-    Permission {
-        /// What it is about.
-        noun: &'static str,
-        /// What may be done with it.
-        verb: &'static str,
-    },
+    hooks::declare_door(routes);
+    events::declare(routes);
+    enforcements::declare(routes);
+    executions::declare(routes);
+    logs::declare(routes);
+    streams::declare_of_execution(routes);
+    artifacts::declare(routes);
+    bulk::declare(routes);
+    replays::declare(routes);
+    control::declare(routes);
+    reruns::declare(routes);
+    control::declare_settling(routes);
+    inquiries::declare(routes);
+    traces::declare(routes);
+    installed::declare_packs(routes);
+    actions::declare(routes);
+    installed::declare_triggers_and_sensors(routes);
+    rules::declare(routes);
+    backfill::declare(routes);
+    rules::declare_judging(routes);
+    timers::declare(routes);
+    locks::declare(routes);
+    queues::declare(routes);
+    hooks::declare(routes);
+    vars::declare(routes);
+    keys::declare(routes);
+    tokens::declare(routes);
+    log::declare(routes);
+    streams::declare_of_log(routes);
+    log::declare_records(routes);
+    node::declare_rebuilding(routes);
+    health::declare_parked(routes);
+    dead_letters::declare(routes);
+    health::declare_clock(routes);
+    node::declare(routes);
+    docs::declare(routes);
 }
 
 /// What answers a request of a caller who has the permission `P`.
@@ -350,49 +128,35 @@ pub(crate) fn router(api: Arc<Api>) -> (Router, Vec<Route>) {
     (router, routes.table)
 }
 
-/// Returns the template of a path; none where no route has such a path.
-pub(crate) fn template<'t>(table: &'t [Route], path: &str) -> Option<&'t str> {
-    let is_open = |part: &str| part.starts_with('{');
-    let fits = |template: &str| {
-        let mut parts = path.split('/');
-        let all =
-            template.split('/').all(|wanted| parts.next().is_some_and(|part| part == wanted || (is_open(wanted) && !part.is_empty())));
-        all && parts.next().is_none()
-    };
-    let fitting = table.iter().map(|route| route.path.as_str()).filter(|template| fits(template));
-    // What is written out goes before what stands for anything, as in the router.
-    fitting.min_by_key(|template| template.split('/').map(is_open).collect::<Vec<_>>())
-}
-
 impl Routes {
-    fn get<P: Permission>(&mut self, path: &'static str, operation: &'static Operation, handler: impl Handler<P>) {
-        self.guarded(Method::GET, format!("{BASE}{path}"), operation, handler);
+    fn get<P: Permission>(&mut self, path: &'static str, handler: impl Handler<P>, operation: Operation) {
+        self.guarded(Method::GET, format!("{BASE}{path}"), handler, operation);
     }
 
     /// Declares what is read at a path outside of the API's own.
-    fn get_outside<P: Permission>(&mut self, path: &'static str, operation: &'static Operation, handler: impl Handler<P>) {
-        self.guarded(Method::GET, path.to_owned(), operation, handler);
+    fn get_outside<P: Permission>(&mut self, path: &'static str, handler: impl Handler<P>, operation: Operation) {
+        self.guarded(Method::GET, path.to_owned(), handler, operation);
     }
 
-    fn post<P: Permission>(&mut self, path: &'static str, operation: &'static Operation, handler: impl Handler<P>) {
-        self.guarded(Method::POST, format!("{BASE}{path}"), operation, handler);
+    fn post<P: Permission>(&mut self, path: &'static str, handler: impl Handler<P>, operation: Operation) {
+        self.guarded(Method::POST, format!("{BASE}{path}"), handler, operation);
     }
 
-    fn options<P: Permission>(&mut self, path: &'static str, operation: &'static Operation, handler: impl Handler<P>) {
-        self.guarded(Method::OPTIONS, format!("{BASE}{path}"), operation, handler);
+    fn options<P: Permission>(&mut self, path: &'static str, handler: impl Handler<P>, operation: Operation) {
+        self.guarded(Method::OPTIONS, format!("{BASE}{path}"), handler, operation);
     }
 
-    fn put<P: Permission>(&mut self, path: &'static str, operation: &'static Operation, handler: impl Handler<P>) {
-        self.guarded(Method::PUT, format!("{BASE}{path}"), operation, handler);
+    fn put<P: Permission>(&mut self, path: &'static str, handler: impl Handler<P>, operation: Operation) {
+        self.guarded(Method::PUT, format!("{BASE}{path}"), handler, operation);
     }
 
-    fn delete<P: Permission>(&mut self, path: &'static str, operation: &'static Operation, handler: impl Handler<P>) {
-        self.guarded(Method::DELETE, format!("{BASE}{path}"), operation, handler);
+    fn delete<P: Permission>(&mut self, path: &'static str, handler: impl Handler<P>, operation: Operation) {
+        self.guarded(Method::DELETE, format!("{BASE}{path}"), handler, operation);
     }
 
-    fn guarded<P: Permission>(&mut self, method: Method, path: String, operation: &'static Operation, handler: impl Handler<P>) {
+    fn guarded<P: Permission>(&mut self, method: Method, path: String, handler: impl Handler<P>, operation: Operation) {
         let api = self.api.clone();
-        let (may_be_keyed, is_read, is_write) = (is_keyed(&method, operation), method == Method::GET, is_write(&method));
+        let (may_be_keyed, is_read, is_write) = (is_keyed(&method, &operation), method == Method::GET, is_write(&method));
         let class = if is_write { Class::Writes } else { Class::Reads };
         let answer = move |params: RawPathParams, request: Request| {
             let (api, handler) = (api.clone(), handler.clone());
@@ -407,7 +171,7 @@ impl Routes {
                         true => parts.headers.get_all(header::IF_NONE_MATCH).iter().cloned().collect(),
                         false => Vec::new(),
                     };
-                    let mut call = Call::new(api, operation, &params, caller, Request::from_parts(parts, body))?;
+                    let mut call = Call::new(api, &operation, &params, caller, Request::from_parts(parts, body))?;
                     if is_write {
                         call.take_condition(operation.conditional)?;
                     }
@@ -429,7 +193,7 @@ impl Routes {
         self.table.push(Route { method, path, demands: Demand::Permission { noun: P::NOUN, verb: P::VERB }, operation });
     }
 
-    fn public<F, Answer>(&mut self, public: Public, operation: &'static Operation, handler: F)
+    fn public<F, Answer>(&mut self, public: Public, handler: F, operation: Operation)
     where
         F: Fn(Call) -> Answer + Clone + Send + Sync + 'static,
         Answer: Future<Output = Outcome> + Send,
@@ -437,26 +201,16 @@ impl Routes {
         let api = self.api.clone();
         let answer = move |params: RawPathParams, request: Request| {
             let (api, handler) = (api.clone(), handler.clone());
-            async move { handler(Call::new(api, operation, &params, Caller::Nobody, request)?).await }
+            async move { handler(Call::new(api, &operation, &params, Caller::Nobody, request)?).await }
         };
         self.router = std::mem::take(&mut self.router).route(public.path(), on(MethodFilter::GET, answer));
         self.table.push(Route { method: public.method(), path: public.path().to_owned(), demands: Demand::Nothing, operation });
     }
 
     /// Lists what is answered before the router is asked.
-    fn in_front(&mut self, public: Public, operation: &'static Operation) {
+    fn in_front(&mut self, public: Public, operation: Operation) {
         self.table.push(Route { method: public.method(), path: public.path().to_owned(), demands: Demand::Nothing, operation });
     }
-}
-
-/// Says whether requests of callers who are known are carried out once under their keys.
-fn is_keyed(method: &Method, operation: &Operation) -> bool {
-    *method == Method::POST && operation.keying == Keying::Heeded
-}
-
-/// Says whether a method is one by which something may be changed.
-fn is_write(method: &Method) -> bool {
-    matches!(*method, Method::POST | Method::PUT | Method::DELETE)
 }
 
 /// What a path names is kept from those who may not see such things.

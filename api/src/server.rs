@@ -35,6 +35,7 @@ use crate::server::gate::{Gate, Refuse};
 use crate::server::lingering::{Lingering, Unread};
 use crate::server::stall::UnlessStalled;
 use crate::settings::Limits;
+use crate::sizes::READ_BYTES_MAX;
 use crate::websocket::{Promised, Talk};
 
 /// How long the loop rests when the machine gives no more connections.
@@ -43,8 +44,6 @@ const REST_AFTER_ERROR: Duration = Duration::from_millis(100);
 const ROUND_TRIP: Duration = Duration::from_millis(100);
 /// How many connections more than there are places may be open while others give way to them.
 const GIVING_WAY_MAX: u64 = 64;
-/// The most bytes that are held of a request before its handler takes them; a head must fit.
-pub const READ_BYTES_MAX: usize = 32 * 1024;
 
 /// A server of the API.
 pub struct Server {
@@ -264,9 +263,14 @@ async fn connection(
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
     }
+    go_on(&talks).await;
+}
+
+/// Goes on over a connection that is no more HTTP's, where that was promised. It is a connection like others: it has its place among them,
+/// and a stop waits for it.
+async fn go_on(talks: &Talks) {
     let talk = talks.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some((upgrade, talk)) = talk {
-        // It is a connection like others: it has its place among them, and a stop waits for it.
         match upgrade.await {
             Ok(connection) => talk.run(TokioIo::new(connection)).await,
             Err(error) => tracing::debug!(%error, "a connection ended before it became a WebSocket"),

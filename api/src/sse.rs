@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Response};
-use bytes::Bytes;
 use ensue_engine::ids::TokenId;
 use ensue_engine::record::Position;
 use futures_util::StreamExt as _;
@@ -17,11 +16,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::api::Api;
 use crate::auth::Allowed;
 use crate::permissions::Permission;
+use crate::ports::Access;
 use crate::problem::Problem;
 use crate::respond;
+use crate::said::Said;
+use crate::stopping::Stopping;
 use crate::websocket::Handshake;
 
 /// The media type.
@@ -37,38 +38,6 @@ const READER_PATIENCE: Duration = Duration::from_secs(10);
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
 /// How often its token is looked at again.
 pub(crate) const CHECK_EVERY: Duration = Duration::from_secs(5);
-
-/// Something that is said on a line.
-#[derive(Debug)]
-pub(crate) enum Said {
-    /// Events, as Server-Sent Events are written.
-    Events(Bytes),
-    /// Records as JSON, each with its position: one message each.
-    Records(Vec<(Position, Bytes)>),
-    /// Nothing new; the line is still there.
-    Beat,
-    /// There will be nothing more.
-    End {
-        /// Why, as JSON.
-        why: String,
-        /// The same as a WebSocket says it.
-        code: u16,
-    },
-}
-
-impl Said {
-    /// Writes it as Server-Sent Events.
-    fn into_events(self) -> Bytes {
-        match self {
-            Self::Events(events) => events,
-            // These are for WebSocket.
-            Self::Records(_) => Bytes::new(),
-            Self::Beat => Bytes::from_static(b":\n\n"),
-            // The last event has no id, so the caller's place stays where it is.
-            Self::End { why, .. } => format!("event: end\ndata: {why}\n\n").into(),
-        }
-    }
-}
 
 /// The form in which a line is heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,9 +78,17 @@ impl CloseAs {
     }
 }
 
+/// What ends a line before all is told, besides its caller.
+pub(crate) struct Ends {
+    /// The node stops.
+    pub(crate) stopping: Stopping,
+    /// The caller's token lets it in no more.
+    pub(crate) access: Arc<dyn Access>,
+}
+
 /// The line to one caller.
 pub(crate) struct Line<P> {
-    api: Arc<Api>,
+    ends: Ends,
     allowed: Allowed<P>,
     to: mpsc::Sender<Said>,
     /// Room for the last event, which must not wait for a slow reader.
@@ -137,8 +114,8 @@ pub(crate) enum Left {
 
 impl<P: Permission> Line<P> {
     /// Opens a line, and gives the answer that it goes out with. So many events wait for a caller that reads slowly.
-    pub(crate) fn open(api: &Arc<Api>, allowed: Allowed<P>, waiting_max: usize, form: Form) -> Result<(Self, Response<Body>), Problem> {
-        let (line, receive) = Self::begun(api, allowed, waiting_max, form)?;
+    pub(crate) fn open(ends: Ends, allowed: Allowed<P>, waiting_max: usize, form: Form) -> Result<(Self, Response<Body>), Problem> {
+        let (line, receive) = Self::begun(ends, allowed, waiting_max, form)?;
         let events = ReceiverStream::new(receive).map(|said| Ok::<_, Infallible>(said.into_events()));
         let mut response = respond::streamed(events, EVENT_STREAM);
         response.headers_mut().insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
@@ -147,23 +124,23 @@ impl<P: Permission> Line<P> {
 
     /// Opens a line over a WebSocket, likewise, to a caller who knows everything up to `at`.
     pub(crate) fn upgraded(
-        api: &Arc<Api>,
+        ends: Ends,
         allowed: Allowed<P>,
         waiting_max: usize,
         (handshake, at): (Handshake, Position),
     ) -> Result<(Self, Response<Body>), Problem> {
-        let (line, receive) = Self::begun(api, allowed, waiting_max, Form::Messages)?;
+        let (line, receive) = Self::begun(ends, allowed, waiting_max, Form::Messages)?;
         Ok((line, handshake.answered(at, receive)))
     }
 
-    fn begun(api: &Arc<Api>, allowed: Allowed<P>, waiting_max: usize, form: Form) -> Result<(Self, mpsc::Receiver<Said>), Problem> {
+    fn begun(ends: Ends, allowed: Allowed<P>, waiting_max: usize, form: Form) -> Result<(Self, mpsc::Receiver<Said>), Problem> {
         let (to, receive) = mpsc::channel(waiting_max + 1);
         let last = to.clone().try_reserve_owned().map_err(|why| Problem::bug(&why))?;
         let now = Instant::now();
         // Whoever was revoked between being let in and this is seen at the first turn.
-        let mut revocations = api.ports.access.revocations();
+        let mut revocations = ends.access.revocations();
         revocations.mark_changed();
-        Ok((Self { api: api.clone(), allowed, to, last, form, heard_at: now, checked_at: now, revocations }, receive))
+        Ok((Self { ends, allowed, to, last, form, heard_at: now, checked_at: now, revocations }, receive))
     }
 
     /// Gives the form in which it is heard.
@@ -181,8 +158,8 @@ impl<P: Permission> Line<P> {
                 Err(_) => Err(Left::Slow),
             },
             // A node that stops waits for nobody.
-            () = self.api.stopped() => Err(Left::Stopping),
-            () = not_allowed(&mut self.revocations, &self.allowed, &self.api) => Err(Left::NotAllowed),
+            () = self.ends.stopping.begun() => Err(Left::Stopping),
+            () = not_allowed(&mut self.revocations, &self.allowed, &*self.ends.access) => Err(Left::NotAllowed),
         }
     }
 
@@ -193,14 +170,14 @@ impl<P: Permission> Line<P> {
 
     /// Says whether the line may go on, however much there is to tell: to be asked between any two things that are told.
     pub(crate) async fn turn(&mut self) -> Result<(), Left> {
-        if self.api.is_stopping() {
+        if self.ends.stopping.has_begun() {
             return Err(Left::Stopping);
         }
         let is_revoked = self.revocations.has_changed().unwrap_or(false);
         if is_revoked || self.checked_at.elapsed() >= CHECK_EVERY {
             self.revocations.mark_unchanged();
             self.checked_at = Instant::now();
-            if !self.allowed.still_holds(&*self.api.ports.access) {
+            if !self.allowed.still_holds(&*self.ends.access) {
                 return Err(Left::NotAllowed);
             }
         }
@@ -215,8 +192,8 @@ impl<P: Permission> Line<P> {
         tokio::select! {
             came = until => Ok(came),
             () = self.to.closed() => Err(Left::Gone),
-            () = self.api.stopped() => Err(Left::Stopping),
-            () = not_allowed(&mut self.revocations, &self.allowed, &self.api) => Err(Left::NotAllowed),
+            () = self.ends.stopping.begun() => Err(Left::Stopping),
+            () = not_allowed(&mut self.revocations, &self.allowed, &*self.ends.access) => Err(Left::NotAllowed),
         }
     }
 
@@ -230,13 +207,13 @@ impl<P: Permission> Line<P> {
 }
 
 /// Returns once the caller may not go on, woken by each token that is revoked.
-async fn not_allowed<P: Permission>(revocations: &mut watch::Receiver<u64>, allowed: &Allowed<P>, api: &Api) {
+async fn not_allowed<P: Permission>(revocations: &mut watch::Receiver<u64>, allowed: &Allowed<P>, access: &dyn Access) {
     loop {
         if revocations.changed().await.is_err() {
             // Who revokes tokens ends with the node, which says so otherwise.
             return std::future::pending().await;
         }
-        if !allowed.still_holds(&*api.ports.access) {
+        if !allowed.still_holds(access) {
             return;
         }
     }

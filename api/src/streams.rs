@@ -13,13 +13,15 @@ use ensue_engine::record::{Position, Revision, StreamId};
 use ensue_views::executions::Status;
 use serde::Serialize;
 use thiserror::Error;
+use tokio::sync::watch;
 
-use crate::api::Api;
 use crate::permissions::Permission;
 use crate::problem::Problem;
 use crate::queues::{QueueName, Queues};
-use crate::shares::{Caller, NoRoom, Share, Shares};
-use crate::sse::{CHECK_EVERY, CloseAs, Form, Left, Line, Said};
+use crate::quotas::{Caller, NoRoom, Quotas, Room};
+use crate::said::Said;
+use crate::sse::{CHECK_EVERY, CloseAs, Form, Left, Line};
+use crate::threads::Threads;
 use tail::{NoPage, PAGE, Page, Tail};
 
 /// The most streams of one caller.
@@ -65,24 +67,32 @@ impl From<NoRoom> for StreamRefusal {
     fn from(why: NoRoom) -> Self {
         match why {
             NoRoom::Full => Self::Full,
-            NoRoom::OverShare => Self::OverShare,
+            NoRoom::OverQuota => Self::OverShare,
         }
     }
 }
 
 /// The streams of a node: who holds how many, and the pages that they share.
 pub(crate) struct Streams {
-    open: Arc<Shares>,
+    open: Arc<Quotas>,
+    threads: Arc<Threads>,
     tail: Tail,
+    /// The position that the read models have reached: each new one is a sign that there is more to tell.
+    views_at: watch::Receiver<Position>,
 }
 
 impl Streams {
-    pub(crate) fn new(queues: &Queues) -> Self {
-        Self { open: Shares::of(queues.of(QueueName::LiveStreams).clone(), STREAMS_OF_ONE_MAX), tail: Tail::default() }
+    pub(crate) fn new(queues: &Queues, threads: Arc<Threads>, views_at: watch::Receiver<Position>) -> Self {
+        Self {
+            open: Quotas::of(queues.of(QueueName::LiveStreams).clone(), STREAMS_OF_ONE_MAX),
+            tail: Tail::new(threads.clone(), queues.of(QueueName::AnswerBytes).clone()),
+            threads,
+            views_at,
+        }
     }
 
     /// Takes room for a stream of the holder of a token.
-    pub(crate) fn enter(&self, name: &str) -> Result<Share, StreamRefusal> {
+    pub(crate) fn enter(&self, name: &str) -> Result<Room, StreamRefusal> {
         Ok(self.open.enter(Caller::Token(name.to_owned()), 1)?)
     }
 }
@@ -131,7 +141,7 @@ impl End {
 
 /// One caller that follows records.
 pub(crate) struct RecordStream<P> {
-    api: Arc<Api>,
+    streams: Arc<Streams>,
     told: Told,
     /// The position behind which it goes on.
     at: Position,
@@ -149,8 +159,8 @@ enum Next {
 }
 
 impl<P: Permission> RecordStream<P> {
-    pub(crate) fn new(api: Arc<Api>, told: Told, at: Position, line: Line<P>) -> Self {
-        Self { api, told, at, line, page: None }
+    pub(crate) fn new(streams: Arc<Streams>, told: Told, at: Position, line: Line<P>) -> Self {
+        Self { streams, told, at, line, page: None }
     }
 
     /// Tells of records until what it tells of has ended, the caller is gone or let in no more, or the node stops.
@@ -176,7 +186,7 @@ impl<P: Permission> RecordStream<P> {
             // An id without data is an event that nobody sees: who is cut off before the first record still knows its place.
             self.line.say(Said::Events(format!("retry: {RETRY_MILLIS}\nid: {}\n\n", self.at).into())).await?;
         }
-        let mut views_at = self.api.ports.views_at.clone();
+        let mut views_at = self.streams.views_at.clone();
         if let Told::Execution(id) = self.told
             && let Next::End(end) = self.tell_so_far(id).await?
         {
@@ -185,7 +195,7 @@ impl<P: Permission> RecordStream<P> {
         loop {
             self.line.turn().await?;
             let known = *views_at.borrow_and_update();
-            let page = match self.api.streams.tail.after(&self.api, self.at, known).await {
+            let page = match self.streams.tail.after(self.at, known).await {
                 Ok(page) => page,
                 Err(why) => return Ok(why.into()),
             };
@@ -215,7 +225,8 @@ impl<P: Permission> RecordStream<P> {
             let stream = StreamId::Execution(id);
             // Where the log was before the stream was read: what the stream got since is behind that.
             let read = self
-                .api
+                .streams
+                .threads
                 .blocking(move |ports| {
                     let head = ports.log.head()?.position;
                     ports.log.read_stream(&stream, revision, PAGE).map(|records| (head, records))
@@ -229,7 +240,7 @@ impl<P: Permission> RecordStream<P> {
             behind.get_or_insert(head);
             let Some(last) = records.last() else { break };
             revision = last.revision;
-            let page = match Page::of(&records, &self.api) {
+            let page = match self.streams.tail.page(&records) {
                 Ok(page) => page,
                 Err(why) => return Ok(Next::End(why.into())),
             };
@@ -250,7 +261,7 @@ impl<P: Permission> RecordStream<P> {
         let before = revoked_at.unwrap_or(page.last().next());
         match self.told {
             Told::Log => {
-                let rest = match page.between(&self.api, after, before, self.line.form()) {
+                let rest = match self.streams.tail.between(page, after, before, self.line.form()) {
                     Ok(rest) => rest,
                     Err(why) => return Ok(Next::End(why.into())),
                 };
@@ -262,7 +273,7 @@ impl<P: Permission> RecordStream<P> {
             Told::Execution(id) => {
                 for frame in page.of_execution(id).filter(|frame| frame.position < before) {
                     if frame.position > after {
-                        match page.one(&self.api, frame, self.line.form()) {
+                        match self.streams.tail.one(page, frame, self.line.form()) {
                             Ok(said) => self.line.say(said).await?,
                             Err(why) => return Ok(Next::End(why.into())),
                         }

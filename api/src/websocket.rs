@@ -25,7 +25,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message, Utf8Bytes};
 
 use crate::context::ENSUE_POSITION;
-use crate::sse::Said;
+use crate::said::Said;
 
 const PROTOCOL: &str = "websocket";
 const VERSION: &str = "13";

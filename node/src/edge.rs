@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ensue_api::ports::{Declined, GivenEvent, HookRefusal, Observe, SecretState, Webhooks};
+use ensue_api::ports::{Declined, EventMaker, GivenEvent, HookRefusal, SecretState, Webhooks};
 use ensue_engine::catalog::{Catalog, Extra, Misfit, Sensor, Verify};
 use ensue_engine::command::{Conflict, Dedupe, DedupeKey, ObservedEvent, RefusedDelivery, SignedBody};
 use ensue_engine::events::own::is_of_the_engine;
@@ -263,7 +263,7 @@ impl Webhooks for Edge {
     }
 }
 
-impl Observe for Edge {
+impl EventMaker for Edge {
     fn observe(&self, given: GivenEvent) -> Result<ObservedEvent, Declined> {
         let payload = Document::parse(given.payload).map_err(|why| declined(EdgeRefusal::NotJson(why)))?;
         let (id, now) = self.fresh();

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use ensue_api::ports::{Declined, Keys, OnBehalf, SetKey};
+use ensue_api::ports::{Declined, KeyWriter, OnBehalf, SetKey};
 use ensue_engine::access::state::Access;
 use ensue_engine::command::{Ask, Command};
 use ensue_engine::fact::{AccessFact, ByNoun};
@@ -112,7 +112,7 @@ pub struct NodeKeys {
     pub setting: Mutex<()>,
 }
 
-impl Keys for NodeKeys {
+impl KeyWriter for NodeKeys {
     fn set(&self, key: &KeyRef, value: Secret, by: &OnBehalf) -> Result<SetKey, Declined> {
         let _one_at_a_time = self.setting.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.ring.versions(key);

@@ -367,7 +367,7 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
         outputs,
         blobs,
         webhooks: edge.clone(),
-        observe: edge,
+        event_maker: edge,
         access: tokens,
         keys: Arc::new(node_keys),
         tokens: Arc::new(node_tokens),

@@ -8,15 +8,15 @@ use ensue_engine::ports::OutputStream;
 use ensue_views::{enforcements, executions, inquiries};
 use serde_json::{Value, json};
 
-use crate::cloudevents::{ATTRIBUTES, Attribute};
+use crate::cloudevents::{ATTRIBUTES, Attribute, STRUCTURED};
 use crate::context::REQUEST_ID_CHARS_MAX;
 use crate::keyed::KEY_BYTES_MAX;
 use crate::listing::SORTS;
-use crate::operation::{Conditional, Heeded, Operation, Sight};
-use crate::paging::{LIMIT_DEFAULT, LIMIT_MAX};
-use crate::routes::INQUIRY_LIST;
-use crate::routes::Route;
-use crate::routes::judged::Definitions;
+use crate::operation::{Conditional, Heeded, Operation, Sight, Takes};
+use crate::paging::LIMIT_DEFAULT;
+use crate::route::{INQUIRY_LIST, Route};
+use crate::sizes::LIMIT_MAX;
+use crate::wire::verdicts::Definitions;
 
 /// The shape of an `If-Match`: `*`, or tags in quotation marks.
 const TAGS: &str = r#"^(\*|(W/)?"[!#-~]*"(, *(W/)?"[!#-~]*")*)$"#;
@@ -34,7 +34,7 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
         in_path.map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } })).collect();
     all.extend(route.operation.query.iter().map(|name| {
         let (schema, description) =
-            in_query(route.operation, name).expect("every parameter of the table is told of here, as a test of the document shows");
+            in_query(&route.operation, name).expect("every parameter of the table is told of here, as a test of the document shows");
         json!({ "name": name, "in": "query", "description": description, "schema": schema })
     }));
     all.extend(route.operation.heeds.iter().map(|heeded| header(told(*heeded), &json!({ "type": "string" }))));
@@ -61,7 +61,7 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
         }
         Sight::None => {}
     }
-    if route.operation.takes_binary_events() {
+    if takes_binary_events(&route.operation) {
         // What they may be is demanded only where they make the request an event, which no schema of a header can say.
         let schema = |attribute: &Attribute| json!({ "type": "string", "examples": [attribute.example] });
         all.extend(ATTRIBUTES.iter().map(|attribute| header((attribute.header, attribute.means), &schema(attribute))));
@@ -79,6 +79,11 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
     let told = ("tracestate", "What systems that trace add to `traceparent`. It is kept and passed on only beside a valid `traceparent`.");
     all.push(header(told, &json!({ "type": "string", "examples": ["vendor=opaque"] })));
     all
+}
+
+/// Returns true where an operation takes an event in headers, beside those that it takes as JSON.
+fn takes_binary_events(operation: &Operation) -> bool {
+    matches!(operation.takes, Takes::JsonOr { others, .. } if others.iter().any(|(media, _)| *media == STRUCTURED))
 }
 
 /// The name of a header, and what it is for.

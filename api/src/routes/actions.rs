@@ -19,10 +19,12 @@ use serde_json::Value;
 use thiserror::Error;
 use tokio::time::Instant;
 
+use super::Routes;
 use crate::api::Api;
 use crate::auth::Allowed;
 use crate::call::Call;
 use crate::listing;
+use crate::operation::{Header, Heeded, Operation, Presence, Takes, schema_of};
 use crate::permissions::{ActionsExecute, ActionsRead, ExecutionsRead, Permission as _};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::respond::{self, Written};
@@ -54,6 +56,36 @@ impl Explain for ParametersMisfit {
     fn hint(&self) -> Option<String> {
         Some(format!("`ensue actions show {}` shows what it takes", self.0))
     }
+}
+
+/// Declares the routes that are answered here.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.get::<ActionsRead>(
+        "/actions",
+        list,
+        Operation::lists::<WireAction>("action_list", "Lists actions", &["pack", "limit", "cursor"]),
+    );
+    routes.get::<ActionsRead>("/actions/{ref}", get, Operation::shows::<WireAction>("action_get", "Shows an action with its parameters"));
+    routes.post::<ActionsExecute>(
+        "/actions/{ref}/execute",
+        execute,
+        Operation::new("action_execute", "Runs an action")
+            .can_be_tried()
+            .heeds(&[Heeded::Prefer])
+            .takes(Takes::Json {
+                schema: schema_of::<WireExecute>,
+                example: r#"{"params": {"message": "hi"}}"#,
+                presence: Presence::Optional,
+            })
+            .gives::<WireExecution>(202, "It was asked for.", &[Header::Position, Header::Location, Header::PreferenceApplied])
+            .gives::<WireExecution>(
+                200,
+                "It ended while the caller preferred to wait.",
+                &[Header::Position, Header::Location, Header::PreferenceApplied],
+            )
+            .refuses(&[(422, "parameters_invalid"), (422, "labels_invalid")])
+            .demands_admission(),
+    );
 }
 
 /// Lists actions.
@@ -99,7 +131,7 @@ pub(super) async fn execute(allowed: Allowed<ActionsExecute>, mut call: Call) ->
         complete(&action.parameters, params).map_err(|misfits| Problem::from(ParametersMisfit(name.clone())).with_errors(misfits))?;
     if matches!(action.run, Run::Builtin(Builtin::Inquiry)) {
         let (asking, params) = (action.clone(), params.clone());
-        if let Some(misfit) = api.checking(move || unanswerable(&asking, &params)).await? {
+        if let Some(misfit) = api.threads.checking(move || unanswerable(&asking, &params)).await? {
             return Err(Problem::from(ParametersMisfit(name)).with_errors([misfit]));
         }
     }
@@ -180,7 +212,7 @@ pub(super) async fn answer(call: &Call, id: ExecutionId, position: Position) -> 
     };
     let is_over = wait.is_some() && execution.status.is_end();
     let listed = execution.clone();
-    let wire = match api.blocking(move |ports| whole(ports, execution)).await {
+    let wire = match api.threads.blocking(move |ports| whole(ports, execution)).await {
         Ok(Ok(wire)) => wire,
         Ok(Err(_)) | Err(_) => WireExecution::listed(listed),
     };
@@ -189,7 +221,7 @@ pub(super) async fn answer(call: &Call, id: ExecutionId, position: Position) -> 
         let applied = HeaderValue::from_str(&format!("wait={}", wait.as_secs())).map_err(|why| Problem::bug(&why))?;
         response.headers_mut().insert(PREFERENCE_APPLIED, applied);
     }
-    Ok(respond::located(response, &format!("{}/executions/{id}", super::BASE)))
+    Ok(respond::located(response, &format!("{}/executions/{id}", crate::route::BASE)))
 }
 
 /// Gives the execution at its end, or as it is when the time is over or the node stops.
@@ -205,7 +237,7 @@ async fn at_its_end(api: &Arc<Api>, id: ExecutionId, wait: Duration) -> Result<E
         }
         tokio::select! {
             biased;
-            () = api.stopped() => return Ok(execution),
+            () = api.stopping.begun() => return Ok(execution),
             () = tokio::time::sleep_until(deadline) => return Ok(execution),
             moved = views_at.changed() => if moved.is_err() { return Ok(execution) },
         }

@@ -16,15 +16,18 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::api::{Api, read_row};
+use super::Routes;
+use crate::api::Api;
 use crate::auth::Allowed;
 use crate::call::Call;
 use crate::listing;
-use crate::live::{CHUNK_BYTES_MAX, CHUNKS_WAITING_MAX};
+use crate::operation::{Content, Header, Heeded, Operation};
 use crate::permissions::{ArtifactsRead, ExecutionsRead, Permission as _};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::queues::QueueName;
 use crate::respond;
+use crate::rows::read_row;
+use crate::sizes::{CHUNK_BYTES_MAX, CHUNKS_WAITING_MAX};
 use crate::tags;
 use crate::wire::artifacts::{FileState, WireArtifact};
 
@@ -72,6 +75,31 @@ impl Explain for TooManySent {
     }
 }
 
+/// Declares the routes that are answered here.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.get::<ArtifactsRead>(
+        "/executions/{id}/artifacts",
+        list,
+        Operation::lists::<WireArtifact>(
+            "artifact_list",
+            "Lists the files that an execution's attempts gave away, the newest first",
+            &["sort", "limit", "cursor"],
+        )
+        .sees_views(),
+    );
+    routes.get::<ArtifactsRead>(
+        "/executions/{id}/artifacts/{artifact}",
+        get,
+        Operation::new("artifact_get", "Gives a file, whole or a part of it")
+            .heeds(&[Heeded::Range, Heeded::IfRange, Heeded::IfNoneMatch])
+            .gives_content(200, "The file.", Content::File, &[Header::ETag, Header::ContentDisposition])
+            .gives_content(206, "A part of the file.", Content::File, &[Header::ETag, Header::ContentDisposition, Header::ContentRange])
+            .gives_content(304, "The caller has it.", Content::Nothing, &[Header::ETag, Header::ContentDisposition])
+            .refuses(&[(410, "artifact_removed"), (416, "range_not_satisfiable"), (503, "artifact_unavailable")])
+            .sees_views(),
+    );
+}
+
 /// Lists an execution's artifacts, newest first.
 pub(super) async fn list(allowed: Allowed<ArtifactsRead>, call: Call) -> Outcome {
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
@@ -80,6 +108,7 @@ pub(super) async fn list(allowed: Allowed<ArtifactsRead>, call: Call) -> Outcome
     let listed = listing::rows_where::<Artifact, _>(&call, &allowed, &[], filters).await?;
     let items = call
         .api()
+        .threads
         .blocking(move |ports| {
             let shown = |artifact: Artifact| {
                 let number = execution.attempts.iter().find(|attempt| attempt.id == artifact.attempt).map(|attempt| attempt.number);
@@ -97,12 +126,12 @@ pub(super) async fn list(allowed: Allowed<ArtifactsRead>, call: Call) -> Outcome
 pub(super) async fn get(_: Allowed<ArtifactsRead>, call: Call) -> Outcome {
     let execution: ExecutionId = call.named("id", ExecutionsRead::THING)?;
     let id: ArtifactId = call.named("artifact", ArtifactsRead::THING)?;
-    let found = call.api().blocking(move |ports| read_row::<Artifact>(ports, &id.to_string())).await??;
+    let found = call.api().threads.blocking(move |ports| read_row::<Artifact>(ports, &id.to_string())).await??;
     // One of another execution is not there: who names it does not know it.
     let artifact =
         found.filter(|artifact| artifact.execution == execution).ok_or_else(|| Missing::new(ArtifactsRead::THING, &id.to_string()))?;
     let blob = artifact.blob;
-    let size = call.api().blocking(move |ports| ports.blobs.read(&blob, 0, 0)).await??.map(|part| part.size);
+    let size = call.api().threads.blocking(move |ports| ports.blobs.read(&blob, 0, 0)).await??.map(|part| part.size);
     let size = size.ok_or_else(|| ArtifactRemoved(artifact.name.to_string()))?;
     if size != artifact.bytes {
         return Err(BlobError::Store(format!("{blob} has {size} bytes, {} were kept", artifact.bytes)).into());

@@ -23,16 +23,18 @@ use serde::Deserialize;
 use serde_json::json;
 use thiserror::Error;
 
+use super::Routes;
 use super::rules::rule_of;
-use crate::api::read_row;
 use crate::auth::Allowed;
 use crate::body;
 use crate::call::Call;
 use crate::deliveries;
+use crate::operation::Operation;
 use crate::permissions::{Permission as _, RulesRead, RulesWrite};
 use crate::ports::{GivenEvent, Ports};
 use crate::problem::{Outcome, Problem};
 use crate::respond;
+use crate::rows::read_row;
 use crate::wire::WireList;
 use crate::wire::backfill::{WireBackfill, WireMadeUpFor};
 
@@ -97,6 +99,20 @@ struct Occasion {
     scheduled_at: Timestamp,
 }
 
+/// Declares the routes that are answered here.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.post::<RulesWrite>(
+        "/rules/{ref}/backfill",
+        backfill,
+        Operation::new("rule_backfill", "Makes up for the times of a rule's schedule in a range, where none fired")
+            .asked(&["dry_run"])
+            .takes_json::<WireBackfill>(r#"{"since": "2026-03-01T00:00:00Z", "until": "2026-03-08T00:00:00Z"}"#)
+            .gives::<WireList<WireMadeUpFor>>(200, "Each time with its event; those that were there before are not made anew.", &[])
+            .refuses(&[(409, "backfill_refused"), (422, "backfill_refused")])
+            .demands_admission(),
+    );
+}
+
 /// Makes an event for each time of a range that has none.
 pub(super) async fn backfill(allowed: Allowed<RulesWrite>, mut call: Call) -> Outcome {
     let before = call.before().await?;
@@ -125,10 +141,10 @@ pub(super) async fn backfill(allowed: Allowed<RulesWrite>, mut call: Call) -> Ou
         call.admission()?;
     }
     // Nobody else makes up for the same times meanwhile.
-    let turn = call.api().turns.of(&format!("{}/{}/backfill", RulesRead::NOUN, rule.name)).await;
+    let lock = call.api().resource_locks.lock(&format!("{}/{}/backfill", RulesRead::NOUN, rule.name)).await;
     call.api().see_all().await?;
     let of_rule = rule.clone();
-    let fired = call.api().blocking(move |ports| fired(ports, &of_rule, since)).await??;
+    let fired = call.api().threads.blocking(move |ports| fired(ports, &of_rule, since)).await??;
     let missing: Vec<Timestamp> = times.iter().filter(|time| !fired.contains_key(*time)).copied().collect();
     let mut made = BTreeMap::new();
     if !is_dry && !missing.is_empty() && before.is_none() {
@@ -142,7 +158,7 @@ pub(super) async fn backfill(allowed: Allowed<RulesWrite>, mut call: Call) -> Ou
         made.extend(missing.iter().copied().zip(ids));
         call.api().see_position(committed.position).await?;
     }
-    drop(turn);
+    drop(lock);
     let item = |time: Timestamp| match fired.get(&time) {
         // Asked again under its key, it tells what it did.
         Some(event) => WireMadeUpFor { scheduled_at: time, event: Some(*event), fired_before: !made_before.contains(event) },
@@ -209,5 +225,5 @@ fn event(ports: &Ports, rule: &Rule, time: Timestamp, now: Timestamp) -> Result<
         dedupe: Some(dedupe),
         rule: Some(rule.name.clone()),
     };
-    Ok(ports.observe.observe(given)?)
+    Ok(ports.event_maker.observe(given)?)
 }

@@ -16,15 +16,18 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 use thiserror::Error;
 
+use super::Routes;
 use super::actions::asked_before;
 use super::{executions, reruns};
 use crate::api::Api;
 use crate::auth::{Allowed, Secrecy};
 use crate::call::{Call, Nothing};
+use crate::operation::{Header, Operation, Presence, Takes, schema_of};
 use crate::permissions::{ExecutionsCancel, ExecutionsPause, ExecutionsRead, ExecutionsRerun, Permission};
 use crate::ports::OnBehalf;
 use crate::problem::{Outcome, Problem};
 use crate::query::bad;
+use crate::wire::WireList;
 use crate::wire::bulk::{WireChanged, WireRefused};
 use crate::wire::executions::WireRerun;
 
@@ -51,6 +54,62 @@ impl Explain for Unfiltered {
     fn hint(&self) -> Option<String> {
         Some(format!("give at least one of {}", FILTERS.map(|filter| format!("`{filter}`")).join(", ")))
     }
+}
+
+/// What says which executions many are, how they are read, and, for a rerun alone, whether those that were rerun count again.
+const MANY_AGAIN: &[&str] = &[
+    "status",
+    "action",
+    "rule",
+    "label",
+    "correlation",
+    "parent",
+    "rerun_of",
+    "error_kind",
+    "since",
+    "until",
+    "limit",
+    "cursor",
+    "dry_run",
+    "again",
+];
+
+/// The same without that.
+const MANY: &[&str] = MANY_AGAIN.split_at(MANY_AGAIN.len() - 1).0;
+
+/// Changes those of a page of a list.
+const fn changes_many(id: &'static str, summary: &'static str) -> Operation {
+    Operation::new(id, summary)
+        .asked(MANY)
+        .gives::<WireList<WireChanged>>(200, "What came of each of a page.", &[Header::Link])
+        .sees_views()
+}
+
+/// Declares the routes that are answered here.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.post::<ExecutionsCancel>(
+        "/executions/cancel",
+        cancel,
+        changes_many("executions_cancel", "Asks that executions end: those of a page of a list").takes(Takes::Empty),
+    );
+    routes.post::<ExecutionsPause>(
+        "/executions/pause",
+        pause,
+        changes_many("executions_pause", "Pauses executions: nothing of them starts until they are resumed").takes(Takes::Empty),
+    );
+    routes.post::<ExecutionsPause>(
+        "/executions/resume",
+        resume,
+        changes_many("executions_resume", "Has paused executions go on").takes(Takes::Empty),
+    );
+    routes.post::<ExecutionsRerun>(
+        "/executions/rerun",
+        rerun,
+        changes_many("executions_rerun", "Runs executions again that have ended")
+            .asked(MANY_AGAIN)
+            .takes(Takes::Json { schema: schema_of::<WireRerun>, example: r#"{"from": "failed"}"#, presence: Presence::Optional })
+            .demands_admission(),
+    );
 }
 
 /// Asks that executions end.
@@ -162,7 +221,7 @@ impl Asked {
             Change::Resume => Ask::ResumeExecution { execution },
             Change::Rerun(wanted, _) => {
                 let wanted = wanted.clone();
-                Ask::RequestExecution(self.api.blocking(move |ports| reruns::request(ports, execution, wanted)).await??)
+                Ask::RequestExecution(self.api.threads.blocking(move |ports| reruns::request(ports, execution, wanted)).await??)
             }
         };
         if self.is_dry {
@@ -172,8 +231,8 @@ impl Asked {
         let is_rerun = matches!(self.change, Change::Rerun(..));
         let request = self.by.request.as_ref().map(|request| self.of_one(request, execution));
         // Who changes it under a condition is not overtaken.
-        let turn = self.api.turns.of(&format!("{}/{execution}", ExecutionsRead::NOUN)).await;
-        let committed = self.api.submit_in(turn, OnBehalf { request, ..self.by.clone() }, ask).await?;
+        let lock = self.api.resource_locks.lock(&format!("{}/{execution}", ExecutionsRead::NOUN)).await;
+        let committed = self.api.submit_locked(lock, OnBehalf { request, ..self.by.clone() }, ask).await?;
         let (position, rerun) = match committed.answer {
             _ if !is_rerun => (committed.position, None),
             Answer::Execution(made) => (committed.position, Some(made)),
@@ -196,7 +255,7 @@ impl Asked {
             }
         }
         let query = ListQuery { limit: 1, ..ListQuery::newest(ViewName::Executions).with(Column::RerunOf, execution.to_string()) };
-        let rows = self.api.blocking(move |ports| ports.views.list(&query)).await??;
+        let rows = self.api.threads.blocking(move |ports| ports.views.list(&query)).await??;
         let rerun = rows.first().map(Row::read::<Execution>).transpose()?;
         Ok(rerun.map(|rerun| rerun.id))
     }

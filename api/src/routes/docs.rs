@@ -3,14 +3,55 @@
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, header};
 
+use super::Routes;
 use crate::call::Call;
 use crate::coding::Constant;
 use crate::openapi::{self, page};
+use crate::operation::{Content, Operation, schema_of};
 use crate::pages;
 use crate::problem::{NoSuchPath, Outcome, Problem};
+use crate::route::Public;
+use crate::shapes;
 
 const MARKDOWN: &str = "text/markdown";
 const HTML: &str = "text/html";
+/// A page about errors.
+const PAGES: Content = Content::Text(&[MARKDOWN, HTML]);
+
+/// Declares the routes that are answered here.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.public(
+        Public::ErrorPages,
+        index,
+        Operation::new("error_list", "Lists the pages about errors")
+            .gives_content(200, "The list.", PAGES, &[])
+            .refuses(&[(406, "not_acceptable")]),
+    );
+    routes.public(
+        Public::ErrorPage,
+        error,
+        Operation::new("error_get", "Shows a page about an error")
+            .gives_content(200, "The page.", PAGES, &[])
+            .refuses(&[(404, "no_such_path"), (406, "not_acceptable")]),
+    );
+    routes.public(
+        Public::Docs,
+        reference,
+        Operation::new("docs_get", "Shows the OpenAPI document as a page")
+            .gives_content(200, "The page.", Content::Text(&[HTML]), &[])
+            .refuses(&[(406, "not_acceptable")]),
+    );
+    routes.public(
+        Public::OpenApi,
+        openapi,
+        Operation::new("openapi_get", "Gives this document").gives_content(
+            200,
+            "The document.",
+            Content::Json(schema_of::<shapes::Document>),
+            &[],
+        ),
+    );
+}
 
 /// Lists the pages.
 pub(super) async fn index(call: Call) -> Outcome {

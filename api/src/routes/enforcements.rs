@@ -4,15 +4,36 @@ use ensue_engine::ids::EnforcementId;
 use ensue_views::enforcements::OutcomeName;
 use ensue_views::{Column, Enforcement, Execution};
 
-use crate::api::read_row;
+use super::Routes;
 use crate::auth::Allowed;
 use crate::call::Call;
 use crate::listing;
+use crate::operation::Operation;
 use crate::permissions::{EnforcementsRead, Permission as _};
 use crate::problem::{Outcome, Problem};
 use crate::respond;
+use crate::rows::read_row;
 use crate::wire::embedded;
 use crate::wire::enforcements::WireEnforcement;
+
+/// Declares the routes that are answered here.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.get::<EnforcementsRead>(
+        "/enforcements",
+        list,
+        Operation::lists::<WireEnforcement>(
+            "enforcement_list",
+            "Lists enforcements, the newest first",
+            &["rule", "event", "outcome", "since", "until", "sort", "limit", "cursor"],
+        )
+        .sees_views(),
+    );
+    routes.get::<EnforcementsRead>(
+        "/enforcements/{id}",
+        get,
+        Operation::shows::<WireEnforcement>("enforcement_get", "Shows an enforcement with the parameters it rendered").sees_views(),
+    );
+}
 
 /// Lists enforcements, newest first.
 pub(super) async fn list(allowed: Allowed<EnforcementsRead>, call: Call) -> Outcome {
@@ -31,6 +52,7 @@ pub(super) async fn get(_: Allowed<EnforcementsRead>, call: Call) -> Outcome {
     let execution = enforcement.execution;
     let inputs = call
         .api()
+        .threads
         .blocking(move |ports| {
             // The parameters stand with the execution that they were rendered for.
             let Some(execution) = execution else { return Ok(None) };

@@ -8,20 +8,94 @@ use ensue_engine::ids::EventId;
 use ensue_engine::rules::judge::EVENT_STEPS_MAX;
 use ensue_views::{Column, Event};
 
+use super::Routes;
+use super::hooks::consented;
 use crate::auth::Allowed;
 use crate::call::Call;
 use crate::cloudevents;
 use crate::listing;
-use crate::permissions::{EventsRead, Permission as _};
+use crate::operation::{Content, MADE, Operation, Takes, schema_of};
+use crate::permissions::{EventsRead, EventsWrite, Permission as _};
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
 use crate::respond;
-use crate::routes::judged::{Definitions, Judged, enforcement_of};
+use crate::routes::judged::{Judged, enforcement_of};
+use crate::shapes;
 use crate::wire::embedded;
-use crate::wire::events::WireEvent;
-use crate::wire::verdicts::WireVerdict;
+use crate::wire::events::{WireEvent, WireGivenEvents, WireTakenOrList};
+use crate::wire::verdicts::{Definitions, WireVerdict};
 
 pub(super) use sending::{consent, send};
+
+/// What an event is not judged again for.
+const FORGOTTEN: &[(u16, &str)] = &[(409, "catalog_gone"), (409, "payload_erased")];
+
+/// Declares the routes that are answered here.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.post::<EventsWrite>(
+        "/events",
+        send,
+        Operation::new("event_send", "Sends an event or a list of them, all or none")
+            .can_be_tried()
+            .takes(Takes::JsonOr {
+                schema: schema_of::<WireGivenEvents>,
+                example: r#"{"trigger": "demo.hello", "payload": {"name": "ana"}, "dedupe": "order-17"}"#,
+                others: &[
+                    (cloudevents::STRUCTURED, "a CloudEvent (`CloudEvent`), whose `type` is the trigger"),
+                    (cloudevents::BATCH, "a list of at most 1,000 CloudEvents"),
+                ],
+            })
+            .gives::<WireTakenOrList>(202, "They are on the disk.", MADE)
+            .gives::<WireTakenOrList>(200, "Repeats, each the first one of its key; or an empty list.", MADE)
+            .refuses(&[
+                (409, "dedupe_key_reused"),
+                (413, "too_many_events"),
+                (422, "cloudevent_invalid"),
+                (422, "payload_invalid"),
+                (422, "trigger_not_found"),
+                (422, "trigger_of_the_engine"),
+            ])
+            .demands_admission(),
+    );
+    routes.options::<EventsWrite>("/events", consent, consented("event_consent", "Says whether deliveries of a sender are wanted here"));
+    routes.get::<EventsRead>(
+        "/events",
+        list,
+        Operation::lists::<WireEvent>(
+            "event_list",
+            "Lists events, the newest first",
+            &["trigger", "source", "correlation", "since", "until", "sort", "limit", "cursor"],
+        )
+        .sees_views(),
+    );
+    routes.get::<EventsRead>(
+        "/events/{id}",
+        get,
+        Operation::new("event_get", "Shows an event with its payload, or as a CloudEvent")
+            .gives_content(
+                200,
+                "It is shown.",
+                Content::JsonForms(&[
+                    ("application/json", schema_of::<WireEvent>),
+                    (cloudevents::STRUCTURED, schema_of::<shapes::CloudEvent>),
+                ]),
+                &[],
+            )
+            .refuses(&[(406, "not_acceptable")])
+            .sees_views(),
+    );
+    routes.get::<EventsRead>(
+        "/events/{id}/rules",
+        rules,
+        Operation::lists::<WireVerdict>(
+            "event_explain",
+            "Says what each rule of its trigger made of an event, and why",
+            &["definitions", "limit", "cursor"],
+        )
+        .refuses(FORGOTTEN)
+        .sees_views(),
+    );
+}
 
 /// Lists events, newest first.
 pub(super) async fn list(allowed: Allowed<EventsRead>, call: Call) -> Outcome {
@@ -36,7 +110,8 @@ pub(super) async fn get(_: Allowed<EventsRead>, call: Call) -> Outcome {
     let id: EventId = call.named("id", EventsRead::THING)?;
     let event: Event = call.api().row(id.to_string(), EventsRead::THING).await?;
     let payload = event.payload;
-    let payload = call.api().blocking(move |ports| payload.map(|payload| ports.log.body(payload.position)).transpose()).await??.flatten();
+    let payload =
+        call.api().threads.blocking(move |ports| payload.map(|payload| ports.log.body(payload.position)).transpose()).await??.flatten();
     if media == cloudevents::STRUCTURED {
         let mut response = Response::new(Body::from(cloudevents::written(&event, payload.as_ref())));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(cloudevents::STRUCTURED));
@@ -53,7 +128,7 @@ pub(super) async fn rules(allowed: Allowed<EventsRead>, call: Call) -> Outcome {
     let page = call.page(&allowed)?;
     let event: Event = call.api().row(id.to_string(), EventsRead::THING).await?;
     let (limit, after) = (page.limit, page.after.clone());
-    let (items, next) = call.api().explaining(move |ports| verdicts(ports, &event, definitions, limit, after.as_deref())).await??;
+    let (items, next) = call.api().threads.explaining(move |ports| verdicts(ports, &event, definitions, limit, after.as_deref())).await??;
     call.answer_page(items, next.as_deref(), &page)
 }
 

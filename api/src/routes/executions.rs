@@ -1,32 +1,33 @@
-//! Executions: list, look at one and its attempts, cancel, pause and resume it, and say what became of it.
+//! Executions: list, and look at one, its attempts and its records.
 //!
-//! What it printed is `logs.rs`'s; running an action by hand is `actions.rs`'s.
+//! What it printed is `logs.rs`'s; changing it is `control.rs`'s, running an action by hand is `actions.rs`'s.
 
 use std::sync::Arc;
 
-use ensue_engine::command::{Ask, Before};
-use ensue_engine::executions::facts::{FailureKind, Settlement, SettlementMisfit};
+use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::executions::labels::{self, LABELS_MAX};
-use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::ports::{LogError, OutputStream, ReadLimit, SubmitError};
-use ensue_engine::record::{Body, Position, Revision, StreamId};
+use ensue_engine::record::{Position, Revision, StreamId};
 use ensue_views::executions::{Attempt, Status};
 use ensue_views::store::Filter;
 use ensue_views::{Column, Execution, TimelineEntry, View as _};
-use thiserror::Error;
 
-use crate::api::{Api, read_row};
+use super::Routes;
+use crate::api::Api;
 use crate::auth::Allowed;
-use crate::call::{Call, Nothing};
+use crate::call::Call;
 use crate::listing::{self, Listed};
-use crate::permissions::{ExecutionsCancel, ExecutionsPause, ExecutionsRead, ExecutionsSettle, Permission};
+use crate::operation::Operation;
+use crate::permissions::{ExecutionsRead, Permission};
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem, quoted};
 use crate::query::{ParameterRefusal, Query, bad};
-use crate::respond::{self, Written};
+use crate::respond;
+use crate::rows::read_row;
+use crate::shapes;
 use crate::wire::embedded;
-use crate::wire::executions::{Bodies, WireAttempt, WireExecution, WireSettlement};
+use crate::wire::executions::{Bodies, WireAttempt, WireExecution};
 
 /// The most bytes of records that a page of a timeline is read from.
 const TIMELINE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -35,26 +36,53 @@ const TIMELINE_BYTES_MAX: usize = 4 * 1024 * 1024;
 const TAIL_BYTES_MAX: usize = 4 * 1024;
 const TAIL_LINES_MAX: usize = 20;
 
-/// A settlement whose parts do not go together.
-#[derive(Debug, Error)]
-#[error(transparent)]
-struct SettlementInvalid(#[from] SettlementMisfit);
-
-impl Explain for SettlementInvalid {
-    fn slug(&self) -> &'static str {
-        "body-invalid"
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Invalid
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(
-            r#"for example `{"outcome": "succeeded", "result": {}}`, `{"outcome": "failed", "error": "…"}` or `{"outcome": "retry"}`"#
-                .into(),
+/// Declares the routes that are answered here.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.get::<ExecutionsRead>(
+        "/executions",
+        list,
+        Operation::lists::<WireExecution>(
+            "execution_list",
+            "Lists executions, the newest first",
+            &[
+                "status",
+                "action",
+                "rule",
+                "label",
+                "correlation",
+                "parent",
+                "rerun_of",
+                "error_kind",
+                "since",
+                "until",
+                "sort",
+                "limit",
+                "cursor",
+            ],
         )
-    }
+        .sees_views(),
+    );
+    routes.get::<ExecutionsRead>(
+        "/executions/{id}",
+        get,
+        Operation::shows::<WireExecution>("execution_get", "Shows an execution with its parameters and its result").sees_views(),
+    );
+    routes.get::<ExecutionsRead>(
+        "/executions/{id}/attempts",
+        attempts,
+        Operation::lists::<WireAttempt>("attempt_list", "Lists an execution's last attempts, the oldest first", &["limit", "cursor"])
+            .sees_views(),
+    );
+    routes.get::<ExecutionsRead>(
+        "/executions/{id}/timeline",
+        timeline,
+        Operation::lists::<shapes::TimelineEntry>(
+            "execution_timeline",
+            "Tells an execution's records, the oldest first",
+            &["limit", "cursor"],
+        )
+        .sees_views(),
+    );
 }
 
 /// Lists executions, newest first.
@@ -105,7 +133,7 @@ fn labelled(query: &Query) -> Result<Vec<Filter>, ParameterRefusal> {
 
 /// Says whether an execution stands in the chain of this correlation.
 async fn is_in_chain(call: &Call, execution: String, correlation: &str) -> Result<bool, Problem> {
-    let found = call.api().blocking(move |ports| read_row::<Execution>(ports, &execution)).await??;
+    let found = call.api().threads.blocking(move |ports| read_row::<Execution>(ports, &execution)).await??;
     Ok(found.is_some_and(|execution| execution.correlation.to_string() == correlation))
 }
 
@@ -113,11 +141,11 @@ async fn is_in_chain(call: &Call, execution: String, correlation: &str) -> Resul
 pub(super) async fn get(_: Allowed<ExecutionsRead>, call: Call) -> Outcome {
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
     let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING).await?;
-    respond::json(&call.api().blocking(move |ports| whole(ports, execution)).await??)
+    respond::json(&call.api().threads.blocking(move |ports| whole(ports, execution)).await??)
 }
 
 /// Reads what [`get`] shows. Blocking.
-fn read(ports: &Ports, id: &str) -> Result<Option<WireExecution>, Problem> {
+pub(super) fn read(ports: &Ports, id: &str) -> Result<Option<WireExecution>, Problem> {
     read_row::<Execution>(ports, id)?.map(|execution| whole(ports, execution)).transpose()
 }
 
@@ -171,7 +199,7 @@ pub(super) async fn attempts(allowed: Allowed<ExecutionsRead>, call: Call) -> Ou
         });
         shown.collect()
     };
-    let items: Vec<WireAttempt> = call.api().blocking(shown).await?;
+    let items: Vec<WireAttempt> = call.api().threads.blocking(shown).await?;
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
@@ -182,7 +210,7 @@ pub(super) async fn timeline(allowed: Allowed<ExecutionsRead>, call: Call) -> Ou
     let after = page.after.as_deref().map(listing::place).transpose()?.map_or(Revision(0), |place| Revision(place.0));
     let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING).await?;
     let limit = page.limit;
-    let (items, next) = call.api().blocking(move |ports| told(ports, &execution, after, limit)).await??;
+    let (items, next) = call.api().threads.blocking(move |ports| told(ports, &execution, after, limit)).await??;
     call.answer_page(items, next.map(|next| next.to_string()).as_deref(), &page)
 }
 
@@ -202,83 +230,6 @@ fn told(ports: &Ports, of: &Execution, after: Revision, limit: usize) -> Result<
     Ok((items, has_more.then_some(last)))
 }
 
-/// Asks that an execution end.
-pub(super) async fn cancel(allowed: Allowed<ExecutionsCancel>, mut call: Call) -> Outcome {
-    let execution: ExecutionId = call.named("id", ExecutionsRead::THING)?;
-    if let Some((before, _)) = call.before().await? {
-        return changed_before(&call, execution, &before, Written::Accepted).await;
-    }
-    let Nothing {} = call.json_or_nothing().await?;
-    let by = call.on_behalf(&allowed)?;
-    change(&call, execution, by, Ask::CancelExecution { execution }, Written::Accepted).await
-}
-
-/// Asks that nothing of an execution start until it is resumed.
-pub(super) async fn pause(allowed: Allowed<ExecutionsPause>, mut call: Call) -> Outcome {
-    let execution: ExecutionId = call.named("id", ExecutionsRead::THING)?;
-    if let Some((before, _)) = call.before().await? {
-        return changed_before(&call, execution, &before, Written::Done).await;
-    }
-    let Nothing {} = call.json_or_nothing().await?;
-    let by = call.on_behalf(&allowed)?;
-    change(&call, execution, by, Ask::PauseExecution { execution }, Written::Done).await
-}
-
-/// Asks that a paused execution go on.
-pub(super) async fn resume(allowed: Allowed<ExecutionsPause>, mut call: Call) -> Outcome {
-    let execution: ExecutionId = call.named("id", ExecutionsRead::THING)?;
-    if let Some((before, _)) = call.before().await? {
-        return changed_before(&call, execution, &before, Written::Done).await;
-    }
-    let Nothing {} = call.json_or_nothing().await?;
-    let by = call.on_behalf(&allowed)?;
-    change(&call, execution, by, Ask::ResumeExecution { execution }, Written::Done).await
-}
-
-/// Says what became of an indeterminate execution.
-pub(super) async fn settle(allowed: Allowed<ExecutionsSettle>, mut call: Call) -> Outcome {
-    let execution: ExecutionId = call.named("id", ExecutionsRead::THING)?;
-    if let Some((before, _)) = call.before().await? {
-        return changed_before(&call, execution, &before, Written::Done).await;
-    }
-    let (outcome, result) = settlement(call.json().await?)?;
-    let by = call.on_behalf(&allowed)?;
-    change(&call, execution, by, Ask::SettleExecution { execution, outcome, result }, Written::Done).await
-}
-
-fn settlement(given: WireSettlement) -> Result<(Settlement, Option<Body>), SettlementInvalid> {
-    let result = given.result.map(|result| Body::json(String::from(Box::<str>::from(result))));
-    Ok(given.outcome.with(result, given.error)?)
-}
-
-/// Changes an execution that is there, and shows it as it is then.
-async fn change(call: &Call, id: ExecutionId, by: crate::ports::OnBehalf, ask: Ask, how: Written) -> Outcome {
-    let api = call.api();
-    let turn = call.turn::<ExecutionsRead, _>(&id.to_string(), read).await?;
-    // One that is not there is told apart from one that has ended.
-    let before: Execution = api.row(id.to_string(), ExecutionsRead::THING).await?;
-    if call.is_dry_run()? {
-        return call.check(by, ask).await;
-    }
-    let committed = api.submit_in(turn, by, ask).await?;
-    if call.is_keyed() {
-        let then = as_of(api, id, committed.position).await?;
-        return respond::written(how, committed.position, &WireExecution::listed(then));
-    }
-    // It is done; a view that lags must not make it look otherwise.
-    let after = match api.see_position(committed.position).await {
-        Ok(()) => api.row(id.to_string(), ExecutionsRead::THING).await.unwrap_or(before),
-        Err(_) => before,
-    };
-    respond::written(how, committed.position, &WireExecution::listed(after))
-}
-
-/// Answers a change as it was answered to the first request of its key.
-async fn changed_before(call: &Call, id: ExecutionId, before: &Before, how: Written) -> Outcome {
-    let then = as_of(call.api(), id, before.position).await?;
-    respond::written(how, before.position, &WireExecution::listed(then))
-}
-
 /// Folds an execution's own records up to a position: what it was there is the same however late one asks. Where the log cannot be read,
 /// nobody knows.
 pub(super) async fn as_of(api: &Arc<Api>, id: ExecutionId, position: Position) -> Result<Execution, Problem> {
@@ -294,24 +245,5 @@ pub(super) async fn as_of(api: &Arc<Api>, id: ExecutionId, position: Position) -
             }
         }
     };
-    api.blocking(fold).await?.ok().flatten().ok_or_else(|| SubmitError::Unknown.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn given(text: &str) -> Result<(Settlement, Option<Body>), SettlementInvalid> {
-        settlement(serde_json::from_str(text).unwrap())
-    }
-
-    #[test]
-    fn only_a_success_has_a_result_and_only_a_failure_says_why() {
-        assert!(matches!(given(r#"{"outcome":"succeeded","result":{"a":1}}"#), Ok((Settlement::Succeeded, Some(_)))));
-        assert!(matches!(given(r#"{"outcome":"failed","error":"no"}"#), Ok((Settlement::Failed { .. }, None))));
-        assert!(matches!(given(r#"{"outcome":"retry"}"#), Ok((Settlement::Retry, None))));
-        assert!(matches!(given(r#"{"outcome":"failed"}"#), Err(SettlementInvalid(SettlementMisfit::FailureWithoutError))));
-        assert!(matches!(given(r#"{"outcome":"retry","result":1}"#), Err(SettlementInvalid(SettlementMisfit::ResultOfNoSuccess))));
-        assert!(matches!(given(r#"{"outcome":"succeeded","error":"x"}"#), Err(SettlementInvalid(SettlementMisfit::ErrorOfNoFailure))));
-    }
+    api.threads.blocking(fold).await?.ok().flatten().ok_or_else(|| SubmitError::Unknown.into())
 }

@@ -6,15 +6,69 @@ use ensue_engine::command::Ask;
 use ensue_engine::record::Position;
 use ensue_views::{ParkedReaction, parked_reactions};
 
-use crate::api::read_row;
+use super::Routes;
 use crate::auth::Allowed;
 use crate::call::{Call, Nothing};
 use crate::listing;
+use crate::operation::{Conditional, Operation, Takes, WRITTEN};
 use crate::permissions::{ClockAccept, ParkedReactionsRead, ParkedReactionsSettle, Permission as _};
 use crate::ports::{OnBehalf, Ports};
 use crate::problem::{Outcome, Problem};
 use crate::respond::{self, Written};
+use crate::rows::read_row;
 use crate::wire::health::{WireClockAccepted, WireDecided, WireDecision, WireParkedReaction};
+
+/// Declares what is done about reactions that were put aside.
+pub(super) fn declare_parked(routes: &mut Routes) {
+    routes.get::<ParkedReactionsRead>(
+        "/parked_reactions",
+        parked,
+        Operation::lists::<WireParkedReaction>(
+            "parked_reaction_list",
+            "Lists the reactions that were put aside, the newest first",
+            &["since", "until", "sort", "limit", "cursor"],
+        )
+        .sees_views(),
+    );
+    routes.get::<ParkedReactionsRead>(
+        "/parked_reactions/{position}",
+        parked_one,
+        Operation::shows::<WireParkedReaction>("parked_reaction_get", "Shows a reaction that was put aside").sees_views(),
+    );
+    routes.post::<ParkedReactionsSettle>(
+        "/parked_reactions/{position}/retry",
+        retry,
+        Operation::new("parked_reaction_retry", "Has a reaction that was put aside worked out again")
+            .can_be_tried()
+            .takes(Takes::Empty)
+            .gives::<WireDecided>(202, "It is worked out again.", WRITTEN)
+            .heeds_conditions(Conditional::Change),
+    );
+    routes.post::<ParkedReactionsSettle>(
+        "/parked_reactions/{position}/dismiss",
+        dismiss,
+        Operation::new("parked_reaction_dismiss", "Decides that a reaction that was put aside is not to be")
+            .can_be_tried()
+            .takes(Takes::Empty)
+            .gives::<WireDecided>(200, "It is not to be.", WRITTEN)
+            .heeds_conditions(Conditional::Change),
+    );
+}
+
+/// Declares what accepts a step of the clock.
+pub(super) fn declare_clock(routes: &mut Routes) {
+    routes.post::<ClockAccept>(
+        "/clock/accept",
+        accept_clock,
+        Operation::new(
+            "clock_accept",
+            "Says that the clock is right after it stepped far forward: what is due by it waits for that no more",
+        )
+        .can_be_tried()
+        .takes(Takes::Empty)
+        .gives::<WireClockAccepted>(200, "What is due by the clock is held by no step of it.", WRITTEN),
+    );
+}
 
 /// Lists the reactions that were put aside, the newest first.
 pub(super) async fn parked(allowed: Allowed<ParkedReactionsRead>, call: Call) -> Outcome {
@@ -81,11 +135,11 @@ async fn decide(call: &Call, by: OnBehalf, of: Position, decision: WireDecision)
         WireDecision::Retry => Ask::RetryReaction { of },
         WireDecision::Dismiss => Ask::DismissReaction { of },
     };
-    let turn = call.turn::<ParkedReactionsRead, _>(&of.to_string(), read).await?;
+    let lock = call.lock::<ParkedReactionsRead, _>(&of.to_string(), read).await?;
     if call.is_dry_run()? {
         return call.check(by, ask).await;
     }
-    let committed = call.api().submit_in(turn, by, ask).await?;
+    let committed = call.api().submit_locked(lock, by, ask).await?;
     decided(decision, of, committed.position)
 }
 

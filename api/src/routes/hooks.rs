@@ -18,6 +18,7 @@ use ensue_engine::ports::{Committed, HookRequest, ReadLimit};
 use ensue_engine::record::{Actor, Position};
 use hyper::body::Body as HttpBody;
 
+use super::Routes;
 use crate::api::Api;
 use crate::auth::Allowed;
 use crate::body;
@@ -26,13 +27,15 @@ use crate::context::RequestContext;
 use crate::deliveries::{self, Delivery, DeliveryEnd};
 use crate::handshake;
 use crate::listing;
+use crate::operation::{Content, Header, Operation, Takes, WRITTEN};
 use crate::permissions::{HooksRead, HooksSend, Permission as _};
 use crate::ports::{HookRefusal, OnBehalf, Ports};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::query;
+use crate::quotas::{Caller, Room};
 use crate::rates::{self, Class, Standing};
 use crate::respond::{self, Written};
-use crate::shares::{Caller, Share};
+use crate::route::Public;
 use crate::wire::hooks::{WireHook, WireSend, WireTaken, WireTakenEvent};
 
 /// The methods that the door of a webhook knows.
@@ -63,6 +66,70 @@ impl Taken {
     fn is_repeat(&self) -> bool {
         !self.events.is_empty() && self.events.iter().all(|event| event.novelty == Novelty::Repeat)
     }
+}
+
+/// What a delivery is refused for.
+const REFUSES: &[(u16, &str)] = &[
+    (401, "signature_refused"),
+    (404, "not_found"),
+    (404, "hook_not_found"),
+    (422, "sensor_erred"),
+    (422, "payload_invalid"),
+    (422, "trigger_not_found"),
+    (503, "hook_unusable"),
+];
+
+/// Says whether deliveries of a sender are wanted.
+pub(super) const fn consented(id: &'static str, summary: &'static str) -> Operation {
+    Operation::new(id, summary).gives_content(
+        200,
+        "They are, where an origin asked.",
+        Content::Nothing,
+        &[Header::Allow, Header::AllowedOrigin, Header::AllowedRate],
+    )
+}
+
+/// Declares what is answered at the door of a webhook, ahead of the router.
+pub(super) fn declare_door(routes: &mut Routes) {
+    routes.in_front(
+        Public::Hook,
+        Operation::new("delivery_receive", "Takes a delivery: the webhook door")
+            .passes_strangers_over()
+            .takes(Takes::AnyJson { example: r#"{"ref": "refs/heads/main"}"# })
+            .gives::<WireTaken<'static>>(202, "The events are on the disk.", WRITTEN)
+            .gives::<WireTaken<'static>>(200, "A repeat, with the first events; or no event fits.", WRITTEN)
+            .refuses(REFUSES)
+            .demands_admission(),
+    );
+    routes.in_front(
+        Public::HookConsent,
+        consented("delivery_consent", "Says whether deliveries of a sender are wanted here")
+            .passes_strangers_over()
+            .refuses(&[(404, "not_found")]),
+    );
+}
+
+/// Declares what tells of hooks, and sends to them.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.get::<HooksRead>(
+        "/hooks",
+        list,
+        Operation::lists::<WireHook>("hook_list", "Lists webhooks with their newest deliveries", &["limit", "cursor"]),
+    );
+    routes.get::<HooksRead>(
+        "/hooks/{pack}/{sensor}",
+        get,
+        Operation::shows::<WireHook>("hook_get", "Shows a webhook with its last deliveries"),
+    );
+    routes.post::<HooksSend>(
+        "/hooks/{pack}/{sensor}/send",
+        send,
+        Operation::new("delivery_send", "Signs a delivery as its sender would, and takes it")
+            .takes_json::<WireSend>(r#"{"event": "push", "body": {"ref": "refs/heads/main"}}"#)
+            .gives::<WireTaken<'static>>(202, "The events are on the disk.", WRITTEN)
+            .gives::<WireTaken<'static>>(200, "A repeat, with the first events; or no event fits.", WRITTEN)
+            .refuses(REFUSES),
+    );
 }
 
 /// Takes a delivery at `/hooks/<pack>/<sensor>`: 202 once its events are on the disk, 200 for a repeat or where it concerns nobody.
@@ -129,7 +196,7 @@ fn sensor_at(api: &Api, hook: &str) -> Result<SensorRef, Problem> {
 }
 
 /// Says whether a delivery would be taken now, before any of it is read.
-fn admitted(api: &Api, parts: &Parts, sensor: &SensorRef) -> Result<Share, Problem> {
+fn admitted(api: &Api, parts: &Parts, sensor: &SensorRef) -> Result<Room, Problem> {
     api.ports.node.admission()?;
     Ok(api.intake.admit(Caller::Hook(sensor.clone()), &parts.headers, api.settings.limits.body_bytes_max)?)
 }
@@ -177,7 +244,7 @@ async fn take(api: &Arc<Api>, by: OnBehalf, request: HookRequest, sender: Sender
             let Committed { position, answer } = api.submit(by, Ask::ReceiveEvents(events)).await?;
             match answer {
                 Answer::Events(events) => Ok(Taken { events, position: Some(position) }),
-                Answer::Before(before) => api.blocking(move |ports| taken_before(ports, &before)).await?,
+                Answer::Before(before) => api.threads.blocking(move |ports| taken_before(ports, &before)).await?,
                 other => Err(Problem::bug(&format!("events were answered with {other:?}"))),
             }
         }
@@ -267,7 +334,7 @@ pub(super) fn url(api: &Api, sensor: &SensorRef) -> String {
 /// Signs a delivery as the sensor's sender would, and takes it.
 pub(super) async fn send(allowed: Allowed<HooksSend>, mut call: Call) -> Outcome {
     if let Some((before, _)) = call.before().await? {
-        return answer(&call.api().blocking(move |ports| taken_before(ports, &before)).await??);
+        return answer(&call.api().threads.blocking(move |ports| taken_before(ports, &before)).await??);
     }
     let sensor = sensor_at(call.api(), &hook_of(&call))?;
     let WireSend { event, body } = call.json().await?;

@@ -22,22 +22,77 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use self::responses::Closed;
-use crate::api::{Api, read_row};
+use super::Routes;
+use crate::api::Api;
 use crate::auth::Allowed;
 use crate::call::{Call, Nothing};
 use crate::listing;
+use crate::operation::{Conditional, Operation, Takes, WRITTEN};
 use crate::permissions::{InquiriesAnswer, InquiriesCancel, InquiriesRead, Permission, Reach};
 use crate::ports::{OnBehalf, Ports};
 use crate::problem::{Missing, Outcome, Problem};
+use crate::resource_locks::ResourceLock;
 use crate::respond::{self, Written};
-use crate::turns::Turn;
+use crate::route::INQUIRY_LIST;
+use crate::rows::read_row;
 use crate::wire::embedded;
-use crate::wire::inquiries::{Bodies, WireInquiry, WireResponse};
+use crate::wire::inquiries::{Bodies, WireGivenResponse, WireInquiry, WireResponse};
 
 /// How long it is looked for what became of an inquiry that is over.
 const CLOSED_WAIT: Duration = Duration::from_secs(2);
 /// How often it is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Declares the routes that are answered here.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.get::<InquiriesRead>(
+        "/inquiries",
+        list,
+        Operation::lists::<WireInquiry>(
+            INQUIRY_LIST,
+            "Lists inquiries, the newest first; to who may see only what it is asked, those",
+            &["status", "mine", "execution", "parent", "assignee", "since", "until", "sort", "limit", "cursor"],
+        )
+        .sees_views(),
+    );
+    routes.get::<InquiriesRead>(
+        "/inquiries/{id}",
+        get,
+        Operation::shows::<WireInquiry>("inquiry_get", "Shows an inquiry with all that is asked, and what was answered").sees_views(),
+    );
+    routes.post::<InquiriesAnswer>(
+        "/inquiries/{id}/respond",
+        respond,
+        Operation::new("inquiry_respond", "Answers an inquiry")
+            .can_be_tried()
+            .takes_json::<WireGivenResponse>(
+                r#"{"answer": {"ship": true}, "digest": "1f40fc92da241694750979ee6cf582f2d5d7d28e18335de05abc54d0560e0f53"}"#,
+            )
+            .gives::<WireInquiry>(200, "The answer is taken.", WRITTEN)
+            .refuses(&[
+                (403, "inquiry_not_asked"),
+                (409, "approval_stale"),
+                (409, "inquiry_answered_before"),
+                (409, "inquiry_closed"),
+                (409, "payload_erased"),
+                (422, "answer_invalid"),
+                (428, "digest_required"),
+            ])
+            .heeds_conditions(Conditional::Change)
+            .sees_views(),
+    );
+    routes.post::<InquiriesCancel>(
+        "/inquiries/{id}/cancel",
+        cancel,
+        Operation::new("inquiry_cancel", "Ends an inquiry without an answer: the execution that asks is cancelled")
+            .can_be_tried()
+            .takes(Takes::Empty)
+            .gives::<WireInquiry>(202, "It was asked for.", WRITTEN)
+            .refuses(&[(409, "inquiry_closed")])
+            .heeds_conditions(Conditional::Change)
+            .sees_views(),
+    );
+}
 
 /// Lists inquiries, newest first.
 pub(super) async fn list(allowed: Allowed<InquiriesRead>, call: Call) -> Outcome {
@@ -60,7 +115,7 @@ pub(super) async fn get(allowed: Allowed<InquiriesRead>, call: Call) -> Outcome 
     let id: InquiryId = call.named("id", InquiriesRead::THING)?;
     let inquiry = visible(&call, &allowed, id).await?;
     let base = base(call.api());
-    respond::json(&call.api().blocking(move |ports| whole(ports, inquiry, &base)).await??)
+    respond::json(&call.api().threads.blocking(move |ports| whole(ports, inquiry, &base)).await??)
 }
 
 /// Answers an inquiry.
@@ -70,7 +125,7 @@ pub(super) async fn respond(allowed: Allowed<InquiriesAnswer>, mut call: Call) -
         return changed_before(&call, id, &before, Written::Done).await;
     }
     let response: WireResponse = call.json().await?;
-    let turn = turn(&call, &allowed, id).await?;
+    let lock = lock(&call, &allowed, id).await?;
     let inquiry = visible(&call, &allowed, id).await?;
     let by = (allowed.name(), allowed.roles());
     responses::demand_right(&inquiry, by, response.digest)?;
@@ -80,8 +135,8 @@ pub(super) async fn respond(allowed: Allowed<InquiriesAnswer>, mut call: Call) -
     match inquiry.attempt {
         Some(_) => responses::demand_settlement(given.root())?,
         None => {
-            let question = call.api().blocking(move |ports| params(ports, asked)).await??;
-            call.api().checking(move || responses::demand_fit(question, given.root())).await??;
+            let question = call.api().threads.blocking(move |ports| params(ports, asked)).await??;
+            call.api().threads.checking(move || responses::demand_fit(question, given.root())).await??;
         }
     }
     let ask = Ask::AnswerInquiry(InquiryAnswer {
@@ -92,7 +147,7 @@ pub(super) async fn respond(allowed: Allowed<InquiriesAnswer>, mut call: Call) -
         body: Body::json(answer.bytes().clone()),
         answer,
     });
-    change(&call, inquiry, (call.on_behalf(&allowed)?, ask), turn, Written::Done).await
+    change(&call, inquiry, (call.on_behalf(&allowed)?, ask), lock, Written::Done).await
 }
 
 /// Cancels the execution that asks.
@@ -102,16 +157,16 @@ pub(super) async fn cancel(allowed: Allowed<InquiriesCancel>, mut call: Call) ->
         return changed_before(&call, id, &before, Written::Accepted).await;
     }
     let Nothing {} = call.json_or_nothing().await?;
-    let turn = turn(&call, &allowed, id).await?;
+    let lock = lock(&call, &allowed, id).await?;
     let inquiry = visible(&call, &allowed, id).await?;
     responses::demand_open(&inquiry)?;
     let ask = Ask::CancelInquiry(inquiry.id);
-    change(&call, inquiry, (call.on_behalf(&allowed)?, ask), turn, Written::Accepted).await
+    change(&call, inquiry, (call.on_behalf(&allowed)?, ask), lock, Written::Accepted).await
 }
 
 /// Where inquiries are read, for everybody.
 fn base(api: &Api) -> String {
-    format!("{}{}", api.settings.base_url, super::INQUIRIES)
+    format!("{}{}", api.settings.base_url, crate::route::INQUIRIES)
 }
 
 /// Whose inquiries a caller may see.
@@ -146,14 +201,14 @@ async fn visible<P: Permission>(call: &Call, allowed: &Allowed<P>, id: InquiryId
     if Sees::of(allowed).has(&inquiry) { Ok(inquiry) } else { Err(Missing::new(InquiriesRead::THING, &id.to_string()).into()) }
 }
 
-/// Waits for the turn at an inquiry.
-async fn turn<P: Permission>(call: &Call, allowed: &Allowed<P>, id: InquiryId) -> Result<Turn, Problem> {
+/// Locks an inquiry.
+async fn lock<P: Permission>(call: &Call, allowed: &Allowed<P>, id: InquiryId) -> Result<ResourceLock, Problem> {
     let (base, sees) = (base(call.api()), Sees::of(allowed));
     let read = move |ports: &Ports, id: &str| {
         let inquiry = read_row::<Inquiry>(ports, id)?.filter(|inquiry| sees.has(inquiry));
         inquiry.map(|inquiry| whole(ports, inquiry, &base)).transpose()
     };
-    call.turn::<InquiriesRead, _>(&id.to_string(), read).await
+    call.lock::<InquiriesRead, _>(&id.to_string(), read).await
 }
 
 /// Gives the question: the parameters of the execution that asks. None where they were erased. Blocking.
@@ -206,7 +261,7 @@ fn has_succeeded(ports: &Ports, execution: ExecutionId) -> Result<bool, Problem>
 }
 
 /// Changes an inquiry, and shows it as it is then. One that is over by then is told with what became of it.
-async fn change(call: &Call, before: Inquiry, (by, ask): (OnBehalf, Ask), turn: Turn, how: Written) -> Outcome {
+async fn change(call: &Call, before: Inquiry, (by, ask): (OnBehalf, Ask), lock: ResourceLock, how: Written) -> Outcome {
     let (api, id) = (call.api(), before.id);
     if call.is_dry_run()? {
         let checked = api.submit(OnBehalf { request: None, ..by }, Ask::Check(Box::new(ask))).await;
@@ -215,7 +270,7 @@ async fn change(call: &Call, before: Inquiry, (by, ask): (OnBehalf, Ask), turn: 
             Err(refused) => Err(told(api, &before, refused).await),
         };
     }
-    let committed = match api.submit_in(turn, by, ask).await {
+    let committed = match api.submit_locked(lock, by, ask).await {
         Ok(committed) => committed,
         Err(refused) => return Err(told(api, &before, refused).await),
     };
@@ -270,5 +325,5 @@ async fn as_of(api: &Arc<Api>, inquiry: &Inquiry, position: Position) -> Result<
             }
         }
     };
-    api.blocking(fold).await?.ok().flatten().ok_or_else(|| SubmitError::Unknown.into())
+    api.threads.blocking(fold).await?.ok().flatten().ok_or_else(|| SubmitError::Unknown.into())
 }

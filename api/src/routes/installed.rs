@@ -10,18 +10,54 @@ use ensue_engine::names::{PackName, RuleRef, SensorRef, TriggerRef};
 use ensue_engine::schedule::facts::ScheduleOwner;
 use ensue_views::Pack;
 
-use crate::api::read_row;
+use super::Routes;
 use crate::auth::Allowed;
 use crate::call::Call;
 use crate::listing;
+use crate::operation::Operation;
 use crate::permissions::{PacksRead, Permission as _, SensorsRead, TriggersRead};
 use crate::ports::Ports;
 use crate::problem::{Missing, Outcome, Problem};
 use crate::respond;
 use crate::routes::{hooks, timers};
+use crate::rows::read_row;
 use crate::wire::packs::WirePack;
 use crate::wire::sensors::WireSensor;
 use crate::wire::triggers::WireTrigger;
+
+/// Declares what tells of packs.
+pub(super) fn declare_packs(routes: &mut Routes) {
+    routes.get::<PacksRead>(
+        "/packs",
+        packs,
+        Operation::lists::<WirePack>("pack_list", "Lists packs, also those that were not taken", &["limit", "cursor"]).sees_views(),
+    );
+    routes.get::<PacksRead>(
+        "/packs/{pack}",
+        pack,
+        Operation::shows::<WirePack>("pack_get", "Shows a pack, with what is wrong with it").sees_views(),
+    );
+}
+
+/// Declares what tells of triggers and sensors.
+pub(super) fn declare_triggers_and_sensors(routes: &mut Routes) {
+    routes.get::<TriggersRead>(
+        "/triggers",
+        triggers,
+        Operation::lists::<WireTrigger>("trigger_list", "Lists triggers", &["pack", "limit", "cursor"]),
+    );
+    routes.get::<TriggersRead>(
+        "/triggers/{ref}",
+        trigger,
+        Operation::shows::<WireTrigger>("trigger_get", "Shows a trigger with its payload's schema"),
+    );
+    routes.get::<SensorsRead>(
+        "/sensors",
+        sensors,
+        Operation::lists::<WireSensor>("sensor_list", "Lists sensors", &["pack", "limit", "cursor"]).sees_views(),
+    );
+    routes.get::<SensorsRead>("/sensors/{ref}", sensor, Operation::shows::<WireSensor>("sensor_get", "Shows a sensor").sees_views());
+}
 
 /// Lists packs: the installed ones, and those in the folder that were not taken.
 pub(super) async fn packs(allowed: Allowed<PacksRead>, call: Call) -> Outcome {
@@ -29,7 +65,8 @@ pub(super) async fn packs(allowed: Allowed<PacksRead>, call: Call) -> Outcome {
     let names: BTreeSet<PackName> = installed.current().packs().keys().chain(installed.findings().keys()).cloned().collect();
     let listed = listing::of_catalog(&call, &allowed, names.into_iter(), ToString::to_string)?;
     let names = listed.items;
-    let items = call.api().blocking(move |ports| names.iter().map(|name| shown(ports, name)).collect::<Result<Vec<_>, _>>()).await??;
+    let items =
+        call.api().threads.blocking(move |ports| names.iter().map(|name| shown(ports, name)).collect::<Result<Vec<_>, _>>()).await??;
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
@@ -40,7 +77,7 @@ pub(super) async fn pack(_: Allowed<PacksRead>, call: Call) -> Outcome {
     if !installed.current().packs().contains_key(&name) && !installed.findings().contains_key(&name) {
         return Err(Missing::new(PacksRead::THING, name.as_str()).into());
     }
-    respond::json(&call.api().blocking(move |ports| shown(ports, &name)).await??)
+    respond::json(&call.api().threads.blocking(move |ports| shown(ports, &name)).await??)
 }
 
 /// Shows a pack. Blocking.
@@ -88,7 +125,7 @@ pub(super) async fn sensors(allowed: Allowed<SensorsRead>, call: Call) -> Outcom
         listed.items.into_iter().map(|sensor| (sensor.clone(), hooks::url(call.api(), &sensor.name))).collect();
     let shown =
         move |ports: &Ports| sensors.into_iter().map(|(sensor, url)| sensor_shown(ports, &sensor, url)).collect::<Result<Vec<_>, _>>();
-    let items = call.api().blocking(shown).await??;
+    let items = call.api().threads.blocking(shown).await??;
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
@@ -98,7 +135,7 @@ pub(super) async fn sensor(_: Allowed<SensorsRead>, call: Call) -> Outcome {
     let catalog = call.api().ports.installed.current();
     let sensor = catalog.sensors().get(&name).cloned().ok_or_else(|| Missing::new(SensorsRead::THING, name.as_str()))?;
     let url = hooks::url(call.api(), &name);
-    respond::json(&call.api().blocking(move |ports| sensor_shown(ports, &sensor, url)).await??)
+    respond::json(&call.api().threads.blocking(move |ports| sensor_shown(ports, &sensor, url)).await??)
 }
 
 /// Shows a sensor. Blocking.

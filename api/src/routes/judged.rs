@@ -19,31 +19,13 @@ use ensue_engine::vars::reads::{RuleReads, VarReads};
 use ensue_engine::vars::seen::SeenVars;
 use ensue_expression::Document;
 use ensue_views::{Column, Enforcement, Event, ListQuery, RuleActivity, ViewName};
-use schemars::JsonSchema;
-use serde::Serialize;
 use thiserror::Error;
 
-use crate::api::read_row;
 use crate::permissions::{Permission as _, RulesRead};
 use crate::ports::{GivenEvent, Ports};
 use crate::problem::{Missing, Problem};
-use crate::wire::verdicts::{WireExplained, WireSubject, WireVerdict};
-
-/// By which definitions an event is judged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Definitions {
-    /// By those that judged it when it came.
-    #[default]
-    Then,
-    /// By those that new events are judged by.
-    Now,
-}
-
-impl Definitions {
-    /// Lists them by their names.
-    pub(crate) const ALL: [(&'static str, Self); 2] = [("then", Self::Then), ("now", Self::Now)];
-}
+use crate::rows::read_row;
+use crate::wire::verdicts::{Definitions, WireExplained, WireSubject, WireVerdict};
 
 /// Why it cannot be worked out what rules made of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -183,7 +165,7 @@ impl Judged {
     /// Has an event judged as if it came now; it is not taken in. Blocking.
     pub(super) fn given(ports: &Ports, given: GivenEvent) -> Result<Self, Problem> {
         let observed =
-            ports.observe.observe(given).map_err(|declined| Problem::placed(declined, |part| format!("/event/payload{part}")))?;
+            ports.event_maker.observe(given).map_err(|declined| Problem::placed(declined, |part| format!("/event/payload{part}")))?;
         let revision = observed.judgement.catalog;
         let catalog = ports.installed.at(revision).ok_or(Forgotten::Catalog(revision))?;
         let judgement = observed.judgement;

@@ -8,15 +8,17 @@ use ensue_engine::ports::Secret;
 use ensue_views::Key;
 use thiserror::Error;
 
-use crate::api::read_row;
+use super::Routes;
 use crate::auth::Allowed;
 use crate::body;
 use crate::call::Call;
 use crate::listing;
+use crate::operation::{Conditional, Content, Operation, SET, Takes, WRITTEN, schema_of};
 use crate::permissions::{KeysRead, KeysWrite, Permission as _};
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
 use crate::respond::{self, Written};
+use crate::rows::read_row;
 use crate::wire::keys::{WireKey, WireKeyValue, WireSetKey};
 
 /// The most bytes of a key's value.
@@ -65,6 +67,41 @@ impl Explain for ValueInvalid {
     }
 }
 
+/// Declares the routes that are answered here.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.get::<KeysRead>(
+        "/keys",
+        list,
+        Operation::lists::<WireKey>("key_list", "Lists the keys that are set; never a value", &["sort", "limit", "cursor"]).sees_views(),
+    );
+    routes.get::<KeysRead>(
+        "/keys/{ref}",
+        get,
+        Operation::shows::<WireKey>("key_get", "Shows since when a key is set, and by whom").sees_views(),
+    );
+    routes.put::<KeysWrite>(
+        "/keys/{ref}",
+        set,
+        Operation::new("key_set", "Sets a key")
+            .takes(Takes::JsonOr {
+                schema: schema_of::<WireKeyValue>,
+                example: r#"{"value": "a new value"}"#,
+                others: &[("application/octet-stream", "the bytes of the value"), ("text/plain", "the text of the value")],
+            })
+            .gives::<WireSetKey>(201, "It was set for the first time.", SET)
+            .gives::<WireSetKey>(200, "It was replaced.", SET)
+            .refuses(&[(409, "key_version_old"), (413, "key_value_invalid"), (422, "key_value_invalid"), (503, "vault_unavailable")])
+            .heeds_conditions(Conditional::MakingOrChange),
+    );
+    routes.delete::<KeysWrite>(
+        "/keys/{ref}",
+        remove,
+        Operation::new("key_remove", "Forgets a key")
+            .gives_content(204, "It is forgotten.", Content::Nothing, WRITTEN)
+            .heeds_conditions(Conditional::Change),
+    );
+}
+
 /// Lists the keys that are set, the newest first.
 pub(super) async fn list(allowed: Allowed<KeysRead>, call: Call) -> Outcome {
     let listed = listing::rows::<Key, _>(&call, &allowed, &[]).await?;
@@ -90,18 +127,18 @@ pub(super) async fn set(allowed: Allowed<KeysWrite>, mut call: Call) -> Outcome 
     let value = value(&mut call).await?;
     demand_long_enough(&call, &key, &value)?;
     let by = allowed.on_behalf(call.context());
-    let turn = call.turn::<KeysRead, _>(key.as_str(), read).await?;
+    let lock = call.lock::<KeysRead, _>(key.as_str(), read).await?;
     let named = key.clone();
     let set = move |ports: &Ports| {
         let set = ports.keys.set(&key, value, &by);
-        drop(turn);
+        drop(lock);
         set
     };
-    let set = call.api().blocking(set).await??;
+    let set = call.api().threads.blocking(set).await??;
     let how = if set.version == 1 { Written::Created } else { Written::Done };
     let wire = WireSetKey { r#ref: named.clone(), version: set.version };
     let position = set.committed.position;
-    let answer = respond::located(respond::written(how, position, &wire)?, &format!("{}/keys/{named}", super::BASE));
+    let answer = respond::located(respond::written(how, position, &wire)?, &format!("{}/keys/{named}", crate::route::BASE));
     let as_set = move |ports: &Ports| {
         let key = read_row::<Key>(ports, named.as_str())?.filter(|key| key.position == position);
         Ok(key.map(WireKey::from))
@@ -140,12 +177,12 @@ async fn value(call: &mut Call) -> Result<Secret, Problem> {
 pub(super) async fn remove(allowed: Allowed<KeysWrite>, call: Call) -> Outcome {
     let key: KeyRef = call.named("ref", KeysWrite::THING)?;
     let by = allowed.on_behalf(call.context());
-    let turn = call.turn::<KeysRead, _>(key.as_str(), read).await?;
+    let lock = call.lock::<KeysRead, _>(key.as_str(), read).await?;
     let remove = move |ports: &Ports| {
         let removed = ports.keys.remove(&key, &by);
-        drop(turn);
+        drop(lock);
         removed
     };
-    let committed = call.api().blocking(remove).await??;
+    let committed = call.api().threads.blocking(remove).await??;
     Ok(respond::gone(committed.position))
 }

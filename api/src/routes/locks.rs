@@ -8,9 +8,11 @@ use ensue_engine::record::{CatalogRevision, Position};
 use ensue_views::store::{LIST_ROWS_MAX, Order};
 use ensue_views::{Column, Filter, ListQuery, LockClaims, Row, ViewName};
 
+use super::Routes;
 use crate::auth::Allowed;
 use crate::call::Call;
 use crate::listing;
+use crate::operation::Operation;
 use crate::permissions::LocksRead;
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
@@ -27,12 +29,26 @@ struct Gathered {
     waiters: Vec<(Reverse<i8>, Position, WireWaiter)>,
 }
 
+/// Declares the routes that are answered here.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.get::<LocksRead>(
+        "/locks",
+        list,
+        Operation::lists::<WireLock>(
+            "lock_list",
+            "Lists the locks that somebody holds or waits for, by the rules and actions whose they are",
+            &["action", "rule", "limit", "cursor"],
+        )
+        .sees_views(),
+    );
+}
+
 /// Lists locks by their owners: those of rules, and then those of actions.
 pub(super) async fn list(allowed: Allowed<LocksRead>, call: Call) -> Outcome {
     let query = call.query();
     let given = [Column::Action, Column::Rule].into_iter().filter_map(|column| Some(Filter::is(column, query.text(column.as_str())?)));
     let filters: Vec<Filter> = given.collect();
-    let locks = call.api().blocking(move |ports| gathered(ports, &filters)).await??;
+    let locks = call.api().threads.blocking(move |ports| gathered(ports, &filters)).await??;
     let name = |(lock, _): &(Lock, Gathered)| format!("{} {} {}", lock.owner.noun(), lock.owner.as_str(), lock.key);
     let mut locks: Vec<(Lock, Gathered)> = locks.into_iter().collect();
     locks.sort_by_cached_key(name);

@@ -7,18 +7,48 @@ use ensue_engine::record::{Position, Record, WireRecord};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::Routes;
+use super::node::job;
 use crate::auth::Allowed;
 use crate::call::{Call, Nothing};
 use crate::listing;
+use crate::operation::Operation;
 use crate::permissions::{LogRead, LogVerify, Permission as _};
 use crate::ports::{JobKind, Ports};
 use crate::problem::{Missing, Outcome};
 use crate::respond;
 use crate::routes::node::{begin, job_state};
+use crate::shapes;
 use crate::wire::embedded;
+use crate::wire::node::WireJob;
 
 /// The most bytes of records that a page is made of.
 const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Declares what lists records, and shows the head.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.get::<LogRead>(
+        "/log",
+        list,
+        Operation::lists::<shapes::Record>("record_list", "Lists records, the oldest first", &["after", "bodies", "limit", "cursor"]),
+    );
+    routes.get::<LogRead>(
+        "/log/head",
+        head,
+        Operation::shows::<shapes::Head>("log_head", "Shows the newest position and the chain's hash there"),
+    );
+}
+
+/// Declares what shows a record, and checks the chain.
+pub(super) fn declare_records(routes: &mut Routes) {
+    routes.get::<LogRead>("/log/{position}", get, Operation::shows::<shapes::Record>("record_get", "Shows a record"));
+    routes.get::<LogRead>(
+        "/log/verify",
+        verification,
+        Operation::shows::<WireJob>("verification_get", "Says how the last check of the log's chain stands"),
+    );
+    routes.post::<LogVerify>("/log/verify", verify, job("log_verify", "Begins to check the log's chain"));
+}
 
 /// Lists records, oldest first, after a position.
 pub(super) async fn list(allowed: Allowed<LogRead>, call: Call) -> Outcome {
@@ -31,8 +61,11 @@ pub(super) async fn list(allowed: Allowed<LogRead>, call: Call) -> Outcome {
     };
     let has_bodies = query.one_of("bodies", &[("true", true), ("false", false)])?.unwrap_or(false);
     let limit = ReadLimit { records: page.limit, bytes: PAGE_BYTES_MAX };
-    let (mut records, head) =
-        call.api().blocking(move |ports| ports.log.read(after, limit).and_then(|records| Ok((records, ports.log.head()?)))).await??;
+    let (mut records, head) = call
+        .api()
+        .threads
+        .blocking(move |ports| ports.log.read(after, limit).and_then(|records| Ok((records, ports.log.head()?))))
+        .await??;
     if has_bodies {
         records.truncate(count_within(&records, PAGE_BYTES_MAX));
     }
@@ -43,7 +76,7 @@ pub(super) async fn list(allowed: Allowed<LogRead>, call: Call) -> Outcome {
     }
     let at: Vec<Position> = records.iter().filter(|record| record.body.is_some()).map(|record| record.position).collect();
     let read = move |ports: &Ports| at.into_iter().map(|at| Ok((at, ports.log.body(at)?))).collect::<Result<BTreeMap<_, _>, LogError>>();
-    let bodies = call.api().blocking(read).await??;
+    let bodies = call.api().threads.blocking(read).await??;
     let items = records.iter().map(|record| {
         let content = bodies.get(&record.position).and_then(Option::as_ref).map(embedded);
         RecordWithContent { record: WireRecord::from(record), content }
@@ -77,14 +110,14 @@ pub(super) async fn get(_: Allowed<LogRead>, call: Call) -> Outcome {
     let missing = || Missing::new(LogRead::THING, call.part("position"));
     let before = Position(position.checked_sub(1).ok_or_else(missing)?);
     let limit = ReadLimit { records: 1, bytes: PAGE_BYTES_MAX };
-    let records = call.api().blocking(move |ports| ports.log.read(before, limit)).await??;
+    let records = call.api().threads.blocking(move |ports| ports.log.read(before, limit)).await??;
     let record = records.first().filter(|record| record.position.0 == position).ok_or_else(missing)?;
     respond::json(&WireRecord::from(record))
 }
 
 /// Shows the newest position and the chain's hash there.
 pub(super) async fn head(_: Allowed<LogRead>, call: Call) -> Outcome {
-    respond::json(&call.api().blocking(|ports| ports.log.head()).await??)
+    respond::json(&call.api().threads.blocking(|ports| ports.log.head()).await??)
 }
 
 /// Begins to check the log's chain.

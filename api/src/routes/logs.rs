@@ -12,15 +12,18 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::Routes;
 use crate::api::Api;
 use crate::auth::Allowed;
 use crate::call::{Call, accepted};
-use crate::live::{Beginning, CHUNK_BYTES_MAX, CHUNKS_WAITING_MAX, Follower};
+use crate::live::{Beginning, Follower};
+use crate::operation::{Content, Heeded, Operation, schema_of};
 use crate::permissions::{ExecutionsRead, Permission as _};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::query::{ParameterRefusal, bad};
 use crate::queues::QueueName;
 use crate::respond;
+use crate::sizes::{CHUNK_BYTES_MAX, CHUNKS_WAITING_MAX};
 use crate::sse::{EVENT_STREAM, Form, Line};
 use crate::wire::executions::{WireOutput, WireOutputs, settled};
 
@@ -75,6 +78,25 @@ struct Place {
     attempt: Option<u32>,
     /// The bytes before.
     offset: u64,
+}
+
+/// Declares the routes that are answered here.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.get::<ExecutionsRead>(
+        "/executions/{id}/logs",
+        get,
+        Operation::new("execution_logs", "Shows what an execution printed, or follows it")
+            .heeds(&[Heeded::LastEventId])
+            .asked(&["attempt", "stream", "offset", "follow"])
+            .gives_content(
+                200,
+                "A part of it, all of one stream, or both as they are printed.",
+                Content::JsonOrText(schema_of::<WireOutputs>, &["text/plain", "text/event-stream"]),
+                &[],
+            )
+            .refuses(&[(406, "not_acceptable"), (410, "output_removed"), (503, "output_damaged"), (503, "output_unavailable")])
+            .sees_views(),
+    );
 }
 
 /// Shows what an execution printed.
@@ -136,6 +158,7 @@ async fn part(call: &Call, execution: &Execution, stream: Option<OutputStream>, 
     let streams = stream.map_or_else(|| OutputStream::ALL.to_vec(), |stream| vec![stream]);
     let items = call
         .api()
+        .threads
         .blocking(move |ports| {
             let read = |stream| {
                 ports
@@ -154,7 +177,7 @@ async fn part(call: &Call, execution: &Execution, stream: Option<OutputStream>, 
 async fn text(call: &Call, execution: &Execution, stream: OutputStream, place: Place) -> Outcome {
     let attempt = attempt_at(execution, place.attempt)?.map(|attempt| (attempt.id, attempt.number));
     if let Some((id, number)) = attempt {
-        let state = call.api().blocking(move |ports| ports.outputs.read(id, stream, 0, 0)).await??.state;
+        let state = call.api().threads.blocking(move |ports| ports.outputs.read(id, stream, 0, 0)).await??.state;
         if state == OutputState::Removed {
             return Err(OutputRemoved(number).into());
         }
@@ -203,7 +226,7 @@ fn follow(allowed: Allowed<ExecutionsRead>, call: &Call, execution: &Execution, 
     let beginning = Beginning::resumed(call.headers(), streams)?.unwrap_or_else(begin);
     attempt_at(execution, beginning.attempt)?;
     let held = call.api().queue(QueueName::LiveOutputs).enter(1).ok_or(TooManyFollowers)?;
-    let (line, response) = Line::open(call.api(), allowed, CHUNKS_WAITING_MAX, Form::Events)?;
+    let (line, response) = Line::open(call.api().ends(), allowed, CHUNKS_WAITING_MAX, Form::Events)?;
     let follower = Follower::new(call.api().clone(), execution.id, beginning, line);
     tokio::spawn(async move {
         follower.run().await;

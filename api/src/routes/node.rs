@@ -6,17 +6,73 @@ use ensue_views::store::{LIST_ROWS_MAX, ListQuery};
 use ensue_views::totals::TOTALS;
 use ensue_views::{Totals, ViewName};
 
-use crate::api::read_row;
+use super::Routes;
 use crate::attention;
 use crate::auth::Allowed;
 use crate::call::{Call, Nothing};
 use crate::deliveries::now;
 use crate::metrics::Form;
+use crate::operation::{Content, Header, Operation, Takes};
 use crate::permissions::{MetricsRead, NodeRead, ViewsRead, ViewsRebuild};
 use crate::ports::{JobKind, OnBehalf, Readiness};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::respond::{self, Reachable};
+use crate::route::Public;
+use crate::rows::read_row;
 use crate::wire::node::{WireAlive, WireDoctor, WireJob, WirePublicStatus, WireReadiness, WireStatus};
+
+/// Begins a job in the background.
+pub(super) const fn job(id: &'static str, summary: &'static str) -> Operation {
+    Operation::new(id, summary)
+        .passes_keys_over()
+        .takes(Takes::Empty)
+        .gives::<WireJob>(202, "It is under way.", &[Header::Location])
+        .refuses(&[(502, "machine_unusable")])
+}
+
+/// Declares what builds the views anew.
+pub(super) fn declare_rebuilding(routes: &mut Routes) {
+    routes.get::<ViewsRead>(
+        "/views/rebuild",
+        rebuild_state,
+        Operation::shows::<WireJob>("rebuilding_get", "Says how the last rebuilding of the views stands"),
+    );
+    routes.post::<ViewsRebuild>("/views/rebuild", rebuild, job("views_rebuild", "Begins to build the views anew beside the live ones"));
+}
+
+/// Declares what tells of the node.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.get::<NodeRead>(
+        "/status",
+        status,
+        Operation::shows::<WireStatus>("node_status", "Says what the node is, and the log in numbers").sees_views(),
+    );
+    routes.get::<NodeRead>(
+        "/doctor",
+        doctor,
+        Operation::shows::<WireDoctor>("node_doctor", "Says what is wrong or unsafe, and what to do"),
+    );
+    routes.get_outside::<MetricsRead>(
+        "/metrics",
+        metrics,
+        Operation::new("metrics_get", "Gives the metrics, as Prometheus reads them")
+            .gives_content(200, "The metrics.", Content::Text(Form::MEDIA_TYPES), &[])
+            .refuses(&[(406, "not_acceptable")]),
+    );
+    let alive = Operation::shows::<WireAlive>("livez_get", "Says that the process lives").passes_strangers_over();
+    routes.public(Public::Livez, livez, alive);
+    routes.public(Public::Health, livez, alive.named("health_get"));
+    let ready = Operation::shows::<WireReadiness>("readyz_get", "Says whether the node can serve, with each thing that it depends on")
+        .gives::<WireReadiness>(503, "It cannot serve now.", &[Header::RetryAfter])
+        .passes_strangers_over();
+    routes.public(Public::Readyz, readyz, ready);
+    routes.public(Public::Ready, readyz, ready.named("ready_get"));
+    routes.public(
+        Public::Status,
+        public_status,
+        Operation::shows::<WirePublicStatus<'static>>("release_get", "Says what anybody may know: the release and the API's version"),
+    );
+}
 
 /// Says that the process lives; it depends on nothing.
 pub(super) async fn livez(_: Call) -> Outcome {
@@ -26,7 +82,7 @@ pub(super) async fn livez(_: Call) -> Outcome {
 /// Says whether the node can serve, with each thing that it depends on.
 pub(super) async fn readyz(call: Call) -> Outcome {
     let readiness = call.api().ports.node.readiness();
-    let readiness = Readiness { is_ready: readiness.is_ready && !call.api().is_stopping(), ..readiness };
+    let readiness = Readiness { is_ready: readiness.is_ready && !call.api().stopping.has_begun(), ..readiness };
     let reachable = if readiness.is_ready { Reachable::Yes } else { Reachable::NotNow };
     respond::probe(reachable, &WireReadiness::from(readiness))
 }
@@ -40,6 +96,7 @@ pub(super) async fn public_status(call: Call) -> Outcome {
 pub(super) async fn status(_: Allowed<NodeRead>, call: Call) -> Outcome {
     let wire = call
         .api()
+        .threads
         .blocking(|ports| {
             let totals = read_row::<Totals>(ports, TOTALS)?;
             let parked = ports.views.list(&ListQuery { limit: LIST_ROWS_MAX, ..ListQuery::newest(ViewName::ParkedReactions) })?.len();
@@ -52,7 +109,7 @@ pub(super) async fn status(_: Allowed<NodeRead>, call: Call) -> Outcome {
 
 /// Looks for what is wrong or unsafe.
 pub(super) async fn doctor(_: Allowed<NodeRead>, call: Call) -> Outcome {
-    let findings = call.api().blocking(|ports| {
+    let findings = call.api().threads.blocking(|ports| {
         let mut findings = ports.node.doctor()?;
         // What is wrong with the views is a finding of the node's own.
         if let Ok(attention) = attention::count(ports, now()) {
@@ -84,8 +141,8 @@ pub(super) async fn rebuild_state(_: Allowed<ViewsRead>, call: Call) -> Outcome 
 
 /// Begins a job, and says where to watch it.
 pub(super) async fn begin(call: &Call, kind: JobKind, by: OnBehalf) -> Outcome {
-    let job = call.api().blocking(move |ports| ports.node.begin_job(kind, &by)).await??;
-    Ok(respond::located(respond::under_way(&WireJob::from(job))?, &format!("{}{}", super::BASE, path(kind))))
+    let job = call.api().threads.blocking(move |ports| ports.node.begin_job(kind, &by)).await??;
+    Ok(respond::located(respond::under_way(&WireJob::from(job))?, &format!("{}{}", crate::route::BASE, path(kind))))
 }
 
 /// Shows the newest job of a kind.

@@ -4,22 +4,39 @@ use ensue_engine::ids::ExecutionId;
 use ensue_engine::time::Timestamp;
 use ensue_views::Execution;
 
-use crate::api::read_row;
+use super::Routes;
 use crate::auth::Allowed;
 use crate::call::Call;
 use crate::listing;
+use crate::operation::Operation;
 use crate::permissions::QueuesRead;
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
+use crate::rows::read_row;
 use crate::wire::queues::{WireQueue, WireQueued};
 use crate::worker_queues::WorkerQueue;
 
+/// Declares the routes that are answered here.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.get::<QueuesRead>(
+        "/queues",
+        list,
+        Operation::lists::<WireQueue>(
+            "queue_list",
+            "Lists the queues in which executions wait for a worker, by name",
+            &["limit", "cursor"],
+        )
+        .sees_views(),
+    );
+}
+
 /// Lists the queues by name: those of the operator's, and those that somebody waits in all the same.
 pub(super) async fn list(allowed: Allowed<QueuesRead>, call: Call) -> Outcome {
-    let queues = call.api().blocking(|ports| ports.node.worker_queues()).await??;
+    let queues = call.api().threads.blocking(|ports| ports.node.worker_queues()).await??;
     let listed = listing::of_catalog(&call, &allowed, queues.into_iter(), |queue: &WorkerQueue| queue.name.to_string())?;
     let queues = listed.items;
-    let items = call.api().blocking(move |ports| queues.into_iter().map(|queue| shown(ports, queue)).collect::<Result<Vec<_>, _>>());
+    let items =
+        call.api().threads.blocking(move |ports| queues.into_iter().map(|queue| shown(ports, queue)).collect::<Result<Vec<_>, _>>());
     call.answer_page(items.await??, listed.next.as_deref(), &listed.page)
 }
 

@@ -1,12 +1,27 @@
 //! Replays: recorded executions that are folded once more.
 
+use super::Routes;
 use crate::auth::{Allowed, Secrecy};
 use crate::call::Call;
+use crate::operation::Operation;
 use crate::permissions::{EventsRead, ExecutionsRead, ReplaysRun, RulesRead};
 use crate::ports::ToReplay;
 use crate::problem::Outcome;
 use crate::respond;
 use crate::wire::replays::{WireReplayed, WireToReplay};
+
+/// Declares the routes that are answered here.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.post::<ReplaysRun>(
+        "/executions/replay",
+        replay,
+        Operation::new("execution_replay", "Says which recorded executions would go another way, and where first")
+            .passes_keys_over()
+            .takes_json::<WireToReplay>(r#"{"last": 100, "action": "demo.greet"}"#)
+            .gives::<WireReplayed>(200, "They were replayed.", &[])
+            .refuses(&[(404, "not_found"), (422, "replay_refused"), (422, "takes_too_long"), (429, "over_share")]),
+    );
+}
 
 /// Says which recorded executions would go another way, and where first.
 pub(super) async fn replay(allowed: Allowed<ReplaysRun>, mut call: Call) -> Outcome {
@@ -16,6 +31,6 @@ pub(super) async fn replay(allowed: Allowed<ReplaysRun>, mut call: Call) -> Outc
     Allowed::<RulesRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
     let asked: WireToReplay = call.json().await?;
     let asked = ToReplay::try_from(asked)?;
-    let told = call.api().rehearsing(allowed.name(), move |ports, patience| ports.replays.replay(&asked, patience)).await??;
+    let told = call.api().threads.rehearsing(allowed.name(), move |ports, patience| ports.replays.replay(&asked, patience)).await??;
     respond::json(&WireReplayed::from(told))
 }

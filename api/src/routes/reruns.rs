@@ -20,14 +20,16 @@ use ensue_views::Execution;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+use super::Routes;
 use super::actions::{ParametersMisfit, answer, asked_before, unanswerable};
-use crate::api::left_views;
 use crate::auth::Allowed;
 use crate::call::Call;
+use crate::operation::{Header, Heeded, Operation, Presence, Takes, schema_of};
 use crate::permissions::{ActionsRead, ExecutionsRead, ExecutionsRerun, Permission as _, RulesRead};
 use crate::ports::Ports;
 use crate::problem::{Missing, Outcome, Problem};
-use crate::wire::executions::WireRerun;
+use crate::rows::left_views;
+use crate::wire::executions::{WireExecution, WireRerun};
 
 /// Why an execution is not run again.
 #[derive(Debug, Error)]
@@ -98,6 +100,26 @@ impl Explain for RerunRefused {
     }
 }
 
+/// Declares the routes that are answered here.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.post::<ExecutionsRerun>(
+        "/executions/{id}/rerun",
+        rerun,
+        Operation::new("execution_rerun", "Runs an execution again that has ended")
+            .can_be_tried()
+            .heeds(&[Heeded::Prefer])
+            .takes(Takes::Json { schema: schema_of::<WireRerun>, example: r#"{"from": "failed"}"#, presence: Presence::Optional })
+            .gives::<WireExecution>(202, "It was asked for.", &[Header::Position, Header::Location, Header::PreferenceApplied])
+            .gives::<WireExecution>(
+                200,
+                "It ended while the caller preferred to wait.",
+                &[Header::Position, Header::Location, Header::PreferenceApplied],
+            )
+            .refuses(&[(409, "rerun_refused"), (422, "parameters_invalid")])
+            .demands_admission(),
+    );
+}
+
 /// Runs an execution again: 202 with the new one, or, where the caller prefers to wait and it ends in time, 200 with its end.
 pub(super) async fn rerun(allowed: Allowed<ExecutionsRerun>, mut call: Call) -> Outcome {
     let api = call.api().clone();
@@ -108,7 +130,7 @@ pub(super) async fn rerun(allowed: Allowed<ExecutionsRerun>, mut call: Call) -> 
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
     call.admission()?;
     let wanted: WireRerun = call.json_or_nothing().await?;
-    let request = api.blocking(move |ports| request(ports, id, wanted)).await??;
+    let request = api.threads.blocking(move |ports| request(ports, id, wanted)).await??;
     if call.is_dry_run()? {
         return call.check(call.on_behalf(&allowed)?, Ask::RequestExecution(request)).await;
     }

@@ -10,22 +10,86 @@ use ensue_engine::names::RuleRef;
 use ensue_engine::schedule::facts::ScheduleOwner;
 use ensue_views::{Event, RuleActivity};
 
-use crate::api::read_row;
+use super::Routes;
 use crate::auth::{Allowed, Secrecy};
 use crate::body;
 use crate::call::{Call, Nothing};
 use crate::cloudevents::SOURCE_OF_OURS;
 use crate::listing;
+use crate::operation::{Conditional, Operation, Takes, WRITTEN};
 use crate::permissions::{BacktestsRun, EventsRead, Permission as _, RulesRead, RulesWrite};
 use crate::ports::{GivenEvent, Ports, ToBacktest};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::query::bad;
 use crate::respond::{self, Written};
-use crate::routes::judged::{Definitions, Judged};
+use crate::routes::judged::Judged;
 use crate::routes::timers;
+use crate::rows::read_row;
 use crate::wire::backtests::{WireBacktest, WireToBacktest};
 use crate::wire::rules::{WireRule, WireRuleMode};
-use crate::wire::verdicts::{WireExplain, WireImagined};
+use crate::wire::verdicts::{Definitions, WireExplain, WireExplained, WireImagined};
+
+/// Changes whether the matches of a rule are acted on.
+const fn mode(id: &'static str, summary: &'static str) -> Operation {
+    Operation::new(id, summary)
+        .can_be_tried()
+        .takes(Takes::Empty)
+        .gives::<WireRuleMode>(200, "It is so from now on.", WRITTEN)
+        .heeds_conditions(Conditional::Change)
+}
+
+/// Declares what tells of rules.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.get::<RulesRead>(
+        "/rules",
+        list,
+        Operation::lists::<WireRule>(
+            "rule_list",
+            "Lists rules, with what each has been doing",
+            &["pack", "trigger", "action", "limit", "cursor"],
+        )
+        .sees_views(),
+    );
+    routes.get::<RulesRead>(
+        "/rules/{ref}",
+        get,
+        Operation::shows::<WireRule>("rule_get", "Shows a rule, with what it has been doing").sees_views(),
+    );
+}
+
+/// Declares what tries, explains and switches rules.
+pub(super) fn declare_judging(routes: &mut Routes) {
+    routes.post::<BacktestsRun>(
+        "/rules/backtest",
+        backtest,
+        Operation::new("rule_backtest", "Says what a rule would have done with the events that came, beside what happened")
+            .passes_keys_over()
+            .takes_json::<WireToBacktest>(r#"{"rule": "demo.greet", "since": "2026-01-01T00:00:00Z"}"#)
+            .gives::<WireBacktest>(200, "It was tried.", &[])
+            .refuses(&[(404, "not_found"), (422, "rule_invalid"), (422, "takes_too_long"), (429, "over_share")]),
+    );
+    routes.post::<RulesRead>(
+        "/rules/{ref}/explain",
+        explain,
+        Operation::new("rule_explain", "Says what a rule makes of an event, and why")
+            .asked(&["definitions"])
+            .passes_keys_over()
+            .takes_json::<WireExplain>(r#"{"event": {"trigger": "demo.hello", "payload": {"name": "ana"}}}"#)
+            .gives::<WireExplained>(200, "It is explained.", &[])
+            .refuses(&[
+                (404, "rule_not_there_then"),
+                (409, "catalog_gone"),
+                (409, "payload_erased"),
+                (422, "payload_invalid"),
+                (422, "trigger_differs"),
+                (422, "trigger_not_found"),
+            ])
+            .sees_views(),
+    );
+    routes.post::<RulesWrite>("/rules/{ref}/enable", enable, mode("rule_enable", "Has a rule's matches acted on; ends a suspension"));
+    routes.post::<RulesWrite>("/rules/{ref}/disable", disable, mode("rule_disable", "Has a rule not looked at"));
+    routes.post::<RulesWrite>("/rules/{ref}/shadow", shadow, mode("rule_shadow", "Has a rule's matches recorded, and not acted on"));
+}
 
 /// Lists rules with what they have been doing.
 pub(super) async fn list(allowed: Allowed<RulesRead>, call: Call) -> Outcome {
@@ -40,14 +104,15 @@ pub(super) async fn list(allowed: Allowed<RulesRead>, call: Call) -> Outcome {
     };
     let listed = listing::of_catalog(&call, &allowed, catalog.rules().values().filter(fits), |rule| rule.name.to_string())?;
     let rules: Vec<Arc<Rule>> = listed.items.into_iter().cloned().collect();
-    let items = call.api().blocking(move |ports| rules.iter().map(|rule| shown(ports, rule)).collect::<Result<Vec<_>, _>>()).await??;
+    let items =
+        call.api().threads.blocking(move |ports| rules.iter().map(|rule| shown(ports, rule)).collect::<Result<Vec<_>, _>>()).await??;
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
 /// Shows a rule with what it has been doing.
 pub(super) async fn get(_: Allowed<RulesRead>, call: Call) -> Outcome {
     let rule = rule_of(&call)?;
-    respond::json(&call.api().blocking(move |ports| shown(ports, &rule)).await??)
+    respond::json(&call.api().threads.blocking(move |ports| shown(ports, &rule)).await??)
 }
 
 /// Says what a rule makes of an event, stored or given, and why: `{"event": <id> or {"trigger", "payload"}}`.
@@ -67,7 +132,7 @@ pub(super) async fn explain(_: Allowed<RulesRead>, mut call: Call) -> Outcome {
         let payload = Bytes::from(String::from(Box::<str>::from(given.payload)));
         let source = given.source.unwrap_or_else(|| SOURCE_OF_OURS.to_owned());
         let given = GivenEvent { trigger: given.trigger, payload, source, occurred_at: None, trace: None, dedupe: None, rule: None };
-        let explained = call.api().explaining(move |ports| {
+        let explained = call.api().threads.explaining(move |ports| {
             // A rule that is not there is told before what is wrong with the event.
             if !ports.installed.current().rules().contains_key(&name) {
                 return Err(Missing::new(RulesRead::THING, name.as_str()).into());
@@ -82,7 +147,7 @@ pub(super) async fn explain(_: Allowed<RulesRead>, mut call: Call) -> Outcome {
     let id: String = body::parse_text("/event", text)?;
     let id: EventId = id.parse().map_err(|_| Missing::new(EventsRead::THING, &id))?;
     let event: Event = call.api().row(id.to_string(), EventsRead::THING).await?;
-    let explained = call.api().explaining(move |ports| {
+    let explained = call.api().threads.explaining(move |ports| {
         let judged = Judged::stored(ports, &event, definitions.unwrap_or_default())?;
         judged.wholly(ports, judged.rule(ports, &name)?)
     });
@@ -96,7 +161,7 @@ pub(super) async fn backtest(allowed: Allowed<BacktestsRun>, mut call: Call) -> 
     Allowed::<RulesRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
     let asked: WireToBacktest = call.json().await?;
     let asked = ToBacktest::from(asked);
-    let told = call.api().rehearsing(allowed.name(), move |ports, patience| ports.backtests.backtest(&asked, patience)).await??;
+    let told = call.api().threads.rehearsing(allowed.name(), move |ports, patience| ports.backtests.backtest(&asked, patience)).await??;
     respond::json(&WireBacktest::from(told))
 }
 
@@ -144,12 +209,12 @@ async fn set(allowed: Allowed<RulesWrite>, mut call: Call, mode: Mode) -> Outcom
     }
     let Nothing {} = call.json_or_nothing().await?;
     let name: RuleRef = call.named("ref", RulesRead::THING)?;
-    let turn = call.turn::<RulesRead, _>(name.as_str(), read).await?;
+    let lock = call.lock::<RulesRead, _>(name.as_str(), read).await?;
     let rule = rule_of(&call)?;
     let ask = Ask::SetRuleMode { rule: rule.name.clone(), rule_id: rule.id, mode };
     if call.is_dry_run()? {
         return call.check(call.on_behalf(&allowed)?, ask).await;
     }
-    let committed = call.api().submit_in(turn, call.on_behalf(&allowed)?, ask).await?;
+    let committed = call.api().submit_locked(lock, call.on_behalf(&allowed)?, ask).await?;
     respond::written(Written::Done, committed.position, &WireRuleMode { r#ref: rule.name.clone(), mode })
 }

@@ -5,8 +5,10 @@ use ensue_engine::ports::{LogError, ReadLimit};
 use ensue_engine::record::{Position, Revision, StreamId};
 use ensue_views::Execution;
 
+use super::Routes;
 use crate::auth::Allowed;
 use crate::call::Call;
+use crate::operation::{Content, Heeded, Operation};
 use crate::permissions::{ExecutionsRead, LogRead, Permission};
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
@@ -16,10 +18,36 @@ use crate::sse::{EVENT_STREAM, Form, LAST_EVENT_ID, Line};
 use crate::streams::{PAGES_WAITING_MAX, RecordStream, Told};
 use crate::websocket::Handshake;
 
+/// Tells of records as they come.
+const fn streamed(id: &'static str, summary: &'static str) -> Operation {
+    Operation::new(id, summary)
+        .asked(&["after", "named"])
+        .heeds(&[Heeded::LastEventId])
+        .gives_content(200, "Server-sent events, until the caller or the node ends them.", Content::Text(&[EVENT_STREAM]), &[])
+        .gives_content(101, "The same as messages of a WebSocket, where the request asks for one.", Content::Nothing, &[])
+        .refuses(&[(400, "websocket_invalid"), (403, "origin_refused"), (406, "not_acceptable"), (429, "over_share")])
+}
+
+/// Declares the stream of one execution.
+pub(super) fn declare_of_execution(routes: &mut Routes) {
+    routes.get::<ExecutionsRead>(
+        "/executions/{id}/stream",
+        execution,
+        streamed("execution_stream", "Tells of an execution's records as they come, until it has ended")
+            .gives_content(204, "The execution has ended, and `Last-Event-ID` is its last record.", Content::Nothing, &[])
+            .sees_views(),
+    );
+}
+
+/// Declares the stream of the whole log.
+pub(super) fn declare_of_log(routes: &mut Routes) {
+    routes.get::<LogRead>("/log/stream", log, streamed("record_stream", "Tells of the log's records as they come"));
+}
+
 /// Tells of every record behind the caller's place, or from now on.
 pub(super) async fn log(allowed: Allowed<LogRead>, call: Call) -> Outcome {
     let form = asked_form(&call)?;
-    let head = call.api().blocking(|ports| ports.log.head()).await??.position;
+    let head = call.api().threads.blocking(|ports| ports.log.head()).await??.position;
     let at = place(&call, head)?.unwrap_or(head);
     begin(allowed, &call, (Told::Log, at), form)
 }
@@ -28,11 +56,11 @@ pub(super) async fn log(allowed: Allowed<LogRead>, call: Call) -> Outcome {
 pub(super) async fn execution(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
     let form = asked_form(&call)?;
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
-    let head = call.api().blocking(|ports| ports.log.head()).await??.position;
+    let head = call.api().threads.blocking(|ports| ports.log.head()).await??.position;
     let at = place(&call, head)?.unwrap_or(Position(0));
     let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING).await?;
     if form.is_none() && call.headers().contains_key(LAST_EVENT_ID) && execution.status.is_end() {
-        let last = call.api().blocking(move |ports| last_of(ports, id)).await??;
+        let last = call.api().threads.blocking(move |ports| last_of(ports, id)).await??;
         if last <= at {
             // Whatever else it is answered with, a browser comes again.
             return Ok(respond::nothing());
@@ -87,15 +115,15 @@ fn events(call: &Call) -> Result<Form, Problem> {
 
 fn begin<P: Permission>(allowed: Allowed<P>, call: &Call, (told, at): (Told, Position), form: Option<Handshake>) -> Outcome {
     let api = call.api();
-    let share = api.streams.enter(allowed.name())?;
+    let room = api.streams.enter(allowed.name())?;
     let (line, response) = match form {
-        Some(handshake) => Line::upgraded(api, allowed, PAGES_WAITING_MAX, (handshake, at))?,
-        None => Line::open(api, allowed, PAGES_WAITING_MAX, events(call)?)?,
+        Some(handshake) => Line::upgraded(api.ends(), allowed, PAGES_WAITING_MAX, (handshake, at))?,
+        None => Line::open(api.ends(), allowed, PAGES_WAITING_MAX, events(call)?)?,
     };
-    let told = RecordStream::new(api.clone(), told, at, line).run();
+    let told = RecordStream::new(api.streams.clone(), told, at, line).run();
     tokio::spawn(async move {
         told.await;
-        drop(share);
+        drop(room);
     });
     Ok(response)
 }

@@ -3,13 +3,29 @@
 use ensue_engine::schedule::facts::ScheduleOwner;
 use ensue_views::{Column, ListQuery, Row, Schedule, ViewName};
 
+use super::Routes;
 use crate::auth::Allowed;
 use crate::call::Call;
 use crate::listing;
+use crate::operation::Operation;
 use crate::permissions::TimersRead;
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
 use crate::wire::timers::WireTimer;
+
+/// Declares the routes that are answered here.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.get::<TimersRead>(
+        "/timers",
+        list,
+        Operation::lists::<WireTimer>(
+            "timer_list",
+            "Lists what the schedules of rules and sensors wait for, what was set last first",
+            &["rule", "sensor", "since", "until", "sort", "limit", "cursor"],
+        )
+        .sees_views(),
+    );
+}
 
 /// Lists what is waited for, what was set last first.
 pub(super) async fn list(allowed: Allowed<TimersRead>, call: Call) -> Outcome {

@@ -5,15 +5,47 @@ use ensue_views::store::{Filter, ListQuery};
 use ensue_views::tokens::TokenStatus;
 use ensue_views::{Column, Token, View as _};
 
+use super::Routes;
 use crate::auth::Allowed;
 use crate::body;
 use crate::call::Call;
 use crate::listing;
+use crate::operation::{Conditional, Content, MADE, Operation, WRITTEN};
 use crate::permissions::{Permission as _, TokensRead, TokensWrite};
 use crate::ports::Ports;
 use crate::problem::{Missing, Outcome, Problem};
 use crate::respond::{self, Written};
 use crate::wire::tokens::{WireAskedToken, WireNewToken, WireToken};
+
+/// Declares the routes that are answered here.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.get::<TokensRead>(
+        "/tokens",
+        list,
+        Operation::lists::<WireToken>("token_list", "Lists tokens; never a secret", &["name", "sort", "limit", "cursor"]).sees_views(),
+    );
+    routes.get::<TokensRead>(
+        "/tokens/{name}",
+        get,
+        Operation::shows::<WireToken>("token_get", "Shows a token that lets its holder in; never its secret").sees_views(),
+    );
+    routes.post::<TokensWrite>(
+        "/tokens",
+        add,
+        Operation::new("token_add", "Makes a token, and shows it this once")
+            .takes_json::<WireAskedToken>(r#"{"name": "ana", "roles": ["viewer"]}"#)
+            .gives::<WireNewToken<'static>>(201, "It lets its holder in.", MADE)
+            .refuses(&[(409, "token_name_taken"), (422, "token_name_invalid"), (422, "token_roles_invalid")]),
+    );
+    routes.delete::<TokensWrite>(
+        "/tokens/{name}",
+        revoke,
+        Operation::new("token_revoke", "Lets the holder of a token in no more")
+            .gives_content(204, "It is revoked.", Content::Nothing, WRITTEN)
+            .refuses(&[(409, "last_admin")])
+            .heeds_conditions(Conditional::Change),
+    );
+}
 
 /// Lists the tokens that let their holder in, the newest first.
 pub(super) async fn list(allowed: Allowed<TokensRead>, call: Call) -> Outcome {
@@ -27,7 +59,7 @@ pub(super) async fn list(allowed: Allowed<TokensRead>, call: Call) -> Outcome {
 pub(super) async fn get(_: Allowed<TokensRead>, call: Call) -> Outcome {
     let name = call.part("name").to_owned();
     let missing = Missing::new(TokensRead::THING, &name);
-    let token = call.api().blocking(move |ports| read(ports, &name)).await??;
+    let token = call.api().threads.blocking(move |ports| read(ports, &name)).await??;
     respond::json(&token.ok_or(missing)?)
 }
 
@@ -48,23 +80,23 @@ pub(super) async fn add(allowed: Allowed<TokensWrite>, mut call: Call) -> Outcom
     let WireAskedToken { name, roles } = call.json().await?;
     let by = call.on_behalf(&allowed)?;
     let (asked_name, asked_roles) = (name.clone(), roles.0.clone());
-    let made = call.api().blocking(move |ports| ports.tokens.add(&asked_name, &asked_roles, &by)).await??;
+    let made = call.api().threads.blocking(move |ports| ports.tokens.add(&asked_name, &asked_roles, &by)).await??;
     let token = std::str::from_utf8(made.token.reveal()).map_err(|why| Problem::bug(&why))?;
     let wire = WireNewToken { id: made.id, name: &name, roles: &roles.0, token };
     let response = respond::written(Written::Created, made.committed.position, &wire)?;
-    Ok(respond::located(response, &format!("{}/tokens/{name}", super::BASE)))
+    Ok(respond::located(response, &format!("{}/tokens/{name}", crate::route::BASE)))
 }
 
 /// Lets the holder of a token in no more.
 pub(super) async fn revoke(allowed: Allowed<TokensWrite>, call: Call) -> Outcome {
     let name = call.part("name").to_owned();
     let by = allowed.on_behalf(call.context());
-    let turn = call.turn::<TokensRead, _>(&name, read).await?;
+    let lock = call.lock::<TokensRead, _>(&name, read).await?;
     let revoke = move |ports: &Ports| {
         let revoked = ports.tokens.revoke(&name, &by);
-        drop(turn);
+        drop(lock);
         revoked
     };
-    let committed = call.api().blocking(revoke).await??;
+    let committed = call.api().threads.blocking(revoke).await??;
     Ok(respond::gone(committed.position))
 }

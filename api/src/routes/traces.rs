@@ -13,18 +13,20 @@ use ensue_views::store::{LIST_ROWS_MAX, ListQuery, Order};
 use ensue_views::{Column, Enforcement, Event, Execution, Row, View};
 use serde_json::Value;
 
-use crate::api::read_row;
+use super::Routes;
 use crate::auth::Allowed;
 use crate::call::Call;
+use crate::operation::Operation;
 use crate::permissions::{Permission as _, TracesRead};
 use crate::ports::Ports;
 use crate::problem::{Missing, Outcome, Problem};
 use crate::respond;
-use crate::routes::judged::{Definitions, Judged};
+use crate::routes::judged::Judged;
+use crate::rows::read_row;
 use crate::wire::enforcements::{WireBecame, WireHeld};
 use crate::wire::executions::WireNotStarted;
 use crate::wire::traces::{WireTrace, WireTraceError, WireTraceNode, WireTraced};
-use crate::wire::verdicts::WireVerdict;
+use crate::wire::verdicts::{Definitions, WireVerdict};
 
 /// The most things of a kind that a trace shows.
 const THINGS_MAX: usize = 500;
@@ -33,11 +35,20 @@ const EXPLAINED_EVENTS_MAX: usize = 20;
 /// The most rules of an event that are asked so.
 const EXPLAINED_RULES_MAX: usize = 100;
 
+/// Declares the routes that are answered here.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.get::<TracesRead>(
+        "/trace/{id}",
+        get,
+        Operation::shows::<WireTrace>("trace_get", "Shows the causal graph around an event, an enforcement or an execution").sees_views(),
+    );
+}
+
 /// Shows the graph.
 pub(super) async fn get(_: Allowed<TracesRead>, call: Call) -> Outcome {
     let id: Id = call.named("id", TracesRead::THING)?;
     let missing = Missing::new(TracesRead::THING, call.part("id"));
-    let trace = call.api().explaining(move |ports| trace(ports, id)).await??;
+    let trace = call.api().threads.explaining(move |ports| trace(ports, id)).await??;
     respond::json(&trace.ok_or(missing)?)
 }
 

@@ -7,15 +7,17 @@ use ensue_engine::record::{Body, Position};
 use ensue_views::Var;
 use thiserror::Error;
 
-use crate::api::read_row;
+use super::Routes;
 use crate::auth::Allowed;
 use crate::call::Call;
 use crate::conditions::Condition;
 use crate::listing;
+use crate::operation::{Conditional, Content, Operation, SET, WRITTEN};
 use crate::permissions::{Permission as _, VarsRead, VarsWrite};
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
 use crate::respond::{self, Written};
+use crate::rows::read_row;
 use crate::wire::vars::{WireSetVar, WireVar, WireVarValue};
 
 /// What cannot be a var.
@@ -49,11 +51,43 @@ impl Explain for VarInvalid {
     }
 }
 
+/// Declares the routes that are answered here.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.get::<VarsRead>(
+        "/vars",
+        list,
+        Operation::lists::<WireVar>("var_list", "Lists the vars that have a value, with it", &["sort", "limit", "cursor"]).sees_views(),
+    );
+    routes.get::<VarsRead>(
+        "/vars/{name}",
+        get,
+        Operation::shows::<WireVar>("var_get", "Shows a var with its value, since when it has it, and from whom").sees_views(),
+    );
+    routes.put::<VarsWrite>(
+        "/vars/{name}",
+        set,
+        Operation::new("var_set", "Sets a var")
+            .takes_json::<WireVarValue>(r#"{"value": {"page": 7}}"#)
+            .gives::<WireSetVar>(201, "It had no value before.", SET)
+            .gives::<WireSetVar>(200, "It was replaced.", SET)
+            .refuses(&[(409, "too_many_vars"), (413, "too_large_to_record"), (422, "var_invalid")])
+            .heeds_conditions(Conditional::MakingOrChange),
+    );
+    routes.delete::<VarsWrite>(
+        "/vars/{name}",
+        remove,
+        Operation::new("var_remove", "Takes the value of a var away")
+            .gives_content(204, "It has none any more.", Content::Nothing, WRITTEN)
+            .heeds_conditions(Conditional::Change),
+    );
+}
+
 /// Lists the vars that have a value, those set last first.
 pub(super) async fn list(allowed: Allowed<VarsRead>, call: Call) -> Outcome {
     let listed = listing::rows::<Var, _>(&call, &allowed, &[]).await?;
     let (rows, next, page) = (listed.items, listed.next, listed.page);
-    let items = call.api().blocking(move |ports| rows.into_iter().map(|var| shown(ports, var)).collect::<Result<Vec<_>, _>>()).await??;
+    let items =
+        call.api().threads.blocking(move |ports| rows.into_iter().map(|var| shown(ports, var)).collect::<Result<Vec<_>, _>>()).await??;
     call.answer_page(items, next.as_deref(), &page)
 }
 
@@ -61,7 +95,7 @@ pub(super) async fn list(allowed: Allowed<VarsRead>, call: Call) -> Outcome {
 pub(super) async fn get(_: Allowed<VarsRead>, call: Call) -> Outcome {
     let name: VarName = call.named("name", VarsRead::THING)?;
     let var: Var = call.api().row(name.to_string(), VarsRead::THING).await?;
-    respond::json(&call.api().blocking(move |ports| shown(ports, var)).await??)
+    respond::json(&call.api().threads.blocking(move |ports| shown(ports, var)).await??)
 }
 
 /// Reads what [`get`] shows. Blocking.
@@ -82,13 +116,13 @@ pub(super) async fn set(allowed: Allowed<VarsWrite>, mut call: Call) -> Outcome 
         return Err(VarInvalid::Null.into());
     }
     let (before, seen) = before(&call, &name).await?;
-    let turn = call.turn::<VarsRead, _>(name.as_str(), read).await?;
+    let lock = call.lock::<VarsRead, _>(name.as_str(), read).await?;
     let by = allowed.on_behalf(call.context());
     let ask = Ask::SetVar { name: name.clone(), value: Body::json(value.get().to_owned()), seen };
-    let position = call.api().submit_in(turn, by, ask).await?.position;
+    let position = call.api().submit_locked(lock, by, ask).await?.position;
     let how = if before.is_none() { Written::Created } else { Written::Done };
     let answer = respond::written(how, position, &WireSetVar { name: name.clone(), position })?;
-    let answer = respond::located(answer, &format!("{}/vars/{name}", super::BASE));
+    let answer = respond::located(answer, &format!("{}/vars/{name}", crate::route::BASE));
     let as_set = move |ports: &Ports| {
         let var = read_row::<Var>(ports, name.as_str())?.filter(|var| var.position == position);
         var.map(|var| shown(ports, var)).transpose()
@@ -100,20 +134,20 @@ pub(super) async fn set(allowed: Allowed<VarsWrite>, mut call: Call) -> Outcome 
 pub(super) async fn remove(allowed: Allowed<VarsWrite>, call: Call) -> Outcome {
     let name: VarName = call.named("name", VarsRead::THING)?;
     let (_, seen) = before(&call, &name).await?;
-    let turn = call.turn::<VarsRead, _>(name.as_str(), read).await?;
+    let lock = call.lock::<VarsRead, _>(name.as_str(), read).await?;
     let by = allowed.on_behalf(call.context());
-    let committed = call.api().submit_in(turn, by, Ask::RemoveVar { name, seen }).await?;
+    let committed = call.api().submit_locked(lock, by, Ask::RemoveVar { name, seen }).await?;
     Ok(respond::gone(committed.position))
 }
 
-/// Gives a var as it is read now, and as what the log is to see it still, where the caller demands anything: executions change vars in
-/// nobody's turn. What it is held to is read after this, so that what changes in between is seen by the one or by the other.
+/// Gives a var as it is read now, and as what the log is to see it still, where the caller demands anything: executions change vars
+/// under no lock of ours. What it is held to is read after this, so that what changes in between is seen by the one or by the other.
 async fn before(call: &Call, name: &VarName) -> Result<(Option<Var>, SeenVar), Problem> {
     if *call.condition() != Condition::None {
         call.api().see_all().await?;
     }
     let of_name = name.to_string();
-    let before = call.api().blocking(move |ports| read_row::<Var>(ports, &of_name)).await??;
+    let before = call.api().threads.blocking(move |ports| read_row::<Var>(ports, &of_name)).await??;
     let seen = seen_by(call.condition(), before.as_ref().map(|var| var.position));
     Ok((before, seen))
 }

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::framing::Ambiguous;
-use crate::server::READ_BYTES_MAX;
+use crate::sizes::READ_BYTES_MAX;
 
 /// What no request holds where it is put.
 const REFUSED_BYTE: u8 = 0;

@@ -15,18 +15,21 @@ use ensue_views::executions::Status;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::api::Api;
 use crate::problem::Problem;
-use crate::queues::{Held, QueueName};
-use crate::sse::{CHECK_EVERY, Form, Said};
+use crate::queues::{Held, Queue};
+use crate::said::Said;
+use crate::sse::{CHECK_EVERY, Form};
+use crate::threads::Threads;
 
 /// How much is read at once.
 pub(super) const PAGE: ReadLimit = ReadLimit { records: 128, bytes: 128 * 1024 };
 
 /// The end of the log, for all who follow it: it is read once for all of them.
-#[derive(Default)]
 pub(super) struct Tail {
     end: Mutex<End>,
+    threads: Arc<Threads>,
+    /// The answers that are not written yet: pages count among them.
+    unwritten: Arc<Queue>,
 }
 
 #[derive(Default)]
@@ -46,9 +49,13 @@ pub(super) enum NoPage {
 }
 
 impl Tail {
+    pub(super) fn new(threads: Arc<Threads>, unwritten: Arc<Queue>) -> Self {
+        Self { end: Mutex::default(), threads, unwritten }
+    }
+
     /// Gives records behind a position, which need not begin right there; none where there are none. Where none are `known` behind it,
     /// the log is looked at again only from time to time, in case that nobody told of one.
-    pub(super) async fn after(&self, api: &Arc<Api>, position: Position, known: Position) -> Result<Option<Arc<Page>>, NoPage> {
+    pub(super) async fn after(&self, position: Position, known: Position) -> Result<Option<Arc<Page>>, NoPage> {
         let mut end = self.end.lock().await;
         let newest = end.newest.upgrade();
         if let Some(page) = &newest
@@ -63,24 +70,83 @@ impl Tail {
         if newest.is_some_and(|page| position < page.after) {
             // Who is behind reads for itself, and holds up nobody at the end.
             drop(end);
-            return read(api, position).await;
+            return self.read(position).await;
         }
-        let page = read(api, position).await?;
+        let page = self.read(position).await?;
         end.read_at = Some(Instant::now());
         if let Some(page) = &page {
             end.newest = Arc::downgrade(page);
         }
         Ok(page)
     }
-}
 
-async fn read(api: &Arc<Api>, after: Position) -> Result<Option<Arc<Page>>, NoPage> {
-    let records = api.blocking(move |ports| ports.log.read(after, PAGE)).await.map_err(NoPage::Failed)?;
-    let records = records.map_err(|error| NoPage::Failed(error.into()))?;
-    if records.is_empty() {
-        return Ok(None);
+    async fn read(&self, after: Position) -> Result<Option<Arc<Page>>, NoPage> {
+        let records = self.threads.blocking(move |ports| ports.log.read(after, PAGE)).await.map_err(NoPage::Failed)?;
+        let records = records.map_err(|error| NoPage::Failed(error.into()))?;
+        if records.is_empty() {
+            return Ok(None);
+        }
+        self.page(&records).map(|page| Some(Arc::new(Page { after, ..page })))
     }
-    Page::of(&records, api).map(|page| Some(Arc::new(Page { after, ..page })))
+
+    /// Writes records as events.
+    pub(super) fn page(&self, records: &[Record]) -> Result<Page, NoPage> {
+        let mut bytes = Vec::new();
+        let mut frames = Vec::with_capacity(records.len());
+        for record in records {
+            let begins_at = bytes.len();
+            let bug = |why: std::io::Error| NoPage::Failed(Problem::bug(&why));
+            write!(bytes, "id: {}\ndata: ", record.position).map_err(bug)?;
+            let data_at = bytes.len();
+            serde_json::to_writer(&mut bytes, &WireRecord::from(record)).map_err(|why| bug(why.into()))?;
+            let data = data_at..bytes.len();
+            bytes.extend_from_slice(b"\n\n");
+            frames.push(RecordFrame {
+                position: record.position,
+                kind: record.kind(),
+                ended: ended(record),
+                revoked: revoked(record),
+                stream: record.stream.clone(),
+                begins_at,
+                data,
+                ends_at: bytes.len(),
+            });
+        }
+        let held = self.unwritten.enter_however_large(bytes.len() as u64).ok_or(NoPage::Busy)?;
+        Ok(Page { after: Position(0), bytes: Bytes::from_owner(CountedPage { bytes, _held: held }), frames })
+    }
+
+    /// Returns what a page has behind a position and before another; none where there is nothing.
+    pub(super) fn between(&self, page: &Page, after: Position, before: Position, form: Form) -> Result<Option<Said>, NoPage> {
+        let from = page.frames.partition_point(|frame| frame.position <= after);
+        let to = page.frames.partition_point(|frame| frame.position < before);
+        let frames = page.frames.get(from..to).unwrap_or_default();
+        if frames.is_empty() { Ok(None) } else { self.said(page, frames, form).map(Some) }
+    }
+
+    fn said(&self, page: &Page, frames: &[RecordFrame], form: Form) -> Result<Said, NoPage> {
+        let (Some(first), Some(last)) = (frames.first(), frames.last()) else { return Ok(Said::Records(Vec::new())) };
+        Ok(match form {
+            Form::Events => Said::Events(page.bytes.slice(first.begins_at..last.ends_at)),
+            Form::NamedEvents => {
+                let mut bytes = Vec::with_capacity(last.ends_at - first.begins_at + frames.len() * NAME_BYTES);
+                for frame in frames {
+                    bytes.extend_from_slice(b"event: ");
+                    bytes.extend_from_slice(frame.kind.as_bytes());
+                    bytes.push(b'\n');
+                    bytes.extend_from_slice(&page.bytes[frame.begins_at..frame.ends_at]);
+                }
+                let held = self.unwritten.enter_however_large(bytes.len() as u64).ok_or(NoPage::Busy)?;
+                Said::Events(Bytes::from_owner(CountedPage { bytes, _held: held }))
+            }
+            Form::Messages => Said::Records(frames.iter().map(|frame| page.message(frame)).collect()),
+        })
+    }
+
+    /// Returns one record of a page.
+    pub(super) fn one(&self, page: &Page, frame: &RecordFrame, form: Form) -> Result<Said, NoPage> {
+        self.said(page, std::slice::from_ref(frame), form)
+    }
 }
 
 /// Some records as events, one behind the other.
@@ -120,63 +186,9 @@ impl AsRef<[u8]> for CountedPage {
 }
 
 impl Page {
-    /// Writes records as events.
-    pub(super) fn of(records: &[Record], api: &Api) -> Result<Self, NoPage> {
-        let mut bytes = Vec::new();
-        let mut frames = Vec::with_capacity(records.len());
-        for record in records {
-            let begins_at = bytes.len();
-            let bug = |why: std::io::Error| NoPage::Failed(Problem::bug(&why));
-            write!(bytes, "id: {}\ndata: ", record.position).map_err(bug)?;
-            let data_at = bytes.len();
-            serde_json::to_writer(&mut bytes, &WireRecord::from(record)).map_err(|why| bug(why.into()))?;
-            let data = data_at..bytes.len();
-            bytes.extend_from_slice(b"\n\n");
-            frames.push(RecordFrame {
-                position: record.position,
-                kind: record.kind(),
-                ended: ended(record),
-                revoked: revoked(record),
-                stream: record.stream.clone(),
-                begins_at,
-                data,
-                ends_at: bytes.len(),
-            });
-        }
-        let held = api.queue(QueueName::AnswerBytes).enter_however_large(bytes.len() as u64).ok_or(NoPage::Busy)?;
-        Ok(Self { after: Position(0), bytes: Bytes::from_owner(CountedPage { bytes, _held: held }), frames })
-    }
-
     /// Gives the position of its last record.
     pub(super) fn last(&self) -> Position {
         self.frames.last().map_or(self.after, |frame| frame.position)
-    }
-
-    /// Gives what is behind a position and before another; none where there is nothing.
-    pub(super) fn between(&self, api: &Api, after: Position, before: Position, form: Form) -> Result<Option<Said>, NoPage> {
-        let from = self.frames.partition_point(|frame| frame.position <= after);
-        let to = self.frames.partition_point(|frame| frame.position < before);
-        let frames = self.frames.get(from..to).unwrap_or_default();
-        if frames.is_empty() { Ok(None) } else { self.said(api, frames, form).map(Some) }
-    }
-
-    fn said(&self, api: &Api, frames: &[RecordFrame], form: Form) -> Result<Said, NoPage> {
-        let (Some(first), Some(last)) = (frames.first(), frames.last()) else { return Ok(Said::Records(Vec::new())) };
-        Ok(match form {
-            Form::Events => Said::Events(self.bytes.slice(first.begins_at..last.ends_at)),
-            Form::NamedEvents => {
-                let mut bytes = Vec::with_capacity(last.ends_at - first.begins_at + frames.len() * NAME_BYTES);
-                for frame in frames {
-                    bytes.extend_from_slice(b"event: ");
-                    bytes.extend_from_slice(frame.kind.as_bytes());
-                    bytes.push(b'\n');
-                    bytes.extend_from_slice(&self.bytes[frame.begins_at..frame.ends_at]);
-                }
-                let held = api.queue(QueueName::AnswerBytes).enter_however_large(bytes.len() as u64).ok_or(NoPage::Busy)?;
-                Said::Events(Bytes::from_owner(CountedPage { bytes, _held: held }))
-            }
-            Form::Messages => Said::Records(frames.iter().map(|frame| self.message(frame)).collect()),
-        })
     }
 
     /// Gives the position of the record that revokes a caller's token, where there is one.
@@ -188,11 +200,6 @@ impl Page {
     pub(super) fn of_execution(&self, id: ExecutionId) -> impl Iterator<Item = &RecordFrame> {
         let stream = StreamId::Execution(id);
         self.frames.iter().filter(move |frame| frame.stream == stream)
-    }
-
-    /// Gives one record.
-    pub(super) fn one(&self, api: &Api, frame: &RecordFrame, form: Form) -> Result<Said, NoPage> {
-        self.said(api, std::slice::from_ref(frame), form)
     }
 
     fn message(&self, frame: &RecordFrame) -> (Position, Bytes) {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::openapi::shapes;
+use crate::shapes;
 
 /// An action.
 #[derive(Serialize, JsonSchema)]

@@ -8,7 +8,7 @@ use ensue_views::Artifact;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::openapi::shapes;
+use crate::shapes;
 
 /// A file that an attempt gave away.
 #[derive(Serialize, JsonSchema)]

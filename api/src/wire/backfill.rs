@@ -5,7 +5,7 @@ use ensue_engine::time::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::openapi::shapes;
+use crate::shapes;
 
 /// Which times are made up for.
 #[derive(Deserialize, JsonSchema)]

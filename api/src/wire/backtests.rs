@@ -9,8 +9,8 @@ use ensue_engine::time::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::openapi::shapes;
 use crate::ports::{Backtested, FileText, ToBacktest, ToldEvent, ToldEvents};
+use crate::shapes;
 
 /// Which rule is to be tried, and over what.
 #[derive(Deserialize, JsonSchema)]

@@ -5,8 +5,8 @@ use ensue_engine::record::Position;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::openapi::shapes;
 use crate::problem::{FieldError, Problem};
+use crate::shapes;
 
 /// What came of one execution.
 #[derive(Serialize, JsonSchema)]

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::openapi::shapes;
+use crate::shapes;
 
 /// An enforcement.
 #[derive(Serialize, JsonSchema)]

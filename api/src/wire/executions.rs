@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::openapi::shapes;
+use crate::shapes;
 use crate::wire::locks::WireAwaitedLock;
 
 /// An execution.

@@ -6,7 +6,7 @@ use ensue_views::ParkedReaction;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::openapi::shapes;
+use crate::shapes;
 
 /// A reaction that was put aside, named by the record that it is owed to.
 #[derive(Serialize, JsonSchema)]

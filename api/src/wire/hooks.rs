@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::deliveries::{Delivery, DeliveryEnd};
-use crate::openapi::shapes;
 use crate::ports::SecretState;
+use crate::shapes;
 
 /// What a delivery is answered with.
 #[derive(Serialize, JsonSchema)]

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::openapi::shapes;
+use crate::shapes;
 
 /// A question to people.
 #[derive(Serialize, JsonSchema)]

@@ -7,7 +7,7 @@ use ensue_views::Key;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::openapi::shapes;
+use crate::shapes;
 
 /// A key that is set.
 #[derive(Serialize, JsonSchema)]

@@ -9,7 +9,7 @@ use ensue_views::executions::AwaitedLock;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::openapi::shapes;
+use crate::shapes;
 
 /// A lock that somebody holds or waits for.
 #[derive(Serialize, JsonSchema)]

@@ -8,8 +8,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::attention::{Attention, COUNTED_MAX};
-use crate::openapi::shapes;
 use crate::ports::{DependencyState, Finding, FindingVerdict, Job, JobKind, JobState, Kept, NodeStatus, Readiness, Retained};
+use crate::shapes;
 
 /// What the node is and does.
 #[derive(Serialize, JsonSchema)]

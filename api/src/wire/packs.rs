@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::openapi::shapes;
+use crate::shapes;
 
 /// A pack: as it is installed, as it lies in the folder, or both.
 #[derive(Serialize, JsonSchema)]

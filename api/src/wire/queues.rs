@@ -6,7 +6,7 @@ use ensue_engine::time::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::openapi::shapes;
+use crate::shapes;
 use crate::worker_queues::{StartRate, WorkerQueue};
 
 /// A queue in which executions wait for a worker's slot.

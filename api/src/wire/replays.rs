@@ -12,10 +12,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::openapi::shapes;
 use crate::ports::{PackFiles, ReplayDifference, Replayed, ReplayedExecution, ReplayedWhich, ToReplay};
 use crate::problem::Problem;
 use crate::query::bad;
+use crate::shapes;
 
 /// How many executions are replayed where nobody says.
 const LAST: u32 = 100;

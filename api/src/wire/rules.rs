@@ -9,7 +9,7 @@ use ensue_views::{RuleActivity, Schedule};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::openapi::shapes;
+use crate::shapes;
 use crate::wire::timers::WireSchedule;
 
 /// A rule, and what it has been doing.

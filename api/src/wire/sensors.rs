@@ -6,7 +6,7 @@ use ensue_views::Schedule;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::openapi::shapes;
+use crate::shapes;
 use crate::wire::hooks::WireScheme;
 use crate::wire::timers::WireSchedule;
 

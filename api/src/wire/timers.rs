@@ -11,7 +11,7 @@ use ensue_views::schedules::Missed;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::openapi::shapes;
+use crate::shapes;
 
 /// A timer that is waited for: the next time of a schedule.
 #[derive(Serialize, JsonSchema)]

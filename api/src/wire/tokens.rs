@@ -8,10 +8,8 @@ use ensue_views::Token;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::openapi::shapes;
-
-/// The most roles of a token.
-pub(crate) const ROLES_MAX: usize = 16;
+use crate::shapes;
+use crate::sizes::ROLES_MAX;
 
 /// A token.
 #[derive(Serialize, JsonSchema)]

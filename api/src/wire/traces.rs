@@ -10,7 +10,7 @@ use ensue_views::executions::Status;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::openapi::shapes;
+use crate::shapes;
 use crate::wire::enforcements::{WireBecame, WireHeld};
 use crate::wire::executions::WireNotStarted;
 use crate::wire::verdicts::WireVerdict;

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::openapi::shapes;
+use crate::shapes;
 
 /// A trigger.
 #[derive(Serialize, JsonSchema)]

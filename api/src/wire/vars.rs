@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::openapi::shapes;
+use crate::shapes;
 use crate::wire::embedded;
 
 /// A var that has a value.

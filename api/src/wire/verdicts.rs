@@ -14,10 +14,25 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::openapi::shapes;
-use crate::routes::judged::Definitions;
+use crate::shapes::{self, WireSpan};
 use crate::wire::embedded;
 use crate::wire::enforcements::{WireBecame, WireHeld};
+
+/// By which definitions an event is judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Definitions {
+    /// By those that judged it when it came.
+    #[default]
+    Then,
+    /// By those that new events are judged by.
+    Now,
+}
+
+impl Definitions {
+    /// Lists them by their names.
+    pub(crate) const ALL: [(&'static str, Self); 2] = [("then", Self::Then), ("now", Self::Now)];
+}
 
 /// What one rule made of an event, and why.
 #[derive(Serialize, JsonSchema)]
@@ -85,13 +100,6 @@ struct WireErred {
     hint: Option<String>,
     /// Where in the expression, in bytes; null where that is not known.
     span: Option<WireSpan>,
-}
-
-/// A range of bytes.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct WireSpan {
-    start: usize,
-    end: usize,
 }
 
 impl WireVerdict {

@@ -200,7 +200,7 @@ impl TestApi {
             outputs: node.clone(),
             blobs: Arc::new(node.blobs.clone()),
             webhooks: node.clone(),
-            observe: node.clone(),
+            event_maker: node.clone(),
             access: node.clone(),
             keys: node.clone(),
             tokens: node.clone(),

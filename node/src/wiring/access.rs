@@ -49,7 +49,7 @@ pub(super) fn set_keys(config: &Config, catalogs: &NodeCatalogs, keys: &NodeKeys
         let value = read_secret(&path)?;
         let is_same = keys.ring.open(&key)?.is_some_and(|set| set.reveal() == value.reveal());
         if !is_same {
-            ensue_api::ports::Keys::set(keys, &key, value, &by)
+            ensue_api::ports::KeyWriter::set(keys, &key, value, &by)
                 .map_err(|declined| declined_start("setting a key from its file", &declined))?;
         }
     }

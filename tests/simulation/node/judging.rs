@@ -1,6 +1,6 @@
 //! What a node takes in at its edge without HTTP, judged by what is in force then.
 
-use ensue_api::ports::{GivenEvent, Keys, Observe, OnBehalf};
+use ensue_api::ports::{EventMaker, GivenEvent, KeyWriter, OnBehalf};
 use ensue_engine::command::{Answer, Ask, Command, Conflict, Dedupe, DedupeKey, ReceivedEvent, RequestExecution, RequestKey, SeenEvent};
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::{Committed, Secret, Submit};

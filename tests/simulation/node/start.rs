@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ensue_api::ports::{Keys, OnBehalf};
+use ensue_api::ports::{KeyWriter, OnBehalf};
 use ensue_api::{Ports, Queue, QueueName};
 use ensue_engine::command::{Ask, Command};
 use ensue_engine::effect::Effect;
@@ -275,7 +275,7 @@ impl Node {
                 outputs,
                 blobs,
                 webhooks: edge.clone(),
-                observe: edge.clone(),
+                event_maker: edge.clone(),
                 access: tokens.clone(),
                 keys: keys.clone(),
                 tokens: Arc::new(NodeTokens { table: tokens.clone(), sequencer: pump.clone(), clock: clock.clone() }),

@@ -27,7 +27,7 @@ use crate::ports::{Declined, GivenEvent};
 use crate::problem::{FieldError, Outcome, Problem, quoted};
 use crate::rates::Class;
 use crate::respond::{self, Written};
-use crate::routes::BASE;
+use crate::route::BASE;
 use crate::wire::events::{EVENTS_MAX, WireGivenEvent, WireTakenEvent, WireTakenEvents};
 
 /// The most bytes of a dedupe key.
@@ -326,7 +326,7 @@ impl Reader<'_> {
     /// Checks an event against its trigger and has the rules judge it.
     fn observe(&self, brief: Brief) -> Result<ObservedEvent, Problem> {
         let Brief { given, at, shape } = brief;
-        self.api.ports.observe.observe(given).map_err(|declined| placed(declined, &at, shape))
+        self.api.ports.event_maker.observe(given).map_err(|declined| placed(declined, &at, shape))
     }
 
     async fn observe_all(&self, briefs: Vec<Brief>) -> Result<Vec<ObservedEvent>, Problem> {

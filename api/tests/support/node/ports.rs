@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_api::ports::{
-    Access, Backtested, Backtests, Declined, Dependency, DependencyState, Finding, FindingVerdict, GivenEvent, Holder, HookRefusal,
-    Installed, Job, JobKind, JobState, Kept, Keys, LogAccess, NewToken, Node, NodeStatus, Observe, OnBehalf, Patience, Readiness, Replayed,
-    Replays, Retained, SecretState, SetKey, ToBacktest, ToReplay, Tokens, Webhooks,
+    Access, Backtested, Backtests, Declined, Dependency, DependencyState, EventMaker, Finding, FindingVerdict, GivenEvent, Holder,
+    HookRefusal, Installed, Job, JobKind, JobState, Kept, KeyWriter, LogAccess, NewToken, Node, NodeStatus, OnBehalf, Patience, Readiness,
+    Replayed, Replays, Retained, SecretState, SetKey, ToBacktest, ToReplay, Tokens, Webhooks,
 };
 use ensue_api::worker_queues::{StartRate, WorkerQueue};
 use ensue_engine::catalog::{Catalog, Catalogs as _, Sensor};
@@ -153,7 +153,7 @@ impl Webhooks for TestNode {
     }
 }
 
-impl Observe for TestNode {
+impl EventMaker for TestNode {
     fn observe(&self, given: GivenEvent) -> Result<ObservedEvent, Declined> {
         self.judged(given, None)
     }
@@ -171,7 +171,7 @@ impl Access for TestNode {
     }
 }
 
-impl Keys for TestNode {
+impl KeyWriter for TestNode {
     fn set(&self, key: &KeyRef, value: Secret, by: &OnBehalf) -> Result<SetKey, Declined> {
         assert!(!value.reveal().is_empty());
         let version = {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::bulk::WireRefused;
-use crate::openapi::shapes;
+use crate::shapes;
 
 /// What gave up: a delivery that proved who sent it and was refused all the same, or an execution that failed for good.
 #[derive(Serialize, JsonSchema)]

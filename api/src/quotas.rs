@@ -1,4 +1,4 @@
-//! Queues of which one caller gets only a share, so that the others have the rest.
+//! Quotas: queues of which one caller gets only a share, so that the others have the rest.
 //!
 //! What counts in them, and how much of it, is said by who enters.
 
@@ -26,48 +26,48 @@ pub(crate) enum NoRoom {
     /// For nobody: the queue is full.
     Full,
     /// For this caller, who holds its share already.
-    OverShare,
+    OverQuota,
 }
 
 /// A queue, and who holds how much of it.
-pub(crate) struct Shares {
+pub(crate) struct Quotas {
     queue: Arc<Queue>,
-    share: u64,
+    quota: u64,
     by_caller: Mutex<BTreeMap<Caller, u64>>,
 }
 
 /// Room in the queue, until it is dropped.
-pub(crate) struct Share {
-    shares: Arc<Shares>,
+pub(crate) struct Room {
+    quotas: Arc<Quotas>,
     caller: Caller,
     amount: u64,
     _held: Held,
 }
 
-impl Shares {
-    /// Divides a queue so that one caller has at most `share` of it.
-    pub(crate) fn of(queue: Arc<Queue>, share: u64) -> Arc<Self> {
-        Arc::new(Self { queue, share, by_caller: Mutex::default() })
+impl Quotas {
+    /// Divides a queue so that one caller has at most `quota` of it.
+    pub(crate) fn of(queue: Arc<Queue>, quota: u64) -> Arc<Self> {
+        Arc::new(Self { queue, quota, by_caller: Mutex::default() })
     }
 
     /// Takes up room for a caller. What is all that it holds is never over its share, however much it is.
-    pub(crate) fn enter(self: &Arc<Self>, caller: Caller, amount: u64) -> Result<Share, NoRoom> {
+    pub(crate) fn enter(self: &Arc<Self>, caller: Caller, amount: u64) -> Result<Room, NoRoom> {
         let mut by_caller = self.by_caller.lock().unwrap_or_else(PoisonError::into_inner);
         let mine = by_caller.get(&caller).copied().unwrap_or(0);
-        if mine > 0 && mine + amount > self.share {
+        if mine > 0 && mine + amount > self.quota {
             self.queue.reject();
-            return Err(NoRoom::OverShare);
+            return Err(NoRoom::OverQuota);
         }
         let held = self.queue.enter(amount).ok_or(NoRoom::Full)?;
         by_caller.insert(caller.clone(), mine + amount);
         drop(by_caller);
-        Ok(Share { shares: Arc::clone(self), caller, amount, _held: held })
+        Ok(Room { quotas: Arc::clone(self), caller, amount, _held: held })
     }
 }
 
-impl Drop for Share {
+impl Drop for Room {
     fn drop(&mut self) {
-        let mut by_caller = self.shares.by_caller.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_caller = self.quotas.by_caller.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(mine) = by_caller.get_mut(&self.caller) {
             *mine -= self.amount;
             if *mine == 0 {
@@ -82,8 +82,8 @@ mod tests {
     use super::*;
     use crate::queues::QueueName;
 
-    fn shares(capacity: u64, share: u64) -> Arc<Shares> {
-        Shares::of(Queue::new(QueueName::LiveStreams, capacity), share)
+    fn quotas(capacity: u64, quota: u64) -> Arc<Quotas> {
+        Quotas::of(Queue::new(QueueName::LiveStreams, capacity), quota)
     }
 
     fn token(name: &str) -> Caller {
@@ -92,21 +92,21 @@ mod tests {
 
     #[test]
     fn one_caller_has_at_most_its_share_and_the_others_have_the_rest() {
-        let shares = shares(4, 2);
-        let _first = shares.enter(token("ana"), 1);
-        let second = shares.enter(token("ana"), 1);
-        assert_eq!(shares.enter(token("ana"), 1).err(), Some(NoRoom::OverShare));
-        let _other = shares.enter(token("bo"), 2);
-        assert_eq!(shares.enter(token("cy"), 1).err(), Some(NoRoom::Full));
+        let quotas = quotas(4, 2);
+        let _first = quotas.enter(token("ana"), 1);
+        let second = quotas.enter(token("ana"), 1);
+        assert_eq!(quotas.enter(token("ana"), 1).err(), Some(NoRoom::OverQuota));
+        let _other = quotas.enter(token("bo"), 2);
+        assert_eq!(quotas.enter(token("cy"), 1).err(), Some(NoRoom::Full));
         drop(second);
-        assert!(shares.enter(token("ana"), 1).is_ok());
+        assert!(quotas.enter(token("ana"), 1).is_ok());
     }
 
     #[test]
     fn what_is_all_that_a_caller_holds_is_taken_and_given_back() {
-        let shares = shares(4, 2);
-        assert!(shares.enter(token("ana"), 4).is_ok());
-        assert_eq!(shares.queue.depth(), 0);
-        assert!(shares.by_caller.lock().unwrap().is_empty());
+        let quotas = quotas(4, 2);
+        assert!(quotas.enter(token("ana"), 4).is_ok());
+        assert_eq!(quotas.queue.depth(), 0);
+        assert!(quotas.by_caller.lock().unwrap().is_empty());
     }
 }

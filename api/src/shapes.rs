@@ -13,10 +13,10 @@ use ensue_engine::schedule::plan;
 use ensue_packs::Severity;
 use ensue_views::{enforcements, executions, inquiries};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::wire::tokens::ROLES_MAX;
-use crate::wire::verdicts::WireSpan;
+use crate::sizes::ROLES_MAX;
 
 macro_rules! shapes {
     ($($name:ident = $json:expr;)*) => {
@@ -177,6 +177,13 @@ shapes! {
         "maxItems": ROLES_MAX,
         "description": "Roles; one that is given twice counts once.",
     });
+}
+
+/// A range of bytes.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct WireSpan {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
 }
 
 /// Every name but those that the shape of a CloudEvent has itself.

@@ -18,20 +18,23 @@ use ensue_views::{Column, DeadLetter, Execution};
 use futures_util::{StreamExt as _, stream};
 use thiserror::Error;
 
+use super::Routes;
 use super::reruns;
-use crate::api::{Api, read_row};
+use crate::api::Api;
 use crate::auth::{Allowed, Secrecy};
 use crate::call::{Call, Nothing};
 use crate::listing::{self, Listed};
+use crate::operation::{Conditional, Header, Operation, Takes, WRITTEN};
 use crate::permissions::{DeadLettersRead, DeadLettersSettle, Permission};
 use crate::ports::{OnBehalf, Ports};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::query::bad;
 use crate::respond::{self, Written};
+use crate::rows::read_row;
 use crate::wire::bulk::WireRefused;
-use crate::wire::embedded;
+use crate::wire::dead_letters::{WireDeadLetter, WireDealtWith};
 use crate::wire::executions::WireRerun;
-use crate::wire::letters::{WireDeadLetter, WireDealtWith};
+use crate::wire::{WireList, embedded};
 
 /// How many are asked for at once: they share commits.
 const AT_ONCE: usize = 16;
@@ -42,7 +45,7 @@ const FILTERS: [&str; 5] = ["sensor", "action", "rule", "since", "until"];
 /// Why nothing is done about letters.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-enum LetterRefused {
+enum DeadLetterRefused {
     /// Nothing says which.
     #[error("no filter says which dead letters are meant, and all of them are not")]
     Unfiltered,
@@ -54,7 +57,7 @@ enum LetterRefused {
     Erased(Id),
 }
 
-impl Explain for LetterRefused {
+impl Explain for DeadLetterRefused {
     fn slug(&self) -> &'static str {
         match self {
             Self::Unfiltered => "bad-parameter",
@@ -79,6 +82,78 @@ impl Explain for LetterRefused {
     }
 }
 
+/// The parameters of what deals with many.
+const OF_DEAD_LETTERS: &[&str] = &["sensor", "action", "rule", "since", "until", "sort", "limit", "cursor", "dry_run"];
+
+/// Deals with those of a page of a list.
+const fn deals_with_many(id: &'static str, summary: &'static str) -> Operation {
+    Operation::new(id, summary)
+        .asked(OF_DEAD_LETTERS)
+        .takes(Takes::Empty)
+        .gives::<WireList<WireDealtWith>>(200, "What came of each of a page.", &[Header::Link])
+        .sees_views()
+}
+
+/// Declares the routes that are answered here.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.get::<DeadLettersRead>(
+        "/dead_letters",
+        list,
+        Operation::lists::<WireDeadLetter>(
+            "dead_letter_list",
+            "Lists what gave up: deliveries that proved who sent them and were refused, and executions that failed for good; the \
+ newest first",
+            &["status", "sensor", "action", "rule", "since", "until", "sort", "limit", "cursor"],
+        )
+        .sees_views(),
+    );
+    routes.get::<DeadLettersRead>(
+        "/dead_letters/{id}",
+        get,
+        Operation::shows::<WireDeadLetter>("dead_letter_get", "Shows a dead letter with what was delivered").sees_views(),
+    );
+    routes.post::<DeadLettersSettle>(
+        "/dead_letters/{id}/retry",
+        retry,
+        Operation::new("dead_letter_retry", "Has what gave up tried again")
+            .can_be_tried()
+            .takes(Takes::Empty)
+            .gives::<WireDealtWith>(202, "It is run again, or what it makes now is on the disk.", WRITTEN)
+            .refuses(&[
+                (404, "hook_not_found"),
+                (409, "dead_letter_not_open"),
+                (409, "dead_letter_not_kept"),
+                (409, "rerun_refused"),
+                (422, "parameters_invalid"),
+                (422, "payload_invalid"),
+                (422, "sensor_erred"),
+                (422, "trigger_not_found"),
+            ])
+            .heeds_conditions(Conditional::Change)
+            .demands_admission(),
+    );
+    routes.post::<DeadLettersSettle>(
+        "/dead_letters/{id}/dismiss",
+        dismiss,
+        Operation::new("dead_letter_dismiss", "Leaves what gave up as it is")
+            .can_be_tried()
+            .takes(Takes::Empty)
+            .gives::<WireDealtWith>(200, "It is left as it is.", WRITTEN)
+            .refuses(&[(409, "dead_letter_not_open")])
+            .heeds_conditions(Conditional::Change),
+    );
+    routes.post::<DeadLettersSettle>(
+        "/dead_letters/retry",
+        retry_many,
+        deals_with_many("dead_letters_retry", "Has what gave up tried again: the open ones of a page of a list").demands_admission(),
+    );
+    routes.post::<DeadLettersSettle>(
+        "/dead_letters/dismiss",
+        dismiss_many,
+        deals_with_many("dead_letters_dismiss", "Leaves what gave up as it is: the open ones of a page of a list"),
+    );
+}
+
 /// Lists dead letters, the newest first.
 pub(super) async fn list(allowed: Allowed<DeadLettersRead>, call: Call) -> Outcome {
     let status = call.query().one_of("status", &LetterStatus::ALL.map(|status| (status.as_str(), status)))?;
@@ -91,7 +166,7 @@ pub(super) async fn list(allowed: Allowed<DeadLettersRead>, call: Call) -> Outco
 pub(super) async fn get(_: Allowed<DeadLettersRead>, call: Call) -> Outcome {
     let id: Id = call.named("id", DeadLettersRead::THING)?;
     let letter: DeadLetter = call.api().row(id.to_string(), DeadLettersRead::THING).await?;
-    respond::json(&call.api().blocking(move |ports| whole(ports, letter)).await??)
+    respond::json(&call.api().threads.blocking(move |ports| whole(ports, letter)).await??)
 }
 
 /// Reads what [`get`] shows. Blocking.
@@ -120,14 +195,14 @@ async fn listed<P: Permission>(call: &Call, allowed: &Allowed<P>, status: Option
     let failed = [Status::Failed, Status::TimedOut].map(|status| status.as_str().to_owned());
     let filters = vec![Filter::any_of(Column::Status, failed.to_vec())];
     let Listed { items, next, page } = listing::rows_where::<Execution, _>(call, allowed, &[Column::Action, Column::Rule], filters).await?;
-    let letters = move |ports: &Ports| -> Result<Vec<DeadLetter>, Problem> {
+    let dead_letters = move |ports: &Ports| -> Result<Vec<DeadLetter>, Problem> {
         let roots = items.into_iter().filter(|execution| execution.parent.is_none());
-        let letters = roots.filter_map(|execution| read_row::<DeadLetter>(ports, &execution.id.to_string()).transpose());
-        let mut letters: Vec<DeadLetter> = letters.collect::<Result<_, _>>()?;
-        letters.retain(|letter| status.is_none_or(|status| letter.status == status));
-        Ok(letters)
+        let dead_letters = roots.filter_map(|execution| read_row::<DeadLetter>(ports, &execution.id.to_string()).transpose());
+        let mut dead_letters: Vec<DeadLetter> = dead_letters.collect::<Result<_, _>>()?;
+        dead_letters.retain(|letter| status.is_none_or(|status| letter.status == status));
+        Ok(dead_letters)
     };
-    Ok(Listed { items: call.api().blocking(letters).await??, next, page })
+    Ok(Listed { items: call.api().threads.blocking(dead_letters).await??, next, page })
 }
 
 /// Has what gave up tried again.
@@ -203,11 +278,11 @@ async fn deal_with_one(allowed: &Allowed<DeadLettersSettle>, mut call: Call, dea
         Some(dealt) => dealt,
         None => {
             let Nothing {} = call.json_or_nothing().await?;
-            let turn = call.turn::<DeadLettersRead, _>(&id.to_string(), read).await?;
+            let lock = call.lock::<DeadLettersRead, _>(&id.to_string(), read).await?;
             let letter: DeadLetter = call.api().row(id.to_string(), DeadLettersRead::THING).await?;
             let asked = Asked { api: call.api().clone(), by: call.on_behalf(allowed)?, deal, is_dry: call.is_dry_run()? };
             let dealt = asked.dealt(letter, asked.by.request.clone()).await?;
-            drop(turn);
+            drop(lock);
             dealt
         }
     };
@@ -221,7 +296,7 @@ async fn deal_with_one(allowed: &Allowed<DeadLettersSettle>, mut call: Call, dea
 
 async fn deal_with_many(allowed: &Allowed<DeadLettersSettle>, call: &Call, deal: Deal) -> Outcome {
     if FILTERS.iter().all(|filter| call.query().text(filter).is_none()) {
-        return Err(LetterRefused::Unfiltered.into());
+        return Err(DeadLetterRefused::Unfiltered.into());
     }
     // The answer tells which there are.
     Allowed::<DeadLettersRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
@@ -235,9 +310,9 @@ async fn deal_with_many(allowed: &Allowed<DeadLettersSettle>, call: &Call, deal:
 async fn one(asked: Arc<Asked>, letter: DeadLetter) -> WireDealtWith {
     let id = letter.id;
     let request = asked.by.request.as_ref().map(|request| request.of_one(id, asked.deal.as_str()));
-    let turn = asked.api.turns.of(&format!("{}/{id}", DeadLettersRead::NOUN)).await;
+    let lock = asked.api.resource_locks.lock(&format!("{}/{id}", DeadLettersRead::NOUN)).await;
     let dealt = asked.dealt(letter, request).await;
-    drop(turn);
+    drop(lock);
     match dealt {
         Ok(Dealt { position, rerun, events }) => WireDealtWith { id, position, rerun, events, error: None },
         Err(problem) => WireDealtWith { id, position: None, rerun: None, events: Vec::new(), error: Some(WireRefused::from(&problem)) },
@@ -247,7 +322,7 @@ async fn one(asked: Arc<Asked>, letter: DeadLetter) -> WireDealtWith {
 impl Asked {
     async fn dealt(&self, letter: DeadLetter, request: Option<RequestKey>) -> Result<Dealt, Problem> {
         let deal = self.deal;
-        let ask = self.api.blocking(move |ports| ask(ports, &letter, deal)).await??;
+        let ask = self.api.threads.blocking(move |ports| ask(ports, &letter, deal)).await??;
         if self.is_dry {
             self.api.submit(OnBehalf { request: None, ..self.by.clone() }, Ask::Check(Box::new(ask))).await?;
             return Ok(Dealt::default());
@@ -287,8 +362,8 @@ fn again(ports: &Ports, letter: &DeadLetter) -> Result<RetriedDelivery, Problem>
     let record = ports.log.read(Position(at.0.saturating_sub(1)), ReadLimit { records: 1, bytes: 1 })?.pop();
     let missing = || Problem::from(Missing::new(DeadLettersRead::THING, &letter.id.to_string()));
     let Some(Record { fact: Fact::DeliveryRefused(refused), cause, .. }) = record else { return Err(missing()) };
-    let with = refused.with.ok_or(LetterRefused::NotKept(letter.id))?;
-    let body = ports.log.body(at)?.ok_or(LetterRefused::Erased(letter.id))?;
+    let with = refused.with.ok_or(DeadLetterRefused::NotKept(letter.id))?;
+    let body = ports.log.body(at)?.ok_or(DeadLetterRefused::Erased(letter.id))?;
     let request = HookRequest { sensor: refused.sensor, headers: with.headers, query: with.query, body };
     let events = ports.webhooks.deliver_again(request)?;
     Ok(RetriedDelivery { of: letter.id, cause: cause.from_parent(letter.id), events })

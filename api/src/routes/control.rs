@@ -1,0 +1,192 @@
+//! Executions under way: cancel, pause and resume one, and say what became of one of which nobody knows.
+//!
+//! Many at once are `bulk.rs`'s, running one again is `reruns.rs`'s.
+
+use ensue_engine::command::{Ask, Before};
+use ensue_engine::executions::facts::{Settlement, SettlementMisfit};
+use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::ids::ExecutionId;
+use ensue_engine::record::Body;
+use ensue_views::Execution;
+use thiserror::Error;
+
+use super::Routes;
+use super::executions::{as_of, read};
+use crate::auth::Allowed;
+use crate::call::{Call, Nothing};
+use crate::operation::{Conditional, Operation, Takes, WRITTEN};
+use crate::permissions::{ExecutionsCancel, ExecutionsPause, ExecutionsRead, ExecutionsSettle, Permission as _};
+use crate::ports::OnBehalf;
+use crate::problem::Outcome;
+use crate::respond::{self, Written};
+use crate::wire::executions::{WireExecution, WireOutcome, WireSettlement};
+
+/// A settlement whose parts do not go together.
+#[derive(Debug, Error)]
+#[error(transparent)]
+struct SettlementInvalid(#[from] SettlementMisfit);
+
+impl Explain for SettlementInvalid {
+    fn slug(&self) -> &'static str {
+        "body-invalid"
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Invalid
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(
+            r#"for example `{"outcome": "succeeded", "result": {}}`, `{"outcome": "failed", "error": "…"}` or `{"outcome": "retry"}`"#
+                .into(),
+        )
+    }
+}
+
+/// Declares what cancels, pauses and resumes an execution.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.post::<ExecutionsCancel>(
+        "/executions/{id}/cancel",
+        cancel,
+        Operation::new("execution_cancel", "Asks that an execution end, and all that it runs")
+            .can_be_tried()
+            .takes(Takes::Empty)
+            .gives::<WireExecution>(202, "It was asked for.", WRITTEN)
+            .refuses(&[(409, "execution_not_open")])
+            .heeds_conditions(Conditional::Change)
+            .sees_views(),
+    );
+    routes.post::<ExecutionsPause>(
+        "/executions/{id}/pause",
+        pause,
+        Operation::new("execution_pause", "Has nothing of an execution start any more until it is resumed")
+            .can_be_tried()
+            .takes(Takes::Empty)
+            .gives::<WireExecution>(200, "It is paused.", WRITTEN)
+            .refuses(&[(409, "execution_not_open"), (409, "execution_ending")])
+            .heeds_conditions(Conditional::Change)
+            .sees_views(),
+    );
+    routes.post::<ExecutionsPause>(
+        "/executions/{id}/resume",
+        resume,
+        Operation::new("execution_resume", "Has a paused execution go on")
+            .can_be_tried()
+            .takes(Takes::Empty)
+            .gives::<WireExecution>(200, "It goes on.", WRITTEN)
+            .refuses(&[(409, "execution_not_open"), (409, "execution_not_paused")])
+            .heeds_conditions(Conditional::Change)
+            .sees_views(),
+    );
+}
+
+/// Declares what settles an execution of which nobody knows.
+pub(super) fn declare_settling(routes: &mut Routes) {
+    routes.post::<ExecutionsSettle>(
+        "/executions/{id}/settle",
+        settle,
+        Operation::new("execution_settle", "Says what became of an execution of which nobody knows")
+            .can_be_tried()
+            .takes_json::<WireOutcome>(r#"{"outcome": "succeeded", "result": {"sent": true}}"#)
+            .gives::<WireExecution>(200, "It is settled.", WRITTEN)
+            .refuses(&[(409, "execution_not_indeterminate"), (409, "execution_not_open")])
+            .heeds_conditions(Conditional::Change)
+            .sees_views(),
+    );
+}
+
+/// Asks that an execution end.
+pub(super) async fn cancel(allowed: Allowed<ExecutionsCancel>, mut call: Call) -> Outcome {
+    let execution: ExecutionId = call.named("id", ExecutionsRead::THING)?;
+    if let Some((before, _)) = call.before().await? {
+        return changed_before(&call, execution, &before, Written::Accepted).await;
+    }
+    let Nothing {} = call.json_or_nothing().await?;
+    let by = call.on_behalf(&allowed)?;
+    change(&call, execution, by, Ask::CancelExecution { execution }, Written::Accepted).await
+}
+
+/// Asks that nothing of an execution start until it is resumed.
+pub(super) async fn pause(allowed: Allowed<ExecutionsPause>, mut call: Call) -> Outcome {
+    let execution: ExecutionId = call.named("id", ExecutionsRead::THING)?;
+    if let Some((before, _)) = call.before().await? {
+        return changed_before(&call, execution, &before, Written::Done).await;
+    }
+    let Nothing {} = call.json_or_nothing().await?;
+    let by = call.on_behalf(&allowed)?;
+    change(&call, execution, by, Ask::PauseExecution { execution }, Written::Done).await
+}
+
+/// Asks that a paused execution go on.
+pub(super) async fn resume(allowed: Allowed<ExecutionsPause>, mut call: Call) -> Outcome {
+    let execution: ExecutionId = call.named("id", ExecutionsRead::THING)?;
+    if let Some((before, _)) = call.before().await? {
+        return changed_before(&call, execution, &before, Written::Done).await;
+    }
+    let Nothing {} = call.json_or_nothing().await?;
+    let by = call.on_behalf(&allowed)?;
+    change(&call, execution, by, Ask::ResumeExecution { execution }, Written::Done).await
+}
+
+/// Says what became of an indeterminate execution.
+pub(super) async fn settle(allowed: Allowed<ExecutionsSettle>, mut call: Call) -> Outcome {
+    let execution: ExecutionId = call.named("id", ExecutionsRead::THING)?;
+    if let Some((before, _)) = call.before().await? {
+        return changed_before(&call, execution, &before, Written::Done).await;
+    }
+    let (outcome, result) = settlement(call.json().await?)?;
+    let by = call.on_behalf(&allowed)?;
+    change(&call, execution, by, Ask::SettleExecution { execution, outcome, result }, Written::Done).await
+}
+
+fn settlement(given: WireSettlement) -> Result<(Settlement, Option<Body>), SettlementInvalid> {
+    let result = given.result.map(|result| Body::json(String::from(Box::<str>::from(result))));
+    Ok(given.outcome.with(result, given.error)?)
+}
+
+/// Changes an execution that is there, and shows it as it is then.
+async fn change(call: &Call, id: ExecutionId, by: OnBehalf, ask: Ask, how: Written) -> Outcome {
+    let api = call.api();
+    let lock = call.lock::<ExecutionsRead, _>(&id.to_string(), read).await?;
+    // One that is not there is told apart from one that has ended.
+    let before: Execution = api.row(id.to_string(), ExecutionsRead::THING).await?;
+    if call.is_dry_run()? {
+        return call.check(by, ask).await;
+    }
+    let committed = api.submit_locked(lock, by, ask).await?;
+    if call.is_keyed() {
+        let then = as_of(api, id, committed.position).await?;
+        return respond::written(how, committed.position, &WireExecution::listed(then));
+    }
+    // It is done; a view that lags must not make it look otherwise.
+    let after = match api.see_position(committed.position).await {
+        Ok(()) => api.row(id.to_string(), ExecutionsRead::THING).await.unwrap_or(before),
+        Err(_) => before,
+    };
+    respond::written(how, committed.position, &WireExecution::listed(after))
+}
+
+/// Answers a change as it was answered to the first request of its key.
+async fn changed_before(call: &Call, id: ExecutionId, before: &Before, how: Written) -> Outcome {
+    let then = as_of(call.api(), id, before.position).await?;
+    respond::written(how, before.position, &WireExecution::listed(then))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(text: &str) -> Result<(Settlement, Option<Body>), SettlementInvalid> {
+        settlement(serde_json::from_str(text).unwrap())
+    }
+
+    #[test]
+    fn only_a_success_has_a_result_and_only_a_failure_says_why() {
+        assert!(matches!(given(r#"{"outcome":"succeeded","result":{"a":1}}"#), Ok((Settlement::Succeeded, Some(_)))));
+        assert!(matches!(given(r#"{"outcome":"failed","error":"no"}"#), Ok((Settlement::Failed { .. }, None))));
+        assert!(matches!(given(r#"{"outcome":"retry"}"#), Ok((Settlement::Retry, None))));
+        assert!(matches!(given(r#"{"outcome":"failed"}"#), Err(SettlementInvalid(SettlementMisfit::FailureWithoutError))));
+        assert!(matches!(given(r#"{"outcome":"retry","result":1}"#), Err(SettlementInvalid(SettlementMisfit::ResultOfNoSuccess))));
+        assert!(matches!(given(r#"{"outcome":"succeeded","error":"x"}"#), Err(SettlementInvalid(SettlementMisfit::ErrorOfNoFailure))));
+    }
+}
