@@ -6,10 +6,7 @@ use crate::ast::Operator;
 use crate::budget::Budget;
 use crate::compare::Elements;
 use crate::error::{ErrorKind, Fault, fault};
-use crate::value::{Type, Value};
-
-/// The first and last moments, in seconds: years 1 to 9999.
-const TIMESTAMP_SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+use crate::value::{Type, Value, in_range};
 
 /// The value of `one operator other`.
 pub(crate) fn apply<'a>(operator: Operator, one: &Value<'a>, other: &Value<'a>, budget: &mut Budget) -> Result<Value<'a>, Fault> {
@@ -124,11 +121,6 @@ fn shifted<'a>(moment: &DateTime<Utc>, nanoseconds: Option<i64>) -> Result<Value
         .and_then(in_range)
         .map(Value::Timestamp)
         .ok_or_else(|| overflow(Operator::Add, Type::Timestamp))
-}
-
-/// The moment, if it is in the years 1 to 9999.
-pub(crate) fn in_range(moment: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    TIMESTAMP_SECONDS.contains(&moment.timestamp()).then_some(moment)
 }
 
 fn nonzero(is_nonzero: bool, what: &str) -> Result<(), Fault> {

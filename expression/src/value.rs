@@ -10,7 +10,6 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::budget::Budget;
-use crate::compare::{key_order, long_text_steps};
 use crate::error::{ErrorKind, EvaluationError, Fault, fault};
 use crate::json::{Node, NodeKind, Number};
 
@@ -18,6 +17,8 @@ mod collection;
 mod convert;
 mod json_text;
 mod kind;
+mod moment;
+mod order;
 
 pub(crate) use collection::Measure;
 pub use collection::{List, Map};
@@ -25,6 +26,8 @@ pub use convert::{RESULT_BYTES_MAX, RESULT_VALUES_MAX};
 pub(crate) use convert::{rounded, scalar_text};
 pub(crate) use json_text::json_text;
 pub use kind::Type;
+pub(crate) use moment::in_range;
+pub(crate) use order::{KEY_BYTES_PER_STEP, key_order, long_text_steps, numeric_order};
 
 /// How deep lists, maps and optionals that an expression makes may nest.
 pub const VALUE_DEPTH_MAX: u32 = 128;
