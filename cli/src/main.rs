@@ -8,7 +8,9 @@ mod bench;
 mod client;
 mod commands;
 mod flow;
+mod frame;
 mod github;
+mod id_ends;
 mod ids;
 mod lines;
 mod live;
@@ -33,6 +35,7 @@ mod this_machine;
 mod trace;
 mod tree;
 mod trials;
+mod wording;
 mod yaml;
 
 use std::process::ExitCode;
