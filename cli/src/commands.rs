@@ -238,7 +238,7 @@ enum Command {
     Doctor(doctor::Doctor),
     Status(status::Status),
     Top(top::Top),
-    Bench(bench::Bench),
+    Bench(ensue_bench::Bench),
     Completions(completions::Completions),
     Man(man::Man),
     #[command(hide = true)]
@@ -288,7 +288,7 @@ pub(crate) fn run(line: CommandLine) -> Outcome {
         Command::Doctor(doctor) => doctor.run(&asking),
         Command::Status(status) => wait_for(status.run(&asking)),
         Command::Top(top) => wait_for(top.run(&asking)),
-        Command::Bench(bench) => bench.run(&asking),
+        Command::Bench(bench) => bench::run(bench, &asking),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),
         Command::Supervisor(supervisor) => supervisor.run(),

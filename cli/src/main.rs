@@ -4,12 +4,10 @@
 
 mod ago;
 mod batch;
-mod bench;
 mod client;
 mod commands;
 mod flow;
 mod frame;
-mod github;
 mod id_ends;
 mod ids;
 mod lines;

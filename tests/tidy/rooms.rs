@@ -9,7 +9,7 @@ use syn::{Item, ItemMod, ItemUse, Path, UseTree};
 use crate::{CRATES, demand_none, files};
 
 /// The crates whose rooms still make circles, and how many rooms are in them. A figure may only become smaller.
-const STILL_IN_CIRCLES: &[(&str, usize)] = &[("api", 32), ("cli", 2), ("engine", 22), ("executor", 10)];
+const STILL_IN_CIRCLES: &[(&str, usize)] = &[("api", 32), ("engine", 22), ("executor", 10)];
 
 #[test]
 fn imports_between_the_rooms_of_a_crate_make_no_circle() {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use ensue_bench::github;
 use ensue_engine::ports::Secret;
 use ensue_engine::time::Timestamp;
 use ensue_node::config::AtStop;
@@ -14,7 +15,6 @@ use serde_json::{Value, json};
 use super::Asking;
 use super::run::has_ended;
 use crate::client::{Client, Delivered, Token};
-use crate::github;
 use crate::report::{Failure, Outcome, say, tell};
 use crate::style::Style;
 use crate::table::text;

@@ -7,20 +7,20 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use super::flows::Flow;
-use super::wire;
+use crate::flows::Flow;
 use crate::github::{self, Signature};
+use crate::wire;
 
 /// The length of an id as it stands in the header.
 const ID_BYTES: usize = 36;
 
 /// A request that is sent again and again, under ever new ids where it has one.
 #[derive(Clone)]
-pub(super) struct Delivery {
+pub(crate) struct Delivery {
     request: Vec<u8>,
     signed: Option<Signed>,
     /// How many events each makes.
-    pub(super) events: u64,
+    pub(crate) events: u64,
 }
 
 /// What is another in each delivery.
@@ -37,7 +37,7 @@ const SPACES: usize = u64::BITS as usize;
 
 impl Delivery {
     /// Prepares the delivery of the library's own pull request at a path, signed with `secret`.
-    pub(super) fn new(host: SocketAddr, path: &str, secret: &[u8]) -> Self {
+    pub(crate) fn new(host: SocketAddr, path: &str, secret: &[u8]) -> Self {
         let body = github::PULL_REQUEST;
         let mut begun = Signature::of(secret);
         begun.update(body);
@@ -59,7 +59,7 @@ impl Delivery {
     }
 
     /// Prepares a list of so many events of a trigger over the API, with payloads of so many bytes.
-    pub(super) fn list(host: SocketAddr, token: &str, trigger: &str, events: usize, payload_bytes: usize) -> Self {
+    pub(crate) fn list(host: SocketAddr, token: &str, trigger: &str, events: usize, payload_bytes: usize) -> Self {
         let around = json!({ "n": 0, "text": "" }).to_string().len();
         let event = json!({ "trigger": trigger, "payload": { "n": 0, "text": "x".repeat(payload_bytes.saturating_sub(around)) } });
         let body = Value::from(vec![event; events]).to_string();
@@ -67,12 +67,12 @@ impl Delivery {
     }
 
     /// Prepares the request for a workflow.
-    pub(super) fn flow(host: SocketAddr, token: &str, flow: Flow) -> Self {
+    pub(crate) fn flow(host: SocketAddr, token: &str, flow: Flow) -> Self {
         Self { request: flow.request(host, token), signed: None, events: 1 }
     }
 
     /// Gives the request of the `number`-th delivery of a run.
-    pub(super) fn numbered(&mut self, number: u64) -> &[u8] {
+    pub(crate) fn numbered(&mut self, number: u64) -> &[u8] {
         if let Some(Signed { id_at, signature_at, begun }) = &self.signed {
             let id = format!("{:08x}-0000-4000-8000-{:012x}", number & 0xFFFF_FFFF, number >> 32);
             self.request[*id_at..id_at + ID_BYTES].copy_from_slice(id.as_bytes());
@@ -89,7 +89,7 @@ impl Delivery {
 }
 
 /// Reads the id of the first event off the answer to a delivery; of an execution, off the answer to its request.
-pub(super) fn event_of(answer: &[u8]) -> Option<[u8; ID_BYTES]> {
+pub(crate) fn event_of(answer: &[u8]) -> Option<[u8; ID_BYTES]> {
     const BEFORE: &[u8] = b"\"id\":\"";
     let at = answer.windows(BEFORE.len()).position(|window| window == BEFORE)? + BEFORE.len();
     answer.get(at..at + ID_BYTES)?.try_into().ok()

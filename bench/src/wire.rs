@@ -15,28 +15,28 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// A connection to a node.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     address: SocketAddr,
     stream: TcpStream,
     read: Vec<u8>,
 }
 
 /// An answer, valid until the next request.
-pub(super) struct Reply<'c> {
+pub(crate) struct Reply<'c> {
     /// The HTTP status.
-    pub(super) status: u16,
+    pub(crate) status: u16,
     /// The body.
-    pub(super) body: &'c [u8],
+    pub(crate) body: &'c [u8],
 }
 
 impl Connection {
     /// Connects.
-    pub(super) async fn open(address: SocketAddr) -> io::Result<Self> {
+    pub(crate) async fn open(address: SocketAddr) -> io::Result<Self> {
         Ok(Self { address, stream: connect(address).await?, read: Vec::with_capacity(16 * 1024) })
     }
 
     /// Sends a request without a body, also where the node has closed the connection because nothing came for a while.
-    pub(super) async fn ask(&mut self, request: &[u8]) -> io::Result<Reply<'_>> {
+    pub(crate) async fn ask(&mut self, request: &[u8]) -> io::Result<Reply<'_>> {
         if self.is_closed()? {
             self.stream = connect(self.address).await?;
         }
@@ -53,7 +53,7 @@ impl Connection {
     }
 
     /// Sends a whole request and reads the whole answer.
-    pub(super) async fn exchange(&mut self, request: &[u8]) -> io::Result<Reply<'_>> {
+    pub(crate) async fn exchange(&mut self, request: &[u8]) -> io::Result<Reply<'_>> {
         self.stream.write_all(request).await?;
         self.read.clear();
         let head_end = loop {
@@ -104,17 +104,17 @@ fn malformed(why: &'static str) -> io::Error {
 }
 
 /// A request without a body.
-pub(super) fn get(host: SocketAddr, path: &str, token: &str) -> Vec<u8> {
+pub(crate) fn get(host: SocketAddr, path: &str, token: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\naccept: application/json\r\n\r\n").into_bytes()
 }
 
 /// A request with a JSON document.
-pub(super) fn post(host: SocketAddr, path: &str, token: &str, body: &str) -> Vec<u8> {
+pub(crate) fn post(host: SocketAddr, path: &str, token: &str, body: &str) -> Vec<u8> {
     posted(host, path, token, "", body)
 }
 
 /// A request with a JSON document that is answered once what it asks for has ended, or so long afterwards.
-pub(super) fn post_and_wait(host: SocketAddr, path: &str, token: &str, body: &str, wait: Duration) -> Vec<u8> {
+pub(crate) fn post_and_wait(host: SocketAddr, path: &str, token: &str, body: &str, wait: Duration) -> Vec<u8> {
     posted(host, path, token, &format!("prefer: wait={}\r\n", wait.as_secs()), body)
 }
 

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, mpsc};
 
-use super::delivery::{Delivery, event_of};
-use super::target::Calls;
-use super::wire::Connection;
+use crate::delivery::{Delivery, event_of};
+use crate::target::Calls;
+use crate::wire::Connection;
 
 /// How many turns wait for a connection.
 const TURNS_WAITING_MAX: usize = 65_536;
@@ -30,7 +30,7 @@ pub(crate) enum Pace {
 
 /// When a connection is done with a delivery.
 #[derive(Clone)]
-pub(super) enum Until {
+pub(crate) enum Until {
     /// It has its answer.
     Answered,
     /// The HTTP call that it leads to has come.
@@ -39,48 +39,48 @@ pub(super) enum Until {
 
 /// What is sent, and how.
 #[derive(Clone)]
-pub(super) struct Load {
+pub(crate) struct Load {
     /// The node.
-    pub(super) node: SocketAddr,
+    pub(crate) node: SocketAddr,
     /// The delivery.
-    pub(super) delivery: Delivery,
+    pub(crate) delivery: Delivery,
     /// How.
-    pub(super) pace: Pace,
+    pub(crate) pace: Pace,
     /// When a connection may send the next.
-    pub(super) until: Until,
+    pub(crate) until: Until,
     /// Over how many connections.
-    pub(super) connections: usize,
+    pub(crate) connections: usize,
     /// For how long.
-    pub(super) duration: Duration,
+    pub(crate) duration: Duration,
     /// The number of the first delivery: each run of one node has its own range.
-    pub(super) first: u64,
+    pub(crate) first: u64,
 }
 
 /// What became of one delivery.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sent {
+pub(crate) struct Sent {
     /// When it was meant to be sent.
-    pub(super) intended: Instant,
+    pub(crate) intended: Instant,
     /// When the answer was there.
-    pub(super) answered: Instant,
+    pub(crate) answered: Instant,
     /// The event it made, as the text of its id.
-    pub(super) event: Option<[u8; 36]>,
+    pub(crate) event: Option<[u8; 36]>,
 }
 
 /// What became of all.
 #[derive(Debug, Default)]
-pub(super) struct Loaded {
+pub(crate) struct Loaded {
     /// Those that were accepted.
-    pub(super) sent: Vec<Sent>,
+    pub(crate) sent: Vec<Sent>,
     /// How many were answered otherwise or not at all.
-    pub(super) refused: u64,
+    pub(crate) refused: u64,
     /// The first of those, for people.
-    pub(super) first_refusal: Option<String>,
+    pub(crate) first_refusal: Option<String>,
 }
 
 impl Load {
     /// Sends until the time is over, and waits for the last answers.
-    pub(super) async fn run(self) -> std::io::Result<Loaded> {
+    pub(crate) async fn run(self) -> std::io::Result<Loaded> {
         let mut connections = Vec::with_capacity(self.connections);
         for _ in 0..self.connections {
             connections.push(Connection::open(self.node).await?);

@@ -9,22 +9,28 @@ use std::time::{Duration, Instant, SystemTime};
 use ensue_engine::time::Timestamp;
 use serde::Deserialize;
 
-use super::child::Node;
-use super::figures::Lag;
-use super::wire::{self, Connection};
+use crate::child::Node;
+use crate::figures::Lag;
+use crate::wire::{self, Connection};
 
 /// The records that are asked for at once.
 const RECORDS_MAX: usize = 200;
 
+/// Returns this machine's time.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
 /// What the log says of a run.
 #[derive(Default)]
-pub(super) struct Ends {
+pub(crate) struct Ends {
     /// How many records were written.
-    pub(super) records: u64,
+    pub(crate) records: u64,
     /// In how many commits.
-    pub(super) commits: u64,
+    pub(crate) commits: u64,
     /// When the last execution of each event ended, and how many of its executions did.
-    pub(super) by_event: HashMap<[u8; 36], (Instant, usize)>,
+    pub(crate) by_event: HashMap<[u8; 36], (Instant, usize)>,
 }
 
 #[derive(Deserialize)]
@@ -53,7 +59,7 @@ struct Cause<'a> {
 }
 
 /// Gives the newest position of the log.
-pub(super) async fn head(node: &Node, connection: &mut Connection) -> io::Result<u64> {
+pub(crate) async fn head(node: &Node, connection: &mut Connection) -> io::Result<u64> {
     #[derive(Deserialize)]
     struct Head {
         position: u64,
@@ -64,7 +70,7 @@ pub(super) async fn head(node: &Node, connection: &mut Connection) -> io::Result
 }
 
 /// The body of an answer that says yes.
-pub(super) fn expected<'r>(reply: &wire::Reply<'r>) -> io::Result<&'r [u8]> {
+pub(crate) fn expected<'r>(reply: &wire::Reply<'r>) -> io::Result<&'r [u8]> {
     if reply.status == 200 {
         return Ok(reply.body);
     }
@@ -72,7 +78,7 @@ pub(super) fn expected<'r>(reply: &wire::Reply<'r>) -> io::Result<&'r [u8]> {
 }
 
 /// Waits until the log has stood still for a while: all that was begun has ended.
-pub(super) async fn settle(node: &Node, connection: &mut Connection) -> io::Result<()> {
+pub(crate) async fn settle(node: &Node, connection: &mut Connection) -> io::Result<()> {
     /// How long it may take to.
     const TIMEOUT: Duration = Duration::from_secs(120);
     let still = still(node.slow_disk);
@@ -98,7 +104,7 @@ fn still(slow_disk: Option<Duration>) -> Duration {
 }
 
 /// Asks how far the views are behind, and waits until they have come to where the log is now.
-pub(super) async fn lag(node: &Node, connection: &mut Connection) -> io::Result<Lag> {
+pub(crate) async fn lag(node: &Node, connection: &mut Connection) -> io::Result<Lag> {
     #[derive(Deserialize)]
     struct Status {
         position: u64,
@@ -124,7 +130,7 @@ pub(super) async fn lag(node: &Node, connection: &mut Connection) -> io::Result<
 
 impl Ends {
     /// Reads the log from behind a position to its end.
-    pub(super) async fn read(node: &Node, connection: &mut Connection, mut after: u64) -> io::Result<Self> {
+    pub(crate) async fn read(node: &Node, connection: &mut Connection, mut after: u64) -> io::Result<Self> {
         // The node's clock and ours are one machine's: what its records say becomes a moment of ours.
         let (wall, mono) = (SystemTime::now(), Instant::now());
         let wall_micros = wall.duration_since(SystemTime::UNIX_EPOCH).map_err(io::Error::other)?.as_micros();

@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     /// A graph that was worked out by hand, below.
-    const ROOMS: &str = include_str!("../../../tests/support/rooms.json");
+    const ROOMS: &str = include_str!("../../tests/support/rooms.json");
 
     fn graph() -> Graph {
         Graph::parse(ROOMS).unwrap()

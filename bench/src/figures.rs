@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::table::{bytes, laid_out};
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
@@ -11,13 +12,13 @@ use serde_json::{Value, json};
 const LATENCY_MICROS_MAX: u64 = 120_000_000;
 
 /// Latencies of many things.
-pub(super) struct Latencies {
+pub(crate) struct Latencies {
     micros: Histogram<u64>,
 }
 
 impl Latencies {
     /// Gathers latencies, with three digits each.
-    pub(super) fn of(latencies: impl Iterator<Item = Duration>) -> Self {
+    pub(crate) fn of(latencies: impl Iterator<Item = Duration>) -> Self {
         let micros = Histogram::new_with_bounds(1, LATENCY_MICROS_MAX, 3).expect("the bounds are right, they are constants");
         let mut gathered = Self { micros };
         latencies.for_each(|latency| gathered.add(latency));
@@ -25,12 +26,12 @@ impl Latencies {
     }
 
     /// Adds one more.
-    pub(super) fn add(&mut self, latency: Duration) {
+    pub(crate) fn add(&mut self, latency: Duration) {
         self.micros.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(LATENCY_MICROS_MAX));
     }
 
     /// Says how many there are.
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.micros.len()
     }
 
@@ -39,7 +40,7 @@ impl Latencies {
     }
 
     /// As JSON; null where there are none.
-    pub(super) fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         if self.count() == 0 {
             return Value::Null;
         }
@@ -52,12 +53,12 @@ fn micros_to_millis(micros: u64) -> f64 {
     micros as f64 / 1000.0
 }
 
-pub(super) fn millis(duration: Duration) -> f64 {
+pub(crate) fn millis(duration: Duration) -> f64 {
     rounded(duration.as_secs_f64() * 1000.0)
 }
 
 /// A figure for people; `-` where there is none.
-pub(super) fn number(value: &Value) -> String {
+pub(crate) fn number(value: &Value) -> String {
     match value.as_f64() {
         None => "-".to_owned(),
         Some(number) if number >= 1000.0 => format!("{number:.0}"),
@@ -66,14 +67,14 @@ pub(super) fn number(value: &Value) -> String {
 }
 
 /// Latencies for people; `-` where there are none.
-pub(super) fn latency(value: &Value) -> String {
+pub(crate) fn latency(value: &Value) -> String {
     match value.is_null() {
         true => "-".to_owned(),
         false => format!("{} / {} / {}", number(&value["p50_ms"]), number(&value["p99_ms"]), number(&value["max_ms"])),
     }
 }
 
-pub(super) fn rounded(value: f64) -> f64 {
+pub(crate) fn rounded(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }
 
@@ -81,80 +82,80 @@ pub(super) fn rounded(value: f64) -> f64 {
 const EVENTS_ON_DISK_MIN: u64 = 5_000;
 
 /// What a run of a scenario gave.
-pub(super) struct Figures {
+pub(crate) struct Figures {
     /// Its name.
-    pub(super) scenario: String,
+    pub(crate) scenario: String,
     /// How deliveries were sent.
-    pub(super) pace: String,
+    pub(crate) pace: String,
     /// From the intended sending to the answer.
-    pub(super) answered: Latencies,
+    pub(crate) answered: Latencies,
     /// From the intended sending to the end of the event's work: the record of the last execution's end.
-    pub(super) finished: Latencies,
+    pub(crate) finished: Latencies,
     /// From the intended sending to the HTTP call's arrival.
-    pub(super) called: Latencies,
+    pub(crate) called: Latencies,
     /// How long reads took beside the load, where there were any.
-    pub(super) read: Latencies,
+    pub(crate) read: Latencies,
     /// How many deliveries were refused or lost.
-    pub(super) refused: u64,
+    pub(crate) refused: u64,
     /// How many that were accepted had no end when the log stood still, where they lead to one.
-    pub(super) unfinished: u64,
+    pub(crate) unfinished: u64,
     /// From the first intended sending to the last answer.
-    pub(super) answering: Duration,
+    pub(crate) answering: Duration,
     /// From the first intended sending to the last end.
-    pub(super) finishing: Duration,
+    pub(crate) finishing: Duration,
     /// For how long others read.
-    pub(super) reading: Duration,
+    pub(crate) reading: Duration,
     /// How long the log was before the load.
-    pub(super) records_before: u64,
+    pub(crate) records_before: u64,
     /// The records that were written.
-    pub(super) records: u64,
+    pub(crate) records: u64,
     /// The commits they were written in.
-    pub(super) commits: u64,
+    pub(crate) commits: u64,
     /// How many reads were refused.
-    pub(super) reads_refused: u64,
+    pub(crate) reads_refused: u64,
     /// How many events each delivery brings.
-    pub(super) events_per_delivery: u64,
+    pub(crate) events_per_delivery: u64,
     /// How far the views were behind at the end of the load, where that was looked at.
-    pub(super) lag: Option<Lag>,
+    pub(crate) lag: Option<Lag>,
     /// What came over streams, where some were open.
-    pub(super) streams: Option<StreamFigures>,
+    pub(crate) streams: Option<StreamFigures>,
     /// What it cost.
-    pub(super) costs: Costs,
+    pub(crate) costs: Costs,
 }
 
 /// How far the views were behind at the end of a load.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Lag {
+pub(crate) struct Lag {
     /// In records.
-    pub(super) records: u64,
+    pub(crate) records: u64,
     /// How long they took to catch up.
-    pub(super) caught_up: Duration,
+    pub(crate) caught_up: Duration,
 }
 
 /// What came over streams.
-pub(super) struct StreamFigures {
+pub(crate) struct StreamFigures {
     /// How many there were.
-    pub(super) count: usize,
+    pub(crate) count: usize,
     /// How long records were under way.
-    pub(super) arrived: Latencies,
+    pub(crate) arrived: Latencies,
     /// How many did not come.
-    pub(super) lost: u64,
+    pub(crate) lost: u64,
     /// What the node held more for them, in bytes.
-    pub(super) memory_bytes: u64,
+    pub(crate) memory_bytes: u64,
 }
 
 /// What a node cost.
-pub(super) struct Costs {
+pub(crate) struct Costs {
     /// The bytes that its data directory grew by, from a stop without an event to one after the load.
-    pub(super) disk_bytes: u64,
+    pub(crate) disk_bytes: u64,
     /// The events that are in them: those of the warming-up too.
-    pub(super) events_on_disk: u64,
+    pub(crate) events_on_disk: u64,
     /// Its memory before the load, in bytes.
-    pub(super) memory_idle_bytes: u64,
+    pub(crate) memory_idle_bytes: u64,
     /// The most memory that it held, in bytes.
-    pub(super) memory_peak_bytes: u64,
+    pub(crate) memory_peak_bytes: u64,
     /// From its start to its being ready.
-    pub(super) ready: Duration,
+    pub(crate) ready: Duration,
 }
 
 impl Costs {
@@ -165,7 +166,7 @@ impl Costs {
 
 impl Figures {
     /// As JSON, for programs.
-    pub(super) fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         let streams = self.streams.as_ref();
         let events = self.events();
         json!({
@@ -219,8 +220,8 @@ impl Figures {
 /// The figures of several runs as two tables: how fast, and what it cost.
 pub(crate) fn tables(all: &[Value]) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let memory = |value: &Value| crate::table::bytes(value.as_u64().unwrap_or_default());
-    let speed = crate::table::laid_out(
+    let memory = |value: &Value| bytes(value.as_u64().unwrap_or_default());
+    let speed = laid_out(
         ["SCENARIO", "PACE", "EVENTS/S", "ANSWER ms", "FINISH ms", "CALL ms"].map(str::to_owned).to_vec(),
         all.iter().map(|run| {
             let per_second = match run["finished_per_second"].as_f64() {
@@ -237,7 +238,7 @@ pub(crate) fn tables(all: &[Value]) -> String {
             ]
         }),
     );
-    let cost = crate::table::laid_out(
+    let cost = laid_out(
         ["SCENARIO", "EVENTS", "REFUSED", "RECORDS", "COMMITS", "BYTES", "IDLE", "PEAK", "READY"].map(str::to_owned).to_vec(),
         all.iter().map(|run| {
             vec![
@@ -281,7 +282,7 @@ fn notes(run: &Value) -> Vec<String> {
         lines.push(format!("At the end of `{scenario}` the views were {lag} records behind, and had caught up {took} ms later."));
     }
     if !run["streams"].is_null() {
-        let memory = crate::table::bytes(run["memory_per_stream_bytes"].as_u64().unwrap_or_default());
+        let memory = bytes(run["memory_per_stream_bytes"].as_u64().unwrap_or_default());
         let (streams, lost) = (number(&run["streams"]), number(&run["lost"]));
         let took = latency(&run["arrived"]);
         lines.push(format!(
@@ -304,7 +305,7 @@ fn shares(all: &[Value]) -> String {
         vec![scenario, percent(&share["handled"]), percent(&share["inserted_in_groups"]), percent(&share["spawned"])]
     });
     let titles = ["SHARE OF", "BARE HANDLER", "SQLITE IN GROUPS", "SPAWNS"];
-    format!("{}\n\n", crate::table::laid_out(titles.map(str::to_owned).to_vec(), rows))
+    format!("{}\n\n", laid_out(titles.map(str::to_owned).to_vec(), rows))
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use super::child::Node;
-use super::wire::{self, Connection};
+use crate::child::Node;
+use crate::wire::{self, Connection};
 
 /// How many read at once.
 const READERS: usize = 4;
@@ -21,7 +21,7 @@ const PATHS: [&str; 4] = [
 ];
 
 /// Readers at work.
-pub(super) struct Readers {
+pub(crate) struct Readers {
     stop: Arc<AtomicBool>,
     tasks: JoinSet<io::Result<Reads>>,
     begin: Instant,
@@ -29,18 +29,18 @@ pub(super) struct Readers {
 
 /// What they read.
 #[derive(Default)]
-pub(super) struct Reads {
+pub(crate) struct Reads {
     /// How long each answer took.
-    pub(super) took: Vec<Duration>,
+    pub(crate) took: Vec<Duration>,
     /// For how long they read.
-    pub(super) over: Duration,
+    pub(crate) over: Duration,
     /// How many were answered otherwise.
-    pub(super) refused: u64,
+    pub(crate) refused: u64,
 }
 
 impl Readers {
     /// Has them begin.
-    pub(super) async fn start(node: &Node) -> io::Result<Self> {
+    pub(crate) async fn start(node: &Node) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let mut tasks = JoinSet::new();
         for _ in 0..READERS {
@@ -51,7 +51,7 @@ impl Readers {
     }
 
     /// Has them end; fails where the node is gone.
-    pub(super) async fn stop(mut self) -> io::Result<Reads> {
+    pub(crate) async fn stop(mut self) -> io::Result<Reads> {
         self.stop.store(true, Ordering::Relaxed);
         let mut reads = Reads::default();
         while let Some(read) = self.tasks.join_next().await {

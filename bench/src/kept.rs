@@ -10,15 +10,14 @@ use std::path::Path;
 use ensue_node::Config;
 use ensue_node::long_log::{self, Plan};
 
-use super::child::{self, Machine, Node, Start};
-use crate::progress::Progress;
-use crate::report::tell;
+use crate::child::{self, Machine, Node, Start};
+use crate::watcher::{Length, Watcher};
 
 /// How often it is told how far the log is, where no progress is drawn.
 const TELL_EVERY_RECORDS: u64 = 500_000;
 
 /// A folder with a log, and the token that its nodes take.
-pub(super) struct KeptLog<'f> {
+pub(crate) struct KeptLog<'f> {
     folder: &'f Path,
     token: String,
     machine: &'f Machine,
@@ -26,7 +25,7 @@ pub(super) struct KeptLog<'f> {
 
 impl<'f> KeptLog<'f> {
     /// Takes the folder that is there, or makes it; `write_pack` writes the pack that its nodes have, and nothing of an earlier one stays.
-    pub(super) async fn open(folder: &'f Path, write_pack: impl FnOnce(&Path) -> io::Result<()>, machine: &'f Machine) -> io::Result<Self> {
+    pub(crate) async fn open(folder: &'f Path, write_pack: impl FnOnce(&Path) -> io::Result<()>, machine: &'f Machine) -> io::Result<Self> {
         // It has the token of an admin.
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         clear_pack(folder)?;
@@ -37,23 +36,23 @@ impl<'f> KeptLog<'f> {
     }
 
     /// Starts a node without workers on it.
-    pub(super) async fn start(&self) -> io::Result<Node> {
+    pub(crate) async fn start(&self) -> io::Result<Node> {
         let variables = vec![("ENSUE_WORKERS", "0".to_owned())];
         Node::start(Start { folder: self.folder, token: &self.token, variables, machine: self.machine }).await
     }
 
     /// Makes the log as long as is planned, where it is not yet; gives how many records it has.
-    pub(super) fn lengthen(&self, what: &'static str, plan: &Plan) -> io::Result<u64> {
+    pub(crate) fn lengthen(&self, what: &str, plan: &Plan, watcher: &dyn Watcher) -> io::Result<u64> {
         let folder = self.folder;
         let config = Config { packs: folder.join("packs"), state_base: Some(folder.join("state")), ..Config::new(folder.join("data")) };
-        let progress = Progress::through_records(what, plan.records);
+        let bar = watcher.bar(what, Length::Records(plan.records));
         let mut told = 0;
         let made = tokio::task::block_in_place(|| {
             long_log::lengthen(&config, plan, |position| {
-                progress.at(position.0);
-                if !progress.is_drawn() && position.0 >= told + TELL_EVERY_RECORDS {
+                bar.at(position.0);
+                if !bar.is_drawn() && position.0 >= told + TELL_EVERY_RECORDS {
                     told = position.0;
-                    tell(format!("{what}: {told} records"));
+                    watcher.tell(&format!("{what}: {told} records"));
                 }
             })
         });
@@ -62,7 +61,7 @@ impl<'f> KeptLog<'f> {
 }
 
 /// Removes the pack of an earlier measurement.
-pub(super) fn clear_pack(folder: &Path) -> io::Result<()> {
+pub(crate) fn clear_pack(folder: &Path) -> io::Result<()> {
     match std::fs::remove_dir_all(folder.join("packs/bench")) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         Ok(()) | Err(_) => Ok(()),
@@ -70,7 +69,7 @@ pub(super) fn clear_pack(folder: &Path) -> io::Result<()> {
 }
 
 /// The token that the first node here took; a new one where there was none.
-pub(super) fn token(folder: &Path) -> io::Result<String> {
+pub(crate) fn token(folder: &Path) -> io::Result<String> {
     let path = folder.join("token");
     match File::options().write(true).create_new(true).mode(0o600).open(&path) {
         Ok(mut file) => {

@@ -10,13 +10,14 @@ use ensue_engine::time::Timestamp;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::child::{Machine, Node, Start};
-use super::ends::{expected, lag, settle};
-use super::figures::{millis, number, rounded};
-use super::kept;
-use super::packs::write_file;
-use super::wire::{self, Connection};
-use crate::this_machine;
+use crate::child::{Machine, Node, Start};
+use crate::ends::now;
+use crate::ends::{expected, lag, settle};
+use crate::figures::{millis, number, rounded};
+use crate::kept;
+use crate::packs::write_file;
+use crate::table::bytes;
+use crate::wire::{self, Connection};
 
 /// How often the node is killed and started again.
 const STARTS: usize = 3;
@@ -87,7 +88,7 @@ pub(crate) async fn measure(folder: &Path, pending: Pending, machine: &Machine) 
 
 /// Asks for executions that wait, over many connections.
 async fn ask(node: &Node, pending: Pending) -> io::Result<()> {
-    let at = Timestamp::from_micros(this_machine::now().micros() + DAYS * DAY_MICROS);
+    let at = Timestamp::from_micros(now().micros() + DAYS * DAY_MICROS);
     let post =
         |action: &str, body: Value| wire::post(node.address, &format!("/api/v1/actions/{action}/execute"), &node.token, &body.to_string());
     let for_a_time = post("core.noop", json!({ "start_at": at.to_string() }));
@@ -132,7 +133,7 @@ async fn all_wait(node: &Node, connection: &mut Connection, waiting: u64) -> io:
 
 /// The figures as a line for people.
 pub(crate) fn told(timers: &Value) -> String {
-    let memory = |name: &str| crate::table::bytes(timers[name].as_u64().unwrap_or_default());
+    let memory = |name: &str| bytes(timers[name].as_u64().unwrap_or_default());
     let longest = Duration::from_secs_f64(timers["ready_ms"].as_f64().unwrap_or_default() / 1_000.0);
     format!(
         "With {} timers and {} open questions the node held {} ({} before them, {} at the peak), and {} after a start; it was ready {} ms after a kill at the latest.\n\

@@ -4,8 +4,9 @@
 
 use serde_json::{Value, json};
 
-use super::cores::told;
-use super::figures::{number, rounded};
+use crate::cores::told;
+use crate::figures::{number, rounded};
+use crate::table::laid_out;
 
 /// The figures that are compared, by their place in a run and by their name for people.
 const FIGURES: [(&str, &str); 27] = [
@@ -91,7 +92,7 @@ pub(crate) fn table(compared: &Value) -> String {
         vec![text(&item["scenario"]), text(&item["pace"]), text(&item["figure"]), number(&item["first"]), number(&item["second"]), ratio]
     });
     let titles = ["SCENARIO", "PACE", "FIGURE", "FIRST", "SECOND", "RATIO"];
-    let mut shown = crate::table::laid_out(titles.map(str::to_owned).to_vec(), rows);
+    let mut shown = laid_out(titles.map(str::to_owned).to_vec(), rows);
     for (name, which) in [("only_first", "first"), ("only_second", "second")] {
         for run in compared[name].as_array().map(Vec::as_slice).unwrap_or_default() {
             shown.push_str(&format!("\n\nOnly the {which} has {} ({}).", text(&run["scenario"]), text(&run["pace"])));

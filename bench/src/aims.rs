@@ -4,7 +4,8 @@
 
 use serde_json::Value;
 
-use super::figures::number;
+use crate::figures::number;
+use crate::table::laid_out;
 
 /// How many workflows a second are asked for where their latency is to be seen.
 pub(crate) const STEADY_RATE: f64 = 100.0;
@@ -15,7 +16,7 @@ pub(crate) fn table(document: &Value) -> String {
         let mark = if aim.is_met { "" } else { "missed" };
         vec![aim.what, aim.aim, aim.measured, mark.to_owned()]
     });
-    crate::table::laid_out(["WORKFLOWS", "AIM", "MEASURED", ""].map(str::to_owned).to_vec(), rows)
+    laid_out(["WORKFLOWS", "AIM", "MEASURED", ""].map(str::to_owned).to_vec(), rows)
 }
 
 struct Aim {

@@ -19,11 +19,12 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 
-use super::cores::Cores;
-use super::delivery::Delivery;
-use super::figures::rounded;
-use super::load::{Load, Loaded, Pace, Until};
+use crate::cores::Cores;
+use crate::delivery::Delivery;
+use crate::figures::rounded;
 use crate::github;
+use crate::load::{Load, Loaded, Pace, Until};
+use crate::table::laid_out;
 
 /// How many go to the disk at once where they go in groups: as many as the usual number of connections.
 const GROUP: u32 = 64;
@@ -171,7 +172,7 @@ pub(crate) fn table(limits: &Value) -> String {
     let rows = ROWS
         .into_iter()
         .map(|(name, what)| vec![what.to_owned(), limits[name].as_f64().map_or_else(String::new, |rate| format!("{rate:.0}"))]);
-    let table = crate::table::laid_out(["LIMIT", "PER SECOND"].map(str::to_owned).to_vec(), rows);
+    let table = laid_out(["LIMIT", "PER SECOND"].map(str::to_owned).to_vec(), rows);
     format!("{table}\n\nBodies have {} bytes, groups {} of them.", limits["body_bytes"], limits["group"])
 }
 

@@ -12,13 +12,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::child::{Machine, Node};
-use super::ends::expected;
-use super::figures::{Latencies, latency, number, rounded};
-use super::kept::KeptLog;
-use super::packs;
-use super::wire::{self, Connection};
-use crate::progress::Progress;
+use crate::child::{Machine, Node};
+use crate::ends::expected;
+use crate::figures::{Latencies, latency, number, rounded};
+use crate::kept::KeptLog;
+use crate::packs;
+use crate::table::laid_out;
+use crate::watcher::{Length, Watcher};
+use crate::wire::{self, Connection};
 
 /// How long a payload is.
 const PAYLOAD_BYTES: usize = 100;
@@ -47,21 +48,21 @@ pub(crate) struct Size {
 }
 
 /// Makes so many executions in `folder`, where they are not there yet, and reads them; gives the figures as JSON.
-pub(crate) async fn measure(folder: &Path, size: Size, machine: &Machine) -> io::Result<Value> {
+pub(crate) async fn measure(folder: &Path, size: Size, machine: &Machine, watcher: &dyn Watcher) -> io::Result<Value> {
     let log = KeptLog::open(folder, write_pack, machine).await?;
-    let records = log.lengthen("making executions", &planned(size.executions)?)?;
+    let records = log.lengthen("making executions", &planned(size.executions)?, watcher)?;
     let node = log.start().await?;
     let mut asker = Asker { connection: Connection::open(node.address).await?, node: &node };
     asker.catch_up().await?;
     let things = Things::found(&mut asker).await?;
     let paths = things.paths();
-    let progress = Progress::through_records("asking", paths.len() as u64);
+    let bar = watcher.bar("asking", Length::Records(paths.len() as u64));
     let mut lists = Vec::new();
     for (at, path) in paths.iter().enumerate() {
         lists.push(asker.list(path, &things).await?);
-        progress.at(at as u64 + 1);
+        bar.at(at as u64 + 1);
     }
-    drop(progress);
+    drop(bar);
     let (took, over) = one_thing(&node, &format!("/executions/{}", things.execution), size).await?;
     let count = took.count();
     let totals = asker.ask("/status").await?["totals"].take();
@@ -183,7 +184,7 @@ impl Asker<'_> {
     }
 
     async fn catch_up(&mut self) -> io::Result<()> {
-        super::ends::lag(self.node, &mut self.connection).await.map(drop)
+        crate::ends::lag(self.node, &mut self.connection).await.map(drop)
     }
 
     /// Follows a list from its newest item and from deep places on.
@@ -251,7 +252,7 @@ pub(crate) fn table(figures: &Value) -> String {
     let rows = lists.iter().map(|list| {
         vec![list["list"].as_str().unwrap_or_default().to_owned(), number(&list["pages"]), number(&list["items"]), latency(&list["took"])]
     });
-    let table = crate::table::laid_out(["LIST", "PAGES", "ITEMS", "TOOK ms"].map(str::to_owned).to_vec(), rows);
+    let table = laid_out(["LIST", "PAGES", "ITEMS", "TOOK ms"].map(str::to_owned).to_vec(), rows);
     format!(
         "{table}\n\n{over} of {pages} pages of up to {LIMIT} took more than {} ms; p50 / p99 / max, the slowest list first.\n\
          One execution was given {} times a second, {} ms.",

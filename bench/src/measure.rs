@@ -1,29 +1,4 @@
-//! Measurements of a node: what a webhook costs, how fast it is answered, and how fast its work is done.
-//!
-//! The node is a process of its own in a directory of its own; the load, the server that is called and the reading of the log are
-//! this one's. Nothing here is part of a running node.
-
-pub(crate) mod at_size;
-mod child;
-pub(crate) mod compare;
-pub(crate) mod cores;
-mod delivery;
-mod ends;
-mod figures;
-mod flows;
-pub(crate) mod graph;
-mod kept;
-pub(crate) mod limits;
-mod load;
-pub(crate) mod long;
-pub(crate) mod makespans;
-mod packs;
-mod reads;
-mod streams;
-mod target;
-pub(crate) mod timers;
-mod wire;
-pub(crate) mod workflow;
+//! One run of a scenario: a node is started and warmed up, takes the load, and what came of it is counted.
 
 use std::io;
 use std::path::Path;
@@ -31,21 +6,17 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use child::{Node, Start};
-use delivery::Delivery;
-use ends::Ends;
-use figures::{Costs, Figures, Lag, Latencies, StreamFigures};
-use load::{Load, Loaded, Until};
-use reads::{Readers, Reads};
-use streams::{Streamed, Streams};
-use target::Target;
-use wire::Connection;
-
-pub(crate) use child::Machine;
-pub(crate) use figures::tables;
-pub(crate) use flows::Flow;
-pub(crate) use load::Pace;
-pub(crate) use packs::Scenario;
+use crate::child::{Machine, Node, Start};
+use crate::delivery::Delivery;
+use crate::ends::Ends;
+use crate::figures::{Costs, Figures, Lag, Latencies, StreamFigures};
+use crate::load::{Load, Loaded, Pace, Until};
+use crate::packs::Scenario;
+use crate::reads::{Readers, Reads};
+use crate::streams::{Streamed, Streams};
+use crate::target::Target;
+use crate::wire::Connection;
+use crate::{child, ends, kept, packs};
 
 /// How many events one request of `batch` has.
 const EVENTS_OF_A_LIST: usize = 100;
@@ -212,7 +183,7 @@ impl Beside {
             Scenario::Api => Ok(Self::Readers(Readers::start(&bed.node).await?)),
             Scenario::Streams => {
                 // Each stream takes a descriptor. The node, which raises its own limit, is there already.
-                let _ = crate::commands::serve::raise_open_files();
+                raise_open_files();
                 Ok(Self::Streams(Streams::open(&bed.node, &mut bed.connection, plan.streams).await?))
             }
             _ => Ok(Self::Nothing),
@@ -232,6 +203,14 @@ impl Beside {
             }
         }
     }
+}
+
+/// Lets this process have as many files open as it may at most.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let most = getrlimit(Resource::Nofile).maximum;
+    // Some systems say that there is no limit and mean another.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most });
 }
 
 /// Lets the node grow its caches and the allocator its arenas before anything counts; gives the number of deliveries that this took.
@@ -328,7 +307,7 @@ mod tests {
     /// Gives how many of two accepted deliveries count as not finished where the log has the end of the first only.
     fn unfinished(scenario: Scenario) -> Value {
         let begin = Instant::now();
-        let sent = [*b"019c0000-0000-7000-8000-000000000001", *b"019c0000-0000-7000-8000-000000000002"].map(|event| load::Sent {
+        let sent = [*b"019c0000-0000-7000-8000-000000000001", *b"019c0000-0000-7000-8000-000000000002"].map(|event| crate::load::Sent {
             intended: begin,
             answered: begin,
             event: Some(event),

@@ -5,12 +5,18 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{Failure, temporary, unmeasured};
-use crate::bench::graph::Graph;
-use crate::bench::timers::Pending;
-use crate::bench::workflow::STEADY_RATE;
-use crate::bench::{self, Flow, Machine, Pace, Plan, makespans, timers};
-use crate::report::{Exit, tell};
+use super::temporary;
+use crate::aims::{self, STEADY_RATE};
+use crate::child::Machine;
+use crate::flows::Flow;
+use crate::graph::Graph;
+use crate::load::Pace;
+use crate::makespans;
+use crate::measure::Plan;
+use crate::packs::Scenario;
+use crate::timers::{self, Pending};
+use crate::unmeasured::{Fault, Unmeasured};
+use crate::watcher::Watcher;
 
 /// What is asked of `workflow` alone.
 #[derive(Debug, PartialEq, Args)]
@@ -54,15 +60,15 @@ impl OfWorkflow {
     }
 
     /// Reads what is asked for; a failure where that cannot be measured.
-    pub(super) fn read(self) -> Result<Parts, Failure> {
+    pub(super) fn read(self) -> Result<Parts, Unmeasured> {
         let graphs = match &self.graphs {
-            Some(folder) if self.has(Part::Graphs) => makespans::read(folder).map_err(|why| Failure::with(Exit::Refused, why))?,
+            Some(folder) if self.has(Part::Graphs) => makespans::read(folder).map_err(|why| Unmeasured::new(Fault::Given, why))?,
             None if self.parts.contains(&Part::Graphs) => {
-                return Err(Failure::with(Exit::Usage, "there are no graphs to be run").hint("name their folder: --graphs DIR"));
+                return Err(Unmeasured::new(Fault::Asked, "there are no graphs to be run").hint("name their folder: --graphs DIR"));
             }
             Some(folder) => {
                 let why = format!("the graphs of `{}` are none of the parts that are to be measured", folder.display());
-                return Err(Failure::with(Exit::Usage, why).hint("add `graphs` to `--parts`, or leave out `--graphs`"));
+                return Err(Unmeasured::new(Fault::Asked, why).hint("add `graphs` to `--parts`, or leave out `--graphs`"));
             }
             None => Vec::new(),
         };
@@ -76,7 +82,7 @@ impl OfWorkflow {
 
 impl Parts {
     /// Gives the runs that are measured as those of other scenarios are.
-    pub(super) fn runs(&self, plan: &Plan) -> Vec<(bench::Scenario, Plan)> {
+    pub(super) fn runs(&self, plan: &Plan) -> Vec<(Scenario, Plan)> {
         let mut runs = Vec::new();
         if self.asked.has(Part::Load) {
             runs.push((Flow::Short, plan.clone()));
@@ -91,23 +97,23 @@ impl Parts {
         if self.asked.has(Part::FanOut) {
             runs.extend([Flow::Items, Flow::Steps].map(|flow| (flow, one_at_a_time.clone())));
         }
-        runs.into_iter().map(|(flow, plan)| (bench::Scenario::Flow(flow), plan)).collect()
+        runs.into_iter().map(|(flow, plan)| (Scenario::Flow(flow), plan)).collect()
     }
 
     /// Measures what is no run: graphs and timers, each on nodes of their own.
-    pub(super) async fn measured(&self, connections: usize, machine: &Machine) -> Result<Value, Failure> {
+    pub(super) async fn measured(&self, connections: usize, machine: &Machine, watcher: &dyn Watcher) -> Result<Value, Unmeasured> {
         let mut figures = json!({ "graphs": null, "timers": null });
         if !self.graphs.is_empty() {
             let folder = temporary()?;
-            let measured = makespans::measure(&self.graphs, folder.path(), machine).await;
-            figures["graphs"] = measured.map_err(|error| unmeasured("workflow", &error))?.into();
+            let measured = makespans::measure(&self.graphs, folder.path(), machine, watcher).await;
+            figures["graphs"] = measured.map_err(|error| Unmeasured::of("workflow", &error))?.into();
         }
         if self.asked.has(Part::Timers) {
-            tell(format!("asking for {} timers …", self.asked.timers));
+            watcher.tell(&format!("asking for {} timers …", self.asked.timers));
             let folder = temporary()?;
             let pending = Pending { timers: self.asked.timers, connections: connections as u64 };
             let measured = timers::measure(folder.path(), pending, machine).await;
-            figures["timers"] = measured.map_err(|error| unmeasured("workflow", &error))?;
+            figures["timers"] = measured.map_err(|error| Unmeasured::of("workflow", &error))?;
         }
         Ok(figures)
     }
@@ -121,5 +127,5 @@ pub(super) fn shown(document: &Value) -> Vec<String> {
     }
     let graphs = figures["graphs"].as_array().map(|graphs| makespans::table(graphs));
     let timers = figures["timers"].is_object().then(|| timers::told(&figures["timers"]));
-    graphs.into_iter().chain(timers).chain([bench::workflow::table(document)]).collect()
+    graphs.into_iter().chain(timers).chain([aims::table(document)]).collect()
 }

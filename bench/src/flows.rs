@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::child::Node;
-use super::graph::Graph;
-use super::wire::{self, Connection};
+use crate::child::Node;
+use crate::graph::Graph;
+use crate::wire::{self, Connection};
 
 /// How many steps the short workflow has.
 const SHORT: usize = 3;
@@ -52,7 +52,7 @@ impl Flow {
     }
 
     /// Says how many executions one of it is: the workflow, and its steps or items.
-    pub(super) fn executions(self) -> usize {
+    pub(crate) fn executions(self) -> usize {
         1 + match self {
             Self::Short => SHORT,
             Self::Chain => CHAIN,
@@ -61,7 +61,7 @@ impl Flow {
     }
 
     /// Gives the file of its action, and where that stands in a pack.
-    pub(super) fn file(self) -> (String, String) {
+    pub(crate) fn file(self) -> (String, String) {
         let mut text = String::from("description: Made for a measurement.\n");
         match self {
             Self::Short => text.push_str(&chained(SHORT)),
@@ -81,7 +81,7 @@ impl Flow {
     }
 
     /// Gives the request that runs it and is answered at its end.
-    pub(super) fn request(self, host: SocketAddr, token: &str) -> Vec<u8> {
+    pub(crate) fn request(self, host: SocketAddr, token: &str) -> Vec<u8> {
         let params = match self {
             Self::Items => json!({ "items": (0..WIDE).collect::<Vec<_>>() }),
             Self::Short | Self::Chain | Self::Steps => json!({}),
@@ -110,7 +110,7 @@ fn path(name: &str) -> String {
 
 /// What the steps of a graph do while they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pastime {
+pub(crate) enum Pastime {
     /// They hold a worker.
     Work,
     /// They sleep, and hold none.
@@ -119,11 +119,11 @@ pub(super) enum Pastime {
 
 /// The action that is the `number`-th graph of a measurement.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct GraphFlow {
+pub(crate) struct GraphFlow {
     /// Which graph.
-    pub(super) number: usize,
+    pub(crate) number: usize,
     /// What its steps do.
-    pub(super) pastime: Pastime,
+    pub(crate) pastime: Pastime,
 }
 
 impl GraphFlow {
@@ -136,7 +136,7 @@ impl GraphFlow {
     }
 
     /// Gives the file of its action, and where that stands in a pack: the steps in the order of the graph's.
-    pub(super) fn file(self, graph: &Graph) -> (String, String) {
+    pub(crate) fn file(self, graph: &Graph) -> (String, String) {
         let mut text = format!("description: Made for a measurement.\n{STEPS}");
         for (place, step) in graph.steps.iter().enumerate() {
             let _ = writeln!(text, "      s{place}:");
@@ -158,14 +158,14 @@ impl GraphFlow {
     }
 
     /// Gives the request that runs it and is answered at its end.
-    pub(super) fn request(self, host: SocketAddr, token: &str) -> Vec<u8> {
+    pub(crate) fn request(self, host: SocketAddr, token: &str) -> Vec<u8> {
         wire::post_and_wait(host, &path(&self.name()), token, "{}", WAIT)
     }
 }
 
 /// Has a node run the workflow of a request; gives how long that took as whoever asked sees it, from the request to the answer that it has
 /// ended. An error where it does not succeed, or not in time.
-pub(super) async fn run(node: &Node, connection: &mut Connection, request: &[u8], at_most: Duration) -> io::Result<Duration> {
+pub(crate) async fn run(node: &Node, connection: &mut Connection, request: &[u8], at_most: Duration) -> io::Result<Duration> {
     let begin = Instant::now();
     let reply = connection.exchange(request).await?;
     let mut shown = Shown::of(reply.status, reply.body)?;
@@ -211,8 +211,8 @@ impl Shown {
 mod tests {
     use ensue_packs::{Colour, PackSource};
 
-    use super::super::packs::write_file;
     use super::*;
+    use crate::packs::write_file;
 
     #[test]
     fn the_workflows_of_graphs_have_no_mistake() {

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::cores::Cores;
-use super::wire::{self, Connection};
+use crate::cores::Cores;
+use crate::wire::{self, Connection};
 
 /// How long a node may take to be ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -17,29 +17,29 @@ const READY_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A running node.
-pub(super) struct Node {
+pub(crate) struct Node {
     process: Child,
     folder: PathBuf,
     /// Where it listens.
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// The token that it takes.
-    pub(super) token: String,
+    pub(crate) token: String,
     /// From its start to its being ready.
-    pub(super) ready: Duration,
+    pub(crate) ready: Duration,
     /// How much longer each of its commits takes, where it has a slow disk.
-    pub(super) slow_disk: Option<Duration>,
+    pub(crate) slow_disk: Option<Duration>,
 }
 
 /// What a node is started with.
-pub(super) struct Start<'a> {
+pub(crate) struct Start<'a> {
     /// Its directory; `packs` is in it already.
-    pub(super) folder: &'a Path,
+    pub(crate) folder: &'a Path,
     /// The token that lets an admin in, from the very first start in the directory on.
-    pub(super) token: &'a str,
+    pub(crate) token: &'a str,
     /// Variables of its environment.
-    pub(super) variables: Vec<(&'static str, String)>,
+    pub(crate) variables: Vec<(&'static str, String)>,
     /// What it is to have of the machine.
-    pub(super) machine: &'a Machine,
+    pub(crate) machine: &'a Machine,
 }
 
 /// What a node has of the machine.
@@ -53,7 +53,7 @@ pub(crate) struct Machine {
 
 impl Node {
     /// Starts a node and waits until it is ready.
-    pub(super) async fn start(start: Start<'_>) -> io::Result<Self> {
+    pub(crate) async fn start(start: Start<'_>) -> io::Result<Self> {
         let begin = Instant::now();
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["serve", "--listen", "127.0.0.1:0", "--data", "data", "--packs", "packs"]);
@@ -106,12 +106,12 @@ impl Node {
     }
 
     /// The memory that the node holds now, in bytes.
-    pub(super) fn memory_bytes(&self) -> u64 {
+    pub(crate) fn memory_bytes(&self) -> u64 {
         self.status_kib("VmRSS:") * 1024
     }
 
     /// The most memory that the node has held, in bytes.
-    pub(super) fn memory_peak_bytes(&self) -> u64 {
+    pub(crate) fn memory_peak_bytes(&self) -> u64 {
         self.status_kib("VmHWM:") * 1024
     }
 
@@ -123,18 +123,18 @@ impl Node {
     }
 
     /// The bytes of all files of the data directory, as they lie on the disk.
-    pub(super) fn disk_bytes(&self) -> u64 {
+    pub(crate) fn disk_bytes(&self) -> u64 {
         used_bytes(&self.folder.join("data"))
     }
 
     /// Ends the node at once, as a power cut would, and waits until it is gone.
-    pub(super) fn kill(mut self) -> io::Result<()> {
+    pub(crate) fn kill(mut self) -> io::Result<()> {
         self.process.kill()?;
         self.process.wait().map(drop)
     }
 
     /// Asks the node to stop, and waits until it has.
-    pub(super) async fn stop(mut self) -> io::Result<u64> {
+    pub(crate) async fn stop(mut self) -> io::Result<u64> {
         if let Some(pid) = rustix::process::Pid::from_raw(self.process.id().cast_signed()) {
             rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
         }
@@ -167,13 +167,19 @@ fn listening(stderr: std::process::ChildStderr) -> io::Result<SocketAddr> {
     let mut said = Vec::new();
     for line in lines.by_ref() {
         let line = line?;
-        if let Some(address) = crate::commands::serve::listening_address(&line) {
+        if let Some(address) = listening_address(&line) {
             std::thread::spawn(move || lines.for_each(drop));
             return Ok(address);
         }
         said.push(line);
     }
     Err(io::Error::other(format!("the node ended before it listened: {}", said.join(" "))))
+}
+
+/// Reads the address off the line with which a node says where it listens.
+fn listening_address(line: &str) -> Option<SocketAddr> {
+    let after = line.split("listens on http://").nth(1)?;
+    after.split(|character: char| character == ',' || character.is_whitespace()).next()?.parse().ok()
 }
 
 fn used_bytes(path: &Path) -> u64 {
@@ -186,13 +192,26 @@ fn used_bytes(path: &Path) -> u64 {
 }
 
 /// Makes a token for an admin of a node.
-pub(super) fn admin_token() -> io::Result<String> {
+pub(crate) fn admin_token() -> io::Result<String> {
     Ok(format!("ens_00000000-0000-7000-8000-000000000001_{}", hex::encode(entropy()?)))
 }
 
 /// Random bytes of the system, for tokens and secrets of a measurement.
-pub(super) fn entropy() -> io::Result<[u8; 32]> {
+pub(crate) fn entropy() -> io::Result<[u8; 32]> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_node_listens_is_read_off_its_line() {
+        let line = "ensue 0.1.0 listens on http://127.0.0.1:41873, data in ./ensue-data, packs in ./packs";
+        assert_eq!(listening_address(line), Some("127.0.0.1:41873".parse().unwrap()));
+        assert_eq!(listening_address("ensue 0.1.0 listens on http://[::1]:80, data in x"), Some("[::1]:80".parse().unwrap()));
+        assert_eq!(listening_address("warning: nothing"), None);
+    }
 }

@@ -6,10 +6,10 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 /// The body of a `pull_request` delivery, action `opened`, as it is on the wire.
-pub(crate) const PULL_REQUEST: &[u8] = include_bytes!("../fixtures/pull_request.json");
+pub const PULL_REQUEST: &[u8] = include_bytes!("../fixtures/pull_request.json");
 
 /// Signs a body as GitHub does: the value of `X-Hub-Signature-256`.
-pub(crate) fn signature(secret: &[u8], body: &[u8]) -> String {
+pub fn signature(secret: &[u8], body: &[u8]) -> String {
     let mut signature = Signature::of(secret);
     signature.update(body);
     signature.written()

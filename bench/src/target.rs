@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 /// The calls that came, by the last segment of their path: the event's id.
 #[derive(Clone, Default)]
-pub(super) struct Calls(Arc<Mutex<Noted>>);
+pub(crate) struct Calls(Arc<Mutex<Noted>>);
 
 #[derive(Default)]
 struct Noted {
@@ -23,12 +23,12 @@ struct Noted {
 
 impl Calls {
     /// Says when the call of an event came.
-    pub(super) fn came(&self, event: &[u8; 36]) -> Option<Instant> {
+    pub(crate) fn came(&self, event: &[u8; 36]) -> Option<Instant> {
         self.noted().came.get(event).copied()
     }
 
     /// Returns once the call of an event has come, or after [`CALL_TIMEOUT`].
-    pub(super) async fn wait_for(&self, event: [u8; 36]) {
+    pub(crate) async fn wait_for(&self, event: [u8; 36]) {
         let came = {
             let mut noted = self.noted();
             if noted.came.contains_key(&event) {
@@ -43,7 +43,7 @@ impl Calls {
     }
 
     /// Forgets what came.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         *self.noted() = Noted::default();
     }
 
@@ -65,16 +65,16 @@ impl Calls {
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A server that notes calls.
-pub(super) struct Target {
+pub(crate) struct Target {
     /// Where it listens.
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// What came.
-    pub(super) calls: Calls,
+    pub(crate) calls: Calls,
 }
 
 impl Target {
     /// Begins to listen on a free port of the loopback.
-    pub(super) async fn start() -> std::io::Result<Self> {
+    pub(crate) async fn start() -> std::io::Result<Self> {
         let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let calls = Calls::default();

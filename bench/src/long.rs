@@ -9,11 +9,12 @@ use std::time::Instant;
 use ensue_node::long_log::Plan;
 use serde_json::{Value, json};
 
-use super::child::Machine;
-use super::figures::millis;
-use super::kept::KeptLog;
-use super::packs;
-use super::wire::{self, Connection};
+use crate::child::Machine;
+use crate::figures::millis;
+use crate::kept::KeptLog;
+use crate::packs;
+use crate::watcher::Watcher;
+use crate::wire::{self, Connection};
 
 /// How long a payload is.
 const PAYLOAD_BYTES: usize = 300;
@@ -30,7 +31,7 @@ pub(crate) struct Length {
 }
 
 /// Makes the log of a node in `folder` so long, and measures what starting on it takes; gives the figures as JSON.
-pub(crate) async fn measure(folder: &Path, length: Length, machine: &Machine) -> io::Result<Value> {
+pub(crate) async fn measure(folder: &Path, length: Length, machine: &Machine, watcher: &dyn Watcher) -> io::Result<Value> {
     let log = KeptLog::open(folder, write_pack, machine).await?;
     let begin = Instant::now();
     let plan = Plan {
@@ -40,7 +41,7 @@ pub(crate) async fn measure(folder: &Path, length: Length, machine: &Machine) ->
         open: length.open,
         failing: None,
     };
-    let records = log.lengthen("making the log", &plan)?;
+    let records = log.lengthen("making the log", &plan, watcher)?;
     let making = begin.elapsed();
     let mut ready = Vec::new();
     let mut memory_bytes = 0;

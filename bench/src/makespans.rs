@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::child::{Machine, Node, Start};
-use super::figures::{millis, number, rounded};
-use super::flows::{self, Flow, GraphFlow, Pastime};
-use super::graph::Graph;
-use super::kept;
-use super::packs::write_file;
-use super::wire::Connection;
-use crate::progress::Progress;
-use crate::report::tell;
+use crate::child::{Machine, Node, Start};
+use crate::figures::{millis, number, rounded};
+use crate::flows::{self, Flow, GraphFlow, Pastime};
+use crate::graph::Graph;
+use crate::kept;
+use crate::packs::write_file;
+use crate::table::laid_out;
+use crate::watcher::{Length, Watcher, beside};
+use crate::wire::Connection;
 
 /// With how many workers each graph is run.
 const WORKERS: [u32; 2] = [2, 8];
@@ -106,11 +106,12 @@ fn planned(graphs: &[Graph], workers: u32) -> Vec<Planned<'_>> {
 
 /// Runs each graph with each number of workers, one after the other on a node for each number, and with steps that sleep; gives the figures
 /// as JSON.
-pub(crate) async fn measure(graphs: &[Graph], folder: &Path, machine: &Machine) -> io::Result<Vec<Value>> {
+pub(crate) async fn measure(graphs: &[Graph], folder: &Path, machine: &Machine, watcher: &dyn Watcher) -> io::Result<Vec<Value>> {
     let all: u64 = WORKERS.into_iter().flat_map(|workers| planned(graphs, workers)).map(|planned| planned.schedule_millis()).sum();
-    let progress = Progress::through_time("running graphs".to_owned(), Duration::from_millis(all));
-    if !progress.is_drawn() {
-        tell(format!("running {} graphs, which takes some {} s …", graphs.len(), all.div_ceil(1_000)));
+    let seconds = all / 1_000;
+    let bar = watcher.bar("running graphs", Length::Seconds(seconds));
+    if !bar.is_drawn() {
+        watcher.tell(&format!("running {} graphs, which takes some {} s …", graphs.len(), all.div_ceil(1_000)));
     }
     let running = async {
         let mut figures = Vec::new();
@@ -121,7 +122,7 @@ pub(crate) async fn measure(graphs: &[Graph], folder: &Path, machine: &Machine) 
         }
         Ok(figures)
     };
-    progress.beside(running).await
+    beside(&*bar, seconds, running).await
 }
 
 /// Runs what is planned on a node, which is warm then.
@@ -179,6 +180,6 @@ pub(crate) fn table(graphs: &[Value]) -> String {
     format!(
         "{}\n\nThe schedule has what is ready first run first, on as many workers; of steps that sleep it is the critical path. What it may take\n\
          more is 3 % and 50 ms, with steps that sleep 1 ms a step beside. The given one comes with the graph, and knew how long each step runs.",
-        crate::table::laid_out(titles.map(str::to_owned).to_vec(), rows)
+        laid_out(titles.map(str::to_owned).to_vec(), rows)
     )
 }

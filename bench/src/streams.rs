@@ -13,10 +13,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::child::Node;
-use super::figures::Latencies;
-use super::wire::{self, Connection};
-use crate::this_machine;
+use crate::child::Node;
+use crate::ends::now;
+use crate::figures::Latencies;
+use crate::wire::{self, Connection};
 
 /// How many streams one token may have open.
 const STREAMS_OF_ONE: usize = 20;
@@ -24,7 +24,7 @@ const STREAMS_OF_ONE: usize = 20;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Streams that are open.
-pub(super) struct Streams {
+pub(crate) struct Streams {
     tasks: JoinSet<Followed>,
     /// How long records were under way: one figure for all streams, as a million arrivals need no more room than a few.
     arrived: Arc<Mutex<Latencies>>,
@@ -33,19 +33,20 @@ pub(super) struct Streams {
 }
 
 /// What came over all streams.
-pub(super) struct Streamed {
+pub(crate) struct Streamed {
     /// How many streams there were.
-    pub(super) count: usize,
+    pub(crate) count: usize,
     /// How long each record was under way, on each stream: from its time to its arrival.
-    pub(super) arrived: Latencies,
+    pub(crate) arrived: Latencies,
     /// How many records did not come, or not in their order.
-    pub(super) lost: u64,
+    pub(crate) lost: u64,
 }
 
 impl Streams {
     /// Opens them, so many for each of as many callers as it takes. Each is told what comes from now on.
-    pub(super) async fn open(node: &Node, connection: &mut Connection, count: usize) -> io::Result<Self> {
-        crate::client::install_cryptography();
+    pub(crate) async fn open(node: &Node, connection: &mut Connection, count: usize) -> io::Result<Self> {
+        // Fails only where a provider is installed already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().map_err(io::Error::other)?;
         let (end, ending) = watch::channel(None);
         let mut tasks = JoinSet::new();
@@ -76,7 +77,7 @@ impl Streams {
     }
 
     /// Waits until each has come to a position, and closes them.
-    pub(super) async fn until(mut self, end: u64) -> io::Result<Streamed> {
+    pub(crate) async fn until(mut self, end: u64) -> io::Result<Streamed> {
         self.end.send_replace(Some(end));
         let mut lost = 0;
         while let Some(followed) = self.tasks.join_next().await {
@@ -114,7 +115,7 @@ impl Stream {
     /// Reads on; false where there is nothing more.
     async fn read(&mut self) -> bool {
         let Ok(Some(chunk)) = self.response.chunk().await else { return false };
-        self.followed.take(&chunk, this_machine::now());
+        self.followed.take(&chunk, now());
         let mut arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
         self.followed.arrived.drain(..).for_each(|took| arrived.add(took));
         true

@@ -6,16 +6,16 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::flows::Flow;
+use crate::flows::Flow;
 
 /// The key that deliveries are signed with.
-pub(super) const KEY_VARIABLE: &str = "ENSUE_KEY_BENCH_WEBHOOK_SECRET_FILE";
+pub(crate) const KEY_VARIABLE: &str = "ENSUE_KEY_BENCH_WEBHOOK_SECRET_FILE";
 /// Where deliveries go.
-pub(super) const HOOK: &str = "/hooks/bench/github";
+pub(crate) const HOOK: &str = "/hooks/bench/github";
 /// Rules in one file: a file has at most 1 MiB.
 const RULES_PER_FILE: usize = 500;
 /// How many rules match where there are many.
-pub(super) const MATCHING: usize = 10;
+pub(crate) const MATCHING: usize = 10;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl Scenario {
     }
 
     /// Says how many executions follow from one event, or one request.
-    pub(super) fn executions_per_event(self) -> usize {
+    pub(crate) fn executions_per_event(self) -> usize {
         match self {
             Self::Ingest | Self::Batch | Self::Streams => 0,
             Self::Rule | Self::Http | Self::Process | Self::Api => 1,
@@ -68,7 +68,7 @@ impl Scenario {
 }
 
 /// Writes the pack of a scenario into a folder of packs; `target` is what the HTTP call goes to.
-pub(super) fn write(packs: &Path, scenario: Scenario, target: Option<SocketAddr>) -> std::io::Result<()> {
+pub(crate) fn write(packs: &Path, scenario: Scenario, target: Option<SocketAddr>) -> std::io::Result<()> {
     let pack = packs.join("bench");
     let file = |path: &str, text: &str| write_file(&pack, path, text);
     file(
@@ -106,7 +106,7 @@ pub(super) fn write(packs: &Path, scenario: Scenario, target: Option<SocketAddr>
 }
 
 /// Writes a file of a pack, and makes the folders on the way.
-pub(super) fn write_file(pack: &Path, path: &str, text: &str) -> std::io::Result<()> {
+pub(crate) fn write_file(pack: &Path, path: &str, text: &str) -> std::io::Result<()> {
     let path = pack.join(path);
     std::fs::create_dir_all(path.parent().unwrap_or(pack))?;
     std::fs::write(path, text)
@@ -125,9 +125,9 @@ payload:
   repository: object
 ";
 /// The trigger of events over the API.
-pub(super) const TICK_REF: &str = "bench.tick";
+pub(crate) const TICK_REF: &str = "bench.tick";
 /// Its file.
-pub(super) const TICK: &str = "description: A tick.\npayload:\n  n: integer\n  text: string\n";
+pub(crate) const TICK: &str = "description: A tick.\npayload:\n  n: integer\n  text: string\n";
 const SENSOR: &str = "\
 description: GitHub's webhook.
 webhook:
