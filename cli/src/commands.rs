@@ -238,7 +238,7 @@ enum Command {
     Doctor(doctor::Doctor),
     Status(status::Status),
     Top(top::Top),
-    Bench(ensue_bench::Bench),
+    Bench(bench::Bench),
     Completions(completions::Completions),
     Man(man::Man),
     #[command(hide = true)]

@@ -7,7 +7,7 @@
 //! | [`ports`], `clock`, `blocking`, `settings` | what the worker needs of the node |
 //! | `worker`, `adoption` | [`Executor`]: effects in, reports out; what an earlier node left |
 //! | `running`, `lease`, [`begun`], `report` | what runs, whose it is, whether it has begun, and how the log learns its end |
-//! | `attempt`, `shared`, `render` | an attempt as its runner sees it, and what all share; what its action's `run` says, rendered |
+//! | `attempt`, `means`, `render` | an attempt as its runner sees it, and what all share; what its action's `run` says, rendered |
 //! | `runners` | one file for each kind of action |
 //! | [`programs`] | the port through which programs are run, and what runs them |
 //! | `masks` | the values of keys, replaced in what programs print and servers answer |
@@ -30,6 +30,7 @@ mod egress;
 mod environment;
 mod lease;
 mod masks;
+mod means;
 mod messages;
 mod output;
 pub mod ports;
@@ -41,7 +42,6 @@ mod result;
 mod runners;
 mod running;
 mod settings;
-mod shared;
 #[cfg(all(test, target_os = "linux"))]
 #[path = "../../tests/support/skipped.rs"]
 mod skipped;

@@ -21,13 +21,13 @@ use tokio::sync::Notify;
 
 use crate::attempt::{Attempt, Broken, Cut, Ending, Given, GivenKeys, LEAVING_GRACE_MAX, failed};
 use crate::lease::Lease;
+use crate::means::Means;
 use crate::ports::ExecutorPorts;
 use crate::programs::{KILLED_PATIENCE, Left};
 use crate::report::{Loss, Told};
 use crate::runners;
 use crate::running::{Running, RunningAttempt, Signal};
 use crate::settings::ExecutorSettings;
-use crate::shared::Shared;
 use watch::{Task, watch_leases};
 
 /// What had not ended at a stop.
@@ -48,7 +48,7 @@ pub struct Executor {
 
 /// The attempts of a worker, and what they share.
 pub(crate) struct Worker {
-    pub(crate) shared: Shared,
+    pub(crate) means: Means,
     pub(crate) running: Running,
     pub(crate) runtime: Handle,
     task_deserted: Notify,
@@ -58,8 +58,8 @@ impl Executor {
     /// Starts on the current tokio runtime, whose timers and I/O must be on.
     pub fn start(ports: ExecutorPorts, settings: ExecutorSettings) -> Self {
         let runtime = Handle::current();
-        let shared = Shared::new(ports, settings, runtime.clone());
-        let worker = Arc::new(Worker { shared, running: Running::default(), runtime, task_deserted: Notify::new() });
+        let means = Means::new(ports, settings, runtime.clone());
+        let worker = Arc::new(Worker { means, running: Running::default(), runtime, task_deserted: Notify::new() });
         worker.runtime.spawn(watch_leases(Arc::downgrade(&worker)));
         Self { worker }
     }
@@ -90,8 +90,8 @@ impl Executor {
     /// since the call began stay open too; they have not begun.
     pub async fn stop(&self, patience: Duration) -> Stopped {
         let worker = &self.worker;
-        worker.shared.drain();
-        let clock = &worker.shared.ports.clock;
+        worker.means.drain();
+        let clock = &worker.means.ports.clock;
         tokio::select! {
             biased;
             () = worker.running.emptied() => return self.stopped(Vec::new()),
@@ -101,7 +101,7 @@ impl Executor {
         for running in &left {
             running.tell(Signal::Leave);
         }
-        worker.shared.reporter.leave();
+        worker.means.reporter.leave();
         // SIGTERM and the grace, SIGKILL, and the end of reading.
         let most = LEAVING_GRACE_MAX + KILLED_PATIENCE * 3;
         tokio::select! {
@@ -115,7 +115,7 @@ impl Executor {
     }
 
     fn stopped(&self, ended: Vec<AttemptId>) -> Stopped {
-        let left_running = self.worker.shared.left_running().clone();
+        let left_running = self.worker.means.left_running().clone();
         let ended = ended.into_iter().filter(|attempt| !left_running.contains(attempt)).collect();
         Stopped { left_running, ended }
     }
@@ -123,16 +123,16 @@ impl Executor {
 
 impl Worker {
     fn dispatch(self: &Arc<Self>, dispatch: Dispatch) {
-        if self.shared.is_draining() {
+        if self.means.is_draining() {
             tracing::debug!(attempt = %dispatch.attempt, "the worker stops and takes no attempt; the next start finds it");
             return;
         }
         if let Some(given) = self.given_at_once(&dispatch) {
             let report = report(&dispatch, ReportOutcome::Succeeded, given);
-            self.shared.reporter.report_at_once(report, dispatch.trace);
+            self.means.reporter.report_at_once(report, dispatch.trace);
             return;
         }
-        let lease = Lease::begin(self.shared.ports.clock.now(), self.shared.settings.lease);
+        let lease = Lease::begin(self.means.ports.clock.now(), self.means.settings.lease);
         let running = RunningAttempt::new(dispatch.execution, dispatch.attempt, dispatch.trace.clone(), lease);
         match self.running.take_in(running) {
             Some(running) => {
@@ -144,10 +144,10 @@ impl Worker {
 
     /// Runs what takes no time; none where the attempt must go the long way.
     fn given_at_once(&self, dispatch: &Dispatch) -> Option<Given> {
-        let catalog = self.shared.ports.catalogs.at(dispatch.catalog)?;
+        let catalog = self.means.ports.catalogs.at(dispatch.catalog)?;
         let action = catalog.actions().get(&dispatch.action)?;
         match (&action.run, &action.result) {
-            (Run::Builtin(builtin), None) => runners::at_once(*builtin, &self.shared.ports.bodies.at_hand(&dispatch.params.digest)?),
+            (Run::Builtin(builtin), None) => runners::at_once(*builtin, &self.means.ports.bodies.at_hand(&dispatch.params.digest)?),
             _ => None,
         }
     }
@@ -157,11 +157,11 @@ impl Worker {
             running.tell(Signal::Stop);
             return;
         }
-        if self.shared.is_draining() {
+        if self.means.is_draining() {
             return;
         }
         // Its report is on its way, and then this changes nothing; or it never came here, and then nothing began here.
-        let evidence = self.shared.ports.begun.evidence(attempt);
+        let evidence = self.means.ports.begun.evidence(attempt);
         let worker = Arc::clone(self);
         let loss = Loss { execution, attempt, evidence, error: None, trace: None };
         self.runtime.spawn(async move { worker.lose(loss).await });
@@ -169,8 +169,8 @@ impl Worker {
 
     /// Carries one attempt to its reported end, and renews its lease meanwhile.
     pub(crate) async fn carry(self: Arc<Self>, dispatch: Dispatch, running: Arc<RunningAttempt>, begin: Begin) {
-        let clock = Arc::clone(&self.shared.ports.clock);
-        let beat = Lease::beat(self.shared.settings.lease);
+        let clock = Arc::clone(&self.means.ports.clock);
+        let beat = Lease::beat(self.means.settings.lease);
         let task = Task::begin(&self, &running);
         let work = self.run_and_report(&dispatch, &running, begin);
         tokio::pin!(work);
@@ -209,20 +209,20 @@ impl Worker {
             }
         };
         let retry_after_millis = retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-        let ended_before = running.ended_before(self.shared.ports.clock.now());
+        let ended_before = running.ended_before(self.means.ports.clock.now());
         let report = Report { retry_after_millis, ended_before, ..report(dispatch, outcome, given) };
-        let told = self.shared.reporter.report(report, dispatch.trace.clone()).await;
+        let told = self.means.reporter.report(report, dispatch.trace.clone()).await;
         self.forget(dispatch.attempt, &told);
     }
 
     fn end_unreported(&self, attempt: AttemptId, cut: Cut) {
         match cut {
             Cut::Released => {
-                self.shared.ports.begun.forget(attempt);
-                self.shared.ports.programs.collected(attempt);
+                self.means.ports.begun.forget(attempt);
+                self.means.ports.programs.collected(attempt);
             }
             // That it had begun is for the next start to find.
-            Cut::Left if !self.shared.left_running().contains(&attempt) => self.shared.ports.programs.collected(attempt),
+            Cut::Left if !self.means.left_running().contains(&attempt) => self.means.ports.programs.collected(attempt),
             Cut::Left | Cut::TimedOut | Cut::Cancelled => {}
         }
     }
@@ -230,21 +230,21 @@ impl Worker {
     async fn run(&self, dispatch: &Dispatch, running: &RunningAttempt) -> Ending {
         // An attempt comes here as soon as it is started, so its time counts from now, by a clock that does not jump.
         let timeout_millis = if mutants::is("timeout fires early") { dispatch.timeout_millis / 2 } else { dispatch.timeout_millis };
-        let ends_at = self.shared.ports.clock.now().saturating_add(Duration::from_millis(timeout_millis));
+        let ends_at = self.means.ports.clock.now().saturating_add(Duration::from_millis(timeout_millis));
         let (action, pack) = self.definition(dispatch)?;
         let params = self.params(dispatch).await?;
-        let attempt = Attempt { shared: &self.shared, dispatch, action, pack, params, ends_at, running, keys: GivenKeys::default() };
+        let attempt = Attempt { means: &self.means, dispatch, action, pack, params, ends_at, running, keys: GivenKeys::default() };
         runners::run(&attempt).await.map_err(|broken| attempt.masked(broken))
     }
 
     /// Goes on with a program that runs already.
     async fn go_on(&self, dispatch: &Dispatch, running: &RunningAttempt, left: Left) -> Ending {
-        let ends_at = self.shared.ports.clock.now().saturating_add(left.remaining);
+        let ends_at = self.means.ports.clock.now().saturating_add(left.remaining);
         let (action, pack) = self.definition(dispatch)?;
         // They were rendered long ago, so it is no harm if they are gone.
         let params = self.params(dispatch).await.unwrap_or_else(|_| no_params());
         // What holds the program has masked what it printed.
-        let attempt = Attempt { shared: &self.shared, dispatch, action, pack, params, ends_at, running, keys: GivenKeys::default() };
+        let attempt = Attempt { means: &self.means, dispatch, action, pack, params, ends_at, running, keys: GivenKeys::default() };
         runners::heard_to_its_end(&attempt, left.program).await
     }
 
@@ -253,7 +253,7 @@ impl Worker {
             let message = format!("the action `{}` is not in the catalog of revision {}", dispatch.action, dispatch.catalog);
             failed(FailureKind::Sandbox, message)
         };
-        let catalog = self.shared.ports.catalogs.at(dispatch.catalog).ok_or_else(missing)?;
+        let catalog = self.means.ports.catalogs.at(dispatch.catalog).ok_or_else(missing)?;
         let action = catalog.actions().get(&dispatch.action).cloned().ok_or_else(missing)?;
         let pack = catalog.packs().get(&dispatch.action.pack()).cloned();
         Ok((action, pack))
@@ -261,11 +261,11 @@ impl Worker {
 
     async fn params(&self, dispatch: &Dispatch) -> Result<Document, Broken> {
         let invalid = |why: String| failed(FailureKind::ParametersInvalid, format!("the parameters cannot be read: {why}"));
-        let bytes: Bytes = match self.shared.ports.bodies.at_hand(&dispatch.params.digest) {
+        let bytes: Bytes = match self.means.ports.bodies.at_hand(&dispatch.params.digest) {
             Some(bytes) => bytes,
             None => {
-                let (bodies, handle) = (Arc::clone(&self.shared.ports.bodies), dispatch.params);
-                let read = self.shared.settings.blocking.done(move || bodies.read(&handle)).await;
+                let (bodies, handle) = (Arc::clone(&self.means.ports.bodies), dispatch.params);
+                let read = self.means.settings.blocking.done(move || bodies.read(&handle)).await;
                 let read = read.ok_or_else(|| invalid("reading them was broken off".to_owned()))?;
                 read.map_err(|error| invalid(error.to_string()))?
             }
@@ -277,7 +277,7 @@ impl Worker {
     /// begun is forgotten. Where it does not, the next start may adopt its program, which prints on.
     pub(crate) async fn lose(&self, loss: Loss) {
         let attempt = loss.attempt;
-        let told = self.shared.reporter.lose(loss).await;
+        let told = self.means.reporter.lose(loss).await;
         match told {
             Told::Settled => self.end_output(attempt).await,
             Told::Left => {}
@@ -287,8 +287,8 @@ impl Worker {
 
     /// Says that nothing more comes of an attempt that nobody hears any more: its output may be thrown away in its time.
     async fn end_output(&self, attempt: AttemptId) {
-        let outputs = Arc::clone(&self.shared.ports.outputs);
-        if let Some(Err(error)) = self.shared.settings.blocking.done(move || outputs.finish(attempt)).await {
+        let outputs = Arc::clone(&self.means.ports.outputs);
+        if let Some(Err(error)) = self.means.settings.blocking.done(move || outputs.finish(attempt)).await {
             tracing::warn!(%attempt, %error, "the output of a lost attempt could not be ended");
         }
     }
@@ -296,8 +296,8 @@ impl Worker {
     fn forget(&self, attempt: AttemptId, told: &Told) {
         match told {
             Told::Settled => {
-                self.shared.ports.begun.forget(attempt);
-                self.shared.ports.programs.collected(attempt);
+                self.means.ports.begun.forget(attempt);
+                self.means.ports.programs.collected(attempt);
             }
             // The next start must find what it has begun.
             Told::Left => {}

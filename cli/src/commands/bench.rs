@@ -1,6 +1,7 @@
 //! `ensue bench`: how fast this machine and this build are. The crate `bench` measures.
 
-use ensue_bench::{Bar, Bench, Fault, Length, Unmeasured, Watcher};
+pub(crate) use ensue_bench::Bench;
+use ensue_bench::{Bar, Fault, Length, Unmeasured, Watcher};
 
 use super::Asking;
 use crate::progress::Progress;

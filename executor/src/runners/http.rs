@@ -25,8 +25,8 @@ pub(crate) const HTTP_HOPS_MAX: usize = 5;
 impl Runner for HttpRequest {
     async fn run(&self, attempt: &Attempt<'_>) -> Ending {
         let request = Request::rendered(self, attempt).await?;
-        let clock = &attempt.shared.ports.clock;
-        let patience = attempt.shared.settings.http_timeout;
+        let clock = &attempt.means.ports.clock;
+        let patience = attempt.means.settings.http_timeout;
         let spans = Spans::new(attempt);
         let ending = attempt
             .within(async {
@@ -48,7 +48,7 @@ impl Runner for HttpRequest {
 async fn exchange(attempt: &Attempt<'_>, mut request: Request, spans: &Spans<'_>) -> Ending {
     for _ in 0..=HTTP_HOPS_MAX {
         spans.begin(&mut request);
-        let way = attempt.shared.ports.web.way(&request.url).await;
+        let way = attempt.means.ports.web.way(&request.url).await;
         let way = way.map_err(|error| unreachable(&request, &error))?;
         attempt.begin().await?;
         let answer = way.send(request.to_send()).await;

@@ -41,8 +41,8 @@ pub(super) async fn watch_leases(worker: Weak<Worker>) {
     let mut due = Duration::ZERO;
     loop {
         let Some(worker) = worker.upgrade() else { return };
-        let clock = Arc::clone(&worker.shared.ports.clock);
-        let beat = Lease::beat(worker.shared.settings.lease);
+        let clock = Arc::clone(&worker.means.ports.clock);
+        let beat = Lease::beat(worker.means.settings.lease);
         let now = clock.now();
         // Where the watcher itself comes late, the whole process stood still: its tasks get a beat to renew what they hold.
         let stood_still = due > Duration::ZERO && now > due + beat;

@@ -33,8 +33,8 @@ struct Open {
 
 impl<'a> Spans<'a> {
     pub(super) fn new(attempt: &'a Attempt<'a>) -> Self {
-        let is_under_attempt = attempt.shared.settings.traced == Traced::UnderAttempt;
-        let to = attempt.shared.ports.spans.as_deref().zip(attempt.trace());
+        let is_under_attempt = attempt.means.settings.traced == Traced::UnderAttempt;
+        let to = attempt.means.ports.spans.as_deref().zip(attempt.trace());
         let to = to.filter(|(_, trace)| is_under_attempt && trace.parent.is_sampled());
         Self { attempt, to, open: Mutex::default() }
     }

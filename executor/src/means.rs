@@ -13,7 +13,7 @@ use crate::report::Reporter;
 use crate::settings::{AtStop, ExecutorSettings};
 
 /// What all attempts of a worker share.
-pub(crate) struct Shared {
+pub(crate) struct Means {
     pub(crate) ports: ExecutorPorts,
     pub(crate) settings: ExecutorSettings,
     pub(crate) reporter: Arc<Reporter>,
@@ -21,7 +21,7 @@ pub(crate) struct Shared {
     left_running: Mutex<Vec<AttemptId>>,
 }
 
-impl Shared {
+impl Means {
     /// Shares the ports and settings of a worker whose reports are sent from `runtime`.
     pub(crate) fn new(ports: ExecutorPorts, settings: ExecutorSettings, runtime: Handle) -> Self {
         let reporter = Reporter::new(Arc::clone(&ports.submit), Arc::clone(&ports.clock), runtime, settings.worker.clone());
