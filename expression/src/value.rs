@@ -403,32 +403,15 @@ impl From<String> for Value<'_> {
     }
 }
 
-impl From<bool> for Value<'_> {
-    fn from(value: bool) -> Self {
-        Self::Bool(value)
-    }
+/// The values that are one of Rust's own.
+macro_rules! scalars {
+    ($($scalar:ty => $kind:ident),* $(,)?) => {
+        $(impl From<$scalar> for Value<'_> {
+            fn from(value: $scalar) -> Self {
+                Self::$kind(value)
+            }
+        })*
+    };
 }
 
-impl From<i64> for Value<'_> {
-    fn from(value: i64) -> Self {
-        Self::Int(value)
-    }
-}
-
-impl From<u64> for Value<'_> {
-    fn from(value: u64) -> Self {
-        Self::Uint(value)
-    }
-}
-
-impl From<f64> for Value<'_> {
-    fn from(value: f64) -> Self {
-        Self::Double(value)
-    }
-}
-
-impl From<DateTime<Utc>> for Value<'_> {
-    fn from(value: DateTime<Utc>) -> Self {
-        Self::Timestamp(value)
-    }
-}
+scalars! { bool => Bool, i64 => Int, u64 => Uint, f64 => Double, DateTime<Utc> => Timestamp }
