@@ -288,7 +288,7 @@ pub(crate) fn run(line: CommandLine) -> Outcome {
         Command::Doctor(doctor) => doctor.run(&asking),
         Command::Status(status) => wait_for(status.run(&asking)),
         Command::Top(top) => wait_for(top.run(&asking)),
-        Command::Bench(bench) => bench.run(&asking),
+        Command::Bench(bench) => bench::run(bench, &asking),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),
         Command::Supervisor(supervisor) => supervisor.run(),

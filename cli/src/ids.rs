@@ -5,12 +5,11 @@
 use serde_json::Value;
 
 use crate::client::Client;
+use crate::id_ends::WHOLE;
 use crate::pages::{self, PAGE_MAX};
 use crate::report::{Exit, Failure};
 use crate::table::text;
 
-/// The characters of a whole id.
-const WHOLE: usize = 36;
 /// The least characters of a part of an id.
 pub(crate) const PART_MIN: usize = 4;
 /// The most things of a kind that an id is looked for among: the newest.
@@ -112,26 +111,6 @@ fn candidate(kind: Kind, thing: &Value) -> String {
     format!("{}  {} {}", text(thing, "id"), kind.name, about.join(" ")).trim_end().to_owned()
 }
 
-/// Returns how many characters at the end of ids tell all of them apart, at least `least`; that of whole ids if fewer do not.
-pub(crate) fn shortest_end<'a>(ids: impl Iterator<Item = &'a str>, least: usize) -> usize {
-    /// What lies behind the last dash of an id.
-    const LAST_GROUP: usize = 12;
-    let mut ids: Vec<&str> = ids.collect();
-    ids.sort_unstable();
-    ids.dedup();
-    let tells_apart = |characters: usize| {
-        let mut ends: Vec<&str> = ids.iter().map(|id| end_of(id, characters)).collect();
-        ends.sort_unstable();
-        ends.windows(2).all(|pair| pair[0] != pair[1])
-    };
-    (least..=LAST_GROUP).find(|characters| tells_apart(*characters)).unwrap_or(WHOLE)
-}
-
-/// Returns the last characters of an id; all of what is no id.
-pub(crate) fn end_of(id: &str, characters: usize) -> &str {
-    if id.len() == WHOLE && id.is_ascii() { &id[WHOLE - characters.min(WHOLE)..] } else { id }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,17 +130,6 @@ mod tests {
         let id = "01a206ce-21ac-884f-8000-00000000abcd";
         assert!(has(id, "01a2") && has(id, "abcd") && has(id, "8000-00000000abcd"));
         assert!(!has(id, "884f"));
-    }
-
-    #[test]
-    fn shortest_end_grows_until_all_ids_differ() {
-        let ids = ["01a206ce-21ac-884f-8000-0000000000ab", "01a206ce-21ac-884f-8000-0000000001ab", "01a206ce-21ac-884f-8000-0000000000cd"];
-        assert_eq!(shortest_end(ids.into_iter(), 2), 3);
-        assert_eq!(shortest_end(ids.into_iter(), 8), 8);
-        assert_eq!(shortest_end([ids[0], ids[0]].into_iter(), 8), 8, "one id in two rows");
-        let alike = ["01a206ce-21ac-884f-8000-0000000000ab", "01a206ce-21ac-884f-9000-0000000000ab"];
-        assert_eq!(shortest_end(alike.into_iter(), 8), WHOLE);
-        assert_eq!((end_of(ids[1], 4), end_of("-", 4)), ("01ab", "-"));
     }
 
     #[test]

@@ -4,11 +4,11 @@
 
 mod ago;
 mod batch;
-mod bench;
 mod client;
 mod commands;
 mod flow;
-mod github;
+mod frame;
+mod id_ends;
 mod ids;
 mod lines;
 mod live;
@@ -33,6 +33,7 @@ mod this_machine;
 mod trace;
 mod tree;
 mod trials;
+mod wording;
 mod yaml;
 
 use std::process::ExitCode;

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::report::{Exit, Failure, Outcome, printable_json, say};
 use crate::style::{self, Colour, Style};
-use crate::{pager, redraw, table, yaml};
+use crate::{frame, pager, table, yaml};
 
 /// The heading of the options that every command takes.
 pub(crate) const GLOBAL_OPTIONS: &str = "Global options";
@@ -117,7 +117,7 @@ impl Output {
     /// Prints a document of which another version was printed before: in its place at a terminal, and behind it elsewhere.
     pub(crate) fn print_again(self, document: &Value, show: impl FnOnce(&Value) -> String) {
         match (self.form, table::terminal().filter(|_| !style::is_dumb())) {
-            (Form::Table, Some(size)) => redraw::draw(&show(document), size),
+            (Form::Table, Some(size)) => frame::draw(&show(document), size),
             (Form::Table, None) => say(format!("{}\n", show(document).trim_end())),
             (Form::Json | Form::Yaml, _) => self.print_next(document, |_| String::new()),
         }

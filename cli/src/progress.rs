@@ -1,13 +1,8 @@
 //! How far long work is: a bar on standard error where that is a terminal, and nothing elsewhere.
 
-use std::time::{Duration, Instant};
-
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::style;
-
-/// How often a bar that goes by time moves on.
-const STEP: Duration = Duration::from_millis(500);
 
 /// A bar; it is gone when this is dropped.
 pub(crate) struct Progress {
@@ -16,13 +11,13 @@ pub(crate) struct Progress {
 
 impl Progress {
     /// Begins a bar of work on so many records.
-    pub(crate) fn through_records(what: &'static str, records: u64) -> Self {
+    pub(crate) fn through_records(what: impl Into<String>, records: u64) -> Self {
         Self::begin(what.into(), records, "{msg} {wide_bar} {human_pos} of {human_len} records, {eta} left")
     }
 
-    /// Begins a bar of work that takes about so long.
-    pub(crate) fn through_time(what: String, duration: Duration) -> Self {
-        Self::begin(what, duration.as_secs(), "{msg} {wide_bar} {pos} of {len} s")
+    /// Begins a bar of work that takes about so many seconds.
+    pub(crate) fn through_time(what: impl Into<String>, seconds: u64) -> Self {
+        Self::begin(what.into(), seconds, "{msg} {wide_bar} {pos} of {len} s")
     }
 
     fn begin(what: String, end: u64, template: &str) -> Self {
@@ -47,19 +42,6 @@ impl Progress {
     pub(crate) fn at_of(&self, done: u64, end: u64) {
         self.bar.set_length(end);
         self.bar.set_position(done);
-    }
-
-    /// Has the bar go by the clock beside work that does not say how far it is.
-    pub(crate) async fn beside<T>(&self, work: impl Future<Output = T>) -> T {
-        let begin = Instant::now();
-        let mut steps = tokio::time::interval(STEP);
-        let mut work = std::pin::pin!(work);
-        loop {
-            tokio::select! {
-                done = &mut work => return done,
-                _ = steps.tick() => self.at(begin.elapsed().as_secs().min(self.bar.length().unwrap_or_default())),
-            }
-        }
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use crate::client::{Client, segment};
 use crate::report::printable;
 use crate::table::{pairs, text};
+use crate::wording::step_name;
 
 /// Where an execution document keeps what it asks, while it waits for an answer.
 pub(crate) const QUESTION: &str = "question";
@@ -78,7 +79,7 @@ pub(crate) fn shown(inquiry: &Value) -> String {
         ("ended", text(inquiry, "ended_at")),
         ("execution", text(inquiry, "execution")),
         ("parent", text(inquiry, "parent")),
-        ("step", crate::steps::name(inquiry)),
+        ("step", step_name(inquiry)),
         ("digest", text(inquiry, "digest")),
         ("url", text(inquiry, "url")),
     ]);

@@ -14,6 +14,7 @@ use crate::client::{Client, segment};
 use crate::questions;
 use crate::report::Failure;
 use crate::table::text;
+use crate::wording::{failure, plain_step_name, step_name};
 
 /// The most executions that are read below one workflow.
 const EXECUTIONS_MAX: usize = 2_000;
@@ -198,7 +199,7 @@ impl Part {
 
     /// Gives what it is brought together under: what undoes a step stands by itself.
     fn step(&self) -> String {
-        step_name(self.told())
+        plain_step_name(self.told())
     }
 
     /// Gives its item, from 0; none where the step is done once.
@@ -221,7 +222,7 @@ impl Part {
 
     /// Gives its name, with the item where it is one: `deploy[3]`.
     pub(crate) fn name(&self) -> String {
-        name(self.told())
+        step_name(self.told())
     }
 
     /// Gives how it stands.
@@ -231,21 +232,6 @@ impl Part {
             Self::NotStarted(told) => standing(told).to_owned(),
         }
     }
-}
-
-/// Gives the name of a step of which something is told, with the item or the turn where it is one.
-pub(crate) fn name(told: &Value) -> String {
-    let step = step_name(told);
-    match (told["item"].as_u64(), told["turn"].as_u64()) {
-        (Some(item), _) => format!("{step}[{item}]"),
-        (None, Some(turn)) => format!("{step}, turn {turn}"),
-        (None, None) => step,
-    }
-}
-
-fn step_name(told: &Value) -> String {
-    let step = text(told, "step");
-    if told["undoes"] == true { format!("undo of {step}") } else { step }
 }
 
 /// Says how what has no execution stands.
@@ -270,7 +256,7 @@ pub(crate) fn because(not_started: &Value, workflow: &Value) -> String {
             None => "taken over".to_owned(),
         },
         None if not_started["error"].is_null() => "it has no items".to_owned(),
-        None => crate::trace::failure(&not_started["error"]),
+        None => failure(&not_started["error"]),
     }
 }
 

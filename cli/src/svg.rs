@@ -10,8 +10,8 @@ use serde_json::Value;
 use crate::report::printable;
 use crate::steps::{Flow, Part, Step, because, folded};
 use crate::table::{cut, text};
-use crate::trace::{duration, mood};
 use crate::tree::{Branch, Mood, wrapped};
+use crate::wording::{duration, mood};
 
 /// The room around a picture, in pixels.
 const MARGIN: usize = 16;

@@ -8,7 +8,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use crate::ids;
+use crate::id_ends;
 use crate::report::printable;
 
 /// The columns of a terminal that does not say how many it has.
@@ -113,9 +113,9 @@ pub(crate) fn rows(items: &[Value], columns: &[Column], room: Room) -> String {
 fn shorten_ids(rows: &mut [Vec<String>], fits: &[Fit]) {
     for (column, _) in fits.iter().enumerate().filter(|(_, fit)| **fit == Fit::Id) {
         let ids = rows.iter().skip(1).filter_map(|row| row.get(column).map(String::as_str));
-        let characters = ids::shortest_end(ids, END_MIN);
+        let characters = id_ends::shortest_end(ids, END_MIN);
         for cell in rows.iter_mut().skip(1).filter_map(|row| row.get_mut(column)) {
-            *cell = ids::end_of(cell, characters).to_owned();
+            *cell = id_ends::end_of(cell, characters).to_owned();
         }
     }
 }

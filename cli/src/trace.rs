@@ -14,6 +14,7 @@ use crate::report::Failure;
 use crate::steps::{self, folded};
 use crate::table::text;
 use crate::tree::{Branch, Mood};
+use crate::wording::{duration, failure, mood, step_name};
 
 /// The most executions of one tree that are shown with what they gave.
 const RESULTS_MAX: usize = 32;
@@ -184,7 +185,7 @@ impl Drawing<'_> {
             details.push(failure(&node["error"]));
         }
         details.extend(self.gave.get(&text(node, "id")).into_iter().flatten().cloned());
-        let step = if node["step"].is_null() { String::new() } else { format!("step {}: ", steps::name(node)) };
+        let step = if node["step"].is_null() { String::new() } else { format!("step {}: ", step_name(node)) };
         // Of many steps, it is not seen at a glance which one was asked for.
         let mark = if !step.is_empty() && node["id"] == self.asked { " ← asked" } else { "" };
         Branch {
@@ -198,15 +199,6 @@ impl Drawing<'_> {
 
     fn since(&self, micros: Option<i64>) -> String {
         micros.map(|micros| format!("+{}", duration(micros + self.early_micros))).unwrap_or_default()
-    }
-}
-
-/// How the status of an execution or an attempt is to be read.
-pub(crate) fn mood(status: &str) -> Mood {
-    match status {
-        "succeeded" => Mood::Good,
-        "failed" | "timed_out" | "cancelled" | "indeterminate" | "lost" => Mood::Bad,
-        _ => Mood::Plain,
     }
 }
 
@@ -239,17 +231,6 @@ fn held(node: &Value) -> (String, Mood) {
     }
 }
 
-/// A failure for people: its kind, its number, its message; empty for none.
-pub(crate) fn failure(error: &Value) -> String {
-    if error.is_null() {
-        return String::new();
-    }
-    match text(error, "detail") {
-        empty if empty.is_empty() => format!("{}: {}", text(error, "kind"), text(error, "message")),
-        detail => format!("{} {detail}: {}", text(error, "kind"), text(error, "message")),
-    }
-}
-
 /// The steps of a workflow that have no execution, each with why.
 fn not_started(node: &Value) -> Vec<Branch> {
     let told = node["not_started"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -271,21 +252,6 @@ fn others(node: &Value) -> Vec<Branch> {
         Branch { title: format!("rule {} {word}", text(verdict, "rule")), mood, details, ..Branch::default() }
     });
     told.collect()
-}
-
-/// A length of time for people: `0.4 ms`, `12 ms`, `3.2 s`.
-pub(crate) fn duration(micros: i64) -> String {
-    #[allow(clippy::cast_precision_loss, reason = "two digits are shown")]
-    let millis = micros as f64 / 1000.0;
-    if millis < 100.0 {
-        format!("{millis:.1} ms")
-    } else if millis < 1000.0 {
-        format!("{millis:.0} ms")
-    } else if millis < 120_000.0 {
-        format!("{:.1} s", millis / 1000.0)
-    } else {
-        format!("{:.0} min", millis / 60_000.0)
-    }
 }
 
 #[cfg(test)]
@@ -380,11 +346,5 @@ mod tests {
         let told = draw(&roots[0], Style::PLAIN);
         assert!(told.contains("step deploy[222]: core.shell succeeded in 2.3 ms ← asked"), "{told}");
         assert!(told.contains("step deploy: … 299 more, 299 succeeded") && !told.contains("deploy[7]"), "{told}");
-    }
-
-    #[test]
-    fn lengths_of_time_have_two_or_three_digits() {
-        let told: Vec<_> = [0, 430, 12_345, 150_000, 3_200_000, 600_000_000].map(duration).into();
-        assert_eq!(told, ["0.0 ms", "0.4 ms", "12.3 ms", "150 ms", "3.2 s", "10 min"]);
     }
 }

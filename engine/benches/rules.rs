@@ -27,7 +27,7 @@ use serde_json::json;
 use self::definitions::{Pieces, expression};
 
 /// A pull request as GitHub sends it, 22 KB.
-const PAYLOAD: &[u8] = include_bytes!("../../cli/fixtures/pull_request.json");
+const PAYLOAD: &[u8] = include_bytes!("../../bench/fixtures/pull_request.json");
 const MATCHING: usize = 10;
 const MANY: usize = 10_000;
 

@@ -22,7 +22,7 @@ impl Executor {
     /// running is reported as lost, with the evidence of the `begun` file, and the log decides what becomes of it.
     pub async fn take_over(&self, owed: impl IntoIterator<Item = Effect>, previous: &Previous) {
         let worker = &self.worker;
-        let left = worker.ports.programs.left().await;
+        let left = worker.means.ports.programs.left().await;
         let mut left: BTreeMap<AttemptId, Left> = left.into_iter().map(|left| (left.attempt, left)).collect();
         let owed: Vec<Effect> = owed.into_iter().collect();
         let stopped: BTreeSet<AttemptId> = owed.iter().filter_map(stops).collect();
@@ -62,7 +62,7 @@ impl Worker {
     /// Goes on with a program that an earlier node left, under a lease that lasts a whole period from now on. What it is told comes
     /// before its end is heard.
     fn adopt(self: &Arc<Self>, dispatch: Dispatch, left: Left, signal: Signal) {
-        let lease = Lease::begin(self.ports.clock.now(), self.settings.lease);
+        let lease = Lease::begin(self.means.ports.clock.now(), self.means.settings.lease);
         let running = RunningAttempt::begun(dispatch.execution, dispatch.attempt, dispatch.trace.clone(), lease);
         running.tell(signal);
         if let Some(running) = self.running.take_in(running) {
@@ -75,7 +75,7 @@ impl Worker {
     fn discard(&self, left: Left) {
         tracing::info!(attempt = %left.attempt, "a program that nobody waits for any more is ended");
         drop(left.program);
-        self.ports.programs.collected(left.attempt);
+        self.means.ports.programs.collected(left.attempt);
     }
 }
 

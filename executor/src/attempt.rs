@@ -18,17 +18,18 @@ use ensue_engine::trace::{SpanId, TraceContext};
 use ensue_expression::Document;
 
 use crate::masks::Masks;
+use crate::means::Means;
 use crate::programs::GivenKey;
 use crate::running::{BeginError, RunningAttempt, Signal};
-use crate::worker::{Traced, Worker};
+use crate::settings::Traced;
 
 /// How long a program may go on after it was asked to stop because the node goes away: at most this, also where its action says more.
 pub const LEAVING_GRACE_MAX: Duration = Duration::from_secs(5);
 
 /// An attempt that runs.
 pub(crate) struct Attempt<'w> {
-    /// The worker that runs it.
-    pub(crate) worker: &'w Worker,
+    /// What it shares with the worker's other attempts.
+    pub(crate) means: &'w Means,
     /// What the log says of it.
     pub(crate) dispatch: &'w Dispatch,
     /// The action.
@@ -150,7 +151,7 @@ impl Attempt<'_> {
     /// unchanged.
     pub(crate) fn trace(&self) -> Option<TraceContext> {
         let TraceContext { parent, state } = self.dispatch.trace.as_ref()?.parse().ok()?;
-        let parent = match self.worker.settings.traced {
+        let parent = match self.means.settings.traced {
             Traced::UnderAttempt if parent.is_sampled() => parent.under(SpanId::of(self.dispatch.attempt.0)),
             Traced::UnderAttempt | Traced::UnderCaller => parent,
         };
@@ -159,7 +160,7 @@ impl Attempt<'_> {
 
     /// Ends when the attempt is cut off.
     pub(crate) async fn cut(&self) -> Cut {
-        let clock = &self.worker.ports.clock;
+        let clock = &self.means.ports.clock;
         tokio::select! {
             biased;
             signal = self.running.told(Signal::Stop) => match signal {
@@ -193,7 +194,7 @@ impl Attempt<'_> {
 
     /// Notes that it begins: only after this may anything outward happen.
     pub(crate) async fn begin(&self) -> Result<(), Broken> {
-        match self.running.begin(&self.worker.ports.begun) {
+        match self.running.begin(&self.means.ports.begun) {
             Ok(()) => Ok(()),
             Err(BeginError::Over) => {
                 // It was told to stop, or its lease has ended, whose release is on its way.
@@ -205,13 +206,13 @@ impl Attempt<'_> {
 
     /// Gives the absolute path of the folder that holds the files of its action's pack.
     pub(crate) fn pack_folder(&self) -> PathBuf {
-        let folder = self.worker.ports.packs.folder(&self.action.pack);
+        let folder = self.means.ports.packs.folder(&self.action.pack);
         std::path::absolute(&folder).unwrap_or(folder)
     }
 
     /// Gives how much of its time is left.
     pub(crate) fn remaining(&self) -> Duration {
-        self.ends_at.saturating_sub(self.worker.ports.clock.now())
+        self.ends_at.saturating_sub(self.means.ports.clock.now())
     }
 
     /// Returns the log's time as it is now.

@@ -29,7 +29,7 @@ pub(crate) struct Ended {
 
 /// Hears a program to its end; its private directory is gone then. Broken off where it is left to the next node, or lost.
 pub(crate) async fn conduct(attempt: &Attempt<'_>, mut program: Box<dyn Program>) -> Result<Ended, Broken> {
-    let mut output = Output::begin(attempt.worker.ports.outputs.clone(), attempt.dispatch.attempt, attempt.worker.settings.blocking);
+    let mut output = Output::begin(attempt.means.ports.outputs.clone(), attempt.dispatch.attempt, attempt.means.settings.blocking);
     let messages = Messages::begin(attempt);
     let mut unheard = None;
     let mut stdout = Head::default();
@@ -62,14 +62,14 @@ pub(crate) async fn conduct(attempt: &Attempt<'_>, mut program: Box<dyn Program>
             }
             Heard::Message { index, line } => unheard = Some((index, line)),
             Heard::Ended(end) => {
-                attempt.running.note_end(end.ended_at, attempt.worker.ports.clock.now());
+                attempt.running.note_end(end.ended_at, attempt.means.ports.clock.now());
                 break Ok(end);
             }
             Heard::Lost(why) => break Err(why),
         }
     };
     if messages.finish().await == Told::Left {
-        if cut != Some(Cut::Left) && attempt.worker.ports.programs.at_end() == AtEnd::GoOn {
+        if cut != Some(Cut::Left) && attempt.means.ports.programs.at_end() == AtEnd::GoOn {
             // What it said last, files among it, is heard again by the next node, which finds them there.
             return Err(left(attempt, program));
         }
@@ -109,14 +109,14 @@ fn lost(why: WhyLost) -> Broken {
 /// Leaves a program to the next node: it goes on, or waits with its end.
 fn left(attempt: &Attempt<'_>, program: Box<dyn Program>) -> Broken {
     program.leave();
-    attempt.worker.note_left_running(attempt.dispatch.attempt);
+    attempt.means.note_left_running(attempt.dispatch.attempt);
     Cut::Left.into()
 }
 
 /// Ends when the node goes away and lets its programs go on, but for one that the log has told to end: that is seen to first.
 async fn left_alone(attempt: &Attempt<'_>) {
-    match attempt.worker.at_stop() {
-        AtEnd::GoOn => attempt.worker.draining().await,
+    match attempt.means.at_stop() {
+        AtEnd::GoOn => attempt.means.draining().await,
         AtEnd::Ended => std::future::pending().await,
     }
     if attempt.running.is_to_end() {

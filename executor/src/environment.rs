@@ -79,7 +79,7 @@ pub(crate) type Variables = BTreeMap<String, OsString>;
 /// Gives what the contract promises each program.
 pub(crate) fn contract(attempt: &Attempt<'_>, private: &Path) -> Variables {
     let dispatch = attempt.dispatch;
-    let settings = &attempt.worker.settings;
+    let settings = &attempt.means.settings;
     let execution = dispatch.execution.to_string();
     let pack = attempt.pack_folder();
     let mut variables: Variables = BTreeMap::from([

@@ -53,15 +53,15 @@ impl Messages {
     /// Begins to take the messages of an attempt.
     pub(crate) fn begin(attempt: &Attempt<'_>) -> Self {
         let (to, from) = mpsc::channel(LINES_WAITING_MAX);
-        let ports = &attempt.worker.ports;
+        let ports = &attempt.means.ports;
         let teller = Teller {
-            reporter: Arc::clone(attempt.worker.reporter()),
+            reporter: Arc::clone(&attempt.means.reporter),
             clock: Arc::clone(&ports.clock),
             observe: Arc::clone(&ports.observe),
             blobs: Arc::clone(&ports.blobs),
             directory: ports.programs.directory(attempt.dispatch.attempt),
-            artifact_bytes_max: attempt.worker.settings.artifact_bytes_max,
-            blocking: attempt.worker.settings.blocking,
+            artifact_bytes_max: attempt.means.settings.artifact_bytes_max,
+            blocking: attempt.means.settings.blocking,
             about: About {
                 message: Message {
                     execution: attempt.dispatch.execution,

@@ -30,7 +30,7 @@ pub(crate) use directory::{PrivateDirectory, remove as remove_directory};
 pub use find::{FindError, find_on_disk, may_pass};
 #[cfg(target_os = "linux")]
 pub use supervised::{SupervisedPrograms, SupervisedSettings};
-pub use walls::{Isolation, IsolationMode, ProgramUsers, Wall, Walls, around_path, walls_of_this_machine, why_not_as};
+pub use walls::{Isolation, IsolationMode, ProgramUsers, Wall, Walls, around_path};
 
 /// What is waited for.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -140,14 +140,6 @@ pub enum ProcessBound {
         /// Why.
         why: String,
     },
-}
-
-/// Says what bounds how many processes a program has here. Blocks shortly.
-pub fn process_bound_of_this_machine() -> ProcessBound {
-    #[cfg(target_os = "linux")]
-    return crate::supervisor::bound::probe();
-    #[cfg(not(target_os = "linux"))]
-    ProcessBound::Missing { why: "processes are bounded on Linux only".to_owned() }
 }
 
 /// What starts a supervisor: the folder it is to work in is put behind as the last argument.

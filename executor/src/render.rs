@@ -49,12 +49,12 @@ impl Attempt<'_> {
             return Ok(SeenVars::default());
         }
         let unreadable = |why: String| failed(FailureKind::Expression, format!("`vars` cannot be read: {why}"));
-        let handles = self.worker.ports.vars.read_by(&reads);
+        let handles = self.means.ports.vars.read_by(&reads);
         let bytes: u64 = handles.iter().map(|(_, value)| value.bytes).sum();
         if bytes > EVALUATION_BYTES_MAX {
             return Err(unreadable(format!("they take {bytes} bytes together, {EVALUATION_BYTES_MAX} is the most; write their names out")));
         }
-        let bodies = self.worker.ports.bodies.clone();
+        let bodies = self.means.ports.bodies.clone();
         let fetch = move || {
             let fetched = handles.into_iter().map(|(name, value)| {
                 let bytes = bodies.at_hand(&value.digest).map_or_else(|| bodies.read(&value), Ok).map_err(|error| error.to_string())?;
@@ -62,8 +62,7 @@ impl Attempt<'_> {
             });
             fetched.collect::<Result<Vec<_>, String>>()
         };
-        let fetched =
-            self.worker.settings.blocking.done(fetch).await.ok_or_else(|| unreadable("reading them was broken off".to_owned()))?;
+        let fetched = self.means.settings.blocking.done(fetch).await.ok_or_else(|| unreadable("reading them was broken off".to_owned()))?;
         fetched.map(SeenVars::given).map_err(unreadable)
     }
 
@@ -72,7 +71,7 @@ impl Attempt<'_> {
         if wanted.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let keys = self.worker.ports.keys.clone();
+        let keys = self.means.ports.keys.clone();
         let open = move || {
             let mut values = BTreeMap::new();
             for Wanted { key, need } in wanted {
@@ -92,7 +91,7 @@ impl Attempt<'_> {
             }
             Ok(values)
         };
-        match self.worker.settings.blocking.done(open).await {
+        match self.means.settings.blocking.done(open).await {
             Some(opened) => opened,
             None => Err(failed(FailureKind::KeyMissing, "the keys could not be opened")),
         }

@@ -1,10 +1,11 @@
 //! The worker: takes attempts that the log has started, has them run, and sees to it that the log learns their end.
 //!
-//! What it takes over of an earlier node is in `adoption.rs`, what becomes of an attempt whose task is gone in `lease.rs`. It decides
+//! What it takes over of an earlier node is in `adoption.rs`, what becomes of an attempt whose task is gone in `worker/watch.rs`. It decides
 //! nothing: how many attempts run at once, which is tried again and what a loss means is the core's.
 
-use std::ffi::OsString;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod watch;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,79 +17,18 @@ use ensue_engine::ids::{AttemptId, ExecutionId};
 use ensue_engine::mutants;
 use ensue_expression::Document;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use crate::attempt::{Attempt, Broken, Cut, Ending, Given, GivenKeys, LEAVING_GRACE_MAX, failed};
-use crate::blocking::Blocking;
-use crate::lease::{Lease, Task, watch_leases};
+use crate::lease::Lease;
+use crate::means::Means;
 use crate::ports::ExecutorPorts;
-use crate::programs::{AtEnd, KILLED_PATIENCE, Left, ProgramLimits};
-use crate::report::{Loss, Reporter, Told};
+use crate::programs::{KILLED_PATIENCE, Left};
+use crate::report::{Loss, Told};
 use crate::runners;
 use crate::running::{Running, RunningAttempt, Signal};
-
-/// How many bytes a file that a program gives away may have, where nothing else is said: 100 MiB.
-pub const ARTIFACT_BYTES_MAX: u64 = 100 * 1024 * 1024;
-
-/// What the operator, or the node for him, sets.
-#[derive(Clone, Debug)]
-pub struct ExecutorSettings {
-    /// The worker's name, as the log writes it.
-    pub worker: String,
-    /// How long its right to an attempt lasts without being renewed.
-    pub lease: Duration,
-    /// The operator's `PATH`: where programs are looked up, and what they are given.
-    pub path: OsString,
-    /// How long an HTTP exchange may take.
-    pub http_timeout: Duration,
-    /// What becomes of programs that run when the worker stops.
-    pub at_stop: AtStop,
-    /// How many bytes a file that a program gives away may have.
-    pub artifact_bytes_max: u64,
-    /// What each process of a program may use.
-    pub limits: ProgramLimits,
-    /// What the programs and requests of attempts are told of their trace.
-    pub traced: Traced,
-    /// Where work that blocks is done.
-    pub blocking: Blocking,
-}
-
-/// What the programs and requests of attempts are told of their trace.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Traced {
-    /// That they are part of what led to the execution: nobody has spans of attempts.
-    #[default]
-    UnderCaller,
-    /// That they are part of the attempt, whose span is exported.
-    UnderAttempt,
-}
-
-/// What becomes of programs that run when the worker stops.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum AtStop {
-    /// They go on, where what runs them outlives the node, and the next start adopts them.
-    #[default]
-    GoOn,
-    /// They may end while the patience lasts, and are ended then.
-    End,
-}
-
-impl ExecutorSettings {
-    /// Sets what has a default: a lease of 30 s, 60 s for an HTTP exchange.
-    pub fn new(path: impl Into<OsString>) -> Self {
-        Self {
-            worker: "local".to_owned(),
-            lease: Duration::from_secs(30),
-            path: path.into(),
-            http_timeout: runners::HTTP_TIMEOUT,
-            artifact_bytes_max: ARTIFACT_BYTES_MAX,
-            at_stop: AtStop::default(),
-            limits: ProgramLimits::default(),
-            traced: Traced::default(),
-            blocking: Blocking::default(),
-        }
-    }
-}
+use crate::settings::ExecutorSettings;
+use watch::{Task, watch_leases};
 
 /// What had not ended at a stop.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -106,34 +46,20 @@ pub struct Executor {
     pub(crate) worker: Arc<Worker>,
 }
 
-/// What all attempts of a worker share.
+/// The attempts of a worker, and what they share.
 pub(crate) struct Worker {
-    pub(crate) ports: ExecutorPorts,
-    pub(crate) settings: ExecutorSettings,
+    pub(crate) means: Means,
     pub(crate) running: Running,
-    reporter: Arc<Reporter>,
     pub(crate) runtime: Handle,
-    is_draining: watch::Sender<bool>,
-    pub(crate) task_deserted: Notify,
-    left_running: Mutex<Vec<AttemptId>>,
+    task_deserted: Notify,
 }
 
 impl Executor {
     /// Starts on the current tokio runtime, whose timers and I/O must be on.
     pub fn start(ports: ExecutorPorts, settings: ExecutorSettings) -> Self {
         let runtime = Handle::current();
-        let clock = Arc::clone(&ports.clock);
-        let reporter = Reporter::new(Arc::clone(&ports.submit), clock, runtime.clone(), settings.worker.clone());
-        let worker = Arc::new(Worker {
-            ports,
-            settings,
-            running: Running::default(),
-            reporter: Arc::new(reporter),
-            runtime,
-            is_draining: watch::Sender::new(false),
-            task_deserted: Notify::new(),
-            left_running: Mutex::default(),
-        });
+        let means = Means::new(ports, settings, runtime.clone());
+        let worker = Arc::new(Worker { means, running: Running::default(), runtime, task_deserted: Notify::new() });
         worker.runtime.spawn(watch_leases(Arc::downgrade(&worker)));
         Self { worker }
     }
@@ -164,8 +90,8 @@ impl Executor {
     /// since the call began stay open too; they have not begun.
     pub async fn stop(&self, patience: Duration) -> Stopped {
         let worker = &self.worker;
-        worker.is_draining.send_replace(true);
-        let clock = &worker.ports.clock;
+        worker.means.drain();
+        let clock = &worker.means.ports.clock;
         tokio::select! {
             biased;
             () = worker.running.emptied() => return self.stopped(Vec::new()),
@@ -175,7 +101,7 @@ impl Executor {
         for running in &left {
             running.tell(Signal::Leave);
         }
-        worker.reporter.leave();
+        worker.means.reporter.leave();
         // SIGTERM and the grace, SIGKILL, and the end of reading.
         let most = LEAVING_GRACE_MAX + KILLED_PATIENCE * 3;
         tokio::select! {
@@ -189,28 +115,24 @@ impl Executor {
     }
 
     fn stopped(&self, ended: Vec<AttemptId>) -> Stopped {
-        let left_running = self.worker.left_running().clone();
+        let left_running = self.worker.means.left_running().clone();
         let ended = ended.into_iter().filter(|attempt| !left_running.contains(attempt)).collect();
         Stopped { left_running, ended }
     }
 }
 
 impl Worker {
-    pub(crate) fn reporter(&self) -> &Arc<Reporter> {
-        &self.reporter
-    }
-
     fn dispatch(self: &Arc<Self>, dispatch: Dispatch) {
-        if *self.is_draining.borrow() {
+        if self.means.is_draining() {
             tracing::debug!(attempt = %dispatch.attempt, "the worker stops and takes no attempt; the next start finds it");
             return;
         }
         if let Some(given) = self.given_at_once(&dispatch) {
             let report = report(&dispatch, ReportOutcome::Succeeded, given);
-            self.reporter.report_at_once(report, dispatch.trace);
+            self.means.reporter.report_at_once(report, dispatch.trace);
             return;
         }
-        let lease = Lease::begin(self.ports.clock.now(), self.settings.lease);
+        let lease = Lease::begin(self.means.ports.clock.now(), self.means.settings.lease);
         let running = RunningAttempt::new(dispatch.execution, dispatch.attempt, dispatch.trace.clone(), lease);
         match self.running.take_in(running) {
             Some(running) => {
@@ -222,10 +144,10 @@ impl Worker {
 
     /// Runs what takes no time; none where the attempt must go the long way.
     fn given_at_once(&self, dispatch: &Dispatch) -> Option<Given> {
-        let catalog = self.ports.catalogs.at(dispatch.catalog)?;
+        let catalog = self.means.ports.catalogs.at(dispatch.catalog)?;
         let action = catalog.actions().get(&dispatch.action)?;
         match (&action.run, &action.result) {
-            (Run::Builtin(builtin), None) => runners::at_once(*builtin, &self.ports.bodies.at_hand(&dispatch.params.digest)?),
+            (Run::Builtin(builtin), None) => runners::at_once(*builtin, &self.means.ports.bodies.at_hand(&dispatch.params.digest)?),
             _ => None,
         }
     }
@@ -235,44 +157,20 @@ impl Worker {
             running.tell(Signal::Stop);
             return;
         }
-        if *self.is_draining.borrow() {
+        if self.means.is_draining() {
             return;
         }
         // Its report is on its way, and then this changes nothing; or it never came here, and then nothing began here.
-        let evidence = self.ports.begun.evidence(attempt);
+        let evidence = self.means.ports.begun.evidence(attempt);
         let worker = Arc::clone(self);
         let loss = Loss { execution, attempt, evidence, error: None, trace: None };
         self.runtime.spawn(async move { worker.lose(loss).await });
     }
 
-    /// Says what becomes of programs when the worker stops.
-    pub(crate) fn at_stop(&self) -> AtEnd {
-        match self.settings.at_stop {
-            AtStop::GoOn if mutants::is("a stop ends what may go on") => AtEnd::Ended,
-            AtStop::GoOn => self.ports.programs.at_end(),
-            AtStop::End => AtEnd::Ended,
-        }
-    }
-
-    /// Notes that an attempt's program was left to the next node.
-    pub(crate) fn note_left_running(&self, attempt: AttemptId) {
-        self.left_running().push(attempt);
-    }
-
-    fn left_running(&self) -> MutexGuard<'_, Vec<AttemptId>> {
-        self.left_running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Ends when the worker stops.
-    pub(crate) async fn draining(&self) {
-        // The sender is in `self`, so it cannot be gone.
-        let _ = self.is_draining.subscribe().wait_for(|is_draining| *is_draining).await;
-    }
-
     /// Carries one attempt to its reported end, and renews its lease meanwhile.
     pub(crate) async fn carry(self: Arc<Self>, dispatch: Dispatch, running: Arc<RunningAttempt>, begin: Begin) {
-        let clock = Arc::clone(&self.ports.clock);
-        let beat = Lease::beat(self.settings.lease);
+        let clock = Arc::clone(&self.means.ports.clock);
+        let beat = Lease::beat(self.means.settings.lease);
         let task = Task::begin(&self, &running);
         let work = self.run_and_report(&dispatch, &running, begin);
         tokio::pin!(work);
@@ -311,20 +209,20 @@ impl Worker {
             }
         };
         let retry_after_millis = retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-        let ended_before = running.ended_before(self.ports.clock.now());
+        let ended_before = running.ended_before(self.means.ports.clock.now());
         let report = Report { retry_after_millis, ended_before, ..report(dispatch, outcome, given) };
-        let told = self.reporter.report(report, dispatch.trace.clone()).await;
+        let told = self.means.reporter.report(report, dispatch.trace.clone()).await;
         self.forget(dispatch.attempt, &told);
     }
 
     fn end_unreported(&self, attempt: AttemptId, cut: Cut) {
         match cut {
             Cut::Released => {
-                self.ports.begun.forget(attempt);
-                self.ports.programs.collected(attempt);
+                self.means.ports.begun.forget(attempt);
+                self.means.ports.programs.collected(attempt);
             }
             // That it had begun is for the next start to find.
-            Cut::Left if !self.left_running().contains(&attempt) => self.ports.programs.collected(attempt),
+            Cut::Left if !self.means.left_running().contains(&attempt) => self.means.ports.programs.collected(attempt),
             Cut::Left | Cut::TimedOut | Cut::Cancelled => {}
         }
     }
@@ -332,21 +230,21 @@ impl Worker {
     async fn run(&self, dispatch: &Dispatch, running: &RunningAttempt) -> Ending {
         // An attempt comes here as soon as it is started, so its time counts from now, by a clock that does not jump.
         let timeout_millis = if mutants::is("timeout fires early") { dispatch.timeout_millis / 2 } else { dispatch.timeout_millis };
-        let ends_at = self.ports.clock.now().saturating_add(Duration::from_millis(timeout_millis));
+        let ends_at = self.means.ports.clock.now().saturating_add(Duration::from_millis(timeout_millis));
         let (action, pack) = self.definition(dispatch)?;
         let params = self.params(dispatch).await?;
-        let attempt = Attempt { worker: self, dispatch, action, pack, params, ends_at, running, keys: GivenKeys::default() };
+        let attempt = Attempt { means: &self.means, dispatch, action, pack, params, ends_at, running, keys: GivenKeys::default() };
         runners::run(&attempt).await.map_err(|broken| attempt.masked(broken))
     }
 
     /// Goes on with a program that runs already.
     async fn go_on(&self, dispatch: &Dispatch, running: &RunningAttempt, left: Left) -> Ending {
-        let ends_at = self.ports.clock.now().saturating_add(left.remaining);
+        let ends_at = self.means.ports.clock.now().saturating_add(left.remaining);
         let (action, pack) = self.definition(dispatch)?;
         // They were rendered long ago, so it is no harm if they are gone.
         let params = self.params(dispatch).await.unwrap_or_else(|_| no_params());
         // What holds the program has masked what it printed.
-        let attempt = Attempt { worker: self, dispatch, action, pack, params, ends_at, running, keys: GivenKeys::default() };
+        let attempt = Attempt { means: &self.means, dispatch, action, pack, params, ends_at, running, keys: GivenKeys::default() };
         runners::heard_to_its_end(&attempt, left.program).await
     }
 
@@ -355,7 +253,7 @@ impl Worker {
             let message = format!("the action `{}` is not in the catalog of revision {}", dispatch.action, dispatch.catalog);
             failed(FailureKind::Sandbox, message)
         };
-        let catalog = self.ports.catalogs.at(dispatch.catalog).ok_or_else(missing)?;
+        let catalog = self.means.ports.catalogs.at(dispatch.catalog).ok_or_else(missing)?;
         let action = catalog.actions().get(&dispatch.action).cloned().ok_or_else(missing)?;
         let pack = catalog.packs().get(&dispatch.action.pack()).cloned();
         Ok((action, pack))
@@ -363,11 +261,11 @@ impl Worker {
 
     async fn params(&self, dispatch: &Dispatch) -> Result<Document, Broken> {
         let invalid = |why: String| failed(FailureKind::ParametersInvalid, format!("the parameters cannot be read: {why}"));
-        let bytes: Bytes = match self.ports.bodies.at_hand(&dispatch.params.digest) {
+        let bytes: Bytes = match self.means.ports.bodies.at_hand(&dispatch.params.digest) {
             Some(bytes) => bytes,
             None => {
-                let (bodies, handle) = (Arc::clone(&self.ports.bodies), dispatch.params);
-                let read = self.settings.blocking.done(move || bodies.read(&handle)).await;
+                let (bodies, handle) = (Arc::clone(&self.means.ports.bodies), dispatch.params);
+                let read = self.means.settings.blocking.done(move || bodies.read(&handle)).await;
                 let read = read.ok_or_else(|| invalid("reading them was broken off".to_owned()))?;
                 read.map_err(|error| invalid(error.to_string()))?
             }
@@ -379,7 +277,7 @@ impl Worker {
     /// begun is forgotten. Where it does not, the next start may adopt its program, which prints on.
     pub(crate) async fn lose(&self, loss: Loss) {
         let attempt = loss.attempt;
-        let told = self.reporter.lose(loss).await;
+        let told = self.means.reporter.lose(loss).await;
         match told {
             Told::Settled => self.end_output(attempt).await,
             Told::Left => {}
@@ -389,8 +287,8 @@ impl Worker {
 
     /// Says that nothing more comes of an attempt that nobody hears any more: its output may be thrown away in its time.
     async fn end_output(&self, attempt: AttemptId) {
-        let outputs = Arc::clone(&self.ports.outputs);
-        if let Some(Err(error)) = self.settings.blocking.done(move || outputs.finish(attempt)).await {
+        let outputs = Arc::clone(&self.means.ports.outputs);
+        if let Some(Err(error)) = self.means.settings.blocking.done(move || outputs.finish(attempt)).await {
             tracing::warn!(%attempt, %error, "the output of a lost attempt could not be ended");
         }
     }
@@ -398,8 +296,8 @@ impl Worker {
     fn forget(&self, attempt: AttemptId, told: &Told) {
         match told {
             Told::Settled => {
-                self.ports.begun.forget(attempt);
-                self.ports.programs.collected(attempt);
+                self.means.ports.begun.forget(attempt);
+                self.means.ports.programs.collected(attempt);
             }
             // The next start must find what it has begun.
             Told::Left => {}

@@ -10,7 +10,7 @@ use ensue_expression::{Budget, Document, Expression, Roots, Scope, Template, Val
 use serde_json::json;
 
 /// The delivery of the demonstration and of `ensue bench`.
-const PULL_REQUEST: &[u8] = include_bytes!("../../cli/fixtures/pull_request.json");
+const PULL_REQUEST: &[u8] = include_bytes!("../../bench/fixtures/pull_request.json");
 
 const TWO_EQUALITIES: &str = r#"event.payload.action == "opened" && event.payload.repository.full_name == "harbour/lamplight""#;
 

@@ -10,10 +10,11 @@ mod literal;
 use std::ops::Range;
 
 use crate::ast::{self, Chain, Expr, Kind, LinkKind, Presence};
+use crate::expression::Expression;
 
 pub use claim::Known;
-pub(crate) use claim::claim_of;
-pub(crate) use demand::demand_of;
+use claim::claim_of;
+use demand::demand_of;
 pub use demand::{Astray, Check, Demand, Obstacle, Reach, Test, Wanted};
 pub use elements::Extent;
 pub use literal::Literal;
@@ -41,6 +42,24 @@ pub enum Access {
     Optional,
     /// It only asks whether it is there: `has(event.payload)`.
     Presence,
+}
+
+impl Expression {
+    /// The paths of fields that the expression reads, as far as they are written out, in the order of the source.
+    pub fn reads(&self) -> Vec<Path> {
+        reads(self.tree())
+    }
+
+    /// What must be so for the expression to be true or to err; where it is not so, the expression is false.
+    pub fn demand(&self, known: &Known<'_>) -> Demand {
+        demand_of(&claim_of(self, known))
+    }
+
+    /// Whether it reads `root` or a field below it.
+    pub fn reads_root(&self, root: &str) -> bool {
+        // Listing what it reads costs more than evaluating it, and most expressions do not even have the word.
+        self.source().contains(root) && self.reads().iter().any(|path| path.segments.first().is_some_and(|first| first == root))
+    }
 }
 
 /// The paths that the tree reads, in the order of the source; what a macro's variable holds is not followed.

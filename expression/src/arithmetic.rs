@@ -6,48 +6,34 @@ use crate::ast::Operator;
 use crate::budget::Budget;
 use crate::compare::Elements;
 use crate::error::{ErrorKind, Fault, fault};
-use crate::value::{Type, Value};
+use crate::value::{Type, Value, in_range};
 
-/// The first and last moments, in seconds: years 1 to 9999.
-const TIMESTAMP_SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+/// The value of `one operator other` for whole numbers of one type.
+macro_rules! whole {
+    ($kind:ident, $operator:expr, $one:expr, $other:expr) => {{
+        let value = match $operator {
+            Operator::Add => $one.checked_add(*$other),
+            Operator::Subtract => $one.checked_sub(*$other),
+            Operator::Multiply => $one.checked_mul(*$other),
+            Operator::Divide => {
+                nonzero(*$other != 0, "division")?;
+                $one.checked_div(*$other)
+            }
+            Operator::Remainder => {
+                nonzero(*$other != 0, "remainder")?;
+                $one.checked_rem(*$other)
+            }
+            _ => return Err(unfit($operator, Type::$kind, Type::$kind)),
+        };
+        value.map(Value::$kind).ok_or_else(|| overflow($operator, Type::$kind))
+    }};
+}
 
 /// The value of `one operator other`.
 pub(crate) fn apply<'a>(operator: Operator, one: &Value<'a>, other: &Value<'a>, budget: &mut Budget) -> Result<Value<'a>, Fault> {
     match (one, other) {
-        (Value::Int(one), Value::Int(other)) => {
-            let value = match operator {
-                Operator::Add => one.checked_add(*other),
-                Operator::Subtract => one.checked_sub(*other),
-                Operator::Multiply => one.checked_mul(*other),
-                Operator::Divide => {
-                    nonzero(*other != 0, "division")?;
-                    one.checked_div(*other)
-                }
-                Operator::Remainder => {
-                    nonzero(*other != 0, "remainder")?;
-                    one.checked_rem(*other)
-                }
-                _ => return Err(unfit(operator, Type::Int, Type::Int)),
-            };
-            value.map(Value::Int).ok_or_else(|| overflow(operator, Type::Int))
-        }
-        (Value::Uint(one), Value::Uint(other)) => {
-            let value = match operator {
-                Operator::Add => one.checked_add(*other),
-                Operator::Subtract => one.checked_sub(*other),
-                Operator::Multiply => one.checked_mul(*other),
-                Operator::Divide => {
-                    nonzero(*other != 0, "division")?;
-                    one.checked_div(*other)
-                }
-                Operator::Remainder => {
-                    nonzero(*other != 0, "remainder")?;
-                    one.checked_rem(*other)
-                }
-                _ => return Err(unfit(operator, Type::Uint, Type::Uint)),
-            };
-            value.map(Value::Uint).ok_or_else(|| overflow(operator, Type::Uint))
-        }
+        (Value::Int(one), Value::Int(other)) => whole!(Int, operator, one, other),
+        (Value::Uint(one), Value::Uint(other)) => whole!(Uint, operator, one, other),
         (Value::Double(one), Value::Double(other)) => Ok(Value::Double(match operator {
             Operator::Add => one + other,
             Operator::Subtract => one - other,
@@ -124,11 +110,6 @@ fn shifted<'a>(moment: &DateTime<Utc>, nanoseconds: Option<i64>) -> Result<Value
         .and_then(in_range)
         .map(Value::Timestamp)
         .ok_or_else(|| overflow(Operator::Add, Type::Timestamp))
-}
-
-/// The moment, if it is in the years 1 to 9999.
-pub(crate) fn in_range(moment: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    TIMESTAMP_SECONDS.contains(&moment.timestamp()).then_some(moment)
 }
 
 fn nonzero(is_nonzero: bool, what: &str) -> Result<(), Fault> {

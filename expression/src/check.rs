@@ -17,7 +17,8 @@ use std::ops::Range;
 
 use crate::ast::{Expr, Span};
 use crate::budget::Budget;
-use crate::expression::{Expression, Roots};
+use crate::expression::Expression;
+use crate::scope::Roots;
 use crate::types::ValueType;
 use facts::{Facts, Weight};
 use missing::Suspect;

@@ -7,14 +7,12 @@ use std::cmp::Ordering;
 use crate::budget::Budget;
 use crate::error::{ErrorKind, Fault, fault};
 use crate::json::{Node, NodeKind};
-use crate::value::{Map, Type, Value};
+use crate::value::{KEY_BYTES_PER_STEP, Map, Type, Value, key_order, long_text_steps, numeric_order};
 
 /// How deep two values may nest where they are compared.
 const COMPARE_DEPTH_MAX: u32 = 320;
 /// Keys or elements of a document that are passed for one step.
 const LOOKS_PER_STEP: u64 = 16;
-/// Bytes of a map's long key that are compared for one step.
-const KEY_BYTES_PER_STEP: usize = 64;
 
 /// Whether two values are equal; values of different kinds are not.
 pub(crate) fn equal(one: &Value<'_>, other: &Value<'_>, budget: &mut Budget) -> Result<bool, Fault> {
@@ -211,35 +209,6 @@ pub(crate) fn sorted<'a, T>(mut keyed: Vec<(Value<'a>, T)>, budget: &mut Budget)
     Ok(keyed.into_iter().map(|(_, item)| item).collect())
 }
 
-/// The total order of map keys: booleans, then numbers by value, then strings. A double finds its equal.
-pub(crate) fn key_order(one: &Value<'_>, other: &Value<'_>) -> Ordering {
-    fn rank(value: &Value<'_>) -> u8 {
-        match value {
-            Value::Bool(_) => 0,
-            Value::Int(_) | Value::Uint(_) | Value::Double(_) => 1,
-            Value::String(_) => 2,
-            _ => 3,
-        }
-    }
-    match (one, other) {
-        (Value::String(one), Value::String(other)) => (**one).cmp(&**other),
-        (Value::Bool(one), Value::Bool(other)) => one.cmp(other),
-        // An undefined double is no key, so where it stands does not matter: nothing is equal to it.
-        _ if rank(one) == 1 && rank(other) == 1 => numeric_order(one, other).unwrap_or(Ordering::Less),
-        _ => rank(one).cmp(&rank(other)),
-    }
-}
-
-/// The order of two numbers by value; `None` where one is undefined or no number.
-pub(crate) fn numeric_order(one: &Value<'_>, other: &Value<'_>) -> Option<Ordering> {
-    match (one, other) {
-        (Value::Double(one), Value::Double(other)) => one.partial_cmp(other),
-        (Value::Double(one), _) => whole_to_double(whole(other)?, *one).map(Ordering::reverse),
-        (_, Value::Double(other)) => whole_to_double(whole(one)?, *other),
-        _ => Some(whole(one)?.cmp(&whole(other)?)),
-    }
-}
-
 #[allow(clippy::cast_precision_loss, reason = "the nearest double is what is compared")]
 fn rounded(value: &Value<'_>) -> f64 {
     match value {
@@ -247,31 +216,6 @@ fn rounded(value: &Value<'_>) -> f64 {
         Value::Uint(value) => *value as f64,
         _ => f64::NAN,
     }
-}
-
-fn whole(value: &Value<'_>) -> Option<i128> {
-    match value {
-        Value::Int(value) => Some(i128::from(*value)),
-        Value::Uint(value) => Some(i128::from(*value)),
-        _ => None,
-    }
-}
-
-/// Compares exactly: a double near 2^63 is not rounded to a whole number that it is not.
-#[allow(clippy::cast_possible_truncation, reason = "the double is within the range of an i128")]
-fn whole_to_double(whole: i128, double: f64) -> Option<Ordering> {
-    const BEYOND_ALL: f64 = 1e30;
-    if double.is_nan() {
-        return None;
-    }
-    if double >= BEYOND_ALL {
-        return Some(Ordering::Less);
-    }
-    if double <= -BEYOND_ALL {
-        return Some(Ordering::Greater);
-    }
-    let truncated = double.trunc();
-    Some(whole.cmp(&(truncated as i128)).then_with(|| 0.0.partial_cmp(&(double - truncated)).unwrap_or(Ordering::Equal)))
 }
 
 /// Whether `needle` is an element of the list, or a key of the map, `hay`.
@@ -304,12 +248,6 @@ pub(crate) fn made_entry<'m, 'a>(map: &'m Map<'a>, key: &Value<'_>, budget: &mut
         budget.charge(long_text_steps(text.len(), map.entries().len()))?;
     }
     Ok(map.get(key))
-}
-
-/// What it costs to find the place of a text of `len` bytes among `count` sorted ones; nothing where it is short.
-pub(crate) fn long_text_steps(len: usize, count: usize) -> u64 {
-    let comparisons = u64::from(usize::BITS - count.leading_zeros());
-    (len / KEY_BYTES_PER_STEP) as u64 * comparisons
 }
 
 fn key_bytes(key: &Value<'_>) -> u64 {

@@ -10,8 +10,8 @@ use crate::ast::{Choose, Element, Entry, Expr, Fold, Kind, Operator, Presence, T
 use crate::budget::Budget;
 use crate::compare;
 use crate::error::{ErrorKind, EvaluationError, Fault, fault};
-use crate::expression::Scope;
 use crate::functions::{Arguments, PatternCache};
+use crate::scope::Scope;
 use crate::value::Value;
 
 /// One evaluation under way.

@@ -10,14 +10,32 @@ mod json;
 use std::fmt;
 use std::ops::Range;
 
-pub(crate) use self::explainer::{Depth, explain};
+use self::explainer::{Depth, explain};
 use self::formula::{Formula, Truth, turned};
+use crate::budget::Budget;
 use crate::error::EvaluationError;
+use crate::expression::Expression;
+use crate::scope::Scope;
 
 /// The most steps that the parts of one expression may take beside the evaluation itself.
 pub const EXPLANATION_STEPS_MAX: u64 = 500_000;
 /// The most parts that one explanation has.
 pub const EXPLANATION_PARTS_MAX: usize = 512;
+
+impl Expression {
+    /// Evaluates the expression within `budget`, and then every part of it by itself, within [`EXPLANATION_STEPS_MAX`] steps
+    /// together: tells what each gave, which of them decided, and what would flip it.
+    pub fn explain<'a>(&'a self, scope: &Scope<'a>, budget: &mut Budget) -> Explanation {
+        let mut steps_left = EXPLANATION_STEPS_MAX;
+        explain(self.source(), self.tree(), scope, budget, Depth::Everything, &mut steps_left)
+    }
+
+    /// Like [`Expression::explain`], for one expression of many: only the smallest parts of the condition are told, and all
+    /// explanations draw their steps from `steps_left`.
+    pub fn explain_conditions<'a>(&'a self, scope: &Scope<'a>, budget: &mut Budget, steps_left: &mut u64) -> Explanation {
+        explain(self.source(), self.tree(), scope, budget, Depth::Conditions, steps_left)
+    }
+}
 
 /// What an expression gave, and why.
 #[derive(Clone, Debug)]

@@ -15,7 +15,8 @@ use crate::analyse::{Access, Literal, path_of};
 use crate::ast::{self, Chain, Expr, Fold, Kind, LinkKind, Operator, Presence};
 use crate::budget::Budget;
 use crate::evaluate::Evaluation;
-use crate::expression::{Expression, Scope};
+use crate::expression::Expression;
+use crate::scope::Scope;
 use term::{spelled, spelled_chain, spelled_path};
 use test::{Test, TestKind};
 

@@ -10,7 +10,8 @@
 //! | `slips` | what authors of other languages write, and what it is called here |
 //! | `evaluate`, `arithmetic`, `functions` | the tree's value in a scope; operators; every function by name |
 //! | `budget`, `error` | what an evaluation may cost; how it can fail |
-//! | `expression` | the compiled expression, its roots and scope |
+//! | `scope` | the names that an expression may use, and their values |
+//! | `expression` | the compiled expression |
 //! | `analyse`, `explain` | what an expression reads and demands; why it gave what it gave |
 //! | `types`, `check` | what a value can be before it is there; what is wrong with an expression whatever comes |
 //! | `imply` | which conditions never hold, and which hold only where others do |
@@ -40,6 +41,7 @@ mod json;
 mod lex;
 mod nearest;
 mod parse;
+mod scope;
 mod slips;
 mod template;
 mod types;
@@ -52,11 +54,12 @@ pub use error::{CompileError, ErrorKind, EvaluationError};
 pub use explain::{
     EXPLANATION_PARTS_MAX, EXPLANATION_STEPS_MAX, Element, Elements, Explanation, Flip, Outcome, Part, Reading, Route, Shape, Turn,
 };
-pub use expression::{Expression, Roots, Scope};
+pub use expression::Expression;
 pub use imply::{Condition, Partial};
 pub use json::{Document, Entries, Items, JSON_BYTES_MAX, JSON_DEPTH_MAX, JsonError, Node, NodeKind, Number};
 pub use nearest::nearest;
 pub use parse::{SOURCE_BYTES_MAX, SOURCE_DEPTH_MAX};
+pub use scope::{Roots, Scope};
 pub use template::{Piece, Template, TemplateError, TemplateString};
 pub use types::{FieldType, MapType, Occurrence, Others, TYPE_DEPTH_MAX, TYPE_TEXTS_MAX, ValueType};
 pub use value::{List, Map, RESULT_BYTES_MAX, RESULT_VALUES_MAX, Text, Type, VALUE_DEPTH_MAX, Value};

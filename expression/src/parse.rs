@@ -8,8 +8,8 @@ mod operators;
 
 use crate::ast::{Chain, Choose, Element, Entry, Expr, Kind, Link, LinkKind, Literal, Presence, Span};
 use crate::error::CompileError;
-use crate::expression::Roots;
 use crate::lex::{Lexer, Token};
+use crate::scope::Roots;
 
 pub(crate) type Result<T> = std::result::Result<T, Box<CompileError>>;
 

@@ -10,9 +10,10 @@ use thiserror::Error;
 use crate::analyse::Path;
 use crate::budget::Budget;
 use crate::error::{CompileError, ErrorKind, EvaluationError, fault};
-use crate::expression::{Expression, Roots, Scope};
+use crate::expression::Expression;
 use crate::json::JSON_DEPTH_MAX;
 use crate::lex::{Lexer, Token};
+use crate::scope::{Roots, Scope};
 use crate::value::{Value, json_text, rounded, scalar_text};
 
 const OPEN: &str = "${{";

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::budget::Budget;
-use crate::compare::{key_order, long_text_steps};
 use crate::error::{ErrorKind, EvaluationError, Fault, fault};
 use crate::json::{Node, NodeKind, Number};
 
@@ -18,6 +17,8 @@ mod collection;
 mod convert;
 mod json_text;
 mod kind;
+mod moment;
+mod order;
 
 pub(crate) use collection::Measure;
 pub use collection::{List, Map};
@@ -25,6 +26,8 @@ pub use convert::{RESULT_BYTES_MAX, RESULT_VALUES_MAX};
 pub(crate) use convert::{rounded, scalar_text};
 pub(crate) use json_text::json_text;
 pub use kind::Type;
+pub(crate) use moment::in_range;
+pub(crate) use order::{KEY_BYTES_PER_STEP, key_order, long_text_steps, numeric_order};
 
 /// How deep lists, maps and optionals that an expression makes may nest.
 pub const VALUE_DEPTH_MAX: u32 = 128;
@@ -400,32 +403,15 @@ impl From<String> for Value<'_> {
     }
 }
 
-impl From<bool> for Value<'_> {
-    fn from(value: bool) -> Self {
-        Self::Bool(value)
-    }
+/// The values that are one of Rust's own.
+macro_rules! scalars {
+    ($($scalar:ty => $kind:ident),* $(,)?) => {
+        $(impl From<$scalar> for Value<'_> {
+            fn from(value: $scalar) -> Self {
+                Self::$kind(value)
+            }
+        })*
+    };
 }
 
-impl From<i64> for Value<'_> {
-    fn from(value: i64) -> Self {
-        Self::Int(value)
-    }
-}
-
-impl From<u64> for Value<'_> {
-    fn from(value: u64) -> Self {
-        Self::Uint(value)
-    }
-}
-
-impl From<f64> for Value<'_> {
-    fn from(value: f64) -> Self {
-        Self::Double(value)
-    }
-}
-
-impl From<DateTime<Utc>> for Value<'_> {
-    fn from(value: DateTime<Utc>) -> Self {
-        Self::Timestamp(value)
-    }
-}
+scalars! { bool => Bool, i64 => Int, u64 => Uint, f64 => Double, DateTime<Utc> => Timestamp }

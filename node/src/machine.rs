@@ -7,7 +7,8 @@ use std::path::Path;
 
 use ensue_api::ports::{Finding, FindingVerdict};
 use ensue_executor::AtStop;
-use ensue_executor::programs::{AtEnd, IsolationMode, ProcessBound, ProgramUsers, process_bound_of_this_machine, walls_of_this_machine};
+use ensue_executor::probes::{process_bound_of_this_machine, walls_of_this_machine};
+use ensue_executor::programs::{AtEnd, IsolationMode, ProcessBound, ProgramUsers};
 
 use crate::config::ActionSettings;
 use crate::programs::Users;

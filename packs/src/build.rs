@@ -10,23 +10,15 @@ use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::ids::RuleId;
 use ensue_engine::names::{ActionRef, RuleRef};
 use ensue_engine::record::CatalogRevision;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::check::{CheckedRule, CheckedTask, check_installed};
+use crate::cases::{Case, Suite};
+use crate::check::check_installed;
+use crate::checked::{CheckedRule, CheckedTask};
 use crate::diagnostics::{Diagnostic, Severity};
+use crate::installed::Manifest;
 use crate::read::PackSource;
-
-/// With what a pack was installed, beside its files: the body of the record `pack.installed`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Manifest {
-    /// The id of each of its rules: a rule that was deleted and created again has another.
-    pub rules: BTreeMap<RuleRef, RuleId>,
-    /// Its configuration, complete: an object.
-    pub config: Value,
-}
 
 /// Why installed packs make no catalog.
 #[derive(Debug, Error)]
@@ -101,6 +93,29 @@ pub fn build(revision: CatalogRevision, packs: &[(PackSource, Manifest)]) -> Res
         definitions.rules.insert(rule.name.clone(), Arc::new(rule));
     }
     Ok(Catalog::new(revision, definitions))
+}
+
+impl Suite {
+    /// Builds the catalog that a case is run with: the pack and all that it needs, of which only the pack's own rules are in force.
+    ///
+    /// # Errors
+    /// Packs that pass the checks build; a failure is a bug.
+    pub fn catalog(&self, case: &Case) -> Result<Arc<Catalog>, BuildError> {
+        let mut packs = self.packs.clone();
+        if let Some(Value::Object(settings)) = packs.first_mut().map(|(_, manifest)| &mut manifest.config) {
+            settings.extend(case.config.clone());
+        }
+        let catalog = build(Self::REVISION, &packs)?;
+        let rules = catalog.rules().iter().filter(|(name, _)| name.pack() == self.pack);
+        let definitions = Definitions {
+            packs: catalog.packs().clone(),
+            actions: catalog.actions().clone(),
+            triggers: catalog.triggers().clone(),
+            sensors: catalog.sensors().clone(),
+            rules: rules.map(|(name, rule)| (name.clone(), rule.clone())).collect(),
+        };
+        Ok(Arc::new(Catalog::new(Self::REVISION, definitions)))
+    }
 }
 
 fn finished(rule: CheckedRule, id: RuleId, actions: &BTreeMap<ActionRef, Arc<Action>>) -> Result<Rule, BuildError> {

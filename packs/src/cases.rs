@@ -4,9 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 
-use ensue_engine::catalog::{Catalog, Definitions};
 use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::ids::{Id, RuleId};
 use ensue_engine::names::{ActionRef, PackName, RuleRef, StepName, TriggerRef, VarName};
@@ -14,7 +12,7 @@ use ensue_engine::record::CatalogRevision;
 use ensue_engine::time::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::build::{BuildError, Manifest, build};
+use crate::installed::Manifest;
 use crate::read::PackSource;
 
 /// The cases of one pack, with what it takes to run them.
@@ -33,27 +31,6 @@ pub struct Suite {
 impl Suite {
     /// The revision of the catalogs that cases are run with.
     pub const REVISION: CatalogRevision = CatalogRevision(1);
-
-    /// Builds the catalog that a case is run with: the pack and all that it needs, of which only the pack's own rules are in force.
-    ///
-    /// # Errors
-    /// Packs that pass the checks build; a failure is a bug.
-    pub fn catalog(&self, case: &Case) -> Result<Arc<Catalog>, BuildError> {
-        let mut packs = self.packs.clone();
-        if let Some(Value::Object(settings)) = packs.first_mut().map(|(_, manifest)| &mut manifest.config) {
-            settings.extend(case.config.clone());
-        }
-        let catalog = build(Self::REVISION, &packs)?;
-        let rules = catalog.rules().iter().filter(|(name, _)| name.pack() == self.pack);
-        let definitions = Definitions {
-            packs: catalog.packs().clone(),
-            actions: catalog.actions().clone(),
-            triggers: catalog.triggers().clone(),
-            sensors: catalog.sensors().clone(),
-            rules: rules.map(|(name, rule)| (name.clone(), rule.clone())).collect(),
-        };
-        Ok(Arc::new(Catalog::new(Self::REVISION, definitions)))
-    }
 }
 
 /// Gives each rule an id of its own, the same in each run.

@@ -24,17 +24,16 @@ mod workflows;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ensue_engine::catalog::{Action, Schema, Sensor, Trigger};
+use ensue_engine::catalog::{Schema, Trigger};
 use ensue_engine::names::{ActionRef, PackName, RuleRef, SensorRef, TriggerRef};
 use ensue_engine::record::Digest;
 use ensue_expression::ValueType;
 use serde_json::{Value, json};
 
-pub(crate) use rules::{CheckedRule, CheckedTask};
-
-use crate::build::Manifest;
 use crate::cases::{self, Case, Suite};
+use crate::checked::{Definitions, Parts};
 use crate::diagnostics::{Code, Diagnostic, Report, Severity};
+use crate::installed::Manifest;
 use crate::library;
 use crate::lint::findings as lint_findings;
 use crate::read::PackSource;
@@ -227,25 +226,6 @@ pub(crate) struct InstalledPack {
     pub(crate) digest: Digest,
     pub(crate) keys: BTreeSet<ensue_engine::names::KeyRef>,
     pub(crate) config: Arc<Value>,
-}
-
-/// What a pack defines, checked and compiled.
-#[derive(Default)]
-pub(crate) struct Parts {
-    pub(crate) triggers: Vec<Trigger>,
-    pub(crate) sensors: Vec<Sensor>,
-    pub(crate) actions: Vec<Action>,
-    pub(crate) rules: Vec<CheckedRule>,
-}
-
-/// What a pack without mistakes says, as it is written and as it was understood.
-pub(crate) struct Definitions<'a> {
-    pub(crate) pack: &'a written::Pack,
-    pub(crate) parts: &'a Parts,
-    /// What the checks told of it.
-    pub(crate) told: &'a Report,
-    /// Whether its author is the one who asks.
-    pub(crate) is_told_of: bool,
 }
 
 struct Outcome {

@@ -13,7 +13,7 @@ use std::ops::Range;
 use ensue_engine::names::{PackName, RuleRef};
 use ensue_expression::Expression;
 
-use crate::check::{CheckedRule, Definitions};
+use crate::checked::{CheckedRule, Definitions};
 use crate::diagnostics::{Code, Report, Severity};
 use crate::fields::first_line;
 use crate::source::SourceText;

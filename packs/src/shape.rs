@@ -229,6 +229,9 @@ pub enum Form {
 }
 
 impl Shape {
+    /// A shape of no fields, between which nothing holds: what most shapes add nothing to.
+    pub(crate) const BARE: Self = Self { what: "", fields: &[], later: &[], between: &[] };
+
     /// Gives the field of that name.
     pub fn field(&self, name: &str) -> Option<&'static Field> {
         self.fields.iter().find(|field| field.name == name)

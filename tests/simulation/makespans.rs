@@ -3,7 +3,7 @@
 //! There is no world here, and nothing goes wrong: a node that takes each step at once, and whose time is only what the workflow waits for.
 
 #[allow(dead_code, reason = "what the bench has for people is not looked at here")]
-#[path = "../../cli/src/bench/graph.rs"]
+#[path = "../../bench/src/graph.rs"]
 mod graph;
 
 use std::fmt::Write as _;

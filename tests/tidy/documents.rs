@@ -101,7 +101,9 @@ fn commands() -> BTreeMap<String, Command> {
         let folder = format!("cli/src/commands/{file}");
         let parts: String =
             if root().join(&folder).is_dir() { files(&folder, ".rs").into_iter().map(|(_, text)| text).collect() } else { String::new() };
-        let text = read(&format!("cli/src/commands/{file}.rs")) + &parts;
+        // What `ensue bench` takes is the matter of the crate that measures.
+        let elsewhere = if file == "bench" { read("bench/src/asked.rs") + &read("bench/src/asked/workflow.rs") } else { String::new() };
+        let text = read(&format!("cli/src/commands/{file}.rs")) + &parts + &elsewhere;
         let variants = |of: &str| -> Vec<String> {
             let bodies = text.split(of).skip(1).map(|rest| rest.split("\n}").next().unwrap_or_default());
             let lines = bodies.flat_map(str::lines).filter_map(|line| line.strip_prefix("    "));

@@ -16,8 +16,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates of the house, by folder.
-const CRATES: &[&str] =
-    &["expression", "engine", "views", "packs", "rehearsal", "store", "sensors", "executor", "api", "node", "cli", "tests", "tests/disk"];
+const CRATES: &[&str] = &[
+    "expression",
+    "engine",
+    "views",
+    "packs",
+    "rehearsal",
+    "store",
+    "sensors",
+    "executor",
+    "api",
+    "node",
+    "bench",
+    "cli",
+    "tests",
+    "tests/disk",
+];
 
 /// The crates that decide and touch nothing.
 const PURE_CRATES: &[&str] = &["expression", "engine", "views"];

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use ensue_bench::github;
 use ensue_engine::ports::Secret;
 use ensue_engine::time::Timestamp;
 use ensue_node::config::AtStop;
@@ -14,12 +15,12 @@ use serde_json::{Value, json};
 use super::Asking;
 use super::run::has_ended;
 use crate::client::{Client, Delivered, Token};
-use crate::github;
 use crate::report::{Failure, Outcome, say, tell};
 use crate::style::Style;
 use crate::table::text;
 use crate::trace::{self, Ids};
 use crate::tree;
+use crate::wording;
 
 /// How long the work of the one event may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -111,7 +112,7 @@ impl Stage<'_> {
         let delivered = client.deliver(HOOK, &headers, github::PULL_REQUEST).await?;
         let took = micros(sent.elapsed());
         say(format!("→ POST {HOOK}   a pull request of GitHub's, {} bytes, signed", thousands(github::PULL_REQUEST.len())));
-        say(format!("← {} in {}: what is answered is on the disk\n", delivered.status, trace::duration(took)));
+        say(format!("← {} in {}: what is answered is on the disk\n", delivered.status, wording::duration(took)));
         let event = event_of(&delivered)?;
         self.follow(&client, position, &event).await?;
         say("\nAnd why, rule by rule; times count from the webhook's arrival:\n");
@@ -135,7 +136,7 @@ impl Stage<'_> {
         say(format!(
             "\n  node    {}, up in {}\n  data    an embedded SQLite in {}\n  packs   {}\n  secret  {KEY} is set; without it the hook takes nothing\n",
             self.server,
-            trace::duration(micros(begin.elapsed())),
+            wording::duration(micros(begin.elapsed())),
             self.folder.display(),
             packs.join(", "),
         ));
@@ -171,7 +172,7 @@ impl Stage<'_> {
                     arrived = text(record, "fact.occurred_at").parse().ok().or(at);
                 }
                 let since = match (at, arrived) {
-                    (Some(at), Some(arrived)) => format!("+{}", trace::duration(at.micros_since(arrived).max(0))),
+                    (Some(at), Some(arrived)) => format!("+{}", wording::duration(at.micros_since(arrived).max(0))),
                     (_, _) => String::new(),
                 };
                 let stream = text(record, "stream");

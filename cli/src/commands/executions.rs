@@ -26,7 +26,7 @@ use crate::recording::Recording;
 use crate::redraw::Stirred;
 use crate::report::{Exit, Failure, Outcome, printable, say, tell};
 use crate::table::{Column, cell, pairs, text, time};
-use crate::trace::failure;
+use crate::wording::{failure, step_name};
 use crate::{ids, pages, questions, steps, svg, tree};
 
 /// List, show, follow, pause, cancel, rerun and settle executions.
@@ -258,7 +258,7 @@ const DELAYED_COLUMNS: &[Column] = &[
 /// Of the steps of a workflow, their names are what one looks for.
 const STEP_COLUMNS: &[Column] = &[
     Column::id("ID", |execution| cell(execution, "id")),
-    Column::cut("STEP", steps::name),
+    Column::cut("STEP", step_name),
     Column::cut("ACTION", |execution| cell(execution, "action")),
     Column::whole("STATUS", |execution| cell(execution, "status")),
     Column::cut("ERROR", |execution| dash(error_line(&execution["error"]))),
@@ -434,7 +434,7 @@ pub(super) fn shown(execution: &Value) -> String {
         ("labels", labels(&execution["labels"])),
         ("event", text(execution, "event")),
         ("parent", text(execution, "parent")),
-        ("step", steps::name(execution)),
+        ("step", step_name(execution)),
         ("rerun of", text(execution, "rerun_of")),
         ("requested", text(execution, "requested_at")),
         ("asks", text(&execution[questions::QUESTION], "title")),
@@ -478,7 +478,7 @@ pub(super) fn shown(execution: &Value) -> String {
 fn not_started(execution: &Value) -> String {
     let told = execution["not_started"].as_array().map(Vec::as_slice).unwrap_or_default();
     let mut lines: Vec<String> =
-        told.iter().map(|step| format!("{} {}: {}", steps::name(step), steps::standing(step), steps::because(step, execution))).collect();
+        told.iter().map(|step| format!("{} {}: {}", step_name(step), steps::standing(step), steps::because(step, execution))).collect();
     if let Some(more @ 1..) = execution["not_started_count"].as_u64().map(|count| count.saturating_sub(told.len() as u64)) {
         lines.push(format!("… and {more} more"));
     }

@@ -15,7 +15,7 @@ use crate::client::{Answer, Client, segment};
 use crate::report::{Exit, Failure, Outcome, printable, tell};
 use crate::table::text;
 use crate::this_machine;
-use crate::trace::failure;
+use crate::wording::failure;
 use crate::{nearest, questions};
 
 /// How long one request waits for an execution's end, in seconds; it is sent again until the end.

@@ -136,12 +136,6 @@ pub(super) fn settings(file: Option<&Path>) -> Result<Config, Failure> {
     Config::read(file, variables).map_err(|error| Failure::explained(&error))
 }
 
-/// Reads the address off the line with which a node says where it listens.
-pub(crate) fn listening_address(line: &str) -> Option<SocketAddr> {
-    let after = line.split(LISTENS_ON).nth(1)?;
-    after.split(|character: char| character == ',' || character.is_whitespace()).next()?.parse().ok()
-}
-
 async fn serve(config: Config, voice: Voice) -> Outcome {
     let (data, packs) = (config.data.clone(), config.packs.clone());
     let stopped = |what: &str, error: std::io::Error| Failure::new(format!("{what} cannot be waited for: {error}"));
@@ -295,14 +289,6 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-
-    #[test]
-    fn where_a_node_listens_is_read_off_its_line() {
-        let line = "ensue 0.1.0 listens on http://127.0.0.1:41873, data in ./ensue-data, packs in ./packs";
-        assert_eq!(listening_address(line), Some("127.0.0.1:41873".parse().unwrap()));
-        assert_eq!(listening_address("ensue 0.1.0 listens on http://[::1]:80, data in x"), Some("[::1]:80".parse().unwrap()));
-        assert_eq!(listening_address("warning: nothing"), None);
-    }
 
     #[test]
     fn runtime_ends_though_blocking_work_never_does() {

@@ -12,7 +12,7 @@ use crate::questions;
 use crate::report::{Exit, Failure, printable, tell};
 use crate::steps::{self, Flow, Part};
 use crate::table::{excerpt, text, time};
-use crate::trace::failure;
+use crate::wording::failure;
 
 /// The pause before the second look; each is twice as long as the one before, up to [`PAUSE_MAX`].
 const PAUSE_FIRST: Duration = Duration::from_millis(50);

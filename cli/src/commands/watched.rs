@@ -9,7 +9,7 @@ use super::executions::{self, Made, path};
 use crate::client::Client;
 use crate::report::Outcome;
 use crate::table::{excerpt, text, time};
-use crate::trace::failure;
+use crate::wording::{failure, step_name};
 use crate::{live, steps};
 
 /// Prints each change of an execution, until it has ended. Where the node goes away, it goes on as soon as one answers.
@@ -60,16 +60,16 @@ fn line(record: &Value) -> String {
         "step.taken_over" => {
             let from = &fact["taken"]["execution"];
             let from = from.as_str().map_or(String::new(), |from| format!(" from {from}"));
-            ("step taken over".to_owned(), format!("{}{from}", steps::name(fact)))
+            ("step taken over".to_owned(), format!("{}{from}", step_name(fact)))
         }
         "step.expanded" => ("step begun".to_owned(), format!("{} for each of {} items", text(fact, "step"), text(fact, "count"))),
         "step.ended" if fact["error"].is_null() => ("step succeeded".to_owned(), text(fact, "step")),
-        "step.failed" | "step.ended" => ("step failed".to_owned(), format!("{}: {}", steps::name(fact), failure(&fact["error"]))),
+        "step.failed" | "step.ended" => ("step failed".to_owned(), format!("{}: {}", step_name(fact), failure(&fact["error"]))),
         "wait.opened" => ("events count".to_owned(), format!("for {}: {}", text(fact, "step"), text(fact, "trigger"))),
         "wait.matched" => ("event has come".to_owned(), format!("for {}: {}", text(fact, "step"), text(fact, "event"))),
         "wait.erred" => ("event unclear".to_owned(), format!("for {}: {}", text(fact, "step"), text(fact, "message"))),
         "undo.begun" => ("undoing".to_owned(), format!("{} of what succeeded, the newest first", text(fact, "count"))),
-        "undo.failed" => ("undo failed".to_owned(), format!("{}: {}", steps::name(fact), failure(&fact["error"]))),
+        "undo.failed" => ("undo failed".to_owned(), format!("{}: {}", step_name(fact), failure(&fact["error"]))),
         kind => (kind.strip_prefix("execution.").unwrap_or(kind).replace('.', " "), failure(&fact["error"])),
     };
     format!("{}  {what:<17} {}", time(record, "time"), excerpt(&more)).trim_end().to_owned()

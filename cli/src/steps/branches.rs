@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::{Flow, Part, Step, because, standing};
 use crate::questions;
 use crate::table::text;
-use crate::trace::{duration, failure, mood};
 use crate::tree::{Branch, Mood};
+use crate::wording::{duration, failure, mood, step_name};
 
 /// The most items of a step that are shown each by itself.
 const ITEMS_MAX: usize = 20;
@@ -69,7 +69,7 @@ fn of_part(part: &Part, workflow: &Flow, now: Timestamp) -> Branch {
 
 /// A step, or an item of one, that has no execution.
 pub(crate) fn not_started(told: &Value, workflow: &Value) -> Branch {
-    let (name, why) = (super::name(told), because(told, workflow));
+    let (name, why) = (step_name(told), because(told, workflow));
     match standing(told) {
         "failed" => Branch { title: format!("{name} failed"), mood: Mood::Bad, details: vec![why], ..Branch::default() },
         status => Branch { title: format!("{name} {status}: {why}"), mood: Mood::Faint, ..Branch::default() },

@@ -4,7 +4,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest as _, Sha256};
 
 /// The body of a GitHub `pull_request` delivery, action `opened`.
-pub(crate) const PULL_REQUEST: &[u8] = include_bytes!("../../fixtures/pull_request.json");
+pub(crate) const PULL_REQUEST: &[u8] = include_bytes!("../../../bench/fixtures/pull_request.json");
 /// The secret that test deliveries are signed with.
 pub(crate) const SECRET: &str = "a secret for tests, long enough";
 

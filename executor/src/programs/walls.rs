@@ -108,28 +108,6 @@ impl Walls {
     }
 }
 
-/// Says which walls this machine has, by trying them on a thread that is then thrown away. Blocks.
-pub fn walls_of_this_machine() -> Walls {
-    #[cfg(target_os = "linux")]
-    return crate::supervisor::isolation::probe();
-    #[cfg(not(target_os = "linux"))]
-    {
-        let wall = Wall::Missing { why: "programs are walled off on Linux only".to_owned() };
-        Walls { files: wall.clone(), signals: wall.clone(), system_calls: wall }
-    }
-}
-
-/// Returns why programs cannot run as these users here; none where they can. Blocks shortly.
-pub fn why_not_as(users: ProgramUsers) -> Option<String> {
-    if users == ProgramUsers::Node {
-        return None;
-    }
-    #[cfg(target_os = "linux")]
-    return crate::supervisor::user::why_not(users);
-    #[cfg(not(target_os = "linux"))]
-    Some("programs run as other users on Linux only".to_owned())
-}
-
 /// Says which folders hold what a search path names: beside `X/bin`, `X` itself, since programs there have their libraries beside
 /// them. A folder that is a user's home, or the root, is not opened up.
 pub fn around_path(path: &OsStr) -> Vec<PathBuf> {

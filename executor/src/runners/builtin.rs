@@ -24,7 +24,7 @@ impl Runner for Builtin {
     async fn run(&self, attempt: &Attempt<'_>) -> Ending {
         match self {
             Self::Noop => {
-                let clock = &attempt.worker.ports.clock;
+                let clock = &attempt.means.ports.clock;
                 let until = clock.now().saturating_add(seconds(&attempt.params)?);
                 attempt
                     .within(async {

@@ -52,7 +52,7 @@ pub(crate) fn emitted(attempt: &Attempt<'_>, trigger: TriggerRef, payload: Docum
         payload,
         dedupe,
     };
-    let event = attempt.worker.ports.observe.observe(emission);
+    let event = attempt.means.ports.observe.observe(emission);
     let event = event.map_err(|error| failed(FailureKind::ParametersInvalid, error.to_string()))?;
     let result = json!({ "event": event.id }).to_string();
     Ok(Given { body: Some(Body::json(result)), emitted: Some(Box::new(event)), ..Given::default() })

@@ -7,8 +7,6 @@ mod request;
 mod retry_after;
 mod spans;
 
-use std::time::Duration;
-
 use ensue_engine::catalog::HttpRequest;
 use ensue_engine::executions::facts::FailureKind;
 use reqwest::StatusCode;
@@ -19,8 +17,6 @@ use crate::web::{BrokenOff, NoWay};
 use request::Request;
 use spans::Spans;
 
-/// How long the exchange may take, redirects and all.
-pub(crate) const HTTP_TIMEOUT: Duration = Duration::from_secs(60);
 /// The most bytes that are taken of an answer.
 pub(crate) const HTTP_ANSWER_BYTES_MAX: usize = 10 << 20;
 /// How many redirects are followed.
@@ -29,8 +25,8 @@ pub(crate) const HTTP_HOPS_MAX: usize = 5;
 impl Runner for HttpRequest {
     async fn run(&self, attempt: &Attempt<'_>) -> Ending {
         let request = Request::rendered(self, attempt).await?;
-        let clock = &attempt.worker.ports.clock;
-        let patience = attempt.worker.settings.http_timeout;
+        let clock = &attempt.means.ports.clock;
+        let patience = attempt.means.settings.http_timeout;
         let spans = Spans::new(attempt);
         let ending = attempt
             .within(async {
@@ -52,7 +48,7 @@ impl Runner for HttpRequest {
 async fn exchange(attempt: &Attempt<'_>, mut request: Request, spans: &Spans<'_>) -> Ending {
     for _ in 0..=HTTP_HOPS_MAX {
         spans.begin(&mut request);
-        let way = attempt.worker.ports.web.way(&request.url).await;
+        let way = attempt.means.ports.web.way(&request.url).await;
         let way = way.map_err(|error| unreachable(&request, &error))?;
         attempt.begin().await?;
         let answer = way.send(request.to_send()).await;

@@ -83,7 +83,7 @@ impl Launch {
     /// Runs the program in a fresh private directory, which is removed at the end whatever happened.
     pub(crate) async fn run(self, attempt: &Attempt<'_>) -> Ending {
         environment::checked(&self.env, self.named_by)?;
-        let programs = &attempt.worker.ports.programs;
+        let programs = &attempt.means.ports.programs;
         let pack = attempt.pack_folder();
         let program = find(attempt, self.program, pack.join(ACTIONS)).await?;
         let private = programs.directory(attempt.dispatch.attempt);
@@ -107,7 +107,7 @@ impl Launch {
             pack,
             timeout: attempt.remaining(),
             grace: Duration::from_millis(attempt.dispatch.grace_millis),
-            limits: attempt.worker.settings.limits,
+            limits: attempt.means.settings.limits,
         };
         attempt.begin().await?;
         let started = programs.start(order).await.map_err(|error| not_started(&error))?;
@@ -117,8 +117,8 @@ impl Launch {
 
 /// Finds the program on the disk.
 async fn find(attempt: &Attempt<'_>, program: String, beside: PathBuf) -> Result<PathBuf, Broken> {
-    let (programs, path) = (Arc::clone(&attempt.worker.ports.programs), attempt.worker.settings.path.clone());
-    let found = attempt.worker.settings.blocking.done(move || programs.find(&program, &beside, &path)).await;
+    let (programs, path) = (Arc::clone(&attempt.means.ports.programs), attempt.means.settings.path.clone());
+    let found = attempt.means.settings.blocking.done(move || programs.find(&program, &beside, &path)).await;
     let found = found.ok_or_else(|| failed(FailureKind::Spawn, "looking for the program was broken off"))?;
     found.map_err(|error| failed(FailureKind::Spawn, error.to_string()))
 }

@@ -2,7 +2,7 @@
 
 use ensue_engine::command::ReportOutcome;
 use ensue_engine::executions::facts::FailureKind;
-use ensue_executor::programs::walls_of_this_machine;
+use ensue_executor::probes::walls_of_this_machine;
 use serde_json::json;
 
 use crate::node::supervised;

@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use ensue_executor::programs::{Isolation, walls_of_this_machine};
+use ensue_executor::probes::walls_of_this_machine;
+use ensue_executor::programs::Isolation;
 use serde_json::json;
 use tempfile::TempDir;
 

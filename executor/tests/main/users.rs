@@ -4,7 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use ensue_engine::executions::facts::FailureKind;
-use ensue_executor::programs::{Isolation, IsolationMode, ProgramUsers, Wall, walls_of_this_machine, why_not_as};
+use ensue_executor::probes::{walls_of_this_machine, why_not_as};
+use ensue_executor::programs::{Isolation, IsolationMode, ProgramUsers, Wall};
 use serde_json::json;
 use tempfile::TempDir;
 

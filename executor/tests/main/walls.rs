@@ -1,7 +1,8 @@
 //! What programs are walled off from, where the machine has the walls; what it lacks is skipped by name.
 
 use ensue_engine::executions::facts::FailureKind;
-use ensue_executor::programs::{Isolation, IsolationMode, Wall, walls_of_this_machine};
+use ensue_executor::probes::walls_of_this_machine;
+use ensue_executor::programs::{Isolation, IsolationMode, Wall};
 use serde_json::json;
 
 use crate::skipped::{has_program, skipped};

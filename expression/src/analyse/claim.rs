@@ -6,8 +6,9 @@ use super::Literal;
 use crate::ast::{Call, Chain, Choose, Expr, Fold, Kind, Link, LinkKind, Operator, Presence};
 use crate::budget::Budget;
 use crate::evaluate::Evaluation;
-use crate::expression::{Expression, Scope};
+use crate::expression::Expression;
 use crate::functions::certain_start;
+use crate::scope::Scope;
 use crate::value::Value;
 
 /// How many parts of an expression, with the named values it reads, are looked at; the others are unknown.

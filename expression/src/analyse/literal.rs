@@ -4,8 +4,8 @@
 
 use std::cmp::Ordering;
 
-use crate::compare::numeric_order;
 use crate::value::Value;
+use crate::value::numeric_order;
 
 /// A literal as a key of an index: numbers that are equal in the language are equal here, whatever their type.
 #[derive(Clone, Debug)]

@@ -5,8 +5,8 @@ use super::{CHECK_STEPS_MAX, Checker, FindingKind, Known, Reads, Truth};
 use crate::ast::{Choose, Element, Entry, Expr, Kind, LinkKind, Presence, Span, Times};
 use crate::error::{ErrorKind, Fault};
 use crate::evaluate::Evaluation;
-use crate::expression::Scope;
 use crate::functions::signature::{BOOL, DOUBLE, INT, LIST, MAP, NUMBER, OPTIONAL, STRING, UINT};
+use crate::scope::Scope;
 use crate::types::{MapType, Occurrence, Others, Truths, ValueType};
 use crate::value::Value;
 

@@ -8,8 +8,8 @@ use crate::ast::{Chain, Choose, Expr, Fold, Kind, Link, LinkKind, Loop, LoopKind
 use crate::budget::{Budget, EVALUATION_STEPS_MAX};
 use crate::error::Fault;
 use crate::evaluate::Evaluation;
-use crate::expression::Scope;
 use crate::json::NodeKind;
+use crate::scope::Scope;
 use crate::value::Value;
 
 /// How deep parts hang below each other; what nests deeper is shown whole.

@@ -4,9 +4,8 @@ use chrono::{DateTime, Utc};
 
 use super::signature::{ALL, BOOL, BYTES, DOUBLE, DURATION, Gives, INT, NUMBER, SCALAR, STRING, TIMESTAMP, TYPE, UINT, takes};
 use super::{Arguments, Form, Function};
-use crate::arithmetic::in_range;
 use crate::error::Fault;
-use crate::value::{Value, scalar_text};
+use crate::value::{Value, in_range, scalar_text};
 
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::new(Form::Function, "int", "int(x)", &[takes(&[NUMBER.or(TIMESTAMP).or(STRING)], Gives::A(INT))], int),

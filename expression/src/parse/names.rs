@@ -3,10 +3,10 @@
 use super::{Parser, Result, Tree};
 use crate::ast::{Expr, Kind, Span};
 use crate::error::CompileError;
-use crate::expression::LookUp;
 use crate::functions::{self, Form};
 use crate::lex::{Lexer, Token};
 use crate::nearest::nearest;
+use crate::scope::LookUp;
 use crate::value::Type;
 
 /// Names that the language keeps for itself.

@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use super::order::key_order;
 use super::{VALUE_DEPTH_MAX, Value};
-use crate::compare::key_order;
 use crate::error::{ErrorKind, Fault, fault};
 
 /// A list that was made by an expression or by its caller.

@@ -7,7 +7,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use ensue_executor::programs::{IsolationMode, ProgramUsers, let_pass, may_pass, why_not_as};
+use ensue_executor::probes::why_not_as;
+use ensue_executor::programs::{IsolationMode, ProgramUsers, let_pass, may_pass};
 
 use crate::config::{ActionSettings, UserSetting};
 use crate::opening::StartError;

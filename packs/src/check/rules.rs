@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use std::time::Duration;
 
-use ensue_engine::catalog::{Action, Fields, Flow, Given, Mode, OnLost, Schema};
-use ensue_engine::names::{ActionRef, RuleRef, TriggerRef, WorkerQueueName};
-use ensue_engine::schedule::plan::Plan;
+use ensue_engine::catalog::{Action, Fields, Given, OnLost, Schema};
+use ensue_engine::names::{RuleRef, TriggerRef, WorkerQueueName};
 use ensue_engine::vars::reads::VARS;
 use ensue_expression::{Expression, MapType, Occurrence, Others, Template, ValueType};
 use serde_json::{Value, json};
@@ -17,43 +16,11 @@ use super::schemas::{Form, type_of};
 use super::scope::Scope;
 use super::sensors::optional;
 use super::{Checking, flow, parameters, workflows};
+use crate::checked::{CheckedRule, CheckedTask};
 use crate::diagnostics::Report;
 use crate::source::SourceText;
 use crate::written;
 use crate::yaml::Content;
-
-/// A rule that is checked, its action still a ref: the catalog is built of all packs at once.
-pub(crate) struct CheckedRule {
-    pub(crate) name: RuleRef,
-    pub(crate) description: String,
-    pub(crate) mode: Mode,
-    pub(crate) triggers: Vec<TriggerRef>,
-    pub(crate) schedule: Option<Arc<Plan>>,
-    pub(crate) when: Option<Expression>,
-    pub(crate) local: Vec<(String, Expression)>,
-    pub(crate) flow: Option<Arc<Flow>>,
-    pub(crate) task: CheckedTask,
-    pub(crate) with: Template,
-    pub(crate) config: Arc<Value>,
-    pub(crate) priority: Option<i8>,
-}
-
-/// What a rule does.
-pub(crate) enum CheckedTask {
-    Action(ActionRef),
-    /// The steps, as an action that only the rule runs.
-    Steps(Arc<Action>),
-}
-
-impl CheckedRule {
-    /// Gives the ref of what it runs: an action's, or its own.
-    pub(crate) fn runs(&self) -> &ActionRef {
-        match &self.task {
-            CheckedTask::Action(action) => action,
-            CheckedTask::Steps(action) => &action.name,
-        }
-    }
-}
 
 pub(super) fn rule(
     checking: &mut Checking<'_>,

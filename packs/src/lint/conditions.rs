@@ -10,7 +10,7 @@ use ensue_engine::names::TriggerRef;
 use ensue_expression::{Condition, Expression, Literal, Partial};
 
 use super::{Finding, Findings, RuleInPack, located};
-use crate::check::Definitions;
+use crate::checked::Definitions;
 use crate::diagnostics::{Code, Severity};
 use crate::fields::first_line;
 use crate::written::RuleTask;

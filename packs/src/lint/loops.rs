@@ -10,7 +10,7 @@ use ensue_engine::rules::react::DEPTH_MAX;
 use ensue_expression::{Condition, Literal, Partial, Value};
 
 use super::{Finding, Findings, RuleInPack};
-use crate::check::Definitions;
+use crate::checked::Definitions;
 use crate::diagnostics::{Code, Severity};
 use crate::written;
 use crate::yaml::{Content, Node};

@@ -10,7 +10,7 @@ use ensue_engine::names::KeyRef;
 use ensue_expression::{Expression, Path, Template};
 
 use super::{Finding, Findings, place_of};
-use crate::check::{CheckedTask, Definitions};
+use crate::checked::{CheckedTask, Definitions};
 use crate::diagnostics::{Code, Report, Severity};
 use crate::source::SourceText;
 use crate::yaml::{self, Content, Node};

@@ -164,8 +164,7 @@ static PROCESS: Shape = Shape {
             "Values that the program finds in files of its own, which only it can read; each variable holds the path of one.",
         ),
     ],
-    later: &[],
-    between: &[],
+    ..Shape::BARE
 };
 
 static SHELL: Shape = Shape {
@@ -183,8 +182,7 @@ static SHELL: Shape = Shape {
             "Environment variables, by name, or one expression that gives them.",
         ),
     ],
-    later: &[],
-    between: &[],
+    ..Shape::BARE
 };
 
 static HTTP: Shape = Shape {
@@ -227,8 +225,7 @@ static EMIT: Shape = Shape {
              goes into the log. Null is no key.",
         ),
     ],
-    later: &[],
-    between: &[],
+    ..Shape::BARE
 };
 
 /// How long an attempt may take where the action does not say.

@@ -34,8 +34,7 @@ static SHAPE: Shape = Shape {
              before them are asked to end, and they wait for that.",
         ),
     ],
-    later: &[],
-    between: &[],
+    ..Shape::BARE
 };
 
 pub(super) static SHAPE_OF_RULE: Shape = Shape {
@@ -55,8 +54,7 @@ pub(super) static SHAPE_OF_RULE: Shape = Shape {
              `cancel_running`, the executions before them are asked to end, and theirs wait for that.",
         ),
     ],
-    later: &[],
-    between: &[],
+    ..Shape::BARE
 };
 
 pub(super) const CONCURRENCY: Field = optional(

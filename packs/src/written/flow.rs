@@ -32,8 +32,7 @@ static DEDUPE_SHAPE: Shape = Shape {
             "For how long after a match those of its key repeat it. It counts from the first.",
         ),
     ],
-    later: &[],
-    between: &[],
+    ..Shape::BARE
 };
 
 static THROTTLE_SHAPE: Shape = Shape {
@@ -53,8 +52,7 @@ static THROTTLE_SHAPE: Shape = Shape {
             "What becomes of more: `drop` (default), they are not acted on; or `delay`, they are acted on later, in their order.",
         ),
     ],
-    later: &[],
-    between: &[],
+    ..Shape::BARE
 };
 
 static DEBOUNCE_SHAPE: Shape = Shape {
@@ -68,8 +66,7 @@ static DEBOUNCE_SHAPE: Shape = Shape {
         ),
         KEY,
     ],
-    later: &[],
-    between: &[],
+    ..Shape::BARE
 };
 
 static WINDOW_SHAPE: Shape = Shape {
@@ -84,8 +81,7 @@ static WINDOW_SHAPE: Shape = Shape {
         required("within", "within: 5m", Kind::Text(Form::SomeTime), "How long a match counts."),
         KEY,
     ],
-    later: &[],
-    between: &[],
+    ..Shape::BARE
 };
 
 static MISSING_SHAPE: Shape = Shape {
@@ -94,8 +90,7 @@ static MISSING_SHAPE: Shape = Shape {
         required("for", "for: 26h", Kind::Text(Form::SomeTime), "How long after a match no other of its key comes before it is acted on."),
         KEY,
     ],
-    later: &[],
-    between: &[],
+    ..Shape::BARE
 };
 
 pub(super) const DEDUPE: Field = optional("dedupe", Kind::Fields(&DEDUPE_SHAPE), "Matches of one key are acted on once within a while.");

@@ -72,8 +72,7 @@ const DIGEST_WORDS: [&str; 2] = words(&DIGEST);
 static ON_EXPIRE: Shape = Shape {
     what: "`on_expire`",
     fields: &[required("answer", "answer: { ship: false }", Kind::Value, "The answer that stands. It may hold `${{ … }}`.")],
-    later: &[],
-    between: &[],
+    ..Shape::BARE
 };
 
 static NOTIFY: Shape = Shape {
@@ -92,8 +91,7 @@ static NOTIFY: Shape = Shape {
              `expires_at` and `occasion`: `opened`, `reminded` or `escalated`.",
         ),
     ],
-    later: &[],
-    between: &[],
+    ..Shape::BARE
 };
 
 static REMIND: Shape = Shape {
@@ -102,8 +100,7 @@ static REMIND: Shape = Shape {
         required("every", "every: 2h", Kind::Text(Form::SomeTime), "After how long each time."),
         optional("max", Kind::Integer { from: 1, to: REMINDERS_MAX as i64 }, "How often at most: 3 times where nothing is said."),
     ],
-    later: &[],
-    between: &[],
+    ..Shape::BARE
 };
 
 static ESCALATION: Shape = Shape {
@@ -112,8 +109,7 @@ static ESCALATION: Shape = Shape {
         required("after", "after: 8h", Kind::Text(Form::SomeTime), "After how long, from when it was opened."),
         required("to", "to: role:leads", Kind::TextOrTexts(Form::Any), "Who is asked from then on beside the others: as in `assignees`."),
     ],
-    later: &[],
-    between: &[],
+    ..Shape::BARE
 };
 
 /// What people are asked.

@@ -38,8 +38,7 @@ pub(crate) static PACK: Shape = Shape {
             "The secrets that the pack may read; no other can be read. Set one with `ensue keys set <pack>.<name>`.",
         ),
     ],
-    later: &[],
-    between: &[],
+    ..Shape::BARE
 };
 
 static REQUIRES: Shape = Shape {

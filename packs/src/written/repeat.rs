@@ -41,8 +41,7 @@ pub(super) static REPEAT: Shape = Shape {
              last turn gave.",
         ),
     ],
-    later: &[],
-    between: &[],
+    ..Shape::BARE
 };
 
 /// How a step is repeated.

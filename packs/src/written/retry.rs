@@ -47,8 +47,7 @@ pub(super) static RETRY: Shape = Shape {
              only with `idempotent: true`.",
         ),
     ],
-    later: &[],
-    between: &[],
+    ..Shape::BARE
 };
 
 /// What is said of trying again.

@@ -67,8 +67,7 @@ static WEBHOOK: Shape = Shape {
              sender that means it.",
         ),
     ],
-    later: &[],
-    between: &[],
+    ..Shape::BARE
 };
 
 static EMIT: Shape = Shape {
@@ -94,13 +93,12 @@ static EMIT: Shape = Shape {
              `timer`, `scheduled_at` and `late_seconds`.",
         ),
     ],
-    later: &[],
-    between: &[],
+    ..Shape::BARE
 };
 
 static VERIFY: [(&str, &Shape); 3] = [("github", &VERIFY_GITHUB), ("hmac", &VERIFY_HMAC), ("none", &VERIFY_NONE)];
 
-static VERIFY_GITHUB: Shape = Shape { what: "`verify` with the scheme `github`", fields: &[SCHEME, KEY], later: &[], between: &[] };
+static VERIFY_GITHUB: Shape = Shape { what: "`verify` with the scheme `github`", fields: &[SCHEME, KEY], ..Shape::BARE };
 
 static VERIFY_HMAC: Shape = Shape {
     what: "`verify` with the scheme `hmac`",
@@ -112,11 +110,10 @@ static VERIFY_HMAC: Shape = Shape {
         optional("encoding", Kind::Choice(&ENCODING_WORDS), "How the signature is written: `hex` (default) or `base64`."),
         optional("prefix", Kind::Text(Form::Any), "What stands before the signature in the header, for example `sha256=`."),
     ],
-    later: &[],
-    between: &[],
+    ..Shape::BARE
 };
 
-static VERIFY_NONE: Shape = Shape { what: "`verify` with the scheme `none`", fields: &[SCHEME], later: &[], between: &[] };
+static VERIFY_NONE: Shape = Shape { what: "`verify` with the scheme `none`", fields: &[SCHEME], ..Shape::BARE };
 
 const SCHEME: Field = required(
     "scheme",

@@ -105,8 +105,7 @@ pub(crate) static EVENT_CASE: Shape = Shape {
             "Every decision of the pack's rules, in any order; `[]` is none at all.",
         ),
     ],
-    later: &[],
-    between: &[],
+    ..Shape::BARE
 };
 
 pub(crate) static RUN_CASE: Shape = Shape {
@@ -120,8 +119,7 @@ pub(crate) static RUN_CASE: Shape = Shape {
         VARS_AFTER,
         required("expect", "expect: { status: succeeded }", Kind::Fields(&EXPECTED_END), "How it ends."),
     ],
-    later: &[],
-    between: &[],
+    ..Shape::BARE
 };
 
 pub(crate) static GIVEN: Shape = Shape {
@@ -151,8 +149,7 @@ pub(crate) static GIVEN_EVENT: Shape = Shape {
             "How long after the one before it comes, or after the beginning: `10m`. At once where nothing is said.",
         ),
     ],
-    later: &[],
-    between: &[],
+    ..Shape::BARE
 };
 
 pub(crate) static RUN_WHAT: Shape = Shape {
@@ -161,8 +158,7 @@ pub(crate) static RUN_WHAT: Shape = Shape {
         required("action", "action: release.ship", Kind::Text(Form::Ref), "The ref of an action."),
         optional("with", Kind::Mapping { names: Form::Any, of: &Kind::Anything }, "Its parameters, by name, each taken as it is."),
     ],
-    later: &[],
-    between: &[],
+    ..Shape::BARE
 };
 
 pub(crate) static MOCK: Shape = Shape {
@@ -198,8 +194,7 @@ pub(crate) static CASE_ERROR: Shape = Shape {
             "The number that belongs to the kind: the exit code, the signal, the HTTP status.",
         ),
     ],
-    later: &[],
-    between: &[],
+    ..Shape::BARE
 };
 
 pub(crate) static EXPECTED_ERROR: Shape = Shape {
@@ -209,8 +204,7 @@ pub(crate) static EXPECTED_ERROR: Shape = Shape {
         optional("message", Kind::Text(Form::Any), "A part of what is said of it."),
         optional("detail", Kind::Integer { from: i64::MIN, to: i64::MAX }, "The number that belongs to the kind."),
     ],
-    later: &[],
-    between: &[],
+    ..Shape::BARE
 };
 
 const STEP_STATUS: Field = optional("status", Kind::Choice(&STEP_STATUSES), "How it ends.");
@@ -228,8 +222,7 @@ const UNDONE: Field = optional(
 pub(crate) static EXPECTED_END: Shape = Shape {
     what: "what is expected of a run",
     fields: &[optional("status", Kind::Choice(&STATUSES), "How it ends."), RESULT, ERROR, STEPS, UNDONE, EXACTLY],
-    later: &[],
-    between: &[],
+    ..Shape::BARE
 };
 
 pub(crate) static EXPECTED_STEP: Shape = Shape {
@@ -247,8 +240,7 @@ pub(crate) static EXPECTED_STEP: Shape = Shape {
         ),
         EXACTLY,
     ],
-    later: &[],
-    between: &[],
+    ..Shape::BARE
 };
 
 pub(crate) static EXPECTED_ITEM: Shape = Shape {
@@ -261,8 +253,7 @@ pub(crate) static EXPECTED_ITEM: Shape = Shape {
         optional("attempts", Kind::Integer { from: 0, to: 1_000_000 }, "How many attempts there are."),
         EXACTLY,
     ],
-    later: &[],
-    between: &[],
+    ..Shape::BARE
 };
 
 pub(crate) static ENFORCEMENT: Shape = Shape {
@@ -289,6 +280,5 @@ pub(crate) static ENFORCEMENT: Shape = Shape {
         UNDONE,
         EXACTLY,
     ],
-    later: &[],
-    between: &[],
+    ..Shape::BARE
 };

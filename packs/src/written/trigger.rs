@@ -26,8 +26,7 @@ pub(crate) static TRIGGER: Shape = Shape {
             "Fields at the top of the payload that events are meant to be filtered by.",
         ),
     ],
-    later: &[],
-    between: &[],
+    ..Shape::BARE
 };
 
 pub(crate) struct Trigger {

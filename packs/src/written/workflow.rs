@@ -39,8 +39,7 @@ pub(super) static WORKFLOW: Shape = Shape {
              `.error` and, with `for_each`, `.items`. It must fit the action's `result`, where one is declared.",
         ),
     ],
-    later: &[],
-    between: &[],
+    ..Shape::BARE
 };
 
 pub(super) static STEP: Shape = Shape {
@@ -143,8 +142,7 @@ pub(super) static UNDO: Shape = Shape {
         optional("retry", Kind::Fields(&RETRY), "Whether what failed is tried again, in the place of what the action says."),
         optional("timeout", Kind::Text(Form::SomeTime), "How long it may take as a whole, all its attempts and waits together."),
     ],
-    later: &[],
-    between: &[],
+    ..Shape::BARE
 };
 
 pub(crate) struct Workflow {

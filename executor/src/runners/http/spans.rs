@@ -11,7 +11,7 @@ use reqwest::StatusCode;
 use super::request::Request;
 use crate::attempt::{Attempt, Broken, Cut, Ending};
 use crate::ports::{RequestSpans, SentRequest};
-use crate::worker::Traced;
+use crate::settings::Traced;
 
 /// The most characters of a URL that a span shows.
 const URL_CHARS_MAX: usize = 256;
@@ -33,8 +33,8 @@ struct Open {
 
 impl<'a> Spans<'a> {
     pub(super) fn new(attempt: &'a Attempt<'a>) -> Self {
-        let is_under_attempt = attempt.worker.settings.traced == Traced::UnderAttempt;
-        let to = attempt.worker.ports.spans.as_deref().zip(attempt.trace());
+        let is_under_attempt = attempt.means.settings.traced == Traced::UnderAttempt;
+        let to = attempt.means.ports.spans.as_deref().zip(attempt.trace());
         let to = to.filter(|(_, trace)| is_under_attempt && trace.parent.is_sampled());
         Self { attempt, to, open: Mutex::default() }
     }

@@ -1,0 +1,405 @@
+//! What is asked of `ensue bench`, and how it is answered.
+
+mod workflow;
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use self::workflow::{OfWorkflow, Parts};
+use crate::at_size::{self, Size};
+use crate::child::Machine;
+use crate::cores::{self, Cores};
+use crate::figures::tables;
+use crate::load::Pace;
+use crate::long::{self, Length};
+use crate::measure::{Done, Plan, measure};
+use crate::unmeasured::{Fault, Unmeasured};
+use crate::watcher::{self, Watcher, beside};
+use crate::{compare, limits, packs};
+
+/// For how long each limit is measured at the most.
+const LIMIT_MEASURED_MAX: Duration = Duration::from_secs(2);
+
+/// Measure a node of this binary: webhooks in, actions finished.
+///
+/// Each scenario gets a fresh node, a process of its own in a temporary directory, and 22 KB pull requests of GitHub's shape, signed.
+/// Latencies count from the moment a delivery was meant to be sent to its answer, and to the end of its work.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Scenarios:
+  limits   what the machine can do at best: a bare handler, the disk, SQLite,
+           programs; figures of the others are then also shares of these
+  ingest   events are stored; no rule is true
+  rule     one rule is true, and a no-op finished
+  http     one rule is true, and makes one HTTP call to a server of the bench
+  process  one rule is true, and runs `true` under a supervisor
+  api      one rule is true, and a no-op finished, while others read
+  rules    10 against 10,000 rules on one trigger, of which 10 are true
+  batch    lists of 100 events of 1 KB over the API, of which nothing comes
+  streams  single events of 1 KB, 10 a second, while many follow the log
+  workflow short workflows of no-ops, as many as the node can and at 100 a
+           second; chains of 200 and 500 steps at once; graphs beside their
+           schedules; 100,000 timers (only when it is named)
+  reads    pages of every list at any depth, and one execution again and
+           again, among a million executions (only when it is named)
+  log      starts after kills, on a log made so long (only when it is named)
+
+Examples:
+  ensue bench                            all of them, 64 connections
+  ensue bench http --rate 20             at 20 a second, whatever the node does
+  ensue bench http --until-called        64 at a time, each until its call came
+  ensue bench rule --connections 16 --seconds 30 -o json
+  ensue bench limits rule -o json > monday.json
+  ensue bench compare monday.json tuesday.json
+  ensue bench streams --streams 200 --rate 50
+  ensue bench rule --slow-disk 5         on a disk 5 ms slower than this one
+  ensue bench workflow --graphs DIR      all of it, with the graphs of a folder
+  ensue bench workflow --parts chain,fan-out
+  ensue bench reads --executions 1000000 --folder /var/tmp/many
+  ensue bench log --records 10000000 --folder /var/tmp/long")]
+pub struct Bench {
+    #[command(subcommand)]
+    then: Option<Then>,
+    #[command(flatten)]
+    asked: Asked,
+}
+
+/// What is measured, and how.
+#[derive(Debug, PartialEq, Args)]
+struct Asked {
+    /// What is measured; otherwise all of it.
+    #[arg(value_enum)]
+    scenarios: Vec<Scenario>,
+    /// Over how many connections.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "N")]
+    connections: u16,
+    /// Send so many a second, whatever the node does; otherwise each connection sends the next when it has its answer.
+    #[arg(long, value_name = "R", value_parser = rate)]
+    rate: Option<f64>,
+    /// Have each connection wait for the HTTP call of its delivery, not only for the answer (`http`).
+    #[arg(long, conflicts_with = "rate")]
+    until_called: bool,
+    /// For how long each is measured.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600), value_name = "S")]
+    seconds: u64,
+    /// Who follows the log: so many streams (`streams`).
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..=1000), value_name = "N")]
+    streams: u16,
+    /// Have each commit take so many milliseconds longer, as on a slow disk.
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    slow_disk: Option<u64>,
+    /// When the bench's threads have cores of their own; `auto` is with four cores or more.
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    pin: Pin,
+    /// How many executions there are (`reads`).
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
+    executions: u64,
+    /// How many records the log gets (`log`).
+    #[arg(long, default_value_t = 100_000, value_name = "N")]
+    records: u64,
+    /// How many of its executions stay open, without a worker (`log`).
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    open: u64,
+    /// Where the log is made and stays (`log`, `reads`), or stands already (all others);
+    /// otherwise in a temporary directory.
+    #[arg(long, value_name = "DIR")]
+    folder: Option<PathBuf>,
+    #[command(flatten)]
+    workflow: OfWorkflow,
+}
+
+/// When the bench's threads are kept apart from the node's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Pin {
+    /// Where there are cores for it.
+    #[default]
+    Auto,
+    /// Not at all.
+    Never,
+}
+
+/// What is done with what was measured.
+#[derive(Debug, Subcommand)]
+enum Then {
+    /// Show the figures of two measurements side by side.
+    ///
+    /// Runs belong together by their scenario and pace; the ratio is the second as a multiple of the first.
+    Compare {
+        /// What `ensue bench --output json` wrote first.
+        first: PathBuf,
+        /// What it wrote then.
+        second: PathBuf,
+    },
+}
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Scenario {
+    /// What the machine can do at best.
+    Limits,
+    /// Events are stored; no rule is true.
+    Ingest,
+    /// One rule is true, and a no-op finished.
+    Rule,
+    /// One rule is true, and makes one HTTP call.
+    Http,
+    /// One rule is true, and runs a program under a supervisor.
+    Process,
+    /// One rule is true, and a no-op finished, while others read.
+    Api,
+    /// 10 against 10,000 rules on one trigger, of which 10 are true.
+    Rules,
+    /// Lists of events over the API.
+    Batch,
+    /// Single events while many follow the log.
+    Streams,
+    /// Workflows: short, long and wide ones, graphs, and timers.
+    Workflow,
+    /// Pages and single things among many.
+    Reads,
+    /// Starts after kills, on a long log.
+    Log,
+}
+
+impl Scenario {
+    fn runs(self) -> Vec<packs::Scenario> {
+        match self {
+            Self::Ingest => vec![packs::Scenario::Ingest],
+            Self::Rule => vec![packs::Scenario::Rule],
+            Self::Http => vec![packs::Scenario::Http],
+            Self::Rules => vec![packs::Scenario::Rules(10), packs::Scenario::Rules(10_000)],
+            Self::Process => vec![packs::Scenario::Process],
+            Self::Api => vec![packs::Scenario::Api],
+            Self::Batch => vec![packs::Scenario::Batch],
+            Self::Streams => vec![packs::Scenario::Streams],
+            Self::Limits | Self::Workflow | Self::Reads | Self::Log => Vec::new(),
+        }
+    }
+}
+
+/// What was measured, as a document for programs and in words for people.
+pub struct Measured {
+    /// The figures.
+    pub document: Value,
+    /// What kept the rest from being measured: the figures are those before it.
+    pub failure: Option<Unmeasured>,
+    show: fn(&Value) -> String,
+}
+
+impl Measured {
+    /// Returns the figures for people.
+    pub fn shown(&self) -> String {
+        (self.show)(&self.document)
+    }
+}
+
+impl Bench {
+    /// Measures what is asked for, or compares what was measured before.
+    ///
+    /// # Errors
+    /// What makes no sense, files that cannot be read, and a machine or a node that does not do its part.
+    pub fn run(self, watcher: &dyn Watcher) -> Result<Measured, Unmeasured> {
+        let Self { then, asked } = self;
+        if let Some(Then::Compare { first, second }) = &then {
+            if asked.says_anything() {
+                // Clap's own check would count what every command takes, as `--output`.
+                return Err(Unmeasured::new(Fault::Asked, "`compare` compares what was measured before, and measures nothing")
+                    .hint("ensue bench compare FIRST SECOND"));
+            }
+            return compared(first, second);
+        }
+        let machine = asked.machine();
+        for (scenario, name) in [(Scenario::Log, "log"), (Scenario::Reads, "reads")] {
+            if !asked.scenarios.contains(&scenario) {
+                continue;
+            }
+            if asked.scenarios != [scenario] {
+                return Err(
+                    Unmeasured::new(Fault::Asked, format!("`{name}` is measured alone")).hint(format!("leave out the others, or `{name}`"))
+                );
+            }
+            tell_of_build(watcher);
+            return many_threads(&machine.cores.clone(), alone(scenario, asked, machine, watcher));
+        }
+        let workflow = asked.scenarios.contains(&Scenario::Workflow);
+        if asked.workflow.says_anything() && !workflow {
+            let why = "`--parts` and `--graphs` say what of `workflow` is measured, and it is not";
+            return Err(Unmeasured::new(Fault::Asked, why).hint("ensue bench workflow --graphs DIR"));
+        }
+        let workflow = workflow.then(|| asked.workflow.read()).transpose()?;
+        let scenarios = if asked.scenarios.is_empty() { Scenario::value_variants().to_vec() } else { asked.scenarios };
+        let plan = Plan {
+            done: if asked.until_called { Done::Called } else { Done::Answered },
+            pace: asked.rate.map_or(Pace::Closed, |rate| Pace::Open { rate }),
+            connections: usize::from(asked.connections),
+            streams: usize::from(asked.streams),
+            duration: Duration::from_secs(asked.seconds),
+            machine,
+        };
+        tell_of_build(watcher);
+        let log = asked.folder.as_deref().map(standing).transpose()?;
+        many_threads(&plan.machine.cores.clone(), measured(&scenarios, workflow, plan, log, watcher))
+    }
+}
+
+impl Asked {
+    /// Says whether anything was asked for that is not so without a word.
+    fn says_anything(&self) -> bool {
+        let nothing = <Self as clap::Args>::augment_args(clap::Command::new("bench")).try_get_matches_from(["bench"]);
+        let nothing = nothing.and_then(|matches| <Self as clap::FromArgMatches>::from_arg_matches(&matches));
+        nothing.is_ok_and(|nothing| nothing != *self)
+    }
+
+    fn machine(&self) -> Machine {
+        let cores = match self.pin {
+            Pin::Auto => Cores::apart_where_there_are_enough(),
+            Pin::Never => Cores::shared(),
+        };
+        Machine { cores, slow_disk: self.slow_disk.map(Duration::from_millis) }
+    }
+}
+
+fn tell_of_build(watcher: &dyn Watcher) {
+    if cfg!(debug_assertions) {
+        watcher.tell("note: this is a debug build; figures that mean something come from `cargo build --release`");
+    }
+}
+
+/// Waits on several threads, on the bench's cores: making a log blocks one.
+fn many_threads(cores: &Cores, asked: impl Future<Output = Result<Measured, Unmeasured>>) -> Result<Measured, Unmeasured> {
+    // What this thread starts begins where it is.
+    cores.take_those_of_the_bench().map_err(|error| Unmeasured::world(format!("the bench cannot be put on cores of its own: {error}")))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.map_err(|error| Unmeasured::world(format!("nothing can be awaited here: {error}")))?.block_on(asked)
+}
+
+fn temporary() -> Result<tempfile::TempDir, Unmeasured> {
+    let folder = tempfile::Builder::new().prefix("ensue-bench-").tempdir();
+    folder.map_err(|error| Unmeasured::world(format!("no temporary directory can be made: {error}")))
+}
+
+fn absolute(folder: &Path) -> Result<PathBuf, Unmeasured> {
+    std::path::absolute(folder).map_err(|error| Unmeasured::world(format!("`{}`: {error}", folder.display())))
+}
+
+/// Takes the folder in which a log stands already.
+fn standing(folder: &Path) -> Result<PathBuf, Unmeasured> {
+    let folder = absolute(folder)?;
+    if !folder.join("data").is_dir() {
+        let why = format!("{} has no log to go on with", folder.display());
+        return Err(Unmeasured::new(Fault::Asked, why).hint(format!("make one: ensue bench log --folder {}", folder.display())));
+    }
+    Ok(folder)
+}
+
+/// Measures what has a log of its own that may stay.
+async fn alone(scenario: Scenario, asked: Asked, machine: Machine, watcher: &dyn Watcher) -> Result<Measured, Unmeasured> {
+    let temporary = temporary()?;
+    let folder = asked.folder.map_or_else(|| Ok(temporary.path().to_owned()), |folder| absolute(&folder))?;
+    let mut document = opened(&machine);
+    if scenario == Scenario::Reads {
+        watcher.tell(&format!("making {} executions in {} …", asked.executions, folder.display()));
+        let size = Size {
+            executions: asked.executions,
+            connections: usize::from(asked.connections),
+            duration: Duration::from_secs(asked.seconds),
+        };
+        let figures = at_size::measure(&folder, size, &machine, watcher).await.map_err(|error| Unmeasured::of("reads", &error))?;
+        document["reads"] = figures;
+        let show = |document: &Value| format!("{}\n{}", at_size::table(&document["reads"]), cores::told(&document["cores"]));
+        return Ok(Measured { document, failure: None, show });
+    }
+    watcher.tell(&format!("making a log of {} records in {} …", asked.records, folder.display()));
+    let length = Length { records: asked.records, open: asked.open };
+    let figures = long::measure(&folder, length, &machine, watcher).await.map_err(|error| Unmeasured::of("log", &error))?;
+    document["log"] = figures;
+    Ok(Measured { document, failure: None, show: |document| format!("{:#}", document["log"]) })
+}
+
+/// What a document says of how it was measured.
+fn opened(machine: &Machine) -> Value {
+    let slow_disk_ms = machine.slow_disk.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
+    json!({ "release": env!("CARGO_PKG_VERSION"), "cores": machine.cores.to_json(), "slow_disk_ms": slow_disk_ms })
+}
+
+/// Measures scenarios, each on a fresh log, or one after the other on the log of a folder.
+async fn measured(
+    scenarios: &[Scenario],
+    workflow: Option<Parts>,
+    plan: Plan,
+    log: Option<PathBuf>,
+    watcher: &dyn Watcher,
+) -> Result<Measured, Unmeasured> {
+    let mut document = opened(&plan.machine);
+    if scenarios.contains(&Scenario::Limits) {
+        watcher.tell("measuring what the machine can do at best …");
+        let folder = temporary()?;
+        let each = plan.duration.min(LIMIT_MEASURED_MAX);
+        let limits = limits::measure(folder.path(), plan.connections, each, &plan.machine.cores).await;
+        document["limits"] = limits.map_err(|error| Unmeasured::of("limits", &error))?;
+    }
+    let mut figures = Vec::new();
+    let mut failure = None;
+    let flows = workflow.iter().flat_map(|workflow| workflow.runs(&plan));
+    for (run, plan) in scenarios.iter().flat_map(|scenario| scenario.runs()).map(|run| (run, plan.clone())).chain(flows) {
+        let temporary = temporary()?;
+        let folder = log.as_deref().unwrap_or(temporary.path());
+        let (name, seconds) = (run.name(), plan.duration.as_secs());
+        let bar = watcher.bar(&format!("measuring {name}"), watcher::Length::Seconds(seconds));
+        if !bar.is_drawn() {
+            watcher.tell(&format!("measuring {name} for {seconds} s …"));
+        }
+        match beside(&*bar, seconds, measure(run, &plan, folder)).await {
+            Ok(mut measured) => {
+                // The limits are those of the machine's own disk.
+                if document["limits"].is_object() && plan.machine.slow_disk.is_none() {
+                    measured["share"] = limits::shares(&measured, &document["limits"]);
+                }
+                figures.push(measured);
+            }
+            // What was measured before is still what it is.
+            Err(error) => {
+                failure = Some(Unmeasured::of(&name, &error));
+                break;
+            }
+        }
+    }
+    document["runs"] = figures.into();
+    if let (Some(workflow), None) = (workflow, &failure) {
+        match workflow.measured(plan.connections, &plan.machine, watcher).await {
+            Ok(measured) => document["workflow"] = measured,
+            Err(error) => failure = Some(error),
+        }
+    }
+    Ok(Measured { document, failure, show: shown })
+}
+
+fn shown(document: &Value) -> String {
+    let runs = document["runs"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let limits = document["limits"].is_object().then(|| limits::table(&document["limits"]));
+    let runs = (!runs.is_empty()).then(|| tables(runs));
+    let cores = Some(cores::told(&document["cores"])).filter(|told| !told.is_empty());
+    limits.into_iter().chain(runs).chain(workflow::shown(document)).chain(cores).collect::<Vec<_>>().join("\n\n")
+}
+
+fn compared(first: &Path, second: &Path) -> Result<Measured, Unmeasured> {
+    let read = |path: &Path| {
+        let text = std::fs::read_to_string(path);
+        let text = text.map_err(|error| Unmeasured::new(Fault::Given, format!("`{}` cannot be read: {error}", path.display())))?;
+        serde_json::from_str::<Value>(&text)
+            .map_err(|error| Unmeasured::new(Fault::Given, format!("`{}` is no JSON: {error}", path.display())))
+    };
+    let document = compare::compared(&read(first)?, &read(second)?).map_err(|why| Unmeasured::new(Fault::Given, why))?;
+    Ok(Measured { document, failure: None, show: compare::table })
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if (0.1..=100_000.0).contains(&rate) => Ok(rate),
+        Ok(_) | Err(_) => Err("write a number from 0.1 to 100000".into()),
+    }
+}

@@ -1,0 +1,217 @@
+//! A node of the same binary as a process of its own, in a directory of its own, and what it costs.
+//!
+//! It knows the process and its directory, not what is measured.
+
+use std::io::{self, BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::cores::Cores;
+use crate::wire::{self, Connection};
+
+/// How long a node may take to be ready.
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a node may take to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A running node.
+pub(crate) struct Node {
+    process: Child,
+    folder: PathBuf,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// The token that it takes.
+    pub(crate) token: String,
+    /// From its start to its being ready.
+    pub(crate) ready: Duration,
+    /// How much longer each of its commits takes, where it has a slow disk.
+    pub(crate) slow_disk: Option<Duration>,
+}
+
+/// What a node is started with.
+pub(crate) struct Start<'a> {
+    /// Its directory; `packs` is in it already.
+    pub(crate) folder: &'a Path,
+    /// The token that lets an admin in, from the very first start in the directory on.
+    pub(crate) token: &'a str,
+    /// Variables of its environment.
+    pub(crate) variables: Vec<(&'static str, String)>,
+    /// What it is to have of the machine.
+    pub(crate) machine: &'a Machine,
+}
+
+/// What a node has of the machine.
+#[derive(Clone, Debug)]
+pub(crate) struct Machine {
+    /// Which cores.
+    pub(crate) cores: Cores,
+    /// How much longer each commit takes, as on a slow disk.
+    pub(crate) slow_disk: Option<Duration>,
+}
+
+impl Node {
+    /// Starts a node and waits until it is ready.
+    pub(crate) async fn start(start: Start<'_>) -> io::Result<Self> {
+        let begin = Instant::now();
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data", "data", "--packs", "packs"]);
+        if let Some(delay) = start.machine.slow_disk {
+            command.args(["--slow-disk-for-a-measurement", &delay.as_millis().to_string()]);
+        }
+        command
+            .current_dir(start.folder)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", start.folder)
+            .env("XDG_STATE_HOME", start.folder.join("state"))
+            .env("ENSUE_ADMIN_TOKEN", start.token)
+            // The directory goes with the node.
+            .env("ENSUE_ACTIONS_AT_STOP", "end")
+            .envs(start.variables)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut process = start.machine.cores.on_those_of_the_node(|| command.spawn())?;
+        let stderr = process.stderr.take().ok_or_else(|| io::Error::other("the node's messages cannot be read"))?;
+        let address = match listening(stderr) {
+            Ok(address) => address,
+            Err(error) => {
+                let _ = process.kill();
+                let _ = process.wait();
+                return Err(error);
+            }
+        };
+        let (folder, token) = (start.folder.to_owned(), start.token.to_owned());
+        let mut node = Self { process, folder, address, token, ready: Duration::ZERO, slow_disk: start.machine.slow_disk };
+        node.wait_until_ready(begin).await?;
+        Ok(node)
+    }
+
+    async fn wait_until_ready(&mut self, begin: Instant) -> io::Result<()> {
+        loop {
+            if let Ok(mut connection) = Connection::open(self.address).await
+                && let Ok(reply) = connection.exchange(&wire::get(self.address, "/readyz", &self.token)).await
+                && reply.status == 200
+            {
+                self.ready = begin.elapsed();
+                return Ok(());
+            }
+            if begin.elapsed() > READY_TIMEOUT {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "the node was not ready within a minute"));
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// The memory that the node holds now, in bytes.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.status_kib("VmRSS:") * 1024
+    }
+
+    /// The most memory that the node has held, in bytes.
+    pub(crate) fn memory_peak_bytes(&self) -> u64 {
+        self.status_kib("VmHWM:") * 1024
+    }
+
+    /// A figure of `/proc/<pid>/status`; 0 where the machine has none.
+    fn status_kib(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        line.trim().trim_end_matches(" kB").parse().unwrap_or_default()
+    }
+
+    /// The bytes of all files of the data directory, as they lie on the disk.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        used_bytes(&self.folder.join("data"))
+    }
+
+    /// Ends the node at once, as a power cut would, and waits until it is gone.
+    pub(crate) fn kill(mut self) -> io::Result<()> {
+        self.process.kill()?;
+        self.process.wait().map(drop)
+    }
+
+    /// Asks the node to stop, and waits until it has.
+    pub(crate) async fn stop(mut self) -> io::Result<u64> {
+        if let Some(pid) = rustix::process::Pid::from_raw(self.process.id().cast_signed()) {
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        }
+        let begin = Instant::now();
+        while self.process.try_wait()?.is_none() {
+            if begin.elapsed() > STOP_TIMEOUT {
+                self.process.kill()?;
+                self.process.wait()?;
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "the node did not stop within a minute"));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(self.disk_bytes())
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // A node that was stopped is gone already; one that was left behind by an error must not stay.
+        if matches!(self.process.try_wait(), Ok(None)) {
+            let _ = self.process.kill();
+            let _ = self.process.wait();
+        }
+    }
+}
+
+/// Reads where the node listens off its messages, and keeps reading them so that it never waits for us.
+fn listening(stderr: std::process::ChildStderr) -> io::Result<SocketAddr> {
+    let mut lines = BufReader::new(stderr).lines();
+    let mut said = Vec::new();
+    for line in lines.by_ref() {
+        let line = line?;
+        if let Some(address) = listening_address(&line) {
+            std::thread::spawn(move || lines.for_each(drop));
+            return Ok(address);
+        }
+        said.push(line);
+    }
+    Err(io::Error::other(format!("the node ended before it listened: {}", said.join(" "))))
+}
+
+/// Reads the address off the line with which a node says where it listens.
+fn listening_address(line: &str) -> Option<SocketAddr> {
+    let after = line.split("listens on http://").nth(1)?;
+    after.split(|character: char| character == ',' || character.is_whitespace()).next()?.parse().ok()
+}
+
+fn used_bytes(path: &Path) -> u64 {
+    let Ok(meta) = std::fs::symlink_metadata(path) else { return 0 };
+    if !meta.is_dir() {
+        return meta.len();
+    }
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    entries.map(|entry| used_bytes(&entry.path())).sum()
+}
+
+/// Makes a token for an admin of a node.
+pub(crate) fn admin_token() -> io::Result<String> {
+    Ok(format!("ens_00000000-0000-7000-8000-000000000001_{}", hex::encode(entropy()?)))
+}
+
+/// Random bytes of the system, for tokens and secrets of a measurement.
+pub(crate) fn entropy() -> io::Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_node_listens_is_read_off_its_line() {
+        let line = "ensue 0.1.0 listens on http://127.0.0.1:41873, data in ./ensue-data, packs in ./packs";
+        assert_eq!(listening_address(line), Some("127.0.0.1:41873".parse().unwrap()));
+        assert_eq!(listening_address("ensue 0.1.0 listens on http://[::1]:80, data in x"), Some("[::1]:80".parse().unwrap()));
+        assert_eq!(listening_address("warning: nothing"), None);
+    }
+}

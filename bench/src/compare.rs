@@ -1,0 +1,153 @@
+//! Two runs side by side: each of the figures of [`FIGURES`] that both have, and the second as a multiple of the first.
+//!
+//! It says nothing about which is better: that a machine was quiet is not in the figures.
+
+use serde_json::{Value, json};
+
+use crate::cores::told;
+use crate::figures::{number, rounded};
+use crate::table::laid_out;
+
+/// The figures that are compared, by their place in a run and by their name for people.
+const FIGURES: [(&str, &str); 27] = [
+    ("/answered_per_second", "answered a second"),
+    ("/finished_per_second", "finished a second"),
+    ("/answered/p50_ms", "answer p50 ms"),
+    ("/answered/p99_ms", "answer p99 ms"),
+    ("/finished/p50_ms", "finish p50 ms"),
+    ("/finished/p99_ms", "finish p99 ms"),
+    ("/called/p50_ms", "call p50 ms"),
+    ("/called/p99_ms", "call p99 ms"),
+    ("/reads_per_second", "reads a second"),
+    ("/read/p50_ms", "read p50 ms"),
+    ("/read/p99_ms", "read p99 ms"),
+    ("/reads_refused", "reads refused"),
+    ("/views_lag_records", "views behind"),
+    ("/arrived/p50_ms", "arrival p50 ms"),
+    ("/arrived/p99_ms", "arrival p99 ms"),
+    ("/lost", "lost"),
+    ("/memory_per_stream_bytes", "bytes a stream"),
+    ("/makespan_ms", "makespan ms"),
+    ("/asked_per_second", "asked a second"),
+    ("/refused", "refused"),
+    ("/unfinished", "unfinished"),
+    ("/disk_bytes_per_event", "bytes an event"),
+    ("/memory_idle_bytes", "idle memory bytes"),
+    ("/memory_peak_bytes", "peak memory bytes"),
+    ("/memory_bytes", "memory bytes"),
+    ("/memory_after_start_bytes", "memory bytes after a start"),
+    ("/ready_ms", "ready ms"),
+];
+
+/// Compares the runs of two documents that `ensue bench` gave; runs belong together by scenario and pace, and of several such the n-th
+/// to the n-th.
+pub(crate) fn compared(first: &Value, second: &Value) -> Result<Value, String> {
+    let cores = json!({ "first": first["cores"], "second": second["cores"] });
+    let (first, second) = (runs(first, "first")?, runs(second, "second")?);
+    let mut alone = second;
+    let (mut items, mut only_first) = (Vec::new(), Vec::new());
+    for run in first {
+        let Some(place) = alone.iter().position(|other| run["scenario"] == other["scenario"] && run["pace"] == other["pace"]) else {
+            only_first.push(named(run));
+            continue;
+        };
+        let other = alone.remove(place);
+        for (place, figure) in FIGURES {
+            let of = |run: &Value| run.pointer(place).and_then(Value::as_f64);
+            let (Some(a), Some(b)) = (of(run), of(other)) else { continue };
+            if a == 0.0 && b == 0.0 {
+                continue;
+            }
+            // Nothing is a multiple of nothing.
+            let ratio = (a > 0.0).then(|| rounded(b / a));
+            items.push(json!({
+                "scenario": run["scenario"], "pace": run["pace"], "figure": figure, "first": a, "second": b, "ratio": ratio,
+            }));
+        }
+    }
+    let only_second: Vec<Value> = alone.into_iter().map(named).collect();
+    Ok(json!({ "items": items, "only_first": only_first, "only_second": only_second, "cores": cores }))
+}
+
+fn named(run: &Value) -> Value {
+    json!({ "scenario": run["scenario"], "pace": run["pace"] })
+}
+
+/// What was run: scenarios, and of `workflow` the graphs and the timers as well.
+fn runs<'v>(document: &'v Value, which: &str) -> Result<Vec<&'v Value>, String> {
+    let runs = document["runs"].as_array().ok_or_else(|| {
+        format!("the {which} document has no `runs`: give what `ensue bench SCENARIO… --output json` wrote, of other scenarios than `reads` and `log`")
+    })?;
+    let workflow = &document["workflow"];
+    let timers = Some(&workflow["timers"]).filter(|timers| timers.is_object());
+    Ok(runs.iter().chain(workflow["graphs"].as_array().into_iter().flatten()).chain(timers).collect())
+}
+
+/// The comparison as a table for people.
+pub(crate) fn table(compared: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let items = compared["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let rows = items.iter().map(|item| {
+        let ratio = item["ratio"].as_f64().map_or_else(String::new, |ratio| format!("{ratio:.2}"));
+        vec![text(&item["scenario"]), text(&item["pace"]), text(&item["figure"]), number(&item["first"]), number(&item["second"]), ratio]
+    });
+    let titles = ["SCENARIO", "PACE", "FIGURE", "FIRST", "SECOND", "RATIO"];
+    let mut shown = laid_out(titles.map(str::to_owned).to_vec(), rows);
+    for (name, which) in [("only_first", "first"), ("only_second", "second")] {
+        for run in compared[name].as_array().map(Vec::as_slice).unwrap_or_default() {
+            shown.push_str(&format!("\n\nOnly the {which} has {} ({}).", text(&run["scenario"]), text(&run["pace"])));
+        }
+    }
+    let cores = &compared["cores"];
+    if cores["first"] != cores["second"] {
+        shown.push_str("\n\nThe two had other cores:");
+        for which in ["first", "second"] {
+            shown.push_str(&format!("\n  {which}: {}", told(&cores[which])));
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(scenario: &str, per_second: f64, p99: Option<f64>) -> Value {
+        json!({
+            "scenario": scenario, "pace": "64 connections", "answered_per_second": per_second, "finished_per_second": 0.0, "refused": 0,
+            "answered": { "p50_ms": 4.0, "p99_ms": p99 }, "finished": null, "memory_idle_bytes": 41_943_040,
+        })
+    }
+
+    #[test]
+    fn two_runs_stand_side_by_side_with_what_only_one_of_them_has() {
+        let first = json!({ "runs": [run("ingest", 8_000.0, Some(10.0)), run("http", 4_000.0, Some(6.0))] });
+        let second = json!({ "runs": [run("ingest", 12_000.0, None), run("process", 700.0, Some(90.0))] });
+        insta::assert_snapshot!(table(&compared(&first, &second).unwrap()), @r"
+        SCENARIO  PACE            FIGURE             FIRST     SECOND    RATIO
+        ingest    64 connections  answered a second  8000      12000     1.50
+        ingest    64 connections  answer p50 ms      4         4         1.00
+        ingest    64 connections  idle memory bytes  41943040  41943040  1.00
+
+        Only the first has http (64 connections).
+
+        Only the second has process (64 connections).
+        ");
+    }
+
+    #[test]
+    fn the_n_th_of_several_runs_of_a_scenario_belongs_to_the_n_th() {
+        let of = |rates: &[f64]| json!({ "runs": rates.iter().map(|rate| run("rule", *rate, None)).collect::<Vec<_>>() });
+        let compared = compared(&of(&[1_000.0, 2_000.0, 3_000.0]), &of(&[1_100.0, 2_200.0])).unwrap();
+        let rates = compared["items"].as_array().unwrap().iter().filter(|item| item["figure"] == "answered a second");
+        let rates: Vec<_> = rates.map(|item| (item["first"].as_f64().unwrap(), item["second"].as_f64().unwrap())).collect();
+        assert_eq!(rates, [(1_000.0, 1_100.0), (2_000.0, 2_200.0)]);
+        assert_eq!(compared["only_first"], json!([{ "scenario": "rule", "pace": "64 connections" }]));
+        assert_eq!(compared["only_second"], json!([]));
+    }
+
+    #[test]
+    fn a_document_without_runs_is_refused() {
+        assert!(compared(&json!({ "runs": [] }), &json!({ "log": {} })).unwrap_err().contains("second"));
+    }
+}

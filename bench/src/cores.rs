@@ -1,0 +1,148 @@
+//! Which cores a node has and which the bench's own threads, where there are enough for both.
+//!
+//! A thread hands its cores on to what it starts, a process too: each is begun on a thread that is where it should be.
+
+use std::io;
+
+use serde_json::{Value, json};
+
+/// The fewest cores of which some are worth keeping for the bench alone.
+const CORES_MIN: usize = 4;
+/// One core in so many is the bench's.
+const CLIENTS_SHARE: usize = 3;
+
+/// Whether the bench has cores of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Cores {
+    /// Node and bench share all there are.
+    Shared {
+        /// How many there are.
+        count: usize,
+    },
+    /// Each has its own, by their numbers.
+    Apart {
+        /// The node's.
+        node: Vec<usize>,
+        /// The bench's.
+        clients: Vec<usize>,
+    },
+}
+
+impl Cores {
+    /// All cores for both.
+    pub(crate) fn shared() -> Self {
+        Self::Shared { count: std::thread::available_parallelism().map_or(1, usize::from) }
+    }
+
+    /// Keeps some cores for the bench where this process may use enough of them.
+    pub(crate) fn apart_where_there_are_enough() -> Self {
+        // Fewer, where a group of processes may have less time than its cores would give.
+        let worth = std::thread::available_parallelism().map_or(1, usize::from);
+        Self::split(&usable(), worth)
+    }
+
+    fn split(usable: &[usize], worth: usize) -> Self {
+        if usable.len().min(worth) < CORES_MIN {
+            return Self::Shared { count: worth };
+        }
+        let (node, clients) = usable.split_at(usable.len() - usable.len().div_ceil(CLIENTS_SHARE));
+        Self::Apart { node: node.to_vec(), clients: clients.to_vec() }
+    }
+
+    /// Puts the calling thread, and what it starts, on the bench's cores.
+    pub(crate) fn take_those_of_the_bench(&self) -> io::Result<()> {
+        match self {
+            Self::Shared { .. } => Ok(()),
+            Self::Apart { clients, .. } => pin(clients),
+        }
+    }
+
+    /// Does something that starts a process or a thread on a thread that is on the node's cores.
+    pub(crate) fn on_those_of_the_node<T: Send>(&self, start: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+        let Self::Apart { node, .. } = self else { return start() };
+        let ended = std::thread::scope(|scope| scope.spawn(|| pin(node).and_then(|()| start())).join());
+        ended.map_err(|_| io::Error::other("the thread on the node's cores stopped at a bug"))?
+    }
+
+    /// As JSON, for programs.
+    pub(crate) fn to_json(&self) -> Value {
+        match self {
+            Self::Shared { count } => json!({ "shared": count, "node": null, "bench": null }),
+            Self::Apart { node, clients } => json!({ "shared": 0, "node": node.len(), "bench": clients.len() }),
+        }
+    }
+}
+
+/// What a document says of its cores, for people.
+pub(crate) fn told(cores: &Value) -> String {
+    match (cores["shared"].as_u64(), cores["node"].as_u64(), cores["bench"].as_u64()) {
+        (_, Some(node), Some(bench)) => format!("Cores: {node} for the node and {bench} for the bench, pinned apart."),
+        (Some(shared), ..) => format!("Node and bench shared {shared} cores; nothing was pinned."),
+        (None, ..) => String::new(),
+    }
+}
+
+/// The numbers of the cores that this process may use; none where the machine does not say.
+#[cfg(target_os = "linux")]
+fn usable() -> Vec<usize> {
+    use rustix::thread::{CpuSet, sched_getaffinity};
+    let Ok(set) = sched_getaffinity(None) else { return Vec::new() };
+    (0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn usable() -> Vec<usize> {
+    Vec::new()
+}
+
+#[cfg(target_os = "linux")]
+fn pin(cores: &[usize]) -> io::Result<()> {
+    use rustix::thread::{CpuSet, sched_setaffinity};
+    let mut set = CpuSet::new();
+    for core in cores {
+        set.set(*core);
+    }
+    Ok(sched_setaffinity(None, &set)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn pin(_: &[usize]) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_cores_are_shared_and_of_many_a_third_is_the_bench_s() {
+        let split = |count: usize| Cores::split(&(0..count).collect::<Vec<_>>(), count);
+        for few in 0..CORES_MIN {
+            assert_eq!(split(few), Cores::Shared { count: few });
+        }
+        // Two cores' worth of time on eight of them.
+        assert_eq!(Cores::split(&(0..8).collect::<Vec<_>>(), 2), Cores::Shared { count: 2 });
+        assert_eq!(split(4), Cores::Apart { node: vec![0, 1], clients: vec![2, 3] });
+        assert_eq!(split(8), Cores::Apart { node: vec![0, 1, 2, 3, 4], clients: vec![5, 6, 7] });
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_is_started_for_the_node_is_on_the_node_s_cores_and_we_are_where_we_were() {
+        let before = usable();
+        let first = before[0];
+        let cores = Cores::Apart { node: vec![first], clients: before.clone() };
+        let says = || std::process::Command::new("sh").args(["-c", "grep Cpus_allowed_list /proc/self/status"]).output();
+        let said = cores.on_those_of_the_node(says).unwrap();
+        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        assert_eq!(said.split_whitespace().last(), Some(first.to_string().as_str()), "{said}");
+        assert_eq!(usable(), before);
+    }
+
+    #[test]
+    fn a_document_says_how_its_cores_were_shared() {
+        let apart = Cores::Apart { node: vec![0, 1], clients: vec![2] };
+        assert_eq!(told(&apart.to_json()), "Cores: 2 for the node and 1 for the bench, pinned apart.");
+        assert_eq!(told(&Cores::Shared { count: 2 }.to_json()), "Node and bench shared 2 cores; nothing was pinned.");
+    }
+}

@@ -1,0 +1,92 @@
+//! A log that is made long in a folder that may stay: a node is started on it again and again, also by a later measurement.
+//!
+//! The log is made by `ensue_node::long_log`; what it is for is the callers'.
+
+use std::fs::{DirBuilder, File};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use ensue_node::Config;
+use ensue_node::long_log::{self, Plan};
+
+use crate::child::{self, Machine, Node, Start};
+use crate::watcher::{Length, Watcher};
+
+/// How often it is told how far the log is, where no progress is drawn.
+const TELL_EVERY_RECORDS: u64 = 500_000;
+
+/// A folder with a log, and the token that its nodes take.
+pub(crate) struct KeptLog<'f> {
+    folder: &'f Path,
+    token: String,
+    machine: &'f Machine,
+}
+
+impl<'f> KeptLog<'f> {
+    /// Takes the folder that is there, or makes it; `write_pack` writes the pack that its nodes have, and nothing of an earlier one stays.
+    pub(crate) async fn open(folder: &'f Path, write_pack: impl FnOnce(&Path) -> io::Result<()>, machine: &'f Machine) -> io::Result<Self> {
+        // It has the token of an admin.
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        clear_pack(folder)?;
+        write_pack(&folder.join("packs/bench"))?;
+        let kept = Self { folder, token: token(folder)?, machine };
+        kept.start().await?.stop().await?;
+        Ok(kept)
+    }
+
+    /// Starts a node without workers on it.
+    pub(crate) async fn start(&self) -> io::Result<Node> {
+        let variables = vec![("ENSUE_WORKERS", "0".to_owned())];
+        Node::start(Start { folder: self.folder, token: &self.token, variables, machine: self.machine }).await
+    }
+
+    /// Makes the log as long as is planned, where it is not yet; gives how many records it has.
+    pub(crate) fn lengthen(&self, what: &str, plan: &Plan, watcher: &dyn Watcher) -> io::Result<u64> {
+        let folder = self.folder;
+        let config = Config { packs: folder.join("packs"), state_base: Some(folder.join("state")), ..Config::new(folder.join("data")) };
+        let bar = watcher.bar(what, Length::Records(plan.records));
+        let mut told = 0;
+        let made = tokio::task::block_in_place(|| {
+            long_log::lengthen(&config, plan, |position| {
+                bar.at(position.0);
+                if !bar.is_drawn() && position.0 >= told + TELL_EVERY_RECORDS {
+                    told = position.0;
+                    watcher.tell(&format!("{what}: {told} records"));
+                }
+            })
+        });
+        Ok(made.map_err(|error| io::Error::other(error.to_string()))?.0)
+    }
+}
+
+/// Removes the pack of an earlier measurement.
+pub(crate) fn clear_pack(folder: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(folder.join("packs/bench")) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// The token that the first node here took; a new one where there was none.
+pub(crate) fn token(folder: &Path) -> io::Result<String> {
+    let path = folder.join("token");
+    match File::options().write(true).create_new(true).mode(0o600).open(&path) {
+        Ok(mut file) => {
+            if folder.join("data").exists() {
+                std::fs::remove_file(&path)?;
+                let why = format!("{} has data, and not the token of whoever made it: name another folder", folder.display());
+                return Err(io::Error::other(why));
+            }
+            let token = child::admin_token()?;
+            file.write_all(token.as_bytes())?;
+            Ok(token)
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            let mut token = String::new();
+            File::open(&path)?.read_to_string(&mut token)?;
+            Ok(token)
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,336 @@
+//! One run of a scenario: a node is started and warmed up, takes the load, and what came of it is counted.
+
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::child::{Machine, Node, Start};
+use crate::delivery::Delivery;
+use crate::ends::Ends;
+use crate::figures::{Costs, Figures, Lag, Latencies, StreamFigures};
+use crate::load::{Load, Loaded, Pace, Until};
+use crate::packs::Scenario;
+use crate::reads::{Readers, Reads};
+use crate::streams::{Streamed, Streams};
+use crate::target::Target;
+use crate::wire::Connection;
+use crate::{child, ends, kept, packs};
+
+/// How many events one request of `batch` has.
+const EVENTS_OF_A_LIST: usize = 100;
+/// How long the payload of an event over the API is.
+const PAYLOAD_BYTES: usize = 1_024;
+/// How many events come a second while streams are open, where nothing is said.
+const RATE_BESIDE_STREAMS: f64 = 10.0;
+/// The number of the first delivery that counts: those before were for warming up.
+const FIRST_COUNTED: u64 = 1 << 32;
+/// Deliveries are numbered from the log's position on, so many bits higher.
+const NUMBERS_OF_A_LOG_BITS: u32 = 33;
+
+/// How a scenario is measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// How deliveries are sent.
+    pub(crate) pace: Pace,
+    /// When a connection is done with a delivery.
+    pub(crate) done: Done,
+    /// Over how many connections.
+    pub(crate) connections: usize,
+    /// How many streams are open (`streams`).
+    pub(crate) streams: usize,
+    /// For how long.
+    pub(crate) duration: Duration,
+    /// What the node has of the machine.
+    pub(crate) machine: Machine,
+}
+
+/// When a connection is done with a delivery, and may send the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// It has its answer.
+    Answered,
+    /// The HTTP call that it leads to has come, where it leads to one.
+    Called,
+}
+
+impl Plan {
+    /// How it is sent in a scenario: where the latency of streams is to be seen, the node has room to spare.
+    fn pace_in(&self, scenario: Scenario) -> Pace {
+        match (scenario, self.pace) {
+            (Scenario::Streams, Pace::Closed) => Pace::Open { rate: RATE_BESIDE_STREAMS },
+            (_, pace) => pace,
+        }
+    }
+
+    fn told(&self, scenario: Scenario) -> String {
+        let sent = match (self.pace_in(scenario), self.done) {
+            (Pace::Closed, Done::Called) => format!("{} at a time", self.connections),
+            (Pace::Closed, Done::Answered) => format!("{} connections", self.connections),
+            (Pace::Open { rate }, Done::Answered | Done::Called) => format!("{rate}/s"),
+        };
+        let disk = self.machine.slow_disk.map_or_else(String::new, |delay| format!(", disk {} ms slower", delay.as_millis()));
+        match scenario {
+            Scenario::Streams => format!("{sent}, {} streams{disk}", self.streams),
+            _ => format!("{sent}{disk}"),
+        }
+    }
+}
+
+/// Measures one scenario on a node in `folder`, a fresh one or one that goes on with the log there; gives its figures as JSON.
+pub(crate) async fn measure(scenario: Scenario, plan: &Plan, folder: &Path) -> io::Result<Value> {
+    let mut bed = Bed::made(scenario, plan, folder).await?;
+    let memory_bytes = bed.node.memory_bytes();
+    let beside = Beside::begin(scenario, plan, &mut bed).await?;
+    // Opening many streams takes a while and some tokens, which are no part of the load.
+    let before = Before { position: ends::head(&bed.node, &mut bed.connection).await?, memory_bytes, begin: Instant::now() };
+    let loaded = Load { first: bed.load.first + FIRST_COUNTED, ..bed.load.clone() }.run().await?;
+    let lag = match scenario {
+        Scenario::Batch => Some(ends::lag(&bed.node, &mut bed.connection).await?),
+        _ => None,
+    };
+    let (reads, streams) = beside.end(&mut bed, before.memory_bytes).await?;
+    ends::settle(&bed.node, &mut bed.connection).await?;
+    let ends = Ends::read(&bed.node, &mut bed.connection, before.position).await?;
+    if let Some(refusal) = loaded.first_refusal.as_ref().filter(|_| loaded.sent.is_empty()) {
+        return Err(io::Error::other(format!("the node took no delivery: {refusal}")));
+    }
+    let memory_peak_bytes = bed.node.memory_peak_bytes();
+    let ready = bed.node.ready;
+    let disk_bytes = bed.node.stop().await?;
+    let events = bed.load.delivery.events;
+    let costs = Costs {
+        disk_bytes: disk_bytes.saturating_sub(bed.disk_bytes_before),
+        events_on_disk: (bed.warmed + loaded.sent.len() as u64) * events,
+        memory_idle_bytes: before.memory_bytes,
+        memory_peak_bytes,
+        ready,
+    };
+    let measured = Measured { scenario, pace: plan.told(scenario), loaded, ends, target: bed.target, reads, streams, lag, events, costs };
+    Ok(before.figures(measured).to_json())
+}
+
+/// A node that is warm, and what it is measured with.
+struct Bed {
+    node: Node,
+    connection: Connection,
+    target: Option<Target>,
+    load: Load,
+    /// The bytes that its directory had before its first event.
+    disk_bytes_before: u64,
+    /// How many deliveries it took for warming up.
+    warmed: u64,
+}
+
+impl Bed {
+    async fn made(scenario: Scenario, plan: &Plan, folder: &Path) -> io::Result<Self> {
+        let target = match scenario {
+            Scenario::Http => Some(Target::start().await?),
+            _ => None,
+        };
+        let secret = hex::encode(child::entropy()?);
+        let secret_file = folder.join("secret");
+        std::fs::write(&secret_file, &secret)?;
+        kept::clear_pack(folder)?;
+        packs::write(&folder.join("packs"), scenario, target.as_ref().map(|target| target.address))?;
+        let mut variables = vec![(packs::KEY_VARIABLE, secret_file.display().to_string())];
+        variables.extend(target.as_ref().map(|target| ("ENSUE_EGRESS_ALLOW", target.address.to_string())));
+        let token = kept::token(folder)?;
+        let start = || Start { folder, token: &token, variables: variables.clone(), machine: &plan.machine };
+        // What a node needs before its first event is not the events'.
+        let disk_bytes_before = Node::start(start()).await?.stop().await?;
+        let node = Node::start(start()).await?;
+        let delivery = match scenario {
+            Scenario::Batch => Delivery::list(node.address, &token, packs::TICK_REF, EVENTS_OF_A_LIST, PAYLOAD_BYTES),
+            Scenario::Streams => Delivery::list(node.address, &token, packs::TICK_REF, 1, PAYLOAD_BYTES),
+            Scenario::Flow(flow) => Delivery::flow(node.address, &token, flow),
+            _ => Delivery::new(node.address, packs::HOOK, secret.as_bytes()),
+        };
+        let load = Load {
+            node: node.address,
+            delivery,
+            pace: plan.pace_in(scenario),
+            until: match (plan.done, &target) {
+                (Done::Called, Some(target)) => Until::Called(target.calls.clone()),
+                (Done::Called, None) | (Done::Answered, _) => Until::Answered,
+            },
+            connections: plan.connections,
+            duration: plan.duration,
+            first: 0,
+        };
+        let mut connection = Connection::open(node.address).await?;
+        // What a measurement before this one delivered to the same log would be a repeat.
+        let load = Load { first: ends::head(&node, &mut connection).await? << NUMBERS_OF_A_LOG_BITS, ..load };
+        let warmed = warm_up(scenario, &load, &node, &mut connection).await?;
+        if let Some(target) = &target {
+            target.calls.clear();
+        }
+        Ok(Self { node, connection, target, load, disk_bytes_before, warmed })
+    }
+}
+
+/// What goes on beside a load.
+enum Beside {
+    Nothing,
+    Readers(Readers),
+    Streams(Streams),
+}
+
+impl Beside {
+    async fn begin(scenario: Scenario, plan: &Plan, bed: &mut Bed) -> io::Result<Self> {
+        match scenario {
+            Scenario::Api => Ok(Self::Readers(Readers::start(&bed.node).await?)),
+            Scenario::Streams => {
+                // Each stream takes a descriptor. The node, which raises its own limit, is there already.
+                raise_open_files();
+                Ok(Self::Streams(Streams::open(&bed.node, &mut bed.connection, plan.streams).await?))
+            }
+            _ => Ok(Self::Nothing),
+        }
+    }
+
+    /// Has it end; gives what was read, and what came over streams.
+    async fn end(self, bed: &mut Bed, memory_bytes_before: u64) -> io::Result<(Reads, Option<StreamFigures>)> {
+        match self {
+            Self::Nothing => Ok((Reads::default(), None)),
+            Self::Readers(readers) => Ok((readers.stop().await?, None)),
+            Self::Streams(streams) => {
+                let head = ends::head(&bed.node, &mut bed.connection).await?;
+                let memory_bytes = bed.node.memory_bytes().saturating_sub(memory_bytes_before);
+                let Streamed { count, arrived, lost } = streams.until(head).await?;
+                Ok((Reads::default(), Some(StreamFigures { count, arrived, lost, memory_bytes })))
+            }
+        }
+    }
+}
+
+/// Lets this process have as many files open as it may at most.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let most = getrlimit(Resource::Nofile).maximum;
+    // Some systems say that there is no limit and mean another.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most });
+}
+
+/// Lets the node grow its caches and the allocator its arenas before anything counts; gives the number of deliveries that this took.
+async fn warm_up(scenario: Scenario, load: &Load, node: &Node, connection: &mut Connection) -> io::Result<u64> {
+    const DURATION: Duration = Duration::from_millis(500);
+    const EVENTS_PER_SECOND: u32 = 200;
+    let events = match scenario {
+        // A step is as much work as an event.
+        Scenario::Flow(flow) => flow.executions() as u64,
+        _ => load.delivery.events,
+    };
+    let rate = f64::from(EVENTS_PER_SECOND) / f64::from(u32::try_from(events).unwrap_or(1));
+    let warm = Load { pace: Pace::Open { rate }, connections: 4, duration: DURATION, first: load.first + 1, ..load.clone() };
+    let loaded = warm.run().await?;
+    if loaded.sent.is_empty() {
+        let why = loaded.first_refusal.unwrap_or_default();
+        return Err(io::Error::other(format!("the node took no delivery: {why}")));
+    }
+    ends::settle(node, connection).await?;
+    Ok(loaded.sent.len() as u64)
+}
+
+/// How things stood before the load.
+struct Before {
+    position: u64,
+    memory_bytes: u64,
+    begin: Instant,
+}
+
+/// What was measured.
+struct Measured {
+    scenario: Scenario,
+    pace: String,
+    loaded: Loaded,
+    ends: Ends,
+    target: Option<Target>,
+    reads: Reads,
+    streams: Option<StreamFigures>,
+    lag: Option<Lag>,
+    /// How many events each delivery had.
+    events: u64,
+    costs: Costs,
+}
+
+impl Before {
+    fn figures(&self, measured: Measured) -> Figures {
+        let Measured { scenario, pace, loaded, ends, target, reads, streams, lag, events, costs } = measured;
+        let finished: Vec<(Instant, Instant)> = loaded
+            .sent
+            .iter()
+            .filter_map(|sent| {
+                let (end, executions) = ends.by_event.get(&sent.event?)?;
+                (*executions == scenario.executions_per_event()).then_some((sent.intended, *end))
+            })
+            .collect();
+        let called: Vec<Duration> = target.map_or_else(Vec::new, |target| {
+            let came = |event| target.calls.came(&event);
+            loaded.sent.iter().filter_map(|sent| Some(came(sent.event?)?.saturating_duration_since(sent.intended))).collect()
+        });
+        let last = |moments: &mut dyn Iterator<Item = Instant>| moments.max().map_or(Duration::ZERO, |last| last - self.begin);
+        Figures {
+            scenario: scenario.name(),
+            pace,
+            answered: Latencies::of(loaded.sent.iter().map(|sent| sent.answered - sent.intended)),
+            finished: Latencies::of(finished.iter().map(|(intended, end)| end.saturating_duration_since(*intended))),
+            called: Latencies::of(called.into_iter()),
+            read: Latencies::of(reads.took.into_iter()),
+            refused: loaded.refused,
+            unfinished: match scenario.executions_per_event() {
+                0 => 0,
+                _ => (loaded.sent.len() - finished.len()) as u64,
+            },
+            answering: last(&mut loaded.sent.iter().map(|sent| sent.answered)),
+            finishing: last(&mut finished.iter().map(|(_, end)| *end)),
+            reading: reads.over,
+            reads_refused: reads.refused,
+            events_per_delivery: events,
+            lag,
+            streams,
+            records_before: self.position,
+            records: ends.records,
+            commits: ends.commits,
+            costs,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    /// Gives how many of two accepted deliveries count as not finished where the log has the end of the first only.
+    fn unfinished(scenario: Scenario) -> Value {
+        let begin = Instant::now();
+        let sent = [*b"019c0000-0000-7000-8000-000000000001", *b"019c0000-0000-7000-8000-000000000002"].map(|event| crate::load::Sent {
+            intended: begin,
+            answered: begin,
+            event: Some(event),
+        });
+        let by_event = HashMap::from([(sent[0].event.unwrap(), (begin, 1))]);
+        let measured = Measured {
+            scenario,
+            pace: "2 connections".into(),
+            loaded: Loaded { sent: sent.to_vec(), ..Loaded::default() },
+            ends: Ends { by_event, ..Ends::default() },
+            target: None,
+            reads: Reads::default(),
+            streams: None,
+            lag: None,
+            events: 1,
+            costs: Costs { disk_bytes: 0, events_on_disk: 2, memory_idle_bytes: 0, memory_peak_bytes: 0, ready: Duration::ZERO },
+        };
+        Before { position: 0, memory_bytes: 0, begin }.figures(measured).to_json()["unfinished"].clone()
+    }
+
+    #[test]
+    fn accepted_deliveries_without_an_end_are_told_where_they_lead_to_one() {
+        assert_eq!(unfinished(Scenario::Rule), 1);
+        assert_eq!(unfinished(Scenario::Ingest), 0);
+    }
+}

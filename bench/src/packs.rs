@@ -1,0 +1,215 @@
+//! Packs made for a measurement: one webhook, one trigger, and as many rules as the scenario wants, or a workflow.
+//!
+//! They need only `core` of the library.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use crate::flows::Flow;
+
+/// The key that deliveries are signed with.
+pub(crate) const KEY_VARIABLE: &str = "ENSUE_KEY_BENCH_WEBHOOK_SECRET_FILE";
+/// Where deliveries go.
+pub(crate) const HOOK: &str = "/hooks/bench/github";
+/// Rules in one file: a file has at most 1 MiB.
+const RULES_PER_FILE: usize = 500;
+/// How many rules match where there are many.
+pub(crate) const MATCHING: usize = 10;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scenario {
+    /// Events are stored; no rule is true.
+    Ingest,
+    /// One rule is true, and a no-op finished.
+    Rule,
+    /// One rule is true, and makes one HTTP call.
+    Http,
+    /// One rule is true, and runs a program that does nothing.
+    Process,
+    /// As [`Rule`](Self::Rule), while others read.
+    Api,
+    /// So many rules on one trigger, of which ten are true, each with a no-op.
+    Rules(usize),
+    /// Lists of events, of which nothing comes.
+    Batch,
+    /// Single events, of which nothing comes, while many follow the log.
+    Streams,
+    /// A workflow that is asked for over the API, each request answered at its end.
+    Flow(Flow),
+}
+
+impl Scenario {
+    /// Gives the scenario's name.
+    pub(crate) fn name(self) -> String {
+        match self {
+            Self::Ingest => "ingest".to_owned(),
+            Self::Rule => "rule".to_owned(),
+            Self::Http => "http".to_owned(),
+            Self::Process => "process".to_owned(),
+            Self::Api => "api".to_owned(),
+            Self::Rules(count) => format!("rules {count}"),
+            Self::Batch => "batch".to_owned(),
+            Self::Streams => "streams".to_owned(),
+            Self::Flow(flow) => flow.name(),
+        }
+    }
+
+    /// Says how many executions follow from one event, or one request.
+    pub(crate) fn executions_per_event(self) -> usize {
+        match self {
+            Self::Ingest | Self::Batch | Self::Streams => 0,
+            Self::Rule | Self::Http | Self::Process | Self::Api => 1,
+            Self::Rules(count) => count.min(MATCHING),
+            Self::Flow(flow) => flow.executions(),
+        }
+    }
+}
+
+/// Writes the pack of a scenario into a folder of packs; `target` is what the HTTP call goes to.
+pub(crate) fn write(packs: &Path, scenario: Scenario, target: Option<SocketAddr>) -> std::io::Result<()> {
+    let pack = packs.join("bench");
+    let file = |path: &str, text: &str| write_file(&pack, path, text);
+    file(
+        "pack.yaml",
+        "name: bench\nversion: 0.1.0\ndescription: Made for a measurement.\nkeys: [webhook_secret]\n\
+         config: { branch: 'string = \"main\"' }\n",
+    )?;
+    file("triggers/pull_request.yaml", TRIGGER)?;
+    file("sensors/github.yaml", SENSOR)?;
+    match scenario {
+        Scenario::Batch | Scenario::Streams => file("triggers/tick.yaml", TICK),
+        Scenario::Ingest => file("rules/none.yaml", &rule("event.payload.action == \"closed\"", NOOP)),
+        Scenario::Rule | Scenario::Api => file("rules/one.yaml", &rule(MATCH, NOOP)),
+        Scenario::Process => {
+            file("actions/nothing.yaml", NOTHING)?;
+            file("rules/run.yaml", &rule(MATCH, "action: bench.nothing\n"))
+        }
+        Scenario::Http => {
+            let target = target.map(|target| target.to_string()).unwrap_or_default();
+            let call = format!("action: core.http\nwith:\n  url: http://{target}/calls/${{{{ event.id }}}}\n");
+            file("rules/call.yaml", &rule(MATCH, &call))
+        }
+        Scenario::Rules(count) => {
+            for first in (0..count).step_by(RULES_PER_FILE) {
+                let until = count.min(first + RULES_PER_FILE);
+                file(&format!("rules/from_{first}.yaml"), &many(first, until))?;
+            }
+            Ok(())
+        }
+        Scenario::Flow(flow) => {
+            let (path, text) = flow.file();
+            file(&path, &text)
+        }
+    }
+}
+
+/// Writes a file of a pack, and makes the folders on the way.
+pub(crate) fn write_file(pack: &Path, path: &str, text: &str) -> std::io::Result<()> {
+    let path = pack.join(path);
+    std::fs::create_dir_all(path.parent().unwrap_or(pack))?;
+    std::fs::write(path, text)
+}
+
+/// What holds of the delivery that is sent.
+const MATCH: &str = "event.payload.action == \"opened\" && event.payload.pull_request.base.ref == \"main\"";
+const NOOP: &str = "action: core.noop\n";
+const NOTHING: &str = "description: Runs a program that does nothing.\nrun: { process: { command: ['true'] } }\nidempotent: true\n";
+const TRIGGER: &str = "\
+description: A pull request, as GitHub tells of it.
+payload:
+  action: string
+  number: integer
+  pull_request: object
+  repository: object
+";
+/// The trigger of events over the API.
+pub(crate) const TICK_REF: &str = "bench.tick";
+/// Its file.
+pub(crate) const TICK: &str = "description: A tick.\npayload:\n  n: integer\n  text: string\n";
+const SENSOR: &str = "\
+description: GitHub's webhook.
+webhook:
+  verify: { scheme: github, key: bench.webhook_secret }
+emits:
+  - trigger: bench.pull_request
+    when: 'headers[\"x-github-event\"] == \"pull_request\"'
+    dedupe: 'headers[\"x-github-delivery\"]'
+";
+
+fn rule(when: &str, then: &str) -> String {
+    format!("description: Made for a measurement.\ntrigger: bench.pull_request\nwhen: |\n  {when}\n{then}")
+}
+
+/// Rules `first` to `until`, of which the very first ten are true; the conditions are written in all the ways of `SHAPES`.
+fn many(first: usize, until: usize) -> String {
+    let mut file = String::from("rules:\n");
+    for number in first..until {
+        let (is, write) = SHAPES[number % SHAPES.len()];
+        let when = if number < MATCHING { write(is) } else { write(&format!("another_{number}")) };
+        let _ = write!(
+            file,
+            "  rule_{number}:\n    trigger: bench.pull_request\n    when: |\n      {when}\n    \
+             local: {{ name: event.payload.repository.name }}\n    action: core.noop\n"
+        );
+    }
+    file
+}
+
+/// What the delivery has in the place of the text, and a condition that asks for it.
+type Shape = (&'static str, fn(&str) -> String);
+
+/// The ways in which people write conditions.
+const SHAPES: [Shape; 12] = [
+    ("lamplight", |name| format!("event.payload.action == \"opened\" && event.payload.repository.name == \"{name}\"")),
+    ("lamplight", |name| format!("event.payload.repository.name in [\"{name}\", \"also_{name}\"] && event.payload.number > 1")),
+    ("dusk", |branch| format!("event.payload.pull_request.head.ref.startsWith(\"{branch}\")")),
+    ("dusk", |branch| format!("event.payload.pull_request.head.ref.glob(\"{branch}*\")")),
+    ("octomona", |login| format!("has(event.payload.pull_request.user) && event.payload.pull_request.user.login == \"{login}\"")),
+    ("octomona", |login| format!("event.payload.pull_request.?user.?login.orValue(\"\") == \"{login}\"")),
+    ("octomona", |login| format!("event.payload.pull_request.user != null && event.payload.pull_request.user.login == \"{login}\"")),
+    ("lamplight", |name| format!("event.payload.repository.name == \"{name}\" || event.payload.pull_request.head.ref == \"for_{name}\"")),
+    ("lamplight", |name| {
+        format!(
+            "!event.payload.pull_request.draft && !(event.payload.action in [\"closed\"]) && event.payload.repository.name == \"{name}\""
+        )
+    }),
+    ("lamplight", |name| format!("!(event.payload.action != \"opened\" || event.payload.repository.name != \"{name}\")")),
+    ("lamplight", |name| format!("event.payload.pull_request.base.ref == config.branch && event.payload.repository.name == \"{name}\"")),
+    ("lamplight", |name| format!("local.name == \"{name}\" && event.payload.action == \"opened\"")),
+];
+
+#[cfg(test)]
+mod tests {
+    use ensue_packs::{Colour, PackSource};
+
+    use super::*;
+
+    #[test]
+    fn the_packs_of_every_scenario_have_no_mistake() {
+        for scenario in [
+            Scenario::Ingest,
+            Scenario::Rule,
+            Scenario::Http,
+            Scenario::Process,
+            Scenario::Api,
+            Scenario::Rules(10),
+            Scenario::Rules(1_200),
+            Scenario::Batch,
+            Scenario::Streams,
+            Scenario::Flow(Flow::Short),
+            Scenario::Flow(Flow::Chain),
+            Scenario::Flow(Flow::Items),
+            Scenario::Flow(Flow::Steps),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            write(folder.path(), scenario, Some("127.0.0.1:9".parse().unwrap())).unwrap();
+            let mut packs = ensue_packs::library();
+            packs.push(PackSource::read(&folder.path().join("bench")).unwrap());
+            let checked = ensue_packs::check(&packs, &std::collections::BTreeMap::new());
+            let shown: String = checked.diagnostics.iter().map(|one| one.render(Colour::Plain)).collect();
+            assert_eq!(shown, "", "{scenario:?}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Many timers that are pending, and questions that are open: what a node holds for them, and how soon it is ready again after a kill.
+//!
+//! One half of the timers waits for a time of the clock, the other for a while; none of them is due while this measures.
+
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use ensue_engine::time::Timestamp;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::child::{Machine, Node, Start};
+use crate::ends::now;
+use crate::ends::{expected, lag, settle};
+use crate::figures::{millis, number, rounded};
+use crate::kept;
+use crate::packs::write_file;
+use crate::table::bytes;
+use crate::wire::{self, Connection};
+
+/// How often the node is killed and started again.
+const STARTS: usize = 3;
+/// How far away each timer is, in days.
+const DAYS: i64 = 300;
+/// For how many timers there is a question.
+const TIMERS_PER_QUESTION: u64 = 10;
+/// A day, in microseconds.
+const DAY_MICROS: i64 = 86_400_000_000;
+
+/// How much is made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pending {
+    /// How many timers.
+    pub(crate) timers: u64,
+    /// Over how many connections they are asked for.
+    pub(crate) connections: u64,
+}
+
+impl Pending {
+    /// Gives how many questions are open beside the timers.
+    fn questions(self) -> u64 {
+        self.timers / TIMERS_PER_QUESTION
+    }
+}
+
+/// Has so many executions wait on a fresh node in `folder`, kills and starts it; gives the figures as JSON.
+pub(crate) async fn measure(folder: &Path, pending: Pending, machine: &Machine) -> io::Result<Value> {
+    write_file(&folder.join("packs/bench"), "pack.yaml", "name: bench\nversion: 0.1.0\ndescription: Made for a measurement.\n")?;
+    let token = kept::token(folder)?;
+    let start = || Node::start(Start { folder, token: &token, variables: Vec::new(), machine });
+    let mut node = start().await?;
+    let memory_before_bytes = node.memory_bytes();
+    let begin = Instant::now();
+    ask(&node, pending).await?;
+    let asking = begin.elapsed();
+    let mut connection = Connection::open(node.address).await?;
+    settle(&node, &mut connection).await?;
+    lag(&node, &mut connection).await?;
+    let memory_bytes = node.memory_bytes();
+    let memory_peak_bytes = node.memory_peak_bytes();
+    let (mut ready, mut memory_after_start_bytes) = (Vec::new(), 0);
+    for _ in 0..STARTS {
+        node.kill()?;
+        node = start().await?;
+        ready.push(node.ready);
+        let mut connection = Connection::open(node.address).await?;
+        all_wait(&node, &mut connection, pending.timers + pending.questions()).await?;
+        memory_after_start_bytes = memory_after_start_bytes.max(node.memory_bytes());
+    }
+    let disk_bytes = node.stop().await?;
+    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+    let per_second = rounded((pending.timers + pending.questions()) as f64 / asking.as_secs_f64());
+    Ok(json!({
+        "scenario": "timers",
+        "pace": format!("{} pending", pending.timers),
+        "questions": pending.questions(),
+        "asked_per_second": per_second,
+        "memory_before_bytes": memory_before_bytes,
+        "memory_bytes": memory_bytes,
+        "memory_peak_bytes": memory_peak_bytes,
+        "memory_after_start_bytes": memory_after_start_bytes,
+        "disk_bytes": disk_bytes,
+        "starts_after_kills_ms": ready.iter().copied().map(millis).collect::<Vec<_>>(),
+        "ready_ms": ready.into_iter().max().map(millis),
+    }))
+}
+
+/// Asks for executions that wait, over many connections.
+async fn ask(node: &Node, pending: Pending) -> io::Result<()> {
+    let at = Timestamp::from_micros(now().micros() + DAYS * DAY_MICROS);
+    let post =
+        |action: &str, body: Value| wire::post(node.address, &format!("/api/v1/actions/{action}/execute"), &node.token, &body.to_string());
+    let for_a_time = post("core.noop", json!({ "start_at": at.to_string() }));
+    let for_a_while = post("core.sleep", json!({ "params": { "duration": format!("{}h", DAYS * 24) } }));
+    let answer = json!({ "type": "object", "properties": { "go": { "type": "boolean" } } });
+    let question = json!({ "params": { "title": "Go on?", "assignees": ["role:operator"], "answer": answer } });
+    let for_an_answer = post("core.inquiry", question);
+    let mut tasks = JoinSet::new();
+    for connection in 0..pending.connections {
+        let requests = [for_a_time.clone(), for_a_while.clone(), for_an_answer.clone()];
+        let mine = (connection..pending.timers + pending.questions()).step_by(usize::try_from(pending.connections).unwrap_or(usize::MAX));
+        let mut connection = Connection::open(node.address).await?;
+        tasks.spawn(async move {
+            for number in mine {
+                let which = if number >= pending.timers { 2 } else { usize::from(number % 2 == 1) };
+                let reply = connection.exchange(&requests[which]).await?;
+                if reply.status != 202 {
+                    let why = String::from_utf8_lossy(reply.body);
+                    return Err(io::Error::other(format!("an execution that is to wait was answered {}: {why}", reply.status)));
+                }
+            }
+            Ok(())
+        });
+    }
+    while let Some(asked) = tasks.join_next().await {
+        asked.map_err(io::Error::other)??;
+    }
+    Ok(())
+}
+
+/// Makes sure that nothing has been lost, or has begun; waits for what the start itself still does.
+async fn all_wait(node: &Node, connection: &mut Connection, waiting: u64) -> io::Result<()> {
+    lag(node, connection).await?;
+    let reply = connection.ask(&wire::get(node.address, "/api/v1/status", &node.token)).await?;
+    let status: Value = serde_json::from_slice(expected(&reply)?).map_err(io::Error::other)?;
+    let totals = &status["totals"];
+    if (totals["executions_open"].as_u64(), totals["attempts_started"].as_u64()) == (Some(waiting), Some(0)) {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("of {waiting} executions that were to wait the node has, after a start: {totals}")))
+}
+
+/// The figures as a line for people.
+pub(crate) fn told(timers: &Value) -> String {
+    let memory = |name: &str| bytes(timers[name].as_u64().unwrap_or_default());
+    let longest = Duration::from_secs_f64(timers["ready_ms"].as_f64().unwrap_or_default() / 1_000.0);
+    format!(
+        "With {} timers and {} open questions the node held {} ({} before them, {} at the peak), and {} after a start; it was ready {} ms after a kill at the latest.\n\
+         They were asked for at {} a second.",
+        timers["pace"].as_str().unwrap_or_default(),
+        number(&timers["questions"]),
+        memory("memory_bytes"),
+        memory("memory_before_bytes"),
+        memory("memory_peak_bytes"),
+        memory("memory_after_start_bytes"),
+        longest.as_millis(),
+        number(&timers["asked_per_second"]),
+    )
+}

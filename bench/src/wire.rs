@@ -1,0 +1,156 @@
+//! A lean HTTP/1.1 client: one connection, kept, one request at a time.
+//!
+//! It reads only what it needs to measure a node on the same two cores without being what is measured; it is no general client.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// The most bytes of an answer's head.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// The most bytes of an answer's body.
+const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// A connection to a node.
+pub(crate) struct Connection {
+    address: SocketAddr,
+    stream: TcpStream,
+    read: Vec<u8>,
+}
+
+/// An answer, valid until the next request.
+pub(crate) struct Reply<'c> {
+    /// The HTTP status.
+    pub(crate) status: u16,
+    /// The body.
+    pub(crate) body: &'c [u8],
+}
+
+impl Connection {
+    /// Connects.
+    pub(crate) async fn open(address: SocketAddr) -> io::Result<Self> {
+        Ok(Self { address, stream: connect(address).await?, read: Vec::with_capacity(16 * 1024) })
+    }
+
+    /// Sends a request without a body, also where the node has closed the connection because nothing came for a while.
+    pub(crate) async fn ask(&mut self, request: &[u8]) -> io::Result<Reply<'_>> {
+        if self.is_closed()? {
+            self.stream = connect(self.address).await?;
+        }
+        self.exchange(request).await
+    }
+
+    /// Says whether the other side has closed the connection; nothing but its end can come between two requests.
+    fn is_closed(&self) -> io::Result<bool> {
+        match self.stream.try_read(&mut [0]) {
+            Ok(read) => Ok(read == 0),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends a whole request and reads the whole answer.
+    pub(crate) async fn exchange(&mut self, request: &[u8]) -> io::Result<Reply<'_>> {
+        self.stream.write_all(request).await?;
+        self.read.clear();
+        let head_end = loop {
+            let before = self.read.len();
+            if self.stream.read_buf(&mut self.read).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let from = before.saturating_sub(3);
+            if let Some(at) = self.read[from..].windows(4).position(|window| window == b"\r\n\r\n") {
+                break from + at + 4;
+            }
+            if self.read.len() > HEAD_BYTES_MAX {
+                return Err(malformed("the answer's head is too long"));
+            }
+        };
+        let (status, length) = head(&self.read[..head_end])?;
+        let end = head_end + length;
+        while self.read.len() < end {
+            if self.stream.read_buf(&mut self.read).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(Reply { status, body: &self.read[head_end..end] })
+    }
+}
+
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// The status and the length of the body.
+fn head(head: &[u8]) -> io::Result<(u16, usize)> {
+    let text = std::str::from_utf8(head).map_err(|_| malformed("the answer's head is not text"))?;
+    let mut lines = text.split("\r\n");
+    let status = lines.next().and_then(|line| line.get(9..12)?.parse().ok()).ok_or_else(|| malformed("the answer has no status"))?;
+    let length = lines.filter_map(|line| line.split_once(':')).find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    match length.map(|(_, value)| value.trim().parse::<usize>()) {
+        Some(Ok(length)) if length <= BODY_BYTES_MAX => Ok((status, length)),
+        Some(Ok(_)) => Err(malformed("the answer's body is too long")),
+        Some(Err(_)) | None => Err(malformed("the answer does not say how long it is")),
+    }
+}
+
+fn malformed(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+/// A request without a body.
+pub(crate) fn get(host: SocketAddr, path: &str, token: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\naccept: application/json\r\n\r\n").into_bytes()
+}
+
+/// A request with a JSON document.
+pub(crate) fn post(host: SocketAddr, path: &str, token: &str, body: &str) -> Vec<u8> {
+    posted(host, path, token, "", body)
+}
+
+/// A request with a JSON document that is answered once what it asks for has ended, or so long afterwards.
+pub(crate) fn post_and_wait(host: SocketAddr, path: &str, token: &str, body: &str, wait: Duration) -> Vec<u8> {
+    posted(host, path, token, &format!("prefer: wait={}\r\n", wait.as_secs()), body)
+}
+
+fn posted(host: SocketAddr, path: &str, token: &str, headers: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\n{headers}content-type: application/json\r\n\
+         content-length: {length}\r\n\r\n{body}"
+    )
+    .into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_the_other_side_closed_meanwhile_is_opened_again() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut connection = Connection::open(address).await.unwrap();
+        drop(listener.accept().await.unwrap());
+        connection.stream.readable().await.unwrap();
+        let answering = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.read_u8().await.unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        });
+        assert_eq!(connection.ask(&get(address, "/readyz", "")).await.unwrap().status, 200);
+        answering.await.unwrap();
+    }
+
+    #[test]
+    fn a_head_says_how_the_answer_is_and_how_long() {
+        assert_eq!(head(b"HTTP/1.1 202 Accepted\r\nContent-Length: 17\r\n\r\n").unwrap(), (202, 17));
+        assert!(head(b"HTTP/1.1 202 Accepted\r\ntransfer-encoding: chunked\r\n\r\n").is_err());
+        assert!(head(b"nothing\r\n\r\n").is_err());
+    }
+}
