@@ -124,7 +124,11 @@ pub(crate) async fn coded(api: &Arc<Api>, coding: Option<Coding>, response: Resp
 
 async fn encoded(api: &Arc<Api>, coding: Coding, plain: Bytes) -> Option<Vec<u8>> {
     let outcome = if plain.len() <= AT_ONCE_BYTES_MAX { coding.encode(&plain) } else { api.coding(move || coding.encode(&plain)).await? };
-    outcome.inspect_err(|error| tracing::warn!(%error, coding = coding.as_str(), "an answer could not be coded and goes out plain")).ok()
+    outcome
+        .inspect_err(
+            |error| tracing::warn!(%error, coding = coding.as_str(), "an answer could not be compressed and is sent without compression"),
+        )
+        .ok()
 }
 
 /// Something that is answered to everybody and never changes: it is coded once in each way, and not for everybody who asks.

@@ -40,9 +40,9 @@ pub(crate) enum ParameterRefusal {
 
 fn known_ones(known: &[&str]) -> String {
     match known {
-        [] => "this path takes none".to_owned(),
-        [one] => format!("the only one is `{one}`"),
-        [_, _, ..] => format!("there are `{}`", known.join("`, `")),
+        [] => "this path has no parameters".to_owned(),
+        [one] => format!("the only parameter is `{one}`"),
+        [_, _, ..] => format!("the parameters are `{}`", known.join("`, `")),
     }
 }
 
@@ -120,7 +120,7 @@ impl Query {
             Some((_, value)) => Ok(Some(*value)),
             None => {
                 let known: Vec<&str> = values.iter().map(|(known, _)| *known).collect();
-                Err(bad(name, format!("is `{}`; it may be `{}`", quoted(text), known.join("`, `"))).into())
+                Err(bad(name, format!("is `{}`; it must be one of `{}`", quoted(text), known.join("`, `"))).into())
             }
         }
     }

@@ -141,7 +141,7 @@ struct Field {
 
 impl Field {
     fn line(&self) -> String {
-        let need = if self.is_required { "" } else { ", may be left out" };
+        let need = if self.is_required { "" } else { ", optional" };
         let description = self.description.as_ref().map(|about| format!(": {about}")).unwrap_or_default();
         format!("{} ({}{need}){description}", self.name, self.kind)
     }

@@ -85,7 +85,7 @@ pub struct SavedState {
 #[non_exhaustive]
 pub enum LoadError {
     /// The form is another release's.
-    #[error("the state has form {0}, this release reads {STATE_FORMAT}")]
+    #[error("the state has form {0}, but this release reads form {STATE_FORMAT}")]
     Format(u32),
     /// The form is right, the content is not.
     #[error("the state is damaged: {0}")]

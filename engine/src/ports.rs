@@ -77,13 +77,13 @@ impl Default for ReadLimit {
 #[non_exhaustive]
 pub enum AppendError {
     /// The log has moved on: somebody else wrote.
-    #[error("the log is at {}, the batch was made for an older head", .0.position)]
+    #[error("the log is at {}, but the batch was built for an older head", .0.position)]
     Behind(Head),
     /// The right to write has passed to a newer epoch.
-    #[error("epoch {0} writes to this log now; this node must stop")]
+    #[error("epoch {0} now writes to this log; this node must stop")]
     Deposed(Epoch),
     /// One record cannot be kept; nothing of the batch was.
-    #[error("record {record} of the batch cannot be kept: {why}")]
+    #[error("record {record} of the batch cannot be stored: {why}")]
     Refused {
         /// Its index in the batch.
         record: usize,
@@ -94,7 +94,7 @@ pub enum AppendError {
     #[error("the disk is full; nothing was written")]
     Full,
     /// It is unknown whether the batch was kept; it can be looked up by its id.
-    #[error("it is unknown whether the batch was written")]
+    #[error("the node cannot tell whether the batch was written")]
     Unknown,
     /// The store has failed for good: nothing more can be trusted to it until it was opened anew.
     #[error("the store has failed: {0}")]
@@ -169,7 +169,7 @@ pub trait Vault: Send + Sync {
 #[non_exhaustive]
 pub enum VaultError {
     /// A value is not what was sealed: it was changed, moved, or sealed under another master key.
-    #[error("the value of `{0}` cannot be opened: it is not what was sealed under this master key")]
+    #[error("the value of `{0}` cannot be decrypted: it is damaged, or it was sealed under another master key")]
     Integrity(String),
     /// The store has failed.
     #[error("the vault cannot be used: {0}")]
@@ -245,7 +245,9 @@ pub enum OutputState {
 #[non_exhaustive]
 pub enum OutputError {
     /// What comes before is missing.
-    #[error("the output of attempt {attempt} goes on at {offset}, but only what comes before {taken} was taken: send it from there")]
+    #[error(
+        "the output of attempt {attempt} continues at byte {offset}, but only the bytes before {taken} were received: send it from there"
+    )]
     Gap {
         /// The attempt.
         attempt: AttemptId,
@@ -316,7 +318,7 @@ pub enum BlobError {
     #[error("there is no room for more artifacts: {0}")]
     Full(String),
     /// The store has failed.
-    #[error("the store of artifacts cannot be used: {0}")]
+    #[error("the artifact store cannot be used: {0}")]
     Store(String),
 }
 
@@ -360,15 +362,15 @@ pub enum SubmitError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// Too many commands wait; nothing was changed.
-    #[error("too many commands wait for the log; try again in a second")]
+    #[error("too many commands are waiting for the log; try again in a second")]
     Busy,
     /// The disk is full, or nearly; nothing was changed.
-    #[error("the disk that holds the log is full: nothing is taken in until there is space")]
+    #[error("the disk that holds the log is full: the node accepts no input until there is free space")]
     StorageFull,
     /// The node is stopping; nothing was changed.
     #[error("the node is stopping; try again when it is back")]
     Stopping,
     /// The log failed while the command was being written: it is unknown whether it counts.
-    #[error("the log failed while this was being written: it is unknown whether it counts; ask again when the node is back")]
+    #[error("the log failed during this write: the node cannot tell whether your request was saved; ask again when the node is back")]
     Unknown,
 }

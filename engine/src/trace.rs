@@ -169,7 +169,7 @@ impl fmt::Display for TraceState {
 
 /// The text is no `tracestate`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it is not a `tracestate`")]
+#[error("it is not a valid `tracestate`")]
 pub struct NotATraceState;
 
 impl FromStr for TraceState {
@@ -270,7 +270,7 @@ impl fmt::Display for TraceParent {
 
 /// The text is no `traceparent` of version 00.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it is no `traceparent` of version 00")]
+#[error("it is not a valid `traceparent` of version 00")]
 pub struct NotATraceParent;
 
 impl FromStr for TraceParent {

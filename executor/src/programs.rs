@@ -147,7 +147,7 @@ pub fn process_bound_of_this_machine() -> ProcessBound {
     #[cfg(target_os = "linux")]
     return crate::supervisor::bound::probe();
     #[cfg(not(target_os = "linux"))]
-    ProcessBound::Missing { why: "processes are bounded on Linux only".to_owned() }
+    ProcessBound::Missing { why: "processes can be limited only on Linux".to_owned() }
 }
 
 /// What starts a supervisor: the folder it is to work in is put behind as the last argument.
@@ -303,10 +303,10 @@ pub enum StartProgramError {
         why: String,
     },
     /// What the operator demands around it cannot be had on this machine.
-    #[error("the program may not run without isolation, which this machine does not give: {0}")]
+    #[error("the program must be isolated, which this machine does not support: {0}")]
     Isolation(String),
     /// More is to be handed over than a supervisor takes.
-    #[error("the program cannot be started with {bytes} bytes of input, files, environment and arguments: {most} are the most")]
+    #[error("the program cannot be started with {bytes} bytes of input, files, environment and arguments; the limit is {most}")]
     TooLarge {
         /// How many bytes that are.
         bytes: usize,
@@ -314,7 +314,7 @@ pub enum StartProgramError {
         most: usize,
     },
     /// No supervisor can be had; nothing was started.
-    #[error("no supervisor can be had for the program: {0}")]
+    #[error("no supervisor is available for the program: {0}")]
     Supervisor(String),
     /// It is unknown whether it was started.
     #[error("it is unknown whether the program was started: {0}")]

@@ -184,11 +184,11 @@ impl Checkpoints {
         let any: AnyHeadLine = serde_json::from_slice(&line).map_err(|error| format!("its head is damaged: {error}"))?;
         if any.format > FORMAT {
             let release = any.release.unwrap_or_else(|| "a newer release".to_owned());
-            return Err(format!("it has format {}, this release knows up to {FORMAT}: {release} wrote it", any.format));
+            return Err(format!("it has format {}, but this release knows formats only up to {FORMAT}: {release} wrote it", any.format));
         }
         let head: HeadLine = serde_json::from_slice(&line).map_err(|error| format!("its head is damaged: {error}"))?;
         if head.log != self.log {
-            return Err(format!("it is of log {}, this is {}", head.log, self.log));
+            return Err(format!("it belongs to log {}, but this is log {}", head.log, self.log));
         }
         Ok((head, file))
     }
@@ -280,7 +280,7 @@ fn stranger(reader: &dyn LogReader, at: Head) -> Result<Option<String>, LogError
     };
     let there = reader.read(Position(before), ReadLimit { records: 1, bytes: 0 })?;
     Ok(match there.first() {
-        None => Some(format!("it was saved at position {}, the log ends at {}", at.position, reader.head()?.position)),
+        None => Some(format!("it was saved at position {}, but the log ends at {}", at.position, reader.head()?.position)),
         Some(record) if record.chain != at.chain => {
             Some(format!("the record at position {} is not the one that it was saved at", at.position))
         }

@@ -36,7 +36,7 @@ const FILTERS: [&str; 10] = ["status", "action", "rule", "label", "correlation",
 
 /// Nothing says which executions are meant.
 #[derive(Debug, Error)]
-#[error("no filter says which executions are meant, and all of them are not")]
+#[error("refusing to change all executions: give at least one filter")]
 struct Unfiltered;
 
 impl Explain for Unfiltered {
@@ -74,7 +74,11 @@ pub(super) async fn resume(allowed: Allowed<ExecutionsPause>, mut call: Call) ->
 /// Runs executions again that have ended.
 pub(super) async fn rerun(allowed: Allowed<ExecutionsRerun>, mut call: Call) -> Outcome {
     if call.query().text("until").is_none() {
-        return Err(bad("until", "must say before when they were asked for: what came of it would be run again too").into());
+        return Err(bad(
+            "until",
+            "must be given: only executions that were requested before this time are rerun, not the reruns themselves",
+        )
+        .into());
     }
     call.admission()?;
     let wanted: WireRerun = call.json_or_nothing().await?;

@@ -94,7 +94,7 @@ pub(super) async fn listed<P: Permission>(call: &Call, allowed: &Allowed<P>) -> 
 fn labelled(query: &Query) -> Result<Vec<Filter>, ParameterRefusal> {
     let wanted: Vec<&str> = query.texts("label").collect();
     if wanted.len() > LABELS_MAX {
-        return Err(bad("label", format!("is given {} times; an execution has at most {LABELS_MAX} labels", wanted.len())));
+        return Err(bad("label", format!("is given {} times; an execution can have at most {LABELS_MAX} labels", wanted.len())));
     }
     let filter = |text: &str| match labels::parse(text) {
         Ok(_) => Ok(Filter::is(Column::Label, text)),
@@ -197,7 +197,10 @@ fn told(ports: &Ports, of: &Execution, after: Revision, limit: usize) -> Result<
     drop(records);
     let has_more = !ports.log.read_stream(stream, last, ReadLimit { records: 1, bytes: 0 })?.is_empty();
     if !has_more && last < of.revision {
-        return Err(LogError::Index(format!("of {stream}, nothing is found behind revision {last}, and {} was there", of.revision)));
+        return Err(LogError::Index(format!(
+            "stream {stream} has no records after revision {last}, although the execution was found at {}",
+            of.revision
+        )));
     }
     Ok((items, has_more.then_some(last)))
 }

@@ -213,7 +213,7 @@ fn note(api: &Api, context: &RequestContext, sensor: &SensorRef, came: Instant, 
             if taken.is_repeat() { DeliveryEnd::Repeated(events) } else { DeliveryEnd::Accepted(events) }
         }
         Err(problem) => {
-            tracing::warn!(%sensor, code = problem.code(), "a delivery was refused");
+            tracing::warn!(%sensor, code = problem.code(), "a delivery was rejected");
             DeliveryEnd::Refused { code: problem.code(), why: problem.detail().map(str::to_owned) }
         }
     };

@@ -30,10 +30,10 @@ enum ValueInvalid {
     #[error("the value is empty")]
     Empty,
     /// It is too large.
-    #[error("the value is over {VALUE_BYTES_MAX} bytes")]
+    #[error("the value is longer than {VALUE_BYTES_MAX} bytes")]
     TooLarge,
     /// It is too short for what it is to prove.
-    #[error("the value has {bytes} bytes, and the hook `{hook}` takes deliveries that are signed with {KEY_BYTES_MIN} bytes or more")]
+    #[error("the value has {bytes} bytes, but the hook `{hook}` requires a signing key of at least {KEY_BYTES_MIN} bytes")]
     ShortForHook {
         /// The hook.
         hook: SensorRef,
@@ -56,12 +56,9 @@ impl Explain for ValueInvalid {
 
     fn hint(&self) -> Option<String> {
         if let Self::ShortForHook { .. } = self {
-            return Some("make one with `openssl rand -hex 32`, and give the sender the same".into());
+            return Some("create one with `openssl rand -hex 32`, and give the sender the same value".into());
         }
-        Some(
-            r#"send the value as it is with `Content-Type: application/octet-stream`, or as `{"value": "…"}` with `application/json`"#
-                .into(),
-        )
+        Some(r#"send the raw value with `Content-Type: application/octet-stream`, or as `{"value": "…"}` with `application/json`"#.into())
     }
 }
 

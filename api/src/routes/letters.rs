@@ -44,13 +44,13 @@ const FILTERS: [&str; 5] = ["sensor", "action", "rule", "since", "until"];
 #[non_exhaustive]
 enum LetterRefused {
     /// Nothing says which.
-    #[error("no filter says which dead letters are meant, and all of them are not")]
+    #[error("refusing to change all dead letters: give at least one filter")]
     Unfiltered,
     /// What came with its body is not kept.
-    #[error("what came with the delivery {0} is not kept, so it cannot be taken in again")]
+    #[error("the body of the delivery {0} was not stored, so the delivery cannot be retried")]
     NotKept(Id),
     /// What was delivered is gone.
-    #[error("what was delivered as {0} was erased")]
+    #[error("the body of the delivery {0} was erased")]
     Erased(Id),
 }
 
@@ -73,7 +73,7 @@ impl Explain for LetterRefused {
         Some(match self {
             Self::Unfiltered => format!("give at least one of {}", FILTERS.map(|filter| format!("`{filter}`")).join(", ")),
             Self::NotKept(id) | Self::Erased(id) => {
-                format!("have its sender send it again, or send what it says as an event, and then `ensue dead-letters dismiss {id}`")
+                format!("have its sender send it again, or send its content as an event, and then run `ensue dead-letters dismiss {id}`")
             }
         })
     }
@@ -115,7 +115,7 @@ async fn listed<P: Permission>(call: &Call, allowed: &Allowed<P>, status: Option
         return listing::rows_where(call, allowed, &[Column::Sensor], filters).await;
     }
     if query.text("sensor").is_some() {
-        return Err(bad("sensor", "goes with neither `action` nor `rule`: those are of executions, which come to no sensor").into());
+        return Err(bad("sensor", "cannot be combined with `action` or `rule`: those select executions, which have no sensor").into());
     }
     let failed = [Status::Failed, Status::TimedOut].map(|status| status.as_str().to_owned());
     let filters = vec![Filter::any_of(Column::Status, failed.to_vec())];
@@ -144,7 +144,7 @@ pub(super) async fn dismiss(allowed: Allowed<DeadLettersSettle>, call: Call) -> 
 /// Has all that fits tried again: those of a page of a list.
 pub(super) async fn retry_many(allowed: Allowed<DeadLettersSettle>, mut call: Call) -> Outcome {
     if call.query().text("until").is_none() {
-        return Err(bad("until", "must say before when they gave up: what gives up again would be tried again too").into());
+        return Err(bad("until", "must be given: only dead letters from before this time are retried, not those that fail again").into());
     }
     call.admission()?;
     let Nothing {} = call.json_or_nothing().await?;

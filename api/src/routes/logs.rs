@@ -32,7 +32,7 @@ const PART_BYTES_MAX: usize = 1024 * 1024;
 
 /// What an attempt printed is there no more.
 #[derive(Debug, Error)]
-#[error("what attempt {0} printed was thrown away: it was old, or the room was needed")]
+#[error("the output of attempt {0} was deleted because it was old or to free space")]
 struct OutputRemoved(u32);
 
 impl Explain for OutputRemoved {
@@ -45,13 +45,13 @@ impl Explain for OutputRemoved {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("`outputs.keep_days` and `outputs.quota` say how long and how much is kept; the result and the timeline are in the log".into())
+        Some("look at the result and the timeline in the log; `outputs.keep_days` and `outputs.quota` limit how long and how much output is kept".into())
     }
 }
 
 /// Too many follow outputs.
 #[derive(Debug, Error)]
-#[error("too many outputs are followed at once")]
+#[error("too many outputs are being followed")]
 struct TooManyFollowers;
 
 impl Explain for TooManyFollowers {
@@ -64,7 +64,7 @@ impl Explain for TooManyFollowers {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("try again when another follower is done, or read what there is without `follow`".into())
+        Some("try again when another follower has ended, or read the existing output without `follow`".into())
     }
 }
 
@@ -99,7 +99,7 @@ pub(super) async fn get(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome
 }
 
 fn needs_stream(what: &str) -> ParameterRefusal {
-    bad("stream", format!("is missing: {what} is of one stream, `stdout` or `stderr`"))
+    bad("stream", format!("is missing: {what} shows a single stream, `stdout` or `stderr`"))
 }
 
 fn wanted(call: &Call) -> Result<&'static str, Problem> {
@@ -177,7 +177,7 @@ fn send_all(api: &Api, attempt: AttemptId, stream: OutputStream, mut offset: u64
         match api.ports.outputs.read(attempt, stream, offset, CHUNK_BYTES_MAX) {
             // What was sent is not all there was, and all there was cannot be had any more.
             Ok(part) if part.state == OutputState::Removed => {
-                drop(to.blocking_send(Err(std::io::Error::other("the output was thrown away while it was sent"))));
+                drop(to.blocking_send(Err(std::io::Error::other("the output was deleted while it was being sent"))));
                 return;
             }
             Ok(part) if part.bytes.is_empty() => return,
@@ -188,9 +188,9 @@ fn send_all(api: &Api, attempt: AttemptId, stream: OutputStream, mut offset: u64
                 }
             }
             Err(error) => {
-                tracing::error!(%error, "an output could not be read to its end");
+                tracing::error!(%error, "an output could not be read completely");
                 // The caller must not take the part for the whole: the connection breaks off.
-                drop(to.blocking_send(Err(std::io::Error::other("the output could not be read to its end"))));
+                drop(to.blocking_send(Err(std::io::Error::other("the output could not be read completely"))));
                 return;
             }
         }

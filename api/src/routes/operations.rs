@@ -34,12 +34,12 @@ use crate::wire::verdicts::{WireExplain, WireExplained, WireVerdict};
 
 /// The parameter of what can be tried without being done.
 const DRY: &[&str] = &["dry_run"];
-const WOULD_BE: &str = "A dry run: it would be done, and nothing was.";
+const WOULD_BE: &str = "A dry run: the request is valid, and nothing was changed.";
 const WRITTEN: &[Header] = &[Header::Position];
 const MADE: &[Header] = &[Header::Position, Header::Location];
 const SET: &[Header] = &[Header::Position, Header::Location, Header::ETag];
 
-pub(super) const EVENT_SEND: Operation = Operation::new("event_send", "Sends an event or a list of them, all or none")
+pub(super) const EVENT_SEND: Operation = Operation::new("event_send", "Sends one event or a list of events, all or none")
     .asked(DRY)
     .gives_content(204, WOULD_BE, Content::Nothing, &[])
     .takes(Takes::JsonOr {
@@ -50,8 +50,8 @@ pub(super) const EVENT_SEND: Operation = Operation::new("event_send", "Sends an 
             (cloudevents::BATCH, "a list of at most 1,000 CloudEvents"),
         ],
     })
-    .gives::<WireTakenOrList>(202, "They are on the disk.", MADE)
-    .gives::<WireTakenOrList>(200, "Repeats, each the first one of its key; or an empty list.", MADE)
+    .gives::<WireTakenOrList>(202, "The events are on the disk.", MADE)
+    .gives::<WireTakenOrList>(200, "All events are duplicates, each with its first event; or the list is empty.", MADE)
     .refuses(&[
         (409, "dedupe_key_reused"),
         (413, "too_many_events"),
@@ -61,29 +61,29 @@ pub(super) const EVENT_SEND: Operation = Operation::new("event_send", "Sends an 
         (422, "trigger_of_the_engine"),
     ])
     .demands_admission();
-pub(super) const EVENT_CONSENT: Operation = consented("event_consent", "Says whether deliveries of a sender are wanted here");
-pub(super) const HOOK_CONSENT: Operation = consented("delivery_consent", "Says whether deliveries of a sender are wanted here")
+pub(super) const EVENT_CONSENT: Operation = consented("event_consent", "Reports whether deliveries from a sender are allowed here");
+pub(super) const HOOK_CONSENT: Operation = consented("delivery_consent", "Reports whether deliveries from a sender are allowed here")
     .passes_strangers_over()
     .refuses(&[(404, "not_found")]);
 
 const fn consented(id: &'static str, summary: &'static str) -> Operation {
     Operation::new(id, summary).gives_content(
         200,
-        "They are, where an origin asked.",
+        "Deliveries are allowed, if an origin asked.",
         Content::Nothing,
         &[Header::Allow, Header::AllowedOrigin, Header::AllowedRate],
     )
 }
 pub(super) const EVENT_LIST: Operation = Operation::lists::<WireEvent>(
     "event_list",
-    "Lists events, the newest first",
+    "Lists events, newest first",
     &["trigger", "source", "correlation", "since", "until", "sort", "limit", "cursor"],
 )
 .sees_views();
-pub(super) const EVENT_GET: Operation = Operation::new("event_get", "Shows an event with its payload, or as a CloudEvent")
+pub(super) const EVENT_GET: Operation = Operation::new("event_get", "Returns an event with its payload, or as a CloudEvent")
     .gives_content(
         200,
-        "It is shown.",
+        "The event.",
         Content::JsonForms(&[("application/json", schema_of::<WireEvent>), (cloudevents::STRUCTURED, schema_of::<shapes::CloudEvent>)]),
         &[],
     )
@@ -91,7 +91,7 @@ pub(super) const EVENT_GET: Operation = Operation::new("event_get", "Shows an ev
     .sees_views();
 pub(super) const EVENT_RULES: Operation = Operation::lists::<WireVerdict>(
     "event_explain",
-    "Says what each rule of its trigger made of an event, and why",
+    "Explains the verdict of each rule of its trigger on an event",
     &["definitions", "limit", "cursor"],
 )
 .refuses(FORGOTTEN)
@@ -100,16 +100,16 @@ const FORGOTTEN: &[(u16, &str)] = &[(409, "catalog_gone"), (409, "payload_erased
 
 pub(super) const ENFORCEMENT_LIST: Operation = Operation::lists::<WireEnforcement>(
     "enforcement_list",
-    "Lists enforcements, the newest first",
+    "Lists enforcements, newest first",
     &["rule", "event", "outcome", "since", "until", "sort", "limit", "cursor"],
 )
 .sees_views();
 pub(super) const ENFORCEMENT_GET: Operation =
-    Operation::shows::<WireEnforcement>("enforcement_get", "Shows an enforcement with the parameters it rendered").sees_views();
+    Operation::shows::<WireEnforcement>("enforcement_get", "Returns an enforcement with its rendered parameters").sees_views();
 
 pub(super) const EXECUTION_LIST: Operation = Operation::lists::<WireExecution>(
     "execution_list",
-    "Lists executions, the newest first",
+    "Lists executions, newest first",
     &["status", "action", "rule", "label", "correlation", "parent", "rerun_of", "error_kind", "since", "until", "sort", "limit", "cursor"],
 )
 .sees_views();
@@ -135,118 +135,122 @@ const MANY: &[&str] = MANY_AGAIN.split_at(MANY_AGAIN.len() - 1).0;
 const fn changes_many(id: &'static str, summary: &'static str) -> Operation {
     Operation::new(id, summary)
         .asked(MANY)
-        .gives::<WireList<WireChanged>>(200, "What came of each of a page.", &[Header::Link])
+        .gives::<WireList<WireChanged>>(200, "The outcome for each item of a page.", &[Header::Link])
         .sees_views()
 }
 
 pub(super) const EXECUTIONS_CANCEL: Operation =
-    changes_many("executions_cancel", "Asks that executions end: those of a page of a list").takes(Takes::Empty);
+    changes_many("executions_cancel", "Requests that executions be cancelled: those of a page of a list").takes(Takes::Empty);
 pub(super) const EXECUTIONS_PAUSE: Operation =
     changes_many("executions_pause", "Pauses executions: nothing of them starts until they are resumed").takes(Takes::Empty);
-pub(super) const EXECUTIONS_RESUME: Operation = changes_many("executions_resume", "Has paused executions go on").takes(Takes::Empty);
-pub(super) const EXECUTIONS_RERUN: Operation = changes_many("executions_rerun", "Runs executions again that have ended")
+pub(super) const EXECUTIONS_RESUME: Operation = changes_many("executions_resume", "Resumes paused executions").takes(Takes::Empty);
+pub(super) const EXECUTIONS_RERUN: Operation = changes_many("executions_rerun", "Reruns executions that have ended")
     .asked(MANY_AGAIN)
     .takes(Takes::Json { schema: schema_of::<WireRerun>, example: r#"{"from": "failed"}"#, presence: Presence::Optional })
     .demands_admission();
 pub(super) const EXECUTION_GET: Operation =
-    Operation::shows::<WireExecution>("execution_get", "Shows an execution with its parameters and its result").sees_views();
+    Operation::shows::<WireExecution>("execution_get", "Returns an execution with its parameters and its result").sees_views();
 pub(super) const EXECUTION_ATTEMPTS: Operation =
-    Operation::lists::<WireAttempt>("attempt_list", "Lists an execution's last attempts, the oldest first", PAGE).sees_views();
+    Operation::lists::<WireAttempt>("attempt_list", "Lists an execution's last attempts, oldest first", PAGE).sees_views();
 pub(super) const EXECUTION_TIMELINE: Operation =
-    Operation::lists::<shapes::TimelineEntry>("execution_timeline", "Tells an execution's records, the oldest first", PAGE).sees_views();
-pub(super) const EXECUTION_LOGS: Operation = Operation::new("execution_logs", "Shows what an execution printed, or follows it")
+    Operation::lists::<shapes::TimelineEntry>("execution_timeline", "Lists an execution's records, oldest first", PAGE).sees_views();
+pub(super) const EXECUTION_LOGS: Operation = Operation::new("execution_logs", "Returns or follows the output of an execution")
     .heeds(&[Heeded::LastEventId])
     .asked(&["attempt", "stream", "offset", "follow"])
     .gives_content(
         200,
-        "A part of it, all of one stream, or both as they are printed.",
+        "A part of the output, all of one stream, or both streams as they are printed.",
         Content::JsonOrText(schema_of::<WireOutputs>, &["text/plain", "text/event-stream"]),
         &[],
     )
     .refuses(&[(406, "not_acceptable"), (410, "output_removed"), (503, "output_damaged"), (503, "output_unavailable")])
     .sees_views();
 pub(super) const EXECUTION_STREAM: Operation =
-    streamed("execution_stream", "Tells of an execution's records as they come, until it has ended")
+    streamed("execution_stream", "Streams an execution's records as they are written, until it has ended")
         .gives_content(204, "The execution has ended, and `Last-Event-ID` is its last record.", Content::Nothing, &[])
         .sees_views();
-pub(super) const ARTIFACT_LIST: Operation =
-    Operation::lists::<WireArtifact>("artifact_list", "Lists the files that an execution's attempts gave away, the newest first", SORTED)
-        .sees_views();
-pub(super) const ARTIFACT_GET: Operation = Operation::new("artifact_get", "Gives a file, whole or a part of it")
+pub(super) const ARTIFACT_LIST: Operation = Operation::lists::<WireArtifact>(
+    "artifact_list",
+    "Lists the files that an execution's attempts created as artifacts, newest first",
+    SORTED,
+)
+.sees_views();
+pub(super) const ARTIFACT_GET: Operation = Operation::new("artifact_get", "Returns a file, or a part of it")
     .heeds(&[Heeded::Range, Heeded::IfRange, Heeded::IfNoneMatch])
     .gives_content(200, "The file.", Content::File, &[Header::ETag, Header::ContentDisposition])
     .gives_content(206, "A part of the file.", Content::File, &[Header::ETag, Header::ContentDisposition, Header::ContentRange])
-    .gives_content(304, "The caller has it.", Content::Nothing, &[Header::ETag, Header::ContentDisposition])
+    .gives_content(304, "The caller has the current version.", Content::Nothing, &[Header::ETag, Header::ContentDisposition])
     .refuses(&[(410, "artifact_removed"), (416, "range_not_satisfiable"), (503, "artifact_unavailable")])
     .sees_views();
-pub(super) const EXECUTION_CANCEL: Operation = Operation::new("execution_cancel", "Asks that an execution end, and all that it runs")
-    .asked(DRY)
-    .gives_content(204, WOULD_BE, Content::Nothing, &[])
-    .takes(Takes::Empty)
-    .gives::<WireExecution>(202, "It was asked for.", WRITTEN)
-    .refuses(&[(409, "execution_not_open")])
-    .heeds_conditions(Conditional::Change)
-    .sees_views();
-pub(super) const EXECUTION_PAUSE: Operation =
-    Operation::new("execution_pause", "Has nothing of an execution start any more until it is resumed")
+pub(super) const EXECUTION_CANCEL: Operation =
+    Operation::new("execution_cancel", "Requests that an execution and everything that it runs be cancelled")
         .asked(DRY)
         .gives_content(204, WOULD_BE, Content::Nothing, &[])
         .takes(Takes::Empty)
-        .gives::<WireExecution>(200, "It is paused.", WRITTEN)
+        .gives::<WireExecution>(202, "The cancellation was requested.", WRITTEN)
+        .refuses(&[(409, "execution_not_open")])
+        .heeds_conditions(Conditional::Change)
+        .sees_views();
+pub(super) const EXECUTION_PAUSE: Operation =
+    Operation::new("execution_pause", "Pauses an execution: nothing of it starts until it is resumed")
+        .asked(DRY)
+        .gives_content(204, WOULD_BE, Content::Nothing, &[])
+        .takes(Takes::Empty)
+        .gives::<WireExecution>(200, "The execution is paused.", WRITTEN)
         .refuses(&[(409, "execution_not_open"), (409, "execution_ending")])
         .heeds_conditions(Conditional::Change)
         .sees_views();
-pub(super) const EXECUTION_RESUME: Operation = Operation::new("execution_resume", "Has a paused execution go on")
+pub(super) const EXECUTION_RESUME: Operation = Operation::new("execution_resume", "Resumes a paused execution")
     .asked(DRY)
     .gives_content(204, WOULD_BE, Content::Nothing, &[])
     .takes(Takes::Empty)
-    .gives::<WireExecution>(200, "It goes on.", WRITTEN)
+    .gives::<WireExecution>(200, "The execution is resumed.", WRITTEN)
     .refuses(&[(409, "execution_not_open"), (409, "execution_not_paused")])
     .heeds_conditions(Conditional::Change)
     .sees_views();
-pub(super) const EXECUTION_RERUN: Operation = Operation::new("execution_rerun", "Runs an execution again that has ended")
+pub(super) const EXECUTION_RERUN: Operation = Operation::new("execution_rerun", "Reruns an execution that has ended")
     .asked(DRY)
     .gives_content(204, WOULD_BE, Content::Nothing, &[])
     .heeds(&[Heeded::Prefer])
     .takes(Takes::Json { schema: schema_of::<WireRerun>, example: r#"{"from": "failed"}"#, presence: Presence::Optional })
-    .gives::<WireExecution>(202, "It was asked for.", &[Header::Position, Header::Location, Header::PreferenceApplied])
+    .gives::<WireExecution>(202, "The rerun was requested.", &[Header::Position, Header::Location, Header::PreferenceApplied])
     .gives::<WireExecution>(
         200,
-        "It ended while the caller preferred to wait.",
+        "The rerun ended within the time that the caller preferred to wait.",
         &[Header::Position, Header::Location, Header::PreferenceApplied],
     )
     .refuses(&[(409, "rerun_refused"), (422, "parameters_invalid")])
     .demands_admission();
 pub(super) const EXECUTION_REPLAY: Operation =
-    Operation::new("execution_replay", "Says which recorded executions would go another way, and where first")
+    Operation::new("execution_replay", "Reports which recorded executions would take another course, and where they would first differ")
         .passes_keys_over()
         .takes_json::<WireToReplay>(r#"{"last": 100, "action": "demo.greet"}"#)
-        .gives::<WireReplayed>(200, "They were replayed.", &[])
+        .gives::<WireReplayed>(200, "The result of the replay.", &[])
         .refuses(&[(404, "not_found"), (422, "replay_refused"), (422, "takes_too_long"), (429, "over_share")]);
-pub(super) const EXECUTION_SETTLE: Operation = Operation::new("execution_settle", "Says what became of an execution of which nobody knows")
+pub(super) const EXECUTION_SETTLE: Operation = Operation::new("execution_settle", "Settles an execution whose outcome is unknown")
     .asked(DRY)
     .gives_content(204, WOULD_BE, Content::Nothing, &[])
     .takes_json::<WireOutcome>(r#"{"outcome": "succeeded", "result": {"sent": true}}"#)
-    .gives::<WireExecution>(200, "It is settled.", WRITTEN)
+    .gives::<WireExecution>(200, "The execution is settled.", WRITTEN)
     .refuses(&[(409, "execution_not_indeterminate"), (409, "execution_not_open")])
     .heeds_conditions(Conditional::Change)
     .sees_views();
 
 pub(super) const INQUIRY_LIST: Operation = Operation::lists::<WireInquiry>(
     super::INQUIRY_LIST,
-    "Lists inquiries, the newest first; to who may see only what it is asked, those",
+    "Lists inquiries, newest first; a caller that may only see its own inquiries gets those",
     &["status", "mine", "execution", "parent", "assignee", "since", "until", "sort", "limit", "cursor"],
 )
 .sees_views();
 pub(super) const INQUIRY_GET: Operation =
-    Operation::shows::<WireInquiry>("inquiry_get", "Shows an inquiry with all that is asked, and what was answered").sees_views();
+    Operation::shows::<WireInquiry>("inquiry_get", "Returns an inquiry with its question and answers").sees_views();
 pub(super) const INQUIRY_RESPOND: Operation = Operation::new("inquiry_respond", "Answers an inquiry")
     .asked(DRY)
     .gives_content(204, WOULD_BE, Content::Nothing, &[])
     .takes_json::<WireGivenResponse>(
         r#"{"answer": {"ship": true}, "digest": "1f40fc92da241694750979ee6cf582f2d5d7d28e18335de05abc54d0560e0f53"}"#,
     )
-    .gives::<WireInquiry>(200, "The answer is taken.", WRITTEN)
+    .gives::<WireInquiry>(200, "The answer was recorded.", WRITTEN)
     .refuses(&[
         (403, "inquiry_not_asked"),
         (409, "approval_stale"),
@@ -258,72 +262,69 @@ pub(super) const INQUIRY_RESPOND: Operation = Operation::new("inquiry_respond", 
     ])
     .heeds_conditions(Conditional::Change)
     .sees_views();
-pub(super) const INQUIRY_CANCEL: Operation =
-    Operation::new("inquiry_cancel", "Ends an inquiry without an answer: the execution that asks is cancelled")
-        .asked(DRY)
-        .gives_content(204, WOULD_BE, Content::Nothing, &[])
-        .takes(Takes::Empty)
-        .gives::<WireInquiry>(202, "It was asked for.", WRITTEN)
-        .refuses(&[(409, "inquiry_closed")])
-        .heeds_conditions(Conditional::Change)
-        .sees_views();
+pub(super) const INQUIRY_CANCEL: Operation = Operation::new("inquiry_cancel", "Cancels an inquiry: the execution that asks is cancelled")
+    .asked(DRY)
+    .gives_content(204, WOULD_BE, Content::Nothing, &[])
+    .takes(Takes::Empty)
+    .gives::<WireInquiry>(202, "The cancellation was requested.", WRITTEN)
+    .refuses(&[(409, "inquiry_closed")])
+    .heeds_conditions(Conditional::Change)
+    .sees_views();
 
 pub(super) const TRACE_GET: Operation =
-    Operation::shows::<WireTrace>("trace_get", "Shows the causal graph around an event, an enforcement or an execution").sees_views();
+    Operation::shows::<WireTrace>("trace_get", "Returns the causal graph around an event, an enforcement or an execution").sees_views();
 
 const PAGE: &[&str] = &["limit", "cursor"];
 const SORTED: &[&str] = &["sort", "limit", "cursor"];
 const OF_PACK: &[&str] = &["pack", "limit", "cursor"];
 
 pub(super) const PACK_LIST: Operation =
-    Operation::lists::<WirePack>("pack_list", "Lists packs, also those that were not taken", PAGE).sees_views();
-pub(super) const PACK_GET: Operation = Operation::shows::<WirePack>("pack_get", "Shows a pack, with what is wrong with it").sees_views();
+    Operation::lists::<WirePack>("pack_list", "Lists packs, including those that were rejected", PAGE).sees_views();
+pub(super) const PACK_GET: Operation = Operation::shows::<WirePack>("pack_get", "Returns a pack with its findings").sees_views();
 pub(super) const ACTION_LIST: Operation = Operation::lists::<WireAction>("action_list", "Lists actions", OF_PACK);
-pub(super) const ACTION_GET: Operation = Operation::shows::<WireAction>("action_get", "Shows an action with its parameters");
+pub(super) const ACTION_GET: Operation = Operation::shows::<WireAction>("action_get", "Returns an action with its parameters");
 pub(super) const ACTION_EXECUTE: Operation = Operation::new("action_execute", "Runs an action")
     .asked(DRY)
     .gives_content(204, WOULD_BE, Content::Nothing, &[])
     .heeds(&[Heeded::Prefer])
     .takes(Takes::Json { schema: schema_of::<WireExecute>, example: r#"{"params": {"message": "hi"}}"#, presence: Presence::Optional })
-    .gives::<WireExecution>(202, "It was asked for.", &[Header::Position, Header::Location, Header::PreferenceApplied])
+    .gives::<WireExecution>(202, "The execution was requested.", &[Header::Position, Header::Location, Header::PreferenceApplied])
     .gives::<WireExecution>(
         200,
-        "It ended while the caller preferred to wait.",
+        "The execution ended within the time that the caller preferred to wait.",
         &[Header::Position, Header::Location, Header::PreferenceApplied],
     )
     .refuses(&[(422, "parameters_invalid"), (422, "labels_invalid")])
     .demands_admission();
 pub(super) const TRIGGER_LIST: Operation = Operation::lists::<WireTrigger>("trigger_list", "Lists triggers", OF_PACK);
-pub(super) const TRIGGER_GET: Operation = Operation::shows::<WireTrigger>("trigger_get", "Shows a trigger with its payload's schema");
+pub(super) const TRIGGER_GET: Operation =
+    Operation::shows::<WireTrigger>("trigger_get", "Returns a trigger with the schema of its payload");
 pub(super) const SENSOR_LIST: Operation = Operation::lists::<WireSensor>("sensor_list", "Lists sensors", OF_PACK).sees_views();
-pub(super) const SENSOR_GET: Operation = Operation::shows::<WireSensor>("sensor_get", "Shows a sensor").sees_views();
+pub(super) const SENSOR_GET: Operation = Operation::shows::<WireSensor>("sensor_get", "Returns a sensor").sees_views();
 pub(super) const TIMER_LIST: Operation = Operation::lists::<WireTimer>(
     "timer_list",
-    "Lists what the schedules of rules and sensors wait for, what was set last first",
+    "Lists the timers of the schedules of rules and sensors, last set first",
     &["rule", "sensor", "since", "until", "sort", "limit", "cursor"],
 )
 .sees_views();
 pub(super) const LOCK_LIST: Operation = Operation::lists::<WireLock>(
     "lock_list",
-    "Lists the locks that somebody holds or waits for, by the rules and actions whose they are",
+    "Lists the locks that are held or awaited, by the rules and actions that they belong to",
     &["action", "rule", "limit", "cursor"],
 )
 .sees_views();
 pub(super) const QUEUE_LIST: Operation =
     Operation::lists::<WireQueue>("queue_list", "Lists the queues in which executions wait for a worker, by name", &["limit", "cursor"])
         .sees_views();
-pub(super) const RULE_LIST: Operation = Operation::lists::<WireRule>(
-    "rule_list",
-    "Lists rules, with what each has been doing",
-    &["pack", "trigger", "action", "limit", "cursor"],
-)
-.sees_views();
-pub(super) const RULE_GET: Operation = Operation::shows::<WireRule>("rule_get", "Shows a rule, with what it has been doing").sees_views();
-pub(super) const RULE_EXPLAIN: Operation = Operation::new("rule_explain", "Says what a rule makes of an event, and why")
+pub(super) const RULE_LIST: Operation =
+    Operation::lists::<WireRule>("rule_list", "Lists rules with their recent activity", &["pack", "trigger", "action", "limit", "cursor"])
+        .sees_views();
+pub(super) const RULE_GET: Operation = Operation::shows::<WireRule>("rule_get", "Returns a rule with its recent activity").sees_views();
+pub(super) const RULE_EXPLAIN: Operation = Operation::new("rule_explain", "Explains the verdict of a rule on an event")
     .asked(&["definitions"])
     .passes_keys_over()
     .takes_json::<WireExplain>(r#"{"event": {"trigger": "demo.hello", "payload": {"name": "ana"}}}"#)
-    .gives::<WireExplained>(200, "It is explained.", &[])
+    .gives::<WireExplained>(200, "The verdict with its explanation.", &[])
     .refuses(&[
         (404, "rule_not_there_then"),
         (409, "catalog_gone"),
@@ -334,36 +335,36 @@ pub(super) const RULE_EXPLAIN: Operation = Operation::new("rule_explain", "Says 
     ])
     .sees_views();
 pub(super) const RULE_BACKFILL: Operation =
-    Operation::new("rule_backfill", "Makes up for the times of a rule's schedule in a range, where none fired")
+    Operation::new("rule_backfill", "Runs a scheduled rule for the times in a past range that did not fire")
         .asked(DRY)
         .takes_json::<WireBackfill>(r#"{"since": "2026-03-01T00:00:00Z", "until": "2026-03-08T00:00:00Z"}"#)
-        .gives::<WireList<WireMadeUpFor>>(200, "Each time with its event; those that were there before are not made anew.", &[])
+        .gives::<WireList<WireMadeUpFor>>(200, "Each time with its event; events that existed before are not created again.", &[])
         .refuses(&[(409, "backfill_refused"), (422, "backfill_refused")])
         .demands_admission();
 pub(super) const RULE_BACKTEST: Operation =
-    Operation::new("rule_backtest", "Says what a rule would have done with the events that came, beside what happened")
+    Operation::new("rule_backtest", "Compares what a rule would have done with past events to what happened")
         .passes_keys_over()
         .takes_json::<WireToBacktest>(r#"{"rule": "demo.greet", "since": "2026-01-01T00:00:00Z"}"#)
-        .gives::<WireBacktest>(200, "It was tried.", &[])
+        .gives::<WireBacktest>(200, "The result of the backtest.", &[])
         .refuses(&[(404, "not_found"), (422, "rule_invalid"), (422, "takes_too_long"), (429, "over_share")]);
-pub(super) const RULE_ENABLE: Operation = mode("rule_enable", "Has a rule's matches acted on; ends a suspension");
-pub(super) const RULE_DISABLE: Operation = mode("rule_disable", "Has a rule not looked at");
-pub(super) const RULE_SHADOW: Operation = mode("rule_shadow", "Has a rule's matches recorded, and not acted on");
+pub(super) const RULE_ENABLE: Operation = mode("rule_enable", "Enables a rule, which also ends a suspension");
+pub(super) const RULE_DISABLE: Operation = mode("rule_disable", "Disables a rule");
+pub(super) const RULE_SHADOW: Operation = mode("rule_shadow", "Puts a rule in shadow mode: its matches are recorded but not acted on");
 
 const fn mode(id: &'static str, summary: &'static str) -> Operation {
     Operation::new(id, summary)
         .asked(DRY)
         .gives_content(204, WOULD_BE, Content::Nothing, &[])
         .takes(Takes::Empty)
-        .gives::<WireRuleMode>(200, "It is so from now on.", WRITTEN)
+        .gives::<WireRuleMode>(200, "The mode is set.", WRITTEN)
         .heeds_conditions(Conditional::Change)
 }
 
-pub(super) const HOOK_RECEIVE: Operation = Operation::new("delivery_receive", "Takes a delivery: the webhook door")
+pub(super) const HOOK_RECEIVE: Operation = Operation::new("delivery_receive", "Receives a delivery at a webhook")
     .passes_strangers_over()
     .takes(Takes::AnyJson { example: r#"{"ref": "refs/heads/main"}"# })
     .gives::<WireTaken<'static>>(202, "The events are on the disk.", WRITTEN)
-    .gives::<WireTaken<'static>>(200, "A repeat, with the first events; or no event fits.", WRITTEN)
+    .gives::<WireTaken<'static>>(200, "A duplicate, with the first events; or the delivery created no event.", WRITTEN)
     .refuses(HOOK_REFUSES)
     .demands_admission();
 const HOOK_REFUSES: &[(u16, &str)] = &[
@@ -376,73 +377,74 @@ const HOOK_REFUSES: &[(u16, &str)] = &[
     (503, "hook_unusable"),
 ];
 pub(super) const HOOK_LIST: Operation = Operation::lists::<WireHook>("hook_list", "Lists webhooks with their newest deliveries", PAGE);
-pub(super) const HOOK_GET: Operation = Operation::shows::<WireHook>("hook_get", "Shows a webhook with its last deliveries");
-pub(super) const HOOK_SEND: Operation = Operation::new("delivery_send", "Signs a delivery as its sender would, and takes it")
+pub(super) const HOOK_GET: Operation = Operation::shows::<WireHook>("hook_get", "Returns a webhook with its last deliveries");
+pub(super) const HOOK_SEND: Operation = Operation::new("delivery_send", "Signs a delivery as its sender would, and receives it")
     .takes_json::<WireSend>(r#"{"event": "push", "body": {"ref": "refs/heads/main"}}"#)
     .gives::<WireTaken<'static>>(202, "The events are on the disk.", WRITTEN)
-    .gives::<WireTaken<'static>>(200, "A repeat, with the first events; or no event fits.", WRITTEN)
+    .gives::<WireTaken<'static>>(200, "A duplicate, with the first events; or the delivery created no event.", WRITTEN)
     .refuses(HOOK_REFUSES);
 
 pub(super) const KEY_LIST: Operation =
-    Operation::lists::<WireKey>("key_list", "Lists the keys that are set; never a value", SORTED).sees_views();
-pub(super) const KEY_GET: Operation = Operation::shows::<WireKey>("key_get", "Shows since when a key is set, and by whom").sees_views();
+    Operation::lists::<WireKey>("key_list", "Lists the keys that are set, without their values", SORTED).sees_views();
+pub(super) const KEY_GET: Operation = Operation::shows::<WireKey>("key_get", "Returns when a key was set, and by whom").sees_views();
 pub(super) const KEY_SET: Operation = Operation::new("key_set", "Sets a key")
     .takes(Takes::JsonOr {
         schema: schema_of::<WireKeyValue>,
         example: r#"{"value": "a new value"}"#,
         others: &[("application/octet-stream", "the bytes of the value"), ("text/plain", "the text of the value")],
     })
-    .gives::<WireSetKey>(201, "It was set for the first time.", SET)
-    .gives::<WireSetKey>(200, "It was replaced.", SET)
+    .gives::<WireSetKey>(201, "The key was set for the first time.", SET)
+    .gives::<WireSetKey>(200, "The value of the key was replaced.", SET)
     .refuses(&[(409, "key_version_old"), (413, "key_value_invalid"), (422, "key_value_invalid"), (503, "vault_unavailable")])
     .heeds_conditions(Conditional::MakingOrChange);
-pub(super) const KEY_REMOVE: Operation = Operation::new("key_remove", "Forgets a key")
-    .gives_content(204, "It is forgotten.", Content::Nothing, WRITTEN)
+pub(super) const KEY_REMOVE: Operation = Operation::new("key_remove", "Removes a key")
+    .gives_content(204, "The key was removed.", Content::Nothing, WRITTEN)
     .heeds_conditions(Conditional::Change);
 pub(super) const VAR_LIST: Operation =
-    Operation::lists::<WireVar>("var_list", "Lists the vars that have a value, with it", SORTED).sees_views();
+    Operation::lists::<WireVar>("var_list", "Lists the vars that have a value, with their values", SORTED).sees_views();
 pub(super) const VAR_GET: Operation =
-    Operation::shows::<WireVar>("var_get", "Shows a var with its value, since when it has it, and from whom").sees_views();
+    Operation::shows::<WireVar>("var_get", "Returns a var with its value, when it was set, and by whom").sees_views();
 pub(super) const VAR_SET: Operation = Operation::new("var_set", "Sets a var")
     .takes_json::<WireVarValue>(r#"{"value": {"page": 7}}"#)
-    .gives::<WireSetVar>(201, "It had no value before.", SET)
-    .gives::<WireSetVar>(200, "It was replaced.", SET)
+    .gives::<WireSetVar>(201, "The var had no value before.", SET)
+    .gives::<WireSetVar>(200, "The value of the var was replaced.", SET)
     .refuses(&[(409, "too_many_vars"), (413, "too_large_to_record"), (422, "var_invalid")])
     .heeds_conditions(Conditional::MakingOrChange);
-pub(super) const VAR_REMOVE: Operation = Operation::new("var_remove", "Takes the value of a var away")
-    .gives_content(204, "It has none any more.", Content::Nothing, WRITTEN)
+pub(super) const VAR_REMOVE: Operation = Operation::new("var_remove", "Removes the value of a var")
+    .gives_content(204, "The var no longer has a value.", Content::Nothing, WRITTEN)
     .heeds_conditions(Conditional::Change);
 pub(super) const TOKEN_LIST: Operation =
-    Operation::lists::<WireToken>("token_list", "Lists tokens; never a secret", &["name", "sort", "limit", "cursor"]).sees_views();
+    Operation::lists::<WireToken>("token_list", "Lists tokens, without their secrets", &["name", "sort", "limit", "cursor"]).sees_views();
 pub(super) const TOKEN_GET: Operation =
-    Operation::shows::<WireToken>("token_get", "Shows a token that lets its holder in; never its secret").sees_views();
-pub(super) const TOKEN_ADD: Operation = Operation::new("token_add", "Makes a token, and shows it this once")
+    Operation::shows::<WireToken>("token_get", "Returns a valid token, without its secret").sees_views();
+pub(super) const TOKEN_ADD: Operation = Operation::new("token_add", "Creates a token, and shows its secret once")
     .takes_json::<WireAskedToken>(r#"{"name": "ana", "roles": ["viewer"]}"#)
-    .gives::<WireNewToken<'static>>(201, "It lets its holder in.", MADE)
+    .gives::<WireNewToken<'static>>(201, "The token is valid.", MADE)
     .refuses(&[(409, "token_name_taken"), (422, "token_name_invalid"), (422, "token_roles_invalid")]);
-pub(super) const TOKEN_REVOKE: Operation = Operation::new("token_revoke", "Lets the holder of a token in no more")
-    .gives_content(204, "It is revoked.", Content::Nothing, WRITTEN)
+pub(super) const TOKEN_REVOKE: Operation = Operation::new("token_revoke", "Revokes a token")
+    .gives_content(204, "The token is revoked.", Content::Nothing, WRITTEN)
     .refuses(&[(409, "last_admin")])
     .heeds_conditions(Conditional::Change);
 
 pub(super) const LOG_LIST: Operation =
-    Operation::lists::<shapes::Record>("record_list", "Lists records, the oldest first", &["after", "bodies", "limit", "cursor"]);
-pub(super) const LOG_HEAD: Operation = Operation::shows::<shapes::Head>("log_head", "Shows the newest position and the chain's hash there");
-pub(super) const LOG_STREAM: Operation = streamed("record_stream", "Tells of the log's records as they come");
-pub(super) const LOG_GET: Operation = Operation::shows::<shapes::Record>("record_get", "Shows a record");
+    Operation::lists::<shapes::Record>("record_list", "Lists records, oldest first", &["after", "bodies", "limit", "cursor"]);
+pub(super) const LOG_HEAD: Operation =
+    Operation::shows::<shapes::Head>("log_head", "Returns the newest position and the chain's hash at it");
+pub(super) const LOG_STREAM: Operation = streamed("record_stream", "Streams the log's records as they are written");
+pub(super) const LOG_GET: Operation = Operation::shows::<shapes::Record>("record_get", "Returns a record");
 pub(super) const LOG_VERIFICATION: Operation =
-    Operation::shows::<WireJob>("verification_get", "Says how the last check of the log's chain stands");
-pub(super) const LOG_VERIFY: Operation = job("log_verify", "Begins to check the log's chain");
+    Operation::shows::<WireJob>("verification_get", "Returns the status of the last check of the log's chain");
+pub(super) const LOG_VERIFY: Operation = job("log_verify", "Starts a check of the log's chain");
 pub(super) const VIEWS_REBUILDING: Operation =
-    Operation::shows::<WireJob>("rebuilding_get", "Says how the last rebuilding of the views stands");
-pub(super) const VIEWS_REBUILD: Operation = job("views_rebuild", "Begins to build the views anew beside the live ones");
+    Operation::shows::<WireJob>("rebuilding_get", "Returns the status of the last rebuild of the views");
+pub(super) const VIEWS_REBUILD: Operation = job("views_rebuild", "Starts to rebuild the views while the live ones stay in use");
 
 const fn streamed(id: &'static str, summary: &'static str) -> Operation {
     Operation::new(id, summary)
         .asked(&["after", "named"])
         .heeds(&[Heeded::LastEventId])
         .gives_content(200, "Server-sent events, until the caller or the node ends them.", Content::Text(&["text/event-stream"]), &[])
-        .gives_content(101, "The same as messages of a WebSocket, where the request asks for one.", Content::Nothing, &[])
+        .gives_content(101, "The same as messages of a WebSocket, if the request asks for one.", Content::Nothing, &[])
         .refuses(&[(400, "websocket_invalid"), (403, "origin_refused"), (406, "not_acceptable"), (429, "over_share")])
 }
 
@@ -450,82 +452,82 @@ const fn job(id: &'static str, summary: &'static str) -> Operation {
     Operation::new(id, summary)
         .passes_keys_over()
         .takes(Takes::Empty)
-        .gives::<WireJob>(202, "It is under way.", &[Header::Location])
+        .gives::<WireJob>(202, "The job is in progress.", &[Header::Location])
         .refuses(&[(502, "machine_unusable")])
 }
 
 pub(super) const PARKED_LIST: Operation = Operation::lists::<WireParkedReaction>(
     "parked_reaction_list",
-    "Lists the reactions that were put aside, the newest first",
+    "Lists the parked reactions, newest first",
     &["since", "until", "sort", "limit", "cursor"],
 )
 .sees_views();
 pub(super) const PARKED_GET: Operation =
-    Operation::shows::<WireParkedReaction>("parked_reaction_get", "Shows a reaction that was put aside").sees_views();
-pub(super) const PARKED_RETRY: Operation = Operation::new("parked_reaction_retry", "Has a reaction that was put aside worked out again")
+    Operation::shows::<WireParkedReaction>("parked_reaction_get", "Returns a parked reaction").sees_views();
+pub(super) const PARKED_RETRY: Operation = Operation::new("parked_reaction_retry", "Retries a parked reaction")
     .asked(DRY)
     .gives_content(204, WOULD_BE, Content::Nothing, &[])
     .takes(Takes::Empty)
-    .gives::<WireDecided>(202, "It is worked out again.", WRITTEN)
+    .gives::<WireDecided>(202, "The reaction is being retried.", WRITTEN)
     .heeds_conditions(Conditional::Change);
-pub(super) const PARKED_DISMISS: Operation =
-    Operation::new("parked_reaction_dismiss", "Decides that a reaction that was put aside is not to be")
-        .asked(DRY)
-        .gives_content(204, WOULD_BE, Content::Nothing, &[])
-        .takes(Takes::Empty)
-        .gives::<WireDecided>(200, "It is not to be.", WRITTEN)
-        .heeds_conditions(Conditional::Change);
+pub(super) const PARKED_DISMISS: Operation = Operation::new("parked_reaction_dismiss", "Dismisses a parked reaction permanently")
+    .asked(DRY)
+    .gives_content(204, WOULD_BE, Content::Nothing, &[])
+    .takes(Takes::Empty)
+    .gives::<WireDecided>(200, "The reaction is dismissed.", WRITTEN)
+    .heeds_conditions(Conditional::Change);
 pub(super) const CLOCK_ACCEPT: Operation =
-    Operation::new("clock_accept", "Says that the clock is right after it stepped far forward: what is due by it waits for that no more")
+    Operation::new("clock_accept", "Accepts the clock after it stepped far forward: due timers no longer wait")
         .asked(DRY)
         .gives_content(204, WOULD_BE, Content::Nothing, &[])
         .takes(Takes::Empty)
-        .gives::<WireClockAccepted>(200, "What is due by the clock is held by no step of it.", WRITTEN);
+        .gives::<WireClockAccepted>(200, "Timers no longer wait for a step of the clock.", WRITTEN);
 pub(super) const DEAD_LETTER_LIST: Operation = Operation::lists::<WireDeadLetter>(
     "dead_letter_list",
-    "Lists what gave up: deliveries that proved who sent them and were refused, and executions that failed for good; the newest first",
+    "Lists dead letters, newest first: deliveries from proven senders that were rejected, and executions that failed permanently",
     &["status", "sensor", "action", "rule", "since", "until", "sort", "limit", "cursor"],
 )
 .sees_views();
 pub(super) const DEAD_LETTER_GET: Operation =
-    Operation::shows::<WireDeadLetter>("dead_letter_get", "Shows a dead letter with what was delivered").sees_views();
+    Operation::shows::<WireDeadLetter>("dead_letter_get", "Returns a dead letter with its delivery").sees_views();
 
 pub(super) const NODE_STATUS: Operation =
-    Operation::shows::<WireStatus>("node_status", "Says what the node is, and the log in numbers").sees_views();
-pub(super) const NODE_DOCTOR: Operation = Operation::shows::<WireDoctor>("node_doctor", "Says what is wrong or unsafe, and what to do");
-pub(super) const NODE_METRICS: Operation = Operation::new("metrics_get", "Gives the metrics, as Prometheus reads them")
+    Operation::shows::<WireStatus>("node_status", "Returns the status of the node and figures about its log").sees_views();
+pub(super) const NODE_DOCTOR: Operation =
+    Operation::shows::<WireDoctor>("node_doctor", "Reports problems of the installation, and how to fix them");
+pub(super) const NODE_METRICS: Operation = Operation::new("metrics_get", "Returns the metrics in the format of Prometheus")
     .gives_content(200, "The metrics.", Content::Text(Form::MEDIA_TYPES), &[])
     .refuses(&[(406, "not_acceptable")]);
-pub(super) const NODE_LIVEZ: Operation = Operation::shows::<WireAlive>("livez_get", "Says that the process lives").passes_strangers_over();
+pub(super) const NODE_LIVEZ: Operation =
+    Operation::shows::<WireAlive>("livez_get", "Reports that the process is alive").passes_strangers_over();
 pub(super) const NODE_HEALTH: Operation = NODE_LIVEZ.named("health_get");
 pub(super) const NODE_READYZ: Operation =
-    Operation::shows::<WireReadiness>("readyz_get", "Says whether the node can serve, with each thing that it depends on")
-        .gives::<WireReadiness>(503, "It cannot serve now.", &[Header::RetryAfter])
+    Operation::shows::<WireReadiness>("readyz_get", "Reports whether the node can serve, with each of its dependencies")
+        .gives::<WireReadiness>(503, "The node cannot serve now.", &[Header::RetryAfter])
         .passes_strangers_over();
 pub(super) const NODE_READY: Operation = NODE_READYZ.named("ready_get");
 pub(super) const NODE_PUBLIC_STATUS: Operation =
-    Operation::shows::<WirePublicStatus<'static>>("release_get", "Says what anybody may know: the release and the API's version");
+    Operation::shows::<WirePublicStatus<'static>>("release_get", "Returns public information: the release and the API's version");
 const PAGES: Content = Content::Text(&["text/markdown", "text/html"]);
-pub(super) const ERROR_LIST: Operation = Operation::new("error_list", "Lists the pages about errors")
-    .gives_content(200, "The list.", PAGES, &[])
-    .refuses(&[(406, "not_acceptable")]);
-pub(super) const ERROR_GET: Operation = Operation::new("error_get", "Shows a page about an error")
+pub(super) const ERROR_LIST: Operation =
+    Operation::new("error_list", "Lists the error pages").gives_content(200, "The list.", PAGES, &[]).refuses(&[(406, "not_acceptable")]);
+pub(super) const ERROR_GET: Operation = Operation::new("error_get", "Returns an error page")
     .gives_content(200, "The page.", PAGES, &[])
     .refuses(&[(404, "no_such_path"), (406, "not_acceptable")]);
-pub(super) const DOCS_GET: Operation = Operation::new("docs_get", "Shows the OpenAPI document as a page")
+pub(super) const DOCS_GET: Operation = Operation::new("docs_get", "Returns the OpenAPI document as a page")
     .gives_content(200, "The page.", Content::Text(&["text/html"]), &[])
     .refuses(&[(406, "not_acceptable")]);
-pub(super) const OPENAPI_GET: Operation = Operation::new("openapi_get", "Gives this document").gives_content(
+pub(super) const OPENAPI_GET: Operation = Operation::new("openapi_get", "Returns this document").gives_content(
     200,
     "The document.",
     Content::Json(schema_of::<shapes::Document>),
     &[],
 );
-pub(super) const DEAD_LETTER_RETRY: Operation = Operation::new("dead_letter_retry", "Has what gave up tried again")
+pub(super) const DEAD_LETTER_RETRY: Operation = Operation::new("dead_letter_retry", "Retries a dead letter")
     .asked(DRY)
     .gives_content(204, WOULD_BE, Content::Nothing, &[])
     .takes(Takes::Empty)
-    .gives::<WireDealtWith>(202, "It is run again, or what it makes now is on the disk.", WRITTEN)
+    .gives::<WireDealtWith>(202, "The execution is run again, or the new events of the delivery are on the disk.", WRITTEN)
     .refuses(&[
         (404, "hook_not_found"),
         (409, "dead_letter_not_open"),
@@ -538,11 +540,11 @@ pub(super) const DEAD_LETTER_RETRY: Operation = Operation::new("dead_letter_retr
     ])
     .heeds_conditions(Conditional::Change)
     .demands_admission();
-pub(super) const DEAD_LETTER_DISMISS: Operation = Operation::new("dead_letter_dismiss", "Leaves what gave up as it is")
+pub(super) const DEAD_LETTER_DISMISS: Operation = Operation::new("dead_letter_dismiss", "Dismisses a dead letter")
     .asked(DRY)
     .gives_content(204, WOULD_BE, Content::Nothing, &[])
     .takes(Takes::Empty)
-    .gives::<WireDealtWith>(200, "It is left as it is.", WRITTEN)
+    .gives::<WireDealtWith>(200, "The dead letter is dismissed.", WRITTEN)
     .refuses(&[(409, "dead_letter_not_open")])
     .heeds_conditions(Conditional::Change);
 const LETTERS: &[&str] = &["sensor", "action", "rule", "since", "until", "sort", "limit", "cursor", "dry_run"];
@@ -551,11 +553,11 @@ const fn deals_with_many(id: &'static str, summary: &'static str) -> Operation {
     Operation::new(id, summary)
         .asked(LETTERS)
         .takes(Takes::Empty)
-        .gives::<WireList<WireDealtWith>>(200, "What came of each of a page.", &[Header::Link])
+        .gives::<WireList<WireDealtWith>>(200, "The outcome for each item of a page.", &[Header::Link])
         .sees_views()
 }
 
 pub(super) const DEAD_LETTERS_RETRY: Operation =
-    deals_with_many("dead_letters_retry", "Has what gave up tried again: the open ones of a page of a list").demands_admission();
+    deals_with_many("dead_letters_retry", "Retries dead letters: the open ones of a page of a list").demands_admission();
 pub(super) const DEAD_LETTERS_DISMISS: Operation =
-    deals_with_many("dead_letters_dismiss", "Leaves what gave up as it is: the open ones of a page of a list");
+    deals_with_many("dead_letters_dismiss", "Dismisses dead letters: the open ones of a page of a list");

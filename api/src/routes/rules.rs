@@ -60,7 +60,7 @@ pub(super) async fn explain(_: Allowed<RulesRead>, mut call: Call) -> Outcome {
     if !text.starts_with('"') {
         if definitions == Some(Definitions::Then) {
             return Err(
-                bad("definitions", "is `then`, but an event that was never sent can only be judged by the definitions of now").into()
+                bad("definitions", "is `then`, but an event that was never sent can only be judged by the current definitions").into()
             );
         }
         let given: WireImagined = body::parse_part("/event", text)?;

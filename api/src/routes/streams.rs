@@ -57,7 +57,7 @@ fn place(call: &Call, head: Position) -> Result<Option<Position>, Problem> {
     let after = query.parsed("after", "a position")?.map(|after| ("after", after));
     let last = call.headers().get(LAST_EVENT_ID).map(|given| match given.to_str().ok().and_then(|text| text.parse().ok()) {
         Some(last) => Ok(("last-event-id", last)),
-        None => Err(bad("last-event-id", "is not a position, as the id of an event gives it")),
+        None => Err(bad("last-event-id", "is not a position from the id of an event")),
     });
     match last.transpose()?.or(after) {
         Some((name, position)) if position > head.0 => Err(ahead(name, position, head).into()),
@@ -67,7 +67,7 @@ fn place(call: &Call, head: Position) -> Result<Option<Position>, Problem> {
 
 /// A place that this log does not have yet: what would be told from there on would leave out what comes before it.
 fn ahead(name: &'static str, position: u64, head: Position) -> ParameterRefusal {
-    bad(name, format!("is {position}, and the newest record is at {head}: it is of another log"))
+    bad(name, format!("is {position}, but the newest record is at {head}: the position belongs to another log"))
 }
 
 /// Reads whether the stream is to be a WebSocket; without one it is of events, which the caller must accept.

@@ -26,7 +26,7 @@ enum VarInvalid {
     #[error(transparent)]
     Name(#[from] NameError),
     /// It has no such value.
-    #[error("the value is null, and a var that has none is not there")]
+    #[error("the value is null, which a var cannot have")]
     Null,
 }
 
@@ -44,7 +44,7 @@ impl Explain for VarInvalid {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Name(_) => None,
-            Self::Null => Some("send another value, or take it away with `DELETE`".into()),
+            Self::Null => Some("send another value, or remove the var with `DELETE`".into()),
         }
     }
 }

@@ -185,8 +185,11 @@ impl Bench {
         if let Some(Then::Compare { first, second }) = &then {
             if asked.says_anything() {
                 // Clap's own check would count what every command takes, as `--output`.
-                return Err(Failure::with(Exit::Usage, "`compare` compares what was measured before, and measures nothing")
-                    .hint("ensue bench compare FIRST SECOND"));
+                return Err(Failure::with(
+                    Exit::Usage,
+                    "`compare` cannot be combined with scenarios: it compares earlier results and measures nothing",
+                )
+                .hint("run `ensue bench compare FIRST SECOND`"));
             }
             return compare(first, second, asking.output);
         }
@@ -196,17 +199,16 @@ impl Bench {
                 continue;
             }
             if asked.scenarios != [scenario] {
-                return Err(
-                    Failure::with(Exit::Usage, format!("`{name}` is measured alone")).hint(format!("leave out the others, or `{name}`"))
-                );
+                return Err(Failure::with(Exit::Usage, format!("`{name}` must be measured alone"))
+                    .hint(format!("leave out the others, or `{name}`")));
             }
             tell_of_build();
             return many_threads(&machine.cores.clone(), alone(scenario, asked, machine, asking.output));
         }
         let workflow = asked.scenarios.contains(&Scenario::Workflow);
         if asked.workflow.says_anything() && !workflow {
-            let why = "`--parts` and `--graphs` say what of `workflow` is measured, and it is not";
-            return Err(Failure::with(Exit::Usage, why).hint("ensue bench workflow --graphs DIR"));
+            let why = "`--parts` and `--graphs` apply only to `workflow`, which is not measured here";
+            return Err(Failure::with(Exit::Usage, why).hint("run `ensue bench workflow --graphs DIR`"));
         }
         let workflow = workflow.then(|| asked.workflow.read()).transpose()?;
         let scenarios = if asked.scenarios.is_empty() { Scenario::value_variants().to_vec() } else { asked.scenarios };
@@ -243,21 +245,21 @@ impl Asked {
 
 fn tell_of_build() {
     if cfg!(debug_assertions) {
-        tell("note: this is a debug build; figures that mean something come from `cargo build --release`");
+        tell("note: this is a debug build; for meaningful figures, use `cargo build --release`");
     }
 }
 
 /// Waits on several threads, on the bench's cores: making a log blocks one.
 fn many_threads(cores: &Cores, asked: impl Future<Output = Outcome>) -> Outcome {
     // What this thread starts begins where it is.
-    cores.take_those_of_the_bench().map_err(|error| Failure::new(format!("the bench cannot be put on cores of its own: {error}")))?;
+    cores.take_those_of_the_bench().map_err(|error| Failure::new(format!("the bench cannot be pinned to its own cores: {error}")))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.map_err(|error| Failure::new(format!("nothing can be awaited here: {error}")))?.block_on(asked)
+    runtime.map_err(|error| Failure::new(format!("the runtime cannot be started: {error}")))?.block_on(asked)
 }
 
 fn temporary() -> Result<tempfile::TempDir, Failure> {
     let folder = tempfile::Builder::new().prefix("ensue-bench-").tempdir();
-    folder.map_err(|error| Failure::new(format!("no temporary directory can be made: {error}")))
+    folder.map_err(|error| Failure::new(format!("the temporary directory cannot be created: {error}")))
 }
 
 fn absolute(folder: &Path) -> Result<PathBuf, Failure> {
@@ -268,8 +270,8 @@ fn absolute(folder: &Path) -> Result<PathBuf, Failure> {
 fn standing(folder: &Path) -> Result<PathBuf, Failure> {
     let folder = absolute(folder)?;
     if !folder.join("data").is_dir() {
-        let why = format!("{} has no log to go on with", folder.display());
-        return Err(Failure::with(Exit::Usage, why).hint(format!("make one: ensue bench log --folder {}", folder.display())));
+        let why = format!("{} has no log to continue", folder.display());
+        return Err(Failure::with(Exit::Usage, why).hint(format!("create one with `ensue bench log --folder {}`", folder.display())));
     }
     Ok(folder)
 }
@@ -284,7 +286,7 @@ async fn alone(scenario: Scenario, asked: Asked, machine: Machine, output: Outpu
     let folder = asked.folder.map_or_else(|| Ok(temporary.path().to_owned()), |folder| absolute(&folder))?;
     let mut document = opened(&machine);
     if scenario == Scenario::Reads {
-        tell(format!("making {} executions in {} …", asked.executions, folder.display()));
+        tell(format!("creating {} executions in {} …", asked.executions, folder.display()));
         let size = Size {
             executions: asked.executions,
             connections: usize::from(asked.connections),
@@ -296,7 +298,7 @@ async fn alone(scenario: Scenario, asked: Asked, machine: Machine, output: Outpu
         output.print_one(&document, told);
         return Ok(());
     }
-    tell(format!("making a log of {} records in {} …", asked.records, folder.display()));
+    tell(format!("creating a log of {} records in {} …", asked.records, folder.display()));
     let length = Length { records: asked.records, open: asked.open };
     let figures = bench::long::measure(&folder, length, &machine).await.map_err(|error| unmeasured("log", &error))?;
     document["log"] = figures;
@@ -314,7 +316,7 @@ fn opened(machine: &Machine) -> Value {
 async fn measured(scenarios: &[Scenario], workflow: Option<Parts>, plan: Plan, log: Option<PathBuf>, output: Output) -> Outcome {
     let mut document = opened(&plan.machine);
     if scenarios.contains(&Scenario::Limits) {
-        tell("measuring what the machine can do at best …");
+        tell("measuring the limits of this machine …");
         let folder = temporary()?;
         let each = plan.duration.min(LIMIT_MEASURED_MAX);
         let limits = bench::limits::measure(folder.path(), plan.connections, each, &plan.machine.cores).await;
@@ -369,7 +371,7 @@ fn compare(first: &Path, second: &Path, output: Output) -> Outcome {
         let text = std::fs::read_to_string(path);
         let text = text.map_err(|error| Failure::with(Exit::Refused, format!("`{}` cannot be read: {error}", path.display())))?;
         serde_json::from_str::<Value>(&text)
-            .map_err(|error| Failure::with(Exit::Refused, format!("`{}` is no JSON: {error}", path.display())))
+            .map_err(|error| Failure::with(Exit::Refused, format!("`{}` is not JSON: {error}", path.display())))
     };
     let compared = bench::compare::compared(&read(first)?, &read(second)?).map_err(|why| Failure::with(Exit::Refused, why))?;
     output.print_one(&compared, bench::compare::table);

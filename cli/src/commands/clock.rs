@@ -25,7 +25,7 @@ impl Clock {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let Self::Accept = self;
         asking.client()?.post("/clock/accept", &json!({})).await?;
-        tell("the clock is taken for right; no step of it holds what is due by it");
+        tell("the clock is accepted; due timers no longer wait for a step of it");
         Ok(())
     }
 }

@@ -30,7 +30,7 @@ impl Lint {
         found.show(asking);
         found.outcome()?;
         match (self.strict, found.warnings()) {
-            (true, warnings @ 1..) => Err(Failure::new(format!("{}, and `--strict` takes none", counted(warnings, "warning")))),
+            (true, warnings @ 1..) => Err(Failure::new(format!("{}, and `--strict` allows none", counted(warnings, "warning")))),
             (true | false, _) => Ok(()),
         }
     }

@@ -74,7 +74,7 @@ impl Log {
     pub(super) fn run(self, asking: &Asking) -> Outcome {
         // Clap's own check would count what every command takes, as `--server`.
         if self.about.is_some() && (self.after.is_some() || self.follow || self.limit.is_some() || self.bodies) {
-            let message = "`--after`, `--follow`, `--limit` and `--bodies` are for the records, not for what stands behind `log`";
+            let message = "`--after`, `--follow`, `--limit` and `--bodies` apply to the list of records, not to the subcommands of `log`";
             return Err(Failure::with(Exit::Usage, message));
         }
         match self.about {
@@ -174,7 +174,7 @@ async fn read(client: &Client, after: u64, limit: u64, bodies: bool) -> Result<V
 }
 
 fn no_records(client: &Client) -> Failure {
-    Failure::new(format!("{} gives no list of records", client.server()))
+    Failure::new(format!("{} did not return a list of records", client.server()))
 }
 
 /// A record in a line, and what is kept beside it in another.
@@ -202,7 +202,7 @@ fn plain(value: &Value) -> String {
 }
 
 fn print_verified(output: Output, verified: &Value) -> Outcome {
-    output.print(verified, || tell(format!("the log is whole up to position {}", text(verified, "position"))));
+    output.print(verified, || tell(format!("the log is intact up to position {}", text(verified, "position"))));
     Ok(())
 }
 

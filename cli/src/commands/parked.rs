@@ -74,11 +74,11 @@ impl Parked {
             }
             Self::Retry { position } => {
                 client.post(&format!("/parked_reactions/{position}/retry"), &json!({})).await?;
-                tell(format!("what follows from the record at {position} is worked out again"));
+                tell(format!("the reaction to the record at {position} is retried"));
             }
             Self::Dismiss { position } => {
                 client.post(&format!("/parked_reactions/{position}/dismiss"), &json!({})).await?;
-                tell(format!("what should have followed from the record at {position} is not to be"));
+                tell(format!("the reaction to the record at {position} is dismissed"));
             }
         }
         Ok(())

@@ -54,7 +54,7 @@ fn line(record: &Value) -> String {
         "execution.paused" => ("paused".to_owned(), format!("by {}", text(record, "actor"))),
         "execution.resumed" => ("resumed".to_owned(), format!("by {}", text(record, "actor"))),
         "execution.cancel_requested" => ("cancelling".to_owned(), format!("by {}", text(record, "actor"))),
-        "execution.became_indeterminate" => ("indeterminate".to_owned(), "nobody can know what became of it: settle it".to_owned()),
+        "execution.became_indeterminate" => ("indeterminate".to_owned(), "it is unknown whether it took effect: settle it".to_owned()),
         "step.skipped" => ("step skipped".to_owned(), format!("{}: {}", text(fact, "step"), steps::why_skipped(&text(fact, "because")))),
         "rerun.planned" => ("rerun".to_owned(), format!("of {}", text(fact, "of"))),
         "step.taken_over" => {
@@ -68,7 +68,7 @@ fn line(record: &Value) -> String {
         "wait.opened" => ("events count".to_owned(), format!("for {}: {}", text(fact, "step"), text(fact, "trigger"))),
         "wait.matched" => ("event has come".to_owned(), format!("for {}: {}", text(fact, "step"), text(fact, "event"))),
         "wait.erred" => ("event unclear".to_owned(), format!("for {}: {}", text(fact, "step"), text(fact, "message"))),
-        "undo.begun" => ("undoing".to_owned(), format!("{} of what succeeded, the newest first", text(fact, "count"))),
+        "undo.begun" => ("undoing".to_owned(), format!("{} steps and items that succeeded, the newest first", text(fact, "count"))),
         "undo.failed" => ("undo failed".to_owned(), format!("{}: {}", steps::name(fact), failure(&fact["error"]))),
         kind => (kind.strip_prefix("execution.").unwrap_or(kind).replace('.', " "), failure(&fact["error"])),
     };

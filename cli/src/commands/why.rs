@@ -101,7 +101,10 @@ impl Why {
                 explained(&client, &format!("/rules/{}/explain", segment(rule)), &json!({ "event": event }), asking.output).await
             }
             (None, None, Some(event), _) => self.rules(&client, event, asking.output).await,
-            (None, _, None, _) => Err(Failure::with(Exit::Usage, "name what is to be explained").hint("`ensue help why` has examples")),
+            (None, _, None, _) => {
+                Err(Failure::with(Exit::Usage, "no event, enforcement or execution is named")
+                    .hint("see the examples with `ensue help why`"))
+            }
         }
     }
 
@@ -178,6 +181,6 @@ async fn imagined(client: &Client, rule: &str, trigger: Option<&str>, data: &Pat
     match triggers.as_slice() {
         [only] => Ok(json!({ "trigger": only, "payload": payload })),
         several => Err(Failure::with(Exit::Usage, format!("rule `{rule}` names several triggers: {}", several.join(", ")))
-            .hint("say which the event is of: --trigger REF")),
+            .hint("name the trigger of the event: --trigger REF")),
     }
 }

@@ -279,16 +279,16 @@ impl ItemFailure {
 #[non_exhaustive]
 pub enum WorkflowError {
     /// There is nothing to do.
-    #[error("a workflow has at least one step")]
+    #[error("a workflow must have at least one step")]
     Empty,
     /// There are too many.
-    #[error("a workflow has at most {STEPS_MAX} steps; this has {0}: make sub-workflows of some")]
+    #[error("a workflow can have at most {STEPS_MAX} steps, but this one has {0}: move some of them to sub-workflows")]
     TooMany(usize),
     /// Two have one name.
-    #[error("there are two steps `{0}`")]
+    #[error("two steps have the name `{0}`")]
     Twice(StepName),
     /// One needs what is not there.
-    #[error("the step `{step}` needs `{needs}`, which is not there")]
+    #[error("the step `{step}` needs `{needs}`, which does not exist")]
     NoStep {
         /// The step.
         step: StepName,
@@ -296,7 +296,7 @@ pub enum WorkflowError {
         needs: StepName,
     },
     /// Some need each other, each the next, the last the first.
-    #[error("these steps need each other in a circle: {}", circle(.0))]
+    #[error("these steps need each other in a cycle: {}", circle(.0))]
     Cycle(Vec<StepName>),
 }
 

@@ -25,13 +25,15 @@ pub enum Refusal {
         misfits: String,
     },
     /// Another event was accepted under the same key.
-    #[error("the dedupe key was used {} for another event; a key belongs to one event", place(*position))]
+    #[error("the dedupe key was already used {} for another event; a key identifies a single event", place(*position))]
     KeyReused {
         /// Where; 0 for an event of the same command.
         position: Position,
     },
     /// Another request was carried out under the same key.
-    #[error("this `Idempotency-Key` was used for another request, which was answered at position {position}; a key belongs to one request")]
+    #[error(
+        "this `Idempotency-Key` was already used for another request, which was answered at position {position}; a key identifies a single request"
+    )]
     RequestDiffers {
         /// Where.
         position: Position,
@@ -59,10 +61,10 @@ pub enum Refusal {
     #[error("the execution {0} is not open")]
     NotOpen(ExecutionId),
     /// The execution is asked to end, or undoes itself.
-    #[error("the execution {0} is ending, and that is not held up")]
+    #[error("the execution {0} is already ending, so it cannot be paused")]
     IsEnding(ExecutionId),
     /// The execution is not paused itself.
-    #[error("the execution {execution} is not paused{}", .by.map_or(String::new(), |by| format!(": it stands in {by}, which is")))]
+    #[error("the execution {execution} is not paused{}", .by.map_or(String::new(), |by| format!(": it is part of {by}, which is")))]
     NotPaused {
         /// The execution.
         execution: ExecutionId,
@@ -73,10 +75,10 @@ pub enum Refusal {
     #[error("the execution {0} has not ended")]
     NotEnded(ExecutionId),
     /// The attempt does not run, or does not run any more.
-    #[error("the attempt {0} does not run any more; nothing more is taken of it")]
+    #[error("the attempt {0} is no longer running, so nothing more is accepted from it")]
     NotRunning(AttemptId),
     /// The attempt has said too much.
-    #[error("the attempt {attempt} has made {max} {what} already, which is the most")]
+    #[error("the attempt {attempt} has already made {max} {what}, which is the limit")]
     TooManyMessages {
         /// The attempt.
         attempt: AttemptId,
@@ -86,7 +88,7 @@ pub enum Refusal {
         max: u32,
     },
     /// The report comes with another token than the attempt has.
-    #[error("the token {given} is not that of attempt {attempt}")]
+    #[error("the token {given} is not the current token of attempt {attempt}")]
     WrongToken {
         /// The attempt.
         attempt: AttemptId,
@@ -94,13 +96,13 @@ pub enum Refusal {
         given: u64,
     },
     /// The execution is not indeterminate.
-    #[error("the execution {0} is not indeterminate; only such a one can be settled")]
+    #[error("the execution {0} is not indeterminate; only an indeterminate execution can be settled")]
     NotIndeterminate(ExecutionId),
     /// No answer to the inquiry is taken any more.
     #[error("the inquiry {0} is closed: it was answered or cancelled, or it expired")]
     InquiryClosed(InquiryId),
     /// Somebody else is asked.
-    #[error("`{name}` is not asked by the inquiry {inquiry}")]
+    #[error("`{name}` is not an assignee of the inquiry {inquiry}")]
     NotAsked {
         /// The inquiry.
         inquiry: InquiryId,
@@ -108,7 +110,7 @@ pub enum Refusal {
         name: String,
     },
     /// Who answered is excluded.
-    #[error("`{name}` may not answer the inquiry {inquiry}: it excludes who asked for the work, or this name")]
+    #[error("`{name}` may not answer the inquiry {inquiry}: the inquiry excludes this name or the requester of the work")]
     MayNotAnswer {
         /// The inquiry.
         inquiry: InquiryId,
@@ -116,7 +118,7 @@ pub enum Refusal {
         name: String,
     },
     /// The same person has answered already.
-    #[error("you answered the inquiry {inquiry} at {at} already; it takes one answer of each")]
+    #[error("you already answered the inquiry {inquiry} at {at}; each person can answer once")]
     AnsweredBefore {
         /// The inquiry.
         inquiry: InquiryId,
@@ -124,7 +126,7 @@ pub enum Refusal {
         at: Timestamp,
     },
     /// The answer does not name what was shown, and the inquiry requires that.
-    #[error("the inquiry {inquiry} requires the digest of what was shown with each answer; its digest is {digest}")]
+    #[error("the inquiry {inquiry} requires the digest of the question with each answer; its digest is {digest}")]
     DigestMissing {
         /// The inquiry.
         inquiry: InquiryId,
@@ -132,7 +134,7 @@ pub enum Refusal {
         digest: Digest,
     },
     /// What was shown is not what is asked.
-    #[error("the answer is to another question than the inquiry {inquiry} asks; its digest is {digest}")]
+    #[error("the answer is for another question than the one that the inquiry {inquiry} asks; its digest is {digest}")]
     ApprovalStale {
         /// The inquiry.
         inquiry: InquiryId,
@@ -140,7 +142,7 @@ pub enum Refusal {
         digest: Digest,
     },
     /// The answer is none to what the engine itself asks.
-    #[error("the answer does not fit what the inquiry {inquiry} asks: {misfit}")]
+    #[error("the answer does not fit the question of the inquiry {inquiry}: {misfit}")]
     AnswerMisfit {
         /// The inquiry.
         inquiry: InquiryId,
@@ -148,7 +150,7 @@ pub enum Refusal {
         misfit: String,
     },
     /// The inquiry's `veto` erred over the answer.
-    #[error("the `veto` of the inquiry {inquiry} errs over this answer: {why}")]
+    #[error("the `veto` of the inquiry {inquiry} fails on this answer: {why}")]
     VetoErred {
         /// The inquiry.
         inquiry: InquiryId,
@@ -156,7 +158,7 @@ pub enum Refusal {
         why: String,
     },
     /// The catalog has moved on.
-    #[error("the catalog is at revision {now}, the change was made for {base}")]
+    #[error("the catalog is at revision {now}, but the change was made for revision {base}")]
     CatalogMoved {
         /// The revision now.
         now: CatalogRevision,
@@ -173,7 +175,7 @@ pub enum Refusal {
     #[error("there is no rule `{0}`")]
     NoRule(RuleRef),
     /// A key has a newer version already.
-    #[error("key `{key}` is at version {now} already, {given} was given; set it again")]
+    #[error("key `{key}` is already at version {now}, but version {given} was given; set it again")]
     KeyVersion {
         /// The key.
         key: KeyRef,
@@ -189,10 +191,10 @@ pub enum Refusal {
     #[error("there is no var `{0}`")]
     NoVar(VarName),
     /// Somebody changed the var meanwhile.
-    #[error("var `{0}` is not any more as it was when this change of it was made")]
+    #[error("var `{0}` has changed since this update was prepared")]
     VarChanged(VarName),
     /// There are as many vars as may be.
-    #[error("var `{name}` cannot be made: {max} vars have a value, which is the most")]
+    #[error("var `{name}` cannot be created: {max} vars have a value, which is the limit")]
     TooManyVars {
         /// The var.
         name: VarName,
@@ -200,13 +202,13 @@ pub enum Refusal {
         max: usize,
     },
     /// A name is taken.
-    #[error("there is a token named `{0}` already; revoke it first or choose another name")]
+    #[error("a token named `{0}` already exists; revoke it first or choose another name")]
     TokenNameTaken(String),
     /// A token does not exist.
     #[error("there is no token named `{0}`")]
     NoToken(String),
     /// The last token that can make others would be gone.
-    #[error("`{0}` is the last token with the role admin; add another first")]
+    #[error("`{0}` is the last token with the role admin; add another one first")]
     LastAdmin(String),
     /// The dead letter was dealt with, or there are too many newer ones.
     #[error("the dead letter {0} is not open")]
@@ -215,7 +217,7 @@ pub enum Refusal {
     #[error("no reaction of the record at position {0} is parked")]
     NotParked(Position),
     /// Too much work is open.
-    #[error("{open} executions are open, {max} is the most: try again later")]
+    #[error("{open} executions are open, and the limit is {max}: try again later")]
     TooMuchOpen {
         /// How much.
         open: u64,
@@ -226,7 +228,7 @@ pub enum Refusal {
     #[error("{0}")]
     TooLarge(String),
     /// A bug of ours stopped the command; nothing was changed.
-    #[error("the command stopped at a bug of ours; nothing was changed")]
+    #[error("an internal error stopped the command; nothing was changed")]
     Bug(String),
     /// The store did not take what the command would record; nothing was changed.
     #[error("the store refused the command's records: {0}")]

@@ -59,7 +59,7 @@ pub(crate) fn skipped_because(engine: &Engine, lock: &Lock) -> String {
     let (noun, name) = (lock.owner.noun(), lock.owner.as_str());
     let holder = engine.locks().holders(lock).next();
     let by = holder.map_or_else(String::new, |holder| format!(": execution {holder} is open"));
-    format!("the {noun} `{name}` has as many executions of this key as `concurrency` allows{by}")
+    format!("the {noun} `{name}` already has as many open executions with this key as `concurrency` allows{by}")
 }
 
 /// Asks those that stand before an execution to end, the oldest first, until as many are left as may be open beside it.

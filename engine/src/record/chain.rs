@@ -98,7 +98,7 @@ impl Fields {
 #[non_exhaustive]
 pub enum ChainError {
     /// A position is missing, doubled or out of order.
-    #[error("position {expected} should follow, but {found} does: records were removed, added or moved there")]
+    #[error("position {expected} should be next, but {found} is: records were removed, added or moved there")]
     OutOfOrder {
         /// The position that should stand there.
         expected: Position,
@@ -106,7 +106,7 @@ pub enum ChainError {
         found: Position,
     },
     /// The hash does not follow from the one before and the record.
-    #[error("the record at position {at} is not the one that was written there: its hash does not follow from the one before")]
+    #[error("the record at position {at} is not the one that was written there: its hash does not follow from the record before it")]
     Broken {
         /// The first position whose hash does not follow.
         at: Position,

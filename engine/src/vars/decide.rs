@@ -23,10 +23,10 @@ pub const VARS_MAX: usize = 10_000;
 #[non_exhaustive]
 pub enum NotAChange {
     /// It names no var.
-    #[error("`name` names none: {0}")]
+    #[error("`name` is not valid: {0}")]
     Name(#[from] NameError),
     /// The value is too large.
-    #[error("`value` takes {0} bytes as JSON, {VALUE_BYTES_MAX} is the most of a var; what is large belongs in a store")]
+    #[error("`value` is {0} bytes long as JSON; the limit for a var is {VALUE_BYTES_MAX}; large data belongs in a store")]
     TooLarge(u64),
 }
 
@@ -102,7 +102,8 @@ pub(crate) fn change_each(engine: &Engine, by: &Changer<'_>, changes: &[VarChang
         let fact: Fact = match value {
             Some(value) => {
                 if value.bytes > VALUE_BYTES_MAX {
-                    let message = format!("the value of var `{name}` takes {} bytes as JSON, {VALUE_BYTES_MAX} is the most", value.bytes);
+                    let message =
+                        format!("the value of var `{name}` is {} bytes long as JSON; the limit is {VALUE_BYTES_MAX}", value.bytes);
                     return Err(Refusal::TooLarge(message));
                 }
                 new += usize::from(!is_there);

@@ -114,7 +114,7 @@ pub fn walls_of_this_machine() -> Walls {
     return crate::supervisor::isolation::probe();
     #[cfg(not(target_os = "linux"))]
     {
-        let wall = Wall::Missing { why: "programs are walled off on Linux only".to_owned() };
+        let wall = Wall::Missing { why: "programs can be isolated only on Linux".to_owned() };
         Walls { files: wall.clone(), signals: wall.clone(), system_calls: wall }
     }
 }
@@ -127,7 +127,7 @@ pub fn why_not_as(users: ProgramUsers) -> Option<String> {
     #[cfg(target_os = "linux")]
     return crate::supervisor::user::why_not(users);
     #[cfg(not(target_os = "linux"))]
-    Some("programs run as other users on Linux only".to_owned())
+    Some("programs can run as other users only on Linux".to_owned())
 }
 
 /// Says which folders hold what a search path names: beside `X/bin`, `X` itself, since programs there have their libraries beside

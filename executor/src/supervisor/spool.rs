@@ -166,11 +166,11 @@ impl Spools {
     pub(crate) fn note_unkept(&self) {
         let PassedOver { lines, bytes } = std::mem::take(&mut *self.passed_over());
         if lines > 0 {
-            let most = format!("{SPOOL_BYTES_MAX} bytes are the most, and a shorter line counts as {LINE_COUNTED_MIN}");
-            self.note(&format!("too much came on descriptor 3: {lines} lines with {bytes} bytes were not kept; {most}"));
+            let most = format!("the limit is {SPOOL_BYTES_MAX} bytes, and a shorter line counts as {LINE_COUNTED_MIN}");
+            self.note(&format!("too much data arrived on descriptor 3: {lines} lines with {bytes} bytes were not kept; {most}"));
         }
         if let Some(Unkept { lines, why }) = self.unkept().take() {
-            self.note(&format!("lines on descriptor 3 could not be kept, {lines} in all: {why}"));
+            self.note(&format!("lines on descriptor 3 could not be kept, {lines} in total: {why}"));
         }
     }
 
@@ -211,7 +211,7 @@ impl Spools {
             (line, _) => line,
         };
         match line {
-            Line::TooLong => self.note(&format!("a line on descriptor 3 has more than {LINE_BYTES_MAX} bytes and is passed over")),
+            Line::TooLong => self.note(&format!("a line on descriptor 3 has more than {LINE_BYTES_MAX} bytes and is skipped")),
             Line::Whole(line) if lines.counted + counted(&line) > SPOOL_BYTES_MAX => {
                 let mut passed_over = self.passed_over();
                 passed_over.lines += 1;

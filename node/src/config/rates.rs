@@ -17,7 +17,7 @@ impl WrittenRates {
     pub(super) fn read(self) -> Result<Rates, String> {
         let rate = |name: &str, text: Option<String>| -> Result<Option<Rate>, String> {
             let Some(text) = text else { return Ok(None) };
-            let rate = text.parse().map_err(|why: RateInvalid| format!("`rate_limits.{name}` is `{text}`, which is not {why}"))?;
+            let rate = text.parse().map_err(|why: RateInvalid| format!("`rate_limits.{name}` is `{text}`, but must be {why}"))?;
             Ok(Some(rate))
         };
         Ok(Rates { reads: rate("reads", self.reads)?, writes: rate("writes", self.writes)?, hooks: rate("hooks", self.hooks)? })
