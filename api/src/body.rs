@@ -219,7 +219,7 @@ mod tests {
         for body in [r#" ["ada"]"#, "7", "null", "\"ada\""] {
             let problem = refused(body);
             assert_eq!(problem.code(), "body_invalid", "{body}");
-            assert_eq!(problem.detail(), Some("the body does not have the shape that this path takes: must be an object"), "{body}");
+            assert_eq!(problem.detail(), Some("the body does not have the form that this path accepts: must be an object"), "{body}");
         }
         let body = Bytes::from_static(br#"["a secret"]"#);
         assert_eq!(parse_secret::<Shape>(&body).unwrap_err().code(), "body_invalid");

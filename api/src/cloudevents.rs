@@ -404,7 +404,7 @@ mod tests {
             assert!(told(more).contains(&format!("`{pointer}` ")), "{more}: {}", told(more));
         }
         let bare = structured("{}", "/3").unwrap_err();
-        assert_eq!(bare.detail(), Some("this is no CloudEvent that can be taken: `/3/specversion` is missing"));
+        assert_eq!(bare.detail(), Some("not a valid CloudEvent: `/3/specversion` is missing"));
         for none in ["[]", "7", "\"x\""] {
             assert!(structured(none, "").is_err(), "{none}");
         }
@@ -414,7 +414,7 @@ mod tests {
     fn only_version_1_0_is_taken() {
         for version in ["0.3", "1.0.2", "2.0"] {
             let other = structured(&format!(r#"{{"specversion":"{version}","id":"1","source":"/s","type":"a.b"}}"#), "").unwrap_err();
-            assert!(other.detail().unwrap().ends_with(&format!("is `{version}`; `1.0` is taken")), "{:?}", other.detail());
+            assert!(other.detail().unwrap().ends_with(&format!("is `{version}`, but only `1.0` is supported")), "{:?}", other.detail());
         }
     }
 

@@ -258,11 +258,11 @@ mod tests {
         {
             assert_eq!(failed(condition, tag), None, "{condition:?}");
         }
-        assert_eq!(failed(&tagged, Some("\"b\"")).unwrap(), "the key `a.b` is not, or not any more, as `If-Match` says");
+        assert_eq!(failed(&tagged, Some("\"b\"")).unwrap(), "the key `a.b` has another `ETag` than `If-Match` requires");
         for condition in [&tagged, &Condition::There] {
-            assert_eq!(failed(condition, None).unwrap(), "`If-Match` demands that there be a key `a.b`, and there is none");
+            assert_eq!(failed(condition, None).unwrap(), "`If-Match` requires an existing key `a.b`, but there is none");
         }
         let there = failed(&Condition::NotThere, Some("\"a\"")).unwrap();
-        assert_eq!(there, "`If-None-Match` demands that there be no key `a.b`, and there is one");
+        assert_eq!(there, "`If-None-Match` requires that no key `a.b` exists, but there is one");
     }
 }

@@ -163,8 +163,8 @@ mod tests {
     #[test]
     fn an_unknown_parameter_is_told_the_known_ones() {
         let refusal = Query::parse(Some("limit=1&colour=red"), KNOWN).unwrap_err();
-        assert_eq!(refusal.to_string(), "there is no parameter `colour` here; there are `limit`, `trigger`");
-        assert_eq!(Query::parse(Some("a"), &[]).unwrap_err().to_string(), "there is no parameter `a` here; this path takes none");
+        assert_eq!(refusal.to_string(), "there is no parameter `colour` here; the parameters are `limit`, `trigger`");
+        assert_eq!(Query::parse(Some("a"), &[]).unwrap_err().to_string(), "there is no parameter `a` here; this path has no parameters");
     }
 
     #[test]

@@ -253,7 +253,7 @@ mod tests {
     async fn a_node_that_falls_silent_is_not_waited_for_for_ever() {
         let (failure, asked, took) = follow_one_that(": hello\n\nid: 7\n\n", Then::StandsStill).await;
         assert_eq!(failure.exit(), Exit::Unreachable, "{failure}");
-        assert!(failure.to_string().contains("has said nothing for 45 s"), "{failure}");
+        assert!(failure.to_string().contains("has sent nothing for 45 s"), "{failure}");
         assert!(took > NODE_PATIENCE && took < NODE_PATIENCE * 3, "{took:?}");
         assert!(asked > 1, "it was not asked again");
     }

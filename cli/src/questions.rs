@@ -262,8 +262,8 @@ mod tests {
         It was tested.
 
         the answer's fields
-        note (string or null, may be left out)
-        ring (one | all, may be left out)
+        note (string or null, optional)
+        ring (one | all, optional)
         ship (boolean): Whether it goes out.
 
         answers

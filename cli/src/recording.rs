@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn a_case_is_written_in_the_order_in_which_people_write_it() {
         let parts = vec![
-            ("it", json!("does again what `release.ship` did")),
+            ("it", json!("repeats what `release.ship` did")),
             ("run", json!({ "action": "release.ship", "with": { "text": "two\nlines", "yes": "no", "list": [1, "012", null] } })),
             ("mocks", json!({ "build": { "result": {} }, "wide": [{ "result": "?" }, [{ "error": { "kind": "signal" } }]] })),
             ("expect", json!({ "status": "succeeded" })),

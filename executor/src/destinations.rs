@@ -72,7 +72,7 @@ impl Names for SystemNames {
 #[derive(Debug, Error)]
 enum DestinationError {
     /// It may not be reached.
-    #[error("must not be reached from here")]
+    #[error("is not an allowed destination")]
     Denied,
     /// Its name stands for nothing.
     #[error("has no address: {0}")]

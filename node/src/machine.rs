@@ -300,12 +300,12 @@ mod tests {
         let (auto, none) = (IsolationMode::Auto, IsolationMode::None);
         let range = ProgramUsers::Range { first: 70_000, last: 80_000 };
         for (users, node, mode, verdict, told) in [
-            (range, 0, auto, FindingVerdict::Good, "a user of its own (70000-80000), without any capability"),
+            (range, 0, auto, FindingVerdict::Good, "as its own user (70000-80000), without any capability"),
             (ProgramUsers::One { user: 33, group: 33 }, 0, auto, FindingVerdict::Good, "as the user 33"),
             (ProgramUsers::Node, 0, auto, FindingVerdict::Warning, "as root, because it is closed: without any capability"),
-            (ProgramUsers::Node, 0, none, FindingVerdict::Warning, "with all that root can do"),
+            (ProgramUsers::Node, 0, none, FindingVerdict::Warning, "with all permissions of root"),
             (ProgramUsers::Node, 1_000, auto, FindingVerdict::Good, "as the node's user, 1000"),
-            (ProgramUsers::Node, 1_000, none, FindingVerdict::Warning, "read and write all that it can"),
+            (ProgramUsers::Node, 1_000, none, FindingVerdict::Warning, "can read and write whatever it can"),
         ] {
             let (found, message) = said(users, node, mode);
             assert!(found == verdict && message.contains(told), "{found:?} {message}");

@@ -499,9 +499,9 @@ mod tests {
     #[test]
     fn a_start_that_the_file_of_the_log_refuses_names_that_file() {
         let refusal = SubmitError::Refused(Refusal::Unstorable("its first record is there already".to_owned()));
-        let why = refused("noting the start", &refusal).to_string();
+        let why = refused("recording the start", &refusal).to_string();
         assert!(why.contains("log.sqlite") && why.contains("its first record is there already"), "{why}");
-        let other = refused("noting the start", &SubmitError::Busy);
-        assert!(matches!(other, StartError::Refused { doing: "noting the start", .. }), "{other}");
+        let other = refused("recording the start", &SubmitError::Busy);
+        assert!(matches!(other, StartError::Refused { doing: "recording the start", .. }), "{other}");
     }
 }

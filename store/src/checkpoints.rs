@@ -458,7 +458,10 @@ mod tests {
         let path = fixture.save("two");
         fs::write(&path, b"{\"format\":2,\"release\":\"9.0.0\",\"more\":true}\nwhatever").unwrap();
         let (state, skipped) = fixture.found();
-        assert_eq!((state.unwrap().as_str(), skipped[0].as_str()), ("one", "it has format 2, this release knows up to 1: 9.0.0 wrote it"));
+        assert_eq!(
+            (state.unwrap().as_str(), skipped[0].as_str()),
+            ("one", "it has format 2, but this release knows formats only up to 1: 9.0.0 wrote it")
+        );
     }
 
     #[test]
@@ -489,7 +492,7 @@ mod tests {
         let ahead = Checkpoint { at: Head { position: Position(99), ..fixture.writer.head() }, ..fixture.checkpoint("ahead") };
         write(&fixture.checkpoints(), &ahead);
         let (state, skipped) = fixture.found();
-        assert_eq!((state.unwrap().as_str(), skipped[0].as_str()), ("one", "it was saved at position 99, the log ends at 1"));
+        assert_eq!((state.unwrap().as_str(), skipped[0].as_str()), ("one", "it was saved at position 99, but the log ends at 1"));
     }
 
     #[test]

@@ -190,12 +190,12 @@ mod tests {
     fn what_cannot_be_run_is_told_of() {
         for (text, why) in [
             (r#"{ "name": "none", "nodes": [] }"#, "it has 0 nodes"),
-            (r#"{ "name": "x", "nodes": [{ "id": "a", "needs": ["b"], "duration_ms": 1 }] }"#, "`a` needs `b`, which is no node"),
-            (r#"{ "name": "x", "nodes": [{ "id": "a", "duration_ms": 1 }, { "id": "a", "duration_ms": 1 }] }"#, "two nodes are called `a`"),
+            (r#"{ "name": "x", "nodes": [{ "id": "a", "needs": ["b"], "duration_ms": 1 }] }"#, "`a` needs `b`, which is not a node"),
             (
-                r#"{ "name": "x", "nodes": [{ "id": "a", "needs": ["a"], "duration_ms": 1 }] }"#,
-                "1 of its nodes need each other in a circle",
+                r#"{ "name": "x", "nodes": [{ "id": "a", "duration_ms": 1 }, { "id": "a", "duration_ms": 1 }] }"#,
+                "two nodes have the name `a`",
             ),
+            (r#"{ "name": "x", "nodes": [{ "id": "a", "needs": ["a"], "duration_ms": 1 }] }"#, "1 of its nodes need each other in a cycle"),
             (r#"{ "name": "x", "nodes": [{ "id": "a", "duration_ms": 99999999999 }] }"#, "the most is 86400000"),
             (r#"{ "name": "x", "nodes": [{ "id": "a" }] }"#, "missing field `duration_ms`"),
             (r#"{ "nodes": [] }"#, "missing field `name`"),

@@ -64,6 +64,6 @@ mod tests {
     #[test]
     fn totals_name_what_was_left_out() {
         assert_eq!(totals(500, 0, false), "done: 500");
-        assert_eq!(totals(0, 2, true), "would be done: 0; left out, because they were rerun already: 2 (--again reruns these too)");
+        assert_eq!(totals(0, 2, true), "would be done: 0; left out because they were already rerun: 2 (--again reruns these too)");
     }
 }

@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn what_becomes_of_a_workflow_names_its_steps() {
-        let error = json!({ "kind": "child_failed", "message": "1 of 3 items failed, the first of them item 1: it ended with 3" });
+        let error = json!({ "kind": "child_failed", "message": "1 of 3 items failed; the first was item 1: it ended with 3" });
         let lines = [
             told("execution.requested", &json!({ "action": "release.ship", "pace": "in_steps" })),
             told("step.expanded", &json!({ "step": "deploy", "count": 3 })),
@@ -105,13 +105,13 @@ mod tests {
         2026-03-28 09:00:00Z  waiting           release.ship
         2026-03-28 09:00:00Z  step begun        deploy for each of 3 items
         2026-03-28 09:00:00Z  step failed       deploy[2]: expression: there is no `x`
-        2026-03-28 09:00:00Z  step failed       deploy: child_failed: 1 of 3 items failed, the first of them item 1: it ended with 3
+        2026-03-28 09:00:00Z  step failed       deploy: child_failed: 1 of 3 items failed; the first was item 1: it ended with 3
         2026-03-28 09:00:00Z  step skipped      announce: the workflow is failing
         2026-03-28 09:00:00Z  step succeeded    clean_up
         2026-03-28 09:00:00Z  events count      for ci: github.workflow_run
         2026-03-28 09:00:00Z  event has come    for ci: 019c1f3a-0000-7000-8000-000000000001
-        2026-03-28 09:00:00Z  undoing           2 of what succeeded, the newest first
-        2026-03-28 09:00:00Z  undo failed       deploy[1]: child_failed: 1 of 3 items failed, the first of them item 1: it ended with 3
+        2026-03-28 09:00:00Z  undoing           2 steps and items that succeeded, the newest first
+        2026-03-28 09:00:00Z  undo failed       deploy[1]: child_failed: 1 of 3 items failed; the first was item 1: it ended with 3
         2026-03-28 09:00:00Z  failed            child_failed: step `deploy` failed
         ");
     }

@@ -386,7 +386,7 @@ mod tests {
             let [Misfit { pointer, message }] = &found[..] else { panic!("{wrong}: {found:?}") };
             assert_eq!((pointer.as_str(), message.as_str()), ("/n", "should be an integer that fits in 64 bits"), "{wrong}");
         }
-        assert_eq!(misfits(Type::Integer, "3.5")[0].message, "should be integer, is a number");
+        assert_eq!(misfits(Type::Integer, "3.5")[0].message, "should be integer, but is a number");
         assert_eq!(misfits(Type::List(Box::new(Type::Integer)), "[1, 99999999999999999999]")[0].pointer, "/n/1");
         assert_eq!(misfits(Type::Number, "99999999999999999999"), []);
     }

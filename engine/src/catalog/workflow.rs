@@ -535,7 +535,7 @@ mod tests {
     fn a_circle_is_named_without_what_only_leads_into_it() {
         let steps = vec![step("before", &["one"]), step("one", &["two"]), step("two", &["three"]), step("three", &["one"])];
         let error = Workflow::new(Given::Parameters, steps, None).unwrap_err();
-        assert_eq!(error.to_string(), "these steps need each other in a circle: `one` → `two` → `three` → `one`");
+        assert_eq!(error.to_string(), "these steps need each other in a cycle: `one` → `two` → `three` → `one`");
     }
 
     #[test]

@@ -337,7 +337,7 @@ mod tests {
             (0..FILTERS).find_map(|_| raise(&isolation, &System::open(), root, root, None).unwrap())
         });
         let told = told.join().unwrap().unwrap();
-        assert!(told.starts_with("not all walls could be raised: "), "{told}");
+        assert!(told.starts_with("not all walls could be set up: "), "{told}");
     }
 
     #[test]

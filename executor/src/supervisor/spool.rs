@@ -342,7 +342,7 @@ mod tests {
         let said = format!("{{\"progress\":1}}\n\n  \n{long}\n{{\"progress\":2}}");
         spools.take_in(Stream::Messages, said.as_bytes()).await;
         assert_eq!(spools.read(Stream::Messages, 0).unwrap(), b"{\"progress\":1}\n{\"progress\":2}\n");
-        assert_eq!(log(&spools), "[ensue] a line on descriptor 3 has more than 1048576 bytes and is passed over\n");
+        assert_eq!(log(&spools), "[ensue] a line on descriptor 3 has more than 1048576 bytes and is skipped\n");
     }
 
     #[tokio::test]
@@ -378,8 +378,8 @@ mod tests {
         spools.take_in(Stream::Messages, line.repeat(lines + 5).as_bytes()).await;
         assert_eq!(spools.kept(Stream::Messages), (lines * line.len()) as u64);
         spools.note_unkept();
-        let told = "[ensue] too much came on descriptor 3: 5 lines with 5000 bytes were not kept; 16777216 bytes are the most, and a shorter \
-                    line counts as 64\n";
+        let told = "[ensue] too much data arrived on descriptor 3: 5 lines with 5000 bytes were not kept; the limit is 16777216 bytes, and a \
+                    shorter line counts as 64\n";
         assert_eq!(log(&spools), told);
     }
 
@@ -404,7 +404,7 @@ mod tests {
         spools.take_in(Stream::Messages, &b"{\"progress\":3}\n"[..]).await;
         assert_eq!(spools.read(Stream::Messages, 0).unwrap(), b"{\"progress\":3}\n");
         spools.note_unkept();
-        assert!(log(&spools).starts_with("[ensue] lines on descriptor 3 could not be kept, 2 in all: "), "{}", log(&spools));
+        assert!(log(&spools).starts_with("[ensue] lines on descriptor 3 could not be kept, 2 in total: "), "{}", log(&spools));
     }
 
     #[tokio::test]

@@ -206,7 +206,7 @@ mod tests {
         }
         let written = WrittenActions { user: Some("9-8".into()), ..Default::default() };
         let why = ActionSettings::default().take(written, Path::new("")).unwrap_err();
-        assert!(why.starts_with("`actions.user` is `9-8`, which is not root, "), "{why}");
+        assert!(why.starts_with("`actions.user` is `9-8`, but must be root, "), "{why}");
     }
 
     #[test]

@@ -252,7 +252,7 @@ mod tests {
         assert!(disabled.traces.collector.is_none() && disabled.otel_warnings.is_empty(), "{:?}", disabled.otel_warnings);
         let own = config(&[("ENSUE_TRACES_ENDPOINT", "http://own:4318"), ("OTEL_SDK_DISABLED", "true")]);
         assert!(own.traces.collector.is_none());
-        assert_eq!(own.otel_warnings, ["no traces are sent: OTEL_SDK_DISABLED is true"]);
+        assert_eq!(own.otel_warnings, ["no traces are sent, because OTEL_SDK_DISABLED is true"]);
         let none = config(&[ENDPOINT_IS, ("OTEL_TRACES_EXPORTER", "none")]);
         assert!(none.traces.collector.is_none() && none.otel_warnings.is_empty());
     }

@@ -112,18 +112,21 @@ mod tests {
     #[test]
     fn what_is_no_queue_is_an_error_that_says_what_is_wrong_with_it() {
         for (text, told) in [
-            ("workers: 2\nqueues: { default: { workers: 2 } }", "`workers` and `queues.default.workers` say the same: write one of them"),
-            ("queues: { heavy: { workers: 0 } }", "`queues.heavy.workers` is 0: nothing of it would ever start; write 1 or more"),
-            ("workers: 0", "`workers` is 0: nothing in the queue `default` would ever start; write 1 or more"),
-            ("queues: { default: { workers: 0 } }", "`queues.default.workers` is 0: nothing of it would ever start; write 1 or more"),
-            ("queues: { heavy: {} }", "`queues.heavy` has no `workers`: say how many of it run at once"),
+            (
+                "workers: 2\nqueues: { default: { workers: 2 } }",
+                "`workers` and `queues.default.workers` set the same value: write only one of them",
+            ),
+            ("queues: { heavy: { workers: 0 } }", "`queues.heavy.workers` is 0, so nothing in it would ever start; write at least 1"),
+            ("workers: 0", "`workers` is 0, so nothing in the queue `default` would ever start; write at least 1"),
+            ("queues: { default: { workers: 0 } }", "`queues.default.workers` is 0, so nothing in it would ever start; write at least 1"),
+            ("queues: { heavy: {} }", "`queues.heavy` has no `workers`: write how many of its attempts run at once"),
             (
                 "queues: { heavy: { workers: 1, rate: { limit: 0, per: 1s } } }",
-                "`queues.heavy.rate.limit` is 0, which is not from 1 to 1000000",
+                "`queues.heavy.rate.limit` is 0, but must be from 1 to 1000000",
             ),
             (
                 "queues: { heavy: { workers: 1, rate: { limit: 1, per: 0s } } }",
-                "`queues.heavy.rate.per` is `0s`, which is not a duration from 1ms to 24h, like 1s",
+                "`queues.heavy.rate.per` is `0s`, but must be a duration from 1ms to 24h, like 1s",
             ),
             ("queues: { heavy: { worker: 1 } }", "unknown field"),
             ("queues: { heavy: { workers: 1, rate: { limit: 1, per: 1s, burst: 2 } } }", "unknown field"),

@@ -73,7 +73,7 @@ mod tests {
     fn what_is_no_age_is_an_error_that_says_what_one_is() {
         for age in ["0d", "999ms", "90", "d", "-1d", "+1d", "36501d", "90 d", "1w", "90D", "99999999999d"] {
             let error = read(&format!("retention: {{ executions: '{age}' }}"), &[]).unwrap_err();
-            assert!(error.ends_with(&format!("`retention.executions` is `{age}`, which is not {AGE_FORM}")), "{error}");
+            assert!(error.ends_with(&format!("`retention.executions` is `{age}`, but must be {AGE_FORM}")), "{error}");
             let error = read("", &[("ENSUE_RETENTION_EXECUTIONS", age)]).unwrap_err();
             assert!(error.ends_with(&format!("is `{age}`, which is not {AGE_FORM}")), "{error}");
         }

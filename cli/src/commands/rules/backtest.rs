@@ -129,11 +129,14 @@ impl Backtest {
         }
         let over = |most: Option<u64>, count: u64| most.filter(|most| count > *most);
         if let Some(most) = over(self.max_new, found.new) {
-            return Err(Failure::new(format!("{what} would act on {} that were not acted on; the limit is {most}", events(found.new))));
+            return Err(Failure::new(format!(
+                "{what} would act on {} on which it did not act before; the limit is {most}",
+                events(found.new)
+            )));
         }
         if let Some(most) = over(self.max_lost, found.lost) {
             return Err(Failure::new(format!(
-                "{what} would not act, or would err, on {} that were acted on; the limit is {most}",
+                "{what} would not act, or would err, on {} on which it acted before; the limit is {most}",
                 events(found.lost)
             )));
         }
