@@ -29,27 +29,27 @@ const LIMIT_MEASURED_MAX: Duration = Duration::from_secs(2);
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Scenarios:
-  limits   what the machine can do at best: a bare handler, the disk, SQLite,
-           programs; figures of the others are then also shares of these
+  limits   the limits of the machine: a bare handler, the disk, SQLite,
+           programs; the other figures are then also shown as shares of these
   ingest   events are stored; no rule is true
   rule     one rule is true, and a no-op finished
   http     one rule is true, and makes one HTTP call to a server of the bench
   process  one rule is true, and runs `true` under a supervisor
   api      one rule is true, and a no-op finished, while others read
   rules    10 against 10,000 rules on one trigger, of which 10 are true
-  batch    lists of 100 events of 1 KB over the API, of which nothing comes
+  batch    lists of 100 events of 1 KB over the API, without any effects
   streams  single events of 1 KB, 10 a second, while many follow the log
   workflow short workflows of no-ops, as many as the node can and at 100 a
-           second; chains of 200 and 500 steps at once; graphs beside their
-           schedules; 100,000 timers (only when it is named)
+           second; chains of 200 and 500 steps at once; graphs compared with
+           their schedules; 100,000 timers (only when it is named)
   reads    pages of every list at any depth, and one execution again and
            again, among a million executions (only when it is named)
-  log      starts after kills, on a log made so long (only when it is named)
+  log      starts after kills, on a long log (only when it is named)
 
 Examples:
   ensue bench                            all of them, 64 connections
-  ensue bench http --rate 20             at 20 a second, whatever the node does
-  ensue bench http --until-called        64 at a time, each until its call came
+  ensue bench http --rate 20             at 20 a second, however fast the node is
+  ensue bench http --until-called        64 at a time, each until its call arrives
   ensue bench rule --connections 16 --seconds 30 -o json
   ensue bench limits rule -o json > monday.json
   ensue bench compare monday.json tuesday.json

@@ -15,7 +15,7 @@ use crate::report::{Outcome, tell};
 #[command(after_help = "\
 Examples:
   ensue doctor
-  ensue clock accept     what is due by the clock as it stands fires now")]
+  ensue clock accept     timers that are due by the current time fire now")]
 pub(crate) enum Clock {
     /// Take the clock for right as it stands: what is due by it is held no longer.
     Accept,

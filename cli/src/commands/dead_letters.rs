@@ -17,7 +17,7 @@ use crate::{ids, nearest};
 #[command(after_help = "\
 Examples:
   ensue dead-letters list --status open
-  ensue dead-letters show 019c…      with what was delivered
+  ensue dead-letters show 019c…      with its delivery
   ensue dead-letters retry 019c…
   ensue dead-letters retry --action billing.charge --since 2h
   ensue dead-letters dismiss --sensor github.webhook --until 7d")]

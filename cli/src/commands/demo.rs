@@ -35,7 +35,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 #[command(after_help = "\
 Examples:
   ensue demo
-  ensue demo --keep      leaves the node running until Ctrl-C, to go on with")]
+  ensue demo --keep      leaves the node running until Ctrl-C, so that you can try it")]
 pub(crate) struct Demo {
     /// Leave the node running until Ctrl-C.
     #[arg(long)]

@@ -27,8 +27,8 @@ pub(super) const VERIFYING: &str = "verifying";
 #[command(after_help = "\
 Examples:
   ensue log                            the last records
-  ensue log --follow                   and then as they come
-  ensue log --after 0 -o json          all of them, as the API gives them
+  ensue log --follow                   and new ones as they are written
+  ensue log --after 0 -o json          all of them, as the API returns them
   ensue log --limit 5 --bodies -o json
   ensue log verify
   ensue log verify --data ./ensue-data     without a running node

@@ -16,8 +16,8 @@ use crate::table::{Column, cell, pairs, text, time};
 Examples:
   ensue parked list
   ensue parked show 4711
-  ensue parked retry 4711       after an upgrade that mends it
-  ensue parked dismiss 4711     what should have followed is not to be")]
+  ensue parked retry 4711       after an upgrade that fixes the error
+  ensue parked dismiss 4711     give up the reaction permanently")]
 pub(crate) enum Parked {
     /// List them, newest first.
     List {

@@ -18,12 +18,12 @@ use crate::style::Style;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Settings come from ensue.yaml, then from ENSUE_… variables, then from these
-flags, the later over the earlier. At the very first start an admin token is
-printed, unless ENSUE_ADMIN_TOKEN or ENSUE_ADMIN_TOKEN_FILE gives one.
+flags; later ones override earlier ones. At the very first start an admin token
+is printed, unless ENSUE_ADMIN_TOKEN or ENSUE_ADMIN_TOKEN_FILE sets one.
 
 Examples:
   ensue serve
-  ensue serve --watch        a saved file of a pack is live at once
+  ensue serve --watch        changes of pack files take effect when you save them
   ensue serve --listen 0.0.0.0:3678 --data /var/lib/ensue
   ENSUE_KEY_GITHUB_WEBHOOK_SECRET_FILE=/run/secrets/github ensue serve")]
 pub(crate) struct Serve {

@@ -25,12 +25,12 @@ const PAGES_MAX: usize = 500;
     group = ArgGroup::new("what").args(["id", "event", "data"]).required(true),
     after_help = "\
 Examples:
-  ensue why 019c…              times count from the arrival of what began it
+  ensue why 019c…              times count from the arrival of the event that started it
   ensue why 019c… --svg > why.svg
-  ensue why --event 019c…      what each rule made of the event, and why
+  ensue why --event 019c…      the verdict of each rule on the event, and why
   ensue why --rule release.ship --event 019c…
   ensue why --rule release.ship --event 019c… --definitions now
-  ensue why --rule release.ship --data payload.json      an event never sent"
+  ensue why --rule release.ship --data payload.json      an event that was never sent"
 )]
 pub(crate) struct Why {
     /// An event, an enforcement, an execution, or an inquiry.
