@@ -189,8 +189,8 @@ mod tests {
     fn a_header_that_is_doubled_missing_or_out_of_place_is_told() {
         let told = |pairs: &[(&'static str, &'static str)]| event(pairs, b"").unwrap_err().detail().unwrap().to_owned();
         assert!(told(&[("ce-id", "18")]).contains("`/id` is given more than once"));
-        assert!(told(&[("ce-datacontenttype", "text/plain")]).contains("`/datacontenttype` stands in `Content-Type`"));
-        assert!(told(&[("ce-com-example", "x")]).contains("`/com-example` is no attribute's name"));
+        assert!(told(&[("ce-datacontenttype", "text/plain")]).contains("`/datacontenttype` must be sent as `Content-Type`"));
+        assert!(told(&[("ce-com-example", "x")]).contains("`/com-example` is not an attribute name"));
         let only_id = HeaderMap::from_iter([(header::HeaderName::from_static("ce-id"), HeaderValue::from_static("1"))]);
         assert!(is_binary(&only_id));
         assert!(binary(&only_id, &Bytes::new()).unwrap_err().detail().unwrap().contains("`/specversion` is missing"));
