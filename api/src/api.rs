@@ -130,12 +130,12 @@ impl Api {
     pub(crate) async fn see(self: &Arc<Self>, headers: &HeaderMap) -> Result<(), Problem> {
         let Some(given) = headers.get(ENSUE_POSITION) else { return Ok(()) };
         let wanted = given.to_str().ok().and_then(|text| text.parse().ok()).map(Position);
-        let wanted = wanted.ok_or_else(|| bad(ENSUE_POSITION, "must be a position, as an answer gave it"))?;
+        let wanted = wanted.ok_or_else(|| bad(ENSUE_POSITION, "must be a position that an answer returned"))?;
         if *self.ports.views_at.borrow() < wanted {
             // No waiting brings a position that the log does not have.
             let head = self.threads.blocking(|ports| ports.log.head()).await??.position;
             if head < wanted {
-                return Err(bad(ENSUE_POSITION, format!("is {wanted}, and the newest record is at {head}: it is of another log")).into());
+                return Err(bad(ENSUE_POSITION, format!("is {wanted}, but the newest record is at {head}: the position belongs to another log")).into());
             }
         }
         self.see_position(wanted).await

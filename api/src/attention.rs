@@ -72,13 +72,13 @@ impl Attention {
                 check: "attention".into(),
                 verdict: FindingVerdict::Warning,
                 message: sentence(count, one, is),
-                hint: Some(format!("{command} lists them")),
+                hint: Some(format!("list them with {command}")),
             })
             .collect();
         if !findings.is_empty() {
             return findings;
         }
-        let message = "nothing failed within the last hour, and nothing waits for a person".into();
+        let message = "nothing failed within the last hour, and nothing is waiting for a person".into();
         vec![Finding { check: "attention".into(), verdict: FindingVerdict::Good, message, hint: None }]
     }
 }

@@ -30,19 +30,19 @@ const TOKEN_PARAMETERS: &[&str] = &["token", "access_token", "api_key", "apikey"
 #[non_exhaustive]
 pub(crate) enum AuthRefusal {
     /// There is no token.
-    #[error("this path needs a token")]
+    #[error("this path requires a token")]
     Missing,
     /// There is one, and it lets nobody in.
-    #[error("the token is not one that is in force")]
+    #[error("the token is unknown or was revoked")]
     Invalid,
     /// There are several.
-    #[error("the request has more than one `Authorization` header; it is unclear who calls")]
+    #[error("the request has more than one `Authorization` header, so the caller is ambiguous")]
     Doubled,
     /// It stands in the URL.
-    #[error("the request has a token in its URL; consider it leaked and revoke it")]
+    #[error("the request has a token in its URL; treat it as leaked and revoke it")]
     InUrl,
     /// The caller may not do this.
-    #[error("this needs the permission `{0}`, which none of the token's roles carries")]
+    #[error("this request requires the permission `{0}`, which none of the token's roles has")]
     Forbidden(&'static str),
 }
 
@@ -67,11 +67,13 @@ impl Explain for AuthRefusal {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Missing => "send `Authorization: Bearer ens_…`; `ensue tokens add <name> --role <role>` makes a token".into(),
-            Self::Invalid => "compare it with what was shown when it was made; a revoked token never comes back".into(),
-            Self::Doubled => "send exactly one".into(),
+            Self::Missing => "send `Authorization: Bearer ens_…`; create a token with `ensue tokens add <name> --role <role>`".into(),
+            Self::Invalid => {
+                "compare it with the token that was shown when it was created; a revoked token never becomes valid again".into()
+            }
+            Self::Doubled => "send exactly one `Authorization` header".into(),
             Self::InUrl => "send it as `Authorization: Bearer ens_…`".into(),
-            Self::Forbidden(_) => "ask an administrator for a token with a role that carries it".into(),
+            Self::Forbidden(_) => "ask an administrator for a token with a role that has it".into(),
         })
     }
 }

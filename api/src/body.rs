@@ -22,19 +22,19 @@ use crate::settings::Limits;
 #[non_exhaustive]
 pub(crate) enum BodyRefusal {
     /// It is too large.
-    #[error("the body is over {bytes_max} bytes")]
+    #[error("the body is larger than {bytes_max} bytes")]
     TooLarge {
         /// The most.
         bytes_max: usize,
     },
     /// It broke off, or was not framed as HTTP demands.
-    #[error("the body did not come whole")]
+    #[error("the body is incomplete")]
     Incomplete,
     /// It is not JSON.
     #[error("the body is not JSON: {0}")]
     NotJson(JsonError),
     /// It is JSON of another shape.
-    #[error("the body does not have the shape that this path takes: {0}")]
+    #[error("the body does not have the form that this path accepts: {0}")]
     OfOtherShape(String),
 }
 
@@ -58,10 +58,10 @@ impl Explain for BodyRefusal {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::TooLarge { .. } => "send less; what is large belongs in a file or a store that the action reads".into(),
-            Self::Incomplete => "send it again, whole".into(),
-            Self::NotJson(_) => "send one JSON value in UTF-8, at most 128 levels deep, no key twice in one object".into(),
-            Self::OfOtherShape(_) => "leave out what is unknown, and compare the names with the API's description".into(),
+            Self::TooLarge { .. } => "send less; large data belongs in a file or a store that the action reads".into(),
+            Self::Incomplete => "send the complete request again".into(),
+            Self::NotJson(_) => "send one JSON value in UTF-8, with at most 128 levels and no duplicate keys in an object".into(),
+            Self::OfOtherShape(_) => "remove unknown fields, and compare the names with the API's description".into(),
         })
     }
 }
@@ -110,7 +110,7 @@ pub(crate) fn demand_json(headers: &HeaderMap) -> Result<(), Problem> {
 pub(crate) fn demand_json_among(headers: &HeaderMap, taken: &str) -> Result<(), Problem> {
     demand_uncompressed(headers, taken)?;
     match text(headers, header::CONTENT_TYPE) {
-        None => Err(Problem::unsupported_media_type("of no content type", taken)),
+        None => Err(Problem::unsupported_media_type("sent without a content type", taken)),
         Some(given) => {
             let essence = given.split(';').next().unwrap_or_default().trim();
             let is_json = essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"));
@@ -141,7 +141,7 @@ fn demand_object(at: &str, text: &[u8]) -> Result<(), Problem> {
 }
 
 /// What is said of a body with a secret in it that cannot be taken: other messages repeat what stands there.
-const UNQUOTED: &str = "no more is said, because it holds a secret";
+const UNQUOTED: &str = "no details are shown, because the body contains a secret";
 
 /// Parses a body that holds a secret: what is wrong with it is told without a word of it.
 pub(crate) fn parse_secret<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
@@ -219,7 +219,7 @@ mod tests {
         for body in [r#" ["ada"]"#, "7", "null", "\"ada\""] {
             let problem = refused(body);
             assert_eq!(problem.code(), "body_invalid", "{body}");
-            assert_eq!(problem.detail(), Some("the body does not have the shape that this path takes: must be an object"), "{body}");
+            assert_eq!(problem.detail(), Some("the body does not have the form that this path accepts: must be an object"), "{body}");
         }
         let body = Bytes::from_static(br#"["a secret"]"#);
         assert_eq!(parse_secret::<Shape>(&body).unwrap_err().code(), "body_invalid");

@@ -67,7 +67,7 @@ pub(crate) struct CloudEvent {
 
 /// Why something is no CloudEvent that can be taken.
 #[derive(Debug, Error)]
-#[error("this is no CloudEvent that can be taken: `{at}` {why}")]
+#[error("not a valid CloudEvent: `{at}` {why}")]
 struct CloudEventRefusal {
     at: String,
     why: String,
@@ -83,9 +83,7 @@ impl Explain for CloudEventRefusal {
     }
 
     fn hint(&self) -> Option<String> {
-        Some(
-            "send CloudEvents 1.0 with `specversion`, `id`, `source` and `type`; `errors` names each attribute that is to be mended".into(),
-        )
+        Some("send CloudEvents 1.0 with `specversion`, `id`, `source` and `type`; `errors` lists each attribute to fix".into())
     }
 }
 
@@ -117,7 +115,7 @@ pub(crate) fn structured(text: &str, at: &str) -> Result<CloudEvent, Problem> {
     }
     let data = match (json, base64) {
         (Some(_), Some(_)) => {
-            reading.error("data_base64", "stands beside `data`; an event has one of them");
+            reading.error("data_base64", "cannot be combined with `data`; an event has only one of them");
             None
         }
         (Some(json), None) => Some(Data::Json(json.get().to_owned())),
@@ -159,13 +157,13 @@ impl<'a> Reading<'a> {
     fn attribute(&mut self, name: &str, value: Value) {
         let is_name = !name.is_empty() && name != "data" && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
         let why = match &value {
-            _ if !is_name => "is no attribute's name, which has only lower-case letters and digits, and is not `data`",
+            _ if !is_name => "is not an attribute name: a name has only lower-case letters and digits, and is not `data`",
             Value::Null => return,
-            Value::String(text) if text.chars().any(char::is_control) => "has control characters",
+            Value::String(text) if text.chars().any(char::is_control) => "contains control characters",
             Value::Number(number) if number.as_i64().is_none_or(|number| i32::try_from(number).is_err()) => {
-                "must be a whole number of 32 bits; write others as a text"
+                "must be a whole number of 32 bits; send other numbers as strings"
             }
-            Value::Array(_) | Value::Object(_) => "must be a text, a whole number, `true` or `false`; what has parts belongs in `data`",
+            Value::Array(_) | Value::Object(_) => "must be a string, a whole number, `true` or `false`; structured values belong in `data`",
             Value::Bool(_) | Value::Number(_) | Value::String(_) => {
                 self.attributes.insert(name.to_owned(), value);
                 return;
@@ -178,7 +176,7 @@ impl<'a> Reading<'a> {
     fn bytes(&mut self, json: &str) -> Option<Data> {
         let text: Option<String> = serde_json::from_str(json).ok();
         let Some((text, bytes)) = text.and_then(|text| BASE64.decode(&text).ok().map(|bytes| (text, bytes))) else {
-            self.error("data_base64", "must be a text in Base64, as RFC 4648 has it");
+            self.error("data_base64", "must be a Base64 string (RFC 4648)");
             return None;
         };
         if !self.attributes.get("datacontenttype").and_then(Value::as_str).is_some_and(is_json) {
@@ -187,7 +185,7 @@ impl<'a> Reading<'a> {
         match Document::parse(bytes.into()) {
             Ok(document) => Some(Data::Json(String::from_utf8_lossy(document.bytes()).into_owned())),
             Err(why) => {
-                self.error("data_base64", format!("is not the JSON that `datacontenttype` says: {why}"));
+                self.error("data_base64", format!("is not JSON, although `datacontenttype` declares it: {why}"));
                 None
             }
         }
@@ -198,7 +196,7 @@ impl<'a> Reading<'a> {
         match self.attributes.get(name)? {
             Value::String(text) if !text.is_empty() => Some(text.clone()),
             _ => {
-                self.error(name, "must be a text that is not empty");
+                self.error(name, "must be a string that is not empty");
                 None
             }
         }
@@ -220,16 +218,16 @@ impl<'a> Reading<'a> {
     fn finish(mut self, data: Option<Data>) -> Result<CloudEvent, Problem> {
         let version = self.required("specversion");
         if !version.is_empty() && version != SPECVERSION {
-            self.error("specversion", format!("is `{}`; `{SPECVERSION}` is taken", quoted(&version)));
+            self.error("specversion", format!("is `{}`, but only `{SPECVERSION}` is supported", quoted(&version)));
         }
         let (id, source, of_type) = (self.required("id"), self.required("source"), self.required("type"));
         if !is_uri_reference(&source) {
-            self.error("source", "must be a URI or a relative reference (RFC 3986); percent-encode what cannot stand in one");
+            self.error("source", "must be a URI or a relative reference (RFC 3986); percent-encode characters that are not allowed");
         }
         let time = match self.text("time").map(|time| time.parse()) {
             Some(Ok(time)) => Some(time),
             Some(Err(_)) => {
-                self.error("time", "must be a time as RFC 3339 has it, for example `2026-03-28T09:00:00Z`");
+                self.error("time", "must be a time in RFC 3339, for example `2026-03-28T09:00:00Z`");
                 None
             }
             None => None,
@@ -247,7 +245,7 @@ impl<'a> Reading<'a> {
         if let Some(Data::Json(text)) = &data
             && serde_json::from_str::<Members<'_>>(text).is_ok_and(|fields| fields.named(CONTEXT).is_some())
         {
-            self.error("data", format!("has a field `{CONTEXT}`, under which a payload keeps the attributes; give it another name"));
+            self.error("data", format!("has a field `{CONTEXT}`, which is reserved for the attributes; give it another name"));
         }
         if !self.errors.is_empty() {
             return Err(refused(self.errors));
@@ -406,7 +404,7 @@ mod tests {
             assert!(told(more).contains(&format!("`{pointer}` ")), "{more}: {}", told(more));
         }
         let bare = structured("{}", "/3").unwrap_err();
-        assert_eq!(bare.detail(), Some("this is no CloudEvent that can be taken: `/3/specversion` is missing"));
+        assert_eq!(bare.detail(), Some("not a valid CloudEvent: `/3/specversion` is missing"));
         for none in ["[]", "7", "\"x\""] {
             assert!(structured(none, "").is_err(), "{none}");
         }
@@ -416,7 +414,7 @@ mod tests {
     fn only_version_1_0_is_taken() {
         for version in ["0.3", "1.0.2", "2.0"] {
             let other = structured(&format!(r#"{{"specversion":"{version}","id":"1","source":"/s","type":"a.b"}}"#), "").unwrap_err();
-            assert!(other.detail().unwrap().ends_with(&format!("is `{version}`; `1.0` is taken")), "{:?}", other.detail());
+            assert!(other.detail().unwrap().ends_with(&format!("is `{version}`, but only `1.0` is supported")), "{:?}", other.detail());
         }
     }
 

@@ -29,19 +29,19 @@ pub(crate) enum Condition {
 #[non_exhaustive]
 pub(crate) enum ConditionInvalid {
     /// Nothing that can be read is changed at the path.
-    #[error("`{0}` cannot be heeded here: what this path changes is nothing that is read with a tag")]
+    #[error("`{0}` is not supported here: nothing that this path changes has an `ETag`")]
     NotHeeded(&'static str),
     /// The path makes nothing.
-    #[error("`If-None-Match` cannot be heeded here: this path makes nothing new")]
+    #[error("`If-None-Match` is not supported here: this path never creates a resource")]
     MakesNothing,
     /// It is no list of tags.
-    #[error("`If-Match` must be `*`, or tags as `ETag` gives them, each in quotation marks and with commas between them")]
+    #[error("`If-Match` must be `*`, or tags as `ETag` returns them, each in quotation marks and separated by commas")]
     Malformed,
     /// It is something else than the one thing that it may be.
-    #[error("`If-None-Match` may only be `*` on a write, given once")]
+    #[error("`If-None-Match` must be `*` on a write, and must be given only once")]
     NotAny,
     /// It can never hold.
-    #[error("`If-Match` and `If-None-Match` exclude each other on a write")]
+    #[error("`If-Match` and `If-None-Match` cannot be combined on a write")]
     Both,
 }
 
@@ -56,12 +56,10 @@ impl Explain for ConditionInvalid {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::NotHeeded(_) => "leave it out; so that a request is carried out once, send an `Idempotency-Key`".into(),
-            Self::MakesNothing => "leave it out, or send `If-Match` with the tag of what you have read".into(),
-            Self::Malformed => "send the `ETag` of what you have read as it came, quotation marks included".into(),
-            Self::NotAny | Self::Both => {
-                "send `If-None-Match: *` to make what is not there yet, or `If-Match` to change what you have read".into()
-            }
+            Self::NotHeeded(_) => "leave it out; to have a request carried out only once, send an `Idempotency-Key`".into(),
+            Self::MakesNothing => "leave it out, or send `If-Match` with the tag of the version that you read".into(),
+            Self::Malformed => "send the `ETag` of the version that you read, unchanged and with its quotation marks".into(),
+            Self::NotAny | Self::Both => "send `If-None-Match: *` to create a resource, or `If-Match` to change one that you read".into(),
         })
     }
 }
@@ -71,7 +69,7 @@ impl Explain for ConditionInvalid {
 #[non_exhaustive]
 pub(crate) enum ConditionFailed {
     /// It has another tag.
-    #[error("the {noun} `{name}` is not, or not any more, as `If-Match` says")]
+    #[error("the {noun} `{name}` has another `ETag` than `If-Match` requires")]
     Differs {
         /// What kind of thing it is.
         noun: &'static str,
@@ -79,7 +77,7 @@ pub(crate) enum ConditionFailed {
         name: String,
     },
     /// There is none.
-    #[error("`If-Match` demands that there be a {noun} `{name}`, and there is none")]
+    #[error("`If-Match` requires an existing {noun} `{name}`, but there is none")]
     NotThere {
         /// What kind of thing it is.
         noun: &'static str,
@@ -87,7 +85,7 @@ pub(crate) enum ConditionFailed {
         name: String,
     },
     /// There is one.
-    #[error("`If-None-Match` demands that there be no {noun} `{name}`, and there is one")]
+    #[error("`If-None-Match` requires that no {noun} `{name}` exists, but there is one")]
     There {
         /// What kind of thing it is.
         noun: &'static str,
@@ -106,7 +104,7 @@ impl Explain for ConditionFailed {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("nothing was changed: read it again, and send the request with its new `ETag` where it is still right".into())
+        Some("nothing was changed: read it again, check that your change still applies, and send the request with the new `ETag`".into())
     }
 }
 
@@ -260,11 +258,11 @@ mod tests {
         {
             assert_eq!(failed(condition, tag), None, "{condition:?}");
         }
-        assert_eq!(failed(&tagged, Some("\"b\"")).unwrap(), "the key `a.b` is not, or not any more, as `If-Match` says");
+        assert_eq!(failed(&tagged, Some("\"b\"")).unwrap(), "the key `a.b` has another `ETag` than `If-Match` requires");
         for condition in [&tagged, &Condition::There] {
-            assert_eq!(failed(condition, None).unwrap(), "`If-Match` demands that there be a key `a.b`, and there is none");
+            assert_eq!(failed(condition, None).unwrap(), "`If-Match` requires an existing key `a.b`, but there is none");
         }
         let there = failed(&Condition::NotThere, Some("\"a\"")).unwrap();
-        assert_eq!(there, "`If-None-Match` demands that there be no key `a.b`, and there is one");
+        assert_eq!(there, "`If-None-Match` requires that no key `a.b` exists, but there is one");
     }
 }

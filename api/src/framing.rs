@@ -12,13 +12,13 @@ use thiserror::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Ambiguous {
     /// Its body is coded in a way that is not ours.
-    #[error("the request's `transfer-encoding` is something else than `chunked`")]
+    #[error("the request's `transfer-encoding` is not `chunked`")]
     Coding,
     /// It names no host, or several (RFC 9112 §3.2).
-    #[error("a request has exactly one `host`")]
+    #[error("a request must have exactly one `host`")]
     Host,
     /// A line ends as other servers end none (RFC 9112 §2.2).
-    #[error("a line of the request ends with a line feed alone")]
+    #[error("a line of the request ends with a bare line feed")]
     BareLineFeed,
     /// The length of its body is given twice, in two ways (RFC 9112 §6.1).
     #[error("the request has both `content-length` and `transfer-encoding`")]
@@ -40,17 +40,17 @@ impl Explain for Ambiguous {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Host | Self::Coding | Self::TwoLengths => {
-                "send one `host`, and a body with its `content-length` or with `transfer-encoding: chunked`".into()
+                "send one `host`, and a body with either its `content-length` or `transfer-encoding: chunked`".into()
             }
             Self::BareLineFeed => "end each line of the head with a carriage return and a line feed".into(),
-            Self::ChunkSize => "send the size of each chunk in hexadecimal digits, with nothing before or behind them".into(),
+            Self::ChunkSize => "send the size of each chunk in hexadecimal digits, with nothing before or after them".into(),
         })
     }
 }
 
 /// The head of a request that is not HTTP/1.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the head of the request is not HTTP/1.1")]
+#[error("the head of the request is not valid HTTP/1.1")]
 pub(crate) struct Malformed;
 
 impl Explain for Malformed {
@@ -63,13 +63,13 @@ impl Explain for Malformed {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("send a request line and header lines as RFC 9112 has them, over plain HTTP unless a proxy in front speaks TLS".into())
+        Some("send a request line and header lines as RFC 9112 defines them, over plain HTTP unless a proxy in front handles TLS".into())
     }
 }
 
 /// What a request expects before it sends its body, and nobody here knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("`Expect` asks for something else than `100-continue`")]
+#[error("`Expect` has a value other than `100-continue`")]
 pub(crate) struct Unexpected;
 
 impl Explain for Unexpected {
@@ -94,7 +94,7 @@ pub(crate) fn demand_known_expectation(headers: &HeaderMap) -> Result<(), Unexpe
 
 /// A request that is meant for another server.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("this node does not answer to the host `{host}`")]
+#[error("this node does not accept requests for the host `{host}`")]
 pub(crate) struct Misdirected {
     host: String,
 }
@@ -109,7 +109,7 @@ impl Explain for Misdirected {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("ask under the host of the setting `url`, under an address or as `localhost`, or add the name to `hosts` in ensue.yaml".into())
+        Some("use the host of the setting `url`, an address or `localhost`, or add the name to `hosts` in ensue.yaml".into())
     }
 }
 

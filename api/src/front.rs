@@ -62,7 +62,7 @@ pub struct Front {
 
 /// Too many requests are under way.
 #[derive(Debug, Error)]
-#[error("too many requests are under way")]
+#[error("too many requests are in progress")]
 struct TooManyRequests;
 
 impl Explain for TooManyRequests {
@@ -81,7 +81,7 @@ impl Explain for TooManyRequests {
 
 /// Too much of what callers asked for is not written yet.
 #[derive(Debug, Error)]
-#[error("there is no memory for the answer now: too many large ones are under way")]
+#[error("not enough memory for the answer: too many large answers are in progress")]
 struct TooMuchUnwritten;
 
 impl Explain for TooMuchUnwritten {
@@ -94,7 +94,7 @@ impl Explain for TooMuchUnwritten {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("ask again in a second, or for less at once".into())
+        Some("try again in a second, or ask for less at once".into())
     }
 }
 
@@ -304,7 +304,7 @@ impl Front {
 
 /// Whoever sends such tries to have two servers read one request differently.
 fn warn_of(why: Ambiguous) {
-    tracing::warn!(%why, "a request was refused that can be read in more than one way");
+    tracing::warn!(%why, "an ambiguous request was rejected");
 }
 
 /// Adds the method that every path has.
@@ -340,7 +340,7 @@ impl Explain for UnknownHeader {
     fn hint(&self) -> Option<String> {
         Some(match ensue_expression::nearest(&self.name, OUR_HEADERS) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => format!("leave it out; requests may have `{}`", OUR_HEADERS.join("`, `")),
+            None => format!("leave it out; the allowed headers are `{}`", OUR_HEADERS.join("`, `")),
         })
     }
 }

@@ -24,10 +24,10 @@ const QUOTAS: u64 = 2;
 #[non_exhaustive]
 pub(crate) enum IntakeRefusal {
     /// There is no memory for it now.
-    #[error("there is no memory for the body now")]
+    #[error("not enough memory for the body")]
     Full,
     /// The caller holds its share already.
-    #[error("your own requests under way hold half of what the node has for all callers")]
+    #[error("your requests in progress use half of the memory that the node has for all callers")]
     OverShare,
 }
 
@@ -44,7 +44,7 @@ impl Explain for IntakeRefusal {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("send it again in a second; send fewer at once".into())
+        Some("send it again in a second, and send fewer requests at once".into())
     }
 }
 

@@ -26,10 +26,10 @@ pub(crate) const KEY_BYTES_MAX: usize = 255;
 #[non_exhaustive]
 pub(crate) enum KeyRefusal {
     /// The header is not of the shape of one.
-    #[error("`Idempotency-Key` must be given once, as 1 to {KEY_BYTES_MAX} visible ASCII characters, in quotes or without")]
+    #[error("`Idempotency-Key` must be given once, as 1 to {KEY_BYTES_MAX} visible ASCII characters, with or without quotes")]
     Malformed,
     /// The first request of the key is not answered yet.
-    #[error("a request with this `Idempotency-Key` is under way")]
+    #[error("a request with this `Idempotency-Key` is still in progress")]
     UnderWay,
 }
 
@@ -50,8 +50,8 @@ impl Explain for KeyRefusal {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Malformed => "make a UUID for each thing that is to be done, and send it again with that thing alone".into(),
-            Self::UnderWay => "send it again in a second: it is answered as the first one then".into(),
+            Self::Malformed => "create a UUID for each operation, and reuse it only to send the same request again".into(),
+            Self::UnderWay => "send it again in a second: it then gets the same answer as the first request".into(),
         })
     }
 }

@@ -62,7 +62,7 @@ impl Beginning {
             }
             parts.next().is_none().then_some(Self { attempt, streams: followed })
         });
-        place.map(Some).ok_or_else(|| bad("last-event-id", "is not an id that was given for these streams"))
+        place.map(Some).ok_or_else(|| bad("last-event-id", "is not an id from these streams"))
     }
 }
 
@@ -117,7 +117,7 @@ impl Follower {
             Ok(end) => self.line.end(&end, CloseAs::Normal),
             Err(Broken::Left(Left::Stopping | Left::NotAllowed | Left::Gone)) => {}
             Err(Broken::Left(Left::Slow)) => {
-                tracing::debug!(execution = %self.execution, "who follows an output reads too slowly and is dropped");
+                tracing::debug!(execution = %self.execution, "a reader of an output is too slow and is disconnected");
             }
             Err(Broken::Failed(problem)) => tracing::warn!(code = problem.code(), "following an output ended early"),
         }

@@ -55,9 +55,9 @@ impl OfQueues {
 
 impl Collector for OfQueues {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        self.gauges(&mut encoder, "queue_depth", "How full each queue is", Queue::depth)?;
-        self.gauges(&mut encoder, "queue_capacity", "How full each queue may be", Queue::capacity)?;
-        let help = "How many each queue has turned away since the start";
+        self.gauges(&mut encoder, "queue_depth", "The current fill level of each queue", Queue::depth)?;
+        self.gauges(&mut encoder, "queue_capacity", "The capacity of each queue", Queue::capacity)?;
+        let help = "The number of rejections by each queue since the start";
         let mut family = encoder.encode_descriptor("queue_rejected", help, None, MetricType::Counter)?;
         for queue in self.0.iter() {
             let labels = [("queue", queue.name().as_str())];

@@ -113,7 +113,7 @@ pub(crate) fn document(table: &[Route]) -> Value {
         "info": {
             "title": "Ensue",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "The REST API of an Ensue node. The reference describes the conventions that hold on every path.",
+            "description": "The REST API of an Ensue node. The reference describes the conventions that apply to every path.",
             "contact": { "name": "The maintainers of Ensue" },
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },
@@ -123,7 +123,7 @@ pub(crate) fn document(table: &[Route]) -> Value {
         "components": {
             "headers": headers(),
             "securitySchemes": {
-                "token": { "type": "http", "scheme": "bearer", "description": "A token, as `ensue tokens add` shows it once." },
+                "token": { "type": "http", "scheme": "bearer", "description": "A token. `ensue tokens add` shows it once." },
             },
             "responses": parts.problems.values().map(|named| (named.name.clone(), named.response.clone())).collect::<Map<_, _>>(),
             "schemas": parts.schemas(),
@@ -200,8 +200,8 @@ fn described(route: &Route, parts: &mut Parts) -> Value {
         },
     });
     described["description"] = match route.demands {
-        Demand::Permission { noun, verb } => format!("Demands the permission `{noun}:{verb}`.").into(),
-        Demand::Nothing => "Needs no token.".into(),
+        Demand::Permission { noun, verb } => format!("Requires the permission `{noun}:{verb}`.").into(),
+        Demand::Nothing => "Requires no token.".into(),
     };
     if let Some(body) = request_body(operation.takes, &mut parts.requests) {
         described["requestBody"] = body;
@@ -237,7 +237,7 @@ fn request_body(takes: Takes, schemas: &mut SchemaGenerator) -> Option<Value> {
             let others: Vec<String> = others.iter().map(|(media, means)| format!("as `{media}`: {means}")).collect();
             Some(json!({
                 "required": true,
-                "description": format!("Also taken, {}.", others.join("; ")),
+                "description": format!("Also accepted: {}.", others.join("; ")),
                 "content": { "application/json": { "schema": schema(schemas), "example": parsed(example) } },
             }))
         }
@@ -251,7 +251,8 @@ fn responses(route: &Route, parts: &mut Parts) -> Map<String, Value> {
     }
     if route.is_tagged() {
         responses["200"]["headers"]["ETag"] = header_references(&[Header::ETag])["ETag"].take();
-        let known = Given { status: 304, means: "The caller has it.", content: Content::Nothing, headers: &[Header::ETag] };
+        let known =
+            Given { status: 304, means: "The caller has the current version.", content: Content::Nothing, headers: &[Header::ETag] };
         responses.insert(known.status.to_string(), answer(&known, &mut parts.answers));
     }
     let mut codes: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
@@ -352,14 +353,14 @@ fn header_references(names: &[Header]) -> Map<String, Value> {
 
 /// The headers that any answer may have.
 const OF_EVERY_ANSWER: [(&str, &str); 8] = [
-    ("X-Request-Id", "The request's id."),
-    ("traceparent", "The request's trace (W3C Trace Context)."),
+    ("X-Request-Id", "The id of the request."),
+    ("traceparent", "The trace of the request (W3C Trace Context)."),
     (
         "Content-Encoding",
-        "The coding of the answer, as `Accept-Encoding` has it. Absent where it has none, as where it is short or answers a write.",
+        "The coding of the answer, chosen by `Accept-Encoding`. Absent if the answer is not compressed, for example because it is short or answers a write.",
     ),
-    ("RateLimit-Policy", "The class of the request, and its rate: `q` requests in `w` seconds. Absent where no rate is set."),
-    ("RateLimit", "`r` requests are left, and in `t` seconds all of them. Absent where no rate is set."),
+    ("RateLimit-Policy", "The class of the request and its rate: `q` requests in `w` seconds. Absent if no rate is set."),
+    ("RateLimit", "`r` requests are left, and the full rate is available again in `t` seconds. Absent if no rate is set."),
     ("X-RateLimit-Limit", "The same as `q`."),
     ("X-RateLimit-Remaining", "The same as `r`."),
     ("X-RateLimit-Reset", "The same as `t`, in seconds from now."),
@@ -386,20 +387,25 @@ fn headers() -> Map<String, Value> {
 
 fn told(header: Header) -> (&'static str, &'static str) {
     match header {
-        Header::Position => ("Ensue-Position", "What was written is seen by a read that sends this header; absent where nothing was."),
-        Header::Location => ("Location", "Where it is found."),
+        Header::Position => (
+            "Ensue-Position",
+            "The position of the write. A read that sends it in this header sees the write. Absent if nothing was written.",
+        ),
+        Header::Location => ("Location", "The path of the resource."),
         Header::Link => ("Link", "The next page, with `rel=\"next\"`; absent on the last one."),
-        Header::PreferenceApplied => ("Preference-Applied", "The preference that was heeded, where there was one."),
-        Header::RetryAfter => ("Retry-After", "The seconds after which to ask again."),
+        Header::PreferenceApplied => ("Preference-Applied", "The preference that was applied, if any."),
+        Header::RetryAfter => ("Retry-After", "The number of seconds to wait before the next try."),
         Header::ETag => (
             "ETag",
-            "A hash of the answer, or of the file; of a write, that of the answer that a read has now. Absent from a stream, and from a write that was overwritten at once or that the views do not show in time.",
+            "A hash of the answer or of the file. For a write, the hash of the answer that a read now returns. Absent from a stream, and from a write that was overwritten immediately or that the views do not show in time.",
         ),
-        Header::ContentRange => ("Content-Range", "Which part of the file it is."),
-        Header::ContentDisposition => ("Content-Disposition", "The name to save the file under."),
-        Header::Allow => ("Allow", "The methods that the path knows."),
-        Header::AllowedOrigin => ("WebHook-Allowed-Origin", "The origin that asked, where one did: it may send here."),
-        Header::AllowedRate => ("WebHook-Allowed-Rate", "How many requests a minute, `*` where no rate is set; absent where nobody asked."),
+        Header::ContentRange => ("Content-Range", "The part of the file that is returned."),
+        Header::ContentDisposition => ("Content-Disposition", "The file name to save the file under."),
+        Header::Allow => ("Allow", "The methods that the path supports."),
+        Header::AllowedOrigin => ("WebHook-Allowed-Origin", "The origin that asked, if there was one: it may send here."),
+        Header::AllowedRate => {
+            ("WebHook-Allowed-Rate", "The allowed requests per minute, or `*` if no rate is set. Absent if no origin asked.")
+        }
     }
 }
 

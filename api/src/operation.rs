@@ -231,7 +231,7 @@ impl Operation {
 
     /// Reads one thing.
     pub(crate) const fn shows<T: JsonSchema>(id: &'static str, summary: &'static str) -> Self {
-        Self::new(id, summary).gives::<T>(200, "It is shown.", &[])
+        Self::new(id, summary).gives::<T>(200, "The event.", &[])
     }
 
     /// Reads a page of a list.
@@ -251,7 +251,7 @@ impl Operation {
 
     /// Can be tried without being done.
     pub(crate) const fn can_be_tried(self) -> Self {
-        self.asked(&["dry_run"]).gives_content(204, "A dry run: it would be done, and nothing was.", Content::Nothing, &[])
+        self.asked(&["dry_run"]).gives_content(204, "A dry run: the request is valid, and nothing was changed.", Content::Nothing, &[])
     }
 
     /// Says which headers it heeds.

@@ -38,7 +38,7 @@ pub(crate) struct Page {
 
 /// A cursor that was not given out for this list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the cursor is not one that was given out for this list, these filters and this caller")]
+#[error("the cursor does not belong to this list, these filters and this caller")]
 pub(crate) struct CursorInvalid;
 
 impl Explain for CursorInvalid {
@@ -51,7 +51,7 @@ impl Explain for CursorInvalid {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("begin again without `cursor`, and take `next` as it comes, with the same filters".into())
+        Some("start again without `cursor`, and then use each `next` unchanged with the same filters".into())
     }
 }
 

@@ -25,7 +25,7 @@ pub enum Impatience {
     #[error("the caller no longer waits")]
     Gone,
     /// It took too long.
-    #[error("it takes longer than {} s", .0.as_secs())]
+    #[error("the request takes longer than {} s", .0.as_secs())]
     TimeOver(Duration),
 }
 

@@ -116,57 +116,57 @@ impl Problem {
 
     /// A mistake of ours, or a store that failed: the caller is told the request's id, the log has the rest.
     pub(crate) fn bug(why: &(impl fmt::Display + ?Sized)) -> Self {
-        tracing::error!(error = %why, "a request failed for a reason inside the node");
+        tracing::error!(error = %why, "a request failed for an internal reason");
         Self::bare("internal-error", StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     /// The method is not one of the path's; the router adds `Allow`.
     pub(crate) fn method_not_allowed(method: &axum::http::Method) -> Self {
         Self::bare("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED)
-            .with_detail(format!("this path does not know the method `{}`", quoted(method.as_str())))
-            .with_hint("the header `Allow` lists the methods it knows")
+            .with_detail(format!("this path does not support the method `{}`", quoted(method.as_str())))
+            .with_hint("use one of the methods in the header `Allow`")
     }
 
     /// The caller accepts nothing that the path gives.
     pub(crate) fn not_acceptable(given: &str) -> Self {
         Self::bare("not-acceptable", StatusCode::NOT_ACCEPTABLE)
-            .with_detail(format!("`Accept` asks for something else than this path gives, which is {given}"))
-            .with_hint("leave `Accept` out, or add what the path gives")
+            .with_detail(format!("`Accept` does not include {given}, which this path returns"))
+            .with_hint("leave `Accept` out, or add the media type that this path returns")
     }
 
     /// The body is not of a kind that the path takes.
     pub(crate) fn unsupported_media_type(given: &str, wanted: &str) -> Self {
         Self::bare(UNSUPPORTED_MEDIA_TYPE, StatusCode::UNSUPPORTED_MEDIA_TYPE)
-            .with_detail(format!("the body is {given}; this path takes {wanted}"))
-            .with_hint(format!("send {wanted}, and no compression"))
+            .with_detail(format!("the body is {given}, but this path accepts {wanted}"))
+            .with_hint(format!("send {wanted} without compression"))
     }
 
     /// Path and query are too long.
     pub(crate) fn target_too_long(bytes_max: usize) -> Self {
         Self::bare("target-too-long", StatusCode::URI_TOO_LONG)
-            .with_detail(format!("path and query together are over {bytes_max} bytes"))
-            .with_hint("narrow the filters, or give what is long in a body")
+            .with_detail(format!("path and query together are longer than {bytes_max} bytes"))
+            .with_hint("narrow the filters, or send long values in a body")
     }
 
     /// The headers are too large.
     pub(crate) fn headers_too_large(bytes_max: usize) -> Self {
         Self::bare("headers-too-large", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
-            .with_detail(format!("the headers together are over {bytes_max} bytes"))
-            .with_hint("leave out cookies and whatever else this node does not read")
+            .with_detail(format!("the headers together are larger than {bytes_max} bytes"))
+            .with_hint("leave out cookies and other headers that this node does not read")
     }
 
     /// The body did not come in time.
     pub(crate) fn body_timeout(seconds: u64) -> Self {
         Self::bare("body-timeout", StatusCode::REQUEST_TIMEOUT)
-            .with_detail(format!("the body did not come within {seconds} seconds"))
-            .with_hint("send it again, at once and whole")
+            .with_detail(format!("the body did not arrive within {seconds} seconds"))
+            .with_hint("send the complete request again without pauses")
     }
 
     /// The file does not have the part that was asked for.
     pub(crate) fn range_not_satisfiable(size: u64) -> Self {
         let mut problem = Self::bare("range-not-satisfiable", StatusCode::RANGE_NOT_SATISFIABLE)
-            .with_detail(format!("the file has {size} bytes, and none where `Range` asks for some"))
-            .with_hint("ask for a part of what there is, or leave `Range` out for all of it");
+            .with_detail(format!("the file has {size} bytes, and none of them are in the range that `Range` asks for"))
+            .with_hint("ask for a part that exists, or leave `Range` out to get the whole file");
         problem.size = Some(size);
         problem
     }
@@ -174,8 +174,10 @@ impl Problem {
     /// The caller asks more often than it may.
     pub(crate) fn rate_limited(class: &str, rate: &Rate, free_in_seconds: u32) -> Self {
         let mut problem = Self::bare("rate-limited", StatusCode::TOO_MANY_REQUESTS)
-            .with_detail(format!("these requests are over the rate of the class `{class}`, {rate} for each caller"))
-            .with_hint(format!("send it again in {free_in_seconds} s; `RateLimit` in every answer says how much is left"));
+            .with_detail(format!("too many requests of the class `{class}`: the limit for each caller is {rate}"))
+            .with_hint(format!(
+                "send it again in {free_in_seconds} s; the header `RateLimit` of each answer shows how many requests are left"
+            ));
         problem.retry_after_seconds = Some(free_in_seconds);
         problem
     }
@@ -183,8 +185,8 @@ impl Problem {
     /// The read models have not come as far as the caller has seen.
     pub(crate) fn view_behind(wanted: u64, reached: u64) -> Self {
         let mut problem = Self::bare("view-behind", StatusCode::SERVICE_UNAVAILABLE)
-            .with_detail(format!("position {wanted} is asked for, the read models are at {reached}"))
-            .with_hint("ask again in a second; if it stays so, `ensue doctor` says what holds them up");
+            .with_detail(format!("position {wanted} was requested, but the read models have only reached {reached}"))
+            .with_hint("try again in a second; if the problem persists, run `ensue doctor` to see the cause");
         problem.retry_after_seconds = Some(RETRY_BUSY_SECONDS);
         problem
     }
@@ -380,14 +382,14 @@ impl Explain for Missing {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("compare the spelling with the list of what there is; it may take a moment until something new is seen".into())
+        Some("check the spelling against the list of existing names; new ones may take a moment to appear".into())
     }
 }
 
 /// A thing that was there, and which the retention took out of the views.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
-    "{missing} any more: it ended long ago, and the setting `retention` took it out of the views; the log has it from position {from} on"
+    "{missing} in the views: it ended long ago and was removed because of the setting `retention`; the log still has it, from position {from} on"
 )]
 pub(crate) struct LeftViews {
     /// What is not there.
@@ -407,7 +409,7 @@ impl Explain for LeftViews {
 
     fn hint(&self) -> Option<String> {
         Some(format!(
-            "`ensue log --after {}` shows its records, and `ensue replay` still takes an execution",
+            "read its records with `ensue log --after {}`; `ensue replay` can still replay an execution",
             self.from.0.saturating_sub(1)
         ))
     }
@@ -428,7 +430,7 @@ impl Explain for NoSuchPath {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("paths begin with `/api/v1/`, are in lower case, and do not end with a slash".into())
+        Some("use a path that begins with `/api/v1/`, is in lower case, and does not end with a slash".into())
     }
 }
 

@@ -40,9 +40,9 @@ pub(crate) enum ParameterRefusal {
 
 fn known_ones(known: &[&str]) -> String {
     match known {
-        [] => "this path takes none".to_owned(),
-        [one] => format!("the only one is `{one}`"),
-        [_, _, ..] => format!("there are `{}`", known.join("`, `")),
+        [] => "this path has no parameters".to_owned(),
+        [one] => format!("the only parameter is `{one}`"),
+        [_, _, ..] => format!("the parameters are `{}`", known.join("`, `")),
     }
 }
 
@@ -120,7 +120,7 @@ impl Query {
             Some((_, value)) => Ok(Some(*value)),
             None => {
                 let known: Vec<&str> = values.iter().map(|(known, _)| *known).collect();
-                Err(bad(name, format!("is `{}`; it may be `{}`", quoted(text), known.join("`, `"))).into())
+                Err(bad(name, format!("is `{}`; it must be one of `{}`", quoted(text), known.join("`, `"))).into())
             }
         }
     }
@@ -163,8 +163,8 @@ mod tests {
     #[test]
     fn an_unknown_parameter_is_told_the_known_ones() {
         let refusal = Query::parse(Some("limit=1&colour=red"), KNOWN).unwrap_err();
-        assert_eq!(refusal.to_string(), "there is no parameter `colour` here; there are `limit`, `trigger`");
-        assert_eq!(Query::parse(Some("a"), &[]).unwrap_err().to_string(), "there is no parameter `a` here; this path takes none");
+        assert_eq!(refusal.to_string(), "there is no parameter `colour` here; the parameters are `limit`, `trigger`");
+        assert_eq!(Query::parse(Some("a"), &[]).unwrap_err().to_string(), "there is no parameter `a` here; this path has no parameters");
     }
 
     #[test]

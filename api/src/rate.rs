@@ -23,7 +23,7 @@ pub struct Rate {
 
 /// A text that is no rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("from 1 to {REQUESTS_MAX} requests in a while of whole seconds, a day at the most: `600/1m`")]
+#[error("from 1 to {REQUESTS_MAX} requests in a period of whole seconds, at most a day: `600/1m`")]
 pub struct RateInvalid;
 
 impl FromStr for Rate {

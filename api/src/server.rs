@@ -92,7 +92,7 @@ impl Server {
             }
         }
         if let Err(error) = closing::let_nobody_new_in(&listener) {
-            tracing::debug!(%error, "who connects while the listener is closed may be reset");
+            tracing::debug!(%error, "callers that connect while the listener is closed may be reset");
         }
         let round_trip = tokio::time::sleep(ROUND_TRIP);
         let mut round_trip = pin!(round_trip);

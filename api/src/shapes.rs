@@ -57,13 +57,13 @@ shapes! {
         "maxProperties": 16,
         "propertyNames": { "pattern": "^[a-z][a-z0-9_]{0,63}$" },
         "additionalProperties": { "type": "string", "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]{1,256}$" },
-        "description": "Labels by their names; a value has at most 256 bytes.",
+        "description": "Labels by name; a value has at most 256 bytes.",
         "examples": [{ "site": "eu" }],
     });
-    ActionRef = text("The name of an action, with its pack's.", "core.echo");
-    TriggerRef = text("The name of a trigger, with its pack's.", "github.push");
-    SensorRef = text("The name of a sensor, with its pack's.", "github.webhook");
-    RuleRef = text("The name of a rule, with its pack's.", "demo.greet");
+    ActionRef = text("The name of an action, with its pack.", "core.echo");
+    TriggerRef = text("The name of a trigger, with its pack.", "github.push");
+    SensorRef = text("The name of a sensor, with its pack.", "github.webhook");
+    RuleRef = text("The name of a rule, with its pack.", "demo.greet");
     StepName = text("The name of a step of a workflow.", "build");
     KeyRef = text("The name of a key.", "github.webhook_secret");
     VarName = json_schema!({
@@ -73,7 +73,7 @@ shapes! {
         "examples": ["sync.cursor"],
     });
     ArtifactName = text("The name of a file.", "report.txt");
-    MediaType = text("The media type of a file, as its program said it.", "text/plain");
+    MediaType = text("The media type of a file, as its program reported it.", "text/plain");
     TokenName = json_schema!({
         "type": "string",
         "pattern": "^[a-z0-9_.-]{1,64}$",
@@ -90,92 +90,92 @@ shapes! {
     });
     Position = number("A position in the log; the first record has 1.");
     CatalogRevision = number("A revision of what is installed.");
-    Epoch = number("How often the log was opened for writing.");
-    Status = words("Where an execution stands.", &executions::Status::ALL.map(executions::Status::as_str));
-    OutcomeName = words("What became of a rule's match.", &enforcements::OutcomeName::ALL.map(enforcements::OutcomeName::as_str));
+    Epoch = number("The number of times that the log was opened for writing.");
+    Status = words("The status of an execution.", &executions::Status::ALL.map(executions::Status::as_str));
+    OutcomeName = words("The outcome of a rule's match.", &enforcements::OutcomeName::ALL.map(enforcements::OutcomeName::as_str));
     ReleasedName = words(
-        "What became of an enforcement after it was held.",
+        "The outcome of an enforcement after it was held.",
         &enforcements::ReleasedName::ALL.map(enforcements::ReleasedName::as_str),
     );
     SupersededBecause = words(
-        "Why a held enforcement is not acted on: a newer match of its key came, its window has become full or has not in time, its rule held too \
-         many, or its rule was changed, removed or disabled.",
+        "Why a held enforcement is not acted on: a newer match with its key arrived, its window became full or did not become full in \
+         time, its rule held too many, or its rule was changed, removed or disabled.",
         &flow::SupersededBecause::ALL.map(flow::SupersededBecause::as_str),
     );
     Control = words("A flow control of a rule.", &catalog::Control::ALL.map(catalog::Control::as_str));
     InquiryStatus = words(
-        "Where an inquiry stands: it waits for answers, it was decided, its time was over before, or the execution that asked was cancelled before.",
+        "The status of an inquiry: it waits for answers, it was decided, it expired, or the execution that asked was cancelled.",
         &inquiries::InquiryStatus::ALL.map(inquiries::InquiryStatus::as_str),
     );
-    AnswerVerdict = words("What an answer means: more people have to answer, it decides, or it decides alone because the inquiry's `veto` holds for it.", VERDICTS);
+    AnswerVerdict = words("The effect of an answer: more people must answer, it decides, or it decides alone because the inquiry's `veto` applies to it.", VERDICTS);
     NotificationOccasion = words(
-        "What those who are asked are told of: the inquiry was opened, it is still open, or others are asked as well.",
+        "Why the assignees are notified: the inquiry was opened, it is still open, or others are now asked as well.",
         &Occasion::ALL.map(Occasion::as_str),
     );
-    AttemptStatus = words("Where an attempt stands.", ATTEMPT_STATUSES);
-    SettledAs = words("What a person said became of an execution.", SETTLED_AS);
+    AttemptStatus = words("The status of an attempt.", ATTEMPT_STATUSES);
+    SettledAs = words("How a person settled an execution.", SETTLED_AS);
     FailureKind = words("Why something failed.", &facts::FailureKind::ALL.map(facts::FailureKind::as_str));
     SkippedBecause = words(
-        "Why a step does not start: its condition does not hold, a step that it needs did not succeed, the workflow is failing, or it was cancelled.",
+        "Why a step does not start: its condition does not hold, a step that it needs did not succeed, the workflow is failing, or the workflow was cancelled.",
         SKIPPED_BECAUSE,
     );
-    Evidence = words("What is known of a lost attempt.", EVIDENCES);
-    OutputStream = words("A stream of what an attempt prints.", &ports::OutputStream::ALL.map(ports::OutputStream::as_str));
+    Evidence = words("The evidence about a lost attempt.", EVIDENCES);
+    OutputStream = words("A stream of an attempt's output.", &ports::OutputStream::ALL.map(ports::OutputStream::as_str));
     Mode = words("Whether a rule's matches are acted on.", MODES);
     Misfire = words(
-        "What becomes of times at which no node ran: the newest fires for all, none does, or each does.",
+        "How times at which no node was running are handled: the newest fires for all of them, none fires, or each one fires.",
         &plan::Misfire::ALL.map(plan::Misfire::as_str),
     );
-    OnLost = words("What becomes of an execution of which it is unknown whether it took effect.", ON_LOST);
-    Head = object("The newest position of the log.", &json!({ "position": natural(), "chain": hash("The chain's hash there; 32 zero bytes in an empty log.") }));
+    OnLost = words("How an execution is handled if it is unknown whether it took effect.", ON_LOST);
+    Head = object("The newest position of the log.", &json!({ "position": natural(), "chain": hash("The chain's hash at that position; 32 zero bytes in an empty log.") }));
     TimelineEntry = object(
-        "A record of an execution, told for people.",
+        "A record of an execution, described for people.",
         &json!({
             "position": natural(),
             "time": { "type": "string", "format": "date-time" },
-            "kind": { "type": "string", "description": "The fact's name." },
+            "kind": { "type": "string", "description": "The name of the fact." },
             "what": { "type": "string", "description": "What happened." },
-            "actor": { "type": "string", "description": "Who made it happen." },
+            "actor": { "type": "string", "description": "The actor that caused it." },
         }),
     );
     CloudEvent = json_schema!({
         "type": "object",
-        "description": "A CloudEvent 1.0 in JSON. Beside what is named, it may have attributes of its own: texts, whole numbers, true or false.",
+        "description": "A CloudEvent 1.0 in JSON. Besides the listed attributes, it may have attributes of its own: strings, whole numbers, true or false.",
         "required": ["specversion", "id", "source", "type"],
         "properties": {
             "specversion": { "const": "1.0" },
-            "id": { "type": "string", "minLength": 1, "maxLength": 1024, "description": "The only one of its source." },
+            "id": { "type": "string", "minLength": 1, "maxLength": 1024, "description": "Unique within its source." },
             "source": { "type": "string", "format": "uri-reference", "minLength": 1, "maxLength": 1024 },
             "type": { "type": "string", "minLength": 1, "description": "The ref of its trigger." },
             "time": { "type": ["string", "null"], "format": "date-time" },
             "subject": { "type": ["string", "null"], "minLength": 1 },
             "datacontenttype": { "type": ["string", "null"], "minLength": 1 },
             "dataschema": { "type": ["string", "null"], "format": "uri", "minLength": 1 },
-            "data": { "description": "What it is about." },
-            "data_base64": { "type": ["string", "null"], "contentEncoding": "base64", "description": "The same where it is bytes." },
+            "data": { "description": "The data of the event." },
+            "data_base64": { "type": ["string", "null"], "contentEncoding": "base64", "description": "The data of the event, if it is bytes." },
         },
         // The types of its own attributes are said by a pattern: in many languages `additionalProperties` binds the named members as well.
         "patternProperties": { OWN_ATTRIBUTE: { "type": ["string", "integer", "boolean", "null"] } },
         "additionalProperties": true,
     });
     BodyEncoding = words("How the body is stored.", &["raw", "json", "json+zstd"]);
-    ProblemCode = text("What went wrong, in a word.", "not_found");
+    ProblemCode = text("The kind of problem, in a word.", "not_found");
     Params = json_schema!({
         "type": "object",
-        "description": "Parameters by their names.",
+        "description": "Parameters by name.",
         "additionalProperties": true,
         "examples": [{ "site": "eu" }],
     });
-    FindingSeverity = words("How much a finding weighs. Errors keep a pack from being taken.", &Severity::ALL.map(Severity::as_str));
-    ConditionShape = words("How the value of a part comes from its own parts; `whole` has none that matter.", CONDITION_SHAPES);
-    ConditionOutcome = words("What a part came to; `unknown` if that would have taken too long.", CONDITION_OUTCOMES);
+    FindingSeverity = words("The severity of a finding. A pack with errors is rejected.", &Severity::ALL.map(Severity::as_str));
+    ConditionShape = words("How the value of a part follows from its own parts; `whole` has no relevant parts.", CONDITION_SHAPES);
+    ConditionOutcome = words("The value of a part; `unknown` if it would take too long to compute.", CONDITION_OUTCOMES);
     Document = json_schema!({ "type": "object", "description": "An OpenAPI document." });
     Roles = json_schema!({
         "type": "array",
         "items": { "type": "string", "pattern": "^[a-z][a-z0-9_]{0,63}$" },
         "minItems": 1,
         "maxItems": ROLES_MAX,
-        "description": "Roles; one that is given twice counts once.",
+        "description": "Roles; duplicates count once.",
     });
 }
 

@@ -36,10 +36,10 @@ const RETRY_MILLIS: u32 = 1_000;
 #[non_exhaustive]
 pub(crate) enum StreamRefusal {
     /// There are as many as there may be.
-    #[error("too many streams of records are open at once")]
+    #[error("too many streams of records are open")]
     Full,
     /// The caller has its share.
-    #[error("you have {STREAMS_OF_ONE_MAX} streams of records open, the most for one caller")]
+    #[error("you have {STREAMS_OF_ONE_MAX} streams of records open, which is the limit for one caller")]
     OverShare,
 }
 
@@ -57,8 +57,8 @@ impl Explain for StreamRefusal {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Full => "try again when another stream is done, or read the log from time to time: `ensue log --after POSITION`".into(),
-            Self::OverShare => "end one, or follow several things in one stream of the whole log".into(),
+            Self::Full => "try again when another stream has ended, or poll the log: `ensue log --after POSITION`".into(),
+            Self::OverShare => "close one, or follow several things in one stream of the whole log".into(),
         })
     }
 }
@@ -171,7 +171,7 @@ impl<P: Permission> RecordStream<P> {
             Err(Left::NotAllowed) => End::NotAllowed,
             Err(Left::Gone) => return,
             Err(Left::Slow) => {
-                tracing::debug!(position = self.at.0, "who follows records reads too slowly and is dropped");
+                tracing::debug!(position = self.at.0, "a reader of records is too slow and is disconnected");
                 if self.line.form() != Form::Messages {
                     return;
                 }

@@ -31,10 +31,10 @@ const REHEARSAL_TIME_MAX: Duration = Duration::from_secs(600);
 #[non_exhaustive]
 enum RehearsalRefusal {
     /// As many wait as may.
-    #[error("too many replays and backtests wait for their turn")]
+    #[error("too many replays and backtests are waiting for their turn")]
     Full,
     /// The caller has its share.
-    #[error("{REHEARSALS_OF_ONE_MAX} replays and backtests of yours run or wait, the most for one caller")]
+    #[error("{REHEARSALS_OF_ONE_MAX} of your replays and backtests are running or waiting, which is the limit for one caller")]
     OverShare,
 }
 

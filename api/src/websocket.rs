@@ -47,7 +47,7 @@ pub(crate) enum HandshakeRefusal {
     #[error("the request asks for a WebSocket and {0}")]
     Invalid(&'static str),
     /// A page of somebody else's asks in a browser.
-    #[error("a page of `{0}` may not open this WebSocket")]
+    #[error("a page from `{0}` is not allowed to open this WebSocket")]
     Origin(String),
 }
 
@@ -68,8 +68,8 @@ impl Explain for HandshakeRefusal {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Invalid(_) => "use a client of WebSocket version 13, or leave `upgrade` out for server-sent events".into(),
-            Self::Origin(_) => "set `url` in `ensue.yaml` to the address that the page came from, or send no `origin`".into(),
+            Self::Invalid(_) => "use a client for WebSocket version 13, or leave out `upgrade` to get server-sent events".into(),
+            Self::Origin(_) => "set `url` in `ensue.yaml` to the address of the page, or send no `origin`".into(),
         })
     }
 }
@@ -88,7 +88,7 @@ impl Handshake {
             return Ok(None);
         }
         if parts.method != Method::GET || parts.version < Version::HTTP_11 {
-            return Err(HandshakeRefusal::Invalid("is not a GET of HTTP/1.1"));
+            return Err(HandshakeRefusal::Invalid("is not an HTTP/1.1 GET"));
         }
         if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != VERSION) {
             return Err(HandshakeRefusal::Invalid("`sec-websocket-version` is not 13"));

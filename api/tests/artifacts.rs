@@ -98,7 +98,7 @@ async fn who_asks_for_one_file_too_many_is_told_of_files() {
     let api = TestApi::with_queues(queues);
     let (_, file) = given_away(&api, "digits", None, b"0123456789").await;
     let refused = api.get(&file).by("viewer").answer().await.expect_problem(503, "busy");
-    assert_eq!(refused["detail"], "too many files and outputs are sent at once");
+    assert_eq!(refused["detail"], "too many files and outputs are being sent");
 }
 
 #[tokio::test]
@@ -144,7 +144,7 @@ async fn progress_is_shown_with_its_words() {
     let listed = api.get("/api/v1/executions").by("viewer").answer().await.expect(200).json();
     assert_eq!(listed["items"][0]["progress"]["done"], json!(0.4));
     let timeline = api.get(&format!("{path}/timeline")).by("viewer").answer().await.expect(200).json();
-    assert_eq!(timeline["items"].as_array().unwrap().last().unwrap()["what"], "the attempt said that it is 40.0 % done");
+    assert_eq!(timeline["items"].as_array().unwrap().last().unwrap()["what"], "the attempt reported that it is 40.0 % done");
 }
 
 #[tokio::test]

@@ -346,7 +346,7 @@ async fn a_template_gives_the_parameters_that_the_caller_does_not() {
     assert_eq!(run["params"], json!({ "name": "Dr. Ana", "times": 2 }));
     let refused = execute(json!({ "template": "casual" })).answer().await.expect_problem(422, "parameters_invalid");
     assert_eq!(refused["errors"][0]["pointer"], "/template");
-    assert_eq!(refused["errors"][0]["message"], "is none of the action's templates, which are `formal`");
+    assert_eq!(refused["errors"][0]["message"], "is not one of the action's templates, which are `formal`");
 }
 
 #[tokio::test]
@@ -411,7 +411,7 @@ async fn what_is_no_label_and_what_the_action_says_itself_is_refused() {
         api.post("/api/v1/actions/demo.deploy/execute").by("operator").json(&body)
     };
     let refused = execute(json!({ "site": "us" })).answer().await.expect_problem(422, "labels_invalid");
-    assert_eq!(refused["detail"], "`site` is a label of `demo.deploy` itself, which says what it is");
+    assert_eq!(refused["detail"], "`site` is already a label of `demo.deploy`, which sets its value");
     for labels in [json!({ "Site": "us" }), json!({ "wave": 1 }), json!({ "wave": "" }), json!({ "wave": "a\nb" }), json!(["site"])] {
         execute(labels).answer().await.expect_problem(422, "body_invalid");
     }

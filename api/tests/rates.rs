@@ -44,7 +44,7 @@ async fn a_caller_is_told_how_it_stands_and_refused_over_its_rate_until_the_time
     let refused = read(&api, "viewer").await;
     assert_eq!((refused.header("retry-after"), refused.header("x-ratelimit-remaining")), (Some("10"), Some("0")));
     let problem = refused.expect_problem(429, "rate_limited");
-    assert_eq!(problem["detail"], "these requests are over the rate of the class `reads`, 3 requests in 30 seconds for each caller");
+    assert_eq!(problem["detail"], "too many requests of the class `reads`: the limit for each caller is 3 requests in 30 seconds");
     tokio::time::advance(Duration::from_secs(9)).await;
     read(&api, "viewer").await.expect(429);
     tokio::time::advance(Duration::from_secs(1)).await;

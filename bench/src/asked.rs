@@ -31,27 +31,27 @@ const LIMIT_MEASURED_MAX: Duration = Duration::from_secs(2);
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Scenarios:
-  limits   what the machine can do at best: a bare handler, the disk, SQLite,
-           programs; figures of the others are then also shares of these
+  limits   the limits of the machine: a bare handler, the disk, SQLite,
+           programs; the other figures are then also shown as shares of these
   ingest   events are stored; no rule is true
   rule     one rule is true, and a no-op finished
   http     one rule is true, and makes one HTTP call to a server of the bench
   process  one rule is true, and runs `true` under a supervisor
   api      one rule is true, and a no-op finished, while others read
   rules    10 against 10,000 rules on one trigger, of which 10 are true
-  batch    lists of 100 events of 1 KB over the API, of which nothing comes
+  batch    lists of 100 events of 1 KB over the API, without any effects
   streams  single events of 1 KB, 10 a second, while many follow the log
   workflow short workflows of no-ops, as many as the node can and at 100 a
-           second; chains of 200 and 500 steps at once; graphs beside their
-           schedules; 100,000 timers (only when it is named)
+           second; chains of 200 and 500 steps at once; graphs compared with
+           their schedules; 100,000 timers (only when it is named)
   reads    pages of every list at any depth, and one execution again and
            again, among a million executions (only when it is named)
-  log      starts after kills, on a log made so long (only when it is named)
+  log      starts after kills, on a long log (only when it is named)
 
 Examples:
   ensue bench                            all of them, 64 connections
-  ensue bench http --rate 20             at 20 a second, whatever the node does
-  ensue bench http --until-called        64 at a time, each until its call came
+  ensue bench http --rate 20             at 20 a second, however fast the node is
+  ensue bench http --until-called        64 at a time, each until its call arrives
   ensue bench rule --connections 16 --seconds 30 -o json
   ensue bench limits rule -o json > monday.json
   ensue bench compare monday.json tuesday.json
@@ -207,8 +207,8 @@ impl Bench {
         if let Some(Then::Compare { first, second }) = &then {
             if asked.says_anything() {
                 // Clap's own check would count what every command takes, as `--output`.
-                return Err(Unmeasured::new(Fault::Asked, "`compare` compares what was measured before, and measures nothing")
-                    .hint("ensue bench compare FIRST SECOND"));
+                return Err(Unmeasured::new(Fault::Asked, "`compare` cannot be combined with scenarios: it compares earlier results and measures nothing")
+                    .hint("run `ensue bench compare FIRST SECOND`"));
             }
             return compared(first, second);
         }
@@ -219,7 +219,7 @@ impl Bench {
             }
             if asked.scenarios != [scenario] {
                 return Err(
-                    Unmeasured::new(Fault::Asked, format!("`{name}` is measured alone")).hint(format!("leave out the others, or `{name}`"))
+                    Unmeasured::new(Fault::Asked, format!("`{name}` must be measured alone")).hint(format!("leave out the others, or `{name}`"))
                 );
             }
             tell_of_build(watcher);
@@ -227,8 +227,8 @@ impl Bench {
         }
         let workflow = asked.scenarios.contains(&Scenario::Workflow);
         if asked.workflow.says_anything() && !workflow {
-            let why = "`--parts` and `--graphs` say what of `workflow` is measured, and it is not";
-            return Err(Unmeasured::new(Fault::Asked, why).hint("ensue bench workflow --graphs DIR"));
+            let why = "`--parts` and `--graphs` apply only to `workflow`, which is not measured here";
+            return Err(Unmeasured::new(Fault::Asked, why).hint("run `ensue bench workflow --graphs DIR`"));
         }
         let workflow = workflow.then(|| asked.workflow.read()).transpose()?;
         let scenarios = if asked.scenarios.is_empty() { Scenario::value_variants().to_vec() } else { asked.scenarios };
@@ -265,21 +265,21 @@ impl Asked {
 
 fn tell_of_build(watcher: &dyn Watcher) {
     if cfg!(debug_assertions) {
-        watcher.tell("note: this is a debug build; figures that mean something come from `cargo build --release`");
+        watcher.tell("note: this is a debug build; for meaningful figures, use `cargo build --release`");
     }
 }
 
 /// Waits on several threads, on the bench's cores: making a log blocks one.
 fn many_threads(cores: &Cores, asked: impl Future<Output = Result<Measured, Unmeasured>>) -> Result<Measured, Unmeasured> {
     // What this thread starts begins where it is.
-    cores.take_those_of_the_bench().map_err(|error| Unmeasured::world(format!("the bench cannot be put on cores of its own: {error}")))?;
+    cores.take_those_of_the_bench().map_err(|error| Unmeasured::world(format!("the bench cannot be pinned to its own cores: {error}")))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.map_err(|error| Unmeasured::world(format!("nothing can be awaited here: {error}")))?.block_on(asked)
+    runtime.map_err(|error| Unmeasured::world(format!("the runtime cannot be started: {error}")))?.block_on(asked)
 }
 
 fn temporary() -> Result<tempfile::TempDir, Unmeasured> {
     let folder = tempfile::Builder::new().prefix("ensue-bench-").tempdir();
-    folder.map_err(|error| Unmeasured::world(format!("no temporary directory can be made: {error}")))
+    folder.map_err(|error| Unmeasured::world(format!("the temporary directory cannot be created: {error}")))
 }
 
 fn absolute(folder: &Path) -> Result<PathBuf, Unmeasured> {
@@ -290,8 +290,8 @@ fn absolute(folder: &Path) -> Result<PathBuf, Unmeasured> {
 fn standing(folder: &Path) -> Result<PathBuf, Unmeasured> {
     let folder = absolute(folder)?;
     if !folder.join("data").is_dir() {
-        let why = format!("{} has no log to go on with", folder.display());
-        return Err(Unmeasured::new(Fault::Asked, why).hint(format!("make one: ensue bench log --folder {}", folder.display())));
+        let why = format!("{} has no log to continue", folder.display());
+        return Err(Unmeasured::new(Fault::Asked, why).hint(format!("create one with `ensue bench log --folder {}`", folder.display())));
     }
     Ok(folder)
 }
@@ -302,7 +302,7 @@ async fn alone(scenario: Scenario, asked: Asked, machine: Machine, watcher: &dyn
     let folder = asked.folder.map_or_else(|| Ok(temporary.path().to_owned()), |folder| absolute(&folder))?;
     let mut document = opened(&machine);
     if scenario == Scenario::Reads {
-        watcher.tell(&format!("making {} executions in {} …", asked.executions, folder.display()));
+        watcher.tell(&format!("creating {} executions in {} …", asked.executions, folder.display()));
         let size = Size {
             executions: asked.executions,
             connections: usize::from(asked.connections),
@@ -313,7 +313,7 @@ async fn alone(scenario: Scenario, asked: Asked, machine: Machine, watcher: &dyn
         let show = |document: &Value| format!("{}\n{}", at_size::table(&document["reads"]), cores::told(&document["cores"]));
         return Ok(Measured { document, failure: None, show });
     }
-    watcher.tell(&format!("making a log of {} records in {} …", asked.records, folder.display()));
+    watcher.tell(&format!("creating a log of {} records in {} …", asked.records, folder.display()));
     let length = Length { records: asked.records, open: asked.open };
     let figures = long::measure(&folder, length, &machine, watcher).await.map_err(|error| Unmeasured::of("log", &error))?;
     document["log"] = figures;
@@ -336,7 +336,7 @@ async fn measured(
 ) -> Result<Measured, Unmeasured> {
     let mut document = opened(&plan.machine);
     if scenarios.contains(&Scenario::Limits) {
-        watcher.tell("measuring what the machine can do at best …");
+        watcher.tell("measuring the limits of this machine …");
         let folder = temporary()?;
         let each = plan.duration.min(LIMIT_MEASURED_MAX);
         let limits = limits::measure(folder.path(), plan.connections, each, &plan.machine.cores).await;
@@ -391,7 +391,7 @@ fn compared(first: &Path, second: &Path) -> Result<Measured, Unmeasured> {
         let text = std::fs::read_to_string(path);
         let text = text.map_err(|error| Unmeasured::new(Fault::Given, format!("`{}` cannot be read: {error}", path.display())))?;
         serde_json::from_str::<Value>(&text)
-            .map_err(|error| Unmeasured::new(Fault::Given, format!("`{}` is no JSON: {error}", path.display())))
+            .map_err(|error| Unmeasured::new(Fault::Given, format!("`{}` is not JSON: {error}", path.display())))
     };
     let document = compare::compared(&read(first)?, &read(second)?).map_err(|why| Unmeasured::new(Fault::Given, why))?;
     Ok(Measured { document, failure: None, show: compare::table })

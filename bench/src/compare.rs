@@ -76,7 +76,7 @@ fn named(run: &Value) -> Value {
 /// What was run: scenarios, and of `workflow` the graphs and the timers as well.
 fn runs<'v>(document: &'v Value, which: &str) -> Result<Vec<&'v Value>, String> {
     let runs = document["runs"].as_array().ok_or_else(|| {
-        format!("the {which} document has no `runs`: give what `ensue bench SCENARIO… --output json` wrote, of other scenarios than `reads` and `log`")
+        format!("the {which} document has no `runs`: name a file that `ensue bench SCENARIO… --output json` wrote, for scenarios other than `reads` and `log`")
     })?;
     let workflow = &document["workflow"];
     let timers = Some(&workflow["timers"]).filter(|timers| timers.is_object());
@@ -95,12 +95,12 @@ pub(crate) fn table(compared: &Value) -> String {
     let mut shown = laid_out(titles.map(str::to_owned).to_vec(), rows);
     for (name, which) in [("only_first", "first"), ("only_second", "second")] {
         for run in compared[name].as_array().map(Vec::as_slice).unwrap_or_default() {
-            shown.push_str(&format!("\n\nOnly the {which} has {} ({}).", text(&run["scenario"]), text(&run["pace"])));
+            shown.push_str(&format!("\n\nOnly in the {which}: {} ({}).", text(&run["scenario"]), text(&run["pace"])));
         }
     }
     let cores = &compared["cores"];
     if cores["first"] != cores["second"] {
-        shown.push_str("\n\nThe two had other cores:");
+        shown.push_str("\n\nThe two runs used different cores:");
         for which in ["first", "second"] {
             shown.push_str(&format!("\n  {which}: {}", told(&cores[which])));
         }

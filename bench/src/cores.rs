@@ -61,7 +61,7 @@ impl Cores {
     pub(crate) fn on_those_of_the_node<T: Send>(&self, start: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
         let Self::Apart { node, .. } = self else { return start() };
         let ended = std::thread::scope(|scope| scope.spawn(|| pin(node).and_then(|()| start())).join());
-        ended.map_err(|_| io::Error::other("the thread on the node's cores stopped at a bug"))?
+        ended.map_err(|_| io::Error::other("the thread on the node's cores stopped at an internal error"))?
     }
 
     /// As JSON, for programs.

@@ -74,7 +74,7 @@ pub(crate) fn expected<'r>(reply: &wire::Reply<'r>) -> io::Result<&'r [u8]> {
     if reply.status == 200 {
         return Ok(reply.body);
     }
-    Err(io::Error::other(format!("the node answers {}: {}", reply.status, String::from_utf8_lossy(reply.body))))
+    Err(io::Error::other(format!("the node answered {}: {}", reply.status, String::from_utf8_lossy(reply.body))))
 }
 
 /// Waits until the log has stood still for a while: all that was begun has ended.
@@ -91,7 +91,7 @@ pub(crate) async fn settle(node: &Node, connection: &mut Connection) -> io::Resu
             (at, since) = (now, Instant::now());
         }
         if begin.elapsed() > TIMEOUT {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "the node still works two minutes after the load"));
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "the node is still working two minutes after the load"));
         }
     }
     Ok(())

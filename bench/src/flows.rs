@@ -171,7 +171,7 @@ pub(crate) async fn run(node: &Node, connection: &mut Connection, request: &[u8]
     let mut shown = Shown::of(reply.status, reply.body)?;
     while !shown.is_over() {
         if begin.elapsed() > at_most {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, format!("a workflow still runs after {} s", at_most.as_secs())));
+            return Err(io::Error::new(io::ErrorKind::TimedOut, format!("a workflow is still running after {} s", at_most.as_secs())));
         }
         tokio::time::sleep(ASK_EVERY).await;
         let path = format!("/api/v1/executions/{}", shown.id);
@@ -198,7 +198,7 @@ impl Shown {
     fn of(status: u16, body: &[u8]) -> io::Result<Self> {
         match status {
             200 | 202 => serde_json::from_slice(body).map_err(io::Error::other),
-            _ => Err(io::Error::other(format!("the node answers {status}: {}", String::from_utf8_lossy(body)))),
+            _ => Err(io::Error::other(format!("the node answered {status}: {}", String::from_utf8_lossy(body)))),
         }
     }
 

@@ -61,20 +61,21 @@ impl Graph {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let written: Written = serde_json::from_str(text).map_err(|error| error.to_string())?;
         if !(1..=STEPS_MAX).contains(&written.nodes.len()) {
-            return Err(format!("it has {} nodes; a workflow has from 1 to {STEPS_MAX} steps", written.nodes.len()));
+            return Err(format!("it has {} nodes; a workflow must have 1 to {STEPS_MAX} steps", written.nodes.len()));
         }
         let mut places = BTreeMap::new();
         for (place, node) in written.nodes.iter().enumerate() {
             if places.insert(node.id.as_str(), place).is_some() {
-                return Err(format!("two nodes are called `{}`", node.id));
+                return Err(format!("two nodes have the name `{}`", node.id));
             }
             if node.duration_ms > MILLIS_MAX {
-                return Err(format!("`{}` runs for {} ms; the most is {MILLIS_MAX}", node.id, node.duration_ms));
+                return Err(format!("`{}` runs for {} ms; the limit is {MILLIS_MAX}", node.id, node.duration_ms));
             }
         }
         let step = |node: &WrittenNode| {
-            let place =
-                |need: &String| places.get(need.as_str()).copied().ok_or_else(|| format!("`{}` needs `{need}`, which is no node", node.id));
+            let place = |need: &String| {
+                places.get(need.as_str()).copied().ok_or_else(|| format!("`{}` needs `{need}`, which is not a node", node.id))
+            };
             Ok(Step { needs: node.needs.iter().map(place).collect::<Result<_, String>>()?, millis: node.duration_ms })
         };
         let steps = written.nodes.iter().map(step).collect::<Result<Vec<_>, String>>()?;
@@ -83,7 +84,7 @@ impl Graph {
         let graph = Self { name: written.name, steps, given };
         let (_, ended) = graph.run(usize::MAX);
         if ended < graph.steps.len() {
-            return Err(format!("{} of its nodes need each other in a circle", graph.steps.len() - ended));
+            return Err(format!("{} of its nodes need each other in a cycle", graph.steps.len() - ended));
         }
         Ok(graph)
     }
@@ -189,12 +190,12 @@ mod tests {
     fn what_cannot_be_run_is_told_of() {
         for (text, why) in [
             (r#"{ "name": "none", "nodes": [] }"#, "it has 0 nodes"),
-            (r#"{ "name": "x", "nodes": [{ "id": "a", "needs": ["b"], "duration_ms": 1 }] }"#, "`a` needs `b`, which is no node"),
-            (r#"{ "name": "x", "nodes": [{ "id": "a", "duration_ms": 1 }, { "id": "a", "duration_ms": 1 }] }"#, "two nodes are called `a`"),
+            (r#"{ "name": "x", "nodes": [{ "id": "a", "needs": ["b"], "duration_ms": 1 }] }"#, "`a` needs `b`, which is not a node"),
             (
-                r#"{ "name": "x", "nodes": [{ "id": "a", "needs": ["a"], "duration_ms": 1 }] }"#,
-                "1 of its nodes need each other in a circle",
+                r#"{ "name": "x", "nodes": [{ "id": "a", "duration_ms": 1 }, { "id": "a", "duration_ms": 1 }] }"#,
+                "two nodes have the name `a`",
             ),
+            (r#"{ "name": "x", "nodes": [{ "id": "a", "needs": ["a"], "duration_ms": 1 }] }"#, "1 of its nodes need each other in a cycle"),
             (r#"{ "name": "x", "nodes": [{ "id": "a", "duration_ms": 99999999999 }] }"#, "the most is 86400000"),
             (r#"{ "name": "x", "nodes": [{ "id": "a" }] }"#, "missing field `duration_ms`"),
             (r#"{ "nodes": [] }"#, "missing field `name`"),

@@ -75,7 +75,7 @@ pub(crate) fn token(folder: &Path) -> io::Result<String> {
         Ok(mut file) => {
             if folder.join("data").exists() {
                 std::fs::remove_file(&path)?;
-                let why = format!("{} has data, and not the token of whoever made it: name another folder", folder.display());
+                let why = format!("{} has data, but not the token that created it: name another folder", folder.display());
                 return Err(io::Error::other(why));
             }
             let token = child::admin_token()?;

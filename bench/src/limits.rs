@@ -88,7 +88,7 @@ async fn handled(connections: usize, each: Duration, cores: &Cores) -> io::Resul
     let loaded = load.run().await?;
     let took = begin.elapsed();
     drop(stop);
-    server.join().map_err(|_| io::Error::other("the bare handler stopped at a bug"))??;
+    server.join().map_err(|_| io::Error::other("the bare handler stopped at an internal error"))??;
     Ok((all_taken(loaded)?, took))
 }
 
@@ -98,7 +98,7 @@ fn all_taken(loaded: Loaded) -> io::Result<u64> {
         0 => Ok(loaded.sent.len() as u64),
         refused => {
             let why = loaded.first_refusal.unwrap_or_default();
-            Err(io::Error::other(format!("the bare handler did not take {refused} deliveries, the first of them with: {why}")))
+            Err(io::Error::other(format!("the bare handler rejected {refused} deliveries, the first one with: {why}")))
         }
     }
 }

@@ -94,7 +94,7 @@ pub(crate) async fn measure(scenario: Scenario, plan: &Plan, folder: &Path) -> i
     ends::settle(&bed.node, &mut bed.connection).await?;
     let ends = Ends::read(&bed.node, &mut bed.connection, before.position).await?;
     if let Some(refusal) = loaded.first_refusal.as_ref().filter(|_| loaded.sent.is_empty()) {
-        return Err(io::Error::other(format!("the node took no delivery: {refusal}")));
+        return Err(io::Error::other(format!("the node rejected a delivery: {refusal}")));
     }
     let memory_peak_bytes = bed.node.memory_peak_bytes();
     let ready = bed.node.ready;
@@ -227,7 +227,7 @@ async fn warm_up(scenario: Scenario, load: &Load, node: &Node, connection: &mut 
     let loaded = warm.run().await?;
     if loaded.sent.is_empty() {
         let why = loaded.first_refusal.unwrap_or_default();
-        return Err(io::Error::other(format!("the node took no delivery: {why}")));
+        return Err(io::Error::other(format!("the node rejected a delivery: {why}")));
     }
     ends::settle(node, connection).await?;
     Ok(loaded.sent.len() as u64)

@@ -61,13 +61,13 @@ impl Streams {
                 let request = client.get(format!("http://{}/api/v1/log/stream", node.address)).bearer_auth(token);
                 let response = request.send().await.map_err(io::Error::other)?;
                 if !response.status().is_success() {
-                    return Err(io::Error::other(format!("a stream was answered {}", response.status())));
+                    return Err(io::Error::other(format!("a stream was answered with {}", response.status())));
                 }
                 let mut stream = Stream { response, followed: Followed::default(), arrived: arrived.clone() };
                 // The first block says where it begins.
                 while stream.followed.at.is_none() {
                     if !stream.read().await {
-                        return Err(io::Error::other("a stream ended before it had begun"));
+                        return Err(io::Error::other("a stream ended before it had started"));
                     }
                 }
                 tasks.spawn(stream.follow(ending.clone()));
@@ -99,7 +99,11 @@ async fn viewer(node: &Node, connection: &mut Connection, number: usize) -> io::
     let asked = json!({ "name": format!("reader{number}"), "roles": ["viewer"] }).to_string();
     let reply = connection.exchange(&wire::post(node.address, "/api/v1/tokens", &node.token, &asked)).await?;
     if reply.status != 201 {
-        return Err(io::Error::other(format!("a token was answered {}: {}", reply.status, String::from_utf8_lossy(reply.body))));
+        return Err(io::Error::other(format!(
+            "a request for a token was answered with {}: {}",
+            reply.status,
+            String::from_utf8_lossy(reply.body)
+        )));
     }
     let added: Added = serde_json::from_slice(reply.body).map_err(io::Error::other)?;
     Ok(added.token)

@@ -107,7 +107,7 @@ async fn ask(node: &Node, pending: Pending) -> io::Result<()> {
                 let reply = connection.exchange(&requests[which]).await?;
                 if reply.status != 202 {
                     let why = String::from_utf8_lossy(reply.body);
-                    return Err(io::Error::other(format!("an execution that is to wait was answered {}: {why}", reply.status)));
+                    return Err(io::Error::other(format!("a delayed execution was answered with {}: {why}", reply.status)));
                 }
             }
             Ok(())
@@ -128,7 +128,7 @@ async fn all_wait(node: &Node, connection: &mut Connection, waiting: u64) -> io:
     if (totals["executions_open"].as_u64(), totals["attempts_started"].as_u64()) == (Some(waiting), Some(0)) {
         return Ok(());
     }
-    Err(io::Error::other(format!("of {waiting} executions that were to wait the node has, after a start: {totals}")))
+    Err(io::Error::other(format!("of {waiting} delayed executions, the node has after a start: {totals}")))
 }
 
 /// The figures as a line for people.

@@ -36,7 +36,7 @@ fn evaluated(line: &[u8]) -> Result<Json, Json> {
     let line: Line = serde_json::from_slice(line).map_err(|why| unreadable(&why.to_string()))?;
     let data = line.data.map_or_else(|| "{}".to_owned(), |data| String::from(Box::<str>::from(data)));
     let document = Document::parse(Bytes::from(data)).map_err(|why| unreadable(&format!("`data`: {why}")))?;
-    let names = names(&document).ok_or_else(|| unreadable("`data` must be an object, whose fields become names"))?;
+    let names = names(&document).ok_or_else(|| unreadable("`data` must be an object: its fields become names in the expression"))?;
     let expression = Expression::compile(&line.expr, &Roots::new(names.iter().cloned())).map_err(|why| misspelt(&why))?;
     let value = expression.evaluate(&scope(&names, &document), &mut Budget::default());
     value.as_ref().map_err(Clone::clone).and_then(Value::to_json_shown).map_err(|why| error(&why))

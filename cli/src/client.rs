@@ -78,7 +78,7 @@ impl Token {
         if text.chars().all(|character| character.is_ascii_graphic()) {
             return Ok(());
         }
-        Err("a token is one word of letters, digits and signs; this has a space, a line break or another character in it")
+        Err("the token contains a space, a line break or another invalid character; a token is one word of letters, digits and signs")
     }
 }
 
@@ -87,7 +87,7 @@ pub(crate) fn variable(name: &str) -> Result<Option<String>, Failure> {
     match std::env::var(name) {
         Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
         Err(VarError::NotPresent) => Ok(None),
-        Err(VarError::NotUnicode(_)) => Err(Failure::with(Exit::Usage, format!("{name} is not text; set it anew, or unset it"))),
+        Err(VarError::NotUnicode(_)) => Err(Failure::with(Exit::Usage, format!("{name} is not valid text; set it again, or unset it"))),
     }
 }
 
@@ -150,8 +150,8 @@ impl Client {
         };
         let http = http.map_err(|error| {
             let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-            Failure::new(format!("no HTTP client can be made: {cause}"))
-                .hint("TLS needs the certificates of who is trusted; on many systems they are in the package `ca-certificates`")
+            Failure::new(format!("the HTTP client cannot be created: {cause}"))
+                .hint("install the certificates of trusted authorities; on many systems they are in the package `ca-certificates`")
         })?;
         Ok(Self { http, server: server.trim_end_matches('/').to_owned(), token, seen: Cell::new(0) })
     }
@@ -279,7 +279,7 @@ impl Client {
     async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
         request.send().await.map_err(|error| {
             if error.is_builder() {
-                return Failure::with(Exit::Usage, format!("no request can be made of this: {}", innermost(&error)));
+                return Failure::with(Exit::Usage, format!("the request cannot be created: {}", innermost(&error)));
             }
             let message = format!("no node answers at {}: {}", self.server, innermost(&error));
             Failure::with(Exit::Unreachable, message).hint("start one with `ensue serve`, or name another with --server or ENSUE_SERVER")
@@ -292,7 +292,7 @@ impl Client {
             return Ok(Value::Null);
         }
         serde_json::from_slice(&bytes)
-            .map_err(|_| self.broken("it is not JSON").hint("is this a node of Ensue? `ensue status` says what answers there"))
+            .map_err(|_| self.broken("it is not JSON").hint("check that this is an Ensue node; `ensue status` shows what answers there"))
     }
 
     async fn bytes(&self, mut response: Response) -> Result<Vec<u8>, Failure> {
@@ -300,7 +300,7 @@ impl Client {
         while let Some(chunk) = response.chunk().await.map_err(|error| self.broken(&innermost(&error)))? {
             bytes.extend_from_slice(&chunk);
             if bytes.len() > ANSWER_BYTES_MAX {
-                return Err(self.broken(&format!("it is over {ANSWER_BYTES_MAX} bytes")));
+                return Err(self.broken(&format!("it is larger than {ANSWER_BYTES_MAX} bytes")));
             }
         }
         Ok(bytes)
@@ -325,7 +325,7 @@ impl Client {
             })
             .collect();
         if let (true, Some(id)) = (status.is_server_error(), text("request_id")) {
-            notes.push(format!("request {id}: the node's own log says more under this id"));
+            notes.push(format!("request {id}: look for this id in the node's own log"));
         }
         let failure = Failure::with(exit_of(status), message).notes(notes);
         match text("hint") {
@@ -338,16 +338,16 @@ impl Client {
     fn hint_for_token(&self) -> String {
         let server = &self.server;
         match self.token.as_ref().map(|token| &token.source) {
-            None => format!("name a token: `export {TOKEN_VARIABLE}=…`; the node printed the first one at its very first start"),
+            None => format!("name a token with `export {TOKEN_VARIABLE}=…`; the node printed the first one at its very first start"),
             Some(TokenSource::Variable) => {
-                format!("the token in {TOKEN_VARIABLE} is not in force at {server}; `ensue tokens add` makes another")
+                format!("the token in {TOKEN_VARIABLE} is not valid at {server}; create another one with `ensue tokens add`")
             }
             Some(TokenSource::VariableBefore(name)) => format!(
-                "the token in {TOKEN_VARIABLE} is not in force at {server}; for the profile's own, `unset {TOKEN_VARIABLE}` or `--profile {name}`"
+                "the token in {TOKEN_VARIABLE} is not valid at {server}; to use the profile's own token, run `unset {TOKEN_VARIABLE}` or use `--profile {name}`"
             ),
             Some(TokenSource::Profile(name)) => {
                 format!(
-                    "the token of the profile `{name}` is not in force at {server}; keep another: ensue profiles add {name} --url {server}"
+                    "the token of the profile `{name}` is not valid at {server}; save another one with `ensue profiles add {name} --url {server}`"
                 )
             }
         }
@@ -371,7 +371,7 @@ fn exit_of(status: StatusCode) -> Exit {
 }
 
 fn not_a_server(server: &str) -> Failure {
-    Failure::with(Exit::Usage, format!("`{server}` is not a node's address"))
+    Failure::with(Exit::Usage, format!("`{server}` is not the address of a node"))
         .hint(format!("write a URL, for example --server {DEFAULT_SERVER}"))
 }
 

@@ -143,7 +143,8 @@ impl Asking {
     fn named(&self) -> Result<Option<Named>, Failure> {
         if self.server.is_some() && self.profile.is_some() {
             // Clap does not see it where one stands before the command and the other behind it.
-            return Err(Failure::with(Exit::Usage, "`--server` and `--profile` both name the node").hint("leave out one of them"));
+            return Err(Failure::with(Exit::Usage, "`--server` and `--profile` cannot be used together: both name the node")
+                .hint("leave out one of them"));
         }
         if let Some(server) = &self.server {
             return Ok(Some(Named::Address(server.clone())));
@@ -303,7 +304,7 @@ pub(crate) fn run(line: CommandLine) -> Outcome {
 /// Waits for what is asked of a node, on this thread: one request at a time needs no more.
 fn wait_for(asked: impl Future<Output = Outcome>) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|error| Failure::new(format!("nothing can be awaited here: {error}")))?.block_on(asked)
+    runtime.map_err(|error| Failure::new(format!("the runtime cannot be started: {error}")))?.block_on(asked)
 }
 
 /// How much of a list is asked for.
@@ -402,7 +403,7 @@ struct List {
 /// Says on standard error how to go on where a list is longer than what was shown.
 fn tell_next(answer: &Value) {
     if let Some(next) = answer["next"].as_str() {
-        crate::report::tell(format!("there is more: --cursor {next}"));
+        crate::report::tell(format!("there are more items: --cursor {next}"));
     }
 }
 
@@ -441,7 +442,7 @@ fn read_input(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Failure> {
         std::fs::File::open(path).map_err(unreadable)?.take(bytes_max + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     }
     if bytes.len() as u64 > bytes_max {
-        return Err(Failure::with(Exit::Refused, format!("`{}` is over {bytes_max} bytes", path.display())));
+        return Err(Failure::with(Exit::Refused, format!("`{}` is larger than {bytes_max} bytes", path.display())));
     }
     Ok(bytes)
 }
@@ -460,7 +461,7 @@ fn json_or_file(given: &str) -> Result<Value, Failure> {
         let hint = r#"give a file, `-` for standard input, or the JSON itself: '{"name": "Ana"}'"#;
         return read_json(Path::new(given)).map_err(|failure| failure.hint(hint));
     }
-    serde_json::from_str(given).map_err(|error| Failure::with(Exit::Refused, format!("what was given is not JSON: {error}")))
+    serde_json::from_str(given).map_err(|error| Failure::with(Exit::Refused, format!("the given text is not JSON: {error}")))
 }
 
 #[cfg(test)]

@@ -90,8 +90,8 @@ fn has(id: &str, part: &str) -> bool {
 
 fn not_found(kinds: &[Kind], part: &str) -> Failure {
     let plurals: Vec<&str> = kinds.iter().map(|kind| kind.plural).collect();
-    let message = format!("no id begins or ends with `{part}` among the newest {SEARCHED_MAX} {}", plurals.join(", "));
-    Failure::with(Exit::Missing, message).hint("give the whole id; a list in a pipe, or with `-o json`, prints whole ids")
+    let message = format!("no id among the newest {SEARCHED_MAX} {} begins or ends with `{part}`", plurals.join(", "));
+    Failure::with(Exit::Missing, message).hint("give the complete id; a list in a pipe or with `-o json` prints complete ids")
 }
 
 fn ambiguous(part: &str, count: usize, found: &[(Kind, Value)]) -> Failure {
@@ -101,7 +101,7 @@ fn ambiguous(part: &str, count: usize, found: &[(Kind, Value)]) -> Failure {
     }
     Failure::with(Exit::Refused, format!("`{part}` is ambiguous: {count} ids begin or end with it"))
         .notes(notes)
-        .hint("give more of the id: ids of one chain begin alike, so type its end")
+        .hint("give more of the id: ids of one chain begin alike, so type the end of the id")
 }
 
 /// A thing in a line: its id, and what else tells it apart.

@@ -44,7 +44,7 @@ fn next_line(input: &mut impl BufRead) -> std::io::Result<Option<Result<Vec<u8>,
         line.pop();
     } else if line.len() > LINE_BYTES_MAX {
         pass_over(input)?;
-        return Ok(Some(Err(format!("the line is over {LINE_BYTES_MAX} bytes"))));
+        return Ok(Some(Err(format!("the line is longer than {LINE_BYTES_MAX} bytes"))));
     }
     Ok(Some(Ok(line)))
 }

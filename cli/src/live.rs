@@ -107,13 +107,13 @@ pub(crate) async fn follow_on(
 }
 
 fn silent(client: &Client) -> Failure {
-    Failure::with(Exit::Unreachable, format!("{} has said nothing for {} s", client.server(), SILENCE_MAX.as_secs()))
-        .hint("`ensue status` says whether it answers at all")
+    Failure::with(Exit::Unreachable, format!("{} has sent nothing for {} s", client.server(), SILENCE_MAX.as_secs()))
+        .hint("check whether it answers with `ensue status`")
 }
 
 fn ended_again(reason: &str) -> Failure {
-    let why = if reason.is_empty() { "and does not say why".to_owned() } else { format!("and says `{reason}`") };
-    Failure::with(Exit::TryLater, format!("the node ends the stream again and again {why}")).hint("`ensue doctor` says what is wrong")
+    let why = if reason.is_empty() { "and gives no reason".to_owned() } else { format!("with the reason `{reason}`") };
+    Failure::with(Exit::TryLater, format!("the node repeatedly ends the stream {why}")).hint("see the problems with `ensue doctor`")
 }
 
 /// An answer that is a stream of events.
@@ -127,7 +127,7 @@ struct Stream {
 impl Stream {
     /// Hands each event to `each`, until it has enough or the answer ends. Fails where the node falls silent, or breaks off.
     async fn follow(&mut self, client: &Client, mut each: impl FnMut(Told) -> ControlFlow<()>) -> Outcome {
-        let broken = |why: String| Failure::with(Exit::Unreachable, format!("the stream broke off: {why}"));
+        let broken = |why: String| Failure::with(Exit::Unreachable, format!("the stream was interrupted: {why}"));
         loop {
             let chunk = timeout(SILENCE_MAX, self.response.chunk()).await.map_err(|_| silent(client))?;
             let Some(chunk) = chunk.map_err(|error| broken(error.to_string()))? else { return Ok(()) };
@@ -163,7 +163,7 @@ impl Frames {
             }
         }
         if self.bytes.len() > EVENT_BYTES_MAX {
-            return Err(format!("an event is over {EVENT_BYTES_MAX} bytes"));
+            return Err(format!("an event is larger than {EVENT_BYTES_MAX} bytes"));
         }
         Ok(None)
     }
@@ -253,7 +253,7 @@ mod tests {
     async fn a_node_that_falls_silent_is_not_waited_for_for_ever() {
         let (failure, asked, took) = follow_one_that(": hello\n\nid: 7\n\n", Then::StandsStill).await;
         assert_eq!(failure.exit(), Exit::Unreachable, "{failure}");
-        assert!(failure.to_string().contains("has said nothing for 45 s"), "{failure}");
+        assert!(failure.to_string().contains("has sent nothing for 45 s"), "{failure}");
         assert!(took > NODE_PATIENCE && took < NODE_PATIENCE * 3, "{took:?}");
         assert!(asked > 1, "it was not asked again");
     }

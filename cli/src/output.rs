@@ -69,7 +69,7 @@ impl Output {
         if self.is_for_people() {
             return Ok(());
         }
-        Err(Failure::with(Exit::Usage, format!("`{option}` prints a picture, which is neither JSON nor YAML")).hint("leave out --output"))
+        Err(Failure::with(Exit::Usage, format!("`{option}` prints an image, so --output does not apply")).hint("leave out --output"))
     }
 
     /// Prints a document to programs as it is; to people what `tell` does.

@@ -53,7 +53,7 @@ pub(crate) async fn print_whole(client: &Client, path: &str, stream: Stream, tit
     let mut out = Screens::default();
     let mut offset = 0;
     let (mut has_title, mut ends_a_line) = (false, true);
-    let broken = |error: reqwest::Error| Failure::with(Exit::Unreachable, format!("the output broke off: {error}"));
+    let broken = |error: reqwest::Error| Failure::with(Exit::Unreachable, format!("the output was interrupted: {error}"));
     while let Some(chunk) = response.chunk().await.map_err(broken)? {
         if let Some(title) = title.take_if(|_| !chunk.is_empty()) {
             say(printable(&title));
@@ -118,10 +118,10 @@ impl Screen {
 
 fn tell_lost(part: &Value) {
     if let Some(dropped) = part["bytes_dropped"].as_u64().filter(|dropped| *dropped > 0) {
-        tell(format!("… {dropped} bytes more were printed than are kept"));
+        tell(format!("… {dropped} more bytes were printed but not kept"));
     }
     if text(part, "state") == "removed" {
-        tell(format!("… what was printed to {} was thrown away: it was old, or the room was needed", text(part, "stream")));
+        tell(format!("… the output on {} was deleted because it was old or to free space", text(part, "stream")));
     }
 }
 

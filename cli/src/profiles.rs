@@ -31,7 +31,7 @@ impl FromStr for ProfileName {
         match text {
             "" => Err("a profile has a name, for example `production`".into()),
             name if name.len() <= NAME_CHARS_MAX && name.chars().all(is_known) => Ok(Self(name.to_owned())),
-            other => Err(format!("`{other}` is no name of a profile; write up to {NAME_CHARS_MAX} letters, digits, `-` and `_`")),
+            other => Err(format!("`{other}` is not a valid name for a profile; use up to {NAME_CHARS_MAX} letters, digits, `-` and `_`")),
         }
     }
 }
@@ -106,8 +106,8 @@ impl ProfileFolder {
         let path = self.list();
         let Some(bytes) = read(&path)? else { return Ok(Profiles::default()) };
         serde_json::from_slice(&bytes).map_err(|error| {
-            Failure::with(Exit::Refused, format!("`{}` does not hold profiles: {error}", path.display()))
-                .hint("mend it, or remove it and add the profiles again with `ensue profiles add`")
+            Failure::with(Exit::Refused, format!("`{}` does not contain profiles: {error}", path.display()))
+                .hint("fix it, or remove it and add the profiles again with `ensue profiles add`")
         })
     }
 
@@ -123,10 +123,13 @@ impl ProfileFolder {
         let Some(bytes) = read(&path)? else { return Ok(None) };
         let mode = std::fs::metadata(&path).map_err(|error| unusable(&path, &error))?.permissions().mode();
         if mode & 0o077 != 0 {
-            return Err(Failure::with(Exit::Refused, format!("others can read the token in `{}`", path.display()))
-                .hint(format!("chmod 600 {}; if somebody may have read it, revoke it: ensue tokens revoke NAME", path.display())));
+            return Err(Failure::with(Exit::Refused, format!("other users can read the token in `{}`", path.display())).hint(format!(
+                "run `chmod 600 {}`; if somebody may have read the token, revoke it with `ensue tokens revoke NAME`",
+                path.display()
+            )));
         }
-        let text = String::from_utf8(bytes).map_err(|_| Failure::with(Exit::Refused, format!("`{}` holds no token", path.display())))?;
+        let text =
+            String::from_utf8(bytes).map_err(|_| Failure::with(Exit::Refused, format!("`{}` does not contain a token", path.display())))?;
         Ok(Some(text.trim().to_owned()).filter(|token| !token.is_empty()))
     }
 
@@ -152,7 +155,7 @@ impl Profiles {
             let failure = Failure::with(Exit::Missing, format!("there is no profile `{name}`"));
             match ensue_expression::nearest(&name.0, self.profiles.keys().map(|known| known.0.as_str())) {
                 Some(near) => failure.hint(format!("did you mean `{near}`?")),
-                None => failure.hint("`ensue profiles list` has those that there are"),
+                None => failure.hint("list the profiles with `ensue profiles list`"),
             }
         })
     }

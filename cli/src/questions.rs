@@ -142,7 +142,7 @@ struct Field {
 
 impl Field {
     fn line(&self) -> String {
-        let need = if self.is_required { "" } else { ", may be left out" };
+        let need = if self.is_required { "" } else { ", optional" };
         let description = self.description.as_ref().map(|about| format!(": {about}")).unwrap_or_default();
         format!("{} ({}{need}){description}", self.name, self.kind)
     }
@@ -263,8 +263,8 @@ mod tests {
         It was tested.
 
         the answer's fields
-        note (string or null, may be left out)
-        ring (one | all, may be left out)
+        note (string or null, optional)
+        ring (one | all, optional)
         ship (boolean): Whether it goes out.
 
         answers

@@ -44,7 +44,7 @@ pub(crate) fn of_rule(told: &Value, style: Style) -> String {
 /// Tells what each rule of many made of an event, a line each.
 pub(crate) fn of_rules(items: &[Value], style: Style) -> String {
     if items.is_empty() {
-        return "no rule looks at events of its trigger".to_owned();
+        return "no rule handles events of its trigger".to_owned();
     }
     let items: Vec<Value> = items.iter().map(printable_document).collect();
     let name = |item: &Value| item["rule"].as_str().unwrap_or_default().to_owned();
@@ -64,10 +64,10 @@ pub(crate) fn of_rules(items: &[Value], style: Style) -> String {
             },
             (Outcome::True, None, _) => "matched".to_owned(),
             (Outcome::False, _, Some(first)) => format!("{first}{more}"),
-            (Outcome::False, _, None) => "not matched; ask for it alone to see why".to_owned(),
+            (Outcome::False, _, None) => "not matched; run it for this rule alone to see why".to_owned(),
             (Outcome::Neither, _, Some(first)) => (*first).to_owned(),
             (Outcome::Neither, _, None) if item["verdict"] == "undecided" => {
-                "reads `vars` as a whole: what it made of it cannot be told".to_owned()
+                "reads all of `vars`, so its verdict cannot be determined".to_owned()
             }
             (Outcome::Neither, _, None) => "erred".to_owned(),
         };
@@ -93,10 +93,10 @@ pub(crate) fn of_condition(told: &Value, outcome: Outcome, words: &Words, style:
         // A local value that erred, or a judgement that could not be worked out again.
         let local = erred["in"].as_str().filter(|name| *name != "when");
         let why = erred["message"].as_str().map(|message| match local {
-            Some(local) => format!("{headline}, because {local} erred: {message}"),
+            Some(local) => format!("{headline}, because {local} failed: {message}"),
             None => format!("{headline}: {message}"),
         });
-        lines.push(why.unwrap_or_else(|| format!("{headline}; why could not be worked out again")));
+        lines.push(why.unwrap_or_else(|| format!("{headline}; the reason could not be determined")));
     } else {
         lines.push(format!("{headline}, because"));
     }
@@ -158,7 +158,7 @@ fn told_ways(block: &[&Value], ways: &[Way<'_>], flips: &[Value], outcome: Outco
         }));
     }
     if let more @ 1.. = others.len().saturating_sub(WAYS_MAX) {
-        lines.push(format!("  … and {more} more ways: -o json has them"));
+        lines.push(format!("  … and {more} more ways; -o json shows them all"));
     }
     lines
 }
@@ -183,8 +183,8 @@ fn already(way: &Way<'_>, target: bool) -> String {
         (0, _) => String::new(),
         (1, true) => "; the other part already is:".into(),
         (_, true) => "; the other parts already are:".into(),
-        (1, false) => "; the other part is as it must be:".into(),
-        (_, false) => "; the other parts are as they must be:".into(),
+        (1, false) => "; the other part already has the right value:".into(),
+        (_, false) => "; the other parts already have the right values:".into(),
     }
 }
 
@@ -199,15 +199,15 @@ fn consequences(told: &Value) -> Vec<String> {
         (Some("executed"), _) if !is_now => {
             lines.push(format!("it ran {action}: ensue executions show {}", told["execution"].as_str().unwrap_or_default()));
         }
-        (Some("shadowed"), _) if !is_now => lines.push("nothing was run: the rule only watched (mode: shadow)".into()),
+        (Some("shadowed"), _) if !is_now => lines.push("nothing was run: the rule is only observed (mode: shadow)".into()),
         (Some("held"), _) if !is_now => lines.extend(of_held(told, action)),
-        (Some("deduplicated"), _) if !is_now => lines.push("nothing was run: it repeats another match (dedupe)".into()),
-        (Some("throttled"), _) if !is_now => lines.push("nothing was run: there were too many in a while (throttle)".into()),
+        (Some("deduplicated"), _) if !is_now => lines.push("nothing was run: it duplicates another match (dedupe)".into()),
+        (Some("throttled"), _) if !is_now => lines.push("nothing was run: there were too many matches in the period (throttle)".into()),
         (Some(outcome), _) if !is_now => {
             lines.push(format!("nothing was run ({outcome}): {}", told["error"].as_str().unwrap_or_default()));
         }
         (_, Some(rejected)) => lines.push(format!("it could not run {action}: {rejected}")),
-        (None, None) if !is_now => lines.push("nothing came of it: the rule was disabled or suspended then".into()),
+        (None, None) if !is_now => lines.push("nothing was run: the rule was disabled or suspended at that time".into()),
         (_, None) => {
             lines.push(match &plan["params"] {
                 Value::Null => format!("it would run {action} once its window is full"),
@@ -215,13 +215,13 @@ fn consequences(told: &Value) -> Vec<String> {
             });
             match told["mode"].as_str() {
                 Some("disabled") => lines.push("but nothing runs: the rule is disabled".into()),
-                Some("shadow") => lines.push("but nothing runs: the rule only watches (mode: shadow)".into()),
+                Some("shadow") => lines.push("but nothing runs: the rule is only observed (mode: shadow)".into()),
                 Some(_) | None => {}
             }
         }
     }
     if is_now && !told["event"].is_null() {
-        lines.push("this is by the definitions of now, not by those that judged the event when it came".into());
+        lines.push("this uses the current definitions, not those that judged the event when it arrived".into());
     }
     lines
 }
@@ -230,10 +230,10 @@ fn consequences(told: &Value) -> Vec<String> {
 fn of_held(told: &Value, action: &str) -> Vec<String> {
     let (held, became) = (flow::held(&told["held"]), &told["became"]);
     let then = match became["outcome"].as_str() {
-        None => "it is held still: nothing is run yet".to_owned(),
+        None => "it is still held: nothing has run yet".to_owned(),
         Some("executed") => format!("then it ran {action}: ensue executions show {}", told["execution"].as_str().unwrap_or_default()),
         Some("rejected") => format!("then nothing was run (rejected): {}", told["error"].as_str().unwrap_or_default()),
-        Some("shadowed") => "then nothing was run: the rule only watched (mode: shadow)".to_owned(),
+        Some("shadowed") => "then nothing was run: the rule is only observed (mode: shadow)".to_owned(),
         Some(_) => format!("then nothing was run{}", flow::superseded(became)),
     };
     vec![format!("it was held {held}"), then]
@@ -347,7 +347,7 @@ pub(crate) fn value_of(part: &Value) -> String {
     match part["outcome"].as_str() {
         Some("value") => value.to_owned(),
         Some("error") => format!("error: {value}"),
-        Some("unknown") | None => "not worked out again: it takes too many steps".to_owned(),
+        Some("unknown") | None => "not evaluated again: it takes too many steps".to_owned(),
         Some(truth) => truth.to_owned(),
     }
 }

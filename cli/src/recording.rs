@@ -36,17 +36,20 @@ impl Recording {
         match status.as_str() {
             "succeeded" | "failed" | "timed_out" => {}
             "cancelled" => {
-                return Err(Failure::with(Exit::Refused, format!("`{id}` was cancelled, and a case cannot say that somebody cancels")));
+                return Err(Failure::with(
+                    Exit::Refused,
+                    format!("`{id}` was cancelled, and a test case cannot describe a cancellation by a person"),
+                ));
             }
             _ => {
                 let failure = Failure::with(Exit::Refused, format!("`{id}` has not ended: it is {status}"));
-                return Err(failure.hint(format!("`ensue executions watch {id}` waits for its end")));
+                return Err(failure.hint(format!("wait for its end with `ensue executions watch {id}`")));
             }
         }
         let event = led_to(client, &execution).await?;
         let of = if event.is_some() { text(&execution, "rule") } else { action.clone() };
         let pack = of.split('.').next().unwrap_or_default().to_owned();
-        let mut parts = vec![("it", json!(format!("does again what `{action}` did")))];
+        let mut parts = vec![("it", json!(format!("repeats what `{action}` did")))];
         let config = client.get(&format!("/packs/{}", segment(&pack)), &[]).await?["config"].take();
         if config.as_object().is_some_and(|config| !config.is_empty()) {
             parts.push(("config", config));
@@ -148,8 +151,8 @@ async fn decisions(client: &Client, event: &Value, pack: &str, mocks: &mut Mocks
 /// Says how an execution and its steps ended.
 fn end(flow: &Flow, mocks: &Mocks) -> Result<Value, Failure> {
     if flow.is_cut {
-        let message = format!("`{}` has more steps than are read at once", text(&flow.execution, "id"));
-        return Err(Failure::with(Exit::Refused, message).hint("record the execution of one of its workflows within"));
+        let message = format!("`{}` has more steps than can be read at once", text(&flow.execution, "id"));
+        return Err(Failure::with(Exit::Refused, message).hint("record the execution of one of its inner workflows"));
     }
     let mut steps = BTreeMap::new();
     statuses(flow, "", &mut steps);
@@ -246,7 +249,7 @@ mod tests {
     #[test]
     fn a_case_is_written_in_the_order_in_which_people_write_it() {
         let parts = vec![
-            ("it", json!("does again what `release.ship` did")),
+            ("it", json!("repeats what `release.ship` did")),
             ("run", json!({ "action": "release.ship", "with": { "text": "two\nlines", "yes": "no", "list": [1, "012", null] } })),
             ("mocks", json!({ "build": { "result": {} }, "wide": [{ "result": "?" }, [{ "error": { "kind": "signal" } }]] })),
             ("expect", json!({ "status": "succeeded" })),

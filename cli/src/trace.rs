@@ -49,10 +49,10 @@ pub(crate) async fn tree(client: &Client, graph: &Value, ids: Ids) -> Result<Bra
     let is_cut = graph["truncated"] == true;
     let mut tree = match roots.len() {
         1 => roots.remove(0),
-        _ => Branch { title: format!("what began with {root}"), children: roots, ..Branch::default() },
+        _ => Branch { title: format!("all effects of {root}"), children: roots, ..Branch::default() },
     };
     if is_cut {
-        tree.children.push(Branch { title: "… and more than is shown".into(), mood: Mood::Faint, ..Branch::default() });
+        tree.children.push(Branch { title: "… and more that are not shown".into(), mood: Mood::Faint, ..Branch::default() });
     }
     Ok(tree)
 }
@@ -83,7 +83,7 @@ async fn outcome(client: &Client, id: &str) -> Result<Vec<String>, Failure> {
     if lines.len() > RESULT_LINES_MAX {
         let more = lines.len() - RESULT_LINES_MAX;
         lines.truncate(RESULT_LINES_MAX);
-        lines.push(format!("… {more} lines more: ensue executions show {id}"));
+        lines.push(format!("… {more} more lines: ensue executions show {id}"));
     }
     lines.extend(Some(queued(&execution)).filter(|queued| !queued.is_empty()));
     Ok(lines)
@@ -209,10 +209,10 @@ fn event(node: &Value) -> Branch {
 fn enforcement(node: &Value) -> Branch {
     let (outcome, mood) = match text(node, "outcome").as_str() {
         "executed" => ("matched".to_owned(), Mood::Plain),
-        "shadowed" => ("matched, and only watches".to_owned(), Mood::Faint),
+        "shadowed" => ("matched, but is only observed".to_owned(), Mood::Faint),
         "held" => held(node),
-        "deduplicated" => ("matched, and repeats another match".to_owned(), Mood::Faint),
-        "throttled" => ("matched, and there were too many in a while".to_owned(), Mood::Faint),
+        "deduplicated" => ("matched, but duplicates another match".to_owned(), Mood::Faint),
+        "throttled" => ("matched, but there were too many in the period".to_owned(), Mood::Faint),
         other => (other.to_owned(), Mood::Bad),
     };
     let details = node["error"].as_str().map(str::to_owned).into_iter().collect();
@@ -226,7 +226,7 @@ fn held(node: &Value) -> (String, Mood) {
         None => (format!("matched, and is held {}", flow::held(&node["held"])), Mood::Plain),
         Some("executed") => (format!("matched, and was held by {by}"), Mood::Plain),
         Some("rejected") => (format!("was held by {by}, then rejected"), Mood::Bad),
-        Some("shadowed") => (format!("matched, was held by {by}, and only watches"), Mood::Faint),
+        Some("shadowed") => (format!("matched, was held by {by}, but is only observed"), Mood::Faint),
         Some(_) => (format!("matched, was held by {by}, and is not acted on{}", flow::superseded(&node["became"])), Mood::Faint),
     }
 }

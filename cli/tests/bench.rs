@@ -141,13 +141,13 @@ fn graphs_that_cannot_be_run_are_told_of_before_anything_is_measured() {
     std::fs::create_dir_all(place.path().join("none")).unwrap();
     std::fs::write(place.path().join("graphs/circle.json"), r#"{"name":"c","nodes":[{"id":"a","needs":["a"],"duration_ms":1}]}"#).unwrap();
     for (line, code, told) in [
-        ("bench workflow --graphs graphs", 6, "`graphs/circle.json`: 1 of its nodes need each other in a circle"),
+        ("bench workflow --graphs graphs", 6, "`graphs/circle.json`: 1 of its nodes need each other in a cycle"),
         ("bench workflow --graphs none", 6, "`none`: there is no file `*.json` in it"),
         ("bench workflow --graphs missing", 6, "`missing`"),
-        ("bench workflow --parts graphs", 2, "name their folder: --graphs DIR"),
+        ("bench workflow --parts graphs", 2, "name their folder with --graphs DIR"),
         ("bench workflow --parts chain --graphs graphs", 2, "add `graphs` to `--parts`"),
-        ("bench rule --graphs graphs", 2, "what of `workflow` is measured"),
-        ("bench --parts chain", 2, "what of `workflow` is measured"),
+        ("bench rule --graphs graphs", 2, "apply only to `workflow`"),
+        ("bench --parts chain", 2, "apply only to `workflow`"),
     ] {
         let refused = Printed::by(&mut place.ensue(&line.split(' ').collect::<Vec<_>>()));
         assert_eq!((refused.code, refused.stdout.as_str()), (Some(code), ""), "{line}: {refused:?}");

@@ -88,7 +88,7 @@ async fn a_workflow_that_failed_is_run_again_from_there_once_its_pack_is_mended(
     assert!(tree.stdout.contains("build succeeded: taken over from "), "{}", tree.stdout);
 
     let refused = ensue(&place, &node, &["executions", "rerun", &second, "--from", "failed"]);
-    assert!(refused.code != Some(0) && refused.stderr.contains("succeeded: there is nothing"), "{}", refused.stderr);
+    assert!(refused.code != Some(0) && refused.stderr.contains("succeeded, so there is no failed part"), "{}", refused.stderr);
     let refused = ensue(&place, &node, &["executions", "rerun", &second, "--from", "nowhere"]);
     assert!(refused.stderr.contains("there is no step `nowhere` in `release.ship`"), "{}", refused.stderr);
     let changed = ensue(&place, &node, &["executions", "rerun", &first, "--param", "regions:=[\"eu\"]", "--wait"]);
@@ -154,7 +154,7 @@ async fn all_that_fit_are_changed_at_once_and_who_is_refused_is_named() {
         "{}",
         left_out.stdout
     );
-    assert_eq!(left_out.stderr.trim(), "would be done: 0; left out, because they were rerun already: 2 (--again reruns these too)");
+    assert_eq!(left_out.stderr.trim(), "would be done: 0; left out because they were already rerun: 2 (--again reruns these too)");
     let head = client.get("/log/head").await;
     ensue(&place, &node, &once_more);
     assert_eq!(client.get("/log/head").await["position"], head["position"], "a second operator reruns nothing");

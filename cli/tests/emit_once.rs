@@ -35,7 +35,7 @@ async fn of_events_emitted_under_one_key_the_first_is_in_the_log_also_after_a_ki
 /// Runs an action that emits an event, and returns the event's id.
 async fn emitted(client: &crate::support::Client, action: &str, params: &Value) -> Value {
     let asked = client.post(&format!("/actions/{action}/execute"), &json!({ "params": params })).await;
-    let path = format!("/executions/{}", asked.body["id"].as_str().expect("an execution was asked for"));
+    let path = format!("/executions/{}", asked.body["id"].as_str().expect("an execution was requested"));
     let ended = client.until(&path, |execution| execution["status"] == "succeeded").await;
     ended["result"]["event"].clone()
 }

@@ -82,7 +82,7 @@ fn the_examples_have_no_mistakes_and_their_cases_pass() {
     for arguments in [["check", "."], ["lint", "."]] {
         let printed = run(&arguments);
         assert_eq!((printed.code, printed.stdout.trim()), (Some(0), ""), "{printed:#?}");
-        assert_eq!(printed.stderr.trim(), format!("no mistakes in {} packs", PACKS.len()));
+        assert_eq!(printed.stderr.trim(), format!("no errors in {} packs", PACKS.len()));
     }
     let tested = run(&["pack", "test", "."]);
     assert_eq!(tested.code, Some(0), "{tested:#?}");

@@ -98,7 +98,7 @@ async fn a_rule_says_why_it_matched_and_why_not_then_and_now() {
     assert_eq!(explained.body["flips"][0]["turns"][0]["to"], true);
     let other = asked(&place, &node, &["why", "--rule", "examples.celebrate_merge", "--event", &tag]);
     assert_eq!(other.code, Some(6), "{other:?}");
-    assert!(other.stderr.contains("looks at events of `github.pull_request`"), "{other:?}");
+    assert!(other.stderr.contains("handles events of `github.pull_request`"), "{other:?}");
 
     // The rule of then stays the reason of what happened then, whatever the file says now.
     assert_eq!(node.stop(), Some(0));

@@ -51,7 +51,7 @@ async fn executions_are_found_and_changed_by_their_labels_and_keep_them_over_a_k
     assert_eq!(run(&node, &["--param", "site=eu", "--label", "ticket=OPS-7", "--wait"]).code, Some(0));
     assert_eq!(run(&node, &["--param", "site=us", "--label", "ticket=OPS-7", "--wait"]).code, Some(0));
     let refused = run(&node, &["--param", "site=eu", "--label", "site=us"]);
-    assert!(refused.stderr.contains("`site` is a label of `release.deploy` itself"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("`site` is already a label of `release.deploy`"), "{}", refused.stderr);
     let mistyped = run(&node, &["--param", "site=eu", "--label", "ticket"]);
     assert!(mistyped.stderr.contains("`ticket` is not a label; write `<name>=<value>`"), "{}", mistyped.stderr);
     let rolled = ensue(&place, &node, &["run", "release.roll", "--param", "sites:=[\"eu\", \"ap\"]", "--wait"]);

@@ -88,7 +88,7 @@ async fn a_delivery_that_its_trigger_refused_is_taken_in_once_the_trigger_is_men
     let would = ensue(&place, &node, &["dead-letters", "retry", id, "--dry-run"]);
     assert_eq!((would.code, would.stdout.trim()), (Some(0), format!("{id}  would be done").as_str()), "{}", would.stderr);
     let taken = ensue(&place, &node, &["dead-letters", "retry", id]);
-    assert_eq!((taken.code, taken.stdout.trim()), (Some(0), format!("{id}  is taken in: 1 event").as_str()), "{}", taken.stderr);
+    assert_eq!((taken.code, taken.stdout.trim()), (Some(0), format!("{id}  accepted: 1 event").as_str()), "{}", taken.stderr);
     let ended = client.until("/executions?status=succeeded", |page| page["items"].as_array().is_some_and(|all| all.len() == 1)).await;
     assert_eq!((&ended["items"][0]["rule"], &ended["items"][0]["correlation"]), (&json!("shop.charge"), &json!(id)));
     let shown = client.get(&format!("/dead_letters/{id}")).await;

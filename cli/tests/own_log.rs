@@ -20,7 +20,7 @@ async fn a_line_about_a_delivery_has_the_ids_of_its_request_and_its_trace() {
     let line = loop {
         let said = node.said();
         let mut lines = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        if let Some(line) = lines.find(|line| line["fields"]["message"] == "a delivery was refused") {
+        if let Some(line) = lines.find(|line| line["fields"]["message"] == "a delivery was rejected") {
             break line;
         }
         assert!(begin.elapsed() < PATIENCE, "no line tells of the delivery: {said}");

@@ -82,5 +82,5 @@ async fn program_of_a_root_node_outlives_it_as_a_user_of_its_own() {
 async fn node_whose_programs_cannot_be_the_user_that_is_set_does_not_start() {
     let place = place().with_variable("ENSUE_ACTIONS_USER", "nobody-of-this-name");
     let why = place.try_start().map(|_| ()).unwrap_err();
-    assert!(why.contains("programs cannot run as `actions.user` says"), "{why}");
+    assert!(why.contains("programs cannot run as `actions.user` requires"), "{why}");
 }

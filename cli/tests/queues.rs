@@ -89,7 +89,7 @@ async fn a_full_queue_holds_up_no_other_and_who_waits_in_it_is_there_after_a_kil
     );
 
     let listed = ensue(&place, &node, &["queues", "list"]);
-    assert!(listed.stdout.contains("1 of 1") && listed.stdout.contains("nobody works in it"), "{}{}", listed.stdout, listed.stderr);
+    assert!(listed.stdout.contains("1 of 1") && listed.stdout.contains("no workers"), "{}{}", listed.stdout, listed.stderr);
     let shown = ensue(&place, &node, &["executions", "show", &builds[2]]);
     assert!(shown.stdout.contains("waits for a worker of the queue heavy"), "{}{}", shown.stdout, shown.stderr);
     let doctor = ensue(&place, &node, &["doctor"]);

@@ -74,7 +74,7 @@ async fn restored_backup_starts_only_after_its_loss_is_accepted() {
     node.stop();
 
     let again = Printed::by(&mut place.ensue(&["restore", "accept", "--data", "data"]));
-    assert!(again.code == Some(6) && again.stderr.contains("nothing is missing"), "{}", again.stderr);
+    assert!(again.code == Some(6) && again.stderr.contains("no records are missing"), "{}", again.stderr);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -403,7 +403,7 @@ fn an_address_that_is_none_of_a_collector_is_refused_at_the_start() {
     for (wrong, why) in [
         ("localhost:4318", "http://127.0.0.1:4318"),
         ("grpc://127.0.0.1:4317", "http://127.0.0.1:4318"),
-        ("http://ada:s3cret@127.0.0.1:4318", "holds credentials"),
+        ("http://ada:s3cret@127.0.0.1:4318", "contains credentials"),
     ] {
         let Err(said) = Place::new().with_variable("ENSUE_TRACES_ENDPOINT", wrong).try_start() else { panic!("`{wrong}` was taken") };
         assert!(said.contains("ENSUE_TRACES_ENDPOINT") && said.contains(why) && !said.contains("s3cret"), "{said}");

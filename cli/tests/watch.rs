@@ -70,7 +70,7 @@ async fn a_broken_file_leaves_the_old_version_working_and_is_told() {
     let whole = rule("Who is ${{ event.payload.who }}?");
 
     place.write_pack_file("desk/rules/answer.yaml", &whole.replace("payload.who", "payload.whom"));
-    until_said(&client, &node, "pack desk has errors and is not taken").await;
+    until_said(&client, &node, "pack desk has errors and is rejected").await;
     assert!(node.said().contains("error[unknown_") && node.said().contains("answer.yaml:4"), "{}", node.said());
     let pack = client.get("/packs/desk").await;
     assert!(pack["findings"].to_string().contains("whom"), "{pack:#}");
@@ -90,7 +90,7 @@ async fn a_folder_that_is_put_away_and_back_is_watched_on() {
     let (packs, away) = (place.path().join("packs"), place.path().join("away"));
 
     std::fs::rename(&packs, &away).unwrap();
-    until_said(&client, &node, "what was installed stays").await;
+    until_said(&client, &node, "the installed packs stay active").await;
     assert_eq!(ring(&client).await, ["Who is Ada?"]);
 
     std::fs::rename(&away, &packs).unwrap();

@@ -151,7 +151,7 @@ async fn a_failed_item_fails_the_workflow_and_what_always_runs_runs() {
     let node = place.start();
     let ran = ensue(&place, &node, &["run", "release.ship", "--param", "version=v1", "--param", "regions:=[\"eu\",\"mars\"]", "--wait"]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
-    let why = "step `deploy` failed: 1 of 2 items failed, the first of them item 1: the program ended with exit code 3";
+    let why = "step `deploy` failed: 1 of 2 items failed; the first was item 1: the program ended with exit code 3";
     assert!(ran.stderr.contains(why), "{ran:?}");
     let said = node.client().get("/executions?action=core.echo").await;
     assert_eq!(said["items"][0]["step"], "announce");

@@ -34,7 +34,7 @@ pub enum FactError {
     #[error("unknown fact `{0}`; a newer release wrote it: start that release")]
     UnknownKind(String),
     /// The kind is known, but its schema is newer than this release's.
-    #[error("fact `{kind}` has schema {found}, this release knows up to {known}: start the release that wrote it")]
+    #[error("fact `{kind}` has schema {found}, but this release knows schemas only up to {known}: start the release that wrote it")]
     TooNew {
         /// The kind.
         kind: &'static str,
@@ -55,7 +55,7 @@ pub enum FactError {
 
 /// A fact that is too large to store.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("fact `{kind}` takes {bytes} bytes, {FACT_BYTES_MAX} is the most")]
+#[error("fact `{kind}` is {bytes} bytes; the limit is {FACT_BYTES_MAX}")]
 pub struct FactTooLarge {
     /// The kind.
     pub kind: &'static str,
@@ -349,7 +349,7 @@ fn upcast_by(steps: &[(&str, u16, Upcast)], kind: &'static str, from: u16, to: u
         let (_, _, step) = steps
             .iter()
             .find(|(of, at, _)| *of == kind && *at == schema)
-            .ok_or_else(|| FactError::Damaged { kind, why: format!("there was no schema {schema} of it") })?;
+            .ok_or_else(|| FactError::Damaged { kind, why: format!("it never had a schema {schema}") })?;
         json = step(json);
     }
     Ok(json)

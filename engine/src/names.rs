@@ -29,14 +29,14 @@ pub enum NameError {
     },
     /// The text is not the name of a var.
     #[error(
-        "`{text}` is not the name of a var; write a-z, 0-9, `_`, `.` and `-`, at most {VAR_NAME_BYTES_MAX} of them, for example `sync.cursor`"
+        "`{text}` is not a valid name for a var; use a-z, 0-9, `_`, `.` and `-`, at most {VAR_NAME_BYTES_MAX} characters, for example `sync.cursor`"
     )]
     NotAVarName {
         /// The text.
         text: String,
     },
     /// A part is not a valid name.
-    #[error("`{part}` is not a name; a name starts with a-z, goes on with a-z, 0-9 and `_`, and is at most 64 long")]
+    #[error("`{part}` is not a valid name; a name starts with a-z, continues with a-z, 0-9 and `_`, and has at most 64 characters")]
     NotAName {
         /// The invalid part.
         part: String,

@@ -77,13 +77,13 @@ impl Default for ReadLimit {
 #[non_exhaustive]
 pub enum AppendError {
     /// The log has moved on: another writer appended to it.
-    #[error("the log is at {}, the batch was made for an older head", .0.position)]
+    #[error("the log is at {}, but the batch was built for an older head", .0.position)]
     Behind(Head),
     /// A newer epoch has the right to write.
-    #[error("epoch {0} writes to this log now; this node must stop")]
+    #[error("epoch {0} now writes to this log; this node must stop")]
     Deposed(Epoch),
     /// One record cannot be stored; nothing of the batch was.
-    #[error("record {record} of the batch cannot be kept: {why}")]
+    #[error("record {record} of the batch cannot be stored: {why}")]
     Refused {
         /// Its index in the batch.
         record: usize,
@@ -94,7 +94,7 @@ pub enum AppendError {
     #[error("the disk is full; nothing was written")]
     Full,
     /// It is unknown whether the batch was stored; it can be looked up by its id.
-    #[error("it is unknown whether the batch was written")]
+    #[error("the node cannot tell whether the batch was written")]
     Unknown,
     /// The store has failed permanently and cannot be used until it is reopened.
     #[error("the store has failed: {0}")]
@@ -171,7 +171,7 @@ pub trait Vault: Send + Sync {
 pub enum VaultError {
     /// A value differs from the one that was sealed: it was changed, moved, or sealed with another master
     /// key.
-    #[error("the value of `{0}` cannot be opened: it is not what was sealed under this master key")]
+    #[error("the value of `{0}` cannot be decrypted: it is damaged, or it was sealed under another master key")]
     Integrity(String),
     /// The store has failed.
     #[error("the vault cannot be used: {0}")]
@@ -248,7 +248,7 @@ pub enum OutputState {
 #[non_exhaustive]
 pub enum OutputError {
     /// Earlier bytes are missing.
-    #[error("the output of attempt {attempt} goes on at {offset}, but only what comes before {taken} was taken: send it from there")]
+    #[error("the output of attempt {attempt} continues at byte {offset}, but only the bytes before {taken} were received: send it from there")]
     Gap {
         /// The attempt.
         attempt: AttemptId,
@@ -319,7 +319,7 @@ pub enum BlobError {
     #[error("there is no room for more artifacts: {0}")]
     Full(String),
     /// The store has failed.
-    #[error("the store of artifacts cannot be used: {0}")]
+    #[error("the artifact store cannot be used: {0}")]
     Store(String),
 }
 
@@ -363,15 +363,15 @@ pub enum SubmitError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// Too many commands are waiting; nothing was changed.
-    #[error("too many commands wait for the log; try again in a second")]
+    #[error("too many commands are waiting for the log; try again in a second")]
     Busy,
     /// The disk is full, or nearly full; nothing was changed.
-    #[error("the disk that holds the log is full: nothing is taken in until there is space")]
+    #[error("the disk that holds the log is full: the node accepts no input until there is free space")]
     StorageFull,
     /// The node is stopping; nothing was changed.
     #[error("the node is stopping; try again when it is back")]
     Stopping,
     /// The log failed while the command was being written: it is unknown whether the command was recorded.
-    #[error("the log failed while this was being written: it is unknown whether it counts; ask again when the node is back")]
+    #[error("the log failed during this write: the node cannot tell whether your request was saved; ask again when the node is back")]
     Unknown,
 }

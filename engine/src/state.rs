@@ -115,7 +115,7 @@ pub struct SavedState {
 #[non_exhaustive]
 pub enum LoadError {
     /// The format is that of another release.
-    #[error("the state has form {0}, this release reads {STATE_FORMAT}")]
+    #[error("the state has form {0}, but this release reads form {STATE_FORMAT}")]
     Format(u32),
     /// The format is right, but the content is not valid.
     #[error("the state is damaged: {0}")]

@@ -98,7 +98,7 @@ impl FromStr for Timestamp {
     fn from_str(text: &str) -> Result<Self, String> {
         DateTime::parse_from_rfc3339(text)
             .map(|time| Self::from_micros(time.timestamp_micros()))
-            .map_err(|_| format!("`{text}` is not a time; write RFC 3339, for example 2026-03-28T09:00:00Z"))
+            .map_err(|_| format!("`{text}` is not a valid time; use RFC 3339, for example 2026-03-28T09:00:00Z"))
     }
 }
 

@@ -172,7 +172,7 @@ impl fmt::Display for TraceState {
 
 /// The text is not a valid `tracestate`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it is not a `tracestate`")]
+#[error("it is not a valid `tracestate`")]
 pub struct NotATraceState;
 
 impl FromStr for TraceState {
@@ -273,7 +273,7 @@ impl fmt::Display for TraceParent {
 
 /// The text is not a valid `traceparent` of version 00.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it is no `traceparent` of version 00")]
+#[error("it is not a valid `traceparent` of version 00")]
 pub struct NotATraceParent;
 
 impl FromStr for TraceParent {

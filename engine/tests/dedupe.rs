@@ -111,7 +111,7 @@ fn two_different_events_of_one_command_under_one_key_are_refused_or_one() {
         }
     }
     let said = Refusal::KeyReused { position: Position(0) }.to_string();
-    assert_eq!(said, "the dedupe key was used in the same request for another event; a key belongs to one event");
+    assert_eq!(said, "the dedupe key was already used in the same request for another event; a key identifies a single event");
 }
 
 #[test]

@@ -101,7 +101,7 @@ fn a_rule_whose_parameters_do_not_fit_is_rejected_with_the_misfit() {
     let mut site = Site::with(&pieces);
     let outcome = site.receive("demo.ping", &json!({ "n": "two" })).then(&["event.received", "enforcement.made"]);
     let Enforced::Rejected { error } = &enforcements(&outcome)[0].outcome else { panic!("it is rejected") };
-    assert_eq!(error, "the parameters do not fit `demo.say`: /count: should be integer, is a string");
+    assert_eq!(error, "the parameters do not fit `demo.say`: /count: should be integer, but is a string");
     site.receive("demo.ping", &json!({ "n": 2 })).then(&["event.received", "enforcement.made", "execution.requested", "attempt.started"]);
 }
 
@@ -209,7 +209,7 @@ fn a_payload_may_have_more_than_its_trigger_declares_and_parameters_may_not() {
     let schema = fields([("n", Type::Integer)]);
     let document = ensue_expression::Document::from_value(&json!({ "n": 1, "m": 2 }));
     assert!(schema.misfits(document.root(), Extra::Allowed).is_empty());
-    assert_eq!(schema.misfits(document.root(), Extra::Refused)[0].to_string(), "/m: is unknown; known are n");
+    assert_eq!(schema.misfits(document.root(), Extra::Refused)[0].to_string(), "/m: is unknown; the known fields are n");
     assert!(Schema::Any.misfits(document.root(), Extra::Refused).is_empty());
 }
 

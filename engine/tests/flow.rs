@@ -194,7 +194,7 @@ fn a_key_is_one_of_its_rule_and_of_nobody_else() {
 #[test]
 fn a_key_that_errs_or_is_no_scalar_rejects_the_match() {
     let mut site = site([(DEDUPE, HOST)]);
-    for (payload, why) in [(json!({ "n": 1 }), "the key of `dedupe`: "), (json!({ "n": 1, "host": {} }), "has to be a text")] {
+    for (payload, why) in [(json!({ "n": 1 }), "the key of `dedupe`: "), (json!({ "n": 1, "host": {} }), "must be a string")] {
         let outcome = site.receive("demo.ping", &payload).then(&["event.received", "enforcement.made"]);
         let Some(Fact::EnforcementMade(made)) = outcome.facts().nth(1) else { panic!("{:?}", outcome.kinds()) };
         assert!(matches!(&made.outcome, Enforced::Rejected { error } if error.contains(why)), "{made:?}");

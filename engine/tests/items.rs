@@ -134,7 +134,7 @@ fn a_step_that_reads_more_of_its_items_results_than_an_expression_may_fails_and_
         let site = five_large_results_then(&json!({ "read": format!("${{{{ {reads} }}}}") }));
         let (kind, message) = did_not_start(&site).expect(reads);
         assert_eq!(kind, FailureKind::Expression);
-        assert!(message.contains("4194304 is the most") && message.contains("read no more than `status` and `error`"), "{message}");
+        assert!(message.contains("the limit is 4194304") && message.contains("read only `status` and `error`"), "{message}");
     }
 }
 
@@ -198,5 +198,5 @@ fn a_list_of_parameters_or_of_a_result_may_have_a_hundred_thousand_items_and_no_
     let mut over = site(steps(), None);
     begin(&mut over, &json!({ "list": list(ITEMS_MAX + 1) }));
     let (_, message) = did_not_start(&over).unwrap();
-    assert_eq!(message, "`for_each` gives 100001 items, 100000 is the most");
+    assert_eq!(message, "`for_each` returns 100001 items; the limit is 100000");
 }

@@ -86,7 +86,7 @@ fn a_label_of_the_action_is_not_given_by_anybody_else() {
     let request = request(&site, &json!({ "site": "eu" }), &[("site", "us")]);
     let refused = refused(&site.when(request));
     assert!(matches!(&refused, Refusal::LabelsMisfit { .. }), "{refused}");
-    assert_eq!(refused.to_string(), "`site` is a label of `demo.deploy` itself, which says what it is");
+    assert_eq!(refused.to_string(), "`site` is already a label of `demo.deploy`, which sets its value");
     assert_eq!(site.records().len(), before);
 }
 
@@ -99,7 +99,7 @@ fn an_execution_has_at_most_sixteen_labels() {
     let fits = request(&site, 14);
     assert_eq!(asked(&site.when(fits))[0].labels.len(), 16);
     let too_many = request(&site, 15);
-    assert_eq!(refused(&site.when(too_many)).to_string(), "it would have 17 labels, 16 is the most");
+    assert_eq!(refused(&site.when(too_many)).to_string(), "it would have 17 labels; the limit is 16");
 }
 
 #[test]
@@ -107,11 +107,11 @@ fn a_label_that_cannot_be_worked_out_is_a_refusal_of_the_request() {
     let mut site = site(&pieces());
     for (params, why) in [
         (json!({}), "the label `site` errs: "),
-        (json!({ "site": null }), "the label `site` is null, and has to be a text, a number, true or false"),
-        (json!({ "site": ["eu"] }), "the label `site` is [\"eu\"], and has to be"),
+        (json!({ "site": null }), "the label `site` is null, but it must be a string, a number, true or false"),
+        (json!({ "site": ["eu"] }), "the label `site` is [\"eu\"], but it must be"),
         (json!({ "site": "" }), "the label `site` is empty; leave the label out"),
-        (json!({ "site": "a\nb" }), "the label `site` has a control character"),
-        (json!({ "site": "x".repeat(257) }), "the label `site` is 257 bytes long, 256 is the most"),
+        (json!({ "site": "a\nb" }), "the label `site` contains a control character"),
+        (json!({ "site": "x".repeat(257) }), "the label `site` is 257 bytes long; the limit is 256"),
     ] {
         let request = request(&site, &params, &[]);
         let refused = refused(&site.when(request));
@@ -162,7 +162,11 @@ fn a_step_whose_label_cannot_be_worked_out_fails_before_it_begins() {
     let outcome = site.ask("demo.flow").then(&["execution.requested", "step.failed", "execution.failed"]);
     let Some(Fact::StepFailed(fact)) = outcome.facts().nth(1) else { panic!("the step fails") };
     assert_eq!(fact.error.kind, FailureKind::ParametersInvalid);
-    assert!(fact.error.message.starts_with("`demo.deploy` cannot be run so: the label `site` is {}"), "{}", fact.error.message);
+    assert!(
+        fact.error.message.starts_with("`demo.deploy` cannot be run with these parameters: the label `site` is {}"),
+        "{}",
+        fact.error.message
+    );
 }
 
 #[test]

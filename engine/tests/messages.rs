@@ -133,7 +133,7 @@ fn an_attempt_says_a_bounded_number_of_things() {
     for _ in 0..PROGRESS_MAX {
         site.when(said(execution, attempt, next(), Said::Progress { thousandths: None, body: None })).then(&["attempt.progressed"]);
     }
-    site.when(progress(execution, attempt, next())).then_refused(&refused("reports of progress", PROGRESS_MAX));
+    site.when(progress(execution, attempt, next())).then_refused(&refused("progress reports", PROGRESS_MAX));
     for _ in 0..ARTIFACTS_MAX {
         site.when(said(execution, attempt, next(), artifact("a"))).then(&["artifact.kept"]);
     }

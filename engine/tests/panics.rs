@@ -74,7 +74,7 @@ fn a_bug_in_judging_one_rule_is_that_rule_s_error_and_the_others_go_on() {
         Fact::RuleErred(erred) => Some((erred.rule.as_str(), erred.message.as_str())),
         _ => None,
     });
-    assert_eq!(erred, Some(("demo.b", "the evaluation stopped at a bug of ours")));
+    assert_eq!(erred, Some(("demo.b", "the evaluation stopped at an internal error")));
 }
 
 #[test]

@@ -158,7 +158,7 @@ fn an_expression_that_errs_fails_the_step_and_says_why() {
     let wrong = [
         (times(5).until("result.nothing == 1"), "nothing"),
         (times(5).while_holds("previous == null || previous.nothing"), "nothing"),
-        (times(1).collect("result"), "takes a list"),
+        (times(1).collect("result"), "must return a list"),
     ];
     for (repeat, says) in wrong {
         let mut site = site([does("check", "demo.say").repeat(repeat)]);

@@ -186,7 +186,7 @@ fn invalid_result_is_retried_only_if_the_action_is_idempotent() {
     for kind in [FailureKind::ResultInvalid, FailureKind::OutputLimit] {
         let execution = site.run("demo.again");
         let outcome = site.fail(execution, kind).then(&["attempt.failed", "execution.failed"]);
-        assert!(why(&outcome).contains("may have taken effect and the action is not `idempotent`"));
+        assert!(why(&outcome).contains("may have taken effect, and the action is not `idempotent`"));
         let execution = site.run("demo.some");
         site.fail(execution, kind).then(&["attempt.failed", "timer.set"]);
         let execution = site.run("demo.safe");
@@ -216,7 +216,7 @@ fn where_the_condition_errs_it_has_failed_and_says_so() {
     let execution = site.run("demo.errs");
     let outcome = site.fail(execution, FailureKind::ExitCode).then(&["attempt.failed", "execution.failed"]);
     let why = why(&outcome);
-    assert!(why.starts_with("failed: it did not work; it was not tried again, because `retry.when` erred: "), "{why}");
+    assert!(why.starts_with("failed: it did not work; it was not retried, because `retry.when` failed: "), "{why}");
 }
 
 #[test]
@@ -381,7 +381,8 @@ fn a_cancelled_sleep_ends_at_once() {
 fn a_sleep_for_what_is_no_duration_is_refused() {
     let mut site = site();
     let request = site.request_with("demo.sleep", &json!({ "duration": "soon" }), None);
-    let misfits = "/duration: \"soon\" is not a duration; write a number and a unit, `250ms`, `90s`, `10m`, `24h`, at most 8760h".into();
+    let misfits =
+        "/duration: \"soon\" is not a duration; write a number and a unit, such as `250ms`, `90s`, `10m` or `24h`, at most 8760h".into();
     site.when(request).then_refused(&Refusal::ParametersMisfit { action: "demo.sleep".parse().unwrap(), misfits });
 }
 

@@ -146,7 +146,7 @@ fn an_undo_that_fails_is_tried_again_as_it_says_then_noted_and_the_others_still_
     let outcome = site.succeed(undo(&site, flow, "first", 0));
     assert_eq!(told(&outcome), ["undo of first succeeded", "flow failed"]);
     let (kind, message) = failure(&outcome);
-    let expected = "1 of 2 undos failed, the first of them that of `second`: it did not work; it was undone because step `stop` failed: no";
+    let expected = "1 of 2 undos failed; the first was that of `second`: it did not work; it was undone because step `stop` failed: no";
     assert_eq!((kind, message.as_str()), (FailureKind::UndoFailed, expected));
 }
 

@@ -264,7 +264,7 @@ fn vars_are_read_as_a_whole_only_while_they_are_not_too_much() {
     }
     let outcome = site.receive("demo.ping", &json!({})).then(&["event.received", "rule.erred"]);
     let Some(Fact::RuleErred(erred)) = outcome.facts().nth(1) else { panic!("the rule erred") };
-    assert!(erred.message.contains("write the names out"), "{}", erred.message);
+    assert!(erred.message.contains("write out the names"), "{}", erred.message);
 }
 
 #[test]

@@ -236,7 +236,7 @@ fn a_failed_item_fails_the_step_once_the_others_have_ended() {
     assert_eq!(told(&site.fail(items[1], FailureKind::ExitCode)), ["each[1] failed", "each[2] asked"]);
     site.succeed(items[0]);
     let ended = told(&site.succeed(items[2]));
-    let why = "1 of 3 items failed, the first of them item 1: it did not work";
+    let why = "1 of 3 items failed; the first was item 1: it did not work";
     assert_eq!(ended, ["each[2] succeeded".to_owned(), format!("each ended: {why}"), "flow failed".to_owned()]);
 }
 
@@ -264,7 +264,7 @@ fn an_empty_list_is_done_at_once_and_what_is_no_list_fails() {
         "flow asked",
         "none of 0",
         "none ended",
-        "no_list did not start: `for_each` gives \"hello\", and takes a list",
+        "no_list did not start: `for_each` returns \"hello\", but it must return a list",
         "no_item of 2",
         "no_item[0] asked",
     ];
@@ -380,7 +380,7 @@ fn a_workflow_that_asks_for_itself_goes_sixteen_deep() {
     let outcome = site.ask("demo.flow");
     let asked = told(&outcome).iter().filter(|line| *line == "again asked").count();
     assert_eq!(asked, 16);
-    let deepest = "again did not start: `demo.flow` would stand 17 workflows deep, 16 is the most";
+    let deepest = "again did not start: `demo.flow` would be nested 17 workflows deep; the limit is 16";
     assert!(told(&outcome).iter().any(|line| line == deepest));
     assert_eq!(told(&outcome).last().unwrap(), "flow failed");
     assert_nothing_is_left(&site);
@@ -452,7 +452,7 @@ fn a_failure_that_ends_the_others_ends_also_the_items_that_have_not_begun() {
     fail(&mut site, flow, "check");
     let first = item(&site, flow, "each", 0);
     let ended = told(&site.fail(first, FailureKind::Cancelled));
-    let why = "1 of 3 items failed, the first of them item 0: it was cancelled";
+    let why = "1 of 3 items failed; the first was item 0: it was cancelled";
     assert_eq!(ended, ["each[0] cancelled".to_owned(), format!("each ended: {why}"), "flow failed".to_owned()]);
     assert_nothing_is_left(&site);
 }

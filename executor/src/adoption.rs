@@ -73,7 +73,7 @@ impl Worker {
 
     /// Ends a program that the log does not wait for any more.
     fn discard(&self, left: Left) {
-        tracing::info!(attempt = %left.attempt, "a program that nobody waits for any more is ended");
+        tracing::info!(attempt = %left.attempt, "a program that nobody waits for is ended");
         drop(left.program);
         self.means.ports.programs.collected(left.attempt);
     }

@@ -110,7 +110,7 @@ impl Begun {
             // Half a line would be read as an attempt that cannot be told, so it is taken back.
             let bytes = state.bytes;
             if let Err(error) = state.file.set_len(bytes) {
-                tracing::warn!(%error, "a half-written line stays in the file of begun attempts");
+                tracing::warn!(%error, "a half-written line remains in the file of begun attempts");
             }
             return Err(failed("write", &self.path, source));
         }
@@ -143,7 +143,7 @@ impl Begun {
             Err(error) => {
                 // The old file is whole and still in its place; the next try is due when it has doubled.
                 state.compact_at = state.bytes * 2;
-                tracing::warn!(%error, "the file of begun attempts could not be made smaller");
+                tracing::warn!(%error, "the file of begun attempts could not be shortened");
             }
         }
     }

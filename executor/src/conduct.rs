@@ -100,7 +100,7 @@ fn lost(why: WhyLost) -> Broken {
         WhyLost::HolderGone => None,
         WhyLost::HolderHangs { silent_for } => {
             let seconds = silent_for.as_secs_f64();
-            let message = format!("the supervisor of the program answered nothing for {seconds} s; it was killed, and the program with it");
+            let message = format!("the supervisor of the program did not answer for {seconds} s, so it was killed with the program");
             Some(Failure::new(FailureKind::Lost, message))
         }
     })

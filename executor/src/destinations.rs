@@ -72,13 +72,13 @@ impl Names for SystemNames {
 #[derive(Debug, Error)]
 enum DestinationError {
     /// It may not be reached.
-    #[error("may not be reached from here")]
+    #[error("is not an allowed destination")]
     Denied,
     /// Its name stands for nothing.
     #[error("has no address: {0}")]
     NoAddress(io::Error),
     /// The certificates that the machine trusts cannot be read.
-    #[error("cannot be trusted: {0}")]
+    #[error("cannot be verified: {0}")]
     NoTrust(String),
     /// The client cannot be built.
     #[error("cannot be connected to: {0}")]

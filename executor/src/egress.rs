@@ -33,7 +33,7 @@ enum Target {
 /// Why a text is no line of `egress.allow`.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
-    "`{text}` names nothing to allow; write an address, a network or a host, each with or without a port: `127.0.0.1:8080`, `10.0.0.0/8`, `[fd00::1]:443`, `intranet.example:8080`"
+    "`{text}` is not a valid destination; write an address, a network or a host, each with or without a port: `127.0.0.1:8080`, `10.0.0.0/8`, `[fd00::1]:443`, `intranet.example:8080`"
 )]
 pub struct AllowanceError {
     text: String,

@@ -121,11 +121,11 @@ pub(crate) fn checked(added: &[(String, String)], named_by: NamedBy) -> Result<(
             check_computed_name(name)?;
         }
         if value.contains('\0') {
-            return Err(refused(format!("the variable `{name}` holds a NUL, which no variable can")));
+            return Err(refused(format!("the variable `{name}` contains a NUL, which is not possible in a variable")));
         }
         if value.len() > VARIABLE_BYTES_MAX {
             return Err(refused(format!(
-                "the variable `{name}` has {} bytes, {VARIABLE_BYTES_MAX} is the most; give it by `input` or `files`",
+                "the variable `{name}` has {} bytes; the limit is {VARIABLE_BYTES_MAX}; pass it with `input` or `files`",
                 value.len()
             )));
         }
@@ -133,7 +133,7 @@ pub(crate) fn checked(added: &[(String, String)], named_by: NamedBy) -> Result<(
     }
     if bytes > ENVIRONMENT_BYTES_MAX {
         return Err(refused(format!(
-            "the variables have {bytes} bytes, {ENVIRONMENT_BYTES_MAX} is the most; give them by `input` or `files`"
+            "the variables have {bytes} bytes; the limit is {ENVIRONMENT_BYTES_MAX}; pass them with `input` or `files`"
         )));
     }
     Ok(())
@@ -146,7 +146,10 @@ pub(crate) fn check_name(name: &str) -> Result<(), Broken> {
         && bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     if !is_shaped {
-        return Err(refused(format!("{} is not the name of a variable; use A-Z, a-z, 0-9 and `_`", shown(name, VARIABLE_NAME_BYTES_MAX))));
+        return Err(refused(format!(
+            "{} is not a valid name for a variable; use A-Z, a-z, 0-9 and `_`",
+            shown(name, VARIABLE_NAME_BYTES_MAX)
+        )));
     }
     let upper = name.to_ascii_uppercase();
     let is_refused = REFUSED.contains(&upper.as_str())
@@ -154,7 +157,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), Broken> {
         || (upper.starts_with("GIT_") && !GIT_ALLOWED.contains(&upper.as_str()));
     if is_refused {
         return Err(refused(format!(
-            "the variable `{name}` may not be set: it belongs to the engine, or would have other code run than the action's"
+            "the variable `{name}` cannot be set: it belongs to the engine, or would make the program run other code than the action's"
         )));
     }
     Ok(())
@@ -164,8 +167,8 @@ pub(crate) fn check_name(name: &str) -> Result<(), Broken> {
 fn check_computed_name(name: &str) -> Result<(), Broken> {
     if computed::can_run_code(&name.to_ascii_uppercase()) {
         return Err(refused(format!(
-            "the variable `{name}` may not be named by an expression: common programs run code that it names; set it in the script, or \
-             write its name in the `env` of an action of your own"
+            "the variable `{name}` cannot be named by an expression, because common programs run the code in it; set it in the script, \
+             or write its name in the `env` of your own action"
         )));
     }
     Ok(())

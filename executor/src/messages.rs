@@ -98,7 +98,7 @@ impl Messages {
         let (closed, _) = mpsc::channel(1);
         drop(std::mem::replace(&mut self.to, closed));
         (&mut self.task).await.unwrap_or_else(|error| {
-            tracing::error!(%error, "telling what a program said broke off");
+            tracing::error!(%error, "recording the messages of a program was interrupted");
             Told::Settled
         })
     }
@@ -226,8 +226,8 @@ impl Teller {
                 let taken = self.blocking.done(move || pick_up.take(&*blobs)).await;
                 match taken {
                     Some(Ok(kept)) => Said::Artifact(SaidArtifact { name, media_type, blob: kept.digest, bytes: kept.bytes }),
-                    Some(Err(error)) => Said::Unusable { reason: format!("the artifact `{name}` was not taken: {error}") },
-                    None => Said::Unusable { reason: format!("the artifact `{name}` was not taken: taking it in broke off") },
+                    Some(Err(error)) => Said::Unusable { reason: format!("the artifact `{name}` was rejected: {error}") },
+                    None => Said::Unusable { reason: format!("the artifact `{name}` was rejected: storing it was interrupted") },
                 }
             }
         }
@@ -246,7 +246,7 @@ impl Teller {
         match refusal {
             Refusal::NotOpen(_) | Refusal::NotRunning(_) | Refusal::WrongToken { .. } => return Next::Over,
             Refusal::TooManyMessages { attempt, .. } => {
-                tracing::debug!(%attempt, %refusal, "what an attempt says is passed over");
+                tracing::debug!(%attempt, %refusal, "a message of an attempt is skipped");
                 return Next::Full;
             }
             _ => {}
@@ -310,8 +310,8 @@ impl Lines {
         let Self { passed_over, bytes, .. } = self;
         (*passed_over > 0).then(|| {
             format!(
-                "{passed_over} more lines on descriptor 3 were not taken, {bytes} bytes in all: an attempt may send {REFUSED_TOLD_MAX} lines \
-                 that cannot be used, {EMITTED_MAX} events, {ARTIFACTS_MAX} artifacts and {PROGRESS_MAX} reports of progress"
+                "{passed_over} more lines on descriptor 3 were rejected, {bytes} bytes in total: an attempt may send {REFUSED_TOLD_MAX} \
+                 unusable lines, {EMITTED_MAX} events, {ARTIFACTS_MAX} artifacts and {PROGRESS_MAX} progress reports"
             )
         })
     }

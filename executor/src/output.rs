@@ -39,7 +39,7 @@ impl Output {
             && self.state == State::Kept
         {
             self.state = State::Lossy;
-            tracing::warn!(%attempt, %error, "output is lost; the attempt goes on");
+            tracing::warn!(%attempt, %error, "output is lost; the attempt continues");
         }
     }
 
@@ -51,7 +51,7 @@ impl Output {
             streams.into_iter().zip(printed).try_for_each(|(stream, bytes)| outputs.note_printed(attempt, stream, bytes))
         };
         if let Some(Err(error)) = self.blocking.done(noted).await {
-            tracing::warn!(%attempt, %error, "how much an attempt printed in all could not be noted");
+            tracing::warn!(%attempt, %error, "the total size of an attempt's output could not be recorded");
         }
     }
 
@@ -60,7 +60,7 @@ impl Output {
         let Self { outputs, attempt, blocking, .. } = self;
         let finished = blocking.done(move || outputs.finish(attempt)).await;
         if let Some(Err(error)) = finished {
-            tracing::warn!(%attempt, %error, "the output of an attempt could not be ended");
+            tracing::warn!(%attempt, %error, "the output of an attempt could not be closed");
         }
     }
 }

@@ -169,7 +169,7 @@ pub enum EmissionError {
     #[error("there is no trigger `{0}` to emit")]
     NoTrigger(TriggerRef),
     /// Nobody emits what the engine itself tells.
-    #[error("only the engine itself makes events of its own trigger `{0}`")]
+    #[error("only the engine itself creates events of its own trigger `{0}`")]
     OfTheEngine(TriggerRef),
     /// The payload does not fit.
     #[error("the payload does not fit the trigger `{trigger}`: {}", listed(.misfits))]

@@ -12,7 +12,7 @@ pub fn walls_of_this_machine() -> Walls {
     return isolation::probe();
     #[cfg(not(target_os = "linux"))]
     {
-        let wall = Wall::Missing { why: "programs are walled off on Linux only".to_owned() };
+        let wall = Wall::Missing { why: "programs can be isolated only on Linux".to_owned() };
         Walls { files: wall.clone(), signals: wall.clone(), system_calls: wall }
     }
 }
@@ -25,7 +25,7 @@ pub fn why_not_as(users: ProgramUsers) -> Option<String> {
     #[cfg(target_os = "linux")]
     return user::why_not(users);
     #[cfg(not(target_os = "linux"))]
-    Some("programs run as other users on Linux only".to_owned())
+    Some("programs can run as other users only on Linux".to_owned())
 }
 
 /// Says what bounds how many processes a program has here. Blocks shortly.
@@ -33,5 +33,5 @@ pub fn process_bound_of_this_machine() -> ProcessBound {
     #[cfg(target_os = "linux")]
     return bound::probe();
     #[cfg(not(target_os = "linux"))]
-    ProcessBound::Missing { why: "processes are bounded on Linux only".to_owned() }
+    ProcessBound::Missing { why: "processes can be limited only on Linux".to_owned() }
 }

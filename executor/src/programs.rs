@@ -295,10 +295,10 @@ pub enum StartProgramError {
         why: String,
     },
     /// What the operator demands around it cannot be had on this machine.
-    #[error("the program may not run without isolation, which this machine does not give: {0}")]
+    #[error("the program must be isolated, which this machine does not support: {0}")]
     Isolation(String),
     /// More is to be handed over than a supervisor takes.
-    #[error("the program cannot be started with {bytes} bytes of input, files, environment and arguments: {most} are the most")]
+    #[error("the program cannot be started with {bytes} bytes of input, files, environment and arguments; the limit is {most}")]
     TooLarge {
         /// How many bytes that are.
         bytes: usize,
@@ -306,7 +306,7 @@ pub enum StartProgramError {
         most: usize,
     },
     /// No supervisor can be had; nothing was started.
-    #[error("no supervisor can be had for the program: {0}")]
+    #[error("no supervisor is available for the program: {0}")]
     Supervisor(String),
     /// It is unknown whether it was started.
     #[error("it is unknown whether the program was started: {0}")]

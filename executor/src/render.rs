@@ -52,7 +52,7 @@ impl Attempt<'_> {
         let handles = self.means.ports.vars.read_by(&reads);
         let bytes: u64 = handles.iter().map(|(_, value)| value.bytes).sum();
         if bytes > EVALUATION_BYTES_MAX {
-            return Err(unreadable(format!("they take {bytes} bytes together, {EVALUATION_BYTES_MAX} is the most; write their names out")));
+            return Err(unreadable(format!("they are {bytes} bytes together; the limit is {EVALUATION_BYTES_MAX}; write out their names")));
         }
         let bodies = self.means.ports.bodies.clone();
         let fetch = move || {
@@ -62,7 +62,7 @@ impl Attempt<'_> {
             });
             fetched.collect::<Result<Vec<_>, String>>()
         };
-        let fetched = self.means.settings.blocking.done(fetch).await.ok_or_else(|| unreadable("reading them was broken off".to_owned()))?;
+        let fetched = self.means.settings.blocking.done(fetch).await.ok_or_else(|| unreadable("reading them was interrupted".to_owned()))?;
         fetched.map(SeenVars::given).map_err(unreadable)
     }
 
@@ -81,7 +81,7 @@ impl Attempt<'_> {
                     }
                     (Ok(None), Need::MayBeAbsent) => {}
                     (Ok(None), Need::Required) => {
-                        let message = format!("the key `{key}` is not set; set it: `ensue keys set {key}`");
+                        let message = format!("the key `{key}` is not set; set it with `ensue keys set {key}`");
                         return Err(failed(FailureKind::KeyMissing, message));
                     }
                     (Err(error), Need::Required | Need::MayBeAbsent) => {
@@ -108,7 +108,7 @@ impl Attempt<'_> {
                 }
                 continue;
             };
-            let key: KeyRef = name.parse().map_err(|error| failed(FailureKind::KeyMissing, format!("`{name}` names no key: {error}")))?;
+            let key: KeyRef = name.parse().map_err(|error| failed(FailureKind::KeyMissing, format!("`{name}` does not name a key: {error}")))?;
             if !allowed.contains(&key) {
                 let message = format!("the key `{key}` is not among the `keys` of the pack `{}`", self.action.name.pack());
                 return Err(failed(FailureKind::KeyMissing, message));
@@ -185,7 +185,7 @@ impl<'r> Renderer<'r> {
     pub(crate) fn text(&mut self, place: &str, template: &'r Template, encode: impl FnMut(&str) -> String) -> Result<String, Broken> {
         match template.render_text(&self.scope, &mut self.budget, encode) {
             Some(rendered) => rendered.map_err(|error| self.broken(place, &error)),
-            None => Err(failed(FailureKind::Expression, format!("`{place}` is not a text"))),
+            None => Err(failed(FailureKind::Expression, format!("`{place}` is not a string"))),
         }
     }
 
@@ -198,7 +198,7 @@ impl<'r> Renderer<'r> {
         if !self.has_keys {
             return broken(place, error);
         }
-        let message = format!("`{place}` cannot be computed ({}); no more is said, because it reads keys", error.kind);
+        let message = format!("`{place}` cannot be computed ({}); no details are shown, because it reads keys", error.kind);
         failed(FailureKind::Expression, message)
     }
 }
@@ -216,7 +216,7 @@ pub(crate) fn scalar(place: &str, value: Value) -> Result<Option<String>, Broken
         Value::Bool(value) => Ok(Some(value.to_string())),
         Value::Number(number) => Ok(Some(number.to_string())),
         Value::Array(_) | Value::Object(_) => {
-            Err(failed(FailureKind::Expression, format!("`{place}` is not a text, a number or a boolean")))
+            Err(failed(FailureKind::Expression, format!("`{place}` is not a string, a number or a boolean")))
         }
     }
 }
@@ -234,7 +234,7 @@ pub(crate) fn entries(place: &str, value: Value) -> Result<Vec<(String, Value)>,
 
 /// Quotes a rendered text for a message. A longer one is not shown: a part of a key's value in it could not be masked.
 pub(crate) fn shown(text: &str, bytes_max: usize) -> String {
-    if text.len() > bytes_max { format!("a text of {} bytes", text.len()) } else { format!("`{}`", text.escape_debug()) }
+    if text.len() > bytes_max { format!("a string of {} bytes", text.len()) } else { format!("`{}`", text.escape_debug()) }
 }
 
 /// Says whether a template reads any key, so that what it gives is a secret.

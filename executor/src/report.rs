@@ -96,7 +96,7 @@ impl Reporter {
         let refusal = match self.told(Ask::ReportAttempt(report), trace.clone()).await {
             Heard::Taken(answer) => {
                 if answer == Answer::ReportedLate {
-                    tracing::info!(%attempt, "the attempt had been given up when it was reported");
+                    tracing::info!(%attempt, "the attempt had already been given up when it was reported");
                 }
                 return Told::Settled;
             }
@@ -104,7 +104,7 @@ impl Reporter {
             Heard::Refused(refusal) => refusal,
         };
         if is_over(&refusal) {
-            tracing::debug!(%attempt, %refusal, "the attempt was over when it was reported");
+            tracing::debug!(%attempt, %refusal, "the attempt had already ended when it was reported");
             return Told::Settled;
         }
         let Some(failure) = instead(&refusal) else {
@@ -164,7 +164,7 @@ impl Reporter {
                 // Also where it is unknown whether it counts: the core takes the same word twice.
                 Err(error) => error,
             };
-            tracing::debug!(%error, "a report waits");
+            tracing::debug!(%error, "a report is delayed");
             tokio::select! {
                 biased;
                 () = self.clock.until(self.clock.now() + pause) => {}
@@ -190,7 +190,7 @@ impl Reporter {
 }
 
 fn left(attempt: AttemptId) -> Told {
-    tracing::warn!(%attempt, "the end of an attempt could not be told before the stop; the next start finds it open");
+    tracing::warn!(%attempt, "the end of an attempt could not be reported before the stop; the next start finds it open");
     Told::Left
 }
 

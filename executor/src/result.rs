@@ -83,14 +83,14 @@ pub(crate) fn printed(action: &Action, head: Head) -> Result<Body, Broken> {
         return Ok(undeclared(head));
     }
     if !head.is_whole() {
-        let message = format!("the program printed {} bytes, a declared result may have {RESULT_BYTES_MAX}", head.total);
+        let message = format!("the program printed {} bytes; the limit for a declared result is {RESULT_BYTES_MAX}", head.total);
         return Err(Broken::with_body(Failure::new(FailureKind::OutputLimit, message), Some(text(&head.bytes))));
     }
     let bytes = Bytes::from(head.bytes);
     match Document::parse(bytes.clone()) {
         Ok(document) => fitting(action, &document),
         Err(error) => {
-            let message = format!("the action declares a result, so its standard output must be JSON and nothing else: {error}");
+            let message = format!("the action declares a result, so its standard output must contain only JSON: {error}");
             Err(Broken::with_body(Failure::new(FailureKind::ResultInvalid, message), Some(text(&bytes))))
         }
     }

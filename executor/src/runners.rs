@@ -30,7 +30,7 @@ pub(crate) async fn run(attempt: &Attempt<'_>) -> Ending {
         Run::Http(request) => request.run(attempt).await,
         Run::Emit { trigger, payload, dedupe } => emit::Emit { trigger, payload, dedupe: dedupe.as_ref() }.run(attempt).await,
         // Its steps are executions of their own, and no attempt of it is ever started.
-        Run::Workflow(_) => Err(failed(FailureKind::Spawn, "a workflow has no attempts: this is a bug of ours")),
+        Run::Workflow(_) => Err(failed(FailureKind::Spawn, "a workflow has no attempts: this is an internal error")),
         Run::Builtin(builtin) => builtin.run(attempt).await,
     }
 }

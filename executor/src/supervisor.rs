@@ -256,7 +256,7 @@ impl Supervisor {
         self.folder.clear()?;
         if held.is_some_and(|held| held.has_remains()) {
             // They would be taken for the next program's, whose end would wait for theirs.
-            return Err(io::Error::other("processes of its last program do not end though they were killed"));
+            return Err(io::Error::other("processes of its last program do not end although they were killed"));
         }
         if let Some(node) = node {
             node.tell(Say::Word(SupervisorSays::Idle));

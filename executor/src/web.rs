@@ -58,7 +58,7 @@ pub trait AnsweredBody: Send {
 #[non_exhaustive]
 pub enum NoWay {
     /// It may not be reached.
-    #[error("may not be reached from here; an operator can allow it under `egress.allow`")]
+    #[error("is not an allowed destination; an operator can allow it under `egress.allow`")]
     Denied,
     /// It cannot be reached.
     #[error("{0}")]

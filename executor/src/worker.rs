@@ -108,7 +108,7 @@ impl Executor {
             biased;
             () = worker.running.emptied() => {}
             () = clock.until(clock.now() + most) => {
-                tracing::warn!(attempts = worker.running.count(), "attempts that did not end are left behind");
+                tracing::warn!(attempts = worker.running.count(), "attempts that did not end are left running");
             }
         }
         self.stopped(left.iter().map(|running| running.attempt).collect())
@@ -124,7 +124,7 @@ impl Executor {
 impl Worker {
     fn dispatch(self: &Arc<Self>, dispatch: Dispatch) {
         if self.means.is_draining() {
-            tracing::debug!(attempt = %dispatch.attempt, "the worker stops and takes no attempt; the next start finds it");
+            tracing::debug!(attempt = %dispatch.attempt, "the worker stops and takes no new attempt; the next start finds it");
             return;
         }
         if let Some(given) = self.given_at_once(&dispatch) {
@@ -138,7 +138,7 @@ impl Worker {
             Some(running) => {
                 self.runtime.spawn(Arc::clone(self).carry(dispatch, running, Begin::Fresh));
             }
-            None => tracing::warn!(attempt = %dispatch.attempt, "the attempt runs already"),
+            None => tracing::warn!(attempt = %dispatch.attempt, "the attempt is already running"),
         }
     }
 
@@ -266,7 +266,7 @@ impl Worker {
             None => {
                 let (bodies, handle) = (Arc::clone(&self.means.ports.bodies), dispatch.params);
                 let read = self.means.settings.blocking.done(move || bodies.read(&handle)).await;
-                let read = read.ok_or_else(|| invalid("reading them was broken off".to_owned()))?;
+                let read = read.ok_or_else(|| invalid("reading them was interrupted".to_owned()))?;
                 read.map_err(|error| invalid(error.to_string()))?
             }
         };

@@ -150,8 +150,8 @@ impl Node for AboutNode {
         let is_stopping = self.is_stopping.load(Ordering::Relaxed);
         let views_trouble = self.views_fare.trouble();
         let dependencies = vec![
-            Dependency { name: "log", state: state(is_failed, "the log failed; the node must be started again") },
-            Dependency { name: "disk", state: state(self.is_full(), "too little space is free: nothing is taken in") },
+            Dependency { name: "log", state: state(is_failed, "the log has failed; restart the node") },
+            Dependency { name: "disk", state: state(self.is_full(), "too little disk space is free: the node accepts no input") },
             // What is written is taken all the same; who reads and names a position is told that the views are behind.
             Dependency { name: "views", state: state(views_trouble.is_some(), views_trouble.as_deref().unwrap_or_default()) },
             Dependency { name: "node", state: state(is_stopping, "the node is stopping") },
@@ -183,39 +183,44 @@ impl Node for AboutNode {
         let gauges = self.sequencer.gauges();
         let (parked, position) = (gauges.parked.load(Ordering::Relaxed), gauges.position.load(Ordering::Relaxed));
         let build = Labelled::new("version", [(self.release, ConstGauge::new(1_i64))]);
-        metrics.register("build_info", "The release, as a label; the figure is always 1", build);
-        gauge(metrics, "start_time_seconds", "When the node started, as seconds since 1970", self.started_at.unix_millis() / 1_000);
+        metrics.register("build_info", "The release, as a label; the value is always 1", build);
+        gauge(
+            metrics,
+            "start_time_seconds",
+            "The time when the node started, in seconds since 1970",
+            self.started_at.unix_millis() / 1_000,
+        );
         gauges.turns.register(metrics);
         self.counts.register(metrics, &gauges.turns.committed);
         self.span_counts.register(metrics);
-        metrics.register("spawn_seconds", "How long a program took to start, with its private directory", self.spawned.clone());
-        counter(metrics, "key_uses", "How often a key was given to an attempt since the start", self.keys.uses());
+        metrics.register("spawn_seconds", "The time that a program took to start, including its private directory", self.spawned.clone());
+        counter(metrics, "key_uses", "The number of times that a key was given to an attempt since the start", self.keys.uses());
         if let Some(held) = held_bytes() {
-            gauge(metrics, "memory_bytes", "The memory that the process holds", held);
+            gauge(metrics, "memory_bytes", "The memory that the process uses", held);
         }
-        gauge(metrics, "memory_max_bytes", "How much memory the process may hold", self.memory.max_bytes());
+        gauge(metrics, "memory_max_bytes", "The memory that the process may use", self.memory.max_bytes());
         counter(metrics, "commits", "The commits since the start", gauges.commits.load(Ordering::Relaxed));
         let inquiries = gauges.inquiries.load(Ordering::Relaxed);
         gauge(metrics, "inquiries_open", "The inquiries that wait for an answer", inquiries);
-        let help = "How often a lock of an action or a rule is held";
+        let help = "The number of times that a lock of an action or a rule is held";
         gauge(metrics, "locks_held", help, gauges.locks_held.load(Ordering::Relaxed));
         let help = "The executions that wait for a lock";
         gauge(metrics, "locks_awaited", help, gauges.locks_awaited.load(Ordering::Relaxed));
-        let help = "Whether the clock stepped far forward, and what is due by it waits until that has lasted: 1 where it does";
+        let help = "1 if the clock stepped far forward and due timers wait until the step has lasted, otherwise 0";
         gauge(metrics, "clock_held", help, u64::from(self.hold().is_some()));
         self.register_queues(metrics);
-        gauge(metrics, "parked_reactions", "The reactions that were put aside", parked);
+        gauge(metrics, "parked_reactions", "The parked reactions", parked);
         gauge(metrics, "log_position", "The newest position of the log", position);
-        counter(metrics, "follower_bugs", "How often a bug of ours interrupted a follower", self.follower_bugs());
+        counter(metrics, "follower_bugs", "The number of times that an internal error interrupted a follower", self.follower_bugs());
         let passed_over = self.views_passed_over.load(Ordering::Relaxed);
-        gauge(metrics, "views_passed_over", "The records that a view passed over because of a bug of ours", passed_over);
+        gauge(metrics, "views_passed_over", "The records that a view skipped because of an internal error", passed_over);
         let removed = self.removed_executions.load(Ordering::Relaxed);
-        counter(metrics, "executions_removed", "The executions that the retention took out of the views", removed);
+        counter(metrics, "executions_removed", "The executions that the retention removed from the views", removed);
         let reached = self.views_at.borrow().0;
         gauge(metrics, "views_position", "The position that the views have reached", reached);
-        gauge(metrics, "views_lag_records", "How many records the views have not taken in yet", position.saturating_sub(reached));
+        gauge(metrics, "views_lag_records", "The number of records that the views have not folded yet", position.saturating_sub(reached));
         if let Some(lag) = self.views_lag_seconds(Position(reached)) {
-            let help = "How old the oldest record is that the views have not taken in yet";
+            let help = "The age of the oldest record that the views have not folded yet";
             metrics.register("views_lag_seconds", help, ConstGauge::new(lag));
         }
     }
@@ -224,8 +229,8 @@ impl Node for AboutNode {
         let memory = memory_finding(held_bytes(), self.memory.max_bytes());
         let fullness = if self.is_full() { Fullness::Full } else { Fullness::HasRoom };
         let mut findings = vec![space(self.free_bytes(), self.min_free_bytes, fullness), memory, self.log_finding()];
-        findings.push(kept_finding("outputs", "what was printed", self.kept.outputs_used()));
-        findings.push(kept_finding("artifacts", "the files that attempts gave away", self.kept.artifacts_used()));
+        findings.push(kept_finding("outputs", "the output of attempts", self.kept.outputs_used()));
+        findings.push(kept_finding("artifacts", "the artifacts of attempts", self.kept.artifacts_used()));
         findings.extend([self.views_finding(), self.retention_finding(), self.snapshot_finding()]);
         findings.push(self.clock_finding());
         findings.push(self.queue_finding());
@@ -252,10 +257,10 @@ impl AboutNode {
     fn log_finding(&self) -> Finding {
         let parked = self.sequencer.gauges().parked.load(Ordering::Relaxed);
         if parked == 0 {
-            good("log", "every reaction was worked out; `ensue log verify` walks the whole chain")
+            good("log", "no reaction is parked; `ensue log verify` checks the whole chain")
         } else {
-            let message = format!("{parked} reactions were put aside: what should have followed from their records did not");
-            bad("log", message, "see them with `ensue parked list`, and report them; `ensue parked retry` works one out again")
+            let message = format!("{parked} reactions are parked: the consequences of their records are missing");
+            bad("log", message, "see them with `ensue parked list`, and report them; `ensue parked retry` retries one")
         }
     }
 
@@ -266,31 +271,31 @@ impl AboutNode {
     }
 
     fn clock_finding(&self) -> Finding {
-        let Some(Hold { from, to, until }) = self.hold() else { return good("clock", "no step of the clock holds up what is due by it") };
-        let message =
-            format!("the clock stepped from {from} to {to}: what is due by it, schedules and delayed starts, waits until {until}");
-        note("clock", &message, "if the clock is right now, `ensue clock accept`; else set it back before then")
+        let Some(Hold { from, to, until }) = self.hold() else {
+            return good("clock", "the clock has not stepped, and timers run normally");
+        };
+        let message = format!("the clock stepped from {from} to {to}: schedules and delayed starts that are due wait until {until}");
+        note("clock", &message, "if the clock is right now, run `ensue clock accept`; otherwise set it back before then")
     }
 
     /// Finds who waits in a queue that there is not, or would.
     fn queue_finding(&self) -> Finding {
-        let hint = "name it under `queues` in `ensue.yaml`, with its `workers`, and start the node again";
+        let hint = "name it under `queues` in `ensue.yaml`, with its `workers`, and restart the node";
         let queues = match self.sequencer.worker_queues() {
             Ok(queues) => queues,
-            Err(error) => return note("queues", &format!("nobody says how the queues stand: {error}"), "look again in a moment"),
+            Err(error) => return note("queues", &format!("the state of the queues is unknown: {error}"), "try again in a moment"),
         };
         let known = |name: &WorkerQueueName| queues.iter().any(|queue| queue.name == *name && queue.workers.is_some());
         if let Some(queue) = queues.iter().find(|queue| queue.workers.is_none() && queue.waiting > 0) {
-            return bad("queues", format!("{} executions wait in the queue `{}`, and nobody works in it", queue.waiting, queue.name), hint);
+            return bad("queues", format!("{} executions wait in the queue `{}`, which has no workers", queue.waiting, queue.name), hint);
         }
         let catalog = self.catalogs.current();
         match catalog.actions().values().find(|action| !known(&action.queue)) {
             Some(action) => {
-                let message =
-                    format!("`{}` waits in the queue `{}`, and nobody works in it: it would never start", action.name, action.queue);
+                let message = format!("`{}` uses the queue `{}`, which has no workers: it would never start", action.name, action.queue);
                 note("queues", &message, hint)
             }
-            None => good("queues", "somebody works in each queue that an action names"),
+            None => good("queues", "each queue that an action names has workers"),
         }
     }
 
@@ -305,10 +310,10 @@ impl AboutNode {
             }
             metrics.register(name, help, family);
         };
-        of_each("worker_queue_workers", "How many attempts of a queue of executions may run at once", |queue| queue.workers.into());
-        of_each("worker_queue_busy", "How many attempts of it run", |queue| queue.busy.into());
-        of_each("worker_queue_waiting", "How many executions wait in it for a worker", |queue| queue.waiting as u64);
-        let help = "The executions that wait in queues that nobody works in";
+        of_each("worker_queue_workers", "The number of attempts of a queue that may run at once", |queue| queue.workers.into());
+        of_each("worker_queue_busy", "The number of attempts of a queue that are running", |queue| queue.busy.into());
+        of_each("worker_queue_waiting", "The number of executions in a queue that wait for a worker", |queue| queue.waiting as u64);
+        let help = "The executions that wait in queues without workers";
         gauge(metrics, "executions_unworked", help, gauges.unworked.load(Ordering::Relaxed));
     }
 
@@ -328,8 +333,8 @@ impl AboutNode {
         let bad = |message: String, hint: &str| bad("views", message, hint);
         if let Some(why) = self.views_fare.trouble() {
             return bad(
-                format!("the read models cannot follow the log, what is read is old: {why}"),
-                "report a bug; what is written is kept",
+                format!("the read models cannot follow the log, so reads return old data: {why}"),
+                "report a bug; nothing that was written is lost",
             );
         }
         match self.views.passed_over() {
@@ -337,13 +342,13 @@ impl AboutNode {
                 None => good("views", "the read models follow the log"),
                 Some(PassedOver { view, position, message }) => bad(
                     format!(
-                        "{} records were passed over because of a bug of ours, the first at position {position} in `{view}`: {message}",
+                        "{} records were skipped because of an internal error, the first at position {position} in `{view}`: {message}",
                         all.count()
                     ),
-                    "report them; the records are in the log, and `ensue views rebuild` of a release that mends it takes them in",
+                    "report them; the records are still in the log, and `ensue views rebuild` with a fixed release includes them",
                 ),
             },
-            Err(error) => bad(format!("the read models cannot be read: {error}"), "they are made anew from the log: `ensue views rebuild`"),
+            Err(error) => bad(format!("the read models cannot be read: {error}"), "rebuild them from the log with `ensue views rebuild`"),
         }
     }
 
@@ -354,23 +359,29 @@ impl AboutNode {
     fn retention_finding(&self) -> Finding {
         let retained = match self.retained() {
             Ok(retained) => retained,
-            Err(error) => return note("retention", &format!("nobody says what left the read models: {error}"), "look again in a moment"),
+            Err(error) => {
+                return note(
+                    "retention",
+                    &format!("it is unknown how many executions have left the read models: {error}"),
+                    "try again in a moment",
+                );
+            }
         };
         let kept = match retained.age() {
             Some(age) => format!("executions stay in the read models for {age} after their end"),
-            None => "executions stay in the read models for ever".to_owned(),
+            None => "executions stay in the read models forever".to_owned(),
         };
-        good("retention", &format!("{kept}; {} have left them, and the log has those", retained.removed.executions))
+        good("retention", &format!("{kept}; {} have left them and are only in the log", retained.removed.executions))
     }
 
     fn snapshot_finding(&self) -> Finding {
         match self.snapshot_trouble.why() {
-            None => good("snapshots", "the state is saved now and then, so that a start need not fold the whole log"),
+            None => good("snapshots", "the state is saved regularly, so a start does not need to fold the whole log"),
             Some(why) => {
                 let message = format!("the state could not be saved, so the next start would take longer: {why}");
                 let hint = match self.snapshot_trouble.bugs() {
-                    0 => "it is tried again after the next 50,000 records, and when the node stops",
-                    _ => "report a bug; it is tried again after the next 50,000 records, and when the node stops",
+                    0 => "nothing needs to be done: the node tries again after the next 50,000 records and when it stops",
+                    _ => "report a bug; the node tries again after the next 50,000 records and when it stops",
                 };
                 note("snapshots", &message, hint)
             }
@@ -384,7 +395,7 @@ impl AboutNode {
             .iter()
             .filter(|(_, list)| errors(list) > 0)
             .map(|(name, list)| {
-                let message = format!("{} errors; what was installed before, if anything, stays in force", errors(list));
+                let message = format!("{} errors; the version that was installed before, if any, stays active", errors(list));
                 bad(&format!("pack {name}"), message, "see them with `ensue check`")
             })
             .collect();
@@ -400,12 +411,12 @@ impl AboutNode {
             let (message, hint) = match self.edge.secret(&sensor.name) {
                 SecretState::Set => continue,
                 SecretState::NotNeeded if *verify == Verify::None => {
-                    ("anybody may deliver: it verifies nothing".to_owned(), "name a scheme and a key in its `verify`".to_owned())
+                    ("anybody can send deliveries: they are not verified".to_owned(), "name a scheme and a key in its `verify`".to_owned())
                 }
                 SecretState::NotNeeded => continue,
-                SecretState::Missing => (format!("`{key}` is not set: every delivery is refused"), format!("ensue keys set {key}")),
+                SecretState::Missing => (format!("`{key}` is not set: every delivery is rejected"), format!("ensue keys set {key}")),
                 SecretState::Unusable => {
-                    (format!("`{key}` cannot be used: every delivery is refused"), format!("ensue keys set {key}   # 16 bytes or more"))
+                    (format!("`{key}` cannot be used: every delivery is rejected"), format!("ensue keys set {key}   # 16 bytes or more"))
                 }
             };
             findings.push(note(&format!("hook {}", sensor.name), &message, &hint));
@@ -428,8 +439,8 @@ fn kept_finding(check: &str, what: &str, used: Used) -> Finding {
     if used.bytes < used.quota_bytes {
         return good(check, &message);
     }
-    let hint = format!("set `{check}.quota` higher, or `{check}.keep_days` lower");
-    note(check, &format!("{message}: nothing more is kept until the oldest is thrown away"), &hint)
+    let hint = format!("increase `{check}.quota`, or decrease `{check}.keep_days`");
+    note(check, &format!("{message}: nothing more is stored until the oldest are deleted"), &hint)
 }
 
 /// Whether anything is taken in.
@@ -442,15 +453,17 @@ enum Fullness {
 /// `fullness` is what the sequencer found when it looked last, or was told by the store.
 fn space(free: Option<u64>, min: u64, fullness: Fullness) -> Finding {
     let mib = |bytes: u64| bytes / (1024 * 1024);
-    let hint = "free some space; the node goes on by itself";
+    let hint = "free some space; the node then continues by itself";
     match (free, fullness) {
         (Some(free), _) if free < min => {
-            bad("disk", format!("{} MiB are free, {} MiB must be: nothing is taken in", mib(free), mib(min)), hint)
+            bad("disk", format!("{} MiB are free, but {} MiB are required: the node accepts no input", mib(free), mib(min)), hint)
         }
-        (_, Fullness::Full) => bad("disk", "the log could not be written for want of space: nothing is taken in".to_owned(), hint),
+        (_, Fullness::Full) => {
+            bad("disk", "the log could not be written because the disk is full: the node accepts no input".to_owned(), hint)
+        }
         (Some(free), Fullness::HasRoom) => good("disk", &format!("{} MiB are free", mib(free))),
         (None, Fullness::HasRoom) => {
-            note("disk", "the machine does not say how much space is free", "look at the data directory's disk yourself")
+            note("disk", "the free disk space cannot be determined", "check the disk of the data directory yourself")
         }
     }
 }
@@ -458,12 +471,12 @@ fn space(free: Option<u64>, min: u64, fullness: Fullness) -> Finding {
 /// Says how near the process is to what it may hold: near means four fifths.
 fn memory_finding(held: Option<u64>, max: u64) -> Finding {
     let mib = |bytes: u64| bytes / (1024 * 1024);
-    let told = |held: u64, rest: &str| format!("{} MiB are held, {} MiB may be{rest}", mib(held), mib(max));
-    let hint = "give the node more with the setting `memory`; `/metrics` says which queue is full";
+    let told = |held: u64, rest: &str| format!("{} MiB of memory are used of {} MiB{rest}", mib(held), mib(max));
+    let hint = "give the node more memory with the setting `memory`; `/metrics` shows which queue is full";
     match held {
-        Some(held) if held > max => bad("memory", told(held, ": one body at a time is taken in"), hint),
+        Some(held) if held > max => bad("memory", told(held, ": the node accepts one body at a time"), hint),
         Some(held) if held > max / 5 * 4 => note("memory", &told(held, ""), hint),
         Some(held) => good("memory", &told(held, "")),
-        None => note("memory", "the machine does not say how much memory the node holds", "look at its process yourself"),
+        None => note("memory", "the memory use of the node cannot be determined", "check the process yourself"),
     }
 }

@@ -43,7 +43,7 @@ pub(crate) enum BacktestError {
     #[error(transparent)]
     File(#[from] WithFileError),
     /// It goes by a schedule.
-    #[error("`{0}` is due by its schedule, whatever events come: there is nothing to try it over")]
+    #[error("`{0}` is due by its schedule and not by events, so there is nothing to test it with")]
     Scheduled(RuleRef),
     /// There are too many events.
     #[error("there are more than {EVENTS_MAX} events of its triggers")]
@@ -58,7 +58,7 @@ pub(crate) enum BacktestError {
     #[error(transparent)]
     Catalog(#[from] CatalogError),
     /// The core does not get on.
-    #[error("the rule cannot be tried: {0}")]
+    #[error("the rule cannot be tested: {0}")]
     Stuck(#[from] Stuck),
 }
 
@@ -92,11 +92,13 @@ impl Explain for BacktestError {
         Some(match self {
             Self::NoRule(_) => "list the rules with `ensue rules list`".to_owned(),
             Self::File(WithFileError::NoPack(_)) => "install it: put its folder into the packs folder".to_owned(),
-            Self::File(WithFileError::Mistakes(_)) => "see them in their places with `ensue check`".to_owned(),
-            Self::File(WithFileError::NotItsFile { .. }) => "name the file that has the rule; of several in one file, which one".to_owned(),
-            Self::TooMany => "ask for a shorter range".to_owned(),
+            Self::File(WithFileError::Mistakes(_)) => "see each error with its file and line with `ensue check`".to_owned(),
+            Self::File(WithFileError::NotItsFile { .. }) => {
+                "name the file that contains the rule; if the file contains several, name the rule as well".to_owned()
+            }
+            Self::TooMany => "use a shorter range".to_owned(),
             Self::GaveUp(why) => return why.hint(),
-            Self::Scheduled(_) => "`ensue cron next` shows when a schedule is due".to_owned(),
+            Self::Scheduled(_) => "see when a schedule is due with `ensue cron next`".to_owned(),
             Self::Log(_) | Self::Catalog(_) | Self::File(WithFileError::Catalog(_)) | Self::Stuck(_) => return None,
         })
     }

@@ -37,7 +37,7 @@ const BUILD_ATTEMPTS: u32 = 3;
 #[non_exhaustive]
 pub enum CatalogError {
     /// The copy of a pack is not what was installed.
-    #[error("the copy of pack `{pack}` cannot be used: {why}; put the data directory's `packs` folder back from a backup")]
+    #[error("the copy of pack `{pack}` cannot be used: {why}; restore the data directory's `packs` folder from a backup")]
     Copy {
         /// The pack.
         pack: PackName,
@@ -46,7 +46,7 @@ pub enum CatalogError {
     },
     /// The manifest of a pack is not in the log.
     #[error(
-        "the manifest of pack `{pack}` cannot be read: {why}; `ensue log verify` says what is damaged: put the data directory's log back from a backup"
+        "the manifest of pack `{pack}` cannot be read: {why}; `ensue log verify` shows what is damaged: restore the data directory's log from a backup"
     )]
     Manifest {
         /// The pack.
@@ -66,7 +66,7 @@ pub(crate) enum WithPackError {
     #[error("the pack `{0}` is not installed")]
     NoPack(PackName),
     /// It has mistakes.
-    #[error("the pack cannot be tried as it is written: {}", .0.iter().map(|one| format!("{}:{}: {}", one.file, one.line, one.message)).collect::<Vec<_>>().join("; "))]
+    #[error("the pack has errors and cannot be tested: {}", .0.iter().map(|one| format!("{}:{}: {}", one.file, one.line, one.message)).collect::<Vec<_>>().join("; "))]
     Mistakes(Vec<Diagnostic>),
     /// The others cannot be built.
     #[error(transparent)]
@@ -77,13 +77,13 @@ pub(crate) enum WithPackError {
 #[derive(Debug, Error)]
 pub(crate) enum WithFileError {
     /// The file is of no pack that is installed.
-    #[error("the pack `{0}` is not installed, and its rules are tried with its triggers, actions and configuration")]
+    #[error("the pack `{0}` is not installed, but its rules are tested with its triggers, actions and configuration")]
     NoPack(String),
     /// The file has mistakes.
-    #[error("the rule cannot be tried as it is written: {}", .0.iter().map(|one| format!("{}:{}: {}", one.file, one.line, one.message)).collect::<Vec<_>>().join("; "))]
+    #[error("the rule has errors and cannot be tested: {}", .0.iter().map(|one| format!("{}:{}: {}", one.file, one.line, one.message)).collect::<Vec<_>>().join("; "))]
     Mistakes(Vec<Diagnostic>),
     /// The file does not define the rule.
-    #[error("`{path}` does not define `{rule}`: a rule's file is in its pack's `rules` folder, and has its name or names it")]
+    #[error("`{path}` does not define `{rule}`: a rule's file is in its pack's `rules` folder, and has the rule's name or contains it")]
     NotItsFile {
         /// The file.
         path: String,

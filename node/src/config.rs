@@ -197,7 +197,7 @@ pub enum ConfigError {
         why: String,
     },
     /// A variable is not what it should be.
-    #[error("{name} is `{value}`, which is not {expected}")]
+    #[error("{name} is `{value}`, but must be {expected}")]
     Variable {
         /// The variable.
         name: String,
@@ -220,7 +220,7 @@ pub enum ConfigError {
 }
 
 /// Where all settings stand.
-const LISTED: &str = "the settings are listed in docs/reference/ensue-yaml.md";
+const LISTED: &str = "see docs/reference/ensue-yaml.md for all settings";
 
 impl Explain for ConfigError {
     fn slug(&self) -> &'static str {
@@ -233,9 +233,9 @@ impl Explain for ConfigError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Unreadable { .. } => Some("name the file with --config, or leave it out for the defaults".into()),
+            Self::Unreadable { .. } => Some("name the file with --config, or leave it out to use the defaults".into()),
             Self::Malformed { .. } => Some(LISTED.into()),
-            Self::AdminTokenTwice => Some("unset one of them, or set it to nothing".into()),
+            Self::AdminTokenTwice => Some("unset one of them, or set it to the empty string".into()),
             Self::Variable { .. } | Self::Collector { .. } => None,
         }
     }
@@ -373,7 +373,7 @@ impl Config {
         let unreadable = |why: String| ConfigError::Unreadable { path: path.to_owned(), why };
         let size = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?.len();
         if size > FILE_BYTES_MAX {
-            return Err(unreadable(format!("it has {size} bytes, {FILE_BYTES_MAX} is the most")));
+            return Err(unreadable(format!("it has {size} bytes; the limit is {FILE_BYTES_MAX}")));
         }
         let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
         let written: Written = if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
@@ -388,7 +388,7 @@ impl Config {
         self.url = written.url.or(self.url.take());
         self.hosts = written.hosts;
         if let Some(most) = written.limits.silent_per_address {
-            let wrong = || format!("`limits.silent_per_address` is {most}, which is not {SILENT_FORM}");
+            let wrong = || format!("`limits.silent_per_address` is {most}, but must be {SILENT_FORM}");
             self.silent_per_address = silent(most).ok_or_else(|| ConfigError::Malformed { path: path.to_owned(), why: wrong() })?;
         }
         self.data = written.data.map_or_else(|| std::mem::take(&mut self.data), |data| base.join(data));
@@ -398,12 +398,12 @@ impl Config {
         self.workers = workers.or(self.workers);
         self.queues = queues;
         if let Some(text) = written.lease {
-            let wrong = || ConfigError::Malformed { path: path.to_owned(), why: format!("`lease` is `{text}`, which is not {LEASE_FORM}") };
+            let wrong = || ConfigError::Malformed { path: path.to_owned(), why: format!("`lease` is `{text}`, but must be {LEASE_FORM}") };
             self.lease = lease(&text).ok_or_else(wrong)?;
         }
         self.min_free_bytes = written.min_free.unwrap_or(self.min_free_bytes);
         if let Some(bytes) = written.memory {
-            let why = || format!("`memory` is {bytes}: a node needs {MEMORY_BYTES_MIN} bytes or more");
+            let why = || format!("`memory` is {bytes}, but a node needs at least {MEMORY_BYTES_MIN} bytes");
             self.memory_bytes = enough(bytes).ok_or_else(|| ConfigError::Malformed { path: path.to_owned(), why: why() })?;
         }
         let WrittenOutputs { attempt_max, quota, keep_days } = written.outputs;
@@ -444,7 +444,7 @@ impl Config {
             "ENSUE_LEASE" => self.lease = lease(value).ok_or_else(|| wrong(LEASE_FORM))?,
             "ENSUE_MIN_FREE" => self.min_free_bytes = value.parse().map_err(|_| wrong("a number of bytes"))?,
             "ENSUE_MEMORY" => {
-                const EXPECTED: &str = "a number of bytes, 134217728 (128 MiB) or more";
+                const EXPECTED: &str = "a number of bytes, at least 134217728 (128 MiB)";
                 self.memory_bytes = value.parse().ok().and_then(enough).ok_or_else(|| wrong(EXPECTED))?;
             }
             "ENSUE_RETENTION_EXECUTIONS" => {
@@ -501,7 +501,7 @@ fn listed(value: &str) -> Vec<String> {
 }
 
 /// How many silent connections an address may have, for people.
-const SILENT_FORM: &str = "a whole number of 1 or more";
+const SILENT_FORM: &str = "a whole number of at least 1";
 
 fn silent(most: u32) -> Option<usize> {
     usize::try_from(most).ok().filter(|most| *most > 0)
@@ -511,7 +511,7 @@ fn silent(most: u32) -> Option<usize> {
 const RATE_FORM: &str = "a rate like 600/1m";
 
 /// What a lease is written as, for people.
-const LEASE_FORM: &str = "a duration of a second or more, like 30s";
+const LEASE_FORM: &str = "a duration of at least one second, like 30s";
 
 fn lease(text: &str) -> Option<Duration> {
     ensue_packs::parse_duration(text).filter(|lease| *lease >= LEASE_MIN)

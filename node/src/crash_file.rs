@@ -67,7 +67,7 @@ impl CrashFile {
     pub(crate) fn open(path: &Path) -> Self {
         let written: Written = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
         if let Some(bug) = &written.bug {
-            tracing::warn!(position = %bug.position, message = bug.message, "a node ended at a bug of ours on this log; report it, and remove the file `crash.json` to hear no more of it");
+            tracing::warn!(position = %bug.position, message = bug.message, "a node on this log ended because of an internal error; report it, and remove the file `crash.json` to stop this warning");
         }
         Self { path: path.to_owned(), found: written.serving, noted: None, bug: written.bug }
     }

@@ -41,7 +41,7 @@ pub(crate) enum EdgeRefusal {
     #[error(transparent)]
     NoEvent(#[from] EmissionError),
     /// The hook's key cannot be opened.
-    #[error("the hook `{sensor}` takes nothing: {why}")]
+    #[error("the hook `{sensor}` accepts no deliveries: {why}")]
     KeyUnusable {
         /// The sensor.
         sensor: SensorRef,
@@ -81,11 +81,11 @@ impl Explain for EdgeRefusal {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NoHook(_) => "list the hooks with `ensue hooks`".into(),
-            Self::NotJson(_) => "send one JSON value in UTF-8, at most 128 levels deep, no key twice in one object".into(),
-            Self::NoEvent(EmissionError::Misfit { trigger, .. }) => format!("see what it takes with `ensue triggers show {trigger}`"),
+            Self::NotJson(_) => "send one JSON value in UTF-8, with at most 128 levels and no duplicate keys in an object".into(),
+            Self::NoEvent(EmissionError::Misfit { trigger, .. }) => format!("see what it accepts with `ensue triggers show {trigger}`"),
             Self::NoEvent(_) => "list the triggers with `ensue triggers list`".into(),
             Self::KeyUnusable { .. } | Self::CannotSign { .. } => {
-                format!("set the hook's key, {KEY_BYTES_MIN} bytes or more, with `ensue keys set`; `ensue hooks` names it")
+                format!("set the hook's key, at least {KEY_BYTES_MIN} bytes, with `ensue keys set`; `ensue hooks` shows its name")
             }
         })
     }

@@ -99,7 +99,7 @@ impl AllLeftOut {
     }
 
     fn why() -> String {
-        format!("the process ended {ENDS_MAX} times while it was folded")
+        format!("the process ended {ENDS_MAX} times while this was folded")
     }
 }
 
@@ -299,7 +299,7 @@ impl UnderWay {
             seen = number;
             if let Some(fold) = fold.filter(|_| looks >= patience.looks) {
                 tracing::error!(%fold,
-                    "a fold into the views does not come to its end: the process ends, and the next one finds which record it is"
+                    "folding into the views does not finish: the process ends, and the next one finds the record that causes it"
                 );
                 std::process::abort();
             }

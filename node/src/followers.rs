@@ -250,7 +250,7 @@ impl<F: Follow> FollowerThread<F> {
                 Ok(Ok(Next::GoOn)) => self.fares.note(None),
                 Ok(Ok(Next::End)) => return,
                 Ok(Err(error)) => {
-                    tracing::error!(follower = %self.name, %error, "a follower cannot keep up with the log; it tries again");
+                    tracing::error!(follower = %self.name, %error, "a follower cannot follow the log; it tries again");
                     self.fares.note(Some(error));
                 }
                 Err(panic) => self.stopped_at_a_bug(&*panic),
@@ -271,8 +271,8 @@ impl<F: Follow> FollowerThread<F> {
 
     fn stopped_at_a_bug(&mut self, panic: &(dyn Any + Send)) {
         let position = self.follower.follow.position();
-        let why = format!("a bug of ours behind position {position}: {}", panic_text(panic));
-        tracing::error!(follower = %self.name, error = %why, "a follower stopped at a bug of ours: report this");
+        let why = format!("an internal error after position {position}: {}", panic_text(panic));
+        tracing::error!(follower = %self.name, error = %why, "a follower stopped at an internal error: report this");
         self.fares.bugs.fetch_add(1, Ordering::Relaxed);
         self.fares.note(Some(why));
         self.follower.follow.after_panic();

@@ -72,7 +72,7 @@ impl Jobs {
             }));
             // Else it would be under way for ever, and no other could begin.
             if run.is_err() {
-                jobs.ended(kind, Err("it stopped at a bug of ours; the node's own log has more".to_owned()));
+                jobs.ended(kind, Err("the job stopped at an internal error; see the node's own log".to_owned()));
             }
         })?;
         newest.insert(kind, job.clone());

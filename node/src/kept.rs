@@ -96,7 +96,7 @@ impl KeptBeside {
         let limits = OutputLimits { attempt_bytes: outputs_set.one_bytes_max, quota_bytes: outputs_set.quota_bytes, free_bytes };
         let outputs = FolderOutputs::open(&data.outputs(), limits, now.clone())?;
         for error in outputs.go_on(running) {
-            tracing::warn!(%error, "what an attempt that runs has printed cannot be read, so nothing more of it is kept");
+            tracing::warn!(%error, "the output of a running attempt cannot be read, so no more of it is kept");
         }
         let blobs = FolderBlobs::open(&data.blobs(), BlobLimits { quota_bytes: artifacts_set.quota_bytes, free_bytes }, now)?;
         Ok(Self { outputs: Arc::new(outputs), blobs, outputs_set, artifacts_set })
@@ -160,7 +160,7 @@ impl Drop for Housekeeper {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            tracing::error!("the job that throws old outputs away panicked");
+            tracing::error!("the job that deletes old outputs panicked");
         }
     }
 }
@@ -179,11 +179,11 @@ fn round<S: Disposable>(
             Ok(Step::More) => {}
             Ok(Step::Over(thrown)) => {
                 if thrown.things > 0 {
-                    tracing::info!(what, things = thrown.things, bytes = thrown.bytes, "what was old or too much was thrown away");
+                    tracing::info!(what, things = thrown.things, bytes = thrown.bytes, "old outputs and artifacts were deleted");
                 }
                 return true;
             }
-            Err(error) => tracing::warn!(what, %error, "a part of what is kept cannot be looked at"),
+            Err(error) => tracing::warn!(what, %error, "a part of the stored outputs and artifacts cannot be read"),
         }
         if !rests(PART_PAUSE) {
             return false;

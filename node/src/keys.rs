@@ -123,7 +123,7 @@ impl KeyWriter for NodeKeys {
         if let Some(old) = before.current
             && let Err(error) = self.ring.vault.destroy_key(key, old)
         {
-            tracing::warn!(%key, %error, "the key's older value stays in the vault until the next start");
+            tracing::warn!(%key, %error, "the key's old value stays in the vault until the next start");
         }
         Ok(SetKey { version, committed })
     }

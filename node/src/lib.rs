@@ -60,5 +60,8 @@ pub fn supervise(folder: &std::path::Path) -> std::io::Result<()> {
     #[cfg(target_os = "linux")]
     return ensue_executor::supervisor::run(folder, release::RELEASE);
     #[cfg(not(target_os = "linux"))]
-    Err(std::io::Error::new(std::io::ErrorKind::Unsupported, format!("supervisors are for Linux; `{}` stays as it is", folder.display())))
+    Err(std::io::Error::new(
+        std::io::ErrorKind::Unsupported,
+        format!("supervisors exist only on Linux; `{}` stays as it is", folder.display()),
+    ))
 }

@@ -36,33 +36,33 @@ pub(crate) fn findings(settings: &ActionSettings, users: &Users, at_end: AtEnd) 
 fn reach(settings: &ActionSettings, users: &Users, node: u32, at_end: AtEnd) -> Finding {
     let check = "user";
     let is_walled = at_end == AtEnd::GoOn && settings.isolation != IsolationMode::None;
-    let system = "they read what every user of the machine can read in /usr, /etc, /proc and /sys";
+    let system = "they can read whatever every user of the machine can read in /usr, /etc, /proc and /sys";
     match users.users {
         ProgramUsers::Range { first, last } => {
-            let who = format!("each program runs as a user of its own ({first}-{last}), without any capability; {system}");
+            let who = format!("each program runs as its own user ({first}-{last}), without any capability; {system}");
             good(check, &who)
         }
         ProgramUsers::One { user, .. } => {
-            good(check, &format!("all programs run as the user {user}, without any capability; {system}, and what that user owns"))
+            good(check, &format!("all programs run as the user {user}, without any capability; {system}, and whatever that user owns"))
         }
         ProgramUsers::Node if node != 0 && is_walled => {
-            good(check, &format!("programs run as the node's user, {node}; {system}, and what that user may read there"))
+            good(check, &format!("programs run as the node's user, {node}; {system}, and whatever that user may read there"))
         }
         ProgramUsers::Node if node != 0 => {
-            let message = format!("programs run as the node's user, {node}, and read and write all that it can");
-            note(check, &message, "leave `actions.isolation` out of ensue.yaml, or run packs that you trust")
+            let message = format!("programs run as the node's user, {node}, and can read and write whatever it can");
+            note(check, &message, "leave `actions.isolation` out of ensue.yaml, or run only packs that you trust")
         }
         ProgramUsers::Node => {
             let what = if is_walled {
-                "without any capability, but they may do what root's own files and sockets allow, such as speaking to Docker's"
+                "without any capability, but with access to root's own files and sockets, such as Docker's"
             } else {
-                "with all that root can do"
+                "with all permissions of root"
             };
             let why = users.why_root.as_ref().map_or_else(String::new, |why| format!(", because {why}"));
             note(
                 check,
                 &format!("programs run as root{why}: {what}"),
-                "run the node as an ordinary user, or let programs run as others (`actions.user`)",
+                "run the node as an ordinary user, or let programs run as other users (`actions.user`)",
             )
         }
     }
@@ -70,14 +70,13 @@ fn reach(settings: &ActionSettings, users: &Users, node: u32, at_end: AtEnd) -> 
 
 /// Says where programs can connect to, which nothing here limits.
 fn network(users: &Users) -> Finding {
-    let message = "the network is open to programs: they connect wherever this machine can, to services on localhost too; `egress.allow` \
-                   is for the runner `http` alone";
+    let message = "programs have full network access, including services on localhost; `egress.allow` applies only to the runner `http`";
     let hint = match users.users {
         ProgramUsers::Range { first, last } => {
-            format!("run packs that you trust, or limit the users {first}-{last} by the machine's firewall")
+            format!("run only packs that you trust, or restrict the users {first}-{last} with the machine's firewall")
         }
-        ProgramUsers::One { user, .. } => format!("run packs that you trust, or limit the user {user} by the machine's firewall"),
-        ProgramUsers::Node => "run packs that you trust, or limit the node's user by the machine's firewall".to_owned(),
+        ProgramUsers::One { user, .. } => format!("run only packs that you trust, or restrict the user {user} with the machine's firewall"),
+        ProgramUsers::Node => "run only packs that you trust, or restrict the node's user with the machine's firewall".to_owned(),
     };
     note("network", message, &hint)
 }
@@ -85,21 +84,21 @@ fn network(users: &Users) -> Finding {
 fn walls(settings: &ActionSettings, at_end: AtEnd) -> Finding {
     let check = "actions";
     if at_end == AtEnd::Ended {
-        let message = "programs are not walled off: they are children of the node here, and reach all that its user reaches";
-        return note(check, message, "run the node on Linux with /proc, or run packs that you trust");
+        let message = "programs are not isolated: they run as children of the node and can access whatever its user can";
+        return note(check, message, "run the node on Linux with /proc, or run only packs that you trust");
     }
     if settings.isolation == IsolationMode::None {
-        let message = "programs of actions are not walled off: they reach all that the node's own user reaches";
-        return note(check, message, "leave `actions.isolation` out of ensue.yaml, or run packs that you trust");
+        let message = "programs of actions are not isolated: they can access whatever the node's own user can";
+        return note(check, message, "leave `actions.isolation` out of ensue.yaml, or run only packs that you trust");
     }
     let missing = walls_of_this_machine().missing();
     if missing.is_empty() {
-        return good(check, "programs write in their private directory only, see nothing of the node, and make no dangerous system call");
+        return good(check, "programs write only in their private directory, cannot see the node, and cannot make dangerous system calls");
     }
-    let message = format!("this machine has not all walls around programs: {}", missing.join("; "));
+    let message = format!("this machine does not support all walls around programs: {}", missing.join("; "));
     match settings.isolation {
         IsolationMode::Required => bad(check, message + "; no program is started", "set `actions.isolation: auto`, or use a newer kernel"),
-        IsolationMode::Auto | IsolationMode::None => note(check, &message, "run packs that you trust, or use a newer kernel"),
+        IsolationMode::Auto | IsolationMode::None => note(check, &message, "run only packs that you trust, or use a newer kernel"),
     }
 }
 
@@ -107,29 +106,30 @@ fn restart(settings: &ActionSettings, at_end: AtEnd) -> Finding {
     let check = "restart";
     if at_end == AtEnd::Ended {
         let message = "programs run as children of the node and end with it: supervisors need Linux with /proc";
-        return note(check, message, "what ran is told as lost at the next start");
+        return note(check, message, "expect running attempts to be reported as lost at the next start");
     }
     if settings.at_stop == AtStop::End {
-        return good(check, "a stop ends programs that run, as `actions.at_stop: end` says");
+        return good(check, "running programs end when the node stops, as set with `actions.at_stop: end`");
     }
     if std::process::id() == 1 || ["/.dockerenv", "/run/.containerenv"].iter().any(|mark| Path::new(mark).exists()) {
         let message = "the node is in a container: programs outlive the node, but not the container";
-        return note(check, message, "before the container is replaced, wait until nothing runs (`ensue status`)");
+        return note(check, message, "before you replace the container, wait until nothing is running (`ensue status`)");
     }
     match unit() {
-        None => good(check, "programs outlive a restart, a crash and an upgrade of the node, and are adopted by the next"),
-        Some((unit, KillMode::Process)) => {
-            good(check, &format!("programs outlive a restart and an upgrade of the node under `{unit}`, and are adopted by the next"))
-        }
+        None => good(check, "programs keep running across a restart, a crash or an upgrade of the node, and the next node adopts them"),
+        Some((unit, KillMode::Process)) => good(
+            check,
+            &format!("programs keep running across a restart or an upgrade of the node under `{unit}`, and the next node adopts them"),
+        ),
         Some((unit, KillMode::Other(mode))) => note(
             check,
-            &format!("`{unit}` has KillMode={mode}: systemd ends programs that run together with the node"),
-            &format!("systemctl edit {unit}: write `KillMode=process` under [Service]"),
+            &format!("`{unit}` has KillMode={mode}: systemd ends running programs together with the node"),
+            &format!("run `systemctl edit {unit}`, and write `KillMode=process` under [Service]"),
         ),
         Some((unit, KillMode::Unknown)) => note(
             check,
-            &format!("the file of `{unit}` is not found, so it is unknown whether systemd ends programs with the node"),
-            "it should have KillMode=process",
+            &format!("the unit file of `{unit}` was not found, so it is unknown whether systemd ends programs with the node"),
+            "make sure that it has KillMode=process",
         ),
     }
 }
@@ -137,7 +137,8 @@ fn restart(settings: &ActionSettings, at_end: AtEnd) -> Finding {
 fn limits(settings: &ActionSettings, at_end: AtEnd) -> Finding {
     let check = "limits";
     if at_end == AtEnd::Ended {
-        let message = "nothing limits what programs use: they are children of the node here, and the limits of `actions` do not hold";
+        let message =
+            "the resources of programs are not limited: they run as children of the node, where the limits of `actions` do not apply";
         return note(check, message, "run the node on Linux with /proc, or limit the node itself");
     }
     let mut open = Vec::new();
@@ -148,12 +149,12 @@ fn limits(settings: &ActionSettings, at_end: AtEnd) -> Finding {
         open.push("the size of their files (`actions.file_size`)");
     }
     if open.is_empty() {
-        return good(check, "what programs may use is limited");
+        return good(check, "the resources of programs are limited");
     }
     note(
         check,
-        &format!("nothing limits, of the processes of programs: {}", open.join(", ")),
-        "set what your packs need, and a little more",
+        &format!("these resources of programs are not limited: {}", open.join(", ")),
+        "set limits a little above what your packs need",
     )
 }
 
@@ -163,25 +164,26 @@ fn processes(settings: &ActionSettings, users: &Users, at_end: AtEnd) -> Finding
     // Without a supervisor nobody holds a program to it.
     let bound = match (settings.limits.processes, at_end) {
         (Some(most), AtEnd::GoOn) => (most, process_bound_of_this_machine()),
-        (Some(_) | None, _) => (0, ProcessBound::Missing { why: "programs are children of the node here".to_owned() }),
+        (Some(_) | None, _) => (0, ProcessBound::Missing { why: "programs run as children of the node".to_owned() }),
     };
     match bound {
         (most, ProcessBound::Group) => {
-            good(check, &format!("a program has at most {most} processes and threads, by a control group of its own"))
+            good(check, &format!("a program can have at most {most} processes and threads, limited by its own control group"))
         }
-        (most, ProcessBound::User) => {
-            good(check, &format!("a program has at most {most} processes and threads beside those that the node's user has as it starts"))
-        }
+        (most, ProcessBound::User) => good(
+            check,
+            &format!("a program can have at most {most} processes and threads, in addition to those of the node's user when it starts"),
+        ),
         (most @ 1.., ProcessBound::Missing { .. }) if matches!(users.users, ProgramUsers::Range { .. }) => {
-            good(check, &format!("a program has at most {most} processes and threads, by a limit of its own user"))
+            good(check, &format!("a program can have at most {most} processes and threads, limited by its own user"))
         }
         (_, ProcessBound::Missing { .. }) if has_bounded_processes() => {
-            good(check, "a control group bounds how many processes the node and all programs have together")
+            good(check, "a control group limits the total number of processes of the node and all programs")
         }
         (_, ProcessBound::Missing { why }) => note(
             check,
-            &format!("nothing bounds how many processes a program has: {why}"),
-            "run the node as an ordinary user, or set `TasksMax` of its unit, or `pids.max` of its control group",
+            &format!("the number of processes of a program is not limited: {why}"),
+            "run the node as an ordinary user, set `TasksMax` in its unit, or set `pids.max` in its control group",
         ),
     }
 }
@@ -299,12 +301,12 @@ mod tests {
         let (auto, none) = (IsolationMode::Auto, IsolationMode::None);
         let range = ProgramUsers::Range { first: 70_000, last: 80_000 };
         for (users, node, mode, verdict, told) in [
-            (range, 0, auto, FindingVerdict::Good, "a user of its own (70000-80000), without any capability"),
+            (range, 0, auto, FindingVerdict::Good, "as its own user (70000-80000), without any capability"),
             (ProgramUsers::One { user: 33, group: 33 }, 0, auto, FindingVerdict::Good, "as the user 33"),
             (ProgramUsers::Node, 0, auto, FindingVerdict::Warning, "as root, because it is closed: without any capability"),
-            (ProgramUsers::Node, 0, none, FindingVerdict::Warning, "with all that root can do"),
+            (ProgramUsers::Node, 0, none, FindingVerdict::Warning, "with all permissions of root"),
             (ProgramUsers::Node, 1_000, auto, FindingVerdict::Good, "as the node's user, 1000"),
-            (ProgramUsers::Node, 1_000, none, FindingVerdict::Warning, "read and write all that it can"),
+            (ProgramUsers::Node, 1_000, none, FindingVerdict::Warning, "can read and write whatever it can"),
         ] {
             let (found, message) = said(users, node, mode);
             assert!(found == verdict && message.contains(told), "{found:?} {message}");

@@ -74,7 +74,7 @@ fn places(name: QueueName, bytes: u64, most: u64) -> u64 {
 
 /// The node holds as much as it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the node holds as much memory as it may")]
+#[error("the node has reached its memory limit")]
 pub(crate) struct MemoryShort;
 
 impl Explain for MemoryShort {
@@ -87,7 +87,7 @@ impl Explain for MemoryShort {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("send it again in a second; if it happens often, give the node more memory (the setting `memory`)".into())
+        Some("send it again in a second; if this happens often, give the node more memory (the setting `memory`)".into())
     }
 }
 

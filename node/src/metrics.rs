@@ -55,9 +55,9 @@ impl Turns {
     pub(crate) fn register(&self, registry: &mut Registry) {
         let parts = [("decide", &self.decide), ("commit", &self.commit), ("release", &self.release)];
         let parts = parts.map(|(part, took)| (part, took.clone()));
-        registry.register("turn_seconds", "How long the sequencer took for a batch", Labelled::new("part", parts));
-        registry.register("commit_records", "How many records a commit has", self.records.clone());
-        registry.register("commit_bytes", "How many bytes of facts and bodies a commit has", self.bytes.clone());
+        registry.register("turn_seconds", "The time that the sequencer took for a batch", Labelled::new("part", parts));
+        registry.register("commit_records", "The number of records in a commit", self.records.clone());
+        registry.register("commit_bytes", "The bytes of facts and bodies in a commit", self.bytes.clone());
     }
 }
 

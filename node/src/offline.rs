@@ -39,7 +39,7 @@ pub enum OfflineError {
     #[error(transparent)]
     Token(#[from] TokenRefusal),
     /// The log did not take it.
-    #[error("the log did not take it: {0}")]
+    #[error("the log rejected the change: {0}")]
     Append(#[from] AppendError),
     /// The log is not what was written.
     #[error(transparent)]
@@ -48,7 +48,7 @@ pub enum OfflineError {
     #[error(transparent)]
     Views(#[from] ViewError),
     /// Nothing is missing.
-    #[error("nothing is missing: the log ends at position {0}, where it was last seen")]
+    #[error("no records are missing: the log ends at position {0}, where it was last seen")]
     NothingRestored(Position),
 }
 
@@ -156,7 +156,7 @@ pub fn verify_directory(config: &Config, against: Against, mut step: impl FnMut(
     let data = DataDir::open(&config.data).map_err(StartError::from)?;
     let place = Places::of(&data).log;
     let id = logs_at(&place).map_err(StartError::from)?.first().copied();
-    let id = id.ok_or_else(|| machine("opening the log", &format!("there is none in {}", data.path().display())))?;
+    let id = id.ok_or_else(|| machine("opening the log", &format!("there is no log in {}", data.path().display())))?;
     let reader = SqliteLogReader::open_at(&place, id).map_err(StartError::from)?;
     let seen = match against {
         Against::Nothing => None,
@@ -205,7 +205,7 @@ impl Offline {
         // Without this file nothing proves that an attempt never began.
         match std::fs::remove_file(self.data.begun()) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(machine("removing the note of begun attempts", &error).into());
+                return Err(machine("removing the list of begun attempts", &error).into());
             }
             Ok(()) | Err(_) => {}
         }

@@ -54,7 +54,7 @@ pub enum StartError {
     #[error(transparent)]
     Catalog(#[from] CatalogError),
     /// The log ends before what was once acknowledged.
-    #[error("the log ends at position {found}, but position {known} was written: its tail is missing")]
+    #[error("the log ends at position {found}, but position {known} was already written: its tail is missing")]
     TailMissing {
         /// The newest position of the log.
         found: Position,
@@ -73,13 +73,13 @@ pub enum StartError {
         why: String,
     },
     /// Nothing can wall programs off here, and the operator demands that they are.
-    #[error("`actions.isolation` is `required`, and programs are children of the node here, with no walls around them: {why}")]
+    #[error("`actions.isolation` is `required`, but programs run as children of the node, without walls around them: {why}")]
     NoWalls {
         /// Why there is no supervisor to raise them.
         why: &'static str,
     },
     /// Programs cannot run as the user that the operator says.
-    #[error("programs cannot run as `actions.user` says: {why}")]
+    #[error("programs cannot run as `actions.user` requires: {why}")]
     NoUsers {
         /// Why not.
         why: String,
@@ -155,7 +155,7 @@ impl Explain for StartError {
                 Some("run the node on Linux with /proc, or set `actions.isolation: auto` and run packs that you trust".into())
             }
             Self::NoUsers { .. } => {
-                Some("mend that, or leave `actions.user` out of ensue.yaml; `ensue doctor` says what holds then".into())
+                Some("fix this, or leave `actions.user` out of ensue.yaml; `ensue doctor` shows what then applies".into())
             }
             Self::Refused { hint, .. } => hint.clone(),
         }
@@ -230,7 +230,7 @@ fn open_if(
     let known = logs_at(&places.log)?;
     if known.is_empty() && data.log().exists() && data.vault().exists() {
         // The vault is made after the log, so there was one.
-        let why = "there is no log in it, and the vault beside it belongs to one".to_owned();
+        let why = "it contains no log, but the vault next to it belongs to one".to_owned();
         return Err(OpenError::Damaged { path: data.log(), why }.into());
     }
     let existing = if known.is_empty() && !(places.vault.files.exists)(&places.vault.path) { Data::New } else { Data::Existing };
@@ -250,7 +250,7 @@ fn open_if(
         // A power cut in the very first note leaves none; so does somebody who cuts it short or takes it away.
         tracing::warn!(
             position = %head.position,
-            "the state folder has no note of the log's head: it cannot be told whether the log was cut before this start"
+            "the state folder does not have the log's last known head: the node cannot tell whether the log was truncated before this start"
         );
     }
     is_expected(&*reader, head, known)?;
@@ -291,9 +291,10 @@ pub fn compare_with_outside(reader: &dyn LogReader, head: Head, outside: Option<
     let record = reader.read(before, ReadLimit { records: 1, ..ReadLimit::default() })?.into_iter().next();
     match record {
         Some(record) if record.position == outside.position && record.chain == outside.chain => Ok(()),
-        Some(_) | None => {
-            Err(StartError::Chain(format!("the record at position {} is another than the one known outside", outside.position)))
-        }
+        Some(_) | None => Err(StartError::Chain(format!(
+            "the record at position {} differs from the one known outside the data directory",
+            outside.position
+        ))),
     }
 }
 
@@ -302,7 +303,7 @@ fn fold(id: LogId, reader: &dyn LogReader, head: Head, checkpoints: &Checkpoints
     let found = checkpoints.newest(reader, |saved| snapshots::loaded(id, saved));
     let found = found.map_err(|error| machine("looking for a saved state", &error))?;
     for skipped in found.skipped {
-        tracing::warn!(file = %skipped.path.display(), why = %skipped.why, "a saved state is not used");
+        tracing::warn!(file = %skipped.path.display(), why = %skipped.why, "a saved state was not used");
     }
     let loaded = found.checkpoint.map(|Checkpoint { at, state, .. }| (state, at));
     let (mut engine, mut at) = loaded.unwrap_or_else(|| (Engine::new(id), Head::default()));

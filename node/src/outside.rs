@@ -28,7 +28,7 @@ impl OutsideWriter {
         state.last = Some(head);
         // The log has the records; without this note a cut would only be found by what is known elsewhere.
         if let Err(error) = state.file.write(head, Durability::Written) {
-            tracing::warn!(%error, "the head cannot be noted outside the data directory");
+            tracing::warn!(%error, "the head of the log cannot be saved outside the data directory");
         }
     }
 
@@ -41,7 +41,7 @@ impl OutsideWriter {
         }
         match state.file.write(head, Durability::Synced) {
             Ok(()) => state.flushed = Some(head),
-            Err(error) => tracing::warn!(%error, "the head cannot be flushed outside the data directory"),
+            Err(error) => tracing::warn!(%error, "the head of the log cannot be flushed outside the data directory"),
         }
     }
 

@@ -68,7 +68,7 @@ pub enum TakeInError {
     #[error(transparent)]
     Catalog(#[from] CatalogError),
     /// The change was refused.
-    #[error("the change of the packs was refused: {0}")]
+    #[error("the change of the packs was rejected: {0}")]
     Refused(#[from] SubmitError),
 }
 
@@ -207,7 +207,7 @@ impl Watching {
             // The folder may be another one by now, of the same name.
             let _ = self.watcher.unwatch(&self.path);
             if let Err(error) = self.watcher.watch(&self.path, RecursiveMode::Recursive) {
-                tell(PacksNews::Failed(format!("the packs folder cannot be watched ({error}); what was installed stays")));
+                tell(PacksNews::Failed(format!("the packs folder cannot be watched ({error}); the installed packs stay active")));
                 continue;
             }
             match self.folder.take_in_patiently() {
@@ -237,7 +237,7 @@ fn on_change(folder: PathBuf, teller: SyncSender<Told>) -> impl FnMut(notify::Re
         // A full channel says already that there is something to look at.
         Ok(_) => drop(teller.try_send(Told::Changed)),
         Err(error) => {
-            tracing::warn!(%error, "the packs folder is not watched wholly");
+            tracing::warn!(%error, "the packs folder is not watched completely");
             drop(teller.try_send(Told::Changed));
         }
     }

@@ -38,7 +38,7 @@ pub(crate) fn open(
     {
         use ensue_executor::programs::{Isolation, SupervisedPrograms, SupervisedSettings, around_path};
         let users = Users::found(&config.actions, data)?;
-        users.let_pass(data).map_err(|why| machine("letting the users of programs pass through the data directory", &why))?;
+        users.let_pass(data).map_err(|why| machine("giving the users of programs access to the data directory", &why))?;
         let mut readable = around_path(path);
         readable.extend(config.actions.readable.iter().cloned());
         // A supervisor works elsewhere: there a relative path would name something else.
@@ -76,7 +76,7 @@ fn why_no_supervisor(config: &Config) -> &'static str {
     match config.supervisor {
         _ if cfg!(not(target_os = "linux")) => "supervisors need Linux",
         Some(_) => "supervisors need /proc",
-        None => "the node was started without what starts supervisors",
+        None => "the node was started without the command that starts supervisors",
     }
 }
 

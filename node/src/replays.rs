@@ -45,13 +45,13 @@ pub(crate) enum ReplayError {
     #[error("{0} is a step of {1}, and is replayed with it")]
     IsStep(ExecutionId, ExecutionId),
     /// The pack is not installed.
-    #[error("the pack `{0}` is not installed: nothing was run by it")]
+    #[error("the pack `{0}` is not installed, so it has run nothing")]
     NoPack(PackName),
     /// The pack has mistakes.
     #[error("{0}")]
     PackInvalid(String),
     /// They are too large.
-    #[error("they have more than {BYTES_MAX} bytes of bodies at once")]
+    #[error("the executions have more than {BYTES_MAX} bytes of bodies at once")]
     TooMuch,
     /// It is not to go on.
     #[error(transparent)]
@@ -87,10 +87,10 @@ impl Explain for ReplayError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NoExecution(_) => "list them with `ensue executions list`".to_owned(),
-            Self::IsStep(_, workflow) => format!("`ensue replay {workflow}`"),
-            Self::NoPack(_) => "give the folder of a pack that is installed; `ensue packs list` lists them".to_owned(),
-            Self::PackInvalid(_) => "see the mistakes in their places with `ensue check`".to_owned(),
-            Self::TooMuch => "ask for fewer, with `--last` or `--action`".to_owned(),
+            Self::IsStep(_, workflow) => format!("run `ensue replay {workflow}`"),
+            Self::NoPack(_) => "name the folder of an installed pack; `ensue packs list` lists the installed packs".to_owned(),
+            Self::PackInvalid(_) => "see each error with its file and line with `ensue check`".to_owned(),
+            Self::TooMuch => "replay fewer executions, with `--last` or `--action`".to_owned(),
             Self::GaveUp(why) => return why.hint(),
             Self::Log(_) | Self::Catalog(_) => return None,
         })

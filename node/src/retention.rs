@@ -62,7 +62,7 @@ impl Leaving {
         let executions = views.removed().executions.saturating_sub(before);
         self.executions.fetch_add(executions, Ordering::Relaxed);
         if executions > 0 {
-            tracing::debug!(executions, ?took, "what ended long ago was taken out of the read models");
+            tracing::debug!(executions, ?took, "old executions were removed from the read models");
         }
         round.map(|_| ())
     }

@@ -63,13 +63,13 @@ const SPACE_EVERY: Duration = Duration::from_millis(200);
 #[non_exhaustive]
 pub enum SequencerError {
     /// The log's right to write has passed to somebody else.
-    #[error("another node writes to this log now: {0}")]
+    #[error("another node now writes to this log: {0}")]
     Deposed(String),
     /// The log failed for good.
-    #[error("the log failed: {0}; nothing was acknowledged that is not on the disk: start the node again")]
+    #[error("the log failed: {0}; everything that was acknowledged is on the disk: restart the node")]
     Log(String),
     /// A bug of ours in folding a record, which would make the state wrong.
-    #[error("folding the records after position {position} stopped at a bug of ours: {message}")]
+    #[error("folding the records after position {position} stopped at an internal error: {message}")]
     Fold {
         /// The newest position that is safely folded.
         position: Position,
@@ -424,7 +424,7 @@ impl Sequencer {
                     self.queues.of(QueueName::OpenWork).reject();
                 }
                 if let Refusal::Bug(message) = &refusal {
-                    tracing::error!(%message, "a command stopped at a bug of ours");
+                    tracing::error!(%message, "a command stopped at an internal error");
                 }
                 Err(SubmitError::Refused(refusal))
             }

@@ -121,7 +121,7 @@ impl SnapshotWriter {
             Ok(Err(error)) => Some(error.to_string()),
             Err(panic) => {
                 self.trouble.0.bugs.fetch_add(1, Ordering::Relaxed);
-                Some(format!("a bug of ours: {}", panic_text(&*panic)))
+                Some(format!("an internal error: {}", panic_text(&*panic)))
             }
         };
         if let Some(why) = &trouble {

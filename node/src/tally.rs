@@ -197,15 +197,15 @@ impl Counts {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         counter(registry, "records", "The records written since the start", of(&self.records));
         counter(registry, "events", "The events received since the start", of(&self.events));
-        let help = "How often a rule could not be judged by an event since the start";
+        let help = "The number of times that a rule failed on an event since the start";
         counter(registry, "rule_errors", help, of(&self.rule_errors));
         registry.register("enforcements", "The enforcements made since the start", self.enforcements.labelled());
         registry.register("attempts", "The attempts that ended since the start", self.attempts.labelled());
         registry.register("executions", "The executions that ended since the start", self.executions.labelled());
         let stages = [("committed", committed), ("dispatched", &self.dispatched), ("finished", &self.finished)];
         let stages = Labelled::new("stage", stages.map(|(stage, took)| (stage, took.clone())));
-        registry.register("stage_seconds", "How long each stage took, from an event's coming in to the end of an attempt", stages);
-        registry.register("execution_seconds", "From an execution's being asked for to its end", self.whole.clone());
+        registry.register("stage_seconds", "The duration of each stage, from the arrival of an event to the end of an attempt", stages);
+        registry.register("execution_seconds", "The time from the request of an execution to its end", self.whole.clone());
     }
 }
 

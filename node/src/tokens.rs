@@ -35,13 +35,15 @@ const ROLES_MAX: usize = 16;
 #[non_exhaustive]
 pub enum TokenRefusal {
     /// The name is not of the shape of one.
-    #[error("`{0}` is no name for a token: write 1 to {NAME_BYTES_MAX} of a-z, 0-9, `_`, `-` and `.`")]
+    #[error("`{0}` is not a valid name for a token: use 1 to {NAME_BYTES_MAX} of a-z, 0-9, `_`, `-` and `.`")]
     Name(String),
     /// There is no role, or too many, or one is not of the shape of one.
-    #[error("`{0}` are no roles for a token: give 1 to {ROLES_MAX}, each a name of a-z, 0-9 and `_`")]
+    #[error("`{0}` are not valid roles for a token: give 1 to {ROLES_MAX}, each a name of a-z, 0-9 and `_`")]
     Roles(String),
     /// A token that was made elsewhere is not of the shape of one.
-    #[error("the given token is none: it is `ens_`, a UUID, `_` and a secret of at least {GIVEN_SECRET_BYTES_MIN} letters and digits")]
+    #[error(
+        "the given token is invalid: expected `ens_`, a UUID, `_` and a secret of at least {GIVEN_SECRET_BYTES_MIN} letters and digits"
+    )]
     Given,
 }
 
@@ -62,9 +64,9 @@ impl Explain for TokenRefusal {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Name(_) => Some("name the token after who holds it, for example `ana` or `ci.release`".to_owned()),
-            Self::Roles(_) => Some("the built-in roles are admin, operator, author and viewer".to_owned()),
-            Self::Given => Some("make one with `echo ens_$(cat /proc/sys/kernel/random/uuid)_$(openssl rand -hex 32)`".to_owned()),
+            Self::Name(_) => Some("name the token after its holder, for example `ana` or `ci.release`".to_owned()),
+            Self::Roles(_) => Some("use, for example, one of the built-in roles: admin, operator, author and viewer".to_owned()),
+            Self::Given => Some("create one with `echo ens_$(cat /proc/sys/kernel/random/uuid)_$(openssl rand -hex 32)`".to_owned()),
         }
     }
 }
@@ -98,7 +100,7 @@ impl TokenTable {
             }
         }
         if !lost.is_empty() {
-            tracing::warn!(tokens = lost.join(", "), "the vault has lost the secrets of tokens: they let nobody in");
+            tracing::warn!(tokens = lost.join(", "), "the vault has lost the secrets of tokens, so these tokens are not accepted");
         }
         for orphan in hashes.into_keys() {
             vault.destroy_token(orphan)?;
@@ -133,7 +135,9 @@ impl TokenTable {
                         Some(hash) => {
                             self.tokens.write().unwrap_or_else(PoisonError::into_inner).insert(fact.id, Entry { hash, holder });
                         }
-                        None => tracing::error!(token = %fact.name, "the vault has no secret of a token that was added: it lets nobody in"),
+                        None => {
+                            tracing::error!(token = %fact.name, "the vault has no secret for a token that was added, so the token is not accepted")
+                        }
                     }
                 }
                 AccessFact::TokenRevoked(fact) => {

@@ -87,9 +87,9 @@ impl ViewFollower {
             return;
         }
         self.mended = Some(Instant::now());
-        tracing::warn!(%why, "the read models are damaged; they are made anew from the log");
+        tracing::warn!(%why, "the read models are damaged and are rebuilt from the log");
         if let Err(error) = jobs.begin(JobKind::ViewsRebuild, None) {
-            tracing::error!(%error, "making the read models anew cannot be begun");
+            tracing::error!(%error, "the rebuild of the read models cannot be started");
         }
     }
 
@@ -125,7 +125,7 @@ impl Follow for ViewFollower {
 
     fn between(&mut self) {
         if self.store.is_damaged() {
-            self.mend("what was read is not what was written");
+            self.mend("the data that was read is not what was written");
         }
         if let Some(handover) = self.rebuilt.take() {
             let adopted = self.adopt(handover.views);
@@ -134,7 +134,7 @@ impl Follow for ViewFollower {
         match self.leaving.step(&mut self.store) {
             Ok(()) => {}
             Err(ViewError::Store(error)) => {
-                tracing::warn!(%error, "what is old could not be taken out of the read models; it is tried again")
+                tracing::warn!(%error, "old executions could not be removed from the read models; the node tries again")
             }
             Err(error) => self.mend(&error.to_string()),
         }

@@ -68,7 +68,7 @@ impl WholeFold<'_> {
         while views.position() < until {
             let records = log.read(views.position(), ReadLimit::default()).map_err(|error| error.to_string())?;
             if records.is_empty() {
-                return Err(format!("the log ends at position {}, the views stand at {until}", views.position()));
+                return Err(format!("the log ends at position {}, but the views are at {until}", views.position()));
             }
             projector.advance_under(views, &records, &mut *onlooker).map_err(|error| error.to_string())?;
             step(views.position());

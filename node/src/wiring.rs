@@ -201,10 +201,10 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
     let (reached, views_at) = watch::channel(ensue_engine::record::Position(0));
     let guard = FoldGuard::open(&opened.data.views_crash(), views.position())
         .watched(Patience::MINUTE)
-        .map_err(|why| machine("looking on at the views' follower", &why))?;
+        .map_err(|why| machine("watching the follower of the views", &why))?;
     let live = LiveViews { file: opened.data.views(), rebuilt: rebuilt.clone(), left_out: guard.left_out(), retention: config.retention };
     let jobs = Jobs::new(log_id, readers.clone(), clock.clone(), live);
-    look_through(views.reader()).map_err(|why| machine("looking through the views", &why))?;
+    look_through(views.reader()).map_err(|why| machine("checking the views", &why))?;
     let view_follower = ViewFollower::new(views, reached, rebuilt, readers.clone())
         .mended_by(jobs.clone())
         .under(Box::new(guard))
@@ -213,10 +213,10 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
     let views_fare = Arc::new(Fares::default());
     let told = (waiting(QueueName::ViewBatches, QueueName::ViewBatchBytes), views_fare.clone());
     let view_follower = followers::start("views", view_follower, opened.log.reader()?, told)
-        .map_err(|why| machine("starting the views' follower", &why))?;
+        .map_err(|why| machine("starting the follower of the views", &why))?;
     let (snapshots, snapshot_writer) = snapshots(opened.checkpoints, opened.saved_at, SNAPSHOT_EVERY_RECORDS);
     let snapshot_trouble = snapshot_writer.trouble();
-    let snapshot_writer = snapshot_writer.start().map_err(|why| machine("starting who saves the state", &why))?;
+    let snapshot_writer = snapshot_writer.start().map_err(|why| machine("starting the thread that saves the state", &why))?;
 
     let owed: Vec<Effect> = opened.engine.owed_effects();
     let running = owed.iter().filter_map(|effect| match effect {
@@ -225,10 +225,10 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
     });
     let running: Vec<AttemptId> = running.collect();
     let kept = KeptBeside::open(&opened.data, (config.outputs, config.artifacts), config.min_free_bytes, &clock, running.iter().copied())
-        .map_err(|why| machine("opening what is kept beside the log", &why))?;
+        .map_err(|why| machine("opening the outputs and artifacts", &why))?;
     let outputs: Arc<dyn Outputs> = kept.outputs.clone();
     let blobs: Arc<dyn Blobs> = Arc::new(kept.blobs.clone());
-    let (begun, previous) = Begun::open(opened.data.begun(), running).map_err(|why| machine("reading what had begun", &why))?;
+    let (begun, previous) = Begun::open(opened.data.begun(), running).map_err(|why| machine("reading the list of begun attempts", &why))?;
     let (handle, unstarted) = sequencer(queues.clone());
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut executor_settings = ExecutorSettings::new(path.clone());
@@ -295,7 +295,7 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
 
     *taken_over = Some(executor.clone());
     executor.take_over(owed, &previous).await;
-    note(&handle, "noting the start", Ask::NoteStart { release: RELEASE.to_owned() })?;
+    note(&handle, "recording the start", Ask::NoteStart { release: RELEASE.to_owned() })?;
     let folder = PacksFolder {
         path: config.packs.clone(),
         settings: pack_values(&config),
@@ -388,8 +388,7 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
     let front = Front::new(ports, api_settings);
     let (stop, stopped) = oneshot::channel::<()>();
     let server = tokio::spawn(Server::new(front).serve(listener, async move { drop(stopped.await) }));
-    let housekeeper =
-        Housekeeper::start(kept, clock.clone()).map_err(|why| machine("starting the job that throws old outputs away", &why))?;
+    let housekeeper = Housekeeper::start(kept, clock.clone()).map_err(|why| machine("starting the job that deletes old outputs", &why))?;
     let ticker = tokio::spawn(tick(clock, handle.clone(), outside.clone()));
     Ok(Node {
         address,
@@ -500,9 +499,9 @@ mod tests {
     #[test]
     fn a_start_that_the_file_of_the_log_refuses_names_that_file() {
         let refusal = SubmitError::Refused(Refusal::Unstorable("its first record is there already".to_owned()));
-        let why = refused("noting the start", &refusal).to_string();
+        let why = refused("recording the start", &refusal).to_string();
         assert!(why.contains("log.sqlite") && why.contains("its first record is there already"), "{why}");
-        let other = refused("noting the start", &SubmitError::Busy);
-        assert!(matches!(other, StartError::Refused { doing: "noting the start", .. }), "{other}");
+        let other = refused("recording the start", &SubmitError::Busy);
+        assert!(matches!(other, StartError::Refused { doing: "recording the start", .. }), "{other}");
     }
 }

@@ -163,7 +163,7 @@ impl Backtest {
         let reads = RuleReads::of(&watching).map(|reads| reads.all).unwrap_or_default();
         if reads == VarReads::All {
             return Err(Stuck::Refused(format!(
-                "`{rule}` reads `vars` as a whole: write their names out, `vars[\"sync.cursor\"]`, so that it can be tried over what came"
+                "`{rule}` reads all of `vars`: write out their names, such as `vars[\"sync.cursor\"]`, so that the rule can be tested with past events"
             )));
         }
         let definitions = Definitions {
@@ -218,7 +218,7 @@ impl Backtest {
             Some(Verdict::Undecided) => match self.sequencing.engine().vars().seen(&self.reads, &self.world) {
                 Ok(vars) => judge_rule(&self.rule, &view, &vars),
                 Err(NotSeen::TooLarge(message)) => Some(Verdict::Erred { message }),
-                Err(NotSeen::Missing(_)) => return Err(Stuck::PutAside("it needs the value of a var that is not kept".to_owned())),
+                Err(NotSeen::Missing(_)) => return Err(Stuck::PutAside("it needs the value of a var that is no longer stored".to_owned())),
             },
             decided => decided.cloned(),
         };

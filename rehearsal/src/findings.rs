@@ -79,7 +79,7 @@ fn step_of(history: &History, step: Option<&Step>, expected: &ExpectedStep) -> V
     let what = format!("step `{}`", expected.path);
     let Some(step) = step else {
         let difference =
-            Difference { at: "status".to_owned(), expected: Some(word(expected.is.status)), got: Some("it was never come to".to_owned()) };
+            Difference { at: "status".to_owned(), expected: Some(word(expected.is.status)), got: Some("it was never reached".to_owned()) };
         return vec![Finding { line: expected.line, what, differences: vec![difference], hint: None }];
     };
     let executions: Vec<&Execution> = step.items.values().filter_map(|item| history.execution(item.execution?)).collect();
@@ -214,7 +214,7 @@ fn first_failure(history: &History, id: ExecutionId) -> Option<String> {
     let unknown = || steps.iter().find(|(_, step)| step.end.as_ref().is_some_and(|end| end.status == Status::Indeterminate));
     match failed {
         Some((path, error)) => Some(format!("`{path}`: {}", said(error))),
-        None => unknown().map(|(path, _)| format!("`{path}` waits for somebody to say what became of it (`on_lost: ask`)")),
+        None => unknown().map(|(path, _)| format!("`{path}` waits for a person to settle it (`on_lost: ask`)")),
     }
 }
 

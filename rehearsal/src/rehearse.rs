@@ -214,7 +214,7 @@ fn one(stage: &Stage, expected: &ExpectedEnforcement, decision: &Decision<'_>) -
 
 fn missing(stage: &Stage, events: &[GivenEvent], expected: &ExpectedEnforcement) -> Finding {
     let difference = Difference { at: "outcome".to_owned(), expected: Some(expected.outcome.as_str().to_owned()), got: None };
-    let what = format!("rule `{}` decides nothing", expected.rule);
+    let what = format!("rule `{}` makes no decision", expected.rule);
     Finding { line: expected.line, what, differences: vec![difference], hint: why_not(stage, events, &expected.rule) }
 }
 
@@ -226,7 +226,7 @@ fn why_not(stage: &Stage, events: &[GivenEvent], name: &RuleRef) -> Option<Strin
     }
     let Some(event) = events.iter().find(|event| rule.triggers.contains(&event.trigger)) else {
         let triggers: Vec<&str> = rule.triggers.iter().map(|trigger| trigger.as_str()).collect();
-        return Some(format!("it listens to {}, and no event is of that kind", triggers.join(", ")));
+        return Some(format!("it listens to {}, but there is no event of that kind", triggers.join(", ")));
     };
     let payload = Document::from_value(&event.payload);
     let time = event.time.unwrap_or_else(|| stage.now());

@@ -99,28 +99,28 @@ pub enum Unreplayable {
     #[error("it has not ended")]
     NotEnded,
     /// It is a step.
-    #[error("it is a step of {0}, and is replayed with it")]
+    #[error("it is a step of {0} and is replayed with it")]
     IsStep(ExecutionId),
     /// Its beginning is not in the log.
     #[error("it is not in the log")]
     NotThere,
     /// What it was given, or what came of it, was erased.
-    #[error("a body that it needs is not kept any more: that of position {0}")]
+    #[error("a body that it needs is no longer stored: that of position {0}")]
     BodyGone(Position),
     /// The definitions that it went by cannot be had any more.
-    #[error("the definitions that it went by, revision {0}, cannot be had any more")]
+    #[error("the definitions that it used, revision {0}, are no longer available")]
     CatalogGone(CatalogRevision),
     /// A reaction was put aside on its way, then or now.
-    #[error("what follows could not be worked out: {0}")]
+    #[error("the next records could not be computed: {0}")]
     PutAside(String),
     /// The node was busy on its way, and worked out later what follows from a record.
-    #[error("the node was busy, and put off what follows from position {0}: for that alone it may go otherwise")]
+    #[error("the node was busy and deferred the reactions to position {0}: this alone can change the course")]
     PutOff(Position),
     /// When a part of it began, or whether, others said that held a lock, or asked for one.
-    #[error("it had to wait for a lock, or was ended for the sake of another: that depends on other executions")]
+    #[error("it waited for a lock or was ended because of another execution: this depends on other executions")]
     Locked,
     /// Which vars there were then cannot be told.
-    #[error("it reads `vars` as a whole, and which there were then cannot be told: have it write their names out")]
+    #[error("it reads all of `vars`, and their values at that time are unknown: write out their names")]
     ReadsVars,
     /// It is too long.
     #[error("it has more than {0} records")]

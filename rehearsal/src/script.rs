@@ -82,7 +82,7 @@ impl<'c> Script<'c> {
 }
 
 fn fits(answer: &Value, schema: &Value) -> Result<(), String> {
-    let schema = whole_schema(schema.clone()).map_err(|misfit| format!("what is asked for is not a JSON Schema: {misfit}"))?;
+    let schema = whole_schema(schema.clone()).map_err(|misfit| format!("the answer's schema is not a JSON Schema: {misfit}"))?;
     let document = Document::from_value(answer);
     let misfits = Schema::Whole(schema).misfits(document.root(), Extra::Refused);
     let misfits: Vec<String> = misfits.iter().map(ToString::to_string).collect();

@@ -239,7 +239,7 @@ impl Stage {
         match self.ask(asker(), Ask::RequestExecution(request))? {
             Answer::Execution(execution) => Ok(execution),
             Answer::Done | Answer::Events(_) | Answer::Catalog(_) | Answer::ReportedLate | Answer::Before(_) => {
-                Err(Stuck::Refused("nothing was asked for".to_owned()))
+                Err(Stuck::Refused("no question was asked".to_owned()))
             }
         }
     }
@@ -326,7 +326,7 @@ impl Stage {
 
     fn attempt(&mut self, dispatch: Box<Dispatch>, cast: &mut impl Cast) -> Result<(), Stuck> {
         if self.stopped.contains(&dispatch.attempt) {
-            return self.report(&dispatch, Err(Failure::new(FailureKind::Cancelled, "it was asked to stop")), None);
+            return self.report(&dispatch, Err(Failure::new(FailureKind::Cancelled, "its cancellation was requested")), None);
         }
         if self.history.undoes(dispatch.execution) {
             // What it takes back never happened.
@@ -422,7 +422,7 @@ impl Stage {
             }
             Some(payload) => {
                 let trigger: TriggerRef =
-                    trigger.parse().map_err(|error| Stuck::Refused(format!("`{trigger}` names no trigger: {error}")))?;
+                    trigger.parse().map_err(|error| Stuck::Refused(format!("`{trigger}` does not name a trigger: {error}")))?;
                 // It stands in for what the step gives: the case says nothing of what rules would make of it.
                 let unseen = Judgement::of_no_rule(self.catalog.revision());
                 let (id_of_event, now) = (self.drawn_event(), self.now());

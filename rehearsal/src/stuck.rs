@@ -19,7 +19,7 @@ pub enum Stuck {
         like: String,
     },
     /// Nobody said what people answer.
-    #[error("`{path}` asks people, and no mock says what they answer")]
+    #[error("`{path}` asks people, and no mock provides their answer")]
     NoAnswer {
         /// The step.
         path: StepPath,
@@ -27,7 +27,7 @@ pub enum Stuck {
         like: String,
     },
     /// Nobody said which event comes.
-    #[error("`{path}` waits for an event of `{trigger}`, and no mock says which one comes")]
+    #[error("`{path}` waits for an event of `{trigger}`, and no mock provides one")]
     NoEvent {
         /// The step.
         path: StepPath,
@@ -35,7 +35,7 @@ pub enum Stuck {
         trigger: String,
     },
     /// The event that was to come is not the one that is waited for.
-    #[error("the event of `{path}` is not the one that it waits for: its `when` does not hold")]
+    #[error("the event of `{path}` is not the one that it waits for: its `when` is not true")]
     EventUnfit {
         /// The step.
         path: StepPath,
@@ -51,7 +51,7 @@ pub enum Stuck {
         number: usize,
     },
     /// An answer cannot be given.
-    #[error("the answer to `{path}` is not taken: {why}")]
+    #[error("the answer to `{path}` is rejected: {why}")]
     AnswerRefused {
         /// The step.
         path: StepPath,
@@ -59,7 +59,7 @@ pub enum Stuck {
         why: String,
     },
     /// It was to expire, and never does.
-    #[error("`{path}` has no `expires`, and waits for ever")]
+    #[error("`{path}` has no `expires`, so it waits forever")]
     NeverExpires {
         /// The step.
         path: StepPath,
@@ -74,10 +74,10 @@ pub enum Stuck {
     #[error("it is refused: {0}")]
     Refused(String),
     /// It goes on and on.
-    #[error("it does not come to an end within {0} records")]
+    #[error("it does not end within {0} records")]
     Endless(usize),
     /// The core put something aside: a bug.
-    #[error("what follows could not be worked out: {0}")]
+    #[error("the next records could not be computed: {0}")]
     PutAside(String),
     /// The catalog cannot be built: a bug.
     #[error("the catalog cannot be built: {0}")]
@@ -88,15 +88,17 @@ impl Stuck {
     /// Says what helps, where that is known.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NoMock { path, like, .. } => Some(format!("say what it comes to:\nmocks:\n  {path}: {{ result: {like} }}")),
-            Self::NoAnswer { path, like } => Some(format!("say what is answered:\nmocks:\n  {path}: {{ answer: {like} }}")),
-            Self::NoEvent { path, .. } => Some(format!("say what matters of its payload:\nmocks:\n  {path}: {{ event: {{ … }} }}")),
-            Self::EventUnfit { path } => Some(format!("give the payload what the `when` of `{path}` asks for")),
-            Self::MocksOver { path, .. } => {
-                Some(format!("add one to the list, or write one mock for all of them:\nmocks:\n  {path}: {{ result: {{}} }}"))
+            Self::NoMock { path, like, .. } => Some(format!("add a mock with its result:\nmocks:\n  {path}: {{ result: {like} }}")),
+            Self::NoAnswer { path, like } => Some(format!("add a mock with the answer:\nmocks:\n  {path}: {{ answer: {like} }}")),
+            Self::NoEvent { path, .. } => {
+                Some(format!("add a mock with the relevant parts of the payload:\nmocks:\n  {path}: {{ event: {{ … }} }}"))
             }
-            Self::NeverExpires { .. } => Some("give the step an `expires`, or the mock an `answer` or an `event`".to_owned()),
-            Self::PutAside(_) | Self::NoCatalog(_) => Some("this is a bug of ours: please report it with the pack".to_owned()),
+            Self::EventUnfit { path } => Some(format!("change the payload so that the `when` of `{path}` is true")),
+            Self::MocksOver { path, .. } => {
+                Some(format!("add one to the list, or write a single mock for all of them:\nmocks:\n  {path}: {{ result: {{}} }}"))
+            }
+            Self::NeverExpires { .. } => Some("add an `expires` to the step, or an `answer` or an `event` to the mock".to_owned()),
+            Self::PutAside(_) | Self::NoCatalog(_) => Some("report this internal error with the pack".to_owned()),
             Self::AnswerRefused { .. } | Self::NoAction(_) | Self::NoTrigger(_) | Self::Refused(_) | Self::Endless(_) => None,
         }
     }

@@ -124,7 +124,7 @@ fn steps_come_to_their_mocks_and_are_held_against_what_is_expected() {
 fn a_step_without_a_mock_fails_the_case_and_shows_the_one_to_write() {
     insta::assert_snapshot!(fails("build: { action: demo.made }", "expect: { status: succeeded }"), @"
     `build` would run `demo.made`, which has no mock here (line 1)
-      = say what it comes to:
+      = add a mock with its result:
     mocks:
       build: { result: {} }
     ");
@@ -158,7 +158,7 @@ fn a_list_that_is_too_short_says_so() {
         "mocks: { build: [{ error: { kind: network } }] }\nexpect: { status: failed }",
     ), @"
     the mocks of `build` are 1, and this would be number 2 (line 1)
-      = add one to the list, or write one mock for all of them:
+      = add one to the list, or write a single mock for all of them:
     mocks:
       build: { result: {} }
     ");
@@ -235,7 +235,7 @@ fn a_wait_is_over_with_the_event_of_its_mock_for_which_its_condition_holds() {
     let unsaid = fails(CI, "expect: { status: succeeded }");
     assert!(unsaid.contains("waits for an event of `demo.ping`"), "{unsaid}");
     let unfit = fails(CI, "mocks: { ci: { event: { host: b } } }\nexpect: { status: succeeded }");
-    assert!(unfit.contains("its `when` does not hold"), "{unfit}");
+    assert!(unfit.contains("its `when` is not true"), "{unfit}");
 }
 
 #[test]
@@ -282,7 +282,7 @@ fn a_workflow_that_waits_for_somebody_to_settle_a_step_says_so() {
     insta::assert_snapshot!(fails("build: { action: demo.made }", "mocks: { build: { error: { kind: lost } } }\nexpect: { status: failed }"), @"
     the run (line 4)
       status: failed / it has not ended
-      = `build` waits for somebody to say what became of it (`on_lost: ask`)
+      = `build` waits for a person to settle it (`on_lost: ask`)
     ");
 }
 

@@ -22,13 +22,13 @@ const GITHUB_PREFIX: &str = "sha256=";
 #[non_exhaustive]
 pub enum SignatureRefusal {
     /// The sensor watches something else.
-    #[error("the sensor takes no deliveries")]
+    #[error("the sensor accepts no deliveries")]
     NoDeliveries,
     /// The key is not set, or cannot be opened.
-    #[error("the key that proves the sender is not set")]
+    #[error("the key that verifies the sender is not set")]
     NoKey,
     /// The key is too short to prove anything.
-    #[error("the key that proves the sender is {bytes} bytes long, {KEY_BYTES_MIN} is the least")]
+    #[error("the key that verifies the sender is {bytes} bytes long, but it must have at least {KEY_BYTES_MIN}")]
     ShortKey {
         /// Its length.
         bytes: usize,
@@ -40,7 +40,7 @@ pub enum SignatureRefusal {
         header: String,
     },
     /// The header is there more than once, so nobody can say which one counts.
-    #[error("the header `{header}` is there {times} times, it must be there once")]
+    #[error("the header `{header}` must be present once, but it is present {times} times")]
     Repeated {
         /// The header, in lower case.
         header: String,
@@ -48,7 +48,7 @@ pub enum SignatureRefusal {
         times: usize,
     },
     /// The header does not hold a signature.
-    #[error("the header `{header}` holds no signature of the form {form}")]
+    #[error("the header `{header}` does not contain a signature of the form {form}")]
     Malformed {
         /// The header, in lower case.
         header: String,
@@ -56,7 +56,7 @@ pub enum SignatureRefusal {
         form: String,
     },
     /// The signature is not that of this body under this key.
-    #[error("the signature in `{header}` is not that of this body under this key")]
+    #[error("the signature in `{header}` does not match this body and this key")]
     Wrong {
         /// The header, in lower case.
         header: String,

@@ -37,7 +37,7 @@ pub struct Emitted {
 #[non_exhaustive]
 pub enum HookRefusal {
     /// The hook cannot tell who delivers, so it takes nothing.
-    #[error("the hook `{sensor}` takes nothing: {why}")]
+    #[error("the hook `{sensor}` accepts no deliveries: {why}")]
     Unusable {
         /// The sensor.
         sensor: SensorRef,
@@ -47,10 +47,10 @@ pub enum HookRefusal {
         why: SignatureRefusal,
     },
     /// The delivery does not prove who sent it.
-    #[error("the delivery is not proven: {0}")]
+    #[error("the delivery is not verified: {0}")]
     Unproven(SignatureRefusal),
     /// The body is not said to be JSON.
-    #[error("the delivery is {given}; this hook takes `application/json`")]
+    #[error("the delivery is {given}, but this hook accepts `application/json`")]
     NotJsonType {
         /// What it is said to be.
         given: String,
@@ -59,7 +59,7 @@ pub enum HookRefusal {
     #[error("the body is not JSON: {0}")]
     NotJson(JsonError),
     /// An expression of the sensor erred on this delivery.
-    #[error("`{part}` of `emits[{index}]` (`{trigger}`) of the sensor `{sensor}` erred: {why}")]
+    #[error("`{part}` of `emits[{index}]` (`{trigger}`) of the sensor `{sensor}` failed: {why}")]
     EmitErred {
         /// The sensor.
         sensor: SensorRef,
@@ -151,16 +151,16 @@ impl Explain for HookRefusal {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Unusable { key: Some(key), .. } => {
-                format!("set the secret that the sender signs with, {KEY_BYTES_MIN} bytes or more: `ensue keys set {key}`")
+                format!("set the secret that the sender signs with, at least {KEY_BYTES_MIN} bytes: `ensue keys set {key}`")
             }
             Self::Unusable { key: None, .. } => "name a key in the sensor's `verify`".into(),
             Self::Unproven(_) => {
-                "the sender must sign the raw body with the hook's secret; compare the secret at the sender with the one set here".into()
+                "have the sender sign the raw body with the hook's secret; compare the secret at the sender with the one set here".into()
             }
-            Self::NotJsonType { .. } => "choose the content type `application/json` where the webhook is set up, and no compression".into(),
-            Self::NotJson(_) => "send one JSON value in UTF-8, at most 128 levels deep, no key twice in one object".into(),
-            Self::EmitErred { .. } => "mend the sensor's expression, or ask for fields that may be absent with `.?field.orValue(…)`".into(),
-            Self::TooManySteps { .. } => "narrow the lists that the sensor's expressions loop over".into(),
+            Self::NotJsonType { .. } => "set the webhook's content type to `application/json` at the sender, without compression".into(),
+            Self::NotJson(_) => "send one JSON value in UTF-8, with at most 128 levels and no duplicate keys in an object".into(),
+            Self::EmitErred { .. } => "fix the sensor's expression, or read fields that may be absent with `.?field.orValue(…)`".into(),
+            Self::TooManySteps { .. } => "shorten the lists that the sensor's expressions loop over".into(),
         })
     }
 }
@@ -286,10 +286,10 @@ fn demand_json_type(headers: &[(String, String)]) -> Result<(), HookRefusal> {
     }
     let types: Vec<_> = all("content-type").collect();
     match types.as_slice() {
-        [] => refuse("of no content type".into()),
+        [] => refuse("sent without a content type".into()),
         [one] if is_json(one) => Ok(()),
         [one] => refuse(format!("`{}`", brief(one))),
-        [_, _, ..] => refuse("of more than one content type".into()),
+        [_, _, ..] => refuse("sent with more than one content type".into()),
     }
 }
 
@@ -412,11 +412,11 @@ fn dedupe_key(value: &Value<'_>) -> Result<Option<String>, String> {
         Value::Uint(number) => number.to_string(),
         other => match other.as_str() {
             Some(text) => text.into_owned(),
-            None => return Err(format!("the key is {}, it must be a string or a whole number", other.kind())),
+            None => return Err(format!("the key is {}, but it must be a string or a whole number", other.kind())),
         },
     };
     if key.len() > DEDUPE_BYTES_MAX {
-        return Err(format!("the key is {} bytes long, {DEDUPE_BYTES_MAX} is the most", key.len()));
+        return Err(format!("the key is {} bytes long; the limit is {DEDUPE_BYTES_MAX}", key.len()));
     }
     Ok((!key.is_empty()).then_some(key))
 }

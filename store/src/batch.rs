@@ -31,20 +31,20 @@ pub(crate) fn check(batch: &Batch, log: LogId, head: Position, epoch: Epoch) -> 
     let mut expected = head;
     for (index, record) in batch.records.iter().enumerate() {
         if expected.0 >= POSITION_MAX {
-            return refused(index, format!("position {POSITION_MAX} is the last that a log can have"));
+            return refused(index, format!("position {POSITION_MAX} is the last one that a log can have"));
         }
         expected = expected.next();
         if record.position != expected {
-            return refused(index, format!("it has position {}, {expected} is the next", record.position));
+            return refused(index, format!("it has position {}, but the next position is {expected}", record.position));
         }
         if record.log != log {
-            return refused(index, format!("it belongs to log {}, this is {log}", record.log));
+            return refused(index, format!("it belongs to log {}, but this is log {log}", record.log));
         }
         if record.epoch != epoch {
-            return refused(index, format!("it has epoch {}, {epoch} is written", record.epoch));
+            return refused(index, format!("it has epoch {}, but the current epoch is {epoch}", record.epoch));
         }
         if record.batch != id {
-            return refused(index, format!("it belongs to batch {}, this is {id}", record.batch));
+            return refused(index, format!("it belongs to batch {}, but this is batch {id}", record.batch));
         }
     }
     Ok(id)
@@ -52,11 +52,11 @@ pub(crate) fn check(batch: &Batch, log: LogId, head: Position, epoch: Epoch) -> 
 
 /// Says that a record would be the second with its revision, or leave one out.
 pub(crate) fn revision_refused(index: usize, record: &ensue_engine::record::Record, newest: u64) -> AppendError {
-    let why = format!("{} is at revision {newest}, the record has {}", record.stream, record.revision);
+    let why = format!("{} is at revision {newest}, but the record has revision {}", record.stream, record.revision);
     AppendError::Refused { record: index, why }
 }
 
 /// Says that the log holds a record with this id.
 pub(crate) fn id_refused(index: usize, id: Id) -> AppendError {
-    AppendError::Refused { record: index, why: format!("there is a record with the id {id} already") }
+    AppendError::Refused { record: index, why: format!("a record with the id {id} already exists") }
 }

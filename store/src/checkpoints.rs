@@ -184,11 +184,11 @@ impl Checkpoints {
         let any: AnyHeadLine = serde_json::from_slice(&line).map_err(|error| format!("its head is damaged: {error}"))?;
         if any.format > FORMAT {
             let release = any.release.unwrap_or_else(|| "a newer release".to_owned());
-            return Err(format!("it has format {}, this release knows up to {FORMAT}: {release} wrote it", any.format));
+            return Err(format!("it has format {}, but this release knows formats only up to {FORMAT}: {release} wrote it", any.format));
         }
         let head: HeadLine = serde_json::from_slice(&line).map_err(|error| format!("its head is damaged: {error}"))?;
         if head.log != self.log {
-            return Err(format!("it is of log {}, this is {}", head.log, self.log));
+            return Err(format!("it belongs to log {}, but this is log {}", head.log, self.log));
         }
         Ok((head, file))
     }
@@ -280,7 +280,7 @@ fn stranger(reader: &dyn LogReader, at: Head) -> Result<Option<String>, LogError
     };
     let there = reader.read(Position(before), ReadLimit { records: 1, bytes: 0 })?;
     Ok(match there.first() {
-        None => Some(format!("it was saved at position {}, the log ends at {}", at.position, reader.head()?.position)),
+        None => Some(format!("it was saved at position {}, but the log ends at {}", at.position, reader.head()?.position)),
         Some(record) if record.chain != at.chain => {
             Some(format!("the record at position {} is not the one that it was saved at", at.position))
         }
@@ -458,7 +458,10 @@ mod tests {
         let path = fixture.save("two");
         fs::write(&path, b"{\"format\":2,\"release\":\"9.0.0\",\"more\":true}\nwhatever").unwrap();
         let (state, skipped) = fixture.found();
-        assert_eq!((state.unwrap().as_str(), skipped[0].as_str()), ("one", "it has format 2, this release knows up to 1: 9.0.0 wrote it"));
+        assert_eq!(
+            (state.unwrap().as_str(), skipped[0].as_str()),
+            ("one", "it has format 2, but this release knows formats only up to 1: 9.0.0 wrote it")
+        );
     }
 
     #[test]
@@ -489,7 +492,7 @@ mod tests {
         let ahead = Checkpoint { at: Head { position: Position(99), ..fixture.writer.head() }, ..fixture.checkpoint("ahead") };
         write(&fixture.checkpoints(), &ahead);
         let (state, skipped) = fixture.found();
-        assert_eq!((state.unwrap().as_str(), skipped[0].as_str()), ("one", "it was saved at position 99, the log ends at 1"));
+        assert_eq!((state.unwrap().as_str(), skipped[0].as_str()), ("one", "it was saved at position 99, but the log ends at 1"));
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub enum DataDirError {
         holder: String,
     },
     /// It does not lie on a local disk.
-    #[error("the data directory {} is on {kind}, where neither locks nor syncs can be relied on", .path.display())]
+    #[error("the data directory {} is on {kind}, which does not support reliable locks and syncs", .path.display())]
     NotLocal {
         /// The directory.
         path: PathBuf,
@@ -75,8 +75,8 @@ impl Explain for DataDirError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::InUse { .. } => Some("talk to the node that has it with --server URL, or stop that node first".to_owned()),
-            Self::NotLocal { .. } => Some("name a directory on a local disk with --data".to_owned()),
+            Self::InUse { .. } => Some("use --server URL to connect to the node that uses it, or stop that node first".to_owned()),
+            Self::NotLocal { .. } => Some("use --data to name a directory on a local disk".to_owned()),
             Self::Unusable { .. } => None,
         }
     }

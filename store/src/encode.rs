@@ -29,7 +29,7 @@ pub enum EncodingError {
     #[error("the body's content is damaged: {0}")]
     Damaged(String),
     /// It has another size than it says.
-    #[error("the body's content is damaged: it has {found} bytes, {declared} were written")]
+    #[error("the body's content is damaged: it has {found} bytes, but {declared} were written")]
     Size {
         /// The size that was written.
         declared: u64,

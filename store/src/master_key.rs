@@ -34,10 +34,10 @@ pub enum MasterKeyError {
     #[error("there is no master key at {}", .0.display())]
     Missing(PathBuf),
     /// There is such a file.
-    #[error("there is a master key at {} already", .0.display())]
+    #[error("a master key already exists at {}", .0.display())]
     Exists(PathBuf),
     /// Others can read or write the file.
-    #[error("the master key at {} can be used by others: its mode is {mode:o}", .path.display())]
+    #[error("the master key at {} is accessible to other users: its mode is {mode:o}", .path.display())]
     Exposed {
         /// The file.
         path: PathBuf,
@@ -45,7 +45,7 @@ pub enum MasterKeyError {
         mode: u32,
     },
     /// The file does not hold a key.
-    #[error("the file {} is no master key: it must hold 64 hex digits", .0.display())]
+    #[error("the file {} is not a master key: it must hold 64 hex digits", .0.display())]
     Malformed(PathBuf),
     /// The file cannot be used.
     #[error("the master key at {} cannot be used: {source}", .path.display())]
@@ -78,7 +78,7 @@ impl Explain for MasterKeyError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Missing(_) => Some("restore it from a backup, or name its place with --master-key or ENSUE_MASTER_KEY_FILE".to_owned()),
+            Self::Missing(_) => Some("restore it from a backup, or set its path with --master-key or ENSUE_MASTER_KEY_FILE".to_owned()),
             Self::Exists(_) => None,
             Self::Exposed { path, .. } => Some(format!("chmod 600 {}", path.display())),
             Self::Malformed(_) => Some("restore it from a backup".to_owned()),

@@ -54,13 +54,13 @@ impl Schema {
 #[non_exhaustive]
 pub enum OpenError {
     /// The SQLite that this program was built with is too old.
-    #[error("SQLite {found} can lose commits; {SQLITE_VERSION_MIN} is the oldest that is used")]
+    #[error("SQLite {found} can lose commits; the oldest supported version is {SQLITE_VERSION_MIN}")]
     OldSqlite {
         /// Its version, as SQLite writes it in one number.
         found: i32,
     },
     /// A newer release wrote it.
-    #[error("{path} has version {found} of its tables, this release knows up to {known}: it is data from a newer release")]
+    #[error("{path} has tables of version {found}, but this release knows versions only up to {known}: a newer release wrote it")]
     Newer {
         /// The file.
         path: PathBuf,
@@ -70,7 +70,7 @@ pub enum OpenError {
         known: i64,
     },
     /// It is not what this release makes.
-    #[error("{path} is not the {name} that Ensue writes: {why}")]
+    #[error("{path} is not Ensue's {name}: {why}")]
     Foreign {
         /// The file.
         path: PathBuf,
@@ -137,8 +137,8 @@ impl Explain for OpenError {
             Self::Newer { .. } => Some("start the release that wrote it, or a newer one".into()),
             Self::Foreign { .. } => Some("move the file away, or name another data directory with --data".into()),
             Self::Damaged { .. } => Some("keep a copy, run `ensue log verify --data DIR`, and restore a backup".into()),
-            Self::Full { .. } => Some("make space on the disk of the data directory, then start again".into()),
-            Self::InUse { .. } => Some("stop the other process, or talk to its node with --server".into()),
+            Self::Full { .. } => Some("free some space on the disk of the data directory, then start again".into()),
+            Self::InUse { .. } => Some("stop the other process, or use --server to connect to its node".into()),
             Self::Unusable { .. } => None,
         }
     }
@@ -190,7 +190,7 @@ pub(crate) fn open_to_read(place: &Place, schema: &Schema) -> Result<Connection,
     let found = version(&connection).map_err(failed)?;
     demand_known(found, path, schema)?;
     if found < schema.version() {
-        let why = format!("it has version {found} of its tables, {} is read; start a node on it once", schema.version());
+        let why = format!("it has tables of version {found}, but version {} is required; start a node on it once", schema.version());
         return Err(OpenError::Unusable { path: path.to_owned(), why });
     }
     compare(&connection, path, schema)?;
@@ -232,7 +232,7 @@ fn settle(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     // cut can take a commit back.
     let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).map_err(failed)?;
     if mode != "wal" {
-        let why = format!("it stays with the journal mode `{mode}`, as after a failure of the disk");
+        let why = format!("it stays in the journal mode `{mode}`, which can happen after a disk failure");
         return Err(OpenError::Unusable { path: path.to_owned(), why });
     }
     if busy == 0 { Ok(()) } else { Err(OpenError::InUse { path: path.to_owned() }) }
@@ -288,7 +288,7 @@ fn compare(connection: &Connection, path: &Path, schema: &Schema) -> Result<(), 
     let foreign = |why: String| OpenError::Foreign { path: path.to_owned(), name: schema.name, why };
     let id: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(failed)?;
     if id != APPLICATION_ID {
-        return Err(foreign("another program's mark stands in it".to_owned()));
+        return Err(foreign("it has the application id of another program".to_owned()));
     }
     let model = Connection::open_in_memory().map_err(failed)?;
     for migration in schema.migrations {
@@ -296,7 +296,7 @@ fn compare(connection: &Connection, path: &Path, schema: &Schema) -> Result<(), 
     }
     let (ours, theirs) = (definitions(&model).map_err(failed)?, definitions(connection).map_err(failed)?);
     match theirs.iter().find(|definition| !ours.contains(definition)) {
-        Some((_, name, _)) => Err(foreign(format!("`{name}` is not defined so"))),
+        Some((_, name, _)) => Err(foreign(format!("`{name}` has another definition"))),
         None if theirs.len() < ours.len() => Err(foreign("a table or an index is missing".to_owned())),
         None => Ok(()),
     }

@@ -36,7 +36,7 @@ pub enum Data {
 #[non_exhaustive]
 pub enum StateFolderError {
     /// Nobody says where it is.
-    #[error("neither XDG_STATE_HOME nor HOME is set, so there is no place outside the data directory for the master key")]
+    #[error("neither XDG_STATE_HOME nor HOME is set, so there is no place for the master key outside the data directory")]
     NoPlace,
     /// The master key cannot be had.
     #[error(transparent)]
@@ -50,7 +50,7 @@ pub enum StateFolderError {
         source: io::Error,
     },
     /// The head in it was not written by this program.
-    #[error("{} does not hold the head of a log", .0.display())]
+    #[error("{} does not contain the head of a log", .0.display())]
     HeadMalformed(PathBuf),
 }
 
@@ -79,7 +79,7 @@ impl Explain for StateFolderError {
             Self::MasterKey(error) => error.hint(),
             Self::Unusable { .. } => None,
             Self::HeadMalformed(path) => {
-                Some(format!("check the log with `ensue log verify`; where it is whole, move {} away and start again", path.display()))
+                Some(format!("check the log with `ensue log verify`; if it is intact, move {} away and start again", path.display()))
             }
         }
     }

@@ -87,7 +87,7 @@ impl Sealer {
 
     pub(crate) fn seal(&self, purpose: &Purpose, value: &[u8]) -> Result<Vec<u8>, VaultError> {
         if value.len() > SECRET_BYTES_MAX {
-            let why = format!("a value of {} bytes is too large, {SECRET_BYTES_MAX} is the most", value.len());
+            let why = format!("a value of {} bytes is too large; the limit is {SECRET_BYTES_MAX}", value.len());
             return Err(VaultError::Store(why));
         }
         let mut data_key = Zeroizing::new([0; KEY_BYTES]);
@@ -159,7 +159,7 @@ fn cipher(key: &[u8; KEY_BYTES]) -> Aes256Gcm {
 }
 
 fn fill(bytes: &mut [u8]) -> Result<(), VaultError> {
-    getrandom::fill(bytes).map_err(|error| VaultError::Store(format!("the system gives no randomness: {error}")))
+    getrandom::fill(bytes).map_err(|error| VaultError::Store(format!("the system provides no randomness: {error}")))
 }
 
 #[cfg(test)]

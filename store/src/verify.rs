@@ -44,7 +44,7 @@ pub enum VerifyError {
         why: EncodingError,
     },
     /// A stream has a gap, or a revision twice.
-    #[error("the record at position {at} has revision {found} of {stream}, {expected} should follow there")]
+    #[error("the record at position {at} has revision {found} of {stream}, but revision {expected} should be there")]
     Revision {
         /// The position of the record.
         at: Position,
@@ -56,7 +56,7 @@ pub enum VerifyError {
         found: Revision,
     },
     /// The records end elsewhere than the head says.
-    #[error("the records end at position {}, the head of the log says {}: records were cut off or added", .found.position, .head.position)]
+    #[error("the records end at position {}, but the head of the log is at {}: records were cut off or added", .found.position, .head.position)]
     Head {
         /// What the head says.
         head: Head,
@@ -97,12 +97,13 @@ impl Explain for VerifyError {
         match self {
             Self::Log(index @ LogError::Index(_)) => index.hint(),
             Self::Cut { .. } | Self::Rewritten { .. } => Some(
-                "to verify a backup, add `--copy`; to start on one that you restored, run `ensue restore accept --data DIR`; otherwise keep a \
-                 copy, and look for who or what changed the file"
+                "to verify a backup, add `--copy`; to start from a restored backup, run `ensue restore accept --data DIR`; otherwise \
+                 keep a copy, and find out who or what changed the file"
                     .to_owned(),
             ),
             _ => Some(
-                "keep a copy of the data directory as it is, restore the last backup, and look for who or what changed the file".to_owned(),
+                "keep an unchanged copy of the data directory, restore the last backup, and find out who or what changed the file"
+                    .to_owned(),
             ),
         }
     }

@@ -262,7 +262,7 @@ pub enum ViewError {
     #[error("the views are damaged: {0}")]
     NotWhole(String),
     /// A change does not fit what is kept.
-    #[error("the change of the {view} row of position {position} does not fit what is kept")]
+    #[error("the change of the {view} row of position {position} does not match the stored row")]
     Misfit {
         /// The view.
         view: ViewName,
@@ -270,7 +270,7 @@ pub enum ViewError {
         position: Position,
     },
     /// The records do not follow what was folded.
-    #[error("the views are at position {at}, the records begin at {next}: they must follow")]
+    #[error("the views are at position {at}, but the records begin at {next}: there must be no gap")]
     Gap {
         /// Where the views are.
         at: Position,
@@ -307,11 +307,15 @@ impl Explain for ViewError {
         match self {
             Self::Store(_) => Some("see the node's log and `ensue doctor`".into()),
             Self::Damaged { .. } | Self::NotWhole(_) | Self::Misfit { .. } | Self::Gap { .. } => {
-                Some("the log is whole; `ensue views rebuild` makes the views anew from it".into())
+                Some("rebuild the views from the log with `ensue views rebuild`; the log is intact".into())
             }
             Self::NoColumn { view, .. } => {
                 let known: Vec<&str> = view.columns().iter().map(|column| column.as_str()).collect();
-                Some(if known.is_empty() { format!("{view} have no filters") } else { format!("{view} have {}", known.join(", ")) })
+                Some(if known.is_empty() {
+                    format!("filters are not available for {view}")
+                } else {
+                    format!("use the filters of {view}: {}", known.join(", "))
+                })
             }
         }
     }

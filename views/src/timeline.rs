@@ -52,41 +52,41 @@ impl TimelineEntry {
 fn tell(fact: ExecutionFact<'_>) -> String {
     match fact {
         ExecutionFact::ExecutionRequested(fact) => match (&fact.rule, &fact.part_of) {
-            (Some(rule), _) => format!("rule {rule} asked for {}", fact.action),
-            (None, Some(part)) => format!("{} asked for {}{}", part_name(part), fact.action, with_item(part)),
-            (None, None) => format!("{} was asked for", fact.action),
+            (Some(rule), _) => format!("rule {rule} requested {}", fact.action),
+            (None, Some(part)) => format!("{} requested {}{}", part_name(part), fact.action, with_item(part)),
+            (None, None) => format!("{} was requested", fact.action),
         },
         ExecutionFact::AttemptStarted(fact) => format!("attempt {} was given to worker {}", fact.number, fact.worker),
         ExecutionFact::AttemptProgressed(fact) => match fact.thousandths {
-            Some(thousandths) => format!("the attempt said that it is {}.{} % done", thousandths / 10, thousandths % 10),
-            None => "the attempt said what it does".to_owned(),
+            Some(thousandths) => format!("the attempt reported that it is {}.{} % done", thousandths / 10, thousandths % 10),
+            None => "the attempt reported what it is doing".to_owned(),
         },
         ExecutionFact::AttemptEmitted(fact) => format!("the attempt emitted the event {}", fact.event),
-        ExecutionFact::ArtifactKept(fact) => format!("the attempt gave the file `{}` of {} bytes away", fact.name, fact.bytes),
-        ExecutionFact::MessageRefused(fact) => format!("what the attempt said was not taken: {}", fact.reason),
+        ExecutionFact::ArtifactKept(fact) => format!("the attempt created the artifact `{}` of {} bytes", fact.name, fact.bytes),
+        ExecutionFact::MessageRefused(fact) => format!("a message of the attempt was rejected: {}", fact.reason),
         ExecutionFact::AttemptSucceeded(fact) => format!("the attempt succeeded{}", earlier(fact.ended_at)),
         ExecutionFact::AttemptFailed(fact) => {
             let failed = format!("the attempt failed{}: {}", earlier(fact.ended_at), why(&fact.error));
             match fact.retry_after_millis {
-                Some(wait) => format!("{failed}; the server asks for a wait of {}", duration_text(wait)),
+                Some(wait) => format!("{failed}; the server asks to wait for {}", duration_text(wait)),
                 None => failed,
             }
         }
         ExecutionFact::AttemptLost(fact) => {
             let because = fact.error.as_ref().map_or("the worker is gone", |error| &error.message);
             match fact.evidence {
-                Evidence::NotBegun => format!("{because}; the attempt had not begun, nothing happened"),
+                Evidence::NotBegun => format!("{because}; the attempt had not begun, so it had no effect"),
                 Evidence::MayHaveBegun => format!("{because}; the attempt may have taken effect"),
             }
         }
         ExecutionFact::AttemptReportedLate(fact) => match &fact.error {
-            None => "an attempt that had been given up reported success; it changed nothing".to_owned(),
-            Some(error) => format!("an attempt that had been given up reported a failure; it changed nothing: {}", why(error)),
+            None => "an attempt that had already been given up reported success; this changes nothing".to_owned(),
+            Some(error) => format!("an attempt that had already been given up reported a failure; this changes nothing: {}", why(error)),
         },
         ExecutionFact::ExecutionSucceeded(_) => "succeeded".to_owned(),
         ExecutionFact::ExecutionFailed(fact) => format!("failed: {}", why(&fact.error)),
         ExecutionFact::ExecutionTimedOut(fact) => format!("timed out: {}", why(&fact.error)),
-        ExecutionFact::ExecutionCancelRequested(_) => "somebody asked that it end".to_owned(),
+        ExecutionFact::ExecutionCancelRequested(_) => "cancel requested".to_owned(),
         ExecutionFact::ExecutionPaused(_) => "paused: nothing of it starts until it is resumed".to_owned(),
         ExecutionFact::ExecutionResumed(_) => "resumed".to_owned(),
         ExecutionFact::ExecutionCancelled(fact) => match &fact.error {
@@ -102,12 +102,12 @@ fn tell(fact: ExecutionFact<'_>) -> String {
             format!("holds the lock of {} {} that it waited for", fact.lock.owner.noun(), fact.lock.owner.as_str())
         }
         ExecutionFact::ExecutionBecameIndeterminate(_) => {
-            "it is unknown whether it took effect; `ensue executions settle` says what became of it".to_owned()
+            "it is unknown whether it took effect; settle it with `ensue executions settle`".to_owned()
         }
         ExecutionFact::ExecutionSettled(fact) => match &fact.outcome {
             Settlement::Succeeded => "settled: it took effect".to_owned(),
             Settlement::Failed { error } => format!("settled: it did not take effect: {error}"),
-            Settlement::Retry => "settled: it did not take effect and is tried again".to_owned(),
+            Settlement::Retry => "settled: it did not take effect and will be retried".to_owned(),
         },
     }
 }
@@ -147,20 +147,20 @@ fn tell_step(fact: StepFact<'_>) -> String {
             Some(item) => format!("item {item} of step {} failed: {}", fact.step, why(&fact.error)),
             None => format!("step {} failed: {}", fact.step, why(&fact.error)),
         },
-        StepFact::StepExpanded(fact) => format!("step {} is done for each of {} items", fact.step, fact.count),
+        StepFact::StepExpanded(fact) => format!("step {} runs for each of {} items", fact.step, fact.count),
         StepFact::StepEnded(fact) => match &fact.error {
             None => format!("step {} succeeded", fact.step),
             Some(error) => format!("step {} failed: {}", fact.step, why(error)),
         },
-        StepFact::WaitOpened(fact) => format!("step {} counts events of {} from now on", fact.step, fact.trigger),
-        StepFact::WaitMatched(fact) => format!("the event that step {} waits for has come: {}", fact.step, fact.event),
+        StepFact::WaitOpened(fact) => format!("step {} waits for events of {} from now on", fact.step, fact.trigger),
+        StepFact::WaitMatched(fact) => format!("the event that step {} waits for arrived: {}", fact.step, fact.event),
         StepFact::WaitErred(fact) => {
-            format!("whether event {} is the one that step {} waits for cannot be told: {}", fact.event, fact.step, fact.message)
+            format!("it is unknown whether event {} is the one that step {} waits for: {}", fact.event, fact.step, fact.message)
         }
         StepFact::RerunPlanned(fact) => {
             let from = match &fact.from {
                 RerunFrom::Start => "the start".to_owned(),
-                RerunFrom::Failed => "what did not succeed".to_owned(),
+                RerunFrom::Failed => "the parts that did not succeed".to_owned(),
                 RerunFrom::Step(step) => format!("step {step}"),
             };
             format!("runs {} again from {from}", fact.of)
@@ -168,7 +168,7 @@ fn tell_step(fact: StepFact<'_>) -> String {
         StepFact::StepTakenOver(fact) => {
             let of = fact.item.map_or(String::new(), |item| format!("item {item} of "));
             let from = fact.taken.execution.map_or(String::new(), |from| format!(", from {from}"));
-            format!("{of}step {} is taken over: it had succeeded{from}", fact.step)
+            format!("{of}step {} is taken over: it had already succeeded{from}", fact.step)
         }
         StepFact::UndoBegun(fact) => match fact.count {
             1 => "undoes the one step that succeeded".to_owned(),
@@ -188,20 +188,20 @@ fn tell_inquiry(fact: InquiryFact<'_>) -> String {
             format!("asked {assignees}: {}", fact.title)
         }
         InquiryFact::InquiryAnswered(InquiryAnswered { by, verdict, .. }) => match verdict {
-            Verdict::Counts => format!("{by} answered; more people have to"),
+            Verdict::Counts => format!("{by} answered; more people must answer"),
             Verdict::Decides => format!("{by} answered, which decides"),
             Verdict::Vetoes => format!("{by} answered with a veto, which decides"),
         },
         InquiryFact::InquiryReminded(fact) => match fact.number {
             1 => "nobody has decided yet".to_owned(),
-            number => format!("nobody has decided yet, said {number} times now"),
+            number => format!("nobody has decided yet; this is reminder {number}"),
         },
         InquiryFact::InquiryEscalated(fact) => {
             format!("asked {} as well", fact.to.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
         }
-        InquiryFact::InquiryNotified(fact) => format!("those who are asked are told by execution {}", fact.execution),
-        InquiryFact::InquiryNotificationFailed(fact) => format!("those who are asked could not be told: {}", why(&fact.error)),
-        InquiryFact::InquiryWithdrawn(_) => "the question is taken back: nothing is left to ask".to_owned(),
+        InquiryFact::InquiryNotified(fact) => format!("the assignees are notified by execution {}", fact.execution),
+        InquiryFact::InquiryNotificationFailed(fact) => format!("the assignees could not be notified: {}", why(&fact.error)),
+        InquiryFact::InquiryWithdrawn(_) => "the question is withdrawn: there is nothing left to ask".to_owned(),
     }
 }
 
@@ -211,24 +211,24 @@ fn tell_timer(fact: TimerFact<'_>) -> String {
             TimerKind::Retry => format!("attempt {number} follows at {due}"),
             TimerKind::Sleep => format!("sleeps until {due}"),
             TimerKind::Start | TimerKind::Turn => format!("starts at {due}"),
-            TimerKind::Expiry => format!("there is time until {due}"),
-            TimerKind::Reminder => format!("those who are asked are told again at {due}"),
-            TimerKind::Escalation => format!("others are asked as well at {due}"),
-            TimerKind::Timeout => format!("all of it may take until {due}"),
+            TimerKind::Expiry => format!("it expires at {due}"),
+            TimerKind::Reminder => format!("the assignees are reminded at {due}"),
+            TimerKind::Escalation => format!("more people are asked at {due}"),
+            TimerKind::Timeout => format!("its total time ends at {due}"),
             TimerKind::Schedule | TimerKind::Interval => format!("is due at {due}"),
             TimerKind::Hold => format!("is held until {due}"),
         },
         TimerFact::TimerFired(TimerFired { kind, number, .. }) => match kind {
             TimerKind::Retry => format!("the wait before attempt {number} is over"),
             TimerKind::Sleep => "the sleep is over".to_owned(),
-            TimerKind::Start => "its time has come".to_owned(),
+            TimerKind::Start => "it starts now".to_owned(),
             TimerKind::Turn => "the wait before this turn is over".to_owned(),
-            TimerKind::Expiry => "the time for it is over".to_owned(),
-            TimerKind::Reminder => "it is time to tell those who are asked again".to_owned(),
-            TimerKind::Escalation => "it is time to ask others as well".to_owned(),
-            TimerKind::Timeout => "all of it took too long".to_owned(),
+            TimerKind::Expiry => "its time is over".to_owned(),
+            TimerKind::Reminder => "the assignees are reminded now".to_owned(),
+            TimerKind::Escalation => "more people are asked now".to_owned(),
+            TimerKind::Timeout => "its total time is over".to_owned(),
             TimerKind::Schedule | TimerKind::Interval => "is due".to_owned(),
-            TimerKind::Hold => "is held no longer".to_owned(),
+            TimerKind::Hold => "it is no longer held".to_owned(),
         },
     }
 }

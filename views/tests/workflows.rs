@@ -160,8 +160,8 @@ fn a_timeline_tells_of_steps_in_words() {
     tell(&mut story, flow, ExecutionFailed { error, part_of: None }, None);
     let told: Vec<String> = story.records().iter().filter_map(TimelineEntry::of).map(|entry| entry.what).collect();
     let expected = [
-        "garden.water was asked for",
-        "step beds is done for each of 3 items",
+        "garden.water was requested",
+        "step beds runs for each of 3 items",
         "item 1 of step beds failed: 1 of 3 items failed (child_failed)",
         "step beds failed: 1 of 3 items failed (child_failed)",
         "step after was skipped: the workflow is failing",

@@ -18,13 +18,17 @@ use crate::problem::Problem;
 const PREFIX: &str = "ce-";
 /// The headers of the attributes that the specification knows.
 pub(crate) const ATTRIBUTES: [Attribute; 7] = [
-    Attribute::of_every_event("ce-specversion", "`1.0`. With this header, or the next three, the body is the data of a CloudEvent.", "1.0"),
-    Attribute::of_every_event("ce-id", "The event's id, the only one of its source, percent-encoded.", "17"),
-    Attribute::of_every_event("ce-source", "Where it comes from: a URI or a relative reference, percent-encoded.", "/orders"),
+    Attribute::of_every_event(
+        "ce-specversion",
+        "`1.0`. With this header, or one of the next three, the body is the data of a CloudEvent.",
+        "1.0",
+    ),
+    Attribute::of_every_event("ce-id", "The event's id, unique within its source, percent-encoded.", "17"),
+    Attribute::of_every_event("ce-source", "The event's source: a URI or a relative reference, percent-encoded.", "/orders"),
     Attribute::of_every_event("ce-type", "The ref of its trigger.", "demo.hello"),
-    Attribute::of_some("ce-time", "When it was, as RFC 3339 has it.", "2026-03-28T09:00:00Z"),
-    Attribute::of_some("ce-subject", "What it is about, percent-encoded.", "order/17"),
-    Attribute::of_some("ce-dataschema", "The URI of its data's schema.", "https://schemas.example.test/order"),
+    Attribute::of_some("ce-time", "The time of the event, in RFC 3339.", "2026-03-28T09:00:00Z"),
+    Attribute::of_some("ce-subject", "The subject of the event, percent-encoded.", "order/17"),
+    Attribute::of_some("ce-dataschema", "The URI of the schema of its data.", "https://schemas.example.test/order"),
 ];
 
 /// An attribute as a header.
@@ -62,10 +66,10 @@ pub(crate) fn binary(headers: &HeaderMap, body: &Bytes) -> Result<CloudEvent, Pr
         let Some(attribute) = name.as_str().strip_prefix(PREFIX) else { continue };
         let mut values = headers.get_all(name).iter();
         match (values.next(), values.next()) {
-            _ if attribute == "datacontenttype" => reading.error(attribute, "stands in `Content-Type`, and not in a header of its own"),
+            _ if attribute == "datacontenttype" => reading.error(attribute, "must be sent as `Content-Type`, not as a header of its own"),
             (Some(value), None) => match decoded(value) {
                 Some(text) => reading.attribute(attribute, Value::String(text)),
-                None => reading.error(attribute, "is not UTF-8 behind its percent-encoding"),
+                None => reading.error(attribute, "is not UTF-8 after percent-decoding"),
             },
             _ => reading.error(attribute, "is given more than once"),
         }
@@ -185,8 +189,8 @@ mod tests {
     fn a_header_that_is_doubled_missing_or_out_of_place_is_told() {
         let told = |pairs: &[(&'static str, &'static str)]| event(pairs, b"").unwrap_err().detail().unwrap().to_owned();
         assert!(told(&[("ce-id", "18")]).contains("`/id` is given more than once"));
-        assert!(told(&[("ce-datacontenttype", "text/plain")]).contains("`/datacontenttype` stands in `Content-Type`"));
-        assert!(told(&[("ce-com-example", "x")]).contains("`/com-example` is no attribute's name"));
+        assert!(told(&[("ce-datacontenttype", "text/plain")]).contains("`/datacontenttype` must be sent as `Content-Type`"));
+        assert!(told(&[("ce-com-example", "x")]).contains("`/com-example` is not an attribute name"));
         let only_id = HeaderMap::from_iter([(header::HeaderName::from_static("ce-id"), HeaderValue::from_static("1"))]);
         assert!(is_binary(&only_id));
         assert!(binary(&only_id, &Bytes::new()).unwrap_err().detail().unwrap().contains("`/specversion` is missing"));

@@ -82,13 +82,13 @@ impl Requests {
     /// Adds the figures to what is gathered.
     pub(super) fn register(&self, registry: &mut Registry) {
         let answered = CLASSES.into_iter().zip(self.answered.iter().map(|count| ConstCounter::new(count.load(Ordering::Relaxed))));
-        registry.register("requests", "The requests that were answered since the start", Labelled::new("status", answered));
+        registry.register("requests", "The requests answered since the start", Labelled::new("status", answered));
         let denied =
             DENIED.iter().zip(&self.denied).map(|(status, count)| (status.as_str(), ConstCounter::new(count.load(Ordering::Relaxed))));
-        let help = "The calls that were denied since the start: without a valid token or signature, or without the permission";
+        let help = "The calls denied since the start: without a valid token or signature, or without the permission";
         registry.register("requests_denied", help, Labelled::new("status", denied));
         let took = Kind::ALL.into_iter().map(Kind::as_str).zip(self.took.iter().cloned());
-        let help = "From a request's head to the beginning of its answer";
+        let help = "The time from a request's head to the start of its answer";
         registry.register("request_seconds", help, Labelled::new("kind", took));
     }
 }

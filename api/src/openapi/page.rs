@@ -21,10 +21,10 @@ pub(crate) fn policy() -> String {
 /// Writes the page of a document.
 pub(crate) fn page(document: &Value) -> String {
     let mut html = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
-         <title>The REST API of Ensue</title><style>{STYLE}</style></head>\n<body>\n<h1>The REST API of Ensue</h1>\n\
-         <p>Release {}. For programs: <a href=\"/api/v1/openapi.json\">the OpenAPI document</a>. What each problem means, and what to do: \
-         <a href=\"/docs/errors\">the pages about errors</a>.</p>\n",
+        "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><meta name=\"viewport\" \
+         content=\"width=device-width\"><title>The REST API of Ensue</title><style>{STYLE}</style></head>\n<body>\n<h1>The REST API of \
+         Ensue</h1>\n<p>Release {}. For programs: <a href=\"/api/v1/openapi.json\">the OpenAPI document</a>. What each problem means, \
+         and how to fix it: <a href=\"/docs/errors\">the error pages</a>.</p>\n",
         text(&document["info"]["version"])
     );
     let operations = operations(document);
@@ -94,7 +94,7 @@ fn shown(document: &Value, path: &str, method: &str, operation: &Value) -> Strin
     }
     html.push_str("</table>\n");
     if let Some((status, example)) = answered(operation) {
-        html.push_str(&format!("<p>An answer with <code>{status}</code>:</p>\n<pre>{}</pre>\n", escaped(&format!("{example:#}"))));
+        html.push_str(&format!("<p>An example answer with <code>{status}</code>:</p>\n<pre>{}</pre>\n", escaped(&format!("{example:#}"))));
     }
     html.push_str("</section>\n");
     html

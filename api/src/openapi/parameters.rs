@@ -42,21 +42,25 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
         all.push(header(told(Heeded::IfNoneMatch), &json!({ "type": "string", "examples": [TAG] })));
     }
     if route.may_be_keyed() {
-        let told = ("Idempotency-Key", "The same key with the same request within 24 hours is carried out once, and answered alike.");
+        let told =
+            ("Idempotency-Key", "A request with the same key and content within 24 hours is carried out once, and gets the same answer.");
         let shape = format!("^(\"[!#-\\[\\]-~]{{1,{KEY_BYTES_MAX}}}\"|[!#-\\[\\]-~]{{1,{KEY_BYTES_MAX}}})$");
         all.push(header(told, &json!({ "type": "string", "pattern": shape })));
     }
     if route.operation.conditional != Conditional::Nothing {
-        let told = ("If-Match", "The `ETag`s of what the caller has read, one of which it must have still; or `*`: it must be there.");
+        let told = (
+            "If-Match",
+            "The `ETag`s of the versions that the caller read, one of which must be current; or `*`: the resource must exist.",
+        );
         all.push(header(told, &json!({ "type": "string", "pattern": TAGS, "examples": ["*", TAG] })));
     }
     if route.operation.conditional == Conditional::MakingOrChange {
-        let told = ("If-None-Match", "`*`: it must not be there yet. Not together with `If-Match`.");
+        let told = ("If-None-Match", "`*`: the resource must not exist yet. Cannot be combined with `If-Match`.");
         all.push(header(told, &json!({ "type": "string", "enum": ["*"] })));
     }
     match route.operation.sight {
         Sight::OfViews => {
-            let told = ("Ensue-Position", "The answer waits until it can show this position.");
+            let told = ("Ensue-Position", "The answer waits until it can include this position.");
             all.push(header(told, &json!({ "type": "integer", "minimum": 0 })));
         }
         Sight::None => {}
@@ -68,15 +72,20 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
     }
     if route.is_coded() {
         let told =
-            ("Accept-Encoding", "The codings to choose from, `zstd`, `br` and `gzip`, each with its weight where they are not alike.");
+            ("Accept-Encoding", "The accepted codings, `zstd`, `br` and `gzip`, each with its weight if they are not equally welcome.");
         all.push(header(told, &json!({ "type": "string", "examples": ["gzip", "zstd, br;q=0.8, gzip;q=0.5"] })));
     }
-    let told = format!("The request's id: 1 to {REQUEST_ID_CHARS_MAX} of `A-Z a-z 0-9 - _ .`. For any other the node makes one.");
+    let told = format!(
+        "The id of the request: 1 to {REQUEST_ID_CHARS_MAX} of `A-Z a-z 0-9 - _ .`. If it is invalid or absent, the node creates one."
+    );
     all.push(header(("X-Request-Id", &told), &json!({ "type": "string", "examples": ["order-17"] })));
-    let told =
-        ("traceparent", "The trace and the span that the request is a part of (W3C Trace Context). Without a valid one it begins a trace.");
+    let told = (
+        "traceparent",
+        "The trace and the span that the request is part of (W3C Trace Context). Without a valid value, the request starts a new trace.",
+    );
     all.push(header(told, &json!({ "type": "string", "examples": ["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"] })));
-    let told = ("tracestate", "What systems that trace add to `traceparent`. It is kept and passed on only beside a valid `traceparent`.");
+    let told =
+        ("tracestate", "Vendor data that belongs to `traceparent`. It is stored and forwarded only together with a valid `traceparent`.");
     all.push(header(told, &json!({ "type": "string", "examples": ["vendor=opaque"] })));
     all
 }
@@ -89,11 +98,13 @@ fn takes_binary_events(operation: &Operation) -> bool {
 /// The name of a header, and what it is for.
 fn told(heeded: Heeded) -> (&'static str, &'static str) {
     match heeded {
-        Heeded::Prefer => ("Prefer", "`wait=30`: the seconds to wait for the end, at most 60."),
-        Heeded::LastEventId => ("Last-Event-ID", "The id of the last event that was heard: the stream goes on behind it."),
-        Heeded::Range => ("Range", "The part of the file to give, such as `bytes=0-499`."),
-        Heeded::IfRange => ("If-Range", "The `ETag` of the file that the part is of; of another one, all is given."),
-        Heeded::IfNoneMatch => ("If-None-Match", "The `ETag`s of what the caller has, or `*`."),
+        Heeded::Prefer => ("Prefer", "`wait=30`: the number of seconds to wait for the end, at most 60."),
+        Heeded::LastEventId => ("Last-Event-ID", "The id of the last event that was received: the stream continues after it."),
+        Heeded::Range => ("Range", "The part of the file to return, such as `bytes=0-499`."),
+        Heeded::IfRange => {
+            ("If-Range", "The `ETag` of the file that the part belongs to. If the file has another one, all of it is returned.")
+        }
+        Heeded::IfNoneMatch => ("If-None-Match", "The `ETag`s of the versions that the caller has, or `*`."),
     }
 }
 
@@ -109,47 +120,50 @@ fn in_query(operation: &Operation, name: &str) -> Option<(Value, &'static str)> 
     let number = |most: u64| json!({ "type": "integer", "minimum": 0, "maximum": most });
     let time = json!({ "type": "string", "format": "date-time" });
     Some(match name {
-        "limit" => {
-            (json!({ "type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT }), "The most items of a page.")
-        }
-        "cursor" => (text, "`next` of the page before, as it came."),
+        "limit" => (
+            json!({ "type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT }),
+            "The maximum number of items on a page.",
+        ),
+        "cursor" => (text, "`next` of the previous page, unchanged."),
         "status" if operation.id == INQUIRY_LIST => {
-            (words(&inquiries::InquiryStatus::ALL.map(inquiries::InquiryStatus::as_str)), "Only those that stand so.")
+            (words(&inquiries::InquiryStatus::ALL.map(inquiries::InquiryStatus::as_str)), "Only those with this status.")
         }
-        "mine" => (yes_or_no, "Whether only those are listed that the caller's name, or one of its roles, is asked."),
-        "execution" => (text, "Only the one that this execution opened."),
-        "assignee" => (text, "Only those that ask this one: `role:<role>`, or the name of a token."),
-        "status" => (words(&executions::Status::ALL.map(executions::Status::as_str)), "Only those that stand so."),
-        "outcome" => (words(&enforcements::OutcomeName::ALL.map(enforcements::OutcomeName::as_str)), "Only those that came to this."),
-        "definitions" => (words(&Definitions::ALL.map(|(name, _)| name)), "Judged by the definitions of then or of now."),
+        "mine" => (yes_or_no, "Whether to list only inquiries that ask the caller, by name or by role."),
+        "execution" => (text, "Only the inquiry that this execution opened."),
+        "assignee" => (text, "Only inquiries that ask this assignee: `role:<role>`, or the name of a token."),
+        "status" => (words(&executions::Status::ALL.map(executions::Status::as_str)), "Only those with this status."),
+        "outcome" => (words(&enforcements::OutcomeName::ALL.map(enforcements::OutcomeName::as_str)), "Only those with this outcome."),
+        "definitions" => {
+            (words(&Definitions::ALL.map(|(name, _)| name)), "Judged by the definitions at that time, or by the current ones.")
+        }
         "error_kind" => (
             words(&facts::FailureKind::ALL.map(facts::FailureKind::as_str)),
-            "Only those that failed for this kind of reason. A request looks at 500 at most, so a page may hold fewer than `limit` and still have a `next`.",
+            "Only those that failed for this kind of reason. A request examines at most 500, so a page may hold fewer than `limit` and still have a `next`.",
         ),
-        "again" => (yes_or_no, "Whether executions that were rerun already are rerun once more; without it they are left out."),
-        "bodies" => (yes_or_no, "Whether each record has its body, as `content`. A page may hold fewer than `limit` then."),
-        "dry_run" => (yes_or_no, "Whether everything is to be checked, and nothing done."),
+        "again" => (yes_or_no, "Whether executions that were already rerun are rerun again. Without it, they are left out."),
+        "bodies" => (yes_or_no, "Whether each record includes its body, as `content`. A page may then hold fewer than `limit`."),
+        "dry_run" => (yes_or_no, "Whether to check everything and do nothing."),
         "stream" => (words(&OutputStream::ALL.map(OutputStream::as_str)), "Only this stream."),
-        "follow" => (yes_or_no, "Whether to go on with what is printed from now on."),
+        "follow" => (yes_or_no, "Whether to continue with new output as it is printed."),
         "named" => (yes_or_no, "Whether each event is named after the kind of its record. `false` by default."),
         "sort" => (
             words(&SORTS.map(|(name, _)| name)),
-            "The order: by position, the newest first (`-position`, the default) or the oldest (`position`).",
+            "The order by position: the newest first (`-position`, the default) or the oldest first (`position`).",
         ),
-        "since" => (time, "Only those from this time on."),
+        "since" => (time, "Only those at or after this time."),
         "until" => (time, "Only those before this time."),
-        "attempt" => (number(u32::MAX.into()), "The attempt, by its number."),
-        "offset" => (number(u64::MAX), "The bytes of the stream to leave out."),
-        "after" => (number(u64::MAX), "The position after which to begin."),
+        "attempt" => (number(u32::MAX.into()), "The number of the attempt."),
+        "offset" => (number(u64::MAX), "The number of bytes of the stream to skip."),
+        "after" => (number(u64::MAX), "The position to start after."),
         "label" => {
             let label = json!({ "type": "string", "pattern": LABEL, "examples": ["site=eu"] });
             let labels = json!({ "type": "array", "items": label, "maxItems": LABELS_MAX });
-            (labels, "Only those with this label, `<name>=<value>`; more than once: with all of them.")
+            (labels, "Only those with this label, `<name>=<value>`. If it is given more than once, those with all of the labels.")
         }
-        "rerun_of" => (text, "Only those that run this execution again."),
-        "parent" => (text, "Only those that are steps of this execution of a workflow."),
+        "rerun_of" => (text, "Only reruns of this execution."),
+        "parent" => (text, "Only steps of this workflow execution."),
         "trigger" | "source" | "correlation" | "rule" | "event" | "action" | "pack" | "sensor" | "name" => {
-            (text, "Only those of this name or id.")
+            (text, "Only those with this name or id.")
         }
         _ => return None,
     })

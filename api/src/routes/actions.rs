@@ -54,7 +54,7 @@ impl Explain for ParametersMisfit {
     }
 
     fn hint(&self) -> Option<String> {
-        Some(format!("`ensue actions show {}` shows what it takes", self.0))
+        Some(format!("see its parameters with `ensue actions show {}`", self.0))
     }
 }
 
@@ -65,7 +65,7 @@ pub(super) fn declare(routes: &mut Routes) {
         list,
         Operation::lists::<WireAction>("action_list", "Lists actions", &["pack", "limit", "cursor"]),
     );
-    routes.get::<ActionsRead>("/actions/{ref}", get, Operation::shows::<WireAction>("action_get", "Shows an action with its parameters"));
+    routes.get::<ActionsRead>("/actions/{ref}", get, Operation::shows::<WireAction>("action_get", "Returns an action with its parameters"));
     routes.post::<ActionsExecute>(
         "/actions/{ref}/execute",
         execute,
@@ -77,10 +77,10 @@ pub(super) fn declare(routes: &mut Routes) {
                 example: r#"{"params": {"message": "hi"}}"#,
                 presence: Presence::Optional,
             })
-            .gives::<WireExecution>(202, "It was asked for.", &[Header::Position, Header::Location, Header::PreferenceApplied])
+            .gives::<WireExecution>(202, "The execution was requested.", &[Header::Position, Header::Location, Header::PreferenceApplied])
             .gives::<WireExecution>(
                 200,
-                "It ended while the caller preferred to wait.",
+                "The execution ended within the time that the caller preferred to wait.",
                 &[Header::Position, Header::Location, Header::PreferenceApplied],
             )
             .refuses(&[(422, "parameters_invalid"), (422, "labels_invalid")])
@@ -163,7 +163,7 @@ fn over_template(action: &Action, name: &str, params: Value) -> Result<Value, Pr
         let known: Vec<String> = action.templates.keys().map(|name| format!("`{name}`")).collect();
         let message = match known.is_empty() {
             true => "the action has no templates".to_owned(),
-            false => format!("is none of the action's templates, which are {}", known.join(", ")),
+            false => format!("is not one of the action's templates, which are {}", known.join(", ")),
         };
         let misfit = Misfit { pointer: "/template".to_owned(), message };
         return Err(Problem::from(ParametersMisfit(action.name.clone())).with_errors([misfit]));
@@ -185,7 +185,7 @@ pub(super) fn unanswerable(action: &Action, params: &Document) -> Option<Misfit>
 
 /// Gives the execution that the first request of a key asked for. The path is a part of what is asked, so there is one.
 pub(super) fn asked_before(before: &Before) -> Result<ExecutionId, Problem> {
-    before.execution.ok_or_else(|| Problem::bug(&format!("what was asked for at position {} is no execution", before.position)))
+    before.execution.ok_or_else(|| Problem::bug(&format!("the request at position {} is not for an execution", before.position)))
 }
 
 /// How long a caller prefers to wait: `Prefer: wait=30` (RFC 7240 §4.3). What is malformed is no preference.

@@ -39,7 +39,7 @@ const UNKNOWN_MEDIA_TYPE: &str = "application/octet-stream";
 
 /// A file that is there no more.
 #[derive(Debug, Error)]
-#[error("the file `{0}` was thrown away: it was old, or the room was needed")]
+#[error("the file `{0}` was deleted because it was old or to free space")]
 struct ArtifactRemoved(String);
 
 impl Explain for ArtifactRemoved {
@@ -52,13 +52,13 @@ impl Explain for ArtifactRemoved {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("`artifacts.keep_days` and `artifacts.quota` say how long and how much is kept; run the action again to make it anew".into())
+        Some("run the action again to create it; `artifacts.keep_days` and `artifacts.quota` limit how long and how much is kept".into())
     }
 }
 
 /// Too much is being sent.
 #[derive(Debug, Error)]
-#[error("too many files and outputs are sent at once")]
+#[error("too many files and outputs are being sent")]
 struct TooManySent;
 
 impl Explain for TooManySent {
@@ -71,7 +71,7 @@ impl Explain for TooManySent {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("ask again in a second, when another has been sent".into())
+        Some("try again in a second, when another transfer has ended".into())
     }
 }
 
@@ -82,7 +82,7 @@ pub(super) fn declare(routes: &mut Routes) {
         list,
         Operation::lists::<WireArtifact>(
             "artifact_list",
-            "Lists the files that an execution's attempts gave away, the newest first",
+            "Lists the files that an execution's attempts created as artifacts, newest first",
             &["sort", "limit", "cursor"],
         )
         .sees_views(),
@@ -90,11 +90,11 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.get::<ArtifactsRead>(
         "/executions/{id}/artifacts/{artifact}",
         get,
-        Operation::new("artifact_get", "Gives a file, whole or a part of it")
+        Operation::new("artifact_get", "Returns a file, or a part of it")
             .heeds(&[Heeded::Range, Heeded::IfRange, Heeded::IfNoneMatch])
             .gives_content(200, "The file.", Content::File, &[Header::ETag, Header::ContentDisposition])
             .gives_content(206, "A part of the file.", Content::File, &[Header::ETag, Header::ContentDisposition, Header::ContentRange])
-            .gives_content(304, "The caller has it.", Content::Nothing, &[Header::ETag, Header::ContentDisposition])
+            .gives_content(304, "The caller has the current version.", Content::Nothing, &[Header::ETag, Header::ContentDisposition])
             .refuses(&[(410, "artifact_removed"), (416, "range_not_satisfiable"), (503, "artifact_unavailable")])
             .sees_views(),
     );
@@ -134,7 +134,7 @@ pub(super) async fn get(_: Allowed<ArtifactsRead>, call: Call) -> Outcome {
     let size = call.api().threads.blocking(move |ports| ports.blobs.read(&blob, 0, 0)).await??.map(|part| part.size);
     let size = size.ok_or_else(|| ArtifactRemoved(artifact.name.to_string()))?;
     if size != artifact.bytes {
-        return Err(BlobError::Store(format!("{blob} has {size} bytes, {} were kept", artifact.bytes)).into());
+        return Err(BlobError::Store(format!("{blob} has {size} bytes, but {} are stored", artifact.bytes)).into());
     }
     let tag = format!("\"{blob}\"");
     if tags::known_as(call.headers().get_all(header::IF_NONE_MATCH).iter(), &tag).is_some() {
@@ -251,9 +251,9 @@ fn sent(api: &std::sync::Arc<Api>, blob: Digest, piece: Piece) -> Result<Body, P
     let api = api.clone();
     tokio::task::spawn_blocking(move || {
         if let Err(why) = send_all(&api, blob, piece, &send) {
-            tracing::error!(%blob, why, "an artifact could not be sent to its end");
+            tracing::error!(%blob, why, "an artifact could not be sent completely");
             // The caller must not take the part for the whole: the connection breaks off.
-            drop(send.blocking_send(Err(std::io::Error::other("the file could not be read to its end"))));
+            drop(send.blocking_send(Err(std::io::Error::other("the file could not be read completely"))));
         }
         drop(held);
     });
@@ -268,7 +268,7 @@ fn send_all(api: &Api, blob: Digest, piece: Piece, to: &mpsc::Sender<Result<Byte
     while at < piece.after {
         let wanted = usize::try_from(piece.after - at).unwrap_or(usize::MAX).min(CHUNK_BYTES_MAX);
         let part = api.ports.blobs.read(&blob, at, wanted).map_err(|error| error.to_string())?;
-        let bytes = part.map(|part| part.bytes).filter(|bytes| !bytes.is_empty()).ok_or("it is gone, or shorter than it was")?;
+        let bytes = part.map(|part| part.bytes).filter(|bytes| !bytes.is_empty()).ok_or("it is gone, or shorter than before")?;
         at += bytes.len() as u64;
         hasher.update(&bytes);
         if let Some(before) = held.replace(bytes)
@@ -278,7 +278,7 @@ fn send_all(api: &Api, blob: Digest, piece: Piece, to: &mpsc::Sender<Result<Byte
         }
     }
     if piece.is_whole() && hasher.finalize().as_bytes() != blob.as_bytes() {
-        return Err("it is not what was kept: its bytes have another hash".to_owned());
+        return Err("it has changed: its bytes have another hash".to_owned());
     }
     if let Some(last) = held {
         let _ = to.blocking_send(Ok(last));

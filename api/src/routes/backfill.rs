@@ -53,19 +53,19 @@ enum BackfillRefused {
     #[error("the rule `{0}` has no schedule")]
     NoSchedule(RuleRef),
     /// Nothing would come of it.
-    #[error("the rule `{0}` is disabled: nothing would come of its times")]
+    #[error("the rule `{0}` is disabled, so its times would have no effect")]
     Disabled(RuleRef),
     /// Its times are not those of a clock.
-    #[error("the rule `{0}` is due each so long since it was set: no clock says when it would have been")]
+    #[error("the rule `{0}` runs at an interval since it was set, so its past times cannot be computed from a clock")]
     NoTimes(RuleRef),
     /// The range is none.
-    #[error("`since` must lie before `until`, and both more than a minute ago: what is due is the schedule's own")]
+    #[error("`since` must be before `until`, and both must be more than a minute ago: newer times are handled by the schedule itself")]
     NoRange,
     /// It is too many.
     #[error("the schedule has more than {TIMES_MAX} times in that range")]
     TooManyTimes,
     /// It is too much to look through.
-    #[error("more than {EVENTS_MAX} events of the schedule were made since then")]
+    #[error("more than {EVENTS_MAX} events of the schedule were created since then")]
     TooManyEvents,
 }
 
@@ -83,12 +83,12 @@ impl Explain for BackfillRefused {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::NoTimes(_) => "give it a `cron` in the place of `every`, or run its action: `ensue run`".into(),
+            Self::NoTimes(_) => "use `cron` instead of `every`, or run its action with `ensue run`".into(),
             Self::NoSchedule(_) => "send the rule an event of its trigger: `ensue events send`".into(),
-            Self::Disabled(rule) => format!("`ensue rules set {rule} enabled`, or `shadow` to see what it would do"),
-            Self::NoRange => "give a range that is over, `since` first".into(),
-            Self::TooManyTimes => "ask for a shorter range, and for the next after it".into(),
-            Self::TooManyEvents => "begin later: each event of the schedule since the beginning is looked at".into(),
+            Self::Disabled(rule) => format!("run `ensue rules set {rule} enabled`, or use `shadow` to see what the rule would do"),
+            Self::NoRange => "give a range in the past, `since` first".into(),
+            Self::TooManyTimes => "give a shorter range, and then the ones after it".into(),
+            Self::TooManyEvents => "start later: each event of the schedule since the start of the range is examined".into(),
         })
     }
 }
@@ -104,10 +104,10 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.post::<RulesWrite>(
         "/rules/{ref}/backfill",
         backfill,
-        Operation::new("rule_backfill", "Makes up for the times of a rule's schedule in a range, where none fired")
+        Operation::new("rule_backfill", "Runs a scheduled rule for the times in a past range that did not fire")
             .asked(&["dry_run"])
             .takes_json::<WireBackfill>(r#"{"since": "2026-03-01T00:00:00Z", "until": "2026-03-08T00:00:00Z"}"#)
-            .gives::<WireList<WireMadeUpFor>>(200, "Each time with its event; those that were there before are not made anew.", &[])
+            .gives::<WireList<WireMadeUpFor>>(200, "Each time with its event; events that existed before are not created again.", &[])
             .refuses(&[(409, "backfill_refused"), (422, "backfill_refused")])
             .demands_admission(),
     );

@@ -39,7 +39,7 @@ const FILTERS: [&str; 10] = ["status", "action", "rule", "label", "correlation",
 
 /// Nothing says which executions are meant.
 #[derive(Debug, Error)]
-#[error("no filter says which executions are meant, and all of them are not")]
+#[error("refusing to change all executions: give at least one filter")]
 struct Unfiltered;
 
 impl Explain for Unfiltered {
@@ -81,7 +81,7 @@ const MANY: &[&str] = MANY_AGAIN.split_at(MANY_AGAIN.len() - 1).0;
 const fn changes_many(id: &'static str, summary: &'static str) -> Operation {
     Operation::new(id, summary)
         .asked(MANY)
-        .gives::<WireList<WireChanged>>(200, "What came of each of a page.", &[Header::Link])
+        .gives::<WireList<WireChanged>>(200, "The outcome for each item of a page.", &[Header::Link])
         .sees_views()
 }
 
@@ -90,7 +90,7 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.post::<ExecutionsCancel>(
         "/executions/cancel",
         cancel,
-        changes_many("executions_cancel", "Asks that executions end: those of a page of a list").takes(Takes::Empty),
+        changes_many("executions_cancel", "Requests that executions be cancelled: those of a page of a list").takes(Takes::Empty),
     );
     routes.post::<ExecutionsPause>(
         "/executions/pause",
@@ -100,12 +100,12 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.post::<ExecutionsPause>(
         "/executions/resume",
         resume,
-        changes_many("executions_resume", "Has paused executions go on").takes(Takes::Empty),
+        changes_many("executions_resume", "Resumes paused executions").takes(Takes::Empty),
     );
     routes.post::<ExecutionsRerun>(
         "/executions/rerun",
         rerun,
-        changes_many("executions_rerun", "Runs executions again that have ended")
+        changes_many("executions_rerun", "Reruns executions that have ended")
             .asked(MANY_AGAIN)
             .takes(Takes::Json { schema: schema_of::<WireRerun>, example: r#"{"from": "failed"}"#, presence: Presence::Optional })
             .demands_admission(),
@@ -133,7 +133,11 @@ pub(super) async fn resume(allowed: Allowed<ExecutionsPause>, mut call: Call) ->
 /// Runs executions again that have ended.
 pub(super) async fn rerun(allowed: Allowed<ExecutionsRerun>, mut call: Call) -> Outcome {
     if call.query().text("until").is_none() {
-        return Err(bad("until", "must say before when they were asked for: what came of it would be run again too").into());
+        return Err(bad(
+            "until",
+            "must be given: only executions that were requested before this time are rerun, not the reruns themselves",
+        )
+        .into());
     }
     call.admission()?;
     let wanted: WireRerun = call.json_or_nothing().await?;

@@ -48,10 +48,10 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.post::<ExecutionsCancel>(
         "/executions/{id}/cancel",
         cancel,
-        Operation::new("execution_cancel", "Asks that an execution end, and all that it runs")
+        Operation::new("execution_cancel", "Requests that an execution and everything that it runs be cancelled")
             .can_be_tried()
             .takes(Takes::Empty)
-            .gives::<WireExecution>(202, "It was asked for.", WRITTEN)
+            .gives::<WireExecution>(202, "The cancellation was requested.", WRITTEN)
             .refuses(&[(409, "execution_not_open")])
             .heeds_conditions(Conditional::Change)
             .sees_views(),
@@ -59,10 +59,10 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.post::<ExecutionsPause>(
         "/executions/{id}/pause",
         pause,
-        Operation::new("execution_pause", "Has nothing of an execution start any more until it is resumed")
+        Operation::new("execution_pause", "Pauses an execution: nothing of it starts until it is resumed")
             .can_be_tried()
             .takes(Takes::Empty)
-            .gives::<WireExecution>(200, "It is paused.", WRITTEN)
+            .gives::<WireExecution>(200, "The execution is paused.", WRITTEN)
             .refuses(&[(409, "execution_not_open"), (409, "execution_ending")])
             .heeds_conditions(Conditional::Change)
             .sees_views(),
@@ -70,10 +70,10 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.post::<ExecutionsPause>(
         "/executions/{id}/resume",
         resume,
-        Operation::new("execution_resume", "Has a paused execution go on")
+        Operation::new("execution_resume", "Resumes a paused execution")
             .can_be_tried()
             .takes(Takes::Empty)
-            .gives::<WireExecution>(200, "It goes on.", WRITTEN)
+            .gives::<WireExecution>(200, "The execution is resumed.", WRITTEN)
             .refuses(&[(409, "execution_not_open"), (409, "execution_not_paused")])
             .heeds_conditions(Conditional::Change)
             .sees_views(),
@@ -85,10 +85,10 @@ pub(super) fn declare_settling(routes: &mut Routes) {
     routes.post::<ExecutionsSettle>(
         "/executions/{id}/settle",
         settle,
-        Operation::new("execution_settle", "Says what became of an execution of which nobody knows")
+        Operation::new("execution_settle", "Settles an execution whose outcome is unknown")
             .can_be_tried()
             .takes_json::<WireOutcome>(r#"{"outcome": "succeeded", "result": {"sent": true}}"#)
-            .gives::<WireExecution>(200, "It is settled.", WRITTEN)
+            .gives::<WireExecution>(200, "The execution is settled.", WRITTEN)
             .refuses(&[(409, "execution_not_indeterminate"), (409, "execution_not_open")])
             .heeds_conditions(Conditional::Change)
             .sees_views(),

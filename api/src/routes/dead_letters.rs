@@ -47,13 +47,13 @@ const FILTERS: [&str; 5] = ["sensor", "action", "rule", "since", "until"];
 #[non_exhaustive]
 enum DeadLetterRefused {
     /// Nothing says which.
-    #[error("no filter says which dead letters are meant, and all of them are not")]
+    #[error("refusing to change all dead letters: give at least one filter")]
     Unfiltered,
     /// What came with its body is not kept.
-    #[error("what came with the delivery {0} is not kept, so it cannot be taken in again")]
+    #[error("the body of the delivery {0} was not stored, so the delivery cannot be retried")]
     NotKept(Id),
     /// What was delivered is gone.
-    #[error("what was delivered as {0} was erased")]
+    #[error("the body of the delivery {0} was erased")]
     Erased(Id),
 }
 
@@ -76,7 +76,7 @@ impl Explain for DeadLetterRefused {
         Some(match self {
             Self::Unfiltered => format!("give at least one of {}", FILTERS.map(|filter| format!("`{filter}`")).join(", ")),
             Self::NotKept(id) | Self::Erased(id) => {
-                format!("have its sender send it again, or send what it says as an event, and then `ensue dead-letters dismiss {id}`")
+                format!("have its sender send it again, or send its content as an event, and then run `ensue dead-letters dismiss {id}`")
             }
         })
     }
@@ -90,7 +90,7 @@ const fn deals_with_many(id: &'static str, summary: &'static str) -> Operation {
     Operation::new(id, summary)
         .asked(OF_DEAD_LETTERS)
         .takes(Takes::Empty)
-        .gives::<WireList<WireDealtWith>>(200, "What came of each of a page.", &[Header::Link])
+        .gives::<WireList<WireDealtWith>>(200, "The outcome for each item of a page.", &[Header::Link])
         .sees_views()
 }
 
@@ -101,8 +101,7 @@ pub(super) fn declare(routes: &mut Routes) {
         list,
         Operation::lists::<WireDeadLetter>(
             "dead_letter_list",
-            "Lists what gave up: deliveries that proved who sent them and were refused, and executions that failed for good; the \
- newest first",
+            "Lists dead letters, newest first: deliveries from proven senders that were rejected, and executions that failed permanently",
             &["status", "sensor", "action", "rule", "since", "until", "sort", "limit", "cursor"],
         )
         .sees_views(),
@@ -110,15 +109,15 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.get::<DeadLettersRead>(
         "/dead_letters/{id}",
         get,
-        Operation::shows::<WireDeadLetter>("dead_letter_get", "Shows a dead letter with what was delivered").sees_views(),
+        Operation::shows::<WireDeadLetter>("dead_letter_get", "Returns a dead letter with its delivery").sees_views(),
     );
     routes.post::<DeadLettersSettle>(
         "/dead_letters/{id}/retry",
         retry,
-        Operation::new("dead_letter_retry", "Has what gave up tried again")
+        Operation::new("dead_letter_retry", "Retries a dead letter")
             .can_be_tried()
             .takes(Takes::Empty)
-            .gives::<WireDealtWith>(202, "It is run again, or what it makes now is on the disk.", WRITTEN)
+            .gives::<WireDealtWith>(202, "The execution is run again, or the new events of the delivery are on the disk.", WRITTEN)
             .refuses(&[
                 (404, "hook_not_found"),
                 (409, "dead_letter_not_open"),
@@ -135,22 +134,22 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.post::<DeadLettersSettle>(
         "/dead_letters/{id}/dismiss",
         dismiss,
-        Operation::new("dead_letter_dismiss", "Leaves what gave up as it is")
+        Operation::new("dead_letter_dismiss", "Dismisses a dead letter")
             .can_be_tried()
             .takes(Takes::Empty)
-            .gives::<WireDealtWith>(200, "It is left as it is.", WRITTEN)
+            .gives::<WireDealtWith>(200, "The dead letter is dismissed.", WRITTEN)
             .refuses(&[(409, "dead_letter_not_open")])
             .heeds_conditions(Conditional::Change),
     );
     routes.post::<DeadLettersSettle>(
         "/dead_letters/retry",
         retry_many,
-        deals_with_many("dead_letters_retry", "Has what gave up tried again: the open ones of a page of a list").demands_admission(),
+        deals_with_many("dead_letters_retry", "Retries dead letters: the open ones of a page of a list").demands_admission(),
     );
     routes.post::<DeadLettersSettle>(
         "/dead_letters/dismiss",
         dismiss_many,
-        deals_with_many("dead_letters_dismiss", "Leaves what gave up as it is: the open ones of a page of a list"),
+        deals_with_many("dead_letters_dismiss", "Dismisses dead letters: the open ones of a page of a list"),
     );
 }
 
@@ -190,7 +189,7 @@ async fn listed<P: Permission>(call: &Call, allowed: &Allowed<P>, status: Option
         return listing::rows_where(call, allowed, &[Column::Sensor], filters).await;
     }
     if query.text("sensor").is_some() {
-        return Err(bad("sensor", "goes with neither `action` nor `rule`: those are of executions, which come to no sensor").into());
+        return Err(bad("sensor", "cannot be combined with `action` or `rule`: those select executions, which have no sensor").into());
     }
     let failed = [Status::Failed, Status::TimedOut].map(|status| status.as_str().to_owned());
     let filters = vec![Filter::any_of(Column::Status, failed.to_vec())];
@@ -219,7 +218,7 @@ pub(super) async fn dismiss(allowed: Allowed<DeadLettersSettle>, call: Call) -> 
 /// Has all that fits tried again: those of a page of a list.
 pub(super) async fn retry_many(allowed: Allowed<DeadLettersSettle>, mut call: Call) -> Outcome {
     if call.query().text("until").is_none() {
-        return Err(bad("until", "must say before when they gave up: what gives up again would be tried again too").into());
+        return Err(bad("until", "must be given: only dead letters from before this time are retried, not those that fail again").into());
     }
     call.admission()?;
     let Nothing {} = call.json_or_nothing().await?;

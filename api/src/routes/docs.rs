@@ -23,28 +23,28 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.public(
         Public::ErrorPages,
         index,
-        Operation::new("error_list", "Lists the pages about errors")
+        Operation::new("error_list", "Lists the error pages")
             .gives_content(200, "The list.", PAGES, &[])
             .refuses(&[(406, "not_acceptable")]),
     );
     routes.public(
         Public::ErrorPage,
         error,
-        Operation::new("error_get", "Shows a page about an error")
+        Operation::new("error_get", "Returns an error page")
             .gives_content(200, "The page.", PAGES, &[])
             .refuses(&[(404, "no_such_path"), (406, "not_acceptable")]),
     );
     routes.public(
         Public::Docs,
         reference,
-        Operation::new("docs_get", "Shows the OpenAPI document as a page")
+        Operation::new("docs_get", "Returns the OpenAPI document as a page")
             .gives_content(200, "The page.", Content::Text(&[HTML]), &[])
             .refuses(&[(406, "not_acceptable")]),
     );
     routes.public(
         Public::OpenApi,
         openapi,
-        Operation::new("openapi_get", "Gives this document").gives_content(
+        Operation::new("openapi_get", "Returns this document").gives_content(
             200,
             "The document.",
             Content::Json(schema_of::<shapes::Document>),

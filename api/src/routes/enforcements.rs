@@ -23,7 +23,7 @@ pub(super) fn declare(routes: &mut Routes) {
         list,
         Operation::lists::<WireEnforcement>(
             "enforcement_list",
-            "Lists enforcements, the newest first",
+            "Lists enforcements, newest first",
             &["rule", "event", "outcome", "since", "until", "sort", "limit", "cursor"],
         )
         .sees_views(),
@@ -31,7 +31,7 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.get::<EnforcementsRead>(
         "/enforcements/{id}",
         get,
-        Operation::shows::<WireEnforcement>("enforcement_get", "Shows an enforcement with the parameters it rendered").sees_views(),
+        Operation::shows::<WireEnforcement>("enforcement_get", "Returns an enforcement with its rendered parameters").sees_views(),
     );
 }
 

@@ -35,7 +35,7 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.post::<EventsWrite>(
         "/events",
         send,
-        Operation::new("event_send", "Sends an event or a list of them, all or none")
+        Operation::new("event_send", "Sends one event or a list of events, all or none")
             .can_be_tried()
             .takes(Takes::JsonOr {
                 schema: schema_of::<WireGivenEvents>,
@@ -45,8 +45,8 @@ pub(super) fn declare(routes: &mut Routes) {
                     (cloudevents::BATCH, "a list of at most 1,000 CloudEvents"),
                 ],
             })
-            .gives::<WireTakenOrList>(202, "They are on the disk.", MADE)
-            .gives::<WireTakenOrList>(200, "Repeats, each the first one of its key; or an empty list.", MADE)
+            .gives::<WireTakenOrList>(202, "The events are on the disk.", MADE)
+            .gives::<WireTakenOrList>(200, "All events are duplicates, each with its first event; or the list is empty.", MADE)
             .refuses(&[
                 (409, "dedupe_key_reused"),
                 (413, "too_many_events"),
@@ -57,13 +57,13 @@ pub(super) fn declare(routes: &mut Routes) {
             ])
             .demands_admission(),
     );
-    routes.options::<EventsWrite>("/events", consent, consented("event_consent", "Says whether deliveries of a sender are wanted here"));
+    routes.options::<EventsWrite>("/events", consent, consented("event_consent", "Reports whether deliveries from a sender are allowed here"));
     routes.get::<EventsRead>(
         "/events",
         list,
         Operation::lists::<WireEvent>(
             "event_list",
-            "Lists events, the newest first",
+            "Lists events, newest first",
             &["trigger", "source", "correlation", "since", "until", "sort", "limit", "cursor"],
         )
         .sees_views(),
@@ -71,10 +71,10 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.get::<EventsRead>(
         "/events/{id}",
         get,
-        Operation::new("event_get", "Shows an event with its payload, or as a CloudEvent")
+        Operation::new("event_get", "Returns an event with its payload, or as a CloudEvent")
             .gives_content(
                 200,
-                "It is shown.",
+                "The event.",
                 Content::JsonForms(&[
                     ("application/json", schema_of::<WireEvent>),
                     (cloudevents::STRUCTURED, schema_of::<shapes::CloudEvent>),
@@ -89,7 +89,7 @@ pub(super) fn declare(routes: &mut Routes) {
         rules,
         Operation::lists::<WireVerdict>(
             "event_explain",
-            "Says what each rule of its trigger made of an event, and why",
+            "Explains the verdict of each rule of its trigger on an event",
             &["definitions", "limit", "cursor"],
         )
         .refuses(FORGOTTEN)

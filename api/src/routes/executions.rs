@@ -43,7 +43,7 @@ pub(super) fn declare(routes: &mut Routes) {
         list,
         Operation::lists::<WireExecution>(
             "execution_list",
-            "Lists executions, the newest first",
+            "Lists executions, newest first",
             &[
                 "status",
                 "action",
@@ -65,12 +65,12 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.get::<ExecutionsRead>(
         "/executions/{id}",
         get,
-        Operation::shows::<WireExecution>("execution_get", "Shows an execution with its parameters and its result").sees_views(),
+        Operation::shows::<WireExecution>("execution_get", "Returns an execution with its parameters and its result").sees_views(),
     );
     routes.get::<ExecutionsRead>(
         "/executions/{id}/attempts",
         attempts,
-        Operation::lists::<WireAttempt>("attempt_list", "Lists an execution's last attempts, the oldest first", &["limit", "cursor"])
+        Operation::lists::<WireAttempt>("attempt_list", "Lists an execution's last attempts, oldest first", &["limit", "cursor"])
             .sees_views(),
     );
     routes.get::<ExecutionsRead>(
@@ -78,7 +78,7 @@ pub(super) fn declare(routes: &mut Routes) {
         timeline,
         Operation::lists::<shapes::TimelineEntry>(
             "execution_timeline",
-            "Tells an execution's records, the oldest first",
+            "Lists an execution's records, oldest first",
             &["limit", "cursor"],
         )
         .sees_views(),
@@ -122,7 +122,7 @@ pub(super) async fn listed<P: Permission>(call: &Call, allowed: &Allowed<P>) -> 
 fn labelled(query: &Query) -> Result<Vec<Filter>, ParameterRefusal> {
     let wanted: Vec<&str> = query.texts("label").collect();
     if wanted.len() > LABELS_MAX {
-        return Err(bad("label", format!("is given {} times; an execution has at most {LABELS_MAX} labels", wanted.len())));
+        return Err(bad("label", format!("is given {} times; an execution can have at most {LABELS_MAX} labels", wanted.len())));
     }
     let filter = |text: &str| match labels::parse(text) {
         Ok(_) => Ok(Filter::is(Column::Label, text)),
@@ -225,7 +225,10 @@ fn told(ports: &Ports, of: &Execution, after: Revision, limit: usize) -> Result<
     drop(records);
     let has_more = !ports.log.read_stream(stream, last, ReadLimit { records: 1, bytes: 0 })?.is_empty();
     if !has_more && last < of.revision {
-        return Err(LogError::Index(format!("of {stream}, nothing is found behind revision {last}, and {} was there", of.revision)));
+        return Err(LogError::Index(format!(
+            "stream {stream} has no records after revision {last}, although the execution was found at {}",
+            of.revision
+        )));
     }
     Ok((items, has_more.then_some(last)))
 }

@@ -25,7 +25,7 @@ pub(super) fn declare_parked(routes: &mut Routes) {
         parked,
         Operation::lists::<WireParkedReaction>(
             "parked_reaction_list",
-            "Lists the reactions that were put aside, the newest first",
+            "Lists the parked reactions, newest first",
             &["since", "until", "sort", "limit", "cursor"],
         )
         .sees_views(),
@@ -33,24 +33,24 @@ pub(super) fn declare_parked(routes: &mut Routes) {
     routes.get::<ParkedReactionsRead>(
         "/parked_reactions/{position}",
         parked_one,
-        Operation::shows::<WireParkedReaction>("parked_reaction_get", "Shows a reaction that was put aside").sees_views(),
+        Operation::shows::<WireParkedReaction>("parked_reaction_get", "Returns a parked reaction").sees_views(),
     );
     routes.post::<ParkedReactionsSettle>(
         "/parked_reactions/{position}/retry",
         retry,
-        Operation::new("parked_reaction_retry", "Has a reaction that was put aside worked out again")
+        Operation::new("parked_reaction_retry", "Retries a parked reaction")
             .can_be_tried()
             .takes(Takes::Empty)
-            .gives::<WireDecided>(202, "It is worked out again.", WRITTEN)
+            .gives::<WireDecided>(202, "The reaction is being retried.", WRITTEN)
             .heeds_conditions(Conditional::Change),
     );
     routes.post::<ParkedReactionsSettle>(
         "/parked_reactions/{position}/dismiss",
         dismiss,
-        Operation::new("parked_reaction_dismiss", "Decides that a reaction that was put aside is not to be")
+        Operation::new("parked_reaction_dismiss", "Dismisses a parked reaction permanently")
             .can_be_tried()
             .takes(Takes::Empty)
-            .gives::<WireDecided>(200, "It is not to be.", WRITTEN)
+            .gives::<WireDecided>(200, "The reaction is dismissed.", WRITTEN)
             .heeds_conditions(Conditional::Change),
     );
 }
@@ -62,11 +62,11 @@ pub(super) fn declare_clock(routes: &mut Routes) {
         accept_clock,
         Operation::new(
             "clock_accept",
-            "Says that the clock is right after it stepped far forward: what is due by it waits for that no more",
+            "Accepts the clock after it stepped far forward: due timers no longer wait",
         )
         .can_be_tried()
         .takes(Takes::Empty)
-        .gives::<WireClockAccepted>(200, "What is due by the clock is held by no step of it.", WRITTEN),
+        .gives::<WireClockAccepted>(200, "Timers no longer wait for a step of the clock.", WRITTEN),
     );
 }
 

@@ -83,7 +83,7 @@ const REFUSES: &[(u16, &str)] = &[
 pub(super) const fn consented(id: &'static str, summary: &'static str) -> Operation {
     Operation::new(id, summary).gives_content(
         200,
-        "They are, where an origin asked.",
+        "Deliveries are allowed, if an origin asked.",
         Content::Nothing,
         &[Header::Allow, Header::AllowedOrigin, Header::AllowedRate],
     )
@@ -93,17 +93,17 @@ pub(super) const fn consented(id: &'static str, summary: &'static str) -> Operat
 pub(super) fn declare_door(routes: &mut Routes) {
     routes.in_front(
         Public::Hook,
-        Operation::new("delivery_receive", "Takes a delivery: the webhook door")
+        Operation::new("delivery_receive", "Receives a delivery at a webhook")
             .passes_strangers_over()
             .takes(Takes::AnyJson { example: r#"{"ref": "refs/heads/main"}"# })
             .gives::<WireTaken<'static>>(202, "The events are on the disk.", WRITTEN)
-            .gives::<WireTaken<'static>>(200, "A repeat, with the first events; or no event fits.", WRITTEN)
+            .gives::<WireTaken<'static>>(200, "A duplicate, with the first events; or the delivery created no event.", WRITTEN)
             .refuses(REFUSES)
             .demands_admission(),
     );
     routes.in_front(
         Public::HookConsent,
-        consented("delivery_consent", "Says whether deliveries of a sender are wanted here")
+        consented("delivery_consent", "Reports whether deliveries from a sender are allowed here")
             .passes_strangers_over()
             .refuses(&[(404, "not_found")]),
     );
@@ -119,15 +119,15 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.get::<HooksRead>(
         "/hooks/{pack}/{sensor}",
         get,
-        Operation::shows::<WireHook>("hook_get", "Shows a webhook with its last deliveries"),
+        Operation::shows::<WireHook>("hook_get", "Returns a webhook with its last deliveries"),
     );
     routes.post::<HooksSend>(
         "/hooks/{pack}/{sensor}/send",
         send,
-        Operation::new("delivery_send", "Signs a delivery as its sender would, and takes it")
+        Operation::new("delivery_send", "Signs a delivery as its sender would, and receives it")
             .takes_json::<WireSend>(r#"{"event": "push", "body": {"ref": "refs/heads/main"}}"#)
             .gives::<WireTaken<'static>>(202, "The events are on the disk.", WRITTEN)
-            .gives::<WireTaken<'static>>(200, "A repeat, with the first events; or no event fits.", WRITTEN)
+            .gives::<WireTaken<'static>>(200, "A duplicate, with the first events; or the delivery created no event.", WRITTEN)
             .refuses(REFUSES),
     );
 }
@@ -280,7 +280,7 @@ fn note(api: &Api, context: &RequestContext, sensor: &SensorRef, came: Instant, 
             if taken.is_repeat() { DeliveryEnd::Repeated(events) } else { DeliveryEnd::Accepted(events) }
         }
         Err(problem) => {
-            tracing::warn!(%sensor, code = problem.code(), "a delivery was refused");
+            tracing::warn!(%sensor, code = problem.code(), "a delivery was rejected");
             DeliveryEnd::Refused { code: problem.code(), why: problem.detail().map(str::to_owned) }
         }
     };

@@ -50,7 +50,7 @@ pub(super) fn declare(routes: &mut Routes) {
         list,
         Operation::lists::<WireInquiry>(
             INQUIRY_LIST,
-            "Lists inquiries, the newest first; to who may see only what it is asked, those",
+            "Lists inquiries, newest first; a caller that may only see its own inquiries gets those",
             &["status", "mine", "execution", "parent", "assignee", "since", "until", "sort", "limit", "cursor"],
         )
         .sees_views(),
@@ -58,7 +58,7 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.get::<InquiriesRead>(
         "/inquiries/{id}",
         get,
-        Operation::shows::<WireInquiry>("inquiry_get", "Shows an inquiry with all that is asked, and what was answered").sees_views(),
+        Operation::shows::<WireInquiry>("inquiry_get", "Returns an inquiry with its question and answers").sees_views(),
     );
     routes.post::<InquiriesAnswer>(
         "/inquiries/{id}/respond",
@@ -68,7 +68,7 @@ pub(super) fn declare(routes: &mut Routes) {
             .takes_json::<WireGivenResponse>(
                 r#"{"answer": {"ship": true}, "digest": "1f40fc92da241694750979ee6cf582f2d5d7d28e18335de05abc54d0560e0f53"}"#,
             )
-            .gives::<WireInquiry>(200, "The answer is taken.", WRITTEN)
+            .gives::<WireInquiry>(200, "The answer was recorded.", WRITTEN)
             .refuses(&[
                 (403, "inquiry_not_asked"),
                 (409, "approval_stale"),
@@ -84,10 +84,10 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.post::<InquiriesCancel>(
         "/inquiries/{id}/cancel",
         cancel,
-        Operation::new("inquiry_cancel", "Ends an inquiry without an answer: the execution that asks is cancelled")
+        Operation::new("inquiry_cancel", "Cancels an inquiry: the execution that asks is cancelled")
             .can_be_tried()
             .takes(Takes::Empty)
-            .gives::<WireInquiry>(202, "It was asked for.", WRITTEN)
+            .gives::<WireInquiry>(202, "The cancellation was requested.", WRITTEN)
             .refuses(&[(409, "inquiry_closed")])
             .heeds_conditions(Conditional::Change)
             .sees_views(),

@@ -30,12 +30,12 @@ pub(super) fn declare_packs(routes: &mut Routes) {
     routes.get::<PacksRead>(
         "/packs",
         packs,
-        Operation::lists::<WirePack>("pack_list", "Lists packs, also those that were not taken", &["limit", "cursor"]).sees_views(),
+        Operation::lists::<WirePack>("pack_list", "Lists packs, including those that were rejected", &["limit", "cursor"]).sees_views(),
     );
     routes.get::<PacksRead>(
         "/packs/{pack}",
         pack,
-        Operation::shows::<WirePack>("pack_get", "Shows a pack, with what is wrong with it").sees_views(),
+        Operation::shows::<WirePack>("pack_get", "Returns a pack with its findings").sees_views(),
     );
 }
 
@@ -49,14 +49,14 @@ pub(super) fn declare_triggers_and_sensors(routes: &mut Routes) {
     routes.get::<TriggersRead>(
         "/triggers/{ref}",
         trigger,
-        Operation::shows::<WireTrigger>("trigger_get", "Shows a trigger with its payload's schema"),
+        Operation::shows::<WireTrigger>("trigger_get", "Returns a trigger with the schema of its payload"),
     );
     routes.get::<SensorsRead>(
         "/sensors",
         sensors,
         Operation::lists::<WireSensor>("sensor_list", "Lists sensors", &["pack", "limit", "cursor"]).sees_views(),
     );
-    routes.get::<SensorsRead>("/sensors/{ref}", sensor, Operation::shows::<WireSensor>("sensor_get", "Shows a sensor").sees_views());
+    routes.get::<SensorsRead>("/sensors/{ref}", sensor, Operation::shows::<WireSensor>("sensor_get", "Returns a sensor").sees_views());
 }
 
 /// Lists packs: the installed ones, and those in the folder that were not taken.

@@ -32,7 +32,7 @@ use crate::wire::verdicts::{Definitions, WireExplained, WireSubject, WireVerdict
 #[non_exhaustive]
 enum Forgotten {
     /// What judged it is gone.
-    #[error("the catalog of revision {0}, which judged this event, is not kept any more")]
+    #[error("the catalog of revision {0}, which judged this event, is no longer stored")]
     Catalog(CatalogRevision),
     /// What was judged is gone.
     #[error("the payload of this event was erased")]
@@ -56,10 +56,9 @@ impl Explain for Forgotten {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Catalog(_) => {
-                "ask with `definitions=now` for what the rules of now make of it; what was decided then is in the event's enforcements"
-                    .into()
+                "use `definitions=now` to see the verdicts of the current rules; the event's enforcements show the earlier decisions".into()
             }
-            Self::Payload => "the enforcements of the event, and the errors of its rules, are still there".into(),
+            Self::Payload => "look at the enforcements of the event and the errors of its rules, which still exist".into(),
         })
     }
 }
@@ -69,7 +68,7 @@ impl Explain for Forgotten {
 #[non_exhaustive]
 enum NotJudged {
     /// It looks at other events.
-    #[error("rule `{rule}` looks at events of {triggers}; this one is of `{trigger}`")]
+    #[error("rule `{rule}` handles events of {triggers}, but this event is of `{trigger}`")]
     OtherTrigger {
         /// The rule.
         rule: RuleRef,
@@ -79,7 +78,7 @@ enum NotJudged {
         trigger: TriggerRef,
     },
     /// It is a time of another rule's schedule.
-    #[error("rule `{rule}` looks at its own times; this one is of the schedule of `{owner}`")]
+    #[error("rule `{rule}` handles only the times of its own schedule, but this event is of the schedule of `{owner}`")]
     OtherSchedule {
         /// The rule.
         rule: RuleRef,
@@ -87,7 +86,7 @@ enum NotJudged {
         owner: String,
     },
     /// It came later, or was gone.
-    #[error("there was no rule `{rule}` when this event came, in the catalog of revision {catalog}")]
+    #[error("rule `{rule}` did not exist when this event arrived, in the catalog of revision {catalog}")]
     NotThereThen {
         /// The rule.
         rule: RuleRef,
@@ -114,10 +113,10 @@ impl Explain for NotJudged {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::OtherTrigger { trigger, .. } => {
-                format!("name an event of its trigger, or one of the rules that look at `{trigger}`: `ensue triggers show {trigger}`")
+                format!("name an event of its trigger, or a rule that handles `{trigger}`: `ensue triggers show {trigger}`")
             }
-            Self::OtherSchedule { owner, .. } => format!("ask what `{owner}` makes of it: only that rule judges it"),
-            Self::NotThereThen { .. } => "ask with `definitions=now` for what the rule of now makes of it".into(),
+            Self::OtherSchedule { owner, .. } => format!("name the rule `{owner}`: only that rule judges this event"),
+            Self::NotThereThen { .. } => "use `definitions=now` to see the verdict of the current rule".into(),
         })
     }
 }

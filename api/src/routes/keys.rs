@@ -32,10 +32,10 @@ enum ValueInvalid {
     #[error("the value is empty")]
     Empty,
     /// It is too large.
-    #[error("the value is over {VALUE_BYTES_MAX} bytes")]
+    #[error("the value is longer than {VALUE_BYTES_MAX} bytes")]
     TooLarge,
     /// It is too short for what it is to prove.
-    #[error("the value has {bytes} bytes, and the hook `{hook}` takes deliveries that are signed with {KEY_BYTES_MIN} bytes or more")]
+    #[error("the value has {bytes} bytes, but the hook `{hook}` requires a signing key of at least {KEY_BYTES_MIN} bytes")]
     ShortForHook {
         /// The hook.
         hook: SensorRef,
@@ -58,12 +58,9 @@ impl Explain for ValueInvalid {
 
     fn hint(&self) -> Option<String> {
         if let Self::ShortForHook { .. } = self {
-            return Some("make one with `openssl rand -hex 32`, and give the sender the same".into());
+            return Some("create one with `openssl rand -hex 32`, and give the sender the same value".into());
         }
-        Some(
-            r#"send the value as it is with `Content-Type: application/octet-stream`, or as `{"value": "…"}` with `application/json`"#
-                .into(),
-        )
+        Some(r#"send the raw value with `Content-Type: application/octet-stream`, or as `{"value": "…"}` with `application/json`"#.into())
     }
 }
 
@@ -72,12 +69,12 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.get::<KeysRead>(
         "/keys",
         list,
-        Operation::lists::<WireKey>("key_list", "Lists the keys that are set; never a value", &["sort", "limit", "cursor"]).sees_views(),
+        Operation::lists::<WireKey>("key_list", "Lists the keys that are set, without their values", &["sort", "limit", "cursor"]).sees_views(),
     );
     routes.get::<KeysRead>(
         "/keys/{ref}",
         get,
-        Operation::shows::<WireKey>("key_get", "Shows since when a key is set, and by whom").sees_views(),
+        Operation::shows::<WireKey>("key_get", "Returns when a key was set, and by whom").sees_views(),
     );
     routes.put::<KeysWrite>(
         "/keys/{ref}",
@@ -88,16 +85,16 @@ pub(super) fn declare(routes: &mut Routes) {
                 example: r#"{"value": "a new value"}"#,
                 others: &[("application/octet-stream", "the bytes of the value"), ("text/plain", "the text of the value")],
             })
-            .gives::<WireSetKey>(201, "It was set for the first time.", SET)
-            .gives::<WireSetKey>(200, "It was replaced.", SET)
+            .gives::<WireSetKey>(201, "The key was set for the first time.", SET)
+            .gives::<WireSetKey>(200, "The value of the key was replaced.", SET)
             .refuses(&[(409, "key_version_old"), (413, "key_value_invalid"), (422, "key_value_invalid"), (503, "vault_unavailable")])
             .heeds_conditions(Conditional::MakingOrChange),
     );
     routes.delete::<KeysWrite>(
         "/keys/{ref}",
         remove,
-        Operation::new("key_remove", "Forgets a key")
-            .gives_content(204, "It is forgotten.", Content::Nothing, WRITTEN)
+        Operation::new("key_remove", "Removes a key")
+            .gives_content(204, "The key was removed.", Content::Nothing, WRITTEN)
             .heeds_conditions(Conditional::Change),
     );
 }

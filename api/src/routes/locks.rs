@@ -36,7 +36,7 @@ pub(super) fn declare(routes: &mut Routes) {
         list,
         Operation::lists::<WireLock>(
             "lock_list",
-            "Lists the locks that somebody holds or waits for, by the rules and actions whose they are",
+            "Lists the locks that are held or awaited, by the rules and actions that they belong to",
             &["action", "rule", "limit", "cursor"],
         )
         .sees_views(),

@@ -30,24 +30,24 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.get::<LogRead>(
         "/log",
         list,
-        Operation::lists::<shapes::Record>("record_list", "Lists records, the oldest first", &["after", "bodies", "limit", "cursor"]),
+        Operation::lists::<shapes::Record>("record_list", "Lists records, oldest first", &["after", "bodies", "limit", "cursor"]),
     );
     routes.get::<LogRead>(
         "/log/head",
         head,
-        Operation::shows::<shapes::Head>("log_head", "Shows the newest position and the chain's hash there"),
+        Operation::shows::<shapes::Head>("log_head", "Returns the newest position and the chain's hash at it"),
     );
 }
 
 /// Declares what shows a record, and checks the chain.
 pub(super) fn declare_records(routes: &mut Routes) {
-    routes.get::<LogRead>("/log/{position}", get, Operation::shows::<shapes::Record>("record_get", "Shows a record"));
+    routes.get::<LogRead>("/log/{position}", get, Operation::shows::<shapes::Record>("record_get", "Returns a record"));
     routes.get::<LogRead>(
         "/log/verify",
         verification,
-        Operation::shows::<WireJob>("verification_get", "Says how the last check of the log's chain stands"),
+        Operation::shows::<WireJob>("verification_get", "Returns the status of the last check of the log's chain"),
     );
-    routes.post::<LogVerify>("/log/verify", verify, job("log_verify", "Begins to check the log's chain"));
+    routes.post::<LogVerify>("/log/verify", verify, job("log_verify", "Starts a check of the log's chain"));
 }
 
 /// Lists records, oldest first, after a position.

@@ -35,7 +35,7 @@ const PART_BYTES_MAX: usize = 1024 * 1024;
 
 /// What an attempt printed is there no more.
 #[derive(Debug, Error)]
-#[error("what attempt {0} printed was thrown away: it was old, or the room was needed")]
+#[error("the output of attempt {0} was deleted because it was old or to free space")]
 struct OutputRemoved(u32);
 
 impl Explain for OutputRemoved {
@@ -48,13 +48,13 @@ impl Explain for OutputRemoved {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("`outputs.keep_days` and `outputs.quota` say how long and how much is kept; the result and the timeline are in the log".into())
+        Some("look at the result and the timeline in the log; `outputs.keep_days` and `outputs.quota` limit how long and how much output is kept".into())
     }
 }
 
 /// Too many follow outputs.
 #[derive(Debug, Error)]
-#[error("too many outputs are followed at once")]
+#[error("too many outputs are being followed")]
 struct TooManyFollowers;
 
 impl Explain for TooManyFollowers {
@@ -67,7 +67,7 @@ impl Explain for TooManyFollowers {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("try again when another follower is done, or read what there is without `follow`".into())
+        Some("try again when another follower has ended, or read the existing output without `follow`".into())
     }
 }
 
@@ -85,12 +85,12 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.get::<ExecutionsRead>(
         "/executions/{id}/logs",
         get,
-        Operation::new("execution_logs", "Shows what an execution printed, or follows it")
+        Operation::new("execution_logs", "Returns or follows the output of an execution")
             .heeds(&[Heeded::LastEventId])
             .asked(&["attempt", "stream", "offset", "follow"])
             .gives_content(
                 200,
-                "A part of it, all of one stream, or both as they are printed.",
+                "A part of the output, all of one stream, or both streams as they are printed.",
                 Content::JsonOrText(schema_of::<WireOutputs>, &["text/plain", "text/event-stream"]),
                 &[],
             )
@@ -121,7 +121,7 @@ pub(super) async fn get(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome
 }
 
 fn needs_stream(what: &str) -> ParameterRefusal {
-    bad("stream", format!("is missing: {what} is of one stream, `stdout` or `stderr`"))
+    bad("stream", format!("is missing: {what} shows a single stream, `stdout` or `stderr`"))
 }
 
 fn wanted(call: &Call) -> Result<&'static str, Problem> {
@@ -200,7 +200,7 @@ fn send_all(api: &Api, attempt: AttemptId, stream: OutputStream, mut offset: u64
         match api.ports.outputs.read(attempt, stream, offset, CHUNK_BYTES_MAX) {
             // What was sent is not all there was, and all there was cannot be had any more.
             Ok(part) if part.state == OutputState::Removed => {
-                drop(to.blocking_send(Err(std::io::Error::other("the output was thrown away while it was sent"))));
+                drop(to.blocking_send(Err(std::io::Error::other("the output was deleted while it was being sent"))));
                 return;
             }
             Ok(part) if part.bytes.is_empty() => return,
@@ -211,9 +211,9 @@ fn send_all(api: &Api, attempt: AttemptId, stream: OutputStream, mut offset: u64
                 }
             }
             Err(error) => {
-                tracing::error!(%error, "an output could not be read to its end");
+                tracing::error!(%error, "an output could not be read completely");
                 // The caller must not take the part for the whole: the connection breaks off.
-                drop(to.blocking_send(Err(std::io::Error::other("the output could not be read to its end"))));
+                drop(to.blocking_send(Err(std::io::Error::other("the output could not be read completely"))));
                 return;
             }
         }

@@ -26,7 +26,7 @@ pub(super) const fn job(id: &'static str, summary: &'static str) -> Operation {
     Operation::new(id, summary)
         .passes_keys_over()
         .takes(Takes::Empty)
-        .gives::<WireJob>(202, "It is under way.", &[Header::Location])
+        .gives::<WireJob>(202, "The job is in progress.", &[Header::Location])
         .refuses(&[(502, "machine_unusable")])
 }
 
@@ -35,9 +35,9 @@ pub(super) fn declare_rebuilding(routes: &mut Routes) {
     routes.get::<ViewsRead>(
         "/views/rebuild",
         rebuild_state,
-        Operation::shows::<WireJob>("rebuilding_get", "Says how the last rebuilding of the views stands"),
+        Operation::shows::<WireJob>("rebuilding_get", "Returns the status of the last rebuild of the views"),
     );
-    routes.post::<ViewsRebuild>("/views/rebuild", rebuild, job("views_rebuild", "Begins to build the views anew beside the live ones"));
+    routes.post::<ViewsRebuild>("/views/rebuild", rebuild, job("views_rebuild", "Starts to rebuild the views while the live ones stay in use"));
 }
 
 /// Declares what tells of the node.
@@ -45,32 +45,32 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.get::<NodeRead>(
         "/status",
         status,
-        Operation::shows::<WireStatus>("node_status", "Says what the node is, and the log in numbers").sees_views(),
+        Operation::shows::<WireStatus>("node_status", "Returns the status of the node and figures about its log").sees_views(),
     );
     routes.get::<NodeRead>(
         "/doctor",
         doctor,
-        Operation::shows::<WireDoctor>("node_doctor", "Says what is wrong or unsafe, and what to do"),
+        Operation::shows::<WireDoctor>("node_doctor", "Reports problems of the installation, and how to fix them"),
     );
     routes.get_outside::<MetricsRead>(
         "/metrics",
         metrics,
-        Operation::new("metrics_get", "Gives the metrics, as Prometheus reads them")
+        Operation::new("metrics_get", "Returns the metrics in the format of Prometheus")
             .gives_content(200, "The metrics.", Content::Text(Form::MEDIA_TYPES), &[])
             .refuses(&[(406, "not_acceptable")]),
     );
-    let alive = Operation::shows::<WireAlive>("livez_get", "Says that the process lives").passes_strangers_over();
+    let alive = Operation::shows::<WireAlive>("livez_get", "Reports that the process is alive").passes_strangers_over();
     routes.public(Public::Livez, livez, alive);
     routes.public(Public::Health, livez, alive.named("health_get"));
-    let ready = Operation::shows::<WireReadiness>("readyz_get", "Says whether the node can serve, with each thing that it depends on")
-        .gives::<WireReadiness>(503, "It cannot serve now.", &[Header::RetryAfter])
+    let ready = Operation::shows::<WireReadiness>("readyz_get", "Reports whether the node can serve, with each of its dependencies")
+        .gives::<WireReadiness>(503, "The node cannot serve now.", &[Header::RetryAfter])
         .passes_strangers_over();
     routes.public(Public::Readyz, readyz, ready);
     routes.public(Public::Ready, readyz, ready.named("ready_get"));
     routes.public(
         Public::Status,
         public_status,
-        Operation::shows::<WirePublicStatus<'static>>("release_get", "Says what anybody may know: the release and the API's version"),
+        Operation::shows::<WirePublicStatus<'static>>("release_get", "Returns public information: the release and the API's version"),
     );
 }
 

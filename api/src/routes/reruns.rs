@@ -39,7 +39,7 @@ enum RerunRefused {
     #[error("the execution {0} has not ended")]
     GoesOn(ExecutionId),
     /// Only what stands in no workflow is run again.
-    #[error("the execution {id} is step `{step}` of {root}, and only the whole is run again")]
+    #[error("the execution {id} is step `{step}` of {root}, and only the whole workflow can be rerun")]
     IsStep {
         /// The step's execution.
         id: ExecutionId,
@@ -49,10 +49,10 @@ enum RerunRefused {
         root: ExecutionId,
     },
     /// Nothing of it failed.
-    #[error("the execution {0} succeeded: there is nothing to begin with that failed")]
+    #[error("the execution {0} succeeded, so there is no failed part to start from")]
     Succeeded(ExecutionId),
     /// There is no such step.
-    #[error("there is no step `{step}` in `{of}` as it is now")]
+    #[error("there is no step `{step}` in the current version of `{of}`")]
     NoStep {
         /// What was named.
         step: String,
@@ -60,19 +60,19 @@ enum RerunRefused {
         of: String,
     },
     /// What ran were the steps of a rule that has none now.
-    #[error("the rule `{0}` has no steps any more: it runs an action now")]
+    #[error("the rule `{0}` no longer has steps: it now runs an action")]
     NoStepsNow(RuleRef),
     /// What the steps gave that are taken over is of the parameters before.
-    #[error("other `params` go only with `from: start`: what is taken over was made with those before")]
+    #[error("new `params` require `from: start`: the steps that are taken over used the old ones")]
     ParamsMidway,
     /// A rule's steps have no parameters.
-    #[error("the execution {0} is the steps of a rule: it has an event, and no `params`")]
+    #[error("the execution {0} runs the steps of a rule: it has an event and no `params`")]
     ParamsOfRule(ExecutionId),
     /// It is too much to be told of.
     #[error("{0}")]
     TooMany(String),
     /// What it was given is gone.
-    #[error("the parameters of {0} are not kept any more")]
+    #[error("the parameters of {0} are no longer stored")]
     ParamsGone(ExecutionId),
 }
 
@@ -87,15 +87,19 @@ impl Explain for RerunRefused {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::GoesOn(id) => format!("wait for its end, or end it first: `ensue executions cancel {id}`"),
-            Self::IsStep { step, root, .. } => format!("`ensue executions rerun {root} --from {step}`, where it is a step of that itself"),
-            Self::Succeeded(id) => format!("`ensue executions rerun {id}` runs all of it, `--from STEP` a step and what needs it"),
-            Self::NoStep { .. } => "name a step of the workflow as it is installed now, `start`, or `failed`".into(),
-            Self::NoStepsNow(_) => "send an event of your own to have the rule act on that".into(),
-            Self::ParamsMidway => "leave `params` out, or `from`".into(),
-            Self::ParamsOfRule(_) => "leave `params` out; send an event of your own to have the rule act on that".into(),
-            Self::TooMany(_) => "run it again from the start, or make sub-workflows of its parts".into(),
-            Self::ParamsGone(_) => "`ensue run` the action with parameters of your own".into(),
+            Self::GoesOn(id) => format!("wait until it has ended, or end it first with `ensue executions cancel {id}`"),
+            Self::IsStep { step, root, .. } => {
+                format!("run `ensue executions rerun {root} --from {step}`, if it is a step of that workflow itself")
+            }
+            Self::Succeeded(id) => {
+                format!("run `ensue executions rerun {id}` for all of it, or add `--from STEP` for a step and those that need it")
+            }
+            Self::NoStep { .. } => "name a step of the workflow as it is installed now, `start` or `failed`".into(),
+            Self::NoStepsNow(_) => "send an event of your own, so that the rule acts on it".into(),
+            Self::ParamsMidway => "leave out `params` or `from`".into(),
+            Self::ParamsOfRule(_) => "leave out `params`; send an event of your own, so that the rule acts on it".into(),
+            Self::TooMany(_) => "rerun it from the start, or move parts of it to sub-workflows".into(),
+            Self::ParamsGone(_) => "run the action with your own parameters: `ensue run`".into(),
         })
     }
 }
@@ -105,14 +109,14 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.post::<ExecutionsRerun>(
         "/executions/{id}/rerun",
         rerun,
-        Operation::new("execution_rerun", "Runs an execution again that has ended")
+        Operation::new("execution_rerun", "Reruns an execution that has ended")
             .can_be_tried()
             .heeds(&[Heeded::Prefer])
             .takes(Takes::Json { schema: schema_of::<WireRerun>, example: r#"{"from": "failed"}"#, presence: Presence::Optional })
-            .gives::<WireExecution>(202, "It was asked for.", &[Header::Position, Header::Location, Header::PreferenceApplied])
+            .gives::<WireExecution>(202, "The rerun was requested.", &[Header::Position, Header::Location, Header::PreferenceApplied])
             .gives::<WireExecution>(
                 200,
-                "It ended while the caller preferred to wait.",
+                "The rerun ended within the time that the caller preferred to wait.",
                 &[Header::Position, Header::Location, Header::PreferenceApplied],
             )
             .refuses(&[(409, "rerun_refused"), (422, "parameters_invalid")])

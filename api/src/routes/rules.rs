@@ -34,7 +34,7 @@ const fn mode(id: &'static str, summary: &'static str) -> Operation {
     Operation::new(id, summary)
         .can_be_tried()
         .takes(Takes::Empty)
-        .gives::<WireRuleMode>(200, "It is so from now on.", WRITTEN)
+        .gives::<WireRuleMode>(200, "The mode is set.", WRITTEN)
         .heeds_conditions(Conditional::Change)
 }
 
@@ -45,7 +45,7 @@ pub(super) fn declare(routes: &mut Routes) {
         list,
         Operation::lists::<WireRule>(
             "rule_list",
-            "Lists rules, with what each has been doing",
+            "Lists rules with their recent activity",
             &["pack", "trigger", "action", "limit", "cursor"],
         )
         .sees_views(),
@@ -53,7 +53,7 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.get::<RulesRead>(
         "/rules/{ref}",
         get,
-        Operation::shows::<WireRule>("rule_get", "Shows a rule, with what it has been doing").sees_views(),
+        Operation::shows::<WireRule>("rule_get", "Returns a rule with its recent activity").sees_views(),
     );
 }
 
@@ -62,20 +62,20 @@ pub(super) fn declare_judging(routes: &mut Routes) {
     routes.post::<BacktestsRun>(
         "/rules/backtest",
         backtest,
-        Operation::new("rule_backtest", "Says what a rule would have done with the events that came, beside what happened")
+        Operation::new("rule_backtest", "Compares what a rule would have done with past events to what happened")
             .passes_keys_over()
             .takes_json::<WireToBacktest>(r#"{"rule": "demo.greet", "since": "2026-01-01T00:00:00Z"}"#)
-            .gives::<WireBacktest>(200, "It was tried.", &[])
+            .gives::<WireBacktest>(200, "The result of the backtest.", &[])
             .refuses(&[(404, "not_found"), (422, "rule_invalid"), (422, "takes_too_long"), (429, "over_share")]),
     );
     routes.post::<RulesRead>(
         "/rules/{ref}/explain",
         explain,
-        Operation::new("rule_explain", "Says what a rule makes of an event, and why")
+        Operation::new("rule_explain", "Explains the verdict of a rule on an event")
             .asked(&["definitions"])
             .passes_keys_over()
             .takes_json::<WireExplain>(r#"{"event": {"trigger": "demo.hello", "payload": {"name": "ana"}}}"#)
-            .gives::<WireExplained>(200, "It is explained.", &[])
+            .gives::<WireExplained>(200, "The verdict with its explanation.", &[])
             .refuses(&[
                 (404, "rule_not_there_then"),
                 (409, "catalog_gone"),
@@ -86,9 +86,9 @@ pub(super) fn declare_judging(routes: &mut Routes) {
             ])
             .sees_views(),
     );
-    routes.post::<RulesWrite>("/rules/{ref}/enable", enable, mode("rule_enable", "Has a rule's matches acted on; ends a suspension"));
-    routes.post::<RulesWrite>("/rules/{ref}/disable", disable, mode("rule_disable", "Has a rule not looked at"));
-    routes.post::<RulesWrite>("/rules/{ref}/shadow", shadow, mode("rule_shadow", "Has a rule's matches recorded, and not acted on"));
+    routes.post::<RulesWrite>("/rules/{ref}/enable", enable, mode("rule_enable", "Enables a rule, which also ends a suspension"));
+    routes.post::<RulesWrite>("/rules/{ref}/disable", disable, mode("rule_disable", "Disables a rule"));
+    routes.post::<RulesWrite>("/rules/{ref}/shadow", shadow, mode("rule_shadow", "Puts a rule in shadow mode: its matches are recorded but not acted on"));
 }
 
 /// Lists rules with what they have been doing.
@@ -125,7 +125,7 @@ pub(super) async fn explain(_: Allowed<RulesRead>, mut call: Call) -> Outcome {
     if !text.starts_with('"') {
         if definitions == Some(Definitions::Then) {
             return Err(
-                bad("definitions", "is `then`, but an event that was never sent can only be judged by the definitions of now").into()
+                bad("definitions", "is `then`, but an event that was never sent can only be judged by the current definitions").into()
             );
         }
         let given: WireImagined = body::parse_part("/event", text)?;

@@ -24,7 +24,7 @@ const fn streamed(id: &'static str, summary: &'static str) -> Operation {
         .asked(&["after", "named"])
         .heeds(&[Heeded::LastEventId])
         .gives_content(200, "Server-sent events, until the caller or the node ends them.", Content::Text(&[EVENT_STREAM]), &[])
-        .gives_content(101, "The same as messages of a WebSocket, where the request asks for one.", Content::Nothing, &[])
+        .gives_content(101, "The same as messages of a WebSocket, if the request asks for one.", Content::Nothing, &[])
         .refuses(&[(400, "websocket_invalid"), (403, "origin_refused"), (406, "not_acceptable"), (429, "over_share")])
 }
 
@@ -33,7 +33,7 @@ pub(super) fn declare_of_execution(routes: &mut Routes) {
     routes.get::<ExecutionsRead>(
         "/executions/{id}/stream",
         execution,
-        streamed("execution_stream", "Tells of an execution's records as they come, until it has ended")
+        streamed("execution_stream", "Streams an execution's records as they are written, until it has ended")
             .gives_content(204, "The execution has ended, and `Last-Event-ID` is its last record.", Content::Nothing, &[])
             .sees_views(),
     );
@@ -41,7 +41,7 @@ pub(super) fn declare_of_execution(routes: &mut Routes) {
 
 /// Declares the stream of the whole log.
 pub(super) fn declare_of_log(routes: &mut Routes) {
-    routes.get::<LogRead>("/log/stream", log, streamed("record_stream", "Tells of the log's records as they come"));
+    routes.get::<LogRead>("/log/stream", log, streamed("record_stream", "Streams the log's records as they are written"));
 }
 
 /// Tells of every record behind the caller's place, or from now on.
@@ -85,7 +85,7 @@ fn place(call: &Call, head: Position) -> Result<Option<Position>, Problem> {
     let after = query.parsed("after", "a position")?.map(|after| ("after", after));
     let last = call.headers().get(LAST_EVENT_ID).map(|given| match given.to_str().ok().and_then(|text| text.parse().ok()) {
         Some(last) => Ok(("last-event-id", last)),
-        None => Err(bad("last-event-id", "is not a position, as the id of an event gives it")),
+        None => Err(bad("last-event-id", "is not a position from the id of an event")),
     });
     match last.transpose()?.or(after) {
         Some((name, position)) if position > head.0 => Err(ahead(name, position, head).into()),
@@ -95,7 +95,7 @@ fn place(call: &Call, head: Position) -> Result<Option<Position>, Problem> {
 
 /// A place that this log does not have yet: what would be told from there on would leave out what comes before it.
 fn ahead(name: &'static str, position: u64, head: Position) -> ParameterRefusal {
-    bad(name, format!("is {position}, and the newest record is at {head}: it is of another log"))
+    bad(name, format!("is {position}, but the newest record is at {head}: the position belongs to another log"))
 }
 
 /// Reads whether the stream is to be a WebSocket; without one it is of events, which the caller must accept.

@@ -20,7 +20,7 @@ pub(super) fn declare(routes: &mut Routes) {
         list,
         Operation::lists::<WireTimer>(
             "timer_list",
-            "Lists what the schedules of rules and sensors wait for, what was set last first",
+            "Lists the timers of the schedules of rules and sensors, last set first",
             &["rule", "sensor", "since", "until", "sort", "limit", "cursor"],
         )
         .sees_views(),

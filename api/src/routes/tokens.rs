@@ -22,26 +22,26 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.get::<TokensRead>(
         "/tokens",
         list,
-        Operation::lists::<WireToken>("token_list", "Lists tokens; never a secret", &["name", "sort", "limit", "cursor"]).sees_views(),
+        Operation::lists::<WireToken>("token_list", "Lists tokens, without their secrets", &["name", "sort", "limit", "cursor"]).sees_views(),
     );
     routes.get::<TokensRead>(
         "/tokens/{name}",
         get,
-        Operation::shows::<WireToken>("token_get", "Shows a token that lets its holder in; never its secret").sees_views(),
+        Operation::shows::<WireToken>("token_get", "Returns a valid token, without its secret").sees_views(),
     );
     routes.post::<TokensWrite>(
         "/tokens",
         add,
-        Operation::new("token_add", "Makes a token, and shows it this once")
+        Operation::new("token_add", "Creates a token, and shows its secret once")
             .takes_json::<WireAskedToken>(r#"{"name": "ana", "roles": ["viewer"]}"#)
-            .gives::<WireNewToken<'static>>(201, "It lets its holder in.", MADE)
+            .gives::<WireNewToken<'static>>(201, "The token is valid.", MADE)
             .refuses(&[(409, "token_name_taken"), (422, "token_name_invalid"), (422, "token_roles_invalid")]),
     );
     routes.delete::<TokensWrite>(
         "/tokens/{name}",
         revoke,
-        Operation::new("token_revoke", "Lets the holder of a token in no more")
-            .gives_content(204, "It is revoked.", Content::Nothing, WRITTEN)
+        Operation::new("token_revoke", "Revokes a token")
+            .gives_content(204, "The token is revoked.", Content::Nothing, WRITTEN)
             .refuses(&[(409, "last_admin")])
             .heeds_conditions(Conditional::Change),
     );

@@ -40,7 +40,7 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.get::<TracesRead>(
         "/trace/{id}",
         get,
-        Operation::shows::<WireTrace>("trace_get", "Shows the causal graph around an event, an enforcement or an execution").sees_views(),
+        Operation::shows::<WireTrace>("trace_get", "Returns the causal graph around an event, an enforcement or an execution").sees_views(),
     );
 }
 

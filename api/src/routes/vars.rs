@@ -28,7 +28,7 @@ enum VarInvalid {
     #[error(transparent)]
     Name(#[from] NameError),
     /// It has no such value.
-    #[error("the value is null, and a var that has none is not there")]
+    #[error("the value is null, which a var cannot have")]
     Null,
 }
 
@@ -46,7 +46,7 @@ impl Explain for VarInvalid {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Name(_) => None,
-            Self::Null => Some("send another value, or take it away with `DELETE`".into()),
+            Self::Null => Some("send another value, or remove the var with `DELETE`".into()),
         }
     }
 }
@@ -56,28 +56,28 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.get::<VarsRead>(
         "/vars",
         list,
-        Operation::lists::<WireVar>("var_list", "Lists the vars that have a value, with it", &["sort", "limit", "cursor"]).sees_views(),
+        Operation::lists::<WireVar>("var_list", "Lists the vars that have a value, with their values", &["sort", "limit", "cursor"]).sees_views(),
     );
     routes.get::<VarsRead>(
         "/vars/{name}",
         get,
-        Operation::shows::<WireVar>("var_get", "Shows a var with its value, since when it has it, and from whom").sees_views(),
+        Operation::shows::<WireVar>("var_get", "Returns a var with its value, when it was set, and by whom").sees_views(),
     );
     routes.put::<VarsWrite>(
         "/vars/{name}",
         set,
         Operation::new("var_set", "Sets a var")
             .takes_json::<WireVarValue>(r#"{"value": {"page": 7}}"#)
-            .gives::<WireSetVar>(201, "It had no value before.", SET)
-            .gives::<WireSetVar>(200, "It was replaced.", SET)
+            .gives::<WireSetVar>(201, "The var had no value before.", SET)
+            .gives::<WireSetVar>(200, "The value of the var was replaced.", SET)
             .refuses(&[(409, "too_many_vars"), (413, "too_large_to_record"), (422, "var_invalid")])
             .heeds_conditions(Conditional::MakingOrChange),
     );
     routes.delete::<VarsWrite>(
         "/vars/{name}",
         remove,
-        Operation::new("var_remove", "Takes the value of a var away")
-            .gives_content(204, "It has none any more.", Content::Nothing, WRITTEN)
+        Operation::new("var_remove", "Removes the value of a var")
+            .gives_content(204, "The var no longer has a value.", Content::Nothing, WRITTEN)
             .heeds_conditions(Conditional::Change),
     );
 }

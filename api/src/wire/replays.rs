@@ -98,14 +98,14 @@ impl TryFrom<WireToReplay> for ToReplay {
         let is_filtered = last.is_some() || action.is_some() || rule.is_some() || since.is_some();
         let which = match execution {
             Some(_) if is_filtered => {
-                return Err(bad("execution", "names the one that is replayed: leave out what chooses among many").into());
+                return Err(bad("execution", "names the execution to replay: leave out the fields that select several").into());
             }
             Some(execution) => ReplayedWhich::One(execution),
             None => ReplayedWhich::Last { count: last.unwrap_or(LAST), action, rule, since },
         };
         let pack = pack.map(|WirePack { name, files }| -> Result<PackFiles, Problem> {
             let files = files.into_iter().map(|(path, file)| {
-                let bytes = BASE64_STANDARD.decode(&file.base64).map_err(|_| bad("base64", format!("of `{path}` is no Base64")))?;
+                let bytes = BASE64_STANDARD.decode(&file.base64).map_err(|_| bad("base64", format!("of `{path}` is not valid Base64")))?;
                 let mode = match file.mode {
                     WireFileMode::Plain => FileMode::Plain,
                     WireFileMode::Executable => FileMode::Executable,

@@ -57,7 +57,7 @@ impl<'de> Deserialize<'de> for Roles {
         let mut roles = Vec::<String>::deserialize(deserializer)?;
         if !roles.iter().all(|role| is_name(role)) {
             return Err(de::Error::custom(
-                "a role starts with a-z, goes on with a-z, 0-9 and `_`, and is at most 64 long: `admin`, `release_managers`",
+                "a role starts with a-z, continues with a-z, 0-9 and `_`, and has at most 64 characters: `admin`, `release_managers`",
             ));
         }
         if !(1..=ROLES_MAX).contains(&roles.len()) {

@@ -46,7 +46,7 @@ impl Artifacts {
 async fn save(client: &Client, path: &str, artifact: &Value, folder: &Path) -> Outcome {
     let name = text(artifact, "name");
     if text(artifact, "state") == "removed" {
-        tell(format!("`{name}` was thrown away: it was old, or the room was needed"));
+        tell(format!("`{name}` was deleted because it was old or to free space"));
         return Ok(());
     }
     let mut response = client.stream(&format!("{path}/{}", segment(&text(artifact, "id"))), &[], "*/*").await?;
@@ -110,7 +110,7 @@ impl Drop for Saved {
 
 /// Makes a file that is not there yet: under its name, or with a number before its ending.
 fn create(folder: &Path, name: &str) -> Result<(File, PathBuf), Failure> {
-    let failed = |path: &Path, error: &std::io::Error| Failure::new(format!("{} cannot be made: {error}", path.display()));
+    let failed = |path: &Path, error: &std::io::Error| Failure::new(format!("{} cannot be created: {error}", path.display()));
     std::fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
     let (stem, ending) =
         name.rsplit_once('.').filter(|(stem, _)| !stem.is_empty()).map_or((name, ""), |(stem, _)| (stem, &name[stem.len()..]));
@@ -122,7 +122,7 @@ fn create(folder: &Path, name: &str) -> Result<(File, PathBuf), Failure> {
             Err(error) => return Err(failed(&path, &error)),
         }
     }
-    Err(Failure::new(format!("{} has {NAMES_TRIED_MAX} files of the name `{name}` already", folder.display())))
+    Err(Failure::new(format!("{} already has {NAMES_TRIED_MAX} files with the name `{name}`", folder.display())))
 }
 
 /// What of a name can be the name of a file in any folder, and is not hidden there: whatever the node said.

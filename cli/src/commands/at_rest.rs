@@ -47,7 +47,7 @@ impl AtRest {
 pub(super) fn directory(data: &Path, master_key: Option<&Path>) -> Result<Config, Failure> {
     if !data.is_dir() {
         return Err(Failure::with(Exit::Missing, format!("there is no data directory at `{}`", data.display()))
-            .hint("`ensue serve` makes one; by default in ./ensue-data"));
+            .hint("create one with `ensue serve`; by default it is in ./ensue-data"));
     }
     let mut config = Config::new(data.to_owned());
     config.master_key = master_key.map(Path::to_owned);
@@ -120,9 +120,9 @@ impl Directory {
     pub(super) fn doctor(&self) -> Value {
         let good = |check: &str, message: String| json!({ "check": check, "verdict": "good", "message": message, "hint": null });
         let bad = |check: &str, failure: &Failure| json!({ "check": check, "verdict": "bad", "message": failure.to_string(), "hint": failure.hint_text() });
-        let mut findings = vec![good("directory", "no node runs on it, and its master key opens it".to_owned())];
+        let mut findings = vec![good("directory", "no node is using it, and its master key opens it".to_owned())];
         findings.push(match verify_log(&self.config, Against::StateFolder) {
-            Ok(verified) => good("log", format!("the chain is whole up to position {}", verified["position"])),
+            Ok(verified) => good("log", format!("the chain is intact up to position {}", verified["position"])),
             Err(failure) => bad("log", &failure),
         });
         findings.push(match self.offline.free_bytes() {

@@ -171,7 +171,7 @@ impl Found {
     pub(super) fn outcome(&self) -> Outcome {
         let found = format!("{} in {}", counted(self.errors(), "error"), counted(self.packs, "pack"));
         match (self.errors(), self.warnings()) {
-            (0, 0) => tell(format!("no mistakes in {}", counted(self.packs, "pack"))),
+            (0, 0) => tell(format!("no errors in {}", counted(self.packs, "pack"))),
             (0, warnings) => tell(format!("no errors and {} in {}", counted(warnings, "warning"), counted(self.packs, "pack"))),
             (_, 0) => return Err(Failure::new(found)),
             (_, warnings) => return Err(Failure::new(format!("{found}, and {}", counted(warnings, "warning")))),
@@ -202,7 +202,7 @@ pub(super) fn show_all(diagnostics: &[Diagnostic], unreadable: &[String], asking
         say(format!("error: {error}\n"));
     }
     if let Some(first) = diagnostics.first() {
-        tell(format!("more about a code: ensue check --explain {}", first.code));
+        tell(format!("for details of a code, run: ensue check --explain {}", first.code));
     }
 }
 
@@ -211,7 +211,7 @@ fn explain(slug: &str) -> Outcome {
         let failure = Failure::with(Exit::Missing, format!("there is no code `{slug}`"));
         return Err(match Code::nearest_slug(slug) {
             Some(near) => failure.hint(format!("did you mean `{near}`?")),
-            None => failure.hint("a code stands in brackets behind `error` or `warning`: `error[unknown_field]`"),
+            None => failure.hint("use the code in brackets after `error` or `warning`: `error[unknown_field]`"),
         });
     };
     say(format!("{code}\n\n{}", code.explanation()));
@@ -222,11 +222,12 @@ fn read(folder: &Path) -> Result<Vec<Result<PackSource, ReadError>>, Failure> {
     if folder.join("pack.yaml").is_file() {
         return Ok(vec![PackSource::read(folder)]);
     }
-    let packs = PackSource::read_all(folder)
-        .map_err(|error| Failure::with(Exit::Missing, error.to_string()).hint("name a folder of packs, or a pack: `ensue check packs/`"))?;
+    let packs = PackSource::read_all(folder).map_err(|error| {
+        Failure::with(Exit::Missing, error.to_string()).hint("name a folder of packs, or a single pack: `ensue check packs/`")
+    })?;
     if packs.is_empty() {
         return Err(Failure::with(Exit::Missing, format!("there is no pack in `{}`", folder.display()))
-            .hint("a pack is a folder with a `pack.yaml`; `ensue init` makes one"));
+            .hint("a pack is a folder with a `pack.yaml`; create one with `ensue init`"));
     }
     Ok(packs)
 }

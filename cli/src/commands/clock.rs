@@ -15,7 +15,7 @@ use crate::report::{Outcome, tell};
 #[command(after_help = "\
 Examples:
   ensue doctor
-  ensue clock accept     what is due by the clock as it stands fires now")]
+  ensue clock accept     timers that are due by the current time fire now")]
 pub(crate) enum Clock {
     /// Take the clock for right as it stands: what is due by it is held no longer.
     Accept,
@@ -25,7 +25,7 @@ impl Clock {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let Self::Accept = self;
         asking.client()?.post("/clock/accept", &json!({})).await?;
-        tell("the clock is taken for right; no step of it holds what is due by it");
+        tell("the clock is accepted; due timers no longer wait for a step of it");
         Ok(())
     }
 }

@@ -273,7 +273,7 @@ mod tests {
           "error": {
             "hint": "write `MON`",
             "kind": "expr",
-            "message": "`MONDAY` is no day of the week",
+            "message": "`MONDAY` is not a valid day of the week",
             "span": {
               "end": 14,
               "start": 8

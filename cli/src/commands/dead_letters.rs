@@ -17,7 +17,7 @@ use crate::{ids, nearest};
 #[command(after_help = "\
 Examples:
   ensue dead-letters list --status open
-  ensue dead-letters show 019c…      with what was delivered
+  ensue dead-letters show 019c…      with its delivery
   ensue dead-letters retry 019c…
   ensue dead-letters retry --action billing.charge --since 2h
   ensue dead-letters dismiss --sensor github.webhook --until 7d")]
@@ -185,8 +185,8 @@ fn line(item: &Value) -> String {
     match (&item["error"], &item["rerun"]) {
         (Value::Null, Value::String(rerun)) => format!("{id}  runs again as {rerun}"),
         (Value::Null, _) if item["position"].is_null() => format!("{id}  would be done"),
-        (Value::Null, _) if events > 0 => format!("{id}  is taken in: {events} event{}", if events == 1 { "" } else { "s" }),
+        (Value::Null, _) if events > 0 => format!("{id}  accepted: {events} event{}", if events == 1 { "" } else { "s" }),
         (Value::Null, _) => format!("{id}  done"),
-        (error, _) => format!("{id}  refused: {}", text(error, "detail")),
+        (error, _) => format!("{id}  rejected: {}", text(error, "detail")),
     }
 }

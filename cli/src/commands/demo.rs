@@ -36,7 +36,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 #[command(after_help = "\
 Examples:
   ensue demo
-  ensue demo --keep      leaves the node running until Ctrl-C, to go on with")]
+  ensue demo --keep      leaves the node running until Ctrl-C, so that you can try it")]
 pub(crate) struct Demo {
     /// Leave the node running until Ctrl-C.
     #[arg(long)]
@@ -46,7 +46,7 @@ pub(crate) struct Demo {
 impl Demo {
     pub(super) fn run(self, asking: &Asking) -> Outcome {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| Failure::new(format!("no threads can be had: {error}")))?;
+        let runtime = runtime.map_err(|error| Failure::new(format!("the runtime cannot be started: {error}")))?;
         super::serve::run_and_leave(runtime, self.play(asking.output.style()))
     }
 
@@ -66,7 +66,7 @@ impl Demo {
         let stopped = node.stop().await.map_err(|failure| Failure::new(failure.to_string()));
         played.and(stopped)?;
         if !self.keep {
-            say("\nThe node is stopped and its directory removed. To do the same by hand on it:\n  ensue demo --keep");
+            say("\nThe node is stopped and its directory is removed. To send such requests yourself, run:\n  ensue demo --keep");
         }
         Ok(())
     }
@@ -74,7 +74,7 @@ impl Demo {
 
 async fn start(folder: &Path) -> Result<Node, Failure> {
     let packs = folder.join("packs");
-    std::fs::create_dir(&packs).map_err(|error| Failure::new(format!("`{}` cannot be made: {error}", packs.display())))?;
+    std::fs::create_dir(&packs).map_err(|error| Failure::new(format!("`{}` cannot be created: {error}", packs.display())))?;
     let mut config = Config::new(folder.join("data"));
     config.listen = (std::net::Ipv4Addr::LOCALHOST, 0).into();
     config.packs = packs;
@@ -88,7 +88,7 @@ async fn start(folder: &Path) -> Result<Node, Failure> {
 
 fn entropy() -> Result<[u8; 32], Failure> {
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| Failure::new(format!("the system gives no random bytes: {error}")))?;
+    getrandom::fill(&mut bytes).map_err(|error| Failure::new(format!("the system provides no random bytes: {error}")))?;
     Ok(bytes)
 }
 
@@ -111,11 +111,11 @@ impl Stage<'_> {
         let sent = Instant::now();
         let delivered = client.deliver(HOOK, &headers, github::PULL_REQUEST).await?;
         let took = micros(sent.elapsed());
-        say(format!("→ POST {HOOK}   a pull request of GitHub's, {} bytes, signed", thousands(github::PULL_REQUEST.len())));
-        say(format!("← {} in {}: what is answered is on the disk\n", delivered.status, wording::duration(took)));
+        say(format!("→ POST {HOOK}   a GitHub pull request, {} bytes, signed", thousands(github::PULL_REQUEST.len())));
+        say(format!("← {} in {}: the answered events are on the disk\n", delivered.status, wording::duration(took)));
         let event = event_of(&delivered)?;
         self.follow(&client, position, &event).await?;
-        say("\nAnd why, rule by rule; times count from the webhook's arrival:\n");
+        say("\nThe reasons, rule by rule; times count from the webhook's arrival:\n");
         let graph = self.ended(&client, &event).await?;
         let drawn = trace::tree(&client, &graph, Ids::Hidden).await?;
         say(tree::draw(&drawn, self.style));
@@ -134,7 +134,7 @@ impl Stage<'_> {
         client.put(&format!("/keys/{KEY}"), &json!({ "value": self.secret })).await?;
         say(self.style.strong("A webhook, from its arrival to a finished action"));
         say(format!(
-            "\n  node    {}, up in {}\n  data    an embedded SQLite in {}\n  packs   {}\n  secret  {KEY} is set; without it the hook takes nothing\n",
+            "\n  node    {}, up in {}\n  data    an embedded SQLite in {}\n  packs   {}\n  secret  {KEY} is set; without it the hook accepts nothing\n",
             self.server,
             wording::duration(micros(begin.elapsed())),
             self.folder.display(),
@@ -187,7 +187,7 @@ impl Stage<'_> {
                 return Ok(());
             }
             if begin.elapsed() > PATIENCE {
-                return Err(Failure::new(format!("the work of the event {event} did not end within {} seconds", PATIENCE.as_secs())));
+                return Err(Failure::new(format!("the work for the event {event} did not end within {} seconds", PATIENCE.as_secs())));
             }
             tokio::time::sleep(PAUSE).await;
         }

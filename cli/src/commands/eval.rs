@@ -163,7 +163,8 @@ impl Names {
     /// The fields of a JSON object.
     fn of(document: Document, from: &str) -> Result<Self, Failure> {
         let names = batch::names(&document).ok_or_else(|| {
-            Failure::with(Exit::Refused, format!("`{from}` is not a JSON object")).hint("its fields become the names of the expression")
+            Failure::with(Exit::Refused, format!("`{from}` is not a JSON object"))
+                .hint("pass an object: its fields become the names of the expression")
         })?;
         Ok(Self { names, document: Some(document), local: None })
     }

@@ -105,7 +105,7 @@ impl Events {
                 });
                 if asking.output.is_for_people() {
                     crate::report::tell(format!(
-                        "accepted at position {}; see what came of it: ensue why {}",
+                        "accepted at position {}; see the effects with: ensue why {}",
                         text(&answer, "position"),
                         text(&answer, "id")
                     ));

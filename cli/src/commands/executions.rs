@@ -516,10 +516,11 @@ pub(super) fn ended_well(id: &str, made: Made, status: &str, why: &str) -> Outco
     }
     let why = if why.is_empty() { String::new() } else { format!(": {why}") };
     let first = match made {
-        Made::Whole => format!("`ensue executions logs {id}` shows what it printed"),
-        Made::OfSteps => format!("`ensue executions show {id} --tree` shows its steps"),
+        Made::Whole => format!("see its output with `ensue executions logs {id}`"),
+        Made::OfSteps => format!("see its steps with `ensue executions show {id} --tree`"),
     };
-    Err(Failure::new(format!("the execution ended as {status}{why}")).hint(format!("{first}, `ensue why {id}` what led to it")))
+    Err(Failure::new(format!("the execution ended with the status {status}{why}"))
+        .hint(format!("{first}, and its cause with `ensue why {id}`")))
 }
 
 async fn print_logs(client: &Client, logs: &Logs) -> Outcome {
@@ -562,7 +563,7 @@ async fn print_logs_of_steps(client: &Client, logs: &Logs, mut execution: Value)
         }
         if has_ended {
             if flow.is_cut {
-                tell("… there are more steps than are read at once");
+                tell("… there are more steps than can be read at once");
             }
             return Ok(());
         }

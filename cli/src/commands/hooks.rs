@@ -69,7 +69,7 @@ impl Hooks {
                     events.iter().map(|event| format!("{}  {}\n", text(event, "id"), text(event, "trigger"))).collect()
                 });
                 if answer["events"].as_array().is_some_and(Vec::is_empty) {
-                    tell("the delivery was taken, and no `emits` of the sensor fits it: it made no event");
+                    tell("the delivery was accepted but created no event, because no `emits` of the sensor matches it");
                 }
             }
         }
@@ -81,7 +81,7 @@ fn path_of(hook: &str) -> Result<String, Failure> {
     match hook.split_once(['/', '.']) {
         Some((pack, sensor)) if !sensor.contains('/') => Ok(format!("/hooks/{}/{}", segment(pack), segment(sensor))),
         Some(_) | None => Err(Failure::with(Exit::Usage, format!("`{hook}` is not a webhook's name"))
-            .hint("write `<pack>/<sensor>`, for example `github/webhook`; `ensue hooks` lists them")),
+            .hint("write `<pack>/<sensor>`, for example `github/webhook`; list the hooks with `ensue hooks`")),
     }
 }
 
@@ -95,9 +95,9 @@ fn print_hooks(output: Output, answer: &Value) {
 fn shown(hook: &Value) -> String {
     let secret = match (text(hook, "secret").as_str(), text(hook, "key")) {
         ("set", _) => "its secret is set".to_owned(),
-        ("missing", key) => format!("takes nothing: its secret is missing, set it with `ensue keys set {key}`"),
-        ("unusable", key) => format!("takes nothing: its secret is unusable, set it anew with `ensue keys set {key}`"),
-        ("not_needed", _) => "takes deliveries from anybody".to_owned(),
+        ("missing", key) => format!("accepts nothing: its secret is missing, set it with `ensue keys set {key}`"),
+        ("unusable", key) => format!("accepts nothing: its secret is unusable, set it again with `ensue keys set {key}`"),
+        ("not_needed", _) => "accepts deliveries from anybody".to_owned(),
         (other, _) => other.to_owned(),
     };
     let mut shown = format!("{}\n  {}\n  {secret}\n", text(hook, "ref"), text(hook, "url"));

@@ -39,8 +39,8 @@ impl Init {
         // What is in the way is told before anything is written.
         if let Some((path, _)) = files.iter().find(|(path, _)| self.folder.join(path).exists()) {
             let path = self.folder.join(path);
-            return Err(Failure::with(Exit::Refused, format!("`{}` is there already; nothing was written", path.display()))
-                .hint("choose another folder, or move that file away"));
+            return Err(Failure::with(Exit::Refused, format!("`{}` already exists; nothing was written", path.display()))
+                .hint("choose another folder, or move the existing file away"));
         }
         for (path, text) in &files {
             write_new(&self.folder.join(path), text)?;
@@ -55,7 +55,8 @@ fn pack_of(folder: &Path) -> Result<PackName, Failure> {
     let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     let name = absolute.file_name().and_then(|name| name.to_str()).and_then(pack_name_of);
     name.ok_or_else(|| {
-        Failure::with(Exit::Usage, format!("no pack's name can be made of `{}`", folder.display())).hint("name it: --pack my_automation")
+        Failure::with(Exit::Usage, format!("`{}` cannot be turned into a pack's name", folder.display()))
+            .hint("name the pack: --pack my_automation")
     })
 }
 

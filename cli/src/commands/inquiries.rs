@@ -137,7 +137,7 @@ impl Respond {
         let mut answer = whole.unwrap_or_else(|| Value::Object(Map::new()));
         if !sets.is_empty() {
             let Value::Object(fields) = &mut answer else {
-                return Err(Failure::with(Exit::Usage, "`--set` goes over fields, and what `--json` says is no object"));
+                return Err(Failure::with(Exit::Usage, "`--set` needs an object, but the value of `--json` is not an object"));
             };
             for (name, value) in sets {
                 let value = match value {
@@ -155,14 +155,14 @@ impl Respond {
         asking.output.print_one(&answered, |inquiry| text(inquiry, "status"));
         if asking.output.is_for_people() && answered["status"] == "open" {
             let given = answered["answers"].as_array().map_or(0, Vec::len);
-            tell(format!("your answer is taken; {given} of {} are there", text(&answered, "quorum")));
+            tell(format!("your answer is recorded; {given} of {} answers have been given", text(&answered, "quorum")));
         }
         Ok(())
     }
 }
 
 fn json_of(text: &str) -> Result<Value, Failure> {
-    serde_json::from_str(text).map_err(|error| Failure::with(Exit::Usage, format!("what `--json` says is not JSON: {error}")))
+    serde_json::from_str(text).map_err(|error| Failure::with(Exit::Usage, format!("the value of `--json` is not JSON: {error}")))
 }
 
 fn path(id: &str, rest: &str) -> String {

@@ -216,7 +216,7 @@ mod tests {
         labels       team
 
         parameters
-        dry (boolean, may be left out)
+        dry (boolean, optional)
         version (string): What to ship.
         ");
     }

@@ -69,7 +69,7 @@ impl Keys {
                 }
                 tell(format!("`{key}` is set"));
                 if !is_masked {
-                    tell(format!("note: a value under {MASKED_BYTES_MIN} bytes is not masked in what programs print"));
+                    tell(format!("note: values shorter than {MASKED_BYTES_MIN} bytes are not masked in the output of programs"));
                 }
                 Ok(())
             }
@@ -101,7 +101,7 @@ impl Keys {
 
 async fn set(asking: &Asking, key: &KeyRef, value: &[u8]) -> Outcome {
     let text = std::str::from_utf8(value).map_err(|_| {
-        Failure::with(Exit::Refused, format!("the value of `{key}` is not text in UTF-8")).hint("encode it, for example with `base64`")
+        Failure::with(Exit::Refused, format!("the value of `{key}` is not UTF-8 text")).hint("encode it, for example with `base64`")
     })?;
     asking.client()?.put(&format!("/keys/{}", segment(key.as_str())), &json!({ "value": text })).await?;
     Ok(())
@@ -125,7 +125,7 @@ fn value(key: &KeyRef, file: Option<&Path>) -> Result<Vec<u8>, Failure> {
     }
     if value.is_empty() {
         return Err(Failure::with(Exit::Refused, format!("the value of `{key}` is empty; nothing was changed"))
-            .hint(format!("type it at the prompt, or: ensue keys set {key} --file FILE")));
+            .hint(format!("enter it at the prompt, or run `ensue keys set {key} --file FILE`")));
     }
     Ok(value)
 }

@@ -11,8 +11,8 @@ use crate::report::{Failure, Outcome};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  ensue lint packs/                  what `ensue check` says, and more
-  ensue lint packs/ --strict         exit code 1 also if there is a warning
+  ensue lint packs/                  the findings of `ensue check`, and more
+  ensue lint packs/ --strict         exit code 1 even if there are only warnings
   ensue lint packs/ -o json          for editors
 
 A line `# lint: allow CODE` in a file silences a code in that file.")]
@@ -30,7 +30,7 @@ impl Lint {
         found.show(asking);
         found.outcome()?;
         match (self.strict, found.warnings()) {
-            (true, warnings @ 1..) => Err(Failure::new(format!("{}, and `--strict` takes none", counted(warnings, "warning")))),
+            (true, warnings @ 1..) => Err(Failure::new(format!("{}, and `--strict` allows none", counted(warnings, "warning")))),
             (true | false, _) => Ok(()),
         }
     }

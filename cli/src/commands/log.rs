@@ -27,8 +27,8 @@ pub(super) const VERIFYING: &str = "verifying";
 #[command(after_help = "\
 Examples:
   ensue log                            the last records
-  ensue log --follow                   and then as they come
-  ensue log --after 0 -o json          all of them, as the API gives them
+  ensue log --follow                   and new ones as they are written
+  ensue log --after 0 -o json          all of them, as the API returns them
   ensue log --limit 5 --bodies -o json
   ensue log verify
   ensue log verify --data ./ensue-data     without a running node
@@ -74,7 +74,7 @@ impl Log {
     pub(super) fn run(self, asking: &Asking) -> Outcome {
         // Clap's own check would count what every command takes, as `--server`.
         if self.about.is_some() && (self.after.is_some() || self.follow || self.limit.is_some() || self.bodies) {
-            let message = "`--after`, `--follow`, `--limit` and `--bodies` are for the records, not for what stands behind `log`";
+            let message = "`--after`, `--follow`, `--limit` and `--bodies` apply to the list of records, not to the subcommands of `log`";
             return Err(Failure::with(Exit::Usage, message));
         }
         match self.about {
@@ -174,7 +174,7 @@ async fn read(client: &Client, after: u64, limit: u64, bodies: bool) -> Result<V
 }
 
 fn no_records(client: &Client) -> Failure {
-    Failure::new(format!("{} gives no list of records", client.server()))
+    Failure::new(format!("{} did not return a list of records", client.server()))
 }
 
 /// A record in a line, and what is kept beside it in another.
@@ -202,7 +202,7 @@ fn plain(value: &Value) -> String {
 }
 
 fn print_verified(output: Output, verified: &Value) -> Outcome {
-    output.print(verified, || tell(format!("the log is whole up to position {}", text(verified, "position"))));
+    output.print(verified, || tell(format!("the log is intact up to position {}", text(verified, "position"))));
     Ok(())
 }
 

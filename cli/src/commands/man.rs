@@ -44,7 +44,7 @@ fn pages() -> Result<Vec<Page>, Failure> {
     let mut line = CommandLine::command().disable_help_subcommand(true);
     line.build();
     let mut pages = Vec::new();
-    push_pages(&line, &mut pages).map_err(|error| Failure::new(format!("a man page cannot be made: {error}")))?;
+    push_pages(&line, &mut pages).map_err(|error| Failure::new(format!("a man page cannot be created: {error}")))?;
     Ok(pages)
 }
 

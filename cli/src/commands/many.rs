@@ -40,7 +40,7 @@ pub(super) async fn change_all(
         tell(totals(changed, left_out, is_dry));
     }
     if refused > 0 {
-        return Err(Failure::with(Exit::Failed, format!("refused: {refused} of {}", refused + changed + left_out)));
+        return Err(Failure::with(Exit::Failed, format!("rejected: {refused} of {}", refused + changed + left_out)));
     }
     if changed + left_out == 0 {
         tell("none fits");
@@ -53,7 +53,7 @@ fn totals(changed: usize, left_out: usize, is_dry: bool) -> String {
     let done = if is_dry { "would be done" } else { "done" };
     match left_out {
         0 => format!("{done}: {changed}"),
-        _ => format!("{done}: {changed}; left out, because they were rerun already: {left_out} (--again reruns these too)"),
+        _ => format!("{done}: {changed}; left out because they were already rerun: {left_out} (--again reruns these too)"),
     }
 }
 
@@ -64,6 +64,6 @@ mod tests {
     #[test]
     fn totals_name_what_was_left_out() {
         assert_eq!(totals(500, 0, false), "done: 500");
-        assert_eq!(totals(0, 2, true), "would be done: 0; left out, because they were rerun already: 2 (--again reruns these too)");
+        assert_eq!(totals(0, 2, true), "would be done: 0; left out because they were already rerun: 2 (--again reruns these too)");
     }
 }

@@ -97,7 +97,7 @@ impl Test {
 fn nothing_to_run(filter: Option<&str>) -> Failure {
     match filter {
         Some(filter) => Failure::with(Exit::Missing, format!("no case has `{filter}` in its name, pack or file"))
-            .hint("without --filter all of them run"),
+            .hint("leave out --filter to run all of them"),
         None => Failure::with(Exit::Missing, "the packs have no tests")
             .hint("write one, for example in `tests/greet.test.yaml`; docs/guides/test-a-pack.md shows how"),
     }

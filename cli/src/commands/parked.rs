@@ -16,8 +16,8 @@ use crate::table::{Column, cell, pairs, text, time};
 Examples:
   ensue parked list
   ensue parked show 4711
-  ensue parked retry 4711       after an upgrade that mends it
-  ensue parked dismiss 4711     what should have followed is not to be")]
+  ensue parked retry 4711       after an upgrade that fixes the error
+  ensue parked dismiss 4711     give up the reaction permanently")]
 pub(crate) enum Parked {
     /// List them, newest first.
     List {
@@ -74,11 +74,11 @@ impl Parked {
             }
             Self::Retry { position } => {
                 client.post(&format!("/parked_reactions/{position}/retry"), &json!({})).await?;
-                tell(format!("what follows from the record at {position} is worked out again"));
+                tell(format!("the reaction to the record at {position} is retried"));
             }
             Self::Dismiss { position } => {
                 client.post(&format!("/parked_reactions/{position}/dismiss"), &json!({})).await?;
-                tell(format!("what should have followed from the record at {position} is not to be"));
+                tell(format!("the reaction to the record at {position} is dismissed"));
             }
         }
         Ok(())

@@ -74,9 +74,9 @@ impl Profiles {
                 profiles.named(&name)?;
                 profiles.current = Some(name.clone());
                 folder.write(&profiles)?;
-                tell(format!("`{name}` is used where no other is named"));
+                tell(format!("`{name}` is now the default profile"));
                 if std::env::var_os(TOKEN_VARIABLE).is_some_and(|token| !token.is_empty()) {
-                    tell(format!("but {TOKEN_VARIABLE} is set, and goes before its token: unset it"));
+                    tell(format!("but {TOKEN_VARIABLE} is set and overrides its token: unset it"));
                 }
                 Ok(())
             }
@@ -87,7 +87,7 @@ impl Profiles {
                 profiles.current = profiles.current.filter(|current| *current != name);
                 folder.remove_token(&name)?;
                 folder.write(&profiles)?;
-                tell(format!("`{name}` is forgotten, and its token; it is still in force until it is revoked"));
+                tell(format!("`{name}` and its token were removed; the token stays valid until it is revoked"));
                 Ok(())
             }
         }
@@ -109,8 +109,8 @@ impl Add {
             folder.write_token(&name, &token)?;
         }
         match &profiles.current {
-            Some(current) if *current == name => tell(format!("`{name}` is kept, and used where no other is named")),
-            Some(_) | None => tell(format!("`{name}` is kept; use it with: ensue profiles use {name}")),
+            Some(current) if *current == name => tell(format!("`{name}` is saved; it is the default profile")),
+            Some(_) | None => tell(format!("`{name}` is saved; use it with: ensue profiles use {name}")),
         }
         Ok(())
     }
@@ -128,7 +128,8 @@ impl Add {
         let text = String::from_utf8(bytes).unwrap_or_default();
         match text.trim() {
             "" if self.token_file.is_some() => {
-                Err(Failure::with(Exit::Refused, "there is no token in the file; nothing was changed").hint("`ensue tokens add` makes one"))
+                Err(Failure::with(Exit::Refused, "the file contains no token; nothing was changed")
+                    .hint("create one with `ensue tokens add`"))
             }
             "" => Ok(None),
             token => match Token::check(token) {

@@ -50,7 +50,7 @@ impl Queues {
 /// How many of its slots are taken; that there is no such queue is said.
 fn busy(queue: &Value) -> String {
     match queue["is_configured"].as_bool() {
-        Some(false) => "nobody works in it".to_owned(),
+        Some(false) => "no workers".to_owned(),
         Some(true) | None => format!("{} of {}", cell(queue, "busy_count"), cell(queue, "workers")),
     }
 }

@@ -69,14 +69,17 @@ impl Replay {
         asking.output.print_one(told, shown);
         let count = |name: &str| usize::try_from(told[name].as_u64().unwrap_or_default()).unwrap_or(usize::MAX);
         match (count("same"), count("differ"), count("unreplayable")) {
-            (0, 0, 0) => Err(Failure::with(Exit::Missing, "there is no execution to replay").hint("`ensue executions list` lists them")),
+            (0, 0, 0) => {
+                Err(Failure::with(Exit::Missing, "there is no execution to replay")
+                    .hint("list the executions with `ensue executions list`"))
+            }
             (_, 0, 0) => Ok(()),
             (0, 0, all) => Err(Failure::new(format!("{} cannot be replayed", counted(all, "execution")))),
             (_, 0, some) => {
-                tell(format!("{} cannot be replayed, and nobody knows how they would go", counted(some, "execution")));
+                tell(format!("{} cannot be replayed, so their course is unknown", counted(some, "execution")));
                 Ok(())
             }
-            (_, differ, _) => Err(Failure::new(format!("{} would go another way", counted(differ, "execution")))),
+            (_, differ, _) => Err(Failure::new(format!("{} would take another course", counted(differ, "execution")))),
         }
     }
 }

@@ -72,7 +72,7 @@ fn explain(missing: &Missing, is_dry_run: bool) {
     let lost = missing.known.position.0.saturating_sub(missing.after.0);
     tell(format!("the log ends at position {}, written at {}", missing.after, missing.newest));
     match lost {
-        0 => tell(format!("the record at position {} is not the one that was written there last", missing.known.position)),
+        0 => tell(format!("the record at position {} is not the one that was last written there", missing.known.position)),
         1 => tell("1 record is missing"),
         _ => tell(format!("{lost} records are missing, up to position {}", missing.known.position)),
     }
@@ -82,7 +82,7 @@ fn explain(missing: &Missing, is_dry_run: bool) {
         return;
     }
     tell("the node starts again; events and answers in the missing records are lost, and senders may send them again");
-    tell(format!("{paused} open executions are paused, because they may have gone on in the missing records"));
+    tell(format!("{paused} open executions are paused, because the missing records may have advanced them"));
     tell("check each one, then run `ensue executions resume ID` or `ensue executions cancel ID`");
-    tell("tokens and keys are those of the backup: revoke and rotate again what you changed since");
+    tell("tokens and keys are those of the backup: repeat any revocation or rotation that you made since then");
 }

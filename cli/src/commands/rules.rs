@@ -133,7 +133,7 @@ impl Rules {
 /// When a schedule fires next, as far as it does; nothing of a rule without one.
 fn next(schedule: &Value) -> String {
     match &schedule["is_over"] {
-        Value::Bool(true) => "never: it is over".to_owned(),
+        Value::Bool(true) => "never: the schedule is over".to_owned(),
         _ => text(schedule, "next_at"),
     }
 }
@@ -182,7 +182,7 @@ fn suspended(rule: &Value) -> String {
     match &rule["suspended"] {
         Value::Null => String::new(),
         loop_ => format!(
-            "since {}: its events led to each other, {} deep; enable it again once that is mended",
+            "since {}: its events triggered each other, {} levels deep; enable it again after fixing that",
             text(loop_, "at"),
             text(loop_, "depth")
         ),

@@ -116,7 +116,7 @@ impl Run {
         let mut labels = Labels::new();
         for (name, value) in &self.labels {
             if labels.insert(name.clone(), value.clone()).is_some_and(|before| before != *value) {
-                return Err(Failure::with(Exit::Usage, format!("the label `{name}` is given with two values; it has one")));
+                return Err(Failure::with(Exit::Usage, format!("the label `{name}` is given with two values, but it can have only one")));
             }
         }
         Ok(labels)
@@ -131,7 +131,7 @@ impl Run {
             None => Map::new(),
             Some(path) => match read_json(path)? {
                 Value::Object(params) => params,
-                _ => return Err(Failure::with(Exit::Refused, format!("`{}` does not hold an object", path.display()))),
+                _ => return Err(Failure::with(Exit::Refused, format!("`{}` does not contain an object", path.display()))),
             },
         };
         params.extend(read_as(given, schema));
@@ -159,7 +159,10 @@ pub(super) fn told(asking: &Asking, execution: &Value) {
         match text(execution, "status").as_str() {
             "delayed" => tell(format!("it starts at {}; see it with: ensue executions show {id}", text(execution, "waits_until"))),
             "waiting" if execution["inquiry"].is_string() => {
-                tell(format!("it asks; see what, and how to answer, with: ensue inquiries show {}", text(execution, "inquiry")));
+                tell(format!(
+                    "it waits for an answer; see the question and how to answer with: ensue inquiries show {}",
+                    text(execution, "inquiry")
+                ));
             }
             "waiting" => tell(format!("requested; see its steps with: ensue executions show {id} --tree")),
             _ => tell(format!("requested; follow it with: ensue executions logs {id} --follow")),
@@ -193,7 +196,7 @@ pub(super) fn label_of(text: &str) -> Result<(LabelName, LabelValue), String> {
 
 fn while_of(text: &str) -> Result<Duration, String> {
     parse_duration(text)
-        .ok_or_else(|| format!("`{text}` is not a duration; write a number and a unit: 250ms, 90s, 10m, 24h; at most 8760h"))
+        .ok_or_else(|| format!("`{text}` is not a duration; write a number and a unit: 250ms, 90s, 10m or 24h, at most 8760h"))
 }
 
 /// What was typed for a name.
@@ -208,7 +211,7 @@ pub(super) enum Given {
 /// Reads `name=text` or `name:=json`, as it was typed behind a flag.
 pub(super) fn given(flag: &str, typed: &str) -> Result<(String, Given), Failure> {
     let usage = |why: String| {
-        Failure::with(Exit::Usage, why).hint(format!("write name=text, or name:=json for anything but text: {flag} count:=3"))
+        Failure::with(Exit::Usage, why).hint(format!("write name=text, or name:=json for values other than text: {flag} count:=3"))
     };
     let (name, value) = typed.split_once('=').ok_or_else(|| usage(format!("`{typed}` is not a parameter")))?;
     match name.strip_suffix(':') {

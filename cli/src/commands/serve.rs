@@ -18,12 +18,12 @@ use crate::style::Style;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Settings come from ensue.yaml, then from ENSUE_… variables, then from these
-flags, the later over the earlier. At the very first start an admin token is
-printed, unless ENSUE_ADMIN_TOKEN or ENSUE_ADMIN_TOKEN_FILE gives one.
+flags; later ones override earlier ones. At the very first start an admin token
+is printed, unless ENSUE_ADMIN_TOKEN or ENSUE_ADMIN_TOKEN_FILE sets one.
 
 Examples:
   ensue serve
-  ensue serve --watch        a saved file of a pack is live at once
+  ensue serve --watch        changes of pack files take effect when you save them
   ensue serve --listen 0.0.0.0:3678 --data /var/lib/ensue
   ENSUE_KEY_GITHUB_WEBHOOK_SECRET_FILE=/run/secrets/github ensue serve")]
 pub(crate) struct Serve {
@@ -76,7 +76,7 @@ impl Serve {
         let open_files = raise_open_files();
         let config = self.settings(open_files, voice).map_err(|failure| voice.failed(failure))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| voice.failed(Failure::new(format!("no threads can be had: {error}"))))?;
+        let runtime = runtime.map_err(|error| voice.failed(Failure::new(format!("the runtime cannot be started: {error}"))))?;
         run_and_leave(runtime, serve(config, voice)).map_err(|failure| voice.failed(failure))
     }
 
@@ -95,7 +95,7 @@ impl Serve {
         config.min_free_bytes = self.min_free.unwrap_or(config.min_free_bytes);
         config.supervisor = Some(super::supervisor::command(open_files));
         if let Some(millis) = self.slow_disk_for_a_measurement {
-            voice.warn(&format!("each commit takes {millis} ms longer: this node is for a measurement, and not to be worked with"));
+            voice.warn(&format!("each commit takes {millis} ms longer: this node is only for measurements"));
             config.commit_delay = Duration::from_millis(millis);
         }
         config.reread = if self.watch { Reread::OnChange } else { config.reread };
@@ -154,7 +154,7 @@ async fn serve(config: Config, voice: Voice) -> Outcome {
         packs.display()
     ));
     if let Some(token) = node.first_admin_token() {
-        voice.inform(&"this is the first start: the token on standard output lets an admin in, and is not shown again");
+        voice.inform(&"this is the first start: the token on standard output is an admin token, and is not shown again");
         voice.show_token(&String::from_utf8_lossy(token.reveal()));
     }
     let packs_news = node.packs_news();
@@ -164,11 +164,11 @@ async fn serve(config: Config, voice: Voice) -> Outcome {
         () = tell_news(packs_news, voice) => {}
         failure = node.failed() => {
             node.leave().await;
-            let hint = "start the node again; if it fails in the same way, `ensue log verify --data DIR` says what is there";
+            let hint = "start the node again; if it fails in the same way, run `ensue log verify --data DIR` to check the log";
             return Err(Failure::with(Exit::Internal, failure.to_string()).hint(hint));
         }
     }
-    voice.inform(&"stopping; a second signal ends the node at once, and what then ran is found at the next start");
+    voice.inform(&"stopping; a second signal ends the node immediately, and the next start recovers the running work");
     tokio::select! {
         stopped = node.stop() => stopped.map_err(|failure| Failure::with(Exit::Internal, failure.to_string())),
         _ = interrupt.recv() => Exit::Interrupted.now(),
@@ -199,10 +199,10 @@ fn tell_of_packs(news: &PacksNews, voice: Voice) {
                 }
             }
             for pack in &read.mended {
-                voice.inform(&format!("pack {pack} has no errors now, and is installed"));
+                voice.inform(&format!("pack {pack} no longer has errors, and is installed"));
             }
             for pack in &read.refused {
-                voice.inform(&format!("pack {pack} has errors and is not taken; what was installed of it stays"));
+                voice.inform(&format!("pack {pack} has errors and is rejected; its installed version stays active"));
             }
         }
         PacksNews::Failed(why) => voice.warn(why),
@@ -278,10 +278,10 @@ fn size(text: &str) -> Result<u64, String> {
         "MiB" => 1 << 20,
         "GiB" => 1 << 30,
         "TiB" => 1 << 40,
-        _ => return Err("write bytes, or a number with KiB, MiB, GiB or TiB".into()),
+        _ => return Err("write a number of bytes, or a number with KiB, MiB, GiB or TiB".into()),
     };
     let count = digits.parse::<u64>().ok().and_then(|count| count.checked_mul(unit));
-    count.ok_or_else(|| "write bytes, or a number with KiB, MiB, GiB or TiB".into())
+    count.ok_or_else(|| "write a number of bytes, or a number with KiB, MiB, GiB or TiB".into())
 }
 
 #[cfg(test)]

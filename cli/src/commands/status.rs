@@ -28,7 +28,7 @@ impl Status {
             return if answer.status.is_success() {
                 Ok(())
             } else {
-                Err(Failure::with(Exit::TryLater, format!("{} is not ready", client.server())).hint("`ensue doctor` says what is wrong"))
+                Err(Failure::with(Exit::TryLater, format!("{} is not ready", client.server())).hint("see the problems with `ensue doctor`"))
             };
         }
         if self.watching.watch {
@@ -45,7 +45,7 @@ impl Status {
 fn retention(status: &Value) -> String {
     let kept = match status["retention"]["executions"].as_str() {
         Some(age) => format!("executions for {age}"),
-        None => "executions for ever".to_owned(),
+        None => "executions forever".to_owned(),
     };
     format!("{kept}; {} have left the views", text(status, "retention.executions_removed"))
 }

@@ -122,8 +122,7 @@ fn standing(part: &Part, workflow: &Value, name: &str, status: &str) -> Option<(
             Some((text(told, "at"), line(told, "at", status, &format!("{name}: {}", steps::because(told, workflow)))))
         }
         Part::Begun(step) if status == "indeterminate" => {
-            let what =
-                format!("{name}: it waits until somebody says what became of it: ensue executions settle {}", text(&step.execution, "id"));
+            let what = format!("{name}: it waits for a person to settle it: ensue executions settle {}", text(&step.execution, "id"));
             // Nobody noted a time of it for the views; it is the last that is known of the step.
             Some((text(&step.execution, "started_at"), line(&step.execution, "started_at", status, &what)))
         }
@@ -192,7 +191,7 @@ mod tests {
         2026-03-28 09:00:02Z  started           inside: core.shell
         2026-03-28 09:00:02Z  skipped           never: its condition does not hold
         2026-03-28 09:00:03Z  started           inside/deep: core.shell
-        2026-03-28 09:00:03Z  indeterminate     inside/deep: it waits until somebody says what became of it: ensue executions settle 019c1f3a-0000-7000-8000-000000000001
+        2026-03-28 09:00:03Z  indeterminate     inside/deep: it waits for a person to settle it: ensue executions settle 019c1f3a-0000-7000-8000-000000000001
         2026-03-28 09:00:04Z  failed            deploy[1]: exit_code 3: it ended with 3
         ");
     }

@@ -26,7 +26,7 @@ impl Supervisor {
             // What it starts inherits it, and may raise it again as far as the node could have.
             let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(current), ..before });
         }
-        ensue_node::supervise(&self.folder).map_err(|error| Failure::new(format!("the supervisor cannot go on: {error}")))
+        ensue_node::supervise(&self.folder).map_err(|error| Failure::new(format!("the supervisor cannot continue: {error}")))
     }
 }
 

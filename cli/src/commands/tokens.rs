@@ -73,7 +73,7 @@ impl Tokens {
                 };
                 asking.output.print(&added, || {
                     say(text(&added, "token"));
-                    tell(format!("this is the only time that the token of `{name}` is shown; its holder sets ENSUE_TOKEN to it"));
+                    tell(format!("the token of `{name}` is shown only this once; its holder sets ENSUE_TOKEN to it"));
                 });
                 Ok(())
             }
@@ -96,7 +96,7 @@ impl Tokens {
                         Ok(())
                     })?,
                 }
-                tell(format!("`{name}` is let in no more"));
+                tell(format!("the token `{name}` is revoked"));
                 Ok(())
             }
         }

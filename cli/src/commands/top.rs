@@ -34,14 +34,14 @@ pub(crate) struct Top;
 impl Top {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         if table::terminal().is_none() || style::is_dumb() {
-            return Err(Failure::with(Exit::Usage, "`ensue top` draws on a terminal, and there is none here")
-                .hint("`ensue status --watch -o json` is for programs"));
+            return Err(Failure::with(Exit::Usage, "`ensue top` needs a terminal, but standard output is not a terminal")
+                .hint("for programs, use `ensue status --watch -o json`"));
         }
         let client = asking.client()?;
         // What is wrong from the beginning is told where it can be read afterwards.
         let mut screen = Screen::new(client.server(), look(&client).await?);
         let terminal = ratatui::try_init();
-        let mut terminal = terminal.map_err(|error| Failure::new(format!("the terminal cannot be drawn on: {error}")))?;
+        let mut terminal = terminal.map_err(|error| Failure::new(format!("the terminal cannot be used: {error}")))?;
         let outcome = show(&client, &mut screen, &mut terminal).await;
         ratatui::restore();
         outcome
@@ -64,7 +64,7 @@ async fn show(client: &Client, screen: &mut Screen, terminal: &mut DefaultTermin
     };
     let mut looking = std::pin::pin!(looking);
     loop {
-        terminal.draw(|frame| screen.draw(frame)).map_err(|error| Failure::new(format!("the terminal cannot be drawn on: {error}")))?;
+        terminal.draw(|frame| screen.draw(frame)).map_err(|error| Failure::new(format!("the terminal cannot be used: {error}")))?;
         tokio::select! {
             () = &mut looking => return Ok(()),
             key = keys.recv() => match key {

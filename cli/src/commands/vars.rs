@@ -94,7 +94,7 @@ impl Vars {
                     asking.client()?.delete(&format!("/vars/{}", segment(name.as_str()))).await?;
                     Ok(())
                 })?;
-                tell(format!("`{name}` has no value any more"));
+                tell(format!("`{name}` no longer has a value"));
                 Ok(())
             }
         }
@@ -110,6 +110,6 @@ fn given(name: &VarName, value: Option<String>, text: Option<String>, file: Opti
     };
     serde_json::from_slice(&json).map_err(|error| {
         Failure::with(Exit::Refused, format!("the value of `{name}` is not JSON: {error}; nothing was changed"))
-            .hint(format!("a text stands in quotes in JSON, or is given as it is: ensue vars set {name} --text TEXT"))
+            .hint(format!("write a string in JSON quotes, or pass it as it is: ensue vars set {name} --text TEXT"))
     })
 }

@@ -54,7 +54,7 @@ fn line(record: &Value) -> String {
         "execution.paused" => ("paused".to_owned(), format!("by {}", text(record, "actor"))),
         "execution.resumed" => ("resumed".to_owned(), format!("by {}", text(record, "actor"))),
         "execution.cancel_requested" => ("cancelling".to_owned(), format!("by {}", text(record, "actor"))),
-        "execution.became_indeterminate" => ("indeterminate".to_owned(), "nobody can know what became of it: settle it".to_owned()),
+        "execution.became_indeterminate" => ("indeterminate".to_owned(), "it is unknown whether it took effect: settle it".to_owned()),
         "step.skipped" => ("step skipped".to_owned(), format!("{}: {}", text(fact, "step"), steps::why_skipped(&text(fact, "because")))),
         "rerun.planned" => ("rerun".to_owned(), format!("of {}", text(fact, "of"))),
         "step.taken_over" => {
@@ -68,7 +68,7 @@ fn line(record: &Value) -> String {
         "wait.opened" => ("events count".to_owned(), format!("for {}: {}", text(fact, "step"), text(fact, "trigger"))),
         "wait.matched" => ("event has come".to_owned(), format!("for {}: {}", text(fact, "step"), text(fact, "event"))),
         "wait.erred" => ("event unclear".to_owned(), format!("for {}: {}", text(fact, "step"), text(fact, "message"))),
-        "undo.begun" => ("undoing".to_owned(), format!("{} of what succeeded, the newest first", text(fact, "count"))),
+        "undo.begun" => ("undoing".to_owned(), format!("{} steps and items that succeeded, the newest first", text(fact, "count"))),
         "undo.failed" => ("undo failed".to_owned(), format!("{}: {}", step_name(fact), failure(&fact["error"]))),
         kind => (kind.strip_prefix("execution.").unwrap_or(kind).replace('.', " "), failure(&fact["error"])),
     };
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn what_becomes_of_a_workflow_names_its_steps() {
-        let error = json!({ "kind": "child_failed", "message": "1 of 3 items failed, the first of them item 1: it ended with 3" });
+        let error = json!({ "kind": "child_failed", "message": "1 of 3 items failed; the first was item 1: it ended with 3" });
         let lines = [
             told("execution.requested", &json!({ "action": "release.ship", "pace": "in_steps" })),
             told("step.expanded", &json!({ "step": "deploy", "count": 3 })),
@@ -105,13 +105,13 @@ mod tests {
         2026-03-28 09:00:00Z  waiting           release.ship
         2026-03-28 09:00:00Z  step begun        deploy for each of 3 items
         2026-03-28 09:00:00Z  step failed       deploy[2]: expression: there is no `x`
-        2026-03-28 09:00:00Z  step failed       deploy: child_failed: 1 of 3 items failed, the first of them item 1: it ended with 3
+        2026-03-28 09:00:00Z  step failed       deploy: child_failed: 1 of 3 items failed; the first was item 1: it ended with 3
         2026-03-28 09:00:00Z  step skipped      announce: the workflow is failing
         2026-03-28 09:00:00Z  step succeeded    clean_up
         2026-03-28 09:00:00Z  events count      for ci: github.workflow_run
         2026-03-28 09:00:00Z  event has come    for ci: 019c1f3a-0000-7000-8000-000000000001
-        2026-03-28 09:00:00Z  undoing           2 of what succeeded, the newest first
-        2026-03-28 09:00:00Z  undo failed       deploy[1]: child_failed: 1 of 3 items failed, the first of them item 1: it ended with 3
+        2026-03-28 09:00:00Z  undoing           2 steps and items that succeeded, the newest first
+        2026-03-28 09:00:00Z  undo failed       deploy[1]: child_failed: 1 of 3 items failed; the first was item 1: it ended with 3
         2026-03-28 09:00:00Z  failed            child_failed: step `deploy` failed
         ");
     }

@@ -25,12 +25,12 @@ const PAGES_MAX: usize = 500;
     group = ArgGroup::new("what").args(["id", "event", "data"]).required(true),
     after_help = "\
 Examples:
-  ensue why 019c…              times count from the arrival of what began it
+  ensue why 019c…              times count from the arrival of the event that started it
   ensue why 019c… --svg > why.svg
-  ensue why --event 019c…      what each rule made of the event, and why
+  ensue why --event 019c…      the verdict of each rule on the event, and why
   ensue why --rule release.ship --event 019c…
   ensue why --rule release.ship --event 019c… --definitions now
-  ensue why --rule release.ship --data payload.json      an event never sent"
+  ensue why --rule release.ship --data payload.json      an event that was never sent"
 )]
 pub(crate) struct Why {
     /// An event, an enforcement, an execution, or an inquiry.
@@ -101,7 +101,10 @@ impl Why {
                 explained(&client, &format!("/rules/{}/explain", segment(rule)), &json!({ "event": event }), asking.output).await
             }
             (None, None, Some(event), _) => self.rules(&client, event, asking.output).await,
-            (None, _, None, _) => Err(Failure::with(Exit::Usage, "name what is to be explained").hint("`ensue help why` has examples")),
+            (None, _, None, _) => {
+                Err(Failure::with(Exit::Usage, "no event, enforcement or execution is named")
+                    .hint("see the examples with `ensue help why`"))
+            }
         }
     }
 
@@ -178,6 +181,6 @@ async fn imagined(client: &Client, rule: &str, trigger: Option<&str>, data: &Pat
     match triggers.as_slice() {
         [only] => Ok(json!({ "trigger": only, "payload": payload })),
         several => Err(Failure::with(Exit::Usage, format!("rule `{rule}` names several triggers: {}", several.join(", ")))
-            .hint("say which the event is of: --trigger REF")),
+            .hint("name the trigger of the event: --trigger REF")),
     }
 }

@@ -127,7 +127,7 @@ impl Tree {
 
 /// Stands for what was not come to, and is not come to again.
 fn never() -> Value {
-    json!({ "error": { "kind": "signal", "message": "it did not come to anything" } })
+    json!({ "error": { "kind": "signal", "message": "it had no outcome" } })
 }
 
 fn is_workflow(flow: &Flow) -> bool {
@@ -165,7 +165,7 @@ async fn attempts(client: &Client, execution: &Value) -> Result<Vec<Value>, Fail
     let attempts = client.get(&format!("/executions/{}/attempts", segment(&id)), &[]).await?["items"].take();
     let attempts = attempts.as_array().map(Vec::as_slice).unwrap_or_default();
     if whole["attempt"].as_u64().is_some_and(|count| count > attempts.len() as u64) {
-        let message = format!("`{id}` had {} attempts, of which only the last {} are kept", whole["attempt"], attempts.len());
+        let message = format!("`{id}` had {} attempts, but only the last {} are stored", whole["attempt"], attempts.len());
         return Err(Failure::with(Exit::Refused, message));
     }
     let came_to = |attempt: &Value| match attempt["status"].as_str() {

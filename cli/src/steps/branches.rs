@@ -42,7 +42,7 @@ fn begun(flow: &Flow, name: &str, now: Timestamp) -> Branch {
     }
     let mut children: Vec<Branch> = flow.steps.iter().map(|step| of_step(step, flow, now)).collect();
     if flow.is_cut {
-        children.push(more(format!("… and more than is shown: ensue executions list --parent {}", text(execution, "id"))));
+        children.push(more(format!("… and more: ensue executions list --parent {}", text(execution, "id"))));
     }
     Branch { title: format!("{name} {status}"), mood: mood(&status), time: lasted(execution, now), details, children }
 }

@@ -99,7 +99,7 @@ impl Left {
                     .chain(["position".to_owned(), "the value of `".to_owned()])
                     .any(|what| said.contains(&what));
                 assert!(said.contains("error: ") && named, "{case}: a refusal names what is wrong: {said}");
-                let tells_what_to_do = ["hint: ", "put the data directory's"].iter().any(|what| said.contains(what));
+                let tells_what_to_do = ["hint: ", "restore the data directory's"].iter().any(|what| said.contains(what));
                 assert!(tells_what_to_do, "{case}: a refusal says what to do: {said}");
                 assert!(!said.contains("panicked"), "{case}: {said}");
                 return Verdict::Refused;
@@ -310,7 +310,7 @@ async fn a_damaged_note_of_what_had_begun_has_nothing_tried_again() {
 
 #[tokio::test]
 async fn a_start_without_the_note_of_the_log_s_head_says_what_cannot_be_told() {
-    const SAID: &str = "no note of the log's head";
+    const SAID: &str = "does not have the log's last known head";
     let place = Place::new();
     let said = place.start().stop_well();
     assert!(!said.contains(SAID), "{said}");

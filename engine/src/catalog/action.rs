@@ -85,7 +85,7 @@ impl Action {
 
 /// Only a step can say what to wait for.
 fn wait_is_a_step() -> Misfit {
-    let message = "it waits as a step of a workflow, for example `wait: { trigger: github.workflow_run }`".to_owned();
+    let message = "it waits only as a step of a workflow, for example `wait: { trigger: github.workflow_run }`".to_owned();
     Misfit { pointer: "/trigger".to_owned(), message }
 }
 
@@ -94,7 +94,8 @@ fn sleep(params: Node<'_>) -> Result<Pace, Misfit> {
     let parsed = duration.and_then(Node::as_str).and_then(|text| parse_duration(&text));
     parsed.map(|wait| Pace::Sleeps { millis: millis(wait) }).ok_or_else(|| {
         let given = cut(duration.map_or("nothing", Node::raw).to_owned(), GIVEN_BYTES_MAX);
-        let message = format!("{given} is not a duration; write a number and a unit, `250ms`, `90s`, `10m`, `24h`, at most 8760h");
+        let message =
+            format!("{given} is not a duration; write a number and a unit, such as `250ms`, `90s`, `10m` or `24h`, at most 8760h");
         Misfit { pointer: "/duration".to_owned(), message }
     })
 }

@@ -104,12 +104,12 @@ impl fmt::Display for Does {
             }
             Self::Debounce { quiet_millis } => write!(f, "the last one, once it is quiet for {}", duration_text(quiet_millis)),
             Self::Window { count, within_millis } => write!(f, "{count} together within {}", duration_text(within_millis)),
-            Self::Missing { for_millis } => write!(f, "the last one, when none follows for {}", duration_text(for_millis)),
+            Self::Missing { for_millis } => write!(f, "the last one, if none follows for {}", duration_text(for_millis)),
             Self::Concurrency { limit, conflict } => {
                 let more = match conflict {
                     LockConflict::Queue => "more wait",
                     LockConflict::Skip => "more are skipped",
-                    LockConflict::CancelRunning => "the oldest are cancelled for more",
+                    LockConflict::CancelRunning => "the oldest are cancelled to make room",
                 };
                 write!(f, "at most {limit} open at once, {more}")
             }

@@ -35,7 +35,7 @@ fn misfit(name: &LabelName, why: &str) -> Misfit {
 /// Otherwise returns the reason why it is invalid, as the rest of a sentence.
 pub fn label_value(value: &Json) -> Result<LabelValue, String> {
     let value = Value::from_json(value);
-    let text = value.scalar_text().ok_or_else(|| format!("is {}, and has to be a text, a number, true or false", value.brief()))?;
+    let text = value.scalar_text().ok_or_else(|| format!("is {}, but it must be a string, a number, true or false", value.brief()))?;
     text.parse().map_err(|why: LabelValueError| why.to_string())
 }
 

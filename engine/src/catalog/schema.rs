@@ -229,7 +229,7 @@ impl Fields {
     fn misfits(&self, value: Node<'_>, extra: Extra) -> Vec<Misfit> {
         let mut found = Vec::new();
         if value.kind() != NodeKind::Object {
-            found.push(Misfit { pointer: String::new(), message: format!("should be an object, is {}", name_of(value)) });
+            found.push(Misfit { pointer: String::new(), message: format!("should be an object, but is {}", name_of(value)) });
             return found;
         }
         for field in &self.0 {
@@ -252,9 +252,9 @@ impl Fields {
             for (name, _) in unknown.take(MISFITS_MAX) {
                 let known: Vec<&str> = self.0.iter().map(|field| field.name.as_str()).collect();
                 let message = if known.is_empty() {
-                    "is unknown; nothing is taken".to_owned()
+                    "is unknown; no fields are accepted".to_owned()
                 } else {
-                    format!("is unknown; known are {}", known.join(", "))
+                    format!("is unknown; the known fields are {}", known.join(", "))
                 };
                 found.push(Misfit { pointer: format!("/{}", escaped(&name)), message });
             }
@@ -331,7 +331,7 @@ impl Type {
             Self::OneOf(texts) => value.as_str().is_some_and(|text| texts.iter().any(|one| *one == text)),
         };
         if !fits {
-            let message = format!("should be {self}, is {}", name_of(value));
+            let message = format!("should be {self}, but is {}", name_of(value));
             found.push(Misfit { pointer: pointer.to_owned(), message });
         }
     }
@@ -389,7 +389,7 @@ mod tests {
             let [Misfit { pointer, message }] = &found[..] else { panic!("{wrong}: {found:?}") };
             assert_eq!((pointer.as_str(), message.as_str()), ("/n", "should be an integer that fits in 64 bits"), "{wrong}");
         }
-        assert_eq!(misfits(Type::Integer, "3.5")[0].message, "should be integer, is a number");
+        assert_eq!(misfits(Type::Integer, "3.5")[0].message, "should be integer, but is a number");
         assert_eq!(misfits(Type::List(Box::new(Type::Integer)), "[1, 99999999999999999999]")[0].pointer, "/n/1");
         assert_eq!(misfits(Type::Number, "99999999999999999999"), []);
     }

@@ -239,16 +239,16 @@ pub enum Task {
 #[non_exhaustive]
 pub enum WorkflowError {
     /// There are no steps.
-    #[error("a workflow has at least one step")]
+    #[error("a workflow must have at least one step")]
     Empty,
     /// There are too many steps.
-    #[error("a workflow has at most {STEPS_MAX} steps; this has {0}: make sub-workflows of some")]
+    #[error("a workflow can have at most {STEPS_MAX} steps, but this one has {0}: move some of them to sub-workflows")]
     TooMany(usize),
     /// Two steps have the same name.
-    #[error("there are two steps `{0}`")]
+    #[error("two steps have the name `{0}`")]
     Twice(StepName),
     /// A step needs a step that does not exist.
-    #[error("the step `{step}` needs `{needs}`, which is not there")]
+    #[error("the step `{step}` needs `{needs}`, which does not exist")]
     NoStep {
         /// The step.
         step: StepName,
@@ -256,7 +256,7 @@ pub enum WorkflowError {
         needs: StepName,
     },
     /// Some steps need each other in a cycle: each needs the next, the last needs the first.
-    #[error("these steps need each other in a circle: {}", circle(.0))]
+    #[error("these steps need each other in a cycle: {}", circle(.0))]
     Cycle(Vec<StepName>),
 }
 
@@ -497,7 +497,7 @@ mod tests {
     fn a_circle_is_named_without_what_only_leads_into_it() {
         let steps = vec![step("before", &["one"]), step("one", &["two"]), step("two", &["three"]), step("three", &["one"])];
         let error = Workflow::new(Given::Parameters, steps, None).unwrap_err();
-        assert_eq!(error.to_string(), "these steps need each other in a circle: `one` → `two` → `three` → `one`");
+        assert_eq!(error.to_string(), "these steps need each other in a cycle: `one` → `two` → `three` → `one`");
     }
 
     #[test]

@@ -25,13 +25,13 @@ pub enum Refusal {
         misfits: String,
     },
     /// Another event was accepted under the same key.
-    #[error("the dedupe key was used {} for another event; a key belongs to one event", place(*position))]
+    #[error("the dedupe key was already used {} for another event; a key identifies a single event", place(*position))]
     KeyReused {
         /// The position of that event; 0 if it is an event of the same command.
         position: Position,
     },
     /// Another request was carried out under the same key.
-    #[error("this `Idempotency-Key` was used for another request, which was answered at position {position}; a key belongs to one request")]
+    #[error("this `Idempotency-Key` was already used for another request, which was answered at position {position}; a key identifies a single request")]
     RequestDiffers {
         /// The position of that request.
         position: Position,
@@ -59,10 +59,10 @@ pub enum Refusal {
     #[error("the execution {0} is not open")]
     NotOpen(ExecutionId),
     /// The execution was asked to end, or is undoing its steps.
-    #[error("the execution {0} is ending, and that is not held up")]
+    #[error("the execution {0} is already ending, so it cannot be paused")]
     IsEnding(ExecutionId),
     /// The execution itself is not paused.
-    #[error("the execution {execution} is not paused{}", .by.map_or(String::new(), |by| format!(": it stands in {by}, which is")))]
+    #[error("the execution {execution} is not paused{}", .by.map_or(String::new(), |by| format!(": it is part of {by}, which is")))]
     NotPaused {
         /// The execution.
         execution: ExecutionId,
@@ -73,10 +73,10 @@ pub enum Refusal {
     #[error("the execution {0} has not ended")]
     NotEnded(ExecutionId),
     /// The attempt is not running.
-    #[error("the attempt {0} does not run any more; nothing more is taken of it")]
+    #[error("the attempt {0} is no longer running, so nothing more is accepted from it")]
     NotRunning(AttemptId),
     /// The attempt has sent too many messages.
-    #[error("the attempt {attempt} has made {max} {what} already, which is the most")]
+    #[error("the attempt {attempt} has already made {max} {what}, which is the limit")]
     TooManyMessages {
         /// The attempt.
         attempt: AttemptId,
@@ -86,7 +86,7 @@ pub enum Refusal {
         max: u32,
     },
     /// The token of the report is not the token of the attempt.
-    #[error("the token {given} is not that of attempt {attempt}")]
+    #[error("the token {given} is not the current token of attempt {attempt}")]
     WrongToken {
         /// The attempt.
         attempt: AttemptId,
@@ -94,13 +94,13 @@ pub enum Refusal {
         given: u64,
     },
     /// The execution is not indeterminate.
-    #[error("the execution {0} is not indeterminate; only such a one can be settled")]
+    #[error("the execution {0} is not indeterminate; only an indeterminate execution can be settled")]
     NotIndeterminate(ExecutionId),
     /// The inquiry no longer accepts answers.
     #[error("the inquiry {0} is closed: it was answered or cancelled, or it expired")]
     InquiryClosed(InquiryId),
     /// The inquiry asks somebody else.
-    #[error("`{name}` is not asked by the inquiry {inquiry}")]
+    #[error("`{name}` is not an assignee of the inquiry {inquiry}")]
     NotAsked {
         /// The inquiry.
         inquiry: InquiryId,
@@ -108,7 +108,7 @@ pub enum Refusal {
         name: String,
     },
     /// The person who answered is excluded.
-    #[error("`{name}` may not answer the inquiry {inquiry}: it excludes who asked for the work, or this name")]
+    #[error("`{name}` may not answer the inquiry {inquiry}: the inquiry excludes this name or the requester of the work")]
     MayNotAnswer {
         /// The inquiry.
         inquiry: InquiryId,
@@ -116,7 +116,7 @@ pub enum Refusal {
         name: String,
     },
     /// The same person has answered already.
-    #[error("you answered the inquiry {inquiry} at {at} already; it takes one answer of each")]
+    #[error("you already answered the inquiry {inquiry} at {at}; each person can answer once")]
     AnsweredBefore {
         /// The inquiry.
         inquiry: InquiryId,
@@ -124,7 +124,7 @@ pub enum Refusal {
         at: Timestamp,
     },
     /// The answer does not name the digest of the question, which the inquiry requires.
-    #[error("the inquiry {inquiry} requires the digest of what was shown with each answer; its digest is {digest}")]
+    #[error("the inquiry {inquiry} requires the digest of the question with each answer; its digest is {digest}")]
     DigestMissing {
         /// The inquiry.
         inquiry: InquiryId,
@@ -132,7 +132,7 @@ pub enum Refusal {
         digest: Digest,
     },
     /// The digest in the answer is not that of the question.
-    #[error("the answer is to another question than the inquiry {inquiry} asks; its digest is {digest}")]
+    #[error("the answer is for another question than the one that the inquiry {inquiry} asks; its digest is {digest}")]
     ApprovalStale {
         /// The inquiry.
         inquiry: InquiryId,
@@ -140,7 +140,7 @@ pub enum Refusal {
         digest: Digest,
     },
     /// The answer is not valid for a question of the engine itself.
-    #[error("the answer does not fit what the inquiry {inquiry} asks: {misfit}")]
+    #[error("the answer does not fit the question of the inquiry {inquiry}: {misfit}")]
     AnswerMisfit {
         /// The inquiry.
         inquiry: InquiryId,
@@ -148,7 +148,7 @@ pub enum Refusal {
         misfit: String,
     },
     /// The inquiry's `veto` condition failed for this answer.
-    #[error("the `veto` of the inquiry {inquiry} errs over this answer: {why}")]
+    #[error("the `veto` of the inquiry {inquiry} fails on this answer: {why}")]
     VetoErred {
         /// The inquiry.
         inquiry: InquiryId,
@@ -156,7 +156,7 @@ pub enum Refusal {
         why: String,
     },
     /// The catalog has changed since.
-    #[error("the catalog is at revision {now}, the change was made for {base}")]
+    #[error("the catalog is at revision {now}, but the change was made for revision {base}")]
     CatalogMoved {
         /// The current revision.
         now: CatalogRevision,
@@ -173,7 +173,7 @@ pub enum Refusal {
     #[error("there is no rule `{0}`")]
     NoRule(RuleRef),
     /// The key already has a newer version.
-    #[error("key `{key}` is at version {now} already, {given} was given; set it again")]
+    #[error("key `{key}` is already at version {now}, but version {given} was given; set it again")]
     KeyVersion {
         /// The key.
         key: KeyRef,
@@ -189,10 +189,10 @@ pub enum Refusal {
     #[error("there is no var `{0}`")]
     NoVar(VarName),
     /// The var was changed meanwhile.
-    #[error("var `{0}` is not any more as it was when this change of it was made")]
+    #[error("var `{0}` has changed since this update was prepared")]
     VarChanged(VarName),
     /// The maximum number of vars is reached.
-    #[error("var `{name}` cannot be made: {max} vars have a value, which is the most")]
+    #[error("var `{name}` cannot be created: {max} vars have a value, which is the limit")]
     TooManyVars {
         /// The var.
         name: VarName,
@@ -200,13 +200,13 @@ pub enum Refusal {
         max: usize,
     },
     /// The token name is taken.
-    #[error("there is a token named `{0}` already; revoke it first or choose another name")]
+    #[error("a token named `{0}` already exists; revoke it first or choose another name")]
     TokenNameTaken(String),
     /// The token does not exist.
     #[error("there is no token named `{0}`")]
     NoToken(String),
     /// This would remove the last token that can create others.
-    #[error("`{0}` is the last token with the role admin; add another first")]
+    #[error("`{0}` is the last token with the role admin; add another one first")]
     LastAdmin(String),
     /// The dead letter is not open: it was handled, or there are too many newer ones.
     #[error("the dead letter {0} is not open")]
@@ -215,7 +215,7 @@ pub enum Refusal {
     #[error("no reaction of the record at position {0} is parked")]
     NotParked(Position),
     /// Too much work is open.
-    #[error("{open} executions are open, {max} is the most: try again later")]
+    #[error("{open} executions are open, and the limit is {max}: try again later")]
     TooMuchOpen {
         /// The number of open items of work.
         open: u64,
@@ -226,7 +226,7 @@ pub enum Refusal {
     #[error("{0}")]
     TooLarge(String),
     /// An internal error stopped the command; nothing was changed.
-    #[error("the command stopped at a bug of ours; nothing was changed")]
+    #[error("an internal error stopped the command; nothing was changed")]
     Bug(String),
     /// The store rejected the records of the command; nothing was changed.
     #[error("the store refused the command's records: {0}")]

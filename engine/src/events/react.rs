@@ -48,7 +48,7 @@ fn judged_again(record: &Record, fact: &EventReceived, with: &Context<'_>) -> Re
         .catalogs
         .at(fact.catalog)
         .ok_or_else(|| Reaction::Impossible(format!("the catalog of revision {} cannot be built", fact.catalog)))?;
-    let payload = Document::parse(plain).map_err(|why| Reaction::Impossible(format!("the payload is not JSON any more: {why}")))?;
+    let payload = Document::parse(plain).map_err(|why| Reaction::Impossible(format!("the payload is no longer JSON: {why}")))?;
     let view = EventView {
         id: EventId(record.id),
         trigger: &fact.trigger,

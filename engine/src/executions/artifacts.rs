@@ -24,13 +24,13 @@ pub struct ArtifactName(String);
 #[non_exhaustive]
 pub enum ArtifactNameError {
     /// It is empty, or names a folder.
-    #[error("an artifact's name may not be empty, `.` or `..`; give it the name of a file")]
+    #[error("an artifact's name cannot be empty, `.` or `..`; use a file name")]
     NoName,
     /// It is too long.
-    #[error("an artifact's name has {0} bytes, {ARTIFACT_NAME_BYTES_MAX} is the most")]
+    #[error("an artifact's name has {0} bytes; the limit is {ARTIFACT_NAME_BYTES_MAX}")]
     TooLong(usize),
     /// It contains a character that is not allowed in file names on every system.
-    #[error("an artifact's name may have no `/`, no `\\` and no control characters, and this one has {0:?}; give the path in `path`")]
+    #[error("an artifact's name cannot contain `/`, `\\` or control characters, but this one contains {0:?}; put the path in `path`")]
     Character(char),
 }
 
@@ -71,7 +71,7 @@ pub struct MediaType(String);
 
 /// A text that is not a media type.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("`{0}` is no media type; write `<type>/<subtype>` without parameters, for example `text/csv`")]
+#[error("`{0}` is not a media type; write `<type>/<subtype>` without parameters, for example `text/csv`")]
 pub struct MediaTypeError(String);
 
 impl MediaType {

@@ -118,7 +118,7 @@ pub(crate) fn request(
 fn with_given(ask: &RequestExecution, mut labels: Labels) -> Result<(Labels, BTreeSet<LabelName>), String> {
     let (declared, given): (Vec<_>, Vec<_>) = ask.labels.iter().partition(|(name, _)| labels.contains_key(name));
     if let (None, Some((name, _))) = (&ask.rerun, declared.first()) {
-        return Err(format!("`{name}` is a label of `{}` itself, which says what it is", ask.action));
+        return Err(format!("`{name}` is already a label of `{}`, which sets its value", ask.action));
     }
     // The caller of a rerun cannot leave a label out, so the action's labels take precedence.
     let room = if ask.rerun.is_some() { LABELS_MAX.saturating_sub(labels.len()) } else { given.len() };
@@ -127,7 +127,7 @@ fn with_given(ask: &RequestExecution, mut labels: Labels) -> Result<(Labels, BTr
     labels.extend(given.iter().map(|(name, value)| ((*name).clone(), (*value).clone())));
     match labels.len() {
         ..=LABELS_MAX => Ok((labels, names)),
-        count => Err(format!("it would have {count} labels, {LABELS_MAX} is the most")),
+        count => Err(format!("it would have {count} labels; the limit is {LABELS_MAX}")),
     }
 }
 
@@ -314,6 +314,6 @@ pub(crate) fn settled_as(actor: &Actor, (id, execution): (ExecutionId, &Executio
 pub(crate) fn lost() -> Failure {
     Failure::new(
         crate::executions::facts::FailureKind::Lost,
-        "the worker is gone and it is unknown whether the attempt took effect; the action says `on_lost: fail`",
+        "the worker is gone, and it is unknown whether the attempt took effect; the action has `on_lost: fail`",
     )
 }

@@ -532,13 +532,13 @@ pub enum SettlementWord {
 #[non_exhaustive]
 pub enum SettlementMisfit {
     /// Only a success has a result.
-    #[error("only the outcome `succeeded` has a `result`")]
+    #[error("only the outcome `succeeded` can have a `result`")]
     ResultOfNoSuccess,
     /// Only a failure has an error.
-    #[error("only the outcome `failed` has an `error`")]
+    #[error("only the outcome `failed` can have an `error`")]
     ErrorOfNoFailure,
     /// A failure must include the reason.
-    #[error("the outcome `failed` needs an `error` that says why")]
+    #[error("the outcome `failed` needs an `error` that explains why")]
     FailureWithoutError,
 }
 

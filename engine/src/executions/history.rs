@@ -50,7 +50,7 @@ pub enum Ended {
 #[derive(Debug, Error)]
 pub enum KeptError<E> {
     /// There is more than a rerun can take over.
-    #[error("more than {KEPT_MAX} steps and items are to be taken over")]
+    #[error("more than {KEPT_MAX} steps and items would be taken over")]
     TooMany,
     /// The records cannot be read.
     #[error("{0}")]

@@ -31,10 +31,10 @@ pub enum LabelValueError {
     #[error("is empty; leave the label out")]
     Empty,
     /// It is too long.
-    #[error("is {0} bytes long, {LABEL_VALUE_BYTES_MAX} is the most")]
+    #[error("is {0} bytes long; the limit is {LABEL_VALUE_BYTES_MAX}")]
     TooLong(usize),
     /// It has more than one line, or cannot be displayed.
-    #[error("has a control character, as the end of a line is one")]
+    #[error("contains a control character, such as a line break")]
     Control,
 }
 

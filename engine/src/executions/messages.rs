@@ -85,7 +85,7 @@ pub(crate) fn take(state: &State, actor: &Actor, message: &Message, at: &Moment,
             let id = Id::derived(state.log(), attempt.id.0, Role::Artifact(message.index));
             keep(&attempt, message.index, artifact).map(|fact| vec![draft(Some(id), fact, None)])
         }
-        Said::Unusable { reason } => within(&attempt, "messages that cannot be taken", attempt.heard.refused, REFUSED_MAX).map(|()| {
+        Said::Unusable { reason } => within(&attempt, "unusable messages", attempt.heard.refused, REFUSED_MAX).map(|()| {
             let reason = cut(reason.clone(), REASON_BYTES_MAX);
             vec![draft(None, MessageRefused { attempt: attempt.id, index: message.index, reason }.into(), None)]
         }),
@@ -97,11 +97,11 @@ pub(crate) fn take(state: &State, actor: &Actor, message: &Message, at: &Moment,
 }
 
 fn progress(attempt: &Attempt, index: u32, thousandths: Option<u16>, body: Option<&Body>) -> Result<Fact, Refusal> {
-    within(attempt, "reports of progress", attempt.heard.progressed, PROGRESS_MAX)?;
+    within(attempt, "progress reports", attempt.heard.progressed, PROGRESS_MAX)?;
     if let Some(body) = body
         && body.bytes > PROGRESS_BYTES_MAX
     {
-        let message = format!("what comes with progress takes {} bytes, {PROGRESS_BYTES_MAX} is the most", body.bytes);
+        let message = format!("the message or data of a progress report is {} bytes; the limit is {PROGRESS_BYTES_MAX}", body.bytes);
         return Err(Refusal::TooLarge(message));
     }
     let thousandths = thousandths.map(|thousandths| thousandths.min(1000));

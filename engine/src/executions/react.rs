@@ -130,7 +130,7 @@ fn end_of(state: &State, (id, execution): (ExecutionId, &Execution), fact: Execu
             OnLost::Fail | OnLost::Retry => ExecutionFailed { error: lost(), part_of }.into(),
         }),
         (ExecutionFact::AttemptLost(_), Phase::Queued) if execution.attempts >= ATTEMPTS_MAX => {
-            let message = format!("{ATTEMPTS_MAX} attempts were made, and the last was lost with its worker");
+            let message = format!("{ATTEMPTS_MAX} attempts were made, and the last one was lost with its worker");
             Some(ExecutionFailed { error: Failure::new(FailureKind::Lost, message), part_of }.into())
         }
         (ExecutionFact::ExecutionCancelRequested(_), Phase::Withdrawn) => Some(end::stopped(execution)),

@@ -48,7 +48,7 @@ pub(crate) fn after_failure(
         Ok(true) => Ok(tried_again(state, record, (id, execution), failed, &retry)),
         Ok(false) => end(failed.error.clone()),
         Err(why) => {
-            let message = format!("{}; it was not tried again, because `retry.when` erred: {why}", failed.error.message);
+            let message = format!("{}; it was not retried, because `retry.when` failed: {why}", failed.error.message);
             end(Failure { detail: failed.error.detail, ..Failure::new(failed.error.kind, message) })
         }
     }
@@ -103,8 +103,8 @@ fn tried_again(
 /// Returns why a failure is not retried if `retry` has no `when`.
 fn why_not(error: &Failure) -> &'static str {
     match error.kind {
-        FailureKind::ResultInvalid | FailureKind::OutputLimit => "the attempt may have taken effect and the action is not `idempotent`",
-        FailureKind::ParametersInvalid => "the same parameters fail each time",
+        FailureKind::ResultInvalid | FailureKind::OutputLimit => "the attempt may have taken effect, and the action is not `idempotent`",
+        FailureKind::ParametersInvalid => "the same parameters would fail again",
         _ => "the server rejected the request itself (`retry.when` can retry it)",
     }
 }

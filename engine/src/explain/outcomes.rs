@@ -97,57 +97,58 @@ impl Explain for Refusal {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::NoTrigger(_) => "`ensue triggers list` lists the triggers there are; a trigger's ref is `<pack>.<name>`".into(),
-            Self::PayloadMisfit { trigger, .. } => format!("compare with the payload that `{trigger}` declares"),
-            Self::KeyReused { .. } => "give this event a key of its own, or send the first one again unchanged".into(),
-            Self::RequestDiffers { .. } => {
-                "make a new key for each thing that is to be done, and send it again with that thing alone".into()
-            }
-            Self::NoAction(_) => "`ensue actions list` lists the actions there are; an action's ref is `<pack>.<name>`".into(),
-            Self::ParametersMisfit { action, .. } => format!("compare with the parameters that `{action}` declares"),
-            Self::LabelsMisfit { action, .. } => format!("leave it out; `ensue actions show {action}` shows which labels the action has"),
-            Self::NotOpen(id) => format!("`ensue executions show {id}` says how it ended"),
-            Self::IsEnding(id) => format!("`ensue executions show {id}` says where it stands; a second cancel ends what it cleans up"),
-            Self::NotPaused { by: Some(by), .. } => format!("`ensue executions resume {by}`"),
-            Self::NotPaused { execution, by: None } => format!("`ensue executions show {execution}` says where it stands"),
-            Self::NotEnded(id) => format!("wait for its end, or end it first: `ensue executions cancel {id}`"),
-            Self::NotRunning(_) => "its worker should stop it; the execution's timeline says how it ended".into(),
-            Self::TooManyMessages { .. } => "have the program say less: what is many belongs in its output or in a file".into(),
-            Self::WrongToken { .. } => "this try was given up; its worker should stop and report no more".into(),
-            Self::NotIndeterminate(id) => format!("`ensue executions show {id}` says where it stands"),
-            Self::InquiryClosed(id) => format!("`ensue inquiries show {id}` says what became of it"),
-            Self::NotAsked { inquiry, .. } => format!("`ensue inquiries show {inquiry}` says who is asked"),
-            Self::MayNotAnswer { .. } => "somebody else who is asked has to answer".into(),
-            Self::AnsweredBefore { inquiry, .. } => format!("`ensue inquiries show {inquiry}` shows the answers"),
+            Self::NoTrigger(_) => "list the triggers with `ensue triggers list`; a trigger's ref is `<pack>.<name>`".into(),
+            Self::PayloadMisfit { trigger, .. } => format!("compare it with the payload that `{trigger}` declares"),
+            Self::KeyReused { .. } => "give this event its own key, or send the first event again unchanged".into(),
+            Self::RequestDiffers { .. } => "create a new key for each operation, and reuse it only to send the same request again".into(),
+            Self::NoAction(_) => "list the actions with `ensue actions list`; an action's ref is `<pack>.<name>`".into(),
+            Self::ParametersMisfit { action, .. } => format!("compare them with the parameters that `{action}` declares"),
+            Self::LabelsMisfit { action, .. } => format!("leave it out; `ensue actions show {action}` shows the labels of the action"),
+            Self::NotOpen(id) => format!("see how it ended with `ensue executions show {id}`"),
+            Self::IsEnding(id) => format!("see its state with `ensue executions show {id}`; a second cancel stops its cleanup"),
+            Self::NotPaused { by: Some(by), .. } => format!("run `ensue executions resume {by}`"),
+            Self::NotPaused { execution, by: None } => format!("see its state with `ensue executions show {execution}`"),
+            Self::NotEnded(id) => format!("wait until it has ended, or end it first with `ensue executions cancel {id}`"),
+            Self::NotRunning(_) => "have its worker stop it; the execution's timeline shows how it ended".into(),
+            Self::TooManyMessages { .. } => "have the program send fewer messages: bulk data belongs in its output or in a file".into(),
+            Self::WrongToken { .. } => "have the worker of this attempt stop and send no more reports: the attempt was given up".into(),
+            Self::NotIndeterminate(id) => format!("see its state with `ensue executions show {id}`"),
+            Self::InquiryClosed(id) => format!("see how it was closed with `ensue inquiries show {id}`"),
+            Self::NotAsked { inquiry, .. } => format!("see its assignees with `ensue inquiries show {inquiry}`"),
+            Self::MayNotAnswer { .. } => "have another assignee answer".into(),
+            Self::AnsweredBefore { inquiry, .. } => format!("see the answers with `ensue inquiries show {inquiry}`"),
             Self::DigestMissing { inquiry, .. } => {
                 format!(
-                    "look at what is asked, `GET /api/v1/inquiries/{inquiry}`, and send its `digest` beside `answer`; `ensue inquiries respond` does so"
+                    "read the question with `GET /api/v1/inquiries/{inquiry}`, and send its `digest` with `answer`; `ensue inquiries respond` does this for you"
                 )
             }
-            Self::ApprovalStale { inquiry, .. } => format!("look at what is asked now, `ensue inquiries show {inquiry}`, and answer that"),
-            Self::AnswerMisfit { inquiry, .. } => format!("`ensue inquiries show {inquiry}` lists the fields"),
-            Self::VetoErred { .. } => "the expression stands in the workflow's `veto`; its author has to mend it".into(),
-            Self::CatalogMoved { .. } | Self::NoCatalog(_) => "look at what is installed now, and ask again".into(),
-            Self::NoPack(_) => "`ensue packs list` says which packs are installed and which were not taken".into(),
-            Self::NoRule(_) => "`ensue rules list` lists the rules there are; a rule's ref is `<pack>.<name>`".into(),
-            Self::KeyVersion { key, .. } => format!("set it again: `ensue keys set {key}`"),
-            Self::NoVar(_) => "`ensue vars list` lists the vars there are".into(),
-            Self::VarChanged(name) => format!("look at it, `ensue vars show {name}`, and set it again"),
-            Self::TooManyVars { .. } => {
-                "remove what nobody reads any more: `ensue vars unset`; many values belong in a store that actions read".into()
+            Self::ApprovalStale { inquiry, .. } => {
+                format!("read the current question with `ensue inquiries show {inquiry}`, and answer that")
             }
-            Self::NoKey(_) => "`ensue keys list` lists the keys that are set".into(),
-            Self::TokenNameTaken(name) => format!("`ensue tokens revoke {name}` ends the old one"),
-            Self::NoToken(_) => "`ensue tokens list` lists the tokens there are".into(),
-            Self::LastAdmin(_) => "`ensue tokens add <name> --role admin`".into(),
-            Self::NotParked(_) => "it was retried or dismissed already, or never parked".into(),
+            Self::AnswerMisfit { inquiry, .. } => format!("see the fields with `ensue inquiries show {inquiry}`"),
+            Self::VetoErred { .. } => "have the author of the workflow fix the expression in `veto`".into(),
+            Self::CatalogMoved { .. } | Self::NoCatalog(_) => "check what is installed now, and try again".into(),
+            Self::NoPack(_) => "run `ensue packs list` to see which packs are installed and which were rejected".into(),
+            Self::NoRule(_) => "list the rules with `ensue rules list`; a rule's ref is `<pack>.<name>`".into(),
+            Self::KeyVersion { key, .. } => format!("set it again with `ensue keys set {key}`"),
+            Self::NoVar(_) => "list the vars with `ensue vars list`".into(),
+            Self::VarChanged(name) => format!("check its value with `ensue vars show {name}`, and set it again"),
+            Self::TooManyVars { .. } => {
+                "remove vars that are no longer read with `ensue vars unset`; large numbers of values belong in a store that actions read"
+                    .into()
+            }
+            Self::NoKey(_) => "list the keys that are set with `ensue keys list`".into(),
+            Self::TokenNameTaken(name) => format!("revoke the old one with `ensue tokens revoke {name}`"),
+            Self::NoToken(_) => "list the tokens with `ensue tokens list`".into(),
+            Self::LastAdmin(_) => "run `ensue tokens add <name> --role admin`".into(),
+            Self::NotParked(_) => "it was already retried or dismissed, or it was never parked".into(),
             Self::LetterNotOpen(of) => format!(
-                "it was retried or dismissed already (`ensue dead-letters show {of}`), or is older than the newest {OPEN_LETTERS_MAX} that are open"
+                "it was already retried or dismissed (`ensue dead-letters show {of}`), or it is older than the newest {OPEN_LETTERS_MAX} open dead letters"
             ),
             Self::TooMuchOpen { .. } => {
-                "wait until work has ended, or find out why it does not: `ensue executions list --status running`".into()
+                "wait until work has ended, or find out what is blocking it with `ensue executions list --status running`".into()
             }
-            Self::TooLarge(_) => "give less; what is large belongs in a file or a store that the action reads".into(),
+            Self::TooLarge(_) => "send less; large data belongs in a file or a store that the action reads".into(),
             Self::Bug(_) | Self::Unstorable(_) => return None,
         })
     }
@@ -176,9 +177,9 @@ impl Explain for SubmitError {
         match self {
             Self::Refused(refusal) => refusal.hint(),
             Self::Busy => Some("send it again in a second".into()),
-            Self::StorageFull => Some("make space on the disk of the data directory; the node goes on by itself".into()),
+            Self::StorageFull => Some("free some space on the disk of the data directory; the node then continues by itself".into()),
             Self::Stopping => Some("send it again when the node is back".into()),
-            Self::Unknown => Some("what is sent again under the same dedupe key counts once".into()),
+            Self::Unknown => Some("send it again with the same dedupe key: it counts only once".into()),
         }
     }
 }
@@ -201,14 +202,14 @@ impl Explain for LogError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Unreadable { .. } => {
-                "`ensue log verify` finds what is damaged; restore the data directory from its last good copy".into()
+                "run `ensue log verify` to find the damage, and restore the data directory from its last good backup".into()
             }
             Self::Index(_) => {
-                "keep a copy of the data directory; `ensue log verify` says whether the records are as they were written: then stop the node and \
-                 build the index anew with `sqlite3 ensue-data/log.sqlite REINDEX`"
+                "make a copy of the data directory and run `ensue log verify` to check that the records are intact; then stop the node \
+                 and rebuild the index with `sqlite3 ensue-data/log.sqlite REINDEX`"
                     .into()
             }
-            Self::Store(_) => "look at the disk of the data directory and at the node's own log".into(),
+            Self::Store(_) => "check the disk of the data directory and the node's own log".into(),
         })
     }
 }
@@ -232,7 +233,7 @@ impl Explain for OutputError {
             Self::Damaged { .. } => {
                 "restore the folder `outputs` of the data directory from a backup; the result and the timeline are in the log".into()
             }
-            Self::Store { .. } | Self::Gap { .. } => "look at the disk of the data directory and at the node's own log".into(),
+            Self::Store { .. } | Self::Gap { .. } => "check the disk of the data directory and the node's own log".into(),
         })
     }
 }
@@ -251,7 +252,7 @@ impl Explain for BlobError {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("look at the disk of the data directory and at the node's own log".into())
+        Some("check the disk of the data directory and the node's own log".into())
     }
 }
 
@@ -272,9 +273,11 @@ impl Explain for VaultError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Integrity(name) => {
-                format!("set the value anew (`ensue keys set {name}`), or start the node with the master key it was sealed under")
+                format!(
+                    "set the value again with `ensue keys set {name}`, or start the node with the master key that the value was sealed under"
+                )
             }
-            Self::Store(_) => "look at the disk of the data directory and at the node's own log".into(),
+            Self::Store(_) => "check the disk of the data directory and the node's own log".into(),
         })
     }
 }

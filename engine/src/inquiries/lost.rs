@@ -45,22 +45,22 @@ pub fn answer_schema() -> Value {
 pub fn settlement(answer: Node<'_>) -> Result<(Settlement, Option<Body>), Misfit> {
     let misfit = |pointer: &str, message: &str| Misfit { pointer: pointer.to_owned(), message: message.to_owned() };
     if answer.kind() != NodeKind::Object {
-        return Err(misfit("", "it is not an object with an `outcome`"));
+        return Err(misfit("", "it must be an object with an `outcome`"));
     }
     let mut names = answer.entries().map(|(name, _)| name.into_owned());
     if let Some(other) = names.find(|name| !["outcome", "result", "error"].contains(&name.as_str())) {
-        return Err(Misfit { pointer: format!("/{other}"), message: "an answer has `outcome`, `result` and `error` alone".to_owned() });
+        return Err(Misfit { pointer: format!("/{other}"), message: "an answer can have only `outcome`, `result` and `error`".to_owned() });
     }
     let given = |name: &str| answer.get(name).filter(|node| node.kind() != NodeKind::Null);
     let error = match given("error").map(|error| error.as_str()) {
-        Some(None) => return Err(misfit("/error", "it is not a text")),
+        Some(None) => return Err(misfit("/error", "it is not a string")),
         Some(Some(error)) => Some(error.into_owned()),
         None => None,
     };
     let result = given("result").map(|result| Body::json(result.raw().to_owned()));
     let Some(outcome) = answer.get("outcome") else { return Err(misfit("/outcome", "it is missing")) };
     let word = SettlementWord::ALL.into_iter().find(|word| outcome.as_str().is_some_and(|text| text == word.as_str()));
-    let word = word.ok_or_else(|| misfit("/outcome", "it is none of succeeded, failed, retry"))?;
+    let word = word.ok_or_else(|| misfit("/outcome", "it must be `succeeded`, `failed` or `retry`"))?;
     word.with(result, error).map_err(|why| misfit(&format!("/{}", why.part()), &why.to_string()))
 }
 

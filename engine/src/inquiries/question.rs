@@ -97,16 +97,16 @@ impl<'a> Question<'a> {
         let text = |name: &'static str, most: usize| match given(params, name).map(|node| node.as_str()) {
             None => Ok(None),
             Some(Some(text)) if text.trim().is_empty() => Err(misfit(name, "it is empty".to_owned())),
-            Some(Some(text)) if text.len() > most => Err(misfit(name, format!("it takes {} bytes, {most} is the most", text.len()))),
+            Some(Some(text)) if text.len() > most => Err(misfit(name, format!("it is {} bytes long; the limit is {most}", text.len()))),
             Some(Some(text)) => Ok(Some(text.into_owned())),
-            Some(None) => Err(misfit(name, "it is not a text".to_owned())),
+            Some(None) => Err(misfit(name, "it is not a string".to_owned())),
         };
         let title = text("title", TITLE_BYTES_MAX)?.ok_or_else(|| misfit("title", "it is missing".to_owned()))?;
         if title.contains(char::is_control) {
-            return Err(misfit("title", "it is a line, and this has a control character, perhaps the end of a line".to_owned()));
+            return Err(misfit("title", "it must be a single line, but it contains a control character, perhaps a line break".to_owned()));
         }
         let answer = given(params, "answer").filter(|node| node.kind() == NodeKind::Object);
-        let answer = answer.ok_or_else(|| misfit("answer", "it is not a JSON Schema: an object".to_owned()))?;
+        let answer = answer.ok_or_else(|| misfit("answer", "it is not a JSON Schema in the form of an object".to_owned()))?;
         let quorum = match given(params, "quorum").map(|node| node.as_f64()) {
             None => 1,
             Some(Some(number)) if (1.0..=ASSIGNEES_MAX as f64).contains(&number) && number.fract() == 0.0 => number as u32,
@@ -127,12 +127,12 @@ impl<'a> Question<'a> {
         let (assignees, escalate) = (assignees(params)?, escalate(params)?);
         let people = assignees.len() + escalate.iter().map(|escalation| escalation.to.len()).sum::<usize>();
         if people > ASSIGNEES_MAX {
-            let message = format!("with those who are asked at first it asks {people}, {ASSIGNEES_MAX} is the most");
+            let message = format!("with the first assignees, it asks {people}; the limit is {ASSIGNEES_MAX}");
             return Err(misfit("escalate", message));
         }
         let on_expire = given(params, "on_expire");
         if on_expire.is_some() && expires.is_none() {
-            return Err(misfit("on_expire", "it never expires: say with `expires` when".to_owned()));
+            return Err(misfit("on_expire", "it has no effect without `expires`: the inquiry never expires".to_owned()));
         }
         let on_expire = match on_expire {
             None => None,
@@ -170,7 +170,7 @@ fn duration(node: Node<'_>, pointer: &str) -> Result<Duration, Misfit> {
         None => Err(misfit(
             pointer,
             format!(
-                "`{}` is not a duration over zero; write a number and a unit, `90s`, `10m`, `24h`, at most 8760h",
+                "`{}` is not a duration greater than zero; write a number and a unit, such as `90s`, `10m` or `24h`, at most 8760h",
                 cut(text.into_owned(), ASSIGNEE_BYTES_MAX)
             ),
         )),
@@ -196,7 +196,7 @@ fn escalate(params: Node<'_>) -> Result<Vec<Escalation>, Misfit> {
     }
     let escalations: Vec<Node<'_>> = node.items().collect();
     if escalations.len() > ESCALATIONS_MAX {
-        return Err(misfit("escalate", format!("it has {} parts, {ESCALATIONS_MAX} is the most", escalations.len())));
+        return Err(misfit("escalate", format!("it has {} parts; the limit is {ESCALATIONS_MAX}", escalations.len())));
     }
     let escalation = |(place, node): (usize, Node<'_>)| {
         let pointer = format!("escalate/{place}");
@@ -220,7 +220,7 @@ fn people(node: Option<Node<'_>>, pointer: &str) -> Result<Vec<Assignee>, Misfit
         }
     }
     if people.is_empty() {
-        return Err(misfit(pointer, "nobody is asked: name roles, `role:<role>`, or tokens".to_owned()));
+        return Err(misfit(pointer, "it names nobody: name roles (`role:<role>`) or tokens".to_owned()));
     }
     Ok(people)
 }
@@ -228,7 +228,7 @@ fn people(node: Option<Node<'_>>, pointer: &str) -> Result<Vec<Assignee>, Misfit
 fn exclude(params: Node<'_>) -> Result<Vec<Excluded>, Misfit> {
     let names = names(given(params, "exclude"), "exclude")?;
     if let Some(role) = names.iter().find(|name| name.starts_with("role:")) {
-        return Err(misfit("exclude", format!("`{role}` is a role, and people are excluded one by one")));
+        return Err(misfit("exclude", format!("`{role}` is a role, but only single people can be excluded")));
     }
     Ok(names.into_iter().map(|name| if name == REQUESTER { Excluded::Requester } else { Excluded::Token(name) }).collect())
 }
@@ -239,15 +239,16 @@ fn names(list: Option<Node<'_>>, pointer: &str) -> Result<Vec<String>, Misfit> {
     let parts: Vec<Node<'_>> = if node.kind() == NodeKind::Array { node.items().collect() } else { vec![node] };
     let parts = parts.into_iter().flat_map(|part| if part.kind() == NodeKind::Array { part.items().collect() } else { vec![part] });
     let names: Option<Vec<String>> = parts.map(|part| part.as_str().map(|name| name.trim().to_owned())).collect();
-    let names = names.ok_or_else(|| misfit(pointer, "it holds what is no text: it is a name, or a list of names".to_owned()))?;
+    let names = names
+        .ok_or_else(|| misfit(pointer, "it must be a name or a list of names, but it contains a value that is not a string".to_owned()))?;
     if names.len() > ASSIGNEES_MAX {
-        return Err(misfit(pointer, format!("it has {} names, {ASSIGNEES_MAX} is the most", names.len())));
+        return Err(misfit(pointer, format!("it has {} names; the limit is {ASSIGNEES_MAX}", names.len())));
     }
     let wrong = |name: &String| name.trim_start_matches("role:").is_empty() || name.len() > ASSIGNEE_BYTES_MAX || name.contains(is_escaped);
     match names.iter().position(wrong) {
         Some(at) => Err(misfit(
             &format!("{pointer}/{at}"),
-            format!("it is no name of 1 to {ASSIGNEE_BYTES_MAX} bytes without control characters, `\"` and `\\`"),
+            format!("it is not a name of 1 to {ASSIGNEE_BYTES_MAX} bytes without control characters, `\"` and `\\`"),
         )),
         None => Ok(names),
     }

@@ -190,7 +190,7 @@ fn outcome(inquiry: &Inquiry, execution: &Execution, with: &Context<'_>) -> Resu
 }
 
 fn parsed(params: &Document) -> Result<Question<'_>, Reaction> {
-    Question::parse(params.root()).map_err(|misfit| Reaction::Impossible(format!("it is no question: {misfit}")))
+    Question::parse(params.root()).map_err(|misfit| Reaction::Impossible(format!("it is not a valid question: {misfit}")))
 }
 
 fn ended(record: &Record, execution: &Execution, outcome: Result<Body, Failure>) -> Draft {
@@ -240,7 +240,7 @@ fn nobody_left(question: &Question<'_>, excluded: &[String]) -> Option<Failure> 
         }
     }
     let left = u32::try_from(people.len()).unwrap_or(u32::MAX);
-    let message = format!("{} must answer, and {left} of those who are asked may", question.quorum);
+    let message = format!("{} people must answer, but only {left} of the assignees may", question.quorum);
     (left < question.quorum).then(|| Failure::new(FailureKind::ParametersInvalid, message))
 }
 
@@ -303,6 +303,6 @@ fn digest_within(
         "then": then,
     });
     let canonical = serde_json_canonicalizer::to_vec(&bound)
-        .map_err(|error| Reaction::Impossible(format!("what is asked has no canonical form: {error}")))?;
+        .map_err(|error| Reaction::Impossible(format!("the question has no canonical form: {error}")))?;
     Ok(Digest::of(&canonical))
 }

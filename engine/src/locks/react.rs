@@ -61,7 +61,7 @@ pub(crate) fn skipped_because(state: &State, lock: &Lock) -> String {
     let (noun, name) = (lock.owner.noun(), lock.owner.as_str());
     let holder = state.locks().holders(lock).next();
     let by = holder.map_or_else(String::new, |holder| format!(": execution {holder} is open"));
-    format!("the {noun} `{name}` has as many executions of this key as `concurrency` allows{by}")
+    format!("the {noun} `{name}` already has as many open executions with this key as `concurrency` allows{by}")
 }
 
 /// Asks executions ahead of this one to end, the oldest first, until only as many are left as may be open

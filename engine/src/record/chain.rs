@@ -83,7 +83,7 @@ impl Fields {
 #[non_exhaustive]
 pub enum ChainError {
     /// A position is missing, duplicated or out of order.
-    #[error("position {expected} should follow, but {found} does: records were removed, added or moved there")]
+    #[error("position {expected} should be next, but {found} is: records were removed, added or moved there")]
     OutOfOrder {
         /// The expected position.
         expected: Position,
@@ -91,7 +91,7 @@ pub enum ChainError {
         found: Position,
     },
     /// The hash is not that of the previous hash and the record.
-    #[error("the record at position {at} is not the one that was written there: its hash does not follow from the one before")]
+    #[error("the record at position {at} is not the one that was written there: its hash does not follow from the record before it")]
     Broken {
         /// The first position with a wrong hash.
         at: Position,

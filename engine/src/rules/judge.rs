@@ -221,7 +221,7 @@ fn judge_one(rule: &Rule, event: &Value<'_>, vars: &SeenVars, budget: &mut Budge
             let verdict = Verdict::Erred { message: cut(describe(&error), ERROR_BYTES_MAX) };
             if error.kind == ErrorKind::Budget { Judged::OutOfSteps(verdict) } else { Judged::Decided(Some(verdict)) }
         }
-        Err(_) => Judged::Decided(Some(Verdict::Erred { message: "the evaluation stopped at a bug of ours".to_owned() })),
+        Err(_) => Judged::Decided(Some(Verdict::Erred { message: "the evaluation stopped at an internal error".to_owned() })),
     }
 }
 

@@ -24,13 +24,13 @@ pub enum ScheduleError {
     #[error("the cron expression is empty")]
     Empty,
     /// The expression is too long.
-    #[error("the cron expression has {bytes} bytes; the most is {EXPRESSION_BYTES_MAX}")]
+    #[error("the cron expression has {bytes} bytes; the limit is {EXPRESSION_BYTES_MAX}")]
     TooLong {
         /// Its length in bytes.
         bytes: usize,
     },
     /// It has too few or too many fields.
-    #[error("a cron expression has 5 fields, or 6 with seconds, or 7 with seconds and years; this one has {found}")]
+    #[error("a cron expression has 5 fields, 6 with seconds, or 7 with seconds and years; this one has {found}")]
     FieldCount {
         /// The number of fields.
         found: usize,
@@ -38,7 +38,7 @@ pub enum ScheduleError {
         span: Range<usize>,
     },
     /// An unknown name of the form `@daily`.
-    #[error("there is no schedule called `{name}`")]
+    #[error("there is no schedule named `{name}`")]
     NoSuchName {
         /// The name in the input.
         name: String,
@@ -61,7 +61,7 @@ pub enum ScheduleError {
     },
     /// Both fields of days are restricted, one of them by a step of `*`, which other programs read in two
     /// ways.
-    #[error("`{text}` beside another field of days means both of them to some, and either to others")]
+    #[error("`{text}` is ambiguous together with another day field: some programs require both to match, others either one")]
     EitherOrBoth {
         /// The field with the step.
         text: String,
@@ -71,7 +71,7 @@ pub enum ScheduleError {
         span: Range<usize>,
     },
     /// The expression names a day that never comes.
-    #[error("`{expression}` is never due: there is no such day")]
+    #[error("`{expression}` is never due: no such day exists")]
     Never {
         /// The expression.
         expression: String,
@@ -93,13 +93,13 @@ pub enum ScheduleError {
         near: Option<&'static str>,
     },
     /// The text is not a moment.
-    #[error("`{text}` is not a time")]
+    #[error("`{text}` is not a valid time")]
     NoMoment {
         /// The input.
         text: String,
     },
     /// Nothing can be due at this moment.
-    #[error("`{text}` lies outside the years 1 to {YEAR_LAST}, in which a schedule can be due")]
+    #[error("`{text}` is outside the years 1 to {YEAR_LAST}, in which a schedule can be due")]
     OutOfTime {
         /// The input.
         text: String,
@@ -140,38 +140,38 @@ impl PartFault {
     fn message(&self, field: Field, text: &str) -> String {
         let (least, most) = field.range();
         match self {
-            Self::Missing => format!("a {field} is missing beside a comma, or after a sign"),
-            Self::Unknown => format!("`{text}` is no {field}"),
-            Self::OutOfRange => format!("`{text}` is no {field}: those are {least} to {most}"),
+            Self::Missing => format!("a {field} is missing next to a comma or after a sign"),
+            Self::Unknown => format!("`{text}` is not a valid {field}"),
+            Self::OutOfRange => format!("`{text}` is not a valid {field}: the range is {least} to {most}"),
             Self::Backwards => format!("the range `{text}` ends before it begins"),
             Self::StepZero => format!("the step of `{text}` is zero"),
             Self::StepTooLong => format!("the step of `{text}` is longer than the field: a {field} is {least} to {most}"),
-            Self::StepOfOne => format!("`{text}` has a step and no range"),
-            Self::AllInList => format!("`{text}` stands in a list, and is everything already"),
-            Self::NoDay => format!("`{text}` is for days alone, and this is the {field}"),
-            Self::LastOfWhat => format!("`{text}` says last, and not which {field}"),
-            Self::NthTooHigh => format!("`{text}` counts the days of one name in a month, of which there are 1 to 5"),
-            Self::TwoLasts => format!("`{text}` stands beside the other of `L` and `LW`"),
+            Self::StepOfOne => format!("`{text}` has a step but no range"),
+            Self::AllInList => format!("`{text}` is part of a list, but it already means every value"),
+            Self::NoDay => format!("`{text}` is only for day fields, but this is the {field}"),
+            Self::LastOfWhat => format!("`{text}` means the last one, but it does not say which {field}"),
+            Self::NthTooHigh => format!("`{text}` counts a weekday within a month, which must be from 1 to 5"),
+            Self::TwoLasts => format!("`L` and `LW` cannot be combined, as in `{text}`"),
         }
     }
 
     fn hint(&self, field: Field, text: &str) -> Option<String> {
         match self {
-            Self::Missing => Some("take the sign out, or write what belongs there".to_owned()),
+            Self::Missing => Some("remove the sign, or add the missing value".to_owned()),
             Self::Unknown => Some(unknown_hint(field, text)),
             Self::OutOfRange => None,
             Self::Backwards => backwards_hint(field, text),
-            Self::StepZero => Some("a step is 1 or more".to_owned()),
-            Self::StepTooLong => Some("each field begins anew with the one above it: say its times one by one, in a list".to_owned()),
+            Self::StepZero => Some("write a step of 1 or more".to_owned()),
+            Self::StepTooLong => Some("write the values one by one in a list: a step starts again each time that the next larger unit changes".to_owned()),
             Self::StepOfOne => {
                 let (_, most) = field.range();
-                text.split_once('/').map(|(from, step)| format!("write `{from}-{most}/{step}` to begin there, or `*/{step}`"))
+                text.split_once('/').map(|(from, step)| format!("write `{from}-{most}/{step}` to start there, or `*/{step}`"))
             }
-            Self::AllInList => Some("leave out the rest, or leave out this".to_owned()),
+            Self::AllInList => Some("remove either this part or the rest of the list".to_owned()),
             Self::NoDay => Some("write `*`".to_owned()),
             Self::LastOfWhat => Some("write `5L` for the last Friday of the month; 0 and 7 are Sunday".to_owned()),
-            Self::NthTooHigh => Some("write `1#2` for the second Monday of the month, `1L` for the last".to_owned()),
-            Self::TwoLasts => Some("`L` is the last day of the month, `LW` the last that is Monday to Friday".to_owned()),
+            Self::NthTooHigh => Some("write `1#2` for the second Monday of the month, or `1L` for the last".to_owned()),
+            Self::TwoLasts => Some("use `L` for the last day of the month, or `LW` for the last day from Monday to Friday".to_owned()),
         }
     }
 }
@@ -255,19 +255,19 @@ impl Explain for ScheduleError {
         let fields = "write minute, hour, day of the month, month and day of the week, for example `0 9 * * 1-5`";
         match self {
             Self::Empty | Self::TooLong { .. } => Some(fields.to_owned()),
-            Self::FieldCount { found, .. } if *found > 5 => Some("with 6 fields the seconds come first, with 7 the years last".to_owned()),
+            Self::FieldCount { found, .. } if *found > 5 => Some("put the seconds first (6 fields), and the years last (7 fields)".to_owned()),
             Self::FieldCount { .. } => Some(fields.to_owned()),
             Self::NoSuchName { near: Some(near), .. } => Some(format!("did you mean `{near}`?")),
             Self::NoSuchName { near: None, .. } => Some("write one of @hourly, @daily, @weekly, @monthly, @yearly".to_owned()),
             Self::Part { field, text, fault, .. } => fault.hint(*field, text),
             Self::EitherOrBoth { instead, .. } => {
-                Some(format!("write `+` before the day of the week for both, or `{instead}` instead of the step for either"))
+                Some(format!("write `+` before the day of the week if both must match, or `{instead}` instead of the step if either may match"))
             }
-            Self::Never { .. } => Some("February has 29 days at most; April, June, September and November have 30".to_owned()),
+            Self::Never { .. } => Some("use a day that exists: February has at most 29 days; April, June, September and November have 30".to_owned()),
             Self::NoZone { near: Some(near), .. } => Some(format!("did you mean `{near}`?")),
-            Self::NoZone { near: None, .. } => Some("write a name of the IANA database, for example `Europe/Berlin` or `UTC`".to_owned()),
+            Self::NoZone { near: None, .. } => Some("use a name from the IANA database, for example `Europe/Berlin` or `UTC`".to_owned()),
             Self::Unread { .. } => None,
-            Self::NoMoment { .. } | Self::OutOfTime { .. } => Some("write RFC 3339, for example 2026-03-28T09:00:00Z".to_owned()),
+            Self::NoMoment { .. } | Self::OutOfTime { .. } => Some("use RFC 3339, for example 2026-03-28T09:00:00Z".to_owned()),
         }
     }
 }

@@ -62,7 +62,7 @@ impl fmt::Display for Plan {
             When::Every(period) => write!(f, "every {}", duration_text(millis(*period)))?,
             When::At(at) => write!(f, "at {at}")?,
         }
-        if self.jitter.is_zero() { Ok(()) } else { write!(f, ", put off by up to {}", duration_text(millis(self.jitter))) }
+        if self.jitter.is_zero() { Ok(()) } else { write!(f, ", delayed by up to {}", duration_text(millis(self.jitter))) }
     }
 }
 

@@ -23,10 +23,10 @@ pub const VARS_MAX: usize = 10_000;
 #[non_exhaustive]
 pub enum NotAChange {
     /// The name of the var is not valid.
-    #[error("`name` names none: {0}")]
+    #[error("`name` is not valid: {0}")]
     Name(#[from] NameError),
     /// The value is too large.
-    #[error("`value` takes {0} bytes as JSON, {VALUE_BYTES_MAX} is the most of a var; what is large belongs in a store")]
+    #[error("`value` is {0} bytes long as JSON; the limit for a var is {VALUE_BYTES_MAX}; large data belongs in a store")]
     TooLarge(u64),
 }
 
@@ -102,7 +102,7 @@ pub(crate) fn change_each(state: &State, by: &Changer<'_>, changes: &[VarChange]
         let fact: Fact = match value {
             Some(value) => {
                 if value.bytes > VALUE_BYTES_MAX {
-                    let message = format!("the value of var `{name}` takes {} bytes as JSON, {VALUE_BYTES_MAX} is the most", value.bytes);
+                    let message = format!("the value of var `{name}` is {} bytes long as JSON; the limit is {VALUE_BYTES_MAX}", value.bytes);
                     return Err(Refusal::TooLarge(message));
                 }
                 new += usize::from(!is_there);

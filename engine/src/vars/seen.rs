@@ -47,8 +47,8 @@ impl Vars {
         let bytes: u64 = rows.iter().map(|(_, value)| value.bytes).sum();
         if bytes > EVALUATION_BYTES_MAX {
             return Err(NotSeen::TooLarge(format!(
-                "it reads `vars` as a whole, {} of them, which take {bytes} bytes together, {EVALUATION_BYTES_MAX} is the most; \
-                 write the names out: `vars[\"sync.cursor\"]`, or `vars[?\"sync.cursor\"].orValue(0)` for one that may be missing",
+                "it reads all of `vars`: {} of them, with {bytes} bytes together; the limit is {EVALUATION_BYTES_MAX}; write out the \
+                 names: `vars[\"sync.cursor\"]`, or `vars[?\"sync.cursor\"].orValue(0)` for one that may be missing",
                 rows.len()
             )));
         }

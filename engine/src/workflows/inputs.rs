@@ -148,8 +148,8 @@ impl Fetching<'_> {
             return Ok(());
         }
         let message = format!(
-            "it reads the results of `steps`, which take {} bytes together, {EVALUATION_BYTES_MAX} is the most; let the steps give less, \
-             and files as artifacts, or read no more than `status` and `error`",
+            "it reads the results of `steps`, which are {} bytes together; the limit is {EVALUATION_BYTES_MAX}; return less from the \
+             steps, return files as artifacts, or read only `status` and `error`",
             self.bytes
         );
         Err(Failure::new(FailureKind::Expression, message))

@@ -23,10 +23,10 @@ impl WorkflowRun<'_> {
         let items = each.items.evaluate(&self.scope(&inputs, &[&each.items], budget)?, budget)?;
         let fails = |message: String| Err(StepError::Fails(Failure::new(FailureKind::Expression, message)));
         let Some(count) = items.elements().map(|elements| elements.len()) else {
-            return fails(format!("`for_each` gives {}, and takes a list", items.brief()));
+            return fails(format!("`for_each` returns {}, but it must return a list", items.brief()));
         };
         let Some(count) = u32::try_from(count).ok().filter(|count| *count <= ITEMS_MAX) else {
-            return fails(format!("`for_each` gives {count} items, {ITEMS_MAX} is the most"));
+            return fails(format!("`for_each` returns {count} items; the limit is {ITEMS_MAX}"));
         };
         let fact = StepExpanded { step: step.name.clone(), count, item_failure: each.failure, takes_over: false };
         Ok(self.draft(fact.into(), Some(Body::json(items.to_json_text()?))))
@@ -130,7 +130,7 @@ impl WorkflowRun<'_> {
         };
         let error = self.state.workflows().item(self.id, name, first).and_then(|item| item.error.as_ref());
         let why = error.map_or("it was cancelled", |error| &error.message);
-        let message = format!("{} of {} items failed, the first of them item {first}: {why}", items.failed, items.count);
+        let message = format!("{} of {} items failed; the first was item {first}: {why}", items.failed, items.count);
         Some(Failure::new(FailureKind::ChildFailed, message))
     }
 }

@@ -429,11 +429,15 @@ impl WorkflowRun<'_> {
         };
         let claim = match action.claim(params.root()) {
             Ok(claim) => claim,
-            Err(misfit) => return fails(FailureKind::ParametersInvalid, format!("`{name}` cannot be run so: {}", misfit.message)),
+            Err(misfit) => {
+                return fails(FailureKind::ParametersInvalid, format!("`{name}` cannot be run with these parameters: {}", misfit.message));
+            }
         };
         let labels = match action.labels_of(params.root()) {
             Ok(labels) => labels,
-            Err(misfit) => return fails(FailureKind::ParametersInvalid, format!("`{name}` cannot be run so: {}", misfit.message)),
+            Err(misfit) => {
+                return fails(FailureKind::ParametersInvalid, format!("`{name}` cannot be run with these parameters: {}", misfit.message));
+            }
         };
         let awaits = step.wait.as_ref().map(|wait| Pace::Awaits { expires_millis: wait.expires.map(millis) });
         let pace = match awaits.map_or_else(|| action.pace(params.root()), Ok) {
@@ -441,11 +445,11 @@ impl WorkflowRun<'_> {
             Err(misfit) => return fails(FailureKind::ParametersInvalid, format!("the parameters do not fit `{name}`: {misfit}")),
         };
         if matches!(nth, Nth::Notification(_)) && !matches!(pace, Pace::Worked | Pace::AtOnce) {
-            let message = format!("`{name}` is made of steps, or waits, and cannot tell people of what they are asked");
+            let message = format!("`{name}` has steps or waits, so it cannot be used to notify people of an inquiry");
             return fails(FailureKind::ParametersInvalid, message);
         }
         if pace == Pace::InSteps && self.execution.level >= LEVEL_MAX {
-            let message = format!("`{name}` would stand {} workflows deep, {LEVEL_MAX} is the most", self.execution.level + 1);
+            let message = format!("`{name}` would be nested {} workflows deep; the limit is {LEVEL_MAX}", self.execution.level + 1);
             return fails(FailureKind::ChildFailed, message);
         }
         let log = self.state.log();
@@ -558,7 +562,7 @@ impl WorkflowRun<'_> {
                 let misfits = misfits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
                 return Err(StepError::Fails(Failure::new(
                     FailureKind::ResultInvalid,
-                    format!("the result is not as declared: {misfits}"),
+                    format!("the result does not match its declaration: {misfits}"),
                 )));
             }
         }

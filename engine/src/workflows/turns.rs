@@ -94,7 +94,7 @@ impl WorkflowRun<'_> {
             return Ok(None);
         }
         let Task::Action { action, with } = &step.task else {
-            return Err(Reaction::Impossible(format!("the step `{}` runs no action, and is repeated", step.name)).into());
+            return Err(Reaction::Impossible(format!("the step `{}` is repeated but runs no action", step.name)).into());
         };
         let wait = repeat.every.filter(|_| seen.iteration > 1).map(millis);
         let nth = Nth::Turn { iteration: seen.iteration, wait };
@@ -123,7 +123,7 @@ impl WorkflowRun<'_> {
             let part = self.with_turn(seen, ends, (&collect.reads(), &[collect]), &mut budget, |scope, budget| {
                 let part = collect.evaluate(scope, budget)?;
                 if part.elements().is_none() {
-                    let message = format!("`collect` gives {}, and takes a list", part.brief());
+                    let message = format!("`collect` returns {}, but it must return a list", part.brief());
                     return Err(StepError::Fails(Failure::new(FailureKind::Expression, message)));
                 }
                 Ok(part.to_json_text()?)
@@ -135,7 +135,7 @@ impl WorkflowRun<'_> {
                 all.extend([separator, elements]);
             }
             if all.len() as u64 > EVALUATION_BYTES_MAX {
-                let message = format!("`collect` gives over {EVALUATION_BYTES_MAX} bytes with turn {iteration}; collect less of each");
+                let message = format!("`collect` exceeds {EVALUATION_BYTES_MAX} bytes at turn {iteration}; collect less of each turn");
                 return Err(StepError::Fails(Failure::new(FailureKind::Expression, message)));
             }
         }
@@ -184,7 +184,7 @@ fn bounded(results: &[Option<BodyHandle>]) -> Result<(), Failure> {
         return Ok(());
     }
     let message = format!(
-        "what {} turns gave takes {bytes} bytes together, and `collect` reads at most {EVALUATION_BYTES_MAX}; let the action give less",
+        "the results of {} turns are {bytes} bytes together, and `collect` can read at most {EVALUATION_BYTES_MAX}; return less from the action",
         results.len()
     );
     Err(Failure::new(FailureKind::Expression, message))

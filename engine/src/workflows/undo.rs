@@ -46,7 +46,7 @@ impl WorkflowRun<'_> {
         let Undoable { step: name, item } = of;
         let step = self.workflow.step(name).zip(self.state(name));
         let Some((step, state, undo)) = step.and_then(|(step, state)| Some((step, state, step.undo.as_ref()?))) else {
-            return Err(Reaction::Impossible(format!("nothing says what undoes the step `{name}`")).into());
+            return Err(Reaction::Impossible(format!("the step `{name}` has no undo")).into());
         };
         let reads = undo.with.reads();
         let gave = match item {
@@ -78,7 +78,7 @@ impl WorkflowRun<'_> {
             };
             let item = first.item.map(|item| format!(", item {item}")).unwrap_or_default();
             let message = format!(
-                "{} of {} undos failed, the first of them that of `{}`{item}: {why}; it was undone because {ended}",
+                "{} of {} undos failed; the first was that of `{}`{item}: {why}; it was undone because {ended}",
                 undoing.failed, undoing.begun, first.step
             );
             return ExecutionFailed { error: Failure::new(FailureKind::UndoFailed, message), part_of }.into();

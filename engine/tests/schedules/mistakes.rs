@@ -20,58 +20,61 @@ fn told(expression: &str) -> String {
 #[test]
 fn each_mistake_has_its_place_and_says_what_to_write() {
     let cases = [
-        ("61 * * * *", "`61` is no minute: those are 0 to 59 at `61`"),
-        ("0 24 * * *", "`24` is no hour: those are 0 to 23 at `24`"),
-        ("0 0 0 * *", "`0` is no day of the month: those are 1 to 31 at `0`"),
-        ("0 0 99999999999999999999 * *", "`99999999999999999999` is no day of the month: those are 1 to 31 at `99999999999999999999`"),
-        ("0 0 * * MONDAY", "`MONDAY` is no day of the week at `MONDAY`; write `MON`"),
-        ("0 0 * JULY *", "`JULY` is no month at `JULY`; write `JUL`"),
-        ("JAN 0 * * *", "`JAN` is no minute at `JAN`; write 0 to 59, `*`, a list `1,2`, a range `1-5`, a step `*/5`"),
+        ("61 * * * *", "`61` is not a valid minute: the range is 0 to 59 at `61`"),
+        ("0 24 * * *", "`24` is not a valid hour: the range is 0 to 23 at `24`"),
+        ("0 0 0 * *", "`0` is not a valid day of the month: the range is 1 to 31 at `0`"),
+        (
+            "0 0 99999999999999999999 * *",
+            "`99999999999999999999` is not a valid day of the month: the range is 1 to 31 at `99999999999999999999`",
+        ),
+        ("0 0 * * MONDAY", "`MONDAY` is not a valid day of the week at `MONDAY`; write `MON`"),
+        ("0 0 * JULY *", "`JULY` is not a valid month at `JULY`; write `JUL`"),
+        ("JAN 0 * * *", "`JAN` is not a valid minute at `JAN`; write 0 to 59, `*`, a list `1,2`, a range `1-5`, a step `*/5`"),
         ("0 22-2 * * *", "the range `22-2` ends before it begins at `22-2`; write `22-23,0-2`"),
         ("0 0 * * FRI-MON", "the range `FRI-MON` ends before it begins at `FRI-MON`; write `FRI-6,0-MON`"),
         ("0 0 * * 6-1", "the range `6-1` ends before it begins at `6-1`; write `6,0-1`"),
-        ("*/0 * * * *", "the step of `*/0` is zero at `*/0`; a step is 1 or more"),
-        ("1,5/15 * * * *", "`5/15` has a step and no range at `5/15`; write `5-59/15` to begin there, or `*/15`"),
-        ("1,,2 * * * *", "a minute is missing beside a comma, or after a sign at ``; take the sign out, or write what belongs there"),
-        ("0 *,3 * * *", "`*` stands in a list, and is everything already at `*`; leave out the rest, or leave out this"),
-        ("? * * * *", "`?` is for days alone, and this is the minute at `?`; write `*`"),
+        ("*/0 * * * *", "the step of `*/0` is zero at `*/0`; write a step of 1 or more"),
+        ("1,5/15 * * * *", "`5/15` has a step but no range at `5/15`; write `5-59/15` to start there, or `*/15`"),
+        ("1,,2 * * * *", "a minute is missing next to a comma or after a sign at ``; remove the sign, or add the missing value"),
+        ("0 *,3 * * *", "`*` is part of a list, but it already means every value at `*`; remove either this part or the rest of the list"),
+        ("? * * * *", "`?` is only for day fields, but this is the minute at `?`; write `*`"),
         (
             "0 0 * * L",
-            "`L` says last, and not which day of the week at `L`; write `5L` for the last Friday of the month; 0 and 7 are Sunday",
+            "`L` means the last one, but it does not say which day of the week at `L`; write `5L` for the last Friday of the month; 0 and 7 are Sunday",
         ),
         (
             "0 0 * * 1#6",
-            "`1#6` counts the days of one name in a month, of which there are 1 to 5 at `1#6`; write `1#2` for the second Monday of the month, `1L` for the last",
+            "`1#6` counts a weekday within a month, which must be from 1 to 5 at `1#6`; write `1#2` for the second Monday of the month, or `1L` for the last",
         ),
         (
             "0 0 L,LW * *",
-            "`LW` stands beside the other of `L` and `LW` at `LW`; `L` is the last day of the month, `LW` the last that is Monday to Friday",
+            "`L` and `LW` cannot be combined, as in `LW` at `LW`; use `L` for the last day of the month, or `LW` for the last day from Monday to Friday",
         ),
         (
             "* * * *",
-            "a cron expression has 5 fields, or 6 with seconds, or 7 with seconds and years; this one has 4 at ``; write minute, hour, day of the month, month and day of the week, for example `0 9 * * 1-5`",
+            "a cron expression has 5 fields, 6 with seconds, or 7 with seconds and years; this one has 4 at ``; write minute, hour, day of the month, month and day of the week, for example `0 9 * * 1-5`",
         ),
         (
             "1 2 3 4 5 6 7 8 9",
-            "a cron expression has 5 fields, or 6 with seconds, or 7 with seconds and years; this one has 9 at `8 9`; with 6 fields the seconds come first, with 7 the years last",
+            "a cron expression has 5 fields, 6 with seconds, or 7 with seconds and years; this one has 9 at `8 9`; put the seconds first (6 fields), and the years last (7 fields)",
         ),
-        ("  @dayly ", "there is no schedule called `@dayly` at `@dayly`; did you mean `@daily`?"),
-        ("@reboot", "there is no schedule called `@reboot` at `@reboot`; write one of @hourly, @daily, @weekly, @monthly, @yearly"),
+        ("  @dayly ", "there is no schedule named `@dayly` at `@dayly`; did you mean `@daily`?"),
+        ("@reboot", "there is no schedule named `@reboot` at `@reboot`; write one of @hourly, @daily, @weekly, @monthly, @yearly"),
         (
             "0 0 */2 * 1",
-            "`*/2` beside another field of days means both of them to some, and either to others at `*/2`; write `+` before the day of the week for both, or `1-31/2` instead of the step for either",
+            "`*/2` is ambiguous together with another day field: some programs require both to match, others either one at `*/2`; write `+` before the day of the week if both must match, or `1-31/2` instead of the step if either may match",
         ),
         (
             "0 0 30 2 *",
-            "`0 0 30 2 *` is never due: there is no such day; February has 29 days at most; April, June, September and November have 30",
+            "`0 0 30 2 *` is never due: no such day exists; use a day that exists: February has at most 29 days; April, June, September and November have 30",
         ),
-        ("0 0 0 1 1 * 5000", "`5000` is no year: those are 1 to 4999 at `5000`"),
+        ("0 0 0 1 1 * 5000", "`5000` is not a valid year: the range is 1 to 4999 at `5000`"),
         ("  ", "the cron expression is empty; write minute, hour, day of the month, month and day of the week, for example `0 9 * * 1-5`"),
     ];
     for (expression, expected) in cases {
         assert_eq!(told(expression), expected, "{expression}");
     }
-    assert!(told("*/90 * * * *").ends_with("say its times one by one, in a list"), "{}", told("*/90 * * * *"));
+    assert!(told("*/90 * * * *").ends_with("a step starts again each time that the next larger unit changes"), "{}", told("*/90 * * * *"));
 }
 
 #[test]

@@ -113,9 +113,10 @@ impl Line {
         const FORMS: &str =
             r#"`{"progress":0.4,"message":"…"}`, `{"emit":{"trigger":"…","payload":{}}}` or `{"artifact":{"name":"…","path":"…"}}`"#;
         if line.len() > LINE_BYTES_MAX {
-            return Err(format!("a line on descriptor 3 has {} bytes, {LINE_BYTES_MAX} is the most", line.len()));
+            return Err(format!("a line on descriptor 3 has {} bytes; the limit is {LINE_BYTES_MAX}", line.len()));
         }
-        let written: Written = serde_json::from_slice(line).map_err(|why| format!("a line on descriptor 3 is none of {FORMS}: {why}"))?;
+        let written: Written =
+            serde_json::from_slice(line).map_err(|why| format!("a line on descriptor 3 is not one of {FORMS}: {why}"))?;
         match written {
             Written { progress, message, emit: None, artifact: None } if progress.is_some() || message.is_some() => {
                 let thousandths = progress.map(thousandths).transpose()?;
@@ -133,7 +134,7 @@ impl Line {
                 let name = name.map_or_else(last, Ok)?;
                 Ok(Self::Given(Given::Artifact { name, path, media_type }))
             }
-            Written { .. } => Err(format!("a line on descriptor 3 says one thing: {FORMS}")),
+            Written { .. } => Err(format!("a line on descriptor 3 must contain exactly one of {FORMS}")),
         }
     }
 }
@@ -142,7 +143,7 @@ fn thousandths(progress: f64) -> Result<u16, String> {
     if (0.0..=1.0).contains(&progress) {
         Ok((progress * 1_000.0).round() as u16)
     } else {
-        Err(format!("`progress` is a share from 0 to 1, and not {progress}"))
+        Err(format!("`progress` must be a number from 0 to 1, but is {progress}"))
     }
 }
 

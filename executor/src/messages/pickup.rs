@@ -34,17 +34,17 @@ pub(super) struct PickUp {
 /// Why a file is not taken.
 #[derive(Debug, Error)]
 pub(super) enum PickUpError {
-    #[error("`{0}` is no path beneath the attempt's own directory")]
+    #[error("`{0}` is not a path inside the attempt's own directory")]
     Outside(String),
-    #[error("`{0}` cannot be opened: {1}; a link is not followed")]
+    #[error("`{0}` cannot be opened: {1}; links are not followed")]
     Unopened(String, Errno),
-    #[error("`{0}` is {1}, and not a plain file")]
+    #[error("`{0}` is {1}, not a regular file")]
     NotPlain(String, &'static str),
-    #[error("`{0}` has {1} names; a file with more than one is not taken")]
+    #[error("`{0}` has {1} names; a file with more than one is rejected")]
     ManyNames(String, u64),
-    #[error("`{0}` has {1} bytes, {2} is the most")]
+    #[error("`{0}` has {1} bytes; the limit is {2}")]
     TooLarge(String, u64, u64),
-    #[error("`{0}` changed while it was read; close it before you say so")]
+    #[error("`{0}` changed while it was being read; close the file before you report it")]
     Changed(String),
     #[error("`{0}` cannot be read: {1}")]
     Unread(String, std::io::Error),

@@ -218,7 +218,7 @@ impl Conductor {
                     () = self.clock.until(self.clock.now() + self.drain_patience) => {
                         tracing::warn!(
                             attempt = %self.attempt,
-                            "something that left the program's group still holds its output, which is read no further"
+                            "a process outside the program's group still holds its output open, which is not read any further"
                         );
                     }
                 }
@@ -334,7 +334,7 @@ async fn drain(source: Option<impl AsyncRead + Unpin>, heard: &mpsc::Sender<Hear
             Ok(0) => return,
             Ok(_) => {}
             Err(error) => {
-                tracing::warn!(attempt = %printed.attempt, %error, "the output of a program broke off");
+                tracing::warn!(attempt = %printed.attempt, %error, "the output of a program was interrupted");
                 return;
             }
         }

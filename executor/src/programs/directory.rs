@@ -62,7 +62,10 @@ impl PrivateDirectory {
         }
         for (name, bytes) in files {
             if name.contains('/') {
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("`{name}` names no private file: it has a `/`")));
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    format!("`{name}` is not a valid name for a private file: it contains a `/`"),
+                ));
             }
             let mut options = OpenOptions::new();
             options.write(true).create_new(true).mode(0o600);

@@ -16,16 +16,16 @@ use super::ProgramUsers;
 #[non_exhaustive]
 pub enum FindError {
     /// It is a path, or nothing.
-    #[error("`{0}` is no program; write `./file` for a file of the pack, or a bare name")]
+    #[error("`{0}` is not a valid program; write `./file` for a file of the pack, or a bare name")]
     NoName(String),
     /// It leaves its folder.
-    #[error("`./{0}` leaves the folder of the action")]
+    #[error("`./{0}` is outside the folder of the action")]
     Outside(String),
     /// The file may not be run.
     #[error("`./{0}` is not executable; run `chmod +x` on it in the pack, and install the pack again")]
     NotExecutable(String),
     /// There is no such file.
-    #[error("there is no file `{0}` beside the action in its pack")]
+    #[error("there is no file `{0}` next to the action in its pack")]
     NotInPack(String),
     /// It is not in the path.
     #[error("there is no program `{0}` in the node's PATH; install it, or write `./{0}` for a file of the pack")]

@@ -183,7 +183,7 @@ impl Shared {
                         NotStarted::Supervisor => StartProgramError::Supervisor(why),
                     });
                 }
-                Ok(Some(_)) | Err(_) => return Err(self.unknown(attempt, connection, "its supervisor did not say so").await),
+                Ok(Some(_)) | Err(_) => return Err(self.unknown(attempt, connection, "its supervisor did not report it").await),
                 Ok(None) => {
                     // It notes what it is about to start before it does.
                     if !matches!(connection.folder.held(), Ok(None)) {
@@ -193,7 +193,7 @@ impl Shared {
                 }
             }
         }
-        Err(StartProgramError::Supervisor("none of those that were started lived".into()))
+        Err(StartProgramError::Supervisor("every supervisor that was started died".into()))
     }
 
     /// Ends what may have been started, and keeps its place until it is collected.
@@ -256,7 +256,7 @@ impl Shared {
         let hangs = match why {
             WhyLost::HolderHangs { silent_for } => {
                 let (seconds, supervisor) = (silent_for.as_secs_f64(), known.as_ref().map(|(supervisor, _)| supervisor.number));
-                tracing::error!(%attempt, ?supervisor, seconds, "the supervisor of an attempt does not answer: it is killed with its program");
+                tracing::error!(%attempt, ?supervisor, seconds, "the supervisor of an attempt does not answer, so it is killed with its program");
                 true
             }
             WhyLost::HolderGone => false,
@@ -278,7 +278,7 @@ impl Shared {
         let removing = tokio::task::spawn_blocking(move || [directory::remove(&private), folder.remove()]);
         for removed in removing.await.into_iter().flatten() {
             if let Err(error) = removed {
-                tracing::warn!(%attempt, %error, "what is left of a program could not be removed");
+                tracing::warn!(%attempt, %error, "the remains of a program could not be removed");
             }
         }
     }

@@ -34,12 +34,13 @@ impl Runner for Builtin {
                     .await
             }
             // The log itself waits: there are no attempts of it.
-            Self::Sleep | Self::Inquiry | Self::Wait => Err(invalid("what only waits has no attempts".to_owned())),
+            Self::Sleep | Self::Inquiry | Self::Wait => Err(invalid("an action that only waits has no attempts".to_owned())),
             Self::Echo => fitting(&attempt.action, &attempt.params).map(Given::result),
             Self::Emit => {
                 let params = attempt.params.root();
                 let trigger = params.get("trigger").and_then(|trigger| trigger.as_str()).unwrap_or_default();
-                let trigger: TriggerRef = trigger.parse().map_err(|error| invalid(format!("`trigger` names none: {error}")))?;
+                let trigger: TriggerRef =
+                    trigger.parse().map_err(|error| invalid(format!("`trigger` does not name a trigger: {error}")))?;
                 let payload = params.get("payload").map_or("{}", |payload| payload.raw());
                 let payload = Document::parse(Bytes::copy_from_slice(payload.as_bytes()))
                     .map_err(|error| invalid(format!("`payload` is not JSON: {error}")))?;
@@ -80,7 +81,7 @@ fn seconds(params: &Document) -> Result<Duration, Broken> {
     given
         .as_f64()
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or_else(|| invalid("`seconds` is not a number of seconds from 0 on".to_owned()))
+        .ok_or_else(|| invalid("`seconds` must be a number of seconds that is not negative".to_owned()))
 }
 
 fn invalid(message: String) -> Broken {

@@ -34,7 +34,7 @@ impl Runner for HttpRequest {
                     biased;
                     ending = exchange(attempt, request, &spans) => ending,
                     () = clock.until(clock.now().saturating_add(patience)) => {
-                        let message = format!("the whole answer did not come within {} seconds", patience.as_secs_f64());
+                        let message = format!("the complete answer did not arrive within {} seconds", patience.as_secs_f64());
                         Err(failed(FailureKind::Timeout, message))
                     }
                 }
@@ -59,7 +59,7 @@ async fn exchange(attempt: &Attempt<'_>, mut request: Request, spans: &Spans<'_>
             None => return answer::taken(attempt, &request, answer).await,
         }
     }
-    let message = format!("more than {HTTP_HOPS_MAX} redirects were answered");
+    let message = format!("the server answered with more than {HTTP_HOPS_MAX} redirects");
     Err(failed(FailureKind::EgressDenied, message))
 }
 

@@ -119,7 +119,7 @@ impl Launch {
 async fn find(attempt: &Attempt<'_>, program: String, beside: PathBuf) -> Result<PathBuf, Broken> {
     let (programs, path) = (Arc::clone(&attempt.means.ports.programs), attempt.means.settings.path.clone());
     let found = attempt.means.settings.blocking.done(move || programs.find(&program, &beside, &path)).await;
-    let found = found.ok_or_else(|| failed(FailureKind::Spawn, "looking for the program was broken off"))?;
+    let found = found.ok_or_else(|| failed(FailureKind::Spawn, "looking for the program was interrupted"))?;
     found.map_err(|error| failed(FailureKind::Spawn, error.to_string()))
 }
 
@@ -150,7 +150,7 @@ fn ending(attempt: &Attempt<'_>, ended: Ended) -> Ending {
             Failure::new(FailureKind::ExitCode, message).with_detail(code.into())
         }
         Exit::Signal(SIGXFSZ) => {
-            let message = "a file that the program wrote was larger than the operator lets it be (`actions.file_size`)";
+            let message = "the program wrote a file that exceeds the limit of the operator (`actions.file_size`)";
             Failure::new(FailureKind::OutputLimit, message).with_detail(SIGXFSZ.into())
         }
         Exit::Signal(signal) => {
@@ -160,10 +160,10 @@ fn ending(attempt: &Attempt<'_>, ended: Ended) -> Ending {
         Exit::OutOfMemory => Failure::new(FailureKind::Memory, "the kernel killed the program because memory ran out"),
         Exit::PerhapsOutOfMemory => {
             let message =
-                "the program was ended by signal 9 (SIGKILL), perhaps because memory ran out: the kernel killed for that meanwhile";
+                "the program was ended by signal 9 (SIGKILL), perhaps because memory ran out: the kernel killed other processes for that reason at the same time";
             Failure::new(FailureKind::Signal, message).with_detail(SIGKILL.into())
         }
-        Exit::Hangs => Failure::new(FailureKind::Signal, "the program was killed and still hangs in the kernel"),
+        Exit::Hangs => Failure::new(FailureKind::Signal, "the program was killed but still hangs in the kernel"),
     };
     Err(Broken::with_body(failure, result::printed_nevertheless(stdout)))
 }
@@ -213,8 +213,8 @@ fn name_of(signal: i32) -> &'static str {
         25 => " (SIGXFSZ)",
         #[cfg(target_os = "linux")]
         SIGSYS => {
-            " (SIGSYS): it is made for another kind of processor, as a 32-bit program is, which does not run behind walls; or it forbade \
-             itself the call that it made"
+            " (SIGSYS): the program was built for another kind of processor, such as 32-bit, which cannot run isolated; or it blocked \
+             the system call that it made itself"
         }
         _ => "",
     }

@@ -22,7 +22,7 @@ impl Runner for ShellScript {
             let mut renderer = attempt.renderer(&opened)?;
             let script = renderer.scalar("script", &self.script)?.unwrap_or_default();
             if script.contains('\0') {
-                return Err(failed(FailureKind::ParametersInvalid, "the script holds a NUL, which no shell reads"));
+                return Err(failed(FailureKind::ParametersInvalid, "the script contains a NUL, which no shell can read"));
             }
             let mut env = Vec::new();
             for (name, value) in entries("env", renderer.value("env", &self.env)?)? {

@@ -91,9 +91,7 @@ pub(crate) fn probe() -> ProcessBound {
             ProcessBound::Group
         }
         Err(_) if !rustix::process::geteuid().is_root() => ProcessBound::User,
-        Err(error) => {
-            ProcessBound::Missing { why: format!("there is no control group to be had ({error}), and nothing else binds the superuser") }
-        }
+        Err(error) => ProcessBound::Missing { why: format!("no control group is available ({error}), and no other limit applies to root") },
     }
 }
 
@@ -140,9 +138,9 @@ impl Group {
             fs::write(&kind, "threaded")?;
         }
         if is_invalid(&kind) {
-            return Err(unfit("nothing can join it"));
+            return Err(unfit("no process can join it"));
         }
-        if self.own.join("pids.max").exists() { Ok(()) } else { Err(unfit("it does not bound processes")) }
+        if self.own.join("pids.max").exists() { Ok(()) } else { Err(unfit("it does not limit processes")) }
     }
 
     /// Has room for a program of so many processes beside the supervisor; none is room for all.
@@ -170,7 +168,7 @@ fn is_invalid(kind: &Path) -> bool {
 
 /// Finds the folder of the group for processes that this process is in.
 fn group_of_this_process() -> io::Result<PathBuf> {
-    let none = || io::Error::new(io::ErrorKind::NotFound, "there is none for processes");
+    let none = || io::Error::new(io::ErrorKind::NotFound, "there is no control group for processes");
     let groups = fs::read_to_string("/proc/self/cgroup")?;
     let (root, path) = group_in(&groups).ok_or_else(none)?;
     let folder = Path::new(root).join(path.trim_start_matches('/'));

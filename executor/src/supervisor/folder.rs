@@ -198,7 +198,10 @@ fn known(format: u32) -> io::Result<()> {
     if format == FORMAT {
         return Ok(());
     }
-    Err(io::Error::new(io::ErrorKind::InvalidData, format!("a note of a supervisor has format {format}, this release knows {FORMAT}")))
+    Err(io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("a note of a supervisor has format {format}, but this release knows format {FORMAT}"),
+    ))
 }
 
 /// Has nothing be in a file. One that is empty is not cut: a file system takes one that is cut and then written for one that is replaced,

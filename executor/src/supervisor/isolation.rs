@@ -59,7 +59,7 @@ pub(crate) fn probe() -> Walls {
         (files, calls)
     });
     let Ok(Ok((files, calls))) = tried.map(std::thread::JoinHandle::join) else {
-        let wall = missing("no thread could be had to try it");
+        let wall = missing("no thread was available to test it");
         return Walls { files: wall.clone(), signals: wall.clone(), system_calls: wall };
     };
     let (files, signals) = match files {
@@ -74,23 +74,23 @@ fn of_landlock(status: &RestrictionStatus) -> (Wall, Wall) {
     let missing = |why: &str| Wall::Missing { why: why.to_owned() };
     match status.landlock {
         LandlockStatus::NotEnabled => {
-            let wall = missing("the kernel has Landlock, but it is not switched on (boot with `lsm=landlock,…`)");
+            let wall = missing("the kernel has Landlock, but it is not enabled (boot with `lsm=landlock,…`)");
             (wall.clone(), wall)
         }
         LandlockStatus::NotImplemented => {
-            let wall = missing("the kernel has no Landlock (Linux 5.13 or newer has)");
+            let wall = missing("the kernel has no Landlock (it needs Linux 5.13 or newer)");
             (wall.clone(), wall)
         }
         LandlockStatus::Available { effective_abi, .. } => {
             let files = if status.ruleset == RulesetStatus::NotEnforced {
-                missing("the kernel did not take the rules")
+                missing("the kernel did not accept the rules")
             } else if effective_abi < ABI::V3 {
-                missing("the kernel's Landlock does not know about cutting files short (Linux 6.2 or newer does)")
+                missing("the kernel's Landlock cannot control the truncation of files (it needs Linux 6.2 or newer)")
             } else {
                 Wall::Stands
             };
             let signals = if effective_abi < ABI::V6 {
-                missing("the kernel's Landlock does not know about signals (Linux 6.12 or newer does)")
+                missing("the kernel's Landlock cannot control signals (it needs Linux 6.12 or newer)")
             } else {
                 Wall::Stands
             };
@@ -110,7 +110,7 @@ pub(crate) fn raise(
     pack: &Path,
     user: Option<User>,
 ) -> Result<Option<String>, String> {
-    let enter = || user.map_or(Ok(()), User::enter).map_err(|error| format!("the program's user cannot be taken: {error}"));
+    let enter = || user.map_or(Ok(()), User::enter).map_err(|error| format!("the program cannot switch to its user: {error}"));
     let is_required = match isolation.mode {
         IsolationMode::None => return enter().map(|()| None),
         IsolationMode::Auto => false,
@@ -127,7 +127,7 @@ pub(crate) fn raise(
         Ok(status) => of_landlock(&status),
         Err(error) => (Wall::Missing { why: error.to_string() }, Wall::Stands),
     };
-    let privileged = privileged.err().map(|error| format!("the program keeps the privileges of the superuser: {error}"));
+    let privileged = privileged.err().map(|error| format!("the program keeps the privileges of root: {error}"));
     let system_calls = system_calls::deny().map_or_else(|why| Wall::Missing { why }, |()| Wall::Stands);
     if is_required {
         let missing: Vec<_> = Walls { files, signals, system_calls }.missing().into_iter().chain(privileged).collect();
@@ -136,7 +136,7 @@ pub(crate) fn raise(
     // What the kernel does not have, the doctor says once; what it has and did not give concerns this program.
     let files = if has_failed { files } else { Wall::Stands };
     let failed: Vec<_> = Walls { files, signals: Wall::Stands, system_calls }.missing().into_iter().chain(privileged).collect();
-    Ok((!failed.is_empty()).then(|| format!("not all walls could be raised: {}", failed.join("; "))))
+    Ok((!failed.is_empty()).then(|| format!("not all walls could be set up: {}", failed.join("; "))))
 }
 
 /// Says whether the kernel has what it did not enforce.
@@ -337,7 +337,7 @@ mod tests {
             (0..FILTERS).find_map(|_| raise(&isolation, &System::open(), root, root, None).unwrap())
         });
         let told = told.join().unwrap().unwrap();
-        assert!(told.starts_with("not all walls could be raised: "), "{told}");
+        assert!(told.starts_with("not all walls could be set up: "), "{told}");
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl Descriptor3 {
     pub(crate) fn reserve() -> io::Result<Self> {
         let slot: OwnedFd = File::open("/dev/null")?.into();
         if slot.as_raw_fd() != 3 {
-            return Err(io::Error::other("descriptor 3 is taken; a supervisor is started with nothing open but its three streams"));
+            return Err(io::Error::other("descriptor 3 is already in use; start a supervisor with only its three standard streams open"));
         }
         Ok(Self { slot, nothing: File::open("/dev/null")? })
     }
@@ -248,7 +248,7 @@ fn split<'o>(order: &'o WrittenOrder, tail: &'o Bytes) -> io::Result<Tail<'o>> {
     let mut taken = |sizes: &'o [(String, usize)]| {
         let mut named = Vec::with_capacity(sizes.len());
         for (name, size) in sizes {
-            let wrong = || io::Error::new(io::ErrorKind::InvalidData, "the order's files and keys are not what they should be");
+            let wrong = || io::Error::new(io::ErrorKind::InvalidData, "the order's files and keys are not as expected");
             let (bytes, after) = rest.split_at_checked(*size).ok_or_else(wrong)?;
             named.push((name.as_str(), bytes));
             rest = after;
@@ -280,7 +280,7 @@ fn spawn_behind_walls(mut command: Command, system: &System, order: &WrittenOrde
         (IsolationMode::None, Some(_)) | (IsolationMode::Auto | IsolationMode::Required, _) => on_a_thread_of_its_own(start),
     }?;
     let process = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    let process = process.ok_or_else(|| NoStart { kind: NotStarted::Supervisor, why: "the system gave the program no number".into() })?;
+    let process = process.ok_or_else(|| NoStart { kind: NotStarted::Supervisor, why: "the system assigned no process number".into() })?;
     Ok(Spawned { process, unwalled })
 }
 
@@ -290,7 +290,9 @@ fn not_spawned(error: &io::Error, order: &WrittenOrder) -> String {
     if !is_closed {
         return error.to_string();
     }
-    format!("{error}; programs run as another user than the node (`actions.user`), who may not run it or not enter a folder above it")
+    format!(
+        "{error}; programs run as another user than the node (`actions.user`), which may not be allowed to run it or to enter a folder above it"
+    )
 }
 
 fn on_a_thread_of_its_own<T: Send>(start: impl FnOnce() -> Result<T, NoStart> + Send) -> Result<T, NoStart> {
@@ -396,7 +398,7 @@ impl Conductor {
         let end = End { exit, by, printed: self.held.spools.printed(), was_killed, ended_at };
         // Before the end is told: who hears of it finds it also where this process is gone the moment after.
         if let Err(error) = self.folder.note_end(end) {
-            self.held.spools.note(&format!("the end could not be noted, and is known only as long as the supervisor is there: {error}"));
+            self.held.spools.note(&format!("the end could not be saved, and is known only as long as the supervisor runs: {error}"));
         }
         ended.send_replace(Some(end));
         self.held.spools.tell();
@@ -441,7 +443,7 @@ impl Conductor {
         let ended_at = uptime_millis();
         if !self.tree.kill(KILLED_PATIENCE).await {
             self.held.has_remains.store(true, Ordering::Release);
-            self.held.spools.note("processes of the program do not end though they were killed");
+            self.held.spools.note("processes of the program do not end although they were killed");
         }
         // Whatever it was told for, it has not ended before its time was over: a node that hears of it later knows no other reason.
         let by = by.map(|by| if Instant::now() >= self.held.ends_at { EndedBy::Deadline } else { by });

@@ -195,7 +195,7 @@ fn spool_bytes_max() -> u64 {
 
 /// A frame is longer than one may be.
 #[derive(Debug, Error)]
-#[error("a frame would have {bytes} bytes, {FRAME_BYTES_MAX} are the most")]
+#[error("a frame would have {bytes} bytes; the limit is {FRAME_BYTES_MAX}")]
 pub(crate) struct TooLong {
     /// How many bytes it would have, its head not counted.
     pub(crate) bytes: usize,
@@ -239,7 +239,7 @@ pub(crate) async fn read<T: DeserializeOwned>(from: &mut (impl AsyncRead + Unpin
     let [a, b, c, d, e, f, g, h] = head;
     let (word_bytes, tail_bytes) = (u32::from_le_bytes([a, b, c, d]) as usize, u32::from_le_bytes([e, f, g, h]) as usize);
     if word_bytes.saturating_add(tail_bytes) > bytes_max {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame is longer than it may be"));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame is longer than allowed"));
     }
     let mut word = vec![0; word_bytes];
     from.read_exact(&mut word).await?;

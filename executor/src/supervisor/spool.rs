@@ -166,11 +166,11 @@ impl Spools {
     pub(crate) fn note_unkept(&self) {
         let PassedOver { lines, bytes } = std::mem::take(&mut *self.passed_over());
         if lines > 0 {
-            let most = format!("{SPOOL_BYTES_MAX} bytes are the most, and a shorter line counts as {LINE_COUNTED_MIN}");
-            self.note(&format!("too much came on descriptor 3: {lines} lines with {bytes} bytes were not kept; {most}"));
+            let most = format!("the limit is {SPOOL_BYTES_MAX} bytes, and a shorter line counts as {LINE_COUNTED_MIN}");
+            self.note(&format!("too much data arrived on descriptor 3: {lines} lines with {bytes} bytes were not kept; {most}"));
         }
         if let Some(Unkept { lines, why }) = self.unkept().take() {
-            self.note(&format!("lines on descriptor 3 could not be kept, {lines} in all: {why}"));
+            self.note(&format!("lines on descriptor 3 could not be kept, {lines} in total: {why}"));
         }
     }
 
@@ -211,7 +211,7 @@ impl Spools {
             (line, _) => line,
         };
         match line {
-            Line::TooLong => self.note(&format!("a line on descriptor 3 has more than {LINE_BYTES_MAX} bytes and is passed over")),
+            Line::TooLong => self.note(&format!("a line on descriptor 3 has more than {LINE_BYTES_MAX} bytes and is skipped")),
             Line::Whole(line) if lines.counted + counted(&line) > SPOOL_BYTES_MAX => {
                 let mut passed_over = self.passed_over();
                 passed_over.lines += 1;
@@ -342,7 +342,7 @@ mod tests {
         let said = format!("{{\"progress\":1}}\n\n  \n{long}\n{{\"progress\":2}}");
         spools.take_in(Stream::Messages, said.as_bytes()).await;
         assert_eq!(spools.read(Stream::Messages, 0).unwrap(), b"{\"progress\":1}\n{\"progress\":2}\n");
-        assert_eq!(log(&spools), "[ensue] a line on descriptor 3 has more than 1048576 bytes and is passed over\n");
+        assert_eq!(log(&spools), "[ensue] a line on descriptor 3 has more than 1048576 bytes and is skipped\n");
     }
 
     #[tokio::test]
@@ -378,8 +378,8 @@ mod tests {
         spools.take_in(Stream::Messages, line.repeat(lines + 5).as_bytes()).await;
         assert_eq!(spools.kept(Stream::Messages), (lines * line.len()) as u64);
         spools.note_unkept();
-        let told = "[ensue] too much came on descriptor 3: 5 lines with 5000 bytes were not kept; 16777216 bytes are the most, and a shorter \
-                    line counts as 64\n";
+        let told = "[ensue] too much data arrived on descriptor 3: 5 lines with 5000 bytes were not kept; the limit is 16777216 bytes, and a \
+                    shorter line counts as 64\n";
         assert_eq!(log(&spools), told);
     }
 
@@ -404,7 +404,7 @@ mod tests {
         spools.take_in(Stream::Messages, &b"{\"progress\":3}\n"[..]).await;
         assert_eq!(spools.read(Stream::Messages, 0).unwrap(), b"{\"progress\":3}\n");
         spools.note_unkept();
-        assert!(log(&spools).starts_with("[ensue] lines on descriptor 3 could not be kept, 2 in all: "), "{}", log(&spools));
+        assert!(log(&spools).starts_with("[ensue] lines on descriptor 3 could not be kept, 2 in total: "), "{}", log(&spools));
     }
 
     #[tokio::test]

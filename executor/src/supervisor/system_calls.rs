@@ -112,7 +112,7 @@ const CLONE_NAMESPACES: u64 = (libc::CLONE_NEWNS
 pub(crate) fn deny() -> Result<(), String> {
     static FILTERS: OnceLock<Result<Vec<BpfProgram>, String>> = OnceLock::new();
     let filters = FILTERS.get_or_init(|| filters().map_err(|error| error.to_string())).as_ref().map_err(Clone::clone)?;
-    filters.iter().try_for_each(|filter| apply_filter(filter).map_err(|error| format!("the kernel takes no seccomp filter: {error}")))
+    filters.iter().try_for_each(|filter| apply_filter(filter).map_err(|error| format!("the kernel accepts no seccomp filter: {error}")))
 }
 
 fn filters() -> Result<Vec<BpfProgram>, Box<dyn std::error::Error>> {

@@ -37,7 +37,7 @@ impl User {
             ProgramUsers::One { user, group } => Ok(Some(Self { user, group, is_own: false })),
             ProgramUsers::Range { first, last } => match first.checked_add(supervisor).filter(|user| *user <= last) {
                 Some(user) => Ok(Some(Self { user, group: first, is_own: true })),
-                None => Err(format!("the users from {first} to {last} are fewer than this machine has numbers of processes")),
+                None => Err(format!("the users from {first} to {last} are fewer than the process numbers of this machine")),
             },
         }
     }
@@ -102,7 +102,12 @@ pub(crate) fn why_not(users: ProgramUsers) -> Option<String> {
     };
     match capabilities(None) {
         Ok(sets) if sets.effective.contains(NEEDED) => {}
-        Ok(_) => return Some("the node needs the capabilities SETUID, SETGID, CHOWN, KILL, FOWNER and DAC_OVERRIDE for it".to_owned()),
+        Ok(_) => {
+            return Some(
+                "the node needs the capabilities SETUID, SETGID, CHOWN, KILL, FOWNER and DAC_OVERRIDE to run programs as other users"
+                    .to_owned(),
+            );
+        }
         Err(error) => return Some(format!("the node's capabilities cannot be read: {error}")),
     }
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
@@ -110,7 +115,7 @@ pub(crate) fn why_not(users: ProgramUsers) -> Option<String> {
         let processes = read("/proc/sys/kernel/pid_max").trim().parse::<u32>().unwrap_or(PROCESSES_MAX);
         if last.saturating_sub(first) < processes {
             return Some(format!(
-                "{first}-{last} has too few users: each program takes the first plus the number of a process, and that may be {processes}"
+                "{first}-{last} has too few users: the user of each program is the first one plus a process number, which can be up to {processes}"
             ));
         }
     }

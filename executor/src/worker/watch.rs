@@ -53,7 +53,7 @@ pub(super) async fn watch_leases(worker: Weak<Worker>) {
             }
             match running.give_up() {
                 Some(evidence) => {
-                    tracing::error!(attempt = %running.attempt, ?evidence, "the task of an attempt is gone or hangs");
+                    tracing::error!(attempt = %running.attempt, ?evidence, "the task of an attempt has ended or hangs");
                     worker.runtime.spawn(Arc::clone(&worker).tell_loss(running, evidence));
                 }
                 None if running.is_deserted() => worker.running.let_go(running.attempt),

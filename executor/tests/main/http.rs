@@ -214,7 +214,7 @@ async fn what_is_not_allowed_is_not_reached_and_all_denials_read_alike() {
         let report = world.report_of(json!({})).await;
         let failure = failure(&report, FailureKind::EgressDenied);
         assert!(
-            failure.message.ends_with("may not be reached from here; an operator can allow it under `egress.allow`"),
+            failure.message.ends_with("is not an allowed destination; an operator can allow it under `egress.allow`"),
             "{}",
             failure.message
         );

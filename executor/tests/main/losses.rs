@@ -233,7 +233,7 @@ fn a_supervisor_that_cannot_note_or_forget_says_so_and_holds_nothing_more() {
     std::fs::write(node.private().join("go"), "").unwrap();
     node.result();
     let log = String::from_utf8(node.world.outputs.printed(1, Stderr).0).unwrap();
-    assert!(log.starts_with("[ensue] the end could not be noted"), "{log}");
+    assert!(log.starts_with("[ensue] the end could not be saved"), "{log}");
     have_ended(holders);
     until("the end of its folder", || supervisors(&node.world).is_empty());
 }

@@ -219,7 +219,7 @@ async fn rubbish_is_told_a_hundred_times_and_then_counted() {
     }
     let (index, reason) = talk.told_unusable().await;
     assert_eq!(index, 10_001, "after all of them, so that it is not taken for one that was reported before");
-    let told = "9902 more lines on descriptor 3 were not taken, 69323 bytes in all: ";
+    let told = "9902 more lines on descriptor 3 were rejected, 69323 bytes in total: ";
     assert!(reason.starts_with(told), "{reason}");
     result(&talk.world.report().await);
 }

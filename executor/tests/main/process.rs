@@ -68,10 +68,10 @@ async fn what_is_no_object_is_a_text() {
 #[tokio::test]
 async fn a_declared_result_must_be_json_and_fit() {
     for (script, says) in [
-        ("echo nothing", "must be JSON"),
+        ("echo nothing", "must contain only JSON"),
         (r#"echo '{"count": "three"}'"#, "/count"),
         (r#"echo '{}'"#, "/count"),
-        (r#"echo '{"count": 1} {"count": 2}'"#, "must be JSON"),
+        (r#"echo '{"count": 1} {"count": 2}'"#, "must contain only JSON"),
     ] {
         let mut world = Plan::new(program(&[])).action(sh(script), |action| action.result = declares_count()).begin();
         let report = world.report_of(json!({})).await;
@@ -129,7 +129,7 @@ async fn a_file_of_the_pack_that_cannot_be_run_is_told_with_what_to_do() {
     let mut world = Plan::new(program(&["./../pack.yaml"])).begin();
     world.pack_file("pack.yaml", "", 0o755);
     let report = world.report_of(json!({})).await;
-    assert!(failure(&report, FailureKind::Spawn).message.contains("leaves the folder"));
+    assert!(failure(&report, FailureKind::Spawn).message.contains("is outside the folder"));
 }
 
 #[tokio::test]

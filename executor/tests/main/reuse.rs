@@ -76,7 +76,7 @@ fn a_supervisor_whose_program_cannot_be_killed_holds_no_other() {
     std::fs::write(node.private().join("go"), "").unwrap();
     assert_eq!(node.result(), json!(child.trim()));
     let log = String::from_utf8(node.world.outputs.printed(1, Stderr).0).unwrap();
-    assert!(log.contains("do not end though they were killed"), "{log}");
+    assert!(log.contains("do not end although they were killed"), "{log}");
     assert!(holders.into_iter().all(|holder| has_ended(Pid::from_raw(holder).unwrap())));
     drop(frozen);
     assert!(has_ended(pid(&child)));

@@ -369,7 +369,7 @@ fn hung_supervisor_is_noticed_although_nobody_tells_it_anything() {
     }
     match node.asked() {
         Ask::LoseAttempt { evidence: Evidence::MayHaveBegun, error: Some(error), .. } => {
-            assert_eq!(error.message, "the supervisor of the program answered nothing for 2 s; it was killed, and the program with it");
+            assert_eq!(error.message, "the supervisor of the program did not answer for 2 s, so it was killed with the program");
         }
         other => panic!("not a loss with its reason: {other:?}"),
     }

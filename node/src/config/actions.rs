@@ -32,7 +32,7 @@ pub enum UserSetting {
 }
 
 /// What `actions.user` can be.
-const USERS: &str = "root, the name or the number of a user, or a range of numbers like 1900000000-1904194304";
+const USERS: &str = "root, a user name, a user number, or a range of numbers like 1900000000-1904194304";
 
 impl FromStr for UserSetting {
     type Err = &'static str;
@@ -118,13 +118,13 @@ impl ActionSettings {
         let WrittenActions { isolation, readable, writable, user, at_stop, memory, file_size, open_files, cpu_seconds, processes } =
             written;
         let from_base = |setting: &str, paths: Vec<PathBuf>| {
-            absolute(paths.iter().map(|path| base.join(path))).map_err(|why| format!("`actions.{setting}` has a path that is none: {why}"))
+            absolute(paths.iter().map(|path| base.join(path))).map_err(|why| format!("`actions.{setting}` contains an invalid path: {why}"))
         };
         self.isolation = isolation.unwrap_or(self.isolation);
         self.readable = from_base("readable", readable)?;
         self.writable = from_base("writable", writable)?;
         if let Some(user) = user {
-            self.user = user.parse().map_err(|expected| format!("`actions.user` is `{user}`, which is not {expected}"))?;
+            self.user = user.parse().map_err(|expected| format!("`actions.user` is `{user}`, but must be {expected}"))?;
         }
         self.at_stop = match at_stop {
             Some(WrittenAtStop::GoOn) => AtStop::GoOn,
@@ -143,8 +143,7 @@ impl ActionSettings {
         value: &str,
         wrong: &dyn Fn(&'static str) -> ConfigError,
     ) -> Result<bool, ConfigError> {
-        let paths =
-            || absolute(value.split(',').map(|path| PathBuf::from(path.trim()))).map_err(|_| wrong("paths with commas between them"));
+        let paths = || absolute(value.split(',').map(|path| PathBuf::from(path.trim()))).map_err(|_| wrong("paths separated by commas"));
         match name {
             "ENSUE_ACTIONS_ISOLATION" => {
                 self.isolation = match value {
@@ -207,7 +206,7 @@ mod tests {
         }
         let written = WrittenActions { user: Some("9-8".into()), ..Default::default() };
         let why = ActionSettings::default().take(written, Path::new("")).unwrap_err();
-        assert!(why.starts_with("`actions.user` is `9-8`, which is not root, "), "{why}");
+        assert!(why.starts_with("`actions.user` is `9-8`, but must be root, "), "{why}");
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub(super) fn read(variables: &BTreeMap<String, String>, to: &mut TraceSettings)
     let mut reading = Reading { variables, warnings: Vec::new() };
     if reading.is_disabled() {
         if to.collector.take().is_some() {
-            reading.warnings.push(format!("no traces are sent: {DISABLED} is true"));
+            reading.warnings.push(format!("no traces are sent, because {DISABLED} is true"));
         }
         return reading.warnings;
     }
@@ -101,7 +101,7 @@ impl<'v> Reading<'v> {
         let collector = read.map_err(|why| self.ignore(name, &format!("it {why}"))).ok()?;
         match self.first(&PROTOCOL) {
             Some((protocol, "grpc")) => {
-                self.warnings.push(format!("no traces are sent to the collector of {name}: {protocol} is `grpc`, and Ensue sends OTLP over HTTP only; set it to `http/json`, and the port to that of OTLP over HTTP, usually 4318"));
+                self.warnings.push(format!("no traces are sent to the collector of {name}: {protocol} is `grpc`, but Ensue sends OTLP only over HTTP; set it to `http/json`, and the port to that of OTLP over HTTP, usually 4318"));
                 None
             }
             Some(_) | None => Some(collector),
@@ -114,7 +114,7 @@ impl<'v> Reading<'v> {
             && let Some((name, value)) = self.first(&PROTOCOL)
             && value != "http/json"
         {
-            self.ignore(name, "Ensue sends OTLP over HTTP in JSON (`http/json`) only");
+            self.ignore(name, "Ensue sends OTLP only over HTTP in JSON (`http/json`)");
         }
     }
 
@@ -159,7 +159,10 @@ impl<'v> Reading<'v> {
             "always_off" => Share::NONE,
             "traceidratio" => self.ratio(),
             _ => {
-                self.ignore(name, "Ensue knows `always_on`, `always_off`, `traceidratio` and these with `parentbased_` before them");
+                self.ignore(
+                    name,
+                    "Ensue supports only `always_on`, `always_off`, `traceidratio`, and these with the prefix `parentbased_`",
+                );
                 return Sampler::default();
             }
         };
@@ -185,16 +188,16 @@ impl<'v> Reading<'v> {
             }
             match name {
                 EXPORTER if matches!(value, "otlp" | "none") => {}
-                EXPORTER => self.ignore(name, "Ensue exports traces by `otlp` only"),
+                EXPORTER => self.ignore(name, "Ensue exports traces only with `otlp`"),
                 PROPAGATORS => {
                     let is_known = |propagator: &str| matches!(propagator.trim(), "tracecontext" | "baggage");
                     if !value.split(',').all(is_known) || !value.contains("tracecontext") {
-                        self.ignore(name, "Ensue reads and passes on the W3C trace context (`tracecontext`) only");
+                        self.ignore(name, "Ensue reads and forwards only the W3C trace context (`tracecontext`)");
                     }
                 }
                 _ if COMPRESSION.contains(&name) && value == "none" => {}
                 _ if OTHER_SIGNALS.contains(&name) && value != "none" => {
-                    self.ignore(name, "Ensue sends traces only; its metrics are at /metrics, and its log on standard error");
+                    self.ignore(name, "Ensue sends only traces; its metrics are at /metrics, and its log is on standard error");
                 }
                 _ if OF_EXPORT.iter().any(|beginning| name.starts_with(beginning)) => self.ignore(name, "Ensue does not support it"),
                 _ => {}
@@ -249,7 +252,7 @@ mod tests {
         assert!(disabled.traces.collector.is_none() && disabled.otel_warnings.is_empty(), "{:?}", disabled.otel_warnings);
         let own = config(&[("ENSUE_TRACES_ENDPOINT", "http://own:4318"), ("OTEL_SDK_DISABLED", "true")]);
         assert!(own.traces.collector.is_none());
-        assert_eq!(own.otel_warnings, ["no traces are sent: OTEL_SDK_DISABLED is true"]);
+        assert_eq!(own.otel_warnings, ["no traces are sent, because OTEL_SDK_DISABLED is true"]);
         let none = config(&[ENDPOINT_IS, ("OTEL_TRACES_EXPORTER", "none")]);
         assert!(none.traces.collector.is_none() && none.otel_warnings.is_empty());
     }

@@ -42,21 +42,21 @@ struct WrittenRate {
 pub(super) fn read(written: BTreeMap<WorkerQueueName, WrittenQueue>, workers: Option<u32>) -> Result<(Option<u32>, QueueSettings), String> {
     let (mut of_default, mut settings) = (workers, QueueSettings::default());
     if workers == Some(0) {
-        return Err("`workers` is 0: nothing in the queue `default` would ever start; write 1 or more".to_owned());
+        return Err("`workers` is 0, so nothing in the queue `default` would ever start; write at least 1".to_owned());
     }
     if written.len() > QUEUES_MAX {
-        return Err(format!("`queues` has {} queues, {QUEUES_MAX} is the most", written.len()));
+        return Err(format!("`queues` has {} queues; the limit is {QUEUES_MAX}", written.len()));
     }
     for (name, queue) in written {
         match queue.workers {
-            Some(0) => return Err(format!("`queues.{name}.workers` is 0: nothing of it would ever start; write 1 or more")),
+            Some(0) => return Err(format!("`queues.{name}.workers` is 0, so nothing in it would ever start; write at least 1")),
             Some(_) if name.is_default() && workers.is_some() => {
-                return Err("`workers` and `queues.default.workers` say the same: write one of them".to_owned());
+                return Err("`workers` and `queues.default.workers` set the same value: write only one of them".to_owned());
             }
             Some(count) if name.is_default() => of_default = Some(count),
             Some(count) => drop(settings.workers.insert(name.clone(), count)),
             None if name.is_default() => {}
-            None => return Err(format!("`queues.{name}` has no `workers`: say how many of it run at once")),
+            None => return Err(format!("`queues.{name}` has no `workers`: write how many of its attempts run at once")),
         }
         if let Some(rate) = queue.rate {
             settings.rates.insert(name.clone(), rate.read(&name)?);
@@ -69,10 +69,10 @@ impl WrittenRate {
     fn read(self, queue: &WorkerQueueName) -> Result<StartRate, String> {
         let Self { limit, per: text } = self;
         if !(1..=STARTS_MAX).contains(&limit) {
-            return Err(format!("`queues.{queue}.rate.limit` is {limit}, which is not from 1 to {STARTS_MAX}"));
+            return Err(format!("`queues.{queue}.rate.limit` is {limit}, but must be from 1 to {STARTS_MAX}"));
         }
         let per = ensue_packs::parse_duration(&text).filter(|per| !per.is_zero() && *per <= WHILE_MAX);
-        let per = per.ok_or_else(|| format!("`queues.{queue}.rate.per` is `{text}`, which is not a duration from 1ms to 24h, like 1s"))?;
+        let per = per.ok_or_else(|| format!("`queues.{queue}.rate.per` is `{text}`, but must be a duration from 1ms to 24h, like 1s"))?;
         Ok(StartRate { limit, per })
     }
 }
@@ -112,18 +112,21 @@ mod tests {
     #[test]
     fn what_is_no_queue_is_an_error_that_says_what_is_wrong_with_it() {
         for (text, told) in [
-            ("workers: 2\nqueues: { default: { workers: 2 } }", "`workers` and `queues.default.workers` say the same: write one of them"),
-            ("queues: { heavy: { workers: 0 } }", "`queues.heavy.workers` is 0: nothing of it would ever start; write 1 or more"),
-            ("workers: 0", "`workers` is 0: nothing in the queue `default` would ever start; write 1 or more"),
-            ("queues: { default: { workers: 0 } }", "`queues.default.workers` is 0: nothing of it would ever start; write 1 or more"),
-            ("queues: { heavy: {} }", "`queues.heavy` has no `workers`: say how many of it run at once"),
+            (
+                "workers: 2\nqueues: { default: { workers: 2 } }",
+                "`workers` and `queues.default.workers` set the same value: write only one of them",
+            ),
+            ("queues: { heavy: { workers: 0 } }", "`queues.heavy.workers` is 0, so nothing in it would ever start; write at least 1"),
+            ("workers: 0", "`workers` is 0, so nothing in the queue `default` would ever start; write at least 1"),
+            ("queues: { default: { workers: 0 } }", "`queues.default.workers` is 0, so nothing in it would ever start; write at least 1"),
+            ("queues: { heavy: {} }", "`queues.heavy` has no `workers`: write how many of its attempts run at once"),
             (
                 "queues: { heavy: { workers: 1, rate: { limit: 0, per: 1s } } }",
-                "`queues.heavy.rate.limit` is 0, which is not from 1 to 1000000",
+                "`queues.heavy.rate.limit` is 0, but must be from 1 to 1000000",
             ),
             (
                 "queues: { heavy: { workers: 1, rate: { limit: 1, per: 0s } } }",
-                "`queues.heavy.rate.per` is `0s`, which is not a duration from 1ms to 24h, like 1s",
+                "`queues.heavy.rate.per` is `0s`, but must be a duration from 1ms to 24h, like 1s",
             ),
             ("queues: { heavy: { worker: 1 } }", "unknown field"),
             ("queues: { heavy: { workers: 1, rate: { limit: 1, per: 1s, burst: 2 } } }", "unknown field"),

@@ -17,7 +17,7 @@ impl WrittenRates {
     pub(super) fn read(self) -> Result<Rates, String> {
         let rate = |name: &str, text: Option<String>| -> Result<Option<Rate>, String> {
             let Some(text) = text else { return Ok(None) };
-            let rate = text.parse().map_err(|why: RateInvalid| format!("`rate_limits.{name}` is `{text}`, which is not {why}"))?;
+            let rate = text.parse().map_err(|why: RateInvalid| format!("`rate_limits.{name}` is `{text}`, but must be {why}"))?;
             Ok(Some(rate))
         };
         Ok(Rates { reads: rate("reads", self.reads)?, writes: rate("writes", self.writes)?, hooks: rate("hooks", self.hooks)? })
@@ -46,11 +46,11 @@ mod tests {
     #[test]
     fn what_is_no_rate_is_an_error_that_says_what_one_is() {
         let error = variable("ENSUE_RATE_LIMITS_HOOKS", "many").unwrap_err();
-        assert_eq!(error.to_string(), "ENSUE_RATE_LIMITS_HOOKS is `many`, which is not a rate like 600/1m");
+        assert_eq!(error.to_string(), "ENSUE_RATE_LIMITS_HOOKS is `many`, but must be a rate like 600/1m");
         let folder = tempfile::TempDir::new().unwrap();
         let file = folder.path().join("ensue.yaml");
         std::fs::write(&file, "rate_limits: { writes: 0/1m }").unwrap();
         let error = Config::read(Some(&file), std::iter::empty()).unwrap_err().to_string();
-        assert!(error.contains("`rate_limits.writes` is `0/1m`, which is not from 1 to 1000000 requests"), "{error}");
+        assert!(error.contains("`rate_limits.writes` is `0/1m`, but must be from 1 to 1000000 requests"), "{error}");
     }
 }

@@ -6,7 +6,7 @@ use ensue_views::ViewRetention;
 use serde::Deserialize;
 
 /// What an age is written as, for people.
-pub(super) const AGE_FORM: &str = "an age of a second or more, like 90d or 12h";
+pub(super) const AGE_FORM: &str = "an age of at least one second, like 90d or 12h";
 
 /// The shortest age.
 const AGE_MIN: Duration = Duration::from_secs(1);
@@ -24,7 +24,7 @@ impl WrittenRetention {
     /// Puts it over what holds so far; the error says which is no age.
     pub(super) fn over(self, retention: &mut ViewRetention) -> Result<(), String> {
         if let Some(text) = self.executions {
-            let age = age(&text).ok_or_else(|| format!("`retention.executions` is `{text}`, which is not {AGE_FORM}"))?;
+            let age = age(&text).ok_or_else(|| format!("`retention.executions` is `{text}`, but must be {AGE_FORM}"))?;
             retention.executions = Some(age);
         }
         Ok(())
@@ -73,7 +73,7 @@ mod tests {
     fn what_is_no_age_is_an_error_that_says_what_one_is() {
         for age in ["0d", "999ms", "90", "d", "-1d", "+1d", "36501d", "90 d", "1w", "90D", "99999999999d"] {
             let error = read(&format!("retention: {{ executions: '{age}' }}"), &[]).unwrap_err();
-            assert!(error.ends_with(&format!("`retention.executions` is `{age}`, which is not {AGE_FORM}")), "{error}");
+            assert!(error.ends_with(&format!("`retention.executions` is `{age}`, but must be {AGE_FORM}")), "{error}");
             let error = read("", &[("ENSUE_RETENTION_EXECUTIONS", age)]).unwrap_err();
             assert!(error.ends_with(&format!("is `{age}`, which is not {AGE_FORM}")), "{error}");
         }

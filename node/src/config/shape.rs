@@ -11,7 +11,7 @@ use crate::memory::MEMORY_BYTES_MIN;
 
 /// Makes the JSON Schema of `ensue.yaml`.
 pub fn settings_schema() -> Value {
-    let mut schema = json_schema::of_one("The settings of a node of Ensue's", &SETTINGS);
+    let mut schema = json_schema::of_one("The settings of an Ensue node", &SETTINGS);
     // A file of comments alone says nothing, which is fine.
     schema["type"] = json!(["object", "null"]);
     schema
@@ -20,56 +20,56 @@ pub fn settings_schema() -> Value {
 static SETTINGS: Shape = Shape {
     what: "the node's settings",
     fields: &[
-        optional("listen", Kind::Text(Form::Address), "The address and port to listen on. `127.0.0.1:3678` where nothing is said."),
+        optional("listen", Kind::Text(Form::Address), "The address and port to listen on. Default: `127.0.0.1:3678`."),
         optional("url", Kind::Text(Form::Any), "The address under which the node is known, for links: `https://ensue.example.test`."),
         optional(
             "hosts",
             Kind::Texts { of: Form::Any, least: 0 },
-            "The names under which the node answers, beside that of `url`, `localhost` and addresses.",
+            "Names under which the node answers, in addition to the host of `url`, `localhost` and IP addresses.",
         ),
-        optional("limits", Kind::Fields(&LIMITS), "How much the node takes of one address."),
-        optional("data", Kind::Text(Form::Any), "The data directory, on a local disk. `./ensue-data` where nothing is said."),
-        optional("packs_dir", Kind::Text(Form::Any), "The folder of packs. `./packs` where nothing is said."),
+        optional("limits", Kind::Fields(&LIMITS), "Limits for a single IP address."),
+        optional("data", Kind::Text(Form::Any), "The data directory, on a local disk. Default: `./ensue-data`."),
+        optional("packs_dir", Kind::Text(Form::Any), "The folder of packs. Default: `./packs`."),
         optional(
             "workers",
             Kind::Integer { from: 1, to: u32::MAX as i64 },
-            "How many attempts of the queue `default` run at once. Four a core where nothing is said.",
+            "How many attempts of the queue `default` run at once. Default: four per core.",
         ),
         optional(
             "queues",
             Kind::Mapping { names: Form::Name, of: &Kind::Fields(&QUEUE) },
-            "The queues in which executions wait for a worker, by name: actions name one as their `queue`.",
+            "The queues in which executions wait for a worker, by name. Actions name one as their `queue`.",
         ),
         optional(
             "lease",
             Kind::Text(Form::SomeTime),
-            "How long a worker's right to an attempt lasts without being renewed, a second or more. 30s where nothing is said.",
+            "How long a worker's right to an attempt lasts without being renewed, at least one second. Default: 30s.",
         ),
         optional(
             "min_free",
             Kind::Integer { from: 0, to: i64::MAX },
-            "How many bytes must be free on the disk before anything more is taken in. 268435456 (256 MiB) where nothing is said.",
+            "How many bytes of the disk must be free for the node to accept input. Default: 268435456 (256 MiB).",
         ),
         optional(
             "memory",
             Kind::Integer { from: MEMORY_BYTES_MIN as i64, to: i64::MAX },
-            "How many bytes of memory the node may hold. 536870912 (512 MiB) where nothing is said.",
+            "How many bytes of memory the node may use. Default: 536870912 (512 MiB).",
         ),
-        optional("outputs", Kind::Fields(&OUTPUTS), "How much is kept of what attempts print, and how long."),
-        optional("artifacts", Kind::Fields(&ARTIFACTS), "How much is kept of the files that attempts give away, and how long."),
-        optional("retention", Kind::Fields(&RETENTION), "How long what has ended stays in the views. The log keeps it for ever."),
-        optional("egress", Kind::Fields(&EGRESS), "Where actions may connect by the runner `http`."),
-        optional("actions", Kind::Fields(&ACTIONS), "How programs of actions are run."),
+        optional("outputs", Kind::Fields(&OUTPUTS), "How much of the output of attempts is kept, and how long."),
+        optional("artifacts", Kind::Fields(&ARTIFACTS), "How many files that attempts create as artifacts are kept, and how long."),
         optional(
-            "rate_limits",
-            Kind::Fields(&RATE_LIMITS),
-            "How many requests a caller may send in a while. No limit where nothing is said.",
+            "retention",
+            Kind::Fields(&RETENTION),
+            "How long executions stay in the views after they have ended. The log keeps them forever.",
         ),
-        optional("traces", Kind::Fields(&TRACES), "Where traces are sent to. Nowhere where nothing is said."),
+        optional("egress", Kind::Fields(&EGRESS), "Where actions may connect with the runner `http`."),
+        optional("actions", Kind::Fields(&ACTIONS), "How programs of actions are run."),
+        optional("rate_limits", Kind::Fields(&RATE_LIMITS), "How many requests a caller may send in a period. Default: no limit."),
+        optional("traces", Kind::Fields(&TRACES), "Where traces are sent. Default: nowhere."),
         optional(
             "packs",
             Kind::Mapping { names: Form::Name, of: &Kind::Fields(&PACK_SETTINGS) },
-            "What the packs are set up with, by the pack's name.",
+            "The settings of packs, by the pack's name.",
         ),
     ],
     later: &[],
@@ -82,9 +82,9 @@ static QUEUE: Shape = Shape {
         optional(
             "workers",
             Kind::Integer { from: 1, to: u32::MAX as i64 },
-            "How many attempts of it run at once. Of `default`: what the setting `workers` says where nothing is said here.",
+            "How many attempts of the queue run at once. Default for the queue `default`: the setting `workers`.",
         ),
-        optional("rate", Kind::Fields(&RATE), "How many attempts of it may start in a while. Any number where nothing is said."),
+        optional("rate", Kind::Fields(&RATE), "How many attempts of the queue may start in a period. Default: no limit."),
     ],
     later: &[],
     between: &[],
@@ -97,9 +97,9 @@ static RATE: Shape = Shape {
             "limit",
             "limit: 50",
             Kind::Integer { from: 1, to: STARTS_MAX as i64 },
-            "How many may start: at once, and then one after the other.",
+            "How many may start at once; after that, they start one at a time.",
         ),
-        required("per", "per: 1s", Kind::Text(Form::SomeTime), "In how long, a day at the most: `1s`."),
+        required("per", "per: 1s", Kind::Text(Form::SomeTime), "The length of the period, at most a day: `1s`."),
     ],
     later: &[],
     between: &[],
@@ -110,7 +110,7 @@ static LIMITS: Shape = Shape {
     fields: &[optional(
         "silent_per_address",
         Kind::Integer { from: 1, to: u32::MAX as i64 },
-        "How many connections of one address may be open over which no request has come yet. 64 by default.",
+        "How many open connections one address may have that have not sent a request yet. Default: 64.",
     )],
     later: &[],
     between: &[],
@@ -119,9 +119,9 @@ static LIMITS: Shape = Shape {
 static OUTPUTS: Shape = Shape {
     what: "`outputs`",
     fields: &[
-        optional("attempt_max", BYTES, "The most bytes of an attempt. 10485760 (10 MiB) where nothing is said."),
-        optional("quota", BYTES, "The most bytes of all attempts: the oldest go first. 2147483648 (2 GiB) where nothing is said."),
-        optional("keep_days", DAYS, "How many days the output of an attempt is kept after its end. 30 where nothing is said."),
+        optional("attempt_max", BYTES, "The maximum number of bytes of an attempt. Default: 10485760 (10 MiB)."),
+        optional("quota", BYTES, "The maximum number of bytes of all attempts; the oldest are removed first. Default: 2147483648 (2 GiB)."),
+        optional("keep_days", DAYS, "How many days the output of an attempt is kept after its end. Default: 30."),
     ],
     later: &[],
     between: &[],
@@ -130,9 +130,9 @@ static OUTPUTS: Shape = Shape {
 static ARTIFACTS: Shape = Shape {
     what: "`artifacts`",
     fields: &[
-        optional("file_max", BYTES, "The most bytes of a file. 104857600 (100 MiB) where nothing is said."),
-        optional("quota", BYTES, "The most bytes of all files: the oldest go first. 5368709120 (5 GiB) where nothing is said."),
-        optional("keep_days", DAYS, "How many days a file is kept. 30 where nothing is said."),
+        optional("file_max", BYTES, "The maximum number of bytes of a file. Default: 104857600 (100 MiB)."),
+        optional("quota", BYTES, "The maximum number of bytes of all files; the oldest are removed first. Default: 5368709120 (5 GiB)."),
+        optional("keep_days", DAYS, "How many days a file is kept. Default: 30."),
     ],
     later: &[],
     between: &[],
@@ -143,7 +143,7 @@ static RETENTION: Shape = Shape {
     fields: &[optional(
         "executions",
         Kind::Text(Form::Any),
-        "How long executions stay in the views, from the end of the outermost one: `90d`. For ever where nothing is said.",
+        "How long executions stay in the views after the outermost one has ended: `90d`. Default: forever.",
     )],
     later: &[],
     between: &[],
@@ -157,8 +157,8 @@ static EGRESS: Shape = Shape {
     fields: &[optional(
         "allow",
         Kind::Texts { of: Form::Any, least: 0 },
-        "Where the runner `http` may connect beyond public addresses at the ports 80 and 443: addresses, networks or hosts, each with or \
-         without a port.",
+        "Where the runner `http` may connect in addition to public addresses at the ports 80 and 443: addresses, networks or hosts, each \
+         with or without a port.",
     )],
     later: &[],
     between: &[],
@@ -170,43 +170,39 @@ static ACTIONS: Shape = Shape {
         optional(
             "isolation",
             Kind::Choice(&["auto", "none", "required"]),
-            "Whether programs are walled off: as far as the machine can (`auto`, where nothing is said), not at all, or else not run.",
+            "Whether programs are isolated: as far as the machine supports it (`auto`, the default), not at all (`none`), or fully, or else they do not run (`required`).",
         ),
         optional(
             "readable",
             Kind::Texts { of: Form::Any, least: 0 },
-            "Folders and files that programs may read beside the system, their pack and their private directory.",
+            "Folders and files that programs may read, in addition to the system, their pack and their private directory.",
         ),
         optional(
             "writable",
             Kind::Texts { of: Form::Any, least: 0 },
-            "Folders and files that programs may write beside their private directory.",
+            "Folders and files that programs may write, in addition to their private directory.",
         ),
         optional(
             "user",
             Kind::Text(Form::Any),
-            "Which user programs run as, where the node runs as root: `root`, a name, a number, or a range of numbers. A range of its own \
-             where nothing is said.",
+            "The user that programs run as if the node runs as root: `root`, a name, a number, or a range of numbers. Default: a range \
+             of their own.",
         ),
         optional(
             "at_stop",
             Kind::Choice(&["go_on", "end"]),
-            "What becomes of programs that run when the node stops: they go on, and the next start adopts them (`go_on`, where nothing is \
-             said), or they end.",
+            "What happens to running programs when the node stops: they continue, and the next start adopts them (`go_on`, the default), \
+             or they end (`end`).",
         ),
-        optional("memory", LIMIT, "How many bytes of address space each process of a program may have. No limit where nothing is said."),
-        optional("file_size", LIMIT, "How many bytes a file may have that a program writes. No limit where nothing is said."),
+        optional("memory", LIMIT, "How many bytes of address space each process of a program may have. Default: no limit."),
+        optional("file_size", LIMIT, "How many bytes a file written by a program may have. Default: no limit."),
         optional(
             "open_files",
             LIMIT,
-            "How many files each process of a program may have open. What the node was started with where nothing is said.",
+            "How many files each process of a program may have open. Default: the limit that the node was started with.",
         ),
-        optional("cpu_seconds", LIMIT, "How long each process of a program may compute. No limit where nothing is said."),
-        optional(
-            "processes",
-            LIMIT,
-            "How many processes and threads a program may have, where the machine can bound them: 1,000 where nothing is said.",
-        ),
+        optional("cpu_seconds", LIMIT, "How much CPU time each process of a program may use. Default: no limit."),
+        optional("processes", LIMIT, "How many processes and threads a program may have, if the machine can limit them. Default: 1,000."),
     ],
     later: &[],
     between: &[],
@@ -215,8 +211,8 @@ static ACTIONS: Shape = Shape {
 static RATE_LIMITS: Shape = Shape {
     what: "`rate_limits`",
     fields: &[
-        optional("reads", Kind::Text(Form::Any), "Of one token, what only reads: `600/1m`."),
-        optional("writes", Kind::Text(Form::Any), "Of one token, what may change something: `120/1m`."),
+        optional("reads", Kind::Text(Form::Any), "Read-only requests of one token: `600/1m`."),
+        optional("writes", Kind::Text(Form::Any), "Requests of one token that may change something: `120/1m`."),
         optional("hooks", Kind::Text(Form::Any), "Deliveries at one webhook: `50/1s`."),
     ],
     later: &[],
@@ -229,7 +225,7 @@ static TRACES: Shape = Shape {
         "endpoint",
         "endpoint: http://127.0.0.1:4318",
         Kind::Text(Form::Any),
-        "The address of an OpenTelemetry collector that takes OTLP over HTTP: `http://127.0.0.1:4318`.",
+        "The address of an OpenTelemetry collector that accepts OTLP over HTTP: `http://127.0.0.1:4318`.",
     )],
     later: &[],
     between: &[],
@@ -248,7 +244,7 @@ static PACK_SETTINGS: Shape = Shape {
         optional(
             "keys",
             Kind::Mapping { names: Form::Any, of: &Kind::Fields(&KEY_SOURCE) },
-            "Where the pack's keys come from, by name. Others are set with `ensue keys set`.",
+            "The sources of the pack's keys, by name. Set other keys with `ensue keys set`.",
         ),
     ],
     later: &[],
@@ -256,12 +252,12 @@ static PACK_SETTINGS: Shape = Shape {
 };
 
 static KEY_SOURCE: Shape = Shape {
-    what: "where a key comes from",
+    what: "the source of a key",
     fields: &[required(
         "file",
         "file: /run/secrets/deploy_token",
         Kind::Text(Form::Any),
-        "A file whose content the key gets at each start, where it differs. One line break at its end does not count.",
+        "A file. At each start, the key is set to the file's content if they differ. One line break at the end is ignored.",
     )],
     later: &[],
     between: &[],

@@ -188,7 +188,7 @@ fn a_fold_is_found_that_ends_the_process_by(way: &str, passed_over_beside: &[(Po
     assert_eq!(views.position(), story.records().last().unwrap().position);
     let told = views.reader().passed_over().unwrap();
     let told: Vec<_> = told.first().iter().map(|one| (one.view, one.position, one.message.as_str())).collect();
-    let abyss = (abyss(&story), "the process ended 3 times while it was folded");
+    let abyss = (abyss(&story), "the process ended 3 times while this was folded");
     let expected: Vec<_> = passed_over_beside.iter().chain([&abyss]).copied().collect();
     assert_eq!(told, expected.iter().map(|(position, why)| (ViewName::Executions, *position, *why)).collect::<Vec<_>>());
     assert_eq!(rows(&views), without(folder, &expected.iter().map(|(position, _)| *position).collect::<Vec<_>>()));

@@ -45,7 +45,9 @@ impl Users {
         let users = match &settings.user {
             UserSetting::Unsaid if !is_root => return Ok(Self::default()),
             _ if !is_root => {
-                return Err("only a node that runs as root can run programs as another user; it runs them as its own".to_owned());
+                return Err(
+                    "only a node that runs as root can run programs as another user; this node runs them as its own user".to_owned()
+                );
             }
             UserSetting::Root => return Ok(Self::default()),
             UserSetting::Unsaid => {

@@ -21,8 +21,8 @@ impl Sequencer {
         let record = self.record_at(owed.of).map_err(|error| SequencerError::Log(error.to_string()))?;
         let at = self.moment();
         if self.crash.begin(owed) == Begin::EndsTheProcess {
-            tracing::error!(of = %owed.of, "a reaction that ended the process {ENDS_MAX} times is put aside");
-            let error = format!("the process ended {ENDS_MAX} times while this was worked out");
+            tracing::error!(of = %owed.of, "a reaction that ended the process {ENDS_MAX} times is parked");
+            let error = format!("the process ended {ENDS_MAX} times during this reaction");
             let turn = self.put_aside(&record, owed, error, &at)?;
             if turn == Turn::Taken {
                 self.crash.put_aside();
@@ -49,7 +49,9 @@ impl Sequencer {
                 self.released(&batch);
                 Ok(Turn::Taken)
             }
-            Err(AppendError::Refused { why, .. }) => self.put_aside(&record, owed, format!("the store refused what follows: {why}"), &at),
+            Err(AppendError::Refused { why, .. }) => {
+                self.put_aside(&record, owed, format!("the store rejected the resulting records: {why}"), &at)
+            }
             Err(error) => {
                 // It was worked out: an end of the process from here on is the disk's fault and not the reaction's.
                 self.crash.end();

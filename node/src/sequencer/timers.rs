@@ -101,7 +101,7 @@ impl Sequencer {
                 Ok(Turn::Taken)
             }
             Err(AppendError::Refused { why, .. }) => {
-                tracing::error!(%why, "the store refused what follows from timers that are due: it is tried again");
+                tracing::error!(%why, "the store rejected the records of due timers: the node tries again");
                 Ok(Turn::NoRoom)
             }
             Err(error) => self.still_owed(&error),
@@ -114,8 +114,8 @@ impl Sequencer {
         let command = Command { actor: Actor::Engine, trace: None, ask };
         match self.sequencing.offer(&command, at, &beside) {
             Offered::Taken { .. } => {}
-            Offered::Refused(refusal) => tracing::error!(%refusal, "what time led to was refused"),
-            Offered::Needs(bodies) => tracing::error!(bodies = bodies.len(), "what time led to needs bodies"),
+            Offered::Refused(refusal) => tracing::error!(%refusal, "a command of a due timer was refused"),
+            Offered::Needs(bodies) => tracing::error!(bodies = bodies.len(), "a command of a due timer needs bodies"),
         }
     }
 }

@@ -35,7 +35,7 @@ const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 #[derive(Debug, Error)]
 pub(crate) enum ExporterError {
     /// There is no client.
-    #[error("no HTTP client can be made: {0}")]
+    #[error("the HTTP client cannot be created: {0}")]
     NoClient(#[from] reqwest::Error),
     /// There is no TLS.
     #[error("no TLS can be set up: {0}")]
@@ -149,7 +149,7 @@ impl Sending {
                 Ok(rejected) => {
                     let rejected = rejected.min(many);
                     self.waiting.counts().sent.fetch_add(many - rejected, Ordering::Relaxed);
-                    return if rejected > 0 { self.dropped(rejected, "it took only a part of them") } else { self.heard() };
+                    return if rejected > 0 { self.dropped(rejected, "it accepted only some of them") } else { self.heard() };
                 }
                 // While none are taken, those behind them are not made to wait for each.
                 Err(NotTaken::Now(_)) if tried < TRIES_MAX && self.is_heard && !self.is_stopping() => {}
@@ -185,7 +185,7 @@ impl Sending {
 
     fn heard(&mut self) {
         if !std::mem::replace(&mut self.is_heard, true) {
-            tracing::info!(collector = %self.collector, "the collector of traces takes spans again");
+            tracing::info!(collector = %self.collector, "the collector of traces accepts spans again");
         }
     }
 

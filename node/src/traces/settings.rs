@@ -35,7 +35,9 @@ pub enum CollectorError {
     #[error("is not the address of a collector, like http://127.0.0.1:4318")]
     NoAddress,
     /// It is more than an address.
-    #[error("holds credentials, a query or a fragment beside a collector's address; set credentials in OTEL_EXPORTER_OTLP_HEADERS")]
+    #[error(
+        "contains credentials, a query or a fragment in addition to a collector's address; set credentials in OTEL_EXPORTER_OTLP_HEADERS"
+    )]
     More,
 }
 

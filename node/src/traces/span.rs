@@ -239,7 +239,7 @@ impl Tracing {
             let records = match self.log.read_stream(&StreamId::Execution(id), after, ReadLimit::default()) {
                 Ok(records) => records,
                 Err(error) => {
-                    tracing::debug!(%error, execution = %id, "an execution is left out of its trace");
+                    tracing::debug!(%error, execution = %id, "an execution is missing from its trace");
                     return None;
                 }
             };

@@ -44,7 +44,7 @@ impl SpanCounts {
     pub(crate) fn register(&self, registry: &mut Registry) {
         let by_outcome = [("sent", &self.sent), ("dropped", &self.dropped)];
         let by_outcome = by_outcome.map(|(outcome, count)| (outcome, ConstCounter::new(count.load(Ordering::Relaxed))));
-        registry.register("spans", "What became of the spans of traces since the start", Labelled::new("outcome", by_outcome));
+        registry.register("spans", "The spans of traces since the start, by what happened to them", Labelled::new("outcome", by_outcome));
     }
 }
 

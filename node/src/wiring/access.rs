@@ -41,7 +41,7 @@ pub(super) fn set_keys(config: &Config, catalogs: &NodeCatalogs, keys: &NodeKeys
             Some(key) => {
                 files.insert(key.clone(), path.clone());
             }
-            None => warnings.push(format!("{variable} names no key that an installed pack declares; it is not used")),
+            None => warnings.push(format!("{variable} does not name a key that an installed pack declares; it is ignored")),
         }
     }
     let by = OnBehalf { actor: Actor::Operator, trace: None, request: None };
@@ -68,10 +68,10 @@ pub(super) fn first_token(config: &Config, is_first_start: bool, tokens: &NodeTo
     let lost = tokens.table.lost();
     if !lost.is_empty() {
         return Err(StartError::Refused {
-            doing: "letting callers in",
-            why: format!("vault.sqlite has lost the secret of every token that the log names: {}", lost.join(", ")),
+            doing: "adding the tokens",
+            why: format!("vault.sqlite has lost the secret of every token in the log: {}", lost.join(", ")),
             hint: Some(
-                "put it back from a backup; or end each with `ensue tokens revoke NAME --data DIR`, and the next start makes a new one"
+                "restore it from a backup; or revoke each token with `ensue tokens revoke NAME --data DIR`, and the next start creates a new one"
                     .into(),
             ),
         });
@@ -97,7 +97,7 @@ fn declined_start(doing: &'static str, declined: &ensue_api::ports::Declined) ->
 
 /// The key that cursors are signed with: made once, and the same after a restart.
 pub(super) fn cursor_key(path: &Path) -> Result<[u8; 32], StartError> {
-    let doing = "keeping the key of cursors";
+    let doing = "storing the key of cursors";
     if let Ok(bytes) = std::fs::read(path)
         && let Ok(key) = <[u8; 32]>::try_from(bytes)
     {

@@ -55,9 +55,9 @@ pub(super) fn watch_packs(
         match sender.try_send(one) {
             Ok(()) => {}
             // The node is stopping, and what came last of the folder concerns nobody.
-            Err(TrySendError::Closed(_)) => tracing::debug!("news of the packs has no receiver"),
+            Err(TrySendError::Closed(_)) => tracing::debug!("a report about the packs has no receiver"),
             Err(TrySendError::Full(_)) => {
-                tracing::warn!(waiting = NEWS_WAITING_MAX, "news of the packs is dropped: too much of it waits")
+                tracing::warn!(waiting = NEWS_WAITING_MAX, "a report about the packs is dropped: too many are waiting")
             }
         }
     });

@@ -13,7 +13,7 @@ pub(super) fn unworked(settings: &Settings, catalogs: &NodeCatalogs) -> Vec<Stri
     let catalog = catalogs.current();
     let all = catalog.actions().values().filter(|action| !is_worked(&action.queue));
     let told = all.map(|action| {
-        format!("`{}` waits in the queue `{}`, which `queues` in the settings does not have: it never starts", action.name, action.queue)
+        format!("`{}` uses the queue `{}`, which `queues` in the settings does not have: it never starts", action.name, action.queue)
     });
     told.collect()
 }

@@ -21,7 +21,7 @@ impl Node {
         // A server that ended by itself needs no asking.
         let _ = self.server.0.send(());
         if tokio::time::timeout(LEAVE_PATIENCE, self.server.1).await.is_err() {
-            tracing::warn!("requests were cut: they did not end in time");
+            tracing::warn!("requests were aborted because they did not end in time");
         }
         self.executor.stop(Duration::ZERO).await;
     }
@@ -34,17 +34,17 @@ impl Node {
         let _ = self.server.0.send(());
         match self.server.1.await {
             Ok(ended) if ended.connections_cut > 0 => {
-                tracing::warn!(connections = ended.connections_cut, "connections were cut: their requests did not end in time");
+                tracing::warn!(connections = ended.connections_cut, "connections were closed because their requests did not end in time");
             }
             Ok(_) => {}
             Err(error) => tracing::error!(%error, "the server panicked"),
         }
         let left = self.executor.stop(STOP_PATIENCE).await;
         if !left.left_running.is_empty() {
-            tracing::info!(attempts = left.left_running.len(), "attempts go on under their supervisors; the next start adopts them");
+            tracing::info!(attempts = left.left_running.len(), "attempts continue under their supervisors; the next start adopts them");
         }
         if !left.ended.is_empty() {
-            tracing::warn!(attempts = left.ended.len(), "attempts were ended with the node; the next start says what became of them");
+            tracing::warn!(attempts = left.ended.len(), "attempts were ended with the node; the next start reports their outcome");
         }
         self.ticker.abort();
         let (ended, exporter) = tokio::task::block_in_place(move || {
@@ -53,7 +53,7 @@ impl Node {
             let ended = self.sequencer_thread.join();
             self.view_follower.0.stop();
             if self.view_follower.1.join().is_err() {
-                tracing::error!("the read models' follower panicked; they are rebuilt if they are not whole");
+                tracing::error!("the read models' follower panicked; they are rebuilt if they are incomplete");
             }
             if let (Ok(Ok(last)), Ok(mut writer)) = (&ended, self.snapshot_writer.join()) {
                 writer.save(last);

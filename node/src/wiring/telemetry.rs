@@ -56,7 +56,7 @@ impl RunningTelemetry {
         let waiting =
             Waiting { batches: queues.of(QueueName::TelemetryBatches).clone(), bytes: queues.of(QueueName::TelemetryBatchBytes).clone() };
         let (follower, thread) = followers::start("telemetry", telemetry, opened.log.reader()?, (waiting, fares.clone()))
-            .map_err(|why| machine("starting what counts records", &why))?;
+            .map_err(|why| machine("starting the thread that counts records", &why))?;
         Ok(Self { follower, thread, exporter, spans, fares, counts, span_counts })
     }
 
@@ -79,7 +79,7 @@ impl RunningTelemetry {
     pub(super) fn take_in_the_rest(self) -> Option<Exporter> {
         self.follower.stop();
         if self.thread.join().is_err() {
-            tracing::error!("what counts records panicked; the next start counts from 0 anyway");
+            tracing::error!("the thread that counts records panicked; the next start counts from 0 in any case");
         }
         self.exporter
     }

@@ -172,7 +172,7 @@ fn judged(enforced: &Enforced, catalog: &Catalog, vars: &SeenVars) -> Result<Jud
     };
     Ok(match judge_rule(&rule, &view, vars) {
         None => Judged::Not(Some("it does not match".to_owned())),
-        Some(Verdict::Erred { message }) => Judged::Not(Some(format!("it errs: {message}"))),
+        Some(Verdict::Erred { message }) => Judged::Not(Some(format!("it fails: {message}"))),
         Some(Verdict::Undecided) => Judged::Depends(rule),
         Some(Verdict::Matched(plan)) => match plan {
             Plan::Run { params, .. } => Judged::Runs(rule, params),

@@ -30,12 +30,13 @@ impl Stage {
             Some(Run::Builtin(Builtin::Noop)) => {
                 let seconds = params.get("seconds").and_then(Value::as_f64).unwrap_or(0.0);
                 let Ok(takes) = Duration::try_from_secs_f64(seconds) else {
-                    let failure = Failure::new(FailureKind::ParametersInvalid, "`seconds` is not a number of seconds from 0 on");
+                    let failure =
+                        Failure::new(FailureKind::ParametersInvalid, "`seconds` must be a number of seconds that is not negative");
                     return self.report(&dispatch, Err(failure), None);
                 };
                 let (takes, most) = (takes.as_millis(), u128::from(dispatch.timeout_millis));
                 let outcome =
-                    if takes > most { Err(Failure::new(FailureKind::Timeout, "it took longer than it may")) } else { Ok(Value::Null) };
+                    if takes > most { Err(Failure::new(FailureKind::Timeout, "it took longer than its timeout")) } else { Ok(Value::Null) };
                 let at = dispatch.started_at.plus_millis(u64::try_from(takes.min(most)).unwrap_or(u64::MAX));
                 self.pending.insert((at, dispatch.attempt), Pending { dispatch, outcome });
                 Ok(())
@@ -44,7 +45,7 @@ impl Stage {
                 let trigger = params.get("trigger").and_then(Value::as_str).and_then(|trigger| trigger.parse().ok());
                 let payload = params.get("payload").cloned().unwrap_or_default();
                 let key = params.get("dedupe").and_then(Value::as_str);
-                self.emit(&dispatch, trigger.ok_or_else(|| "`trigger` names none".to_owned()), &payload, key)
+                self.emit(&dispatch, trigger.ok_or_else(|| "`trigger` does not name a trigger".to_owned()), &payload, key)
             }
             Some(Run::Builtin(Builtin::SetVar)) => {
                 let failed = |why| Failure::new(FailureKind::ParametersInvalid, why);
@@ -88,7 +89,7 @@ impl Stage {
         let observed = trigger.and_then(|trigger| {
             let payload = Document::from_value(payload);
             if is_of_the_engine(&trigger) {
-                return Err(format!("only the engine itself makes events of its own trigger `{trigger}`"));
+                return Err(format!("only the engine itself creates events of its own trigger `{trigger}`"));
             }
             let definition = self.catalog.triggers().get(&trigger).ok_or_else(|| format!("there is no trigger `{trigger}` to emit"))?;
             let misfits = definition.payload.misfits(payload.root(), Extra::Allowed);
@@ -113,7 +114,7 @@ fn key_text(key: &Value) -> Result<Option<String>, String> {
         Value::Null => Ok(None),
         Value::String(text) => Ok(Some(text.clone())),
         Value::Bool(_) | Value::Number(_) => Ok(Some(key.to_string())),
-        Value::Array(_) | Value::Object(_) => Err("`dedupe` is not a text, a number or a boolean".to_owned()),
+        Value::Array(_) | Value::Object(_) => Err("`dedupe` is not a string, a number or a boolean".to_owned()),
     }
 }
 

@@ -91,11 +91,14 @@ impl Store {
     fn demand_room(&self, Room { whole, unwritten }: Room) -> Result<(), BlobError> {
         let used = self.used.load(Ordering::Relaxed);
         if used.saturating_add(whole) > self.limits.quota_bytes {
-            return Err(BlobError::Full(format!("{used} bytes are kept, and {} is the quota", self.limits.quota_bytes)));
+            return Err(BlobError::Full(format!("{used} bytes are stored, and the quota is {}", self.limits.quota_bytes)));
         }
         let free = (self.free_bytes)(&self.folder);
         if free.saturating_sub(unwritten) < self.limits.free_bytes {
-            return Err(BlobError::Full(format!("{free} bytes of the disk are free, and {} are left to the log", self.limits.free_bytes)));
+            return Err(BlobError::Full(format!(
+                "{free} bytes of the disk are free, but {} are reserved for the log",
+                self.limits.free_bytes
+            )));
         }
         Ok(())
     }

@@ -228,7 +228,7 @@ impl FolderOutputs {
         match attempts.entry(attempt) {
             Entry::Occupied(known) => Ok(known.into_mut()),
             Entry::Vacant(_) if read_end(&self.path(attempt, END))?.is_some() => Err(io::Error::other("it was finished")),
-            Entry::Vacant(_) if self.removed(Self::part_of(attempt))?.names(attempt) => Err(io::Error::other("it was thrown away")),
+            Entry::Vacant(_) if self.removed(Self::part_of(attempt))?.names(attempt) => Err(io::Error::other("it was deleted")),
             Entry::Vacant(unknown) => Ok(unknown.insert(self.counts(attempt)?)),
         }
     }
@@ -446,7 +446,7 @@ impl Files {
         let (digest, file) = match (digest, opened) {
             (None, None) => return Ok(None),
             (Some(_), None) => return Err(Unread::Damaged("a file of it is missing")),
-            (None, Some(_)) => return Err(Unread::Damaged("there are more files of it than were written")),
+            (None, Some(_)) => return Err(Unread::Damaged("it has more files than were written")),
             (Some(digest), Some(file)) => (digest, file),
         };
         let mut content = Vec::new();
@@ -464,7 +464,7 @@ fn read_end(path: &Path) -> io::Result<Option<End>> {
     let format = serde_json::from_slice::<serde_json::Value>(&content)?.get("format").and_then(serde_json::Value::as_u64);
     if ![END_FORMAT, END_FORMAT_WITHOUT_FILES].iter().any(|known| format == Some((*known).into())) {
         let found = format.unwrap_or_default();
-        return Err(io::Error::other(format!("its end has format {found}, this release knows {END_FORMAT}")));
+        return Err(io::Error::other(format!("its end has format {found}, but this release knows format {END_FORMAT}")));
     }
     Ok(Some(serde_json::from_slice(&content)?))
 }

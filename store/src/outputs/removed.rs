@@ -38,7 +38,7 @@ impl Removed {
         let Some((head, rest)) = bytes.split_at_checked(HEAD_BYTES) else { return Ok(Self::default()) };
         let (form, until) = head.split_at(FORM.len());
         if form != FORM {
-            return Err(io::Error::other("the list of removed outputs is of another release"));
+            return Err(io::Error::other("the list of removed outputs was written by another release"));
         }
         let forgotten_until = until.try_into().map_or(0, u64::from_le_bytes);
         let named = rest.chunks_exact(ID_BYTES).filter_map(|id| id.try_into().ok()).map(|id| AttemptId(Id::from_bytes(id))).collect();

@@ -44,7 +44,7 @@ pub(super) fn write(records: &[Record]) -> Result<Vec<u8>, String> {
         fields.bytes(&record.fact_json);
     }
     if fields.0.len() as u64 > encode::PLAIN_BYTES_MAX {
-        return Err(format!("its batch says {} bytes, {} is the most", fields.0.len(), encode::PLAIN_BYTES_MAX));
+        return Err(format!("its batch is {} bytes; the limit is {}", fields.0.len(), encode::PLAIN_BYTES_MAX));
     }
     encode::squeeze(&fields.0).map_err(|error| format!("its batch cannot be compressed: {error}"))
 }

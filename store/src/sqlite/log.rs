@@ -83,7 +83,7 @@ impl SqliteLog {
         connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
         let (number, epoch) = take_epoch(&mut connection, id).map_err(|error| OpenError::of(path, &error))?;
         if number >= LOGS_MAX {
-            return Err(OpenError::Unusable { path: path.to_owned(), why: format!("it holds {LOGS_MAX} logs already") });
+            return Err(OpenError::Unusable { path: path.to_owned(), why: format!("it already holds {LOGS_MAX} logs, the maximum") });
         }
         compare_with_head(&connection, path, number)?;
         let epoch = Epoch(epoch.unsigned_abs());
@@ -136,7 +136,7 @@ fn compare_with_head(connection: &Connection, path: &Path, number: i64) -> Resul
         None => (Position(0), Chain::default().as_bytes().to_vec()),
     };
     if position != head.position {
-        return Err(damaged(format!("its newest record is at position {position}, its head says {}", head.position)));
+        return Err(damaged(format!("its newest record is at position {position}, but its head is at {}", head.position)));
     }
     if chain != head.chain.as_bytes() {
         return Err(damaged(format!("the record at position {position} is not the one that its head was written with")));

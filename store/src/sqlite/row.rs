@@ -102,7 +102,7 @@ impl<'a> Stored<'a> {
             chain: column.blob(10, "chain")?,
         };
         if stored.sum() != column.integer(11, "sum")? {
-            return Err("its row is damaged: the sum over it does not fit".to_owned());
+            return Err("its row is damaged: the checksum does not match".to_owned());
         }
         Ok(stored)
     }
@@ -178,7 +178,7 @@ impl StoredBatch {
         let (place, epoch) = (column.integer(0, "place")?, column.integer(2, "epoch")?);
         let (id, contents) = (column.blob(1, "batch")?, column.blob(3, "contents")?);
         if batch_sum(place, id, epoch, contents) != column.integer(4, "sum")? {
-            return Err("its batch is damaged: the sum over it does not fit".to_owned());
+            return Err("its batch is damaged: the checksum does not match".to_owned());
         }
         Ok(Self { id: self::id(id, "batch")?, epoch: Epoch(count(epoch, "epoch")?), contents: Contents::open(contents)? })
     }
@@ -297,7 +297,7 @@ impl<'a> Columns<'a, '_> {
     pub(super) fn integer(&self, index: usize, name: &str) -> Result<i64, String> {
         match self.value(index, name)? {
             ValueRef::Integer(value) => Ok(value),
-            ValueRef::Null | ValueRef::Real(_) | ValueRef::Text(_) | ValueRef::Blob(_) => Err(format!("its {name} is no integer")),
+            ValueRef::Null | ValueRef::Real(_) | ValueRef::Text(_) | ValueRef::Blob(_) => Err(format!("its {name} is not an integer")),
         }
     }
 
@@ -309,7 +309,7 @@ impl<'a> Columns<'a, '_> {
         match self.value(index, name)? {
             ValueRef::Blob(bytes) => Ok(Some(bytes)),
             ValueRef::Null => Ok(None),
-            ValueRef::Integer(_) | ValueRef::Real(_) | ValueRef::Text(_) => Err(format!("its {name} is no blob")),
+            ValueRef::Integer(_) | ValueRef::Real(_) | ValueRef::Text(_) => Err(format!("its {name} is not a blob")),
         }
     }
 
@@ -317,7 +317,7 @@ impl<'a> Columns<'a, '_> {
         match self.value(index, name)? {
             ValueRef::Text(bytes) => std::str::from_utf8(bytes).map(Some).map_err(|_| format!("its {name} is not UTF-8")),
             ValueRef::Null => Ok(None),
-            ValueRef::Integer(_) | ValueRef::Real(_) | ValueRef::Blob(_) => Err(format!("its {name} is no text")),
+            ValueRef::Integer(_) | ValueRef::Real(_) | ValueRef::Blob(_) => Err(format!("its {name} is not text")),
         }
     }
 }
@@ -335,5 +335,5 @@ pub(super) fn count(value: i64, name: &str) -> Result<u64, String> {
 }
 
 pub(super) fn integer(name: &str, value: u64) -> Result<i64, String> {
-    i64::try_from(value).map_err(|_| format!("its {name} is {value}, {} is the most", i64::MAX))
+    i64::try_from(value).map_err(|_| format!("its {name} is {value}; the limit is {}", i64::MAX))
 }

@@ -142,7 +142,7 @@ fn find_in(connection: &Connection, places: &Places, scope: i64, hash: &Digest) 
     for number in places.find(connection, scope, prefix(hash))? {
         let mut rows = statement.query(params![number, scope, prefix(hash)])?;
         let Some(row) = rows.next()? else { continue };
-        let damaged = |why| SeenFault::Damaged(format!("the row of a key that was seen is damaged: {why}"));
+        let damaged = |why| SeenFault::Damaged(format!("the row of a known key is damaged: {why}"));
         if let Some(found) = read(row, scope, hash).map_err(damaged)? {
             return Ok(Some(found));
         }
@@ -163,7 +163,7 @@ fn read(row: &Row<'_>, scope: i64, hash: &Digest) -> Result<Option<Seen>, String
         until: Timestamp::from_micros(column.integer(4, "until")?),
     };
     if sum(scope, hash, &seen) != column.integer(5, "sum")? {
-        return Err("the sum over it does not fit".to_owned());
+        return Err("the checksum does not match".to_owned());
     }
     Ok(Some(seen))
 }

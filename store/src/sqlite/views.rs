@@ -88,7 +88,7 @@ impl SqliteViews {
         }
         place.remove().map_err(|why| OpenError::Unusable { path: path.to_owned(), why })?;
         let begun_anew = Self::open_as_it_is(place, log)?;
-        begun_anew.ok_or_else(|| OpenError::Unusable { path: path.to_owned(), why: "another process is making it".to_owned() })
+        begun_anew.ok_or_else(|| OpenError::Unusable { path: path.to_owned(), why: "another process is creating it".to_owned() })
     }
 
     /// Gives a reader with connections of its own.
@@ -123,7 +123,7 @@ impl SqliteViews {
         renamed.map_err(|why| in_files(format!("{} cannot be renamed: {why}", source.path.display())))?;
         place.sync_folder().map_err(|why| in_files(why.to_string()))?;
         let opened = Self::open_as_it_is(&place, self.log).map_err(|why| in_files(why.to_string()))?;
-        let opened = opened.ok_or_else(|| in_files(format!("{} is not what was made", place.path.display())))?;
+        let opened = opened.ok_or_else(|| in_files(format!("{} is not the file that was created", place.path.display())))?;
         let Self { connection, made, .. } = opened;
         (self.connection, self.made) = (connection, made);
         self.names.clear();

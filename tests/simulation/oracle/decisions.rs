@@ -26,7 +26,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
             }
             "loop.stopped" => drop(stopped.insert((record.text("event"), record.text("rule_id")))),
             "rule.erred" => {
-                let is_bug = record.text("message").contains("a bug of ours");
+                let is_bug = record.text("message").contains("an internal error");
                 sometimes!(is_bug, "a bug struck where a rule was evaluated");
             }
             "reaction.resumed" => sometimes!("a reaction was worked out in a later turn"),

@@ -20,7 +20,7 @@ const PACE_MICROS: i64 = 60 * 60 * 1_000_000;
 /// How long a node may go by a wall clock's time that has jumped since, in microseconds of the world.
 const NOTICED_MICROS: u64 = 300_000_000;
 /// What a refusal says that a key was used before, as text or as its problem's code.
-const USED_BEFORE: [&str; 2] = ["was used for another request", "idempotency_key_reused"];
+const USED_BEFORE: [&str; 2] = ["was already used for another request", "idempotency_key_reused"];
 /// What it says that the key's first request is under way.
 const UNDER_WAY: &str = "request_under_way";
 

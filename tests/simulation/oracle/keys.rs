@@ -13,7 +13,7 @@ use crate::sometimes;
 use crate::traffic::{Outcome, Wish};
 
 /// What a refusal says that a key was used before, as text or as its problem's code.
-const USED_BEFORE: [&str; 2] = ["dedupe key was used", "dedupe_key_reused"];
+const USED_BEFORE: [&str; 2] = ["dedupe key was already used", "dedupe_key_reused"];
 
 pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
     let mut accepted: BTreeMap<(String, String), Vec<&Raw>> = BTreeMap::new();

@@ -11,7 +11,7 @@ use crate::saying::{Line, Meant};
 use crate::sometimes;
 
 /// How the reason begins for which a line is not taken where a bug struck.
-const A_BUG: &str = "the command stopped at a bug of ours";
+const A_BUG: &str = "an internal error stopped the command";
 
 pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
     // By the attempt and the line's place: what the log made of it.

@@ -43,10 +43,10 @@ const TRIGGER_NOT_FOUND: &str = "trigger-not-found";
 #[derive(Debug, Error)]
 enum SendRefusal {
     /// A dedupe key cannot be one.
-    #[error("`dedupe` must be a text of 1 to {DEDUPE_BYTES_MAX} bytes")]
+    #[error("`dedupe` must be a string of 1 to {DEDUPE_BYTES_MAX} bytes")]
     DedupeKeyInvalid,
     /// A list is too long.
-    #[error("the list has {given} events; one request takes {EVENTS_MAX}")]
+    #[error("the list has {given} events; the limit for one request is {EVENTS_MAX}")]
     TooMany {
         /// How many it has.
         given: usize,
@@ -58,7 +58,7 @@ enum SendRefusal {
         of_type: String,
     },
     /// Nobody sends what the engine itself tells.
-    #[error("only the engine itself makes events of `{0}`")]
+    #[error("only the engine itself creates events of `{0}`")]
     OfTheEngine(TriggerRef),
 }
 
@@ -81,15 +81,15 @@ impl Explain for SendRefusal {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::DedupeKeyInvalid => "take an id that the event has where it comes from, or leave `dedupe` out".into(),
+            Self::DedupeKeyInvalid => "use an id that the event has at its source, or leave `dedupe` out".into(),
             Self::TooMany { .. } => "send them in several requests".into(),
             Self::NoTriggerOf { .. } => {
-                "a CloudEvent's `type` is the ref of its trigger, `<pack>.<trigger>`; others can be posted to a webhook whose `emits` choose one".into()
+                "set the CloudEvent's `type` to the ref of its trigger, `<pack>.<trigger>`; to choose the trigger otherwise, post to a webhook that chooses it with `emits`".into()
             }
             Self::OfTheEngine(trigger) if trigger.as_str() == SCHEDULE_TRIGGER => {
-                "run the action itself, or send an event of a trigger of a pack of yours to which another rule listens".into()
+                "run the action itself, or send an event of a trigger in your own pack that another rule listens to".into()
             }
-            Self::OfTheEngine(_) => "send an event of a trigger of a pack of yours, and have the rule listen to both".into(),
+            Self::OfTheEngine(_) => "send an event of a trigger in your own pack, and have the rule listen to both triggers".into(),
         })
     }
 }
@@ -257,10 +257,10 @@ impl Reader<'_> {
             }
             Form::Ours => self.brief_of_ours(body::parse(body)?, "").map(Brought::one),
             Form::Structured if is_list(body) => {
-                Err(BodyRefusal::OfOtherShape(format!("a list, which is sent as `{}`", cloudevents::BATCH)).into())
+                Err(BodyRefusal::OfOtherShape(format!("a list must be sent as `{}`", cloudevents::BATCH)).into())
             }
             Form::Structured => self.brief_of_cloudevent(cloudevents::structured(strict(body)?, "")?, "").map(Brought::one),
-            Form::Batch if !is_list(body) => Err(BodyRefusal::OfOtherShape("no list, where a batch is one".to_owned()).into()),
+            Form::Batch if !is_list(body) => Err(BodyRefusal::OfOtherShape("a batch must be a list".to_owned()).into()),
             Form::Batch => {
                 list(strict(body)?, |text, at| self.brief_of_cloudevent(cloudevents::structured(text, at)?, at)).map(Brought::List)
             }
@@ -287,7 +287,7 @@ impl Reader<'_> {
 
     fn brief_of_cloudevent(&self, event: CloudEvent, at: &str) -> Result<Brief, Problem> {
         if self.is_ours(&event.source) {
-            let message = format!("is `{}`, which names a sensor or another source of this node", quoted(&event.source));
+            let message = format!("is `{}`, which is the name of a sensor or another source of this node", quoted(&event.source));
             return Err(cloudevents::refused(vec![FieldError { pointer: format!("{at}/source"), message }]));
         }
         let trigger: TriggerRef = match event.of_type.parse() {

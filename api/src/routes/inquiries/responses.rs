@@ -25,16 +25,16 @@ const TOLD_MAX: usize = 5;
 #[non_exhaustive]
 enum AnswerInvalid {
     /// It is another one than was asked for.
-    #[error("the answer does not fit the schema that the inquiry asks for")]
+    #[error("the answer does not fit the schema of the inquiry")]
     Misfit,
     /// It is too long.
-    #[error("the answer takes {0} bytes, {ANSWER_BYTES_MAX} is the most")]
+    #[error("the answer is {0} bytes; the limit is {ANSWER_BYTES_MAX}")]
     TooLong(usize),
     /// No answer could fit.
-    #[error("no answer fits: the inquiry's answer schema is not a JSON Schema that can be checked: {0}")]
+    #[error("no answer can fit: the inquiry's answer schema is not a JSON Schema that can be checked: {0}")]
     NoSchema(Misfit),
     /// What was asked is gone.
-    #[error("what the inquiry asks was erased, so that nothing can answer it")]
+    #[error("the question of the inquiry was erased, so it can no longer be answered")]
     Erased,
 }
 
@@ -55,10 +55,10 @@ impl Explain for AnswerInvalid {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Misfit => "compare with `answer_schema` of the inquiry; `ensue inquiries show <id>` lists the fields".into(),
-            Self::TooLong(_) => "answer in short; what is long belongs in a place that the answer names".into(),
-            Self::NoSchema(_) => "its author has to mend it; cancel the inquiry, or let it expire".into(),
-            Self::Erased => "cancel the inquiry before it expires: `ensue inquiries cancel <id>`".into(),
+            Self::Misfit => "compare the answer with `answer_schema` of the inquiry; `ensue inquiries show <id>` lists the fields".into(),
+            Self::TooLong(_) => "send a shorter answer; store long content elsewhere, and refer to it in the answer".into(),
+            Self::NoSchema(_) => "have its author fix it; cancel the inquiry, or let it expire".into(),
+            Self::Erased => "cancel the inquiry before it expires with `ensue inquiries cancel <id>`".into(),
         })
     }
 }
@@ -80,7 +80,7 @@ impl Closed {
             InquiryStatus::Answered => format!("it was answered by {}", told(&inquiry.answers)),
             InquiryStatus::Expired => format!("it expired{at}"),
             InquiryStatus::Cancelled => format!("it was cancelled{at}"),
-            InquiryStatus::Withdrawn => format!("it was taken back{at}: what it asked became known before, or does not matter any more"),
+            InquiryStatus::Withdrawn => format!("it was withdrawn{at}: the answer became known in another way, or no longer matters"),
         };
         Some(Self { id: inquiry.id, how })
     }
@@ -96,7 +96,7 @@ impl Explain for Closed {
     }
 
     fn hint(&self) -> Option<String> {
-        Some(format!("`ensue inquiries show {}` shows what was answered", self.id))
+        Some(format!("see the answers with `ensue inquiries show {}`", self.id))
     }
 }
 

@@ -78,7 +78,7 @@ pub(super) async fn print(asking: &Asking, client: &Client, query: Vec<(&str, St
     let counted = executions.len();
     asking.output.print_list(&json!({ "by": by.name(), "counted": counted, "complete": is_complete, "items": groups }), by.columns());
     if !is_complete {
-        tell(format!("only the newest {counted} executions were counted; --since or another filter narrows them down"));
+        tell(format!("only the newest {counted} executions were counted; use --since or another filter to narrow the list"));
     }
     Ok(())
 }

@@ -133,12 +133,12 @@ pub(super) async fn change_all(
 fn line(item: &Value) -> String {
     let execution = text(item, "execution");
     if let Value::String(rerun) = &item["rerun_before"] {
-        return format!("{execution}  left out: {rerun} reran it already");
+        return format!("{execution}  left out: already rerun as {rerun}");
     }
     match (&item["error"], &item["rerun"]) {
         (Value::Null, Value::String(rerun)) => format!("{execution}  runs again as {rerun}"),
         (Value::Null, _) if item["position"].is_null() => format!("{execution}  would be done"),
         (Value::Null, _) => format!("{execution}  done"),
-        (error, _) => format!("{execution}  refused: {}", text(error, "detail")),
+        (error, _) => format!("{execution}  rejected: {}", text(error, "detail")),
     }
 }

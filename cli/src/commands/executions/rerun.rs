@@ -15,13 +15,13 @@ use crate::table::text;
 /// How an execution is run again.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What is taken over is not run: it stands in the new execution as it was, with what it gave. What needs a step that runs again runs again,
-and so does what was undone. A question that people answered is put again where it is not the very same.
+Steps that are taken over do not run: the new execution contains them with their results. Steps that need a step that runs again run again,
+and so do steps that were undone. A question that people answered is asked again, unless it is exactly the same.
 
 Examples:
   ensue executions rerun 019c…                              all of it
-  ensue executions rerun 019c… --from failed --wait         what did not succeed
-  ensue executions rerun 019c… --from announce              this step, and what needs it
+  ensue executions rerun 019c… --from failed --wait         the parts that did not succeed
+  ensue executions rerun 019c… --from announce              this step, and the steps that need it
   ensue executions rerun 019c… --param version=v2
   ensue executions rerun --status failed --since 2h --from failed")]
 pub(crate) struct Rerun {

@@ -39,7 +39,7 @@ impl Backfill {
             asking.output.print_next(item, line);
         }
         let missing = items.iter().filter(|item| item["fired_before"] == false).count();
-        let what = if self.dry_run { "would be made up for" } else { "made up for" };
+        let what = if self.dry_run { "would be backfilled" } else { "backfilled" };
         tell(format!("{missing} of {} {what}", counted(items.len(), "time")));
         Ok(())
     }
@@ -50,7 +50,7 @@ fn line(item: &Value) -> String {
     let time = text(item, "scheduled_at");
     match (&item["fired_before"], &item["event"]) {
         (Value::Bool(true), _) => format!("{time}  fired before: event {}", text(item, "event")),
-        (_, Value::Null) => format!("{time}  is missing"),
-        _ => format!("{time}  made up for: event {}", text(item, "event")),
+        (_, Value::Null) => format!("{time}  missing"),
+        _ => format!("{time}  backfilled: event {}", text(item, "event")),
     }
 }

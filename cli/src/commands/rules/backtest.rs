@@ -93,7 +93,7 @@ impl Backtest {
             all.retain(|tried| tried.rule == format!("{pack}.{name}"));
         }
         if all.is_empty() {
-            return Err(Failure::with(Exit::Missing, format!("{} has no such rule that events lead to", folder.display())));
+            return Err(Failure::with(Exit::Missing, format!("{} has no such rule for events", folder.display())));
         }
         let (mut differences, mut answers, mut people) = (Differences::default(), Vec::new(), String::new());
         for tried in &all {
@@ -104,7 +104,7 @@ impl Backtest {
             }
             people.push_str(&shown(&tried.rule, &answer));
             if tried.is_removed {
-                people.push_str("  the pack no longer has this rule: all that it did counts as lost\n");
+                people.push_str("  the pack no longer has this rule, so all of its executions count as lost\n");
             }
             answer["rule"] = json!(tried.rule);
             answer["removed"] = json!(tried.is_removed);
@@ -125,21 +125,24 @@ impl Backtest {
         let events = |count: u64| counted(usize::try_from(count).unwrap_or(usize::MAX), "event");
         if is_gate && found.unreadable > 0 {
             let message = format!("{} can no longer be read, so what {what} would do with them is unknown", events(found.unreadable));
-            return Err(Failure::new(message).hint("begin behind them, with `--since` or `--after`"));
+            return Err(Failure::new(message).hint("start after them, with `--since` or `--after`"));
         }
         let over = |most: Option<u64>, count: u64| most.filter(|most| count > *most);
         if let Some(most) = over(self.max_new, found.new) {
-            return Err(Failure::new(format!("{what} would act on {} on which it did not; {most} may be", events(found.new))));
+            return Err(Failure::new(format!(
+                "{what} would act on {} on which it did not act before; the limit is {most}",
+                events(found.new)
+            )));
         }
         if let Some(most) = over(self.max_lost, found.lost) {
             return Err(Failure::new(format!(
-                "{what} would not act on {} on which it did, or errs there; {most} may be",
+                "{what} would not act, or would err, on {} on which it acted before; the limit is {most}",
                 events(found.lost)
             )));
         }
         let changed = found.new.saturating_add(found.lost);
         match over(self.max_changed, changed) {
-            Some(most) => Err(Failure::new(format!("{what} would do otherwise with {}; {most} may be", events(changed)))),
+            Some(most) => Err(Failure::new(format!("{what} would decide differently on {}; the limit is {most}", events(changed)))),
             None => Ok(()),
         }
     }
@@ -150,7 +153,7 @@ impl Backtest {
         if !path.is_file() {
             if self.rule.ends_with(".yaml") || self.rule.contains('/') {
                 let failure =
-                    Failure::with(Exit::Missing, format!("there is no file `{}`, and no pack in a folder of that name", self.rule));
+                    Failure::with(Exit::Missing, format!("there is no file `{}`, and no pack in a folder with that name", self.rule));
                 return Err(failure);
             }
             return Ok(None);
@@ -158,8 +161,8 @@ impl Backtest {
         let text = std::fs::read_to_string(path).map_err(|why| unreadable(path, &why))?;
         let whole = path.canonicalize().map_err(|why| unreadable(path, &why))?;
         let Some((pack, inside)) = pack_of(&whole) else {
-            return Err(Failure::new(format!("{} is in no pack: no folder around it has a `pack.yaml`", path.display()))
-                .hint("name a file in a pack's `rules/`: the rule is tried with what its pack has"));
+            return Err(Failure::new(format!("{} does not belong to a pack: no folder above it has a `pack.yaml`", path.display()))
+                .hint("name a file in a pack's `rules/`: the rule is tested with the rest of its pack"));
         };
         let stem = whole.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         let rule = format!("{pack}.{}", self.name.as_deref().unwrap_or(stem));
@@ -188,13 +191,13 @@ impl Differences {
 }
 
 fn unreadable(path: &Path, why: &dyn std::fmt::Display) -> Failure {
-    Failure::new(format!("cannot read {}: {why}", path.display()))
+    Failure::new(format!("{} cannot be read: {why}", path.display()))
 }
 
 /// Returns the rules in the files of a pack's folder that events lead to.
 fn rules_of(folder: &Path) -> Result<Vec<Tried>, Failure> {
     let Some(pack) = name_of_pack(folder) else {
-        return Err(Failure::new(format!("`{}` does not name its pack", folder.join("pack.yaml").display())));
+        return Err(Failure::new(format!("`{}` does not contain the name of its pack", folder.join("pack.yaml").display())));
     };
     let rules = folder.join("rules");
     let mut files: Vec<PathBuf> = match std::fs::read_dir(&rules) {
@@ -252,7 +255,7 @@ fn shown(rule: &str, told: &Value) -> String {
         ("lost", text(&told["lost"], "count")),
         ("erred", text(&told["erred"], "count")),
     ]);
-    for (kind, says) in [("new", "would act, and did not"), ("lost", "acted, and would not"), ("erred", "would err")] {
+    for (kind, says) in [("new", "would act, but did not"), ("lost", "acted, but would not"), ("erred", "would err")] {
         let events = told[kind]["events"].as_array().map(Vec::as_slice).unwrap_or_default();
         if events.is_empty() {
             continue;

@@ -60,7 +60,7 @@ pub(crate) fn key_digest(value: &Value<'_>) -> Result<Digest, String> {
         Value::Double(number) if number.is_finite() => format!("number {number}"),
         other => match other.as_str() {
             Some(text) => format!("text {text}"),
-            None => return Err(format!("is {}, and has to be a text, a number, true or false", other.brief())),
+            None => return Err(format!("is {}, but it must be a string, a number, true or false", other.brief())),
         },
     };
     Ok(Digest::of(text.as_bytes()))

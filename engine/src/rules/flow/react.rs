@@ -110,9 +110,9 @@ impl Match<'_> {
     /// keeps no state for a match that it lets through.
     fn without_state(&self, why: FlowEndedBecause) -> Vec<Draft> {
         let is_late = || match why {
-            FlowEndedBecause::Changed => "the flow control of the rule was changed before this match was worked on",
-            FlowEndedBecause::Removed => "the rule was removed before this match was worked on",
-            FlowEndedBecause::Disabled => "the rule was disabled before this match was worked on",
+            FlowEndedBecause::Changed => "the flow control of the rule was changed before this match was processed",
+            FlowEndedBecause::Removed => "the rule was removed before this match was processed",
+            FlowEndedBecause::Disabled => "the rule was disabled before this match was processed",
         };
         match self.run {
             _ if self.mode == Mode::Shadow => vec![self.event.enforcement(self.rule, Outcome::Shadowed, None)],
@@ -264,7 +264,7 @@ fn rendered(state: &State, rule: &Rule, (event, gathered): (&HeldEvent, &[HeldEv
     let bytes: u64 = gathered.iter().chain([event]).map(|event| event.given.payload.bytes).sum();
     if !gathered.is_empty() && bytes > EVALUATION_BYTES_MAX {
         let count = gathered.len() + 1;
-        let error = format!("the {count} events of the window take {bytes} bytes together, {EVALUATION_BYTES_MAX} is the most");
+        let error = format!("the {count} events of the window are {bytes} bytes together; the limit is {EVALUATION_BYTES_MAX}");
         return Ok(Plan::Reject { error });
     }
     let mut missing: Vec<BodyHandle> = Vec::new();
@@ -288,7 +288,7 @@ fn rendered(state: &State, rule: &Rule, (event, gathered): (&HeldEvent, &[HeldEv
     }
     let events: Vec<EventView<'_>> = gathered.iter().chain([event]).zip(&payloads).map(|(event, payload)| event.view(payload)).collect();
     let plan = catch_unwind(AssertUnwindSafe(|| render_released(rule, &events, &vars)));
-    Ok(plan.unwrap_or_else(|_| Plan::Reject { error: "the evaluation stopped at a bug of ours".to_owned() }))
+    Ok(plan.unwrap_or_else(|_| Plan::Reject { error: "the evaluation stopped at an internal error".to_owned() }))
 }
 
 impl HeldEvent {

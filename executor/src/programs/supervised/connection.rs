@@ -102,10 +102,12 @@ impl Connection {
                 (protocol, holds, its == release)
             }
             Some((SupervisorSays::NoProtocol { oldest, newest }, _)) => {
-                let why = format!("it speaks the protocols {oldest} to {newest}, this release {PROTOCOL_OLDEST} to {PROTOCOL_NEWEST}");
+                let why = format!(
+                    "it supports the protocols {oldest} to {newest}, but this release supports {PROTOCOL_OLDEST} to {PROTOCOL_NEWEST}"
+                );
                 return Err(io::Error::new(io::ErrorKind::Unsupported, why));
             }
-            Some(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, "it does not greet")),
+            Some(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, "it did not send a greeting")),
             None => return Err(io::ErrorKind::ConnectionReset.into()),
         };
         let (from, to) = stream.into_split();

@@ -75,16 +75,16 @@ async fn look(shared: Arc<Shared>, folder: Folder) -> Option<Left> {
         }
         Err(error) if error.kind() == io::ErrorKind::Unsupported => {
             let folder = folder.path().display();
-            tracing::error!(%error, %folder, "a supervisor of another release cannot be spoken to: what it holds is ended, and told as lost");
+            tracing::error!(%error, %folder, "a supervisor of another release has an incompatible protocol: its attempt is ended, and reported as lost");
         }
         Err(error) if !is_of_a_dead_one(&error) => {
             let folder = folder.path().display();
-            tracing::error!(%error, %folder, "a supervisor cannot be spoken to: what it holds is ended, and told as lost");
+            tracing::error!(%error, %folder, "a supervisor cannot be reached: its attempt is ended, and reported as lost");
         }
         Err(error) if error.kind() == io::ErrorKind::TimedOut => {
             why = WhyLost::HolderHangs { silent_for: GREETING_PATIENCE };
             let folder = folder.path().display();
-            tracing::error!(%error, %folder, "a supervisor does not answer: what it holds is ended, and reported as lost");
+            tracing::error!(%error, %folder, "a supervisor does not answer: its attempt is ended, and reported as lost");
         }
         Err(error) => tracing::debug!(%error, folder = %folder.path().display(), "a supervisor does not answer"),
     }
@@ -105,7 +105,7 @@ async fn connected(folder: &Folder, release: &str) -> io::Result<(Connection, Op
     loop {
         match Connection::to(folder.clone(), release).await {
             Err(error) if may_pass(&error) && tries < TRIES_MAX => {
-                tracing::debug!(%error, folder = %folder.path().display(), "a supervisor is to be asked again");
+                tracing::debug!(%error, folder = %folder.path().display(), "a supervisor will be asked again");
                 tries += 1;
                 tokio::time::sleep(TRY_PAUSE).await;
             }
@@ -162,7 +162,7 @@ pub(super) async fn end_all_of(folder: &Folder, known: Option<(SupervisorProcess
     match tokio::time::timeout(ENDING_PATIENCE, ending).await {
         Ok(Ok(count @ 1..)) => tracing::warn!(count, "processes that had lost their supervisor were killed"),
         Ok(_) => {}
-        Err(_) => tracing::warn!("killing what is left of a supervisor takes long, and goes on by itself"),
+        Err(_) => tracing::warn!("killing the remaining processes of a supervisor takes long and continues by itself"),
     }
 }
 

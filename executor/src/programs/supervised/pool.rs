@@ -88,7 +88,7 @@ impl Pool {
                     Ok(connection) if state.idle.len() < SUPERVISORS_IDLE_MAX => state.idle.push(connection),
                     Ok(_) => {}
                     // Whoever needs one tries again, and is told.
-                    Err(error) => tracing::warn!(%error, "a supervisor does not come up"),
+                    Err(error) => tracing::warn!(%error, "a supervisor does not start"),
                 }
             });
         }
@@ -105,7 +105,7 @@ impl Inner {
         let folder = Folder::make(self.folder.join(name), &key)?;
         let connected = match timeout(UP_PATIENCE, self.up(&folder)).await {
             Ok(connected) => connected,
-            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "it does not come up in time")),
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "it did not start in time")),
         };
         if connected.is_err() {
             let _ = folder.remove();

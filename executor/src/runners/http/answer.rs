@@ -48,7 +48,7 @@ pub(super) async fn taken(attempt: &Attempt<'_>, request: &Request, answer: Answ
     }
     match Document::parse(document) {
         Ok(document) => fitting(&attempt.action, &document).map(Given::result),
-        Err(error) => Err(Failure::new(FailureKind::ResultInvalid, format!("the answer is no result: {error}")).into()),
+        Err(error) => Err(Failure::new(FailureKind::ResultInvalid, format!("the answer is not a valid result: {error}")).into()),
     }
 }
 

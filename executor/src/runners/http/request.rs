@@ -225,14 +225,14 @@ impl Request {
         let goes_on = matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308);
         let Some(location) = answered.get(LOCATION).filter(|_| goes_on) else { return Ok(None) };
         let denied = |why: &str| failed(FailureKind::EgressDenied, format!("{} redirected {why}", self.server()));
-        let location = location.to_str().map_err(|_| denied("to what is no URL"))?;
+        let location = location.to_str().map_err(|_| denied("to an invalid URL"))?;
         if has_hidden(location) {
-            return Err(denied("to what is no URL"));
+            return Err(denied("to an invalid URL"));
         }
-        let mut url = self.url.join(location).map_err(|_| denied("to what is no URL"))?;
+        let mut url = self.url.join(location).map_err(|_| denied("to an invalid URL"))?;
         url.set_fragment(None);
         if !is_web(&url) {
-            return Err(denied("to what is neither http nor https, or holds a user's name"));
+            return Err(denied("to a URL that is not http or https, or that contains a user name"));
         }
         if self.url.scheme() == "https" && url.scheme() == "http" {
             return Err(denied("from https to http"));
@@ -281,11 +281,11 @@ fn url<'r>(renderer: &mut Renderer<'r>, template: &'r Template) -> Result<Url, B
     };
     let host = literal.split_once("://").and_then(|(_, rest)| rest.split_once(['/', '?', '#']));
     if host.is_none_or(|(host, _)| host.is_empty()) {
-        let message = "the scheme and the host of `url` must be written out, up to the first `/`; or make the whole URL one `${{ … }}`";
+        let message = "write out the scheme and the host of `url`, up to the first `/`, or make the whole URL a single `${{ … }}`";
         return Err(failed(FailureKind::Expression, message));
     }
     if climbs(&text) {
-        return Err(invalid("`url` has a part `.` or `..`, which would leave the path that is written out"));
+        return Err(invalid("`url` has a part `.` or `..`, which would leave the literal part of the path"));
     }
     parsed(&text)
 }
@@ -297,15 +297,15 @@ fn is_whole(template: &Template) -> bool {
 
 fn parsed(text: &str) -> Result<Url, Broken> {
     if text.len() > URL_BYTES_MAX {
-        return Err(invalid(&format!("`url` has {} bytes, {URL_BYTES_MAX} is the most", text.len())));
+        return Err(invalid(&format!("`url` has {} bytes; the limit is {URL_BYTES_MAX}", text.len())));
     }
     // Parsers disagree on these; ours drops them or takes them for another character.
     if has_hidden(text) {
-        return Err(invalid("`url` has a space, a control character or a `\\` in it; percent-encode it"));
+        return Err(invalid("`url` contains a space, a control character or a `\\`; percent-encode it"));
     }
-    let mut url = Url::parse(text).map_err(|error| invalid(&format!("`url` is no URL: {error}")))?;
+    let mut url = Url::parse(text).map_err(|error| invalid(&format!("`url` is not a valid URL: {error}")))?;
     if !is_web(&url) {
-        let message = "`url` must be http or https and hold no user's name; give it as a header";
+        let message = "`url` must be http or https and must not contain a user name; send credentials in a header";
         return Err(failed(FailureKind::EgressDenied, message));
     }
     url.set_fragment(None);
@@ -356,25 +356,25 @@ fn method(text: Option<&str>) -> Result<Method, Broken> {
     let text = text.unwrap_or("GET");
     match Method::from_bytes(text.to_ascii_uppercase().as_bytes()) {
         Ok(method) if method != Method::CONNECT && method != Method::TRACE => Ok(method),
-        Ok(_) | Err(_) => Err(invalid(&format!("{} is not a method that can be sent", shown(text, METHOD_SHOWN_BYTES_MAX)))),
+        Ok(_) | Err(_) => Err(invalid(&format!("{} is not a valid HTTP method", shown(text, METHOD_SHOWN_BYTES_MAX)))),
     }
 }
 
 fn headers(given: Vec<(String, Value)>) -> Result<HeaderMap, Broken> {
     if given.len() > HEADERS_MAX {
-        return Err(invalid(&format!("{} headers are given, {HEADERS_MAX} is the most", given.len())));
+        return Err(invalid(&format!("{} headers are given; the limit is {HEADERS_MAX}", given.len())));
     }
     let mut headers = HeaderMap::with_capacity(given.len() + 3);
     for (name, value) in given {
         let name = HeaderName::from_bytes(name.as_bytes())
-            .map_err(|_| invalid(&format!("{} is not the name of a header", shown(&name, NAME_SHOWN_BYTES_MAX))))?;
+            .map_err(|_| invalid(&format!("{} is not a valid name for a header", shown(&name, NAME_SHOWN_BYTES_MAX))))?;
         if REFUSED_HEADERS.contains(&name.as_str()) {
             return Err(invalid(&format!("the header `{name}` belongs to the connection and cannot be set")));
         }
         let Some(text) = scalar(&format!("headers.{name}"), value)? else { continue };
         let mut value = HeaderValue::from_str(&text)
             .or_else(|error| if text.is_ascii() { Err(error) } else { HeaderValue::from_bytes(text.as_bytes()) })
-            .map_err(|_| invalid(&format!("the header `{name}` holds a line break or another control character")))?;
+            .map_err(|_| invalid(&format!("the header `{name}` contains a line break or another control character")))?;
         value.set_sensitive(true);
         headers.insert(name, value);
     }
@@ -391,7 +391,7 @@ fn body_of<'r>(renderer: &mut Renderer<'r>, body: &'r HttpBody, headers: &mut He
     let json = json.map(|json| renderer.value("json", json)).transpose()?.filter(|value| !value.is_null());
     let text = text.map(|text| renderer.scalar("body", text)).transpose()?.flatten();
     let (text, kind) = match (json, text) {
-        (Some(_), Some(_)) => return Err(invalid("both `json` and `body` are given; a request sends one of them")),
+        (Some(_), Some(_)) => return Err(invalid("both `json` and `body` are given, but a request can have only one of them")),
         (Some(value), None) => (Some(value.to_string()), "application/json"),
         (None, text) => (text, "text/plain; charset=utf-8"),
     };

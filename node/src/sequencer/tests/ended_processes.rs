@@ -85,7 +85,7 @@ fn a_reaction_that_ended_three_processes_is_put_aside_by_the_fourth_and_everythi
         Fact::ReactionParked(fact) => Some((fact.of, fact.error.as_str())),
         _ => None,
     });
-    assert_eq!(parked, Some((Position(1), "the process ended 3 times while this was worked out")));
+    assert_eq!(parked, Some((Position(1), "the process ended 3 times during this reaction")));
     assert!(!folder.path().join("crash.json").exists(), "the note is gone with what it was about");
     assert!(life(folder.path()).success(), "what is put aside is not worked out again by itself");
 }

@@ -92,7 +92,7 @@ impl SqliteLogReader {
     fn blamed(&self, error: LogError, at: Position, found: Found) -> LogError {
         match found {
             Found::ByIndex if self.read(Position(at.0.saturating_sub(1)), ReadLimit { records: 1, bytes: 0 }).is_ok() => {
-                LogError::Index(format!("it leads to another record at position {at} than stands there"))
+                LogError::Index(format!("it leads to a different record than the one at position {at}"))
             }
             Found::ByIndex | Found::AtOrAfter(_) => error,
         }
@@ -151,8 +151,10 @@ impl LogReader for SqliteLogReader {
             expected = expected.next();
             if record.stream != *stream || record.revision != expected {
                 let (found, at) = (record.revision, record.position);
-                let why =
-                    format!("of {stream}, revision {expected} is looked for, and {found} of {} is found, at position {at}", record.stream);
+                let why = format!(
+                    "of {stream}, revision {expected} was expected, but revision {found} of {} was found, at position {at}",
+                    record.stream
+                );
                 return Err(LogError::Index(why));
             }
         }
@@ -164,7 +166,7 @@ impl LogReader for SqliteLogReader {
         let found = self.records(&sql, params![self.number, id.as_bytes()], ReadLimit { records: 1, bytes: 0 }, Found::ByIndex)?;
         match found.into_iter().next() {
             Some(record) if record.id != id => {
-                Err(LogError::Index(format!("another record is found by the id {id}, at position {}", record.position)))
+                Err(LogError::Index(format!("the id {id} leads to another record, at position {}", record.position)))
             }
             found => Ok(found),
         }
@@ -201,7 +203,7 @@ impl SqliteLogReader {
                             (SELECT 1 FROM seen_places AS there WHERE there.scope = seen.scope AND there.prefix = seen.prefix \
                              AND there.number = seen.number)";
         let lost: i64 = self.connection.query_row(LOST, [self.number], |row| row.get(0)).map_err(|error| store_failed(&error))?;
-        if lost == 0 { Ok(()) } else { Err(LogError::Index(format!("{lost} keys that were seen are missing from seen_places"))) }
+        if lost == 0 { Ok(()) } else { Err(LogError::Index(format!("{lost} known keys are missing from seen_places"))) }
     }
 }
 

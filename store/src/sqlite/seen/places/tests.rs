@@ -228,7 +228,7 @@ fn a_place_that_is_lost_is_found_by_a_check_and_written_again_by_hand() {
     let connection = Connection::open(world.folder.path().join("log.sqlite")).unwrap();
     connection.execute_batch("DELETE FROM seen_places WHERE number = 3").unwrap();
     let error = world.log.reader().unwrap().check_indexes().unwrap_err().to_string();
-    assert!(error.contains("1 keys that were seen are missing"), "{error}");
+    assert!(error.contains("1 known keys are missing"), "{error}");
     // As docs/errors/log-index-damaged.md says.
     connection.execute_batch("REINDEX; INSERT OR IGNORE INTO seen_places SELECT scope, prefix, number FROM seen").unwrap();
     world.check();
