@@ -1,32 +1,32 @@
-//! Why a rehearsal cannot go on.
+//! Why a rehearsal cannot continue.
 
 use ensue_engine::names::{ActionRef, TriggerRef};
 use ensue_packs::cases::StepPath;
 use thiserror::Error;
 
-/// Why a rehearsal cannot go on; each says what to do.
+/// Why a rehearsal cannot continue. Each message says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Stuck {
-    /// Nobody said what comes of an attempt.
+    /// No mock defines the outcome of an attempt.
     #[error("`{path}` would run `{action}`, which has no mock here")]
     NoMock {
         /// The step.
         path: StepPath,
-        /// What it runs.
+        /// The action that it runs.
         action: ActionRef,
-        /// A result in the shape that it declares, as JSON.
+        /// An example of the declared result, as JSON.
         like: String,
     },
-    /// Nobody said what people answer.
+    /// No mock defines what people answer.
     #[error("`{path}` asks people, and no mock says what they answer")]
     NoAnswer {
         /// The step.
         path: StepPath,
-        /// An answer in the shape that is asked for, as JSON.
+        /// An example of an answer in the requested shape, as JSON.
         like: String,
     },
-    /// Nobody said which event comes.
+    /// No mock defines which event comes.
     #[error("`{path}` waits for an event of `{trigger}`, and no mock says which one comes")]
     NoEvent {
         /// The step.
@@ -34,31 +34,31 @@ pub enum Stuck {
         /// The trigger.
         trigger: String,
     },
-    /// The event that was to come is not the one that is waited for.
+    /// The mocked event does not match what the step waits for.
     #[error("the event of `{path}` is not the one that it waits for: its `when` does not hold")]
     EventUnfit {
         /// The step.
         path: StepPath,
     },
-    /// There are fewer mocks than it takes.
+    /// There are fewer mocks than needed.
     #[error("the mocks of `{path}` are {has}, and this would be number {number}")]
     MocksOver {
         /// The step.
         path: StepPath,
         /// How many there are.
         has: usize,
-        /// Which one is wanted, from 1.
+        /// The number of the missing one, from 1.
         number: usize,
     },
-    /// An answer cannot be given.
+    /// The answer is rejected.
     #[error("the answer to `{path}` is not taken: {why}")]
     AnswerRefused {
         /// The step.
         path: StepPath,
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// It was to expire, and never does.
+    /// The mock says that it expires, but it never does.
     #[error("`{path}` has no `expires`, and waits for ever")]
     NeverExpires {
         /// The step.
@@ -70,22 +70,22 @@ pub enum Stuck {
     /// There is no such trigger.
     #[error("there is no trigger `{0}`")]
     NoTrigger(TriggerRef),
-    /// Something was asked for that is not allowed.
+    /// The core rejected a command.
     #[error("it is refused: {0}")]
     Refused(String),
-    /// It goes on and on.
+    /// It does not end.
     #[error("it does not come to an end within {0} records")]
     Endless(usize),
-    /// The core put something aside: a bug.
+    /// The core parked a reaction, which is an internal error.
     #[error("what follows could not be worked out: {0}")]
     PutAside(String),
-    /// The catalog cannot be built: a bug.
+    /// The catalog cannot be built, which is an internal error.
     #[error("the catalog cannot be built: {0}")]
     NoCatalog(String),
 }
 
 impl Stuck {
-    /// Says what helps, where that is known.
+    /// Returns a suggestion, if there is one.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoMock { path, like, .. } => Some(format!("say what it comes to:\nmocks:\n  {path}: {{ result: {like} }}")),

@@ -1,5 +1,6 @@
-//! The rooms of a crate: its top-level modules, each with the folder of the same name. An import that leads back to the room that it
-//! came from, over however many others, makes a circle, and a circle can only be understood as a whole.
+//! The rooms of a crate: its top-level modules, each with the folder of the same name. An import that leads
+//! back to the room that it came from, directly or over others, makes a circle, and a circle can only be
+//! understood as a whole.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +9,7 @@ use syn::{Item, ItemMod, ItemUse, Path, UseTree};
 
 use crate::{CRATES, demand_none, files};
 
-/// The crates whose rooms still make circles, and how many rooms are in them. A figure may only become smaller.
+/// The crates whose rooms still make circles, and how many rooms are in them. A figure may only decrease.
 const STILL_IN_CIRCLES: &[(&str, usize)] = &[("api", 32), ("cli", 9), ("engine", 22), ("executor", 15), ("expression", 10), ("packs", 4)];
 
 #[test]
@@ -28,7 +29,7 @@ fn imports_between_the_rooms_of_a_crate_make_no_circle() {
     demand_none(&findings, "move what both rooms need into a room below them:");
 }
 
-/// For each room of a crate, the rooms of the same crate that it names.
+/// For each room of a crate, the rooms of the same crate that it imports from.
 type Imports = BTreeMap<String, BTreeSet<String>>;
 
 fn imports(folder: &str) -> Imports {
@@ -44,7 +45,7 @@ fn imports(folder: &str) -> Imports {
         sources.iter().map(|(path, _)| path[0].clone()).filter(|room| !matches!(&**room, "lib" | "main")).collect();
     let mut imports: Imports = rooms.iter().map(|room| (room.clone(), BTreeSet::new())).collect();
     for (path, file) in sources {
-        // A test may look at everything.
+        // A test may import from everywhere.
         if path.iter().any(|part| part == "tests") || !rooms.contains(&path[0]) {
             continue;
         }
@@ -56,7 +57,7 @@ fn imports(folder: &str) -> Imports {
     imports
 }
 
-/// Gathers the rooms that a file names by paths from the crate's root.
+/// Collects the rooms that a file names by paths from the crate's root.
 struct Names<'s> {
     path: &'s [String],
     rooms: &'s BTreeSet<String>,
@@ -64,7 +65,7 @@ struct Names<'s> {
 }
 
 impl Names<'_> {
-    /// Notes the room that a path leads to, where it begins at the crate or goes up to its root.
+    /// Notes the room that a path leads to, if it starts at the crate or goes up to its root.
     fn note(&mut self, parts: &[String]) {
         let room = match parts {
             [first, room, ..] if first == "crate" => room,
@@ -126,7 +127,7 @@ fn is_for_tests(item: &Item) -> bool {
     })
 }
 
-/// The groups of rooms of which each leads to every other: rooms that reach each other, by the rooms that each reaches.
+/// The groups of rooms of which each can reach every other, from the rooms that each reaches.
 fn circles(imports: &Imports) -> Vec<BTreeSet<String>> {
     let reached: BTreeMap<&String, BTreeSet<&String>> = imports.keys().map(|room| (room, reach(imports, room))).collect();
     let mut circles: Vec<BTreeSet<String>> = Vec::new();

@@ -1,6 +1,6 @@
-//! I1: a key belongs to one event of one caller, and only its own caller is held to it.
+//! I1: a dedupe key belongs to one event of one caller and does not affect other callers.
 //!
-//! That a key is accepted once in its time is in `answers.rs`.
+//! `answers.rs` checks that a key is accepted once while it is remembered.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::oracle::{Ledger, Violation, demand};
 use crate::sometimes;
 use crate::traffic::{Outcome, Wish};
 
-/// What a refusal says that a key was used before, as text or as its problem's code.
+/// How a refusal says that a key was already used, as text or as its problem's code.
 const USED_BEFORE: [&str; 2] = ["dedupe key was used", "dedupe_key_reused"];
 
 pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
