@@ -1,4 +1,4 @@
-//! Who may do what.
+//! Permissions: which caller may do what.
 
 use axum::http::Method;
 use ensue_api::permissions::Role;
@@ -15,10 +15,10 @@ async fn each_route_lets_in_whom_the_table_says() {
     matrix.push('\n');
     for route in TestApi::new().front.routes() {
         let path = filled(&route.path);
-        // A node of its own: what one caller may change, the next must not see changed.
+        // A separate node for each: one caller's changes must not affect the next.
         let api = TestApi::new();
         let ask = || api.ask(route.method.clone(), &path).json(&serde_json::json!({}));
-        // A stream has a status and no end: no body is read.
+        // A stream has a status and no end, so its body is not read.
         let mut statuses = vec![ask().response().await.status().as_u16(), ask().bearing("nothing").response().await.status().as_u16()];
         for (role, _) in Role::ALL {
             let api = TestApi::new();
@@ -118,7 +118,7 @@ async fn games_with_a_method_change_nothing() {
         assert_eq!(answer.header("allow"), Some("GET,HEAD,OPTIONS"), "{name}");
         answer.expect_problem(405, "method_not_allowed");
     }
-    // HEAD is GET without a body, also for who may do it.
+    // HEAD is GET without a body, and needs the same permissions.
     api.ask(Method::HEAD, path).answer().await.expect(401);
     assert_eq!(api.ask(Method::HEAD, path).by("viewer").answer().await.expect(200).text, "");
 }
@@ -140,7 +140,7 @@ async fn it_must_be_clear_who_calls() {
         let path = format!("/api/v1/events?{query}");
         api.get(&path).bearing(&token).answer().await.expect_problem(400, "token_in_url");
     }
-    // A cookie is not looked at, whatever it says.
+    // Cookies are ignored, whatever they contain.
     api.get("/api/v1/events").with("cookie", &format!("token={token}")).answer().await.expect_problem(401, "unauthenticated");
 }
 
@@ -161,9 +161,9 @@ async fn what_one_may_not_see_is_not_there() {
     let not_there = api.get("/api/v1/keys/demo.nothing").by("viewer").answer().await.expect_problem(404, "not_found");
     assert_eq!(there["detail"].as_str().unwrap().replace("secret", "nothing"), not_there["detail"].as_str().unwrap());
     assert_eq!(there["hint"], not_there["hint"]);
-    // The list itself is no secret, and neither is that one may not see it.
+    // The list itself is not secret, and neither is the fact that the caller may not see it.
     api.get("/api/v1/keys").by("viewer").answer().await.expect_problem(403, "forbidden");
-    // Who may see a thing is told that they may not change it.
+    // A caller that may read a thing is told that it may not change it.
     api.post("/api/v1/rules/demo.greet/disable").by("viewer").answer().await.expect_problem(403, "forbidden");
     api.post("/api/v1/rules/demo.greet/disable").by("release_managers").answer().await.expect_problem(404, "not_found");
 }

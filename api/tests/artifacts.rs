@@ -1,4 +1,4 @@
-//! Files that attempts gave away: listed, served as attachments, in ranges, and gone; and what attempts say of how far they are.
+//! Artifacts: listed, served as attachments, in ranges, and removed; and the progress of attempts.
 
 use ensue_api::{QueueName, Queues};
 use ensue_engine::command::Said;
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::support::TestApi;
 
-/// An execution that gave one file away: its path, and the path of the file.
+/// Creates an execution with one artifact. Returns the execution's path, and the path of the file.
 async fn given_away(api: &TestApi, name: &str, media_type: Option<&str>, content: &[u8]) -> (String, String) {
     let id = api.execution().await;
     api.node.give_away(&id, 0, name, media_type, content);

@@ -1,4 +1,4 @@
-//! CloudEvents, in the forms in which the specification has them on the wire.
+//! CloudEvents in the wire forms of the specification.
 
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ const STRUCTURED: &str = "application/cloudevents+json";
 const BATCH: &str = "application/cloudevents-batch+json";
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-/// An event of a trigger that wants a name.
+/// An event of a trigger that requires a name.
 fn hello(id: &str, name: &str) -> Value {
     json!({ "specversion": "1.0", "id": id, "source": "/greetings", "type": "demo.hello", "data": { "name": name } })
 }
@@ -27,7 +27,7 @@ fn binary<'a>(api: &'a TestApi, headers: &[(&str, &str)]) -> Asked<'a> {
     headers.iter().fold(api.post(EVENTS).by("admin"), |asked, (name, value)| asked.with(name, value))
 }
 
-/// Shows an event that was taken, once it can be seen.
+/// Returns an accepted event once it can be read.
 async fn shown(api: &TestApi, taken: &Answer, accept: &str) -> Value {
     let path = format!("{EVENTS}/{}", taken.json()["id"].as_str().unwrap());
     let position = taken.header("ensue-position").unwrap();
@@ -70,7 +70,7 @@ async fn the_same_event_is_the_same_in_each_form_and_is_taken_once() {
     let mut repeat = first.clone();
     repeat["repeat"] = true.into();
     assert_eq!(again.json(), json!({ "items": [repeat] }));
-    // An id belongs to its source, and both to their caller; what else differs is not looked at.
+    // An id belongs to its source, and both to their caller; other differences are ignored.
     assert_eq!(structured(&api, &hello("17", "bo")).await.expect(200).json(), first);
     let mut other = hello("17", "ana");
     other["source"] = "/greetings/".into();
@@ -109,7 +109,7 @@ async fn an_event_in_headers_keeps_what_they_say() {
 #[tokio::test]
 async fn what_goes_in_comes_out() {
     let api = TestApi::new();
-    // The examples of the JSON format, of a type that is a trigger here.
+    // The examples of the JSON format, with a type that is a trigger here.
     let with = |number: usize, more: Value| {
         let mut event = json!({
             "specversion": "1.0",
@@ -158,7 +158,7 @@ async fn any_event_is_given_as_one() {
         "data": { "name": "ana" },
     });
     assert_eq!(shown(&api, &taken, STRUCTURED).await, expected);
-    // A payload that only looks like an event's attributes claims nothing.
+    // A payload that only looks like an event's attributes has no effect.
     for source in ["/shop", "api"] {
         let mut claimed = hello("17", "ana");
         (claimed["source"], claimed["type"]) = (source.into(), "demo.anything".into());

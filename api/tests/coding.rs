@@ -1,4 +1,4 @@
-//! Answers under a coding: the same bytes in fewer, under tags of their own.
+//! Content codings of answers: the same content compressed, with separate tags.
 
 use std::io::Read as _;
 

@@ -1,4 +1,4 @@
-//! `If-Match` and `If-None-Match` on writes: what is not as its caller has read it is not changed.
+//! `If-Match` and `If-None-Match` on writes: a resource is changed only if it is as the caller read it.
 
 use axum::http::Method;
 use ensue_api::routes::Demand;
@@ -9,7 +9,7 @@ use crate::support::{Answer, TestApi, filled};
 const KEY: &str = "/api/v1/keys/demo.secret";
 const ECHO: &str = "/api/v1/actions/core.echo/execute";
 
-/// A thing that is read at a path, and a write of it.
+/// A readable path, and a write to it.
 struct Write {
     read: String,
     method: Method,
@@ -40,7 +40,7 @@ async fn tag(api: &TestApi, path: &str) -> String {
     api.get(path).by("admin").answer().await.expect(200).header("etag").unwrap().to_owned()
 }
 
-/// One write of every kind that there is, each of a thing that is there.
+/// One write of every kind, each of an existing resource.
 async fn writes(api: &TestApi) -> Vec<Write> {
     set(api, &[]).await.expect(201);
     api.post("/api/v1/tokens").by("admin").json(&json!({ "name": "bo", "roles": ["viewer"] })).answer().await.expect(201);
@@ -96,7 +96,7 @@ async fn every_write_of_what_can_be_read_is_done_where_it_is_as_its_caller_read_
             write.sent(&api, "if-match", malformed).await.expect_problem(400, "condition_invalid");
         }
         assert_eq!((api.node.head_position(), write.tag(&api).await), (head, tag.clone()), "{shown}: nothing was done");
-        // The tag of any coding is the thing's, and one of several is enough.
+        // The tag of any coding is the resource's, and one match of several is enough.
         let coded = format!("{}-gzip\"", tag.trim_end_matches('"'));
         let done = write.sent(&api, "if-match", &format!("\"other\", {coded}")).await;
         assert!(done.status.is_success(), "{shown}: {}", done.text);
@@ -166,7 +166,7 @@ async fn what_must_be_there_is_not_made_and_what_must_not_be_there_is_not_change
     assert_ne!(tag(&api, KEY).await, first, "a key that was set anew is another, whatever its value");
     set(&api, &[("if-match", "*"), ("if-none-match", "*")]).await.expect_problem(400, "condition_invalid");
     set(&api, &[("if-none-match", &first)]).await.expect_problem(400, "condition_invalid");
-    // Who read a key that was removed and set since then has read another.
+    // A key that was removed and set again differs from the one read before.
     api.ask(Method::DELETE, KEY).by("admin").with("if-match", "*").answer().await.expect(204);
     api.ask(Method::DELETE, KEY).by("admin").with("if-match", "*").answer().await.expect_problem(412, "precondition_failed");
     set(&api, &[("if-none-match", "*")]).await;
@@ -174,7 +174,7 @@ async fn what_must_be_there_is_not_made_and_what_must_not_be_there_is_not_change
     for absent in ["/api/v1/rules/demo.nothing/disable", "/api/v1/parked_reactions/4711/retry"] {
         api.post(absent).by("admin").with("if-match", "*").answer().await.expect_problem(412, "precondition_failed");
         api.post(absent).by("admin").answer().await.expect_problem(404, "not_found");
-        // What is wrong with the request comes first.
+        // Errors in the request come first.
         let misspelt = format!("{absent}?dry_run=yes");
         api.post(&misspelt).by("admin").with("if-match", "*").answer().await.expect_problem(400, "bad_parameter");
     }

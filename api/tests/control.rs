@@ -1,4 +1,4 @@
-//! Executions that are held up and run again: what is refused, and what is done once.
+//! Pausing and rerunning executions: what is rejected, and what is done once.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! What holds on every path.
+//! Conventions of all paths.
 
 use axum::http::Method;
 use ensue_api::{QueueName, Queues};
@@ -57,7 +57,7 @@ async fn parameters_come_from_a_closed_list_and_once() {
     for limit in ["-1", "1e9", "9223372036854775808", "201"] {
         ask(&format!("limit={limit}")).answer().await.expect_problem(400, "bad_parameter");
     }
-    // A value that looks like a statement is a value.
+    // A value that looks like a statement is only a value.
     let none = ask("action=%27%20OR%201%3D1--").answer().await.expect(200).json();
     assert_eq!(none["items"], json!([]));
 }
@@ -69,7 +69,7 @@ async fn every_route_refuses_a_parameter_that_it_does_not_know() {
     for probe in PROBES {
         api.get(&format!("{probe}?verbose")).answer().await.expect(200);
     }
-    // What stands in the query of a delivery is its sender's, and probes add what their tools know.
+    // The query of a delivery is its sender's, and tools add their own to probes.
     let is_closed = |path: &str| !path.starts_with("/hooks/") && !PROBES.contains(&path);
     for route in api.front.routes().iter().filter(|route| is_closed(&route.path)) {
         let path = format!("{}?colour=red", filled(&route.path));
@@ -112,7 +112,7 @@ async fn the_routes_that_wait_for_a_position_are_those_that_the_document_tells_o
         let position = sent.header("ensue-position").unwrap().to_owned();
         let asked = api.ask(route.method.clone(), &filled(&route.path)).by("admin").with("ensue-position", &position).json(&json!({}));
         let response = asked.response().await;
-        // A stream that is let begin has no end.
+        // A stream that is allowed to start has no end.
         let is_behind = response.status() == 503 && {
             let body = response.into_body().collect().await.unwrap().to_bytes();
             assert!(String::from_utf8_lossy(&body).contains("\"view_behind\""), "{route:?}");
@@ -121,7 +121,7 @@ async fn the_routes_that_wait_for_a_position_are_those_that_the_document_tells_o
         let operation = &DOCUMENT["paths"][&route.path][route.method.as_str().to_lowercase()];
         let takes = |name: &str| operation["parameters"].as_array().unwrap().iter().any(|parameter| parameter["name"] == name);
         assert_eq!(is_behind, takes("Ensue-Position"), "{} {}", route.method, route.path);
-        // A tag is compared with what is read as of the end of the log.
+        // A tag is compared with the state at the end of the log.
         let may_be_behind = takes("Ensue-Position") || takes("If-Match");
         assert_eq!(may_be_behind, responses_of(operation).get("503").is_some_and(|response| response.to_string().contains("view_behind")));
     }
@@ -161,7 +161,7 @@ async fn header_of_ours_that_is_not_known_is_named() {
     assert!(problem["detail"].as_str().unwrap().contains("`ensue-mock`"), "{problem}");
     let problem = asked("ensue-postion").await.expect_problem(400, "unknown_header");
     assert_eq!(problem["hint"], "did you mean `ensue-position`?");
-    // What a sender gives its deliveries is the sender's.
+    // The headers of a delivery are its sender's.
     let posted = api.post("/hooks/demo/door").with("content-type", "application/json").with("ensue-mock", "1").body("{}").answer();
     assert_ne!(posted.await.status.as_u16(), 400);
 }
@@ -205,7 +205,7 @@ async fn a_bug_answers_with_its_request_s_id_and_nothing_else() {
     let problem = api.get("/api/v1/doctor").by("admin").with("x-request-id", "ana-7").answer().await.expect_problem(500, "internal_error");
     assert_eq!(problem["request_id"], "ana-7");
     assert!(!problem.to_string().contains("secret detail"), "{problem}");
-    // The next request is none the worse.
+    // The next request is not affected.
     api.get("/api/v1/events").by("admin").answer().await.expect(200);
 }
 
@@ -248,7 +248,7 @@ async fn what_cannot_be_done_now_says_when_to_come_again() {
     full.get("/livez").answer().await.expect_problem(503, "busy");
 }
 
-/// Queues with room, but for one.
+/// Queues without limits, except for one.
 fn capped(name: QueueName, cap: u64) -> Queues {
     Queues::with(|queue| if queue == name { cap } else { 1_000_000_000 })
 }
@@ -329,7 +329,7 @@ async fn metrics_have_every_queue_and_only_values_from_closed_lists() {
         }
     }
     assert!(answer.text.contains("ensue_memory_max_bytes 512\n") && answer.text.ends_with("# EOF\n"), "{}", answer.text);
-    // Whatever is asked for, there are no more lines.
+    // The number of lines does not depend on the requests.
     let lines = answer.text.lines().count();
     for at in 0..50 {
         api.get(&format!("/api/v1/nothing-{at}")).by("viewer").with("user-agent", &format!("agent-{at}")).answer().await.expect(404);

@@ -11,7 +11,7 @@ async fn tried(api: &TestApi, path: &str, body: &Value) -> Answer {
     answer
 }
 
-/// A dry run that went well says nothing more.
+/// A successful dry run has an empty answer.
 fn would_be(answer: &Answer) {
     assert_eq!((answer.status.as_u16(), answer.text.as_str(), answer.header("ensue-position")), (204, "", None), "{}", answer.text);
 }
@@ -29,7 +29,7 @@ async fn what_would_be_done_is_not_done() {
     assert_eq!(api.get("/api/v1/rules/demo.greet").by("admin").answer().await.expect(200).json()["mode"], "enabled");
     let id = api.post("/api/v1/actions/core.echo/execute").by("admin").json(&run).answer().await.expect(202).json()["id"].clone();
     would_be(&tried(&api, &format!("/executions/{}/cancel", id.as_str().unwrap()), &json!({})).await);
-    // A key counts from the request on that is carried out.
+    // A key is used up only by a request that is carried out.
     let keyed = |path: &str| api.post(path).by("admin").with("idempotency-key", "1").json(&hello).answer();
     would_be(&keyed("/api/v1/events?dry_run=true").await);
     keyed("/api/v1/events?dry_run=false").await.expect(202);
@@ -50,7 +50,7 @@ async fn what_would_be_refused_is_refused_alike() {
     let id = id.await.expect(202).json()["id"].as_str().unwrap().to_owned();
     let settled = tried(&api, &format!("/executions/{id}/settle"), &json!({ "outcome": "retry" })).await;
     settled.expect_problem(409, "execution_not_indeterminate");
-    // Who may not do a thing may not try it either, and what cannot be tried says so.
+    // A caller without permission gets no dry run either, and a route without dry runs says so.
     let path = "/api/v1/actions/core.echo/execute?dry_run=true";
     api.post(path).by("viewer").json(&json!({})).answer().await.expect_problem(403, "forbidden");
     tried(&api, "/tokens", &json!({ "name": "ana", "roles": ["viewer"] })).await.expect_problem(400, "unknown_parameter");

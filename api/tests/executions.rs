@@ -12,7 +12,7 @@ use crate::support::TestApi;
 /// Longer than any request takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Waits until an execution runs, and gives its id.
+/// Waits until an execution runs, and returns its id.
 async fn running(api: &TestApi) -> String {
     let looks = async {
         loop {
@@ -82,7 +82,7 @@ async fn who_waits_for_the_end_holds_no_room_for_a_body_meanwhile() {
     let waiting = waiting.json(&json!({ "params": { "message": "hi" } })).answer();
     let ending = async {
         let execution = running(&api).await;
-        // Who waits has gone on by the time that another request is answered.
+        // A waiting request has made progress by the time another request is answered.
         running(&api).await;
         let held = bodies.depth();
         api.node.succeed(&execution, r#"{"message":"hi"}"#);
@@ -135,7 +135,7 @@ async fn a_timeline_is_told_to_its_end_however_large_its_records_are() {
         kinds.extend(page["items"].as_array().unwrap().iter().map(|entry| entry["kind"].clone()));
         next = page["next"].as_str().map(|cursor| format!("/api/v1/executions/{id}/timeline?cursor={cursor}"));
     }
-    // What follows from so large a result is owed to the next turn.
+    // The reaction to so large a result is owed to the next turn.
     assert_eq!(kinds, ["execution.requested", "attempt.started", "attempt.succeeded"]);
 }
 
@@ -219,7 +219,7 @@ async fn failure_of_a_program_has_the_end_of_its_standard_error() {
 async fn an_output_that_is_thrown_away_while_it_is_sent_breaks_off() {
     let api = TestApi::new();
     let id = api.execution().await;
-    // More than waits for a caller that reads slowly.
+    // More than is buffered for a caller that reads slowly.
     api.node.print(&id, OutputStream::Stdout, &"a".repeat(1024 * 1024));
     api.node.succeed(&id, "{}");
     let path = format!("/api/v1/executions/{id}/logs?stream=stdout");
@@ -295,7 +295,8 @@ async fn who_is_let_in_no_more_follows_no_more() {
     assert!(began.elapsed() < Duration::from_secs(7), "{:?}", began.elapsed());
 }
 
-/// Has an execution print each tenth of a second, so that there is always more to tell, until somebody who follows it is done.
+/// Lets an execution print every tenth of a second, so that there is always more to send, until its follower
+/// is done.
 async fn followed_while_it_prints(api: &TestApi, then: impl FnOnce()) -> Duration {
     let id = api.execution().await;
     let path = format!("/api/v1/executions/{id}/logs?stream=stdout&follow=true");

@@ -99,7 +99,7 @@ async fn an_unknown_hook_is_one_and_the_same_404() {
     let other_method = api.ask(Method::GET, "/hooks/demo/door").answer().await;
     assert_eq!(other_method.header("allow"), Some("POST, OPTIONS"));
     other_method.expect_problem(405, "method_not_allowed");
-    // Whether there is a hook or not, another method is answered alike.
+    // Whether the hook exists or not, another method gets the same answer.
     api.ask(Method::GET, "/hooks/demo/nothing").answer().await.expect_problem(405, "method_not_allowed");
 }
 
@@ -107,7 +107,7 @@ async fn an_unknown_hook_is_one_and_the_same_404() {
 async fn a_body_that_is_too_large_is_refused_before_it_is_read() {
     let api = TestApi::within(Limits { body_bytes_max: 16, ..Limits::default() });
     let announced = api.post("/hooks/demo/door").with("content-type", "application/json").with("content-length", "17");
-    // The body that was announced never comes: the answer must not wait for it long.
+    // The announced body never comes: the answer must not wait for it long.
     let never = axum::body::Body::from_stream(tokio_stream::pending::<Result<bytes::Bytes, std::io::Error>>());
     announced.body(never).answer().await.expect_problem(413, "body_too_large");
     let unannounced = api.post("/hooks/demo/door").with("content-type", "application/json").body(r#"{"kind":"hello","name":"ana"}"#);

@@ -1,4 +1,4 @@
-//! Inquiries: who sees and answers them, what answers are taken, and what those learn who come too late.
+//! Inquiries: who may see and answer them, which answers are accepted, and what happens to late ones.
 
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ fn question() -> Value {
     })
 }
 
-/// Asks, and gives the inquiry as it is listed.
+/// Opens an inquiry, and returns it as it is listed.
 async fn asked(api: &TestApi, params: &Value) -> Value {
     let run = api.post("/api/v1/actions/core.inquiry/execute").by("admin").json(&json!({ "params": params })).answer().await.expect(202);
     let run = run.json();

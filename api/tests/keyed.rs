@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: what is sent again is not done again, and answered as before.
+//! `Idempotency-Key`: a repeated request is not carried out again, and gets the first answer.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ async fn send(api: &TestApi, path: &str, key: &str, body: &Value) -> Answer {
     api.post(path).by("admin").with("idempotency-key", key).json(body).answer().await
 }
 
-/// What an answer says, but for what is each request's own.
+/// The parts of an answer that a repeat must have in common with it.
 fn said(answer: &Answer) -> (u16, Option<&str>, Option<&str>, &str) {
     (answer.status.as_u16(), answer.header("ensue-position"), answer.header("location"), &answer.text)
 }
@@ -36,13 +36,13 @@ async fn a_request_that_is_sent_again_is_not_carried_out_again_and_answered_alik
     for (number, (path, body)) in [
         (EVENTS, hello("ana")),
         (EVENTS, json!([hello("ana"), keyed("bo", "1"), keyed("bo", "1"), hello("cy")])),
-        // All of it is there before: that is what its repeat is told as well.
+        // All of it exists already, and its repeat reports the same.
         (EVENTS, json!([keyed("bo", "1")])),
         (EVENTS, json!([])),
         (ECHO, message("hi")),
         ("/api/v1/rules/demo.greet/shadow", json!({})),
         ("/api/v1/rules/demo.greet/enable", json!({})),
-        // Nothing is changed by this, and nothing shall be by its repeat.
+        // This changes nothing, and its repeat must not either.
         ("/api/v1/rules/demo.greet/enable", json!({})),
     ]
     .into_iter()
@@ -51,7 +51,7 @@ async fn a_request_that_is_sent_again_is_not_carried_out_again_and_answered_alik
         let key = format!("key-{number}");
         let first = send(&api, path, &key, &body).await;
         assert!(first.status.is_success(), "{path}: {}", first.text);
-        // What happens meanwhile changes nothing about what was answered.
+        // Later changes do not affect the first answer.
         api.event("di").await;
         api.post("/api/v1/rules/demo.greet/disable").by("admin").answer().await.expect(200);
         let (head, kinds) = (api.node.head_position(), api.node.kinds().len());
@@ -129,7 +129,7 @@ async fn while_the_first_request_of_a_key_is_under_way_the_next_is_told_so() {
     assert_eq!(api.node.kinds().iter().filter(|kind| **kind == "execution.requested").count(), 1);
 }
 
-/// The paths by which something is done, those where a key is heeded and those where it is passed over.
+/// The paths of changes: those that support a key, and those that ignore it.
 fn paths(api: &TestApi) -> (BTreeSet<String>, BTreeSet<String>) {
     let routes = api.front.routes().iter().filter(|route| route.method == Method::POST && route.demands != Demand::Nothing);
     routes.map(|route| route.path.clone()).partition(|path| {
@@ -182,10 +182,10 @@ async fn every_path_that_heeds_a_key_does_a_thing_once_under_it() {
         ));
     }
     let mut told: BTreeSet<String> = asked.iter().map(|(path, ..)| (*path).to_owned()).collect();
-    // Under its key each of many is changed once, as `many.rs` shows.
+    // With a key, each of many is changed once, as `many.rs` shows.
     told.extend(["cancel", "pause", "resume", "rerun"].map(|change| format!("/api/v1/executions/{change}")));
     told.extend(["retry", "dismiss"].map(|deal| format!("/api/v1/dead_letters/{deal}")));
-    // `cli/tests/scheduled.rs` shows it of a rule with a schedule.
+    // `cli/tests/scheduled.rs` covers it with a scheduled rule.
     told.insert("/api/v1/rules/{ref}/backfill".to_owned());
     assert_eq!(told, paths(&api).0, "each path that heeds a key is asked here");
     for (number, (_, path, body)) in asked.iter().enumerate() {
@@ -195,7 +195,7 @@ async fn every_path_that_heeds_a_key_does_a_thing_once_under_it() {
         let (head, kinds) = (api.node.head_position(), api.node.kinds().len());
         let again = send(&api, path, &key, body).await;
         if path == "/api/v1/tokens" {
-            // Its secret is shown once.
+            // Its secret is shown only once.
             again.expect_problem(409, "token_name_taken");
         } else {
             assert_eq!(said(&again), said(&first), "{path}");
@@ -244,7 +244,7 @@ async fn what_records_nothing_passes_a_key_over() {
         }
         assert_eq!(api.node.head_position(), head, "{path}: nothing is recorded");
     }
-    // So the key is as new as before.
+    // So the key is still unused.
     send(&api, ECHO, "1", &json!({ "params": { "message": "hi" } })).await.expect(202);
 }
 
@@ -257,7 +257,7 @@ async fn who_waits_for_the_end_of_what_was_taken_keeps_nobody_from_asking_again(
         while !api.node.kinds().contains(&"attempt.started") {
             tokio::task::yield_now().await;
         }
-        // Whoever asked is told by now, and waits.
+        // The caller has an answer by now, or waits.
         api.event("ana").await;
         let repeat = send(&api, ECHO, "1", &body).await.expect(202).json();
         api.node.succeed(repeat["id"].as_str().unwrap(), "{}");

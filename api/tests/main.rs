@@ -1,4 +1,4 @@
-//! The API as its callers meet it, driven in process over a small node.
+//! The API from its callers' point of view, driven in process with a small node.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

@@ -1,4 +1,4 @@
-//! One change of many executions: those that a list shows, each with an answer of its own.
+//! One change of many executions: those of a list, each with its own result.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,5 @@
-//! The OpenAPI document: that it is kept, whole and right. That answers are what it tells of is demanded of every answer in `support`.
+//! The OpenAPI document: it is stored, complete and correct. The module `support` compares every answer with
+//! it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +24,7 @@ fn codes_of(response: &'static Value) -> impl Iterator<Item = &'static str> {
     response["x-problem-codes"].as_array().into_iter().flatten().map(|code| code.as_str().unwrap())
 }
 
-/// Every schema of the document, with its place, and all below it.
+/// Every schema of the document with its path, and all schemas below it.
 fn schemas() -> Vec<(String, &'static Value)> {
     let mut found = Vec::new();
     let mut open = vec![(String::new(), &*DOCUMENT, false)];
@@ -218,8 +219,8 @@ fn every_problem_has_its_page() {
     assert!(problems > 1_000, "{problems} problems were found");
 }
 
-/// Problems that no operation answers with: those of the command line, of a node's start, of its workers, of a check of its files, and of
-/// a method that no operation has.
+/// Problems that no operation returns: those of the command line, of a node's start, of its workers, of a
+/// check of its files, and of a method that no operation has.
 const NOT_ANSWERED: &[&str] = &[
     "attempt-not-running",
     "catalog-unbuildable",

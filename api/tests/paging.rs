@@ -1,4 +1,4 @@
-//! Lists, page by page, while more comes.
+//! Lists, read page by page while new entries arrive.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::TestApi;
 
-/// The lists over views, which can be read in either order.
+/// The lists over views, which can be read in both orders.
 const SORTED: [&str; 8] = [
     "/api/v1/events",
     "/api/v1/enforcements",
@@ -18,7 +18,8 @@ const SORTED: [&str; 8] = [
     "/api/v1/executions/{id}/artifacts",
 ];
 
-/// Reads a list to its end in pages of so many; before each page but the first, so many events come in as `between` says.
+/// Reads a list to its end in pages of a size. Before each page except the first, as many events arrive as
+/// `between` says.
 async fn read_whole(api: &TestApi, path: &str, limit: usize, between: &[usize]) -> Vec<Value> {
     let mut read = Vec::new();
     let mut cursor = String::new();
@@ -56,11 +57,12 @@ proptest! {
             for _ in 0..before {
                 sent.push(api.event("Bo").await);
             }
-            // Newest first: what comes in meanwhile is before the first page.
+            // Newest first: new events would be before the first page.
             sent.reverse();
             let read = read_whole(&api, "/api/v1/events?", limit, &between).await;
             assert_eq!(ids(&read), sent);
-            // Oldest first: what comes in meanwhile is behind the last page, and belongs to it. It comes in once, and is at an end.
+            // Oldest first: new events are after the last page and belong to it. They arrive once, so there
+            // is an end.
             let read = read_whole(&api, "/api/v1/events?sort=position&", limit, &between).await;
             let mut newest_first = ids(&read);
             newest_first.reverse();
@@ -85,7 +87,7 @@ async fn a_list_is_read_page_by_page_without_a_gap_or_a_repeat() {
         let page = api.get(&path).by("viewer").answer().await.expect(200);
         let body = page.json();
         read.extend(body["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned()));
-        // What comes in meanwhile is newer than the place, and is not seen.
+        // New events are after the cursor's start, and are not seen.
         api.event("cy").await;
         match body["next"].as_str() {
             None => {

@@ -1,4 +1,4 @@
-//! Rates: how many requests of a class one caller may send in a while, on a clock that the test holds.
+//! Rate limits: how many requests of a class one caller may send in a period, with the test's own clock.
 
 use std::time::Duration;
 

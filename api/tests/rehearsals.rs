@@ -54,7 +54,7 @@ async fn caller_has_a_share_and_others_get_their_turn() {
         answer = &mut others => panic!("it did not wait: {}", answer.text),
         () = until_there_are(&api, 3) => {}
     }
-    // The callers go away, and what they asked for stops.
+    // The callers disconnect, which stops what they requested.
     drop((first, second));
     tokio::time::timeout(Duration::from_secs(60), others).await.expect("its turn comes").expect(200);
 }

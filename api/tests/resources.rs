@@ -16,7 +16,7 @@ async fn an_event_counts_once_under_its_caller_s_key() {
     assert_eq!(first.header("location"), Some(format!("/api/v1/events/{}", first.json()["id"].as_str().unwrap()).as_str()));
     assert_eq!(send("admin", "cy").await.expect(200).json(), first.json());
     send("admin", "di").await.expect_problem(409, "dedupe_key_reused");
-    // Another caller's key of the same name is another key.
+    // Another caller's key of the same name is a different key.
     assert_ne!(send("author", "cy").await.expect(202).json()["id"], first.json()["id"]);
 }
 
@@ -46,7 +46,7 @@ async fn an_event_says_which_of_its_rules_matched_and_why_the_others_did_not() {
     assert!(why.contains("event.payload.name == \"bo\"") && why.contains("ana"), "{why}");
 }
 
-/// Asks what a rule makes of an event.
+/// Requests the explanation of a rule for an event.
 async fn explained(api: &TestApi, path: &str, event: Value) -> crate::support::Answer {
     api.post(&format!("/api/v1/rules/{path}")).by("viewer").json(&json!({ "event": event })).answer().await
 }
@@ -194,7 +194,7 @@ async fn a_key_is_set_and_never_shown() {
     assert_eq!(raw.json(), json!({ "ref": "demo.secret", "version": 1 }));
     assert_eq!(put().json(&json!({ "value": "s3cret, long enough" })).answer().await.expect(200).json()["version"], 2);
     put().json(&json!({ "value": "" })).answer().await.expect_problem(422, "key_value_invalid");
-    // The hook `demo.gate` would not take it.
+    // The hook `demo.gate` would not accept it.
     put().json(&json!({ "value": "s3cret" })).answer().await.expect_problem(422, "key_value_invalid");
     put().with("content-type", "text/plain").body("x".repeat(70_000)).answer().await.expect_problem(413, "key_value_invalid");
     put().body("s3cret").answer().await.expect_problem(415, "unsupported_media_type");
@@ -309,7 +309,7 @@ async fn a_parked_reaction_is_seen_and_retried_or_dismissed_once() {
     api.get("/api/v1/parked_reactions/x").by("viewer").answer().await.expect_problem(404, "not_found");
 }
 
-/// Matches of which none was rejected or met flow control.
+/// Counts of matches without any rejection or flow control.
 fn matches(executed: u64, shadowed: u64) -> Value {
     json!({ "executed": executed, "shadowed": shadowed, "rejected": 0, "held": 0, "superseded": 0, "deduplicated": 0, "throttled": 0 })
 }

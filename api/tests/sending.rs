@@ -1,11 +1,11 @@
-//! Several events in one request: all or none, in one commit.
+//! Several events in one request: all or none of them, in one commit.
 
 use serde_json::{Value, json};
 
 use crate::support::{Answer, TestApi};
 
 const EVENTS: &str = "/api/v1/events";
-/// The most events of one request, as the reference says it.
+/// The maximum number of events in one request, according to the reference.
 const EVENTS_MAX: usize = 1_000;
 
 fn hello(name: &str) -> Value {

@@ -12,7 +12,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::support::TestApi;
 
-/// Short enough not to be waited for, long enough to tell apart.
+/// Short enough to wait for, long enough to measure.
 const SOON: Duration = Duration::from_millis(100);
 /// Longer than any test takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -38,12 +38,12 @@ async fn served_by(api: TestApi) -> Served {
 }
 
 impl Served {
-    /// Sends what it is given, and reads until the other side closes.
+    /// Sends a text, and reads until the other side closes.
     async fn say(&self, text: &str) -> String {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(text.as_bytes()).await.unwrap();
         let mut heard = Vec::new();
-        // A connection that is reset has said what it said.
+        // Data that arrived before a reset counts.
         drop(stream.read_to_end(&mut heard).await);
         String::from_utf8_lossy(&heard).into_owned()
     }
@@ -63,7 +63,7 @@ async fn a_connection_that_says_nothing_is_closed() {
     assert!(!served.say("GET /livez HT").await.contains("200"));
 }
 
-/// Sends a beginning and then a byte now and then, until the other side closes.
+/// Sends a beginning and then single bytes at intervals, until the other side closes.
 async fn dawdle(address: std::net::SocketAddr, begin: &str) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(begin.as_bytes()).await.unwrap();
@@ -206,7 +206,7 @@ async fn what_is_not_http_is_refused_and_the_connection_closed() {
         format!("POST /hooks/demo/door HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {bytes}\r\n\r\n")
     };
     assert!(served.say(&announcing("1073741824")).await.starts_with("HTTP/1.1 413"));
-    // This one number is more than the parser counts to.
+    // This one number is larger than the parser can represent.
     assert!(served.say(&announcing("18446744073709551615")).await.starts_with("HTTP/1.1 431"));
 }
 
@@ -248,11 +248,11 @@ async fn who_sends_more_than_is_read_hears_why_and_that_the_connection_is_over()
     let served = served(Limits::default()).await;
     let length = 3 * 1024 * 1024;
     let head = format!("POST /hooks/demo/nothing HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n");
-    // All of it comes: the connection goes on, and takes a second request.
+    // All of it arrives: the connection stays open and serves a second request.
     let whole = format!("{head}{}GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", "x".repeat(length));
     let heard = served.say(&whole).await;
     assert!(heard.starts_with("HTTP/1.1 404") && heard.contains("HTTP/1.1 200 OK"), "{heard}");
-    // It does not come: nobody may take the connection for free.
+    // It does not arrive: the connection must not stay open for free.
     let heard = served.say(&format!("{head}x")).await;
     assert!(heard.starts_with("HTTP/1.1 404") && heard.contains("connection: close\r\n"), "{heard}");
 }
@@ -289,7 +289,7 @@ async fn a_stop_lets_requests_end_and_takes_no_more() {
     following.read_exact(&mut first).await.unwrap();
     assert_eq!(&first, b"HTTP/1.1 200 OK");
     served.stop.send(()).unwrap();
-    // What lasts ends by itself, so nothing has to be cut.
+    // The open requests end by themselves, so nothing has to be cut.
     assert_eq!(served.ended.await.unwrap(), Ended { connections_cut: 0 });
     let mut rest = Vec::new();
     following.read_to_end(&mut rest).await.unwrap();
@@ -304,7 +304,8 @@ async fn a_stop_does_not_wait_for_ever() {
     let mut hanging = TcpStream::connect(served.address).await.unwrap();
     let announced = "POST /hooks/demo/door HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
     hanging.write_all(announced.as_bytes()).await.unwrap();
-    // The request is under way once the node has looked at its head; a second connection that is answered comes after it.
+    // The request is open once the node has read its head; a second connection that is answered comes after
+    // it.
     served.say("GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
     served.stop.send(()).unwrap();
     assert!(served.ended.await.unwrap().connections_cut <= 1);
@@ -312,7 +313,7 @@ async fn a_stop_does_not_wait_for_ever() {
 
 const ASKS: &[u8] = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
 
-/// Asks over a connection that is kept, and gives what it hears until the other side says no more for now.
+/// Sends a request on a kept connection, and returns the data until the other side pauses.
 async fn ask(stream: &mut TcpStream) -> String {
     stream.write_all(ASKS).await.unwrap();
     let mut heard = Vec::new();
@@ -328,7 +329,7 @@ async fn a_request_on_a_kept_connection_is_answered_also_after_the_stop_and_that
     let mut kept = TcpStream::connect(served.address).await.unwrap();
     assert!(!ask(&mut kept).await.contains("connection: close"));
     served.stop.send(()).unwrap();
-    // The node is not ready from now on; this shows that it knows.
+    // The node is not ready from now on, which shows that it knows about the stop.
     let knows = async {
         while served.api.get("/readyz").answer().await.status != 503 {
             tokio::task::yield_now().await;
@@ -353,7 +354,8 @@ async fn a_stop_closes_a_connection_on_which_nothing_is_asked() {
 #[tokio::test]
 async fn who_has_connected_before_the_stop_is_answered_even_where_nobody_had_looked() {
     let served = served(Limits::default()).await;
-    // One thread runs all of this test: until it waits, the kernel alone knows of the connection and of the request.
+    // This test runs on one thread: until it waits, only the kernel knows about the connection and the
+    // request.
     let mut unseen = std::net::TcpStream::connect(served.address).unwrap();
     std::io::Write::write_all(&mut unseen, ASKS).unwrap();
     served.stop.send(()).unwrap();

@@ -1,4 +1,4 @@
-//! Streams of records, as their callers meet them.
+//! Streams of records from their callers' point of view.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ struct Event {
     data: Value,
 }
 
-/// A stream on its way.
+/// A stream in transit.
 struct Stream {
     body: Body,
     text: String,
@@ -33,7 +33,7 @@ impl Stream {
         Self { body: response.into_body(), text: String::new() }
     }
 
-    /// Gives the next event with data; none at the end of the stream.
+    /// Returns the next event with data, or `None` at the end of the stream.
     async fn next(&mut self) -> Option<Event> {
         loop {
             let block = self.next_block().await?;
@@ -63,7 +63,7 @@ impl Stream {
         }
     }
 
-    /// Gives the ids of the events up to and with a position.
+    /// Returns the ids of the events up to and including a position.
     async fn ids_to(&mut self, last: u64) -> Vec<u64> {
         let mut ids = Vec::new();
         while ids.last() != Some(&last) {
@@ -99,7 +99,7 @@ async fn a_stream_goes_on_at_every_position_over_a_restart_with_nothing_lost_or_
         let mut stream = Stream::of(api.get(LOG).by("viewer").with("last-event-id", &id)).await;
         let last = api.node.head_position();
         let mut ids = stream.ids_to(last).await;
-        // What comes while it is followed, and what comes while the node is away.
+        // New events arrive while the stream is followed, and while the node is down.
         api.event("Bo").await;
         let last = api.node.head_position();
         ids.extend(stream.ids_to(last).await);
@@ -122,7 +122,7 @@ async fn nothing_recorded_after_a_revocation_reaches_the_revoked() {
     waiting.next_block().await.unwrap();
     let mut behind = Stream::of(api.get(LOG).by("viewer").with("last-event-id", "0")).await;
     api.node.revoke("viewer");
-    // The first sees that it is revoked before anything else happens, within the time that it would rest.
+    // The first one notices the revocation before anything else happens, within its idle interval.
     assert_eq!(waiting.next().await.unwrap().data["reason"], "not_allowed");
     api.event("Ana").await;
     let last = api.node.head_position();
@@ -279,7 +279,7 @@ async fn a_node_has_so_many_streams_in_all() {
 async fn who_does_not_read_is_dropped_and_goes_on_behind_what_it_got() {
     let api = TestApi::new();
     let mut stream = Stream::of(api.get(&format!("{LOG}?after=0")).by("viewer")).await;
-    // As many as several pages hold, each told before the next comes.
+    // As many as several pages hold, each sent before the next is created.
     for _ in 0..20 {
         api.event("Ana").await;
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -330,7 +330,7 @@ async fn an_execution_is_told_from_its_first_record_to_its_end() {
     assert_eq!(rest[2].data, serde_json::json!({ "reason": "ended", "status": "succeeded" }));
     assert!(rest[..2].iter().all(|event| event.data["stream"] == format!("execution/{id}")));
 
-    // Whoever comes later, or again, hears what is missing and no more.
+    // Callers that connect later, or again, get exactly the missing messages.
     let whole = Stream::of(api.get(&path).by("viewer")).await.names().await;
     assert_eq!(whole, ["execution.requested", "attempt.started", "attempt.succeeded", "execution.succeeded", "end"]);
     let known = rest[0].id.unwrap().to_string();
@@ -338,7 +338,7 @@ async fn an_execution_is_told_from_its_first_record_to_its_end() {
 }
 
 impl Stream {
-    /// Gives the names of all events to the end.
+    /// Returns the names of all events to the end.
     async fn names(mut self) -> Vec<String> {
         let mut names = Vec::new();
         while let Some(event) = self.next().await {
@@ -368,7 +368,7 @@ async fn a_stream_whose_pages_have_no_memory_ends_and_says_so() {
 #[tokio::test]
 async fn who_comes_again_gets_past_records_that_are_larger_than_all_memory_for_answers() {
     let api = TestApi::with_queues(Queues::with(|name| if name == QueueName::AnswerBytes { 300_000 } else { 1_000_000_000 }));
-    // The event, and the execution that a rule asks for, with its text as a parameter.
+    // The event, and the rule's execution with the text as a parameter.
     let long = serde_json::json!({ "trigger": "demo.long", "payload": { "text": "a".repeat(400_000) } });
     api.post("/api/v1/events").by("admin").json(&long).answer().await.expect(202);
     let (mut at, head) = (0, api.node.head_position());

@@ -1,4 +1,4 @@
-//! `ETag` and `If-None-Match`: who has an answer already is told so.
+//! `ETag` and `If-None-Match`: a caller that already has an answer is told so.
 
 use serde_json::json;
 
@@ -49,7 +49,7 @@ async fn each_form_of_an_answer_has_a_tag_of_its_own_and_what_is_no_reading_has_
         answer.header("etag").unwrap().to_owned()
     };
     assert_ne!(tag("application/json").await, tag("application/cloudevents+json").await);
-    // Who may not read a thing is not told whether it is as they think.
+    // A caller without permission does not learn whether its guess is right.
     let foreign = api.get(&path).with("if-none-match", "*").answer().await;
     foreign.expect_problem(401, "unauthenticated");
     api.get("/api/v1/events/01980000-0000-7000-8000-0000000000ff")

@@ -1,10 +1,10 @@
-//! Workflows: their steps are listed and shown, stand in the trace, and end as somebody asks.
+//! Workflows: their steps are listed and shown, are in the trace, and can be cancelled.
 
 use serde_json::{Value, json};
 
 use crate::support::TestApi;
 
-/// Starts the workflow of the small node; gives its id.
+/// Starts the workflow of the small node and returns its id.
 async fn flow(api: &TestApi) -> String {
     let started = api.post("/api/v1/actions/demo.flow/execute").by("author").answer().await.expect(202).json();
     assert_eq!((&started["status"], &started["attempt"]), (&json!("waiting"), &json!(0)));
@@ -19,7 +19,7 @@ async fn read(api: &TestApi, path: &str) -> Value {
     api.get(&format!("/api/v1{path}")).by("viewer").answer().await.expect(200).json()
 }
 
-/// Lists the steps of a workflow that have an execution, the oldest first.
+/// Lists the steps of a workflow that have an execution, oldest first.
 async fn steps(api: &TestApi, of: &str) -> Vec<Value> {
     read(api, &format!("/executions?parent={of}&sort=position")).await["items"].as_array().unwrap().clone()
 }
@@ -28,7 +28,7 @@ async fn step(api: &TestApi, of: &str, name: &str) -> String {
     id_of(steps(api, of).await.iter().find(|step| step["step"] == name).unwrap())
 }
 
-/// Ends the steps that run, those of the workflow within first, until there are none.
+/// Ends the running steps, those of the inner workflow first, until none is left.
 async fn end_all(api: &TestApi) {
     loop {
         let running = read(api, "/executions?status=running").await;

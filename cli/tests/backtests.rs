@@ -1,4 +1,4 @@
-//! Rules tried over what came, on a running node: what they would have done, beside what they did.
+//! Backtests on a running node: what rules would have done with past events, compared with what they did.
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ fn place() -> Place {
 }
 
 async fn orders(client: &Client, totals: &[i64]) {
-    // Long enough that the log keeps it compressed.
+    // Long enough to be compressed in the log.
     let note = "a long note ".repeat(100);
     for total in totals {
         client.post("/events", &json!({ "trigger": "shop.order", "payload": { "total": total, "note": note } })).await;
@@ -57,7 +57,7 @@ async fn a_rule_as_it_is_comes_to_what_happened_and_a_changed_one_to_what_it_wou
     let errs = backtest(&client, &with_text(&RULE.replace("event.payload.total > 100", "event.payload.to == 'ana'"))).await;
     assert_eq!(counts(&errs), [0, 0, 0, 5]);
     assert!(errs["erred"]["events"][0]["error"].as_str().unwrap().contains("to"), "{errs:#}");
-    // Nothing of it is kept: the rule is as it was, and nothing ran.
+    // A backtest stores nothing: the rule is unchanged, and nothing ran.
     assert_eq!(client.get("/rules/shop.large").await["when"].as_str().map(str::trim), Some("event.payload.total > 100"));
     let position = same["until"].as_u64().unwrap();
     orders(&client, &[500]).await;

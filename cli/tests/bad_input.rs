@@ -1,4 +1,4 @@
-//! Bad input: each mistake is answered in its place with what to do, and disturbs nothing else.
+//! Bad input: each error is reported at its place with advice, and disturbs nothing else.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{Answer, Client, Delivery, Place, Printed, SECRET, signature};
 
-/// Demands a problem of this status and code that says what to do, and gives it.
+/// Requires a problem with this status and code that contains advice, and returns it.
 #[track_caller]
 fn problem(answer: &Answer, status: StatusCode, code: &str) -> Value {
     assert_eq!(answer.status, status, "{:#}", answer.body);
@@ -18,7 +18,7 @@ fn problem(answer: &Answer, status: StatusCode, code: &str) -> Value {
     answer.body.clone()
 }
 
-/// Announces a delivery of so many bytes, sends none of them, and gives what is answered.
+/// Announces a delivery of so many bytes, sends none of them, and returns the answer.
 async fn announce(url: &str, bytes: usize) -> String {
     let address = url.trim_start_matches("http://");
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
@@ -81,7 +81,7 @@ async fn a_delivery_that_is_wrong_is_refused_and_the_next_good_one_is_taken() {
     problem(&client.deliver(&doubled).await.unwrap(), StatusCode::UNAUTHORIZED, "signature_refused");
     a_good_delivery_is_taken(&client, "good-1").await;
 
-    // What proved who sent it is kept, with the reason; what did not is only counted.
+    // A delivery with a verified sender is stored with the reason; others are only counted.
     let records = client.records().await;
     let kept: Vec<&Value> = records.iter().filter(|record| record["kind"] == "delivery.refused").collect();
     assert!(kept.iter().any(|record| record["fact"]["reason"].as_str().unwrap().contains("github.pull_request")), "{kept:#?}");

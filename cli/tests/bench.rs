@@ -1,4 +1,4 @@
-//! `ensue bench` as who measures meets it: each scenario for a second, in the form that the reference tells of.
+//! `ensue bench` for its users: each scenario for a second, in the documented form.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,14 +11,14 @@ fn fields(of: &Value) -> BTreeSet<String> {
     of.as_object().unwrap().keys().cloned().collect()
 }
 
-/// The fields that a section of the reference names in its table.
+/// The fields that a section of the reference lists in its table.
 fn told(section: &str) -> BTreeSet<String> {
     let page = include_str!("../../docs/reference/bench.md");
     let section = page.split(&format!("\n## {section}\n")).nth(1).unwrap().split("\n## ").next().unwrap();
     section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).map(str::to_owned).collect()
 }
 
-/// Measures with these arguments, writes the document into a file of the place, and gives it.
+/// Runs a measurement with these arguments, writes the document into a file of the place, and returns it.
 fn measured(place: &Place, arguments: &[&str], file: &str) -> Value {
     let printed = Printed::by(&mut place.ensue(&[&["bench", "--seconds", "1", "--connections", "2", "-o", "json"], arguments].concat()));
     assert_eq!(printed.code, Some(0), "{printed:?}");
@@ -126,7 +126,7 @@ fn workflows_are_measured_beside_the_schedules_of_their_graphs_and_what_is_aimed
     for told in ["graph rooms  sleeping", "makespan ms", "timers", "memory bytes after a start"] {
         assert!(compared.stdout.contains(told), "{told}: {}", compared.stdout);
     }
-    // For people, one part of it, with what is aimed at.
+    // Printed for people: one part of it, with the targets.
     let shown = Printed::by(&mut place.ensue(&["bench", "workflow", "--seconds", "1", "--parts", "fan-out"]));
     for told in ["items 500", "a step with 500 items, all at once", "AIM"] {
         assert!(shown.stdout.contains(told), "{told}: {}", shown.stdout);
@@ -178,7 +178,7 @@ fn reads_at_size_ask_for_every_filter_at_every_depth() {
     let lists = reads["lists"].as_array().unwrap();
     let list = |path: &str| lists.iter().find(|list| list["list"] == path).unwrap_or_else(|| panic!("no {path} in {lists:#?}"));
     assert!(lists.len() > 100, "{}", lists.len());
-    // From the newest on all of them, and from deep places on a part.
+    // All of them starting from the newest, and some of them from deep pages.
     assert!(list("/executions?")["items"].as_u64().unwrap() > 3_000, "{:#}", list("/executions?"));
     assert!(list("/executions?")["pages"].as_u64().unwrap() > 20, "{:#}", list("/executions?"));
     for (path, is_found) in [
@@ -190,7 +190,7 @@ fn reads_at_size_ask_for_every_filter_at_every_depth() {
         assert_eq!(list(path)["items"].as_u64().unwrap() > 0, is_found, "{:#}", list(path));
     }
     assert!(reads["one_per_second"].as_f64().unwrap() > 0.0);
-    // What is there is gone on with, not made again.
+    // Existing data is reused, not created again.
     let again = measured(&place, &["reads", "--executions", "10", "--folder", folder], "again.json");
     assert!(again["reads"]["records"].as_u64() >= reads["records"].as_u64(), "{:#}", again["reads"]["records"]);
     let mode = |path: &str| std::fs::metadata(place.path().join(path)).unwrap().permissions().mode() & 0o777;
@@ -207,11 +207,11 @@ fn a_long_log_is_gone_on_with_and_its_nodes_are_ready_after_each_kill() {
         assert_eq!(document["log"]["starts_after_kills_ms"].as_array().unwrap().len(), 3, "{document:#}");
         assert_eq!(document["slow_disk_ms"], 1);
     }
-    // The other scenarios go on with it too.
+    // The other scenarios reuse it too.
     let document = measured(&place, &["ingest", "rule", "batch", "--folder", "long"], "on.json");
     for run in document["runs"].as_array().unwrap() {
         assert!(run["records_before"].as_u64() > Some(4_000) && run["refused"] == 0, "{run:#}");
-        // None is a repeat of one before.
+        // None repeats an earlier one.
         assert!(run["records"].as_u64() >= run["events"].as_u64(), "{run:#}");
     }
     let refused = Printed::by(&mut place.ensue(&["bench", "ingest", "--folder", "none"]));

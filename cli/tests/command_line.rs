@@ -1,4 +1,4 @@
-//! The command line: what it prints where, and how it ends.
+//! The command line: its output, and its exit codes.
 
 use crate::support::{ADMIN_TOKEN, Place, Printed};
 
@@ -79,7 +79,7 @@ fn what_contradicts_itself_is_a_mistake_of_usage_wherever_it_stands() {
         assert_eq!(refused.code, Some(2), "{line}: {refused:?}");
         assert!(refused.stderr.contains(told), "{line}: {refused:?}");
     }
-    // What every command takes contradicts nothing.
+    // Global options conflict with nothing.
     let unheard = Printed::by(&mut place.ensue(&["log", "--server", "http://127.0.0.1:1", "head"]));
     assert_eq!(unheard.code, Some(3), "{unheard:?}");
     let missing = Printed::by(&mut place.ensue(&["bench", "-o", "json", "compare", "a", "b"]));
@@ -428,7 +428,8 @@ fn a_profile_that_cannot_be_kept_leaves_no_token_beside_another_s_address() {
         Printed::by_feeding(&mut place.ensue(&["profiles", "add", "here", "--url", url, "--token-file", "-"]), token.as_bytes())
     };
     assert_eq!(add(&place, "http://127.0.0.1:1", "ens_of_the_first").code, Some(0));
-    // A file of more than a block ends the program that writes it: the list of profiles is that long, the token is not.
+    // Writing a file of more than one block kills the program: the list of profiles is that long, the token
+    // is not.
     let place = place.within(["sh", "-c", "ulimit -c 0 && ulimit -f 1 && exec \"$@\"", "limited"].map(str::to_owned).to_vec());
     let broken_off = add(&place, &format!("http://127.0.0.1:1/{}", "long/".repeat(400)), "ens_of_the_second");
     assert_ne!(broken_off.code, Some(0), "{broken_off:?}");
@@ -437,7 +438,8 @@ fn a_profile_that_cannot_be_kept_leaves_no_token_beside_another_s_address() {
     assert!(!token.exists(), "the first address has {:?}", std::fs::read_to_string(&token));
 }
 
-/// What a command prints and reads on standard error, where its standard output is a device or a pipe of the test's.
+/// Returns the exit code and standard error of a command whose standard output is a device or a pipe of the
+/// test.
 fn with_stdout(place: &Place, arguments: &[&str], stdout: std::process::Stdio) -> (Option<i32>, String) {
     let ended = place.ensue(arguments).stdout(stdout).stderr(std::process::Stdio::piped()).output().unwrap();
     (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned())
@@ -495,7 +497,7 @@ async fn part_of_an_id_is_enough_and_an_ambiguous_one_lists_candidates() {
     }
     let shown = asked(&["executions", "show", end, "-o", "json"]);
     assert_eq!(serde_json::from_str::<serde_json::Value>(&shown.stdout).unwrap()["id"], one);
-    // The ids of one minute begin alike.
+    // Ids of the same minute have a common prefix.
     let common: String = one.chars().zip(other.chars()).take_while(|(one, other)| one == other).map(|(one, _)| one).collect();
     assert!(common.len() >= 4, "{one} {other}");
     let ambiguous = asked(&["executions", "show", &common]);

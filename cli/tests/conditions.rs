@@ -1,4 +1,5 @@
-//! Writes with `If-Match` at a real node: one of many is done, whoever hangs up, and a tag outlives its node.
+//! Writes with `If-Match` at a real node: one of many succeeds, even if callers disconnect, and a tag
+//! survives its node.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use serde_json::json;
 use crate::support::{Answer, Client, Place};
 
 const KEY: &str = "/api/v1/keys/demo.secret";
-/// How many ask at once, besides as many who do not wait for their answer.
+/// The number of concurrent callers that wait for their answer; as many others do not wait.
 const CALLERS: u64 = 16;
 
 async fn set(client: &Client, name: &str, value: &str) -> Option<Answer> {

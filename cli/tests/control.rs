@@ -1,4 +1,4 @@
-//! Control of executions on a running node: run again what has ended, hold up what goes on.
+//! Control of executions on a running node: rerun ended ones, pause running ones.
 
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ run:
       say: { needs: [nap], action: core.echo, with: { message: awake } }
 ";
 
-/// Deploys a region, but one.
+/// Deploys every region except one.
 fn deploy(but: &str) -> String {
     format!(
         "description: Deploys one region.
@@ -144,7 +144,7 @@ async fn all_that_fit_are_changed_at_once_and_who_is_refused_is_named() {
     for (_, rerun) in done.stdout.lines().filter_map(|line| line.split_once("  runs again as ")) {
         client.until(&format!("/executions/{rerun}"), |execution| execution["status"] == "failed").await;
     }
-    // Those that came of it are not meant: they were asked for after the first rerun.
+    // Their own reruns are not included: they were requested after the first rerun.
     let until = client.get(&format!("/executions/{second}")).await["ended_at"].as_str().unwrap().to_owned();
     let once_more = [&again[..], &["--until", &until]].concat();
     let left_out = ensue(&place, &node, &[&once_more[..], &["--dry-run"]].concat());

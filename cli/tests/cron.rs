@@ -1,4 +1,4 @@
-//! `ensue cron next`, as people and programs use it: no node is asked.
+//! `ensue cron next` for people and programs: it needs no node.
 
 use serde_json::{Value, json};
 

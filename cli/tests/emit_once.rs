@@ -1,4 +1,4 @@
-//! Events that executions emit under a key: the first is in the log, whichever action emitted it.
+//! Events that executions emit with a dedupe key: the first is in the log, whichever action emitted it.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,5 @@
-//! The packs of `examples/`: they have no mistakes, their cases pass, and they do what they say on a running node, over kills as well.
+//! The packs of `examples/`: they are valid, their tests pass, and they work as described on a running node,
+//! even over kills.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -12,25 +13,25 @@ use crate::support::{Answer, Client, Delivery, Place, Printed, SECRET, files_bel
 
 const PACKS: [&str; 5] = ["backup", "canary", "incident", "sync", "triage"];
 
-/// How many changes the source of `sync` has here, and how many of them come at once.
+/// How many changes the source of `sync` has here, and how many of them arrive at once.
 const CHANGES: usize = 60;
 const PAGE: usize = 10;
 
-/// A place with one of the packs, and `ensue.yaml` as its README says it.
+/// Creates a place with one of the packs, and the `ensue.yaml` of its README.
 fn place(pack: &str, settings: &str) -> Place {
     let place = Place::new();
     let folder = examples(pack);
     for file in files_below(&folder) {
         let to = place.path().join("packs").join(pack).join(file.strip_prefix(&folder).unwrap());
         std::fs::create_dir_all(to.parent().unwrap()).unwrap();
-        // With the mode, so that programs can be started.
+        // Including the mode, so that programs can be started.
         std::fs::copy(&file, to).unwrap();
     }
     std::fs::write(place.path().join("ensue.yaml"), settings).unwrap();
     place
 }
 
-/// Changes a file of the place's pack: times that nobody waits for in a test.
+/// Shortens the delays in a file of the place's pack that are too long for a test.
 fn hurry(place: &Place, file: &str, from: &str, to: &str) {
     let path = place.path().join("packs").join(file);
     let text = std::fs::read_to_string(&path).unwrap();
@@ -38,7 +39,7 @@ fn hurry(place: &Place, file: &str, from: &str, to: &str) {
     std::fs::write(path, text.replace(from, to)).unwrap();
 }
 
-/// The settings of a pack whose keys all are the one secret.
+/// The settings of a pack whose keys all have the same secret.
 fn settings(pack: &str, config: &Value, keys: &[&str]) -> String {
     let keys: BTreeMap<&str, Value> = keys.iter().map(|key| (*key, json!({ "file": "secret" }))).collect();
     json!({ "egress": { "allow": ["127.0.0.1"] }, "packs": { pack: { "config": config, "keys": keys } } }).to_string()
@@ -49,7 +50,7 @@ async fn token(client: &Client, name: &str, role: &str) -> String {
     added.body["token"].as_str().unwrap_or_else(|| panic!("{added:#?}")).to_owned()
 }
 
-/// Waits for the question of a step, and gives its id.
+/// Waits for the inquiry of a step, and returns its id.
 async fn question(client: &Client, step: &str) -> String {
     let asked = |listed: &Value| {
         let items = listed["items"].as_array()?;
@@ -67,7 +68,7 @@ async fn answer(client: &Client, token: &str, inquiry: &str, answer: &Value) {
     assert!(answered.status.is_success(), "{answered:#?}");
 }
 
-/// Waits for the end of the one execution of an action.
+/// Waits for the end of the only execution of an action.
 async fn ended(client: &Client, action: &str) -> Value {
     let is_one = |listed: &Value| listed["items"].as_array().is_some_and(|items| items.len() == 1);
     let listed = client.until(&format!("/executions?action={action}"), is_one).await;
@@ -111,7 +112,7 @@ async fn issues_are_labelled_greeted_and_swept() {
     let node = place.start();
     let client = node.client();
     let opened = std::fs::read(examples("triage/try/opened.json")).unwrap();
-    // GitHub sends a delivery again that it takes for lost.
+    // GitHub redelivers a delivery that it considers lost.
     for _ in 0..2 {
         assert!(client.deliver(&Delivery::github("issues", "1", &opened)).await.unwrap().status.is_success());
     }
@@ -119,7 +120,7 @@ async fn issues_are_labelled_greeted_and_swept() {
     until("two labels", || !github.printed("issue 7 has the labels bug, docs").is_empty()).await;
     let swept = client.run("triage.sweep", &json!({ "repository": "acme/mill" })).await;
     assert_eq!(swept["result"], json!({ "marked": [1], "closed": [2] }), "{swept:#}");
-    // What it prints is heard by another thread, after its answer.
+    // Its output is read by another thread, after its answer.
     until("an issue to be closed", || !github.printed("issue 2").is_empty()).await;
     assert_eq!(github.printed("issue 2"), ["issue 2 is closed"]);
     assert_eq!((github.printed("issue 3").len(), github.printed("issue 7 has the comment").len()), (0, 1));
@@ -209,7 +210,7 @@ async fn a_sync_goes_on_over_a_kill_and_loses_no_item() {
     assert_eq!((&run["status"], &run["result"]["rejected"]), (&json!("succeeded"), &json!(["poison"])), "{run:#}");
     let cursors: Vec<String> = (1..=CHANGES / PAGE).map(|page| format!("cursor {}", page * PAGE)).collect();
     let mut kept = systems.printed("cursor ");
-    // The kill may have come between a cursor and the word of it.
+    // The kill may have come between storing a cursor and confirming it.
     kept.dedup();
     assert_eq!(kept, cursors);
     let put = systems.printed("put ");
@@ -234,7 +235,7 @@ async fn an_incident_goes_from_who_is_on_call_to_the_leads_over_a_kill() {
     let node = place.start();
     let client = node.client();
     let [bob, eve] = [token(&client, "bob", "leads").await, token(&client, "eve", "leads").await];
-    // The monitor says it again as long as it lasts.
+    // The monitor repeats the alert as long as it lasts.
     for _ in 0..3 {
         deliver(&client, "incident/try/firing.json").await;
     }

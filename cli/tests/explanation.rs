@@ -1,4 +1,5 @@
-//! Why rules did what they did: asked at the command line and over the API, of stored events and of ones never sent.
+//! Explanations of rules: at the command line and over the API, for stored events and for events that were
+//! never sent.
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -34,7 +35,7 @@ fn push(reference: &str) -> Value {
     json!({ "ref": reference, "after": "abc", "repository": { "owner": { "login": "acme" } } })
 }
 
-/// Sends an event, and gives its id.
+/// Sends an event and returns its id.
 async fn sent(node: &Node, reference: &str) -> String {
     let answer = node.client().post("/events", &json!({ "trigger": "release.pushed", "payload": push(reference) })).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED, "{:#}", answer.body);
@@ -100,7 +101,7 @@ async fn a_rule_says_why_it_matched_and_why_not_then_and_now() {
     assert_eq!(other.code, Some(6), "{other:?}");
     assert!(other.stderr.contains("handles events of `github.pull_request`"), "{other:?}");
 
-    // The rule of then stays the reason of what happened then, whatever the file says now.
+    // The explanation of an old event uses the rule of that time, whatever the file says now.
     assert_eq!(node.stop(), Some(0));
     place.write_pack_file("release/rules/ship_on_tag.yaml", &RULE.replace("refs/tags/v", "refs/heads/"));
     let node = place.start();

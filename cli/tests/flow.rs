@@ -1,4 +1,4 @@
-//! Flow control on a running node: what is held is shown, goes on over a kill, and is acted on once.
+//! Flow control on a running node: held matches are shown, survive a kill, and are acted on once.
 
 use serde_json::{Value, json};
 
@@ -41,7 +41,7 @@ fn ensue(place: &Place, node: &Node, arguments: &[&str]) -> Printed {
     Printed::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN).env("COLUMNS", "120"))
 }
 
-/// The enforcements of a rule, the oldest first.
+/// The enforcements of a rule, oldest first.
 async fn enforcements(client: &Client, rule: &str) -> Vec<Value> {
     let answer = client.get(&format!("/enforcements?rule={rule}&sort=position")).await;
     answer["items"].as_array().unwrap().clone()

@@ -1,4 +1,4 @@
-//! What is followed at the command line, over the death of a node: nothing is lost, nothing comes twice, and an end is an end.
+//! Commands that follow a node over its death: nothing is lost or repeated, and they end when they should.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -13,10 +13,10 @@ use crate::support::{ADMIN_TOKEN, Client, Node, PATIENCE, Place, Printed, free_p
 const PACK: &str = "name: mill\nversion: 0.1.0\ndescription: A mill.\nrequires: { packs: { core: ^0.1 } }\n";
 const TRIGGER: &str = "description: Corn came.\npayload: { number: integer }\n";
 
-/// How many lines a command may be ahead of who reads them.
+/// How many lines a command may be ahead of its reader.
 const LINES_MAX: usize = 1_000;
 
-/// A command that follows something, and what it has printed.
+/// A command that follows something, with its output.
 struct Following {
     process: Child,
     lines: Receiver<String>,
@@ -33,13 +33,13 @@ impl Following {
         Self { process, lines }
     }
 
-    /// Gives the next line that it prints.
+    /// Returns the next line that it prints.
     #[track_caller]
     fn next(&self) -> String {
         self.lines.recv_timeout(PATIENCE).expect("it prints more")
     }
 
-    /// Waits until it has ended by itself; gives its exit code and what it printed last.
+    /// Waits until it has ended by itself. Returns its exit code and the rest of its output.
     #[track_caller]
     fn end(mut self) -> (Option<i32>, Vec<String>) {
         let mut rest = Vec::new();
@@ -62,7 +62,7 @@ impl Drop for Following {
     }
 }
 
-/// A place whose nodes listen at the same address each time: who follows them finds the next one.
+/// Creates a place whose nodes always listen at the same address, so that followers find the next one.
 fn place() -> Place {
     let place = Place::new().listening_on(&format!("127.0.0.1:{}", free_port()));
     place.write_pack_file("mill/pack.yaml", PACK);
@@ -112,7 +112,7 @@ async fn an_execution_is_watched_over_the_death_of_its_node_to_its_end_which_is_
         assert!(first.contains("queued"), "{first}");
         let second = watching.next();
         assert!(second.contains("running"), "{second}");
-        // What has not begun for certain is nobody's to adopt.
+        // An attempt that certainly has not begun is not adopted.
         node.client().until(&format!("/executions/{id}/logs"), |logs| logs.to_string().contains("begun")).await;
         node.kill();
         node = place.start();
@@ -174,7 +174,7 @@ async fn a_list_that_is_watched_is_printed_again_when_it_changes_and_over_the_de
             before = line;
         }
     };
-    // An event is no execution: the list stands as it is.
+    // An event is not an execution: the list does not change.
     send(&node.client(), 1).await;
     let id = node.client().execute("core.shell", &json!({ "script": "sleep 1" })).await;
     until_shown(&id, "running");
@@ -206,9 +206,9 @@ fn what_is_followed_at_an_address_where_no_node_ever_was_ends_at_once() {
     assert!(begin.elapsed() < Duration::from_secs(30));
 }
 
-/// A node whose log grows by as much as is read of it; it says where it stood when it was asked first.
+/// Starts a fake node whose log grows as fast as it is read; it reports the position of the first request.
 fn busy_node(stands_at: u64) -> String {
-    /// Whoever reads on for so long has found no end.
+    /// A caller that makes so many requests has missed the end.
     const REQUESTS_MAX: usize = 50;
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

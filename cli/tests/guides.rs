@@ -1,7 +1,8 @@
-//! The guides, followed as a newcomer would: in a fresh directory, with nothing but the page, in its order. Every file is written, every command
-//! run by a shell, and what a page says that one prints is held against what it did.
+//! The guides, followed as a newcomer would: in a fresh directory, with nothing but the page, in its order.
+//! Every file is written, a shell runs every command, and the output that a page shows is compared with the
+//! real one.
 //!
-//! Running a node is not among them: its commands are for a machine that is set up for it.
+//! The guide for running a node is not among them: its commands need a machine that is set up for it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,18 +14,18 @@ use crate::support::{ADMIN_TOKEN, Node, Place, Printed};
 /// Where `.ci/run` installs packages of PyPI.
 const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/python");
 
-/// Somebody at the keyboard: a folder, a node in it once it is started, and a shell that keeps its variables.
+/// A person at the keyboard: a folder, a node in it once it is started, and a shell that keeps its variables.
 struct Newcomer {
     place: Place,
-    /// What the shell finds programs and its variables in; not the project's.
+    /// The folder in which the shell finds programs and keeps its variables; not the project's.
     desk: tempfile::TempDir,
     node: Option<Node>,
-    /// Whether the node takes in what is saved.
+    /// Whether the node loads saved files by itself.
     watches: bool,
     printed: String,
 }
 
-/// How a command is to end.
+/// The expected end of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
     Done,
@@ -32,7 +33,7 @@ enum Ending {
     Refused,
 }
 
-/// What was done of a page.
+/// The steps that were done of a page.
 #[derive(Debug, Default, PartialEq)]
 struct Done {
     files: usize,
@@ -40,7 +41,8 @@ struct Done {
     outputs: usize,
 }
 
-/// The text with one tab between the cells of tables. A page shows them as a terminal does, and the shell of a test is none.
+/// The text with one tab between the cells of tables. A page shows them as a terminal does, but the test's
+/// shell is not a terminal.
 fn in_cells(text: &str) -> String {
     let line = |line: &str| {
         let mut cells = String::new();
@@ -106,7 +108,7 @@ impl Newcomer {
         done
     }
 
-    /// Saves a file; one of a pack is live by the time that anybody has got to the other terminal.
+    /// Saves a file. A pack's file is live by the time a person reaches the other terminal.
     async fn write(&self, path: &Path, text: &str) {
         let before = match &self.node {
             Some(node) if self.watches && path.starts_with("packs") => node.client().get("/status").await["catalog"].as_u64(),
@@ -123,7 +125,7 @@ impl Newcomer {
     async fn run(&mut self, command: &str, ending: Ending) {
         let words: Vec<&str> = command.split_whitespace().collect();
         match words.as_slice() {
-            // The test's folder is the project already, and its address and token are its own.
+            // The test's folder is already the project, and the test sets the address and token.
             ["cd", _] | ["export", ..] => {}
             ["ensue", "init", _] => {
                 let project = self.place.path().display().to_string();
@@ -132,17 +134,18 @@ impl Newcomer {
             ["ensue", "serve"] | ["ensue", "serve", "--watch"] | ["systemctl", "start", "ensue"] => self.node = Some(self.place.start()),
             ["systemctl", "stop", "ensue"] => {
                 self.node.take().expect("the page starts the node before it stops it").stop();
-                // The next node of a test has an address of its own.
+                // The next node of a test has another address.
                 std::fs::write(self.desk.path().join("variables"), "").unwrap();
             }
-            // What it would install is here already, so that nothing is asked of the network.
+            // The packages are already installed here, so that nothing is fetched from the network.
             ["python3", "-m", "venv", name] => std::os::unix::fs::symlink(PYTHON, self.place.path().join(name)).unwrap(),
             [pip, "install", ..] if pip.ends_with("/pip") => {}
-            // A test's node has its data elsewhere than a newcomer's.
+            // A test's node keeps its data in another folder than a newcomer's.
             [..] => self.shell(&command.replace("ensue-data", "data"), ending),
         }
         if let Some(node) = &self.node {
-            // Whoever reads the page types no faster than this: all that goes on by itself has come to its end, to a question or to a wait.
+            // A reader types no faster than this: everything automatic has finished, or reached an inquiry or
+            // a wait.
             let is_seen = |status: &serde_json::Value| status["views_position"] == status["position"];
             let is_quiet = |status: &serde_json::Value| is_seen(status) && status["totals"]["executions_open"] == 0;
             let open = |listed: &serde_json::Value| listed["items"].as_array().is_some_and(|items| !items.is_empty());
@@ -177,7 +180,7 @@ impl Newcomer {
     }
 }
 
-/// Follows a page, if the programs that it names are here.
+/// Follows a page if the programs that it needs are installed.
 async fn followed(test: &str, programs: &[&str], page: &str, expected: Done) {
     if programs.iter().all(|program| has_program(test, program)) {
         assert_eq!(Newcomer::new(page).follow(page).await, expected, "the page is read otherwise");

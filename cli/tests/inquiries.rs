@@ -1,4 +1,4 @@
-//! Questions to people on a running node: listed, answered by whom they ask, once, and kept over restarts.
+//! Inquiries on a running node: listed, answered once by their assignees, and kept over restarts.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ fn place() -> Place {
     place
 }
 
-/// Makes a token, and gives it.
+/// Creates a token and returns it.
 async fn token(client: &Client, name: &str, roles: &[&str]) -> String {
     let added = client.post("/tokens", &json!({ "name": name, "roles": roles })).await;
     added.body["token"].as_str().unwrap_or_else(|| panic!("{added:#?}")).to_owned()
@@ -65,14 +65,14 @@ fn question(assignees: &[&str]) -> Value {
     })
 }
 
-/// Asks by hand, and gives the execution and the inquiry.
+/// Opens an inquiry directly, and returns the execution and the inquiry.
 async fn asked(client: &Client, params: &Value) -> (String, String) {
     let id = client.execute("core.inquiry", params).await;
     let shown = client.until(&format!("/executions/{id}"), |shown| shown["inquiry"].is_string()).await;
     (id, shown["inquiry"].as_str().unwrap().to_owned())
 }
 
-/// Runs the workflow that asks, and gives it with its inquiry.
+/// Runs the workflow with an inquiry, and returns the workflow and the inquiry.
 async fn shipping(client: &Client) -> (String, String) {
     let flow = client.execute("release.ship", &json!({ "version": "v1" })).await;
     let of_flow = format!("/inquiries?parent={flow}");
@@ -133,7 +133,7 @@ async fn a_role_of_ones_own_reaches_what_it_is_asked_and_nothing_else() {
     assert_eq!(status(&format!("/executions/{execution}")).await, StatusCode::NOT_FOUND);
     assert_eq!(status("/executions").await, StatusCode::FORBIDDEN);
     assert_eq!(respond(&client, &maria, &others, &json!({ "go": true })).await.status, StatusCode::NOT_FOUND);
-    // Who may do everything else may not answer for others.
+    // An admin who may do everything else may not answer for others.
     let admin = respond(&client, ADMIN_TOKEN, &mine, &json!({ "go": true })).await;
     assert_eq!((admin.status, &admin.body["code"]), (StatusCode::FORBIDDEN, &json!("inquiry_not_asked")));
 }
@@ -283,7 +283,7 @@ async fn an_inquiry_and_what_it_knows_outlive_a_restart_and_a_rebuild() {
     let rebuilt = ensue(&place, &node, ADMIN_TOKEN, &["views", "rebuild"]);
     assert_eq!(rebuilt.code, Some(0), "{rebuilt:?}");
     let mut after = client.get(&format!("/inquiries/{inquiry}")).await;
-    // The node listens elsewhere now.
+    // The node listens on another port now.
     for shown in [&mut before, &mut after] {
         shown["url"].take();
     }

@@ -1,4 +1,4 @@
-//! Requests with an `Idempotency-Key`, sent again to a node that was killed in between.
+//! Requests with an `Idempotency-Key`, repeated to a node that was killed in between.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ fn place() -> Place {
     place
 }
 
-/// Asks for the action to be run under a key; none where no answer came.
+/// Requests a run of the action with a key. Returns `None` if there was no answer.
 async fn run(client: &Client, key: &str, name: &str) -> Option<Answer> {
     let request = client.request(Method::POST, "/api/v1/actions/greet.hello/execute").header("idempotency-key", key);
     let response = request.json(&json!({ "params": { "name": name } })).send().await.ok()?;
@@ -49,7 +49,8 @@ async fn a_request_that_is_sent_again_to_a_killed_node_is_answered_as_before_and
     assert_eq!(requested(&client).await, 1);
 }
 
-/// A caller that hears nothing sends again until it hears something, whatever became of the node meanwhile.
+/// A caller without an answer repeats its request until it gets one, whatever happens to the node in the
+/// meantime.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_whose_node_is_killed_over_it_is_done_once_for_all_that_it_is_sent_again() {
     let place = place();
@@ -96,7 +97,7 @@ async fn of_many_at_once_one_is_carried_out_and_no_two_answers_differ() {
     assert_eq!(requested(&node.client()).await, 1);
 }
 
-/// Sends a body under a key.
+/// Sends a body with a key.
 async fn post(client: &Client, path: &str, key: &str, body: &Value) -> Answer {
     let request = client.request(Method::POST, &format!("/api/v1{path}")).header("idempotency-key", key);
     Answer::of(request.json(body).send().await.unwrap()).await
@@ -123,7 +124,7 @@ async fn a_token_is_made_once_under_a_key_also_where_it_was_revoked_since() {
     assert_eq!(told(&post(&client, "/tokens", KEY, &other).await), (422, "idempotency_key_reused"));
     let names: Vec<Value> = client.get("/tokens").await["items"].as_array().unwrap().iter().map(|token| token["name"].clone()).collect();
     assert!(!names.contains(&json!("zed")) && !names.contains(&json!("other")), "{names:?}");
-    // Whoever uses another key means another token.
+    // Another key means another token.
     assert_eq!(post(&client, "/tokens", "another", &body).await.status, 201);
 }
 

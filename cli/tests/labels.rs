@@ -1,4 +1,4 @@
-//! Labels on a running node: executions are found by them over a kill, changed by them, and keep them when they are run again.
+//! Labels on a running node: executions are found and changed by them, and keep them over kills and reruns.
 
 use serde_json::{Value, json};
 

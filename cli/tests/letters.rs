@@ -1,4 +1,4 @@
-//! Dead letters on a running node: what gave up is tried again once what was wrong is mended, and only once.
+//! Dead letters on a running node: once the cause is fixed, each can be retried, and only once.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ emits:
   - { trigger: shop.order, when: 'headers[\"x-github-event\"] == \"order\" && query.site == \"eu\"' }
 ";
 
-/// What an order holds: how many, and what.
+/// The payload of an order: how many, and of what.
 fn trigger(amount: &str) -> String {
     format!("description: Somebody ordered.\npayload: {{ amount: {amount}, what: string }}\n")
 }
@@ -23,7 +23,7 @@ action: shop.charge
 with: { what: \"${{ event.payload.what }}\" }
 ";
 
-/// Charges all but one.
+/// Charges every order except one.
 fn charge(but: &str) -> String {
     format!(
         "description: Charges.\nparameters: {{ what: string }}\nrun:\n  shell:\n    script: test \"$WHAT\" != {but} || exit 3\n    env: {{ WHAT: \"${{{{ params.what }}}}\" }}\n"
@@ -108,7 +108,7 @@ async fn executions_that_failed_are_run_again_by_their_action_and_what_is_dismis
     let place = place();
     let node = place.start();
     let client = node.client();
-    // The same body would be a repeat, whatever its id says.
+    // The same body would be a duplicate, whatever its id is.
     for (id, amount, what) in [("d-1", 1, "tea"), ("d-2", 1, "milk"), ("d-3", 2, "tea"), ("d-4", 3, "tea")] {
         assert_eq!(order(&client, id, &json!({ "amount": amount, "what": what })).await, 202);
     }

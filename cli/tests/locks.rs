@@ -1,10 +1,11 @@
-//! Locks on a running node: what is serialised never overlaps, and nobody is left waiting, also where the node is killed.
+//! Locks on a running node: locked executions never overlap, and none stays waiting, even if the node is
+//! killed.
 
 use serde_json::{Value, json};
 
 use crate::support::{ADMIN_TOKEN, Node, Place, Printed};
 
-/// Says with its exit code whether another runs at the same time. None gets through before the gate is opened.
+/// Its exit code reports whether another one runs at the same time. None passes before the gate is opened.
 const ALONE: &str = "\
 description: Does it alone.
 parameters: { folder: string, region: string }

@@ -1,8 +1,8 @@
-//! The log of a measurement, made small: the tool that makes it and the one that walks it agree.
+//! A small version of the log for measurements: the tool that generates it and the one that reads it agree.
 
 use crate::support::{Place, Printed};
 
-/// How many records it is to have.
+/// The number of its records.
 const RECORDS: &str = "6000";
 
 #[test]

@@ -1,11 +1,11 @@
-//! A loop of events: a rule whose action emits the very event that it listens to.
+//! An event loop: a rule whose action emits the event that the rule listens to.
 
 use reqwest::StatusCode;
 use serde_json::json;
 
 use crate::support::{ADMIN_TOKEN, Place, Printed};
 
-/// How many events of a chain may lead to the next.
+/// The maximum number of events in a chain.
 const DEPTH_MAX: u64 = 16;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,7 +37,7 @@ async fn a_rule_that_leads_to_itself_is_stopped_and_suspended_and_told_of() {
 
     let shown = Printed::by(place.ensue(&["rules", "show", "echo_chamber.again", "--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
     assert!(shown.stdout.contains("suspended"), "{}", shown.stdout);
-    // What the rule hears from now on leads to nothing, and others go on.
+    // From now on the rule's events have no effect, and other rules continue.
     let again = client.post("/events", &json!({ "trigger": "echo_chamber.said", "payload": { "word": "hello" } })).await;
     assert_eq!(again.status, StatusCode::ACCEPTED);
     let after = client.records().await;

@@ -1,4 +1,4 @@
-//! Black-box tests: the built binary, met as people and senders meet it.
+//! Black-box tests: the built binary from the outside, as its users and senders see it.
 
 #![allow(clippy::unwrap_used, reason = "what a test needs and does not get fails it")]
 

@@ -1,4 +1,5 @@
-//! Metrics as those who watch a node read them: those of the reference, in the form that Prometheus' own checker has nothing against.
+//! Metrics from a monitoring system's point of view: those of the reference, in the form that Prometheus' own
+//! checker accepts.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -18,14 +19,14 @@ async fn metrics(client: &Client) -> String {
     answer.text().await.unwrap()
 }
 
-/// Has an execution made of an event, and waits for its end and for the figures behind it.
+/// Creates an execution from an event, and waits for its end and the resulting metrics.
 async fn figures_of_one_event(client: &Client) -> String {
     let event = json!({ "trigger": "examples.hello", "payload": { "name": "Ada" }, "dedupe": "one" });
     let tried = client.post("/events?dry_run=true", &event).await;
     assert_eq!(tried.status, 204, "{tried:?}");
     let taken = client.post("/events", &event).await;
     assert_eq!(taken.status, 202, "{taken:?}");
-    // What is tried or comes again is no event that comes in, and no time of one.
+    // A dry run or a duplicate counts neither as a received event nor in a latency.
     let again = client.post("/events", &event).await;
     assert_eq!((again.status.is_success(), &again.body["id"]), (true, &taken.body["id"]), "{again:?}");
     client.until("/executions?status=succeeded", |page| !page["items"].as_array().unwrap().is_empty()).await;
@@ -40,7 +41,7 @@ async fn figures_of_one_event(client: &Client) -> String {
     }
 }
 
-/// The names of the metrics of a text, without what the forms put behind them.
+/// The names of the metrics in a text, without the suffixes of the formats.
 fn names(text: &str) -> BTreeSet<String> {
     let named = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     named.map(|(name, kind)| if kind == "counter" { name.trim_end_matches("_total") } else { name }.to_owned()).collect()
@@ -84,6 +85,6 @@ async fn prometheus_own_checker_has_nothing_against_them() {
         (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     assert_eq!(check(&text), (true, String::new()));
-    // It would say so.
+    // The checker would report that.
     assert!(!check(&text.replace("# HELP ensue_memory_bytes", "# HALP ensue_memory_bytes")).0);
 }

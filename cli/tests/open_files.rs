@@ -1,4 +1,5 @@
-//! How many files a node and its programs may have open: it takes all that it may, they get what it was started with.
+//! The open files limit of a node and its programs: the node raises its own, and the programs get the
+//! original.
 
 #![cfg(target_os = "linux")]
 

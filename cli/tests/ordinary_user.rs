@@ -1,4 +1,5 @@
-//! The node of an ordinary user: its actions run, their walls stand where the doctor says so, and nothing needs the superuser.
+//! The node of an ordinary user: its actions run, they are isolated as the doctor reports, and nothing needs
+//! the superuser.
 
 #![cfg(target_os = "linux")]
 
@@ -28,7 +29,7 @@ fn place() -> Place {
     place
 }
 
-/// Gives what the doctor finds of something.
+/// Returns the doctor's finding about something.
 async fn finding(client: &Client, check: &str) -> Value {
     let found = client.get("/doctor").await;
     let findings = found["findings"].as_array().unwrap().clone();
@@ -49,7 +50,7 @@ async fn a_node_of_an_ordinary_user_runs_actions_behind_the_walls_that_its_docto
     let result = &shown["result"];
     assert_ne!(result["user"], 0, "{result}");
     assert_eq!(result["own"], "mine");
-    // What the doctor says of the walls is what an action meets.
+    // An action's isolation is exactly what the doctor reports.
     let walls = finding(&client, "actions").await;
     match walls["verdict"].as_str() {
         Some("good") => assert_eq!((&result["vault"], &result["outside"]), (&json!("shut"), &json!("shut"))),

@@ -1,4 +1,4 @@
-//! What a program prints, followed over a restart of the node: nothing is lost and nothing comes twice.
+//! A program's output, followed over a restart of the node: nothing is lost or repeated.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::support::{Client, Place};
 
 const PACK: &str = "name: mill\nversion: 0.1.0\ndescription: A mill.\nrequires: { packs: { core: ^0.1 } }\n";
-/// It prints for longer than the first node lives, in pieces that no chunk of a stream ends with.
+/// It prints for longer than the first node lives, in pieces that do not match the chunks of a stream.
 const GRIND: &str = "\
 description: Grinds, and says so.
 on_lost: fail
@@ -23,7 +23,7 @@ run:
       done
 ";
 
-/// What came of a stream: the texts of each of its two parts, and the place behind them.
+/// What was read of a stream: the texts of its two parts, and the place after them.
 #[derive(Default)]
 struct Followed {
     stdout: String,
@@ -33,7 +33,7 @@ struct Followed {
 }
 
 impl Followed {
-    /// Follows until `is_enough`, or until the stream ends.
+    /// Follows until `is_enough` returns true, or until the stream ends.
     async fn go_on(&mut self, client: &Client, path: &str, is_enough: impl Fn(&Self) -> bool) {
         let mut request = client.request(Method::GET, path).header("accept", "text/event-stream");
         if let Some(place) = &self.place {
@@ -94,7 +94,7 @@ async fn an_output_is_followed_over_a_restart_of_the_node() {
     assert!(parts["items"].as_array().unwrap().iter().all(|part| part["state"] == "complete"), "{parts:#}");
 }
 
-/// Gives the file of an output in the data directory.
+/// Returns the file of an output in the data directory.
 fn file_of_stdout(folder: &std::path::Path) -> Option<std::path::PathBuf> {
     let parts = std::fs::read_dir(folder).ok()?.flatten();
     let files = parts.filter_map(|part| std::fs::read_dir(part.path()).ok()).flat_map(|files| files.flatten());

@@ -1,6 +1,8 @@
-//! Overload: far more than a node can take, over many connections, with bodies small and large; held against a ledger kept outside.
+//! Overload: far more load than a node can handle, over many connections, with small and large bodies,
+//! compared with an external ledger.
 //!
-//! A short run is part of every test run. `cargo verify --long` has a minute of it with a thousand connections.
+//! A short version is part of every test run. `cargo verify --long` runs a minute of it with a thousand
+//! connections.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,11 +14,11 @@ use serde_json::{Value, json};
 
 use crate::support::{Client, Delivery, Node, PATIENCE, PULL_REQUEST, Place, Printed};
 
-/// How much memory the node may hold.
+/// The memory limit of the node.
 const MEMORY_BYTES: u64 = 256 * 1024 * 1024;
 /// One delivery in so many is a large one.
 const LARGE_EVERY: u64 = 8;
-/// The length of what makes a delivery large.
+/// The length of the text that makes a delivery large.
 const LARGE_BYTES: usize = 2 * 1024 * 1024;
 /// How often the quiet caller sends.
 const QUIET_EVERY: Duration = Duration::from_millis(50);
@@ -55,7 +57,7 @@ fn setting(variable: &str, default: u64) -> u64 {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// Sends one delivery after the other, whatever becomes of them, until told to stop.
+/// Sends one delivery after the other, whatever happens to them, until told to stop.
 async fn send(client: Client, small: Delivery, large: Delivery, ledger: Arc<Ledger>, stop: Arc<AtomicBool>) {
     while !stop.load(Ordering::Relaxed) {
         let number = ledger.sent.fetch_add(1, Ordering::Relaxed);
@@ -66,7 +68,7 @@ async fn send(client: Client, small: Delivery, large: Delivery, ledger: Arc<Ledg
     }
 }
 
-/// Sends a small event now and then, as somebody else; gives how many were taken and how many were not.
+/// Sends a small event now and then as another caller. Returns how many were accepted and how many were not.
 async fn send_quietly(client: Client, ledger: Arc<Ledger>, stop: Arc<AtomicBool>) -> (u64, u64) {
     let (mut taken, mut put_off) = (0, 0);
     while !stop.load(Ordering::Relaxed) {
@@ -85,7 +87,7 @@ async fn send_quietly(client: Client, ledger: Arc<Ledger>, stop: Arc<AtomicBool>
     (taken, put_off)
 }
 
-/// The most memory that the node has held.
+/// The node's peak memory.
 fn peak_bytes(node: &Node) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", node.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -107,7 +109,7 @@ async fn under_far_too_much_memory_stays_bounded_and_what_was_acknowledged_is_th
     let quiet = tokio::spawn(send_quietly(node.client(), ledger.clone(), stop.clone()));
     let senders: Vec<_> =
         (0..connections).map(|_| tokio::spawn(send(client.clone(), small.clone(), large.clone(), ledger.clone(), stop.clone()))).collect();
-    // How long the load lasts is what is set here; nothing waits for anything.
+    // This is the duration of the load; nothing waits for anything.
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     let held = client.get("/status").await["memory_bytes"].as_u64();
     stop.store(true, Ordering::Relaxed);
@@ -131,7 +133,7 @@ async fn under_far_too_much_memory_stays_bounded_and_what_was_acknowledged_is_th
     assert!(full + over_share > 0, "what was sent was not too much");
     assert!(taken > 0, "the quiet caller was starved");
 
-    // The senders' connections end with them; the one of a new client is the only one then.
+    // The senders' connections end with them; only a new client's connection is left.
     drop(client);
     let client = node.client();
     recovers_by_itself(&client).await;
@@ -142,26 +144,26 @@ async fn under_far_too_much_memory_stays_bounded_and_what_was_acknowledged_is_th
     assert_eq!(verified.code, Some(0), "{verified:?}");
 }
 
-/// The pull request with a long text in it.
+/// The pull request with a long text.
 fn large() -> Delivery {
     let mut body: Value = serde_json::from_slice(PULL_REQUEST).unwrap();
     body["pull_request"]["body"] = json!("far too much ".repeat(LARGE_BYTES / 13));
     Delivery::github("pull_request", "-", body.to_string().as_bytes())
 }
 
-/// What is in a queue where nothing is left to do: who asks for the metrics, by the connection and the request.
+/// The queues that an idle node uses: those of the connection and the request that read the metrics.
 const WHO_ASKS: [&str; 2] = ["connections", "requests"];
-/// The one that nothing waits in: bodies stay at hand until others need the room.
+/// The queue that nothing waits in: bodies stay cached until the space is needed.
 const AT_HAND: &str = "body_bytes";
 
-/// Waits until the node takes deliveries as if nothing had been, has no work left and no room taken up.
+/// Waits until the node accepts deliveries as before, has no work left and uses no queue.
 async fn recovers_by_itself(client: &Client) {
     let begin = std::time::Instant::now();
     while !client.deliver(&Delivery::pull_request("afterwards")).await.unwrap().status.is_success() {
         assert!(begin.elapsed() < PATIENCE, "the node did not recover");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    // What was taken in may be the work of minutes: it is waited for as long as there is less and less of it.
+    // The accepted work may take minutes: wait as long as it decreases.
     let (mut least, mut since) = (u64::MAX, begin);
     loop {
         let text = metrics(client).await;
@@ -190,7 +192,7 @@ async fn metrics(client: &Client) -> String {
     client.request(reqwest::Method::GET, "/metrics").send().await.unwrap().text().await.unwrap()
 }
 
-/// Gives the events that are not in the log.
+/// Returns the events that are not in the log.
 async fn missing(client: &Client, mut acknowledged: BTreeSet<String>) -> BTreeSet<String> {
     let mut after = 0;
     loop {

@@ -1,4 +1,4 @@
-//! The node's own log as a program reads it: which request and which trace a line belongs to.
+//! The node's own log as a program reads it: the request and the trace of each line.
 
 use serde_json::Value;
 

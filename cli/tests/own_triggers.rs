@@ -1,4 +1,5 @@
-//! The engine's own triggers on a running node: a rule hears of what fails, over a kill as well, and it is shown what led to it.
+//! The engine's own triggers on a running node: a rule reacts to failures, even over a kill, and the cause is
+//! shown.
 
 use serde_json::{Value, json};
 

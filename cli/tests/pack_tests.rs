@@ -1,4 +1,4 @@
-//! The tests of packs at the command line: run, shown, reported to a CI, and made of what a node did.
+//! Tests of packs at the command line: run, shown, reported to a CI, and generated from a node's history.
 
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ fn place() -> Place {
     place
 }
 
-/// What is printed without how long it took.
+/// The output without durations.
 fn timeless(text: &str) -> String {
     let words: Vec<&str> = text.split(' ').collect();
     let is_time = |at: usize| words.get(at + 1).is_some_and(|next| next.starts_with("ms")) && words[at].parse::<u64>().is_ok();

@@ -1,4 +1,5 @@
-//! A node that runs as root: its programs are other users, also over its own death, and its doctor says so.
+//! A node that runs as root: its programs run as other users, even over the node's death, and its doctor says
+//! so.
 
 #![cfg(target_os = "linux")]
 
@@ -26,7 +27,7 @@ echo '{\"artifact\": {\"path\": \"file\"}}' >&3
 printf '{\"user\":%s,\"groups\":\"%s\",\"log\":\"%s\"}' \"$(id -u)\" \"$(id -G)\" \"$(cat ../../log.sqlite 2>/dev/null | head -c 1)\"
 ";
 
-/// Makes a place that every user may enter, as `/var/lib` is.
+/// Creates a place that every user may enter, as `/var/lib` is.
 fn place() -> Place {
     let place = Place::new();
     std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o755)).unwrap();

@@ -1,10 +1,11 @@
-//! Queues of a running node: one that is full holds up no other, a rate holds starts back, and a kill loses nobody who waits.
+//! Queues of a running node: a full queue does not block others, a rate delays starts, and a kill loses no
+//! waiting execution.
 
 use serde_json::{Value, json};
 
 use crate::support::{ADMIN_TOKEN, Node, Place, Printed};
 
-/// Works until there is the file that it is told.
+/// Runs until the given file exists.
 const BUILD: &str = "\
 description: Builds until it is told to stop.
 parameters: { until: string }
@@ -105,7 +106,7 @@ async fn a_full_queue_holds_up_no_other_and_who_waits_in_it_is_there_after_a_kil
     for id in &builds {
         assert_eq!(ended(&node, id).await["status"], "succeeded");
     }
-    // The operator finds it out, and works in that queue too.
+    // The operator notices, and adds workers for that queue too.
     node.kill();
     configure(&place, &format!("{QUEUES}  nowhere: {{ workers: 1 }}\n"));
     node = place.start();
@@ -134,7 +135,8 @@ async fn no_more_of_a_queue_start_than_its_rate_allows_also_over_a_kill() {
         assert_eq!(execution["status"], "succeeded", "{execution}");
         started.push(execution["started_at"].as_str().unwrap().parse::<ensue_engine::time::Timestamp>().unwrap());
     }
-    // They stand in the log as they were decided, by one clock; the wall's own is set after it by a little.
+    // They are in the log in the order of the decisions, which one clock timed; the wall clock is set a
+    // little later.
     for (before, after) in started.iter().zip(&started[1..]) {
         assert!(after.micros_since(*before) >= 490_000, "{started:?}");
     }

@@ -1,4 +1,4 @@
-//! Rates that an operator set, as callers of a real node meet them.
+//! Rate limits set by an operator, as callers of a real node see them.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ async fn who_asks_more_often_than_the_operator_lets_them_waits_as_long_as_they_a
     );
     tokio::time::sleep(Duration::from_secs(wait)).await;
     assert_eq!(ask().await.status(), StatusCode::OK);
-    // Probes are nobody's.
+    // Probes do not count for any caller.
     let alive = client.anonymous(Method::GET, "/livez").send().await.unwrap();
     assert!(alive.status().is_success() && !alive.headers().contains_key("ratelimit"));
 }

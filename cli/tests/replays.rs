@@ -1,4 +1,5 @@
-//! Recorded executions folded once more on a running node: as they went, and by another version of their pack.
+//! Recorded executions replayed on a running node: with the recorded version of their pack, and with another
+//! one.
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -61,7 +62,7 @@ async fn what_ran_goes_as_it_went_and_a_changed_pack_is_told_with_the_step_that_
     assert_eq!(by("shop.ship"), input);
     let rule = json!({ "step": "", "what": "rule", "pointer": "", "recorded": "run core.echo", "would": "it does not match" });
     assert_eq!(by("core.echo"), rule);
-    // Nothing of it is kept, and nothing ran; what it went by is still there.
+    // A replay stores nothing and runs nothing; the recorded version is still there.
     assert_eq!(client.get("/log").await["items"].as_array().unwrap().len(), before);
     assert_eq!(replay(&place, &node, &[id]).0, Some(0));
     let people = ["replay", "--against", "packs/shop", "--action", "shop.ship"];

@@ -1,4 +1,4 @@
-//! Programs that run while their node is stopped, killed and started again.
+//! Programs that keep running while their node is stopped, killed and restarted.
 
 #![cfg(target_os = "linux")]
 
@@ -31,20 +31,20 @@ fn place() -> Place {
     place
 }
 
-/// Begins an action, and waits until it runs.
+/// Starts an action, and waits until it runs.
 pub(crate) async fn begin(client: &Client, action: &str) -> String {
     let id = client.execute(action, &json!({})).await;
     client.until(&format!("/executions/{id}"), |shown| shown["status"] == "running").await;
     id
 }
 
-/// Gives the private directory of the one attempt that runs.
+/// Returns the private directory of the only running attempt.
 fn private(place: &Place) -> std::path::PathBuf {
     let mut entries = std::fs::read_dir(place.data().join("attempts")).unwrap();
     entries.next().unwrap().unwrap().path()
 }
 
-/// Waits until the program has named its process, which it does first.
+/// Waits until the program has reported its process id, which it does first.
 async fn program(place: &Place) -> Pid {
     let holds = |folder: &Path| std::fs::read_to_string(folder.join("stdout")).ok().and_then(|text| text.lines().next()?.parse().ok());
     let mut found = None;
@@ -64,7 +64,7 @@ fn supervisors(place: &Place) -> Vec<Pid> {
     notes.map(|note| Pid::from_raw(i32::try_from(note["supervisor"].as_i64().unwrap()).unwrap()).unwrap()).collect()
 }
 
-/// Holds that an execution succeeded in one attempt, and that the log says so once.
+/// Checks that an execution succeeded in one attempt, and that the log says so once.
 pub(crate) async fn is_recorded_once(client: &Client, id: &str) {
     let stream = format!("execution/{id}");
     let records = client.records().await;
@@ -134,7 +134,7 @@ async fn what_ended_while_no_node_ran_has_its_own_time_and_not_the_restart_s() {
     node.kill();
     std::fs::write(private(&place).join("go"), "").unwrap();
     until("the end of the program", || test_kill_process(program).is_err()).await;
-    // An end that is reported within a second needs no time of its own.
+    // An end that is reported within a second has no time of its own.
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
     let node = place.start();
     let client = node.client();
@@ -233,7 +233,7 @@ fn the_shipped_unit_is_what_systemd_takes() {
         assert!(text.lines().any(|found| found == line), "{why}");
     }
     assert!(text.contains("/dev/null /etc/ensue/ensue.yaml"), "what it starts with is made by what its head tells to do");
-    // Its program need not be installed where the tests run.
+    // Its program may not be installed where the tests run.
     let folder = tempfile::TempDir::new().unwrap();
     let tried = folder.path().join("ensue.service");
     std::fs::write(&tried, text.replace("/usr/local/bin/ensue", env!("CARGO_BIN_EXE_ensue"))).unwrap();

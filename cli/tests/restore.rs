@@ -1,4 +1,4 @@
-//! A backup that is put back: refused by itself, accepted by the operator, and honest about what it cannot know.
+//! A restored backup: rejected by default, accepted by the operator, and honest about what it cannot know.
 
 use serde_json::{Value, json};
 
@@ -96,7 +96,7 @@ async fn copy_of_a_log_is_verified_without_key_and_state_folder() {
     assert!(!elsewhere.exists(), "verifying makes nothing");
     let log = place.path().join("backup/log.sqlite");
     let mut bytes = std::fs::read(&log).unwrap();
-    // All but the first page, which says that this is a database.
+    // All but the first page, which identifies the file as a database.
     bytes[4096..].fill(0);
     std::fs::write(&log, bytes).unwrap();
     let damaged = verify(&["--copy"]);

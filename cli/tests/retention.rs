@@ -1,5 +1,5 @@
-//! Retention on a running node: what ended long ago leaves the views, over rebuilds and kills, and nobody who asks for it is answered with an error
-//! of ours.
+//! Retention on a running node: old executions leave the views, even over rebuilds and kills, and requests
+//! for them never get an internal error.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ async fn order(client: &Client, total: u32) -> String {
     sent.body["id"].as_str().unwrap_or_else(|| panic!("{sent:#?}")).to_owned()
 }
 
-/// Has the log tell that more than a second has passed.
+/// Lets the log record that more than a second has passed.
 async fn time_passes(client: &Client) {
     tokio::time::sleep(Duration::from_millis(1_200)).await;
     order(client, 1).await;
@@ -69,7 +69,7 @@ async fn what_left_the_views_is_a_404_that_says_so_and_does_not_come_back() {
     let (ruled, enforcement) = (&ruled["items"][0]["id"], &ruled["items"][0]["enforcement"]);
     let (ruled, enforcement) = (ruled.as_str().unwrap(), enforcement.as_str().unwrap().to_owned());
     time_passes(&client).await;
-    // The workflow, its three steps, and what the rule asked for.
+    // The workflow, its three steps, and the rule's execution.
     removed(&client, 5).await;
 
     says_that_it_left(&ask(&client, Method::GET, &format!("/enforcements/{enforcement}")).await, "the enforcement");

@@ -1,4 +1,4 @@
-//! Schedules of rules and sensors on a running node: they fire, over a kill as well, and it is shown when.
+//! Schedules of rules and sensors on a running node: they fire, even over a kill, and the times are shown.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed};
 
-/// Long enough that several times of a schedule of a second pass.
+/// Long enough for several times of a schedule with a period of one second.
 const AWAY: Duration = Duration::from_secs(4);
 
 const RULE: &str = "schedule: { every: 1s }\naction: core.echo\nwith: { message: '${{ event.payload.scheduled_at }}' }\n";
@@ -35,7 +35,7 @@ async fn records(client: &Client, kind: &str) -> Vec<Value> {
     records.into_iter().filter(|record| record["stream"] == "rule/clock.often" && record["kind"] == kind).collect()
 }
 
-/// What the rule ran, the newest first: which times it was run for.
+/// The scheduled times of the rule's executions, newest first.
 async fn times(client: &Client) -> Vec<Timestamp> {
     let listed = client.get("/executions?rule=clock.often&status=succeeded&limit=200").await;
     let mut times = Vec::new();
@@ -95,7 +95,7 @@ async fn a_killed_node_makes_up_for_what_it_missed_once_and_keeps_the_phase() {
     until_run(&client, run + 2).await;
     let times = times(&client).await;
     assert!(times.contains(&until) && times.iter().all(|time| *time < from || *time >= until), "{from} {until} {times:?}");
-    // Each once, and on the seconds that count from the record that set it.
+    // Each once, and on whole seconds after the record that set it.
     let first = times[0].micros();
     assert!(times.iter().all(|time| (first - time.micros()) % 1_000_000 == 0), "{times:?}");
     let mut once = times.clone();
@@ -148,7 +148,7 @@ async fn the_times_of_a_range_are_made_up_for_once_by_the_clocks_of_their_zone()
         ensue(&place, &node, &[&range[..], more].concat())
     };
     let would = backfill(&["--dry-run"]);
-    // The clocks went forward on the 29th.
+    // Daylight saving time began on the 29th.
     let times = ["2020-03-27T02", "2020-03-28T02", "2020-03-29T01", "2020-03-30T01"].map(|hour| format!("{hour}:00:00.000000Z"));
     let lines: Vec<&str> = would.stdout.lines().collect();
     assert_eq!(lines, times.clone().map(|time| format!("{time}  missing")), "{}", would.stderr);
@@ -163,7 +163,7 @@ async fn the_times_of_a_range_are_made_up_for_once_by_the_clocks_of_their_zone()
         let execution = client.get(&format!("/executions/{}", execution["id"].as_str().unwrap())).await;
         assert_eq!(execution["result"]["message"], time);
     }
-    // No other rule of the same trigger was run by these events.
+    // These events ran no other rule of the same trigger.
     let events = client.get("/events?source=clock.nightly").await;
     assert!(
         events["items"].as_array().unwrap().iter().all(|event| event["rule"] == "clock.nightly" && event["matched"] == 1),
@@ -174,7 +174,7 @@ async fn the_times_of_a_range_are_made_up_for_once_by_the_clocks_of_their_zone()
     assert!(again.stderr.contains("0 of 4 times backfilled") && again.stdout.contains("fired before: event "), "{}", again.stderr);
     assert_eq!(client.get(path).await["items"].as_array().unwrap().len(), 4);
 
-    // Under a key the answer is the first one, also where it was lost.
+    // With a key, a repeat gets the first answer, even if that was lost.
     let asked = json!({ "since": "2021-01-01T00:00:00Z", "until": "2021-01-03T00:00:00Z" });
     let keyed = || async {
         let asked =

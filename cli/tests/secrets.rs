@@ -1,7 +1,8 @@
-//! Secrets: keys that are set in every way and used in every way, by actions that succeed and by actions that fail, and tokens. Afterwards
-//! everything that the node kept, said or answered is searched for them.
+//! Secrets: keys that are set in every way and used in every way, by actions that succeed and actions that
+//! fail, and tokens. Afterwards the test searches everything that the node stored, printed or answered for
+//! them.
 //!
-//! What a program prints of a key that it was given is masked, in the forms that the reference names.
+//! Keys in a program's output are masked in the forms that the reference lists.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 use crate::support::world::World;
 use crate::support::{ADMIN_TOKEN, Client, Delivery, Place, Printed, SECRET, files_below};
 
-/// The values of keys, by how each came in; all of different lengths.
+/// The values of keys by the way they were set; all of different lengths.
 const BY_REST: &str = "canary-by-rest-5d1f0e";
 const REPLACED: &str = "canary-replaced-by-rest-77aa31";
 const BY_BYTES: &str = "canary-by-bytes-9b02c4d6";
@@ -23,7 +24,7 @@ const BY_FILE: &str = "canary-by-file-c7d3";
 const REMOVED: &str = "canary-removed-again-1f2e3d4c";
 const REFUSED: &str = "canary-in-a-body-that-is-refused-0b";
 
-/// What is no secret: where this is not found, the search finds nothing.
+/// A text that is not secret: if it is not found, the search does not work.
 const MARKER: &str = "marker-that-is-no-secret";
 
 const USE: &str = r#"
@@ -54,7 +55,7 @@ description: Reads a key that is not set any more, beside one that is.
 run: { process: { command: [cat], input: '${{ keys["sealed.at_rest"] + keys["sealed.removed"] }}' } }
 "#;
 
-/// The actions that fail, and the kind of each failure.
+/// The actions that fail, with the kind of each failure.
 const FAILING: [(&str, &str, &str); 4] =
     [("err", ERR, "expression"), ("stay", STAY, "timeout"), ("miss", MISS, "spawn"), ("lack", LACK, "key_missing")];
 
@@ -89,7 +90,7 @@ fn place(world: &World) -> Place {
         .with_variable("ENSUE_LOG", "trace")
 }
 
-/// What must be found nowhere: each secret, in the forms in which it could be written.
+/// Texts that must be found nowhere: each secret in the forms in which it could be written.
 struct Secrets(Vec<(String, String)>);
 
 impl Secrets {
@@ -112,8 +113,8 @@ fn around(text: &str, found: &str) -> String {
     lines.join("\n").chars().take(2_000).collect()
 }
 
-/// A text as it is, in hexadecimal, as the numbers of its bytes, in which Rust and JSON show bytes that nobody said are text, and what of
-/// its Base64 is the same whatever stands before and behind it.
+/// A text as it is, in hexadecimal, as the numbers of its bytes (the form in which Rust and JSON show bytes
+/// that are not marked as text), and the part of its Base64 that does not depend on the neighboring bytes.
 fn forms(secret: &str) -> Vec<String> {
     let numbers: Vec<String> = secret.bytes().map(|byte| byte.to_string()).collect();
     let mut forms = vec![secret.to_owned(), hex::encode(secret), hex::encode_upper(secret), numbers.join(", "), numbers.join(",")];
@@ -126,11 +127,11 @@ fn forms(secret: &str) -> Vec<String> {
     forms
 }
 
-/// Searches what the node keeps: its data, and its state beside them. Gives whether what is no secret was found there.
+/// Searches the files of the node: its data and its state. Returns true if the public text was found there.
 fn search_files(place: &Place, secrets: &Secrets) -> bool {
     let mut is_seen = false;
     for path in files_below(&place.data()).into_iter().chain(files_below(&place.path().join("state"))) {
-        // What ends meanwhile takes its files with it.
+        // A process that ends in the meantime removes its files.
         let Ok(bytes) = std::fs::read(&path) else { continue };
         secrets.are_not_in(&path.display().to_string(), &bytes);
         is_seen |= String::from_utf8_lossy(&bytes).contains(MARKER);
@@ -138,17 +139,17 @@ fn search_files(place: &Place, secrets: &Secrets) -> bool {
     is_seen
 }
 
-/// Lists the paths that can be read, by the reference: each with all that can stand in it.
+/// Lists the readable paths of the reference, each with all possible parameters.
 async fn readable_paths(client: &Client) -> Vec<String> {
     let page = include_str!("../../docs/reference/rest-api.md");
     let rows = page.lines().filter_map(|line| line.strip_prefix("| GET | `")?.split_once("` | "));
-    // The pages about errors are the binary's own.
+    // The pages about errors are part of the binary.
     let rows = rows.filter(|(path, _)| !path.starts_with("/docs/"));
     let mut open: Vec<String> = Vec::new();
     let mut paths = Vec::new();
     for (path, rest) in rows {
         let is_outside = rest.starts_with('—') || path == "/metrics";
-        // A hook is named by its sensor's two names.
+        // A hook is named by the pack and the sensor.
         let path = path.replace("{pack}/{sensor}", "{sensor}");
         if is_outside { paths.push(path) } else { open.push(format!("/api/v1{path}")) }
     }
@@ -166,7 +167,7 @@ async fn readable_paths(client: &Client) -> Vec<String> {
     paths
 }
 
-/// Gives all that can stand in a path behind `list`.
+/// Returns the possible values of a path parameter from `list`.
 async fn named(client: &Client, list: &str, what: &str) -> Vec<String> {
     let (list, field) = match (list.trim_start_matches("/api/v1"), what) {
         ("/trace", "id") => ("/events", "id"),
@@ -188,13 +189,14 @@ async fn named(client: &Client, list: &str, what: &str) -> Vec<String> {
     names.collect()
 }
 
-/// How long nothing comes of a stream that has told all there is.
+/// How long a stream is silent once it has sent everything.
 const QUIET: Duration = Duration::from_millis(500);
 
-/// How long the first of a stream may take on a busy machine.
+/// How long the first message of a stream may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Searches all that can be read, the log as far as the record `late` at the least. Gives how many answers held what is no secret.
+/// Searches everything readable, in the log at least up to the record `late`. Returns how many answers
+/// contained the public text.
 async fn search_answers(client: &Client, secrets: &Secrets, late: &str) -> usize {
     let mut seen = 0;
     let paths = readable_paths(client).await;
@@ -204,14 +206,14 @@ async fn search_answers(client: &Client, secrets: &Secrets, late: &str) -> usize
         assert!(paths.iter().any(|path| path.contains(demanded)), "nothing is read below {demanded}: {paths:?}");
     }
     for path in paths {
-        // A stream begins at its first record, and has no end.
+        // A stream starts at its first record and has no end.
         let is_streamed = path.ends_with("/stream");
         let asked = if is_streamed { format!("{path}?after=0") } else { path.clone() };
         let answer = client.request(Method::GET, &asked).send().await.unwrap();
         assert!(answer.status().is_success(), "GET {path}: {}", answer.status());
         secrets.are_not_in(&path, format!("{:?}", answer.headers()).as_bytes());
         let bytes = if is_streamed { until_quiet(answer).await } else { answer.bytes().await.unwrap().to_vec() };
-        // A stream that gave nothing would hold no secret either.
+        // A stream without any data would contain no secret either.
         assert!(!is_streamed || !bytes.is_empty(), "nothing came of {path}");
         if path == "/api/v1/log/stream" {
             assert!(String::from_utf8_lossy(&bytes).contains(late), "the stream of the log did not come as far as {late}");
@@ -222,7 +224,7 @@ async fn search_answers(client: &Client, secrets: &Secrets, late: &str) -> usize
     seen
 }
 
-/// Reads a stream until it has told something and then nothing for a while.
+/// Reads a stream until it has sent something and is then silent for a while.
 async fn until_quiet(mut stream: reqwest::Response) -> Vec<u8> {
     let first = tokio::time::timeout(PATIENCE, stream.chunk()).await.expect("a stream begins");
     let mut bytes = first.unwrap().unwrap_or_default().to_vec();
@@ -232,7 +234,7 @@ async fn until_quiet(mut stream: reqwest::Response) -> Vec<u8> {
     bytes
 }
 
-/// Sets a key over REST, or tries to; gives the answer.
+/// Sets a key over REST, or tries to; returns the answer.
 async fn put(client: &Client, key: &str, media_type: &str, body: String) -> (StatusCode, String) {
     let request = client.request(Method::PUT, &format!("/api/v1/keys/sealed.{key}")).header("content-type", media_type).body(body);
     let answer = request.send().await.unwrap();
@@ -246,7 +248,7 @@ async fn no_secret_stands_in_anything_that_a_node_keeps_says_or_answers() {
     let mut told: Vec<(String, Vec<u8>)> = Vec::new();
     let mut tell = |what: &str, printed: &Printed| told.push((what.to_owned(), format!("{printed:?}").into_bytes()));
 
-    // Keys come in by each door.
+    // Set keys in every way.
     assert_eq!(place.start().stop(), Some(0));
     let set = Printed::by_feeding(&mut place.ensue(&["keys", "set", "sealed.at_rest", "--data", "data"]), AT_REST.as_bytes());
     assert_eq!(set.code, Some(0), "{set:?}");
@@ -287,7 +289,7 @@ async fn no_secret_stands_in_anything_that_a_node_keeps_says_or_answers() {
     let keys = [BY_REST, REPLACED, BY_BYTES, BY_COMMAND, AT_REST, BY_FILE, REMOVED, REFUSED, SECRET];
     let secrets = Secrets::new(&keys.into_iter().chain(tokens.iter().map(String::as_str)).collect::<Vec<_>>());
 
-    // They are used, and really come to where they are used.
+    // Use them, and check that they arrive.
     let used = client.run("sealed.use", &json!({ "code": 0, "note": MARKER })).await;
     let lengths = [BY_COMMAND.len(), BY_FILE.len(), json!({ "token": BY_REST }).to_string().len()].map(|length| length.to_string());
     assert_eq!((&used["status"], &used["result"]), (&json!("succeeded"), &json!(lengths.join("\n"))), "{used:#}");
@@ -332,7 +334,7 @@ async fn no_secret_stands_in_anything_that_a_node_keeps_says_or_answers() {
     let uses = metrics.lines().find_map(|line| line.strip_prefix("ensue_key_uses_total ")).unwrap();
     assert!(uses.parse::<u64>().unwrap() >= 15, "{uses}");
 
-    // And stand nowhere.
+    // They must be nowhere.
     for (place, bytes) in told.iter().chain(&answers) {
         secrets.are_not_in(place, bytes);
     }
@@ -345,7 +347,7 @@ async fn no_secret_stands_in_anything_that_a_node_keeps_says_or_answers() {
     assert!(search_files(&place, &secrets), "the search of files finds nothing");
 }
 
-/// An action that is given a key and lets it out, in a way that its parameter names.
+/// An action that gets a key and leaks it in a way that its parameter selects.
 const LEAK: &str = r#"
 description: Lets a key out.
 parameters: { way: string }
@@ -410,7 +412,7 @@ async fn key_that_a_program_lets_out_is_masked_in_all_that_a_node_keeps() {
         ("progress", "succeeded", json!("")),
         ("artifact", "succeeded", json!("")),
         ("result", "succeeded", json!({ "token": MASK, "length": LEAKED.len() })),
-        // What was changed otherwise, or is too short, is not masked.
+        // Values that were changed in another way, or are too short, are not masked.
         ("reversed", "succeeded", json!(reversed)),
         ("spaced", "succeeded", json!(spaced)),
         ("short", "succeeded", json!(SHORT)),
@@ -447,7 +449,7 @@ async fn key_that_a_program_lets_out_is_masked_in_all_that_a_node_keeps() {
     let shown = client.run("leak.way", &json!({ "way": "base64" })).await;
     assert!(shown["result"].as_str().is_some_and(|result| result.contains(MASK)), "{shown:#}");
 
-    // A program that outlives its node is masked as well, and its output is in no file in clear meanwhile.
+    // The output of a program that outlives its node is masked as well, and is never in a file in plain text.
     let id = client.execute("leak.way", &json!({ "way": "restart" })).await;
     client
         .until(&format!("/executions/{id}/timeline"), |_| {

@@ -1,20 +1,20 @@
-//! Records, followed over the death of a node: nothing is lost and nothing comes twice.
+//! Records, followed over the death of a node: nothing is lost or repeated.
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::support::{Client, Place};
 
-/// How many follow the log at once, and how many of them one token may have.
+/// The number of concurrent log streams, and the maximum for one token.
 const STREAMS: usize = 1_000;
 const STREAMS_OF_ONE: usize = 20;
-/// What they may add to the node's memory.
+/// How much they may add to the node's memory.
 const STREAMS_BYTES_MAX: u64 = 100 * 1024 * 1024;
 
 const PACK: &str = "name: mill\nversion: 0.1.0\ndescription: A mill.\nrequires: { packs: { core: ^0.1 } }\n";
 const TRIGGER: &str = "description: Corn came.\npayload: { number: integer }\n";
 
-/// A stream of records on its way.
+/// A stream of records in transit.
 struct Stream {
     response: reqwest::Response,
     unread: String,
@@ -35,7 +35,7 @@ impl Stream {
         Self { response, unread: String::new() }
     }
 
-    /// Gives the name, id and data of the next event; none where the stream ends or breaks off.
+    /// Returns the name, id and data of the next event, or `None` if the stream ends or breaks off.
     async fn next(&mut self) -> Option<(String, Option<u64>, Value)> {
         loop {
             while let Some((block, rest)) = self.unread.split_once("\n\n") {
@@ -75,7 +75,7 @@ async fn a_stream_goes_on_behind_its_last_id_after_the_node_was_killed() {
         for number in 0..20 {
             last = send(&client, round * 100 + number).await;
         }
-        // A part is read, another is under way when the node dies.
+        // A part was read and another is in transit when the node dies.
         while told.last().is_none_or(|told| *told + 5 < last) {
             told.push(stream.next().await.expect("the stream goes on").1.unwrap());
         }
@@ -93,7 +93,7 @@ async fn a_stream_goes_on_behind_its_last_id_after_the_node_was_killed() {
     assert!(end > last);
     assert_eq!(told, (first..=end).collect::<Vec<_>>(), "each position once, in order");
 
-    // A stop waits for nobody, and says that it stops.
+    // A stop does not wait for streams, and announces itself on them.
     node.stop_well();
     let (name, id, data) = stream.next().await.unwrap();
     assert_eq!((name.as_str(), id, &data["reason"]), ("end", None, &json!("stopping")));

@@ -1,4 +1,4 @@
-//! The command line at a terminal: what a person types goes where it should.
+//! The command line at a terminal: a person's input reaches the right program.
 
 #![cfg(target_os = "linux")]
 
@@ -10,14 +10,14 @@ use std::time::Duration;
 use crate::support::skipped::has_program;
 use crate::support::{ADMIN_TOKEN, Node, Place, Printed, until};
 
-/// A command at a terminal of 10 lines and 80 columns, which `script` of util-linux makes.
+/// A command at a terminal of 10 lines and 80 columns, created by `script` of util-linux.
 struct AtTerminal {
     script: Child,
     chunks: Receiver<Vec<u8>>,
     shown: Vec<u8>,
 }
 
-/// How long the terminal may show nothing new before the test says that it waits in vain.
+/// How long the terminal may show nothing new before the test gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl AtTerminal {
@@ -49,7 +49,7 @@ impl AtTerminal {
         stdin.write_all(keys.as_bytes()).and_then(|()| stdin.flush()).unwrap();
     }
 
-    /// Reads on until the terminal has shown a text.
+    /// Reads until the terminal has shown a text.
     fn until_shown(&mut self, text: &str) {
         while !String::from_utf8_lossy(&self.shown).contains(text) {
             let shown = || String::from_utf8_lossy(&self.shown).into_owned();
@@ -58,7 +58,7 @@ impl AtTerminal {
         }
     }
 
-    /// Waits for its end; gives its exit code and all that the terminal showed.
+    /// Waits for its end. Returns its exit code and everything that the terminal showed.
     fn end(mut self) -> (Option<i32>, String) {
         loop {
             match self.chunks.recv_timeout(PATIENCE) {
@@ -78,7 +78,7 @@ impl Drop for AtTerminal {
     }
 }
 
-/// A pager that says that it has begun, that it was interrupted, and that it was left.
+/// A pager that reports its start, an interrupt, and its end.
 const PAGER: &str = "#!/bin/sh
 trap 'touch interrupted' INT
 cat > paged
@@ -118,7 +118,7 @@ async fn where_the_pager_fails_or_there_is_none_the_text_is_printed() {
     }
     let place = Place::new();
     let node = place.start();
-    // A machine that has no `less`.
+    // A machine without `less`.
     let bare = place.path().join("bare");
     std::fs::create_dir(&bare).unwrap();
     let path = std::env::var_os("PATH").unwrap();

@@ -1,4 +1,4 @@
-//! Time on a running node: what failed is tried again, sleeps end, what takes too long is ended, and a kill changes nothing of it.
+//! Time on a running node: retries, sleeps and timeouts, none of which a kill changes.
 
 use std::time::{Duration, Instant};
 
@@ -75,7 +75,7 @@ fn time(of: &Value) -> Timestamp {
     of.as_str().unwrap().parse().unwrap()
 }
 
-/// Each timer of an execution fired once, and not early.
+/// Checks that each timer of an execution fired once, and not early.
 async fn assert_fired_once_and_not_early(client: &Client, id: &str, timers: usize) {
     let fired = records(client, id, "timer.fired").await;
     assert_eq!(fired.len(), timers, "{fired:#?}");

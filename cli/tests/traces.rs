@@ -1,4 +1,5 @@
-//! Traces as a collector gets them: one joins a request with all that comes of it, over a restart too, and nobody waits for a collector.
+//! Traces from a collector's point of view: one trace covers a request and all its effects, even over a
+//! restart, and nothing waits for a collector.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
@@ -17,21 +18,21 @@ use serde_json::{Value, json};
 use crate::support::{Client, PATIENCE, Place, free_port};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
-/// The span from which the caller sends.
+/// The caller's span.
 const CALLER: &str = "b7ad6b7169203331";
 
-/// A server that notes what comes: a collector at `/v1/traces`, and the target of requests everywhere else.
+/// A server that records requests: a collector at `/v1/traces`, and the target of requests everywhere else.
 #[derive(Clone)]
 struct StandIn {
     address: SocketAddr,
     spans: Arc<Mutex<Vec<Value>>>,
-    /// The headers of each request for spans.
+    /// The headers of each request with spans.
     exports: Arc<Mutex<Vec<HeaderMap>>>,
-    /// The attributes of what the spans are of.
+    /// The attributes of the resource of the spans.
     resource: Arc<Mutex<Value>>,
-    /// The `traceparent` of each other request, and behind a space its `tracestate` where it has one.
+    /// The `traceparent` of each other request, followed by a space and its `tracestate` if it has one.
     traced: Arc<Mutex<Vec<String>>>,
-    /// What it answers to the next spans instead of taking them.
+    /// The answers to the next spans, instead of accepting them.
     answers: Arc<Mutex<VecDeque<(u16, &'static str)>>>,
 }
 
@@ -87,7 +88,7 @@ impl StandIn {
         Response::builder().header("content-type", "application/json").body(Full::from("{}")).unwrap()
     }
 
-    /// Waits for so many spans, and gives them by name.
+    /// Waits for so many spans, and returns them by name.
     async fn spans(&self, many: usize) -> BTreeMap<String, Value> {
         let begin = Instant::now();
         loop {
@@ -101,7 +102,7 @@ impl StandIn {
         }
     }
 
-    /// The attributes of what the last spans were of.
+    /// The attributes of the resource of the last spans.
     fn resource(&self) -> Value {
         self.resource.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -110,12 +111,12 @@ impl StandIn {
         self.traced.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Makes a place whose nodes send their traces here, and whose actions may.
+    /// Creates a place whose nodes send their traces here, and whose actions may send requests here.
     fn place(&self) -> Place {
         self.place_of_actions().with_variable("ENSUE_TRACES_ENDPOINT", &format!("http://{}", self.address))
     }
 
-    /// Makes a place whose actions may send here.
+    /// Creates a place whose actions may send requests here.
     fn place_of_actions(&self) -> Place {
         let place = Place::new().with_variable("ENSUE_EGRESS_ALLOW", &self.address.to_string());
         place.write_pack_file(
@@ -145,7 +146,7 @@ fn attributes(of: &Value) -> Value {
     of["attributes"].as_array().unwrap().iter().map(named).collect()
 }
 
-/// What the program of the only execution of an action printed.
+/// The output of the program of the only execution of an action.
 async fn printed(client: &Client, action: &str) -> String {
     let page =
         client.until(&format!("/executions?action={action}&status=succeeded"), |page| page["items"].as_array().unwrap().len() == 1).await;
@@ -186,7 +187,7 @@ async fn one_trace_joins_a_request_with_all_that_comes_of_it_and_goes_on_into_pr
     assert_eq!(printed(&client, "core.shell").await, under("attempt core.shell"));
     assert_eq!(parent_of("GET"), id_of("attempt core.http"));
     assert_eq!(stand_in.traced(), [under("GET")]);
-    // The clock of the request is the node's, as is that of the records.
+    // The request and the records use the same clock, the node's.
     let time = |name: &str, end: &str| spans[name][end].as_str().unwrap().parse::<u64>().unwrap();
     assert!(time("POST /api/v1/events", "startTimeUnixNano") <= time("event trail.begun", "startTimeUnixNano"));
     assert!(time("attempt core.shell", "endTimeUnixNano") <= time("execution core.shell", "endTimeUnixNano"));
@@ -216,7 +217,8 @@ async fn requests_are_server_and_client_spans_by_the_conventions_for_http() {
         assert_eq!(client.post("/events", &event).await.status, 202);
     };
     send("moved").await;
-    // The enforcement of the rule, its execution, its attempt, and two requests of it, of which the later is kept under the name.
+    // The rule's enforcement, its execution, its attempt, and its two requests; the later one is stored under
+    // the name.
     let spans = stand_in.spans(7).await;
     let (host, port) = (stand_in.address.ip().to_string(), stand_in.address.port().to_string());
     let server = &spans["POST /api/v1/events"];
@@ -297,7 +299,7 @@ async fn opentelemetry_s_own_variables_are_read_below_ensue_s_settings() {
         .with_variable("OTEL_TRACES_SAMPLER", "parentbased_always_off");
     let node = place.start();
     let client = node.client();
-    // Only a caller that records its trace has a span here.
+    // Only a caller that records its trace gets a span here.
     assert_eq!(client.post("/log/verify", &json!({})).await.status, 202);
     let request = client.request(Method::POST, "/api/v1/log/verify").header("traceparent", format!("00-{TRACE}-{CALLER}-01"));
     assert_eq!(request.json(&json!({})).send().await.unwrap().status(), 202);
@@ -345,7 +347,7 @@ async fn what_began_before_a_node_was_killed_is_told_whole_by_the_next() {
     let node = place.start();
     let ended = node.client().until(&format!("/executions/{id}"), |shown| shown["ended_at"].is_string()).await;
     assert_eq!(ended["status"], "succeeded", "{ended:#}");
-    // Three in all: the request by the first node, the attempt and the execution by the second.
+    // Three in all: the request to the first node, and the attempt and the execution of the second.
     let spans = stand_in.spans(3).await;
     assert_eq!(spans["execution core.shell"]["parentSpanId"], told["POST /api/v1/actions/{ref}/execute"]["spanId"]);
     assert_eq!(spans["attempt core.shell"]["parentSpanId"], spans["execution core.shell"]["spanId"]);
@@ -375,7 +377,7 @@ async fn spans_are_tried_again_where_that_can_help_and_what_is_refused_is_droppe
     let node = Place::new().with_variable("ENSUE_TRACES_ENDPOINT", &format!("http://{}", stand_in.address));
     let node = node.start();
     let client = node.client();
-    // Each is one span, as no sensor or rule hears of it: its request.
+    // Each is one span, that of the request, because no sensor or rule uses the event.
     for (sent, dropped) in [(0, 1), (0, 2), (0, 3), (1, 3)] {
         assert_eq!(client.post("/log/verify", &json!({})).await.status, 202);
         counted(&client, sent, dropped).await;

@@ -1,7 +1,8 @@
-//! An upgrade: another release takes over what the one before it left running, and back again.
+//! An upgrade: another release takes over the attempts that the previous one left running, and back again.
 //!
-//! The other release is this very binary with another version written in it: what it must not rely on is that all its processes are of
-//! one release. A protocol that one of them does not speak is tested where supervisors are (`executor/tests`).
+//! The other release is the same binary with another version written into it: the test shows that nothing
+//! assumes that all processes have the same release. Different protocols are covered by the tests of
+//! supervisors (`executor/tests`).
 
 #![cfg(target_os = "linux")]
 
@@ -23,7 +24,7 @@ run:
       cat runs
 ";
 
-/// The release that the binary is, and one that it is not; as long as each other.
+/// The binary's own release, and another one of the same length.
 const OWN: &str = env!("CARGO_PKG_VERSION");
 
 fn next() -> String {
@@ -33,7 +34,7 @@ fn next() -> String {
     String::from_utf8(next).unwrap()
 }
 
-/// Writes this binary as one of another release, where anybody may have put it.
+/// Writes this binary as one of another release to a path.
 fn install(release: &str, at: &Path) {
     let mut bytes = std::fs::read(env!("CARGO_BIN_EXE_ensue")).unwrap();
     for at in 0..bytes.len() - OWN.len() {
@@ -41,7 +42,7 @@ fn install(release: &str, at: &Path) {
             bytes[at..at + OWN.len()].copy_from_slice(release.as_bytes());
         }
     }
-    // A file that runs is replaced and not written into.
+    // A running file is replaced, not overwritten.
     let beside = at.with_extension("new");
     std::fs::write(&beside, bytes).unwrap();
     std::fs::set_permissions(&beside, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
@@ -57,7 +58,7 @@ fn place() -> (Place, PathBuf) {
     (place, binary)
 }
 
-/// Lets all that runs come to its end.
+/// Lets all running programs end.
 fn let_go(place: &Place) {
     for attempt in std::fs::read_dir(place.data().join("attempts")).unwrap() {
         std::fs::write(attempt.unwrap().path().join("go"), "").unwrap();
@@ -84,7 +85,8 @@ async fn what_one_release_left_running_the_next_adopts_and_records_once_and_so_b
         let client = node.client();
         assert_eq!(release(&client).await, of[0].as_str());
         let before = begin(&client, "long.wait").await;
-        // The file is replaced while the node runs, as a package manager does; what it starts now is still its own.
+        // The file is replaced while the node runs, as a package manager does; the node still starts its own
+        // release.
         install(&of[1], &binary);
         let meanwhile = begin(&client, "long.wait").await;
         assert_eq!(node.stop(), Some(0));

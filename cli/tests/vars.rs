@@ -1,10 +1,11 @@
-//! Vars on a running node: what actions keep is kept once and read by what follows, also where the node is killed.
+//! Vars on a running node: an action's value is stored once and read by later executions, even if the node is
+//! killed.
 
 use serde_json::{Value, json};
 
 use crate::support::{ADMIN_TOKEN, Node, Place, Printed};
 
-/// Goes on from where the last run came to, and keeps where it came to.
+/// Continues from the last run's value, and stores its own.
 const NEXT: &str = "\
 description: Goes on by one.
 run:
@@ -19,7 +20,7 @@ run:
     result: { now: \"${{ vars['count.to'] }}\", said: \"${{ steps.say.result }}\" }
 ";
 
-/// Reads a var where it is rendered.
+/// Reads a var in a template.
 const SAY: &str = "\
 description: Says it.
 run:
@@ -28,7 +29,7 @@ run:
     env: { N: \"${{ vars['count.to'] }}\" }
 ";
 
-/// Matches as long as few came.
+/// Matches as long as the var is small.
 const RULE: &str = "\
 trigger: count.ping
 when: vars[?'count.to'].orValue(0) < 3

@@ -1,4 +1,5 @@
-//! `ensue serve --watch`: a saved file is live at once, a broken one leaves the old version working and is told.
+//! `ensue serve --watch`: a saved file is live at once; a broken one leaves the old version working and is
+//! reported.
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -20,7 +21,7 @@ fn place() -> Place {
     place
 }
 
-/// Rings, and gives what was answered.
+/// Sends an event, and returns the answer.
 async fn ring(client: &Client) -> Vec<Value> {
     let sent = client.post("/events", &json!({ "trigger": "desk.rung", "payload": { "who": "Ada" } })).await;
     assert_eq!(sent.status, StatusCode::ACCEPTED, "{:#}", sent.body);
@@ -50,7 +51,7 @@ async fn a_saved_file_is_live_at_once() {
     until_said(&client, &node, "pack desk 0.1.0 is live, in revision 2").await;
     assert_eq!(ring(&client).await, ["Come in, Ada!"]);
 
-    // Also a rule in a file that was not there, in a folder that was not there.
+    // This includes a rule in a new file in a new folder.
     place.write_pack_file("door/pack.yaml", &PACK.replace("name: desk", "name: door").replace("core: ^0.1", "core: ^0.1, desk: ^0.1"));
     place.write_pack_file("door/rules/open.yaml", &rule("The door is open."));
     client.until("/rules/door.open", |rule| rule["mode"] == "enabled").await;

@@ -1,4 +1,4 @@
-//! Records over WebSocket, followed over the death of a node: nothing is lost and nothing comes twice.
+//! Records over WebSocket, followed over the death of a node: nothing is lost or repeated.
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ async fn send(client: &Client, number: u32) -> u64 {
 /// A WebSocket to a node.
 struct Socket {
     stream: WebSocketStream<TcpStream>,
-    /// The position that the node says its caller knows.
+    /// The position from which the node starts.
     begins_at: u64,
 }
 
@@ -54,7 +54,7 @@ impl Socket {
         Ok(Self { stream, begins_at })
     }
 
-    /// Gives the next record, or how the socket ends.
+    /// Returns the next record, or how the socket ends.
     async fn next(&mut self) -> Result<Value, Ended> {
         loop {
             match tokio::time::timeout(PATIENCE, self.stream.next()).await.expect("the node says something") {
@@ -67,7 +67,7 @@ impl Socket {
         }
     }
 
-    /// Reads until the node closes; gives the positions of what came, and how it was closed.
+    /// Reads until the node closes. Returns the positions that arrived, and the close frame.
     async fn read_to_the_end(&mut self) -> (Vec<u64>, CloseFrame) {
         let mut told = Vec::new();
         loop {
@@ -84,7 +84,7 @@ fn position(record: &Value) -> u64 {
     record["position"].as_u64().unwrap()
 }
 
-/// Reads a refusal of a handshake: its status and its problem's code.
+/// Returns the status and the problem's code of a rejected handshake.
 fn refused(asked: Result<Socket, Box<Error>>) -> (u16, String) {
     let Err(error) = asked else { panic!("it was let in") };
     let Error::Http(answer) = *error else { panic!("{error}") };
@@ -108,7 +108,7 @@ async fn a_websocket_goes_on_behind_its_last_position_after_the_node_was_killed(
         for number in 0..20 {
             last = send(&node.client(), round * 100 + number).await;
         }
-        // A part is read, another is under way when the node dies.
+        // A part was read and another is in transit when the node dies.
         while told.last().is_none_or(|told| *told + 5 < last) {
             told.push(position(&socket.next().await.unwrap()));
         }
@@ -129,12 +129,12 @@ async fn a_websocket_goes_on_behind_its_last_position_after_the_node_was_killed(
         told.push(position(&socket.next().await.unwrap()));
     }
     assert_eq!(told, (first..=end).collect::<Vec<_>>(), "each position once, in order");
-    // A message is what the log shows there.
+    // A message equals the record in the log.
     let shown = node.client().get(&format!("/log/{end}")).await;
     let mut again = Socket::of(&node, &format!("/log/stream?after={}", end - 1), &[]).await.unwrap();
     assert_eq!(again.next().await.unwrap(), shown);
 
-    // A stop waits for nobody, and says that it stops, and where the caller is.
+    // A stop does not wait for callers; it announces itself with the caller's position.
     node.stop_well();
     let Err(Ended::Closed(frame)) = socket.next().await else { panic!("the node said nothing at its end") };
     assert_eq!(frame.code, CloseCode::Away);
@@ -181,7 +181,8 @@ async fn who_may_not_or_asks_wrongly_gets_a_problem_and_no_websocket() {
     assert_eq!(asked("/log/stream?after=1000000", &[]).await, problem(400, "bad_parameter"));
     assert_eq!(asked("/log/stream?nonsense=1", &[]).await, problem(400, "unknown_parameter"));
     assert_eq!(asked("/executions/019d3450-be00-8003-99b9-00f151262684/stream", &[]).await.0, 404);
-    // A page of the node's own is let in, and who says something is told that nothing is taken.
+    // A page of the node's own origin is accepted, and a client that sends a message is told that none is
+    // accepted.
     let mut socket = Socket::of(&node, "/log/stream", &[("origin", &node.url())]).await.unwrap();
     futures_util::SinkExt::send(&mut socket.stream, Message::text("hello")).await.unwrap();
     let Err(Ended::Closed(frame)) = socket.next().await else { panic!("it was taken") };
@@ -196,7 +197,7 @@ async fn a_reader_that_stands_still_is_let_go_and_told_where_it_goes_on() {
     let client = node.client();
     let first = send(&client, 0).await;
     let mut socket = Socket::of(&node, &format!("/log/stream?after={}", first - 1), &[]).await.unwrap();
-    // More than the kernel holds for a connection on both its sides.
+    // More than the kernel buffers for a connection on both sides.
     let text = "x".repeat(200);
     let events: Vec<Value> =
         (0..100).map(|number| json!({ "trigger": "examples.hello", "payload": { "name": format!("{text}{number}") } })).collect();
@@ -206,7 +207,7 @@ async fn a_reader_that_stands_still_is_let_go_and_told_where_it_goes_on() {
         let sent = client.post("/events", &json!(events)).await;
         assert_eq!(sent.status, 202, "{sent:?}");
         last = client.get("/log/head").await["position"].as_u64().unwrap();
-        // A record is some seven hundred bytes of JSON.
+        // A record is about seven hundred bytes of JSON.
         bytes = (last - first) * 700;
     }
     tokio::time::sleep(std::time::Duration::from_secs(12)).await;
@@ -230,7 +231,7 @@ async fn who_closes_is_answered_and_who_says_anything_is_told_why_it_ends_howeve
     assert_eq!(answered, frame);
     for length in [5, 5_000, 2_000_000] {
         let mut socket = Socket::of(&node, "/log/stream", &[]).await.unwrap();
-        // A long one may be refused before it is sent to its end.
+        // A long message may be rejected before all of it is sent.
         let _ = socket.stream.send(Message::text("x".repeat(length))).await;
         let Err(Ended::Closed(answered)) = socket.next().await else { panic!("{length}: it was broken off") };
         assert_eq!(answered.code, CloseCode::Unsupported);

@@ -42,7 +42,7 @@ run:
       said: ${{ steps.announce.result.message }}
 ";
 
-/// Waits in its own folder until there is a file `go`, and gives a line for each time that it was begun.
+/// Waits in its own folder for a file `go`, and prints a line for each time that it was started.
 const HOLD: &str = "\
 description: Waits until it is let go.
 timeout: 5m
@@ -99,7 +99,8 @@ async fn steps(client: &Client, workflow: &str) -> Vec<(String, Option<u64>, Str
     listed["items"].as_array().unwrap().iter().map(|step| (text(&step["step"]), step["item"].as_u64(), text(&step["status"]))).collect()
 }
 
-/// Asks for the workflow that holds, and waits until its program does: an execution runs as soon as a worker has it.
+/// Starts the workflow that waits, and waits until its program runs: an execution runs as soon as a worker
+/// has it.
 async fn held(place: &Place, client: &Client) -> String {
     let id = client.execute("release.held", &json!({})).await;
     client
@@ -333,7 +334,7 @@ async fn a_step_waits_for_its_event_which_may_come_before_it_over_a_kill_as_well
     assert!(refused.code != Some(0) && refused.stderr.contains("as a step of a workflow"), "{refused:?}");
 }
 
-/// Its undo waits in its own folder until there is a file `go`.
+/// Its undo waits in its own folder for a file `go`.
 const MOVED: &str = "\
 description: Moves two tenants, or none.
 run:
@@ -362,7 +363,7 @@ run:
     env: { WHAT: \"${{ params.what }}\" }
 ";
 
-/// Lets the program go that waits for it, once it has begun.
+/// Releases the waiting program once it has begun.
 async fn let_go(place: &Place) {
     let begun = || {
         let attempts = std::fs::read_dir(place.data().join("attempts")).unwrap().flatten();

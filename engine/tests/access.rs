@@ -1,4 +1,4 @@
-//! Keys and tokens: versions are given once, names are one person's, and the last who can let others in stays.
+//! Keys and tokens: versions are assigned once, names are unique, and the last admin token cannot be removed.
 
 use ensue_engine::access::state::KeyVersions;
 use ensue_engine::command::{Ask, Command, Refusal};

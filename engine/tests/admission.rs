@@ -1,4 +1,4 @@
-//! How much work is let in from outside.
+//! The limit of open work from outside.
 
 use ensue_engine::command::{Refusal, Settings};
 use ensue_engine::executions::facts::FailureKind;
@@ -9,7 +9,7 @@ use crate::support::{Pieces, Site, cancel};
 
 const OPEN_MAX: u64 = 2;
 
-/// A site with as much open work as it may have: one execution runs, one waits.
+/// A site with the maximum of open work: one execution runs, one waits.
 fn full() -> (Site, [ensue_engine::ids::ExecutionId; 2]) {
     let pieces = Pieces::default().trigger("demo.ping").action("demo.say").rule("demo.on_ping", "demo.ping", "", "demo.say");
     let mut site = Site::with(&pieces);

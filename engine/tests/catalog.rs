@@ -1,4 +1,4 @@
-//! Packs come and go: the catalog's revisions and its history.
+//! Installing and removing packs: the catalog's revisions and its history.
 
 use ensue_engine::catalog::{Catalog, Definitions};
 use ensue_engine::command::{Answer, Ask, Command, PackChange, Refusal};
@@ -7,7 +7,7 @@ use ensue_engine::spec::Spec;
 
 use crate::support::{ana, asked_by};
 
-/// A log whose catalogs can be built, and hold nothing.
+/// A log with empty catalogs that can be built.
 fn site() -> Spec {
     (1..=6).fold(Spec::default(), |spec, revision| spec.with_catalog(Catalog::new(CatalogRevision(revision), Definitions::default())))
 }

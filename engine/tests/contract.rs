@@ -1,8 +1,9 @@
-//! The contract of the log: every kind of fact that was ever released, as it stands in logs.
+//! The contract of the log: every kind of fact that was ever released, in its stored form.
 //!
-//! `contract/<kind>.v<n>.json` holds one fact, byte for byte as it is written, and the chain's hash of a fixed record around it.
-//! A file is never edited: a new schema of a kind is a new file, and the old one must be readable for ever. For a new kind or schema
-//! add its sample here and run `cargo test -p ensue-engine -- --ignored write_missing_contract_files`.
+//! `contract/<kind>.v<n>.json` holds one fact, byte for byte as it is written, and the chain's hash of a
+//! fixed record around it. A file is never edited: a new schema of a kind is a new file, and all releases
+//! must be able to read the old one. For a new kind or schema add its sample here and run
+//! `cargo test -p ensue-engine -- --ignored write_missing_contract_files`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -63,7 +64,7 @@ fn id(number: u128) -> Id {
     Id::root(NOON, number)
 }
 
-/// One fact of every kind, each field filled.
+/// One fact of every kind, with every field set.
 fn samples() -> Vec<Fact> {
     let rule: ensue_engine::names::RuleRef = "release.ship_on_tag".parse().unwrap();
     let (rule_id, event, execution, attempt) = (RuleId(id(1)), EventId(id(2)), ExecutionId(id(3)), AttemptId(id(4)));
@@ -279,7 +280,7 @@ fn samples() -> Vec<Fact> {
     ]
 }
 
-/// The chain's hash of the fixed record that holds a fact in some schema.
+/// The chain's hash of the fixed record with a fact of some schema.
 fn chain_of(fact: &Fact, schema: u16, fact_json: Bytes) -> Chain {
     let record = Record {
         position: Position(7),

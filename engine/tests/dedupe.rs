@@ -1,4 +1,4 @@
-//! One event under one key: within 24 hours, within a batch, within a command.
+//! One event per dedupe key: within 24 hours, within a batch, within a command.
 
 use ensue_engine::command::{Answer, Conflict, DEDUPE_MILLIS, DedupeKey, Novelty, ReceivedEvent, Refusal, SignedBody};
 use ensue_engine::record::{Digest, Position};
@@ -147,7 +147,8 @@ fn signed_body_is_accepted_once_whatever_came_with_it() {
     let repeats: Vec<_> = first.iter().map(|event| ReceivedEvent { novelty: Novelty::Repeat, ..event.clone() }).collect();
     assert_eq!(deliver(&mut site, "a", &["3", "4"]), repeats);
     site.restart();
-    // Other headers may choose other events: the first that the body made stands for one that it did not make.
+    // Other headers may select other events: the first one of the body is returned for an event that the body
+    // did not create.
     assert_eq!(deliver(&mut site, "a", &["5", "6", "7"]), [repeats.clone(), vec![repeats[0].clone()]].concat());
     assert_eq!(deliver(&mut site, "b", &["8"])[0].novelty, Novelty::New);
     site.later(DEDUPE_MILLIS);

@@ -1,4 +1,4 @@
-//! Rules that err: the first error of a way is a record, the others are counted, and none is missing from the count.
+//! Rule errors: the first error of a kind is a record, later ones are counted, and the count is complete.
 
 use ensue_engine::catalog::Rule;
 use ensue_engine::fact::Fact;
@@ -26,12 +26,12 @@ fn good() -> Value {
     json!({ "n": 1 })
 }
 
-/// A payload on which the rule errs.
+/// A payload for which the rule fails.
 fn bad() -> Value {
     json!({ "n": "one" })
 }
 
-/// A payload on which it errs in another way.
+/// A payload for which it fails with another error.
 fn worse() -> Value {
     json!({ "m": 1 })
 }
@@ -160,7 +160,7 @@ fn a_rule_that_errs_leaves_the_others_alone() {
 
 /// A condition that takes some 80,000 steps over a list of 90 numbers, and holds.
 const COSTLY: &str = "event.payload.list.all(x, event.payload.list.all(y, x + y >= 0))";
-/// A condition that takes more steps than one rule has.
+/// A condition that takes more steps than one rule may.
 const TOO_COSTLY: &str = "lists.range(400).all(x, lists.range(400).all(y, x + y >= 0))";
 
 fn list() -> Value {
@@ -194,7 +194,7 @@ fn costly_rules_do_not_make_an_innocent_rule_err() {
             _ => None,
         })
         .collect();
-    assert_eq!(erred, ["budget: takes more than 100000 steps"; 12]);
+    assert_eq!(erred, ["budget: evaluation takes more than 100000 steps"; 12]);
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn rules_over_the_steps_of_an_event_are_judged_in_later_turns() {
     assert!(fact.undecided > 30, "the rules fit into the event's steps; make them costlier");
     let at_first = enforced(first.records()).len();
     assert!(at_first < 60, "all of them were judged in one turn");
-    // Another event is taken in before the rest is served.
+    // Another event is accepted before the rest is handled.
     let other = site.event("demo.ping", &json!({ "ok": true, "list": [] }));
     assert_eq!(enforced(site.turn(received(vec![other])).records()).len(), 60);
     let mut pieces_served = 0;
@@ -276,7 +276,7 @@ fn rule_with_costly_parameters_is_not_rejected_for_others_steps() {
 
 #[test]
 fn rule_that_an_older_release_recorded_as_erred_stays_erred() {
-    // Older releases counted a rule as erred where the rules before it had used up the steps of the event.
+    // Older releases counted a rule as erred if earlier rules had used up the event's budget of steps.
     let mut pieces = Pieces::default().trigger("demo.ping").action("demo.say");
     for rule in 0..12 {
         pieces = pieces.rule(&format!("demo.a{rule:02}"), "demo.ping", TOO_COSTLY, "demo.say");
@@ -287,7 +287,7 @@ fn rule_that_an_older_release_recorded_as_erred_stays_erred() {
     let id = EventId(Id::root(site.now(), 1));
     let view = EventView { id, trigger: &trigger, source: "api", time: site.now(), payload: &payload, only: None };
     let judgement = judge(&pieces.build(site.engine().catalog_revision()), &view);
-    // The tenth rule has a little less than its own steps left.
+    // The tenth rule has slightly less than its own budget left.
     assert_eq!(judgement.undecided(), 4);
     assert_eq!(judgement.clone().as_recorded(9).undecided(), 4, "this release decided no more than it found");
     let before = judgement.as_recorded(13);

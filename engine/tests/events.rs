@@ -1,4 +1,4 @@
-//! Events and what rules make of them: exactly one decision per rule and matching event.
+//! Events and the rules' decisions: exactly one decision per rule and matching event.
 
 use ensue_engine::catalog::{Extra, Mode, OnLost, Schema, Type};
 use ensue_engine::command::{Answer, Dedupe, Novelty, Refusal};
@@ -145,7 +145,8 @@ fn events_of_one_command_are_taken_in_all_or_none() {
     let mut site = Site::with(&pieces);
     let fits = site.event("demo.strict", &json!({ "n": 1 }));
     let misfits = site.event("demo.strict", &json!({}));
-    // The edges check against the catalog they see; only one that has moved on is checked again here.
+    // The edges check against the catalog that they see; an event is checked again here only if the catalog
+    // has changed since.
     site.install_unseen(&pieces);
     let refusal =
         Refusal::PayloadMisfit { trigger: "demo.strict".parse().unwrap(), misfits: "/n: is missing; it is a required integer".into() };

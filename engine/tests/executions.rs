@@ -1,4 +1,4 @@
-//! Executions that run as they should: the queue, reports, cancelling.
+//! Executions without faults: the queue, reports, cancels.
 
 use ensue_engine::command::{Answer, Ask, Refusal, ReportOutcome};
 use ensue_engine::effect::Effect;

@@ -24,7 +24,7 @@ const WINDOW: Does = Does::Window { count: 3, within_millis: MINUTE };
 const MISSING: Does = Does::Missing { for_millis: MINUTE };
 const HOST: &str = "event.payload.host";
 
-/// Pieces with one rule, of these flow controls.
+/// Definitions with one rule that has these flow controls.
 fn pieces<const N: usize>(stages: [(Does, &str); N]) -> Pieces {
     Pieces::default().trigger("demo.ping").action_at_once("demo.echo").rule_with("demo.paced", "demo.ping", "", "demo.echo", |rule| {
         rule.flow = flow(stages);
@@ -40,7 +40,7 @@ fn ping(host: &str, n: u64) -> Value {
     json!({ "host": host, "n": n })
 }
 
-/// What became of an event, by its enforcement.
+/// The outcome of an event, from its enforcement.
 fn told(outcome: &Outcome) -> &'static str {
     let made = outcome.facts().find_map(|fact| if let Fact::EnforcementMade(made) = fact { Some(made.outcome.as_str()) } else { None });
     made.unwrap_or("nothing")
@@ -50,7 +50,7 @@ fn sends(site: &mut Site, host: &str, n: u64) -> &'static str {
     told(&site.receive("demo.ping", &ping(host, n)))
 }
 
-/// The parameters with which the action was asked for, in their order.
+/// The parameters of the requested executions, in order.
 fn asked(outcome: &Outcome) -> Vec<Value> {
     let asked = outcome.records().iter().filter(|record| matches!(record.fact, Fact::ExecutionRequested(_)));
     let params = asked.map(|record| record.body.as_ref().and_then(|body| body.content.clone()).unwrap());
@@ -75,7 +75,7 @@ fn a_match_of_a_key_is_acted_on_once_within_the_while() {
     let Some(Fact::EnforcementMade(made)) = outcome.facts().nth(1) else { panic!("{:?}", outcome.kinds()) };
     let first = site.records().iter().find(|record| record.kind() == "enforcement.made").unwrap().id;
     assert!(matches!(made.outcome, Enforced::Deduplicated { of } if of.0 == first), "{made:?}");
-    // What repeats a match does not make the while longer.
+    // A duplicate does not extend the period.
     site.later(1);
     assert_eq!(sends(&mut site, "a", 3), "executed");
 }
@@ -172,7 +172,7 @@ fn missing_acts_on_the_last_match_when_none_came_after_it_for_so_long() {
     site.after(1).then(&[]);
     let outcome = site.after(MINUTE);
     assert_eq!(asked(&outcome), [json!({ "n": 2 })]);
-    // It acts once; the next match begins anew.
+    // It fires once; the next match starts a new period.
     site.after(60 * MINUTE).then(&[]);
     assert_eq!(sends(&mut site, "a", 3), "held");
     assert_eq!(asked(&site.after(MINUTE)), [json!({ "n": 3 })]);

@@ -1,4 +1,4 @@
-//! The index over rules: it leaves out only rules that neither match nor err.
+//! The index over rules: it skips only rules that neither match nor fail.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ fn view<'a>(trigger: &'a TriggerRef, payload: &'a Document) -> EventView<'a> {
     EventView { id: EventId(Id::root(NOON, 1)), trigger, source: "api", time: NOON, payload, only: None }
 }
 
-/// The refs of the rules that are looked at.
+/// The refs of the rules that are evaluated.
 fn candidates(catalog: &Catalog, payload: &Value) -> Vec<String> {
     let (trigger, document) = ("demo.ping".parse().unwrap(), Document::from_value(payload));
     catalog.index().candidates(&view(&trigger, &document)).into_iter().map(|rule| rule.name.to_string()).collect()
@@ -40,14 +40,16 @@ fn catalog_with(conditions: impl IntoIterator<Item = String>, change: impl Fn(&m
     pieces.build(CatalogRevision(1))
 }
 
-/// As a rule's author may set them: simple fields, one that errs wherever `a` is no text with a slash, and one that reads another.
+/// Typical settings of a rule: simple fields, one that fails unless `a` is a text with a slash, and one that
+/// reads another.
 fn with_locals_and_config(rule: &mut Rule) {
     let local = [("l", "event.payload.b"), ("part", "event.payload.a.split('/')[1]"), ("both", "local.l == 1 || local.part == '1'")];
     rule.local = local.map(|(name, value)| (name.to_owned(), expression(value))).to_vec();
     rule.config = Arc::new(json!({ "one": 1, "texts": ["1", "x/1"], "on": true }));
 }
 
-/// Literals as expressions write them; among them numbers that are equal across types, and texts that look like other things.
+/// Literals of expressions, including numbers that are equal across types and texts that look like other
+/// values.
 const LITERALS: [&str; 11] = ["0", "1", "1.0", "18446744073709551615u", "-0.0", "true", "false", "null", "\"1\"", "config.one", "\"x/1\""];
 
 fn field() -> impl Strategy<Value = String> {
@@ -148,10 +150,10 @@ proptest! {
     }
 }
 
-/// How people write a condition, with a number that tells its rules apart.
+/// A typical form of a condition, with the rule's number in it.
 type Shape = fn(usize) -> String;
 
-/// Conditions as people write them; number 7 alone is true of `matching_payload`.
+/// Conditions in typical forms; only number 7 holds for `matching_payload`.
 fn shapes() -> Vec<(&'static str, Shape)> {
     vec![
         ("equality", |n| format!("event.payload.action == 'opened' && event.payload.name == 'n{n}'")),
@@ -204,9 +206,9 @@ fn a_field_that_is_not_there_makes_only_those_rules_candidates_that_err() {
     for (name, shape) in shapes() {
         let looked_at = candidates(&many(shape), &without("label")).len();
         let expected = match name {
-            // Nothing else in these conditions is false where the label is not there.
+            // No other part of these conditions is false if the label is missing.
             "not null" | "or" => 1_000,
-            // The name is another: only ten in a thousand come to the label.
+            // The name differs: only ten in a thousand reach the label.
             "two of a kind" => 10,
             "has" | "optional" => 0,
             _ => 1,

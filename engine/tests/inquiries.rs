@@ -1,4 +1,4 @@
-//! Inquiries: who may answer, which answer counts, and what becomes of whoever asked.
+//! Inquiries: who may answer, which answer counts, and what happens to the execution that asked.
 
 use ensue_engine::command::{Answer, Ask, Refusal};
 use ensue_engine::executions::facts::FailureKind;
@@ -33,7 +33,7 @@ fn pieces() -> Pieces {
     Pieces::default().action("demo.say").inquiry("core.inquiry")
 }
 
-/// A site where something asks, with more said of the question.
+/// A site with an open inquiry that has these additional settings.
 fn asking(more: &Value) -> (Site, ExecutionId) {
     let mut site = Site::with(&pieces());
     site.set(workers(10));
@@ -51,7 +51,7 @@ fn opened(outcome: &Outcome) -> InquiryOpened {
     opened.expect("an inquiry was opened")
 }
 
-/// Who answers: a name, with roles behind it.
+/// Answers as a person with a name and roles.
 fn answers(site: &mut Site, execution: ExecutionId, who: &str, answer: &Value) -> Outcome {
     let inquiry = inquiry(site, execution);
     answers_to(site, inquiry, who, answer, None)
@@ -221,7 +221,7 @@ fn whichever_comes_first_of_the_end_of_time_and_all_the_time_there_is_counts() {
     let flow = pieces().workflow("demo.flow", [does("ask", "core.inquiry").with(&given).timeout(2 * 3_600)]);
     let mut site = Site::with(&flow);
     site.ask("demo.flow");
-    // A node that was off fires both in one turn.
+    // A node that was down fires both in one turn.
     site.after(24 * HOUR_MILLIS).then(&["timer.fired", "timer.fired", "execution.succeeded", "execution.succeeded"]);
 }
 
@@ -270,7 +270,7 @@ fn others_are_asked_as_well_after_a_while_and_may_answer_from_then_on() {
     site.after(HOUR_MILLIS).then(&[]);
 }
 
-/// A workflow that asks, and tells those whom it asks by `demo.say`.
+/// A workflow with an inquiry that notifies its assignees through `demo.say`.
 fn telling(more: &Value, with: &Value) -> Site {
     let steps = [does("ask", "core.inquiry").with(&question(more)).notifies("demo.say", with), does("after", "demo.say").needs(["ask"])];
     let mut site = Site::with(&pieces().workflow("demo.flow", steps));
@@ -303,7 +303,7 @@ fn those_who_are_asked_are_told_by_an_execution_of_its_own_each_time() {
         site.after(HOUR_MILLIS).then(&["timer.fired", "inquiry.reminded", "inquiry.notified", "execution.requested", "attempt.started"]);
     assert_ne!(told(&reminded, "reminded", "role:managers,bo"), opened);
     told(&site.after(HOUR_MILLIS), "escalated", "role:managers,bo,role:leads");
-    // What tells people neither holds the workflow up, nor ends with it.
+    // The notification neither delays the workflow nor ends with it.
     let (ask, _) = site.engine().executions().iter().find(|(_, one)| one.phase == Phase::Asking).unwrap();
     let ask = *ask;
     answers(&mut site, ask, "bo", &json!({ "ship": true })).then(&[

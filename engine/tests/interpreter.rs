@@ -1,5 +1,6 @@
-//! Workflows of random shape against a slow interpreter that shares no code with the core: the same steps run, are skipped and fail,
-//! whatever the order in which they end, whoever cancels, and wherever the node is restarted.
+//! Random workflows, compared with a slow interpreter that shares no code with the core: the same steps run,
+//! are skipped and fail, whatever the order in which they end, whatever is cancelled, and wherever the node
+//! is restarted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -20,7 +21,7 @@ use crate::support::site::{failed, report};
 use crate::support::workflow::{StepPiece, does, fails};
 use crate::support::{Pieces, Site, cancel, workers};
 
-/// What an author writes of a step.
+/// The definition of a step.
 #[derive(Clone, Debug)]
 struct Shape {
     needs: BTreeSet<usize>,
@@ -35,7 +36,7 @@ struct Shape {
 enum Task {
     Runs,
     Fails,
-    /// It runs a workflow of its own.
+    /// It runs an inner workflow.
     Nests,
 }
 
@@ -58,7 +59,7 @@ struct Items {
     fail_fast: bool,
 }
 
-/// What happens from outside.
+/// An event from outside.
 #[derive(Clone, Debug)]
 enum Happening {
     Succeeds(Index),
@@ -67,7 +68,7 @@ enum Happening {
     SomebodyCancels,
     SomebodyCancelsOne(Index),
     Restart,
-    /// The first of those that run succeeds.
+    /// The first running execution succeeds.
     GoesOn,
 }
 
@@ -80,35 +81,35 @@ enum Status {
     Skipped,
 }
 
-/// A step's execution, or that of an item.
+/// The execution of a step or of an item.
 type Child = (usize, Option<u32>);
 
-/// An execution within: the step or item of the outermost workflow, that in the workflow which this is, and so on.
+/// A nested execution: the step or item of the outermost workflow, the one in its inner workflow, and so on.
 type Path = Vec<Child>;
 
-/// The slow interpreter: as the documentation says it, step by step.
+/// The slow interpreter: it follows the documentation step by step.
 struct Interpreter<'a> {
     shapes: &'a [Shape],
-    /// How many run at once; the others wait, the oldest first.
+    /// How many run at once; the others wait, oldest first.
     workers: usize,
     status: BTreeMap<usize, Status>,
     items: BTreeMap<Child, Status>,
-    /// Those that run or wait, in the order in which they were asked for, and whether they were asked to end.
+    /// The running and waiting ones in the order of their requests, and whether they were cancelled.
     open: Vec<(Child, bool)>,
-    /// Those of them that have a worker.
+    /// Those that have a worker.
     started: BTreeSet<Child>,
-    /// The steps that are workflows and have not ended.
+    /// The inner workflows that have not ended.
     within: BTreeMap<Child, Interpreter<'a>>,
-    /// The steps whose items do not begin any more.
+    /// The steps of which no further items start.
     stopped: BTreeSet<usize>,
-    /// Those that were done for several when another ended what ran beside it.
+    /// The steps with several items that another step's end cancelled.
     ended_by_others: BTreeSet<usize>,
     failing: bool,
     cancels: u32,
     asked: u32,
 }
 
-/// What stands in the steps that nest.
+/// The steps of the inner workflows.
 static INNER: LazyLock<Vec<Shape>> = LazyLock::new(|| {
     let shape = |needs: &[usize], condition| Shape {
         needs: needs.iter().copied().collect(),
@@ -203,7 +204,7 @@ impl<'a> Interpreter<'a> {
         }
     }
 
-    /// Gives workers to those that wait.
+    /// Assigns workers to waiting executions.
     fn fill(&mut self) {
         for (child, _) in &self.open {
             if self.started.len() < self.workers {
@@ -247,7 +248,7 @@ impl<'a> Interpreter<'a> {
         }
     }
 
-    /// Asks so often; what waits for a worker is over with it.
+    /// Cancels so many times; an execution that waits for a worker ends at once.
     fn ask_to_end(&mut self, which: impl Fn(&Child) -> bool, times: u32) {
         let asked = self.open.iter_mut().filter(|(child, _)| which(child));
         asked.for_each(|(_, asked)| *asked = true);
@@ -281,7 +282,7 @@ impl<'a> Interpreter<'a> {
         }
     }
 
-    /// No items of the steps that are done for several begin any more.
+    /// No further items of the steps with several items start.
     fn stop_all(&mut self) {
         let open: Vec<usize> = self.status.iter().filter(|(_, status)| **status == Status::Open).map(|(step, _)| *step).collect();
         self.stopped.extend(&open);
@@ -299,7 +300,7 @@ impl<'a> Interpreter<'a> {
         }
     }
 
-    /// An execution has ended that had a worker.
+    /// An execution with a worker has ended.
     fn ended(&mut self, path: &[Child], status: Status) {
         let [child, deeper @ ..] = path else { return };
         let status = match self.within.get_mut(child) {
@@ -343,7 +344,7 @@ impl<'a> Interpreter<'a> {
         self.fill();
     }
 
-    /// Those that run, wherever, and whether they were asked to end.
+    /// The running executions at any depth, and whether they were cancelled.
     fn running(&self) -> BTreeMap<Path, bool> {
         let here = self.open.iter().filter(|(child, _)| self.started.contains(child)).map(|(child, asked)| (vec![*child], *asked));
         let within = self
@@ -353,7 +354,7 @@ impl<'a> Interpreter<'a> {
         here.chain(within).collect()
     }
 
-    /// How the whole ended.
+    /// The workflow's outcome.
     fn outcome(&self) -> Option<Status> {
         let is_over = self.status.len() == self.shapes.len() && !self.status.values().any(|status| *status == Status::Open);
         is_over.then_some(match (self.cancels, self.failing) {
@@ -420,7 +421,7 @@ impl Subject {
         subject
     }
 
-    /// Works out what is owed, over a restart before each piece.
+    /// Handles the owed reactions, with a restart before each piece.
     fn work_off(&mut self) {
         loop {
             if self.restarts {
@@ -442,7 +443,7 @@ impl Subject {
         self.take(report);
     }
 
-    /// Those of its steps and items that run, wherever, and whether they were asked to end.
+    /// Its running steps and items at any depth, and whether they were cancelled.
     fn running(&self) -> BTreeMap<Path, (ExecutionId, bool)> {
         let executions = self.site.engine().executions();
         let open = executions.iter().filter_map(|(id, open)| match open.phase {
@@ -478,7 +479,7 @@ impl Subject {
         })
     }
 
-    /// The steps that are told to be skipped.
+    /// The steps that are recorded as skipped.
     fn skipped(&self) -> BTreeSet<usize> {
         let stream = StreamId::Execution(self.flow);
         let skipped = self.site.records().iter().filter(|record| record.stream == stream).filter_map(|record| match &record.fact {
@@ -488,7 +489,7 @@ impl Subject {
         skipped.collect()
     }
 
-    /// Whether a step of it ended so that the whole fails.
+    /// Whether one of its steps ended in a way that makes the workflow fail.
     fn failed_and_not_tolerated(&self, shapes: &[Shape]) -> bool {
         let counts = |step: &StepName| !shapes[step.as_str()[1..].parse::<usize>().unwrap()].tolerated;
         let of_flow = |part: &Option<PartOf>| {
@@ -505,7 +506,7 @@ impl Subject {
         })
     }
 
-    /// How many executions the workflow itself asked for.
+    /// The number of executions that the workflow itself requested.
     fn asked(&self) -> usize {
         let asked = self.site.records().iter().filter(|record| {
             matches!(&record.fact, Fact::ExecutionRequested(asked) if asked.part_of.as_ref().is_some_and(|part| part.workflow == self.flow))
@@ -556,7 +557,8 @@ fn all_shapes() -> impl Strategy<Value = Vec<Shape>> {
     shapes(tasks, [CONDITIONS.as_slice(), &[Condition::Errs]].concat())
 }
 
-/// Shapes that fail only by what happens from outside: what follows from that comes to the same, in whatever order it is worked out.
+/// Shapes that fail only because of outside events: the consequences do not depend on the order in which they
+/// are computed.
 fn calm_shapes() -> impl Strategy<Value = Vec<Shape>> {
     shapes(vec![Task::Runs], CONDITIONS.to_vec())
 }
@@ -573,7 +575,7 @@ fn happenings() -> impl Strategy<Value = Vec<Happening>> {
     proptest::collection::vec(happening, 0..40)
 }
 
-/// Has the subject take what happens, and gives it as the interpreter has to take it.
+/// Applies an event to the subject, and returns it in the interpreter's form.
 fn take(happening: &Happening, subject: &mut Subject) -> Option<Taken> {
     let running = subject.running();
     let pick = |index: &Index| (!running.is_empty()).then(|| index.get(&running.iter().collect::<Vec<_>>()).to_owned());
@@ -611,7 +613,7 @@ fn take(happening: &Happening, subject: &mut Subject) -> Option<Taken> {
     }
 }
 
-/// What the subject took.
+/// The event as the subject took it.
 enum Taken {
     Ended(Path, Status),
     Cancelled,
@@ -623,7 +625,7 @@ fn goes_as_the_interpreter_says(
     mut expected: Interpreter<'_>,
     happenings: Vec<Happening>,
 ) -> Result<(), TestCaseError> {
-    // Whatever is left in the end ends by itself.
+    // Everything that is left in the end succeeds.
     let rest = std::iter::repeat_n(Happening::GoesOn, 300);
     for happening in happenings.into_iter().chain(rest) {
         let running: BTreeMap<Path, bool> = subject.running().into_iter().map(|(path, (_, asked))| (path, asked)).collect();

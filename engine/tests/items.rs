@@ -1,4 +1,4 @@
-//! Steps that are done for each of many items: how many there may be, and how much of what they gave is read at once.
+//! Steps with many items: how many there may be, and how much of their results is read at once.
 
 use ensue_engine::catalog::{ITEMS_MAX, ITEMS_OPEN_MAX};
 use ensue_engine::command::TURN_DRAFTS_MAX;
@@ -22,7 +22,7 @@ fn site(steps: Vec<StepPiece>, result: Option<&Value>) -> Site {
     site
 }
 
-/// Asks for the workflow with these parameters.
+/// Requests the workflow with these parameters.
 fn begin(site: &mut Site, params: &Value) -> ExecutionId {
     let mut request = site.request("demo.flow");
     let Ask::RequestExecution(asked) = &mut request.ask else { panic!("an execution is asked for") };
@@ -54,13 +54,13 @@ fn did_not_start(site: &Site) -> Option<(FailureKind, String)> {
     })
 }
 
-/// What the latest execution was asked for with.
+/// The parameters of the latest execution.
 fn asked_with(site: &Site) -> Value {
     let record = site.records().iter().rev().find(|record| record.kind() == "execution.requested").unwrap();
     serde_json::from_slice(record.body.as_ref().unwrap().content.as_ref().unwrap()).unwrap()
 }
 
-/// A step over so many items of an action that ends at once, all of which may run at once.
+/// A step with so many items, of an action that ends at once; all may run at once.
 fn wide(action: &str, count: u32) -> (Site, ExecutionId, usize) {
     let pieces = Pieces::default()
         .trigger("demo.ping")
@@ -116,7 +116,7 @@ fn wide_step_of_actions_that_only_wait_has_all_its_items_open() {
     assert_eq!(items_open(&site), 3_000);
 }
 
-/// A step over five items that give 1 MiB each, and one after it that is given `after`.
+/// A step with five items that return 1 MiB each, followed by a step with the parameters `after`.
 fn five_large_results_then(after: &Value) -> Site {
     let steps = vec![does("each", "demo.say").over("[1, 2, 3, 4, 5]"), does("after", "demo.say").needs(["each"]).with(after)];
     let mut site = site(steps, None);

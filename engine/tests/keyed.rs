@@ -1,4 +1,4 @@
-//! Requests under a key: carried out once within 24 hours, and told again alike.
+//! Requests with an idempotency key: carried out once within 24 hours, with the same answer for repeats.
 
 use ensue_engine::command::{Answer, Ask, Before, Command, Conflict, DEDUPE_MILLIS, DedupeKey, Novelty, Refusal, RequestKey, SeenEvent};
 use ensue_engine::record::Digest;
@@ -15,7 +15,7 @@ fn key() -> DedupeKey {
     DedupeKey { scope: "requests/ana".to_owned(), hash: Digest::of(b"1") }
 }
 
-/// The same command under the key, with what is asked told by a text.
+/// The same command with the key; a text identifies the content of the request.
 fn once(command: Command, content: &str) -> Command {
     let request = RequestKey { key: key(), content: Digest::of(content.as_bytes()) };
     asked_by(ana(), Ask::Once { request, ask: Box::new(command.ask) })

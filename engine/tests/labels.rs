@@ -1,4 +1,4 @@
-//! Labels of executions: those that the action works out of the parameters, and those that whoever asks for it adds.
+//! Labels of executions: those that the action computes from the parameters, and those that the caller adds.
 
 use ensue_engine::catalog::Action;
 use ensue_engine::command::{Answer, Ask, Command, Refusal};
@@ -15,7 +15,7 @@ use crate::support::definitions::template;
 use crate::support::workflow::{does, fails};
 use crate::support::{Pieces, Site, workers};
 
-/// Has the action label what it runs.
+/// Makes the action label its executions.
 fn labelled(labels: &'static [(&'static str, &'static str)]) -> impl FnOnce(&mut Action) {
     move |action| action.labels = labels.iter().map(|(name, text)| (name.parse().unwrap(), template(&json!(text)))).collect()
 }
@@ -40,7 +40,7 @@ fn site(pieces: &Pieces) -> Site {
     site
 }
 
-/// The command that asks for `demo.deploy` with these labels.
+/// The command that requests `demo.deploy` with these labels.
 fn request(site: &Site, params: &Value, labels: &[(&str, &str)]) -> Command {
     let mut command = site.request_with("demo.deploy", params, None);
     let Ask::RequestExecution(request) = &mut command.ask else { panic!("an execution is asked for") };
@@ -195,7 +195,7 @@ fn a_rerun_keeps_the_labels_that_were_given_and_has_those_of_the_action_anew() {
     let again = asked(&outcome)[0].clone();
     assert_eq!(labels(&again), ["site=us", "team=web", "ticket=OPS-7"]);
     assert_eq!(again.given_labels.len(), 1);
-    // The action has come to say itself what the label is.
+    // The action now defines this label itself.
     let second = execution(&outcome);
     site.succeed(second);
     site.install(&pieces().changed("demo.deploy", labelled(&[("ticket", "none")])));

@@ -1,4 +1,4 @@
-//! Dead letters: what gave up is dealt with once, and by nobody is it forgotten.
+//! Dead letters: each is handled once, and none is forgotten.
 
 use ensue_engine::command::{Answer, Ask, Command, ObservedEvent, Refusal, RefusedDelivery, RetriedDelivery};
 use ensue_engine::events::facts::DeliveredWith;
@@ -37,7 +37,7 @@ fn dismiss(of: Id) -> Command {
     asked_by(ana(), Ask::DismissLetter { of })
 }
 
-/// The command that runs again, once, what failed.
+/// The command that reruns a failed execution once.
 fn rerun(site: &Site, of: ensue_engine::ids::ExecutionId) -> Command {
     let mut command = site.rerun_of(of, RerunFrom::Failed, None).unwrap();
     let Ask::RequestExecution(request) = command.ask else { panic!("a rerun asks for an execution") };

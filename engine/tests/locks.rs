@@ -1,4 +1,4 @@
-//! Locks: so many executions of an action, or of a rule, are open at once, and nobody waits for ever.
+//! Locks: the number of open executions of an action or rule is limited, and none waits without end.
 
 use ensue_engine::catalog::{Does, LockConflict, Mode};
 use ensue_engine::command::{Answer, Ask};
@@ -35,7 +35,7 @@ fn with(pieces: &Pieces) -> Site {
     site
 }
 
-/// Asks for a deployment of a region.
+/// Requests a deployment of a region.
 fn deploy(site: &mut Site, region: &str) -> (ExecutionId, Outcome) {
     ask(site, "demo.deploy", &json!({ "region": region }))
 }
@@ -55,7 +55,7 @@ fn waits(site: &Site, execution: ExecutionId) -> bool {
     site.phase(execution) == Some(Phase::Blocked)
 }
 
-/// The same state, folded from the log; and nobody has a lock any more, or waits for one.
+/// Checks that the fold of the log equals the state, and that no lock is held or waited for.
 #[track_caller]
 fn assert_all_is_let_go(site: &Site) {
     let mut engine = Engine::new(site.engine().log());
@@ -252,7 +252,7 @@ fn those_before_are_asked_to_end_and_the_new_one_waits_for_that() {
     assert_eq!(cancelled.stream.to_string(), format!("execution/{first}"));
     assert_eq!(cancelled.cause.root, second.0, "it is told whose sake it is for");
     assert!(waits(&site, second));
-    // A third one takes the place of the second, which never began.
+    // A third one replaces the second, which never began.
     let (third, _) = deploy(&mut site, "eu");
     assert_eq!(site.phase(second), None);
     site.restart();
@@ -310,7 +310,7 @@ fn a_workflow_waits_before_its_first_step_and_holds_on_to_its_end() {
         site.succeed(of_step(&site, first, name));
     }
     assert!(runs(&site, of_step(&site, second, "one")));
-    // How long all of it may take counts while it waits, too.
+    // The workflow's timeout includes the time it waits.
     let third = site.run("demo.flow");
     assert!(waits(&site, third));
     site.after(600_000);
@@ -321,7 +321,7 @@ fn a_workflow_waits_before_its_first_step_and_holds_on_to_its_end() {
 fn what_stands_in_a_holder_does_not_wait_for_it() {
     let pieces = Pieces::default().action("demo.say");
     let mut pieces = pieces;
-    // The workflow inside has the very lock of the one around it: both are of the same action here.
+    // The inner workflow needs the lock of the outer one: both are of the same action here.
     pieces = pieces.workflow(
         "demo.loop",
         [does("again", "demo.loop").starts_if("params.depth < 2").with(&json!({ "depth": "${{ params.depth + 1 }}" }))],
@@ -431,7 +431,7 @@ fn rule(limit: u32, conflict: LockConflict) -> Site {
     }))
 }
 
-/// What became of an event: its outcome, and the execution it led to.
+/// The outcome of an event: its enforcement's outcome, and the execution.
 fn ping(site: &mut Site, host: &str) -> (&'static str, Option<ExecutionId>) {
     let outcome = site.receive("demo.ping", &json!({ "host": host }));
     let made = outcome.facts().find_map(|fact| if let Fact::EnforcementMade(made) = fact { Some(&made.outcome) } else { None }).unwrap();

@@ -1,4 +1,4 @@
-//! Chains of events that lead to each other: they end.
+//! Chains of events that cause each other: they end.
 
 use ensue_engine::catalog::Mode;
 use ensue_engine::fact::Fact;
@@ -16,7 +16,7 @@ fn site() -> Site {
     Site::with(&Pieces::default().trigger("demo.ping").action("demo.emit").rule("demo.again", "demo.ping", "", "demo.emit"))
 }
 
-/// Has the one execution that runs emit the next event.
+/// Makes the only running execution emit the next event.
 fn emit(site: &mut Site) -> Outcome {
     let execution = site.engine().executions().iter().next().map(|(id, _)| *id).expect("one runs");
     site.emit(execution, "demo.ping", &json!({}))

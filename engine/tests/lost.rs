@@ -1,4 +1,4 @@
-//! Attempts whose worker is gone: what is tried again, what a person is asked, and what late reports still mean.
+//! Lost attempts: what is retried, what a person is asked, and what late reports mean.
 
 use ensue_engine::catalog::OnLost;
 use ensue_engine::command::{Answer, Ask, Refusal, ReportOutcome};
@@ -212,7 +212,7 @@ fn a_cancelled_execution_whose_worker_is_lost_is_not_tried_again() {
     }
 }
 
-/// A site with an execution of `demo.ask` that was cancelled, and became indeterminate before it ended.
+/// A site with an execution of `demo.ask` that was cancelled and became indeterminate before it ended.
 fn cancelled_and_indeterminate() -> (Site, ExecutionId) {
     let mut site = site();
     let execution = site.run("demo.ask");
@@ -239,7 +239,7 @@ fn a_late_report_that_a_cancelled_execution_was_stopped_ends_it_as_cancelled() {
     ]);
 }
 
-/// The question that the engine puts about an execution.
+/// The engine's inquiry about an execution.
 fn question(site: &Site, execution: ExecutionId) -> InquiryId {
     site.engine().inquiries().of(&execution).expect("somebody is asked").0
 }
@@ -324,7 +324,7 @@ fn an_execution_is_given_up_after_so_many_lost_attempts() {
 
 #[test]
 fn an_attempt_that_is_lost_while_its_reaction_is_owed_is_not_dispatched_after_a_restart() {
-    // The loss is folded, what follows from it is not: as after a turn that was full.
+    // The loss is folded but its reaction is not: as after a full turn.
     let mut site = site();
     let execution = site.run("demo.ask");
     let lost = lose(site.running(execution), Evidence::MayHaveBegun);
@@ -335,7 +335,8 @@ fn an_attempt_that_is_lost_while_its_reaction_is_owed_is_not_dispatched_after_a_
     assert!(folded.owed_effects().is_empty());
 }
 
-/// An execution whose attempt is lost, with where in the log; what follows from it is put aside, and the catalogs are still broken.
+/// An execution with a lost attempt, and the loss's position; its reaction is parked, and the catalogs are
+/// still broken.
 fn with_a_loss_put_aside() -> (Site, ExecutionId, Position) {
     let mut site = site();
     let execution = site.run("demo.fail");

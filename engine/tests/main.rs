@@ -1,4 +1,4 @@
-//! What the core promises, as scenarios and properties. The small words are tested beside their code.
+//! The core's guarantees as scenarios and properties. Small types are tested next to their code.
 
 #![allow(clippy::unwrap_used, reason = "a scenario that cannot be set up is a failed test")]
 

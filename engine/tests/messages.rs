@@ -1,4 +1,5 @@
-//! What attempts say while they run: progress, events and artifacts, each once, and none of an attempt that is over.
+//! Messages of running attempts: progress, events and artifacts, each once, and none from an attempt that has
+//! ended.
 
 use ensue_engine::command::{Refusal, Said};
 use ensue_engine::executions::facts::Evidence;

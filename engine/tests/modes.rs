@@ -1,4 +1,4 @@
-//! Modes: rules that are taken out of the way, that only watch, and what that means for events that came before.
+//! Modes: disabled and shadow rules, and their effect on earlier events.
 
 use ensue_engine::catalog::Mode;
 use ensue_engine::command::{Settings, TurnLimits};
@@ -57,7 +57,7 @@ fn modes_that_are_set_later_do_not_change_what_is_owed_to_an_earlier_event() {
     let event = site.event("demo.ping", &json!({}));
     site.turn(received(vec![event]));
     assert_eq!(site.engine().health().owed_count(), 1);
-    // Each of these changes something for later events, and nothing for this one.
+    // Each of these affects later events, and not this one.
     for (rule, mode) in [
         ("demo.r699", Mode::Disabled),
         ("demo.r699", Mode::Shadow),

@@ -1,4 +1,4 @@
-//! The engine's own triggers: what is told, to whom, once, and never in a circle.
+//! The engine's own triggers: what is reported, to which rules, once, and never in a loop.
 
 use ensue_engine::catalog::{Does, Mode, OnExpire, Since, Wait};
 use ensue_engine::command::{Answer, ReportOutcome, TurnLimits};
@@ -24,12 +24,12 @@ fn pieces() -> Pieces {
     own.trigger("demo.ping").action("demo.work").action("demo.alert").inquiry("core.inquiry")
 }
 
-/// A rule that has `demo.alert` run where an execution failed.
+/// A rule that runs `demo.alert` when an execution failed.
 fn alerting() -> Pieces {
     pieces().rule("demo.alerts", "core.execution_ended", "event.payload.status == 'failed'", "demo.alert")
 }
 
-/// A rule that hears of one of the engine's own triggers.
+/// A rule that listens to one of the engine's own triggers.
 fn hearing(own: OwnTrigger) -> Pieces {
     pieces().rule("demo.hears", own.as_str(), "", "demo.alert")
 }
@@ -54,7 +54,7 @@ fn the_event(outcome: &Outcome, own: OwnTrigger) -> Value {
     told.remove(0).1
 }
 
-/// The execution that somebody was told by.
+/// The execution that alerts.
 #[track_caller]
 fn alert(outcome: &Outcome) -> ExecutionId {
     let requested = outcome.records().iter().find(|record| record.kind() == "execution.requested").expect("somebody is told");
@@ -317,7 +317,7 @@ fn question(more: &Value) -> Value {
     question
 }
 
-/// Asks, and gives what followed.
+/// Opens an inquiry, and returns the outcome.
 fn asked(site: &mut Site, more: &Value) -> (ExecutionId, Outcome) {
     let request = site.request_with("core.inquiry", &question(more), None);
     let outcome = site.when(request);

@@ -1,4 +1,4 @@
-//! Bugs of ours: one rule's, one command's, one reaction's. Everything else stands.
+//! Panics in one rule, one command or one reaction. Everything else continues.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::support::site::received;
 use crate::support::{Pieces, Site, dismiss, retry};
 
-/// A schema whose check meets a bug.
+/// A schema whose check panics.
 #[derive(Debug)]
 struct Buggy(Value);
 
@@ -39,7 +39,7 @@ fn many_rules() -> Pieces {
     pieces
 }
 
-/// A site with a reaction that was parked because the catalogs met a bug, and the record it is owed to.
+/// A site with a reaction that was parked because the catalogs panicked, and the record it is owed to.
 fn parked() -> (Site, Position) {
     let mut site = Site::with(&many_rules());
     let event = site.event("demo.ping", &json!({}));

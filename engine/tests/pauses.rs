@@ -1,4 +1,5 @@
-//! Executions that are paused: nothing of them starts, what runs comes to its end, and all that was held up follows once they are resumed.
+//! Paused executions: nothing of them starts, running attempts end, and everything held up follows once they
+//! are resumed.
 
 use std::time::Duration;
 
@@ -34,7 +35,7 @@ fn step(site: &Site, flow: ExecutionId, name: &str) -> ExecutionId {
     ExecutionId(Id::derived(site.engine().log(), flow.0, Role::Step(&name.parse().unwrap())))
 }
 
-/// Nothing is kept of what was paused.
+/// Checks that no state of pauses is left.
 #[track_caller]
 fn assert_nothing_is_held(site: &Site) {
     let saved: serde_json::Value = serde_json::from_slice(&site.engine().save().json).unwrap();

@@ -1,4 +1,4 @@
-//! What holds whatever is asked, in whatever order: random commands, and then the books are checked.
+//! Invariants that hold for all requests in any order: random commands, followed by checks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +27,7 @@ fn fold(records: &[Record]) -> Engine {
     engine
 }
 
-/// What the world owes as the sum of effects: each attempt that runs, and whether it is to stop.
+/// The sum of all effects: each running attempt, and whether it must stop.
 fn sum(effects: &[Effect]) -> BTreeMap<AttemptId, (Effect, bool)> {
     let mut owed: BTreeMap<AttemptId, (Effect, bool)> = BTreeMap::new();
     for effect in effects {
@@ -58,7 +58,7 @@ fn check_places(records: &[Record]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Each rule that matched decided, once: an enforcement, or a loop that was stopped.
+/// Checks that each matching rule decided once: with an enforcement, or a stopped loop.
 fn check_decisions(records: &[Record], parked: bool) -> Result<(), TestCaseError> {
     let mut decisions = BTreeSet::new();
     let mut by_event: BTreeMap<Id, u32> = BTreeMap::new();
@@ -74,7 +74,7 @@ fn check_decisions(records: &[Record], parked: bool) -> Result<(), TestCaseError
     for record in records {
         if let Fact::EventReceived(event) = &record.fact {
             let decided = by_event.get(&record.id).copied().unwrap_or(0);
-            // What reads vars is decided as they are then: it may match.
+            // A rule that reads vars is decided with their values at that moment: it may match.
             let most = event.matched + event.undecided;
             let is_right = (event.matched..=most).contains(&decided) || parked && decided < event.matched;
             prop_assert!(is_right, "{} of {} to {} decided", decided, event.matched, most);
@@ -83,7 +83,7 @@ fn check_decisions(records: &[Record], parked: bool) -> Result<(), TestCaseError
     Ok(())
 }
 
-/// Each error is a record of its own, in a summary, or waits for the next summary.
+/// Checks that each error has its own record, is in a summary, or waits for the next summary.
 fn check_errors(records: &[Record], engine: &Engine, parked: bool) -> Result<(), TestCaseError> {
     let (mut erred, mut undecided) = (0, 0);
     let mut told = 0;
@@ -127,8 +127,8 @@ fn check_ends(records: &[Record]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Each lock is held by no more than may, and nobody waits for one that is free, once all has been worked on; and the tables say what the
-/// open executions do.
+/// Checks that no lock exceeds its limit, that nothing waits for a free one once all reactions are handled,
+/// and that the tables agree with the open executions.
 fn check_locks(engine: &Engine, at_rest: bool) -> Result<(), TestCaseError> {
     let locks = engine.locks();
     let (mut holders, mut waiters): (BTreeMap<Lock, BTreeSet<ExecutionId>>, BTreeMap<Lock, BTreeSet<ExecutionId>>) = Default::default();
@@ -160,7 +160,7 @@ fn check_locks(engine: &Engine, at_rest: bool) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Each key that a rule knows has one age, and each rule counts its keys.
+/// Checks that each key that a rule remembers has one age, and that each rule counts its keys.
 fn check_flows(engine: &Engine) -> Result<(), TestCaseError> {
     let saved: serde_json::Value = serde_json::from_slice(&engine.save().json).map_err(|error| TestCaseError::fail(error.to_string()))?;
     let rows = |table: &str| saved["flows"][table].as_array().map(Vec::len);
@@ -170,7 +170,8 @@ fn check_flows(engine: &Engine) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// What gave up is open until it is dealt with, which happens to each at most once but by a rerun.
+/// Checks that each dead letter is open until it is handled, which happens to each at most once except by a
+/// rerun.
 fn check_letters(records: &[Record], engine: &Engine) -> Result<(), TestCaseError> {
     let mut open = BTreeSet::new();
     for record in records {
@@ -187,7 +188,8 @@ fn check_letters(records: &[Record], engine: &Engine) -> Result<(), TestCaseErro
     Ok(())
 }
 
-/// The queues say what the open executions do, and nobody waits in one that has a free slot once all has been worked on.
+/// Checks that the queues agree with the open executions, and that nothing waits in a queue with a free slot
+/// once all reactions are handled.
 fn check_queues(world: &World, at_rest: bool) -> Result<(), TestCaseError> {
     let executions = world.site.engine().executions();
     let queues = executions.queues();
@@ -211,12 +213,14 @@ fn check_queues(world: &World, at_rest: bool) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// What the engine itself tells is told once, and nothing that it leads to is told likewise, unless somebody asks for it to be run again.
+/// Checks that each of the engine's own events is emitted once, and causes no other such event unless a
+/// person reruns its execution.
 fn check_own(records: &[Record]) -> Result<(), TestCaseError> {
     let by_id: BTreeMap<Id, &Record> = records.iter().map(|record| (record.id, record)).collect();
     let own = |record: &Record| if let Fact::EventReceived(event) = &record.fact { OwnTrigger::of(&event.trigger) } else { None };
     let is_rerun = |record: &Record| matches!(&record.fact, Fact::ExecutionRequested(fact) if fact.rerun_of.is_some());
-    // What led to an execution led to its request: its records may also follow from what only let it go on, as an end that freed a slot.
+    // The cause of an execution is the cause of its request: its other records may also follow from something
+    // that only let it continue, such as an end that freed a slot.
     let request = |record: &Record| match record.stream {
         StreamId::Execution(execution) => by_id.get(&execution.0).copied(),
         _ => None,
@@ -316,7 +320,8 @@ proptest! {
         }
         let (before, head) = (world.site.engine().clone(), world.site.head());
         for step in &undone {
-            // Commands are made from the state of the batch: what the one changes, the next is about.
+            // Commands are created from the state of the batch: a command concerns what the previous one
+            // changed.
             if let Some(command) = world.command(step) {
                 let _ = world.site.offer(&command);
             }

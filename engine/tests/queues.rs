@@ -1,4 +1,4 @@
-//! Queues: each has worker slots of its own, goes by priority and age, and may start only so many in a while.
+//! Queues: each has its own worker slots, orders by priority and age, and may limit the start rate.
 
 use ensue_engine::command::{Ask, Settings};
 use ensue_engine::executions::facts::Evidence;
@@ -42,7 +42,7 @@ fn site(default: u32, of_heavy: u32) -> Site {
     site
 }
 
-/// As many attempts of the other queue may have been started by now, over all time.
+/// The total number of attempts of the other queue that may have started by now.
 fn up_to(starts: u64) -> Settings {
     Settings { starts_max: [(heavy(), starts)].into(), ..workers(8, 8) }
 }
@@ -69,7 +69,7 @@ fn a_full_queue_holds_up_no_other() {
     let queues = site.engine().executions().queues();
     assert_eq!((queues.working_count(&heavy()), queues.waiting_count(&heavy())), (1, 2));
     assert_eq!((queues.working_count(&DEFAULT_QUEUE), queues.waiting_count(&DEFAULT_QUEUE)), (1, 1));
-    // A slot that comes free in one is none of the other's.
+    // A slot that becomes free in one queue is not available to the other.
     site.succeed(build).then(&["attempt.succeeded", "execution.succeeded", "attempt.started"]);
     assert_eq!(site.engine().executions().queues().waiting_count(&DEFAULT_QUEUE), 1);
 }
@@ -135,7 +135,7 @@ fn no_more_of_a_queue_start_than_its_rate_allows_and_the_others_when_it_does() {
     site.set(up_to(2));
     let builds = [site.run("demo.build"), site.run("demo.build"), site.run("demo.build"), site.run("demo.build")];
     assert_eq!(builds.map(|build| is_running(&site, build)), [true, true, false, false]);
-    // An end frees a slot and gives no start.
+    // An end frees a slot but allows no start.
     site.succeed(builds[0]).then(&["attempt.succeeded", "execution.succeeded"]);
     site.ask("demo.say").then(&["execution.requested", "attempt.started"]);
     assert_eq!(start_queued(&mut site), []);

@@ -1,4 +1,4 @@
-//! Steps that are repeated: when there is another turn, what it sees, and what the step gives in the end.
+//! Repeated steps: when there is another turn, what it reads, and the step's final result.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ fn begin(site: &mut Site) -> (ExecutionId, Outcome) {
     (flow, outcome)
 }
 
-/// The execution that a turn of a step is, from 1.
+/// The execution of a turn of a step, counted from 1.
 fn turn(site: &Site, flow: ExecutionId, step: &str, iteration: u32) -> ExecutionId {
     let of_step = Id::derived(site.engine().log(), flow.0, Role::Step(&step.parse().unwrap()));
     ExecutionId(Id::derived(site.engine().log(), of_step, Role::Iteration(iteration)))
@@ -40,13 +40,13 @@ fn gives(site: &mut Site, execution: ExecutionId, result: &Value) -> Outcome {
     site.when(report)
 }
 
-/// The parameters of what was asked for last.
+/// The parameters of the last requested execution.
 fn asked(outcome: &Outcome) -> Value {
     let record = outcome.records().iter().rev().find(|record| record.kind() == "execution.requested").expect("a turn was asked for");
     serde_json::from_slice(record.body.as_ref().unwrap().content.as_ref().unwrap()).unwrap()
 }
 
-/// What the step gave, and why it failed.
+/// The step's result, and why it failed.
 fn ended(outcome: &Outcome) -> (Value, Option<String>) {
     let ended = outcome.records().iter().find_map(|record| match &record.fact {
         Fact::StepEnded(fact) => {

@@ -1,4 +1,4 @@
-//! Executions that run another again: what they take over of it, and what they run.
+//! Reruns: what they take over from the earlier execution, and what they run.
 
 use ensue_engine::command::{Answer, Command, Refusal};
 use ensue_engine::executions::facts::FailureKind;
@@ -299,7 +299,7 @@ fn a_cancelled_rerun_still_has_what_it_took_over() {
 }
 
 impl Site {
-    /// The command that runs an execution again, as an edge makes it of the log.
+    /// The rerun command, as an edge creates it from the log.
     fn rerun(&self, of: ExecutionId, from: RerunFrom) -> Command {
         self.rerun_with(of, from, None)
     }

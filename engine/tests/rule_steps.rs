@@ -1,4 +1,4 @@
-//! Rules that are made of steps: one execution a match, whose steps read the event where it lies.
+//! Rules with steps: one execution per match, whose steps read the stored event.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::support::random::again;
 use crate::support::workflow::{StepPiece, awaits, does, steps_of, told};
 use crate::support::{Pieces, Site, workers};
 
-/// A site whose rule `demo.greet` on `demo.ping` is made of these steps, and has the local value `host`.
+/// A site whose rule `demo.greet` on `demo.ping` has these steps and the local value `host`.
 fn site<const N: usize>(steps: [StepPiece; N]) -> Site {
     let workflow = Workflow::new(Given::Event, steps_of(steps.into()), None).unwrap();
     let pieces = Pieces::default().trigger("demo.ping").trigger("demo.pong").action("demo.say").awaiting("core.wait").rule_with(

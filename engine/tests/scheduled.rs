@@ -1,4 +1,4 @@
-//! Schedules of rules and sensors: what sets and ends them, when they fire, and what becomes of times at which nothing could.
+//! Schedules of rules and sensors: what sets and ends them, when they fire, and what happens to missed times.
 
 use ensue_engine::catalog::Mode;
 use ensue_engine::fact::Fact;
@@ -40,7 +40,7 @@ fn all(plan: Plan) -> Plan {
     Plan { misfire: Misfire::FireAll, ..plan }
 }
 
-/// What the events say of when they were due, and how late they were.
+/// The due time and the delay in each event.
 fn told(records: &[Record]) -> Vec<(Timestamp, i64)> {
     let events = records.iter().filter(|record| matches!(record.fact, Fact::EventReceived(_)));
     events.map(told_by).collect()
@@ -55,7 +55,7 @@ fn times(outcome: &Outcome) -> Vec<Timestamp> {
     told(outcome.records()).into_iter().map(|(time, _)| time).collect()
 }
 
-/// Fires all that is due, as a node does: again until nothing is.
+/// Fires everything due, as a node does: again until nothing is left.
 fn fire_all_due(site: &mut Site) -> Vec<Timestamp> {
     let mut fired = Vec::new();
     for _ in 0..10_000 {
@@ -122,7 +122,7 @@ fn only_the_rule_whose_schedule_it_is_judges_the_event() {
     let outcome = site.after(HOUR).then(FIRES);
     let Some(Fact::EnforcementMade(made)) = outcome.facts().nth(3) else { panic!("a rule was enforced") };
     assert_eq!(made.rule.as_str(), "demo.one");
-    // What anybody sends under the same name is not of a schedule.
+    // An event that a caller sends with the same name does not belong to a schedule.
     let sent = site.receive("core.schedule", &json!({ "scheduled_at": "now", "late_seconds": 0 }));
     let rules: Vec<&str> =
         sent.facts().filter_map(|fact| if let Fact::EnforcementMade(made) = fact { Some(made.rule.as_str()) } else { None }).collect();
@@ -284,7 +284,7 @@ fn a_catalog_that_cannot_be_built_stops_no_schedule_for_good() {
     site.set_catalogs(CatalogsHealth::Whole);
     site.when(note_start()).then(&["node.started", "timer.set"]);
     assert_eq!(next_due(&site), Some(NOON.plus_millis(2 * HOUR)));
-    // What was put aside can still be had, once.
+    // The parked reaction can still be retried, once.
     let outcome = site.when(retry(fired));
     assert_eq!(times(&outcome), [NOON.plus_millis(HOUR)]);
     assert_eq!(site.engine().timers().pending(), 1);
@@ -413,7 +413,8 @@ fn plan_whose_jitter_changed_is_set_again() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
-    /// Over changes of clocks as well, the times that fire are those that `ensue cron next` prints, each once and never early.
+    /// Even over daylight saving changes, the times that fire are those that `ensue cron next` prints, each
+    /// once and never early.
     #[test]
     fn what_fires_is_what_the_expression_says_comes_next(
         expression in prop::sample::select(vec!["30 2 * * *", "*/20 * * * *", "0 */2 * * *", "15 1,2,3 * * *", "0 9 * * 1-5", "59 23 L * *"]),

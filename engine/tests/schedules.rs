@@ -1,4 +1,5 @@
-//! Schedules, held against an oracle that counts moments one by one and shares nothing with them but the clocks of the zones.
+//! Schedules compared with an oracle that counts moments one by one and shares nothing with them except the
+//! time zone data.
 
 mod clocks;
 mod mistakes;
@@ -20,12 +21,12 @@ fn second(seconds: i64) -> Timestamp {
     Timestamp::from_micros(seconds * 1_000_000)
 }
 
-/// A cron expression on the clocks of the zone with this name.
+/// A cron expression in the time zone with this name.
 fn cron(expression: &str, zone: &str) -> Result<Cron, ScheduleError> {
     Cron::parse(expression, zone.parse()?)
 }
 
-/// The next moments at which it is due.
+/// The next due moments.
 fn next(expression: &str, zone: &str, from: &str, count: usize) -> Vec<String> {
     let schedule = cron(expression, zone).unwrap();
     let due = std::iter::successors(schedule.next_after(at(from)), |due| schedule.next_after(*due));
@@ -63,7 +64,7 @@ fn what_is_due_in_every_hour_is_due_in_each_that_goes_by() {
 
 #[test]
 fn a_day_that_a_zone_skips_is_made_up_for_at_its_end() {
-    // Samoa went over the date line, and had no 30 December 2011.
+    // Samoa crossed the date line, and had no 30 December 2011.
     assert_eq!(next("0 9 30 12 *", "Pacific/Apia", "2011-06-01T00:00:00Z", 2), ["2011-12-30T10:00:00Z", "2012-12-29T19:00:00Z"]);
     let hourly = next("0 * * * *", "Pacific/Apia", "2011-12-30T08:30:00Z", 3);
     assert_eq!(hourly, ["2011-12-30T09:00:00Z", "2011-12-30T10:00:00Z", "2011-12-30T11:00:00Z"]);
@@ -107,7 +108,8 @@ fn a_schedule_ends_with_its_years_and_with_time() {
     assert_eq!(next("* * * * *", "UTC", "9999-12-31T23:59:59Z", 9), Vec::<String>::new());
 }
 
-/// When the model is due around a change of clocks, counted one step after the other: the rule as the reference tells it.
+/// When the model is due around a clock change, counted one step after the other: the rule as the reference
+/// states it.
 fn due_by_counting(model: &Model, change: &Change) -> Vec<i64> {
     let step = model.step();
     let mut shown = std::collections::BTreeSet::new();
@@ -126,7 +128,7 @@ fn due_by_counting(model: &Model, change: &Change) -> Vec<i64> {
     due
 }
 
-/// So near to a change, in seconds, each moment is judged.
+/// Each moment within so many seconds of a change is checked.
 const NEAR: i64 = 3 * 3_600;
 
 fn agrees_around(model: &Model, change: &Change) {
@@ -139,8 +141,8 @@ fn agrees_around(model: &Model, change: &Change) {
     };
     let (first, last) = change.judged();
     let told = |moment: Option<&i64>| moment.map(|moment| second(*moment).to_string());
-    // From each moment at which it is due near the change and from some of the others, from just before and just after it, and from the
-    // edges of the change.
+    // From each due moment near the change and some of the others, from just before and just after it, and
+    // from the edges of the change.
     let is_near = |due: i64| (due - change.moment).abs() < NEAR;
     let rarely = expected.len() / 16 + 1;
     let dues = expected.iter().enumerate().filter(|(nth, due)| is_near(**due) || nth % rarely == 0).map(|(_, due)| *due);

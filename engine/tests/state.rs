@@ -1,4 +1,4 @@
-//! The saved state: a form that a later release must read, and that goes on exactly where it was saved.
+//! The saved state: a format that later releases must read, and that continues exactly where it was saved.
 
 use ensue_engine::catalog::{Does, LockConflict, Mode, OnExpire, Since, Wait};
 use ensue_engine::command::{Answer, Ask, Command, RefusedDelivery, ReportOutcome};
@@ -16,7 +16,7 @@ use crate::support::site::{install_demo, progress, received, report, set_var};
 use crate::support::workflow::{awaits, does, expression, fails};
 use crate::support::{Pieces, Site, ana, answered, asked_by, cancel, set_mode, workers};
 
-/// The form of this release. It is never edited: a change of the form is a new number and a new file.
+/// The format of this release. It is never edited: a changed format is a new number and a new file.
 const FORMAT_6: &str = include_str!("golden/state.v6.json");
 
 /// A site with something in every table of the state.
@@ -59,8 +59,8 @@ fn busy() -> Site {
     site
 }
 
-/// Has the flow control of a rule know a key and hold enforcements, one of them with the events of its window; and has executions hold a
-/// lock and wait for it.
+/// Makes a rule's flow control remember a key and hold enforcements, one of them with the events of its
+/// window, and makes executions hold a lock and wait for it.
 fn hold(site: &mut Site, pieces: Pieces) {
     let pieces = pieces.action_with("demo.locked", |action| action.concurrency = concurrency(1, "params.region", LockConflict::Queue));
     let pieces = pieces.trigger("demo.pang").rule_with("demo.paced", "demo.pang", "", "demo.say", |rule| {
@@ -86,14 +86,14 @@ fn hold(site: &mut Site, pieces: Pieces) {
     paused(site, request);
 }
 
-/// Asks for an execution, and has it paused.
+/// Requests an execution and pauses it.
 fn paused(site: &mut Site, request: Command) -> ExecutionId {
     let Answer::Execution(execution) = site.turn(request).answer() else { panic!("an execution was asked for") };
     site.turn(asked_by(ana(), Ask::PauseExecution { execution })).then(&["execution.paused"]);
     execution
 }
 
-/// The same, but nothing is made of steps, and nothing waits for a moment.
+/// The same without workflows and timers.
 fn without_workflows() -> Site {
     let mut site = silent();
     let runs = |id: &ExecutionId| matches!(site.phase(*id), Some(Phase::Running(_)));
@@ -130,7 +130,7 @@ fn pieces() -> Pieces {
     pieces
 }
 
-/// The same, but no attempt has said anything.
+/// The same without messages of attempts.
 fn silent() -> Site {
     let mut site = Site::with(&pieces());
     site.set(workers(2));
@@ -147,7 +147,8 @@ fn silent() -> Site {
     let stops = site.run("demo.say");
     site.when(cancel(stops));
     site.run("demo.say");
-    // Three events of 510 decisions each are more than one turn: the reactions of two are owed, and one of these is parked.
+    // Three events with 510 decisions each exceed one turn: the reactions of two are owed, and one of these
+    // is parked.
     let events = (0..3).map(|_| site.event("demo.pong", &json!({}))).collect();
     site.turn(received(events));
     site.set_catalogs(CatalogsHealth::Broken);
@@ -167,7 +168,7 @@ fn awaited(when: Option<&str>) -> Wait {
     }
 }
 
-/// Gives the tables of a state that hold nothing, by their paths.
+/// Collects the paths of the empty tables in a state.
 fn empty_tables(state: &Value, path: &str, found: &mut Vec<String>) {
     match state {
         Value::Array(rows) if rows.is_empty() => found.push(path.to_owned()),
@@ -201,7 +202,7 @@ fn a_saved_state_of_the_form_is_read() {
 
 #[test]
 fn a_state_of_another_form_is_not_read() {
-    // One before it lacks what only the log has; a later one has what this release does not know.
+    // An older format lacks data that only the log has; a newer one has data that this release does not know.
     for format in [STATE_FORMAT - 1, STATE_FORMAT + 1] {
         let saved = SavedState { format, ..busy().engine().save() };
         let error = Engine::load(LogId(Id::root(NOON, 1)), &saved).unwrap_err();

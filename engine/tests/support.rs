@@ -1,4 +1,4 @@
-//! What scenarios are made of: catalogs in short calls, and a site that has one installed.
+//! The building blocks of scenarios: catalogs in short calls, and a site that has one installed.
 
 pub(crate) mod commands;
 pub(crate) mod definitions;

@@ -1,4 +1,4 @@
-//! Timers: what waits for a moment, what moves it there, and what follows.
+//! Timers: what waits for a moment, what moves it, and what follows.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Turns are bounded: what is over is owed, survives a restart, and comes to the same in the end.
+//! Turns are limited: reactions over the limit are owed, survive a restart, and have the same result in the
+//! end.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +14,8 @@ use serde_json::json;
 use crate::support::site::received;
 use crate::support::{Pieces, Site, retry, rule_id, workers};
 
-/// A few drafts may follow the bound: those of the reaction that reached it, and what says that the rest is owed.
+/// A few drafts may exceed the limit: those of the reaction that reached it, and the one that says that the
+/// rest is owed.
 const OVER_THE_BOUND: usize = 10;
 
 fn site(rules: usize) -> Site {

@@ -1,4 +1,5 @@
-//! What undoes a workflow that does not succeed: in which order, by what, and what is left where that fails too.
+//! Undoing a workflow that does not succeed: in which order, by which actions, and what is left if an undo
+//! fails.
 
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ fn site<const N: usize>(steps: [StepPiece; N]) -> Site {
     site
 }
 
-/// A step that is taken back with its own name.
+/// A step that is undone with its own name.
 fn undoable(name: &str) -> StepPiece {
     does(name, "demo.say").undone_by("demo.take_back", &json!({ "of": name }))
 }
@@ -51,7 +52,7 @@ fn gives(site: &mut Site, execution: ExecutionId, result: &Value) -> Vec<String>
     told(&site.when(report))
 }
 
-/// The parameters of what was asked for last.
+/// The parameters of the last requested execution.
 fn asked(outcome: &Outcome) -> Value {
     let record = outcome.records().iter().rev().find(|record| record.kind() == "execution.requested").expect("an undo was asked for");
     serde_json::from_slice(record.body.as_ref().unwrap().content.as_ref().unwrap()).unwrap()
@@ -80,7 +81,7 @@ fn what_succeeded_of_a_workflow_that_fails_is_undone_once_all_has_ended_one_afte
         site.succeed(step(&site, flow, name));
     }
     assert_eq!(told(&site.succeed(step(&site, flow, "left"))), ["left succeeded", "stop did not start: no", "told asked"]);
-    // What cleans up comes before it.
+    // Cleanup steps come before it.
     assert_eq!(told(&site.succeed(step(&site, flow, "told"))), ["told succeeded", "2 to undo", "undo of left asked"]);
     site.restart();
     assert_eq!(told(&site.succeed(undo(&site, flow, "left", 0))), ["undo of left succeeded", "undo of right asked"]);
@@ -107,7 +108,7 @@ fn an_undo_sees_what_its_step_or_item_gave() {
         let bed = item(&site, flow, "beds", index);
         gives(&mut site, bed, &json!({ "made": made }));
     }
-    // The one in between fails: it is nothing to undo, and the others are.
+    // The middle one fails: there is nothing to undo for it, and the others are undone.
     let outcome = site.fail(item(&site, flow, "beds", 1), FailureKind::ExitCode);
     assert_eq!(told(&outcome)[2..], ["then skipped: failing", "2 to undo", "undo of beds[0] asked"]);
     assert_eq!(asked(&outcome), json!({ "at": 0, "item": "a", "gave": { "made": "first" } }));
@@ -211,7 +212,7 @@ fn a_workflow_that_is_cancelled_with_the_one_around_it_undoes_itself_before_that
     let slow = step(&site, inner, "slow");
     assert_eq!(told(&site.fail(slow, FailureKind::Cancelled)), ["slow cancelled", "1 to undo", "undo of first asked"]);
     let outcome = site.succeed(undo(&site, inner, "first", 0));
-    // The inner one did not succeed: it is not undone from outside.
+    // The inner one did not succeed, so the outer one does not undo it.
     assert_eq!(told(&outcome), ["undo of first succeeded", "inner cancelled", "1 to undo", "undo of before asked"]);
 }
 

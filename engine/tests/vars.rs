@@ -1,4 +1,4 @@
-//! Vars: who changes them, once; and that rules and steps read them as they are when they are decided.
+//! Vars: who changes them, once; rules and steps read their values at the moment of the decision.
 
 use ensue_engine::catalog::{Does, OnExpire, Since, Wait};
 use ensue_engine::command::{Answer, Refusal, SeenVar};
@@ -132,7 +132,7 @@ fn a_rule_reads_vars_as_they_are_when_its_event_has_come() {
     let mut site = site(&watching("event.payload.n > vars[?'n'].orValue(0)"));
     let outcome = site.receive("demo.ping", &json!({ "n": 1 }));
     assert_eq!(asked(&outcome), [json!({ "of": 0 })]);
-    // The edge judges before the var is set.
+    // The edge evaluates before the var is set.
     let event = site.event("demo.ping", &json!({ "n": 1 }));
     site.when(set_var("n", &json!(1)));
     site.when(received(vec![event])).then(&["event.received"]);
@@ -156,7 +156,7 @@ fn a_var_that_is_not_there_is_an_error_that_names_it() {
     let outcome = site.receive("demo.ping", &json!({})).then(&["event.received", "rule.erred"]);
     let Some(Fact::RuleErred(erred)) = outcome.facts().nth(1) else { panic!("the rule erred") };
     assert!(erred.message.contains("sync.cursor"), "{}", erred.message);
-    // It was not known before the event was in the log, so that each is counted by a record of its own.
+    // The error was not known before the event was in the log, so each one is counted by its own record.
     site.receive("demo.ping", &json!({})).then(&["event.received", "rule.errors_counted"]);
 }
 
@@ -179,7 +179,7 @@ fn what_a_rule_holds_reads_vars_as_they_are_when_it_is_let_go() {
     let outcome = site.receive("demo.ping", &json!({}));
     assert!(outcome.facts().any(|fact| matches!(fact, Fact::EnforcementMade(made) if matches!(made.outcome, Enforced::Held { .. }))));
     site.when(set_var("n", &json!(1)));
-    // It is another key by now: the first goes its own way.
+    // It has another key now: the first one is independent.
     site.receive("demo.ping", &json!({}));
     let outcome = site.after(1_000);
     assert_eq!(asked(&outcome), [json!({ "of": 1 }), json!({ "of": 1 })]);
@@ -215,7 +215,7 @@ fn each_step_reads_vars_as_they_are_when_it_begins() {
         site.engine().executions().iter().find(|(_, execution)| execution.action.as_str() == "demo.say").map(|(id, _)| *id).unwrap();
     let attempt = site.attempt(first);
     let outcome = site.when(report_changing(first, attempt, &[("n", json!(2))]));
-    // The next step reads what the one before has set with its end.
+    // The next step reads the value that the previous one set when it ended.
     assert_eq!(asked(&outcome), [json!({ "of": 2 }), json!({ "of": 2 }), json!({ "of": 3 })]);
     assert!(told(&outcome).contains(&"never skipped: condition".to_owned()), "{:?}", told(&outcome));
 }

@@ -1,7 +1,8 @@
-//! Golden vectors of ids and of the hash chain, for whoever checks a log with a tool of their own.
+//! Golden vectors of ids and of the hash chain, for people who check a log with their own tools.
 //!
-//! `golden/ids.json` and `golden/chain.json` hold inputs and outputs. How one follows from the other is written out here once more,
-//! without the crate's code, from what [`Id::derived`] and [`Chain::over`](ensue_engine::record::Chain::over) document.
+//! `golden/ids.json` and `golden/chain.json` hold inputs and outputs. The computation is written out here
+//! again, without the crate's code, from the documentation of [`Id::derived`] and
+//! [`Chain::over`](ensue_engine::record::Chain::over).
 
 use ensue_engine::catalog::Mode;
 use ensue_engine::command::{Ask, Command};
@@ -49,7 +50,7 @@ struct ChainOfRecords {
     records: Vec<ChainedRecord>,
 }
 
-/// What of a record enters its hash, in that order, and the hash.
+/// The parts of a record that its hash covers, in order, and the hash.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ChainedRecord {
@@ -114,7 +115,7 @@ fn ids() -> Ids {
     }
 }
 
-/// A short log: roots and what follows from them, with and without bodies, traces and parents.
+/// A short log: roots and their effects, with and without bodies, traces and parents.
 fn short_log() -> Site {
     let mut site = Site::with(&Pieces::default().trigger("demo.ping").action("demo.say").rule("demo.one", "demo.ping", "", "demo.say"));
     site.set(workers(1));

@@ -1,4 +1,4 @@
-//! Steps that wait for an event: from when on, for which, and what comes of it.
+//! Steps that wait for an event: from when on, for which event, and with which result.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn site<const N: usize>(steps: [StepPiece; N]) -> Site {
     site
 }
 
-/// A wait for the event whose `n` is that of the parameters.
+/// A wait for the event whose `n` equals that of the parameters.
 fn for_n(since: Since) -> Wait {
     wait("event.payload.n == params.n", since)
 }

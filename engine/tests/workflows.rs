@@ -1,4 +1,4 @@
-//! Workflows: which steps start when, what their ends mean for the others, and what the whole gives.
+//! Workflows: which steps start when, how their ends affect others, and the workflow's result.
 
 use ensue_engine::command::{Answer, ReportOutcome, Settings, TurnLimits};
 use ensue_engine::executions::facts::{Evidence, FailureKind, Settlement};
@@ -13,7 +13,8 @@ use crate::support::site::report;
 use crate::support::workflow::{StepPiece, does, fails, short, told};
 use crate::support::{Pieces, Site, cancel, dismiss, settle, workers};
 
-/// A site whose workflow `demo.flow` has these steps; `demo.say` needs a worker, `demo.echo` is done at once by the node.
+/// A site whose workflow `demo.flow` has these steps; `demo.say` needs a worker, the node itself runs
+/// `demo.echo` at once.
 fn site<const N: usize>(steps: [StepPiece; N]) -> Site {
     giving(steps, None)
 }
@@ -25,7 +26,7 @@ fn giving<const N: usize>(steps: [StepPiece; N], result: Option<&Value>) -> Site
     site
 }
 
-/// The execution that a step of the workflow is.
+/// The execution of a step of the workflow.
 fn step(site: &Site, flow: ExecutionId, name: &str) -> ExecutionId {
     ExecutionId(Id::derived(site.engine().log(), flow.0, Role::Step(&name.parse().unwrap())))
 }
@@ -53,13 +54,13 @@ fn fail(site: &mut Site, flow: ExecutionId, name: &str) -> Vec<String> {
     told(&site.fail(child, FailureKind::ExitCode))
 }
 
-/// What the body of the last record of a kind is.
+/// The body of the last record of a kind.
 fn body(site: &Site, kind: &str) -> Value {
     let record = site.records().iter().rev().find(|record| record.kind() == kind).expect("there is such a record");
     serde_json::from_slice(record.body.as_ref().unwrap().content.as_ref().unwrap()).unwrap()
 }
 
-/// Nothing of a workflow that has ended is left in the state.
+/// Checks that the state has nothing left of a workflow that has ended.
 fn assert_nothing_is_left(site: &Site) {
     let saved: Value = serde_json::from_slice(&site.engine().save().json).unwrap();
     assert_eq!(
@@ -502,7 +503,7 @@ fn a_second_cancel_goes_down_to_what_cleans_up_within() {
     assert_nothing_is_left(&site);
 }
 
-/// A workflow after whose first step nothing followed: that was put aside, and given up.
+/// A workflow whose first step had no consequences: its reaction was parked and dismissed.
 fn stuck() -> (Site, ExecutionId) {
     let mut site =
         site([does("first", "demo.say"), does("second", "demo.say").needs(["first"]), does("third", "demo.say").needs(["second"])]);
@@ -599,7 +600,7 @@ fn items_that_cannot_start_leave_nothing_owed_each() {
 
 #[test]
 fn a_long_chain_and_a_wide_step_cost_as_much_a_step_as_a_short_one() {
-    // Not in time, which a test does not measure, but in records: each step has the same ones.
+    // Measured in records, not in time: each step has the same number.
     let chain = |length: usize| {
         let steps = (0..length).map(|n| {
             let step = does(&format!("s{n}"), "demo.echo");

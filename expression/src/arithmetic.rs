@@ -99,7 +99,7 @@ pub(crate) fn negate<'a>(value: &Value<'a>) -> Result<Value<'a>, Fault> {
     match value {
         Value::Int(value) => value.checked_neg().map(Value::Int).ok_or_else(|| overflow(Operator::Subtract, Type::Int)),
         Value::Double(value) => Ok(Value::Double(-value)),
-        other => Err(fault(ErrorKind::Type, format!("`-` stands before an int or a double, not before {}", other.kind()))),
+        other => Err(fault(ErrorKind::Type, format!("`-` needs an int or a double, not {}", other.kind()))),
     }
 }
 
@@ -120,18 +120,18 @@ fn nonzero(is_nonzero: bool, what: &str) -> Result<(), Fault> {
 }
 
 fn overflow(operator: Operator, kind: Type) -> Fault {
-    fault(ErrorKind::Overflow, format!("the result of `{}` is out of the range of {kind}", operator.symbol()))
+    fault(ErrorKind::Overflow, format!("the result of `{}` is out of range for {kind}", operator.symbol()))
 }
 
 /// The error of types that the operator does not take together.
 pub(crate) fn unfit(operator: Operator, one: Type, other: Type) -> Fault {
-    let error = fault(ErrorKind::Type, format!("`{}` does not take {one} and {other}", operator.symbol()));
+    let error = fault(ErrorKind::Type, format!("`{}` cannot be applied to {one} and {other}", operator.symbol()));
     let is_number = |kind| matches!(kind, Type::Int | Type::Uint | Type::Double);
     if is_number(one) && is_number(other) && operator != Operator::Remainder {
         return error.hint("convert one of them: `double(x)`, `int(x)` or `uint(x)`");
     }
     match (operator, one, other) {
-        (Operator::Add, Type::String, _) | (Operator::Add, _, Type::String) => error.hint("make the other a string: `string(x)`"),
+        (Operator::Add, Type::String, _) | (Operator::Add, _, Type::String) => error.hint("convert the other to a string: `string(x)`"),
         (Operator::Remainder, Type::Double, _) => error.hint("convert it: `int(x)`"),
         _ => error,
     }

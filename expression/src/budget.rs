@@ -79,13 +79,13 @@ impl Budget {
 
     #[cold]
     fn out_of_steps(&self) -> Fault {
-        fault(ErrorKind::Budget, format!("takes more than {} steps", self.steps_max))
-            .hint("narrow the lists it loops over, or split it into smaller expressions")
+        fault(ErrorKind::Budget, format!("evaluation takes more than {} steps", self.steps_max))
+            .hint("loop over smaller lists, or split the expression into smaller ones")
     }
 
     #[cold]
     fn out_of_bytes(&self) -> Fault {
-        fault(ErrorKind::Budget, format!("reads or makes more than {} bytes", self.bytes_max))
-            .hint("read the field that is needed rather than the whole document")
+        fault(ErrorKind::Budget, format!("evaluation reads or creates more than {} bytes", self.bytes_max))
+            .hint("read only the field that you need, not the whole document")
     }
 }

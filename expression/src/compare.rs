@@ -64,7 +64,7 @@ fn equal_at(one: &Value<'_>, other: &Value<'_>, budget: &mut Budget, depth: u32)
 
 fn deeper(depth: u32) -> Result<u32, Fault> {
     if depth >= COMPARE_DEPTH_MAX {
-        return Err(fault(ErrorKind::Budget, format!("the values to compare nest deeper than {COMPARE_DEPTH_MAX} levels")));
+        return Err(fault(ErrorKind::Budget, format!("the compared values nest deeper than {COMPARE_DEPTH_MAX} levels")));
     }
     Ok(depth + 1)
 }
@@ -171,7 +171,7 @@ pub(crate) fn order(one: &Value<'_>, other: &Value<'_>, budget: &mut Budget) -> 
         (Value::Int(_) | Value::Uint(_), Value::Double(other)) => rounded(one).partial_cmp(other),
         (Value::Int(_) | Value::Uint(_), Value::Int(_) | Value::Uint(_)) => numeric_order(one, other),
         _ => {
-            return Err(fault(ErrorKind::Type, format!("{} and {} have no order", one.kind(), other.kind())));
+            return Err(fault(ErrorKind::Type, format!("{} and {} cannot be ordered", one.kind(), other.kind())));
         }
     })
 }
@@ -186,7 +186,7 @@ pub(crate) fn sorted<'a, T>(mut keyed: Vec<(Value<'a>, T)>, budget: &mut Budget)
     for (key, _) in &keyed {
         budget.charge(1)?;
         if order(&keyed[0].0, key, budget)?.is_none() {
-            return Err(fault(ErrorKind::Invalid, "NaN is neither before nor behind another number"));
+            return Err(fault(ErrorKind::Invalid, "NaN cannot be sorted: it is neither less nor greater than another number"));
         }
         bytes += match key {
             Value::String(text) => text.len(),
@@ -238,7 +238,7 @@ pub(crate) fn contains(hay: &Value<'_>, needle: &Value<'_>, budget: &mut Budget)
             }
             Ok(false)
         }
-        other => Err(fault(ErrorKind::Type, format!("`in` looks into a list or a map, not into {}", other.kind()))),
+        other => Err(fault(ErrorKind::Type, format!("`in` needs a list or a map on its right, not {}", other.kind()))),
     }
 }
 

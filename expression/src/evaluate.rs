@@ -207,14 +207,14 @@ pub(crate) fn binary<'a>(operator: Operator, one: &Value<'a>, other: &Value<'a>,
 fn present<'a>(value: &Value<'a>, expr: &Expr) -> Result<Option<Value<'a>>, Fault> {
     match value {
         Value::Optional(value) => Ok(value.as_deref().cloned()),
-        other => Err(fault(ErrorKind::Type, format!("`?` takes an optional, not {}", other.kind())).at(expr.span.range())),
+        other => Err(fault(ErrorKind::Type, format!("`?` needs an optional, not {}", other.kind())).at(expr.span.range())),
     }
 }
 
 fn not_boolean(value: &Value<'_>) -> Box<EvaluationError> {
-    let error = fault(ErrorKind::Type, format!("is {}, not true or false", value.kind()));
+    let error = fault(ErrorKind::Type, format!("expected true or false, not {}", value.kind()));
     match value {
-        Value::Optional(_) => error.hint("say what stands for it when it is absent: `.orValue(false)`"),
+        Value::Optional(_) => error.hint("add a default for when it is absent: `.orValue(false)`"),
         Value::Null => error.hint("compare it: `… == true`"),
         _ => error.hint("compare it, for example with `==`"),
     }

@@ -303,7 +303,7 @@ impl fmt::Display for Outcome {
             Self::Truth(truth) => write!(f, "{truth}"),
             Self::Value(value) => f.write_str(value),
             Self::Erred(error) => write!(f, "error: {error}"),
-            Self::Unknown => f.write_str("not worked out again: it takes too many steps"),
+            Self::Unknown => f.write_str("not evaluated again: it takes too many steps"),
         }
     }
 }

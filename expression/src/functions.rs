@@ -171,7 +171,7 @@ impl<'a> Arguments<'_, 'a> {
     #[cold]
     fn unfit(&self) -> Fault {
         let kinds: Vec<_> = self.values.iter().map(|value| value.kind().to_string()).collect();
-        fault(ErrorKind::Type, format!("`{}` does not take {}", self.function.name, kinds.join(" and ")))
+        fault(ErrorKind::Type, format!("`{}` does not accept {}", self.function.name, kinds.join(" and ")))
             .hint(format!("write `{}`", self.function.usage))
     }
 

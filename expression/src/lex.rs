@@ -75,7 +75,9 @@ impl<'s> Lexer<'s> {
         for mark in MARKS {
             if self.rest().starts_with(mark) {
                 if mark == "=" || mark == "&" {
-                    return Err(self.error(self.at..self.at + 1, format!("`{mark}` is no operator")).hint(format!("write `{mark}{mark}`")));
+                    return Err(self
+                        .error(self.at..self.at + 1, format!("unknown operator `{mark}`"))
+                        .hint(format!("write `{mark}{mark}`")));
                 }
                 self.at += mark.len();
                 return Ok(Token::Mark(mark));
@@ -83,11 +85,11 @@ impl<'s> Lexer<'s> {
         }
         let character = self.rest().chars().next().unwrap_or_default();
         let place = self.at..self.at + character.len_utf8();
-        let error = self.error(place, format!("`{character}` cannot stand here"));
+        let error = self.error(place, format!("unexpected character `{character}`"));
         Err(match character {
             '|' => error.hint("write `||`"),
             '\u{201c}' | '\u{201d}' | '\u{2018}' | '\u{2019}' => error.hint("use straight quotes: `\"` or `'`"),
-            '$' => error.hint("`${{ … }}` stands around a whole expression, not inside one"),
+            '$' => error.hint("write `${{ … }}` around the whole expression, not inside it"),
             _ => error,
         })
     }
@@ -164,8 +166,8 @@ impl<'s> Lexer<'s> {
         let is_allowed = |byte: u8| is_word(byte) || matches!(byte, b'.' | b'-' | b'/' | b' ');
         if name.is_empty() || !name.bytes().all(is_allowed) {
             return Err(self
-                .error(start..self.at, "a name in backticks holds letters, digits, `_`, `.`, `-`, `/` and spaces")
-                .hint("for any other name write `[\"…\"]`"));
+                .error(start..self.at, "a name in backticks must consist of letters, digits, `_`, `.`, `-`, `/` and spaces")
+                .hint("for any other name, write `[\"…\"]`"));
         }
         Ok(Token::QuotedName(name.into()))
     }
@@ -201,7 +203,7 @@ impl<'s> Lexer<'s> {
                 Some('\n' | '\r') if quote.len() == 1 => {
                     return Err(self
                         .error(start..self.at, "the string is not closed on its line")
-                        .hint("close it, or use three quotes for a text of several lines"));
+                        .hint("close it, or use three quotes for a string of several lines"));
                 }
                 Some('\\') if prefix.raw == Escapes::Read => self.escape(prefix.form, &mut bytes)?,
                 Some('\\') => {
@@ -217,7 +219,7 @@ impl<'s> Lexer<'s> {
             Form::Bytes => Ok(Token::Bytes(bytes)),
             Form::Text => String::from_utf8(bytes)
                 .map(|text| Token::String(text.into()))
-                .map_err(|_| self.error(start..self.at, "the string is not valid text")),
+                .map_err(|_| self.error(start..self.at, "the string is not valid UTF-8")),
         }
     }
 
@@ -246,8 +248,8 @@ impl<'s> Lexer<'s> {
             }
             _ => {
                 return Err(self
-                    .error(start..self.at, format!("`\\{letter}` is no escape"))
-                    .hint("write `\\\\` for a backslash, or a raw string: `r\"…\"`"));
+                    .error(start..self.at, format!("unknown escape `\\{letter}`"))
+                    .hint("write `\\\\` for a backslash, or use a raw string: `r\"…\"`"));
             }
         };
         let mut buffer = [0; 4];
@@ -262,19 +264,19 @@ impl<'s> Lexer<'s> {
         let Some(value) = value else {
             // What stands in the place of the digits may be longer than a byte.
             let end = self.source.ceil_char_boundary((self.at + code.digits).min(self.source.len()));
-            return Err(self.error(start..end, format!("the escape takes {} digits", code.digits)));
+            return Err(self.error(start..end, format!("the escape needs {} digits", code.digits)));
         };
         self.at += code.digits;
         match (form, char::from_u32(value)) {
             (Form::Bytes, _) => match u8::try_from(value) {
                 Ok(byte) => bytes.push(byte),
-                Err(_) => return Err(self.error(start..self.at, "the escape is no byte")),
+                Err(_) => return Err(self.error(start..self.at, "the escape does not fit in a byte")),
             },
             (Form::Text, Some(character)) => {
                 let mut buffer = [0; 4];
                 bytes.extend_from_slice(character.encode_utf8(&mut buffer).as_bytes());
             }
-            (Form::Text, None) => return Err(self.error(start..self.at, "the escape is no character")),
+            (Form::Text, None) => return Err(self.error(start..self.at, "the escape is not a valid character")),
         }
         Ok(())
     }

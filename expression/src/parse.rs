@@ -30,7 +30,7 @@ pub(crate) fn parse(source: &str, roots: &Roots) -> Result<Expr> {
     }
     let (expr, _) = parser.expression()?;
     if parser.token != Token::End {
-        return Err(parser.unexpected("an operator or the end"));
+        return Err(parser.unexpected("an operator or the end of the expression"));
     }
     Ok(expr)
 }
@@ -134,11 +134,11 @@ impl<'s> Parser<'s> {
             } else if self.eat("[")? {
                 let presence = self.presence()?;
                 let (index, index_height) = self.expression()?;
-                self.expect("]", "the `]` after an index")?;
+                self.expect("]", "the `]` after the index")?;
                 height = height.max(index_height);
                 links.push(Link { span: from.to(self.last), kind: LinkKind::Index { index: Box::new(index), presence } });
             } else if self.token == Token::Mark("{") && (!links.is_empty() || matches!(base.kind, Kind::Root(_))) {
-                return Err(CompileError::new("there are no message types here", start.to(self.span).range())
+                return Err(CompileError::new("message types are not supported", start.to(self.span).range())
                     .hint("write a map: `{\"field\": value}`"));
             } else {
                 break;
@@ -170,7 +170,7 @@ impl<'s> Parser<'s> {
             Token::Name(name) => {
                 Err(CompileError::new(format!("`{name}` is a keyword"), self.span.range()).hint(format!("write `[\"{name}\"]`")))
             }
-            _ => Err(self.unexpected("a field's name after the dot")),
+            _ => Err(self.unexpected("a field name after the dot")),
         }
     }
 
@@ -194,7 +194,7 @@ impl<'s> Parser<'s> {
             Token::Mark("(") => {
                 self.advance()?;
                 let (mut inner, height) = self.expression()?;
-                self.expect(")", "the `)` of this bracket")?;
+                self.expect(")", "the closing `)`")?;
                 inner.span = start.to(self.last);
                 return Ok((inner, height));
             }
@@ -221,7 +221,7 @@ impl<'s> Parser<'s> {
         };
         value.ok_or_else(|| {
             CompileError::new("the number does not fit in an int", self.span.range())
-                .hint("a whole number up to 18446744073709551615 is written with a `u` at its end")
+                .hint("write an integer up to 18446744073709551615 with a `u` at its end")
         })
     }
 
@@ -239,7 +239,7 @@ impl<'s> Parser<'s> {
                 break;
             }
         }
-        self.expect("]", "`,` or the `]` of this list")?;
+        self.expect("]", "`,` or the closing `]` of this list")?;
         self.node(start.to(self.last), Kind::List(elements), height)
     }
 
@@ -259,7 +259,7 @@ impl<'s> Parser<'s> {
                 break;
             }
         }
-        self.expect("}", "`,` or the `}` of this map")?;
+        self.expect("}", "`,` or the closing `}` of this map")?;
         self.node(start.to(self.last), Kind::Map(entries), height)
     }
 
@@ -267,7 +267,7 @@ impl<'s> Parser<'s> {
     #[allow(clippy::unused_self, reason = "every node of the parser is made here")]
     fn node(&self, span: Span, kind: Kind, height: u32) -> Result<Tree<Expr>> {
         if height >= TREE_DEPTH_MAX {
-            return Err(CompileError::new("nested too deeply", span.range()).hint("name parts of it as `local`, or write it flatter"));
+            return Err(CompileError::new("nested too deeply", span.range()).hint("move parts of it to `local`, or nest less deeply"));
         }
         Ok((Expr { span, kind }, height + 1))
     }

@@ -64,10 +64,10 @@ impl Roots {
 
     pub(crate) fn sentence(&self) -> String {
         if self.names.is_empty() {
-            return "none".to_owned();
+            return "no names are available here".to_owned();
         }
         let quoted: Vec<_> = self.names().map(|name| format!("`{name}`")).collect();
-        quoted.join(", ")
+        format!("available names: {}", quoted.join(", "))
     }
 }
 

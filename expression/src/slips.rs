@@ -14,40 +14,40 @@ const OPERATORS: [(&str, &str); 14] = [
     ("!==", "write `!=`"),
     ("<>", "write `!=`"),
     ("&", "write `&&`"),
-    ("|", "write `||`; a function is called as a method: `text.lowerAscii()`"),
+    ("|", "write `||`; to call a function, use a method: `text.lowerAscii()`"),
     ("??", "write `event.?field.orValue(value)`"),
     ("=~", "write `text.matches(\"pattern\")`"),
     ("~", "write `text.matches(\"pattern\")`, or `+` to join texts"),
-    ("=>", "a macro names its variable first: `list.exists(x, x > 0)`"),
-    (":=", "an expression gives no names; a value is named under `local`"),
-    ("**", "there is no power; write the product"),
-    ("++", "nothing is changed here; write `+ 1`"),
-    ("--", "nothing is changed here; write `- 1`"),
+    ("=>", "name the macro's variable first: `list.exists(x, x > 0)`"),
+    (":=", "expressions cannot assign names; name a value under `local`"),
+    ("**", "there is no power operator; write the product"),
+    ("++", "expressions cannot change a value; write `+ 1`"),
+    ("--", "expressions cannot change a value; write `- 1`"),
 ];
 
 /// Words of other languages.
 const WORDS: [(&str, &str); 22] = [
     ("and", "write `&&`"),
     ("or", "write `||`"),
-    ("not", "write `!`, and brackets around what is negated: `!(x in list)`"),
+    ("not", "write `!`, and put the negated part in parentheses: `!(x in list)`"),
     ("is", "write `==`"),
     ("eq", "write `==`"),
     ("ne", "write `!=`"),
-    ("None", "write `null`; whether a field is there is `has(event.payload.field)`"),
-    ("nil", "write `null`; whether a field is there is `has(event.payload.field)`"),
-    ("undefined", "whether a field is there is `has(event.payload.field)`"),
+    ("None", "write `null`; to test whether a field is present, write `has(event.payload.field)`"),
+    ("nil", "write `null`; to test whether a field is present, write `has(event.payload.field)`"),
+    ("undefined", "to test whether a field is present, write `has(event.payload.field)`"),
     ("True", "write `true`"),
     ("TRUE", "write `true`"),
     ("False", "write `false`"),
     ("FALSE", "write `false`"),
     ("if", "write `condition ? value : other`"),
-    ("lambda", "a macro names its variable: `list.exists(x, x > 0)`"),
+    ("lambda", "name the macro's variable: `list.exists(x, x > 0)`"),
     ("exists", "write `has(event.payload.field)`"),
     ("defined", "write `has(event.payload.field)`"),
     ("like", "write `text.contains(\"part\")`, or `glob(…)`"),
-    ("matches", "it is a method: `text.matches(\"pattern\")`"),
-    ("contains", "it is a method: `text.contains(\"part\")`"),
-    ("startsWith", "it is a method: `text.startsWith(\"refs/tags/\")`"),
+    ("matches", "call it as a method: `text.matches(\"pattern\")`"),
+    ("contains", "call it as a method: `text.contains(\"part\")`"),
+    ("startsWith", "call it as a method: `text.startsWith(\"refs/tags/\")`"),
     ("payload", "did you mean `event.payload`?"),
 ];
 
@@ -56,7 +56,7 @@ const FUNCTIONS: [(&str, &str); 34] = [
     ("len", "write `size(x)`"),
     ("length", "write `size(x)`"),
     ("count", "write `size(x)`"),
-    ("includes", "write `text.contains(\"part\")`; of a list `x in list`"),
+    ("includes", "write `text.contains(\"part\")`, or for a list `x in list`"),
     ("has_key", "write `has(map.field)`, or `\"key\" in map`"),
     ("hasOwnProperty", "write `has(map.field)`, or `\"key\" in map`"),
     ("toLowerCase", "write `text.lowerAscii()`"),
@@ -84,24 +84,24 @@ const FUNCTIONS: [(&str, &str); 34] = [
     ("fromJSON", "write `json_parse(text)`"),
     ("fromJson", "write `json_parse(text)`"),
     ("defined", "write `has(event.payload.field)`"),
-    ("exists", "write `has(event.payload.field)`; of a list `list.exists(x, condition)`"),
+    ("exists", "write `has(event.payload.field)`, or for a list `list.exists(x, condition)`"),
     ("isEmpty", "write `size(x) == 0`"),
     ("slice", "write `text.substring(0, 3)`"),
 ];
 
 /// Filters of template languages, which stand behind a `|`.
 const FILTERS: [(&str, &str); 14] = [
-    ("capitalize", "there is no such function"),
+    ("capitalize", "no function does this"),
     ("default", "write `event.payload.?field.orValue(\"other\")`"),
-    ("e", "nothing is escaped here; `json_text(x)` makes JSON"),
+    ("e", "nothing is escaped here; for JSON, write `json_text(x)`"),
     ("first", "write `list[0]`"),
     ("int", "write `int(x)`"),
     ("join", "write `list.join(\", \")`"),
     ("last", "write `list[size(list) - 1]`"),
-    ("list", "it is a list already, or it is not one"),
+    ("list", "remove it: values cannot be converted to a list"),
     ("replace", "write `text.replace(\"old\", \"new\")`"),
     ("round", "write `math.round(x)`"),
-    ("safe", "leave it out: nothing is escaped here"),
+    ("safe", "remove it: nothing is escaped here"),
     ("string", "write `string(x)`"),
     ("tojson", "write `json_text(x)`"),
     ("trim", "write `text.trim()`"),
@@ -115,10 +115,10 @@ pub(crate) fn explain(source: &str, error: &mut CompileError) {
     let trimmed = source.trim_start();
     if trimmed.starts_with("${{") && written == "$" {
         "`${{` is not closed".clone_into(&mut error.message);
-        error.hint = Some("end it with `}}`; a condition may also stand without both".to_owned());
+        error.hint = Some("end it with `}}`; in a condition, you can also leave out both".to_owned());
     } else if trimmed.starts_with("{{") {
         "`{{ … }}` is not an expression here".clone_into(&mut error.message);
-        error.hint = Some("leave the braces out: a condition stands by itself; in a value it is `${{ … }}`".to_owned());
+        error.hint = Some("remove the braces in a condition; in a value, write `${{ … }}`".to_owned());
     } else if let Some(hint) = hint_of(written, before, after, &error.message) {
         error.hint = Some(hint);
     }
@@ -130,30 +130,30 @@ fn hint_of(written: &str, before: &str, after: &str, message: &str) -> Option<St
         return among(&FUNCTIONS, written);
     }
     if before.ends_with('?') && written.starts_with('.') {
-        return Some("the question mark stands behind the dot: `event.payload.?field.orValue(\"\")`".to_owned());
+        return Some("put the question mark after the dot: `event.payload.?field.orValue(\"\")`".to_owned());
     }
     let last_word = before.trim_end().rsplit(|c: char| !is_word(c)).next().unwrap_or("");
     if written.starts_with(is_word) {
         if before.ends_with('-') && before.trim_end_matches('-').ends_with(is_word) {
             let first = before.trim_end_matches('-').rsplit(|c: char| !is_word(c)).next().unwrap_or("");
-            return Some(format!("a field with a dash is read as `[\"{first}-{written}\"]`, a difference has spaces around its `-`"));
+            return Some(format!("to read a field with a dash, write `[\"{first}-{written}\"]`; to subtract, put spaces around the `-`"));
         }
         if let Some(hint) = among(&WORDS, written) {
             return Some(hint);
         }
         if message.starts_with("not a number") {
-            return Some(format!("a duration is `duration(\"{written}\")`, a text has quotes"));
+            return Some(format!("write a duration as `duration(\"{written}\")`; put a string in quotes"));
         }
         let is_operand = before.trim_end().ends_with(['=', ',', '[', '(']) && !last_word.ends_with(is_word);
         return (message.starts_with("unknown name") && is_operand && !after.starts_with(['.', '[', '(']))
-            .then(|| format!("a text has quotes: `\"{written}\"`"));
+            .then(|| format!("put a string in quotes: `\"{written}\"`"));
     }
     match written {
-        ";" => return Some("remove it: an expression has no mark at its end".to_owned()),
-        ")" => return Some("no `(` is open here; remove it, or open one".to_owned()),
-        "," if last_word.ends_with(|c: char| c.is_ascii_digit()) => return Some("a fraction has a point: `1.5`".to_owned()),
-        "$" if !after.starts_with('{') => return Some("a name has no `$` before it: `event.payload.field`".to_owned()),
-        "/" => return Some("a pattern is a text: `text.matches(\"pattern\")`".to_owned()),
+        ";" => return Some("remove it: an expression does not end with a semicolon".to_owned()),
+        ")" => return Some("remove it, or add the missing `(`".to_owned()),
+        "," if last_word.ends_with(|c: char| c.is_ascii_digit()) => return Some("write a fraction with a point: `1.5`".to_owned()),
+        "$" if !after.starts_with('{') => return Some("write the name without `$`: `event.payload.field`".to_owned()),
+        "/" => return Some("write a pattern as a string: `text.matches(\"pattern\")`".to_owned()),
         _ => {}
     }
     if !written.starts_with(OPERATOR) {

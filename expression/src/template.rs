@@ -215,7 +215,7 @@ impl Compiler<'_> {
                     let outer = self.enter(key);
                     if key.contains(OPEN) {
                         self.error(
-                            CompileError::new("a key takes no `${{ }}`", 0..0)
+                            CompileError::new("a key cannot contain `${{ }}`", 0..0)
                                 .hint("make the whole object an expression: `${{ {name: value} }}`"),
                         );
                     }
@@ -313,11 +313,11 @@ fn closing(text: &str, start: usize) -> Result<usize, Box<CompileError>> {
             Token::Mark("}") if open > 0 => open -= 1,
             Token::Mark("}") if text[at..].starts_with("}}") => return Ok(at),
             Token::Mark("}") => {
-                return Err(CompileError::new("`}` without its `{`", span.range()).hint("an expression ends with `}}`"));
+                return Err(CompileError::new("unmatched `}`", span.range()).hint("end an expression with `}}`"));
             }
             Token::End => {
                 return Err(CompileError::new("`${{` is not closed", start - OPEN.len()..start)
-                    .hint("end it with `}}`, or write `$${{` for the characters themselves"));
+                    .hint("end it with `}}`, or write `$${{` for a literal `${{`"));
             }
             _ => {}
         }

@@ -427,7 +427,7 @@ impl Truths {
 impl fmt::Display for ValueType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if JSON.is_within(self.kinds) {
-            return f.write_str("a value of JSON");
+            return f.write_str("a JSON value");
         }
         let kinds = if self.kinds == NULL { self.kinds } else { self.kinds.without(NULL) };
         let mut names: Vec<String> = Vec::new();

@@ -125,12 +125,12 @@ impl<'a> Value<'a> {
             if let Value::String(text) = key {
                 budget.charge(long_text_steps(text.len(), items.len()))?;
             } else if !matches!(key, Value::Bool(_) | Value::Int(_) | Value::Uint(_)) {
-                return Err(fault(ErrorKind::Type, format!("{} cannot be a key; keys are strings, ints, uints and bools", key.kind())));
+                return Err(fault(ErrorKind::Type, format!("{} cannot be a map key; keys are strings, ints, uints or bools", key.kind())));
             }
         }
         items.sort_by(|one, other| key_order(&one.0, &other.0));
         if let Some(pair) = items.windows(2).find(|pair| key_order(&pair[0].0, &pair[1].0).is_eq()) {
-            return Err(fault(ErrorKind::Invalid, format!("the key {} stands twice in one map", pair[0].0.brief())));
+            return Err(fault(ErrorKind::Invalid, format!("duplicate key {} in a map", pair[0].0.brief())));
         }
         let map = Map::new(items);
         map.measure().checked()?;

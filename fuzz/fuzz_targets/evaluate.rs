@@ -1,5 +1,5 @@
-//! An expression gives the same each time it is evaluated, for the same steps; what explains it agrees; nothing absorbs the end
-//! of a budget.
+//! Checks that evaluating an expression is deterministic in value and steps, that the explanation agrees with
+//! the evaluation, and that nothing hides an exhausted budget.
 //!
 //! The input is a JSON document, a zero byte, and an expression over it.
 
@@ -11,7 +11,7 @@ use ensue_expression::{
 };
 use libfuzzer_sys::fuzz_target;
 
-/// What an expression without a document of its own is evaluated over.
+/// The document for expressions that come without one.
 const EVENT: &str = r#"{"a":1,"b":[1,2.5,"x",null,true,{"c":"d"}],"t":"2026-01-31T09:00:00Z","s":"aé\"\n","o":{"p":{"q":-7}},"n":null,"u":18446744073709551615}"#;
 
 fuzz_target!(|input: &str| {
@@ -31,7 +31,7 @@ fuzz_target!(|input: &str| {
         return;
     }
     assert!(budget.spent() <= EVALUATION_STEPS_MAX && budget.bytes_spent() <= EVALUATION_BYTES_MAX);
-    // With exactly the steps that it takes it gives the same, and with one less it ends.
+    // With exactly the steps that it needs, the result is the same; with one step less, the budget runs out.
     assert_eq!(first, shown(expression.evaluate(&scope, &mut Budget::steps(budget.spent()))));
     if budget.spent() > 0 {
         let short = shown(expression.evaluate(&scope, &mut Budget::steps(budget.spent() - 1)));
@@ -41,7 +41,7 @@ fuzz_target!(|input: &str| {
     let explanation = expression.explain(&scope, &mut Budget::steps(10 * EVALUATION_STEPS_MAX));
     let _ = (explanation.to_string(), explanation.decisive().len(), explanation.others().len());
     match (explanation.outcome(), expression.evaluate(&scope, &mut Budget::default())) {
-        // All parts are evaluated there, also those that did not have to be.
+        // An explanation evaluates every part, including those that evaluation may skip.
         (Outcome::Erred(error), _) if error.kind == ErrorKind::Budget => {}
         (Outcome::Truth(one), Ok(Value::Bool(other))) => assert_eq!(*one, other),
         (Outcome::Value(brief), Ok(value)) => assert_eq!(*brief, value.brief()),
@@ -50,7 +50,8 @@ fuzz_target!(|input: &str| {
     }
 });
 
-/// What an evaluation gave, so that it can be compared: an undefined number is equal to none.
+/// Returns the result of an evaluation in a form that can be compared: an undefined number is not equal to
+/// itself.
 fn shown(result: Result<Value<'_>, EvaluationError>) -> Result<String, EvaluationError> {
     let value = result?;
     let json = value.to_json().map_or_else(|error| error.to_string(), |json| json.to_string());

@@ -1,4 +1,5 @@
-//! Any text is an expression or is refused with a place in it; what is an expression stays one.
+//! Checks that any text either compiles or is rejected with a place in it, and that a compiled expression
+//! compiles again to the same expression.
 
 #![no_main]
 

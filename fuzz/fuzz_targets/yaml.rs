@@ -1,6 +1,6 @@
-//! Any text as a file of a pack is taken or told of, with a place in that file.
+//! Checks that any text as a file of a pack is either accepted or reported with a place in that file.
 //!
-//! The first byte says which of the pack's files the rest is.
+//! The first byte selects which of the pack's files the rest replaces.
 
 #![no_main]
 
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use ensue_packs::{Colour, PackSource, check};
 use libfuzzer_sys::fuzz_target;
 
-/// The files of a pack that has nothing wrong with it; one of them is replaced.
+/// The files of a valid pack; the input replaces one of them.
 const FILES: [(&str, &str); 5] = [
     ("rules/greet.yaml", "trigger: demo.ping\nwhen: event.payload.load > 1.0\naction: demo.ship\nwith: { version: '${{ event.payload.host }}' }\n"),
     ("triggers/ping.yaml", "payload:\n  host: string\n  load: number\n"),
@@ -26,7 +26,7 @@ fuzz_target!(|input: &[u8]| {
     let pack = PackSource::of("demo", files).expect("the paths are those of a pack");
     let checked = check(&[pack], &BTreeMap::new());
     for one in &checked.diagnostics {
-        // Of a file that is not text, what stands before the first byte that is none.
+        // If the file is not text, only the part before the first invalid byte.
         let text = texts.get(&one.file).and_then(|text| text.utf8_chunks().next()).map_or("", |chunk| chunk.valid());
         assert!(text.get(one.span.clone()).is_some(), "{one:?} lies beside its file");
         assert!(!one.message.is_empty() && one.line >= 1 && one.column >= 1);

@@ -25,13 +25,13 @@ use crate::read::PackSource;
 #[non_exhaustive]
 pub enum BuildError {
     /// A pack that was good when it was installed has errors now.
-    #[error("{} of the installed packs' files do not pass the checks of this release; the first: {}", .0.len(), first(.0))]
+    #[error("the checks of this release find {} errors in the installed packs; the first: {}", .0.len(), first(.0))]
     Broken(Vec<Diagnostic>),
     /// The manifest does not fit the pack's files.
     #[error("the rule `{0}` has no id in the manifest of its pack; install the pack again")]
     NoRuleId(RuleRef),
     /// A rule's action was in none of the packs.
-    #[error("the rule `{rule}` names the action `{action}`, which no installed pack has")]
+    #[error("the rule `{rule}` names the action `{action}`, which no installed pack defines")]
     NoAction {
         /// The rule.
         rule: RuleRef,

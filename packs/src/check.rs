@@ -427,7 +427,7 @@ impl CheckingAll {
                         Code::NeedsBrokenPack,
                         &pack.manifest.file,
                         pack.manifest.start.clone(),
-                        format!("`{}` is not taken either, because it needs `{missing}`, which has errors", pack.name),
+                        format!("`{}` is not accepted either, because it needs `{missing}`, which has errors", pack.name),
                     );
                 }
             }
@@ -491,13 +491,13 @@ fn is_first(pack: &written::Pack, names: &BTreeMap<PackName, String>, library: &
     let span = pack.manifest.name.as_ref().map_or(0..0, |name| name.span.clone());
     if library.get(name).is_some_and(|digest| *digest != pack.digest) {
         report
-            .error(Code::LibraryPackShadowed, &pack.manifest.file, span, format!("`{name}` is a pack of the library"))
-            .hint("give the pack another name; what ships with Ensue is not replaced");
+            .error(Code::LibraryPackShadowed, &pack.manifest.file, span, format!("`{name}` is the name of a library pack"))
+            .hint("rename the pack; packs that ship with Ensue cannot be replaced");
         return false;
     }
     let Some(first) = names.get(name) else { return true };
     report
-        .error(Code::DuplicatePack, &pack.manifest.file, span, format!("a pack `{name}` is there already"))
+        .error(Code::DuplicatePack, &pack.manifest.file, span, format!("a pack named `{name}` already exists"))
         .hint(format!("it is in {first}; rename or remove one of the two"));
     false
 }

@@ -106,7 +106,7 @@ impl Diagnostic {
     /// Names the nearest of the known names in the message, as what to put in the place of the span.
     pub(crate) fn did_you_mean(&mut self, nearest: Option<&str>) -> &mut Self {
         if let Some(nearest) = nearest {
-            self.message.push_str(&format!(", did you mean `{nearest}`?"));
+            self.message.push_str(&format!("; did you mean `{nearest}`?"));
             self.suggestion = Some(nearest.to_owned());
         }
         self
@@ -169,7 +169,13 @@ impl Report {
         self.found.sort_by(|a, b| (&a.file, a.span.start).cmp(&(&b.file, b.span.start)));
         if let (1.., Some(last)) = (left_out, self.found.last()) {
             let file = SourceText::new(last.file.as_str(), "");
-            self.found.push(Diagnostic::new(Severity::Note, Code::MoreLeftOut, &file, 0..0, format!("{left_out} more are not shown")));
+            self.found.push(Diagnostic::new(
+                Severity::Note,
+                Code::MoreLeftOut,
+                &file,
+                0..0,
+                format!("{left_out} more diagnostics are not shown"),
+            ));
         }
         for one in &mut self.found {
             one.pack = pack.cloned();

@@ -37,7 +37,7 @@ impl<'a> Fields<'a> {
             Content::Poisoned => return None,
             Content::Null | Content::Bool(_) | Content::Number(_) | Content::Text { .. } | Content::List(_) => {
                 report
-                    .error(Code::WrongType, file, span, format!("{} is a mapping of fields; this is {what}", shape.what))
+                    .error(Code::WrongType, file, span, format!("{} must be a mapping of fields, not {what}", shape.what))
                     .hint(format!("its fields are {}", listed(&shape.names())));
                 return None;
             }
@@ -136,7 +136,7 @@ impl<'a> Fields<'a> {
         if matches!(entry.value.content, Content::Text { .. }) {
             return Some(entry.value);
         }
-        wrong_type(&entry.value, &format!("`{name}`"), "a text", self.file, report);
+        wrong_type(&entry.value, &format!("`{name}`"), "a string", self.file, report);
         None
     }
 
@@ -159,11 +159,11 @@ impl<'a> Fields<'a> {
             Content::Number(number) => number.as_i64(),
             _ => None,
         };
-        let wanted = format!("a whole number from {from} to {to}");
+        let wanted = format!("an integer from {from} to {to}");
         match number {
             Some(number) if (from..=to).contains(&number) => Some(number),
             Some(number) => {
-                report.error(Code::InvalidValue, self.file, entry.value.span, format!("`{name}` is {wanted}; this is {number}"));
+                report.error(Code::InvalidValue, self.file, entry.value.span, format!("`{name}` must be {wanted}, not {number}"));
                 None
             }
             None => {
@@ -191,7 +191,7 @@ impl<'a> Fields<'a> {
             report
                 .error(Code::InvalidValue, self.file, text.span, format!("`{name}` cannot be `{}`", text.value))
                 .did_you_mean(nearest(&text.value, words.iter().copied()))
-                .hint(format!("it is one of {}", listed(&words)));
+                .hint(format!("use one of {}", listed(&words)));
         }
         found
     }
@@ -212,7 +212,7 @@ impl<'a> Fields<'a> {
         if is_one_expression(&entry.value) {
             return Some(entry.value);
         }
-        wrong_type(&entry.value, &format!("`{name}`"), "a mapping, or one expression that gives it", self.file, report);
+        wrong_type(&entry.value, &format!("`{name}`"), "a mapping or one expression that returns it", self.file, report);
         None
     }
 
@@ -243,13 +243,13 @@ impl<'a> Fields<'a> {
         let items = match entry.value.content {
             Content::Text { .. } => return Some(vec![entry.value]),
             Content::List(items) if items.is_empty() => {
-                let message = format!("`{name}` is empty: {one}, or a list of at least one");
+                let message = format!("`{name}` is empty; it must be {one}, or a list with at least one item");
                 report.error(Code::WrongType, self.file, entry.value.span, message).hint(empty);
                 return None;
             }
             Content::List(items) => items,
             _ => {
-                wrong_type(&entry.value, &format!("`{name}`"), &format!("{one}, or a list of such"), self.file, report);
+                wrong_type(&entry.value, &format!("`{name}`"), &format!("{one}, or a list of these"), self.file, report);
                 return None;
             }
         };
@@ -260,11 +260,11 @@ impl<'a> Fields<'a> {
                 Content::Text { value, .. } if seen.insert(value.as_str()) => {}
                 Content::Text { value, .. } => {
                     report
-                        .error(Code::InvalidValue, self.file, item.span.clone(), format!("`{value}` stands twice in the list"))
-                        .hint("leave one out");
+                        .error(Code::InvalidValue, self.file, item.span.clone(), format!("`{value}` is in the list twice"))
+                        .hint("remove one of the two");
                 }
                 _ => {
-                    wrong_type(item, &format!("an item of `{name}`"), "a text", self.file, report);
+                    wrong_type(item, &format!("an item of `{name}`"), "a string", self.file, report);
                     is_whole = false;
                 }
             }
@@ -281,7 +281,7 @@ impl<'a> Fields<'a> {
                 Some(items.into_iter().filter_map(|item| text(item, &what, self.file, report)).collect())
             }
             _ => {
-                wrong_type(&entry.value, &format!("`{name}`"), "a list of texts, `[a, b]`", self.file, report);
+                wrong_type(&entry.value, &format!("`{name}`"), "a list of strings such as `[a, b]`", self.file, report);
                 None
             }
         }
@@ -293,7 +293,7 @@ pub(crate) fn text(node: Node, name: &str, file: &SourceText, report: &mut Repor
     match node.content {
         Content::Text { value, .. } => Some(Spanned { value, span: node.span }),
         _ => {
-            wrong_type(&node, name, "a text", file, report);
+            wrong_type(&node, name, "a string", file, report);
             None
         }
     }
@@ -333,11 +333,11 @@ fn are_variables(entries: &[Entry], file: &SourceText, report: &mut Report) -> b
             let message = if is_ours {
                 format!("`{name}` is one of Ensue's own variables")
             } else {
-                format!("`{name}` is not the name of a variable")
+                format!("`{name}` is not a valid variable name")
             };
             report
                 .error(Code::InvalidName, file, entry.key.span.clone(), message)
-                .hint("letters, digits and `_`, not beginning with a digit or with `ENSUE_`, for example `DEPLOY_REGION`");
+                .hint("use letters, digits and `_`, and do not begin with a digit or with `ENSUE_`, for example `DEPLOY_REGION`");
         }
     }
     is_fine
@@ -347,7 +347,7 @@ fn are_variables(entries: &[Entry], file: &SourceText, report: &mut Report) -> b
 pub(crate) fn is_scalar(node: &Node, name: &str, file: &SourceText, report: &mut Report) -> bool {
     let is_scalar = matches!(node.content, Content::Text { .. } | Content::Number(_) | Content::Bool(_));
     if !is_scalar {
-        wrong_type(node, name, "a text, a number or a boolean", file, report);
+        wrong_type(node, name, "a string, a number or a boolean", file, report);
     }
     is_scalar
 }
@@ -363,10 +363,10 @@ pub(crate) fn wrong_type(node: &Node, name: &str, wanted: &str, file: &SourceTex
         return;
     }
     let written = file.slice(&node.span).trim_end().to_owned();
-    let message = format!("{name} is {wanted}, not {}", node.what());
+    let message = format!("{name} must be {wanted}, not {}", node.what());
     let span = first_line(&node.span, file);
     let told = report.error(Code::WrongType, file, span, message);
-    if wanted.starts_with("a text") && matches!(node.content, Content::Bool(_) | Content::Number(_)) {
+    if wanted.starts_with("a string") && matches!(node.content, Content::Bool(_) | Content::Number(_)) {
         told.hint(format!("quote it: {}", quoted(&written)));
         told.suggestion = Some(quoted(&written));
     }
@@ -380,9 +380,7 @@ pub(crate) fn first_line(span: &Range<usize>, file: &SourceText) -> Range<usize>
 
 fn tell_empty(entry: &Entry, file: &SourceText, report: &mut Report) {
     let name = &entry.key.value;
-    report
-        .error(Code::EmptyField, file, entry.key.span.clone(), format!("`{name}` is there, and empty"))
-        .hint("give it a value, or remove the line");
+    report.error(Code::EmptyField, file, entry.key.span.clone(), format!("`{name}` is empty")).hint("give it a value, or remove the line");
 }
 
 /// What other tools call our fields.
@@ -409,7 +407,7 @@ fn tell_unknown(entry: &Entry, shape: &Shape, file: &SourceText, report: &mut Re
     if let Some((_, brings)) = shape.later.iter().find(|(later, _)| *later == name) {
         report
             .error(Code::NotYet, file, span, format!("`{name}` ({brings}) is not in this release yet"))
-            .hint("docs/roadmap.md says what comes when");
+            .hint("see docs/roadmap.md for what is planned");
         return None;
     }
     let names = shape.names();

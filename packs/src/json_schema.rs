@@ -51,12 +51,12 @@ impl FileKind {
     /// Makes the JSON Schema of such a file.
     pub fn json_schema(self) -> Value {
         match self {
-            Self::Pack => of_one("A pack of Ensue's", &PACK),
-            Self::Trigger => of_one_or_several("A trigger of Ensue's: a kind of event", &TRIGGER, "triggers", "trigger"),
-            Self::Sensor => of_one_or_several("A sensor of Ensue's: where events come from", &SENSOR, "sensors", "sensor"),
-            Self::Action => of_one_or_several("An action of Ensue's: something that can be done", &ACTION, "actions", "action"),
-            Self::Rule => of_one_or_several("A rule of Ensue's: when an event leads to an action", &RULE, "rules", "rule"),
-            Self::Test => cases("Cases of a pack of Ensue's: what comes, and what is to follow", RUNS, &RUN_CASE, &EVENT_CASE),
+            Self::Pack => of_one("An Ensue pack", &PACK),
+            Self::Trigger => of_one_or_several("An Ensue trigger: a kind of event", &TRIGGER, "triggers", "trigger"),
+            Self::Sensor => of_one_or_several("An Ensue sensor: where events come from", &SENSOR, "sensors", "sensor"),
+            Self::Action => of_one_or_several("An Ensue action: something that can be run", &ACTION, "actions", "action"),
+            Self::Rule => of_one_or_several("An Ensue rule: when an event leads to an action", &RULE, "rules", "rule"),
+            Self::Test => cases("Test cases of an Ensue pack: what comes in, and what is expected", RUNS, &RUN_CASE, &EVENT_CASE),
         }
     }
 }
@@ -280,7 +280,7 @@ impl Maker {
                 "if": { "required": ["schema"] },
                 "then": {
                     "properties": {
-                        "schema": { "type": ["object", "boolean"], "description": "A whole JSON Schema, draft 2020-12. It stands alone." },
+                        "schema": { "type": ["object", "boolean"], "description": "A whole JSON Schema, draft 2020-12. No other field is allowed next to it." },
                     },
                     "additionalProperties": false,
                 },

@@ -60,7 +60,7 @@ pub enum ReadError {
         source: std::io::Error,
     },
     /// A link: what it names may change, or lie outside the pack.
-    #[error("{} is a link; a pack holds files only, so put a copy there", .0.display())]
+    #[error("{} is a link, but a pack can contain only files; replace it with a copy", .0.display())]
     Link(PathBuf),
     /// A socket, pipe or device.
     #[error("{} is neither a file nor a folder; remove it from the pack", .0.display())]

@@ -36,20 +36,20 @@ pub(crate) static LONG_FIELD: Shape = Shape {
             "type",
             "type: string",
             Kind::Type,
-            "`string`, `integer`, `number`, `boolean`, `object`, `any`, one of several texts as `dev | prod`, or a list as `[string]`.",
+            "`string`, `integer`, `number`, `boolean`, `object`, `any`, one of several strings as `dev | prod`, or a list as `[string]`.",
         ),
         optional("description", Kind::Text(Form::Any), "What it is for, in a sentence."),
         optional(
             "pattern",
             Kind::Text(Form::Any),
-            "A regular expression that some part of the text must match; `^…$` is for the whole. Only for a `string`.",
+            "A regular expression that some part of the string must match; use `^…$` to match all of it. Only for a `string`.",
         ),
         optional(
             "x-ensue",
             Kind::Choice(&MARK_WORDS),
-            "`code` says that the text becomes code, so that nothing is spliced into it. Only for a `string`.",
+            "`code` means that the string becomes code, so nothing may be spliced into it. Only for a `string`.",
         ),
-        optional("default", Kind::Value, "What it is where nothing is given. It must fit the type."),
+        optional("default", Kind::Value, "The default value. It must fit the type."),
         optional("optional", Kind::Boolean, "Whether it may be absent."),
     ],
     later: &[],
@@ -79,7 +79,7 @@ pub(crate) fn read(node: Node, naming: Naming, file: &SourceText, report: &mut R
         Content::Map(entries) => entries,
         Content::Poisoned => return None,
         Content::Null | Content::Bool(_) | Content::Number(_) | Content::Text { .. } | Content::List(_) => {
-            wrong_type(&node, "a schema", "a mapping of names to types, `region: string`", file, report);
+            wrong_type(&node, "a schema", "a mapping of names to types such as `region: string`", file, report);
             return None;
         }
     };
@@ -126,9 +126,9 @@ fn read_whole(mut entries: Vec<Entry>, at: usize, file: &SourceText, report: &mu
                 Code::InvalidSchema,
                 file,
                 other.key.span.clone(),
-                format!("`{}` stands beside `schema`, which is a whole JSON Schema", other.key.value),
+                format!("`{}` is not allowed next to `schema`, which is a whole JSON Schema", other.key.value),
             )
-            .hint("write all fields in the short form, where none may be called `schema`, or all of them under `schema:`");
+            .hint("write all fields in the short form, where none may be named `schema`, or all of them under `schema:`");
         return None;
     }
     if entry.value.is_poisoned() {
@@ -138,9 +138,9 @@ fn read_whole(mut entries: Vec<Entry>, at: usize, file: &SourceText, report: &mu
         Ok(schema) => {
             if let Some(why) = schema.too_complex() {
                 let span = first_line(&entry.value.span, file);
-                report
-                    .error(Code::SchemaTooComplex, file, span, format!("this JSON Schema is too complex: {why}"))
-                    .hint("refer to each part once for each place of a value; `allOf` with one reference twice doubles the work");
+                report.error(Code::SchemaTooComplex, file, span, format!("this JSON Schema is too complex: {why}")).hint(
+                    "refer to each part only once for each place in a value; an `allOf` with the same reference twice doubles the work",
+                );
             }
             Some(Schema::Whole(Arc::new(schema)))
         }
@@ -148,8 +148,8 @@ fn read_whole(mut entries: Vec<Entry>, at: usize, file: &SourceText, report: &mu
             let at = entry.value.at(&fault.pointer).unwrap_or(&entry.value);
             let span = first_line(&at.span, file);
             report
-                .error(Code::InvalidSchema, file, span, format!("this is not a JSON Schema: {}", fault.message))
-                .hint("JSON Schema 2020-12 without remote references; or the short form: `region: string`, `count: integer = 3`");
+                .error(Code::InvalidSchema, file, span, format!("invalid JSON Schema: {}", fault.message))
+                .hint("write JSON Schema 2020-12 without remote references, or use the short form: `region: string`, `count: integer = 3`");
             None
         }
     }
@@ -183,7 +183,7 @@ fn read_field(entry: Entry, naming: Naming, file: &SourceText, report: &mut Repo
         Content::Null | Content::Bool(_) | Content::Number(_) => {
             let what = entry.value.what();
             report
-                .error(Code::InvalidSchema, file, span, format!("`{name}` needs a type; this is {what}"))
+                .error(Code::InvalidSchema, file, span, format!("`{name}` needs a type, but is {what}"))
                 .hint("for example `string`, `integer?`, `boolean = true`, `dev | prod`, `[string]`");
             return None;
         }
@@ -202,8 +202,8 @@ fn read_list(mut items: Vec<Node>, span: &std::ops::Range<usize>, file: &SourceT
     let only = if items.len() == 1 { items.pop() } else { None };
     let Some(item) = only else {
         report
-            .error(Code::InvalidSchema, file, span.clone(), "a list has one type for all its items")
-            .hint("a list of texts is `[string]`; one of several texts is `dev | prod`; anything is `[any]`");
+            .error(Code::InvalidSchema, file, span.clone(), "a list must have exactly one type for all its items")
+            .hint("write `[string]` for a list of strings, `dev | prod` for one of several strings, or `[any]` for a list of anything");
         return None;
     };
     let item_span = first_line(&item.span, file);
@@ -218,7 +218,7 @@ fn read_list(mut items: Vec<Node>, span: &std::ops::Range<usize>, file: &SourceT
         Content::List(items) => read_list(items, &item_span, file, report)?,
         Content::Poisoned => return None,
         Content::Null | Content::Bool(_) | Content::Number(_) | Content::Map(_) => {
-            wrong_type(&item, "the type of a list's items", "a type like `string`", file, report);
+            wrong_type(&item, "the type of a list's items", "a type such as `string`", file, report);
             return None;
         }
     };
@@ -237,9 +237,9 @@ fn read_long(name: String, node: Node, file: &SourceText, report: &mut Report) -
         let span = first_line(&node.span, file);
         let told = report.error(Code::InvalidSchema, file, span, format!("the fields of `{name}` cannot be listed in the short form"));
         if name == "properties" {
-            told.hint("a JSON Schema stands as a whole under `schema:`, beside which nothing else does");
+            told.hint("put the whole JSON Schema under `schema:`, and nothing next to it");
         } else {
-            told.hint(format!("write `{name}: object`, whose fields are not checked; or a JSON Schema under `schema:`, for all fields"));
+            told.hint(format!("write `{name}: object`, whose fields are not checked, or put a JSON Schema for all fields under `schema:`"));
         }
         return None;
     }
@@ -274,25 +274,30 @@ fn read_long(name: String, node: Node, file: &SourceText, report: &mut Report) -
                 let reason = error.to_string();
                 let reason = reason.lines().last().unwrap_or("").trim_start_matches("error: ").to_owned();
                 report
-                    .error(Code::InvalidSchema, file, written.span, format!("the pattern is not a regular expression: {reason}"))
-                    .hint("look-around and back-references are left out: every pattern takes linear time");
+                    .error(Code::InvalidSchema, file, written.span, format!("the pattern is not a valid regular expression: {reason}"))
+                    .hint("do not use look-around or back-references: every pattern must run in linear time");
                 return None;
             }
             (_, _) => {
-                report.error(Code::InvalidSchema, file, written.span, format!("only a `string` has a pattern; `{name}` is {kind}"));
+                report.error(
+                    Code::InvalidSchema,
+                    file,
+                    written.span,
+                    format!("only a `string` can have a pattern, but `{name}` is {kind}"),
+                );
                 return None;
             }
         }
     }
     if is_code && !matches!(kind, Type::String { .. }) {
-        report.error(Code::InvalidSchema, file, before, format!("only a `string` can be code; `{name}` is {kind}"));
+        report.error(Code::InvalidSchema, file, before, format!("only a `string` can be code, but `{name}` is {kind}"));
         return None;
     }
     let presence = match (default, is_optional) {
         (Some(default), true) => {
             report
                 .error(Code::InvalidSchema, file, default.key.span, format!("`{name}` is optional and has a default"))
-                .hint("keep one of the two: what has a default is never absent");
+                .hint("keep one of the two: a field with a default is never absent");
             return None;
         }
         (Some(default), false) if default.value.is_poisoned() => return None,
@@ -311,8 +316,10 @@ pub(crate) fn is_our_name(name: &str) -> bool {
 /// Tells of a name that an expression could not use.
 pub(crate) fn tell_bad_name(name: &str, span: &std::ops::Range<usize>, file: &SourceText, report: &mut Report) {
     let mended: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
-    let told = report.error(Code::InvalidName, file, span.clone(), format!("`{name}` is not a name"));
-    told.hint("a name starts with a-z, goes on with a-z, 0-9 and `_`, is at most 64 long, and is none of `in`, `true`, `false`, `null`");
+    let told = report.error(Code::InvalidName, file, span.clone(), format!("`{name}` is not a valid name"));
+    told.hint(
+        "begin with a-z, continue with a-z, 0-9 and `_`, at most 64 characters in all, and do not use `in`, `true`, `false` or `null`",
+    );
     if is_our_name(&mended) {
         told.did_you_mean(Some(&mended));
     }

@@ -101,7 +101,7 @@ pub(crate) fn read(source: &PackSource, report: &mut Report, tests: &mut Report)
     for (path, file) in &source.files {
         let Some((folder, inside)) = path.split_once('/') else {
             if path != PACK_FILE && is_yaml(path) {
-                tell_unexpected(source, path, "a YAML file beside `pack.yaml` means nothing", report);
+                tell_unexpected(source, path, "a YAML file next to `pack.yaml` has no effect", report);
             }
             continue;
         };
@@ -113,7 +113,7 @@ pub(crate) fn read(source: &PackSource, report: &mut Report, tests: &mut Report)
             "tests" => pack.tests.extend(read_test(source, path, inside, file, tests)),
             _ => {
                 if let Some(near) = nearest(folder, FOLDERS).filter(|_| is_yaml(path)) {
-                    let message = format!("nothing is read from the folder `{folder}`");
+                    let message = format!("the folder `{folder}` is not read");
                     let file = SourceText::new(shown(source, path), "");
                     report.error(Code::UnexpectedFile, &file, 0..0, message).did_you_mean(Some(near));
                 }
@@ -149,7 +149,7 @@ fn decode(source: &PackSource, path: &str, file: &PackFile, report: &mut Report)
             let before = String::from_utf8_lossy(&file.bytes[..error.valid_up_to()]).into_owned();
             let end = before.len();
             let text = SourceText::new(shown, before);
-            report.error(Code::NotUtf8, &text, end..end, "the file is not UTF-8 from here on").hint("save it as UTF-8");
+            report.error(Code::NotUtf8, &text, end..end, "the file is not valid UTF-8 from here on").hint("save it as UTF-8");
             None
         }
     }
@@ -179,8 +179,8 @@ fn collect<T>(
     };
     if let Some((word, at)) = several.and_then(|word| Some((word, list_under(&node, word)?))) {
         report
-            .error(Code::WrongType, &text, at, format!("`{word}` is a mapping of names to definitions, not a list"))
-            .hint(format!("name each of them:\n{word}:\n  first_one: {{ … }}"));
+            .error(Code::WrongType, &text, at, format!("`{word}` must be a mapping of names to definitions, not a list"))
+            .hint(format!("name each definition:\n{word}:\n  first_one: {{ … }}"));
         into.insert(name, Defined { file: text, start: 0..0, body: None });
         return;
     }
@@ -192,7 +192,7 @@ fn collect<T>(
                     Code::UnknownField,
                     &text,
                     stranger.span,
-                    format!("`{}` stands beside `{word}`, under which this file holds its definitions", stranger.value),
+                    format!("`{}` is not allowed next to `{word}`, which contains the definitions of this file", stranger.value),
                 );
             }
             for (key, node) in entries {
@@ -241,9 +241,11 @@ fn take_several(node: &Node, word: &str) -> Option<SeveralIn> {
 fn insert<T>(name: String, defined: Defined<T>, into: &mut BTreeMap<String, Defined<T>>, report: &mut Report) {
     if let Some(first) = into.get(&name) {
         let place = first.file.place(first.start.start);
-        report
-            .error(Code::DuplicateDefinition, &defined.file, defined.start, format!("`{name}` is defined for the second time"))
-            .hint(format!("it is first at {}:{}; give one of the two another name", first.file.path(), place.line));
+        report.error(Code::DuplicateDefinition, &defined.file, defined.start, format!("`{name}` is defined twice")).hint(format!(
+            "the first definition is at {}:{}; rename one of the two",
+            first.file.path(),
+            place.line
+        ));
         return;
     }
     into.insert(name, defined);
@@ -256,19 +258,19 @@ fn definition_name(source: &PackSource, path: &str, inside: &str, report: &mut R
     if !is_yaml(path) {
         // Programs stand beside the actions that start them; the other folders hold definitions only.
         if folder != "actions" && !path.ends_with(".md") {
-            tell_unexpected(source, path, &format!("`{folder}/` holds YAML files only"), report);
+            tell_unexpected(source, path, &format!("`{folder}/` can contain only YAML files"), report);
         }
         return None;
     }
     if is_nested {
         // A program of an action may bring a folder of its own, with whatever is in it.
         if folder != "actions" {
-            tell_unexpected(source, path, &format!("files in folders below `{folder}/` are not read"), report);
+            tell_unexpected(source, path, &format!("files in subfolders of `{folder}/` are not read"), report);
         }
         return None;
     }
     let Some(name) = inside.strip_suffix(".yaml") else {
-        tell_unexpected(source, path, "definitions are in files that end in `.yaml`", report);
+        tell_unexpected(source, path, "definitions must be in files that end in `.yaml`", report);
         return None;
     };
     if !is_name(name) {
@@ -283,7 +285,7 @@ fn definition_name(source: &PackSource, path: &str, inside: &str, report: &mut R
 fn read_test(source: &PackSource, path: &str, inside: &str, file: &PackFile, report: &mut Report) -> Option<(SourceText, Node)> {
     if !inside.ends_with(".test.yaml") || inside.contains('/') {
         if is_yaml(path) {
-            tell_unexpected(source, path, "tests are in `tests/<name>.test.yaml`", report);
+            tell_unexpected(source, path, "tests must be in `tests/<name>.test.yaml`", report);
         }
         return None;
     }
@@ -294,7 +296,7 @@ fn read_test(source: &PackSource, path: &str, inside: &str, file: &PackFile, rep
 
 fn tell_unexpected(source: &PackSource, path: &str, message: &str, report: &mut Report) {
     let file = SourceText::new(shown(source, path), "");
-    report.error(Code::UnexpectedFile, &file, 0..0, message).hint("move or rename it; what is not read is never passed over in silence");
+    report.error(Code::UnexpectedFile, &file, 0..0, message).hint("move or rename it; a file that is not read is never silently ignored");
 }
 
 fn is_yaml(path: &str) -> bool {

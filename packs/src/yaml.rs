@@ -123,7 +123,7 @@ impl Node {
             Content::Null => "empty",
             Content::Bool(_) => "a boolean",
             Content::Number(_) => "a number",
-            Content::Text { .. } => "a text",
+            Content::Text { .. } => "a string",
             Content::List(_) => "a list",
             Content::Map(_) => "a mapping",
             Content::Poisoned => "not readable",
@@ -150,9 +150,9 @@ pub(crate) fn parse(file: &SourceText, report: &mut Report) -> Option<Node> {
                 Code::FileTooLarge,
                 file,
                 0..0,
-                format!("the file has {} bytes; YAML in a pack has at most {DOCUMENT_BYTES_MAX}", file.text().len()),
+                format!("the file has {} bytes, but a YAML file in a pack can have at most {DOCUMENT_BYTES_MAX}", file.text().len()),
             )
-            .hint("keep data in a file of its own, which an action reads from `ENSUE_PACK_DIR`");
+            .hint("move the data to a separate file, which an action reads from `ENSUE_PACK_DIR`");
         return None;
     }
     let mut text = file.text().to_owned();
@@ -250,7 +250,7 @@ impl<'a> Builder<'a> {
                 Event::DocumentStart(..) => {
                     self.documents += 1;
                     if self.documents > 1 {
-                        return Err(stop(Code::SeveralDocuments, at.start, "a file holds one document; this is a second"));
+                        return Err(stop(Code::SeveralDocuments, at.start, "a file can contain only one document; this is a second one"));
                     }
                 }
                 Event::Scalar(value, style, anchor, tag) => {
@@ -349,7 +349,7 @@ impl<'a> Builder<'a> {
             return Err(stop(Code::YamlAlias, span.start, &format!("the file has more than {ALIASES_MAX} aliases")));
         }
         let Some(node) = self.anchors.get(&id) else {
-            return Err(stop(Code::YamlAlias, span.start, "the alias stands inside what it names"));
+            return Err(stop(Code::YamlAlias, span.start, "the alias is inside the value that it refers to"));
         };
         self.nodes += node.count();
         self.unused_anchors.remove(&id);
@@ -358,10 +358,10 @@ impl<'a> Builder<'a> {
 
     fn open(&mut self, frame: Frame, at: &Range<usize>) -> Result<(), Stop> {
         if let Some(Frame::Map { key: None, .. }) = self.stack.last() {
-            return Err(stop(Code::ComplexKey, at.start, "a key is a text, not a list or a mapping"));
+            return Err(stop(Code::ComplexKey, at.start, "a key must be a string, not a list or a mapping"));
         }
         if self.stack.len() >= DEPTH_MAX {
-            return Err(stop(Code::FileTooLarge, at.start, &format!("the file nests deeper than {DEPTH_MAX}")));
+            return Err(stop(Code::FileTooLarge, at.start, &format!("the file nests deeper than {DEPTH_MAX} levels")));
         }
         self.stack.push(frame);
         Ok(())
@@ -395,7 +395,7 @@ impl<'a> Builder<'a> {
                     Content::Text { value, .. } => value,
                     Content::Poisoned => String::new(),
                     Content::Null | Content::Bool(_) | Content::Number(_) | Content::List(_) | Content::Map(_) => {
-                        return Err(stop(Code::ComplexKey, node.span.start, "a key is a text"));
+                        return Err(stop(Code::ComplexKey, node.span.start, "a key must be a string"));
                     }
                 };
                 if text == MERGE_KEY {
@@ -423,7 +423,7 @@ fn stopped_by(error: &ScanError) -> Stop {
     let offset = error.marker().byte_offset().unwrap_or(0);
     match error.kind() {
         ErrorKind::UnknownAnchor => Stop { offset, message: error.info(), code: Code::YamlAlias },
-        ErrorKind::RecursionLimitExceeded => stop(Code::FileTooLarge, offset, &format!("the file nests deeper than {DEPTH_MAX}")),
+        ErrorKind::RecursionLimitExceeded => stop(Code::FileTooLarge, offset, &format!("the file nests deeper than {DEPTH_MAX} levels")),
         _ => Stop { offset, message: error.info(), code: Code::YamlSyntax },
     }
 }

@@ -1,4 +1,4 @@
-//! The cases of a pack's tests: each mistake is told in its place, and what is right is understood.
+//! The tests of a pack: each error is reported at its place, and valid tests are understood.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::support::demo;
 
 const TEST: &str = "tests/ship.test.yaml";
 
-/// Something to mock: steps that run, ask, sleep, fail, and are done for each of several.
+/// Steps to mock: they run, ask, sleep, fail, and have several items.
 const STEPS: (&str, &str) = (
     "actions/go.yaml",
     "parameters: { regions: '[string] = []' }\nrun:\n  workflow:\n    steps:\n      build: { action: demo.made }\n      wide: { for_each: params.regions, action: demo.made }\n\

@@ -1,4 +1,4 @@
-//! What the engine gets: a catalog whose rules judge and whose actions run.
+//! The resulting catalog: its rules can be evaluated and its actions can run.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The page of the diagnostics: each example is what is really told, and each example has one mistake.
+//! The page of the diagnostics: each example shows the real output, and each example has one error.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,18 +7,18 @@ use std::path::PathBuf;
 use crate::support::{demo, linted, shown_alone};
 use ensue_packs::{Code, PackSource};
 
-/// Codes without an example, each because a page cannot show what it is about.
+/// Codes without an example, because a page cannot show their subject.
 const WITHOUT_EXAMPLE: [Code; 6] =
     [Code::NotUtf8, Code::FileTooLarge, Code::NeedsBrokenPack, Code::ConfigInvalid, Code::MoreLeftOut, Code::RulesNotCompared];
 
-/// The variable that has the page's outputs written anew.
+/// The variable that makes the test rewrite the page's outputs.
 const UPDATE: &str = "UPDATE_DOCS";
 
 fn page() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/diagnostics.md")
 }
 
-/// A section of the page: what stands before its output, the output, and what stands behind.
+/// A section of the page: the text before its output, the output, and the text after it.
 struct Section<'a> {
     slug: &'a str,
     before: String,
@@ -26,7 +26,7 @@ struct Section<'a> {
     after: String,
 }
 
-/// Takes the page apart, at its headings of codes.
+/// Splits the page at the headings of codes.
 fn sections(text: &str) -> (String, Vec<Section<'_>>) {
     let mut parts = text.split("\n### `");
     let head = parts.next().unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! A pack with every kind of mistake tells all of them in one run, each once.
+//! One run on a pack with every kind of error reports all of them, each once.
 
 use std::collections::BTreeSet;
 
@@ -101,7 +101,7 @@ fn every_kind_of_mistake_is_told_in_one_run() {
     let checked = checked(&[broken, uses, needy, circle, again, stray, core], &[("demo", json!({ "owner": 7 }))]);
 
     let told: BTreeSet<Code> = checked.diagnostics.iter().map(|one| one.code).collect();
-    // That there are too many to show has a test of its own, below; packs with mistakes are not looked at for more.
+    // The limit of shown findings has its own test below; lints do not run on packs with errors.
     let of_others = |code: &Code| *code == Code::MoreLeftOut || LINTS.contains(code);
     let missing: Vec<&Code> = Code::ALL.iter().filter(|code| !told.contains(code) && !of_others(code)).collect();
     assert!(missing.is_empty(), "{missing:?} were not told");
@@ -119,7 +119,7 @@ fn more_mistakes_than_anybody_reads_are_counted() {
         checked(&[demo(&[("rules/a.yaml", "trigger: demo.ping\naction: core.echo # a warning\n"), ("triggers/many.yaml", &fields)])], &[]);
     assert_eq!(checked.diagnostics.len(), DIAGNOSTICS_MAX + 1);
     let last = &checked.diagnostics[DIAGNOSTICS_MAX];
-    assert_eq!((last.code, last.message.as_str()), (Code::MoreLeftOut, "8 more are not shown"));
+    assert_eq!((last.code, last.message.as_str()), (Code::MoreLeftOut, "8 more diagnostics are not shown"));
     assert!(checked.has_errors() && checked.diagnostics[..DIAGNOSTICS_MAX].iter().all(|one| one.severity == Severity::Error));
     assert!(checked.diagnostics.iter().all(|one| one.pack.as_ref().is_some_and(|pack| pack.as_str() == "demo")));
 }

@@ -1,4 +1,4 @@
-//! Flow control of rules: what is told of mistakes in it, and what the engine gets of a good one.
+//! Flow control of rules: the reported errors, and the engine's form of a valid one.
 
 use ensue_engine::catalog::{Control, Does, Excess, LockConflict};
 use ensue_engine::ids::{Id, RuleId};
@@ -20,7 +20,7 @@ action: core.echo
 with: { message: "${{ events.map(e, e.payload.host) }}, the last of ${{ event.payload.host }}" }
 "#;
 
-/// What is told of a rule with this flow control.
+/// The findings of a rule with this flow control.
 fn rule(text: &str) -> String {
     shown_with(&[("rules/paced.yaml", &format!("trigger: demo.ping\naction: core.noop\n{text}"))])
 }
@@ -96,7 +96,7 @@ fn events_stand_where_there_is_a_window_and_only_in_what_is_run() {
 fn events_are_not_readable_beside_a_debounce() {
     let rule = "trigger: demo.ping\ndebounce: { quiet: 1m }\naction: core.echo\nwith: { message: '${{ events.size() }}' }\n";
     let told = shown_with(&[("rules/a.yaml", rule)]);
-    assert!(told.contains("`events` stands in the `with` and the `steps` of a rule that has `window`"), "{told}");
+    assert!(told.contains("`events` can be read only in the `with` and the `steps` of a rule that has `window`"), "{told}");
 }
 
 #[test]

@@ -1,7 +1,8 @@
-//! The library's pack `github` against deliveries: each makes one event of its own trigger, whose payload fits.
+//! The library's pack `github` and deliveries: each creates one event of its own trigger, with a valid
+//! payload.
 //!
-//! The deliveries are our own, written by the documented fields. GitHub's examples and schemas, as Octokit publishes them, are
-//! asked too where `.ci/run` has installed them; they are not copied in.
+//! The deliveries are our own, written from the documented fields. GitHub's examples and schemas, as Octokit
+//! publishes them, are also checked if `.ci/run` has installed them; they are not copied into the repository.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -17,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::skipped::not_installed;
 
-/// GitHub's events that have a trigger of their own.
+/// GitHub's events that have their own trigger.
 const EVENTS: [&str; 20] = [
     "check_run",
     "check_suite",
@@ -41,10 +42,10 @@ const EVENTS: [&str; 20] = [
     "workflow_run",
 ];
 
-/// The trigger of all that has none of its own.
+/// The trigger of all events without their own.
 const ANY_OTHER: &str = "event";
 
-/// How deep Octokit's schemas lead from one to the next before they say anything.
+/// How many references of Octokit's schemas to follow before their content.
 const REFERENCES_MAX: usize = 8;
 
 fn catalog() -> Catalog {
@@ -58,7 +59,7 @@ fn trigger(event: &str) -> TriggerRef {
     format!("github.{event}").parse().expect("an event's name makes a ref")
 }
 
-/// The events that the sensor makes of a delivery: each with its trigger and its payload.
+/// The events that the sensor creates from a delivery, each with its trigger and payload.
 fn emitted(catalog: &Catalog, event: &str, body: &Value) -> Vec<(TriggerRef, Value)> {
     let headers = json!({ "x-github-event": event, "x-github-delivery": "7c1d" });
     let empty = json!({});
@@ -144,7 +145,7 @@ fn each_field_that_a_trigger_declares_is_checked() {
     }
 }
 
-/// Reads a file of the packages that `.ci/run` installs; skips the test by name where they are not there.
+/// Reads a file of the packages that `.ci/run` installs; skips the test by name if it is missing.
 fn octokit(file: &str, test: &str) -> Option<Value> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/npm/node_modules/@octokit").join(file);
     if let Ok(text) = std::fs::read_to_string(&path) {
@@ -198,7 +199,7 @@ fn required<'a>(catalog: &'a Catalog, event: &str) -> Vec<&'a str> {
     declared(catalog, event).0.iter().filter(|field| field.presence == Presence::Required).map(|field| field.name.as_str()).collect()
 }
 
-/// The objects that a schema is one of.
+/// The object schemas of a union.
 fn variants<'a>(all: &'a Value, schema: &'a Value, depth: usize) -> Vec<&'a Value> {
     assert!(depth < REFERENCES_MAX, "Octokit's schemas lead round in circles");
     if let Some(name) = schema["$ref"].as_str().and_then(|path| path.strip_prefix("#/definitions/")) {

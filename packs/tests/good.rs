@@ -1,4 +1,4 @@
-//! What is right is taken without a word.
+//! Valid packs are accepted without any finding.
 
 use crate::support::{checked, demo, shown, shown_with};
 use ensue_packs::{Colour, FileMode, PackSource, check, library};
@@ -143,7 +143,7 @@ fn no_edit_of_a_file_makes_a_panic() {
     for pack in library() {
         files.extend(pack.files.keys().map(|path| (pack.clone(), path.clone())));
     }
-    // A small generator of our own (Knuth's MMIX): the same edits in every run.
+    // A small random generator (Knuth's MMIX): the same edits in every run.
     let mut seed = 1_u64;
     let mut random = |below: usize| {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

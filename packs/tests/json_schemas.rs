@@ -1,6 +1,6 @@
-//! The JSON Schemas against `check`: what the one refuses the other refuses, as far as a JSON Schema can say it.
+//! The JSON Schemas and `check`: one rejects what the other rejects, as far as a JSON Schema can express it.
 //!
-//! Each golden mistake of this test binary is held to it too, by `support`.
+//! The module `support` also applies this to each golden error of this test binary.
 
 use ensue_packs::{Colour, FileKind, PackSource, check, library};
 use serde_json::{Value, json};
@@ -37,7 +37,7 @@ fn every_file_of_a_new_project_fits() {
     assert_eq!(fitting.map(|(path, kind, text)| assert!(fits(kind, &of_yaml(text.as_bytes()).unwrap()), "{path}")).count(), 5);
 }
 
-/// A pack of its own, in which every field of every kind of file stands somewhere.
+/// A separate pack that uses every field of every kind of file.
 const WHOLE: [(&str, &str); 17] = [
     (
         "pack.yaml",
@@ -125,7 +125,7 @@ const WHOLE: [(&str, &str); 17] = [
 
 fn whole() -> Vec<PackSource> {
     let pack = PackSource::of("packs/whole", WHOLE.map(|(path, text)| (path, text.to_owned()))).expect("the paths are fine");
-    // The rest of the library takes no part, and time.
+    // The rest of the library is not needed and would take time.
     library().into_iter().filter(|pack| pack.origin == "library/core").chain([pack]).collect()
 }
 
@@ -142,7 +142,7 @@ fn the_pack_with_every_field_has_every_field() {
     for kind in FileKind::ALL {
         let mut known = Vec::new();
         properties(&kind.json_schema(), &mut known);
-        // What is built in is the library's alone, and is seen there.
+        // The field `builtin` is only for the library, which is checked there.
         let missing: Vec<_> = known.iter().filter(|name| *name != "builtin" && !there.contains(name)).collect();
         assert!(missing.is_empty(), "no file has {missing:?} of a {}", kind.name());
     }
@@ -159,7 +159,7 @@ fn names(value: &Value, found: &mut Vec<String>) {
     }
 }
 
-/// The names of all fields that a schema knows, at any depth.
+/// The names of all fields in a schema, at any depth.
 fn properties(schema: &Value, found: &mut Vec<String>) {
     match schema {
         Value::Object(entries) => entries.iter().for_each(|(name, value)| {
@@ -173,7 +173,7 @@ fn properties(schema: &Value, found: &mut Vec<String>) {
     }
 }
 
-/// Every edit of one place of a value: the place removed, renamed, or something else in it.
+/// Every edit of one place of a value: the place removed, renamed, or replaced by another value.
 fn edits(value: &Value) -> Vec<(String, Value)> {
     let mut found = Vec::new();
     let others = [json!(null), json!(true), json!(7), json!("seven"), json!([]), json!([[]]), json!({}), json!({ "nonsense": 1 })];

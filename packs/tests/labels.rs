@@ -1,4 +1,4 @@
-//! Labels of actions: what is told of mistakes in them, and what the engine gets of good ones.
+//! Labels of actions: the reported errors, and the engine's form of valid ones.
 
 use ensue_engine::ids::{Id, RuleId};
 use ensue_engine::record::CatalogRevision;
@@ -11,7 +11,7 @@ use crate::support::{checked, demo, linted, shown_with};
 
 const ACTION: &str = "parameters: { region: string, wave: 'integer = 1', hosts: '[string] = []' }\nrun: { shell: { script: make } }\n";
 
-/// What is told of an action with these labels.
+/// The findings of an action with these labels.
 fn action(labels: &str) -> String {
     shown_with(&[("actions/deploy.yaml", &format!("{ACTION}labels: {labels}\n"))])
 }

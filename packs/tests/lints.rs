@@ -1,9 +1,9 @@
-//! What is right and probably not meant is told, and nothing else is.
+//! Lints report valid definitions that are probably unintended, and nothing else.
 
 use crate::support::{demo, linted};
 use ensue_packs::{Code, Colour, Diagnostic, PackSource, library};
 
-/// What is told of one kind, of a demo with these files.
+/// The findings with these codes for a demo with these files.
 fn told(codes: &[Code], changes: &[(&str, &str)]) -> String {
     told_of(codes, &[demo(changes)])
 }
@@ -15,7 +15,7 @@ fn told_of(codes: &[Code], packs: &[PackSource]) -> String {
     checked.diagnostics.iter().filter(of_kind).map(|one| one.render(Colour::Plain)).collect::<Vec<_>>().join("\n")
 }
 
-/// What is told of rules that all listen to `demo.ping`.
+/// The findings for rules that all listen to `demo.ping`.
 fn of_rules(codes: &[Code], rules: &[(&str, &str)]) -> String {
     let files: Vec<(String, String)> =
         rules.iter().map(|(name, text)| (format!("rules/{name}.yaml"), format!("trigger: demo.ping\n{text}"))).collect();
@@ -24,7 +24,7 @@ fn of_rules(codes: &[Code], rules: &[(&str, &str)]) -> String {
     told(codes, &files)
 }
 
-/// A rule that takes part in nothing.
+/// A disabled rule without effects.
 const RESTING: &str = "trigger: demo.ping\nmode: disabled\naction: core.echo\n";
 
 const NEVER: &[Code] = &[Code::RuleNeverMatches];
@@ -35,7 +35,7 @@ const ITSELF: &[Code] = &[Code::RuleTriggersItself];
 #[test]
 fn the_library_has_nothing_to_tell() {
     let of_user = library().into_iter().map(|mut pack| {
-        // As if they were somebody's own: what ships is not looked at.
+        // The library's packs are not linted, so this makes them look like a user's.
         pack.files.insert("LICENSE".to_owned(), pack.files["pack.yaml"].clone());
         pack
     });
@@ -116,7 +116,7 @@ mod conditions {
         let rules: String = (0..1_001).map(|at| format!("  r{at}: {{ trigger: demo.ping, action: core.echo }}\n")).collect();
         let told = told(CONTAINED_OR_NOT, &[("rules/greet.yaml", RESTING), ("rules/many.yaml", &format!("rules:\n{rules}"))]);
         let lines: Vec<&str> = told.lines().filter(|line| line.starts_with("note[")).collect();
-        let message = "1001 rules listen to `demo.ping`: whether one matches all that another matches was not looked at";
+        let message = "1001 rules listen to `demo.ping`, too many to check whether one matches everything that another matches";
         assert_eq!(lines, [format!("note[rules_not_compared]: {message}")], "{told}");
         assert!(told.contains("packs/demo/rules/many.yaml:2:"), "{told}");
     }
@@ -138,7 +138,7 @@ mod conditions {
         for second in [
             "when: event.payload.host == \"b\"\naction: core.echo\n",
             "when: event.payload.load > 3\naction: core.echo\n",
-            // It takes every event, and does something else with it.
+            // It matches every event, and runs another action.
             "action: core.noop\n",
             "mode: disabled\naction: core.echo\n",
             "mode: shadow\naction: core.echo\n",

@@ -1,4 +1,4 @@
-//! What authors of packs read, and what the engine gets: one test binary, each file a subject.
+//! The output for authors of packs and for the engine: one test binary, one subject per file.
 
 mod cases;
 mod catalog;

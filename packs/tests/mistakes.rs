@@ -1,4 +1,4 @@
-//! Every kind of mistake an author can make beyond YAML, as the author reads it.
+//! Every kind of error that an author can make beyond YAML, as the author sees it.
 
 use crate::support::{checked, demo, shown, shown_with, told};
 use ensue_packs::PackSource;
@@ -16,7 +16,7 @@ fn sensor(text: &str) -> String {
     shown_with(&[("sensors/hook.yaml", text)])
 }
 
-/// What is told of each of several mistakes.
+/// The findings of each of several errors.
 fn told_each(mistakes: &[(&str, String)]) -> String {
     mistakes.iter().map(|(what, told)| format!("── {what}\n{told}\n")).collect()
 }
@@ -252,7 +252,7 @@ mod refs {
 
     #[test]
     fn nobody_makes_an_event_of_the_engine_s_own_triggers() {
-        let hints = [("core.execution_ended", "write a trigger of this pack"), ("core.schedule", "to have a rule run by the clock")];
+        let hints = [("core.execution_ended", "define a trigger in this pack"), ("core.schedule", "to run a rule on a schedule")];
         for (trigger, hint) in hints {
             let emitted = action(&format!("run: {{ emit: {{ trigger: {trigger} }} }}\n"));
             let sensed = sensor(&format!("timer: {{ every: 1h }}\nemits:\n  - trigger: {trigger}\n"));
@@ -301,7 +301,7 @@ mod refs {
     #[test]
     fn sensor_without_a_source_names_both_kinds() {
         let told = sensor("emits:\n  - trigger: demo.ping\n");
-        assert!(told.contains("a sensor needs one of `webhook` and `timer`") && told.contains("timer: { every: 5m }"), "{told}");
+        assert!(told.contains("a sensor needs either `webhook` or `timer`") && told.contains("timer: { every: 5m }"), "{told}");
     }
 
     #[test]
@@ -313,7 +313,7 @@ mod refs {
     #[test]
     fn unknown_scheme_lists_the_known_ones() {
         let told = sensor("webhook: { verify: { scheme: token } }\nemits:\n  - trigger: demo.ping\n");
-        assert!(told.contains("it is one of `github`, `hmac`"), "{told}");
+        assert!(told.contains("use one of `github`, `hmac`"), "{told}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! One mistake is told once: a table of the slips that authors make, each alone in a pack that is right but for it.
+//! One error is reported once: a table of typical slips, each of them alone in an otherwise valid pack.
 //!
-//! The snapshots show what is told, in the order of the tables; that it is one message is held here.
+//! The snapshots show the messages in the order of the tables; the tests check that there is only one.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,16 +8,16 @@ use std::fmt::Write as _;
 use crate::support::{checked, demo};
 use ensue_packs::{Colour, Diagnostic, PackSource, check, library};
 
-/// A slip, and the files it is in.
+/// A slip and its files.
 pub(crate) struct Slip(pub(crate) &'static str, pub(crate) &'static [(&'static str, &'static str)]);
 
-/// Shows what is told of each slip, which must be one thing.
+/// Returns the findings of each slip, which must be exactly one.
 #[track_caller]
 pub(crate) fn told(slips: &[Slip]) -> String {
     let mut shown = String::new();
     let mut wrong = Vec::new();
     for Slip(what, files) in slips {
-        // Without the schemas of the editors: a few of these slips no JSON Schema can tell.
+        // Without comparing with the JSON Schemas, which cannot detect a few of these slips.
         let packs: Vec<PackSource> = library().into_iter().chain([demo(files)]).collect();
         let diagnostics = check(&packs, &BTreeMap::new()).diagnostics;
         let _ = writeln!(shown, "── {what}");

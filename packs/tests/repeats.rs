@@ -1,4 +1,4 @@
-//! Steps that are repeated: what is told of mistakes in them, and what the engine gets of a good one.
+//! Repeated steps: the reported errors, and the engine's form of a valid one.
 
 use std::time::Duration;
 
@@ -34,12 +34,12 @@ run:
     result: { first: "${{ string(steps.pages.result[0]) + steps.check.result.items[0] }}" }
 "#;
 
-/// What is told of a pack with this workflow.
+/// The findings of a pack with this workflow.
 fn workflow(text: &str) -> String {
     shown_with(&[("actions/several.yaml", ACTIONS), ("actions/pages.yaml", text)])
 }
 
-/// What is told of a step of these fields.
+/// The findings of a step with these fields.
 fn step(fields: &str) -> String {
     workflow(&format!("parameters: {{ url: string }}\nrun:\n  workflow:\n    steps:\n      pages: {{ {fields} }}\n"))
 }

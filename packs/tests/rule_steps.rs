@@ -1,4 +1,4 @@
-//! Rules that are made of steps: what is told of mistakes in them, and what the engine gets of a good one.
+//! Rules with steps: the reported errors, and the engine's form of a valid one.
 
 use ensue_engine::catalog::{Given, Run, Schema};
 use ensue_engine::ids::{Id, RuleId};
@@ -24,7 +24,7 @@ steps:
 priority: 5
 "#;
 
-/// What is told of a pack whose rule is this.
+/// The findings of a pack with this rule.
 fn rule(text: &str) -> String {
     shown_with(&[("rules/greet.yaml", text)])
 }

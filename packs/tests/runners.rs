@@ -16,10 +16,10 @@ fn request(text: &str) -> String {
 #[test]
 fn result_that_an_http_action_never_gives_is_an_error() {
     let told = request("result: { id: integer, status: string }\n");
-    assert!(told.contains("`id` is never in the result: `http` always gives `{ status, headers, body }`"), "{told}");
+    assert!(told.contains("`id` is never in the result: `http` always returns `{ status, headers, body }`"), "{told}");
     assert!(told.contains("`status` of the result is never string"), "{told}");
     let whole = "{ type: object, required: [id], properties: { id: { type: integer } } }";
-    assert!(request(&format!("result: {{ schema: {whole} }}\n")).contains("no result ever fits this schema"));
+    assert!(request(&format!("result: {{ schema: {whole} }}\n")).contains("no result can ever fit this schema"));
     for fits in [
         "{ status: integer, headers: object, body: any }",
         "{ body: object }",
@@ -30,7 +30,7 @@ fn result_that_an_http_action_never_gives_is_an_error() {
         assert_eq!(request(&format!("result: {fits}\n")), "", "{fits}");
     }
     let emits = "result: { id: string }\nrun: { emit: { trigger: demo.ping, payload: { host: a } } }\n";
-    assert!(shown_with(&[("actions/tell.yaml", emits)]).contains("`emit` always gives `{ event }`"));
+    assert!(shown_with(&[("actions/tell.yaml", emits)]).contains("`emit` always returns `{ event }`"));
 }
 
 #[test]
@@ -42,8 +42,8 @@ fn mock_that_an_http_action_never_gives_is_an_error() {
         shown_with(&[("actions/comment.yaml", action), ("tests/all.test.yaml", &test)])
     };
     let told = case("{ id: 1, status: ok }");
-    assert!(told.contains("`id` is never in the result") && told.contains("`status` is never a text"), "{told}");
-    assert!(case("[1]").contains("this is a list: `http` always gives `{ status, headers, body }`"));
+    assert!(told.contains("`id` is never in the result") && told.contains("`status` is never a string"), "{told}");
+    assert!(case("[1]").contains("the result is a list: `http` always returns `{ status, headers, body }`"));
     assert!(case("{ status: 404 }").contains("{ error: { kind: http_status, detail: 404 } }"));
     for fits in ["{}", "{ status: 201, body: { id: 1 } }", "{ body: null }", "{ headers: { etag: x } }"] {
         assert_eq!(case(fits), "", "{fits}");
@@ -82,7 +82,7 @@ fn argument_that_names_a_file_of_the_pack_is_found_beside_the_action() {
 #[test]
 fn retry_condition_that_errs_without_a_detail_is_warned_about() {
     let told = |when: &str| request(&format!("retry: {{ attempts: 3, when: '{when}' }}\n"));
-    assert!(told("error.detail >= 500").contains("`error.detail` is null where `error.kind` is \"timeout\""));
+    assert!(told("error.detail >= 500").contains("`error.detail` is null if `error.kind` is \"timeout\""));
     for fine in ["error.kind == \"http_status\" && error.detail >= 500", "error.detail == 503", "attempt < 2"] {
         assert_eq!(told(fine), "", "{fine}");
     }

@@ -1,4 +1,4 @@
-//! One mistake in the steps of a workflow is told once, too.
+//! One error in the steps of a workflow is also reported once.
 
 use crate::one_mistake::{ACTION, Slip, told};
 

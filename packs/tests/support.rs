@@ -1,4 +1,4 @@
-//! Small packs to make mistakes in, and what is told of them.
+//! Small packs for errors, and their findings.
 
 pub(crate) mod agreement;
 
@@ -8,7 +8,7 @@ use ensue_engine::names::PackName;
 use ensue_packs::{Checked, Code, Colour, Diagnostic, FileMode, PackSource, check, library, lint};
 use serde_json::Value;
 
-/// The files of a pack `demo` that has nothing wrong with it; a test replaces or adds some.
+/// The files of a valid pack `demo`; a test replaces or adds some.
 pub(crate) fn demo(changes: &[(&str, &str)]) -> PackSource {
     let mut files: BTreeMap<&str, &str> = BTreeMap::from([
         (
@@ -35,36 +35,37 @@ pub(crate) fn checked(packs: &[PackSource], config: &[(&str, Value)]) -> Checked
     let packs: Vec<PackSource> = library().into_iter().chain(packs.iter().cloned()).collect();
     let config: BTreeMap<PackName, Value> = config.iter().map(|(name, value)| (name.parse().expect("a name"), value.clone())).collect();
     let checked = check(&packs, &config);
-    // Whatever a test tries, editors must say the same of it.
+    // The JSON Schemas must agree with `check` on everything that a test tries.
     for (pack, path) in packs.iter().flat_map(|pack| pack.files.keys().map(move |path| (pack, path))) {
         assert_eq!(agreement::disagreement(pack, path, &checked), None, "{}/{path}", pack.origin);
     }
     checked
 }
 
-/// What is told of packs, as it is printed.
+/// The findings of packs, as they are printed.
 pub(crate) fn shown(packs: &[PackSource]) -> String {
     told(&checked(packs, &[]))
 }
 
-/// What was told, as it is printed.
+/// The findings as they are printed.
 pub(crate) fn told(checked: &Checked) -> String {
     let all: Vec<String> = checked.diagnostics.iter().map(|one| one.render(Colour::Plain)).collect();
     all.join("\n")
 }
 
-/// What is told of the demo with some files changed.
+/// The findings of the demo with some files changed.
 pub(crate) fn shown_with(changes: &[(&str, &str)]) -> String {
     shown(&[demo(changes)])
 }
 
-/// Looks at packs together with the library, also for what is probably not meant.
+/// Lints packs together with the library.
 pub(crate) fn linted(packs: &[PackSource]) -> Checked {
     let packs: Vec<PackSource> = library().into_iter().chain(packs.iter().cloned()).collect();
     lint(&packs, &BTreeMap::new())
 }
 
-/// What is told of one code, which must be told once and, beside what only `lint` tells, alone; else all that is told.
+/// The findings with one code, if there is exactly one and nothing else except lints; otherwise all findings
+/// as an error.
 pub(crate) fn shown_alone(checked: &Checked, code: Code) -> Result<String, String> {
     let others = |one: &&Diagnostic| one.code == code || !LINTS.contains(&one.code);
     let told: Vec<&Diagnostic> = checked.diagnostics.iter().filter(others).filter(|one| one.code != Code::NeedsBrokenPack).collect();
@@ -74,7 +75,7 @@ pub(crate) fn shown_alone(checked: &Checked, code: Code) -> Result<String, Strin
     }
 }
 
-/// The codes that only `lint` tells; the demo has keys and settings that it does not use.
+/// The codes that only `lint` reports; the demo has keys and settings that it does not use.
 pub(crate) const LINTS: [Code; 8] = [
     Code::RuleNeverMatches,
     Code::RuleContained,

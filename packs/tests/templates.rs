@@ -1,8 +1,8 @@
-//! Templates of actions: parameters that are kept under a name.
+//! Templates of actions: parameters that are stored with a name.
 
 use crate::support::shown_with;
 
-/// What is told of an action that takes a region and how often, with these templates.
+/// The findings of an action with a region and a count as parameters, and these templates.
 fn action(templates: &str) -> String {
     let text =
         format!("parameters: {{ region: eu | us, times: 'integer = 1' }}\nrun: {{ shell: {{ script: make }} }}\ntemplates: {templates}\n");

@@ -1,4 +1,4 @@
-//! The shapes in which YAML changes a meaning in silence: each is told, and the quoted form is ready to paste.
+//! The YAML forms that silently change a meaning: each is reported, and the quoted form can be pasted.
 
 use crate::support::shown_with;
 

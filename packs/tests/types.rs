@@ -1,9 +1,9 @@
-//! What `check` knows of types, as the author reads it: each sort of finding through the whole of a pack.
+//! What `check` infers about types, as the author sees it: each kind of finding in a complete pack.
 
 use crate::support::{checked, demo, shown_with};
 use ensue_packs::{Code, Severity};
 
-/// A trigger whose payload has something of everything.
+/// A trigger whose payload has fields of all kinds.
 const CHANGE: &str = "payload:
   action: opened | labeled | closed
   title: string
@@ -17,7 +17,7 @@ const CHANGE: &str = "payload:
   limit: integer = 3
 ";
 
-/// A trigger with a whole JSON Schema.
+/// A trigger with a complete JSON Schema.
 const ISSUE: &str = "payload:
   schema:
     type: object
@@ -41,7 +41,7 @@ fn with_triggers(changes: &[(&str, &str)]) -> String {
     shown_with(&[&[("triggers/change.yaml", CHANGE), ("triggers/issue.yaml", ISSUE)], changes].concat())
 }
 
-/// What is told of a rule's condition.
+/// The findings of a rule's condition.
 fn when(condition: &str) -> String {
     condition_of("demo.change", condition)
 }
@@ -51,7 +51,7 @@ fn condition_of(trigger: &str, condition: &str) -> String {
     with_triggers(&[("rules/greet.yaml", &format!("trigger: {trigger}\nwhen: |\n  {indented}\naction: core.echo\n"))])
 }
 
-/// What is told of one `with` of the action `demo.ship`.
+/// The findings of one `with` of the action `demo.ship`.
 fn shipped_with(with: &str) -> String {
     with_triggers(&[("rules/greet.yaml", &format!("trigger: demo.change\naction: demo.ship\nwith: {with}\n"))])
 }

@@ -1,4 +1,4 @@
-//! Workflows as authors write them, what is told of each mistake in one, and what the engine gets of a good one.
+//! Workflows as authors write them: the findings of each error, and the engine's form of a valid one.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use ensue_packs::{build, library};
 
 use crate::support::{checked, demo, linted, shown_with, told};
 
-/// Actions for the steps: one says what it gives, the other takes code.
+/// Actions for the steps: one declares its result, the other takes code.
 const ACTIONS: &str = "actions:
   deploy:
     parameters: { region: string, count: integer = 1 }
@@ -18,7 +18,8 @@ const ACTIONS: &str = "actions:
     run: { shell: { script: make deploy, env: { REGION: '${{ params.region }}', COUNT: '${{ params.count }}' } } }
 ";
 
-/// The design's example as far as it can be run: a build, regions beside each other, a check, and word of it in any case.
+/// The documented example as far as it can run: a build, parallel regions, a check, and a notification in any
+/// case.
 const SHIP: &str = r#"description: Builds a version and brings it to every region.
 parameters: { version: string, regions: [string] }
 result:
@@ -60,12 +61,12 @@ run:
     result: { urls: "${{ steps.deploy.items.map(i, i.result.url) }}" }
 "#;
 
-/// What is told of a pack with one workflow.
+/// The findings of a pack with one workflow.
 fn workflow(text: &str) -> String {
     shown_with(&[("actions/several.yaml", ACTIONS), ("actions/ship.yaml", text)])
 }
 
-/// What is told of the steps of a workflow that takes `regions` and `version`.
+/// The findings of the steps of a workflow with the parameters `regions` and `version`.
 fn steps(steps: &str) -> String {
     workflow(&with_steps(steps))
 }
@@ -527,7 +528,8 @@ fn a_step_that_never_starts_is_told() {
 
 #[test]
 fn what_is_read_over_thousands_of_steps_has_ended() {
-    // A chain in which each step reads the first, and a step that needs all: what is quadratic in them takes minutes here.
+    // A chain in which each step reads the first one, and a step that needs all: anything quadratic takes
+    // minutes here.
     let mut text = String::from("s0: { action: core.noop }\n");
     for number in 1..9_000 {
         let _ = writeln!(text, "s{number}: {{ needs: s{}, if: steps.s0.result != 7, action: core.noop }}", number - 1);

@@ -1,6 +1,8 @@
-//! A rule over events that have come: what it would have done, its flow control included, beside what happened.
+//! Runs a rule over past events and reports what it would have done, flow control included, to compare with
+//! what happened.
 //!
-//! The rule stands alone in a core in memory, where it only watches; the clock there goes by the times at which the events were taken in.
+//! The rule is the only one in an in-memory core, where it runs in shadow mode. The core's clock follows the
+//! times at which the events were received.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,33 +26,33 @@ use ensue_expression::Document;
 
 use crate::Stuck;
 
-/// What a rule makes, or made, of an event that it matches.
+/// What a rule does, or did, with an event that it matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Would {
-    /// It acts on it.
+    /// It acts on the event.
     Act,
-    /// Its flow control keeps it from that: its outcome.
+    /// Flow control prevents it; the outcome.
     Not(&'static str),
-    /// It would, and its action cannot be run so; why is known of the first [`REASONS_MAX`] alone.
+    /// It would act, but the action cannot be run like that. Only the first [`REASONS_MAX`] carry the reason.
     Rejected(Option<String>),
-    /// Its condition cannot be worked out; why is known of the first [`REASONS_MAX`] alone.
+    /// Its condition cannot be evaluated. Only the first [`REASONS_MAX`] carry the reason.
     Erred(Option<String>),
 }
 
-/// Of how many errors the text is kept.
+/// How many error texts are kept.
 pub const REASONS_MAX: usize = 100;
 
-/// What became of the matches of a rule, by the records that tell of it.
+/// The outcomes of a rule's matches, computed from its records.
 #[derive(Clone, Debug, Default)]
 pub struct Matches {
     came_to: BTreeMap<EventId, Would>,
-    /// The events of those that are held.
+    /// The events of the held enforcements.
     held: BTreeMap<EnforcementId, EventId>,
     reasons: usize,
 }
 
 impl Matches {
-    /// Takes in a record of the rule; all others are passed over.
+    /// Applies a record of the rule. Other records are ignored.
     pub fn note(&mut self, record: &Record) {
         let StreamId::Enforcement(id) = &record.stream else { return };
         match &record.fact {
@@ -73,7 +75,7 @@ impl Matches {
         }
     }
 
-    /// Gives what became of each event that the rule matches, or errs on.
+    /// Returns the outcome for each event that the rule matches or errs on.
     pub fn came_to(&self) -> &BTreeMap<EventId, Would> {
         &self.came_to
     }
@@ -84,7 +86,7 @@ impl Matches {
         }
     }
 
-    /// Gives why something did not work out, as long as few are known.
+    /// Returns the reason for an error if fewer than the limit are kept.
     fn reason(&mut self, error: &str) -> Option<String> {
         self.reasons += 1;
         (self.reasons <= REASONS_MAX).then(|| error.to_owned())
@@ -92,7 +94,8 @@ impl Matches {
 
     fn of(&mut self, outcome: &Outcome) -> Would {
         match outcome {
-            // Whether others are open then is not known of a rule that only watches: who is skipped for them counts as acted on.
+            // A rule in shadow mode cannot know whether other executions are open at that time, so an event
+            // that is skipped because of them counts as acted on.
             Outcome::Executed { .. } | Outcome::Shadowed | Outcome::Skipped { .. } => Would::Act,
             Outcome::Held { .. } => Would::Not("held"),
             Outcome::Deduplicated { .. } => Would::Not("deduplicated"),
@@ -103,7 +106,7 @@ impl Matches {
 }
 
 impl Would {
-    /// Gives the outcome's name.
+    /// Returns the name of the outcome.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Act => "executed",
@@ -114,32 +117,32 @@ impl Would {
     }
 }
 
-/// The payloads of events that have come.
+/// The payloads of past events.
 pub trait Payloads: Send + Sync {
-    /// Gives the payload of the event at a position of the log that it stands in; none where it cannot be had.
+    /// Returns the payload of the event at a position of its log, or `None` if it is not available.
     fn at(&self, position: Position) -> Option<Bytes>;
 }
 
-/// An event that has come.
+/// A past event.
 #[derive(Clone, Debug)]
 pub struct PastEvent<'a> {
-    /// Its place in its log.
+    /// Its position in its log.
     pub position: Position,
     /// Its id.
     pub id: EventId,
-    /// Its kind.
+    /// Its trigger.
     pub trigger: &'a TriggerRef,
-    /// Who observed it.
+    /// The source that observed it.
     pub source: &'a str,
     /// When it happened.
     pub occurred_at: Timestamp,
-    /// When it was taken in.
+    /// When it was received.
     pub received_at: Timestamp,
     /// Its payload.
     pub payload: Document,
 }
 
-/// A rule that is tried over events, one after the other.
+/// A rule that is run over past events, one after the other.
 pub struct Backtest {
     catalog: Arc<Catalog>,
     rule: Arc<Rule>,
@@ -153,10 +156,10 @@ pub struct Backtest {
 }
 
 impl Backtest {
-    /// Begins with a rule of a catalog.
+    /// Creates a backtest of a rule of a catalog.
     ///
     /// # Errors
-    /// Where the catalog has no such rule, or the core does not take it.
+    /// If the catalog has no such rule, or the core rejects it.
     pub fn of(catalog: &Catalog, rule: &RuleRef, payloads: Arc<dyn Payloads>) -> Result<Self, Stuck> {
         let Some(found) = catalog.rules().get(rule) else { return Err(Stuck::Refused(format!("there is no rule `{rule}`"))) };
         let watching = Arc::new(Rule { mode: Mode::Shadow, ..Rule::clone(found) });
@@ -205,10 +208,11 @@ impl Backtest {
         Ok(backtest)
     }
 
-    /// Has the rule judge an event; those of other triggers are passed over. Events come in the order in which they were taken in.
+    /// Lets the rule judge an event. Events of other triggers are ignored. Events must come in the order in
+    /// which they were received.
     ///
     /// # Errors
-    /// Where the core cannot work out what follows: a bug.
+    /// If the core cannot compute the consequences, which is an internal error.
     pub fn event(&mut self, past: PastEvent<'_>) -> Result<(), Stuck> {
         let PastEvent { position, id, trigger, source, occurred_at, received_at, payload } = past;
         self.judged += 1;
@@ -238,19 +242,19 @@ impl Backtest {
         self.world.past.insert(here, position);
         self.ask(Ask::ReceiveEvents(vec![event]))?;
         if self.matches.came_to.get(&id) != Some(&Would::Not("held")) {
-            // Nobody asks for its payload again.
+            // Nothing needs its payload again.
             self.world.past.remove(&here);
         }
         Ok(())
     }
 
-    /// Gives the vars that the rule reads.
+    /// Returns the names of the vars that the rule reads.
     pub fn reads_vars(&self) -> impl Iterator<Item = &VarName> {
         let names = if let VarReads::Named(names) = &self.reads { Some(names) } else { None };
         names.into_iter().flatten()
     }
 
-    /// Gives a var a value that the rule may read from `at` on, or takes it away; others are passed over.
+    /// Sets or removes a var from `at` on. Vars that the rule does not read are ignored.
     ///
     /// # Errors
     /// As for [`event`](Self::event).
@@ -258,7 +262,7 @@ impl Backtest {
         if !self.reads_vars().any(|read| read == name) {
             return Ok(());
         }
-        // What was due before goes by the vars of before.
+        // Whatever is due before `at` sees the vars as they were before.
         self.pass_time(at)?;
         let (name, seen) = (name.clone(), SeenVar::Anyhow);
         match value {
@@ -275,7 +279,7 @@ impl Backtest {
         }
     }
 
-    /// Lets time pass until a moment: what the rule's flow control waits for comes.
+    /// Advances the clock to `until` and fires the timers of the rule's flow control that are due by then.
     ///
     /// # Errors
     /// As for [`event`](Self::event).
@@ -288,12 +292,12 @@ impl Backtest {
         Ok(())
     }
 
-    /// Gives how many events were judged.
+    /// Returns the number of judged events.
     pub fn judged(&self) -> u64 {
         self.judged
     }
 
-    /// Gives what the rule would have made of each event that it matches, or errs on.
+    /// Returns what the rule would have done with each event that it matches or errs on.
     pub fn would(&self) -> &BTreeMap<EventId, Would> {
         self.matches.came_to()
     }
@@ -318,7 +322,7 @@ impl Backtest {
                 Offered::Needs(_) => return Err(Stuck::PutAside("it needs a body that is not kept".to_owned())),
             }
         }
-        // Nothing is owed: what was recorded is not asked for any more, but the payloads of events.
+        // Nothing is owed, so the recorded bodies are no longer needed, except the payloads of events.
         self.world.recent.clear();
         Ok(())
     }
@@ -336,13 +340,13 @@ impl Backtest {
     }
 }
 
-/// What stands beside the core.
+/// Everything that the core needs besides its own state.
 struct World {
     catalog: Arc<Catalog>,
     payloads: Arc<dyn Payloads>,
-    /// Where an event stands in its own log.
+    /// The original position of each event, by its position here.
     past: BTreeMap<Position, Position>,
-    /// What was recorded since nothing was owed.
+    /// The records since the last time that nothing was owed.
     recent: BTreeMap<Position, Record>,
     /// The values of the vars that the rule reads.
     values: BTreeMap<VarName, Body>,

@@ -1,8 +1,8 @@
-//! A value in the shape of a schema, for errors that say what to write.
+//! Builds an example value for a schema, for errors that suggest what to write.
 
 use serde_json::{Map, Value, json};
 
-/// Makes a value in the shape of a schema, to show in an error what a mock could return.
+/// Returns an example value for a schema, so that an error can show what a mock could return.
 pub(crate) fn example(schema: &Value) -> Value {
     let of = |schema: &Value| {
         let first = schema["enum"].as_array().and_then(|words| words.first());

@@ -1,4 +1,5 @@
-//! What is not as a case expects: where it says so, what it expects, and what there is.
+//! The differences between a case's expectations and the outcome: the line, what was expected, and what
+//! happened.
 
 use ensue_packs::cases::{Closeness, ExpectedEnd, ExpectedError, ExpectedItem, ExpectedStep, Status};
 use serde_json::Value;
@@ -7,41 +8,41 @@ use crate::history::{End, Execution, History, ItemOfStep, Step};
 use ensue_engine::executions::facts::Failure;
 use ensue_engine::ids::ExecutionId;
 
-/// The most differences that are told of one value.
+/// The maximum number of differences reported for one value.
 const DIFFERENCES_MAX: usize = 20;
 
-/// Something that is not as a case expects.
+/// An expectation of a case that is not met.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The line of the case that says otherwise.
+    /// The line of the case with the expectation.
     pub line: usize,
-    /// What it is about.
+    /// The subject: a step, a rule, a var.
     pub what: String,
-    /// What differs.
+    /// The differences.
     pub differences: Vec<Difference>,
-    /// Why it is so, or what helps, where that is known.
+    /// The cause or a suggestion, if known.
     pub hint: Option<String>,
 }
 
-/// One difference; at least one side is there.
+/// One difference. At least one side is present.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// Where: `status`, `with.version`.
+    /// Where it is: `status`, `with.version`.
     pub at: String,
-    /// What is expected, as JSON or a word; none where there is more than expected.
+    /// The expected value, as JSON or a word; `None` if nothing was expected here.
     pub expected: Option<String>,
-    /// What there is, likewise; none where it is missing.
+    /// The actual value, likewise; `None` if it is missing.
     pub got: Option<String>,
 }
 
 impl Finding {
-    /// Makes a finding without differences: something could not go on.
+    /// Creates a finding without differences: something could not continue.
     pub fn plain(line: usize, what: impl Into<String>, hint: Option<String>) -> Self {
         Self { line, what: what.into(), differences: Vec::new(), hint }
     }
 }
 
-/// Compares the end of an execution with what is expected.
+/// Compares the end of an execution with the expected end.
 pub(crate) fn end_of(history: &History, id: ExecutionId, what: &str, expected: &ExpectedEnd) -> Vec<Finding> {
     let Some(execution) = history.execution(id) else { return Vec::new() };
     let end = execution.end.as_ref();
@@ -68,7 +69,7 @@ pub(crate) fn end_of(history: &History, id: ExecutionId, what: &str, expected: &
     findings
 }
 
-/// Compares parameters with what is expected of them.
+/// Compares parameters with the expected parameters.
 pub(crate) fn given(expected: &Value, got: &Value, closeness: Closeness) -> Vec<Difference> {
     let mut differences = Vec::new();
     values("with", expected, got, closeness, &mut differences);
@@ -194,7 +195,7 @@ fn values(at: &str, expected: &Value, got: &Value, closeness: Closeness, found: 
     }
 }
 
-/// Compares numbers as numbers: `3` and `3.0` are one.
+/// Compares numbers by value: `3` equals `3.0`.
 fn is_same(expected: &Value, got: &Value) -> bool {
     match (expected.as_f64(), got.as_f64()) {
         (Some(one), Some(other)) if expected.as_i64().is_none() || got.as_i64().is_none() => one == other,
@@ -202,12 +203,12 @@ fn is_same(expected: &Value, got: &Value) -> bool {
     }
 }
 
-/// Says why something ended as it did.
+/// Returns the error with which something ended, if there is one.
 fn why(end: Option<&End>) -> Option<String> {
     end.and_then(|end| end.error.as_ref()).map(said)
 }
 
-/// Gives the first step that failed, or that nobody knows the fate of, where the execution itself says nothing.
+/// Returns the first step that failed or whose outcome is unknown, for an execution that has no error itself.
 fn first_failure(history: &History, id: ExecutionId) -> Option<String> {
     let steps = history.steps_of(id);
     let failed = steps.iter().find_map(|(path, step)| Some((path, step.end.as_ref()?.error.as_ref()?)));

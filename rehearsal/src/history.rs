@@ -1,6 +1,8 @@
-//! What became of what was asked: the executions, their steps, and what the rules decided, by the records of a log.
+//! The history of a rehearsal, computed from the records of its log: executions, their steps, and the
+//! decisions of rules.
 //!
-//! It is a fold like the views, but of one short log, and by the ways to steps that people write.
+//! It is a fold like the views, but over one short log, and it identifies steps by the paths that people
+//! write.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,16 +17,16 @@ use ensue_engine::workflows::facts::{PartOf, PartRole};
 use ensue_packs::cases::{Status, StepPath};
 use serde_json::Value;
 
-/// What the records of a log came to.
+/// The state after folding the records of a log.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     executions: BTreeMap<ExecutionId, Execution>,
     steps: BTreeMap<(ExecutionId, StepName), Step>,
     enforcements: Vec<Enforcement>,
     put_aside: Option<String>,
-    /// The executions that undo steps, in their order.
+    /// The executions that undo steps, in order.
     undone: Vec<ExecutionId>,
-    /// The executions that tell people of what they are asked.
+    /// The executions that notify people of an inquiry.
     tell: BTreeSet<ExecutionId>,
 }
 
@@ -35,24 +37,24 @@ pub struct Execution {
     pub action: ActionRef,
     /// Its parameters.
     pub params: Value,
-    /// The rule that asked for it.
+    /// The rule that requested it.
     pub rule: Option<RuleRef>,
-    /// The step that it is.
+    /// The step that it runs, if it is part of a workflow.
     pub part_of: Option<PartOf>,
-    /// How it ended, if it did.
+    /// How it ended, if it has.
     pub end: Option<End>,
     /// How many attempts were started.
     pub attempts: u32,
-    /// What its last attempt, or who settled it, gave.
+    /// The result of its last attempt, or the one with which it was settled.
     given: Option<Value>,
 }
 
 /// How something ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct End {
-    /// With which status.
+    /// The status.
     pub status: Status,
-    /// With which result.
+    /// The result.
     pub result: Option<Value>,
     /// Why it failed.
     pub error: Option<Failure>,
@@ -61,7 +63,7 @@ pub struct End {
 /// A step of a workflow.
 #[derive(Clone, Debug, Default)]
 pub struct Step {
-    /// Its executions in the order of its items or turns; none where an item came to none.
+    /// Its items or turns in order. An item without an execution has an entry as well.
     pub items: BTreeMap<u32, ItemOfStep>,
     /// Whether it has items or turns.
     pub is_several: bool,
@@ -69,7 +71,7 @@ pub struct Step {
     pub end: Option<End>,
 }
 
-/// An item or a turn of a step; of a step that is done once the only one.
+/// An item or a turn of a step. A step that runs once has one.
 #[derive(Clone, Debug, Default)]
 pub struct ItemOfStep {
     /// Its execution, if there is one.
@@ -85,20 +87,20 @@ pub struct Enforcement {
     pub rule: RuleRef,
     /// The event.
     pub event: EventId,
-    /// What became of it; of one that was held and released, what became of it then.
+    /// The outcome. If the enforcement was held and then released, the outcome of the release.
     pub outcome: Outcome,
-    /// Why it is not acted on, where it was held.
+    /// If it was held, why another one was acted on instead.
     pub superseded: Option<SupersededBecause>,
     /// Its id.
     pub id: EnforcementId,
 }
 
-/// The way to an execution: the names on it, and which item or turn it is on each.
+/// The path to an execution: the names on it, and the item or turn at each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Way {
     /// The path.
     pub path: StepPath,
-    /// The items and turns on it, from outside, from 0.
+    /// The items and turns on the path, outermost first, from 0.
     pub items: Vec<u32>,
 }
 
@@ -188,7 +190,7 @@ impl History {
             (Fact::ReactionParked(fact), _) => {
                 self.put_aside.get_or_insert_with(|| fact.error.clone());
             }
-            // The rest says how things go on their way, or is of no case.
+            // All other facts are about progress, or do not concern cases.
             (_, _) => {}
         }
     }
@@ -199,22 +201,23 @@ impl History {
         }
     }
 
-    /// Gives an execution.
+    /// Returns an execution.
     pub fn execution(&self, id: ExecutionId) -> Option<&Execution> {
         self.executions.get(&id)
     }
 
-    /// Gives the executions that have not ended, and those whose end is unknown are none of them.
+    /// Returns the executions that have not ended. An indeterminate execution counts as ended.
     pub fn open(&self) -> impl Iterator<Item = (ExecutionId, &Execution)> {
         self.executions.iter().filter(|(_, execution)| execution.end.is_none()).map(|(id, execution)| (*id, execution))
     }
 
-    /// Gives what the rules decided, in its order.
+    /// Returns the decisions of the rules, in order.
     pub fn enforcements(&self) -> &[Enforcement] {
         &self.enforcements
     }
 
-    /// Gives the ways to the steps of an execution that were undone, in that order; one that was done for each of several once.
+    /// Returns the paths of the undone steps of an execution, in the order of their undoing. A step with
+    /// several items is listed once.
     pub fn undone(&self, of: ExecutionId) -> Vec<String> {
         let root = self.way(of).path.to_string();
         let is_below = |id: &&ExecutionId| {
@@ -230,23 +233,23 @@ impl History {
         paths
     }
 
-    /// Says whether an execution undoes a step.
+    /// Returns true if an execution undoes a step.
     pub fn undoes(&self, id: ExecutionId) -> bool {
         self.undone.contains(&id)
     }
 
-    /// Says whether an execution tells people of what they are asked.
+    /// Returns true if an execution notifies people of an inquiry.
     pub fn tells(&self, id: ExecutionId) -> bool {
         self.tell.contains(&id)
     }
 
-    /// Gives what the core could not work out: a bug.
+    /// Returns the error of a parked reaction, if there is one. It is an internal error.
     pub fn put_aside(&self) -> Option<&str> {
         self.put_aside.as_deref()
     }
 
-    /// Gives the steps of an execution by the ways to them, those of workflows within included. Where a step around one is done for each
-    /// of several, the last of them counts.
+    /// Returns the steps of an execution by their paths, including those of nested workflows. If an enclosing
+    /// step has several items, the last of them counts.
     pub fn steps_of(&self, id: ExecutionId) -> BTreeMap<String, &Step> {
         let mut found = BTreeMap::new();
         self.collect(id, "", &mut found);
@@ -264,7 +267,7 @@ impl History {
         }
     }
 
-    /// Gives the way to an execution.
+    /// Returns the path to an execution.
     pub fn way(&self, id: ExecutionId) -> Way {
         let mut names = Vec::new();
         let mut items = Vec::new();

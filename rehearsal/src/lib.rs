@@ -1,10 +1,12 @@
-//! Rehearsals: the core in memory, on a clock of its own, where what the world would do is said beforehand.
+//! Rehearsals: an in-memory core with its own clock, in which the behavior of the outside world is scripted.
 //!
-//! Read in this order: [`stage`] is the core with its clock; [`history`] is what became of what was asked; [`script`] are the mocks of
-//! a case, by which the world acts; [`rehearse`] runs a case and [`findings`] tells what is not as it expects. [`backtest`] tries a rule over
-//! events that have come, and [`replay`] folds an execution that is recorded once more.
+//! Read in this order: [`stage`] is the core with its clock; [`history`] holds the outcomes; [`script`] holds
+//! the mocks of a case, which play the outside world; [`rehearse`] runs a case, and [`findings`] lists the
+//! expectations that it does not meet. [`backtest`] runs a rule over past events, and [`replay`] folds a
+//! recorded execution once more.
 //!
-//! Nothing here starts a program, opens a connection, reads a file or looks at a clock: a rehearsal takes no longer than deciding does.
+//! Nothing here starts a program, opens a connection, reads a file or looks at a clock: a rehearsal takes
+//! only as long as computing the decisions.
 
 pub mod backtest;
 mod example;

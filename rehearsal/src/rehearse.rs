@@ -1,4 +1,4 @@
-//! Running a case: what it gives is given, what it mocks is mocked, and what follows is held against what it expects.
+//! Runs a case: sends its input, answers with its mocks, and compares the outcome with its expectations.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,21 +22,21 @@ use crate::script::Script;
 use crate::stage::{ErredRule, Stage};
 use crate::stuck::Stuck;
 
-/// What came of a case.
+/// The outcome of a case.
 #[derive(Clone, Debug)]
 pub struct Verdict {
-    /// What is not as it expects; nothing where it passes.
+    /// The expectations that are not met; empty if the case passes.
     pub findings: Vec<Finding>,
 }
 
 impl Verdict {
-    /// Says whether all is as the case expects.
+    /// Returns true if the outcome matches every expectation of the case.
     pub fn is_passed(&self) -> bool {
         self.findings.is_empty()
     }
 }
 
-/// The rehearsal of a pack's cases. Those with the same settings share a catalog.
+/// The rehearsal of a pack's cases. Cases with the same settings share a catalog.
 pub struct Rehearsal<'s> {
     suite: &'s Suite,
     catalogs: BTreeMap<String, Arc<Catalog>>,
@@ -95,7 +95,7 @@ fn play(suite: &Suite, catalog: Arc<Catalog>, case: &Case) -> Result<Vec<Finding
     Ok(findings)
 }
 
-/// Compares the vars that a case expects in the end with what they are then.
+/// Compares the final vars with those that the case expects.
 fn vars_after(stage: &Stage, case: &Case) -> Vec<Finding> {
     if case.vars_after.is_empty() {
         return Vec::new();
@@ -112,7 +112,7 @@ fn vars_after(stage: &Stage, case: &Case) -> Vec<Finding> {
     different.collect()
 }
 
-/// What a rule made of an event.
+/// A rule's decision on an event.
 enum Decision<'h> {
     Made(&'h Enforcement),
     Erred(&'h ErredRule),
@@ -135,7 +135,7 @@ impl Decision<'_> {
                 Outcome::Rejected { .. } => ExpectedOutcome::Rejected,
                 Outcome::Deduplicated { .. } => ExpectedOutcome::Deduplicated,
                 Outcome::Throttled => ExpectedOutcome::Throttled,
-                // A case ends when nothing is held.
+                // A case ends only when nothing is held, so this one was superseded.
                 Outcome::Held { .. } => ExpectedOutcome::Superseded,
             },
             Self::Erred(_) => ExpectedOutcome::Erred,
@@ -158,7 +158,8 @@ impl Decision<'_> {
     }
 }
 
-/// Holds all that rules made of events against what is expected: for each rule in their order, the rules in any.
+/// Compares all decisions of rules with the expected ones. The order matters within a rule, but not between
+/// rules.
 fn decided(stage: &Stage, events: &[GivenEvent], expect: &[ExpectedEnforcement], line: usize) -> Vec<Finding> {
     let made = stage.history().enforcements().iter().map(Decision::Made);
     let mut there: Vec<Decision<'_>> = made.chain(stage.erred().iter().map(Decision::Erred)).collect();
@@ -218,7 +219,7 @@ fn missing(stage: &Stage, events: &[GivenEvent], expected: &ExpectedEnforcement)
     Finding { line: expected.line, what, differences: vec![difference], hint: why_not(stage, events, &expected.rule) }
 }
 
-/// Says why a rule does not match any of the events: what of its condition is not so.
+/// Explains why a rule does not match any of the events: which parts of its condition are not met.
 fn why_not(stage: &Stage, events: &[GivenEvent], name: &RuleRef) -> Option<String> {
     let rule = stage.catalog().rules().get(name)?;
     if rule.mode == Mode::Disabled {

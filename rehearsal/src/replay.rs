@@ -1,8 +1,10 @@
-//! Replays: an execution that is recorded is folded once more, and what the core decides now is held against what it decided then.
+//! Replays: folds a recorded execution once more, and compares the core's decisions now with those recorded
+//! then.
 //!
-//! What came from outside is given to a core in memory as it came: how attempts ended, what people answered, which events came, which
-//! timers fired. All else the core works out anew, with the definitions of then or with others. Up to the first difference both had the
-//! same before them; what comes behind it only follows from it.
+//! An in-memory core receives everything that came from outside, as it came: how attempts ended, what people
+//! answered, which events arrived, which timers fired. The core computes everything else again, with the
+//! original definitions or with others. Until the first difference both have the same history; later
+//! differences only follow from it.
 
 mod begin;
 mod collect;
@@ -39,50 +41,50 @@ pub use self::divergence::{Divergence, TOLD_MAX, What};
 use self::world::World;
 use crate::backtest::Payloads;
 
-/// The most records of an execution and its steps that are replayed.
+/// The maximum number of records, of an execution and its steps, that are replayed.
 pub const RECORDS_MAX: usize = 200_000;
 
-/// What is recorded of an execution.
+/// The records of an execution.
 #[derive(Clone, Debug)]
 pub struct Recorded {
-    /// The execution: no step of another.
+    /// The execution. It is not a step of another one.
     pub execution: ExecutionId,
-    /// The records of it and its steps up to its end, with the events that they took, the steps of the clock, and what was owed meanwhile,
-    /// in the order of the log. Bodies are plain.
+    /// The records of it and its steps up to its end, in the order of the log, with the events that it
+    /// consumed, the steps of the clock, and the records of owed reactions. Bodies are decoded.
     pub records: Vec<Record>,
-    /// The event that a rule decided on, and the decision, where one led to it.
+    /// The event and the decision of the rule that led to it, if there was one.
     pub enforced: Option<Enforced>,
 }
 
 /// The decision of a rule that led to an execution.
 #[derive(Clone, Debug)]
 pub struct Enforced {
-    /// The event, its payload plain.
+    /// The event, with its payload decoded.
     pub event: Record,
     /// The decision.
     pub made: EnforcementMade,
 }
 
-/// By which definitions an execution is replayed.
+/// The definitions with which an execution is replayed.
 #[derive(Clone, Copy)]
 pub enum Definitions<'a> {
-    /// By those that it went by: each decision has to be the same.
+    /// The original ones: every decision must be the same.
     Recorded(&'a dyn Catalogs),
-    /// By others: it has to go the same way.
+    /// Others: the execution must take the same path.
     Other(&'a Arc<Catalog>),
 }
 
-/// How close a decision has to be to what was recorded.
+/// How close a decision must be to the recorded one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Closeness {
-    /// All of it is the same.
+    /// Everything is the same.
     Whole,
-    /// It goes the same way: which steps begin with what, and how they end.
+    /// The path is the same: which steps begin with which input, and how they end.
     Way,
 }
 
 impl Closeness {
-    /// Says whether a decision counts: a limit that is not reached changes no way.
+    /// Reports whether a decision is compared. A timeout that is not reached does not change the path.
     fn counts(self, decision: &Decision) -> bool {
         match (self, decision.aspect) {
             (Self::Way, Aspect::Timer(kind, _)) => kind == TimerKind::Retry,
@@ -95,7 +97,7 @@ impl Closeness {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Unreplayable {
-    /// It goes on.
+    /// It has not ended.
     #[error("it has not ended")]
     NotEnded,
     /// It is a step.
@@ -127,10 +129,11 @@ pub enum Unreplayable {
     TooLong(usize),
 }
 
-/// Replays an execution. Gives the differences of the first moment at which there are any; none where it goes as it went.
+/// Replays an execution. Returns the differences at the first moment that has any, or none if everything is
+/// the same.
 ///
 /// # Errors
-/// Where it has not ended, is a step, or something that it needs is not kept any more.
+/// If it has not ended, is a step, or needs something that is no longer kept.
 pub fn replay(recorded: &Recorded, definitions: Definitions<'_>, payloads: &dyn Payloads) -> Result<Vec<Divergence>, Unreplayable> {
     let (record, requested) = requested(recorded)?;
     if recorded.records.len() > RECORDS_MAX {
@@ -170,10 +173,11 @@ pub fn replay(recorded: &Recorded, definitions: Definitions<'_>, payloads: &dyn 
     }
 }
 
-/// Gives the vars that the execution may read: their last changes before it, and those up to its end, are to be among its records.
+/// Returns the vars that the execution may read. Its records must include their last changes before it and
+/// all changes up to its end.
 ///
 /// # Errors
-/// Where it reads `vars` as a whole, or is not there.
+/// If it reads `vars` as a whole, or is not there.
 pub fn vars_read(recorded: &Recorded, definitions: Definitions<'_>) -> Result<BTreeSet<VarName>, Unreplayable> {
     let (_, requested) = requested(recorded)?;
     let catalog = match definitions {
@@ -208,7 +212,8 @@ fn requested(recorded: &Recorded) -> Result<(&Record, &ExecutionRequested), Unre
     }
 }
 
-/// Gives where the node put off what follows from a record that it had made itself, or a part of what follows: here that follows at once.
+/// Returns the position of a record whose consequences the node deferred in part, or of a record that the
+/// node itself made and whose consequences it deferred. The replay does not defer these.
 fn put_off_within(recorded: &Recorded, stage: &Stage<'_>) -> Result<Option<Position>, Unreplayable> {
     for record in &recorded.records {
         let Fact::ReactionDeferred(deferred) = &record.fact else { continue };
@@ -221,7 +226,7 @@ fn put_off_within(recorded: &Recorded, stage: &Stage<'_>) -> Result<Option<Posit
     Ok(None)
 }
 
-/// Gives the resumptions that came to nothing: what follows was put off as a whole once more, in the same turn.
+/// Returns the resumptions without effect: the same turn deferred all consequences once more.
 fn put_off_again(records: &[Record]) -> BTreeSet<Position> {
     let mut resumed: BTreeMap<Position, &Record> = BTreeMap::new();
     let mut again = BTreeSet::new();
@@ -238,7 +243,8 @@ fn put_off_again(records: &[Record]) -> BTreeSet<Position> {
     again
 }
 
-/// Says whether somebody waited for a lock, or ended because of one: in a replay nobody else has any.
+/// Returns true if an execution waited for a lock or was ended because of one. In a replay no other execution
+/// holds any.
 fn depends_on_locks(records: &[Record]) -> bool {
     let mut claimants = BTreeSet::new();
     records.iter().any(|record| match &record.fact {
@@ -250,13 +256,13 @@ fn depends_on_locks(records: &[Record]) -> bool {
         }
         Fact::LockAwaited(_) => true,
         Fact::ExecutionCancelRequested(_) => record.actor == Actor::Engine && claimants.contains(&record.stream),
-        // A word of the engine's own says why it was not run.
+        // An error set by the engine itself is the reason why it did not run.
         Fact::ExecutionCancelled(fact) => fact.error.is_some() && claimants.contains(&record.stream),
         _ => false,
     })
 }
 
-/// Gives the execution whose attempt changed a var.
+/// Returns the execution whose attempt changed a var.
 fn changed_by(fact: &Fact) -> Option<ExecutionId> {
     match fact {
         Fact::VarSet(fact) => fact.execution,
@@ -265,7 +271,7 @@ fn changed_by(fact: &Fact) -> Option<ExecutionId> {
     }
 }
 
-/// Gives the change of a var that a record tells of.
+/// Returns the change of a var that a record describes.
 fn change_of(record: &Record) -> Result<Option<VarChange>, Unreplayable> {
     match (&record.fact, &record.body) {
         (Fact::VarSet(fact), Some(body)) if body.content.is_some() => {
@@ -281,10 +287,10 @@ fn ends(fact: &Fact) -> bool {
     matches!(fact, Fact::ExecutionSucceeded(_) | Fact::ExecutionFailed(_) | Fact::ExecutionTimedOut(_) | Fact::ExecutionCancelled(_))
 }
 
-/// The execution that waits, for what, and which of the kind.
+/// The waiting execution, the kind of timer, and its number within the kind.
 type TimerKey = (ExecutionId, TimerKind, u32);
 
-/// The core in memory, to which is given what came from outside.
+/// The in-memory core that receives what came from outside.
 struct Stage<'a> {
     sequencing: Sequencing,
     world: World<'a>,
@@ -292,17 +298,18 @@ struct Stage<'a> {
     recorded: Decided,
     would: Decided,
     root: ExecutionId,
-    /// The records whose consequences were put off as a whole: the turn was full, or what they needed was not at hand.
+    /// The records whose consequences were deferred as a whole, because the turn was full or something that
+    /// they needed was not available.
     put_off: BTreeSet<Position>,
-    /// Where those stand here.
+    /// The positions of those records in the replay.
     placed: BTreeMap<Position, Position>,
-    /// Those here of which what follows was worked out later.
+    /// The records of the replay whose consequences were computed later.
     worked_out: BTreeSet<Position>,
-    /// When each timer was due that is recorded, as it was set.
+    /// When each recorded timer was due, as it was set.
     dues: BTreeMap<TimerKey, Timestamp>,
-    /// When each is due that is set now, as it was set: before the clock stepped, if it did.
+    /// When each timer of the replay is due, as it was set, before any step of the clock.
     own_dues: BTreeMap<TimerKey, Timestamp>,
-    /// How much has come from outside.
+    /// How many inputs have come from outside.
     moment: usize,
     now: Timestamp,
     served: Option<Id>,
@@ -311,7 +318,7 @@ struct Stage<'a> {
 
 impl<'a> Stage<'a> {
     fn of(recorded: &Recorded, first: &Record, definitions: Definitions<'a>, payloads: &'a dyn Payloads) -> Self {
-        // No worker is free: attempts start when they started.
+        // No worker is free, so that attempts start only when they started originally.
         let settings = Settings { workers: 0, ..Settings::default() };
         Self {
             sequencing: Sequencing::new(Engine::new(first.log), Head::default(), Epoch(1)),
@@ -364,7 +371,7 @@ impl<'a> Stage<'a> {
                     }
                 }
                 Fact::TimerFired(_) => {
-                    // Those that fired together did so in one turn.
+                    // Timers that fired together did so in one turn.
                     let mut fired = vec![record];
                     let is_next = |next: &&Record| next.batch == record.batch && matches!(next.fact, Fact::TimerFired(_));
                     while let Some(next) = records.next_if(|next| is_next(next)) {
@@ -374,7 +381,8 @@ impl<'a> Stage<'a> {
                 }
                 _ => match self.input(record)? {
                     Some(Input::Report(id, attempt, outcome, body, mut vars)) => {
-                        // What it changed with its end was there before anything followed from that.
+                        // The vars that the attempt changed at its end were changed before anything followed
+                        // from that end.
                         let is_its = |next: &&Record| next.batch == record.batch && changed_by(&next.fact) == Some(id);
                         while let Some(next) = records.next_if(|next| is_its(next)) {
                             vars.extend(change_of(next)?);
@@ -390,7 +398,7 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Says whether a record came from outside, and how it is given.
+    /// Returns the input for a record that came from outside, or `None` for other records.
     fn input(&self, record: &Record) -> Result<Option<Input>, Unreplayable> {
         let whole = |body: &Option<Body>| match body {
             Some(body) if body.content.is_none() => Err(Unreplayable::BodyGone(record.position)),
@@ -399,7 +407,7 @@ impl<'a> Stage<'a> {
         let StreamId::Execution(id) = record.stream else {
             return Ok(match &record.fact {
                 Fact::EventReceived(fact) => {
-                    // The rules have judged it: here it is looked at by those who wait for it.
+                    // The rules have judged it already. Here it only reaches the executions that wait for it.
                     let unjudged = EventReceived { matched: 0, erred: 0, undecided: 0, again: Vec::new(), ..fact.clone() };
                     Some(Input::Draft(Draft { fact: unjudged.into(), body: whole(&record.body)?, ..draft_of(record) }))
                 }
@@ -434,14 +442,14 @@ impl<'a> Stage<'a> {
         }))
     }
 
-    /// Gives what came from outside to whom it is for; where there is nobody, nothing is done with it.
+    /// Passes an input from outside to its addressee. Without an addressee, nothing happens.
     fn give(&mut self, record: &Record, input: Input) -> Result<(), Unreplayable> {
         self.fire_own(record.time)?;
         self.now = record.time;
         self.moment += 1;
-        // It may be for somebody whose beginning is still owed.
+        // The beginning of its addressee may still be owed.
         while !self.has_taker(&input) {
-            // What the node starts by itself has started already.
+            // Executions that the node starts by itself have already started.
             let has_begun = matches!(&input, Input::Start(id, _) if self.sequencing.engine().executions().get(id).is_some());
             if has_begun || !self.serve()? {
                 return Ok(());
@@ -486,7 +494,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Fires the timers that fired together; those that are not set now are passed over.
+    /// Fires timers that fired together. Timers that are not set now are skipped.
     fn fire(&mut self, fired: &[&Record]) -> Result<(), Unreplayable> {
         let Some(last) = fired.last() else { return Ok(()) };
         self.fire_own(last.time)?;
@@ -501,14 +509,15 @@ impl<'a> Stage<'a> {
                 _ => false,
             };
             let drafts: Vec<Draft> = fired.iter().filter(|record| is_set(record)).map(|record| draft_of(record)).collect();
-            // It may be of somebody whose beginning is still owed.
+            // The beginning of a timer's owner may still be owed.
             if drafts.len() == fired.len() || !self.serve()? {
                 return if drafts.is_empty() { Ok(()) } else { self.fold(fired, drafts) };
             }
         }
     }
 
-    /// Fires the timers that are not among those that are recorded, or would have been due before those: nobody fired them then.
+    /// Fires the timers that are due and were not recorded, or are due earlier than recorded: nothing else
+    /// would fire them.
     fn fire_own(&mut self, until: Timestamp) -> Result<(), Unreplayable> {
         const LOOKED_AT_MAX: usize = 1_000;
         if !self.with_own_timers {
@@ -541,7 +550,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Folds what came from outside with these records, and what follows as far as it was not put off.
+    /// Folds drafts from outside, which these records recorded, and whatever follows unless it was deferred.
     fn fold(&mut self, came: &[&Record], drafts: Vec<Draft>) -> Result<(), Unreplayable> {
         let entropy = came.first().map(|record| u128::from(record.position.0)).unwrap_or_default();
         self.set_turn(came);
@@ -554,7 +563,7 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Notes where that stands here, from a place on, of which what follows was put off.
+    /// Notes the positions here, starting at `first`, of records whose consequences were deferred.
     fn place(&mut self, came: &[&Record], first: usize) {
         let here = self.records.get(first..).unwrap_or_default();
         for came in came.iter().filter(|came| self.put_off.contains(&came.position)) {
@@ -563,7 +572,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Has nothing follow at once where it was put off.
+    /// Prevents immediate consequences for records whose consequences were deferred.
     fn set_turn(&mut self, came: &[&Record]) {
         let is_put_off = came.iter().any(|record| self.put_off.contains(&record.position));
         self.world.settings.turn =
@@ -581,13 +590,13 @@ impl<'a> Stage<'a> {
                 self.place(&[record], first);
                 Ok(())
             }
-            // It cannot be done to what there is now: that differs already.
+            // The current state does not allow it, which is a difference that is found anyway.
             Offered::Refused(_) => Ok(()),
             Offered::Needs(bodies) => Err(gone(&bodies)),
         }
     }
 
-    /// Works out a piece of what is owed; says whether there was one.
+    /// Computes one owed reaction. Returns true if there was one.
     fn serve(&mut self) -> Result<bool, Unreplayable> {
         let Some(owed) = self.sequencing.next_owed(self.served) else { return Ok(false) };
         self.served = Some(owed.root);
@@ -595,7 +604,8 @@ impl<'a> Stage<'a> {
         Ok(true)
     }
 
-    /// Works out what follows from a record of which it was put off. Here it may be owed to nobody: what others made of it is not looked at.
+    /// Computes the deferred consequences of a record. Here they may not be owed at all, because consequences
+    /// for other executions are not replayed.
     fn serve_at(&mut self, of: Position) -> Result<(), Unreplayable> {
         match self.sequencing.engine().health().owed_at(of) {
             Some(owed) => self.work_out(owed),
@@ -607,7 +617,7 @@ impl<'a> Stage<'a> {
     fn work_out(&mut self, owed: Owed) -> Result<(), Unreplayable> {
         self.worked_out.insert(owed.of);
         self.set_turn(&[]);
-        // Positions have no gap.
+        // Positions have no gaps.
         let place = usize::try_from(owed.of.0).ok().and_then(|position| position.checked_sub(1));
         let record = place.and_then(|place| self.records.get(place)).cloned();
         let record = record.ok_or_else(|| Unreplayable::PutAside("what is owed is owed to a record that is not there".to_owned()))?;
@@ -637,23 +647,25 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// What came from outside, and for whom it is.
+/// Something that came from outside, with its addressee.
 enum Input {
-    /// For whom it concerns.
+    /// For everything that it concerns.
     Draft(Draft),
-    /// An execution got a worker.
+    /// A worker took an execution.
     Start(ExecutionId, Draft),
-    /// An attempt ended, and the other side asks to wait so many milliseconds before the next.
+    /// An attempt ended, possibly with a delay in milliseconds that the other side asks for before the next
+    /// attempt.
     Report(ExecutionId, AttemptId, (ReportOutcome, Option<u64>), Option<Body>, Vec<VarChange>),
     /// Something else happened to an attempt.
     Attempt(ExecutionId, AttemptId, Ask),
-    /// Somebody asked something of an execution.
+    /// A caller's command for an execution.
     Ask(ExecutionId, Ask),
-    /// Somebody answered.
+    /// An answer to an inquiry.
     Answer(ExecutionId, Draft),
 }
 
-/// Says whether a fact of a stream is the one that came: of one turn, but for timers, there is one of a kind.
+/// Returns true if a fact of a stream is the one that came. Within a turn there is one fact of each kind,
+/// except for timers.
 fn is_same(here: &Fact, came: &Fact) -> bool {
     match (here, came) {
         (Fact::TimerFired(here), Fact::TimerFired(came)) => (here.kind, here.number) == (came.kind, came.number),

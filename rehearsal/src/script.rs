@@ -1,4 +1,4 @@
-//! The mocks of a case, as what the world does.
+//! Plays the outside world with the mocks of a case.
 
 use std::collections::BTreeMap;
 
@@ -16,12 +16,12 @@ use crate::history::Way;
 use crate::stage::{Came, Cast, Said};
 use crate::stuck::Stuck;
 
-/// What the mocks of a case say.
+/// The mocks that apply to a case.
 #[derive(Clone, Copy, Debug)]
 pub struct Script<'c> {
     /// The mocks of the case.
     pub mocks: &'c BTreeMap<StepPath, Mocks>,
-    /// What actions give where the case says nothing.
+    /// The results of actions for which the case has no mock.
     pub actions: &'c BTreeMap<ActionRef, Value>,
 }
 
@@ -62,7 +62,7 @@ impl Cast for Script<'_> {
 }
 
 impl<'c> Script<'c> {
-    /// Picks the mock of an item or turn, and of an attempt or answer of it, from 0.
+    /// Picks the mock for an item or turn, and for its attempt or answer, counted from 0.
     fn pick(&self, way: &Way, mocks: &'c Mocks, nth: usize) -> Result<&'c Mock, Stuck> {
         let mut at = mocks;
         for index in way.items.iter().map(|item| *item as usize).chain([nth]) {

@@ -1,8 +1,8 @@
-//! The stage: the core in memory with a catalog in force and a clock of its own, which goes on to the next moment that something waits
-//! for as soon as nothing else is left to do.
+//! The stage: an in-memory core with a catalog in force and its own clock, which moves to the next moment
+//! that something waits for as soon as nothing else is left to do.
 //!
-//! What attempts come to, and what people answer, a [`Cast`] says. What a cast does not say, and does no harm, the stage does as a
-//! worker would: it gives back, waits and emits.
+//! A [`Cast`] decides how attempts end and what people answer. Where a cast says nothing and no harm is
+//! possible, the stage does what a worker would do: it returns values, waits and emits events.
 
 mod answerer;
 mod by_itself;
@@ -34,53 +34,53 @@ use serde_json::Value;
 use crate::history::{History, Way};
 use crate::stuck::Stuck;
 
-/// The most records of a rehearsal: what makes more does not come to an end.
+/// The maximum number of records of a rehearsal. One that makes more never ends.
 pub const RECORDS_MAX: usize = 200_000;
 
-/// Who asks, on a stage.
+/// The name of the caller on a stage.
 pub const ASKER: &str = "test";
 
-/// What the world does in a rehearsal.
+/// The outside world of a rehearsal.
 pub trait Cast {
-    /// Says what an attempt comes to; none where nothing is said of it.
+    /// Returns the outcome of an attempt, or `None` if the cast does not define it.
     ///
     /// # Errors
-    /// Where what is said cannot be.
+    /// If the defined outcome is impossible.
     fn attempt(&mut self, way: &Way, dispatch: &Dispatch) -> Result<Option<Came>, Stuck>;
 
-    /// Says what people answer, of which `given` have answered already.
+    /// Returns the answer of people, `given` of whom have answered already.
     ///
     /// # Errors
-    /// Where nothing is said, or what is said cannot be.
+    /// If no answer is defined, or the defined one is impossible.
     fn asked(&mut self, way: &Way, question: &Value, given: usize) -> Result<Said, Stuck>;
 
-    /// Says with which payload the event comes that a step waits for; none where it does not come in time.
+    /// Returns the payload of the event that a step waits for, or `None` if it does not come in time.
     ///
     /// # Errors
-    /// Where nothing is said.
+    /// If nothing is defined.
     fn awaited(&mut self, way: &Way, trigger: &str) -> Result<Option<Value>, Stuck>;
 }
 
-/// What an attempt comes to.
+/// The outcome of an attempt.
 #[derive(Clone, Debug)]
 pub enum Came {
-    /// It gives this.
+    /// It returns this.
     Result(Value),
     /// It fails.
     Failed(Failure),
 }
 
-/// What people say who are asked.
+/// The answer of the people who are asked.
 #[derive(Clone, Debug)]
 pub enum Said {
-    /// This, by somebody, or by whoever may.
+    /// An answer, by this person or by anyone who may answer.
     Answer {
-        /// What.
+        /// The answer.
         answer: Value,
-        /// Who.
+        /// The person.
         by: Option<String>,
     },
-    /// Nothing, until time is over.
+    /// No answer until the inquiry expires.
     Nothing,
 }
 
@@ -89,11 +89,11 @@ pub enum Said {
 pub struct ErredRule {
     /// The rule.
     pub rule: RuleRef,
-    /// Why.
+    /// The error.
     pub message: String,
 }
 
-/// What comes to an end later.
+/// An attempt that ends later.
 struct Pending {
     dispatch: Box<Dispatch>,
     outcome: Result<Value, Failure>,
@@ -105,12 +105,12 @@ pub struct Stage {
     catalog: Arc<Catalog>,
     history: History,
     erred: Vec<ErredRule>,
-    /// The events that the engine itself made: nobody has judged them before they were in the log.
+    /// The events that the engine itself made. They are judged only once they are in the log.
     own_events: BTreeMap<EventId, Vec<Position>>,
     begun: VecDeque<Box<Dispatch>>,
     stopped: BTreeSet<AttemptId>,
     pending: BTreeMap<(Timestamp, AttemptId), Pending>,
-    /// The inquiries that are to expire.
+    /// The inquiries that will expire.
     unanswered: BTreeSet<InquiryId>,
     /// The executions whose event does not come.
     in_vain: BTreeSet<ExecutionId>,
@@ -121,14 +121,14 @@ impl Stage {
     /// Sets the stage: an empty log in which the packs of a catalog of the first revision are installed.
     ///
     /// # Errors
-    /// Where the log does not take the packs.
+    /// If the log rejects the packs.
     pub fn set(catalog: Arc<Catalog>) -> Result<Self, Stuck> {
-        // Which queues the operator has is not known here: somebody works in each.
+        // The operator's queues are not known here, so every named queue has workers.
         let settings = Settings::default();
         let named = catalog.actions().values().map(|action| action.queue.clone()).filter(|queue| !queue.is_default());
         let settings = Settings { queues: named.map(|queue| (queue, settings.workers)).collect(), ..settings };
         let mut stage = Self {
-            // A schedule is due again and again: the clock here would go on for ever.
+            // A schedule is due again and again, so the clock would never stop.
             spec: Spec::default().with_catalog(Catalog::clone(&catalog).without_schedules()).with_settings(settings),
             catalog,
             history: History::default(),
@@ -153,21 +153,21 @@ impl Stage {
         Ok(stage)
     }
 
-    /// Gives what has become of all that was asked.
+    /// Returns the history so far.
     pub fn history(&self) -> &History {
         &self.history
     }
 
-    /// Gives a var a value.
+    /// Sets a var.
     ///
     /// # Errors
-    /// Where the log does not take it.
+    /// If the log rejects it.
     pub fn set_var(&mut self, name: &VarName, value: &Value) -> Result<(), Stuck> {
         let ask = Ask::SetVar { name: name.clone(), value: Body::json(value.to_string()), seen: SeenVar::Anyhow };
         self.ask(Actor::Operator, ask).map(|_| ())
     }
 
-    /// Gives the values of all vars.
+    /// Returns the values of all vars.
     pub fn vars(&self) -> Vec<(VarName, Document)> {
         let all = self.spec.engine().vars().iter();
         all.filter_map(|(name, value)| Some((name.clone(), Document::parse(self.body_at(value.at)?).ok()?))).collect()
@@ -178,25 +178,25 @@ impl Stage {
         record.body.as_ref()?.content.clone()
     }
 
-    /// Gives the rules that erred, in the order in which they did.
+    /// Returns the rules that erred, in order.
     pub fn erred(&self) -> &[ErredRule] {
         &self.erred
     }
 
-    /// Gives the catalog in force.
+    /// Returns the catalog in force.
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
     }
 
-    /// Gives the time.
+    /// Returns the current time.
     pub fn now(&self) -> Timestamp {
         self.spec.now()
     }
 
-    /// Takes an event in. Its payload need not be whole: who gives it has said what matters.
+    /// Receives an event. Its payload may be partial: the case contains the parts that matter.
     ///
     /// # Errors
-    /// Where there is no such trigger, or the log does not take it.
+    /// If there is no such trigger, or the log rejects the event.
     pub fn receive(&mut self, event: &GivenEvent) -> Result<EventId, Stuck> {
         let id = self.drawn_event();
         let payload = Document::from_value(&event.payload);
@@ -214,10 +214,10 @@ impl Stage {
         EventId(Id::root(self.now(), self.drawn))
     }
 
-    /// Asks for an action.
+    /// Requests an execution of an action.
     ///
     /// # Errors
-    /// Where there is no such action, or its parameters do not fit.
+    /// If there is no such action, or its parameters do not fit.
     pub fn request(&mut self, name: &ActionRef, with: &Value) -> Result<ExecutionId, Stuck> {
         let definition = self.catalog.actions().get(name).cloned().ok_or_else(|| Stuck::NoAction(name.clone()))?;
         let params = complete(&definition.parameters, with.clone()).map_err(|misfits| {
@@ -244,10 +244,10 @@ impl Stage {
         }
     }
 
-    /// Lets all that was asked go on, until nothing is left to do and nothing waits for a moment.
+    /// Runs everything that was requested, until nothing is left to do and nothing waits for a time.
     ///
     /// # Errors
-    /// Where the cast does not say what comes next, or it goes on without end.
+    /// If the cast does not define what comes next, or the run does not end.
     pub fn play(&mut self, cast: &mut impl Cast) -> Result<(), Stuck> {
         loop {
             if let Some(why) = self.history.put_aside() {
@@ -268,10 +268,10 @@ impl Stage {
         }
     }
 
-    /// Lets so much time pass; what flow control holds until then goes on.
+    /// Advances the clock and releases what flow control holds until then.
     ///
     /// # Errors
-    /// Where the log does not take it.
+    /// If the log rejects it.
     pub fn wait(&mut self, millis: u64) -> Result<(), Stuck> {
         let until = self.now().plus_millis(millis);
         while let Some(due) = self.next_let_go().filter(|due| *due <= until) {
@@ -281,10 +281,10 @@ impl Stage {
         Ok(())
     }
 
-    /// Lets time pass until flow control holds nothing any more.
+    /// Advances the clock until flow control holds nothing.
     ///
     /// # Errors
-    /// Where that does not come to an end.
+    /// If that never happens.
     pub fn let_go(&mut self) -> Result<(), Stuck> {
         while let Some(due) = self.next_let_go() {
             self.let_go_at(due)?;
@@ -300,14 +300,14 @@ impl Stage {
         self.ask(Actor::Engine, Ask::FireTimers).map(|_| ())
     }
 
-    /// Gives when the next of those goes on that flow control holds.
+    /// Returns when the next held enforcement is released.
     fn next_let_go(&self) -> Option<Timestamp> {
         let (flows, timers) = (self.spec.engine().flows(), self.spec.engine().timers());
         let held = flows.rules().flat_map(|(rule, _)| flows.held_for(rule));
         held.flat_map(|(id, _)| timers.of(TimerOwner::Enforcement(id))).map(|(_, due)| due).min()
     }
 
-    /// Lets time pass until the next moment that something waits for; says whether there is one.
+    /// Advances the clock to the next moment that something waits for. Returns true if there is one.
     fn go_on(&mut self) -> Result<bool, Stuck> {
         let ends = self.pending.keys().next().map(|(at, _)| *at);
         let fires = self.spec.engine().timers().next_due();
@@ -329,11 +329,11 @@ impl Stage {
             return self.report(&dispatch, Err(Failure::new(FailureKind::Cancelled, "its cancellation was requested")), None);
         }
         if self.history.undoes(dispatch.execution) {
-            // What it takes back never happened.
+            // The work that it reverses never happened.
             return self.report(&dispatch, Ok(Value::Null), None);
         }
         if self.history.tells(dispatch.execution) {
-            // There is nobody to be told.
+            // There is nobody to notify.
             return self.report(&dispatch, Ok(Value::Null), None);
         }
         let way = self.history.way(dispatch.execution);
@@ -392,14 +392,14 @@ impl Stage {
         .map(|_| ())
     }
 
-    /// Gives an inquiry that nobody was asked yet, or that more people must answer.
+    /// Returns an open inquiry that nobody has been asked yet, or that needs more answers.
     fn next_inquiry(&self) -> Option<(InquiryId, ExecutionId)> {
         let engine = self.spec.engine();
         let asking = self.history.open().filter_map(|(id, _)| Some((engine.inquiries().of(&id)?.0, id)));
         asking.into_iter().find(|(inquiry, _)| !self.unanswered.contains(inquiry))
     }
 
-    /// Gives an execution that waits for an event, and for how long.
+    /// Returns an execution that waits for an event, with its time limit.
     fn next_wait(&self) -> Option<(ExecutionId, Option<u64>)> {
         let executions = self.spec.engine().executions();
         let waits = self.history.open().filter_map(|(id, _)| match executions.get(&id)? {
@@ -409,7 +409,7 @@ impl Stage {
         waits.into_iter().find(|(id, _)| !self.in_vain.contains(id))
     }
 
-    /// Sends the event that an execution waits for, as the cast says it.
+    /// Sends the event that an execution waits for, as the cast defines it.
     fn send(&mut self, id: ExecutionId, expires_millis: Option<u64>, cast: &mut impl Cast) -> Result<(), Stuck> {
         let way = self.history.way(id);
         let params = self.history.execution(id).map(|execution| execution.params.clone()).unwrap_or_default();
@@ -488,7 +488,7 @@ impl Stage {
         ObservedEvent::judged(&view, judgement)
     }
 
-    /// Asks something of the core, with all that follows at once.
+    /// Runs a command in the core, with everything that follows from it at once.
     fn ask(&mut self, actor: Actor, ask: Ask) -> Result<Answer, Stuck> {
         let outcome = self.spec.turn(Command { actor, trace: None, ask });
         let told = outcome.told().clone();
@@ -501,7 +501,7 @@ impl Stage {
         told.map_err(|refusal| Stuck::Refused(refusal.to_string()))
     }
 
-    /// Notes that a rule erred as it did first at a position.
+    /// Notes that a rule erred with the error that was first recorded at a position.
     fn erred_at(&mut self, first: Position) {
         let record = self.spec.records().iter().find(|record| record.position == first);
         if let Some(Fact::RuleErred(fact)) = record.map(|record| &record.fact) {
@@ -518,7 +518,7 @@ impl Stage {
                     fact.again.iter().for_each(|first| self.erred_at(*first));
                 }
                 (Fact::RuleErred(fact), _) if self.own_events.contains_key(&fact.event) => self.erred_at(record.position),
-                // Those that are known from the event on are counted there.
+                // Errors that are listed in the event itself were counted there.
                 (Fact::RuleErrorsCounted(fact), _)
                     if self.own_events.get(&fact.event).is_some_and(|again| !again.contains(&fact.error)) =>
                 {
@@ -539,7 +539,7 @@ impl Stage {
         }
     }
 
-    /// An attempt is asked to stop: one that was to end later ends now.
+    /// Asks an attempt to stop. If it was pending, it ends now.
     fn stop(&mut self, attempt: AttemptId) {
         self.stopped.insert(attempt);
         let key = self.pending.keys().find(|(_, pending)| *pending == attempt).copied();

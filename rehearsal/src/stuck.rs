@@ -1,21 +1,21 @@
-//! Why a rehearsal cannot go on.
+//! Why a rehearsal cannot continue.
 
 use ensue_engine::names::{ActionRef, TriggerRef};
 use ensue_packs::cases::StepPath;
 use thiserror::Error;
 
-/// Why a rehearsal cannot go on; each says what to do.
+/// Why a rehearsal cannot continue. Each message says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Stuck {
-    /// Nobody said what comes of an attempt.
+    /// No mock defines the outcome of an attempt.
     #[error("`{path}` would run `{action}`, which has no mock here")]
     NoMock {
         /// The step.
         path: StepPath,
-        /// What it runs.
+        /// The action that it runs.
         action: ActionRef,
-        /// A result in the shape that it declares, as JSON.
+        /// An example of the declared result, as JSON.
         like: String,
     },
     /// Nobody said what people answer.
@@ -23,7 +23,7 @@ pub enum Stuck {
     NoAnswer {
         /// The step.
         path: StepPath,
-        /// An answer in the shape that is asked for, as JSON.
+        /// An example of an answer in the requested shape, as JSON.
         like: String,
     },
     /// Nobody said which event comes.
@@ -40,14 +40,14 @@ pub enum Stuck {
         /// The step.
         path: StepPath,
     },
-    /// There are fewer mocks than it takes.
+    /// There are fewer mocks than needed.
     #[error("the mocks of `{path}` are {has}, and this would be number {number}")]
     MocksOver {
         /// The step.
         path: StepPath,
         /// How many there are.
         has: usize,
-        /// Which one is wanted, from 1.
+        /// The number of the missing one, from 1.
         number: usize,
     },
     /// An answer cannot be given.
@@ -55,7 +55,7 @@ pub enum Stuck {
     AnswerRefused {
         /// The step.
         path: StepPath,
-        /// Why.
+        /// The reason.
         why: String,
     },
     /// It was to expire, and never does.
@@ -70,7 +70,7 @@ pub enum Stuck {
     /// There is no such trigger.
     #[error("there is no trigger `{0}`")]
     NoTrigger(TriggerRef),
-    /// Something was asked for that is not allowed.
+    /// The core rejected a command.
     #[error("it is refused: {0}")]
     Refused(String),
     /// It goes on and on.
@@ -79,13 +79,13 @@ pub enum Stuck {
     /// The core put something aside: a bug.
     #[error("the next records could not be computed: {0}")]
     PutAside(String),
-    /// The catalog cannot be built: a bug.
+    /// The catalog cannot be built, which is an internal error.
     #[error("the catalog cannot be built: {0}")]
     NoCatalog(String),
 }
 
 impl Stuck {
-    /// Says what helps, where that is known.
+    /// Returns a suggestion, if there is one.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoMock { path, like, .. } => Some(format!("add a mock with its result:\nmocks:\n  {path}: {{ result: {like} }}")),

@@ -1,4 +1,4 @@
-//! A rule that is tried over what came comes to what it came to, whatever its flow control is.
+//! Tests that a backtest over past events gives the outcome that the rule had, with any flow control.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -41,15 +41,15 @@ fn rule(flow: &str) -> String {
     )
 }
 
-/// An event that comes: after how many seconds, from which host, with which load.
+/// An incoming event: the delay in seconds, the host, the load.
 type Coming = (u64, u8, i64);
 
-/// A log in memory into which events come, and their payloads.
+/// An in-memory log that receives events, with their payloads.
 struct Past {
     spec: Spec,
     catalog: Catalog,
     events: Vec<(Position, EventId, Timestamp, Document)>,
-    /// The values that the var `least` was given, each with how many events came before.
+    /// The values of the var `least`, each with the number of events before it.
     least: Vec<(usize, i64)>,
 }
 

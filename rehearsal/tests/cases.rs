@@ -1,4 +1,5 @@
-//! What cases expect is held against what the engine does; nothing is really done, and no time passes.
+//! Tests that expectations of cases are compared with what the engine does, without real work and without
+//! real time.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Flow control in cases: time passes between events, and until nothing is held.
+//! Tests flow control in cases: time passes between events, and until nothing is held.
 
 use crate::support::{run, told};
 

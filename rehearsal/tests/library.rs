@@ -1,4 +1,4 @@
-//! The library's own tests pass.
+//! Tests that the library's own tests pass.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Rehearsals: cases of small packs, and those of the library.
+//! Tests of rehearsals: cases of small packs, and those of the library.
 
 #![allow(clippy::unwrap_used, reason = "what a test needs and does not get fails it")]
 

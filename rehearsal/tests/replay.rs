@@ -1,9 +1,9 @@
-//! Replays: whatever happens to executions, each goes as it went when it is folded once more; and by another version of their pack the
-//! first step that goes another way is named.
+//! Tests replays: any execution that is folded once more has the same history, and with another version of
+//! its pack, the first step that differs is named.
 
 #![allow(clippy::unwrap_used, reason = "what a test needs and does not get fails it")]
 
-/// What scenarios of the core are made of: these executions are the core's own.
+/// The scenario generator of the core, so that these executions are the core's own.
 #[allow(dead_code, unused_imports, reason = "the core's own tests use the rest")]
 #[path = "../../engine/tests/support"]
 mod support {
@@ -41,7 +41,7 @@ use crate::support::site::{received, report_changing, set_var};
 use crate::support::workflow::{awaits, does, expression};
 use crate::support::{Pieces, Site, cancel};
 
-/// The catalogs of a site: whatever revision is asked for, it is made of the same pieces.
+/// The catalogs of a site. Every revision has the same pieces.
 struct Made<'a>(&'a Pieces);
 
 impl Catalogs for Made<'_> {
@@ -59,7 +59,7 @@ impl Payloads for Log {
     }
 }
 
-/// Gives what is recorded of the executions that are no steps: those that have ended, and those that have not.
+/// Returns the records of the executions that are not steps, both ended and open.
 fn collected(records: &[Record]) -> Vec<Recorded> {
     let whole = records.iter().filter_map(|record| match (&record.fact, &record.stream) {
         (Fact::ExecutionRequested(fact), StreamId::Execution(id)) if fact.part_of.is_none() => Some(*id),
@@ -77,7 +77,7 @@ fn collected(records: &[Record]) -> Vec<Recorded> {
     all
 }
 
-/// Puts the changes of the vars among the records that the execution may read.
+/// Inserts the changes of the vars that the execution may read into its records.
 fn with_vars(mut recorded: Recorded, definitions: Definitions<'_>, records: &[Record]) -> Recorded {
     let Ok(names) = vars_read(&recorded, definitions) else { return recorded };
     let changes = records.iter().filter(|record| match &record.fact {
@@ -113,7 +113,7 @@ proptest! {
             let recorded = with_vars(recorded, Definitions::Recorded(&catalogs), records);
             match replay(&recorded, Definitions::Recorded(&catalogs), &log) {
                 Ok(differences) => prop_assert_eq!(differences, vec![], "{}", recorded.execution),
-                // Somebody broke the catalogs on its way.
+                // The scenario broke the catalogs on the way.
                 Err(Unreplayable::NotEnded | Unreplayable::PutAside(_) | Unreplayable::PutOff(_) | Unreplayable::Locked) => {}
                 Err(error) => prop_assert!(false, "{}: {error}", recorded.execution),
             }
@@ -139,7 +139,7 @@ proptest! {
     }
 }
 
-/// Three steps, one after the other; the last one is done for each of a list.
+/// Three steps, one after the other; the last one runs for each item of a list.
 fn shipping(second: &str, with: &Value, list: &str) -> Pieces {
     Pieces::default().action("demo.ask").action("demo.build").action("demo.back").workflow(
         "demo.flow",
@@ -225,7 +225,7 @@ fn an_action_that_is_gone_is_named() {
     assert_eq!(found, [difference("", What::Request, "", (json!("run demo.flow"), json!("there is no action `demo.flow`")))]);
 }
 
-/// One step after the other, of which the second reads what the first has set.
+/// Two steps, one after the other: the second reads what the first has set.
 fn counting(reads: &str) -> Pieces {
     Pieces::default().action("demo.ask").workflow(
         "demo.flow",
@@ -259,7 +259,7 @@ fn what_reads_vars_goes_by_those_of_then_and_another_is_named() {
     assert_eq!(vars_read(&recorded, Definitions::Other(&whole)), Err(Unreplayable::ReadsVars));
 }
 
-/// A workflow that waits for an event with the value of a var, and a rule that listens as well.
+/// A workflow that waits for an event with the value of a var, and a rule that listens to the same trigger.
 fn waiting() -> Pieces {
     let wait = Wait {
         trigger: "demo.ping".parse().unwrap(),

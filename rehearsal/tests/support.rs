@@ -1,4 +1,4 @@
-//! Small packs, and what came of their cases.
+//! Small packs, and the verdicts on their cases.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,7 +10,7 @@ const PACK: (&str, &str) = ("pack.yaml", "name: demo\nversion: 1.0.0\nconfig: { 
 const PING: (&str, &str) = ("triggers/ping.yaml", "payload: { host: string, load: 'number?' }\n");
 const MADE: (&str, &str) = ("actions/made.yaml", "parameters: { name: 'string = \"\"' }\nrun: { shell: { script: make } }\n");
 
-/// Runs the cases of a pack of these files, its tests among them.
+/// Runs the cases of a pack made of these files, including its tests.
 #[track_caller]
 pub(crate) fn run(files: &[(&str, &str)], cases: &str) -> Vec<Verdict> {
     let mut all: BTreeMap<&str, String> = [PACK, PING, MADE].iter().map(|(path, text)| (*path, (*text).to_owned())).collect();
@@ -26,7 +26,7 @@ pub(crate) fn run(files: &[(&str, &str)], cases: &str) -> Vec<Verdict> {
     suite.cases.iter().map(|case| rehearsal.run(case)).collect()
 }
 
-/// Runs one case of an action of these steps.
+/// Runs one case of an action with these steps.
 #[track_caller]
 pub(crate) fn run_steps(steps: &str, case: &str) -> Verdict {
     let flow = format!("parameters: {{ list: '[string] = []' }}\nrun:\n  workflow:\n    steps:\n{}", indented(steps, 6));
@@ -38,7 +38,7 @@ fn indented(text: &str, spaces: usize) -> String {
     text.lines().map(|line| format!("{}{line}\n", " ".repeat(spaces))).collect()
 }
 
-/// What is not as a case expects, as lines.
+/// Returns the findings as lines.
 pub(crate) fn told(verdict: &Verdict) -> String {
     let mut text = String::new();
     for finding in &verdict.findings {

@@ -1,7 +1,7 @@
-//! Sensors: they turn what happens outside into events, checked and unforged.
+//! Sensors: they turn authenticated input from outside into events.
 //!
-//! [`webhook`] makes events of deliveries, [`signatures`] proves who sent them. Nothing here opens a socket, reads a clock or
-//! looks up a key: what is needed comes in as an argument.
+//! [`webhook`] makes events of deliveries, and [`signatures`] checks their senders. Nothing here opens a
+//! socket, reads a clock or looks up a key: everything needed is passed as an argument.
 
 pub mod signatures;
 pub mod webhook;

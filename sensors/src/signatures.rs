@@ -1,6 +1,7 @@
-//! Signatures of deliveries: a MAC over the raw body, made and checked.
+//! Signatures of deliveries: creates and checks a MAC over the raw body.
 //!
-//! It reads the body as bytes and nothing else; whatever is not exactly one well-formed signature under a real key is refused.
+//! The body is treated as bytes only. Anything but exactly one well-formed signature under a real key is
+//! rejected.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,10 +15,10 @@ pub use ensue_engine::catalog::KEY_BYTES_MIN;
 
 /// The header in which GitHub sends its signature.
 const GITHUB_HEADER: &str = "x-hub-signature-256";
-/// What GitHub writes before the digits.
+/// GitHub's prefix of the digits.
 const GITHUB_PREFIX: &str = "sha256=";
 
-/// Why a delivery does not prove who sent it.
+/// Why a delivery does not prove its sender.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SignatureRefusal {
@@ -33,7 +34,7 @@ pub enum SignatureRefusal {
         /// Its length.
         bytes: usize,
     },
-    /// The header is not there.
+    /// The header is missing.
     #[error("the header `{header}` is missing")]
     Missing {
         /// The header, in lower case.
@@ -44,7 +45,7 @@ pub enum SignatureRefusal {
     Repeated {
         /// The header, in lower case.
         header: String,
-        /// How often.
+        /// The number of repetitions.
         times: usize,
     },
     /// The header does not hold a signature.
@@ -52,7 +53,7 @@ pub enum SignatureRefusal {
     Malformed {
         /// The header, in lower case.
         header: String,
-        /// The form.
+        /// The expected form.
         form: String,
     },
     /// The signature is not that of this body under this key.
@@ -63,11 +64,11 @@ pub enum SignatureRefusal {
     },
 }
 
-/// Checks that who sent `body` holds `key`. `headers` have their names in lower case.
+/// Checks that the sender of `body` has `key`. The names of `headers` must be in lower case.
 ///
 /// # Errors
-/// Says what is missing or wrong. Without a usable key every delivery is refused. Comparing takes the same time whichever
-/// byte differs.
+/// Returns what is missing or wrong. Without a usable key every delivery is rejected. The comparison takes
+/// the same time whichever byte differs.
 pub fn check(verify: &Verify, headers: &[(String, String)], body: &[u8], key: Option<&Secret>) -> Result<(), SignatureRefusal> {
     match Scheme::of(verify) {
         None => Ok(()),
@@ -83,10 +84,11 @@ pub fn check(verify: &Verify, headers: &[(String, String)], body: &[u8], key: Op
     }
 }
 
-/// Makes the header, name and value, that lets `body` pass [`check`]; none where deliveries prove nothing.
+/// Returns the header, name and value, with which `body` passes [`check`], or `None` if the sensor does not
+/// verify deliveries.
 ///
 /// # Errors
-/// A key that is too short or not there signs nothing.
+/// If the key is missing or too short.
 pub fn sign(verify: &Verify, body: &[u8], key: Option<&Secret>) -> Result<Option<(String, String)>, SignatureRefusal> {
     match Scheme::of(verify) {
         None => Ok(None),
@@ -97,7 +99,7 @@ pub fn sign(verify: &Verify, body: &[u8], key: Option<&Secret>) -> Result<Option
     }
 }
 
-/// How a signature is made and written: what all schemes come down to.
+/// How a signature is computed and written: the common form of all schemes.
 struct Scheme<'v> {
     header: &'v str,
     algorithm: HmacAlgorithm,
@@ -129,7 +131,7 @@ impl<'v> Scheme<'v> {
         format!("{}{text}", self.prefix)
     }
 
-    /// Takes only the one spelling that [`Self::encode`] writes: a signature has no second name.
+    /// Accepts only the exact spelling that [`Self::encode`] writes, so that a signature has only one form.
     fn decode(&self, text: &str) -> Result<Vec<u8>, SignatureRefusal> {
         let mac = text.strip_prefix(self.prefix).and_then(|text| match self.encoding {
             SignatureEncoding::Hex => hex::decode(text).ok(),

@@ -1,6 +1,6 @@
-//! Deliveries at webhooks: proof first, then the body, then the events that it makes.
+//! Turns deliveries at webhooks into events: checks the proof first, then the body, then renders the events.
 //!
-//! It does not know what a trigger's schema says, which rules listen, or whether a dedupe key was seen: the node asks those.
+//! It does not know schemas of triggers, rules, or which dedupe keys were seen: the node checks those.
 
 use bytes::Bytes;
 use ensue_engine::catalog::{Emit, Sensor, Verify};
@@ -13,12 +13,12 @@ use thiserror::Error;
 
 use crate::signatures::{self, KEY_BYTES_MIN, SignatureRefusal};
 
-/// The most steps that all expressions of one delivery may take together.
+/// The maximum number of steps for all expressions of one delivery together.
 pub const DELIVERY_STEPS_MAX: u64 = 1_000_000;
-/// The most bytes of a dedupe key.
+/// The maximum size of a dedupe key, in bytes.
 pub const DEDUPE_BYTES_MAX: usize = 1024;
 
-/// The most bytes, as JSON, of headers and query that are kept of a delivery beside its body.
+/// The maximum size of the headers and query that are kept with a delivery's body, in bytes of JSON.
 pub const KEPT_BYTES_MAX: usize = 8 * 1024;
 
 /// An event that a delivery makes.
@@ -26,13 +26,15 @@ pub const KEPT_BYTES_MAX: usize = 8 * 1024;
 pub struct Emitted {
     /// Its trigger.
     pub trigger: TriggerRef,
-    /// Its payload: the body byte for byte, parsed once and shared by all events of the delivery, where the sensor makes none.
+    /// Its payload. If the sensor has no payload template, it is the body byte for byte, parsed once and
+    /// shared by all events of the delivery.
     pub payload: Document,
-    /// The key under which it is accepted once; none where the sensor has none or the delivery lacks what it is made of.
+    /// The key under which it is accepted once. `None` if the sensor has none, or the delivery lacks the
+    /// field that it is taken from.
     pub dedupe: Option<String>,
 }
 
-/// Why a delivery makes no events. Either all that fit are made, or none.
+/// Why a delivery makes no events. A delivery makes all its events or none.
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum HookRefusal {
@@ -43,7 +45,7 @@ pub enum HookRefusal {
         sensor: SensorRef,
         /// Its key.
         key: Option<KeyRef>,
-        /// What is wrong with the key.
+        /// The problem with the key.
         why: SignatureRefusal,
     },
     /// The delivery does not prove who sent it.
@@ -52,7 +54,7 @@ pub enum HookRefusal {
     /// The body is not said to be JSON.
     #[error("the delivery is {given}, but this hook accepts `application/json`")]
     NotJsonType {
-        /// What it is said to be.
+        /// The declared type.
         given: String,
     },
     /// The body is not JSON.
@@ -63,16 +65,16 @@ pub enum HookRefusal {
     EmitErred {
         /// The sensor.
         sensor: SensorRef,
-        /// Which of its emits, from 0.
+        /// The index of the emit, from 0.
         index: usize,
         /// The trigger.
         trigger: TriggerRef,
-        /// Which field of it.
+        /// The field of the emit.
         part: EmitPart,
-        /// Why.
+        /// The error.
         why: String,
     },
-    /// The sensor's expressions took too long together.
+    /// The sensor's expressions took too many steps together.
     #[error("the expressions of the sensor `{sensor}` take more than {DELIVERY_STEPS_MAX} steps on this delivery")]
     TooManySteps {
         /// The sensor.
@@ -80,12 +82,12 @@ pub enum HookRefusal {
     },
 }
 
-/// A field of an emit that is an expression.
+/// A field of an emit that holds an expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EmitPart {
-    /// Whether it fits.
+    /// Its condition.
     When,
-    /// Its key.
+    /// Its dedupe key.
     Dedupe,
     /// Its payload.
     Payload,
@@ -101,17 +103,17 @@ impl std::fmt::Display for EmitPart {
     }
 }
 
-/// How far a delivery came before it was refused.
+/// How far a delivery came before it was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Who sent it was not proven: whatever it says may be anybody's.
+    /// The sender was not proven, so the content may be anybody's.
     Proof,
-    /// It passed what the hook demands as proof; what it holds is the sender's, and worth keeping.
+    /// The delivery passed the hook's check, so its content is the sender's and worth keeping.
     Content,
 }
 
 impl HookRefusal {
-    /// Says how far the delivery came.
+    /// Returns how far the delivery came.
     pub fn stage(&self) -> Stage {
         match self {
             Self::Unusable { .. } | Self::Unproven(_) => Stage::Proof,
@@ -119,7 +121,7 @@ impl HookRefusal {
         }
     }
 
-    /// Gives the trigger whose event could not be made, where it is one trigger's.
+    /// Returns the trigger whose event could not be made, if the error concerns a single trigger.
     pub fn trigger(&self) -> Option<&TriggerRef> {
         match self {
             Self::EmitErred { trigger, .. } => Some(trigger),
@@ -165,22 +167,23 @@ impl Explain for HookRefusal {
     }
 }
 
-/// Makes the events of a delivery: each emit of the sensor that fits makes one, in their order; none may fit.
+/// Makes the events of a delivery: one for each emit of the sensor whose condition holds, in order. There may
+/// be none.
 ///
 /// `key` is the value of the key that the sensor's `verify` names.
 ///
 /// # Errors
-/// The proof is checked before anything of the delivery is read; then the first thing that is wrong is told, and no event
-/// is made.
+/// The proof is checked before anything else in the delivery is read. Then the first problem is reported, and
+/// no event is made.
 pub fn receive(sensor: &Sensor, request: &HookRequest, key: Option<&Secret>) -> Result<Vec<Emitted>, HookRefusal> {
     prove(sensor, request, key)?;
     events_of(sensor, request)
 }
 
-/// Makes the events of a delivery that was proven before: nothing is asked of its proof any more.
+/// Makes the events of a delivery that was proven before, without checking the proof again.
 ///
 /// # Errors
-/// The first thing that is wrong with what it holds is told, and no event is made.
+/// Reports the first problem in the content, and no event is made.
 pub fn events_of(sensor: &Sensor, request: &HookRequest) -> Result<Vec<Emitted>, HookRefusal> {
     demand_json_type(&request.headers)?;
     let body = Document::parse(request.body.clone()).map_err(HookRefusal::NotJson)?;
@@ -198,9 +201,10 @@ pub fn events_of(sensor: &Sensor, request: &HookRequest) -> Result<Vec<Emitted>,
     Ok(made)
 }
 
-/// Gives what of a delivery is kept beside its body, so that the same events can be made of it later: the headers that expressions may see, but
-/// not the proof, how the body is said to be, and the query, where the sensor's expressions read it. None where that is more than
-/// [`KEPT_BYTES_MAX`], or where the query that they read may hold a secret.
+/// Returns the parts of a delivery that are kept with its body, so that the same events can be made later:
+/// the headers that expressions may see, without the proof; the content encoding; and the query, if the
+/// sensor's expressions read it. Returns `None` if that is more than [`KEPT_BYTES_MAX`], or if the query that
+/// they read may hold a secret.
 pub fn kept(sensor: &Sensor, request: &HookRequest) -> Option<DeliveredWith> {
     let proof = match sensor.source.webhook() {
         Some(Verify::Hmac(hmac)) => Some(hmac.header.to_ascii_lowercase()),
@@ -227,21 +231,21 @@ fn reads_query(sensor: &Sensor) -> bool {
     sensor.emits.iter().any(in_emit)
 }
 
-/// What the sender of a delivery says: enough to make one as the sender would.
+/// The content of a delivery, enough to compose it as its sender would.
 #[derive(Clone, Debug)]
 pub struct Outgoing<'a> {
-    /// What happened, in the sender's word: `push`; empty for a sender that does not say it in a header.
+    /// The sender's name for what happened: `push`. Empty for a sender that does not put it in a header.
     pub event: &'a str,
     /// The id of the delivery.
     pub delivery: &'a str,
-    /// The raw body, JSON.
+    /// The raw JSON body.
     pub body: Bytes,
 }
 
-/// Makes the delivery that the sensor's sender would make, signed with `key`: for trying a hook out.
+/// Composes a delivery as the sensor's sender would, signed with `key`, to try out a hook.
 ///
 /// # Errors
-/// A key that is not set or too short signs nothing.
+/// If the key is not set or too short.
 pub fn compose(sensor: &Sensor, outgoing: Outgoing<'_>, key: Option<&Secret>) -> Result<HookRequest, SignatureRefusal> {
     let verify = sensor.source.webhook().ok_or(SignatureRefusal::NoDeliveries)?;
     let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
@@ -277,7 +281,7 @@ fn prove(sensor: &Sensor, request: &HookRequest, key: Option<&Secret>) -> Result
     })
 }
 
-/// A body is read as what its sender says it is, and never guessed; what is compressed is not unpacked.
+/// Demands a declared JSON type. The type is never guessed, and compressed bodies are not unpacked.
 fn demand_json_type(headers: &[(String, String)]) -> Result<(), HookRefusal> {
     let all = |wanted: &'static str| headers.iter().filter(move |(name, _)| name == wanted).map(|(_, value)| value.as_str());
     let refuse = |given: String| Err(HookRefusal::NotJsonType { given });
@@ -300,7 +304,7 @@ fn is_json(content_type: &str) -> bool {
     is_json && parts.all(is_utf8_at_most)
 }
 
-/// JSON is UTF-8 (RFC 8259 §8.1); a sender that claims another charset sends something else. Other parameters say nothing.
+/// Rejects charsets other than UTF-8, because JSON is UTF-8 (RFC 8259 §8.1). Other parameters are ignored.
 fn is_utf8_at_most(parameter: &str) -> bool {
     match parameter.split_once('=') {
         Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8"),
@@ -312,11 +316,12 @@ fn brief(text: &str) -> String {
     text.chars().filter(|character| !character.is_control()).take(80).collect()
 }
 
-/// Headers that a sensor's expressions may see: what senders say about a delivery …
+/// Headers that a sensor's expressions may see, by name: those with which senders describe a delivery.
 const SHOWN_NAMES: &[&str] = &["content-type", "user-agent", "date", "idempotency-key"];
-/// … also by what their names begin with …
+/// Headers that a sensor's expressions may see, by prefix.
 const SHOWN_PREFIXES: &[&str] = &["x-", "ce-", "webhook-"];
-/// … but not what way stations add, and not what opens doors: it would end up in events for all to read.
+/// Headers added by proxies, and headers that may hold credentials: they are hidden, because events can be
+/// read by all.
 const HIDDEN_PREFIXES: &[&str] = &["x-forwarded-", "x-real-", "x-original-", "x-envoy-", "x-amzn-", "x-csrf", "x-xsrf"];
 const HIDDEN_WORDS: &[&str] = &["token", "secret", "auth", "cookie", "password", "session", "api-key", "apikey"];
 
@@ -326,12 +331,13 @@ fn is_shown(name: &str) -> bool {
         && !opens_doors(name)
 }
 
-/// Says whether what has this name may well be a secret.
+/// Returns true if a value with this name may be a secret.
 fn opens_doors(name: &str) -> bool {
     HIDDEN_WORDS.iter().any(|word| name.contains(word))
 }
 
-/// The headers that expressions see; the values of a repeated one are joined with `, ` (RFC 9110 §5.3).
+/// Returns the headers that expressions see. The values of a repeated one are joined with `, ` (RFC 9110
+/// §5.3).
 fn shown_headers(headers: &[(String, String)]) -> Vec<(&str, String)> {
     let mut shown: Vec<(&str, String)> = Vec::new();
     for (name, value) in headers.iter().filter(|(name, _)| is_shown(name)) {
@@ -346,7 +352,7 @@ fn shown_headers(headers: &[(String, String)]) -> Vec<(&str, String)> {
     shown
 }
 
-/// One delivery on its way to events.
+/// The state of turning one delivery into events.
 struct Making<'a> {
     sensor: &'a Sensor,
     body: &'a Document,
@@ -355,7 +361,7 @@ struct Making<'a> {
 }
 
 impl<'a> Making<'a> {
-    /// The event of one emit, if it fits.
+    /// Returns the event of one emit, if its condition holds.
     fn event_of(&mut self, index: usize, emit: &'a Emit) -> Result<Option<Emitted>, HookRefusal> {
         let erred = |part: EmitPart, why: String| HookRefusal::EmitErred {
             sensor: self.sensor.name.clone(),
@@ -375,7 +381,7 @@ impl<'a> Making<'a> {
             None => None,
             Some(dedupe) => match self.counted(|scope, budget| dedupe.evaluate(scope, budget))? {
                 Ok(key) => dedupe_key(&key).map_err(|why| erred(EmitPart::Dedupe, why))?,
-                // A delivery without the id that its key is made of is accepted all the same.
+                // A delivery that lacks the field for its key is still accepted.
                 Err(why) if why.kind == ErrorKind::Missing => None,
                 Err(why) => return Err(erred(EmitPart::Dedupe, why.to_string())),
             },
@@ -391,7 +397,7 @@ impl<'a> Making<'a> {
         Ok(Some(Emitted { trigger: emit.trigger.clone(), payload, dedupe }))
     }
 
-    /// Runs one evaluation within its own budget and the delivery's.
+    /// Runs one evaluation within its own budget and that of the delivery.
     fn counted<T>(&mut self, evaluate: impl FnOnce(&Scope<'a>, &mut Budget) -> T) -> Result<T, HookRefusal> {
         let mut budget = Budget::default();
         let outcome = evaluate(&self.scope, &mut budget);
@@ -403,7 +409,7 @@ impl<'a> Making<'a> {
     }
 }
 
-/// A text or a whole number is a key; null and the empty text are none.
+/// Returns a string or an integer as a key. Null and the empty string are not keys.
 fn dedupe_key(value: &Value<'_>) -> Result<Option<String>, String> {
     let key = match value {
         Value::Null | Value::Optional(None) => return Ok(None),

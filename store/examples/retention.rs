@@ -1,4 +1,5 @@
-//! Measures how long it takes to take 100,000 ended executions out of the views, and how long a fold waits for a round at the longest.
+//! Measures how long it takes to remove 100,000 ended executions from the views, and the longest time that a
+//! fold waits for a round.
 //!
 //!     cargo run --release -p ensue-store --example retention
 
@@ -10,9 +11,9 @@ use ensue_views::retention::{RetainedViews, Round, ViewRetention, Walk};
 use ensue_views::spec::Story;
 use ensue_views::{Projector, ViewStore};
 
-/// How many executions there are.
+/// The number of executions.
 const EXECUTIONS: usize = 100_000;
-/// How many records are folded at once.
+/// The number of records that are folded at once.
 const RECORDS_AT_ONCE: usize = 4_096;
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -1,28 +1,28 @@
-//! What every log demands of a batch before it keeps any of it.
+//! The checks that every log makes on a batch before it stores any of it.
 //!
-//! What depends on the records already kept — revisions, ids — each log checks itself.
+//! Checks that depend on the stored records, such as revisions and ids, are left to each log.
 
 use ensue_engine::ids::{Id, LogId};
 use ensue_engine::ports::{AppendError, Batch};
 use ensue_engine::record::{Epoch, Position};
 use ensue_engine::time::Timestamp;
 
-/// The highest position that a log can have: at 100,000 records a second it lasts 89 years.
+/// The highest possible position of a log. At 100,000 records a second it lasts 89 years.
 pub const POSITION_MAX: u64 = (1 << 48) - 1;
 
-/// The most keys that are remembered in a scope; the oldest go first.
+/// The maximum number of keys that are remembered in a scope. The oldest are dropped first.
 pub(crate) const SEEN_KEYS_MAX: u64 = 10_000_000;
 
-/// The fewest forgotten keys that an append cleans up in a scope, where there are so many.
+/// The minimum number of forgotten keys that an append cleans up in a scope, if there are that many.
 pub(crate) const SWEEP_KEYS_MIN: usize = 64;
 
-/// When a batch was made; none of one that has nothing.
+/// Returns the time of a batch, or `None` for an empty one.
 pub(crate) fn time_of(batch: &Batch) -> Option<Timestamp> {
     let of_key = || batch.seen.first().map(|(_, seen)| seen.seen_at());
     batch.records.last().map(|record| record.time).or_else(of_key)
 }
 
-/// Says whether the batch is one that follows `head` in `log`, and gives its id.
+/// Checks that the batch follows `head` in `log`, and returns its id.
 pub(crate) fn check(batch: &Batch, log: LogId, head: Position, epoch: Epoch) -> Result<Id, AppendError> {
     let refused = |record: usize, why: String| Err(AppendError::Refused { record, why });
     let Some(id) = batch.id else {
@@ -50,13 +50,13 @@ pub(crate) fn check(batch: &Batch, log: LogId, head: Position, epoch: Epoch) -> 
     Ok(id)
 }
 
-/// Says that a record would be the second with its revision, or leave one out.
+/// Returns the error for a record whose revision is taken or leaves a gap.
 pub(crate) fn revision_refused(index: usize, record: &ensue_engine::record::Record, newest: u64) -> AppendError {
     let why = format!("{} is at revision {newest}, but the record has revision {}", record.stream, record.revision);
     AppendError::Refused { record: index, why }
 }
 
-/// Says that the log holds a record with this id.
+/// Returns the error for a record whose id is already in the log.
 pub(crate) fn id_refused(index: usize, id: Id) -> AppendError {
     AppendError::Refused { record: index, why: format!("a record with the id {id} already exists") }
 }

@@ -1,6 +1,8 @@
-//! The files that attempts gave away: by the hash of their bytes, each once however often it was given, in a folder or in memory.
+//! The files that attempts publish as artifacts, stored by the hash of their bytes, in a folder or in memory.
+//! Equal files are stored once.
 //!
-//! What they are called and whose they are stands in the log. A blob that no record names is garbage, which goes with its age.
+//! Their names and owners are in the log. A blob that no record names is garbage, and retention removes it by
+//! its age.
 
 mod folder;
 mod memory;
@@ -8,5 +10,5 @@ mod memory;
 pub use folder::{BlobLimits, FolderBlobs};
 pub use memory::MemoryBlobs;
 
-/// The most bytes that are read at once: 4 MiB.
+/// The maximum number of bytes read at once: 4 MiB.
 pub const READ_BYTES_MAX: usize = 4 * 1024 * 1024;

@@ -1,8 +1,10 @@
-//! Checkpoints: the state at a position, saved in a file of its own, so that a start need not fold the whole log.
+//! Checkpoints: the state at a position, saved in a separate file, so that a start does not have to fold the
+//! whole log.
 //!
-//! What the saved bytes mean is the engine's. A checkpoint may always be lost: the log has everything that is in it.
+//! The engine defines the format of the saved bytes. A checkpoint may always be lost, because the log has
+//! everything that is in it.
 //!
-//! A file is a line of JSON — what it is, of which log, where, with which digest — and the state behind it, compressed.
+//! A file is one line of JSON with its format, log, position and digest, followed by the compressed state.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
@@ -16,7 +18,7 @@ use thiserror::Error;
 
 use crate::sync;
 
-/// How many checkpoints of a log are kept.
+/// The number of checkpoints kept per log.
 pub const CHECKPOINTS_KEPT: usize = 2;
 
 /// The largest state that is read, in bytes: 2 GiB.
@@ -25,12 +27,12 @@ pub const STATE_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 const FORMAT: u32 = 1;
 const HEAD_BYTES_MAX: u64 = 4096;
 const LEVEL: i32 = 3;
-/// How much of a state is compressed at once.
+/// The size of the pieces in which a state is compressed.
 const PIECE_BYTES: usize = 64 * 1024;
-/// What the name of a checkpoint's file ends with, behind a dot.
+/// The extension of a checkpoint's file name, after a dot.
 pub const SUFFIX: &str = "ckpt";
 
-/// The end of a checkpoint's name while it is written.
+/// The extension while it is being written.
 const SUFFIX_UNFINISHED: &str = "ckpt.new";
 
 /// The folder that holds a log's checkpoints.
@@ -40,23 +42,23 @@ pub struct Checkpoints {
     log: LogId,
 }
 
-/// A state that was saved.
+/// A saved state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint<S> {
-    /// Where in the log it was saved.
+    /// The place in the log at which it was saved.
     pub at: Head,
     /// The release that saved it.
     pub release: String,
-    /// What was made of the saved bytes.
+    /// The state made from the saved bytes.
     pub state: S,
 }
 
-/// What was found in the folder.
+/// The checkpoints found in the folder.
 #[derive(Debug)]
 pub struct Found<S> {
-    /// The newest checkpoint that can be used.
+    /// The newest usable checkpoint.
     pub checkpoint: Option<Checkpoint<S>>,
-    /// The newer ones that cannot.
+    /// Newer ones that are not usable.
     pub skipped: Vec<Skipped>,
 }
 
@@ -65,11 +67,11 @@ pub struct Found<S> {
 pub struct Skipped {
     /// The file.
     pub path: PathBuf,
-    /// Why.
+    /// The reason.
     pub why: String,
 }
 
-/// Why checkpoints cannot be written or looked for.
+/// Why checkpoints cannot be written or found.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
@@ -78,10 +80,10 @@ pub enum CheckpointError {
     Unusable {
         /// The folder or the file.
         path: PathBuf,
-        /// Why.
+        /// The error.
         source: io::Error,
     },
-    /// The log that they are compared with cannot be read.
+    /// The log to compare them with cannot be read.
     #[error(transparent)]
     Log(#[from] LogError),
 }
@@ -97,7 +99,7 @@ struct HeadLine {
     digest: Digest,
 }
 
-/// All that is read of a head line before its format is known.
+/// The part of a head line that is read before its format is known.
 #[derive(Deserialize)]
 struct AnyHeadLine {
     format: u32,
@@ -106,7 +108,7 @@ struct AnyHeadLine {
 }
 
 impl Checkpoints {
-    /// Opens the folder, making it where there is none.
+    /// Opens the folder, creating it if necessary.
     pub fn open(folder: &Path, log: LogId) -> Result<Self, CheckpointError> {
         use std::os::unix::fs::DirBuilderExt;
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
@@ -114,15 +116,15 @@ impl Checkpoints {
         Ok(Self { folder: folder.to_owned(), log })
     }
 
-    /// Saves the state that `state` writes, piece by piece; it is on the disk before this returns. Never more of it is held than its
-    /// compressed form. All but the newest [`CHECKPOINTS_KEPT`] are removed.
+    /// Saves the state that `state` writes piece by piece. It is on the disk before this returns. At most its
+    /// compressed form is held in memory. All but the newest [`CHECKPOINTS_KEPT`] are removed.
     pub fn write(&self, at: Head, release: &str, state: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<PathBuf, CheckpointError> {
         let path = self.folder.join(format!("{}.{SUFFIX}", at.position));
         let unusable = |source| CheckpointError::Unusable { path: path.clone(), source };
         let content = self.content(at, release, state).map_err(unusable)?;
         sync::replace(&path, &content).map_err(unusable)?;
         let old = self.called(SUFFIX)?.into_iter().skip(CHECKPOINTS_KEPT);
-        // Whoever began to write these was killed over it.
+        // A process that was killed while writing left these.
         let unfinished = self.called(SUFFIX_UNFINISHED)?.into_iter().filter(|(position, _)| *position < at.position.0);
         for (_, path) in old.chain(unfinished) {
             fs::remove_file(&path).map_err(|source| CheckpointError::Unusable { path, source })?;
@@ -141,9 +143,10 @@ impl Checkpoints {
         Ok(content)
     }
 
-    /// Finds the newest checkpoint that is whole, of this release's form, and saved from the log that `reader` reads, and has `load` make
-    /// a state of its bytes piece by piece: never more of them is held than a piece. One that is not, or of which `load` makes none, is skipped with the reason:
-    /// there is an older one, or the log itself.
+    /// Finds the newest checkpoint that is undamaged, in this release's format, and saved from the log that
+    /// `reader` reads. `load` makes a state of its bytes piece by piece, so that at most one piece is held in
+    /// memory. A checkpoint that does not qualify, or for which `load` fails, is skipped with the reason; an
+    /// older one or the log itself is used instead.
     pub fn newest<S>(
         &self,
         reader: &dyn LogReader,
@@ -169,14 +172,15 @@ impl Checkpoints {
         Ok(found)
     }
 
-    /// Has `load` make a state of what a file holds. Fails with the reason where it is damaged, of another log or of a newer form; whether its
-    /// place is one of the log's is not looked at.
+    /// Makes a state with `load` from the content of a file. Fails with the reason if the file is damaged,
+    /// belongs to another log or has a newer format. Whether its position is one of the log's is not checked.
     pub fn read<S>(&self, path: &Path, load: impl Fn(&mut dyn Read) -> Result<S, String>) -> Result<Checkpoint<S>, String> {
         let (head, state) = self.head(path)?;
         head.of(state, load)
     }
 
-    /// Reads a file up to the state. Fails with the reason where it is damaged, of another log or of a newer form.
+    /// Reads a file up to the state. Fails with the reason if the file is damaged, belongs to another log or
+    /// has a newer format.
     fn head(&self, path: &Path) -> Result<(HeadLine, BufReader<File>), String> {
         let mut file = BufReader::new(File::open(path).map_err(|error| damaged(&error))?);
         let mut line = Vec::new();
@@ -193,7 +197,7 @@ impl Checkpoints {
         Ok((head, file))
     }
 
-    /// Lists the files whose names are a position and this ending, the newest first.
+    /// Lists the files whose names are a position with this extension, newest first.
     fn called(&self, ending: &str) -> Result<Vec<(u64, PathBuf)>, CheckpointError> {
         let unusable = |source: io::Error| CheckpointError::Unusable { path: self.folder.clone(), source };
         let mut files = Vec::new();
@@ -218,7 +222,8 @@ impl HeadLine {
         Head { position: self.position, chain: self.chain }
     }
 
-    /// Has a state made of what follows in the file. What was made of bytes that are not those that were saved counts for nothing.
+    /// Makes a state from the rest of the file. The state is discarded if its bytes are not the ones that
+    /// were saved.
     fn of<S>(self, file: BufReader<File>, load: impl Fn(&mut dyn Read) -> Result<S, String>) -> Result<Checkpoint<S>, String> {
         let decoder = zstd::Decoder::with_buffer(file).map_err(|error| damaged(&error))?;
         let mut summed = Summed { sum: blake3::Hasher::new(), from: decoder.take(STATE_BYTES_MAX) };
@@ -231,7 +236,7 @@ impl HeadLine {
     }
 }
 
-/// A state that is summed up as it is read.
+/// A state whose hash is computed as it is read.
 struct Summed<R> {
     sum: blake3::Hasher,
     from: R,
@@ -245,7 +250,7 @@ impl<R: Read> Read for Summed<R> {
     }
 }
 
-/// A state that is compressed and summed up as it is written.
+/// A state that is compressed and hashed as it is written.
 struct Packed {
     sum: blake3::Hasher,
     encoder: zstd::Encoder<'static, Vec<u8>>,
@@ -273,7 +278,7 @@ impl Write for Packed {
     }
 }
 
-/// Says why a place is not one of the log's.
+/// Returns why a place is not in the log, or `None` if it is.
 fn stranger(reader: &dyn LogReader, at: Head) -> Result<Option<String>, LogError> {
     let Some(before) = at.position.0.checked_sub(1) else {
         return Ok((at.chain != Chain::default()).then(|| "it was saved from another log".to_owned()));
@@ -433,7 +438,7 @@ mod tests {
             flipped[bit / 8] ^= 1 << (bit % 8);
             fs::write(&path, flipped).unwrap();
             let (state, skipped) = fixture.found();
-            // A release may be called anything, and zstd has a bit or two that mean nothing.
+            // A release may have any name, and zstd has a few bits without meaning.
             let state = state.unwrap();
             assert!(state == "two" && skipped.is_empty() || state == "one" && skipped.len() == 1, "bit {bit}: {state} {skipped:?}");
         }
@@ -502,7 +507,7 @@ mod tests {
         let unfinished = fixture.folder.path().join("1.ckpt.new");
         fs::write(&unfinished, "half").unwrap();
         assert_eq!(fixture.found(), (Some("one".to_owned()), Vec::new()));
-        // The next one takes it away.
+        // The next one removes it.
         fixture.save("two");
         assert!(!unfinished.exists());
     }
@@ -528,7 +533,7 @@ mod tests {
     fn the_form_of_a_checkpoint_has_not_changed() {
         let fixture = Fixture::new();
         let path = write(&fixture.checkpoints(), &fixture.checkpoint(GOLDEN_STATE));
-        // The state behind the line may be compressed otherwise by another release of zstd.
+        // Another release of zstd may compress the state after the line differently.
         let line = |content: &[u8]| content.split(|byte| *byte == b'\n').next().map(|line| String::from_utf8_lossy(line).into_owned());
         assert_eq!(line(&fs::read(path).unwrap()), line(GOLDEN));
     }

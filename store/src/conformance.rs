@@ -1,6 +1,7 @@
-//! What every implementation of a port must do: named cases, each run on all of them.
+//! The behavior that every implementation of a port must have: named cases, each run on all of them.
 //!
-//! What only one implementation has — files, permissions, damage — is tested beside it.
+//! Aspects of a single implementation, such as files, permissions and damage, are tested with that
+//! implementation.
 
 mod blobs;
 pub(crate) mod crash_disk;

@@ -1,7 +1,7 @@
-//! What a disk that fails does to the files on it: what was acknowledged is there, nothing is there by half, and nothing false is
-//! acknowledged later.
+//! What a failing disk does to the files on it: acknowledged records are there, nothing is there in part, and
+//! nothing false is acknowledged later.
 //!
-//! Real SQLite runs on a disk in memory (`ensue-disk`). What bits do that flip by themselves is shown in `verify`.
+//! Real SQLite runs on an in-memory disk (`ensue-disk`). The effect of flipped bits is tested in `verify`.
 
 mod damage;
 mod every_operation;
@@ -20,35 +20,35 @@ use crate::encode::compress;
 use crate::sqlite::log::{SqliteLog, logs_at};
 use crate::verify::verify;
 
-/// How often an append is looked up whose outcome is unknown.
+/// How many times an append with an unknown outcome is looked up.
 const UNKNOWN_TRIES_MAX: usize = 3;
 
-/// A log over many lives of its node, with a list of what was acknowledged that is kept outside.
+/// A log over many lives of its node, with a separate list of the acknowledged records.
 struct Story {
     disk: Disk,
     acknowledged: Vec<Record>,
-    /// The newest batch, where its writer never learned what became of it.
+    /// The newest batch, if its writer never learned the outcome.
     in_doubt: Vec<Record>,
-    /// How many appends found the disk full.
+    /// The number of appends that found the disk full.
     full: u64,
-    /// What the store said when it failed.
+    /// The errors of the store.
     said: Vec<String>,
     ending: Ending,
 }
 
-/// How a node ends whose store has failed.
+/// How a node ends after its store has failed.
 #[derive(Clone, Copy)]
 enum Ending {
     /// It closes its files.
     Closing,
-    /// It is killed before it can.
+    /// It is killed first.
     AtOnce,
 }
 
 /// How a life ended.
 #[derive(Debug, PartialEq, Eq)]
 enum Ended {
-    /// It wrote all that it was to write.
+    /// It wrote everything.
     WithAll,
     /// The store failed.
     WithFailure,
@@ -63,7 +63,7 @@ impl Story {
         Self { ending, ..self }
     }
 
-    /// Opens the log and appends batches as a sequencer does, up to the first failure that ends a node.
+    /// Opens the log and appends batches as a sequencer does, until the first failure that ends a node.
     fn live(&mut self, batches: u64) -> Ended {
         match self.try_to_live(batches) {
             Ok(()) => Ended::WithAll,
@@ -89,7 +89,7 @@ impl Story {
                     self.acknowledged.append(&mut self.in_doubt);
                 }
                 Err(AppendError::Full) => {
-                    // It says that nothing was written, and is held to it.
+                    // It reports that nothing was written, and the story checks that.
                     self.in_doubt.clear();
                     self.full += 1;
                 }
@@ -104,7 +104,7 @@ impl Story {
         Ok(())
     }
 
-    /// Reads all that is there and holds it against what was acknowledged.
+    /// Reads everything and compares it with what was acknowledged.
     fn resolve(&mut self, log: &dyn Log) -> Result<(), String> {
         let reader = log.reader().map_err(|error| error.to_string())?;
         let found = reader.read(Position(0), EVERYTHING).map_err(|error| error.to_string())?;
@@ -122,7 +122,7 @@ impl Story {
         Ok(())
     }
 
-    /// With a disk that works, everything is there, whole, and the log goes on.
+    /// Checks that with a working disk everything is there and undamaged, and that the log continues.
     fn check(&mut self) {
         self.disk.kill();
         self.disk.mend();
@@ -146,7 +146,7 @@ fn next_batch(writer: &mut Writer) -> Batch {
     batch
 }
 
-/// Appends a batch; where its outcome is unknown it is looked up, as a sequencer does.
+/// Appends a batch. If its outcome is unknown, looks it up as a sequencer does.
 fn appended(log: &mut SqliteLog, writer: &Writer, batch: &Batch) -> Result<Position, AppendError> {
     let dead = |error: ensue_engine::ports::LogError| AppendError::Dead(error.to_string());
     let before = writer.head().position;

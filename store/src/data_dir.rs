@@ -1,7 +1,7 @@
-//! The data directory: one folder, one process at a time, on a local disk.
+//! The data directory: one folder on a local disk, used by one process at a time.
 //!
-//! It says where everything lies; what lies there is said by the stores. What must not lie beside the data — the master key and
-//! the outside head — is in the state folder.
+//! This module defines where everything is; the stores define the contents. What must not be stored with the
+//! data, the master key and the outside head, is in the state folder.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -16,11 +16,12 @@ use thiserror::Error;
 
 use crate::{spare, sync};
 
-/// For how long a lock is waited for whose process has ended: a program that it was just starting has a copy until it runs.
+/// How long to wait for a lock whose process has ended: a program that this process was just starting has a
+/// copy of the lock until it runs.
 const COPY_PATIENCE: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
-/// A data directory that this process has for itself until it drops this.
+/// A data directory that this process owns until this is dropped.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
@@ -31,12 +32,12 @@ pub struct DataDir {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DataDirError {
-    /// Another process has it.
+    /// Another process uses it.
     #[error("the data directory {} is in use by process {holder}", .path.display())]
     InUse {
         /// The directory.
         path: PathBuf,
-        /// The other's process id; `unknown` where it has not yet written it.
+        /// The process id of the other one; `unknown` if it has not written it yet.
         holder: String,
     },
     /// It does not lie on a local disk.
@@ -47,12 +48,12 @@ pub enum DataDirError {
         /// The kind of file system.
         kind: &'static str,
     },
-    /// It cannot be used for another reason.
+    /// It is unusable for another reason.
     #[error("the data directory {} cannot be used: {source}", .path.display())]
     Unusable {
-        /// The directory, or what of it is unusable.
+        /// The directory, or the unusable part of it.
         path: PathBuf,
-        /// Why.
+        /// The error.
         source: io::Error,
     },
 }
@@ -83,7 +84,7 @@ impl Explain for DataDirError {
 }
 
 impl DataDir {
-    /// Takes the directory, making it where there is none.
+    /// Locks the directory, creating it if necessary.
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
         let unusable = |source: io::Error| DataDirError::Unusable { path: path.to_owned(), source };
         if !path.exists() {
@@ -95,12 +96,12 @@ impl DataDir {
         Ok(Self { path, lock })
     }
 
-    /// Gives the directory's absolute path.
+    /// Returns the directory's absolute path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The records and the keys that were seen.
+    /// The records and the dedupe keys.
     pub fn log(&self) -> PathBuf {
         self.path.join("log.sqlite")
     }
@@ -110,17 +111,17 @@ impl DataDir {
         self.path.join("vault.sqlite")
     }
 
-    /// The read models, which may be lost and rebuilt.
+    /// The views, which may be lost and rebuilt.
     pub fn views(&self) -> PathBuf {
         self.path.join("views.sqlite")
     }
 
-    /// The immutable copies of packs, a folder per digest.
+    /// The immutable copies of packs, one folder per digest.
     pub fn packs(&self) -> PathBuf {
         self.path.join("packs")
     }
 
-    /// What attempts printed.
+    /// The output of attempts.
     pub fn outputs(&self) -> PathBuf {
         self.path.join("outputs")
     }
@@ -130,7 +131,7 @@ impl DataDir {
         self.path.join("blobs")
     }
 
-    /// The saved states.
+    /// The checkpoints.
     pub fn checkpoints(&self) -> PathBuf {
         self.path.join("checkpoints")
     }
@@ -140,17 +141,17 @@ impl DataDir {
         self.path.join("begun")
     }
 
-    /// What is noted of the folding of the views, for the process after one that it ended.
+    /// Notes on the folding of the views, for the process that follows one that the folding ended.
     pub fn views_crash(&self) -> PathBuf {
         self.path.join("views-crash.json")
     }
 
-    /// What the last crash left.
+    /// The report of the last crash.
     pub fn crash(&self) -> PathBuf {
         self.path.join("crash.json")
     }
 
-    /// Gives how many bytes are free for this process on the directory's disk.
+    /// Returns how many bytes are free for this process on the directory's disk.
     pub fn free_bytes(&self) -> Result<u64, DataDirError> {
         match rustix::fs::statvfs(&self.path) {
             Ok(about) => Ok(about.f_bavail.saturating_mul(about.f_frsize)),
@@ -161,12 +162,14 @@ impl DataDir {
 
 impl Drop for DataDir {
     fn drop(&mut self) {
-        // Not only by being closed: whoever has a copy would have it still. Where this fails, the process's end does it.
+        // Closing is not enough, because a process with a copy would still hold the lock. If this fails, the
+        // end of the process releases it.
         let _ = self.lock.unlock();
     }
 }
 
-/// Takes the lock, which the kernel gives back when the process ends, however it ends, and with it all that has a copy.
+/// Takes the lock. The kernel releases it when the process ends, however it ends, and every process with a
+/// copy as well.
 fn lock(folder: &Path) -> Result<File, DataDirError> {
     let path = folder.join("lock");
     let unusable = |source: io::Error| DataDirError::Unusable { path: path.clone(), source };
@@ -186,13 +189,13 @@ fn lock(folder: &Path) -> Result<File, DataDirError> {
             Err(TryLockError::Error(source)) => return Err(unusable(source)),
         }
     }
-    // Before anything is written: a full disk takes nothing.
+    // Before anything is written, because a full disk accepts nothing.
     spare::keep(folder);
     file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(unusable)?;
     Ok(file)
 }
 
-/// Gives the process that wrote itself into a lock; none where it has not yet.
+/// Returns the process id written in a lock, or `None` if it has not been written yet.
 fn holder(lock: &mut File) -> Option<Pid> {
     let mut holder = String::new();
     lock.rewind().ok()?;
@@ -200,7 +203,7 @@ fn holder(lock: &mut File) -> Option<Pid> {
     Pid::from_raw(holder.trim().parse().ok()?)
 }
 
-/// Says whether there is no such process, whosever it may be.
+/// Returns true if there is no such process of any user.
 fn has_ended(process: Pid) -> bool {
     test_kill_process(process) == Err(rustix::io::Errno::SRCH)
 }
@@ -215,13 +218,13 @@ fn demand_local(path: &Path) -> Result<(), DataDirError> {
     }
 }
 
-/// Other systems do not say so in one number; there the operator has to know.
+/// Other systems do not report it as one number; there the operator is responsible.
 #[cfg(not(target_os = "linux"))]
 fn demand_local(_: &Path) -> Result<(), DataDirError> {
     Ok(())
 }
 
-/// Names the file system of a `statfs` magic number, where it is one that cannot be relied on.
+/// Returns the name of the file system with a `statfs` magic number, if it is one that is not reliable.
 #[cfg(target_os = "linux")]
 fn remote_kind(magic: u32) -> Option<&'static str> {
     match magic {
@@ -270,7 +273,7 @@ mod tests {
         assert!(DataDir::open(folder.path()).is_ok());
     }
 
-    /// Gives the process of a program that has ended.
+    /// Returns the process id of a program that has ended.
     fn ended() -> u32 {
         let mut program = Command::new("true").spawn().unwrap();
         program.wait().unwrap();

@@ -1,6 +1,6 @@
-//! Bodies as they are kept: JSON is compressed, everything else stays as it came.
+//! The stored form of bodies: JSON is compressed, everything else stays as it came.
 //!
-//! The digest is of the plain bytes and never changes here; `verify` compares it.
+//! The digest is always that of the plain bytes and never changes here; `verify` compares it.
 
 use std::cell::RefCell;
 
@@ -9,20 +9,21 @@ use ensue_engine::record::{Body, Encoding};
 use thiserror::Error;
 use zstd::bulk::{Compressor, Decompressor};
 
-/// The smallest body that is compressed, in bytes.
+/// The size of the smallest body that is compressed, in bytes.
 pub const COMPRESS_BYTES_MIN: usize = 256;
 
-/// The largest body that is compressed, and so the largest that is ever made of a compressed one, in bytes.
+/// The size of the largest body that is compressed, in bytes, and therefore the maximum size of a
+/// decompressed one.
 pub const PLAIN_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
-/// The fastest level: it makes a seventh of a webhook's JSON, in a hundredth of a millisecond.
+/// The fastest level. It reduces a webhook's JSON to a seventh in a hundredth of a millisecond.
 const LEVEL: i32 = 1;
 
-/// Why a body's content is not what was put in.
+/// Why the plain content of a body is not available.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum EncodingError {
-    /// It is sealed, and its key is not here.
+    /// It is sealed, and its key is not available.
     #[error("the body is sealed with the data key `{0}`; open it first")]
     Sealed(String),
     /// It is not the zstd frame that was written.
@@ -31,19 +32,19 @@ pub enum EncodingError {
     /// It has another size than it says.
     #[error("the body's content is damaged: it has {found} bytes, but {declared} were written")]
     Size {
-        /// The size that was written.
+        /// The declared size.
         declared: u64,
-        /// The size found.
+        /// The actual size.
         found: u64,
     },
 }
 
 thread_local! {
-    // A new context costs three times what compressing a webhook does.
+    // A new context costs three times as much as compressing a webhook.
     static CONTEXTS: RefCell<Option<(Compressor<'static>, Decompressor<'static>)>> = const { RefCell::new(None) };
 }
 
-/// Compresses a plain JSON body where that makes it smaller; gives every other body back as it is.
+/// Compresses a plain JSON body if that makes it smaller. Returns every other body unchanged.
 #[must_use]
 pub fn compress(body: Body) -> Body {
     let Some(plain) = body.content.as_ref().filter(|_| body.encoding == Encoding::Json && body.key.is_none()) else {
@@ -52,14 +53,14 @@ pub fn compress(body: Body) -> Body {
     if plain.len() < COMPRESS_BYTES_MIN || plain.len() as u64 > PLAIN_BYTES_MAX {
         return body;
     }
-    // A context that cannot be had is no reason to lose a body: it is kept as it came.
+    // A compression error is not a reason to lose a body: it is kept uncompressed.
     match squeeze(plain) {
         Ok(small) if small.len() < plain.len() => Body { encoding: Encoding::JsonZstd, content: Some(Bytes::from(small)), ..body },
         Ok(_) | Err(_) => body,
     }
 }
 
-/// Gives a body's plain bytes; none where its content was erased or not asked for.
+/// Returns the decoded bytes of a body, or `None` if its content was erased or not requested.
 pub fn plain(body: &Body) -> Result<Option<Bytes>, EncodingError> {
     let Some(content) = &body.content else { return Ok(None) };
     if let Some(key) = &body.key {
@@ -80,12 +81,12 @@ pub fn plain(body: &Body) -> Result<Option<Bytes>, EncodingError> {
     Ok(Some(plain))
 }
 
-/// Compresses any bytes, larger or not.
+/// Compresses any bytes, even if the result is larger.
 pub(crate) fn squeeze(plain: &[u8]) -> std::io::Result<Vec<u8>> {
     with_contexts(|compressor, _| compressor.compress(plain))
 }
 
-/// Gives back what [`squeeze`] was given, up to [`PLAIN_BYTES_MAX`].
+/// Returns what [`squeeze`] compressed, up to [`PLAIN_BYTES_MAX`].
 pub(crate) fn expand(compressed: &[u8]) -> std::io::Result<Vec<u8>> {
     with_contexts(|_, decompressor| decompressor.decompress(compressed, PLAIN_BYTES_MAX as usize))
 }
@@ -183,7 +184,7 @@ mod tests {
             content[bit / 8] ^= 1 << (bit % 8);
             body.content = Some(content.into());
             if let Ok(Some(plain)) = plain(&body) {
-                // zstd has bits that mean nothing; whatever changes the bytes must show.
+                // zstd has bits without meaning; any change that affects the bytes must be detected.
                 prop_assert!(Digest::of(&plain) != body.digest || plain == long_json());
             }
         }

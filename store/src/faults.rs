@@ -1,6 +1,6 @@
-//! Logs that fail on purpose, so that what a node does about it can be tested.
+//! Logs that fail on purpose, to test how a node reacts.
 //!
-//! Nothing here is used by a node at work, but by one that is started for a measurement on a slow disk.
+//! A normal node does not use any of this, except one that is started for a measurement with a slow disk.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,26 +15,26 @@ use ensue_engine::record::{Epoch, Head, Position};
 /// How an append fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AppendFault {
-    /// The disk is full; nothing is kept.
+    /// The disk is full; nothing is stored.
     Full,
-    /// The writer is not told what became of the batch.
+    /// The writer does not learn the outcome of the batch.
     Unknown(Fate),
-    /// The store fails for good, and every append after it; nothing is kept.
+    /// The store fails permanently, with every later append; nothing is stored.
     Dead,
-    /// The first record of the batch is refused; nothing is kept.
+    /// The first record of the batch is rejected; nothing is stored.
     Refused,
 }
 
-/// What became of a batch whose writer was not told.
+/// The outcome of a batch that its writer does not learn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It was kept.
+    /// It was stored.
     Kept,
     /// It was lost.
     Lost,
 }
 
-/// What is to go wrong with a log; a clone speaks of the same log.
+/// The planned faults of a log. A clone controls the same log.
 #[derive(Clone, Debug, Default)]
 pub struct Faults(Arc<Mutex<Plan>>);
 
@@ -47,7 +47,7 @@ struct Plan {
 }
 
 impl Faults {
-    /// Makes the `n`-th append fail, counted from 1 since the log was opened.
+    /// Makes append `n` fail, counted from 1 since the log was opened.
     pub fn fail_append_at(&self, n: u64, fault: AppendFault) {
         self.plan().faults.insert(n, fault);
     }
@@ -59,12 +59,12 @@ impl Faults {
         plan.faults.insert(next, fault);
     }
 
-    /// Makes every append from now on take so much longer, as on a slow disk.
+    /// Delays every append from now on, as on a slow disk.
     pub fn delay_appends(&self, by: Duration) {
         self.plan().delay = by;
     }
 
-    /// Says how many appends were tried.
+    /// Returns how many appends were tried.
     pub fn appends(&self) -> u64 {
         self.plan().appends
     }
@@ -103,7 +103,7 @@ pub struct FaultyLog<L> {
 }
 
 impl<L: Log> FaultyLog<L> {
-    /// Takes a log; what goes wrong with it is said through `faults`, also while it is in use.
+    /// Wraps a log. `faults` controls what goes wrong with it, also while it is in use.
     pub fn new(log: L, faults: Faults) -> Self {
         Self { log, faults }
     }

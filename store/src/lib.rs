@@ -1,11 +1,11 @@
-//! Where things are kept: log, views, vault, outputs and blobs, in memory and on SQLite.
+//! The stores: log, views, vault, outputs and blobs, in memory and on SQLite.
 //!
-//! Read in this order: [`sqlite`] and [`memory`] hold one implementation of every port each; [`encode`] compresses bodies;
-//! [`verify`] walks a log's chain; [`vault`] and [`master_key`] seal secrets; [`outputs`] keeps what attempts print and
-//! [`blobs`] what they give away, both as long as [`retention`] lets them;
+//! Read in this order: [`sqlite`] and [`memory`] each hold one implementation of every port; [`encode`]
+//! compresses bodies; [`verify`] walks a log's chain; [`vault`] and [`master_key`] seal secrets; [`outputs`]
+//! keeps the output of attempts, and [`blobs`] their artifacts, both as long as [`retention`] allows;
 //! [`data_dir`] and [`state_folder`] are the places on disk; [`checkpoints`] are saved states.
 //!
-//! It decides nothing: what a record means, and what follows from it, is the engine's.
+//! The stores decide nothing: the engine defines the meaning and the consequences of records.
 
 mod batch;
 pub mod blobs;

@@ -1,6 +1,8 @@
-//! The key that all of a vault's data keys are sealed with: 32 random bytes in a file outside the data directory.
+//! The master key, with which all data keys of a vault are sealed: 32 random bytes in a file outside the data
+//! directory.
 //!
-//! It is never made where there is data already: data without its key cannot be opened, and a new key would hide that.
+//! It is never created if there is already data: data cannot be decrypted without its key, and a new key
+//! would hide that.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -16,21 +18,22 @@ use crate::sync::{self, Existing};
 /// The size of a key, in bytes.
 pub const KEY_BYTES: usize = 32;
 
-/// The size of its file: 64 hex digits and a newline. A file with a little white space around is read too.
+/// The maximum size of its file. The content is 64 hex digits and a newline; some white space around them is
+/// allowed.
 const FILE_BYTES_MAX: u64 = 256;
 
-/// A master key. It is never shown, and wiped when dropped.
+/// A master key. It is never shown, and it is wiped when dropped.
 #[derive(Clone)]
 pub struct MasterKey {
     bytes: Zeroizing<[u8; KEY_BYTES]>,
     id: [u8; 8],
 }
 
-/// Why a master key cannot be had.
+/// Why a master key is not available.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum MasterKeyError {
-    /// There is no such file.
+    /// The file does not exist.
     #[error("there is no master key at {}", .0.display())]
     Missing(PathBuf),
     /// There is such a file.
@@ -52,7 +55,7 @@ pub enum MasterKeyError {
     Unusable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error.
         source: io::Error,
     },
 }
@@ -88,7 +91,7 @@ impl Explain for MasterKeyError {
 }
 
 impl MasterKey {
-    /// Takes the bytes of a key.
+    /// Creates a key from its bytes.
     pub fn from_bytes(bytes: [u8; KEY_BYTES]) -> Self {
         let hash = blake3::derive_key("ensue/master-key-id/v1", &bytes);
         let mut id = [0; 8];
@@ -96,14 +99,14 @@ impl MasterKey {
         Self { bytes: Zeroizing::new(bytes), id }
     }
 
-    /// Reads the key from a file that its owner alone can use.
+    /// Reads the key from a file that only its owner can use.
     pub fn load(path: &Path) -> Result<Self, MasterKeyError> {
         let unusable = |source: io::Error| match source.kind() {
             io::ErrorKind::NotFound => MasterKeyError::Missing(path.to_owned()),
             _ => MasterKeyError::Unusable { path: path.to_owned(), source },
         };
         let file = File::open(path).map_err(unusable)?;
-        // Asked of the open file, so that it cannot be exchanged between the question and the reading.
+        // Checked on the open file, so that the file cannot be exchanged between the check and the read.
         let about = file.metadata().map_err(unusable)?;
         if !about.is_file() {
             return Err(MasterKeyError::Malformed(path.to_owned()));
@@ -123,7 +126,7 @@ impl MasterKey {
         parse(text.trim()).ok_or_else(|| MasterKeyError::Malformed(path.to_owned()))
     }
 
-    /// Makes a new key and keeps it in a new file that its owner alone can use; it is on the disk before this returns.
+    /// Creates a new key in a new file that only its owner can use. It is on the disk before this returns.
     pub fn create(path: &Path) -> Result<Self, MasterKeyError> {
         let unusable = |source: io::Error| match source.kind() {
             io::ErrorKind::AlreadyExists => MasterKeyError::Exists(path.to_owned()),
@@ -144,7 +147,7 @@ impl MasterKey {
         Ok(Self::from_bytes(*bytes))
     }
 
-    /// Gives what names the key in envelopes, without telling anything of it.
+    /// Returns the identifier of the key in envelopes, which reveals nothing about it.
     pub(crate) fn id(&self) -> [u8; 8] {
         self.id
     }

@@ -1,4 +1,5 @@
-//! Everything in memory: for tests, and to say what the stores on disk must do in so few words that it is obviously right.
+//! Stores in memory: for tests, and as a model of the stores on disk that is short enough to be obviously
+//! right.
 //!
 //! Nothing here outlives the process.
 

@@ -1,6 +1,6 @@
-//! What attempts print: kept up to a cap, read while it is written, in a folder or in memory.
+//! The output of attempts: kept up to a cap, readable while it is written, in a folder or in memory.
 //!
-//! Output is not in the log: it may be lost with the disk, and be thrown away before its execution is.
+//! Output is not in the log. It may be lost with the disk, and it may be removed before its execution is.
 
 mod folder;
 mod memory;
@@ -14,10 +14,10 @@ use ensue_engine::ports::{OutputError, OutputState, OutputStream};
 pub use folder::{CHUNK_BYTES, FolderOutputs, Now, OutputLimits};
 pub use memory::MemoryOutputs;
 
-/// How many bytes of an attempt's two streams are kept together, where nothing else is said: 10 MiB.
+/// How many bytes of an attempt's two streams are kept together by default: 10 MiB.
 pub const OUTPUT_BYTES_MAX: u64 = 10 * 1024 * 1024;
 
-/// The most bytes that are read at once: 4 MiB.
+/// The maximum number of bytes read at once: 4 MiB.
 pub const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// How much of an attempt's streams was kept and dropped.
@@ -27,7 +27,7 @@ struct Counts {
     dropped: [u64; 2],
 }
 
-/// What is printed from some offset on, before it is known how much of it is new.
+/// Output from an offset on, before it is known how much of it is new.
 #[derive(Clone, Copy)]
 struct Printed<'a> {
     attempt: AttemptId,
@@ -37,12 +37,13 @@ struct Printed<'a> {
 }
 
 impl Counts {
-    /// Takes note of what was printed, and gives which of its bytes are to be kept: those that are new and for which there is room.
+    /// Counts printed output, and returns the range of its bytes to keep: those that are new and for which
+    /// there is room.
     fn admit(&mut self, printed: Printed<'_>, bytes_max: u64) -> Result<Range<usize>, OutputError> {
         let Printed { attempt, stream, offset, bytes } = printed;
         let at = index(stream);
         let room = bytes_max.saturating_sub(self.kept.iter().sum());
-        // What follows a gap is not kept either: a stream is whole up to its mark.
+        // Output after dropped bytes is not kept either: a stream is complete up to its mark.
         let room = if self.dropped[at] > 0 { 0 } else { usize::try_from(room).unwrap_or(usize::MAX) };
         let taken = self.taken(stream);
         let missing = offset.saturating_sub(taken);
@@ -52,22 +53,22 @@ impl Counts {
         let known = usize::try_from(taken.saturating_sub(offset)).unwrap_or(usize::MAX).min(bytes.len());
         let kept = (bytes.len() - known).min(room);
         self.kept[at] += kept as u64;
-        // What is missing was printed beyond the cap, and would not have been kept.
+        // The missing bytes were printed beyond the cap, so they would not have been kept.
         self.dropped[at] += missing + (bytes.len() - known - kept) as u64;
         Ok(known..known + kept)
     }
 
-    /// Takes note of how many bytes of a stream were printed in all.
+    /// Notes how many bytes of a stream were printed in total.
     fn note_printed(&mut self, stream: OutputStream, bytes: u64) {
         self.dropped[index(stream)] += bytes.saturating_sub(self.taken(stream));
     }
 
-    /// Gives how many bytes of a stream were printed, as far as is known here.
+    /// Returns how many bytes of a stream were printed, as far as is known here.
     fn taken(&self, stream: OutputStream) -> u64 {
         self.kept[index(stream)] + self.dropped[index(stream)]
     }
 
-    /// Gives the state of a finished stream.
+    /// Returns the state of a finished stream.
     fn finished(&self, stream: OutputStream) -> OutputState {
         match self.dropped[index(stream)] {
             0 => OutputState::Complete,

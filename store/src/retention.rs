@@ -1,7 +1,7 @@
-//! Retention: what is kept beside the log is thrown away by age and by quota, the oldest first, a part at a time.
+//! Retention: removes stored things other than the log by age and by quota, oldest first, one part at a time.
 //!
-//! It does not know what is kept, nor when it is called: a job of the node does that. Nothing is remembered between two rounds, so a
-//! kill at any point costs the round alone.
+//! It knows neither the stored things nor its schedule: a job of the node calls it. Nothing is remembered
+//! between two rounds, so a kill at any point only costs the round.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,63 +9,64 @@ use std::time::Duration;
 
 use ensue_engine::time::Timestamp;
 
-/// Into how many parts what is kept is divided: by two hex digits of its name.
+/// The number of parts into which the stored things are divided, by two hex digits of their names.
 pub const PARTS: usize = 256;
 
-/// The most times that a round tells apart. What is older than the oldest of them counts as that old.
+/// The maximum number of distinct times in a round. Older things count as being of the oldest of them.
 const TIMES_MAX: usize = 100_000;
 
-/// The share of the quota from which on room is made, and the share that is left then, in per cent.
+/// The share of the quota above which space is freed, and the share that remains then, in percent.
 const CROWDED_PERCENT: u64 = 90;
 const LEFT_PERCENT: u64 = 80;
 
-/// What the operator allows.
+/// The operator's limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetentionLimits {
-    /// How many bytes are kept at the most.
+    /// The maximum number of bytes kept.
     pub quota_bytes: u64,
-    /// How long is kept; none means for ever.
+    /// How long things are kept; `None` means forever.
     pub keep: Option<Duration>,
 }
 
 impl RetentionLimits {
-    /// Says whether so much is kept that room should be made.
+    /// Returns true if so much is stored that space should be freed.
     pub fn is_crowded(&self, used_bytes: u64) -> bool {
         used_bytes > self.quota_bytes / 100 * CROWDED_PERCENT
     }
 }
 
-/// A store of things that may be thrown away.
+/// A store whose things may be removed.
 pub trait Disposable: Send + Sync {
-    /// What one thing is called.
+    /// The name of a thing.
     type Name: Clone + Send;
 
-    /// Takes note that a round begins: what comes from here on may not be among what is looked at.
+    /// Notes that a round begins. Things stored from here on may be missing from what it looks at.
     fn begin_round(&self);
-    /// Lists what one part holds. Blocks.
+    /// Lists the content of one part. Blocks.
     fn look_at(&self, part: u8) -> io::Result<Vec<Kept<Self::Name>>>;
-    /// Throws things of one part away, where they are still as old as they were seen to be; gives how many bytes that freed. Blocks.
+    /// Removes things of one part if they are still as old as they were when listed. Returns how many bytes
+    /// that freed. Blocks.
     fn throw_away(&self, part: u8, things: &[Kept<Self::Name>]) -> io::Result<u64>;
-    /// Takes note of how much a whole round found and left.
+    /// Notes how many bytes a whole round found and left.
     fn found(&self, bytes: u64);
 }
 
-/// A thing that is kept.
+/// A stored thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kept<N> {
     /// Its name.
     pub name: N,
     /// How much of the disk it takes.
     pub bytes: u64,
-    /// Since when it may be thrown away; none while it may not.
+    /// Since when it may be removed; `None` while it may not.
     pub since: Option<Timestamp>,
 }
 
-/// A round over all parts: first it looks, then, where that is due, it throws away.
+/// A round over all parts: it first looks, and then removes what is due.
 #[derive(Debug)]
 pub struct Round {
     limits: RetentionLimits,
-    /// What is this old or older is too old.
+    /// Things of this time or earlier are too old.
     too_old: Option<Timestamp>,
     part: usize,
     stage: Stage,
@@ -79,16 +80,16 @@ enum Stage {
     Throwing { until: u64, spare: u64 },
 }
 
-/// What a round has thrown away.
+/// What a round has removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Thrown {
-    /// How many things.
+    /// The number of things.
     pub things: u64,
-    /// How many bytes.
+    /// The number of bytes.
     pub bytes: u64,
 }
 
-/// Where a round stands after a step.
+/// The state of a round after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// There is more to do.
@@ -107,7 +108,8 @@ impl Round {
         Self { limits, too_old, part: 0, stage: Stage::Looking { by_time: BTreeMap::new() }, bytes: 0, thrown: Thrown::default() }
     }
 
-    /// Takes the next part. A part that cannot be read or emptied is passed over, and the error is given; the next step goes on.
+    /// Processes the next part. If a part cannot be read or emptied, the error is returned, and the next step
+    /// continues after it.
     pub fn step<S: Disposable>(&mut self, store: &S) -> io::Result<Step> {
         let Ok(part) = u8::try_from(self.part) else { return Ok(self.turn(store)) };
         if part == 0 && matches!(self.stage, Stage::Looking { .. }) {
@@ -134,7 +136,7 @@ impl Round {
                 let is_due = |thing: &Kept<S::Name>| {
                     thing.since.is_some_and(|since| {
                         let is_too_old = self.too_old.is_some_and(|too_old| since <= too_old);
-                        // Of the last minute, no more goes than has to.
+                        // Within the last minute, only as much is removed as necessary.
                         let is_spared = minute(since) == *until && {
                             let spared = *spare >= thing.bytes;
                             *spare -= if spared { thing.bytes } else { 0 };
@@ -155,7 +157,7 @@ impl Round {
         Ok(Step::More)
     }
 
-    /// Goes on from one stage to the next.
+    /// Moves from one stage to the next.
     fn turn<S: Disposable>(&mut self, store: &S) -> Step {
         if let Stage::Looking { by_time } = &self.stage {
             let (until, spare) = self.until(by_time);
@@ -168,7 +170,8 @@ impl Round {
         Step::Over(self.thrown)
     }
 
-    /// Gives the minute up to which things go for the quota's sake (0 for none), and how many bytes of that minute may stay.
+    /// Returns the minute up to which things are removed because of the quota (0 for none), and how many
+    /// bytes of that minute may stay.
     fn until(&self, by_time: &BTreeMap<u64, u64>) -> (u64, u64) {
         if !self.limits.is_crowded(self.bytes) {
             return (0, 0);
@@ -187,7 +190,7 @@ impl Round {
     }
 }
 
-/// The minute of a time, from 1: what was before 1970 is of the first.
+/// Returns the minute of a time, from 1. Times before 1970 belong to the first.
 fn minute(time: Timestamp) -> u64 {
     u64::try_from(time.micros()).unwrap_or(0) / 60_000_000 + 1
 }
@@ -202,7 +205,8 @@ mod tests {
 
     const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
 
-    /// Things in memory: their parts, how old they are in seconds, how many bytes they have, and whether they may go.
+    /// Things in memory: their part, their age in seconds, their size in bytes, and whether they may be
+    /// removed.
     #[derive(Default)]
     struct Things(Mutex<BTreeMap<u32, (u8, Kept<u32>)>>);
 
@@ -305,7 +309,7 @@ mod tests {
             let before: u64 = things.iter().map(|thing| thing.2).sum();
             if before > quota_bytes / 100 * CROWDED_PERCENT {
                 prop_assert!(kept.bytes() <= (quota_bytes / 100 * LEFT_PERCENT).max(may_not_go));
-                // No more went than one thing of the last minute too much.
+                // At most one thing of the last minute too many was removed.
                 prop_assert!(kept.bytes() + 100 + 1 >= (quota_bytes / 100 * LEFT_PERCENT).min(before));
             } else {
                 prop_assert_eq!(kept.bytes(), before);

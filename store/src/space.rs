@@ -1,21 +1,22 @@
-//! What files take of a disk, and how much of it is free.
+//! The disk space that files take, and how much is free.
 //!
-//! Who may take how much is not known here.
+//! Limits are not defined here.
 
 use std::path::Path;
 
-/// What a file takes of the disk is a multiple of this.
+/// The disk space of a file is a multiple of this.
 pub(crate) const BLOCK_BYTES: u64 = 4096;
 
-/// After how many bytes is looked again how much of the disk is free.
+/// After how many bytes the free disk space is checked again.
 pub(crate) const LOOKED_AT_EVERY_BYTES: u64 = 1024 * 1024;
 
-/// What a file of so many bytes takes of the disk.
+/// Returns the disk space of a file with so many bytes.
 pub(crate) fn blocks(bytes: u64) -> u64 {
     bytes.div_ceil(BLOCK_BYTES) * BLOCK_BYTES
 }
 
-/// How much of the disk is free; all of it on a machine that does not say so, where a file tells when the disk is full.
+/// Returns the free disk space. On a machine that does not report it, the maximum; there, writes fail when
+/// the disk is full.
 pub(crate) fn free_bytes(folder: &Path) -> u64 {
     rustix::fs::statvfs(folder).map_or(u64::MAX, |about| about.f_bavail.saturating_mul(about.f_frsize))
 }

@@ -1,7 +1,8 @@
-//! A file that holds some of the disk for later: it is removed when the data directory is opened on a full disk, so that the files in it can be
-//! opened and read.
+//! A file that reserves some disk space. It is removed when the data directory is opened on a full disk, so
+//! that the files there can be opened and read.
 //!
-//! A database that was killed needs room to be opened again, even by a process that only reads: its write-ahead log goes back into its file.
+//! A database that was killed needs space to be opened again, even by a process that only reads, because its
+//! write-ahead log is written back into its file.
 
 use std::fs::{self, File};
 use std::io;
@@ -12,15 +13,16 @@ use rustix::fs::{FallocateFlags, fallocate};
 
 use crate::space::free_bytes;
 
-/// How much it holds: what the write-ahead logs of the log and the views have, as long as nobody reads for very long.
+/// How much it reserves: the size of the write-ahead logs of the log and the views, unless someone reads for
+/// very long.
 pub const SPARE_BYTES: u64 = 16 * 1024 * 1024;
-/// It is made where at least this much is free.
+/// It is created if at least this much is free.
 const MADE_FROM_BYTES: u64 = 2 * SPARE_BYTES;
 
-/// Removes the file where less is free than it holds, and makes it where there is plenty of room. Where neither can be done (ZFS cannot hold
-/// space, for one), nothing is different but a start on a full disk.
+/// Removes the file if less is free than it holds, and creates it if there is plenty of space. If neither is
+/// possible (for example, ZFS cannot reserve space), only a start on a full disk is affected.
 pub(crate) fn keep(folder: &Path) {
-    // The files are opened next, and say what is wrong with the disk.
+    // The files are opened next, and report any problem with the disk.
     let _ = keep_by(free_bytes(folder), &path(folder));
 }
 
@@ -32,7 +34,7 @@ fn keep_by(free_bytes: u64, file: &Path) -> io::Result<()> {
     if holds == SPARE_BYTES || free_bytes < MADE_FROM_BYTES {
         return Ok(());
     }
-    // What was not made to its end holds less than is needed.
+    // An incomplete file reserves less than is needed.
     remove(file)?;
     make(file).or_else(|_| remove(file))
 }

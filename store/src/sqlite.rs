@@ -1,6 +1,6 @@
-//! SQLite files: how they are opened, brought up to date and distrusted.
+//! SQLite files: how they are opened, migrated and checked.
 //!
-//! What stands in them is said by `log`, `vault` and `views`, one file each.
+//! `log`, `vault` and `views` define the contents, one file each.
 
 mod contents;
 #[cfg(test)]
@@ -23,23 +23,24 @@ use thiserror::Error;
 
 pub use place::{FileSystem, Place};
 
-/// The oldest SQLite that is trusted: before it, a reset of the write-ahead log could lose commits.
+/// The oldest SQLite version that is accepted. Earlier ones could lose commits when the write-ahead log was
+/// reset.
 pub const SQLITE_VERSION_MIN: i32 = 3_051_003;
 
-/// How long a statement waits for another connection, before it fails.
+/// How long a statement waits for another connection before it fails.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How large the write-ahead log stays on disk after it was written back, in bytes.
+/// The size to which the write-ahead log is truncated on disk after it was written back, in bytes.
 const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
 
-/// What marks a file as ours: `Ensu`.
+/// The application id that marks a file of Ensue: `Ensu`.
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"Ensu");
 
-/// A kind of file, and every step of its tables' history.
+/// A kind of file, with every migration of its tables.
 pub(crate) struct Schema {
-    /// What the file is, for people.
+    /// The name of the file in messages.
     pub(crate) name: &'static str,
-    /// The steps: the n-th makes version n. A released one is never edited.
+    /// The migrations: number n creates version n. A released one is never edited.
     pub(crate) migrations: &'static [&'static str],
 }
 
@@ -56,7 +57,7 @@ pub enum OpenError {
     /// The SQLite that this program was built with is too old.
     #[error("SQLite {found} can lose commits; the oldest supported version is {SQLITE_VERSION_MIN}")]
     OldSqlite {
-        /// Its version, as SQLite writes it in one number.
+        /// Its version, as the one number that SQLite uses.
         found: i32,
     },
     /// A newer release wrote it.
@@ -76,18 +77,18 @@ pub enum OpenError {
         path: PathBuf,
         /// What it should be.
         name: &'static str,
-        /// What is different.
+        /// The difference.
         why: String,
     },
-    /// It is not whole.
+    /// It is damaged.
     #[error("{path} is damaged: {why}")]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The damage.
         why: String,
     },
-    /// There is no room on its disk.
+    /// Its disk is full.
     #[error("{path} cannot be opened: its disk is full")]
     Full {
         /// The file.
@@ -99,12 +100,12 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
-    /// It cannot be used for another reason.
+    /// It is unusable for another reason.
     #[error("{path} cannot be opened: {why}")]
     Unusable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         why: String,
     },
 }
@@ -156,11 +157,12 @@ impl OpenError {
     }
 }
 
-/// Opens a file to write it, making it where there is none, and brings its tables up to date.
+/// Opens a file for writing, creating it if necessary, and migrates its tables.
 ///
-/// What an unclean stop left in the write-ahead log is written back before anything new is: behind a frame that is not on the
-/// disk, new commits would be lost. And it is written once more before it is believed: after a sync that failed, the system
-/// still gives what is not on the disk, and a power cut while that is written back would leave half of it.
+/// Whatever an unclean stop left in the write-ahead log is written back before any new commit, because new
+/// commits after a frame that is not on the disk would be lost. First the write-ahead log itself is written
+/// once more: after a failed sync, the system still returns data that is not on the disk, and a power failure
+/// while that is written back would leave half of it.
 pub(crate) fn open_to_write(place: &Place, schema: &Schema) -> Result<Connection, OpenError> {
     demand_version()?;
     let path = place.path.as_path();
@@ -180,7 +182,7 @@ pub(crate) fn open_to_write(place: &Place, schema: &Schema) -> Result<Connection
     Ok(connection)
 }
 
-/// Opens a file to read it only.
+/// Opens a file for reading only.
 pub(crate) fn open_to_read(place: &Place, schema: &Schema) -> Result<Connection, OpenError> {
     demand_version()?;
     let path = place.path.as_path();
@@ -209,27 +211,27 @@ fn connect(place: &Place, flags: OpenFlags) -> rusqlite::Result<Connection> {
     }
 }
 
-/// A file may have been made by someone else: nothing in its schema is run.
+/// Prevents code in the file's schema from running, because the file may have been made by someone else.
 fn distrust(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
-    // Else SQLite may plan a kept statement anew for each value that is bound to it.
+    // Otherwise SQLite may plan a cached statement again for each bound value.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    // Damage is to be seen at once, and a page that is read must be the page on the disk.
+    // Damage must be noticed at once, and a page that is read must be the page on the disk.
     connection.execute_batch("PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = ON;")
 }
 
-/// Has commits last, and writes back what stands in the write-ahead log.
+/// Makes commits durable, and writes back the write-ahead log.
 fn settle(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let failed = |error: rusqlite::Error| OpenError::of(path, &error);
     connection.pragma_update(None, "page_size", 8192).map_err(failed)?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())).map_err(failed)?;
     let busy = made_lasting(connection).map_err(failed)?;
-    // The answer to the switch comes before the switch is committed, so it is asked for when the file was used. In another mode a power
-    // cut can take a commit back.
+    // SQLite answers the switch before it commits it, so the mode is queried once the file has been used. In
+    // another mode a power failure can revert a commit.
     let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).map_err(failed)?;
     if mode != "wal" {
         let why = format!("it stays in the journal mode `{mode}`, which can happen after a disk failure");
@@ -238,9 +240,9 @@ fn settle(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     if busy == 0 { Ok(()) } else { Err(OpenError::InUse { path: path.to_owned() }) }
 }
 
-/// Gives 0 where all that stood in the write-ahead log is written back; somebody who reads can be in the way of that.
+/// Returns 0 if the whole write-ahead log is written back. A reader can prevent that.
 fn made_lasting(connection: &Connection) -> rusqlite::Result<i64> {
-    // There is no relaxed mode: what is acknowledged is on the disk.
+    // There is no relaxed mode: acknowledged commits are on the disk.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "fullfsync", true)?;
     connection.pragma_update(None, "checkpoint_fullfsync", true)?;
@@ -248,7 +250,8 @@ fn made_lasting(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
 }
 
-/// Says what is wrong with a table and its indexes, where something is: a row that an index has lost would be taken for none.
+/// Returns the problem with a table and its indexes, if there is one: a row missing from an index would
+/// appear not to exist.
 pub(crate) fn wrong_with(connection: &Connection, table: &str) -> rusqlite::Result<Option<String>> {
     let said: String = connection.query_row(&format!("PRAGMA integrity_check({table})"), [], |row| row.get(0))?;
     Ok((said != "ok").then_some(said))
@@ -282,7 +285,8 @@ fn migrate(connection: &mut Connection, path: &Path, schema: &Schema) -> Result<
     step.commit().map_err(failed)
 }
 
-/// Compares the tables with those that the migrations make: a trigger or view smuggled into a restored file is refused.
+/// Compares the tables with those that the migrations create. A trigger or view smuggled into a restored file
+/// is rejected.
 fn compare(connection: &Connection, path: &Path, schema: &Schema) -> Result<(), OpenError> {
     let failed = |error: rusqlite::Error| OpenError::of(path, &error);
     let foreign = |why: String| OpenError::Foreign { path: path.to_owned(), name: schema.name, why };
@@ -331,7 +335,7 @@ mod tests {
         assert_eq!(pragma::<i64>(&connection, "page_size"), 8192);
         assert_eq!(pragma::<i64>(&connection, "trusted_schema"), 0);
         assert_eq!(pragma::<i64>(&connection, "foreign_keys"), 1);
-        // Where memory mapping is not even possible, the pragma gives no row.
+        // Where memory mapping is not available, the pragma returns no row.
         let mapped: Option<i64> = connection.pragma_query_value(None, "mmap_size", |row| row.get(0)).ok();
         assert_eq!(mapped.unwrap_or(0), 0);
     }

@@ -1,6 +1,7 @@
-//! What must not lie beside the data: a log's master key, and the place where its chain was last seen.
+//! What must not be stored with the data: a log's master key, and the last known head of its chain.
 //!
-//! Whoever takes or changes the data directory alone can open no secret, and cannot cut the newest records off unseen.
+//! Anyone who takes or changes only the data directory cannot decrypt secrets, and cannot cut off the newest
+//! records unnoticed.
 
 use std::env;
 use std::fs::File;
@@ -22,12 +23,12 @@ pub struct StateFolder {
     path: PathBuf,
 }
 
-/// Says whether there is data that the key must open.
+/// Whether there is data that the key must decrypt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Data {
-    /// There is none: the key may be made.
+    /// There is no data: the key may be created.
     New,
-    /// There is: the key must be there.
+    /// There is data: the key must exist.
     Existing,
 }
 
@@ -38,15 +39,15 @@ pub enum StateFolderError {
     /// Nobody says where it is.
     #[error("neither XDG_STATE_HOME nor HOME is set, so there is no place for the master key outside the data directory")]
     NoPlace,
-    /// The master key cannot be had.
+    /// The master key is not available.
     #[error(transparent)]
     MasterKey(#[from] MasterKeyError),
-    /// It cannot be used for another reason.
+    /// It is unusable for another reason.
     #[error("the state folder {} cannot be used: {source}", .path.display())]
     Unusable {
         /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The error.
         source: io::Error,
     },
     /// The head in it was not written by this program.
@@ -86,29 +87,30 @@ impl Explain for StateFolderError {
 }
 
 impl StateFolder {
-    /// Gives the folder of a log under the base that the environment names.
+    /// Returns the folder of a log under the base that the environment defines.
     pub fn of(log: LogId) -> Result<Self, StateFolderError> {
         let set = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let base = set("XDG_STATE_HOME").or_else(|| set("HOME").map(|home| home.join(".local/state")));
         Ok(Self::under(&base.ok_or(StateFolderError::NoPlace)?, log))
     }
 
-    /// Gives the folder of a log under `base`.
+    /// Returns the folder of a log under `base`.
     pub fn under(base: &Path, log: LogId) -> Self {
         Self { path: base.join("ensue").join(log.to_string()) }
     }
 
-    /// Gives the folder's path.
+    /// Returns the folder's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Gives the path of the master key.
+    /// Returns the path of the master key.
     pub fn master_key_path(&self) -> PathBuf {
         self.path.join("master.key")
     }
 
-    /// Loads the master key. It is made only where there is no data yet: a new key would open nothing of what there is.
+    /// Loads the master key. It is only created if there is no data yet, because a new key could not decrypt
+    /// existing data.
     pub fn master_key(&self, data: Data) -> Result<MasterKey, StateFolderError> {
         match (MasterKey::load(&self.master_key_path()), data) {
             (Err(MasterKeyError::Missing(_)), Data::New) => {
@@ -119,13 +121,14 @@ impl StateFolder {
         }
     }
 
-    /// Returns the newest head that is known outside of the log, without making anything; none where there is no note of it.
+    /// Returns the newest head that is known outside of the log, without creating anything. Returns `None` if
+    /// no head was recorded.
     pub fn known_head(&self) -> Result<Option<Head>, StateFolderError> {
         let path = self.path.join("head");
         if path.exists() { OutsideHead::open(&path)?.read() } else { Ok(None) }
     }
 
-    /// Opens the file that holds the outside head, making it where there is none.
+    /// Opens the file with the outside head, creating it if necessary.
     pub fn outside_head(&self) -> Result<OutsideHead, StateFolderError> {
         if !self.path.exists() {
             self.make_last()?;
@@ -139,7 +142,8 @@ impl StateFolder {
         Ok(head)
     }
 
-    /// Makes the folder and the one above it, and makes their names last: a power cut must not take the key with one of them.
+    /// Creates the folder and its parent, and makes their names durable, so that a power failure cannot take
+    /// the key with one of them.
     fn make_last(&self) -> Result<(), StateFolderError> {
         let above = self.path.parent().unwrap_or(Path::new("/"));
         sync::create_folder(above).and_then(|()| sync::create_folder(&self.path)).map_err(|source| self.unusable(source))
@@ -152,7 +156,8 @@ impl StateFolder {
 
 /// The newest head of a log, kept outside its data directory.
 ///
-/// The file has two lines of [`LINE_BYTES`], written in turn: a write that is cut short spoils one and leaves the other.
+/// The file has two lines of [`LINE_BYTES`], written in turn, so that an interrupted write damages only one
+/// of them.
 #[derive(Debug)]
 pub struct OutsideHead {
     path: PathBuf,
@@ -160,16 +165,17 @@ pub struct OutsideHead {
     next_line: u64,
 }
 
-/// How a head is written.
+/// How durably a head is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// It outlives the process.
+    /// It survives the process.
     Written,
-    /// It outlives a power cut.
+    /// It survives a power failure.
     Synced,
 }
 
-/// A line is the position in 20 digits, the chain's hash in 64, the line's own check in 8, with spaces between and a newline.
+/// A line is the position in 20 digits, the chain's hash in 64, the line's checksum in 8, with spaces between
+/// and a newline.
 const LINE_BYTES: usize = 20 + 1 + 64 + 1 + 8 + 1;
 
 impl OutsideHead {
@@ -179,7 +185,7 @@ impl OutsideHead {
         let file = options().map_err(unusable)?;
         let mut head = Self { path: path.to_owned(), file, next_line: 0 };
         let [first, second] = head.lines()?;
-        // The line that is older or spoilt is the next to be written.
+        // The older or damaged line is written next.
         head.next_line = match (first, second) {
             (Some(first), Some(second)) => u64::from(first.position > second.position),
             (Some(_), None) => 1,
@@ -188,8 +194,8 @@ impl OutsideHead {
         Ok(head)
     }
 
-    /// Gives the newest head that was written; none in a new file, and in one whose only line was lost or cut short in
-    /// a power cut.
+    /// Returns the newest head that was written. Returns `None` for a new file, and for one whose only line
+    /// was lost or truncated by a power failure.
     pub fn read(&self) -> Result<Option<Head>, StateFolderError> {
         let lines = self.lines()?;
         match lines.into_iter().flatten().max_by_key(|head| head.position) {
@@ -210,7 +216,7 @@ impl OutsideHead {
         }
     }
 
-    /// Writes the head over whatever was written before, also over a newer one.
+    /// Writes the head over both lines, even over a newer one.
     pub fn replace(&mut self, head: Head) -> Result<(), StateFolderError> {
         let text = line(head).repeat(2);
         self.file.write_all_at(text.as_bytes(), 0).map_err(|source| self.unusable(source))?;
@@ -231,8 +237,9 @@ impl OutsideHead {
         Ok(lines)
     }
 
-    /// Says whether nothing stands in the file that ever counted: the beginning of a first line, which was never synced whole, and zeros
-    /// behind it, which a disk shows that was told of a write and did not get to it.
+    /// Returns true if the file never held a valid head: it has only the beginning of a first line, which was
+    /// never fully synced, followed by zeros, which remain if a disk extended the file without writing the
+    /// data.
     fn is_blank(&self) -> Result<bool, StateFolderError> {
         let mut bytes = Vec::new();
         let most = 2 * LINE_BYTES as u64 + 1;
@@ -366,7 +373,8 @@ mod tests {
     fn a_first_head_that_a_power_cut_cut_short_anywhere_is_none() {
         let base = tempfile::tempdir().unwrap();
         let folder = StateFolder::under(base.path(), LOG);
-        // A second cut can leave the beginning that the first one left, and the length of all that was written between them.
+        // A second power failure can leave the partial line of the first one, with the length of everything
+        // that was written in between.
         for (length, zeros) in (0..LINE_BYTES).flat_map(|length| [(length, 0), (length, 2 * LINE_BYTES - length)]) {
             folder.outside_head().unwrap();
             let mut content = line(head(0xab)).into_bytes();

@@ -1,6 +1,7 @@
-//! Making files last: a file that was written beside and renamed is there whole or not at all, also after a power cut.
+//! Durable files: a file that is written separately and renamed is there completely or not at all, even after
+//! a power failure.
 //!
-//! It knows nothing of what the files hold. SQLite syncs its own.
+//! It does not depend on the contents of files. SQLite syncs its own.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
@@ -8,25 +9,25 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::OnceLock;
 
-/// How much of a file is written before it is synced: who syncs another file of the disk meanwhile, as the log does with each
-/// commit, may have to wait for what is dirty of this one.
+/// How much of a file is written before it is synced. A sync of another file on the disk, as the log does
+/// with each commit, may have to wait for the unsynced part of this one.
 const SYNC_EVERY_BYTES: usize = 512 * 1024;
 
-/// What was made to last.
+/// Something that was made durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lasting<'p> {
-    /// What a file holds.
+    /// The content of a file.
     File(&'p Path),
     /// The names in a folder.
     Folder(&'p Path),
 }
 
-/// Who is told of all that was made to last.
+/// A function that is called with everything that was made durable.
 pub type Witness = fn(Lasting<'_>);
 
 static WITNESS: OnceLock<Witness> = OnceLock::new();
 
-/// Has a witness told of all that is made to last from now on, for tests that say what a power cut leaves. The first one stays.
+/// Sets the witness, for tests that model what a power failure leaves. Only the first call has an effect.
 pub fn tell(witness: Witness) {
     let _ = WITNESS.set(witness);
 }
@@ -37,22 +38,23 @@ fn told(lasting: Lasting<'_>) {
     }
 }
 
-/// Makes what was written to a file last.
+/// Makes the written content of a file durable.
 pub(crate) fn sync_file(file: &File, path: &Path) -> io::Result<()> {
     file.sync_all()?;
     told(Lasting::File(path));
     Ok(())
 }
 
-/// Makes the names in a folder last.
+/// Makes the names in a folder durable.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()?;
     told(Lasting::Folder(folder));
     Ok(())
 }
 
-/// Makes a folder that its owner alone can use, with those above it that are missing, and makes all their names last. The name of one
-/// that is there is made to last as well: who made it may have ended before that.
+/// Creates a folder that only its owner can use, with its missing parents, and makes all their names durable.
+/// The name of an existing folder is made durable as well, because its creator may have ended before doing
+/// so.
 pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
     let missing = path.ancestors().take_while(|above| !above.as_os_str().is_empty() && !above.exists()).count();
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
@@ -63,7 +65,7 @@ fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Puts `content` in the place of what stands at `path`, whole or not at all, readable by the owner only.
+/// Replaces the file at `path` with `content`, completely or not at all, readable by the owner only.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let folder = parent(path);
     let mut name = path.file_name().unwrap_or_default().to_owned();
@@ -79,16 +81,16 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     sync_folder(folder)
 }
 
-/// What becomes of a file that is there.
+/// What happens to an existing file.
 #[derive(Clone, Copy)]
 pub(crate) enum Existing {
-    /// It is emptied.
+    /// It is truncated.
     Replaced,
-    /// It is an error.
+    /// It causes an error.
     Kept,
 }
 
-/// Creates a file that its owner alone can read.
+/// Creates a file that only its owner can read.
 pub(crate) fn create_private(path: &Path, existing: Existing) -> io::Result<File> {
     let mut options = File::options();
     options.write(true).mode(0o600);
@@ -99,12 +101,12 @@ pub(crate) fn create_private(path: &Path, existing: Existing) -> io::Result<File
     options.open(path)
 }
 
-/// Makes a folder and those above it that only their owner can enter; one that is there stays as it is.
+/// Creates a folder and its parents, which only their owner can enter. An existing folder is not changed.
 pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// Gives none for what is not there.
+/// Returns `None` if the result is a not-found error.
 pub(crate) fn existing<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     match found {
         Ok(found) => Ok(Some(found)),
@@ -122,7 +124,7 @@ pub(crate) mod tests {
 
     static LASTING: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-    /// Has it noted which folders' names are made to last.
+    /// Starts recording the folders whose names are made durable.
     pub(crate) fn note_folders() {
         tell(|lasting| {
             if let Lasting::Folder(folder) = lasting {
@@ -131,7 +133,7 @@ pub(crate) mod tests {
         });
     }
 
-    /// Says whether the name of a file or a folder was made to last since it is noted.
+    /// Returns true if the name of a file or a folder was made durable since recording started.
     pub(crate) fn name_lasts(path: &Path) -> bool {
         LASTING.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|folder| folder == parent(path))
     }

@@ -1,10 +1,11 @@
-//! The envelope that secrets are kept in: AES-256-GCM, a data key of its own for every version of every value.
+//! The envelope of secrets: AES-256-GCM, with a separate data key for every version of every value.
 //!
-//! It does not know where envelopes are kept, nor which version of a key is the current one: the log does.
+//! It knows neither where envelopes are stored nor which version of a key is the current one: the log does.
 //!
-//! An envelope is `format ‖ master key id ‖ nonce ‖ sealed data key ‖ nonce ‖ sealed value`: 1, 8, 12, 48, 12 bytes and the
-//! value's length and 16. Both seals are bound to the format, the master key's id, the log, the purpose, the name and the
-//! version, so an envelope that was moved, renamed, changed or cut does not open.
+//! An envelope is `format ‖ master key id ‖ nonce ‖ sealed data key ‖ nonce ‖ sealed value`: 1, 8, 12, 48 and
+//! 12 bytes, and the value's length plus 16. Both seals are bound to the format, the master key's id, the
+//! log, the purpose, the name and the version, so an envelope that was moved, renamed, changed or truncated
+//! does not open.
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Key, Nonce};
@@ -15,7 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::master_key::{KEY_BYTES, MasterKey};
 
-/// The largest value that is kept, in bytes.
+/// The size of the largest stored value, in bytes.
 pub const SECRET_BYTES_MAX: usize = 1024 * 1024;
 
 const FORMAT: u8 = 1;
@@ -25,7 +26,7 @@ const NONCE_BYTES: usize = 12;
 const TAG_BYTES: usize = 16;
 const WRAPPED_KEY_BYTES: usize = KEY_BYTES + TAG_BYTES;
 
-/// What an envelope holds, and belongs to.
+/// The content and the owner of an envelope.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Purpose {
     /// A version of a key's value.
@@ -56,7 +57,7 @@ impl Purpose {
         }
     }
 
-    /// Reads back what was written; none where it is not something that this release writes.
+    /// Parses the stored columns. Returns `None` for values that this release would not write.
     pub(crate) fn parse(purpose: &str, name: &str, version: i64) -> Option<Self> {
         match (purpose, u32::try_from(version).ok()?) {
             ("key", version) => name.parse().ok().map(|key| Self::Key(key, version)),

@@ -1,6 +1,7 @@
-//! Walking a log from its beginning: is every record the one that was written, in its place, with its body, and is it found there?
+//! Walks a log from its beginning and checks that every record is the one that was written, at its position,
+//! with its body, and that it is found there.
 //!
-//! It does not fold the records and judges nothing that they mean.
+//! It neither folds the records nor interprets them.
 
 use std::collections::BTreeMap;
 
@@ -11,21 +12,21 @@ use thiserror::Error;
 
 use crate::encode::{EncodingError, plain};
 
-/// How many streams' newest revisions are remembered; those of others are looked up.
+/// The number of streams whose newest revisions are remembered; others are looked up.
 const STREAMS_MAX: usize = 1_000_000;
 
-/// A log that is as it was written.
+/// The summary of an intact log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verified {
     /// Its newest position, and the chain's hash there.
     pub head: Head,
-    /// How many records were walked.
+    /// The number of checked records.
     pub records: u64,
-    /// How many bodies were compared with their digests.
+    /// The number of bodies that were compared with their digests.
     pub bodies: u64,
 }
 
-/// Where and how a log is not as it was written.
+/// Where and how a log differs from what was written.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum VerifyError {
@@ -35,12 +36,12 @@ pub enum VerifyError {
     /// A record or the file cannot be read.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// A body was changed in a way that cannot even be decoded.
+    /// A body was changed so that it cannot even be decoded.
     #[error("the body of the record at position {at} is not the one that was written: {why}")]
     Body {
         /// The position of the record.
         at: Position,
-        /// What is wrong with it.
+        /// The problem with it.
         why: EncodingError,
     },
     /// A stream has a gap, or a revision twice.
@@ -50,28 +51,28 @@ pub enum VerifyError {
         at: Position,
         /// Its stream.
         stream: StreamId,
-        /// The revision that should stand there.
+        /// The expected revision.
         expected: Revision,
-        /// The revision that stands there.
+        /// The actual revision.
         found: Revision,
     },
     /// The records end elsewhere than the head says.
     #[error("the records end at position {}, but the head of the log is at {}: records were cut off or added", .found.position, .head.position)]
     Head {
-        /// What the head says.
+        /// The head.
         head: Head,
         /// Where the records end.
         found: Head,
     },
-    /// The log ends before the place where it was last seen from outside.
+    /// The log ends before the head that was recorded outside of it.
     #[error("the log ends at position {found}, but it was seen at {}: its newest records were cut off", .seen.position)]
     Cut {
-        /// Where it was seen.
+        /// The recorded head.
         seen: Head,
         /// Where it ends.
         found: Position,
     },
-    /// The log is another one than was last seen from outside.
+    /// The log differs from the one that was recorded outside of it.
     #[error("the record at position {at} is not the one that was seen there: the log was rewritten")]
     Rewritten {
         /// The position.
@@ -109,10 +110,11 @@ impl Explain for VerifyError {
     }
 }
 
-/// Walks the log from its first record to its head and tells `progress` after each stretch. `seen` is the head that was kept
-/// outside the data directory, where there is one: without it, a tail that was cut off together with the head goes unseen.
+/// Walks the log from its first record to its head, and calls `progress` after each stretch. `seen` is the
+/// head recorded outside the data directory, if there is one: without it, a tail that was cut off together
+/// with the head goes unnoticed.
 pub fn verify(reader: &dyn LogReader, seen: Option<Head>, mut progress: impl FnMut(Position)) -> Result<Verified, VerifyError> {
-    // What is appended while this walks is the next walk's.
+    // Records appended in the meantime are left to the next walk.
     let end = reader.head()?;
     let mut walk = Walk { head: Head::default(), bodies: 0, streams: BTreeMap::new() };
     while walk.head.position < end.position {
@@ -173,18 +175,18 @@ impl Walk {
     }
 }
 
-/// Compares a body with its digest; says whether there was content to compare.
+/// Compares a body with its digest. Returns true if there was content to compare.
 fn compare(at: Position, body: &Body) -> Result<bool, VerifyError> {
     match plain(body) {
         Ok(Some(plain)) if Digest::of(&plain) != body.digest => Err(ChainError::Body { at }.into()),
         Ok(plain) => Ok(plain.is_some()),
-        // It can be compared where its key is.
+        // It can only be compared where its key is available.
         Err(EncodingError::Sealed(_)) => Ok(false),
         Err(why) => Err(VerifyError::Body { at, why }),
     }
 }
 
-/// Looks up whether the revision before the record's own stands before it.
+/// Returns the newest revision of the stream before the record, or 0 if it is not at an earlier position.
 fn predecessor(reader: &dyn LogReader, record: &Record) -> Result<Revision, VerifyError> {
     let before = Revision(record.revision.0.saturating_sub(2));
     let found = reader.read_stream(&record.stream, before, ReadLimit { records: 1, bytes: 0 })?;

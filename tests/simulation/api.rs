@@ -1,7 +1,7 @@
-//! The API of a simulated node: its own routes, over the node's own ports, without a socket.
+//! The API of a simulated node: its real routes over its real ports, without a socket.
 //!
-//! What is sent and what is made of the answers is in `http.rs`. What clients of a world never ask (status, doctor, background jobs) is
-//! declined here.
+//! `http.rs` builds the requests and interprets the answers. Routes that clients of a world never use
+//! (status, doctor, background jobs) are rejected here.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -25,28 +25,28 @@ use crate::http::{BODY_TIMEOUT, Exchanges, Sent, Told};
 use crate::operator::Operated;
 use crate::traffic::{Promise, RequestNumber};
 
-/// The most bytes of an answer.
+/// The size limit of an answer, in bytes.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
 /// The API of one node.
 pub(crate) struct NodeApi {
     front: Front,
     connections: Arc<Connections>,
-    /// By request and copy: dropped, the client has gone away.
+    /// By request and copy. Dropping a sender means that the client has disconnected.
     clients: Mutex<BTreeMap<(RequestNumber, u32), oneshot::Sender<()>>>,
 }
 
 /// A copy of a request that has arrived.
 pub(crate) struct Arrived {
-    /// Its request.
+    /// The request's number.
     pub(crate) number: RequestNumber,
-    /// Which copy.
+    /// The number of the copy.
     pub(crate) copy: u32,
     /// The copy, as it was sent.
     pub(crate) request: Request<Sent>,
-    /// What reads its answer.
+    /// The reader of the answer.
     pub(crate) promise: Promise,
-    /// Where what was answered is kept.
+    /// Where answers are stored.
     pub(crate) exchanges: Arc<Exchanges>,
 }
 
@@ -68,17 +68,17 @@ impl NodeApi {
         Self { front: Front::new(ports, settings), connections, clients: Mutex::default() }
     }
 
-    /// Gives how many requests are under way.
+    /// Returns the number of open requests.
     pub(crate) fn under_way(&self) -> usize {
         lock(&self.connections.open).len()
     }
 
-    /// Begins a stop: nothing is accepted any more.
+    /// Begins a stop: new requests are no longer accepted.
     pub(crate) fn stop(&self) {
         self.front.stop();
     }
 
-    /// Serves a request from the next step of the runtime on.
+    /// Serves a request from the runtime's next step on.
     pub(crate) fn serve(&self, arrived: Arrived) {
         let Arrived { number, copy, request, promise, exchanges } = arrived;
         let (client, has_gone) = oneshot::channel();
@@ -102,13 +102,13 @@ impl NodeApi {
         }
     }
 
-    /// Closes the connections of a request: its client has gone away.
+    /// Closes the connections of a request whose client has disconnected.
     pub(crate) fn hang_up(&self, number: RequestNumber) {
         lock(&self.clients).retain(|(of, _), _| *of != number);
     }
 }
 
-/// The connections that are open.
+/// The open connections.
 #[derive(Default)]
 struct Connections {
     open: Mutex<BTreeMap<(RequestNumber, u32), Connection>>,
@@ -117,8 +117,8 @@ struct Connections {
 
 type Connection = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Serves connections in the order of their requests, whichever is woken first: those who wait for the views are woken in no order, and
-/// equal seeds must leave equal traces.
+/// Serves connections in the order of their requests, whichever is woken first. Requests that wait for the
+/// views are woken in no fixed order, but equal seeds must produce equal traces.
 struct Serving(Arc<Connections>);
 
 impl Future for Serving {
@@ -142,7 +142,7 @@ async fn answered(front: &Front, request: Request<Sent>) -> Told {
     Told::of(&Response::from_parts(head, Body::empty()), &body)
 }
 
-/// What the API asks of the node itself.
+/// The node's data that the API asks for.
 pub(crate) struct About(pub(crate) Arc<Gauges>);
 
 impl AboutNode for About {

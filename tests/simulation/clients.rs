@@ -1,4 +1,4 @@
-//! The clients: what each wants next. They know of the node only what it answered them.
+//! The clients, and what each does next. They know only what the node answered them.
 
 use ensue_engine::executions::facts::Settlement;
 use ensue_engine::ids::ExecutionId;
@@ -9,32 +9,32 @@ use crate::pack::{NUMBER_MAX, POSTS, PROGRAMS, TEXTS, TRIGGERS, WrittenMode};
 use crate::random::Random;
 use crate::traffic::{Signature, Wish};
 
-/// How many keys a client uses over and over.
+/// The number of keys that a client reuses.
 const KEYS: u64 = 6;
-/// How often each wish comes among the others where a seed says nothing of it, in the order of [`Client::wish`].
+/// The default weights of the wishes, in the order of [`Client::wish`], for seeds that do not set them.
 pub(crate) const WISHES: [u64; 10] = [40, 10, 6, 3, 6, 2, 1, 2, 10, 12];
-/// The most things that a client remembers to come back to.
+/// How many things a client remembers at most for later requests.
 const REMEMBERED_MAX: usize = 30;
 
 /// One client.
 pub(crate) struct Client {
     /// Its name.
     pub(crate) name: String,
-    /// The executions that it knows of.
+    /// The executions that it knows.
     executions: Vec<ExecutionId>,
-    /// The events that it wrote, and where.
+    /// The events that it wrote, with their positions.
     events: Vec<(String, u64)>,
-    /// What it sent under each key.
+    /// What it sent with each key.
     keyed: Vec<(String, u64, String)>,
-    /// What it delivered under each id.
+    /// What it delivered with each id.
     delivered: Vec<(String, String)>,
     marks: u64,
-    /// What it asked for under keys that have it done once.
+    /// The requests that it sent with idempotency keys.
     pub(crate) keyring: Keyring,
 }
 
 impl Client {
-    /// Makes a client.
+    /// Creates a client.
     pub(crate) fn new(number: usize, keyring: Keyring) -> Self {
         Self {
             name: format!("client{number}"),
@@ -47,7 +47,7 @@ impl Client {
         }
     }
 
-    /// Remembers an execution that it was told of.
+    /// Remembers an execution from an answer.
     pub(crate) fn remember_execution(&mut self, execution: ExecutionId) {
         if self.executions.len() >= REMEMBERED_MAX {
             self.executions.remove(0);
@@ -63,7 +63,7 @@ impl Client {
         self.events.push((event, position));
     }
 
-    /// Decides what it wants now, by how often each comes.
+    /// Draws the next wish by the weights.
     pub(crate) fn wish(&mut self, random: &mut Random, wishes: &[u64]) -> Wish {
         match random.weighted(wishes) {
             9 => self.deliver(random),
@@ -126,13 +126,14 @@ impl Client {
         if let Some((_, payload)) = self.delivered.iter().find(|(known, _)| *known == id) {
             return Wish::Deliver { payload: payload.clone(), delivery: Some(id), signature };
         }
-        // Another key than any of the client's own: its name is in the payload, by which the oracle tells them apart.
+        // A key that is not one of the client's own. Its name is in the payload, so that the oracle can tell
+        // the two apart.
         let payload = self.payload(random, Some(&id));
         self.delivered.push((id.clone(), payload.clone()));
         Wish::Deliver { payload, delivery: Some(id), signature }
     }
 
-    /// Makes a payload with a mark that no other has, so that each event can be told from all others.
+    /// Creates a payload with a unique mark, so that each event can be distinguished from all others.
     fn payload(&mut self, random: &mut Random, key: Option<&str>) -> String {
         self.marks += 1;
         let mut fields = Map::new();
@@ -171,7 +172,7 @@ fn run(random: &mut Random) -> Wish {
     Wish::Run { action, params: params.to_string() }
 }
 
-/// Draws what a person says became of an execution.
+/// Draws a person's decision about an indeterminate execution.
 pub(crate) fn settlement(random: &mut Random) -> Settlement {
     match random.below(3) {
         0 => Settlement::Succeeded,

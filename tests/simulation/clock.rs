@@ -1,4 +1,4 @@
-//! The clocks of a simulated node: what they say is the world's, and they wake nobody before the world lets time pass.
+//! The clocks of a simulated node. They show the world's time and wake nobody until the world lets time pass.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -12,7 +12,7 @@ use ensue_node::parts::Hands;
 use crate::ground::Ground;
 use crate::sometimes;
 
-/// The hands of a node's clock.
+/// A node's clock.
 pub(crate) struct WorldHands(pub(crate) Arc<Ground>);
 
 impl Hands for WorldHands {
@@ -29,32 +29,32 @@ impl Hands for WorldHands {
     }
 }
 
-/// The steady clock of a node's worker, and who waits for it.
+/// The steady clock of a node's worker, and the tasks that wait for it.
 pub(crate) struct WorkerClock {
     ground: Arc<Ground>,
-    /// How long the worker's right to an attempt lasts.
+    /// The duration of the worker's lease on an attempt.
     lease_micros: u64,
     waiting: Mutex<Waiting>,
 }
 
 #[derive(Default)]
 struct Waiting {
-    /// By the moment and a ticket.
+    /// By moment and ticket.
     wakers: BTreeMap<(u64, u64), Waker>,
-    /// Those that are woken late: by that moment and the ticket, with the moment that they asked for.
+    /// Late wakers: by the late moment and the ticket, with the moment that they asked for.
     late: BTreeMap<(u64, u64), (u64, Waker)>,
-    /// The tasks that are woken late, and until when.
+    /// The tasks whose timers are late, and until when.
     tasks: BTreeMap<String, u64>,
     tickets: u64,
 }
 
 impl WorkerClock {
-    /// Makes the clock of a node's worker.
+    /// Creates the clock of a node's worker.
     pub(crate) fn new(ground: Arc<Ground>, lease_micros: u64) -> Arc<Self> {
         Arc::new(Self { ground, lease_micros, waiting: Mutex::default() })
     }
 
-    /// Gives the moment that somebody waits for first, in microseconds since the world began.
+    /// Returns the earliest moment that a task waits for, in microseconds since the world began.
     pub(crate) fn first(&self) -> Option<u64> {
         let mut waiting = self.lock();
         if self.ground.is_healed() && !waiting.tasks.is_empty() {
@@ -66,7 +66,7 @@ impl WorkerClock {
         first.into_iter().chain(late).min()
     }
 
-    /// Wakes all whose moment has come.
+    /// Wakes all tasks whose moment has come.
     pub(crate) fn wake(&self) {
         let now = self.ground.now();
         let due = {
@@ -79,7 +79,8 @@ impl WorkerClock {
         due.into_iter().for_each(Waker::wake);
     }
 
-    /// Says until when the task that asks is woken late, where it is: timers come late for a whole task at once.
+    /// Returns until when the asking task's timers are late, if they are: timers are late for a whole task at
+    /// once.
     fn late_until(&self, waiting: &mut Waiting) -> Option<u64> {
         let task = tokio::task::try_id()?.to_string();
         let now = self.ground.now();
@@ -105,7 +106,7 @@ impl WorkerClock {
 }
 
 impl Waiting {
-    /// Has nobody wait any longer than they asked for.
+    /// Ends all lateness: every waker fires at the moment it asked for.
     fn hurry(&mut self) {
         self.tasks.clear();
         for ((_, ticket), (at, waker)) in std::mem::take(&mut self.late) {
@@ -125,11 +126,11 @@ impl ensue_executor::Clock for WorkerClock {
     }
 }
 
-/// Ends when the world's time has come to a moment; leaves the list of those who wait when it is dropped.
+/// Resolves when the world's time has reached a moment. Dropping it removes it from the waiting list.
 struct Until<'c> {
     clock: &'c WorkerClock,
     at: u64,
-    /// When it is woken, and its ticket.
+    /// The moment of its waker, and its ticket.
     place: Option<(u64, u64)>,
 }
 

@@ -1,7 +1,8 @@
-//! The disk of a world: a folder in memory-backed space where there is one, in most worlds with SQLite's files on a disk that fails as
-//! disks fail, and a log and a vault that fail as the plan says.
+//! The disk of a world: a folder in memory-backed space if there is one. In most worlds SQLite's files are on
+//! a disk that fails as real disks fail, and the log and vault fail according to the plan.
 //!
-//! What such a disk does is said by the crate `ensue-disk`; what a power cut leaves of the other files, by `small_files.rs`.
+//! The crate `ensue-disk` describes what such a disk does, and `small_files.rs` what a power cut leaves of
+//! the other files.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -28,28 +29,28 @@ use crate::random::Random;
 use crate::small_files::SmallFiles;
 use crate::sometimes;
 
-/// What the crash file said where a reaction ended the process.
+/// A copy of the crash file as it was when a reaction ended the process.
 pub(crate) const CRASH_NOTE: &str = "crash.json.noted";
-/// With so many of a kind kept, the node dies half as often after one of them.
+/// With this many records of a kind in the log, the node dies half as often after one of them.
 const OWING_MANY: f64 = 10.0;
-/// How often a kind of record may have been kept and still be rare.
+/// How many times a kind of record may have been stored and still count as rare.
 const RARE_MAX: u64 = 20;
 
-/// The folder of a world; it goes with the world.
+/// The folder of a world; it is removed with the world.
 pub(crate) struct Disk {
     files: Option<ensue_disk::Disk>,
     small: SmallFiles,
-    // What is noted of the folder goes before the folder.
+    // Notes about the folder are dropped before the folder.
     folder: TempDir,
 }
 
-/// Makes a folder in memory-backed space, where there is such; it goes with the world.
+/// Creates a folder in memory-backed space, if there is any. It is removed with the world.
 pub(crate) fn folder() -> std::io::Result<TempDir> {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { tempfile::Builder::new().prefix("ensue-sim-").tempdir_in(memory) } else { TempDir::new() }
 }
 
-/// How SQLite's files are reached on a disk that fails.
+/// Access to SQLite's files on a disk that fails.
 const CRASH_DISKS: FileSystem = FileSystem {
     vfs: Some(ensue_disk::VFS),
     exists: ensue_disk::exists,
@@ -61,7 +62,7 @@ const CRASH_DISKS: FileSystem = FileSystem {
 };
 
 impl Disk {
-    /// Makes an empty disk.
+    /// Creates an empty disk.
     pub(crate) fn new(seed: u64, plan: &Plan) -> std::io::Result<Self> {
         let folder = folder()?;
         let sectors = if seed.is_multiple_of(2) { Sectors::Bytes4096 } else { Sectors::Bytes512 };
@@ -69,21 +70,21 @@ impl Disk {
         Ok(Self { files, small: SmallFiles::below(folder.path())?, folder })
     }
 
-    /// Gives the places of SQLite's files.
+    /// Returns the paths of SQLite's files.
     pub(crate) fn places(&self, data: &DataDir) -> Places {
         let Some(files) = &self.files else { return Places::of(data) };
         let place = |name: &str| Place { path: files.path(name), files: CRASH_DISKS };
         Places { log: place("log.sqlite"), vault: place("vault.sqlite"), views: place("views.sqlite") }
     }
 
-    /// Ends the process that uses the disk: what it opened is of no use any more.
+    /// Ends the process that uses the disk; its handles become invalid.
     pub(crate) fn kill(&self) {
         if let Some(files) = &self.files {
             files.kill();
         }
     }
 
-    /// Cuts the power: what was not flushed is there in part.
+    /// Cuts the power: only some of the unflushed data survives.
     pub(crate) fn cut_power(&self, ground: &Ground) -> std::io::Result<()> {
         let cut = self.small.cut_power(&mut ground.random())?;
         ground.tell("disk", format!("{} names of small files are as they were, {} files lost something", cut.names, cut.contents));
@@ -104,7 +105,7 @@ impl Disk {
         if random.chance(0.2) { self.small.write_back(&mut random) } else { Ok(()) }
     }
 
-    /// Makes one of the next operations of SQLite fail, once or from then on.
+    /// Makes one of SQLite's next operations fail, once or from then on.
     pub(crate) fn fail(&self, random: &mut Random, ground: &Ground) {
         let Some(files) = &self.files else { return };
         let of = [None, Some(Kind::Sync), Some(Kind::Write), Some(Kind::Read), Some(Kind::Truncate)][random.weighted(&[3, 4, 3, 1, 1])];
@@ -116,26 +117,26 @@ impl Disk {
         files.fail(fault);
     }
 
-    /// Leaves room for only so many bytes more, or for all.
+    /// Limits the free space to so many bytes, or removes the limit.
     pub(crate) fn leave_room(&self, bytes: Option<u64>) {
         if let Some(files) = &self.files {
             files.set_space(bytes.map(|bytes| files.used() + bytes));
         }
     }
 
-    /// Mends the disk, as whoever starts the node again does.
+    /// Repairs the disk, as a person does before starting the node again.
     pub(crate) fn mend(&self) {
         if let Some(files) = &self.files {
             files.mend();
         }
     }
 
-    /// Gives a sum over all that was done on the disk: equal for equal seeds.
+    /// Returns a checksum of all operations on the disk: equal for equal seeds.
     pub(crate) fn sum(&self) -> u64 {
         self.files.as_ref().map_or(0, ensue_disk::Disk::sum)
     }
 
-    /// Takes the folder's name out of a text: it is another in each run.
+    /// Removes the folder's name, which differs in each run, from a text.
     pub(crate) fn without_place(&self, text: &str) -> String {
         text.replace(&*self.folder.path().to_string_lossy(), "")
     }
@@ -150,21 +151,24 @@ impl Disk {
         self.folder.path().join("packs")
     }
 
-    /// Where the state folder lies.
+    /// The path of the state folder.
     pub(crate) fn state(&self) -> PathBuf {
         self.folder.path().join("state")
     }
 
-    /// Gives the crash file back as it was where a reaction ended the process: the code of a dead node runs on, and takes it away.
+    /// Restores the crash file as it was when a reaction ended the process: the code of a dead node keeps
+    /// running and removes it.
     pub(crate) fn leave_crash_note(&self) {
         let note = self.data().join(CRASH_NOTE);
         if note.exists() {
-            // On one file system, and nobody else is there: it does not fail; where it did, one end would not count.
+            // A rename on one file system with no other user does not fail; if it did, one end would not be
+            // counted.
             let _ = std::fs::rename(note, self.data().join("crash.json"));
         }
     }
 
-    /// Gives every file of the node: its name, and its content; a saved state of the log also as what it was before it was compressed.
+    /// Returns every file of the node with its name and content; a saved state of the log also in its
+    /// uncompressed form.
     pub(crate) fn contents(&self, log: LogId) -> std::io::Result<Vec<(String, Vec<u8>)>> {
         let mut contents = Vec::new();
         if let Some(files) = &self.files {
@@ -187,7 +191,7 @@ impl Disk {
         Ok(contents)
     }
 
-    /// Takes the views away, as an operator may.
+    /// Removes the views, as an operator may.
     pub(crate) fn lose_views(&self) {
         for end in ["", "-wal", "-shm"] {
             let _ = match &self.files {
@@ -197,18 +201,18 @@ impl Disk {
         }
     }
 
-    /// Takes the snapshots away, as an operator may.
+    /// Removes the snapshots, as an operator may.
     pub(crate) fn lose_snapshots(&self) {
         let _ = std::fs::remove_dir_all(self.data().join("checkpoints"));
     }
 
-    /// Takes the lock file away, as nobody should.
+    /// Removes the lock file, as nobody should.
     pub(crate) fn lose_lock(&self) {
         let _ = std::fs::remove_file(self.data().join("lock"));
     }
 }
 
-/// Gives the state that a file holds; none where it holds none, or a power cut has damaged it.
+/// Returns the state that a file holds, or `None` if it holds none or a power cut has damaged it.
 fn saved_state(file: &Path, log: LogId) -> Option<Vec<u8>> {
     let folder = file.parent().filter(|_| file.extension().is_some_and(|end| end == checkpoints::SUFFIX))?;
     let bytes = |state: &mut dyn Read| {
@@ -220,7 +224,7 @@ fn saved_state(file: &Path, log: LogId) -> Option<Vec<u8>> {
     read.ok().map(|checkpoint| checkpoint.state)
 }
 
-/// A log whose appends fail as the plan says.
+/// A log whose appends fail according to the plan.
 pub(crate) struct FailingLog<L> {
     log: L,
     ground: Arc<Ground>,
@@ -229,7 +233,7 @@ pub(crate) struct FailingLog<L> {
 }
 
 impl<L: Log> FailingLog<L> {
-    /// Takes the log of a node.
+    /// Wraps the log of a node.
     pub(crate) fn new(log: L, ground: Arc<Ground>, life: Arc<Life>) -> Self {
         Self { log, ground, life, is_dead: false }
     }
@@ -337,7 +341,7 @@ impl<L: Log> Log for FailingLog<L> {
     }
 }
 
-/// A vault whose writes fail as the plan says.
+/// A vault whose writes fail according to the plan.
 pub(crate) struct FailingVault {
     vault: Arc<dyn Vault>,
     ground: Arc<Ground>,
@@ -345,7 +349,7 @@ pub(crate) struct FailingVault {
 }
 
 impl FailingVault {
-    /// Takes the vault of a node.
+    /// Wraps the vault of a node.
     pub(crate) fn new(vault: Arc<dyn Vault>, ground: Arc<Ground>, life: Arc<Life>) -> Self {
         Self { vault, ground, life }
     }

@@ -1,7 +1,8 @@
-//! The flow control of a world's rules: dedupe, throttle, debounce, window, missing and concurrency, with small numbers so that they meet.
+//! The flow control of a world's rules: dedupe, throttle, debounce, window, missing and concurrency, with
+//! numbers small enough that they interact.
 //!
-//! Chance is drawn apart from the rest of the world: one whose rules have none is as it would be without this. What each does is said again
-//! in `oracle/flow.rs`, without the engine.
+//! Its random numbers are separate from the rest of the world's, so that a world without flow control is the
+//! same with and without this file. `oracle/flow.rs` states again what each of them does, without the engine.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,50 +10,52 @@ use std::fmt;
 use crate::pack::{Doing, Edition};
 use crate::random::Random;
 
-/// What tells the chance of flow control from the world's own.
+/// Separates the random numbers of flow control from the world's own.
 const APART: u64 = 0x666C_6F77_7275_6C65;
-/// How often a rule that an edition leaves as it is gets another flow control.
+/// How often a rule that an edition does not change gets another flow control.
 const CHANGES: f64 = 0.15;
-/// The fields of payloads by which matches are told apart.
+/// The payload fields that serve as keys for matches.
 const FIELDS: [&str; 3] = ["n", "text", "flag"];
 
-/// One flow control, with its numbers; times are in milliseconds.
+/// One flow control with its numbers. Times are in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Does {
-    /// One match of a key within a while.
+    /// One match of a key in a period.
     Dedupe(u64),
-    /// So many matches of a key in a while: how many, how long one of them takes to be there again, and whether more wait.
+    /// So many matches of a key in a period: how many, how long until one of them becomes available again,
+    /// and whether further matches wait.
     Throttle(u64, u64, More),
-    /// The last match of a key, once it is quiet for so long.
+    /// The last match of a key, once there was none for so long.
     Debounce(u64),
-    /// So many matches of a key together within a while.
+    /// So many matches of a key together within a period.
     Window(u64, u64),
-    /// A match of a key after which none came for so long.
+    /// A match of a key that was followed by no other for so long.
     Missing(u64),
-    /// So many open executions of a key, and what becomes of more.
+    /// So many open executions of a key, and what happens to further ones.
     Concurrency(u64, &'static str),
 }
 
-/// What becomes of matches that are more than a throttle lets through.
+/// What happens to matches over a throttle's limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum More {
-    /// They are not acted on.
+    /// They are dropped.
     Dropped,
-    /// They are acted on later.
+    /// They are released later.
     Delayed,
 }
 
-/// A flow control of a rule, and the field by which it tells matches apart; without one all are of one key.
+/// A flow control of a rule, and the field that serves as its key. Without a field all matches have the same
+/// key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stage {
-    /// What it does.
+    /// The flow control.
     pub(crate) does: Does,
     /// The field.
     pub(crate) field: Option<&'static str>,
 }
 
 impl Does {
-    /// Gives the field in which authors write it.
+    /// Returns the YAML field of the flow control.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Dedupe(_) => "dedupe",
@@ -86,24 +89,24 @@ impl fmt::Display for Stage {
     }
 }
 
-/// Gives the rules of a world their flow control.
+/// Assigns flow control to the rules of a world.
 pub(crate) struct Flows {
     random: Random,
-    /// How often a rule has flow control, if at all.
+    /// The probability that a rule has flow control, if rules of this world have any.
     often: f64,
-    /// What `concurrency` says in the rules of a name: a lock outlives the edition that asked for it.
+    /// The `concurrency` of each rule name: a lock outlives the edition that defined it.
     locks: BTreeMap<String, Stage>,
 }
 
 impl Flows {
-    /// Begins with the world's seed.
+    /// Starts from the world's seed.
     pub(crate) fn new(seed: u64) -> Self {
         let mut random = Random::new(seed ^ APART);
         let often = if random.chance(0.6) { random.log_uniform(0.2, 1.0) } else { 0.0 };
         Self { random, often, locks: BTreeMap::new() }
     }
 
-    /// Gives the rules of an edition their flow control: those that stay as they are mostly keep theirs.
+    /// Assigns flow control to the rules of an edition. Unchanged rules mostly keep theirs.
     pub(crate) fn give(&mut self, edition: &mut Edition, before: Option<&Edition>) {
         for rule in &mut edition.rules {
             let stays = before.is_some_and(|before| before.rules.iter().any(|old| old == rule));
@@ -113,7 +116,7 @@ impl Flows {
         }
     }
 
-    /// Draws one or two of them, in their order.
+    /// Draws one or two flow controls, in their order.
     fn draw(&mut self, rule: &str, doing: &Doing) -> Vec<Stage> {
         let mut wanted = [false; 6];
         for _ in 0..=self.random.weighted(&[5, 4, 2]) {
@@ -135,10 +138,11 @@ impl Flows {
             3 => Does::Window(few + 1, millis),
             4 => Does::Missing(millis),
             _ => {
-                // What has a lock of its own beside its rule's is looked at elsewhere: an execution of a world waits for one.
+                // An action with a lock of its own, in addition to its rule's, is covered elsewhere: an
+                // execution of a world waits for only one.
                 let has_own = matches!(doing, Doing::Flow(name) if *name != "steps");
                 let conflict = self.random.pick(&["queue", "skip", "cancel_running"]).copied()?;
-                // Of several it would be said which of them are to end.
+                // With several, the rule would also have to say which of them to cancel.
                 let limit = if conflict == "cancel_running" { 1 } else { few };
                 let lock = Stage { does: Does::Concurrency(limit, conflict), field };
                 return (!has_own).then(|| *self.locks.entry(rule.to_owned()).or_insert(lock));

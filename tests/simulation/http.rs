@@ -1,6 +1,7 @@
-//! Requests as clients send them over HTTP: made of what a client wants, and what was answered read again.
+//! HTTP requests as clients send them: built from a client's wish, with the answers read back.
 //!
-//! It shares no types with the API: paths, headers and bodies are written here as a client's author writes them.
+//! This file shares no types with the API: paths, headers and bodies are written here as a client's author
+//! writes them.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,26 +25,26 @@ use crate::pack::{DOOR_TRIGGER, WrittenMode};
 use crate::secrets::{DOOR_SECRET, holds_secret, key_value, token};
 use crate::traffic::{Outcome, RequestNumber, Signature, Wish};
 
-/// For how long the node waits for a body that comes late: less than most clients wait for an answer.
+/// How long the node waits for a delayed body: less than most clients wait for an answer.
 pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// The W3C trace of a copy of a request: each has one of its own, so that what came of it is found in the log.
+/// The W3C trace of a copy of a request. Each copy has its own, so that its effects can be found in the log.
 pub(crate) fn trace(number: RequestNumber, copy: u32) -> String {
     format!("00-{number:016x}{copy:016x}-{:016x}-01", number + 1)
 }
 
-/// What goes wrong with a body on its way.
+/// A fault of a request body in transit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyFault {
     /// Nothing.
     None,
-    /// Its second half comes at this time of the world.
+    /// Its second half arrives at this time of the world.
     Late(u64),
-    /// The connection breaks in the middle of it.
+    /// The connection breaks in the middle of the body.
     Cut,
 }
 
-/// A body on its way.
+/// A body in transit.
 pub(crate) struct Sent {
     pieces: std::vec::IntoIter<Result<Bytes, std::io::ErrorKind>>,
     pause: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
@@ -71,7 +72,7 @@ impl hyper::body::Body for Sent {
     type Error = std::io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
-        // The pause is before the last piece.
+        // The delay is before the last piece.
         if self.pieces.len() == 1
             && let Some(pause) = &mut self.pause
         {
@@ -84,19 +85,19 @@ impl hyper::body::Body for Sent {
     }
 }
 
-/// A copy of a request on its way.
+/// A copy of a request in transit.
 pub(crate) struct Copy {
-    /// Its request.
+    /// The request's number.
     pub(crate) number: RequestNumber,
-    /// Which copy.
+    /// The number of the copy.
     pub(crate) copy: u32,
-    /// What goes wrong with its body.
+    /// The fault of its body.
     pub(crate) fault: BodyFault,
-    /// The key under which it is to be carried out once.
+    /// The idempotency key, if any.
     pub(crate) under: Option<String>,
 }
 
-/// Makes a request of what a client wants; none where no route serves it.
+/// Builds a request from a client's wish. Returns `None` if no route serves it.
 pub(crate) fn request(wish: &Wish, client: usize, copy: &Copy, clock: &Arc<WorkerClock>) -> Option<Request<Sent>> {
     let mut headers: Vec<(&'static str, String)> = vec![
         ("authorization", format!("Bearer {}", token(client))),
@@ -164,14 +165,15 @@ pub(crate) fn request(wish: &Wish, client: usize, copy: &Copy, clock: &Arc<Worke
     built.body(Sent::new(Bytes::from(body), fault, clock)).ok()
 }
 
-/// Gives how long a copy of a request may take for what its client itself does or wants, in microseconds.
+/// Returns how long a copy of a request may take because of the client's own delays and waits, in
+/// microseconds.
 pub(crate) fn own_micros(wish: &Wish, copy: &Copy) -> u64 {
     let body = if matches!(copy.fault, BodyFault::Late(_)) { BODY_TIMEOUT.as_secs() } else { 0 };
     let waits = if matches!(wish, Wish::Run { .. }) { waits_seconds(copy.number).unwrap_or(0) } else { 0 };
     (body + waits) * 1_000_000
 }
 
-/// Gives for how long a caller would have its answer wait for the end of its execution; some would not.
+/// Returns how long a caller asks the node to wait for the end of its execution, if it does.
 fn waits_seconds(number: RequestNumber) -> Option<u64> {
     number.is_multiple_of(3).then_some(number % 7)
 }
@@ -180,7 +182,7 @@ fn request_id(number: RequestNumber, copy: u32) -> String {
     format!("r{number}-{copy}")
 }
 
-/// Signs a delivery, rightly or not; none where it goes without.
+/// Signs a delivery, correctly or not. Returns `None` for an unsigned delivery.
 fn signed(body: &str, signature: Signature) -> Option<String> {
     let sign = |key: &str, body: &str| {
         let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).ok()?;
@@ -195,27 +197,27 @@ fn signed(body: &str, signature: Signature) -> Option<String> {
     }
 }
 
-/// What was answered, as a client reads it.
+/// An answer as a client reads it.
 #[derive(Clone, Debug)]
 pub(crate) struct Told {
     /// The status.
     pub(crate) status: u16,
     /// The content type.
     pub(crate) content_type: String,
-    /// In how many seconds to come again.
+    /// The `Retry-After` header, in seconds.
     pub(crate) retry_after: Option<u64>,
-    /// The position that shows what was written.
+    /// The position at which the write is visible.
     pub(crate) position: Option<u64>,
     /// The request's id.
     pub(crate) request_id: String,
     /// The body.
     pub(crate) body: Value,
-    /// Whether a secret stands anywhere in it.
+    /// Whether it contains a secret anywhere.
     pub(crate) holds_secret: bool,
 }
 
 impl Told {
-    /// Reads an answer.
+    /// Parses an answer.
     pub(crate) fn of<B>(head: &Response<B>, body: &Bytes) -> Self {
         let headers = head.headers();
         let shown = format!("{headers:?}{}", String::from_utf8_lossy(body));
@@ -230,12 +232,12 @@ impl Told {
         }
     }
 
-    /// Gives the code of the problem; an empty one where there is none.
+    /// Returns the code of the problem, or an empty one if the answer is not a problem.
     pub(crate) fn code(&self) -> &str {
         self.body.get("code").and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// Says what a client makes of it.
+    /// Returns the outcome from the client's point of view.
     fn outcome(&self, wish: &Wish) -> Outcome {
         let position = Position(self.position.unwrap_or(0));
         let done = |answer| Outcome::Done(Committed { position, answer });
@@ -271,7 +273,7 @@ impl Told {
                 | Wish::See { .. },
             ) => done(Answer::Done),
             _ if self.code() == "outcome_unknown" || self.status == 500 => Outcome::Unknown,
-            // Setting a key is several steps: that it was declined does not say that nothing was done.
+            // Setting a key takes several steps, so a rejection does not mean that nothing was done.
             (_, Wish::SetKey(_) | Wish::RemoveKey) => Outcome::Unknown,
             (status, _) => Outcome::Not(format!("{status} {}", self.code())),
         }
@@ -289,30 +291,30 @@ fn text(headers: &HeaderMap, name: &str) -> String {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
 }
 
-/// What became of a copy of a request that arrived.
+/// The history of a copy of a request that arrived.
 #[derive(Clone, Debug)]
 pub(crate) struct Exchange {
-    /// Its request.
+    /// The request's number.
     pub(crate) number: RequestNumber,
-    /// Which copy.
+    /// The number of the copy.
     pub(crate) copy: u32,
-    /// What was wanted.
+    /// The wish.
     pub(crate) wish: Wish,
-    /// What went wrong with its body.
+    /// The fault of its body.
     pub(crate) fault: BodyFault,
-    /// The key under which it is to be carried out once.
+    /// The idempotency key, if any.
     pub(crate) under: Option<String>,
-    /// What was answered; none where nothing was.
+    /// The answer, if there was one.
     pub(crate) told: Option<Told>,
 }
 
 impl Exchange {
-    /// Gives its trace.
+    /// Returns its trace.
     pub(crate) fn trace(&self) -> String {
         trace(self.number, self.copy)
     }
 
-    /// Gives the id that it gave itself.
+    /// Returns its own request id.
     pub(crate) fn request_id(&self) -> String {
         request_id(self.number, self.copy)
     }
@@ -329,7 +331,8 @@ impl Exchanges {
         self.lock().push(Exchange { number, copy, wish: wish.clone(), fault, under: under.clone(), told: None });
     }
 
-    /// Notes what a copy was answered, and says what its client makes of it; none where the connection is broken, and it hears nothing.
+    /// Notes the answer to a copy. Returns its outcome for the client, or `None` if the connection is broken
+    /// and the client receives nothing.
     pub(crate) fn note(&self, number: RequestNumber, copy: u32, told: Told) -> Option<Outcome> {
         let mut exchanges = self.lock();
         let exchange = exchanges.iter_mut().rev().find(|exchange| (exchange.number, exchange.copy) == (number, copy))?;
@@ -338,7 +341,7 @@ impl Exchanges {
         (exchange.fault != BodyFault::Cut).then_some(outcome)
     }
 
-    /// Gives all of them.
+    /// Returns all of them.
     pub(crate) fn all(&self) -> Vec<Exchange> {
         self.lock().clone()
     }

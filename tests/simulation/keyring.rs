@@ -1,30 +1,31 @@
-//! The keys under which clients have requests carried out once, and what they ask for under them again.
+//! The idempotency keys of clients, and the requests that they repeat with them.
 //!
-//! Chance is drawn apart from the rest of the world: one whose clients use no keys is as it would be without this.
+//! Their random numbers are separate from the rest of the world's, so that a world without idempotency keys
+//! is the same with and without this file.
 
 use crate::random::Random;
 use crate::traffic::{By, Wish};
 
-/// What tells the chance of keyrings from the world's own.
+/// Separates the random numbers of keyrings from the world's own.
 const APART: u64 = 0x6B65_7972_696E_6773;
-/// The most requests that a client remembers with their keys.
+/// How many requests a client remembers at most with their keys.
 const REMEMBERED_MAX: usize = 20;
 
-/// Makes the keyrings of a world's clients.
+/// Creates the keyrings of a world's clients.
 pub(crate) struct Keyrings {
     random: Random,
     often: f64,
 }
 
 impl Keyrings {
-    /// Begins with the world's seed, which decides how often keys are used in it, if at all.
+    /// Starts from the world's seed, which decides how often keys are used, if at all.
     pub(crate) fn new(seed: u64) -> Self {
         let mut random = Random::new(seed ^ APART);
         let often = if random.chance(0.7) { random.log_uniform(0.05, 0.8) } else { 0.0 };
         Self { random, often }
     }
 
-    /// Makes the next client's.
+    /// Creates the next client's keyring.
     pub(crate) fn next(&mut self) -> Keyring {
         Keyring { random: self.random.fork(), often: self.often, made: 0, used: Vec::new() }
     }
@@ -39,14 +40,14 @@ pub(crate) struct Keyring {
 }
 
 impl Keyring {
-    /// Says what a client asks for that wants something, and under which key: often for what it asked for before, sometimes for something
-    /// else under a key that it has used.
+    /// Chooses what a client that wants something requests, and with which key: often a repeat of an earlier
+    /// request, sometimes another request with a key that is already used.
     pub(crate) fn take(&mut self, wish: Wish, by: By) -> (Wish, Option<String>) {
         if !takes_key(&wish) || !self.random.chance(self.often) {
             return (wish, None);
         }
         let known: Vec<&(By, String, Wish)> = self.used.iter().filter(|(way, _, _)| *way == by).collect();
-        // Who asks again does it at once as often as later.
+        // Repeats follow at once as often as later.
         let again = if self.random.chance(0.5) { known.last() } else { self.random.pick(&known) };
         match (self.random.weighted(&[4, 5, 1]), again) {
             (1, Some((_, key, before))) => (before.clone(), Some(key.clone())),
@@ -55,7 +56,7 @@ impl Keyring {
         }
     }
 
-    /// Takes a key that this client never used; others have keys of the same names.
+    /// Takes a key that this client has not used; other clients have keys of the same names.
     fn anew(&mut self, wish: Wish, by: By) -> (Wish, Option<String>) {
         self.made += 1;
         let key = format!("{by:?}-{}", self.made);
@@ -67,7 +68,8 @@ impl Keyring {
     }
 }
 
-/// Says whether a request can be carried out once under a key: others are the same however often they come, or have a key of their own.
+/// Returns true if a request accepts an idempotency key. Other requests are idempotent or have a key of their
+/// own.
 fn takes_key(wish: &Wish) -> bool {
     match wish {
         Wish::Send { .. } | Wish::Run { .. } | Wish::Cancel(_) | Wish::Settle(..) | Wish::SetMode(..) => true,

@@ -1,10 +1,13 @@
-//! The simulator: a whole node from one seed, on simulated clock, disk, processes and network.
+//! The simulator: runs a whole node from one seed, on a simulated clock, disk, processes and network.
 //!
-//! Read in this order: `world` is the loop; `plan` and `rates` what a seed decides beforehand, `operator` what is set at a start; `node` the twin of the
-//! node's wiring; `clients`, `keyring`, `pack`, `flow` and `traffic` what is asked of it, `http` and `api` how it is asked over its routes, `secrets` what nobody may be told; `disk`,
-//! `small_files`, `programs` and `saying`, `web`, `clock` and `life` what it stands on and how it dies; `witness`, `timeline` and `sightings`
-//! what was seen beside the log; `oracle` who judges; `story` what is told; `watchdog`
-//! who notices a world that hangs. `makespans` has a node alone run workflows, without a world. It holds no logic of a node: the parts are the node's own.
+//! Read in this order: `world` is the main loop. `plan` and `rates` hold the decisions that a seed makes in
+//! advance, `operator` the settings of each start. `node` mirrors the node's wiring. `clients`, `keyring`,
+//! `pack`, `flow` and `traffic` create the load, `http` and `api` carry it over the routes, and `secrets`
+//! lists values that must never leak. `disk`, `small_files`, `programs` and `saying`, `web`, `clock` and
+//! `life` simulate the environment and the node's death. `witness`, `timeline` and `sightings` hold
+//! observations that are not in the log; `oracle` judges; `story` is the event trace; `watchdog` detects a
+//! world that hangs. `makespans` runs workflows on a single node without a world. The simulator contains no
+//! logic of a node: those parts are the node's own.
 
 mod api;
 mod clients;
@@ -49,7 +52,7 @@ pub use world::Ran;
 
 use world::World;
 
-/// Runs the world of a seed; gives what it came to, or which invariant does not hold.
+/// Runs the world of a seed. Returns its summary or the invariant that was violated.
 pub fn run(seed: u64, verbosity: Verbosity) -> Result<Ran, Violation> {
     bugs::plant();
     let ran = catch_unwind(AssertUnwindSafe(|| match World::new(seed, verbosity) {
@@ -63,7 +66,7 @@ pub fn run(seed: u64, verbosity: Verbosity) -> Result<Ran, Violation> {
     })
 }
 
-/// Has simulated bugs pass without a word; others say where they were, as they should.
+/// Silences panics of simulated bugs; other panics still report where they happened.
 pub fn quiet_simulated_bugs() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

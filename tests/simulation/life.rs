@@ -1,4 +1,5 @@
-//! Whether a node is alive: a node that dies in the middle of a step writes and answers nothing more, though the step's code runs on.
+//! Whether a node is alive. A node that dies in the middle of a step writes and answers nothing afterwards,
+//! although the step's code keeps running.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,28 +17,28 @@ impl Life {
         self.is_over.store(true, Ordering::Relaxed);
     }
 
-    /// Ends it as a node ends that was asked to stop, and has done so.
+    /// Ends it in the way of a node that was asked to stop and has stopped.
     pub(crate) fn end_in_order(&self) {
         self.is_in_order.store(true, Ordering::Relaxed);
         self.end();
     }
 
-    /// Says whether it is over, and its node had not come to its end by itself.
+    /// Returns true if it is over and its node did not end by itself.
     pub(crate) fn was_killed(&self) -> bool {
         self.is_over() && !self.is_in_order.load(Ordering::Relaxed)
     }
 
-    /// Says whether it is over.
+    /// Returns true if it is over.
     pub(crate) fn is_over(&self) -> bool {
         self.is_over.load(Ordering::Relaxed)
     }
 
-    /// Notes that something was asked of its sequencer.
+    /// Notes that its sequencer was asked for something.
     pub(crate) fn ask(&self) {
         self.is_asked.store(true, Ordering::Relaxed);
     }
 
-    /// Says whether something was asked of its sequencer since the last time.
+    /// Returns true if its sequencer was asked for something since the last call.
     pub(crate) fn take_asked(&self) -> bool {
         self.is_asked.swap(false, Ordering::Relaxed)
     }

@@ -1,6 +1,8 @@
-//! How long a workflow takes in simulated time: no longer than its graph does by itself, on as many workers.
+//! The duration of workflows in simulated time: no longer than their graph takes by itself on as many
+//! workers.
 //!
-//! There is no world here, and nothing goes wrong: a node that takes each step at once, and whose time is only what the workflow waits for.
+//! There is no world here and nothing fails: the node takes each step at once, and time passes only while the
+//! workflow waits.
 
 #[allow(dead_code, reason = "what the bench has for people is not looked at here")]
 #[path = "../../bench/src/graph.rs"]
@@ -33,20 +35,21 @@ fn rooms() -> Graph {
     Graph::parse(include_str!("../support/rooms.json")).unwrap()
 }
 
-/// A graph of many steps, of which each may need some of the twelve before it; no two run equally long.
+/// A graph of many steps, each of which may need some of the twelve before it; no two have the same duration.
 fn drawn(seed: u64) -> Graph {
     const STEPS: u64 = 60;
     let mut random = Random::new(seed);
     let step = |place: u64| {
         let before = place.saturating_sub(12)..place;
-        // What ends at the same moment may end in any order: prime numbers of many sizes seldom add up to the same.
+        // Steps that end at the same moment may end in any order; sums of primes of many sizes are rarely
+        // equal.
         let millis = [101, 211, 307, 401, 503, 601][place as usize % 6] + place * 7 + place * place;
         Step { needs: before.filter(|_| random.chance(0.2)).map(|need| need as usize).collect(), millis }
     };
     Graph { name: "drawn".to_owned(), steps: (0..STEPS).map(step).collect(), given: std::collections::BTreeMap::new() }
 }
 
-/// Runs a graph as a workflow on a node with so many workers; gives how many microseconds of simulated time that took.
+/// Runs a graph as a workflow on a node with so many workers. Returns the simulated duration in microseconds.
 fn simulated(graph: &Graph, workers: u32, does: fn(&Step) -> String) -> u64 {
     let mut random = Random::new(SEED);
     let plan = Plan { has_crash_disk: false, ..Plan::draw(&mut random) };
@@ -82,7 +85,7 @@ fn until_all_has_ended(node: &Node, ground: &Arc<Ground>) -> u64 {
     let ask = Ask::RequestExecution(node.requested("sim.graph", "{}").unwrap());
     node.submit(Command { actor: Actor::Operator, trace: None, ask });
     loop {
-        // What is asked of the sequencer meanwhile is done at the same moment.
+        // Requests to the sequencer in the meantime are handled at the same moment.
         while node.turn() == Turn::Taken || node.life.take_asked() {
             node.work();
         }

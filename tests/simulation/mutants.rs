@@ -1,18 +1,19 @@
 //! The bugs that the simulator must find: what each breaks, and in how many worlds it was found.
 //!
-//! Where each stands in the code is found by its name. A bug that is not found shows a hole in the simulator.
+//! Each is found in the code by its name. A bug that is not found shows a gap in the simulator.
 
-/// In how many worlds each is to be found, at the most.
+/// The most worlds in which each must be found.
 pub const SEEDS_MAX: u64 = 100;
 
-/// A bug of one line.
+/// A one-line bug.
 #[derive(Clone, Copy, Debug)]
 pub struct Mutant {
-    /// Its name, as the code asks for it.
+    /// Its name in the code.
     pub name: &'static str,
-    /// What somebody got wrong.
+    /// The mistake that it imitates.
     pub breaks: &'static str,
-    /// How many worlds are passed over before it is looked for: what comes about in one of a hundred takes minutes to come to.
+    /// How many worlds to skip before the search: a bug that appears in one of a hundred takes minutes to
+    /// reach.
     pub passes: u64,
 }
 

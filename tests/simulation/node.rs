@@ -1,6 +1,6 @@
-//! A node, put together from the same parts as the one at work, on simulated clock, disk and processes.
+//! A node built from the same parts as a production node, on a simulated clock, disk and processes.
 //!
-//! It decides nothing by itself: the world says which part takes its next step, and when.
+//! It decides nothing by itself: the world chooses which part takes the next step, and when.
 
 mod bugs;
 mod fold_guard;
@@ -43,22 +43,22 @@ use crate::life::Life;
 use crate::sometimes;
 use crate::traffic::{Promise, RequestNumber};
 
-/// Whether the disk has room; a clone speaks of the same disk.
+/// Whether the disk has space. Clones share the same disk.
 #[derive(Clone, Default)]
 pub(crate) struct Room(Arc<AtomicBool>);
 
 impl Room {
-    /// Takes all room away.
+    /// Removes all space.
     pub(crate) fn take_away(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Gives it back.
+    /// Restores the space.
     pub(crate) fn give_back(&self) {
         self.0.store(false, Ordering::Relaxed);
     }
 
-    /// Says whether there is none.
+    /// Returns true if there is no space.
     pub(crate) fn is_full(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
@@ -70,31 +70,31 @@ impl Space for Room {
     }
 
     fn was_full(&mut self) {
-        // One append without room says little of the next: the room is the world's to give.
+        // One append without space says little about the next: the world decides about the space.
     }
 }
 
-/// A node that runs.
+/// A running node.
 pub(crate) struct Node {
-    /// Which of the world's nodes it is.
+    /// Its number in the world.
     pub(crate) number: u32,
     /// Its life.
     pub(crate) life: Arc<Life>,
-    /// The log's epoch that it writes under.
+    /// The log's epoch with which it writes.
     pub(crate) epoch: u64,
-    /// What waits for time to pass in its worker.
+    /// The clock on which its worker's tasks wait.
     pub(crate) worker_clock: Arc<WorkerClock>,
     ground: Arc<Ground>,
-    // The tasks of the worker go before what they use.
+    // The worker's tasks are dropped before the things they use.
     runtime: Arc<Runtime>,
     idle: Arc<Notify>,
     executor: Executor,
     api: NodeApi,
     tokens: NodeTokens,
     stopping: Stopping,
-    /// How long its attempts may go on at a stop.
+    /// How long its attempts may continue during a stop.
     stop_patience: Duration,
-    /// When the worker's tasks ran last, in microseconds since the world began.
+    /// When the worker's tasks last ran, in microseconds since the world began.
     worked_at: AtomicU64,
     pump: Arc<Pump>,
     handle: Arc<LivingSubmit>,
@@ -112,7 +112,7 @@ pub(crate) struct Node {
     clock: Arc<dyn Clock>,
     log: LogId,
     views_place: Place,
-    /// What waits for the follower of the views.
+    /// The tasks that wait for the follower of the views.
     followed: Waiting,
     _data: ensue_store::data_dir::DataDir,
 }
@@ -127,13 +127,13 @@ impl Node {
         turn
     }
 
-    /// Gives how long it is until the next timer is due, in microseconds; none where none is pending.
+    /// Returns the time until the next timer is due, in microseconds, or `None` if none is pending.
     pub(crate) fn until_due(&self) -> Option<u64> {
         let until = lock(&self.pump.sequencer).as_ref().and_then(ensue_node::parts::Sequencer::until_due);
         until.map(|until| u64::try_from(until.as_micros()).unwrap_or(u64::MAX))
     }
 
-    /// Gives why the sequencer ended by itself, where it did.
+    /// Returns why the sequencer ended by itself, if it did.
     pub(crate) fn failed(&self) -> Option<String> {
         lock(&self.pump.failed).clone()
     }
@@ -144,7 +144,8 @@ impl Node {
         let now = self.ground.now();
         let passed = Duration::from_micros(now - self.worked_at.swap(now, Ordering::Relaxed));
         if self.under_way() > 0 {
-            // What waits by the runtime's own time is woken where the runtime rests, and runs in the next round.
+            // Tasks that wait on the runtime's own time are woken when the runtime is idle and run in the
+            // next round.
             self.runtime.block_on(async {
                 tokio::time::advance(passed).await;
                 self.idle.notified().await;
@@ -158,12 +159,12 @@ impl Node {
         self.views.step()
     }
 
-    /// Saves the snapshot that was taken last, where it has not been.
+    /// Saves the last snapshot if it is not saved yet.
     pub(crate) fn save_snapshot(&mut self) {
         self.snapshots.save_next();
     }
 
-    /// Does what is done once a second.
+    /// Does the work of every second.
     pub(crate) fn tick(&self) {
         if self.has_only_its_sequencer() {
             return;
@@ -175,23 +176,23 @@ impl Node {
         }
     }
 
-    /// Serves a copy of a request over the API's own routes.
+    /// Serves a copy of a request through the API's own routes.
     pub(crate) fn serve(&self, copy: &Copy, request: axum::http::Request<Sent>, promise: Promise, exchanges: &Arc<Exchanges>) {
         let arrived = Arrived { number: copy.number, copy: copy.copy, request, promise, exchanges: exchanges.clone() };
         self.api.serve(arrived);
     }
 
-    /// Closes the connections of a request: its client has gone away.
+    /// Closes the connections of a request whose client has disconnected.
     pub(crate) fn hang_up(&self, number: RequestNumber) {
         self.api.hang_up(number);
     }
 
-    /// Gives how many requests are under way.
+    /// Returns the number of open requests.
     pub(crate) fn under_way(&self) -> usize {
         self.api.under_way()
     }
 
-    /// Builds the views anew beside the live ones, for the follower to take.
+    /// Rebuilds the views in a second file, which the follower then adopts.
     pub(crate) fn rebuild_views(&self) -> Result<(), String> {
         let beside = Place { path: self.views_place.path.with_extension("rebuilt.sqlite"), ..self.views_place.clone() };
         let views = rebuild(&beside, self.log, &self.readers, &mut |_| {})?;
@@ -206,48 +207,49 @@ impl Node {
         Ok(())
     }
 
-    /// Takes in what stands in the packs folder, as the one at work does by itself (which tries again where the sequencer is busy), and
-    /// gives how many packs changed.
+    /// Rereads the packs folder, as a production node does by itself (it retries while the sequencer is
+    /// busy). Returns how many packs changed.
     pub(crate) fn reread(&self) -> Result<usize, String> {
         self.packs.take_in().map(|read| read.live.len()).map_err(|error| error.to_string())
     }
 
-    /// Gives the views, to be read.
+    /// Returns a reader of the views.
     pub(crate) fn view_reader(&self) -> &Arc<dyn ViewReader> {
         &self.view_reader
     }
 
-    /// Gives a reader of the log.
+    /// Returns a reader of the log.
     pub(crate) fn log(&self) -> &Arc<LogReaders> {
         &self.readers
     }
 
-    /// Gives the newest position of the log; 0 where it cannot be read.
+    /// Returns the newest position of the log, or 0 if it cannot be read.
     pub(crate) fn head(&self) -> u64 {
         LogAccess::head(&*self.readers).map_or(0, |head| head.position.0)
     }
 
-    /// Gives the position that the views have reached.
+    /// Returns the position that the views have reached.
     pub(crate) fn views_at(&self) -> u64 {
         self.views_at.borrow().0
     }
 
-    /// Hands a command in of which nobody waits for the answer.
+    /// Submits a command whose answer nobody waits for.
     pub(crate) fn submit(&self, command: Command) {
         self.handle.submit(command, Box::new(|_| {}));
     }
 
-    /// Gives how many attempts the worker runs.
+    /// Returns how many attempts the worker runs.
     pub(crate) fn running(&self) -> usize {
         self.executor.running()
     }
 
-    /// Looks at the live state.
+    /// Inspects the live state.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&Engine) -> T) -> Option<T> {
         lock(&self.pump.sequencer).as_ref().map(|machine| look(machine.engine()))
     }
 
-    /// Says whether the live state is what the log folds to from its beginning. None where the log cannot be read, or there is no state any more.
+    /// Returns true if the live state equals the fold of the log from its beginning, or `None` if the log
+    /// cannot be read or the state is gone.
     pub(crate) fn is_what_the_log_folds_to(&self) -> Option<bool> {
         let (mut folded, mut at) = (Engine::new(self.log), Head::default());
         loop {

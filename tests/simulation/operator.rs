@@ -1,6 +1,6 @@
-//! What the operator sets for a node: the same at each start in some worlds, something else at each in others.
+//! The operator's settings for a node: the same at each start in some worlds, different ones in others.
 //!
-//! What belongs to the world and not to its node (how long the network takes, say) is in `plan.rs`.
+//! Settings of the world itself (network delays, for example) are in `plan.rs`.
 
 use std::collections::BTreeMap;
 
@@ -12,31 +12,31 @@ use serde_json::{Value, json};
 use crate::pack::NUMBER_MAX;
 use crate::random::Random;
 
-/// The other queue, in which some of the actions wait.
+/// The other queue, which some of the actions use.
 const HEAVY: &str = "heavy";
 
 /// The settings of one start.
 #[derive(Clone, Debug)]
 pub(crate) struct Operated {
-    /// How many workers the default queue has.
+    /// The number of workers of the default queue.
     pub(crate) workers: u32,
-    /// How long a worker's right to an attempt lasts, in milliseconds.
+    /// The duration of a worker's lease on an attempt, in milliseconds.
     pub(crate) lease_millis: u64,
-    /// How much work may be open.
+    /// The limit of open work.
     pub(crate) open_work_max: u64,
-    /// After how many records a snapshot is saved.
+    /// The number of records after which a snapshot is saved.
     pub(crate) snapshot_every: u64,
-    /// After how much a turn ends.
+    /// The limits of a turn.
     pub(crate) turn: TurnLimits,
     /// How many batches may wait for a follower.
     pub(crate) batches_waiting_max: u64,
     /// How many bytes of batches may wait for a follower.
     pub(crate) batch_bytes_max: u64,
-    /// How many bytes of bodies the node has at hand.
+    /// How many bytes of bodies the node caches.
     pub(crate) bodies_at_hand_bytes: u64,
-    /// What becomes of programs that run when the node stops.
+    /// What happens to running programs when the node stops.
     pub(crate) at_stop: AtStop,
-    /// How long attempts that run may go on while the node stops, in milliseconds.
+    /// How long running attempts may continue during a stop, in milliseconds.
     pub(crate) stop_patience_millis: u64,
     /// The pack's own setting, `config.least`.
     pub(crate) least: u64,
@@ -45,7 +45,7 @@ pub(crate) struct Operated {
 impl Operated {
     /// Draws the settings of a start.
     pub(crate) fn draw(random: &mut Random) -> Self {
-        // Small turns owe most of what they lead to, and take a commit for each piece of it.
+        // Short turns leave most of their reactions owed and need one commit for each of them.
         let turn = match random.weighted(&[4, 4, 2]) {
             0 => TurnLimits::default(),
             1 => TurnLimits { drafts: random.log_uniform(2.0, 16.0) as usize, ..TurnLimits::default() },
@@ -70,12 +70,12 @@ impl Operated {
         }
     }
 
-    /// Gives how many workers a queue has; without a name it is the default one.
+    /// Returns the number of workers of a queue; the empty name is the default queue.
     pub(crate) fn workers_of(&self, queue: &str) -> u32 {
         if queue == HEAVY { self.workers.div_ceil(2) } else { self.workers }
     }
 
-    /// Gives what the core is told.
+    /// Returns the core's settings.
     pub(crate) fn settings(&self) -> Settings {
         Settings {
             workers: self.workers,
@@ -88,8 +88,8 @@ impl Operated {
         }
     }
 
-    /// Gives how many keys the flow control of a rule knows, and how many matches it holds: of some settings few, without a draw, so that kept
-    /// seeds stay what they are.
+    /// Returns how many keys the flow control of a rule remembers and how many matches it holds. Some
+    /// settings derive a small number without drawing one, so that recorded seeds keep their behavior.
     pub(crate) fn flow_keys_max(&self) -> usize {
         match self.snapshot_every % 12 {
             few @ 0..=5 => few as usize / 2 + 1,
@@ -97,7 +97,7 @@ impl Operated {
         }
     }
 
-    /// Gives what is set for packs.
+    /// Returns the settings for packs.
     pub(crate) fn of_packs(&self) -> BTreeMap<PackName, Value> {
         let name = "sim".parse().expect("it is a pack's name");
         BTreeMap::from([(name, json!({ "least": self.least }))])

@@ -1,6 +1,6 @@
-//! The pack of a simulated world: rules drawn from a closed grammar, written as an author writes them.
+//! The pack of a simulated world: rules drawn from a closed grammar and written as YAML, as an author would.
 //!
-//! What each condition means is said again in `oracle/meaning.rs`, without CEL.
+//! `oracle/meaning.rs` states the meaning of each condition again, without CEL.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,13 +14,13 @@ use crate::web::EFFECTS;
 
 /// The triggers of the pack: `sim.t0`, `sim.t1`, `sim.t2`.
 pub(crate) const TRIGGERS: u64 = 3;
-/// The trigger of the events that the pack's webhook makes.
+/// The trigger of the events that the pack's webhook creates.
 pub(crate) const DOOR_TRIGGER: u64 = 1;
-/// The names that rules may have: a rule comes, changes and goes under one of them.
+/// The number of rule names. A rule with one of these names is added, changed and removed.
 const RULES_MAX: u64 = 8;
-/// How deep a condition may nest.
+/// The maximum nesting depth of a condition.
 const DEPTH_MAX: u32 = 3;
-/// The largest number that conditions and payloads speak of.
+/// The largest number in conditions and payloads.
 pub(crate) const NUMBER_MAX: u64 = 4;
 
 /// A condition, or a part of one.
@@ -50,7 +50,7 @@ pub(crate) enum Condition {
     Or(Box<Condition>, Box<Condition>),
     /// Not.
     Not(Box<Condition>),
-    /// `event.payload.simulated_bug`, which stops the evaluation at a bug; never a part of another one.
+    /// `event.payload.simulated_bug`, which panics during evaluation; never a part of another condition.
     Bug,
 }
 
@@ -101,19 +101,19 @@ impl fmt::Display for Condition {
     }
 }
 
-/// What becomes of a rule's matches, as its pack says.
+/// What happens to a rule's matches, as the pack says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WrittenMode {
-    /// They are acted on.
+    /// They run.
     Enabled,
-    /// The rule is not asked.
+    /// The rule is not evaluated.
     Disabled,
     /// They are only recorded.
     Shadow,
 }
 
 impl WrittenMode {
-    /// Gives the word.
+    /// Returns the YAML value.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Enabled => "enabled",
@@ -126,7 +126,7 @@ impl WrittenMode {
 /// What a rule runs.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Doing {
-    /// `core.echo` with `event.payload.n`, which need not be there: then the rule rejects.
+    /// `core.echo` with `event.payload.n`, which may be missing: then the match is rejected.
     Echo,
     /// `core.noop` for so many milliseconds.
     Wait(u64),
@@ -145,7 +145,8 @@ pub(crate) enum Doing {
 }
 
 impl Doing {
-    /// Something that takes so many milliseconds: of some lengths a workflow, without another draw, so that kept seeds stay what they are.
+    /// An action of so many milliseconds. For some lengths it is a workflow, without another draw, so that
+    /// recorded seeds keep their behavior.
     fn of_a_while(millis: u64, else_: fn(u64) -> Self) -> Self {
         match millis % 10 {
             1 | 2 => Self::Flow("steps"),
@@ -157,7 +158,7 @@ impl Doing {
     }
 }
 
-/// The actions that start a program, and what they say of a loss and of their time.
+/// The actions that start a program, with their settings for lost attempts and timeouts.
 pub(crate) const PROGRAMS: [(&str, &str); 4] = [
     ("ask", "on_lost: ask\ntimeout: 6s"),
     ("fail", "on_lost: fail\ntimeout: 6s"),
@@ -165,7 +166,7 @@ pub(crate) const PROGRAMS: [(&str, &str); 4] = [
     ("safe", "idempotent: true\ntimeout: 40s\nqueue: heavy"),
 ];
 
-/// The actions that send a request, and what they say of a loss; the last sends a key along.
+/// The actions that send a request, with their settings for lost attempts; the last sends a key.
 pub(crate) const POSTS: [(&str, &str); 5] = [
     ("post_ask", "on_lost: ask"),
     ("post_fail", "on_lost: fail"),
@@ -174,7 +175,7 @@ pub(crate) const POSTS: [(&str, &str); 5] = [
     ("post_key", "idempotent: true"),
 ];
 
-/// The workflows, and what they say of how many of them are open at once.
+/// The workflows, with their limits of concurrent executions.
 pub(crate) const FLOWS: [(&str, &str); 4] = [
     ("steps", ""),
     ("queued", "concurrency: { limit: 2 }\n"),
@@ -184,23 +185,23 @@ pub(crate) const FLOWS: [(&str, &str); 4] = [
 
 /// The vars of a world.
 pub(crate) const VARS: [&str; 2] = ["sim.a", "sim.b"];
-/// What who reads a var that has none reads.
+/// The value that a reader of an unset var gets.
 pub(crate) const NO_VALUE: &str = "nothing";
 
 /// The workflow that sets a var.
 pub(crate) const VARY: &str = "vary";
-/// Its steps, with what they need.
+/// Its steps with their needs.
 const VARY_STEPS: [(&str, &[&str]); 3] = [("first", &[]), ("change", &["first"]), ("then", &["change"])];
 
-/// The steps of each other workflow, with what they need.
+/// The steps of every other workflow with their needs.
 const STEPS: [(&str, &[&str]); 4] = [("nap", &[]), ("work", &["nap"]), ("start", &["nap"]), ("last", &["work", "start"])];
 
-/// Gives the steps of a workflow, with what they need; each stands after those.
+/// Returns the steps of a workflow with their needs, in topological order.
 pub(crate) fn steps_of(action: &str) -> &'static [(&'static str, &'static [&'static str])] {
     if action.strip_prefix("sim.") == Some(VARY) { &VARY_STEPS } else { &STEPS }
 }
 
-/// What they do: the program may fail, be lost, and be tried again.
+/// Their definitions: the program may fail, be lost, and be retried.
 const FLOW: &str = "\
 parameters:
   n: any?
@@ -213,40 +214,40 @@ run:
       last: { needs: [work, start], action: core.echo, with: { message: 1 } }
 ";
 
-/// What programs say of trying again.
+/// The retry settings of programs.
 const RETRY: &str = "retry: { attempts: 3, delay: 2s, max_delay: 10s }\n";
 
-/// A rule, as it was written.
+/// A rule as it was written.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct WrittenRule {
     /// Its name, without the pack's.
     pub(crate) name: String,
     /// The trigger it listens to.
     pub(crate) trigger: u64,
-    /// Its condition; none where it has none.
+    /// Its condition, if any.
     pub(crate) when: Option<Condition>,
     /// Its mode.
     pub(crate) mode: WrittenMode,
     /// What it runs.
     pub(crate) doing: Doing,
-    /// Its flow control, in its order; drawn apart from the rest.
+    /// Its flow control, in order; drawn separately from the rest.
     pub(crate) flow: Vec<Stage>,
 }
 
 /// One version of the pack.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Edition {
-    /// Which: its version is `0.1.<number>`.
+    /// Its number: the version is `0.1.<number>`.
     pub(crate) number: u64,
     /// Its rules.
     pub(crate) rules: Vec<WrittenRule>,
 }
 
 impl Edition {
-    /// Draws the next edition: some rules stay, some change, some go, some come.
+    /// Draws the next edition: some rules stay, some change, some are removed and some are added.
     ///
-    /// Of the rules that listen to one trigger, one at most emits an event again: a loop is a chain then. With two, the sixteen events that
-    /// a chain may have would be 65,536.
+    /// At most one of the rules for the same trigger emits an event, so that a loop is a chain. With two, the
+    /// sixteen events that a chain may have would be 65,536.
     pub(crate) fn draw(random: &mut Random, number: u64, before: Option<&Self>) -> Self {
         let mut rules = Vec::new();
         for place in 0..RULES_MAX {
@@ -293,7 +294,8 @@ impl Edition {
             std::fs::write(folder.join(format!("actions/again{trigger}.yaml")), again)?;
         }
         for (name, settings) in PROGRAMS {
-            // What may be done twice is tried again where it fails, after waits that clock steps and kills fall into.
+            // Actions that may run twice are retried on failure, with delays long enough for clock steps and
+            // kills.
             let retry = if matches!(name, "retry" | "safe") { RETRY } else { "" };
             let text = format!("parameters:\n  n: any?\nrun:\n  process:\n    command: [worker]\ngrace: 2s\n{settings}\n{retry}");
             std::fs::write(folder.join(format!("actions/{name}.yaml")), text)?;
@@ -312,7 +314,7 @@ impl Edition {
     }
 }
 
-/// Writes the workflow that tells of a var, sets it to its own id, and tells of it again.
+/// Writes the workflow that reports a var, sets it to its own id and reports it again.
 fn vary() -> String {
     let tell = format!("action: core.echo, with: {{ message: '${{{{ vars[?params.name].orValue(\"{NO_VALUE}\") }}}}' }}");
     let set = "action: core.set_var, with: { name: '${{ params.name }}', value: '${{ execution.id }}' }";

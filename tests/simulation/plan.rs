@@ -1,7 +1,8 @@
-//! What a seed decides before anything happens: the settings of the world, and which faults may strike how often.
+//! The decisions that a seed makes before the world begins: its settings, and which faults may happen how
+//! often.
 //!
-//! Each seed enables a random subset of the faults, each with an intensity of its own ("swarm testing"): runs in which everything
-//! fails at once find other bugs than runs in which one thing fails all the time.
+//! Each seed enables a random subset of the faults, each with its own intensity ("swarm testing"): runs in
+//! which everything fails at once find other bugs than runs in which one thing fails all the time.
 
 use ensue_engine::command::TurnLimits;
 
@@ -9,53 +10,56 @@ use crate::clients::WISHES;
 use crate::operator::Operated;
 use crate::random::Random;
 
-/// The settings of a world. Faults are probabilities per occasion, or times per minute; 0 where the seed has none of them.
+/// The settings of a world. Faults are probabilities per occasion or rates per minute, and 0 if the seed does
+/// not enable them.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     /// How long the safety phase lasts, in microseconds.
     pub(crate) safety_micros: u64,
-    /// How many clients there are.
+    /// The number of clients.
     pub(crate) clients: usize,
-    /// How often each client asks for something, per minute.
+    /// How many requests each client makes per minute.
     pub(crate) asks_per_minute: f64,
-    /// How often each wish comes among the others.
+    /// The weights of the wishes.
     pub(crate) wishes: [u64; WISHES.len()],
-    /// What the operator sets; where the settings change, only for the first start.
+    /// The operator's settings; only for the first start if the settings change.
     pub(crate) operated: Operated,
-    /// Whether the operator sets something else at each start.
+    /// Whether the operator changes the settings at each start.
     pub(crate) settings_change: bool,
-    /// How often the operator edits the pack, per minute.
+    /// How many times per minute the operator edits the pack.
     pub(crate) edits: f64,
-    /// Whether a node looks into the packs folder by itself and takes in what was edited; else only who asks has it do so.
+    /// Whether a node checks the packs folder by itself and loads edits; otherwise only a request makes it do
+    /// so.
     pub(crate) rereads: bool,
-    /// The longest that a request is held up between its judging at the edge and the sequencer, in microseconds.
+    /// The longest delay of a request between its check at the edge and the sequencer, in microseconds.
     pub(crate) judged_micros_max: u64,
-    /// The longest that the disk takes for a commit, in microseconds.
+    /// The longest duration of a commit, in microseconds.
     pub(crate) disk_micros_max: u64,
-    /// The longest that the network takes one way, in microseconds.
+    /// The longest one-way delay of the network, in microseconds.
     pub(crate) network_micros_max: u64,
-    /// The longest that a follower lags, in microseconds.
+    /// The longest lag of a follower, in microseconds.
     pub(crate) follower_micros_max: u64,
     /// How long a client waits for an answer, in microseconds.
     pub(crate) patience_micros: u64,
 
-    /// The disk has no room for a batch, which is kept nowhere.
+    /// The disk has no space for a batch, which is not stored.
     pub(crate) append_full: f64,
-    /// A batch is kept and its writer is not told.
+    /// A batch is stored and its writer gets no answer.
     pub(crate) append_unknown_kept: f64,
-    /// A batch is lost and its writer is not told.
+    /// A batch is lost and its writer gets no answer.
     pub(crate) append_unknown_lost: f64,
-    /// The store fails for good.
+    /// The store fails permanently.
     pub(crate) append_dead: f64,
-    /// The node dies at an append, before anything of it is kept.
+    /// The node dies at an append, before any of it is stored.
     pub(crate) append_kill_before: f64,
-    /// The node dies at an append, after all of it is kept.
+    /// The node dies at an append, after all of it is stored.
     pub(crate) append_kill_after: f64,
-    /// The node dies after an append that keeps a kind of record for the first time in this world; with the n-th, n times less often.
+    /// The node dies after an append that stores a kind of record for the first time in this world; the n-th
+    /// time, n times less often.
     pub(crate) append_kill_rare: f64,
-    /// The node dies after an append that keeps a record of this kind.
+    /// The node dies after an append that stores a record of this kind.
     pub(crate) append_kill_of: Option<KillOf>,
-    /// The process ends where an owed reaction is worked out, and again where the next two begin with it.
+    /// The process ends while an owed reaction is computed, and again when the next two start with it.
     pub(crate) reaction_kill: f64,
     /// The vault cannot be written.
     pub(crate) vault_fails: f64,
@@ -65,100 +69,100 @@ pub(crate) struct Plan {
     pub(crate) start_kill: f64,
     /// The node is killed, per minute.
     pub(crate) kills: f64,
-    /// The node is stopped and started again, per minute.
+    /// The node is stopped and restarted, per minute.
     pub(crate) stops: f64,
-    /// The node stands still for a while, per minute.
+    /// The node is paused for a while, per minute.
     pub(crate) pauses: f64,
-    /// Another node takes the log over, per minute.
+    /// Another node takes over the log, per minute.
     pub(crate) deposals: f64,
-    /// A bug in a reaction or a decision strikes when a catalog is looked up.
+    /// A bug in a reaction or a decision panics when a catalog is looked up.
     pub(crate) catalog_panics: f64,
-    /// It strikes again at once where the same is looked up again, as it does where it lies in what is looked at.
+    /// It panics again at once if the same catalog is looked up again, as a bug in the catalog itself would.
     pub(crate) catalog_panics_stay: f64,
-    /// The disk has no room for a while, per minute.
+    /// The disk has no space for a while, per minute.
     pub(crate) full_spells: f64,
     /// The wall clock jumps, per minute.
     pub(crate) clock_steps: f64,
-    /// The wall clock stands still for a while, per minute.
+    /// The wall clock is frozen for a while, per minute.
     pub(crate) clock_freezes: f64,
-    /// The wall clock runs ahead or behind for a while, per minute.
+    /// The wall clock runs fast or slow for a while, per minute.
     pub(crate) clock_drifts: f64,
-    /// A request is lost on its way.
+    /// A request is lost in transit.
     pub(crate) request_lost: f64,
-    /// An answer is lost on its way.
+    /// An answer is lost in transit.
     pub(crate) answer_lost: f64,
     /// A request arrives twice.
     pub(crate) request_doubled: f64,
     /// The connection breaks in the middle of a body.
     pub(crate) body_cut: f64,
-    /// The second half of a body comes late.
+    /// The second half of a body is delayed.
     pub(crate) body_late: f64,
-    /// How much memory the API shares out among its queues.
+    /// The memory that the API divides among its queues.
     pub(crate) api_memory_bytes: u64,
-    /// The views are built anew beside the live ones, per minute.
+    /// The views are rebuilt in a second file, per minute.
     pub(crate) rebuilds: f64,
     /// The views are lost while the node is down.
     pub(crate) views_lost: f64,
     /// The snapshots are lost while the node is down.
     pub(crate) snapshots_lost: f64,
-    /// Whether programs go on when their node dies.
+    /// Whether programs keep running when their node dies.
     pub(crate) programs_outlive: bool,
-    /// The shortest that a program lasts which ends by itself, in microseconds.
+    /// The shortest duration of a program that ends by itself, in microseconds.
     pub(crate) program_micros_least: f64,
-    /// The node dies where a program is started or a request is sent: right before, or right after.
+    /// The node dies at the start of a program or of a request: immediately before or after.
     pub(crate) spawn_kill: f64,
-    /// A program is not started, or nobody knows.
+    /// A program is not started, or it is unknown whether it was.
     pub(crate) spawn_fails: f64,
-    /// The supervisor of a program dies, and the program with it.
+    /// The supervisor of a program dies together with the program.
     pub(crate) supervisor_dies: f64,
-    /// The longest that the worker takes to come to what it has to do, in microseconds.
+    /// The longest delay of the worker's tasks, in microseconds.
     pub(crate) worker_micros_max: u64,
-    /// The timers of one of the worker's tasks come late, by about its lease.
+    /// The timers of one of the worker's tasks are late, by about its lease.
     pub(crate) late_timers: f64,
-    /// Somebody cancels an execution that runs, each time that somebody looks.
+    /// A person cancels a running execution, for each time a person looks.
     pub(crate) cancels: f64,
-    /// Somebody pauses an execution that is open, each time that somebody looks.
+    /// A person pauses an open execution, for each time a person looks.
     pub(crate) holds_up: f64,
-    /// Who has just cancelled something restarts the node as well.
+    /// The person that has just cancelled something restarts the node as well.
     pub(crate) restarts: f64,
-    /// Somebody settles what waits for a person, each time that somebody looks.
+    /// A person settles an execution that waits for a decision, for each time a person looks.
     pub(crate) settles: f64,
-    /// An action's request is not heard, or its answer is lost.
+    /// An action's request is not received, or its answer is lost.
     pub(crate) web_fails: f64,
-    /// Whether SQLite's files lie on a disk that loses at a power cut what was not flushed.
+    /// Whether SQLite's files are on a disk that loses unflushed data at a power cut.
     pub(crate) has_crash_disk: bool,
     /// An operation of the disk fails, per minute.
     pub(crate) disk_errors: f64,
-    /// The power is cut when the node dies: what was not flushed is lost.
+    /// The power is cut when the node dies: unflushed data is lost.
     pub(crate) power_cuts: f64,
 }
 
-/// A kind of record, and how often a node dies that has just kept one.
+/// A kind of record, and how often a node dies right after storing one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KillOf {
     /// The kind.
     pub(crate) kind: Owing,
-    /// How often, while few of them are kept.
+    /// The probability while few of them are stored.
     pub(crate) chance: f64,
 }
 
-/// A kind of record that leads to something beside the log, which the node owes until then.
+/// A kind of record that requires work outside the log, which the node owes until it is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owing {
-    /// A worker is to be told.
+    /// A worker must be notified.
     CancelRequested,
-    /// The program of the attempt is to be ended, where it lives.
+    /// The program of the attempt must be ended if it is alive.
     AttemptLost,
-    /// A program is to be started, or a request to be sent.
+    /// A program must be started, or a request sent.
     AttemptStarted,
-    /// A reaction is to be worked out.
+    /// A reaction must be computed.
     ReactionDeferred,
-    /// What the edge judges by is to change.
+    /// The catalog that the edge uses must change.
     PackInstalled,
 }
 
 impl Owing {
-    /// Gives the kind as records name it.
+    /// Returns the kind as records name it.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::CancelRequested => "execution.cancel_requested",
@@ -184,17 +188,17 @@ impl Plan {
         Self::drawn(random).with_what_it_kills_for(random).with_what_its_bugs_strike(random)
     }
 
-    /// A kill after a kind of record is worth little in a world that hardly has one.
+    /// Adjusts the settings: a kill after a kind of record is of little use in a world that rarely has one.
     fn with_what_it_kills_for(self, random: &mut Random) -> Self {
         match self.append_kill_of.map(|of| of.kind) {
-            // Who is to be told to stop has a program that goes on until then.
+            // Executions that are to be stopped need programs that run until then.
             Some(Owing::CancelRequested) => Self {
                 cancels: random.log_uniform(0.02, 0.3),
                 program_micros_least: random.log_uniform(1e5, 5e6),
                 programs_outlive: random.chance(0.9),
                 ..self
             },
-            // Who is lost while its program lives has a program that lives for long.
+            // Attempts that are lost while their program runs need programs that run long.
             Some(Owing::AttemptLost) => Self {
                 late_timers: random.log_uniform(0.02, 0.2),
                 program_micros_least: random.log_uniform(1e5, 5e6),
@@ -206,7 +210,8 @@ impl Plan {
         }
     }
 
-    /// A reaction looks a catalog up only where it is owed, and one that can be owed in pieces is owed where turns are small.
+    /// Adjusts the settings: a reaction looks a catalog up only if it is owed, and reactions are owed in
+    /// pieces if turns are small.
     fn with_what_its_bugs_strike(self, random: &mut Random) -> Self {
         if self.catalog_panics_stay == 0.0 {
             return self;

@@ -1,6 +1,7 @@
-//! The programs of a simulated machine, and the supervisors that hold them: they outlive a node that dies, where the seed says so.
+//! The programs of a simulated machine and their supervisors. They outlive a node that dies if the seed says
+//! so.
 //!
-//! What a program does is drawn when it starts; how it is run and reported is the executor's own.
+//! The behavior of a program is drawn when it starts; running and reporting it is the executor's own code.
 
 mod listening;
 mod process;
@@ -24,7 +25,7 @@ use crate::saying::{self, Line};
 use crate::sightings::{Done, Finder, Found, Sighting};
 use crate::sometimes;
 
-/// The machine on which a world's programs run: it is there however often the node dies.
+/// The machine on which a world's programs run; it survives every death of the node.
 pub(crate) struct Machine {
     ground: Arc<Ground>,
     at_end: AtEnd,
@@ -36,23 +37,23 @@ pub(crate) struct Machine {
 #[derive(Default)]
 struct Processes {
     running: BTreeMap<AttemptId, Process>,
-    /// Every attempt whose program was started, however often.
+    /// The attempts whose program was started, with the number of starts.
     started: BTreeMap<AttemptId, u32>,
-    /// What was seen of each.
+    /// The observations of each program.
     sightings: BTreeMap<AttemptId, Sighting>,
-    /// What each program says, if it is not ended before.
+    /// The lines that each program prints unless it is ended earlier.
     said: BTreeMap<AttemptId, Vec<Line>>,
 }
 
 impl Processes {
-    /// Ends the program of an attempt, where it still runs.
+    /// Ends the program of an attempt if it still runs.
     fn end(&mut self, attempt: AttemptId, now: u64) {
         if let Some(process) = self.running.remove(&attempt) {
             self.sighting(attempt).over_at.get_or_insert(process.over_at().min(now));
         }
     }
 
-    /// Has a node kill the program of an attempt, where it still runs.
+    /// Makes a node kill the program of an attempt if it still runs.
     fn kill(&mut self, attempt: AttemptId, by: Finder, now: u64) {
         if self.running.get(&attempt).is_some_and(|process| process.is_alive(now)) {
             self.sighting(attempt).killed.get_or_insert(Done { by, at: now });
@@ -73,13 +74,13 @@ impl Processes {
 }
 
 impl Machine {
-    /// Makes a machine on which nothing runs.
+    /// Creates a machine on which nothing runs.
     pub(crate) fn new(ground: Arc<Ground>) -> std::io::Result<Arc<Self>> {
         let at_end = if ground.plan.programs_outlive { AtEnd::GoOn } else { AtEnd::Ended };
         Ok(Arc::new(Self { ground, at_end, private: crate::disk::folder()?, processes: Mutex::default() }))
     }
 
-    /// Ends what ends with a node.
+    /// Ends the programs that end with a node.
     pub(crate) fn node_died(&self, node: u32) {
         match self.at_end {
             AtEnd::Ended => self.lock().end_those(|process| process.node == node, self.ground.now()),
@@ -87,28 +88,28 @@ impl Machine {
         }
     }
 
-    /// Ends everything: the power is cut.
+    /// Ends everything because the power is cut.
     pub(crate) fn power_cut(&self) {
         self.lock().end_those(|_| true, self.ground.now());
     }
 
-    /// Says what becomes of programs when their node ends.
+    /// Returns what happens to programs when their node ends.
     pub(crate) fn at_end(&self) -> AtEnd {
         self.at_end
     }
 
-    /// Gives the attempts whose programs run now.
+    /// Returns the attempts whose programs run now.
     pub(crate) fn alive(&self) -> Vec<AttemptId> {
         let now = self.ground.now();
         self.lock().running.iter().filter(|(_, process)| process.is_alive(now)).map(|(attempt, _)| *attempt).collect()
     }
 
-    /// Gives how often a program was started, for each attempt for which one was.
+    /// Returns how many times a program was started, for each attempt that has one.
     pub(crate) fn started(&self) -> BTreeMap<String, u32> {
         self.lock().started.iter().map(|(attempt, times)| (attempt.to_string(), *times)).collect()
     }
 
-    /// Gives what was seen of each program, by its attempt.
+    /// Returns the observations of each program by its attempt.
     pub(crate) fn sightings(&self) -> BTreeMap<String, Sighting> {
         let processes = self.lock();
         let seen = processes.sightings.iter().map(|(attempt, sighting)| {
@@ -118,7 +119,7 @@ impl Machine {
         seen.collect()
     }
 
-    /// Gives what each program said, or would have said had it lasted, by its attempt.
+    /// Returns the lines that each program printed, or would have printed had it run longer, by its attempt.
     pub(crate) fn said(&self) -> BTreeMap<String, Vec<Line>> {
         self.lock().said.iter().map(|(attempt, lines)| (attempt.to_string(), lines.clone())).collect()
     }
@@ -132,7 +133,7 @@ impl Machine {
     }
 }
 
-/// What runs programs for one node of the world.
+/// Runs programs for one node of the world.
 pub(crate) struct NodePrograms {
     /// The machine.
     pub(crate) machine: Arc<Machine>,
@@ -166,7 +167,7 @@ impl Programs for NodePrograms {
             let mut processes = self.machine.lock();
             let process = Process::draw(ground, self.finder.node, &order);
             *processes.started.entry(attempt).or_default() += 1;
-            // A file that cannot be written is missed where it is to be taken in.
+            // A file that cannot be written is noticed when it is collected.
             let _ = saying::write_files(&self.machine.directory(attempt), &process.says);
             processes.said.insert(attempt, process.says.clone());
             let sighting = processes.sighting(attempt);
@@ -202,7 +203,8 @@ impl Programs for NodePrograms {
                     sometimes!("it was unknown whether a program was started");
                     if ground.random().chance(0.5) {
                         starts();
-                        // Whoever does not know whether it has a supervisor has none, and that one ends what it holds.
+                        // A node that does not know whether it has a supervisor has none, and that supervisor
+                        // ends its program.
                         self.machine.lock().end(attempt, ground.now());
                     }
                     Box::pin(async { Err(StartProgramError::Unknown(why)) })

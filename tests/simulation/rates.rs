@@ -1,6 +1,7 @@
-//! How many attempts of each queue may start in a while, as the operator of a world says: the same at each start.
+//! The start rates of each queue, as the operator of a world sets them: the same at each start.
 //!
-//! Chance is drawn apart from the rest of the world: one without rates is as it would be without this.
+//! Their random numbers are separate from the rest of the world's, so that a world without rates is the same
+//! with and without this file.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,12 +11,12 @@ use ensue_engine::names::WorkerQueueName;
 
 use crate::random::Random;
 
-/// What tells the chance of rates from the world's own.
+/// Separates the random numbers of rates from the world's own.
 const APART: u64 = 0x7261_7465_7261_7465;
-/// The queues that may have one.
+/// The queues that may have a rate.
 const QUEUES: [&str; 2] = ["default", "heavy"];
 
-/// The rates of a world, by the queue.
+/// The rates of a world by queue.
 pub(crate) type Rates = BTreeMap<WorkerQueueName, StartRate>;
 
 /// Draws the rates of a world.

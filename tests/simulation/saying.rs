@@ -1,6 +1,6 @@
-//! What a simulated program says on descriptor 3, and the files that it gives away.
+//! The lines that a simulated program writes on descriptor 3, and the files that it gives away as artifacts.
 //!
-//! It is drawn when the program starts; how lines are read, and how files are taken in, is the executor's own.
+//! They are drawn when the program starts; reading lines and collecting files is the executor's own code.
 
 use std::path::Path;
 
@@ -12,36 +12,36 @@ use crate::pack::{NUMBER_MAX, TRIGGERS};
 use crate::random::Random;
 use crate::sometimes;
 
-/// The most lines of a program.
+/// The maximum number of lines of a program.
 const LINES_MAX: u64 = 5;
 
-/// A line that a program says.
+/// A line that a program writes.
 #[derive(Clone, Debug)]
 pub(crate) struct Line {
     /// When, in microseconds since the world began.
     pub(crate) at: u64,
-    /// What it comes to, as its author means it.
+    /// The intended meaning of the line.
     pub(crate) meant: Meant,
     /// The line.
     pub(crate) bytes: Bytes,
 }
 
-/// What a program means by a line.
+/// The intended meaning of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Meant {
-    /// It is so far.
+    /// Progress.
     Progress,
-    /// An event, whose payload has this mark.
+    /// An event whose payload has this mark.
     Event(String),
-    /// A file of this name and content.
+    /// An artifact with this name and content.
     Artifact(String, Vec<u8>),
-    /// Nothing that can be taken.
+    /// Nothing valid.
     Nonsense,
 }
 
-/// Draws what a program says between two times, in order.
+/// Draws the lines that a program writes between two times, in order.
 pub(crate) fn lines(random: &mut Random, attempt: AttemptId, from: u64, to: u64) -> Vec<Line> {
-    // Most programs say nothing.
+    // Most programs write nothing.
     if random.chance(0.4) {
         return Vec::new();
     }

@@ -1,14 +1,15 @@
-//! The secrets of a world, which only the vault may hold and only sealed, and how they are recognised where they may not be.
+//! The secrets of a world, which only the vault may hold and only sealed, and how they are recognized
+//! elsewhere.
 
-/// What the values of keys begin with.
+/// The prefix of the values of keys.
 const KEY_CANARY: &str = "canaryvalue";
-/// What the secret of each client's token begins with.
+/// The prefix of the secret of each client's token.
 const TOKEN_CANARY: &str = "canarytoken";
 
-/// How much is shown on each side of the beginning of a secret that was found.
+/// How much is shown on each side of a secret that was found.
 const AROUND_CHARS: usize = 200;
 
-/// What the webhook's deliveries are signed with.
+/// The secret that signs the webhook's deliveries.
 pub(crate) const DOOR_SECRET: &str = "canaryvalue-door-0123456789abcdef";
 
 /// A value of the pack's key.
@@ -21,12 +22,12 @@ pub(crate) fn token(client: usize) -> String {
     format!("ens_01980000-0000-7000-8000-{client:012x}_{TOKEN_CANARY}{client:024}")
 }
 
-/// Says whether a secret stands in the plain anywhere in these bytes.
+/// Returns true if these bytes contain a secret in plain text.
 pub(crate) fn holds_secret(bytes: &[u8]) -> bool {
     around_secret(bytes).is_some()
 }
 
-/// Gives a secret that stands in the plain in these bytes, with what stands around it.
+/// Returns a secret that these bytes contain in plain text, with the text around it.
 pub(crate) fn around_secret(bytes: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(bytes);
     let at = [KEY_CANARY, TOKEN_CANARY].iter().filter_map(|canary| text.find(canary)).min()?;

@@ -1,21 +1,23 @@
-//! What the simulated machine saw of each program: when it ran, who told it to stop, which node found it and which went on with it.
+//! What the simulated machine observed of each program: when it ran, which node told it to stop, which node
+//! found it and which continued with it.
 //!
-//! What that should have been is the oracle's.
+//! The oracle decides whether that was right.
 
 use std::collections::BTreeMap;
 
-/// What was seen of the program of one attempt. Moments are microseconds since the world began.
+/// The observations of the program of one attempt. Moments are microseconds since the world began.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sighting {
     /// When it was started.
     pub(crate) started_at: u64,
-    /// When its time is over.
+    /// When it times out.
     pub(crate) deadline: u64,
-    /// Who first told it to stop, and when.
+    /// The node that first told it to stop, and when.
     pub(crate) told: Option<Done>,
     /// The node that killed it while it ran, and when.
     pub(crate) killed: Option<Done>,
-    /// When nothing of it ran any more, whoever brought that about; none while it is held, where its own end says so.
+    /// When it had ended completely, for whatever reason; `None` while its supervisor holds it and its own
+    /// end decides.
     pub(crate) over_at: Option<u64>,
     /// The nodes that found it at their start.
     pub(crate) found: Vec<Found>,
@@ -41,7 +43,7 @@ pub(crate) struct Found {
     pub(crate) finder: Finder,
     /// When.
     pub(crate) at: u64,
-    /// The token under which it had been started.
+    /// The token with which it was started.
     pub(crate) token: u64,
     /// Whether it still ran.
     pub(crate) is_alive: bool,
@@ -52,6 +54,6 @@ pub(crate) struct Found {
 pub(crate) struct Finder {
     /// Its number.
     pub(crate) node: u32,
-    /// The epoch that it writes under.
+    /// The epoch with which it writes.
     pub(crate) epoch: u64,
 }

@@ -1,9 +1,11 @@
-//! The small files of a node in a power cut: what was written and not synced is there, is lost, or is there in part, and so are names.
+//! The small files of a node in a power cut: unsynced content survives, is lost or survives partly, and so do
+//! names.
 //!
-//! They lie on the machine's own file system, and nothing holds them up while they are written: it is noted what was synced, and a power
-//! cut puts them back to something that a disk may hold then. SQLite's files have a disk of their own (`ensue-disk`). The copies of packs
-//! are left whole, because their crate has its own way of syncing, and so are outputs and artifacts, which nothing is decided by, and the space
-//! that is held for later, which holds nothing.
+//! The files are on the machine's own file system and are written without delay. This module notes what was
+//! synced; a power cut restores something that a disk may hold at that point. SQLite's files have their own
+//! disk (`ensue-disk`). The following are left complete: the copies of packs, because their crate has its own
+//! way of syncing; outputs and artifacts, because no decision depends on them; and the reserved space,
+//! because it holds nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,42 +17,42 @@ use ensue_store::sync::Lasting;
 
 use crate::random::Random;
 
-/// What a disk writes whole or not at all.
+/// The unit that a disk writes atomically.
 const SECTOR_BYTES: usize = 512;
-/// What a power cut leaves alone.
+/// The folders that a power cut leaves unchanged.
 const LEFT_ALONE: [&str; 4] = ["packs", "outputs", "blobs", "spare"];
-/// The ends of the names of SQLite's files.
+/// The suffixes of SQLite's files.
 const SQLITE: [&str; 3] = [".sqlite", ".sqlite-wal", ".sqlite-shm"];
 
 /// The disks of the worlds of this process, by their folders.
 static WORLDS: Mutex<BTreeMap<PathBuf, Arc<Mutex<Synced>>>> = Mutex::new(BTreeMap::new());
 
-/// The small files below a world's folder; the folder itself lasts.
+/// The small files below a world's folder; the folder itself is durable.
 pub(crate) struct SmallFiles {
     folder: PathBuf,
     synced: Arc<Mutex<Synced>>,
 }
 
-/// What was synced, and lasts.
+/// The synced state, which is durable.
 #[derive(Debug, Default)]
 struct Synced {
-    /// By inode: what it holds.
+    /// The content by inode.
     contents: BTreeMap<u64, Vec<u8>>,
-    /// By folder: its names, and what they stand for.
+    /// The names of each folder with their inodes.
     names: BTreeMap<PathBuf, BTreeMap<String, u64>>,
 }
 
-/// What became of small files in a power cut.
+/// The effects of a power cut on small files.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Cut {
-    /// How many names vanished or came back.
+    /// How many names vanished or reappeared.
     pub(crate) names: u32,
-    /// How many files lost what was written to them, all of it or some.
+    /// How many files lost some or all of their new content.
     pub(crate) contents: u32,
 }
 
 impl SmallFiles {
-    /// Notes what is made to last below a folder from now on.
+    /// Notes everything that is made durable below a folder from now on.
     pub(crate) fn below(folder: &Path) -> std::io::Result<Self> {
         ensue_store::sync::tell(noted);
         let folder = folder.canonicalize()?;
@@ -59,17 +61,18 @@ impl SmallFiles {
         Ok(Self { folder, synced })
     }
 
-    /// Has the kernel write something back by itself, as it does every few seconds: some files as they are now, and the names of some folders.
+    /// Makes the kernel write something back by itself, as it does every few seconds: some files in their
+    /// current state, and the names of some folders.
     pub(crate) fn write_back(&self, random: &mut Random) -> std::io::Result<()> {
         write_back(&self.folder, &mut lock(&self.synced), random)
     }
 
-    /// Cuts the power: nobody has a file open any more.
+    /// Cuts the power; no file is open then.
     pub(crate) fn cut_power(&self, random: &mut Random) -> std::io::Result<Cut> {
         let mut cut = Cut::default();
         let mut synced = lock(&self.synced);
         put_back(&self.folder, &synced, random, &mut cut)?;
-        // What stands on the disk when the machine comes up again lasts.
+        // The disk's content when the machine comes up again is durable.
         *synced = Synced::default();
         remember(&self.folder, &mut synced)?;
         Ok(cut)
@@ -86,7 +89,7 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Is told of all that a store of this process makes last.
+/// Receives a note of everything that a store of this process makes durable.
 fn noted(lasting: Lasting<'_>) {
     let (Lasting::File(path) | Lasting::Folder(path)) = lasting;
     let world = lock(&WORLDS).iter().find(|(folder, _)| path.starts_with(folder)).map(|(_, synced)| synced.clone());
@@ -106,7 +109,7 @@ fn noted(lasting: Lasting<'_>) {
     }
 }
 
-/// Lists what a power cut does not leave alone, by name.
+/// Lists by name the files that a power cut affects.
 fn listed(folder: &Path) -> std::io::Result<BTreeMap<String, u64>> {
     let mut names = BTreeMap::new();
     for entry in fs::read_dir(folder)? {
@@ -150,7 +153,7 @@ fn put_back(folder: &Path, synced: &Synced, random: &mut Random, cut: &mut Cut) 
             (true, Some(_), None) if path.is_dir() => fs::remove_dir_all(&path)?,
             (true, Some(_), None) => fs::remove_file(&path)?,
             (true, _, Some(content)) => write_private(&path, content)?,
-            // A folder that was removed, or a file that was never synced: nothing comes back.
+            // A folder that was removed, or a file that was never synced: nothing reappears.
             (true, None, None) | (false, None, _) => {}
             (false, Some(_), _) if path.is_dir() => put_back(&path, synced, random, cut)?,
             (false, Some(inode), _) => {
@@ -167,8 +170,8 @@ fn put_back(folder: &Path, synced: &Synced, random: &mut Random, cut: &mut Cut) 
     Ok(())
 }
 
-/// Gives what a disk may hold of a file that was written over and not synced: each sector is the old one or the new one, and one that was
-/// added and not written is all zeros.
+/// Returns what a disk may hold of a file that was overwritten and not synced: each sector is the old one or
+/// the new one, and a sector that was added and not written is all zeros.
 fn left_of(lasts: &[u8], written: &[u8], random: &mut Random) -> Vec<u8> {
     match random.weighted(&[2, 2, 3]) {
         0 => written.to_vec(),
@@ -192,7 +195,7 @@ fn left_of(lasts: &[u8], written: &[u8], random: &mut Random) -> Vec<u8> {
     }
 }
 
-/// Puts a file there as the product's own are: a new one, that its owner alone can use.
+/// Creates a file as the product does: a new one, accessible only to its owner.
 fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
@@ -203,7 +206,7 @@ fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
     fs::File::options().write(true).create_new(true).mode(0o600).open(path)?.write_all(content)
 }
 
-/// Notes that all below a folder lasts as it is.
+/// Notes that everything below a folder is durable in its current state.
 fn remember(folder: &Path, synced: &mut Synced) -> std::io::Result<()> {
     let names = listed(folder)?;
     for (name, inode) in &names {
@@ -248,7 +251,7 @@ mod tests {
         }
     }
 
-    /// Gives all that a file holds after power cuts of many seeds; none where it is not there.
+    /// Returns everything that a file holds after power cuts with many seeds; `None` if it is missing.
     fn outcomes(made: impl Fn(&World), name: &str) -> BTreeSet<Option<Vec<u8>>> {
         let cut = |seed| {
             let world = World::new();

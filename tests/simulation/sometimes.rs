@@ -1,11 +1,12 @@
-//! Rare states that a run reached: a simulation that never meets them proves nothing about them.
+//! Rare states that a run reached: a simulation that never reaches them proves nothing about them.
 //!
-//! It judges nothing; who runs many seeds says which names must be reached.
+//! This module judges nothing; the caller that runs many seeds decides which names must be reached.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-/// All rare states: each must be reached in a long run. `tests/tidy` holds this list to the marks in the sources.
+/// All rare states: each must be reached in a long run. `tests/tidy` compares this list with the marks in the
+/// sources.
 pub const NAMES: &[&str] = &[
     "a body did not come in time",
     "a bug struck in the core",
@@ -168,12 +169,12 @@ pub fn reached(name: &'static str) {
     *REACHED.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default() += 1;
 }
 
-/// Gives what was reached in this process, and how often.
+/// Returns the states that this process reached, with their counts.
 pub fn all() -> BTreeMap<&'static str, u64> {
     REACHED.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// Gives those that this process never reached.
+/// Returns the states that this process never reached.
 pub fn missed() -> Vec<&'static str> {
     let reached = all();
     NAMES.iter().copied().filter(|name| !reached.contains_key(name)).collect()

@@ -1,27 +1,27 @@
-//! The story of a run: every line enters the hash of the trace, and is shown to whoever wants to read it.
+//! The event trace of a run: every line enters its hash and is printed on request.
 
 use blake3::Hasher;
 
-/// The most characters that are shown of a line.
+/// The maximum number of characters that are printed of a line.
 const SHOWN_CHARS_MAX: usize = 400;
 
-/// Whether the story is shown.
+/// Whether the trace is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verbosity {
-    /// Only its hash is kept.
+    /// Only its hash is computed.
     Quiet,
-    /// It is written to standard output as it happens.
+    /// It is written to standard output as events happen.
     Told,
 }
 
-/// What happened, in order.
+/// The events in order.
 pub(crate) struct Story {
     hasher: Hasher,
     verbosity: Verbosity,
 }
 
 impl Story {
-    /// Begins an empty story.
+    /// Starts an empty trace.
     pub(crate) fn new(verbosity: Verbosity) -> Self {
         Self { hasher: Hasher::new(), verbosity }
     }
@@ -44,7 +44,7 @@ impl Story {
         }
     }
 
-    /// Gives the hash of all that was told: equal for equal seeds.
+    /// Returns the hash of the trace: equal for equal seeds.
     pub(crate) fn hash(&self) -> String {
         self.hasher.finalize().to_hex()[..32].to_owned()
     }

@@ -1,16 +1,16 @@
-//! When the nodes of a world could work: which was there from when to when, when it stood still, when its disk had no room, and when
-//! timers came late.
+//! When the nodes of a world could work: which node existed from when to when, when it was paused, when its
+//! disk had no space, and when timers were late.
 //!
-//! It only says which time counts; what should have happened in it is the oracle's.
+//! It only says which time counts; the oracle decides what should have happened in it.
 
-/// What the world is like for whoever should work.
+/// The conditions under which a node works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Condition {
-    /// The node that is there.
+    /// The existing node.
     pub(crate) node: Option<u32>,
-    /// Whether it stands still.
+    /// Whether it is paused.
     pub(crate) is_paused: bool,
-    /// Whether its disk has room.
+    /// Whether its disk has space.
     pub(crate) has_room: bool,
     /// Whether it was asked to stop.
     pub(crate) is_stopping: bool,
@@ -19,25 +19,25 @@ pub(crate) struct Condition {
 /// Which time counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Counts {
-    /// In which a node was there and did not stand still.
+    /// Time in which a node existed and was not paused.
     Awake,
-    /// In which, beside that, nobody had asked it to stop, its disk had room and its timers came in time.
+    /// Also requires that the node was not asked to stop, its disk had space, and its timers were on time.
     Working,
 }
 
-/// The conditions of a world, one after the other.
+/// The conditions of a world in order.
 #[derive(Debug, Default)]
 pub(crate) struct Timeline {
-    /// From when on there was which condition.
+    /// Each condition with its start.
     stretches: Vec<(u64, Condition)>,
-    /// When timers came late: from, until; without overlaps.
+    /// The periods with late timers: from, until; without overlaps.
     late: Vec<(u64, u64)>,
-    /// How far it goes.
+    /// The end of the timeline.
     until: u64,
 }
 
 impl Timeline {
-    /// Notes what it is like since now.
+    /// Notes the conditions from now on.
     pub(crate) fn note(&mut self, now: u64, condition: Condition) {
         self.until = now;
         if self.stretches.last().is_none_or(|(_, last)| *last != condition) {
@@ -45,7 +45,7 @@ impl Timeline {
         }
     }
 
-    /// Notes that timers come late.
+    /// Notes that timers are late.
     pub(crate) fn note_late(&mut self, now: u64, until: u64) {
         match self.late.last_mut() {
             Some((_, last)) if *last >= now => *last = (*last).max(until),
@@ -53,14 +53,15 @@ impl Timeline {
         }
     }
 
-    /// Notes that no timer comes late any more.
+    /// Notes that timers are no longer late.
     pub(crate) fn end_late(&mut self, now: u64) {
         if let Some((_, last)) = self.late.last_mut() {
             *last = now.min(*last);
         }
     }
 
-    /// Gives when a node had had so much time since `from`, the first that had it in one life; none where none ever did.
+    /// Returns when a node had had so much time since `from`, counting the first one that had it in one life,
+    /// or `None` if none had.
     pub(crate) fn due(&self, from: u64, micros: u64, counts: Counts) -> Option<u64> {
         self.passed(from, micros, counts, None)
     }
@@ -70,7 +71,7 @@ impl Timeline {
         self.passed(from, micros, counts, Some(node))
     }
 
-    /// Gives when a node was asked to stop.
+    /// Returns when a node was asked to stop.
     pub(crate) fn asked_to_stop(&self, node: u32) -> Option<u64> {
         let asked = self.stretches.iter().find(|(_, condition)| condition.node == Some(node) && condition.is_stopping);
         asked.map(|(at, _)| *at)
@@ -99,7 +100,7 @@ impl Timeline {
         None
     }
 
-    /// Gives the parts of a stretch that count.
+    /// Returns the parts of a period that count.
     fn in_time(&self, mut begin: u64, end: u64, counts: Counts) -> Vec<(u64, u64)> {
         let mut parts = Vec::new();
         if counts == Counts::Working {

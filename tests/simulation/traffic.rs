@@ -1,4 +1,4 @@
-//! What clients ask and what becomes of it: requests, their copies on the way, and the answers.
+//! The requests of clients: their copies in transit, and the answers.
 
 use std::sync::Arc;
 
@@ -12,83 +12,83 @@ use crate::pack::WrittenMode;
 /// The number of a request.
 pub(crate) type RequestNumber = u64;
 
-/// What a client wants.
+/// A request that a client wants to make.
 #[derive(Clone, Debug)]
 pub(crate) enum Wish {
-    /// To send an event.
+    /// Send an event.
     Send {
         /// The trigger's number.
         trigger: u64,
         /// The payload.
         payload: String,
-        /// The key under which it is to be accepted once.
+        /// The dedupe key, if any.
         key: Option<String>,
     },
-    /// To deliver at the pack's webhook.
+    /// Deliver to the pack's webhook.
     Deliver {
         /// The body.
         payload: String,
-        /// The id of the delivery, under which it is to be accepted once.
+        /// The id of the delivery, with which it must be accepted once.
         delivery: Option<String>,
-        /// How it is signed.
+        /// Its signature.
         signature: Signature,
     },
-    /// To run an action.
+    /// Run an action.
     Run {
         /// The action.
         action: String,
         /// Its parameters.
         params: String,
     },
-    /// To run an execution again that has ended.
+    /// Rerun an execution that has ended.
     Rerun {
         /// The execution.
         execution: ExecutionId,
-        /// What of it: `failed`, or a step; all of it without.
+        /// Where to start: `failed` or a step; from the start if `None`.
         from: Option<&'static str>,
-        /// Another value of the parameter `n`.
+        /// A new value of the parameter `n`.
         n: Option<u64>,
     },
-    /// To end an execution.
+    /// Cancel an execution.
     Cancel(ExecutionId),
-    /// To say what became of an indeterminate execution.
+    /// Settle an indeterminate execution.
     Settle(ExecutionId, Settlement),
-    /// To set a rule's mode.
+    /// Set a rule's mode.
     SetMode(String, WrittenMode),
-    /// To set the pack's key.
+    /// Set the pack's key.
     SetKey(u64),
-    /// To remove the pack's key.
+    /// Remove the pack's key.
     RemoveKey,
-    /// To have the packs folder read again.
+    /// Reread the packs folder.
     TakeInPacks,
-    /// To see what it wrote: the event at a position.
+    /// Read what the client wrote: the event at a position.
     See {
         /// The event.
         event: String,
-        /// The position that it was answered with.
+        /// The position in the answer.
         position: u64,
     },
 }
 
-/// How a delivery is signed.
+/// The signature of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signature {
-    /// As it should be.
+    /// A valid one.
     Right,
     /// With another key.
     OfAnotherKey,
     /// For another body.
     OfAnotherBody,
-    /// Not at all.
+    /// None.
     None,
 }
 
-/// By which way a request goes to the node.
+/// The way of a request to the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum By {
-    /// Straight to its ports.
+    /// Directly to its ports.
     Ports,
-    /// Over the API's own routes.
+    /// Through the API's own routes.
     Http,
 }
 
@@ -97,43 +97,43 @@ pub(crate) enum By {
 pub(crate) struct Request {
     /// The client.
     pub(crate) client: usize,
-    /// What it wants.
+    /// Its wish.
     pub(crate) wish: Wish,
-    /// By which way it goes.
+    /// Its way to the node.
     pub(crate) by: By,
-    /// The key under which it is to be carried out once.
+    /// The idempotency key, if any.
     pub(crate) under: Option<String>,
-    /// How often it was tried again.
+    /// How many times it was retried.
     pub(crate) retries: u32,
-    /// The last answer that came.
+    /// The last answer that arrived.
     pub(crate) heard: Option<Outcome>,
-    /// What the node said to each copy that arrived.
+    /// The node's answer to each copy that arrived.
     pub(crate) said: Vec<Said>,
     /// How many copies arrived at a node.
     pub(crate) arrivals: u32,
 }
 
-/// What the node said to a copy of a request.
+/// The node's answer to a copy of a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Said {
-    /// Its place among what came to nodes.
+    /// Its index among the requests that came to nodes.
     pub(crate) place: usize,
-    /// What was said.
+    /// The answer.
     pub(crate) outcome: Outcome,
 }
 
-/// How a request ended, as far as whoever says so knows.
+/// The outcome of a request, as far as the observer knows.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Outcome {
     /// It was done.
     Done(Committed),
-    /// What was asked to be seen is there.
+    /// What the client wanted to read is there.
     Seen,
-    /// The views have not come so far.
+    /// The views have not reached the position yet.
     NotYet,
-    /// It was not done, and the node says why.
+    /// It was not done, and the node reports the reason.
     Not(String),
-    /// Nobody knows.
+    /// It is unknown.
     Unknown,
     /// There was no node.
     NoNode,
@@ -152,17 +152,17 @@ impl From<Result<Committed, SubmitError>> for Outcome {
 /// An answer that a node gave.
 #[derive(Clone, Debug)]
 pub(crate) struct Answered {
-    /// The request.
+    /// The incarnation of the node.
     pub(crate) request: RequestNumber,
     /// The incarnation of the node that gave it.
     pub(crate) node: u32,
-    /// Its place among what came to nodes.
+    /// Its index among the requests that came to nodes.
     pub(crate) place: usize,
-    /// The answer; none where the node forgot to give one.
+    /// The answer, or `None` if the node never produced one.
     pub(crate) outcome: Option<Outcome>,
 }
 
-/// The promise of exactly one answer; dropped unkept, it says so.
+/// The promise of exactly one answer. Dropping it without an answer reports that.
 pub(crate) struct Promise {
     ground: Arc<Ground>,
     request: RequestNumber,
@@ -178,12 +178,12 @@ impl Promise {
         Self { ground, request, node, place, is_kept: false }
     }
 
-    /// Notes how long its client itself has it take, in microseconds.
+    /// Notes how long the client itself makes it take, in microseconds.
     pub(crate) fn takes(&self, micros: u64) {
         self.ground.witness().note_own(self.place, micros);
     }
 
-    /// Keeps the promise.
+    /// Sends the answer.
     pub(crate) fn keep(mut self, outcome: Outcome) {
         self.is_kept = true;
         self.answer(Some(outcome));
@@ -193,7 +193,7 @@ impl Promise {
         self.ground.answer(Answered { request: self.request, node: self.node, place: self.place, outcome });
     }
 
-    /// Lets go of it: whoever asked has gone away.
+    /// Releases the promise because the client has disconnected.
     pub(crate) fn let_go(mut self) {
         self.is_kept = true;
     }

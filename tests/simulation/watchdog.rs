@@ -1,14 +1,16 @@
-//! What notices a world that hangs: where a part of a node wakes itself for ever, no simulated time passes, and no bound of the world ends it.
+//! Detects a world that hangs: if a part of a node wakes itself in a loop, no simulated time passes, and no
+//! limit of the world ends it.
 //!
-//! It is the one thing here that goes by real time, and nothing in a world sees it.
+//! This is the only code here that uses real time; nothing in a world sees it.
 
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-/// How long a world may take at the most, some five hundred times what most take: the machine may have much other work to do.
+/// How long a world may take, about five hundred times as long as most take, because the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(600);
 
-/// Does `work`; where it has not ended after `patience`, calls `give_up` beside it, which can do no more than end the process.
+/// Runs `work`. If it has not ended after `patience`, calls `give_up` on another thread, which can only end
+/// the process.
 pub fn watched<T>(patience: Duration, work: impl FnOnce() -> T, give_up: impl FnOnce() + Send) -> T {
     let (done, is_done) = sync_channel::<()>(1);
     std::thread::scope(|scope| {

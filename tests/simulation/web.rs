@@ -1,8 +1,9 @@
-//! The web of a world: the server that its actions send requests to, and the way there from a node that may die.
+//! The web of a world: the server that its actions send requests to, and the connection to it from a node
+//! that may die.
 //!
-//! What the server does with a request is drawn when it hears it; how requests are made and answers taken is the executor's own. The
-//! server remembers what it carried out and what it answered, and does not tell the same request from another by its key: what happens
-//! twice here happened twice.
+//! The server's response is drawn when it receives a request; building requests and reading answers is the
+//! executor's own code. The server remembers what it carried out and what it answered, and does not
+//! deduplicate requests by their key: an effect that is recorded twice here happened twice.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,58 +22,58 @@ use crate::ground::Ground;
 use crate::life::Life;
 use crate::sometimes;
 
-/// Where the actions of the pack send their requests.
+/// The URL to which the pack's actions send their requests.
 pub(crate) const EFFECTS: &str = "http://world.example/effects";
-/// Another server: what is redirected there goes along without what may be a secret of the first.
+/// Another server: requests redirected to it lose everything that may be a secret of the first one.
 const MIRROR: &str = "http://mirror.example/effects";
-/// A server that requests may not go to.
+/// A server that requests may not reach.
 const INSIDE: &str = "inside.example";
 
-/// The server: it is there however often the node dies.
+/// The server; it survives every death of the node.
 pub(crate) struct Server {
     ground: Arc<Ground>,
     heard: Mutex<Vec<Heard>>,
 }
 
-/// A request that the server heard.
+/// A request that the server received.
 #[derive(Clone, Debug)]
 pub(crate) struct Heard {
     /// Its idempotency key: the execution.
     pub(crate) key: String,
-    /// The number of the attempt that it says it is of; none on a request that was redirected to another server.
+    /// The number of the attempt in the request, or `None` if the request was redirected to another server.
     pub(crate) attempt: Option<u64>,
     /// Whether what it asks for was carried out.
     pub(crate) has_effect: bool,
-    /// The status that was answered; none where the answer does not come, or breaks off.
+    /// The status of the answer, or `None` if the answer does not come or breaks off.
     pub(crate) status: Option<u16>,
     /// Whether it came with a secret.
     pub(crate) has_secret: bool,
-    /// Whether it came to the other server.
+    /// Whether it was redirected to the other server.
     pub(crate) is_redirected: bool,
 }
 
-/// What becomes of a request.
+/// What happens to a request.
 enum Fate {
-    /// Nothing comes back, ever.
+    /// There is never an answer.
     Silence,
-    /// The connection breaks before an answer comes.
+    /// The connection breaks before an answer.
     Reset,
-    /// An answer comes, and its body breaks off where it is to.
+    /// There is an answer, and its body breaks off if it must.
     Answer { status: StatusCode, location: Option<String>, body: Bytes, breaks_off: bool },
 }
 
 impl Server {
-    /// Makes a server that has heard nothing.
+    /// Creates a server that has received nothing.
     pub(crate) fn new(ground: Arc<Ground>) -> Arc<Self> {
         Arc::new(Self { ground, heard: Mutex::default() })
     }
 
-    /// Gives all that it heard, in order; the number of a request is its place, from 1.
+    /// Returns everything it received, in order. The number of a request is its index, from 1.
     pub(crate) fn heard(&self) -> Vec<Heard> {
         self.lock().clone()
     }
 
-    /// Hears a request: what it asks for happens now or never, whatever the sender is told and when.
+    /// Receives a request: its effect happens now or never, whatever answer the sender gets and when.
     fn hear(&self, letter: &Letter) -> Fate {
         let number = self.lock().len() as u64 + 1;
         let is_redirected = letter.url.host_str() != host_of(EFFECTS).as_deref();
@@ -97,7 +98,7 @@ impl Server {
         fate.0
     }
 
-    /// Draws what becomes of a request, and whether it has an effect.
+    /// Draws what happens to a request, and whether it has an effect.
     fn fate(&self, number: u64, letter: &Letter) -> (Fate, bool) {
         let done = json!({ "effect": number }).to_string();
         let answer = |status: StatusCode, location: Option<String>| Fate::Answer {
@@ -117,7 +118,7 @@ impl Server {
             };
             return (fate, has_effect);
         }
-        // What was redirected once is answered at last.
+        // A redirected request always gets an answer.
         let is_first = letter.url.as_str() == EFFECTS;
         if !is_first {
             return (answer(StatusCode::OK, None), true);
@@ -176,7 +177,7 @@ impl Web for NodeWeb {
     }
 }
 
-/// The way to a server from one node.
+/// The connection from one node to a server.
 struct NodeWay {
     server: Arc<Server>,
     life: Arc<Life>,
@@ -223,10 +224,10 @@ impl Way for NodeWay {
     }
 }
 
-/// A body on its way.
+/// A body in transit.
 struct Coming {
     clock: Arc<WorkerClock>,
-    /// When what is left of it comes.
+    /// When the rest of it arrives.
     at: Duration,
     piece: Option<Bytes>,
     breaks_off: bool,

@@ -1,6 +1,7 @@
-//! A world: time, a node that lives and dies, its clients, and the faults, one step after the other.
+//! A world: time, a node that lives and dies, its clients and the faults, one step at a time.
 //!
-//! What happens next is the first of a queue by simulated time; what stands at the same time goes by lots drawn from the seed.
+//! The next event is the first in a queue by simulated time; events at the same time are ordered by draws
+//! from the seed.
 
 mod again;
 mod attendant;
@@ -33,13 +34,14 @@ use again::Again;
 use faults::Fault;
 use vars::Vars;
 
-/// How long nothing may be written, once all faults have ended, while something is left to do: 120 simulated seconds.
+/// How long a world without faults may go without a new record while work is left: 120 simulated seconds.
 const LIVENESS_MICROS: u64 = 120_000_000;
-/// The most events of one run: a world that never comes to rest is a finding, not an endless run.
+/// The maximum number of events of one run: a world that never comes to rest is a finding, not an endless
+/// run.
 const EVENTS_MAX: u64 = 3_000_000;
-/// How much room a full disk has left for what the log itself leads to.
+/// How much space a full disk still has for internal records.
 const ROOM_BYTES: u64 = 256 * 1024;
-/// How long one waits for an answer at most: longer, and it was forgotten.
+/// The longest wait for an answer: after that it counts as forgotten.
 const ANSWER_MICROS_MAX: u64 = 60_000_000;
 
 /// Something that happens at its time.
@@ -49,67 +51,67 @@ enum Event {
     Start,
     /// The sequencer takes a turn.
     Turn(u32),
-    /// A timer of the sequencer's may be due.
+    /// A timer of the sequencer may be due.
     Due(u32),
     /// The worker's tasks run.
     Work(u32),
     /// The views' follower takes a step.
     Views(u32, Prompt),
-    /// What was taken of the state is saved.
+    /// The captured state is saved.
     Snapshot(u32),
     /// A second has passed.
     Tick(u32),
-    /// A client wants something.
+    /// A client makes a request.
     Wish(usize),
-    /// A request arrives at whatever node is there.
+    /// A request arrives at the current node.
     Arrival(RequestNumber),
-    /// A request that a node has judged is handed to its sequencer.
+    /// A request that a node has checked is submitted to its sequencer.
     HandIn((u32, u64)),
     /// An answer arrives at its client.
     Answer(RequestNumber, Outcome),
-    /// A client has waited long enough.
+    /// A client's patience ends.
     Impatience(RequestNumber, u32),
     /// A fault.
     Fault(Fault),
-    /// A paused node goes on.
+    /// A paused node continues.
     Resume(u32),
-    /// The disk has room again.
+    /// The disk has space again.
     RoomAgain,
-    /// The wall clock goes on.
+    /// The wall clock runs again.
     Thaw,
-    /// The wall clock runs as it should.
+    /// The wall clock runs at its normal pace again.
     EvenPace,
     /// The safety phase ends.
     Heal,
-    /// Somebody looks after what waits for a person.
+    /// A person attends to executions that wait for a decision.
     Attend,
-    /// A node looks into the packs folder.
+    /// A node checks the packs folder.
     Reread(u32),
-    /// Somebody restarts a node, and does not wait for its end.
+    /// A person restarts a node without waiting for its end.
     Restart(u32),
 }
 
 /// Why a follower takes a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Prompt {
-    /// It was told of a batch.
+    /// It was notified of a batch.
     Told,
-    /// It looks at the log now and then.
+    /// It polls the log.
     Looks,
 }
 
-/// What a run came to.
+/// The summary of a run.
 #[derive(Debug)]
 pub struct Ran {
     /// The hash of its trace.
     pub hash: String,
     /// How many events happened.
     pub events: u64,
-    /// How long it was in simulated time, in microseconds.
+    /// Its duration in simulated time, in microseconds.
     pub micros: u64,
-    /// How many records its log has.
+    /// The number of records in its log.
     pub records: u64,
-    /// How often a node was started.
+    /// The number of starts of a node.
     pub starts: u32,
 }
 
@@ -125,7 +127,7 @@ pub(crate) struct World {
     queue: BTreeMap<(u64, u64), Event>,
     lots: Random,
     node: Option<Node>,
-    /// A node whose log another has taken over, which does not know it yet.
+    /// A node whose log another one has taken over, and which does not know it yet.
     deposed: Option<Node>,
     paused_until: u64,
     is_turning: bool,
@@ -136,13 +138,13 @@ pub(crate) struct World {
     failed_starts: u32,
     clients: Vec<Client>,
     requests: BTreeMap<RequestNumber, Request>,
-    /// What was judged and not handed in yet, by its node and the event of its arrival.
+    /// Requests that were checked and not submitted yet, by the node and the event of their arrival.
     judged: BTreeMap<(u32, u64), Judged>,
     editions: Vec<Edition>,
     flows: Flows,
     again: Again,
     vars: Vars,
-    /// What the operator set for the newest start.
+    /// The operator's settings of the newest start.
     operated: Operated,
     healed_at: Option<u64>,
     /// The newest position, and when it was written.
@@ -152,7 +154,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Makes the world of a seed.
+    /// Creates the world of a seed.
     pub(crate) fn new(seed: u64, verbosity: Verbosity) -> std::io::Result<Self> {
         let mut random = Random::new(seed);
         let plan = Plan::draw(&mut random.fork());
@@ -204,7 +206,7 @@ impl World {
         })
     }
 
-    /// Runs the world to its end, and has the oracle judge it.
+    /// Runs the world to its end and lets the oracle judge it.
     pub(crate) fn run(mut self) -> Result<Ran, Violation> {
         self.ground.tell("world", format!("{:?}", self.ground.plan));
         let safety = self.ground.plan.safety_micros;
@@ -278,7 +280,7 @@ impl World {
                 }
             }
             Event::Resume(number) => {
-                // Of a node that is dead: another may stand still now.
+                // The event may be for a dead node while another one is paused now.
                 if self.node.as_ref().is_some_and(|node| node.number == number) {
                     self.paused_until = 0;
                     self.ground.tell("node", format!("#{number} goes on"));
@@ -301,7 +303,7 @@ impl World {
         }
     }
 
-    /// Says whether all is done: faults have ended and nothing is left to do; an error where it takes too long.
+    /// Returns true if faults have ended and no work is left. Fails if that takes too long.
     fn is_over(&self) -> Result<bool, Violation> {
         let Some(healed_at) = self.healed_at else { return Ok(false) };
         let since = self.ground.now() - healed_at;

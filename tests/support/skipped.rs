@@ -1,17 +1,19 @@
-//! Tests that cannot be had where they run are passed over by name, never in silence. Included by the tests of several crates.
+//! Tests that cannot run on a machine are skipped by name, never silently. Included by the tests of several
+//! crates.
 
 #![allow(dead_code, reason = "each crate uses a part of it")]
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-/// Says which test is passed over and why.
+/// Reports which test is skipped and why.
 pub(crate) fn skipped(test: &str, why: &str) {
     // Not `eprintln!`: the test runner shows that of failed tests only.
     writeln!(std::io::stderr(), "skipped: {test}: {why}").expect("the terminal takes a line");
 }
 
-/// Says which test is passed over for want of something that `.ci/run` installs; where `CI` is `true`, the test fails instead.
+/// Reports that a test is skipped because something that `.ci/run` installs is missing; fails the test if
+/// `CI` is `true`.
 #[track_caller]
 pub(crate) fn not_installed(test: &str, what: &str) {
     let why = format!("{what} is not installed; `.ci/run` installs it");
@@ -19,7 +21,8 @@ pub(crate) fn not_installed(test: &str, what: &str) {
     skipped(test, &why);
 }
 
-/// Says whether a program is here that `.ci/run` installs; where it is not, the test is [not to be had](not_installed).
+/// Returns true if a program that `.ci/run` installs is available; otherwise the test is
+/// [skipped](not_installed).
 #[track_caller]
 pub(crate) fn has_program(test: &str, program: &str) -> bool {
     let found = Command::new("sh").args(["-c", "command -v \"$0\"", program]).stdout(Stdio::null()).status();

@@ -1,4 +1,5 @@
-//! ARCHITECTURE.md: what it says of the walls between the crates is what cargo says, and each invariant and promise has its tests.
+//! ARCHITECTURE.md: its table of crate dependencies agrees with cargo, and each invariant and promise names
+//! its tests.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +13,8 @@ const INVARIANTS_MIN: usize = 12;
 /// The fewest promises that docs/guarantees.md must make.
 const PROMISES_MIN: usize = 20;
 
-/// What the column "must not use" may say, and the crates that it means. What means none is held by another test or by a reader.
+/// The values of the column "must not use" with the crates that they mean. An empty list is checked by
+/// another test or by a reviewer.
 const MUST_NOT_USE: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("databases", &["rusqlite", "libsqlite3-sys", "sqlx", "tokio-postgres"]),
@@ -109,7 +111,7 @@ fn each_promise_names_tests_that_are_there() {
     demand_none(&without_tests(&promises), "a promise has a test that fails when it is broken:");
 }
 
-/// Says which rows name no test in their last cell, or one that is not there.
+/// Returns the rows that name no test, or an unknown one, in their last cell.
 fn without_tests(rows: &[Vec<String>]) -> Vec<String> {
     let tests = test_names();
     let mut findings = Vec::new();

@@ -1,4 +1,4 @@
-//! The crates from outside: each with its reason, each used, and none where it may not be.
+//! Third-party crates: each has its reason, each is used, and none is used where it must not be.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -8,7 +8,8 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId};
 
 use crate::{CRATES, PURE_CRATES, demand_none, demand_same, files, read, root, rows, ticked};
 
-/// What no pure crate may draw in, however far away: runtimes, drivers, networks, randomness, unordered maps.
+/// Crates that no pure crate may depend on, even indirectly: runtimes, drivers, networks, randomness,
+/// unordered maps.
 const IMPURE: &[&str] = &[
     "ahash",
     "async-std",
@@ -35,7 +36,8 @@ const IMPURE: &[&str] = &[
     "ureq",
 ];
 
-/// What cargo knows of the workspace on this machine. It is asked offline: whoever runs tests has fetched what they need.
+/// Returns cargo's metadata of the workspace on this machine. It is read offline: the dependencies of the
+/// tests are already fetched.
 pub(crate) fn metadata() -> &'static Metadata {
     static METADATA: OnceLock<Metadata> = OnceLock::new();
     METADATA.get_or_init(|| {
@@ -54,7 +56,7 @@ fn host() -> String {
     host.expect("rustc names its host").to_owned()
 }
 
-/// The crates of the table `[workspace.dependencies]` that are not ours.
+/// The third-party crates in the table `[workspace.dependencies]`.
 fn table() -> BTreeSet<String> {
     let manifest = read("Cargo.toml");
     let section = manifest.split("[workspace.dependencies]").nth(1).expect("the manifest has the section");
@@ -84,7 +86,7 @@ fn named_by(folder: &str) -> Vec<Named> {
     named
 }
 
-/// Says whether a Rust text names the crate in a path.
+/// Returns true if a Rust text names the crate in a path.
 fn names(text: &str, name: &str) -> bool {
     let path = name.replace('-', "_");
     text.match_indices(&path).any(|(at, _)| {
@@ -166,7 +168,7 @@ fn each_crate_uses_what_its_manifest_names() {
     let mut findings = Vec::new();
     for folder in CRATES {
         let sources = files(folder, ".rs");
-        // The library of `tests` is the simulator, in a folder of its own.
+        // The library of `tests` is the simulator, which has its own folder.
         let inside = [format!("{folder}/src/"), "tests/simulation/".to_owned()];
         for Named { name, is_for_tests } in named_by(folder) {
             let is_used = sources

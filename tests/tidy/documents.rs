@@ -1,14 +1,16 @@
-//! The documents: links lead somewhere, the files and commands they name are there, the first screen is what a newcomer types.
+//! The documents: links are valid, the files and commands that they name exist, and the first screen is what
+//! a newcomer types.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::{CRATES, code_of, demand_none, documents, files, read, root, running_sources};
 
-/// What may name commands that are not there yet.
+/// Documents that may name future commands.
 const OF_THE_FUTURE: &[&str] = &["docs/roadmap.md"];
 
-/// Where a word that looks like a path of the house begins: other paths in documents are those of readers.
+/// The first parts of words that look like paths of this repository: other paths in documents are the
+/// readers' own.
 fn beginnings() -> Vec<String> {
     let crates =
         CRATES.iter().flat_map(|folder| ["src", "tests", "examples", "tidy", "library"].map(|inside| format!("{folder}/{inside}/")));
@@ -40,7 +42,7 @@ fn links_between_documents_lead_somewhere() {
     demand_none(&findings, "a link leads to a file that is there:");
 }
 
-/// The name under which a heading can be linked to.
+/// The anchor of a heading.
 fn anchor_of(line: &str) -> Option<String> {
     let heading = line.strip_prefix('#')?.trim_start_matches('#').trim().to_lowercase();
     let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
@@ -62,7 +64,7 @@ fn the_files_that_are_named_are_there() {
     for (path, word) in named {
         let word = word.trim_end_matches(['.', ':', '/']);
         let is_ours = beginnings.iter().any(|beginning| word.starts_with(beginning.as_str()) && word.len() > beginning.len());
-        // `docs/errors/…` of a running node is an address and has no ending.
+        // A path `docs/errors/…` without an extension is an address on a running node.
         let is_address = word.starts_with("docs/errors/") && !word.ends_with(".md");
         if is_ours && !is_address && !root().join(word).exists() {
             findings.insert(format!("{path}: {word}"));
@@ -71,33 +73,34 @@ fn the_files_that_are_named_are_there() {
     demand_none(&findings.into_iter().collect::<Vec<_>>(), "a document names files that are there:");
 }
 
-/// The words of a text that could be paths; what has a place-holder in it is none.
+/// The words of a text that could be paths; words with a placeholder are left out.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | '<' | '*' | '{' | '…' | '$');
     text.split(move |c: char| !is_part(c))
         .filter(|word| word.contains('/') && !word.contains(['<', '*', '{', '…', '$']) && !word.contains("//"))
 }
 
-/// A command of the command line: what may follow it, and the text in which its flags stand.
+/// A command of the command line: its subcommands, and the source text that contains its flags.
 struct Command {
     verbs: Vec<String>,
     text: String,
 }
 
-/// The name of a variant as it is typed: `DeadLetters` is `dead-letters`.
+/// The command-line spelling of a variant: `DeadLetters` is `dead-letters`.
 fn kebab(variant: &str) -> String {
     let parts = variant.chars().enumerate().map(|(at, c)| if at > 0 && c.is_uppercase() { format!("-{c}") } else { c.to_string() });
     parts.collect::<String>().to_lowercase()
 }
 
-/// The commands by name, read off the sources of the command line: each variant of `Command` names the file that has it.
+/// The commands by name, read from the sources of the command line: each variant of `Command` names the file
+/// that has it.
 fn commands() -> BTreeMap<String, Command> {
     let main = read("cli/src/commands.rs");
     let common: String = [main.clone(), read("cli/src/output.rs"), read("cli/src/commands/at_rest.rs")].concat();
     let mut commands = BTreeMap::new();
     for (name, place) in main.lines().filter_map(|line| line.strip_prefix("    ")?.split_once('(')) {
         let Some((file, _)) = place.split_once("::").filter(|_| name.starts_with(|c: char| c.is_uppercase())) else { continue };
-        // What is long stands in files of its own, in a folder of the command's name.
+        // Large commands have several files, in a folder of the command's name.
         let folder = format!("cli/src/commands/{file}");
         let parts: String =
             if root().join(&folder).is_dir() { files(&folder, ".rs").into_iter().map(|(_, text)| text).collect() } else { String::new() };
@@ -112,7 +115,7 @@ fn commands() -> BTreeMap<String, Command> {
         };
         let mut verbs = variants("Subcommand)]");
         if !verbs.is_empty() {
-            // What a command takes in the place of a verb.
+            // Values that a command accepts instead of a verb.
             verbs.extend(variants("ValueEnum)]"));
         }
         commands.insert(kebab(name), Command { verbs, text: format!("{text}{common}") });
@@ -150,7 +153,7 @@ fn the_commands_that_are_named_are_there() {
     demand_none(&findings.into_iter().collect::<Vec<_>>(), "a document names commands that are there (others stand in docs/roadmap.md):");
 }
 
-/// Says what of a command line is not there; what does not begin with a word of a command is none.
+/// Returns the unknown part of a command line; a line that does not begin with a command is ignored.
 fn wrong(commands: &BTreeMap<String, Command>, line: &str) -> Option<String> {
     let mut words = line.split_whitespace();
     let name = words.next().filter(|word| word.chars().all(|c| c.is_ascii_lowercase() || c == '-'))?;
@@ -182,7 +185,7 @@ fn the_readme_opens_with_what_a_newcomer_types() {
     assert!(head.contains("cargo run --release -- demo"), "README.md's first screen shows the demo");
     assert!(head.contains("cargo test --workspace"), "README.md's first screen shows the tests");
     let rule = read("packs/library/examples/rules/celebrate_merge.yaml");
-    // The line for editors says nothing to readers.
+    // The line for editors is not for readers.
     let (_, rule) = rule.split_once('\n').expect("the rule has lines");
     assert!(head.contains(rule.trim_end()), "README.md shows the library's rule `examples.celebrate_merge` as it is");
 }

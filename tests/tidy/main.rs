@@ -1,6 +1,7 @@
-//! The house's rules as tests. Each rule says in its failure what to do.
+//! The rules of this repository as tests. Each failure says what to do.
 //!
-//! Nothing is built here and no node is started: the files are read as they lie there, and cargo is asked who depends on whom.
+//! Nothing is built here and no node is started: the tests read the files as they are, and ask cargo for the
+//! dependencies.
 
 mod architecture;
 mod dependencies;
@@ -33,17 +34,18 @@ const CRATES: &[&str] = &[
     "tests/disk",
 ];
 
-/// The crates that decide and touch nothing.
+/// The crates that decide and touch nothing outside.
 const PURE_CRATES: &[&str] = &["expression", "engine", "views"];
 
-/// Folders that are made by running things, or belong to git.
+/// Generated folders, and those of git.
 const NOT_OURS: &[&str] = &["target", ".git", "ensue-data", "proptest-regressions"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace").to_owned()
 }
 
-/// Gives the texts below a folder of the workspace whose names end so, as path from the root and text.
+/// Returns the files below a folder of the workspace whose names have this ending, as path from the root and
+/// text.
 fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     collect(&root().join(folder), ending, &mut found);
@@ -70,19 +72,19 @@ fn collect(folder: &Path, ending: &str, found: &mut Vec<(String, String)>) {
     }
 }
 
-/// Gives all Rust sources of the house.
+/// Returns all Rust sources of this repository.
 fn rust_sources() -> Vec<(String, String)> {
     CRATES.iter().flat_map(|folder| files(folder, ".rs")).collect()
 }
 
-/// Gives the Rust sources that are part of what runs: no tests, and of each file what stands before its tests.
+/// Returns the Rust sources of the product: without tests, and each file only up to its tests.
 fn running_sources() -> Vec<(String, String)> {
     let is_test = |path: &str| path.starts_with("tests/") || path.contains("/tests/") || path.ends_with("/tests.rs");
     let before_tests = |text: String| text.split("#[cfg(test)]\nmod ").next().map(str::to_owned).unwrap_or_default();
     rust_sources().into_iter().filter(|(path, _)| !is_test(path)).map(|(path, text)| (path, before_tests(text))).collect()
 }
 
-/// Gives the documents: those of `docs` and `examples`, and those that lie in the root.
+/// Returns the documents: those of `docs` and `examples`, and those in the root.
 fn documents() -> Vec<(String, String)> {
     let mut documents = files("docs", ".md");
     documents.extend(files("examples", ".md"));
@@ -96,7 +98,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path} cannot be read: {error}"))
 }
 
-/// Gives the part of a document under a heading, up to the next heading of the same depth.
+/// Returns the part of a document under a heading, up to the next heading of the same depth.
 fn section<'a>(document: &'a str, heading: &str) -> &'a str {
     let depth = heading.chars().take_while(|c| *c == '#').count();
     let next = format!("\n{} ", "#".repeat(depth));
@@ -105,7 +107,7 @@ fn section<'a>(document: &'a str, heading: &str) -> &'a str {
     rest.split(&next).next().unwrap_or(rest)
 }
 
-/// Gives the rows of the tables in a text, each as its cells; heads and rulers are left out.
+/// Returns the rows of the tables in a text, each as its cells, without header rows and rulers.
 fn rows(text: &str) -> Vec<Vec<String>> {
     let lines: Vec<&str> = text.lines().collect();
     let is_ruler = |line: &str| line.starts_with('|') && line.contains("---") && line.chars().all(|c| matches!(c, '|' | '-' | ' ' | ':'));
@@ -121,12 +123,12 @@ fn rows(text: &str) -> Vec<Vec<String>> {
     rows
 }
 
-/// Gives what stands in backticks.
+/// Returns the texts in backticks.
 fn ticked(text: &str) -> Vec<&str> {
     text.split('`').skip(1).step_by(2).collect()
 }
 
-/// Gives what a document shows as code: what stands in backticks, and the lines of its code blocks.
+/// Returns the code in a document: the texts in backticks and the lines of its code blocks.
 fn code_of(document: &str) -> Vec<String> {
     let mut code = Vec::new();
     let mut is_fenced = false;
@@ -142,12 +144,13 @@ fn code_of(document: &str) -> Vec<String> {
     code
 }
 
-/// Gives the string literals of a Rust text.
+/// Returns the string literals of a Rust text.
 fn literals(text: &str) -> Vec<&str> {
     text.split('"').skip(1).step_by(2).collect()
 }
 
-/// Gives the names of all tests of the house: what bears the attribute, and the cases of the lists that make tests of them.
+/// Returns the names of all tests of this repository: functions with the attribute, and the cases of lists
+/// that generate tests.
 fn test_names() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for (_, text) in rust_sources() {
@@ -172,7 +175,7 @@ fn demand_none(findings: &[String], rule: &str) {
     assert!(findings.is_empty(), "{rule}\n  {}", findings.join("\n  "));
 }
 
-/// Fails where two lists that must be the same are not.
+/// Fails if two lists differ that must be the same.
 #[track_caller]
 fn demand_same(rule: &str, left: (&str, &BTreeSet<String>), right: (&str, &BTreeSet<String>)) {
     let beyond = |one: (&str, &BTreeSet<String>), other: (&str, &BTreeSet<String>)| -> Vec<String> {

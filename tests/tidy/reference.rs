@@ -1,6 +1,7 @@
-//! The reference pages against the code they tell of: errors, settings, variables, fields, routes and the log's contract.
+//! The reference pages against the code: errors, settings, variables, fields, routes and the contract of the
+//! log.
 //!
-//! What a person wrote there is compared by name only; whether it is well told is for readers.
+//! The text of the pages is compared by name only; its quality is for readers to judge.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -9,7 +10,7 @@ use serde_json::Value;
 
 use crate::{demand_none, demand_same, files, literals, read, rows, running_sources, section, ticked};
 
-/// Every slug that a person can meet: what each `Explain` of the house gives, and the API's own problems.
+/// Every slug that a user can see: those of each `Explain`, and the API's own problems.
 fn slugs() -> BTreeSet<String> {
     let mut slugs = BTreeSet::new();
     for (path, text) in running_sources() {
@@ -55,7 +56,7 @@ fn variables(folders: &[&str]) -> BTreeSet<String> {
     names
 }
 
-/// The names that a page gives to variables.
+/// The names of variables on a page.
 fn told_variables(page: &str) -> BTreeSet<String> {
     let is_name = |word: &&str| word.starts_with("ENSUE_") && word.chars().all(|c| c.is_ascii_uppercase() || c == '_');
     ticked(&read(page)).into_iter().filter(is_name).map(str::to_owned).collect()
@@ -64,7 +65,7 @@ fn told_variables(page: &str) -> BTreeSet<String> {
 #[test]
 fn every_setting_stands_in_the_reference() {
     const PAGE: &str = "docs/reference/ensue-yaml.md";
-    // The variables of keys have the names of packs in them: they are told of as one, and named as examples.
+    // The variables of keys contain the names of packs: they are documented as one, and named as examples.
     let without_keys =
         |names: BTreeSet<String>| -> BTreeSet<String> { names.into_iter().filter(|name| !name.starts_with("ENSUE_KEY_")).collect() };
     let known = without_keys(variables(&["node/src/", "cli/src/"]));
@@ -125,7 +126,7 @@ fn what_a_program_is_given_stands_in_the_reference() {
     demand_same("the contract's variables are told of:", ("the executor", &given), (PAGE, &told_variables(PAGE)));
 }
 
-/// The names of all fields that a JSON Schema knows, at any depth.
+/// The names of all fields in a JSON Schema, at any depth.
 fn fields_of(schema: &Value) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for (name, value) in schema.as_object().into_iter().flatten() {
@@ -140,7 +141,8 @@ fn fields_of(schema: &Value) -> BTreeSet<String> {
     found
 }
 
-/// The fields of a kind of file, by the schemas that are made of the tables that read it; without those of schemas in it.
+/// The fields of a kind of file, from the schemas that are generated from the parsers' tables; without those
+/// of nested schemas.
 fn fields_of_file(kind: &str, several: &str) -> BTreeSet<String> {
     let mut schema: Value = serde_json::from_str(&read(&format!("packs/schemas/{kind}.json"))).expect("a schema is JSON");
     for shared in ["our_fields", "their_fields", "declaration", "type"] {
@@ -162,14 +164,14 @@ fn every_field_of_a_pack_stands_in_the_reference() {
     for (kind, from, several) in [("trigger", "## Triggers", "triggers"), ("sensor", "## Sensors", "sensors")] {
         demand_same(&format!("each field of a {kind} is told of:"), ("its schema", &fields_of_file(kind, several)), (PAGE, &told(from, 1)));
     }
-    // Its steps are those of workflows, of which the part on actions tells.
+    // Its steps are those of workflows, which the part on actions documents.
     let (rule, own) = (fields_of_file("rule", "rules"), told("## Rules", 1));
     let told_of: BTreeSet<String> = own.union(&told("## Actions", 2)).cloned().collect();
     demand_none(&rule.difference(&told_of).cloned().collect::<Vec<_>>(), &format!("each field of a rule is told of in {PAGE}:"));
     demand_none(&own.difference(&rule).cloned().collect::<Vec<_>>(), &format!("{PAGE} tells of no other fields of a rule:"));
-    // Their tables tell of some fields in the second cell, together with other words.
+    // Their tables name some fields in the second cell, together with other words.
     let parts = [("pack", "## `pack.yaml`", ""), ("action", "## Actions", "actions")];
-    // What rules and actions have alike has a part of its own.
+    // The fields that rules and actions share have a part of their own.
     let alike = told("## Concurrency", 1);
     for (kind, from, several) in parts {
         let told_of: BTreeSet<String> = told(from, 2).union(&alike).cloned().collect();

@@ -1,4 +1,6 @@
-//! The imports between the files of a crate: none leads in a circle out of its folder, and in the engine none leads up a floor.
+//! The rooms of a crate: its top-level modules, each with the folder of the same name. An import that leads
+//! back to the room that it came from, directly or over others, makes a circle, and a circle can only be
+//! understood as a whole.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -66,7 +68,7 @@ fn is_like(file: &str, pattern: &str) -> bool {
     }
 }
 
-/// For each file of a crate, by its path below `src` without the ending, the files of the same crate that it imports from.
+/// For each room of a crate, the rooms of the same crate that it imports from.
 type Imports = BTreeMap<String, BTreeSet<String>>;
 
 fn imports(folder: &str) -> Imports {
@@ -211,7 +213,7 @@ fn is_for_tests(attributes: &[Attribute]) -> bool {
     })
 }
 
-/// Returns the groups of files of which each leads to every other.
+/// The groups of rooms of which each can reach every other, from the rooms that each reaches.
 fn circles(imports: &Imports) -> Vec<BTreeSet<String>> {
     let reached: BTreeMap<&String, BTreeSet<&String>> = imports.keys().map(|file| (file, reach(imports, file))).collect();
     let mut circles: Vec<BTreeSet<String>> = Vec::new();

@@ -1,4 +1,4 @@
-//! What the simulator's lists say is what stands in the sources: the bugs it must find, and the rare states it must reach.
+//! The simulator's lists agree with the sources: the bugs it must find, and the rare states it must reach.
 
 use std::collections::BTreeSet;
 
@@ -10,12 +10,12 @@ const MUTANTS_MIN: usize = 25;
 /// The fewest rare states that must be reached.
 const RARE_STATES_MIN: usize = 40;
 
-/// Gives what a macro or a function is called with, where that is text.
+/// Returns the text arguments of a macro or function.
 fn called_with(text: &str, call: &str) -> Vec<String> {
     text.split(call).skip(1).filter_map(|rest| literals(rest.split(')').next()?).last().map(|name| (*name).to_owned())).collect()
 }
 
-/// Gives the name of a mark, from where its brackets open on: the last text before they close.
+/// Returns the name of a mark, starting at its opening bracket: the last text before the closing one.
 fn marked_in(rest: &str) -> Option<String> {
     rest.split("\")").next()?.rsplit('"').next().map(str::to_owned)
 }
@@ -68,7 +68,8 @@ fn the_bug_on_purpose_is_the_simulator_s_alone() {
         findings.extend(lines.filter(|line| *line != allowed).map(|line| format!("{folder}: {line}")));
     }
     demand_none(&findings, "the feature `bugs` is for the simulator alone:");
-    // Cargo builds a crate with the features of all that are built with it, so in CI all have the feature: the call is what counts.
+    // Cargo builds a crate with the union of all requested features, so in CI all have the feature: the call
+    // is what counts.
     let planted = rust_sources().into_iter().filter(|(_, text)| text.contains(concat!("plant", "()"))).map(|(path, _)| path).collect();
     let allowed = ["expression/src/bugs.rs", "tests/simulation/lib.rs"].map(str::to_owned).into();
     demand_same("who plants the bug on purpose:", ("the house", &allowed), ("the code", &planted));

@@ -1,11 +1,11 @@
-//! What stands in the sources: module docs, purity, no buckets, nothing left to be done, nothing of anybody's machine.
+//! The sources: module docs, purity, no catch-all files, nothing unfinished, nothing of anybody's machine.
 
 use crate::{CRATES, PURE_CRATES, demand_none, files, read, root, running_sources, rust_sources};
 
-/// Names of folders and files that say nothing of what is in them.
+/// Names of folders and files that do not describe their content.
 const BUCKETS: &[&str] = &["common", "util", "utils", "helper", "helpers", "misc", "manager", "models", "shared"];
 
-/// What the pure crates' own code may not name: a path and what to do instead.
+/// Names that the pure crates' own code must not use, each with the alternative.
 const IMPURE_PATHS: &[(&str, &str)] = &[
     ("Instant", "time enters as a Moment"),
     ("SystemTime", "time enters as a Moment"),
@@ -30,7 +30,7 @@ const IMPURE_PATHS: &[(&str, &str)] = &[
     ("Uuid::new_v4", "ids enter with a Moment or are derived"),
 ];
 
-/// What a pure crate names nevertheless: the file, what it names, and why that is pure. An entry that is not needed fails too.
+/// Exceptions for the pure crates: the file, the name, and why that is pure. An unneeded entry fails too.
 const PURE_ALL_THE_SAME: &[(&str, &str, &str)] =
     &[("expression/src/functions/network.rs", "std::net", "an address is parsed and compared; nothing is connected to")];
 
@@ -38,7 +38,7 @@ const PURE_ALL_THE_SAME: &[(&str, &str, &str)] =
 const SECRETS: &[(&str, &str)] =
     &[("engine/src/ports.rs", "Secret"), ("executor/src/programs.rs", "GivenKey"), ("store/src/master_key.rs", "MasterKey")];
 
-/// Endings of names of types that name nothing.
+/// Endings of type names that carry no meaning.
 const EMPTY_NAMES: &[&str] = &["Manager", "Helper", "Helpers", "Util", "Utils", "Service", "Info", "Common"];
 
 #[test]
@@ -53,7 +53,7 @@ fn each_source_says_what_it_holds() {
     demand_none(&findings, "each file begins with a sentence on what it holds (`//! …`):");
 }
 
-/// Says whether a line has these words: `.awaited` is no `.await`.
+/// Returns true if a line contains these words: `.awaited` does not count as `.await`.
 fn has(line: &str, words: &str) -> bool {
     let goes_on = |rest: &str| rest.starts_with(|next: char| next.is_ascii_alphanumeric() || next == '_');
     line.match_indices(words).any(|(at, _)| words != ".await" || !goes_on(&line[at + words.len()..]))
@@ -154,7 +154,7 @@ fn nothing_is_left_to_be_done_in_the_sources() {
 
 #[test]
 fn nothing_names_the_machine_it_was_written_on() {
-    // The folder that this very copy lies in is another on each machine; the others are where people's copies mostly lie.
+    // The folder of this checkout differs on each machine; the others are the usual places of checkouts.
     let here = format!("{}/", root().display());
     let marks = [here.as_str(), concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/Us", "ers/")];
     let mut findings = Vec::new();

@@ -1,4 +1,4 @@
-//! One word, one thing: the glossary's banned words stand in no name, field, route, SQL or document.
+//! One word, one thing: the glossary's banned words are in no name, field, route, SQL or document.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,8 @@ fn banned() -> Vec<String> {
     words
 }
 
-/// Writes a name as `snake_case`, so that `TriggerInstance` and `trigger-instance` are `trigger_instance` too.
+/// Converts a name to `snake_case`, so that `TriggerInstance` and `trigger-instance` are `trigger_instance`
+/// too.
 fn snake(name: &str) -> String {
     let mut text = String::new();
     for c in name.chars() {
@@ -25,7 +26,8 @@ fn snake(name: &str) -> String {
     text.replace('-', "_")
 }
 
-/// Says whether a name holds a banned word as whole words: `event_type`, `the_event_types`, not `prevent_typing`.
+/// Returns true if a name contains a banned word as whole words: `event_type`, `the_event_types`, not
+/// `prevent_typing`.
 fn holds(name: &str, word: &str) -> bool {
     name.match_indices(word).any(|(at, _)| {
         let after = name[at + word.len()..].trim_start_matches('s');

@@ -1,6 +1,7 @@
-//! Artifacts: the files that attempts gave away.
+//! Artifacts: the files that attempts published.
 //!
-//! Only what they are is kept here; their bytes are blobs beside the log, and may be gone before the row is.
+//! Only their descriptions are kept here. Their bytes are blobs outside the log, and may be removed before
+//! the row is.
 
 use ensue_engine::executions::artifacts::{ArtifactName, MediaType};
 use ensue_engine::fact::Fact;
@@ -14,7 +15,7 @@ use crate::view::{Column, Life, Term, Touch, View, ViewName};
 /// The version of the fold and the document.
 pub const VERSION: u32 = 1;
 
-/// What artifacts can be filtered by.
+/// The columns by which artifacts can be filtered.
 pub const COLUMNS: &[Column] = &[Column::Execution];
 
 /// An artifact.
@@ -22,22 +23,22 @@ pub const COLUMNS: &[Column] = &[Column::Execution];
 pub struct Artifact {
     /// Its id.
     pub id: ArtifactId,
-    /// Its place in the log.
+    /// Its position in the log.
     pub position: Position,
     /// The execution it belongs to.
     pub execution: ExecutionId,
-    /// The attempt that gave it away.
+    /// The attempt that published it.
     pub attempt: AttemptId,
-    /// The name it is saved under.
+    /// The file name under which it is saved.
     pub name: ArtifactName,
-    /// What the program says it is.
+    /// Its media type, as the program declared it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<MediaType>,
     /// The hash of its bytes.
     pub blob: Digest,
-    /// How many bytes it has.
+    /// Its size in bytes.
     pub bytes: u64,
-    /// When it was kept.
+    /// When it was stored.
     pub time: Timestamp,
 }
 

@@ -1,6 +1,7 @@
-//! How texts are kept within a document's bounds.
+//! Keeps texts within the bounds of a document.
 
-/// Cuts a text so that it takes at most `bytes_max` bytes as a JSON string's content, at a character's border and with a mark.
+/// Truncates a text so that it takes at most `bytes_max` bytes as the content of a JSON string, at a
+/// character boundary and with a marker.
 pub(crate) fn cut(text: &str, bytes_max: usize) -> String {
     const MARK: &str = " … (cut)";
     let mut escaped = 0;

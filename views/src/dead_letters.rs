@@ -1,7 +1,9 @@
-//! Dead letters: what gave up and waits for an operator, each with its reason, and what became of it.
+//! Dead letters: deliveries and executions that failed permanently and wait for an operator, each with its
+//! reason and what was done about it.
 //!
-//! A delivery that proved who sent it and was refused all the same, or an execution that failed for good and stands in no workflow. What
-//! was delivered is a handle. A delivery that did not prove its sender leaves no record, so it is not here.
+//! A dead letter is a delivery that proved its sender but was rejected, or an execution that failed
+//! permanently and is not part of a workflow. The delivered body is a handle. A delivery that did not prove
+//! its sender leaves no record, so it is not here.
 
 use ensue_engine::executions::facts::Failure;
 use ensue_engine::fact::{ByNoun, EventFact, ExecutionFact, LetterFact};
@@ -17,65 +19,65 @@ use crate::view::{Column, Handle, Life, Term, Touch, View, ViewName};
 /// The version of the fold and the document.
 pub const VERSION: u32 = 2;
 
-/// What dead letters can be filtered by.
+/// The columns by which dead letters can be filtered.
 pub const COLUMNS: &[Column] = &[Column::Sensor, Column::Status];
 
-/// The most bytes that a reason is shown with.
+/// The maximum size of a shown reason, in bytes.
 const REASON_BYTES_MAX: usize = 4096;
 
-/// The most bytes that the name of who did something is shown with.
+/// The maximum size of a shown actor, in bytes.
 const ACTOR_BYTES_MAX: usize = 512;
 
-/// How many events a retry is shown with: the first.
+/// The maximum number of events shown for a retry: the first ones.
 const EVENTS_MAX: usize = 50;
 
-/// What gave up.
+/// A dead letter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeadLetter {
     /// The id of the record of the refusal, or of the execution.
     pub id: Id,
-    /// The place of the refusal, or of the end, in the log.
+    /// The position of the refusal, or of the end, in the log.
     pub position: Position,
-    /// Where it stands.
+    /// Its status.
     pub status: LetterStatus,
-    /// The execution that failed; none of a delivery.
+    /// The execution that failed; `None` for a delivery.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution: Option<ExecutionId>,
-    /// The sensor that it came to; none of an execution.
+    /// The sensor of the delivery; `None` for an execution.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sensor: Option<SensorRef>,
-    /// The trigger that refused it, where one did.
+    /// The trigger that rejected it, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<TriggerRef>,
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// When it came, or ended.
+    /// When it arrived, or ended.
     pub time: Timestamp,
-    /// What was delivered.
+    /// The delivered body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<Handle>,
-    /// What was done about it last.
+    /// The last action on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settled: Option<SettledLetter>,
 }
 
-/// Where a dead letter stands.
+/// The status of a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LetterStatus {
-    /// Nobody has dealt with it.
+    /// Nobody has handled it yet.
     Open,
     /// It was delivered again, or run again.
     Retried,
-    /// Somebody decided that it is to be left.
+    /// Somebody dismissed it.
     Dismissed,
 }
 
 impl LetterStatus {
-    /// Lists all of them.
+    /// All of them.
     pub const ALL: [Self; 3] = [Self::Open, Self::Retried, Self::Dismissed];
 
-    /// Gives the name as text.
+    /// Returns the name as text.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
@@ -85,17 +87,17 @@ impl LetterStatus {
     }
 }
 
-/// What was done about a dead letter.
+/// An action on a dead letter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SettledLetter {
-    /// When.
+    /// When it happened.
     pub at: Timestamp,
-    /// Who, as the log writes actors.
+    /// The actor, in the log's notation.
     pub by: String,
-    /// The execution that runs it again.
+    /// The execution that reruns it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rerun: Option<ExecutionId>,
-    /// The events that it made when it was delivered again.
+    /// The events that its redelivery made.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<EventId>,
 }

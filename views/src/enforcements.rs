@@ -1,6 +1,6 @@
 //! Enforcements: each rule's decision on each event that it matches.
 //!
-//! What the rule asked for is the execution's; why a rule did not match is worked out on demand, not kept.
+//! The requested work is in the execution. Why a rule did not match is computed on demand and not stored.
 
 use ensue_engine::catalog::Control;
 use ensue_engine::fact::{ByNoun, Fact, FlowFact};
@@ -17,7 +17,7 @@ use crate::view::{Column, Life, Term, Touch, View, ViewName};
 /// The version of the fold and the document.
 pub const VERSION: u32 = 3;
 
-/// What enforcements can be filtered by.
+/// The columns by which enforcements can be filtered.
 pub const COLUMNS: &[Column] = &[Column::Rule, Column::Event, Column::Outcome];
 
 /// An enforcement.
@@ -25,22 +25,22 @@ pub const COLUMNS: &[Column] = &[Column::Rule, Column::Event, Column::Outcome];
 pub struct Enforcement {
     /// Its id.
     pub id: EnforcementId,
-    /// Its place in the log.
+    /// Its position in the log.
     pub position: Position,
     /// The rule.
     pub rule: RuleRef,
     /// The rule's id.
     pub rule_id: RuleId,
-    /// The catalog by which the rule judged.
+    /// The revision of the catalog with which the rule judged.
     pub rule_revision: CatalogRevision,
     /// The event.
     pub event: EventId,
-    /// What became of it at once.
+    /// Its immediate outcome.
     pub outcome: OutcomeName,
     /// What holds it, or held it last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<HeldBy>,
-    /// What became of it after it was held.
+    /// Its outcome after it was held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub became: Option<Became>,
     /// The enforcement that it repeats.
@@ -49,60 +49,60 @@ pub struct Enforcement {
     /// Why it was rejected or skipped, at once or later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// The execution it asked for.
+    /// The execution that it requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution: Option<ExecutionId>,
     /// When it was made.
     pub time: Timestamp,
-    /// The first record of the chain it stands in.
+    /// The first record of its causal chain.
     pub correlation: Id,
 }
 
 /// What holds an enforcement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldBy {
-    /// Which flow control of its rule.
+    /// The flow control of its rule.
     pub by: Control,
-    /// Until when, if nothing else comes about.
+    /// The end of the hold, unless something else ends it earlier.
     pub until: Timestamp,
 }
 
-/// What became of an enforcement after it was held.
+/// The outcome of an enforcement after it was held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Became {
-    /// What.
+    /// The outcome.
     pub outcome: ReleasedName,
-    /// Why it is not acted on, where it was superseded.
+    /// If it was superseded, the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<SupersededBecause>,
-    /// The enforcement that came in its place, where one did.
+    /// The enforcement that replaced it, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<EnforcementId>,
-    /// When.
+    /// When that was decided.
     pub time: Timestamp,
 }
 
-/// The names of what may become of a match after it was held.
+/// The names of the possible outcomes after a hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReleasedName {
-    /// The action was asked for.
+    /// The action was requested.
     Executed,
-    /// As many of its rule's executions are open as may be.
+    /// The maximum number of the rule's executions was open.
     Skipped,
-    /// The rule only watches.
+    /// The rule is in shadow mode.
     Shadowed,
-    /// What the rule would run cannot be run so.
+    /// The action cannot be run with the rendered parameters.
     Rejected,
     /// It is not acted on.
     Superseded,
 }
 
 impl ReleasedName {
-    /// Lists all of them.
+    /// All of them.
     pub const ALL: [Self; 5] = [Self::Executed, Self::Skipped, Self::Shadowed, Self::Rejected, Self::Superseded];
 
-    /// Gives the name as text.
+    /// Returns the name as text.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Executed => "executed",
@@ -125,32 +125,32 @@ impl From<&Release> for ReleasedName {
     }
 }
 
-/// The names of what may become of a match.
+/// The names of the possible outcomes of a match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutcomeName {
-    /// The action was asked for.
+    /// The action was requested.
     Executed,
-    /// It waits, or waited, for its rule's flow control.
+    /// It waits, or waited, because of its rule's flow control.
     Held,
     /// It repeats another match.
     Deduplicated,
-    /// There were too many in a while.
+    /// There were too many matches within the window.
     Throttled,
-    /// As many of its rule's executions are open as may be.
+    /// The maximum number of the rule's executions was open.
     Skipped,
-    /// The rule only watches.
+    /// The rule is in shadow mode.
     Shadowed,
-    /// What the rule would run cannot be run so.
+    /// The action cannot be run with the rendered parameters.
     Rejected,
 }
 
 impl OutcomeName {
-    /// Lists all outcomes.
+    /// All outcomes.
     pub const ALL: [Self; 7] =
         [Self::Executed, Self::Held, Self::Deduplicated, Self::Throttled, Self::Skipped, Self::Shadowed, Self::Rejected];
 
-    /// Gives the name as text.
+    /// Returns the name as text.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Executed => "executed",
@@ -239,7 +239,7 @@ impl View for Enforcement {
 }
 
 impl Enforcement {
-    /// Folds what became of it after it was held.
+    /// Folds its outcome after it was held.
     fn changed(self, record: &Record) -> Self {
         let ByNoun::FlowFact(fact) = record.fact.by_noun() else { return self };
         let became = |outcome| Some(Became { outcome, why: None, by: None, time: record.time });

@@ -1,6 +1,6 @@
-//! Events, as people look them up: what was observed, where from, and how many rules took it.
+//! Events, as people look them up: what was observed, its source, and how many rules matched.
 //!
-//! The payload is not here: its handle says where the log has it.
+//! The payload is not here; its handle points into the log.
 
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{EventId, Id};
@@ -15,10 +15,10 @@ use crate::view::{Column, Handle, Life, Term, Touch, View, ViewName};
 /// The version of the fold and the document.
 pub const VERSION: u32 = 3;
 
-/// What events can be filtered by.
+/// The columns by which events can be filtered.
 pub const COLUMNS: &[Column] = &[Column::Trigger, Column::Source, Column::Correlation];
 
-/// The most bytes that a text of outside is shown with.
+/// The maximum size of a shown text from outside, in bytes.
 const TEXT_BYTES_MAX: usize = 1024;
 
 /// An event.
@@ -26,39 +26,41 @@ const TEXT_BYTES_MAX: usize = 1024;
 pub struct Event {
     /// Its id.
     pub id: EventId,
-    /// Its place in the log.
+    /// Its position in the log.
     pub position: Position,
-    /// Its kind.
+    /// Its trigger.
     pub trigger: TriggerRef,
-    /// Who observed it: a sensor's ref, `api`, an execution, or what a CloudEvent calls its source.
+    /// Its observer: the ref of a sensor, `api`, an execution, or the source of a CloudEvent.
     pub source: String,
-    /// The sensor it came through.
+    /// The sensor through which it came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sensor: Option<SensorRef>,
-    /// The rule whose schedule it is, which alone judges it.
+    /// The rule to whose schedule it belongs. Only that rule judges it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<RuleRef>,
-    /// When it happened, as far as the edge knew.
+    /// When it happened, as far as the sender knew.
     pub time: Timestamp,
-    /// When the log took it.
+    /// When the log recorded it.
     pub received_at: Timestamp,
-    /// The first record of the chain it stands in: its own id where it begins one.
+    /// The first record of its causal chain; its own id if it begins one.
     pub correlation: Id,
-    /// What led to it: the id of the attempt that emitted it, or of the record that the engine tells of; none where it came from outside.
+    /// Its cause: the id of the attempt that emitted it, or of the record that the engine reports with it.
+    /// `None` if it came from outside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Id>,
-    /// Who sent it, as the log writes actors.
+    /// The actor that sent it, in the log's notation.
     pub actor: String,
     /// Its payload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload: Option<Handle>,
-    /// The catalog by which the rules judged it.
+    /// The revision of the catalog with which the rules judged it.
     pub catalog: CatalogRevision,
-    /// How many rules were enforced on it.
+    /// The number of enforcements on it.
     pub matched: u32,
-    /// How many rules could not be evaluated on it.
+    /// The number of rules that could not be evaluated on it.
     pub erred: u32,
-    /// How many rules read vars, or were over the steps of the event, and were judged once it was in the log.
+    /// The number of rules that were judged only once it was in the log, because they read vars or exceeded
+    /// the steps of the event.
     #[serde(default)]
     pub undecided: u32,
 }

@@ -1,7 +1,7 @@
-//! Executions: where each run of an action stands, with its last attempts.
+//! Executions: the status of each run of an action, with its last attempts.
 //!
-//! Parameters and results are handles; the timeline is read from the log ([`timeline`](crate::timeline)), output from where it is
-//! kept.
+//! Parameters and results are handles. The timeline is read from the log ([`timeline`](crate::timeline)), and
+//! output from its own store.
 
 mod waiting;
 
@@ -23,17 +23,17 @@ use crate::view::{Column, Handle, Life, Term, Touch, View, ViewName};
 /// The version of the fold and the document.
 pub const VERSION: u32 = 9;
 
-/// What executions can be filtered by.
+/// The columns by which executions can be filtered.
 pub const COLUMNS: &[Column] =
     &[Column::Status, Column::Action, Column::Rule, Column::Correlation, Column::Parent, Column::RerunOf, Column::Label];
 
-/// How many steps without an execution are shown of a workflow: the first.
+/// The maximum number of shown steps without an execution: the first ones.
 pub const NOT_STARTED_MAX: usize = 50;
 
-/// How many attempts are shown of an execution: the last.
+/// The maximum number of shown attempts: the last ones.
 pub const ATTEMPTS_MAX: usize = 20;
 
-/// The most bytes that a text of outside is shown with.
+/// The maximum size of a shown text from outside, in bytes.
 const TEXT_BYTES_MAX: usize = 448;
 
 /// An execution.
@@ -41,38 +41,38 @@ const TEXT_BYTES_MAX: usize = 448;
 pub struct Execution {
     /// Its id.
     pub id: ExecutionId,
-    /// The place of the request in the log.
+    /// The position of the request in the log.
     pub position: Position,
-    /// The newest revision of its stream that is folded in.
+    /// The newest folded revision of its stream.
     pub revision: Revision,
     /// The action.
     pub action: ActionRef,
-    /// Where it stands.
+    /// Its status.
     pub status: Status,
-    /// Where it would stand, while it is paused.
+    /// The status that it would have if it were not paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beneath: Option<Status>,
-    /// Since when it is paused.
+    /// Since when it has been paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_at: Option<Timestamp>,
-    /// Its parameters, complete.
+    /// Its complete parameters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub params: Option<Handle>,
-    /// What it gave: that of its last attempt, or of who settled it.
+    /// Its result: that of its last attempt, or the one with which it was settled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Handle>,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
-    /// How many attempts were started.
+    /// The number of started attempts.
     pub attempt: u32,
-    /// How far its last attempt says it is.
+    /// The progress that its last attempt reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
-    /// How many artifacts its attempts gave away.
+    /// The number of artifacts that its attempts published.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub artifacts: u32,
-    /// The rule that asked for it.
+    /// The rule that requested it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<RuleRef>,
     /// The event that the rule decided on.
@@ -81,22 +81,22 @@ pub struct Execution {
     /// The decision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enforcement: Option<EnforcementId>,
-    /// The workflow's execution that it is a part of.
+    /// The execution of the workflow that it is part of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<ExecutionId>,
-    /// The step of the workflow that it is.
+    /// The step of the workflow that it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<StepName>,
     /// The item of the step, from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<u32>,
-    /// The turn of the step, from 1, where that is repeated.
+    /// The turn of the step, from 1, if the step is repeated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn: Option<u32>,
-    /// Whether it undoes the step, and is not it.
+    /// Whether it undoes the step instead of running it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub undoes: bool,
-    /// The execution that it runs again.
+    /// The execution that it reruns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rerun_of: Option<ExecutionId>,
     /// The inquiry that it opened.
@@ -104,56 +104,56 @@ pub struct Execution {
     pub inquiry: Option<InquiryId>,
     /// −100 … 100; higher goes first.
     pub priority: i8,
-    /// The queue in which it waits for a worker's slot.
+    /// The queue in which it waits for a slot of a worker.
     #[serde(default, skip_serializing_if = "WorkerQueueName::is_default")]
     pub queue: WorkerQueueName,
-    /// What it is found by, beside what it runs.
+    /// The labels by which it can be found.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,
-    /// Since when it waits for one.
+    /// Since when it has been waiting for a slot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queued_at: Option<Timestamp>,
-    /// When it was asked for.
+    /// When it was requested.
     pub requested_at: Timestamp,
-    /// When its first attempt was started.
+    /// When its first attempt started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
-    /// When it goes on by itself, where it waits for that: as was said when it began to.
+    /// When it continues by itself, if it waits for a time, as planned when the wait began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_until: Option<Timestamp>,
     /// The lock that it waits for before it begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub awaits_lock: Option<AwaitedLock>,
-    /// When all of it has taken too long, where that is limited.
+    /// When the whole execution times out, if that is limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub times_out_at: Option<Timestamp>,
-    /// How it is done.
+    /// How it is run.
     #[serde(default, skip_serializing_if = "is_worked")]
     pub pace: Pace,
-    /// When it ended for good.
+    /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
-    /// The first record of the chain it stands in: its own id where it begins one.
+    /// The first record of its causal chain; its own id if it begins one.
     pub correlation: Id,
-    /// Who asked for it, as the log writes actors.
+    /// The actor that requested it, in the log's notation.
     pub actor: String,
-    /// The catalog in which it and all it needs is looked up.
+    /// The revision of the catalog in which it and everything it needs is looked up.
     pub catalog: CatalogRevision,
-    /// What a person said became of it, where it was unknown.
+    /// The decision of a person on its unknown outcome.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settled: Option<Settled>,
     /// Its attempts, oldest first: the last [`ATTEMPTS_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<Attempt>,
-    /// What became of its steps that have no execution of their own, oldest first: the first [`NOT_STARTED_MAX`].
+    /// Its steps without an execution of their own, oldest first: the first [`NOT_STARTED_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_started: Vec<NotStarted>,
-    /// How many these are.
+    /// The number of those steps.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub not_started_count: u32,
 }
 
-/// A step of a workflow, or an item of one, that has no execution.
+/// A step of a workflow, or an item of one, without an execution.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NotStarted {
     /// The step.
@@ -161,73 +161,74 @@ pub struct NotStarted {
     /// The item, from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<u32>,
-    /// When that was said.
+    /// When that was decided.
     pub at: Timestamp,
-    /// Why it was skipped; with neither this nor an error, and not taken over, its list of items was empty, and it is done.
+    /// Why it was skipped. Without this, an error and a takeover, its list of items was empty, and it is
+    /// done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped: Option<SkippedBecause>,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
-    /// Whether it had succeeded in the execution that is run again, and is taken over.
+    /// Whether it had succeeded in the execution that is rerun, and is taken over.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_taken_over: bool,
-    /// The execution that it was then.
+    /// The execution that ran it then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taken_from: Option<ExecutionId>,
 }
 
-/// How far an attempt says it is.
+/// The progress that an attempt reported.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
-    /// How much is done, in thousandths; none where it did not say.
+    /// The completed part, in thousandths, if reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thousandths: Option<u16>,
-    /// What it does, in its own words.
+    /// The attempt's description of what it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<Handle>,
-    /// When it said so.
+    /// When it was reported.
     pub at: Timestamp,
 }
 
 /// A lock that an execution waits for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AwaitedLock {
-    /// Whose executions it is for, and their key.
+    /// The lock: the action or rule that it limits, and the key.
     pub lock: Lock,
-    /// How many may hold it at once.
+    /// How many executions may hold it at once.
     pub limit: u32,
-    /// Those that held it when it began to wait, the oldest first: the first few.
+    /// The executions that held it when the wait began, oldest first: the first few.
     pub behind: Vec<ExecutionId>,
-    /// When that was.
+    /// When the wait began.
     pub since: Timestamp,
 }
 
-/// Where an execution stands.
+/// The status of an execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// It waits for a moment, and then for a worker.
+    /// It waits for a time, and then for a worker.
     Delayed,
     /// It waits for a lock or for a worker.
     Queued,
-    /// Somebody paused it: nothing of it starts until it is resumed. What runs of it comes to its end.
+    /// Somebody paused it: nothing of it starts until it is resumed. Running parts finish.
     Paused,
-    /// It is made of steps, and waits for them; or it sleeps, or asks, or waits for an event.
+    /// It waits for its steps, for a time, for an answer, or for an event.
     Waiting,
     /// A worker runs it.
     Running,
     /// It was asked to stop.
     Cancelling,
-    /// It does not succeed, and undoes what did of it.
+    /// It will not succeed, and undoes its steps that did.
     Undoing,
-    /// It is unknown whether it took effect; a person is asked.
+    /// It is unknown whether it took effect; a person must decide.
     Indeterminate,
     /// It ended with a result.
     Succeeded,
-    /// It failed for good.
+    /// It failed permanently.
     Failed,
-    /// It took too long.
+    /// It exceeded its timeout.
     TimedOut,
     /// It ended because it was asked to.
     Cancelled,
@@ -245,7 +246,7 @@ impl From<HowEnded> for Status {
 }
 
 impl Status {
-    /// Lists all statuses.
+    /// All statuses.
     pub const ALL: [Self; 12] = [
         Self::Delayed,
         Self::Queued,
@@ -261,7 +262,7 @@ impl Status {
         Self::Cancelled,
     ];
 
-    /// Gives the name as text.
+    /// Returns the name as text.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Delayed => "delayed",
@@ -279,7 +280,7 @@ impl Status {
         }
     }
 
-    /// Says whether it is for good.
+    /// Returns true if the status is final.
     pub fn is_end(self) -> bool {
         match self {
             Self::Delayed
@@ -295,54 +296,54 @@ impl Status {
     }
 }
 
-/// One try of an execution.
+/// An attempt of an execution.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
     /// Its id.
     pub id: AttemptId,
-    /// Which try, from 1.
+    /// Its number, from 1.
     pub number: u32,
     /// Its fencing token.
     pub token: u64,
     /// The worker that took it.
     pub worker: String,
-    /// Where it stands.
+    /// Its status.
     pub status: AttemptStatus,
-    /// When the worker might begin.
+    /// When the worker was allowed to begin.
     pub started_at: Timestamp,
     /// When it ended, or its loss was noted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
-    /// When its end was reported, where it ended noticeably earlier: its program may end while no node runs.
+    /// When its end was reported, if it ended noticeably earlier: its program may end while no node runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported_at: Option<Timestamp>,
-    /// Why it failed; a long message is cut, that of the execution is whole.
+    /// Why it failed. A long message is truncated; the execution has the whole message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
-    /// What it gave although it failed.
+    /// The result that it returned although it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Handle>,
-    /// What is known of it, where it was lost.
+    /// What is known about it, if it was lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
-    /// What its worker said after it had been given up.
+    /// What its worker reported after it had been given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late_report: Option<LateReport>,
 }
 
-/// Where an attempt stands.
+/// The status of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AttemptStatus {
     /// A worker has it.
     Running,
-    /// It gave a result.
+    /// It returned a result.
     Succeeded,
-    /// It gave none.
+    /// It failed.
     Failed,
-    /// It took too long.
+    /// It exceeded its timeout.
     TimedOut,
-    /// It was stopped because somebody asked for that.
+    /// It was stopped on request.
     Cancelled,
     /// Its worker is gone.
     Lost,
@@ -359,10 +360,10 @@ impl From<HowAttemptEnded<'_>> for AttemptStatus {
 }
 
 impl AttemptStatus {
-    /// Lists all statuses.
+    /// All statuses.
     pub const ALL: [Self; 6] = [Self::Running, Self::Succeeded, Self::Failed, Self::TimedOut, Self::Cancelled, Self::Lost];
 
-    /// Gives the name as text.
+    /// Returns the name as text.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Running => "running",
@@ -374,7 +375,7 @@ impl AttemptStatus {
         }
     }
 
-    /// Gives how an attempt stands that failed so.
+    /// Returns the status of an attempt after this failure.
     pub fn after(failure: FailureKind) -> Self {
         match failure {
             FailureKind::Timeout => Self::TimedOut,
@@ -401,39 +402,39 @@ impl AttemptStatus {
     }
 }
 
-/// What a worker said of an attempt that had been given up.
+/// A worker's report on an attempt that had been given up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LateReport {
-    /// When.
+    /// When it was made.
     pub at: Timestamp,
-    /// Why it failed; none where it succeeded.
+    /// Why it failed; `None` if it succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
-    /// What it gave.
+    /// Its result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Handle>,
 }
 
-/// What a person said became of an execution.
+/// A person's decision on the outcome of an execution.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settled {
-    /// What.
+    /// The decision.
     pub outcome: SettledAs,
-    /// Who, as the log writes actors.
+    /// The actor, in the log's notation.
     pub by: String,
-    /// When.
+    /// When it was made.
     pub at: Timestamp,
 }
 
-/// The names of what a person may say.
+/// The names of the possible decisions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SettledAs {
     /// It took effect.
     Succeeded,
-    /// It did not.
+    /// It did not take effect.
     Failed,
-    /// It did not, and is tried again.
+    /// It did not take effect, and is tried again.
     Retry,
 }
 
@@ -561,13 +562,14 @@ impl Execution {
         }
     }
 
-    /// What is paused is shown so, wherever it would stand; what is ending is not held up.
+    /// Shows a paused execution as paused, whatever its status would be. An execution that is ending cannot
+    /// be paused.
     fn cover(&mut self) {
         let is_ending = self.status.is_end() || matches!(self.status, Status::Cancelling | Status::Undoing);
         if is_ending {
             self.paused_at = None;
         } else if self.paused_at.is_some() && self.status != Status::Indeterminate {
-            // Who waits for a person is to be found.
+            // An execution that waits for a person must be easy to find, so it keeps its status.
             self.beneath = Some(std::mem::replace(&mut self.status, Status::Paused));
         }
     }
@@ -594,7 +596,7 @@ impl Execution {
                 self.status = Status::Undoing;
                 return;
             }
-            // Why an undo did not start is told by the workflow's end.
+            // The workflow's end shows why an undo did not start.
             StepFact::StepExpanded(_)
             | StepFact::StepEnded(_)
             | StepFact::UndoFailed(_)
@@ -654,7 +656,7 @@ impl Execution {
                     attempt.evidence = Some(fact.evidence);
                     attempt.error = fact.error.as_ref().map(shortened);
                 }
-                // What may not be tried again leaves the queue with the next record, in the same commit.
+                // If it may not be tried again, it leaves the queue with the next record of the same commit.
                 if self.status == Status::Running {
                     self.status = Status::Queued;
                 }
@@ -691,7 +693,7 @@ impl Execution {
                 let by = cut(&record.actor.to_string(), TEXT_BYTES_MAX);
                 self.settled = Some(Settled { outcome, by, at: record.time });
             }
-            // The first makes the execution, and so never comes to one. The others are told by the timeline.
+            // A request creates the execution, so it never changes one. The others are in the timeline.
             ExecutionFact::ExecutionRequested(_) | ExecutionFact::AttemptEmitted(_) | ExecutionFact::MessageRefused(_) => {}
         }
     }
@@ -717,7 +719,7 @@ impl Execution {
         self.waits_until = None;
         self.awaits_lock = None;
         self.times_out_at = None;
-        // What follows from the end of an attempt in the same moment ended with it.
+        // Whatever follows from the end of an attempt at the same time ended with it.
         let with_attempt = self.attempts.last().filter(|attempt| attempt.reported_at == Some(at)).and_then(|attempt| attempt.ended_at);
         self.ended_at = Some(with_attempt.unwrap_or(at));
     }

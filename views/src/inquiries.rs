@@ -1,6 +1,7 @@
-//! Inquiries: the questions that were put to people, who is asked, and what became of each.
+//! Inquiries: the questions put to people, their assignees, and the outcome of each.
 //!
-//! What is asked beside the title is in the parameters of the execution that asks; what was answered is named by its record.
+//! The question apart from its title is in the parameters of the asking execution; an answer is in its own
+//! record.
 
 use ensue_engine::fact::{ByNoun, ExecutionFact, InquiryFact, TimerFact};
 use ensue_engine::ids::{AttemptId, ExecutionId, Id, InquiryId, Role};
@@ -17,20 +18,21 @@ use crate::view::{Column, Handle, Life, Term, Touch, View, ViewName};
 /// The version of the fold and the document.
 pub const VERSION: u32 = 3;
 
-/// What inquiries can be filtered by.
+/// The columns by which inquiries can be filtered.
 pub const COLUMNS: &[Column] = &[Column::Status, Column::Execution, Column::Parent, Column::Assignee];
 
-/// How many answers are shown of an inquiry, and how many who are asked or excluded: the first. The core takes no more.
+/// The maximum number of shown answers, and of shown assignees and excluded people: the first ones. The core
+/// does not accept more.
 pub const PEOPLE_MAX: usize = 51;
 
-/// How many of the times that people were told are shown of an inquiry: the latest.
+/// The maximum number of shown notifications: the latest ones.
 pub const NOTIFICATIONS_MAX: usize = 20;
 
-/// The most bytes that an error is shown with.
+/// The maximum size of a shown error, in bytes.
 const ERROR_BYTES_MAX: usize = 500;
-/// The most bytes that a title is shown with.
+/// The maximum size of a shown title, in bytes.
 const TITLE_BYTES_MAX: usize = 3_000;
-/// The most bytes that a name is shown with.
+/// The maximum size of a shown name, in bytes.
 const NAME_BYTES_MAX: usize = 200;
 
 /// An inquiry.
@@ -38,37 +40,37 @@ const NAME_BYTES_MAX: usize = 200;
 pub struct Inquiry {
     /// Its id.
     pub id: InquiryId,
-    /// Its place in the log.
+    /// Its position in the log.
     pub position: Position,
-    /// What is asked, in a line.
+    /// The question, in one line.
     pub title: String,
-    /// Where it stands.
+    /// Its status.
     pub status: InquiryStatus,
-    /// Who may answer: `role:<role>`, or the name of a token.
+    /// The assignees: `role:<role>`, or the name of a token.
     pub assignees: Vec<String>,
-    /// The names of tokens that may not, though they are asked.
+    /// The names of tokens that may not answer although they are assignees.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub excluded: Vec<String>,
     /// How many different people must answer.
     pub quorum: u32,
-    /// What was answered, the first at first.
+    /// The answers, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub answers: Vec<Answer>,
-    /// How often people were reminded.
+    /// The number of reminders.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub reminders: u32,
-    /// How often others were asked as well.
+    /// The number of escalations.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub escalations: u32,
-    /// When people were told, the latest at last.
+    /// The notifications, latest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notifications: Vec<Notification>,
     /// The execution that asks.
     pub execution: ExecutionId,
-    /// The attempt of it of which nobody knows what became of it, where that is what is asked.
+    /// If the question is about an attempt with an unknown outcome, that attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<AttemptId>,
-    /// The execution of the workflow that it is a step of.
+    /// The execution of the workflow, if the asking execution is a step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<ExecutionId>,
     /// The step.
@@ -79,47 +81,47 @@ pub struct Inquiry {
     pub item: Option<u32>,
     /// When it was opened.
     pub opened_at: Timestamp,
-    /// When it expires, as was said when it was opened.
+    /// When it expires, as planned when it was opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// When no more answers were taken.
+    /// When it stopped accepting answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
-    /// What an answer is bound to.
+    /// The digest to which an answer is bound.
     pub digest: Digest,
     /// Whether an answer must name the digest.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub digest_required: bool,
 }
 
-/// What somebody answered.
+/// The answer of one person.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
     /// The name of the token that answered.
     pub by: String,
-    /// When.
+    /// When the person answered.
     pub at: Timestamp,
-    /// What it means.
+    /// Its effect.
     pub verdict: Verdict,
-    /// What was answered.
+    /// The answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Handle>,
-    /// The digest of what was shown to that person; none if the answer did not name it.
+    /// The digest of the question as shown to that person; `None` if the answer did not name it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
 }
 
-/// That people were told of an inquiry.
+/// A notification of people about an inquiry.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Notification {
-    /// What they were told of.
+    /// The reason for the notification.
     pub of: Occasion,
-    /// When.
+    /// When it was requested, or failed to be.
     pub at: Timestamp,
-    /// The execution that tells them; none where it could not be asked for.
+    /// The execution that notifies them; `None` if it could not be requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution: Option<ExecutionId>,
-    /// Why it could not.
+    /// Why it could not be requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
@@ -128,7 +130,7 @@ fn is_zero(count: &u32) -> bool {
     *count == 0
 }
 
-/// Where an inquiry stands.
+/// The status of an inquiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InquiryStatus {
@@ -136,19 +138,19 @@ pub enum InquiryStatus {
     Open,
     /// It was decided.
     Answered,
-    /// Its time was over before.
+    /// It expired first.
     Expired,
-    /// The execution that asked was cancelled before.
+    /// The asking execution was cancelled first.
     Cancelled,
-    /// It was taken back: what it asked became known before, or does not matter any more.
+    /// It was withdrawn: the answer became known first, or no longer matters.
     Withdrawn,
 }
 
 impl InquiryStatus {
-    /// Lists all statuses.
+    /// All statuses.
     pub const ALL: [Self; 5] = [Self::Open, Self::Answered, Self::Expired, Self::Cancelled, Self::Withdrawn];
 
-    /// Gives the name as text.
+    /// Returns the name as text.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
@@ -161,25 +163,26 @@ impl InquiryStatus {
 }
 
 impl Inquiry {
-    /// Says whether somebody is asked.
+    /// Returns true if the person is an assignee.
     pub fn asks(&self, name: &str, roles: &[String]) -> bool {
         let asked = assignees_of(name, roles);
         self.assignees.iter().any(|assignee| asked.contains(assignee))
     }
 
-    /// Gives the answer that decided it.
+    /// Returns the answer that decided it.
     pub fn decision(&self) -> Option<&Answer> {
         self.answers.last().filter(|answer| answer.verdict.closes())
     }
 }
 
-/// Gives what the holder of a token is asked as: its name, and each of its roles.
+/// Returns the forms under which the holder of a token can be an assignee: its name, and each of its roles.
 pub fn assignees_of(name: &str, roles: &[String]) -> Vec<String> {
     let roles = roles.iter().map(|role| Assignee::Role(role.clone()).to_string());
     std::iter::once(Assignee::Token(name.to_owned()).to_string()).chain(roles).collect()
 }
 
-/// Gives the id of the inquiry that an action opens; those that the engine opens itself are named by each record that concerns them.
+/// Returns the id of the inquiry that an action opens. Inquiries that the engine opens itself are named in
+/// each record that concerns them.
 fn id_of(record: &Record, execution: ExecutionId) -> InquiryId {
     InquiryId(Id::derived(record.log, execution.0, Role::Inquiry(1)))
 }
@@ -200,7 +203,8 @@ impl View for Inquiry {
             ByNoun::InquiryFact(InquiryFact::InquiryNotificationFailed(fact)) => Some(Touch::Changes(fact.inquiry)),
             ByNoun::InquiryFact(InquiryFact::InquiryWithdrawn(fact)) => Some(Touch::Changes(fact.inquiry)),
             ByNoun::TimerFact(TimerFact::TimerFired(fact)) if fact.kind == TimerKind::Expiry => changes(),
-            // Nearly all executions ask nobody: that one succeeded or failed tells nothing here which was not told before.
+            // Nearly all executions ask nobody. Their success or failure adds nothing here that earlier
+            // records do not show.
             ByNoun::ExecutionFact(ExecutionFact::ExecutionCancelled(_) | ExecutionFact::ExecutionTimedOut(_)) => changes(),
             ByNoun::ExecutionFact(_)
             | ByNoun::TimerFact(_)
@@ -254,7 +258,7 @@ impl View for Inquiry {
             }
             ByNoun::ExecutionFact(ExecutionFact::ExecutionTimedOut(_)) => inquiry.end(InquiryStatus::Expired, record.time),
             ByNoun::ExecutionFact(ExecutionFact::ExecutionCancelled(_)) => {
-                // Its time may have come after somebody had asked that it end.
+                // It may have expired after somebody had asked the execution to end.
                 if inquiry.status == InquiryStatus::Expired {
                     inquiry.status = InquiryStatus::Cancelled;
                 }
@@ -334,7 +338,7 @@ impl Inquiry {
         self.notifications.push(notification);
     }
 
-    /// What has ended stays as it ended first.
+    /// An inquiry that has ended keeps its first end.
     fn end(&mut self, status: InquiryStatus, at: Timestamp) {
         if self.status == InquiryStatus::Open {
             (self.status, self.ended_at) = (status, Some(at));

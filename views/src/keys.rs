@@ -1,4 +1,4 @@
-//! Keys: that they are set, since when and by whom. Never their values: those are the vault's.
+//! Keys: which are set, since when and by whom. Their values are only in the vault.
 
 use ensue_engine::fact::{AccessFact, ByNoun};
 use ensue_engine::names::KeyRef;
@@ -12,10 +12,10 @@ use crate::view::{Column, Life, Term, Touch, View, ViewName};
 /// The version of the fold and the document.
 pub const VERSION: u32 = 1;
 
-/// What keys can be filtered by: nothing.
+/// The columns by which keys can be filtered: none.
 pub const COLUMNS: &[Column] = &[];
 
-/// The most bytes that an actor is shown with.
+/// The maximum size of a shown actor, in bytes.
 const ACTOR_BYTES_MAX: usize = 1024;
 
 /// A key that is set.
@@ -24,13 +24,13 @@ pub struct Key {
     /// Its ref.
     #[serde(rename = "ref")]
     pub name: KeyRef,
-    /// The place in the log where it was set last.
+    /// The position of the record that set it last.
     pub position: Position,
-    /// Which version of its value counts.
+    /// The current version of its value.
     pub version: u32,
     /// When it was set.
     pub set_at: Timestamp,
-    /// Who set it, as the log writes actors.
+    /// The actor that set it, in the log's notation.
     pub set_by: String,
 }
 

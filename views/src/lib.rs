@@ -1,11 +1,15 @@
-//! The pure folds that the API reads: one file per view, each a struct, the key a record touches, and `project`.
+//! The pure folds that the API reads: one file per view, each with a struct, the key that a record touches,
+//! and `project`.
 //!
-//! Read in this order: [`view`] says what a view is; [`events`], [`enforcements`], [`executions`], [`artifacts`] and [`inquiries`] are an event's life;
-//! [`rules`], [`schedules`], [`locks`], [`packs`], [`keys`], [`vars`], [`tokens`], [`dead_letters`], [`parked_reactions`] and [`totals`] are what else is shown;
-//! [`timeline`] tells an execution's records to people; [`store`] has the ports that keep views and give them out; [`projector`]
-//! folds batches of records and keeps a store up with the log; [`retention`] says what leaves a store again.
+//! Read in this order: [`view`] defines what a view is; [`events`], [`enforcements`], [`executions`],
+//! [`artifacts`] and [`inquiries`] follow the life of an event; [`rules`], [`schedules`], [`locks`],
+//! [`packs`], [`keys`], [`vars`], [`tokens`], [`dead_letters`], [`parked_reactions`] and [`totals`] are the
+//! other views; [`timeline`] describes an execution's records for people; [`store`] has the ports for storing
+//! and reading views; [`projector`] folds batches of records and keeps a store up to date with the log;
+//! [`retention`] selects the rows that leave a store.
 //!
-//! Nothing here does I/O or reads a clock: rebuilding a view from the log gives, byte for byte, what the live one holds.
+//! Nothing here does I/O or reads a clock: rebuilding a view from the log gives, byte for byte, the content
+//! of the live one.
 
 pub mod artifacts;
 mod bounds;

@@ -1,6 +1,7 @@
-//! Who holds locks, and who waits for them: a row for each open execution that has to hold some.
+//! The holders of locks and the executions that wait for them: a row for each open execution that must hold
+//! locks.
 //!
-//! A lock itself is no row: it is what the rows of its holders and waiters say together.
+//! A lock itself has no row; the rows of its holders and waiters describe it together.
 
 use ensue_engine::executions::facts::ExecutionRequested;
 use ensue_engine::fact::ByNoun;
@@ -17,40 +18,40 @@ use crate::view::{Column, Life, Term, Touch, View, ViewName};
 /// The version of the fold and the document.
 pub const VERSION: u32 = 1;
 
-/// What the rows can be filtered by.
+/// The columns by which the rows can be filtered.
 pub const COLUMNS: &[Column] = &[Column::Action, Column::Rule];
 
-/// An open execution that has to hold locks.
+/// An open execution that must hold locks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LockClaims {
     /// The execution.
     pub id: ExecutionId,
-    /// The place of its request in the log.
+    /// The position of its request in the log.
     pub position: Position,
-    /// When that was.
+    /// When it was requested.
     pub requested_at: Timestamp,
-    /// The catalog by which it was asked for.
+    /// The revision of the catalog with which it was requested.
     pub catalog: CatalogRevision,
     /// −100 … 100; higher goes first.
     pub priority: i8,
     /// The locks, in the order in which it takes them.
     pub claims: Vec<LockClaim>,
-    /// Since when it waits for the first of them that it does not hold.
+    /// Since when it has been waiting for the first of them that it does not hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_since: Option<Timestamp>,
-    /// Whether somebody paused it: it keeps what it holds, and its place, and others pass.
+    /// Whether somebody paused it. It keeps its locks and its place, and others may overtake it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_paused: bool,
 }
 
-/// A lock that an execution has to hold.
+/// A lock that an execution must hold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LockClaim {
     /// The lock.
     pub lock: Lock,
-    /// How many may hold it at once.
+    /// How many executions may hold it at once.
     pub limit: u32,
-    /// Since when it holds it.
+    /// Since when it has held it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_since: Option<Timestamp>,
 }
@@ -121,7 +122,7 @@ impl View for LockClaims {
 }
 
 impl LockClaims {
-    /// Gives the lock that it waits for.
+    /// Returns the lock that it waits for.
     pub fn awaits(&self) -> Option<&LockClaim> {
         self.waits_since.and_then(|_| self.claims.iter().find(|claim| claim.held_since.is_none()))
     }
@@ -144,7 +145,7 @@ impl LockClaims {
         row
     }
 
-    /// It holds all that it did not: that it does not hold one is told by the next record.
+    /// Marks all its locks as held. If it does not hold one of them, the next record says so.
     fn hold_the_rest(&mut self, since: Timestamp) {
         self.waits_since = None;
         for claim in &mut self.claims {

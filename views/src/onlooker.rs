@@ -1,7 +1,8 @@
-//! Who looks on while records are folded: a fold that ends the process, or never comes to its end, cannot tell of that by itself.
-//! To fold is all that is done with a record until its row can be kept: finding the row, reading it, changing it, writing it down.
+//! Observes the folding of records, because a fold that ends the process or never finishes cannot report that
+//! itself. Folding is everything that is done with a record until its row can be stored: finding the row,
+//! reading it, changing it, and writing it.
 //!
-//! What is noted, and where, is the node's.
+//! The node decides what is noted, and where.
 
 use ensue_engine::record::Position;
 
@@ -10,27 +11,27 @@ use crate::view::ViewName;
 /// How a run of records is folded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Care {
-    /// All of it at once.
+    /// All records at once.
     AtOnce,
-    /// One record into one view after the other.
+    /// One record into one view at a time.
     OneByOne,
 }
 
-/// Who looks on.
+/// An observer of folds.
 pub trait Onlooker: Send {
-    /// Says how the records of these positions are to be folded.
+    /// Returns how the records at these positions must be folded.
     fn care(&self, first: Position, last: Position) -> Care;
-    /// Hears that records up to this position are about to be folded at once.
+    /// Called before records up to this position are folded at once.
     fn begin_all(&mut self, last: Position);
-    /// Hears that one record is about to be folded into one view; gives why it must not be, where it must not.
+    /// Called before one record is folded into one view. Returns the reason if that must not happen.
     fn begin_one(&mut self, view: ViewName, position: Position) -> Option<String>;
-    /// Hears that what had begun came to its end, by itself or in a panic, or waits for the store.
+    /// Called when the fold that began has ended, normally or in a panic, or waits for the store.
     fn end(&mut self);
-    /// Hears that the store has what records up to this position came to.
+    /// Called when the store has stored the changes of the records up to this position.
     fn kept(&mut self, through: Position);
 }
 
-/// Nobody looks on.
+/// An observer that does nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Nobody;
 

@@ -1,6 +1,6 @@
 //! Packs: which were installed, when and by whom, and which were removed.
 //!
-//! What they hold is the catalog's.
+//! Their contents are in the catalog.
 
 use ensue_engine::fact::{ByNoun, CatalogFact};
 use ensue_engine::names::PackName;
@@ -14,51 +14,51 @@ use crate::view::{Column, Life, Term, Touch, View, ViewName};
 /// The version of the fold and the document.
 pub const VERSION: u32 = 1;
 
-/// What packs can be filtered by.
+/// The columns by which packs can be filtered.
 pub const COLUMNS: &[Column] = &[Column::Status];
 
-/// The most bytes that a text of outside is shown with.
+/// The maximum size of a shown text from outside, in bytes.
 const TEXT_BYTES_MAX: usize = 1024;
 
-/// A pack as it was installed last.
+/// A pack as it was last installed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pack {
     /// Its name.
     pub name: PackName,
-    /// The place in the log where it was installed last.
+    /// The position of the record that installed it last.
     pub position: Position,
     /// Its version, as its author wrote it.
     pub version: String,
     /// The digest over its files.
     pub digest: Digest,
-    /// The catalog's revision with it.
+    /// The revision of the catalog that its installation created.
     pub catalog: CatalogRevision,
-    /// Whether it is there.
+    /// Whether it is installed.
     pub status: PackStatus,
     /// When it was installed.
     pub installed_at: Timestamp,
-    /// Who installed it, as the log writes actors.
+    /// The actor that installed it, in the log's notation.
     pub installed_by: String,
     /// When it was removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed_at: Option<Timestamp>,
-    /// Who removed it.
+    /// The actor that removed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed_by: Option<String>,
 }
 
-/// Whether a pack is there.
+/// Whether a pack is installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PackStatus {
     /// It is part of the catalog.
     Installed,
-    /// It was.
+    /// It is no longer part of the catalog.
     Removed,
 }
 
 impl PackStatus {
-    /// Gives the name as text.
+    /// Returns the name as text.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Installed => "installed",

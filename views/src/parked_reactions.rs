@@ -1,6 +1,6 @@
-//! Reactions that a bug of ours stopped, and that wait for an operator to retry or dismiss them.
+//! Reactions that an internal error stopped, and that wait for an operator to retry or dismiss them.
 //!
-//! One that was retried or dismissed is gone from here; the log tells its story.
+//! A reaction that was retried or dismissed has no row; its history is in the log.
 
 use std::fmt;
 
@@ -14,25 +14,25 @@ use crate::view::{Column, Life, Term, Touch, View, ViewName};
 /// The version of the fold and the document.
 pub const VERSION: u32 = 1;
 
-/// What parked reactions can be filtered by: nothing.
+/// The columns by which parked reactions can be filtered: none.
 pub const COLUMNS: &[Column] = &[];
 
 /// A reaction that waits for an operator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ParkedReaction {
-    /// The record that it is owed to.
+    /// The record to which it is owed.
     pub of: Position,
-    /// The place in the log where it was parked.
+    /// The position of the record that parked it.
     pub position: Position,
-    /// Which of the record's consequences.
+    /// The index among the record's consequences.
     pub next: u32,
-    /// What went wrong.
+    /// The error.
     pub error: String,
     /// When it was parked.
     pub parked_at: Timestamp,
 }
 
-/// The position of the record that a reaction is owed to.
+/// The position of the record to which a reaction is owed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OwedTo(pub Position);
 

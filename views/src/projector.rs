@@ -1,7 +1,8 @@
-//! Keeps a store of views up with the log: folds batches of records, and says which rows change.
+//! Keeps a store of views up to date with the log: folds batches of records, and determines which rows
+//! change.
 //!
-//! It reads no log and waits for nothing: the follower in the node does. A bug of ours in one fold is that view's and that record's:
-//! the others go on, and a rebuild passes over the same.
+//! It neither reads a log nor waits: the follower in the node does. An internal error in one fold only
+//! affects that view and that record; all other folds continue, and a rebuild skips the same records.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -30,11 +31,12 @@ use crate::totals::Totals;
 use crate::vars::Var;
 use crate::view::{Life, Term, Touch, View, ViewName};
 
-/// How many rows of a view are kept at hand between batches, because they are likely to change again.
+/// The maximum number of a view's rows that are cached between batches because they are likely to change
+/// again.
 pub const ROWS_AT_HAND_MAX: usize = 10_000;
 
-/// Folds records into views, batch by batch. A row that is likely to change again is kept at hand as what it is, and written
-/// as JSON once a batch; what is kept at hand never changes what comes out.
+/// Folds records into views, batch by batch. A row that is likely to change again is cached as its struct,
+/// and written as JSON once a batch. The cache never affects the output.
 #[derive(Default)]
 pub struct Projector {
     events: Fold<Event>,
@@ -54,7 +56,7 @@ pub struct Projector {
     totals: Fold<Totals>,
 }
 
-/// Does the same with every fold.
+/// Runs the same code for every fold.
 macro_rules! each_fold {
     ($projector:ident, $fold:ident => $do:expr) => {{
         each_fold!(@ $projector, $fold => $do; events enforcements executions artifacts inquiries rules schedules locks packs keys vars tokens dead_letters parked_reactions totals);
@@ -65,18 +67,19 @@ macro_rules! each_fold {
 }
 
 impl Projector {
-    /// Makes a projector with nothing at hand.
+    /// Creates a projector with an empty cache.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Folds the next records of the log into the store: those that it knows already are passed over, and where one is missing
-    /// nothing changes. After an error the store is as it was, and the same records can be offered again.
+    /// Folds the next records of the log into the store. Records that it knows already are skipped; if one is
+    /// missing, nothing changes. After an error the store is as it was, and the same records can be offered
+    /// again.
     pub fn advance(&mut self, store: &mut dyn ViewStore, records: &[Record]) -> Result<Position, ViewError> {
         self.advance_under(store, records, &mut Nobody)
     }
 
-    /// Does as [`advance`](Self::advance) does, and has somebody look on at each fold.
+    /// Like [`advance`](Self::advance), with an observer of each fold.
     pub fn advance_under(
         &mut self,
         store: &mut dyn ViewStore,
@@ -104,8 +107,9 @@ impl Projector {
         }
     }
 
-    /// Says which rows change with these records; `load` gives the rows that are not at hand. If it fails, or what it says is
-    /// not kept, the projector is ahead of the store and must be made anew: [`advance`](Self::advance) does.
+    /// Returns the changes of rows that these records cause. `load` returns rows that are not cached. If it
+    /// fails, or the changes are not stored, the projector is ahead of the store and must be created again,
+    /// as [`advance`](Self::advance) does.
     pub fn project(&mut self, records: &[Record], load: &mut Load<'_>, onlooker: &mut dyn Onlooker) -> Result<Changes, ViewError> {
         let (Some(first), Some(last)) = (records.first(), records.last()) else { return Ok(Changes::default()) };
         let at_once = match onlooker.care(first.position, last.position) {
@@ -117,13 +121,13 @@ impl Projector {
         }
         let mut changes = Changes { through: last.position, ..Changes::default() };
         each_fold!(self, fold => fold.fold_one_by_one(records, load, (onlooker, &mut changes.passed_over))?);
-        // Nothing of ours is met here for the first time: each row was written down right after each of its records.
+        // Our code ran before for each of these rows: each was written once right after each of its records.
         each_fold!(self, fold => fold.finish(&mut changes));
         Ok(changes)
     }
 
-    /// Gives the changes; none where a bug of ours is somewhere in them. Then all is as in the store, so that what the bug strikes can be
-    /// found, and only that is passed over.
+    /// Returns the changes, or `None` if there is an internal error anywhere in them. Then the projector is
+    /// reset to the state of the store, so that the affected records can be found and only those are skipped.
     fn fold_at_once(
         &mut self,
         (records, last): (&[Record], Position),
@@ -154,10 +158,10 @@ impl Projector {
     }
 }
 
-/// Gives the rows that a store has under some keys of a view.
+/// Returns the rows that a store has under some keys of a view.
 pub type Load<'a> = dyn FnMut(ViewName, &[Term]) -> Result<Vec<Row>, ViewError> + 'a;
 
-/// One view's rows: those that this batch has to do with, and those that are kept for the next.
+/// The rows of one view: those that this batch touches, and those that are cached for the next.
 struct Fold<V: View> {
     touched: BTreeMap<V::Key, Slot<V>>,
     at_hand: BTreeMap<V::Key, V>,
@@ -165,7 +169,7 @@ struct Fold<V: View> {
 
 /// A row while a batch is folded.
 struct Slot<V> {
-    /// The record that began the row that the store has under this key.
+    /// The record that began the stored row with this key.
     stored: Option<Position>,
     now: Option<V>,
 }
@@ -177,7 +181,7 @@ impl<V: View> Default for Fold<V> {
 }
 
 impl<V: View> Fold<V> {
-    /// Has a slot made for each key that the records touch.
+    /// Creates a slot for each key that the records touch.
     fn fetch(&mut self, records: &[Record], load: &mut Load<'_>) -> Result<(), ViewError> {
         let mut missing = BTreeMap::new();
         for touch in records.iter().filter_map(V::key) {
@@ -213,7 +217,7 @@ impl<V: View> Fold<V> {
         Ok(())
     }
 
-    /// Gives the row that the store has for a record, unread; none where it is at hand.
+    /// Returns the stored row for a record, undecoded; nothing if it is cached.
     fn stored(&self, touch: &Touch<V::Key>, load: &mut Load<'_>) -> Result<Vec<Row>, ViewError> {
         match touch {
             Touch::Changes(key) if !self.touched.contains_key(key) && !self.at_hand.contains_key(key) => {
@@ -230,8 +234,8 @@ impl<V: View> Fold<V> {
         }
     }
 
-    /// Has slots made, folds and writes down, record by record: one that ends in a panic, or that whoever looks on forbids, is passed over,
-    /// and its row stays as it was.
+    /// Creates slots, folds and writes, one record at a time. A record that causes a panic, or that the
+    /// observer forbids, is skipped, and its row stays as it was.
     fn fold_one_by_one(
         &mut self,
         records: &[Record],
@@ -241,7 +245,7 @@ impl<V: View> Fold<V> {
         for record in records {
             let (mut unread, mut before) = (None, None);
             let folded = catch_unwind(AssertUnwindSafe(|| {
-                // Which row it touches is read off its fact: nothing in that ends a process.
+                // The touched row is determined by the fact alone, which cannot end the process.
                 let Some(touch) = V::key(record) else { return Ok(None) };
                 let mut stored = self.stored(&touch, load)?;
                 if let Some(why) = onlooker.begin_one(V::NAME, record.position) {
@@ -254,7 +258,7 @@ impl<V: View> Fold<V> {
                 if let Some(slot) = self.touched.get_mut(&key) {
                     let row = V::project(slot.now.clone(), record);
                     before = Some((key.clone(), std::mem::replace(&mut slot.now, row)));
-                    // What cannot be written down is found with the record that made it so.
+                    // A row that cannot be written is found with the record that caused it.
                     drop(slot.now.as_ref().map(|row| written(&key, row)));
                 }
                 Ok(None)
@@ -263,7 +267,7 @@ impl<V: View> Fold<V> {
             let why = match folded {
                 Ok(forbidden) => forbidden?,
                 Err(panic) => {
-                    // Of a row that could not be read nothing is known: whoever needs it next reads it again.
+                    // The row could not be read, so nothing is known about it; the next use reads it again.
                     if let Some(key) = unread {
                         self.touched.remove(&key);
                     }
@@ -281,7 +285,7 @@ impl<V: View> Fold<V> {
         Ok(())
     }
 
-    /// Writes what changed, in the order of the log, and keeps at hand what is likely to change again.
+    /// Writes the changes, in the order of the log, and caches rows that are likely to change again.
     fn finish(&mut self, changes: &mut Changes) {
         let mut rows = Vec::with_capacity(self.touched.len());
         for (key, slot) in std::mem::take(&mut self.touched) {
@@ -296,7 +300,7 @@ impl<V: View> Fold<V> {
                 self.at_hand.insert(key, row);
             }
         }
-        // A table that is filled in its own order is filled at its end.
+        // Filling a table in its own order appends at its end.
         rows.sort_by_key(|change| match change {
             Change::Insert(row) | Change::Update(row) => row.position,
             Change::Remove { position } => *position,
@@ -308,7 +312,7 @@ impl<V: View> Fold<V> {
     }
 }
 
-/// Writes a row down as a store keeps it.
+/// Converts a row to its stored form.
 fn written<V: View>(key: &V::Key, row: &V) -> NewRow {
     let document = serde_json::to_vec(row).expect("views hold only text, numbers and lists, which always have a JSON form");
     NewRow {
@@ -320,7 +324,7 @@ fn written<V: View>(key: &V::Key, row: &V) -> NewRow {
     }
 }
 
-/// Gives what a panic says, as far as it is kept.
+/// Returns the message of a panic, truncated to the stored length.
 fn message_of(panic: &(dyn Any + Send)) -> String {
     panic_text(panic).chars().take(MESSAGE_CHARS_MAX).collect()
 }

@@ -1,6 +1,7 @@
-//! What each view has: the version of its fold, and its columns.
+//! The registry of the views: the version of each fold, and its columns.
 //!
-//! The views import [`view`](crate::view), and this file imports the views, so that no view depends on the others.
+//! The views import [`view`](crate::view), and this file imports the views, so that no view depends on the
+//! others.
 
 use crate::view::{Column, ViewName};
 use crate::{
@@ -30,7 +31,7 @@ impl ViewName {
         }
     }
 
-    /// Lists the columns by which the view's rows can be filtered.
+    /// Returns the columns by which the view's rows can be filtered.
     pub fn columns(self) -> &'static [Column] {
         match self {
             Self::Events => events::COLUMNS,

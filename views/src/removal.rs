@@ -1,4 +1,4 @@
-//! When executions ended, by the time that the log itself measured, and which rows leave the views.
+//! When executions ended, in the log's own time, and which rows leave the views.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use ensue_engine::record::{Position, Record, StreamId};
 
 use crate::view::ViewName;
 
-/// How much time has passed, as the log tells it: the time of its newest record without the steps of the clock.
+/// The elapsed time according to the log: the time of its newest record without the steps of the clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Elapsed {
     stepped: i64,
@@ -16,35 +16,37 @@ pub struct Elapsed {
 }
 
 impl Elapsed {
-    /// Puts together what a store kept: how far all steps together moved the clock, and the time without them, in microseconds.
+    /// Creates it from stored values: how far all steps together moved the clock, and the time without them,
+    /// in microseconds.
     pub const fn of(stepped: i64, micros: i64) -> Self {
         Self { stepped, micros }
     }
 
-    /// Gives how far all steps together moved the clock, in microseconds.
+    /// Returns how far all steps together moved the clock, in microseconds.
     pub const fn stepped(self) -> i64 {
         self.stepped
     }
 
-    /// Gives the time without them, in microseconds.
+    /// Returns the time without them, in microseconds.
     pub const fn micros(self) -> i64 {
         self.micros
     }
 
-    /// Returns the time once `quiet` has passed as well.
+    /// Returns the time after another `quiet` has passed.
     #[must_use]
     pub(crate) fn and(self, quiet: Duration) -> Self {
         Self { micros: self.micros.saturating_add(i64::try_from(quiet.as_micros()).unwrap_or(i64::MAX)), ..self }
     }
 
-    /// Folds the next records in, and gives the executions that ended with them and stand in no workflow.
+    /// Folds the next records, and returns the executions that ended with them and are not part of a
+    /// workflow.
     pub fn fold(&mut self, records: &[Record]) -> Vec<Ended> {
         let mut ended = Vec::new();
         for record in records {
             match &record.fact {
                 Fact::ClockStepped(step) => self.stepped = self.stepped.saturating_add(step.to.micros_since(step.from)),
-                // A clock that was set back may have been set right while no node ran: nobody noted that, and it is no time that has passed.
-                // Where it is, what is kept is kept for longer.
+                // A clock that was set back may have been corrected while no node ran. That was not recorded,
+                // and it is not elapsed time. If it is, rows are only kept longer.
                 Fact::NodeStarted(_) if self.stepped < 0 => {
                     let forward = record.time.micros().saturating_sub(self.micros.saturating_add(self.stepped)).max(0);
                     self.stepped = self.stepped.saturating_add(forward).min(0);
@@ -60,7 +62,7 @@ impl Elapsed {
     }
 }
 
-/// Says whether an execution ends that stands in no workflow.
+/// Returns true if the fact ends an execution that is not part of a workflow.
 fn ends_outermost(fact: &Fact) -> bool {
     let part_of = match fact.by_noun() {
         ByNoun::ExecutionFact(ExecutionFact::ExecutionSucceeded(fact)) => &fact.part_of,
@@ -72,39 +74,39 @@ fn ends_outermost(fact: &Fact) -> bool {
     part_of.is_none()
 }
 
-/// An execution that stands in no workflow and has ended.
+/// An ended execution that is not part of a workflow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ended {
-    /// When, as [`Elapsed::micros`] was then.
+    /// When it ended: [`Elapsed::micros`] at that time.
     pub elapsed: i64,
     /// The record that ended it.
     pub at: Position,
-    /// It.
+    /// The execution.
     pub execution: ExecutionId,
 }
 
-/// What a round takes out of a store, all or nothing.
+/// The rows that a round removes from a store, all or nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Removal {
-    /// The rows, by the positions at which they began; each is there.
+    /// The rows, by the positions at which they began. Each of them exists.
     pub rows: Vec<(ViewName, Position)>,
-    /// Those of which nothing is left.
+    /// The executions of which nothing is left.
     pub ended: Vec<Ended>,
-    /// How many of the rows are executions.
+    /// The number of executions among the rows.
     pub executions: u64,
 }
 
-/// How much was taken out since the views were begun.
+/// How much was removed since the views were created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Removed {
-    /// Executions, parts of workflows among them.
+    /// Executions, including parts of workflows.
     pub executions: u64,
-    /// Rows, those of the executions among them.
+    /// Rows, including those of the executions.
     pub rows: u64,
 }
 
 impl Removed {
-    /// Gives how much it is with what a round takes.
+    /// Returns the sum with what a round removes.
     #[must_use]
     pub fn with(self, removal: &Removal) -> Self {
         Self { executions: self.executions + removal.executions, rows: self.rows + removal.rows.len() as u64 }

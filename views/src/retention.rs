@@ -1,9 +1,12 @@
-//! Retention: what ended long enough ago leaves the views, the oldest first, a round at a time. The log keeps it.
+//! Retention: removes what ended long enough ago from the views, oldest first, in rounds. The log keeps it.
 //!
-//! An execution goes with all that belongs to it alone: its artifacts, its inquiry, its dead letter, the enforcement that asked for it. The
-//! parts of a workflow go with the outermost one. What somebody has still to deal with keeps it: a dead letter that is open, a reaction
-//! that is parked; and so does an execution that runs it again. Time is the log's own, of its newest record and without the steps of the clock: what goes follows from the log alone, and
-//! views that are built anew come to the same. Nothing is remembered that a kill could lose: whoever begins anew walks once more.
+//! An execution is removed with everything that belongs only to it: its artifacts, its inquiry, its dead
+//! letter, the enforcement that requested it. The parts of a workflow are removed with the outermost
+//! execution. An execution stays while somebody must still handle something of it, such as an open dead
+//! letter or a parked reaction, and while a rerun of it exists. Time is the log's own: that of its newest
+//! record, without the steps of the clock. Therefore the removed rows follow from the log alone, and rebuilt
+//! views have the same result. There is no state that a kill could lose: a new walk simply starts from the
+//! beginning.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -21,63 +24,66 @@ pub use crate::removal::{Elapsed, Ended, Removal, Removed};
 use crate::store::{LIST_ROWS_MAX, ListQuery, Order, Row, ViewError, ViewStore};
 use crate::view::{Column, Life, Term, View, ViewName};
 
-/// The most rows that a round takes out.
+/// The maximum number of rows that a round removes.
 pub const ROWS_AT_ONCE: usize = 1_000;
-/// The most ended executions that a round looks at.
+/// The maximum number of ended executions that a round looks at.
 pub const ENDED_AT_ONCE: usize = 1_000;
-/// The room that is left for those whose turn comes once all beneath them is gathered: a row for each workflow around, of which there are
-/// 16 at the most, and what is the outermost one's own.
+/// The room reserved for rows that follow once everything beneath them is collected: a row for each enclosing
+/// workflow, at most 16, and the rows of the outermost execution itself.
 const ROWS_SPARED: usize = 24;
-/// How many parts or artifacts are read at once.
+/// The number of parts or artifacts that are read at once.
 const PAGE_ROWS: usize = 100;
 
-/// How long what has ended stays in the views.
+/// How long ended things stay in the views.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ViewRetention {
-    /// Executions, from the end of the outermost one; none means for ever.
+    /// For executions, from the end of the outermost one; `None` means forever.
     pub executions: Option<Duration>,
 }
 
 impl ViewRetention {
-    /// Gives until when an execution must have ended to go now; none where none goes.
+    /// Returns the latest end of executions that are due now, or `None` if none are.
     pub fn until(&self, now: Elapsed) -> Option<i64> {
         let keep = i64::try_from(self.executions?.as_micros()).unwrap_or(i64::MAX);
         Some(now.micros().saturating_sub(keep))
     }
 }
 
-/// Views from which what is old is taken out, as their one follower holds them.
+/// Views from which old rows are removed, held by their one follower.
 pub trait RetainedViews: ViewStore {
-    /// Gives the rows that a query asks for, at most [`LIST_ROWS_MAX`].
+    /// Returns the rows of a query, at most [`LIST_ROWS_MAX`].
     fn list(&self, query: &ListQuery) -> Result<Vec<Row>, ViewError>;
-    /// Gives the outermost executions that ended no later than `until`, those after `after`, the first that ended first.
+    /// Returns the outermost executions that ended at `until` or earlier, after `after`, in the order of
+    /// their ends.
     fn ended(&self, until: i64, after: Option<Ended>, limit: usize) -> Result<Vec<Ended>, ViewError>;
-    /// Takes rows out, all or nothing; the position stays.
+    /// Removes rows, all or nothing. The position stays.
     fn take_out(&mut self, removal: &Removal) -> Result<(), ViewError>;
-    /// Gives how much was taken out since these views were begun.
+    /// Returns how much was removed since these views were created.
     fn removed(&self) -> Removed;
 }
 
-/// A walk over what ended long enough ago, from the oldest on.
+/// A walk over what ended long enough ago, oldest first.
 #[derive(Debug, Default)]
 pub struct Walk {
     after: Option<Ended>,
 }
 
-/// Where a walk stands after a round.
+/// The state of a walk after a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Round {
-    /// There may be more to take out.
+    /// There may be more to remove.
     More,
-    /// All that may go has gone.
+    /// Everything that may be removed has been removed.
     Over,
 }
 
 impl Walk {
-    /// Takes out what comes next: at most [`ROWS_AT_ONCE`] rows. What belongs together goes together; only a workflow of more rows than that
-    /// goes in several rounds, the outermost execution first, so that nobody who looks at it sees a part of its steps.
+    /// Removes the next rows, at most [`ROWS_AT_ONCE`]. Rows that belong together are removed together. Only
+    /// a workflow with more rows than that takes several rounds, the outermost execution first, so that
+    /// nobody sees it with only some of its steps.
     ///
-    /// `quiet` is how long ago the newest record was folded, as far as the caller knows: time passes also where nothing is recorded.
+    /// `quiet` is how long ago the newest record was folded, as far as the caller knows, because time passes
+    /// even if nothing is recorded.
     pub fn round<V: RetainedViews + ?Sized>(
         &mut self,
         views: &mut V,
@@ -114,7 +120,7 @@ impl Walk {
             walked = Some(ended);
         }
         if removal != Removal::default() {
-            // Nothing is taken out twice, even where a log should have ended an execution twice.
+            // No row is removed twice, even if a log ended an execution twice.
             removal.rows.sort_unstable();
             removal.rows.dedup();
             views.take_out(&removal)?;
@@ -124,7 +130,7 @@ impl Walk {
     }
 }
 
-/// Gives the records that parked reactions are owed to.
+/// Returns the records to which parked reactions are owed.
 fn parked<V: RetainedViews + ?Sized>(views: &V) -> Result<BTreeSet<Position>, ViewError> {
     let mut query = ListQuery { limit: LIST_ROWS_MAX, order: Order::OldestFirst, ..ListQuery::newest(ViewName::ParkedReactions) };
     let mut parked = BTreeSet::new();
@@ -138,18 +144,19 @@ fn parked<V: RetainedViews + ?Sized>(views: &V) -> Result<BTreeSet<Position>, Vi
     }
 }
 
-/// How much of what belongs to an execution was gathered.
+/// How much of an execution's rows was collected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reach {
-    /// All of it.
+    /// All rows.
     Whole,
-    /// As much as a round takes.
+    /// As many as a round removes.
     Part,
-    /// It may not go.
+    /// It must stay.
     Stays,
 }
 
-/// What goes with an execution, gathered such that nothing comes before what is found by it.
+/// The rows that are removed with an execution, in an order in which no row comes before the rows that are
+/// found through it.
 struct Belongings<'v, V: ?Sized> {
     views: &'v V,
     rows: Vec<(ViewName, Position)>,
@@ -161,7 +168,8 @@ impl<V: RetainedViews + ?Sized> Belongings<'_, V> {
         let letter = self.read::<DeadLetter>(ended.execution.0)?;
         let is_open = letter.as_ref().is_some_and(|letter| letter.status == LetterStatus::Open);
         let Some(execution) = self.read::<Execution>(ended.execution.0)? else {
-            // Its own row went with an earlier round, which had no room for the rest; or there never was one, for a bug of ours.
+            // An earlier round removed its row, without room for the rest; or it never existed because of an
+            // internal error.
             return if is_open { Ok(Reach::Stays) } else { self.beneath(ended.execution, Beneath::UNKNOWN) };
         };
         let waits = is_open || parked.range(execution.position..=ended.at).next().is_some();
@@ -170,7 +178,7 @@ impl<V: RetainedViews + ?Sized> Belongings<'_, V> {
         }
         self.take(&execution);
         self.rows.extend(letter.map(|letter| (ViewName::DeadLetters, letter.position)));
-        // A rerun names the enforcement of the first, which stays as long as it.
+        // A rerun names the enforcement of the original execution, which stays as long as the original does.
         let own = execution.enforcement.filter(|_| execution.rerun_of.is_none());
         if let Some(enforcement) = own.map(|id| self.read::<Enforcement>(id.0)).transpose()?.flatten()
             && enforcement.life() == Life::Settled
@@ -180,15 +188,15 @@ impl<V: RetainedViews + ?Sized> Belongings<'_, V> {
         self.beneath(execution.id, Beneath::of(&execution))
     }
 
-    /// Says whether there is an execution that runs this one again: who looks at it looks at this one as well.
+    /// Returns true if a rerun of this execution exists: readers of the rerun also look at the original.
     fn was_run_again(&self, execution: ExecutionId) -> Result<bool, ViewError> {
         let query = ListQuery { limit: 1, ..ListQuery::newest(ViewName::Executions) };
         Ok(!self.views.list(&query.with(Column::RerunOf, execution.to_string()))?.is_empty())
     }
 
-    /// Gathers what is found by an execution, then, of a part of a workflow, it itself.
+    /// Collects what is found through a part of a workflow, and then the part itself.
     fn part(&mut self, execution: &Execution) -> Result<Reach, ViewError> {
-        // The core ends a workflow last; what has not ended stays whatever else is wrong.
+        // The core ends a workflow last. Whatever has not ended stays, even after other errors.
         if !execution.status.is_end() {
             return Ok(Reach::Stays);
         }
@@ -227,7 +235,7 @@ impl<V: RetainedViews + ?Sized> Belongings<'_, V> {
         Ok(reach)
     }
 
-    /// Goes through the rows of a view that have an execution in a column, the oldest first, as long as there is room.
+    /// Visits the rows of a view with this execution in a column, oldest first, as long as there is room.
     fn each(
         &mut self,
         view: ViewName,
@@ -258,7 +266,7 @@ impl<V: RetainedViews + ?Sized> Belongings<'_, V> {
     }
 }
 
-/// What is looked for that belongs to an execution.
+/// The kinds of rows to look for beneath an execution.
 #[derive(Clone, Copy, Debug)]
 struct Beneath {
     steps: bool,
@@ -267,7 +275,7 @@ struct Beneath {
 }
 
 impl Beneath {
-    /// What may belong to one whose own row is gone.
+    /// All kinds, for an execution whose own row is gone.
     const UNKNOWN: Self = Self { steps: true, inquiry: true, artifacts: true };
 
     fn of(execution: &Execution) -> Self {

@@ -1,6 +1,7 @@
-//! What rules have been doing: their matches by outcome, their errors by kind, and what an operator set over their pack's word.
+//! The activity of rules: their matches by outcome, their errors by kind, and the modes that an operator set
+//! over their pack.
 //!
-//! What a rule says is the catalog's.
+//! The definition of a rule is in the catalog.
 
 use ensue_engine::catalog::Mode;
 use ensue_engine::fact::{ByNoun, FlowFact, RuleFact};
@@ -18,66 +19,66 @@ use crate::view::{Column, Life, Term, Touch, View, ViewName};
 /// The version of the fold and the document.
 pub const VERSION: u32 = 3;
 
-/// What rules' activities can be filtered by.
+/// The columns by which the activity of rules can be filtered.
 pub const COLUMNS: &[Column] = &[Column::Rule];
 
-/// How many kinds of error are kept of a rule: those that were seen last.
+/// The maximum number of kinds of errors kept per rule: the most recent ones.
 pub const ERRORS_MAX: usize = 20;
 
-/// The most bytes that an error's message is kept with.
+/// The maximum size of a stored error message, in bytes.
 const MESSAGE_BYTES_MAX: usize = 2048;
 
-/// What one rule has been doing. A rule that was deleted and created again is another rule, under another id.
+/// The activity of one rule. A rule that was deleted and created again is another rule with another id.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RuleActivity {
     /// The rule's id.
     pub id: RuleId,
     /// Its ref.
     pub rule: RuleRef,
-    /// The place of the first record that names it.
+    /// The position of the first record that names it.
     pub position: Position,
-    /// When that was.
+    /// The time of that record.
     pub since: Timestamp,
-    /// Its matches, by what became of them.
+    /// Its matches, by outcome.
     pub matched: Matches,
-    /// When it matched last.
+    /// When it last matched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub matched_at: Option<Timestamp>,
-    /// How often it erred; repeats are counted when the log sums them up, at most once a minute.
+    /// How often it erred. Repeated errors are counted when the log sums them up, at most once a minute.
     pub erred: u64,
-    /// Its errors by kind, the one seen last first: at most [`ERRORS_MAX`].
+    /// Its errors by kind, most recent first: at most [`ERRORS_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<RuleError>,
-    /// What becomes of its matches, where an operator or a suspension set that over what its pack says.
+    /// The mode that an operator or a suspension set over the one in its pack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
-    /// Why it is out of the way; none where it is not.
+    /// Why it is suspended; `None` if it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspended: Option<Suspension>,
 }
 
-/// Matches by what became of them.
+/// Matches by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Matches {
-    /// The action was asked for.
+    /// The action was requested.
     pub executed: u64,
-    /// The rule only watched.
+    /// The rule was in shadow mode.
     pub shadowed: u64,
-    /// What the rule would have run could not be run so.
+    /// The action could not be run with the rendered parameters.
     pub rejected: u64,
     /// The rule's flow control holds them.
     #[serde(default)]
     pub held: u64,
-    /// They were held, and are not acted on.
+    /// They were held, and others were acted on instead.
     #[serde(default)]
     pub superseded: u64,
     /// They repeated another match.
     #[serde(default)]
     pub deduplicated: u64,
-    /// There were too many in a while.
+    /// There were too many matches within the window.
     #[serde(default)]
     pub throttled: u64,
-    /// As many of the rule's executions were open as may be.
+    /// The maximum number of the rule's executions was open.
     #[serde(default)]
     pub skipped: u64,
 }
@@ -96,7 +97,7 @@ impl Matches {
         }
     }
 
-    /// Counts what became of one that was held.
+    /// Counts the outcome of a match that was held.
     pub(crate) fn count_held(&mut self, fact: FlowFact<'_>) {
         let became = match fact {
             FlowFact::EnforcementReleased(fact) => match fact.outcome {
@@ -116,28 +117,28 @@ impl Matches {
 /// One kind of error of a rule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RuleError {
-    /// The record that has the whole message.
+    /// The record with the whole message.
     pub position: Position,
     /// The message.
     pub message: String,
-    /// How often.
+    /// The number of occurrences.
     pub count: u64,
-    /// The first event it erred on so.
+    /// The first event with this error.
     pub first_event: EventId,
-    /// When that was.
+    /// When that error occurred.
     pub first_at: Timestamp,
-    /// The newest event it erred on so.
+    /// The newest event with this error.
     pub last_event: EventId,
-    /// When that was counted: about a minute after the event at the most, as long as a node runs.
+    /// When that was counted: at most about a minute after the event, while a node runs.
     pub last_at: Timestamp,
 }
 
-/// Why a rule is out of the way: a chain of events that led to each other grew too long at it.
+/// Why a rule is suspended: a chain of events that caused each other became too long at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suspension {
     /// The event at the end of the chain.
     pub event: EventId,
-    /// How many events stand in it.
+    /// The number of events in the chain.
     pub depth: u32,
     /// When it was stopped.
     pub at: Timestamp,
@@ -189,7 +190,7 @@ impl View for RuleActivity {
     }
 }
 
-/// Gives the rule that a fact is about.
+/// Returns the rule that a fact is about.
 fn named(fact: RuleFact<'_>) -> (RuleId, &RuleRef) {
     match fact {
         RuleFact::EnforcementMade(fact) => (fact.rule_id, &fact.rule),

@@ -1,6 +1,7 @@
-//! What the schedules of rules and sensors wait for, and when they fired last.
+//! Schedules of rules and sensors: when each is due next, and when it last fired.
 //!
-//! Of one that has ended nothing stays; of one that is never due again it is told, for as long as its rule or sensor has it.
+//! A schedule that has ended has no row. A schedule that is never due again has one, as long as its rule or
+//! sensor has the schedule.
 
 use ensue_engine::fact::{ByNoun, ScheduleFact, TimerFact};
 use ensue_engine::ids::ScheduleId;
@@ -16,10 +17,10 @@ use crate::view::{Column, Life, Term, Touch, View, ViewName};
 /// The version of the fold and the document.
 pub const VERSION: u32 = 1;
 
-/// What schedules can be filtered by.
+/// The columns by which schedules can be filtered.
 pub const COLUMNS: &[Column] = &[Column::Rule, Column::Sensor];
 
-/// The most bytes that a plan's words are shown with.
+/// The maximum size of a plan in words, in bytes.
 const WORDS_BYTES_MAX: usize = 2048;
 
 /// A schedule of a rule or a sensor.
@@ -27,24 +28,24 @@ const WORDS_BYTES_MAX: usize = 2048;
 pub struct Schedule {
     /// Its id.
     pub id: ScheduleId,
-    /// Whose it is.
+    /// The rule or sensor that owns it.
     pub owner: ScheduleOwner,
     /// The plan in words.
     pub words: String,
-    /// The place of the record that set it.
+    /// The position of the record that set it.
     pub position: Position,
-    /// When that was.
+    /// When it was set.
     pub set_at: Timestamp,
-    /// When it fires next, with what jitter puts it off by; none where its timer has just fired, or it is never due again.
+    /// When it fires next, jitter included. `None` if its timer has just fired, or it is never due again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_at: Option<Timestamp>,
-    /// When its timer fired last.
+    /// When its timer last fired.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fired_at: Option<Timestamp>,
-    /// The times that it missed last.
+    /// The most recent times that it missed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missed: Option<Missed>,
-    /// Whether it is waited for.
+    /// Whether it is never due again.
     pub is_over: bool,
 }
 
@@ -53,9 +54,9 @@ pub struct Schedule {
 pub struct Missed {
     /// The first of them.
     pub from: Timestamp,
-    /// The first after them that is not one of them.
+    /// The first later time that is not one of them.
     pub until: Timestamp,
-    /// What became of them.
+    /// How they were handled.
     pub misfire: Misfire,
 }
 

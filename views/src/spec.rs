@@ -1,6 +1,7 @@
-//! Logs told by hand: for tests of views, and of what keeps them, without a core, a store or a clock.
+//! Logs written by hand, for tests of views and of their stores, without a core, a store or a clock.
 //!
-//! A story follows the core's order of records, but nothing here decides: whoever tells it does. Nothing of a running node uses it.
+//! A story follows the core's order of records, but it decides nothing: its author does. A running node does
+//! not use it.
 
 use std::collections::BTreeMap;
 
@@ -23,13 +24,13 @@ use ensue_engine::time::Timestamp;
 use ensue_engine::timers::facts::{TimerFired, TimerKind};
 use ensue_engine::workflows::facts::PartOf;
 
-/// 28 March 2026, noon in UTC: when stories begin.
+/// 28 March 2026, noon in UTC: the beginning of every story.
 pub const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
 
-/// How much later each record is than the one before, in milliseconds.
+/// The time between two records, in milliseconds.
 const PACE_MILLIS: u64 = 250;
 
-/// A log that is being told.
+/// A log that is being written.
 #[derive(Clone, Debug)]
 pub struct Story {
     log: LogId,
@@ -42,7 +43,7 @@ pub struct Story {
     last_event: Option<EventId>,
 }
 
-/// An execution of the story that has not ended.
+/// An open execution of the story.
 #[derive(Clone, Copy, Debug)]
 struct Open {
     id: ExecutionId,
@@ -75,12 +76,12 @@ impl Default for Story {
 }
 
 impl Story {
-    /// Begins a story with an empty log.
+    /// Creates a story with an empty log.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Tells a log of any shape that the core could make: each byte is one thing that happens.
+    /// Writes a log of any shape that the core could make. Each byte selects the next thing that happens.
     pub fn walk(choices: &[u8]) -> Self {
         let mut story = Self::new();
         for choice in choices {
@@ -89,39 +90,39 @@ impl Story {
         story
     }
 
-    /// Tells a log in which everything happens that a walk can tell, several times.
+    /// Writes a log in which everything that a walk can select happens several times.
     pub fn of_everything() -> Self {
-        // Steps of the golden ratio reach all bytes in no order.
+        // Steps of the golden ratio reach all bytes in an irregular order.
         let choices: Vec<u8> = (0..1_600u32).map(|step| (step.wrapping_mul(2_654_435_769) >> 24) as u8).collect();
         Self::walk(&choices)
     }
 
-    /// Gives the log's id.
+    /// Returns the log's id.
     pub fn log(&self) -> LogId {
         self.log
     }
 
-    /// Gives the log's records.
+    /// Returns the log's records.
     pub fn records(&self) -> &[Record] {
         &self.records
     }
 
-    /// Gives when the next record is told.
+    /// Returns the time of the next record.
     pub fn now(&self) -> Timestamp {
         self.now
     }
 
-    /// Lets so many milliseconds pass in which nothing happens.
+    /// Lets time pass without records.
     pub fn later(&mut self, millis: u64) {
         self.now = self.now.plus_millis(millis);
     }
 
-    /// Goes on at another time, as after a step of the clock.
+    /// Continues at another time, as after a step of the clock.
     pub fn go_on_at(&mut self, time: Timestamp) {
         self.now = time;
     }
 
-    /// Tells of an event that came from outside, and gives its id.
+    /// Records an event from outside, and returns its id.
     pub fn event(&mut self, trigger: &str, payload: &str) -> EventId {
         let id = EventId(self.fresh());
         let sensor: SensorRef = name("garden.gauge");
@@ -145,12 +146,12 @@ impl Story {
         id
     }
 
-    /// Tells that a rule had an action run for an event, and gives the execution.
+    /// Records that a rule requested an action for an event, and returns the execution.
     pub fn executed(&mut self, rule: &str, event: EventId, action: &str) -> ExecutionId {
         self.executed_with(rule, event, action, &[])
     }
 
-    /// The same, of an execution that has these labels.
+    /// The same, for an execution with these labels.
     pub fn executed_with(&mut self, rule: &str, event: EventId, action: &str, labels: &[(&str, &str)]) -> ExecutionId {
         let labels = labels.iter().map(|(label, value)| (name(label), name(value))).collect();
         let rule: RuleRef = name(rule);
@@ -190,7 +191,7 @@ impl Story {
         execution
     }
 
-    /// Tells that a worker took an execution, and gives the attempt.
+    /// Records that a worker took an execution, and returns the attempt.
     pub fn started(&mut self, execution: ExecutionId) -> AttemptId {
         let number = self.open.iter().find(|open| open.id == execution).map_or(1, |open| open.attempts + 1);
         let attempt = AttemptId(Id::derived(self.log, execution.0, Role::Attempt(number)));
@@ -201,7 +202,7 @@ impl Story {
         attempt
     }
 
-    /// Tells that an attempt gave a file away, and gives the artifact.
+    /// Records that an attempt published a file, and returns the artifact.
     pub fn gave_away(&mut self, execution: ExecutionId, attempt: AttemptId, file: &str) -> ArtifactId {
         let index = self.records.len() as u32;
         let id = ArtifactId(Id::derived(self.log, attempt.0, Role::Artifact(index)));
@@ -212,14 +213,14 @@ impl Story {
         id
     }
 
-    /// Tells that an attempt gave a result, and its execution ended with it.
+    /// Records that an attempt returned a result, with which its execution succeeded.
     pub fn succeeded(&mut self, execution: ExecutionId, attempt: AttemptId) {
         let body = Some(Body::json(r#"{"open":true}"#));
         self.tell_execution(execution, None, AttemptSucceeded { attempt, ended_at: None }.into(), body);
         self.end(execution, ExecutionSucceeded::default().into());
     }
 
-    /// Tells that an attempt failed, and its execution with it.
+    /// Records that an attempt failed, and its execution with it.
     pub fn failed(&mut self, execution: ExecutionId, attempt: AttemptId, error: Failure) {
         self.tell_execution(
             execution,
@@ -235,7 +236,7 @@ impl Story {
         self.end(execution, ended);
     }
 
-    /// Tells that an execution asked somebody, two of whom have to answer, and gives the inquiry.
+    /// Records that an execution opened an inquiry with a quorum of two, and returns the inquiry.
     pub fn asked(&mut self, execution: ExecutionId, assignees: &[&str], part_of: Option<PartOf>) -> InquiryId {
         let id = Id::derived(self.log, execution.0, Role::Inquiry(1));
         let fact = InquiryOpened {
@@ -254,14 +255,14 @@ impl Story {
         InquiryId(id)
     }
 
-    /// Tells that somebody answered.
+    /// Records an answer.
     pub fn answered(&mut self, execution: ExecutionId, by: &str, verdict: Verdict) {
         let inquiry = InquiryId(Id::derived(self.log, execution.0, Role::Inquiry(1)));
         let body = Some(Body::json(r#"{"open":true}"#));
         self.tell_execution(execution, None, InquiryAnswered { inquiry, by: by.into(), verdict, digest: None }.into(), body);
     }
 
-    /// Tells that nobody answered in time.
+    /// Records that an inquiry expired.
     pub fn expired(&mut self, execution: ExecutionId) {
         let fact = TimerFired { kind: TimerKind::Expiry, number: 1, due: self.now, schedule: None };
         self.tell_execution(execution, None, fact.into(), None);
@@ -269,12 +270,12 @@ impl Story {
         self.end(execution, ExecutionFailed { error, part_of: None }.into());
     }
 
-    /// Tells that an execution ended because it was asked to.
+    /// Records that an execution ended because it was asked to.
     pub fn cancelled(&mut self, execution: ExecutionId) {
         self.end(execution, ExecutionCancelled::default().into());
     }
 
-    /// Tells what a rule's match on an event came to.
+    /// Records the outcome of a rule's match on an event.
     pub fn enforced(&mut self, rule: &RuleRef, event: EventId, outcome: Outcome) -> EnforcementId {
         let id = self.enforcement_id(rule, event);
         let fact =
@@ -284,7 +285,7 @@ impl Story {
         id
     }
 
-    /// Tells anything: the next record of a stream.
+    /// Records any fact, as the next record of a stream.
     pub fn tell(
         &mut self,
         stream: StreamId,
@@ -321,7 +322,7 @@ impl Story {
         position
     }
 
-    /// Gives the id of a rule of the story.
+    /// Returns the id of a rule of the story.
     pub fn rule_id(&self, rule: &RuleRef) -> RuleId {
         RuleId(Id::derived(self.log, self.log.0, Role::Stream(&StreamId::Rule(rule.clone()))))
     }
@@ -351,7 +352,7 @@ impl Story {
         }
     }
 
-    /// An attempt that runs says something.
+    /// Records a message of a running attempt.
     fn said(&mut self, id: ExecutionId, attempt: AttemptId, variant: usize) {
         let index = self.records.len() as u32;
         match (variant % 4, self.last_event) {
@@ -406,7 +407,7 @@ impl Story {
         self.enforced(&name, event, outcome);
     }
 
-    /// Tells of a match that meets flow control, and what becomes of it.
+    /// Records a match that flow control handles, and its outcome.
     fn step_held(&mut self, rule: &RuleRef, event: EventId, variant: usize) {
         if variant == 15 {
             self.enforced(rule, event, Outcome::Throttled);

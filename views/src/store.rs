@@ -1,6 +1,6 @@
-//! The ports: who keeps views, and who gives them out.
+//! The ports for storing and reading views.
 //!
-//! What is kept, and when it changes, is decided by the [`projector`](crate::projector).
+//! The [`projector`](crate::projector) decides what is stored and when it changes.
 
 use bytes::Bytes;
 use ensue_engine::explain::{Explain, Fault};
@@ -11,55 +11,56 @@ use thiserror::Error;
 use crate::removal::{Elapsed, Ended, Removed};
 use crate::view::{Column, Term, View, ViewName};
 
-/// The most rows that a list gives at once.
+/// The maximum number of rows that a list returns at once.
 pub const LIST_ROWS_MAX: usize = 1_000;
 
-/// Where views are kept, as their one follower holds it. What it holds may be lost: it is rebuilt from the log.
+/// A store of views, held by its one follower. Its contents may be lost; they can be rebuilt from the log.
 pub trait ViewStore: Send {
-    /// Gives the position of the newest record that the rows know of; 0 where nothing was folded.
+    /// Returns the position of the newest folded record; 0 if nothing was folded.
     fn position(&self) -> Position;
-    /// Gives how many records views passed over.
+    /// Returns the number of records that views skipped.
     fn passed_over(&self) -> u64;
-    /// Gives how much time had passed with the newest record that the rows know of.
+    /// Returns the elapsed time at the newest folded record.
     fn elapsed(&self) -> Elapsed;
-    /// Gives the rows that stand under these keys, in any order; what is not there is left out.
+    /// Returns the rows with these keys, in any order. Missing ones are omitted.
     fn load(&self, view: ViewName, keys: &[Term]) -> Result<Vec<Row>, ViewError>;
-    /// Makes the changes and moves to `changes.through`, whole or not at all.
+    /// Makes the changes and moves to `changes.through`, all or nothing.
     fn apply(&mut self, changes: &Changes) -> Result<(), ViewError>;
-    /// Forgets all rows and goes back to position 0.
+    /// Removes all rows and goes back to position 0.
     fn clear(&mut self) -> Result<(), ViewError>;
 }
 
-/// Where views are read. Any number of threads may ask at once; each answer is of one moment.
+/// A reader of views. Any number of threads may query at once; each answer is a consistent snapshot.
 pub trait ViewReader: Send + Sync {
-    /// Gives the position of the newest record that the rows know of.
+    /// Returns the position of the newest folded record.
     fn position(&self) -> Result<Position, ViewError>;
-    /// Gives the row that stands under a key.
+    /// Returns the row with a key.
     fn get(&self, view: ViewName, key: &str) -> Result<Option<Row>, ViewError>;
-    /// Gives the rows that a query asks for, at most [`LIST_ROWS_MAX`].
+    /// Returns the rows of a query, at most [`LIST_ROWS_MAX`].
     fn list(&self, query: &ListQuery) -> Result<Vec<Row>, ViewError>;
-    /// Gives the records that views passed over.
+    /// Returns the records that views skipped.
     fn passed_over(&self) -> Result<AllPassedOver, ViewError>;
-    /// Gives how much the retention took out of these views since they were begun.
+    /// Returns how much retention removed from these views since they were created.
     fn removed(&self) -> Result<Removed, ViewError>;
-    /// Shows every row of every view, views in the order of [`ViewName::ALL`] and rows in the order of their positions, and gives
-    /// the position they stand at: two stores that hold the same show the same, byte for byte.
+    /// Shows every row of every view, views in the order of [`ViewName::ALL`] and rows in the order of their
+    /// positions, and returns the position of the views. Two stores with the same contents show the same,
+    /// byte for byte.
     fn dump(&self, show: &mut dyn FnMut(ViewName, &Row)) -> Result<Position, ViewError>;
 }
 
 /// A row of a view.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// What it is told apart by.
+    /// Its unique key.
     pub key: String,
-    /// The record that began it: its place in lists.
+    /// The record that began it, which determines its place in lists.
     pub position: Position,
-    /// The view's struct as JSON; absent fields are left out.
+    /// The view's struct as JSON, without absent fields.
     pub document: Bytes,
 }
 
 impl Row {
-    /// Reads the document.
+    /// Decodes the document.
     pub fn read<V: View>(&self) -> Result<V, ViewError> {
         serde_json::from_slice(&self.document).map_err(|why| ViewError::Damaged {
             view: V::NAME,
@@ -69,39 +70,40 @@ impl Row {
     }
 }
 
-/// What a batch of records makes of the rows.
+/// The changes of rows that a batch of records causes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     /// The position after them.
     pub through: Position,
-    /// The changes, to be made in this order.
+    /// The changes, in the order in which they must be made.
     pub rows: Vec<(ViewName, Change)>,
-    /// What could not be folded: it is kept beside the rows, so that it is told for as long as they stand.
+    /// The records that could not be folded. They are stored with the rows, so that they are reported as long
+    /// as the rows exist.
     pub passed_over: AllPassedOver,
-    /// How much time has passed with the last of them.
+    /// The elapsed time at the last of them.
     pub elapsed: Elapsed,
     /// The outermost executions that ended with them.
     pub ended: Vec<Ended>,
 }
 
-/// A record that a view passed over because of a bug of ours: its row stands as if the record were not there.
+/// A record that a view skipped because of an internal error. Its row is as if the record did not exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PassedOver {
     /// The view.
     pub view: ViewName,
     /// The record.
     pub position: Position,
-    /// What went wrong.
+    /// The error message.
     pub message: String,
 }
 
-/// The most characters of what is said of a bug.
+/// The maximum length of an error message, in characters.
 pub const MESSAGE_CHARS_MAX: usize = 500;
 
-/// The most records that were passed over which are named; further ones are counted.
+/// The maximum number of skipped records that are named; further ones are only counted.
 pub const PASSED_OVER_MAX: usize = 100;
 
-/// The records that views passed over: the first of them, and how many there are.
+/// The records that views skipped: the first of them, and their number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AllPassedOver {
     first: Vec<PassedOver>,
@@ -109,7 +111,7 @@ pub struct AllPassedOver {
 }
 
 impl AllPassedOver {
-    /// Puts together what a store kept: some that are named, among `count`.
+    /// Creates it from stored values: some that are named, and the total `count`.
     pub fn of(mut first: Vec<PassedOver>, count: u64) -> Self {
         first.truncate(PASSED_OVER_MAX);
         Self { first, count }
@@ -123,86 +125,86 @@ impl AllPassedOver {
         self.count += 1;
     }
 
-    /// Adds what comes after these.
+    /// Adds the ones that follow these.
     pub fn extend(&mut self, more: &Self) {
         let room = PASSED_OVER_MAX - self.first.len();
         self.first.extend(more.first.iter().take(room).cloned());
         self.count += more.count;
     }
 
-    /// Gives the first of them, as they came: at most [`PASSED_OVER_MAX`].
+    /// Returns the first of them, in order: at most [`PASSED_OVER_MAX`].
     pub fn first(&self) -> &[PassedOver] {
         &self.first
     }
 
-    /// Gives how many there are.
+    /// Returns their number.
     pub fn count(&self) -> u64 {
         self.count
     }
 }
 
-/// What becomes of a row.
+/// A change of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// There is a new one; its key was free.
+    /// A new row, whose key was free.
     Insert(NewRow),
-    /// It has another document and, where it has that column, another status; all else is as it was.
+    /// A new document and, if the view has that column, a new status. Everything else is unchanged.
     Update(NewRow),
-    /// It is gone.
+    /// The row is removed.
     Remove {
-        /// The record that had begun it.
+        /// The record that began it.
         position: Position,
     },
 }
 
-/// A row as it is to be kept.
+/// A row to be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRow {
-    /// What it is told apart by.
+    /// Its unique key.
     pub key: Term,
     /// The record that began it.
     pub position: Position,
-    /// When that was.
+    /// The time of that record.
     pub began_at: Timestamp,
-    /// The values to filter by, in the order of [`ViewName::columns`].
+    /// The values of its columns, in the order of [`ViewName::columns`].
     pub columns: Vec<Option<Term>>,
     /// The view's struct as JSON.
     pub document: Bytes,
 }
 
-/// Which rows of a view are asked for.
+/// A query for rows of a view.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListQuery {
     /// The view.
     pub view: ViewName,
-    /// What the rows must have: all of it.
+    /// The conditions, all of which a row must meet.
     pub filters: Vec<Filter>,
-    /// The rows began then or later.
+    /// Only rows that began at this time or later.
     pub since: Option<Timestamp>,
-    /// The rows began before then.
+    /// Only rows that began before this time.
     pub until: Option<Timestamp>,
-    /// Which come first.
+    /// The order.
     pub order: Order,
-    /// The rows lie beyond this position, in the order asked for: the position of the last row that was seen.
+    /// Only rows after this position, in the requested order: the position of the last row that was seen.
     pub after: Option<Position>,
-    /// The most rows; over [`LIST_ROWS_MAX`] counts as that.
+    /// The maximum number of rows, itself limited to [`LIST_ROWS_MAX`].
     pub limit: usize,
 }
 
 impl ListQuery {
-    /// Asks for the newest 50 rows of a view.
+    /// Returns a query for the newest 50 rows of a view.
     pub fn newest(view: ViewName) -> Self {
         Self { view, filters: Vec::new(), since: None, until: None, order: Order::NewestFirst, after: None, limit: 50 }
     }
 
-    /// Asks only for rows with this value.
+    /// Adds the condition that a column has this value.
     #[must_use]
     pub fn with(mut self, column: Column, value: impl Into<String>) -> Self {
         self.filters.push(Filter::is(column, value));
         self
     }
 
-    /// Says which of the query's columns the view does not have.
+    /// Fails if the view does not have one of the query's columns.
     pub fn check(&self) -> Result<(), ViewError> {
         match self.filters.iter().find(|filter| !self.view.columns().contains(&filter.column)) {
             Some(Filter { column, .. }) => Err(ViewError::NoColumn { view: self.view, column: *column }),
@@ -211,54 +213,54 @@ impl ListQuery {
     }
 }
 
-/// What a row must have.
+/// A condition on a column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
     /// The column.
     pub column: Column,
-    /// The values, of which it has one. None fits where there are none.
+    /// The values, one of which the row must have. Without values, no row matches.
     pub any_of: Vec<String>,
 }
 
 impl Filter {
-    /// Demands a value.
+    /// Returns a condition for one value.
     pub fn is(column: Column, value: impl Into<String>) -> Self {
         Self { column, any_of: vec![value.into()] }
     }
 
-    /// Demands one of these values.
+    /// Returns a condition for any of these values.
     pub fn any_of(column: Column, values: Vec<String>) -> Self {
         Self { column, any_of: values }
     }
 }
 
-/// Which rows come first.
+/// The order of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Those that began last.
+    /// Rows that began last come first.
     NewestFirst,
-    /// Those that began first.
+    /// Rows that began first come first.
     OldestFirst,
 }
 
-/// Why views cannot be kept or read.
+/// Why views cannot be stored or read.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ViewError {
     /// The store has failed.
     #[error("the views cannot be used: {0}")]
     Store(String),
-    /// A document is not what was written.
+    /// A document differs from what was written.
     #[error("the {view} row `{key}` is damaged: {why}")]
     Damaged {
         /// The view.
         view: ViewName,
         /// The row's key.
         key: String,
-        /// What is wrong.
+        /// The error.
         why: String,
     },
-    /// What is kept is not whole.
+    /// The stored views are damaged.
     #[error("the views are damaged: {0}")]
     NotWhole(String),
     /// A change does not fit what is kept.
@@ -272,12 +274,12 @@ pub enum ViewError {
     /// The records do not follow what was folded.
     #[error("the views are at position {at}, but the records begin at {next}: there must be no gap")]
     Gap {
-        /// Where the views are.
+        /// The position of the views.
         at: Position,
-        /// Where the records begin.
+        /// The position of the first record.
         next: Position,
     },
-    /// A view cannot be filtered so.
+    /// A view cannot be filtered by this column.
     #[error("{view} cannot be filtered by {column}")]
     NoColumn {
         /// The view.

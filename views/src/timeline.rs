@@ -1,6 +1,6 @@
-//! An execution's records as people read them: one line each.
+//! Describes an execution's records for people, in one line each.
 //!
-//! Nothing of it is kept: it is made from the execution's stream in the log, a page at a time.
+//! Nothing of it is stored: it is computed from the execution's stream in the log, a page at a time.
 
 use ensue_engine::executions::facts::{Evidence, Failure, Settlement};
 use ensue_engine::fact::{ByNoun, ExecutionFact, InquiryFact, StepFact, TimerFact};
@@ -14,20 +14,21 @@ use serde::Serialize;
 /// One line of a timeline.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TimelineEntry {
-    /// The record's place in the log.
+    /// The record's position in the log.
     pub position: Position,
-    /// When it was.
+    /// The record's time.
     pub time: Timestamp,
     /// The fact's name.
     pub kind: &'static str,
-    /// What happened, for people.
+    /// A description of what happened.
     pub what: String,
-    /// Who made it happen, as the log writes actors.
+    /// The actor that caused it, in the log's notation.
     pub actor: String,
 }
 
 impl TimelineEntry {
-    /// Tells a record of an execution's stream; none for a record that is no part of an execution's story.
+    /// Describes a record of an execution's stream. Returns `None` for a record that is not part of an
+    /// execution's history.
     pub fn of(record: &Record) -> Option<Self> {
         let what = match record.fact.by_noun() {
             ByNoun::ExecutionFact(fact) => tell(fact),
@@ -112,7 +113,7 @@ fn tell(fact: ExecutionFact<'_>) -> String {
     }
 }
 
-/// Says when an attempt ended whose end was reported later.
+/// Describes when an attempt ended, if its end was reported later.
 fn earlier(ended_at: Option<Timestamp>) -> String {
     ended_at.map_or_else(String::new, |ended_at| format!(" at {ended_at}, which was reported later"))
 }

@@ -1,4 +1,5 @@
-//! Access tokens: who may come in, as what, and who no longer. Never their secrets, not even hashed: those are the vault's.
+//! Access tokens: who has access, with which roles, and whose was revoked. Their secrets, even hashed, are
+//! only in the vault.
 
 use ensue_engine::fact::{AccessFact, ByNoun};
 use ensue_engine::ids::TokenId;
@@ -12,10 +13,10 @@ use crate::view::{Column, Life, Term, Touch, View, ViewName};
 /// The version of the fold and the document.
 pub const VERSION: u32 = 1;
 
-/// What tokens can be filtered by.
+/// The columns by which tokens can be filtered.
 pub const COLUMNS: &[Column] = &[Column::Name, Column::Status];
 
-/// The most bytes that an actor is shown with.
+/// The maximum size of a shown actor, in bytes.
 const ACTOR_BYTES_MAX: usize = 1024;
 
 /// An access token.
@@ -23,38 +24,38 @@ const ACTOR_BYTES_MAX: usize = 1024;
 pub struct Token {
     /// Its id.
     pub id: TokenId,
-    /// The place in the log where it was added.
+    /// The position of the record that added it.
     pub position: Position,
     /// The holder's name.
     pub name: String,
-    /// What the holder may do.
+    /// The holder's roles.
     pub roles: Vec<String>,
-    /// Whether it lets its holder in.
+    /// Whether it grants access.
     pub status: TokenStatus,
     /// When it was added.
     pub added_at: Timestamp,
-    /// Who added it, as the log writes actors.
+    /// The actor that added it, in the log's notation.
     pub added_by: String,
     /// When it was revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
-    /// Who revoked it.
+    /// The actor that revoked it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_by: Option<String>,
 }
 
-/// Whether a token lets its holder in.
+/// Whether a token grants access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenStatus {
-    /// It does.
+    /// It grants access.
     Active,
-    /// It did.
+    /// It no longer grants access.
     Revoked,
 }
 
 impl TokenStatus {
-    /// Gives the name as text.
+    /// Returns the name as text.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Active => "active",
@@ -79,7 +80,7 @@ impl View for Token {
     fn project(before: Option<Self>, record: &Record) -> Option<Self> {
         let ByNoun::AccessFact(fact) = record.fact.by_noun() else { return before };
         match fact {
-            // The name and the roles are at most a fact long together, so the document is within its bounds.
+            // A fact limits the name and the roles together, so the document is within its bounds.
             AccessFact::TokenAdded(fact) => Some(Self {
                 id: fact.id,
                 position: record.position,

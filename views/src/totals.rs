@@ -1,6 +1,6 @@
-//! The log in numbers: how much of each has happened since its beginning, and from that how much is under way.
+//! The log in numbers: how often everything has happened since its beginning, and therefore how much is open.
 //!
-//! Only counts of records; rates, latencies and lags are the node's metrics.
+//! These are only counts of records; rates, latencies and lags are in the node's metrics.
 
 use std::fmt;
 
@@ -16,22 +16,22 @@ use crate::view::{Column, Life, Term, Touch, View, ViewName};
 /// The version of the fold and the document.
 pub const VERSION: u32 = 3;
 
-/// What totals can be filtered by: nothing.
+/// The columns by which totals can be filtered: none.
 pub const COLUMNS: &[Column] = &[];
 
 /// The only key.
 pub const TOTALS: &str = "log";
 
-/// What has happened since the log's beginning, in numbers.
+/// The counts since the log's beginning.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
-    /// The place of the first record that was counted.
+    /// The position of the first counted record.
     pub position: Position,
-    /// When that was.
+    /// The time of that record.
     pub since: Timestamp,
     /// Events.
     pub events: u64,
-    /// Deliveries that were refused.
+    /// Rejected deliveries.
     pub deliveries_refused: u64,
     /// Enforcements, by outcome.
     pub enforcements: Matches,
@@ -41,40 +41,40 @@ pub struct Totals {
     pub executions: ExecutionCounts,
     /// Attempts.
     pub attempts: AttemptCounts,
-    /// Nodes that began to write.
+    /// Starts of nodes.
     pub starts: u64,
 }
 
-/// Executions in numbers.
+/// Counts of executions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecutionCounts {
-    /// Asked for.
+    /// Requested.
     pub requested: u64,
-    /// Ended with a result.
+    /// Succeeded.
     pub succeeded: u64,
-    /// Failed for good.
+    /// Failed permanently.
     pub failed: u64,
-    /// Took too long.
+    /// Exceeded their timeout.
     pub timed_out: u64,
-    /// Ended because they were asked to.
+    /// Cancelled.
     pub cancelled: u64,
 }
 
 impl ExecutionCounts {
-    /// Gives how many have not ended.
+    /// Returns how many have not ended.
     pub fn open(&self) -> u64 {
         self.requested.saturating_sub(self.succeeded + self.failed + self.timed_out + self.cancelled)
     }
 }
 
-/// Attempts in numbers.
+/// Counts of attempts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttemptCounts {
     /// Started.
     pub started: u64,
-    /// Whose worker was gone.
+    /// Lost their worker.
     pub lost: u64,
-    /// Reported on after they had been given up.
+    /// Reported after they had been given up.
     pub reported_late: u64,
 }
 

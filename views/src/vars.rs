@@ -1,4 +1,4 @@
-//! Vars: that they have a value, since when and by whom. The value is a handle.
+//! Vars: which have a value, since when and by whom. The value is a handle.
 
 use ensue_engine::fact::{ByNoun, VarFact};
 use ensue_engine::ids::ExecutionId;
@@ -13,10 +13,10 @@ use crate::view::{Column, Handle, Life, Term, Touch, View, ViewName};
 /// The version of the fold and the document.
 pub const VERSION: u32 = 1;
 
-/// What vars can be filtered by: nothing.
+/// The columns by which vars can be filtered: none.
 pub const COLUMNS: &[Column] = &[];
 
-/// The most bytes that an actor is shown with.
+/// The maximum size of a shown actor, in bytes.
 const ACTOR_BYTES_MAX: usize = 1024;
 
 /// A var that has a value.
@@ -24,16 +24,16 @@ const ACTOR_BYTES_MAX: usize = 1024;
 pub struct Var {
     /// Its name.
     pub name: VarName,
-    /// The place in the log where it was set last.
+    /// The position of the record that set it last.
     pub position: Position,
     /// Its value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<Handle>,
     /// When it was set.
     pub set_at: Timestamp,
-    /// Who set it, as the log writes actors.
+    /// The actor that set it, in the log's notation.
     pub set_by: String,
-    /// The execution that set it, where one did.
+    /// The execution that set it, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution: Option<ExecutionId>,
 }

@@ -1,6 +1,7 @@
-//! What a view is: a struct per key, folded from records, kept as one bounded JSON document with declared columns.
+//! Defines what a view is: a struct per key, folded from records, stored as one bounded JSON document with
+//! declared columns.
 //!
-//! It knows the names of the views, not what they hold.
+//! It knows the names of the views, but not their contents.
 
 use std::fmt;
 
@@ -10,54 +11,56 @@ use ensue_engine::time::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// The most bytes that a document has as JSON. Views hold to it by construction: all their lists and texts are bounded.
+/// The maximum size of a document, in bytes of JSON. Views meet it by construction, because all their lists
+/// and texts are bounded.
 pub const DOCUMENT_BYTES_MAX: usize = 64 * 1024;
 
 /// A view: a pure fold of the log, per key.
 ///
-/// A record touches at most one key of a view, so the position of the record that began a row names the row as well as its key
-/// does: lists are ordered by it, and cursors are made of it.
+/// A record touches at most one key of a view, so the position of the record that began a row identifies the
+/// row as well as its key does. Lists are ordered by it, and cursors are built from it.
 pub trait View: Clone + Serialize + DeserializeOwned {
     /// The view's name.
     const NAME: ViewName;
-    /// What the rows are told apart by.
+    /// The unique key of the rows.
     type Key: Ord + Clone + fmt::Display + Into<Term>;
 
-    /// Gives the key that `record` touches.
+    /// Returns the key that `record` touches.
     fn key(record: &Record) -> Option<Touch<Self::Key>>;
 
-    /// Folds a record that touches the key into what stood there before; none where nothing stands there (any more).
+    /// Folds a record that touches the key into the previous row. Returns `None` if there is no row, or no
+    /// longer one.
     #[must_use]
     fn project(before: Option<Self>, record: &Record) -> Option<Self>;
 
-    /// Gives the position of the record that began the row.
+    /// Returns the position of the record that began the row.
     fn position(&self) -> Position;
 
-    /// Gives the time of the record that began the row.
+    /// Returns the time of the record that began the row.
     fn began_at(&self) -> Timestamp;
 
-    /// Gives the values to filter by, in the order of [`ViewName::columns`].
+    /// Returns the values of the columns, in the order of [`ViewName::columns`].
     fn columns(&self) -> Vec<Option<Term>>;
 
-    /// Says whether more records are likely to touch the row soon, so that it is worth keeping at hand.
+    /// Returns whether more records are likely to touch the row soon, so that caching it is worthwhile.
     fn life(&self) -> Life;
 }
 
 /// How a record touches a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Touch<K> {
-    /// It begins the row: nothing stands under the key yet.
+    /// It begins the row: there is no row with the key yet.
     Begins(K),
-    /// It changes the row, where there is one.
+    /// It changes the row, if there is one.
     Changes(K),
 }
 
 /// Whether a row is likely to change soon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Life {
-    /// It is.
+    /// It is likely to change.
     Alive,
-    /// It is final, or changes seldom.
+    /// It is final, or rarely changes.
     Settled,
 }
 
@@ -97,7 +100,7 @@ pub enum ViewName {
 }
 
 impl ViewName {
-    /// Lists all views.
+    /// All views.
     pub const ALL: [Self; 15] = [
         Self::Events,
         Self::Enforcements,
@@ -116,7 +119,7 @@ impl ViewName {
         Self::Totals,
     ];
 
-    /// Gives the name as text.
+    /// Returns the name as text.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Events => "events",
@@ -137,7 +140,7 @@ impl ViewName {
         }
     }
 
-    /// Reads a key of this view; none where the text cannot be one.
+    /// Parses a key of this view. Returns `None` if the text cannot be one.
     pub fn key(self, text: &str) -> Option<Term> {
         match self {
             Self::Events
@@ -161,19 +164,19 @@ impl fmt::Display for ViewName {
     }
 }
 
-/// Gives the versions of all views as one text: what a store was made by.
+/// Returns the versions of all views as one text, which identifies the folds that built a store.
 pub fn versions() -> String {
     ViewName::ALL.map(|view| format!("{view}/{}", view.version())).join(" ")
 }
 
-/// What rows can be filtered by.
+/// A column by which rows can be filtered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Column {
-    /// The kind of an event: a ref.
+    /// The trigger of an event: a ref.
     Trigger,
-    /// Who observed an event.
+    /// The observer of an event.
     Source,
-    /// The first record of the chain: an id.
+    /// The first record of the causal chain: an id.
     Correlation,
     /// A rule: a ref.
     Rule,
@@ -181,28 +184,28 @@ pub enum Column {
     Event,
     /// An execution: an id.
     Execution,
-    /// What became of a match.
+    /// The outcome of a match.
     Outcome,
-    /// Where something stands. The only column that changes while the row stays.
+    /// The status. The only column whose value changes while the row exists.
     Status,
     /// An action: a ref.
     Action,
     /// A workflow's execution: an id.
     Parent,
-    /// The execution that another runs again: an id.
+    /// The original execution of a rerun: an id.
     RerunOf,
     /// A sensor: a ref.
     Sensor,
-    /// A name that a person gave.
+    /// A name given by a person.
     Name,
-    /// Who may answer an inquiry. A row has several values of it.
+    /// An assignee of an inquiry. A row has several values.
     Assignee,
-    /// A label of an execution, `site=eu`. A row has several values of it.
+    /// A label of an execution, `site=eu`. A row has several values.
     Label,
 }
 
 impl Column {
-    /// Gives the column's name.
+    /// Returns the column's name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Trigger => "trigger",
@@ -223,7 +226,7 @@ impl Column {
         }
     }
 
-    /// Reads a value of this column; none where the text cannot be one, and so no row has it.
+    /// Parses a value of this column. Returns `None` if the text cannot be one, so that no row has it.
     pub fn value(self, text: &str) -> Option<Term> {
         match self {
             Self::Correlation | Self::Event | Self::Execution | Self::Parent | Self::RerunOf => text.parse().map(Term::Id).ok(),
@@ -247,19 +250,19 @@ impl fmt::Display for Column {
     }
 }
 
-/// A key, or what a row is found by: a store keeps an id in its 16 bytes.
+/// A key or the value of a column. A store keeps an id as its 16 bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Term {
     /// An id.
     Id(Id),
     /// Any other text.
     Text(String),
-    /// Several texts, by each of which the row is found. No key, and never what is asked for.
+    /// Several texts, each of which matches the row. Never a key, and never the value of a query.
     Texts(Vec<String>),
 }
 
 impl Term {
-    /// Says whether a row with this in a column is found by a value of it.
+    /// Returns true if a row with this in a column matches a value of the column.
     pub fn is_found_by(&self, value: &Self) -> bool {
         match (self, value) {
             (Self::Texts(texts), Self::Text(text)) => texts.contains(text),
@@ -310,14 +313,14 @@ terms! {
     names: PackName, KeyRef, VarName;
 }
 
-/// Where a body is: views name bodies, the log holds them.
+/// A reference to a body: views refer to bodies, and the log holds them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Handle {
-    /// The record that holds it.
+    /// The position of the record that holds it.
     pub position: Position,
-    /// The number of its plain bytes.
+    /// The size of the decoded body, in bytes.
     pub bytes: u64,
-    /// The hash of its plain bytes.
+    /// The digest of the decoded body.
     pub digest: Digest,
 }
 

@@ -1,4 +1,4 @@
-//! Documents are bounded whatever the log holds, and say what they are filtered by.
+//! Tests that documents are bounded whatever the log holds, and that their columns match them.
 
 use ensue_engine::catalog::OnFailure;
 use ensue_engine::executions::artifacts::ARTIFACT_NAME_BYTES_MAX;
@@ -24,7 +24,7 @@ use proptest::prelude::*;
 
 use crate::{fold, only};
 
-/// A text that takes six times its bytes as JSON.
+/// Returns a text whose JSON form is six times as long.
 fn worst(bytes: usize) -> String {
     "\u{1}".repeat(bytes)
 }
@@ -78,7 +78,7 @@ fn the_longest_inquiry_fits() {
     let mut story = Story::new();
     let event = story.event("garden.rained", "{}");
     let execution = story.executed("garden.drain", event, "core.inquiry");
-    // More would not be a fact.
+    // A fact cannot hold more.
     let name = || "n".repeat(ASSIGNEE_BYTES_MAX);
     let opened = InquiryOpened {
         title: "t".repeat(TITLE_BYTES_MAX),
@@ -126,7 +126,7 @@ fn assert_fits<V: View>(row: &V) {
     assert!(bytes <= DOCUMENT_BYTES_MAX, "{} takes {bytes} bytes", V::NAME);
 }
 
-/// What must hold of every row of every view.
+/// Checks the invariants of every row of every view.
 fn check<V: View + PartialEq + std::fmt::Debug>(records: &[Record]) {
     for (key, row) in fold::<V>(records) {
         let document = serde_json::to_vec(&row).unwrap();

@@ -1,4 +1,4 @@
-//! Enforcements that flow control holds: what became of each, and how their rule counts them.
+//! Tests of enforcements that flow control holds: the outcome of each, and how their rule counts them.
 
 use ensue_engine::catalog::Control;
 use ensue_engine::fact::Fact;

@@ -1,4 +1,4 @@
-//! Where an execution stands after each thing that can happen to it.
+//! Tests the status of an execution after each thing that can happen to it.
 
 use ensue_engine::executions::facts::{
     AttemptFailed, AttemptLost, AttemptProgressed, AttemptReportedLate, AttemptSucceeded, Evidence, ExecutionBecameIndeterminate,
@@ -81,7 +81,7 @@ fn what_ended_while_no_node_ran_ended_then_and_not_at_the_restart() {
     story.later(20_000);
     let ended_at = started_at.plus_millis(8_000);
     tell(&mut story, execution, AttemptSucceeded { attempt, ended_at: Some(ended_at) }, Some(Body::json("{}")));
-    // Both are records of one batch, which have one time.
+    // Both are records of one batch, so they have the same time.
     let reported_at = story.records().last().unwrap().time;
     story.go_on_at(reported_at);
     tell(&mut story, execution, ExecutionSucceeded::default(), None);

@@ -43,7 +43,7 @@ impl Garden {
         self.spec.later(millis);
     }
 
-    /// Lets it rain so much, as the gauge sees it.
+    /// Sends an event with this amount of rain, as measured by the gauge.
     pub(crate) fn rain(&mut self, litres: &Value) -> Outcome {
         self.events += 1;
         let id = EventId(Id::root(NOON, self.events));

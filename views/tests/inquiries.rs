@@ -1,4 +1,4 @@
-//! Inquiries: who is asked, what was answered, and how each ended.
+//! Tests of inquiries: the assignees, the answers, and how each ended.
 
 use ensue_engine::catalog::OnFailure;
 use ensue_engine::executions::facts::{ExecutionSucceeded, ExecutionTimedOut, Failure, FailureKind};

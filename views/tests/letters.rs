@@ -1,4 +1,4 @@
-//! Dead letters: what gave up, and what was done about it.
+//! Tests of dead letters: what failed, and what was done about it.
 
 use ensue_engine::events::facts::DeliveryRefused;
 use ensue_engine::executions::facts::{Failure, FailureKind};

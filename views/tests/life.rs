@@ -1,4 +1,4 @@
-//! What people read of an event's life, told by a real core.
+//! Tests what people read about an event's life, produced by a real core.
 
 use ensue_engine::command::ReportOutcome;
 use ensue_engine::executions::facts::{Evidence, Failure, FailureKind, Settlement};

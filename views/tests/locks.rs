@@ -1,4 +1,4 @@
-//! Who holds locks, and who waits for them.
+//! Tests of the holders of locks and of the executions that wait for them.
 
 use ensue_engine::catalog::{LockConflict, OnLost};
 use ensue_engine::executions::facts::{ExecutionRequested, ExecutionSucceeded, Pace};

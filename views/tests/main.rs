@@ -1,4 +1,4 @@
-//! What views make of a log.
+//! Tests of the views that result from a log.
 
 #![allow(clippy::unwrap_used, reason = "a story that cannot be told is a failed test")]
 

@@ -1,4 +1,4 @@
-//! What the projector asks a store for, and what it tells it.
+//! Tests what the projector loads from a store, and which changes it passes to it.
 
 use std::collections::BTreeSet;
 
@@ -8,10 +8,10 @@ use ensue_views::spec::Story;
 use ensue_views::store::Change;
 use ensue_views::{Projector, Row, Term, ViewError, ViewName};
 
-/// What a projector asked for.
+/// The keys that a projector loaded.
 type AskedFor = Vec<(ViewName, Vec<Term>)>;
 
-/// Loads nothing, and tells what was asked for and what changes.
+/// Loads nothing, and returns the requested keys and the changes.
 fn loads(projector: &mut Projector, records: &[Record]) -> (AskedFor, Vec<(ViewName, Change)>) {
     let mut asked = Vec::new();
     let load = &mut |view: ViewName, keys: &[Term]| {

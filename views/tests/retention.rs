@@ -1,4 +1,5 @@
-//! What retention reads off a log: how much time has passed, and which executions ended that stand in no workflow.
+//! Tests what retention derives from a log: the elapsed time, and the ended executions that are not part of a
+//! workflow.
 
 use std::time::Duration;
 

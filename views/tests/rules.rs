@@ -1,4 +1,4 @@
-//! What rules have been doing.
+//! Tests of the activity of rules.
 
 use ensue_engine::catalog::Mode;
 use ensue_engine::fact::Fact;

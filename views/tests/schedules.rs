@@ -1,4 +1,4 @@
-//! What schedules wait for.
+//! Tests when schedules are due.
 
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{Id, RuleId, ScheduleId};

@@ -1,4 +1,4 @@
-//! The views with few rows: packs, keys, tokens, dead letters, parked reactions.
+//! Tests of the views with few rows: packs, keys, tokens, dead letters, parked reactions.
 
 use ensue_engine::access::facts::{KeyRemoved, KeySet, TokenAdded, TokenRevoked};
 use ensue_engine::catalog::facts::{PackInstalled, PackRemoved};

@@ -1,4 +1,4 @@
-//! What is seen of a workflow: its steps by their executions, and those that have none.
+//! Tests the views of a workflow: its steps by their executions, and those without an execution.
 
 use ensue_engine::catalog::{ItemFailure, OnFailure, OnLost};
 use ensue_engine::executions::facts::{ExecutionFailed, ExecutionRequested, ExecutionSucceeded, Failure, FailureKind, Pace};

@@ -1,4 +1,4 @@
-//! Holds answers to the OpenAPI document: their status, their media type, their headers, and their body.
+//! Compares answers with the OpenAPI document: their status, media type, headers and body.
 
 use std::collections::BTreeMap;
 use std::sync::{LazyLock, Mutex};
@@ -9,22 +9,23 @@ use serde_json::{Value, json};
 
 use super::{Answer, TestApi};
 
-/// The document as the routes say it.
+/// The document as the routes generate it.
 pub(crate) static DOCUMENT: LazyLock<Value> = LazyLock::new(|| TestApi::new().front.openapi());
 
 static VALIDATORS: LazyLock<Mutex<BTreeMap<String, &'static Validator>>> = LazyLock::new(Mutex::default);
 
-/// What the document tells of an answer.
+/// The documentation of an answer.
 pub(crate) struct Told {
     asked: String,
     response: &'static Value,
 }
 
-/// Demands that an answer's status and headers are such as the document tells of. What is asked of no route of ours is not held to it.
+/// Requires that an answer's status and headers are documented. Requests to paths outside of the API are not
+/// checked.
 #[track_caller]
 pub(crate) fn demand_documented(method: &Method, path: &str, status: StatusCode, headers: &HeaderMap) -> Option<Told> {
     let (template, operation) = operation_of(method, path)?;
-    // The router knows what a path names only where it is spelt so.
+    // The router matches a path only in this spelling.
     if status == StatusCode::METHOD_NOT_ALLOWED {
         return None;
     }
@@ -61,7 +62,7 @@ pub(crate) fn demand_documented(method: &Method, path: &str, status: StatusCode,
 }
 
 impl Told {
-    /// Demands the same of an answer's body.
+    /// Requires the same of an answer's body.
     #[track_caller]
     pub(crate) fn demand_body(&self, answer: &Answer) {
         let Self { asked, response } = self;
@@ -76,7 +77,7 @@ impl Told {
             let codes = response["x-problem-codes"].as_array().unwrap();
             assert!(codes.contains(code), "{asked} with the code {code}, which the document does not tell of");
         }
-        // A file may be JSON as well: its shape is its program's.
+        // A file may be JSON as well: its shape is up to its program.
         if media.ends_with("json") && !told.is_null() {
             let body = answer.json();
             let errors: Vec<String> =
@@ -90,7 +91,7 @@ fn media_of(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap().split(';').next().unwrap_or_default())
 }
 
-/// Gives the responses of an operation by their status, those that are referred to included.
+/// Returns the responses of an operation by status, including referenced ones.
 pub(crate) fn responses_of(operation: &'static Value) -> BTreeMap<String, &'static Value> {
     let responses = operation["responses"].as_object().unwrap().iter();
     let resolved = responses.map(|(status, response)| {
@@ -114,7 +115,8 @@ fn operation_of(method: &Method, path: &str) -> Option<(&'static str, &'static V
     Some((template, operation))
 }
 
-/// Compiles a schema of the document, once. A field that a shape does not tell of is held against it, though callers must expect more.
+/// Compiles a schema of the document, once. Undocumented fields fail the test, although callers must accept
+/// them.
 pub(crate) fn validator(schema: &Value) -> &'static Validator {
     let mut validators = VALIDATORS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     validators.entry(schema.to_string()).or_insert_with(|| {

@@ -1,4 +1,5 @@
-//! A node small enough to stand beside a test: the real core, real views and real signatures, all in memory; no worker runs anything.
+//! A node small enough for a test: the real core, real views and real signatures, all in memory; no worker
+//! runs anything.
 
 pub(crate) mod contract;
 mod node;
@@ -17,7 +18,7 @@ use tower::ServiceExt as _;
 
 pub(crate) use node::{ENDLESS_RULE, NOON, TestNode};
 
-/// The key that the hook `demo.gate` is signed with.
+/// The key that signs the deliveries of the hook `demo.gate`.
 pub(crate) const GATE_SECRET: &str = "a-secret-of-thirty-two-characters";
 
 /// The API over a small node.
@@ -26,7 +27,7 @@ pub(crate) struct TestApi {
     pub(crate) front: Front,
 }
 
-/// An answer, read whole.
+/// An answer, read completely.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
@@ -49,7 +50,7 @@ impl Answer {
         self
     }
 
-    /// Demands a well-formed problem of this code.
+    /// Requires a well-formed problem with this code.
     #[track_caller]
     pub(crate) fn expect_problem(self, status: u16, code: &str) -> Value {
         let problem = self.json();
@@ -74,7 +75,7 @@ impl Answer {
     }
 }
 
-/// A request on its way.
+/// A request being built.
 pub(crate) struct Asked<'a> {
     api: &'a TestApi,
     request: axum::http::request::Builder,
@@ -104,7 +105,7 @@ impl Asked<'_> {
         Self { body: body.into(), ..self }
     }
 
-    /// Gives the answer before its body is read, which is one that the OpenAPI document tells of.
+    /// Returns the answer with its body unread, after comparing it with the OpenAPI document.
     pub(crate) async fn response(self) -> Response<Body> {
         self.told().await.0
     }
@@ -117,7 +118,7 @@ impl Asked<'_> {
         (response, told)
     }
 
-    /// Gives the answer, which is one that the OpenAPI document tells of.
+    /// Returns the answer, after comparing it with the OpenAPI document.
     pub(crate) async fn answer(self) -> Answer {
         let (response, told) = self.told().await;
         let (parts, body) = response.into_parts();
@@ -139,17 +140,17 @@ impl TestApi {
         Self::with(limits, Queues::with(|_| 1_000_000_000))
     }
 
-    /// A node whose queues have these caps.
+    /// Creates a node whose queues have these limits.
     pub(crate) fn with_queues(queues: Queues) -> Self {
         Self::with(Limits::default(), queues)
     }
 
-    /// The same within limits.
+    /// The same with request limits.
     pub(crate) fn within_queues(limits: Limits, queues: Queues) -> Self {
         Self::with(limits, queues)
     }
 
-    /// A node that counts requests.
+    /// Creates a node with rate limits.
     pub(crate) fn with_rates(rates: Rates) -> Self {
         let node = Arc::new(TestNode::new());
         let front = Self::front_of(&node, Settings { rates, ..Self::settings(Limits::default(), Queues::with(|_| 1_000_000_000)) });
@@ -162,7 +163,7 @@ impl TestApi {
         Self { node, front }
     }
 
-    /// Puts a new API before the same log, as a start of the node does.
+    /// Opens a new API over the same log, as a restart of the node does.
     pub(crate) fn restart(&mut self) {
         self.front = Self::front(&self.node, Limits::default(), Queues::with(|_| 1_000_000_000));
     }
@@ -221,21 +222,21 @@ impl TestApi {
         self.ask(Method::POST, path)
     }
 
-    /// Sends an event, and gives its id.
+    /// Sends an event and returns its id.
     pub(crate) async fn event(&self, name: &str) -> String {
         let given = serde_json::json!({ "trigger": "demo.hello", "payload": { "name": name } });
         let sent = self.post("/api/v1/events").by("admin").json(&given).answer().await.expect(202);
         sent.json()["id"].as_str().unwrap().to_owned()
     }
 
-    /// Runs an action, and gives the execution's id.
+    /// Runs an action and returns the execution's id.
     pub(crate) async fn execution(&self) -> String {
         let started =
             self.post("/api/v1/actions/core.echo/execute").by("admin").json(&serde_json::json!({ "params": { "message": "hi" } }));
         started.answer().await.expect(202).json()["id"].as_str().unwrap().to_owned()
     }
 
-    /// Begins an execution of which nobody knows whether it took effect, and gives its id.
+    /// Creates an indeterminate execution and returns its id.
     pub(crate) async fn indeterminate(&self) -> String {
         let run = self.post("/api/v1/actions/core.shell/execute").by("admin").json(&serde_json::json!({ "params": { "script": "true" } }));
         let id = run.answer().await.expect(202).json()["id"].as_str().unwrap().to_owned();
@@ -243,14 +244,14 @@ impl TestApi {
         id
     }
 
-    /// Asks an admin, and gives the inquiry's id.
+    /// Opens an inquiry to an admin and returns its id.
     pub(crate) async fn inquiry(&self) -> String {
         let params = serde_json::json!({ "title": "Go on?", "answer": {}, "assignees": ["ana.admin"], "digest": "optional" });
         let run = self.post("/api/v1/actions/core.inquiry/execute").by("admin").json(&serde_json::json!({ "params": params }));
         run.answer().await.expect(202).json()["inquiry"].as_str().unwrap().to_owned()
     }
 
-    /// Puts a reaction aside, and gives the record that it is owed to.
+    /// Parks a reaction, and returns the record that it is owed to.
     pub(crate) async fn parked(&self) -> u64 {
         let event = self.event("ana").await;
         let shown = self.get(&format!("/api/v1/events/{event}")).by("admin").answer().await.expect(200).json();
@@ -260,10 +261,10 @@ impl TestApi {
     }
 }
 
-/// An id of nothing.
+/// An id that does not exist.
 const NOTHING: &str = "01980000-0000-7000-8000-0000000000ff";
 
-/// Gives a path of the table with names in it of things that there are, where there are any.
+/// Returns a route's path with its parameters replaced by names of existing resources, if there are any.
 pub(crate) fn filled(path: &str) -> String {
     let reference = match path.split('/').nth(3) {
         Some("actions") => "core.echo",
@@ -289,7 +290,7 @@ pub(crate) fn holder(role: &str) -> Holder {
     Holder { name: format!("ana.{role}"), roles: vec![role.to_owned()] }
 }
 
-/// The bits of an id that stands for a name.
+/// The random bits of the id for a name.
 fn entropy(name: &str) -> u128 {
     let digest = ensue_engine::record::Digest::of(name.as_bytes());
     u128::from_le_bytes(digest.as_bytes()[..16].try_into().unwrap())

@@ -1,4 +1,5 @@
-//! The small node: the real core and its views, in memory. Its ports are `ports.rs`'s, its programs `programs.rs`'s.
+//! The small node: the real core and its views, in memory. Its ports are in `ports.rs`, its programs in
+//! `programs.rs`.
 
 mod ports;
 mod programs;
@@ -29,11 +30,11 @@ use tokio::sync::watch;
 
 use super::{GATE_SECRET, entropy, holder, packs};
 
-/// When the small node begins; each command comes a millisecond later.
+/// When the small node starts; each command comes a millisecond later.
 pub(crate) const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
 /// The secret of every token.
 const TOKEN_SECRET: &str = "secret";
-/// The roles that there are tokens for.
+/// The roles for which there are tokens.
 const ROLES: [&str; 5] = ["admin", "operator", "author", "viewer", "release_managers"];
 
 /// A node in memory.
@@ -48,10 +49,10 @@ pub(crate) struct TestNode {
     pub(crate) blobs: MemoryBlobs,
 }
 
-/// What attempts printed, and whether more may come.
+/// The output of attempts, and whether more may come.
 type Printed = BTreeMap<(AttemptId, OutputStream), (Vec<u8>, OutputState)>;
 
-/// What goes wrong on purpose.
+/// The planned failures.
 #[derive(Default)]
 struct Script {
     views_stand_still: bool,
@@ -146,17 +147,17 @@ impl TestNode {
         self.core().sequencing.committed_head().position.0
     }
 
-    /// Tells every record's kind, oldest first.
+    /// Returns the kind of every record, oldest first.
     pub(crate) fn kinds(&self) -> Vec<&'static str> {
         self.core().records.iter().map(Record::kind).collect()
     }
 
-    /// Gives the newest record.
+    /// Returns the newest record.
     pub(crate) fn newest(&self) -> Record {
         self.core().records.last().unwrap().clone()
     }
 
-    /// Says how often the log was read.
+    /// Returns how many times the log was read.
     pub(crate) fn log_reads(&self) -> u64 {
         self.log_reads.load(Ordering::Relaxed)
     }
@@ -225,7 +226,7 @@ impl TestNode {
         }
     }
 
-    /// Puts the reaction to the record at a position aside, as a bug in working it out would.
+    /// Parks the reaction to the record at a position, as a panic in it would.
     pub(crate) fn park(&self, of: u64) {
         let mut core = self.core();
         let core = &mut *core;

@@ -1,4 +1,4 @@
-//! The packs that are installed on the small node: the library's, and one to try things with.
+//! The packs of the small node: the library's, and one for tests.
 
 use std::collections::BTreeMap;
 
@@ -42,7 +42,7 @@ const FILES: &[(&str, &str)] = &[
         "actions/deploy.yaml",
         "description: Deploy to a site.\nparameters: { site: string }\nrun: { shell: { script: 'true' } }\nlabels: { site: '${{ params.site }}', team: web }\n",
     ),
-    // Its action is made one of steps, `demo.flow`.
+    // Its action is replaced by the workflow `demo.flow`.
     ("rules/ship.yaml", "description: Ship what was changed.\ntrigger: demo.change\naction: core.noop\n"),
     ("rules/part.yaml", "description: Part with Bo.\ntrigger: demo.hello\nwhen: event.payload.name == \"bo\"\naction: core.noop\n"),
 ];

@@ -1,4 +1,4 @@
-//! Actions made of steps, among what is installed on the small node: `demo.flow`, and `demo.inner` in it.
+//! The workflows of the small node: `demo.flow`, and `demo.inner` inside it.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use ensue_engine::catalog::{
 use ensue_expression::{Expression, Roots, Template};
 use serde_json::{Value, json};
 
-/// Gives a catalog with the workflows in it, which the rule `demo.ship` runs.
+/// Returns a catalog that includes the workflows, with the rule `demo.ship` running one of them.
 pub(super) fn among(catalog: &Catalog) -> Catalog {
     let mut definitions = Definitions {
         packs: catalog.packs().clone(),
@@ -27,7 +27,8 @@ pub(super) fn among(catalog: &Catalog) -> Catalog {
     Catalog::new(catalog.revision(), definitions)
 }
 
-/// A build, then each of two regions and a workflow of its own; one step that never starts, one with nothing to do, one that always starts.
+/// A build, then a step for each of two regions and an inner workflow; one step that never starts, one
+/// without items, one that always starts.
 fn steps() -> Vec<Step> {
     let over = |items: &str| {
         let items = expression(items);

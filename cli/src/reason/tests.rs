@@ -122,7 +122,7 @@ fn an_error_is_shown_in_its_place_with_what_to_write() {
 fn a_condition_that_is_no_condition_says_what_it_is() {
     let mut told = told("event.payload.action");
     told["erred"] = json!({ "in": "when", "source": "event.payload.action", "hint": null, "span": null,
-        "message": "is a string, not true or false (hint: compare it, for example with `==`)" });
+        "message": "expected true or false, not a string (hint: compare it, for example with `==`)" });
     insta::assert_snapshot!(of_rule(&told, Style::PLAIN));
 }
 

@@ -1,6 +1,7 @@
-//! The wall clock steps, forward and back, under a node that runs and between two that do: libfaketime stands before it.
+//! The wall clock steps forward and back, under a running node and between two nodes: libfaketime fakes it.
 //!
-//! The monotonic clock stays the kernel's. Where libfaketime is not installed, the test is skipped by name; where `CI` is `true`, it fails.
+//! The monotonic clock stays the kernel's. If libfaketime is not installed, the test is skipped by name; if
+//! `CI` is `true`, it fails.
 
 use std::path::{Path, PathBuf};
 
@@ -14,11 +15,11 @@ use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed};
 const HOUR: i64 = 3_600;
 const YEAR: i64 = 365 * 24 * HOUR;
 
-/// How far the node's wall clock is off.
+/// The offset of the node's wall clock.
 struct WallClock(PathBuf);
 
 impl WallClock {
-    /// Gives a place whose nodes see this clock.
+    /// Creates a place whose nodes see this clock.
     fn for_nodes_at(place: Place, library: &Path) -> (Self, Place) {
         let file = place.path().join("faketime");
         let clock = Self(file.clone());
@@ -39,7 +40,7 @@ impl WallClock {
     }
 }
 
-/// Finds the library for programs with threads, where Debian and others put it.
+/// Finds the library for programs with threads, where Debian and others install it.
 fn libfaketime() -> Option<PathBuf> {
     let folders = ["/usr/lib", "/usr/lib64", "/usr/local/lib"];
     let within = folders.iter().flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()));
@@ -51,7 +52,7 @@ fn libfaketime() -> Option<PathBuf> {
     candidates.into_iter().find(|path| path.is_file())
 }
 
-/// Waits until the node has noted one more step of its clock.
+/// Waits until the node has recorded one more clock step.
 async fn step_is_noted(node: &Node, steps: &mut usize) -> Value {
     *steps += 1;
     let begin = std::time::Instant::now();
@@ -80,7 +81,7 @@ async fn a_clock_that_steps_is_noted_and_breaks_neither_order_nor_leases_nor_ids
     let mut trial = Trial::at(place).await;
     let mut steps = 0;
     let (mut node, mut senders) = trial.start(Patience::GoesOn);
-    // The keys of deliveries are kept for a day of the node's time, so within one nothing counts twice.
+    // The keys of deliveries are kept for a day of the node's time, so within a day nothing counts twice.
     for off in [90, 0, 5 * HOUR, 5 * HOUR - 90, -5 * HOUR, 0] {
         trial.ledger.note(&format!("the wall clock is off by {off} s"));
         clock.is_off_by(off);
@@ -88,7 +89,8 @@ async fn a_clock_that_steps_is_noted_and_breaks_neither_order_nor_leases_nor_ids
     }
     senders.stop().await;
     assert_eq!(lost(&node).await, 0, "a lease ended because the wall clock stepped");
-    // Between two nodes it steps unseen, and is noted at the start where it is behind the log; order is the position all the same.
+    // A step between two nodes is not observed; the next start records it if the clock is behind the log. The
+    // order is still that of the positions.
     assert_eq!(node.stop(), Some(0));
     trial.node_is_gone();
     clock.is_off_by(-HOUR);
@@ -98,7 +100,7 @@ async fn a_clock_that_steps_is_noted_and_breaks_neither_order_nor_leases_nor_ids
     clock.is_off_by(0);
     step_is_noted(&node, &mut steps).await;
     senders.stop().await;
-    // What the stop left open was lost with it.
+    // Attempts that the stop left open were lost with it.
     let lost_before = lost(&node).await;
     for n in 0..trial.ledger.sent() {
         trial.ledger.deliver(&node.client(), n).await;

@@ -1,7 +1,7 @@
-//! A bit of a file is another one, or its end is gone, while no node runs: the next start has the same data, or says what is wrong with
-//! which file and what to do. It never has other data.
+//! A bit of a file is flipped, or its end is cut off, while no node runs: the next start has the same data,
+//! or reports which file is damaged and what to do. It never has other data.
 //!
-//! Views and snapshots are made from the log: they are made anew, and nobody need do anything.
+//! Views and snapshots are rebuilt from the log without any intervention.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,10 +19,10 @@ use super::trial::{Trial, quiesce, some_are_refused};
 use super::{Random, rounds, seed};
 use crate::support::{Client, Node, PATIENCE, Place, Printed, files_below};
 
-/// What is done to a file.
+/// The damage to a file.
 #[derive(Clone, Copy, Debug)]
 enum Damage {
-    /// One bit is turned.
+    /// One bit is flipped.
     FlippedBit { byte: u64, bit: u32 },
     /// It ends here.
     CutAt(u64),
@@ -39,7 +39,7 @@ impl Damage {
     }
 }
 
-/// A directory as a node left it, and what it had to show.
+/// A directory as a node left it, and the data that it showed.
 struct Left {
     place: Place,
     kept: TempDir,
@@ -47,7 +47,7 @@ struct Left {
     shown: Shown,
 }
 
-/// How the node went.
+/// How a node ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Went {
     Stopped,
@@ -64,7 +64,7 @@ impl Left {
         quiesce(&node.client()).await;
         some_are_refused(&node.client()).await;
         if went == Went::Stopped {
-            // A start writes back what stands in the write-ahead logs: then it stands in the files themselves.
+            // A start checkpoints the write-ahead logs: their content is then in the database files.
             assert_eq!(node.stop(), Some(0));
             node = trial.place.start();
         }
@@ -76,14 +76,14 @@ impl Left {
         Self { kept: keep(&trial.place), place: trial.into_place(), records, shown }
     }
 
-    /// Finds a file that was kept, by how its path ends.
+    /// Finds a stored file by the end of its path.
     fn files(&self, ending: &str) -> Vec<PathBuf> {
         let within = |path: &PathBuf| path.strip_prefix(self.kept.path()).unwrap().to_owned();
         let files = files_below(self.kept.path());
         files.iter().map(within).filter(|path| path.to_string_lossy().ends_with(ending)).collect()
     }
 
-    /// Starts a node on a damaged file, and holds what it shows against what was there.
+    /// Starts a node with a damaged file, and compares its data with the original.
     async fn is_held_against(&self, file: &Path, damage: Damage) -> Verdict {
         put_back(&self.place, &self.kept);
         damage.befall(&self.place.path().join(file));
@@ -91,8 +91,9 @@ impl Left {
         let node = match self.place.try_start() {
             Ok(node) => node,
             Err(said) => {
-                // A file, the folder of a pack's copy, a record by its position, or a value of the vault by the key that it is of. A
-                // write-ahead log is a part of the database that it stands beside, and that is what is put back from a backup.
+                // A file, the folder of a pack's copy, a record by its position, or a value of the vault by
+                // its key. A write-ahead log is a part of its database, which is the unit that is restored
+                // from a backup.
                 let parts = [file.file_name(), file.iter().nth(2)].into_iter().flatten().map(|part| part.to_string_lossy().into_owned());
                 let named = parts
                     .map(|part| part.trim_end_matches("-wal").to_owned())
@@ -106,13 +107,14 @@ impl Left {
             }
         };
         let verdict = self.is_same(&node, &case).await;
-        // It may end otherwise than well, and says why.
+        // It may end with an error that it reports.
         node.signal(Signal::TERM);
         let (_, said) = node.end();
         assert!(!said.contains("panicked"), "{case}: {said}");
         let verified = Printed::by(&mut self.place.ensue(&["log", "verify", "--data", "data"]));
         match verdict {
-            // What is damaged may be an index in which nothing was looked up: `ensue log verify` finds that too, and names it.
+            // The damage may be in an index that was not used: `ensue log verify` finds that too, and names
+            // it.
             Verdict::Same if verified.code != Some(0) => {
                 assert!(verified.code == Some(1) && verified.stderr.contains("an index of the log is damaged"), "{case}: {verified:?}");
             }
@@ -132,7 +134,8 @@ impl Left {
             assert_eq!(now, then, "{case}");
         }
         assert!(records.len() >= self.records.len(), "{case}: records are gone");
-        // Views that are made anew take a moment; until then what is damaged is refused, and nothing else is shown in its place.
+        // Rebuilding the views takes a moment; until then damaged data is refused, and nothing else is
+        // returned instead.
         let begin = Instant::now();
         loop {
             let now = Shown::by(&client).await;
@@ -140,7 +143,7 @@ impl Left {
             if differences.is_empty() {
                 break;
             }
-            // What is found by a damaged index is refused, and stays so.
+            // Data that is found by a damaged index is refused permanently.
             if now.is_refused_where_it_differs_from(&self.shown, "log_index_damaged") {
                 return Verdict::Refused;
             }
@@ -151,14 +154,14 @@ impl Left {
     }
 }
 
-/// How a start on a damaged file went.
+/// How a start with a damaged file went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Same,
     Refused,
 }
 
-/// Reads the records of before; none where the node says that it cannot.
+/// Reads the earlier records. Returns `None` if the node reports that it cannot.
 async fn records(client: &Client, count: usize, case: &str) -> Option<Vec<Value>> {
     let mut records = Vec::new();
     while records.len() < count {
@@ -179,10 +182,10 @@ async fn records(client: &Client, count: usize, case: &str) -> Option<Vec<Value>
     Some(records)
 }
 
-/// The folders in which a node keeps what it knows.
+/// The folders with a node's state.
 const FOLDERS: [&str; 2] = ["data", "state"];
 
-/// Copies what a node left.
+/// Copies the folders that a node left.
 fn keep(place: &Place) -> TempDir {
     let kept = TempDir::new().unwrap();
     for folder in FOLDERS {
@@ -191,7 +194,7 @@ fn keep(place: &Place) -> TempDir {
     kept
 }
 
-/// Has a place be as it was when a node had left it.
+/// Restores a place to the state in which a node had left it.
 fn put_back(place: &Place, kept: &TempDir) {
     for folder in FOLDERS {
         let at = place.path().join(folder);
@@ -213,7 +216,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Damages each file of a kind in several ways, and gives how often the data was the same and how often it was refused.
+/// Damages each file of a kind in several ways. Returns how often the data was the same and how often it was
+/// refused.
 async fn damaged(left: &Left, ending: &str, random: &mut Random) -> (usize, usize) {
     let files = left.files(ending);
     assert!(!files.is_empty(), "there is no {ending}");
@@ -271,7 +275,7 @@ async fn a_damaged_note_of_what_had_begun_has_nothing_tried_again() {
     let seed = seed();
     eprintln!("again with ENSUE_FAULTS_SEED={seed}");
     let mut random = Random(seed);
-    // A request that nobody answers has begun, and is open for as long as its node lives.
+    // A request without an answer has begun, and is open as long as its node lives.
     let world = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = world.local_addr().unwrap();
     let place = Place::new().with_variable("ENSUE_EGRESS_ALLOW", &address.to_string());

@@ -1,6 +1,6 @@
-//! The disk is full, nearly or wholly: a small file system of its own, mounted in a namespace where anybody may.
+//! The disk is full or nearly full: a small file system, mounted in a namespace where every user may do that.
 //!
-//! Where the machine gives no such namespace, the tests are skipped by name.
+//! If the machine does not allow such a namespace, the tests are skipped by name.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -14,10 +14,10 @@ use super::trial::{Machine, SentAgain, Trial, quiesce};
 use crate::support::skipped::skipped;
 use crate::support::{Client, PATIENCE, Place};
 
-/// How large the small file system is.
+/// The size of the small file system.
 const SIZE: &str = "size=80m";
 
-/// A small file system, in a mount namespace that lives as long as this.
+/// A small file system in a mount namespace that lives as long as this value.
 struct SmallDisk(Child);
 
 impl SmallDisk {
@@ -37,7 +37,7 @@ impl SmallDisk {
         Err(crate::support::read_all(holder.stderr.take().unwrap()))
     }
 
-    /// What stands before a command so that it runs where the file system is mounted, in a folder.
+    /// The prefix of a command that makes it run in a folder where the file system is mounted.
     fn inside(&self, folder: &Path) -> Vec<String> {
         let pid = self.0.id().to_string();
         let enter = ["nsenter", "--target", &pid, "--user", "--mount", "--preserve-credentials", "sh", "-c", "cd \"$0\" && exec \"$@\""];
@@ -48,7 +48,7 @@ impl SmallDisk {
     fn run(&self, folder: &Path, script: &str) {
         let inside = self.inside(folder);
         let mut command = Command::new(&inside[0]);
-        // That a disk that is to be full takes no more is what is meant.
+        // The script fails on purpose when the disk is full.
         let _ = command.args(&inside[1..]).args(["sh", "-c", script]).stderr(Stdio::null()).status();
     }
 }
@@ -60,7 +60,7 @@ impl Drop for SmallDisk {
     }
 }
 
-/// A trial whose data directory lies on a small file system.
+/// Creates a trial whose data directory is on a small file system.
 async fn on_a_small_disk(test: &str, min_free: &str) -> Option<(Trial, SmallDisk)> {
     let place = Place::new();
     let disk = match SmallDisk::mount(&place.data()) {
@@ -75,7 +75,7 @@ async fn on_a_small_disk(test: &str, min_free: &str) -> Option<(Trial, SmallDisk
     Some((Trial::at(place).await, disk))
 }
 
-/// Delivers until it is told what it waits for.
+/// Delivers until the answer is the expected one.
 async fn deliver_until(trial: &Trial, client: &Client, wanted: &Outcome) {
     let begin = Instant::now();
     while trial.ledger.deliver_next(client).await != *wanted {
@@ -85,7 +85,7 @@ async fn deliver_until(trial: &Trial, client: &Client, wanted: &Outcome) {
 }
 
 async fn reads_go_on(client: &Client) {
-    // A load balancer takes the node out, and reads are still answered.
+    // A load balancer removes the node, and reads still succeed.
     let probe = client.request(Method::GET, "/readyz").send().await.unwrap();
     assert_eq!(probe.status(), StatusCode::SERVICE_UNAVAILABLE, "{}", probe.text().await.unwrap());
     for path in ["/api/v1/status", "/api/v1/events?limit=50", "/api/v1/executions?limit=50", "/api/v1/log?limit=50", "/api/v1/doctor"] {
@@ -108,7 +108,7 @@ async fn a_disk_below_its_reserve_stops_what_comes_in_reads_go_on_and_so_does_th
     disk.run(trial.place.path(), "head -c 44m /dev/zero > data/ballast");
     deliver_until(&trial, &node.client(), &full()).await;
     reads_go_on(&node.client()).await;
-    // A start finds no room, and is no crash.
+    // A start finds no space, and does not crash.
     senders.stop().await;
     assert_eq!(node.stop(), Some(0));
     trial.node_is_gone();
@@ -116,7 +116,8 @@ async fn a_disk_below_its_reserve_stops_what_comes_in_reads_go_on_and_so_does_th
     let client = node.client();
     deliver_until(&trial, &client, &full()).await;
     reads_go_on(&client).await;
-    // There is room left for what is open to end; then nothing happens any more, and the node must look by itself.
+    // There is enough space for open executions to end; then nothing happens, and the node must check the
+    // space by itself.
     quiesce(&client).await;
     trial.ledger.note("there is room again");
     let begin = Instant::now();
@@ -138,7 +139,7 @@ async fn a_node_that_is_killed_on_a_full_disk_starts_again_and_can_be_read() {
     trial.ledger.note("SIGKILL on the full disk");
     node.kill();
     senders.stop().await;
-    // The file system is mounted for the node alone.
+    // The file system is mounted for the node only.
     disk.run(trial.place.path(), "cp data/begun begun");
     let begun = std::fs::read_to_string(trial.place.path().join("begun")).expect("the node notes what begins");
     trial.node_is_gone_and_noted(&begun);

@@ -1,6 +1,8 @@
-//! The disk does not take what it is asked to keep: `fdatasync` fails, as the kernel tells it after a write that the device refused.
+//! The disk cannot store data: `fdatasync` fails, as the kernel reports it after a write that the device
+//! rejected.
 //!
-//! `strace` puts the failure into the running node; where it is not there or may not be attached, the test is skipped by name.
+//! `strace` injects the failure into the running node; if it is not installed or may not be attached, the
+//! test is skipped by name.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -13,7 +15,7 @@ use crate::support::skipped::skipped;
 
 const TEST: &str = "a_sync_of_the_log_that_fails_ends_the_node_and_the_next_start_is_whole";
 
-/// `strace`, attached to a node: the `n`-th sync of the log from now on fails, and those after it do not.
+/// `strace` attached to a node: the `n`-th sync of the log from now on fails, and later ones do not.
 struct FailingSync(Child);
 
 impl FailingSync {
@@ -22,8 +24,8 @@ impl FailingSync {
         let inject = format!("inject=fsync,fdatasync:error=EIO:when={n}");
         let mut command = Command::new("strace");
         command.args(["-f", "-e", "trace=fsync,fdatasync", "-e", &inject, "-p", &node.pid().to_string()]);
-        // A commit syncs this file. One of `log.sqlite` is a checkpoint's: where it fails, the write-ahead log still has all, and it is
-        // tried again.
+        // A commit syncs this file. A sync of `log.sqlite` belongs to a checkpoint: if it fails, the
+        // write-ahead log still has all data, and the checkpoint is retried.
         command.arg("-P").arg(data.join("log.sqlite-wal"));
         command.arg("-o").arg(trial.place.path().join("strace.log"));
         let mut strace = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(|error| format!("strace: {error}"))?;
@@ -31,7 +33,7 @@ impl FailingSync {
         let mut lines = BufReader::new(strace.stderr.take().unwrap()).lines().map_while(Result::ok);
         while let Some(line) = lines.next() {
             if line.contains("attached") {
-                // It goes on to tell of each thread, and ends where nobody hears it: the node would stand still.
+                // It continues to report each thread and would block the node if nobody read its output.
                 std::thread::spawn(move || lines.for_each(drop));
                 return Ok(Self(strace));
             }
@@ -54,7 +56,7 @@ async fn a_sync_of_the_log_that_fails_ends_the_node_and_the_next_start_is_whole(
     let mut trial = Trial::new().await;
     let least = rounds(4, 100);
     let (mut n, mut said_to_be_unknown) = (0, 0);
-    // A sync may be of a batch in which there is no delivery; then nobody waits for it.
+    // A sync may be for a batch without a delivery; then no caller waits for it.
     while n < least || said_to_be_unknown == 0 {
         n += 1;
         assert!(n <= 10 * least, "nobody was told that the outcome is unknown");
@@ -74,7 +76,8 @@ async fn a_sync_of_the_log_that_fails_ends_the_node_and_the_next_start_is_whole(
         let outcomes = senders.stop().await;
         said_to_be_unknown += outcomes.iter().filter(|outcome| **outcome == Outcome::SaidToBeUnknown).count();
         for outcome in outcomes {
-            // Nobody is cut off: who waits is told that it is unknown, and who comes later that nothing was done.
+            // No connection is cut: waiting callers learn that the outcome is unknown, and later ones that
+            // nothing was done.
             assert!(!matches!(outcome, Outcome::Unanswered(_)), "{outcome:?}");
         }
         trial.node_is_gone();

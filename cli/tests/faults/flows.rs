@@ -1,8 +1,8 @@
-//! The node is killed with SIGKILL while workflows are under way: steps, waits, questions to people, cancels, and what undoes a step.
+//! The node is killed with SIGKILL during workflows: steps, waits, inquiries, cancels and undos.
 //!
-//! What must hold: each request is one workflow; a step begins once for each item; a timer fires once and never early; a question is decided
-//! once, and as the answer says that was acknowledged; everything ends, and once; what succeeded took effect; what was cancelled is undone
-//! where it had begun; no process is left.
+//! The test requires: each request is one workflow; a step begins once for each item; a timer fires once and
+//! never early; an inquiry is decided once, according to the acknowledged answer; everything ends, and once;
+//! every success took effect; a cancelled workflow is undone if it had begun; no process is left.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,20 +18,20 @@ use super::{Random, rounds, seed};
 use crate::support::world::World;
 use crate::support::{Answer, Client, Place, Printed};
 
-/// How long each of those who use the node waits before the next request.
+/// How long each user of the node waits before the next request.
 const PAUSE: Duration = Duration::from_millis(25);
-/// Where an execution may stand that has not ended.
+/// The statuses of an execution that has not ended.
 const OPEN: [&str; 8] = ["delayed", "queued", "paused", "waiting", "running", "cancelling", "undoing", "indeterminate"];
 
 /// What is known outside of the node.
 #[derive(Default)]
 struct Known {
     asked: AtomicU64,
-    /// The workflows that were acknowledged, each with its position, by the number of the request.
+    /// The acknowledged workflows with their positions, by the number of the request.
     flows: Mutex<BTreeMap<u64, (String, String)>>,
-    /// The answers that were acknowledged, by the question.
+    /// The acknowledged answers by inquiry.
     answers: Mutex<BTreeMap<String, bool>>,
-    /// The workflows of which somebody asked that they end, whether that was acknowledged or not.
+    /// The workflows for which a cancel was requested, whether it was acknowledged or not.
     cancels: Mutex<BTreeSet<String>>,
 }
 
@@ -90,7 +90,7 @@ impl Known {
         self.cancels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks for a workflow under the key of its number; gives nothing where no answer comes.
+    /// Requests a workflow with the key of its number. Returns `None` if there is no answer.
     async fn ask(&self, client: &Client, n: u64) -> Option<()> {
         let request = client.request(Method::POST, "/api/v1/actions/flows.ship/execute");
         let request = request.header("idempotency-key", format!("flow-{n}")).json(&json!({ "params": { "n": n } }));
@@ -103,7 +103,7 @@ impl Known {
     }
 }
 
-/// Sends a request; gives nothing where no whole answer comes: the node is gone.
+/// Sends a request. Returns `None` if there is no complete answer because the node is gone.
 async fn answer_of(request: RequestBuilder) -> Option<Answer> {
     let response = request.send().await.ok()?;
     let (status, headers) = (response.status(), response.headers().clone());
@@ -116,7 +116,7 @@ async fn ask(client: Client, known: Arc<Known>) {
     }
 }
 
-/// Answers what is open, one way or the other; what is over meanwhile is refused.
+/// Answers open inquiries at random; answers to closed ones are rejected.
 async fn answer(client: Client, known: Arc<Known>, mut random: Random) {
     while let Some(Answer { body: page, .. }) = answer_of(client.request(Method::GET, "/api/v1/inquiries?status=open&limit=20")).await {
         for open in page["items"].as_array().into_iter().flatten() {
@@ -137,7 +137,7 @@ async fn answer(client: Client, known: Arc<Known>, mut random: Random) {
     }
 }
 
-/// Has some of the workflows end before their time.
+/// Cancels some of the workflows.
 async fn cancel(client: Client, known: Arc<Known>, mut random: Random) {
     loop {
         tokio::time::sleep(PAUSE * 2).await;
@@ -145,7 +145,7 @@ async fn cancel(client: Client, known: Arc<Known>, mut random: Random) {
         let Some((id, position)) = newest.get(random.below(10) as usize).cloned() else { continue };
         known.cancels().insert(id.clone());
         let request = client.request(Method::POST, &format!("/api/v1/executions/{id}/cancel"));
-        // A node that has just started may still be reading what the one before it wrote.
+        // A node that has just started may still be reading the log of the previous one.
         let request = request.header("ensue-position", position).json(&json!({}));
         let Some(Answer { status, body, .. }) = answer_of(request).await else { return };
         let is_refused = [StatusCode::CONFLICT, StatusCode::SERVICE_UNAVAILABLE].contains(&status);
@@ -153,7 +153,7 @@ async fn cancel(client: Client, known: Arc<Known>, mut random: Random) {
     }
 }
 
-/// Holds the log against what is known, and tells what there was of each.
+/// Compares the log with what is known. Returns the counts of each kind.
 fn hold_against(records: &[Value], known: &Known, world: &World) -> String {
     let of_kind = |kind: &'static str| records.iter().filter(move |record| record["kind"] == kind);
     let id_of = |record: &Value| text(&record["stream"]).trim_start_matches("execution/").to_owned();
@@ -216,7 +216,7 @@ fn hold_against(records: &[Value], known: &Known, world: &World) -> String {
                 assert!(builds.iter().all(has_succeeded) && builds.len() == 1, "{root} succeeded without its first step");
                 let shipped = of_step(root, "ship", false);
                 assert!(shipped.iter().all(has_succeeded), "{root} succeeded without what it ships");
-                // Where nobody was told that the answer counts, it may, or another.
+                // If no answer was acknowledged, either may have counted.
                 let shipped = shipped.len();
                 let is_so = answers.get(root.as_str()).map_or([0, 3].contains(&shipped), |ship| shipped == if *ship { 3 } else { 0 });
                 assert!(is_so, "{root} shipped {shipped} of 3, the answer was {:?}", answers.get(root.as_str()));

@@ -1,17 +1,17 @@
-//! A fork bomb in an action: it is bounded, others go on beside it, and it is ended whole.
+//! A fork bomb in an action: it is limited, other programs keep running, and all of it is ended.
 //!
-//! Where the machine bounds nothing the doctor says so, and the test is skipped by name.
+//! If the machine cannot limit processes, the doctor says so, and the test is skipped by name.
 
 use serde_json::json;
 
 use crate::support::skipped::skipped;
 use crate::support::{Node, Place, ordinary, until};
 
-/// How many processes a program may have in these tests.
+/// The process limit of a program in these tests.
 const PROCESSES: usize = 120;
-/// What its supervisor has room for beside it in the same control group.
+/// The supervisor's share of the processes in the same control group.
 const SUPERVISOR_TASKS: usize = 4;
-/// What of them a bomb has at least, once it is at its bound.
+/// The minimum number of processes of a bomb at its limit.
 const BOMB_PROCESSES: usize = 40;
 
 const BOMB: &str = "\
@@ -55,7 +55,7 @@ async fn goes_off(test: &str, place: &Place, node: Node) {
     }
     let bomb = client.execute("bad.bomb", &json!({})).await;
     until("the bomb at its bound", || processes(place) >= BOMB_PROCESSES).await;
-    // Others go on beside it: a program under another supervisor, and the node.
+    // Others keep running: a program of another supervisor, and the node.
     let shown = client.run("bad.small", &json!({})).await;
     assert_eq!((&shown["status"], &shown["result"]), (&json!("succeeded"), &json!("small")), "{shown:#}");
     for _ in 0..20 {

@@ -1,7 +1,7 @@
-//! The node is killed with SIGKILL at random moments, restarted, and held against the ledger.
+//! The node is killed with SIGKILL at random moments, restarted, and compared with the ledger.
 //!
-//! A kill proves nothing about the disk's own cache (it survives); it proves that no answer, fact or attempt depends on the
-//! process having lived on.
+//! A kill proves nothing about the disk's own cache (it survives); it proves that no answer, fact or attempt
+//! depends on the process surviving.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ async fn torture_loses_nothing_doubles_nothing_and_guesses_nothing() {
     let mut random = Random(seed);
     for _ in 0..kills {
         let (node, senders) = trial.start(Patience::Ends);
-        // How long it lives is what is random here; nothing waits for anything.
+        // The random lifetime of the node; nothing waits for anything.
         tokio::time::sleep(Duration::from_millis(20 + random.below(280))).await;
         trial.ledger.note("SIGKILL");
         node.kill();

@@ -1,6 +1,7 @@
-//! What is known outside of the node: each delivery that was sent, how it was answered, and what was done to the node.
+//! What is known outside of the node: each delivery that was sent, its answer, and what was done to the node.
 //!
-//! It is kept in memory, and line by line in `ledger.jsonl` beside the data directory, for whoever reads what went before a failure.
+//! It is kept in memory, and line by line in `ledger.jsonl` next to the data directory, to show what led to a
+//! failure.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,12 +16,12 @@ use serde_json::{Value, json};
 
 use crate::support::{Client, Delivery};
 
-/// How many senders deliver at once.
+/// The number of concurrent senders.
 const SENDERS: usize = 4;
-/// How long a sender waits before it goes on, where it does.
+/// How long a sender waits before it continues, if it does.
 const AGAIN_AFTER: Duration = Duration::from_millis(20);
 
-/// What is known outside.
+/// What is known outside of the node.
 pub(super) struct Ledger {
     acknowledged: Mutex<BTreeMap<u64, String>>,
     sent: AtomicU64,
@@ -28,34 +29,34 @@ pub(super) struct Ledger {
     file: Mutex<File>,
 }
 
-/// What became of a delivery, as its sender sees it.
+/// The outcome of a delivery for its sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// It counts.
     Acknowledged,
-    /// It does not count, and may be sent again: the code of the problem.
+    /// It does not count, and may be sent again; contains the code of the problem.
     TurnedAway(String),
-    /// It may count or not: the node says so.
+    /// The node reports that it may or may not count.
     SaidToBeUnknown,
-    /// Nobody took the connection: it was not sent.
+    /// There was no connection: it was not sent.
     Unreachable,
-    /// It may count or not: no answer came.
+    /// It may or may not count: there was no answer.
     Unanswered(String),
 }
 
 impl Ledger {
-    /// Begins an empty ledger in a folder.
+    /// Starts an empty ledger in a folder.
     pub(super) fn begin(folder: &Path) -> Self {
         let file = Mutex::new(File::create(folder.join("ledger.jsonl")).unwrap());
         Self { acknowledged: Mutex::default(), sent: AtomicU64::new(0), begun_at: Instant::now(), file }
     }
 
-    /// Gives how many deliveries were sent.
+    /// Returns the number of deliveries sent.
     pub(super) fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// Gives the events that were acknowledged, by delivery.
+    /// Returns the acknowledged events by delivery.
     pub(super) fn acknowledged(&self) -> BTreeMap<u64, String> {
         self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -65,7 +66,8 @@ impl Ledger {
         self.write(json!({ "done": what }));
     }
 
-    /// Sends a delivery, and notes how it was answered. Any other answer than those that a sender can go by fails the test.
+    /// Sends a delivery, and notes its answer. Any answer that does not tell a sender what to do fails the
+    /// test.
     pub(super) async fn deliver(&self, client: &Client, n: u64) -> Outcome {
         let outcome = match client.deliver(&delivery(n)).await {
             Ok(answer) if answer.status == StatusCode::ACCEPTED || answer.status == StatusCode::OK => {
@@ -111,25 +113,26 @@ fn delivery(n: u64) -> Delivery {
     Delivery::github("tick", &format!("delivery-{n}"), json!({ "n": n }).to_string().as_bytes()).at("/hooks/torture/hook")
 }
 
-/// Senders at work.
+/// Running senders.
 pub(super) struct Senders {
     stop: Arc<AtomicBool>,
     tasks: Vec<tokio::task::JoinHandle<Vec<Outcome>>>,
 }
 
-/// What a sender does when a delivery was not acknowledged.
+/// What a sender does if a delivery was not acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Patience {
-    /// It ends: the node is gone.
+    /// It ends because the node is gone.
     Ends,
-    /// It goes on with the next delivery, after a moment.
+    /// It continues with the next delivery after a moment.
     GoesOn,
-    /// It sends the same delivery again for as long as it reaches nobody; any other answer than that it counts fails the test.
+    /// It repeats the same delivery until it gets a connection; any answer other than an acknowledgement
+    /// fails the test.
     Insists,
 }
 
 impl Senders {
-    /// Has senders deliver until they are told to stop.
+    /// Lets senders deliver until they are told to stop.
     pub(super) fn start(client: &Client, ledger: &Arc<Ledger>, patience: Patience) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let one = || {
@@ -156,7 +159,7 @@ impl Senders {
         Self { stop, tasks }
     }
 
-    /// Tells them to stop, and gives what became of all that they sent.
+    /// Tells them to stop, and returns the outcomes of all their deliveries.
     pub(super) async fn stop(self) -> Vec<Outcome> {
         self.stop.store(true, Ordering::Relaxed);
         let mut outcomes = Vec::new();
@@ -168,7 +171,7 @@ impl Senders {
 }
 
 impl Ledger {
-    /// Delivers as a client does that tries again only where it reached nobody.
+    /// Delivers as a client does that retries only if there was no connection.
     async fn insist(&self, client: &Client) -> Outcome {
         let n = self.sent.fetch_add(1, Ordering::Relaxed);
         let begin = Instant::now();

@@ -1,19 +1,20 @@
-//! Faults of the real thing: the built binary under load, and one thing after the other that goes wrong below it.
+//! Faults of the machine: the built binary under load, with one fault after the other.
 //!
-//! The list is closed: a fault of the machine that stands here has a test, and each is held against the same ledger (`ledger.rs`) by
-//! the same checks (`trial.rs`). What the disk may lose in a power cut is not seen from here: the kernel keeps what a killed process
-//! has written. That is the simulator's, and the stores' own tests'.
+//! The list is closed: each fault listed here has a test, and each is compared with the same ledger
+//! (`ledger.rs`) by the same checks (`trial.rs`). The data that a disk may lose in a power cut is not covered
+//! here, because the kernel keeps what a killed process has written. The simulator and the stores' own tests
+//! cover that.
 //!
-//! | what goes wrong | file |
+//! | fault | file |
 //! | --- | --- |
-//! | the node is killed | `kill.rs`, and with workflows under way `flows.rs` |
-//! | the node stands still for longer than its leases last | `pause.rs` |
-//! | the disk is full, nearly or wholly | `disk_full.rs` |
-//! | the disk does not take what it is asked to keep | `failing_sync.rs` |
-//! | a bit of a file is another one, or its end is gone | `damage.rs` |
+//! | the node is killed | `kill.rs`, and during workflows `flows.rs` |
+//! | the node is paused for longer than its leases | `pause.rs` |
+//! | the disk is full or nearly full | `disk_full.rs` |
+//! | the disk cannot store data | `failing_sync.rs` |
+//! | a bit of a file is flipped, or its end is cut off | `damage.rs` |
 //! | the wall clock steps | `clock_steps.rs` |
-//! | the node is asked to stop under load | `restarts.rs` |
-//! | a second node wants the directory | `second_node.rs` |
+//! | the node is stopped under load | `restarts.rs` |
+//! | a second node opens the directory | `second_node.rs` |
 //! | a program multiplies without end | `fork_bomb.rs` |
 
 mod clock_steps;
@@ -31,7 +32,8 @@ mod second_node;
 mod shown;
 mod trial;
 
-/// How much of a fault a run takes: CI's part, or the long run's (`cargo verify --long`), which says `ENSUE_FAULTS=long`.
+/// How many rounds of a fault to run: CI's number, or the long run's (`cargo verify --long`), which sets
+/// `ENSUE_FAULTS=long`.
 fn rounds(in_ci: u64, in_a_long_run: u64) -> u64 {
     match std::env::var("ENSUE_FAULTS").as_deref() {
         Ok("long") => in_a_long_run,
@@ -40,13 +42,13 @@ fn rounds(in_ci: u64, in_a_long_run: u64) -> u64 {
     }
 }
 
-/// The seed of a test's random choices: `ENSUE_FAULTS_SEED`, or another in each run.
+/// The seed of a test's random choices: `ENSUE_FAULTS_SEED`, or a new one in each run.
 fn seed() -> u64 {
     let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
     std::env::var("ENSUE_FAULTS_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(now)
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014): enough to choose moments with, and to choose them again.
+/// SplitMix64 (Steele, Lea, Flood 2014): sufficient to choose moments, and to choose them again.
 struct Random(u64);
 
 impl Random {

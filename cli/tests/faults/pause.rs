@@ -1,6 +1,7 @@
-//! The node stands still for longer than its leases last: SIGSTOP, and SIGCONT after it.
+//! The node is paused for longer than its leases: SIGSTOP, then SIGCONT.
 //!
-//! Whether an attempt is given up by that is not checked: on a slow machine it may be. What is: that nothing of it counts twice.
+//! The test does not check whether attempts are lost by that, as they may be on a slow machine. It checks
+//! that nothing counts twice.
 
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ async fn a_node_that_stood_still_for_twice_its_lease_counts_nothing_twice_and_is
     let mut trial = Trial::at(Place::new().with_variable("ENSUE_LEASE", "1s")).await;
     let (node, senders) = trial.start(Patience::GoesOn);
     for _ in 0..rounds(2, 50) {
-        // Something is to be under way when it stops.
+        // An attempt must be running when the node is paused.
         node.client().until("/executions?status=running&limit=1", |page| page["items"] != serde_json::json!([])).await;
         trial.ledger.note("SIGSTOP");
         node.signal(Signal::STOP);

@@ -1,7 +1,7 @@
-//! The node is asked to stop (SIGTERM) under load, and started again at the same address.
+//! The node is stopped (SIGTERM) under load, and started again at the same address.
 //!
-//! Its clients try again only where they reached nobody. So any answer but a 2xx is a failure, also one that says when to come again,
-//! and so is a connection that was cut under a request.
+//! Its clients retry only if there was no connection. So any answer other than a 2xx is a failure, even one
+//! with a retry time, and so is a connection that was cut during a request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -47,7 +47,7 @@ async fn a_client_that_tries_again_sees_no_failed_request_through_restarts_under
     trial.holds(node, SentAgain::All).await;
 }
 
-/// Asks for executions, which have no key that would make a second one the same.
+/// Requests executions, without a key that would make a second one a duplicate.
 async fn run_actions(client: Client, stop: Arc<AtomicBool>, asked: Arc<AtomicU64>) {
     while !stop.load(Ordering::Relaxed) {
         let answer = insist(|| client.request(Method::POST, "/api/v1/actions/core.noop/execute").json(&json!({ "params": {} }))).await;

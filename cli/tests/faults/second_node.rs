@@ -1,4 +1,4 @@
-//! A second process wants the data directory of a node that runs.
+//! A second process opens the data directory of a running node.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,14 +32,14 @@ async fn who_comes_second_is_told_so_plainly_and_changes_nothing() {
     }
     assert_eq!(node.client().get("/log/head").await, before, "nothing was written");
     assert_eq!(files_named("master.key", &trial.place.path().join("state")), master_keys);
-    // A node that was killed holds nothing: the next one starts at once.
+    // A killed node holds nothing: the next one starts at once.
     node.kill();
     trial.node_is_gone();
     let node = trial.place.start();
     trial.holds(node, SentAgain::All).await;
 }
 
-/// Finds files by their name, with what they hold.
+/// Finds files by their name, with their content.
 fn files_named(name: &str, folder: &Path) -> BTreeMap<std::path::PathBuf, Vec<u8>> {
     let named = files_below(folder).into_iter().filter(|path| path.file_name().is_some_and(|file| file == name));
     named.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()

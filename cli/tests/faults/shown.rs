@@ -1,4 +1,4 @@
-//! What the views show: each row of each list, and of each execution what there is beside its row.
+//! The content of the views: each row of each list, and the details of each execution.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::support::Client;
 
-/// The lists that are read whole.
+/// The lists that are read completely.
 const LISTS: [&str; 9] = [
     "/events?limit=200",
     "/enforcements?limit=200",
@@ -21,19 +21,19 @@ const LISTS: [&str; 9] = [
     "/rules",
 ];
 const EXECUTIONS: &str = "/executions?limit=200";
-/// What is read of an execution.
+/// The details of an execution.
 const OF_AN_EXECUTION: [&str; 2] = ["attempts", "timeline"];
-/// Of how many executions it is read; of more, they are chosen evenly.
+/// The number of executions whose details are read; of more, an even selection.
 const EXECUTIONS_MAX: usize = 500;
-/// How many are asked for at once.
+/// The number of concurrent requests.
 const AT_ONCE: usize = 8;
 
-/// What is shown, by path. A path that cannot be read has the problem in its place, which is equal to nothing.
+/// The content by path. A path that cannot be read has the problem instead, which is equal to nothing.
 #[derive(Debug, PartialEq)]
 pub(super) struct Shown(BTreeMap<String, Value>);
 
 impl Shown {
-    /// Reads it all.
+    /// Reads all of it.
     pub(super) async fn by(client: &Client) -> Self {
         let mut shown = BTreeMap::new();
         for list in LISTS {
@@ -57,27 +57,27 @@ impl Shown {
         Self(shown)
     }
 
-    /// Says where other things are shown.
+    /// Returns the paths whose content differs.
     pub(super) fn differs_from(&self, other: &Self) -> Vec<String> {
         let paths: BTreeSet<&String> = self.0.keys().chain(other.0.keys()).collect();
         let differing = paths.into_iter().filter(|path| self.0.get(*path) != other.0.get(*path));
         differing.map(|path| format!("{path}: {:?} and {:?}", self.0.get(path), other.0.get(path))).collect()
     }
 
-    /// Says whether each path at which other things are shown is refused, with this code.
+    /// Returns true if each path with different content is refused with this code.
     pub(super) fn is_refused_where_it_differs_from(&self, other: &Self, code: &str) -> bool {
         let paths: BTreeSet<&String> = self.0.keys().chain(other.0.keys()).collect();
         let mut differing = paths.into_iter().filter(|path| self.0.get(*path) != other.0.get(*path));
         differing.all(|path| self.0.get(path).is_some_and(|shown| shown["code"] == code))
     }
 
-    /// Gives how many rows a list has.
+    /// Returns the number of rows of a list.
     pub(super) fn count(&self, list: &str) -> usize {
         self.0.iter().filter(|(path, _)| path.split('?').next() == Some(list)).filter_map(|(_, rows)| rows.as_array()).map(Vec::len).sum()
     }
 }
 
-/// Reads a list page by page; where a page cannot be read, gives the problem.
+/// Reads a list page by page; if a page cannot be read, returns the problem.
 async fn rows(client: &Client, path: &str) -> Value {
     let (mut rows, mut next) = (Vec::new(), format!("/api/v1{path}"));
     loop {

@@ -1,8 +1,10 @@
-//! A trial: a node with work for its rules, the world that feels the effects, the ledger, and what must hold whatever happened.
+//! A trial: a node with work for its rules, a world that counts the effects, the ledger, and the requirements
+//! that hold whatever happened.
 //!
-//! What must hold: each acknowledgement is in the log, and one delivery is one event; each rule decided each event once; nothing ended
-//! twice; an action that is not idempotent took effect once at the most, and never without evidence; no attempt is unaccounted for; views that are
-//! built anew are the live ones; no process is left without an execution that is open; `ensue log verify` finds the log whole.
+//! The requirements: each acknowledgement is in the log, and one delivery is one event; each rule decided
+//! each event once; nothing ended twice; an action that is not idempotent took effect at most once, and never
+//! without evidence; every attempt is accounted for; rebuilt views equal the live ones; no process is left
+//! without an open execution; `ensue log verify` finds the log intact.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,43 +20,44 @@ use crate::support::{Client, Delivery, Node, PATIENCE, Place, Printed};
 
 /// The rules of the pack that match each delivery.
 const RULES: [&str; 3] = ["torture.note", "torture.once", "torture.repeatable"];
-/// The rule of the pack that starts a program, for one delivery of [`PROGRAM_EVERY`].
+/// The rule of the pack that starts a program for one of [`PROGRAM_EVERY`] deliveries.
 const PROGRAM_RULE: &str = "torture.program";
-/// Starting a program costs much more than the others.
+/// Starting a program is much more expensive than the others.
 const PROGRAM_EVERY: u64 = 16;
 /// The actions that must not take effect twice.
 const ONCE: [&str; 2] = ["torture.once", "torture.program"];
 
-/// A node's place, with everything around it.
+/// A node's place with everything around it.
 pub(super) struct Trial {
     pub(super) place: Place,
     pub(super) world: World,
     pub(super) ledger: Arc<Ledger>,
     pub(super) machine: Machine,
-    /// What the `begun` files said, each time that a node was gone.
+    /// The content of the `begun` files, each time that a node was gone.
     begun: String,
 }
 
-/// What attempts meet on the machine.
+/// The state of the machine for attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Machine {
-    /// All that they need: none may fail.
+    /// Everything that they need is there: none may fail.
     HasRoom,
-    /// A disk without room at times: an attempt may fail before it begins, because what surrounds it cannot be made.
+    /// The disk is full at times: an attempt may fail before it begins, because its environment cannot be
+    /// created.
     IsFullAtTimes,
 }
 
-/// Which deliveries are sent once more before the books are checked.
+/// Which deliveries are repeated before the final checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SentAgain {
-    /// All of them: what counted already must not count again.
+    /// All of them: deliveries that counted already must not count again.
     All,
     /// Those that were not acknowledged.
     Unacknowledged,
 }
 
 impl Trial {
-    /// Prepares a trial in a place of its own.
+    /// Prepares a trial in its own place.
     pub(super) async fn new() -> Self {
         Self::at(Place::new()).await
     }
@@ -71,7 +74,7 @@ impl Trial {
         Self { place, world, ledger, machine: Machine::HasRoom, begun: String::new() }
     }
 
-    /// Starts a node, and has senders deliver to it.
+    /// Starts a node, and lets senders deliver to it.
     pub(super) fn start(&self, patience: Patience) -> (Node, Senders) {
         let node = self.place.start();
         self.ledger.note(&format!("node {} started", node.pid()));
@@ -79,24 +82,24 @@ impl Trial {
         (node, senders)
     }
 
-    /// Gives the place alone; nothing of the rest is needed any more.
+    /// Returns only the place; the rest is no longer needed.
     pub(super) fn into_place(self) -> Place {
         self.place
     }
 
-    /// Keeps what the `begun` file says of a node that is gone: the next one writes it anew.
+    /// Saves the `begun` file of a node that is gone: the next node overwrites it.
     pub(super) fn node_is_gone(&mut self) {
         let begun = std::fs::read_to_string(self.place.data().join("begun")).unwrap_or_default();
         self.node_is_gone_and_noted(&begun);
     }
 
-    /// Does the same where the data directory cannot be read from here.
+    /// Does the same if the data directory cannot be read from here.
     pub(super) fn node_is_gone_and_noted(&mut self, begun: &str) {
         self.ledger.note("the node is gone");
         self.begun.push_str(begun);
     }
 
-    /// Lets a node that lives come to rest, checks everything, and stops it.
+    /// Lets a running node come to rest, checks everything, and stops it.
     pub(super) async fn holds(&mut self, node: Node, again: SentAgain) {
         let client = node.client();
         let acknowledged = self.ledger.acknowledged();
@@ -124,13 +127,13 @@ impl Trial {
         self.log_is_whole();
     }
 
-    /// Has `ensue log verify` walk the log of a node that is stopped.
+    /// Lets `ensue log verify` check the log of a stopped node.
     pub(super) fn log_is_whole(&self) {
         let verified = Printed::by(&mut self.place.ensue(&["log", "verify", "--data", "data"]));
         assert_eq!(verified.code, Some(0), "{verified:?}");
     }
 
-    /// Holds the log against the ledger.
+    /// Compares the log with the ledger.
     async fn hold_against_the_log(&self, client: &Client) -> Held {
         let records = client.records().await;
         for (at, record) in records.iter().enumerate() {
@@ -223,7 +226,7 @@ impl Trial {
         held
     }
 
-    /// A person who looks at the world says what became of each.
+    /// Settles each execution as a person would who looks at the world.
     async fn settle_by_the_world(&self, client: &Client, indeterminate: &[String]) {
         for execution in indeterminate {
             let outcome = if self.world.effects().contains_key(execution) { "succeeded" } else { "retry" };
@@ -248,12 +251,12 @@ impl Trial {
     }
 }
 
-/// What was found when the log was held against the ledger.
+/// The findings of the comparison of log and ledger.
 #[derive(Default)]
 struct Held {
-    /// The executions that are indeterminate.
+    /// The indeterminate executions.
     indeterminate: Vec<String>,
-    /// The executions that failed before they began, because the machine did not give what they need.
+    /// The executions that failed before they began, because the machine lacked something.
     refused: BTreeSet<String>,
 }
 
@@ -311,7 +314,7 @@ pub(super) async fn quiesce(client: &Client) {
     }
 }
 
-/// Waits until no process runs for an execution of this log; all of them have ended.
+/// Waits until no process of this log's executions runs; all of them have ended.
 pub(super) async fn no_process_is_left(client: &Client) {
     let records = client.records().await;
     let executions: BTreeSet<String> = records
@@ -330,13 +333,13 @@ pub(super) async fn no_process_is_left(client: &Client) {
     }
 }
 
-/// Lists the processes that were started for one of the executions, by what stands in their environment.
+/// Lists the processes of these executions, found by their environment.
 pub(super) fn processes_of(executions: &BTreeSet<String>) -> Vec<(u32, String)> {
     const NAME: &[u8] = b"ENSUE_EXECUTION_ID=";
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        // A process that ends while it is looked at is none.
+        // A process that ends in the meantime does not count.
         let Ok(environment) = std::fs::read(entry.path().join("environ")) else { continue };
         let execution = environment.split(|byte| *byte == 0).find_map(|variable| variable.strip_prefix(NAME));
         let execution = execution.map(|id| String::from_utf8_lossy(id).into_owned());
@@ -357,10 +360,10 @@ async fn rebuilt_views_are_the_live_ones(client: &Client) {
     assert!(differences.is_empty(), "views that are built anew hold other things than the live ones: {differences:#?}");
 }
 
-/// How many deliveries are refused.
+/// The number of refused deliveries.
 const REFUSED: usize = 3;
 
-/// Has deliveries refused whose sender is proven, and waits for the dead letters that come of them.
+/// Sends deliveries with a verified sender that are refused, and waits for their dead letters.
 pub(super) async fn some_are_refused(client: &Client) {
     for n in 0..REFUSED {
         let misfit = json!({ "n": "no number" }).to_string();
@@ -373,7 +376,7 @@ pub(super) async fn some_are_refused(client: &Client) {
         .await;
 }
 
-/// Gives a value that must be a text.
+/// Returns a value that must be a text.
 pub(super) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
 }

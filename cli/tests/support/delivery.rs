@@ -8,7 +8,7 @@ pub(crate) const PULL_REQUEST: &[u8] = include_bytes!("../../../bench/fixtures/p
 /// The secret that test deliveries are signed with.
 pub(crate) const SECRET: &str = "a secret for tests, long enough";
 
-/// A delivery at a webhook, on its way.
+/// A delivery to a webhook, in transit.
 #[derive(Clone, Debug)]
 pub(crate) struct Delivery {
     /// The path of the hook.
@@ -20,7 +20,7 @@ pub(crate) struct Delivery {
 }
 
 impl Delivery {
-    /// Makes a delivery as GitHub would, signed with [`SECRET`].
+    /// Creates a delivery as GitHub would, signed with [`SECRET`].
     pub(crate) fn github(event: &str, id: &str, body: &[u8]) -> Self {
         let headers = [
             ("content-type", "application/json".to_owned()),
@@ -33,12 +33,13 @@ impl Delivery {
         Self { path: "/hooks/github/webhook".to_owned(), headers, body: body.to_vec() }
     }
 
-    /// The opened pull request of the fixtures. Another id has another body, as GitHub's have, which says the same.
+    /// The opened pull request of the fixtures. Another id has another body with the same content, as
+    /// GitHub's have.
     pub(crate) fn pull_request(id: &str) -> Self {
         Self::github("pull_request", id, &[PULL_REQUEST, &spaces(id)].concat())
     }
 
-    /// Makes it another delivery, with an id and a body of its own, which says the same.
+    /// Turns it into another delivery, with its own id and a body with the same content.
     #[must_use]
     pub(crate) fn under(self, id: &str) -> Self {
         let body = [&self.body, spaces(id).as_slice()].concat();
@@ -47,7 +48,7 @@ impl Delivery {
         Self { body, ..signed }
     }
 
-    /// Puts another value into a header, or takes it out.
+    /// Replaces or removes a header.
     #[must_use]
     pub(crate) fn with_header(mut self, name: &str, value: Option<&str>) -> Self {
         self.headers.retain(|(known, _)| known != name);
@@ -63,7 +64,7 @@ impl Delivery {
     }
 }
 
-/// Spaces and tabs that stand for an id.
+/// Spaces and tabs that encode an id.
 fn spaces(id: &str) -> Vec<u8> {
     let digest = Sha256::digest(id.as_bytes());
     digest.iter().take(8).flat_map(|byte| (0..8).map(move |bit| if byte >> bit & 1 == 1 { b'\t' } else { b' ' })).collect()

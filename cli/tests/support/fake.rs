@@ -1,4 +1,4 @@
-//! The small servers that stand for the world outside in the examples, as whoever tries them starts them.
+//! The small servers that simulate the outside world in the examples, as users start them.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -8,12 +8,12 @@ use std::sync::mpsc::sync_channel;
 
 use super::{PATIENCE, SECRET, Said};
 
-/// Gives a path beneath the folder of the examples.
+/// Returns a path below the folder of the examples.
 pub(crate) fn examples(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(path)
 }
 
-/// A running server of an example; it is killed when it is no longer wanted.
+/// A running server of an example; it is killed when dropped.
 pub(crate) struct Fake {
     child: Child,
     address: SocketAddr,
@@ -21,7 +21,7 @@ pub(crate) struct Fake {
 }
 
 impl Fake {
-    /// Starts a program on a free port and waits until it listens. It lets in who brings [`SECRET`].
+    /// Starts a program on a free port and waits until it listens. It accepts [`SECRET`].
     pub(crate) fn start(program: &str, more: &[&str]) -> Self {
         let mut command = Command::new("python3");
         command.arg("-B").arg(examples(program)).arg("0").args(more).stdin(Stdio::null()).stdout(Stdio::piped());
@@ -42,17 +42,17 @@ impl Fake {
         Self { child, address, said }
     }
 
-    /// Starts one that demands a token.
+    /// Starts one that requires a token.
     pub(crate) fn guarded(program: &str, more: &[&str]) -> Self {
         Self::start(program, &[&[SECRET], more].concat())
     }
 
-    /// Gives its URL.
+    /// Returns its URL.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Gives the lines that it printed and that begin so, as far as they are here.
+    /// Returns the lines printed so far with this prefix.
     pub(crate) fn printed(&self, beginning: &str) -> Vec<String> {
         self.said.text().lines().filter(|line| line.starts_with(beginning)).map(str::to_owned).collect()
     }

@@ -1,6 +1,6 @@
-//! The built binary as people and senders meet it: a node on a fresh directory, its API, its webhooks, kills and restarts.
+//! The built binary from the outside: a node on a fresh directory, its API, its webhooks, kills and restarts.
 //!
-//! It asserts nothing of its own but that what every test needs works.
+//! This module asserts only that the tests' common basis works.
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
@@ -27,25 +27,26 @@ use serde_json::{Value, json};
 
 pub(crate) use self::delivery::{Delivery, PULL_REQUEST, SECRET, signature};
 
-/// The token that a test's node lets an admin in with.
+/// The admin token of a test's node.
 pub(crate) const ADMIN_TOKEN: &str = "ens_00000000-0000-7000-8000-000000000001_3f1c7d2e9b8a4f60b1c2d3e4f5a60718";
 
-/// How long a node may take to be ready, to stop, and to do what a test waits for.
+/// How long a node may take to be ready, to stop, and to do something that a test waits for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long a connection may rest before it is not used again: less than the node leaves one open on which nothing is asked. A request on
-/// one that the node is just closing has no answer, and nobody can tell that it was not read.
+/// How long a connection may be idle before it is not reused: less than the node's own idle timeout. A
+/// request on a connection that the node is just closing gets no answer, and nobody can tell that it was not
+/// read.
 const IDLE_MAX: Duration = Duration::from_secs(5);
 
-/// How long what a node said last is waited for after its end.
+/// How long to wait for a node's last output after its end.
 const HEARD_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long is waited between two looks at something.
+/// The polling interval.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// A directory for one node: data, packs, and its state outside of the data.
 ///
-/// Where a test fails, the directory is left for whoever looks into it.
+/// If a test fails, the directory is kept for inspection.
 pub(crate) struct Place {
     folder: tempfile::TempDir,
     binary: PathBuf,
@@ -56,9 +57,10 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Makes a fresh directory in which the GitHub hook's secret is [`SECRET`].
+    /// Creates a fresh directory in which the GitHub hook's secret is [`SECRET`].
     pub(crate) fn new() -> Self {
-        // Closed to others, so that the programs of a node that runs as root are root too, and may write what the tests list as writable.
+        // Closed to others, so that the programs of a node that runs as root are root too and may write the
+        // paths that the tests list as writable.
         let closed = std::os::unix::fs::PermissionsExt::from_mode(0o700);
         let folder = tempfile::Builder::new().prefix("ensue-test-").permissions(closed).tempdir().unwrap();
         std::fs::create_dir(folder.path().join("packs")).unwrap();
@@ -76,7 +78,7 @@ impl Place {
         self
     }
 
-    /// Takes a variable out of the environment of its nodes.
+    /// Removes a variable from the environment of its nodes.
     #[must_use]
     pub(crate) fn without_variable(mut self, name: &str) -> Self {
         self.variables.retain(|(known, _)| known != name);
@@ -90,21 +92,21 @@ impl Place {
         self
     }
 
-    /// Has its nodes listen on an address of their own, which is the same after a restart.
+    /// Lets its nodes listen on a fixed address, which is the same after a restart.
     #[must_use]
     pub(crate) fn listening_on(mut self, address: &str) -> Self {
         address.clone_into(&mut self.listen);
         self
     }
 
-    /// Runs the binary through another program, which is given it with its arguments.
+    /// Runs the binary through another program, which gets the binary and its arguments.
     #[must_use]
     pub(crate) fn within(mut self, program: Vec<String>) -> Self {
         self.within = program;
         self
     }
 
-    /// Goes on with another binary.
+    /// Switches to another binary.
     pub(crate) fn go_on_with(&mut self, binary: &Path) {
         binary.clone_into(&mut self.binary);
     }
@@ -116,17 +118,17 @@ impl Place {
         std::fs::write(path, text).unwrap();
     }
 
-    /// Gives the whole directory.
+    /// Returns the whole directory.
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Gives the data directory.
+    /// Returns the data directory.
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
-    /// Makes the binary, ready to be run in this directory with nothing of the tester's own environment.
+    /// Prepares the binary to run in this directory, with nothing of the tester's own environment.
     pub(crate) fn ensue(&self, arguments: &[&str]) -> Command {
         let binary = self.binary.display().to_string();
         let program: Vec<String> = self.within.iter().cloned().chain([binary]).collect();
@@ -148,7 +150,7 @@ impl Place {
         self.try_start().unwrap_or_else(|said| panic!("the node ended before it was ready: {said}"))
     }
 
-    /// Starts a node and waits until it is ready, or gives what it said when it ended.
+    /// Starts a node and waits until it is ready, or returns its output if it ended.
     pub(crate) fn try_start(&self) -> Result<Node, String> {
         let mut process = self
             .ensue(&["serve", "--listen", &self.listen, "--data", "data", "--packs", "packs"])
@@ -182,7 +184,7 @@ impl Place {
     }
 }
 
-/// Gives the address that a node says it listens on.
+/// Returns the address in a node's message that it listens.
 fn listening_on(line: &str) -> Option<SocketAddr> {
     line.split_once("listens on http://")?.1.split(',').next()?.parse().ok()
 }
@@ -196,7 +198,7 @@ impl Drop for Place {
     }
 }
 
-/// What a node said on standard error.
+/// A node's output on standard error.
 #[derive(Clone, Default)]
 pub(crate) struct Said(Arc<Mutex<String>>);
 
@@ -207,13 +209,13 @@ impl Said {
         text.push('\n');
     }
 
-    /// Gives all of it.
+    /// Returns all of it.
     pub(crate) fn text(&self) -> String {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// A process of a node; it is killed where nobody waits for its end.
+/// A node's process; it is killed if nobody waits for its end.
 struct Process {
     child: Child,
     said: Said,
@@ -221,7 +223,7 @@ struct Process {
 }
 
 impl Process {
-    /// Waits for its end, and gives its exit code and what it said.
+    /// Waits for its end, and returns its exit code and output.
     fn end(mut self) -> (Option<i32>, String) {
         let begin = Instant::now();
         let status = loop {
@@ -231,7 +233,8 @@ impl Process {
             assert!(begin.elapsed() < PATIENCE, "the node did not end: {}", self.said.text());
             std::thread::sleep(LOOK_EVERY);
         };
-        // What it said last is heard a moment after it has ended, unless something that it left behind holds its standard error.
+        // Its last output arrives a moment after its end, unless a process that it left behind holds its
+        // standard error.
         let ended = Instant::now();
         while !self.hearing.is_finished() && ended.elapsed() < HEARD_PATIENCE {
             std::thread::sleep(LOOK_EVERY);
@@ -256,22 +259,22 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Gives its address as a URL.
+    /// Returns its URL.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Gives its process id.
+    /// Returns its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.process.child.id()
     }
 
-    /// Gives what it said on standard error.
+    /// Returns its output on standard error.
     pub(crate) fn said(&self) -> String {
         self.process.said.text()
     }
 
-    /// Prepares to talk to it as an admin.
+    /// Creates a client for it with the admin token.
     pub(crate) fn client(&self) -> Client {
         Client::new(self.url())
     }
@@ -288,13 +291,13 @@ impl Node {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
-    /// Asks it to stop (SIGTERM), and gives its exit code.
+    /// Asks it to stop (SIGTERM), and returns its exit code.
     pub(crate) fn stop(self) -> Option<i32> {
         self.signal(rustix::process::Signal::TERM);
         self.end().0
     }
 
-    /// Asks it to stop, demands that it ends well, and gives what it said.
+    /// Asks it to stop, requires a clean end, and returns its output.
     #[track_caller]
     pub(crate) fn stop_well(self) -> String {
         self.signal(rustix::process::Signal::TERM);
@@ -303,7 +306,7 @@ impl Node {
         said
     }
 
-    /// Waits until it has ended, and gives its exit code and what it said.
+    /// Waits until it has ended, and returns its exit code and output.
     pub(crate) fn end(self) -> (Option<i32>, String) {
         self.process.end()
     }
@@ -317,7 +320,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Prepares to talk to a node as an admin.
+    /// Creates a client with the admin token.
     pub(crate) fn new(url: String) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let builder = reqwest::Client::builder().no_proxy().timeout(PATIENCE).pool_idle_timeout(IDLE_MAX);
@@ -325,17 +328,17 @@ impl Client {
         Self { http, url }
     }
 
-    /// Begins a request at a path, as an admin.
+    /// Starts a request to a path as an admin.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.anonymous(method, path).bearer_auth(ADMIN_TOKEN)
     }
 
-    /// Begins a request at a path, as nobody.
+    /// Starts a request to a path without a token.
     pub(crate) fn anonymous(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.url))
     }
 
-    /// Reads what stands at a path of the API, which must be there.
+    /// Reads a path of the API, which must exist.
     pub(crate) async fn get(&self, path: &str) -> Value {
         let answer = Answer::of(self.request(Method::GET, &format!("/api/v1{path}")).send().await.unwrap()).await;
         assert_eq!(answer.status, StatusCode::OK, "GET {path}: {}", answer.body);
@@ -347,19 +350,19 @@ impl Client {
         Answer::of(self.request(Method::POST, &format!("/api/v1{path}")).json(body).send().await.unwrap()).await
     }
 
-    /// Asks for an action to be run, and gives the execution's id.
+    /// Requests a run of an action, and returns the execution's id.
     pub(crate) async fn execute(&self, action: &str, params: &Value) -> String {
         let asked = self.post(&format!("/actions/{action}/execute"), &json!({ "params": params })).await;
         asked.body["id"].as_str().unwrap_or_else(|| panic!("{asked:#?}")).to_owned()
     }
 
-    /// Asks for an action to be run, waits for its end, and shows the execution.
+    /// Requests a run of an action, waits for its end, and returns the execution.
     pub(crate) async fn run(&self, action: &str, params: &Value) -> Value {
         let id = self.execute(action, params).await;
         self.until(&format!("/executions/{id}"), |shown| shown["ended_at"].is_string()).await
     }
 
-    /// Sends a delivery; fails where no answer comes.
+    /// Sends a delivery; fails if there is no answer.
     pub(crate) async fn deliver(&self, delivery: &Delivery) -> Result<Answer, reqwest::Error> {
         let mut request = self.anonymous(Method::POST, &delivery.path).body(delivery.body.clone());
         for (name, value) in &delivery.headers {
@@ -371,7 +374,7 @@ impl Client {
         Ok(Answer { status, headers, body: serde_json::from_slice(&bytes).unwrap_or_default() })
     }
 
-    /// Reads a path of the API again and again until what stands there is as it should be.
+    /// Polls a path of the API until the condition holds.
     pub(crate) async fn until(&self, path: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         let begin = Instant::now();
         loop {
@@ -404,12 +407,12 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     /// The headers.
     pub(crate) headers: reqwest::header::HeaderMap,
-    /// The body as JSON; null where it is none.
+    /// The body as JSON, or null if it is not JSON.
     pub(crate) body: Value,
 }
 
 impl Answer {
-    /// Reads the whole of an answer.
+    /// Reads an answer completely.
     pub(crate) async fn of(response: Response) -> Self {
         let (status, headers) = (response.status(), response.headers().clone());
         let bytes = response.bytes().await.unwrap();
@@ -417,7 +420,7 @@ impl Answer {
     }
 }
 
-/// What a command printed.
+/// The output of a command.
 #[derive(Debug)]
 pub(crate) struct Printed {
     /// Its exit code.
@@ -434,7 +437,7 @@ impl Printed {
         Self::of(command.output().unwrap())
     }
 
-    /// Runs a command to its end with something on its standard input.
+    /// Runs a command to its end with this standard input.
     pub(crate) fn by_feeding(command: &mut Command, input: &[u8]) -> Self {
         use std::io::Write;
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -448,10 +451,11 @@ impl Printed {
     }
 }
 
-/// Chooses a port that is not one of those that the kernel gives to clients: between two nodes nobody else may come by it.
+/// Chooses a port outside of the range that the kernel assigns to clients, so that nobody else gets it
+/// between two nodes.
 pub(crate) fn free_port() -> u16 {
     loop {
-        // Each hasher of the standard library has keys of its own.
+        // Each hasher of the standard library has its own random keys.
         let random = std::collections::hash_map::RandomState::new().hash_one(());
         let port = 20_000 + (random % 10_000) as u16;
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
@@ -460,10 +464,10 @@ pub(crate) fn free_port() -> u16 {
     }
 }
 
-/// Gives all files below a folder.
+/// Returns all files below a folder.
 pub(crate) fn files_below(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    // What runs meanwhile takes its files with it.
+    // A process that ends in the meantime removes its files.
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         if path.is_dir() {
@@ -475,7 +479,7 @@ pub(crate) fn files_below(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Waits for what processes do.
+/// Waits for a condition on processes.
 pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !is_so() {
@@ -484,7 +488,7 @@ pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Reads all of a stream, for what was piped.
+/// Reads all of a stream from a pipe.
 pub(crate) fn read_all(mut stream: impl Read) -> String {
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();

@@ -8,7 +8,8 @@ use super::Place;
 /// A user and a group that own nothing.
 const NOBODY: u32 = 65_534;
 
-/// Has the nodes of a place run as an ordinary user, from a copy of the binary that anybody may run; or says why they cannot.
+/// Makes the nodes of a place run as an ordinary user, from a copy of the binary that everybody may run, or
+/// returns why that is impossible.
 pub(crate) fn as_ordinary_user(mut place: Place) -> Result<Place, String> {
     if !rustix::process::geteuid().is_root() {
         return Ok(place);
@@ -28,7 +29,7 @@ pub(crate) fn as_ordinary_user(mut place: Place) -> Result<Place, String> {
     Ok(place.within(as_nobody.into()))
 }
 
-/// Gives a folder with all that is in it to nobody.
+/// Gives a folder with all its content to that user.
 pub(crate) fn give_away(folder: &Path) -> std::io::Result<()> {
     std::os::unix::fs::lchown(folder, Some(NOBODY), Some(NOBODY))?;
     for entry in std::fs::read_dir(folder)? {

@@ -1,18 +1,18 @@
-//! A page of the documents, read as whoever follows it would: files, commands, and what they print.
+//! A page of the documents, read as a person who follows it would: files, commands, and their output.
 
 /// An indented block of the page, and the paragraph before it.
 pub(crate) struct Block {
     before: String,
-    /// What stands in it.
+    /// Its text.
     pub(crate) text: String,
 }
 
-/// What a block is, by the end of the paragraph before it.
+/// The kind of a block, by the end of the paragraph before it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step<'a> {
     /// The content of a file: "… in `packs/x.yaml`:"
     File(&'a str),
-    /// What the command before has printed: "… it says:"
+    /// The output of the previous command: "… it says:"
     Printed,
     /// Commands.
     Commands,
@@ -21,7 +21,7 @@ pub(crate) enum Step<'a> {
 }
 
 impl Block {
-    /// Says what to do with it.
+    /// Returns its kind.
     pub(crate) fn step(&self) -> Step<'_> {
         let last_words = self.before.trim_end();
         if let Some(path) = last_words.strip_suffix("`:").and_then(|words| words.rsplit('`').next()) {
@@ -33,7 +33,8 @@ impl Block {
         if is_command(&self.text) { Step::Commands } else { Step::Example }
     }
 
-    /// Gives the commands in it: each is a line, and what belongs to it behind a `\` at the line's end or within quotes.
+    /// Returns its commands: each is a line, with its continuation after a `\` at the line's end or within
+    /// quotes.
     pub(crate) fn commands(&self) -> Vec<String> {
         let mut commands = Vec::new();
         let mut command = String::new();
@@ -53,12 +54,12 @@ impl Block {
 
 fn is_command(text: &str) -> bool {
     const PROGRAMS: [&str; 9] = ["ensue ", "systemctl ", "ENSUE_TOKEN=$", "openssl ", "export ", "curl ", "echo ", "python3 ", "sdk/bin/"];
-    // A variable that gets what a command prints: `EVENT=$(…)`.
+    // A variable that stores a command's output: `EVENT=$(…)`.
     let is_kept = text.split_once("=$(").is_some_and(|(name, _)| name.chars().all(|character| character.is_ascii_uppercase()));
     is_kept || PROGRAMS.iter().any(|program| text.starts_with(program))
 }
 
-/// Gives the indented blocks of a page, in its order.
+/// Returns the indented blocks of a page in order.
 pub(crate) fn blocks(page: &str) -> Vec<Block> {
     let (mut blocks, mut before, mut text) = (Vec::new(), String::new(), String::new());
     for line in page.lines().chain(["end"]) {

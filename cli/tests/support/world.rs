@@ -1,5 +1,5 @@
-//! The world outside: a server, and a folder for programs, that count the effects that actions have on them, by the key that says which are
-//! the same.
+//! The outside world: a server, and a folder for programs, that count the effects of actions by the key that
+//! identifies equal ones.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,7 +10,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// A server that takes any request as an effect, and a folder in which each line of a file is one: the file's name is its key.
+/// A server that counts every request as an effect, and a folder in which each line of a file is one; the
+/// file's name is its key.
 pub(crate) struct World {
     address: SocketAddr,
     folder: TempDir,
@@ -32,22 +33,22 @@ impl World {
         Self { address, folder: TempDir::new().unwrap(), effects }
     }
 
-    /// Gives where it listens.
+    /// Returns the address it listens on.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Gives its URL.
+    /// Returns its URL.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Gives its folder.
+    /// Returns its folder.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Gives how many effects there were, by idempotency key.
+    /// Returns the number of effects by idempotency key.
     pub(crate) fn effects(&self) -> BTreeMap<String, u64> {
         let mut effects = self.effects.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for entry in std::fs::read_dir(self.folder()).unwrap() {
@@ -59,7 +60,7 @@ impl World {
     }
 }
 
-/// Answers one request after the other. An effect counts once its request is whole.
+/// Answers one request after the other. An effect counts once its request is complete.
 async fn serve(mut stream: TcpStream, effects: Arc<Mutex<BTreeMap<String, u64>>>) {
     let mut bytes = Vec::new();
     loop {

@@ -1,4 +1,4 @@
-//! What is kept for the flow control of a rule is bounded, and ends with it; what is held is never lost without a word.
+//! The state of a rule's flow control is bounded and ends with it; a held match is never silently lost.
 
 use ensue_engine::catalog::Control;
 use ensue_engine::catalog::Mode;
@@ -110,7 +110,7 @@ fn key_that_is_used_again_is_forgotten_after_those_used_before() {
         outcome.facts().filter_map(|fact| if let Fact::RuleKeyForgotten(told) = fact { Some(told.key) } else { None }).collect();
     let [forgotten] = forgotten[..] else { panic!("one key is forgotten: {:?}", outcome.kinds()) };
     assert!(site.engine().flows().key(rule_id("demo.paced"), Control::Throttle, forgotten).is_none());
-    // Two of `a` are what its throttle lets through: it is still known. `b` is not.
+    // Two of `a` are its throttle's limit, so it is still remembered. `b` is not.
     assert_eq!(sends(&mut site, "a", 2), "throttled");
     assert_eq!(sends(&mut site, "b", 2), "executed");
     assert_eq!(folded(&site), *site.engine());

@@ -1,4 +1,4 @@
-//! Flow control against a slow model of it: all that ever came, looked through anew each time.
+//! Flow control against a slow model that looks through the whole history each time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,28 +16,28 @@ use super::{folded, pieces};
 use crate::support::Site;
 use crate::support::definitions::{flow, template};
 
-/// All times are so many of these: what is due fires at its moment.
+/// All times are multiples of this: everything due fires at its moment.
 const TICK: u64 = 1_000;
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// A match of two keys, each with a few values.
+    /// A match with two keys, each with a few values.
     Match(u8, u8),
     Ticks(u8),
     Restart,
 }
 
-/// What became of a match: a word for each thing that happened to it, with when it did.
+/// The history of a match: a word for each event, with its time.
 type Fates = BTreeMap<EnforcementId, Vec<(u64, String)>>;
 
-/// A match that came, and where it is.
+/// A match, and where it is.
 struct Item {
     id: EnforcementId,
     number: usize,
     keys: (u8, u8),
-    /// What holds it, since which step of all, and until which tick.
+    /// The flow control that holds it, since which step of all, and until which tick.
     held: Option<(Control, usize, u64)>,
-    /// The ticks at which it passed each flow control, and the numbers of the window it filled.
+    /// The ticks at which it passed each flow control, and the numbers of the window that it filled.
     passed: BTreeMap<Control, u64>,
     with: Vec<usize>,
 }
@@ -66,7 +66,8 @@ impl Model {
         self.fates.entry(id).or_default().push((self.now, what));
     }
 
-    /// Those that a flow control holds beside an item, under its key and not due yet, in the order in which they came to it.
+    /// The other items that a flow control holds for an item's key and that are not due yet, in the order of
+    /// their arrival.
     fn beside(&self, control: Control, at: usize) -> Vec<usize> {
         let key = self.key(control, self.items[at].keys);
         let mut found: Vec<(usize, usize)> = Vec::new();
@@ -84,7 +85,7 @@ impl Model {
         found.into_iter().map(|(_, index)| index).collect()
     }
 
-    /// How much of a token there is, in parts of the while: less than none where some are promised.
+    /// The number of available tokens, in parts of the period; negative if some are promised.
     fn tokens(&self, key: &str, limit: u64, per: u64) -> i64 {
         let (full, mut parts, mut at) = ((limit * per) as i64, (limit * per) as i64, 0);
         for (_, taken) in self.taken.iter().filter(|(of, _)| of == key) {
@@ -100,7 +101,7 @@ impl Model {
         self.tell(id, why.to_owned());
     }
 
-    /// Sends an item through the flow controls after one; says where it comes to.
+    /// Sends an item through the flow controls after one; returns the result.
     fn walk(&mut self, at: usize, after: Option<Control>) -> String {
         let stages: Vec<Does> = self.flow.stages().iter().map(|stage| stage.does).collect();
         self.steps += 1;
@@ -130,7 +131,7 @@ impl Model {
                         }
                     }
                 }
-                // What becomes of it depends on executions, and not on matches.
+                // Its effect depends on executions, not on matches.
                 Does::Concurrency { .. } => None,
                 Does::Debounce { quiet_millis: wait } | Does::Missing { for_millis: wait } => {
                     told.extend(self.beside(control, at).into_iter().map(|other| (other, "newer")));
@@ -165,7 +166,7 @@ impl Model {
         word
     }
 
-    /// Lets one tick pass: what is due goes on, in the order of the log's ids.
+    /// Advances one tick: due items continue in the order of the log's ids.
     fn tick(&mut self) {
         self.now += 1;
         let due = |item: &Item| item.held.is_some_and(|(_, _, until)| until <= self.now);
@@ -181,7 +182,7 @@ impl Model {
     }
 }
 
-/// What the log tells of each enforcement.
+/// The log's history of each enforcement.
 fn fates(records: &[Record]) -> Fates {
     let mut fates = Fates::new();
     let mut params: BTreeMap<String, String> = BTreeMap::new();
@@ -218,7 +219,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![6 => (0..3u8, 0..2u8).prop_map(|(a, b)| Step::Match(a, b)), 4 => (1..4u8).prop_map(Step::Ticks), 1 => Just(Step::Restart)]
 }
 
-/// Some of the five, with small numbers, so that they meet.
+/// Some of the five, with numbers small enough that they interact.
 fn controls() -> impl Strategy<Value = Vec<(Does, &'static str)>> {
     let millis = || (1..8u64).prop_map(|ticks| ticks * TICK);
     let excess = proptest::sample::select(&[Excess::Drop, Excess::Delay][..]);

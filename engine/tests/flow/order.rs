@@ -1,4 +1,4 @@
-//! Several flow controls of one rule: each sees what the ones before it let through.
+//! Several flow controls of one rule: each sees the matches that the earlier ones let through.
 
 use serde_json::json;
 
@@ -36,7 +36,7 @@ fn what_was_delayed_is_held_on_by_a_debounce() {
     let mut site = site([(DELAY, ""), (DEBOUNCE, "")]);
     let outcomes: Vec<_> = (1..=3).map(|n| sends(&mut site, "a", n)).collect();
     assert_eq!(outcomes, ["held", "held", "held"]);
-    // The third takes the place of the second when it is let through.
+    // The third supersedes the second when it is released.
     site.after(MINUTE / 2).then(&["timer.fired", "enforcement.held_on", "timer.set", "enforcement.superseded"]);
     site.restart();
     site.after(MINUTE - 1).then(&[]);
@@ -67,7 +67,7 @@ fn a_full_window_that_is_held_on_keeps_its_events() {
     (1..=3).for_each(|n| assert_eq!(sends(&mut site, "a", n), "held"));
     site.restart();
     assert_eq!(asked(&site.after(MINUTE)), [json!({ "all": [1, 2, 3] })]);
-    // Another full window takes the place of the one before, with events of its own.
+    // Another full window supersedes the previous one, with events of its own.
     (1..=6).for_each(|n| assert_eq!(sends(&mut site, "a", n), "held"));
     assert_eq!(asked(&site.after(MINUTE)), [json!({ "all": [4, 5, 6] })]);
     assert_eq!(folded(&site), *site.engine());

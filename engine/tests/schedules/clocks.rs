@@ -1,9 +1,10 @@
-//! The changes of clocks that schedules are held against: what the zones show, moment by moment.
+//! The clock changes that schedules are compared with: the local time of the zones, moment by moment.
 
 use chrono::{DateTime, Offset, TimeZone};
 use chrono_tz::Tz;
 
-/// Zones whose clocks change, or did, in every way that there is: at midnight, by half an hour, by two, in winter, for Ramadan, by politics.
+/// Zones whose clocks change, or did, in every possible way: at midnight, by half an hour, by two hours, in
+/// winter, for Ramadan, for political reasons.
 pub(super) const ZONES: &[&str] = &[
     "Africa/Cairo",
     "Africa/Casablanca",
@@ -50,9 +51,9 @@ pub(super) const ZONES: &[&str] = &[
 const HOUR: i64 = 3_600;
 /// 2020-01-01 and 2041-01-01.
 const YEARS: (i64, i64) = (1_577_836_800, 2_240_524_800);
-/// So long before and after a change it is judged.
+/// How long before and after a change is checked.
 const JUDGED: i64 = 40 * HOUR;
-/// So long before that counting begins, so that what is shown again was seen the first time.
+/// How long before that counting begins, so that repeated local times were seen the first time.
 const EARLIER: i64 = 4 * HOUR;
 
 /// A moment at which the clocks of a zone change.
@@ -82,20 +83,20 @@ pub(super) fn changes(zone: &'static str) -> Vec<Change> {
 }
 
 impl Change {
-    /// What the clocks show, in seconds of a day that begins at 1970-01-01T00:00:00 there.
+    /// The local time, in seconds since 1970-01-01T00:00:00 there.
     pub(super) fn reading(&self, moment: i64) -> i64 {
         moment + offset(self.clocks, moment)
     }
 
-    /// The moments from the first to before the last that are judged.
+    /// The checked moments, from the first up to but not including the last.
     pub(super) fn judged(&self) -> (i64, i64) {
         (self.moment - JUDGED, self.moment + JUDGED)
     }
 
-    /// The moments that are counted, a step from one to the next.
+    /// The counted moments, with this step.
     pub(super) fn around(&self, step: i64) -> impl Iterator<Item = i64> {
         let (first, last) = self.judged();
-        // Clocks differ by whole minutes nowadays.
+        // Offsets are whole minutes nowadays.
         let first = (first - EARLIER).div_euclid(60) * 60;
         (first..last).step_by(step as usize)
     }

@@ -1,4 +1,4 @@
-//! What is wrong with a schedule is told with its place and with what to write instead, and no text whatever is a panic.
+//! Errors in a schedule are reported with their place and a suggestion, and no text causes a panic.
 
 use ensue_engine::explain::Explain;
 use ensue_engine::schedule::{Cron, EXPRESSION_BYTES_MAX, ScheduleError, Zone, moment};
@@ -9,7 +9,7 @@ fn wrong(expression: &str) -> ScheduleError {
     Cron::parse(expression, Zone::UTC).expect_err(expression)
 }
 
-/// What is wrong, with the text at its place and the hint.
+/// The error, with the text at its place and the hint.
 fn told(expression: &str) -> String {
     let error = wrong(expression);
     let place = error.span().map(|span| format!(" at `{}`", &expression[span])).unwrap_or_default();
@@ -106,7 +106,7 @@ fn a_zone_that_there_is_not_is_told_with_the_one_that_was_meant() {
 fn edges() -> impl Strategy<Value = i64> {
     const YEAR: i64 = 366 * 86_400 * 1_000_000;
     let near = |edge: i64| (-YEAR..YEAR).prop_map(move |away| edge.saturating_add(away));
-    // The beginning of time, the years 1, 1970, 5000 and 9999, and anywhere.
+    // The beginning of time, the years 1, 1970, 5000 and 9999, and arbitrary moments.
     prop_oneof![
         Just(i64::MIN),
         Just(i64::MAX),
@@ -119,7 +119,7 @@ fn edges() -> impl Strategy<Value = i64> {
     ]
 }
 
-/// What looks like an expression, and seldom is one.
+/// Texts that look like an expression and are rarely valid.
 fn nearly() -> impl Strategy<Value = String> {
     let word = prop_oneof![
         "[0-9]{1,3}",

@@ -1,4 +1,5 @@
-//! Expressions as the oracle has them: lists of what each field names, written down and judged one number at a time.
+//! Expressions in the oracle's form: lists of the values of each field, written as text and checked one
+//! number at a time.
 
 use std::fmt;
 
@@ -41,7 +42,7 @@ impl fmt::Display for Item {
 }
 
 impl Item {
-    /// Says whether it names the number, in a field that begins with the least.
+    /// Returns true if it includes the number, in a field whose smallest value is `least`.
     fn names(&self, number: u32, least: u32) -> bool {
         match *self {
             Self::All => true,
@@ -114,7 +115,7 @@ impl fmt::Display for Model {
 }
 
 impl Model {
-    /// Midnight of these days.
+    /// Midnight on these days.
     pub(super) fn of_days(day: Vec<Item>, weekday: Vec<Item>) -> Self {
         let zero = vec![Item::One(0)];
         Self { second: None, minute: zero.clone(), hour: zero, day, month: vec![Item::All], weekday, demands_both_days: false }
@@ -125,13 +126,13 @@ impl Model {
         if self.second.is_some() { 1 } else { 60 }
     }
 
-    /// Says whether its hours begin with `*`, or are all of a day.
+    /// Returns true if its hours begin with `*`, or are all hours of a day.
     pub(super) fn is_by_hours(&self) -> bool {
         let is_star = matches!(self.hour[0], Item::All | Item::EveryNth(_));
         is_star || (0..24).all(|hour| self.hour.iter().any(|item| item.names(hour, 0)))
     }
 
-    /// Says whether it names what clocks show, in seconds since they showed 1970.
+    /// Returns true if it includes a local time, in seconds since 1970.
     pub(super) fn names(&self, reading: i64) -> bool {
         let reading = DateTime::from_timestamp(reading, 0).unwrap().naive_utc();
         let zero = [Item::One(0)];
@@ -142,7 +143,7 @@ impl Model {
             && self.names_day(reading.date())
     }
 
-    /// Says whether it names the day.
+    /// Returns true if it includes the day.
     pub(super) fn names_day(&self, day: NaiveDate) -> bool {
         let of_month = self.day.iter().any(|item| item.names_day_of_month(day));
         let of_week = self.weekday.iter().any(|item| item.names_day_of_week(day));
@@ -203,24 +204,24 @@ fn of_days(hours: BoxedStrategy<Times>) -> BoxedStrategy<Model> {
     drawn
         .prop_map(|((second, minute, hour), day, month, weekday, demands_both_days)| {
             let begins_with_step = |items: &[Item]| matches!(items[0], Item::EveryNth(_));
-            // What is refused unless it says which is meant says it.
+            // An expression that would be rejected as ambiguous says which meaning it has.
             let is_unclear = day != [Item::All] && weekday != [Item::All] && (begins_with_step(&day) || begins_with_step(&weekday));
             Model { second, minute, hour, day, month, weekday, demands_both_days: demands_both_days || is_unclear }
         })
         .boxed()
 }
 
-/// Any expression of any days.
+/// Any expression for any days.
 pub(super) fn models() -> BoxedStrategy<Model> {
     of_days((proptest::option::of(items(0, 59)), items(0, 59), items(0, 23)).boxed())
 }
 
-/// Midnight of any days.
+/// Midnight on any days.
 pub(super) fn by_days() -> BoxedStrategy<Model> {
     of_days(Just((None, vec![Item::One(0)], vec![Item::One(0)])).boxed())
 }
 
-/// Any times of most days, with the hours at which clocks change more often than others.
+/// Any times on most days, with the hours of clock changes more often than others.
 pub(super) fn by_minutes() -> BoxedStrategy<Model> {
     let hours = prop_oneof![items(0, 23), items(0, 4), vec((0_u32..=4).prop_map(Item::One), 1..=2), Just(vec![Item::Range(0, 23)])];
     let times = (items(0, 59), hours).prop_map(|(minute, hour)| (None, minute, hour));

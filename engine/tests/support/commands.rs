@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::rule_id;
 
-/// The person who asks.
+/// The person who sends commands.
 pub(crate) fn ana() -> Actor {
     Actor::Token("ana".into())
 }
@@ -40,7 +40,7 @@ pub(crate) fn settle(execution: ExecutionId, outcome: Settlement) -> Command {
     asked_by(ana(), Ask::SettleExecution { execution, outcome, result: None })
 }
 
-/// An answer of somebody: a name, with roles behind it.
+/// The answer of a person with a name and roles.
 pub(crate) fn answered(inquiry: InquiryId, who: &str, answer: &Value, digest: Option<Digest>) -> Command {
     let mut words = who.split(' ').map(str::to_owned);
     let by = words.next().unwrap_or_default();

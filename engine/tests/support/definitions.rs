@@ -17,7 +17,7 @@ use ensue_engine::spec::NOON;
 use ensue_expression::{Expression, Roots, Template};
 use serde_json::{Value, json};
 
-/// The pieces of a catalog, all in the pack `demo`.
+/// The definitions of a catalog, all in the pack `demo`.
 #[derive(Clone, Default)]
 pub(crate) struct Pieces {
     actions: BTreeMap<String, Action>,
@@ -27,12 +27,12 @@ pub(crate) struct Pieces {
 }
 
 impl Pieces {
-    /// An action that takes anything.
+    /// An action that accepts anything.
     pub(crate) fn action(self, name: &str) -> Self {
         self.action_with(name, |_| {})
     }
 
-    /// An action that takes anything, changed.
+    /// An action that accepts anything, modified.
     pub(crate) fn action_with(mut self, name: &str, change: impl FnOnce(&mut Action)) -> Self {
         let mut action = Action {
             name: name.parse().unwrap(),
@@ -66,39 +66,39 @@ impl Pieces {
         self
     }
 
-    /// Gives an action that is there a priority.
+    /// Sets the priority of an existing action.
     pub(crate) fn prioritized(mut self, name: &str, priority: i8) -> Self {
         self.actions.get_mut(name).expect("the action is there").priority = priority;
         self
     }
 
-    /// Changes an action that is there.
+    /// Modifies an existing action.
     pub(crate) fn changed(mut self, name: &str, change: impl FnOnce(&mut Action)) -> Self {
         change(self.actions.get_mut(name).expect("it is there"));
         self
     }
 
-    /// An action that the node itself does at once.
+    /// An action that the node itself runs at once.
     pub(crate) fn action_at_once(self, name: &str) -> Self {
         self.action_with(name, |action| action.run = Run::Builtin(Builtin::Echo))
     }
 
-    /// An action that waits for a while, as the library's.
+    /// An action that sleeps, as the library's.
     pub(crate) fn sleep(self, name: &str) -> Self {
         self.action_with(name, |action| action.run = Run::Builtin(Builtin::Sleep))
     }
 
-    /// The library's action of steps that wait for an event.
+    /// The library's action for steps that wait for an event.
     pub(crate) fn awaiting(self, name: &str) -> Self {
         self.action_with(name, |action| action.run = Run::Builtin(Builtin::Wait))
     }
 
-    /// An action that asks people, as the library's.
+    /// An action with an inquiry, as the library's.
     pub(crate) fn inquiry(self, name: &str) -> Self {
         self.action_with(name, |action| action.run = Run::Builtin(Builtin::Inquiry))
     }
 
-    /// A trigger that takes any payload.
+    /// A trigger that accepts any payload.
     pub(crate) fn trigger(self, name: &str) -> Self {
         self.trigger_taking(name, Schema::Any)
     }
@@ -109,18 +109,18 @@ impl Pieces {
         self
     }
 
-    /// Changes a rule that is there.
+    /// Modifies an existing rule.
     pub(crate) fn changed_rule(mut self, name: &str, change: impl FnOnce(&mut Rule)) -> Self {
         change(self.rules.get_mut(name).expect("it is there"));
         self
     }
 
-    /// A rule on `trigger` that runs `action`, which must be among the pieces, with the event's payload as `of`.
+    /// A rule on `trigger` that runs `action`, which must be defined, with the event's payload as `of`.
     pub(crate) fn rule(self, name: &str, trigger: &str, when: &str, action: &str) -> Self {
         self.rule_with(name, trigger, when, action, |_| {})
     }
 
-    /// The same, changed. An empty `when` means always.
+    /// The same, modified. An empty `when` means always.
     pub(crate) fn rule_with(mut self, name: &str, trigger: &str, when: &str, action: &str, change: impl FnOnce(&mut Rule)) -> Self {
         let mut rule = Rule {
             id: rule_id(name),
@@ -142,7 +142,7 @@ impl Pieces {
         self
     }
 
-    /// A rule that runs `action`, which must be among the pieces, when its plan is due.
+    /// A rule that runs `action`, which must be defined, when its plan is due.
     pub(crate) fn scheduled(self, name: &str, action: &str, plan: Plan) -> Self {
         self.rule_with(name, SCHEDULE_TRIGGER, "", action, |rule| {
             rule.schedule = Some(Arc::new(plan));
@@ -150,7 +150,7 @@ impl Pieces {
         })
     }
 
-    /// A sensor that makes an event of `trigger` when its plan is due.
+    /// A sensor that creates an event of `trigger` when its plan is due.
     pub(crate) fn timer(mut self, name: &str, trigger: &str, plan: Plan, payload: Option<&Value>) -> Self {
         let payload = payload.map(|payload| Template::compile(payload, &Roots::new(["scheduled_at", "late_seconds", "config"])).unwrap());
         let sensor = Sensor {
@@ -189,19 +189,19 @@ impl Pieces {
     }
 }
 
-/// Flow controls, each with what tells matches apart; nothing does where that is empty.
+/// Flow controls, each with its key expression; an empty one means one key for all.
 pub(crate) fn flow<const N: usize>(stages: [(Does, &str); N]) -> Option<Arc<Flow>> {
     let stage = |(does, key): (Does, &str)| Stage { does, key: (!key.is_empty()).then(|| expression(key)) };
     Flow::new(stages.map(stage).into()).map(Arc::new)
 }
 
-/// So many executions of an action that may be open at once; an empty key tells none apart.
+/// A limit of open executions of an action; an empty key expression means one key for all.
 pub(crate) fn concurrency(limit: u32, key: &str, conflict: LockConflict) -> Option<Concurrency> {
     let key = (!key.is_empty()).then(|| Expression::compile(key, &Roots::new(["params", "config"])).unwrap());
     Some(Concurrency { limit, key, conflict })
 }
 
-/// A plan that is due each time so much time has passed.
+/// A plan with a fixed interval.
 pub(crate) fn every(millis: u64) -> Plan {
     Plan { when: When::Every(Duration::from_millis(millis)), misfire: Misfire::FireOnce, jitter: Duration::ZERO }
 }
@@ -212,7 +212,7 @@ pub(crate) fn cron(expression: &str, zone: &str) -> Plan {
     Plan { when: When::Cron(Box::new(cron)), misfire: Misfire::FireOnce, jitter: Duration::ZERO }
 }
 
-/// Gives the id that the pieces give to a rule of this name.
+/// Returns the id of a rule with this name.
 pub(crate) fn rule_id(name: &str) -> RuleId {
     let hash = Digest::of(name.as_bytes());
     let mut bits = [0; 16];

@@ -1,4 +1,4 @@
-//! Random commands: what may happen to a log, in any order, with every refusal on the way.
+//! Random commands: what may happen to a log, in any order, including every refusal.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -49,13 +49,13 @@ const ACTIONS: [&str; 15] = [
     "demo.alone",
     "demo.reads",
 ];
-/// What tells the payloads apart.
+/// The key expression for payloads.
 const KEY: &str = "string(event.payload.?n.orValue(0))";
-/// How many keys a flow control of a rule may know.
+/// How many keys a rule's flow control may remember.
 const KEYS_MAX: usize = 2;
-/// A queue beside the default one.
+/// The queue besides the default one.
 const HEAVY: &str = "heavy";
-/// Who answers, with their roles.
+/// The people who answer, with their roles.
 const PEOPLE: [&str; 4] = ["bo managers operator", "ana", "cy managers", "di viewer"];
 const HOUR_MICROS: i64 = 3_600_000_000;
 const RULES: [&str; 10] = [
@@ -79,46 +79,46 @@ pub(crate) enum Step {
     Succeed(Index),
     Emit(Index, Payload),
     Fail(Index, FailureKind),
-    /// An attempt that runs says something, perhaps what it said before.
+    /// A running attempt sends a message, perhaps a repeated one.
     Say(Index, u32, What),
-    /// A report on any attempt there ever was, perhaps under another token.
+    /// A report on any attempt that ever existed, perhaps with another token.
     ReportAny(Index, Token),
     Lose(Index, Evidence),
     Cancel(Index),
-    /// Somebody answers what is asked, who may, or not, or has answered.
+    /// A person answers an inquiry: allowed to, or not, or for the second time.
     Answer(Index, usize),
     Settle(Index, Settlement),
-    /// What was asked for by somebody is run again, once it has ended.
+    /// An execution that a caller requested is rerun once it has ended.
     Rerun(Index, Again),
     Pause(Index),
-    /// What is paused goes on.
+    /// A paused execution is resumed.
     Resume(Index),
     SetMode(usize, Mode),
-    /// The pack is installed anew; the edges may go on judging by the one before.
+    /// The pack is installed again; the edges may keep using the previous one.
     Install(Edges),
-    /// Another pack, which nothing needs, comes or goes.
+    /// Another pack, on which nothing depends, is installed or removed.
     Extra(Presence),
-    /// A sensor could not make an event of a delivery.
+    /// A sensor could not create an event from a delivery.
     Refuse,
-    /// Deals with a letter, perhaps once more.
+    /// Retries a dead letter, perhaps for the second time.
     RetryLetter(Index, Payload),
     DismissLetter(Index),
-    /// The wall clock moved, by so many microseconds.
+    /// The wall clock moved by so many microseconds.
     MoveClock(i64),
-    /// What is due fires.
+    /// Due timers fire.
     FireTimers,
-    /// So many more of the other queue may start, and who waits does.
+    /// So many more attempts of the other queue may start, and waiting ones do.
     Allow(u64),
-    /// A person says that the clock is right.
+    /// A person accepts the clock.
     AcceptClock,
     /// The log was restored, and so many of its records are missing.
     NoteRestore(u64),
-    /// An action is asked for, to start so many milliseconds later.
+    /// An action is requested, to start so many milliseconds later.
     RequestLater(usize, u64),
-    /// What runs emits the event that led to it, again and again.
+    /// A running execution emits the event that caused it, again and again.
     GoRound,
     SetVar(Option<u8>),
-    /// What runs gives a var a value, or takes it away.
+    /// A running execution sets or removes a var.
     ChangeVar(Index, Option<u8>),
     SetKey(u32),
     RemoveKey,
@@ -126,7 +126,7 @@ pub(crate) enum Step {
     RevokeToken(u8),
     Start(u32),
     Wait(u64),
-    /// The catalogs cannot be looked into, or can again.
+    /// The catalogs become unreadable, or readable again.
     Catalogs(CatalogsHealth),
     Retry(Index),
     Dismiss(Index),
@@ -137,7 +137,7 @@ pub(crate) enum Payload {
     Nothing,
     One,
     Text,
-    /// Very many rules match it.
+    /// A very large number of rules match it.
     Wide,
 }
 
@@ -149,7 +149,7 @@ pub(crate) enum What {
     Unusable,
 }
 
-/// What of it is run again.
+/// Where a rerun starts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Again {
     All,
@@ -186,7 +186,7 @@ impl Payload {
     }
 }
 
-/// What is installed on the sites of random commands.
+/// The definitions of the sites of random commands.
 pub(crate) fn pieces() -> &'static Pieces {
     static PIECES: LazyLock<Pieces> = LazyLock::new(many_pieces);
     &PIECES
@@ -313,7 +313,7 @@ fn many_pieces() -> Pieces {
     pieces = pieces.rule_with("demo.hears", "demo.ping", "event.payload.?status.orValue('') == 'failed'", "demo.echo", |rule| {
         rule.triggers = OwnTrigger::ALL.map(OwnTrigger::trigger).into();
     });
-    // A few of these events are more than one turn: their reactions are owed.
+    // A few of these events exceed one turn: their reactions are owed.
     for rule in 0..160 {
         let name = if rule == 0 { RULES[3].to_owned() } else { format!("demo.wide{rule:03}") };
         pieces = pieces.rule_with(&name, "demo.ping", "event.payload.n == 2", "demo.fail", |rule| rule.mode = Mode::Shadow);
@@ -321,7 +321,7 @@ fn many_pieces() -> Pieces {
     pieces
 }
 
-/// Parameters with which each of the actions does something.
+/// Parameters that are valid for each of the actions.
 fn params() -> Value {
     let mut params = question(2, "10m");
     params["duration"] = json!("10m");
@@ -346,7 +346,7 @@ fn question(quorum: u32, expires: &str) -> Value {
     })
 }
 
-/// Tried again after two seconds.
+/// Retried after two seconds.
 pub(crate) fn again(attempts: u32) -> Retry {
     let delay = Duration::from_secs(2);
     Retry { attempts, backoff: Backoff::Constant, delay, delay_max: delay, jitter: Jitter::None, when: None }
@@ -409,7 +409,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What a record says that gave up: a delivery, or an execution that stands in no workflow.
+/// The id of a dead letter that a record creates: a delivery, or an execution outside of any workflow.
 pub(crate) fn gave_up(record: &Record) -> Option<Id> {
     let part_of = match &record.fact {
         Fact::DeliveryRefused(_) => return Some(record.id),
@@ -431,7 +431,7 @@ fn settings(workers: u32) -> Settings {
     Settings { workers, queues, open_work_max: 400, flow_keys_max: KEYS_MAX, ..Settings::default() }
 }
 
-/// A site, and the attempts it ever had.
+/// A site, and all attempts that it ever had.
 pub(crate) struct World {
     pub(crate) site: Site,
     attempts: Vec<(ExecutionId, Attempt)>,
@@ -444,7 +444,8 @@ impl World {
         Self { site, attempts: Vec::new() }
     }
 
-    /// Makes the command of a step; none where there is nothing that it could be about, or it is none of the log's.
+    /// Creates the command of a step. Returns `None` if there is nothing for it to act on, or if it is not a
+    /// command of the log.
     pub(crate) fn command(&mut self, step: &Step) -> Option<Command> {
         let open: Vec<ExecutionId> = self.site.engine().executions().iter().map(|(id, _)| *id).collect();
         let parked: Vec<Position> = self.site.engine().health().parked().map(|(of, _)| *of).collect();
@@ -492,7 +493,7 @@ impl World {
                 match what {
                     What::Progress => progress(execution, attempt, *index),
                     What::Event(payload) => {
-                        // Index 0 is that of what comes with a report.
+                        // Index 0 belongs to the event that comes with a report.
                         let id = EventId(Id::derived(self.site.engine().log(), attempt.id.0, Role::Emit(*index)));
                         let event = self.site.observed(id, "demo.ping", &payload.json());
                         said(execution, attempt, *index, Said::Event(Box::new(event)))
@@ -502,7 +503,7 @@ impl World {
                 }
             }
             Step::ReportAny(which, token) => {
-                // Mostly one that was given up while its execution goes on.
+                // Mostly a lost one whose execution continues.
                 let given_up = |(id, attempt): &&(ExecutionId, Attempt)| {
                     let open = self.site.engine().executions().get(id);
                     open.is_some_and(|open| !matches!(open.phase, Phase::Running(now) | Phase::Cancelling(now) if now.id == attempt.id))
@@ -641,7 +642,7 @@ impl World {
         })
     }
 
-    /// Takes a step's own turn, and one piece of what is owed.
+    /// Takes the step's own turn, and handles one piece of what is owed.
     pub(crate) fn take(&mut self, step: &Step) {
         let times = if matches!(step, Step::GoRound) { DEPTH_MAX + 2 } else { 1 };
         for _ in 0..times {
@@ -653,10 +654,10 @@ impl World {
         }
     }
 
-    /// Serves all that is owed.
+    /// Handles everything that is owed.
     pub(crate) fn rest(&mut self) {
         self.site.serve_all();
-        // Nothing stays held up: what is paused goes on, from the outermost on.
+        // Nothing stays paused: executions are resumed, starting with the outermost.
         loop {
             let is_paused = |id: &&ExecutionId| self.site.engine().executions().is_paused(id);
             let Some(execution) = self.site.engine().executions().iter().map(|(id, _)| id).find(is_paused).copied() else { break };

@@ -46,21 +46,21 @@ impl DerefMut for Site {
 }
 
 impl Site {
-    /// A log whose catalog of revision 1 is made of these pieces.
+    /// A log whose catalog of revision 1 has these definitions.
     pub(crate) fn with(pieces: &Pieces) -> Self {
         let mut site = Self { spec: Spec::default(), catalog: Arc::default(), drawn: 1_000 };
         site.install(pieces);
         site
     }
 
-    /// Puts the pack `demo` with these pieces in the place of the one before.
+    /// Replaces the pack `demo` by one with these definitions.
     pub(crate) fn install(&mut self, pieces: &Pieces) -> Outcome {
         let outcome = self.install_unseen(pieces);
         self.look_at_the_catalog(pieces);
         outcome
     }
 
-    /// The same, but the edges go on judging by the catalog before.
+    /// The same, but the edges keep using the previous catalog.
     pub(crate) fn install_unseen(&mut self, pieces: &Pieces) -> Outcome {
         let base = self.engine().catalog_revision();
         self.build(pieces.build(base.next()));
@@ -69,24 +69,24 @@ impl Site {
         outcome
     }
 
-    /// The edges judge by these pieces from now on.
+    /// The edges use these definitions from now on.
     pub(crate) fn look_at_the_catalog(&mut self, pieces: &Pieces) {
         self.judge_by(pieces, self.engine().catalog_revision());
     }
 
-    /// The edges judge by these pieces as the catalog of a revision.
+    /// The edges use these definitions as the catalog of a revision.
     pub(crate) fn judge_by(&mut self, pieces: &Pieces, revision: CatalogRevision) {
         self.catalog = Arc::new(pieces.build(revision));
     }
 
-    /// An event as an edge observes and judges it.
+    /// An event as an edge observes and evaluates it.
     pub(crate) fn event(&mut self, trigger: &str, payload: &Value) -> ObservedEvent {
         self.drawn += 1;
         let id = EventId(Id::root(self.now(), self.drawn));
         self.observed(id, trigger, payload)
     }
 
-    /// An event of a key that is accepted once.
+    /// An event with a dedupe key.
     pub(crate) fn keyed(&mut self, trigger: &str, payload: &Value, key: &str, conflict: Conflict) -> ObservedEvent {
         let mut event = self.event(trigger, payload);
         let key = DedupeKey { scope: "demo".into(), hash: Digest::of(key.as_bytes()) };
@@ -100,7 +100,7 @@ impl Site {
         self.observed(id, trigger, payload)
     }
 
-    /// An event of this id.
+    /// An event with this id.
     pub(crate) fn observed(&self, id: EventId, trigger: &str, payload: &Value) -> ObservedEvent {
         let trigger = trigger.parse().unwrap();
         let payload = Document::from_value(payload);
@@ -108,13 +108,13 @@ impl Site {
         ObservedEvent::judged(&view, judge(&self.catalog, &view))
     }
 
-    /// Sends one event in.
+    /// Sends one event.
     pub(crate) fn receive(&mut self, trigger: &str, payload: &Value) -> Outcome {
         let event = self.event(trigger, payload);
         self.when(received(vec![event]))
     }
 
-    /// The command that asks for an action.
+    /// The command that requests an action.
     pub(crate) fn request(&self, action: &str) -> Command {
         let name = action.parse().unwrap();
         let params = Document::from_value(&json!({ "text": "hello" }));
@@ -133,7 +133,7 @@ impl Site {
         )
     }
 
-    /// The command that asks for an action with these parameters, to start at a time.
+    /// The command that requests an action with these parameters, to start at a time.
     pub(crate) fn request_with(&self, action: &str, params: &Value, at: Option<Timestamp>) -> Command {
         let mut command = self.request(action);
         if let Ask::RequestExecution(request) = &mut command.ask {
@@ -149,7 +149,8 @@ impl Site {
         self.records().iter().filter(|record| record.stream == StreamId::Execution(execution)).cloned().collect()
     }
 
-    /// The command that runs an execution again, as an edge makes it of the log; none where that knows of none.
+    /// The rerun command as an edge creates it from the log, or `None` if the log does not know the
+    /// execution.
     pub(crate) fn rerun_of(&self, of: ExecutionId, from: RerunFrom, params: Option<&Value>) -> Option<Command> {
         let records = self.of_stream(of);
         let history = History::of(of, &records)?;
@@ -179,26 +180,26 @@ impl Site {
         Some(asked_by(ana(), Ask::RequestExecution(ask)))
     }
 
-    /// Steps the clock, and has the log know it.
+    /// Steps the clock, and lets the log record that.
     pub(crate) fn clock_steps_to(&mut self, to: Timestamp) -> Outcome {
         let from = self.now();
         self.step_clock(to);
         self.when(asked_by(Actor::Engine, Ask::NoteClockStep { from, to }))
     }
 
-    /// Lets time pass, and fires what is due then.
+    /// Lets time pass, and fires due timers.
     pub(crate) fn after(&mut self, millis: u64) -> Outcome {
         self.later(millis);
         self.when(fire_timers())
     }
 
-    /// Asks for an action.
+    /// Requests an action.
     pub(crate) fn ask(&mut self, action: &str) -> Outcome {
         let request = self.request(action);
         self.when(request)
     }
 
-    /// Asks for an action, and gives the execution.
+    /// Requests an action and returns the execution.
     #[track_caller]
     pub(crate) fn run(&mut self, action: &str) -> ExecutionId {
         let outcome = self.ask(action);
@@ -215,7 +216,7 @@ impl Site {
         phase.and_then(Phase::attempt).unwrap_or_else(|| panic!("the execution has no attempt: {phase:?}"))
     }
 
-    /// Says whether an execution has an attempt that may still be reported on.
+    /// Returns true if an execution has an attempt that may still be reported on.
     pub(crate) fn has_attempt(&self, execution: ExecutionId) -> bool {
         self.phase(execution).and_then(Phase::attempt).is_some()
     }
@@ -226,7 +227,7 @@ impl Site {
         (execution, self.attempt(execution).id)
     }
 
-    /// Where an execution stands; none where it has ended.
+    /// The phase of an execution, or `None` if it has ended.
     pub(crate) fn phase(&self, execution: ExecutionId) -> Option<Phase> {
         self.engine().executions().get(&execution).map(|open| open.phase)
     }
@@ -243,14 +244,14 @@ impl Site {
         self.when(report)
     }
 
-    /// The worker of the latest attempt is gone.
+    /// The worker of the latest attempt is lost.
     #[track_caller]
     pub(crate) fn lose(&mut self, execution: ExecutionId, evidence: Evidence) -> Outcome {
         let lost = lose(self.running(execution), evidence);
         self.when(lost)
     }
 
-    /// The worker says that the attempt succeeded and emitted an event.
+    /// The worker reports that the attempt succeeded and emitted an event.
     #[track_caller]
     pub(crate) fn emit(&mut self, execution: ExecutionId, trigger: &str, payload: &Value) -> Outcome {
         let attempt = self.attempt(execution);
@@ -270,7 +271,7 @@ pub(crate) fn received(events: Vec<ObservedEvent>) -> Command {
     asked_by(ana(), Ask::ReceiveEvents(events))
 }
 
-/// The report of an attempt that succeeded and gives nothing.
+/// The report of an attempt that succeeded without a result.
 fn succeeded(execution: ExecutionId, attempt: Attempt) -> Report {
     Report {
         execution,
@@ -298,7 +299,7 @@ pub(crate) fn report_emitting(execution: ExecutionId, attempt: Attempt, emitted:
     reported(Report { emitted: Some(Box::new(emitted)), ..succeeded(execution, attempt) })
 }
 
-/// The report of an attempt that gives vars values, or takes them away.
+/// The report of an attempt that sets or removes vars.
 pub(crate) fn report_changing(execution: ExecutionId, attempt: Attempt, vars: &[(&str, Value)]) -> Command {
     let change = |(name, value): &(&str, Value)| VarChange {
         name: name.parse().unwrap(),
@@ -308,22 +309,22 @@ pub(crate) fn report_changing(execution: ExecutionId, attempt: Attempt, vars: &[
     reported(Report { vars, ..succeeded(execution, attempt) })
 }
 
-/// A person gives a var a value.
+/// A person sets a var.
 pub(crate) fn set_var(name: &str, value: &Value) -> Command {
     set_var_seen(name, value, SeenVar::Anyhow)
 }
 
-/// The same, where the var is as it was seen.
+/// The same, on the condition that the var is as it was seen.
 pub(crate) fn set_var_seen(name: &str, value: &Value, seen: SeenVar) -> Command {
     asked_by(ana(), Ask::SetVar { name: name.parse().unwrap(), value: Body::json(value.to_string()), seen })
 }
 
-/// A person takes the value of a var away.
+/// A person removes a var.
 pub(crate) fn remove_var(name: &str) -> Command {
     asked_by(ana(), Ask::RemoveVar { name: name.parse().unwrap(), seen: SeenVar::Anyhow })
 }
 
-/// What the worker hears of an attempt that runs.
+/// A message that the worker received from a running attempt.
 pub(crate) fn said(execution: ExecutionId, attempt: Attempt, index: u32, said: Said) -> Command {
     asked_by(worker(), Ask::TakeMessage(Message { execution, attempt: attempt.id, token: attempt.token, index, said }))
 }
@@ -333,7 +334,7 @@ pub(crate) fn artifact(name: &str) -> Said {
     Said::Artifact(SaidArtifact { name: name.parse().unwrap(), media_type: None, blob: Digest::of(name.as_bytes()), bytes: 3 })
 }
 
-/// The attempt says that it is at 40 %.
+/// The attempt reports a progress of 40 %.
 pub(crate) fn progress(execution: ExecutionId, attempt: Attempt, index: u32) -> Command {
     let body = Some(Body::json(&br#"{"message":"on its way"}"#[..]));
     said(execution, attempt, index, Said::Progress { thousandths: Some(400), body })
@@ -347,7 +348,7 @@ pub(crate) fn failed(kind: FailureKind) -> ReportOutcome {
     ReportOutcome::Failed(Failure::new(kind, "it did not work"))
 }
 
-/// What the caller was told of one event.
+/// The answer to the caller for one event.
 #[track_caller]
 pub(crate) fn told_of_one(outcome: &Outcome) -> ReceivedEvent {
     match outcome.answer() {

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::Pieces;
 
-/// A step that runs an action with its own name as a parameter.
+/// A step that runs an action with the step's name as a parameter.
 pub(crate) fn does(name: &str, action: &str) -> StepPiece {
     let task = Task::Action { action: action.parse().unwrap(), with: template(&json!({ "step": name })) };
     StepPiece::new(name, task)
@@ -35,7 +35,7 @@ pub(crate) fn fails(name: &str, message: &str) -> StepPiece {
     StepPiece::new(name, Task::Fail { message: template(&json!(message)) })
 }
 
-/// A step that is being made.
+/// A step under construction.
 #[derive(Clone)]
 pub(crate) struct StepPiece(Step);
 
@@ -107,7 +107,7 @@ impl StepPiece {
         self
     }
 
-    /// It tells those whom it asks by this action.
+    /// It notifies its assignees through this action.
     pub(crate) fn notifies(mut self, action: &str, with: &Value) -> Self {
         let roots = ["inquiry", "params", "item", "index", "steps", "execution", "local"];
         let with = Template::compile(with, &Roots::new(roots)).unwrap();
@@ -125,7 +125,7 @@ impl StepPiece {
         self
     }
 
-    /// What takes it back.
+    /// The action that undoes it.
     pub(crate) fn undone_by(mut self, action: &str, given: &Value) -> Self {
         self.0.undo = Some(Undo { action: action.parse().unwrap(), with: template(given), retry: None, timeout: None });
         self
@@ -136,7 +136,7 @@ impl StepPiece {
         self
     }
 
-    /// What its action is given.
+    /// The parameters of its action.
     pub(crate) fn with(mut self, given: &Value) -> Self {
         if let Task::Action { with, .. } = &mut self.0.task {
             *with = template(given);
@@ -172,19 +172,19 @@ impl Repetition {
 }
 
 impl Pieces {
-    /// An action made of steps.
+    /// A workflow.
     pub(crate) fn workflow<const N: usize>(self, name: &str, steps: [StepPiece; N]) -> Self {
         self.workflow_giving(name, steps.into(), None)
     }
 
-    /// An action made of steps, and what it gives.
+    /// A workflow with a result.
     pub(crate) fn workflow_giving(self, name: &str, steps: Vec<StepPiece>, result: Option<&Value>) -> Self {
         let workflow = Workflow::new(Given::Parameters, steps_of(steps), result.map(template)).unwrap();
         self.action_with(name, |action| action.run = Run::Workflow(Arc::new(workflow)))
     }
 }
 
-/// Says in short what records say of the workflow and its steps.
+/// Summarizes the records of the workflow and its steps.
 pub(crate) fn told(outcome: &Outcome) -> Vec<String> {
     outcome.records().iter().filter_map(short).collect()
 }
@@ -226,7 +226,7 @@ pub(crate) fn short(record: &Record) -> Option<String> {
     })
 }
 
-/// The steps as the engine takes them.
+/// The steps in the engine's form.
 pub(crate) fn steps_of(steps: Vec<StepPiece>) -> Vec<Step> {
     steps.into_iter().map(|step| step.0).collect()
 }

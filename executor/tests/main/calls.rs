@@ -1,4 +1,4 @@
-//! System calls by other numbers than the machine's own: no way past what is refused, and an end that says why.
+//! System calls with numbers of another architecture: they bypass no filter, and the error says why.
 
 use ensue_engine::command::ReportOutcome;
 use ensue_engine::executions::facts::FailureKind;
@@ -10,7 +10,7 @@ use crate::skipped::{has_program, skipped};
 use crate::walls::{printed, stands};
 use crate::world::{Plan, sh};
 
-/// A 32-bit program that ends with 0 at once: its head, where it is loaded, and four instructions.
+/// A 32-bit program that exits with 0 at once: its header, its load address, and four instructions.
 const OF_32_BITS: [u8; 93] = [
     0x7f, 0x45, 0x4c, 0x46, 0x01, 0x01, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x00, 0x03, 0x00, 0x01, 0x00,
     0x00, 0x00, 0x54, 0x80, 0x04, 0x08, 0x34, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x34, 0x00, 0x20, 0x00,
@@ -25,7 +25,7 @@ async fn the_second_number_of_a_call_is_no_way_to_it() {
     if !stands(test, "system calls", &walls_of_this_machine().system_calls) || !has_program(test, "python3") {
         return;
     }
-    // `getpid`, which by its first number nobody is refused; a kernel that has no second ones says 38.
+    // `getpid`, which is allowed with its native number; a kernel without the other numbers returns 38.
     let script = "python3 -c 'import ctypes; c = ctypes.CDLL(None, use_errno=True); \
                   print(c.syscall(0x40000000 + 39), ctypes.get_errno(), c.syscall(39) > 0)'";
     assert_eq!(printed(Plan::new(sh(script)).supervised()).await, "-1 1 True");

@@ -1,4 +1,5 @@
-//! What a program is asked when its attempt is cut off, and how its end counts. The program does what the test says.
+//! What a program is asked when its attempt is ended early, and how its end counts. The test controls the
+//! program.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use tokio::sync::mpsc;
 
 use crate::world::{GRACE, Plan, TIMEOUT, World, failure, result};
 
-/// Runs one program, which only notes what it is asked and ends when the test says so.
+/// Runs one program, which only records requests and ends when the test says so.
 struct OneProgram(Mutex<Option<Noting>>);
 
 struct Noting {
@@ -71,7 +72,7 @@ impl Program for Noting {
     fn leave(self: Box<Self>) {}
 }
 
-/// A program that runs, what it is asked, and how to end it.
+/// A running program, the requests to it, and how to end it.
 struct Cut {
     world: World,
     told: mpsc::UnboundedReceiver<Tell>,
@@ -100,7 +101,7 @@ impl Cut {
         self.says.send(Heard::Ended(End { exit, by, printed: [0, 0], was_killed: None, ended_at: None })).unwrap();
     }
 
-    /// Hears of the program, so that it is known to run.
+    /// Receives from the program, which shows that it runs.
     async fn runs(&self) {
         use ensue_engine::ports::OutputStream::Stdout;
         self.says.send(Heard::Output { stream: Stdout, offset: 0, bytes: "ready".into() }).unwrap();

@@ -1,4 +1,4 @@
-//! What is hidden lies in what programs may otherwise reach, and is reached by no way into that.
+//! Hidden paths inside of folders that programs may otherwise access cannot be reached in any way.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -93,7 +93,7 @@ async fn a_folder_is_open_as_it_is_when_a_program_starts_and_not_as_it_was_befor
         format!("cat {}/name 2>/dev/null || echo shut; cat {}/name 2>/dev/null || echo shut", of("current").display(), of("old").display());
     let mut world = Plan::new(sh(&script)).isolated(isolation).begin();
     let mut said = Vec::new();
-    // As many as have every supervisor be used again.
+    // So many that every supervisor is used again.
     for number in 1..=8 {
         world.dispatch(number, json!({}));
         said.push(result(&world.report().await));

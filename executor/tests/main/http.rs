@@ -1,4 +1,4 @@
-//! Requests: what is sent, where it may go, and what becomes of the answer.
+//! HTTP requests: what is sent, which addresses are allowed, and how the answer is handled.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +32,7 @@ async fn ok_server() -> Server {
     Server::start(|_| json_answer("200 OK", r#"{"n": 1.0}"#)).await
 }
 
-/// Makes one request where the server may be reached.
+/// Makes one request with the server's address allowed.
 async fn report_of(server: &Server, request: HttpRequest, params: Value) -> Report {
     Plan::new(run(request)).allow(server.address).begin().report_of(params).await
 }
@@ -282,7 +282,7 @@ async fn a_server_that_does_not_speak_tls_is_a_failure_of_the_network() {
     failure(&world.report_of(json!({})).await, FailureKind::Network);
 }
 
-/// Asks the test that makes a plain request again, in a process whose environment names a proxy that does not exist.
+/// Runs the test of a plain request again, in a process whose environment names a proxy that does not exist.
 #[test]
 fn a_proxy_in_the_environment_is_not_used() {
     let mut again = std::process::Command::new(std::env::current_exe().unwrap());

@@ -1,4 +1,4 @@
-//! Leases: that an attempt whose task panics or hangs is told as lost, once.
+//! Leases: an attempt whose task panics or hangs is reported as lost, once.
 
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::world::{LEASE, Plan, World, attempt, failure};
 
-/// Holds the thread of who asks until it is let go.
+/// Blocks the caller's thread until released.
 struct Hanging(Mutex<Receiver<()>>, tokio::sync::mpsc::UnboundedSender<()>);
 
 impl Observe for Hanging {
@@ -82,12 +82,12 @@ async fn an_attempt_that_goes_on_renews_its_lease() {
     world.outputs.says(1, Stdout, "ready").await;
     for _ in 0..12 {
         world.clock.advance(LEASE / 3);
-        // Each task that the clock woke gets its turn before time goes on.
+        // Each task that the clock woke runs before time advances.
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }
     }
-    // And once after the whole process stood still.
+    // And once after the whole process was paused.
     world.clock.advance(LEASE * 2);
     std::fs::write(world.folder.path().join("private").join(attempt(1).to_string()).join("go"), "").unwrap();
     world.report().await;

@@ -1,5 +1,5 @@
-//! What is left where a program, its supervisor or its node ends before its time: nothing that was said is lost, nothing is guessed,
-//! and nothing stays behind.
+//! The effects of an early end of a program, its supervisor or its node: no message is lost, nothing is
+//! guessed, and no process is left.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -18,10 +18,10 @@ use tokio::net::TcpListener;
 use crate::node::{LONG, Node, folders, has_ended, have_ended, holds, none, supervised, supervisors, until};
 use crate::world::{Plan, World, attempt, result, sh, template};
 
-/// A program's way to give a file away, which it has made before.
+/// Makes a program give away a file that it has created.
 const GIVES: &str = r#"echo a,b > report.csv; echo '{"artifact":{"path":"report.csv"}}' >&3"#;
 
-/// Waits for the next thing that is told of the attempt but how far it is.
+/// Waits for the attempt's next message other than progress.
 async fn told(world: &mut World) -> Ask {
     loop {
         match tokio::time::timeout(LONG, world.asked.recv()).await.unwrap().unwrap() {
@@ -31,7 +31,7 @@ async fn told(world: &mut World) -> Ask {
     }
 }
 
-/// Expects the file that [`GIVES`] gives, and says its place among the lines.
+/// Expects the file of [`GIVES`], and returns its index among the lines.
 #[track_caller]
 fn given(ask: Ask, world: &World) -> u32 {
     match ask {
@@ -46,7 +46,7 @@ fn given(ask: Ask, world: &World) -> u32 {
 fn kill_all(processes: impl IntoIterator<Item = i32>) {
     for process in processes {
         let process = Pid::from_raw(process).unwrap();
-        // Of idle ones there may have been enough, and it has ended by itself.
+        // There may have been enough idle ones, so that it has ended by itself.
         let _ = kill_process(process, Signal::KILL);
         assert!(has_ended(process));
     }

@@ -1,6 +1,7 @@
-//! The worker as the node sees it: effects in, reports out, with real processes and a real server on loopback.
+//! The worker from the node's point of view: effects in, reports out, with real processes and a real server
+//! on loopback.
 //!
-//! What one module can show by itself is tested beside it.
+//! Behavior of a single module is tested next to it.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::needless_pass_by_value, reason = "values are written in place")]

@@ -1,4 +1,5 @@
-//! A program that the kernel kills because memory ran out: said where it is known, and only supposed where it is not.
+//! A program that the kernel kills because memory ran out: reported as such where that is known, and as a
+//! guess where it is not.
 
 use std::fs;
 use std::io;
@@ -12,18 +13,18 @@ use crate::node::supervised;
 use crate::skipped::skipped;
 use crate::world::{World, failure};
 
-/// How much memory a group has: enough for a shell and a supervisor, and soon too little.
+/// The memory limit of a group: enough for a shell and a supervisor, and soon exceeded.
 const MEMORY_BYTES: &str = "67108864";
 
-/// How many supervisors there are after a first program: its own, and two that come ahead of need.
+/// The number of supervisors after a first program: its own, and two that are started in advance.
 const SUPERVISORS: usize = 3;
 
-/// Is killed by itself where it is not told that it may go: that has the supervisors come up. Else memory runs out on it.
+/// Kills itself before it may continue, so that the supervisors are started; then it runs out of memory.
 const SCRIPT: &str = "[ -e ../../go ] && exec tail /dev/zero; kill -9 $$";
 
-/// How control groups for memory are had on a machine.
+/// The machine's version of control groups for memory.
 enum Groups {
-    /// A hierarchy of memory's own.
+    /// A separate hierarchy for memory.
     First,
     /// One hierarchy for all.
     Second,
@@ -42,7 +43,7 @@ impl Groups {
     }
 }
 
-/// A control group that has little memory, for as long as a test needs it.
+/// A control group with little memory, removed at the end of the test.
 struct Small(PathBuf);
 
 impl Small {
@@ -64,7 +65,7 @@ impl Small {
         Ok(small)
     }
 
-    /// Takes a process in: what it starts is in it too.
+    /// Adds a process; its children are in the group too.
     fn take_in(&self, process: &str) -> io::Result<()> {
         fs::write(self.0.join("cgroup.procs"), process)
     }
@@ -79,8 +80,8 @@ impl Drop for Small {
     }
 }
 
-/// Gives the supervisors of a world, once all are there: the one that held a program, and those that come ahead meanwhile. One that came
-/// later would have no group, and all memory of the machine.
+/// Returns the supervisors of a world once all have started: the one that held a program, and those started
+/// in advance. A later one would have no group, and all of the machine's memory.
 async fn supervisors(world: &World) -> Vec<String> {
     for _ in 0..1_000 {
         let there = supervisors_now(world);
@@ -102,7 +103,7 @@ fn supervisors_now(world: &World) -> Vec<String> {
     processes.map(|process| process.file_name().into_string().unwrap()).collect()
 }
 
-/// Begins a world whose supervisors are there.
+/// Starts a world and its supervisors.
 async fn begun() -> World {
     let mut world = supervised(SCRIPT).begin();
     let killed = world.report_of(json!({})).await;

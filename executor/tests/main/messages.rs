@@ -1,4 +1,5 @@
-//! What programs say while they run, on its way to the log: in order, coalesced, told again, and refused with a reason.
+//! Messages of running programs on their way to the log: in order, coalesced, retried, and rejected with a
+//! reason.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ use tokio::sync::mpsc;
 
 use crate::world::{Plan, World, attempt, refused, result};
 
-/// Programs that say what the test has them say; one at a time.
+/// Programs that write the test's lines; one at a time.
 struct Talkers {
     folder: TempDir,
     said: Mutex<Option<mpsc::UnboundedReceiver<Heard>>>,
@@ -71,7 +72,7 @@ impl Program for Talker {
     fn leave(self: Box<Self>) {}
 }
 
-/// A program that runs, and how to have it say things.
+/// A running program, and the means to make it write lines.
 struct Talk {
     world: World,
     says: mpsc::UnboundedSender<Heard>,
@@ -106,7 +107,7 @@ impl Talk {
         self.says.send(Heard::Ended(End { exit: Exit::Code(0), by: None, printed: [0, 0], was_killed: None, ended_at: None })).unwrap();
     }
 
-    /// Waits for the next thing that the log is told of the running attempt.
+    /// Waits for the next message of the running attempt to the log.
     async fn told(&mut self) -> (u32, Said) {
         match self.world.asked.recv().await {
             Some(Ask::TakeMessage(Message { attempt: of, token, index, said, .. })) => {
@@ -156,7 +157,7 @@ async fn of_progress_that_comes_fast_only_the_newest_is_told() {
     for share in ["0.2", "0.3", "0.4"] {
         talk.says(&format!(r#"{{"progress":{share}}}"#));
     }
-    // What is told of something else tells first how far it was.
+    // Before another message, the pending progress is reported.
     talk.says("nonsense");
     assert_eq!(talk.told_progress().await, (3, Some(400)));
     assert_eq!(talk.told_unusable().await.0, 4);
@@ -280,7 +281,7 @@ async fn an_attempt_whose_last_words_were_not_taken_before_the_stop_is_not_told_
     let mut talk = Talk::begin(|plan| plan.time_in_hand().answers([Err(SubmitError::StorageFull)])).await;
     talk.says(r#"{"emit":{"trigger":"test.t","payload":{}}}"#);
     talk.ends();
-    // The program is heard to its end, and what it said waits for space that never comes.
+    // The program is read to its end, and its message waits for space that never comes.
     for _ in 0..1_000 {
         tokio::task::yield_now().await;
     }

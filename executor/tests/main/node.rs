@@ -1,6 +1,6 @@
-//! A worker that can die like a process, and what it leaves behind: its supervisors, their folders, its programs.
+//! A worker that can die like a process, and what it leaves: its supervisors, their folders, its programs.
 //!
-//! It asserts nothing of its own but that what every test needs comes.
+//! This module asserts only that the tests' common basis works.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -16,14 +16,14 @@ use tokio::runtime::Runtime;
 
 use crate::world::{Plan, World, attempt, failure, result, sh};
 
-/// A time that nothing under test takes.
+/// Longer than anything that is tested.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 pub(crate) fn supervised(script: &str) -> Plan {
     Plan::new(sh(script)).supervised()
 }
 
-/// A worker on a runtime of its own, so that it can be dropped like a process that dies.
+/// A worker on its own runtime, so that it can be dropped like a process that dies.
 pub(crate) struct Node {
     pub(crate) runtime: Runtime,
     pub(crate) world: World,
@@ -36,14 +36,15 @@ impl Node {
         Self { runtime, world }
     }
 
-    /// Begins where another was, and takes over what it left: what the log owes is one attempt. Whatever runs anew fails.
+    /// Starts in the place of a dead worker, and takes over what it left: the log owes one attempt. Any
+    /// attempt that starts again fails.
     pub(crate) fn after(dead: &World) -> Self {
         let next = Self::begin(supervised("exit 9").after(dead));
         next.take_over([Effect::Dispatch(Box::new(next.world.dispatched(1, json!({}))))]);
         next
     }
 
-    /// Does the same where the attempt is to be stopped.
+    /// Does the same with an attempt that must be stopped.
     pub(crate) fn after_a_cancel(dead: &World) -> Self {
         let next = Self::begin(supervised("exit 9").after(dead));
         let dispatch = next.world.dispatched(1, json!({}));
@@ -52,7 +53,7 @@ impl Node {
         next
     }
 
-    /// Takes over what the log owes.
+    /// Takes over the attempts that the log owes.
     pub(crate) fn take_over(&self, owed: impl IntoIterator<Item = Effect>) {
         self.runtime.block_on(self.world.executor.take_over(owed, &self.world.previous));
     }
@@ -62,7 +63,7 @@ impl Node {
         self.says(text);
     }
 
-    /// Runs until it says something, and may run for so long.
+    /// Runs a program with this timeout until it prints a text.
     pub(crate) fn run_for_until_it_says(&self, timeout: Duration, text: &str) {
         let mut dispatch = self.world.dispatched(1, json!({}));
         dispatch.timeout_millis = timeout.as_millis() as u64;
@@ -89,7 +90,7 @@ impl Node {
         }
     }
 
-    /// Expects to be told that the program failed.
+    /// Expects a report that the program failed.
     #[track_caller]
     pub(crate) fn fails(&mut self, kind: FailureKind) {
         match self.asked() {
@@ -98,7 +99,7 @@ impl Node {
         }
     }
 
-    /// Expects to be told that nobody knows what became of the program.
+    /// Expects a report that the program's outcome is unknown.
     #[track_caller]
     pub(crate) fn loses(&mut self) {
         let asked = self.asked();
@@ -109,45 +110,45 @@ impl Node {
         self.world.folder.path().join("private").join(attempt(1).to_string())
     }
 
-    /// Dies: nothing of it runs any more, and nobody was told.
+    /// Dies: its code stops running, without any report.
     pub(crate) fn die(self) -> World {
         let Self { runtime, world } = self;
         runtime.shutdown_background();
         world
     }
 
-    /// Gives the supervisors that hold a program.
+    /// Returns the supervisors that hold a program.
     pub(crate) fn supervisors(&self) -> Vec<i32> {
         supervisors(&self.world)
     }
 
-    /// Gives the process that the program has named on its standard output.
+    /// Returns the process that the program has printed on its standard output.
     pub(crate) fn program(&self) -> Pid {
         pid(&self.printed())
     }
 
-    /// Gives what the program has printed.
+    /// Returns the program's output.
     pub(crate) fn printed(&self) -> String {
         String::from_utf8(self.world.outputs.printed(1, Stdout).0).unwrap()
     }
 }
 
-/// Gives the folder of the supervisor that holds a program.
+/// Returns the folder of the supervisor that holds a program.
 pub(crate) fn holder(world: &World) -> PathBuf {
     folders(world).into_iter().find(|folder| holds(folder)).unwrap()
 }
 
-/// Says whether the supervisor of a folder holds a program.
+/// Returns true if the supervisor of a folder holds a program.
 pub(crate) fn holds(folder: &Path) -> bool {
     folder.join("held").metadata().is_ok_and(|note| note.len() > 0)
 }
 
-/// Gives the folders of supervisors.
+/// Returns the folders of supervisors.
 pub(crate) fn folders(world: &World) -> Vec<PathBuf> {
     std::fs::read_dir(world.folder.path().join("supervisors")).unwrap().flatten().map(|entry| entry.path()).collect()
 }
 
-/// Gives the supervisors that hold a program.
+/// Returns the supervisors that hold a program.
 pub(crate) fn supervisors(world: &World) -> Vec<i32> {
     folders(world)
         .into_iter()
@@ -161,7 +162,7 @@ pub(crate) fn pid(text: &str) -> Pid {
     Pid::from_raw(text.trim().parse().unwrap()).unwrap()
 }
 
-/// Waits for the end of a process, as `kill -0` sees it.
+/// Waits for the end of a process, as seen by `kill -0`.
 pub(crate) fn has_ended(process: Pid) -> bool {
     let begin = Instant::now();
     while test_kill_process(process).is_ok() {
@@ -177,7 +178,7 @@ pub(crate) fn has_ended(process: Pid) -> bool {
     true
 }
 
-/// Waits for the end of supervisors, and of what they hold with them.
+/// Waits for the end of supervisors and their programs.
 #[track_caller]
 pub(crate) fn have_ended(supervisors: impl IntoIterator<Item = i32>) {
     for supervisor in supervisors {
@@ -185,7 +186,7 @@ pub(crate) fn have_ended(supervisors: impl IntoIterator<Item = i32>) {
     }
 }
 
-/// Waits for what other processes do.
+/// Waits for other processes.
 #[track_caller]
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let begin = Instant::now();
@@ -195,7 +196,7 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// No walls.
+/// No isolation.
 pub(crate) fn none() -> Isolation {
     Isolation { mode: IsolationMode::None, ..Isolation::default() }
 }

@@ -1,4 +1,4 @@
-//! The port for programs itself, as supervisors hold them: what is ordered, what is told, and what is heard.
+//! The port for programs, as supervisors implement it: orders, requests, and messages.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::node::{LONG, none};
 use crate::world::attempt;
 
-/// More than a supervisor keeps where nothing is said.
+/// More than a supervisor's default limit.
 const OUTPUT_BYTES_MAX: u64 = 20 << 20;
 
 fn programs(folder: &TempDir) -> Arc<dyn Programs> {
@@ -48,7 +48,7 @@ fn order(number: u32, script: &str) -> Order {
     }
 }
 
-/// Hears a program to its end: how it ended, and what came on standard output.
+/// Reads a program to its end. Returns how it ended, and its standard output.
 async fn heard(program: &mut Box<dyn ensue_executor::programs::Program>) -> (End, Vec<u8>) {
     let mut printed = Vec::new();
     loop {
@@ -61,7 +61,7 @@ async fn heard(program: &mut Box<dyn ensue_executor::programs::Program>) -> (End
     }
 }
 
-/// Counts the supervisors that were started and are there, whatever they hold.
+/// Counts the running supervisors, whether they hold a program or not.
 fn supervisors(folder: &TempDir) -> usize {
     std::fs::read_dir(folder.path().join("supervisors")).unwrap().count()
 }
@@ -83,7 +83,7 @@ async fn an_order_that_is_too_large_is_refused_by_its_size_and_costs_no_supervis
     large.input = vec![b'x'; 64 << 20];
     let refused = programs.start(large).await.map(|_| ()).unwrap_err();
     assert!(matches!(refused, StartProgramError::TooLarge { most, bytes } if bytes > most && most == 64 << 20), "{refused}");
-    // The first order that is to be carried out has supervisors come up.
+    // The first order that is carried out starts supervisors.
     assert_eq!(supervisors(&folder), 0);
     let mut next = programs.start(order(2, "cat | wc -c")).await.unwrap();
     let (end, printed) = heard(&mut next).await;

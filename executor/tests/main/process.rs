@@ -162,7 +162,7 @@ async fn the_environment_is_the_contract_s_and_nothing_of_the_server_s() {
 
 #[tokio::test]
 async fn a_program_has_its_three_streams_open_and_nothing_else() {
-    // Such as whoever started the node may have left open.
+    // A descriptor that the process that started the node may have left open.
     let _inheritable = rustix::io::dup(std::io::stderr()).unwrap();
     let mut world = Plan::new(program(&["ls", "/proc/self/fd"])).begin();
     // 3 is the folder that `ls` itself reads.
@@ -308,7 +308,7 @@ async fn a_cancelled_program_may_clean_up() {
 
 #[tokio::test]
 async fn what_a_program_leaves_running_is_ended_with_it() {
-    // The clock stands still: only the end of all that holds the pipes can bring the report.
+    // The clock does not advance: only the end of all processes with the pipes can cause the report.
     let mut world = Plan::new(sh("sleep 1000 & echo left")).time_in_hand().begin();
     assert_eq!(result(&world.report_of(json!({})).await), json!("left"));
 }

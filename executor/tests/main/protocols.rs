@@ -1,4 +1,4 @@
-//! Releases that do not speak one protocol: whoever cannot be spoken to is told so, and nothing is lost in silence.
+//! Releases without a common protocol: the other side is told so, and nothing is silently lost.
 
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::node::{Node, has_ended, holder, supervised};
 
-/// The versions that a release far ahead speaks.
+/// The versions of a release far in the future.
 const OLDEST: u32 = 7;
 const NEWEST: u32 = 9;
 
@@ -50,7 +50,7 @@ fn a_supervisor_that_speaks_no_protocol_of_the_node_s_is_ended_with_its_program_
     node.run_until_it_says("\n");
     let program = node.program();
     let dead = node.die();
-    // From now on it answers as one of a release far ahead would.
+    // From now on it answers like a release far in the future.
     let socket = holder(&dead).join("socket");
     std::fs::remove_file(&socket).unwrap();
     let listener = UnixListener::bind(&socket).unwrap();

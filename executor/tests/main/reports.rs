@@ -1,4 +1,5 @@
-//! Reports: that the log learns each end, whatever it answers, and what a stop leaves to the next start.
+//! Reports: the log learns of each end, whatever it answers, and a stop leaves certain attempts to the next
+//! start.
 
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ fn echo() -> Run {
     Run::Builtin(Builtin::Echo)
 }
 
-/// Makes an event of anything.
+/// Accepts any event.
 struct AnyTrigger;
 
 impl Observe for AnyTrigger {
@@ -123,7 +124,7 @@ async fn a_var_that_the_log_has_no_place_for_is_a_failure() {
     let many = Refusal::TooManyVars { name: "n".parse().unwrap(), max: 10_000 };
     let mut world = Plan::new(Run::Builtin(Builtin::SetVar)).answers(vec![refused(many.clone()), refused(many)]).begin();
     world.dispatch(1, json!({ "name": "n", "value": 1 }));
-    // What was reported at once, and again on the long way, is refused each time.
+    // A report sent at once, and again by the slow path, is rejected each time.
     for _ in 0..2 {
         assert_eq!(world.report().await.outcome, ReportOutcome::Succeeded);
     }

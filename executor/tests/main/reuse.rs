@@ -1,4 +1,5 @@
-//! A supervisor that is used again: nothing of its last program is heard of the next, and one that is not free of it is not used.
+//! Reused supervisors: nothing of the last program reaches the next one, and a supervisor that is not free of
+//! it is not used again.
 
 use std::path::PathBuf;
 
@@ -9,7 +10,7 @@ use serde_json::json;
 use crate::node::{Node, folders, has_ended, pid, supervised, supervisors, until};
 use crate::skipped::skipped;
 
-/// More programs than there are supervisors that wait.
+/// More programs than waiting supervisors.
 const PROGRAMS: u32 = 12;
 
 #[test]
@@ -20,7 +21,7 @@ fn what_a_forgotten_program_printed_is_not_heard_of_the_next_under_its_superviso
     let said = String::from_utf8(node.world.outputs.printed(1, Stdout).0).unwrap();
     let mut numbers = said.lines().next().unwrap().split(' ').map(str::to_owned);
     let (program, holder) = (pid(&numbers.next().unwrap()), numbers.next().unwrap());
-    // It prints as much as is kept of it, all of which is told to the next node.
+    // It prints up to the storage limit, all of which is sent to the next node.
     let is_full = |name| folders(&node.world).iter().any(|folder| folder.join(name).metadata().is_ok_and(|file| file.len() == 16 << 20));
     until("as much as is kept", || is_full("stdout") && is_full("stderr"));
     let dead = node.die();
@@ -28,7 +29,7 @@ fn what_a_forgotten_program_printed_is_not_heard_of_the_next_under_its_superviso
     next.runtime.block_on(next.world.executor.take_over([], &next.world.previous));
     assert!(has_ended(program));
     until("a supervisor that holds nothing", || supervisors(&next.world).is_empty());
-    // In the first round its supervisor may not be back yet.
+    // In the first round its supervisor may not be available yet.
     let mut seen = Vec::new();
     for round in 0..2 {
         for number in 1..=PROGRAMS {
@@ -39,12 +40,12 @@ fn what_a_forgotten_program_printed_is_not_heard_of_the_next_under_its_superviso
     assert!(seen.contains(&json!(holder)), "its supervisor was not used again: {seen:?}");
 }
 
-/// A control group whose processes stand still, also where they are killed; gone with all that is in it. Only a hierarchy of the
-/// freezer's own has such: where there is one hierarchy for all, a process that stands still in it can be killed.
+/// A control group whose processes are frozen, even when they are killed; removed with everything in it. This
+/// needs a separate hierarchy for the freezer: with one hierarchy for all, a frozen process can be killed.
 struct Frozen(PathBuf);
 
 impl Frozen {
-    /// Freezes a process; none where this machine does not let a test do that.
+    /// Freezes a process; fails if this machine does not allow a test to do that.
     fn freeze(process: &str) -> std::io::Result<Self> {
         let frozen = Self(format!("/sys/fs/cgroup/freezer/ensue-test-{}", std::process::id()).into());
         std::fs::create_dir(&frozen.0)?;

@@ -1,4 +1,4 @@
-//! A server on loopback that answers by a script, connection by connection, and remembers what it was asked.
+//! A server on loopback that answers by a script, connection by connection, and records its requests.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// A request as it came.
+/// A received request.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
-    /// The connection it came on, from 0.
+    /// The number of its connection, from 0.
     pub(crate) connection: usize,
     /// The request line and the headers.
     pub(crate) head: String,
@@ -34,7 +34,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Answers each request with what `answer` gives: the bytes of a whole answer.
+    /// Answers each request with the bytes that `answer` returns.
     pub(crate) async fn start(answer: impl Fn(&Asked) -> Vec<u8> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -93,7 +93,7 @@ async fn serve(mut stream: TcpStream, connection: usize, seen: &Mutex<Vec<Asked>
     }
 }
 
-/// Writes an answer.
+/// Builds an answer.
 pub(crate) fn answer(status: &str, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
     let mut text = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {
@@ -104,7 +104,7 @@ pub(crate) fn answer(status: &str, headers: &[(&str, &str)], body: &str) -> Vec<
     text.into_bytes()
 }
 
-/// Writes an answer in JSON.
+/// Builds an answer in JSON.
 pub(crate) fn json_answer(status: &str, body: &str) -> Vec<u8> {
     answer(status, &[("content-type", "application/json")], body)
 }

@@ -1,4 +1,4 @@
-//! Scripts: values reach them as environment and are never code.
+//! Scripts: values are passed in the environment and are never code.
 
 use ensue_engine::catalog::{Run, ShellScript};
 use ensue_engine::executions::facts::FailureKind;

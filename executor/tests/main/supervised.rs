@@ -1,4 +1,5 @@
-//! Programs under supervisors: what they leave is ended with them, and the worker's end is not theirs.
+//! Programs under supervisors: their leftover processes are ended with them, and the worker's end does not
+//! end them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -26,8 +27,8 @@ async fn a_program_runs_under_a_supervisor_as_it_does_without() {
     assert!(!world.has_private_directories());
 }
 
-/// How many supervisors there are for programs that run one after the other: the one that is used, two that are kept ahead, and one that
-/// comes where the one before has not come back yet.
+/// The number of supervisors for programs that run one after the other: the one in use, two in reserve, and
+/// one more that starts if the previous one is not available yet.
 const SUPERVISORS_FOR_ONE: usize = 4;
 
 #[test]
@@ -100,7 +101,7 @@ async fn what_ignores_sigterm_and_left_the_session_is_killed_after_the_grace() {
 
 #[tokio::test]
 async fn a_tree_of_hundreds_of_processes_in_as_many_sessions_is_ended_whole() {
-    // Eight generations of twins, each in a session of its own, all deaf to SIGTERM.
+    // Eight generations of twins, each in its own session, all ignoring SIGTERM.
     let script = "cat > twins <<'TWINS'\ntrap '' TERM\n\
                   if [ $1 -gt 0 ]; then setsid sh twins $(($1 - 1)) & setsid sh twins $(($1 - 1)) & fi\n\
                   echo >> born\nwhile :; do sleep 100; done\nTWINS\n\
@@ -117,7 +118,7 @@ async fn a_tree_of_hundreds_of_processes_in_as_many_sessions_is_ended_whole() {
     assert_eq!(marked(&marker), 0);
 }
 
-/// Counts the processes that have a variable.
+/// Counts the processes with a variable in their environment.
 fn marked(variable: &str) -> usize {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let environs = processes.filter_map(|process| std::fs::read(process.path().join("environ")).ok());
@@ -351,7 +352,7 @@ fn rubbish_on_descriptor_3_ends_with_its_program() {
             other => panic!("{other:?}"),
         }
     }
-    // As many lines as are kept, without those that were reported one by one.
+    // The number of stored lines, without those that were reported one by one.
     assert_eq!((told, last.split_once(" more lines").unwrap().0), (100, "262045"), "{last}");
     let noted = String::from_utf8(node.world.outputs.printed(1, Stderr).0).unwrap();
     assert!(noted.contains("1737856 lines with 3475712 bytes were not kept"), "{noted}");
@@ -359,7 +360,8 @@ fn rubbish_on_descriptor_3_ends_with_its_program() {
 
 #[test]
 fn hung_supervisor_is_noticed_although_nobody_tells_it_anything() {
-    // One that leaves its parent, its session and its environment is found as long as its supervisor is there.
+    // A process that leaves its parent, its session and its environment is found as long as its supervisor
+    // runs.
     let script = "(setsid env -i sh -c 'echo $$; exec sleep 1000' &); echo $$; sleep 0.1; echo ready; sleep 1000";
     let mut node = Node::begin(supervised(script).answers_within(Duration::from_secs(2)));
     node.run_until_it_says("ready");
@@ -399,7 +401,7 @@ fn what_a_program_says_to_its_supervisor_s_socket_is_not_heard() {
     if !has_program("what_a_program_says_to_its_supervisor_s_socket_is_not_heard", "python3") {
         return;
     }
-    // It may find the socket where nothing walls it off, but has no key, and its output is only output.
+    // It may find the socket if no isolation prevents that, but it has no key, and its output is only output.
     let script = r#"
         for socket in ../../supervisors/*/socket; do
             python3 - "$socket" <<'PYTHON'

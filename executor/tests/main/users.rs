@@ -1,4 +1,5 @@
-//! Programs of a node that runs as root: other users, or root without any privilege. Elsewhere these tests are skipped by name.
+//! Programs of a node that runs as root: other users, or root without any privilege. On other machines these
+//! tests are skipped by name.
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ const FIRST: u32 = 1_900_000_000;
 const RANGE: ProgramUsers = ProgramUsers::Range { first: FIRST, last: FIRST + (1 << 22) };
 const ONE: ProgramUsers = ProgramUsers::One { user: 65_534, group: 65_533 };
 
-/// Says whether this machine lets programs run as these users; where it does not, the test is skipped by name.
+/// Returns true if this machine lets programs run as these users; otherwise the test is skipped by name.
 fn can_be(test: &str, users: ProgramUsers) -> bool {
     why_not_as(users).inspect(|why| skipped(test, why)).is_none()
 }
@@ -150,7 +151,7 @@ async fn program_that_its_user_may_not_run_fails_with_the_reason() {
         let path = path.clone();
         Plan::new(run).isolated(running_as(RANGE)).home(Arc::new(folder)).settings(move |settings| settings.path = path)
     };
-    // The folder is closed to others: a program of the same name that they can start is taken instead.
+    // The folder is closed to others: a program of the same name that they can start is used instead.
     let mut world = tool("true").begin();
     result(&world.report_of(json!({})).await);
     let mut world = tool("only-here").begin();

@@ -1,4 +1,4 @@
-//! What programs are walled off from, where the machine has the walls; what it lacks is skipped by name.
+//! The isolation of programs, as far as the machine supports it; tests of missing parts are skipped by name.
 
 use ensue_engine::executions::facts::FailureKind;
 use ensue_executor::probes::walls_of_this_machine;
@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::skipped::{has_program, skipped};
 use crate::world::{Plan, failure, result, sh};
 
-/// Says whether a wall stands here; where it does not, the test is skipped by name.
+/// Returns true if a part of the isolation is available; otherwise the test is skipped by name.
 pub(crate) fn stands(test: &str, what: &str, wall: &Wall) -> bool {
     match wall {
         Wall::Stands => true,
@@ -89,7 +89,7 @@ async fn no_program_looks_into_another_of_the_same_user() {
     if !stands(test, "files", &walls_of_this_machine().files) {
         return;
     }
-    // Both are of the same user, and the canary stands in the environment of the other.
+    // Both have the same user, and the canary is in the environment of the other.
     let mut other = std::process::Command::new("sleep").arg("1000").env("CANARY", crate::world::SECRET).spawn().unwrap();
     let script = format!("grep -c {} /proc/{}/environ 2>/dev/null || echo nothing", crate::world::SECRET, other.id());
     let found = printed(Plan::new(sh(&script)).supervised()).await;
@@ -110,7 +110,7 @@ async fn system_calls_that_lead_out_are_refused() {
     if !has_program(test, "python3") {
         return;
     }
-    // ptrace, keyctl, bpf and io_uring_setup, by their numbers here.
+    // ptrace, keyctl, bpf and io_uring_setup, with their numbers on this machine.
     let numbers = [libc::SYS_ptrace, libc::SYS_keyctl, libc::SYS_bpf, libc::SYS_io_uring_setup];
     let script = format!(
         "python3 -c 'import ctypes; c = ctypes.CDLL(None, use_errno=True); \
@@ -119,8 +119,8 @@ async fn system_calls_that_lead_out_are_refused() {
     assert_eq!(printed(Plan::new(sh(&script)).supervised()).await, "[(-1, 1), (-1, 1), (-1, 1), (-1, 1)]");
 }
 
-/// A program that makes each call of a list, with the processes it is given in the place of `P` and a buffer in that of `B`. It prints
-/// what was not refused with EPERM.
+/// A program that makes each system call of a list, with the given processes for `P` and a buffer for `B`. It
+/// prints the calls that did not fail with EPERM.
 const CALLER: &str = r"
 import ctypes, json, sys
 libc = ctypes.CDLL(None, use_errno=True)
@@ -137,7 +137,8 @@ for target in targets:
 print('done')
 ";
 
-/// Gives every call that names another process and changes it or looks into it: its name, its number, and what it is given.
+/// Returns every system call that names another process and changes or inspects it: its name, its number, and
+/// its arguments.
 fn calls_on_processes(are_signals_walled: bool) -> serde_json::Value {
     let mut calls = vec![
         json!(["prlimit64", libc::SYS_prlimit64, ["P", 4, "B", 0]]),
@@ -178,8 +179,8 @@ fn calls_on_processes(are_signals_walled: bool) -> serde_json::Value {
     json!(calls)
 }
 
-/// Gives a script that makes each of these calls on the process of this test, which is what a node is to a program, and on its own
-/// supervisor. It prints `done`, and before that what was not refused.
+/// Returns a script that makes each of these calls on the process of this test, which is what a node is to a
+/// program, and on its own supervisor. It prints `done`, preceded by the calls that were not rejected.
 pub(crate) fn caller(python: &str, are_signals_walled: bool) -> String {
     let calls = calls_on_processes(are_signals_walled);
     let this = std::process::id();

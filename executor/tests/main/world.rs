@@ -1,4 +1,5 @@
-//! A worker with everything around it held in the test's hand: the log's answers, the clock, the keys, what is printed (`ports.rs`).
+//! A worker whose whole environment the test controls: the log's answers, the clock, the keys, the output
+//! (`ports.rs`).
 
 mod ports;
 
@@ -40,7 +41,7 @@ pub(crate) const LEASE: Duration = Duration::from_secs(30);
 pub(crate) const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 pub(crate) const SECRET: &str = "canary-s3cret";
 
-/// A worker in its world.
+/// A worker and its environment.
 pub(crate) struct World {
     pub(crate) executor: Executor,
     pub(crate) asked: mpsc::UnboundedReceiver<Ask>,
@@ -49,11 +50,11 @@ pub(crate) struct World {
     pub(crate) clock: Arc<HandClock>,
     pub(crate) folder: Arc<TempDir>,
     bodies: Arc<KeptBodies>,
-    /// What was known of attempts when it began.
+    /// What was known about attempts when it started.
     pub(crate) previous: Previous,
 }
 
-/// What a world is made of, before it is.
+/// The settings of a world.
 pub(crate) struct Plan {
     actions: BTreeMap<ActionRef, Arc<Action>>,
     answers: VecDeque<Result<Answer, SubmitError>>,
@@ -157,30 +158,30 @@ impl Plan {
         self
     }
 
-    /// Has its programs held by supervisors, walled off as far as this machine can.
+    /// Makes supervisors hold its programs, isolated as far as this machine supports.
     pub(crate) fn supervised(self) -> Self {
         self.isolated(Isolation::default())
     }
 
-    /// Has its programs held by supervisors, walled off like this.
+    /// Makes supervisors hold its programs with this isolation.
     pub(crate) fn isolated(mut self, isolation: Isolation) -> Self {
         self.isolation = Some(isolation);
         self
     }
 
-    /// Has everything in this folder.
+    /// Uses this folder for everything.
     pub(crate) fn home(mut self, folder: Arc<TempDir>) -> Self {
         self.home = Some(folder);
         self
     }
 
-    /// Gives supervisors this long to answer.
+    /// Limits the time for supervisors to answer.
     pub(crate) fn answers_within(mut self, patience: Duration) -> Self {
         self.answers_within = patience;
         self
     }
 
-    /// Begins where an earlier worker was, with what is in its folder.
+    /// Starts in the place of an earlier worker, with the content of its folder.
     pub(crate) fn after(mut self, world: &World) -> Self {
         self.home = Some(Arc::clone(&world.folder));
         self
@@ -230,7 +231,7 @@ impl Plan {
             (None, Some(isolation)) => supervised(folder.path(), private_dir, isolation, self.answers_within),
         };
         let path = folder.path().join("begun");
-        // Only a world that comes after another has attempts that were open before it.
+        // Only a world that follows another has attempts that were open before it.
         let open = if path.exists() { 1..10 } else { 0..0 };
         let (begun, previous) = Begun::open(path, open.map(attempt)).unwrap();
         let ports = ExecutorPorts {
@@ -259,14 +260,14 @@ impl Plan {
 }
 
 impl World {
-    /// Hands an attempt over.
+    /// Dispatches an attempt.
     pub(crate) fn dispatch(&self, number: u32, params: Value) -> Dispatch {
         let dispatch = self.dispatched(number, params);
         self.executor.carry_out(Effect::Dispatch(Box::new(dispatch.clone())));
         dispatch
     }
 
-    /// Makes an attempt that could be handed over.
+    /// Creates a dispatch.
     pub(crate) fn dispatched(&self, number: u32, params: Value) -> Dispatch {
         let bytes = Bytes::from(params.to_string());
         let digest = Digest::of(&bytes);
@@ -310,12 +311,12 @@ impl World {
         self.executor.carry_out(Effect::Release { execution: execution(number), attempt: attempt(number) });
     }
 
-    /// Gives what the file of begun attempts says.
+    /// Returns the content of the file of begun attempts.
     pub(crate) fn begun(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("begun")).unwrap()
     }
 
-    /// Puts a file into the action's pack.
+    /// Writes a file into the action's pack.
     pub(crate) fn pack_file(&self, path: &str, text: &str, mode: u32) {
         use std::os::unix::fs::PermissionsExt;
         let path = self.folder.path().join("pack").join(path);
@@ -324,7 +325,7 @@ impl World {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    /// Says whether any private directory is left.
+    /// Returns true if any private directory is left.
     pub(crate) fn has_private_directories(&self) -> bool {
         std::fs::read_dir(self.folder.path().join("private")).unwrap().next().is_some()
     }
@@ -347,7 +348,7 @@ pub(crate) fn attempt(number: u32) -> AttemptId {
     AttemptId(Id::root(NOON, 1000 + u128::from(number)))
 }
 
-/// A program: what the shell makes of a script.
+/// A program that runs a shell script.
 pub(crate) fn sh(script: &str) -> Run {
     let command = ["sh", "-c", script].map(str::to_owned).to_vec();
     Run::Process(ProcessCommand { command, beside: Default::default(), env: Vec::new(), files: Vec::new(), input: None })
@@ -358,20 +359,20 @@ pub(crate) fn template(value: Value) -> Template {
     Template::compile(&value, &Roots::new(["params", "local", "config", "execution", "keys", "vars"])).unwrap()
 }
 
-/// Gives the result of a report that succeeded.
+/// Returns the result of a successful report.
 #[track_caller]
 pub(crate) fn result(report: &Report) -> Value {
     assert_eq!(report.outcome, ReportOutcome::Succeeded);
     body(report)
 }
 
-/// Gives the body of a report; null where it has none.
+/// Returns the body of a report, or null if it has none.
 pub(crate) fn body(report: &Report) -> Value {
     let content = report.body.as_ref().and_then(|body| body.content.clone());
     content.map_or(Value::Null, |content| serde_json::from_slice(&content).unwrap())
 }
 
-/// Gives the failure of a report that failed.
+/// Returns the failure of a failed report.
 #[track_caller]
 pub(crate) fn failure(report: &Report, kind: FailureKind) -> &Failure {
     match &report.outcome {
@@ -383,7 +384,7 @@ pub(crate) fn failure(report: &Report, kind: FailureKind) -> &Failure {
     }
 }
 
-/// Says whether a text stands in any file below a folder.
+/// Returns true if any file below a folder contains a text.
 pub(crate) fn stands_in_files(folder: &Path, text: &str) -> bool {
     std::fs::read_dir(folder).unwrap().any(|entry| {
         let path = entry.unwrap().path();

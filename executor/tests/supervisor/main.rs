@@ -1,4 +1,5 @@
-//! A supervisor for the tests of this crate, which have no binary of the product: nothing but the call.
+//! A supervisor for the tests of this crate, which have no product binary: only the call of its main
+//! function.
 
 fn main() -> std::io::Result<()> {
     let folder = std::env::args_os().nth(1).ok_or(std::io::ErrorKind::InvalidInput)?;

@@ -74,10 +74,10 @@ impl<'c> Checker<'c> {
         let taken = fitting.iter().fold(Kinds::NONE, |all, signature| all.or(signature.at(at)));
         let (message, hint) = if value.can_be(taken) {
             let list = values.iter().find(|(value, _)| value.can_be(LIST)).map_or(value, |(list, _)| list);
-            (format!("`{}` does not take a list of which an element is {}", function.name, list.element()), None)
+            (format!("`{}` does not accept a list with an element that is {}", function.name, list.element()), None)
         } else {
             let hint = self.conversion(value, taken, *span);
-            (format!("`{}` does not take {value}", function.name), hint)
+            (format!("`{}` does not accept {value}", function.name), hint)
         };
         let hint = hint.unwrap_or_else(|| format!("write `{}`", function.usage));
         self.tell(FindingKind::Unfit, *span, message, Some(hint));
@@ -88,16 +88,16 @@ impl<'c> Checker<'c> {
         let text = self.text(span);
         let wants_text = taken.is_within(STRING.or(LIST)) && taken.has(Type::String);
         if value.kinds().is_within(OPTIONAL) {
-            return Some(format!("say what stands for it when it is absent: `{text}.orValue(…)`"));
+            return Some(format!("add a default for when it is absent: `{text}.orValue(…)`"));
         }
         if wants_text && value.kinds().is_within(NUMBER.or(BOOL)) {
-            return Some(format!("make it a text: `string({text})`"));
+            return Some(format!("convert it to a string: `string({text})`"));
         }
         if value.kinds().is_within(STRING) && taken.has(Type::Timestamp) {
-            return Some(format!("make it a timestamp: `timestamp({text})`"));
+            return Some(format!("convert it to a timestamp: `timestamp({text})`"));
         }
         if value.kinds().is_within(INT.or(UINT)) && taken.has(Type::Double) {
-            return Some(format!("make it a double: `double({text})`"));
+            return Some(format!("convert it to a double: `double({text})`"));
         }
         None
     }

@@ -123,7 +123,7 @@ impl<'c> Checker<'c> {
             return false;
         }
         if !value.can_be(OPTIONAL) {
-            self.tell(FindingKind::Unfit, span, format!("`{method}` takes an optional, not {value}"), Some(words_optional()));
+            self.tell(FindingKind::Unfit, span, format!("`{method}` needs an optional, not {value}"), Some(words_optional()));
             return false;
         }
         true
@@ -160,7 +160,7 @@ impl<'c> Checker<'c> {
         if !value.can_be(MAP.or(OPTIONAL)) && given.is_nothing() {
             let owner = self.text(at.before());
             let hint = self.field_hint(value, name, owner);
-            self.tell(FindingKind::Unfit, at.through(), format!("`{owner}` is {value}, and has no field `{name}`"), hint);
+            self.tell(FindingKind::Unfit, at.through(), format!("`{owner}` is {value} and has no field `{name}`"), hint);
         }
         given
     }
@@ -222,12 +222,12 @@ impl<'c> Checker<'c> {
                     is_told = true;
                     let list = self.text(at.before());
                     let message = format!("`{list}` has no element {}", self.text(index.span));
-                    self.tell(FindingKind::Erring, at.through(), message, Some("elements are counted from 0".to_owned()));
+                    self.tell(FindingKind::Erring, at.through(), message, Some("count elements from 0".to_owned()));
                 }
             } else if !value.can_be(MAP.or(OPTIONAL)) {
                 is_told = true;
                 let list = self.text(at.before());
-                let message = format!("`{list}` is a list, and takes a whole number as its index, not {at_index}");
+                let message = format!("`{list}` is a list, so its index must be an integer, not {at_index}");
                 self.tell(FindingKind::Unfit, index.span, message, None);
             }
         }
@@ -253,7 +253,7 @@ impl<'c> Checker<'c> {
             self.tell(
                 FindingKind::Unfit,
                 at.through(),
-                format!("`{owner}` is {value}, and has nothing at `{}`", self.text(index.span)),
+                format!("`{owner}` is {value} and cannot be indexed with `{}`", self.text(index.span)),
                 None,
             );
         }
@@ -290,7 +290,7 @@ impl<'c> Checker<'c> {
         truths.no |= value.can_be(NULL);
         if truths == Truths::NEITHER {
             let owner = self.text(at.before());
-            self.tell(FindingKind::Unfit, at.through(), format!("`{owner}` is {value}, and has no field `{name}`"), None);
+            self.tell(FindingKind::Unfit, at.through(), format!("`{owner}` is {value} and has no field `{name}`"), None);
         }
         Known { value: ValueType::truths(truths), reads }
     }

@@ -77,7 +77,7 @@ impl<'c> Checker<'c> {
         let Known { value, reads } = self.value(expr);
         if !value.is_nothing() && !value.can_be(BOOL) {
             let hint = self.condition_hint(expr, &value);
-            self.tell(FindingKind::NotBoolean, expr.span, format!("this is {value}, not true or false"), hint);
+            self.tell(FindingKind::NotBoolean, expr.span, format!("expected true or false, not {value}"), hint);
         }
         (Truths { yes: value.can_be_truth(true), no: value.can_be_truth(false) }, reads)
     }
@@ -256,7 +256,7 @@ impl<'c> Checker<'c> {
             errs |= key.value.is_nothing() || known.value.is_nothing();
             if !key.value.is_nothing() && !key.value.can_be(BOOL.or(INT).or(UINT).or(STRING)) {
                 errs = true;
-                let message = format!("{} cannot be a key; keys are strings, ints, uints and bools", key.value);
+                let message = format!("{} cannot be a map key; keys are strings, ints, uints or bools", key.value);
                 self.tell(FindingKind::Unfit, entry.key.span, message, None);
             }
             let (value, occurrence) = match entry.presence {
@@ -283,7 +283,7 @@ impl<'c> Checker<'c> {
     fn demand_optional(&mut self, expr: &Expr, value: &ValueType) -> bool {
         let is_fine = value.can_be(OPTIONAL);
         if !is_fine && !value.is_nothing() {
-            self.tell(FindingKind::Unfit, expr.span, format!("`?` takes an optional, not {value}"), Some(words_optional()));
+            self.tell(FindingKind::Unfit, expr.span, format!("`?` needs an optional, not {value}"), Some(words_optional()));
         }
         is_fine
     }
@@ -295,7 +295,7 @@ impl<'c> Checker<'c> {
         }
         let negated = value.kinds().and(INT.or(DOUBLE));
         if negated.is_empty() {
-            self.tell(FindingKind::Unfit, expr.span, format!("`-` stands before an int or a double, not before {value}"), None);
+            self.tell(FindingKind::Unfit, expr.span, format!("`-` needs an int or a double, not {value}"), None);
         }
         let value = if times == 0 { value } else { value.only(NUMBER).only(negated).another() };
         Known { value, reads }
@@ -304,7 +304,7 @@ impl<'c> Checker<'c> {
 
 /// How to come by an optional.
 pub(super) fn words_optional() -> String {
-    "an optional comes from `.?field`, `[?index]` or `optional.of(x)`".to_owned()
+    "create an optional with `.?field`, `[?index]` or `optional.of(x)`".to_owned()
 }
 
 /// Whether something has elements to go over.

@@ -54,14 +54,14 @@ impl<'c> Checker<'c> {
     fn tell_missing(&mut self, tree: &'c Expr, suspect: &Suspect) {
         let path = self.text(suspect.span);
         let message = match (suspect.occurrence, suspect.each) {
-            (Occurrence::InSome, Some(each)) => format!("`{}` is not in {each}, and this errs without it", suspect.name),
-            _ => format!("`{path}` may be missing, and this errs without it"),
+            (Occurrence::InSome, Some(each)) => format!("`{}` is not in {each}; where it is missing, reading it is an error", suspect.name),
+            _ => format!("`{path}` may be missing; if it is, reading it is an error"),
         };
         let place = chain_at(tree, suspect.span).filter(|place| place.reading == Reading::Value);
         let optional = place.map(|place| self.optional_form(&place, suspect));
         let hint = match optional {
-            Some(optional) => format!("where it may be missing, write `{optional}`, or ask first: `has({path})`"),
-            None => format!("ask first: `has({path})`"),
+            Some(optional) => format!("write `{optional}`, or check first with `has({path})`"),
+            None => format!("check first with `has({path})`"),
         };
         self.tell(FindingKind::MayBeMissing, suspect.span, message, Some(hint));
     }

@@ -118,7 +118,7 @@ impl<'c> Checker<'c> {
             truths = membership_of_map(needle, hay, truths);
         }
         if truths == Truths::NEITHER {
-            let message = format!("`in` looks into a list or a map, not into {}", hay.value);
+            let message = format!("`in` needs a list or a map on its right, not {}", hay.value);
             let hint = hay.value.can_be(STRING).then(|| format!("write `{}.contains({})`", self.text(hay.span), self.text(needle.span)));
             self.tell(FindingKind::Unfit, hay.span, message, hint);
         }
@@ -144,7 +144,7 @@ impl<'c> Checker<'c> {
             || right.value.constants().is_some_and(|all| !all.is_empty() && all.iter().all(is_whole_zero));
         if is_zero && matches!(operator, Operator::Divide | Operator::Remainder) {
             let what = if operator == Operator::Divide { "division" } else { "remainder" };
-            let hint = "a divisor that is 0 has no result".to_owned();
+            let hint = "make sure that the divisor is not 0".to_owned();
             self.tell(FindingKind::Erring, left.span.to(right.span), format!("{what} by zero"), Some(hint));
             return ValueType::nothing();
         }
@@ -185,7 +185,7 @@ impl<'c> Checker<'c> {
                 hint = hint.or(arithmetic::unfit(operator, one, other).hint);
             }
         }
-        let message = format!("`{}` does not take {} and {}", operator.symbol(), left.value, right.value);
+        let message = format!("`{}` cannot be applied to {} and {}", operator.symbol(), left.value, right.value);
         self.tell(FindingKind::Unfit, left.span.to(right.span), message, hint);
     }
 }

@@ -17,7 +17,7 @@ struct Turn {
 impl<'c> Checker<'c> {
     pub(super) fn turns(&mut self, range: &ValueType, turns: &'c Loop, span: Span) -> (ValueType, Reads) {
         if !is_walkable(range) {
-            let message = format!("a macro goes over a list or a map, not over {range}");
+            let message = format!("a macro needs a list or a map to iterate over, not {range}");
             self.tell(FindingKind::Unfit, span, message, None);
             return (ValueType::nothing(), Reads::Names);
         }
@@ -51,7 +51,7 @@ impl<'c> Checker<'c> {
             LoopKind::Entries => {
                 let Known { value, reads } = self.value(body);
                 if !value.is_nothing() && !value.can_be(MAP) {
-                    let message = format!("each turn gives a map of its entries, not {value}");
+                    let message = format!("each iteration must return a map of entries, not {value}");
                     self.tell(FindingKind::Unfit, body.span, message, Some("write `{new_key: new_value}`".to_owned()));
                 }
                 (value.only(MAP), reads)
@@ -59,7 +59,7 @@ impl<'c> Checker<'c> {
             LoopKind::SortBy => {
                 let Known { value, reads } = self.value(body);
                 if !value.is_nothing() && !value.can_be(ORDERED) {
-                    self.tell(FindingKind::Unfit, body.span, format!("the elements are sorted by what has an order, not by {value}"), None);
+                    self.tell(FindingKind::Unfit, body.span, format!("elements cannot be sorted by {value}, which has no order"), None);
                 }
                 (value.only(ORDERED), reads)
             }

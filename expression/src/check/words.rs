@@ -21,12 +21,12 @@ impl Checker<'_> {
         let whose = map.fields_called().map_or_else(|| format!("`{owner}`"), str::to_owned);
         let mut message = format!("there is no `{name}` in {whose}");
         if let Some(near) = nearest(name, fields.clone()) {
-            message.push_str(&format!(", did you mean `{}`?", joined(owner, near)));
+            message.push_str(&format!("; did you mean `{}`?", joined(owner, near)));
         }
         let hint = match (map.fields_called(), listed(fields)) {
             (Some(fields), Some(names)) => format!("{fields} are {names}"),
-            (Some(fields), None) => format!("{fields} are none"),
-            (None, Some(names)) => format!("`{owner}` has {names}"),
+            (Some(fields), None) => format!("{fields}: none"),
+            (None, Some(names)) => format!("`{owner}` has the fields {names}"),
             (None, None) => format!("`{owner}` has no fields"),
         };
         self.tell(FindingKind::UnknownField, span, message, Some(hint));
@@ -36,7 +36,7 @@ impl Checker<'_> {
     pub(super) fn tell_unlikely(&mut self, map: &MapType, name: &str, owner: Span, span: Span) {
         if let Some(near) = nearest(name, map.fields().keys().map(|name| &**name)) {
             let owner = self.text(owner);
-            let message = format!("`{name}` is not declared in `{owner}`, did you mean `{}`?", joined(owner, near));
+            let message = format!("`{name}` is not declared in `{owner}`; did you mean `{}`?", joined(owner, near));
             self.tell(FindingKind::UnlikelyField, span, message, None);
         }
     }
@@ -50,10 +50,10 @@ impl Checker<'_> {
         let (message, hint) = match (&expr.kind, truth) {
             (Kind::Has(_), Truth::True) => {
                 let field = self.text(expr.span).trim_start_matches("has(").trim_end_matches(')').trim();
-                (format!("`{field}` is always there"), "read it without `has(…)`")
+                (format!("`{field}` is always present"), "read it without `has(…)`")
             }
-            (_, Truth::True) => ("this is always true".to_owned(), "leave it out, or test what can differ"),
-            (_, Truth::False) => ("this is never true".to_owned(), "leave it out, or test what can differ"),
+            (_, Truth::True) => ("this is always true".to_owned(), "remove it, or test a value that can differ"),
+            (_, Truth::False) => ("this is never true".to_owned(), "remove it, or test a value that can differ"),
         };
         self.tell(kind, expr.span, message, Some(hint.to_owned()));
     }
@@ -66,14 +66,14 @@ impl Checker<'_> {
             Truth::True => self.tell(
                 FindingKind::AlwaysFalse,
                 operand.span,
-                format!("this is never true beside `{that}`"),
-                Some(format!("write `{that} || {this}` where one of them is enough")),
+                format!("this is never true together with `{that}`"),
+                Some(format!("write `{that} || {this}` if one of them is enough")),
             ),
             Truth::False => self.tell(
                 FindingKind::AlwaysTrue,
                 operand.span,
                 format!("either this or `{that}` is always true"),
-                Some(format!("write `{that} && {this}` where both are needed")),
+                Some(format!("write `{that} && {this}` if both are needed")),
             ),
         }
     }
@@ -86,8 +86,8 @@ impl Checker<'_> {
         for (one, other) in [(left, right), (right, left)] {
             if other.value.kinds() == NULL {
                 let (kind, hint) = match operator {
-                    Operator::NotEqual => (FindingKind::AlwaysTrue, "leave the test out"),
-                    _ => (FindingKind::AlwaysFalse, "leave the test out, or declare that it may be missing"),
+                    Operator::NotEqual => (FindingKind::AlwaysTrue, "remove the test"),
+                    _ => (FindingKind::AlwaysFalse, "remove the test, or declare that the value may be missing"),
                 };
                 let message = format!("`{}` is never null", self.text(one.span));
                 return self.tell(kind, span, message, Some(hint.to_owned()));
@@ -104,17 +104,17 @@ impl Checker<'_> {
                     let near = nearest(&given, texts.iter().map(|text| &**text)).map(|near| format!("did you mean `\"{near}\"`?"));
                     (format!("`{text}` is never `{written}`: it is {}", alternatives(texts.iter().map(|text| &**text))), near)
                 }
-                _ => (format!("`{text}` is never equal to `{written}`"), None),
+                _ => (format!("`{text}` never equals `{written}`"), None),
             }
         } else {
-            let message = format!("`{text}` is {}, and never equal to {}", subject.value, literal.value);
+            let message = format!("`{text}` is {} and never equals {}", subject.value, literal.value);
             (message, self.comparison_hint(operator, subject, literal))
         };
         self.tell(FindingKind::Impossible, span, message, hint);
     }
 
     pub(super) fn tell_unordered(&mut self, operator: Operator, left: &Operand<'_>, right: &Operand<'_>) {
-        let message = format!("`{}` does not compare {} with {}", operator.symbol(), left.value, right.value);
+        let message = format!("`{}` cannot compare {} with {}", operator.symbol(), left.value, right.value);
         let hint = self.comparison_hint(operator, left, right).or_else(|| self.comparison_hint(operator, right, left));
         self.tell(FindingKind::Unfit, left.span.to(right.span), message, hint);
     }
@@ -128,12 +128,13 @@ impl Checker<'_> {
         let (message, hint) = match (needle.value.texts(), element.texts()) {
             (Some(can_be), Some(given)) => {
                 let near = given.iter().find_map(|given| nearest(given, can_be.iter().map(|text| &**text)));
-                let message = format!("`{text}` is none of these: it is {}", alternatives(can_be.iter().map(|text| &**text)));
+                let message =
+                    format!("`{text}` never equals an element of this list: it is {}", alternatives(can_be.iter().map(|text| &**text)));
                 (message, near.map(|near| format!("did you mean `\"{near}\"`?")))
             }
-            _ if are_alike(&needle.value, element) => (format!("`{text}` is never equal to an element of the list"), None),
+            _ if are_alike(&needle.value, element) => (format!("`{text}` never equals an element of the list"), None),
             _ => {
-                let message = format!("`{text}` is {}, and never equal to an element of the list, which is {element}", needle.value);
+                let message = format!("`{text}` is {} and never equals an element of the list, which is {element}", needle.value);
                 (message, None)
             }
         };
@@ -147,7 +148,7 @@ impl Checker<'_> {
         let (kinds, others) = (subject.value.kinds().without(NULL), other.value.kinds().without(NULL));
         let only = |kinds: Kinds, some: Kinds| !kinds.is_empty() && kinds.is_within(some);
         if others.is_within(OPTIONAL) || kinds.is_within(OPTIONAL) {
-            return Some("say what stands for the optional when it is absent: `.orValue(…)`".to_owned());
+            return Some("add a default for when the optional is absent: `.orValue(…)`".to_owned());
         }
         if let Some(literal) = other.value.constant() {
             let mended = match literal {
@@ -165,16 +166,16 @@ impl Checker<'_> {
             }
         }
         if !kinds.and(STRING).is_empty() && only(others, TIMESTAMP) {
-            return Some(format!("make it a timestamp: `timestamp({text})`"));
+            return Some(format!("convert it to a timestamp: `timestamp({text})`"));
         }
         if !others.and(STRING).is_empty() && only(kinds, TIMESTAMP) {
-            return Some(format!("make it a timestamp: `timestamp({written})`"));
+            return Some(format!("convert it to a timestamp: `timestamp({written})`"));
         }
         if only(kinds, LIST.or(MAP).or(STRING)) && only(others, NUMBER) {
             return Some(format!("compare its size: `size({text})`"));
         }
         if only(kinds, NUMBER) && only(others, STRING) {
-            return Some(format!("make a text of it: `string({text})`"));
+            return Some(format!("convert it to a string: `string({text})`"));
         }
         None
     }
@@ -192,10 +193,10 @@ impl Checker<'_> {
         let kinds = if kinds == NULL { kinds } else { kinds.without(NULL) };
         Some(match value.texts().and_then(|texts| texts.iter().next()) {
             Some(one) if !matches!(expr.kind, Kind::Literal(_)) => format!("compare it: `{text} == \"{one}\"`"),
-            _ if kinds.is_within(OPTIONAL) => format!("say what stands for it when it is absent: `{text}.orValue(false)`"),
+            _ if kinds.is_within(OPTIONAL) => format!("add a default for when it is absent: `{text}.orValue(false)`"),
             _ if kinds.is_within(STRING) => format!("compare it: `{text} != \"\"`"),
             _ if kinds.is_within(NUMBER) => format!("compare it: `{text} != 0`"),
-            _ if kinds.is_within(LIST.or(MAP)) => format!("ask for its size: `size({text}) > 0`"),
+            _ if kinds.is_within(LIST.or(MAP)) => format!("check its size: `size({text}) > 0`"),
             _ if kinds == NULL => format!("compare it: `{text} == true`"),
             _ => "compare it, for example with `==`".to_owned(),
         })
@@ -207,7 +208,7 @@ impl Checker<'_> {
         if has_size && matches!(name, "size" | "length" | "len" | "count") {
             return Some(format!("write `size({owner})`"));
         }
-        functions::find(name, Form::Method).map(|function| format!("a method has brackets: `{}`", function.usage))
+        functions::find(name, Form::Method).map(|function| format!("call the method with parentheses: `{}`", function.usage))
     }
 }
 

@@ -233,11 +233,11 @@ fn path_end(path: &str, links: usize) -> usize {
 }
 
 fn no_fields(value: &Value<'_>, name: &str) -> Fault {
-    fault(ErrorKind::Type, format!("is {}, and has no field `{name}`", value.kind()))
+    fault(ErrorKind::Type, format!("is {} and has no field `{name}`", value.kind()))
 }
 
 fn nothing_at(value: &Value<'_>, index: &Value<'_>) -> Fault {
-    fault(ErrorKind::Type, format!("is {}, and has nothing at {}", value.kind(), index.brief()))
+    fault(ErrorKind::Type, format!("is {} and cannot be indexed with {}", value.kind(), index.brief()))
 }
 
 /// A position in a list; nothing where it is before the first.
@@ -247,7 +247,7 @@ fn position(index: &Value<'_>) -> Result<Option<usize>, Fault> {
         Value::Int(index) => Ok(usize::try_from(*index).ok()),
         Value::Uint(index) => Ok(usize::try_from(*index).ok()),
         Value::Double(index) if index.fract() == 0.0 => Ok((0.0..1e15).contains(index).then_some(*index as usize)),
-        other => Err(fault(ErrorKind::Type, format!("is a list, and takes a whole number as its index, not {}", other.kind()))),
+        other => Err(fault(ErrorKind::Type, format!("is a list, so its index must be an integer, not {}", other.kind()))),
     }
 }
 
@@ -255,7 +255,7 @@ fn position(index: &Value<'_>) -> Result<Option<usize>, Fault> {
 pub(crate) fn optional<'a>(value: &Value<'a>, method: &str) -> Result<Option<Value<'a>>, Fault> {
     match value {
         Value::Optional(inner) => Ok(inner.as_ref().map(|inner| Value::clone(Arc::as_ref(inner)))),
-        other => Err(fault(ErrorKind::Type, format!("`{method}` takes an optional, not {}", other.kind()))
-            .hint("an optional comes from `.?field`, `[?index]` or `optional.of(x)`")),
+        other => Err(fault(ErrorKind::Type, format!("`{method}` needs an optional, not {}", other.kind()))
+            .hint("create an optional with `.?field`, `[?index]` or `optional.of(x)`")),
     }
 }

@@ -11,7 +11,7 @@ impl<'a> Evaluation<'_, 'a> {
     #[inline(never)]
     pub(super) fn turns(&mut self, range: &Value<'a>, turns: &'a Loop) -> Result<Value<'a>, Fault> {
         if turns.kind == LoopKind::SortBy && range.kind() != Type::List {
-            return Err(fault(ErrorKind::Type, format!("`sortBy` sorts a list, not {}", range.kind())));
+            return Err(fault(ErrorKind::Type, format!("`sortBy` needs a list, not {}", range.kind())));
         }
         let range = self.range(range)?;
         match turns.kind {
@@ -78,7 +78,7 @@ impl<'a> Evaluation<'_, 'a> {
             let value = self.turn(turn, turns.variables, &turns.body)?;
             match turns.kind {
                 LoopKind::Entries if value.kind() != Type::Map => {
-                    return Err(fault(ErrorKind::Type, format!("each turn gives a map of its entries, not {}", value.kind()))
+                    return Err(fault(ErrorKind::Type, format!("each iteration must return a map of entries, not {}", value.kind()))
                         .at(turns.body.span.range()));
                 }
                 LoopKind::Entries => entries.extend(sorted_entries(&value, self.budget)?),
@@ -129,7 +129,7 @@ impl<'a> Evaluation<'_, 'a> {
             Value::List(list) => Ok(Range::List { list: list.clone(), next: 0 }),
             Value::Json(node) if node.kind() == NodeKind::Array => Ok(Range::Json { items: node.items(), next: 0 }),
             Value::Map(_) | Value::Json(_) => Ok(Range::Map(sorted_entries(value, self.budget)?.into_iter())),
-            other => Err(fault(ErrorKind::Type, format!("a macro goes over a list or a map, not over {}", other.kind()))),
+            other => Err(fault(ErrorKind::Type, format!("a macro needs a list or a map to iterate over, not {}", other.kind()))),
         }
     }
 }

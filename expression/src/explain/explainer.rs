@@ -450,13 +450,13 @@ impl Elements {
         let first = self.decided.first().map(|element| format!("element {}: {}", element.at, element.value));
         Some(match (kind, outcome, first) {
             (_, Outcome::Truth(_), None) if self.count == 0 => "there are no elements".to_owned(),
-            (LoopKind::Exists | LoopKind::ExistsOne, Outcome::Truth(true), Some(first)) => format!("by {first}"),
-            (LoopKind::Exists, Outcome::Truth(false), _) => format!("by none of {all}"),
-            (LoopKind::All, Outcome::Truth(true), _) => format!("by all of {all}"),
-            (LoopKind::All, Outcome::Truth(false), Some(first)) => format!("not by {first}"),
+            (LoopKind::Exists | LoopKind::ExistsOne, Outcome::Truth(true), Some(first)) => format!("true for {first}"),
+            (LoopKind::Exists, Outcome::Truth(false), _) => format!("true for none of {all}"),
+            (LoopKind::All, Outcome::Truth(true), _) => format!("true for all of {all}"),
+            (LoopKind::All, Outcome::Truth(false), Some(first)) => format!("false for {first}"),
             (LoopKind::ExistsOne, Outcome::Truth(false), _) => {
                 let holds = self.decided.iter().filter(|element| element.part.outcome == Outcome::Truth(true)).count();
-                if holds == 0 { format!("by none of {all}") } else { format!("by more than one of {all}") }
+                if holds == 0 { format!("true for none of {all}") } else { format!("true for more than one of {all}") }
             }
             (_, Outcome::Erred(_), Some(first)) => format!("at {first}"),
             _ => return None,

@@ -82,12 +82,12 @@ fn string<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
         Value::String(_) => return Ok(arguments.value(0)),
         Value::Bytes(bytes) => match std::str::from_utf8(bytes) {
             Ok(text) => text.to_owned(),
-            Err(_) => return Err(arguments.invalid("the bytes are not UTF-8")),
+            Err(_) => return Err(arguments.invalid("the bytes are not valid UTF-8")),
         },
         other => match scalar_text(other) {
             Some(text) => text,
             None => {
-                return Err(arguments.unfit().hint("for the text of a list, a map or null write `json_text(x)`"));
+                return Err(arguments.unfit().hint("for a list, a map or null, write `json_text(x)`"));
             }
         },
     };
@@ -127,7 +127,7 @@ fn timestamp<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> 
         },
         _ => return Err(arguments.unfit()),
     };
-    moment.and_then(in_range).map(Value::Timestamp).ok_or_else(|| arguments.out_of_range("timestamps are in the years 1 to 9999"))
+    moment.and_then(in_range).map(Value::Timestamp).ok_or_else(|| arguments.out_of_range("timestamps must be in the years 1 to 9999"))
 }
 
 fn duration<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
@@ -135,7 +135,7 @@ fn duration<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
         Value::Duration(nanoseconds) => Ok(Value::Duration(*nanoseconds)),
         Value::String(text) => match nanoseconds(text) {
             Parsed::Value(nanoseconds) => Ok(Value::Duration(nanoseconds)),
-            Parsed::OutOfRange => Err(arguments.out_of_range("durations are below 292 years")),
+            Parsed::OutOfRange => Err(arguments.out_of_range("durations must be shorter than 292 years")),
             Parsed::Invalid => Err(not_a(arguments, "a duration")),
         },
         _ => Err(arguments.unfit()),

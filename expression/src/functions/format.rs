@@ -30,11 +30,11 @@ pub(super) fn format<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>,
         let precision;
         (precision, rest) = read_precision(arguments, rest)?;
         let Some(clause) = rest.chars().next() else {
-            return Err(arguments.invalid("the text ends in a `%`; write `%%` for the character"));
+            return Err(arguments.invalid("the format string ends with a `%`; write `%%` for a literal `%`"));
         };
         rest = &rest[clause.len_utf8()..];
         let Some(value) = values.next() else {
-            return Err(arguments.invalid("there are more `%` than values"));
+            return Err(arguments.invalid("the format string has more `%` clauses than there are values"));
         };
         let text = clause_text(arguments, clause, precision, value)?;
         push(arguments, &mut out, &text)?;
@@ -57,7 +57,7 @@ fn read_precision<'t>(arguments: &Arguments<'_, '_>, text: &'t str) -> Result<(O
     let len = digits.bytes().take_while(u8::is_ascii_digit).count();
     match digits[..len].parse() {
         Ok(precision) if precision <= PRECISION_MAX => Ok((Some(precision), &digits[len..])),
-        _ => Err(arguments.invalid(format_args!("a precision is a number up to {PRECISION_MAX}"))),
+        _ => Err(arguments.invalid(format_args!("a precision must be a number up to {PRECISION_MAX}"))),
     }
 }
 
@@ -96,10 +96,10 @@ fn clause_text(arguments: &mut Arguments<'_, '_>, clause: char, precision: Optio
         ('X', Value::Bytes(bytes)) => Some(hex(arguments, bytes)?.to_ascii_uppercase()),
         ('d' | 'b' | 'o' | 'x' | 'X', _) => None,
         (other, _) => {
-            return Err(arguments.invalid(format_args!("`%{other}` is unknown; there are %s %d %f %e %b %o %x %X")));
+            return Err(arguments.invalid(format_args!("unknown clause `%{other}`; use one of %s %d %f %e %b %o %x %X")));
         }
     };
-    text.ok_or_else(|| arguments.invalid(format_args!("`%{clause}` does not take {}", value.kind())))
+    text.ok_or_else(|| arguments.invalid(format_args!("`%{clause}` does not accept {}", value.kind())))
 }
 
 /// The text of any value, lists and maps with their parts unquoted.
@@ -112,7 +112,9 @@ fn text_of(arguments: &mut Arguments<'_, '_>, value: &Value<'_>) -> Result<Strin
         Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
         Value::Type(kind) => kind.name().to_owned(),
         Value::Optional(_) => {
-            return Err(arguments.invalid("an optional has no text").hint("say what stands for it: `.orValue(…)`"));
+            return Err(arguments
+                .invalid("an optional cannot be converted to text")
+                .hint("add a default for when it is absent: `.orValue(…)`"));
         }
         other => match (scalar_text(other), other.kind()) {
             (Some(text), _) => text,

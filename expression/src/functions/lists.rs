@@ -47,7 +47,7 @@ fn slice<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
     let bounds = usize::try_from(from).ok().zip(usize::try_from(to).ok());
     match bounds {
         Some((from, to)) if from <= to && to <= items.len() => Value::made_list(items[from..to].to_vec()),
-        _ => Err(arguments.out_of_range(format_args!("{from} to {to} is no part of a list of {} elements", items.len()))),
+        _ => Err(arguments.out_of_range(format_args!("{from} to {to} is not a valid range in a list of {} elements", items.len()))),
     }
 }
 
@@ -57,7 +57,7 @@ fn flatten<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
         _ => 1,
     };
     if levels < 0 {
-        return Err(arguments.invalid("the levels cannot be negative"));
+        return Err(arguments.invalid("the number of levels cannot be negative"));
     }
     let mut items = arguments.list(0)?;
     for _ in 0..levels {

@@ -92,7 +92,7 @@ fn extreme<'a>(arguments: &mut Arguments<'_, 'a>, side: Ordering) -> Result<Valu
     };
     let is_number = |value: &Value<'_>| matches!(value, Value::Int(_) | Value::Uint(_) | Value::Double(_));
     if let Some(other) = values.iter().find(|value| !is_number(value)) {
-        return Err(arguments.invalid(format_args!("{} is no number", other.kind())));
+        return Err(arguments.invalid(format_args!("{} is not a number", other.kind())));
     }
     let mut values = values.into_iter();
     let Some(mut best) = values.next() else {
@@ -102,7 +102,7 @@ fn extreme<'a>(arguments: &mut Arguments<'_, 'a>, side: Ordering) -> Result<Valu
         match compare::order(&value, &best, arguments.budget)? {
             Some(order) if order == side => best = value,
             Some(_) => {}
-            None => return Err(arguments.invalid("NaN is neither greater nor less than another number")),
+            None => return Err(arguments.invalid("NaN cannot be compared: it is neither less nor greater than another number")),
         }
     }
     Ok(best)
@@ -134,9 +134,10 @@ fn sqrt<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
 
 fn abs<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
     match arguments.values[0] {
-        Value::Int(value) => {
-            value.checked_abs().map(Value::Int).ok_or_else(|| arguments.out_of_range(format_args!("{value} has no positive form")))
-        }
+        Value::Int(value) => value
+            .checked_abs()
+            .map(Value::Int)
+            .ok_or_else(|| arguments.out_of_range(format_args!("the absolute value of {value} does not fit in an int"))),
         Value::Uint(value) => Ok(Value::Uint(value)),
         Value::Double(value) => Ok(Value::Double(value.abs())),
         _ => Err(arguments.unfit()),
@@ -167,7 +168,7 @@ fn bits<'a>(arguments: &mut Arguments<'_, 'a>, join: fn(u64, u64) -> u64) -> Res
 fn shifted<'a>(arguments: &mut Arguments<'_, 'a>, shift: fn(u64, u32) -> Option<u64>) -> Result<Value<'a>, Fault> {
     let by = arguments.int(1)?;
     if by < 0 {
-        return Err(arguments.invalid(format_args!("cannot shift by {by} places")));
+        return Err(arguments.invalid(format_args!("cannot shift by a negative number of places: {by}")));
     }
     let by = u32::try_from(by).unwrap_or(u32::MAX);
     match arguments.values[0] {

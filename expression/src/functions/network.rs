@@ -15,9 +15,10 @@ pub(super) const FUNCTIONS: &[Function] =
 /// Whether an address is in a network; a version 4 address in its version 6 form is the same address.
 fn cidr<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
     let (address, network) = (arguments.read_text(0)?, arguments.read_text(1)?);
-    let address: IpAddr = address.parse().map_err(|_| arguments.invalid(format_args!("{} is no address", arguments.values[0].brief())))?;
-    let network: IpNet = network
-        .parse()
-        .map_err(|_| arguments.invalid(format_args!("{} is no network", arguments.values[1].brief())).hint("write it as `10.0.0.0/8`"))?;
+    let address: IpAddr =
+        address.parse().map_err(|_| arguments.invalid(format_args!("{} is not an IP address", arguments.values[0].brief())))?;
+    let network: IpNet = network.parse().map_err(|_| {
+        arguments.invalid(format_args!("{} is not a network", arguments.values[1].brief())).hint("write it as `10.0.0.0/8`")
+    })?;
     Ok(Value::Bool(network.contains(&address) || network.contains(&address.to_canonical())))
 }

@@ -35,7 +35,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
     Function::new(Form::Method, "value", "optional.value()", &[takes(&[OPTIONAL], Gives::Inner)], |arguments| match &arguments.values[0] {
         Value::Optional(Some(inner)) => Ok(Value::clone(inner)),
-        Value::Optional(None) => Err(fault(ErrorKind::Missing, "the optional is absent").hint("say what stands for it: `.orValue(…)`")),
+        Value::Optional(None) => {
+            Err(fault(ErrorKind::Missing, "the optional is absent").hint("add a default for when it is absent: `.orValue(…)`"))
+        }
         _ => Err(arguments.unfit()),
     }),
 ];
@@ -47,7 +49,7 @@ fn unwrap<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
         match item {
             Value::Optional(inner) => items.extend(inner.as_deref().cloned()),
             other => {
-                return Err(arguments.invalid(format_args!("{} is no optional", other.kind())));
+                return Err(arguments.invalid(format_args!("{} is not an optional", other.kind())));
             }
         }
     }

@@ -100,7 +100,7 @@ fn compiled(arguments: &mut Arguments<'_, '_>) -> Result<Pattern, Fault> {
 
 /// The regular expression that matches what the glob matches.
 fn regex_of_glob(glob: &str) -> Result<String, Fault> {
-    let invalid = |what: &str| fault(ErrorKind::Invalid, format!("the glob `{glob}` is not valid: {what}"));
+    let invalid = |what: &str| fault(ErrorKind::Invalid, format!("invalid glob `{glob}`: {what}"));
     let mut out = String::from("(?s)^");
     let mut characters = glob.chars().peekable();
     let mut open = 0_u32;
@@ -143,7 +143,7 @@ fn regex_of_glob(glob: &str) -> Result<String, Fault> {
             ',' if open > 0 => out.push('|'),
             '\\' => match characters.next() {
                 Some(escaped) => push_literal(&mut out, escaped),
-                None => return Err(invalid("it ends in a backslash")),
+                None => return Err(invalid("it ends with a backslash")),
             },
             other => push_literal(&mut out, other),
         }

@@ -209,7 +209,7 @@ fn substring<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> 
         _ => characters,
     };
     if from > to {
-        return Err(arguments.out_of_range(format_args!("{from} is beyond {to}")));
+        return Err(arguments.out_of_range(format_args!("the start {from} is after the end {to}")));
     }
     let text = text[byte_at(&text, from)..byte_at(&text, to)].to_owned();
     arguments.made(text)
@@ -252,7 +252,7 @@ fn bounded(arguments: &Arguments<'_, '_>, position: i64, characters: usize) -> R
     usize::try_from(position)
         .ok()
         .filter(|&position| position <= characters)
-        .ok_or_else(|| arguments.out_of_range(format_args!("{position} is no position in a text of {characters} characters")))
+        .ok_or_else(|| arguments.out_of_range(format_args!("position {position} is outside a string of {characters} characters")))
 }
 
 /// Where the character at `position` begins, in bytes.

@@ -71,14 +71,14 @@ pub(super) fn escape_len(bytes: &[u8]) -> Result<usize, &'static str> {
     match bytes.get(1) {
         Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(2),
         Some(b'u') => unicode(&bytes[1..]).map(|(_, len)| len),
-        Some(_) => Err("no such escape; JSON has \\\" \\\\ \\/ \\b \\f \\n \\r \\t and \\uXXXX"),
+        Some(_) => Err("unknown escape; JSON has \\\" \\\\ \\/ \\b \\f \\n \\r \\t and \\uXXXX"),
         None => Err("the text ends inside a string"),
     }
 }
 
 /// Reads `uXXXX`, with its second half where it is a surrogate pair; the length counts the backslash.
 fn unicode(escape: &[u8]) -> Result<(char, usize), &'static str> {
-    const LONE: &str = "a lone surrogate: \\uD800 to \\uDFFF only stand in pairs";
+    const LONE: &str = "lone surrogate: \\uD800 to \\uDFFF must come in pairs";
     let first = hex4(&escape[1..])?;
     if let Some(character) = char::from_u32(first) {
         return Ok((character, 6));
@@ -97,6 +97,6 @@ fn unicode(escape: &[u8]) -> Result<(char, usize), &'static str> {
 fn hex4(bytes: &[u8]) -> Result<u32, &'static str> {
     let digits = bytes.get(..4).ok_or("the text ends inside a string")?;
     digits.iter().try_fold(0, |code, &digit| {
-        char::from(digit).to_digit(16).map(|value| code * 16 + value).ok_or("\\u takes four hexadecimal digits")
+        char::from(digit).to_digit(16).map(|value| code * 16 + value).ok_or("\\u needs four hexadecimal digits")
     })
 }

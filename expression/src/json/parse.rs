@@ -21,7 +21,7 @@ pub(super) fn text(bytes: Bytes) -> Result<String> {
         return Err(error(&bytes, 0, "the document is larger than 1 GiB"));
     }
     if bytes.starts_with(b"\xEF\xBB\xBF") {
-        return Err(error(&bytes, 0, "a byte order mark; JSON starts with its value"));
+        return Err(error(&bytes, 0, "unexpected byte order mark; JSON must start with its value"));
     }
     String::from_utf8(Vec::from(bytes)).map_err(|invalid| {
         let at = invalid.utf8_error().valid_up_to();
@@ -95,7 +95,7 @@ impl Parser<'_> {
                 self.skip_space();
                 let Some(open) = self.open.last().copied() else {
                     if self.at < self.bytes.len() {
-                        return Err(self.error("text after the end of the value"));
+                        return Err(self.error("unexpected text after the end of the value"));
                     }
                     return Ok(self.slots);
                 };
@@ -198,7 +198,7 @@ impl Parser<'_> {
         let start = self.at;
         match self.peek() {
             Some(b'"') => {}
-            Some(b'}') => return Err(self.error("a comma before `}`")),
+            Some(b'}') => return Err(self.error("unexpected comma before `}`")),
             Some(_) => return Err(self.error("expected a key in double quotes")),
             None => return Err(self.error("the object is not closed")),
         }
@@ -245,7 +245,7 @@ impl Parser<'_> {
                     }
                 }
                 Some(_) => {
-                    return Err(self.error("a control character in a string; write it as an escape"));
+                    return Err(self.error("unescaped control character in a string; write it as an escape"));
                 }
                 None => return Err(error(self.bytes, start, "the string is not closed")),
             }
@@ -267,7 +267,7 @@ impl Parser<'_> {
             Some(b'0') => {
                 self.at += 1;
                 if self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
-                    return Err(error(self.bytes, start, "a number starts with a needless zero"));
+                    return Err(error(self.bytes, start, "a number must not start with an extra zero"));
                 }
             }
             Some(b'1'..=b'9') => self.skip_digits(),
@@ -385,7 +385,7 @@ impl Parser<'_> {
     fn duplicate(&self, key: usize) -> String {
         const CHARACTERS_MAX: usize = 80;
         let key: String = self.key_text(key).chars().take(CHARACTERS_MAX).collect();
-        format!("the key `{key}` stands twice in one object")
+        format!("duplicate key `{key}` in an object")
     }
 }
 

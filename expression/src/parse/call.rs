@@ -78,7 +78,7 @@ impl Parser<'_> {
         self.locals.push(variable);
         let (body, body_height) = self.expression()?;
         self.locals.pop();
-        self.expect(")", "the `)` of `cel.bind`")?;
+        self.expect(")", "the closing `)` of `cel.bind`")?;
         let height = value_height.max(body_height);
         self.node(start.to(self.last), Kind::Bind(Box::new((value, body))), height)
     }
@@ -86,7 +86,7 @@ impl Parser<'_> {
     fn has(&mut self, start: Span) -> Result<Tree<Expr>> {
         self.expect("(", "`(`")?;
         let (inner, height) = self.expression()?;
-        self.expect(")", "the `)` of `has`")?;
+        self.expect(")", "the closing `)` of `has`")?;
         let span = start.to(self.last);
         if let Kind::Chain(chain) = inner.kind
             && let Some(last) = chain.links.last()
@@ -94,7 +94,7 @@ impl Parser<'_> {
         {
             return self.node(span, Kind::Has(chain), height);
         }
-        Err(CompileError::new("`has` takes a field", inner.span.range())
+        Err(CompileError::new("`has` needs a field", inner.span.range())
             .hint("write `has(event.payload.field)`, or `\"key\" in map` for an index"))
     }
 
@@ -126,7 +126,7 @@ impl Parser<'_> {
             filter = Some(std::mem::replace(&mut body, transform));
         }
         self.locals.truncate(outer);
-        self.expect(")", "the `)` of this macro")?;
+        self.expect(")", "the closing `)` of this macro")?;
         Ok((LinkKind::Loop(Box::new(Loop { kind, variables, filter, body })), height + 1))
     }
 
@@ -137,7 +137,7 @@ impl Parser<'_> {
         self.locals.push(variable);
         let (body, height) = self.expression()?;
         self.locals.pop();
-        self.expect(")", "the `)` of this macro")?;
+        self.expect(")", "the closing `)` of this macro")?;
         Ok((LinkKind::OptMap { body: Box::new(body), flatness }, height + 1))
     }
 
@@ -146,7 +146,7 @@ impl Parser<'_> {
         let (mut arguments, height) = self.arguments()?;
         match (arguments.pop(), arguments.is_empty()) {
             (Some(other), true) => Ok((Box::new(other), height + 1)),
-            _ => Err(CompileError::new("takes one argument", span.to(self.last).range())),
+            _ => Err(CompileError::new("expected exactly one argument", span.to(self.last).range())),
         }
     }
 
@@ -163,7 +163,7 @@ impl Parser<'_> {
                 if matches!(self.token, Token::Mark("," | ")")) {
                     return Ok(name);
                 }
-                Err(CompileError::new("a macro's variable is a plain name", span.to(self.span).range()))
+                Err(CompileError::new("a macro's variable must be a plain name", span.to(self.span).range()))
             }
             _ => Err(self.unexpected("the name of the macro's variable")),
         }
@@ -174,7 +174,7 @@ impl Parser<'_> {
         let (arguments, height) = self.arguments()?;
         if !function.takes(arguments.len() + given) {
             return Err(CompileError::new(
-                format!("`{}` does not take {} arguments", function.name, arguments.len()),
+                format!("`{}` does not accept {} arguments", function.name, arguments.len()),
                 span.to(self.last).range(),
             )
             .hint(format!("write `{}`", function.usage)));
@@ -194,8 +194,10 @@ impl Parser<'_> {
         })?;
         self.pattern_bytes += pattern.memory();
         if self.pattern_bytes > PATTERNS_BYTES_MAX {
-            let message = format!("the patterns of the expression need more than {PATTERNS_BYTES_MAX} bytes together");
-            return Err(CompileError::new(message, span.range()).hint("write `[a-z]` rather than `\\w`, or make several rules of it"));
+            let message = format!("the patterns of the expression need more than {PATTERNS_BYTES_MAX} bytes of memory in total");
+            return Err(
+                CompileError::new(message, span.range()).hint("write `[a-z]` rather than `\\w`, or split the condition into several rules")
+            );
         }
         Ok(pattern)
     }
@@ -212,7 +214,7 @@ impl Parser<'_> {
                 break;
             }
         }
-        self.expect(")", "`,` or the `)` of this call")?;
+        self.expect(")", "`,` or the closing `)` of this call")?;
         Ok((arguments, height))
     }
 }
@@ -227,7 +229,7 @@ fn unknown_function(name: &str, span: Span) -> Box<CompileError> {
     }
     let known = functions::names(Form::Function).chain(MACRO_FUNCTIONS.iter().map(|(name, _)| *name));
     match (name, nearest(name, known)) {
-        ("now", _) => error.hint("there is no clock; time enters as `event.time` or `execution.started_at`"),
+        ("now", _) => error.hint("expressions cannot read the clock; use `event.time` or `execution.started_at`"),
         (_, Some(near)) => error.hint(format!("did you mean `{near}`?")),
         (_, None) => error,
     }

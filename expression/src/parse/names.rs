@@ -90,7 +90,7 @@ impl Parser<'_> {
             return Ok(None);
         }
         self.expect("(", "`(`")?;
-        self.expect(")", "`)`: this takes no argument")?;
+        self.expect(")", "`)` (this takes no arguments)")?;
         Ok(Some(asked.into()))
     }
 
@@ -105,7 +105,7 @@ impl Parser<'_> {
         let locals = self.locals.iter().map(|local| &**local);
         Err(match nearest(&name, self.roots.names().chain(locals)) {
             Some(near) => error.hint(format!("did you mean `{near}`?")),
-            None => error.hint(format!("the names here are {}", self.roots.sentence())),
+            None => error.hint(self.roots.sentence()),
         })
     }
 

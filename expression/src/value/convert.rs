@@ -33,7 +33,7 @@ pub(super) fn small_enough(value: &Value<'_>) -> Result<(), Fault> {
     let measure = value.measure();
     few_enough_bytes(measure.bytes)?;
     if measure.values > RESULT_VALUES_MAX {
-        return Err(fault(ErrorKind::Budget, format!("the value holds more than {RESULT_VALUES_MAX} values")));
+        return Err(fault(ErrorKind::Budget, format!("the value contains more than {RESULT_VALUES_MAX} values")));
     }
     Ok(())
 }
@@ -90,7 +90,7 @@ pub(super) fn json_at(value: &Value<'_>, depth: usize, foreign: Foreign) -> Resu
         Value::Optional(Some(value)) => json_at(value, depth, foreign)?,
         Value::Optional(None) if foreign == Foreign::Shown => Json::Null,
         Value::Optional(None) => {
-            return Err(no_json("an absent optional").hint("say what stands for it: `.orValue(…)`"));
+            return Err(no_json("an absent optional").hint("add a default for when it is absent: `.orValue(…)`"));
         }
     })
 }
@@ -109,12 +109,11 @@ pub(super) fn shallow_enough(node: crate::json::Node<'_>, depth: usize) -> Resul
 
 /// A whole number would be another one.
 pub(crate) fn rounded() -> Fault {
-    fault(ErrorKind::Invalid, "it reads a whole number that does not fit in 64 bits, and would be rounded")
-        .hint("have it sent as a text, or leave it out")
+    fault(ErrorKind::Invalid, "an integer does not fit in 64 bits and would be rounded").hint("have it sent as a string, or do not read it")
 }
 
 pub(super) fn same_key(key: &str) -> Fault {
-    fault(ErrorKind::Invalid, format!("the keys of a map become the same text `{key}` in JSON"))
+    fault(ErrorKind::Invalid, format!("two keys of a map become the same key `{key}` in JSON"))
 }
 
 fn too_deep() -> Fault {
@@ -142,7 +141,7 @@ fn height(node: crate::json::Node<'_>) -> usize {
 }
 
 fn no_json(what: &str) -> Fault {
-    fault(ErrorKind::Type, format!("{what} has no JSON form"))
+    fault(ErrorKind::Type, format!("{what} cannot be represented in JSON"))
 }
 
 pub(super) fn key_text(key: &Value<'_>) -> String {

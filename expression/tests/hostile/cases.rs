@@ -7,7 +7,7 @@ mod work;
 use ensue_expression::{ErrorKind, SOURCE_BYTES_MAX};
 use serde_json::{Value as Json, json};
 
-/// A hostile input and what must become of it.
+/// A hostile input with the required outcome.
 pub(super) struct Case {
     pub(super) name: &'static str,
     pub(super) source: String,
@@ -16,19 +16,19 @@ pub(super) struct Case {
     pub(super) then: Then,
 }
 
-/// What must become of an input.
+/// The required outcome of an input.
 #[derive(Debug)]
 pub(super) enum Then {
-    /// The event is no document; the error has these words.
+    /// The event is not a valid document; the error has these words.
     Unread(&'static str),
-    /// The source is no expression; the error has these words.
+    /// The source is not a valid expression; the error has these words.
     Refused(&'static str),
-    /// The budget is used up, which no operator absorbs.
+    /// The budget is exhausted, which no operator absorbs.
     Exhausted,
     /// An error of this kind, so that a rule does not fire.
     Erred(ErrorKind),
     Gives(Json),
-    /// A value, or a budget used up: what it costs is all that matters.
+    /// A value or an exhausted budget: only the cost matters.
     Ends,
 }
 
@@ -47,7 +47,7 @@ fn over(name: &'static str, event: impl Into<String>, source: impl Into<String>,
     Case { name, source: source.into(), event: event.into(), then }
 }
 
-/// `part` as often as a source may be long.
+/// Repeats `part` as often as a source may be long.
 fn filled(part: &str, room: usize) -> String {
     part.repeat((SOURCE_BYTES_MAX - room) / part.len())
 }
@@ -65,7 +65,7 @@ fn text(content: &str) -> String {
     json!({"s": content}).to_string()
 }
 
-/// `cel.bind` over `cel.bind`, each made of the one before: `step` holds `@` where that stands.
+/// Nests `cel.bind` calls, each using the previous one: `@` in `step` is replaced by its variable.
 fn bound(seed: &str, step: &str, times: usize, use_of: &str) -> String {
     let mut source = format!("cel.bind(v0, {seed}, ");
     for at in 1..times {
@@ -74,7 +74,7 @@ fn bound(seed: &str, step: &str, times: usize, use_of: &str) -> String {
     source + &use_of.replace('@', &format!("v{}", times - 1)) + &")".repeat(times)
 }
 
-/// A list in a list in a list.
+/// A nested list of this depth.
 fn deep(depth: usize) -> String {
     format!("{}1{}", "[".repeat(depth), "]".repeat(depth))
 }
@@ -117,7 +117,7 @@ fn sources() -> Vec<Case> {
     ]
 }
 
-/// L03: small sources that ask for much work.
+/// L03: small sources that cause much work.
 fn costs() -> Vec<Case> {
     let numbers = |count: usize| list((0..count).map(|at| at.to_string()));
     let thrice = "event.xs.all(a, event.xs.all(b, event.xs.all(c, a+b+c >= 0)))";

@@ -1,7 +1,8 @@
 //! Hostile inputs by name: each ends within the step budget, in less than ten megabytes and on a small stack.
 //!
-//! It is a test binary of its own because the allocator that counts is the whole binary's. No time is asserted; the table of what each input
-//! took is shown by `cargo test --release -p ensue-expression --test hostile -- --nocapture`.
+//! It is a separate test binary because the counting allocator applies to the whole binary. No time is
+//! asserted; `cargo test --release -p ensue-expression --test hostile -- --nocapture` shows the table of the
+//! costs of each input.
 
 #![allow(clippy::disallowed_types, reason = "what an input takes is shown, in time as well; nothing is decided by it")]
 
@@ -23,17 +24,17 @@ use cases::{Case, Then};
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
 
-/// What one input may hold at its peak, its own text not counted.
+/// The peak memory of one input, without its own text.
 const MEMORY_BYTES_MAX: usize = 10_000_000;
-/// What a caller's thread may have at worst.
+/// The smallest stack of a caller's thread.
 const SMALL_STACK_BYTES: usize = 256 << 10;
-/// How often each input is tried: what it gives and what it costs must be the same each time.
+/// How many times each input is tried: its result and its cost must be the same each time.
 const TURNS: usize = 3;
 
-/// Held while memory is counted: the tests of a binary run side by side.
+/// Locked while memory is counted, because the tests of a binary run in parallel.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// What one input took.
+/// The costs of one input.
 struct Taken {
     name: &'static str,
     steps: u64,
@@ -42,7 +43,7 @@ struct Taken {
     outcome: String,
 }
 
-/// How long it took to read the event, to compile and evaluate the expression, and to explain it.
+/// The time to read the event, to compile and evaluate the expression, and to explain it.
 #[derive(Clone, Copy, Default)]
 struct Times {
     read: Duration,
@@ -71,7 +72,8 @@ fn each_hostile_input_ends_within_its_budget_in_ten_megabytes_on_a_small_stack()
     assert!(findings.is_empty(), "over their bounds:\n  {}", findings.join("\n  "));
 }
 
-/// Takes the input as often as [`TURNS`] says, and tells what was over a bound or not as it must be.
+/// Runs the input [`TURNS`] times. Returns the costs and everything that exceeds a limit or is not as
+/// required.
 fn take(case: &Case) -> (Taken, Vec<String>) {
     let mut findings = Vec::new();
     let mut taken = Taken { name: case.name, steps: 0, peak_bytes: 0, times: Times::default(), outcome: String::new() };
@@ -99,7 +101,7 @@ fn take(case: &Case) -> (Taken, Vec<String>) {
     (taken, findings)
 }
 
-/// What became of an input.
+/// The outcome of an input.
 enum Outcome {
     Unread(String),
     Refused(String),
@@ -151,11 +153,12 @@ impl Outcome {
 }
 
 impl Then {
-    /// What is not as it must be.
+    /// Returns the difference from the required outcome.
     fn missed_by(&self, outcome: &Outcome) -> Option<String> {
         let is_met = match (self, outcome) {
             (Self::Unread(words), Outcome::Unread(message)) | (Self::Refused(words), Outcome::Refused(message)) => message.contains(words),
-            // A value may also nest too deeply, or be too large as a result: that is a budget's error with steps left.
+            // A value may also be nested too deeply, or too large as a result: that is a budget error with
+            // steps left.
             (Self::Exhausted, Outcome::Erred { error, is_over }) => {
                 error.kind == ErrorKind::Budget && (*is_over || error.message.starts_with("the value"))
             }

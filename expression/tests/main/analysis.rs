@@ -1,4 +1,4 @@
-//! What is known of an expression before it is evaluated.
+//! Static analysis of expressions.
 
 use ensue_expression::{Access, Extent, Literal, Value};
 use proptest::prelude::*;
@@ -89,7 +89,7 @@ proptest! {
     }
 }
 
-/// Numbers of all types, close to each other and to the edges where they cannot be told apart.
+/// Numbers of all types, close to each other and to the limits of precision.
 fn any_number() -> impl Strategy<Value = Value<'static>> {
     let edges =
         prop::sample::select(vec![0.0, 1.0, -1.0, 9_007_199_254_740_992.0, 9_223_372_036_854_775_808.0, 18_446_744_073_709_551_616.0]);

@@ -1,4 +1,4 @@
-//! Hostile inputs end within their bounds, on a small stack, and no operator hides that.
+//! Hostile inputs stay within their limits on a small stack, and no operator hides an exceeded limit.
 
 use std::thread::Builder;
 
@@ -10,10 +10,10 @@ use serde_json::{Value as Json, json};
 
 use super::roots;
 
-/// What a caller's thread may have at worst.
+/// The smallest stack of a caller's thread.
 const SMALL_STACK_BYTES: usize = 256 << 10;
 
-/// Runs on a small stack, so that an overflow aborts the test rather than hiding in a large one.
+/// Runs on a small stack, so that an overflow aborts the test instead of hiding in a large stack.
 fn on_a_small_stack(act: impl FnOnce() + Send + 'static) {
     let thread = Builder::new().stack_size(SMALL_STACK_BYTES).spawn(act).expect("a thread starts");
     thread.join().expect("the thread's own assertions hold");
@@ -25,7 +25,7 @@ fn evaluate(source: &str, event: &Json) -> (Result<Json, EvaluationError>, Budge
     let scope = Scope::new().with("event", event.root());
     let mut budget = Budget::default();
     let result = expression.evaluate(&scope, &mut budget).and_then(|value| value.to_json());
-    // What explains it is bounded as well.
+    // The explanation is bounded as well.
     expression.explain(&scope, &mut Budget::default());
     (result, budget)
 }
@@ -35,7 +35,7 @@ fn exhausts(source: &str, event: &Json) {
     let (result, budget) = evaluate(source, event);
     let error = result.expect_err(source);
     assert_eq!(error.kind, ErrorKind::Budget, "{source}: {error}");
-    // One operation is charged before it is done, and it may ask for much.
+    // An operation is charged before it runs, and its cost may be large.
     let is_bounded = budget.spent() > EVALUATION_STEPS_MAX || budget.bytes_spent() > EVALUATION_BYTES_MAX;
     assert!(is_bounded || error.message.contains("nests deeper"), "{source}: {error}");
 }
@@ -193,7 +193,7 @@ fn memory_is_asked_for_only_after_it_is_paid() {
 
 #[test]
 fn shared_parts_do_not_make_a_walk_endless() {
-    // Forty levels of eight: 8^40 leaves behind a few hundred nodes.
+    // Forty levels of eight: 8^40 evaluations from a few hundred nodes.
     let mut source = String::from("cel.bind(v0, 1, ");
     for at in 1..40 {
         source += &format!("cel.bind(v{at}, [{}], ", vec![format!("v{}", at - 1); 8].join(", "));

@@ -1,4 +1,4 @@
-//! What is wrong with an expression before anything is evaluated.
+//! Errors in expressions that are found before evaluation.
 
 use ensue_expression::{Expression, FindingKind, Knowledge, MapType, Occurrence, Others, Purpose, ValueType};
 
@@ -23,7 +23,7 @@ fn known() -> Knowledge {
     Knowledge::new().with("event", ValueType::map(event)).with("config", ValueType::json()).with("local", ValueType::anything())
 }
 
-/// What is found in a condition: the kind, and the part of the source.
+/// The findings of a condition: the kind, and the part of the source.
 fn found(source: &str) -> Vec<(FindingKind, String)> {
     let source = source.replace("p.", "event.payload.");
     let expression = Expression::compile(&source, &known().roots()).unwrap_or_else(|error| panic!("{source}: {error}"));
@@ -109,7 +109,7 @@ fn comparisons_of_what_is_never_equal_are_found() {
     assert_eq!(hint("p.number == \"7\""), "write `p.number == 7`");
     assert_eq!(hint("p.title == 7"), "write `p.title == \"7\"`");
     assert_eq!(hint("p.action == \"open\""), "did you mean `\"opened\"`?");
-    assert_eq!(hint("event.time < timestamp(\"2026-01-01T00:00:00Z\")"), "make it a timestamp: `timestamp(event.time)`");
+    assert_eq!(hint("event.time < timestamp(\"2026-01-01T00:00:00Z\")"), "convert it to a timestamp: `timestamp(event.time)`");
 }
 
 #[test]
@@ -120,8 +120,8 @@ fn a_condition_is_true_or_false() {
     finds("p.title ? true : false", NotBoolean, "p.title");
     finds("p.tags.all(tag, tag)", NotBoolean, "tag");
     assert_eq!(hint("p.title"), "compare it: `p.title != \"\"`");
-    assert_eq!(hint("p.tags"), "ask for its size: `size(p.tags) > 0`");
-    assert_eq!(hint("p.repo.?x"), "say what stands for it when it is absent: `p.repo.?x.orValue(false)`");
+    assert_eq!(hint("p.tags"), "check its size: `size(p.tags) > 0`");
+    assert_eq!(hint("p.repo.?x"), "add a default for when it is absent: `p.repo.?x.orValue(false)`");
     finds_nothing(&["p.repo.x", "p.repo.?x.orValue(false)", "p.draft"]);
 }
 
@@ -143,7 +143,7 @@ fn what_is_always_true_or_never_is_found() {
         "p.number == 1 || p.number == 2",
         "p.number > 1 && p.number < 3",
         "p.action == \"opened\" && p.action != \"labeled\"",
-        // Where the field is missing, the second operand makes it false.
+        // If the field is missing, the second operand makes it false.
         "p.limit == 1 && has(p.limit)",
     ]);
 }
@@ -163,22 +163,13 @@ fn a_field_without_which_the_whole_errs_is_found() {
     finds("p.label.name == \"bug\"", MayBeMissing, "p.label");
     finds("p.note.startsWith(\"x\") && p.note != \"xy\"", MayBeMissing, "p.note");
     finds("p.limit > 3 ? true : false", MayBeMissing, "p.limit");
-    assert_eq!(
-        hint("p.label.name == \"bug\""),
-        "where it may be missing, write `p.?label.?name.orValue(\"\")`, or ask first: `has(p.label)`"
-    );
-    assert_eq!(
-        hint("p.note.startsWith(\"x\")"),
-        "where it may be missing, write `p.?note.orValue(\"\").startsWith(\"x\")`, or ask first: `has(p.note)`"
-    );
-    assert_eq!(hint("p.limit > 3"), "where it may be missing, write `p.?limit.orValue(0)`, or ask first: `has(p.limit)`");
-    assert_eq!(
-        hint("p.assignee.admin"),
-        "where it may be missing, write `p.?assignee.?admin.orValue(false)`, or ask first: `has(p.assignee)`"
-    );
+    assert_eq!(hint("p.label.name == \"bug\""), "write `p.?label.?name.orValue(\"\")`, or check first with `has(p.label)`");
+    assert_eq!(hint("p.note.startsWith(\"x\")"), "write `p.?note.orValue(\"\").startsWith(\"x\")`, or check first with `has(p.note)`");
+    assert_eq!(hint("p.limit > 3"), "write `p.?limit.orValue(0)`, or check first with `has(p.limit)`");
+    assert_eq!(hint("p.assignee.admin"), "write `p.?assignee.?admin.orValue(false)`, or check first with `has(p.assignee)`");
     assert_eq!(
         hint("p.assignee.teams.size() == 2"),
-        "where it may be missing, write `p.?assignee.?teams.orValue([]).size()`, or ask first: `has(p.assignee)`"
+        "write `p.?assignee.?teams.orValue([]).size()`, or check first with `has(p.assignee)`"
     );
 }
 

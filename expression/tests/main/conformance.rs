@@ -1,7 +1,7 @@
-//! The CEL specification's own conformance cases, each held or left out by a stated rule.
+//! The CEL specification's own conformance cases; each passes or is left out by a stated rule.
 //!
-//! The cases are not copied: a script reads them from the npm package that `.ci/run` installs below `target/npm`. Where that is not there,
-//! the test is skipped by name; where `CI` is `true`, it fails.
+//! The cases are not copied: a script reads them from the npm package that `.ci/run` installs below
+//! `target/npm`. If it is not installed, the test is skipped by name; if `CI` is `true`, it fails.
 
 mod case;
 mod left_out;
@@ -20,13 +20,14 @@ use left_out::LeftOut;
 
 use crate::skipped::not_installed;
 
-/// What the specification's messages mean here. Their wording is not part of the specification; what sort of error it is, is held.
+/// The kinds of errors for the specification's messages. The wording is not part of the specification, but
+/// the kind of error is compared.
 const SORTS: &[(&str, &[ErrorKind])] = &[
     ("zero", &[ErrorKind::DivisionByZero]),
     ("overflow", &[ErrorKind::Overflow]),
     ("range", &[ErrorKind::Overflow, ErrorKind::Invalid]),
     ("negative offset", &[ErrorKind::Invalid]),
-    // It is also said of what has no keys at all.
+    // This message also applies to values that have no keys at all.
     ("no such key", &[ErrorKind::Missing, ErrorKind::Type]),
     ("undeclared reference", &[ErrorKind::Missing]),
     ("unknown variable", &[ErrorKind::Missing]),
@@ -36,9 +37,9 @@ const SORTS: &[(&str, &[ErrorKind])] = &[
     ("Type conversion error", &[ErrorKind::Invalid]),
     ("key type", &[ErrorKind::Type]),
     ("field selection", &[ErrorKind::Type]),
-    // An index that is no whole number, and one that is beyond the list.
+    // An index that is not an integer, and one beyond the end of the list.
     ("invalid_argument", &[ErrorKind::Type, ErrorKind::Missing]),
-    // It is said of operands of the wrong type, and of the error beside `true &&` as well.
+    // This message applies to operands of the wrong type, and also to the error next to `true &&`.
     ("overload", &[ErrorKind::Type, ErrorKind::DivisionByZero]),
     // The message of one case, `1 / 0`.
     ("foo", &[ErrorKind::DivisionByZero]),
@@ -86,7 +87,8 @@ fn the_specification_s_cases_hold() {
     ");
 }
 
-/// Whether the case gives what the specification says, with its bindings as values and, where they can be written so, as JSON read in place.
+/// Checks that the case has the specified result, with its bindings as values and, if they can be written
+/// that way, as JSON read in place.
 fn check(case: &Case) -> Result<(), String> {
     let expression = match Expression::compile(&case.source, &case.roots()) {
         Ok(expression) => expression,
@@ -113,8 +115,8 @@ fn check(case: &Case) -> Result<(), String> {
     Ok(())
 }
 
-/// A source that does not compile is right only where the specification says that the expression has an error: what it finds when it
-/// evaluates is then found earlier here. A bound of ours is never what it means.
+/// A source that does not compile is right only if the specification expects an error: what the specification
+/// finds during evaluation is then found earlier here. Our own limits never count as the expected error.
 fn refused(case: &Case, error: &CompileError) -> Result<(), String> {
     let is_bound = error.message.contains("longer than") || error.message.contains("nested");
     match &case.expected {
@@ -142,7 +144,7 @@ fn judge<'a>(case: &Case, expression: &'a Expression, scope: &Scope<'a>) -> Resu
     }
 }
 
-/// Whether the checker knew beforehand that this may be the value, both where it knows the bindings and where it does not.
+/// Checks that the checker inferred this value as possible, both with and without knowing the bindings.
 fn admitted(case: &Case, expression: &Expression, value: &Value<'_>) -> Result<(), String> {
     let (mut unknown, mut known) = (Knowledge::new(), Knowledge::new());
     for (name, bound) in &case.bindings {
@@ -151,7 +153,7 @@ fn admitted(case: &Case, expression: &Expression, value: &Value<'_>) -> Result<(
     }
     for knowledge in [unknown, known] {
         let inferred = expression.infer(&knowledge, Purpose::Value);
-        // A field that is told as unknown is given no value, so that nothing else is told for its sake.
+        // A field that is reported as unknown has no value, so that it causes no further findings.
         let is_told = inferred.findings.iter().any(|finding| finding.kind == FindingKind::UnknownField);
         if !is_told && !inferred.value.admits(value) {
             return Err(format!("gives {}, and was to be {}", value.brief(), inferred.value));
@@ -160,7 +162,7 @@ fn admitted(case: &Case, expression: &Expression, value: &Value<'_>) -> Result<(
     Ok(())
 }
 
-/// Whether the error is of a sort that the messages speak of.
+/// Checks that the error is of a kind that the messages describe.
 fn is_meant(messages: &[String], error: &EvaluationError) -> Result<(), String> {
     let sorts = |message: &String| SORTS.iter().find(|(part, _)| message.contains(part)).map(|(_, sorts)| *sorts);
     let allowed: Option<Vec<_>> = messages.iter().map(sorts).collect();
@@ -180,14 +182,14 @@ fn agree(explained: &Outcome, given: &Result<Value<'_>, EvaluationError>) -> boo
     }
 }
 
-/// How many cases of each file are held, and how many are left out by which rule.
+/// How many cases of each file pass, and how many are left out by which rule.
 #[derive(Default)]
 struct Tally {
     files: BTreeMap<String, (usize, BTreeMap<LeftOut, usize>)>,
 }
 
 impl Tally {
-    /// Counts a case that holds, or that is left out by a rule and does not hold.
+    /// Counts a case that passes, or that is left out by a rule and does not pass.
     fn count(&mut self, case: &Case) -> Result<(), String> {
         let held = check(case);
         let (held_of_file, left_out) = self.files.entry(case.file.clone()).or_default();
@@ -199,7 +201,7 @@ impl Tally {
             (Some(LeftOut::UnboundFunction), Err(why)) if !why.contains("unknown function") && !why.contains("unknown method") => {
                 return Err(format!("calls a function that nobody has, and the parser says: {why}"));
             }
-            // An error may come from anything; a value would not be right by chance.
+            // An error may have any cause; a value would not be right by chance.
             (Some(rule), Ok(())) if !matches!(case.expected, Expected::Errors(_)) => {
                 return Err(format!("is left out because of {rule}, and holds"));
             }

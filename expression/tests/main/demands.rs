@@ -1,4 +1,4 @@
-//! What must be so for an expression to be anything but false.
+//! The conditions under which an expression can be anything but false.
 
 use ensue_expression::{Budget, Check, Demand, Document, Expression, Known, Literal, Reach, Scope, Test, Value, Wanted};
 use proptest::prelude::*;
@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::compile;
 
-/// Named values as rules have them: plain fields, tests, one that errs on nearly everything, and one that reads another.
+/// Named values as in rules: plain fields, tests, one that fails for almost everything, and one that reads
+/// another.
 const NAMED: [(&str, &str); 5] = [
     ("a", "event.a"),
     ("maybe", "event.?b"),
@@ -179,7 +180,7 @@ fn what_has_no_end_demands_nothing() {
     assert_ne!(demand(&choice), Demand::Nothing);
 }
 
-/// A value of the payload: of few kinds and few values, so that tests pass now and then.
+/// A payload value: of few kinds and few values, so that tests sometimes pass.
 fn any_field() -> impl Strategy<Value = serde_json::Value> {
     let scalars = [json!("x"), json!("x/y"), json!("y"), json!(1), json!(1.0), json!(true), json!(false), json!(null), json!([])];
     let scalar = select(scalars.to_vec());
@@ -209,7 +210,7 @@ fn any_path() -> impl Strategy<Value = &'static str> {
     ])
 }
 
-/// Tests whose demands are met exactly where they are not false.
+/// Tests whose demands are met exactly if they are not false.
 fn any_exact_test() -> impl Strategy<Value = String> {
     let literal = || select(vec!["'x'", "'y'", "1", "1.0", "true", "false", "null", "config.owner", "config.number"]);
     prop_oneof![
@@ -224,7 +225,7 @@ fn any_exact_test() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Tests of which less is known.
+/// Tests about which less is known.
 fn any_test() -> impl Strategy<Value = String> {
     prop_oneof![
         2 => any_exact_test(),
@@ -255,7 +256,7 @@ fn joined_any_way(test: impl Strategy<Value = String> + 'static) -> impl Strateg
     })
 }
 
-/// Whether an expression is false on an event, with the named values that can be computed.
+/// Returns true if an expression is false for an event, with the named values that can be computed.
 fn is_false(source: &str, event: &Document) -> bool {
     let (expression, named, mut budget) = (compile(source), named(), Budget::default());
     let mut scope = Scope::new().with("config", config()).with("event", event.root()).with("local", Value::map([]));

@@ -1,4 +1,5 @@
-//! Generated expressions evaluated here and by the `cel` crate; whatever differs is explained by a named rule.
+//! Generated expressions, evaluated here and by the `cel` crate; every difference is explained by a named
+//! rule.
 
 mod difference;
 mod generate;
@@ -17,13 +18,14 @@ use oracle::Oracle;
 
 /// How many expressions are compared in one run.
 const EXPRESSIONS: u32 = 5_000;
-/// They are the same in each run, so that no other change fails by chance; `PROPTEST_RNG_SEED` asks for others.
+/// They are the same in each run, so that unrelated changes do not fail by chance; `PROPTEST_RNG_SEED`
+/// selects others.
 const SEED: u64 = 1;
 
-/// How the error of a source begins that does not compile.
+/// The prefix of the error for a source that does not compile.
 const NOT_COMPILED: &str = "does not compile: ";
 
-/// What both make of one source.
+/// The results of both for one source.
 pub(super) struct Case<'c> {
     source: &'c str,
     ours: Result<Value<'c>, String>,
@@ -31,7 +33,8 @@ pub(super) struct Case<'c> {
 }
 
 impl Case<'_> {
-    /// Whether both give the same value, or both err, at the same stage: on what, each says in its own words.
+    /// Returns true if both have the same value, or both fail at the same stage; the wording of errors may
+    /// differ.
     fn agrees(&self) -> bool {
         let is_refused = |error: &String| error.starts_with(NOT_COMPILED);
         match (&self.ours, &self.theirs) {
@@ -51,7 +54,8 @@ impl Case<'_> {
     }
 }
 
-/// Evaluates the source over the document by both. What is given here is among what the checker says that it can be.
+/// Evaluates the source over the document with both. Our result must be among the values that the checker
+/// inferred as possible.
 fn compare<T>(oracle: &Oracle, source: &str, event: &Json, judge: impl FnOnce(&Case<'_>) -> T) -> T {
     let document = Document::from_value(event);
     let scope = Scope::new().with("event", document.root());
@@ -70,7 +74,7 @@ fn compare<T>(oracle: &Oracle, source: &str, event: &Json, judge: impl FnOnce(&C
     judge(&Case { source, ours, theirs: oracle.evaluate(source, event) })
 }
 
-/// The choices that an expression and its document are made from.
+/// The choices from which an expression and its document are generated.
 fn choices() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(any::<u8>(), 0..120)
 }
@@ -139,7 +143,8 @@ fn most_of_what_is_generated_gives_the_same_value_and_little_needs_a_rule() {
 
 #[test]
 fn the_crate_s_own_reading_of_json_is_not_ours() {
-    // Which is why the oracle is given what we read: else most expressions over whole numbers would differ.
+    // That is why the oracle gets numbers as we read them: otherwise most expressions over integers would
+    // differ.
     let mut context = cel::Context::default();
     context.add_variable("n", json!(7)).expect("the crate takes JSON");
     let program = cel::Program::compile("n - 8").expect("the crate compiles it");

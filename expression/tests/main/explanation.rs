@@ -1,4 +1,4 @@
-//! Why an expression gave what it gave.
+//! Explanations of an expression's result.
 
 use ensue_expression::{Budget, ErrorKind, Explanation, Outcome, Part, Route, Scope, Value};
 use proptest::prelude::*;
@@ -62,7 +62,7 @@ fn the_parts_that_decided_keep_the_outcome_by_themselves() {
     assert_eq!(decisive("false || (true && 1 == 1)"), ["true  → true", "1 == 1  → true"]);
     assert_eq!(decisive("!(true && 1 == 2)"), ["1 == 2  → false"]);
     assert_eq!(decisive("1 == 2 ? true : 2 == 3"), ["1 == 2  → false", "2 == 3  → false"]);
-    // Of two that are false, one is enough, and the first will do.
+    // Of two false operands, one is enough, and the first is used.
     assert_eq!(decisive("(true && 1 == 2) && 2 == 3"), ["1 == 2  → false"]);
 }
 
@@ -79,13 +79,13 @@ fn an_error_is_a_part_that_decided_and_so_is_what_could_not_absorb_it() {
         decisive("event.payload.number == 7 && event.payload.assignee.login == 'ada'"),
         [
             "event.payload.number == 7  → true   (event.payload.number = 7)",
-            "event.payload.assignee.login == 'ada'  → error: `event.payload.assignee` is null, and has no field `login`"
+            "event.payload.assignee.login == 'ada'  → error: `event.payload.assignee` is null and has no field `login`"
         ]
     );
     assert_eq!(decisive("event.payload.nope && 1 == 2"), ["1 == 2  → false"]);
 }
 
-/// The ways to flip, as `part → truth`, with what is already as it must be.
+/// The ways to flip the result, as `part → truth`, with the parts that already have the right value.
 fn flips(source: &str) -> Vec<String> {
     let explanation = explain(source);
     let told = explanation.flips().into_iter().map(|flip| {
@@ -152,18 +152,18 @@ fn a_macro_names_the_elements_that_decided() {
         (explanation.root.note.unwrap_or_default(), decided)
     };
     let (note, decided) = elements("event.payload.labels.exists(l, l.name == 'urgent')");
-    assert_eq!(note, r#"by element 1: {"name":"urgent"}"#);
+    assert_eq!(note, r#"true for element 1: {"name":"urgent"}"#);
     assert_eq!(decided, [r#"1 {"name":"urgent"} l.name == 'urgent'  → true   (l.name = "urgent")"#]);
     let (note, decided) = elements("event.payload.labels.exists(l, l.name == 'nope')");
-    assert_eq!((note.as_str(), decided.len()), ("by none of 2 elements", 2));
+    assert_eq!((note.as_str(), decided.len()), ("true for none of 2 elements", 2));
     let (note, _) = elements("event.payload.labels.all(l, l.name == 'bug')");
-    assert_eq!(note, r#"not by element 1: {"name":"urgent"}"#);
+    assert_eq!(note, r#"false for element 1: {"name":"urgent"}"#);
     let (note, _) = elements("event.payload.labels.all(l, l.size() == 1)");
-    assert_eq!(note, "by all of 2 elements");
+    assert_eq!(note, "true for all of 2 elements");
     let (note, _) = elements("event.payload.labels.exists_one(l, l.size() == 1)");
-    assert_eq!(note, "by more than one of 2 elements");
+    assert_eq!(note, "true for more than one of 2 elements");
     let (note, decided) = elements("event.payload.counts.exists(key, count, count == 3 && key != 'a')");
-    assert_eq!(note, r#"by element "c": 3"#);
+    assert_eq!(note, r#"true for element "c": 3"#);
     assert_eq!(decided.len(), 1);
     let (note, _) = elements("event.payload.labels.all(l, l.colour == 'red')");
     assert_eq!(note, r#"at element 0: {"name":"bug"}"#);
@@ -224,7 +224,7 @@ fn an_explanation_is_also_json() {
     assert_eq!(json["explanation"]["parts"][1]["outcome"], "error");
 }
 
-/// What a smallest part of a generated condition is.
+/// The kind of a smallest part of a generated condition.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Leaf {
     True,
@@ -236,7 +236,7 @@ enum Leaf {
 const LEAVES: [Leaf; 4] = [Leaf::True, Leaf::False, Leaf::Erring, Leaf::Value];
 
 impl Leaf {
-    /// How it is written: of one length, so that a part can be written over in its place.
+    /// Its source: all have the same length, so that a part can be overwritten in place.
     fn source(self) -> &'static str {
         match self {
             Self::True => "(1 == 1)",
@@ -247,7 +247,7 @@ impl Leaf {
     }
 }
 
-/// Conditions of `&&`, `||`, `!` and `? :` over leaves that are true, false, err, or are no condition.
+/// Conditions of `&&`, `||`, `!` and `? :` over leaves that are true, false, fail, or are not conditions.
 fn any_condition() -> impl Strategy<Value = String> {
     let leaf = prop::sample::select(LEAVES.to_vec()).prop_map(|leaf| leaf.source().to_owned());
     leaf.prop_recursive(4, 12, 3, |inner| {
@@ -260,12 +260,12 @@ fn any_condition() -> impl Strategy<Value = String> {
     })
 }
 
-/// What a condition comes to: true, false, or nothing.
+/// The result of a condition: true, false, or neither.
 fn verdict(source: &str) -> Option<bool> {
     compile(source).holds(&Scope::new(), &mut Budget::default()).ok()
 }
 
-/// The source with a part written over in its place, parentheses and all.
+/// The source with a part overwritten in place, including parentheses.
 fn replaced(source: &str, part: &Part, by: Leaf) -> String {
     assert_eq!(part.span.len(), by.source().len(), "each leaf is of one length: {}", part.source);
     format!("{}{}{}", &source[..part.span.start], by.source(), &source[part.span.end..])

@@ -1,4 +1,4 @@
-//! What is proven of conditions before any value is known is so for every value.
+//! Facts that are proven about conditions before any value is known hold for every value.
 
 use std::collections::BTreeMap;
 
@@ -79,7 +79,7 @@ fn what_is_not_sure_is_not_said() {
     implies_not("event.a in ['x', 'y']", "event.a == 'x'");
     implies_not("event.a != 'x'", "event.a == 'y'");
     implies_not("event.n < 5", "event.n < 3");
-    // Whatever is no number is neither, and then the one errs.
+    // A value that is not a number is neither, and then the first fails.
     implies_not("event.n != 5", "event.n < 5 || event.n > 5");
     implies_not("!(event.n < 5)", "event.n >= 5");
     implies_not("event.a", "event.b");
@@ -161,7 +161,7 @@ fn a_condition_of_many_ways_is_bounded() {
     may_hold(&wide);
 }
 
-/// Conditions over few fields and few values, so that they meet.
+/// Conditions over few fields and few values, so that they interact.
 fn condition() -> impl Strategy<Value = String> {
     let path = prop::sample::select(vec!["event.a", "event.b", "event.a.c"]);
     let literal = prop::sample::select(vec!["'x'", "'xy'", "'y'", "1", "2", "1.5", "true", "null"]);
@@ -221,7 +221,7 @@ fn holds(condition: &Expression, event: &Json) -> bool {
     condition.holds(&scope, &mut Budget::default()).unwrap_or(false)
 }
 
-/// What is known of an event, somewhat less than all.
+/// The known part of an event, somewhat less than all of it.
 fn known_of(value: &Json, forgets: bool) -> Partial {
     match value {
         Json::Object(fields) => {
@@ -245,7 +245,7 @@ proptest! {
         one in condition(), other in condition(), weaker in condition(), events in prop::collection::vec(event(), 12),
     ) {
         let (one, other) = (compile(&one), compile(&other));
-        // A condition that is made wider or narrower is likelier to follow than one that was drawn.
+        // A weakened or strengthened condition is more likely to be implied than a random one.
         let wider = compile(&format!("({}) || ({weaker})", one.source()));
         let narrower = compile(&format!("({}) && ({weaker})", one.source()));
         for (condition, implied) in [(&one, &other), (&one, &wider), (&narrower, &one), (&narrower, &other), (&other, &wider)] {

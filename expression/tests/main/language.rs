@@ -1,4 +1,4 @@
-//! What expressions give, a sentence a rule.
+//! The results of expressions, one rule per sentence.
 
 use ensue_expression::bugs::BUGGY_FIELD;
 use ensue_expression::{Budget, ErrorKind, Expression, Roots, Scope};
@@ -87,7 +87,7 @@ fn a_minus_before_a_number_belongs_to_it_also_behind_a_not() {
 #[test]
 fn sorting_has_one_order_of_numbers_and_errs_before_it_begins_where_there_is_none() {
     gives("[2, 1u, 1.5].sort()", &json!([1, 1.5, 2]));
-    // As doubles the three are equal two by two, and yet two of them are not.
+    // As doubles, the three are pairwise equal, although two of them are not equal exactly.
     gives(
         "[9007199254740993, 9007199254740992.0, 9007199254740992].sort()",
         &json!([9_007_199_254_740_992.0, 9_007_199_254_740_992_i64, 9_007_199_254_740_993_i64]),
@@ -132,7 +132,7 @@ fn a_missing_field_says_which_and_how_to_write_it_if_it_may_be_missing() {
 fn a_null_on_the_way_says_so_and_hints_the_optional_form() {
     let error = error_of("event.payload.assignee.login");
     assert_eq!(error.kind, ErrorKind::Type);
-    assert_eq!(error.message, "`event.payload.assignee` is null, and has no field `login`");
+    assert_eq!(error.message, "`event.payload.assignee` is null and has no field `login`");
     assert_eq!(error.hint.as_deref(), Some("write `event.payload.?assignee.?login.orValue(\"\")`"));
     gives("event.payload.?assignee.?login.orValue(\"\")", &json!(""));
 }
@@ -317,49 +317,49 @@ fn a_name_is_looked_up_in_the_container_from_the_innermost_outwards() {
     }
     assert_eq!(Expression::compile(".x", &roots).unwrap_err().message, "unknown name `x`");
     let function = Expression::compile("least(1, 2)", &Roots::default().within("math")).unwrap();
-    assert_eq!(function.holds(&Scope::new(), &mut Budget::default()).unwrap_err().message, "is an int, not true or false");
+    assert_eq!(function.holds(&Scope::new(), &mut Budget::default()).unwrap_err().message, "expected true or false, not an int");
 }
 
-/// What does not compile, what is said, where, and the hint.
+/// Sources that do not compile, with the message, its place, and the hint.
 const MISTAKES: &[(&str, &str, (usize, usize), &str)] = &[
     ("", "the expression is empty", (0, 0), ""),
     ("evnt.payload", "unknown name `evnt`", (0, 4), "did you mean `event`?"),
-    ("nothing_like_it", "unknown name `nothing_like_it`", (0, 15), "the names here are `event`, `config`, `local`"),
+    ("nothing_like_it", "unknown name `nothing_like_it`", (0, 15), "available names: `event`, `config`, `local`"),
     ("event.payload ==", "the expression ends where a value is expected", (16, 16), ""),
     ("0x", "the hexadecimal number has no digits", (0, 2), ""),
-    ("event.a = 1", "`=` is no operator", (8, 9), "write `==`"),
-    ("event.a & event.b", "`&` is no operator", (8, 9), "write `&&`"),
-    ("event.a | event.b", "`|` cannot stand here", (8, 9), "write `||`; a function is called as a method: `text.lowerAscii()`"),
-    ("event.a | upper", "`|` cannot stand here", (8, 9), "there are no filters; write `text.upperAscii()`"),
-    ("event.a|default('x')", "`|` cannot stand here", (7, 8), "there are no filters; write `event.payload.?field.orValue(\"other\")`"),
-    ("event.a and event.b", "expected an operator or the end, not `and`", (8, 11), "write `&&`"),
-    ("\u{201c}a\u{201d}", "`\u{201c}` cannot stand here", (0, 3), "use straight quotes: `\"` or `'`"),
-    ("(1", "the expression ends where the `)` of this bracket is expected", (2, 2), ""),
-    ("[1, 2", "the expression ends where `,` or the `]` of this list is expected", (5, 5), ""),
+    ("event.a = 1", "unknown operator `=`", (8, 9), "write `==`"),
+    ("event.a & event.b", "unknown operator `&`", (8, 9), "write `&&`"),
+    ("event.a | event.b", "unexpected character `|`", (8, 9), "write `||`; to call a function, use a method: `text.lowerAscii()`"),
+    ("event.a | upper", "unexpected character `|`", (8, 9), "there are no filters; write `text.upperAscii()`"),
+    ("event.a|default('x')", "unexpected character `|`", (7, 8), "there are no filters; write `event.payload.?field.orValue(\"other\")`"),
+    ("event.a and event.b", "expected an operator or the end of the expression, not `and`", (8, 11), "write `&&`"),
+    ("\u{201c}a\u{201d}", "unexpected character `\u{201c}`", (0, 3), "use straight quotes: `\"` or `'`"),
+    ("(1", "the expression ends where the closing `)` is expected", (2, 2), ""),
+    ("[1, 2", "the expression ends where `,` or the closing `]` of this list is expected", (5, 5), ""),
     ("'abc", "the string is not closed", (0, 4), ""),
-    ("'a\\qb'", "`\\q` is no escape", (2, 4), "write `\\\\` for a backslash, or a raw string: `r\"…\"`"),
+    ("'a\\qb'", "unknown escape `\\q`", (2, 4), "write `\\\\` for a backslash, or use a raw string: `r\"…\"`"),
     (
         "9223372036854775808",
         "the number does not fit in an int",
         (0, 19),
-        "a whole number up to 18446744073709551615 is written with a `u` at its end",
+        "write an integer up to 18446744073709551615 with a `u` at its end",
     ),
-    ("12px", "not a number", (0, 4), "a duration is `duration(\"12px\")`, a text has quotes"),
+    ("12px", "not a number", (0, 4), "write a duration as `duration(\"12px\")`; put a string in quotes"),
     ("event.a.startswith('x')", "unknown method `startswith`", (8, 18), "did you mean `startsWith`?"),
-    ("event.a.size(1)", "`size` does not take 1 arguments", (8, 15), "write `size(x)`"),
+    ("event.a.size(1)", "`size` does not accept 1 arguments", (8, 15), "write `size(x)`"),
     ("trim('x')", "unknown function `trim`", (0, 4), "write `text.trim()`"),
-    ("now()", "unknown function `now`", (0, 3), "there is no clock; time enters as `event.time` or `execution.started_at`"),
-    ("has(event)", "`has` takes a field", (4, 9), "write `has(event.payload.field)`, or `\"key\" in map` for an index"),
+    ("now()", "unknown function `now`", (0, 3), "expressions cannot read the clock; use `event.time` or `execution.started_at`"),
+    ("has(event)", "`has` needs a field", (4, 9), "write `has(event.payload.field)`, or `\"key\" in map` for an index"),
     ("event.a.all(1, true)", "expected the name of the macro's variable, not `1`", (12, 13), ""),
-    ("event.a.all(x.y, true)", "a macro's variable is a plain name", (12, 14), ""),
-    ("[1].map(x, y)", "unknown name `y`", (11, 12), "a text has quotes: `\"y\"`"),
-    ("Message{a: 1}", "unknown name `Message`", (0, 7), "the names here are `event`, `config`, `local`"),
-    ("event.A{a: 1}", "there are no message types here", (0, 8), "write a map: `{\"field\": value}`"),
+    ("event.a.all(x.y, true)", "a macro's variable must be a plain name", (12, 14), ""),
+    ("[1].map(x, y)", "unknown name `y`", (11, 12), "put a string in quotes: `\"y\"`"),
+    ("Message{a: 1}", "unknown name `Message`", (0, 7), "available names: `event`, `config`, `local`"),
+    ("event.A{a: 1}", "message types are not supported", (0, 8), "write a map: `{\"field\": value}`"),
     ("event.in", "`in` is a keyword", (6, 8), "write `[\"in\"]`"),
-    ("'a'.matches('(')", "the pattern is not valid: unclosed group", (12, 15), ""),
-    ("'a'.glob('[a')", "the glob `[a` is not valid: `[` is not closed", (9, 13), ""),
+    ("'a'.matches('(')", "invalid pattern: unclosed group", (12, 15), ""),
+    ("'a'.glob('[a')", "invalid glob `[a`: `[` is not closed", (9, 13), ""),
     ("if", "`if` is a reserved word", (0, 2), "write `condition ? value : other`"),
-    ("1 2", "expected an operator or the end, not `2`", (2, 3), ""),
+    ("1 2", "expected an operator or the end of the expression, not `2`", (2, 3), ""),
 ];
 
 #[test]

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use ensue_expression::{Budget, Document, EvaluationError, Expression, Roots, Scope, Value};
 use serde_json::Value as Json;
 
-/// An event as a webhook brings it, with all that is awkward in one: nulls, escapes, large numbers.
+/// A typical event of a webhook, with everything awkward: nulls, escapes, large numbers.
 const EVENT: &str = r#"{
     "trigger": "github.pull_request",
     "payload": {
@@ -49,7 +49,7 @@ fn compile(source: &str) -> Expression {
     Expression::compile(source, &roots()).unwrap_or_else(|error| panic!("{source}: {error} at {:?}", error.span))
 }
 
-/// What `act` makes of the expression over [`EVENT`].
+/// Applies `act` to the result of the expression over [`EVENT`].
 fn over_event<T>(source: &str, act: impl FnOnce(Result<Value<'_>, EvaluationError>) -> T) -> T {
     let event = document(EVENT);
     let expression = compile(source);

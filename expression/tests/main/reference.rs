@@ -1,4 +1,4 @@
-//! The examples of the reference page, each tried.
+//! The examples of the reference page, each evaluated.
 
 use serde_json::Value as Json;
 

@@ -1,4 +1,4 @@
-//! What the checker says beforehand is what evaluation gives: held on generated expressions and documents.
+//! The checker's inferences agree with evaluation: tested on generated expressions and documents.
 
 use ensue_expression::{
     Budget, Document, ErrorKind, Expression, FindingKind, Knowledge, MapType, Occurrence, Others, Purpose, Scope, Value, ValueType,
@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 
 use Occurrence::{Always, Sometimes};
 
-/// What the documents below fit.
+/// The declared type of the documents below.
 fn declared() -> ValueType {
     let inner = MapType::new(Others::None).with("name", ValueType::text(), Always).with("size", ValueType::integer(), Sometimes);
     let fields = MapType::new(Others::None)
@@ -62,7 +62,7 @@ fn with<T: Into<Json>>(mut fields: Json, name: &str, value: Option<T>) -> Json {
     fields
 }
 
-/// Parts of all sorts, most of which fit together.
+/// Operands of all kinds, most of which fit together.
 fn leaf() -> impl Strategy<Value = String> {
     any_of(&[
         "e.text",
@@ -153,7 +153,7 @@ fn wild() -> impl Strategy<Value = String> {
     })
 }
 
-/// Texts, whole numbers and conditions that only ever go together; what they read is always there.
+/// Texts, integers and conditions whose types always fit; the fields that they read always exist.
 fn fitting() -> impl Strategy<Value = String> {
     let test = prop_oneof![
         (
@@ -189,7 +189,7 @@ fn evaluated<T>(expression: &Expression, document: &Json, act: impl FnOnce(Resul
     act(expression.evaluate(&scope, &mut Budget::default()).map_err(|error| error.kind))
 }
 
-/// The truth that a part of the source gives by itself.
+/// The truth value of a part of the source on its own.
 fn truth_of(source: &str, document: &Json) -> Option<bool> {
     let expression = Expression::compile(source, &names().roots()).ok()?;
     evaluated(&expression, document, |value| value.ok().and_then(|value| value.as_bool()))
@@ -225,7 +225,7 @@ proptest! {
     fn what_is_always_so_is_always_so(source in wild(), document in document()) {
         let Ok(expression) = Expression::compile(&source, &names().roots()) else { return Ok(()) };
         for finding in expression.infer(&names(), Purpose::Value).findings {
-            // Beside another operand, or behind a condition, it is so only together with that one.
+            // Next to another operand, or after a condition, it holds only together with that one.
             if finding.message.contains("beside") || finding.message.contains("either") || source.contains(" ? ") {
                 continue;
             }

@@ -71,13 +71,13 @@ fn all_mistakes_come_in_one_run_with_their_places() {
     assert_eq!(
         told,
         [
-            ("/${{ k }}", 0..0, "a key takes no `${{ }}`"),
+            ("/${{ k }}", 0..0, "a key cannot contain `${{ }}`"),
             ("/a", 6..10, "unknown name `evnt`"),
             ("/a", 24..24, "the expression ends where a value is expected"),
             ("/b/1", 0..3, "`${{` is not closed"),
             ("/c~1d/e~0", 4..7, "unknown function `now`"),
             ("/f", 3..4, "the expression is empty"),
-            ("/g", 4..5, "`}` without its `{`"),
+            ("/g", 4..5, "unmatched `}`"),
         ]
     );
     assert_eq!(errors[1].hint.as_deref(), Some("did you mean `event`?"));
@@ -86,7 +86,7 @@ fn all_mistakes_come_in_one_run_with_their_places() {
 #[test]
 fn an_error_of_rendering_names_the_string() {
     let error = render(&json!({"with": {"user": "${{ event.payload.assignee.login }}"}})).unwrap_err();
-    assert_eq!(error.message, "/with/user: `event.payload.assignee` is null, and has no field `login`");
+    assert_eq!(error.message, "/with/user: `event.payload.assignee` is null and has no field `login`");
     assert_eq!(render(&json!("${{ event.payload.?nope }}")).unwrap_err().kind, ErrorKind::Type);
     assert_eq!(render(&json!("x ${{ b'a' }}")).unwrap_err().kind, ErrorKind::Type);
 }

@@ -90,7 +90,7 @@ fn templates(file: &SourceText, written: &written::Action, report: &mut Report) 
         };
         for misfit in written.parameters.iter().flat_map(|schema| schema.misfits_of_part(document.root())) {
             let span = first_line(&value.at(&misfit.pointer).unwrap_or(value).span, file);
-            report.error(Code::ValueUnfit, file, span, format!("this does not fit the action's `parameters`: {misfit}"));
+            report.error(Code::ValueUnfit, file, span, format!("the value does not fit the action's `parameters`: {misfit}"));
         }
         templates.insert(key.value.clone(), params);
     }
@@ -106,7 +106,7 @@ fn check_mock(file: &SourceText, written: &written::Action, report: &mut Report)
     let document = Document::from_value(&mock.to_value());
     for misfit in schema.misfits(document.root(), Extra::Allowed) {
         let span = first_line(&mock.at(&misfit.pointer).unwrap_or(mock).span, file);
-        report.error(Code::ValueUnfit, file, span, format!("this does not fit the action's `result`: {misfit}"));
+        report.error(Code::ValueUnfit, file, span, format!("the value does not fit the action's `result`: {misfit}"));
     }
 }
 
@@ -239,7 +239,7 @@ fn emit(
 fn builtin(checking: &Checking<'_>, file: &SourceText, which: Builtin, at: &std::ops::Range<usize>, report: &mut Report) -> Option<Run> {
     if checking.pack.name.as_str() != "core" {
         report
-            .error(Code::BuiltinOutsideCore, file, at.clone(), "only the library's pack `core` has actions that are built in")
+            .error(Code::BuiltinOutsideCore, file, at.clone(), "only the library pack `core` can have built-in actions")
             .hint("use `core.echo`, `core.noop` or `core.emit` as the action of a rule");
         return None;
     }
@@ -278,14 +278,14 @@ fn command(checking: &Checking<'_>, file: &SourceText, written: &[Spanned<String
                 report
                     .error(Code::NoSuchProgram, file, program.span.clone(), format!("the pack has no file `{path}`"))
                     .did_you_mean(near.as_deref())
-                    .hint("`./x` is a file beside the action's own; a bare name is looked up in the operator's PATH");
+                    .hint("write `./x` for a file next to the action's file; a bare name is looked up in the node's PATH");
                 return None;
             }
         }
     } else if program.value.contains('/') || program.value.is_empty() {
         report
-            .error(Code::InvalidValue, file, program.span.clone(), format!("`{}` is not a program that a pack can name", program.value))
-            .hint("`./x` is a file beside the action's own; a bare name is looked up in the operator's PATH");
+            .error(Code::InvalidValue, file, program.span.clone(), format!("`{}` is not a program that a pack can run", program.value))
+            .hint("write `./x` for a file next to the action's file; a bare name is looked up in the node's PATH");
         return None;
     }
     tell_misspelt_files(checking, file, written, report);
@@ -302,7 +302,7 @@ fn tell_misspelt_files(checking: &Checking<'_>, file: &SourceText, written: &[Sp
             report
                 .warning(Code::NoSuchProgram, file, word.span.clone(), format!("the pack has no file `actions/{beside}`"))
                 .did_you_mean(Some(&near))
-                .hint("the program starts in an empty folder: only a file of the pack is found at `./`");
+                .hint("check the name: the program starts in an empty folder, so `./` finds only files of the pack");
         }
     }
 }
@@ -317,8 +317,8 @@ fn note_keys(template: &Template, node: &Node, file: &SourceText, report: &mut R
     if template.reads().iter().any(|path| path.segments[0] == "keys") {
         let span = crate::fields::first_line(&node.span, file);
         report
-            .note(Code::KeyInEnvironment, file, span, "a secret in the environment can be seen by other programs of the same user")
-            .hint("a process gets it more safely by `input` or `files`");
+            .note(Code::KeyInEnvironment, file, span, "other programs of the same user can see a secret in the environment")
+            .hint("pass it more safely to a process with `input` or `files`");
     }
 }
 
@@ -327,9 +327,9 @@ fn check_method(method: Option<&Node>, file: &SourceText, report: &mut Report) {
     if !value.contains("${{") && !METHODS.contains(&value.as_str()) {
         let upper = value.to_ascii_uppercase();
         report
-            .error(Code::InvalidValue, file, span.clone(), format!("`{value}` is not a method of HTTP"))
+            .error(Code::InvalidValue, file, span.clone(), format!("`{value}` is not an HTTP method"))
             .did_you_mean(METHODS.contains(&upper.as_str()).then_some(upper.as_str()).or_else(|| nearest(&upper, METHODS)))
-            .hint(format!("it is one of {}", crate::fields::listed(&METHODS)));
+            .hint(format!("use one of {}", crate::fields::listed(&METHODS)));
     }
 }
 

@@ -23,8 +23,8 @@ pub(super) fn check_script(node: &Node, parameters: Option<&Schema>, scope: &Sco
         }
         let at = scope.locate(node, 0..value.len());
         report
-            .error(Code::TemplateInCode, file, at, format!("`params.{name}` becomes code here, and is not declared as code"))
-            .hint(format!("declare it, so that callers know that nothing is spliced into it:\nparameters:\n  {name}: {{ type: string, x-ensue: code }}"));
+            .error(Code::TemplateInCode, file, at, format!("`params.{name}` is used as code here, but is not declared as code"))
+            .hint(format!("declare it as code, so that callers cannot splice values into it:\nparameters:\n  {name}: {{ type: string, x-ensue: code }}"));
         return false;
     }
     tell(node, value, scope, file, report);
@@ -45,8 +45,8 @@ pub(super) fn check_literal(node: &Node, scope: &Scope<'_>, file: &SourceText, r
 /// Tells of an item of a command with an expression in it.
 pub(super) fn check_argument(text: &str, span: &std::ops::Range<usize>, file: &SourceText, report: &mut Report) {
     if is_spliced(text) {
-        report.error(Code::TemplateInCode, file, span.clone(), "a command is fixed; nothing is spliced into it").hint(format!(
-            "the parameters are on the program's standard input as JSON; others by `env`:\nenv: {{ VALUE: {} }}",
+        report.error(Code::TemplateInCode, file, span.clone(), "a command is fixed; values cannot be spliced into it").hint(format!(
+            "the program gets the parameters as JSON on standard input; pass other values with `env`:\nenv: {{ VALUE: {} }}",
             crate::yaml::quoted(text)
         ));
     }
@@ -57,7 +57,7 @@ fn tell(node: &Node, value: &str, scope: &Scope<'_>, file: &SourceText, report: 
     let end = value[start..].find("}}").map_or(value.len(), |end| start + end + 2);
     let at = scope.locate(node, start..end);
     report
-        .error(Code::TemplateInCode, file, at, "code takes no `${{ }}`: a value with a quote in it would become a command")
+        .error(Code::TemplateInCode, file, at, "code cannot contain `${{ }}`: a value that contains a quote could become a command")
         .hint(rewritten(value));
 }
 
@@ -91,7 +91,7 @@ fn rewritten(script: &str) -> String {
         rest = &rest[end..];
     }
     text.push_str(rest);
-    let mut lines = vec!["pass the values by the environment:".to_owned()];
+    let mut lines = vec!["pass the values through the environment:".to_owned()];
     let script: Vec<&str> = text.trim_end().lines().collect();
     match script.as_slice() {
         [one] => lines.push(format!("script: {}", crate::yaml::quoted(one))),
@@ -123,7 +123,8 @@ mod tests {
         let hint = rewritten("make VERSION=\"${{ params.version }}\" ${{ params.list[0] }}\n");
         assert_eq!(
             hint,
-            "pass the values by the environment:\nscript: 'make VERSION=\"${VERSION}\" \"$VALUE_2\"'\nenv:\n  VERSION: '${{ params.version }}'\n  VALUE_2: '${{ params.list[0] }}'"
+            "pass the values through the environment:\nscript: 'make VERSION=\"${VERSION}\" \"$VALUE_2\"'\nenv:\n  VERSION: '${{ \
+                params.version }}'\n  VALUE_2: '${{ params.list[0] }}'"
         );
     }
 

@@ -41,11 +41,11 @@ fn key(control: Control, file: &SourceText, node: &Node, scope: &Scope<'_>, repo
     if value.is_unknown_or_nothing() || scalar.overlaps(&value) {
         return Some(expression);
     }
-    let message = format!("the key of `{}` is a text, a number, true or false, not {value}", control.as_str());
+    let message = format!("the key of `{}` must be a string, a number, true or false, not {value}", control.as_str());
     report.error(Code::TypeMismatch, file, first_line(&node.span, file), message).hint(match control {
-        Control::Concurrency => "name the field that tells executions apart, for example `params.region` or `event.payload.host`",
+        Control::Concurrency => "use the field that tells executions apart, for example `params.region` or `event.payload.host`",
         Control::Dedupe | Control::Throttle | Control::Debounce | Control::Window | Control::Missing => {
-            "name the field that tells matches apart, for example `event.payload.host`"
+            "use the field that tells matches apart, for example `event.payload.host`"
         }
     });
     None

@@ -34,9 +34,10 @@ impl Gives {
                 runner: "http",
                 form: "{ status, headers, body }",
                 fields: vec![("status", ValueType::integer()), ("headers", ValueType::object()), ("body", ValueType::json())],
-                instead: "what the server answers is in `body`:\n\
+                instead: "the server's response is in `body`:\n\
                           result: { status: integer, headers: object, body: object }\n\
-                          a step reads it as `steps.<name>.result.body.<field>`; a whole JSON Schema can describe the fields of `body`",
+                          a step reads it as `steps.<name>.result.body.<field>`; to describe the fields of `body`, use a whole JSON \
+                          Schema",
             }),
             Run::Emit { .. } => Some(Self {
                 runner: "emit",
@@ -59,7 +60,7 @@ impl Gives {
             };
             let is_given = |name: &serde_json::Value| self.fields.iter().any(|(given, _)| name.as_str() == Some(given));
             if !is_map || !required.into_iter().flatten().all(is_given) {
-                self.tell(node, "no result ever fits this schema", file, report);
+                self.tell(node, "no result can ever fit this schema", file, report);
             }
             return;
         };
@@ -82,7 +83,7 @@ impl Gives {
     }
 
     fn tell(&self, at: &Node, what: &str, file: &SourceText, report: &mut Report) {
-        let message = format!("{what}: `{}` always gives `{}`", self.runner, self.form);
+        let message = format!("{what}: `{}` always returns `{}`", self.runner, self.form);
         report.error(Code::ResultImpossible, file, first_line(&at.span, file), message).hint(self.instead);
     }
 
@@ -92,7 +93,7 @@ impl Gives {
             return;
         }
         let Content::Map(entries) = &mock.content else {
-            self.tell_mock(mock, &format!("this is {}", mock.what()), file, report);
+            self.tell_mock(mock, &format!("the result is {}", mock.what()), file, report);
             return;
         };
         for entry in entries.iter().filter(|entry| !entry.value.is_poisoned()) {
@@ -110,7 +111,7 @@ impl Gives {
                         Code::ResultImpossible,
                         file,
                         entry.value.span.clone(),
-                        format!("an answer of {value} is a failure, not a result"),
+                        format!("a response with status {value} is a failure, not a result"),
                     )
                     .hint(format!("{{ error: {{ kind: http_status, detail: {value} }} }}"));
             }
@@ -124,9 +125,9 @@ impl Gives {
                 Code::ResultImpossible,
                 file,
                 first_line(&at.span, file),
-                format!("{what}: `{}` always gives `{}`", self.runner, self.form),
+                format!("{what}: `{}` always returns `{}`", self.runner, self.form),
             )
-            .hint(format!("write what matters of {}", listed(&names)));
+            .hint(format!("write only the fields that matter among {}", listed(&names)));
     }
 }
 

@@ -75,7 +75,7 @@ impl Taker {
         let field = pointer.trim_start_matches('/').replace('/', ".");
         let what = if field.is_empty() { self.name.clone() } else { format!("`{field}` of {}", self.name) };
         let told =
-            report.error(Code::ParameterType, file, place, format!("{what} should be {}, is {}", described(&takes), described(&given)));
+            report.error(Code::ParameterType, file, place, format!("{what} should be {}, but is {}", described(&takes), described(&given)));
         told.hint = hint(&takes, &given);
         false
     }
@@ -91,13 +91,13 @@ fn described(known: &ValueType) -> String {
 fn hint(takes: &ValueType, given: &ValueType) -> Option<String> {
     let (text, number) = (ValueType::text(), ValueType::number());
     if takes.overlaps(&number) && given.overlaps(&text) {
-        return Some("make a number of it: `int(…)` or `double(…)`".to_owned());
+        return Some("convert it to a number: `int(…)` or `double(…)`".to_owned());
     }
     if takes.overlaps(&text) && given.overlaps(&number) {
-        return Some("make a text of it: `string(…)`".to_owned());
+        return Some("convert it to a string: `string(…)`".to_owned());
     }
     if takes.overlaps(&text) && (given.overlaps(&ValueType::object()) || given.overlaps(&ValueType::list(ValueType::json()))) {
-        return Some("make a text of it: `json_text(…)`".to_owned());
+        return Some("convert it to a string: `json_text(…)`".to_owned());
     }
     None
 }

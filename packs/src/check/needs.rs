@@ -38,7 +38,7 @@ pub(super) fn check(pack: &written::Pack, uses: &Uses, world: &World<'_>, report
                 Code::EnsueVersion,
                 &manifest.file,
                 range.span.clone(),
-                format!("the pack needs Ensue {}, and this is {ours}", range.value),
+                format!("the pack needs Ensue {}, but this is {ours}", range.value),
             );
         }
     }
@@ -47,9 +47,9 @@ pub(super) fn check(pack: &written::Pack, uses: &Uses, world: &World<'_>, report
         needed.insert(name.value.clone());
         let Some(other) = world.packs.get(&name.value) else {
             report
-                .error(Code::UnknownPack, &manifest.file, name.span.clone(), format!("the pack `{}` is not there", name.value))
+                .error(Code::UnknownPack, &manifest.file, name.span.clone(), format!("there is no pack `{}`", name.value))
                 .did_you_mean(nearest(name.value.as_str(), world.packs.keys().map(PackName::as_str)))
-                .hint("put it beside this one, or install it first");
+                .hint("put it next to this pack, or install it first");
             continue;
         };
         if let Some(version) = &other.manifest.version
@@ -59,7 +59,7 @@ pub(super) fn check(pack: &written::Pack, uses: &Uses, world: &World<'_>, report
                 Code::PackVersion,
                 &manifest.file,
                 range.span.clone(),
-                format!("`{}` is needed as {}, and is there as {version}", name.value, range.value),
+                format!("the pack needs `{}` in version {}, but version {version} is present", name.value, range.value),
             );
         }
     }
@@ -78,7 +78,7 @@ pub(super) fn tell_unlisted(pack: &written::Pack, uses: &Uses, needed: &BTreeSet
                 if version.major == 0 { format!("0.{}", version.minor) } else { version.major.to_string() }
             });
             report
-                .warning(Code::PackNotRequired, file, span.clone(), format!("`{name}` is used here and not listed in `pack.yaml`"))
+                .warning(Code::PackNotRequired, file, span.clone(), format!("`{name}` is used here but not listed in `pack.yaml`"))
                 .hint(format!("requires:\n  packs:\n    {name}: ^{version}"));
         }
     }
@@ -135,7 +135,7 @@ pub(super) fn tell_cycle(cycle: &[PackName], pack: &written::Pack, report: &mut 
     if cycle.len() == 1 {
         report
             .error(Code::PackCycle, &manifest.file, span, format!("`{}` requires itself", pack.name))
-            .hint("remove the line: what a pack defines it may use");
+            .hint("remove the line: a pack can always use its own definitions");
         return;
     }
     let mut names: Vec<String> = cycle.iter().take(CYCLE_NAMES_MAX).map(|name| format!("`{name}`")).collect();
@@ -144,8 +144,8 @@ pub(super) fn tell_cycle(cycle: &[PackName], pack: &written::Pack, report: &mut 
     }
     names.push(format!("`{}`", cycle[0]));
     report
-        .error(Code::PackCycle, &manifest.file, span, format!("packs need each other in a circle: {}", names.join(" → ")))
-        .hint("put what they share into a pack of its own, which all of them require");
+        .error(Code::PackCycle, &manifest.file, span, format!("packs require each other in a circle: {}", names.join(" → ")))
+        .hint("move their shared definitions into a separate pack that all of them require");
 }
 
 fn ours() -> Version {

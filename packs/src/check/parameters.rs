@@ -100,7 +100,7 @@ impl Given<'_> {
                     let message = format!("{} has no {} `{name}`", self.taker, self.called);
                     let told = report.error(Code::UnknownParameter, self.file, entry.key.span.clone(), message);
                     told.did_you_mean(near);
-                    told.hint(if names.is_empty() { "it takes nothing".to_owned() } else { format!("it takes {}", listed(&names)) });
+                    told.hint(if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", listed(&names)) });
                 }
                 continue;
             };
@@ -111,7 +111,7 @@ impl Given<'_> {
                 let span = first_line(&entry.value.span, self.file);
                 report
                     .error(Code::ParameterType, self.file, span, format!("`{name}` of {} {message}", self.taker))
-                    .hint(format!("`{name}` is {}", described(field)));
+                    .hint(format!("`{name}` is declared as {}", described(field)));
             }
         }
         let is_missing = |field: &&ensue_engine::catalog::Field| {
@@ -126,7 +126,7 @@ impl Given<'_> {
                     self.at.clone(),
                     format!("{} needs the {} `{}`", self.taker, self.called, field.name),
                 )
-                .hint(format!("`{}` is {}", field.name, described(field)));
+                .hint(format!("`{}` is declared as {}", field.name, described(field)));
         }
     }
 
@@ -139,14 +139,14 @@ impl Given<'_> {
         let document = Document::from_value(&node.to_value());
         for misfit in schema.misfits(document.root(), Extra::Refused) {
             let at = node.at(&misfit.pointer).map_or(self.at.clone(), |node| first_line(&node.span, self.file));
-            report.error(Code::ParameterType, self.file, at, format!("this does not fit {}: {}", self.taker, misfit.message));
+            report.error(Code::ParameterType, self.file, at, format!("the value does not fit {}: {}", self.taker, misfit.message));
         }
     }
 
     fn misfit(&self, field: &ensue_engine::catalog::Field, node: &Node) -> Option<String> {
         if !has_expression(node) {
             if matches!(node.content, Content::Null) && field.presence != Presence::Required {
-                return Some(format!("should be {}, is empty; leave the line out where it is not given", field.kind));
+                return Some(format!("should be {}, but is empty; to leave the value out, remove the line", field.kind));
             }
             return schema::misfit(field, &node.to_value());
         }
@@ -158,7 +158,7 @@ impl Given<'_> {
             (Content::Map(_), kind) => matches!(kind, Type::Object),
             (_, _) => true,
         };
-        (!fits).then(|| format!("should be {}, is {}", field.kind, node.what()))
+        (!fits).then(|| format!("should be {}, but is {}", field.kind, node.what()))
     }
 }
 
@@ -166,7 +166,7 @@ fn described(field: &ensue_engine::catalog::Field) -> String {
     let presence = match &field.presence {
         Presence::Required => "required".to_owned(),
         Presence::Optional => "optional".to_owned(),
-        Presence::Default(value) => format!("{value} where it is not given"),
+        Presence::Default(value) => format!("default: {value}"),
     };
     match &field.description {
         Some(description) => format!("{} ({presence}): {description}", field.kind),

@@ -19,7 +19,7 @@ use crate::yaml::Spanned;
 const TRIGGERS_LATER: [&str; 2] = ["core.sensor_failed", "core.backlog_high"];
 
 /// What one who writes `core.schedule` means instead.
-const BY_THE_CLOCK: &str = "to have a rule run by the clock, write in the place of `trigger`, for example\n\
+const BY_THE_CLOCK: &str = "to run a rule on a schedule, replace `trigger`, for example with\n\
     schedule: { cron: \"0 9 * * 1-5\", timezone: Europe/Berlin }";
 
 /// Finds the trigger of a ref, for who hears its events; gives it with its payload's schema, where that is known.
@@ -37,7 +37,7 @@ pub(super) fn trigger_named<'a>(
                 written.span.clone(),
                 format!("the engine's own trigger `{}` is not in this release yet", written.value),
             )
-            .hint("docs/roadmap.md says what comes when");
+            .hint("see docs/roadmap.md for what is planned");
         return None;
     }
     if written.value == SCHEDULE_TRIGGER {
@@ -46,7 +46,7 @@ pub(super) fn trigger_named<'a>(
                 Code::InvalidRef,
                 file,
                 written.span.clone(),
-                "the engine's own trigger `core.schedule` is of rules with `schedule` alone",
+                "the engine's own trigger `core.schedule` is only for rules with `schedule`",
             )
             .hint(BY_THE_CLOCK);
         return None;
@@ -73,10 +73,10 @@ pub(super) fn trigger_to_make<'a>(
     report: &mut Report,
 ) -> Option<(TriggerRef, Option<&'a Schema>)> {
     if written.value.parse().is_ok_and(|trigger| is_of_the_engine(&trigger)) {
-        let message = format!("only the engine itself makes events of its own trigger `{}`", written.value);
+        let message = format!("only the engine can create events of its own trigger `{}`", written.value);
         let hint = match written.value.as_str() {
             SCHEDULE_TRIGGER => BY_THE_CLOCK,
-            _ => "write a trigger of this pack, and have rules listen to both",
+            _ => "define a trigger in this pack, and let rules listen to both",
         };
         report.error(Code::InvalidRef, file, written.span.clone(), message).hint(hint);
         return None;
@@ -105,8 +105,8 @@ pub(super) fn action_named<'a>(
 ) -> Option<NamedAction<'a>> {
     if written.value == WAIT {
         report
-            .error(Code::InvalidRef, file, written.span.clone(), format!("`{WAIT}` waits as a step of a workflow, which says for what"))
-            .hint("write in the place of `action`, for example\nwait: { trigger: github.workflow_run, when: event.payload.action == 'completed' }");
+            .error(Code::InvalidRef, file, written.span.clone(), format!("`{WAIT}` is only for steps of a workflow, which say what they wait for"))
+            .hint("in a step, replace `action`, for example with\nwait: { trigger: github.workflow_run, when: event.payload.action == 'completed' }");
         return None;
     }
     if written.value.contains("${{") {
@@ -115,7 +115,7 @@ pub(super) fn action_named<'a>(
                 Code::InvalidRef,
                 file,
                 written.span.clone(),
-                format!("`action` is never an expression: what a {namer} can do is known before it runs"),
+                format!("`action` cannot be an expression: what a {namer} can do must be known before it runs"),
             )
             .hint(format!("write a {namer} for each action"));
         return None;
@@ -158,7 +158,9 @@ fn parse_ref<T: std::str::FromStr<Err = NameError>>(
             };
             if is_own {
                 let own = format!("{}.{text}", checking.pack.name);
-                report.error(Code::InvalidRef, file, written.span.clone(), format!("`{text}` has no pack")).did_you_mean(Some(&own));
+                report
+                    .error(Code::InvalidRef, file, written.span.clone(), format!("`{text}` does not name a pack"))
+                    .did_you_mean(Some(&own));
             } else {
                 report.error(Code::InvalidRef, file, written.span.clone(), error.to_string());
             }
@@ -186,7 +188,7 @@ fn tell_unknown_ref(
     let told = report.error(code, file, written.span.clone(), format!("there is no {what} `{text}`"));
     told.did_you_mean(near);
     if !world.packs.contains_key(pack) {
-        told.hint(format!("the pack `{pack}` is not there"));
+        told.hint(format!("there is no pack `{pack}`"));
     } else if near.is_none() {
         let own: Vec<&String> = known.iter().filter(|known| known.starts_with(&format!("{pack}."))).collect();
         told.hint(if own.is_empty() { format!("`{pack}` has none") } else { format!("`{pack}` has {}", listed(&own)) });

@@ -38,12 +38,12 @@ fn tell_erring_detail(when: &Expression, node: &Node, file: &SourceText, report:
     let erring = WITHOUT_DETAIL.into_iter().find(|kind| errs(*kind, Value::Null) && !errs(*kind, Value::from(503_i64)));
     if let Some(kind) = erring {
         let message = format!(
-            "`error.detail` is null where `error.kind` is \"{}\": `when` errs there, and the failure is not retried",
+            "`error.detail` is null if `error.kind` is \"{}\": `when` then fails with an error, and the failure is not retried",
             kind.as_str()
         );
         report
             .warning(Code::MayBeMissing, file, first_line(&node.span, file), message)
-            .hint("ask for the kind first, for example `error.kind == \"http_status\" && error.detail >= 500`");
+            .hint("check the kind first, for example `error.kind == \"http_status\" && error.detail >= 500`");
     }
 }
 

@@ -20,12 +20,12 @@ use crate::yaml::{Content, Node, Offsets};
 const ROOTS_ELSEWHERE: [(&str, &str); 5] = [
     (
         VARS,
-        "`vars` stands in rules, and in the `local` and `run` of actions and the steps of workflows; give its value to what is run by `with`",
+        "`vars` can be read in rules, in the `local` and `run` of actions, and in the steps of workflows; pass its value on through `with`",
     ),
-    ("events", "`events` stands in the `with` and the `steps` of a rule that has `window`"),
-    ("steps", "`steps` stands in a workflow: in the `if`, `for_each`, `with` and `fail` of its steps, and in its `result`"),
-    ("item", "`item` and `index` stand in the `with` of a step that has `for_each`"),
-    ("index", "`item` and `index` stand in the `with` of a step that has `for_each`"),
+    ("events", "`events` can be read only in the `with` and the `steps` of a rule that has `window`"),
+    ("steps", "`steps` can be read only in a workflow: in the `if`, `for_each`, `with` and `fail` of its steps, and in its `result`"),
+    ("item", "`item` and `index` can be read only in the `with` of a step that has `for_each`"),
+    ("index", "`item` and `index` can be read only in the `with` of a step that has `for_each`"),
 ];
 /// What others call the functions that ask how the steps ended which a step needs.
 const STATUS_FUNCTIONS: [(&str, &str); 5] =
@@ -233,7 +233,7 @@ impl<'a> Scope<'a> {
                     let written = &value[at..end];
                     if self.is_meant_to_be_computed(&written[2..written.len() - 2]) {
                         let place = self.locate(node, at..end);
-                        let message = format!("`{written}` is text, and is not computed");
+                        let message = format!("`{written}` is plain text and is not evaluated");
                         report.warning(Code::BracesWithoutDollar, self.file, place, message).hint(format!("write `${written}`"));
                     }
                 }
@@ -304,7 +304,7 @@ impl<'a> Scope<'a> {
         Some(if self.roots.contains(ours) {
             format!("write `{ours}`")
         } else {
-            format!("`{SUCCEEDED}`, `{FAILED}` and `{ALWAYS}` stand in the `if` of a step")
+            format!("`{SUCCEEDED}`, `{FAILED}` and `{ALWAYS}` can be called only in the `if` of a step")
         })
     }
 
@@ -330,9 +330,9 @@ impl<'a> Scope<'a> {
                     Code::UnlistedKey,
                     self.file,
                     locate(path.span.clone()),
-                    "the name of a key is written out, so that it is known which keys are read",
+                    "the name of a key must be written out, so that it is known which keys are read",
                 )
-                .hint("for example `keys[\"release.deploy_token\"]`");
+                .hint("write for example `keys[\"release.deploy_token\"]`");
             return false;
         };
         check_listed(name, listed, self.file, locate(path.span.clone()), report)
@@ -354,7 +354,7 @@ pub(super) fn check_listed(name: &str, listed: Listed<'_>, file: &SourceText, sp
             told.hint(format!("list it:\nkeys: [{bare}]"));
         }
         None => {
-            told.hint(format!("a pack reads its own keys only: `{}.<name>`", listed.pack));
+            told.hint(format!("use one of the pack's own keys: `{}.<name>`", listed.pack));
         }
     }
     false
@@ -362,8 +362,8 @@ pub(super) fn check_listed(name: &str, listed: Listed<'_>, file: &SourceText, sp
 
 fn tell_key_out_of_place(file: &SourceText, span: Range<usize>, report: &mut Report) {
     report
-        .error(Code::KeyOutOfPlace, file, span, "`keys` is not readable here: what is computed here is written to the log")
-        .hint("a key is read in an action's own `run`: its `input`, `files`, `env`, `headers`, `json` or `body`");
+        .error(Code::KeyOutOfPlace, file, span, "`keys` cannot be read here: values that are computed here are written to the log")
+        .hint("read the key in an action's own `run`: in `input`, `files`, `env`, `headers`, `json` or `body`");
 }
 
 /// Where an expression begins in a text that may be `${{ … }}` as a whole.

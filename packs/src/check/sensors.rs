@@ -64,8 +64,13 @@ fn emit(
     let scope = scope(checking, file, source);
     if let (written::Source::Timer(_), Some(dedupe)) = (source, &written.dedupe) {
         report
-            .error(Code::FieldOutOfPlace, file, first_line(&dedupe.span, file), "`dedupe` is for deliveries: a time comes once by itself")
-            .hint("leave it out");
+            .error(
+                Code::FieldOutOfPlace,
+                file,
+                first_line(&dedupe.span, file),
+                "`dedupe` is only for deliveries: each time of a timer comes only once",
+            )
+            .hint("remove it");
         return None;
     }
     let trigger = trigger_to_make(checking, file, &written.trigger, report);
@@ -108,8 +113,8 @@ fn dedupe(scope: &Scope<'_>, node: &Node, file: &SourceText, report: &mut Report
     }
     let place = first_line(&node.span, file);
     report
-        .error(Code::TypeMismatch, file, place, format!("`dedupe` is a string or a whole number, not {value}"))
-        .hint("name what the sender gives each delivery, for example `headers[\"x-github-delivery\"]`");
+        .error(Code::TypeMismatch, file, place, format!("`dedupe` must be a string or an integer, not {value}"))
+        .hint("use the id that the sender gives each delivery, for example `headers[\"x-github-delivery\"]`");
     None
 }
 
@@ -117,10 +122,10 @@ fn dedupe(scope: &Scope<'_>, node: &Node, file: &SourceText, report: &mut Report
 fn warn_of_unsigned_key(source: &written::Source, dedupe: &Expression, node: &Node, file: &SourceText, report: &mut Report) {
     let written::Source::Webhook { verify: Verify::Github { .. } | Verify::Hmac { .. }, repeats: Repeats::Allow } = source else { return };
     let Some(unsigned) = ["headers", "query"].into_iter().find(|root| dedupe.reads_root(root)) else { return };
-    let message = format!("`dedupe` reads `{unsigned}`, which the signature does not cover: whoever has one delivery can repeat it");
+    let message = format!("`dedupe` reads `{unsigned}`, which the signature does not cover: anyone who has one delivery can repeat it");
     report
         .warning(Code::DedupeUnsigned, file, first_line(&node.span, file), message)
-        .hint("read the key from `body`, or leave `repeats: allow` out");
+        .hint("read the key from `body`, or remove `repeats: allow`");
 }
 
 /// Turns "not given, or given and compiled or not" into "compiled or not".
@@ -143,8 +148,8 @@ fn verify(checking: &Checking<'_>, file: &SourceText, written: &Verify, name: &S
         })),
         Verify::None(span) => {
             report
-                .warning(Code::VerifyNone, file, span.clone(), format!("anybody who knows the URL can make events at `{name}`"))
-                .hint("have the sender sign: `verify: { scheme: hmac, key: …, header: … }`");
+                .warning(Code::VerifyNone, file, span.clone(), format!("anyone who knows the URL can create events at `{name}`"))
+                .hint("have the sender sign its deliveries: `verify: { scheme: hmac, key: …, header: … }`");
             Some(catalog::Verify::None)
         }
     }

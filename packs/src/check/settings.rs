@@ -35,7 +35,7 @@ pub(super) fn tell_misfits(pack: &written::Pack, schema: &Schema, value: &Value,
             misspelt.extend(near.map(|near| format!("/{near}")));
             let told = report.error(Code::ConfigInvalid, &file, 0..0, format!("`{at}` has no setting `{name}`"));
             told.did_you_mean(near);
-            told.hint(if names.is_empty() { "the pack has none".to_owned() } else { format!("it has {}", listed(&names)) });
+            told.hint(if names.is_empty() { "the pack has no settings".to_owned() } else { format!("it has {}", listed(&names)) });
         }
     }
     // That is reported where the schema is written.
@@ -50,7 +50,7 @@ pub(super) fn tell_misfits(pack: &written::Pack, schema: &Schema, value: &Value,
         }
         let hint = match misfit.pointer.strip_prefix('/').filter(|name| !name.contains('/')) {
             Some(name) => format!("set it in `ensue.yaml`:\npacks:\n  {}:\n    config: {{ {name}: … }}", pack.name),
-            None => "mend it in `ensue.yaml`".to_owned(),
+            None => "fix it in `ensue.yaml`".to_owned(),
         };
         let path = format!("{at}{}", misfit.pointer.replace('/', "."));
         report.error(Code::ConfigInvalid, &file, 0..0, format!("`{path}` {}", misfit.message)).hint(hint);
@@ -63,7 +63,7 @@ pub(super) fn tell_strange_settings(given: &BTreeMap<PackName, Value>, good: &[G
     let has_errors = told.iter().any(|one| one.severity == Severity::Error);
     let mut found = Vec::new();
     for name in given.keys().filter(|name| !has_errors && good.iter().all(|pack| pack.name != **name)) {
-        let message = format!("`packs.{name}` sets up a pack that is not there");
+        let message = format!("`packs.{name}` configures a pack that does not exist");
         let mut one = Diagnostic::new(Severity::Warning, Code::UnknownPack, &file, 0..0, message);
         one.did_you_mean(nearest(name.as_str(), good.iter().map(|pack| pack.name.as_str())));
         found.push(one);

@@ -43,7 +43,7 @@ pub(super) fn cases(checking: &mut Checking<'_>, report: &mut Report) -> Vec<Cas
             Content::List(_) | Content::Null | Content::Bool(_) | Content::Number(_) | Content::Text { .. } | Content::Map(_) => {
                 let span = first_line(&node.span, file);
                 report
-                    .error(Code::WrongType, file, span, format!("a file of tests is a list of cases, at least one, not {}", node.what()))
+                    .error(Code::WrongType, file, span, format!("a test file must be a list of at least one case, not {}", node.what()))
                     .hint("for example\n- it: ships a version tag\n  run: { action: release.ship, with: { version: v1 } }\n  expect: { status: succeeded }");
             }
         }
@@ -85,7 +85,7 @@ impl<'a> Reading<'_, 'a> {
     fn vars(&mut self, fields: &mut Fields<'_>, field: &str, report: &mut Report) -> Option<Vec<ExpectedVar>> {
         let Some(Entry { value: node, .. }) = fields.take(field) else { return Some(Vec::new()) };
         let Content::Map(entries) = &node.content else {
-            wrong_type(&node, &format!("`{field}`"), "a mapping of names of vars to their values", self.file, report);
+            wrong_type(&node, &format!("`{field}`"), "a mapping of the names of vars to values", self.file, report);
             return None;
         };
         let mut vars = Some(Vec::new());
@@ -189,14 +189,14 @@ impl<'a> Reading<'_, 'a> {
             },
             (Some(_), Some(second)) => {
                 report
-                    .error(Code::NotExactlyOne, self.file, second.key.span, "`given` has one of `event` and `events`, not both")
-                    .hint("write all of them under `events`");
+                    .error(Code::NotExactlyOne, self.file, second.key.span, "`given` must have either `event` or `events`, not both")
+                    .hint("write all events under `events`");
                 None
             }
             (None, None) => {
                 if !fields.has_told("event") && !fields.has_told("events") {
                     report
-                        .error(Code::NotExactlyOne, self.file, key, "nothing is given: there is neither `event` nor `events`")
+                        .error(Code::NotExactlyOne, self.file, key, "`given` has neither `event` nor `events`")
                         .hint("for example\ngiven: { event: { trigger: github.push, payload: {} } }");
                 }
                 None
@@ -245,7 +245,7 @@ impl<'a> Reading<'_, 'a> {
             let is_absent = matches!(entry.value.content, Content::Null) && field.presence == Presence::Optional;
             if let Some(misfit) = crate::schema::misfit(field, &entry.value.to_value()).filter(|_| !is_absent) {
                 let span = first_line(&entry.value.span, self.file);
-                report.error(Code::ValueUnfit, self.file, span, format!("this does not fit {taker}: `{}` {misfit}", field.name));
+                report.error(Code::ValueUnfit, self.file, span, format!("the value does not fit {taker}: `{}` {misfit}", field.name));
             }
         }
     }
@@ -255,7 +255,7 @@ impl<'a> Reading<'_, 'a> {
         if time.is_none() {
             report
                 .error(Code::ValueUnfit, self.file, written.span.clone(), format!("`{}` is not a time", written.value))
-                .hint("RFC 3339, for example `2026-03-28T12:00:00Z`");
+                .hint("write it as in RFC 3339, for example `2026-03-28T12:00:00Z`");
         }
         time
     }
@@ -287,7 +287,7 @@ impl<'a> Reading<'_, 'a> {
             let parent = misfit.pointer.rsplit_once('/').map_or("", |(parent, _)| parent);
             let at = node.at(&misfit.pointer).or_else(|| node.at(parent)).unwrap_or(node);
             let span = first_line(&at.span, self.file);
-            report.error(Code::ValueUnfit, self.file, span, format!("this does not fit {taker}: {misfit}"));
+            report.error(Code::ValueUnfit, self.file, span, format!("the value does not fit {taker}: {misfit}"));
         }
     }
 
@@ -301,7 +301,7 @@ impl<'a> Reading<'_, 'a> {
             let told =
                 report.error(Code::UnknownParameter, self.file, entry.key.span.clone(), format!("{taker} has no parameter `{name}`"));
             told.did_you_mean(near);
-            told.hint(if names.is_empty() { "it takes nothing".to_owned() } else { format!("it takes {}", crate::fields::listed(&names)) });
+            told.hint(if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", crate::fields::listed(&names)) });
         }
     }
 

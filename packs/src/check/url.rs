@@ -11,7 +11,7 @@ use crate::yaml::{Content, Node};
 
 pub(super) fn check(node: &Node, template: &Template, scope: &Scope<'_>, file: &SourceText, report: &mut Report) {
     let Content::Text { value, .. } = &node.content else {
-        crate::fields::wrong_type(node, "`url`", "a text", file, report);
+        crate::fields::wrong_type(node, "`url`", "a string", file, report);
         return;
     };
     let parts = template.parts();
@@ -25,15 +25,15 @@ pub(super) fn check(node: &Node, template: &Template, scope: &Scope<'_>, file: &
     };
     let is_open = !parts.is_empty();
     let fault = match literal.strip_prefix("https://").or_else(|| literal.strip_prefix("http://")) {
-        None => Some("a URL begins with `https://` or `http://`, written out"),
+        None => Some("a URL must begin with `https://` or `http://`, written out"),
         Some(rest) => {
             let host = rest.split(['/', '?', '#']).next().unwrap_or("");
             if host.is_empty() {
-                Some("the host of a URL is written out")
+                Some("the host of a URL must be written out")
             } else if host.len() == rest.len() && is_open {
-                Some("the host of a URL is written out, up to a `/`")
+                Some("the host of a URL must be written out, up to a `/`")
             } else if host.contains('@') {
-                Some("a URL holds no name and password; send them as a header")
+                Some("a URL must not contain a user name or password; send them in a header")
             } else {
                 None
             }
@@ -43,6 +43,6 @@ pub(super) fn check(node: &Node, template: &Template, scope: &Scope<'_>, file: &
         let code = if is_open { Code::TemplateInHost } else { Code::InvalidValue };
         report
             .error(code, file, scope.locate(node, 0..value.len()), fault)
-            .hint("for example `https://example.test/items/${{ params.id }}`; or one expression that is the whole URL, `${{ config.api + \"/items/\" + string(params.id) }}`, which is checked when it is computed, and in which nothing is percent-encoded");
+            .hint("write for example `https://example.test/items/${{ params.id }}`, or make the whole URL one expression: `${{ config.api + \"/items/\" + string(params.id) }}`, which is checked when it is evaluated, and in which nothing is percent-encoded");
     }
 }

@@ -224,13 +224,13 @@ impl<'a> Steps<'a> {
         let Some((items, value)) = scope.expression(&each.items, "`for_each`", report) else { return (None, ValueType::anything()) };
         if !value.is_unknown_or_nothing() && !value.overlaps(&ValueType::list(ValueType::anything())) {
             let span = first_line(&each.items.span, self.file);
-            let told = report.error(Code::TypeMismatch, self.file, span, format!("`for_each` is a list, not {value}"));
+            let told = report.error(Code::TypeMismatch, self.file, span, format!("`for_each` must be a list, not {value}"));
             let is_path = items.source().trim().bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.'));
             let written = if is_path { items.source().trim() } else { "…" };
             if value.overlaps(&ValueType::object()) {
-                told.hint(format!("the list of its names is `{written}.map(name, name)`"));
+                told.hint(format!("for the list of its names, write `{written}.map(name, name)`"));
             } else if value.overlaps(&ValueType::text()) {
-                told.hint(format!("a list of its parts is `{written}.split(\",\")`"));
+                told.hint(format!("for the list of its parts, write `{written}.split(\",\")`"));
             }
             return (None, ValueType::anything());
         }
@@ -296,14 +296,14 @@ impl<'a> Steps<'a> {
     fn has_attempts(&self, named: Option<&NamedAction<'a>>, at: &Range<usize>, whose: &str, report: &mut Report) -> bool {
         let Some((name, Some(action))) = named else { return true };
         let is = match &action.run {
-            written::Run::Workflow(_) => "is made of steps: its steps have attempts, and it has none",
+            written::Run::Workflow(_) => "consists of steps: its steps have attempts, but it has none",
             written::Run::Builtin { which: catalog::Builtin::Sleep | catalog::Builtin::Inquiry | catalog::Builtin::Wait, .. } => {
                 "waits and has no attempts"
             }
             _ => return true,
         };
-        let message = format!("{whose} has a `retry`, and `{name}` {is}");
-        report.error(Code::FieldOutOfPlace, self.file, at.clone(), message).hint("say `retry` where the attempts are, or remove it");
+        let message = format!("{whose} has a `retry`, but `{name}` {is}");
+        report.error(Code::FieldOutOfPlace, self.file, at.clone(), message).hint("move `retry` to where the attempts are, or remove it");
         false
     }
 
@@ -316,9 +316,9 @@ impl<'a> Steps<'a> {
                         Code::MissingParameter,
                         self.file,
                         written.at.clone(),
-                        "the action declares a `result`, and its workflow gives none",
+                        "the action declares a `result`, but its workflow returns none",
                     )
-                    .hint("say beside `steps` what it gives, for example\nresult: { version: '${{ steps.build.result.version }}' }");
+                    .hint("write next to `steps` what it returns, for example\nresult: { version: '${{ steps.build.result.version }}' }");
                 return None;
             }
             return Some(None);
@@ -350,8 +350,13 @@ impl<'a> Steps<'a> {
         let Some(name) = path.segments.get(1) else {
             reads.is_open = true;
             report
-                .error(Code::UnknownStep, self.file, span, "the name of a step is written out, so that it is known which steps are read")
-                .hint("for example `steps.build.result`");
+                .error(
+                    Code::UnknownStep,
+                    self.file,
+                    span,
+                    "the name of a step must be written out, so that it is known which steps are read",
+                )
+                .hint("write for example `steps.build.result`");
             return;
         };
         let Some(place) = self.graph.place(name) else {
@@ -379,11 +384,11 @@ impl<'a> Steps<'a> {
                     Code::StepNotNeeded,
                     self.file,
                     span,
-                    format!("the step `{name}` reads itself, and has not ended when this is computed"),
+                    format!("the step `{name}` reads itself, but has not ended when this is evaluated"),
                 )
-                .hint("what it gave can be read by steps that need it");
+                .hint("read its result in a step that needs it");
         } else if self.graph.is_before(reading, read) {
-            let message = format!("the step `{name}` begins only when this one, which it needs, has ended");
+            let message = format!("the step `{name}` starts only after this step, which it needs, has ended");
             report.error(Code::StepNotNeeded, self.file, span, message).hint("read it in a step that needs it");
         } else {
             let mut needs: Vec<&str> = reader.needs.iter().flatten().map(|needed| needed.value.as_str()).collect();
@@ -398,7 +403,7 @@ impl<'a> Steps<'a> {
                     Code::StepNotNeeded,
                     self.file,
                     span,
-                    format!("the step `{}` does not need `{name}`, which may not have ended when this is computed", reader.name.value),
+                    format!("the step `{}` does not need `{name}`, which may not have ended when this is evaluated", reader.name.value),
                 )
                 .hint(hint);
         }

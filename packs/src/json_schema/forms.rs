@@ -15,7 +15,7 @@ pub(super) const ONE_EXPRESSION: &str = r"^\$\{\{[\s\S]*\}\}$";
 
 /// What becomes the value of a label, and what it is, for people.
 pub(super) const LABEL: (&str, &str) =
-    (r"^[^\u0000-\u001f\u007f-\u009f]{1,256}$|\$\{\{", "The value of a label is one line of 1 to 256 bytes; or expressions give it.");
+    (r"^[^\u0000-\u001f\u007f-\u009f]{1,256}$|\$\{\{", "The value of a label is one line of 1 to 256 bytes, or computed by expressions.");
 
 const NAME: &str = "[a-z][a-z0-9_]{0,63}";
 const NOT_RESERVED: &str = "(?!(?:in|true|false|null)$)";
@@ -41,13 +41,15 @@ const LISTS_MAX: usize = 4;
 pub(super) fn pattern(form: Form) -> Option<Pattern> {
     let (regex, is) = match form {
         Form::Any => return None,
-        Form::Name => (format!("^{NAME}$"), "A name starts with a-z, goes on with a-z, 0-9 and _, and is at most 64 long."),
+        Form::Name => (format!("^{NAME}$"), "A name begins with a-z, continues with a-z, 0-9 and _, and has at most 64 characters."),
         Form::OwnName => (
             format!("^{NOT_RESERVED}{NAME}$"),
-            "A name starts with a-z, goes on with a-z, 0-9 and _, is at most 64 long, and is none of in, true, false, null.",
+            "A name begins with a-z, continues with a-z, 0-9 and _, and has at most 64 characters. It is not in, true, false or null.",
         ),
         Form::KeyName => (format!("^(?:{NAME}\\.)?{NAME}$"), "The name of a key of this pack, for example webhook_secret."),
-        Form::VarName => ("^[a-z0-9_][a-z0-9_.-]{0,127}$".to_owned(), "A var's name is made of a-z, 0-9, _, . and -, at most 128 of them."),
+        Form::VarName => {
+            ("^[a-z0-9_][a-z0-9_.-]{0,127}$".to_owned(), "A var's name consists of a-z, 0-9, _, . and -, and has at most 128 characters.")
+        }
         Form::Ref => (format!("^{NAME}\\.{NAME}$"), "A ref is <pack>.<name>, for example github.push."),
         Form::Version => (
             r"^(?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?$".to_owned(),
@@ -55,32 +57,32 @@ pub(super) fn pattern(form: Form) -> Option<Pattern> {
         ),
         Form::VersionRange => (
             r"^\s*(?:=|>=?|<=?|~|\^)?\s*[0-9*xX][0-9A-Za-z.*+-]*\s*(?:,\s*(?:=|>=?|<=?|~|\^)?\s*[0-9*xX][0-9A-Za-z.*+-]*\s*)*$".to_owned(),
-            "A range of versions, for example ^1, >=0.1, or >=1.2, <2.",
+            "A version range, for example ^1, >=0.1, or >=1.2, <2.",
         ),
         Form::Duration => ("^[0-9]+(?:ms|s|m|h)$".to_owned(), "A number and a unit: 250ms, 90s, 10m, 24h."),
-        Form::SomeTime => ("^0*[1-9][0-9]*(?:ms|s|m|h)$".to_owned(), "A number and a unit that leave some time: 250ms, 90s, 10m, 24h."),
+        Form::SomeTime => ("^0*[1-9][0-9]*(?:ms|s|m|h)$".to_owned(), "A number and a unit, longer than zero: 250ms, 90s, 10m, 24h."),
         Form::Wait => {
-            (r"^[0-9]+(?:ms|s|m|h)$|\$\{\{".to_owned(), "A number and a unit: 250ms, 90s, 10m, 24h; or an expression that gives one.")
+            (r"^[0-9]+(?:ms|s|m|h)$|\$\{\{".to_owned(), "A number and a unit: 250ms, 90s, 10m, 24h; or an expression that returns one.")
         }
         Form::Header => ("^[A-Za-z0-9_-]+$".to_owned(), "The name of a header: letters, digits and -."),
         Form::Variable => (
             "^(?!ENSUE_)[A-Za-z_][A-Za-z0-9_]*$".to_owned(),
-            "The name of a variable: letters, digits and _, not beginning with a digit or with ENSUE_.",
+            "The name of a variable: letters, digits and _. It does not begin with a digit or with ENSUE_.",
         ),
         Form::Method => (
             r"^(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$|\$\{\{".to_owned(),
-            "A method of HTTP, in capitals: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS; or an expression that gives one.",
+            "An HTTP method in capitals: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS; or an expression that returns one.",
         ),
         Form::Url => (
             // Behind the first `/`, `?` or `#` anything may stand; before it no expression, and no name and password.
             r"^\$\{\{|^https?://(?![^/?#]*(?:@|\$\{\{))[^/?#]".to_owned(),
-            "A URL begins with https:// or http:// and a host, both written out; or it is one expression as a whole.",
+            "A URL begins with https:// or http:// and a host, both written out; or the whole URL is one expression.",
         ),
         Form::Script => (
             format!(r"^(?:[^$]|\$(?!\{{\{{)|\$\$\{{\{{)*$|^\s*\$\{{\{{\s*params\.{NAME}\s*\}}\}}\s*$"),
-            "Code takes no expressions; values come by env. The exception is exactly one parameter that is declared as code.",
+            "Code cannot contain expressions; pass values through env. The only exception is a single parameter that is declared as code.",
         ),
-        Form::Argument => (r"^(?:[^$]|\$(?!\{\{)|\$\$\{\{)*$".to_owned(), "A command is fixed; it takes no expressions."),
+        Form::Argument => (r"^(?:[^$]|\$(?!\{\{)|\$\$\{\{)*$".to_owned(), "A command is fixed; it cannot contain expressions."),
         Form::Address => (r"^(?:[0-9.]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$".to_owned(), "An address and a port, for example 127.0.0.1:3678."),
     };
     Some(Pattern { regex, is })
@@ -90,7 +92,7 @@ pub(super) fn pattern(form: Form) -> Option<Pattern> {
 pub(super) fn kind() -> Pattern {
     Pattern {
         regex: format!(r"^\s*{}\s*$", nested(&any_kind(), LISTS_MAX)),
-        is: "A type: string, integer, number, boolean, object, any, several texts as dev | prod, or a list as [string].",
+        is: "A type: string, integer, number, boolean, object, any, one of several strings as dev | prod, or a list as [string].",
     }
 }
 
@@ -104,7 +106,7 @@ pub(super) fn declaration() -> Pattern {
         .map(|(kind, default)| format!(r"{kind}\s*(?:\?|=\s*{default})?"));
     Pattern {
         regex: format!(r"^\s*(?:{})\s*$", each.collect::<Vec<_>>().join("|")),
-        is: "A type, then ? where it is optional or = and a default as JSON: string, integer?, integer = 3, dev | prod, [string].",
+        is: "A type, followed by ? if it is optional, or by = and a default as JSON: string, integer?, integer = 3, dev | prod, [string].",
     }
 }
 

@@ -64,20 +64,20 @@ fn tell_never(
     } else if is_never && is_by_payload {
         (
             first_line(&node.span, rule.file),
-            format!("the rule `{}` never matches: no whole number is what `when` asks of an `integer` of the payload", rule.name()),
+            format!("the rule `{}` never matches: no integer satisfies what `when` requires of an `integer` of the payload", rule.name()),
         )
     } else {
         let names = crate::fields::listed(&excluded.iter().map(ToString::to_string).collect::<Vec<_>>());
         let which = if is_never { "never matches".to_owned() } else { format!("never matches an event of {names}") };
         (
             first_line(&node.span, rule.file),
-            format!("the rule `{}` {which}: what `when` asks of `event.trigger` is never so there", rule.name()),
+            format!("the rule `{}` {which}: `event.trigger` never has the value that `when` requires there", rule.name()),
         )
     };
     let hint = if is_never {
-        "mend the condition; a rule that is to rest has `mode: disabled`".to_owned()
+        "fix the condition; to turn the rule off, set `mode: disabled`".to_owned()
     } else {
-        "take the trigger out of the list, or mend the condition".to_owned()
+        "remove the trigger from the list, or fix the condition".to_owned()
     };
     findings.tell(
         &rule.pack.pack.name,
@@ -157,10 +157,8 @@ fn tell_not_compared(trigger: &TriggerRef, count: usize, rule: &RuleInPack<'_>, 
             severity: Severity::Note,
             code: Code::RulesNotCompared,
             span: written.map_or(0..0, |(written, _)| written.span.clone()),
-            message: format!("{count} rules listen to `{trigger}`: whether one matches all that another matches was not looked at"),
-            hint: format!(
-                "up to {COMPARED_MAX} rules of a trigger are held against each other; `ensue lint` of fewer packs at once looks at fewer"
-            ),
+            message: format!("{count} rules listen to `{trigger}`, too many to check whether one matches everything that another matches"),
+            hint: format!("run `ensue lint` on fewer packs at once: up to {COMPARED_MAX} rules of a trigger are compared with each other"),
         },
     );
 }
@@ -172,18 +170,18 @@ fn tell_one_contained(inner: &Judged<'_>, outer: &Judged<'_>, likeness: Likeness
         None => rule.written.triggers.first().map_or(0..0, |trigger| trigger.span.clone()),
     };
     let message = if is_same {
-        format!("the rule `{}` matches exactly the events that `{}` matches", rule.name(), other.name())
+        format!("the rule `{}` matches exactly the same events as `{}`", rule.name(), other.name())
     } else {
-        format!("every event that the rule `{}` matches, `{}` matches too", rule.name(), other.name())
+        format!("every event that matches the rule `{}` also matches `{}`", rule.name(), other.name())
     };
     let action = rule.checked.runs();
     let (severity, hint) = match likeness {
         Likeness::SameRun => {
-            (Severity::Warning, format!("both run `{action}` with the same parameters, so it is done twice: keep one of the two"))
+            (Severity::Warning, format!("both run `{action}` with the same parameters, so it runs twice: keep one of the two"))
         }
         Likeness::SameAction => (
             Severity::Warning,
-            format!("both run `{action}`, with different parameters: if only one of them is meant to, narrow the condition of the other"),
+            format!("both run `{action}` with different parameters: if only one of them should run, narrow the condition of the other"),
         ),
         Likeness::OtherAction => {
             (Severity::Note, format!("this one runs `{action}`, the other `{}`: both run for each such event", other.checked.runs()))

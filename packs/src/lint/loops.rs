@@ -181,7 +181,8 @@ fn tell(rules: &[&RuleInPack<'_>], way: &[Step], findings: &mut Findings) {
         _ => format!("the rule `{}` can trigger itself, through {}", rule.name(), others(&way[1..], rules)),
     };
     let hint = format!(
-        "the loop:\n{}\nlet a condition tell the events apart, or emit another trigger; after {DEPTH_MAX} events in a row the rule is suspended",
+        "the loop:\n{}\nadd a condition that tells the events apart, or emit another trigger; after {DEPTH_MAX} events in a row, the \
+            rule is suspended",
         lines.join("\n")
     );
     findings.tell(

@@ -135,7 +135,7 @@ fn tell_of_locals(
             code: Code::UnusedLocal,
             span: place_of(file, several, definition, &["local", name]),
             message: format!("nothing reads `local.{name}`"),
-            hint: "remove it: it is computed all the same, and what errs in it errs".to_owned(),
+            hint: "remove it: it is evaluated anyway, and an error in it still counts".to_owned(),
         };
         findings.tell(&pack.pack.name, file, finding);
     }
@@ -162,7 +162,7 @@ fn tell_of_manifest(pack: &Definitions<'_>, reads: &Reads, findings: &mut Findin
                 code: Code::UnusedKey,
                 span: place_of_key(&manifest.file, key),
                 message: format!("nothing in the pack reads its key `{key}`"),
-                hint: "remove it from `keys`: what is not listed cannot leak".to_owned(),
+                hint: "remove it from `keys`: a key that is not listed cannot leak".to_owned(),
             };
             findings.tell(&pack.pack.name, &manifest.file, finding);
         }

@@ -44,15 +44,15 @@ pub(super) fn declaration(text: &str) -> Result<(Type, Presence), TypeFault> {
     let kind = kind(left)?;
     let presence = match (default, is_optional) {
         (Some(_), true) => {
-            return Err(fault(
-                format!("`{text}` is optional and has a default"),
-                format!("leave out the `?`: {}", text.replacen('?', "", 1)),
-            ));
+            return Err(fault(format!("`{text}` is optional and has a default"), format!("remove the `?`: {}", text.replacen('?', "", 1))));
         }
         (Some(default), false) => match serde_json::from_str::<Value>(default) {
             Ok(value) => Presence::Default(value),
             Err(_) => {
-                return Err(fault(format!("the default `{default}` is not JSON"), default_hint(left, default.trim_matches(['"', '\'']))));
+                return Err(fault(
+                    format!("the default `{default}` is not valid JSON"),
+                    default_hint(left, default.trim_matches(['"', '\''])),
+                ));
             }
         },
         (None, true) => Presence::Optional,
@@ -69,7 +69,7 @@ pub(super) fn kind(text: &str) -> Result<Type, TypeFault> {
 fn kind_below(text: &str, depth: usize) -> Result<Type, TypeFault> {
     if let Some(inner) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         if depth >= LISTS_MAX {
-            return Err(fault(format!("`{text}` nests too deep"), "use `any`, or a JSON Schema under `schema:`".to_owned()));
+            return Err(fault(format!("`{text}` nests too deeply"), "use `any`, or a JSON Schema under `schema:`".to_owned()));
         }
         return Ok(Type::List(Box::new(kind_below(inner.trim(), depth + 1)?)));
     }
@@ -93,19 +93,19 @@ fn one_of(text: &str) -> Result<Type, TypeFault> {
         let part = part.trim();
         if TYPES.contains(&part) {
             return Err(fault(
-                format!("`{text}` mixes the type `{part}` with others"),
-                "what stands between `|` are texts; for several types use `any`, or a JSON Schema under `schema:`".to_owned(),
+                format!("`{text}` mixes the type `{part}` with other alternatives"),
+                "write only strings between `|`; for several types, use `any` or a JSON Schema under `schema:`".to_owned(),
             ));
         }
         let is_word = !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'/' | b'+'));
         if !is_word {
             return Err(fault(
-                format!("`{part}` cannot stand between `|`"),
-                "each is a word of letters, digits, `_`, `-`, `.`, `/`, `+`; for others use a JSON Schema under `schema:`".to_owned(),
+                format!("`{part}` is not allowed between `|`"),
+                "use words of letters, digits, `_`, `-`, `.`, `/`, `+`; for anything else, use a JSON Schema under `schema:`".to_owned(),
             ));
         }
         if texts.iter().any(|known| known == part) {
-            return Err(fault(format!("`{part}` stands twice in `{text}`"), "leave one out".to_owned()));
+            return Err(fault(format!("`{part}` is in `{text}` twice"), "remove one of the two".to_owned()));
         }
         texts.push(part.to_owned());
     }

@@ -193,7 +193,7 @@ fn demand_few_resources(schema: &Value) -> Result<(), Unplanned> {
         match value {
             Value::Object(members) => {
                 if members.get("$schema").is_some_and(|draft| draft.is_string() && draft != super::whole::DIALECT) {
-                    return Err(too_complex("a part of it is of another draft than 2020-12"));
+                    return Err(too_complex("a part of it uses a draft other than 2020-12"));
                 }
                 for (count, keyword) in found.iter_mut().zip(["$id", "$dynamicAnchor"]) {
                     *count += usize::from(members.get(keyword).is_some_and(Value::is_string));
@@ -208,7 +208,7 @@ fn demand_few_resources(schema: &Value) -> Result<(), Unplanned> {
     look(schema, &mut found)?;
     let [resources, dynamic] = found;
     if resources > RESOURCES_MAX {
-        return Err(too_complex(format!("{resources} of its parts have an `$id`, {RESOURCES_MAX} is the most")));
+        return Err(too_complex(format!("{resources} of its parts have an `$id`, at most {RESOURCES_MAX} may")));
     }
     if dynamic > 1 {
         return Err(too_complex("it has more than one `$dynamicAnchor`"));
@@ -247,7 +247,7 @@ fn parts_of(schema: &Value) -> Result<Vec<Part>, Unplanned> {
                 Found::Reference(reference) => {
                     let resolved = resolver.lookup(reference).map_err(unresolved)?;
                     if resolved.resolver().base_uri().as_str().starts_with("https://json-schema.org/") {
-                        return Err(too_complex(format!("`{reference}` leads out of it")));
+                        return Err(too_complex(format!("`{reference}` leads outside of it")));
                     }
                     (resolved.contents(), resolved.resolver().clone())
                 }
@@ -392,7 +392,7 @@ impl Order {
             }
         }
         if by_rank.len() < parts.len() {
-            return Err(too_complex("a reference leads back to where it started, at the same place of the value"));
+            return Err(too_complex("a reference leads back to where it started, at the same place in the value"));
         }
         let mut rank = vec![0; parts.len()];
         for (at, part) in by_rank.iter().enumerate() {
@@ -460,10 +460,10 @@ impl Planning<'_> {
             visits = visits.saturating_add(count);
             deepest = deepest.max(nesting);
             if visits > VISITS_MAX {
-                return Err(too_complex(format!("more than {VISITS_MAX} of its parts apply to one place of a value")));
+                return Err(too_complex(format!("more than {VISITS_MAX} of its parts apply to one place in a value")));
             }
             if nesting > NESTING_MAX {
-                return Err(too_complex(format!("more than {NESTING_MAX} of its parts lead from one to the next")));
+                return Err(too_complex(format!("its references form a chain of more than {NESTING_MAX} parts")));
             }
             applied.insert((index, marks), count);
             let mut lead = |to: Applied| {

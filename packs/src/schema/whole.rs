@@ -44,7 +44,7 @@ pub(super) fn compile(source: Value) -> Result<WholeSchema, SchemaFault> {
     if let Some(draft) = source.get("$schema")
         && draft != DIALECT
     {
-        return Err(SchemaFault { pointer: "/$schema".to_owned(), message: "only draft 2020-12 is known".to_owned() });
+        return Err(SchemaFault { pointer: "/$schema".to_owned(), message: "only draft 2020-12 is supported".to_owned() });
     }
     // Before the library compiles it: that, too, takes longer the more its references multiply.
     let plan = match Plan::of(&source) {
@@ -59,7 +59,7 @@ pub(super) fn compile(source: Value) -> Result<WholeSchema, SchemaFault> {
         .build(&source);
     match built {
         Ok(validator) => {
-            let checks = plan.map(|plan| Checks { plan, validator }).ok_or_else(|| "one of its references leads nowhere".to_owned());
+            let checks = plan.map(|plan| Checks { plan, validator }).ok_or_else(|| "one of its references does not resolve".to_owned());
             Ok(WholeSchema { source, checks })
         }
         Err(error) => Err(SchemaFault { pointer: error.instance_path().to_string(), message: error.to_string() }),
@@ -84,14 +84,14 @@ impl JsonSchema for WholeSchema {
             return whole(format!("cannot be checked: that could take more than {STEPS_MAX} steps"));
         };
         if work.nesting > NESTING_MAX {
-            return whole(format!("cannot be checked: {} checks would nest, {NESTING_MAX} is the most", work.nesting));
+            return whole(format!("cannot be checked: {} checks would nest, at most {NESTING_MAX} may", work.nesting));
         }
         if validator.is_valid(&value) {
             return Vec::new();
         }
         // To list the faults, what is nested is checked again on each level.
         if work.steps.saturating_mul(work.nesting as u64) > FAULTS_MAX {
-            return whole("does not fit; it is too large to say where".to_owned());
+            return whole("does not fit; it is too large to report where".to_owned());
         }
         // Masked: a value of the outside may be a secret in the wrong place, so it is named, not shown.
         validator

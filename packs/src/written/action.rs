@@ -38,58 +38,59 @@ pub(crate) static ACTION: Shape = Shape {
         optional(
             "parameters",
             Kind::Schema(Naming::Ours),
-            "What the action takes: names with their types. They are checked and completed before an execution exists, and read as \
-             `params.<name>`. Without it, the action takes nothing.",
+            "The action's parameters: names with their types. They are checked and completed before an execution exists, and read as \
+             `params.<name>`. Without it, the action has no parameters.",
         ),
         optional(
             "result",
             Kind::Schema(Naming::Theirs),
-            "What the action gives: names with their types. What it gives must fit. Without it, it may give anything.",
+            "The action's result: names with their types. The result must fit them. Without it, the action may return anything.",
         ),
         LOCAL,
-        required("run", "run:\n  shell:\n    script: make", Kind::Fields(&RUN), "How it is done: exactly one runner."),
+        required("run", "run:\n  shell:\n    script: make", Kind::Fields(&RUN), "How the action is run: exactly one runner."),
         optional(
             "timeout",
             Kind::Text(Form::SomeTime),
-            "How long an attempt may take, `250ms`, `90s`, `10m`, `24h`. 10 minutes where nothing is said, 60 seconds for `http`. Of a \
-             `workflow`: how long all of it may take; as long as it needs where nothing is said.",
+            "How long an attempt may take: `250ms`, `90s`, `10m`, `24h`. The default is 10 minutes, or 60 seconds for `http`. For a \
+             `workflow`: how long all of it may take; by default, there is no limit.",
         ),
         optional(
             "grace",
             Kind::Text(Form::Duration),
-            "How long a program may go on after it was asked to stop (SIGTERM), before it is ended (SIGKILL). 10 seconds where nothing is said.",
+            "How long a program may continue after it was asked to stop (SIGTERM), before it is killed (SIGKILL). The default is 10 \
+                seconds.",
         ),
         optional(
             "idempotent",
             Kind::Boolean,
-            "Whether doing it twice does no harm. Then it is tried again when nobody knows whether an attempt took effect. False where \
-             nothing is said.",
+            "Whether it does no harm to run the action twice. If so, it is tried again when nobody knows whether an attempt took \
+             effect. The default is false.",
         ),
         optional(
             "on_lost",
             Kind::Choice(&ON_LOST_WORDS),
-            "What to do when nobody knows whether an attempt took effect, and it is not `idempotent`: `ask` a person (default), `fail`, or \
-             `retry`.",
+            "What to do if nobody knows whether an attempt took effect, and the action is not `idempotent`: `ask` a person (default), \
+             `fail`, or `retry`.",
         ),
-        optional("retry", Kind::Fields(&RETRY), "Whether what failed is tried again. Never where nothing is said."),
+        optional("retry", Kind::Fields(&RETRY), "Whether failed attempts are retried. By default, they are not."),
         CONCURRENCY,
         PRIORITY,
         optional(
             "queue",
             Kind::Text(Form::Name),
-            "The queue of the operator's in which its executions wait for a worker's slot: one that `queues` in `ensue.yaml` names. `default` \
-             where nothing is said.",
+            "The queue in which its executions wait for a worker: one that `queues` in `ensue.yaml` defines. The default is `default`.",
         ),
         optional(
             "mock",
             Kind::Value,
-            "What it gives in a test where no mock stands for it: a value that fits `result`, taken as it is. It is not run there.",
+            "What the action returns in a test that has no other mock for it: a value that fits `result`, taken literally. The action \
+                is not run there.",
         ),
         optional(
             "templates",
             Kind::Mapping { names: Form::OwnName, of: &Kind::Mapping { names: Form::Any, of: &Kind::Anything } },
-            "Names with a mapping of parameters each, taken as they are: `ensue run --template <name>`. What is given beside it goes over it, \
-             and what neither gives has its default.",
+            "Names with a mapping of parameters each, taken literally: `ensue run --template <name>`. Parameters that are given in \
+             addition override them, and parameters that neither sets have their defaults.",
         ),
         LABELS,
     ],
@@ -110,25 +111,22 @@ static RUN: Shape = Shape {
         optional(
             "process",
             Kind::Fields(&PROCESS),
-            "Starts a program. It gets the parameters as JSON on standard input, and its standard output is the result.",
+            "Runs a program. It gets the parameters as JSON on standard input, and its standard output is the result.",
         ),
         optional(
             "shell",
             Kind::Fields(&SHELL),
-            "Runs a script by `sh -eu`. Values reach it as environment variables, never as part of its text.",
+            "Runs a script with `sh -eu`. Values reach it as environment variables, never as part of its text.",
         ),
         optional(
             "http",
             Kind::Fields(&HTTP),
-            "Makes one request. Gives `{ status, headers, body }`; an answer of 400 or more is a failure. It sends `json` or `body`, not both.",
+            "Sends one request. Returns `{ status, headers, body }`; a response with status 400 or higher is a failure. It sends either \
+                `json` or `body`, not both.",
         ),
         optional("emit", Kind::Fields(&EMIT), "Puts an event into the log."),
-        optional(
-            "workflow",
-            Kind::Fields(&WORKFLOW),
-            "Runs steps, each an action of its own, in the order of what they need of each other.",
-        ),
-        optional("builtin", Kind::Choice(&BUILTIN_WORDS), "Is done in the node. Only the library's pack `core` may."),
+        optional("workflow", Kind::Fields(&WORKFLOW), "Runs steps, each an action of its own, in the order in which they need each other."),
+        optional("builtin", Kind::Choice(&BUILTIN_WORDS), "Runs in the node itself. Only for the library pack `core`."),
     ],
     later: &[
         ("inquiry", "a question to people"),
@@ -149,19 +147,20 @@ static PROCESS: Shape = Shape {
             "command",
             "command: [./deploy.py, --fast]",
             Kind::Texts { of: Form::Argument, least: 1 },
-            "The program, then its arguments. `./x` is a file beside the action's own, also as an argument: `[python3, ./x.py]`. A bare name \
-             is looked up in the node's PATH. It takes no `${{ }}`.",
+            "The program, then its arguments. `./x` is a file next to the action's file, also as an argument: `[python3, ./x.py]`. A \
+             bare name is looked up in the node's PATH. It cannot contain `${{ }}`.",
         ),
-        optional("input", Kind::Value, "What the program gets on standard input, as JSON. Without it, the parameters."),
+        optional("input", Kind::Value, "What the program gets on standard input, as JSON. The default is the parameters."),
         optional(
             "env",
             Kind::Mapping { names: Form::Variable, of: &Kind::Scalar },
-            "Environment variables, by name. Other programs of the same user can see them, so a secret goes better by `input` or `files`.",
+            "Environment variables, by name. Other programs of the same user can see them, so pass a secret with `input` or `files` \
+                instead.",
         ),
         optional(
             "files",
             Kind::Mapping { names: Form::Variable, of: &Kind::Value },
-            "Values that the program finds in files of its own, which only it can read; each variable holds the path of one.",
+            "Values that the program finds in files that only it can read; each variable contains the path of one file.",
         ),
     ],
     ..Shape::BARE
@@ -174,12 +173,12 @@ static SHELL: Shape = Shape {
             "script",
             "script: make release",
             Kind::Text(Form::Script),
-            "The script. It takes no `${{ }}`: what is spliced into code can become a command. Values come by `env`.",
+            "The script. It cannot contain `${{ }}`: a value that is spliced into code can become a command. Pass values through `env`.",
         ),
         optional(
             "env",
             Kind::MappingOrExpression { names: Form::Variable, of: &Kind::Scalar },
-            "Environment variables, by name, or one expression that gives them.",
+            "Environment variables, by name, or one expression that returns them.",
         ),
     ],
     ..Shape::BARE
@@ -192,22 +191,22 @@ static HTTP: Shape = Shape {
             "url",
             "url: https://example.test/items",
             Kind::Text(Form::Url),
-            "Where to. Scheme and host are written out, and each `${{ … }}` behind them is percent-encoded; or the whole is one expression. \
-             Private addresses are refused unless the operator allows them.",
+            "The URL. The scheme and host are written out, and each `${{ … }}` after them is percent-encoded; or the whole URL is one \
+             expression. Private addresses are refused unless the operator allows them.",
         ),
-        optional("method", Kind::Text(Form::Method), "`GET` where nothing is said."),
+        optional("method", Kind::Text(Form::Method), "The HTTP method. The default is `GET`."),
         optional(
             "headers",
             Kind::MappingOrExpression { names: Form::Any, of: &Kind::Scalar },
-            "Headers, by name, or one expression that gives them.",
+            "Headers, by name, or one expression that returns them.",
         ),
         optional(
             "query",
             Kind::MappingOrExpression { names: Form::Any, of: &Kind::Scalars },
-            "Appended to the URL, encoded: by name, or one expression that gives it. A list repeats its name.",
+            "Appended to the URL, encoded: by name, or one expression that returns it. A list repeats its name.",
         ),
-        optional("json", Kind::Value, "What is sent, as JSON. Give this or `body`."),
-        optional("body", Kind::Scalar, "What is sent, as it is. Give this or `json`."),
+        optional("json", Kind::Value, "The value to send, as JSON. Use either this or `body`."),
+        optional("body", Kind::Scalar, "The string to send, as it is. Use either this or `json`."),
     ],
     later: &[],
     between: &[Between::NotBothWritten("json", "body")],
@@ -217,12 +216,12 @@ static EMIT: Shape = Shape {
     what: "`emit`",
     fields: &[
         required("trigger", "trigger: release.tag_pushed", Kind::Text(Form::Ref), "The trigger of the event."),
-        optional("payload", Kind::Value, "The event's payload, with `${{ … }}` where it is computed. Without it, `{}`."),
+        optional("payload", Kind::Value, "The event's payload, with `${{ … }}` for computed values. The default is `{}`."),
         optional(
             "dedupe",
             Kind::Value,
-            "A key, a text or a whole number with `${{ … }}`: of events of the trigger that are emitted under it within 24 hours, only the first \
-             goes into the log. Null is no key.",
+            "A key: a string or an integer, with `${{ … }}`. If several events of the trigger are emitted under the same key within 24 \
+             hours, only the first goes into the log. Null means no key.",
         ),
     ],
     ..Shape::BARE
@@ -358,15 +357,15 @@ fn read_queue(fields: &mut Fields<'_>, report: &mut Report) -> Option<WorkerQueu
 
 /// Tells of what an action says of its attempts where it is made of steps, and takes it away.
 fn tell_of_attempts(fields: &mut Fields<'_>, report: &mut Report) {
-    const FAILED: &str = "is for an attempt that failed, and a workflow has none: its steps have";
-    const LOST: &str = "is for an attempt that is lost, and a workflow has none: its steps have";
-    const STOPS: &str = "is for a program that is to stop, and a workflow starts none: its steps do";
-    const MOCK: &str = "stands for an attempt, and a workflow has none: its steps have";
-    const WAITS: &str = "is where attempts wait for a worker, and a workflow has none: its steps have";
+    const FAILED: &str = "is for failed attempts, but a workflow has no attempts: its steps do";
+    const LOST: &str = "is for lost attempts, but a workflow has no attempts: its steps do";
+    const STOPS: &str = "is for stopping a program, but a workflow starts none: its steps do";
+    const MOCK: &str = "replaces an attempt, but a workflow has no attempts: its steps do";
+    const WAITS: &str = "is where attempts wait for a worker, but a workflow has no attempts: its steps do";
     for (name, is) in [("queue", WAITS), ("grace", STOPS), ("idempotent", LOST), ("on_lost", LOST), ("retry", FAILED), ("mock", MOCK)] {
         let at = fields.key_of(name);
         if fields.take(name).is_some() {
-            report.error(Code::FieldOutOfPlace, fields.file, at, format!("`{name}` {is}")).hint("say it of the actions that the steps run");
+            report.error(Code::FieldOutOfPlace, fields.file, at, format!("`{name}` {is}")).hint("set it in the actions that the steps run");
         }
     }
 }
@@ -380,7 +379,7 @@ pub(super) fn read_some_time(name: &str, fields: &mut Fields<'_>, report: &mut R
     let at = fields.span_of(name);
     let time = fields.duration(name, report)?;
     if time.is_zero() {
-        report.error(Code::InvalidDuration, fields.file, at, format!("`{name}` leaves no time at all")).hint("for example `10m`");
+        report.error(Code::InvalidDuration, fields.file, at, format!("`{name}` must be longer than zero")).hint("for example `10m`");
     }
     Some(time)
 }
@@ -391,14 +390,14 @@ fn read_run(entry: Entry, file: &SourceText, report: &mut Report) -> Option<Run>
     let mut fields = Fields::open(entry.value, &RUN, file, report)?;
     let mut runners: Vec<Entry> = RUN.fields.iter().filter_map(|field| fields.take(field.name)).collect();
     if let [first, second, ..] = runners.as_slice() {
-        let message = format!("`run` has exactly one runner; `{}` and `{}` are two", first.key.value, second.key.value);
-        report.error(Code::NotExactlyOne, file, second.key.span.clone(), message).hint("make two actions of them");
+        let message = format!("`run` must have exactly one runner; `{}` and `{}` are two", first.key.value, second.key.value);
+        report.error(Code::NotExactlyOne, file, second.key.span.clone(), message).hint("split it into two actions");
         return None;
     }
     if is_empty {
         report
             .error(Code::NotExactlyOne, file, key, "`run` needs a runner")
-            .hint(format!("it is one of {}, for example\nrun:\n  shell:\n    script: make", listed(&RUN.names())));
+            .hint(format!("use one of {}, for example\nrun:\n  shell:\n    script: make", listed(&RUN.names())));
     }
     // One that is not known, or empty, has been told.
     let runner = runners.pop()?;
@@ -420,7 +419,7 @@ fn read_process(node: Node, file: &SourceText, report: &mut Report) -> Option<Ru
             items.into_iter().map(|item| text(item, "an item of `command`", file, report)).collect::<Vec<_>>().into_iter().collect()
         }
         _ => {
-            wrong_type(&was_given.value, "`command`", "a list, the program first: `[./deploy.py, --fast]`", file, report);
+            wrong_type(&was_given.value, "`command`", "a list that begins with the program: `[./deploy.py, --fast]`", file, report);
             None
         }
     };
@@ -436,7 +435,7 @@ fn read_shell(node: Node, file: &SourceText, report: &mut Report) -> Option<Run>
     let env = if fields.has("env") { Environment::Given(fields.mapping_or_expression("env", report)?) } else { Environment::None };
     let script = script?.value;
     if !matches!(script.content, Content::Text { .. }) {
-        wrong_type(&script, "`script`", "a text", file, report);
+        wrong_type(&script, "`script`", "a string", file, report);
         return None;
     }
     Some(Run::Shell { script, env })
@@ -453,8 +452,8 @@ fn read_http(node: Node, file: &SourceText, report: &mut Report) -> Option<Run> 
         (Some(json), Some(text)) if is_one_expression(&json) && is_one_expression(&text) => Body::Either { json, text },
         (Some(_), Some(_)) => {
             report
-                .error(Code::NotExactlyOne, file, body_at, "`body` and `json` are both what is sent")
-                .hint("`json` sends a value as JSON, `body` a text as it is; keep one");
+                .error(Code::NotExactlyOne, file, body_at, "`body` and `json` cannot both be sent")
+                .hint("keep one: `json` sends a value as JSON, `body` sends a string as it is");
             return None;
         }
         (Some(json), None) => Body::Json(json),
@@ -480,8 +479,8 @@ fn read_builtin(node: Node, file: &SourceText, report: &mut Report) -> Option<Ru
     let name = text(node, "`builtin`", file, report)?;
     let Some((_, which)) = BUILTINS.into_iter().find(|(word, _)| *word == name.value) else {
         report
-            .error(Code::InvalidValue, file, at, format!("`{}` is not built in", name.value))
-            .hint(format!("it is one of {}", listed(&BUILTIN_WORDS)));
+            .error(Code::InvalidValue, file, at, format!("`{}` is not a built-in action", name.value))
+            .hint(format!("use one of {}", listed(&BUILTIN_WORDS)));
         return None;
     };
     Some(Run::Builtin { which, at })

@@ -14,7 +14,7 @@ const CONFLICT_WORDS: [&str; 3] = words(&CONFLICTS);
 const LIMIT: Field = optional(
     "limit",
     Kind::Integer { from: 1, to: CONCURRENCY_LIMIT_MAX as i64 },
-    "How many executions of a key may be open at once. 1 where nothing is said.",
+    "How many executions per key may be open at once. The default is 1.",
 );
 
 static SHAPE: Shape = Shape {
@@ -24,14 +24,14 @@ static SHAPE: Shape = Shape {
         optional(
             "key",
             Kind::Expression,
-            "What tells executions apart, as an expression over `params` and `config` that gives a text, a number, true or false. Without it, all \
-             executions of the action are of one key.",
+            "What tells executions apart: an expression over `params` and `config` that returns a string, a number, true or false. \
+             Without it, all executions of the action share one key.",
         ),
         optional(
             "conflict",
             Kind::Choice(&CONFLICT_WORDS),
-            "What becomes of more: `queue` (default), they wait for their turn; `skip`, they are cancelled at once; or `cancel_running`, those \
-             before them are asked to end, and they wait for that.",
+            "What happens to further executions: `queue` (default), they wait for their turn; `skip`, they are cancelled at once; or \
+             `cancel_running`, the executions before them are asked to end, and they wait for that.",
         ),
     ],
     ..Shape::BARE
@@ -44,14 +44,14 @@ pub(super) static SHAPE_OF_RULE: Shape = Shape {
         optional(
             "key",
             Kind::Expression,
-            "What tells matches apart, as an expression that gives a text, a number, true or false. Without it, all matches of the rule are of \
-             one key.",
+            "What tells matches apart: an expression that returns a string, a number, true or false. Without it, all matches of the \
+             rule share one key.",
         ),
         optional(
             "conflict",
             Kind::Choice(&CONFLICT_WORDS),
-            "What becomes of more: `queue` (default), their executions wait for their turn; `skip`, they are not acted on; or \
-             `cancel_running`, the executions before them are asked to end, and theirs wait for that.",
+            "What happens to further matches: `queue` (default), their executions wait for their turn; `skip`, they are not acted on; \
+             or `cancel_running`, the executions before them are asked to end, and their own executions wait for that.",
         ),
     ],
     ..Shape::BARE
@@ -60,13 +60,13 @@ pub(super) static SHAPE_OF_RULE: Shape = Shape {
 pub(super) const CONCURRENCY: Field = optional(
     "concurrency",
     Kind::Fields(&SHAPE),
-    "How many executions of the action may be open at once, by their keys. As many as are asked for where nothing is said.",
+    "How many executions of the action may be open at once, by their keys. By default, there is no limit.",
 );
 
 pub(super) const CONCURRENCY_OF_RULE: Field = optional(
     "concurrency",
     Kind::Fields(&SHAPE_OF_RULE),
-    "How many executions that the rule led to may be open at once, by the keys of their matches. It comes after all other flow control.",
+    "How many executions that the rule led to may be open at once, by the keys of their matches. It applies after all other flow control.",
 );
 
 /// How many executions of an action may be open at once, the key not compiled yet.

@@ -18,7 +18,8 @@ const EXCESS_WORDS: [&str; 2] = words(&EXCESSES);
 const KEY: Field = optional(
     "key",
     Kind::Expression,
-    "What tells matches apart, as an expression that gives a text, a number, true or false. Without it, all matches of the rule are of one key.",
+    "What tells matches apart: an expression that returns a string, a number, true or false. Without it, all matches of the rule share \
+        one key.",
 );
 
 static DEDUPE_SHAPE: Shape = Shape {
@@ -29,7 +30,7 @@ static DEDUPE_SHAPE: Shape = Shape {
             "within",
             "within: 10m",
             Kind::Text(Form::SomeTime),
-            "For how long after a match those of its key repeat it. It counts from the first.",
+            "For how long after a match further matches of its key count as repeats. It counts from the first match.",
         ),
     ],
     ..Shape::BARE
@@ -42,14 +43,14 @@ static THROTTLE_SHAPE: Shape = Shape {
             "limit",
             "limit: 5",
             Kind::Integer { from: 1, to: THROTTLE_LIMIT_MAX as i64 },
-            "How many matches of a key are let through in `per`: that many at once, and then one with each part of `per` that has passed.",
+            "How many matches of a key pass in `per`: that many at once, and then one every `per` / `limit`.",
         ),
-        required("per", "per: 1m", Kind::Text(Form::SomeTime), "In how long."),
+        required("per", "per: 1m", Kind::Text(Form::SomeTime), "The period for `limit`."),
         KEY,
         optional(
             "excess",
             Kind::Choice(&EXCESS_WORDS),
-            "What becomes of more: `drop` (default), they are not acted on; or `delay`, they are acted on later, in their order.",
+            "What happens to further matches: `drop` (default), they are not acted on; or `delay`, they are acted on later, in order.",
         ),
     ],
     ..Shape::BARE
@@ -62,7 +63,7 @@ static DEBOUNCE_SHAPE: Shape = Shape {
             "quiet",
             "quiet: 30s",
             Kind::Text(Form::SomeTime),
-            "How long no match of the key may come before the last one is acted on.",
+            "How long no match of the key must come before the last one is acted on.",
         ),
         KEY,
     ],
@@ -76,7 +77,7 @@ static WINDOW_SHAPE: Shape = Shape {
             "count",
             "count: 3",
             Kind::Integer { from: 2, to: WINDOW_COUNT_MAX as i64 },
-            "Which match of a key within the while is acted on, with those before it as `events`. Then they are counted anew.",
+            "Which match of a key in the period is acted on, with those before it as `events`. Counting then starts over.",
         ),
         required("within", "within: 5m", Kind::Text(Form::SomeTime), "How long a match counts."),
         KEY,
@@ -87,24 +88,29 @@ static WINDOW_SHAPE: Shape = Shape {
 static MISSING_SHAPE: Shape = Shape {
     what: "`missing`",
     fields: &[
-        required("for", "for: 26h", Kind::Text(Form::SomeTime), "How long after a match no other of its key comes before it is acted on."),
+        required(
+            "for",
+            "for: 26h",
+            Kind::Text(Form::SomeTime),
+            "How long no other match of the key must follow a match before it is acted on.",
+        ),
         KEY,
     ],
     ..Shape::BARE
 };
 
-pub(super) const DEDUPE: Field = optional("dedupe", Kind::Fields(&DEDUPE_SHAPE), "Matches of one key are acted on once within a while.");
+pub(super) const DEDUPE: Field = optional("dedupe", Kind::Fields(&DEDUPE_SHAPE), "Matches of one key are acted on once in a period.");
 pub(super) const THROTTLE: Field =
-    optional("throttle", Kind::Fields(&THROTTLE_SHAPE), "So many matches of one key are acted on in a while.");
+    optional("throttle", Kind::Fields(&THROTTLE_SHAPE), "Only a limited number of matches of one key are acted on in a period.");
 pub(super) const DEBOUNCE: Field =
-    optional("debounce", Kind::Fields(&DEBOUNCE_SHAPE), "The last match of a key is acted on, once it is quiet.");
+    optional("debounce", Kind::Fields(&DEBOUNCE_SHAPE), "The last match of a key is acted on, once no further match has come for a while.");
 pub(super) const WINDOW: Field = optional(
     "window",
     Kind::Fields(&WINDOW_SHAPE),
-    "Several matches of a key within a while are acted on together, which read them as `events`.",
+    "Several matches of a key in a period are acted on together, and expressions read them as `events`.",
 );
 pub(super) const MISSING: Field =
-    optional("missing", Kind::Fields(&MISSING_SHAPE), "The last match of a key is acted on when none came after it for a while.");
+    optional("missing", Kind::Fields(&MISSING_SHAPE), "The last match of a key is acted on if no other match follows it for a while.");
 
 /// One flow control of a rule, its key not compiled yet.
 pub(crate) struct Stage {

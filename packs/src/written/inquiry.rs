@@ -17,50 +17,57 @@ use crate::yaml::{Content, Entry, Node, Spanned};
 pub(super) static INQUIRY: Shape = Shape {
     what: "`inquiry`",
     fields: &[
-        required("title", "title: Ship ${{ params.version }}?", Kind::Text(Form::Any), "What is asked, in a line. It may hold `${{ … }}`."),
-        optional("text", Kind::Text(Form::Any), "What else there is to say to those who are asked. It may hold `${{ … }}`."),
+        required(
+            "title",
+            "title: Ship ${{ params.version }}?",
+            Kind::Text(Form::Any),
+            "The question, in one line. It may contain `${{ … }}`.",
+        ),
+        optional("text", Kind::Text(Form::Any), "Further information for the people who are asked. It may contain `${{ … }}`."),
         required(
             "answer",
             "answer:\n  ship: boolean\n  note: string?",
             Kind::Schema(Naming::Ours),
-            "What an answer has to look like: its fields by name, or a whole JSON Schema. Later steps read it as `steps.<name>.answer`.",
+            "The form of an answer: its fields by name, or a whole JSON Schema. Later steps read the answer as `steps.<name>.answer`.",
         ),
         required(
             "assignees",
             "assignees: role:release_managers",
             Kind::TextOrTexts(Form::Any),
-            "Who may answer: `role:<role>` for all who have that role, or the name of a token; one, or a list. Each may hold `${{ … }}`, \
-             also one that gives a list.",
+            "Who may answer: `role:<role>` for everybody who has that role, or the name of a token; one, or a list. Each may contain \
+             `${{ … }}`, including one that returns a list.",
         ),
         optional(
             "quorum",
             Kind::Integer { from: 1, to: ASSIGNEES_MAX as i64 },
-            "How many different people must answer; one where nothing is said. The last of them is the step's `answer`.",
+            "How many different people must answer. The default is 1. The last answer is the step's `answer`.",
         ),
-        optional("veto", Kind::Expression, "An expression over `answer`: where it holds, that one answer decides, whatever the quorum."),
+        optional("veto", Kind::Expression, "An expression over `answer`: if it is true, that one answer decides, whatever the quorum."),
         optional(
             "exclude",
             Kind::TextOrTexts(Form::Any),
-            "Who may not answer though asked: `requester`, who asked for the outermost workflow, or the name of a token.",
+            "Who may not answer although asked: `requester`, the person who requested the outermost workflow, or the name of a token.",
         ),
         optional(
             "digest",
             Kind::Choice(&DIGEST_WORDS),
             "Whether an answer must name the digest of what was shown: `required` (default), or `optional`.",
         ),
-        optional("expires", Kind::Text(Form::SomeTime), "How long there is time for an answer, `24h`. For ever where nothing is said."),
+        optional("expires", Kind::Text(Form::SomeTime), "How long people have to answer: `24h`. By default, there is no limit."),
         optional(
             "on_expire",
             Kind::WordOrFields("fail", &ON_EXPIRE),
-            "What becomes of it when time is over: `fail` (default), with an error of kind `expired`, or `{ answer: … }`, which then stands.",
+            "What happens when the inquiry expires: `fail` (default), with an error of kind `expired`, or `{ answer: … }`, which then \
+                counts as the answer.",
         ),
         optional(
             "notify",
             Kind::Fields(&NOTIFY),
-            "An action that tells those who are asked: when it is opened, with each `remind` and each `escalate`. Nobody waits for it.",
+            "An action that notifies the people who are asked: when the inquiry is opened, and with each `remind` and `escalate`. \
+                Nothing waits for it.",
         ),
-        optional("remind", Kind::Fields(&REMIND), "When `notify` is done again while nobody has decided."),
-        optional("escalate", Kind::List(&ESCALATION), "Who else is asked after a while in which nobody has decided."),
+        optional("remind", Kind::Fields(&REMIND), "When `notify` runs again while nobody has decided."),
+        optional("escalate", Kind::List(&ESCALATION), "Who else is asked if nobody has decided after some time."),
     ],
     later: &[],
     between: &[Between::OnlyBeside { field: "on_expire", other: "expires" }, Between::OnlyBeside { field: "remind", other: "notify" }],
@@ -71,7 +78,7 @@ const DIGEST_WORDS: [&str; 2] = words(&DIGEST);
 
 static ON_EXPIRE: Shape = Shape {
     what: "`on_expire`",
-    fields: &[required("answer", "answer: { ship: false }", Kind::Value, "The answer that stands. It may hold `${{ … }}`.")],
+    fields: &[required("answer", "answer: { ship: false }", Kind::Value, "The answer that then counts. It may contain `${{ … }}`.")],
     ..Shape::BARE
 };
 
@@ -82,13 +89,13 @@ static NOTIFY: Shape = Shape {
             "action",
             "action: chat.post",
             Kind::Text(Form::Ref),
-            "What tells them: the ref of an action that is no workflow and waits for nothing.",
+            "What notifies them: the ref of an action that is not a workflow and does not wait.",
         ),
         optional(
             "with",
             Kind::Mapping { names: Form::Any, of: &Kind::Anything },
-            "The action's parameters, by name. Beside what the step's own fields read, `inquiry` has `id`, `title`, `text`, `url`, `assignees`, \
-             `expires_at` and `occasion`: `opened`, `reminded` or `escalated`.",
+            "The action's parameters, by name. In addition to what the step's own fields can read, `inquiry` has `id`, `title`, `text`, \
+             `url`, `assignees`, `expires_at` and `occasion`: `opened`, `reminded` or `escalated`.",
         ),
     ],
     ..Shape::BARE
@@ -97,8 +104,8 @@ static NOTIFY: Shape = Shape {
 static REMIND: Shape = Shape {
     what: "`remind`",
     fields: &[
-        required("every", "every: 2h", Kind::Text(Form::SomeTime), "After how long each time."),
-        optional("max", Kind::Integer { from: 1, to: REMINDERS_MAX as i64 }, "How often at most: 3 times where nothing is said."),
+        required("every", "every: 2h", Kind::Text(Form::SomeTime), "The time between two reminders."),
+        optional("max", Kind::Integer { from: 1, to: REMINDERS_MAX as i64 }, "The maximum number of reminders. The default is 3."),
     ],
     ..Shape::BARE
 };
@@ -106,8 +113,8 @@ static REMIND: Shape = Shape {
 static ESCALATION: Shape = Shape {
     what: "an escalation",
     fields: &[
-        required("after", "after: 8h", Kind::Text(Form::SomeTime), "After how long, from when it was opened."),
-        required("to", "to: role:leads", Kind::TextOrTexts(Form::Any), "Who is asked from then on beside the others: as in `assignees`."),
+        required("after", "after: 8h", Kind::Text(Form::SomeTime), "After how long, counted from when the inquiry was opened."),
+        required("to", "to: role:leads", Kind::TextOrTexts(Form::Any), "Who is asked as well from then on, in the form of `assignees`."),
     ],
     ..Shape::BARE
 };
@@ -165,11 +172,11 @@ pub(super) fn read_inquiry(node: Node, file: &SourceText, report: &mut Report) -
         fields.take_required("assignees", report);
     }
     let assignees =
-        fields.text_or_texts("assignees", ("`role:<role>` or the name of a token", "name somebody: nobody could answer"), report);
+        fields.text_or_texts("assignees", ("`role:<role>` or the name of a token", "name somebody; otherwise nobody could answer"), report);
     let quorum = fields.integer("quorum", report);
     let veto = fields.take("veto").map(|entry| entry.value);
     let has_exclude = fields.has("exclude");
-    let exclude = fields.text_or_texts("exclude", ("`requester` or the name of a token", "leave the line out where nobody is"), report);
+    let exclude = fields.text_or_texts("exclude", ("`requester` or the name of a token", "remove the line if nobody is excluded"), report);
     let has_digest = fields.has("digest");
     let digest = fields.choice("digest", &DIGEST, report);
     let has_expires = fields.has("expires");
@@ -179,7 +186,7 @@ pub(super) fn read_inquiry(node: Node, file: &SourceText, report: &mut Report) -
     let notify = fields.take("notify").and_then(|entry| read_notify(entry.value, file, report));
     if asks_remind && !asks_notify {
         report
-            .error(Code::FieldOutOfPlace, file, fields.key_of("remind"), "`remind` says when `notify` is done again, and there is none")
+            .error(Code::FieldOutOfPlace, file, fields.key_of("remind"), "`remind` says when `notify` runs again, but there is no `notify`")
             .hint("for example\nnotify: { action: chat.post, with: { text: \"${{ inquiry.title }} ${{ inquiry.url }}\" } }");
     }
     let remind = fields.take("remind").and_then(|entry| read_remind(entry, file, report));
@@ -188,15 +195,15 @@ pub(super) fn read_inquiry(node: Node, file: &SourceText, report: &mut Report) -
         if let Some(node) = node
             && !matches!(node.content, Content::Text { .. } | Content::Poisoned)
         {
-            wrong_type(node, name, "a text", file, report);
+            wrong_type(node, name, "a string", file, report);
             return None;
         }
     }
     if let Some(Node { span, content: Content::Text { value, .. } }) = &veto
         && value.len() > VETO_BYTES_MAX
     {
-        let message = format!("`veto` takes {} bytes, {VETO_BYTES_MAX} is the most", value.len());
-        report.error(Code::InvalidValue, file, span.clone(), message).hint("say less in it");
+        let message = format!("`veto` has {} bytes, but may have at most {VETO_BYTES_MAX}", value.len());
+        report.error(Code::InvalidValue, file, span.clone(), message).hint("shorten it");
         return None;
     }
     if (has_exclude && exclude.is_none())
@@ -237,14 +244,14 @@ fn read_escalate(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Esc
             items.into_iter().map(|item| read_escalation(item, file, report)).collect::<Vec<_>>().into_iter().collect()
         }
         Content::List(items) => {
-            let message = format!("`escalate` has {} parts; it has 1 to {ESCALATIONS_MAX}", items.len());
+            let message = format!("`escalate` has {} entries, but must have 1 to {ESCALATIONS_MAX}", items.len());
             report
                 .error(Code::InvalidValue, file, entry.key.span, message)
-                .hint("for example\nescalate:\n  - { after: 8h, to: role:leads }\nor leave it out");
+                .hint("for example\nescalate:\n  - { after: 8h, to: role:leads }\nor remove it");
             None
         }
         _ => {
-            wrong_type(&entry.value, "`escalate`", "a list, `[{ after: 8h, to: role:leads }]`", file, report);
+            wrong_type(&entry.value, "`escalate`", "a list such as `[{ after: 8h, to: role:leads }]`", file, report);
             None
         }
     }
@@ -259,13 +266,13 @@ fn read_escalation(node: Node, file: &SourceText, report: &mut Report) -> Option
         }
     }
     let after = read_some_time("after", &mut fields, report);
-    let to = fields.text_or_texts("to", ("`role:<role>` or the name of a token", "name somebody: nobody would be asked"), report);
+    let to = fields.text_or_texts("to", ("`role:<role>` or the name of a token", "name somebody; otherwise nobody would be asked"), report);
     Some(Escalation { after: after?, to: to?, at })
 }
 
 /// Reports an `on_expire` at this place that has no `expires` beside it.
 pub(super) fn never_expires(file: &SourceText, at: Range<usize>, report: &mut Report) {
-    let message = "`on_expire` says what becomes of it when time is over, and there is no `expires`";
+    let message = "`on_expire` says what happens when the inquiry expires, but there is no `expires`";
     report.error(Code::FieldOutOfPlace, file, at, message).hint("for example\nexpires: 24h");
 }
 
@@ -281,7 +288,7 @@ fn read_on_expire(fields: &mut Fields<'_>, has_expires: bool, report: &mut Repor
         Content::Text { value, .. } if value == "fail" => None,
         Content::Map(_) => Fields::open(value, &ON_EXPIRE, file, report)?.take_required("answer", report).map(|entry| entry.value),
         _ => {
-            wrong_type(&value, "`on_expire`", "`fail`, or an answer, `{ answer: { … } }`", file, report);
+            wrong_type(&value, "`on_expire`", "`fail` or an answer, `{ answer: { … } }`", file, report);
             None
         }
     }

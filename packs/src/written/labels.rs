@@ -12,8 +12,8 @@ use crate::yaml::{Entry, Node};
 pub(super) const LABELS: Field = optional(
     "labels",
     Kind::Labels { most: LABELS_MAX },
-    "What its executions are found by, `ensue executions list --label site=eu`: names with a text each, in which `${{ … }}` reads `params` and \
-     `config`. At most 16, each of at most 256 bytes on one line.",
+    "What its executions can be found by, as in `ensue executions list --label site=eu`: names with a string each, in which `${{ … }}` \
+     can read `params` and `config`. At most 16, each of at most 256 bytes on one line.",
 );
 
 /// A label, its value not compiled yet.
@@ -27,8 +27,8 @@ pub(super) fn read_labels(fields: &mut Fields<'_>, report: &mut Report) -> Vec<L
     let at = fields.key_of("labels");
     let entries = fields.mapping("labels", report).unwrap_or_default();
     if entries.len() > LABELS_MAX {
-        let message = format!("these are {} labels; an execution has at most {LABELS_MAX}", entries.len());
-        report.error(Code::InvalidValue, fields.file, at, message).hint("keep those that somebody looks for");
+        let message = format!("there are {} labels, but an execution can have at most {LABELS_MAX}", entries.len());
+        report.error(Code::InvalidValue, fields.file, at, message).hint("keep only the labels that somebody searches for");
     }
     entries.into_iter().filter_map(|entry| label(entry, fields.file, report)).collect()
 }
@@ -39,8 +39,8 @@ fn label(Entry { key, value }: Entry, file: &SourceText, report: &mut Report) ->
         return is_fine.then_some(Label { name, value });
     }
     let mended: String = key.value.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
-    let told = report.error(Code::InvalidName, file, key.span, format!("`{}` is not the name of a label", key.value));
-    told.hint(format!("a name starts with a-z, goes on with a-z, 0-9 and `_`, and is at most {NAME_BYTES_MAX} long"));
+    let told = report.error(Code::InvalidName, file, key.span, format!("`{}` is not a valid label name", key.value));
+    told.hint(format!("begin with a-z, continue with a-z, 0-9 and `_`, at most {NAME_BYTES_MAX} characters in all"));
     told.did_you_mean(mended.parse::<LabelName>().is_ok().then_some(mended.as_str()));
     None
 }

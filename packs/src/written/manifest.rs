@@ -22,20 +22,22 @@ pub(crate) static PACK: Shape = Shape {
             "name",
             "name: release",
             Kind::Text(Form::Name),
-            "The pack's name, with which the refs of all that it defines begin. `core`, `github` and `examples` are the library's.",
+            "The pack's name, with which the refs of all its definitions begin. `core`, `github` and `examples` are reserved for the \
+                library.",
         ),
-        required("version", "version: 1.0.0", Kind::Text(Form::Version), "The pack's version, as Semantic Versioning has them: `1.4.0`."),
+        required("version", "version: 1.0.0", Kind::Text(Form::Version), "The pack's version, as in Semantic Versioning: `1.4.0`."),
         optional("description", Kind::Text(Form::Any), "What the pack is for, in a sentence."),
         optional("requires", Kind::Fields(&REQUIRES), "What the pack needs to work."),
         optional(
             "config",
             Kind::Schema(Naming::Ours),
-            "What the operator may set for the pack in `ensue.yaml`: names with their types. Expressions read it as `config.<name>`.",
+            "The settings that the operator may set for the pack in `ensue.yaml`: names with their types. Expressions read them as \
+                `config.<name>`.",
         ),
         optional(
             "keys",
             Kind::Texts { of: Form::KeyName, least: 0 },
-            "The secrets that the pack may read; no other can be read. Set one with `ensue keys set <pack>.<name>`.",
+            "The secrets that the pack may read; it can read no others. Set one with `ensue keys set <pack>.<name>`.",
         ),
     ],
     ..Shape::BARE
@@ -120,7 +122,7 @@ fn read_version(fields: &mut Fields<'_>, report: &mut Report) -> Option<Version>
     if parsed.is_err() {
         report
             .error(Code::InvalidVersion, fields.file, written.span, format!("`{}` is not a version", written.value))
-            .hint("three numbers, as Semantic Versioning has them: `1.4.0`, `2.0.0-beta.1`");
+            .hint("write three numbers, as in Semantic Versioning: `1.4.0`, `2.0.0-beta.1`");
     }
     parsed.ok()
 }
@@ -152,7 +154,7 @@ fn read_range(written: Spanned<String>, file: &SourceText, report: &mut Report) 
         Ok(value) => Some(Spanned { value, span: written.span }),
         Err(_) => {
             report
-                .error(Code::InvalidVersion, file, written.span, format!("`{}` is not a range of versions", written.value))
+                .error(Code::InvalidVersion, file, written.span, format!("`{}` is not a version range", written.value))
                 .hint("for example `^1`, `>=0.1`, `>=1.2, <2`");
             None
         }
@@ -164,7 +166,7 @@ fn read_keys(fields: &mut Fields<'_>, pack: Option<&Spanned<PackName>>, report: 
     let Some(entry) = was_there else { return Some(Vec::new()) };
     let file = fields.file;
     let crate::yaml::Content::List(items) = entry.value.content else {
-        crate::fields::wrong_type(&entry.value, "`keys`", "a list of names, `[webhook_secret]`", file, report);
+        crate::fields::wrong_type(&entry.value, "`keys`", "a list of names such as `[webhook_secret]`", file, report);
         return None;
     };
     let pack = &pack?.value;
@@ -183,7 +185,7 @@ fn read_keys(fields: &mut Fields<'_>, pack: Option<&Spanned<PackName>>, report: 
                 if name.contains('.') {
                     report
                         .error(Code::InvalidRef, file, written.span, format!("`{name}` is a key of another pack"))
-                        .hint("a pack reads its own keys only; have the operator give it one of its own");
+                        .hint("use a key of this pack, which the operator sets separately; a pack can read only its own keys");
                 } else {
                     schema::tell_bad_name(name, &written.span, file, report);
                 }

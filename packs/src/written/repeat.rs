@@ -16,29 +16,26 @@ pub(super) static REPEAT: Shape = Shape {
             "max",
             "max: 20",
             Kind::Integer { from: 1, to: TURNS_MAX as i64 },
-            "How many turns there are at most. After the last of them the step succeeds; what must not go on then says so with `fail`.",
+            "The maximum number of turns. After the last turn, the step succeeds; if the workflow must not continue then, use a step \
+                with `fail`.",
         ),
         optional(
             "while",
             Kind::Expression,
-            "Asked before each turn, the first included: where it does not hold, there is none more. It reads `previous`, what the turn before \
-             gave, null at first, and `iteration`, from 1.",
+            "Evaluated before each turn, including the first: if it is false, there are no further turns. It reads `previous`, the \
+             result of the turn before, null at first, and `iteration`, from 1.",
         ),
         optional(
             "until",
             Kind::Expression,
-            "Asked after each turn: where it holds, that was the last. It reads the turn's `result`, `previous` and `iteration`.",
+            "Evaluated after each turn: if it is true, that was the last turn. It reads the turn's `result`, `previous` and `iteration`.",
         ),
-        optional(
-            "every",
-            Kind::Text(Form::Duration),
-            "How long is waited after a turn, before the next. Not at all where nothing is said.",
-        ),
+        optional("every", Kind::Text(Form::Duration), "How long to wait after a turn, before the next one. By default, there is no wait."),
         optional(
             "collect",
             Kind::Expression,
-            "A list of each turn, over its `result`, `previous` and `iteration`. The step gives all of them, joined. Without it, what the \
-             last turn gave.",
+            "A list for each turn, over its `result`, `previous` and `iteration`. The step returns all these lists, joined. Without it, \
+             the step returns the result of the last turn.",
         ),
     ],
     ..Shape::BARE

@@ -20,31 +20,32 @@ pub(super) static RETRY: Shape = Shape {
             "attempts",
             "attempts: 4",
             Kind::Integer { from: 2, to: FAILURES_MAX as i64 },
-            "How many attempts there are at most, the first among them. One that is lost with its worker does not count.",
+            "The maximum number of attempts, including the first. An attempt that is lost with its worker does not count.",
         ),
         optional(
             "backoff",
             Kind::Choice(&BACKOFF_WORDS),
-            "How the waits between them grow: `constant` (not at all), `linear` (by `delay` each time) or `exponential` (they double; default).",
+            "How the waits between attempts grow: `constant` (not at all), `linear` (by `delay` each time) or `exponential` (they \
+                double; default).",
         ),
-        optional("delay", Kind::Text(Form::Duration), "How long the first wait is. 1 second where nothing is said."),
+        optional("delay", Kind::Text(Form::Duration), "How long the first wait is. The default is 1 second."),
         optional(
             "max_delay",
             Kind::Text(Form::Duration),
-            "How long a wait is at most, also if `Retry-After` of an answer asks for a longer one. 1 hour where nothing is said.",
+            "The maximum length of a wait, even if `Retry-After` in a response asks for a longer one. The default is 1 hour.",
         ),
         optional(
             "jitter",
             Kind::Boolean,
-            "Whether each wait is drawn between its half and its whole, so that what failed together does not come again together. True where \
-             nothing is said.",
+            "Whether each wait is a random length between half and all of it, so that attempts that failed together are not retried \
+             together. The default is true.",
         ),
         optional(
             "when",
             Kind::Expression,
-            "Which failures are retried, as an expression over `error` (`kind`, `message`, `detail`) and `attempt`. Without it, all that \
-             another attempt can mend: not `parameters_invalid`, no 4xx other than 408, 425 and 429, and `result_invalid` or `output_limit` \
-             only with `idempotent: true`.",
+            "Which failures are retried: an expression over `error` (`kind`, `message`, `detail`) and `attempt`. Without it, all \
+             failures that another attempt can fix: not `parameters_invalid`, no 4xx other than 408, 425 and 429, and `result_invalid` \
+             or `output_limit` only with `idempotent: true`.",
         ),
     ],
     ..Shape::BARE
@@ -77,8 +78,8 @@ pub(super) fn read_retry(fields: &mut Fields<'_>, report: &mut Report) -> Option
     let when = fields.take("when").map(|entry| entry.value);
     if delay_max < delay {
         report
-            .error(Code::InvalidDuration, fields.file, longest_at, "`max_delay` is shorter than `delay`, with which the waits begin")
-            .hint("make it longer, or leave it out");
+            .error(Code::InvalidDuration, fields.file, longest_at, "`max_delay` is shorter than `delay`, which is the first wait")
+            .hint("make it longer, or remove it");
         return None;
     }
     Some(Retry { attempts: attempts?, backoff, delay, delay_max, jitter, when })

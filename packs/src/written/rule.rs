@@ -24,23 +24,27 @@ pub(crate) static RULE: Shape = Shape {
     what: "a rule",
     fields: &[
         optional("description", Kind::Text(Form::Any), "What the rule is for, in a sentence."),
-        optional("mode", Kind::Choice(&MODE_WORDS), "`enabled` (default), `disabled`, or `shadow`: judged and recorded, not acted on."),
+        optional(
+            "mode",
+            Kind::Choice(&MODE_WORDS),
+            "`enabled` (default), `disabled`, or `shadow`: events are judged and recorded, but not acted on.",
+        ),
         optional(
             "trigger",
             Kind::TextOrTexts(Form::Ref),
-            "The kind of event that the rule judges: one trigger, or a list of them. `ensue triggers list` has those that are installed.",
+            "The kind of event that the rule judges: one trigger, or a list of them. `ensue triggers list` shows the installed ones.",
         ),
         optional(
             "schedule",
             Kind::Fields(&SCHEDULE),
-            "When the rule is due, in the place of `trigger`. Each time is an event of `core.schedule` (`scheduled_at`, `late_seconds`), which only \
-             this rule judges.",
+            "When the rule is due, instead of `trigger`. Each time is an event of `core.schedule` (`scheduled_at`, `late_seconds`), \
+             which only this rule judges.",
         ),
         optional(
             "when",
             Kind::Expression,
-            "An expression that says for which events the rule acts. It reads `event`, `local`, `config` and `rule`, and gives true or false. \
-             Without it, every event matches. Best written as a `|` block.",
+            "An expression that decides for which events the rule acts. It reads `event`, `local`, `config` and `rule`, and returns \
+             true or false. Without it, every event matches. Best written as a `|` block.",
         ),
         LOCAL,
         DEDUPE,
@@ -52,17 +56,17 @@ pub(crate) static RULE: Shape = Shape {
         optional(
             "action",
             Kind::Text(Form::Ref),
-            "What to do: the ref of an action, never an expression. `ensue actions list` has those that are installed.",
+            "What to do: the ref of an action, never an expression. `ensue actions list` shows the installed ones.",
         ),
         optional(
             "with",
             Kind::Mapping { names: Form::Any, of: &Kind::Anything },
-            "The action's parameters, by name. A value may hold `${{ … }}`; one that is exactly that keeps its type.",
+            "The action's parameters, by name. A value may contain `${{ … }}`; if the expression is the whole value, it keeps its type.",
         ),
         optional(
             "steps",
             Kind::Named { names: Form::OwnName, of: &STEP, most: STEPS_MAX },
-            "What to do, in steps by name, in the place of `action`. They read what the rule reads, and `steps.<name>` of those before them.",
+            "What to do, as steps by name, instead of `action`. They read what the rule reads, and `steps.<name>` of earlier steps.",
         ),
         PRIORITY,
     ],
@@ -78,13 +82,14 @@ pub(crate) static RULE: Shape = Shape {
 pub(super) const LOCAL: Field = optional(
     "local",
     Kind::Mapping { names: Form::OwnName, of: &Kind::Expression },
-    "Names with an expression each, computed in order. They are read as `local.<name>`, also by those below.",
+    "Names with an expression each, computed in order. Expressions read them as `local.<name>`, including the ones below.",
 );
 
 pub(super) const PRIORITY: Field = optional(
     "priority",
     Kind::Integer { from: -100, to: 100 },
-    "Which executions go first when they have to wait: −100 to 100, higher first, 0 where nothing is said. A rule's goes over its action's.",
+    "Which executions run first if they have to wait: −100 to 100, higher first. The default is 0. A rule's priority overrides its \
+        action's.",
 );
 
 pub(crate) struct Rule {
@@ -148,7 +153,7 @@ fn read_task(fields: &mut Fields<'_>, start: Range<usize>, report: &mut Report) 
     match (action, steps) {
         (Some(_), Some(steps)) => {
             report
-                .error(Code::NotExactlyOne, file, steps.key.span, "a rule has one of `action` and `steps`, not both")
+                .error(Code::NotExactlyOne, file, steps.key.span, "a rule must have either `action` or `steps`, not both")
                 .hint("make the action one of the steps: `run: { action: …, with: … }`");
             None
         }
@@ -158,8 +163,8 @@ fn read_task(fields: &mut Fields<'_>, start: Range<usize>, report: &mut Report) 
         }
         (None, Some(steps)) => {
             if with.is_some() {
-                let message = "`with` gives an action its parameters, and the rule has `steps`";
-                report.error(Code::FieldOutOfPlace, file, with_key, message).hint("say it of the steps");
+                let message = "`with` sets the parameters of an action, but the rule has `steps`";
+                report.error(Code::FieldOutOfPlace, file, with_key, message).hint("set it in the steps");
             }
             workflow::read_steps(steps, file, report).map(Task::Steps)
         }
@@ -181,8 +186,8 @@ fn read_occasion(fields: &mut Fields<'_>, report: &mut Report) -> Option<(Vec<Sp
     match schedule {
         Some(entry) if has_trigger => {
             report
-                .error(Code::NotExactlyOne, file, entry.key.span, "a rule has one of `trigger` and `schedule`, not both")
-                .hint("make it two rules");
+                .error(Code::NotExactlyOne, file, entry.key.span, "a rule must have either `trigger` or `schedule`, not both")
+                .hint("split it into two rules");
             fields.take("trigger");
             None
         }
@@ -210,20 +215,20 @@ fn read_triggers(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Spa
             for (index, trigger) in triggers.iter().enumerate() {
                 if triggers[..index].iter().any(|first| first.value == trigger.value) {
                     report
-                        .error(Code::InvalidValue, file, trigger.span.clone(), format!("`{}` stands twice in the list", trigger.value))
-                        .hint("an event of it would be judged once all the same; leave one out");
+                        .error(Code::InvalidValue, file, trigger.span.clone(), format!("`{}` is in the list twice", trigger.value))
+                        .hint("remove one of the two: an event of it would still be judged only once");
                 }
             }
             Some(triggers)
         }
         Content::Map(entries) if entries.iter().any(|entry| entry.key.value == "schedule") => {
             report
-                .error(Code::WrongType, file, entry.key.span, "`schedule` stands in the place of `trigger`, not in it")
+                .error(Code::WrongType, file, entry.key.span, "`schedule` replaces `trigger` and cannot be inside it")
                 .hint("for example\nschedule: { cron: \"0 9 * * 1-5\", timezone: Europe/Berlin }");
             None
         }
         _ => {
-            wrong_type(&entry.value, "`trigger`", "the name of a trigger or a list of them", file, report);
+            wrong_type(&entry.value, "`trigger`", "the name of a trigger or a list of at least one", file, report);
             None
         }
     }

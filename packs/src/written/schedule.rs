@@ -32,28 +32,30 @@ const FIELDS: &[Field] = &[
     optional(
         "timezone",
         Kind::Text(Form::Any),
-        "The time zone whose clocks `cron` goes by, as the IANA database calls it: `Europe/Berlin`. UTC where nothing is said.",
+        "The time zone of `cron`, by its name in the IANA database: `Europe/Berlin`. The default is UTC.",
     ),
     optional(
         "every",
         Kind::Text(Form::SomeTime),
-        "How long it is from one time to the next, from a second on. It counts from the record that installed it.",
+        "How long it is from one time to the next, at least one second. It counts from the record that installed the schedule.",
     ),
     optional(
         "at",
         Kind::Text(Form::Any),
-        "One time, in quotes and with its difference from UTC: `\"2026-12-24T18:00:00+01:00\"`. One that has passed when it is installed never comes.",
+        "One time, in quotes and with its offset from UTC: `\"2026-12-24T18:00:00+01:00\"`. A time that has passed when it is installed \
+            never comes.",
     ),
     optional(
         "misfire",
         Kind::Choice(&MISFIRE_WORDS),
-        "What becomes of times at which no node ran: `fire_once` (default), the newest fires for all; `skip`, none does; `fire_all`, each does, \
-         at most 100.",
+        "What happens to times at which no node ran: `fire_once` (default), the newest fires for all; `skip`, none fires; `fire_all`, \
+         each fires, at most 100.",
     ),
     optional(
         "jitter",
         Kind::Text(Form::Duration),
-        "By how much a time is put off at most, so that not everything that is due at midnight comes at once. Not longer than the time between two.",
+        "By how much a time may be delayed, so that not everything that is due at midnight comes at once. It must not be longer than \
+            the time between two.",
     ),
 ];
 
@@ -65,10 +67,10 @@ pub(super) fn read(node: Node, shape: &'static Shape, file: &SourceText, report:
     let mut fields = Fields::open(node, shape, file, report)?;
     let given: Vec<&str> = ["cron", "every", "at"].into_iter().filter(|name| fields.has(name)).collect();
     if let [_, second, ..] = given[..] {
-        let message = format!("{} has one of `cron`, `every` and `at`", shape.what);
+        let message = format!("{} must have only one of `cron`, `every` and `at`", shape.what);
         report
             .error(Code::NotExactlyOne, file, fields.key_of(second), message)
-            .hint("leave the others out, or make it two rules or sensors");
+            .hint("remove the others, or split it into several rules or sensors");
         return None;
     }
     let has_zone = fields.has("timezone");
@@ -83,22 +85,22 @@ pub(super) fn read(node: Node, shape: &'static Shape, file: &SourceText, report:
         Some(_) => read_at(&fields.text("at", report)?, file, report),
         None => {
             if !["cron", "every", "at"].iter().any(|name| fields.has_told(name)) {
-                let message = format!("{} says no time: it has one of `cron`, `every` and `at`", shape.what);
+                let message = format!("{} needs one of `cron`, `every` and `at`", shape.what);
                 report.error(Code::NotExactlyOne, file, start, message).hint(EXAMPLE.replace("schedule", shape.what.trim_matches('`')));
             }
             return None;
         }
     };
     if given != ["cron"] && has_zone {
-        let message = "`timezone` is for `cron`: it says whose clocks that goes by";
-        report.error(Code::FieldOutOfPlace, file, zone_at, message).hint("leave it out; `at` says its own difference from UTC");
+        let message = "`timezone` is only for `cron`: it is the time zone of the cron expression";
+        report.error(Code::FieldOutOfPlace, file, zone_at, message).hint("remove it; `at` contains its own offset from UTC");
         return None;
     }
     let plan = Plan { when: when?, misfire: misfire.unwrap_or_default(), jitter: jitter? };
     if plan.jitter_is_too_long(GAPS_FROM) {
         report
-            .error(Code::InvalidSchedule, file, jitter_at, "`jitter` is longer than the time between two of its times")
-            .hint("what is put off so long is overtaken by the next; make it shorter");
+            .error(Code::InvalidSchedule, file, jitter_at, "`jitter` is longer than the time between two scheduled times")
+            .hint("make it shorter: a time that is delayed that long would be overtaken by the next");
         return None;
     }
     Some(plan)
@@ -122,7 +124,7 @@ fn read_zone(fields: &mut Fields<'_>, report: &mut Report) -> Option<Zone> {
 
 fn read_cron(entry: &Entry, zone: Option<Zone>, file: &SourceText, report: &mut Report) -> Option<When> {
     let Content::Text { value, style } = &entry.value.content else {
-        wrong_type(&entry.value, "`cron`", "a text", file, report);
+        wrong_type(&entry.value, "`cron`", "a string", file, report);
         return None;
     };
     match Cron::parse(value, zone.unwrap_or(Zone::UTC)) {
@@ -148,7 +150,7 @@ fn read_every(fields: &mut Fields<'_>, report: &mut Report) -> Option<When> {
     if every < Duration::from_millis(EVERY_MILLIS_MIN) {
         report
             .error(Code::InvalidSchedule, file, place, "`every` is shorter than a second")
-            .hint("what happens more often is no schedule: have a program post events, or make it `1s`");
+            .hint("use at least `1s`; for anything more frequent, have a program post events");
         return None;
     }
     Some(When::Every(every))
@@ -160,14 +162,14 @@ fn read_at(written: &Spanned<String>, file: &SourceText, report: &mut Report) ->
         Err(error) => {
             let in_utc = format!("{}Z", written.value);
             if moment(&in_utc).is_ok() {
-                let message = format!("`{}` says no difference from UTC, and so not which moment it is", written.value);
+                let message = format!("`{}` has no offset from UTC, so it is not clear which moment it is", written.value);
                 report
                     .error(Code::InvalidSchedule, file, written.span.clone(), message)
                     .hint(format!("write `{in_utc}`, or for example `{}+01:00`", written.value));
                 return None;
             }
             let told = report.error(Code::InvalidSchedule, file, written.span.clone(), error.to_string());
-            told.hint("write RFC 3339 with the difference from UTC, for example `2026-12-24T18:00:00+01:00`");
+            told.hint("write RFC 3339 with the offset from UTC, for example `2026-12-24T18:00:00+01:00`");
             None
         }
     }

@@ -25,19 +25,20 @@ pub(crate) static SENSOR: Shape = Shape {
     what: "a sensor",
     fields: &[
         optional("description", Kind::Text(Form::Any), "What the sensor watches, in a sentence."),
-        optional("webhook", Kind::Fields(&WEBHOOK), "A door for deliveries: `POST /hooks/<pack>/<sensor>`."),
-        optional("timer", Kind::Fields(&TIMER), "The clock: when it is due, in the place of `webhook`."),
+        optional("webhook", Kind::Fields(&WEBHOOK), "An endpoint for deliveries: `POST /hooks/<pack>/<sensor>`."),
+        optional("timer", Kind::Fields(&TIMER), "When the sensor is due, instead of `webhook`."),
         required(
             "emits",
             "emits:\n  - trigger: release.tag_pushed",
             Kind::List(&EMIT),
-            "The events that a delivery, or a time, may make. Each item that fits makes one, all or none.",
+            "The events that a delivery, or a time, may create. Each item that matches creates one; either all of them are accepted or \
+                none.",
         ),
     ],
     later: &[
         ("process", "events from a program"),
-        ("poll", "events from asking a URL again and again"),
-        ("file", "events from a path that changes"),
+        ("poll", "events from polling a URL"),
+        ("file", "events from changes to a path"),
         ("nats", "events from NATS"),
         ("kafka", "events from Kafka"),
         ("rabbitmq", "events from RabbitMQ"),
@@ -58,13 +59,13 @@ static WEBHOOK: Shape = Shape {
             "verify",
             "verify: { scheme: github, key: release.webhook_secret }",
             Kind::ByWord { field: "scheme", shapes: &VERIFY },
-            "How a delivery proves who sent it. Nothing of it is read before.",
+            "How a delivery proves who sent it. Nothing else of it is read before that.",
         ),
         optional(
             "repeats",
             Kind::Choice(&REPEATS_WORDS),
-            "What becomes of a signed body that comes again within 24 hours, whatever its headers say: `drop` (default), or `allow` for a \
-             sender that means it.",
+            "What happens to a signed body that comes again within 24 hours, whatever its headers say: `drop` (default), or `allow` for \
+             a sender whose different deliveries have identical bodies.",
         ),
     ],
     ..Shape::BARE
@@ -73,24 +74,25 @@ static WEBHOOK: Shape = Shape {
 static EMIT: Shape = Shape {
     what: "an item of `emits`",
     fields: &[
-        required("trigger", "trigger: release.tag_pushed", Kind::Text(Form::Ref), "The trigger of the event that is made."),
+        required("trigger", "trigger: release.tag_pushed", Kind::Text(Form::Ref), "The trigger of the event that is created."),
         optional(
             "when",
             Kind::Expression,
-            "An expression that says for which deliveries the event is made. It reads `headers` (in lower case), `body`, `query` and \
-             `config`; of a `timer` `scheduled_at`, `late_seconds` and `config`. Without it, for all.",
+            "An expression that decides for which deliveries the event is created. It reads `headers` (in lower case), `body`, `query` \
+             and `config`; for a `timer`, `scheduled_at`, `late_seconds` and `config`. Without it, for all.",
         ),
         optional(
             "dedupe",
             Kind::Expression,
-            "An expression that gives the delivery's own id. The same is accepted once within 24 hours. Where the delivery lacks what is \
-             read, the event is accepted without. Not of a `timer`, each of whose times comes once by itself.",
+            "An expression that returns the delivery's own id. The same id is accepted once within 24 hours. If the delivery lacks a \
+             field that the expression reads, the event is accepted without an id. Not for a `timer`, each of whose times comes only \
+             once.",
         ),
         optional(
             "payload",
             Kind::Value,
-            "The event's payload, with `${{ … }}` where it is computed. Without it, the body as it came; of a \
-             `timer`, `scheduled_at` and `late_seconds`.",
+            "The event's payload, with `${{ … }}` for computed values. Without it, the body as it came; for a `timer`, `scheduled_at` \
+             and `late_seconds`.",
         ),
     ],
     ..Shape::BARE
@@ -105,10 +107,10 @@ static VERIFY_HMAC: Shape = Shape {
     fields: &[
         SCHEME,
         KEY,
-        required("header", "header: x-signature", Kind::Text(Form::Header), "The header that holds the signature of the body."),
+        required("header", "header: x-signature", Kind::Text(Form::Header), "The header that contains the signature of the body."),
         optional("algorithm", Kind::Choice(&ALGORITHM_WORDS), "The hash: `sha256` (default) or `sha512`."),
-        optional("encoding", Kind::Choice(&ENCODING_WORDS), "How the signature is written: `hex` (default) or `base64`."),
-        optional("prefix", Kind::Text(Form::Any), "What stands before the signature in the header, for example `sha256=`."),
+        optional("encoding", Kind::Choice(&ENCODING_WORDS), "How the signature is encoded: `hex` (default) or `base64`."),
+        optional("prefix", Kind::Text(Form::Any), "The text before the signature in the header, for example `sha256=`."),
     ],
     ..Shape::BARE
 };
@@ -119,15 +121,16 @@ const SCHEME: Field = required(
     "scheme",
     "verify: { scheme: github, key: release.webhook_secret }",
     Kind::Text(Form::Any),
-    "How a delivery is signed: `github`, `hmac` (most others, described by the fields beside it), or `none`: anybody who knows the URL can \
-     make events.",
+    "How a delivery is signed: `github`, `hmac` (most others, described by the fields next to it), or `none`: anyone who knows the URL \
+     can create events.",
 );
 
 const KEY: Field = required(
     "key",
     "key: release.webhook_secret",
     Kind::Text(Form::Ref),
-    "The secret that sender and sensor share, as `<pack>.<name>`. It stands in the `keys` of `pack.yaml`, and has at least 16 bytes.",
+    "The secret that the sender and the sensor share, as `<pack>.<name>`. It is listed in the `keys` of `pack.yaml`, and has at least \
+        16 bytes.",
 );
 
 const SCHEMES_LATER: [&str; 3] = ["stripe", "slack", "standard"];
@@ -184,7 +187,7 @@ fn read_source(fields: &mut Fields<'_>, report: &mut Report) -> Option<Source> {
     let Some(timer) = fields.take("timer") else {
         if !fields.has("webhook") && !fields.has_told("webhook") {
             report
-                .error(Code::NotExactlyOne, file, fields.start.clone(), "a sensor needs one of `webhook` and `timer`")
+                .error(Code::NotExactlyOne, file, fields.start.clone(), "a sensor needs either `webhook` or `timer`")
                 .hint(format!("for example\n{WEBHOOK_EXAMPLE}\nor\n{TIMER_EXAMPLE}"));
         }
         let webhook = fields.take("webhook")?;
@@ -195,8 +198,8 @@ fn read_source(fields: &mut Fields<'_>, report: &mut Report) -> Option<Source> {
     };
     if fields.take("webhook").is_some() {
         report
-            .error(Code::NotExactlyOne, file, timer.key.span, "a sensor has one of `webhook` and `timer`, not both")
-            .hint("make it two sensors");
+            .error(Code::NotExactlyOne, file, timer.key.span, "a sensor must have either `webhook` or `timer`, not both")
+            .hint("split it into two sensors");
         return None;
     }
     schedule::read(timer.value, &TIMER, file, report).map(Source::Timer)
@@ -209,12 +212,12 @@ fn read_emits(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Emit>>
         Content::List(items) if !items.is_empty() => items,
         Content::List(_) => {
             report
-                .error(Code::MissingField, file, entry.value.span, "`emits` is empty: the sensor would make no event")
+                .error(Code::MissingField, file, entry.value.span, "`emits` is empty: the sensor would create no events")
                 .hint("for example\nemits:\n  - trigger: release.tag_pushed");
             return None;
         }
         _ => {
-            crate::fields::wrong_type(&entry.value, "`emits`", "a list of the events to make", file, report);
+            crate::fields::wrong_type(&entry.value, "`emits`", "a list of the events to create", file, report);
             return None;
         }
     };
@@ -255,12 +258,12 @@ fn read_verify(node: Node, file: &SourceText, report: &mut Report) -> Option<Ver
             if SCHEMES_LATER.contains(&scheme.value.as_str()) {
                 report
                     .error(Code::NotYet, file, scheme.span, format!("the scheme `{}` is not in this release yet", scheme.value))
-                    .hint("docs/roadmap.md says what comes when; `hmac` describes most signatures in full");
+                    .hint("use `hmac`, which can describe most signatures; see docs/roadmap.md for what is planned");
             } else {
                 report
-                    .error(Code::InvalidValue, file, scheme.span, format!("`{}` is not a scheme of signatures", scheme.value))
+                    .error(Code::InvalidValue, file, scheme.span, format!("`{}` is not a signature scheme", scheme.value))
                     .did_you_mean(nearest(&scheme.value, schemes))
-                    .hint(format!("it is one of {}", listed(&schemes)));
+                    .hint(format!("use one of {}", listed(&schemes)));
             }
             None
         }
@@ -277,8 +280,8 @@ fn read_hmac(node: Node, file: &SourceText, report: &mut Report) -> Option<Verif
     let header = header?;
     if !is_header(&header.value) {
         report
-            .error(Code::InvalidValue, file, header.span, format!("`{}` is not the name of a header", header.value))
-            .hint("letters, digits and `-`, for example `x-signature`");
+            .error(Code::InvalidValue, file, header.span, format!("`{}` is not a valid header name", header.value))
+            .hint("use letters, digits and `-`, for example `x-signature`");
         return None;
     }
     Some(Verify::Hmac { key: key?, header: header.value.to_ascii_lowercase(), algorithm, encoding, prefix })

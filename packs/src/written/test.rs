@@ -50,12 +50,12 @@ const fn failures<const N: usize>(kinds: [FailureKind; N]) -> [&'static str; N] 
 }
 
 const NAME: Field =
-    required("it", "it: ships a version tag", Kind::Text(Form::Any), "What is to be so, in a sentence that goes on from “it”.");
+    required("it", "it: ships a version tag", Kind::Text(Form::Any), "What should be true, in a sentence that continues from “it”.");
 
 const CONFIG: Field = optional(
     "config",
     Kind::Mapping { names: Form::OwnName, of: &Kind::Anything },
-    "What the operator has set for the pack, over its defaults.",
+    "What the operator has set for the pack, overriding its defaults.",
 );
 
 static MOCKED: Kind = Kind::Nested(&MOCK);
@@ -64,30 +64,33 @@ static ENDED: Kind = Kind::ChoiceOrFields(&STEP_STATUSES, &EXPECTED_STEP);
 const VARS: Field = optional(
     "vars",
     Kind::Mapping { names: Form::VarName, of: &Kind::Anything },
-    "The values that vars have before, by their names; null where one has none, as where it is left out.",
+    "The values that vars have at the start, by name; null for a var without a value, which is the same as leaving it out.",
 );
 const VARS_AFTER: Field = optional(
     "vars_after",
     Kind::Mapping { names: Form::VarName, of: &Kind::Anything },
-    "The values that vars are to have in the end, by their names; null where one is to have none.",
+    "The values that vars must have at the end, by name; null for a var that must have none.",
 );
 
 const MOCKS: Field = optional(
     "mocks",
     Kind::Mapping { names: Form::Any, of: &MOCKED },
-    "What steps come to, by name: nothing is really run. A step of a workflow within is `<step>.<step>`. A list has one for each item of \
-     `for_each` or turn of `repeat`, else for each attempt; lists in it one level deeper.",
+    "The outcomes of steps, by name: nothing is really run. A step of a nested workflow is `<step>.<step>`. A list has one mock for \
+     each item of `for_each` or turn of `repeat`, otherwise for each attempt; lists in it are one level deeper.",
 );
 
-const RESULT: Field = optional("result", Kind::Value, "What it gives; of an object the fields that matter.");
+const RESULT: Field = optional("result", Kind::Value, "What it returns; for an object, the fields that matter.");
 const ERROR: Field = optional("error", Kind::Fields(&EXPECTED_ERROR), "Why it fails.");
 const STEPS: Field = optional(
     "steps",
     Kind::Mapping { names: Form::Any, of: &ENDED },
-    "How its steps end, by name: a status, or fields. A step of a workflow within is `<step>.<step>`.",
+    "How its steps end, by name: a status, or fields. A step of a nested workflow is `<step>.<step>`.",
 );
-const EXACTLY: Field =
-    optional("exactly", Kind::Boolean, "Whether objects have the fields that are written and no others. False where nothing is said.");
+const EXACTLY: Field = optional(
+    "exactly",
+    Kind::Boolean,
+    "Whether objects must have exactly the fields that are written, and no others. The default is false.",
+);
 
 pub(crate) static EVENT_CASE: Shape = Shape {
     what: "a case",
@@ -102,7 +105,7 @@ pub(crate) static EVENT_CASE: Shape = Shape {
             "expect",
             "expect: []",
             Kind::Listing(&ENFORCEMENT),
-            "Every decision of the pack's rules, in any order; `[]` is none at all.",
+            "Every decision of the pack's rules, in any order; `[]` means that there are none.",
         ),
     ],
     ..Shape::BARE
@@ -114,7 +117,7 @@ pub(crate) static RUN_CASE: Shape = Shape {
         NAME,
         CONFIG,
         VARS,
-        required(RUNS, "run: { action: release.ship, with: { version: v1 } }", Kind::Fields(&RUN_WHAT), "What somebody asks for."),
+        required(RUNS, "run: { action: release.ship, with: { version: v1 } }", Kind::Fields(&RUN_WHAT), "What somebody requests."),
         MOCKS,
         VARS_AFTER,
         required("expect", "expect: { status: succeeded }", Kind::Fields(&EXPECTED_END), "How it ends."),
@@ -126,9 +129,9 @@ pub(crate) static GIVEN: Shape = Shape {
     what: "`given`",
     fields: &[
         optional("event", Kind::Fields(&GIVEN_EVENT), "One event."),
-        optional("events", Kind::List(&GIVEN_EVENT), "Several, one after the other."),
+        optional("events", Kind::List(&GIVEN_EVENT), "Several events, one after the other."),
     ],
-    later: &[("delivery", "what comes to a webhook")],
+    later: &[("delivery", "a delivery to a webhook")],
     between: &[Between::ExactlyOne],
 };
 
@@ -139,14 +142,14 @@ pub(crate) static GIVEN_EVENT: Shape = Shape {
         optional(
             "payload",
             Kind::Mapping { names: Form::Any, of: &Kind::Anything },
-            "What it says, which must fit the trigger. `{}` where nothing is said.",
+            "Its payload, which must fit the trigger. The default is `{}`.",
         ),
-        optional("source", Kind::Text(Form::Any), "Who observed it, as rules read it in `event.source`. `test` where nothing is said."),
+        optional("source", Kind::Text(Form::Any), "Who observed it, as rules read it in `event.source`. The default is `test`."),
         optional("time", Kind::Text(Form::Any), "When it happened, `2026-03-28T12:00:00Z`, as rules read it in `event.time`."),
         optional(
             "after",
             Kind::Text(Form::Duration),
-            "How long after the one before it comes, or after the beginning: `10m`. At once where nothing is said.",
+            "How long it comes after the previous event, or after the start: `10m`. By default, it comes at once.",
         ),
     ],
     ..Shape::BARE
@@ -156,7 +159,7 @@ pub(crate) static RUN_WHAT: Shape = Shape {
     what: "`run`",
     fields: &[
         required("action", "action: release.ship", Kind::Text(Form::Ref), "The ref of an action."),
-        optional("with", Kind::Mapping { names: Form::Any, of: &Kind::Anything }, "Its parameters, by name, each taken as it is."),
+        optional("with", Kind::Mapping { names: Form::Any, of: &Kind::Anything }, "Its parameters, by name, each taken literally."),
     ],
     ..Shape::BARE
 };
@@ -164,15 +167,15 @@ pub(crate) static RUN_WHAT: Shape = Shape {
 pub(crate) static MOCK: Shape = Shape {
     what: "a mock",
     fields: &[
-        optional("result", Kind::Value, "It succeeds and gives this, which must fit the action's `result`."),
+        optional("result", Kind::Value, "It succeeds and returns this, which must fit the action's `result`."),
         optional("error", Kind::Fields(&CASE_ERROR), "It fails."),
-        optional("answer", Kind::Value, "Somebody who is asked gives this answer, which must fit what the inquiry asks for."),
-        optional("by", Kind::Text(Form::Any), "Who answers: a name among those who are asked. Somebody who may, where nothing is said."),
+        optional("answer", Kind::Value, "Somebody who is asked gives this answer, which must fit the inquiry's `answer`."),
+        optional("by", Kind::Text(Form::Any), "Who answers: a name among those who are asked. By default, somebody who may answer."),
         optional(
             "event",
             Kind::Mapping { names: Form::Any, of: &Kind::Anything },
-            "An event comes of the trigger that the step waits for, with this payload, of which only what matters need be there. The step's `when` must \
-             hold for it.",
+            "An event comes, of the trigger that the step waits for, with this payload, which needs only the fields that matter. The \
+             step's `when` must be true for it.",
         ),
         optional("expired", Kind::True, "Nobody answers in time, or no event comes."),
     ],
@@ -187,7 +190,7 @@ pub(crate) static CASE_ERROR: Shape = Shape {
     what: "`error`",
     fields: &[
         required("kind", "kind: exit_code", Kind::Choice(&ATTEMPT_FAILURES), "The kind of failure, as `retry.when` reads it."),
-        optional("message", Kind::Text(Form::Any), "What is said of it."),
+        optional("message", Kind::Text(Form::Any), "Its message."),
         optional(
             "detail",
             Kind::Integer { from: i64::MIN, to: i64::MAX },
@@ -201,7 +204,7 @@ pub(crate) static EXPECTED_ERROR: Shape = Shape {
     what: "`error`",
     fields: &[
         optional("kind", Kind::Choice(&FAILURES), "The kind of failure."),
-        optional("message", Kind::Text(Form::Any), "A part of what is said of it."),
+        optional("message", Kind::Text(Form::Any), "A part of its message."),
         optional("detail", Kind::Integer { from: i64::MIN, to: i64::MAX }, "The number that belongs to the kind."),
     ],
     ..Shape::BARE
@@ -211,28 +214,33 @@ const STEP_STATUS: Field = optional("status", Kind::Choice(&STEP_STATUSES), "How
 const RUN_WITH: Field = optional(
     "with",
     Kind::Mapping { names: Form::Any, of: &Kind::Anything },
-    "The parameters that it is run with, or those of them that matter.",
+    "The parameters that it is run with, or only the ones that matter.",
 );
 const UNDONE: Field = optional(
     "undone",
     Kind::TextOrTexts(Form::Any),
-    "The steps that are undone, in that order: a name, or a list of names. What undoes a step needs no mock: there is nothing to take back.",
+    "The steps that are undone, in that order: a name, or a list of names. The action that undoes a step needs no mock: there is \
+        nothing to reverse.",
 );
 
 pub(crate) static EXPECTED_END: Shape = Shape {
-    what: "what is expected of a run",
+    what: "the expectation for a run",
     fields: &[optional("status", Kind::Choice(&STATUSES), "How it ends."), RESULT, ERROR, STEPS, UNDONE, EXACTLY],
     ..Shape::BARE
 };
 
 pub(crate) static EXPECTED_STEP: Shape = Shape {
-    what: "what is expected of a step",
+    what: "the expectation for a step",
     fields: &[
         STEP_STATUS,
         RUN_WITH,
         RESULT,
         ERROR,
-        optional("attempts", Kind::Integer { from: 0, to: 1_000_000 }, "How many attempts there are, of all its items and turns together."),
+        optional(
+            "attempts",
+            Kind::Integer { from: 0, to: 1_000_000 },
+            "How many attempts there are, for all its items and turns together.",
+        ),
         optional(
             "items",
             Kind::ListOfChoiceOrFields(&STEP_STATUSES, &EXPECTED_ITEM),
@@ -244,7 +252,7 @@ pub(crate) static EXPECTED_STEP: Shape = Shape {
 };
 
 pub(crate) static EXPECTED_ITEM: Shape = Shape {
-    what: "what is expected of an item",
+    what: "the expectation for an item",
     fields: &[
         STEP_STATUS,
         RUN_WITH,
@@ -257,23 +265,23 @@ pub(crate) static EXPECTED_ITEM: Shape = Shape {
 };
 
 pub(crate) static ENFORCEMENT: Shape = Shape {
-    what: "what is expected of a rule",
+    what: "the expectation for a rule",
     fields: &[
         required("rule", "rule: release.ship_on_tag", Kind::Text(Form::Ref), "The ref of a rule of the pack."),
         optional("action", Kind::Text(Form::Ref), "What it runs."),
         optional(
             "with",
             Kind::Mapping { names: Form::Any, of: &Kind::Anything },
-            "The parameters that it gives its action, or those of them that matter.",
+            "The parameters that it passes to its action, or only the ones that matter.",
         ),
         optional(
             "outcome",
             Kind::Choice(&ENFORCEMENT_OUTCOMES),
-            "What becomes of the event: `executed` where nothing is said; `shadowed`, where the rule only watches; `rejected`, where the \
-             action cannot be run so; `erred`, where its condition cannot be computed; `deduplicated`, `throttled`, `skipped` or `superseded` by the rule's \
-             flow control. What that holds goes on as time passes: a case ends when nothing is held.",
+            "What happens to the event: `executed` (default); `shadowed`, if the rule is only in shadow mode; `rejected`, if the action \
+             cannot be run this way; `erred`, if the condition cannot be computed; `deduplicated`, `throttled`, `skipped` or \
+             `superseded` by the rule's flow control. Held matches continue as time passes: a case ends when nothing is held.",
         ),
-        optional("status", Kind::Choice(&STATUSES), "How its execution ends. The case has `mocks` then, by the rule's name."),
+        optional("status", Kind::Choice(&STATUSES), "How its execution ends. The case then needs `mocks`, by the rule's name."),
         RESULT,
         ERROR,
         STEPS,

@@ -17,14 +17,10 @@ pub(crate) static TRIGGER: Shape = Shape {
         optional(
             "payload",
             Kind::Schema(Naming::Theirs),
-            "What the payload of such an event looks like: names with their types. An event that does not fit is refused. A payload may have \
-             more fields than stand here. Without it, any payload fits.",
+            "The payload of such an event: names with their types. An event that does not fit is refused. A payload may have more \
+             fields than are listed here. Without it, any payload fits.",
         ),
-        optional(
-            "index",
-            Kind::Texts { of: Form::Any, least: 0 },
-            "Fields at the top of the payload that events are meant to be filtered by.",
-        ),
+        optional("index", Kind::Texts { of: Form::Any, least: 0 }, "Top-level fields of the payload that are meant for filtering events."),
     ],
     ..Shape::BARE
 };

@@ -20,24 +20,25 @@ const SINCE_WORDS: [&str; 2] = words(&SINCE);
 pub(super) static WAIT: Shape = Shape {
     what: "`wait`",
     fields: &[
-        required("trigger", "trigger: github.workflow_run", Kind::Text(Form::Ref), "Of which kind the event is: the ref of a trigger."),
+        required("trigger", "trigger: github.workflow_run", Kind::Text(Form::Ref), "The kind of event: the ref of a trigger."),
         optional(
             "when",
             Kind::Expression,
-            "What must hold for the event, which is `event` here. Without it, the first event of the trigger is it. One with `event.payload.… == …` \
-             is found without trying all that wait.",
+            "What must be true for the event, which is `event` here. Without it, the first event of the trigger is accepted. An \
+             expression with `event.payload.… == …` is found without trying all waiting steps.",
         ),
-        optional("expires", Kind::Text(Form::SomeTime), "How long the step waits, `1h`. For ever where nothing is said."),
+        optional("expires", Kind::Text(Form::SomeTime), "How long the step waits: `1h`. By default, there is no limit."),
         optional(
             "on_expire",
             Kind::Choice(&ON_EXPIRE_WORDS),
-            "How the step ends when no event came in time: `fail` (default), with an error of the kind `expired`; or `succeed`, with a null `event`.",
+            "How the step ends if no event came in time: `fail` (default), with an error of the kind `expired`; or `succeed`, with a \
+                null `event`.",
         ),
         optional(
             "since",
             Kind::Choice(&SINCE_WORDS),
-            "From when on events count: `start` (default), from the workflow's beginning; or `step`, from the step's, whose `when` may read the steps \
-             that it needs.",
+            "From when events count: `start` (default), from the beginning of the workflow; or `step`, from the beginning of the step, \
+             whose `when` may then read the steps that it needs.",
         ),
     ],
     later: &[],

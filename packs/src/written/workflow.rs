@@ -30,13 +30,13 @@ pub(super) static WORKFLOW: Shape = Shape {
             "steps",
             "steps:\n  build:\n    action: core.shell\n    with: { script: make }",
             Kind::Named { names: Form::OwnName, of: &STEP, most: STEPS_MAX },
-            "The steps, by name. Each runs once all that it needs have ended; those that need nothing begin at once, side by side.",
+            "The steps, by name. Each runs once all steps that it needs have ended; steps that need nothing start at once, in parallel.",
         ),
         optional(
             "result",
             Kind::Value,
-            "What the workflow gives, with `${{ … }}` where it is computed. It reads every step, as `steps.<name>.result`, `.status`, \
-             `.error` and, with `for_each`, `.items`. It must fit the action's `result`, where one is declared.",
+            "What the workflow returns, with `${{ … }}` for computed values. It reads every step, as `steps.<name>.result`, `.status`, \
+             `.error` and, with `for_each`, `.items`. It must fit the action's `result`, if one is declared.",
         ),
     ],
     ..Shape::BARE
@@ -48,73 +48,77 @@ pub(super) static STEP: Shape = Shape {
         optional(
             "needs",
             Kind::TextOrTexts(Form::OwnName),
-            "The steps that must have ended before this one starts: a name, or a list of names. Only these, and what they need, can be read \
-             here as `steps.<name>`.",
+            "The steps that must have ended before this one starts: a name, or a list of names. Only these, and the steps that they \
+             need, can be read here as `steps.<name>`.",
         ),
         optional(
             "if",
             Kind::Expression,
-            "An expression that says whether the step starts; else it is skipped. Without it, and where it asks none of `succeeded()`, \
-             `failed()` and `always()`, the step starts only where all that it needs succeeded.",
+            "An expression that decides whether the step starts; otherwise it is skipped. Without it, or if it calls none of \
+             `succeeded()`, `failed()` and `always()`, the step starts only if all steps that it needs succeeded.",
         ),
         optional(
             "for_each",
             Kind::Expression,
-            "An expression that gives a list. The step is done once for each item; `item` and `index` stand for it in `with`.",
+            "An expression that returns a list. The step runs once for each item; `with` can read `item` and `index`.",
         ),
         optional(
             "parallel",
             Kind::Integer { from: 1, to: ITEMS_MAX as i64 },
-            "How many items of `for_each` run at once. 16 where nothing is said. More than 1,000 count as 1,000, unless the step only sleeps, \
+            "How many items of `for_each` run at once. The default is 16. More than 1,000 count as 1,000, unless the step only sleeps, \
              asks or waits.",
         ),
-        optional("fail_fast", Kind::Boolean, "Whether the failure of one item stops the others. False where nothing is said."),
+        optional("fail_fast", Kind::Boolean, "Whether the failure of one item stops the others. The default is false."),
         optional(
             "repeat",
             Kind::Fields(&REPEAT),
-            "How the step is done over, one turn after the other. `previous`, what the turn before gave, and `iteration`, from 1, stand for \
-             it in `with`.",
+            "How the step is repeated, one turn after the other. `with` can read `previous`, the result of the turn before, and \
+             `iteration`, from 1.",
         ),
         optional(
             "action",
             Kind::Text(Form::Ref),
-            "What the step runs: the ref of an action, never an expression. `ensue actions list` has those that are installed.",
+            "What the step runs: the ref of an action, never an expression. `ensue actions list` shows the installed ones.",
         ),
         optional(
             "with",
             Kind::Mapping { names: Form::Any, of: &Kind::Anything },
-            "The action's parameters, by name. A value may hold `${{ … }}`; one that is exactly that keeps its type.",
+            "The action's parameters, by name. A value may contain `${{ … }}`; if the expression is the whole value, it keeps its type.",
         ),
-        optional("inquiry", Kind::Fields(&INQUIRY), "The step asks people, and goes on with their answer: `steps.<name>.answer`."),
-        optional("wait", Kind::Fields(&WAIT), "The step waits for an event, and goes on with it: `steps.<name>.event`."),
-        optional("sleep", Kind::Text(Form::Wait), "The step waits so long, `10m`, and holds no worker meanwhile. It may hold `${{ … }}`."),
-        optional("fail", Kind::Text(Form::Any), "The step fails, and this says why. It may hold `${{ … }}`."),
+        optional("inquiry", Kind::Fields(&INQUIRY), "The step asks people, and continues with their answer: `steps.<name>.answer`."),
+        optional("wait", Kind::Fields(&WAIT), "The step waits for an event, and continues with it: `steps.<name>.event`."),
+        optional(
+            "sleep",
+            Kind::Text(Form::Wait),
+            "The step waits this long, for example `10m`, and holds no worker meanwhile. It may contain `${{ … }}`.",
+        ),
+        optional("fail", Kind::Text(Form::Any), "The step fails, and this is the reason. It may contain `${{ … }}`."),
         optional(
             "undo",
             Kind::Fields(&UNDO),
-            "What takes back what the step did, where it succeeded and the workflow fails, takes too long or is cancelled; with `for_each`, for \
-             each item that succeeded. It runs once all steps have ended, one after the other, the newest first.",
+            "What reverses the step if it succeeded and the workflow fails, takes too long or is cancelled; with `for_each`, for each \
+             item that succeeded. It runs once all steps have ended, one after the other, the newest first.",
         ),
         optional(
             "on_failure",
             Kind::Choice(&ON_FAILURE_WORDS),
-            "What the step's failure means: `fail` (default), then no other step starts but those whose `if` asks `failed()` or `always()`; or \
-             `continue`.",
+            "What the step's failure means: `fail` (default), then the only steps that still start are those whose `if` calls \
+             `failed()` or `always()`; or `continue`.",
         ),
         optional(
             "cancel_others",
             Kind::Boolean,
-            "Whether the step's failure cancels the steps that run beside it. False where nothing is said: they run to their ends.",
+            "Whether the step's failure cancels the steps that run at the same time. The default is false: they run to their end.",
         ),
-        optional("retry", Kind::Fields(&RETRY), "Whether what failed is tried again, in the place of what the action says."),
+        optional("retry", Kind::Fields(&RETRY), "Whether failed attempts are retried; overrides what the action says."),
         optional(
             "timeout",
             Kind::Text(Form::SomeTime),
-            "How long the step may take as a whole, all its attempts and waits together; with `for_each`, each item.",
+            "How long the step may take as a whole, including all its attempts and waits; with `for_each`, each item.",
         ),
         PRIORITY,
     ],
-    later: &[("local", "names of a step's own")],
+    later: &[("local", "local names for a step")],
     between: &[
         Between::ExactlyOneOf(&["action", "inquiry", "wait", "sleep", "fail"]),
         Between::OnlyBeside { field: "with", other: "action" },
@@ -133,14 +137,15 @@ pub(super) static STEP: Shape = Shape {
 pub(super) static UNDO: Shape = Shape {
     what: "`undo`",
     fields: &[
-        required("action", "action: release.roll_back", Kind::Text(Form::Ref), "What takes the step back: the ref of an action."),
+        required("action", "action: release.roll_back", Kind::Text(Form::Ref), "What reverses the step: the ref of an action."),
         optional(
             "with",
             Kind::Mapping { names: Form::Any, of: &Kind::Anything },
-            "The action's parameters, by name. Beside what the step's own `with` reads, `result` is what the step or the item gave.",
+            "The action's parameters, by name. In addition to what the step's own `with` can read, `result` is the result of the step \
+                or the item.",
         ),
-        optional("retry", Kind::Fields(&RETRY), "Whether what failed is tried again, in the place of what the action says."),
-        optional("timeout", Kind::Text(Form::SomeTime), "How long it may take as a whole, all its attempts and waits together."),
+        optional("retry", Kind::Fields(&RETRY), "Whether failed attempts are retried; overrides what the action says."),
+        optional("timeout", Kind::Text(Form::SomeTime), "How long it may take as a whole, including all its attempts and waits."),
     ],
     ..Shape::BARE
 };
@@ -210,22 +215,22 @@ fn named_steps(entry: Entry, file: &SourceText, report: &mut Report) -> Option<V
     match entry.value.content {
         Content::Map(steps) if steps.is_empty() => {
             report
-                .error(Code::MissingField, file, entry.key.span, "a workflow has at least one step")
+                .error(Code::MissingField, file, entry.key.span, "a workflow must have at least one step")
                 .hint("for example\nsteps:\n  build: { action: core.shell, with: { script: make } }");
             None
         }
         Content::Map(steps) if steps.len() > STEPS_MAX => {
-            let message = format!("a workflow has at most {STEPS_MAX} steps; this has {}", steps.len());
+            let message = format!("a workflow can have at most {STEPS_MAX} steps, but this one has {}", steps.len());
             report
                 .error(Code::InvalidValue, file, entry.key.span, message)
-                .hint("make workflows of parts of it, which it runs as steps; or run one step `for_each` item of a list");
+                .hint("move parts of it into workflows that it runs as steps, or run one step `for_each` item of a list");
             None
         }
         Content::Map(steps) => Some(steps),
         Content::List(_) => {
-            report
-                .error(Code::WrongType, file, span, "`steps` is a mapping of names to steps, not a list")
-                .hint("name each of them, and say with `needs` what waits for what:\nsteps:\n  build: { … }\n  test: { needs: build, … }");
+            report.error(Code::WrongType, file, span, "`steps` must be a mapping of names to steps, not a list").hint(
+                "name each step, and use `needs` to say which steps it waits for:\nsteps:\n  build: { … }\n  test: { needs: build, … }",
+            );
             None
         }
         _ => {
@@ -287,7 +292,7 @@ fn read_on_failure(fields: &mut Fields<'_>, report: &mut Report) -> OnFailure {
     let is_asked = fields.boolean("cancel_others", report).unwrap_or(false);
     match (on_failure, cancels_others.filter(|_| is_asked)) {
         (OnFailure::Continue, Some(key)) => {
-            let message = "`cancel_others` ends what runs beside a step that fails, and `on_failure: continue` lets the workflow go on";
+            let message = "`cancel_others` cancels other steps if this one fails, but `on_failure: continue` lets the workflow continue";
             report.warning(Code::FieldOutOfPlace, fields.file, key, message).hint("keep one of the two");
             OnFailure::Continue
         }
@@ -300,13 +305,8 @@ fn read_on_failure(fields: &mut Fields<'_>, report: &mut Report) -> OnFailure {
 fn tell_done_twice(fields: &mut Fields<'_>, report: &mut Report) {
     if fields.has("for_each") && fields.has("repeat") {
         report
-            .error(
-                Code::FieldOutOfPlace,
-                fields.file,
-                fields.key_of("repeat"),
-                "a step is done `for_each` item or it is repeated, not both",
-            )
-            .hint("make a workflow of the one, and run it as the action of a step with the other");
+            .error(Code::FieldOutOfPlace, fields.file, fields.key_of("repeat"), "a step can have either `for_each` or `repeat`, not both")
+            .hint("move one of them into a workflow, and run that as the action of a step with the other");
         fields.take("repeat");
     }
 }
@@ -325,17 +325,17 @@ const FOR_EACH_EXAMPLE: &str = "for example\nfor_each: params.regions";
 
 /// In an order in which what says more of one that is out of place comes after it.
 const BESIDE: [Beside; 9] = [
-    Beside { field: "with", other: "action", is: "`with` gives an action its parameters", hint: NAME_THE_ACTION },
+    Beside { field: "with", other: "action", is: "`with` sets the parameters of an action", hint: NAME_THE_ACTION },
     Beside {
         field: "for_each",
         other: "action",
         is: "`for_each` runs an action for each item",
-        hint: "name the action, or remove the line; what fails, fails once",
+        hint: "name the action, or remove the line; a step with `fail` fails only once",
     },
-    Beside { field: "repeat", other: "action", is: "`repeat` runs an action over again", hint: NAME_THE_ACTION },
-    Beside { field: "undo", other: "action", is: "`undo` takes back what an action did", hint: NAME_THE_ACTION },
-    Beside { field: "priority", other: "action", is: "`priority` says which executions go first", hint: NAME_THE_ACTION },
-    Beside { field: "retry", other: "action", is: "`retry` tries an action again that failed", hint: NAME_THE_ACTION },
+    Beside { field: "repeat", other: "action", is: "`repeat` runs an action repeatedly", hint: NAME_THE_ACTION },
+    Beside { field: "undo", other: "action", is: "`undo` reverses what an action did", hint: NAME_THE_ACTION },
+    Beside { field: "priority", other: "action", is: "`priority` says which executions run first", hint: NAME_THE_ACTION },
+    Beside { field: "retry", other: "action", is: "`retry` retries an action that failed", hint: NAME_THE_ACTION },
     Beside { field: "timeout", other: "action", is: "`timeout` says how long an action may take", hint: NAME_THE_ACTION },
     Beside { field: "parallel", other: "for_each", is: "`parallel` says how many items run at once", hint: FOR_EACH_EXAMPLE },
     Beside { field: "fail_fast", other: "for_each", is: "`fail_fast` stops the other items", hint: FOR_EACH_EXAMPLE },
@@ -350,7 +350,7 @@ fn tell_out_of_place(fields: &mut Fields<'_>, report: &mut Report) {
         // That nothing is done is told by itself; so is another field that is misspelt, or of a later release.
         let is_told = fields.has_told(other) || (other == "action" && TASKS.iter().all(|task| !fields.has(task)));
         if !is_told {
-            let message = format!("{is}, and there is no `{other}`");
+            let message = format!("{is}, but there is no `{other}`");
             report.error(Code::FieldOutOfPlace, fields.file, fields.key_of(field), message).hint(hint);
         }
         fields.take(field);
@@ -365,7 +365,7 @@ fn read_needs(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Spanne
     if !fields.has("needs") {
         return Some(Vec::new());
     }
-    let names = fields.text_or_texts("needs", ("the name of a step", "leave the line out where a step needs nothing"), report)?;
+    let names = fields.text_or_texts("needs", ("the name of a step", "remove the line if the step needs nothing"), report)?;
     names.into_iter().map(|name| text(name, "an item of `needs`", fields.file, report)).collect()
 }
 
@@ -381,12 +381,12 @@ fn read_for_each(fields: &mut Fields<'_>, report: &mut Report) -> Option<ForEach
     if let Content::List(_) = items.content {
         let file = fields.file;
         let span = first_line(&items.span, file);
-        let told = report.error(Code::WrongType, file, span, "`for_each` is an expression, not a list");
+        let told = report.error(Code::WrongType, file, span, "`for_each` must be an expression, not a list");
         let json = items.to_value().to_string();
         if json.len() <= 80 && !json.contains("${{") {
             told.hint(format!("quote it:\nfor_each: {}", quoted(&json)));
         } else {
-            told.hint("read a list from `params`, `config` or a step that is needed");
+            told.hint("read a list from `params`, `config` or a step that this one needs");
         }
         return Some(ForEach { items: Node { span: items.span, content: Content::Poisoned }, parallel, failure });
     }
@@ -409,16 +409,16 @@ fn read_task(name: &Spanned<String>, fields: &mut Fields<'_>, report: &mut Repor
                 Code::NotExactlyOne,
                 file,
                 second.key.span.clone(),
-                format!("a step does one thing; `{}` and `{}` are two", action.key.value, other.key.value),
+                format!("a step can do only one thing; `{}` and `{}` are two", action.key.value, other.key.value),
             )
-            .hint("make two steps of it, of which the second `needs` the first");
+            .hint("split it into two steps, where the second `needs` the first");
         return None;
     }
     let Some(Entry { key, value }) = tasks.pop() else {
         if !is_told {
             report
                 .error(Code::NotExactlyOne, file, name.span.clone(), format!("the step `{}` does nothing", name.value))
-                .hint("it runs an `action`, or it is an `inquiry`, a `wait`, a `sleep` or a `fail`, for example\naction: core.echo");
+                .hint("give it an `action`, an `inquiry`, a `wait`, a `sleep` or a `fail`, for example\naction: core.echo");
         }
         return None;
     };
@@ -429,12 +429,12 @@ fn read_task(name: &Spanned<String>, fields: &mut Fields<'_>, report: &mut Repor
         "wait" => Some(Task::Wait(Box::new(read_wait(value, file, report)?))),
         "sleep" if is_text => Some(Task::Sleep { duration: value }),
         "sleep" => {
-            wrong_type(&value, "`sleep`", "a duration, `10m`", file, report);
+            wrong_type(&value, "`sleep`", "a duration such as `10m`", file, report);
             None
         }
         _ if is_text => Some(Task::Fail { message: value }),
         _ => {
-            wrong_type(&value, "`fail`", "a text that says why", file, report);
+            wrong_type(&value, "`fail`", "a string that says why", file, report);
             None
         }
     }

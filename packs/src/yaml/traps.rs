@@ -12,7 +12,7 @@ use crate::source::SourceText;
 /// The most characters of a value that an error repeats.
 const SHOWN_CHARS_MAX: usize = 60;
 
-const TAG_MESSAGE: &str = "`!` begins a tag in YAML, and most readers drop it with what it says";
+const TAG_MESSAGE: &str = "`!` begins a tag in YAML, and most parsers drop the tag together with the `!`";
 
 /// How many lines above the place where the parser stopped are searched for a quote that is not closed.
 const LINES_BACK_MAX: usize = 100;
@@ -78,7 +78,7 @@ impl Finding {
             Kind::Tag => {
                 let line = Line::of(file, span.start);
                 let hint = if line.has_plain_tag(&written) {
-                    "remove the tag: a pack has none".to_owned()
+                    "remove the tag: packs do not use tags".to_owned()
                 } else if line.text.starts_with(['{', '[']) {
                     let rest = file.slice(&(span.start..file.line_span(span.start).end));
                     format!("quote it: {}", quoted(rest.split([',', ']', '}']).next().unwrap_or(rest).trim_end()))
@@ -89,7 +89,7 @@ impl Finding {
             }
             Kind::Anchor => {
                 let hint = format!("if it belongs to the text, {}\nif not, remove it", Line::of(file, span.start).quoted_hint());
-                let message = format!("`{written}` marks an anchor in YAML and is no part of the value, and no alias names it");
+                let message = format!("`{written}` is an anchor in YAML and not part of the value, but no alias refers to it");
                 report.error(Code::YamlAlias, file, span, message).hint(hint);
             }
             Kind::Ambiguous(why) => {
@@ -102,9 +102,9 @@ impl Finding {
                         Code::QuestionMarkInFlow,
                         file,
                         span,
-                        format!("`{written}` stands unquoted between `{{ }}` or `[ ]`, where not every reader of YAML takes a `?`"),
+                        format!("`{written}` is not quoted inside `{{ }}` or `[ ]`, where some YAML parsers reject a `?`"),
                     )
-                    .hint(format!("quote it: {}\nor write the mapping in lines of its own", quoted(&written)))
+                    .hint(format!("quote it: {}\nor write the mapping on separate lines", quoted(&written)))
                     .suggestion = Some(quoted(&written));
             }
             Kind::Comment => {
@@ -116,17 +116,15 @@ impl Finding {
                         span,
                         format!("the text ends before `#`; `#{}` is a comment", comment.chars().take(40).collect::<String>()),
                     )
-                    .hint(format!("if it belongs to the text: {}\nif it is a comment: put it on a line of its own", quoted(&written)))
+                    .hint(format!("if it belongs to the text: {}\nif it is a comment: put it on a separate line", quoted(&written)))
                     .suggestion = Some(quoted(text.trim_end()));
             }
             Kind::MergeKey => {
-                report
-                    .error(Code::YamlMergeKey, file, span, "`<<` merges mappings in some readers of YAML only")
-                    .hint("write the fields out");
+                report.error(Code::YamlMergeKey, file, span, "only some YAML parsers merge mappings for `<<`").hint("write the fields out");
             }
             Kind::Duplicate { key, first_line } => {
                 report
-                    .error(Code::DuplicateKey, file, span, format!("`{key}` stands here for the second time"))
+                    .error(Code::DuplicateKey, file, span, format!("duplicate key `{key}`"))
                     .hint(format!("it is first on line {first_line}; keep one of the two"));
             }
         }
@@ -137,25 +135,27 @@ fn ambiguous(written: &str, why: Ambiguity) -> (String, String) {
     if written.chars().count() > SHOWN_CHARS_MAX {
         let cut: String = written.chars().take(SHOWN_CHARS_MAX - 1).chain(['…']).collect();
         let (message, _) = ambiguous(&cut, why);
-        return (message, "put quotation marks around it if it is a text".to_owned());
+        return (message, "put quotation marks around it if it is a string".to_owned());
     }
     let text = quoted(written);
     match why {
         Ambiguity::Boolean(value) => (
-            format!("`{written}` is {value} for some readers of YAML and a text for others"),
-            format!("write `{value}` if it is a boolean, {text} if it is a text"),
+            format!("some YAML parsers read `{written}` as {value}, others as a string"),
+            format!("write `{value}` if it is a boolean, {text} if it is a string"),
         ),
         Ambiguity::Number => {
             let plain: String = written.chars().filter(|c| *c != '_').collect();
             let plain = plain.trim_start_matches('+').trim_start_matches('0');
             let number = plain.parse::<i64>().map_or(String::new(), |number| format!("`{number}` if it is a number, "));
             (
-                format!("`{written}` is a different number to different readers of YAML, or a text"),
-                format!("write {number}{text} if it is a text"),
+                format!("YAML parsers read `{written}` as different numbers, or as a string"),
+                format!("write {number}{text} if it is a string"),
             )
         }
-        Ambiguity::NoJsonNumber => (format!("`{written}` is not a number that JSON can hold"), format!("write {text} if it is a text")),
-        Ambiguity::Date => (format!("`{written}` is a date for some readers of YAML and a text for others"), format!("write {text}")),
+        Ambiguity::NoJsonNumber => {
+            (format!("`{written}` is not a number that JSON can represent"), format!("write {text} if it is a string"))
+        }
+        Ambiguity::Date => (format!("some YAML parsers read `{written}` as a date, others as a string"), format!("write {text}")),
     }
 }
 
@@ -176,11 +176,11 @@ pub(super) fn explain(file: &SourceText, stop: &Stop, report: &mut Report) -> Op
         let message = if stop.message.contains("inside") {
             stop.message.clone()
         } else {
-            format!("`{alias}` is an alias in YAML, and nothing above it is marked with its name")
+            format!("`{alias}` is an alias in YAML, but there is no anchor of that name above it")
         };
         report
             .error(stop.code, file, offset..offset + alias.len().max(1), message)
-            .hint(format!("if it is a text, quote it: {}", quoted(alias)));
+            .hint(format!("if it is a string, quote it: {}", quoted(alias)));
         return None;
     }
     if stop.code == Code::YamlAlias {
@@ -189,7 +189,7 @@ pub(super) fn explain(file: &SourceText, stop: &Stop, report: &mut Report) -> Op
                 stop.code,
                 file,
                 value.clone(),
-                format!("`{text}` is an alias in YAML, and nothing above it is marked `&{}`", &text[1..]),
+                format!("`{text}` is an alias in YAML, but there is no anchor `&{}` above it", &text[1..]),
             )
             .hint(line.quoted_hint());
         return Some(value);
@@ -204,7 +204,7 @@ pub(super) fn explain(file: &SourceText, stop: &Stop, report: &mut Report) -> Op
     }
     if text.starts_with(['{', '[']) && offset == value.start {
         let message = format!("the `{}` is not closed", &text[..1]);
-        report.error(Code::YamlSyntax, file, value.start..value.start + 1, message).hint("close it, or write it in lines of its own");
+        report.error(Code::YamlSyntax, file, value.start..value.start + 1, message).hint("close it, or write it on separate lines");
         return Some(value);
     }
     let open = open_brackets(&text[..offset.min(value.end) - value.start]);
@@ -213,9 +213,9 @@ pub(super) fn explain(file: &SourceText, stop: &Stop, report: &mut Report) -> Op
         return Some(value);
     }
     let message = if text.starts_with("{{") {
-        "`{{ … }}` is a mapping in YAML; an expression is `${{ … }}`, in quotes".to_owned()
+        "`{{ … }}` is a mapping in YAML; write an expression as `${{ … }}`, in quotes".to_owned()
     } else {
-        "YAML ends the value here; what is meant as one text has to be quoted".to_owned()
+        "YAML ends the value here; if it is one string, quote it".to_owned()
     };
     report.error(Code::UnquotedExpression, file, offset..value.end.max(offset + 1), message).hint(line.quoted_hint());
     Some(value)
@@ -226,20 +226,20 @@ fn tell_plainly(file: &SourceText, stop: &Stop, offset: usize, report: &mut Repo
     if let Some(quote) = unclosed_quote(file, offset).filter(|_| stop.message.contains("quoted")) {
         report
             .error(stop.code, file, quote.clone(), format!("the {} is not closed", file.slice(&quote)))
-            .hint("close it on its line; a text of several lines is a `|` block");
+            .hint("close it on its line; for a string of several lines, use a `|` block");
         return;
     }
     let told = report.error(stop.code, file, offset..offset + 1, stop.message.clone());
     if stop.code == Code::SeveralDocuments {
-        told.hint("make a file of each; or hold several in one, `rules: { a: {…}, b: {…} }`");
+        told.hint("write a file for each, or put several in one: `rules: { a: {…}, b: {…} }`");
     } else if stop.code == Code::ComplexKey {
-        told.hint("quote the key, or write `'${{ … }}'` where an expression was meant");
+        told.hint("quote the key, or write `'${{ … }}'` if you meant an expression");
     } else if stop.message.contains("expected key") {
-        told.hint("indent all fields of a mapping alike");
+        told.hint("indent all fields of a mapping equally");
     } else if stop.message.contains("mapping values") {
-        told.hint("a field is `name: value`, with a space behind the colon; the mistake may stand on the line above");
+        told.hint("write a field as `name: value`, with a space after the colon; the error may be on the line above");
     } else if stop.message.contains("illegal placement") {
-        told.hint("a bracket or a brace above may not be closed");
+        told.hint("check whether a bracket or brace above is not closed");
     } else if stop.message.contains("directive") {
         told.hint("remove the line: a pack's files are YAML 1.2");
     } else if stop.message.contains("tab") {
@@ -321,10 +321,9 @@ impl Line {
             let by_interpolation = with_quoted_interpolations(text);
             let mended = if by_interpolation == text { with_quoted_items(text) } else { by_interpolation };
             if mended == text {
-                return "write the fields in lines of their own, with quotes around each value that has brackets or braces in it"
-                    .to_owned();
+                return "write the fields on separate lines, and quote each value that contains brackets or braces".to_owned();
             }
-            return format!("quote what is between the braces:\n{}{mended}", self.head);
+            return format!("quote the text between the braces:\n{}{mended}", self.head);
         }
         if text.contains('\'') && text.contains('"') {
             return format!("write it as a block:\n{}|\n  {text}", self.head);
@@ -424,8 +423,8 @@ mod tests {
     #[test]
     fn a_long_value_is_not_repeated_whole() {
         let (message, hint) = ambiguous(&"9".repeat(4_000), Ambiguity::NoJsonNumber);
-        assert_eq!(message, format!("`{}…` is not a number that JSON can hold", "9".repeat(SHOWN_CHARS_MAX - 1)));
-        assert_eq!(hint, "put quotation marks around it if it is a text");
-        assert_eq!(ambiguous(".inf", Ambiguity::NoJsonNumber).1, "write '.inf' if it is a text");
+        assert_eq!(message, format!("`{}…` is not a number that JSON can represent", "9".repeat(SHOWN_CHARS_MAX - 1)));
+        assert_eq!(hint, "put quotation marks around it if it is a string");
+        assert_eq!(ambiguous(".inf", Ambiguity::NoJsonNumber).1, "write '.inf' if it is a string");
     }
 }

@@ -1,4 +1,4 @@
-//! What `check` says of a file against what its JSON Schema says.
+//! Compares the findings of `check` for a file with its JSON Schema.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -7,7 +7,8 @@ use ensue_packs::{Checked, Code, FileKind, PackSource, Severity};
 use jsonschema::Validator;
 use serde_json::Value;
 
-/// Mistakes of the shape of one file: what `check` tells with one of these, the schema refuses too.
+/// Errors in the shape of one file: if `check` reports one of these codes, the schema must reject the file
+/// too.
 const OF_THE_SHAPE: [Code; 15] = [
     Code::UnknownField,
     Code::NotYet,
@@ -26,17 +27,17 @@ const OF_THE_SHAPE: [Code; 15] = [
     Code::TemplateInHost,
 ];
 
-/// What no JSON Schema can say of them, by words of the message, each with the reason.
+/// The exceptions that no JSON Schema can express, by words of the message, each with the reason.
 const BEYOND_A_SCHEMA: [(&str, &str); 10] = [
-    ("`dedupe` is for deliveries", "what a sensor watches is said beside its `emits`"),
+    ("`dedupe` is only for deliveries", "what a sensor watches is said beside its `emits`"),
     ("the engine's own trigger", "which refs lead somewhere is not known in one file"),
-    ("only the engine itself makes events", "which refs lead somewhere is not known in one file"),
+    ("only the engine can create events", "which refs lead somewhere is not known in one file"),
     ("(values that actions keep)", "an expression is a text to a schema"),
     ("the default of", "that a default fits is known once the type beside it is read"),
-    ("this is not a JSON Schema", "a whole schema is for the meta-schema of JSON Schema"),
+    ("invalid JSON Schema", "a whole schema is for the meta-schema of JSON Schema"),
     ("is a key of another pack", "the pack's name is a value of another field"),
-    ("is not a program that a pack can name", "the first item of a command is more than an argument"),
-    ("code takes no", "whether a rule's parameter is code stands in the action's file"),
+    ("is not a program that a pack can run", "the first item of a command is more than an argument"),
+    ("code cannot contain", "whether a rule's parameter is code stands in the action's file"),
     ("is not declared as code", "whether a parameter is code stands beside its name"),
 ];
 
@@ -45,7 +46,7 @@ static VALIDATORS: LazyLock<BTreeMap<FileKind, Validator>> = LazyLock::new(|| {
     FileKind::ALL.into_iter().map(|kind| (kind, made(kind))).collect()
 });
 
-/// The kind of a pack's file; none where it has no schema.
+/// The kind of a pack's file, or `None` if it has no schema.
 pub(crate) fn kind_of(path: &str) -> Option<FileKind> {
     let (folder, inside) = path.split_once('/').unwrap_or(("", path));
     let is_definition = !inside.contains('/') && inside.ends_with(".yaml");
@@ -69,13 +70,14 @@ pub(crate) fn fits(kind: FileKind, value: &Value) -> bool {
     VALIDATORS[&kind].is_valid(value)
 }
 
-/// Says where `check` and the schema disagree about a file of a pack; nothing where they agree, or where it is not YAML.
+/// Returns where `check` and the schema disagree about a file of a pack, or `None` if they agree or the file
+/// is not valid YAML.
 pub(crate) fn disagreement(pack: &PackSource, path: &str, checked: &Checked) -> Option<String> {
     let kind = kind_of(path)?;
     let value = of_yaml(&pack.files[path].bytes)?;
     let shown = format!("{}/{path}", pack.origin);
     let errors = || checked.diagnostics.iter().filter(|one| one.file == shown && one.severity == Severity::Error);
-    // Mistakes of YAML hide others, and editors read some of them as values.
+    // YAML errors hide others, and editors read some of them as values.
     if errors()
         .any(|one| Code::ALL.iter().position(|code| *code == one.code) < Code::ALL.iter().position(|code| *code == Code::UnexpectedFile))
     {

@@ -1,4 +1,4 @@
-//! How a replay begins: with what the rule makes of the event, and with the request as it would be made.
+//! How a replay begins: with the rule's decision on the event, and with the request that would be made.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use serde_json::Value;
 use super::divergence::{self, Divergence, What};
 use super::{Definitions, Enforced, Recorded, Unreplayable, change_of, draft_of};
 
-/// Gives the request as it would be made now; or how it would not.
+/// Returns the request that would be made now, or how it differs from the recorded one.
 pub(super) fn begin(
     recorded: &Recorded,
     (record, then): (&Record, &ExecutionRequested),
@@ -41,7 +41,7 @@ pub(super) fn begin(
                 if action.name != then.action {
                     return differs(What::Rule, String::new(), ran(), Some(Value::from(format!("run {}", action.name))));
                 }
-                // What the action has got a default for meanwhile was not chosen by the rule.
+                // Defaults that the action has received since then are not a choice of the rule.
                 let given: Value = serde_json::from_slice(body.content.as_deref().unwrap_or_default()).unwrap_or_default();
                 let completed =
                     complete(&action.parameters, given).map_or_else(|_| body.clone(), |document| Body::json(document.bytes().clone()));
@@ -58,7 +58,8 @@ pub(super) fn begin(
             None => return differs(What::Rule, String::new(), ran(), Some(Value::from(format!("there is no rule `{rule}` with steps")))),
         },
         (None, rule) => {
-            // What else it was held for depends on other events; whether it would run this does not.
+            // The other reasons why it was held depend on other events; whether the rule would run this
+            // action does not.
             let runs = rule.as_ref().map(|rule| (rule, catalog.rules().get(rule).map(|rule| &rule.action.name)));
             match runs {
                 Some((rule, None)) => {
@@ -82,7 +83,7 @@ pub(super) fn begin(
     let mut now = then.clone();
     let plain = params.content.clone().unwrap_or_default();
     let given: Value = serde_json::from_slice(&plain).unwrap_or_default();
-    // What the steps of a rule are given was made with its event: nothing is held against parameters.
+    // The input of a rule's steps was built from its event, so it is not checked against parameters.
     let of_steps = then.given.is_some();
     let document = if of_steps { Ok(Document::from_value(&given)) } else { complete(&action.parameters, given) };
     let document = match document {
@@ -102,7 +103,7 @@ pub(super) fn begin(
     };
     now.given_labels.retain(|name| !action.labels.contains_key(name));
     let completed = Body::json(document.bytes().clone());
-    // A parameter that a workflow has got in the meantime counts where a step reads it.
+    // A parameter that the workflow has gained since then counts only where a step reads it.
     if now.pace != Pace::InSteps
         && let Some((pointer, then, would)) = divergence::bodies(Some(&params), Some(&completed))
     {
@@ -116,7 +117,7 @@ pub(super) fn begin(
     Ok(Ok((now, if of_steps { params } else { completed })))
 }
 
-/// Gives what a rerun takes over: it was recorded with the request.
+/// Returns what a rerun takes over, which was recorded with the request.
 pub(super) fn planned(recorded: &Recorded) -> Result<Option<Draft>, Unreplayable> {
     let planned = recorded.records.iter().find(|record| matches!(record.fact, Fact::RerunPlanned(_)));
     match planned {
@@ -125,17 +126,17 @@ pub(super) fn planned(recorded: &Recorded) -> Result<Option<Draft>, Unreplayable
     }
 }
 
-/// What a rule makes of the event that it decided on.
+/// What a rule does with the event that it decided on.
 enum Judged {
     /// It runs its action with these parameters.
     Runs(Arc<Rule>, Body),
-    /// It does not act on it: what it does.
+    /// It does not run an action; what it does instead.
     Not(Option<String>),
-    /// That depends on other events.
+    /// It depends on other events.
     Depends(Arc<Rule>),
 }
 
-/// Gives the vars that are recorded as they were before a position.
+/// Returns the recorded vars as they were before a position.
 fn vars_before(recorded: &Recorded, position: Position) -> Result<SeenVars, Unreplayable> {
     let mut values = BTreeMap::new();
     for record in recorded.records.iter().filter(|record| record.position < position) {

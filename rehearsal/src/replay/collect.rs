@@ -1,4 +1,4 @@
-//! What is recorded of executions, picked out of a log that is read once from their beginnings on.
+//! Collects the records of executions in one pass over a log, starting at their beginnings.
 
 use std::collections::BTreeMap;
 
@@ -10,17 +10,18 @@ use ensue_engine::workflows::facts::PartOf;
 
 use crate::replay::{Enforced, RECORDS_MAX, Recorded, ends};
 
-/// What is picked out of a log for some executions.
+/// The records collected for some executions.
 #[derive(Debug, Default)]
 pub struct Collection {
     all: BTreeMap<ExecutionId, Collected>,
-    /// Which of them each execution is a part of.
+    /// The collected execution that each execution is part of.
     roots: BTreeMap<ExecutionId, ExecutionId>,
-    /// What is owed to which of them, by the position of the record that it is owed to.
+    /// The collected execution to which each record belongs, by position; a reaction is owed to that record.
     owed: BTreeMap<Position, ExecutionId>,
-    /// What was put off of records that are of none of them, by the record, as long as it is owed: it may be an event that a step takes.
+    /// The deferrals of records that belong to none of the executions, by record, as long as they are owed.
+    /// Such a record may be an event that a step consumes later.
     put_off: BTreeMap<Id, Vec<Record>>,
-    /// The record of which such was worked out last.
+    /// The last of those records whose consequences were computed.
     resumed: Option<Id>,
     bytes: usize,
 }
@@ -28,36 +29,36 @@ pub struct Collection {
 #[derive(Debug, Default)]
 struct Collected {
     records: Vec<Record>,
-    /// The events that its steps took.
+    /// The events that its steps consumed.
     events: Vec<EventId>,
     bytes: usize,
 }
 
 impl Collection {
-    /// Collects what is recorded of these.
+    /// Collects the records of these executions.
     pub fn of(executions: impl IntoIterator<Item = ExecutionId>) -> Self {
         let all: BTreeMap<ExecutionId, Collected> = executions.into_iter().map(|id| (id, Collected::default())).collect();
         let roots = all.keys().map(|id| (*id, *id)).collect();
         Self { all, roots, ..Self::default() }
     }
 
-    /// Says whether all of them have been given out: nothing more is to be read.
+    /// Returns true if all executions have been returned, so that nothing more needs to be read.
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
 
-    /// Gives how many bytes of bodies it holds.
+    /// Returns how many bytes of bodies it holds.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Says whether a record is one of them; those that are go to [`take`](Self::take) with their bodies plain.
+    /// Returns true if a record must be passed to [`take`](Self::take), with its body decoded.
     pub fn wants(&self, record: &Record) -> bool {
         self.is_for_all(&record.fact) || self.root_of(record).is_some() || is_put_off(&record.fact)
     }
 
-    /// Takes in the next record of the log; gives the execution that ends with it, which is none of them any more. `record_of` finds the
-    /// record of an event or an enforcement, its body plain.
+    /// Takes the next record of the log. Returns the execution that ends with it, which is then no longer
+    /// collected. `record_of` finds the record of an event or an enforcement, with its body decoded.
     ///
     /// # Errors
     /// As `record_of` does.
@@ -84,7 +85,7 @@ impl Collection {
             one.records.extend(self.put_off.get(&event.0).into_iter().flatten().cloned());
         }
         let has_ended = ends(&record.fact) && record.stream == StreamId::Execution(root);
-        // What is longer cannot be replayed: only its end is waited for.
+        // Longer executions cannot be replayed, so only their end matters.
         if one.records.len() <= RECORDS_MAX {
             let bytes = record.body.as_ref().and_then(|body| body.content.as_ref()).map_or(0, bytes::Bytes::len);
             self.owed.insert(record.position, root);
@@ -98,7 +99,7 @@ impl Collection {
         self.all.remove(&root).map(|one| self.given_out(root, one, record_of)).transpose()
     }
 
-    /// Gives those that have not ended, with what is recorded of them so far.
+    /// Returns the executions that have not ended, with their records so far.
     ///
     /// # Errors
     /// As `record_of` does.
@@ -139,7 +140,7 @@ impl Collection {
     fn note_put_off(&mut self, record: Record) {
         let Some(of) = record.cause.parent.filter(|_| is_put_off(&record.fact)) else { return };
         let is_resumed = matches!(record.fact, Fact::ReactionResumed(_));
-        // What was worked out before, and not put off once more, is owed no more.
+        // The previous one was computed and not deferred again, so it is no longer owed.
         if let Some(before) = self.resumed.take_if(|_| is_resumed)
             && self.put_off.get(&before).and_then(|all| all.last()).is_some_and(|last| matches!(last.fact, Fact::ReactionResumed(_)))
         {
@@ -149,7 +150,7 @@ impl Collection {
         self.put_off.entry(of).or_default().push(record);
     }
 
-    /// What the clock did counts for each that waits.
+    /// Steps of the clock matter to every execution that waits.
     fn is_for_all(&self, fact: &Fact) -> bool {
         matches!(fact, Fact::ClockStepped(_) | Fact::ClockAccepted(_) | Fact::LogRestored(_))
     }

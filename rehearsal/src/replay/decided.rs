@@ -1,4 +1,4 @@
-//! What the core decided of an execution, by the records of its log: one decision each, with the step that it is about.
+//! Extracts the core's decisions about an execution from the records of its log: each decision with its step.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,16 +12,16 @@ use ensue_engine::timers::facts::{RunsBy, TimerKind};
 use ensue_engine::workflows::facts::{PartOf, PartRole, SkippedBecause};
 use serde_json::{Value, json};
 
-/// What a decision is about: the execution that is replayed, or a step of it.
+/// The subject of a decision: the replayed execution, or a step of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
-    /// The workflow and the step; none of the execution itself.
+    /// The workflow and the step; `None` for the execution itself.
     step: Option<(ExecutionId, StepName)>,
     item: Option<u32>,
     is_undo: bool,
 }
 
-/// What of it is decided.
+/// The aspect of the subject that is decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Aspect {
     Begin,
@@ -40,7 +40,7 @@ pub(super) enum Aspect {
     EndOfAll,
 }
 
-/// What was decided.
+/// The decision itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Does {
     Run(ActionRef),
@@ -91,19 +91,19 @@ impl fmt::Display for Does {
 pub(super) struct Decision {
     pub(super) place: Place,
     pub(super) aspect: Aspect,
-    /// Which of the kind at its place, from 0.
+    /// Its number among the decisions of its kind at its place, from 0.
     pub(super) nth: u32,
-    /// How much had come from outside before it.
+    /// How many inputs had come from outside before it.
     pub(super) moment: usize,
     pub(super) does: Does,
-    /// What of it counts also by another version of a pack.
+    /// The parts that must match with another version of a pack as well.
     pub(super) matters: Value,
-    /// All of it, but what differs each time: positions and times.
+    /// Everything except what differs each time: positions and times.
     pub(super) fact: Value,
     pub(super) body: Option<Body>,
 }
 
-/// What was decided, in its order.
+/// The decisions, in order.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Decided {
     pub(super) decisions: Vec<Decision>,
@@ -116,11 +116,11 @@ impl Decided {
         Self { places: BTreeMap::from([(root, Place::default())]), ..Self::default() }
     }
 
-    /// Takes in a record; what is no decision about the execution or its steps is passed over.
+    /// Applies a record. Records that are not decisions about the execution or its steps are ignored.
     pub(super) fn note(&mut self, record: &Record, moment: usize) {
         let StreamId::Execution(id) = record.stream else { return };
         if let Fact::ExecutionRequested(fact) = &record.fact {
-            // What tells people of an inquiry is nobody's step.
+            // The notifications of an inquiry are not steps.
             let Some(part_of) = &fact.part_of else { return };
             if !self.places.contains_key(&part_of.workflow) {
                 return;
@@ -136,7 +136,7 @@ impl Decided {
         self.decisions.push(Decision { place, aspect, nth, moment, does, matters, fact, body: record.body.clone() });
     }
 
-    /// Gives the way to a place: `deploy[2].check`; empty for the execution itself.
+    /// Returns the path to a place: `deploy[2].check`; empty for the execution itself.
     pub(super) fn way(&self, place: &Place) -> Option<String> {
         let Some((workflow, step)) = &place.step else { return Some(String::new()) };
         let around = self.way(self.places.get(workflow)?)?;
@@ -173,7 +173,7 @@ fn decision(id: ExecutionId, own: Place, record: &Record) -> Option<(Place, Aspe
         Fact::WaitOpened(fact) => (step(&fact.step, None), Aspect::Wait, Does::Open, json!({ "trigger": fact.trigger })),
         Fact::WaitMatched(fact) => (step(&fact.step, None), Aspect::Event, Does::Take, json!({ "event": fact.event })),
         Fact::WaitErred(fact) => (step(&fact.step, None), Aspect::EventErred, Does::Err, json!({ "event": fact.event })),
-        // What the engine asks itself follows from the doubt, which is a decision already.
+        // An inquiry that the engine opens itself follows from a lost attempt, which is already a decision.
         Fact::InquiryOpened(fact) if fact.attempt.is_none() => {
             let asked = json!({ "title": fact.title, "assignees": fact.assignees, "excluded": fact.excluded, "quorum": fact.quorum,
                 "veto": fact.veto });
@@ -189,12 +189,12 @@ fn decision(id: ExecutionId, own: Place, record: &Record) -> Option<(Place, Aspe
         Fact::ExecutionFailed(fact) => (own, Aspect::End, Does::Fail, failure(&fact.error)),
         Fact::ExecutionTimedOut(fact) => (own, Aspect::End, Does::TimeOut, failure(&fact.error)),
         Fact::ExecutionCancelled(_) => (own, Aspect::End, Does::BeCancelled, Value::Null),
-        // The rest came from outside, or says how things go on their way.
+        // All other facts came from outside, or describe progress.
         _ => return None,
     })
 }
 
-/// Gives for how long something sleeps: that is what it is given.
+/// Returns how long something sleeps, which is its input.
 fn sleep_of(fact: &ExecutionRequested) -> Value {
     match fact.pace {
         Pace::Sleeps { millis } => json!({ "sleep_millis": millis, "wait_millis": fact.wait_millis }),
@@ -202,7 +202,7 @@ fn sleep_of(fact: &ExecutionRequested) -> Value {
     }
 }
 
-/// Gives all that a record says, but where in its log it stands, and when: what waits for a while says for how long.
+/// Returns the whole content of a record, without its position and time. A wait is described by its duration.
 fn whole(record: &Record) -> Value {
     let json = record.fact.to_json().ok().and_then(|json| serde_json::from_slice(&json).ok());
     let mut fact: Value = json.unwrap_or_default();
@@ -220,7 +220,7 @@ fn whole(record: &Record) -> Value {
     fact
 }
 
-/// Takes the position out of each handle of a body: the bytes are the same wherever they stand.
+/// Removes the position from each handle of a body: the bytes are the same wherever they are stored.
 fn without_places(value: &mut Value) {
     match value {
         Value::Object(fields) => {

@@ -1,4 +1,5 @@
-//! Where a replay goes another way than what was recorded: the first place, and what else differs there.
+//! Finds where a replay takes another path than the recorded one: the first place, and the other differences
+//! at that moment.
 
 use std::collections::BTreeMap;
 
@@ -8,43 +9,43 @@ use serde_json::{Value, json};
 use crate::replay::Closeness;
 use crate::replay::decided::{Aspect, Decided, Decision, Place};
 
-/// The most differences that are told of one moment: those that follow are of the same cause.
+/// The maximum number of differences reported for one moment. Further ones have the same cause.
 pub const TOLD_MAX: usize = 10;
 
-/// The most bytes with which a value is shown, as JSON.
+/// The maximum size of a shown value, in bytes of JSON.
 const SHOWN_BYTES_MAX: usize = 1_024;
 
-/// What is not as it was recorded.
+/// What differs from the recorded execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
-    /// What the rule makes of the event.
+    /// The rule's decision on the event.
     Rule,
-    /// What is asked for: there is no such action, or its parameters do not fit.
+    /// The request: there is no such action, or its parameters do not fit.
     Request,
     /// Whether and how a step begins: another action, skipped or not, failed or not.
     Start,
-    /// What it is given; the pointer says where.
+    /// Its input; the pointer shows where.
     Input,
-    /// The list that a step is done for.
+    /// The list whose items a step runs for.
     Items,
-    /// How long something waits, for what, and for whom.
+    /// A wait: its duration, its event, or its people.
     Wait,
     /// How it ended.
     Status,
     /// Why it failed.
     Error,
-    /// What it gave; the pointer says where.
+    /// Its result; the pointer shows where.
     Result,
-    /// Something would be that is not recorded: nobody knows what it would come to.
+    /// Something would happen that is not recorded, and its outcome is unknown.
     New,
-    /// Something is recorded that would not be.
+    /// Something is recorded that would not happen.
     Gone,
-    /// Anything else that the core decided.
+    /// Any other decision of the core.
     Decision,
 }
 
 impl What {
-    /// Gives the name.
+    /// Returns the name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Rule => "rule",
@@ -63,22 +64,23 @@ impl What {
     }
 }
 
-/// A difference between what was recorded and what would be.
+/// A difference between the recorded execution and the replay.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Divergence {
-    /// The way to the step, with its items and turns from 0: `deploy[2].check`; empty for the execution itself.
+    /// The path to the step, with its items and turns from 0: `deploy[2].check`; empty for the execution
+    /// itself.
     pub step: String,
-    /// What is not as it was.
+    /// What differs.
     pub what: What,
-    /// Where in it, a JSON pointer (RFC 6901); empty for all of it.
+    /// The place in it, as a JSON pointer (RFC 6901); empty for the whole value.
     pub pointer: String,
-    /// What was recorded; none where nothing was.
+    /// What was recorded; `None` if nothing was.
     pub recorded: Option<Value>,
-    /// What would be; none where nothing would.
+    /// What would be; `None` if nothing would.
     pub would: Option<Value>,
 }
 
-/// Gives the differences of the first moment at which there are any.
+/// Returns the differences at the first moment that has any.
 pub(super) fn first(recorded: &Decided, would: &Decided, closeness: Closeness) -> Vec<Divergence> {
     let by_key: BTreeMap<_, &Decision> = would.decisions.iter().map(|one| (key(one), one)).collect();
     let known: BTreeMap<_, ()> = recorded.decisions.iter().map(|one| (key(one), ())).collect();
@@ -145,7 +147,7 @@ fn difference(then: &Decision, now: &Decision, closeness: Closeness) -> Option<T
     Some((what, pointer, before, after))
 }
 
-/// Gives the first place at which two bodies differ.
+/// Returns the first place at which two bodies differ, with both values there.
 pub(super) fn bodies(then: Option<&Body>, now: Option<&Body>) -> Option<(String, Option<Value>, Option<Value>)> {
     if then.map(|body| body.digest) == now.map(|body| body.digest) {
         return None;
@@ -155,13 +157,13 @@ pub(super) fn bodies(then: Option<&Body>, now: Option<&Body>) -> Option<(String,
         bytes.map(|bytes| serde_json::from_slice(bytes).unwrap_or_else(|_| Value::from(String::from_utf8_lossy(bytes))))
     };
     match (read(then), read(now)) {
-        // The same value, written otherwise, is no other.
+        // The same value with different formatting is not a difference.
         (Some(then), Some(now)) => values(&then, &now),
         (then, now) => Some((String::new(), then.map(shown), now.map(shown))),
     }
 }
 
-/// Gives the first place at which two values differ, and what is there.
+/// Returns the first place at which two values differ, with both values there.
 pub(super) fn values(then: &Value, now: &Value) -> Option<(String, Option<Value>, Option<Value>)> {
     if then == now {
         return None;
@@ -187,7 +189,7 @@ pub(super) fn values(then: &Value, now: &Value) -> Option<(String, Option<Value>
     found.or_else(|| Some((String::new(), Some(shown(then.clone())), Some(shown(now.clone())))))
 }
 
-/// Gives a value to be shown: one that is large as how large it is.
+/// Returns a value as it is shown: a large one is replaced by its size.
 fn shown(value: Value) -> Value {
     let bytes = value.to_string().len();
     if bytes <= SHOWN_BYTES_MAX { value } else { json!(format!("… ({bytes} bytes)")) }

@@ -1,4 +1,4 @@
-//! What stands beside the core of a replay: definitions, bodies, and settings.
+//! Everything that the core of a replay needs besides its state: definitions, bodies, and settings.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use ensue_engine::record::{Body, BodyHandle, CatalogRevision, Digest};
 use super::Definitions;
 use crate::backtest::Payloads;
 
-/// What stands beside the core.
+/// Everything that the core needs besides its own state.
 pub(super) struct World<'a> {
     pub(super) definitions: Definitions<'a>,
     pub(super) payloads: &'a dyn Payloads,
@@ -49,7 +49,7 @@ impl SeenKeys for World<'_> {
 
 impl Bodies for World<'_> {
     fn plain(&self, body: &BodyHandle) -> Option<Bytes> {
-        // What is not of this execution stands where it stood.
+        // A body that does not belong to this execution is at its original position.
         self.bodies.get(&body.digest).cloned().or_else(|| self.payloads.at(body.at).filter(|plain| Digest::of(plain) == body.digest))
     }
 }

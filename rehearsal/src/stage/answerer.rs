@@ -1,10 +1,10 @@
-//! Who answers an inquiry in a rehearsal.
+//! Picks the person who answers an inquiry in a rehearsal.
 
 use ensue_engine::inquiries::facts::Assignee;
 use ensue_engine::inquiries::state::Inquiry;
 
-/// Returns the name and the roles of somebody who may answer and has not: by name, or the first who is asked. Where only a role is asked,
-/// the name is made up.
+/// Returns the name and the roles of a person who may answer and has not answered yet: the given one, or the
+/// first assignee. If only a role is assigned, the name is invented.
 pub(super) fn somebody(inquiry: &Inquiry, by: Option<String>) -> (String, Vec<String>) {
     let roles = inquiry.assignees.iter().filter_map(|assignee| match assignee {
         Assignee::Role(role) => Some(role.clone()),

@@ -1,4 +1,5 @@
-//! What a stage does by itself where a cast says nothing and no harm is done: it gives back, waits and emits, as a worker does.
+//! What a stage does where a cast says nothing and no harm is possible: it returns values, waits and emits
+//! events, as a worker does.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use crate::history::Way;
 use crate::stuck::Stuck;
 
 impl Stage {
-    /// Does what harms nobody as a worker does it.
+    /// Does harmless work as a worker does it.
     pub(super) fn by_itself(&mut self, dispatch: Box<Dispatch>, way: Way) -> Result<(), Stuck> {
         let action = self.action(&dispatch);
         let params = self.history.execution(dispatch.execution).map(|execution| execution.params.clone()).unwrap_or_default();
@@ -108,7 +109,7 @@ impl Stage {
     }
 }
 
-/// Returns a key as the text that a worker makes of it. Null is no key.
+/// Returns a key as the text that a worker makes of it. Null is not a key.
 fn key_text(key: &Value) -> Result<Option<String>, String> {
     match key {
         Value::Null => Ok(None),
@@ -118,7 +119,7 @@ fn key_text(key: &Value) -> Result<Option<String>, String> {
     }
 }
 
-/// Renders a part of an event that an action puts into the log, which errors call by its name.
+/// Renders a part of an event that an action emits. Errors use the name of that part.
 fn rendered(
     action: &Action,
     dispatch: &Dispatch,

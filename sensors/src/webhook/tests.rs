@@ -1,4 +1,4 @@
-//! What a webhook takes and what it refuses, row by row.
+//! Tests which deliveries a webhook accepts and which it rejects, case by case.
 
 use std::sync::Arc;
 
@@ -99,7 +99,8 @@ fn sender_without_an_event_header_composes_none() {
 
 #[test]
 fn nothing_of_an_unproven_delivery_is_read() {
-    // Not JSON, of no type, and with an emit that would err: the proof is still what is told.
+    // Not JSON, without a type, and with an emit that would err: the missing proof is still the reported
+    // error.
     let sensor = github(vec![Emit { when: Some(expression("body.nothing")), ..emit("github.push") }]);
     let refusal = receive(&sensor, &request(&[], "<xml/>"), Some(&key())).unwrap_err();
     assert!(matches!(refusal, HookRefusal::Unproven(SignatureRefusal::Missing { .. })), "{refusal}");
@@ -223,8 +224,8 @@ fn the_same_delivery_has_the_same_key_however_often_it_comes() {
     }
 }
 
-/// GitHub does not sign its delivery id: who has one signed delivery can send it again under another. A sensor that does
-/// not want that takes the signature for its key.
+/// GitHub does not sign its delivery id, so anybody with one signed delivery can send it again under another
+/// id. A sensor that must prevent this uses the signature as its dedupe key.
 #[test]
 fn a_swapped_delivery_id_changes_a_key_made_of_it_and_not_one_made_of_the_signature() {
     let swapped = |sensor: &Sensor| {

@@ -1,7 +1,8 @@
-//! Blobs in a folder: a file each, named by the hash of its bytes, written beside, synced and renamed.
+//! Blobs in a folder: one file each, named by the hash of its bytes. A file is written elsewhere in the
+//! folder, synced and renamed.
 //!
-//! A file's time is that of the last attempt that gave it away: two artifacts of the same bytes are one file, which goes when it is
-//! time for the later of them.
+//! A file's time is that of the last attempt that published it. Two artifacts with the same bytes share one
+//! file, which is removed when the later of them is due.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -22,15 +23,15 @@ use crate::retention::{Disposable, Kept, PARTS};
 use crate::space::{LOOKED_AT_EVERY_BYTES, blocks, free_bytes};
 use crate::sync::{Existing, create_private, existing, make_folder, sync_file, sync_folder};
 
-/// The folder of what is not kept yet; what a crash left there is removed at the opening.
+/// The folder for unfinished files. Opening the store removes what a crash left there.
 const NEW: &str = "new";
 
-/// How many bytes are kept.
+/// Limits on the stored bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlobLimits {
-    /// Of all of them.
+    /// The maximum of all blobs together.
     pub quota_bytes: u64,
-    /// How much of the disk is left free, so that the log never lacks room for artifacts.
+    /// How much of the disk stays free, so that artifacts never take the space that the log needs.
     pub free_bytes: u64,
 }
 
@@ -42,17 +43,17 @@ struct Store {
     folder: PathBuf,
     limits: BlobLimits,
     now: Now,
-    /// Says how much of a folder's disk is free.
+    /// Returns the free space on a folder's disk.
     free_bytes: fn(&Path) -> u64,
-    /// How much of the disk they take: what was found last, and what came and went since.
+    /// The disk space in use: the last total found, adjusted by changes since.
     used: AtomicU64,
-    /// What came and went while a round looks. Who holds it may rename and remove.
+    /// The change in disk space while a round looks. Its lock must be held to rename or remove files.
     since_looked: Mutex<i64>,
     begun: AtomicU64,
 }
 
 impl FolderBlobs {
-    /// Opens the folder, making it where there is none.
+    /// Opens the folder, creating it if necessary.
     pub fn open(folder: &Path, limits: BlobLimits, now: Now) -> io::Result<Self> {
         Self::open_on(folder, limits, now, free_bytes)
     }
@@ -68,7 +69,7 @@ impl FolderBlobs {
         Ok(Self(Arc::new(Store { folder: folder.to_owned(), limits, now, free_bytes, used, since_looked, begun })))
     }
 
-    /// Gives how much of the disk they take, as far as is known: all is looked at now and then.
+    /// Returns the disk space in use, as far as is known. A full look happens from time to time.
     pub fn used_bytes(&self) -> u64 {
         self.0.used.load(Ordering::Relaxed)
     }
@@ -87,7 +88,7 @@ impl Store {
         self.since_looked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Demands that there is room for a blob of `whole` bytes, `unwritten` of which are not on the disk yet.
+    /// Demands room for a blob of `whole` bytes, `unwritten` of which are not on the disk yet.
     fn demand_room(&self, Room { whole, unwritten }: Room) -> Result<(), BlobError> {
         let used = self.used.load(Ordering::Relaxed);
         if used.saturating_add(whole) > self.limits.quota_bytes {
@@ -103,7 +104,7 @@ impl Store {
         Ok(())
     }
 
-    /// Puts a file that is on the disk in its place, also over one that is there: that one may be damaged.
+    /// Renames a synced file to its final path. It replaces an existing file, which may be damaged.
     fn put(&self, beside: &Path, kept: KeptBlob) -> io::Result<()> {
         let path = self.path(&kept.digest);
         let part = self.part_path(kept.digest.as_bytes()[0]);
@@ -124,16 +125,16 @@ impl Store {
     }
 }
 
-/// What a blob needs.
+/// The space that a blob needs.
 #[derive(Clone, Copy)]
 struct Room {
-    /// Its bytes.
+    /// Its size in bytes.
     whole: u64,
-    /// Those that are not on the disk yet.
+    /// The bytes that are not on the disk yet.
     unwritten: u64,
 }
 
-/// A file that is being written, removed where it is dropped before it is kept.
+/// A file that is being written. It is removed if it is dropped before it is kept.
 struct New {
     store: Arc<Store>,
     path: PathBuf,
@@ -169,7 +170,7 @@ impl NewBlob for New {
 impl Drop for New {
     fn drop(&mut self) {
         if !self.is_kept {
-            // What stays is removed at the next opening.
+            // If this fails, the next opening removes the file.
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -221,7 +222,7 @@ impl Disposable for FolderBlobs {
         for thing in things {
             let path = self.0.path(&thing.name);
             let _changing = self.0.changing();
-            // It may have been given away again meanwhile.
+            // It may have been published again in the meantime.
             let Some(about) = existing(fs::metadata(&path))? else { continue };
             if Some(timestamp(about.modified()?)) == thing.since {
                 fs::remove_file(&path)?;

@@ -1,4 +1,4 @@
-//! Blobs in memory: for tests, and to say what the folder must do.
+//! Blobs in memory: for tests, and as a model for the folder.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,12 +14,12 @@ use super::READ_BYTES_MAX;
 pub struct MemoryBlobs(Arc<Mutex<BTreeMap<Digest, Bytes>>>);
 
 impl MemoryBlobs {
-    /// Throws a blob away.
+    /// Removes a blob.
     pub fn throw_away(&self, blob: &Digest) {
         self.lock().remove(blob);
     }
 
-    /// Puts other bytes in a blob's place, as a damaged disk does.
+    /// Replaces a blob's bytes, as a damaged disk does.
     pub fn damage(&self, blob: &Digest, bytes: impl Into<Bytes>) {
         self.lock().insert(*blob, bytes.into());
     }

@@ -1,4 +1,4 @@
-//! What every store of blobs must do.
+//! The behavior that every blob store must have.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What every log must do.
+//! The behavior that every log must have.
 
 use ensue_disk::Disk;
 use ensue_engine::ids::LogId;
@@ -8,7 +8,7 @@ use super::crash_disk::place;
 use crate::memory::MemoryLogs;
 use crate::sqlite::log::SqliteLog;
 
-/// Runs each case on a fresh place of every kind.
+/// Runs each case with every kind of log, each time empty.
 macro_rules! on_every_log {
     ($($case:ident)*) => {
         mod in_memory {

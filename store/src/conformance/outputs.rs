@@ -1,4 +1,4 @@
-//! What every output store must do.
+//! The behavior that every output store must have.
 
 use ensue_engine::ids::{AttemptId, Id};
 use ensue_engine::ports::{OutputError, OutputPart, OutputState, OutputStream, Outputs};
@@ -12,14 +12,14 @@ use OutputStream::{Stderr, Stdout};
 /// The cap of these tests.
 const BYTES_MAX: u64 = 1_000;
 
-/// An output store, and its way to throw away what has ended.
+/// An output store, with a function that removes the output of ended attempts.
 struct Subject<'a> {
     outputs: &'a dyn Outputs,
     throw_away: &'a dyn Fn(AttemptId),
 }
 
 impl Subject<'_> {
-    /// Adds what is printed next.
+    /// Appends the next output.
     fn print(&self, attempt: AttemptId, stream: OutputStream, bytes: &[u8]) -> Result<(), OutputError> {
         let taken = self.outputs.taken(attempt, stream)?;
         self.outputs.append_at(attempt, stream, taken, bytes)
@@ -239,7 +239,7 @@ fn the_cap_is_over_both_streams_together(outputs: &Subject<'_>) {
 }
 
 fn a_stream_has_no_gap_before_its_mark(outputs: &Subject<'_>) {
-    // The second piece does not fit; the third would, in the room that the second left.
+    // The second piece does not fit; the third would fit in the room that is left.
     outputs.print(ada(), Stdout, &[1; 999]).unwrap();
     outputs.print(ada(), Stdout, &[2; 2]).unwrap();
     outputs.print(ada(), Stdout, &[3; 1]).unwrap();
@@ -334,7 +334,7 @@ fn what_was_printed_and_never_told_counts_as_not_kept(outputs: &Subject<'_>) {
     outputs.finish(ada()).unwrap();
     assert_eq!(all(outputs, ada(), Stdout), (vec![1; 100], OutputState::Truncated { bytes_dropped: 4_900 }));
     assert_eq!(all(outputs, ada(), Stderr), (Vec::new(), OutputState::Complete));
-    // Of another nothing was told at all.
+    // Nothing at all was reported for the other one.
     outputs.note_printed(attempt(2), Stderr, 7).unwrap();
     outputs.finish(attempt(2)).unwrap();
     assert_eq!(all(outputs, attempt(2), Stderr), (Vec::new(), OutputState::Truncated { bytes_dropped: 7 }));

@@ -1,4 +1,5 @@
-//! Records as an engine would make them: in order, with their chain, and with everything a record can have somewhere.
+//! Records as an engine would make them: in order, with their chain, and together with every part that a
+//! record can have.
 
 use std::collections::BTreeMap;
 
@@ -18,13 +19,13 @@ pub(crate) const LOG: LogId = LogId(Id::from_bytes([0x01, 0x9D, 0x34, 0, 0, 0, 0
 /// Another one.
 pub(crate) const OTHER_LOG: LogId = LogId(Id::from_bytes([0x01, 0x9D, 0x34, 0, 0, 0, 0x70, 0, 0x80, 0, 0, 0, 0, 0, 0, 2]));
 
-/// When the first record of a log is taken; each is taken a millisecond after the one before.
+/// The time of the first record of a log. Each record is a millisecond later than the one before.
 pub(crate) const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
 
 /// A day, in milliseconds.
 pub(crate) const DAY: u64 = 24 * 60 * 60 * 1000;
 
-/// What a record is to be made of.
+/// The content of a record to be made.
 #[derive(Clone)]
 pub(crate) struct Sketch {
     pub(crate) stream: StreamId,
@@ -49,12 +50,12 @@ impl Sketch {
     }
 }
 
-/// Gives the id of the `number`-th event.
+/// Returns the id of event `number`.
 pub(crate) fn event_id(number: u64) -> EventId {
     EventId(Id::root(NOON, u128::from(number)))
 }
 
-/// Sketches the `number`-th event.
+/// Sketches event `number`.
 pub(crate) fn event(number: u64) -> Sketch {
     let fact = EventReceived {
         rule: None,
@@ -93,12 +94,12 @@ pub(crate) fn key_set(name: &str, version: u32) -> Sketch {
     }
 }
 
-/// A stream that nothing here writes to.
+/// A stream to which nothing here writes.
 pub(crate) fn strange_stream() -> StreamId {
     StreamId::Execution(ExecutionId(Id::root(NOON, u128::MAX)))
 }
 
-/// Writes to one log as a sequencer does: it knows the head and the streams' revisions.
+/// Writes to one log as a sequencer does. It knows the head and the revisions of the streams.
 pub(crate) struct Writer {
     log: LogId,
     epoch: Epoch,
@@ -108,7 +109,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Goes on where a log is.
+    /// Continues at the head of a log.
     pub(crate) fn of(log: &dyn Log) -> Self {
         let mut writer = Self { log: log.id(), epoch: log.epoch(), head: log.head().unwrap(), streams: BTreeMap::new(), batches: 0 };
         for record in read_all(&*log.reader().unwrap()) {
@@ -117,7 +118,7 @@ impl Writer {
         writer
     }
 
-    /// Goes on behind records that are known, under the epoch of a log that holds them.
+    /// Continues after known records, under the epoch of a log that holds them.
     pub(crate) fn behind(log: &dyn Log, records: &[Record]) -> Self {
         let mut writer = Self { log: log.id(), epoch: log.epoch(), head: Head::default(), streams: BTreeMap::new(), batches: 0 };
         for record in records {
@@ -135,7 +136,7 @@ impl Writer {
         self.epoch
     }
 
-    /// Makes the batch that would be next, without taking note of it.
+    /// Makes the next batch without noting it.
     pub(crate) fn batch(&mut self, sketches: impl IntoIterator<Item = Sketch>) -> Batch {
         self.batches += 1;
         let id = Id::root(NOON, u128::from(self.head.position.0) << 40 | u128::from(self.epoch.0) << 20 | self.batches);
@@ -174,7 +175,7 @@ impl Writer {
         Record { chain: head.chain.over(&record), ..record }
     }
 
-    /// Takes note that a batch was kept.
+    /// Notes that a batch was stored.
     pub(crate) fn kept(&mut self, batch: &Batch) {
         for record in &batch.records {
             self.streams.insert(record.stream.clone(), record.revision);
@@ -182,7 +183,7 @@ impl Writer {
         }
     }
 
-    /// Appends a batch, and takes note of it where it was kept.
+    /// Appends a batch, and notes it if it was stored.
     pub(crate) fn write(&mut self, log: &mut dyn Log, batch: &Batch) -> Result<Position, AppendError> {
         let position = log.append(batch, self.head.position, self.epoch)?;
         self.kept(batch);
@@ -197,7 +198,7 @@ impl Writer {
     }
 }
 
-/// Makes the chain right again after records were changed by hand, so that only what was changed is wrong.
+/// Recomputes the chain after records were changed by hand, so that only the change is wrong.
 pub(crate) fn reseal(batch: &mut Batch, head: Head) {
     let mut chain = head.chain;
     for record in &mut batch.records {
@@ -206,12 +207,12 @@ pub(crate) fn reseal(batch: &mut Batch, head: Head) {
     }
 }
 
-/// Names something that is accepted once.
+/// Returns a dedupe key.
 pub(crate) fn dedupe_key(scope: &str, number: u64) -> DedupeKey {
     DedupeKey { scope: scope.to_owned(), hash: Digest::of(&number.to_le_bytes()) }
 }
 
-/// Says where the `number`-th event was seen, for so many milliseconds after noon.
+/// Returns where event `number` was seen, valid until so many milliseconds after noon.
 pub(crate) fn seen_at(number: u64, for_millis: u64) -> Seen {
     Seen {
         position: Position(number),
@@ -221,15 +222,15 @@ pub(crate) fn seen_at(number: u64, for_millis: u64) -> Seen {
     }
 }
 
-/// Reads a whole log in one go.
+/// Reads a whole log at once.
 pub(crate) fn read_all(reader: &dyn LogReader) -> Vec<Record> {
     reader.read(Position(0), EVERYTHING).unwrap()
 }
 
-/// No limit that these tests reach.
+/// A limit that these tests never reach.
 pub(crate) const EVERYTHING: ReadLimit = ReadLimit { records: usize::MAX, bytes: usize::MAX };
 
-/// JSON of about so many bytes, which compresses as well as webhooks do.
+/// Returns JSON of about this many bytes, which compresses as well as that of webhooks.
 pub(crate) fn long_json(bytes: usize) -> Bytes {
     let items: Vec<String> =
         (0..=bytes / 80).map(|i| format!("{{\"number\":{i},\"digest\":\"{}\"}}", Digest::of(&i.to_le_bytes()))).collect();

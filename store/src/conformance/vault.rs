@@ -1,4 +1,4 @@
-//! What every vault must do. What an envelope withstands is tested beside it.
+//! The behavior that every vault must have. Tampering with envelopes is tested separately.
 
 use ensue_engine::ids::{Id, LogId, TokenId};
 use ensue_engine::names::KeyRef;

@@ -1,4 +1,5 @@
-//! What every store of views must do: keep changes whole, give rows back byte for byte, and list them as asked.
+//! The behavior that every view store must have: changes are atomic, rows are returned byte for byte, and
+//! lists match the query.
 
 mod folding;
 mod listing;

@@ -1,6 +1,7 @@
-//! Sectors and pages that are not what was written: the same data or a refusal, and never other data.
+//! Sectors and pages that differ from what was written: the log returns the same data or an error, never
+//! other data.
 //!
-//! Single bits and cut files are shown in `verify`.
+//! Single bits and truncated files are tested in `verify`.
 
 use ensue_disk::Random;
 use ensue_disk::fault::{Failure, Fault, Lasting};
@@ -11,11 +12,11 @@ use super::*;
 const BATCHES: u64 = 30;
 const PAGE: usize = 8192;
 
-/// A log that was killed, so that its newest records stand in the write-ahead log only.
+/// A log that was killed, so that its newest records are only in the write-ahead log.
 struct Killed {
     disk: Disk,
     records: Vec<Record>,
-    /// The files at some moment before, and at the end.
+    /// The files at an earlier moment, and at the end.
     before: Vec<(String, Vec<u8>)>,
     after: Vec<(String, Vec<u8>)>,
 }
@@ -56,7 +57,7 @@ impl Killed {
         }
     }
 
-    /// Opens and reads everything as a node does; says whether it was refused.
+    /// Opens and reads everything as a node does. Returns true if there was an error.
     fn is_refused(&self, damage: &str) -> bool {
         let head = self.records.last().map(|record| Head { position: record.position, chain: record.chain });
         let read = || -> Result<Vec<Record>, String> {
@@ -64,7 +65,7 @@ impl Killed {
             let reader = log.reader().map_err(|error| error.to_string())?;
             verify(&*reader, head, |_| ()).map_err(|error| error.to_string())?;
             let records = reader.read(Position(0), EVERYTHING).map_err(|error| error.to_string())?;
-            // What is damaged and not read must not bring a panic either, nor a false word on a key.
+            // Damage that is not read must not cause a panic, nor a wrong answer about a key.
             for record in records.iter().filter(|record| record.body.is_some()) {
                 let number = record.position.0;
                 if let Ok(found) = log.seen(&[dedupe_key("github", number)]) {
@@ -106,7 +107,8 @@ fn a_zeroed_sector_or_page_anywhere_leaves_the_same_data_or_a_refusal() {
     assert!(refused > 10, "only {refused} were refused");
 }
 
-/// Half a page of an index that is zeros looks like an index without those rows: taken at its word, a new log would begin beside the old one.
+/// Half a page of zeros in an index looks like an index without those rows. If that were trusted, a new log
+/// would begin next to the old one.
 #[test]
 fn a_zeroed_sector_of_a_stopped_log_never_makes_it_look_empty() {
     let disk = Disk::new("zeroed-stopped", 1, Sectors::Bytes512);
@@ -181,7 +183,7 @@ fn a_read_that_fails_or_ends_early_leaves_the_same_data_or_a_refusal() {
             killed.disk.fail(Fault { nth, of: Some(Kind::Read), failure, lasting: Lasting::Once });
             refused += u32::from(killed.is_refused(&format!("read {nth} fails: {failure:?}")));
             killed.disk.mend();
-            // It was the moment's fault, not the file's.
+            // The problem was temporary, not in the file.
             killed.put_back("log.sqlite", &whole);
             assert!(!killed.is_refused("nothing"));
         }

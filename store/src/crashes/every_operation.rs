@@ -1,13 +1,15 @@
-//! The n-th operation fails, for every n: once or for ever, whole or in part; then the process or the power goes.
+//! Operation n fails, for every n: once or permanently, whole or in part. Then the process is killed or the
+//! power fails.
 
 use ensue_disk::fault::{Failure, Fault, Lasting};
 
 use super::*;
 
-/// How many batches each of three lives appends: enough for every kind of operation, few enough to try each.
+/// The number of batches that each of three lives appends: enough for every kind of operation, few enough to
+/// try each.
 const BATCHES: u64 = 2;
 
-/// The stretch of operations between two that fail, where a story is long.
+/// The distance between failing operations in a long story.
 const STRIDE: usize = 101;
 
 #[derive(Clone, Copy)]
@@ -16,7 +18,7 @@ enum Then {
     PowerCut,
 }
 
-/// Three lives: the first two are ended by a clean stop and by a kill, unless the fault ends them before.
+/// Three lives. The first two end with a clean stop and with a kill, unless the fault ends them before.
 fn lives(story: &mut Story, batches: u64, then: Then) {
     for life in 0..3 {
         let ended = story.live(batches);
@@ -33,7 +35,7 @@ fn lives(story: &mut Story, batches: u64, then: Then) {
     }
 }
 
-/// Counts the operations of a story to which nothing happens; tests run side by side, and each names its own disk.
+/// Counts the operations of a story without faults. Tests run in parallel, so each names its own disk.
 fn operations_of_a_story(name: &str, batches: u64) -> u64 {
     let disk = Disk::new(&format!("{name}-count"), 0, Sectors::Bytes512);
     lives(&mut Story::on(&disk), batches, Then::Kill);

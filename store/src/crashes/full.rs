@@ -1,8 +1,10 @@
-//! A disk that fills up, at any byte: reads go on, nothing that was refused is there, and with space it goes on.
+//! A disk that becomes full, at any byte: reads continue, rejected records are not there, and appends
+//! continue once there is space.
 
 use super::*;
 
-/// How many batches a story appends: beyond the first checkpoint that SQLite makes by itself.
+/// The number of batches that a story appends: more than until the first checkpoint that SQLite makes by
+/// itself.
 const BATCHES: u64 = 60;
 
 fn bytes_of_a_story() -> (u64, u64) {
@@ -28,7 +30,8 @@ fn a_disk_that_fills_up_at_any_byte_loses_nothing_and_takes_more_when_there_is_s
         let ended = story.live(BATCHES);
         found_full += u64::from(story.full > 0);
         if ended == Ended::WithFailure {
-            // What is full must be told from what is broken: only an opening may fail, and the next one with space does not.
+            // A full disk must be distinguished from a broken one: only an opening may fail, and the next one
+            // with space does not.
             assert!(story.said.iter().all(|why| why.contains("full")), "{space} bytes: {:?}", story.said);
         }
         disk.cut_power();

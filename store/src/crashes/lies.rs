@@ -1,4 +1,5 @@
-//! A `sync` that fails: the system calls clean what is not on the disk, and no later acknowledgement may stand on it.
+//! A `sync` that fails: the system marks pages as clean that are not on the disk, and no later
+//! acknowledgement may rely on them.
 
 use ensue_disk::fault::{Failure, Fault, Lasting};
 use ensue_disk::trace::{Kind, Outcome};
@@ -48,8 +49,9 @@ fn after_a_failed_sync_the_store_takes_nothing_more() {
     assert_eq!(disk.trace().iter().filter(|operation| operation.outcome == Outcome::Failed).count(), 1, "nothing was tried again");
 }
 
-/// The process comes back without a reboot, so what the failed sync lost is still read as if it were on the disk; then the power goes at each
-/// operation of its recovery. If recovery trusted what it reads, half of it would overwrite the tables.
+/// The process comes back without a reboot, so data lost by the failed sync is still read as if it were on
+/// the disk. Then the power fails at each operation of its recovery. If recovery trusted what it reads, half
+/// of it would overwrite the tables.
 #[test]
 fn a_restart_behind_a_failed_sync_withstands_a_power_cut_at_each_operation_of_its_recovery() {
     for sync in 3..=5 {
@@ -67,7 +69,8 @@ fn a_restart_behind_a_failed_sync_withstands_a_power_cut_at_each_operation_of_it
 
 fn failed_at(disk: &Disk, sync: u64) -> Story {
     let mut story = Story::on(disk).ending(Ending::AtOnce);
-    // After a clean stop the first commits change pages that the write-ahead log does not have yet: those are the ones at stake.
+    // After a clean stop the first commits change pages that the write-ahead log does not have yet. Those are
+    // at risk.
     assert_eq!(story.live(BATCHES), Ended::WithAll);
     disk.fail(failing(Kind::Sync, sync));
     assert_eq!(story.live(BATCHES), Ended::WithFailure);

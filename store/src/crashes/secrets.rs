@@ -1,4 +1,4 @@
-//! A vault on a disk that fails: what was put and told so opens, and what was destroyed does not come back.
+//! A vault on a disk that fails: acknowledged versions can be opened, and destroyed ones do not come back.
 
 use ensue_disk::fault::{Failure, Fault, Lasting};
 use ensue_engine::names::KeyRef;
@@ -18,7 +18,8 @@ fn key() -> KeyRef {
     "core.k".parse().unwrap()
 }
 
-/// Puts versions of a key and destroys each second one; gives what became of each: kept, destroyed, or nobody was told.
+/// Puts versions of a key and destroys every second one. Returns the outcome of each: kept, destroyed, or not
+/// acknowledged.
 fn put_versions(disk: &Disk) -> Vec<(u32, Option<bool>)> {
     let mut told = Vec::new();
     let Ok(vault) = open(disk) else { return told };

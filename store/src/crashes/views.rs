@@ -1,4 +1,5 @@
-//! Views on a disk that fails: whole at some position that they had, or begun anew; never half, and never ahead of the log.
+//! Views on a disk that fails: complete at one of their earlier positions, or empty; never partial, and never
+//! ahead of the log.
 
 use bytes::Bytes;
 use ensue_disk::fault::{Failure, Fault, Lasting};
@@ -10,7 +11,7 @@ use super::*;
 use crate::conformance::records::NOON;
 use crate::sqlite::views::SqliteViews;
 
-/// How many batches of rows are folded in.
+/// The number of batches of rows that are folded.
 const POSITIONS: u64 = 25;
 
 fn letter(position: u64) -> NewRow {
@@ -32,7 +33,7 @@ fn open(disk: &Disk) -> Result<SqliteViews, String> {
     SqliteViews::open_at(&place(disk, "views.sqlite"), LOG).map_err(|error| error.to_string())
 }
 
-/// Folds on from where the views are.
+/// Continues to fold at the position of the views.
 fn fold(disk: &Disk) -> Result<(), String> {
     let mut views = open(disk)?;
     while views.position().0 < POSITIONS {

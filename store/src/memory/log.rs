@@ -1,4 +1,4 @@
-//! Logs in memory: vectors and maps behind one lock.
+//! Logs in memory: vectors and maps under one lock.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,7 +27,7 @@ struct Kept {
 }
 
 impl MemoryLogs {
-    /// Opens the log `id` to write it, under the next epoch, making it where there is none.
+    /// Opens the log `id` for writing, under the next epoch, creating it if necessary.
     pub fn open(&self, id: LogId) -> MemoryLog {
         let epoch = {
             let mut logs = self.lock();
@@ -47,7 +47,7 @@ impl MemoryLogs {
     }
 }
 
-/// A log in memory, as its one writer holds it.
+/// A log in memory, held by its one writer.
 pub struct MemoryLog {
     logs: MemoryLogs,
     id: LogId,
@@ -57,27 +57,27 @@ pub struct MemoryLog {
 }
 
 impl MemoryLog {
-    /// Opens a new log in a place of its own.
+    /// Opens a new log in its own place.
     pub fn new(id: LogId) -> Self {
         MemoryLogs::default().open(id)
     }
 
-    /// Makes the `n`-th append fail, counted from 1 since the log was opened.
+    /// Makes append `n` fail, counted from 1 since the log was opened.
     pub fn fail_append_at(&self, n: u64, fault: AppendFault) {
         self.faults.fail_append_at(n, fault);
     }
 
-    /// Gives the handle by which more can go wrong, also while the log is in use.
+    /// Returns the handle for more faults, also while the log is in use.
     pub fn faults(&self) -> Faults {
         self.faults.clone()
     }
 
-    /// Gives the place that holds the log, to open it again.
+    /// Returns the place that holds the log, to open it again.
     pub fn logs(&self) -> MemoryLogs {
         self.logs.clone()
     }
 
-    /// Remembers at most so many keys in each scope.
+    /// Limits the number of remembered keys in each scope.
     #[cfg(test)]
     pub(crate) fn with_seen_keys_max(self, seen_keys_max: u64) -> Self {
         Self { seen_keys_max, ..self }
@@ -210,7 +210,7 @@ impl LogReader for MemoryLogReader {
     }
 
     fn check_indexes(&self) -> Result<(), LogError> {
-        // A map has its keys and what they stand for together: nothing damages one without the other.
+        // A map holds its keys together with their values, so one cannot be damaged without the other.
         Ok(())
     }
 }

@@ -17,7 +17,7 @@ pub struct MemoryVault {
 }
 
 impl MemoryVault {
-    /// Makes an empty vault of a log.
+    /// Creates an empty vault of a log.
     pub fn new(log: LogId, master: MasterKey) -> Self {
         Self { sealer: Sealer::new(master, log), envelopes: Mutex::default() }
     }

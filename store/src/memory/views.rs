@@ -1,6 +1,6 @@
-//! Views in memory: ordered maps, looked through from end to end. Slow where there are many rows, and easy to believe.
+//! Views in memory: ordered maps that are searched linearly. Slow with many rows, but easy to verify.
 //!
-//! It keeps nothing on disk; `sqlite::views` does.
+//! Nothing is stored on disk; `sqlite::views` does that.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -34,12 +34,12 @@ struct Kept {
 }
 
 impl MemoryViews {
-    /// Makes empty views.
+    /// Creates empty views.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Gives a reader of them.
+    /// Returns a reader of them.
     pub fn reader(&self) -> MemoryViewReader {
         MemoryViewReader { kept: self.kept.clone() }
     }
@@ -114,7 +114,7 @@ impl RetainedViews for MemoryViews {
     }
 }
 
-/// A place, and the row that was there.
+/// A place, and its previous row.
 type Before = ((ViewName, Position), Option<NewRow>);
 
 impl Kept {

@@ -1,7 +1,8 @@
-//! Outputs in a folder: each stream in files of a bounded size, and one more file once such an attempt is finished.
+//! Outputs in a folder: each stream in files of a bounded size, and one more file once the attempt is
+//! finished.
 //!
-//! An attempt that printed nothing leaves nothing, so that it costs nothing; whether it ended, the log says.
-//! Names are made of ids only, so nothing that a program prints or is called can choose a path.
+//! An attempt without output has no files, so it costs nothing; the log shows whether it ended. File names
+//! are made of ids only, so neither a program's output nor its name can influence a path.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -27,20 +28,22 @@ use crate::retention::{Disposable, Kept, PARTS};
 use crate::space::{BLOCK_BYTES, LOOKED_AT_EVERY_BYTES, blocks, free_bytes};
 use crate::sync::{Existing, create_private, existing, make_folder};
 
-/// The most bytes of one file: what is longer goes on in the next. `docs/decisions/outputs.md` has the measurement.
+/// The maximum size of one file, in bytes. Longer output continues in the next. `docs/decisions/outputs.md`
+/// has the measurement.
 pub const CHUNK_BYTES: u64 = 1024 * 1024;
 
-/// The most files that are kept open to be written.
+/// The maximum number of files that are kept open for writing.
 const OPEN_FILES_MAX: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 
-/// How many bytes are kept.
+/// Limits on the stored bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutputLimits {
-    /// Of an attempt's two streams together.
+    /// The maximum of an attempt's two streams together.
     pub attempt_bytes: u64,
-    /// Of all attempts. What is printed over it is counted and not kept.
+    /// The maximum of all attempts together. Output beyond it is counted but not kept.
     pub quota_bytes: u64,
-    /// How much of the disk is left free: what is printed then is counted and not kept, so that the log never lacks room for output.
+    /// How much of the disk stays free, so that output never takes the space that the log needs. Output
+    /// beyond that is counted but not kept.
     pub free_bytes: u64,
 }
 
@@ -50,7 +53,7 @@ impl Default for OutputLimits {
     }
 }
 
-/// Tells the time.
+/// Returns the current time.
 pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// Outputs in a folder.
@@ -58,18 +61,18 @@ pub struct FolderOutputs {
     folder: PathBuf,
     limits: OutputLimits,
     now: Now,
-    /// How much of the disk they take: what was found last, and what came and went since.
+    /// The disk space in use: the last total found, adjusted by changes since.
     used: AtomicU64,
     writing: Mutex<Writing>,
 }
 
 struct Writing {
     attempts: BTreeMap<AttemptId, Counts>,
-    /// Those that have ended and whose end could not be written; no more than the full disk let in.
+    /// Finished attempts whose end could not be written, at most as many as the full disk allowed.
     unended: BTreeMap<AttemptId, Counts>,
     files: LruCache<(AttemptId, usize, u64), File>,
     space: Space,
-    /// What came and went while a round looks.
+    /// The change in disk space while a round looks.
     since_looked: i64,
 }
 
@@ -80,7 +83,8 @@ struct Space {
     looked_at: u64,
 }
 
-/// What the last file says: that nothing more comes, since when, how much is missing, and what the other files hold.
+/// The content of the last file: that the output is finished, when, how much was dropped, and what the other
+/// files hold.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct End {
@@ -88,16 +92,16 @@ struct End {
     stdout_bytes_dropped: u64,
     stderr_bytes_dropped: u64,
     ended_at: Timestamp,
-    /// None in the format before this one, or if the files could not be read back.
+    /// `None` in the previous format, or if the files could not be read back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     files: Option<[Files; 2]>,
 }
 
-/// What the files of a stream hold, all of them but the last being full.
+/// The content of a stream's files. All of them except the last one are full.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Files {
-    /// How many bytes they have together.
+    /// Their total size in bytes.
     bytes: u64,
     /// The digest of each.
     digests: Vec<Digest>,
@@ -105,14 +109,14 @@ struct Files {
 
 const END_FORMAT: u32 = 3;
 
-/// The format before, which says nothing of the other files.
+/// The previous format, without the other files.
 const END_FORMAT_WITHOUT_FILES: u32 = 2;
 
-/// What stands in the folder of an attempt, by its file's ending.
+/// The extension of the file with the end.
 const END: &str = "end";
 
 impl FolderOutputs {
-    /// Opens the folder, making it where there is none.
+    /// Opens the folder, creating it if necessary.
     pub fn open(folder: &Path, limits: OutputLimits, now: Now) -> io::Result<Self> {
         make_folder(folder)?;
         let space = Space { left: 0, looked_at: 0 };
@@ -121,8 +125,9 @@ impl FolderOutputs {
         Ok(Self { folder: folder.to_owned(), limits, now, used: AtomicU64::new(0), writing: Mutex::new(writing) })
     }
 
-    /// Says that attempts were running when the node went down, and may print more: what others have left is taken for all of it. So is
-    /// what cannot be read, and that is what this gives.
+    /// Registers the attempts that were running when the node stopped and may print more. For all others, the
+    /// output found is considered complete. The same holds for attempts that cannot be read, whose errors are
+    /// returned.
     pub fn go_on(&self, attempts: impl IntoIterator<Item = AttemptId>) -> Vec<OutputError> {
         let mut writing = self.writing();
         let mut unreadable = Vec::new();
@@ -136,7 +141,7 @@ impl FolderOutputs {
         unreadable
     }
 
-    /// Gives what an attempt has that was not finished.
+    /// Returns the counts of an attempt that was not finished.
     fn left_open(&self, attempt: AttemptId) -> io::Result<Option<Counts>> {
         match read_end(&self.path(attempt, END))? {
             Some(_) => Ok(None),
@@ -144,7 +149,7 @@ impl FolderOutputs {
         }
     }
 
-    /// Gives how much of the disk they take, as far as is known: all is looked at now and then.
+    /// Returns the disk space in use, as far as is known. A full look happens from time to time.
     pub fn used_bytes(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
     }
@@ -153,7 +158,7 @@ impl FolderOutputs {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An attempt lies in the part that is named by the first two hex digits of its id's tail, which is as good as random.
+    /// Returns the part that holds an attempt: the first byte of its id's tail, which is as good as random.
     fn part_of(attempt: AttemptId) -> u8 {
         attempt.0.as_bytes()[10]
     }
@@ -189,7 +194,8 @@ impl FolderOutputs {
         let Writing { attempts, files, space, since_looked, .. } = &mut *writing;
         let counts = match self.open_counts(attempts, attempt) {
             Ok(counts) => counts,
-            // An earlier node finished it and ended before it could report that: what it took is reported again.
+            // An earlier node finished it and ended before it could report that, so the same output is
+            // reported again.
             Err(_) if self.has_taken(attempt, printed.stream, printed.offset.saturating_add(printed.bytes.len() as u64)) => return Ok(()),
             Err(error) => return Err(in_store(error)),
         };
@@ -205,7 +211,7 @@ impl FolderOutputs {
             let open = || open_to_append(&self.chunk_path(attempt, printed.stream, chunk));
             let written = files.try_get_or_insert_mut((attempt, at, chunk), open).and_then(|file| file.write_all(now));
             if let Err(error) = written {
-                // How much of it reached the file is asked of the file, the next time.
+                // The next time, the file shows how much reached it.
                 files.pop(&(attempt, at, chunk));
                 let dropped = counts.dropped;
                 *counts = Counts { dropped, ..self.counts(attempt).map_err(in_store)? };
@@ -223,7 +229,7 @@ impl FolderOutputs {
         Ok(())
     }
 
-    /// Gives the counts of an attempt that may still print.
+    /// Returns the counts of an attempt that may still print.
     fn open_counts<'w>(&self, attempts: &'w mut BTreeMap<AttemptId, Counts>, attempt: AttemptId) -> io::Result<&'w mut Counts> {
         match attempts.entry(attempt) {
             Entry::Occupied(known) => Ok(known.into_mut()),
@@ -242,7 +248,7 @@ impl FolderOutputs {
 
     fn try_note_printed(&self, attempt: AttemptId, stream: OutputStream, bytes: u64) -> io::Result<()> {
         let mut writing = self.writing();
-        // What printed nothing is not known here, and need not be.
+        // An attempt without output is not known here, and does not have to be.
         if writing.attempts.get(&attempt).map_or(0, |counts| counts.taken(stream)) != bytes {
             match self.open_counts(&mut writing.attempts, attempt) {
                 Ok(counts) => counts.note_printed(stream, bytes),
@@ -253,10 +259,10 @@ impl FolderOutputs {
         Ok(())
     }
 
-    /// Gives how much may be written now for the quota's and the disk's sake.
+    /// Returns how much may be written now within the quota and the free space.
     fn room(&self, writing: &mut Writing) -> u64 {
         let space = &mut writing.space;
-        // While there is none it is looked each time: room may have been made.
+        // While there is no room, the disk is checked each time, because space may have been freed.
         if self.limits.free_bytes > 0 && (space.left < BLOCK_BYTES || space.looked_at >= LOOKED_AT_EVERY_BYTES) {
             *space = Space { left: free_bytes(&self.folder).saturating_sub(self.limits.free_bytes), looked_at: 0 };
         }
@@ -268,7 +274,7 @@ impl FolderOutputs {
         if read_end(&self.path(attempt, END))?.is_some() {
             return Ok(());
         }
-        // Read back before the lock is taken: others write meanwhile.
+        // Read back before the lock is taken, so that others can write in the meantime.
         let files = self.files(attempt);
         self.finish_at(&mut self.writing(), attempt, files)
     }
@@ -288,13 +294,13 @@ impl FolderOutputs {
             Ok(files) if files.each_ref().map(|files| files.bytes) == counts.kept => Ok(files),
             Ok(_) | Err(_) => self.files(attempt),
         };
-        // What cannot be read back is ended without digests, and the caller learns why.
+        // Output that cannot be read back is finished without digests, and the caller gets the error.
         let (files, read_back) = match files {
             Ok(files) => (Some(files), Ok(())),
             Err(error) => (None, Err(error)),
         };
         if let Err(error) = self.write_end(attempt, counts.dropped, files) {
-            // What was dropped is known here alone: the next round tries to write it again.
+            // Only this process knows what was dropped, so the next round tries to write it again.
             writing.unended.insert(attempt, counts);
             return Err(error);
         }
@@ -303,7 +309,7 @@ impl FolderOutputs {
         read_back
     }
 
-    /// Reads what the files of an attempt hold.
+    /// Reads the sizes and digests of an attempt's files.
     fn files(&self, attempt: AttemptId) -> io::Result<[Files; 2]> {
         let of = |stream| {
             let mut files = Files::default();
@@ -327,7 +333,7 @@ impl FolderOutputs {
         path.parent().map_or(Ok(()), make_folder)?;
         let written = create_private(&path, Existing::Replaced).and_then(|mut file| file.write_all(&content));
         if written.is_err() {
-            // Half an end could not be read; none is written anew.
+            // A partial end would be unreadable. Without one, it is written again.
             let _ = fs::remove_file(&path);
         }
         written
@@ -337,7 +343,7 @@ impl FolderOutputs {
         if self.is_removed(attempt)? {
             return Ok(OutputPart { bytes: Bytes::new(), next: offset, state: OutputState::Removed });
         }
-        // The end is asked for first: where it is there, what is found after it is the last.
+        // The end is read first: if it exists, everything found after it is final.
         let end = read_end(&self.path(attempt, END))?;
         let files = end.as_ref().and_then(|end| end.files.as_ref()).map(|files| &files[index(stream)]);
         let mut bytes = Vec::new();
@@ -349,7 +355,7 @@ impl FolderOutputs {
                 None => None,
                 Some(files) => match files.check(chunk, opened.as_ref()) {
                     Ok(whole) => whole,
-                    // It may have been thrown away since this began.
+                    // It may have been removed since this began.
                     Err(Unread::Damaged(_)) if self.is_removed(attempt)? => {
                         return Ok(OutputPart { bytes: Bytes::new(), next: offset, state: OutputState::Removed });
                     }
@@ -357,7 +363,8 @@ impl FolderOutputs {
                 },
             };
             let Some(file) = opened else {
-                // Beyond the last file: all was given, where the one before is full or there never was one.
+                // After the last file: everything was returned, if the one before is full or there never was
+                // one.
                 break true;
             };
             let size = whole.as_ref().map_or_else(|| file.metadata().map(|about| about.len()), |whole| Ok(whole.len() as u64))?;
@@ -378,7 +385,7 @@ impl FolderOutputs {
                 break true;
             }
         };
-        // It may have been thrown away while it was read: the first of its files that is gone looks like its end.
+        // It may have been removed while it was read: the first missing file looks like the end.
         if end.is_some() && is_all && self.is_removed(attempt)? {
             return Ok(OutputPart { bytes: Bytes::new(), next: offset, state: OutputState::Removed });
         }
@@ -389,7 +396,7 @@ impl FolderOutputs {
         Ok(OutputPart { bytes: Bytes::from(bytes), next, state })
     }
 
-    /// What is being written was not removed, which is known without a look at the disk.
+    /// Output that is being written was not removed, which is known without a look at the disk.
     fn is_removed(&self, attempt: AttemptId) -> io::Result<bool> {
         if self.writing().attempts.contains_key(&attempt) {
             return Ok(false);
@@ -403,11 +410,11 @@ impl FolderOutputs {
         Ok(streams.into_iter().collect::<io::Result<Vec<_>>>()?.contains(&true) || self.path(attempt, END).try_exists()?)
     }
 
-    /// Gives what an attempt has, where this process does not know it yet.
+    /// Returns the counts of an attempt that this process does not know yet.
     fn counts(&self, attempt: AttemptId) -> io::Result<Counts> {
         let size = |stream| {
             let mut size = 0;
-            // A stream has no gap: it ends with the first file that is missing or not full.
+            // A stream has no gaps: it ends with the first file that is missing or not full.
             while let Some(about) = existing(fs::metadata(self.chunk_path(attempt, stream, size / CHUNK_BYTES)))? {
                 size += about.len();
                 if about.len() < CHUNK_BYTES {
@@ -423,7 +430,7 @@ impl FolderOutputs {
 /// Why an output was not read.
 enum Unread {
     Io(io::Error),
-    /// It is not what was written; how, for people.
+    /// It differs from what was written; the text describes how.
     Damaged(&'static str),
 }
 
@@ -440,7 +447,7 @@ impl End {
 }
 
 impl Files {
-    /// Returns what a file holds, if it is what was written; none for a file that never was.
+    /// Returns the content of a file if it is as written, or `None` for a file that never existed.
     fn check(&self, chunk: u64, opened: Option<&File>) -> Result<Option<Vec<u8>>, Unread> {
         let digest = usize::try_from(chunk).ok().and_then(|chunk| self.digests.get(chunk));
         let (digest, file) = match (digest, opened) {
@@ -457,7 +464,7 @@ impl Files {
 
 fn read_end(path: &Path) -> io::Result<Option<End>> {
     let Some(content) = existing(fs::read(path))? else { return Ok(None) };
-    // It is being written, or a power cut took its content.
+    // It is being written, or a power failure took its content.
     if content.is_empty() {
         return Ok(None);
     }
@@ -504,7 +511,8 @@ impl Disposable for FolderOutputs {
         self.writing().since_looked = 0;
     }
 
-    /// Lists what one part holds. What nobody writes any more and was never finished is finished on the way: a crash left it.
+    /// Lists the content of one part. Output that a crash left unfinished, and that nothing writes, is
+    /// finished on the way.
     fn look_at(&self, part: u8) -> io::Result<Vec<Kept<AttemptId>>> {
         let Some(entries) = existing(fs::read_dir(self.part_path(part)))? else { return Ok(Vec::new()) };
         let mut found: BTreeMap<AttemptId, u64> = BTreeMap::new();
@@ -518,13 +526,14 @@ impl Disposable for FolderOutputs {
         let mut kept = Vec::with_capacity(found.len());
         for (attempt, bytes) in found {
             if removed.names(attempt) {
-                // A kill came between the list and the files.
+                // The process was killed between writing the list and removing the files.
                 self.remove_files(part, &[attempt])?;
                 continue;
             }
             let since = match read_end(&self.path(attempt, END)) {
                 Ok(Some(end)) => Some(end.ended_at),
-                // What cannot be finished or read is not thrown away for that, and keeps nothing else from being so.
+                // Output that cannot be finished or read is not removed, and does not prevent the removal of
+                // other output.
                 Ok(None) => self.finish_left(attempt).unwrap_or(None),
                 Err(_) => None,
             };
@@ -535,7 +544,8 @@ impl Disposable for FolderOutputs {
 
     fn throw_away(&self, part: u8, things: &[Kept<AttemptId>]) -> io::Result<u64> {
         let attempts: Vec<AttemptId> = things.iter().map(|thing| thing.name).collect();
-        // First it is said to be gone, then it goes: whoever reads between the two is not given a part for the whole.
+        // It is listed as removed before it is removed, so that a reader in between does not take a part for
+        // the whole.
         self.removed(part)?.add(&self.removed_path(part), &attempts)?;
         self.remove_files(part, &attempts)
     }
@@ -548,7 +558,7 @@ impl Disposable for FolderOutputs {
 }
 
 impl FolderOutputs {
-    /// Finishes what nobody writes; gives none where somebody does.
+    /// Finishes output that nothing writes. Returns `None` if it is being written.
     fn finish_left(&self, attempt: AttemptId) -> io::Result<Option<Timestamp>> {
         if self.writing().attempts.contains_key(&attempt) {
             return Ok(None);
@@ -562,7 +572,7 @@ impl FolderOutputs {
         Ok(Some((self.now)()))
     }
 
-    /// Removes the files of attempts, and gives how much of the disk they took.
+    /// Removes the files of attempts, and returns how much disk space they took.
     fn remove_files(&self, part: u8, attempts: &[AttemptId]) -> io::Result<u64> {
         let mut freed = 0;
         let Some(entries) = existing(fs::read_dir(self.part_path(part)))? else { return Ok(0) };
@@ -580,7 +590,7 @@ impl FolderOutputs {
     }
 }
 
-/// Says whose file it is; none where it is nobody's.
+/// Returns the attempt that a file belongs to, or `None` for other files.
 fn attempt_of(entry: &DirEntry) -> Option<AttemptId> {
     let name = entry.file_name();
     let (id, _) = name.to_str()?.split_once('.')?;

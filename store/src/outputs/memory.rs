@@ -1,4 +1,4 @@
-//! Outputs in memory: for tests, and to say what the folder must do.
+//! Outputs in memory: for tests, and as a model for the folder.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -24,12 +24,12 @@ struct Printed {
 }
 
 impl MemoryOutputs {
-    /// Keeps at most so many bytes of an attempt's two streams together.
+    /// Creates a store that keeps at most `bytes_max` bytes of an attempt's two streams together.
     pub fn new(bytes_max: u64) -> Self {
         Self { bytes_max, attempts: Mutex::default() }
     }
 
-    /// Throws the output of a finished attempt away.
+    /// Removes the output of a finished attempt.
     pub fn throw_away(&self, attempt: AttemptId) {
         if let Some(printed) = self.attempts().get_mut(&attempt)
             && printed.is_finished
@@ -54,7 +54,7 @@ impl Outputs for MemoryOutputs {
         let mut attempts = self.attempts();
         let printed = attempts.entry(attempt).or_default();
         if printed.is_finished {
-            // What was taken may be reported again.
+            // Output that was taken may be reported again.
             let until = offset.saturating_add(bytes.len() as u64);
             let is_known = printed.counts.taken(stream) >= until;
             return if is_known { Ok(()) } else { Err(OutputError::Store { attempt, why: "it was finished".to_owned() }) };

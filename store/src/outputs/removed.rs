@@ -1,6 +1,7 @@
-//! Which attempts' output was thrown away: a list for each part of the folder, so that what is gone is told from what never was.
+//! Lists the attempts whose output was removed, one list per part of the folder, to distinguish removed
+//! output from output that never existed.
 //!
-//! The list itself is bounded: of the oldest it only remembers up to which time they were.
+//! The list itself is bounded: of the oldest attempts it only remembers up to which time they were.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -11,24 +12,24 @@ use ensue_engine::ids::{AttemptId, Id};
 
 use crate::sync;
 
-/// The most attempts that one list names: 256 lists of them take 64 MiB at the most.
+/// The maximum number of attempts that one list names. 256 lists of them take at most 64 MiB.
 pub(super) const NAMED_MAX: usize = 16 * 1024;
 
-/// The head of a list: the form, and the time up to which attempts may have been forgotten.
+/// The size of a list's head: the format, and the time up to which attempts may have been forgotten.
 const HEAD_BYTES: usize = 16;
 const FORM: &[u8; 8] = b"removed1";
 const ID_BYTES: usize = 16;
 
-/// The attempts of one part of the folder whose output was thrown away.
+/// The attempts of one part of the folder whose output was removed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Removed {
-    /// Of attempts whose id is not younger than this nothing is known but that they may have been removed, in milliseconds.
+    /// In milliseconds. Attempts with older ids may have been removed; nothing else is known about them.
     forgotten_until: u64,
     named: BTreeSet<AttemptId>,
 }
 
 impl Removed {
-    /// Reads a list; where there is none, nothing was removed. A tail that a power cut tore is passed over.
+    /// Reads a list. Without a file, nothing was removed. A tail torn by a power failure is ignored.
     pub(super) fn read(path: &Path) -> io::Result<Self> {
         let bytes = match fs::read(path) {
             Ok(bytes) => bytes,
@@ -45,17 +46,17 @@ impl Removed {
         Ok(Self { forgotten_until, named })
     }
 
-    /// Says whether the output of an attempt was thrown away.
+    /// Returns true if the output of an attempt was removed, or may have been.
     pub(super) fn has(&self, attempt: AttemptId) -> bool {
         self.named.contains(&attempt) || attempt.0.unix_millis() < self.forgotten_until
     }
 
-    /// Says whether the list names an attempt.
+    /// Returns true if the list names an attempt.
     pub(super) fn names(&self, attempt: AttemptId) -> bool {
         self.named.contains(&attempt)
     }
 
-    /// Adds attempts to the list; on the disk when it returns.
+    /// Adds attempts to the list. They are on the disk when this returns.
     pub(super) fn add(mut self, path: &Path, attempts: &[AttemptId]) -> io::Result<()> {
         if self.named.len() + attempts.len() <= NAMED_MAX && !self.named.is_empty() {
             let mut file = File::options().append(true).open(path)?;

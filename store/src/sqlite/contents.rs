@@ -1,10 +1,10 @@
-//! What the records of a batch say, compressed together: kind, schema, time, actor, cause and fact of each.
+//! The contents of a batch's records, compressed together: kind, schema, time, actor, cause and fact of each.
 //!
-//! What a record is found by, its body and its place in the chain are in a row of its own (`row`).
+//! The columns that identify a record, its body and its place in the chain are in a separate row (`row`).
 //!
-//! Plain contents are fields in that order, record behind record. A field is its length as u32 little-endian and its bytes; a
-//! field that is absent has the length 0xFFFFFFFF and no bytes. Integers and times are 8 bytes little-endian, ids are text, as
-//! they stand in facts too, so that each is there once.
+//! Uncompressed contents are fields in that order, one record after the other. A field is its length as u32
+//! little-endian and its bytes; an absent field has the length 0xFFFFFFFF and no bytes. Integers and times
+//! are 8 bytes little-endian. Ids are text, as they are in facts, so that compression finds the repetition.
 
 use std::ops::Range;
 
@@ -18,7 +18,7 @@ use crate::encode;
 
 const ABSENT: u32 = u32::MAX;
 
-/// What is known of a record beside its row.
+/// The part of a record that is not in its row.
 pub(super) struct Entry {
     pub(super) schema: u16,
     pub(super) time: Timestamp,
@@ -28,7 +28,7 @@ pub(super) struct Entry {
     pub(super) fact_json: Bytes,
 }
 
-/// Compresses what the records of one batch say.
+/// Compresses the contents of one batch's records.
 pub(super) fn write(records: &[Record]) -> Result<Vec<u8>, String> {
     let mut fields = Fields(Vec::with_capacity(512 * records.len()));
     for record in records {
@@ -71,14 +71,14 @@ impl Fields {
 
 const FIELDS: usize = 9;
 
-/// What the records of one batch say, ready to be read.
+/// The contents of one batch, ready to be read.
 pub(super) struct Contents {
     plain: Vec<u8>,
     entries: Vec<[Option<Range<usize>>; FIELDS]>,
 }
 
 impl Contents {
-    /// Opens what [`write`] gave.
+    /// Opens the output of [`write`].
     pub(super) fn open(compressed: &[u8]) -> Result<Self, String> {
         let plain = encode::expand(compressed).map_err(|error| format!("the contents of its batch are damaged: {error}"))?;
         let mut entries = Vec::new();
@@ -93,7 +93,7 @@ impl Contents {
         Ok(Self { plain, entries })
     }
 
-    /// Reads what the `step`-th record says, whose id is `id`.
+    /// Reads the contents of record `step`, whose id is `id`.
     pub(super) fn entry(&self, step: usize, id: Id) -> Result<Entry, String> {
         let entry = self.entries.get(step).ok_or("the contents of its batch do not have it")?;
         let [kind, schema, time, actor, parent, root, depth, trace, fact] = entry.each_ref().map(|field| self.bytes(field));
@@ -120,7 +120,7 @@ impl Contents {
     }
 }
 
-/// Gives the field at `at` and moves behind it; the outer none where there is no whole field.
+/// Returns the field at `at` and moves past it. The outer option is `None` if there is no complete field.
 fn next_field(plain: &[u8], at: &mut usize) -> Option<Option<Range<usize>>> {
     let start = at.checked_add(4)?;
     let length = u32::from_le_bytes(plain.get(*at..start)?.try_into().ok()?);

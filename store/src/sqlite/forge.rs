@@ -1,4 +1,5 @@
-//! Changing a log behind its back, as someone would who can write the file and knows its form: every sum is right again.
+//! Modifies the file of a log directly, as someone could who can write the file and knows its format: every
+//! checksum is correct again.
 //!
 //! For tests only.
 
@@ -10,7 +11,7 @@ use rusqlite::{Connection, params};
 use super::contents;
 use super::row::{self, Stored, StoredBatch};
 
-/// Puts these records in the place of all the records of a file's first log, and writes its head.
+/// Replaces all records of a file's first log with these, and writes its head.
 pub(crate) fn replace_records(path: &Path, records: &[Record], head: Head) {
     let file = Connection::open(path).unwrap();
     file.execute_batch("BEGIN; DELETE FROM records; DELETE FROM batches;").unwrap();

@@ -1,6 +1,6 @@
-//! What SQLite can do at best on a disk: plain rows, with the same durability as the log's. For measurements.
+//! Measures the best insert rate of SQLite on a disk: plain rows, with the same durability as the log.
 //!
-//! It is no part of a running node.
+//! It is not part of a running node.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -9,12 +9,12 @@ use super::{OpenError, Place, Schema, open_to_write};
 
 const SCHEMA: Schema = Schema { name: "rows", migrations: &["CREATE TABLE row (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT"] };
 
-/// The most bytes that are inserted: a folder may be memory.
+/// The maximum number of inserted bytes, because a folder may be in memory.
 const BYTES_MAX: u64 = 512 * 1024 * 1024;
 
-/// Inserts `row` again and again into a file of a folder, so many a transaction, for as long as `duration` and up to half a
-/// gigabyte; gives how many were kept and how long that took. Rows that a file of that name has already stay. Fails where the disk does
-/// not take them.
+/// Inserts `row` repeatedly into a file of a folder, `rows_per_commit` in each transaction, for `duration`
+/// and up to half a gigabyte. Returns how many rows were stored and how long that took. Rows already in a
+/// file of that name stay. Fails if the disk does not accept them.
 pub fn inserts(folder: &Path, row: &[u8], rows_per_commit: u32, duration: Duration) -> Result<(u64, Duration), OpenError> {
     let path = folder.join(format!("rows-{rows_per_commit}.sqlite"));
     let failed = |error: rusqlite::Error| OpenError::of(&path, &error);

@@ -1,6 +1,7 @@
-//! A log in a SQLite file: one write connection, one transaction per batch, on the disk before it is acknowledged.
+//! A log in a SQLite file: one write connection and one transaction per batch, which is on the disk before it
+//! is acknowledged.
 //!
-//! How a record becomes rows is said by `row` and `contents`, how keys are remembered by `seen`.
+//! `row` and `contents` define how a record is stored in rows, `seen` how keys are remembered.
 
 mod reader;
 
@@ -25,16 +26,16 @@ const SCHEMA: Schema = Schema {
     migrations: &[include_str!("../../../migrations/sqlite/log_0001.sql"), include_str!("../../../migrations/sqlite/log_0002.sql")],
 };
 
-/// How many of a place's bits are the position.
+/// The number of bits of a place that hold the position.
 const POSITION_BITS: u32 = 48;
 
-/// The most logs that a file can hold.
+/// The maximum number of logs in a file.
 const LOGS_MAX: i64 = 1 << 15;
 
-/// The number of prepared statements that are kept ready.
+/// The number of prepared statements that are cached.
 const STATEMENTS_KEPT: usize = 32;
 
-/// A log in a SQLite file, as its one writer holds it.
+/// A log in a SQLite file, held by its one writer.
 pub struct SqliteLog {
     connection: Connection,
     place: Place,
@@ -46,18 +47,18 @@ pub struct SqliteLog {
     dead: Option<String>,
 }
 
-/// Lists the logs that a file holds, the first first; none where there is no file, or none in it yet.
+/// Lists the logs in a file, the oldest first. Returns none if there is no file, or no log in it yet.
 pub fn logs(path: &Path) -> Result<Vec<LogId>, OpenError> {
     logs_at(&path.into())
 }
 
-/// Lists logs as [`logs`] does, through a file system of the caller's.
+/// Lists logs as [`logs`] does, through the caller's file system.
 pub fn logs_at(place: &Place) -> Result<Vec<LogId>, OpenError> {
     let path = place.path.as_path();
     if !place.exists() {
         return Ok(Vec::new());
     }
-    // Not to read it only: a crash may have left something that is to be rolled back first.
+    // Not for reading only: a crash may have left something that must be rolled back first.
     let connection = open_to_write(place, &SCHEMA)?;
     let list = || -> rusqlite::Result<Vec<[u8; 16]>> {
         connection.prepare("SELECT id FROM logs ORDER BY number")?.query_map([], |row| row.get(0))?.collect()
@@ -67,13 +68,13 @@ pub fn logs_at(place: &Place) -> Result<Vec<LogId>, OpenError> {
 }
 
 impl SqliteLog {
-    /// Opens the log `id` in the file at `path` to write it, under the next epoch: whoever held it before writes no more. The
-    /// file and the log are made where there are none.
+    /// Opens the log `id` in the file at `path` for writing, under the next epoch, so that its previous
+    /// writer can write no longer. The file and the log are created if necessary.
     pub fn open(path: &Path, id: LogId) -> Result<Self, OpenError> {
         Self::open_at(path.into(), id)
     }
 
-    /// Opens a log as [`open`](Self::open) does, through a file system of the caller's.
+    /// Opens a log as [`open`](Self::open) does, through the caller's file system.
     pub fn open_at(place: Place, id: LogId) -> Result<Self, OpenError> {
         let mut connection = open_to_write(&place, &SCHEMA)?;
         let path = place.path.as_path();
@@ -91,20 +92,21 @@ impl SqliteLog {
         Ok(Self { connection, place, id, number, epoch, seen_keys_max: SEEN_KEYS_MAX, seen_places, dead: None })
     }
 
-    /// Remembers at most so many keys in each scope.
+    /// Limits the number of remembered keys in each scope.
     #[cfg(test)]
     pub(crate) fn with_seen_keys_max(mut self, seen_keys_max: u64) -> Self {
         self.seen_keys_max = seen_keys_max;
         self
     }
 
-    /// Returns the connection, so that a test can look at the rows.
+    /// Returns the connection, so that a test can inspect the rows.
     #[cfg(test)]
     pub(crate) fn connection(&self) -> &Connection {
         &self.connection
     }
 
-    /// Gives why the transaction ended without the batch. Whatever a store is trusted with again is decided here alone.
+    /// Returns the error of a transaction that ended without storing the batch. Only this function decides
+    /// whether the store may still be used.
     fn failed(&mut self, error: &rusqlite::Error, at: Stage) -> AppendError {
         match failure(error.sqlite_error_code(), at) {
             Failure::Full => AppendError::Full,
@@ -117,11 +119,11 @@ impl SqliteLog {
     }
 }
 
-/// A log that lost its newest records must not be written to: new ones would take their places.
+/// Rejects a log that lost its newest records, because new ones would take their positions.
 fn compare_with_head(connection: &Connection, path: &Path, number: i64) -> Result<(), OpenError> {
     let failed = |error: rusqlite::Error| OpenError::of(path, &error);
     let damaged = |why: String| OpenError::Damaged { path: path.to_owned(), why };
-    // One transaction, so that what another connection appends meanwhile is seen in both or in none.
+    // One transaction, so that both queries see the same appends of another connection.
     let now = connection.unchecked_transaction().map_err(failed)?;
     let head = head(&now, number).map_err(|error| damaged(error.to_string()))?.head;
     let (least, most) = (place(number, Position(1)), place(number, Position(POSITION_MAX)));
@@ -145,18 +147,18 @@ fn compare_with_head(connection: &Connection, path: &Path, number: i64) -> Resul
 }
 
 impl Drop for SqliteLog {
-    /// Writes the write-ahead log back, so that the file of a node that was stopped can be copied alone, and the places of the newest
-    /// keys, so that the next start need not read them.
+    /// Writes back the write-ahead log, so that the file of a stopped node can be copied alone, and the
+    /// places of the newest keys, so that the next start does not have to read their rows.
     fn drop(&mut self) {
         if self.dead.is_none() {
-            // Where either fails, or a reader is in the way, it is done at the next start.
+            // If either fails, or a reader prevents it, the next start does it.
             let _ = self.seen_places.write_all(&mut self.connection, self.number, self.epoch);
             let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         }
     }
 }
 
-/// Gives the log's number and the epoch that is its writer's from now on.
+/// Returns the log's number and its writer's new epoch.
 fn take_epoch(connection: &mut Connection, id: LogId) -> rusqlite::Result<(i64, i64)> {
     let step = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     step.execute(
@@ -196,7 +198,7 @@ impl Log for SqliteLog {
     }
 
     fn seen(&self, keys: &[DedupeKey]) -> Result<Vec<Option<Seen>>, LogError> {
-        // All of them under one lock of the file, and not each under its own.
+        // All of them under one lock of the file, instead of one lock each.
         let read = self.connection.unchecked_transaction().map_err(|error| store_failed(&error))?;
         seen::find(&read, self.number, &self.seen_places, keys).map_err(|fault| match fault {
             SeenFault::Sqlite(error) => store_failed(&error),
@@ -212,7 +214,7 @@ impl Log for SqliteLog {
 
 /// Why a batch was not written.
 enum Unwritten {
-    /// It was not to be.
+    /// It was rejected.
     Because(AppendError),
     /// SQLite failed.
     Failed(rusqlite::Error, Stage),
@@ -226,7 +228,7 @@ impl From<rusqlite::Error> for Unwritten {
 
 impl SqliteLog {
     fn write(&mut self, batch: &Batch, head: Position, epoch: Epoch) -> Result<Position, Unwritten> {
-        // Leaving this function without a commit rolls back.
+        // Returning without a commit rolls back.
         let write = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let now = self::head(&write, self.number).map_err(|error| Unwritten::Because(AppendError::Dead(error.to_string())))?;
         if now.epoch != epoch {
@@ -251,7 +253,8 @@ impl SqliteLog {
             SeenFault::Sqlite(error) => error.into(),
             SeenFault::Damaged(why) => Unwritten::Because(AppendError::Refused { record: batch.records.len().saturating_sub(1), why }),
         })?;
-        // Not `write.commit()`: whether the commit ended the transaction can only be asked before it is dropped.
+        // Not `write.commit()`: whether the commit ended the transaction can only be queried before it is
+        // dropped.
         match write.execute_batch("COMMIT") {
             Ok(()) => {
                 self.seen_places.committed(&run);
@@ -272,7 +275,7 @@ fn insert_batch(write: &Connection, number: i64, batch: &Batch, id: Id) -> Resul
     let mut insert = write.prepare_cached(row::INSERT)?;
     for (index, record) in batch.records.iter().enumerate() {
         let stored = Stored::of(record, number, first + index as i64, index as i64).map_err(|why| refused(index, why))?;
-        // A first revision is alone in the unique index or refused by it; a later one must stand behind its predecessor.
+        // The unique index rejects a duplicate first revision; a later revision must follow its predecessor.
         if record.revision.0 != 1 {
             let newest = newest_revision(write, number, &record.stream)?;
             if newest + 1 != record.revision.0 {
@@ -323,28 +326,29 @@ fn constraint_refused(
 /// How far a transaction came before it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// Before its commit, or in a commit that left it open: it is rolled back.
+    /// It failed before its commit, or in a commit that left it open: it is rolled back.
     Open,
-    /// In a commit that ended it.
+    /// It failed in a commit that ended it.
     Ended,
 }
 
-/// What a failed transaction means.
+/// The meaning of a failed transaction.
 #[derive(Debug, PartialEq, Eq)]
 enum Failure {
     /// Nothing was written; there may be space later.
     Full,
     /// It may have been written.
     Unknown,
-    /// Nothing was written, or nobody can tell; the store is done for.
+    /// Nothing was written, or it is impossible to know; the store cannot be used any longer.
     Dead,
 }
 
 fn failure(code: Option<ErrorCode>, at: Stage) -> Failure {
     match (code, at) {
-        // SQLite rolls a transaction back that finds the disk full, also in its commit.
+        // SQLite rolls back a transaction that finds the disk full, even in its commit.
         (Some(ErrorCode::DiskFull), Stage::Open | Stage::Ended) => Failure::Full,
-        // After a failed sync the kernel may call pages clean that are not on the disk: nothing written later would be safe.
+        // After a failed sync the kernel may mark pages as clean that are not on the disk, so nothing written
+        // later would be safe.
         (Some(ErrorCode::SystemIoFailure), Stage::Open | Stage::Ended) => Failure::Dead,
         (_, Stage::Open) => Failure::Dead,
         (_, Stage::Ended) => Failure::Unknown,

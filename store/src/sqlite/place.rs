@@ -1,6 +1,6 @@
-//! Where a SQLite file lies: its path, and the file system that it is reached through.
+//! The place of a SQLite file: its path, and the file system through which it is accessed.
 //!
-//! A node's files lie on the machine's file system; another one is brought by tests alone.
+//! A node's files are on the machine's file system; only tests use another one.
 
 use std::fs;
 use std::io::{self, ErrorKind, Read, Seek, Write};
@@ -8,39 +8,39 @@ use std::path::{Path, PathBuf};
 
 use crate::sync;
 
-/// How much of a file is written again at once.
+/// How much of a file is rewritten at once.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// A file, and how it is reached.
+/// A file, and how it is accessed.
 #[derive(Clone, Debug)]
 pub struct Place {
     /// Its path.
     pub path: PathBuf,
-    /// What it is reached through.
+    /// The file system.
     pub files: FileSystem,
 }
 
-/// What SQLite files are reached through: SQLite itself by a name, and what is done with them beside SQLite.
+/// How SQLite files are accessed: the name of SQLite's VFS, and the operations that Ensue itself performs.
 #[derive(Clone, Copy, Debug)]
 pub struct FileSystem {
-    /// The name that it is registered under with SQLite; none for the machine's own.
+    /// The name under which it is registered with SQLite; `None` for the machine's own.
     pub vfs: Option<&'static str>,
-    /// Says whether a file is there.
+    /// Returns true if a file exists.
     pub exists: fn(&Path) -> bool,
-    /// Makes an empty file that its owner alone can read; that it is there already is an error.
+    /// Creates an empty file that only its owner can read. Fails if it exists.
     pub create: fn(&Path) -> io::Result<()>,
-    /// Makes the names in a folder last.
+    /// Makes the names in a folder durable.
     pub sync_folder: fn(&Path) -> io::Result<()>,
     /// Removes a file.
     pub remove: fn(&Path) -> io::Result<()>,
-    /// Gives a file another name, in the place of what had it.
+    /// Renames a file, replacing an existing one.
     pub rename: fn(&Path, &Path) -> io::Result<()>,
-    /// Writes what stands in a file once more, and syncs it; a file that is not there is none to be written.
+    /// Writes the content of a file once more, and syncs it. Does nothing if the file does not exist.
     pub write_again: fn(&Path) -> io::Result<()>,
 }
 
 impl FileSystem {
-    /// The machine's own.
+    /// The machine's own file system.
     pub const MACHINE: Self = Self {
         vfs: None,
         exists: |path| path.exists(),
@@ -59,7 +59,7 @@ impl From<&Path> for Place {
 }
 
 impl Place {
-    /// Gives the path of a file that SQLite keeps beside this one.
+    /// Returns the path of a file that SQLite keeps next to this one.
     pub(super) fn beside(&self, suffix: &str) -> PathBuf {
         let mut name = self.path.as_os_str().to_owned();
         name.push(suffix);
@@ -70,7 +70,7 @@ impl Place {
         (self.files.exists)(&self.path)
     }
 
-    /// Makes an empty file that lasts. SQLite syncs the folder for its journals, not for the file itself.
+    /// Creates an empty durable file. SQLite syncs the folder for its journals, but not for the file itself.
     pub(super) fn create(&self) -> io::Result<()> {
         (self.files.create)(&self.path)?;
         self.sync_folder()
@@ -80,7 +80,7 @@ impl Place {
         (self.files.sync_folder)(self.path.parent().unwrap_or(Path::new(".")))
     }
 
-    /// Removes the file and those that SQLite keeps beside it.
+    /// Removes the file and those that SQLite keeps next to it.
     pub(super) fn remove(&self) -> Result<(), String> {
         for suffix in ["-wal", "-shm", ""] {
             let path = self.beside(suffix);

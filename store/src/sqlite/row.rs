@@ -1,7 +1,8 @@
-//! A record's own row: what it is found by, its body, and its place in the chain.
+//! The row of a record: the columns that identify it, its body, and its place in the chain.
 //!
-//! All else that a record says is in its batch's contents (`contents`). The row's `sum` covers every column, so a flipped bit is
-//! found where it is read; whether somebody rewrote the row, sum and all, is found by the chain.
+//! Everything else in a record is in its batch's contents (`contents`). The row's `sum` covers every column,
+//! so a flipped bit is found when the row is read. If somebody rewrote the row including the sum, the chain
+//! shows it.
 
 use std::borrow::Cow;
 
@@ -18,7 +19,7 @@ pub(super) const INSERT: &str = "INSERT INTO records \
     (place, log, step, stream, revision, id, digest, bytes, encoding, key, chain, sum, content) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
 
-/// Begins every query that gives rows.
+/// The beginning of every query that returns rows.
 pub(super) const SELECT: &str =
     "SELECT place, log, step, stream, revision, id, digest, bytes, encoding, key, chain, sum, content FROM records ";
 
@@ -43,7 +44,8 @@ struct StoredBody<'a> {
 }
 
 impl<'a> Stored<'a> {
-    /// Takes a record as the row at `place`, the `step`-th of its batch. An integer that SQLite cannot hold is an error.
+    /// Converts a record to the row at `place`, with index `step` in its batch. Fails if SQLite cannot hold
+    /// an integer.
     pub(super) fn of(record: &'a Record, log: i64, place: i64, step: i64) -> Result<Self, String> {
         Ok(Self {
             place,
@@ -78,7 +80,7 @@ impl<'a> Stored<'a> {
         Ok(())
     }
 
-    /// Reads the row that a query beginning with [`SELECT`] stands at.
+    /// Reads the current row of a query that begins with [`SELECT`].
     pub(super) fn read(row: &'a Row<'_>) -> Result<Self, String> {
         let column = Columns(row);
         let body = match column.blob_or_none(6, "digest")? {
@@ -107,17 +109,17 @@ impl<'a> Stored<'a> {
         Ok(stored)
     }
 
-    /// Gives the place of the batch's first record, by which its contents are found.
+    /// Returns the place of the batch's first record, which identifies its contents.
     pub(super) fn batch_place(&self) -> i64 {
         self.place - self.step
     }
 
-    /// Makes the body.
+    /// Returns the body.
     pub(super) fn body(&self) -> Result<Option<Body>, String> {
         self.body.as_ref().map(StoredBody::body).transpose()
     }
 
-    /// Makes the record, with what its batch says of it.
+    /// Returns the record, combined with its entry in the batch.
     pub(super) fn record(&self, log: LogId, position: Position, batch: &StoredBatch) -> Result<Record, String> {
         let id = id(self.id, "id")?;
         let step = usize::try_from(self.step).map_err(|_| "its step is negative".to_owned())?;
@@ -163,7 +165,7 @@ impl StoredBatch {
     /// Writes a row.
     pub(super) const INSERT: &'static str = "INSERT INTO batches (place, id, epoch, contents, sum) VALUES (?1, ?2, ?3, ?4, ?5)";
 
-    /// Gives the row at a place.
+    /// Selects the row at a place.
     pub(super) const SELECT: &'static str = "SELECT place, id, epoch, contents, sum FROM batches WHERE place = ?1";
 
     /// Inserts the row of a batch at `place` with a statement made of [`INSERT`](Self::INSERT).
@@ -172,7 +174,7 @@ impl StoredBatch {
         Ok(())
     }
 
-    /// Reads the row that a query made of [`SELECT`](Self::SELECT) stands at.
+    /// Reads the current row of a query made of [`SELECT`](Self::SELECT).
     pub(super) fn read(row: &Row<'_>) -> Result<Self, String> {
         let column = Columns(row);
         let (place, epoch) = (column.integer(0, "place")?, column.integer(2, "epoch")?);
@@ -219,7 +221,7 @@ impl<'a> StoredBody<'a> {
     }
 }
 
-/// Gives the bytes that a stream is kept as.
+/// Returns the stored form of a stream.
 pub(super) fn stream_bytes(stream: &StreamId) -> Vec<u8> {
     let (noun, name): (u8, &[u8]) = match stream {
         StreamId::Event(id) => (1, id.0.as_bytes()),
@@ -286,7 +288,7 @@ impl Sum {
     }
 }
 
-/// The columns of a row, each of which may be anything in a damaged file.
+/// The columns of a row, each of which may hold anything in a damaged file.
 pub(super) struct Columns<'a, 'row>(pub(super) &'a Row<'row>);
 
 impl<'a> Columns<'a, '_> {

@@ -1,6 +1,7 @@
-//! The keys that were seen: looked up by a short prefix, forgotten when their time is over or a scope has too many.
+//! The keys that were seen: looked up by a short prefix, and forgotten when they expire or a scope has too
+//! many.
 //!
-//! Rows of a scope that nothing is added to are cleaned up in turn, a few with each append.
+//! Scopes without new keys are cleaned up in turn, a few rows with each append.
 
 mod places;
 
@@ -22,7 +23,7 @@ use crate::batch::SWEEP_KEYS_MIN;
 pub(super) enum SeenFault {
     /// SQLite failed.
     Sqlite(rusqlite::Error),
-    /// The row is not what was written.
+    /// The row differs from what was written.
     Damaged(String),
 }
 
@@ -32,7 +33,8 @@ impl From<rusqlite::Error> for SeenFault {
     }
 }
 
-/// Says where each of these keys was seen. The scope of a key is looked up where it is another than that of the key before.
+/// Returns where each of these keys was seen. The scope is looked up only when it differs from that of the
+/// previous key.
 pub(super) fn find(connection: &Connection, log: i64, places: &Places, keys: &[DedupeKey]) -> Result<Vec<Option<Seen>>, SeenFault> {
     let mut last: Option<(&str, Option<i64>)> = None;
     let mut found = Vec::with_capacity(keys.len());
@@ -48,19 +50,19 @@ pub(super) fn find(connection: &Connection, log: i64, places: &Places, keys: &[D
     Ok(found)
 }
 
-/// When keys are remembered, and how many are kept.
+/// The time and the limits for remembering keys.
 #[derive(Clone, Copy)]
 pub(super) struct Keeping {
-    /// Keys whose time is over then are forgotten.
+    /// Keys that expire by then are forgotten.
     pub(super) now: Timestamp,
-    /// How many keys a scope holds.
+    /// The maximum number of keys in a scope.
     pub(super) keys_max: u64,
-    /// Says which other scope is cleaned up.
+    /// Determines which other scope is cleaned up.
     pub(super) turn: u64,
 }
 
-/// Remembers the keys, and forgets what is due in their scopes and in one other. Returns what [`Places::committed`] is to be told of
-/// once the transaction is committed.
+/// Remembers the keys, and forgets what is due in their scopes and in one other. Returns the run to pass to
+/// [`Places::committed`] once the transaction is committed.
 pub(super) fn remember(
     connection: &Connection,
     log: i64,
@@ -113,7 +115,7 @@ fn set_count(connection: &Connection, scope: i64, keys: u64) -> rusqlite::Result
     Ok(())
 }
 
-/// Adds a row. A key whose time is over may be accepted again: its older row is removed with the others whose time is over.
+/// Adds a row. An expired key may be accepted again; its older row is removed with the other expired ones.
 fn put(connection: &Connection, number: i64, scope: i64, hash: &Digest, seen: &Seen) -> Result<(), SeenFault> {
     let position = integer("position", seen.position.0).map_err(SeenFault::Damaged)?;
     connection
@@ -150,7 +152,7 @@ fn find_in(connection: &Connection, places: &Places, scope: i64, hash: &Digest) 
     Ok(None)
 }
 
-/// Reads a row; none where it is another key's.
+/// Reads a row, or returns `None` if it belongs to another key.
 fn read(row: &Row<'_>, scope: i64, hash: &Digest) -> Result<Option<Seen>, String> {
     let column = Columns(row);
     if column.blob(0, "hash")? != hash.as_bytes() {
@@ -179,14 +181,14 @@ fn sum(scope: i64, hash: &Digest, seen: &Seen) -> i64 {
     sum.bytes(seen.event.0.as_bytes()).bytes(seen.content.as_bytes()).integer(seen.until.micros()).done()
 }
 
-/// Forgets some keys whose time is over; returns how many.
+/// Forgets some expired keys, and returns how many.
 fn sweep(connection: &Connection, scope: i64, now: Timestamp, keys_max: usize) -> rusqlite::Result<u64> {
     const SQL: &str = "DELETE FROM seen WHERE number IN \
                        (SELECT number FROM seen WHERE scope = ?1 AND until <= ?2 ORDER BY until LIMIT ?3) RETURNING number, prefix";
     forget(connection, SQL, scope, params![scope, now.micros(), keys_max as i64])
 }
 
-/// Forgets the oldest keys; returns how many.
+/// Forgets the oldest keys, and returns how many.
 fn trim(connection: &Connection, scope: i64, keys: u64) -> rusqlite::Result<u64> {
     const SQL: &str = "DELETE FROM seen WHERE number IN \
                        (SELECT number FROM seen WHERE scope = ?1 ORDER BY until, number LIMIT ?2) RETURNING number, prefix";

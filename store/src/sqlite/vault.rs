@@ -1,6 +1,6 @@
 //! A vault in a SQLite file: one row per envelope.
 //!
-//! What is sealed, and to what it is bound, is said by [`crate::vault`].
+//! [`crate::vault`] defines the sealed content and what it is bound to.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -24,16 +24,16 @@ pub struct SqliteVault {
 }
 
 impl SqliteVault {
-    /// Opens the vault of a log in the file at `path`, making it where there is none.
+    /// Opens the vault of a log in the file at `path`, creating it if necessary.
     pub fn open(path: &Path, log: LogId, master: MasterKey) -> Result<Self, OpenError> {
         Self::open_at(&path.into(), log, master)
     }
 
-    /// Opens a vault as [`open`](Self::open) does, through a file system of the caller's.
+    /// Opens a vault as [`open`](Self::open) does, through the caller's file system.
     pub fn open_at(place: &Place, log: LogId, master: MasterKey) -> Result<Self, OpenError> {
         let connection = open_to_write(place, &SCHEMA)?;
         let path = place.path.as_path();
-        // What was destroyed is not to be found in the file's free pages.
+        // Destroyed values must not be found in the file's free pages.
         connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(())).map_err(|error| OpenError::of(path, &error))?;
         Ok(Self { sealer: Sealer::new(master, log), path: path.to_owned(), connection: Mutex::new(connection) })
     }
@@ -64,7 +64,8 @@ impl SqliteVault {
             .map_err(|error| self.failed(&error))
     }
 
-    /// Lists what there is of one purpose. A row that this release would not write is an error, not skipped.
+    /// Lists the envelopes of one purpose. A row that this release would not write is an error and is not
+    /// skipped.
     fn list(&self, purpose: &str) -> Result<Vec<(Purpose, Vec<u8>)>, VaultError> {
         let connection = self.connection();
         let rows = || -> rusqlite::Result<Vec<(String, i64, Vec<u8>)>> {

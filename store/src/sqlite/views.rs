@@ -1,7 +1,7 @@
 //! Views on SQLite: a file that may be lost, with a table for each view.
 //!
-//! A commit survives the end of the process, and the newest ones need not survive a power cut: what is missing is folded again.
-//! What the rows mean is said by `ensue-views`.
+//! A commit survives the end of the process. The newest commits may be lost in a power failure; the missing
+//! records are then folded again. `ensue-views` defines the meaning of the rows.
 
 mod apart;
 mod ask;
@@ -53,16 +53,16 @@ pub(crate) const VIEWS: Schema = Schema {
     ],
 };
 
-/// How many names are kept at hand with their numbers.
+/// The maximum number of names that are cached with their numbers.
 const NAMES_AT_HAND_MAX: usize = 10_000;
 
-/// How many statements are kept prepared: three or four for each view, and one for each way of asking.
+/// The number of cached prepared statements: three or four for each view, and one for each kind of query.
 const STATEMENTS_PREPARED: usize = 128;
 
-/// How many positions have a row in `spans` together.
+/// The number of positions that share a row in `spans`.
 const SPAN: u64 = 1024;
 
-/// Views in a file, as their one follower holds them.
+/// Views in a file, held by their one follower.
 pub struct SqliteViews {
     connection: Connection,
     log: LogId,
@@ -72,13 +72,14 @@ pub struct SqliteViews {
 }
 
 impl SqliteViews {
-    /// Opens the views of a log, making them where there are none. Views of another log, by other folds or of another release,
-    /// and views that are seen not to be whole, are removed and begun anew: they are made from the log.
+    /// Opens the views of a log, creating them if necessary. Views of another log, from other folds or
+    /// another release, and damaged views are removed and created again, because they can be rebuilt from the
+    /// log.
     pub fn open(path: &Path, log: LogId) -> Result<Self, OpenError> {
         Self::open_at(&path.into(), log)
     }
 
-    /// Opens views as [`open`](Self::open) does, through a file system of the caller's.
+    /// Opens views as [`open`](Self::open) does, through the caller's file system.
     pub fn open_at(place: &Place, log: LogId) -> Result<Self, OpenError> {
         let path = place.path.as_path();
         match Self::open_as_it_is(place, log) {
@@ -91,23 +92,24 @@ impl SqliteViews {
         begun_anew.ok_or_else(|| OpenError::Unusable { path: path.to_owned(), why: "another process is creating it".to_owned() })
     }
 
-    /// Gives a reader with connections of its own.
+    /// Returns a reader with its own connections.
     pub fn reader(&self) -> SqliteViewReader {
         SqliteViewReader::new(self.readers.clone())
     }
 
-    /// Forgets what is at hand beside the file: a bug of ours may have left it other than what is kept.
+    /// Clears everything that is cached in memory, because an internal error may have made it differ from the
+    /// file.
     pub fn forget_what_is_at_hand(&mut self) {
         self.names.clear();
     }
 
-    /// Says whether a reader came upon damage since these views were opened, or took the place of others.
+    /// Returns true if a reader found damage since these views were opened or adopted.
     pub fn is_damaged(&self) -> bool {
         self.readers.is_damaged()
     }
 
-    /// Takes the place of these views by ones that were made beside them, which must have come as far. Readers go over to them;
-    /// what they are asked meanwhile waits. After an error the views are to be opened anew.
+    /// Replaces these views with others that were built separately and must be at least as far. Readers
+    /// switch to them; queries wait in the meantime. After an error the views must be opened again.
     pub fn adopt(&mut self, beside: Self) -> Result<(), ViewError> {
         if beside.made.position < self.made.position {
             return Err(ViewError::Gap { at: self.made.position, next: beside.made.position });
@@ -115,7 +117,7 @@ impl SqliteViews {
         let place = self.readers.place().clone();
         let source = beside.close()?;
         let _closed = self.readers.close_all();
-        // What has no file any more is written back and closed.
+        // This connection's file is removed next, so it is closed first.
         self.connection = Connection::open_in_memory().map_err(failed)?;
         let in_files = |why: String| ViewError::Store(why);
         place.remove().map_err(in_files)?;
@@ -131,7 +133,8 @@ impl SqliteViews {
         Ok(())
     }
 
-    /// Writes, and moves to `made`, all or nothing; `change` is given the names at hand and where the views were.
+    /// Writes, and moves to `made`, as one transaction. `change` receives the cached names and the previous
+    /// state of the views.
     fn write(
         &mut self,
         made: Made,
@@ -147,14 +150,14 @@ impl SqliteViews {
                 Ok(())
             }
             Err(error) => {
-                // A name may have been given a number that was not kept.
+                // A name may have received a number that was not stored.
                 self.names.clear();
                 Err(error)
             }
         }
     }
 
-    /// Gives none where the file holds something else.
+    /// Returns `None` if the file holds something else.
     fn open_as_it_is(place: &Place, log: LogId) -> Result<Option<Self>, OpenError> {
         let connection = open_to_write(place, &VIEWS)?;
         let made = begin(&connection, log).map_err(|error| OpenError::of(&place.path, &error))?;
@@ -163,13 +166,13 @@ impl SqliteViews {
         Ok(made.map(|made| Self { connection, log, made, names: BTreeMap::new(), readers }))
     }
 
-    /// Gives back the space of what was taken out: the file is written anew, which takes as long as that.
+    /// Frees the space of removed rows. The whole file is rewritten, which takes accordingly long.
     pub fn shrink(&mut self) -> Result<(), ViewError> {
         self.connection.flush_prepared_statement_cache();
         self.connection.execute_batch("VACUUM").map_err(failed)
     }
 
-    /// Closes the file so that it stands alone, and gives its place.
+    /// Closes the file so that it is complete by itself, and returns its place.
     fn close(self) -> Result<Place, ViewError> {
         let _closed = self.readers.close_all();
         self.connection.flush_prepared_statement_cache();
@@ -179,21 +182,21 @@ impl SqliteViews {
     }
 }
 
-/// How far views are, what they left out on the way, and what was taken out of them.
+/// The progress of views, the records they skipped, and the rows removed from them.
 #[derive(Clone, Copy, Default)]
 struct Made {
     position: Position,
-    /// How many records were passed over.
+    /// The number of skipped records.
     passed_over: u64,
     elapsed: Elapsed,
     removed: Removed,
 }
 
-/// The columns of [`Made`], as they are read.
+/// The columns of [`Made`], in reading order.
 const MADE: &str = "position, passed_over, stepped, elapsed, removed_executions, removed_rows";
 
 impl Made {
-    /// The columns, in the order of [`MADE`].
+    /// Returns the columns, in the order of [`MADE`].
     fn columns(self) -> [i64; 6] {
         let Removed { executions, rows } = self.removed;
         let (stepped, elapsed) = (self.elapsed.stepped(), self.elapsed.micros());
@@ -220,7 +223,7 @@ impl Made {
         sum.done()
     }
 
-    /// Writes them down as those of a log.
+    /// Writes them for a log.
     fn write(self, connection: &Connection, log: LogId) -> rusqlite::Result<()> {
         let sql = format!("UPDATE made SET ({MADE}, sum) = (?1, ?2, ?3, ?4, ?5, ?6, ?7)");
         let [position, passed_over, stepped, elapsed, executions, rows] = self.columns();
@@ -229,9 +232,10 @@ impl Made {
     }
 }
 
-/// Gives how far the views in a file are, marking an empty file as this log's; none where they are not this log's by these folds.
+/// Returns the state of the views in a file, after marking an empty file as this log's. Returns `None` if
+/// they belong to another log or come from other folds.
 fn begin(connection: &Connection, log: LogId) -> rusqlite::Result<Option<Made>> {
-    // The log has what a power cut takes from here.
+    // Whatever a power failure takes from here is still in the log.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     let found = connection.query_row(&format!("SELECT log, versions, sum, {MADE} FROM made"), [], |row| {
         Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?, Made::read(row, 3)?))
@@ -249,7 +253,7 @@ fn begin(connection: &Connection, log: LogId) -> rusqlite::Result<Option<Made>> 
     }
 }
 
-/// Names what the rows depend on beside the log.
+/// Identifies everything besides the log that the rows depend on.
 fn made_by() -> String {
     format!("{} pack/{} sum/3", view::versions(), pack::VERSION)
 }
@@ -309,7 +313,7 @@ impl ViewStore for SqliteViews {
 
 fn write_rows(transaction: &Transaction<'_>, names: &mut BTreeMap<String, i64>, changes: &Changes) -> Result<(), ViewError> {
     let mut spans = BTreeMap::new();
-    // Changes come view by view, so a statement serves a run of them.
+    // Changes are grouped by view, so one statement serves a run of them.
     for run in changes.rows.chunk_by(|(one, _), (other, _)| one == other) {
         let Some(&(view, _)) = run.first() else { continue };
         let mut table = Table::of(transaction, view).map_err(failed)?;
@@ -345,7 +349,7 @@ fn write_rows(transaction: &Transaction<'_>, names: &mut BTreeMap<String, i64>, 
     Ok(())
 }
 
-/// Names the first that were passed over.
+/// Names the first skipped records.
 fn name_passed_over(transaction: &Transaction<'_>, before: Made, changes: &Changes) -> rusqlite::Result<()> {
     let named = usize::try_from(before.passed_over).unwrap_or(usize::MAX);
     for one in changes.passed_over.first().iter().take(PASSED_OVER_MAX.saturating_sub(named)) {
@@ -361,7 +365,7 @@ struct Table<'a> {
     insert: CachedStatement<'a>,
     update: CachedStatement<'a>,
     remove: CachedStatement<'a>,
-    /// The column of which rows have several values, where there is one.
+    /// The column with several values per row, if the view has one.
     apart: Option<Apart<'a>>,
 }
 
@@ -425,7 +429,7 @@ impl<'a> Table<'a> {
     }
 }
 
-/// A document as its column has it: [`SUM_BYTES`] that say whether the row is the one that was written, and the packed document.
+/// Returns a document in its stored form: [`SUM_BYTES`] that verify the row, followed by the packed document.
 fn packed(row: &NewRow) -> Vec<u8> {
     let (text, id) = match &row.key {
         Term::Id(id) => (String::new(), Some(*id)),
@@ -438,7 +442,7 @@ fn packed(row: &NewRow) -> Vec<u8> {
     packed
 }
 
-/// How many bytes a row's sum has.
+/// The size of a row's sum, in bytes.
 const SUM_BYTES: usize = 4;
 
 fn row_sum(position: i64, key: &[u8], document: &[u8]) -> [u8; SUM_BYTES] {
@@ -446,14 +450,14 @@ fn row_sum(position: i64, key: &[u8], document: &[u8]) -> [u8; SUM_BYTES] {
     [a, b, c, d]
 }
 
-/// How a column's texts are kept.
+/// How the texts of a column are stored.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
     /// By their number in `names`.
     Number,
-    /// As they are, ids as their 16 bytes.
+    /// As they are; ids as their 16 bytes.
     AsItIs,
-    /// In a table of their own, by their numbers in `names`: a row has several.
+    /// In a separate table, by their number in `names`, because a row has several.
     Apart,
 }
 
@@ -467,7 +471,7 @@ fn form(column: Column) -> Form {
     }
 }
 
-/// Gives the number of a name; a new one gets one.
+/// Returns the number of a name, after assigning one to a new name.
 fn number(connection: &Connection, names: &mut BTreeMap<String, i64>, name: &str) -> rusqlite::Result<i64> {
     if let Some(number) = names.get(name) {
         return Ok(*number);
@@ -487,7 +491,7 @@ fn number(connection: &Connection, names: &mut BTreeMap<String, i64>, name: &str
     Ok(number)
 }
 
-/// A term as a column has it.
+/// A term as a column stores it.
 struct Kept<'a>(&'a Term);
 
 impl ToSql for Kept<'_> {
@@ -500,7 +504,8 @@ impl ToSql for Kept<'_> {
     }
 }
 
-/// A position as SQLite has it. A log never reaches the ones that it cannot have; somebody may ask for them.
+/// Returns a position as SQLite stores it. A log never reaches positions that it cannot store, but a query
+/// may ask for them.
 fn place(position: Position) -> i64 {
     i64::try_from(position.0).unwrap_or(i64::MAX)
 }
@@ -510,7 +515,7 @@ fn failed(error: rusqlite::Error) -> ViewError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => ViewError::NotWhole(error.to_string()),
         Some(_) => ViewError::Store(error.to_string()),
-        // What was read is not what was written.
+        // The row differs from what was written.
         None if matches!(error, rusqlite::Error::FromSqlConversionFailure(..) | rusqlite::Error::InvalidColumnType(..)) => {
             ViewError::NotWhole(error.to_string())
         }

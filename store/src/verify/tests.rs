@@ -1,4 +1,4 @@
-//! What is done to a log's file is found, whoever does it and however carefully.
+//! Tests that any manipulation of a log's file is found, however careful it is.
 
 use std::fs;
 use std::ops::Range;
@@ -18,7 +18,7 @@ use crate::sqlite::forge::replace_records;
 use crate::sqlite::log::{SqliteLog, SqliteLogReader};
 use ensue_engine::ports::Log;
 
-/// A log of twelve records in a file that nobody has open.
+/// A log of twelve records in a file that is not open anywhere.
 struct Fixture {
     folder: tempfile::TempDir,
     records: Vec<Record>,
@@ -45,7 +45,7 @@ impl Fixture {
     }
 
     fn verify(&self, seen: Option<Head>) -> Result<Verified, VerifyError> {
-        // Not through `SqliteLogReader::open`'s own comparison with the head: that has tests of its own.
+        // Not through `SqliteLogReader::open`, which compares with the head itself: that has its own tests.
         verify(&SqliteLogReader::open_unchecked(&self.path().as_path().into(), LOG).unwrap(), seen, |_| ())
     }
 }
@@ -67,7 +67,7 @@ fn renumber(records: &mut [Record]) {
     }
 }
 
-/// Makes the chain right again from the beginning, and gives the head.
+/// Recomputes the chain from the beginning, and returns the head.
 fn rechain(records: &mut [Record]) -> Head {
     let mut head = Head::default();
     for record in records {
@@ -311,7 +311,7 @@ fn a_stream_that_is_not_remembered_is_looked_up() {
     assert_eq!(predecessor(&reader, &first_twice).unwrap(), Revision(0));
 }
 
-/// Gives where in the file the one page of an index is.
+/// Returns the range in the file of an index's only page.
 fn page_of(path: &Path, index: &str) -> Range<usize> {
     let connection = Connection::open(path).unwrap();
     let page: u32 = connection.query_row("SELECT rootpage FROM sqlite_schema WHERE name = ?1", [index], |row| row.get(0)).unwrap();
@@ -356,7 +356,7 @@ fn a_damaged_index_is_built_anew_from_the_records() {
     let fixture = Fixture::new();
     let mut bytes = fs::read(fixture.path()).unwrap();
     let page = page_of(&fixture.path(), "records_by_stream");
-    // The last of a page is the row that came first: its stream.
+    // The last entry of a page is the row that was inserted first: its stream.
     bytes[page.end - 12] ^= 1;
     fs::write(fixture.path(), bytes).unwrap();
     assert!(matches!(fixture.verify(Some(fixture.head)), Err(VerifyError::Log(LogError::Index(_)))));
@@ -415,13 +415,13 @@ fn an_edit_in_sql_is_found_already_where_it_is_read() {
     }
 }
 
-/// Opens the file as a node would, and gives what it holds: all of it, or an error that says what is wrong.
+/// Opens the file as a node would. Returns all its records, or an error that describes the problem.
 fn whole_or_error(fixture: &Fixture) -> Result<Vec<Record>, String> {
     let mut log = SqliteLog::open(&fixture.path(), LOG).map_err(|error| error.to_string())?;
     let reader = log.reader().map_err(|error| error.to_string())?;
     verify(&*reader, Some(fixture.head), |_| ()).map_err(|error| error.to_string())?;
     let records = reader.read(Position(0), crate::conformance::records::EVERYTHING).map_err(|error| error.to_string())?;
-    // What is damaged and not yet read must not bring a panic either.
+    // Damage that has not been read yet must not cause a panic either.
     let batch = Writer::of(&log).batch([event(99)]);
     let _ = log.append(&batch, fixture.head.position, log.epoch());
     Ok(records)
@@ -456,7 +456,7 @@ fn a_flipped_bit_anywhere_leaves_the_same_data_or_an_error() {
     let fixture = Fixture::new();
     let whole = fs::read(fixture.path()).unwrap();
     let mut refused = 0;
-    // Every byte is as likely as any other; a prime step meets every kind of place.
+    // All bytes are equally likely; a prime step covers every kind of place.
     for (turn, at) in (0..whole.len()).step_by(311).enumerate() {
         let mut damaged = whole.clone();
         damaged[at] ^= 1 << (turn % 8);
@@ -488,7 +488,7 @@ fn a_file_cut_anywhere_leaves_the_same_data_or_an_error() {
     }
 }
 
-/// A log that was killed: its newest batches stand in the write-ahead log only.
+/// A log that was killed, whose newest batches are only in the write-ahead log.
 fn killed() -> (Fixture, Vec<u8>, Vec<u8>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log.sqlite");
@@ -512,7 +512,7 @@ fn opening_a_killed_log_writes_its_tail_back_before_anything_else() {
     let (fixture, main, wal) = killed();
     put_back(&fixture, &main, Some(&wal));
     let log = SqliteLog::open(&fixture.path(), LOG).unwrap();
-    // Beside the transaction that took the epoch, nothing is left in the write-ahead log.
+    // Apart from the transaction that took the epoch, nothing is left in the write-ahead log.
     let left = fs::metadata(fixture.folder.path().join("log.sqlite-wal")).unwrap().len();
     assert!(left < wal.len() as u64 / 2, "{left} bytes are left");
     assert_eq!(log.head().unwrap(), fixture.head);

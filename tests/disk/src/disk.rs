@@ -1,4 +1,4 @@
-//! A disk as a test holds it: its faults, its space, its power, and what lies on it.
+//! A test's simulated disk: its faults, free space, power and content.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -14,29 +14,29 @@ use crate::random::Random;
 use crate::trace::{Kind, Operation, Outcome, Trace};
 use crate::vfs;
 
-/// A disk with one folder; a clone speaks of the same disk.
+/// A disk with one folder. Clones share the same disk.
 #[derive(Clone)]
 pub struct Disk(pub(crate) Arc<Shared>);
 
-/// How many bytes of a disk are written together, whole or not at all.
+/// The unit that the disk writes atomically.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sectors {
     /// 512.
     Bytes512,
-    /// 4,096, as today's disks have them.
+    /// 4,096, as on today's disks.
     Bytes4096,
 }
 
-/// What a power cut left of all that was not synced.
+/// What a power cut did to the data that was not synced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PowerCut {
-    /// How many sectors are there as they were written.
+    /// The number of sectors that kept what was written.
     pub kept: u64,
-    /// How many are as they were before.
+    /// The number of sectors that went back to their earlier content.
     pub lost: u64,
-    /// How many are there in part.
+    /// The number of sectors that were written partly.
     pub torn: u64,
-    /// How many changes of names are undone.
+    /// The number of name changes that were undone.
     pub names_lost: u64,
 }
 
@@ -54,12 +54,12 @@ struct State {
     plan: Plan,
     trace: Trace,
     space: Option<u64>,
-    /// Which process this is: what an older one opened is of no use any more.
+    /// The process's number. Handles opened by an earlier process are invalid.
     life: u64,
     numbered: u64,
 }
 
-/// A file as a connection has it open.
+/// A file that a connection has open.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Handle {
     pub(crate) file: FileId,
@@ -70,16 +70,17 @@ pub(crate) struct Handle {
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Opening {
-    /// As it is there.
+    /// Opens an existing file.
     There,
-    /// Made where it is not there.
+    /// Creates the file if it does not exist.
     Made,
-    /// Made; to be there already is an error.
+    /// Creates the file; it is an error if it already exists.
     MadeNew,
 }
 
 impl Disk {
-    /// Makes an empty disk. No other disk may have this name while it is in use: files are found by it.
+    /// Creates an empty disk. No other disk may have this name while it is in use, because files are found by
+    /// it.
     pub fn new(name: &str, seed: u64, sectors: Sectors) -> Self {
         vfs::register();
         let together = match sectors {
@@ -103,7 +104,7 @@ impl Disk {
         disk
     }
 
-    /// Gives the path of a file on this disk.
+    /// Returns the path of a file on this disk.
     pub fn path(&self, file: &str) -> PathBuf {
         paths::path(&self.0.name, file)
     }
@@ -113,29 +114,30 @@ impl Disk {
         self.state().plan.add(fault);
     }
 
-    /// Forgets all faults that are still to come or last, and the limit of space.
+    /// Clears all pending and permanent faults and the space limit.
     pub fn mend(&self) {
         let mut state = self.state();
         state.plan.clear();
         state.space = None;
     }
 
-    /// Sets how many bytes all files together may have.
+    /// Sets how many bytes all files together may occupy.
     pub fn set_space(&self, bytes: Option<u64>) {
         self.state().space = bytes;
     }
 
-    /// Gives how many bytes all files together have.
+    /// Returns how many bytes all files together occupy.
     pub fn used(&self) -> u64 {
         self.state().used()
     }
 
-    /// Ends the process that uses the disk: what it wrote is there, synced or not; what it opened is of no use any more.
+    /// Ends the process that uses the disk. Everything it wrote is there, synced or not; its handles become
+    /// invalid.
     pub fn kill(&self) {
         self.state().kill();
     }
 
-    /// Cuts the power: the process ends, and what was not synced is there in part.
+    /// Cuts the power: the process ends, and only some of the unsynced data survives.
     pub fn cut_power(&self) -> PowerCut {
         let mut state = self.state();
         state.kill();
@@ -151,17 +153,17 @@ impl Disk {
         cut
     }
 
-    /// Gives how many operations there were.
+    /// Returns the number of operations so far.
     pub fn operations(&self) -> u64 {
         self.state().trace.number()
     }
 
-    /// Gives the newest operations, the oldest of them first.
+    /// Returns the newest operations, oldest first.
     pub fn trace(&self) -> Vec<Operation> {
         self.state().trace.newest()
     }
 
-    /// Gives a sum over all operations that there were: equal runs have equal ones.
+    /// Returns a checksum of all operations so far. Equal runs have equal checksums.
     pub fn sum(&self) -> u64 {
         self.state().trace.sum()
     }
@@ -171,13 +173,14 @@ impl Disk {
         self.state().folder.names().map(|(name, _)| name.to_owned()).collect()
     }
 
-    /// Gives what a reader would get of a file.
+    /// Returns the file's content as a reader would get it.
     pub fn content(&self, name: &str) -> Option<Vec<u8>> {
         let state = self.state();
         state.folder.file(name).map(|file| state.files[&file].bytes().to_vec())
     }
 
-    /// Puts other content in the place of a file's, as someone would who has the disk in hand; none removes it. It lasts at once.
+    /// Replaces a file's content, as someone with access to the disk could; `None` removes the file. The
+    /// change is durable at once.
     pub fn replace(&self, name: &str, content: Option<&[u8]>) {
         let mut state = self.state();
         let file = FileId(state.number());
@@ -200,7 +203,7 @@ impl Disk {
     }
 }
 
-/// What SQLite and the store do on a disk.
+/// The operations of SQLite and the store.
 impl Disk {
     pub(crate) fn open(&self, name: &str, opening: Opening) -> io::Result<Handle> {
         let mut state = self.state();
@@ -320,7 +323,7 @@ impl Disk {
         if outcome == Outcome::Done { Ok(()) } else { Err(broken()) }
     }
 
-    /// Syncs a file. With the first sync of a journal its name is synced too, as SQLite does on a machine.
+    /// Syncs a file. The first sync of a journal also syncs its name, as SQLite does on a real machine.
     pub(crate) fn sync(&self, handle: Handle, names: Names) -> io::Result<()> {
         let mut state = self.state();
         let name = state.alive(handle)?;
@@ -351,7 +354,7 @@ impl Disk {
         Ok(state.files[&handle.file].len() as u64)
     }
 
-    /// Does something with the locks of a file.
+    /// Runs a function on the locks of a file.
     pub(crate) fn locks<T>(&self, handle: Handle, act: impl FnOnce(&mut Locks) -> T) -> io::Result<T> {
         let mut state = self.state();
         state.alive(handle)?;
@@ -368,12 +371,12 @@ impl Disk {
     }
 }
 
-/// Whether the names in the folder are synced with a file.
+/// Whether the folder's names are synced together with a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Names {
-    /// They are.
+    /// They are synced.
     Too,
-    /// They are not.
+    /// They are not synced.
     Not,
 }
 
@@ -397,7 +400,7 @@ impl State {
         self.locks.clear();
     }
 
-    /// Counts an operation that is done whole or fails.
+    /// Counts an operation that either succeeds completely or fails.
     fn attempt(&mut self, kind: Kind, name: &str, place: (u64, u64)) -> io::Result<()> {
         let failure = self.plan.next(kind);
         let outcome = if failure.is_none() { Outcome::Done } else { Outcome::Failed };
@@ -405,7 +408,7 @@ impl State {
         if failure.is_none() { Ok(()) } else { Err(broken()) }
     }
 
-    /// Gives the name of an open file, if the process that opened it is still there.
+    /// Returns the name of an open file if the process that opened it is still running.
     fn alive(&self, handle: Handle) -> io::Result<String> {
         if handle.life != self.life {
             return Err(io::Error::other("the process that opened the file has ended"));
@@ -422,7 +425,7 @@ impl State {
         self.space.map_or(usize::MAX, |space| space.saturating_sub(self.used()) as usize)
     }
 
-    /// Gives how many bytes can be written to a file from a place on.
+    /// Returns how many bytes can be written to a file from an offset on.
     fn room(&self, file: FileId, start: usize) -> usize {
         self.files[&file].len().saturating_add(self.free()).saturating_sub(start)
     }

@@ -1,41 +1,42 @@
-//! What is to go wrong with a disk: the n-th operation, once or for ever.
+//! Planned faults of a disk: the n-th operation fails, once or permanently.
 //!
-//! A full disk is not planned here: it follows from how much space a disk has.
+//! A full disk is not planned here: it follows from the disk's space limit.
 
 use crate::trace::Kind;
 
-/// An operation that is to fail.
+/// An operation that must fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Which one: the n-th of its kinds from now on, counted from 1.
+    /// Which operation: the n-th of these kinds from now on, counted from 1.
     pub nth: u64,
-    /// The kinds that are counted; none means any.
+    /// The kinds that are counted; `None` means any.
     pub of: Option<Kind>,
     /// How it fails.
     pub failure: Failure,
-    /// What becomes of those after it.
+    /// Whether later operations fail too.
     pub lasting: Lasting,
 }
 
 /// How an operation fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// With an I/O error. A sync may have written some of it, and from then on all of it counts as clean.
+    /// With an I/O error. A failed sync may have written some of the data, and from then on all of it counts
+    /// as clean.
     Io,
-    /// A read or write does a part and then fails with an I/O error; all other operations fail whole.
+    /// A read or write does a part and then fails with an I/O error; all other operations fail completely.
     Part,
 }
 
-/// Whether a fault passes.
+/// Whether a fault is temporary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lasting {
-    /// The operations after it are done.
+    /// Later operations succeed.
     Once,
-    /// Every one of its kinds after it fails too.
+    /// Every later operation of these kinds fails too.
     ForEver,
 }
 
-/// The faults that are still to come.
+/// The pending faults.
 #[derive(Debug, Default)]
 pub(crate) struct Plan(Vec<Fault>);
 
@@ -48,7 +49,7 @@ impl Plan {
         self.0.clear();
     }
 
-    /// Says how the next operation of a kind fails, where it does.
+    /// Returns how the next operation of a kind fails, if it does.
     pub(crate) fn next(&mut self, kind: Kind) -> Option<Failure> {
         let mut failure = None;
         self.0.retain_mut(|fault| {

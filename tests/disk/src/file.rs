@@ -1,16 +1,16 @@
-//! A file: what a reader gets, what is on the disk, and all that a power cut may leave.
+//! A file: what a reader gets, what is on the disk, and every state that a power cut may leave.
 //!
-//! Sectors are written in any order and each whole or not at all, but for one that may be torn. Until a sync, a sector may be left as it
-//! was after any of the writes to it.
+//! Sectors are written in any order, each completely or not at all, except for one that may be torn. Until a
+//! sync, a sector may be left as it was after any of the writes to it.
 
 use std::collections::BTreeMap;
 
 use crate::random::Random;
 
-/// How many bytes are tracked together.
+/// The number of bytes that are tracked together.
 pub(crate) const SECTOR: usize = 512;
 
-/// How many states of a sector between two syncs are remembered; the oldest go first.
+/// How many states of a sector between two syncs are remembered; the oldest are dropped first.
 const STATES_MAX: usize = 4;
 
 #[derive(Debug, Default)]
@@ -19,9 +19,9 @@ pub(crate) struct File {
     now: Vec<u8>,
     /// What is on the disk.
     kept: Vec<u8>,
-    /// Of each sector that was written since the last sync, what it held after each write.
+    /// For each sector written since the last sync, its content after each write.
     unsynced: BTreeMap<usize, Vec<State>>,
-    /// The lengths since the last sync.
+    /// The file's lengths since the last sync.
     lengths: Vec<usize>,
     writes: u64,
 }
@@ -32,7 +32,7 @@ struct State {
     bytes: Vec<u8>,
 }
 
-/// How much of what was not synced was left.
+/// How much of the unsynced data survived.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Left {
     pub(crate) kept: u64,
@@ -53,7 +53,7 @@ impl File {
         self.now.len()
     }
 
-    /// Reads as much as there is; what is beyond the end is zeros.
+    /// Reads as much as there is; bytes beyond the end are zeros.
     pub(crate) fn read(&self, into: &mut [u8], offset: usize) -> usize {
         into.fill(0);
         let there = self.now.get(offset..).unwrap_or_default();
@@ -98,8 +98,9 @@ impl File {
         self.lengths.clear();
     }
 
-    /// A sync that fails: some of it is written, and all of it counts as clean from now on. Readers mostly still get what was written;
-    /// sometimes the system has dropped what it takes for clean and reads it anew from the disk.
+    /// Fails a sync: some of the data is written, and from now on all of it counts as clean. Readers mostly
+    /// still get what was written, but sometimes the system has dropped the pages it takes for clean and
+    /// reads them from the disk again.
     pub(crate) fn fail_sync(&mut self, random: &mut Random, together: usize) {
         self.leave_some(random, together);
         if random.thousandths(300) {
@@ -107,20 +108,20 @@ impl File {
         }
     }
 
-    /// The power goes: what was not synced is there in part.
+    /// Cuts the power: only some of the unsynced data survives.
     pub(crate) fn cut_power(&mut self, random: &mut Random, together: usize) -> Left {
         let left = self.leave_some(random, together);
         self.now = self.kept.clone();
         left
     }
 
-    /// Writes some of what was not synced, `together` sectors always alike.
+    /// Writes some of the unsynced data, always treating `together` sectors alike.
     fn leave_some(&mut self, random: &mut Random, together: usize) -> Left {
         let lengths = std::mem::take(&mut self.lengths);
         if let Some(length) = lengths.get(random.below(lengths.len() as u64 + 1) as usize) {
             self.kept.resize(*length, 0);
         }
-        // Mostly some, but all and nothing must not be rare.
+        // Mostly a part survives, but all and nothing must not be rare.
         let lost_thousandths = match random.below(5) {
             0 => 0,
             1 => 1000,
@@ -145,7 +146,7 @@ impl File {
             left.kept += 1;
             let writes: Vec<u64> = sectors.iter().flat_map(|(_, states)| states.iter().map(|state| state.write)).collect();
             let newest = writes.iter().copied().max().unwrap_or_default();
-            // Mostly as it was after the last write, sometimes after one before it.
+            // Mostly the state after the last write, sometimes an earlier one.
             let through = if random.thousandths(800) { newest } else { writes[random.below(writes.len() as u64) as usize] };
             for (sector, states) in sectors {
                 if let Some(state) = states.iter().rfind(|state| state.write <= through) {
@@ -156,7 +157,7 @@ impl File {
         left
     }
 
-    /// The beginning of what was written is there, its end is not.
+    /// Tears a sector: the beginning of the new content is written and the end is not.
     fn tear(&mut self, random: &mut Random, sectors: &[(usize, Vec<State>)]) {
         let (whole, part) = (random.below(sectors.len() as u64) as usize, random.below(SECTOR as u64) as usize);
         for (at, (sector, states)) in sectors.iter().enumerate().take(whole + 1) {
@@ -172,7 +173,7 @@ fn sector_of(file: &[u8], sector: usize) -> &[u8] {
     &file[start..(start + SECTOR).min(file.len())]
 }
 
-/// Puts the bytes of a sector in their place, as far as the file goes.
+/// Copies a sector's bytes into the file, up to the file's end.
 fn put(file: &mut [u8], sector: usize, bytes: &[u8]) {
     let start = (sector * SECTOR).min(file.len());
     let count = bytes.len().min(SECTOR).min(file.len() - start);

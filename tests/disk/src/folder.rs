@@ -1,4 +1,4 @@
-//! The names in a folder: a power cut leaves them as they were at some moment since they were last synced.
+//! The names in a folder. A power cut leaves them as they were at some moment since they were last synced.
 //!
 //! File systems keep changes of names in order, so no other mixture is possible.
 
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::random::Random;
 
-/// A file behind a name.
+/// The identity of a file, whatever its name is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct FileId(pub(crate) u64);
 
@@ -37,7 +37,7 @@ impl Folder {
         self.since.clear();
     }
 
-    /// Goes back to some moment since the last sync; gives how many changes were lost.
+    /// Goes back to some moment since the last sync. Returns how many changes were lost.
     pub(crate) fn cut_power(&mut self, random: &mut Random) -> u64 {
         let mut moments = std::mem::take(&mut self.since);
         let chosen = random.below(moments.len() as u64 + 1) as usize;

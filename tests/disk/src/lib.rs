@@ -1,14 +1,17 @@
-//! A disk in memory that fails as disks fail: real SQLite runs on it, is killed, loses its power, and is told lies by `sync`.
+//! A disk in memory that fails as real disks fail. SQLite itself runs on it; the process can be killed, the
+//! power cut, and a sync can fail.
 //!
-//! Read in this order: [`Disk`] is what a test holds; `file` says what a power cut leaves of a file, `folder` what it leaves of the names;
-//! `locks` are SQLite's; `vfs` hands all of it to SQLite; [`fault`] says what is to go wrong and [`trace`] what was done.
+//! Read in this order: [`Disk`] is the test's interface; `file` decides what a power cut leaves of a file,
+//! `folder` what it leaves of the names; `locks` are SQLite's locks; `vfs` connects all of it to SQLite;
+//! [`fault`] describes planned faults and [`trace`] records operations.
 //!
-//! It knows nothing of what the files mean, and no node at work uses it. Everything random comes from the seed of a disk, in the order
-//! of the operations on it: equal seeds and equal operations leave equal disks. What SQLite draws at random by itself (the salts of a
-//! write-ahead log) changes bytes, and never which operations there are.
+//! The disk knows nothing about the meaning of the files, and no production node uses it. All randomness
+//! comes from the disk's seed, in the order of the operations: equal seeds and equal operations leave equal
+//! disks. The random values that SQLite draws itself (the salts of a write-ahead log) change bytes but never
+//! the operations.
 //!
-//! One thing is not as on a machine: each connection has a copy of the shared index of the write-ahead log, brought up to date with each lock.
-//! What it changes of that is shared word by word.
+//! One thing differs from a real machine: each connection has its own copy of the shared index of the
+//! write-ahead log, which is brought up to date with each lock. Changes to it are shared word by word.
 
 mod disk;
 pub mod fault;

@@ -1,6 +1,6 @@
 //! The locks that SQLite's connections hold on a file, and the index of its write-ahead log that they share.
 //!
-//! Both are of one process: they are gone when it is.
+//! Both belong to one process and disappear with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -8,17 +8,17 @@ use std::ops::Range;
 use sqlite_vfs::LockKind;
 use sqlite_vfs::wip::WalIndexLock;
 
-/// The bytes of a region of the index.
+/// The size of one region of the index.
 pub(crate) const REGION_BYTES: usize = 32768;
 
-/// A connection's hold on a file.
+/// The identity of a connection's handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct HandleId(pub(crate) u64);
 
 #[derive(Default)]
 pub(crate) struct Locks {
     held: BTreeMap<HandleId, LockKind>,
-    /// Who has the index open.
+    /// The handles that have the index open.
     indexed: BTreeSet<HandleId>,
     regions: Vec<Box<[u8; REGION_BYTES]>>,
     exclusive: BTreeMap<u8, HandleId>,
@@ -30,7 +30,7 @@ impl Locks {
         self.held.get(&handle).copied().unwrap_or(LockKind::None)
     }
 
-    /// Takes or lowers the lock of a connection; says whether it could.
+    /// Raises or lowers a connection's lock. Returns true on success.
     pub(crate) fn set(&mut self, handle: HandleId, wanted: LockKind) -> bool {
         let mut others = self.held.iter().filter(|(other, _)| **other != handle).map(|(_, lock)| *lock);
         let is_free = match wanted {
@@ -59,7 +59,7 @@ impl Locks {
         self.held.values().any(|lock| matches!(lock, LockKind::Reserved | LockKind::Pending | LockKind::Exclusive))
     }
 
-    /// Takes or gives back slots of the index; says whether it could.
+    /// Locks or unlocks slots of the index. Returns true on success.
     pub(crate) fn set_slots(&mut self, handle: HandleId, slots: Range<u8>, wanted: WalIndexLock) -> bool {
         let is_free = slots.clone().all(|slot| {
             let is_mine = self.exclusive.get(&slot).is_none_or(|holder| *holder == handle);
@@ -87,7 +87,8 @@ impl Locks {
         is_free
     }
 
-    /// Opens the index. Whoever is the first begins it anew, as on a machine: what an earlier one left in it need not fit the files any more.
+    /// Opens the index. The first to open it starts with an empty one, as on a real machine, because an
+    /// earlier index may no longer match the files.
     pub(crate) fn open_index(&mut self, handle: HandleId) {
         if self.indexed.is_empty() {
             self.forget_index();
@@ -95,7 +96,7 @@ impl Locks {
         self.indexed.insert(handle);
     }
 
-    /// Gives a region of the index, making it where there is none.
+    /// Returns a region of the index and creates it if necessary.
     pub(crate) fn region(&mut self, number: u32) -> &mut [u8; REGION_BYTES] {
         let number = number as usize;
         while self.regions.len() <= number {
@@ -108,7 +109,7 @@ impl Locks {
         self.regions.clear();
     }
 
-    /// Gives back all that a connection holds.
+    /// Releases everything that a connection holds.
     pub(crate) fn release(&mut self, handle: HandleId) {
         self.held.remove(&handle);
         self.indexed.remove(&handle);

@@ -1,6 +1,6 @@
-//! Where disks are found: SQLite knows files by their paths, so a path names its disk.
+//! Finds disks by path: SQLite knows files by their paths, so a path names its disk.
 //!
-//! The functions are what a store does with files beside SQLite.
+//! The functions are the file operations of a store outside of SQLite.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -11,7 +11,7 @@ use crate::disk::{Disk, Names, Opening, Shared};
 
 const BASE: &str = "/ensue-disk";
 
-/// How much is read and written at once when a file is written again.
+/// How much is read and written at once when a file is rewritten.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 type Disks = BTreeMap<String, Weak<Shared>>;
@@ -32,19 +32,19 @@ pub(crate) fn path(disk: &str, file: &str) -> PathBuf {
     Path::new(BASE).join(disk).join(file)
 }
 
-/// Gives the disk that a path names, and the file's name on it.
+/// Returns the disk that a path names, and the file's name on it.
 pub(crate) fn found(path: &Path) -> io::Result<(Disk, String)> {
     let mut parts = path.strip_prefix(BASE).map_err(|_| ErrorKind::NotFound)?.iter().map(|part| part.to_string_lossy().into_owned());
     let disk = parts.next().and_then(|name| disks().get(&name)?.upgrade()).ok_or(ErrorKind::NotFound)?;
     Ok((Disk(disk), parts.next().unwrap_or_default()))
 }
 
-/// Says whether a file is there.
+/// Returns true if the file exists.
 pub fn exists(path: &Path) -> bool {
     found(path).is_ok_and(|(disk, name)| disk.exists(&name))
 }
 
-/// Makes an empty file; that it is there already is an error.
+/// Creates an empty file; it is an error if it already exists.
 pub fn create(path: &Path) -> io::Result<()> {
     let (disk, name) = found(path)?;
     disk.create(&name)
@@ -56,18 +56,18 @@ pub fn remove(path: &Path) -> io::Result<()> {
     disk.remove(&name)
 }
 
-/// Gives a file another name on the same disk, in the place of what had it.
+/// Renames a file on the same disk and replaces any file of the new name.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     let ((disk, from), (_, to)) = (found(from)?, found(to)?);
     disk.rename(&from, &to)
 }
 
-/// Makes the names in the folder last.
+/// Makes the names in the folder durable.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     found(folder)?.0.sync_folder()
 }
 
-/// Writes what stands in a file once more and syncs it; a file that is not there is none to be written.
+/// Rewrites a file's content in place and syncs it; does nothing if the file does not exist.
 pub fn write_again(path: &Path) -> io::Result<()> {
     let (disk, name) = found(path)?;
     let handle = match disk.open(&name, Opening::There) {

@@ -1,4 +1,4 @@
-//! What a disk does of itself, shown with SQLite where it matters.
+//! The disk's own behavior, shown with SQLite where that matters.
 
 use rusqlite::{Connection, OpenFlags};
 
@@ -79,7 +79,7 @@ fn what_a_failed_sync_took_of_a_log_is_no_more_in_its_index_once_all_connections
         connection.execute_batch("CREATE TABLE cats (name TEXT); INSERT INTO cats VALUES ('tom')").unwrap();
         connection.pragma_update(None, "synchronous", "NORMAL").unwrap();
         connection.execute_batch("INSERT INTO cats VALUES ('tim')").unwrap();
-        // The log is written back at the end, which fails here.
+        // The write-ahead log is checkpointed at the end; that is the sync that fails here.
         disk.fail(io_error(1, Kind::Sync));
         drop(connection);
         let there = count(&open(&disk, "cats"));

@@ -1,11 +1,11 @@
-//! What was done on a disk, operation by operation, and a sum over all of it.
+//! The trace of a disk: its operations, and a checksum of all of them.
 //!
-//! It holds no content: SQLite draws some of it at random.
+//! The trace holds no content, because SQLite draws some of it at random.
 
 use std::collections::VecDeque;
 use std::fmt;
 
-/// How many operations are remembered; the sum is over all that there were.
+/// How many operations are remembered; the checksum covers all of them.
 pub const OPERATIONS_REMEMBERED_MAX: usize = 4096;
 
 /// A kind of operation.
@@ -17,15 +17,15 @@ pub enum Kind {
     Read,
     /// Bytes are written.
     Write,
-    /// A file is cut or lengthened.
+    /// A file is truncated or extended.
     Truncate,
     /// A file is synced.
     Sync,
-    /// A file is made.
+    /// A file is created.
     Create,
     /// A file is removed.
     Remove,
-    /// A file gets another name.
+    /// A file is renamed.
     Rename,
     /// The names in the folder are synced.
     SyncFolder,
@@ -34,11 +34,11 @@ pub enum Kind {
 /// How an operation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
-    /// It was done.
+    /// It succeeded.
     Done,
-    /// It failed and did nothing; a failed sync may have done some of it.
+    /// It failed and did nothing, except that a failed sync may have written some of the data.
     Failed,
-    /// It did a part and failed.
+    /// It did a part and then failed.
     Part,
     /// It found no space.
     NoSpace,
@@ -47,15 +47,15 @@ pub enum Outcome {
 /// One operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
-    /// Its number, counted from 1 since the disk was made.
+    /// Its number, counted from 1 since the disk was created.
     pub number: u64,
-    /// What was done.
+    /// The kind of operation.
     pub kind: Kind,
-    /// The name of the file; empty where it was the folder.
+    /// The file's name; empty for the folder.
     pub file: String,
-    /// Where in the file.
+    /// The offset in the file.
     pub offset: u64,
-    /// How many bytes.
+    /// The number of bytes.
     pub bytes: u64,
     /// How it ended.
     pub outcome: Outcome,
@@ -76,7 +76,7 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    /// How many operations there were.
+    /// Returns the number of operations so far.
     pub(crate) fn number(&self) -> u64 {
         self.number
     }

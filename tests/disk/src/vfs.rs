@@ -1,6 +1,6 @@
-//! The way of SQLite to the disks: a virtual file system, registered once.
+//! SQLite's access to the disks: a virtual file system that is registered once.
 //!
-//! It decides nothing: what an operation does and whether it fails is the disk's.
+//! It decides nothing: the disk decides what an operation does and whether it fails.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-// The functions of SQLite that the virtual file system calls are in there.
+// This crate provides SQLite's functions, which the virtual file system calls.
 use rusqlite as _;
 use sqlite_vfs::wip::{WalIndex, WalIndexLock};
 use sqlite_vfs::{DatabaseHandle, LockKind, OpenAccess, OpenKind, OpenOptions, Vfs};
@@ -61,7 +61,7 @@ impl Vfs for Disks {
     }
 
     fn temporary_name(&self) -> String {
-        // Temporary tables are kept in memory; a file for one has no disk and is refused.
+        // Temporary tables are kept in memory; a file for one has no disk and is rejected.
         String::new()
     }
 
@@ -69,7 +69,8 @@ impl Vfs for Disks {
         buffer.fill(0);
     }
 
-    /// Another thread may be about to give up what is waited for: SQLite asks a hundred times for a reader's place, then gives up.
+    /// Another thread may be about to release the lock: SQLite asks a hundred times for a reader's place,
+    /// then fails.
     fn sleep(&self, duration: Duration) -> Duration {
         std::thread::sleep(duration);
         duration
@@ -79,7 +80,7 @@ impl Vfs for Disks {
 struct OpenFile {
     disk: Disk,
     handle: Handle,
-    /// Whether the names are synced with the next sync.
+    /// Whether the next sync also syncs the names.
     names: Names,
 }
 
@@ -135,15 +136,15 @@ impl Drop for OpenFile {
     }
 }
 
-/// A connection's part in the index of the write-ahead log.
+/// A connection's copy of the index of the write-ahead log.
 struct Index {
     disk: Disk,
     handle: Handle,
-    /// The regions as the connection got them: what it changes of its copy is what differs from these.
+    /// The regions as the connection read them; its own changes are the differences from these.
     pulled: BTreeMap<u32, Box<[u8; REGION_BYTES]>>,
 }
 
-/// The bytes that SQLite changes at once.
+/// The unit in which SQLite changes the index.
 const WORD_BYTES: usize = 4;
 
 impl WalIndex for Index {
@@ -169,7 +170,8 @@ impl WalIndex for Index {
 
     fn push(&mut self, region: u32, data: &[u8; REGION_BYTES]) -> io::Result<()> {
         let pulled = self.pulled.entry(region).or_insert_with(|| Box::new([0; REGION_BYTES]));
-        // Others may have changed other words meanwhile: a reader notes how far it reads while a writer commits.
+        // Other connections may have changed other words in the meantime: a reader notes how far it reads
+        // while a writer commits.
         self.disk.locks(self.handle, |locks| {
             let words = data.chunks_exact(WORD_BYTES).zip(pulled.chunks_exact(WORD_BYTES));
             for ((new, old), shared) in words.zip(locks.region(region).chunks_exact_mut(WORD_BYTES)) {

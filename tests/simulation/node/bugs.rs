@@ -1,4 +1,4 @@
-//! Bugs of ours, simulated: they strike where a catalog is looked up, and panic or end the process.
+//! Simulated bugs: they happen when a catalog is looked up, and panic or end the process.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -13,21 +13,21 @@ use crate::ground::Ground;
 use crate::life::Life;
 use crate::sometimes;
 
-/// How often a reaction ends the process that ends it once; then it is put aside, and its bug is mended.
+/// How many times a reaction ends the process; then it is parked and its bug is fixed.
 const ENDS: u32 = 3;
 
-/// Catalogs with a bug that strikes now and then.
+/// Catalogs with an occasional bug.
 pub(super) struct BuggyCatalogs {
     pub(super) catalogs: Arc<NodeCatalogs>,
     pub(super) ground: Arc<Ground>,
     pub(super) life: Arc<Life>,
     pub(super) crash_file: PathBuf,
-    /// What a bug struck that stays, and when.
+    /// The last bug that persists, and when it happened.
     pub(super) struck: Mutex<Option<(u64, CatalogRevision)>>,
 }
 
 impl BuggyCatalogs {
-    /// Ends the process where an owed reaction is worked out that ends processes.
+    /// Ends the process while an owed reaction is computed that ends processes.
     fn may_end_the_process(&self) {
         let is_possible = self.ground.plan.reaction_kill > 0.0 && !self.ground.is_healed() && !self.life.is_over();
         if !is_possible {
@@ -45,21 +45,22 @@ impl BuggyCatalogs {
         self.ground.witness().note_end(reaction);
         self.ground.tell("node", "a reaction ends the process");
         let kept = self.crash_file.with_file_name(CRASH_NOTE);
-        // Without the note the worst is that this end does not count.
+        // Without the note, the worst case is that this end is not counted.
         let _ = std::fs::copy(&self.crash_file, kept);
         self.life.end();
         std::panic::panic_any(SimulatedBug);
     }
 }
 
-/// Gives the reaction that is being worked out: the position it is owed to, and which of its consequences it is.
+/// Returns the current reaction: the position that it is owed to and the number of the consequence.
 fn noted_reaction(crash_file: &Path) -> Option<(u64, u64)> {
     let noted: serde_json::Value = serde_json::from_slice(&std::fs::read(crash_file).ok()?).ok()?;
     Some((noted["serving"]["of"].as_u64()?, noted["serving"]["next"].as_u64()?))
 }
 
 impl BuggyCatalogs {
-    /// Says whether a bug strikes: by chance, or because it struck the same at this moment and stays.
+    /// Returns true if a bug happens: by chance, or because it happened for the same catalog at this moment
+    /// and persists.
     fn strikes(&self, revision: CatalogRevision) -> bool {
         let (ground, here) = (&self.ground, (self.ground.now(), revision));
         if *lock(&self.struck) == Some(here) && !ground.is_healed() {
@@ -86,5 +87,5 @@ impl Catalogs for BuggyCatalogs {
     }
 }
 
-/// What a simulated bug panics with.
+/// The panic payload of a simulated bug.
 pub(crate) struct SimulatedBug;

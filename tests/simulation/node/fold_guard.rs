@@ -1,4 +1,4 @@
-//! The guard of folds of a node that may be killed: what it had noted then stays where it is.
+//! The fold guard of a node that may be killed: its notes at that moment stay in place.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,14 +13,15 @@ use crate::sometimes;
 
 /// The node's own guard, in a node that may be killed.
 pub(super) struct KilledFoldGuard {
-    /// There until it is dropped.
+    /// Present until dropped.
     guard: Option<FoldGuard>,
     path: PathBuf,
     life: Arc<Life>,
 }
 
 impl KilledFoldGuard {
-    /// Opens the node's own, which nobody watches: a watch goes by real time, and a world that hangs is found with its seed.
+    /// Opens the node's own guard without a watchdog: a watchdog uses real time, and a world that hangs is
+    /// found by its seed.
     pub(super) fn open(path: &Path, behind: Position, life: Arc<Life>) -> Self {
         Self { guard: Some(FoldGuard::open(path, behind)), path: path.to_owned(), life }
     }
@@ -50,13 +51,13 @@ impl Onlooker for KilledFoldGuard {
     }
 }
 
-/// The code of a dead node runs on, and the guard takes its notes away.
+/// The code of a dead node keeps running, and the guard would remove its notes.
 impl Drop for KilledFoldGuard {
     fn drop(&mut self) {
         let noted = std::fs::read(&self.path).ok().filter(|_| self.life.was_killed());
         drop(self.guard.take());
         if let Some(noted) = noted {
-            // Without the notes the worst is that this life does not count.
+            // Without the notes, the worst case is that this life is not counted.
             let _ = std::fs::write(&self.path, noted);
         }
     }

@@ -1,4 +1,4 @@
-//! What a node takes in at its edge without HTTP, judged by what is in force then.
+//! The node's edge without HTTP: requests are checked against the catalog in force.
 
 use ensue_api::ports::{EventMaker, GivenEvent, KeyWriter, OnBehalf};
 use ensue_engine::command::{Answer, Ask, Command, Conflict, Dedupe, DedupeKey, ReceivedEvent, RequestExecution, RequestKey, SeenEvent};
@@ -13,29 +13,30 @@ use crate::secrets::key_value;
 use crate::sometimes;
 use crate::traffic::{Outcome, Promise, Wish};
 
-/// What became of a key whose change was declined: it is several steps, of which some may have been done.
+/// The outcome of a key whose change was rejected: a change takes several steps, some of which may have been
+/// done.
 const UNSURE: Outcome = Outcome::Unknown;
 
-/// A request that was judged at the edge, on its way to the sequencer.
+/// A request that was checked at the edge, on its way to the sequencer.
 pub(crate) struct Judged {
     command: Command,
-    /// What is wanted.
+    /// The wish.
     wish: Wish,
-    /// What it was judged by.
+    /// The catalog that it was checked against.
     catalog: CatalogRevision,
     promise: Promise,
 }
 
-/// The key under which a request is to be carried out once.
+/// The idempotency key of a request.
 pub(crate) struct Under {
     /// The key.
     pub(crate) key: String,
-    /// The trace of the copy that came.
+    /// The trace of the copy that arrived.
     pub(crate) trace: String,
 }
 
 impl Under {
-    /// Has something that a client wants done once under its key.
+    /// Wraps a client's request so that it is carried out once with its key.
     fn once(self, wish: &Wish, client: &str, ask: Ask) -> Command {
         let key = DedupeKey { scope: format!("requests/{client}"), hash: Digest::of(self.key.as_bytes()) };
         let request = RequestKey { key, content: Digest::of(format!("{wish:?}").as_bytes()) };
@@ -44,8 +45,9 @@ impl Under {
 }
 
 impl Node {
-    /// Takes a request in at the edge, by what is in force now. What is asked of the log is given back, to be handed in then or later, as
-    /// the threads of a node at work do; everything else is answered.
+    /// Accepts a request at the edge with the catalog in force. Commands for the log are returned, so that
+    /// they can be submitted now or later, as the threads of a production node do; everything else is
+    /// answered here.
     pub(crate) fn judge(&self, wish: &Wish, client: &str, under: Option<Under>, promise: Promise) -> Option<Judged> {
         let asked = |ask: Ask| match under {
             Some(under) => under.once(wish, client, ask),
@@ -64,7 +66,7 @@ impl Node {
                 let observed = self.edge.observe(given);
                 observed.map(|event| Ask::ReceiveEvents(vec![event])).map_err(|declined| declined.why.to_string())
             }
-            // These come over the API's routes alone.
+            // These requests use only the API's routes.
             Wish::Deliver { .. } | Wish::Rerun { .. } => {
                 promise.let_go();
                 return None;
@@ -106,7 +108,7 @@ impl Node {
         }
     }
 
-    /// Hands in what was judged.
+    /// Submits a checked request.
     pub(crate) fn hand_in(&self, judged: Judged) {
         let Judged { command, wish, catalog, promise } = judged;
         sometimes!(catalog != self.catalogs.current().revision(), "the catalog changed between a judgement and its submission");
@@ -125,7 +127,8 @@ impl Node {
         Ok(Ask::SetRuleMode { rule: rule.name.clone(), rule_id: rule.id, mode })
     }
 
-    /// Gives what asks for an execution of an action with these parameters, as JSON; an error where there can be none.
+    /// Returns the request for an execution of an action with these parameters as JSON, or an error if it is
+    /// invalid.
     pub(crate) fn requested(&self, action: &str, params: &str) -> Result<RequestExecution, String> {
         let catalog = self.catalogs.current();
         let name: ensue_engine::names::ActionRef = action.parse().map_err(|_| "no ref".to_owned())?;
@@ -153,13 +156,13 @@ impl Node {
         match self.view_reader.get(Event::NAME, event) {
             Ok(Some(_)) => Outcome::Seen,
             Ok(None) => Outcome::Not("it is not there".to_owned()),
-            // A disk that cannot be read says nothing of what stands on it.
+            // A disk that cannot be read says nothing about its content.
             Err(_) => Outcome::Unknown,
         }
     }
 }
 
-/// Tells what was answered before as it was answered then, as the API does.
+/// Returns the repeated answer as the first time, as the API does.
 fn told_again(wish: &Wish, committed: Committed) -> Committed {
     let Answer::Before(before) = committed.answer else { return committed };
     let trigger = if let Wish::Send { trigger, .. } = wish { *trigger } else { 0 };

@@ -1,4 +1,4 @@
-//! A node's start, step by step as the one at work does it: the twin of `wiring.rs`.
+//! A node's start, step by step as in production: it mirrors `wiring.rs`.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
@@ -45,38 +45,38 @@ use crate::sightings::Finder;
 use crate::sometimes;
 use crate::web::{NodeWeb, Server};
 
-/// The release that the simulated node says it is.
+/// The release of the simulated node.
 const RELEASE: &str = "0.0.0-simulated";
-/// What the other queues have shares of.
+/// The memory that the other queues share.
 const MEMORY_BYTES: u64 = 512 * 1024 * 1024;
-/// The most bytes that an attempt's output is kept with.
+/// The maximum size of an attempt's stored output.
 const OUTPUT_BYTES_MAX: u64 = 64 * 1024;
-/// What the id of each of the machine's boots begins with; its number follows.
+/// The prefix of the ids of the machine's boots; the number follows.
 const BOOT: &str = "00000000-0000-4000-8000-";
 
-/// What a start is given.
+/// The inputs of a start.
 pub(crate) struct Start<'w> {
     /// The world.
     pub(crate) ground: &'w Arc<Ground>,
     /// The disk it starts on.
     pub(crate) disk: &'w Disk,
-    /// Which of the world's nodes it is.
+    /// The node's number in the world.
     pub(crate) number: u32,
-    /// How often the machine was booted.
+    /// How many times the machine was booted.
     pub(crate) boots: u32,
-    /// Whether the disk has room.
+    /// Whether the disk has space.
     pub(crate) room: &'w Room,
     /// The machine that programs run on.
     pub(crate) machine: &'w Arc<Machine>,
-    /// What the operator set.
+    /// The operator's settings.
     pub(crate) operated: &'w Operated,
-    /// The server that requests are sent to.
+    /// The server that receives requests.
     pub(crate) server: &'w Arc<Server>,
 }
 
-/// Why a start came to nothing.
+/// Why a start failed.
 pub(crate) enum Unstarted {
-    /// It was killed on the way.
+    /// It was killed during the start.
     Killed,
     /// It stopped by itself.
     Failed(String),
@@ -89,8 +89,8 @@ impl<E: std::fmt::Display> From<E> for Unstarted {
 }
 
 impl Node {
-    /// Starts a node, step by step as the one at work does; it may be killed at each step. Where it stops by itself, its worker leaves
-    /// what it has taken over.
+    /// Starts a node, step by step as in production; it may be killed at each step. If it stops by itself,
+    /// its worker leaves the attempts that it has taken over.
     pub(crate) fn start(start: &Start<'_>) -> Result<Self, Unstarted> {
         let mut working = None;
         let started = Self::started(start, &mut working);
@@ -326,7 +326,7 @@ impl Node {
         Ok(node)
     }
 
-    /// Gives each client its token and the webhook its key, where they are not there; what fails is tried again later.
+    /// Creates each client's token and the webhook's key if they are missing; failures are retried later.
     pub(super) fn let_clients_in(&self) {
         let by = OnBehalf { actor: Actor::Operator, trace: None, request: None };
         let door = door();
@@ -342,19 +342,20 @@ impl Node {
     }
 }
 
-/// A worker that has begun, in a node whose start is not done.
+/// A worker that has begun in a node whose start is not finished.
 struct Working {
     runtime: Arc<Runtime>,
     idle: Arc<Notify>,
     executor: Executor,
     life: Arc<Life>,
-    /// What its tasks hold as well. A runtime lets its tasks go in an order that depends on all tasks there were in the process: were one
-    /// of them the last to hold these, SQLite's files would be closed in that order.
+    /// What its tasks hold as well. A runtime drops its tasks in an order that depends on all earlier tasks
+    /// of the process: if one of them were the last owner of these, SQLite's files would be closed in that
+    /// order.
     files: (Arc<LogReaders>, Arc<dyn Vault>),
 }
 
 impl Working {
-    /// Leaves what it has taken over, and ends with its process.
+    /// Leaves the attempts that it has taken over, and ends with its process.
     fn leave(self) {
         let Self { runtime, idle, executor, life, files } = self;
         runtime.spawn(async move { executor.stop(Duration::ZERO).await });

@@ -1,7 +1,7 @@
-//! A node's stop, in the order of the one at work: requests under way end, then the worker's attempts while the patience lasts, and then
-//! what waits for the sequencer is written.
+//! A node's stop, in the order of production: open requests end, then the worker's attempts while the grace
+//! period lasts, then the commands that wait for the sequencer are written.
 //!
-//! It takes its time: the world lets each part take its steps, and may kill the node between any two of them.
+//! A stop takes time: the world lets each part take its steps and may kill the node between any two of them.
 
 use std::task::Poll;
 
@@ -13,26 +13,26 @@ use tokio::sync::oneshot::error::TryRecvError;
 use super::{Node, lock};
 use crate::sometimes;
 
-/// How far a stop has come.
+/// The progress of a stop.
 pub(super) enum Stopping {
-    /// Nobody asked for it.
+    /// No stop was requested.
     Unasked,
-    /// No connection is accepted any more; requests that came before are answered.
+    /// New connections are no longer accepted; earlier requests are answered.
     Requests,
-    /// The worker takes no attempt any more; those that it has may end.
+    /// The worker no longer takes attempts; those that it has may end.
     Attempts(oneshot::Receiver<Stopped>),
-    /// The sequencer answers what waits, and ends.
+    /// The sequencer answers waiting commands and ends.
     Sequencer,
 }
 
 impl Node {
-    /// Begins a stop: no connection is accepted any more.
+    /// Begins a stop: new connections are no longer accepted.
     pub(crate) fn begin_stop(&mut self) {
         self.api.stop();
         self.stopping = Stopping::Requests;
     }
 
-    /// Says whether connections are accepted.
+    /// Returns true if connections are accepted.
     pub(crate) fn accepts(&self) -> bool {
         match self.stopping {
             Stopping::Unasked => true,
@@ -40,7 +40,7 @@ impl Node {
         }
     }
 
-    /// Begins the next part of a stop, ready where the one before is over. Fails where the worker panicked.
+    /// Begins the next part of a stop once the previous one is over. Fails if the worker panicked.
     pub(crate) fn go_on_with_stop(&mut self) -> Result<Poll<()>, String> {
         match &mut self.stopping {
             Stopping::Unasked | Stopping::Sequencer => return Ok(Poll::Pending),
@@ -61,7 +61,7 @@ impl Node {
         sometimes!(executor.running() > 0, "a node stopped while attempts ran");
         self.ground.tell("worker", format!("stops, and {} attempts run", executor.running()));
         self.runtime.spawn(async move {
-            // Where nobody hears it, the node was killed meanwhile.
+            // If nobody receives it, the node was killed in the meantime.
             let _ = tell.send(executor.stop(patience).await);
         });
         self.stopping = Stopping::Attempts(told);
@@ -77,7 +77,7 @@ impl Node {
         self.stopping = Stopping::Sequencer;
     }
 
-    /// Says whether all that is left to do is the sequencer's.
+    /// Returns true if only the sequencer is left.
     pub(super) fn has_only_its_sequencer(&self) -> bool {
         match self.stopping {
             Stopping::Sequencer => true,
@@ -85,7 +85,7 @@ impl Node {
         }
     }
 
-    /// Ends a stop, once the sequencer has ended: what is left is written.
+    /// Finishes a stop once the sequencer has ended: what is left is written.
     pub(crate) fn end_stop(mut self) {
         self.snapshots.save_next();
         if let Some(last) = lock(&self.pump.sequencer).as_ref().map(Sequencer::snapshot) {

@@ -1,4 +1,5 @@
-//! The way to the sequencer of a node that may die, and the turns that the sequencer takes.
+//! The submission of commands to the sequencer of a node that may die, and the turns that the sequencer
+//! takes.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,7 +11,7 @@ use super::lock;
 use crate::ground::Ground;
 use crate::life::Life;
 
-/// The way to the sequencer of a node that may die.
+/// Submits commands to the sequencer of a node that may die.
 pub(super) struct LivingSubmit {
     pub(super) handle: SequencerHandle,
     pub(super) life: Arc<Life>,
@@ -34,7 +35,7 @@ impl Submit for LivingSubmit {
     }
 }
 
-/// The same for who waits for the answer: while they wait, the sequencer takes its turns.
+/// The same for callers that wait for the answer: while they wait, the sequencer takes its turns.
 pub(super) struct Pump {
     pub(super) submit: Arc<LivingSubmit>,
     pub(super) sequencer: Mutex<Option<Sequencer>>,
@@ -54,7 +55,7 @@ impl Pump {
         if !self.submit.life.is_over() {
             self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
         }
-        // What still waits is answered by its end, as it is in a node whose sequencer's thread has ended.
+        // Its drop answers the waiting commands, as in a node whose sequencer's thread has ended.
         *sequencer = None;
         Turn::Ended
     }

@@ -1,4 +1,4 @@
-//! I1: what a client was told is in the log, what it was told not to be is not, and a key was accepted once.
+//! I1: what was confirmed to a client is in the log, what was rejected is not, and a key was accepted once.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::traffic::{Outcome, Request, Wish};
 
 /// The key that clients set and remove.
 const KEY: &str = "sim.canary";
-/// How long a key is remembered, in microseconds of the log's time.
+/// How long a key is remembered, in microseconds of log time.
 const KEY_MICROS: i64 = 24 * 60 * 60 * 1_000_000;
 
 pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
@@ -35,7 +35,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
     for (key, accepted) in &keyed {
         for pair in accepted.windows(2) {
             let [first, second] = pair else { continue };
-            // A clock that ran ahead for a while has let the key's time pass, also where it was set back since.
+            // A clock that ran ahead for a while has let the key expire, even if it was set back afterwards.
             let between = &records[first.position as usize..second.position as usize];
             let latest = between.iter().map(Raw::micros).max().unwrap_or(0);
             let is_forgotten = latest - first.micros() >= KEY_MICROS;
@@ -47,7 +47,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
         if let Some(Outcome::Done(committed)) = &request.heard {
             done(*number, request, committed.position.0, &committed.answer, records, &streams)?;
         }
-        // Those under a key are held against their key.
+        // Requests with an idempotency key are compared by their key.
         if let (Wish::Send { payload, key: None, .. }, None) = (&request.wish, &request.under) {
             let mark = serde_json::from_str::<Value>(payload).ok();
             let mark = mark.as_ref().and_then(|payload| payload.get("mark")).and_then(Value::as_str).unwrap_or_default();
@@ -121,10 +121,11 @@ fn done(
                 "request {number}: the settling of {id} was taken and is not there"
             );
         }
-        // Nothing follows from these by itself: the position that they are answered with is their record's own.
+        // These lead to nothing further: the position in the answer is their record's own.
         (Wish::SetKey(_), _) => done.made("key.set", &[("key", KEY)])?,
         (Wish::RemoveKey, _) => done.made("key.removed", &[("key", KEY)])?,
-        // What the rule's schedule makes of it stands between it and the position, or that this was put aside and who could run then.
+        // Between it and the position are the records of the rule's schedule, or of a parked reaction and of
+        // executions that could start then.
         (Wish::SetMode(rule, mode), _) => {
             done.with_what_followed("rule.mode_set").made("rule.mode_set", &[("rule", rule), ("mode", mode.as_str())])?;
         }
@@ -137,13 +138,13 @@ fn done(
 struct Done<'a> {
     number: u64,
     request: &'a Request,
-    /// The position that it was answered with.
+    /// The position in the answer.
     position: u64,
     records: &'a [Raw],
 }
 
 impl Done<'_> {
-    /// The same, seen from the newest record of a kind in the batch of the one at its position, up to that.
+    /// The same, with the position of the newest record of a kind in the same batch, up to its own position.
     fn with_what_followed(&self, kind: &str) -> Self {
         let upto = usize::try_from(self.position).unwrap_or(usize::MAX).min(self.records.len());
         let batch = upto.checked_sub(1).map(|last| &self.records[last].batch);
@@ -152,7 +153,8 @@ impl Done<'_> {
         Self { position, ..*self }
     }
 
-    /// Demands that the record at its position is of a kind, says what was asked, and is its client's.
+    /// Requires that the record at its position is of a kind, contains what was requested, and is its
+    /// client's.
     fn made(&self, kind: &str, says: &[(&str, &str)]) -> Result<(), Violation> {
         let Self { number, position, .. } = self;
         let record = usize::try_from(*position).ok().and_then(|at| self.records.get(at.checked_sub(1)?));

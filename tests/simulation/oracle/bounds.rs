@@ -1,4 +1,5 @@
-//! Bounds in time: I9, an attempt times out not before its time, and is over soon after it; I17, a request is answered by its deadline.
+//! Time bounds: I9, an attempt does not time out early and ends soon after its timeout; I17, a request is
+//! answered by its deadline.
 
 use serde_json::Value;
 
@@ -6,12 +7,15 @@ use crate::oracle::records::Raw;
 use crate::oracle::{Ledger, Violation, demand};
 use crate::timeline::Counts;
 
-/// How long after its time and its grace the end of an attempt may come, in microseconds in which a node could write.
+/// How long after its timeout and grace period the end of an attempt may come, in microseconds in which a
+/// node could write.
 const END_MICROS: u64 = 10_000_000;
-/// How long a node may take to answer, beside what its client has it take, in microseconds in which it did not stand still.
+/// How long a node may take to answer, besides the time that its client makes it take, in microseconds in
+/// which it was not paused.
 const ANSWER_MICROS: u64 = 10_000_000;
 
-/// Checks that an attempt did not time out before its time, and that its end, whatever it was, came soon after it.
+/// Checks that an attempt did not time out early, and that its end, whatever it was, came soon after its
+/// timeout.
 pub(super) fn hold_attempt_to_its_time(request: &Raw, started: &Raw, ended: &Raw, ledger: &Ledger<'_>) -> Result<(), Violation> {
     let ground = ledger.ground;
     let (Some(from), Some(at)) = (ground.committed_at(started.position), ground.committed_at(ended.position)) else { return Ok(()) };
@@ -34,7 +38,7 @@ pub(super) fn hold_attempt_to_its_time(request: &Raw, started: &Raw, ended: &Raw
     Ok(())
 }
 
-/// Checks that each request that came to a node was answered in time.
+/// Checks that each request that a node received was answered in time.
 pub(super) fn check_answers(ledger: &Ledger<'_>) -> Result<(), Violation> {
     let witness = ledger.ground.witness();
     for taken in &witness.taken {

@@ -1,5 +1,5 @@
-//! I2 and I7: positions and revisions without a gap, a chain that follows from what is documented, batches whole, epochs that only grow,
-//! time that never goes back but by a step of the clock.
+//! I2 and I7: positions and revisions without a gap, a hash chain that follows the documentation, complete
+//! batches, epochs that only grow, and time that goes back only by a recorded clock step.
 
 use std::collections::{BTreeMap, BTreeSet};
 

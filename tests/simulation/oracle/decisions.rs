@@ -1,4 +1,4 @@
-//! I4 and I5: exactly the decisions that the rules in force mean, each once.
+//! I4 and I5: exactly the decisions that follow from the rules in force, each of them once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::oracle::{Ledger, Violation, demand};
 use crate::pack::{Doing, WrittenMode};
 use crate::sometimes;
 
-/// The most events that may stand above one in its chain.
+/// The maximum number of ancestors of an event in its chain.
 const DEPTH_MAX: u64 = 16;
 
 pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
@@ -35,7 +35,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
                 sometimes!(is_ended, "a reaction was put aside because it ended three processes");
             }
             "execution.requested" => {
-                // What is run again names what it ran for before.
+                // A rerun names the same cause as the first execution.
                 let is_first = record.said.get("rerun_of").is_none();
                 if let Some(enforcement) = record.said.get("enforcement").and_then(Value::as_str).filter(|_| is_first) {
                     let twice = requested.insert(enforcement, record);
@@ -92,7 +92,7 @@ fn judge(
         match verdict {
             _ if mode == WrittenMode::Disabled.as_str() => {}
             Meaning::No => {}
-            // What reads a var is judged once the event is in the log.
+            // A rule that reads a var is evaluated once the event is in the log.
             Meaning::Error if matches!(rule.doing, Doing::Tell(_)) => undecided += 1,
             Meaning::Error => erred += 1,
             Meaning::Yes => {
@@ -113,7 +113,7 @@ fn judge(
                     (_, true) => "executed",
                     (_, false) => "rejected",
                 };
-                // What flow control makes of a match is looked at in `flow.rs`.
+                // The effect of flow control on a match is checked in `flow.rs`.
                 expected.insert(rule_id.clone(), rule.flow.is_empty().then_some(outcome));
             }
         }

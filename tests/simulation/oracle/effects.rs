@@ -8,7 +8,7 @@ use crate::oracle::records::Raw;
 use crate::oracle::{Ledger, Violation, demand};
 use crate::sometimes;
 
-/// What the log says of one execution that starts programs.
+/// The records of one execution that starts programs.
 #[derive(Default)]
 struct Told<'r> {
     request: Option<&'r Raw>,

@@ -1,4 +1,5 @@
-//! I9, I11, I12, I20 and I25: what may happen to an execution, in which order, who is asked what became of it, and that it ends.
+//! I9, I11, I12, I20 and I25: what may happen to an execution and in which order, which person is asked about
+//! its outcome, and that it ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,21 +10,21 @@ use crate::oracle::slots::{Load, Slots};
 use crate::oracle::{Ledger, Violation, bounds, demand};
 use crate::sometimes;
 
-/// An execution, as its records tell it.
+/// An execution according to its records.
 struct Told<'r> {
     request: &'r Raw,
     phase: Phase<'r>,
     attempts: u64,
     cancelled: bool,
-    /// What the last thing that ended an attempt, or settled it, makes of it.
+    /// The outcome of the last event that ended or settled an attempt.
     last: Last,
-    /// The question that the node has put about an attempt of it, and that is open.
+    /// The open question about one of its attempts.
     asked: Option<&'r str>,
-    /// The timers that are set, by kind and number.
+    /// The pending timers by kind and number.
     timers: BTreeMap<(&'r str, u64), Pending<'r>>,
 }
 
-/// A timer that is set, and how far the clock had stepped by then.
+/// A pending timer, with the sum of clock steps when it was set.
 struct Pending<'r> {
     set: &'r Raw,
     stepped: i64,
@@ -34,11 +35,11 @@ enum Phase<'r> {
     /// It waits for a lock.
     Blocked,
     Running(&'r Raw),
-    /// Its attempt was lost, and nobody knows.
+    /// Its attempt was lost, and the outcome is unknown.
     Unknown(&'r Raw),
-    /// It is tried again, once its timer fires.
+    /// It is retried once its timer fires.
     Delayed,
-    /// Its attempt ended, and it has not said so yet.
+    /// Its attempt ended, and the execution has not ended yet.
     Ending,
     Over(&'r Raw),
 }
@@ -78,21 +79,21 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
     Ok(())
 }
 
-/// All executions, as far as the log was read.
+/// All executions, up to the current record.
 struct Book<'r> {
     told: BTreeMap<&'r str, Told<'r>>,
-    /// The fencing token that was given out last.
+    /// The newest fencing token.
     token: u64,
-    /// How work stands in each queue.
+    /// The load of each queue.
     loads: BTreeMap<&'r str, Load>,
-    /// How far all steps together moved the clock, in microseconds.
+    /// The sum of all clock steps, in microseconds.
     stepped: i64,
-    /// Those that became indeterminate, and may be still.
+    /// Executions that became indeterminate and may still be.
     doubted: BTreeSet<&'r str>,
 }
 
 impl<'r> Book<'r> {
-    /// Notes how many workers each queue has.
+    /// Notes the number of workers of each queue.
     fn work(&mut self, epoch: u64, ledger: &Ledger<'_>) {
         let operated = ledger.ground.operated_at(epoch);
         for (queue, load) in &mut self.loads {
@@ -100,7 +101,8 @@ impl<'r> Book<'r> {
         }
     }
 
-    /// I25, where nothing is left to be worked out: people are asked about each attempt of which nobody knows, and about no other.
+    /// I25, once no reaction is owed: people are asked about each attempt with an unknown outcome and about
+    /// no other.
     fn check_questions(&mut self, at: u64) -> Result<(), Violation> {
         for stream in std::mem::take(&mut self.doubted) {
             let Some(execution) = self.told.get(stream) else { continue };
@@ -167,7 +169,7 @@ impl<'r> Book<'r> {
             (true, false) => load.waiting -= 1,
             (true, true) | (false, false) => {}
         }
-        // What ran before a restart may be more than the operator allows since.
+        // Executions that ran before a restart may exceed the operator's current limit.
         let starts = !was_busy && execution.is_busy();
         let Load { busy, workers, .. } = *load;
         demand!(!starts || busy <= workers, "I15", "{busy} attempts hold a worker's slot at {at}, there are {workers}");
@@ -176,12 +178,12 @@ impl<'r> Book<'r> {
 }
 
 impl<'r> Told<'r> {
-    /// Says whether it holds a worker's slot.
+    /// Returns true if it holds a worker's slot.
     fn is_busy(&self) -> bool {
         self.is_worked() && matches!(self.phase, Phase::Running(_))
     }
 
-    /// Says whether it waits for one.
+    /// Returns true if it waits for a slot.
     fn waits(&self) -> bool {
         self.is_worked() && matches!(self.phase, Phase::Waiting)
     }
@@ -190,12 +192,12 @@ impl<'r> Told<'r> {
         self.request.said.get("pace").is_none_or(|pace| pace == "worked")
     }
 
-    /// Gives the queue that it waits in; nothing for the default one.
+    /// Returns the queue that it waits in; empty for the default queue.
     fn queue(&self) -> &'r str {
         self.request.text("queue")
     }
 
-    /// Gives the attempt that runs.
+    /// Returns the running attempt.
     fn attempt(&self) -> Option<&'r Raw> {
         match self.phase {
             Phase::Running(attempt) => Some(attempt),
@@ -210,12 +212,12 @@ impl<'r> Told<'r> {
         }
     }
 
-    /// Says whether it is made of steps: how it ends is theirs to say.
+    /// Returns true if it is a workflow, whose end depends on its steps.
     fn is_in_steps(&self) -> bool {
         self.request.said.get("pace").is_some_and(|pace| pace == "in_steps")
     }
 
-    /// Says whether it is not run where others of its action are open.
+    /// Returns true if it is skipped while other executions of its action are open.
     fn may_be_skipped(&self) -> bool {
         self.request.said.pointer("/locks/0/conflict").is_some_and(|conflict| conflict == "skip")
     }
@@ -224,7 +226,7 @@ impl<'r> Told<'r> {
         self.request.said.get("idempotent") == Some(&Value::Bool(true)) || self.request.text("on_lost") == "retry"
     }
 
-    /// A timer fires once, where it was set, and never early: what waits for a while is moved by each step of the clock.
+    /// A timer fires once, if it was set, and never early: a relative timer is shifted by each clock step.
     fn note_timer(&mut self, record: &'r Raw, stepped: i64) -> Result<(), Violation> {
         let (at, stream) = (record.position, &record.stream);
         let key = (record.text("kind"), record.number("number"));
@@ -266,7 +268,7 @@ impl<'r> Told<'r> {
         Ok(())
     }
 
-    /// I25: the node asks about an attempt while nobody knows what became of it, and no longer.
+    /// I25: the node asks about an attempt while its outcome is unknown, and no longer.
     fn note_question(&mut self, record: &'r Raw) -> Result<(), Violation> {
         let (at, stream) = (record.position, &record.stream);
         match record.kind.as_str() {
@@ -400,7 +402,7 @@ impl<'r> Told<'r> {
                 sometimes!("an execution was cancelled");
                 self.phase = Phase::Over(record);
             }
-            // What an attempt says on its way changes nothing of this.
+            // An attempt's messages while it runs do not change any of this.
             _ => {}
         }
         Ok(())

@@ -1,7 +1,8 @@
-//! I27: what the flow control of a rule makes of each match, in the order of the log and by the time that has passed; a match that is held
-//! ends once.
+//! I27: the effect of a rule's flow control on each match, in the order of the log and by elapsed time; a
+//! held match ends once.
 //!
-//! A slow reference that shares nothing with the engine: what it keeps of a rule is all that still says something to later matches.
+//! A slow reference implementation that shares nothing with the engine: it keeps for each rule everything
+//! that can still affect later matches.
 
 mod reference;
 
@@ -18,44 +19,44 @@ use crate::sometimes;
 use crate::timeline::Counts;
 use reference::{Held, Keys, OfRule, Way, key_of, keys};
 
-/// How long after its time what is held may be let go, in microseconds in which a node could write.
+/// How long after its time a held match may be released, in microseconds in which a node could write.
 const END_MICROS: u64 = 10_000_000;
 
-/// An event, and the modes that were set when it came.
+/// An event and the modes at its arrival.
 struct Came<'r> {
     record: &'r Raw,
     modes: BTreeMap<String, String>,
 }
 
-/// What the records so far make of the flow control of all rules.
+/// The state of the flow control of all rules, up to the current record.
 #[derive(Default)]
 struct Book<'w> {
     in_force: InForce<'w>,
-    /// How far all steps of the clock together moved it, in microseconds.
+    /// The sum of all clock steps, in microseconds.
     stepped: i64,
     events: BTreeMap<&'w str, Came<'w>>,
-    /// By the rule's id.
+    /// By rule id.
     rules: BTreeMap<&'w str, OfRule<'w>>,
-    /// The enforcements that are to be superseded by another before the batch ends, with why.
+    /// The enforcements that must be superseded by another before the batch ends, with the reason.
     due: BTreeMap<(String, &'w str), &'static str>,
-    /// The open executions by the lock of their rule: its name and the key.
+    /// The open executions by their rule's lock: its name and the key.
     open: BTreeMap<(&'w str, String), BTreeSet<&'w str>>,
     /// The lock of an open execution.
     locks: BTreeMap<&'w str, (&'w str, String)>,
-    /// The lock that an execution has, or had.
+    /// The lock that an execution has or had.
     had: BTreeMap<&'w str, (&'w str, String)>,
     /// The locks of enforcements.
     claimed: BTreeMap<&'w str, (&'w str, String)>,
-    /// The executions that enforcements say they led to, until these are asked for.
+    /// The executions named by enforcements, until they are requested.
     promised: BTreeMap<&'w str, u64>,
     fired: BTreeSet<(&'w str, u64)>,
-    /// The enforcements that were ever held.
+    /// All enforcements that were ever held.
     ever_held: BTreeSet<&'w str>,
-    /// Reactions that are still to be worked out.
+    /// Owed reactions.
     owed: BTreeSet<u64>,
-    /// How many keys a flow control may know and how many matches it may hold, as is set now, and the most that ever was.
+    /// The current limits of keys per flow control and of held matches, and the highest that ever applied.
     most: (usize, usize),
-    /// Under which epoch is written, and since when.
+    /// The current epoch, and since when.
     epoch: (u64, u64),
     /// The newest record.
     newest: Option<&'w Raw>,
@@ -73,7 +74,7 @@ pub(super) fn check<'w>(records: &'w [Raw], ledger: &Ledger<'w>) -> Result<(), V
     book.end(ledger)
 }
 
-/// Gives the words of an outcome: what it is, and what it says of that.
+/// Returns the name and the details of an outcome.
 fn outcome(record: &Raw) -> (&str, Option<&Value>) {
     match record.said.get("outcome") {
         Some(Value::String(word)) => (word, None),
@@ -86,7 +87,7 @@ fn text<'v>(says: Option<&'v Value>, field: &str) -> &'v str {
     says.and_then(|says| says.get(field)).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Says whether a rule's action cannot be run for an event.
+/// Returns true if a rule's action cannot run for an event.
 fn is_impossible(rule: &WrittenRule, payload: &Value) -> bool {
     rule.doing == Doing::Echo && payload.get("n").is_none()
 }
@@ -96,7 +97,7 @@ fn has_window(rule: &WrittenRule) -> bool {
 }
 
 impl<'w> Book<'w> {
-    /// Gives how much time has passed at a record.
+    /// Returns the elapsed time at a record.
     fn elapsed(&self, record: &Raw) -> i64 {
         record.micros() - self.stepped
     }
@@ -147,11 +148,11 @@ impl<'w> Book<'w> {
         Ok(())
     }
 
-    /// Says why the flow control of a rule is not the rule's any more; none where it is.
+    /// Returns why a rule's flow control has changed, or `None` if it has not.
     fn outdated(&self, name: &str, id: &str, flow: &[Stage]) -> Option<&'static str> {
         let now = self.in_force.now();
         let Some(rule) = now.rule(name, id) else { return Some("removed") };
-        // A lock is no part of it; but a rule without any flow control has another one than a rule with a lock alone.
+        // A lock is not part of it; but a rule without any flow control differs from a rule with only a lock.
         let kept = |flow: &[Stage]| flow.iter().filter(|stage| !matches!(stage.does, Does::Concurrency(..))).copied().collect::<Vec<_>>();
         if rule.flow.is_empty() || kept(&rule.flow) != kept(flow) {
             return Some("changed");
@@ -160,7 +161,7 @@ impl<'w> Book<'w> {
         (mode == "disabled").then_some("disabled")
     }
 
-    /// A rule made something of an event.
+    /// Handles a rule's enforcement of an event.
     fn made(&mut self, record: &'w Raw) -> Result<(), Violation> {
         let (at, name, rule_id) = (record.position, record.text("rule"), record.text("rule_id"));
         let Some(came) = self.events.get(record.text("event")) else { return Ok(()) };
@@ -196,7 +197,7 @@ impl<'w> Book<'w> {
         demand!(of.is_of(rule), "I27", "{name} judges at {at} by another flow control than that which something is kept for");
         let (way, superseded) = of.walk((rule, 0), &keys, (now, at), id, self.most.0);
         of.call(record, &keys);
-        // What nothing is kept for has nothing that could end.
+        // A flow control without state has nothing that could end.
         let keeps = of.keeps() || matches!(way, Way::Held { .. });
         if !keeps {
             self.rules.remove(rule_id);
@@ -233,7 +234,7 @@ impl<'w> Book<'w> {
         Ok(())
     }
 
-    /// Checks by what a match is held, and until when.
+    /// Checks which flow control holds a match, and until when.
     fn holds(&self, record: &Raw, (stage, until): (Stage, i64), says: Option<&Value>) -> Result<(), Violation> {
         let (by, told) = (text(says, "by"), micros(text(says, "until")) - self.stepped);
         let (at, word) = (record.position, stage.does.word());
@@ -243,7 +244,8 @@ impl<'w> Book<'w> {
         Ok(())
     }
 
-    /// A match is acted on: it asks for an execution, but where as many of its rule are open as may be.
+    /// Handles a match that runs: it requests an execution unless the maximum number of its rule's executions
+    /// is open.
     fn runs(&mut self, record: &'w Raw, (rule, keys): (&WrittenRule, &Keys), given: &str, why: &str) -> Result<(), Violation> {
         let (at, name) = (record.position, record.text("rule"));
         let lock = rule.flow.iter().find_map(|stage| match stage.does {
@@ -283,7 +285,7 @@ impl<'w> Book<'w> {
         );
         let owner = record.said.pointer("/locks/0/owner/rule").and_then(Value::as_str);
         let lock = match (record.said.get("rerun_of").and_then(Value::as_str), record.said.get("enforcement").and_then(Value::as_str)) {
-            // What is run again needs the lock that it had, where its rule has one now.
+            // A rerun needs the lock that it had, if its rule has one now.
             (Some(of), _) => self.had.get(of).filter(|(name, _)| owner == Some(name)).cloned(),
             (None, of) => of.and_then(|of| self.claimed.remove(of)),
         };
@@ -295,7 +297,7 @@ impl<'w> Book<'w> {
         Ok(())
     }
 
-    /// What holds a match is to let it go at a time, once, and not before.
+    /// A flow control releases a held match at its time, once, and not before.
     fn timer(&mut self, record: &'w Raw, ledger: &Ledger<'_>) -> Result<(), Violation> {
         let (at, id, number) = (record.position, record.stream.strip_prefix("enforcement/").unwrap_or_default(), record.number("number"));
         let now = self.elapsed(record);
@@ -334,7 +336,7 @@ impl<'w> Book<'w> {
         Ok(())
     }
 
-    /// What held a match lets it go: to the next flow control, or to be acted on.
+    /// Handles the release of a held match: to the next flow control, or to run.
     fn let_go(&mut self, record: &'w Raw) -> Result<(), Violation> {
         let (at, id) = (record.position, record.stream.strip_prefix("enforcement/").unwrap_or_default());
         let now = self.elapsed(record);
@@ -378,7 +380,7 @@ impl<'w> Book<'w> {
         Ok(())
     }
 
-    /// A held match is not acted on.
+    /// Handles a held match that is superseded.
     fn superseded(&mut self, record: &'w Raw) -> Result<(), Violation> {
         let (at, id) = (record.position, record.stream.strip_prefix("enforcement/").unwrap_or_default());
         let (why, name, rule_id) = (record.text("why"), record.text("rule"), record.text("rule_id"));
@@ -405,7 +407,7 @@ impl<'w> Book<'w> {
         Ok(())
     }
 
-    /// Nothing is kept for a rule any more.
+    /// Handles the end of a rule's flow control state.
     fn ended(&mut self, record: &'w Raw) -> Result<(), Violation> {
         let (at, name, rule_id, why) = (record.position, record.text("rule"), record.text("rule_id"), record.text("why"));
         let Some(of) = self.rules.remove(rule_id) else {
@@ -440,7 +442,7 @@ impl<'w> Book<'w> {
         Ok(())
     }
 
-    /// At the end of a world nothing is held whose time came long ago.
+    /// Checks that no match is held long after its time at the end of a world.
     fn end(&self, ledger: &Ledger<'_>) -> Result<(), Violation> {
         let Some(newest) = self.newest else { return Ok(()) };
         let now = ledger.ground.now();
@@ -458,8 +460,9 @@ impl<'w> Book<'w> {
     }
 }
 
-/// Gives by when what was held until so much time had passed must have been let go, in microseconds of the world; none where no node could do
-/// that. How much has passed is known of one moment; before the life of its node it may have passed otherwise.
+/// Returns the latest world time, in microseconds, by which a match held until a certain elapsed time must
+/// have been released, or `None` if no node could do that. The elapsed time is known for one moment; before
+/// the life of its node it may have passed differently.
 fn due(until: i64, (passed, at): (i64, u64), (_, began): (u64, u64), ledger: &Ledger<'_>) -> Option<u64> {
     let late = u64::try_from(passed - until).unwrap_or(0);
     ledger.ground.witness().timeline.due(at.saturating_sub(late).max(began), END_MICROS, Counts::Working)

@@ -1,7 +1,7 @@
-//! I1, I17 and I18 over HTTP: each status means in the log what it says, problems have the form that is promised, and no secret is in
-//! any answer.
+//! I1, I17 and I18 over HTTP: each status agrees with the log, problems have the documented form, and no
+//! answer contains a secret.
 //!
-//! What came of a copy of a request is found by its trace, of which each has its own.
+//! The effects of a copy of a request are found by its trace, which is unique.
 
 use std::collections::BTreeMap;
 
@@ -12,9 +12,9 @@ use crate::pack::DOOR_TRIGGER;
 use crate::sometimes;
 use crate::traffic::{Signature, Wish};
 
-/// What a request of a kind begins in the log, where it is taken.
+/// The first record of each accepted request that starts something.
 const BEGINNINGS: [&str; 2] = ["event.received", "execution.requested"];
-/// What is kept of a delivery that proved its sender and made no event.
+/// The record of a delivery with a valid signature that created no event.
 const LETTER: &str = "delivery.refused";
 
 pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
@@ -37,7 +37,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
     Ok(())
 }
 
-/// Holds an answer to the form that each has.
+/// Checks the form of an answer.
 fn form(exchange: &Exchange, told: &Told, ledger: &Ledger<'_>) -> Result<(), Violation> {
     let Exchange { number, .. } = exchange;
     let (status, code) = (told.status, told.code());
@@ -69,7 +69,7 @@ fn form(exchange: &Exchange, told: &Told, ledger: &Ledger<'_>) -> Result<(), Vio
     Ok(())
 }
 
-/// Holds a status against what the request began.
+/// Checks a status against the effects of the request.
 fn begins(exchange: &Exchange, of_copy: &[&Raw]) -> Result<(), Violation> {
     let Exchange { number, copy, .. } = exchange;
     let begun = of_copy.iter().filter(|record| BEGINNINGS.contains(&record.kind.as_str())).count();
@@ -93,7 +93,7 @@ fn begins(exchange: &Exchange, of_copy: &[&Raw]) -> Result<(), Violation> {
     let is_repeat = status == 200 && !matches!(exchange.wish, Wish::Run { .. } | Wish::Rerun { .. });
     let expected = match status {
         200..=299 if is_repeat => Some(0),
-        // Which copy of all those under a key began something is held against the key.
+        // Requests with an idempotency key are compared by their key.
         200..=299 if exchange.under.is_some() => None,
         200..=299 => Some(1),
         _ if code == "outcome_unknown" => None,

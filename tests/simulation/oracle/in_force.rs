@@ -1,4 +1,5 @@
-//! What the log says of the rules, as of a position: which edition of the pack is in force, and which modes were set.
+//! The log's state of the rules at a position: which edition of the pack is in force, and which modes were
+//! set.
 
 use std::collections::BTreeMap;
 
@@ -8,30 +9,31 @@ use crate::oracle::records::Raw;
 use crate::oracle::{Ledger, Violation, demand};
 use crate::pack::{Edition, WrittenRule};
 
-/// What the log says of the rules, as of a position.
+/// The log's state of the rules at a position.
 #[derive(Default)]
 pub(super) struct InForce<'w> {
     /// The newest catalog.
     pub(super) catalog: u64,
     /// By catalog.
     revisions: BTreeMap<u64, Revision<'w>>,
-    /// By the rule's id: the mode that was set last.
+    /// The last mode that was set, by rule id.
     pub(super) modes: BTreeMap<String, String>,
 }
 
-/// The pack, as a revision of the catalog has it.
+/// The pack in a revision of the catalog.
 #[derive(Clone, Default)]
 pub(super) struct Revision<'w> {
-    /// The edition; none before the first.
+    /// The edition, or `None` before the first.
     pub(super) edition: Option<&'w Edition>,
-    /// The ids of its rules, by their refs.
+    /// The ids of its rules by ref.
     pub(super) ids: BTreeMap<String, String>,
-    /// What the operator set for it.
+    /// The operator's setting for it.
     pub(super) least: u64,
 }
 
 impl<'w> Revision<'w> {
-    /// Gives a rule by its ref and its id; none where the revision has none, or another one of that name.
+    /// Returns a rule by its ref and id, or `None` if the revision has no such rule or another one of that
+    /// name.
     pub(super) fn rule(&self, name: &str, id: &str) -> Option<&'w WrittenRule> {
         let bare = name.strip_prefix("sim.")?;
         let is_it = self.ids.get(name).is_some_and(|known| known == id);
@@ -40,17 +42,17 @@ impl<'w> Revision<'w> {
 }
 
 impl<'w> InForce<'w> {
-    /// Gives the pack as a catalog has it.
+    /// Returns the pack in a catalog.
     pub(super) fn revision(&self, catalog: u64) -> Revision<'w> {
         self.revisions.get(&catalog).cloned().unwrap_or_default()
     }
 
-    /// Gives the pack as it is now.
+    /// Returns the current pack.
     pub(super) fn now(&self) -> Revision<'w> {
         self.revision(self.catalog)
     }
 
-    /// Takes a record.
+    /// Handles a record.
     pub(super) fn note(&mut self, record: &Raw, ledger: &Ledger<'w>) -> Result<(), Violation> {
         match record.kind.as_str() {
             "pack.installed" | "pack.removed" => {

@@ -1,6 +1,8 @@
-//! I1: what is asked under a key is done once within the key's time, and answered alike; another request under it is refused.
+//! I1: a request with an idempotency key is carried out once while the key is remembered, and repeats get the
+//! same answer; another request with the same key is rejected.
 //!
-//! A key is its caller's own: requests are put together by both. What came of a copy of a request is found by its trace.
+//! A key belongs to its caller, so requests are grouped by both. The effects of a copy of a request are found
+//! by its trace.
 
 use std::collections::BTreeMap;
 
@@ -15,26 +17,26 @@ use crate::witness::{Taken, Witness};
 
 /// How long a key is remembered, in microseconds.
 const KEY_MICROS: i64 = 24 * 60 * 60 * 1_000_000;
-/// How much of it may have passed by the pace of clocks alone, in microseconds.
+/// How much of that time the wall clock may gain or lose by its pace alone, in microseconds.
 const PACE_MICROS: i64 = 60 * 60 * 1_000_000;
-/// How long a node may go by a wall clock's time that has jumped since, in microseconds of the world.
+/// How long a node may use a wall clock time that has jumped since, in microseconds of the world.
 const NOTICED_MICROS: u64 = 300_000_000;
 /// What a refusal says that a key was used before, as text or as its problem's code.
 const USED_BEFORE: [&str; 2] = ["was already used for another request", "idempotency_key_reused"];
 /// What it says that the key's first request is under way.
 const UNDER_WAY: &str = "request_under_way";
 
-/// What a request leads to where it is taken, and how it is found.
+/// The first record of each accepted request, which identifies it.
 const BEGINNINGS: [&str; 2] = ["event.received", "execution.requested"];
 
-/// The requests under one key of one caller.
+/// The requests with one key of one caller.
 struct Group<'a> {
     client: usize,
     key: &'a str,
     requests: Vec<(RequestNumber, &'a Request)>,
-    /// What was answered, in the order of the answers.
+    /// The answers in order.
     answers: Vec<Answered<'a>>,
-    /// What began, in the order of the log.
+    /// The effects in the order of the log.
     begun: Vec<Begun<'a>>,
     witness: &'a Witness,
 }
@@ -58,7 +60,7 @@ impl Answered<'_> {
     }
 }
 
-/// What a copy of a request began.
+/// The effect of a copy of a request.
 struct Begun<'a> {
     record: &'a Raw,
     at: u64,
@@ -93,7 +95,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
     modes(records, ledger, &witness)
 }
 
-/// Gives when a record was kept, in microseconds of the world.
+/// Returns when a record was stored, in microseconds of the world.
 fn at(ledger: &Ledger<'_>, record: &Raw) -> u64 {
     ledger.ground.committed_at(record.position).unwrap_or(0)
 }
@@ -112,8 +114,8 @@ fn answers<'a>(requests: &[(RequestNumber, &'a Request)], witness: &'a Witness) 
 }
 
 impl Witness {
-    /// Says whether the time of a key may have passed between two moments of the world: whether the wall clock rose by so much. By a
-    /// clock that goes back, a key stands the longer.
+    /// Returns true if a key may have expired between two moments of the world: whether the wall clock
+    /// advanced that much. With a clock that goes back, a key lives longer.
     fn may_have_passed(&self, from: u64, until: u64) -> bool {
         let (mut off, mut least, mut rise) = (0_i64, 0_i64, 0_i64);
         for (_, by) in self.steps.iter().filter(|(at, _)| (from.saturating_sub(NOTICED_MICROS)..=until).contains(at)) {
@@ -126,7 +128,7 @@ impl Witness {
 }
 
 impl Group<'_> {
-    /// Of all copies of all requests under a key, one begins something within the key's time.
+    /// Checks that, of all copies of all requests with a key, one takes effect while the key is remembered.
     fn is_carried_out_once(&self) -> Result<(), Violation> {
         let Self { client, key, .. } = self;
         for pair in self.begun.windows(2) {
@@ -139,7 +141,7 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// Each answer that it was done is the same, to the same request, and true.
+    /// Checks that each positive answer is the same, to the same request, and true.
     fn is_answered_alike(&self) -> Result<(), Violation> {
         let Self { client, key, .. } = self;
         let done: Vec<_> = self.answers.iter().filter(|answer| answer.is_done()).collect();
@@ -164,7 +166,7 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// What an answer says was begun was begun by one of these requests.
+    /// Checks that one of these requests caused the effect that an answer names.
     fn is_true(&self, answer: &Answered<'_>) -> Result<(), Violation> {
         let Outcome::Done(committed) = answer.outcome else { return Ok(()) };
         let began = |stream: String| self.begun.iter().any(|begun| begun.record.stream == stream);
@@ -185,7 +187,8 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// A refusal for the key's sake has its reason, and what was done once is refused for the key's sake alone.
+    /// Checks that a refusal because of the key has its reason, and that a request that was done is refused
+    /// only because of the key.
     fn refusals(&self) -> Result<(), Violation> {
         let Self { client, key, .. } = self;
         for answer in &self.answers {
@@ -229,7 +232,7 @@ impl Group<'_> {
         self.witness.taken.iter().enumerate().any(is_beside)
     }
 
-    /// Notes what of this is rare.
+    /// Notes the rare states among these.
     fn is_seen(&self) {
         let done: Vec<_> = self.answers.iter().filter(|answer| answer.is_done()).collect();
         for again in &done {
@@ -243,12 +246,12 @@ impl Group<'_> {
     }
 }
 
-/// What a request wants, to tell whether another wants the same.
+/// Returns a request's content, to compare it with another's.
 fn wanted(request: &Request) -> String {
     format!("{:?}", request.wish)
 }
 
-/// A mode is set as often as it was asked for, and once for each key.
+/// Checks that a mode is set as often as it was requested, and once for each key.
 fn modes(records: &[Raw], ledger: &Ledger<'_>, witness: &Witness) -> Result<(), Violation> {
     if witness.may_have_passed(0, u64::MAX) {
         return Ok(());
@@ -278,10 +281,11 @@ fn modes(records: &[Raw], ledger: &Ledger<'_>, witness: &Witness) -> Result<(), 
 mod tests {
     use super::*;
 
-    /// When a key is set, in microseconds of the world.
+    /// When a key is used first, in microseconds of the world.
     const SET_AT: u64 = 10 * 60 * 1_000_000;
 
-    /// Says whether a key's time may have passed a minute after it was set, with a jump of the wall clock by so many days each second.
+    /// Returns true if a key may have expired a minute after its first use, with a wall clock jump of so many
+    /// days each second.
     fn has_passed(days: &[i64]) -> bool {
         let mut witness = Witness::default();
         witness.steps.extend((1..).zip(days).map(|(second, days)| (SET_AT + second * 1_000_000, days * KEY_MICROS)));

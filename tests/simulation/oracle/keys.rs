@@ -1,6 +1,6 @@
-//! I1: a key belongs to one event of one caller, and only its own caller is held to it.
+//! I1: a dedupe key belongs to one event of one caller and does not affect other callers.
 //!
-//! That a key is accepted once in its time is in `answers.rs`.
+//! `answers.rs` checks that a key is accepted once while it is remembered.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! I24: no more executions of an action are open at once than it says, and of more becomes what it says.
+//! I24: an action's limit of open executions is never exceeded, and further executions are handled as the
+//! action says.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,26 +9,27 @@ use crate::oracle::records::Raw;
 use crate::oracle::{Violation, demand};
 use crate::sometimes;
 
-/// An execution that has to hold a lock.
+/// An execution that must hold a lock.
 struct Claimed {
     lock: String,
     limit: usize,
     conflict: String,
-    /// Where the execution was asked for: what follows from it may be worked out only after others have ended.
+    /// The position of the execution's request: its reactions may be computed only after others have ended.
     asked: u64,
     waits: bool,
 }
 
-/// Who holds which lock, as the records tell it: from the first step on, or from when it was told so.
+/// The holders of each lock according to the records: from the first step on, or from the record that grants
+/// it.
 #[derive(Default)]
 struct Book<'r> {
     claimed: BTreeMap<&'r str, Claimed>,
     holders: BTreeMap<String, BTreeSet<&'r str>>,
     cancelled: BTreeSet<&'r str>,
     over: BTreeSet<&'r str>,
-    /// Those that are to end for a newcomer, and since when.
+    /// The executions that must end for a newer one, and since when.
     to_end: BTreeMap<&'r str, u64>,
-    /// Reactions that are still to be worked out.
+    /// Owed reactions.
     owed: BTreeSet<u64>,
 }
 
@@ -93,7 +95,7 @@ impl<'r> Book<'r> {
                 }
                 self.begins(id, at)?;
             }
-            // What starts to run, or to sleep, holds its lock from then on.
+            // An execution that starts to run or to sleep holds its lock from then on.
             "attempt.started" => self.begins(id, at)?,
             "timer.set" if record.text("kind") == "sleep" => self.begins(id, at)?,
             "execution.cancel_requested" => drop(self.cancelled.insert(id)),
@@ -110,7 +112,7 @@ impl<'r> Book<'r> {
         Ok(())
     }
 
-    /// An execution holds its lock from here on, if it did not.
+    /// Records that an execution holds its lock from here on, if it did not.
     fn begins(&mut self, id: &'r str, at: u64) -> Result<(), Violation> {
         let Some(claimed) = self.claimed.get(id) else { return Ok(()) };
         demand!(!claimed.waits, "I24", "{id} begins at {at}, and waits for a lock");

@@ -1,21 +1,22 @@
-//! What a generated condition means, said without CEL: the slow reference for the evaluator of rules.
+//! The meaning of a generated condition without CEL: the slow reference implementation for the evaluation of
+//! rules.
 
 use serde_json::Value;
 
 use crate::pack::Condition;
 
-/// What a condition makes of an event.
+/// The result of a condition for an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
     /// It holds.
     Yes,
-    /// It does not.
+    /// It does not hold.
     No,
-    /// It cannot be said.
+    /// It cannot be evaluated.
     Error,
 }
 
-/// Evaluates a condition on a payload that came from a source, under the pack's setting.
+/// Evaluates a condition on a payload from a source, with the pack's setting.
 pub(super) fn of(condition: &Condition, payload: &Value, source: &str, least: u64) -> Meaning {
     let of = |condition: &Condition| of(condition, payload, source, least);
     let say = |holds: bool| if holds { Meaning::Yes } else { Meaning::No };

@@ -1,7 +1,8 @@
-//! I1, I5 and I6 for what programs say while they run: each line is in the log at most once, of a program that succeeded exactly once, an
-//! event has the program's attempt for its cause, and an artifact the content that the program gave away. An attempt that was lost is not
-//! heard any more, also where its report comes late and counts. Where a bug of ours strikes what a line asks for, the log says that it was not
-//! taken (I22).
+//! I1, I5 and I6 for the lines that programs write while they run: each line is in the log at most once, and
+//! exactly once if the program succeeded; an event has the program's attempt as its cause, and an artifact
+//! has the content that the program gave away. Lines of a lost attempt are no longer accepted, even if its
+//! report comes late and counts. If a panic happens while a line is handled, the log says that the line was
+//! not accepted (I22).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +15,7 @@ use crate::sometimes;
 const A_BUG: &str = "an internal error stopped the command";
 
 pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
-    // By the attempt and the line's place: what the log made of it.
+    // The effect of each line, by the attempt and the line's index.
     let mut made: BTreeMap<(&str, u64), &Raw> = BTreeMap::new();
     let mut emitted: BTreeMap<&str, &Raw> = BTreeMap::new();
     let (mut succeeded, mut lost) = (BTreeSet::new(), BTreeSet::new());
@@ -67,7 +68,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
         let was_heard_to_its_end = succeeded.contains(attempt.as_str()) && !lost.contains(attempt.as_str());
         for (index, line) in lines.iter().enumerate() {
             let is_made = made.contains_key(&(attempt.as_str(), index as u64));
-            // Of progress only the newest counts.
+            // Only the newest progress counts.
             let must_be = was_heard_to_its_end && line.meant != Meant::Progress;
             demand!(is_made || !must_be, "I1", "attempt {attempt} succeeded, and its line {index} is not in the log: {:?}", line.meant);
         }
@@ -75,7 +76,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
     Ok(())
 }
 
-/// Holds what the log made of a line against what the program meant.
+/// Compares the effect of a line with the program's intention.
 fn fits(line: &Line, record: &Raw, emitted: &BTreeMap<&str, &Raw>) -> Result<(), Violation> {
     let (at, kind) = (record.position, record.kind.as_str());
     match (&line.meant, kind) {

@@ -1,4 +1,5 @@
-//! The oracle: judges a run by its records, read as JSON, and by what clients were told. It shares nothing with the engine.
+//! The oracle: judges a run by its records, read as JSON, and by the answers to clients. It shares nothing
+//! with the engine.
 //!
 //! The numbers are those of the invariants in `docs/contributing/simulate.md`.
 
@@ -42,30 +43,31 @@ use crate::programs::Machine;
 use crate::traffic::{Request, RequestNumber};
 use crate::web::Server;
 
-/// What stands for the number of an invariant where the world itself could not go on.
+/// Replaces the number of an invariant if the world itself could not continue.
 const WORLD: &str = "world";
 
-/// An invariant that does not hold.
+/// A violated invariant.
 #[derive(Clone, Debug)]
 pub struct Violation {
     /// Its number.
     pub invariant: &'static str,
-    /// What was seen.
+    /// The observation.
     pub what: String,
 }
 
 impl Violation {
-    /// Makes one.
+    /// Creates a violation.
     pub fn new(invariant: &'static str, what: String) -> Self {
         Self { invariant, what }
     }
 
-    /// Makes the one of a world that could not go on: whoever simulates failed, and says nothing of the node.
+    /// Creates the violation of a world that could not continue: the simulator failed, which says nothing
+    /// about the node.
     pub(crate) fn of_the_world(what: String) -> Self {
         Self::new(WORLD, what)
     }
 
-    /// Says whether the world could not go on, whatever the node does.
+    /// Returns true if the world itself could not continue, whatever the node does.
     pub fn is_of_the_world(&self) -> bool {
         self.invariant == WORLD
     }
@@ -77,7 +79,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Fails with an invariant's number where something does not hold.
+/// Fails with an invariant's number if a condition does not hold.
 macro_rules! demand {
     ($holds:expr, $invariant:literal, $($what:tt)+) => {
         if !$holds {
@@ -87,25 +89,25 @@ macro_rules! demand {
 }
 pub(crate) use demand;
 
-/// What the world knows beside the log.
+/// The world's knowledge beyond the log.
 pub(crate) struct Ledger<'w> {
-    /// The ground.
+    /// The world's shared base.
     pub(crate) ground: &'w Arc<Ground>,
-    /// What was asked and answered.
+    /// The requests with their answers.
     pub(crate) requests: &'w BTreeMap<RequestNumber, Request>,
     /// The disk.
     pub(crate) disk: &'w Disk,
     /// The machine that programs ran on.
     pub(crate) machine: &'w Machine,
-    /// The server that requests were sent to.
+    /// The server that received requests.
     pub(crate) server: &'w Server,
-    /// What came over the API's routes.
+    /// The exchanges over the API's routes.
     pub(crate) exchanges: &'w Exchanges,
     /// The editions of the pack, by their number.
     pub(crate) editions: &'w [Edition],
 }
 
-/// Judges a world that has come to rest; gives how many records its log has.
+/// Judges a world that has come to rest. Returns the number of records in its log.
 pub(crate) fn judge(node: &Node, ledger: &Ledger<'_>) -> Result<u64, Violation> {
     let records = records::read(node, ledger.ground)?;
     chain::check(&records)?;

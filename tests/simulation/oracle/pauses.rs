@@ -1,4 +1,4 @@
-//! I26: nothing starts, and no timer fires, below what is paused.
+//! I26: nothing below a paused execution starts, and no timer below it fires.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,13 +8,13 @@ use crate::oracle::records::Raw;
 use crate::oracle::{Violation, demand};
 use crate::sometimes;
 
-/// What is paused, and what stands below it, as the records tell it.
+/// The paused executions and those below them, according to the records.
 #[derive(Default)]
 struct Book<'r> {
-    /// The workflow around an execution; one that undoes a step is held up by none.
+    /// The workflow around an execution; an execution that undoes a step is not held by any.
     around: BTreeMap<&'r str, &'r str>,
     paused: BTreeSet<&'r str>,
-    /// Those that are to end: they, and what cleans up below them, are held up no more.
+    /// Executions that are being cancelled: a pause no longer holds them or the cleanup below them.
     ending: BTreeSet<&'r str>,
 }
 

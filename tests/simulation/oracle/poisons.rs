@@ -1,11 +1,12 @@
-//! I22: what is put aside is what a bug struck, and nothing that a bug struck is lost without a word.
+//! I22: exactly the reactions that panicked are parked, and nothing that panicked is silently lost.
 
 use std::collections::BTreeMap;
 
 use crate::oracle::records::Raw;
 use crate::oracle::{Ledger, Violation, demand};
 
-/// What is put aside without a bug, by the beginning of its reason: a disk that cannot be read or written, and processes that ended.
+/// The prefixes of the reasons for parking without a panic: a disk that cannot be read or written, and
+/// processes that ended.
 const NO_BUGS: [&str; 4] = ["the body it needs", "the catalog of revision", "the store refused", "the process ended"];
 
 pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
@@ -17,7 +18,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
                 *parked.entry(at).or_default() += 1;
                 *told.entry(at).or_default() += 1;
             }
-            // What is worked out later or once more meets the bug no more.
+            // A reaction that is deferred or resumed does not meet the bug again.
             "reaction.deferred" | "reaction.resumed" => *told.entry(at).or_default() += 1,
             _ => {}
         }

@@ -1,7 +1,9 @@
-//! I11 and I16: a program whose execution was cancelled is told to stop, one that the log waits for is gone on with and stopped by nobody
-//! without a reason, and none runs on for nobody. All within a bound of the time in which a node was there and did not stand still.
+//! I11 and I16: a program whose execution was cancelled is told to stop; a program that the log waits for is
+//! continued, and no node stops it without a reason; and no program keeps running without an execution. All
+//! this happens within a bound, counted in time in which a node existed and was not paused.
 //!
-//! Programs are seen from outside: on the simulated machine, whose supervisors end what outlives its grace.
+//! Programs are observed from outside: on the simulated machine, whose supervisors end programs that outlive
+//! their grace period.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,16 +16,16 @@ use crate::sightings::{Done, Finder, Sighting};
 use crate::sometimes;
 use crate::timeline::{Counts, Timeline};
 
-/// How long a node may take to do what it owes to a program, in microseconds in which it did not stand still.
+/// How long a node may take to act on a program, in microseconds in which it was not paused.
 const BOUND_MICROS: u64 = 1_000_000;
 
-/// An attempt, as its records tell it.
+/// An attempt according to its records.
 struct Told<'r> {
     started: &'r Raw,
     grace_micros: u64,
-    /// The cancel that came while it ran.
+    /// The cancel that came while the attempt ran.
     cancelled: Option<&'r Raw>,
-    /// What ended it for the log.
+    /// The record that ended it.
     ended: Option<&'r Raw>,
 }
 
@@ -31,7 +33,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
     let told = told(records);
     let witness = ledger.ground.witness();
     for (attempt, sighting) in ledger.machine.sightings() {
-        // A program without an attempt in the log is a matter of I6.
+        // I6 covers a program without an attempt in the log.
         let Some(told) = told.get(attempt.as_str()) else { continue };
         let (timeline, failed_starts) = (&witness.timeline, &witness.failed_starts);
         let program = Seen { attempt: &attempt, sighting: &sighting, told, ledger, timeline, failed_starts };
@@ -72,7 +74,7 @@ fn told(records: &[Raw]) -> BTreeMap<&str, Told<'_>> {
     attempts
 }
 
-/// A program, as it was seen and as its attempt was told.
+/// A program as observed, and its attempt according to the records.
 struct Seen<'a> {
     attempt: &'a str,
     sighting: &'a Sighting,
@@ -118,7 +120,8 @@ impl Seen<'_> {
         Ok(())
     }
 
-    /// Whoever starts goes on with what the log waits for under the same token, and ends the rest at once.
+    /// Checks that a starting node continues the programs that the log waits for, with the same token, and
+    /// ends the others at once.
     fn is_gone_on_with(&self) -> Result<(), Violation> {
         let Self { attempt, sighting, told, .. } = self;
         for found in &sighting.found {
@@ -126,7 +129,7 @@ impl Seen<'_> {
             let due = self.timeline.due_for(node, found.at, BOUND_MICROS, Counts::Awake);
             let is_open = told.started.epoch < epoch && told.ended.is_none_or(|end| end.epoch >= epoch);
             if is_open && found.token == told.started.number("token") {
-                // Where it was asked to stop at once, it left the program to the next.
+                // If it was asked to stop at once, it left the program to the next node.
                 let heard = sighting.heard.get(&node).or(sighting.left.get(&node)).copied();
                 let end = told.ended.filter(|end| end.epoch == epoch);
                 demand!(
@@ -155,7 +158,8 @@ impl Seen<'_> {
         Ok(())
     }
 
-    /// Whoever has a program end has a reason: its cancel, its time, its end in the log, or a stop that lets no program go on.
+    /// Checks that a node that ends a program has a reason: a cancel, its timeout, its end in the log, or a
+    /// stop that lets no program continue.
     fn is_not_stopped_without_a_reason(&self) -> Result<(), Violation> {
         let Self { attempt, sighting, .. } = self;
         if let Some(Done { by, at }) = sighting.told {
@@ -179,7 +183,8 @@ impl Seen<'_> {
         record.and_then(|record| self.ledger.ground.committed_at(record.position)).is_some_and(|committed| committed <= at)
     }
 
-    /// Says whether a node was stopping then, with programs that may not outlive it and whose patience was over.
+    /// Returns true if a node was stopping then, with programs that may not outlive it and an expired grace
+    /// period.
     fn ends_at_the_stop_of(&self, node: Finder, at: u64) -> bool {
         let Some(operated) = self.ledger.ground.operated_at(node.epoch) else { return false };
         let ends = operated.at_stop == AtStop::End || self.ledger.machine.at_end() == AtEnd::Ended;

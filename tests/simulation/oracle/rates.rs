@@ -1,4 +1,4 @@
-//! I30: no more attempts of a queue start than its rate allows, by the time that has passed, whatever the clock and the node do.
+//! I30: a queue's start rate is never exceeded, counted in elapsed time, whatever the clock and the node do.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,8 +6,8 @@ use crate::oracle::records::Raw;
 use crate::oracle::{Ledger, Violation, demand};
 use crate::sometimes;
 
-/// What there is for the starts of a queue: each costs as much as its while has microseconds, and in each of them comes as much as may start
-/// in the while.
+/// The credit for the starts of a queue: each start costs as many units as its period has microseconds, and
+/// each microsecond adds as many units as starts are allowed in the period.
 #[derive(Clone, Copy)]
 struct Left {
     credit: i128,

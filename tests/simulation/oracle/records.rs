@@ -1,4 +1,4 @@
-//! The log as JSON: what the API shows of each record, and the bytes of its body.
+//! The log as JSON: each record as the API shows it, and the bytes of its body.
 
 use ensue_api::ports::LogAccess;
 use ensue_engine::ports::ReadLimit;
@@ -12,7 +12,7 @@ use crate::node::Node;
 use crate::oracle::Violation;
 use crate::secrets::holds_secret;
 
-/// A record, read from its JSON.
+/// A record, parsed from its JSON.
 #[derive(Debug, Deserialize)]
 pub(super) struct Raw {
     pub(super) position: u64,
@@ -31,10 +31,10 @@ pub(super) struct Raw {
     #[serde(default)]
     pub(super) body: Option<RawBody>,
     pub(super) chain: String,
-    /// The plain bytes of the body.
+    /// The decoded bytes of the body.
     #[serde(skip)]
     pub(super) content: Option<Vec<u8>>,
-    /// Whether a secret stands anywhere in its JSON.
+    /// Whether its JSON contains a secret.
     #[serde(skip)]
     pub(super) holds_secret: bool,
     /// The fact, parsed.
@@ -56,43 +56,44 @@ pub(super) struct RawBody {
 }
 
 impl Raw {
-    /// Gives a text of the fact; an empty one where there is none.
+    /// Returns a text field of the fact, or an empty text if it is missing.
     pub(super) fn text(&self, field: &str) -> &str {
         self.said.get(field).and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// Gives a number of the fact; 0 where there is none.
+    /// Returns a number field of the fact, or 0 if it is missing.
     pub(super) fn number(&self, field: &str) -> u64 {
         self.said.get(field).and_then(Value::as_u64).unwrap_or(0)
     }
 
-    /// Gives the body as JSON; null where it is none.
+    /// Returns the body as JSON, or null if it has none.
     pub(super) fn payload(&self) -> Value {
         self.content.as_deref().and_then(|content| serde_json::from_slice(content).ok()).unwrap_or(Value::Null)
     }
 
-    /// Says whether it may begin what somebody asked for: nothing in the log led to it, or it runs again what did.
+    /// Returns true if it may start something that a caller requested: it has no cause in the log, or it is a
+    /// rerun of something that had none.
     pub(super) fn is_asked_for(&self) -> bool {
         self.cause.parent.is_none() || self.said.get("rerun_of").is_some()
     }
 
-    /// Gives the time in microseconds since the Unix epoch.
+    /// Returns the time in microseconds since the Unix epoch.
     pub(super) fn micros(&self) -> i64 {
         micros(&self.time)
     }
 
-    /// Gives by how many microseconds the clock stepped, where it did.
+    /// Returns the clock's step in microseconds, or 0 if it did not step.
     pub(super) fn stepped(&self) -> i64 {
         if self.kind == "clock.stepped" { micros(self.text("to")) - micros(self.text("from")) } else { 0 }
     }
 }
 
-/// Gives a time in microseconds since the Unix epoch.
+/// Returns a time in microseconds since the Unix epoch.
 pub(super) fn micros(time: &str) -> i64 {
     chrono::DateTime::parse_from_rfc3339(time).map_or(0, |time| time.timestamp_micros())
 }
 
-/// Reads the whole log, page by page as a reader does, and adds it to the story.
+/// Reads the whole log page by page, as a reader does, and adds it to the trace.
 pub(super) fn read(node: &Node, ground: &Ground) -> Result<Vec<Raw>, Violation> {
     let mut records: Vec<Raw> = Vec::new();
     loop {

@@ -1,5 +1,5 @@
-//! I28: what is run again is what was asked for: what has ended, with its parameters or others that were named, and of its steps those, and
-//! only those, are taken over that succeeded and whose needs are.
+//! I28: a rerun does what was requested: it repeats an execution that has ended, with its parameters or the
+//! given changes, and takes over exactly those steps that succeeded together with everything they need.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,14 +12,14 @@ use crate::pack::steps_of;
 use crate::sometimes;
 use crate::traffic::Wish;
 
-/// An execution that stands in no workflow, as its records tell it.
+/// An execution outside of any workflow, according to its records.
 struct Told<'r> {
     request: &'r Raw,
     params: Value,
     has_ended: bool,
-    /// The steps that succeeded, or were taken over, with the executions that they were.
+    /// The steps that succeeded or were taken over, with their executions.
     done: BTreeMap<&'r str, &'r str>,
-    /// What of the one before it may be taken over, where it runs one again.
+    /// The steps of the repeated execution that may be taken over, if this is a rerun.
     may_take: BTreeMap<&'static str, &'r str>,
     taken: BTreeSet<&'r str>,
 }
@@ -27,7 +27,7 @@ struct Told<'r> {
 #[derive(Default)]
 struct Book<'r> {
     told: BTreeMap<&'r str, Told<'r>>,
-    /// Which step of which workflow an execution is.
+    /// The workflow and step of an execution.
     parts: BTreeMap<&'r str, (&'r str, &'r str)>,
 }
 
@@ -106,7 +106,7 @@ impl<'r> Book<'r> {
             demand!(told.params == expected, "I28", "{id} at {at} runs {of} again with {}, and not with {expected}", told.params);
             sometimes!("an execution was run again");
             sometimes!(n.is_some(), "an execution was run again with other parameters");
-            // A step of that name cannot be named: it means all of it.
+            // A step of that name cannot be addressed: the word means all steps.
             if let Some(from) = from.filter(|from| *from != "start") {
                 told.may_take = before.may_stay(from);
             }
@@ -117,10 +117,11 @@ impl<'r> Book<'r> {
 }
 
 impl<'r> Told<'r> {
-    /// Gives the steps that a rerun takes over: those that succeeded as all did that they need, but the one that it is to begin with.
+    /// Returns the steps that a rerun takes over: those that succeeded together with everything they need,
+    /// except the one to start from.
     fn may_stay(&self, from: &str) -> BTreeMap<&'static str, &'r str> {
         let mut stay = BTreeMap::new();
-        // They stand in an order in which each comes after what it needs.
+        // They are in topological order.
         for (step, needs) in steps_of(self.request.text("action")) {
             if *step != from
                 && needs.iter().all(|need| stay.contains_key(need))

@@ -1,5 +1,5 @@
-//! I18: no secret is in the log, in anything that a client was told, or in any file of the node. Views and what was answered over HTTP are
-//! held to it where they are read.
+//! I18: no secret is in the log, in any answer to a client, or in any file of the node. Views and HTTP
+//! answers are checked when they are read.
 
 use crate::oracle::records::Raw;
 use crate::oracle::{Ledger, Violation, demand};

@@ -8,23 +8,23 @@ use crate::rates::Rates;
 use crate::sometimes;
 use crate::timeline::Counts;
 
-/// How long work may wait beside a free worker, in microseconds in which a node could write.
+/// How long work may wait while a worker is free, in microseconds in which a node could write.
 const BOUND_MICROS: u64 = 5_000_000;
 
-/// What has been held against the log so far.
+/// The state of the check.
 #[derive(Default)]
 pub(super) struct Slots {
-    /// Reactions that are put aside or still to be worked out: who waits may wait for these.
+    /// Parked and owed reactions: waiting work may depend on these.
     owed: BTreeSet<u64>,
-    /// Executions that are paused: what waits may stand below one of them.
+    /// Paused executions: waiting work may be below one of them.
     paused: BTreeSet<String>,
-    /// The queue of each execution, as it is named where it is waited in.
+    /// The queue of each execution, as the record names it.
     queues: BTreeMap<String, String>,
-    /// Since when work waits in a queue beside a free worker of it: the moment, and the position.
+    /// Since when work has waited in a queue with a free worker: the moment and the position.
     since: BTreeMap<String, (u64, u64)>,
 }
 
-/// How work stands in a queue.
+/// The load of a queue.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Load {
     /// How many executions wait for a worker.
@@ -35,17 +35,17 @@ pub(super) struct Load {
     pub(super) workers: u32,
 }
 
-/// Gives the name of a queue; the default one is not named where it is waited in.
+/// Returns the name of a queue; the records do not name the default queue.
 fn name_of(queue: &str) -> &str {
     if queue.is_empty() { "default" } else { queue }
 }
 
 impl Slots {
-    /// Takes a record.
+    /// Handles a record.
     pub(super) fn note(&mut self, record: &Raw, rates: &Rates) {
         match record.kind.as_str() {
             "execution.requested" => drop(self.queues.insert(record.stream.clone(), record.text("queue").to_owned())),
-            // Of what waits for its rate one starts after the other.
+            // Executions that wait for the rate start one after the other.
             "attempt.started" => {
                 let queue = self.queues.get(&record.stream);
                 if let Some(queue) = queue.filter(|queue| rates.keys().any(|rated| rated.as_str() == name_of(queue))) {
@@ -62,12 +62,12 @@ impl Slots {
         }
     }
 
-    /// Says whether all that follows from the records so far was worked out.
+    /// Returns true if all reactions so far were computed.
     pub(super) fn owes_nothing(&self) -> bool {
         self.owed.is_empty()
     }
 
-    /// Takes the end of a batch, and how work stands then.
+    /// Handles the end of a batch with the loads at that point.
     pub(super) fn end_batch(&mut self, last: &Raw, loads: &BTreeMap<&str, Load>, ledger: &Ledger<'_>) -> Result<(), Violation> {
         let Some(now) = ledger.ground.committed_at(last.position) else { return Ok(()) };
         for (queue, load) in loads {
@@ -85,7 +85,7 @@ impl Slots {
         Ok(())
     }
 
-    /// Fails where work has waited for too long.
+    /// Fails if work has waited for too long.
     fn hold_to(&self, now: u64, queue: &str, load: Load, ledger: &Ledger<'_>) -> Result<(), Violation> {
         let Some((since, position)) = self.since.get(queue).copied() else { return Ok(()) };
         let due = ledger.ground.witness().timeline.due(since, BOUND_MICROS, Counts::Working);

@@ -1,5 +1,5 @@
-//! I29: whoever reads a var reads the newest value of it before in the log, and who sets one as they have seen it is refused where it is
-//! otherwise.
+//! I29: a reader of a var gets the newest earlier value in the log, and a conditional write is rejected if
+//! the var has changed.
 
 use std::collections::BTreeMap;
 
@@ -11,15 +11,15 @@ use crate::oracle::{Ledger, Violation, demand};
 use crate::pack::{Doing, NO_VALUE, VARY};
 use crate::sometimes;
 
-/// What the records so far say of vars.
+/// The vars up to the current record.
 #[derive(Default)]
 struct Book<'w> {
     in_force: InForce<'w>,
-    /// By name: the newest value, and where it stands.
+    /// By name: the newest value and its position.
     values: BTreeMap<&'w str, (u64, Value)>,
-    /// The workflows that set a var, each with the name of that.
+    /// The workflows that set a var, with its name.
     varying: BTreeMap<&'w str, String>,
-    /// The executions that are to set a var: to what, and how often they did.
+    /// The executions that set a var: the value, and how many times they did.
     setting: BTreeMap<&'w str, (Value, u64)>,
 }
 
@@ -69,7 +69,7 @@ impl<'w> Book<'w> {
         Ok(())
     }
 
-    /// What was set by hand says as what the var was seen.
+    /// Checks that a conditional write by a client names the var's current state.
     fn is_as_seen(&self, record: &Raw, name: &str, value: &Value) -> Result<(), Violation> {
         let at = record.position;
         let now = self.values.get(name).map(|(at, _)| *at);

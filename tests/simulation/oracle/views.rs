@@ -1,4 +1,4 @@
-//! I13: the live views are what the log folds to, byte for byte.
+//! I13: the live views equal the fold of the log, byte for byte.
 
 use ensue_api::ports::LogAccess;
 use ensue_engine::ports::ReadLimit;

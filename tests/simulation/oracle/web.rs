@@ -1,4 +1,5 @@
-//! I6 for requests: what an action asks of a server happens as often as its delivery class allows, and what succeeded was so answered.
+//! I6 for requests: the effect of an action's request happens as often as its delivery class allows, and a
+//! success had a matching answer.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,11 +11,11 @@ use crate::pack::POSTS;
 use crate::sometimes;
 use crate::web::Heard;
 
-/// What the log says of one execution that sends requests.
+/// The records of one execution that sends requests.
 #[derive(Default)]
 struct Told<'r> {
     request: Option<&'r Raw>,
-    /// By the attempt's id: its number.
+    /// The number of each attempt by its id.
     attempts: BTreeMap<&'r str, u64>,
     succeeded: Vec<&'r Raw>,
     was_settled_to_retry: bool,

@@ -1,4 +1,5 @@
-//! I14: the steps of a workflow begin after what they need has succeeded, each once, and the workflow ends as they did.
+//! I14: each step of a workflow begins once, after the steps that it needs have succeeded, and the workflow's
+//! end follows from theirs.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +13,11 @@ use crate::sometimes;
 enum Step {
     Open,
     Succeeded,
-    /// It failed, or was not begun: what needs it does not begin.
+    /// It failed or was not started: steps that need it do not start.
     Not,
 }
 
-/// A workflow, as its records tell it.
+/// A workflow according to its records.
 #[derive(Default)]
 struct Told<'r> {
     action: &'r str,
@@ -27,7 +28,7 @@ struct Told<'r> {
 
 pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
     let mut workflows: BTreeMap<&str, Told<'_>> = BTreeMap::new();
-    // Which step of which workflow an execution is.
+    // The workflow and step of each execution.
     let mut parts: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
     for record in records.iter().filter(|record| record.stream.starts_with("execution/")) {
         let (at, id) = (record.position, record.stream.strip_prefix("execution/").unwrap_or_default());
@@ -71,7 +72,7 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
         }
         let Some(end) = end else { continue };
         told.is_over = true;
-        // One that is not run for the sake of a lock has no steps.
+        // A workflow that is skipped because of a lock has no steps.
         if told.steps.is_empty() && end == Step::Not {
             continue;
         }
@@ -83,7 +84,7 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
         );
         demand!(!told.steps.values().any(|step| *step == Step::Open), "I14", "{id} ends at {at}, and a step of it is open");
         let is_whole = told.steps.values().all(|step| *step == Step::Succeeded);
-        // Who cancels one whose steps have all succeeded may still be heard.
+        // A cancel may still take effect after all steps have succeeded.
         let is_right = (end == Step::Succeeded) == is_whole || (is_whole && told.is_cancelled);
         demand!(is_right, "I14", "{id} ends at {at} as {}, and its steps are {:?}", record.kind, told.steps);
         sometimes!(end == Step::Succeeded, "a workflow succeeded");

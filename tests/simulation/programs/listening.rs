@@ -1,6 +1,6 @@
-//! How one node hears a program, and what it tells it.
+//! The connection between a node and a program: what the node receives and sends.
 //!
-//! What there is to hear is the program's own.
+//! The program itself decides what it sends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +17,10 @@ use crate::life::Life;
 use crate::sightings::{Done, Finder};
 use crate::sometimes;
 
-/// How long it takes at most to remove a program's private directory, in microseconds.
+/// The longest time to remove a program's private directory, in microseconds.
 const CLEARS_MICROS_MAX: f64 = 200_000.0;
 
-/// A program, as one node hears it.
+/// A program from the point of view of one node.
 pub(super) struct Listening {
     machine: Arc<Machine>,
     life: Arc<Life>,
@@ -28,21 +28,21 @@ pub(super) struct Listening {
     attempt: AttemptId,
     /// The node that listens.
     node: Finder,
-    /// How many pieces of output were heard.
+    /// The number of pieces of output that were received.
     heard: usize,
-    /// How many lines of what it says.
+    /// The number of its lines that were received.
     lines: usize,
     is_over: bool,
 }
 
-/// What a listener hears now, or until when there is nothing.
+/// What a listener receives now, or until when there is nothing.
 enum Now {
     Heard(Heard),
     Quiet(u64),
 }
 
 impl Listening {
-    /// Has a node hear the program of an attempt from its beginning.
+    /// Lets a node listen to the program of an attempt from its beginning.
     pub(super) fn begin(by: &NodePrograms, attempt: AttemptId) -> Self {
         let (machine, life, clock) = (by.machine.clone(), by.life.clone(), by.clock.clone());
         Self { machine, life, clock, attempt, node: by.finder, heard: 0, lines: 0, is_over: false }
@@ -119,7 +119,7 @@ impl Program for Listening {
                     let (asked, least) = process.told.unwrap_or((now, u64::MAX));
                     let until = asked.saturating_add(least).min(now + micros(grace));
                     process.told = Some((asked, until.saturating_sub(asked)));
-                    // It dies of what it is about to do, as where memory runs out.
+                    // The node's next action kills the supervisor, for example when memory runs out.
                     if ground.strikes(ground.plan.supervisor_dies) {
                         let at = now + ground.random().below(micros(grace).max(1));
                         process.lost_at = Some(process.lost_at.map_or(at, |lost| lost.min(at)));
@@ -152,7 +152,7 @@ impl Program for Listening {
 }
 
 impl Drop for Listening {
-    /// A listener that goes ends what it listened to; one whose node was killed does nothing any more.
+    /// Dropping a listener ends the program that it listened to, unless its node was killed.
     fn drop(&mut self) {
         if !self.is_over && !self.life.is_over() {
             self.machine.lock().kill(self.attempt, self.node, self.machine.ground.now());

@@ -1,6 +1,6 @@
-//! One program, with all that it will do: drawn when it starts, and changed by who tells it something.
+//! One program with its whole behavior: drawn when it starts, and changed by the signals it gets.
 //!
-//! Who holds it, and who hears it, is not its own.
+//! Supervisors and listeners are in other files.
 
 use std::time::Duration;
 
@@ -11,35 +11,35 @@ use ensue_executor::programs::{EndedBy, Exit, Order};
 use crate::ground::Ground;
 use crate::saying::{self, Line};
 
-/// How long a program takes to heed SIGTERM, in microseconds.
+/// How long a program takes to react to SIGTERM, in microseconds.
 const HEEDS_MICROS: u64 = 20_000;
 
-/// A program, with all that it will do.
+/// A program with its whole behavior.
 #[derive(Clone, Debug)]
 pub(super) struct Process {
     /// The node that started it.
     pub(super) node: u32,
     pub(super) token: u64,
-    /// When it ends by itself; none where it never does.
+    /// When it ends by itself, if ever.
     ends_at: Option<u64>,
     exit: Exit,
-    /// What it prints, and when.
+    /// Its output with the times.
     pub(super) prints: Vec<(u64, OutputStream, Bytes)>,
-    /// What it says.
+    /// The lines that it writes on descriptor 3.
     pub(super) says: Vec<Line>,
-    /// Whether it goes on when it is asked to stop.
+    /// Whether it ignores a request to stop.
     is_stubborn: bool,
     pub(super) deadline: u64,
     grace: u64,
-    /// When it was told to stop, and how long it may go on.
+    /// When it was told to stop, and the grace period.
     pub(super) told: Option<(u64, u64)>,
     pub(super) killed_at: Option<u64>,
-    /// When its supervisor dies, and it with that.
+    /// When its supervisor dies together with it.
     pub(super) lost_at: Option<u64>,
 }
 
 impl Process {
-    /// Draws what a program will do; once the world is healed, no supervisor dies.
+    /// Draws a program's behavior; once the world is healed, no supervisor dies.
     pub(super) fn draw(ground: &Ground, node: u32, order: &Order) -> Self {
         let (mut random, now) = (ground.random(), ground.now());
         let random = &mut *random;
@@ -75,7 +75,7 @@ impl Process {
         }
     }
 
-    /// Gives when it ends, how, and who has it end.
+    /// Returns when and how it ends, and who ends it.
     pub(super) fn end(&self) -> (u64, Exit, Option<EndedBy>) {
         let stopped = |asked: u64, grace: u64| {
             if self.is_stubborn { (asked + grace, Exit::Signal(9)) } else { (asked + HEEDS_MICROS.min(grace), Exit::Signal(15)) }
@@ -99,7 +99,7 @@ impl Process {
         end
     }
 
-    /// Gives when nothing of it runs any more, if nobody does anything more about it.
+    /// Returns when it has ended completely if nobody intervenes.
     pub(super) fn over_at(&self) -> u64 {
         self.lost_at.unwrap_or(u64::MAX).min(self.end().0)
     }
@@ -108,7 +108,8 @@ impl Process {
         self.lost_at.is_some_and(|lost| lost <= now && lost < self.end().0)
     }
 
-    /// Gives when there is something to hear of it, where it says nothing before `at`: the end of its supervisor is heard at once.
+    /// Returns when a listener has something to receive, given that it sends nothing before `at`: the end of
+    /// its supervisor is noticed at once.
     pub(super) fn news_at(&self, at: u64, now: u64) -> u64 {
         self.lost_at.map_or(at, |lost| lost.max(now + 1).min(at))
     }
@@ -118,7 +119,7 @@ impl Process {
     }
 }
 
-/// Gives a time in microseconds, so that sums of it do not overflow.
+/// Returns a duration in microseconds, limited so that sums do not overflow.
 pub(super) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX / 4).min(u64::MAX / 4)
 }

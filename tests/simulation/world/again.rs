@@ -1,6 +1,8 @@
-//! Who looks on and has executions run again that have ended: all of them, from what failed, or from a step; often twice under one key.
+//! The person who reruns executions that have ended: from the start, from the failed steps or from a step;
+//! often twice with one key.
 //!
-//! Chance is drawn apart from the rest of the world: one in which nobody does is as it would be without this.
+//! The random numbers are separate from the rest of the world's, so that a world without reruns is the same
+//! with and without this file.
 
 use ensue_engine::ids::ExecutionId;
 
@@ -9,35 +11,35 @@ use crate::pack::{FLOWS, NUMBER_MAX, VARY, steps_of};
 use crate::random::Random;
 use crate::traffic::{By, Wish};
 
-/// What tells the chance of reruns from the world's own.
+/// Separates the random numbers of reruns from the world's own.
 const APART: u64 = 0x7265_7275_6E73_7765;
-/// The most executions that are remembered.
+/// The maximum number of executions to remember.
 const REMEMBERED_MAX: usize = 40;
-/// The client in whose name executions are run again.
+/// The client that requests reruns.
 const CLIENT: usize = 0;
 
-/// Who has executions run again.
+/// The state of the person who reruns executions.
 pub(super) struct Again {
     random: Random,
-    /// How often, each time that somebody looks.
+    /// The probability of a rerun each time the person looks.
     often: f64,
-    /// The executions that were seen open and stand in no workflow.
+    /// The executions outside of any workflow that were seen open.
     seen: Vec<ExecutionId>,
-    /// How many keys were used.
+    /// The number of keys used.
     keys: u64,
-    /// What was asked for last, under its key.
+    /// The last request with its key.
     last: Option<(Wish, String)>,
 }
 
 impl Again {
-    /// Begins with the world's seed.
+    /// Starts from the world's seed.
     pub(super) fn new(seed: u64) -> Self {
         let mut random = Random::new(seed ^ APART);
         let often = if random.chance(0.5) { random.log_uniform(0.05, 0.9) } else { 0.0 };
         Self { random, often, seen: Vec::new(), keys: 0, last: None }
     }
 
-    /// Remembers what is open.
+    /// Remembers the open executions.
     fn see(&mut self, open: Vec<ExecutionId>) {
         for execution in open {
             if !self.seen.contains(&execution) {
@@ -48,7 +50,7 @@ impl Again {
         self.seen.drain(..over);
     }
 
-    /// Says what is asked for now, and under which key.
+    /// Chooses the next request and its key.
     fn wish(&mut self) -> Option<(Wish, Option<String>)> {
         if !self.random.chance(self.often) {
             return None;
@@ -80,7 +82,7 @@ impl Again {
 }
 
 impl World {
-    /// Somebody has something run again.
+    /// Requests a rerun.
     pub(super) fn run_again(&mut self) {
         if self.again.often == 0.0 || self.ground.is_healed() {
             return;

@@ -1,6 +1,7 @@
-//! The people beside a world: somebody cancels and pauses what is open, settles what waits for a person, and retries what was put aside.
+//! The people around a world: they cancel and pause open executions, settle those that wait for a decision,
+//! and retry parked reactions.
 //!
-//! What clients ask for is in `requests.rs`.
+//! The clients' requests are in `requests.rs`.
 
 use ensue_engine::command::{Ask, Command, InquiryAnswer};
 use ensue_engine::executions::facts::Settlement;
@@ -14,16 +15,16 @@ use super::{Event, World};
 use crate::clients::settlement;
 use crate::sometimes;
 
-/// How often somebody looks.
+/// How often a person looks.
 const LOOK_MICROS: u64 = 3_000_000;
-/// How often somebody who looks has what is paused go on.
+/// The probability that a person who looks resumes a paused execution.
 const RESUMES: f64 = 0.3;
-/// How soon after a cancel somebody restarts the node, at least and at most, in microseconds.
+/// How soon after a cancel a person restarts the node, at least and at most, in microseconds.
 const RESTART_MICROS_LEAST: f64 = 500.0;
 const RESTART_MICROS_MOST: f64 = 1e6;
 
 impl World {
-    /// Somebody looks. In some worlds what waits for a person waits for long.
+    /// A person looks. In some worlds executions wait for a decision for a long time.
     pub(super) fn attend(&mut self) {
         self.after(LOOK_MICROS, Event::Attend);
         if self.is_paused() {
@@ -38,7 +39,7 @@ impl World {
         }
     }
 
-    /// Somebody restarts the node that has just been told to cancel something, as people do where a thing hangs.
+    /// Restarts the node that has just been told to cancel something, as people do when something hangs.
     pub(super) fn restart(&mut self, number: u32) {
         if !self.ground.is_healed() && self.node.as_ref().is_some_and(|node| node.number == number) {
             self.ground.tell("attendant", format!("restarts #{number}"));
@@ -69,7 +70,7 @@ impl World {
         }
     }
 
-    /// Somebody holds something up, and sooner or later lets it go on.
+    /// Pauses something and resumes it sooner or later.
     fn pause_and_resume(&mut self) {
         let Some(node) = self.node.as_ref().filter(|node| node.accepts()) else { return };
         let Some((open, paused)) = node.look(|engine| {
@@ -123,7 +124,7 @@ impl World {
     }
 }
 
-/// Says the same as an answer to what the node asks.
+/// Returns the same decision as an answer to the node's inquiry.
 fn answer(inquiry: InquiryId, outcome: &Settlement) -> InquiryAnswer {
     let answer = match outcome {
         Settlement::Succeeded => json!({ "outcome": "succeeded" }),

@@ -1,6 +1,6 @@
-//! What strikes a world by itself, and how faults end.
+//! The spontaneous faults of a world, and their end.
 //!
-//! What strikes at an occasion (an append, a message) is where the occasion is.
+//! Faults that happen on an occasion (an append, a message) are in the code of that occasion.
 
 use ensue_engine::command::{Ask, Command};
 
@@ -10,10 +10,10 @@ use crate::pack::Edition;
 use crate::plan::Plan;
 use crate::sometimes;
 
-/// How long it takes at most until a node sees by itself that a pack was edited, in microseconds.
+/// The longest time until a node notices by itself that a pack was edited, in microseconds.
 const REREAD_MICROS_MAX: f64 = 2e6;
 
-/// What strikes by itself, so and so often.
+/// The faults that happen spontaneously at a given rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fault {
     Kill,
@@ -101,7 +101,7 @@ impl World {
                 }
             }
             Fault::Depose => self.depose(),
-            // A spell that began while another lasts would end with that one.
+            // A period that began during another one would end with that one.
             Fault::FullSpell if self.room.is_full() => {}
             Fault::FullSpell => {
                 let micros = self.random.log_uniform(100_000.0, 60e6) as u64;
@@ -126,7 +126,7 @@ impl World {
             }
             Fault::ClockDrift if self.ground.is_wall_drifting() => {}
             Fault::ClockDrift => {
-                // From what a cheap quartz does to a virtual machine that is starved: a tenth.
+                // From the drift of a cheap quartz to that of a starved virtual machine: a tenth.
                 let millionths = self.random.log_uniform(50.0, 100_000.0) as i64;
                 let millionths = if self.random.chance(0.5) { millionths } else { -millionths };
                 self.ground.tell("fault", format!("the wall clock runs ahead by {millionths} µs in a second"));
@@ -163,7 +163,7 @@ impl World {
         }
     }
 
-    /// Another node takes the log over while this one does not know it, as where somebody takes the lock away.
+    /// Lets another node take over the log without this one knowing it, as when somebody removes the lock.
     fn depose(&mut self) {
         if self.is_paused() {
             return;
@@ -175,7 +175,7 @@ impl World {
         self.deposed = Some(old);
         self.is_starting = true;
         self.start();
-        // The old one wakes up, finds work, and tries to write.
+        // The old node wakes up, finds work, and tries to write.
         if let Some(old) = self.deposed.take() {
             let command =
                 Command { actor: ensue_engine::record::Actor::Engine, trace: None, ask: Ask::NoteStart { release: "deposed".to_owned() } };
@@ -206,7 +206,7 @@ impl World {
         self.wake_sequencer();
     }
 
-    /// Has a node that stands still go on now, with all that was put off until it would have.
+    /// Resumes a paused node now, together with everything that was postponed.
     fn end_pause(&mut self) {
         if !self.is_paused() {
             return;

@@ -1,6 +1,6 @@
-//! The lives of a world's node: its starts, the steps of its parts, its ends.
+//! The lives of a world's node: its starts, the steps of its parts, and its ends.
 //!
-//! What a start does is in `node.rs`.
+//! The steps of a start are in `node.rs`.
 
 use std::task::Poll;
 
@@ -11,13 +11,13 @@ use crate::oracle::Violation;
 use crate::sometimes;
 use crate::timeline::Condition;
 
-/// How long a dead node is away before it is started again, at most.
+/// The longest time until a dead node is started again.
 const AWAY_MICROS_MAX: u64 = 20_000_000;
-/// How often a follower looks at the log by itself.
+/// How often a follower polls the log.
 const LOOK_MICROS: u64 = 500_000;
 
 impl World {
-    /// Sees to a node that was asked for something, or has died.
+    /// Handles a node that has new work or has died.
     pub(super) fn look_after_node(&mut self) {
         self.go_on_with_stop();
         if let Some(node) = &self.node {
@@ -39,7 +39,7 @@ impl World {
         }
     }
 
-    /// Lets a node that was asked to stop begin with its next part, where it can.
+    /// Lets a node that was asked to stop begin the next part of its stop, if it can.
     fn go_on_with_stop(&mut self) {
         if self.is_paused() {
             return;
@@ -57,7 +57,7 @@ impl World {
         if self.node.is_some() {
             return;
         }
-        // Nobody loses a file that another node has open: the simulated disk has no files without a name.
+        // No file that another node has open is removed: the simulated disk has no files without a name.
         if self.ground.strikes(self.ground.plan.views_lost) && self.deposed.is_none() {
             self.ground.tell("disk", "the views are lost");
             sometimes!("the views were lost");
@@ -158,14 +158,14 @@ impl World {
         }
     }
 
-    /// A timer may be due: the sequencer looks.
+    /// A timer may be due: the sequencer checks.
     pub(super) fn due(&mut self, number: u32) {
         if self.is_awake(number, Event::Due(number)) {
             self.wake_sequencer();
         }
     }
 
-    /// Does what is done once a second.
+    /// Does the work of every second.
     pub(super) fn tick(&mut self, number: u32) {
         if self.is_awake(number, Event::Tick(number))
             && let Some(node) = &self.node
@@ -181,7 +181,7 @@ impl World {
         }
     }
 
-    /// A node takes in by itself what was edited.
+    /// Lets a node load edited packs by itself.
     pub(super) fn reread(&mut self, number: u32) {
         if self.is_awake(number, Event::Reread(number))
             && let Some(node) = self.node.as_ref().filter(|node| node.accepts())
@@ -258,7 +258,7 @@ impl World {
         self.ground.tell("node", format!("#{number} is dead"));
     }
 
-    /// A node that was asked to stop has done all that waited.
+    /// Finishes the stop of a node once all waiting work is done.
     fn stopped(&mut self) {
         let Some(node) = self.node.take() else { return };
         let number = node.number;
@@ -286,7 +286,8 @@ impl World {
         self.paused_until > self.ground.now()
     }
 
-    /// Says whether what is to happen to a node can happen now; where it stands still, it happens when it goes on.
+    /// Returns true if an event for a node can happen now; for a paused node, it happens when the node is
+    /// resumed.
     pub(super) fn is_awake(&mut self, number: u32, event: Event) -> bool {
         if self.node.as_ref().is_none_or(|node| node.number != number) {
             return false;

@@ -1,6 +1,7 @@
-//! What clients ask for, and the network between them and the node.
+//! The clients' requests, and the network between clients and the node.
 //!
-//! What the node makes of a request is in `node.rs`, what a client wants next in `clients.rs`.
+//! The node's handling of a request is in `node.rs`, and the choice of a client's next request in
+//! `clients.rs`.
 
 use ensue_engine::command::Answer;
 
@@ -11,9 +12,9 @@ use crate::oracle::Violation;
 use crate::sometimes;
 use crate::traffic::{Answered, By, Outcome, Promise, Request, RequestNumber, Said, Wish};
 
-/// How often a request is tried again.
+/// How many times a request is retried.
 const RETRIES_MAX: u32 = 8;
-/// What a caller is told whose request is under way already.
+/// The code of the answer to a request that is already open.
 const UNDER_WAY: &str = "request_under_way";
 
 impl World {
@@ -43,7 +44,7 @@ impl World {
         };
         let (wish, under) = self.clients[client].keyring.take(wish, by);
         self.ask(client, wish, by, under);
-        // Who wants one thing often wants another one at once, while the first is still worked on.
+        // A client that wants one thing often wants another at once, while the first is still being handled.
         let pause = if self.random.chance(0.3) {
             self.random.log_uniform(1_000.0, 500_000.0) as u64
         } else {
@@ -52,7 +53,7 @@ impl World {
         self.after(pause, Event::Wish(client));
     }
 
-    /// Sends a request in the name of a client.
+    /// Sends a request on behalf of a client.
     pub(super) fn ask(&mut self, client: usize, wish: Wish, by: By, under: Option<String>) {
         let number = self.requests.len() as u64 + 1;
         let with = under.as_ref().map_or_else(String::new, |key| format!(" under {key}"));
@@ -108,7 +109,7 @@ impl World {
         self.after(held_up, Event::HandIn(ticket));
     }
 
-    /// A request comes over the API's own routes, which judge it and hand it in themselves.
+    /// A request arrives at the API's own routes, which check and submit it themselves.
     fn arrive_over_http(&mut self, number: RequestNumber, wish: &Wish, promise: Promise) {
         let fault = if self.ground.strikes(self.ground.plan.body_cut) {
             BodyFault::Cut
@@ -128,10 +129,10 @@ impl World {
         self.wake_worker();
     }
 
-    /// Hands a request to the sequencer that was judged before.
+    /// Submits a request that was checked before.
     pub(super) fn hand_in(&mut self, ticket: (u32, u64)) {
         if !self.is_awake(ticket.0, Event::HandIn(ticket)) {
-            // Its node may be dead: nobody answers then.
+            // Its node may be dead: then there is no answer.
             if self.node.as_ref().is_none_or(|node| node.number != ticket.0) {
                 self.judged.remove(&ticket);
             }
@@ -182,7 +183,7 @@ impl World {
         }
     }
 
-    /// A client that does not know tries again where that does no harm: what has a key, and what is the same when it is said twice.
+    /// A client without an answer retries if that does no harm: requests with a key and idempotent requests.
     fn try_again(&mut self, number: RequestNumber) {
         let Some(request) = self.requests.get_mut(&number) else { return };
         let is_safe = match &request.wish {
@@ -200,7 +201,7 @@ impl World {
         self.send(number);
     }
 
-    /// Carries what the node has answered to its clients.
+    /// Delivers the node's answers to its clients.
     pub(super) fn carry_answers(&mut self) {
         for answered in self.ground.take_answers() {
             let is_alive =
@@ -211,7 +212,8 @@ impl World {
         }
     }
 
-    /// Carries what a node has answered that was asked to stop and has ended: nobody who asked it goes without an answer.
+    /// Delivers the answers of a node that was asked to stop and has ended: every request it received gets
+    /// one.
     pub(super) fn carry_last_answers(&mut self, of: u32) {
         for answered in self.ground.take_answers() {
             if answered.node == of {

@@ -1,6 +1,7 @@
-//! Who looks on and sets vars, as whoever reads first and writes then; and has the workflow run that sets one itself.
+//! The person who sets vars by reading first and writing then, and who runs the workflow that sets one.
 //!
-//! Chance is drawn apart from the rest of the world: one without vars is as it would be without this.
+//! The random numbers are separate from the rest of the world's, so that a world without vars is the same
+//! with and without this file.
 
 use ensue_engine::command::{Ask, Command, SeenVar};
 use ensue_engine::record::{Actor, Body, Position};
@@ -12,32 +13,32 @@ use crate::random::Random;
 use crate::sometimes;
 use crate::traffic::{By, Wish};
 
-/// What tells the chance of vars from the world's own.
+/// Separates the random numbers of vars from the world's own.
 const APART: u64 = 0x7661_7273_7761_7273;
-/// How often a rule that does little tells of a var instead.
+/// How often a rule with a trivial action reports a var instead.
 const TELLS: f64 = 0.6;
-/// The client in whose name the workflow is run.
+/// The client that runs the workflow.
 const CLIENT: usize = 0;
 
-/// Who sets vars.
+/// The state of the person who sets vars.
 pub(super) struct Vars {
     random: Random,
-    /// How often, each time that somebody looks.
+    /// The probability of a change each time the person looks.
     often: f64,
-    /// Where values stood that were seen before, with the var's place.
+    /// The positions of values that were read before, with the index of the var.
     seen: Vec<(usize, Position)>,
     marks: u64,
 }
 
 impl Vars {
-    /// Begins with the world's seed.
+    /// Starts from the world's seed.
     pub(super) fn new(seed: u64) -> Self {
         let mut random = Random::new(seed ^ APART);
         let often = if random.chance(0.5) { random.log_uniform(0.1, 1.0) } else { 0.0 };
         Self { random, often, seen: Vec::new(), marks: 0 }
     }
 
-    /// Has some of the new rules of an edition tell of a var.
+    /// Makes some of the new rules of an edition report a var.
     pub(super) fn give(&mut self, edition: &mut Edition, before: Option<&Edition>) {
         for rule in &mut edition.rules {
             let stays = before.is_some_and(|before| before.rules.iter().any(|old| old == rule));
@@ -48,7 +49,8 @@ impl Vars {
         }
     }
 
-    /// Says as what a var was seen that is to be changed, and how that is written into its value: most often as it is, at times as it was.
+    /// Chooses the condition of a write, and encodes it in the new value: most often the current state,
+    /// sometimes an outdated one.
     fn seen(&mut self, var: usize, now: Option<Position>) -> (SeenVar, Value) {
         let before: Vec<Position> = self.seen.iter().filter(|(of, _)| *of == var).map(|(_, at)| *at).collect();
         let old = self.random.pick(&before).copied();
@@ -65,7 +67,7 @@ impl Vars {
 }
 
 impl World {
-    /// Somebody sets vars, or has them set.
+    /// Sets vars, or runs the workflow that does.
     pub(super) fn change_vars(&mut self) {
         if self.vars.often == 0.0 || self.ground.is_healed() || !self.vars.random.chance(self.vars.often) {
             return;

@@ -1,7 +1,9 @@
-//! `cargo sim --mutants`: breaks the node in one line at a time, and says in how many simulated worlds each bug is found.
+//! `cargo sim --mutants`: breaks the node in one line at a time, and reports in how many simulated worlds
+//! each bug is found.
 //!
-//! A bug is chosen once per process, so each has a process of its own. Nothing else builds with the feature `mutants`. A world shows a bug
-//! only where it holds without one, so the worlds are run once more without any.
+//! A bug is chosen once per process, so each has its own process. Nothing else is built with the feature
+//! `mutants`. A world can show a bug only if it passes without one, so the worlds are also run without any
+//! bug.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::process::{Command, ExitCode};
@@ -12,16 +14,17 @@ use ensue_simulation::mutants::{MUTANTS, Mutant, SEEDS_MAX};
 use ensue_simulation::watchdog::{PATIENCE, watched};
 use ensue_simulation::{Ran, Verbosity, Violation};
 
-/// Names the bug of this process.
+/// Names this process's bug.
 const CHOSEN: &str = "ENSUE_MUTANT";
-/// From which seed on worlds are run, where nothing else is said: the same each time, so that the figures can be compared.
+/// The default first seed: the same each time, so that the figures can be compared.
 const FROM: u64 = 1;
-/// How many worlds are run without a bug beforehand: as many as most bugs need. Where a bug needs more, its world is run behind.
+/// How many worlds are run without a bug beforehand: as many as most bugs need. If a bug needs more, its
+/// world is checked afterwards.
 const WORLDS_BEFORE: u64 = 12;
-/// How a process leaves whose world could not go on: it has looked for nothing.
+/// The exit code of a process whose world could not continue, so that no bug was looked for.
 const UNJUDGED: u8 = 2;
 
-/// What is asked for.
+/// The command line's options.
 struct Asked {
     from: u64,
     seeds: Option<u64>,
@@ -57,7 +60,7 @@ fn asked() -> Result<Asked> {
     Ok(asked)
 }
 
-/// What came of looking for a bug.
+/// The result of the search for a bug.
 enum Hunt {
     /// It was found.
     Found {
@@ -66,9 +69,9 @@ enum Hunt {
         /// By which invariant.
         by: String,
     },
-    /// It was not, and why.
+    /// It was not found, with the reason.
     Missed(String),
-    /// It was not looked for: a world could not go on.
+    /// There was no search: a world could not continue.
     Unjudged(String),
 }
 
@@ -89,7 +92,7 @@ fn one(name: &str, asked: &Asked) -> Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-/// Runs the world of a seed; where it hangs, names it and ends the process: nothing else does.
+/// Runs the world of a seed. If it hangs, names it and ends the process, because nothing else would.
 fn run(seed: u64) -> Result<Ran, Violation> {
     let give_up = || {
         println!("0\tcargo sim --seed {seed}   # its world has not ended in {} s: something in it spins", PATIENCE.as_secs());
@@ -98,7 +101,7 @@ fn run(seed: u64) -> Result<Ran, Violation> {
     watched(PATIENCE, || ensue_simulation::run(seed, Verbosity::Quiet), give_up)
 }
 
-/// Runs each bug in a process of its own, as many at once as there are cores.
+/// Runs each bug in its own process, as many at once as there are cores.
 fn all(asked: &Asked) -> Result<ExitCode> {
     ensue_simulation::quiet_simulated_bugs();
     let chosen = MUTANTS.iter().filter(|mutant| asked.only.as_ref().is_none_or(|only| mutant.name.contains(only.as_str())));
@@ -170,13 +173,13 @@ fn hold_without_a_bug(seeds: impl Iterator<Item = u64>) -> Result<()> {
     }
 }
 
-/// Does the same on as many threads as there are cores.
+/// Runs a function on as many threads as there are cores.
 fn on_each_core(work: impl Fn() + Sync) {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| (0..cores).for_each(|_| drop(scope.spawn(&work))));
 }
 
-/// Looks for a bug in a process of its own.
+/// Searches for a bug in its own process.
 fn hunted(mutant: &Mutant, asked: &Asked) -> Result<Hunt> {
     let itself = std::env::current_exe()?;
     let output = Command::new(itself).args(std::env::args().skip(1)).env(CHOSEN, mutant.name).output()?;

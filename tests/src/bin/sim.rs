@@ -1,7 +1,7 @@
-//! `cargo sim`: runs simulated worlds, fresh ones or those of given seeds, and says which invariant does not hold.
+//! `cargo sim`: runs simulated worlds with fresh or given seeds, and reports the violated invariant.
 //!
-//! A failing seed is one line that replays it exactly, and is kept: it runs each time from then on. Bugs that are looked for on purpose are
-//! the program `mutants`', which keeps nothing.
+//! A failing seed is one line that replays it exactly; it is stored and runs each time from then on.
+//! Deliberate bugs are the job of the program `mutants`, which stores nothing.
 
 use std::fmt;
 use std::io::Write;
@@ -14,37 +14,37 @@ use anyhow::{Context, Result, bail};
 use ensue_simulation::watchdog::{PATIENCE, watched};
 use ensue_simulation::{Ran, Verbosity, Violation, sometimes};
 
-/// How many fresh seeds are run where nothing is said.
+/// The default number of fresh seeds.
 const SEEDS: u64 = 100;
-/// Every so many fresh seeds one is run twice, and both must leave the same trace.
+/// One of so many fresh seeds is run twice, and both runs must leave the same trace.
 const TWICE_EVERY: u64 = 15;
-/// The one file in the folder of kept seeds that is none.
+/// The one file in the folder of stored seeds that is not a seed.
 const README: &str = "README.md";
 
-/// What is asked for.
+/// The command line's options.
 struct Asked {
-    /// Drawn one at a time: a run that is bounded by time has no last seed.
+    /// Drawn one at a time: a run that is limited by time has no last seed.
     seeds: Box<dyn Iterator<Item = (u64, Times)> + Send>,
     verbosity: Verbosity,
     until: Option<Duration>,
     rare_states: RareStates,
 }
 
-/// How often a seed is run.
+/// How many times a seed is run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Times {
     /// Once.
     Once,
-    /// A second time, which must leave the same trace.
+    /// Twice, and both runs must leave the same trace.
     Twice,
 }
 
-/// What is made of rare states that no world reached.
+/// How unreached rare states are handled.
 #[derive(PartialEq, Eq)]
 enum RareStates {
-    /// They are told.
+    /// They are reported.
     MayBeMissed,
-    /// The run has failed.
+    /// The run fails.
     MustBeReached,
 }
 
@@ -84,7 +84,7 @@ fn main() -> Result<ExitCode> {
     Ok(if tally.failed.is_empty() && is_enough { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Builds with the bugs that must be found, and looks for each of them.
+/// Builds with the deliberate bugs, and searches for each of them.
 fn mutants() -> Result<ExitCode> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let with = ["run", "-q", "-p", "ensue-tests", "--features", "mutants", "--bin", "mutants", "--locked", "--"];
@@ -97,7 +97,7 @@ fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs a seed; where its world hangs, names it and ends the process: nothing else does.
+/// Runs a seed. If its world hangs, names it and ends the process, because nothing else would.
 fn run(seed: u64, verbosity: Verbosity) -> Result<Ran, Violation> {
     let give_up = || {
         println!("FAILED cargo sim --seed {seed}   # its world has not ended in {} s: something in it spins", PATIENCE.as_secs());
@@ -156,13 +156,13 @@ fn asked(mut arguments: impl Iterator<Item = String>) -> Result<Asked> {
     Ok(Asked { seeds: Box::new(kept.chain(fresh)), verbosity, until, rare_states })
 }
 
-/// Gives a first seed that nobody had before.
+/// Returns an unused first seed.
 fn fresh() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_micros() % 1_000_000_000_000).unwrap_or(0)
 }
 
-/// Where the seeds are kept that once failed, a file each, with what it found: they are run each time.
+/// The folder of the seeds that once failed, a file each with its finding: they are run each time.
 fn kept_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("simulation/seeds")
 }
@@ -184,19 +184,19 @@ fn kept() -> Result<Vec<u64>> {
     Ok(seeds)
 }
 
-/// What became of the keeping of a seed that failed.
+/// The result of storing a failed seed.
 enum Kept {
     /// It has a file now.
     Now,
-    /// It had one.
+    /// It already had one.
     Before,
-    /// It has none: its world could not go on, which says nothing of the seed.
+    /// It has none: its world could not continue, which says nothing about the seed.
     Unjudged,
-    /// It has none, and why.
+    /// It has none, with the error.
     Not(std::io::Error),
 }
 
-/// Keeps a seed that failed, with what it found.
+/// Stores a failed seed with its finding.
 fn keep(seed: u64, violation: &Violation) -> Kept {
     if violation.is_of_the_world() {
         return Kept::Unjudged;
@@ -224,7 +224,7 @@ impl fmt::Display for Kept {
     }
 }
 
-/// What all runs came to.
+/// The summary of all runs.
 #[derive(Default)]
 struct Tally {
     seeds: u64,

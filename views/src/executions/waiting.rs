@@ -1,4 +1,4 @@
-//! What an execution waits for, as far as that is a moment, a lock or a worker's slot.
+//! What an execution waits for: a time, a lock or a slot of a worker.
 
 use ensue_engine::executions::facts::{ExecutionRequested, Pace};
 use ensue_engine::fact::TimerFact;
@@ -8,12 +8,12 @@ use ensue_engine::timers::facts::TimerKind;
 
 use super::{AwaitedLock, Execution, Status};
 
-/// Gives where an execution stands that was just asked for.
+/// Returns the status of an execution that was just requested.
 pub(super) fn begin(requested: &ExecutionRequested) -> Status {
     if requested.start_at.is_some() || requested.wait_millis.is_some() { Status::Delayed } else { of(requested.pace) }
 }
 
-/// Gives where an execution stands that may go on.
+/// Returns the status of an execution that may continue.
 fn of(pace: Pace) -> Status {
     match pace {
         Pace::Worked | Pace::AtOnce => Status::Queued,
@@ -32,7 +32,7 @@ impl Execution {
         self.awaits_lock = None;
     }
 
-    /// Notes since when it waits for a slot, or that it does no more.
+    /// Notes since when it has been waiting for a slot, or that it no longer waits.
     pub(super) fn note_queue(&mut self, now: Timestamp) {
         let waits = self.status == Status::Queued && self.pace == Pace::Worked && self.awaits_lock.is_none();
         self.queued_at = waits.then(|| self.queued_at.unwrap_or(now));
@@ -47,9 +47,9 @@ impl Execution {
                 }
                 TimerKind::Sleep | TimerKind::Expiry => self.waits_until = Some(fact.due),
                 TimerKind::Timeout => self.times_out_at = Some(fact.due),
-                // These do not say for how long it waits.
+                // These do not limit how long it waits.
                 TimerKind::Reminder | TimerKind::Escalation
-                // These are not of executions.
+                // These do not belong to executions.
                 | TimerKind::Schedule | TimerKind::Interval | TimerKind::Hold => {}
             },
             TimerFact::TimerFired(fact) => match fact.kind {

@@ -1,4 +1,4 @@
-//! A fold that has a bug: what it strikes is passed over, and nothing else is.
+//! Tests that a bug in a fold only affects the records that trigger it, which are skipped.
 
 use ensue_engine::record::StreamId;
 use ensue_engine::time::Timestamp;
@@ -8,7 +8,7 @@ use super::*;
 use crate::retention::Elapsed;
 use crate::spec::Story;
 
-/// Counts the records of all executions, and stumbles over each attempt that starts.
+/// Counts the records of all executions, and panics at each attempt that starts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Stumbles {
     began: Position,
@@ -89,7 +89,7 @@ fn a_batch_that_is_folded_one_by_one_gives_what_it_gives_at_once() {
     assert_eq!(changes, at_once);
 }
 
-/// Counts the records of all executions; cannot be written down once there are two, and cannot be read.
+/// Counts the records of all executions. It cannot be written once there are two, and it cannot be read.
 #[derive(Clone, Debug, PartialEq)]
 struct Spoilt {
     began: Position,
@@ -138,7 +138,7 @@ impl View for Spoilt {
     }
 }
 
-/// Gives the records of one execution: asked for, and begun.
+/// Returns the records of one execution that was requested and has begun.
 fn of_an_execution() -> Vec<Record> {
     let mut story = Story::new();
     let event = story.event("garden.rained", "{}");
@@ -178,7 +178,7 @@ fn a_row_that_cannot_be_read_is_not_taken_for_one_that_is_not_there() {
     assert_eq!(changes, Changes::default());
 }
 
-/// What whoever looks on hears, in its order.
+/// The calls that an observer received, in order.
 #[derive(Default)]
 struct Heard(Vec<&'static str>);
 
@@ -204,7 +204,7 @@ impl Onlooker for Heard {
     }
 }
 
-/// A store that is empty, and keeps nothing where it has no room.
+/// An empty store that stores nothing if it is full.
 struct Bare {
     position: Position,
     has_room: bool,

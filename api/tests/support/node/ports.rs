@@ -1,4 +1,4 @@
-//! The ports of the API, over the small node.
+//! The ports of the API over the small node.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,7 +49,8 @@ impl Installed for TestNode {
 
 impl LogAccess for TestNode {
     fn head(&self) -> Result<Head, LogError> {
-        // Nobody holds the script while they wait for the core: who changes the core asks the script.
+        // The script must not be locked while waiting for the core, because a change of the core reads the
+        // script.
         let broken = self.script().log.clone();
         match broken {
             Some(why) => Err(LogError::Store(why)),
@@ -75,10 +76,10 @@ impl LogAccess for TestNode {
     }
 }
 
-/// The rule whose backtest ends only when nobody waits for it.
+/// The rule whose backtest ends only when its caller disconnects.
 pub(crate) const ENDLESS_RULE: &str = "demo.endless";
 
-/// The log of a small node is not read: the real one is tried in `cli/tests`.
+/// The log of a small node is not read: `cli/tests` covers the real backtest.
 impl Backtests for TestNode {
     fn backtest(&self, asked: &ToBacktest, patience: &Patience) -> Result<Backtested, Declined> {
         while asked.rule.as_str() == ENDLESS_RULE {
@@ -274,7 +275,7 @@ impl Node for TestNode {
     }
 }
 
-/// Gives the first of some records, as a log does: at least one, and no more than the limit lets through.
+/// Returns the first of some records as a log does: at least one, and no more than the limit allows.
 fn within<'a>(limit: ReadLimit, records: impl Iterator<Item = &'a Record>) -> Vec<Record> {
     let mut bytes = 0;
     let fits = |(index, record): &(usize, &Record)| {

@@ -1,4 +1,4 @@
-//! What the small node's programs do, as a test has them do it: print, say something, give files away, end.
+//! The small node's programs, controlled by the test: they print, send messages, give files away, and end.
 
 use bytes::Bytes;
 use ensue_engine::command::{Ask, Message, Report, ReportOutcome, Said, SaidArtifact};
@@ -19,7 +19,7 @@ impl TestNode {
         bytes.extend_from_slice(text.as_bytes());
     }
 
-    /// Throws away what the newest attempt of an execution printed.
+    /// Discards the output of the newest attempt of an execution.
     pub(crate) fn remove_output(&self, execution: &str) {
         let (attempt, _) = self.attempt_of(execution);
         let mut outputs = self.outputs.lock().unwrap();
@@ -28,14 +28,14 @@ impl TestNode {
         }
     }
 
-    /// Says something as the newest attempt of an execution would.
+    /// Sends a message as the newest attempt of an execution would.
     pub(crate) fn say(&self, execution: &str, index: u32, said: Said) {
         let (attempt, token) = self.attempt_of(execution);
         let message = Message { execution: execution.parse().unwrap(), attempt, token, index, said };
         self.ask(Actor::Worker("local".into()), Ask::TakeMessage(message)).unwrap();
     }
 
-    /// Gives a file away as the newest attempt of an execution would; gives its hash.
+    /// Gives a file away as the newest attempt of an execution would; returns its hash.
     pub(crate) fn give_away(&self, execution: &str, index: u32, name: &str, media_type: Option<&str>, content: &[u8]) -> Digest {
         let mut new = self.blobs.begin().unwrap();
         new.write(content).unwrap();
@@ -45,7 +45,7 @@ impl TestNode {
         kept.digest
     }
 
-    /// Drops so many bytes of what the newest attempt of an execution prints.
+    /// Drops so many bytes of the output of the newest attempt of an execution.
     pub(crate) fn cut_output(&self, execution: &str, stream: OutputStream, bytes_dropped: u64) {
         let (attempt, _) = self.attempt_of(execution);
         let mut outputs = self.outputs.lock().unwrap();
@@ -71,12 +71,12 @@ impl TestNode {
         self.ask(Actor::Worker("local".into()), Ask::ReportAttempt(report)).unwrap();
     }
 
-    /// Ends the newest attempt of an execution as its worker would whose program failed.
+    /// Ends the newest attempt of an execution as its worker would if the program failed.
     pub(crate) fn fail(&self, execution: &str) {
         self.end_badly(execution, Failure::new(FailureKind::ExitCode, "it did not work"));
     }
 
-    /// Ends the newest attempt of an execution as its worker would that was asked to stop it.
+    /// Ends the newest attempt of an execution as its worker would after a request to stop.
     pub(crate) fn cancelled(&self, execution: &str) {
         self.end_badly(execution, Failure::new(FailureKind::Cancelled, "it was stopped"));
     }

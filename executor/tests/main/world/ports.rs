@@ -1,6 +1,6 @@
-//! The worker's ports, held in the test's hand.
+//! The worker's ports, controlled by the test.
 //!
-//! They do as they are told and keep what they hear; what a test expects of it stands in the test.
+//! They follow the test's script and record what they receive; the expectations are in the tests.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
@@ -26,7 +26,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{SECRET, attempt};
 
-/// Answers as it was told to, then that all is done; what was answered with a refusal is shown as well.
+/// Answers as scripted, then always with success; rejected commands are recorded as well.
 pub(super) struct ScriptedSubmit {
     pub(super) answers: Mutex<VecDeque<Result<Answer, SubmitError>>>,
     pub(super) asked: mpsc::UnboundedSender<Ask>,
@@ -55,13 +55,13 @@ impl Catalogs for OneCatalog {
     }
 }
 
-/// Keeps the bodies of dispatches.
+/// Stores the bodies of dispatches.
 pub(super) struct KeptBodies {
     pub(super) kept: Mutex<BTreeMap<Digest, Bytes>>,
     pub(super) hand: Hand,
 }
 
-/// Where bodies are.
+/// Where bodies are stored.
 #[derive(Clone, Copy)]
 pub(super) enum Hand {
     AtHand,
@@ -82,7 +82,7 @@ impl Bodies for KeptBodies {
     }
 }
 
-/// Has a value for each key but the one that is not set.
+/// Has a value for each key except the unset one.
 pub(super) struct TwoKeys;
 
 impl Keys for TwoKeys {
@@ -91,10 +91,10 @@ impl Keys for TwoKeys {
     }
 }
 
-/// Has one var, `sync.cursor`, whose value stands among the bodies.
+/// Has one var, `sync.cursor`, whose value is among the bodies.
 pub(super) struct OneVar;
 
-/// The value of the var that there is.
+/// The value of that var.
 pub(super) const CURSOR: &str = r#"{"page":7}"#;
 
 impl Vars for OneVar {
@@ -128,7 +128,7 @@ impl PackFiles for PackFolder {
     }
 }
 
-/// What was printed: the beginning of each stream, its length, and whether it has ended.
+/// The output: the beginning of each stream, its length, and whether it has ended.
 #[derive(Default)]
 pub(crate) struct KeptOutputs {
     kept: Mutex<BTreeMap<(AttemptId, OutputStream), Printed>>,
@@ -147,7 +147,7 @@ impl KeptOutputs {
         self.kept.lock().unwrap().get(&(attempt(number), stream)).cloned().unwrap_or_default()
     }
 
-    /// Gives how much was printed in all, as it was told at the end.
+    /// Returns the total length of the output, as reported at its end.
     pub(crate) fn printed_in_all(&self, number: u32, stream: OutputStream) -> u64 {
         self.in_all.lock().unwrap().get(&(attempt(number), stream)).copied().unwrap_or_default()
     }

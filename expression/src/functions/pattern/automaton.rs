@@ -55,8 +55,8 @@ impl Regex {
             ast::parse::ParserBuilder::new().nest_limit(PATTERN_DEPTH_MAX).build().parse(pattern).map_err(|error| unfit(error.kind()))?;
         let span = ast::visit(&tree, Classes::default())?;
         if span > CLASS_CHARACTERS_MAX {
-            return Err(fault(ErrorKind::Invalid, "the classes of the pattern hold too many letters together")
-                .hint("write the letters that are meant, as in `[a-z]`"));
+            return Err(fault(ErrorKind::Invalid, "the character classes of the pattern contain too many characters in total")
+                .hint("list the characters that you need, as in `[a-z]`"));
         }
         let hir = Translator::new().translate(pattern, &tree).map_err(|error| unfit(error.kind()))?;
         let places = places(&hir).max(1);
@@ -175,9 +175,9 @@ fn of_perl(kind: &ClassPerlKind) -> u64 {
 }
 
 fn unfit(why: impl std::fmt::Display) -> Fault {
-    fault(ErrorKind::Invalid, format!("the pattern is not valid: {why}"))
+    fault(ErrorKind::Invalid, format!("invalid pattern: {why}"))
 }
 
 fn too_large() -> Fault {
-    fault(ErrorKind::Invalid, format!("the pattern needs more than {PATTERN_BYTES_MAX} bytes; make its repetitions smaller"))
+    fault(ErrorKind::Invalid, format!("the pattern needs more than {PATTERN_BYTES_MAX} bytes of memory; use smaller repetition counts"))
 }

@@ -1,15 +1,15 @@
-//! Patterns that take long to compile, much memory, or long to match.
+//! Patterns that take a long time to compile, much memory, or a long time to match.
 
 use ensue_expression::ErrorKind;
 use serde_json::json;
 
 use super::{Case, Then, case, list, over, text};
 
-/// L04: patterns that take long to compile, much memory, or long to match.
+/// L04: patterns that take a long time to compile, much memory, or a long time to match.
 pub(super) fn patterns() -> Vec<Case> {
     let long = "a".repeat(100 << 10) + "!";
     let bits = |count: usize| {
-        // Noise that is the same each time: nothing in it repeats, so that each place is another state.
+        // Deterministic noise: nothing in it repeats, so each place is another state.
         let mut state = 1_u32;
         let mut bit = || {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -112,7 +112,7 @@ pub(super) fn patterns() -> Vec<Case> {
         case(
             "pattern: classes of all letters without case",
             format!("'a'.matches(r'(?i){}')", r"\pL".repeat(2_700)),
-            Then::Refused("too many letters"),
+            Then::Refused("too many characters"),
         ),
         case(
             "pattern: as many classes of all letters as there is room for",

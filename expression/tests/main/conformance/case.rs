@@ -1,6 +1,6 @@
-//! A case of the specification, and how the cases come from the package.
+//! A case of the specification, and how the cases are read from the package.
 //!
-//! What they mean for us is not said here.
+//! Their interpretation is in other files.
 
 use std::fmt;
 use std::path::Path;
@@ -9,13 +9,13 @@ use std::process::Command;
 use ensue_expression::Roots;
 use serde_json::Value as Json;
 
-/// Where the cases are, or why they are not there.
+/// The cases, or why they are missing.
 pub(super) enum Source {
     Cases(Vec<Case>),
     Missing(String),
 }
 
-/// One expression with what it is to give.
+/// One expression with its expected result.
 pub(super) struct Case {
     pub(super) file: String,
     section: String,
@@ -25,11 +25,11 @@ pub(super) struct Case {
     /// Values by name, in protobuf's JSON.
     pub(super) bindings: Vec<(String, Json)>,
     pub(super) expected: Expected,
-    /// What the specification's own checker has no declaration of, where the case switches the checker off.
+    /// Names without a declaration in the specification's own checker, if the case switches the checker off.
     pub(super) undeclared: Vec<String>,
     /// Names that are declared with a type.
     declared: Vec<String>,
-    /// The case as the package has it, but for what is told to people.
+    /// The case as in the package, without the descriptions for people.
     pub(super) text: String,
 }
 
@@ -38,7 +38,7 @@ pub(super) enum Expected {
     Value(Json),
     /// One of these errors.
     Errors(Vec<String>),
-    /// Neither: only the type is asked for.
+    /// Neither: only the type is tested.
     Nothing,
 }
 
@@ -86,8 +86,8 @@ impl Case {
         }
     }
 
-    /// The names that the case has. Where it switches the checker off, what is not declared is a name without a value: the specification
-    /// has it err when it is evaluated, and so does ours.
+    /// The names in the case. If it switches the checker off, an undeclared name has no value: in the
+    /// specification it fails during evaluation, and so it does here.
     pub(super) fn roots(&self) -> Roots {
         let bound = self.bindings.iter().map(|(name, _)| name);
         Roots::new(self.declared.iter().chain(bound).chain(&self.undeclared)).within(&self.container)

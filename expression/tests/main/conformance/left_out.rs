@@ -1,4 +1,4 @@
-//! Which cases are left out, each by a rule on the case itself.
+//! The cases that are left out, each by a rule on the case itself.
 
 use std::fmt;
 
@@ -7,14 +7,14 @@ use super::case::{Case, Expected};
 /// Why a case is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum LeftOut {
-    /// It names a message, an enum or a wrapper of protobuf, or is written inside a package of them.
+    /// It uses a message, an enum or a wrapper of protobuf, or is inside a package of them.
     Protobuf,
-    /// It asks what type an expression has, and gives no value to compare.
+    /// It tests the type of an expression, and has no value to compare.
     OnlyType,
-    /// It switches the checker off, calls a function that nobody has, and hides the error that the call is when it is evaluated. Here an
-    /// unknown function is an error before anything is evaluated, always.
+    /// It switches the checker off, calls an unknown function, and hides the resulting evaluation error. Here
+    /// an unknown function is always an error before evaluation.
     UnboundFunction,
-    /// It is about `cel.block`, a form that optimisers write.
+    /// It tests `cel.block`, a form that optimizers generate.
     Block,
 }
 
@@ -36,9 +36,9 @@ impl LeftOut {
     }
 }
 
-/// Whether a message, an enum or a wrapper stands in the expression, the container, a declaration, a binding or the value.
-/// `google.protobuf.Timestamp` and `google.protobuf.Duration` are the names of types that the language has itself, but as messages
-/// (`google.protobuf.Duration{…}`).
+/// Returns true if a message, an enum or a wrapper is in the expression, the container, a declaration, a
+/// binding or the value. `google.protobuf.Timestamp` and `google.protobuf.Duration` are names of types in the
+/// language itself, except as messages (`google.protobuf.Duration{…}`).
 fn names_protobuf(case: &Case) -> bool {
     let is_own = |rest: &str| {
         ["Timestamp", "Duration"].iter().any(|own| {

@@ -1,11 +1,12 @@
-//! Values in protobuf's JSON: as values of the language, as JSON documents, and compared with what an expression gave.
+//! Values in protobuf's JSON: as values of the language, as JSON documents, and compared with the result of
+//! an expression.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ensue_expression::Value;
 use serde_json::Value as Json;
 
-/// The one field of a value: what kind it is, and the value itself.
+/// The only field of a value: its kind, and the value itself.
 fn parts(value: &Json) -> (&str, &Json) {
     let fields = value.as_object().unwrap_or_else(|| panic!("{value} is no value"));
     let (kind, value) = fields.iter().next().unwrap_or_else(|| panic!("{value} is empty"));
@@ -16,7 +17,7 @@ fn items<'v>(value: &'v Json, field: &str) -> impl Iterator<Item = &'v Json> {
     value[field].as_array().into_iter().flatten()
 }
 
-/// A number of 64 bits, which protobuf's JSON writes as text; of doubles, those that JSON does not have.
+/// A number of 64 bits, which protobuf's JSON writes as text; for doubles, those that JSON cannot represent.
 fn number<N: std::str::FromStr>(value: &Json) -> N {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     text.parse().ok().unwrap_or_else(|| panic!("{value} is no number"))
@@ -26,7 +27,7 @@ fn bytes(value: &Json) -> Vec<u8> {
     STANDARD.decode(value.as_str().unwrap_or_default()).expect("bytes are written in base64")
 }
 
-/// The value of a binding; nothing for a message that is no value of the language.
+/// The value of a binding, or `None` for a message that is not a value of the language.
 pub(super) fn made(value: &Json) -> Option<Value<'_>> {
     Some(match parts(value) {
         ("nullValue", _) => Value::Null,
@@ -48,7 +49,7 @@ pub(super) fn made(value: &Json) -> Option<Value<'_>> {
     })
 }
 
-/// A length of time as protobuf's JSON has it: `123.321456789s`.
+/// A duration in protobuf's JSON: `123.321456789s`.
 fn nanoseconds(text: &str) -> i64 {
     let (seconds, fraction) = text.trim_end_matches('s').split_once('.').expect("the case has a fraction");
     format!("{seconds}{fraction:0<9}").parse().expect("the case is in range")
@@ -58,7 +59,7 @@ fn key(entry: &Json) -> &str {
     entry["key"]["stringValue"].as_str().expect("the keys of bindings are text")
 }
 
-/// The value as JSON, if JSON can say it without changing its type.
+/// The value as JSON, if JSON can represent it without changing its type.
 pub(super) fn json(value: &Json) -> Option<Json> {
     match parts(value) {
         ("nullValue", _) => Some(Json::Null),
@@ -75,7 +76,8 @@ pub(super) fn json(value: &Json) -> Option<Json> {
     }
 }
 
-/// Whether an expression gave just this: the same type and value, maps in any order, and any NaN for NaN.
+/// Returns true if an expression returned exactly this: the same type and value, maps in any order, and any
+/// NaN for NaN.
 pub(super) fn equals(expected: &Json, given: &Value<'_>) -> bool {
     match (parts(expected), given) {
         (("nullValue", _), Value::Null) => true,

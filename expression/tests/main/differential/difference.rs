@@ -1,4 +1,4 @@
-//! Why the `cel` crate gives something else, where it does: each reason is a rule with an example that shows it.
+//! Why the `cel` crate returns something else, if it does: each reason is a rule with an example.
 
 use cel::Value as Theirs;
 use ensue_expression::Value;
@@ -9,41 +9,46 @@ use super::oracle::same;
 /// A reason for a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Difference {
-    /// The crate goes over a map in the order of a hash map, which differs between runs; here it is the order of the keys.
+    /// The crate iterates over a map in the order of a hash map, which differs between runs; here it is the
+    /// order of the keys.
     MapOrder,
     /// The crate has no macros with two variables.
     TwoVariables,
-    /// The crate does not have `cel.bind`, names in backticks, nor the functions of the pack language.
+    /// The crate does not have `cel.bind`, names in backticks, or the functions of the pack language.
     NotThere,
-    /// An unknown name, an unknown function or a pattern that is not valid is an error here before anything is evaluated, and no
+    /// An unknown name, an unknown function or an invalid pattern is an error before evaluation here, and no
     /// `||` hides it.
     FoundBefore,
     /// The crate has no budget.
     Unbounded,
-    /// The crate evaluates the argument of `or` and `orValue` also where it is not needed.
+    /// The crate evaluates the argument of `or` and `orValue` even if it is not needed.
     EagerAlternative,
-    /// The crate takes pairs of `-` and of `!` away before it looks at what they stand before.
+    /// The crate removes pairs of `-` and of `!` before it looks at their operand.
     PairedSigns,
-    /// An order of numbers one of which is no number: false here, as IEEE 754 has it; an error in the crate.
+    /// An order comparison with NaN: false here, according to IEEE 754; an error in the crate.
     OrderOfNaN,
-    /// What cannot be a key is not in a map here; in the crate it is an error to ask.
+    /// A value that cannot be a key is not in a map here; in the crate the test is an error.
     NoKey,
     /// The crate adds the keys of a map to a list.
     ListAndMap,
-    /// An optional index into a text is an error here, since nothing is ever there; in the crate it is absent.
+    /// An optional index into a text is an error here, because it never exists; in the crate it is absent.
     OptionalIndexOfText,
-    /// The crate refuses literals that `math.greatest`, `math.least` and `sortBy` do not take before anything is evaluated.
+    /// The crate rejects literals that `math.greatest`, `math.least` and `sortBy` do not accept before
+    /// evaluation.
     LiteralArgument,
-    /// The crate sorts only what is all of one type; here ints, uints and doubles have one order, since a whole number of JSON may be any.
+    /// The crate sorts only values of a single type; here ints, uints and doubles have one order, because an
+    /// integer of JSON may be any of them.
     MixedNumbers,
     /// Very large, very small and infinite doubles: `1e+21` and `+Inf` here, as the specification's own implementation has them; all digits
     /// and `inf` in the crate.
     DoubleText,
-    /// The milliseconds of a duration: those within its second here, as the specification has it; all of them in the crate.
+    /// The milliseconds of a duration: those within its second here, according to the specification; all of
+    /// them in the crate.
     MillisecondsOfDuration,
     /// The crate reads the seconds of a duration as a double, and loses digits of long ones.
     LongDuration,
-    /// The crate tells the parts of a timestamp at the offset that it was written with; here it is UTC, as the specification has it.
+    /// The crate returns the parts of a timestamp at its written offset; here they are in UTC, according to
+    /// the specification.
     OffsetOfTimestamp,
 }
 
@@ -92,7 +97,7 @@ impl Difference {
         }
     }
 
-    /// Whether this is why the two differ.
+    /// Returns true if this is why the two differ.
     pub(super) fn explains(self, case: &Case<'_>) -> bool {
         let has = |parts: &[&str]| parts.iter().any(|part| case.source.contains(part));
         let ours_errs = |parts: &[&str]| case.ours.as_ref().is_err_and(|error| parts.iter().any(|part| error.contains(part)));
@@ -102,22 +107,24 @@ impl Difference {
             Self::MapOrder => matches!((&case.ours, &case.theirs), (Ok(ours), Ok(theirs)) if same_in_any_order(ours, theirs)),
             Self::TwoVariables => has_two_variables && theirs_errs(&["Undeclared reference"]),
             Self::NotThere => !has_two_variables && case.ours.is_ok() && theirs_errs(&["Undeclared reference", "unsupported syntax: '`'"]),
-            Self::FoundBefore => ours_errs(&["unknown name", "unknown function", "unknown method", "the pattern is not valid"]),
-            Self::Unbounded => ours_errs(&["takes more than 100000 steps"]),
+            Self::FoundBefore => ours_errs(&["unknown name", "unknown function", "unknown method", "invalid pattern"]),
+            Self::Unbounded => ours_errs(&["evaluation takes more than 100000 steps"]),
             Self::EagerAlternative => case.ours.is_ok() && case.theirs.is_err() && has_alternative_that_may_err(case.source),
-            Self::PairedSigns => has(&["--", "!!"]) && (ours_errs(&["`-`", "not true or false"]) || theirs_errs(&["invalid int literal"])),
+            Self::PairedSigns => {
+                has(&["--", "!!"]) && (ours_errs(&["`-`", "expected true or false"]) || theirs_errs(&["invalid int literal"]))
+            }
             Self::OrderOfNaN => {
                 let orders = ["'_<_' applied to", "'_<=_' applied to", "'_>_' applied to", "'_>=_' applied to"];
                 case.ours.is_ok() && theirs_errs(&orders) && theirs_errs(&["(double", "double)"])
             }
             Self::NoKey => case.ours.is_ok() && theirs_errs(&["'@in' applied to"]),
-            Self::ListAndMap => ours_errs(&["`+` does not take a list and a map", "`+` does not take a map and a list"]),
-            Self::OptionalIndexOfText => has(&["[?"]) && ours_errs(&["is a string, and has nothing at"]),
+            Self::ListAndMap => ours_errs(&["`+` cannot be applied to a list and a map", "`+` cannot be applied to a map and a list"]),
+            Self::OptionalIndexOfText => has(&["[?"]) && ours_errs(&["is a string and cannot be indexed"]),
             Self::LiteralArgument => {
                 theirs_errs(&["literal arguments must be numeric", "invalid single argument value", "sortBy can only be applied to"])
             }
             Self::MixedNumbers => case.ours.is_ok() && theirs_errs(&["list elements must have the same type"]),
-            // What is asked of such a text need not show it.
+            // The result of a function on such a text may not show it.
             Self::DoubleText => {
                 has(&["string(", ".format("]) && case.ours.as_ref().is_ok_and(|value| has_exponent(value) || has(&["1e308", "1e-7"]))
             }
@@ -128,14 +135,14 @@ impl Difference {
     }
 }
 
-/// Whether some `or` or `orValue` has an argument that does more than stand there.
+/// Returns true if some `or` or `orValue` has an argument that is more than a constant.
 fn has_alternative_that_may_err(source: &str) -> bool {
     [".or(", ".orValue("]
         .iter()
         .any(|call| source.split(call).skip(1).any(|rest| rest.split(')').next().is_some_and(|argument| argument.contains(" / "))))
 }
 
-/// Whether two values are the same but for the order of lists.
+/// Returns true if two values are the same except for the order of lists.
 fn same_in_any_order(ours: &Value<'_>, theirs: &Theirs) -> bool {
     let (Some(ours), Theirs::List(theirs)) = (ours.elements(), theirs) else {
         return same(ours, theirs);
@@ -148,7 +155,8 @@ fn same_in_any_order(ours: &Value<'_>, theirs: &Theirs) -> bool {
         })
 }
 
-/// Whether a text of the value, or bytes that are text, may be that of a very large, very small or infinite double.
+/// Returns true if a text of the value, or bytes that are text, may be that of a very large, very small or
+/// infinite double.
 fn has_exponent(value: &Value<'_>) -> bool {
     let is_one = |text: &str| ["e+", "e-", "E+", "E-", "Inf", "INF", "inf"].iter().any(|part| text.contains(part));
     match value {

@@ -1,10 +1,11 @@
-//! Expressions and documents made from choices: mostly of fitting types, so that they give values, and now and then not.
+//! Expressions and documents generated from choices: mostly of fitting types, so that they have values, and
+//! occasionally not.
 
 use serde_json::{Map, Value as Json, json};
 
-/// How deep an expression nests. The oracle's parser can be made to abort the process by deep nests.
+/// The nesting depth of an expression. Deep nesting can make the oracle's parser abort the process.
 const DEPTH_MAX: u32 = 4;
-/// One in so many sub-expressions is of any type, whatever type is asked for.
+/// One of so many sub-expressions has any type, whatever type is needed.
 const MISFIT_EVERY: usize = 24;
 
 const STRINGS: &[&str] = &["", "a", "ab", "A b", " x ", "Grüße", "😀é", "refs/tags/v1.2", "1", "-7", "1.5", "true", "a,b,,c"];
@@ -22,7 +23,7 @@ const MOMENTS: &[&str] = &[
     "-1",
 ];
 const SPANS: &[&str] = &["'0s'", "'1h30m'", "'-1.5s'", "'250ms'", "'1ns'", "'9223372036s'", "'1h1m1s1ms1us1ns'", "'0.000000001s'", "'24h'"];
-/// Doubles whose text is the same in both.
+/// Doubles with the same text in both.
 const DOUBLES_OF_PLAIN_TEXT: &[&str] = &["0.0", "1.0", "-1.5", "2.5e3", "0.001", "1e20"];
 /// Fields of the document, by the type that they mostly have.
 const FIELDS: &[(Type, &[&str])] = &[
@@ -67,7 +68,7 @@ const TYPES: [Type; 12] = [
     Type::Span,
 ];
 
-/// Choices that were made beforehand; when they are used up, the first and simplest is always taken.
+/// Predefined choices; when they are exhausted, the first and simplest option is always taken.
 pub(super) struct Choices<'c> {
     bytes: std::slice::Iter<'c, u8>,
 }
@@ -136,7 +137,7 @@ impl Generator<'_, '_> {
     /// An expression of the type, most of the time.
     fn any(&mut self, of: Type) -> String {
         let of = match (self.choices.below(MISFIT_EVERY), TYPES[self.choices.below(TYPES.len())]) {
-            // A map where a list is meant would only show that the oracle goes over it in any order.
+            // A map instead of a list would only show that the oracle iterates over it in any order.
             (misfit, other) if misfit == MISFIT_EVERY - 1 && other != Type::Map => other,
             _ => of,
         };
@@ -191,7 +192,8 @@ impl Generator<'_, '_> {
         }
     }
 
-    /// A value that may be absent, and what stands for it: something that cannot err, since the oracle evaluates it in any case.
+    /// A value that may be absent, and its default: something that cannot fail, because the oracle evaluates
+    /// it in any case.
     fn optional(&mut self, of: Type) -> String {
         let path = self.choices.of(&[
             "event.?n",
@@ -431,7 +433,7 @@ impl Generator<'_, '_> {
         }
     }
 
-    /// What a macro goes over, and the variable that its elements have.
+    /// The range of a macro, and the variable for its elements.
     fn range(&mut self) -> (String, (&'static str, Type)) {
         match self.choices.below(3) {
             0 => (self.any(Type::Map), ("k", Type::String)),
@@ -439,7 +441,7 @@ impl Generator<'_, '_> {
         }
     }
 
-    /// The same, but never a map: the oracle goes over one in another order each time.
+    /// The same, but never a map: the oracle iterates over one in another order each time.
     fn list_range(&mut self) -> (String, (&'static str, Type)) {
         match self.choices.below(2) {
             0 => (self.any(Type::Ints), ("i", Type::Int)),

@@ -24,7 +24,7 @@ impl Oracle {
         Self { env: Arc::new(env) }
     }
 
-    /// What the oracle makes of the source, with the document as `event`: a value, or its error.
+    /// The oracle's result for the source, with the document as `event`: a value, or its error.
     pub(super) fn evaluate(&self, source: &str, event: &Json) -> Result<Theirs, String> {
         let program = self.env.compile(source).map_err(|error| format!("{NOT_COMPILED}{error}"))?;
         let mut context = Context::with_env(Arc::clone(&self.env));
@@ -33,8 +33,8 @@ impl Oracle {
     }
 }
 
-/// A document as the oracle takes it, by our reading of numbers. Its own conversion makes uints of all that is not negative, and most
-/// expressions over whole numbers would err.
+/// A document as the oracle gets it, with numbers as we read them. Its own conversion turns all non-negative
+/// integers into uints, and most expressions over integers would fail.
 fn given(json: &Json) -> Theirs {
     match json {
         Json::Null => Theirs::Null,
@@ -53,7 +53,7 @@ fn given(json: &Json) -> Theirs {
     }
 }
 
-/// Whether both are of the same type and value: maps in any order, and any NaN for NaN.
+/// Returns true if both have the same type and value: maps in any order, and any NaN for NaN.
 pub(super) fn same(ours: &Value<'_>, theirs: &Theirs) -> bool {
     match (ours, theirs) {
         (Value::Null, Theirs::Null) => true,
@@ -65,7 +65,7 @@ pub(super) fn same(ours: &Value<'_>, theirs: &Theirs) -> bool {
         (Value::Bytes(ours), Theirs::Bytes(theirs)) => **ours == ***theirs,
         (Value::Timestamp(ours), Theirs::Timestamp(theirs)) => ours == theirs,
         (Value::Duration(ours), Theirs::Duration(theirs)) => Some(*ours) == theirs.num_nanoseconds(),
-        // The crate hands a type over as its name.
+        // The crate represents a type by its name.
         (Value::Type(ours), Theirs::String(theirs)) => ours.name() == **theirs,
         (ours, Theirs::List(theirs)) => ours
             .elements()

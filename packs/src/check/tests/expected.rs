@@ -34,7 +34,7 @@ const OUTCOMES: [ExpectedOutcome; 8] = [
 impl<'a> Reading<'_, 'a> {
     pub(super) fn enforcements(&mut self, entry: Entry, is_run: bool, report: &mut Report) -> Option<Vec<ExpectedEnforcement>> {
         let Content::List(items) = entry.value.content else {
-            let message = "a list of what the rules decide; `[]` where nothing is to match";
+            let message = "a list of what the rules decide (`[]` if nothing should match)";
             wrong_type(&entry.value, "`expect`", message, self.file, report);
             return None;
         };
@@ -67,8 +67,13 @@ impl<'a> Reading<'_, 'a> {
         let end = self.end(&mut fields, line, &root, report);
         if let Some(at) = ends_at.filter(|_| !is_run) {
             report
-                .error(Code::MockUnfit, self.file, at, "this is known once the execution has ended, and without `mocks` none is run")
-                .hint("say what its steps come to, by the rule's name; or, where each has a mock of its own:\nmocks: {}");
+                .error(
+                    Code::MockUnfit,
+                    self.file,
+                    at,
+                    "this is known only when the execution has ended, and without `mocks` there is no execution",
+                )
+                .hint("mock its steps under the rule's name; or, if each action has a `mock` of its own, write\nmocks: {}");
         }
         Some(ExpectedEnforcement { line, rule: rule?, action, with, outcome, end: end? })
     }
@@ -87,9 +92,9 @@ impl<'a> Reading<'_, 'a> {
         let told = report.error(Code::UnknownRule, self.file, written.span.clone(), message);
         told.did_you_mean(near);
         told.hint(if known.is_empty() {
-            "a test is about the rules of its own pack, and this one has none: `expect: []`".to_owned()
+            "name a rule of the test's own pack; this pack has none, so write `expect: []`".to_owned()
         } else {
-            format!("a test is about the rules of its own pack: {}", listed(&known))
+            format!("name a rule of the test's own pack: {}", listed(&known))
         });
         None
     }
@@ -117,7 +122,7 @@ impl<'a> Reading<'_, 'a> {
         let steps: Vec<_> = steps.into_iter().map(|entry| self.expected_step(entry, root, report)).collect();
         let steps = steps.into_iter().collect::<Option<_>>()?;
         let undone = if fields.has("undone") {
-            let hint = ("the name of a step", "leave the line out where nothing is said of it");
+            let hint = ("the name of a step", "remove the line if the test should not check this");
             let names = fields.text_or_texts("undone", hint, report)?;
             let names = names.into_iter().map(|name| {
                 let written = text(name, "an item of `undone`", self.file, report)?;
@@ -144,7 +149,7 @@ impl<'a> Reading<'_, 'a> {
                 Some(items.into_iter().collect::<Option<_>>()?)
             }
             Some(entry) => {
-                wrong_type(&entry.value, "`items`", "a list of statuses, or of what is expected", self.file, report);
+                wrong_type(&entry.value, "`items`", "a list of statuses or expectations", self.file, report);
                 return None;
             }
             None => None,
@@ -168,9 +173,9 @@ impl<'a> Reading<'_, 'a> {
         let status = Status::named(value);
         if status.is_none() {
             report
-                .error(Code::InvalidValue, self.file, node.span.clone(), format!("a step cannot end `{value}`"))
+                .error(Code::InvalidValue, self.file, node.span.clone(), format!("a step cannot end as `{value}`"))
                 .did_you_mean(nearest(value, STEP_STATUSES))
-                .hint(format!("it is one of {}", listed(&STEP_STATUSES)));
+                .hint(format!("use one of {}", listed(&STEP_STATUSES)));
         }
         Some(status.map(|status| ExpectedItem { line, status: Some(status), ..ExpectedItem::default() }))
     }

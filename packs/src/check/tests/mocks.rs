@@ -45,10 +45,15 @@ impl<'a> Reading<'_, 'a> {
             Leads::Action(_) | Leads::Inquiry(_) | Leads::Wait | Leads::Unknown => return true,
             Leads::Workflow(workflow) => {
                 let first = workflow.steps.first().map_or("<step>", |step| step.name.value.as_str());
-                (format!("`{name}` runs a workflow, whose steps have mocks of their own"), format!("for example `{name}.{first}`"))
+                (
+                    format!("`{name}` runs a workflow, which cannot be mocked as a whole"),
+                    format!("mock its steps, for example `{name}.{first}`"),
+                )
             }
-            Leads::Sleep => (format!("`{name}` sleeps, and the clock of a test goes on at once"), "leave the mock out".to_owned()),
-            Leads::Fail => (format!("`{name}` fails by itself"), "leave the mock out".to_owned()),
+            Leads::Sleep => {
+                (format!("`{name}` sleeps and needs no mock: the clock of a test advances at once"), "remove the mock".to_owned())
+            }
+            Leads::Fail => (format!("`{name}` fails by itself and needs no mock"), "remove the mock".to_owned()),
         };
         report.error(Code::MockUnfit, self.file, at.clone(), message).hint(hint);
         false
@@ -59,18 +64,19 @@ impl<'a> Reading<'_, 'a> {
         match node.content {
             Content::List(items) if items.is_empty() => {
                 let empty = Node { span: node.span, content: Content::List(items) };
-                wrong_type(&empty, "mocks", "a mock, or a list of at least one", self.file, report);
+                wrong_type(&empty, "mocks", "a mock or a list of at least one", self.file, report);
                 None
             }
             Content::List(items) => {
                 if let Some(found) = found
                     && depth > found.levels
                 {
-                    let message = format!("the list goes too deep for `{}`", found.path);
+                    let message = format!("the list nests too deeply for `{}`", found.path);
                     let hint = match found.levels {
-                        0 => "it is done once: a list has one mock for each attempt",
+                        0 => "write a list with one mock for each attempt: the step runs once",
                         _ => {
-                            "a list has one mock for each item of `for_each` or turn of `repeat`; in it may stand lists of one for each attempt"
+                            "write a list with one mock for each item of `for_each` or turn of `repeat`, or with a list for each that \
+                                has one mock for each attempt"
                         }
                     };
                     report.error(Code::MockUnfit, self.file, span, message).hint(hint);
@@ -93,20 +99,20 @@ impl<'a> Reading<'_, 'a> {
         let by = fields.text("by", report).map(|by| by.value);
         let mut kinds: Vec<Entry> = ["result", "error", "answer", "event", "expired"].iter().filter_map(|name| fields.take(name)).collect();
         if let [first, second, ..] = kinds.as_slice() {
-            let message = format!("a mock comes to one thing; `{}` and `{}` are two", first.key.value, second.key.value);
+            let message = format!("a mock must have exactly one outcome; `{}` and `{}` are two", first.key.value, second.key.value);
             report.error(Code::NotExactlyOne, self.file, second.key.span.clone(), message);
             return None;
         }
         let Some(Entry { key, value }) = kinds.pop() else {
             if !has_told {
                 report
-                    .error(Code::NotExactlyOne, self.file, span, "a mock says nothing of what it comes to")
-                    .hint("`{ result: … }`, `{ error: { kind: exit_code } }`, of an inquiry `{ answer: … }`, of a wait `{ event: … }`, or of both `{ expired: true }`");
+                    .error(Code::NotExactlyOne, self.file, span, "a mock needs an outcome")
+                    .hint("write `{ result: … }` or `{ error: { kind: exit_code } }`; for an inquiry `{ answer: … }`, for a wait `{ event: … }`, for either `{ expired: true }`");
             }
             return None;
         };
         if has_by && key.value != "answer" {
-            report.error(Code::FieldOutOfPlace, self.file, by_at, "`by` says who answers, and there is no `answer`").hint("leave it out");
+            report.error(Code::FieldOutOfPlace, self.file, by_at, "`by` says who answers, but there is no `answer`").hint("remove it");
             return None;
         }
         let mock = match key.value.as_str() {
@@ -115,12 +121,12 @@ impl<'a> Reading<'_, 'a> {
             "answer" => Mock::Answer { answer: value.to_value(), by },
             "event" if matches!(value.content, Content::Map(_)) => Mock::Event(value.to_value()),
             "event" => {
-                wrong_type(&value, "`event`", "a mapping: the payload", self.file, report);
+                wrong_type(&value, "`event`", "a mapping with the payload", self.file, report);
                 return None;
             }
             _ if matches!(value.content, Content::Bool(true)) => Mock::Expired,
             _ => {
-                wrong_type(&value, "`expired`", "true; else there is something else to say", self.file, report);
+                wrong_type(&value, "`expired`", "`true` if it is given", self.file, report);
                 return None;
             }
         };
@@ -139,7 +145,7 @@ impl<'a> Reading<'_, 'a> {
         let known = super::expected::words_of(&CASE_ERROR, "kind");
         let kinds: Vec<(&'static str, FailureKind)> = kinds.into_iter().filter(|(name, _)| known.contains(name)).collect();
         let kind = fields.choice("kind", &kinds, report);
-        let message = fields.text("message", report).map_or_else(|| "as the mock says".to_owned(), |message| message.value);
+        let message = fields.text("message", report).map_or_else(|| "mocked failure".to_owned(), |message| message.value);
         let detail = fields.integer("detail", report);
         Some(Failure { detail, ..Failure::new(kind?, message) })
     }
@@ -150,7 +156,7 @@ impl<'a> Reading<'_, 'a> {
         match (found.leads, mock) {
             (Leads::Action(action), Mock::Result(_)) => {
                 if let Some(schema) = &action.result {
-                    self.fits(value, &format!("what the action of `{name}` gives"), schema, Extra::Allowed, report);
+                    self.fits(value, &format!("the result of the action of `{name}`"), schema, Extra::Allowed, report);
                 }
                 if let Some(gives) = Gives::of(&action.run) {
                     gives.check_mock(value, self.file, report);
@@ -164,17 +170,22 @@ impl<'a> Reading<'_, 'a> {
             | (Leads::Wait, Mock::Event(_) | Mock::Expired) => {}
             (Leads::Action(_), Mock::Answer { .. } | Mock::Event(_) | Mock::Expired) => {
                 report
-                    .error(Code::MockUnfit, self.file, key.span.clone(), format!("`{name}` runs an action, and waits for nobody"))
+                    .error(
+                        Code::MockUnfit,
+                        self.file,
+                        key.span.clone(),
+                        format!("`{name}` runs an action and does not wait for an answer or an event"),
+                    )
                     .hint("write `{ result: … }` or `{ error: { kind: exit_code } }`");
             }
             (Leads::Wait, Mock::Result(_) | Mock::Error(_) | Mock::Answer { .. }) => {
                 report
                     .error(Code::MockUnfit, self.file, key.span.clone(), format!("`{name}` waits for an event"))
-                    .hint("write `{ event: … }`, with what matters of the payload, or `{ expired: true }`");
+                    .hint("write `{ event: … }` with the fields of the payload that matter, or `{ expired: true }`");
             }
             (Leads::Inquiry(_), Mock::Result(_) | Mock::Error(_) | Mock::Event(_)) => {
                 report
-                    .error(Code::MockUnfit, self.file, key.span.clone(), format!("`{name}` asks people, and ends with what they say"))
+                    .error(Code::MockUnfit, self.file, key.span.clone(), format!("`{name}` asks people and ends with their answer"))
                     .hint("write `{ answer: … }` or `{ expired: true }`");
             }
             (Leads::Workflow(_) | Leads::Sleep | Leads::Fail | Leads::Unknown, _) => {}

@@ -110,19 +110,19 @@ impl<'a> Reading<'_, 'a> {
             Root::Action { name, leads } if written.value == *name => Some(Found { path: StepPath::of(name), leads: *leads, levels: 0 }),
             Root::Action { name, .. } => {
                 report
-                    .error(Code::UnknownStep, self.file, written.span.clone(), format!("what is run has no step `{}`", written.value))
+                    .error(Code::UnknownStep, self.file, written.span.clone(), format!("the action has no step `{}`", written.value))
                     .did_you_mean(Some(name))
-                    .hint("it is no workflow, so the one mock is for itself, by its name");
+                    .hint("use the action's own name: it is not a workflow, so it has only one mock");
                 None
             }
             Root::Rules(pack) => {
                 let (name, rest) = written.value.split_once('.').map_or((written.value.as_str(), None), |(name, rest)| (name, Some(rest)));
                 let Some(rule) = pack.rules.get(name) else {
                     let names: Vec<&str> = pack.rules.keys().map(String::as_str).collect();
-                    let message = format!("`{}` leads to nothing: the pack `{}` has no rule `{name}`", written.value, pack.name);
+                    let message = format!("`{}` does not exist: the pack `{}` has no rule `{name}`", written.value, pack.name);
                     let told = report.error(Code::UnknownStep, self.file, written.span.clone(), message);
                     told.did_you_mean(nearest(name, names.iter().copied()));
-                    told.hint("a mock of a case of events begins with the rule's name: `<rule>`, or `<rule>.<step>`");
+                    told.hint("in a case with events, begin the name of a mock with the rule's name: `<rule>` or `<rule>.<step>`");
                     return None;
                 };
                 let leads = of_rule(self.checking.world, rule.body.as_ref());
@@ -131,7 +131,7 @@ impl<'a> Reading<'_, 'a> {
                     (Some(rest), Leads::Workflow(workflow)) => self.steps(written, (format!("{name}."), workflow), rest.split('.'), report),
                     (Some(_), Leads::Unknown) => None,
                     (Some(_), _) => {
-                        let message = format!("what the rule `{name}` runs has no steps");
+                        let message = format!("the action of the rule `{name}` has no steps");
                         report.error(Code::UnknownStep, self.file, written.span.clone(), message).did_you_mean(Some(name));
                         None
                     }
@@ -148,8 +148,8 @@ impl<'a> Reading<'_, 'a> {
             }
             Root::Unknown | Root::Rules(_) | Root::Action { leads: Leads::Unknown, .. } => None,
             Root::Action { .. } => {
-                let message = format!("there is no step `{}`: what is run has no steps", written.value);
-                report.error(Code::UnknownStep, self.file, written.span.clone(), message).hint("leave `steps` out");
+                let message = format!("there is no step `{}`: the action has no steps", written.value);
+                report.error(Code::UnknownStep, self.file, written.span.clone(), message).hint("remove `steps`");
                 None
             }
         }
@@ -185,7 +185,7 @@ impl<'a> Reading<'_, 'a> {
                 Leads::Workflow(within) => workflow = within,
                 Leads::Unknown => return None,
                 Leads::Action(_) | Leads::Inquiry(_) | Leads::Wait | Leads::Sleep | Leads::Fail => {
-                    let message = format!("the step `{}` runs no workflow, and has no steps", before.trim_end_matches('.'));
+                    let message = format!("the step `{}` does not run a workflow, so it has no steps", before.trim_end_matches('.'));
                     report.error(Code::UnknownStep, self.file, written.span.clone(), message);
                     return None;
                 }

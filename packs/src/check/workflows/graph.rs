@@ -71,7 +71,7 @@ impl<'a> Graph<'a> {
                         graph.is_whole = false;
                         report
                             .error(Code::StepCycle, file, needed.span.clone(), format!("the step `{}` needs itself", step.name.value))
-                            .hint("leave it out: a step starts when all that it needs have ended");
+                            .hint("remove it: a step starts when all steps that it needs have ended");
                     }
                     Some(other) => needs.push(other),
                     None => {
@@ -180,7 +180,7 @@ impl<'a> Graph<'a> {
         names.push(format!("`{}`", name(0)));
         report
             .error(Code::StepCycle, file, span.unwrap_or(0..0), format!("steps need each other in a circle: {}", names.join(" → ")))
-            .hint("leave one of them out of the `needs` of another: each would wait for all others");
+            .hint("remove one of them from the `needs` of another: each would wait for all others");
     }
 
     /// Finds of each step all that end before it starts.

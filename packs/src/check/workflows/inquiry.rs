@@ -85,10 +85,10 @@ impl Steps<'_> {
             if let Content::Text { value, .. } = &name.content
                 && value.starts_with("role:")
             {
-                let message = format!("`{value}` is a role, and people are excluded one by one");
+                let message = format!("`{value}` is a role, but people can only be excluded one by one");
                 report
                     .error(Code::InvalidValue, self.file, name.span.clone(), message)
-                    .hint(format!("`{REQUESTER}` is who asked for the work; any other word is the name of a token"));
+                    .hint(format!("write `{REQUESTER}` for the person who requested the work; any other word is the name of a token"));
             }
         }
     }
@@ -124,10 +124,10 @@ impl Steps<'_> {
             && let written::Run::Workflow(_) | written::Run::Builtin { which: Builtin::Sleep | Builtin::Inquiry | Builtin::Wait, .. } =
                 &action.run
         {
-            let message = format!("`{name}` is made of steps, or waits, and cannot tell people of what they are asked");
+            let message = format!("`{name}` consists of steps or waits, so it cannot notify people");
             report
                 .error(Code::InvalidValue, self.file, notify.action.span.clone(), message)
-                .hint("name an action that runs a program, a request or a script");
+                .hint("use an action that runs a program, a request or a script");
             return None;
         }
         let parameters = named.and_then(|(_, action)| action.as_ref()?.parameters.as_ref());
@@ -142,8 +142,8 @@ impl Steps<'_> {
         let escalations = asked.escalate.iter().map(|escalation| ("this", escalation.after, &escalation.at));
         for (what, after, at) in remind.chain(escalations).filter(|(_, after, _)| *after >= expires) {
             let (after, expires) = (duration_text(millis(after)), duration_text(millis(expires)));
-            let message = format!("{what} comes after {after}, and the inquiry expires after {expires}");
-            report.error(Code::InvalidValue, self.file, at.clone(), message).hint("make it shorter, or let it expire later");
+            let message = format!("{what} comes after {after}, but the inquiry expires after {expires}");
+            report.error(Code::InvalidValue, self.file, at.clone(), message).hint("shorten it, or let the inquiry expire later");
         }
     }
 

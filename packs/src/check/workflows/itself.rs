@@ -22,10 +22,10 @@ pub(super) fn tell(world: &World<'_>, file: &SourceText, workflow: &Workflow, re
         if let Some(circle) = way_back(world, workflow, first, &mut seen) {
             let names: Vec<String> = circle.iter().take(CIRCLE_MAX).map(|name| format!("`{name}`")).collect();
             let more = if circle.len() > CIRCLE_MAX { " → …" } else { "" };
-            let message = format!("the workflow runs itself again, without end: {}{more}", names.join(" → "));
+            let message = format!("the workflow runs itself again endlessly: {}{more}", names.join(" → "));
             report
                 .error(Code::WorkflowInItself, file, action.span.clone(), message)
-                .hint("say with `if`, `for_each` or `repeat` when it is enough, or leave the step out");
+                .hint("limit it with `if`, `for_each` or `repeat`, or remove the step");
         }
     }
 }

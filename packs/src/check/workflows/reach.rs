@@ -109,11 +109,12 @@ impl Steps<'_> {
     fn tell_asks_after_success(&self, place: usize, report: &mut Report) {
         let (Some(node), name) = (&self.written[place].condition, &self.written[place].name.value) else { return };
         let span = first_line(&node.span, self.file);
-        let message =
-            format!("the step `{name}` never starts: its `if` is asked where all that it needs succeeded, and is never true then");
+        let message = format!(
+            "the step `{name}` never starts: its `if` is evaluated only if all steps that it needs succeeded, and is never true then"
+        );
         report
             .warning(Code::StepNeverStarts, self.file, span, message)
-            .hint("an `if` that is to be asked after a failure too begins with `failed() &&` or `always() &&`");
+            .hint("to evaluate the `if` after a failure too, begin it with `failed() &&` or `always() &&`");
     }
 
     fn tell_asks_in_vain(&self, place: usize, condition: &Expression, report: &mut Report) {
@@ -122,15 +123,15 @@ impl Steps<'_> {
         let span = first_line(&node.span, self.file);
         if self.graph.needs(place).is_empty() && condition.reads().iter().any(|path| path.segments[0] == FAILED) {
             let message = format!(
-                "the step `{}` never starts: `failed()` holds where a step that it needs failed, and it needs none",
+                "the step `{}` never starts: `failed()` is true only if a step that it needs failed, and it needs none",
                 step.name.value
             );
             report
                 .warning(Code::StepNeverStarts, self.file, span, message)
-                .hint("say whose failure it is for, for example\nneeds: [build]");
+                .hint("name the step whose failure it handles, for example\nneeds: [build]");
         } else if self.graph.needs(place).iter().any(|needed| matches!(self.written[*needed].task, Some(Task::Fail { .. }))) {
             let message =
-                format!("the step `{}` never starts: it asks `succeeded()`, and needs a step that fails or is skipped", step.name.value);
+                format!("the step `{}` never starts: it calls `succeeded()`, but needs a step that fails or is skipped", step.name.value);
             let failing = step.needs.iter().flatten().find(|needed| {
                 self.graph.place(&needed.value).is_some_and(|place| matches!(self.written[place].task, Some(Task::Fail { .. })))
             });
@@ -143,8 +144,8 @@ impl Steps<'_> {
 /// Says how a step starts that needs a guard: a step that fails or is skipped.
 fn unless_failed(guard: &str) -> String {
     format!(
-        "to start it unless `{guard}` fails, need what `{guard}` needs as well, and write\n\
+        "to start it unless `{guard}` fails, let it also need the steps that `{guard}` needs, and write\n\
          if: \"!failed()\"\n\
-         with `if: always()` it starts after a failure and after a cancel too"
+         with `if: always()`, it also starts after a failure and after a cancellation"
     )
 }

@@ -69,8 +69,8 @@ impl Steps<'_> {
         if !value.is_unknown_or_nothing() && !value.overlaps(&ValueType::list(ValueType::anything())) {
             let span = first_line(&node.span, self.file);
             report
-                .error(Code::TypeMismatch, self.file, span, format!("`collect` is a list of each turn, not {value}"))
-                .hint(format!("a list of this alone is `[{}]`", collect.source().trim()));
+                .error(Code::TypeMismatch, self.file, span, format!("`collect` must be a list for each turn, not {value}"))
+                .hint(format!("for a list with only this value, write `[{}]`", collect.source().trim()));
             return None;
         }
         Some(collect)

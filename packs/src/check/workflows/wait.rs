@@ -64,8 +64,8 @@ impl Steps<'_> {
         let scope = scope.clone().with("steps", ValueType::anything());
         let read = scope.reads(node, Holds::Expression).into_iter().find(|(path, _)| path.segments[0] == "steps");
         let Some((_, span)) = read else { return false };
-        let message = "events count from the workflow's beginning on, when no step has ended";
-        report.error(Code::StepNotNeeded, self.file, span, message).hint("let them count from the step's beginning on:\nsince: step");
+        let message = "events count from the beginning of the workflow, when no step has ended";
+        report.error(Code::StepNotNeeded, self.file, span, message).hint("let them count from the beginning of the step:\nsince: step");
         true
     }
 }

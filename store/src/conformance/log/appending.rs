@@ -1,4 +1,4 @@
-//! Appending: in order, without gaps, whole or not at all, by the one who may.
+//! Appending: in order, without gaps, whole or not at all, by the one writer that has the right.
 
 use ensue_engine::ids::{Id, LogId};
 use ensue_engine::ports::{AppendError, Batch, Log};
@@ -51,8 +51,8 @@ fn refused_record(outcome: Result<Position, AppendError>) -> usize {
     }
 }
 
-/// Appends the batch that `change` makes of three events behind two kept ones; gives the outcome, and proves that nothing stayed
-/// where it was an error.
+/// Appends a batch of three events after two stored ones, modified by `change`. Returns the outcome, and
+/// checks that a failed append leaves nothing.
 fn append_changed(logs: &dyn Logs, change: impl FnOnce(&mut Batch, Head)) -> Result<Position, AppendError> {
     let mut log = logs.open(LOG);
     let mut writer = Writer::of(&*log);

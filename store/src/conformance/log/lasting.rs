@@ -1,4 +1,4 @@
-//! Lasting: what was appended is there when the log is opened again, under a right to write that only grows.
+//! Durability: appended records are there when the log is opened again, and each opening has a higher epoch.
 
 use ensue_engine::record::{Body, Epoch, Position};
 

@@ -1,4 +1,4 @@
-//! Reading: everything as it was written, in order, as much as asked for.
+//! Reading: all records as they were written, in order, up to the requested amount.
 
 use bytes::Bytes;
 use ensue_engine::ids::Id;
@@ -49,7 +49,7 @@ on_every_log! {
     a_reader_never_sees_half_a_batch
 }
 
-/// Keeps the sketches as one batch; gives the batch, and the records read back.
+/// Appends the sketches as one batch. Returns the batch, and the records as read back.
 fn kept(logs: &dyn Logs, sketches: impl IntoIterator<Item = Sketch>) -> (Batch, Vec<Record>) {
     let mut log = logs.open(LOG);
     let mut writer = Writer::of(&*log);
@@ -269,7 +269,7 @@ fn every_cause_comes_out_the_same(logs: &dyn Logs) {
         Cause { parent: Some(root), root, depth: 0, trace: None },
         Cause { parent: Some(parent), root, depth: 16, trace: None },
         Cause { parent: Some(parent), root: own(5), depth: u32::MAX, trace: None },
-        // No engine makes this one; it must not be silently put right.
+        // No engine makes this one, but it must not be silently corrected.
         Cause { parent: None, root, depth: 1, trace: Some(String::new()) },
     ];
     let (_, read) = kept(logs, (1..).zip(causes.clone()).map(|(number, cause)| event(number).because(cause)));

@@ -1,4 +1,4 @@
-//! Remembering: which keys were seen, where, for as long as they count and no longer.
+//! Deduplication: which keys were seen, and where, exactly as long as they are valid.
 
 use ensue_engine::command::{DedupeKey, Seen};
 use ensue_engine::ports::{Batch, Log};
@@ -150,7 +150,7 @@ fn a_scope_may_be_called_anything(logs: &dyn Logs) {
 fn a_key_is_remembered_until_its_time_is_over(logs: &dyn Logs) {
     let mut log = logs.open(LOG);
     let mut writer = Writer::of(&*log);
-    // The n-th record of these tests is taken n milliseconds after noon.
+    // In these tests, record n is taken n milliseconds after noon.
     remember(&mut *log, &mut writer, [(dedupe_key("hooks", 1), seen_at(1, 3))]);
     remember(&mut *log, &mut writer, [(dedupe_key("hooks", 2), seen_at(2, DAY))]);
     assert_eq!(known(&*log, "hooks", [1, 2]), [true, true]);
@@ -161,7 +161,7 @@ fn a_key_is_remembered_until_its_time_is_over(logs: &dyn Logs) {
 fn forgetting_never_takes_a_key_whose_time_is_not_over(logs: &dyn Logs) {
     let mut log = logs.open(LOG);
     let mut writer = Writer::of(&*log);
-    // Older keys with later times, as a clock that was set back leaves them.
+    // Older keys with later times, as after the clock was set back.
     remember(&mut *log, &mut writer, (0..50).map(|number| (dedupe_key("hooks", number), seen_at(1, DAY - number))));
     remember(&mut *log, &mut writer, (50..100).map(|number| (dedupe_key("hooks", number), seen_at(1, 2))));
     for number in 100..110 {

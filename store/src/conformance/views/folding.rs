@@ -1,4 +1,5 @@
-//! Folding a log into a store: in whatever batches it comes, and whenever the follower starts anew, the rows are the same.
+//! Folding a log into a store: the rows are the same whatever the batches are and whenever the follower
+//! restarts.
 
 use ensue_engine::record::{Position, Record};
 use ensue_views::retention::Elapsed;
@@ -21,7 +22,7 @@ fn story() -> Story {
     Story::of_everything()
 }
 
-/// Folds all records at once into a store that nothing else was ever in.
+/// Folds all records at once into a new store.
 fn rebuilt(records: &[Record]) -> Vec<(ViewName, Row)> {
     let mut subject = Subject::in_memory();
     if !records.is_empty() {
@@ -48,7 +49,7 @@ fn records_that_do_not_follow_are_refused(subject: &mut Subject) {
     assert_eq!(subject.dump(), []);
 }
 
-/// A store that fails when it is told to.
+/// A store that fails on demand.
 struct Failing<'a> {
     store: &'a mut dyn ViewStore,
     fails: bool,

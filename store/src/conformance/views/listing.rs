@@ -1,4 +1,4 @@
-//! Lists: every way of asking gives what a look at each row would.
+//! Lists: every query returns what a check of each row would.
 
 use ensue_engine::record::Position;
 use ensue_views::store::{Filter, LIST_ROWS_MAX, NewRow, Order};
@@ -103,7 +103,7 @@ fn times_select_from_a_moment_on_and_before_another(subject: &mut Subject) {
 }
 
 fn a_clock_that_went_back_hides_no_row(subject: &mut Subject) {
-    // Far enough apart to be told apart by where they stand.
+    // Far enough apart to be distinguished by their positions.
     let at = |position: u64, seconds: u64| NewRow { began_at: time(seconds), ..letter(position, "garden.gauge") };
     subject.insert(ViewName::DeadLetters, [at(1, 100), at(5_000, 10), at(10_000, 50), at(15_000, 20), at(15_001, 500)]);
     let between = |since: u64, until: u64| ListQuery { since: Some(time(since)), until: Some(time(until)), ..letters() };
@@ -118,7 +118,7 @@ fn event(number: u64, trigger: &str, source: &str, correlation: u64) -> NewRow {
 
 const VALUES: u64 = 3;
 
-/// A value that a column could have; the first is the one that most rows have.
+/// Returns a possible value of a column. The first is the one that most rows have.
 fn value(view: ViewName, column: Column, choice: u64) -> Term {
     match column {
         Column::Correlation | Column::Event | Column::Execution | Column::Parent | Column::RerunOf => Term::Id(id(1_000 + choice)),
@@ -133,7 +133,7 @@ fn value(view: ViewName, column: Column, choice: u64) -> Term {
     }
 }
 
-/// The columns that a row may lack.
+/// Returns true if a row may lack the column.
 fn may_lack(view: ViewName, column: Column) -> bool {
     match view {
         ViewName::Executions => matches!(column, Column::Rule | Column::Parent | Column::RerunOf),
@@ -148,7 +148,7 @@ fn row_of(view: ViewName, number: u64, choice: u64, seconds: u64) -> NewRow {
         let choice = choice / VALUES.pow(at as u32) % VALUES;
         match (column, value(view, *column, choice)) {
             (_, _) if choice == 2 && may_lack(view, *column) => None,
-            // One asks one of them, or all of them.
+            // A query asks for one of them, or for all of them.
             (Column::Assignee | Column::Label, Term::Text(_)) if choice == 2 => {
                 Some(Term::Texts((0..VALUES).map(|one| value(view, *column, one).to_string()).collect()))
             }
@@ -182,7 +182,7 @@ fn fits(row: &NewRow, query: &ListQuery) -> bool {
         && query.until.is_none_or(|until| row.began_at < until)
 }
 
-/// Which rows there are, each by its gap to the one before, its values and its time; and how they are asked for.
+/// The rows, each as its gap to the previous one, its values and its time, and the queries.
 type Case = (Vec<(u64, u64, u64)>, Vec<(u8, u64, u8, Option<u64>, Option<u64>, Option<u64>, usize)>);
 
 fn cases() -> impl Strategy<Value = Case> {

@@ -1,5 +1,5 @@
-//! Taking out what ended long ago: what belongs together goes together, what somebody waits for stays, and the rest is as if nothing had
-//! been taken.
+//! Removing what ended long ago: rows that belong together are removed together, rows that something waits
+//! for stay, and the rest is as if nothing had been removed.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -63,12 +63,12 @@ fn failed(story: &mut Story) -> ExecutionId {
     execution
 }
 
-/// An execution of this number without a rule, made of steps, which may itself be one.
+/// An execution with this number and without a rule, made of steps, which may itself be a step.
 fn begun(story: &mut Story, number: u128, pace: Pace, part_of: Option<ExecutionId>) -> ExecutionId {
     requested(story, number, (pace, part_of), None)
 }
 
-/// The same, which may run another again.
+/// The same, which may be a rerun.
 fn requested(story: &mut Story, number: u128, (pace, part_of): (Pace, Option<ExecutionId>), rerun_of: Option<ExecutionId>) -> ExecutionId {
     let id = ExecutionId(Id::root(super::NOON, 1_000_000 + number));
     let fact = ExecutionRequested {
@@ -109,7 +109,7 @@ fn ended(story: &mut Story, execution: ExecutionId, part_of: Option<ExecutionId>
     story.tell(StreamId::Execution(execution), None, Actor::Engine, None, fact.into(), None);
 }
 
-/// Lets so much time pass, of which one more event tells.
+/// Advances the time, recorded by one more event.
 fn later(story: &mut Story, time: Duration) {
     story.later(u64::try_from(time.as_millis()).unwrap());
     story.event("garden.knocked", "{}");
@@ -119,7 +119,7 @@ fn fold(subject: &mut Subject, story: &Story) {
     Projector::new().advance(&mut *subject.store, story.records()).unwrap();
 }
 
-/// Walks once, and gives how many rounds it took.
+/// Walks once, and returns the number of rounds.
 fn walk(subject: &mut Subject, retention: ViewRetention) -> usize {
     let mut walk = Walk::default();
     let mut rounds = 1;
@@ -270,7 +270,7 @@ fn a_workflow_of_very_many_parts_goes_in_rounds_and_the_outermost_first(subject:
     fold(subject, &story);
     let mut sizes = Vec::new();
     let mut before = executions(subject).len();
-    // Each round is of a walk of its own, as after a kill.
+    // Each round belongs to a walk of its own, as after a kill.
     while before > 0 {
         Walk::default().round(&mut *subject.store, keeping(HOUR), Duration::ZERO).unwrap();
         let left = executions(subject);
@@ -318,7 +318,7 @@ fn what_comes_late_for_what_is_gone_brings_nothing_back(subject: &mut Subject) {
     story.tell(StreamId::Log(story.log()), None, Actor::Token("ana".into()), None, dismissed.into(), None);
     projector.advance(&mut *subject.store, story.records()).unwrap();
     assert_eq!(executions(subject), set(&[]));
-    // An end that failed begins a dead letter, whatever else is there.
+    // An end that failed creates a dead letter, whatever else is there.
     assert!(subject.dump().len() <= before + 1);
 }
 
@@ -368,7 +368,8 @@ fn what_stays_does_not_hide_what_may_go(subject: &mut Subject) {
     assert_eq!(walk(subject, keeping(HOUR)), 2, "nothing more goes");
 }
 
-/// Says of each row of a whole fold whether it is left after a walk, in the plainest way: by looking through all of them.
+/// Computes which rows of a whole fold are left after a walk, in the plainest way: by looking through all of
+/// them.
 fn left(all: &[(ViewName, Row)], now_micros: i64, age: Duration) -> Vec<(ViewName, Row)> {
     fn read<V: ensue_views::View>(all: &[(ViewName, Row)]) -> Vec<V> {
         all.iter().filter(|(view, _)| *view == V::NAME).map(|(_, row)| row.read().unwrap()).collect()
@@ -392,7 +393,7 @@ fn left(all: &[(ViewName, Row)], now_micros: i64, age: Duration) -> Vec<(ViewNam
     all.iter().filter(|(view, row)| !gone.contains(&(*view, row.key.clone()))).cloned().collect()
 }
 
-/// Whenever it is walked, and whenever the follower begins anew, at the end there is the same.
+/// Whenever walks happen and whenever the follower starts again, the result is the same.
 fn after_a_walk_there_is_what_the_log_folds_to_without_what_is_due(subject: &mut Subject) {
     let mut runner = TestRunner::new(Config { cases: 32, ..Config::with_source_file(file!()) });
     let story = proptest::collection::vec(any::<u8>(), 0..400);

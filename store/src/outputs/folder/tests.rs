@@ -1,4 +1,4 @@
-//! What only a folder can show: its files, their owner, what a restart finds, and what is thrown away.
+//! Tests of what is specific to a folder: its files, their owner, recovery after a restart, and removal.
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::AtomicI64;
@@ -13,7 +13,7 @@ use OutputStream::{Stderr, Stdout};
 const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
 const HOUR: u64 = 3_600;
 
-/// A folder, and a clock in hand.
+/// A folder, and a clock that the test controls.
 struct Site {
     folder: tempfile::TempDir,
     seconds: Arc<AtomicI64>,
@@ -42,7 +42,7 @@ impl Site {
         NOON.plus_millis(self.seconds.load(Ordering::Relaxed) as u64 * 1_000)
     }
 
-    /// A whole round of the job.
+    /// Runs a whole round of the job.
     fn round(&self, outputs: &FolderOutputs, limits: RetentionLimits) -> u64 {
         let mut round = Round::begin(limits, self.now());
         loop {
@@ -103,7 +103,7 @@ fn failed_write_forgets_nothing_of_what_was_dropped_before() {
     let outputs = site.open();
     printed(&outputs, attempt(1), b"12345");
     outputs.note_printed(attempt(1), Stdout, 9).unwrap();
-    // Where its file should be, something else is.
+    // Something else is at the path of its file.
     let in_the_way = outputs.chunk_path(attempt(1), Stderr, 0);
     fs::create_dir(&in_the_way).unwrap();
     outputs.append_at(attempt(1), Stderr, 0, b"lost").unwrap_err();
@@ -282,7 +282,7 @@ fn the_oldest_ended_goes_first_and_says_so_and_what_runs_stays() {
             outputs.finish(attempt(number << 40)).unwrap();
         }
     }
-    // Three that have ended take two blocks each, the one that runs takes one.
+    // The three ended attempts take two blocks each, and the running one takes one.
     assert_eq!(outputs.used_bytes(), 7 * BLOCK_BYTES);
     assert_eq!(site.round(&outputs, quota(7 * BLOCK_BYTES)), 1);
     assert_eq!(all(&outputs, attempt(0)), (Vec::new(), OutputState::Removed));
@@ -347,14 +347,14 @@ fn an_end_that_cannot_be_read_keeps_no_other_attempt_from_going_on() {
     let outputs = site.open();
     let unreadable = outputs.go_on([attempt(1), attempt(2)]);
     assert!(matches!(unreadable[..], [OutputError::Store { attempt: of, .. }] if of == attempt(1)), "{unreadable:?}");
-    // The round takes for finished what does not go on.
+    // The round considers output finished that does not continue.
     site.round(&outputs, quota(u64::MAX));
     printed(&outputs, attempt(2), b" and on");
     assert_eq!(all(&outputs, attempt(2)), (b"whole and on".to_vec(), OutputState::Open));
     assert!(outputs.append_at(attempt(1), Stdout, 6, b"more").is_err());
 }
 
-/// The end is a pipe, so that the reader stands still between its first look at the list and the files.
+/// The end is a pipe, so that the reader stops between its first look at the list and the files.
 #[test]
 fn what_is_thrown_away_while_it_is_read_is_not_taken_for_whole() {
     let site = Site::new();
@@ -367,7 +367,7 @@ fn what_is_thrown_away_while_it_is_read_is_not_taken_for_whole() {
     rustix::fs::mknodat(rustix::fs::CWD, &end_path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
     let read = std::thread::scope(|scope| {
         let reader = scope.spawn(|| outputs.read(attempt(1), Stdout, 0, usize::MAX).unwrap());
-        // It opens once the reader has come there.
+        // This opens once the reader is there.
         let mut pipe = File::options().write(true).open(&end_path).unwrap();
         let part = FolderOutputs::part_of(attempt(1));
         outputs.removed(part).unwrap().add(&outputs.removed_path(part), &[attempt(1)]).unwrap();
@@ -380,7 +380,8 @@ fn what_is_thrown_away_while_it_is_read_is_not_taken_for_whole() {
 }
 
 proptest! {
-    /// A supervisor that does not know what was kept tells again from any place before, over any number of restarts.
+    /// A supervisor that does not know what was kept reports again from any earlier offset, over any number
+    /// of restarts.
     #[test]
     fn what_is_told_again_from_anywhere_is_kept_once(
         length in 1..200usize,

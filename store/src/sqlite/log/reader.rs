@@ -1,6 +1,6 @@
-//! Reading a log in a SQLite file, on a connection that cannot write.
+//! Reads a log in a SQLite file, on a connection that cannot write.
 //!
-//! Nothing that stands in the file is believed: what cannot be read is an error with its position.
+//! The content of the file is not trusted: whatever cannot be read is an error with its position.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -15,22 +15,22 @@ use crate::batch::POSITION_MAX;
 use crate::sqlite::row::{self, Stored, StoredBatch, stream_bytes};
 use crate::sqlite::{OpenError, Place, open_to_read};
 
-/// A reader of a log in a SQLite file, with a connection of its own.
+/// A reader of a log in a SQLite file, with its own connection.
 pub struct SqliteLogReader {
     connection: Connection,
     id: LogId,
     number: i64,
-    /// The batch that was read last, with its place: records are mostly read one behind the other.
+    /// The batch that was read last, with its place, because records are mostly read in sequence.
     batch: RefCell<Option<(i64, StoredBatch)>>,
 }
 
 impl SqliteLogReader {
-    /// Opens the log `id` in the file at `path` to read it only.
+    /// Opens the log `id` in the file at `path` for reading only.
     pub fn open(path: &Path, id: LogId) -> Result<Self, OpenError> {
         Self::open_at(&path.into(), id)
     }
 
-    /// Opens a log as [`open`](Self::open) does, through a file system of the caller's.
+    /// Opens a log as [`open`](Self::open) does, through the caller's file system.
     pub fn open_at(place: &Place, id: LogId) -> Result<Self, OpenError> {
         let reader = Self::open_unchecked(place, id)?;
         compare_with_head(&reader.connection, &place.path, reader.number)?;
@@ -52,7 +52,7 @@ impl SqliteLogReader {
         }
     }
 
-    /// Gives the records of a query that begins with [`row::SELECT`], within the limit.
+    /// Returns the records of a query that begins with [`row::SELECT`], within the limit.
     fn records(&self, sql: &str, by: impl Params, limit: ReadLimit, mut found: Found) -> Result<Vec<Record>, LogError> {
         let mut statement = self.connection.prepare_cached(sql).map_err(|error| store_failed(&error))?;
         let mut rows = statement.query(by).map_err(|error| store_failed(&error))?;
@@ -87,8 +87,8 @@ impl SqliteLogReader {
         stored.record(self.id, at, batch).map_err(unreadable)
     }
 
-    /// Says what is damaged. A row that an index leads to is read in part out of the index: where the record can be read by its
-    /// position, it is the index.
+    /// Returns the error that names the damaged part. A row found through an index is partly read from the
+    /// index. If the record can be read by its position, the index is damaged.
     fn blamed(&self, error: LogError, at: Position, found: Found) -> LogError {
         match found {
             Found::ByIndex if self.read(Position(at.0.saturating_sub(1)), ReadLimit { records: 1, bytes: 0 }).is_ok() => {
@@ -106,7 +106,7 @@ impl SqliteLogReader {
         read.map_err(|why| LogError::Unreadable { position: at, why })
     }
 
-    /// Gives what `read` makes of the row at a position; none where there is none.
+    /// Returns the result of `read` for the row at a position, or `None` if there is no row.
     fn at<T>(&self, position: Position, read: impl FnOnce(&Stored<'_>) -> Result<T, LogError>) -> Result<Option<T>, LogError> {
         if position.0 > POSITION_MAX {
             return Ok(None);
@@ -145,7 +145,7 @@ impl LogReader for SqliteLogReader {
         let Ok(after) = i64::try_from(after.0) else { return Ok(Vec::new()) };
         let sql = by("WHERE log = ?1 AND stream = ?2 AND revision > ?3 ORDER BY revision LIMIT ?4");
         let records = self.records(&sql, params![self.number, stream_bytes(stream), after, rows_max(limit)], limit, Found::ByIndex)?;
-        // A record vouches for itself, an index for nothing.
+        // A record can be verified by itself; an index cannot.
         let mut expected = Revision(after.unsigned_abs());
         for record in &records {
             expected = expected.next();
@@ -196,7 +196,7 @@ impl LogReader for SqliteLogReader {
 }
 
 impl SqliteLogReader {
-    /// Checks that each key that was seen is found by its place.
+    /// Checks that each key is found through its place.
     fn check_places_of_keys(&self) -> Result<(), LogError> {
         const LOST: &str = "SELECT count(*) FROM seen WHERE number <= (SELECT keys_placed FROM logs WHERE number = ?1) \
                             AND scope IN (SELECT number FROM scopes WHERE log = ?1) AND NOT EXISTS \
@@ -215,16 +215,16 @@ fn rows_max(limit: ReadLimit) -> i64 {
     i64::try_from(limit.records.max(1)).unwrap_or(i64::MAX)
 }
 
-/// How a row is found, which says what is damaged where it cannot be read.
+/// How a row was found, which determines the damaged part if it cannot be read.
 #[derive(Clone, Copy)]
 enum Found {
-    /// It is the one at this position, or the next behind it.
+    /// By position: it is the row at this position, or the next one.
     AtOrAfter(Position),
-    /// An index led to it: the record itself may well be sound, which only a walk along the log can say.
+    /// Through an index: the record itself may be undamaged, which only a walk along the log can show.
     ByIndex,
 }
 
-/// A damaged file is damaged somewhere; a failing disk is not.
+/// Returns the error for a row. A damaged file is damaged at some position; a failing disk is not.
 fn row_failed(error: &rusqlite::Error, found: Found) -> LogError {
     match (error.sqlite_error_code(), found) {
         (Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) | None, Found::AtOrAfter(position)) => {

@@ -1,4 +1,4 @@
-//! What only a log on SQLite has: disks that fill, stores that die, rows that should be small.
+//! Tests of what is specific to a log on SQLite: full disks, failed stores, and the size of rows.
 
 use ensue_engine::ids::Id;
 use ensue_engine::record::{Body, Digest};
@@ -10,7 +10,7 @@ fn open(folder: &tempfile::TempDir) -> SqliteLog {
     SqliteLog::open(&folder.path().join("log.sqlite"), LOG).unwrap()
 }
 
-/// Bytes that nothing can compress.
+/// Returns bytes that cannot be compressed.
 fn noise(seed: u64, bytes: usize) -> Vec<u8> {
     (0..bytes as u64 / 32 + 1).flat_map(|i| *Digest::of(&(seed << 32 | i).to_le_bytes()).as_bytes()).take(bytes).collect()
 }
@@ -123,8 +123,8 @@ fn a_damaged_key_row_is_an_error_and_no_other_answer() {
     assert_eq!(log.seen(&[dedupe_key("hooks", 1)]).unwrap(), [Some(seen_at(1, 1_000))]);
 }
 
-/// Gives how many bytes of the file an event takes beside its body, with a key, in batches of `group` events. Each has five more
-/// records, as an event that one rule matches has.
+/// Returns how many bytes of the file an event with a key takes besides its body, in batches of `group`
+/// events. Each event has five more records, like an event that one rule matches.
 fn overhead(events: u64, group: u64) -> u64 {
     const BODY_BYTES: u64 = 2_000;
     let folder = tempfile::tempdir().unwrap();

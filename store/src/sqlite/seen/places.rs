@@ -1,21 +1,22 @@
-//! Where the row of a key is: the index of `seen`, which is written behind the rows.
+//! The places of the rows of keys: the index of `seen`, which is written after the rows.
 //!
-//! A hash is a random place. An index that SQLite keeps with the rows has a page of its own written for each key of a commit. Here
-//! the places of the newest rows are in memory. When enough have gathered, each commit writes a run of neighbours to the table
-//! `seen_places`, and neighbours share pages. `logs.keys_placed` is the number of a row: the places of this row and of all older rows
-//! are in the table. The later rows are read when the log is opened, and are as many as gather at most.
+//! A hash is a random place, so an index that SQLite keeps with the rows would write a separate page for each
+//! key of a commit. Here the places of the newest rows are in memory. Once enough of them are collected, each
+//! commit writes a run of neighbors to the table `seen_places`, and neighbors share pages. `logs.keys_placed`
+//! is the number of a row: the places of this row and of all older rows are in the table. Later rows are read
+//! when the log is opened; their number is bounded by how many are collected.
 
 use std::collections::BTreeSet;
 
 use ensue_engine::record::Epoch;
 use rusqlite::{Connection, params};
 
-/// The fewest places that are written to the table together.
+/// The minimum number of places that are written to the table together.
 const RUN_MIN: usize = 64;
-/// The most places that gather before they are written.
+/// The maximum number of places that are collected before they are written.
 const GATHERED_MAX: usize = 8_192;
-/// Places are written when one for this many rows has gathered. A page of the table has about 400 of them, so a run among so many
-/// writes about one page for 25 places.
+/// Places are written once there is one for this many rows. A page of the table holds about 400 of them, so a
+/// run among so many rows writes about one page for 25 places.
 const ROWS_PER_GATHERED: i64 = 16;
 
 /// The scope of a key, the beginning of its hash and the number of its row.
@@ -23,20 +24,21 @@ type KeyPlace = (i64, i64, i64);
 
 /// The places of a log's keys.
 ///
-/// A place may be held whose row was not committed or is gone. So whoever finds a row by its place compares the row with the key.
+/// A place may belong to a row that was not committed or is gone. Therefore every row found by its place must
+/// be compared with the key.
 #[derive(Default)]
 pub(in crate::sqlite) struct Places {
-    /// Those that are in memory only.
+    /// Places that are only in memory.
     gathered: BTreeSet<KeyPlace>,
-    /// Those that are being written, in the table's order.
+    /// Places that are being written, in the table's order.
     moving: BTreeSet<KeyPlace>,
-    /// The newest row when they began to be written.
+    /// The newest row at the time when writing them began.
     moving_up_to: i64,
     /// The newest row that was ever numbered.
     newest: i64,
 }
 
-/// The run of places that a transaction writes. It is of no effect where the transaction fails.
+/// The run of places that a transaction writes. It has no effect if the transaction fails.
 #[must_use]
 pub(in crate::sqlite) struct Run {
     through: Option<KeyPlace>,
@@ -57,20 +59,20 @@ impl Places {
         Ok(Self { gathered, newest, ..Self::default() })
     }
 
-    /// Returns the number of the next row, larger than all before: also than those of rows that are gone, whose numbers SQLite would
-    /// use again.
+    /// Returns the number of the next row, larger than all before, including those of removed rows, whose
+    /// numbers SQLite would reuse.
     pub(super) fn next_number(&self, connection: &Connection) -> rusqlite::Result<i64> {
         let newest: Option<i64> = connection.prepare_cached("SELECT max(number) FROM seen")?.query_row([], |row| row.get(0))?;
         Ok(newest.unwrap_or(0).max(self.newest) + 1)
     }
 
-    /// Holds the place of a row.
+    /// Adds the place of a row.
     pub(super) fn hold(&mut self, scope: i64, prefix: i64, number: i64) {
         self.gathered.insert((scope, prefix, number));
         self.newest = self.newest.max(number);
     }
 
-    /// Returns the numbers of the rows that may have a key, the newest first.
+    /// Returns the numbers of the rows that may have a key, newest first.
     pub(super) fn find(&self, connection: &Connection, scope: i64, prefix: i64) -> rusqlite::Result<Vec<i64>> {
         let mut numbers: Vec<i64> = connection
             .prepare_cached("SELECT number FROM seen_places WHERE scope = ?1 AND prefix = ?2")?
@@ -83,8 +85,8 @@ impl Places {
         Ok(numbers)
     }
 
-    /// Writes the next run to the table: twice as many places as came with this commit, so that a run of runs ends before the next
-    /// one begins.
+    /// Writes the next run to the table: twice as many places as this commit added, so that all runs are
+    /// written before the next series begins.
     pub(super) fn write_run(&mut self, connection: &Connection, log: i64, new: usize) -> rusqlite::Result<Run> {
         if self.moving.is_empty() {
             let rows = usize::try_from(self.newest / ROWS_PER_GATHERED).unwrap_or(GATHERED_MAX);
@@ -96,15 +98,15 @@ impl Places {
         self.write(connection, log, RUN_MIN.max(2 * new))
     }
 
-    /// Notes that the transaction was committed which wrote the run.
+    /// Notes that the transaction that wrote the run was committed.
     pub(in crate::sqlite) fn committed(&mut self, run: &Run) {
         while self.moving.first().copied() <= run.through && !self.moving.is_empty() {
             self.moving.pop_first();
         }
     }
 
-    /// Writes all places to the table, in a transaction of its own, so that the next start finds them there. Does nothing where the
-    /// log has another writer by now.
+    /// Writes all places to the table, in a separate transaction, so that the next start finds them there.
+    /// Does nothing if the log has another writer by now.
     pub(in crate::sqlite) fn write_all(&mut self, connection: &mut Connection, log: i64, epoch: Epoch) -> rusqlite::Result<()> {
         let write = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         let now: i64 = write.query_row("SELECT epoch FROM logs WHERE number = ?1", [log], |row| row.get(0))?;
@@ -124,7 +126,7 @@ impl Places {
     }
 
     fn write(&self, connection: &Connection, log: i64, most: usize) -> rusqlite::Result<Run> {
-        // A row that is gone has no place. One that was not committed never had.
+        // A removed row has no place, and a row that was not committed never had one.
         let mut write = connection.prepare_cached(
             "INSERT OR IGNORE INTO seen_places (scope, prefix, number) \
              SELECT scope, prefix, number FROM seen WHERE number = ?3 AND scope = ?1 AND prefix = ?2",
@@ -143,7 +145,7 @@ impl Places {
     }
 }
 
-/// Removes the place of a row that is gone from the table.
+/// Removes the place of a removed row from the table.
 pub(super) fn forget(connection: &Connection, scope: i64, prefix: i64, number: i64) -> rusqlite::Result<()> {
     connection
         .prepare_cached("DELETE FROM seen_places WHERE scope = ?1 AND prefix = ?2 AND number = ?3")?

@@ -1,5 +1,5 @@
-//! Columns of which a row has several values: who is asked by an inquiry, what an execution is labelled with. Each has a table of its own
-//! beside that of its view.
+//! Columns with several values per row: the assignees of an inquiry and the labels of an execution. Each has
+//! its own table, separate from that of its view.
 
 use ensue_engine::record::Position;
 use ensue_views::store::NewRow;
@@ -8,11 +8,11 @@ use rusqlite::{CachedStatement, Connection};
 
 use super::{Kept, place};
 
-/// Lists the columns that stand apart, each with its view and its table.
+/// The columns with separate tables, each with its view and its table.
 pub(super) const TABLES: [(Column, ViewName, &str); 2] =
     [(Column::Assignee, ViewName::Inquiries, "inquiries_by_assignee"), (Column::Label, ViewName::Executions, "executions_by_label")];
 
-/// Gives the column of a view that stands apart, with its table.
+/// Returns the column of a view that has a separate table, with that table.
 pub(super) fn of_view(view: ViewName) -> Option<(Column, &'static str)> {
     TABLES.iter().find(|(_, of, _)| *of == view).map(|(column, _, table)| (*column, *table))
 }
@@ -26,7 +26,7 @@ pub(super) struct Apart<'a> {
 }
 
 impl<'a> Apart<'a> {
-    /// Gives none where all columns of the view have one value.
+    /// Returns `None` if all columns of the view have a single value.
     pub(super) fn of(connection: &'a Connection, view: ViewName) -> rusqlite::Result<Option<Self>> {
         let Some((column, table)) = of_view(view) else { return Ok(None) };
         let prepared = |sql: String| connection.prepare_cached(&sql);
@@ -38,7 +38,7 @@ impl<'a> Apart<'a> {
         }))
     }
 
-    /// Adds the values of a new row; `number` gives the number of a name.
+    /// Adds the values of a new row; `number` returns the number of a name.
     pub(super) fn insert(
         &mut self,
         (view, row): (ViewName, &NewRow),
@@ -51,7 +51,7 @@ impl<'a> Apart<'a> {
         Ok(())
     }
 
-    /// Notes where a row stands now.
+    /// Updates the state of a row.
     pub(super) fn update(&mut self, view: ViewName, row: &NewRow) -> rusqlite::Result<()> {
         // Most executions have no label.
         if names(value(view, row, self.column)).is_empty() {

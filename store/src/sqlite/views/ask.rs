@@ -1,6 +1,6 @@
-//! Lists in SQL: which index finds the rows of a set of filters in the order of their positions.
+//! Lists in SQL: selects the index that finds the rows for a set of filters in the order of their positions.
 //!
-//! Text comes from closed lists of names only; what people ask for is bound.
+//! SQL text is built from closed lists of names only; values from callers are bound.
 
 use ensue_views::dead_letters::LetterStatus;
 use ensue_views::enforcements::OutcomeName;
@@ -12,7 +12,7 @@ use rusqlite::types::Value;
 
 use super::{Form, SPAN, apart, form, place};
 
-/// A query in SQL, and the values to bind.
+/// A query in SQL, with the values to bind.
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) sql: String,
@@ -20,12 +20,12 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// Gives none where a value cannot be one of its column's, so that no row has it.
+    /// Returns `None` if a value is impossible for its column, so that no row matches.
     pub(super) fn of(query: &ListQuery) -> Option<Self> {
         let mut asked = Self { sql: String::new(), values: Vec::new() };
         let mut demands = Vec::new();
         let way = Way::of(query);
-        // Those values that are asked for by the way itself.
+        // The values for which the access path itself selects.
         let mut apart = None;
         for filter in &query.filters {
             let values = asked.bound_all(filter)?;
@@ -36,10 +36,11 @@ impl Asked {
                 }
             }
         }
-        // The rows lie between the two. They are found by one bound on each side: of two, SQLite begins at one and passes rows over to the other.
+        // The rows are between the two. There is one bound on each side, because with two, SQLite starts at
+        // one and skips rows up to the other.
         let (mut behind, mut before) = (Vec::new(), Vec::new());
         if let Some(since) = query.since {
-            // The span of the first row that can be meant, then the rows themselves.
+            // The span of the first possible row, then the rows themselves.
             let since = asked.bound(since.micros());
             behind.push(format!("(SELECT min(span) * {SPAN} - 1 FROM spans WHERE latest >= {since})"));
             demands.push(format!("began_at >= {since}"));
@@ -75,7 +76,7 @@ impl Asked {
                 for name in apart.iter().flatten() {
                     each.extend(states.iter().map(|state| format!("{rows} AND {column} = {name} AND state = '{state}'")));
                 }
-                // Who is asked by a name and by a role is asked once.
+                // An inquiry whose assignee matches both by name and by role is listed once.
                 each.join(" UNION ")
             }
         };
@@ -83,7 +84,8 @@ impl Asked {
         Some(asked)
     }
 
-    /// Binds the values of a filter, as their column has them; none where none of them can be one of its values.
+    /// Binds the values of a filter, as their column stores them. Returns `None` if all of them are
+    /// impossible for the column.
     fn bound_all(&mut self, filter: &Filter) -> Option<Vec<String>> {
         let values = filter.any_of.iter().filter_map(|value| filter.column.value(value));
         let bound: Vec<String> = values
@@ -101,7 +103,7 @@ impl Asked {
         (!bound.is_empty()).then_some(bound)
     }
 
-    /// Binds a value; gives what stands for it in the text, as often as it is meant.
+    /// Binds a value, and returns its placeholder, which may be used repeatedly.
     fn bound(&mut self, value: impl Into<Value>) -> String {
         self.values.push(value.into());
         format!("?{}", self.values.len())
@@ -121,16 +123,16 @@ fn demanded(view: ViewName, column: Column, values: &[String]) -> String {
     }
 }
 
-/// How the rows of a list are found. SQLite knows nothing of how many rows have which value, so it is told.
+/// How the rows of a list are found. SQLite has no statistics about the values, so the choice is made here.
 #[derive(Debug)]
 enum Way {
-    /// In the order they stand.
+    /// In the order of the table.
     Table,
-    /// By an index whose columns are all asked for, so that what it finds stands in the order of positions.
+    /// By an index whose columns all have filters, so that it returns rows in the order of positions.
     Index(&'static str),
-    /// By an index that ends with a column that is not asked for, whose values are a closed list: for each of them, merged.
+    /// By an index whose last column has no filter and a closed list of values: for each of them, merged.
     Merged { index: &'static str, column: Column, values: Vec<&'static str> },
-    /// By a column of which a row has several values, in each of these states, merged.
+    /// By a column with several values per row, in each of these states, merged.
     Apart { column: Column, table: &'static str, states: Vec<&'static str> },
 }
 
@@ -142,7 +144,7 @@ impl Way {
             false => Self::Merged { index, column, values: values() },
         };
         let apart = |states| apart::of_view(query.view).map_or(Self::Table, |(column, table)| Self::Apart { column, table, states });
-        // A chain of causes and an event have few rows, whatever else is asked for.
+        // A chain of causes and an event have few rows, whatever the other filters are.
         match query.view {
             ViewName::Events if has(Column::Correlation) => Self::Index("events_by_correlation"),
             ViewName::Events if has(Column::Trigger) && has(Column::Source) => Self::Index("events_by_trigger_and_source"),
@@ -151,7 +153,7 @@ impl Way {
             ViewName::Enforcements if has(Column::Event) => Self::Index("enforcements_by_event"),
             ViewName::Enforcements if has(Column::Rule) => ending("enforcements_by_rule", Column::Outcome, outcomes),
             ViewName::Enforcements if has(Column::Outcome) => Self::Index("enforcements_by_outcome"),
-            // Of one that is run again there are few.
+            // An execution has few reruns.
             ViewName::Executions if has(Column::RerunOf) => Self::Index("executions_by_rerun_of"),
             ViewName::Executions if has(Column::Parent) && has(Column::Rule) => Self::Index("executions_by_parent_and_rule"),
             ViewName::Executions if has(Column::Parent) && has(Column::Action) => {
@@ -159,7 +161,8 @@ impl Way {
             }
             ViewName::Executions if has(Column::Parent) => ending("executions_by_parent", Column::Status, statuses),
             ViewName::Executions if has(Column::Correlation) => Self::Index("executions_by_correlation"),
-            // Of a label there are fewer than of what runs every day; what else is asked for is looked at row by row.
+            // A label has fewer rows than an action that runs every day; the other filters are checked row by
+            // row.
             ViewName::Executions if has(Column::Label) => apart(wanted(query, statuses())),
             ViewName::Executions if has(Column::Action) && has(Column::Rule) => {
                 ending("executions_by_action_and_rule", Column::Status, statuses)
@@ -168,7 +171,7 @@ impl Way {
             ViewName::Executions if has(Column::Action) => ending("executions_by_action", Column::Status, statuses),
             ViewName::Executions if has(Column::Status) => Self::Index("executions_by_status"),
             ViewName::Artifacts if has(Column::Execution) => Self::Index("artifacts_by_execution"),
-            // An execution opens one.
+            // An execution opens one inquiry.
             ViewName::Inquiries if has(Column::Execution) => Self::Index("inquiries_by_execution"),
             ViewName::Inquiries if has(Column::Parent) => ending("inquiries_by_parent", Column::Status, inquiry_statuses),
             ViewName::Inquiries if has(Column::Assignee) => apart(wanted(query, inquiry_statuses())),
@@ -189,7 +192,7 @@ impl Way {
             | ViewName::Schedules
             | ViewName::Locks
             | ViewName::DeadLetters
-            // There are few of these.
+            // These views have few rows.
             | ViewName::Packs
             | ViewName::Keys
             | ViewName::Vars
@@ -200,7 +203,8 @@ impl Way {
     }
 }
 
-/// Gives the nearest of several bounds; `of` says which that is. Of one alone these functions would be others.
+/// Returns the nearest of several bounds; `of` is `max` or `min`. With a single argument these SQL functions
+/// would be aggregates.
 fn nearest(of: &str, bounds: &[String]) -> Option<String> {
     match bounds {
         [] => None,
@@ -221,7 +225,7 @@ fn inquiry_statuses() -> Vec<&'static str> {
     InquiryStatus::ALL.map(InquiryStatus::as_str).to_vec()
 }
 
-/// Gives those statuses that the rows which are asked for may have.
+/// Returns the statuses that match the query.
 fn wanted(query: &ListQuery, all: Vec<&'static str>) -> Vec<&'static str> {
     let is_wanted = |status: &&str| {
         let mut of_status = query.filters.iter().filter(|filter| filter.column == Column::Status);

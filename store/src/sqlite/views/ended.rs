@@ -1,4 +1,5 @@
-//! What ended, and what is taken out: a table in the order in which executions ended, beside those of the views.
+//! Ended executions, and their removal: a table in the order in which executions ended, next to those of the
+//! views.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,7 @@ use super::{Made, SqliteViews, Sum, Table, failed, place, read};
 /// The table.
 pub(super) const ENDED: &str = "ended";
 
-/// Adds those that ended.
+/// Adds ended executions.
 pub(super) fn insert(connection: &Connection, ended: &[Ended]) -> rusqlite::Result<()> {
     if ended.is_empty() {
         return Ok(());

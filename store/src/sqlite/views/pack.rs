@@ -1,30 +1,33 @@
-//! Documents as they stand in the file: their JSON with ids, hashes, times and field names put into a third of the room.
+//! The stored form of documents: JSON whose ids, hashes, times and field names are packed into a third of the
+//! space.
 //!
-//! It knows nothing of views: whatever text goes in comes out again, byte for byte; other texts than documents only gain less.
+//! It does not depend on the views: any text is restored byte for byte. Texts that are not such documents
+//! only shrink less.
 
 use ensue_engine::ids::Id;
 
-/// Another list or code means another text for the same bytes: the views are made anew.
+/// Another list or code means other bytes for the same text, so the views are rebuilt.
 pub(super) const VERSION: u32 = 1;
 
-// JSON text has no control characters: they are escaped in strings, and documents have no white space around.
+// JSON text has no control characters: they are escaped in strings, and documents have no surrounding white
+// space.
 
-/// Before a byte that stands for itself although it is one of these codes.
+/// Precedes a byte that is meant literally although it is one of these codes.
 const LITERAL: u8 = 0x00;
-/// Before the 16 bytes of an id, which stood there as 36 characters in quotes.
+/// Precedes the 16 bytes of an id, which was 36 characters in quotes.
 const ID: u8 = 0x01;
-/// Before the number of an id that stood there before, or that is the row's key, which has the number 0.
+/// Precedes the number of an id that occurred before, or that is the row's key, which has the number 0.
 const KNOWN_ID: u8 = 0x02;
-/// Before the 32 bytes of a hash, which stood there as 64 hex digits in quotes.
+/// Precedes the 32 bytes of a hash, which was 64 hex digits in quotes.
 const HASH: u8 = 0x03;
-/// Before the 9 bytes of a time: the 20 digits of `"2026-03-28T12:00:00.000000Z"` as one number.
+/// Precedes the 9 bytes of a time: the 20 digits of `"2026-03-28T12:00:00.000000Z"` as one number.
 const TIME: u8 = 0x04;
-/// Before the number of a phrase.
+/// Precedes the number of a phrase.
 const PHRASE: u8 = 0x05;
-/// Stands for the first phrase; the ones after it for the next.
+/// The first phrase; the codes after it are the next phrases.
 const FIRST_PHRASE: u8 = 0x06;
 
-/// What stands in many documents. The first 26 take one byte, the others two.
+/// Phrases that occur in many documents. The first 26 take one byte, the others two.
 const PHRASES: [&str; 48] = [
     "{\"id\":",
     ",\"position\":",
@@ -76,7 +79,7 @@ const PHRASES: [&str; 48] = [
     ",\"evidence\":\"",
 ];
 
-/// The shape of a time in quotes: `0` is any digit.
+/// The shape of a time in quotes; `0` is any digit.
 const TIME_SHAPE: &[u8; 29] = b"\"0000-00-00T00:00:00.000000Z\"";
 
 /// Packs a document of the row with this key.
@@ -103,7 +106,7 @@ pub(super) fn pack(document: &[u8], key: Option<Id>) -> Vec<u8> {
     packed
 }
 
-/// Gives the document that was packed; none where it is not what [`pack`] makes.
+/// Returns the document that was packed, or `None` if the bytes are not an output of [`pack`].
 pub(super) fn unpack(packed: &[u8], key: Option<Id>) -> Option<Vec<u8>> {
     let mut document = Vec::with_capacity(packed.len() * 3);
     let mut known = Known::with(key);
@@ -124,7 +127,7 @@ pub(super) fn unpack(packed: &[u8], key: Option<Id>) -> Option<Vec<u8>> {
     Some(document)
 }
 
-/// The ids that stood there before, at most as many as a byte can number.
+/// The ids that occurred before, at most as many as a byte can number.
 struct Known(Vec<Id>);
 
 impl Known {
@@ -163,13 +166,14 @@ fn phrase(rest: &[u8], packed: &mut Vec<u8>) -> Option<usize> {
     None
 }
 
-/// No phrase's number.
+/// A value that is not the number of a phrase.
 const NONE: u8 = u8::MAX;
 
-/// The first phrase with a byte in the third place: the first two are the same in nearly all.
+/// The first phrase with each byte in the third place; the first two bytes are the same in nearly all
+/// phrases.
 const FIRST_WITH: [u8; 256] = phrase_chains().0;
 
-/// The phrase after each with the same byte in the third place.
+/// The next phrase with the same byte in the third place, for each phrase.
 const NEXT_WITH: [u8; PHRASES.len()] = phrase_chains().1;
 
 const fn phrase_chains() -> ([u8; 256], [u8; PHRASES.len()]) {
@@ -210,7 +214,7 @@ fn string(rest: &[u8], packed: &mut Vec<u8>, known: &mut Known) -> Option<usize>
     Some(TIME_SHAPE.len())
 }
 
-/// Gives the text in quotes that `rest` begins with, if it is so long.
+/// Returns the text in quotes at the start of `rest`, if it has this length.
 fn quoted_text(rest: &[u8], bytes: usize) -> Option<&str> {
     let text = rest.get(1..=bytes)?;
     (rest.get(bytes + 1) == Some(&b'"')).then(|| std::str::from_utf8(text).ok())?

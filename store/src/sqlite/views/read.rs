@@ -1,4 +1,4 @@
-//! Reading views on SQLite: a few connections, shared by all who ask.
+//! Reads views on SQLite through a few connections that all callers share.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -17,7 +17,7 @@ use super::pack::unpack;
 use super::{Kept, MADE, Made, STATEMENTS_PREPARED, SUM_BYTES, VIEWS, failed, row_sum};
 use crate::sqlite::{OpenError, Place, open_to_read};
 
-/// How many can read at once; others wait.
+/// The maximum number of concurrent readers; others wait.
 const READERS: usize = 4;
 
 /// A reader of [`SqliteViews`](super::SqliteViews).
@@ -82,8 +82,8 @@ impl ViewReader for SqliteViewReader {
 }
 
 impl SqliteViewReader {
-    /// Walks through all that stands in the file: whether its pages and indexes fit together, and each row is the one that was
-    /// written. Reads the whole file; those who ask do not wait for it.
+    /// Checks the whole file: that its pages and indexes are consistent, and that each row is as written.
+    /// Other queries do not wait for it.
     pub fn look_through(&self) -> Result<(), ViewError> {
         let looked = || -> Result<(), ViewError> {
             let connection = open_to_read(self.readers.place(), &VIEWS).map_err(|error| unopened(&error))?;
@@ -121,7 +121,7 @@ fn position(connection: &Connection) -> rusqlite::Result<Position> {
     Ok(Position(position.cast_unsigned()))
 }
 
-/// Gives the rows that a query asks for, whose columns the view has.
+/// Returns the rows of a query whose columns the view has.
 pub(super) fn list(connection: &Connection, query: &ListQuery) -> rusqlite::Result<Vec<Row>> {
     let Some(asked) = Asked::of(query) else { return Ok(Vec::new()) };
     let mut statement = connection.prepare_cached(&asked.sql)?;
@@ -150,7 +150,7 @@ pub(super) fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     Ok(Row { key, position: Position(position.cast_unsigned()), document: Bytes::from(document) })
 }
 
-/// The connections that read one file. Each is opened when it is first needed.
+/// The connections that read one file. Each is opened on first use.
 pub(super) struct Readers {
     place: Place,
     connections: [Mutex<Option<Connection>>; READERS],
@@ -175,7 +175,7 @@ impl Readers {
         self.is_damaged.store(false, Ordering::Relaxed);
     }
 
-    /// Takes note of what an error says of the file.
+    /// Notes damage of the file that an error reveals.
     fn noted(&self, error: ViewError) -> ViewError {
         if let ViewError::NotWhole(_) = &error {
             self.is_damaged.store(true, Ordering::Relaxed);
@@ -183,7 +183,7 @@ impl Readers {
         error
     }
 
-    /// Closes all connections, and has who asks wait until what is given is dropped.
+    /// Closes all connections, and blocks queries until the returned guards are dropped.
     pub(super) fn close_all(&self) -> Vec<MutexGuard<'_, Option<Connection>>> {
         let mut all: Vec<_> = self.connections.iter().map(|one| one.lock().unwrap_or_else(PoisonError::into_inner)).collect();
         for one in &mut all {
@@ -205,7 +205,7 @@ impl Readers {
         question(connection).map_err(|error| self.noted(failed(error)))
     }
 
-    /// Gives a connection that nobody uses, else the next in turn when it is free.
+    /// Returns an unused connection, or the next in turn when it becomes free.
     fn free(&self) -> MutexGuard<'_, Option<Connection>> {
         for one in &self.connections {
             match one.try_lock() {

@@ -1,4 +1,4 @@
-//! What only views in a file can do: last, be thrown away, and be replaced.
+//! Tests of what is specific to views in a file: durability, removal, and replacement.
 
 use std::time::Duration;
 
@@ -137,7 +137,8 @@ fn a_damaged_page_is_an_error_that_says_to_rebuild() {
     assert!(matches!(damaged, Err(ViewError::NotWhole(_))), "{damaged:?}");
 }
 
-/// Gives what a file holds after it was opened and looked through, or that it is damaged; a file that was begun anew holds nothing.
+/// Returns the content of a file after it was opened and checked, or `None` if it is damaged. A file that was
+/// created again is empty.
 fn held(folder: &TempDir, story: &Story) -> Option<Vec<(ViewName, Row)>> {
     let views = views_in(folder, story);
     if views.position() == Position(0) || views.reader().look_through().is_err() {
@@ -154,7 +155,7 @@ fn a_flipped_bit_anywhere_is_the_same_rows_or_is_found() {
     let whole = std::fs::read(&path).unwrap();
     let before = held(&folder, &story).unwrap();
     let mut found = 0;
-    // Every byte would take long; a step that no size of a page is a multiple of comes by all parts of all pages.
+    // Every byte would take too long. A step that divides no page size reaches all parts of all pages.
     for at in (0..whole.len()).step_by(4_001) {
         let mut bytes = whole.clone();
         bytes[at] ^= 1 << (at % 8);
@@ -241,7 +242,7 @@ fn views_that_are_behind_take_no_place() {
     assert_eq!(live.reader().position().unwrap(), live.position());
 }
 
-/// Whatever is asked for together, the rows are found by an index and in the order of positions.
+/// For every combination of filters, an index finds the rows, in the order of positions.
 #[test]
 fn no_set_of_filters_looks_through_a_whole_view_or_sorts_it() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
@@ -260,7 +261,7 @@ fn no_set_of_filters_looks_through_a_whole_view_or_sorts_it() {
             let filters = columns.iter().enumerate().filter(|(at, _)| chosen & (1 << at) != 0).map(|(_, column)| *column);
             let mut query = ListQuery { after: Some(Position(9)), ..ListQuery::newest(view) };
             for column in filters {
-                // Where a status is looked for in each table of its own, it has to be one.
+                // A status that is looked up in separate tables must be a valid one.
                 query = match (view, column) {
                     (ViewName::Inquiries, Column::Status) => query.with(column, "open"),
                     (ViewName::Executions, Column::Status) => query.with(column, "failed"),
@@ -283,18 +284,18 @@ fn no_set_of_filters_looks_through_a_whole_view_or_sorts_it() {
 /// The execution of a workflow.
 const WORKFLOW: &str = "019c1f3a-0000-7000-8000-00000000000a";
 
-/// How far a page is read does not depend on how many rows there are, nor on how many of them have what is asked for.
+/// How much a page reads depends neither on the number of rows nor on how many of them match.
 #[test]
 fn a_page_takes_as_many_steps_among_many_rows_as_among_few() {
     let steps = |rows: i64, wanted: &str, query: ListQuery| {
         let (folder, story) = (tempfile::tempdir().unwrap(), story());
         let views = views_in(&folder, &story);
-        // Those that come first are those that nobody asks for.
+        // The rows that come first are the ones that do not match.
         let is_wanted = match query.order {
             Order::NewestFirst => "position <= 20".to_owned(),
             Order::OldestFirst => format!("position > {rows} - 20"),
         };
-        // What is a step was asked for by no rule.
+        // A step is not requested by a rule.
         let is_of_a_workflow = query.filters.iter().any(|filter| filter.column == Column::Parent);
         let (rule, parent) =
             if is_of_a_workflow { ("NULL", format!("x'{}'", WORKFLOW.replace('-', ""))) } else { ("1", "NULL".to_owned()) };
@@ -357,7 +358,7 @@ fn a_page_takes_as_many_steps_among_many_rows_as_among_few() {
     }
 }
 
-/// Nor on how many inquiries ask others, or ask the same and are over.
+/// Nor on how many inquiries have other assignees, or the same ones and are closed.
 #[test]
 fn what_is_asked_of_one_takes_as_many_steps_among_many_inquiries_as_among_few() {
     let steps = |rows: i64, mine: &[&str]| {
@@ -388,7 +389,7 @@ fn what_is_asked_of_one_takes_as_many_steps_among_many_inquiries_as_among_few() 
     }
 }
 
-/// How deep in a list a page is does not count either, also where the list is one of a time.
+/// The depth of a page in a list does not matter either, even with a time range.
 #[test]
 fn a_page_far_in_a_list_takes_as_many_steps_as_its_first() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
@@ -424,7 +425,7 @@ fn a_page_far_in_a_list_takes_as_many_steps_as_its_first() {
     }
 }
 
-/// A row has one state, so that what is merged is neither lost nor doubled.
+/// A row has one state, so merging neither loses nor duplicates rows.
 #[test]
 fn a_filter_without_a_state_gives_the_rows_of_all_states_in_their_order() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());

@@ -1,4 +1,5 @@
-//! What flow control makes of a match, said again: matches one after the other, each held against those before it.
+//! A second implementation of flow control: it takes matches one after the other and compares each with those
+//! before it.
 
 use std::collections::BTreeMap;
 
@@ -8,70 +9,70 @@ use crate::flow::{Does, More, Stage};
 use crate::oracle::records::Raw;
 use crate::pack::WrittenRule;
 
-/// What tells a match from others, by the field; under the empty name what all have in common.
+/// The keys of a match by field; the empty name has the key that all matches share.
 pub(super) type Keys = BTreeMap<&'static str, String>;
 
-/// A match that is held.
+/// A held match.
 #[derive(Clone)]
 pub(super) struct Held<'w> {
-    /// The rule, as it judged.
+    /// The rule that judged it.
     pub(super) rule: &'w WrittenRule,
     pub(super) keys: Keys,
-    /// What holds it.
+    /// The flow control that holds it.
     pub(super) stage: Stage,
-    /// How much time will have passed when it is let go, in microseconds.
+    /// The elapsed time at its release, in microseconds.
     pub(super) until: i64,
-    /// The record since which it is held.
+    /// The record that began the hold.
     pub(super) since: &'w Raw,
-    /// How often it has been held.
+    /// How many times it has been held.
     pub(super) number: u64,
     pub(super) has_timer: bool,
-    /// Where its time came, and the mode that was set for its rule by then.
+    /// The position at which its time came, and its rule's mode by then.
     pub(super) fired: Option<(u64, Option<String>)>,
     /// The event.
     pub(super) event: &'w Raw,
 }
 
-/// Where a match comes to.
+/// The result of the flow controls for a match.
 pub(super) enum Way {
-    /// It is acted on.
+    /// It passes.
     Through,
     /// It is held.
     Held {
-        /// By what.
+        /// The flow control that holds it.
         stage: Stage,
-        /// How much time will have passed when it is let go, in microseconds.
+        /// The elapsed time at its release, in microseconds.
         until: i64,
     },
-    /// It repeats this one.
+    /// It duplicates this match.
     Deduplicated(String),
-    /// There are too many.
+    /// It is over the limit.
     Throttled,
 }
 
-/// What is kept for a rule.
+/// The state of a rule.
 pub(super) struct OfRule<'w> {
     /// Its ref.
     pub(super) name: &'w str,
-    /// The rule, as it was when it began to be kept.
+    /// The rule when the state began.
     pub(super) rule: &'w WrittenRule,
-    /// By key: when `dedupe` let the last one through, which that was, and where it stands.
+    /// By key: the last match that `dedupe` let through, with its time and position.
     let_through: BTreeMap<String, LetThrough>,
-    /// By key: how much of the time of a throttle's while is unspent, and as of when, in microseconds, and where that
-    /// stands; less than none where more was promised.
+    /// By key: the unspent time of a throttle's period in microseconds, as of which time, and at which
+    /// position; negative if more was promised.
     unspent: BTreeMap<String, (i64, i64, u64)>,
-    /// What is held, in the order in which it came there.
+    /// The held matches in the order in which their holds began.
     pub(super) held: Vec<(&'w str, Held<'w>)>,
-    /// Whether anything was ever held.
+    /// Whether any match was ever held.
     has_held: bool,
-    /// How the log calls a key of a flow control.
+    /// The name of each key in the log.
     pub(super) names: BTreeMap<(String, String), String>,
 }
 
-/// When a match was let through by the time that has passed, which it was, and where it stands.
+/// The elapsed time at which a match passed, the match, and its position.
 type LetThrough = (i64, String, u64);
 
-/// Says whether a flow control may keep a match back.
+/// Returns true if a flow control may hold a match.
 pub(super) fn holds(does: Does) -> bool {
     match does {
         Does::Dedupe(_) | Does::Throttle(_, _, More::Dropped) | Does::Concurrency(..) => false,
@@ -79,7 +80,7 @@ pub(super) fn holds(does: Does) -> bool {
     }
 }
 
-/// Gives the keys of an event; none where one of them is not there, or is no key.
+/// Returns the keys of an event, or `None` if one of them is missing or invalid.
 pub(super) fn keys(flow: &[Stage], payload: &Value) -> Option<Keys> {
     let key = |field: &'static str| {
         let text = match payload.get(field)? {
@@ -96,13 +97,13 @@ pub(super) fn keys(flow: &[Stage], payload: &Value) -> Option<Keys> {
     flow.iter().filter_map(|stage| stage.field).map(key).collect()
 }
 
-/// Gives the key of a match for a flow control.
+/// Returns the key of a match for a flow control.
 pub(super) fn key_of(keys: &Keys, stage: &Stage) -> String {
     stage.field.and_then(|field| keys.get(field)).cloned().unwrap_or_default()
 }
 
 impl<'w> OfRule<'w> {
-    /// Nothing is kept yet.
+    /// Creates an empty state.
     pub(super) fn new(name: &'w str, rule: &'w WrittenRule) -> Self {
         Self {
             name,
@@ -116,12 +117,12 @@ impl<'w> OfRule<'w> {
         }
     }
 
-    /// Says whether anything is kept, or was.
+    /// Returns true if there is or was any state.
     pub(super) fn keeps(&self) -> bool {
         self.has_held || !self.let_through.is_empty() || !self.unspent.is_empty()
     }
 
-    /// Takes note of how the log calls the keys of a match.
+    /// Notes the names of a match's keys in the log.
     pub(super) fn call(&mut self, record: &Raw, keys: &Keys) {
         for stage in &self.rule.flow {
             let control = stage.does.word();
@@ -132,13 +133,13 @@ impl<'w> OfRule<'w> {
         }
     }
 
-    /// Takes in a match that is held from now on.
+    /// Adds a match that is held from now on.
     pub(super) fn hold(&mut self, id: &'w str, held: Held<'w>) {
         self.has_held = true;
         self.held.push((id, held));
     }
 
-    /// Says whether it is kept for a rule as it is: its lock may be another.
+    /// Returns true if the state belongs to this rule; its lock may differ.
     pub(super) fn is_of(&self, rule: &WrittenRule) -> bool {
         let kept = |rule: &WrittenRule| {
             let kept = rule.flow.iter().filter(|stage| !matches!(stage.does, Does::Concurrency(..)));
@@ -147,19 +148,19 @@ impl<'w> OfRule<'w> {
         kept(self.rule) == kept(rule)
     }
 
-    /// Takes a match that is held.
+    /// Removes a held match and returns it.
     pub(super) fn take(&mut self, id: &str) -> Option<Held<'w>> {
         let place = self.held.iter().position(|(held, _)| *held == id)?;
         Some(self.held.remove(place).1)
     }
 
-    /// Gives the place of the flow control behind the one that holds a match.
+    /// Returns the index of the flow control after the one that holds a match.
     pub(super) fn after(&self, held: &Held<'_>) -> usize {
         held.rule.flow.iter().position(|stage| *stage == held.stage).map_or(0, |place| place + 1)
     }
 
-    /// Sends a match through the flow controls of its rule from one on; gives where it comes to, and those that are held no longer for its
-    /// sake, with why.
+    /// Sends a match through the flow controls of its rule, from a given one on. Returns the result and the
+    /// held matches that it supersedes, with the reasons.
     pub(super) fn walk(
         &mut self,
         (rule, from): (&WrittenRule, usize),
@@ -186,10 +187,10 @@ impl<'w> OfRule<'w> {
                     let (each, whole) = (each as i64 * 1_000, (limit * each) as i64 * 1_000);
                     let unspent = self.unspent.get(&key).map_or(whole, |(unspent, at, _)| (unspent + (now - at)).min(whole));
                     let lacks = (each - unspent).max(0);
-                    // One that lets so many wait drops what comes beyond.
+                    // A throttle that lets only so many wait drops the others.
                     let is_dropped = more == More::Dropped || self.held_by(stage).count() >= most;
                     if lacks > 0 && is_dropped {
-                        // What repeats a match of which nothing became repeats nothing.
+                        // A match that repeats one without an effect is not a duplicate.
                         match deduplicates {
                             Some((key, Some(before))) => drop(self.let_through.insert(key, before)),
                             Some((key, None)) => drop(self.let_through.remove(&key)),
@@ -223,7 +224,8 @@ impl<'w> OfRule<'w> {
         (Way::Through, gone)
     }
 
-    /// Gives what a flow control holds under a key, and whose time has not come: what is due is as if it were gone.
+    /// Returns the matches that a flow control holds for a key and whose time has not come; due ones count as
+    /// released.
     fn under(&self, stage: &Stage, key: &str, now: i64) -> impl Iterator<Item = &'w str> {
         let is_there = move |(_, held): &&(&'w str, Held<'w>)| {
             held.stage.does.word() == stage.does.word() && key_of(&held.keys, &held.stage) == key && held.until > now
@@ -236,14 +238,15 @@ impl<'w> OfRule<'w> {
         self.held.iter().filter(is_by).map(|(id, _)| *id)
     }
 
-    /// Lets the oldest go that a flow control holds, where it holds as many as it may and nobody has made room.
+    /// Releases the oldest match that a flow control holds, if it holds as many as it may and none was
+    /// released yet.
     fn let_go_oldest(&mut self, stage: &Stage, most: usize, is_full: bool) -> Option<(String, &'static str)> {
         let oldest = self.held_by(stage).next().filter(|_| is_full && self.held_by(stage).count() >= most)?.to_owned();
         self.held.retain(|(id, _)| *id != oldest);
         Some((oldest, "crowded_out"))
     }
 
-    /// Gives the keys of a flow control that still say something to later matches, the one that was used longest ago first.
+    /// Returns the keys of a flow control that can still affect later matches, least recently used first.
     fn alive(&self, does: Does, now: i64) -> Vec<String> {
         let mut alive: Vec<(u64, &String)> = match does {
             Does::Dedupe(millis) => {
@@ -261,12 +264,13 @@ impl<'w> OfRule<'w> {
         alive.into_iter().map(|(_, key)| key.clone()).collect()
     }
 
-    /// Says whether no more keys are known that still say something than may be.
+    /// Returns true if the number of keys that can still affect matches is within the limit.
     pub(super) fn is_within(&self, most: usize, now: i64) -> bool {
         self.rule.flow.iter().all(|stage| self.alive(stage.does, now).len() <= most)
     }
 
-    /// Forgets a key of a flow control; gives none where that is not the one that was used longest ago, or no more are known than may be.
+    /// Forgets a key of a flow control. Returns `None` if it is not the least recently used one, or if the
+    /// number of keys is within the limit.
     pub(super) fn forget(&mut self, (control, name): (&str, &str), most: usize, now: i64) -> Option<()> {
         let does = self.rule.flow.iter().find(|stage| stage.does.word() == control)?.does;
         let key = self.names.get(&(control.to_owned(), name.to_owned()))?.clone();

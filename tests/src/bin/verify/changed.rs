@@ -1,4 +1,4 @@
-//! Bugs that `cargo mutants` plants in what changed: each must be found by the tests of its crate.
+//! Bugs that `cargo mutants` plants in changed code: the tests of the crate must find each of them.
 
 use std::path::Path;
 
@@ -8,16 +8,16 @@ use crate::{Report, cargo, git, refuse_in_ci, succeeds};
 
 const NAME: &str = "planted bugs";
 
-/// Names the commit since which the changes count. Without it the newest tag does.
+/// Names the commit to compare with. The default is the newest tag.
 const SINCE: &str = "ENSUE_CHANGED_SINCE";
 
 /// Names a part of the bugs, such as `0/8`, so that several machines or nights share the work.
 const SHARD: &str = "ENSUE_SHARD";
 
-/// How long the tests of a crate may take with a bug, in seconds, before the bug counts as one that hangs.
+/// How long the tests of a crate may take with a bug, in seconds, before the bug counts as a hang.
 const SECONDS: &str = "900";
 
-/// Plants bugs in the product code that changed, one at a time. A bug that is not found and cannot matter is listed in
+/// Plants bugs in changed product code, one at a time. A bug that is not found and cannot matter is listed in
 /// `.cargo/mutants.toml` with the reason.
 pub(crate) fn check(report: &mut Report) -> Result<()> {
     if !succeeds(&["mutants", "--version"]) {

@@ -1,7 +1,7 @@
-//! The OpenAPI document as generators of clients take it: two linters read it, three clients are made of it, and each goes through one scenario
-//! with a node.
+//! Generated clients of the OpenAPI document: two linters read it, three clients are generated from it, and
+//! each runs one scenario against a node.
 //!
-//! `tests/clients` has the scenario, and the settings of the generators.
+//! `tests/clients` contains the scenario and the settings of the generators.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -15,17 +15,17 @@ use crate::{Report, refuse_in_ci};
 
 const NAME: &str = "OpenAPI clients";
 
-/// What the clients are made of and tried with.
+/// The inputs of the generators and the scenario.
 const FILES: &str = "tests/clients";
-/// Where `.ci/run` installs the packages, and the clients are made.
+/// Where `.ci/run` installs the packages and the clients are generated.
 const HERE: &str = "target/clients";
-/// What is made again each time.
+/// The folders that are generated each time.
 const MADE: &[&str] = &["made", "built", "ensue_client"];
 
-/// The oldest Node.js that the packages run on.
+/// The oldest Node.js version that the packages support.
 const NODE_MIN: (u32, u32) = (20, 19);
 
-/// Makes clients of the document, and tries them.
+/// Generates clients from the document, and tests them.
 pub(crate) fn check(report: &mut Report) -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
     if let Some(missing) = missing(&root) {
@@ -36,7 +36,7 @@ pub(crate) fn check(report: &mut Report) -> Result<()> {
     report.time(NAME, || Clients::new(root)?.verify())
 }
 
-/// Returns what the step lacks.
+/// Returns a missing requirement of this step, if any.
 fn missing(root: &Path) -> Option<&'static str> {
     if !Command::new("node").arg("--version").output().is_ok_and(|told| is_new_enough(&String::from_utf8_lossy(&told.stdout))) {
         return Some("Node.js 20.19 or newer");
@@ -63,7 +63,7 @@ struct Clients {
 }
 
 impl Clients {
-    /// Puts what is needed into a folder, without what was made there before.
+    /// Copies the inputs into a folder and removes earlier outputs.
     fn new(root: PathBuf) -> Result<Self> {
         let here = root.join(HERE);
         for made in MADE {
@@ -86,7 +86,7 @@ impl Clients {
     }
 
     fn verify(&self) -> Result<()> {
-        // It fails if the installed versions are not those of the file: `.ci/run` has not run since.
+        // This fails if the installed versions differ from the lock file: `.ci/run` has not run since.
         self.run("npm", &["ls"])?;
         self.run("openapi-spec-validator", &["openapi.json"])?;
         self.run("redocly", &["lint", "openapi.json", "--config", "redocly.yaml"])?;
@@ -119,7 +119,7 @@ impl Clients {
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.current_dir(&self.here).env("PATH", &self.path);
-        // Tools that would tell their makers of it, or look for newer versions of themselves.
+        // These tools would otherwise report usage to their makers or look for newer versions of themselves.
         command.envs([("REDOCLY_TELEMETRY", "off"), ("REDOCLY_SUPPRESS_UPDATE_NOTICE", "true"), ("NO_COLOR", "1")]);
         command
     }

@@ -1,4 +1,4 @@
-//! The container image: its runtime stage is built and run with podman.
+//! The container image: builds its runtime stage with podman and runs it.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +9,7 @@ use crate::{Report, refuse_in_ci};
 
 const NAME: &str = "container image";
 
-/// Builds the image around the binary that the tests ran, and runs a node in it.
+/// Builds the image around the tested binary, and runs a node in it.
 pub(crate) fn check(report: &mut Report) -> Result<()> {
     let missing = ["podman", "runc", "debootstrap"].into_iter().find(|program| Command::new(program).arg("--version").output().is_err());
     if let Some(program) = missing {

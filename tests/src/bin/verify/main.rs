@@ -1,8 +1,8 @@
-//! `cargo verify`: runs what CI runs, step by step, and reports how long each step took. `--long` adds what takes hours; `--quick` runs
-//! only what takes minutes.
+//! `cargo verify`: runs the steps of CI one by one, and reports how long each took; `--long` adds the steps
+//! that take hours.
 //!
-//! It installs nothing: `.ci/run` does, and then runs this. What a step needs and the machine lacks is skipped by name, but where `CI` is
-//! `true` that is a failure.
+//! It installs nothing; `.ci/run` does that and then runs this. A step whose requirements are missing on the
+//! machine is skipped by name, except that it fails if `CI` is `true`.
 
 mod changed;
 mod clients;
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// One thing that is verified.
+/// One verification step.
 struct Step {
     name: &'static str,
     arguments: &'static [&'static str],
@@ -36,14 +36,15 @@ const LICENCES: Step =
 
 const ADVISORIES: Step = Step { name: "advisories", arguments: &["deny", "--locked", "check", "advisories"], variables: &[] };
 
-/// Hostile inputs on a small stack as users build the node: another profile uses the stack otherwise.
+/// Hostile inputs on a small stack, in the users' build profile: another profile uses the stack differently.
 const HOSTILE: Step = Step {
     name: "hostile inputs, in release",
     arguments: &["test", "--release", "--locked", "-p", "ensue-expression", "--test", "hostile"],
     variables: &[],
 };
 
-/// A minute for each, after the folder that keeps what the fuzzer found interesting: what was found once stays found, in `fuzz/seeds`.
+/// A minute for each. The first folder collects the fuzzer's interesting inputs; the inputs that once failed
+/// are in `fuzz/seeds`.
 const FUZZING: [(&str, Step); 3] = [
     (
         "fuzz/corpus/parse",
@@ -73,7 +74,8 @@ const FUZZING: [(&str, Step); 3] = [
 
 const EXPRESSIONS: &str = "-dict=fuzz/expressions.dict";
 
-/// `cargo fuzz` without a sanitizer, which stable Rust does not have: our own code has nothing unsafe, and a panic is found all the same.
+/// `cargo fuzz` without a sanitizer, which stable Rust does not have: our code has no `unsafe`, and panics
+/// are found all the same.
 const fn fuzzing([target, corpus, seeds, words]: [&'static str; 4]) -> [&'static str; 13] {
     [
         "fuzz",
@@ -92,11 +94,12 @@ const fn fuzzing([target, corpus, seeds, words]: [&'static str; 4]) -> [&'static
     ]
 }
 
-/// The faults of the machine below the built node, in their long versions: 1,300 kills, 50 restarts under load, hundreds of damaged files.
+/// The fault tests with the built node on a real machine, in their long versions: 1,300 kills, 50 restarts
+/// under load, hundreds of damaged files.
 const FAULTS: Step =
     Step { name: "faults", arguments: &["test", "-p", "ensue", "--locked", "faults"], variables: &[("ENSUE_FAULTS", "long")] };
 
-/// Simulated worlds: the kept seeds and fresh ones, both cores busy.
+/// Simulated worlds: the stored seeds and fresh ones, on both cores.
 const SIMULATION: Step = Step {
     name: "simulation",
     arguments: &["run", "-q", "-p", "ensue-tests", "--bin", "sim", "--locked", "--", "--seeds", "300"],
@@ -119,7 +122,7 @@ const fn mutants(part: &'static str) -> [&'static str; 12] {
     ["run", "-q", "-p", "ensue-tests", "--features", "mutants", "--bin", "mutants", "--locked", "--", "--one-of", part]
 }
 
-/// A minute of far too much, as users build the node.
+/// A minute of severe overload, in the users' build profile.
 const OVERLOAD: Step = Step {
     name: "overload, in release",
     arguments: &["test", "--release", "-p", "ensue", "--locked", "overload"],
@@ -163,7 +166,8 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Says so where tests could not hold Ensue against what others have: such a test passes over itself, and where `CI` is `true` it fails.
+/// Reports that tests lack the packages to compare Ensue with other implementations: such tests skip
+/// themselves, or fail if `CI` is `true`.
 fn tell_of_missing_packages(report: &mut Report) {
     let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/npm/node_modules");
     if !installed.is_dir() {
@@ -177,7 +181,7 @@ fn tell_of_missing_packages(report: &mut Report) {
     }
 }
 
-/// Looks at the crates from outside: by `deny.toml`, and by the database of advisories where that can be had.
+/// Checks the third-party crates against `deny.toml`, and against the advisory database if it is available.
 fn check_dependencies(report: &mut Report) -> Result<()> {
     if !succeeds(&["deny", "--version"]) {
         refuse_in_ci("cargo-deny")?;
@@ -194,7 +198,7 @@ fn check_dependencies(report: &mut Report) -> Result<()> {
     }
 }
 
-/// Tries inputs at random, each target for a minute.
+/// Runs each fuzz target on random inputs for a minute.
 fn fuzz(report: &mut Report) -> Result<()> {
     let is_there = succeeds(&["fuzz", "--version"]);
     if !is_there {
@@ -211,7 +215,7 @@ fn fuzz(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// In CI everything is verified: a tool that is not there is a failure.
+/// Fails in CI, where every step is required and a missing tool is an error.
 fn refuse_in_ci(tool: &str) -> Result<()> {
     if std::env::var_os("CI").is_some_and(|ci| ci == "true") {
         bail!("{tool} is not installed; `.ci/run` installs it");
@@ -235,7 +239,7 @@ fn succeeds(arguments: &[&str]) -> bool {
     cargo(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
-/// What was done, and how long it took.
+/// The steps that ran, and how long each took.
 #[derive(Default)]
 struct Report {
     lines: Vec<String>,
@@ -258,7 +262,7 @@ impl Report {
         Ok(())
     }
 
-    /// Does what is no command of cargo's.
+    /// Runs and times a step that is not a cargo command.
     fn time(&mut self, name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
         eprintln!("verify: {name}");
         let begin = Instant::now();

@@ -1,4 +1,4 @@
-//! A node for other people's tools to ask.
+//! A node for third-party tools.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
@@ -8,17 +8,17 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
-/// A node of its own on loopback, until it is dropped.
+/// A separate node on loopback that runs until dropped.
 pub(crate) struct Node {
     process: Child,
     pub(crate) url: String,
-    /// The token of its admin.
+    /// Its admin token.
     pub(crate) token: String,
     _folder: TempDir,
 }
 
 impl Node {
-    /// Starts one with packs, or with none, that logs to a file.
+    /// Starts a node with or without packs; it logs to a file.
     pub(crate) fn start(log: &Path, packs: Option<&Path>) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let at = |name: &str| -> Result<PathBuf> {
@@ -48,7 +48,7 @@ impl Node {
         for line in BufReader::new(said).lines() {
             if let Some(token) = line?.strip_prefix("export ENSUE_TOKEN=") {
                 node.token = token.to_owned();
-                // It says where it listens before it shows the token.
+                // It prints its address before the token.
                 let log = std::fs::read_to_string(log)?;
                 let (_, rest) = log.split_once("listens on ").context("the node does not say where it listens")?;
                 node.url = rest.split(',').next().unwrap_or_default().to_owned();
@@ -61,7 +61,7 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // It is thrown away with all it has: there is nothing to end well.
+        // Its data is discarded, so there is no need for an orderly stop.
         drop(self.process.kill());
         drop(self.process.wait());
     }

@@ -1,6 +1,6 @@
-//! The OpenAPI document as other people's tools take it: whether it is one, and whether a live node keeps to it.
+//! The OpenAPI document in third-party tools: whether it is valid, and whether a live node conforms to it.
 //!
-//! What they are asked with, and where a check of theirs does not fit, stands in `tests/openapi`.
+//! `tests/openapi` contains their settings and the exceptions from their checks.
 
 use std::path::Path;
 use std::process::Command;
@@ -15,30 +15,30 @@ use crate::{Report, refuse_in_ci};
 const DOCUMENT: &str = "OpenAPI document";
 const LIVE: &str = "OpenAPI document, live";
 
-/// The document as it is kept.
+/// The stored document.
 pub(crate) const KEPT: &str = "docs/reference/openapi.json";
 /// Where `.ci/run` installs the tools.
 pub(crate) const TOOLS: &str = "target/python/bin";
-/// What is left behind to be looked at: what the node logged, and a report of each asking.
+/// The outputs for inspection: the node's log, and a report of each run.
 const LEFT: &str = "target/openapi";
 
 const SETTINGS: &str = "schemathesis.toml";
 
-/// The seed with which the same is asked each time.
+/// The seed that makes each run send the same requests.
 const FIXED_SEED: u32 = 1;
 
-/// One asking of a live node.
+/// One run against a live node.
 struct Asking {
     name: &'static str,
     by: Caller,
     seed: u32,
-    /// The most that is asked of one operation in one phase.
+    /// The maximum number of requests for one operation in one phase.
     examples: u32,
-    /// What must have been asked at least.
+    /// The minimum number of requests in total.
     cases_min: u64,
 }
 
-/// Who asks.
+/// The caller of a run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Caller {
     Admin,
@@ -71,7 +71,7 @@ fn live(root: &Path) -> Result<()> {
         std::fs::remove_dir_all(&left)?;
     }
     std::fs::create_dir_all(&left)?;
-    // Where the tool stands it looks for its hooks, and leaves what it notes.
+    // The tool looks for its hooks and leaves its notes in its working directory.
     for file in [SETTINGS, "hooks.py"] {
         std::fs::copy(root.join("tests/openapi").join(file), left.join(file))?;
     }

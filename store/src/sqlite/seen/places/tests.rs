@@ -1,4 +1,4 @@
-//! The index that is written behind the rows must find what they hold, however a log ended and whatever was refused.
+//! Tests that the index written after the rows finds them, however a log ended and whatever was rejected.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,15 +13,15 @@ use super::{GATHERED_MAX, RUN_MIN};
 use crate::conformance::records::{LOG, OTHER_LOG, Writer, dedupe_key, event, key_set, seen_at};
 use crate::sqlite::log::SqliteLog;
 
-/// Longer than any test's log is, in milliseconds.
+/// Longer than the log of any test, in milliseconds.
 const FOR_EVER: u64 = 1_000_000_000;
 
-/// A log with what is known of its keys.
+/// A log with the expected state of its keys.
 struct World {
     folder: TempDir,
     log: SqliteLog,
     writer: Writer,
-    /// Each key that counts for ever, with where it was seen last.
+    /// Each key that never expires, with the position at which it was last seen.
     known: BTreeMap<u64, u64>,
 }
 
@@ -33,7 +33,7 @@ impl World {
         Self { folder, log, writer, known: BTreeMap::new() }
     }
 
-    /// Appends one event with these keys, which count for so many milliseconds from then on.
+    /// Appends one event with these keys, which are valid for `millis` milliseconds.
     fn append(&mut self, keys: impl IntoIterator<Item = u64>, millis: u64) {
         let position = self.writer.head().position.0 + 1;
         let mut batch = self.writer.batch([event(position)]);
@@ -46,7 +46,7 @@ impl World {
         self.writer.write(&mut self.log, &batch).unwrap();
     }
 
-    /// Has a batch with these keys refused, because the disk is full.
+    /// Appends a batch with these keys that is rejected because the disk is full.
     fn fail(&mut self, keys: impl IntoIterator<Item = u64>) {
         let position = self.writer.head().position.0 + 1;
         let noise: Vec<u8> = (0..20_000u32).flat_map(|i| *Digest::of(&i.to_le_bytes()).as_bytes()).collect();
@@ -69,12 +69,12 @@ impl World {
         Self { writer: Writer::of(&log), folder, log, known }
     }
 
-    /// Goes on with the files as they are now, as after a kill.
+    /// Continues with the files as they are now, as after a kill.
     fn kill(self) -> Self {
         let copy = tempfile::tempdir().unwrap();
         for file in std::fs::read_dir(self.folder.path()).unwrap() {
             let file = file.unwrap();
-            // SQLite makes the shared memory again.
+            // SQLite creates the shared memory again.
             if !file.file_name().to_string_lossy().ends_with("-shm") {
                 std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
             }
@@ -87,7 +87,8 @@ impl World {
         self.log.seen(&[dedupe_key("hooks", key)]).unwrap().remove(0)
     }
 
-    /// Says that each key is found, that each place in the table leads to a row, and that each row has its place or is held.
+    /// Checks that each key is found, that each place in the table leads to a row, and that each row has its
+    /// place in the table or in memory.
     fn check(&self) {
         for (key, position) in &self.known {
             assert_eq!(self.seen(*key).map(|seen| seen.position), Some(Position(*position)), "the key {key}");
@@ -131,7 +132,7 @@ proptest! {
         let mut world = World::new();
         for step in steps {
             match step {
-                // A key that is accepted again counts from then on, for as long as is said then.
+                // A key that is accepted again is valid from then on, for the new duration.
                 Step::Append(keys, FOR_EVER) => world.append(keys, FOR_EVER),
                 Step::Append(keys, millis) => {
                     let keys: Vec<u64> = keys.into_iter().filter(|key| !world.known.contains_key(key)).collect();
