@@ -135,7 +135,11 @@ impl Api {
             // No waiting brings a position that the log does not have.
             let head = self.threads.blocking(|ports| ports.log.head()).await??.position;
             if head < wanted {
-                return Err(bad(ENSUE_POSITION, format!("is {wanted}, but the newest record is at {head}: the position belongs to another log")).into());
+                return Err(bad(
+                    ENSUE_POSITION,
+                    format!("is {wanted}, but the newest record is at {head}: the position belongs to another log"),
+                )
+                .into());
             }
         }
         self.see_position(wanted).await

@@ -127,7 +127,11 @@ pub(crate) async fn coded(threads: &Threads, unwritten: &Arc<Queue>, coding: Opt
 async fn encoded(threads: &Threads, coding: Coding, plain: Bytes) -> Option<Vec<u8>> {
     let outcome =
         if plain.len() <= AT_ONCE_BYTES_MAX { coding.encode(&plain) } else { threads.coding(move || coding.encode(&plain)).await? };
-    outcome.inspect_err(|error| tracing::warn!(%error, coding = coding.as_str(), "an answer could not be compressed and is sent without compression")).ok()
+    outcome
+        .inspect_err(
+            |error| tracing::warn!(%error, coding = coding.as_str(), "an answer could not be compressed and is sent without compression"),
+        )
+        .ok()
 }
 
 /// Something that is answered to everybody and never changes: it is coded once in each way, and not for everybody who asks.

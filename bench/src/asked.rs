@@ -207,8 +207,11 @@ impl Bench {
         if let Some(Then::Compare { first, second }) = &then {
             if asked.says_anything() {
                 // Clap's own check would count what every command takes, as `--output`.
-                return Err(Unmeasured::new(Fault::Asked, "`compare` cannot be combined with scenarios: it compares earlier results and measures nothing")
-                    .hint("run `ensue bench compare FIRST SECOND`"));
+                return Err(Unmeasured::new(
+                    Fault::Asked,
+                    "`compare` cannot be combined with scenarios: it compares earlier results and measures nothing",
+                )
+                .hint("run `ensue bench compare FIRST SECOND`"));
             }
             return compared(first, second);
         }
@@ -218,9 +221,8 @@ impl Bench {
                 continue;
             }
             if asked.scenarios != [scenario] {
-                return Err(
-                    Unmeasured::new(Fault::Asked, format!("`{name}` must be measured alone")).hint(format!("leave out the others, or `{name}`"))
-                );
+                return Err(Unmeasured::new(Fault::Asked, format!("`{name}` must be measured alone"))
+                    .hint(format!("leave out the others, or `{name}`")));
             }
             tell_of_build(watcher);
             return many_threads(&machine.cores.clone(), alone(scenario, asked, machine, watcher));

@@ -248,7 +248,9 @@ pub enum OutputState {
 #[non_exhaustive]
 pub enum OutputError {
     /// Earlier bytes are missing.
-    #[error("the output of attempt {attempt} continues at byte {offset}, but only the bytes before {taken} were received: send it from there")]
+    #[error(
+        "the output of attempt {attempt} continues at byte {offset}, but only the bytes before {taken} were received: send it from there"
+    )]
     Gap {
         /// The attempt.
         attempt: AttemptId,

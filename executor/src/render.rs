@@ -62,7 +62,8 @@ impl Attempt<'_> {
             });
             fetched.collect::<Result<Vec<_>, String>>()
         };
-        let fetched = self.means.settings.blocking.done(fetch).await.ok_or_else(|| unreadable("reading them was interrupted".to_owned()))?;
+        let fetched =
+            self.means.settings.blocking.done(fetch).await.ok_or_else(|| unreadable("reading them was interrupted".to_owned()))?;
         fetched.map(SeenVars::given).map_err(unreadable)
     }
 
@@ -108,7 +109,8 @@ impl Attempt<'_> {
                 }
                 continue;
             };
-            let key: KeyRef = name.parse().map_err(|error| failed(FailureKind::KeyMissing, format!("`{name}` does not name a key: {error}")))?;
+            let key: KeyRef =
+                name.parse().map_err(|error| failed(FailureKind::KeyMissing, format!("`{name}` does not name a key: {error}")))?;
             if !allowed.contains(&key) {
                 let message = format!("the key `{key}` is not among the `keys` of the pack `{}`", self.action.name.pack());
                 return Err(failed(FailureKind::KeyMissing, message));

@@ -257,7 +257,7 @@ mod refs {
             let emitted = action(&format!("run: {{ emit: {{ trigger: {trigger} }} }}\n"));
             let sensed = sensor(&format!("timer: {{ every: 1h }}\nemits:\n  - trigger: {trigger}\n"));
             for told in [emitted, sensed] {
-                assert!(told.contains(&format!("only the engine itself creates events of its own trigger `{trigger}`")), "{told}");
+                assert!(told.contains(&format!("only the engine can create events of its own trigger `{trigger}`")), "{told}");
                 assert!(told.contains(hint), "{told}");
             }
         }

@@ -57,7 +57,11 @@ pub(super) fn declare(routes: &mut Routes) {
             ])
             .demands_admission(),
     );
-    routes.options::<EventsWrite>("/events", consent, consented("event_consent", "Reports whether deliveries from a sender are allowed here"));
+    routes.options::<EventsWrite>(
+        "/events",
+        consent,
+        consented("event_consent", "Reports whether deliveries from a sender are allowed here"),
+    );
     routes.get::<EventsRead>(
         "/events",
         list,

@@ -76,12 +76,8 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.get::<ExecutionsRead>(
         "/executions/{id}/timeline",
         timeline,
-        Operation::lists::<shapes::TimelineEntry>(
-            "execution_timeline",
-            "Lists an execution's records, oldest first",
-            &["limit", "cursor"],
-        )
-        .sees_views(),
+        Operation::lists::<shapes::TimelineEntry>("execution_timeline", "Lists an execution's records, oldest first", &["limit", "cursor"])
+            .sees_views(),
     );
 }
 

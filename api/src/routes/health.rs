@@ -60,13 +60,10 @@ pub(super) fn declare_clock(routes: &mut Routes) {
     routes.post::<ClockAccept>(
         "/clock/accept",
         accept_clock,
-        Operation::new(
-            "clock_accept",
-            "Accepts the clock after it stepped far forward: due timers no longer wait",
-        )
-        .can_be_tried()
-        .takes(Takes::Empty)
-        .gives::<WireClockAccepted>(200, "Timers no longer wait for a step of the clock.", WRITTEN),
+        Operation::new("clock_accept", "Accepts the clock after it stepped far forward: due timers no longer wait")
+            .can_be_tried()
+            .takes(Takes::Empty)
+            .gives::<WireClockAccepted>(200, "Timers no longer wait for a step of the clock.", WRITTEN),
     );
 }
 

@@ -69,7 +69,8 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.get::<KeysRead>(
         "/keys",
         list,
-        Operation::lists::<WireKey>("key_list", "Lists the keys that are set, without their values", &["sort", "limit", "cursor"]).sees_views(),
+        Operation::lists::<WireKey>("key_list", "Lists the keys that are set, without their values", &["sort", "limit", "cursor"])
+            .sees_views(),
     );
     routes.get::<KeysRead>(
         "/keys/{ref}",

@@ -37,7 +37,11 @@ pub(super) fn declare_rebuilding(routes: &mut Routes) {
         rebuild_state,
         Operation::shows::<WireJob>("rebuilding_get", "Returns the status of the last rebuild of the views"),
     );
-    routes.post::<ViewsRebuild>("/views/rebuild", rebuild, job("views_rebuild", "Starts to rebuild the views while the live ones stay in use"));
+    routes.post::<ViewsRebuild>(
+        "/views/rebuild",
+        rebuild,
+        job("views_rebuild", "Starts to rebuild the views while the live ones stay in use"),
+    );
 }
 
 /// Declares what tells of the node.

@@ -15,11 +15,14 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.post::<ReplaysRun>(
         "/executions/replay",
         replay,
-        Operation::new("execution_replay", "Reports which recorded executions would take another course, and where they would first differ")
-            .passes_keys_over()
-            .takes_json::<WireToReplay>(r#"{"last": 100, "action": "demo.greet"}"#)
-            .gives::<WireReplayed>(200, "The result of the replay.", &[])
-            .refuses(&[(404, "not_found"), (422, "replay_refused"), (422, "takes_too_long"), (429, "over_share")]),
+        Operation::new(
+            "execution_replay",
+            "Reports which recorded executions would take another course, and where they would first differ",
+        )
+        .passes_keys_over()
+        .takes_json::<WireToReplay>(r#"{"last": 100, "action": "demo.greet"}"#)
+        .gives::<WireReplayed>(200, "The result of the replay.", &[])
+        .refuses(&[(404, "not_found"), (422, "replay_refused"), (422, "takes_too_long"), (429, "over_share")]),
     );
 }
 

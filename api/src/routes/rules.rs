@@ -88,7 +88,11 @@ pub(super) fn declare_judging(routes: &mut Routes) {
     );
     routes.post::<RulesWrite>("/rules/{ref}/enable", enable, mode("rule_enable", "Enables a rule, which also ends a suspension"));
     routes.post::<RulesWrite>("/rules/{ref}/disable", disable, mode("rule_disable", "Disables a rule"));
-    routes.post::<RulesWrite>("/rules/{ref}/shadow", shadow, mode("rule_shadow", "Puts a rule in shadow mode: its matches are recorded but not acted on"));
+    routes.post::<RulesWrite>(
+        "/rules/{ref}/shadow",
+        shadow,
+        mode("rule_shadow", "Puts a rule in shadow mode: its matches are recorded but not acted on"),
+    );
 }
 
 /// Lists rules with what they have been doing.

@@ -22,7 +22,8 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.get::<TokensRead>(
         "/tokens",
         list,
-        Operation::lists::<WireToken>("token_list", "Lists tokens, without their secrets", &["name", "sort", "limit", "cursor"]).sees_views(),
+        Operation::lists::<WireToken>("token_list", "Lists tokens, without their secrets", &["name", "sort", "limit", "cursor"])
+            .sees_views(),
     );
     routes.get::<TokensRead>(
         "/tokens/{name}",

@@ -56,7 +56,8 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.get::<VarsRead>(
         "/vars",
         list,
-        Operation::lists::<WireVar>("var_list", "Lists the vars that have a value, with their values", &["sort", "limit", "cursor"]).sees_views(),
+        Operation::lists::<WireVar>("var_list", "Lists the vars that have a value, with their values", &["sort", "limit", "cursor"])
+            .sees_views(),
     );
     routes.get::<VarsRead>(
         "/vars/{name}",

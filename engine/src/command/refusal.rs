@@ -31,7 +31,9 @@ pub enum Refusal {
         position: Position,
     },
     /// Another request was carried out under the same key.
-    #[error("this `Idempotency-Key` was already used for another request, which was answered at position {position}; a key identifies a single request")]
+    #[error(
+        "this `Idempotency-Key` was already used for another request, which was answered at position {position}; a key identifies a single request"
+    )]
     RequestDiffers {
         /// The position of that request.
         position: Position,

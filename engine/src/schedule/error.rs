@@ -162,7 +162,9 @@ impl PartFault {
             Self::OutOfRange => None,
             Self::Backwards => backwards_hint(field, text),
             Self::StepZero => Some("write a step of 1 or more".to_owned()),
-            Self::StepTooLong => Some("write the values one by one in a list: a step starts again each time that the next larger unit changes".to_owned()),
+            Self::StepTooLong => {
+                Some("write the values one by one in a list: a step starts again each time that the next larger unit changes".to_owned())
+            }
             Self::StepOfOne => {
                 let (_, most) = field.range();
                 text.split_once('/').map(|(from, step)| format!("write `{from}-{most}/{step}` to start there, or `*/{step}`"))
@@ -255,15 +257,19 @@ impl Explain for ScheduleError {
         let fields = "write minute, hour, day of the month, month and day of the week, for example `0 9 * * 1-5`";
         match self {
             Self::Empty | Self::TooLong { .. } => Some(fields.to_owned()),
-            Self::FieldCount { found, .. } if *found > 5 => Some("put the seconds first (6 fields), and the years last (7 fields)".to_owned()),
+            Self::FieldCount { found, .. } if *found > 5 => {
+                Some("put the seconds first (6 fields), and the years last (7 fields)".to_owned())
+            }
             Self::FieldCount { .. } => Some(fields.to_owned()),
             Self::NoSuchName { near: Some(near), .. } => Some(format!("did you mean `{near}`?")),
             Self::NoSuchName { near: None, .. } => Some("write one of @hourly, @daily, @weekly, @monthly, @yearly".to_owned()),
             Self::Part { field, text, fault, .. } => fault.hint(*field, text),
-            Self::EitherOrBoth { instead, .. } => {
-                Some(format!("write `+` before the day of the week if both must match, or `{instead}` instead of the step if either may match"))
+            Self::EitherOrBoth { instead, .. } => Some(format!(
+                "write `+` before the day of the week if both must match, or `{instead}` instead of the step if either may match"
+            )),
+            Self::Never { .. } => {
+                Some("use a day that exists: February has at most 29 days; April, June, September and November have 30".to_owned())
             }
-            Self::Never { .. } => Some("use a day that exists: February has at most 29 days; April, June, September and November have 30".to_owned()),
             Self::NoZone { near: Some(near), .. } => Some(format!("did you mean `{near}`?")),
             Self::NoZone { near: None, .. } => Some("use a name from the IANA database, for example `Europe/Berlin` or `UTC`".to_owned()),
             Self::Unread { .. } => None,

@@ -102,7 +102,8 @@ pub(crate) fn change_each(state: &State, by: &Changer<'_>, changes: &[VarChange]
         let fact: Fact = match value {
             Some(value) => {
                 if value.bytes > VALUE_BYTES_MAX {
-                    let message = format!("the value of var `{name}` is {} bytes long as JSON; the limit is {VALUE_BYTES_MAX}", value.bytes);
+                    let message =
+                        format!("the value of var `{name}` is {} bytes long as JSON; the limit is {VALUE_BYTES_MAX}", value.bytes);
                     return Err(Refusal::TooLarge(message));
                 }
                 new += usize::from(!is_there);

@@ -159,8 +159,7 @@ fn ending(attempt: &Attempt<'_>, ended: Ended) -> Ending {
         }
         Exit::OutOfMemory => Failure::new(FailureKind::Memory, "the kernel killed the program because memory ran out"),
         Exit::PerhapsOutOfMemory => {
-            let message =
-                "the program was ended by signal 9 (SIGKILL), perhaps because memory ran out: the kernel killed other processes for that reason at the same time";
+            let message = "the program was ended by signal 9 (SIGKILL), perhaps because memory ran out: the kernel killed other processes for that reason at the same time";
             Failure::new(FailureKind::Signal, message).with_detail(SIGKILL.into())
         }
         Exit::Hangs => Failure::new(FailureKind::Signal, "the program was killed but still hangs in the kernel"),
