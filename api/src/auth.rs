@@ -188,14 +188,14 @@ mod tests {
     const ID: &str = "01980000-0000-7000-8000-00000000000a";
 
     #[test]
-    fn a_token_is_its_prefix_an_id_and_a_secret() {
+    fn token_is_a_prefix_an_id_and_a_secret() {
         let token = parse_token(&format!("ens_{ID}_s3cret_with-both")).unwrap();
         assert_eq!(token.id.to_string(), ID);
         assert_eq!(token.secret_sha256[..], Sha256::digest(b"s3cret_with-both")[..]);
     }
 
     #[test]
-    fn garbage_is_no_token() {
+    fn malformed_token_is_rejected() {
         let upper = format!("ens_{}_x", ID.to_uppercase());
         for text in ["", "nothing", "ens_", "ens_x_y", &format!("ens_{ID}"), &format!("ens_{ID}_"), &format!("ens_{ID}_a b"), &upper] {
             assert!(parse_token(text).is_none(), "{text:?}");
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_in_the_url_is_seen() {
+    fn token_in_the_url_is_detected() {
         assert!(names_a_token("limit=1&api_key=x"));
         assert!(names_a_token("Token=x"));
         assert!(names_a_token("name=ens_1234"));

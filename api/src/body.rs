@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_is_unknown_or_missing_is_named_by_its_pointer() {
+    fn field_that_is_unknown_or_missing_is_named_by_its_pointer() {
         assert_eq!(pointer_of("unknown field `colour`, expected `name`"), "/colour");
         assert_eq!(pointer_of("missing field `name`"), "/name");
         assert_eq!(pointer_of("invalid type: integer `1`, expected a string"), "");
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_not_taken_for_one() {
+    fn body_that_is_not_an_object_is_rejected() {
         for body in [r#" ["ada"]"#, "7", "null", "\"ada\""] {
             let problem = refused(body);
             assert_eq!(problem.code(), "body_invalid", "{body}");
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_serde_would_let_pass_is_still_not_json() {
+    fn duplicate_members_and_deep_nesting_are_rejected_as_invalid_json() {
         let deep = format!("{}{}", "[".repeat(129), "]".repeat(129));
         for body in [r#"{"name":"a","name":"b"}"#, "", "{", "\u{feff}{}", deep.leak()] {
             assert_eq!(refused(body).code(), "body_not_json", "{body}");
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn only_plain_json_is_taken() {
+    fn only_uncompressed_json_is_accepted() {
         let with = |pairs: &[(&'static str, &'static str)]| {
             let mut headers = HeaderMap::new();
             for (name, value) in pairs {

@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_care_gets_the_first() {
+    fn accept_of_anything_gets_the_first_media_type() {
         assert_eq!(accepted(&HeaderMap::new(), GIVEN).unwrap(), "application/json");
         for accept in ["*/*", "application/*", "application/json, */*;q=0.1", "text/html, */*;q=0.8"] {
             assert_eq!(chosen(accept), Some("application/json"), "{accept}");
@@ -350,14 +350,14 @@ mod tests {
     }
 
     #[test]
-    fn what_the_caller_prefers_is_given() {
+    fn media_type_preferred_by_the_caller_is_chosen() {
         assert_eq!(chosen("text/event-stream"), Some("text/event-stream"));
         assert_eq!(chosen("text/plain, application/json;q=0.5"), Some("text/plain"));
         assert_eq!(chosen("text/*;q=0.5, application/json;q=0.2"), Some("text/plain"));
     }
 
     #[test]
-    fn what_is_refused_or_unknown_is_not_given() {
+    fn excluded_or_unknown_media_type_is_not_chosen() {
         assert_eq!(chosen("application/xml"), None);
         assert_eq!(chosen("application/json;q=0"), None);
         assert_eq!(chosen("application/json;q=0, */*"), Some("text/plain"));

@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fields_of_an_object_are_the_payload_s_and_everything_else_stands_under_one_name() {
+    fn payload_has_the_data_fields_and_the_context_under_cloudevent() {
         let payload = payload_of(r#","subject":"vip","rank":3,"data":{"number":1}"#);
         let context =
             serde_json::json!({ "specversion": "1.0", "id": "17", "source": "/shop", "type": "shop.order", "subject": "vip", "rank": 3 });
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn data_that_is_no_object_with_fields_stands_beside_the_attributes() {
+    fn non_object_data_is_stored_next_to_the_attributes() {
         for data in ["7", "null", "\"text\"", "[1]", "{ }"] {
             let payload = payload_of(&format!(",\"data\":{data}"));
             assert_eq!(payload["cloudevent"]["data"].to_string(), data.replace(' ', ""), "{payload}");
@@ -371,20 +371,20 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_said_to_be_json_are_json() {
+    fn base64_data_declared_as_json_is_parsed() {
         let number = BASE64.encode(r#"{"number":1}"#);
         assert_eq!(payload_of(&format!(r#","datacontenttype":"application/json","data_base64":"{number}""#))["number"], 1);
         assert!(told(r#","datacontenttype":"text/json","data_base64":"AP8=""#).contains("/data_base64"));
     }
 
     #[test]
-    fn an_attribute_that_is_null_is_not_there() {
+    fn null_attribute_counts_as_absent() {
         assert!(payload_of(r#","subject":null"#)["cloudevent"].get("subject").is_none());
         assert!(structured(r#"{"specversion":"1.0","id":null,"source":"/s","type":"a.b"}"#, "").is_err());
     }
 
     #[test]
-    fn what_is_wrong_is_named_where_it_stands() {
+    fn errors_name_the_attribute() {
         for (more, pointer) in [
             (r#","Subject":"x""#, "/Subject"),
             (r#","sub_ject":"x""#, "/sub_ject"),
@@ -411,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn only_version_1_0_is_taken() {
+    fn only_version_1_0_is_accepted() {
         for version in ["0.3", "1.0.2", "2.0"] {
             let other = structured(&format!(r#"{{"specversion":"{version}","id":"1","source":"/s","type":"a.b"}}"#), "").unwrap_err();
             assert!(other.detail().unwrap().ends_with(&format!("is `{version}`, but only `1.0` is supported")), "{:?}", other.detail());
@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_is_a_uri_reference() {
+    fn source_is_a_uri_reference() {
         for good in
             ["/shop", "https://example.test/a?b=c#d", "urn:uuid:6e8bc430-9c3a-11d9-9669-0800200c9a66", "mailto:a@b", "1-555", "a%20b"]
         {

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn the_coding_is_the_caller_s_order_and_then_ours() {
+    fn coding_is_chosen_by_the_caller_s_order_then_by_ours() {
         for (accepted, coding) in [
             ("gzip", Some("gzip")),
             ("gzip, deflate, br, zstd", Some("zstd")),
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_tells_its_coding_and_is_found_again_without_it() {
+    fn tag_names_its_coding_which_can_be_removed_again() {
         let plain = HeaderValue::from_static("\"c019aef9\"");
         for coding in Coding::ALL {
             let tag = tagged(&plain, coding).unwrap();

@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_are_read_in_one_header_or_several_whatever_coding_they_came_with() {
+    fn tags_are_read_from_several_headers_and_in_any_coding() {
         assert_eq!(tagged(&["\"a\""]).unwrap(), ["\"a\""]);
         assert_eq!(tagged(&["\"a\" ,\t\"b-gzip\",, \"c,d\""]).unwrap(), ["\"a\"", "\"b\"", "\"c,d\""]);
         assert_eq!(tagged(&["\"a\"", "\"b-zstd\""]).unwrap(), ["\"a\"", "\"b\""]);
@@ -206,14 +206,14 @@ mod tests {
     }
 
     #[test]
-    fn weak_tags_fit_nothing() {
+    fn weak_tags_never_match() {
         assert_eq!(tagged(&["W/\"a\", \"b\""]).unwrap(), ["\"b\""]);
         let weak = Condition::Tagged(tagged(&["W/\"a\""]).unwrap());
         assert!(matches!(weak.demand(Some("\"a\""), "rule", "a.b"), Err(ConditionFailed::Differs { .. })));
     }
 
     #[test]
-    fn what_is_no_tag_is_refused_and_not_passed_over() {
+    fn malformed_tag_is_rejected() {
         for bad in [
             "",
             " ",
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_that_cannot_be_heeded_is_refused() {
+    fn unsupported_condition_is_rejected() {
         let (any, new) = ([(header::IF_MATCH, "*")], [(header::IF_NONE_MATCH, "*")]);
         assert_eq!(given(Conditional::Nothing, &[]), Ok(Condition::None));
         assert_eq!(given(Conditional::Nothing, &any), Err(ConditionInvalid::NotHeeded("If-Match")));
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thing_is_held_to_the_condition() {
+    fn resource_is_compared_with_the_condition() {
         let failed = |condition: &Condition, tag| condition.demand(tag, "key", "a.b").map_err(|why| why.to_string()).err();
         let tagged = Condition::Tagged(vec!["\"a\"".to_owned()]);
         for (condition, tag) in

@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_with_a_span_of_its_own_has_it_under_the_caller_s_and_all_that_comes_of_it_under_that() {
+    fn request_span_is_a_child_of_the_caller_and_parent_of_its_effects() {
         let headers = |trace: &'static str| HeaderMap::from_iter([(TRACEPARENT, HeaderValue::from_static(trace))]);
         let given: TraceParent = TRACE.parse().unwrap();
         let wanted = OwnSpan::Wanted(Sampler::default());
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sampler_decides_which_requests_have_a_span() {
+    fn sampler_decides_which_requests_have_a_span() {
         let headers = HeaderMap::from_iter([(TRACEPARENT, HeaderValue::from_static(TRACE))]);
         let never = OwnSpan::Wanted(Sampler { begun: Share::NONE, continued: Some(Share::NONE) });
         let (begun, continued) = (RequestContext::of(&HeaderMap::new(), never), RequestContext::of(&headers, never));
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_s_state_goes_into_the_records_with_its_trace_and_not_without() {
+    fn tracestate_is_recorded_only_together_with_its_trace() {
         let state = |pairs: &[(&'static str, &'static str)]| with(pairs).recorded();
         let both = [("traceparent", TRACE), ("tracestate", "rojo=1"), ("tracestate", "congo=2")];
         assert_eq!(state(&both), format!("{TRACE} rojo=1,congo=2"));
@@ -219,14 +219,14 @@ mod tests {
     }
 
     #[test]
-    fn a_valid_id_and_trace_are_kept() {
+    fn valid_id_and_trace_are_used() {
         let context = with(&[("x-request-id", "ana-7"), ("traceparent", TRACE)]);
         assert_eq!((context.request_id(), context.under().to_string().as_str()), ("ana-7", TRACE));
         assert_eq!(context.trace_id(), "0af7651916cd43dd8448eb211c80319c");
     }
 
     #[test]
-    fn what_is_not_valid_is_begun_anew() {
+    fn invalid_id_and_trace_are_replaced() {
         for id in ["", "a b", "a\"b", "é", "x".repeat(65).leak()] {
             let context = with(&[("x-request-id", id)]);
             assert_ne!(context.request_id(), id);
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_doubled_id_is_no_id() {
+    fn duplicate_request_id_is_replaced() {
         let context = with(&[("x-request-id", "one"), ("x-request-id", "two")]);
         assert!(!["one", "two"].contains(&context.request_id()));
     }

@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_fifty_are_kept_newest_first() {
+    fn last_fifty_deliveries_are_stored_newest_first() {
         let deliveries = Deliveries::default();
         let sensor: SensorRef = "github.webhook".parse().unwrap();
         for bytes in 0..60 {

@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn one_caller_has_at_most_half_of_the_memory_but_for_an_only_body() {
+    fn caller_gets_at_most_half_of_the_memory_unless_it_is_the_only_one() {
         let intake = Intake::new(&Queues::with(|_| 1_200_000));
         let only = intake.admit(token("ana"), &of_length(400_000), MAX).unwrap();
         assert_eq!(intake.admit(token("ana"), &of_length(1), MAX).err(), Some(IntakeRefusal::OverShare));
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_does_not_say_its_length_counts_as_the_longest() {
+    fn body_of_unknown_length_counts_as_the_maximum() {
         let chunked = HeaderMap::from_iter([(header::TRANSFER_ENCODING, header::HeaderValue::from_static("chunked"))]);
         assert_eq!(amount_of(&chunked, MAX), 3 * MAX as u64);
         assert_eq!(amount_of(&HeaderMap::new(), MAX), REQUEST_BYTES_MIN);

@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_plain_text_in_quotes_or_without() {
+    fn idempotency_key_is_plain_text_with_or_without_quotes() {
         assert_eq!(read(&[]), Ok(None));
         for same in ["8e03978e-40d5", "\"8e03978e-40d5\"", " 8e03978e-40d5 "] {
             assert_eq!(read(&[same]), Ok(Some("8e03978e-40d5".to_owned())), "{same}");
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_its_caller_s_and_under_way_until_it_is_let_go_of() {
+    fn key_is_per_caller_and_in_use_until_dropped() {
         let under_way = Arc::new(UnderWay::default());
         let first = Keyed::enter(&under_way, "ana", "1");
         assert!(first.is_ok());
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_done_under_a_key_before_the_body_is_read() {
+    fn key_is_not_used_before_the_body_is_read() {
         let mut keyed = Keyed::enter(&Arc::default(), "ana", "1").unwrap();
         assert_eq!(keyed.request().unwrap_err().code(), "internal_error");
         let parts = axum::http::Request::new(()).into_parts().0;
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_is_the_path_the_body_and_what_the_body_is() {
+    fn request_identity_is_path_body_and_media_type() {
         let asked = |path: &str, name: &'static str, value: &'static str, body: &str| {
             let request = axum::http::Request::builder().uri(path).header(name, value).body(()).unwrap();
             content(&request.into_parts().0, body.as_bytes())

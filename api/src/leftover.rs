@@ -132,20 +132,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_comes_at_once_is_thrown_away_and_the_connection_goes_on() {
+    async fn small_rest_of_a_body_is_discarded_and_the_connection_kept() {
         assert_eq!(left_of(Full::from("a body"), &[]).await, Read::ToItsEnd);
         assert_eq!(left_of(chunks(16), &[]).await, Read::ToItsEnd);
     }
 
     #[tokio::test]
-    async fn what_is_too_much_is_not() {
+    async fn large_rest_of_a_body_is_not_discarded() {
         assert_eq!(left_of(chunks(18), &[]).await, Read::InPart);
         let long = Full::from(vec![b'x'; DISCARDED_BYTES_MAX as usize + 1]);
         assert_eq!(left_of(long, &[]).await, Read::InPart);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_does_not_come_is_not_waited_for_long() {
+    async fn late_rest_of_a_body_is_awaited_briefly() {
         let never = StreamBody::new(tokio_stream::pending::<Result<Frame<Bytes>, std::io::Error>>());
         let begin = tokio::time::Instant::now();
         assert_eq!(left_of(never, &[]).await, Read::InPart);
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_waits_to_be_told_to_go_on_is_not_told() {
+    async fn client_that_expects_100_continue_gets_none() {
         let never = StreamBody::new(tokio_stream::pending::<Result<Frame<Bytes>, std::io::Error>>());
         let begin = tokio::time::Instant::now();
         assert_eq!(left_of(never, &[("expect", "100-continue")]).await, Read::InPart);
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_was_read_leaves_nothing_and_one_that_was_begun_leaves_its_rest() {
+    async fn partly_read_body_leaves_a_rest_and_fully_read_body_leaves_nothing() {
         let (lent, left) = lend(chunks(3), &HeaderMap::new());
         lent.collect().await.unwrap();
         assert_eq!(left.discard(StatusCode::OK).await, Read::ToItsEnd);
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn body_that_broke_off_ends_its_connection() {
+    async fn interrupted_body_ends_its_connection() {
         let broken = tokio_stream::once(Err::<Frame<Bytes>, _>(std::io::Error::from(std::io::ErrorKind::ConnectionReset)));
         let (lent, left) = lend(StreamBody::new(broken), &HeaderMap::new());
         lent.collect().await.unwrap_err();

@@ -206,14 +206,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_character_that_is_cut_waits_for_its_rest() {
+    fn split_character_waits_for_its_rest() {
         assert_eq!(whole_characters("aé".as_bytes()), 3);
         assert_eq!(whole_characters(&"aé".as_bytes()[..2]), 1);
         assert_eq!(whole_characters(&[b'a', 0xff, b'b']), 3);
     }
 
     #[test]
-    fn a_caller_goes_on_where_it_was_cut_off_in_the_same_streams() {
+    fn last_event_id_resumes_only_in_the_same_streams() {
         let with = |id: &'static str, streams: &[OutputStream]| {
             let mut headers = HeaderMap::new();
             headers.insert(LAST_EVENT_ID, HeaderValue::from_static(id));

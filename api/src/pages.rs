@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_page_has_a_title_and_says_what_happened_why_and_what_to_do() {
+    fn every_page_has_a_title_what_happened_why_and_what_to_do() {
         assert!(!PAGES.is_empty());
         for (slug, page) in PAGES {
             assert!(page.starts_with("# "), "{slug} begins with its title");
@@ -38,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_found_by_its_slug() {
+    fn page_is_found_by_its_slug() {
         for slug in slugs() {
             assert!(page(slug).is_some(), "{slug}");
         }

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_leads_back_to_its_place() {
+    fn cursor_continues_after_its_position() {
         let first = page("trigger=a.b", "/events", "ana").unwrap();
         let cursor = key().seal(&first.bound, "17");
         let second = page(&format!("trigger=a.b&limit=3&cursor={cursor}"), "/events", "ana").unwrap();
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_is_bound_to_its_list_its_filters_and_its_caller() {
+    fn cursor_is_bound_to_its_list_its_filters_and_its_caller() {
         let cursor = key().seal(&page("trigger=a.b", "/events", "ana").unwrap().bound, "17");
         assert!(page(&format!("trigger=a.c&cursor={cursor}"), "/events", "ana").is_err());
         assert!(page(&format!("cursor={cursor}"), "/events", "ana").is_err());
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_or_cut_cursor_is_refused() {
+    fn modified_or_truncated_cursor_is_rejected() {
         let cursor = key().seal(&page("", "/events", "ana").unwrap().bound, "17");
         for at in 0..cursor.len() {
             let mut bytes = cursor.clone().into_bytes();
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_is_a_whole_number_from_1_to_200() {
+    fn limit_must_be_an_integer_from_1_to_200() {
         assert_eq!(page("limit=200", "/events", "ana").unwrap().limit, 200);
         for bad in ["0", "-1", "201", "1e9", "9223372036854775808", "", "ten"] {
             assert!(page(&format!("limit={bad}"), "/events", "ana").is_err(), "{bad:?}");

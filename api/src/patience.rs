@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_goes_on_while_its_caller_waits_and_its_time_lasts() {
+    fn work_continues_until_its_caller_leaves_or_its_time_is_over() {
         let (patience, waiting) = Patience::of(Duration::from_secs(3_600));
         assert_eq!(patience.demand(), Ok(()));
         drop(waiting);

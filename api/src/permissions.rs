@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operator_makes_no_tokens_and_a_viewer_sees_no_keys_and_no_tokens() {
+    fn operator_cannot_create_tokens_and_viewer_sees_no_keys_or_tokens() {
         assert_eq!(Role::Operator.reach("tokens", "write"), None);
         assert_eq!(Role::Operator.reach("keys", "write"), Some(Reach::All));
         assert_eq!(Role::Viewer.reach("keys", "read"), None);
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_role_reaches_what_it_is_asked_and_one_that_reaches_all_goes_before_it() {
+    fn custom_role_reaches_its_own_inquiries_unless_another_reaches_all() {
         let reach = |roles: &[&str], verb| reach(&roles.iter().map(ToString::to_string).collect::<Vec<_>>(), "inquiries", verb);
         assert_eq!(reach(&["release_managers"], "read"), Some(Reach::WhatIsAsked));
         assert_eq!(reach(&["release_managers"], "answer"), Some(Reach::WhatIsAsked));

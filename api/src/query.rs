@@ -161,21 +161,21 @@ mod tests {
     const KNOWN: &[&str] = &["limit", "trigger"];
 
     #[test]
-    fn an_unknown_parameter_is_told_the_known_ones() {
+    fn unknown_parameter_error_lists_the_known_ones() {
         let refusal = Query::parse(Some("limit=1&colour=red"), KNOWN).unwrap_err();
         assert_eq!(refusal.to_string(), "there is no parameter `colour` here; the parameters are `limit`, `trigger`");
         assert_eq!(Query::parse(Some("a"), &[]).unwrap_err().to_string(), "there is no parameter `a` here; this path has no parameters");
     }
 
     #[test]
-    fn a_parameter_is_given_once() {
+    fn duplicate_parameter_is_rejected() {
         for twice in ["limit=10&limit=1000", "limit=1&%6cimit=1"] {
             assert!(matches!(Query::parse(Some(twice), KNOWN), Err(ParameterRefusal::Doubled(_))), "{twice}");
         }
     }
 
     #[test]
-    fn one_that_is_repeated_is_given_as_often_as_there_is_something_to_say() {
+    fn repeatable_parameter_may_occur_several_times() {
         let query = Query::parse(Some("label=site%3Deu&limit=1&label=team=web"), &["label", "limit"]).unwrap();
         assert_eq!(query.texts("label").collect::<Vec<_>>(), ["site=eu", "team=web"]);
         let other = Query::parse(Some("label=team=web&label=site=eu&limit=1"), &["label", "limit"]).unwrap();
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_canonical_form_does_not_depend_on_the_order_and_cannot_be_confused() {
+    fn canonical_form_is_unambiguous_and_independent_of_the_order() {
         let one = Query::parse(Some("trigger=a&limit=1"), KNOWN).unwrap();
         let other = Query::parse(Some("limit=1&trigger=a"), KNOWN).unwrap();
         assert_eq!(one.canonical(&[]), other.canonical(&[]));

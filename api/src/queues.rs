@@ -249,7 +249,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_not_fit_is_turned_away_and_counted_and_room_comes_back() {
+    fn entry_over_the_capacity_is_rejected_and_counted_until_space_is_free() {
         let queue = Queue::new(QueueName::RequestBytes, 10);
         let first = queue.enter(6).unwrap();
         assert!(queue.enter(5).is_none());
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_larger_than_the_whole_queue_is_taken_once_at_a_time() {
+    fn entry_larger_than_the_queue_is_accepted_only_alone() {
         let queue = Queue::new(QueueName::AnswerBytes, 10);
         let small = queue.enter_however_large(6).unwrap();
         assert!(queue.enter_however_large(5).is_none(), "what fits into the queue waits until it does");
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn each_name_has_its_own_queue() {
+    fn each_queue_name_has_its_own_queue() {
         let queues = Queues::with(|name| name as u64);
         for name in QueueName::ALL {
             assert_eq!((queues.of(name).name(), queues.of(name).capacity()), (name, name as u64));

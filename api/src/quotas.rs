@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn one_caller_has_at_most_its_share_and_the_others_have_the_rest() {
+    fn caller_has_at_most_its_share_and_others_get_the_rest() {
         let quotas = quotas(4, 2);
         let _first = quotas.enter(token("ana"), 1);
         let second = quotas.enter(token("ana"), 1);
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_all_that_a_caller_holds_is_taken_and_given_back() {
+    fn single_request_may_use_the_whole_queue_and_frees_it() {
         let quotas = quotas(4, 2);
         assert!(quotas.enter(token("ana"), 4).is_ok());
         assert_eq!(quotas.queue.depth(), 0);

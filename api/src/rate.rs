@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_is_a_number_of_requests_in_a_while() {
+    fn rate_is_a_number_of_requests_per_period() {
         assert_eq!(rate("600/1m"), Rate { requests: NonZeroU32::new(600).unwrap(), window: Duration::from_secs(60) });
         assert_eq!(rate("1/24h").to_string(), "1 requests in 86400 seconds");
         for bad in
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_is_told_by_the_minute_where_senders_ask_for_it() {
+    fn rate_per_minute_is_computed_for_senders() {
         for (text, a_minute) in [("600/1m", 600), ("10/1s", 600), ("1/1h", 1), ("90/1h", 1)] {
             assert_eq!(rate(text).a_minute(), a_minute, "{text}");
         }

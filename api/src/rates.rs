@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_caller_has_its_rate_at_once_and_then_one_after_the_other() {
+    async fn rate_allows_a_burst_and_then_one_request_after_the_other() {
         let limiter = Limiter::new(Class::Reads, rate("3/30s"), 10);
         assert_eq!(told(&limiter.count(&ana())), (2, 10, None));
         assert_eq!(told(&limiter.count(&ana())), (1, 20, None));
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_caller_has_a_rate_of_its_own() {
+    async fn each_caller_has_its_own_rate() {
         let limiter = Limiter::new(Class::Reads, rate("1/1m"), 10);
         assert_eq!(told(&limiter.count(&ana())).2, None);
         assert_eq!(told(&limiter.count(&Caller::Token("bo".to_owned()))).2, None);
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn so_many_callers_are_told_apart_and_further_ones_share_a_rate_until_there_is_room() {
+    async fn callers_over_the_maximum_share_one_rate_until_a_slot_is_free() {
         let limiter = Limiter::new(Class::Reads, rate("1/1m"), 2);
         let caller = |number: u32| Caller::Token(format!("caller-{number}"));
         let is_free = |number| limiter.count(&caller(number)).free_in.is_none();
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn where_no_rate_is_set_nothing_is_counted() {
+    fn requests_without_a_configured_rate_are_not_counted() {
         let limiters = Limiters::of(&Rates { writes: Some(rate("1/1m")), ..Rates::default() });
         assert_eq!(limiters.count(Class::Reads, || panic!("nobody is asked for")), None);
         assert!(limiters.count(Class::Writes, ana).is_some());

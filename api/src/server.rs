@@ -286,7 +286,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_that_broke_off_before_it_was_accepted_hides_none_behind_it() {
+    fn aborted_connection_does_not_hide_the_next_ones_in_the_backlog() {
         let mut waiting = vec![Ok(1), Err(io::ErrorKind::ConnectionAborted), Ok(2), Err(io::ErrorKind::WouldBlock), Ok(3)].into_iter();
         let accepted: Vec<i32> = all_of(|| waiting.next().expect("nobody asks for more").map_err(io::Error::from)).collect();
         assert_eq!(accepted, [1, 2]);

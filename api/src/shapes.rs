@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn the_closed_lists_are_the_core_s() {
+    fn enums_match_those_of_the_core() {
         each_is_one::<executions::AttemptStatus>(ATTEMPT_STATUSES);
         each_is_one::<executions::SettledAs>(SETTLED_AS);
         each_is_one::<ensue_engine::inquiries::facts::Verdict>(VERDICTS);

@@ -307,7 +307,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_end_has_the_code_and_the_reason_that_the_reference_tells_of() {
+    fn every_stream_end_has_its_documented_code_and_reason() {
         let reference = include_str!("../../docs/reference/rest-api.md");
         for (end, code) in [
             (End::Ended { status: Status::Succeeded }, 1000),

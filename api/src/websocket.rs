@@ -324,19 +324,19 @@ mod tests {
     }
 
     #[test]
-    fn the_key_of_the_standard_s_own_example_is_answered_as_it_says() {
+    fn accept_key_matches_the_standard_s_example() {
         assert_eq!(asked(&[]).unwrap().unwrap().accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 
     #[test]
-    fn who_asks_for_no_websocket_gets_none() {
+    fn request_without_upgrade_gets_no_websocket() {
         for edit in [(header::UPGRADE, None), (header::UPGRADE, Some("h2c")), (header::CONNECTION, Some("keep-alive"))] {
             assert!(asked(&[edit]).unwrap().is_none());
         }
     }
 
     #[test]
-    fn a_handshake_that_is_not_whole_is_refused() {
+    fn incomplete_handshake_is_rejected() {
         for edit in [
             (header::SEC_WEBSOCKET_VERSION, None),
             (header::SEC_WEBSOCKET_VERSION, Some("8")),
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_of_the_node_s_own_address_are_let_in_and_others_not() {
+    fn handshake_accepts_only_the_node_s_own_origin() {
         assert!(asked(&[(header::ORIGIN, Some("https://ensue.example.test"))]).unwrap().is_some());
         for other in ["https://evil.example.test", "http://ensue.example.test", "https://ensue.example.test.evil", "null", ""] {
             assert_eq!(asked(&[(header::ORIGIN, Some(other))]).unwrap_err(), HandshakeRefusal::Origin(other.to_owned()));
@@ -375,14 +375,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_caller_s_ping_is_answered_with_what_it_has() {
+    async fn ping_is_answered_with_its_payload() {
         let (_say, mut caller, _talk) = talk().await;
         caller.send(Message::Ping(Bytes::from_static(b"there?"))).await.unwrap();
         assert_eq!(caller.next().await.unwrap().unwrap(), Message::Pong(Bytes::from_static(b"there?")));
     }
 
     #[tokio::test]
-    async fn who_answers_pings_is_told_on_and_who_answers_none_is_let_go() {
+    async fn client_without_pongs_is_disconnected() {
         let (say, mut caller, talk) = talk().await;
         for _ in 0..3 * BEATS_UNANSWERED_MAX {
             say.send(Said::Beat).await.unwrap();
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_end_is_closed_with_its_code_and_with_the_caller_s_place() {
+    async fn every_end_closes_with_its_code_and_the_caller_s_position() {
         for code in [1000, 1001, 1008, 1011, 1013] {
             let (say, mut caller, _talk) = talk().await;
             say.send(Said::Records(vec![(Position(8), Bytes::from_static(b"{}"))])).await.unwrap();
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_websocket_s_frame_is_closed_with_1002() {
+    async fn invalid_frame_closes_with_1002() {
         let unmasked = [0x81, 0x01, b'a'];
         let reserved = [0xf1, 0x80, 0, 0, 0, 0];
         for bad in [&unmasked[..], &reserved[..]] {
@@ -427,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_the_same_with_the_port_of_its_scheme_and_without() {
+    fn origin_is_the_same_with_and_without_its_default_port() {
         let is_let_in = |origin: &'static str, base| {
             Handshake::asked(&head(&[(header::ORIGIN, Some(origin))]), base).is_ok_and(|asked| asked.is_some())
         };
@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_from_several_pages_at_once_is_refused() {
+    fn several_origin_headers_are_rejected() {
         let mut parts = head(&[(header::ORIGIN, Some(BASE))]);
         parts.headers.append(header::ORIGIN, HeaderValue::from_static("https://evil.example.test"));
         assert!(matches!(Handshake::asked(&parts, BASE), Err(HandshakeRefusal::Invalid(_))));

@@ -7,7 +7,7 @@ use ensue_api::routes::{Demand, Public};
 use crate::support::{TestApi, filled};
 
 #[tokio::test]
-async fn each_route_lets_in_whom_the_table_says() {
+async fn routes_allow_the_roles_of_the_permission_table() {
     let mut matrix = String::from("route: nobody, garbage");
     for (role, _) in Role::ALL {
         matrix.push_str(&format!(", {role}"));
@@ -36,7 +36,7 @@ async fn each_route_lets_in_whom_the_table_says() {
 }
 
 #[test]
-fn what_is_public_is_a_closed_list() {
+fn public_routes_are_a_closed_list() {
     let api = TestApi::new();
     let public: Vec<String> = api
         .front
@@ -68,7 +68,7 @@ fn what_is_public_is_a_closed_list() {
 }
 
 #[tokio::test]
-async fn games_with_a_path_never_open_a_door() {
+async fn path_tricks_never_bypass_permissions() {
     let api = TestApi::new();
     let games = [
         "/api/v1/keys/health",
@@ -107,7 +107,7 @@ async fn games_with_a_path_never_open_a_door() {
 }
 
 #[tokio::test]
-async fn games_with_a_method_change_nothing() {
+async fn method_override_has_no_effect() {
     let api = TestApi::new();
     let path = "/api/v1/rules/demo.greet";
     let overridden = api.get(path).by("admin").with("x-http-method-override", "DELETE").answer().await.expect(200);
@@ -124,7 +124,7 @@ async fn games_with_a_method_change_nothing() {
 }
 
 #[tokio::test]
-async fn it_must_be_clear_who_calls() {
+async fn request_must_have_exactly_one_valid_token() {
     let api = TestApi::new();
     let token = api.node.token_of("admin");
     api.get("/api/v1/events").answer().await.expect_problem(401, "unauthenticated");
@@ -145,7 +145,7 @@ async fn it_must_be_clear_who_calls() {
 }
 
 #[tokio::test]
-async fn a_revoked_token_lets_nobody_in() {
+async fn revoked_token_is_rejected() {
     let api = TestApi::new();
     api.get("/api/v1/events").by("viewer").answer().await.expect(200);
     api.node.revoke("viewer");
@@ -153,7 +153,7 @@ async fn a_revoked_token_lets_nobody_in() {
 }
 
 #[tokio::test]
-async fn what_one_may_not_see_is_not_there() {
+async fn resource_without_read_permission_is_not_found() {
     let api = TestApi::new();
     let value = serde_json::json!({ "value": "s3cret, long enough" });
     api.ask(Method::PUT, "/api/v1/keys/demo.secret").by("admin").json(&value).answer().await.expect(201);
@@ -169,7 +169,7 @@ async fn what_one_may_not_see_is_not_there() {
 }
 
 #[tokio::test]
-async fn who_did_something_stands_in_its_record() {
+async fn record_names_its_actor_and_trace() {
     let api = TestApi::new();
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     api.post("/api/v1/rules/demo.greet/disable").by("author").with("traceparent", trace).answer().await.expect(200);

@@ -20,7 +20,7 @@ async fn given_away(api: &TestApi, name: &str, media_type: Option<&str>, content
 }
 
 #[tokio::test]
-async fn the_files_of_an_execution_are_listed_with_what_they_are() {
+async fn artifacts_are_listed_with_their_metadata() {
     let api = TestApi::new();
     let (path, _) = given_away(&api, "report.csv", Some("text/csv"), b"a,b\n").await;
     let listed = api.get(&path).by("viewer").answer().await.expect(200).json();
@@ -33,7 +33,7 @@ async fn the_files_of_an_execution_are_listed_with_what_they_are() {
 }
 
 #[tokio::test]
-async fn a_file_is_always_an_attachment_and_never_a_page() {
+async fn artifact_is_always_served_as_an_attachment() {
     let api = TestApi::new();
     let page = b"<script>alert(1)</script>";
     let (_, file) = given_away(&api, "a\"; filename=x.exe", Some("text/html"), page).await;
@@ -47,7 +47,7 @@ async fn a_file_is_always_an_attachment_and_never_a_page() {
 }
 
 #[tokio::test]
-async fn a_file_of_an_unknown_kind_is_bytes() {
+async fn artifact_without_a_media_type_is_served_as_bytes() {
     let api = TestApi::new();
     let (_, file) = given_away(&api, "page.svg", None, b"<svg/>").await;
     let answer = api.get(&file).by("viewer").answer().await.expect(200);
@@ -55,7 +55,7 @@ async fn a_file_of_an_unknown_kind_is_bytes() {
 }
 
 #[tokio::test]
-async fn a_file_is_given_in_parts_and_not_again_to_who_has_it() {
+async fn artifact_is_served_in_ranges_and_not_again_if_unchanged() {
     let api = TestApi::new();
     let (_, file) = given_away(&api, "digits", None, b"0123456789").await;
     let part = api.get(&file).by("viewer").with("range", "bytes=3-6").answer().await.expect(206);
@@ -71,7 +71,7 @@ async fn a_file_is_given_in_parts_and_not_again_to_who_has_it() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_not_what_was_kept_breaks_off_however_its_whole_is_asked_for() {
+async fn damaged_blob_breaks_off_the_answer_for_every_form_of_full_range() {
     let api = TestApi::new();
     let (_, file) = given_away(&api, "digits", None, b"0123456789").await;
     api.node.blobs.damage(&Digest::of(b"0123456789"), "012345678x");
@@ -83,7 +83,7 @@ async fn a_file_that_is_not_what_was_kept_breaks_off_however_its_whole_is_asked_
 }
 
 #[tokio::test]
-async fn a_file_of_another_length_than_was_kept_is_not_given_in_parts_either() {
+async fn artifact_of_the_wrong_length_is_not_served_in_ranges() {
     let api = TestApi::new();
     let (_, file) = given_away(&api, "digits", None, b"0123456789").await;
     api.node.blobs.damage(&Digest::of(b"0123456789"), "01234");
@@ -93,7 +93,7 @@ async fn a_file_of_another_length_than_was_kept_is_not_given_in_parts_either() {
 }
 
 #[tokio::test]
-async fn who_asks_for_one_file_too_many_is_told_of_files() {
+async fn request_over_the_limit_of_files_gets_busy() {
     let queues = Queues::with(|name| if name == QueueName::LiveOutputs { 0 } else { 1_000_000_000 });
     let api = TestApi::with_queues(queues);
     let (_, file) = given_away(&api, "digits", None, b"0123456789").await;
@@ -102,7 +102,7 @@ async fn who_asks_for_one_file_too_many_is_told_of_files() {
 }
 
 #[tokio::test]
-async fn a_file_that_was_thrown_away_says_so() {
+async fn removed_artifact_is_gone() {
     let api = TestApi::new();
     let id = api.execution().await;
     let blob = api.node.give_away(&id, 0, "old.csv", None, b"old");
@@ -115,7 +115,7 @@ async fn a_file_that_was_thrown_away_says_so() {
 }
 
 #[tokio::test]
-async fn a_file_is_asked_for_by_its_id_under_its_own_execution() {
+async fn artifact_is_found_only_by_id_within_its_execution() {
     let api = TestApi::new();
     let (path, file) = given_away(&api, "mine.csv", None, b"mine").await;
     let other = api.execution().await;
@@ -132,7 +132,7 @@ async fn a_file_is_asked_for_by_its_id_under_its_own_execution() {
 }
 
 #[tokio::test]
-async fn progress_is_shown_with_its_words() {
+async fn progress_is_shown_with_its_text() {
     let api = TestApi::new();
     let id = api.execution().await;
     let path = format!("/api/v1/executions/{id}");
@@ -148,7 +148,7 @@ async fn progress_is_shown_with_its_words() {
 }
 
 #[tokio::test]
-async fn the_output_of_a_silent_attempt_is_complete_once_it_has_ended() {
+async fn output_of_a_silent_attempt_is_complete_once_it_has_ended() {
     let api = TestApi::new();
     let id = api.execution().await;
     let path = format!("/api/v1/executions/{id}/logs");
@@ -159,7 +159,7 @@ async fn the_output_of_a_silent_attempt_is_complete_once_it_has_ended() {
 }
 
 #[tokio::test]
-async fn output_that_was_thrown_away_says_so_in_every_form() {
+async fn removed_output_is_reported_in_every_format() {
     let api = TestApi::new();
     let id = api.execution().await;
     api.node.print(&id, OutputStream::Stdout, "old\n");
@@ -176,7 +176,7 @@ async fn output_that_was_thrown_away_says_so_in_every_form() {
 }
 
 #[tokio::test]
-async fn who_goes_on_from_any_place_gets_the_rest_and_nothing_twice() {
+async fn output_resumes_at_any_offset_without_duplicates() {
     const TEXT: &str = "a bc — déf\nghi\n";
     let api = TestApi::new();
     let id = api.execution().await;

@@ -37,7 +37,7 @@ async fn shown(api: &TestApi, taken: &Answer, accept: &str) -> Value {
 }
 
 #[tokio::test]
-async fn an_event_is_one_of_the_trigger_that_its_type_names() {
+async fn event_s_type_names_its_trigger() {
     let api = TestApi::new();
     let mut sent = hello("17", "ana");
     sent["time"] = "2018-04-05T19:31:00+02:00".into();
@@ -54,7 +54,7 @@ async fn an_event_is_one_of_the_trigger_that_its_type_names() {
 }
 
 #[tokio::test]
-async fn the_same_event_is_the_same_in_each_form_and_is_taken_once() {
+async fn event_is_the_same_in_each_form_and_accepted_once() {
     let api = TestApi::new();
     let first = structured(&api, &hello("17", "ana")).await.expect(202).json();
     let headers = [
@@ -80,7 +80,7 @@ async fn the_same_event_is_the_same_in_each_form_and_is_taken_once() {
 }
 
 #[tokio::test]
-async fn an_event_in_headers_keeps_what_they_say() {
+async fn binary_event_keeps_its_header_values() {
     let api = TestApi::new();
     let headers = [
         ("ce-specversion", "1.0"),
@@ -107,7 +107,7 @@ async fn an_event_in_headers_keeps_what_they_say() {
 }
 
 #[tokio::test]
-async fn what_goes_in_comes_out() {
+async fn event_is_returned_as_it_was_sent() {
     let api = TestApi::new();
     // The examples of the JSON format, with a type that is a trigger here.
     let with = |number: usize, more: Value| {
@@ -143,7 +143,7 @@ async fn what_goes_in_comes_out() {
 }
 
 #[tokio::test]
-async fn any_event_is_given_as_one() {
+async fn any_event_can_be_read_as_a_cloudevent() {
     let api = TestApi::new();
     let given = json!({ "trigger": "demo.hello", "payload": { "name": "ana" } });
     let taken = api.post(EVENTS).by("admin").json(&given).answer().await.expect(202);
@@ -172,7 +172,7 @@ async fn any_event_is_given_as_one() {
 }
 
 #[tokio::test]
-async fn the_trace_that_an_event_brings_is_its_record_s() {
+async fn trace_of_an_event_is_stored_in_its_record() {
     let api = TestApi::new();
     let mut traced = hello("1", "ana");
     traced["traceparent"] = TRACE.into();
@@ -187,7 +187,7 @@ async fn the_trace_that_an_event_brings_is_its_record_s() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_an_event_is_told_where_it_stands() {
+async fn event_errors_are_reported_with_their_pointer() {
     let api = TestApi::new();
     let position = api.node.head_position();
     let pointers = |problem: &Value| -> Vec<String> {
@@ -224,7 +224,7 @@ async fn what_is_wrong_with_an_event_is_told_where_it_stands() {
 }
 
 #[tokio::test]
-async fn a_request_in_no_form_that_is_taken_says_which_are() {
+async fn unsupported_media_type_error_lists_the_supported_ones() {
     let api = TestApi::new();
     for media in ["application/cloudevents+avro", "application/cloudevents-batch+xml", "application/cloudevents", "text/plain"] {
         let problem = post(&api, media, &hello("1", "ana")).answer().await.expect_problem(415, "unsupported_media_type");
@@ -243,7 +243,7 @@ async fn a_request_in_no_form_that_is_taken_says_which_are() {
 }
 
 #[tokio::test]
-async fn a_sender_that_asks_is_told_that_it_may_send() {
+async fn webhook_handshake_allows_the_sender() {
     let api = TestApi::new();
     let origin = "eventemitter.example.com";
     for path in [EVENTS, "/hooks/demo/door"] {

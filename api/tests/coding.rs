@@ -36,7 +36,7 @@ async fn with_records(records: usize) -> TestApi {
 }
 
 #[tokio::test]
-async fn each_coding_is_the_same_answer_in_fewer_bytes_and_has_a_tag_of_its_own() {
+async fn codings_return_the_same_answer_with_fewer_bytes_and_separate_tags() {
     let api = with_records(20).await;
     let (_, headers, plain) = got(&api, PATH, &[]).await;
     assert!(plain.len() > 16 * 1024, "both ways of coding are tried");
@@ -60,7 +60,7 @@ async fn each_coding_is_the_same_answer_in_fewer_bytes_and_has_a_tag_of_its_own(
 }
 
 #[tokio::test]
-async fn what_is_small_or_a_stream_or_answers_a_write_goes_out_as_it_is() {
+async fn small_answers_streams_and_write_answers_are_not_compressed() {
     let api = with_records(20).await;
     let all = ("accept-encoding", "zstd, br, gzip");
     for (path, more) in [("/api/v1/log/head", None), ("/api/v1/log/stream", Some(("accept", "text/event-stream")))] {

@@ -83,7 +83,7 @@ async fn writes(api: &TestApi) -> Vec<Write> {
 }
 
 #[tokio::test]
-async fn every_write_of_what_can_be_read_is_done_where_it_is_as_its_caller_read_it_and_not_otherwise() {
+async fn every_conditional_write_requires_the_current_tag() {
     let api = TestApi::new();
     for write in writes(&api).await {
         let (shown, tag) = (&write.path, write.tag(&api).await);
@@ -105,7 +105,7 @@ async fn every_write_of_what_can_be_read_is_done_where_it_is_as_its_caller_read_
 }
 
 #[tokio::test]
-async fn what_a_write_sets_has_the_tag_that_a_read_has_so_that_the_next_write_needs_no_read() {
+async fn tag_of_a_write_equals_the_tag_of_the_next_read() {
     let api = TestApi::new();
     for path in [KEY, "/api/v1/vars/sync.cursor"] {
         let put = async |name: &str, value: &str| {
@@ -122,7 +122,7 @@ async fn what_a_write_sets_has_the_tag_that_a_read_has_so_that_the_next_write_ne
 }
 
 #[tokio::test]
-async fn each_write_of_the_table_heeds_a_condition_or_refuses_it() {
+async fn each_documented_write_supports_conditions_or_rejects_them() {
     let api = TestApi::new();
     let mut heeding = 0;
     for route in api.front.routes() {
@@ -153,7 +153,7 @@ async fn each_write_of_the_table_heeds_a_condition_or_refuses_it() {
 }
 
 #[tokio::test]
-async fn what_must_be_there_is_not_made_and_what_must_not_be_there_is_not_changed() {
+async fn if_match_never_creates_and_if_none_match_never_replaces() {
     let api = TestApi::new();
     set(&api, &[("if-match", "*")]).await.expect_problem(412, "precondition_failed");
     set(&api, &[("if-match", "\"other\"")]).await.expect_problem(412, "precondition_failed");
@@ -181,7 +181,7 @@ async fn what_must_be_there_is_not_made_and_what_must_not_be_there_is_not_change
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_writes_with_the_same_tag_exactly_one_is_done() {
+async fn exactly_one_of_many_writes_with_the_same_tag_succeeds() {
     let api = TestApi::new();
     set(&api, &[]).await.expect(201);
     for round in 0..20 {
@@ -199,7 +199,7 @@ async fn of_many_writes_with_the_same_tag_exactly_one_is_done() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_sent_again_under_its_key_has_its_first_answer_though_the_tag_has_changed_by_it() {
+async fn repeated_idempotency_key_returns_the_first_answer_despite_a_new_tag() {
     let mut api = TestApi::new();
     let id = api.post(ECHO).by("admin").json(&json!({ "params": { "message": "hi" } })).answer().await.expect(202).json()["id"].clone();
     let path = format!("/api/v1/executions/{}", id.as_str().unwrap());
@@ -217,7 +217,7 @@ async fn a_request_that_is_sent_again_under_its_key_has_its_first_answer_though_
 }
 
 #[tokio::test]
-async fn what_was_refused_for_its_tag_may_be_sent_again_under_its_key_with_another() {
+async fn idempotency_key_can_be_reused_after_a_failed_precondition() {
     let api = TestApi::new();
     let disable = async |tag: &str| {
         api.post("/api/v1/rules/demo.greet/disable").by("admin").with("idempotency-key", "1").with("if-match", tag).answer().await
@@ -227,7 +227,7 @@ async fn what_was_refused_for_its_tag_may_be_sent_again_under_its_key_with_anoth
 }
 
 #[tokio::test]
-async fn a_dry_run_heeds_it_too() {
+async fn dry_run_checks_the_condition_too() {
     let api = TestApi::new();
     let path = "/api/v1/rules/demo.greet";
     let read = tag(&api, path).await;
@@ -239,7 +239,7 @@ async fn a_dry_run_heeds_it_too() {
 }
 
 #[tokio::test]
-async fn the_tag_of_a_rule_changes_with_what_it_has_been_doing() {
+async fn tag_of_a_rule_changes_with_its_activity() {
     let api = TestApi::new();
     let path = "/api/v1/rules/demo.greet";
     let read = tag(&api, path).await;
@@ -251,7 +251,7 @@ async fn the_tag_of_a_rule_changes_with_what_it_has_been_doing() {
 }
 
 #[tokio::test]
-async fn what_a_write_would_be_refused_for_besides_comes_in_its_order() {
+async fn other_errors_keep_their_order_before_the_precondition() {
     let api = TestApi::new();
     let mark = ("if-match", "\"other\"");
     api.ask(Method::PUT, KEY).with(mark.0, mark.1).json(&json!({ "value": "x" })).answer().await.expect_problem(401, "unauthenticated");
@@ -267,7 +267,7 @@ async fn what_a_write_would_be_refused_for_besides_comes_in_its_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_the_views_lag_behind_the_log_nobody_is_told_that_a_tag_fits() {
+async fn conditional_write_is_not_confirmed_while_the_views_lag() {
     let api = TestApi::new();
     set(&api, &[]).await.expect(201);
     let read = tag(&api, KEY).await;

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::support::TestApi;
 
 #[tokio::test]
-async fn what_goes_on_is_paused_and_resumed_and_not_run_again() {
+async fn running_execution_can_be_paused_and_resumed_but_not_rerun() {
     let api = TestApi::new();
     let id = api.execution().await;
     let path = |what: &str| format!("/api/v1/executions/{id}/{what}");
@@ -29,7 +29,7 @@ async fn what_goes_on_is_paused_and_resumed_and_not_run_again() {
 }
 
 #[tokio::test]
-async fn what_has_ended_runs_again_once_for_each_key_with_the_parameters_that_it_had() {
+async fn rerun_starts_once_for_each_idempotency_key_with_the_same_parameters() {
     let mut api = TestApi::new();
     let id = api.execution().await;
     api.node.succeed(&id, "{}");

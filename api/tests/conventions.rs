@@ -11,7 +11,7 @@ use crate::support::contract::{DOCUMENT, responses_of};
 use crate::support::{TestApi, filled};
 
 #[tokio::test]
-async fn whatever_is_wrong_with_a_request_is_a_problem() {
+async fn every_request_error_is_a_problem() {
     let api = TestApi::new();
     api.get("/api/v1/nothing").answer().await.expect_problem(404, "no_such_path");
     api.get("/nothing").answer().await.expect_problem(404, "no_such_path");
@@ -36,7 +36,7 @@ async fn whatever_is_wrong_with_a_request_is_a_problem() {
 }
 
 #[tokio::test]
-async fn what_a_path_gives_must_be_accepted() {
+async fn accept_header_must_allow_the_path_s_media_type() {
     let api = TestApi::new();
     let id = api.execution().await;
     let logs = format!("/api/v1/executions/{id}/logs");
@@ -45,7 +45,7 @@ async fn what_a_path_gives_must_be_accepted() {
 }
 
 #[tokio::test]
-async fn parameters_come_from_a_closed_list_and_once() {
+async fn parameters_are_a_closed_list_without_duplicates() {
     let api = TestApi::new();
     let ask = |query: &str| api.get(&format!("/api/v1/executions?{query}")).by("admin");
     let unknown = ask("colour=red").answer().await.expect_problem(400, "unknown_parameter");
@@ -63,7 +63,7 @@ async fn parameters_come_from_a_closed_list_and_once() {
 }
 
 #[tokio::test]
-async fn every_route_refuses_a_parameter_that_it_does_not_know() {
+async fn every_route_rejects_unknown_parameters() {
     let api = TestApi::new();
     const PROBES: [&str; 4] = ["/livez", "/health", "/readyz", "/ready"];
     for probe in PROBES {
@@ -78,7 +78,7 @@ async fn every_route_refuses_a_parameter_that_it_does_not_know() {
 }
 
 #[tokio::test]
-async fn a_read_waits_for_what_its_caller_wrote() {
+async fn read_waits_for_the_position_of_a_write() {
     let api = TestApi::new();
     let sent =
         api.post("/api/v1/events").by("admin").json(&json!({ "trigger": "demo.hello", "payload": { "name": "ana" } })).answer().await;
@@ -92,7 +92,7 @@ async fn a_read_waits_for_what_its_caller_wrote() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_read_that_cannot_see_what_it_must_is_told_to_come_again() {
+async fn read_behind_its_position_gets_503_with_a_retry_time() {
     let api = TestApi::new();
     api.node.hold_views();
     let sent =
@@ -103,7 +103,7 @@ async fn a_read_that_cannot_see_what_it_must_is_told_to_come_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_routes_that_wait_for_a_position_are_those_that_the_document_tells_of() {
+async fn routes_that_wait_for_a_position_match_the_openapi_document() {
     for route in TestApi::new().front.routes() {
         let api = TestApi::new();
         api.node.hold_views();
@@ -128,7 +128,7 @@ async fn the_routes_that_wait_for_a_position_are_those_that_the_document_tells_o
 }
 
 #[tokio::test]
-async fn a_request_s_id_and_trace_are_taken_and_returned() {
+async fn request_id_and_trace_are_used_and_returned() {
     let api = TestApi::new();
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let kept = api.get("/livez").with("x-request-id", "ana-7").with("traceparent", trace).answer().await.expect(200);
@@ -142,7 +142,7 @@ async fn a_request_s_id_and_trace_are_taken_and_returned() {
 }
 
 #[tokio::test]
-async fn every_answer_says_what_it_is_not() {
+async fn every_answer_has_security_headers_and_no_cors() {
     let api = TestApi::new();
     for path in ["/livez", "/api/v1/events", "/nothing", "/docs/errors/forbidden", "/hooks/demo/nothing"] {
         let answer = api.get(path).answer().await;
@@ -154,7 +154,7 @@ async fn every_answer_says_what_it_is_not() {
 }
 
 #[tokio::test]
-async fn header_of_ours_that_is_not_known_is_named() {
+async fn unknown_ensue_header_is_reported_by_name() {
     let api = TestApi::new();
     let asked = |name: &str| api.get("/api/v1/events").by("viewer").with(name, "1").answer();
     let problem = asked("ensue-mock").await.expect_problem(400, "unknown_header");
@@ -167,7 +167,7 @@ async fn header_of_ours_that_is_not_known_is_named() {
 }
 
 #[tokio::test]
-async fn every_path_says_which_methods_it_has() {
+async fn every_path_lists_its_methods() {
     let api = TestApi::new();
     for (path, methods) in [("/livez", "GET,HEAD,OPTIONS"), ("/api/v1/vars/a.b", "DELETE,GET,HEAD,PUT,OPTIONS")] {
         let answer = api.ask(Method::OPTIONS, path).answer().await.expect(204);
@@ -181,7 +181,7 @@ async fn every_path_says_which_methods_it_has() {
 }
 
 #[tokio::test]
-async fn position_that_the_log_does_not_have_is_refused_at_once() {
+async fn position_beyond_the_log_is_rejected_at_once() {
     let api = TestApi::new();
     api.event("Ana").await;
     let asked = |position: u64| api.get("/api/v1/events").by("viewer").with("ensue-position", &position.to_string()).answer();
@@ -190,7 +190,7 @@ async fn position_that_the_log_does_not_have_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn refused_token_is_an_error_and_a_missing_one_is_not() {
+async fn invalid_token_is_an_error_and_a_missing_one_is_not() {
     let api = TestApi::new();
     let refused = api.get("/api/v1/events").bearing("nothing").answer().await.expect(401);
     assert_eq!(refused.header("www-authenticate"), Some("Bearer realm=\"ensue\", error=\"invalid_token\""));
@@ -199,7 +199,7 @@ async fn refused_token_is_an_error_and_a_missing_one_is_not() {
 }
 
 #[tokio::test]
-async fn a_bug_answers_with_its_request_s_id_and_nothing_else() {
+async fn panic_is_answered_only_with_the_request_id() {
     let api = TestApi::new();
     api.node.panic_in_doctor();
     let problem = api.get("/api/v1/doctor").by("admin").with("x-request-id", "ana-7").answer().await.expect_problem(500, "internal_error");
@@ -210,7 +210,7 @@ async fn a_bug_answers_with_its_request_s_id_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_refused_command_that_was_a_bug_tells_nothing_of_it() {
+async fn refusal_because_of_a_panic_hides_its_details() {
     let api = TestApi::new();
     api.node.fail_submit(SubmitError::Refused(Refusal::Bug("index out of bounds at /src/engine.rs:7".into())));
     let given = json!({ "trigger": "demo.hello", "payload": { "name": "cy" } });
@@ -218,7 +218,7 @@ async fn a_refused_command_that_was_a_bug_tells_nothing_of_it() {
 }
 
 #[tokio::test]
-async fn a_store_that_fails_does_not_tell_its_files() {
+async fn store_error_does_not_reveal_file_names() {
     let api = TestApi::new();
     api.node.break_log("cannot open /var/lib/ensue/log.sqlite: disk I/O error");
     let problem = api.get("/api/v1/log").by("admin").answer().await.expect_problem(503, "log_unavailable");
@@ -226,7 +226,7 @@ async fn a_store_that_fails_does_not_tell_its_files() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_done_now_says_when_to_come_again() {
+async fn temporary_failure_has_a_retry_time() {
     let given = json!({ "trigger": "demo.hello", "payload": { "name": "cy" } });
     let cases = [
         (SubmitError::Busy, "busy"),
@@ -254,7 +254,7 @@ fn capped(name: QueueName, cap: u64) -> Queues {
 }
 
 #[tokio::test]
-async fn a_body_for_which_there_is_no_memory_is_refused_whole_and_nothing_of_it_is_kept() {
+async fn request_body_over_the_memory_limit_is_rejected_and_not_stored() {
     let api = TestApi::with_queues(capped(QueueName::RequestBytes, 10_000));
     let head = api.node.head_position();
     let given = json!({ "trigger": "demo.hello", "payload": { "name": "ana" } });
@@ -272,7 +272,7 @@ async fn a_body_for_which_there_is_no_memory_is_refused_whole_and_nothing_of_it_
 }
 
 #[tokio::test]
-async fn a_large_answer_counts_until_it_is_written_and_is_refused_where_there_is_no_memory() {
+async fn answer_counts_until_written_and_is_rejected_over_the_memory_limit() {
     let large = json!({ "trigger": "demo.hello", "payload": { "name": "a".repeat(40_000) } });
     let path_of = |sent: &crate::support::Answer| format!("/api/v1/events/{}", sent.json()["id"].as_str().unwrap());
     let api = TestApi::with_queues(capped(QueueName::AnswerBytes, 60_000));
@@ -289,7 +289,7 @@ async fn a_large_answer_counts_until_it_is_written_and_is_refused_where_there_is
 }
 
 #[tokio::test]
-async fn what_is_larger_than_all_memory_for_answers_can_be_read_all_the_same() {
+async fn answer_larger_than_all_answer_memory_can_still_be_read() {
     let large = json!({ "trigger": "demo.hello", "payload": { "name": "a".repeat(40_000) } });
     let api = TestApi::with_queues(capped(QueueName::AnswerBytes, 30_000));
     let position = api.post("/api/v1/events").by("admin").json(&large).answer().await.expect(202).json()["position"].clone();
@@ -299,7 +299,7 @@ async fn what_is_larger_than_all_memory_for_answers_can_be_read_all_the_same() {
 }
 
 #[tokio::test]
-async fn what_is_only_asked_with_a_body_is_refused_as_well_where_there_is_no_memory_for_the_answer() {
+async fn read_with_a_request_body_is_rejected_when_answer_memory_is_full() {
     let queues = capped(QueueName::AnswerBytes, 60_000);
     let _unwritten = queues.of(QueueName::AnswerBytes).enter(30_000).unwrap();
     let api = TestApi::with_queues(queues.clone());
@@ -310,7 +310,7 @@ async fn what_is_only_asked_with_a_body_is_refused_as_well_where_there_is_no_mem
 }
 
 #[tokio::test]
-async fn what_was_done_is_told_however_little_memory_there_is_for_the_answer() {
+async fn write_is_confirmed_however_little_answer_memory_there_is() {
     let api = TestApi::with_queues(capped(QueueName::AnswerBytes, 30_000));
     let run = api.post("/api/v1/actions/core.echo/execute").by("admin");
     let told = run.json(&json!({ "params": { "message": "a".repeat(40_000) } })).answer().await.expect(202);
@@ -318,7 +318,7 @@ async fn what_was_done_is_told_however_little_memory_there_is_for_the_answer() {
 }
 
 #[tokio::test]
-async fn metrics_have_every_queue_and_only_values_from_closed_lists() {
+async fn metrics_have_every_queue_and_bounded_label_values() {
     let api = TestApi::new();
     let answer = api.get("/metrics").by("viewer").with("accept", "application/openmetrics-text").answer().await.expect(200);
     assert_eq!(answer.header("content-type"), Some("application/openmetrics-text; version=1.0.0; charset=utf-8"));
@@ -348,7 +348,7 @@ async fn metrics_have_every_queue_and_only_values_from_closed_lists() {
 }
 
 #[tokio::test]
-async fn metrics_are_given_in_the_form_that_is_asked_for_and_else_in_the_one_that_most_tools_read() {
+async fn metrics_format_follows_the_accept_header_and_defaults_to_prometheus() {
     let api = TestApi::new();
     let answer = api.get("/metrics").by("viewer").answer().await.expect(200);
     assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
@@ -360,7 +360,7 @@ async fn metrics_are_given_in_the_form_that_is_asked_for_and_else_in_the_one_tha
 }
 
 #[tokio::test]
-async fn every_problem_leads_to_its_page() {
+async fn every_problem_links_to_its_page() {
     let api = TestApi::new();
     for slug in ensue_api::slugs() {
         let page = api.get(&format!("/docs/errors/{slug}")).answer().await.expect(200);
@@ -373,7 +373,7 @@ async fn every_problem_leads_to_its_page() {
 }
 
 #[tokio::test]
-async fn probes_say_whether_the_node_lives_and_can_serve() {
+async fn probes_report_liveness_and_readiness() {
     let api = TestApi::new();
     for path in ["/livez", "/health"] {
         assert_eq!(api.get(path).answer().await.expect(200).json()["status"], "ok");

@@ -17,7 +17,7 @@ fn would_be(answer: &Answer) {
 }
 
 #[tokio::test]
-async fn what_would_be_done_is_not_done() {
+async fn dry_run_changes_nothing() {
     let api = TestApi::new();
     let hello = json!({ "trigger": "demo.hello", "payload": { "name": "ana" }, "dedupe": "1" });
     would_be(&tried(&api, "/events", &hello).await);
@@ -36,7 +36,7 @@ async fn what_would_be_done_is_not_done() {
 }
 
 #[tokio::test]
-async fn what_would_be_refused_is_refused_alike() {
+async fn dry_run_is_rejected_like_the_real_request() {
     let api = TestApi::new();
     let hello = |name: Value| json!({ "trigger": "demo.hello", "payload": { "name": name }, "dedupe": "1" });
     tried(&api, "/events", &hello(json!(1))).await.expect_problem(422, "payload_invalid");

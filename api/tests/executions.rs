@@ -27,7 +27,7 @@ async fn running(api: &TestApi) -> String {
 }
 
 #[tokio::test]
-async fn an_action_is_run_by_hand_with_its_parameters_checked() {
+async fn manual_run_checks_the_parameters() {
     let api = TestApi::new();
     let run = |action: &str| api.post(&format!("/api/v1/actions/{action}/execute")).by("author");
     let started = run("core.echo").json(&json!({ "params": { "message": "hi" } })).answer().await.expect(202);
@@ -45,7 +45,7 @@ async fn an_action_is_run_by_hand_with_its_parameters_checked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_execution_that_was_taken_is_shown_also_where_the_read_models_lag() {
+async fn accepted_execution_is_returned_even_if_the_views_lag() {
     let api = TestApi::new();
     api.node.hold_views();
     for wait in [None, Some("wait=3")] {
@@ -60,7 +60,7 @@ async fn an_execution_that_was_taken_is_shown_also_where_the_read_models_lag() {
 }
 
 #[tokio::test]
-async fn a_caller_that_prefers_to_wait_gets_the_end() {
+async fn waiting_caller_gets_the_ended_execution() {
     let api = TestApi::new();
     let waiting = api.post("/api/v1/actions/core.echo/execute").by("author").with("prefer", "wait=30");
     let waiting = waiting.json(&json!({ "params": { "message": "hi" } })).answer();
@@ -74,7 +74,7 @@ async fn a_caller_that_prefers_to_wait_gets_the_end() {
 }
 
 #[tokio::test]
-async fn who_waits_for_the_end_holds_no_room_for_a_body_meanwhile() {
+async fn waiting_for_the_end_holds_no_request_memory() {
     let queues = Queues::with(|_| 1_000_000_000);
     let bodies = queues.of(QueueName::RequestBytes).clone();
     let api = TestApi::with_queues(queues);
@@ -94,14 +94,14 @@ async fn who_waits_for_the_end_holds_no_room_for_a_body_meanwhile() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_is_over_answers_with_where_it_stands() {
+async fn expired_wait_returns_the_current_status() {
     let api = TestApi::new();
     let waiting = api.post("/api/v1/actions/core.echo/execute").by("author").with("prefer", "wait=3").answer().await.expect(202);
     assert_eq!(waiting.json()["status"], "running");
 }
 
 #[tokio::test]
-async fn an_execution_is_shown_with_its_attempts_and_its_timeline() {
+async fn execution_is_shown_with_its_attempts_and_its_timeline() {
     let api = TestApi::new();
     let id = api.execution().await;
     api.node.succeed(&id, r#"{"big":12345678901234567890.5}"#);
@@ -123,7 +123,7 @@ async fn an_execution_is_shown_with_its_attempts_and_its_timeline() {
 }
 
 #[tokio::test]
-async fn a_timeline_is_told_to_its_end_however_large_its_records_are() {
+async fn timeline_is_complete_however_large_its_records_are() {
     // More than a page is read from.
     const RESULT_BYTES: usize = 5 * 1024 * 1024;
     let api = TestApi::new();
@@ -140,7 +140,7 @@ async fn a_timeline_is_told_to_its_end_however_large_its_records_are() {
 }
 
 #[tokio::test]
-async fn an_execution_is_cancelled_once() {
+async fn execution_is_cancelled_once() {
     let api = TestApi::new();
     let id = api.execution().await;
     let path = format!("/api/v1/executions/{id}/cancel");
@@ -154,7 +154,7 @@ async fn an_execution_is_cancelled_once() {
 }
 
 #[tokio::test]
-async fn a_person_says_what_became_of_an_indeterminate_execution() {
+async fn person_settles_an_indeterminate_execution() {
     let api = TestApi::new();
     let run = api.post("/api/v1/actions/core.shell/execute").by("admin").json(&json!({ "params": { "script": "true" } }));
     let id = run.answer().await.expect(202).json()["id"].as_str().unwrap().to_owned();
@@ -169,7 +169,7 @@ async fn a_person_says_what_became_of_an_indeterminate_execution() {
 }
 
 #[tokio::test]
-async fn what_an_execution_printed_is_given_in_parts_and_as_it_is() {
+async fn output_is_returned_in_parts_and_in_plain_text() {
     let api = TestApi::new();
     let id = api.execution().await;
     api.node.print(&id, OutputStream::Stdout, "one\ntwo\n");
@@ -191,7 +191,7 @@ async fn what_an_execution_printed_is_given_in_parts_and_as_it_is() {
 }
 
 #[tokio::test]
-async fn failure_of_a_program_has_the_end_of_its_standard_error() {
+async fn failed_program_is_shown_with_the_end_of_its_standard_error() {
     let api = TestApi::new();
     let id = api.execution().await;
     let lines: Vec<String> = (1..=500).map(|line| format!("line {line} of many\n")).collect();
@@ -216,7 +216,7 @@ async fn failure_of_a_program_has_the_end_of_its_standard_error() {
 }
 
 #[tokio::test]
-async fn an_output_that_is_thrown_away_while_it_is_sent_breaks_off() {
+async fn output_removed_while_it_is_sent_breaks_off() {
     let api = TestApi::new();
     let id = api.execution().await;
     // More than is buffered for a caller that reads slowly.
@@ -230,7 +230,7 @@ async fn an_output_that_is_thrown_away_while_it_is_sent_breaks_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_an_execution_prints_is_followed_to_its_end_and_goes_on_where_it_was_cut_off() {
+async fn followed_output_streams_to_the_end_and_resumes_after_last_event_id() {
     let api = TestApi::new();
     let id = api.execution().await;
     api.node.print(&id, OutputStream::Stdout, "one\n");
@@ -269,7 +269,7 @@ async fn both_streams_are_followed_and_resumed_together() {
 }
 
 #[tokio::test]
-async fn who_follows_is_told_that_more_was_printed_than_is_kept() {
+async fn follower_gets_a_marker_for_truncated_output() {
     let api = TestApi::new();
     let id = api.execution().await;
     api.node.print(&id, OutputStream::Stdout, "out\n");
@@ -281,7 +281,7 @@ async fn who_follows_is_told_that_more_was_printed_than_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_let_in_no_more_follows_no_more() {
+async fn revoked_token_ends_a_followed_output() {
     let api = TestApi::new();
     let id = api.execution().await;
     let path = format!("/api/v1/executions/{id}/logs?stream=stdout&follow=true");
@@ -324,21 +324,21 @@ async fn followed_while_it_prints(api: &TestApi, then: impl FnOnce()) -> Duratio
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_let_in_no_more_follows_no_more_however_much_is_printed() {
+async fn revoked_token_ends_a_followed_output_however_much_is_printed() {
     let api = TestApi::new();
     let took = followed_while_it_prints(&api, || api.node.revoke("viewer")).await;
     assert!(took < Duration::from_secs(7), "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_ends_the_following_of_a_program_that_prints_on_and_on() {
+async fn stop_ends_the_followed_output_of_a_busy_program() {
     let api = TestApi::new();
     let took = followed_while_it_prints(&api, || api.front.stop()).await;
     assert!(took < Duration::from_secs(2), "{took:?}");
 }
 
 #[tokio::test]
-async fn a_template_gives_the_parameters_that_the_caller_does_not() {
+async fn template_supplies_the_parameters_that_the_caller_omits() {
     let api = TestApi::new();
     let execute = |body: Value| api.post("/api/v1/actions/demo.greet/execute").by("operator").json(&body);
     let run = execute(json!({ "template": "formal" })).answer().await.expect(202).json();
@@ -351,7 +351,7 @@ async fn a_template_gives_the_parameters_that_the_caller_does_not() {
 }
 
 #[tokio::test]
-async fn a_queue_shows_who_has_its_workers_and_who_waits_for_one() {
+async fn queue_shows_running_and_waiting_executions() {
     let api = TestApi::new();
     let mut ids = Vec::new();
     for _ in 0..10 {
@@ -373,7 +373,7 @@ async fn a_queue_shows_who_has_its_workers_and_who_waits_for_one() {
 }
 
 #[tokio::test]
-async fn executions_are_found_by_the_labels_of_their_action_and_those_that_were_given() {
+async fn executions_are_found_by_action_labels_and_by_given_labels() {
     let api = TestApi::new();
     let execute = |body: Value| api.post("/api/v1/actions/demo.deploy/execute").by("operator").json(&body);
     let run = async |site: &str, labels: Value| {
@@ -405,7 +405,7 @@ async fn executions_are_found_by_the_labels_of_their_action_and_those_that_were_
 }
 
 #[tokio::test]
-async fn what_is_no_label_and_what_the_action_says_itself_is_refused() {
+async fn invalid_or_reserved_label_is_rejected() {
     let api = TestApi::new();
     let execute = |labels: Value| {
         let body = json!({ "params": { "site": "eu" }, "labels": labels });

@@ -26,7 +26,7 @@ async fn last_deliveries(api: &TestApi) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn a_proven_delivery_is_in_the_log_before_it_is_answered() {
+async fn verified_delivery_is_in_the_log_before_its_answer() {
     let api = TestApi::new();
     let taken = at_the_gate(&api, "d-1", HELLO).answer().await.expect(202);
     let events = taken.json()["events"].clone();
@@ -41,7 +41,7 @@ async fn a_proven_delivery_is_in_the_log_before_it_is_answered() {
 }
 
 #[tokio::test]
-async fn a_repeat_is_answered_with_the_first_and_counts_once() {
+async fn duplicate_delivery_gets_the_first_answer_and_counts_once() {
     let api = TestApi::new();
     let first = at_the_gate(&api, "d-1", HELLO).answer().await.expect(202);
     let head = api.node.head_position();
@@ -53,7 +53,7 @@ async fn a_repeat_is_answered_with_the_first_and_counts_once() {
 }
 
 #[tokio::test]
-async fn a_delivery_that_concerns_nobody_is_well_and_writes_nothing() {
+async fn delivery_without_a_match_succeeds_and_writes_nothing() {
     let api = TestApi::new();
     let head = api.node.head_position();
     let answer = api.post("/hooks/demo/door").json(&json!({ "kind": "bye" })).answer().await.expect(200);
@@ -70,7 +70,7 @@ async fn refused_without_a_trace(asked: Asked<'_>, api: &TestApi, status: u16, c
 }
 
 #[tokio::test]
-async fn a_delivery_that_does_not_prove_its_sender_leaves_no_trace() {
+async fn delivery_without_a_valid_signature_leaves_no_record() {
     let api = TestApi::new();
     let gate = || api.post("/hooks/demo/gate").with("content-type", "application/json").with("x-github-event", "hello");
     let right = signature(HELLO, GATE_SECRET);
@@ -90,7 +90,7 @@ async fn a_delivery_that_does_not_prove_its_sender_leaves_no_trace() {
 }
 
 #[tokio::test]
-async fn an_unknown_hook_is_one_and_the_same_404() {
+async fn unknown_hook_always_gets_the_same_404() {
     let api = TestApi::new();
     for hook in ["/hooks/demo/nothing", "/hooks/nothing/door", "/hooks/demo", "/hooks/demo/door/", "/hooks/demo/do%6fr", "/hooks/Demo/door"]
     {
@@ -104,7 +104,7 @@ async fn an_unknown_hook_is_one_and_the_same_404() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_is_too_large_is_refused_before_it_is_read() {
+async fn oversized_body_is_rejected_before_it_is_read() {
     let api = TestApi::within(Limits { body_bytes_max: 16, ..Limits::default() });
     let announced = api.post("/hooks/demo/door").with("content-type", "application/json").with("content-length", "17");
     // The announced body never comes: the answer must not wait for it long.
@@ -115,7 +115,7 @@ async fn a_body_that_is_too_large_is_refused_before_it_is_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_trickles_in_is_not_waited_for() {
+async fn slow_body_is_not_awaited() {
     let api = TestApi::new();
     let never = axum::body::Body::from_stream(tokio_stream::pending::<Result<bytes::Bytes, std::io::Error>>());
     let asked = api.post("/hooks/demo/door").with("content-type", "application/json").body(never);
@@ -123,7 +123,7 @@ async fn a_body_that_trickles_in_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_proven_delivery_that_cannot_be_used_is_refused_and_kept() {
+async fn verified_but_invalid_delivery_is_rejected_and_recorded() {
     let api = TestApi::new();
     at_the_gate(&api, "d-1", r#"{"name":1}"#).answer().await.expect_problem(422, "payload_invalid");
     assert_eq!(api.node.newest().kind(), "delivery.refused");
@@ -132,7 +132,7 @@ async fn a_proven_delivery_that_cannot_be_used_is_refused_and_kept() {
 }
 
 #[tokio::test]
-async fn a_delivery_of_another_kind_than_json_is_refused() {
+async fn delivery_that_is_not_json_is_rejected() {
     let api = TestApi::new();
     for kind in ["multipart/form-data; boundary=x", "text/xml", "application/x-www-form-urlencoded"] {
         let asked = api.post("/hooks/demo/door").with("content-type", kind).body("<!DOCTYPE x SYSTEM \"file:///etc/passwd\">");
@@ -145,7 +145,7 @@ async fn a_delivery_of_another_kind_than_json_is_refused() {
 }
 
 #[tokio::test]
-async fn a_hook_without_a_usable_secret_takes_nothing() {
+async fn hook_without_a_usable_secret_accepts_nothing() {
     for secret in [None, Some(""), Some("short")] {
         let api = TestApi::new();
         api.node.set_gate_secret(secret);
@@ -160,7 +160,7 @@ async fn a_hook_without_a_usable_secret_takes_nothing() {
 }
 
 #[tokio::test]
-async fn the_node_signs_a_delivery_and_sends_it_to_itself() {
+async fn node_signs_and_sends_a_test_delivery_to_itself() {
     let api = TestApi::new();
     let body = json!({ "event": "hello", "body": { "name": "ana" } });
     let sent = api.post("/api/v1/hooks/demo/gate/send").by("author").json(&body).answer().await.expect(202);
@@ -172,7 +172,7 @@ async fn the_node_signs_a_delivery_and_sends_it_to_itself() {
 }
 
 #[tokio::test]
-async fn hooks_are_listed_with_their_address_and_how_it_stands_with_their_secret() {
+async fn hook_list_has_the_url_and_the_state_of_the_secret() {
     let api = TestApi::new();
     let hooks = api.get("/api/v1/hooks").by("viewer").answer().await.expect(200).json();
     let hook = |name: &str| hooks["items"].as_array().unwrap().iter().find(|hook| hook["ref"] == name).unwrap().clone();
@@ -183,7 +183,7 @@ async fn hooks_are_listed_with_their_address_and_how_it_stands_with_their_secret
 }
 
 #[tokio::test]
-async fn a_dead_letter_is_seen_with_its_reason_and_what_was_delivered() {
+async fn dead_letter_shows_its_reason_and_the_delivery() {
     let api = TestApi::new();
     at_the_gate(&api, "d-1", r#"{"name":1}"#).answer().await.expect(422);
     let list = api.get("/api/v1/dead_letters?sensor=demo.gate").by("viewer").answer().await.expect(200).json();
@@ -203,7 +203,7 @@ async fn newest_letter(api: &TestApi) -> String {
 }
 
 #[tokio::test]
-async fn a_delivery_that_still_does_not_fit_stays_a_dead_letter() {
+async fn delivery_that_is_still_invalid_stays_a_dead_letter() {
     let api = TestApi::new();
     at_the_gate(&api, "d-1", r#"{"name":1}"#).answer().await.expect(422);
     let letter = newest_letter(&api).await;
@@ -215,7 +215,7 @@ async fn a_delivery_that_still_does_not_fit_stays_a_dead_letter() {
 }
 
 #[tokio::test]
-async fn a_dead_letter_is_dismissed_once() {
+async fn dead_letter_is_dismissed_once() {
     let api = TestApi::new();
     at_the_gate(&api, "d-1", r#"{"name":1}"#).answer().await.expect(422);
     let letter = newest_letter(&api).await;
@@ -233,7 +233,7 @@ async fn a_dead_letter_is_dismissed_once() {
 }
 
 #[tokio::test]
-async fn many_dead_letters_are_dealt_with_only_where_something_says_which() {
+async fn bulk_change_of_dead_letters_requires_a_filter() {
     let api = TestApi::new();
     for delivery in ["d-1", "d-2", "d-3"] {
         at_the_gate(&api, delivery, r#"{"name":1}"#).answer().await.expect(422);

@@ -46,7 +46,7 @@ async fn titles(api: &TestApi, role: &str, query: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn an_inquiry_is_shown_with_all_that_is_asked() {
+async fn inquiry_is_shown_with_all_its_fields() {
     let api = TestApi::new();
     let inquiry = asked(&api, &question()).await;
     assert_eq!((&inquiry["status"], &inquiry["quorum"], inquiry.get("answer_schema")), (&json!("open"), &json!(1), None));
@@ -62,7 +62,7 @@ async fn an_inquiry_is_shown_with_all_that_is_asked() {
 }
 
 #[tokio::test]
-async fn to_read_an_inquiry_answers_nothing() {
+async fn reading_an_inquiry_does_not_answer_it() {
     let api = TestApi::new();
     let inquiry = asked(&api, &question()).await;
     let before = api.node.head_position();
@@ -75,7 +75,7 @@ async fn to_read_an_inquiry_answers_nothing() {
 }
 
 #[tokio::test]
-async fn an_answer_ends_the_execution_that_asks_and_stands_in_the_inquiry() {
+async fn answer_ends_the_execution_and_is_shown_in_the_inquiry() {
     let api = TestApi::new();
     let inquiry = asked(&api, &question()).await;
     let given = json!({ "answer": { "ship": true, "note": "go" }, "digest": inquiry["digest"] });
@@ -95,7 +95,7 @@ async fn an_answer_ends_the_execution_that_asks_and_stands_in_the_inquiry() {
 }
 
 #[tokio::test]
-async fn who_has_a_role_of_ones_own_sees_what_it_is_asked_and_nothing_else() {
+async fn custom_role_sees_only_its_own_inquiries() {
     let api = TestApi::new();
     let mine = asked(&api, &question()).await;
     let others = asked(&api, &json!({ "title": "Hire Bo?", "answer": { "type": "object" }, "assignees": ["role:leads"] })).await;
@@ -129,7 +129,7 @@ async fn who_has_a_role_of_ones_own_sees_what_it_is_asked_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn nobody_answers_for_others_whatever_they_may_do_elsewhere() {
+async fn nobody_can_answer_for_others_whatever_their_role() {
     let api = TestApi::new();
     let inquiry = asked(&api, &question()).await;
     let respond = async |role: &str| api.post(&path(&inquiry, "/respond")).by(role).json(&yes()).answer().await;
@@ -148,7 +148,7 @@ async fn nobody_answers_for_others_whatever_they_may_do_elsewhere() {
 }
 
 #[tokio::test]
-async fn each_fault_of_an_answer_is_named_by_its_place() {
+async fn answer_errors_name_each_field() {
     let api = TestApi::new();
     let inquiry = asked(&api, &question()).await;
     let before = api.node.head_position();
@@ -167,7 +167,7 @@ async fn each_fault_of_an_answer_is_named_by_its_place() {
 }
 
 #[tokio::test]
-async fn answer_without_its_digest_is_refused_unless_it_is_optional() {
+async fn answer_without_a_digest_is_rejected_unless_the_digest_is_optional() {
     let api = TestApi::new();
     let mut params = question();
     params.as_object_mut().unwrap().remove("digest");
@@ -187,7 +187,7 @@ async fn answer_without_its_digest_is_refused_unless_it_is_optional() {
 }
 
 #[tokio::test]
-async fn schema_whose_references_multiply_is_refused_when_it_is_asked_for() {
+async fn schema_with_multiplying_references_is_rejected_on_request() {
     let api = TestApi::new();
     let part = |at: usize| {
         let next = json!({ "$ref": format!("#/$defs/a{}", at + 1) });
@@ -204,7 +204,7 @@ async fn schema_whose_references_multiply_is_refused_when_it_is_asked_for() {
 }
 
 #[tokio::test]
-async fn an_answer_to_another_digest_is_stale() {
+async fn answer_with_another_digest_is_stale() {
     let api = TestApi::new();
     let inquiry = asked(&api, &question()).await;
     let stale = json!({ "answer": { "ship": true }, "digest": "0".repeat(64) });
@@ -213,7 +213,7 @@ async fn an_answer_to_another_digest_is_stale() {
 }
 
 #[tokio::test]
-async fn who_comes_too_late_learns_who_answered_and_when() {
+async fn late_answer_gets_who_answered_and_when() {
     let api = TestApi::new();
     let inquiry = asked(&api, &question()).await;
     let respond = async |role: &str, body: &Value| api.post(&path(&inquiry, "/respond")).by(role).json(body).answer().await;
@@ -227,7 +227,7 @@ async fn who_comes_too_late_learns_who_answered_and_when() {
 }
 
 #[tokio::test]
-async fn who_comes_too_late_learns_it_also_where_the_views_lag() {
+async fn late_answer_gets_that_even_if_the_views_lag() {
     let api = TestApi::new();
     let inquiry = asked(&api, &question()).await;
     api.node.hold_views();
@@ -238,7 +238,7 @@ async fn who_comes_too_late_learns_it_also_where_the_views_lag() {
 }
 
 #[tokio::test]
-async fn a_quorum_counts_different_people() {
+async fn quorum_counts_distinct_people() {
     let api = TestApi::new();
     let mut question = question();
     question["quorum"] = json!(2);
@@ -257,7 +257,7 @@ async fn a_quorum_counts_different_people() {
 }
 
 #[tokio::test]
-async fn a_cancelled_inquiry_takes_no_answer_and_says_so() {
+async fn cancelled_inquiry_accepts_no_answer() {
     let api = TestApi::new();
     let inquiry = asked(&api, &question()).await;
     let cancelled = api.post(&path(&inquiry, "/cancel")).by("operator").answer().await.expect(202).json();
@@ -271,7 +271,7 @@ async fn a_cancelled_inquiry_takes_no_answer_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_dry_run_says_what_would_be_and_records_nothing() {
+async fn dry_run_of_an_answer_reports_its_effect_and_records_nothing() {
     let api = TestApi::new();
     let inquiry = asked(&api, &question()).await;
     let before = api.node.head_position();
@@ -285,7 +285,7 @@ async fn a_dry_run_says_what_would_be_and_records_nothing() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_sent_again_under_its_key_is_taken_once_and_answered_alike() {
+async fn repeated_answer_with_the_same_key_counts_once_with_the_same_response() {
     let api = TestApi::new();
     let mut question = question();
     question["quorum"] = json!(2);
@@ -297,7 +297,7 @@ async fn an_answer_that_is_sent_again_under_its_key_is_taken_once_and_answered_a
 }
 
 #[tokio::test]
-async fn an_answer_is_given_only_where_the_inquiry_is_as_it_was_read() {
+async fn conditional_answer_requires_an_unchanged_inquiry() {
     let api = TestApi::new();
     let mut question = question();
     question["quorum"] = json!(2);
@@ -311,7 +311,7 @@ async fn an_answer_is_given_only_where_the_inquiry_is_as_it_was_read() {
 }
 
 #[tokio::test]
-async fn the_list_goes_page_by_page() {
+async fn inquiries_are_listed_page_by_page() {
     let api = TestApi::new();
     for _ in 0..3 {
         asked(&api, &question()).await;
@@ -329,7 +329,7 @@ async fn the_list_goes_page_by_page() {
 }
 
 #[tokio::test]
-async fn a_question_that_no_answer_could_fit_is_not_asked() {
+async fn inquiry_with_an_invalid_answer_schema_is_rejected() {
     let api = TestApi::new();
     let params = json!({ "title": "?", "answer": { "type": 5 }, "assignees": ["role:release_managers"] });
     let ask = api.post("/api/v1/actions/core.inquiry/execute").by("admin").json(&json!({ "params": params }));

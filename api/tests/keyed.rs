@@ -29,7 +29,7 @@ fn said(answer: &Answer) -> (u16, Option<&str>, Option<&str>, &str) {
 }
 
 #[tokio::test]
-async fn a_request_that_is_sent_again_is_not_carried_out_again_and_answered_alike() {
+async fn repeated_request_is_carried_out_once_and_gets_the_first_answer() {
     let mut api = TestApi::new();
     let message = |message: &str| json!({ "params": { "message": message } });
     let keyed = |name: &str, key: &str| json!({ "trigger": "demo.hello", "payload": { "name": name }, "dedupe": key });
@@ -63,7 +63,7 @@ async fn a_request_that_is_sent_again_is_not_carried_out_again_and_answered_alik
 }
 
 #[tokio::test]
-async fn an_execution_that_was_cancelled_under_a_key_is_told_of_as_it_was_then() {
+async fn repeated_cancel_with_a_key_returns_the_execution_as_it_was() {
     let api = TestApi::new();
     let id = send(&api, ECHO, "run", &json!({ "params": { "message": "hi" } })).await.expect(202).json()["id"].clone();
     let path = format!("/api/v1/executions/{}/cancel", id.as_str().unwrap());
@@ -75,7 +75,7 @@ async fn an_execution_that_was_cancelled_under_a_key_is_told_of_as_it_was_then()
 }
 
 #[tokio::test]
-async fn a_delivery_that_is_signed_under_a_key_is_made_once() {
+async fn repeated_test_delivery_with_a_key_is_sent_once() {
     let api = TestApi::new();
     let path = "/api/v1/hooks/demo/gate/send";
     let body = json!({ "event": "hello", "body": { "name": "ana" } });
@@ -87,7 +87,7 @@ async fn a_delivery_that_is_signed_under_a_key_is_made_once() {
 }
 
 #[tokio::test]
-async fn a_key_belongs_to_one_request_and_to_its_caller() {
+async fn key_belongs_to_one_request_and_its_caller() {
     let api = TestApi::new();
     let first = send(&api, EVENTS, "1", &hello("ana")).await.expect(202).json();
     send(&api, EVENTS, "1", &hello("bo")).await.expect_problem(422, "idempotency_key_reused");
@@ -104,14 +104,14 @@ async fn a_key_belongs_to_one_request_and_to_its_caller() {
 }
 
 #[tokio::test]
-async fn what_was_refused_may_be_sent_again_under_its_key() {
+async fn rejected_request_can_be_repeated_with_its_key() {
     let api = TestApi::new();
     send(&api, EVENTS, "1", &json!({ "trigger": "demo.hello", "payload": {} })).await.expect_problem(422, "payload_invalid");
     send(&api, EVENTS, "1", &hello("ana")).await.expect(202);
 }
 
 #[tokio::test]
-async fn while_the_first_request_of_a_key_is_under_way_the_next_is_told_so() {
+async fn second_request_with_a_key_in_use_is_rejected() {
     let api = TestApi::new();
     let body = json!({ "params": { "message": "hi" } }).to_string();
     let ask = || api.post(ECHO).by("admin").with("idempotency-key", "1").with("content-type", "application/json");
@@ -139,7 +139,7 @@ fn paths(api: &TestApi) -> (BTreeSet<String>, BTreeSet<String>) {
 }
 
 #[tokio::test]
-async fn every_path_that_heeds_a_key_does_a_thing_once_under_it() {
+async fn every_path_that_supports_keys_acts_once_per_key() {
     let api = TestApi::new();
     let greet = |verb: &str| format!("/api/v1/rules/demo.greet/{verb}");
     let (held_up, ended) = (api.execution().await, api.execution().await);
@@ -206,7 +206,7 @@ async fn every_path_that_heeds_a_key_does_a_thing_once_under_it() {
 }
 
 #[tokio::test]
-async fn a_settlement_and_a_decision_are_told_of_as_they_were_under_their_keys_and_refused_under_others() {
+async fn repeated_settlement_or_decision_succeeds_only_with_the_same_key() {
     let mut api = TestApi::new();
     let settle = format!("/api/v1/executions/{}/settle", api.indeterminate().await);
     let retry = format!("/api/v1/parked_reactions/{}/retry", api.parked().await);
@@ -226,7 +226,7 @@ async fn a_settlement_and_a_decision_are_told_of_as_they_were_under_their_keys_a
 }
 
 #[tokio::test]
-async fn what_records_nothing_passes_a_key_over() {
+async fn paths_that_record_nothing_ignore_keys() {
     let api = TestApi::new();
     let passing = paths(&api).1;
     assert!(!passing.is_empty());
@@ -249,7 +249,7 @@ async fn what_records_nothing_passes_a_key_over() {
 }
 
 #[tokio::test]
-async fn who_waits_for_the_end_of_what_was_taken_keeps_nobody_from_asking_again() {
+async fn waiting_request_does_not_block_a_repeat_with_its_key() {
     let api = TestApi::new();
     let body = json!({ "params": { "message": "hi" } });
     let first = api.post(ECHO).by("admin").with("idempotency-key", "1").with("prefer", "wait=30").json(&body).answer();

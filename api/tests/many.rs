@@ -9,7 +9,7 @@ fn errors(page: &Value) -> Vec<Option<&str>> {
 }
 
 #[tokio::test]
-async fn all_that_fit_are_ended_page_by_page_and_who_has_ended_is_refused_alone() {
+async fn bulk_cancel_covers_all_pages_and_rejects_only_ended_executions() {
     let api = TestApi::new();
     let ids = [api.execution().await, api.execution().await, api.execution().await];
     api.node.succeed(&ids[0], "{}");
@@ -28,7 +28,7 @@ async fn all_that_fit_are_ended_page_by_page_and_who_has_ended_is_refused_alone(
 }
 
 #[tokio::test]
-async fn all_that_fit_are_paused_and_go_on() {
+async fn bulk_pause_and_resume_change_all_matching_executions() {
     let api = TestApi::new();
     let (_one, _other) = (api.execution().await, api.execution().await);
     let shown = async |status: &str| {
@@ -42,7 +42,7 @@ async fn all_that_fit_are_paused_and_go_on() {
 }
 
 #[tokio::test]
-async fn under_a_key_each_runs_again_once() {
+async fn bulk_rerun_with_a_key_repeats_each_execution_once() {
     let api = TestApi::new();
     let (ended, open) = (api.execution().await, api.execution().await);
     api.node.succeed(&ended, "{}");
@@ -60,7 +60,7 @@ async fn under_a_key_each_runs_again_once() {
 }
 
 #[tokio::test]
-async fn who_says_not_which_or_may_not_is_refused_as_a_whole() {
+async fn bulk_change_without_filter_or_permission_is_rejected_as_a_whole() {
     let api = TestApi::new();
     api.execution().await;
     let head = api.node.head_position();
@@ -76,7 +76,7 @@ async fn who_says_not_which_or_may_not_is_refused_as_a_whole() {
 }
 
 #[tokio::test]
-async fn who_is_ended_already_is_not_ended_harder_and_under_a_key_is_told_the_same() {
+async fn second_bulk_cancel_does_not_escalate_and_a_repeat_gets_the_same_answer() {
     let api = TestApi::new();
     let id = api.execution().await;
     let cancel = |key: &'static str| api.post("/api/v1/executions/cancel?action=core.echo").by("operator").with("idempotency-key", key);
@@ -88,7 +88,7 @@ async fn who_is_ended_already_is_not_ended_harder_and_under_a_key_is_told_the_sa
 }
 
 #[tokio::test]
-async fn rerun_of_many_leaves_out_what_was_rerun_already() {
+async fn bulk_rerun_skips_executions_that_were_already_rerun() {
     let api = TestApi::new();
     let ended = api.execution().await;
     api.node.succeed(&ended, "{}");

@@ -50,7 +50,7 @@ fn schemas() -> Vec<(String, &'static Value)> {
 }
 
 #[test]
-fn every_schema_is_one_that_generators_of_clients_take() {
+fn every_schema_is_supported_by_client_generators() {
     let schemas = schemas();
     assert!(schemas.len() > 1_000, "{} schemas were found", schemas.len());
     for (at, schema) in schemas {
@@ -79,7 +79,7 @@ fn every_union_of_objects_has_named_variants_and_a_tag() {
 }
 
 #[test]
-fn every_problem_has_the_schema_of_problems_alone_and_its_codes_in_its_description() {
+fn every_problem_response_has_the_problem_schema_and_lists_its_codes() {
     for (route, operation) in operations() {
         for (status, response) in responses_of(operation) {
             let Some(content) = response["content"].get("application/problem+json") else { continue };
@@ -94,7 +94,7 @@ fn every_problem_has_the_schema_of_problems_alone_and_its_codes_in_its_descripti
 }
 
 #[test]
-fn every_body_of_a_request_has_one_media_type_so_that_generated_clients_send_it_as_what_it_is() {
+fn every_request_body_is_documented_with_json_as_its_only_media_type() {
     for (route, operation) in operations() {
         let media: Vec<&String> = operation["requestBody"]["content"].as_object().into_iter().flat_map(|content| content.keys()).collect();
         assert!(media.is_empty() || media == ["application/json"], "{route}: {media:?}");
@@ -109,7 +109,7 @@ fn every_tag_is_declared_and_used() {
 }
 
 #[test]
-fn every_successful_answer_with_a_body_has_an_example_that_holds() {
+fn every_successful_answer_with_a_body_has_a_valid_example() {
     let mut examples = 0;
     for (route, operation) in operations() {
         for (status, response) in responses_of(operation) {
@@ -133,7 +133,7 @@ fn every_successful_answer_with_a_body_has_an_example_that_holds() {
 }
 
 #[test]
-fn every_kept_example_is_of_an_answer() {
+fn every_stored_example_belongs_to_an_answer() {
     let kept: BTreeMap<String, Value> = serde_json::from_str(include_str!("../src/openapi/examples.json")).unwrap();
     let text = DOCUMENT["paths"].to_string();
     for name in kept.keys() {
@@ -142,7 +142,7 @@ fn every_kept_example_is_of_an_answer() {
 }
 
 #[test]
-fn the_kept_document_is_what_the_routes_say() {
+fn stored_document_matches_the_routes() {
     let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/openapi.json");
     let real = format!("{:#}\n", *DOCUMENT);
     if std::env::var_os("ENSUE_OPENAPI_UPDATE").is_some() {
@@ -153,7 +153,7 @@ fn the_kept_document_is_what_the_routes_say() {
 }
 
 #[test]
-fn the_kept_page_is_made_of_the_document() {
+fn stored_page_matches_the_document() {
     let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/openapi.html");
     let real = TestApi::new().front.openapi_page();
     if std::env::var_os("ENSUE_OPENAPI_UPDATE").is_some() {
@@ -164,7 +164,7 @@ fn the_kept_page_is_made_of_the_document() {
 }
 
 #[tokio::test]
-async fn the_page_is_served_to_everybody_fetches_nothing_and_lets_in_its_own_style_alone() {
+async fn docs_page_is_public_loads_nothing_and_allows_only_its_own_style() {
     let page = TestApi::new().get("/docs").answer().await.expect(200);
     for (route, operation) in operations() {
         assert!(page.text.contains(&format!("<section id=\"{}\">", operation["operationId"].as_str().unwrap())), "{route}");
@@ -179,13 +179,13 @@ async fn the_page_is_served_to_everybody_fetches_nothing_and_lets_in_its_own_sty
 }
 
 #[tokio::test]
-async fn the_document_is_served_to_everybody() {
+async fn document_is_public() {
     let served = TestApi::new().get("/api/v1/openapi.json").answer().await.expect(200);
     assert_eq!(served.text, ensue_api::openapi::KEPT);
 }
 
 #[test]
-fn every_route_is_in_the_document_and_nothing_else_is() {
+fn document_lists_exactly_the_routes() {
     let api = TestApi::new();
     let routes: BTreeSet<String> = api.front.routes().iter().map(|route| format!("{} {}", route.method, route.path)).collect();
     let told: BTreeSet<String> = operations().map(|(route, _)| route).collect();
@@ -193,7 +193,7 @@ fn every_route_is_in_the_document_and_nothing_else_is() {
 }
 
 #[test]
-fn every_operation_has_a_name_of_its_own() {
+fn every_operation_has_a_unique_name() {
     let mut names = BTreeSet::new();
     for (route, operation) in operations() {
         let name = operation["operationId"].as_str().unwrap();
@@ -260,7 +260,7 @@ const NOT_ANSWERED: &[&str] = &[
 ];
 
 #[test]
-fn every_page_is_of_a_problem_that_is_told_of_or_of_one_that_is_no_answer() {
+fn every_error_page_is_of_a_documented_or_unanswered_problem() {
     let mut told = BTreeSet::new();
     for (_, operation) in operations() {
         for response in responses_of(operation).values() {
@@ -272,7 +272,7 @@ fn every_page_is_of_a_problem_that_is_told_of_or_of_one_that_is_no_answer() {
 }
 
 #[test]
-fn every_schema_compiles_and_every_example_holds() {
+fn every_schema_compiles_and_every_example_is_valid() {
     let mut examples = 0;
     for shape in DOCUMENT["components"]["schemas"].as_object().unwrap().values() {
         let compiled = validator(shape);

@@ -45,7 +45,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_list_skips_and_repeats_nothing_however_much_comes_in_between(
+    fn list_neither_skips_nor_repeats_entries_while_new_ones_arrive(
         before in 0_usize..12,
         limit in 1_usize..5,
         between in vec(0_usize..4, 0..12),
@@ -75,7 +75,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn a_list_is_read_page_by_page_without_a_gap_or_a_repeat() {
+async fn list_is_read_page_by_page_without_gaps_or_repeats() {
     let api = TestApi::new();
     let mut sent = Vec::new();
     for _ in 0..5 {
@@ -107,7 +107,7 @@ async fn a_list_is_read_page_by_page_without_a_gap_or_a_repeat() {
 }
 
 #[tokio::test]
-async fn a_cursor_is_the_caller_s_and_the_list_s_own() {
+async fn cursor_belongs_to_its_caller_and_list() {
     let api = TestApi::new();
     for _ in 0..3 {
         api.event("cy").await;
@@ -125,7 +125,7 @@ async fn a_cursor_is_the_caller_s_and_the_list_s_own() {
 }
 
 #[tokio::test]
-async fn a_list_over_a_view_is_read_from_either_end() {
+async fn view_list_can_be_read_in_both_orders() {
     let api = TestApi::new();
     let mut sent = Vec::new();
     for name in ["ana", "bo", "cy"] {
@@ -144,7 +144,7 @@ async fn a_list_over_a_view_is_read_from_either_end() {
 }
 
 #[tokio::test]
-async fn an_order_that_a_list_does_not_have_is_refused_and_told_those_that_it_has() {
+async fn unknown_sort_order_is_rejected_with_the_list_of_valid_ones() {
     let api = TestApi::new();
     let id = api.execution().await;
     for path in SORTED {

@@ -34,7 +34,7 @@ async fn deliver(api: &TestApi) -> Answer {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_is_told_how_it_stands_and_refused_over_its_rate_until_the_time_that_it_is_told() {
+async fn rate_limit_headers_are_accurate_and_calls_succeed_after_retry_after() {
     let api = TestApi::with_rates(rates());
     let first = read(&api, "viewer").await.expect(200);
     assert_eq!(told(&first), [r#""reads";q=3;w=30"#, r#""reads";r=2;t=10"#, "3", "2", "10"].map(Some));
@@ -53,7 +53,7 @@ async fn a_caller_is_told_how_it_stands_and_refused_over_its_rate_until_the_time
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_caller_and_each_class_has_its_own() {
+async fn each_caller_and_class_has_its_own_rate() {
     let api = TestApi::with_rates(rates());
     for _ in 0..2 {
         send(&api, "author").await.expect(202);
@@ -73,7 +73,7 @@ async fn each_caller_and_each_class_has_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_request_comes_to_is_told_with_how_its_caller_stands_whatever_it_is() {
+async fn every_authenticated_answer_has_rate_limit_headers_whatever_its_status() {
     let api = TestApi::with_rates(rates());
     let missing = api.get("/api/v1/rules/demo.nothing").by("admin").answer().await;
     assert_eq!(missing.header("ratelimit"), Some(r#""reads";r=2;t=10"#));
@@ -89,7 +89,7 @@ async fn what_a_request_comes_to_is_told_with_how_its_caller_stands_whatever_it_
 }
 
 #[tokio::test]
-async fn a_sender_that_asks_first_is_told_the_rate_by_the_minute() {
+async fn webhook_handshake_reports_the_rate_per_minute() {
     let api = TestApi::with_rates(rates());
     let asked = |path: &str| api.ask(Method::OPTIONS, path).by("admin").with("webhook-request-origin", "sender.example").answer();
     assert_eq!(asked("/hooks/demo/door").await.header("webhook-allowed-rate"), Some("6"));
@@ -100,7 +100,7 @@ async fn a_sender_that_asks_first_is_told_the_rate_by_the_minute() {
 }
 
 #[tokio::test]
-async fn where_no_rate_is_set_nobody_is_counted_and_no_header_says_so() {
+async fn requests_without_a_configured_rate_have_no_rate_headers() {
     let api = TestApi::new();
     for _ in 0..20 {
         assert_eq!(told(&read(&api, "viewer").await.expect(200)), [None; 5]);

@@ -19,7 +19,7 @@ async fn until_there_are(api: &TestApi, count: usize) {
 }
 
 #[tokio::test]
-async fn viewer_runs_neither_replays_nor_backtests() {
+async fn viewer_may_run_neither_replays_nor_backtests() {
     let api = TestApi::new();
     for (path, asked) in [("/api/v1/rules/backtest", json!({ "rule": "demo.greet" })), ("/api/v1/executions/replay", json!({}))] {
         for role in ["viewer", "release_managers"] {
@@ -32,7 +32,7 @@ async fn viewer_runs_neither_replays_nor_backtests() {
 }
 
 #[tokio::test]
-async fn caller_has_a_share_and_others_get_their_turn() {
+async fn caller_has_a_share_of_rehearsals_and_others_get_their_turn() {
     let api = TestApi::new();
     let mut first = Box::pin(backtest(&api, "operator", ENDLESS_RULE));
     let mut second = Box::pin(backtest(&api, "operator", ENDLESS_RULE));

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::support::TestApi;
 
 #[tokio::test]
-async fn an_event_counts_once_under_its_caller_s_key() {
+async fn event_with_a_dedupe_key_counts_once_per_caller() {
     let api = TestApi::new();
     let send = |role: &'static str, name: &'static str| {
         let given = json!({ "trigger": "demo.hello", "payload": { "name": name }, "dedupe": "k-1" });
@@ -21,7 +21,7 @@ async fn an_event_counts_once_under_its_caller_s_key() {
 }
 
 #[tokio::test]
-async fn an_event_that_does_not_fit_is_told_where() {
+async fn invalid_event_is_reported_with_the_pointer() {
     let api = TestApi::new();
     let send = |given: Value| api.post("/api/v1/events").by("admin").json(&given).answer();
     let misfit = send(json!({ "trigger": "demo.hello", "payload": { "name": 1 } })).await.expect_problem(422, "payload_invalid");
@@ -34,7 +34,7 @@ async fn an_event_that_does_not_fit_is_told_where() {
 }
 
 #[tokio::test]
-async fn an_event_says_which_of_its_rules_matched_and_why_the_others_did_not() {
+async fn event_lists_matching_rules_and_why_others_did_not_match() {
     let api = TestApi::new();
     let id = api.event("ana").await;
     let rules = api.get(&format!("/api/v1/events/{id}/rules")).by("viewer").answer().await.expect(200).json();
@@ -52,7 +52,7 @@ async fn explained(api: &TestApi, path: &str, event: Value) -> crate::support::A
 }
 
 #[tokio::test]
-async fn a_rule_tells_of_a_stored_event_what_it_made_of_it_and_what_it_did() {
+async fn rule_explains_its_decision_on_a_stored_event() {
     let api = TestApi::new();
     let id = api.event("ana").await;
     let matched = explained(&api, "demo.greet/explain", json!(id)).await.expect(200).json();
@@ -70,7 +70,7 @@ async fn a_rule_tells_of_a_stored_event_what_it_made_of_it_and_what_it_did() {
 }
 
 #[tokio::test]
-async fn a_rule_tells_of_an_event_that_was_never_sent_what_it_would_make_of_it() {
+async fn rule_explains_its_decision_on_an_event_that_was_never_sent() {
     let api = TestApi::new();
     let position = api.node.head_position();
     let given = |name: Value| json!({ "trigger": "demo.hello", "payload": { "name": name } });
@@ -82,7 +82,7 @@ async fn a_rule_tells_of_an_event_that_was_never_sent_what_it_would_make_of_it()
 }
 
 #[tokio::test]
-async fn what_cannot_be_explained_says_why() {
+async fn impossible_explanation_is_rejected_with_the_reason() {
     let api = TestApi::new();
     let id = api.event("ana").await;
     let hello = json!({ "trigger": "demo.hello", "payload": { "name": "ana" } });
@@ -104,7 +104,7 @@ async fn what_cannot_be_explained_says_why() {
 }
 
 #[tokio::test]
-async fn a_trace_is_the_same_from_wherever_in_it_one_asks() {
+async fn trace_is_the_same_from_each_of_its_members() {
     let api = TestApi::new();
     let event = api.event("ana").await;
     let enforcements = api.get(&format!("/api/v1/enforcements?event={event}")).by("viewer").answer().await.expect(200).json();
@@ -130,7 +130,7 @@ async fn a_trace_is_the_same_from_wherever_in_it_one_asks() {
 }
 
 #[tokio::test]
-async fn an_enforcement_shows_what_it_asked_to_be_run_with() {
+async fn enforcement_shows_the_inputs_of_its_execution() {
     let api = TestApi::new();
     let event = api.event("ana").await;
     let list = api.get(&format!("/api/v1/enforcements?event={event}&outcome=executed")).by("viewer").answer().await.expect(200).json();
@@ -140,7 +140,7 @@ async fn an_enforcement_shows_what_it_asked_to_be_run_with() {
 }
 
 #[tokio::test]
-async fn a_rule_is_shown_with_what_it_did_and_obeys_its_mode() {
+async fn rule_shows_its_activity_and_obeys_its_mode() {
     let api = TestApi::new();
     api.event("ana").await;
     let rule = || async { api.get("/api/v1/rules/demo.greet").by("viewer").answer().await.expect(200).json() };
@@ -160,7 +160,7 @@ async fn a_rule_is_shown_with_what_it_did_and_obeys_its_mode() {
 }
 
 #[tokio::test]
-async fn what_is_installed_is_listed_in_order_and_filtered() {
+async fn installed_definitions_are_listed_in_order_and_filtered() {
     let api = TestApi::new();
     let list = |path: &'static str| async move { (path, TestApi::new().get(path).by("viewer").answer().await.expect(200).json()) };
     let names = |value: &Value, field: &str| {
@@ -187,7 +187,7 @@ async fn what_is_installed_is_listed_in_order_and_filtered() {
 }
 
 #[tokio::test]
-async fn a_key_is_set_and_never_shown() {
+async fn key_is_set_and_never_shown() {
     let api = TestApi::new();
     let put = || api.ask(Method::PUT, "/api/v1/keys/demo.secret").by("operator");
     let raw = put().with("content-type", "application/octet-stream").body(" s3cret, long enough\n").answer().await.expect(201);
@@ -218,7 +218,7 @@ async fn a_key_is_set_and_never_shown() {
 }
 
 #[tokio::test]
-async fn a_token_is_shown_once() {
+async fn token_secret_is_shown_once() {
     let api = TestApi::new();
     let add = |body: Value| api.post("/api/v1/tokens").by("admin").json(&body).answer();
     let made = add(json!({ "name": "bo", "roles": ["viewer", "release_managers"] })).await.expect(201);
@@ -246,7 +246,7 @@ async fn a_token_is_shown_once() {
 }
 
 #[tokio::test]
-async fn the_log_is_read_as_it_is() {
+async fn log_is_readable_record_by_record() {
     let api = TestApi::new();
     api.event("ana").await;
     let head = api.get("/api/v1/log/head").by("viewer").answer().await.expect(200).json();
@@ -270,7 +270,7 @@ async fn the_log_is_read_as_it_is() {
 }
 
 #[tokio::test]
-async fn the_node_is_looked_at_and_put_to_work() {
+async fn node_reports_its_status_and_runs_background_jobs() {
     let api = TestApi::new();
     api.event("ana").await;
     let status = api.get("/api/v1/status").by("viewer").answer().await.expect(200).json();
@@ -286,7 +286,7 @@ async fn the_node_is_looked_at_and_put_to_work() {
 }
 
 #[tokio::test]
-async fn a_parked_reaction_is_seen_and_retried_or_dismissed_once() {
+async fn parked_reaction_is_listed_and_retried_or_dismissed_once() {
     let api = TestApi::new();
     let id = api.event("ana").await;
     let of = api.get(&format!("/api/v1/events/{id}")).by("viewer").answer().await.expect(200).json()["position"].as_u64().unwrap();

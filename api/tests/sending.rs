@@ -29,7 +29,7 @@ fn repeats(answer: &Answer) -> Vec<bool> {
 }
 
 #[tokio::test]
-async fn a_list_is_taken_in_its_order_in_one_commit() {
+async fn event_list_is_accepted_in_order_in_one_commit() {
     let api = TestApi::new();
     let taken = send(&api, &[hello("ana"), hello("cy"), hello("bo")]).await.expect(202);
     let items = taken.json()["items"].as_array().unwrap().clone();
@@ -47,7 +47,7 @@ async fn a_list_is_taken_in_its_order_in_one_commit() {
 }
 
 #[tokio::test]
-async fn a_list_of_repeats_is_answered_as_one_and_a_mixed_one_takes_what_is_new() {
+async fn event_list_of_repeats_returns_the_first_ids_and_a_mixed_list_adds_new() {
     let api = TestApi::new();
     let first = send(&api, &[keyed("ana", "1"), keyed("bo", "2")]).await.expect(202);
     let again = send(&api, &[keyed("bo", "2"), keyed("ana", "1")]).await.expect(200);
@@ -61,7 +61,7 @@ async fn a_list_of_repeats_is_answered_as_one_and_a_mixed_one_takes_what_is_new(
 }
 
 #[tokio::test]
-async fn an_empty_list_changes_nothing() {
+async fn empty_event_list_changes_nothing() {
     let api = TestApi::new();
     let position = api.node.head_position();
     assert_eq!(send(&api, &[]).await.expect(200).json(), json!({ "items": [] }));
@@ -69,7 +69,7 @@ async fn an_empty_list_changes_nothing() {
 }
 
 #[tokio::test]
-async fn one_bad_event_keeps_all_of_a_list_out_and_each_is_told_where_it_stands() {
+async fn one_invalid_event_rejects_the_whole_list_with_a_pointer_for_each() {
     let api = TestApi::new();
     let position = api.node.head_position();
     let pointers = |problem: &Value| -> Vec<String> {
@@ -90,7 +90,7 @@ async fn one_bad_event_keeps_all_of_a_list_out_and_each_is_told_where_it_stands(
 }
 
 #[tokio::test]
-async fn a_request_takes_a_thousand_events_and_not_one_more() {
+async fn request_accepts_at_most_a_thousand_events() {
     let api = TestApi::new();
     let position = api.node.head_position();
     let mut events: Vec<Value> = (0..=EVENTS_MAX).map(|n| hello(&n.to_string())).collect();

@@ -50,14 +50,14 @@ impl Served {
 }
 
 #[tokio::test]
-async fn a_request_is_answered_over_a_socket() {
+async fn request_is_answered_over_a_socket() {
     let served = served(Limits::default()).await;
     let heard = served.say("GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
     assert!(heard.starts_with("HTTP/1.1 200 OK\r\n") && heard.ends_with("{\"status\":\"ok\"}"), "{heard}");
 }
 
 #[tokio::test]
-async fn a_connection_that_says_nothing_is_closed() {
+async fn silent_connection_is_closed() {
     let served = served(Limits { head_timeout: SOON, ..Limits::default() }).await;
     assert_eq!(served.say("").await, "");
     assert!(!served.say("GET /livez HT").await.contains("200"));
@@ -79,7 +79,7 @@ async fn dawdle(address: std::net::SocketAddr, begin: &str) {
 }
 
 #[tokio::test]
-async fn those_who_dawdle_are_closed_one_by_one_and_others_are_served_meanwhile() {
+async fn slow_connections_are_closed_while_others_are_served() {
     let served = served(Limits { head_timeout: SOON * 3, body_timeout: SOON * 3, ..Limits::default() }).await;
     let head = "POST /hooks/demo/door HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
     let begins = [String::new(), "GET /livez HTTP/1.1\r\nx-a: ".to_owned(), format!("{head}content-length: 1000\r\n\r\n")];
@@ -101,7 +101,7 @@ async fn connected_from(from: [u8; 4], to: std::net::SocketAddr) -> TcpStream {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn silent_connections_of_one_address_keep_no_other_address_out() {
+async fn silent_connections_of_one_address_do_not_block_others() {
     const PLACES: usize = 40;
     let queues = Queues::with(|name| if name == QueueName::Connections { PLACES as u64 } else { 1_000_000_000 });
     let patient = Limits { head_timeout: PATIENCE * 60, ..Limits::default() };
@@ -127,7 +127,7 @@ async fn silent_connections_of_one_address_keep_no_other_address_out() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn connection_with_a_request_under_way_gives_way_to_nobody() {
+async fn connection_with_an_open_request_does_not_give_way() {
     let queues = Queues::with(|name| if name == QueueName::Connections { 2 } else { 1_000_000_000 });
     let served = served_by(TestApi::within_queues(Limits::default(), queues)).await;
     let token = served.api.node.token_of("viewer");
@@ -158,7 +158,7 @@ async fn request_for_another_host_is_misdirected() {
 }
 
 #[tokio::test]
-async fn request_that_only_a_lenient_server_reads_is_a_problem_and_ends_its_connection() {
+async fn malformed_request_gets_a_problem_and_its_connection_is_closed() {
     let served = served(Limits::default()).await;
     let posted = "POST /hooks/demo/door HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
     let refused = [
@@ -188,7 +188,7 @@ async fn request_that_only_a_lenient_server_reads_is_a_problem_and_ends_its_conn
 }
 
 #[tokio::test]
-async fn what_is_not_http_is_refused_and_the_connection_closed() {
+async fn invalid_http_is_rejected_and_the_connection_closed() {
     let served = served(Limits::default()).await;
     let refused = [
         "POST /hooks/demo/door HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n",
@@ -211,7 +211,7 @@ async fn what_is_not_http_is_refused_and_the_connection_closed() {
 }
 
 #[tokio::test]
-async fn what_can_be_read_in_two_ways_is_refused_and_what_comes_behind_it_is_not_read() {
+async fn ambiguous_request_is_rejected_and_pipelined_bytes_are_not_read() {
     let served = served(Limits::default()).await;
     let heads = [
         "transfer-encoding: gzip, chunked\r\nhost: x",
@@ -234,7 +234,7 @@ async fn what_can_be_read_in_two_ways_is_refused_and_what_comes_behind_it_is_not
 }
 
 #[tokio::test]
-async fn a_chunk_that_is_none_ends_its_connection() {
+async fn invalid_chunk_closes_its_connection() {
     let served = served(Limits::default()).await;
     for chunk in ["0x5\r\nhello", "5;ext=\nhello", "-1\r\n", "fffffffffffffffff\r\n"] {
         let head = "POST /hooks/demo/door HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked";
@@ -244,7 +244,7 @@ async fn a_chunk_that_is_none_ends_its_connection() {
 }
 
 #[tokio::test]
-async fn who_sends_more_than_is_read_hears_why_and_that_the_connection_is_over() {
+async fn client_that_sends_an_unread_body_gets_the_error_and_a_close() {
     let served = served(Limits::default()).await;
     let length = 3 * 1024 * 1024;
     let head = format!("POST /hooks/demo/nothing HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n");
@@ -258,7 +258,7 @@ async fn who_sends_more_than_is_read_hears_why_and_that_the_connection_is_over()
 }
 
 #[tokio::test]
-async fn who_sends_far_too_much_can_send_it_all_before_it_reads_the_refusal() {
+async fn client_can_send_an_oversized_body_completely_before_the_rejection() {
     let served = served(Limits::default()).await;
     let length = 64 * 1024 * 1024;
     let body = "x".repeat(length);
@@ -267,7 +267,7 @@ async fn who_sends_far_too_much_can_send_it_all_before_it_reads_the_refusal() {
 }
 
 #[tokio::test]
-async fn a_head_that_is_too_large_is_refused() {
+async fn oversized_head_is_rejected() {
     let served = served(Limits::default()).await;
     let long = format!("GET /livez?{} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", "a".repeat(9_000));
     assert!(served.say(&long).await.starts_with("HTTP/1.1 414"));
@@ -276,7 +276,7 @@ async fn a_head_that_is_too_large_is_refused() {
 }
 
 #[tokio::test]
-async fn a_stop_lets_requests_end_and_takes_no_more() {
+async fn stop_lets_open_requests_end_and_accepts_no_new_ones() {
     let served = served(Limits::default()).await;
     let id = served.api.execution().await;
     served.api.node.print(&id, OutputStream::Stdout, "one\n");
@@ -299,7 +299,7 @@ async fn a_stop_lets_requests_end_and_takes_no_more() {
 }
 
 #[tokio::test]
-async fn a_stop_does_not_wait_for_ever() {
+async fn stop_has_a_time_limit() {
     let served = served(Limits { stop_timeout: SOON, ..Limits::default() }).await;
     let mut hanging = TcpStream::connect(served.address).await.unwrap();
     let announced = "POST /hooks/demo/door HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
@@ -324,7 +324,7 @@ async fn ask(stream: &mut TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn a_request_on_a_kept_connection_is_answered_also_after_the_stop_and_that_closes_it() {
+async fn kept_alive_connection_gets_one_more_answer_during_a_stop_and_closes() {
     let served = served(Limits { linger: PATIENCE, ..Limits::default() }).await;
     let mut kept = TcpStream::connect(served.address).await.unwrap();
     assert!(!ask(&mut kept).await.contains("connection: close"));
@@ -342,7 +342,7 @@ async fn a_request_on_a_kept_connection_is_answered_also_after_the_stop_and_that
 }
 
 #[tokio::test]
-async fn a_stop_closes_a_connection_on_which_nothing_is_asked() {
+async fn stop_closes_an_idle_connection() {
     let served = served(Limits { linger: SOON, ..Limits::default() }).await;
     let mut kept = TcpStream::connect(served.address).await.unwrap();
     ask(&mut kept).await;
@@ -352,7 +352,7 @@ async fn a_stop_closes_a_connection_on_which_nothing_is_asked() {
 }
 
 #[tokio::test]
-async fn who_has_connected_before_the_stop_is_answered_even_where_nobody_had_looked() {
+async fn connection_in_the_backlog_at_a_stop_still_gets_an_answer() {
     let served = served(Limits::default()).await;
     // This test runs on one thread: until it waits, only the kernel knows about the connection and the
     // request.

@@ -74,7 +74,7 @@ impl Stream {
 }
 
 #[tokio::test]
-async fn a_record_is_told_as_it_can_be_read_alone_under_its_position_and_kind() {
+async fn stream_sends_records_as_the_log_returns_them_with_position_and_kind() {
     let api = TestApi::new();
     let mut stream = Stream::of(api.get(&format!("{LOG}?named=true")).by("viewer")).await;
     let mut unnamed = Stream::of(api.get(LOG).by("viewer")).await;
@@ -89,7 +89,7 @@ async fn a_record_is_told_as_it_can_be_read_alone_under_its_position_and_kind() 
 }
 
 #[tokio::test]
-async fn a_stream_goes_on_at_every_position_over_a_restart_with_nothing_lost_or_doubled() {
+async fn stream_resumes_at_any_position_after_a_restart_without_gap_or_repeat() {
     let mut api = TestApi::new();
     for _ in 0..5 {
         api.event("Ana").await;
@@ -116,7 +116,7 @@ async fn a_stream_goes_on_at_every_position_over_a_restart_with_nothing_lost_or_
 }
 
 #[tokio::test]
-async fn nothing_recorded_after_a_revocation_reaches_the_revoked() {
+async fn records_after_a_revocation_never_reach_the_revoked_token() {
     let api = TestApi::new();
     let mut waiting = Stream::of(api.get(LOG).by("viewer")).await;
     waiting.next_block().await.unwrap();
@@ -132,7 +132,7 @@ async fn nothing_recorded_after_a_revocation_reaches_the_revoked() {
 }
 
 #[tokio::test]
-async fn browser_that_comes_again_after_an_execution_ended_is_told_to_stay_away() {
+async fn reconnect_after_the_end_of_an_execution_gets_204() {
     let api = TestApi::new();
     let id = api.execution().await;
     api.node.succeed(&id, "{}");
@@ -151,7 +151,7 @@ async fn browser_that_comes_again_after_an_execution_ended_is_told_to_stay_away(
 }
 
 #[tokio::test(start_paused = true)]
-async fn fifty_who_follow_the_log_cost_it_one_read_for_each_commit() {
+async fn fifty_log_followers_cost_one_log_read_per_commit() {
     let api = TestApi::new();
     let mut streams = Vec::new();
     for role in ["admin", "operator", "author"] {
@@ -177,7 +177,7 @@ async fn fifty_who_follow_the_log_cost_it_one_read_for_each_commit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn records_are_told_also_where_the_views_stand_still() {
+async fn records_are_streamed_even_if_the_views_lag() {
     let api = TestApi::new();
     let mut stream = Stream::of(api.get(LOG).by("viewer")).await;
     api.event("Ana").await;
@@ -189,7 +189,7 @@ async fn records_are_told_also_where_the_views_stand_still() {
 }
 
 #[tokio::test]
-async fn what_was_read_for_those_who_follow_is_let_go_of_when_nobody_does() {
+async fn pages_cached_for_followers_are_freed_when_none_is_left() {
     let queues = Queues::with(|_| 1_000_000_000);
     let api = TestApi::with_queues(queues.clone());
     let mut stream = Stream::of(api.get(&format!("{LOG}?after=0")).by("viewer")).await;
@@ -205,7 +205,7 @@ async fn what_was_read_for_those_who_follow_is_let_go_of_when_nobody_does() {
 }
 
 #[tokio::test]
-async fn who_comes_in_the_middle_of_a_page_that_others_have_read_gets_its_rest() {
+async fn reconnect_in_the_middle_of_a_cached_page_gets_its_rest() {
     let api = TestApi::new();
     let head = api.node.head_position();
     Stream::of(api.get(&format!("{LOG}?after=0")).by("viewer")).await.ids_to(head).await;
@@ -216,7 +216,7 @@ async fn who_comes_in_the_middle_of_a_page_that_others_have_read_gets_its_rest()
 }
 
 #[tokio::test]
-async fn without_a_place_a_stream_begins_at_the_head_and_says_where_that_is() {
+async fn stream_without_a_position_starts_at_the_head_and_reports_it() {
     let api = TestApi::new();
     let head = api.node.head_position();
     let mut stream = Stream::of(api.get(LOG).by("viewer")).await;
@@ -230,7 +230,7 @@ async fn without_a_place_a_stream_begins_at_the_head_and_says_where_that_is() {
 }
 
 #[tokio::test]
-async fn a_place_that_the_log_does_not_have_is_refused() {
+async fn position_that_the_log_does_not_have_is_rejected() {
     let api = TestApi::new();
     let ahead = (api.node.head_position() + 1).to_string();
     for place in [ahead.as_str(), "x", "-1", ""] {
@@ -241,7 +241,7 @@ async fn a_place_that_the_log_does_not_have_is_refused() {
 }
 
 #[tokio::test]
-async fn when_the_node_stops_a_last_event_says_so_and_the_stream_ends() {
+async fn stop_ends_a_stream_with_a_last_event() {
     let api = TestApi::new();
     let mut stream = Stream::of(api.get(LOG).by("viewer")).await;
     api.front.stop();
@@ -251,7 +251,7 @@ async fn when_the_node_stops_a_last_event_says_so_and_the_stream_ends() {
 }
 
 #[tokio::test]
-async fn a_caller_has_twenty_streams_and_others_have_theirs() {
+async fn caller_has_at_most_twenty_streams_and_others_have_theirs() {
     let api = TestApi::new();
     let mut open = Vec::new();
     for _ in 0..20 {
@@ -269,14 +269,14 @@ async fn a_caller_has_twenty_streams_and_others_have_theirs() {
 }
 
 #[tokio::test]
-async fn a_node_has_so_many_streams_in_all() {
+async fn node_limits_the_total_number_of_streams() {
     let api = TestApi::with_queues(Queues::with(|name| if name == QueueName::LiveStreams { 1 } else { 1_000_000_000 }));
     let _open = Stream::of(api.get(LOG).by("viewer")).await;
     api.get(LOG).by("admin").answer().await.expect_problem(503, "busy");
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_does_not_read_is_dropped_and_goes_on_behind_what_it_got() {
+async fn client_that_does_not_read_is_dropped_and_can_resume() {
     let api = TestApi::new();
     let mut stream = Stream::of(api.get(&format!("{LOG}?after=0")).by("viewer")).await;
     // As many as several pages hold, each sent before the next is created.
@@ -298,7 +298,7 @@ async fn who_does_not_read_is_dropped_and_goes_on_behind_what_it_got() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_stream_is_heard_of_every_fifteen_seconds_and_ends_with_its_token() {
+async fn idle_stream_sends_a_heartbeat_every_15_seconds_and_ends_with_its_token() {
     let api = TestApi::new();
     let mut stream = Stream::of(api.get(LOG).by("viewer")).await;
     stream.next_block().await.unwrap();
@@ -312,7 +312,7 @@ async fn a_silent_stream_is_heard_of_every_fifteen_seconds_and_ends_with_its_tok
 }
 
 #[tokio::test]
-async fn an_execution_is_told_from_its_first_record_to_its_end() {
+async fn execution_stream_runs_from_the_first_record_to_the_end() {
     let api = TestApi::new();
     let (id, other) = (api.execution().await, api.execution().await);
     let path = format!("/api/v1/executions/{id}/stream?named=true");
@@ -349,14 +349,14 @@ impl Stream {
 }
 
 #[tokio::test]
-async fn an_execution_that_is_not_there_has_no_stream() {
+async fn unknown_execution_has_no_stream() {
     let api = TestApi::new();
     let path = "/api/v1/executions/01980000-0000-7000-8000-0000000000ff/stream";
     api.get(path).by("viewer").answer().await.expect_problem(404, "not_found");
 }
 
 #[tokio::test]
-async fn a_stream_whose_pages_have_no_memory_ends_and_says_so() {
+async fn stream_without_memory_for_its_pages_ends_with_busy() {
     let queues = Queues::with(|name| if name == QueueName::AnswerBytes { 1_000_000 } else { 1_000_000_000 });
     let _unwritten = queues.of(QueueName::AnswerBytes).enter(1_000_000).unwrap();
     let api = TestApi::with_queues(queues.clone());
@@ -366,7 +366,7 @@ async fn a_stream_whose_pages_have_no_memory_ends_and_says_so() {
 }
 
 #[tokio::test]
-async fn who_comes_again_gets_past_records_that_are_larger_than_all_memory_for_answers() {
+async fn reconnecting_stream_gets_past_records_larger_than_answer_memory() {
     let api = TestApi::with_queues(Queues::with(|name| if name == QueueName::AnswerBytes { 300_000 } else { 1_000_000_000 }));
     // The event, and the rule's execution with the text as a parameter.
     let long = serde_json::json!({ "trigger": "demo.long", "payload": { "text": "a".repeat(400_000) } });

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::support::TestApi;
 
 #[tokio::test]
-async fn who_has_an_answer_is_told_so_until_it_changes() {
+async fn unchanged_answer_gets_304_until_it_changes() {
     let api = TestApi::new();
     let event = api.event("ana").await;
     let run = api.post("/api/v1/actions/core.echo/execute").by("admin").json(&json!({ "params": { "message": "hi" } }));
@@ -40,7 +40,7 @@ async fn who_has_an_answer_is_told_so_until_it_changes() {
 }
 
 #[tokio::test]
-async fn each_form_of_an_answer_has_a_tag_of_its_own_and_what_is_no_reading_has_none() {
+async fn each_media_type_has_its_own_etag_and_only_reads_have_one() {
     let api = TestApi::new();
     let event = api.event("ana").await;
     let path = format!("/api/v1/events/{event}");

@@ -46,7 +46,7 @@ fn names(steps: &[Value]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_steps_of_a_workflow_are_the_executions_that_name_it_as_their_parent() {
+async fn workflow_steps_are_the_executions_with_that_parent() {
     let api = TestApi::new();
     let flow = flow(&api).await;
     let build = step(&api, &flow, "build").await;
@@ -73,7 +73,7 @@ async fn the_steps_of_a_workflow_are_the_executions_that_name_it_as_their_parent
 }
 
 #[tokio::test]
-async fn a_workflow_is_shown_with_its_steps_that_never_started_and_why() {
+async fn workflow_shows_its_unstarted_steps_with_reasons() {
     let api = TestApi::new();
     let flow = flow(&api).await;
     end_all(&api).await;
@@ -96,7 +96,7 @@ async fn a_workflow_is_shown_with_its_steps_that_never_started_and_why() {
 }
 
 #[tokio::test]
-async fn a_cancel_of_a_workflow_ends_what_runs_and_a_second_one_also_what_cleans_up() {
+async fn first_cancel_ends_running_steps_and_a_second_ends_cleanup_steps_too() {
     let api = TestApi::new();
     let flow = flow(&api).await;
     let build = step(&api, &flow, "build").await;
@@ -124,7 +124,7 @@ async fn a_cancel_of_a_workflow_ends_what_runs_and_a_second_one_also_what_cleans
 }
 
 #[tokio::test]
-async fn a_workflow_is_not_settled_but_its_step_is() {
+async fn workflow_cannot_be_settled_but_its_step_can() {
     let api = TestApi::new();
     let flow = flow(&api).await;
     let settle = async |id: &str| {
@@ -143,7 +143,7 @@ async fn a_workflow_is_not_settled_but_its_step_is() {
 }
 
 #[tokio::test]
-async fn a_trace_goes_from_any_step_up_to_the_event_and_down_to_the_innermost_step() {
+async fn trace_of_any_step_reaches_the_event_and_the_innermost_step() {
     let api = TestApi::new();
     let sent = api.post("/api/v1/events").by("author").json(&json!({ "trigger": "demo.change", "payload": {} }));
     let event = id_of(&sent.answer().await.expect(202).json());

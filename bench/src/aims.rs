@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_aimed_at_stands_beside_what_was_measured() {
+    fn targets_are_printed_next_to_the_measured_values() {
         let latency = |p50: f64, p99: f64| json!({ "p50_ms": p50, "p99_ms": p99, "max_ms": p99 });
         let run = |scenario: &str, pace: &str, per_second: f64, p50: f64, unfinished: u64| {
             json!({

@@ -208,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_a_node_listens_is_read_off_its_line() {
+    fn listening_address_is_parsed_from_the_node_s_line() {
         let line = "ensue 0.1.0 listens on http://127.0.0.1:41873, data in ./ensue-data, packs in ./packs";
         assert_eq!(listening_address(line), Some("127.0.0.1:41873".parse().unwrap()));
         assert_eq!(listening_address("ensue 0.1.0 listens on http://[::1]:80, data in x"), Some("[::1]:80".parse().unwrap()));

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn two_runs_stand_side_by_side_with_what_only_one_of_them_has() {
+    fn two_runs_are_compared_side_by_side_with_the_rest_listed() {
         let first = json!({ "runs": [run("ingest", 8_000.0, Some(10.0)), run("http", 4_000.0, Some(6.0))] });
         let second = json!({ "runs": [run("ingest", 12_000.0, None), run("process", 700.0, Some(90.0))] });
         insta::assert_snapshot!(table(&compared(&first, &second).unwrap()), @r"
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_n_th_of_several_runs_of_a_scenario_belongs_to_the_n_th() {
+    fn repeated_scenarios_are_compared_by_their_order() {
         let of = |rates: &[f64]| json!({ "runs": rates.iter().map(|rate| run("rule", *rate, None)).collect::<Vec<_>>() });
         let compared = compared(&of(&[1_000.0, 2_000.0, 3_000.0]), &of(&[1_100.0, 2_200.0])).unwrap();
         let rates = compared["items"].as_array().unwrap().iter().filter(|item| item["figure"] == "answered a second");
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_without_runs_is_refused() {
+    fn comparison_without_runs_is_rejected() {
         assert!(compared(&json!({ "runs": [] }), &json!({ "log": {} })).unwrap_err().contains("second"));
     }
 }

@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn few_cores_are_shared_and_of_many_a_third_is_the_bench_s() {
+    fn few_cores_are_shared_and_a_third_of_many_goes_to_the_bench() {
         let split = |count: usize| Cores::split(&(0..count).collect::<Vec<_>>(), count);
         for few in 0..CORES_MIN {
             assert_eq!(split(few), Cores::Shared { count: few });
@@ -128,7 +128,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn what_is_started_for_the_node_is_on_the_node_s_cores_and_we_are_where_we_were() {
+    fn child_process_runs_on_the_node_s_cores_and_our_affinity_is_restored() {
         let before = usable();
         let first = before[0];
         let cores = Cores::Apart { node: vec![first], clients: before.clone() };
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_says_how_its_cores_were_shared() {
+    fn document_says_how_cores_were_shared() {
         let apart = Cores::Apart { node: vec![0, 1], clients: vec![2] };
         assert_eq!(told(&apart.to_json()), "Cores: 2 for the node and 1 for the bench, pinned apart.");
         assert_eq!(told(&Cores::Shared { count: 2 }.to_json()), "Node and bench shared 2 cores; nothing was pinned.");

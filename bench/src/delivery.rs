@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_delivery_has_an_id_and_a_signed_body_of_its_own_that_says_the_same() {
+    fn each_delivery_has_its_own_id_and_signature_over_equal_content() {
         let host = "127.0.0.1:1".parse().unwrap();
         let mut delivery = Delivery::new(host, "/hooks/bench/github", b"0123456789abcdef");
         let first = delivery.numbered(1).to_vec();
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_has_as_many_events_as_is_said_each_as_long_as_is_said() {
+    fn generated_list_has_the_given_number_and_length_of_events() {
         let list = Delivery::list("127.0.0.1:1".parse().unwrap(), "t", "bench.tick", 3, 1_000);
         let request = String::from_utf8(list.request).unwrap();
         let events: Vec<Value> = serde_json::from_str(request.split("\r\n\r\n").nth(1).unwrap()).unwrap();
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn the_event_of_an_answer_is_found() {
+    fn event_of_an_answer_is_found() {
         let answer = br#"{"events":[{"id":"019c0000-0000-7000-8000-000000000001","trigger":"a.b","position":7}]}"#;
         assert_eq!(event_of(answer).as_ref().map(|id| &id[..]), Some(&b"019c0000-0000-7000-8000-000000000001"[..]));
         assert_eq!(event_of(br#"{"events":[]}"#), None);

@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_log_on_a_slow_disk_is_waited_for_longer_than_two_commits_take() {
+    fn slow_log_is_awaited_for_longer_than_two_commits() {
         for delay in [Duration::from_millis(5), Duration::from_millis(500), Duration::from_secs(10)] {
             assert!(still(Some(delay)) > delay * 2, "{delay:?}");
         }

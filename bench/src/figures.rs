@@ -313,7 +313,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_stand_in_two_tables() {
+    fn figures_are_printed_in_two_tables() {
         let millis = |list: &[u64]| Latencies::of(list.iter().map(|millis| Duration::from_millis(*millis)));
         let figures = Figures {
             scenario: "rule".into(),
@@ -355,7 +355,7 @@ mod tests {
         ");
     }
     #[test]
-    fn reads_and_shares_stand_between_where_they_were_measured() {
+    fn reads_and_shares_are_printed_only_if_measured() {
         let run = json!({
             "scenario": "api", "pace": "8 connections", "finished_per_second": 1_200.0, "answered": null, "finished": null, "called": null,
             "reads_per_second": 3_100.5, "reads_refused": 2, "unfinished": 3, "views_lag_records": 120, "views_caught_up_ms": 31.5, "streams": 1_000, "lost": 0,

@@ -215,7 +215,7 @@ mod tests {
     use crate::packs::write_file;
 
     #[test]
-    fn the_workflows_of_graphs_have_no_mistake() {
+    fn generated_workflows_of_graphs_are_valid() {
         let text = r#"{ "name": "g", "nodes": [
             { "id": "Odd name!", "duration_ms": 0 }, { "id": "b", "needs": ["Odd name!"], "duration_ms": 1005 }
         ] }"#;

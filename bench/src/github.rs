@@ -42,7 +42,7 @@ mod tests {
 
     /// GitHub's own worked example (docs.github.com, "Validating webhook deliveries").
     #[test]
-    fn the_signature_is_github_s() {
+    fn signature_is_github_s() {
         assert_eq!(
             signature(b"It's a Secret to Everybody", b"Hello, World!"),
             "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn the_body_is_a_pull_request_of_the_usual_size() {
+    fn body_is_a_pull_request_of_the_usual_size() {
         let body: serde_json::Value = serde_json::from_slice(PULL_REQUEST).unwrap();
         assert_eq!((body["action"].as_str(), body["number"].as_i64()), (Some("opened"), Some(42)));
         assert!((20_000..24_000).contains(&PULL_REQUEST.len()), "{}", PULL_REQUEST.len());

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_graph_is_read_with_what_each_step_needs_and_the_schedules_that_come_with_it() {
+    fn graph_file_has_the_needs_of_each_step_and_the_given_schedules() {
         let graph = graph();
         assert_eq!((graph.name.as_str(), graph.steps.len()), ("rooms", 8));
         assert_eq!(graph.steps[5], Step { needs: vec![1, 2], millis: 310 });
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_ready_first_runs_first() {
+    fn step_that_was_ready_first_runs_first() {
         // One slot: one step after the other, whatever their order.
         assert_eq!(graph().makespan(1), 1_765);
         // Two slots, each a line, each step with its end. Who knew how long the steps run would begin with the pipes and the walls, and
@@ -169,12 +169,12 @@ mod tests {
     }
 
     #[test]
-    fn more_slots_than_are_needed_change_nothing() {
+    fn slots_over_the_maximum_parallelism_change_nothing() {
         assert_eq!(graph().makespan(8), graph().makespan(1_000));
     }
 
     #[test]
-    fn of_those_that_are_ready_at_once_the_first_of_the_steps_goes_first() {
+    fn steps_ready_at_once_run_in_their_listed_order() {
         let text = r#"{ "name": "two", "nodes": [
             { "id": "a", "duration_ms": 10 }, { "id": "b", "duration_ms": 10 },
             { "id": "late", "needs": ["a"], "duration_ms": 5 }, { "id": "early", "needs": ["b"], "duration_ms": 5 },
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_run_is_told_of() {
+    fn invalid_graph_is_rejected_with_the_reason() {
         for (text, why) in [
             (r#"{ "name": "none", "nodes": [] }"#, "it has 0 nodes"),
             (r#"{ "name": "x", "nodes": [{ "id": "a", "needs": ["b"], "duration_ms": 1 }] }"#, "`a` needs `b`, which is not a node"),

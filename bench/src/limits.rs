@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_stand_in_a_table() {
+    fn limits_are_printed_in_a_table() {
         insta::assert_snapshot!(table(&limits()), @r"
         LIMIT                                                       PER SECOND
         a bare HTTP handler that reads the body                     20000
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_of_the_bare_handler_are_no_limit() {
+    fn limit_with_rejected_deliveries_is_an_error() {
         assert_eq!(all_taken(Loaded::default()).unwrap(), 0);
         let refused = Loaded { refused: 2, first_refusal: Some("connection reset".into()), ..Loaded::default() };
         let told = all_taken(refused).unwrap_err().to_string();
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_figure_is_a_share_of_the_limits_that_its_work_passes() {
+    fn figure_is_a_share_of_the_limits_that_apply_to_it() {
         let run = json!({ "scenario": "rule", "answered_per_second": 11_000.0, "finished_per_second": 8_000.0 });
         assert_eq!(shares(&run, &limits()), json!({ "handled": 0.4, "inserted_in_groups": 0.5, "spawned": null }));
         let stored = json!({ "scenario": "ingest", "answered_per_second": 10_000.0, "finished_per_second": 0.0 });

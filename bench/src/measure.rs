@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn accepted_deliveries_without_an_end_are_told_where_they_lead_to_one() {
+    fn unfinished_deliveries_are_reported_only_if_they_start_executions() {
         assert_eq!(unfinished(Scenario::Rule), 1);
         assert_eq!(unfinished(Scenario::Ingest), 0);
     }

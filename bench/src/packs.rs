@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_packs_of_every_scenario_have_no_mistake() {
+    fn packs_of_every_scenario_are_valid() {
         for scenario in [
             Scenario::Ingest,
             Scenario::Rule,

@@ -204,7 +204,7 @@ mod tests {
     const SEVENTH: &str = "id: 7\nevent: event.received\ndata: {\"position\":7,\"time\":\"2026-03-28T09:00:00.004Z\"}\n\n";
 
     #[test]
-    fn a_record_is_under_way_from_its_time_to_its_arrival_in_whatever_parts_it_comes() {
+    fn record_latency_is_measured_however_the_stream_is_split() {
         for cut in 0..SEVENTH.len() {
             let followed = told(&["id: 6\n\n: still here\n\n", &SEVENTH[..cut], &SEVENTH[cut..]]);
             assert_eq!((followed.at, followed.lost, &followed.arrived[..]), (Some(7), 0, &[Duration::from_millis(6)][..]), "{cut}");
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_did_not_come_is_counted() {
+    fn missing_records_are_counted() {
         assert_eq!(told(&["id: 3\n\n", SEVENTH]).lost, 3);
         assert_eq!(told(&["id: 7\n\n", SEVENTH]).lost, 1);
         assert_eq!(told(&[SEVENTH]).arrived, []);

@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_call_is_known_by_the_end_of_its_path() {
+    fn call_is_identified_by_the_end_of_its_path() {
         let head = "GET /calls/019c0000-0000-7000-8000-000000000001 HTTP/1.1\r\nContent-Length: 3";
         assert_eq!(called(head).as_ref().map(|id| &id[..4]), Some(&b"019c"[..]));
         assert_eq!(body_length(head), 3);

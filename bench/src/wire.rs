@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_connection_that_the_other_side_closed_meanwhile_is_opened_again() {
+    async fn connection_closed_by_the_other_side_is_reopened() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut connection = Connection::open(address).await.unwrap();
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_says_how_the_answer_is_and_how_long() {
+    fn response_head_has_status_and_length() {
         assert_eq!(head(b"HTTP/1.1 202 Accepted\r\nContent-Length: 17\r\n\r\n").unwrap(), (202, 17));
         assert!(head(b"HTTP/1.1 202 Accepted\r\ntransfer-encoding: chunked\r\n\r\n").is_err());
         assert!(head(b"nothing\r\n\r\n").is_err());

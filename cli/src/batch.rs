@@ -85,14 +85,14 @@ mod tests {
     }
 
     #[test]
-    fn the_fields_of_the_data_are_names() {
+    fn fields_of_the_data_are_variables() {
         assert_eq!(value(r#"{"expr":"a + b.c","data":{"a":1,"b":{"c":2}}}"#), 3);
         assert_eq!(value(r#"{"expr":"1 + 1"}"#), 2);
         assert_eq!(value(r#"{"expr":"1 + 1","data":null,"id":"mine"}"#), 2);
     }
 
     #[test]
-    fn what_json_does_not_have_has_one_form_all_the_same() {
+    fn values_without_a_json_form_are_encoded_consistently() {
         let cases = [
             ("b'abc'", json!("YWJj")),
             ("7u", json!(7)),
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_go_wrong_is_an_error_line() {
+    fn every_error_is_one_line() {
         assert_eq!(kind(br#"{"expr":"a.b","data":{"a":{}}}"#), "missing");
         assert_eq!(kind(br#"{"expr":"1 +"}"#), "compile");
         assert_eq!(kind(br#"{"expr":"nope"}"#), "compile");

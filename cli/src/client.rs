@@ -407,13 +407,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_people_type_stays_one_segment_of_a_path() {
+    fn user_input_stays_one_path_segment() {
         assert_eq!(segment("core.echo"), "core.echo");
         assert_eq!(segment("../keys?x=1#y"), "..%2Fkeys%3Fx%3D1%23y");
     }
 
     #[test]
-    fn a_token_with_a_line_break_is_a_mistake_of_usage_and_is_not_repeated() {
+    fn malformed_token_is_a_usage_error_and_is_not_repeated() {
         for broken in ["ens_1\nens_2", "ens_1 ens_2", "ens_é", "ens_\u{7f}"] {
             let failure = Token::of_variable(broken).err().expect(broken);
             assert_eq!(failure.exit(), Exit::Usage, "{broken}");
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn a_front_that_finds_no_node_is_asked_again_later_like_a_node_that_is_full() {
+    fn proxy_errors_exit_with_try_later_like_a_busy_node() {
         for status in [StatusCode::TOO_MANY_REQUESTS, StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT]
         {
             assert_eq!(exit_of(status), Exit::TryLater, "{status}");
@@ -432,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn thing_that_is_gone_is_missing() {
+    fn removed_resource_exits_with_missing() {
         for status in [StatusCode::NOT_FOUND, StatusCode::GONE] {
             assert_eq!(exit_of(status), Exit::Missing, "{status}");
         }
@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn position_seen_never_goes_back() {
+    fn known_position_never_decreases() {
         let client = Client::new(DEFAULT_SERVER, None).unwrap();
         let asks_for = |client: &Client| {
             let request = client.request(Method::GET, "/events").build().unwrap();
@@ -457,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_none_is_a_mistake_of_usage() {
+    fn invalid_server_address_is_a_usage_error() {
         for server in ["", "localhost", "127.0.0.1:3678", "ftp://x", "http://"] {
             let failure = Client::new(server, None).err().expect(server);
             assert_eq!(failure.exit(), Exit::Usage, "{server}");

@@ -471,12 +471,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_consistent() {
+    fn command_line_is_consistent() {
         CommandLine::command().debug_assert();
     }
 
     #[test]
-    fn what_helps_is_read_at_80_columns() {
+    fn help_fits_into_80_columns() {
         fn too_wide(command: &mut clap::Command) -> Vec<String> {
             let help = command.render_long_help().to_string();
             let mut wide: Vec<String> = help.lines().filter(|line| line.chars().count() > 80).map(str::to_owned).collect();
@@ -540,7 +540,7 @@ mod tests {
     }
 
     #[test]
-    fn every_list_of_what_happened_takes_since_and_until() {
+    fn every_history_list_accepts_since_and_until() {
         for list in ["events", "enforcements", "executions", "inquiries", "dead-letters", "timers"] {
             let line = ["ensue", list, "list", "--since", "1h", "--until", "2026-03-28T09:00:00Z"];
             assert!(CommandLine::try_parse_from(line).is_ok(), "{list}");
@@ -571,7 +571,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_command_is_answered_with_the_nearest_one() {
+    fn misspelled_command_gets_the_nearest_one_suggested() {
         let error = CommandLine::try_parse_from(["ensue", "exections", "list"]).unwrap_err().to_string();
         assert!(error.contains("executions"), "{error}");
     }

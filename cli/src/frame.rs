@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_drawn_fits_the_terminal_and_leaves_nothing_of_what_was_drawn_before() {
+    fn frame_fits_the_terminal_and_clears_the_previous_frame() {
         let drawn = frame("one\na line that is too long\nthree\nfour\n", (10, 4));
         assert_eq!(drawn, "\u{1b}[Hone\u{1b}[K\r\na line th…\u{1b}[K\r\nthree\u{1b}[K\r\n\u{1b}[J");
         assert_eq!(frame("", (0, 0)), "\u{1b}[H\u{1b}[J");

@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn part_of_an_id_is_hexadecimal_and_not_whole() {
+    fn partial_id_is_hexadecimal_and_not_a_complete_id() {
         assert_eq!(part("3C8f12ab").as_deref(), Some("3c8f12ab"));
         assert_eq!(part("…12ab").as_deref(), Some("12ab"));
         assert_eq!(part("01a206ce-21ac").as_deref(), Some("01a206ce-21ac"));

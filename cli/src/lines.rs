@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_that_is_too_long_is_passed_over() {
+    fn overlong_line_is_skipped() {
         let mut input = vec![b'x'; LINE_BYTES_MAX + 10];
         input.extend(b"\nnext");
         let mut input = &input[..];

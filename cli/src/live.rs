@@ -241,7 +241,7 @@ mod tests {
 
     // The clock stands while anything moves, and goes to the next moment that is waited for where nothing does.
     #[tokio::test(start_paused = true)]
-    async fn a_node_that_ends_every_stream_at_once_is_asked_ever_more_seldom_and_then_no_more() {
+    async fn follower_backs_off_and_gives_up_if_the_node_ends_every_stream() {
         let says = "retry: 1000\nid: 7\n\nevent: end\ndata: {\"reason\": \"failed\"}\n\n";
         let (failure, asked, took) = follow_one_that(says, Then::Ends).await;
         assert_eq!((failure.exit(), failure.to_string().contains("`failed`")), (Exit::TryLater, true), "{failure}");
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_node_that_falls_silent_is_not_waited_for_for_ever() {
+    async fn silent_node_is_not_awaited_forever() {
         let (failure, asked, took) = follow_one_that(": hello\n\nid: 7\n\n", Then::StandsStill).await;
         assert_eq!(failure.exit(), Exit::Unreachable, "{failure}");
         assert!(failure.to_string().contains("has sent nothing for 45 s"), "{failure}");
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn events_are_read_however_they_are_cut_up() {
+    fn events_are_parsed_however_the_stream_is_split() {
         let stream =
             b": hello\n\nretry: 1000\nid: 0\n\nid: 1\nevent: output\ndata: {\"text\":\n data: x\n\nid: 2\ndata: {\"text\": \"b\"}\n\n";
         let stream = String::from_utf8_lossy(stream).replace("{\"text\":\n data: x", "{\"text\": \"a\"}").into_bytes();
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_without_an_end_is_not_gathered_for_ever() {
+    fn event_without_an_end_is_not_buffered_forever() {
         let mut frames = Frames::default();
         frames.push(&vec![b'x'; EVENT_BYTES_MAX + 1]);
         assert!(frames.next().is_err());

@@ -106,13 +106,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_paged_when_its_last_line_would_scroll_away() {
+    fn text_longer_than_the_terminal_is_paged() {
         assert!(!is_longer(&"line\n".repeat(23), 24));
         assert!(is_longer(&"line\n".repeat(24), 24));
     }
 
     #[test]
-    fn whoever_wants_no_pager_names_none_or_cat() {
+    fn pager_is_disabled_by_an_empty_name_or_cat() {
         let started = |pager| command(pager).map(|command| command.get_program().to_owned());
         assert_eq!(started(None), Some("less".into()));
         assert_eq!(started(Some("more -d")), Some("sh".into()));

@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_shown_on_a_terminal_cannot_steer_it() {
+    fn terminal_output_contains_no_control_sequences() {
         let mut screen = Screen::default();
         let shown = screen.shown(b"\x1b]0;title\x07ok\r\x1b[2Kfaked\tcolumn\n\x9b31m");
         assert!(!shown.contains(['\u{1b}', '\u{7}', '\r', '\u{9b}']), "{shown:?}");
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_character_that_comes_in_two_parts_is_shown_whole() {
+    fn split_character_is_printed_once_complete() {
         let mut screen = Screen::default();
         let (first, second) = "né".as_bytes().split_at(2);
         assert_eq!((screen.shown(first).as_str(), screen.shown(second).as_str()), ("n", "é"));

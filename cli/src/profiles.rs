@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_of_a_profile_is_no_path() {
+    fn profile_name_cannot_be_a_path() {
         for bad in ["", ".", "..", "a/b", "/etc/passwd", "a b", "ä", &"x".repeat(65)] {
             assert!(bad.parse::<ProfileName>().is_err(), "{bad}");
         }
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_its_owner_s_alone_and_one_that_others_can_read_is_refused() {
+    fn token_file_is_private_and_a_readable_one_is_rejected() {
         let place = tempfile::tempdir().unwrap();
         let folder = ProfileFolder::at(place.path().join("config/ensue"));
         assert_eq!(folder.token(&name("a")).unwrap(), None);
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn profiles_are_kept_and_what_is_none_is_refused() {
+    fn profiles_are_stored_and_an_invalid_file_is_rejected() {
         let place = tempfile::tempdir().unwrap();
         let folder = ProfileFolder::at(place.path().to_owned());
         assert_eq!(folder.read().unwrap(), Profiles::default());

@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn an_inquiry_says_what_is_asked_of_whom_until_when_and_how_to_answer() {
+    fn inquiry_shows_question_assignees_deadline_and_how_to_answer() {
         insta::assert_snapshot!(shown(&inquiry()), @"
         id         019c1f3a-0000-7000-8000-000000000001
         title      Ship v1?
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn an_execution_that_asks_says_what_it_waits_for() {
+    fn waiting_execution_shows_its_inquiry() {
         let mut execution = json!({ "status": "waiting" });
         assert_eq!((waits_for(&execution), command(&execution)), (String::new(), String::new()));
         execution[QUESTION] = inquiry();
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_typed_is_what_the_field_wants() {
+    fn typed_answer_is_parsed_by_the_field_s_type() {
         let schema = &inquiry()["answer_schema"];
         assert_eq!(typed(schema, "ship", "true"), json!(true));
         assert_eq!(typed(schema, "ship", "yes"), json!("yes"));

@@ -237,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn result_with_an_id_or_a_time_of_its_own_is_of_that_run_alone() {
+    fn result_with_the_run_s_own_ids_or_times_is_recognized() {
         let id = "01a206ce-21ac-884f-8000-0123456789ab";
         let is_of_it = |value: Value, known: &str| is_of_this_run(&value, &[known.to_owned()]);
         assert!(is_of_it(json!({ "a": [{ "b": format!("run/{id}") }] }), ""));
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_case_is_written_in_the_order_in_which_people_write_it() {
+    fn recorded_test_is_written_in_the_usual_order() {
         let parts = vec![
             ("it", json!("repeats what `release.ship` did")),
             ("run", json!({ "action": "release.ship", "with": { "text": "two\nlines", "yes": "no", "list": [1, "012", null] } })),

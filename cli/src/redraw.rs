@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_is_stirred_by_its_own_records_alone() {
+    fn list_is_refreshed_only_by_its_own_records() {
         let executions = Stirred::By(&["execution", "attempt"]);
         assert!(executions.is_by("execution.requested") && executions.is_by("attempt.started"));
         assert!(!executions.is_by("event.received") && !executions.is_by("executions"));

@@ -254,7 +254,7 @@ mod tests {
     use crate::style::visible;
 
     #[test]
-    fn a_failure_says_what_is_wrong_where_and_what_to_type_next() {
+    fn failure_says_what_is_wrong_where_and_what_to_do_next() {
         let failure = Failure::with(Exit::Refused, "the parameters do not fit the action `core.http`")
             .notes(vec!["/url: is missing; it is a required string".into()])
             .hint("see `ensue actions show core.http`");
@@ -266,13 +266,13 @@ mod tests {
     }
 
     #[test]
-    fn colour_marks_what_is_wrong_and_what_to_type_next() {
+    fn color_marks_the_error_and_the_hint() {
         let failure = Failure::with(Exit::Missing, "there is no action `core.ecko`").hint("did you mean `core.echo`?");
         insta::assert_snapshot!(visible(&failure.show(Style::COLOURED)));
     }
 
     #[test]
-    fn what_a_node_or_a_sender_says_cannot_steer_the_terminal() {
+    fn control_characters_from_outside_are_replaced() {
         assert_eq!(printable("a\u{1b}[2Jb\r\n\tc\u{9b}"), "a\u{fffd}[2Jb\u{fffd}\n\tc\u{fffd}");
     }
 
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_turned_around_is_shown_as_it_is_read() {
+    fn bidirectional_control_characters_are_replaced() {
         for turning in "\u{61c}\u{200e}\u{200f}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}".chars() {
             assert_eq!(printable(&format!("invoice{turning}fdp.exe")), "invoice\u{fffd}fdp.exe", "{turning:?}");
         }
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reference_has_each_exit_code_with_its_meaning_and_no_other() {
+    fn exit_codes_match_the_reference() {
         let reference = include_str!("../../docs/reference/exit-codes.md");
         let rows = reference.lines().filter_map(|line| {
             let mut cells = line.strip_prefix('|')?.split('|').map(str::trim);
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_has_an_exit_code_that_is_not_success() {
+    fn every_failure_has_a_nonzero_exit_code() {
         for fault in [Fault::Malformed, Fault::Unauthenticated, Fault::Missing, Fault::Busy, Fault::World, Fault::Bug] {
             assert_ne!(Exit::from(fault) as u8, 0, "{fault:?}");
         }

@@ -270,12 +270,12 @@ ensue_queue_capacity{queue=\"reads\"} 5
     }
 
     #[test]
-    fn a_node_at_work_is_seen_at_a_glance() {
+    fn busy_node_fits_on_one_screen() {
         insta::assert_snapshot!(drawn(&screen(), 80, 24).backend());
     }
 
     #[test]
-    fn a_node_that_does_nothing_and_one_that_is_gone_say_so() {
+    fn idle_and_unreachable_nodes_are_shown_as_such() {
         let mut idle = look(Instant::now(), 0);
         (idle.metrics, idle.running, idle.rules) = (Metrics::default(), json!({ "items": [] }), json!({ "items": [] }));
         let mut screen = Screen::new("http://127.0.0.1:3678", idle);
@@ -284,7 +284,7 @@ ensue_queue_capacity{queue=\"reads\"} 5
     }
 
     #[test]
-    fn a_terminal_of_any_size_is_borne() {
+    fn any_terminal_size_is_supported() {
         let screen = screen();
         for width in 0..100 {
             for height in [0, 1, 2, 3, 5, 8, 10, 11, 12, 13, 20, 40] {

@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_steps_are_read_page_by_page_down_to_the_innermost_workflow() {
+    async fn steps_are_read_page_by_page_down_to_the_innermost_workflow() {
         let left = Left { executions: EXECUTIONS_MAX, workflows: WORKFLOWS_MAX, questions: QUESTIONS_MAX };
         let flow = read_from_a_node(execution("flow", "", 0), left).await;
         assert_eq!((names(&flow), flow.is_cut), (vec!["a", "inside"], false));
@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_too_much_to_read_is_said_to_be_there() {
+    async fn truncated_steps_are_reported() {
         let flow = read_from_a_node(execution("flow", "", 0), Left { executions: 1, workflows: 9, questions: 9 }).await;
         assert_eq!((names(&flow), flow.is_cut), (vec!["a"], true));
         let flow = read_from_a_node(execution("flow", "", 0), Left { executions: 9, workflows: 1, questions: 9 }).await;
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_step_has_as_many_items_as_the_log_says_however_few_are_read_and_what_was_not_read_is_said() {
+    async fn item_count_comes_from_the_log_and_truncation_is_reported() {
         let flow = read_from_a_node(execution("wide", "", 0), Left { executions: 2, workflows: 9, questions: 9 }).await;
         assert_eq!((flow.steps[0].parts.len(), flow.steps[0].items), (2, Some(5000)));
         let document = flow.document();
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_has_attempts_is_not_asked_for_steps() {
+    async fn execution_with_attempts_is_not_asked_for_steps() {
         let left = Left { executions: 9, workflows: 9, questions: 9 };
         assert!(read_from_a_node(execution("alone", "", 1), left).await.steps.is_empty());
     }

@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn help_has_colour_as_it_is_typed() {
+    fn help_honors_the_color_option() {
         let of = |typed: &[&str]| of_help(typed.iter().map(OsString::from));
         assert_eq!(of(&["ensue", "--color", "never", "help"]), ColorChoice::Never);
         assert_eq!(of(&["ensue", "status", "--color=always", "--halp"]), ColorChoice::Always);
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_flag_goes_before_no_color_and_no_color_before_all_else() {
+    fn color_flag_overrides_no_color_which_overrides_the_rest() {
         let coloured = |colour, around| Style::within(colour, around) != Style::PLAIN;
         let terminal = Surroundings { is_terminal: true, ..Surroundings::default() };
         let pipe = Surroundings::default();

@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_is_a_picture_that_stands_alone() {
+    fn tree_is_drawn_as_a_self_contained_svg() {
         let execution = Branch { details: vec!["hello".into()], ..branch("core.echo succeeded", "+3.1 ms", Mood::Good, vec![]) };
         let rules = vec![
             branch("rule examples.greet matched", "+1.2 ms", Mood::Plain, vec![execution]),
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn the_attempts_of_an_execution_stand_side_by_side_in_time() {
+    fn attempts_of_an_execution_are_drawn_on_a_time_axis() {
         let execution = json!({
             "id": "019c1f3a-0000-7000-8000-000000000001",
             "action": "core.shell",
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn the_steps_of_a_workflow_are_rows_of_its_picture() {
+    fn steps_of_a_workflow_are_rows_of_its_picture() {
         let execution = json!({
             "id": "019c1f3a-0000-7000-8000-000000000001", "action": "release.ship", "status": "waiting", "attempt": 0,
             "requested_at": "2026-03-28T09:00:00Z", "attempts": [],
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_not_ended_lasts_until_now() {
+    fn open_execution_is_drawn_until_now() {
         let mut running = json!({
             "action": "core.shell", "status": "running", "requested_at": "2026-03-28T09:00:00Z", "started_at": "2026-03-28T09:00:01Z",
             "attempts": [{ "number": 1, "status": "running", "started_at": "2026-03-28T09:00:01Z" }],
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_sender_says_is_text_and_an_execution_without_times_is_drawn() {
+    fn text_from_outside_is_escaped_in_svg_and_missing_times_are_allowed() {
         let bad = "</text><script>alert(\"&amp;\")</script>\u{0}\u{1b}\u{ffff}";
         hold(&of_tree(&branch(bad, bad, Mood::Bad, vec![branch(bad, "", Mood::Faint, vec![])])));
         let status = json!({ "id": bad, "action": bad, "status": bad, "attempts": [{ "number": bad, "status": bad }] });
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queued_execution_has_only_its_waiting() {
+    fn queued_execution_is_drawn_with_its_waiting_time_only() {
         let queued = json!({ "action": "core.echo", "status": "queued", "requested_at": "2026-03-28T09:00:00Z" });
         let picture = of_execution(&alone(&queued), LATER.parse().unwrap());
         hold(&picture);

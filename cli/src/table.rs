@@ -238,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn documents_stand_in_rows_under_their_titles() {
+    fn documents_are_rows_below_their_titles() {
         let items = [
             json!({ "id": "one", "rule": null, "note": "two\nlines" }),
             json!({ "id": "twenty-two", "rule": { "name": "a.b" }, "note": "\u{1b}[2J" }),
@@ -262,7 +262,7 @@ mod tests {
     ];
 
     #[test]
-    fn a_table_is_cut_to_the_terminal_and_an_id_never() {
+    fn table_is_truncated_to_the_terminal_but_ids_never() {
         let items = [
             json!({ "id": "019c1f3a-0000-7000-8000-000000000001", "action": "release_management.announce_in_every_room", "status": "succeeded" }),
             json!({ "id": "019c1f3a-0000-7000-8000-000000000002", "action": "日本語日本語日本語日本語日本語日本語", "status": "failed" }),
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn pipe_gets_whole_values_with_tabs_between() {
+    fn pipe_gets_full_values_separated_by_tabs() {
         let items = [json!({ "id": "019c1f3a-0000-7000-8000-000000000001", "action": "a\tb".repeat(60), "status": "failed" })];
         let action = "a b".repeat(60);
         let shown = format!("ID\tACTION\tSTATUS\n019c1f3a-0000-7000-8000-000000000001\t{action}\tfailed");
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wide_terminal_shows_all_of_a_long_cell() {
+    fn wide_terminal_shows_long_cells_completely() {
         let long = "word ".repeat(60);
         let items = [json!({ "id": long.trim_end(), "action": long.trim_end(), "status": "failed" })];
         let rows = rows(&items, &EXECUTIONS, Room::Columns(1_000));
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_said_as_people_say_them() {
+    fn sizes_are_printed_for_people() {
         assert_eq!([bytes(0), bytes(1023), bytes(1024), bytes(4_404_019)], ["0 B", "1023 B", "1.0 KiB", "4.2 MiB"]);
     }
 }

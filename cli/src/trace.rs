@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_tells_what_led_to_what_and_why_the_rest_did_not() {
+    fn trace_tree_shows_causes_and_why_other_rules_did_not_match() {
         let nodes = graph();
         let gave = BTreeMap::from([("x".to_owned(), vec!["Hello octomona, thank you for pull request #42".to_owned()])]);
         let roots = drawn(&nodes, "x", &gave);
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn the_steps_of_a_workflow_stand_below_it_and_the_one_that_was_asked_for_is_seen() {
+    fn workflow_steps_are_drawn_below_it_and_the_requested_one_is_shown() {
         let roots = drawn(&workflow(2), "d1", &BTreeMap::new());
         insta::assert_snapshot!(draw(&roots[0], Style::PLAIN), @r#"
         event github.pull_request from github.webhook                            +0.3 ms
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_items_the_one_that_was_asked_for_is_shown() {
+    fn requested_item_is_shown_among_many() {
         let roots = drawn(&workflow(300), "d222", &BTreeMap::new());
         let told = draw(&roots[0], Style::PLAIN);
         assert!(told.contains("step deploy[222]: core.shell succeeded in 2.3 ms ← asked"), "{told}");

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_has_branches_on_the_left_and_times_on_the_right() {
+    fn tree_has_branches_on_the_left_and_times_on_the_right() {
         let execution = Branch {
             details: vec![r#"{"message":"a result that is long enough to be wrapped onto a second line of its own"}"#.into()],
             ..branch("execution core.echo succeeded", "+3.1 ms", vec![])
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn colour_says_what_went_well_what_went_wrong_and_what_may_be_passed_over() {
+    fn color_marks_success_failure_and_minor_lines() {
         let moody = |title: &str, mood| Branch { mood, ..branch(title, "", vec![]) };
         let failed = Branch { details: vec!["exit_code 3: it ended with 3".into()], ..moody("core.shell failed", Mood::Bad) };
         let matched = branch("rule examples.greet matched", "+1.2 ms", vec![moody("core.echo succeeded", Mood::Good), failed]);

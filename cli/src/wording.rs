@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_of_time_have_two_or_three_digits() {
+    fn durations_have_two_or_three_digits() {
         let told: Vec<_> = [0, 430, 12_345, 150_000, 3_200_000, 600_000_000].map(duration).into();
         assert_eq!(told, ["0.0 ms", "0.4 ms", "12.3 ms", "150 ms", "3.2 s", "10 min"]);
     }

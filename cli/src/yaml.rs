@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_document_is_read_as_easily_as_a_pack() {
+    fn yaml_output_is_as_readable_as_a_pack() {
         let list = json!({
             "items": [
                 { "id": "019c", "matched": 2, "payload": { "n": 1.5, "tags": ["a", []] }, "note": null },
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_as_the_same_document() {
+    fn yaml_output_parses_to_the_same_document() {
         let texts = [
             "",
             " ",

@@ -42,7 +42,7 @@ fn counts(told: &Value) -> [u64; 4] {
 }
 
 #[tokio::test]
-async fn a_rule_as_it_is_comes_to_what_happened_and_a_changed_one_to_what_it_would_have_done() {
+async fn backtest_of_an_unchanged_rule_matches_the_log_and_a_change_differs() {
     let place = place();
     let node = place.start();
     let client = node.client();
@@ -71,7 +71,7 @@ async fn a_rule_as_it_is_comes_to_what_happened_and_a_changed_one_to_what_it_wou
 }
 
 #[tokio::test]
-async fn gates_fail_a_pack_whose_rules_lose_events_or_are_gone() {
+async fn gates_fail_on_lost_events_and_removed_rules() {
     let place = place();
     place.write_pack_file("shop/rules/small.yaml", &RULE.replace("> 100", "< 10"));
     let node = place.start();
@@ -96,7 +96,7 @@ async fn gates_fail_a_pack_whose_rules_lose_events_or_are_gone() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_tried_is_told_by_its_place() {
+async fn invalid_backtest_is_rejected_with_the_place() {
     let place = place();
     let node = place.start();
     let client = node.client();

@@ -42,7 +42,7 @@ async fn execute(client: &Client, action: &str, params: Value) -> Answer {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_delivery_that_is_wrong_is_refused_and_the_next_good_one_is_taken() {
+async fn invalid_delivery_is_rejected_and_the_next_valid_one_accepted() {
     let place = Place::new();
     let node = place.start();
     let client = node.client();
@@ -90,7 +90,7 @@ async fn a_delivery_that_is_wrong_is_refused_and_the_next_good_one_is_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hook_without_its_secret_takes_nothing() {
+async fn hook_without_its_secret_accepts_nothing() {
     let place = Place::new().without_variable("ENSUE_KEY_GITHUB_WEBHOOK_SECRET_FILE");
     let node = place.start();
     let refused = node.client().deliver(&Delivery::pull_request("d")).await.unwrap();
@@ -100,7 +100,7 @@ async fn a_hook_without_its_secret_takes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pack_with_mistakes_is_not_taken_and_stops_nothing() {
+async fn invalid_pack_is_not_loaded_and_stops_nothing() {
     let place = Place::new();
     place.write_pack_file("broken/pack.yaml", "name: broken\nversion: 1.0.0\ndescription: Has a mistake.\n");
     place.write_pack_file("broken/rules/bad.yaml", "trigger: github.push\nwhem: 'true'\naction: core.ecko\n");
@@ -114,7 +114,7 @@ async fn a_pack_with_mistakes_is_not_taken_and_stops_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rule_that_errs_on_an_event_is_counted_and_the_others_act() {
+async fn rule_error_is_counted_and_other_rules_act() {
     let place = Place::new();
     place.write_pack_file("errs/pack.yaml", "name: errs\nversion: 1.0.0\ndescription: Errs.\n");
     place.write_pack_file("errs/triggers/seen.yaml", "description: Something was seen.\npayload: { thing: object }\n");
@@ -136,7 +136,7 @@ async fn a_rule_that_errs_on_an_event_is_counted_and_the_others_act() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn parameters_that_do_not_fit_are_told_one_by_one() {
+async fn invalid_parameters_are_reported_one_by_one() {
     let place = Place::new();
     let node = place.start();
     let client = node.client();
@@ -149,7 +149,7 @@ async fn parameters_that_do_not_fit_are_told_one_by_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_program_that_cannot_be_started_or_reached_fails_its_execution_alone() {
+async fn unusable_program_or_server_fails_only_its_execution() {
     let place = Place::new();
     place.write_pack_file("bad/pack.yaml", "name: bad\nversion: 1.0.0\ndescription: Bad programs.\n");
     place.write_pack_file(
@@ -175,7 +175,7 @@ async fn a_program_that_cannot_be_started_or_reached_fails_its_execution_alone()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disk_that_is_nearly_full_stops_what_comes_in_and_not_what_is_read() {
+async fn nearly_full_disk_stops_input_but_not_reads() {
     let place = Place::new();
     drop(place.start());
     let place = place.with_arguments(&["--min-free", "9000000000000000000"]);
@@ -190,7 +190,7 @@ async fn a_disk_that_is_nearly_full_stops_what_comes_in_and_not_what_is_read() {
 }
 
 #[test]
-fn a_second_node_on_the_same_directory_is_told_who_has_it() {
+fn second_node_on_a_directory_is_rejected_with_the_holder_s_pid() {
     let place = Place::new();
     let node = place.start();
     let said = place.try_start().map(|_| ()).unwrap_err();
@@ -199,7 +199,7 @@ fn a_second_node_on_the_same_directory_is_told_who_has_it() {
 }
 
 #[test]
-fn data_of_a_newer_release_is_refused_by_name() {
+fn data_of_a_newer_release_is_rejected_with_the_reason() {
     let place = Place::new();
     assert_eq!(place.start().stop(), Some(0));
     let connection = rusqlite::Connection::open(place.data().join("log.sqlite")).unwrap();
@@ -210,7 +210,7 @@ fn data_of_a_newer_release_is_refused_by_name() {
 }
 
 #[test]
-fn data_without_its_master_key_is_refused_and_no_new_key_is_made() {
+fn data_without_its_master_key_is_rejected_and_no_new_key_is_created() {
     let place = Place::new();
     assert_eq!(place.start().stop(), Some(0));
     let state = place.path().join("state");
@@ -224,7 +224,7 @@ fn data_without_its_master_key_is_refused_and_no_new_key_is_made() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_whose_tail_was_cut_is_refused() {
+async fn log_with_a_missing_tail_is_rejected() {
     let place = Place::new();
     assert_eq!(place.start().stop(), Some(0));
     let parts = ["log.sqlite", "log.sqlite-wal", "log.sqlite-shm"];
@@ -246,7 +246,7 @@ async fn a_log_whose_tail_was_cut_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flipped_bit_in_the_log_is_found_and_located() {
+async fn flipped_bit_in_the_log_is_located() {
     let place = Place::new();
     let node = place.start();
     a_good_delivery_is_taken(&node.client(), "d").await;
@@ -263,7 +263,7 @@ async fn a_flipped_bit_in_the_log_is_found_and_located() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_under_load_answers_what_is_under_way_and_ends_well() {
+async fn stop_under_load_answers_open_requests_and_exits_cleanly() {
     let place = Place::new();
     let node = place.start();
     let client = node.client();

@@ -27,7 +27,7 @@ fn measured(place: &Place, arguments: &[&str], file: &str) -> Value {
 }
 
 #[test]
-fn each_scenario_gives_the_figures_of_the_reference_and_shares_of_the_limits() {
+fn bench_scenarios_report_the_documented_figures_and_shares_of_limits() {
     let place = Place::new();
     let asked = ["limits", "ingest", "rule", "http", "process", "api", "batch", "streams", "--streams", "30"];
     let document = measured(&place, &asked, "first.json");
@@ -78,7 +78,7 @@ fn each_scenario_gives_the_figures_of_the_reference_and_shares_of_the_limits() {
 }
 
 #[test]
-fn workflows_are_measured_beside_the_schedules_of_their_graphs_and_what_is_aimed_at() {
+fn workflow_bench_compares_runs_with_graph_schedules_and_targets() {
     const ROOMS: &str = include_str!("../../tests/support/rooms.json");
     let place = Place::new();
     std::fs::create_dir(place.path().join("graphs")).unwrap();
@@ -135,7 +135,7 @@ fn workflows_are_measured_beside_the_schedules_of_their_graphs_and_what_is_aimed
 }
 
 #[test]
-fn graphs_that_cannot_be_run_are_told_of_before_anything_is_measured() {
+fn invalid_graphs_are_reported_before_anything_is_measured() {
     let place = Place::new();
     std::fs::create_dir_all(place.path().join("graphs")).unwrap();
     std::fs::create_dir_all(place.path().join("none")).unwrap();
@@ -156,7 +156,7 @@ fn graphs_that_cannot_be_run_are_told_of_before_anything_is_measured() {
 }
 
 #[test]
-fn a_slow_disk_is_as_much_slower_as_is_said() {
+fn slow_disk_option_delays_commits_as_given() {
     let place = Place::new();
     let document = measured(&place, &["ingest", "--slow-disk", "40", "--rate", "10"], "slow.json");
     let run = &document["runs"][0];
@@ -166,7 +166,7 @@ fn a_slow_disk_is_as_much_slower_as_is_said() {
 }
 
 #[test]
-fn reads_at_size_ask_for_every_filter_at_every_depth() {
+fn read_bench_covers_every_filter_at_every_depth() {
     let place = Place::new();
     let folder = place.path().join("many");
     let folder = folder.to_str().unwrap();
@@ -198,7 +198,7 @@ fn reads_at_size_ask_for_every_filter_at_every_depth() {
 }
 
 #[test]
-fn a_long_log_is_gone_on_with_and_its_nodes_are_ready_after_each_kill() {
+fn long_log_is_reused_and_its_nodes_are_ready_after_each_kill() {
     let place = Place::new();
     for records in ["2000", "4000"] {
         let document = measured(&place, &["log", "--records", records, "--folder", "long", "--slow-disk", "1"], "log.json");
@@ -222,7 +222,7 @@ fn a_long_log_is_gone_on_with_and_its_nodes_are_ready_after_each_kill() {
 }
 
 #[test]
-fn what_is_no_measurement_cannot_be_compared() {
+fn file_that_is_not_a_measurement_cannot_be_compared() {
     let place = Place::new();
     std::fs::write(place.path().join("other.json"), "{}").unwrap();
     let refused = Printed::by(&mut place.ensue(&["bench", "compare", "other.json", "missing.json"]));

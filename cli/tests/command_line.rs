@@ -3,7 +3,7 @@
 use crate::support::{ADMIN_TOKEN, Place, Printed};
 
 #[test]
-fn a_new_folder_is_checked_without_a_mistake() {
+fn new_project_passes_the_check() {
     let place = Place::new();
     let made = Printed::by(&mut place.ensue(&["init", "my-automation"]));
     assert_eq!(made.code, Some(0), "{made:?}");
@@ -13,7 +13,7 @@ fn a_new_folder_is_checked_without_a_mistake() {
 }
 
 #[test]
-fn every_mistake_of_a_pack_is_told_with_its_place_and_the_exit_code_is_1() {
+fn every_error_of_a_pack_is_reported_with_its_place_and_exit_code_1() {
     let place = Place::new();
     place.write_pack_file("broken/pack.yaml", "name: broken\nversion: 1.0.0\n");
     place.write_pack_file("broken/rules/one.yaml", "trigger: github.push\nwhem: 'true'\naction: core.echo\n");
@@ -30,7 +30,7 @@ fn every_mistake_of_a_pack_is_told_with_its_place_and_the_exit_code_is_1() {
 }
 
 #[test]
-fn a_warning_of_lint_is_a_failure_only_where_it_is_strict() {
+fn lint_warning_is_a_failure_only_with_strict() {
     let place = Place::new();
     place.write_pack_file("loop/pack.yaml", "name: loop\nversion: 1.0.0\n");
     place.write_pack_file("loop/triggers/tick.yaml", "payload: { n: integer }\n");
@@ -57,7 +57,7 @@ fn a_warning_of_lint_is_a_failure_only_where_it_is_strict() {
 }
 
 #[test]
-fn a_command_that_finds_no_node_says_so_and_what_to_type() {
+fn unreachable_node_error_says_what_to_type() {
     let place = Place::new();
     let listed = Printed::by(&mut place.ensue(&["events", "list", "--server", "http://127.0.0.1:1"]));
     assert_eq!((listed.code, listed.stdout.as_str()), (Some(3), ""));
@@ -66,7 +66,7 @@ fn a_command_that_finds_no_node_says_so_and_what_to_type() {
 }
 
 #[test]
-fn what_contradicts_itself_is_a_mistake_of_usage_wherever_it_stands() {
+fn conflicting_arguments_are_usage_errors_in_any_position() {
     let place = Place::new();
     for (line, told) in [
         ("--server http://127.0.0.1:1 status --profile here", "both name the node"),
@@ -87,7 +87,7 @@ fn what_contradicts_itself_is_a_mistake_of_usage_wherever_it_stands() {
 }
 
 #[test]
-fn a_misspelt_command_is_a_mistake_of_usage_and_answered_with_the_nearest() {
+fn misspelled_command_is_a_usage_error_with_a_suggestion() {
     let place = Place::new();
     let misspelt = Printed::by(&mut place.ensue(&["evnts", "list"]));
     assert_eq!(misspelt.code, Some(2));
@@ -95,7 +95,7 @@ fn a_misspelt_command_is_a_mistake_of_usage_and_answered_with_the_nearest() {
 }
 
 #[test]
-fn the_demonstration_tells_the_whole_story_and_ends_well() {
+fn demo_shows_the_whole_story_and_exits_with_0() {
     let place = Place::new();
     let demo = Printed::by(&mut place.ensue(&["demo"]));
     assert_eq!(demo.code, Some(0), "{demo:?}");
@@ -120,7 +120,7 @@ fn the_demonstration_tells_the_whole_story_and_ends_well() {
 }
 
 #[test]
-fn keys_and_tokens_can_be_worked_on_while_no_node_runs_and_not_while_one_does() {
+fn keys_and_tokens_can_be_edited_offline_only_while_no_node_runs() {
     let place = Place::new();
     place.start().stop();
     let at_rest = |arguments: &[&str]| {
@@ -145,7 +145,7 @@ fn keys_and_tokens_can_be_worked_on_while_no_node_runs_and_not_while_one_does() 
 }
 
 #[test]
-fn every_list_is_a_table_for_people_and_a_document_for_programs() {
+fn every_list_is_printed_as_a_table_or_as_a_document() {
     let place = Place::new();
     let node = place.start();
     let asked = |arguments: &[&str]| Printed::by(place.ensue(arguments).args(["--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
@@ -174,7 +174,7 @@ fn every_list_is_a_table_for_people_and_a_document_for_programs() {
 }
 
 #[test]
-fn an_action_is_run_by_hand_and_its_end_is_the_command_s() {
+fn run_wait_exits_with_the_execution_s_outcome() {
     let place = Place::new();
     let node = place.start();
     let asked = |arguments: &[&str]| Printed::by(place.ensue(arguments).args(["--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
@@ -190,7 +190,7 @@ fn an_action_is_run_by_hand_and_its_end_is_the_command_s() {
 }
 
 #[test]
-fn a_list_is_shown_from_either_end() {
+fn list_can_be_shown_in_both_orders() {
     let place = Place::new();
     let node = place.start();
     let asked = |arguments: &[&str]| Printed::by(place.ensue(arguments).args(["--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
@@ -218,7 +218,7 @@ fn a_list_is_shown_from_either_end() {
 }
 
 #[test]
-fn without_a_token_the_hint_says_how_to_name_one() {
+fn hint_without_a_token_says_how_to_set_one() {
     let place = Place::new();
     let node = place.start();
     let refused = Printed::by(&mut place.ensue(&["events", "list", "--server", &node.url()]));
@@ -227,7 +227,7 @@ fn without_a_token_the_hint_says_how_to_name_one() {
 }
 
 #[test]
-fn colour_is_printed_where_it_is_asked_for_and_otherwise_not_in_a_pipe() {
+fn color_is_printed_on_request_but_not_by_default_in_a_pipe() {
     let place = Place::new();
     let asked = |arguments: &[&str], variables: &[(&str, &str)]| {
         let mut command = place.ensue(&["events", "list", "--server", "http://127.0.0.1:1"]);
@@ -248,7 +248,7 @@ fn colour_is_printed_where_it_is_asked_for_and_otherwise_not_in_a_pipe() {
 }
 
 #[test]
-fn the_completions_of_bash_are_understood_by_bash() {
+fn bash_accepts_its_completion_script() {
     let place = Place::new();
     let printed = Printed::by(&mut place.ensue(&["completions", "bash"]));
     assert_eq!(printed.code, Some(0), "{}", printed.stderr);
@@ -270,7 +270,7 @@ fn the_completions_of_bash_are_understood_by_bash() {
 }
 
 #[test]
-fn the_man_pages_of_all_commands_are_written() {
+fn man_pages_of_all_commands_are_written() {
     let place = Place::new();
     let written = Printed::by(&mut place.ensue(&["man", "--all", "man1"]));
     assert_eq!(written.code, Some(0), "{written:?}");
@@ -281,7 +281,7 @@ fn the_man_pages_of_all_commands_are_written() {
 }
 
 #[test]
-fn a_misspelt_ref_and_an_id_of_another_kind_are_answered_with_what_was_meant() {
+fn misspelled_ref_and_wrong_kind_of_id_get_a_suggestion() {
     let place = Place::new();
     let node = place.start();
     let asked = |arguments: &[&str]| Printed::by(place.ensue(arguments).args(["--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
@@ -312,7 +312,7 @@ fn a_misspelt_ref_and_an_id_of_another_kind_are_answered_with_what_was_meant() {
 }
 
 #[test]
-fn what_led_to_an_execution_and_when_it_ran_can_be_had_as_pictures() {
+fn trace_and_execution_can_be_printed_as_svg() {
     let place = Place::new();
     let node = place.start();
     let asked = |arguments: &[&str]| Printed::by(place.ensue(arguments).args(["--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
@@ -330,7 +330,7 @@ fn what_led_to_an_execution_and_when_it_ran_can_be_had_as_pictures() {
 }
 
 #[test]
-fn a_profile_names_a_node_and_its_token_goes_nowhere_else() {
+fn profile_token_is_sent_only_to_its_own_node() {
     let place = Place::new();
     let node = place.start();
     let asked = |arguments: &[&str]| Printed::by(&mut place.ensue(arguments));
@@ -374,7 +374,7 @@ fn a_profile_names_a_node_and_its_token_goes_nowhere_else() {
 }
 
 #[test]
-fn a_node_without_tls_can_be_asked_where_the_machine_trusts_nobody() {
+fn plain_http_works_on_a_machine_without_certificates() {
     let place = Place::new();
     let node = place.start();
     let asked = |server: &str| {
@@ -389,7 +389,7 @@ fn a_node_without_tls_can_be_asked_where_the_machine_trusts_nobody() {
 }
 
 #[test]
-fn a_token_of_the_environment_goes_before_that_of_a_profile_but_where_the_profile_is_typed() {
+fn environment_token_overrides_the_profile_s_unless_profile_is_typed() {
     let place = Place::new();
     let node = place.start();
     for (name, token) in [("good", ADMIN_TOKEN), ("old", "ens_of_before")] {
@@ -421,7 +421,7 @@ fn a_token_of_the_environment_goes_before_that_of_a_profile_but_where_the_profil
 }
 
 #[test]
-fn a_profile_that_cannot_be_kept_leaves_no_token_beside_another_s_address() {
+fn failed_profile_update_leaves_no_token_with_another_address() {
     let place = Place::new();
     let token = place.path().join(".config/ensue/tokens/here");
     let add = |place: &Place, url: &str, token: &str| {
@@ -446,7 +446,7 @@ fn with_stdout(place: &Place, arguments: &[&str], stdout: std::process::Stdio) -
 }
 
 #[test]
-fn reader_that_goes_away_ends_a_command_in_peace() {
+fn closed_pipe_ends_a_command_without_an_error() {
     // More than a pipe holds: the command writes after its reader has gone.
     let place = Place::new();
     for arguments in [&["cron", "@daily", "--count", "1000"][..], &["completions", "bash"]] {
@@ -460,7 +460,7 @@ fn reader_that_goes_away_ends_a_command_in_peace() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn full_device_is_reported_also_of_the_help() {
+fn full_device_is_reported_even_for_the_help() {
     let place = Place::new();
     for arguments in [&["--help"][..], &["executions", "list", "--help"], &["--version"], &["cron", "@daily"]] {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
@@ -471,7 +471,7 @@ fn full_device_is_reported_also_of_the_help() {
 }
 
 #[test]
-fn help_and_mistakes_of_usage_have_their_exit_codes() {
+fn help_and_usage_errors_have_their_exit_codes() {
     let place = Place::new();
     let help = Printed::by(&mut place.ensue(&["--help"]));
     assert!(help.code == Some(0) && help.stdout.contains("First steps"), "{help:?}");
@@ -480,7 +480,7 @@ fn help_and_mistakes_of_usage_have_their_exit_codes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn part_of_an_id_is_enough_and_an_ambiguous_one_lists_candidates() {
+async fn partial_id_is_accepted_and_an_ambiguous_one_lists_candidates() {
     let place = Place::new();
     let node = place.start();
     let asked = |arguments: &[&str]| Printed::by(place.ensue(arguments).args(["--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
@@ -544,7 +544,7 @@ async fn failures_are_grouped_filtered_and_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn log_as_json_is_what_the_api_wrote() {
+async fn json_log_output_equals_the_api_s() {
     let place = Place::new();
     let node = place.start();
     node.client().run("core.echo", &serde_json::json!({ "message": "kept" })).await;

@@ -23,7 +23,7 @@ async fn tag(client: &Client, path: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_who_change_a_thing_as_they_have_read_it_one_does_whoever_of_them_hangs_up() {
+async fn one_of_many_concurrent_conditional_writes_succeeds_despite_hang_ups() {
     let place = Place::new();
     let node = place.start();
     let made = set(&node.client(), "if-none-match", "*").await.unwrap();
@@ -58,7 +58,7 @@ async fn of_many_who_change_a_thing_as_they_have_read_it_one_does_whoever_of_the
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tag_fits_still_where_the_node_was_killed_and_its_views_were_built_anew() {
+async fn tag_survives_a_kill_and_a_rebuild_of_the_views() {
     let place = Place::new();
     let node = place.start();
     set(&node.client(), "if-none-match", "*").await.unwrap();

@@ -66,7 +66,7 @@ async fn ran(client: &Client, workflow: &str) -> Vec<(String, Option<u64>)> {
 }
 
 #[tokio::test]
-async fn a_workflow_that_failed_is_run_again_from_there_once_its_pack_is_mended() {
+async fn failed_workflow_can_be_rerun_from_there_once_its_pack_is_fixed() {
     let place = place();
     let node = place.start();
     let client = node.client();
@@ -96,7 +96,7 @@ async fn a_workflow_that_failed_is_run_again_from_there_once_its_pack_is_mended(
 }
 
 #[tokio::test]
-async fn what_is_paused_stays_so_over_a_kill_and_goes_on_when_it_is_resumed() {
+async fn pause_survives_a_kill_until_resume() {
     let place = place();
     let node = place.start();
     let client = node.client();
@@ -122,7 +122,7 @@ async fn what_is_paused_stays_so_over_a_kill_and_goes_on_when_it_is_resumed() {
 }
 
 #[tokio::test]
-async fn all_that_fit_are_changed_at_once_and_who_is_refused_is_named() {
+async fn bulk_change_covers_all_matches_and_names_rejected_ones() {
     let place = place();
     let node = place.start();
     let client = node.client();

@@ -9,7 +9,7 @@ fn printed(arguments: &[&str]) -> Printed {
 }
 
 #[test]
-fn what_a_schedule_will_do_is_a_table_for_people_and_a_document_for_programs() {
+fn schedule_is_printed_as_a_table_or_as_a_document() {
     let asked = ["0 9 * * 1-5", "--zone", "Europe/Berlin", "--from", "2026-03-27T12:00:00Z", "--count", "2"];
     let table = printed(&asked);
     assert_eq!((table.code, table.stderr.as_str()), (Some(0), ""));
@@ -31,7 +31,7 @@ fn what_a_schedule_will_do_is_a_table_for_people_and_a_document_for_programs() {
 }
 
 #[test]
-fn without_a_moment_it_begins_now_and_in_utc() {
+fn default_start_is_now_in_utc() {
     let document = printed(&["@hourly", "--count", "1", "-o", "json"]);
     let document: Value = serde_json::from_str(&document.stdout).unwrap();
     assert_eq!(document["zone"], "UTC");
@@ -39,14 +39,14 @@ fn without_a_moment_it_begins_now_and_in_utc() {
 }
 
 #[test]
-fn a_schedule_that_ends_says_so() {
+fn end_of_a_schedule_is_reported() {
     let ended = printed(&["0 0 0 1 1 * 2020-2021", "--from", "2020-06-01T00:00:00Z"]);
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), "it is not due again after 2021-01-01T00:00:00Z\n"));
     assert_eq!(ended.stdout.lines().count(), 2, "{ended:?}");
 }
 
 #[test]
-fn what_is_wrong_is_shown_at_its_place_with_what_to_write() {
+fn invalid_expression_is_shown_at_its_place_with_a_suggestion() {
     let refused = printed(&["0 22-2 * * *"]);
     assert_eq!((refused.code, refused.stdout.as_str()), (Some(6), ""));
     for told in ["error: the range `22-2` ends before it begins", "expression:1:3", "^^^^", "hint: write `22-23,0-2`"] {
@@ -68,7 +68,7 @@ fn what_is_wrong_is_shown_at_its_place_with_what_to_write() {
 }
 
 #[test]
-fn a_line_that_is_wrong_stops_none_of_the_others() {
+fn invalid_line_does_not_stop_the_others() {
     let lines = "{\"expr\":\"@daily\",\"count\":1}\nnonsense\n\u{0}\n{\"expr\":\"61 * * * *\"}\n{\"expr\":\"@daily\",\"zone\":\"Europe/Berlin\",\"count\":1}";
     let place = Place::new();
     let arguments = ["cron", "next", "--batch", "--from", "2026-03-28T00:00:00Z"];

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::Place;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_events_emitted_under_one_key_the_first_is_in_the_log_also_after_a_kill() {
+async fn emissions_with_one_key_create_one_event_even_after_a_kill() {
     let place = Place::new();
     place.write_pack_file("sync/pack.yaml", "name: sync\nversion: 1.0.0\n");
     place.write_pack_file("sync/triggers/page.yaml", "payload: { number: integer }\n");

@@ -77,7 +77,7 @@ async fn ended(client: &Client, action: &str) -> Value {
 }
 
 #[test]
-fn the_examples_have_no_mistakes_and_their_cases_pass() {
+fn examples_are_valid_and_their_tests_pass() {
     let place = Place::new();
     let run = |arguments: &[&str]| Printed::by(place.ensue(arguments).current_dir(examples("")));
     for arguments in [["check", "."], ["lint", "."]] {
@@ -94,16 +94,16 @@ fn the_examples_have_no_mistakes_and_their_cases_pass() {
 }
 
 #[test]
-fn the_programs_of_the_backup_do_as_they_say() {
-    if has_program("the_programs_of_the_backup_do_as_they_say", "python3") {
+fn backup_example_s_programs_pass_their_own_tests() {
+    if has_program("backup_example_s_programs_pass_their_own_tests", "python3") {
         let ended = Command::new("python3").args(["-B"]).arg(examples("backup/tests/retention_test.py")).output().unwrap();
         assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
     }
 }
 
 #[tokio::test]
-async fn issues_are_labelled_greeted_and_swept() {
-    if !has_program("issues_are_labelled_greeted_and_swept", "python3") {
+async fn issues_example_labels_greets_and_closes_issues() {
+    if !has_program("issues_example_labels_greets_and_closes_issues", "python3") {
         return;
     }
     let github = Fake::guarded("triage/try/github.py", &[]);
@@ -127,8 +127,8 @@ async fn issues_are_labelled_greeted_and_swept() {
 }
 
 #[tokio::test]
-async fn a_night_s_backup_can_be_restored_and_one_that_fails_is_told() {
-    if !has_program("a_night_s_backup_can_be_restored_and_one_that_fails_is_told", "python3") {
+async fn backup_example_restores_a_backup_and_reports_a_failed_one() {
+    if !has_program("backup_example_restores_a_backup_and_reports_a_failed_one", "python3") {
         return;
     }
     let listener = Fake::start("backup/try/listener.py", &[]);
@@ -164,8 +164,8 @@ async fn a_night_s_backup_can_be_restored_and_one_that_fails_is_told() {
 }
 
 #[tokio::test]
-async fn a_bad_version_is_rolled_back_and_a_good_one_climbs_over_a_kill() {
-    if !has_program("a_bad_version_is_rolled_back_and_a_good_one_climbs_over_a_kill", "python3") {
+async fn canary_example_rolls_back_bad_versions_and_promotes_good_ones() {
+    if !has_program("canary_example_rolls_back_bad_versions_and_promotes_good_ones", "python3") {
         return;
     }
     let cluster = Fake::guarded("canary/try/cluster.py", &[]);
@@ -193,8 +193,8 @@ async fn a_bad_version_is_rolled_back_and_a_good_one_climbs_over_a_kill() {
 }
 
 #[tokio::test]
-async fn a_sync_goes_on_over_a_kill_and_loses_no_item() {
-    if !has_program("a_sync_goes_on_over_a_kill_and_loses_no_item", "python3") {
+async fn sync_example_survives_a_kill_and_loses_no_item() {
+    if !has_program("sync_example_survives_a_kill_and_loses_no_item", "python3") {
         return;
     }
     let systems = Fake::guarded("sync/try/systems.py", &[&CHANGES.to_string()]);
@@ -224,8 +224,8 @@ async fn a_sync_goes_on_over_a_kill_and_loses_no_item() {
 }
 
 #[tokio::test]
-async fn an_incident_goes_from_who_is_on_call_to_the_leads_over_a_kill() {
-    if !has_program("an_incident_goes_from_who_is_on_call_to_the_leads_over_a_kill", "python3") {
+async fn incident_example_escalates_to_the_leads_over_a_kill() {
+    if !has_program("incident_example_escalates_to_the_leads_over_a_kill", "python3") {
         return;
     }
     let ops = Fake::guarded("incident/try/ops.py", &[]);

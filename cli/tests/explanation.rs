@@ -49,7 +49,7 @@ fn asked(place: &Place, node: &Node, arguments: &[&str]) -> Printed {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rule_says_why_it_matched_and_why_not_then_and_now() {
+async fn rule_explains_matches_and_mismatches_with_old_and_current_version() {
     let place = place();
     let node = place.start();
     let (tag, branch) = (sent(&node, "refs/tags/v1.2.0").await, sent(&node, "refs/heads/main").await);
@@ -117,7 +117,7 @@ async fn a_rule_says_why_it_matched_and_why_not_then_and_now() {
 }
 
 #[test]
-fn an_expression_is_evaluated_over_anything_and_its_error_is_shown_in_its_place() {
+fn eval_accepts_any_data_and_shows_the_error_at_its_place() {
     let place = Place::new();
     let eval = |arguments: &[&str]| Printed::by(place.ensue(&["eval"]).args(arguments));
     assert_eq!(eval(&["1 + 1"]).stdout, "2\n");
@@ -136,7 +136,7 @@ fn an_expression_is_evaluated_over_anything_and_its_error_is_shown_in_its_place(
 }
 
 #[test]
-fn expressions_are_evaluated_line_by_line_and_a_bad_line_stops_nothing() {
+fn expressions_are_evaluated_line_by_line_despite_an_invalid_line() {
     let place = Place::new();
     let lines = concat!(
         "{\"expr\":\"a + 1\",\"data\":{\"a\":1}}\n",

@@ -48,7 +48,7 @@ async fn enforcements(client: &Client, rule: &str) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_debounce_holds_is_acted_on_once_also_where_the_node_is_killed_meanwhile() {
+async fn debounced_match_runs_once_even_if_the_node_is_killed() {
     let place = place();
     let node = place.start();
     let client = node.client();
@@ -81,7 +81,7 @@ async fn what_a_debounce_holds_is_acted_on_once_also_where_the_node_is_killed_me
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_window_that_is_filled_over_a_kill_gives_its_events_to_the_steps() {
+async fn window_filled_over_a_kill_passes_its_events_to_the_steps() {
     let place = place();
     let node = place.start();
     let client = node.client();

@@ -76,7 +76,7 @@ async fn send(client: &Client, number: u32) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_log_is_followed_over_the_death_of_its_node_with_each_position_once_and_in_order() {
+async fn log_follow_survives_node_kills_with_each_position_once_in_order() {
     let place = place();
     let mut node = place.start();
     let following = Following::of(&place, &node, &["log", "--follow", "--after", "0", "-o", "json"]);
@@ -102,7 +102,7 @@ async fn the_log_is_followed_over_the_death_of_its_node_with_each_position_once_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_execution_is_watched_over_the_death_of_its_node_to_its_end_which_is_the_command_s() {
+async fn watch_survives_a_node_kill_and_exits_with_the_execution_s_outcome() {
     let place = place();
     let mut node = place.start();
     for (script, code, end) in [("echo begun; sleep 2; exit 3", Some(1), "failed"), ("echo begun; sleep 2", Some(0), "succeeded")] {
@@ -125,7 +125,7 @@ async fn an_execution_is_watched_over_the_death_of_its_node_to_its_end_which_is_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn watch_goes_on_over_an_orderly_stop_of_the_node() {
+async fn watch_survives_an_orderly_stop_of_the_node() {
     let place = place();
     let node = place.start();
     let id = node.client().execute("core.shell", &json!({ "script": "echo begun; sleep 2" })).await;
@@ -142,7 +142,7 @@ async fn watch_goes_on_over_an_orderly_stop_of_the_node() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_program_prints_is_followed_over_the_death_of_its_node_and_printed_once() {
+async fn followed_output_survives_a_node_kill_and_is_printed_once() {
     let place = place();
     let node = place.start();
     let id = node.client().execute("core.shell", &json!({ "script": "echo one; sleep 2; echo two" })).await;
@@ -157,7 +157,7 @@ async fn what_a_program_prints_is_followed_over_the_death_of_its_node_and_printe
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_that_is_watched_is_printed_again_when_it_changes_and_over_the_death_of_its_node() {
+async fn watched_list_is_reprinted_on_changes_and_survives_a_node_kill() {
     let place = place();
     let node = place.start();
     let watching = Following::of(&place, &node, &["executions", "list", "--watch", "-o", "json"]);
@@ -198,7 +198,7 @@ async fn a_list_that_is_watched_is_printed_again_when_it_changes_and_over_the_de
 }
 
 #[test]
-fn what_is_followed_at_an_address_where_no_node_ever_was_ends_at_once() {
+fn follow_fails_at_once_if_no_node_was_ever_there() {
     let place = Place::new();
     let mut command = place.ensue(&["log", "--follow", "--after", "0", "--server", &format!("http://127.0.0.1:{}", free_port())]);
     let begin = std::time::Instant::now();
@@ -236,7 +236,7 @@ fn busy_node(stands_at: u64) -> String {
 }
 
 #[test]
-fn a_log_that_is_not_followed_ends_where_it_stood_when_it_was_asked_for() {
+fn log_without_follow_ends_at_the_head_of_its_first_request() {
     let place = Place::new();
     let url = busy_node(450);
     for (after, first) in [(Some("0"), 1), (Some("449"), 450), (None, 431)] {

@@ -188,49 +188,49 @@ async fn followed(test: &str, programs: &[&str], page: &str, expected: Done) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_steps_work_as_they_are_written() {
+async fn first_steps_guide_works() {
     let page = include_str!("../../docs/guides/first-steps.md");
-    followed("the_first_steps_work_as_they_are_written", &["openssl"], page, Done { files: 0, commands: 19, outputs: 1 }).await;
+    followed("first_steps_guide_works", &["openssl"], page, Done { files: 0, commands: 19, outputs: 1 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_guide_to_writing_a_rule_works_as_it_is_written() {
+async fn rule_writing_guide_works() {
     let page = include_str!("../../docs/guides/write-a-rule.md");
-    let test = "the_guide_to_writing_a_rule_works_as_it_is_written";
+    let test = "rule_writing_guide_works";
     followed(test, &["openssl"], page, Done { files: 8, commands: 32, outputs: 3 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_guide_to_sending_events_works_as_it_is_written() {
+async fn event_sending_guide_works() {
     let page = include_str!("../../docs/guides/send-events.md");
-    let test = "the_guide_to_sending_events_works_as_it_is_written";
+    let test = "event_sending_guide_works";
     followed(test, &["curl", "python3"], page, Done { files: 1, commands: 16, outputs: 3 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_guide_to_connecting_github_works_as_it_is_written() {
+async fn github_guide_works() {
     let page = include_str!("../../docs/guides/connect-github.md");
-    let test = "the_guide_to_connecting_github_works_as_it_is_written";
+    let test = "github_guide_works";
     followed(test, &["curl", "openssl"], page, Done { files: 3, commands: 17, outputs: 1 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_guide_to_watching_and_debugging_works_as_it_is_written() {
+async fn debugging_guide_works() {
     let page = include_str!("../../docs/guides/watch-and-debug.md");
     followed("the_guide_to_watching_and_debugging", &[], page, Done { files: 0, commands: 23, outputs: 2 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_guide_to_measuring_works_as_it_is_written() {
+async fn measuring_guide_works() {
     let page = include_str!("../../docs/guides/measure.md");
-    let test = "the_guide_to_measuring_works_as_it_is_written";
+    let test = "measuring_guide_works";
     followed(test, &["curl"], page, Done { files: 0, commands: 15, outputs: 1 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_guide_to_lists_and_cloudevents_works_as_it_is_written() {
+async fn cloudevents_guide_works() {
     let page = include_str!("../../docs/guides/cloudevents.md");
-    let test = "the_guide_to_lists_and_cloudevents_works_as_it_is_written";
+    let test = "cloudevents_guide_works";
     let imported = Command::new(format!("{PYTHON}/bin/python")).args(["-c", "import cloudevents, requests"]).output();
     if imported.is_ok_and(|imported| imported.status.success()) {
         followed(test, &["curl", "python3"], page, Done { files: 4, commands: 23, outputs: 5 }).await;
@@ -240,63 +240,63 @@ async fn the_guide_to_lists_and_cloudevents_works_as_it_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_guide_to_asking_a_human_works_as_it_is_written() {
+async fn inquiry_guide_works() {
     let page = include_str!("../../docs/guides/ask-a-human.md");
-    let test = "the_guide_to_asking_a_human_works_as_it_is_written";
+    let test = "inquiry_guide_works";
     followed(test, &["curl", "python3"], page, Done { files: 1, commands: 17, outputs: 2 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_guide_to_writing_a_workflow_works_as_it_is_written() {
+async fn workflow_guide_works() {
     let page = include_str!("../../docs/guides/write-a-workflow.md");
-    let test = "the_guide_to_writing_a_workflow_works_as_it_is_written";
+    let test = "workflow_guide_works";
     followed(test, &[], page, Done { files: 2, commands: 15, outputs: 1 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_guide_to_backtesting_a_rule_works_as_it_is_written() {
+async fn backtest_guide_works() {
     let page = include_str!("../../docs/guides/backtest-a-rule.md");
-    let test = "the_guide_to_backtesting_a_rule_works_as_it_is_written";
+    let test = "backtest_guide_works";
     followed(test, &[], page, Done { files: 1, commands: 12, outputs: 4 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_guide_to_replaying_what_ran_works_as_it_is_written() {
+async fn replay_guide_works() {
     let page = include_str!("../../docs/guides/replay-what-ran.md");
-    let test = "the_guide_to_replaying_what_ran_works_as_it_is_written";
+    let test = "replay_guide_works";
     followed(test, &[], page, Done { files: 1, commands: 8, outputs: 2 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_guide_to_recovering_from_failure_works_as_it_is_written() {
+async fn failure_recovery_guide_works() {
     let page = include_str!("../../docs/guides/recover-from-failure.md");
-    let test = "the_guide_to_recovering_from_failure_works_as_it_is_written";
+    let test = "failure_recovery_guide_works";
     followed(test, &[], page, Done { files: 4, commands: 12, outputs: 3 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_guide_to_testing_a_pack_works_as_it_is_written() {
+async fn pack_testing_guide_works() {
     let page = include_str!("../../docs/guides/test-a-pack.md");
-    let test = "the_guide_to_testing_a_pack_works_as_it_is_written";
+    let test = "pack_testing_guide_works";
     followed(test, &[], page, Done { files: 4, commands: 14, outputs: 5 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_guide_to_running_on_a_schedule_works_as_it_is_written() {
+async fn schedule_guide_works() {
     let page = include_str!("../../docs/guides/run-on-a-schedule.md");
-    let test = "the_guide_to_running_on_a_schedule_works_as_it_is_written";
+    let test = "schedule_guide_works";
     followed(test, &[], page, Done { files: 5, commands: 14, outputs: 2 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_reference_of_schedules_shows_what_the_command_prints() {
+async fn schedule_reference_shows_the_real_output() {
     let page = include_str!("../../docs/reference/schedules.md");
-    followed("the_reference_of_schedules_shows_what_the_command_prints", &[], page, Done { files: 0, commands: 6, outputs: 5 }).await;
+    followed("schedule_reference_shows_the_real_output", &[], page, Done { files: 0, commands: 6, outputs: 5 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_guide_to_backing_up_and_restoring_works_as_it_is_written() {
+async fn backup_guide_works() {
     let page = include_str!("../../docs/guides/back-up-and-restore.md");
-    let test = "the_guide_to_backing_up_and_restoring_works_as_it_is_written";
+    let test = "backup_guide_works";
     followed(test, &[], page, Done { files: 0, commands: 16, outputs: 0 }).await;
 }

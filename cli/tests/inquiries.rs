@@ -81,7 +81,7 @@ async fn shipping(client: &Client) -> (String, String) {
 }
 
 #[tokio::test]
-async fn a_step_asks_and_its_workflow_goes_on_with_the_answer() {
+async fn step_asks_and_its_workflow_continues_with_the_answer() {
     let place = place();
     let node = place.start();
     let client = node.client();
@@ -117,7 +117,7 @@ async fn a_step_asks_and_its_workflow_goes_on_with_the_answer() {
 }
 
 #[tokio::test]
-async fn a_role_of_ones_own_reaches_what_it_is_asked_and_nothing_else() {
+async fn custom_role_reaches_only_its_own_inquiries() {
     let place = place();
     let node = place.start();
     let client = node.client();
@@ -139,7 +139,7 @@ async fn a_role_of_ones_own_reaches_what_it_is_asked_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_an_answer_is_told_by_its_place() {
+async fn invalid_answer_is_reported_with_the_field() {
     let place = place();
     let node = place.start();
     let client = node.client();
@@ -157,7 +157,7 @@ async fn what_is_wrong_with_an_answer_is_told_by_its_place() {
 }
 
 #[tokio::test]
-async fn of_many_answers_at_once_one_wins_and_the_others_learn_whose() {
+async fn one_of_many_concurrent_answers_wins_and_the_others_learn_whose() {
     const MANY: usize = 64;
     let place = place();
     let node = place.start();
@@ -195,7 +195,7 @@ async fn of_many_answers_at_once_one_wins_and_the_others_learn_whose() {
 }
 
 #[tokio::test]
-async fn two_people_must_answer_and_not_who_asked_for_the_work_also_over_a_kill() {
+async fn quorum_of_two_excludes_the_requester_even_over_a_kill() {
     let place = place();
     let node = place.start();
     let client = node.client();
@@ -226,7 +226,7 @@ async fn two_people_must_answer_and_not_who_asked_for_the_work_also_over_a_kill(
 }
 
 #[tokio::test]
-async fn an_answer_after_the_time_is_refused_and_what_stands_in_counts() {
+async fn late_answer_is_rejected_and_the_default_answer_counts() {
     let place = place();
     let node = place.start();
     let client = node.client();
@@ -250,7 +250,7 @@ async fn an_answer_after_the_time_is_refused_and_what_stands_in_counts() {
 }
 
 #[tokio::test]
-async fn a_cancel_ends_the_question_and_the_workflow_that_needs_its_answer() {
+async fn cancel_closes_the_inquiry_and_ends_its_workflow() {
     let place = place();
     let node = place.start();
     let client = node.client();
@@ -270,7 +270,7 @@ async fn a_cancel_ends_the_question_and_the_workflow_that_needs_its_answer() {
 }
 
 #[tokio::test]
-async fn an_inquiry_and_what_it_knows_outlive_a_restart_and_a_rebuild() {
+async fn inquiry_and_its_answers_survive_a_restart_and_a_rebuild() {
     let place = place();
     let node = place.start();
     let client = node.client();
@@ -311,7 +311,7 @@ run:
 ";
 
 #[tokio::test]
-async fn people_are_told_again_and_others_asked_as_well_once_each_also_over_a_kill() {
+async fn reminder_and_escalation_happen_once_each_even_over_a_kill() {
     let place = place().with_variable("ENSUE_URL", "https://ensue.example.test");
     place.write_pack_file("release/actions/page.yaml", PAGE);
     let node = place.start();

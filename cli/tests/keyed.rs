@@ -35,7 +35,7 @@ fn said(answer: &Answer) -> (StatusCode, Value, Vec<Option<String>>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_is_sent_again_to_a_killed_node_is_answered_as_before_and_done_once() {
+async fn request_repeated_after_a_kill_gets_the_first_answer_and_runs_once() {
     let place = place();
     let node = place.start();
     let first = run(&node.client(), KEY, "ana").await.unwrap();
@@ -52,7 +52,7 @@ async fn a_request_that_is_sent_again_to_a_killed_node_is_answered_as_before_and
 /// A caller without an answer repeats its request until it gets one, whatever happens to the node in the
 /// meantime.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_whose_node_is_killed_over_it_is_done_once_for_all_that_it_is_sent_again() {
+async fn request_interrupted_by_a_kill_runs_once_however_often_it_is_repeated() {
     let place = place();
     let mut node = place.start();
     for round in 0..8_u64 {
@@ -76,7 +76,7 @@ async fn a_request_whose_node_is_killed_over_it_is_done_once_for_all_that_it_is_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_at_once_one_is_carried_out_and_no_two_answers_differ() {
+async fn one_of_many_concurrent_requests_with_a_key_is_carried_out() {
     let place = place();
     let node = place.start();
     let all = (0..32).map(|_| {
@@ -108,7 +108,7 @@ fn told(answer: &Answer) -> (u16, &str) {
 }
 
 #[tokio::test]
-async fn a_token_is_made_once_under_a_key_also_where_it_was_revoked_since() {
+async fn token_is_created_once_per_key_even_if_revoked_since() {
     let place = place();
     let node = place.start();
     let client = node.client();
@@ -129,7 +129,7 @@ async fn a_token_is_made_once_under_a_key_also_where_it_was_revoked_since() {
 }
 
 #[tokio::test]
-async fn an_execution_of_many_records_is_told_of_as_it_was_at_its_own_change() {
+async fn repeated_cancel_returns_the_state_of_its_own_change() {
     const EMITTED: usize = 1_000;
     let place = place();
     place.write_pack_file("greet/triggers/seen.yaml", "description: Something was seen.\npayload: {}\n");

@@ -38,7 +38,7 @@ fn sites(items: &[Value]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn executions_are_found_and_changed_by_their_labels_and_keep_them_over_a_kill_and_a_rerun() {
+async fn executions_are_selected_by_labels_and_keep_them_over_kill_and_rerun() {
     let place = Place::new();
     place.write_pack_file("release/pack.yaml", "name: release\nversion: 1.0.0\ndescription: Ships.\n");
     place.write_pack_file("release/actions/deploy.yaml", DEPLOY);

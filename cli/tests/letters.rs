@@ -51,7 +51,7 @@ async fn order(client: &Client, id: &str, body: &Value) -> u16 {
 }
 
 #[tokio::test]
-async fn a_delivery_whose_query_may_hold_a_secret_is_kept_without_it_and_cannot_be_taken_in_again() {
+async fn delivery_with_a_query_is_stored_without_it_and_cannot_be_retried() {
     let place = place();
     let node = place.start();
     let client = node.client();
@@ -71,7 +71,7 @@ async fn letters(client: &Client, query: &str, count: usize) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_delivery_that_its_trigger_refused_is_taken_in_once_the_trigger_is_mended() {
+async fn delivery_rejected_by_its_trigger_can_be_retried_once_it_is_fixed() {
     let place = place();
     let node = place.start();
     assert_eq!(order(&node.client(), "d-1", &json!({ "amount": "2", "what": "milk" })).await, 422);
@@ -104,7 +104,7 @@ async fn a_delivery_that_its_trigger_refused_is_taken_in_once_the_trigger_is_men
 }
 
 #[tokio::test]
-async fn executions_that_failed_are_run_again_by_their_action_and_what_is_dismissed_is_not() {
+async fn failed_executions_are_rerun_by_action_and_dismissed_ones_are_not() {
     let place = place();
     let node = place.start();
     let client = node.client();

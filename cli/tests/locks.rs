@@ -21,7 +21,7 @@ fn ensue(place: &Place, node: &Node, arguments: &[&str]) -> Printed {
 }
 
 #[tokio::test]
-async fn what_is_serialised_never_overlaps_and_nobody_is_left_waiting_when_the_node_is_killed() {
+async fn locked_executions_never_overlap_and_none_is_stuck_after_a_kill() {
     let place = Place::new();
     let folder = place.path().join("busy");
     std::fs::create_dir(&folder).unwrap();

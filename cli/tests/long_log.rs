@@ -6,7 +6,7 @@ use crate::support::{Place, Printed};
 const RECORDS: &str = "6000";
 
 #[test]
-fn a_log_that_was_made_for_a_measurement_is_whole_and_a_node_starts_on_it() {
+fn generated_log_is_valid_and_a_node_starts_on_it() {
     let place = Place::new();
     let folder = place.path().join("long");
     let folder = folder.to_str().expect("a temporary folder has a plain name");

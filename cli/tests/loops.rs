@@ -9,7 +9,7 @@ use crate::support::{ADMIN_TOKEN, Place, Printed};
 const DEPTH_MAX: u64 = 16;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rule_that_leads_to_itself_is_stopped_and_suspended_and_told_of() {
+async fn rule_that_triggers_itself_is_stopped_suspended_and_reported() {
     let place = Place::new();
     place.write_pack_file("echo_chamber/pack.yaml", "name: echo_chamber\nversion: 1.0.0\ndescription: Hears itself.\n");
     place.write_pack_file("echo_chamber/triggers/said.yaml", "description: Something was said.\npayload:\n  word: string\n");

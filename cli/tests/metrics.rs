@@ -48,7 +48,7 @@ fn names(text: &str) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn the_metrics_are_those_of_the_reference_and_follow_an_event_to_its_end() {
+async fn metrics_match_the_reference_and_follow_an_event_to_its_end() {
     let place = Place::new();
     let node = place.start();
     let text = figures_of_one_event(&node.client()).await;
@@ -69,8 +69,8 @@ async fn the_metrics_are_those_of_the_reference_and_follow_an_event_to_its_end()
 }
 
 #[tokio::test]
-async fn prometheus_own_checker_has_nothing_against_them() {
-    if !has_program("prometheus_own_checker_has_nothing_against_them", CHECKER) {
+async fn prometheus_own_checker_accepts_the_metrics() {
+    if !has_program("prometheus_own_checker_accepts_the_metrics", CHECKER) {
         return;
     }
     let place = Place::new();

@@ -10,7 +10,7 @@ use crate::support::Place;
 const LOOK: &str = "description: Says how many.\nrun:\n  shell:\n    script: 'echo \"$(ulimit -Sn) $(ulimit -Hn)\"'\n";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_opens_as_many_files_as_it_may_and_its_programs_as_many_as_before() {
+async fn node_raises_its_open_files_limit_and_programs_keep_the_original() {
     let limited = ["sh", "-c", "ulimit -n 2048 && ulimit -Sn 512 && exec \"$@\"", "limited"].map(str::to_owned).to_vec();
     let place = Place::new().within(limited);
     place.write_pack_file("look/pack.yaml", "name: look\nversion: 1.0.0\ndescription: Looks around.\n");

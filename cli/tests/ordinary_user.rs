@@ -37,8 +37,8 @@ async fn finding(client: &Client, check: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_of_an_ordinary_user_runs_actions_behind_the_walls_that_its_doctor_tells_of() {
-    let test = "a_node_of_an_ordinary_user_runs_actions_behind_the_walls_that_its_doctor_tells_of";
+async fn unprivileged_node_isolates_actions_as_its_doctor_reports() {
+    let test = "unprivileged_node_isolates_actions_as_its_doctor_reports";
     let place = match ordinary::as_ordinary_user(place()) {
         Ok(place) => place,
         Err(why) => return skipped(test, &why),

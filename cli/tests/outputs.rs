@@ -66,7 +66,7 @@ impl Followed {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_output_is_followed_over_a_restart_of_the_node() {
+async fn followed_output_survives_a_restart_of_the_node() {
     let place = Place::new();
     place.write_pack_file("mill/pack.yaml", PACK);
     place.write_pack_file("mill/actions/grind.yaml", GRIND);

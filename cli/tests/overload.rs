@@ -95,7 +95,7 @@ fn peak_bytes(node: &Node) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn under_far_too_much_memory_stays_bounded_and_what_was_acknowledged_is_there() {
+async fn overloaded_node_keeps_memory_bounded_and_loses_nothing_acknowledged() {
     let seconds = setting("ENSUE_OVERLOAD_SECONDS", 3);
     let connections = setting("ENSUE_OVERLOAD_CONNECTIONS", 150);
     let memory = setting("ENSUE_OVERLOAD_MEMORY", MEMORY_BYTES);

@@ -7,7 +7,7 @@ use crate::support::{Delivery, PATIENCE, Place};
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
 #[tokio::test]
-async fn a_line_about_a_delivery_has_the_ids_of_its_request_and_its_trace() {
+async fn log_line_of_a_delivery_has_its_request_and_trace_ids() {
     let place = Place::new().with_arguments(&["--log-format", "json"]).with_variable("ENSUE_LOG", "debug");
     let node = place.start();
     let traceparent = format!("00-{TRACE}-b7ad6b7169203331-01");
@@ -43,7 +43,7 @@ async fn json_log_is_json_from_its_first_line_to_its_last() {
 }
 
 #[tokio::test]
-async fn failed_start_is_reported_as_json_too() {
+async fn failed_start_is_also_reported_as_json() {
     let place = Place::new().with_arguments(&["--log-format", "json"]);
     std::fs::write(place.path().join("data"), "not a folder").unwrap();
     let said = place.try_start().err().expect("a file is no data directory");

@@ -21,7 +21,7 @@ async fn told(client: &Client, least: usize) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_rule_hears_of_what_fails_once_and_not_of_its_own_end() {
+async fn rule_on_failures_runs_once_and_not_for_its_own_failure() {
     let place = Place::new();
     place.write_pack_file("ops/pack.yaml", "name: ops\nversion: 1.0.0\ndescription: Works.\n");
     place.write_pack_file("ops/actions/fail.yaml", FAIL);

@@ -36,7 +36,7 @@ fn timeless(text: &str) -> String {
 }
 
 #[test]
-fn cases_are_run_and_what_is_not_as_they_expect_is_told_in_its_place() {
+fn pack_tests_run_and_failed_expectations_are_reported_at_their_place() {
     let place = place();
     place.write_pack_file("release/tests/greet.test.yaml", CASES);
     let printed = Printed::by(&mut place.ensue(&["pack", "test"]));
@@ -47,7 +47,7 @@ fn cases_are_run_and_what_is_not_as_they_expect_is_told_in_its_place() {
 }
 
 #[test]
-fn programs_and_cis_get_the_same() {
+fn json_and_junit_reports_have_the_same_results() {
     let place = place();
     place.write_pack_file("release/tests/greet.test.yaml", CASES);
     let printed = Printed::by(&mut place.ensue(&["pack", "test", "-o", "json", "--junit", "report.xml"]));
@@ -68,7 +68,7 @@ fn programs_and_cis_get_the_same() {
 }
 
 #[test]
-fn mistakes_in_cases_are_told_and_the_other_packs_are_run_all_the_same() {
+fn invalid_pack_tests_are_reported_and_other_packs_still_run() {
     let place = place();
     place.write_pack_file("release/tests/greet.test.yaml", CASES);
     place.write_pack_file("other/pack.yaml", "name: other\nversion: 1.0.0\n");
@@ -80,7 +80,7 @@ fn mistakes_in_cases_are_told_and_the_other_packs_are_run_all_the_same() {
 }
 
 #[test]
-fn without_a_case_there_is_nothing_to_pass() {
+fn pack_without_tests_is_an_error() {
     let place = place();
     let none = Printed::by(&mut place.ensue(&["pack", "test"]));
     assert_eq!(none.code, Some(5), "{}", none.stderr);
@@ -126,7 +126,7 @@ const WITHIN: &str =
 const PONG: &str = "trigger: release.ping\nsteps:\n  one: { action: core.shell, with: { script: echo hello } }\n  two: { needs: one, action: core.echo, with: { message: '${{ steps.one.result }}' } }\n";
 
 #[tokio::test]
-async fn a_case_that_is_recorded_of_an_execution_passes() {
+async fn test_recorded_from_an_execution_passes() {
     let place = place();
     place.write_pack_file("release/actions/ship.yaml", SHIP);
     place.write_pack_file("release/actions/deploy.yaml", DEPLOY);
@@ -164,7 +164,7 @@ async fn a_case_that_is_recorded_of_an_execution_passes() {
 const REFUND: &str = "parameters: { owner: string }\nrun: { workflow: { steps: { one: { action: core.shell, with: { script: echo one }, undo: { action: core.shell, with: { script: echo back } } }, two: { needs: one, fail: never } } } }\n";
 
 #[tokio::test]
-async fn recorded_case_keeps_rule_and_event_result_and_undo_and_passes() {
+async fn recorded_test_has_rule_event_result_and_undo_and_passes() {
     let place = place();
     place.write_pack_file("release/actions/refund.yaml", REFUND);
     let rule = |action: &str, when: &str| format!("trigger: release.ping\nwhen: event.payload.owner == '{when}'\naction: {action}\n");

@@ -46,8 +46,8 @@ async fn user_finding(client: &Client) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn program_of_a_root_node_outlives_it_as_a_user_of_its_own() {
-    let test = "program_of_a_root_node_outlives_it_as_a_user_of_its_own";
+async fn program_of_a_root_node_runs_as_its_own_user_and_outlives_the_node() {
+    let test = "program_of_a_root_node_runs_as_its_own_user_and_outlives_the_node";
     if !rustix::process::geteuid().is_root() {
         return skipped(test, "this test does not run as root");
     }
@@ -80,7 +80,7 @@ async fn program_of_a_root_node_outlives_it_as_a_user_of_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn node_whose_programs_cannot_be_the_user_that_is_set_does_not_start() {
+async fn node_with_an_unusable_program_user_does_not_start() {
     let place = place().with_variable("ENSUE_ACTIONS_USER", "nobody-of-this-name");
     let why = place.try_start().map(|_| ()).unwrap_err();
     assert!(why.contains("programs cannot run as `actions.user` requires"), "{why}");

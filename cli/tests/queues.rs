@@ -53,7 +53,7 @@ async fn ended(node: &Node, id: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_full_queue_holds_up_no_other_and_who_waits_in_it_is_there_after_a_kill() {
+async fn full_queue_does_not_block_others_and_keeps_its_entries_over_a_kill() {
     let place = Place::new();
     let folder = place.path().join("told");
     std::fs::create_dir(&folder).unwrap();
@@ -114,7 +114,7 @@ async fn a_full_queue_holds_up_no_other_and_who_waits_in_it_is_there_after_a_kil
 }
 
 #[tokio::test]
-async fn no_more_of_a_queue_start_than_its_rate_allows_also_over_a_kill() {
+async fn queue_rate_is_honored_even_over_a_kill() {
     let place = Place::new();
     configure(&place, QUEUES);
     place.write_pack_file("release/pack.yaml", "name: release\nversion: 1.0.0\ndescription: Ships.\n");

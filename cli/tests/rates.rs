@@ -7,7 +7,7 @@ use reqwest::{Method, StatusCode};
 use crate::support::Place;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_asks_more_often_than_the_operator_lets_them_waits_as_long_as_they_are_told() {
+async fn caller_over_its_rate_succeeds_after_the_reported_wait() {
     let place = Place::new().with_variable("ENSUE_RATE_LIMITS_READS", "5/5s");
     let node = place.start();
     let client = node.client();

@@ -36,7 +36,7 @@ fn replay(place: &Place, node: &Node, more: &[&str]) -> (Option<i32>, Value) {
 }
 
 #[tokio::test]
-async fn what_ran_goes_as_it_went_and_a_changed_pack_is_told_with_the_step_that_goes_another_way() {
+async fn replay_is_identical_and_reports_the_first_step_a_changed_pack_alters() {
     let place = place();
     let node = place.start();
     let client = node.client();
@@ -71,7 +71,7 @@ async fn what_ran_goes_as_it_went_and_a_changed_pack_is_told_with_the_step_that_
 }
 
 #[tokio::test]
-async fn what_cannot_be_replayed_is_told() {
+async fn impossible_replay_is_reported() {
     let place = place();
     let node = place.start();
     let client = node.client();

@@ -85,7 +85,7 @@ fn end(node: Node, round: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_action_goes_on_through_twenty_restarts_and_kills_of_its_node_and_is_recorded_once() {
+async fn action_survives_twenty_node_restarts_and_kills_and_is_recorded_once() {
     let place = place();
     let mut node = place.start();
     let id = begin(&node.client(), "long.wait").await;
@@ -109,7 +109,7 @@ async fn an_action_goes_on_through_twenty_restarts_and_kills_of_its_node_and_is_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hung_supervisor_puts_its_attempt_in_doubt_within_the_lease() {
+async fn hung_supervisor_makes_its_attempt_indeterminate_within_the_lease() {
     let place = place().with_variable("ENSUE_LEASE", "5s");
     let node = place.start();
     let id = begin(&node.client(), "long.wait").await;
@@ -126,7 +126,7 @@ async fn hung_supervisor_puts_its_attempt_in_doubt_within_the_lease() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_ended_while_no_node_ran_has_its_own_time_and_not_the_restart_s() {
+async fn attempt_that_ended_without_a_node_has_its_real_end_time() {
     let place = place();
     let node = place.start();
     let id = begin(&node.client(), "long.wait").await;
@@ -148,7 +148,7 @@ async fn what_ended_while_no_node_ran_has_its_own_time_and_not_the_restart_s() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_node_and_supervisor_leave_no_process_and_an_honest_indeterminate() {
+async fn killed_node_and_supervisor_leave_no_process_but_indeterminate_status() {
     let place = place();
     let node = place.start();
     let id = begin(&node.client(), "long.wait").await;
@@ -184,7 +184,7 @@ async fn a_killed_node_and_supervisor_leave_no_process_and_an_honest_indetermina
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancel_of_an_adopted_action_ends_all_that_it_started() {
+async fn cancel_of_an_adopted_action_ends_all_its_processes() {
     let place = place();
     let node = place.start();
     let id = begin(&node.client(), "long.wait").await;
@@ -199,7 +199,7 @@ async fn a_cancel_of_an_adopted_action_ends_all_that_it_started() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_operator_may_have_actions_end_with_their_node() {
+async fn actions_can_be_configured_to_end_with_their_node() {
     let place = place().with_variable("ENSUE_ACTIONS_AT_STOP", "end");
     let node = place.start();
     let id = begin(&node.client(), "long.wait").await;
@@ -212,7 +212,7 @@ async fn an_operator_may_have_actions_end_with_their_node() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_doctor_says_what_holds_for_programs_here() {
+async fn doctor_reports_the_isolation_of_programs() {
     let place = place();
     let node = place.start();
     let findings = node.client().get("/doctor").await;
@@ -223,7 +223,7 @@ async fn the_doctor_says_what_holds_for_programs_here() {
 }
 
 #[test]
-fn the_shipped_unit_is_what_systemd_takes() {
+fn shipped_unit_is_valid_for_systemd() {
     let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/ensue.service");
     let text = std::fs::read_to_string(&unit).unwrap();
     for (line, why) in [
@@ -243,6 +243,6 @@ fn the_shipped_unit_is_what_systemd_takes() {
             let about_it: Vec<&str> = text.lines().filter(|line| line.contains("ensue.service")).collect();
             assert!(said.status.success() && about_it.is_empty(), "{text}");
         }
-        Err(_) => skipped("the_shipped_unit_is_what_systemd_takes", "there is no systemd-analyze here"),
+        Err(_) => skipped("shipped_unit_is_valid_for_systemd", "there is no systemd-analyze here"),
     }
 }

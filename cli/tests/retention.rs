@@ -58,7 +58,7 @@ fn says_that_it_left(answer: &Answer, what: &str) {
 }
 
 #[tokio::test]
-async fn what_left_the_views_is_a_404_that_says_so_and_does_not_come_back() {
+async fn removed_execution_is_a_404_with_that_reason_and_stays_removed() {
     let place = place();
     let node = place.start();
     let client = node.client();

@@ -52,7 +52,7 @@ async fn until_run(client: &Client, least: usize) {
 }
 
 #[tokio::test]
-async fn a_rule_is_run_by_the_clock_and_shows_when() {
+async fn scheduled_rule_runs_and_shows_its_times() {
     let place = place();
     place.write_pack_file("clock/rules/nightly.yaml", NIGHTLY);
     let node = place.start();
@@ -79,7 +79,7 @@ async fn a_rule_is_run_by_the_clock_and_shows_when() {
 }
 
 #[tokio::test]
-async fn a_killed_node_makes_up_for_what_it_missed_once_and_keeps_the_phase() {
+async fn killed_node_fires_missed_times_once_and_keeps_the_phase() {
     let place = place();
     let node = place.start();
     until_run(&node.client(), 2).await;
@@ -104,7 +104,7 @@ async fn a_killed_node_makes_up_for_what_it_missed_once_and_keeps_the_phase() {
 }
 
 #[tokio::test]
-async fn a_disabled_rule_waits_for_nothing_and_one_that_is_gone_neither() {
+async fn disabled_and_removed_rules_have_no_timers() {
     let place = place().with_arguments(&["--watch"]);
     let node = place.start();
     let client = node.client();
@@ -120,7 +120,7 @@ async fn a_disabled_rule_waits_for_nothing_and_one_that_is_gone_neither() {
 }
 
 #[tokio::test]
-async fn a_sensor_makes_events_by_the_clock_and_is_no_hook() {
+async fn timer_sensor_creates_events_and_is_not_a_hook() {
     let place = Place::new();
     place.write_pack_file("clock/pack.yaml", "name: clock\nversion: 1.0.0\ndescription: Goes.\n");
     place.write_pack_file("clock/triggers/tick.yaml", "payload: { at: string }\n");
@@ -137,7 +137,7 @@ async fn a_sensor_makes_events_by_the_clock_and_is_no_hook() {
 }
 
 #[tokio::test]
-async fn the_times_of_a_range_are_made_up_for_once_by_the_clocks_of_their_zone() {
+async fn backfill_runs_the_times_of_a_range_once_in_their_zone() {
     let place = place();
     let nightly = "schedule: { cron: '0 3 * * *', timezone: Europe/Berlin }\naction: core.echo\nwith: { message: '${{ event.payload.scheduled_at }}' }\n";
     place.write_pack_file("clock/rules/nightly.yaml", nightly);

@@ -242,7 +242,7 @@ async fn put(client: &Client, key: &str, media_type: &str, body: String) -> (Sta
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_secret_stands_in_anything_that_a_node_keeps_says_or_answers() {
+async fn no_secret_is_in_anything_that_a_node_stores_prints_or_returns() {
     let world = World::start().await;
     let place = place(&world);
     let mut told: Vec<(String, Vec<u8>)> = Vec::new();
@@ -386,7 +386,7 @@ fn private(place: &Place) -> std::path::PathBuf {
 
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
-async fn key_that_a_program_lets_out_is_masked_in_all_that_a_node_keeps() {
+async fn key_leaked_by_a_program_is_masked_everywhere() {
     let place = Place::new().with_variable("ENSUE_LOG", "trace");
     place.write_pack_file("leak/pack.yaml", "name: leak\nversion: 1.0.0\ndescription: Leaks.\nkeys: [canary, short]\n");
     place.write_pack_file("leak/triggers/seen.yaml", "description: Something was seen.\npayload: { what: string }\n");
@@ -481,7 +481,7 @@ async fn key_that_a_program_lets_out_is_masked_in_all_that_a_node_keeps() {
 }
 
 #[test]
-fn a_secret_is_found_in_each_form_in_which_bytes_are_shown() {
+fn search_finds_a_secret_in_every_encoding() {
     let secret = BY_BYTES.as_bytes();
     let shown = [
         format!("Secret({secret:?})"),

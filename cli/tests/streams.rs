@@ -61,7 +61,7 @@ async fn send(client: &Client, number: u32) -> u64 {
 }
 
 #[tokio::test]
-async fn a_stream_goes_on_behind_its_last_id_after_the_node_was_killed() {
+async fn stream_resumes_after_its_last_id_when_the_node_was_killed() {
     let place = Place::new();
     place.write_pack_file("mill/pack.yaml", PACK);
     place.write_pack_file("mill/triggers/corn.yaml", TRIGGER);
@@ -101,7 +101,7 @@ async fn a_stream_goes_on_behind_its_last_id_after_the_node_was_killed() {
 }
 
 #[tokio::test]
-async fn a_thousand_who_follow_the_log_take_less_than_a_hundred_megabytes_of_the_node() {
+async fn thousand_log_streams_take_less_than_100_mb_of_memory() {
     let place = Place::new();
     place.write_pack_file("mill/pack.yaml", PACK);
     place.write_pack_file("mill/triggers/corn.yaml", TRIGGER);

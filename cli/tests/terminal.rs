@@ -88,8 +88,8 @@ touch left
 ";
 
 #[tokio::test]
-async fn ctrl_c_in_the_pager_is_the_pager_s_and_leaves_nobody_behind_at_the_terminal() {
-    if !has_program("ctrl_c_in_the_pager_is_the_pager_s_and_leaves_nobody_behind_at_the_terminal", "script") {
+async fn ctrl_c_in_the_pager_goes_to_the_pager_and_leaves_no_process() {
+    if !has_program("ctrl_c_in_the_pager_goes_to_the_pager_and_leaves_no_process", "script") {
         return;
     }
     let place = Place::new();
@@ -111,8 +111,8 @@ async fn ctrl_c_in_the_pager_is_the_pager_s_and_leaves_nobody_behind_at_the_term
 }
 
 #[tokio::test]
-async fn where_the_pager_fails_or_there_is_none_the_text_is_printed() {
-    let name = "where_the_pager_fails_or_there_is_none_the_text_is_printed";
+async fn text_is_printed_if_the_pager_fails_or_is_missing() {
+    let name = "text_is_printed_if_the_pager_fails_or_is_missing";
     if !has_program(name, "script") {
         return;
     }
@@ -134,8 +134,8 @@ async fn where_the_pager_fails_or_there_is_none_the_text_is_printed() {
 }
 
 #[tokio::test]
-async fn a_watched_list_is_drawn_in_its_place_until_ctrl_c() {
-    if !has_program("a_watched_list_is_drawn_in_its_place_until_ctrl_c", "script") {
+async fn watched_list_is_redrawn_in_place_until_ctrl_c() {
+    if !has_program("watched_list_is_redrawn_in_place_until_ctrl_c", "script") {
         return;
     }
     let place = Place::new();
@@ -152,8 +152,8 @@ async fn a_watched_list_is_drawn_in_its_place_until_ctrl_c() {
 }
 
 #[test]
-fn a_node_is_watched_at_work_until_q_and_the_terminal_is_as_before() {
-    if !has_program("a_node_is_watched_at_work_until_q_and_the_terminal_is_as_before", "script") {
+fn status_watch_runs_until_q_and_restores_the_terminal() {
+    if !has_program("status_watch_runs_until_q_and_restores_the_terminal", "script") {
         return;
     }
     let place = Place::new();
@@ -173,8 +173,8 @@ fn a_node_is_watched_at_work_until_q_and_the_terminal_is_as_before() {
 }
 
 #[test]
-fn long_work_has_a_bar_at_a_terminal_and_none_elsewhere() {
-    if !has_program("long_work_has_a_bar_at_a_terminal_and_none_elsewhere", "script") {
+fn long_work_shows_a_progress_bar_only_at_a_terminal() {
+    if !has_program("long_work_shows_a_progress_bar_only_at_a_terminal", "script") {
         return;
     }
     let place = Place::new();

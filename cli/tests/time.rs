@@ -85,7 +85,7 @@ async fn assert_fired_once_and_not_early(client: &Client, id: &str, timers: usiz
 }
 
 #[tokio::test]
-async fn what_failed_is_tried_again_and_shows_its_attempts() {
+async fn failed_execution_is_retried_and_shows_its_attempts() {
     let place = place();
     let node = place.start();
     let ran = ensue(&place, &node, &["run", "demo.flaky", "--wait"]);
@@ -103,7 +103,7 @@ async fn what_failed_is_tried_again_and_shows_its_attempts() {
 }
 
 #[tokio::test]
-async fn a_kill_in_a_wait_changes_nothing_of_it() {
+async fn kill_during_a_retry_delay_does_not_change_it() {
     let place = place();
     let node = place.start();
     let id = node.client().execute("demo.flaky", &json!({})).await;
@@ -117,7 +117,7 @@ async fn a_kill_in_a_wait_changes_nothing_of_it() {
 }
 
 #[tokio::test]
-async fn a_step_that_sleeps_is_waited_for_and_ends_at_once_where_it_is_cancelled() {
+async fn sleeping_step_is_awaited_and_a_cancel_ends_it_at_once() {
     let place = place();
     let node = place.start();
     let ran = ensue(&place, &node, &["run", "demo.nap", "--param", "duration=1s", "--wait"]);
@@ -137,7 +137,7 @@ async fn a_step_that_sleeps_is_waited_for_and_ends_at_once_where_it_is_cancelled
 }
 
 #[tokio::test]
-async fn a_sleep_for_what_is_no_duration_is_refused() {
+async fn sleep_with_an_invalid_duration_is_rejected() {
     let place = place();
     let node = place.start();
     let ran = ensue(&place, &node, &["run", "core.sleep", "--param", "duration=soon"]);
@@ -146,7 +146,7 @@ async fn a_sleep_for_what_is_no_duration_is_refused() {
 }
 
 #[tokio::test]
-async fn a_workflow_that_takes_too_long_cleans_up_and_has_timed_out() {
+async fn timed_out_workflow_runs_its_cleanup() {
     let place = place();
     let node = place.start();
     let ran = ensue(&place, &node, &["run", "demo.patient", "--wait"]);
@@ -157,7 +157,7 @@ async fn a_workflow_that_takes_too_long_cleans_up_and_has_timed_out() {
 }
 
 #[tokio::test]
-async fn a_step_that_takes_too_long_is_stopped() {
+async fn timed_out_step_is_stopped() {
     let place = place();
     let node = place.start();
     let ran = ensue(&place, &node, &["run", "demo.slow", "--wait"]);
@@ -166,7 +166,7 @@ async fn a_step_that_takes_too_long_is_stopped() {
 }
 
 #[tokio::test]
-async fn what_is_asked_for_in_a_while_starts_then() {
+async fn delayed_execution_starts_at_its_time() {
     let place = place();
     let node = place.start();
     let ran = ensue(&place, &node, &["run", "core.echo", "--in", "2s"]);

@@ -163,7 +163,7 @@ async fn begin(client: &Client, traceparent: &str) {
 }
 
 #[tokio::test]
-async fn one_trace_joins_a_request_with_all_that_comes_of_it_and_goes_on_into_programs_and_requests() {
+async fn one_trace_covers_a_request_its_effects_programs_and_outgoing_requests() {
     let stand_in = StandIn::start().await;
     let place = stand_in.place();
     let node = place.start();
@@ -195,7 +195,7 @@ async fn one_trace_joins_a_request_with_all_that_comes_of_it_and_goes_on_into_pr
 }
 
 #[tokio::test]
-async fn requests_are_server_and_client_spans_by_the_conventions_for_http() {
+async fn request_spans_follow_the_http_conventions() {
     let stand_in = StandIn::start().await;
     let place = stand_in.place();
     let rule = |name: &str, path: &str| {
@@ -263,7 +263,7 @@ async fn requests_are_server_and_client_spans_by_the_conventions_for_http() {
 }
 
 #[tokio::test]
-async fn what_tracing_systems_keep_in_a_trace_goes_on_into_programs_and_requests_over_a_restart_too() {
+async fn tracestate_is_passed_to_programs_and_requests_even_after_a_restart() {
     let stand_in = StandIn::start().await;
     let place = stand_in.place();
     let node = place.start();
@@ -288,7 +288,7 @@ async fn what_tracing_systems_keep_in_a_trace_goes_on_into_programs_and_requests
 }
 
 #[tokio::test]
-async fn opentelemetry_s_own_variables_are_read_below_ensue_s_settings() {
+async fn opentelemetry_variables_rank_below_ensue_s_settings() {
     let stand_in = StandIn::start().await;
     let place = Place::new()
         .with_variable("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{}", stand_in.address))
@@ -317,7 +317,7 @@ async fn opentelemetry_s_own_variables_are_read_below_ensue_s_settings() {
 }
 
 #[tokio::test]
-async fn a_trace_that_its_caller_does_not_record_is_handed_on_and_not_told() {
+async fn unrecorded_trace_is_propagated_and_not_exported() {
     let stand_in = StandIn::start().await;
     let place = stand_in.place();
     let node = place.start();
@@ -333,7 +333,7 @@ async fn a_trace_that_its_caller_does_not_record_is_handed_on_and_not_told() {
 }
 
 #[tokio::test]
-async fn what_began_before_a_node_was_killed_is_told_whole_by_the_next() {
+async fn spans_begun_before_a_kill_are_exported_completely_by_the_next_node() {
     let stand_in = StandIn::start().await;
     let place = stand_in.place();
     let node = place.start();
@@ -369,7 +369,7 @@ async fn counted(client: &Client, sent: u64, dropped: u64) {
 }
 
 #[tokio::test]
-async fn spans_are_tried_again_where_that_can_help_and_what_is_refused_is_dropped_and_told_once() {
+async fn spans_are_retried_if_useful_and_rejected_ones_dropped_with_one_warning() {
     let stand_in = StandIn::start().await;
     let answers: [(u16, &str); 4] =
         [(503, ""), (200, r#"{"partialSuccess":{"rejectedSpans":"1"}}"#), (200, r#"{"partialSuccess":{"rejectedSpans":"1"}}"#), (400, "")];
@@ -388,7 +388,7 @@ async fn spans_are_tried_again_where_that_can_help_and_what_is_refused_is_droppe
 }
 
 #[tokio::test]
-async fn without_its_collector_a_node_goes_on_and_counts_what_it_drops() {
+async fn node_without_its_collector_continues_and_counts_dropped_spans() {
     let place = Place::new().with_variable("ENSUE_TRACES_ENDPOINT", &format!("http://127.0.0.1:{}", free_port()));
     let node = place.start();
     let client = node.client();
@@ -401,7 +401,7 @@ async fn without_its_collector_a_node_goes_on_and_counts_what_it_drops() {
 }
 
 #[test]
-fn an_address_that_is_none_of_a_collector_is_refused_at_the_start() {
+fn invalid_collector_address_is_rejected_at_the_start() {
     for (wrong, why) in [
         ("localhost:4318", "http://127.0.0.1:4318"),
         ("grpc://127.0.0.1:4317", "http://127.0.0.1:4318"),

@@ -76,7 +76,7 @@ async fn release(client: &Client) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_one_release_left_running_the_next_adopts_and_records_once_and_so_back_again() {
+async fn next_release_adopts_running_programs_and_a_downgrade_does_too() {
     let (place, binary) = place();
     let mut of = [OWN.to_owned(), next()];
     install(&of[0], &binary);

@@ -56,7 +56,7 @@ async fn ended(node: &Node, id: &str) -> Value {
 }
 
 #[tokio::test]
-async fn what_a_run_keeps_the_next_one_reads_and_each_change_is_made_once_though_the_node_is_killed() {
+async fn var_set_by_one_run_is_read_by_the_next_and_changes_once_despite_kills() {
     let place = place();
     let mut node = place.start();
     for n in 1..=6 {
@@ -85,7 +85,7 @@ async fn what_a_run_keeps_the_next_one_reads_and_each_change_is_made_once_though
 }
 
 #[tokio::test]
-async fn people_set_show_list_and_unset_vars_and_rules_go_by_them() {
+async fn vars_can_be_set_shown_listed_and_removed_and_affect_rules() {
     let place = place();
     let node = place.start();
     let run = |arguments: &[&str]| ensue(&place, &node, arguments);

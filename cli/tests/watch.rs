@@ -41,7 +41,7 @@ async fn until_said(client: &Client, node: &Node, text: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_saved_file_is_live_at_once() {
+async fn saved_file_is_live_at_once() {
     let place = place();
     let node = place.start();
     let client = node.client();
@@ -64,7 +64,7 @@ async fn a_saved_file_is_live_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broken_file_leaves_the_old_version_working_and_is_told() {
+async fn broken_file_leaves_the_old_version_working_and_is_reported() {
     let place = place();
     let node = place.start();
     let client = node.client();
@@ -84,7 +84,7 @@ async fn a_broken_file_leaves_the_old_version_working_and_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_folder_that_is_put_away_and_back_is_watched_on() {
+async fn folder_moved_away_and_back_is_still_watched() {
     let place = place();
     let node = place.start();
     let client = node.client();
@@ -101,7 +101,7 @@ async fn a_folder_that_is_put_away_and_back_is_watched_on() {
 }
 
 #[test]
-fn a_folder_that_is_not_there_cannot_be_watched() {
+fn missing_folder_cannot_be_watched() {
     let place = Place::new().with_arguments(&["--watch"]);
     std::fs::remove_dir(place.path().join("packs")).unwrap();
     let said = place.try_start().err().unwrap();

@@ -93,7 +93,7 @@ fn refused(asked: Result<Socket, Box<Error>>) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn a_websocket_goes_on_behind_its_last_position_after_the_node_was_killed() {
+async fn websocket_resumes_after_its_last_position_when_the_node_was_killed() {
     let place = place();
     let mut node = place.start();
     let first = send(&node.client(), 0).await;
@@ -142,7 +142,7 @@ async fn a_websocket_goes_on_behind_its_last_position_after_the_node_was_killed(
 }
 
 #[tokio::test]
-async fn an_execution_is_told_from_any_place_to_its_end() {
+async fn execution_can_be_followed_from_any_position_to_its_end() {
     let place = place();
     let node = place.start();
     let client = node.client();
@@ -170,7 +170,7 @@ async fn an_execution_is_told_from_any_place_to_its_end() {
 }
 
 #[tokio::test]
-async fn who_may_not_or_asks_wrongly_gets_a_problem_and_no_websocket() {
+async fn forbidden_or_invalid_handshake_gets_a_problem_and_no_websocket() {
     let place = place();
     let node = place.start();
     let asked = async |path: &str, headers: &[(&'static str, &str)]| refused(Socket::of(&node, path, headers).await);
@@ -191,7 +191,7 @@ async fn who_may_not_or_asks_wrongly_gets_a_problem_and_no_websocket() {
 }
 
 #[tokio::test]
-async fn a_reader_that_stands_still_is_let_go_and_told_where_it_goes_on() {
+async fn slow_reader_is_disconnected_with_its_position() {
     let place = place();
     let node = place.start();
     let client = node.client();
@@ -221,7 +221,7 @@ async fn a_reader_that_stands_still_is_let_go_and_told_where_it_goes_on() {
 }
 
 #[tokio::test]
-async fn who_closes_is_answered_and_who_says_anything_is_told_why_it_ends_however_much_it_is() {
+async fn close_is_answered_and_any_client_message_ends_the_stream_with_a_reason() {
     let place = place();
     let node = place.start();
     let mut socket = Socket::of(&node, "/log/stream", &[]).await.unwrap();
@@ -242,7 +242,7 @@ async fn who_closes_is_answered_and_who_says_anything_is_told_why_it_ends_howeve
 }
 
 #[tokio::test]
-async fn a_ping_is_answered_and_who_may_no_longer_read_is_told_so() {
+async fn ping_is_answered_and_a_revoked_token_closes_the_socket() {
     let place = place();
     let node = place.start();
     let client = node.client();
@@ -264,7 +264,7 @@ async fn a_ping_is_answered_and_who_may_no_longer_read_is_told_so() {
 }
 
 #[tokio::test]
-async fn a_frame_that_is_not_masked_is_refused_as_no_websocket_s() {
+async fn unmasked_frame_closes_with_a_protocol_error() {
     let place = place();
     let node = place.start();
     let mut socket = Socket::of(&node, "/log/stream", &[]).await.unwrap();

@@ -115,7 +115,7 @@ async fn held(place: &Place, client: &Client) -> String {
 }
 
 #[tokio::test]
-async fn a_workflow_runs_from_its_file_to_what_it_gives() {
+async fn workflow_runs_from_its_file_to_its_result() {
     let place = place();
     let node = place.start();
     let ran = ensue(&place, &node, &["run", "release.ship", "--param", "version=v1", "--param", "regions:=[\"eu\",\"us\"]", "--wait"]);
@@ -147,7 +147,7 @@ async fn a_workflow_runs_from_its_file_to_what_it_gives() {
 }
 
 #[tokio::test]
-async fn a_failed_item_fails_the_workflow_and_what_always_runs_runs() {
+async fn failed_item_fails_the_workflow_and_always_steps_still_run() {
     let place = place();
     let node = place.start();
     let ran = ensue(&place, &node, &["run", "release.ship", "--param", "version=v1", "--param", "regions:=[\"eu\",\"mars\"]", "--wait"]);
@@ -159,7 +159,7 @@ async fn a_failed_item_fails_the_workflow_and_what_always_runs_runs() {
 }
 
 #[tokio::test]
-async fn a_workflow_goes_on_where_a_killed_node_left_it() {
+async fn workflow_continues_where_a_killed_node_left_it() {
     let place = place();
     let node = place.start();
     let id = held(&place, &node.client()).await;
@@ -178,7 +178,7 @@ async fn a_workflow_goes_on_where_a_killed_node_left_it() {
 }
 
 #[tokio::test]
-async fn a_cancel_ends_what_runs_and_then_what_always_runs_cleans_up() {
+async fn cancel_ends_running_steps_and_then_always_steps_clean_up() {
     let place = place();
     let node = place.start();
     let client = node.client();
@@ -219,7 +219,7 @@ steps:
 ";
 
 #[tokio::test]
-async fn a_rule_of_steps_does_them_for_each_event_that_matches() {
+async fn rule_with_steps_runs_them_for_each_matching_event() {
     let place = place();
     place.write_pack_file("release/triggers/pushed.yaml", PUSHED);
     place.write_pack_file("release/rules/on_push.yaml", ON_PUSH);
@@ -262,7 +262,7 @@ run:
 ";
 
 #[tokio::test]
-async fn a_step_is_repeated_until_it_is_enough_over_a_kill_as_well() {
+async fn step_repeats_until_its_condition_holds_even_over_a_kill() {
     let place = place();
     place.write_pack_file("release/actions/count.yaml", COUNTED);
     let node = place.start();
@@ -300,7 +300,7 @@ run:
 ";
 
 #[tokio::test]
-async fn a_step_waits_for_its_event_which_may_come_before_it_over_a_kill_as_well() {
+async fn waiting_step_accepts_an_earlier_event_even_over_a_kill() {
     let place = place();
     place.write_pack_file("release/triggers/pushed.yaml", PUSHED);
     place.write_pack_file("release/actions/awaited.yaml", AWAITED);
@@ -374,7 +374,7 @@ async fn let_go(place: &Place) {
 }
 
 #[tokio::test]
-async fn what_succeeded_of_a_workflow_that_fails_is_undone_the_newest_first_over_a_kill_as_well() {
+async fn failed_workflow_undoes_its_steps_newest_first_even_over_a_kill() {
     let place = place();
     place.write_pack_file("release/actions/move.yaml", MOVED);
     place.write_pack_file("release/actions/back.yaml", BACK);

@@ -362,19 +362,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_kind_stops_the_reader() {
+    fn unknown_kind_stops_the_reader() {
         let error = Fact::parse("moon.landed", 1, b"{}").unwrap_err();
         assert!(matches!(error, FactError::UnknownKind(_)), "{error}");
     }
 
     #[test]
-    fn a_newer_schema_stops_the_reader() {
+    fn newer_schema_stops_the_reader() {
         let error = Fact::parse("key.set", 2, br#"{"key":"core.k","version":1}"#).unwrap_err();
         assert!(matches!(error, FactError::TooNew { found: 2, known: 1, .. }), "{error}");
     }
 
     #[test]
-    fn an_old_schema_is_read_step_by_step() {
+    fn old_schema_is_read_step_by_step() {
         let steps: &[(&str, u16, Upcast)] = &[
             ("cat.fed", 2, |mut old| {
                 old["grams"] = json!(old["kilos"].as_u64().unwrap_or(0) * 1000);

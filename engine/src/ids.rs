@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn deriving_twice_gives_the_same_id_and_another_role_another() {
+    fn derived_id_is_stable_and_depends_on_log_cause_and_role() {
         let event = Id::root(NOON, 7);
         let once = Id::derived(log(), event, Role::Execution);
         assert_eq!(once, Id::derived(log(), event, Role::Execution));
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_root_is_a_version_7_and_a_derived_id_a_version_8_with_its_cause_s_time() {
+    fn root_id_is_uuid_version_7_and_derived_id_version_8_with_cause_s_time() {
         let event = Id::root(NOON, u128::MAX);
         let derived = Id::derived(log(), event, Role::Execution);
         assert_eq!((event.0.get_version_num(), derived.0.get_version_num()), (7, 8));
@@ -171,13 +171,13 @@ mod tests {
     }
 
     #[test]
-    fn the_derivation_is_pinned_for_ever() {
+    fn derived_id_matches_its_pinned_value() {
         let derived = Id::derived(log(), Id::root(NOON, 7), Role::Execution);
         assert_eq!(derived.to_string(), "019d3450-be00-8003-99b9-00f151262684");
     }
 
     #[test]
-    fn an_id_has_one_spelling() {
+    fn id_has_exactly_one_spelling() {
         let text = Id::root(NOON, 7).to_string();
         assert!(text.parse::<Id>().is_ok());
         for other in [text.to_uppercase(), text.replace('-', ""), format!("{{{text}}}"), format!("urn:uuid:{text}")] {

@@ -278,13 +278,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ref_is_a_pack_and_a_name() {
+    fn ref_is_a_pack_and_a_name() {
         let action: ActionRef = "core.echo".parse().unwrap();
         assert_eq!((action.pack().as_str(), action.name(), action.as_str()), ("core", "echo", "core.echo"));
     }
 
     #[test]
-    fn a_ref_without_a_pack_is_told_what_to_write() {
+    fn ref_without_a_pack_is_rejected_with_an_example() {
         let refusal = "echo".parse::<ActionRef>().unwrap_err().to_string();
         assert_eq!(refusal, "`echo` has no pack; write `<pack>.<name>`, for example `core.echo`");
     }
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_of_a_var_may_have_dots_and_dashes() {
+    fn name_of_a_var_may_have_dots_and_dashes() {
         for good in ["sync.cursor", "a", "0", "eu-west-1_x", &"a".repeat(128)] {
             assert!(good.parse::<VarName>().is_ok(), "{good:?}");
         }

@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_one_that_nobody_asked_for_longest_goes_first() {
+    fn least_recently_used_entry_is_evicted_first() {
         let mut recent = Recent::new(3);
         for (key, value) in [(1, "a"), (2, "b"), (3, "c")] {
             recent.put(key, value, 1);
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn the_weight_is_bounded_also_where_a_value_takes_the_place_of_another() {
+    fn total_weight_stays_bounded_when_a_value_is_replaced() {
         let mut recent = Recent::new(10);
         recent.put("one", 1, 4);
         recent.put("other", 2, 6);

@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_is_rfc_3339_and_within_time() {
+    fn moment_is_rfc_3339_and_within_time() {
         for text in ["", "noon", "2026-03-28", "2026-03-28T12:00:00", "10000-01-01T00:00:00Z", "2026-02-30T00:00:00Z"] {
             assert!(matches!(moment(text), Err(ScheduleError::NoMoment { .. })), "{text}");
         }

@@ -323,7 +323,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_table_has_the_rows_of_an_ordered_map(changes in changes(), from in 0..1_200u16, to in 0..1_200u16) {
+        fn table_has_the_rows_of_an_ordered_map(changes in changes(), from in 0..1_200u16, to in 0..1_200u16) {
             let (mut table, mut map) = (Table::default(), BTreeMap::new());
             make(&mut table, &changes);
             make_in_map(&mut map, &changes);
@@ -343,7 +343,7 @@ mod tests {
         }
 
         #[test]
-        fn undo_gives_back_what_was_committed(first in changes(), second in changes()) {
+        fn undo_restores_the_committed_rows(first in changes(), second in changes()) {
             let mut table = Table::default();
             make(&mut table, &first);
             table.commit();
@@ -354,7 +354,7 @@ mod tests {
         }
 
         #[test]
-        fn a_copy_keeps_the_rows_that_it_had(first in changes(), second in changes()) {
+        fn copy_keeps_its_rows_when_the_original_changes(first in changes(), second in changes()) {
             let mut table = Table::default();
             make(&mut table, &first);
             let (copy, had) = (table.clone(), rows(&table));
@@ -363,7 +363,7 @@ mod tests {
         }
 
         #[test]
-        fn no_run_is_empty_or_too_long_and_each_stands_behind_the_one_before(changes in changes()) {
+        fn runs_are_never_empty_or_oversized_and_stay_sorted(changes in changes()) {
             let mut table = Table::default();
             make(&mut table, &changes);
             prop_assert!(table.runs.iter().all(|run| (1..=RUN_MAX).contains(&run.rows.len())));
@@ -373,14 +373,14 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_come_in_their_order_leave_full_runs_behind() {
+    fn rows_inserted_in_order_leave_full_runs() {
         let mut table = Table::default();
         (0..1_000u16).for_each(|key| table.insert(key, 0));
         assert_eq!(table.runs.len(), 1_000usize.div_ceil(RUN_MAX));
     }
 
     #[test]
-    fn rows_that_go_leave_no_short_runs_behind() {
+    fn removed_rows_leave_no_short_runs() {
         let mut table = Table::default();
         (0..10_000u16).for_each(|key| table.insert(key, 0));
         (0..10_000u16).filter(|key| key % 16 != 0).for_each(|key| table.remove(&key));

@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_is_a_number_and_a_unit() {
+    fn duration_is_a_number_and_a_unit() {
         for (text, millis) in [("250ms", 250), ("90s", 90_000), ("10m", 600_000), ("24h", 86_400_000), ("0ms", 0), ("1500ms", 1_500)] {
             assert_eq!(parse_duration(text), Some(Duration::from_millis(millis)));
             assert_eq!(parse_duration(&duration_text(millis)), Some(Duration::from_millis(millis)), "{text}");
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_written_in_utc_with_microseconds_and_read_back() {
+    fn time_is_written_in_utc_with_microseconds_and_read_back() {
         let time: Timestamp = "2026-03-28T10:00:00.25+01:00".parse().unwrap();
         assert_eq!(time.to_string(), "2026-03-28T09:00:00.250000Z");
         assert_eq!(time.to_string().parse::<Timestamp>().unwrap(), time);

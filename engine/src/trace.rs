@@ -317,7 +317,7 @@ mod tests {
     const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
     #[test]
-    fn what_is_one_is_read_and_written_alike() {
+    fn traceparent_round_trips() {
         let parent: TraceParent = TRACE.parse().unwrap();
         assert_eq!((parent.to_string().as_str(), parent.is_sampled()), (TRACE, true));
         assert_eq!(parent.trace().to_string(), "0af7651916cd43dd8448eb211c80319c");
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_is_refused() {
+    fn malformed_traceparent_is_rejected() {
         let cut = &TRACE[..54];
         let zeros = "00-00000000000000000000000000000000-b7ad6b7169203331-01";
         let of_no_span = "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01";
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_begun_is_one_whatever_the_entropy() {
+    fn new_traceparent_is_valid_with_any_entropy() {
         for entropy in [[0; 24], [0xff; 24]] {
             let begun = TraceParent::begun(entropy);
             assert_eq!(begun.to_string().parse(), Ok(begun));
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_state_is_passed_on_as_it_came_and_a_malformed_one_is_not() {
+    fn tracestate_is_passed_on_unchanged_and_a_malformed_one_is_rejected() {
         for (text, kept) in [
             ("rojo=00f067aa0ba902b7,congo=t61rcWkgMzE", "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE"),
             (" a=1 ,\t, fw529a3039@dt=FfAxo 2", "a=1,fw529a3039@dt=FfAxo 2"),
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_state_that_is_too_long_loses_its_long_entries_first_and_then_its_last() {
+    fn oversized_tracestate_drops_long_entries_first_and_then_the_last() {
         let long = format!("long={}", "x".repeat(200));
         let short: Vec<String> = (0..5).map(|number| format!("k{number}={}", "y".repeat(97))).collect();
         let given = format!("first=1,{long},{}", short.join(","));
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_context_is_read_as_it_is_written_and_keeps_no_malformed_state() {
+    fn trace_context_round_trips_without_a_malformed_state() {
         let with_state = format!("{TRACE} rojo=1,congo=a b");
         for text in [TRACE, &with_state] {
             assert_eq!(text.parse::<TraceContext>().unwrap().to_string(), text);
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_takes_traces_by_the_last_bytes_of_their_ids() {
+    fn ratio_sampler_uses_the_last_bytes_of_the_trace_id() {
         let trace = |last: &str| format!("00-0af7651916cd43dd{last}-b7ad6b7169203331-01").parse::<TraceParent>().unwrap().trace();
         let half = Share::of_ratio(0.5).unwrap();
         assert!(half.holds(trace("7fffffffffffffff")) && !half.holds(trace("8000000000000000")));
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sampler_follows_the_caller_unless_it_says_otherwise() {
+    fn sampler_follows_the_caller_unless_configured_otherwise() {
         let (sampled, unsampled) = (TRACE.parse::<TraceParent>().unwrap(), TRACE.parse::<TraceParent>().unwrap().sampled(false));
         let default = Sampler::default();
         assert!(default.takes_begun(sampled.trace()) && default.takes_continued(&sampled) && !default.takes_continued(&unsampled));
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_is_in_the_same_trace_under_the_span_of_the_thing() {
+    fn child_context_has_the_same_trace_and_the_new_span() {
         let thing = Id::root(Timestamp::from_micros(1_774_699_200_000_000), 7);
         let under = TRACE.parse::<TraceParent>().unwrap().under(SpanId::of(thing));
         assert_eq!(under.to_string(), "00-0af7651916cd43dd8448eb211c80319c-8000000000000007-01");

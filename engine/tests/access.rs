@@ -34,7 +34,7 @@ fn names(spec: &Spec) -> Vec<&str> {
 }
 
 #[test]
-fn a_key_counts_in_its_newest_version() {
+fn newest_version_of_a_key_is_in_use() {
     let mut spec = Spec::default();
     spec.when(set_key(1)).then(&["key.set"]);
     spec.when(set_key(3)).then(&["key.set"]);
@@ -42,7 +42,7 @@ fn a_key_counts_in_its_newest_version() {
 }
 
 #[test]
-fn a_version_is_given_once_also_after_the_key_was_removed() {
+fn key_version_is_used_once_even_after_the_key_was_removed() {
     let mut spec = Spec::default().given([set_key(2)]);
     for given in [1, 2] {
         spec.when(set_key(given)).then_refused(&Refusal::KeyVersion { key: key(), now: 2, given });
@@ -54,7 +54,7 @@ fn a_version_is_given_once_also_after_the_key_was_removed() {
 }
 
 #[test]
-fn a_key_that_is_not_set_cannot_be_removed() {
+fn unset_key_cannot_be_removed() {
     let mut spec = Spec::default();
     spec.when(remove_key()).then_refused(&Refusal::NoKey(key()));
     let mut spec = spec.given([set_key(1), remove_key()]);
@@ -62,7 +62,7 @@ fn a_key_that_is_not_set_cannot_be_removed() {
 }
 
 #[test]
-fn a_name_is_one_token_s_until_that_is_revoked() {
+fn token_name_is_unique_until_the_token_is_revoked() {
     let mut spec = Spec::default().given([add(1, "ana", &["admin"]), add(2, "ben", &[])]);
     spec.when(add(3, "ben", &["admin"])).then_refused(&Refusal::TokenNameTaken("ben".into()));
     spec.when(revoke("ben")).then(&["token.revoked"]);
@@ -71,7 +71,7 @@ fn a_name_is_one_token_s_until_that_is_revoked() {
 }
 
 #[test]
-fn the_last_token_that_can_make_others_stays() {
+fn last_token_that_can_create_others_cannot_be_revoked() {
     let mut spec = Spec::default().given([add(1, "ana", &["admin"]), add(2, "ben", &["release_managers"])]);
     spec.when(revoke("ana")).then_refused(&Refusal::LastAdmin("ana".into()));
     let mut spec = spec.given([add(3, "cleo", &["viewer", "admin"])]);
@@ -82,6 +82,6 @@ fn the_last_token_that_can_make_others_stays() {
 }
 
 #[test]
-fn a_token_that_does_not_exist_cannot_be_revoked() {
+fn unknown_token_cannot_be_revoked() {
     Spec::default().when(revoke("dora")).then_refused(&Refusal::NoToken("dora".into()));
 }

@@ -23,7 +23,7 @@ fn too_much() -> Refusal {
 }
 
 #[test]
-fn no_more_is_taken_in_than_may_be_open() {
+fn requests_are_rejected_at_the_limit_of_open_work() {
     let (mut site, _) = full();
     site.ask("demo.say").then_refused(&too_much());
     let event = site.event("demo.ping", &json!({}));
@@ -31,14 +31,14 @@ fn no_more_is_taken_in_than_may_be_open() {
 }
 
 #[test]
-fn there_is_room_again_once_work_has_ended() {
+fn requests_are_accepted_again_once_work_has_ended() {
     let (mut site, [running, _]) = full();
     site.succeed(running);
     site.ask("demo.say").then(&["execution.requested"]);
 }
 
 #[test]
-fn reports_are_never_refused_for_what_is_open_nor_what_follows_from_them() {
+fn reports_and_their_effects_are_accepted_at_the_limit() {
     let (mut site, [running, _]) = full();
     site.emit(running, "demo.ping", &json!({})).then(&[
         "attempt.succeeded",
@@ -51,7 +51,7 @@ fn reports_are_never_refused_for_what_is_open_nor_what_follows_from_them() {
 }
 
 #[test]
-fn cancelling_and_failing_are_never_refused_for_what_is_open() {
+fn cancels_and_failures_are_accepted_at_the_limit() {
     let (mut site, [running, waits]) = full();
     site.when(cancel(waits)).then(&["execution.cancel_requested", "execution.cancelled"]);
     site.fail(running, FailureKind::Network).then(&["attempt.failed", "execution.failed"]);

@@ -35,7 +35,7 @@ fn versions_at(spec: &Spec, revision: u64) -> Vec<String> {
 }
 
 #[test]
-fn changes_together_are_one_revision() {
+fn changes_in_one_command_make_one_revision() {
     let mut spec = site();
     let outcome = spec.when(change(0, vec![install("a", "1"), install("b", "1")])).then(&["pack.installed", "pack.installed"]);
     assert_eq!(outcome.answer(), Answer::Catalog(CatalogRevision(1)));
@@ -43,7 +43,7 @@ fn changes_together_are_one_revision() {
 }
 
 #[test]
-fn a_change_made_for_an_older_revision_is_refused() {
+fn change_for_an_older_revision_is_rejected() {
     let mut spec = site().given([change(0, vec![install("a", "1")])]);
     for base in [0, 2] {
         let refusal = Refusal::CatalogMoved { now: CatalogRevision(1), base: CatalogRevision(base) };
@@ -52,7 +52,7 @@ fn a_change_made_for_an_older_revision_is_refused() {
 }
 
 #[test]
-fn every_earlier_revision_can_be_looked_up_also_after_a_restart() {
+fn every_earlier_revision_can_be_read_even_after_a_restart() {
     let mut spec = site().given([
         change(0, vec![install("a", "1"), install("b", "1")]),
         change(1, vec![install("a", "2")]),
@@ -73,20 +73,20 @@ fn every_earlier_revision_can_be_looked_up_also_after_a_restart() {
 }
 
 #[test]
-fn a_pack_that_is_not_installed_cannot_be_removed_and_nothing_else_of_the_change_counts() {
+fn removing_a_missing_pack_rejects_the_whole_catalog_change() {
     let mut spec = site();
     spec.when(change(0, vec![install("a", "1"), remove("b")])).then_refused(&Refusal::NoPack("b".parse().unwrap()));
     assert_eq!(spec.engine().catalog_revision(), CatalogRevision(0));
 }
 
 #[test]
-fn no_changes_make_no_revision() {
+fn empty_change_makes_no_revision() {
     let outcome = site().when(change(0, Vec::new())).then(&[]);
     assert_eq!(outcome.answer(), Answer::Catalog(CatalogRevision(0)));
 }
 
 #[test]
-fn a_pack_whose_name_begins_another_s_is_another() {
+fn pack_whose_name_is_a_prefix_of_another_s_is_separate() {
     let spec = site().given([change(0, vec![install("a", "1"), install("ab", "1")]), change(1, vec![remove("a")])]);
     assert_eq!(versions_at(&spec, 2), ["ab 1"]);
 }

@@ -341,7 +341,7 @@ fn every_kind_has_a_sample() {
 }
 
 #[test]
-fn every_kind_has_a_file_for_each_of_its_schemas_and_every_file_a_kind() {
+fn contract_files_match_the_kinds_and_schemas() {
     let expected = Fact::KINDS.iter().flat_map(|(kind, newest)| (1..=*newest).map(move |schema| file_name(kind, schema)));
     let mut expected: Vec<String> = expected.collect();
     expected.sort();
@@ -349,7 +349,7 @@ fn every_kind_has_a_file_for_each_of_its_schemas_and_every_file_a_kind() {
 }
 
 #[test]
-fn what_was_released_is_still_read() {
+fn released_facts_are_still_readable() {
     for (name, kind, schema, text) in files() {
         let file: ContractFile = serde_json::from_str(&text).unwrap();
         let json = file.fact.get().as_bytes().to_vec();
@@ -360,7 +360,7 @@ fn what_was_released_is_still_read() {
 }
 
 #[test]
-fn what_is_written_is_the_contract_byte_for_byte() {
+fn written_facts_match_the_contract_byte_for_byte() {
     let files: BTreeMap<String, String> = files().into_iter().map(|(name, _, _, text)| (name, text)).collect();
     for sample in samples() {
         let name = file_name(sample.kind(), sample.schema());
@@ -369,7 +369,7 @@ fn what_is_written_is_the_contract_byte_for_byte() {
 }
 
 #[test]
-fn a_fact_with_a_field_that_this_release_does_not_know_is_not_read() {
+fn fact_with_an_unknown_field_is_rejected() {
     for sample in samples() {
         let mut json: serde_json::Value = serde_json::from_slice(&sample.to_json().unwrap()).unwrap();
         json["surprise"] = true.into();
@@ -378,7 +378,7 @@ fn a_fact_with_a_field_that_this_release_does_not_know_is_not_read() {
 }
 
 #[test]
-fn a_failure_s_kind_is_named_alike_in_the_log_and_to_people() {
+fn failure_kind_has_the_same_name_in_the_log_and_in_output() {
     let mut kinds = 0;
     for text in [
         "parameters_invalid",

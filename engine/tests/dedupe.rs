@@ -17,7 +17,7 @@ fn send(site: &mut Site, key: &str, n: u32, conflict: Conflict) -> ReceivedEvent
 }
 
 #[test]
-fn a_key_is_accepted_once_and_a_repeat_is_told_the_first_s_id_and_position() {
+fn duplicate_key_returns_the_first_event_s_id_and_position() {
     let mut site = site();
     let first = send(&mut site, "a", 1, Conflict::IsRefused);
     let records = site.records().len();
@@ -28,7 +28,7 @@ fn a_key_is_accepted_once_and_a_repeat_is_told_the_first_s_id_and_position() {
 }
 
 #[test]
-fn a_key_is_accepted_once_across_a_restart() {
+fn dedupe_key_is_remembered_across_a_restart() {
     let mut site = site();
     let first = send(&mut site, "a", 1, Conflict::IsRefused);
     site.restart();
@@ -36,7 +36,7 @@ fn a_key_is_accepted_once_across_a_restart() {
 }
 
 #[test]
-fn a_key_is_accepted_again_after_24_hours_on_a_log_where_nothing_else_happened() {
+fn key_is_accepted_again_after_24_hours_on_an_otherwise_idle_log() {
     let mut site = site();
     let first = send(&mut site, "a", 1, Conflict::IsRefused);
     site.later(DEDUPE_MILLIS - 1);
@@ -49,7 +49,7 @@ fn a_key_is_accepted_again_after_24_hours_on_a_log_where_nothing_else_happened()
 }
 
 #[test]
-fn another_event_under_the_key_is_refused_where_bytes_count() {
+fn another_event_with_the_key_is_rejected_if_bytes_must_match() {
     let mut site = site();
     let first = send(&mut site, "a", 1, Conflict::IsRefused);
     let other = site.keyed("demo.ping", &json!({ "n": 2 }), "a", Conflict::IsRefused);
@@ -57,14 +57,14 @@ fn another_event_under_the_key_is_refused_where_bytes_count() {
 }
 
 #[test]
-fn another_event_under_the_key_is_a_repeat_where_the_sender_s_id_counts() {
+fn another_event_with_the_key_is_a_repeat_if_the_sender_s_id_decides() {
     let mut site = site();
     let first = send(&mut site, "a", 1, Conflict::IsRepeat);
     assert_eq!(send(&mut site, "a", 2, Conflict::IsRepeat), ReceivedEvent { novelty: Novelty::Repeat, ..first });
 }
 
 #[test]
-fn a_key_is_accepted_once_in_one_batch() {
+fn duplicate_key_in_one_batch_is_a_repeat() {
     let mut site = site();
     let events = [1, 1].map(|n| site.keyed("demo.ping", &json!({ "n": n }), "a", Conflict::IsRefused));
     let told = events.map(|event| site.offer(&received(vec![event])));
@@ -75,7 +75,7 @@ fn a_key_is_accepted_once_in_one_batch() {
 }
 
 #[test]
-fn a_key_of_a_batch_that_was_undone_is_free() {
+fn key_of_a_rolled_back_batch_is_free() {
     let mut site = site();
     let event = site.keyed("demo.ping", &json!({}), "a", Conflict::IsRefused);
     site.offer(&received(vec![event.clone()])).unwrap();
@@ -84,7 +84,7 @@ fn a_key_of_a_batch_that_was_undone_is_free() {
 }
 
 #[test]
-fn two_events_of_one_command_under_one_key_are_one() {
+fn duplicate_key_in_one_command_is_a_repeat() {
     let mut site = site();
     let first = site.keyed("demo.ping", &json!({ "n": 1 }), "a", Conflict::IsRefused);
     let between = site.event("demo.ping", &json!({ "n": 3 }));
@@ -97,7 +97,7 @@ fn two_events_of_one_command_under_one_key_are_one() {
 }
 
 #[test]
-fn two_different_events_of_one_command_under_one_key_are_refused_or_one() {
+fn different_events_with_one_key_in_a_command_are_rejected_or_merged() {
     let mut site = site();
     for conflict in [Conflict::IsRefused, Conflict::IsRepeat] {
         let events = [1, 2].map(|n| site.keyed("demo.ping", &json!({ "n": n }), "a", conflict));
@@ -115,7 +115,7 @@ fn two_different_events_of_one_command_under_one_key_are_refused_or_one() {
 }
 
 #[test]
-fn an_emitted_event_whose_key_was_seen_is_not_taken_in_again() {
+fn emitted_event_with_a_seen_key_is_not_accepted_again() {
     let mut site = site();
     let execution = site.run("demo.say");
     let attempt = site.attempt(execution);
@@ -127,7 +127,7 @@ fn an_emitted_event_whose_key_was_seen_is_not_taken_in_again() {
 }
 
 #[test]
-fn signed_body_is_accepted_once_whatever_came_with_it() {
+fn signed_body_is_accepted_once_whatever_its_headers() {
     let mut site = site();
     let of_body =
         |body: &str, index| SignedBody { body: DedupeKey { scope: "signed/demo.hook".into(), hash: Digest::of(body.as_bytes()) }, index };

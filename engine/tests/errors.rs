@@ -44,7 +44,7 @@ fn count_of(outcome: &Outcome) -> (Position, u64) {
 }
 
 #[test]
-fn the_first_error_is_a_record_and_the_next_ones_within_a_minute_are_none() {
+fn first_error_is_recorded_and_repeats_within_a_minute_are_not() {
     let mut site = site();
     let first = site.receive("demo.ping", &bad()).then(&["event.received", "rule.erred"]);
     let Some(Fact::RuleErred(erred)) = first.facts().last() else { panic!("it erred") };
@@ -56,7 +56,7 @@ fn the_first_error_is_a_record_and_the_next_ones_within_a_minute_are_none() {
 }
 
 #[test]
-fn later_errors_are_one_summary_with_the_exact_count() {
+fn later_errors_are_summarized_with_the_exact_count() {
     let mut site = site();
     let first = site.receive("demo.ping", &bad());
     let way = first.records()[1].position;
@@ -74,7 +74,7 @@ fn later_errors_are_one_summary_with_the_exact_count() {
 }
 
 #[test]
-fn errors_that_no_further_error_follows_are_counted_after_a_minute() {
+fn pending_errors_are_counted_after_a_minute_without_another_one() {
     let mut site = site();
     let first = site.receive("demo.ping", &bad());
     let (way, due) = (first.records()[1].position, first.records()[1].time.plus_millis(ERROR_SUMMARY_MILLIS));
@@ -98,7 +98,7 @@ fn errors_that_no_further_error_follows_are_counted_after_a_minute() {
 }
 
 #[test]
-fn timers_fire_before_errors_are_counted_and_as_many_follow_as_there_is_room_for() {
+fn timers_fire_before_error_counts_which_fill_the_rest_of_the_turn() {
     let ways = FIRED_AT_ONCE_MAX + 1;
     let conditions = (0..ways).map(|way| (format!("demo.r{way:02}"), format!("event.payload.n + {way} > 10")));
     let pieces = Pieces::default().trigger("demo.ping").action("demo.say").sleep("demo.sleep");
@@ -120,7 +120,7 @@ fn timers_fire_before_errors_are_counted_and_as_many_follow_as_there_is_room_for
 }
 
 #[test]
-fn another_message_is_another_way() {
+fn error_with_another_message_is_recorded_separately() {
     let mut site = site();
     site.receive("demo.ping", &bad()).then(&["event.received", "rule.erred"]);
     site.receive("demo.ping", &worse()).then(&["event.received", "rule.erred"]);
@@ -128,7 +128,7 @@ fn another_message_is_another_way() {
 }
 
 #[test]
-fn errors_that_come_together_in_one_command_are_all_counted() {
+fn errors_of_one_command_are_all_counted() {
     let mut site = site();
     let events = (0..3).map(|_| site.event("demo.ping", &bad())).collect();
     let outcome = site.when(received(events));
@@ -144,7 +144,7 @@ fn errors_that_come_together_in_one_command_are_all_counted() {
 }
 
 #[test]
-fn a_rule_that_errs_leaves_the_others_alone() {
+fn error_of_one_rule_does_not_affect_other_rules() {
     let pieces = Pieces::default()
         .trigger("demo.ping")
         .action("demo.say")
@@ -176,7 +176,7 @@ fn enforced(records: &[Record]) -> Vec<String> {
 }
 
 #[test]
-fn costly_rules_do_not_make_an_innocent_rule_err() {
+fn costly_rules_do_not_make_another_rule_err() {
     let mut pieces = Pieces::default().trigger("demo.ping").action("demo.say");
     for rule in 0..12 {
         pieces = pieces.rule(&format!("demo.a{rule:02}"), "demo.ping", TOO_COSTLY, "demo.say");
@@ -198,7 +198,7 @@ fn costly_rules_do_not_make_an_innocent_rule_err() {
 }
 
 #[test]
-fn rules_over_the_steps_of_an_event_are_judged_in_later_turns() {
+fn rules_over_the_event_s_step_budget_are_evaluated_in_later_turns() {
     let mut pieces = Pieces::default().trigger("demo.ping").action("demo.say");
     for rule in 0..60 {
         pieces = pieces.rule(&format!("demo.r{rule:02}"), "demo.ping", COSTLY, "demo.say");
@@ -235,7 +235,7 @@ fn rules_over_the_steps_of_an_event_are_judged_in_later_turns() {
 }
 
 #[test]
-fn rule_judged_late_decides_the_same_after_a_restart() {
+fn rule_evaluated_late_decides_the_same_after_a_restart() {
     let mut pieces = Pieces::default().trigger("demo.ping").action("demo.say");
     for rule in 0..40 {
         pieces = pieces.rule(&format!("demo.r{rule:02}"), "demo.ping", COSTLY, "demo.say");
@@ -257,7 +257,7 @@ fn rule_judged_late_decides_the_same_after_a_restart() {
 }
 
 #[test]
-fn rule_with_costly_parameters_is_not_rejected_for_others_steps() {
+fn costly_parameters_of_other_rules_do_not_reject_a_rule() {
     let mut pieces = Pieces::default().trigger("demo.ping").action("demo.say");
     for rule in 0..20 {
         let costly = |rule: &mut Rule| rule.with = template(&json!({ "all": format!("${{{{ {COSTLY} }}}}") }));
@@ -275,7 +275,7 @@ fn rule_with_costly_parameters_is_not_rejected_for_others_steps() {
 }
 
 #[test]
-fn rule_that_an_older_release_recorded_as_erred_stays_erred() {
+fn rule_recorded_as_erred_by_an_older_release_stays_erred() {
     // Older releases counted a rule as erred if earlier rules had used up the event's budget of steps.
     let mut pieces = Pieces::default().trigger("demo.ping").action("demo.say");
     for rule in 0..12 {

@@ -34,7 +34,7 @@ fn enforcements(outcome: &Outcome) -> Vec<&EnforcementMade> {
 }
 
 #[test]
-fn an_event_that_no_rule_matches_is_one_record() {
+fn event_without_a_matching_rule_is_one_record() {
     let mut site = Site::with(&pieces());
     let outcome = site.receive("demo.ping", &json!({ "n": 2 })).then(&["event.received"]);
     let told = told_of_one(&outcome);
@@ -42,7 +42,7 @@ fn an_event_that_no_rule_matches_is_one_record() {
 }
 
 #[test]
-fn each_rule_that_matches_decides_once_and_its_action_starts() {
+fn each_matching_rule_decides_once_and_its_action_starts() {
     let mut site = Site::with(&pieces().rule("demo.always", "demo.ping", "", "demo.say"));
     let each = ["enforcement.made", "execution.requested", "attempt.started"];
     let kinds = [&["event.received"][..], &each, &each].concat();
@@ -52,7 +52,7 @@ fn each_rule_that_matches_decides_once_and_its_action_starts() {
 }
 
 #[test]
-fn what_follows_from_an_event_has_derived_ids_and_stands_in_its_chain() {
+fn records_that_follow_an_event_have_derived_ids_in_its_chain() {
     let mut site = Site::with(&pieces());
     let outcome = site.receive("demo.ping", &json!({ "n": 1 }));
     let [event, enforcement, execution, attempt] = outcome.records() else { panic!("{:?}", outcome.kinds()) };
@@ -66,7 +66,7 @@ fn what_follows_from_an_event_has_derived_ids_and_stands_in_its_chain() {
 }
 
 #[test]
-fn a_decision_says_what_was_asked_for() {
+fn enforcement_names_its_execution_and_parameters() {
     let mut site = Site::with(&pieces());
     let outcome = site.receive("demo.ping", &json!({ "n": 1 }));
     let [event, enforcement, execution, _] = outcome.records() else { panic!("{:?}", outcome.kinds()) };
@@ -86,14 +86,14 @@ fn a_decision_says_what_was_asked_for() {
 }
 
 #[test]
-fn a_rule_that_only_watches_decides_and_runs_nothing() {
+fn shadow_rule_decides_and_runs_nothing() {
     let pieces = pieces().rule_with("demo.one", "demo.ping", "event.payload.n == 1", "demo.say", |rule| rule.mode = Mode::Shadow);
     let outcome = Site::with(&pieces).receive("demo.ping", &json!({ "n": 1 })).then(&["event.received", "enforcement.made"]);
     assert_eq!(enforcements(&outcome)[0].outcome, Enforced::Shadowed);
 }
 
 #[test]
-fn a_rule_whose_parameters_do_not_fit_is_rejected_with_the_misfit() {
+fn rule_with_invalid_parameters_is_rejected_with_the_misfit() {
     let pieces = Pieces::default()
         .trigger("demo.ping")
         .action_with("demo.say", |action| action.parameters = fields([("count", Type::Integer)]))
@@ -106,7 +106,7 @@ fn a_rule_whose_parameters_do_not_fit_is_rejected_with_the_misfit() {
 }
 
 #[test]
-fn a_rule_whose_parameters_cannot_be_rendered_is_rejected() {
+fn rule_with_unrenderable_parameters_is_rejected() {
     let pieces =
         pieces().rule_with("demo.one", "demo.ping", "", "demo.say", |rule| rule.with = template(&json!({ "a": "${{ event.payload.b }}" })));
     let outcome = Site::with(&pieces).receive("demo.ping", &json!({ "n": 0 })).then(&["event.received", "enforcement.made"]);
@@ -114,7 +114,7 @@ fn a_rule_whose_parameters_cannot_be_rendered_is_rejected() {
 }
 
 #[test]
-fn a_rule_s_priority_goes_over_its_action_s_and_the_rest_is_the_action_s() {
+fn priority_of_a_rule_overrides_its_action_s() {
     let pieces = Pieces::default()
         .trigger("demo.ping")
         .action_with("demo.say", |action| {
@@ -132,7 +132,7 @@ fn a_rule_s_priority_goes_over_its_action_s_and_the_rest_is_the_action_s() {
 }
 
 #[test]
-fn a_rule_that_lists_a_trigger_twice_decides_once() {
+fn rule_that_lists_a_trigger_twice_decides_once() {
     let twice = |rule: &mut ensue_engine::catalog::Rule| rule.triggers = vec!["demo.ping".parse().unwrap(), "demo.ping".parse().unwrap()];
     let pieces = Pieces::default().trigger("demo.ping").action("demo.say").rule_with("demo.one", "demo.ping", "", "demo.say", twice);
     let outcome = Site::with(&pieces).receive("demo.ping", &json!({}));
@@ -140,7 +140,7 @@ fn a_rule_that_lists_a_trigger_twice_decides_once() {
 }
 
 #[test]
-fn events_of_one_command_are_taken_in_all_or_none() {
+fn events_of_one_command_are_accepted_all_or_none() {
     let pieces = pieces().trigger_taking("demo.strict", fields([("n", Type::Integer)]));
     let mut site = Site::with(&pieces);
     let fits = site.event("demo.strict", &json!({ "n": 1 }));
@@ -156,7 +156,7 @@ fn events_of_one_command_are_taken_in_all_or_none() {
 }
 
 #[test]
-fn events_of_one_command_are_told_of_in_their_order_with_their_positions() {
+fn events_of_one_command_are_returned_in_order_with_positions() {
     let mut site = Site::with(&pieces());
     let events: Vec<_> = [1, 2, 1].iter().map(|n| site.event("demo.ping", &json!({ "n": n }))).collect();
     let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
@@ -170,7 +170,7 @@ fn events_of_one_command_are_told_of_in_their_order_with_their_positions() {
 }
 
 #[test]
-fn an_event_judged_by_an_older_catalog_is_judged_by_the_newest() {
+fn event_evaluated_with_an_older_catalog_is_evaluated_again() {
     let mut site = Site::with(&pieces());
     let event = site.event("demo.ping", &json!({ "n": 1 }));
     let changed = pieces().rule("demo.one", "demo.ping", "event.payload.n == 2", "demo.say").rule(
@@ -188,7 +188,7 @@ fn an_event_judged_by_an_older_catalog_is_judged_by_the_newest() {
 }
 
 #[test]
-fn an_event_whose_trigger_is_gone_is_refused() {
+fn event_with_a_removed_trigger_is_rejected() {
     let mut site = Site::with(&pieces());
     let event = site.event("demo.pong", &json!({}));
     site.install_unseen(&pieces().without_trigger("demo.pong"));
@@ -196,7 +196,7 @@ fn an_event_whose_trigger_is_gone_is_refused() {
 }
 
 #[test]
-fn an_event_that_no_longer_fits_its_trigger_is_refused() {
+fn event_that_no_longer_fits_its_trigger_is_rejected() {
     let mut site = Site::with(&pieces());
     let event = site.event("demo.pong", &json!({ "n": 1 }));
     let strict = fields([("name", Type::String { pattern: None })]);
@@ -206,7 +206,7 @@ fn an_event_that_no_longer_fits_its_trigger_is_refused() {
 }
 
 #[test]
-fn a_payload_may_have_more_than_its_trigger_declares_and_parameters_may_not() {
+fn undeclared_fields_are_allowed_in_payloads_but_not_in_parameters() {
     let schema = fields([("n", Type::Integer)]);
     let document = ensue_expression::Document::from_value(&json!({ "n": 1, "m": 2 }));
     assert!(schema.misfits(document.root(), Extra::Allowed).is_empty());
@@ -215,7 +215,7 @@ fn a_payload_may_have_more_than_its_trigger_declares_and_parameters_may_not() {
 }
 
 #[test]
-fn an_emitted_event_stands_one_deeper_in_the_chain_of_what_emitted_it() {
+fn emitted_event_is_one_level_deeper_than_its_cause() {
     let mut site = Site::with(&pieces());
     let root = site.receive("demo.ping", &json!({ "n": 1 })).records()[0].clone();
     let (execution, _) = site.engine().executions().iter().next().map(|(id, open)| (*id, open.clone())).unwrap();
@@ -227,7 +227,7 @@ fn an_emitted_event_stands_one_deeper_in_the_chain_of_what_emitted_it() {
 }
 
 #[test]
-fn an_event_that_is_emitted_again_under_its_key_is_a_repeat_and_the_result_names_the_first() {
+fn duplicate_emission_creates_no_event_and_its_result_names_the_first() {
     let mut site = Site::with(&pieces());
     let mut emit = |key: &str, n: u32| {
         let execution = site.run("demo.say");
@@ -248,7 +248,7 @@ fn an_event_that_is_emitted_again_under_its_key_is_a_repeat_and_the_result_names
 }
 
 #[test]
-fn a_report_whose_event_cannot_be_taken_in_is_refused_whole() {
+fn report_with_an_invalid_event_is_rejected_as_a_whole() {
     let mut site = Site::with(&pieces());
     let execution = site.run("demo.say");
     let before = site.phase(execution);

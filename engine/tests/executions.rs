@@ -18,7 +18,7 @@ fn site() -> Site {
 }
 
 #[test]
-fn end_that_is_told_late_is_recorded_with_its_own_time() {
+fn late_report_is_recorded_with_the_real_end_time() {
     let mut site = Site::with(&Pieces::default().action("demo.say"));
     let execution = site.run("demo.say");
     let attempt = site.attempt(execution);
@@ -32,7 +32,7 @@ fn end_that_is_told_late_is_recorded_with_its_own_time() {
 }
 
 #[test]
-fn a_request_with_a_free_slot_starts_at_once() {
+fn request_with_a_free_slot_starts_at_once() {
     let mut site = site();
     let outcome = site.ask("demo.say").then(&["execution.requested", "attempt.started"]);
     let [Effect::Dispatch(dispatch)] = outcome.effects() else { panic!("one attempt is dispatched: {:?}", outcome.effects()) };
@@ -43,7 +43,7 @@ fn a_request_with_a_free_slot_starts_at_once() {
 }
 
 #[test]
-fn a_request_without_a_free_slot_waits() {
+fn request_without_a_free_slot_waits() {
     let mut site = site();
     site.run("demo.say");
     let outcome = site.ask("demo.say").then(&["execution.requested"]);
@@ -52,7 +52,7 @@ fn a_request_without_a_free_slot_waits() {
 }
 
 #[test]
-fn an_end_starts_the_next_of_highest_priority_then_age() {
+fn freed_slot_goes_to_the_highest_priority_then_the_oldest() {
     let mut site = site();
     let running = site.run("demo.say");
     let older = site.run("demo.say");
@@ -80,7 +80,7 @@ fn more_slots_after_a_restart_start_more() {
 }
 
 #[test]
-fn fewer_slots_after_a_restart_stop_nothing_and_start_nothing() {
+fn fewer_slots_after_a_restart_neither_stop_nor_start_anything() {
     let mut site = site();
     site.set(workers(2));
     let first = site.run("demo.say");
@@ -92,7 +92,7 @@ fn fewer_slots_after_a_restart_stop_nothing_and_start_nothing() {
 }
 
 #[test]
-fn a_success_ends_the_execution_and_its_attempt_is_released() {
+fn success_ends_the_execution_and_its_attempt_is_released() {
     let mut site = site();
     let execution = site.run("demo.say");
     let attempt = site.attempt(execution).id;
@@ -102,7 +102,7 @@ fn a_success_ends_the_execution_and_its_attempt_is_released() {
 }
 
 #[test]
-fn a_failure_ends_the_execution_with_its_reason() {
+fn failure_ends_the_execution_with_its_reason() {
     let mut site = site();
     let execution = site.run("demo.say");
     let outcome = site.fail(execution, FailureKind::ExitCode).then(&["attempt.failed", "execution.failed"]);
@@ -111,14 +111,14 @@ fn a_failure_ends_the_execution_with_its_reason() {
 }
 
 #[test]
-fn an_attempt_that_took_too_long_times_its_execution_out() {
+fn timed_out_attempt_times_out_its_execution() {
     let mut site = site();
     let execution = site.run("demo.say");
     site.fail(execution, FailureKind::Timeout).then(&["attempt.failed", "execution.timed_out"]);
 }
 
 #[test]
-fn a_report_with_another_token_is_refused() {
+fn report_with_another_token_is_rejected() {
     let mut site = site();
     let execution = site.run("demo.say");
     let attempt = site.attempt(execution);
@@ -128,7 +128,7 @@ fn a_report_with_another_token_is_refused() {
 }
 
 #[test]
-fn a_report_on_an_execution_that_has_ended_is_refused() {
+fn report_on_an_ended_execution_is_rejected() {
     let mut site = site();
     let execution = site.run("demo.say");
     let attempt = site.attempt(execution);
@@ -137,7 +137,7 @@ fn a_report_on_an_execution_that_has_ended_is_refused() {
 }
 
 #[test]
-fn each_attempt_of_the_log_has_a_larger_token_than_the_one_before() {
+fn each_attempt_in_the_log_has_a_larger_token_than_the_previous() {
     let mut site = site();
     let mut tokens = Vec::new();
     for _ in 0..3 {
@@ -150,7 +150,7 @@ fn each_attempt_of_the_log_has_a_larger_token_than_the_one_before() {
 }
 
 #[test]
-fn a_queued_execution_that_is_cancelled_ends_at_once_and_never_starts() {
+fn cancelled_queued_execution_ends_at_once_and_never_starts() {
     let mut site = site();
     let running = site.run("demo.say");
     let queued = site.run("demo.say");
@@ -160,7 +160,7 @@ fn a_queued_execution_that_is_cancelled_ends_at_once_and_never_starts() {
 }
 
 #[test]
-fn a_running_execution_that_is_cancelled_is_stopped_and_its_failure_is_the_cancellation() {
+fn cancelling_a_running_execution_stops_it_and_it_ends_as_cancelled() {
     let mut site = site();
     let execution = site.run("demo.say");
     let attempt = site.attempt(execution).id;
@@ -170,7 +170,7 @@ fn a_running_execution_that_is_cancelled_is_stopped_and_its_failure_is_the_cance
 }
 
 #[test]
-fn a_success_in_the_meantime_is_a_success_though_it_was_cancelled() {
+fn success_before_a_cancel_takes_effect_is_a_success() {
     let mut site = site();
     let execution = site.run("demo.say");
     site.when(cancel(execution));
@@ -178,7 +178,7 @@ fn a_success_in_the_meantime_is_a_success_though_it_was_cancelled() {
 }
 
 #[test]
-fn cancelling_again_changes_nothing() {
+fn repeated_cancel_changes_nothing() {
     let mut site = site();
     let execution = site.run("demo.say");
     site.when(cancel(execution));
@@ -187,7 +187,7 @@ fn cancelling_again_changes_nothing() {
 }
 
 #[test]
-fn what_has_ended_cannot_be_cancelled() {
+fn ended_execution_cannot_be_cancelled() {
     let mut site = site();
     let execution = site.run("demo.say");
     site.succeed(execution);
@@ -195,7 +195,7 @@ fn what_has_ended_cannot_be_cancelled() {
 }
 
 #[test]
-fn a_cancelled_execution_keeps_its_slot_until_its_worker_reports() {
+fn cancelled_execution_keeps_its_slot_until_its_worker_reports() {
     let mut site = site();
     let execution = site.run("demo.say");
     site.run("demo.say");
@@ -204,7 +204,7 @@ fn a_cancelled_execution_keeps_its_slot_until_its_worker_reports() {
 }
 
 #[test]
-fn what_the_node_does_at_once_waits_for_no_slot_and_takes_none() {
+fn built_in_action_neither_waits_for_a_slot_nor_takes_one() {
     let mut site = site();
     site.run("demo.say");
     site.run("demo.say");
@@ -215,7 +215,7 @@ fn what_the_node_does_at_once_waits_for_no_slot_and_takes_none() {
 }
 
 #[test]
-fn what_the_node_does_at_once_is_tried_again_though_no_slot_is_free() {
+fn built_in_action_is_retried_even_without_a_free_slot() {
     let mut site = site();
     let echo = site.run("demo.echo");
     site.run("demo.say");
@@ -226,7 +226,7 @@ fn what_the_node_does_at_once_is_tried_again_though_no_slot_is_free() {
 }
 
 #[test]
-fn what_the_node_does_at_once_is_owed_after_a_restart() {
+fn built_in_action_is_owed_after_a_restart() {
     let mut site = site();
     let echo = site.run("demo.echo");
     let attempt = site.attempt(echo).id;
@@ -239,7 +239,7 @@ fn what_the_node_does_at_once_is_owed_after_a_restart() {
 }
 
 #[test]
-fn a_start_owes_the_running_and_the_stopping_attempts() {
+fn start_owes_running_and_stopping_attempts() {
     let mut site = site();
     site.set(workers(2));
     let runs = site.run("demo.say");

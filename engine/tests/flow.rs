@@ -66,7 +66,7 @@ fn folded(site: &Site) -> Engine {
 }
 
 #[test]
-fn a_match_of_a_key_is_acted_on_once_within_the_while() {
+fn dedupe_acts_on_a_key_once_within_its_period() {
     let mut site = site([(DEDUPE, HOST)]);
     assert_eq!(sends(&mut site, "a", 1), "executed");
     assert_eq!(sends(&mut site, "b", 1), "executed");
@@ -81,7 +81,7 @@ fn a_match_of_a_key_is_acted_on_once_within_the_while() {
 }
 
 #[test]
-fn a_throttle_lets_so_many_through_and_one_more_with_each_token() {
+fn throttle_lets_its_limit_pass_and_one_more_per_token() {
     let mut site = site([(THROTTLE, HOST)]);
     let outcomes: Vec<_> = (0..3).map(|n| sends(&mut site, "a", n)).collect();
     assert_eq!(outcomes, ["executed", "executed", "throttled"]);
@@ -96,7 +96,7 @@ fn a_throttle_lets_so_many_through_and_one_more_with_each_token() {
 }
 
 #[test]
-fn a_throttle_that_delays_acts_on_each_as_soon_as_there_is_a_token() {
+fn delaying_throttle_acts_as_soon_as_a_token_is_available() {
     let mut site = site([(DELAY, HOST)]);
     let outcomes: Vec<_> = (0..5).map(|n| sends(&mut site, "a", n)).collect();
     assert_eq!(outcomes, ["executed", "executed", "held", "held", "held"]);
@@ -111,7 +111,7 @@ fn a_throttle_that_delays_acts_on_each_as_soon_as_there_is_a_token() {
 }
 
 #[test]
-fn a_debounce_acts_on_the_last_once_it_is_quiet() {
+fn debounce_acts_on_the_last_match_once_it_is_quiet() {
     let mut site = site([(DEBOUNCE, HOST)]);
     site.receive("demo.ping", &ping("a", 1)).then(&["event.received", "enforcement.made", "timer.set"]);
     site.later(MINUTE - 1);
@@ -126,7 +126,7 @@ fn a_debounce_acts_on_the_last_once_it_is_quiet() {
 }
 
 #[test]
-fn a_window_acts_on_the_match_that_fills_it_and_counts_anew() {
+fn window_acts_on_the_match_that_fills_it_and_starts_again() {
     let mut site = site([(WINDOW, HOST)]);
     assert_eq!((sends(&mut site, "a", 1), sends(&mut site, "a", 2), sends(&mut site, "b", 1)), ("held", "held", "held"));
     let outcome = site.receive("demo.ping", &ping("a", 3));
@@ -138,7 +138,7 @@ fn a_window_acts_on_the_match_that_fills_it_and_counts_anew() {
 }
 
 #[test]
-fn a_match_counts_in_its_window_as_long_as_that_takes() {
+fn match_counts_in_its_window_until_it_expires() {
     let mut site = site([(WINDOW, HOST)]);
     assert_eq!(sends(&mut site, "a", 1), "held");
     site.later(MINUTE / 2);
@@ -148,7 +148,7 @@ fn a_match_counts_in_its_window_as_long_as_that_takes() {
 }
 
 #[test]
-fn what_is_run_reads_the_events_of_its_window() {
+fn execution_reads_the_events_of_its_window() {
     let mut site = Site::with(&Pieces::default().trigger("demo.ping").action_at_once("demo.echo").rule_with(
         "demo.paced",
         "demo.ping",
@@ -164,7 +164,7 @@ fn what_is_run_reads_the_events_of_its_window() {
 }
 
 #[test]
-fn missing_acts_on_the_last_match_when_none_came_after_it_for_so_long() {
+fn missing_acts_if_no_match_follows_within_its_period() {
     let mut site = site([(MISSING, HOST)]);
     assert_eq!(sends(&mut site, "a", 1), "held");
     site.later(MINUTE - 1);
@@ -179,7 +179,7 @@ fn missing_acts_on_the_last_match_when_none_came_after_it_for_so_long() {
 }
 
 #[test]
-fn a_key_is_one_of_its_rule_and_of_nobody_else() {
+fn flow_control_keys_are_separate_for_each_rule() {
     let two = pieces([(DEDUPE, "")]).rule_with("demo.other", "demo.ping", "", "demo.echo", |rule| rule.flow = flow([(DEDUPE, "")]));
     let mut site = Site::with(&two);
     let outcome = site.receive("demo.ping", &ping("a", 1));
@@ -192,7 +192,7 @@ fn a_key_is_one_of_its_rule_and_of_nobody_else() {
 }
 
 #[test]
-fn a_key_that_errs_or_is_no_scalar_rejects_the_match() {
+fn key_that_errs_or_is_not_a_scalar_rejects_the_match() {
     let mut site = site([(DEDUPE, HOST)]);
     for (payload, why) in [(json!({ "n": 1 }), "the key of `dedupe`: "), (json!({ "n": 1, "host": {} }), "must be a string")] {
         let outcome = site.receive("demo.ping", &payload).then(&["event.received", "enforcement.made"]);
@@ -202,7 +202,7 @@ fn a_key_that_errs_or_is_no_scalar_rejects_the_match() {
 }
 
 #[test]
-fn what_cannot_be_run_is_rejected_before_flow_control_and_uses_nothing_up() {
+fn invalid_match_is_rejected_before_flow_control_and_uses_nothing() {
     let mut site = site([(DEBOUNCE, "")]);
     assert_eq!(sends(&mut site, "a", 1), "held");
     assert_eq!(told(&site.receive("demo.ping", &json!({ "host": "a" }))), "rejected");
@@ -210,7 +210,7 @@ fn what_cannot_be_run_is_rejected_before_flow_control_and_uses_nothing_up() {
 }
 
 #[test]
-fn what_cannot_be_run_once_its_window_is_full_is_rejected_then() {
+fn match_that_is_invalid_when_its_window_fills_is_rejected_then() {
     let mut site = site([(Does::Window { count: 2, within_millis: MINUTE }, ""), (MISSING, "")]);
     site.receive("demo.ping", &ping("a", 1));
     site.receive("demo.ping", &json!({ "host": "a" }));
@@ -220,7 +220,7 @@ fn what_cannot_be_run_once_its_window_is_full_is_rejected_then() {
 }
 
 #[test]
-fn a_rule_in_shadow_goes_all_the_way_and_acts_on_nothing() {
+fn shadow_rule_passes_through_flow_control_without_acting() {
     let shadow = |pieces: Pieces| pieces.changed_rule("demo.paced", |rule| rule.mode = Mode::Shadow);
     let mut site = Site::with(&shadow(pieces([(DEDUPE, "event.payload.n"), (DEBOUNCE, HOST)])));
     assert_eq!((sends(&mut site, "a", 1), sends(&mut site, "a", 1)), ("held", "deduplicated"));
@@ -233,7 +233,7 @@ fn a_rule_in_shadow_goes_all_the_way_and_acts_on_nothing() {
 }
 
 #[test]
-fn a_step_of_the_clock_makes_nothing_shorter_or_longer() {
+fn clock_step_makes_no_period_shorter_or_longer() {
     let mut site = site([(DEDUPE, "event.payload.n"), (THROTTLE, ""), (DEBOUNCE, HOST)]);
     assert_eq!(sends(&mut site, "a", 1), "held");
     let tomorrow = site.now().plus_millis(24 * 60 * MINUTE);
@@ -244,7 +244,7 @@ fn a_step_of_the_clock_makes_nothing_shorter_or_longer() {
 }
 
 #[test]
-fn what_is_held_goes_on_over_a_restart() {
+fn held_match_survives_a_restart() {
     let mut site = site([(DEBOUNCE, HOST)]);
     assert_eq!(sends(&mut site, "a", 1), "held");
     site.restart();
@@ -256,7 +256,7 @@ fn what_is_held_goes_on_over_a_restart() {
 }
 
 #[test]
-fn a_match_that_comes_when_the_one_before_is_due_finds_it_gone() {
+fn match_that_arrives_at_the_due_time_starts_a_new_hold() {
     let mut site = site([(DEBOUNCE, HOST)]);
     assert_eq!(sends(&mut site, "a", 1), "held");
     site.later(MINUTE);

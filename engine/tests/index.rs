@@ -132,7 +132,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     #[test]
-    fn judging_by_the_index_gives_what_every_rule_makes_of_the_event(
+    fn evaluation_with_the_index_equals_evaluation_of_every_rule(
         conditions in proptest::collection::vec(condition(), 1..40),
         payloads in proptest::collection::vec(payload(), 1..8),
     ) {
@@ -190,14 +190,14 @@ fn many(shape: Shape) -> Catalog {
 }
 
 #[test]
-fn of_a_thousand_rules_of_any_shape_only_the_one_that_matches_is_looked_at() {
+fn index_selects_only_the_matching_rule_among_a_thousand_of_any_shape() {
     for (name, shape) in shapes() {
         assert_eq!(candidates(&many(shape), &matching_payload()), ["demo.r00007"], "{name}");
     }
 }
 
 #[test]
-fn a_field_that_is_not_there_makes_only_those_rules_candidates_that_err() {
+fn missing_field_selects_only_the_rules_that_err() {
     let without = |field: &str| {
         let mut payload = matching_payload();
         payload.as_object_mut().unwrap().remove(field);
@@ -223,13 +223,13 @@ fn a_field_that_is_not_there_makes_only_those_rules_candidates_that_err() {
 }
 
 #[test]
-fn a_rule_that_can_never_hold_is_never_looked_at() {
+fn rule_that_can_never_hold_is_never_evaluated() {
     let catalog = catalog_with(["config.on == false && event.payload.a == 1".to_owned()], with_locals_and_config);
     assert_eq!(candidates(&catalog, &json!({ "a": 1 })), [""; 0]);
 }
 
 #[test]
-fn a_local_value_that_errs_is_an_error_only_where_it_is_read() {
+fn error_of_a_local_value_affects_only_rules_that_read_it() {
     let conditions = ["event.payload.b == 2 && local.part == '1'", "event.payload.b == 1 && local.part == '1'", "local.both"];
     let catalog = catalog_with(conditions.map(str::to_owned), with_locals_and_config);
     let (trigger, document) = ("demo.ping".parse().unwrap(), Document::from_value(&json!({ "a": "no slash", "b": 1 })));
@@ -244,7 +244,7 @@ fn a_local_value_that_errs_is_an_error_only_where_it_is_read() {
 }
 
 #[test]
-fn a_text_is_neither_true_nor_false_and_makes_the_rule_err() {
+fn text_as_a_condition_makes_the_rule_err() {
     let catalog = catalog(["event.payload.flag".to_owned(), "!event.payload.flag".to_owned(), "event.payload.n == 7".to_owned()]);
     assert_eq!(candidates(&catalog, &json!({ "n": 7, "flag": false })), ["demo.r00001", "demo.r00002"]);
     assert_eq!(candidates(&catalog, &json!({ "n": 7.0, "flag": true })), ["demo.r00000", "demo.r00002"]);
@@ -252,11 +252,11 @@ fn a_text_is_neither_true_nor_false_and_makes_the_rule_err() {
 }
 
 #[test]
-fn a_rule_whose_test_nothing_passes_may_still_err() {
+fn rule_with_an_unsatisfiable_test_may_still_err() {
     assert_eq!(candidates(&catalog(["event.payload.n in []".to_owned()]), &json!({})).len(), 1);
 }
 
 #[test]
-fn an_event_of_a_trigger_without_rules_has_no_candidates() {
+fn event_of_a_trigger_without_rules_has_no_candidates() {
     assert!(candidates(&catalog([]), &json!({})).is_empty());
 }

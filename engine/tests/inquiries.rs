@@ -74,7 +74,7 @@ fn why(outcome: &Outcome) -> (FailureKind, String) {
 }
 
 #[test]
-fn the_first_answer_of_one_who_is_asked_is_what_the_execution_gives() {
+fn first_answer_of_an_assignee_is_the_execution_s_result() {
     for who in ["bo", "ana managers", "cy viewer managers"] {
         let (mut site, execution) = asking(&json!({}));
         assert_eq!((site.phase(execution), site.engine().executions().open_work()), (Some(Phase::Asking), 0));
@@ -100,7 +100,7 @@ fn cancel_of_an_inquiry_that_was_answered_while_paused_is_refused() {
 }
 
 #[test]
-fn nobody_else_may_answer_and_a_name_is_no_role() {
+fn only_assignees_may_answer_and_a_name_is_not_a_role() {
     let (mut site, execution) = asking(&json!({}));
     let id = inquiry(&site, execution);
     for who in ["ana", "managers", "ana bo", "ana admin", "role:managers"] {
@@ -110,7 +110,7 @@ fn nobody_else_may_answer_and_a_name_is_no_role() {
 }
 
 #[test]
-fn of_two_answers_the_first_counts_and_the_other_is_refused() {
+fn first_of_two_answers_counts_and_the_second_is_rejected() {
     let (mut site, execution) = asking(&json!({}));
     let id = inquiry(&site, execution);
     answers(&mut site, execution, "bo", &json!({ "ship": true })).then(&["inquiry.answered", "execution.succeeded"]);
@@ -118,7 +118,7 @@ fn of_two_answers_the_first_counts_and_the_other_is_refused() {
 }
 
 #[test]
-fn a_quorum_takes_one_answer_of_each_and_gives_the_last() {
+fn quorum_needs_distinct_people_and_the_last_answer_decides() {
     let (mut site, execution) = asking(&json!({ "quorum": 2 }));
     let id = inquiry(&site, execution);
     answers(&mut site, execution, "bo", &json!({ "ship": true })).then(&["inquiry.answered"]);
@@ -132,7 +132,7 @@ fn a_quorum_takes_one_answer_of_each_and_gives_the_last() {
 }
 
 #[test]
-fn a_veto_decides_alone() {
+fn veto_decides_alone() {
     let (mut site, execution) = asking(&json!({ "quorum": 3, "veto": "answer.ship == false" }));
     answers(&mut site, execution, "bo", &json!({ "ship": true })).then(&["inquiry.answered"]);
     let outcome = answers(&mut site, execution, "ana managers", &json!({ "ship": false }));
@@ -142,7 +142,7 @@ fn a_veto_decides_alone() {
 }
 
 #[test]
-fn a_veto_that_errs_over_an_answer_refuses_it() {
+fn veto_that_errs_on_an_answer_rejects_it() {
     let (mut site, execution) = asking(&json!({ "veto": "answer.sure == false" }));
     let outcome = answers(&mut site, execution, "bo", &json!({ "ship": true }));
     assert!(matches!(outcome.told(), Err(Refusal::VetoErred { why, .. }) if why.contains("sure")), "{outcome:?}");
@@ -150,7 +150,7 @@ fn a_veto_that_errs_over_an_answer_refuses_it() {
 }
 
 #[test]
-fn who_asked_for_the_outermost_workflow_may_be_excluded() {
+fn requester_of_the_outermost_workflow_can_be_excluded() {
     let pieces = pieces();
     let given = json!({ "title": "Ship?", "answer": {}, "assignees": ["ana", "bo"], "exclude": ["requester"] });
     let pieces = pieces.workflow("demo.inner", [does("ask", "core.inquiry").with(&given)]);
@@ -166,7 +166,7 @@ fn who_asked_for_the_outermost_workflow_may_be_excluded() {
 }
 
 #[test]
-fn where_an_event_led_to_the_question_nobody_asked_for_it() {
+fn inquiry_caused_by_an_event_has_no_requester() {
     let pieces = pieces().trigger("demo.ping").rule_with("demo.asks", "demo.ping", "", "core.inquiry", |rule| {
         let given = question(&json!({ "assignees": ["ana"], "exclude": ["requester"] }));
         rule.with = Template::compile(&given, &Roots::default()).unwrap();
@@ -176,7 +176,7 @@ fn where_an_event_led_to_the_question_nobody_asked_for_it() {
 }
 
 #[test]
-fn what_nobody_is_left_to_answer_fails_at_once() {
+fn inquiry_without_enough_possible_answers_fails_at_once() {
     for more in [
         json!({ "assignees": ["ana"], "exclude": ["requester"] }),
         json!({ "assignees": ["bo", "cy"], "exclude": ["cy"], "quorum": 2 }),
@@ -190,7 +190,7 @@ fn what_nobody_is_left_to_answer_fails_at_once() {
 }
 
 #[test]
-fn it_fails_when_nobody_answered_in_time_and_no_answer_stands_in() {
+fn expired_inquiry_without_a_default_answer_fails() {
     let (mut site, execution) = asking(&json!({ "expires": "1h", "quorum": 2 }));
     answers(&mut site, execution, "bo", &json!({ "ship": true }));
     let id = inquiry(&site, execution);
@@ -201,14 +201,14 @@ fn it_fails_when_nobody_answered_in_time_and_no_answer_stands_in() {
 }
 
 #[test]
-fn an_answer_may_stand_in_when_time_is_over() {
+fn expired_inquiry_uses_its_default_answer() {
     let (mut site, _) = asking(&json!({ "expires": "1h", "on_expire": { "answer": { "ship": false } } }));
     let outcome = site.after(HOUR_MILLIS);
     assert_eq!(result(&outcome.then(&["timer.fired", "execution.succeeded"])), json!({ "answer": { "ship": false }, "answers": [] }));
 }
 
 #[test]
-fn an_answer_in_time_leaves_no_timer() {
+fn answer_in_time_removes_the_timer() {
     let (mut site, execution) = asking(&json!({ "expires": "1h" }));
     answers(&mut site, execution, "bo", &json!({ "ship": true }));
     assert_eq!(site.engine().timers().pending(), 0);
@@ -216,7 +216,7 @@ fn an_answer_in_time_leaves_no_timer() {
 }
 
 #[test]
-fn whichever_comes_first_of_the_end_of_time_and_all_the_time_there_is_counts() {
+fn earlier_of_inquiry_expiry_and_step_timeout_wins() {
     let given = question(&json!({ "expires": "1h", "on_expire": { "answer": { "ship": false } } }));
     let flow = pieces().workflow("demo.flow", [does("ask", "core.inquiry").with(&given).timeout(2 * 3_600)]);
     let mut site = Site::with(&flow);
@@ -226,7 +226,7 @@ fn whichever_comes_first_of_the_end_of_time_and_all_the_time_there_is_counts() {
 }
 
 #[test]
-fn a_cancel_closes_it() {
+fn cancel_closes_the_inquiry() {
     let (mut site, execution) = asking(&json!({}));
     let id = inquiry(&site, execution);
     site.when(cancel(execution)).then(&["execution.cancel_requested", "execution.cancelled"]);
@@ -234,7 +234,7 @@ fn a_cancel_closes_it() {
 }
 
 #[test]
-fn people_are_reminded_so_often_and_no_more_once_somebody_has_decided() {
+fn reminders_stop_at_the_maximum_or_with_a_decision() {
     let reminded_twice = || {
         let (mut site, execution) = asking(&json!({ "remind": { "every": "1h", "max": 3 } }));
         for _ in 0..2 {
@@ -253,7 +253,7 @@ fn people_are_reminded_so_often_and_no_more_once_somebody_has_decided() {
 }
 
 #[test]
-fn others_are_asked_as_well_after_a_while_and_may_answer_from_then_on() {
+fn escalation_adds_assignees_who_may_answer_from_then_on() {
     let (mut site, execution) =
         asking(&json!({ "escalate": [{ "after": "8h", "to": ["role:leads"] }, { "after": "1h", "to": ["cy", "bo"] }] }));
     let id = inquiry(&site, execution);
@@ -279,7 +279,7 @@ fn telling(more: &Value, with: &Value) -> Site {
 }
 
 #[test]
-fn those_who_are_asked_are_told_by_an_execution_of_its_own_each_time() {
+fn each_notification_is_its_own_execution() {
     let more = json!({ "remind": { "every": "1h", "max": 1 }, "escalate": [{ "after": "2h", "to": ["role:leads"] }], "expires": "3h" });
     let text =
         "${{ inquiry.occasion }}: ${{ inquiry.title }} ${{ inquiry.assignees.join(',') }} until ${{ inquiry.expires_at }} ${{ params.v }}";
@@ -316,7 +316,7 @@ fn those_who_are_asked_are_told_by_an_execution_of_its_own_each_time() {
 }
 
 #[test]
-fn who_cannot_be_told_is_asked_all_the_same() {
+fn failed_notification_does_not_close_the_inquiry() {
     for (action, with, why) in [
         ("demo.say", json!({ "text": "${{ params.none }}" }), FailureKind::Expression),
         ("demo.none", json!({}), FailureKind::ParametersInvalid),
@@ -337,7 +337,7 @@ fn who_cannot_be_told_is_asked_all_the_same() {
 }
 
 #[test]
-fn an_answer_is_bound_to_what_was_asked() {
+fn digest_binds_an_answer_to_its_question() {
     let mut site = Site::with(&pieces());
     let mut digests = Vec::new();
     for more in
@@ -357,7 +357,7 @@ fn an_answer_is_bound_to_what_was_asked() {
 }
 
 #[test]
-fn answer_without_a_required_digest_is_refused() {
+fn answer_without_a_required_digest_is_rejected() {
     let (mut site, execution) = asking(&json!({ "digest": "required" }));
     let id = inquiry(&site, execution);
     let digest = site.engine().inquiries().get(&id).unwrap().digest;
@@ -371,7 +371,7 @@ fn answer_without_a_required_digest_is_refused() {
 }
 
 #[test]
-fn digest_is_optional_where_nothing_is_said() {
+fn digest_is_optional_by_default() {
     for more in [json!({}), json!({ "digest": "optional" })] {
         let (mut site, execution) = asking(&more);
         let outcome = answers(&mut site, execution, "bo", &json!({ "ship": true }));
@@ -381,7 +381,7 @@ fn digest_is_optional_where_nothing_is_said() {
 }
 
 #[test]
-fn the_digest_is_that_of_the_canonical_json_that_the_documents_name() {
+fn inquiry_digest_covers_the_documented_canonical_json() {
     let given = json!({ "title": "Ship?", "text": "Now.", "answer": { "type": "object", "a": 1.0 }, "assignees": ["bo"] });
     let flow = [does("ask", "core.inquiry").with(&given), does("b", "demo.say").needs(["ask"]), does("a", "demo.say").needs(["ask"])];
     let mut site = Site::with(&pieces().workflow("demo.flow", flow));
@@ -391,7 +391,7 @@ fn the_digest_is_that_of_the_canonical_json_that_the_documents_name() {
 }
 
 #[test]
-fn an_answer_is_bound_also_to_the_parameters_of_the_workflow_and_to_what_goes_on_with_it() {
+fn inquiry_digest_covers_the_workflow_s_parameters_and_dependent_steps() {
     let given = question(&json!({}));
     let asked = |then: &str, params: &Value| {
         let flow = [does("ask", "core.inquiry").with(&given), does(then, "demo.say").needs(["ask"])];
@@ -406,7 +406,7 @@ fn an_answer_is_bound_also_to_the_parameters_of_the_workflow_and_to_what_goes_on
 }
 
 #[test]
-fn steps_read_the_answer_while_others_go_on() {
+fn later_steps_read_the_answer_while_others_run() {
     let given = question(&json!({ "expires": "1h", "on_expire": { "answer": { "ship": false } } }));
     let steps = || {
         [
@@ -434,7 +434,7 @@ fn steps_read_the_answer_while_others_go_on() {
 }
 
 #[test]
-fn what_is_no_question_is_refused_or_fails_its_step() {
+fn invalid_inquiry_is_rejected_or_fails_its_step() {
     for (more, wrong) in [
         (json!({ "title": " " }), "/title"),
         (json!({ "title": "Ship\nit?" }), "/title"),
@@ -471,7 +471,7 @@ fn what_is_no_question_is_refused_or_fails_its_step() {
 }
 
 #[test]
-fn the_longest_question_is_opened() {
+fn inquiry_of_the_maximum_length_is_opened() {
     let names = |role: &str| (0..50).map(|number| format!("{role}{number:02}{}", "x".repeat(93 - role.len()))).collect::<Vec<_>>();
     let veto = format!("answer == '{}'", "\\n".repeat(245));
     let more =
@@ -481,7 +481,7 @@ fn the_longest_question_is_opened() {
 }
 
 #[test]
-fn a_name_may_be_a_list_of_names() {
+fn assignee_expression_may_return_a_list() {
     let (site, execution) = asking(&json!({ "assignees": ["bo", ["ana", "role:x"], "bo"] }));
     let (_, inquiry) = site.engine().inquiries().of(&execution).unwrap();
     assert_eq!(inquiry.assignees.iter().map(ToString::to_string).collect::<Vec<_>>(), ["bo", "ana", "role:x"]);
@@ -490,7 +490,7 @@ fn a_name_may_be_a_list_of_names() {
 }
 
 #[test]
-fn a_start_in_the_future_asks_then() {
+fn inquiry_with_a_start_time_opens_then() {
     let mut site = Site::with(&pieces());
     let at = Timestamp::from_micros(NOON.micros() + 3_600_000_000);
     let request = site.request_with("core.inquiry", &question(&json!({ "expires": "1h" })), Some(at));

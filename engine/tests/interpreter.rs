@@ -650,19 +650,19 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_workflow_goes_as_the_slow_interpreter_says(shapes in all_shapes(), happenings in happenings()) {
+    fn workflow_agrees_with_the_slow_interpreter(shapes in all_shapes(), happenings in happenings()) {
         let subject = Subject::begin(&shapes, workers(1_000), false);
         goes_as_the_interpreter_says(subject, Interpreter::begin(&shapes, 1_000), happenings)?;
     }
 
     #[test]
-    fn it_does_with_few_workers(shapes in calm_shapes(), happenings in happenings(), number in 1..4_u32) {
+    fn workflow_agrees_with_the_interpreter_with_few_workers(shapes in calm_shapes(), happenings in happenings(), number in 1..4_u32) {
         let subject = Subject::begin(&shapes, workers(number), false);
         goes_as_the_interpreter_says(subject, Interpreter::begin(&shapes, number as usize), happenings)?;
     }
 
     #[test]
-    fn it_does_however_small_turns_are_and_however_often_the_node_starts_anew(
+    fn workflow_agrees_with_the_interpreter_with_small_turns_and_restarts(
         shapes in calm_shapes(), happenings in happenings(), drafts in 2..10_usize, restarts in any::<bool>(),
     ) {
         let turn = TurnLimits { drafts, ..TurnLimits::default() };
@@ -671,7 +671,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_happens_it_ends_and_does_not_succeed_where_a_step_failed(
+    fn workflow_always_ends_and_fails_if_and_only_if_a_step_failed(
         shapes in all_shapes(), happenings in happenings(), drafts in 2..10_usize, number in 1..4_u32,
     ) {
         let turn = TurnLimits { drafts, ..TurnLimits::default() };

@@ -107,7 +107,7 @@ fn wide_step_starts_its_items_in_bounded_turns_between_others() {
 }
 
 #[test]
-fn wide_step_of_actions_that_only_wait_has_all_its_items_open() {
+fn wide_step_of_waiting_actions_has_all_its_items_open() {
     let (mut site, _, first) = wide("demo.sleep", 3_000);
     assert!(first <= TURN_DRAFTS_MAX + 10, "{first}");
     while let Some(piece) = site.serve() {
@@ -129,7 +129,7 @@ fn five_large_results_then(after: &Value) -> Site {
 }
 
 #[test]
-fn a_step_that_reads_more_of_its_items_results_than_an_expression_may_fails_and_says_what_to_do() {
+fn step_that_reads_too_many_item_results_fails_with_advice() {
     for reads in ["steps.each.items.map(i, i.result.done)", "steps.each.items[0]", "steps.each.items.filter(i, i.status == 'failed')"] {
         let site = five_large_results_then(&json!({ "read": format!("${{{{ {reads} }}}}") }));
         let (kind, message) = did_not_start(&site).expect(reads);
@@ -139,7 +139,7 @@ fn a_step_that_reads_more_of_its_items_results_than_an_expression_may_fails_and_
 }
 
 #[test]
-fn the_results_that_no_expression_reads_are_not_read() {
+fn results_that_no_expression_reads_are_not_fetched() {
     for (reads, given) in [
         ("steps.each.items.size()", json!(5)),
         ("size(steps.each.items)", json!(5)),
@@ -154,7 +154,7 @@ fn the_results_that_no_expression_reads_are_not_read() {
 }
 
 #[test]
-fn the_results_of_many_steps_together_are_no_more_than_an_expression_may_read() {
+fn combined_step_results_are_limited_by_the_expression_read_limit() {
     let names: Vec<String> = (0..5).map(|n| format!("s{n}")).collect();
     let all = json!(names.iter().map(|name| format!("${{{{ steps.{name}.result.done }}}}")).collect::<Vec<_>>());
     let mut site = site(names.iter().map(|name| does(name, "demo.say")).collect(), Some(&all));
@@ -168,7 +168,7 @@ fn the_results_of_many_steps_together_are_no_more_than_an_expression_may_read() 
 }
 
 #[test]
-fn a_list_of_parameters_or_of_a_result_may_have_a_hundred_thousand_items_and_no_more() {
+fn for_each_list_has_at_most_a_hundred_thousand_items() {
     let list = |count: u32| json!((0..count).map(|n| json!({ "n": n })).collect::<Vec<_>>());
     let steps = || {
         vec![

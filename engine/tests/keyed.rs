@@ -29,7 +29,7 @@ fn recalled(site: &mut Site) -> Option<Before> {
 }
 
 #[test]
-fn a_request_is_carried_out_once_under_its_key_also_after_a_restart() {
+fn request_with_a_key_is_carried_out_once_even_after_a_restart() {
     let mut site = site();
     let command = site.request("demo.say");
     let first = site.when(once(command.clone(), "say"));
@@ -46,7 +46,7 @@ fn a_request_is_carried_out_once_under_its_key_also_after_a_restart() {
 }
 
 #[test]
-fn another_request_under_the_key_is_refused() {
+fn different_request_with_the_same_key_is_rejected() {
     let mut site = site();
     let command = site.request("demo.say");
     let position = site.when(once(command.clone(), "say")).records().last().unwrap().position;
@@ -54,7 +54,7 @@ fn another_request_under_the_key_is_refused() {
 }
 
 #[test]
-fn a_key_is_free_again_after_24_hours() {
+fn key_is_free_again_after_24_hours() {
     let mut site = site();
     let command = site.request("demo.say");
     let first = site.when(once(command.clone(), "say")).answer();
@@ -67,7 +67,7 @@ fn a_key_is_free_again_after_24_hours() {
 }
 
 #[test]
-fn what_was_refused_leaves_its_key_free() {
+fn rejected_request_leaves_its_key_free() {
     let mut site = site();
     let seen = site.keyed("demo.ping", &json!({ "n": 1 }), "a", Conflict::IsRefused);
     let position = site.when(received(vec![seen])).records()[0].position;
@@ -77,7 +77,7 @@ fn what_was_refused_leaves_its_key_free() {
 }
 
 #[test]
-fn events_are_told_again_each_as_new_or_a_repeat_as_it_was() {
+fn repeated_events_are_returned_as_new_or_repeat_like_the_first_time() {
     let mut site = site();
     let before = site.keyed("demo.ping", &json!({ "n": 1 }), "a", Conflict::IsRefused);
     site.when(received(vec![before]));
@@ -94,7 +94,7 @@ fn events_are_told_again_each_as_new_or_a_repeat_as_it_was() {
 }
 
 #[test]
-fn what_changed_nothing_is_remembered_too() {
+fn request_that_changed_nothing_is_remembered_too() {
     let mut site = site();
     let event = |site: &mut Site| site.keyed("demo.ping", &json!({ "n": 1 }), "a", Conflict::IsRefused);
     let first = event(&mut site);
@@ -107,7 +107,7 @@ fn what_changed_nothing_is_remembered_too() {
 }
 
 #[test]
-fn what_is_only_checked_is_answered_alike_and_leaves_nothing() {
+fn dry_run_has_the_same_answer_and_no_effect() {
     let mut site = site();
     let records = site.records().len();
     let check = |command: Command| asked_by(ana(), Ask::Check(Box::new(command.ask)));

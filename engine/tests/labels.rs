@@ -70,7 +70,7 @@ fn labels(fact: &ExecutionRequested) -> Vec<String> {
 }
 
 #[test]
-fn an_execution_has_the_labels_of_its_action_and_those_that_are_given() {
+fn execution_has_the_labels_of_its_action_and_the_given_ones() {
     let mut site = site(&pieces());
     let request = request(&site, &json!({ "site": "eu" }), &[("ticket", "OPS-7")]);
     let outcome = site.when(request).then(&["execution.requested", "attempt.started"]);
@@ -80,7 +80,7 @@ fn an_execution_has_the_labels_of_its_action_and_those_that_are_given() {
 }
 
 #[test]
-fn a_label_of_the_action_is_not_given_by_anybody_else() {
+fn label_defined_by_the_action_cannot_be_given() {
     let mut site = site(&pieces());
     let before = site.records().len();
     let request = request(&site, &json!({ "site": "eu" }), &[("site", "us")]);
@@ -91,7 +91,7 @@ fn a_label_of_the_action_is_not_given_by_anybody_else() {
 }
 
 #[test]
-fn an_execution_has_at_most_sixteen_labels() {
+fn execution_has_at_most_sixteen_labels() {
     let mut site = site(&pieces());
     let many: Vec<(String, &str)> = (0..15).map(|n| (format!("l{n}"), "x")).collect();
     let many: Vec<(&str, &str)> = many.iter().map(|(name, value)| (name.as_str(), *value)).collect();
@@ -103,7 +103,7 @@ fn an_execution_has_at_most_sixteen_labels() {
 }
 
 #[test]
-fn a_label_that_cannot_be_worked_out_is_a_refusal_of_the_request() {
+fn request_with_an_uncomputable_label_is_rejected() {
     let mut site = site(&pieces());
     for (params, why) in [
         (json!({}), "the label `site` errs: "),
@@ -122,7 +122,7 @@ fn a_label_that_cannot_be_worked_out_is_a_refusal_of_the_request() {
 }
 
 #[test]
-fn what_a_rule_runs_has_the_labels_of_its_action_and_is_rejected_where_they_cannot_be() {
+fn rule_execution_gets_action_labels_and_is_rejected_if_they_are_invalid() {
     let mut site = site(&pieces());
     let outcome = site.receive("demo.ping", &json!({ "site": "eu" }));
     assert_eq!(labels(&asked(&outcome)[0]), ["site=eu", "team=web"]);
@@ -136,7 +136,7 @@ fn what_a_rule_runs_has_the_labels_of_its_action_and_is_rejected_where_they_cann
 }
 
 #[test]
-fn a_step_has_the_labels_of_its_own_action_and_not_those_of_its_workflow() {
+fn step_has_the_labels_of_its_own_action_not_of_its_workflow() {
     let steps = [
         does("one", "demo.deploy").with(&json!({ "site": "eu" })),
         does("each", "demo.deploy").over("['us', 'ap']").with(&json!({ "site": "${{ item }}" })),
@@ -156,7 +156,7 @@ fn a_step_has_the_labels_of_its_own_action_and_not_those_of_its_workflow() {
 }
 
 #[test]
-fn a_step_whose_label_cannot_be_worked_out_fails_before_it_begins() {
+fn step_with_an_invalid_label_fails_before_it_starts() {
     let steps = [does("one", "demo.deploy").with(&json!({ "site": {} }))];
     let mut site = site(&pieces().workflow("demo.flow", steps));
     let outcome = site.ask("demo.flow").then(&["execution.requested", "step.failed", "execution.failed"]);
@@ -170,7 +170,7 @@ fn a_step_whose_label_cannot_be_worked_out_fails_before_it_begins() {
 }
 
 #[test]
-fn what_undoes_a_step_has_the_labels_of_its_own_action() {
+fn undo_execution_has_the_labels_of_its_own_action() {
     let steps = [does("one", "demo.say").undone_by("demo.deploy", &json!({ "site": "eu" })), fails("stop", "no").needs(["one"])];
     let mut site = site(&pieces().workflow("demo.flow", steps));
     let outcome = site.ask("demo.flow");
@@ -185,7 +185,7 @@ fn what_undoes_a_step_has_the_labels_of_its_own_action() {
 }
 
 #[test]
-fn a_rerun_keeps_the_labels_that_were_given_and_has_those_of_the_action_anew() {
+fn rerun_keeps_given_labels_and_recomputes_the_action_s() {
     let mut site = site(&pieces());
     let first = request(&site, &json!({ "site": "eu" }), &[("ticket", "OPS-7")]);
     let first = execution(&site.when(first));

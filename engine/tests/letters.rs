@@ -53,7 +53,7 @@ fn events_of(outcome: &Outcome) -> Vec<Id> {
 }
 
 #[test]
-fn what_was_refused_is_taken_in_once_and_stands_in_the_chain_of_the_refusal() {
+fn refused_delivery_can_be_retried_once_and_is_caused_by_the_refusal() {
     let mut site = site();
     let of = refused(&mut site);
     let event = site.event("demo.ping", &json!({ "n": 1 }));
@@ -68,7 +68,7 @@ fn what_was_refused_is_taken_in_once_and_stands_in_the_chain_of_the_refusal() {
 }
 
 #[test]
-fn what_nothing_fits_any_more_is_retried_and_makes_no_event() {
+fn retry_of_a_letter_without_matching_events_closes_it() {
     let mut site = site();
     let of = refused(&mut site);
     site.when(retry(of, Vec::new())).then(&["dead_letter.retried"]);
@@ -76,7 +76,7 @@ fn what_nothing_fits_any_more_is_retried_and_makes_no_event() {
 }
 
 #[test]
-fn what_is_dismissed_is_left_as_it_is_also_over_a_restart() {
+fn dismissed_letter_stays_closed_after_a_restart() {
     let mut site = site();
     let (of, other) = (refused(&mut site), refused(&mut site));
     site.when(dismiss(of)).then(&["dead_letter.dismissed"]);
@@ -86,7 +86,7 @@ fn what_is_dismissed_is_left_as_it_is_also_over_a_restart() {
 }
 
 #[test]
-fn an_execution_that_failed_for_good_is_run_again_once_as_a_letter_and_any_rerun_deals_with_it() {
+fn dead_letter_of_an_execution_is_closed_by_one_retry_or_any_rerun() {
     let mut site = site();
     let failed = |site: &mut Site| {
         let execution = site.run("demo.say");
@@ -105,7 +105,7 @@ fn an_execution_that_failed_for_good_is_run_again_once_as_a_letter_and_any_rerun
 }
 
 #[test]
-fn neither_what_ends_otherwise_nor_a_step_of_a_workflow_is_a_letter() {
+fn only_failed_executions_outside_of_workflows_are_letters() {
     let mut site = site();
     let succeeded = site.run("demo.say");
     site.succeed(succeeded);

@@ -72,7 +72,7 @@ fn of_step(site: &Site, flow: ExecutionId, step: &str) -> ExecutionId {
 }
 
 #[test]
-fn executions_of_one_key_go_one_after_the_other_in_their_order() {
+fn executions_with_one_lock_key_run_one_after_the_other() {
     let mut site = site(1, LockConflict::Queue);
     let (first, outcome) = deploy(&mut site, "eu");
     assert_eq!(outcome.kinds(), ["execution.requested", "attempt.started"]);
@@ -93,7 +93,7 @@ fn executions_of_one_key_go_one_after_the_other_in_their_order() {
 }
 
 #[test]
-fn who_has_a_higher_priority_goes_first() {
+fn higher_priority_gets_the_lock_first() {
     let mut site = with(
         &pieces(1, LockConflict::Queue)
             .workflow("demo.flow", [does("urgent", "demo.deploy").with(&json!({ "region": "eu" })).priority(50)]),
@@ -108,7 +108,7 @@ fn who_has_a_higher_priority_goes_first() {
 }
 
 #[test]
-fn so_many_as_the_limit_says_are_open_at_once() {
+fn lock_limit_is_the_number_of_open_executions() {
     let mut site = site(2, LockConflict::Queue);
     let all: Vec<ExecutionId> = (0..5).map(|_| deploy(&mut site, "eu").0).collect();
     let open = |site: &Site| all.iter().filter(|id| runs(site, **id)).count();
@@ -121,7 +121,7 @@ fn so_many_as_the_limit_says_are_open_at_once() {
 }
 
 #[test]
-fn every_way_to_end_lets_the_next_go_on() {
+fn every_kind_of_end_releases_the_lock() {
     type End = fn(&mut Site, ExecutionId);
     let ways: [(&str, End); 6] = [
         ("succeeded", |site, id| drop(site.succeed(id))),
@@ -155,7 +155,7 @@ fn every_way_to_end_lets_the_next_go_on() {
 }
 
 #[test]
-fn what_is_tried_again_holds_on_meanwhile() {
+fn retried_execution_keeps_its_lock() {
     let mut site = with(&pieces(1, LockConflict::Queue).changed("demo.deploy", |action| action.retry = Some(again(2))));
     let (first, _) = deploy(&mut site, "eu");
     let (second, _) = deploy(&mut site, "eu");
@@ -168,7 +168,7 @@ fn what_is_tried_again_holds_on_meanwhile() {
 }
 
 #[test]
-fn who_is_asked_to_end_waits_no_more() {
+fn cancelled_execution_no_longer_waits_for_its_lock() {
     let mut site = site(1, LockConflict::Queue);
     let (first, _) = deploy(&mut site, "eu");
     let (second, _) = deploy(&mut site, "eu");
@@ -181,7 +181,7 @@ fn who_is_asked_to_end_waits_no_more() {
 }
 
 #[test]
-fn who_starts_later_takes_its_place_when_its_moment_has_come() {
+fn delayed_execution_queues_for_its_lock_when_its_time_comes() {
     let mut site = site(1, LockConflict::Queue);
     let later = NOON.plus_millis(MINUTE);
     let request = site.request_with("demo.deploy", &json!({ "region": "eu" }), Some(later));
@@ -196,7 +196,7 @@ fn who_starts_later_takes_its_place_when_its_moment_has_come() {
 }
 
 #[test]
-fn what_takes_back_is_neither_skipped_nor_asked_to_end_for_another() {
+fn undo_is_neither_skipped_nor_cancelled_because_of_a_lock() {
     for conflict in [LockConflict::Skip, LockConflict::CancelRunning] {
         let back = json!({ "region": "eu" });
         let steps = [does("done", "demo.say").undone_by("demo.deploy", &back), does("long", "demo.say").needs(["done"])];
@@ -217,7 +217,7 @@ fn what_takes_back_is_neither_skipped_nor_asked_to_end_for_another() {
 }
 
 #[test]
-fn what_is_more_is_not_run_where_it_is_skipped() {
+fn execution_over_the_limit_is_skipped_with_conflict_skip() {
     let mut site = site(1, LockConflict::Skip);
     let (first, _) = deploy(&mut site, "eu");
     let (_, outcome) = deploy(&mut site, "eu");
@@ -232,7 +232,7 @@ fn what_is_more_is_not_run_where_it_is_skipped() {
 }
 
 #[test]
-fn a_step_that_is_skipped_so_is_cancelled_and_says_why() {
+fn skipped_step_counts_as_cancelled_with_the_reason() {
     let steps = [does("one", "demo.deploy").with(&json!({ "region": "eu" }))];
     let mut site = with(&pieces(1, LockConflict::Skip).workflow("demo.flow", steps));
     deploy(&mut site, "eu");
@@ -243,7 +243,7 @@ fn a_step_that_is_skipped_so_is_cancelled_and_says_why() {
 }
 
 #[test]
-fn those_before_are_asked_to_end_and_the_new_one_waits_for_that() {
+fn cancel_running_cancels_earlier_executions_and_waits_for_them() {
     let mut site = site(1, LockConflict::CancelRunning);
     let (first, _) = deploy(&mut site, "eu");
     let (second, outcome) = deploy(&mut site, "eu");
@@ -263,7 +263,7 @@ fn those_before_are_asked_to_end_and_the_new_one_waits_for_that() {
 }
 
 #[test]
-fn only_the_oldest_are_asked_to_end_and_only_as_many_as_must() {
+fn cancel_running_cancels_only_the_oldest_as_needed() {
     let mut site = site(2, LockConflict::CancelRunning);
     let (first, _) = deploy(&mut site, "eu");
     let (second, _) = deploy(&mut site, "eu");
@@ -275,7 +275,7 @@ fn only_the_oldest_are_asked_to_end_and_only_as_many_as_must() {
 }
 
 #[test]
-fn a_workflow_that_undoes_itself_is_not_asked_a_second_time() {
+fn workflow_that_is_undoing_is_not_cancelled_again() {
     let steps = [does("done", "demo.echo").undone_by("demo.say", &json!({})), does("long", "demo.say").needs(["done"])];
     let pieces = Pieces::default().action("demo.say").action_at_once("demo.echo").workflow("demo.flow", steps);
     let mut site = with(&pieces.changed("demo.flow", |action| action.concurrency = concurrency(1, "", LockConflict::CancelRunning)));
@@ -294,7 +294,7 @@ fn a_workflow_that_undoes_itself_is_not_asked_a_second_time() {
 }
 
 #[test]
-fn a_workflow_waits_before_its_first_step_and_holds_on_to_its_end() {
+fn workflow_holds_its_lock_from_its_first_step_to_its_end() {
     let pieces =
         Pieces::default().action("demo.say").workflow("demo.flow", [does("one", "demo.say"), does("two", "demo.say").needs(["one"])]);
     let pieces = pieces.changed("demo.flow", |action| {
@@ -318,7 +318,7 @@ fn a_workflow_waits_before_its_first_step_and_holds_on_to_its_end() {
 }
 
 #[test]
-fn what_stands_in_a_holder_does_not_wait_for_it() {
+fn nested_execution_does_not_wait_for_the_lock_of_its_parent() {
     let pieces = Pieces::default().action("demo.say");
     let mut pieces = pieces;
     // The inner workflow needs the lock of the outer one: both are of the same action here.
@@ -335,7 +335,7 @@ fn what_stands_in_a_holder_does_not_wait_for_it() {
 }
 
 #[test]
-fn who_is_paused_lets_others_pass_and_keeps_its_place() {
+fn paused_execution_lets_others_pass_and_keeps_its_place() {
     let mut site = site(1, LockConflict::Queue);
     let (first, _) = deploy(&mut site, "eu");
     let (second, _) = deploy(&mut site, "eu");
@@ -357,7 +357,7 @@ fn who_is_paused_lets_others_pass_and_keeps_its_place() {
 }
 
 #[test]
-fn a_holder_in_a_paused_workflow_that_ends_lets_others_go_on() {
+fn lock_held_in_a_paused_workflow_is_released_at_its_end() {
     let steps = [does("one", "demo.deploy").with(&json!({ "region": "eu" })), does("two", "demo.say").needs(["one"])];
     let mut site = with(&pieces(1, LockConflict::Queue).workflow("demo.flow", steps));
     let flow = site.run("demo.flow");
@@ -368,7 +368,7 @@ fn a_holder_in_a_paused_workflow_that_ends_lets_others_go_on() {
 }
 
 #[test]
-fn raised_limit_wakes_those_who_wait_for_other_keys() {
+fn raised_limit_wakes_executions_that_wait_for_other_keys() {
     let mut site = site(1, LockConflict::Queue);
     let [_, in_eu, _, in_us] = ["eu", "eu", "us", "us"].map(|region| deploy(&mut site, region).0);
     assert!(waits(&site, in_eu) && waits(&site, in_us));
@@ -379,7 +379,7 @@ fn raised_limit_wakes_those_who_wait_for_other_keys() {
 }
 
 #[test]
-fn a_limit_that_is_raised_or_lowered_counts_from_the_next_that_asks() {
+fn changed_limit_applies_from_the_next_request_on() {
     let mut site = site(1, LockConflict::Queue);
     let (first, _) = deploy(&mut site, "eu");
     let (second, _) = deploy(&mut site, "eu");
@@ -397,7 +397,7 @@ fn a_limit_that_is_raised_or_lowered_counts_from_the_next_that_asks() {
 }
 
 #[test]
-fn who_waits_goes_on_also_where_the_action_is_gone_or_has_no_limit_any_more() {
+fn waiting_executions_start_even_if_the_action_or_its_limit_is_removed() {
     for changed in
         [Pieces::default().action("demo.say"), pieces(1, LockConflict::Queue).changed("demo.deploy", |action| action.concurrency = None)]
     {
@@ -414,7 +414,7 @@ fn who_waits_goes_on_also_where_the_action_is_gone_or_has_no_limit_any_more() {
 }
 
 #[test]
-fn a_key_that_cannot_be_worked_out_is_refused() {
+fn request_with_an_invalid_lock_key_is_rejected() {
     let mut site = site(1, LockConflict::Queue);
     for params in [json!({}), json!({ "region": ["eu"] })] {
         let request = site.request_with("demo.deploy", &params, None);
@@ -440,7 +440,7 @@ fn ping(site: &mut Site, host: &str) -> (&'static str, Option<ExecutionId>) {
 }
 
 #[test]
-fn what_a_rule_led_to_goes_one_after_the_other() {
+fn executions_of_a_rule_with_a_lock_run_one_after_the_other() {
     let mut site = rule(1, LockConflict::Queue);
     let (told, first) = ping(&mut site, "a");
     let (second_told, second) = ping(&mut site, "a");
@@ -457,7 +457,7 @@ fn what_a_rule_led_to_goes_one_after_the_other() {
 }
 
 #[test]
-fn a_match_is_skipped_while_another_is_worked_on() {
+fn match_is_skipped_while_another_execution_of_the_rule_runs() {
     let mut site = rule(1, LockConflict::Skip);
     let (_, first) = ping(&mut site, "a");
     assert_eq!(ping(&mut site, "a"), ("skipped", None));
@@ -467,7 +467,7 @@ fn a_match_is_skipped_while_another_is_worked_on() {
 }
 
 #[test]
-fn what_a_match_before_led_to_is_asked_to_end() {
+fn match_cancels_the_execution_of_an_earlier_match() {
     let mut site = rule(1, LockConflict::CancelRunning);
     let first = ping(&mut site, "a").1.unwrap();
     let second = ping(&mut site, "a").1.unwrap();
@@ -477,7 +477,7 @@ fn what_a_match_before_led_to_is_asked_to_end() {
 }
 
 #[test]
-fn concurrency_comes_after_what_holds_a_match() {
+fn concurrency_applies_after_flow_control_that_holds() {
     let pieces = pieces(1, LockConflict::Queue).rule_with("demo.on_ping", "demo.ping", "", "demo.say", |rule| {
         rule.flow = flow([
             (Does::Debounce { quiet_millis: MINUTE }, ""),
@@ -496,7 +496,7 @@ fn concurrency_comes_after_what_holds_a_match() {
 }
 
 #[test]
-fn a_rule_that_only_watches_takes_no_lock() {
+fn shadow_rule_takes_no_lock() {
     let mut site = rule(1, LockConflict::Skip);
     ping(&mut site, "a");
     site.when(crate::support::set_mode("demo.on_ping", Mode::Shadow));
@@ -504,7 +504,7 @@ fn a_rule_that_only_watches_takes_no_lock() {
 }
 
 #[test]
-fn an_execution_takes_the_lock_of_its_rule_and_then_that_of_its_action() {
+fn execution_takes_its_rule_s_lock_and_then_its_action_s() {
     let pieces = pieces(1, LockConflict::Queue).rule_with("demo.on_ping", "demo.ping", "", "demo.deploy", |rule| {
         rule.flow = flow([(Does::Concurrency { limit: 1, conflict: LockConflict::Queue }, "")]);
         rule.with = template(&json!({ "region": "${{ event.payload.host }}" }));

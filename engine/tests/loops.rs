@@ -30,7 +30,7 @@ fn go_round(site: &mut Site) {
 }
 
 #[test]
-fn a_rule_that_goes_round_in_circles_is_stopped_and_suspended() {
+fn looping_rule_is_stopped_and_suspended() {
     let mut site = site();
     go_round(&mut site);
     let outcome = emit(&mut site).then(STOPS);
@@ -43,7 +43,7 @@ fn a_rule_that_goes_round_in_circles_is_stopped_and_suspended() {
 }
 
 #[test]
-fn a_person_lifts_the_suspension_by_enabling_the_rule() {
+fn enabling_the_rule_lifts_the_suspension() {
     let mut site = site();
     go_round(&mut site);
     emit(&mut site).then(STOPS);
@@ -52,7 +52,7 @@ fn a_person_lifts_the_suspension_by_enabling_the_rule() {
 }
 
 #[test]
-fn a_rule_that_stands_beside_the_loop_is_suspended_only_if_it_matches_as_deep() {
+fn rule_outside_the_loop_is_suspended_only_if_it_matches_at_that_depth() {
     let pieces = Pieces::default()
         .trigger("demo.ping")
         .action("demo.emit")

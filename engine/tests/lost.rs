@@ -36,7 +36,7 @@ fn indeterminate() -> (Site, ExecutionId) {
 }
 
 #[test]
-fn what_never_began_is_tried_again_with_the_next_number_and_a_larger_token() {
+fn attempt_that_never_began_is_retried_with_next_number_and_larger_token() {
     for action in ["demo.ask", "demo.fail", "demo.retry", "demo.idempotent"] {
         let mut site = site();
         let execution = site.run(action);
@@ -50,7 +50,7 @@ fn what_never_began_is_tried_again_with_the_next_number_and_a_larger_token() {
 }
 
 #[test]
-fn what_may_have_begun_is_tried_again_only_where_the_action_allows_it() {
+fn attempt_that_may_have_begun_is_retried_only_if_the_action_allows_it() {
     for (action, kinds) in [
         ("demo.ask", &["attempt.lost", "execution.became_indeterminate", "inquiry.opened"] as &[_]),
         ("demo.fail", &["attempt.lost", "execution.failed"]),
@@ -64,7 +64,7 @@ fn what_may_have_begun_is_tried_again_only_where_the_action_allows_it() {
 }
 
 #[test]
-fn what_goes_back_to_the_queue_keeps_its_place_there() {
+fn requeued_execution_keeps_its_place() {
     let mut site = site();
     let first = site.run("demo.ask");
     site.run("demo.ask");
@@ -73,7 +73,7 @@ fn what_goes_back_to_the_queue_keeps_its_place_there() {
 }
 
 #[test]
-fn a_lost_attempt_is_never_dispatched_again_and_gives_its_slot_to_the_next() {
+fn lost_attempt_is_never_redispatched_and_frees_its_slot() {
     let (mut site, execution) = indeterminate();
     assert!(site.engine().owed_effects().is_empty());
     assert_eq!(site.engine().executions().running(), 0);
@@ -82,13 +82,13 @@ fn a_lost_attempt_is_never_dispatched_again_and_gives_its_slot_to_the_next() {
 }
 
 #[test]
-fn an_indeterminate_execution_does_not_count_as_open_work() {
+fn indeterminate_execution_does_not_count_as_open_work() {
     let (site, _) = indeterminate();
     assert_eq!(site.engine().executions().open_work(), 0);
 }
 
 #[test]
-fn losing_an_attempt_again_or_an_older_one_says_nothing_new() {
+fn repeated_or_outdated_loss_changes_nothing() {
     let mut site = site();
     let execution = site.run("demo.retry");
     let first = site.running(execution);
@@ -100,7 +100,7 @@ fn losing_an_attempt_again_or_an_older_one_says_nothing_new() {
 }
 
 #[test]
-fn a_late_report_is_recorded_and_changes_nothing_where_a_newer_attempt_exists() {
+fn late_report_is_recorded_without_effect_if_a_newer_attempt_exists() {
     let mut site = site();
     let execution = site.run("demo.retry");
     let first = site.attempt(execution);
@@ -117,7 +117,7 @@ fn a_late_report_is_recorded_and_changes_nothing_where_a_newer_attempt_exists() 
 }
 
 #[test]
-fn a_late_report_changes_nothing_where_the_execution_waits_for_its_next_attempt() {
+fn late_report_changes_nothing_while_the_next_attempt_is_queued() {
     let mut site = site();
     let execution = site.run("demo.ask");
     let first = site.attempt(execution);
@@ -128,19 +128,19 @@ fn a_late_report_changes_nothing_where_the_execution_waits_for_its_next_attempt(
 }
 
 #[test]
-fn a_late_success_settles_an_indeterminate_execution() {
+fn late_success_settles_an_indeterminate_execution() {
     let (mut site, execution) = indeterminate();
     site.succeed(execution).then(&["attempt.succeeded", "inquiry.withdrawn", "execution.succeeded"]);
 }
 
 #[test]
-fn a_late_failure_settles_an_indeterminate_execution() {
+fn late_failure_settles_an_indeterminate_execution() {
     let (mut site, execution) = indeterminate();
     site.fail(execution, FailureKind::HttpStatus).then(&["attempt.failed", "inquiry.withdrawn", "execution.failed"]);
 }
 
 #[test]
-fn a_late_report_with_another_token_settles_nothing() {
+fn late_report_with_another_token_settles_nothing() {
     let (mut site, execution) = indeterminate();
     let mut attempt = site.attempt(execution);
     attempt.token += 1;
@@ -149,13 +149,13 @@ fn a_late_report_with_another_token_settles_nothing() {
 }
 
 #[test]
-fn a_person_settles_an_indeterminate_execution_as_succeeded() {
+fn indeterminate_execution_can_be_settled_as_succeeded() {
     let (mut site, execution) = indeterminate();
     site.when(settle(execution, Settlement::Succeeded)).then(&["execution.settled", "inquiry.withdrawn", "execution.succeeded"]);
 }
 
 #[test]
-fn a_person_settles_an_indeterminate_execution_as_failed_and_says_why() {
+fn indeterminate_execution_can_be_settled_as_failed_with_a_reason() {
     let (mut site, execution) = indeterminate();
     let outcome = site.when(settle(execution, Settlement::Failed { error: "the page is not there".into() }));
     let outcome = outcome.then(&["execution.settled", "inquiry.withdrawn", "execution.failed"]);
@@ -164,7 +164,7 @@ fn a_person_settles_an_indeterminate_execution_as_failed_and_says_why() {
 }
 
 #[test]
-fn a_person_has_an_indeterminate_execution_tried_again() {
+fn indeterminate_execution_can_be_retried_by_a_person() {
     let (mut site, execution) = indeterminate();
     site.when(settle(execution, Settlement::Retry)).then(&["execution.settled", "inquiry.withdrawn", "attempt.started"]);
     assert_eq!(site.attempt(execution).number, 2);
@@ -172,7 +172,7 @@ fn a_person_has_an_indeterminate_execution_tried_again() {
 }
 
 #[test]
-fn a_reason_of_any_length_is_cut_to_what_a_fact_may_hold() {
+fn overlong_reason_is_truncated() {
     let (mut site, execution) = indeterminate();
     let outcome = site.when(settle(execution, Settlement::Failed { error: "\u{1}".repeat(100_000) }));
     outcome.then(&["execution.settled", "inquiry.withdrawn", "execution.failed"]);
@@ -191,13 +191,13 @@ fn only_an_indeterminate_execution_can_be_settled() {
 }
 
 #[test]
-fn an_indeterminate_execution_that_is_cancelled_ends_at_once() {
+fn cancelled_indeterminate_execution_ends_at_once() {
     let (mut site, execution) = indeterminate();
     site.when(cancel(execution)).then(&["execution.cancel_requested", "inquiry.withdrawn", "execution.cancelled"]);
 }
 
 #[test]
-fn a_cancelled_execution_whose_worker_is_lost_is_not_tried_again() {
+fn cancelled_execution_with_a_lost_worker_is_not_retried() {
     for (action, evidence, end) in [
         ("demo.ask", Evidence::NotBegun, &["execution.cancelled"] as &[_]),
         ("demo.retry", Evidence::MayHaveBegun, &["execution.cancelled"]),
@@ -222,14 +222,14 @@ fn cancelled_and_indeterminate() -> (Site, ExecutionId) {
 }
 
 #[test]
-fn a_cancelled_execution_that_a_person_would_have_tried_again_ends_as_cancelled() {
+fn settling_a_cancelled_execution_as_retry_ends_it_as_cancelled() {
     let (mut site, execution) = cancelled_and_indeterminate();
     site.when(settle(execution, Settlement::Retry)).then(&["execution.settled", "inquiry.withdrawn", "execution.cancelled"]);
     assert_eq!((site.engine().executions().queued(), site.engine().executions().open_work()), (0, 0));
 }
 
 #[test]
-fn a_late_report_that_a_cancelled_execution_was_stopped_ends_it_as_cancelled() {
+fn late_report_of_a_stop_ends_a_cancelled_execution_as_cancelled() {
     let (mut site, execution) = cancelled_and_indeterminate();
     let Some(Phase::Indeterminate(attempt)) = site.phase(execution) else { panic!("it waits for a person") };
     site.when(report(execution, attempt, failed(FailureKind::Cancelled))).then(&[
@@ -245,7 +245,7 @@ fn question(site: &Site, execution: ExecutionId) -> InquiryId {
 }
 
 #[test]
-fn who_may_settle_an_execution_is_asked_what_became_of_its_attempt() {
+fn people_who_may_settle_are_asked_about_an_indeterminate_attempt() {
     let (mut site, execution) = indeterminate();
     let (inquiry, asked) = site.engine().inquiries().of(&execution).unwrap();
     let attempt = site.attempt(execution);
@@ -263,7 +263,7 @@ fn who_may_settle_an_execution_is_asked_what_became_of_its_attempt() {
 }
 
 #[test]
-fn an_answer_that_says_nothing_of_what_became_of_it_is_refused_with_its_place() {
+fn answer_without_a_valid_outcome_is_rejected_with_the_field() {
     let (mut site, execution) = indeterminate();
     let inquiry = question(&site, execution);
     for (answer, place) in [(json!({ "ship": true }), "/ship"), (json!({ "outcome": "failed" }), "/error")] {
@@ -275,7 +275,7 @@ fn an_answer_that_says_nothing_of_what_became_of_it_is_refused_with_its_place() 
 }
 
 #[test]
-fn each_lost_attempt_is_a_question_of_its_own() {
+fn each_lost_attempt_opens_its_own_inquiry() {
     let (mut site, execution) = indeterminate();
     let first = question(&site, execution);
     let retry = json!({ "outcome": "retry" });
@@ -291,7 +291,7 @@ fn each_lost_attempt_is_a_question_of_its_own() {
 }
 
 #[test]
-fn a_question_that_is_cancelled_ends_the_execution_that_it_is_about() {
+fn cancelled_inquiry_ends_its_indeterminate_execution() {
     let (mut site, execution) = indeterminate();
     let inquiry = question(&site, execution);
     let cancelled = asked_by(ana(), Ask::CancelInquiry(inquiry));
@@ -299,7 +299,7 @@ fn a_question_that_is_cancelled_ends_the_execution_that_it_is_about() {
 }
 
 #[test]
-fn a_question_about_an_execution_that_takes_too_long_is_taken_back() {
+fn inquiry_is_withdrawn_when_its_execution_times_out() {
     let pieces = Pieces::default().action_with("demo.ask", |action| action.limit = Some(std::time::Duration::from_secs(60)));
     let mut site = Site::with(&pieces);
     site.set(workers(1));
@@ -311,7 +311,7 @@ fn a_question_about_an_execution_that_takes_too_long_is_taken_back() {
 }
 
 #[test]
-fn an_execution_is_given_up_after_so_many_lost_attempts() {
+fn execution_fails_after_the_maximum_of_lost_attempts() {
     let mut site = site();
     let execution = site.run("demo.ask");
     for number in 1..ATTEMPTS_MAX {
@@ -323,7 +323,7 @@ fn an_execution_is_given_up_after_so_many_lost_attempts() {
 }
 
 #[test]
-fn an_attempt_that_is_lost_while_its_reaction_is_owed_is_not_dispatched_after_a_restart() {
+fn lost_attempt_with_an_owed_reaction_is_not_dispatched_after_a_restart() {
     // The loss is folded but its reaction is not: as after a full turn.
     let mut site = site();
     let execution = site.run("demo.ask");
@@ -346,7 +346,7 @@ fn with_a_loss_put_aside() -> (Site, ExecutionId, Position) {
 }
 
 #[test]
-fn what_was_settled_while_the_reaction_to_its_loss_was_put_aside_ends_as_the_person_said() {
+fn settlement_applies_even_if_the_reaction_to_the_loss_was_parked() {
     let (mut site, execution, lost) = with_a_loss_put_aside();
     let settled = site.when(settle(execution, Settlement::Succeeded)).then(&["execution.settled", "reaction.parked"]).records()[0].position;
     site.set_catalogs(CatalogsHealth::Whole);
@@ -355,7 +355,7 @@ fn what_was_settled_while_the_reaction_to_its_loss_was_put_aside_ends_as_the_per
 }
 
 #[test]
-fn what_succeeded_after_all_while_the_reaction_to_its_loss_was_put_aside_has_succeeded() {
+fn late_success_counts_if_the_reaction_to_the_loss_was_parked() {
     let (mut site, execution, lost) = with_a_loss_put_aside();
     let succeeded = site.succeed(execution).then(&["attempt.succeeded", "reaction.parked"]).records()[0].position;
     site.set_catalogs(CatalogsHealth::Whole);
@@ -364,7 +364,7 @@ fn what_succeeded_after_all_while_the_reaction_to_its_loss_was_put_aside_has_suc
 }
 
 #[test]
-fn what_a_person_said_of_one_attempt_is_not_said_of_a_later_one() {
+fn settlement_of_one_attempt_does_not_apply_to_a_later_one() {
     let mut site = Site::with(&Pieces::default().action_with("demo.ask", |action| action.retry = Some(again(3))));
     let execution = site.run("demo.ask");
     let lost = ["attempt.lost", "execution.became_indeterminate", "inquiry.opened"];

@@ -35,7 +35,7 @@ fn event(site: &Site, attempt: Attempt, index: u32) -> Said {
 }
 
 #[test]
-fn progress_is_recorded_with_its_words_as_a_body() {
+fn progress_is_recorded_with_its_text_as_the_body() {
     let (mut site, execution, attempt) = running();
     let outcome = site.when(progress(execution, attempt, 0)).then(&["attempt.progressed"]);
     let record = &outcome.records()[0];
@@ -47,7 +47,7 @@ fn progress_is_recorded_with_its_words_as_a_body() {
 }
 
 #[test]
-fn more_than_all_is_all() {
+fn progress_is_limited_to_one() {
     let (mut site, execution, attempt) = running();
     let outcome = site.when(said(execution, attempt, 0, Said::Progress { thousandths: Some(1001), body: None }));
     let Some(Fact::AttemptProgressed(fact)) = outcome.facts().next() else { panic!("it progressed") };
@@ -55,7 +55,7 @@ fn more_than_all_is_all() {
 }
 
 #[test]
-fn a_message_that_is_sent_again_changes_nothing_also_after_a_restart() {
+fn repeated_message_changes_nothing_even_after_a_restart() {
     let (mut site, execution, attempt) = running();
     site.when(progress(execution, attempt, 0)).then(&["attempt.progressed"]);
     site.when(said(execution, attempt, 1, artifact("a.csv"))).then(&["artifact.kept"]);
@@ -75,7 +75,7 @@ fn a_message_that_is_sent_again_changes_nothing_also_after_a_restart() {
 }
 
 #[test]
-fn messages_that_were_left_out_leave_no_gap_to_wait_for() {
+fn gap_in_message_indexes_is_allowed() {
     let (mut site, execution, attempt) = running();
     site.when(progress(execution, attempt, 4)).then(&["attempt.progressed"]);
     site.when(progress(execution, attempt, 3)).then(&[]);
@@ -83,7 +83,7 @@ fn messages_that_were_left_out_leave_no_gap_to_wait_for() {
 }
 
 #[test]
-fn an_event_that_is_emitted_stands_in_the_chain_of_its_attempt_one_deeper() {
+fn emitted_event_is_one_level_deeper_than_its_attempt() {
     let (mut site, execution, attempt) = running();
     let emits = event(&site, attempt, 0);
     let outcome = site.when(said(execution, attempt, 0, emits));
@@ -94,7 +94,7 @@ fn an_event_that_is_emitted_stands_in_the_chain_of_its_attempt_one_deeper() {
 }
 
 #[test]
-fn another_attempt_emits_and_keeps_anew() {
+fn later_attempt_emits_and_stores_independently() {
     let mut site = site();
     let execution = site.run("demo.urgent");
     let first = site.attempt(execution);
@@ -107,7 +107,7 @@ fn another_attempt_emits_and_keeps_anew() {
 }
 
 #[test]
-fn what_does_not_run_is_not_heard() {
+fn message_of_an_attempt_that_does_not_run_is_rejected() {
     let (mut site, execution, attempt) = running();
     let wrong = Attempt { token: attempt.token + 1, ..attempt };
     site.when(progress(execution, wrong, 0)).then_refused(&Refusal::WrongToken { attempt: attempt.id, given: attempt.token + 1 });
@@ -119,14 +119,14 @@ fn what_does_not_run_is_not_heard() {
 }
 
 #[test]
-fn what_is_being_stopped_is_heard_to_its_end() {
+fn messages_of_a_cancelling_attempt_are_accepted() {
     let (mut site, execution, attempt) = running();
     site.when(cancel(execution));
     site.when(said(execution, attempt, 0, artifact("half.csv"))).then(&["artifact.kept"]);
 }
 
 #[test]
-fn an_attempt_says_a_bounded_number_of_things() {
+fn attempt_has_a_maximum_number_of_messages() {
     let (mut site, execution, attempt) = running();
     let refused = |what, max| Refusal::TooManyMessages { attempt: attempt.id, what, max };
     let mut index = 0..;
@@ -151,7 +151,7 @@ fn an_attempt_says_a_bounded_number_of_things() {
 }
 
 #[test]
-fn what_cannot_be_taken_is_told_once_with_its_reason() {
+fn unusable_message_is_recorded_once_with_its_reason() {
     let (mut site, execution, attempt) = running();
     let unusable = || Said::Unusable { reason: "the file `out` is a link".to_owned() };
     let outcome = site.when(said(execution, attempt, 3, unusable())).then(&["message.refused"]);
@@ -161,7 +161,7 @@ fn what_cannot_be_taken_is_told_once_with_its_reason() {
 }
 
 #[test]
-fn what_comes_with_progress_is_bounded() {
+fn progress_body_has_a_size_limit() {
     let (mut site, execution, attempt) = running();
     let body = Some(Body::json(vec![b'x'; PROGRESS_BYTES_MAX as usize + 1]));
     let outcome = site.when(said(execution, attempt, 0, Said::Progress { thousandths: None, body }));

@@ -19,7 +19,7 @@ fn pieces() -> Pieces {
 }
 
 #[test]
-fn a_mode_that_is_set_goes_over_the_pack_s_until_it_is_set_again() {
+fn mode_that_was_set_overrides_the_pack_s() {
     let mut site = Site::with(&pieces());
     for (mode, kinds) in [(Mode::Disabled, NOTHING), (Mode::Shadow, SHADOWED), (Mode::Enabled, EXECUTED)] {
         site.when(set_mode("demo.one", mode)).then(&["rule.mode_set"]);
@@ -29,7 +29,7 @@ fn a_mode_that_is_set_goes_over_the_pack_s_until_it_is_set_again() {
 }
 
 #[test]
-fn a_pack_s_mode_counts_where_none_was_set() {
+fn pack_s_mode_applies_if_none_was_set() {
     for (mode, kinds) in [(Mode::Disabled, NOTHING), (Mode::Shadow, SHADOWED), (Mode::Enabled, EXECUTED)] {
         let pieces = pieces().rule_with("demo.one", "demo.ping", "", "demo.say", |rule| rule.mode = mode);
         Site::with(&pieces).receive("demo.ping", &json!({})).then(kinds);
@@ -37,7 +37,7 @@ fn a_pack_s_mode_counts_where_none_was_set() {
 }
 
 #[test]
-fn a_disabled_rule_that_would_err_does_not() {
+fn disabled_rule_does_not_err() {
     let pieces = pieces().rule("demo.one", "demo.ping", "event.payload.n > 0", "demo.say");
     let mut site = Site::with(&pieces);
     site.when(set_mode("demo.one", Mode::Disabled));
@@ -47,7 +47,7 @@ fn a_disabled_rule_that_would_err_does_not() {
 }
 
 #[test]
-fn modes_that_are_set_later_do_not_change_what_is_owed_to_an_earlier_event() {
+fn later_mode_change_does_not_affect_reactions_owed_to_earlier_events() {
     let mut pieces = Pieces::default().trigger("demo.ping").action("demo.say");
     for rule in 0..700 {
         pieces = pieces.rule(&format!("demo.r{rule:03}"), "demo.ping", "", "demo.say");
@@ -83,7 +83,7 @@ fn modes_that_are_set_later_do_not_change_what_is_owed_to_an_earlier_event() {
 }
 
 #[test]
-fn an_event_is_judged_by_the_mode_it_came_under_however_often_that_is_set_meanwhile() {
+fn event_is_judged_by_the_mode_at_its_arrival_despite_later_changes() {
     let mut site = Site::with(&pieces().rule_with("demo.one", "demo.ping", "", "demo.say", |rule| rule.mode = Mode::Disabled));
     site.when(set_mode("demo.one", Mode::Shadow));
     let unhurried = site.settings().clone();

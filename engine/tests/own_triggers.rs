@@ -63,7 +63,7 @@ fn alert(outcome: &Outcome) -> ExecutionId {
 }
 
 #[test]
-fn the_end_of_an_execution_is_an_event_that_follows_from_it() {
+fn end_of_an_execution_emits_an_event_caused_by_it() {
     let mut site = site(&alerting());
     let execution = site.run("demo.work");
     let outcome = site.fail(execution, FailureKind::Network).then(TOLD);
@@ -84,7 +84,7 @@ fn the_end_of_an_execution_is_an_event_that_follows_from_it() {
 }
 
 #[test]
-fn each_way_to_end_has_its_status() {
+fn each_kind_of_end_has_its_status() {
     let listening = hearing(OwnTrigger::ExecutionEnded).workflow("demo.waits", [fails("stop", "no")]);
     let mut site = site(&listening);
     let mut statuses = Vec::new();
@@ -103,7 +103,7 @@ fn each_way_to_end_has_its_status() {
 }
 
 #[test]
-fn what_a_rule_asked_for_names_it_with_its_event() {
+fn end_event_names_the_rule_and_event_of_the_execution() {
     let pieces = alerting().rule("demo.works", "demo.ping", "", "demo.work");
     let mut site = site(&pieces);
     let came = site.receive("demo.ping", &json!({}));
@@ -115,7 +115,7 @@ fn what_a_rule_asked_for_names_it_with_its_event() {
 }
 
 #[test]
-fn where_nobody_listens_there_is_no_event() {
+fn no_event_is_emitted_without_a_listening_rule() {
     let mut unheard = site(&pieces());
     let execution = unheard.run("demo.work");
     unheard.fail(execution, FailureKind::Network).then(&["attempt.failed", "execution.failed"]);
@@ -129,14 +129,14 @@ fn where_nobody_listens_there_is_no_event() {
 }
 
 #[test]
-fn a_rule_that_does_not_match_hears_of_it_and_nothing_more_follows() {
+fn listening_rule_that_does_not_match_has_no_further_effect() {
     let mut site = site(&alerting());
     let execution = site.run("demo.work");
     site.succeed(execution).then(&["attempt.succeeded", "execution.succeeded", "event.received"]);
 }
 
 #[test]
-fn what_becomes_of_a_step_is_told_with_its_workflow_alone() {
+fn end_of_a_step_is_reported_only_with_its_workflow() {
     let pieces = alerting().workflow("demo.flow", [does("one", "demo.work"), does("two", "demo.work").needs(["one"])]);
     let mut site = site(&pieces);
     let workflow = site.run("demo.flow");
@@ -150,7 +150,7 @@ fn what_becomes_of_a_step_is_told_with_its_workflow_alone() {
 }
 
 #[test]
-fn the_end_of_what_was_done_about_an_end_is_not_told() {
+fn end_of_a_reaction_to_an_end_is_not_reported() {
     let mut site = site(&hearing(OwnTrigger::ExecutionEnded));
     let execution = site.run("demo.work");
     let alert = alert(&site.fail(execution, FailureKind::Network));
@@ -159,7 +159,7 @@ fn the_end_of_what_was_done_about_an_end_is_not_told() {
 }
 
 #[test]
-fn nor_that_of_anything_further_down_the_chain() {
+fn end_of_later_executions_in_that_chain_is_not_reported() {
     let pieces = hearing(OwnTrigger::ExecutionEnded).workflow("demo.flow", [does("one", "demo.work")]).rule(
         "demo.below",
         "demo.ping",
@@ -200,7 +200,7 @@ fn event_emitted_by_a_step_keeps_the_own_triggers_above_its_workflow() {
 }
 
 #[test]
-fn nor_of_what_flow_control_held() {
+fn end_of_a_debounced_reaction_to_an_end_is_not_reported() {
     let pieces = pieces().rule_with("demo.hears", "core.execution_ended", "", "demo.alert", |rule| {
         rule.flow = flow([(Does::Debounce { quiet_millis: 500 }, "")]);
     });
@@ -213,7 +213,7 @@ fn nor_of_what_flow_control_held() {
 }
 
 #[test]
-fn nor_of_what_a_window_gathered_it_for() {
+fn end_of_a_windowed_reaction_to_an_end_is_not_reported() {
     let pieces = pieces().rule_with("demo.hears", "core.execution_ended", "", "demo.alert", |rule| {
         rule.triggers.push("demo.ping".parse().unwrap());
         rule.flow = flow([(Does::Window { count: 2, within_millis: 60_000 }, "")]);
@@ -227,7 +227,7 @@ fn nor_of_what_a_window_gathered_it_for() {
 }
 
 #[test]
-fn who_hears_of_a_loop_is_not_suspended_for_it() {
+fn rule_on_stopped_loops_is_not_suspended_for_the_loop() {
     let pieces = pieces()
         .rule("demo.again", "demo.ping", "", "demo.work")
         .rule("demo.errs", "demo.ping", "event.payload.n > 16 && event.payload.missing", "demo.work")
@@ -244,7 +244,7 @@ fn who_hears_of_a_loop_is_not_suspended_for_it() {
 }
 
 #[test]
-fn the_end_of_what_only_waited_for_a_slot_behind_it_is_told() {
+fn end_of_an_execution_that_only_waited_for_a_slot_is_reported() {
     let mut site = site(&hearing(OwnTrigger::ExecutionEnded));
     site.set(workers(1));
     let first = site.run("demo.work");
@@ -257,7 +257,7 @@ fn the_end_of_what_only_waited_for_a_slot_behind_it_is_told() {
 }
 
 #[test]
-fn the_end_of_what_is_run_again_by_somebody_is_told() {
+fn end_of_a_rerun_by_a_person_is_reported() {
     let mut site = site(&hearing(OwnTrigger::ExecutionEnded));
     let execution = site.run("demo.work");
     let alert_of = alert(&site.fail(execution, FailureKind::Network));
@@ -269,7 +269,7 @@ fn the_end_of_what_is_run_again_by_somebody_is_told() {
 }
 
 #[test]
-fn it_is_told_once_also_where_a_turn_is_cut_short_and_a_node_starts_anew() {
+fn end_event_is_emitted_once_despite_short_turns_and_restarts() {
     let mut site = site(&alerting());
     let execution = site.run("demo.work");
     let settings = site.settings().clone();
@@ -289,7 +289,7 @@ fn it_is_told_once_also_where_a_turn_is_cut_short_and_a_node_starts_anew() {
 }
 
 #[test]
-fn a_step_may_wait_for_one() {
+fn step_can_wait_for_an_own_trigger() {
     let when = Some(expression("event.payload.status == 'failed'"));
     let wait = Wait { trigger: OwnTrigger::ExecutionEnded.trigger(), when, since: Since::Start, expires: None, on_expire: OnExpire::Fail };
     let mut site = site(&pieces().awaiting("core.wait").workflow("demo.watch", [awaits("end", wait)]));
@@ -302,7 +302,7 @@ fn a_step_may_wait_for_one() {
 }
 
 #[test]
-fn an_attempt_of_which_nobody_knows_what_became_is_told() {
+fn indeterminate_attempt_emits_an_event() {
     let mut site = site(&hearing(OwnTrigger::AttemptIndeterminate));
     let execution = site.run("demo.work");
     let attempt = site.attempt(execution);
@@ -326,7 +326,7 @@ fn asked(site: &mut Site, more: &Value) -> (ExecutionId, Outcome) {
 }
 
 #[test]
-fn an_inquiry_is_told_of_from_its_opening_on() {
+fn inquiry_emits_events_from_its_opening_to_its_end() {
     let all = [OwnTrigger::InquiryOpened, OwnTrigger::InquiryReminded, OwnTrigger::InquiryEscalated, OwnTrigger::InquiryEnded];
     let heard = |pieces: Pieces, own: OwnTrigger| pieces.rule(&format!("demo.{own:?}").to_lowercase(), own.as_str(), "false", "demo.alert");
     let mut site = site(&all.into_iter().fold(pieces(), heard));
@@ -351,7 +351,7 @@ fn an_inquiry_is_told_of_from_its_opening_on() {
 }
 
 #[test]
-fn an_inquiry_that_nobody_answers_ends_as_it_is_shown_to_end() {
+fn unanswered_inquiry_ends_with_the_status_that_is_shown() {
     let mut site = site(&hearing(OwnTrigger::InquiryEnded));
     asked(&mut site, &json!({}));
     assert_eq!(the_event(&site.after(3_600_000), OwnTrigger::InquiryEnded)["status"], json!("expired"));
@@ -368,7 +368,7 @@ fn an_inquiry_that_nobody_answers_ends_as_it_is_shown_to_end() {
 }
 
 #[test]
-fn a_rule_that_errs_is_told_the_first_time_and_not_that_of_who_hears_of_it() {
+fn rule_error_event_is_emitted_once_and_not_for_rules_that_listen_to_it() {
     let pieces = pieces().rule("demo.sum", "demo.ping", "event.payload.n + 1 > 10", "demo.work").rule(
         "demo.hears",
         "core.rule_erred",
@@ -386,7 +386,7 @@ fn a_rule_that_errs_is_told_the_first_time_and_not_that_of_who_hears_of_it() {
 }
 
 #[test]
-fn a_ref_says_whether_it_is_one_of_the_engine_s_own() {
+fn own_triggers_are_recognized_by_their_ref() {
     for own in OwnTrigger::ALL {
         assert_eq!(OwnTrigger::of(&own.trigger()), Some(own));
         assert_eq!(serde_json::to_value(own).unwrap(), json!(own.as_str()));

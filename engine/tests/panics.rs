@@ -58,7 +58,7 @@ fn enforcements(site: &Site) -> usize {
 }
 
 #[test]
-fn a_bug_in_judging_one_rule_is_that_rule_s_error_and_the_others_go_on() {
+fn panic_in_one_rule_is_that_rule_s_error_and_others_continue() {
     let pieces = Pieces::default()
         .trigger("demo.ping")
         .action("demo.say")
@@ -78,7 +78,7 @@ fn a_bug_in_judging_one_rule_is_that_rule_s_error_and_the_others_go_on() {
 }
 
 #[test]
-fn a_bug_in_deciding_refuses_the_command_and_changes_nothing() {
+fn panic_in_a_decision_rejects_the_command_and_changes_nothing() {
     let mut site = Site::with(&many_rules());
     let event = site.event("demo.ping", &json!({}));
     site.install_unseen(&many_rules());
@@ -95,7 +95,7 @@ fn a_bug_in_deciding_refuses_the_command_and_changes_nothing() {
 }
 
 #[test]
-fn a_bug_in_a_reaction_puts_that_reaction_aside_and_everything_else_goes_on() {
+fn panicking_reaction_is_parked_and_everything_else_continues() {
     let (mut site, of) = parked();
     assert_eq!(site.engine().health().owed_count(), 0);
     site.set_catalogs(CatalogsHealth::Whole);
@@ -106,7 +106,7 @@ fn a_bug_in_a_reaction_puts_that_reaction_aside_and_everything_else_goes_on() {
 }
 
 #[test]
-fn a_parked_reaction_that_is_retried_goes_on_where_it_stopped() {
+fn retried_parked_reaction_continues_where_it_stopped() {
     let (mut site, of) = parked();
     site.when(retry(of)).then(&["reaction.retried", "reaction.resumed", "reaction.parked"]);
     site.set_catalogs(CatalogsHealth::Whole);
@@ -116,7 +116,7 @@ fn a_parked_reaction_that_is_retried_goes_on_where_it_stopped() {
 }
 
 #[test]
-fn a_parked_reaction_that_is_dismissed_is_not_to_be() {
+fn dismissed_parked_reaction_never_runs() {
     let (mut site, of) = parked();
     let before = enforcements(&site);
     site.set_catalogs(CatalogsHealth::Whole);
@@ -128,7 +128,7 @@ fn a_parked_reaction_that_is_dismissed_is_not_to_be() {
 }
 
 #[test]
-fn a_retried_reaction_is_served_in_the_turn_of_its_own_chain() {
+fn retried_reaction_is_served_in_its_own_chain_s_turn() {
     let (mut site, of) = parked();
     let root = site.records().iter().find(|record| record.position == of).unwrap().cause.root;
     site.turn(retry(of));

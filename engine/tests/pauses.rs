@@ -45,7 +45,7 @@ fn assert_nothing_is_held(site: &Site) {
 }
 
 #[test]
-fn no_step_starts_while_the_workflow_is_paused_and_each_does_once_it_is_resumed() {
+fn steps_of_a_paused_workflow_start_only_after_resume() {
     let mut site = site([does("one", "demo.say"), does("two", "demo.say").needs(["one"])]);
     let flow = site.run("demo.flow");
     site.when(pause(flow)).then(&["execution.paused"]);
@@ -58,7 +58,7 @@ fn no_step_starts_while_the_workflow_is_paused_and_each_does_once_it_is_resumed(
 }
 
 #[test]
-fn what_waits_for_a_worker_waits_on_and_lets_others_pass() {
+fn paused_execution_in_the_queue_lets_others_pass() {
     let mut site = site([does("one", "demo.say"), does("two", "demo.say")]);
     site.set(workers(1));
     let flow = site.run("demo.flow");
@@ -78,7 +78,7 @@ fn what_waits_for_a_worker_waits_on_and_lets_others_pass() {
 }
 
 #[test]
-fn a_timer_that_comes_due_is_held_and_fires_at_once_when_it_is_resumed() {
+fn timer_due_during_a_pause_fires_at_once_on_resume() {
     let mut site = site([does("nap", "demo.sleep").with(&json!({ "duration": "10s" }))]);
     let flow = site.run("demo.flow");
     site.when(pause(flow));
@@ -91,7 +91,7 @@ fn a_timer_that_comes_due_is_held_and_fires_at_once_when_it_is_resumed() {
 }
 
 #[test]
-fn what_failed_is_tried_again_once_it_is_resumed() {
+fn failed_attempt_is_retried_only_after_resume() {
     let mut site = site([does("one", "demo.retry")]);
     let flow = site.run("demo.flow");
     site.when(pause(flow));
@@ -103,7 +103,7 @@ fn what_failed_is_tried_again_once_it_is_resumed() {
 }
 
 #[test]
-fn what_was_lost_and_never_began_waits_on() {
+fn lost_attempt_that_never_began_waits_for_resume() {
     let mut site = site([does("one", "demo.say"), does("two", "demo.echo")]);
     let flow = site.run("demo.flow");
     site.when(pause(flow));
@@ -117,7 +117,7 @@ fn what_was_lost_and_never_began_waits_on() {
 }
 
 #[test]
-fn an_answer_and_an_event_are_taken_meanwhile_and_what_follows_is_held() {
+fn answer_and_event_are_accepted_during_a_pause_and_held() {
     let question = json!({ "title": "Ship?", "answer": {}, "assignees": ["bo"] });
     let wait = Wait {
         trigger: "demo.ping".parse().unwrap(),
@@ -141,7 +141,7 @@ fn an_answer_and_an_event_are_taken_meanwhile_and_what_follows_is_held() {
 }
 
 #[test]
-fn what_stands_deeper_is_held_too_and_a_second_pause_within_outlasts_the_first() {
+fn pause_holds_nested_workflows_and_an_inner_pause_outlasts_it() {
     let mut site = site([does("inner", "demo.inner"), does("after", "demo.say").needs(["inner"])]);
     let flow = site.run("demo.flow");
     let inner = step(&site, flow, "inner");
@@ -156,7 +156,7 @@ fn what_stands_deeper_is_held_too_and_a_second_pause_within_outlasts_the_first()
 }
 
 #[test]
-fn a_cancel_of_what_is_paused_ends_and_undoes_it() {
+fn cancel_of_a_paused_workflow_ends_and_undoes_it() {
     let done = does("done", "demo.say").undone_by("demo.echo", &json!({}));
     let mut site = site([done, does("more", "demo.say").needs(["done"]), does("nap", "demo.sleep").with(&json!({ "duration": "10s" }))]);
     let flow = site.run("demo.flow");
@@ -169,7 +169,7 @@ fn a_cancel_of_what_is_paused_ends_and_undoes_it() {
 }
 
 #[test]
-fn a_workflow_that_fails_while_it_is_paused_is_undone_once_it_is_resumed() {
+fn workflow_that_fails_while_paused_is_undone_after_resume() {
     let done = does("done", "demo.say").undone_by("demo.say", &json!({}));
     let mut site = site([done, does("other", "demo.say")]);
     let flow = site.run("demo.flow");
@@ -181,7 +181,7 @@ fn a_workflow_that_fails_while_it_is_paused_is_undone_once_it_is_resumed() {
 }
 
 #[test]
-fn an_end_of_time_for_all_of_it_is_held_too() {
+fn workflow_timeout_is_held_during_a_pause() {
     let pieces = Pieces::default().action("demo.say").workflow("demo.inner", [does("in", "demo.say")]);
     let mut site =
         Site::with(&pieces.workflow("demo.flow", [does("inner", "demo.inner").timeout(60), fails("stop", "no").starts_if("false")]));
@@ -198,7 +198,7 @@ fn an_end_of_time_for_all_of_it_is_held_too() {
 }
 
 #[test]
-fn what_has_ended_is_not_paused_and_what_is_not_paused_is_not_resumed() {
+fn ended_execution_cannot_be_paused_nor_an_unpaused_one_resumed() {
     let mut site = site([does("one", "demo.say")]);
     let flow = site.run("demo.flow");
     let one = step(&site, flow, "one");
@@ -213,7 +213,7 @@ fn what_has_ended_is_not_paused_and_what_is_not_paused_is_not_resumed() {
 }
 
 #[test]
-fn an_action_alone_is_paused_before_it_starts() {
+fn single_action_can_be_paused_before_it_starts() {
     let mut site = site([does("one", "demo.say")]);
     site.set(workers(0));
     let Answer::Execution(alone) = site.ask("demo.say").answer() else { panic!("an execution was asked for") };

@@ -242,7 +242,7 @@ fn check_own(records: &[Record]) -> Result<(), TestCaseError> {
 
 /// Random commands are only worth what they reach.
 #[test]
-fn the_random_commands_lead_to_every_kind_of_fact() {
+fn random_commands_produce_every_kind_of_fact() {
     const RUNS: usize = 200;
     let mut runner = TestRunner::deterministic();
     let mut reached: BTreeMap<&str, usize> = BTreeMap::new();
@@ -268,7 +268,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn the_books_balance_after_any_commands(steps in steps()) {
+    fn invariants_hold_after_any_commands(steps in steps()) {
         let mut world = World::new();
         let mut was_parked = false;
         for step in &steps {
@@ -295,7 +295,7 @@ proptest! {
     }
 
     #[test]
-    fn a_restart_anywhere_changes_nothing_that_follows(steps in steps(), at in any::<Index>()) {
+    fn restart_at_any_point_changes_nothing_that_follows(steps in steps(), at in any::<Index>()) {
         let [mut straight, mut restarted] = [World::new(), World::new()];
         let at = at.index(steps.len());
         for (number, step) in steps.iter().enumerate() {
@@ -313,7 +313,7 @@ proptest! {
     }
 
     #[test]
-    fn a_batch_that_is_undone_leaves_the_committed_state(steps in steps(), undone in proptest::collection::vec(step(), 1..6)) {
+    fn rolled_back_batch_leaves_the_committed_state(steps in steps(), undone in proptest::collection::vec(step(), 1..6)) {
         let mut world = World::new();
         for step in &steps {
             world.take(step);

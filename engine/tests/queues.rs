@@ -59,7 +59,7 @@ fn is_running(site: &Site, execution: ExecutionId) -> bool {
 }
 
 #[test]
-fn a_full_queue_holds_up_no_other() {
+fn full_queue_does_not_block_another() {
     let mut site = site(1, 1);
     let build = site.run("demo.build");
     site.ask("demo.build").then(&["execution.requested"]);
@@ -75,7 +75,7 @@ fn a_full_queue_holds_up_no_other() {
 }
 
 #[test]
-fn who_waits_in_a_queue_starts_by_priority_and_then_by_age() {
+fn queued_executions_start_by_priority_and_then_age() {
     let mut site = site(1, 1);
     let running = site.run("demo.build");
     let (older, younger, urgent) = (site.run("demo.build"), site.run("demo.build"), site.run("demo.urgent"));
@@ -95,7 +95,7 @@ fn steps_wait_in_the_queue_of_their_action() {
 }
 
 #[test]
-fn what_waits_in_a_queue_that_nobody_works_in_starts_once_somebody_does() {
+fn queue_without_workers_starts_once_it_has_some() {
     let mut site = Site::with(&pieces());
     let waits = site.run("demo.build");
     assert_eq!(site.phase(waits), Some(Phase::Queued));
@@ -107,7 +107,7 @@ fn what_waits_in_a_queue_that_nobody_works_in_starts_once_somebody_does() {
 }
 
 #[test]
-fn what_waits_in_a_queue_is_cancelled_and_paused_like_any_other() {
+fn queued_execution_can_be_cancelled_and_paused() {
     let mut site = site(1, 1);
     let running = site.run("demo.build");
     let (paused, cancelled, last) = (site.run("demo.build"), site.run("demo.build"), site.run("demo.build"));
@@ -121,7 +121,7 @@ fn what_waits_in_a_queue_is_cancelled_and_paused_like_any_other() {
 }
 
 #[test]
-fn what_is_tried_again_waits_in_its_queue_at_its_place() {
+fn retried_execution_keeps_its_place_in_the_queue() {
     let mut site = site(1, 1);
     let again = site.run("demo.again");
     let next = site.run("demo.build");
@@ -130,7 +130,7 @@ fn what_is_tried_again_waits_in_its_queue_at_its_place() {
 }
 
 #[test]
-fn no_more_of_a_queue_start_than_its_rate_allows_and_the_others_when_it_does() {
+fn queue_rate_limits_starts_and_the_rest_start_when_it_allows() {
     let mut site = Site::with(&pieces());
     site.set(up_to(2));
     let builds = [site.run("demo.build"), site.run("demo.build"), site.run("demo.build"), site.run("demo.build")];
@@ -148,7 +148,7 @@ fn no_more_of_a_queue_start_than_its_rate_allows_and_the_others_when_it_does() {
 }
 
 #[test]
-fn what_was_started_of_a_queue_is_known_after_a_restart() {
+fn start_count_of_a_queue_survives_a_restart() {
     let mut site = Site::with(&pieces());
     site.set(up_to(2));
     for _ in 0..3 {
@@ -162,7 +162,7 @@ fn what_was_started_of_a_queue_is_known_after_a_restart() {
 }
 
 #[test]
-fn when_the_last_of_a_queue_was_started_goes_with_the_clock() {
+fn last_start_of_a_queue_is_shifted_by_a_clock_step() {
     let mut site = Site::with(&pieces());
     site.set(up_to(2));
     site.run("demo.build");
@@ -176,7 +176,7 @@ fn when_the_last_of_a_queue_was_started_goes_with_the_clock() {
 }
 
 #[test]
-fn several_that_may_start_do_by_one_command_by_priority_and_then_by_age() {
+fn rate_limited_starts_follow_priority_and_then_age() {
     let mut site = Site::with(&pieces());
     site.set(up_to(0));
     let (first, second, urgent) = (site.run("demo.build"), site.run("demo.build"), site.run("demo.urgent"));

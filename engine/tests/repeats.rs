@@ -62,7 +62,7 @@ fn ended(outcome: &Outcome) -> (Value, Option<String>) {
 }
 
 #[test]
-fn a_step_is_repeated_until_its_author_says_that_it_is_enough_and_gives_what_the_last_turn_did() {
+fn step_repeats_until_its_condition_holds_and_has_the_last_turn_s_result() {
     let check = does("check", "demo.say").repeat(times(9).until("result.rate < 2")).with(&json!({ "n": "${{ iteration }}" }));
     let after = does("after", "demo.say").needs(["check"]).with(&json!({ "rate": "${{ steps.check.result.rate }}" }));
     let mut site = site([check, after]);
@@ -79,7 +79,7 @@ fn a_step_is_repeated_until_its_author_says_that_it_is_enough_and_gives_what_the
 }
 
 #[test]
-fn pages_are_read_one_after_the_other_while_there_is_a_next_one_and_collected() {
+fn repeated_step_reads_pages_in_order_and_collects_their_items() {
     let pages = does("pages", "demo.say")
         .repeat(times(1_000).while_holds("previous == null || previous.next != null").collect("result.items"))
         .with(&json!({ "url": "${{ previous == null ? 'first' : previous.next }}" }));
@@ -99,7 +99,7 @@ fn pages_are_read_one_after_the_other_while_there_is_a_next_one_and_collected() 
 }
 
 #[test]
-fn what_is_not_to_begin_has_no_turn_and_gives_nothing() {
+fn repetition_whose_condition_is_false_has_no_turn_and_no_result() {
     let none = does("none", "demo.say").repeat(times(3).while_holds("false"));
     let empty = does("empty", "demo.say").repeat(times(3).while_holds("false").collect("result"));
     let after = does("after", "demo.say")
@@ -111,7 +111,7 @@ fn what_is_not_to_begin_has_no_turn_and_gives_nothing() {
 }
 
 #[test]
-fn a_turn_waits_after_the_one_before_and_starts_once_its_time_has_come() {
+fn turn_starts_after_the_interval_from_the_previous_one() {
     let mut site = site([does("check", "demo.say").repeat(times(5).until("result.done").every(Duration::from_secs(30)))]);
     let (flow, _) = begin(&mut site);
     let first = turn(&site, flow, "check", 1);
@@ -130,7 +130,7 @@ fn a_turn_waits_after_the_one_before_and_starts_once_its_time_has_come() {
 }
 
 #[test]
-fn at_the_most_turns_the_step_succeeds() {
+fn step_succeeds_after_the_maximum_of_turns() {
     let mut site = site([does("check", "demo.say").repeat(times(2).until("false"))]);
     let (flow, _) = begin(&mut site);
     for iteration in 1..=2 {
@@ -142,7 +142,7 @@ fn at_the_most_turns_the_step_succeeds() {
 }
 
 #[test]
-fn a_turn_that_fails_fails_the_step() {
+fn failed_turn_fails_the_step() {
     let mut site = site([does("check", "demo.say").repeat(times(5))]);
     let (flow, _) = begin(&mut site);
     let first = turn(&site, flow, "check", 1);
@@ -154,7 +154,7 @@ fn a_turn_that_fails_fails_the_step() {
 }
 
 #[test]
-fn an_expression_that_errs_fails_the_step_and_says_why() {
+fn expression_error_fails_the_repeated_step_with_the_reason() {
     let wrong = [
         (times(5).until("result.nothing == 1"), "nothing"),
         (times(5).while_holds("previous == null || previous.nothing"), "nothing"),
@@ -172,7 +172,7 @@ fn an_expression_that_errs_fails_the_step_and_says_why() {
 }
 
 #[test]
-fn after_a_cancel_there_is_no_turn_more() {
+fn cancel_ends_the_repetition() {
     let steps = || [does("check", "demo.say").repeat(times(5).every(Duration::from_secs(30)))];
     let mut running = site(steps());
     let (flow, _) = begin(&mut running);
@@ -191,7 +191,7 @@ fn after_a_cancel_there_is_no_turn_more() {
 }
 
 #[test]
-fn what_is_collected_is_bounded_however_little_is_read_for_it() {
+fn collected_values_are_limited_however_little_is_read_for_them() {
     let large = "x".repeat(1 << 20);
     let steps = [does("check", "demo.say").repeat(times(100).collect("[params.large]"))];
     let mut site = site(steps);
@@ -207,7 +207,7 @@ fn what_is_collected_is_bounded_however_little_is_read_for_it() {
 }
 
 #[test]
-fn what_is_not_read_of_the_turns_does_not_bound_what_is_collected() {
+fn unread_results_do_not_count_for_the_limit_of_collected_values() {
     let large = json!("x".repeat(3 << 20));
     let mut site = site([does("check", "demo.say").repeat(times(2).collect("[iteration]"))]);
     let (flow, _) = begin(&mut site);
@@ -221,7 +221,7 @@ fn what_is_not_read_of_the_turns_does_not_bound_what_is_collected() {
 }
 
 #[test]
-fn a_last_turn_that_succeeds_in_spite_of_a_cancel_counts() {
+fn last_turn_that_succeeds_despite_a_cancel_counts() {
     let mut site = site([does("check", "demo.say").repeat(times(1)), does("tell", "demo.say").needs(["check"]).starts_if("always()")]);
     let (flow, _) = begin(&mut site);
     site.when(cancel(flow));

@@ -64,7 +64,7 @@ fn one_two_three() -> [StepPiece; 3] {
 }
 
 #[test]
-fn from_what_failed_the_steps_that_succeeded_are_taken_over_with_what_they_gave() {
+fn rerun_from_failed_takes_over_succeeded_steps_with_their_results() {
     let mut site = site(one_two_three());
     let flow = site.run("demo.flow");
     let one = step(&site, flow, "one");
@@ -84,7 +84,7 @@ fn from_what_failed_the_steps_that_succeeded_are_taken_over_with_what_they_gave(
 }
 
 #[test]
-fn a_rerun_of_a_rerun_takes_over_what_that_took_over() {
+fn rerun_of_a_rerun_takes_over_the_same_steps() {
     let mut site = site(one_two_three());
     let flow = site.run("demo.flow");
     let one = step(&site, flow, "one");
@@ -97,7 +97,7 @@ fn a_rerun_of_a_rerun_takes_over_what_that_took_over() {
 }
 
 #[test]
-fn from_a_step_that_one_and_all_that_need_it_run_again_and_no_others() {
+fn rerun_from_a_step_repeats_it_and_its_dependents_only() {
     let beside = does("beside", "demo.say");
     let [one, two, three] = one_two_three();
     let mut site = site([one, two, three, beside]);
@@ -114,7 +114,7 @@ fn from_a_step_that_one_and_all_that_need_it_run_again_and_no_others() {
 }
 
 #[test]
-fn from_the_start_nothing_is_taken_over() {
+fn rerun_from_the_start_takes_nothing_over() {
     let mut site = site(one_two_three());
     let flow = site.run("demo.flow");
     site.fail(step(&site, flow, "one"), FailureKind::ExitCode);
@@ -122,7 +122,7 @@ fn from_the_start_nothing_is_taken_over() {
 }
 
 #[test]
-fn items_that_succeeded_are_taken_over_and_the_others_run() {
+fn succeeded_items_are_taken_over_and_the_others_run() {
     let each = || does("each", "demo.say").over("[1, 2, 3]");
     let mut site = site([each(), does("after", "demo.echo").needs(["each"])]);
     let flow = site.run("demo.flow");
@@ -137,7 +137,7 @@ fn items_that_succeeded_are_taken_over_and_the_others_run() {
 }
 
 #[test]
-fn what_needs_items_that_are_all_taken_over_is_taken_over_too() {
+fn step_whose_needed_items_are_all_taken_over_is_taken_over_too() {
     let each = does("each", "demo.say").over("[1, 2]");
     let mut site = site([each, does("then", "demo.say").needs(["each"]), does("last", "demo.say").needs(["then"])]);
     let flow = site.run("demo.flow");
@@ -150,7 +150,7 @@ fn what_needs_items_that_are_all_taken_over_is_taken_over_too() {
 }
 
 #[test]
-fn items_of_another_list_all_run() {
+fn items_of_a_changed_list_all_run() {
     let each = || does("each", "demo.say").over("params.list");
     let mut site = site([each()]);
     let command = site.request_with("demo.flow", &json!({ "list": [1, 2] }), None);
@@ -162,7 +162,7 @@ fn items_of_another_list_all_run() {
 }
 
 #[test]
-fn a_step_that_is_repeated_is_taken_over_as_a_whole() {
+fn repeated_step_is_taken_over_as_a_unit() {
     let polled = does("poll", "demo.say").repeat(times(2));
     let then = does("then", "demo.say").needs(["poll"]).with(&json!({ "n": "${{ steps.poll.result.n }}" }));
     let mut site = site([polled, then]);
@@ -179,7 +179,7 @@ fn a_step_that_is_repeated_is_taken_over_as_a_whole() {
 }
 
 #[test]
-fn what_was_undone_runs_again() {
+fn undone_step_runs_again_in_a_rerun() {
     let done = does("done", "demo.say").undone_by("demo.echo", &json!({}));
     let mut site = site([done, does("kept", "demo.say"), fails("stop", "no").needs(["done", "kept"])]);
     let flow = site.run("demo.flow");
@@ -194,7 +194,7 @@ fn what_was_undone_runs_again() {
 }
 
 #[test]
-fn what_is_taken_over_is_not_undone_by_who_took_it_over() {
+fn taken_over_step_is_not_undone_by_the_rerun() {
     let done = does("done", "demo.say").undone_by("demo.echo", &json!({}));
     let mut site = site([done, does("last", "demo.say").needs(["done"])]);
     let flow = site.run("demo.flow");
@@ -207,7 +207,7 @@ fn what_is_taken_over_is_not_undone_by_who_took_it_over() {
 }
 
 #[test]
-fn a_step_whose_action_is_another_now_runs_again_and_one_that_is_gone_is_passed_over() {
+fn rerun_repeats_a_step_with_a_new_action_and_ignores_a_removed_step() {
     let mut site =
         site([does("gone", "demo.say"), does("same", "demo.say"), does("other", "demo.say"), fails("stop", "no").needs(["same"])]);
     let flow = site.run("demo.flow");
@@ -221,7 +221,7 @@ fn a_step_whose_action_is_another_now_runs_again_and_one_that_is_gone_is_passed_
 }
 
 #[test]
-fn a_step_that_was_skipped_is_judged_again_and_what_needs_it_stays_where_that_stays() {
+fn rerun_reevaluates_a_skipped_step_and_takes_over_its_dependents() {
     let skipped = does("skipped", "demo.say").starts_if("false");
     let then = does("then", "demo.say").needs(["skipped"]).starts_if("always()");
     let mut site = site([skipped, then, fails("stop", "no").needs(["then"])]);
@@ -246,7 +246,7 @@ fn answer_and_fail(site: &mut Site) -> ExecutionId {
 }
 
 #[test]
-fn an_answer_is_kept_where_the_very_same_is_asked() {
+fn answer_is_taken_over_if_the_question_is_identical() {
     let mut site = site(asking());
     let flow = answer_and_fail(&mut site);
     let (_, begun) = again(&mut site, flow, RerunFrom::Failed);
@@ -254,7 +254,7 @@ fn an_answer_is_kept_where_the_very_same_is_asked() {
 }
 
 #[test]
-fn what_was_asked_on_another_catalog_is_asked_again() {
+fn inquiry_from_another_catalog_revision_is_opened_again() {
     let mut site = site(asking());
     let flow = answer_and_fail(&mut site);
     site.install(&pieces(asking()));
@@ -264,7 +264,7 @@ fn what_was_asked_on_another_catalog_is_asked_again() {
 }
 
 #[test]
-fn a_rerun_stands_in_the_chain_of_what_it_runs_again() {
+fn rerun_belongs_to_the_cause_chain_of_the_original() {
     let mut site = site(one_two_three());
     let flow = site.run("demo.flow");
     site.fail(step(&site, flow, "one"), FailureKind::ExitCode);
@@ -276,7 +276,7 @@ fn a_rerun_stands_in_the_chain_of_what_it_runs_again() {
 }
 
 #[test]
-fn what_goes_on_is_not_run_again() {
+fn open_execution_cannot_be_rerun() {
     let mut site = site(one_two_three());
     let flow = site.run("demo.flow");
     let command = site.rerun(flow, RerunFrom::Failed);
@@ -284,7 +284,7 @@ fn what_goes_on_is_not_run_again() {
 }
 
 #[test]
-fn a_cancelled_rerun_still_has_what_it_took_over() {
+fn cancelled_rerun_keeps_what_it_took_over() {
     let mut site = site(one_two_three());
     let flow = site.run("demo.flow");
     let one = step(&site, flow, "one");
@@ -311,7 +311,7 @@ impl Site {
 }
 
 #[test]
-fn a_history_tells_how_an_execution_ended() {
+fn history_knows_how_an_execution_ended() {
     let mut site = site(one_two_three());
     let flow = site.run("demo.flow");
     let history = |site: &Site| History::of(flow, &site.of_stream(flow)).expect("it was asked for");

@@ -67,7 +67,7 @@ fn asked(outcome: &Outcome) -> Vec<(ExecutionRequested, Option<BodyHandle>, Valu
 }
 
 #[test]
-fn a_match_is_one_execution_and_its_steps_read_the_event_the_local_values_and_each_other() {
+fn match_is_one_execution_whose_steps_read_event_locals_and_each_other() {
     let first = does("first", "demo.say").with(&json!({
         "host": "${{ event.payload.host }}", "local": "${{ local.host }}", "about": "${{ [event.id, event.trigger, event.source, rule.ref] }}",
     }));
@@ -92,7 +92,7 @@ fn a_match_is_one_execution_and_its_steps_read_the_event_the_local_values_and_ea
 }
 
 #[test]
-fn a_step_of_a_rule_is_tried_again_as_the_step_says() {
+fn step_of_a_rule_uses_its_own_retry_settings() {
     let mut site = site([does("first", "demo.say").retry(again(2))]);
     let outcome = site.receive("demo.ping", &json!({ "host": "web" }));
     let child = ExecutionId(Id::derived(site.engine().log(), outcome.records()[2].id, Role::Step(&"first".parse().unwrap())));
@@ -100,20 +100,20 @@ fn a_step_of_a_rule_is_tried_again_as_the_step_says() {
 }
 
 #[test]
-fn an_event_that_does_not_match_starts_no_steps() {
+fn event_that_does_not_match_starts_no_steps() {
     let mut site = site([does("first", "demo.say")]);
     site.receive("demo.ping", &json!({ "host": "test" })).then(&["event.received"]);
 }
 
 #[test]
-fn a_local_value_that_errs_rejects_the_match_before_any_step() {
+fn local_value_that_errs_rejects_the_match_before_any_step() {
     let mut site = site([does("first", "demo.say")]);
     let outcome = site.receive("demo.ping", &json!({ "host": 1 })).then(&["event.received", "enforcement.made"]);
     assert!(format!("{:?}", outcome.records()[1].fact).contains("Rejected"));
 }
 
 #[test]
-fn a_step_that_cannot_be_rendered_fails_the_whole() {
+fn unrenderable_step_fails_the_whole_execution() {
     let mut site = site([does("first", "demo.say").with(&json!({ "n": "${{ event.payload.nothing }}" }))]);
     let outcome = site.receive("demo.ping", &json!({ "host": "web" }));
     let Fact::ExecutionFailed(end) = &outcome.records().last().unwrap().fact else { panic!("{:?}", outcome.kinds()) };
@@ -122,7 +122,7 @@ fn a_step_that_cannot_be_rendered_fails_the_whole() {
 }
 
 #[test]
-fn a_rule_s_event_and_the_one_that_a_step_waits_for_are_told_apart() {
+fn rule_s_event_and_awaited_event_are_separate() {
     let when = Some(crate::support::workflow::expression("event.payload.host + '!' == local.host"));
     let wait = Wait { trigger: "demo.pong".parse().unwrap(), when, since: Since::Start, expires: None, on_expire: OnExpire::Fail };
     let mut site = site([awaits("pong", wait)]);

@@ -77,7 +77,7 @@ fn ended(outcome: &Outcome) -> Vec<EndedBecause> {
 }
 
 #[test]
-fn a_rule_s_schedule_is_set_as_its_pack_is_installed() {
+fn installing_a_rule_sets_its_schedule() {
     let site = site(every(HOUR));
     let kinds: Vec<&str> = site.records().iter().map(Record::kind).collect();
     assert_eq!(kinds, ["pack.installed", "schedule.set", "timer.set"]);
@@ -85,7 +85,7 @@ fn a_rule_s_schedule_is_set_as_its_pack_is_installed() {
 }
 
 #[test]
-fn a_time_that_has_come_is_an_event_that_the_rule_acts_on_and_the_next_is_waited_for() {
+fn due_time_creates_an_event_for_the_rule_and_sets_the_next_timer() {
     let mut site = site(every(HOUR));
     site.after(HOUR - 1).then(&[]);
     let outcome = site.after(1).then(FIRES);
@@ -95,7 +95,7 @@ fn a_time_that_has_come_is_an_event_that_the_rule_acts_on_and_the_next_is_waited
 }
 
 #[test]
-fn each_time_begins_a_chain_of_its_own_and_the_same_log_makes_the_same_ids() {
+fn each_scheduled_time_starts_its_own_cause_chain_with_stable_ids() {
     let chain = || {
         let mut site = site(every(HOUR));
         let first = site.after(HOUR).then(FIRES).records().to_vec();
@@ -116,7 +116,7 @@ fn each_time_begins_a_chain_of_its_own_and_the_same_log_makes_the_same_ids() {
 }
 
 #[test]
-fn only_the_rule_whose_schedule_it_is_judges_the_event() {
+fn only_the_scheduled_rule_evaluates_its_schedule_event() {
     let pieces = with(every(HOUR)).scheduled("demo.two", "demo.say", every(DAY)).rule("demo.listens", "core.schedule", "", "demo.say");
     let mut site = Site::with(&pieces);
     let outcome = site.after(HOUR).then(FIRES);
@@ -130,7 +130,7 @@ fn only_the_rule_whose_schedule_it_is_judges_the_event() {
 }
 
 #[test]
-fn a_restart_between_a_time_and_what_follows_changes_nothing() {
+fn restart_between_a_due_time_and_its_reaction_changes_nothing() {
     let mut whole = site(every(HOUR));
     whole.later(HOUR);
     whole.when(fire_timers()).then(FIRES);
@@ -146,7 +146,7 @@ fn a_restart_between_a_time_and_what_follows_changes_nothing() {
 }
 
 #[test]
-fn of_the_times_at_which_no_node_ran_the_newest_fires_and_the_others_are_told_of() {
+fn newest_missed_time_fires_and_the_others_are_recorded_as_missed() {
     let mut site = site(every(HOUR));
     site.later(5 * HOUR + 90 * SECOND);
     let outcome = site.when(fire_timers());
@@ -158,7 +158,7 @@ fn of_the_times_at_which_no_node_ran_the_newest_fires_and_the_others_are_told_of
 }
 
 #[test]
-fn what_is_skipped_does_not_fire() {
+fn skipped_misfire_does_not_fire() {
     let mut site = site(Plan { misfire: Misfire::Skip, ..every(HOUR) });
     site.later(5 * HOUR + 90 * SECOND);
     site.when(fire_timers()).then(&["timer.fired", "schedule.missed", "timer.set"]);
@@ -166,7 +166,7 @@ fn what_is_skipped_does_not_fire() {
 }
 
 #[test]
-fn what_is_made_up_for_fires_one_by_one_in_its_order() {
+fn missed_times_fire_one_by_one_in_order() {
     let mut site = site(all(cron("0 * * * *", "UTC")));
     site.later(3 * HOUR + MINUTE);
     assert_eq!(fire_all_due(&mut site), [1, 2, 3].map(|hours| NOON.plus_millis(hours * HOUR)));
@@ -174,7 +174,7 @@ fn what_is_made_up_for_fires_one_by_one_in_its_order() {
 }
 
 #[test]
-fn of_very_many_the_newest_hundred_are_made_up_for_and_the_others_told_of() {
+fn newest_hundred_missed_times_fire_and_the_rest_are_recorded() {
     for plan in [every(MINUTE), cron("* * * * *", "UTC")] {
         let mut site = site(all(plan));
         site.later(1_000 * MINUTE);
@@ -186,7 +186,7 @@ fn of_very_many_the_newest_hundred_are_made_up_for_and_the_others_told_of() {
 }
 
 #[test]
-fn what_is_due_once_fires_once_and_never_again() {
+fn one_time_schedule_fires_exactly_once() {
     let at = NOON.plus_millis(HOUR);
     let plan = || Plan { when: When::At(at), misfire: Misfire::FireOnce, jitter: std::time::Duration::ZERO };
     let mut site = site(plan());
@@ -201,7 +201,7 @@ fn what_is_due_once_fires_once_and_never_again() {
 }
 
 #[test]
-fn an_upgrade_with_the_same_schedule_keeps_its_phase_and_another_begins_anew() {
+fn upgrade_keeps_the_phase_of_an_unchanged_schedule_and_restarts_others() {
     let mut site = site(every(HOUR));
     site.later(40 * MINUTE);
     site.install(&with(every(HOUR)).action("demo.more")).then(&["pack.installed"]);
@@ -215,7 +215,7 @@ fn an_upgrade_with_the_same_schedule_keeps_its_phase_and_another_begins_anew() {
 }
 
 #[test]
-fn a_rule_that_goes_or_that_no_longer_has_a_schedule_waits_for_nothing() {
+fn removing_a_rule_or_its_schedule_ends_the_timer() {
     for (pieces, why) in
         [(pieces(), EndedBecause::Removed), (pieces().rule("demo.one", "demo.tick", "", "demo.say"), EndedBecause::Changed)]
     {
@@ -227,7 +227,7 @@ fn a_rule_that_goes_or_that_no_longer_has_a_schedule_waits_for_nothing() {
 }
 
 #[test]
-fn a_rule_that_was_deleted_and_created_again_is_another() {
+fn deleted_and_recreated_rule_starts_a_new_schedule() {
     let mut site = site(every(HOUR));
     site.later(40 * MINUTE);
     let another = with(every(HOUR)).without_rule("demo.one").rule_with("demo.one", "core.schedule", "", "demo.say", |rule| {
@@ -240,7 +240,7 @@ fn a_rule_that_was_deleted_and_created_again_is_another() {
 }
 
 #[test]
-fn a_disabled_rule_waits_for_nothing_and_one_that_only_watches_does() {
+fn disabled_rule_has_no_timer_and_a_shadow_rule_has_one() {
     let mut site = site(every(HOUR));
     let outcome = site.when(set_mode("demo.one", Mode::Disabled)).then(&["rule.mode_set", "schedule.ended"]);
     assert_eq!(ended(&outcome), [EndedBecause::Disabled]);
@@ -252,7 +252,7 @@ fn a_disabled_rule_waits_for_nothing_and_one_that_only_watches_does() {
 }
 
 #[test]
-fn a_sensor_makes_events_of_its_triggers() {
+fn sensor_emits_events_of_its_triggers() {
     let payload = json!({ "at": "${{ scheduled_at }}", "late": "${{ late_seconds }}" });
     let pieces = pieces().timer("demo.hourly", "demo.tick", every(HOUR), Some(&payload)).rule("demo.hears", "demo.tick", "", "demo.say");
     let mut site = Site::with(&pieces);
@@ -266,7 +266,7 @@ fn a_sensor_makes_events_of_its_triggers() {
 }
 
 #[test]
-fn what_keeps_a_sensor_from_making_its_event_is_kept_and_the_next_time_is_waited_for() {
+fn timer_event_that_misfits_is_recorded_and_the_next_time_is_scheduled() {
     let strict = pieces().trigger_taking("demo.tick", fields([("at", ensue_engine::catalog::Type::Integer)]));
     let pieces = strict.timer("demo.hourly", "demo.tick", every(HOUR), Some(&json!({ "at": "${{ scheduled_at }}" })));
     let mut site = Site::with(&pieces);
@@ -276,7 +276,7 @@ fn what_keeps_a_sensor_from_making_its_event_is_kept_and_the_next_time_is_waited
 }
 
 #[test]
-fn a_catalog_that_cannot_be_built_stops_no_schedule_for_good() {
+fn unbuildable_catalog_does_not_stop_a_schedule_permanently() {
     let mut site = site(every(HOUR));
     site.set_catalogs(CatalogsHealth::Gone);
     let fired = site.after(HOUR).then(&["timer.fired", "reaction.parked"]).records()[0].position;
@@ -292,7 +292,7 @@ fn a_catalog_that_cannot_be_built_stops_no_schedule_for_good() {
 }
 
 #[test]
-fn what_was_put_aside_of_many_missed_times_and_a_start_before_it_is_had_make_each_time_once() {
+fn missed_times_fire_once_despite_a_parked_reaction_and_a_restart() {
     for plan in [every(HOUR), cron("0 * * * *", "UTC"), all(every(HOUR))] {
         let mut site = site(plan.clone());
         site.set_catalogs(CatalogsHealth::Gone);
@@ -312,7 +312,7 @@ fn what_was_put_aside_of_many_missed_times_and_a_start_before_it_is_had_make_eac
 }
 
 #[test]
-fn a_period_whose_time_is_worked_out_after_a_step_of_the_clock_begins_then() {
+fn interval_computed_after_a_clock_step_starts_at_the_new_time() {
     let mut site = site(every(HOUR));
     site.set_catalogs(CatalogsHealth::Gone);
     let fired = site.after(HOUR).records()[0].position;
@@ -324,7 +324,7 @@ fn a_period_whose_time_is_worked_out_after_a_step_of_the_clock_begins_then() {
 }
 
 #[test]
-fn a_bug_that_an_installation_meets_is_made_good_by_the_next_start() {
+fn schedule_missing_after_a_panic_is_set_by_the_next_start() {
     let mut site = Site::with(&pieces());
     site.set_catalogs(CatalogsHealth::Broken);
     site.install_unseen(&with(every(HOUR))).then(&["pack.installed", "reaction.parked"]);
@@ -335,7 +335,7 @@ fn a_bug_that_an_installation_meets_is_made_good_by_the_next_start() {
 }
 
 #[test]
-fn many_schedules_are_set_and_ended_in_pieces() {
+fn many_schedules_are_set_and_ended_in_several_turns() {
     let mut many = pieces();
     for rule in 0..350 {
         many = many.scheduled(&format!("demo.r{rule:03}"), "demo.say", every(HOUR + rule));
@@ -354,7 +354,7 @@ fn many_schedules_are_set_and_ended_in_pieces() {
 }
 
 #[test]
-fn a_step_of_the_clock_moves_periods_along_and_times_of_the_clock_not() {
+fn clock_step_shifts_intervals_but_not_cron_times() {
     let mut periods = site(every(HOUR));
     periods.later(20 * MINUTE);
     let back = Timestamp::from_micros(NOON.micros() - DAY.cast_signed() * MICROS);
@@ -368,7 +368,7 @@ fn a_step_of_the_clock_moves_periods_along_and_times_of_the_clock_not() {
 }
 
 #[test]
-fn a_clock_that_stepped_far_forward_holds_schedules_until_that_is_accepted() {
+fn clock_jump_far_forward_holds_schedules_until_accepted() {
     let mut site = site(cron("0 * * * *", "UTC"));
     site.clock_steps_to(NOON.plus_millis(5 * HOUR + MINUTE));
     site.when(fire_timers()).then(&[]);
@@ -377,7 +377,7 @@ fn a_clock_that_stepped_far_forward_holds_schedules_until_that_is_accepted() {
 }
 
 #[test]
-fn a_time_is_put_off_by_a_share_of_its_jitter_that_is_always_the_same() {
+fn time_is_delayed_by_a_stable_share_of_its_jitter() {
     let plan = || Plan { jitter: std::time::Duration::from_secs(600), ..cron("0 * * * *", "UTC") };
     let draw = || {
         let mut site = site(plan());
@@ -401,7 +401,7 @@ fn a_time_is_put_off_by_a_share_of_its_jitter_that_is_always_the_same() {
 }
 
 #[test]
-fn plan_whose_jitter_changed_is_set_again() {
+fn plan_with_changed_jitter_is_set_again() {
     let mut site = site(cron("0 * * * *", "UTC"));
     let late = || Plan { jitter: std::time::Duration::from_secs(600), ..cron("0 * * * *", "UTC") };
     let outcome = site.install(&with(late()));
@@ -416,7 +416,7 @@ proptest! {
     /// Even over daylight saving changes, the times that fire are those that `ensue cron next` prints, each
     /// once and never early.
     #[test]
-    fn what_fires_is_what_the_expression_says_comes_next(
+    fn fired_times_equal_those_of_the_cron_expression(
         expression in prop::sample::select(vec!["30 2 * * *", "*/20 * * * *", "0 */2 * * *", "15 1,2,3 * * *", "0 9 * * 1-5", "59 23 L * *"]),
         zone in prop::sample::select(vec!["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "Africa/Cairo"]),
         begin in 0_u64..800,

@@ -34,7 +34,7 @@ fn next(expression: &str, zone: &str, from: &str, count: usize) -> Vec<String> {
 }
 
 #[test]
-fn what_clocks_skip_is_due_once_when_they_have_skipped_it() {
+fn skipped_local_time_is_due_once_right_after_the_gap() {
     let spring = "2026-03-28T12:00:00Z";
     assert_eq!(next("30 2 * * *", "Europe/Paris", spring, 2), ["2026-03-29T01:00:00Z", "2026-03-30T00:30:00Z"]);
     let several = next("*/15 2 * * *", "Europe/Paris", spring, 2);
@@ -44,7 +44,7 @@ fn what_clocks_skip_is_due_once_when_they_have_skipped_it() {
 }
 
 #[test]
-fn what_clocks_show_twice_is_due_the_first_time() {
+fn repeated_local_time_is_due_the_first_time() {
     let autumn = "2026-10-24T12:00:00Z";
     assert_eq!(next("30 2 * * *", "Europe/Paris", autumn, 2), ["2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"]);
     assert_eq!(next("0,30 2 * * *", "Europe/Paris", autumn, 3), ["2026-10-25T00:00:00Z", "2026-10-25T00:30:00Z", "2026-10-26T01:00:00Z"]);
@@ -53,7 +53,7 @@ fn what_clocks_show_twice_is_due_the_first_time() {
 }
 
 #[test]
-fn what_is_due_in_every_hour_is_due_in_each_that_goes_by() {
+fn hourly_expression_is_due_in_every_elapsed_hour() {
     let autumn = "2026-10-24T23:45:00Z";
     assert_eq!(next("30 * * * *", "Europe/Paris", autumn, 3), ["2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z", "2026-10-25T02:30:00Z"]);
     assert_eq!(next("30 0-23 * * *", "Europe/Paris", autumn, 3), next("30 * * * *", "Europe/Paris", autumn, 3), "however it is written");
@@ -63,7 +63,7 @@ fn what_is_due_in_every_hour_is_due_in_each_that_goes_by() {
 }
 
 #[test]
-fn a_day_that_a_zone_skips_is_made_up_for_at_its_end() {
+fn day_skipped_by_a_zone_is_due_at_the_end_of_the_gap() {
     // Samoa crossed the date line, and had no 30 December 2011.
     assert_eq!(next("0 9 30 12 *", "Pacific/Apia", "2011-06-01T00:00:00Z", 2), ["2011-12-30T10:00:00Z", "2012-12-29T19:00:00Z"]);
     let hourly = next("0 * * * *", "Pacific/Apia", "2011-12-30T08:30:00Z", 3);
@@ -71,7 +71,7 @@ fn a_day_that_a_zone_skips_is_made_up_for_at_its_end() {
 }
 
 #[test]
-fn it_can_be_told_what_the_clocks_do_when_it_is_due() {
+fn occasion_reports_the_clock_change_at_a_due_time() {
     let occasions = |expression: &str, from: &str| -> Vec<Occasion> {
         let cron = Cron::parse(expression, "Europe/Paris".parse().unwrap()).unwrap();
         let due = std::iter::successors(cron.next_after(at(from)), |due| cron.next_after(*due));
@@ -83,7 +83,7 @@ fn it_can_be_told_what_the_clocks_do_when_it_is_due() {
 }
 
 #[test]
-fn the_names_are_what_they_stand_for() {
+fn named_expressions_equal_their_cron_forms() {
     let from = "2026-03-28T12:30:00Z";
     let cases = [
         ("@hourly", "0 * * * *"),
@@ -102,7 +102,7 @@ fn the_names_are_what_they_stand_for() {
 }
 
 #[test]
-fn a_schedule_ends_with_its_years_and_with_time() {
+fn schedule_ends_with_its_years_and_at_the_maximum_time() {
     assert_eq!(next("0 0 12 1 1 * 2027-2028", "UTC", "2026-01-01T00:00:00Z", 9), ["2027-01-01T12:00:00Z", "2028-01-01T12:00:00Z"]);
     assert_eq!(next("0 0 * * *", "UTC", "4999-12-29T12:00:00Z", 9), ["4999-12-30T00:00:00Z", "4999-12-31T00:00:00Z"]);
     assert_eq!(next("* * * * *", "UTC", "9999-12-31T23:59:59Z", 9), Vec::<String>::new());
@@ -161,7 +161,7 @@ fn agrees_around(model: &Model, change: &Change) {
 }
 
 #[test]
-fn around_every_change_of_forty_zones_it_is_due_when_counting_says() {
+fn due_times_around_clock_changes_of_forty_zones_match_counting() {
     let mut draw = model::Draw::default();
     assert_eq!(ZONES.len(), 40);
     let mut judged = 0;
@@ -177,7 +177,7 @@ fn around_every_change_of_forty_zones_it_is_due_when_counting_says() {
 }
 
 #[test]
-fn around_changes_of_clocks_seconds_are_due_when_counting_says() {
+fn due_seconds_around_clock_changes_match_counting() {
     let mut draw = model::Draw::default();
     for zone in ZONES {
         for change in changes(zone).into_iter().take(2) {
@@ -190,7 +190,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
-    fn on_the_calendar_it_names_the_days_that_counting_names(model in model::by_days()) {
+    fn due_days_match_counting(model in model::by_days()) {
         let text = model.to_string();
         let named: Vec<NaiveDate> = days().filter(|day| model.names_day(*day)).collect();
         match Cron::parse(&text, Zone::UTC) {
@@ -205,7 +205,7 @@ proptest! {
     }
 
     #[test]
-    fn what_comes_next_is_later_and_nothing_lies_between(model in models(), from in -62_135_596_800_i64..95_617_584_000, zone in 0..ZONES.len()) {
+    fn next_due_time_is_later_with_none_in_between(model in models(), from in -62_135_596_800_i64..95_617_584_000, zone in 0..ZONES.len()) {
         let text = model.to_string();
         let Ok(schedule) = cron(&text, ZONES[zone]) else { return Ok(()) };
         let from = second(from);
@@ -236,7 +236,7 @@ fn day_of(due: Timestamp) -> NaiveDate {
 }
 
 #[test]
-fn the_oracle_knows_the_days_that_have_names() {
+fn oracle_matches_known_dates() {
     let named = |day: Vec<Item>, weekday: Vec<Item>| -> Vec<String> {
         let model = Model::of_days(day, weekday);
         days().filter(|day| model.names_day(*day)).take(3).map(|day| day.to_string()).collect()

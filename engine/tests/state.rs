@@ -180,28 +180,28 @@ fn empty_tables(state: &Value, path: &str, found: &mut Vec<String>) {
 }
 
 #[test]
-fn the_state_is_saved_in_the_form_of_its_number() {
+fn state_is_saved_in_the_current_format() {
     let saved = busy().engine().save();
     assert_eq!(saved.format, 6);
     assert_eq!(std::str::from_utf8(&saved.json).unwrap(), FORMAT_6.trim_end());
 }
 
 #[test]
-fn the_form_is_shown_with_something_in_every_table() {
+fn golden_state_has_rows_in_every_table() {
     let mut empty = Vec::new();
     empty_tables(&serde_json::from_str(FORMAT_6).unwrap(), "", &mut empty);
     assert_eq!(empty, Vec::<String>::new());
 }
 
 #[test]
-fn a_saved_state_of_the_form_is_read() {
+fn saved_state_of_the_current_format_is_loaded() {
     let busy = busy();
     let saved = SavedState { format: 6, json: FORMAT_6.trim_end().into() };
     assert_eq!(Engine::load(busy.engine().log(), &saved).unwrap(), *busy.engine());
 }
 
 #[test]
-fn a_state_of_another_form_is_not_read() {
+fn state_of_another_format_is_rejected() {
     // An older format lacks data that only the log has; a newer one has data that this release does not know.
     for format in [STATE_FORMAT - 1, STATE_FORMAT + 1] {
         let saved = SavedState { format, ..busy().engine().save() };
@@ -211,7 +211,7 @@ fn a_state_of_another_form_is_not_read() {
 }
 
 #[test]
-fn a_state_that_lacks_a_table_is_not_read_as_if_it_were_empty() {
+fn state_with_a_missing_table_is_rejected() {
     let log = busy().engine().log();
     let whole: Value = serde_json::from_str(FORMAT_6).unwrap();
     let load = |state: &Value| Engine::load(log, &SavedState { format: STATE_FORMAT, json: state.to_string().into() });
@@ -229,7 +229,7 @@ fn a_state_that_lacks_a_table_is_not_read_as_if_it_were_empty() {
 }
 
 #[test]
-fn a_damaged_state_is_not_read() {
+fn damaged_state_is_rejected() {
     let saved = busy().engine().save();
     let cut = SavedState { json: saved.json.slice(..saved.json.len() / 2), ..saved };
     let error = Engine::load(LogId(Id::root(NOON, 1)), &cut).unwrap_err();
@@ -238,7 +238,7 @@ fn a_damaged_state_is_not_read() {
 
 #[test]
 #[ignore = "writes the golden form of a new number; it never changes one"]
-fn write_the_missing_form_of_the_state() {
+fn write_missing_state_format() {
     let path = format!("{}/tests/golden/state.v{STATE_FORMAT}.json", env!("CARGO_MANIFEST_DIR"));
     if std::fs::read_to_string(&path).is_ok_and(|text| text.trim().is_empty()) {
         std::fs::write(path, [&busy().engine().save().json[..], b"\n"].concat()).unwrap();

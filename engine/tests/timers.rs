@@ -88,7 +88,7 @@ fn fired(outcome: &Outcome) -> Vec<&Record> {
 }
 
 #[test]
-fn what_failed_is_tried_again_once_its_wait_is_over_and_not_before() {
+fn failed_attempt_is_retried_after_its_delay_and_not_before() {
     let mut site = site();
     let execution = site.run("demo.again");
     let failed = site.fail(execution, FailureKind::ExitCode).then(&["attempt.failed", "timer.set"]);
@@ -101,7 +101,7 @@ fn what_failed_is_tried_again_once_its_wait_is_over_and_not_before() {
 }
 
 #[test]
-fn after_its_last_attempt_it_has_failed_as_that_did() {
+fn execution_fails_with_the_error_of_its_last_attempt() {
     let mut site = site();
     let execution = site.run("demo.again");
     for _ in 0..2 {
@@ -114,7 +114,7 @@ fn after_its_last_attempt_it_has_failed_as_that_did() {
 }
 
 #[test]
-fn a_lost_attempt_is_none_that_failed() {
+fn lost_attempt_does_not_count_as_a_failed_one() {
     let mut site = site();
     let execution = site.run("demo.again");
     for _ in 0..5 {
@@ -126,7 +126,7 @@ fn a_lost_attempt_is_none_that_failed() {
 }
 
 #[test]
-fn a_wait_holds_no_slot_and_keeps_its_place() {
+fn retry_delay_holds_no_slot_and_keeps_the_place() {
     let mut site = site();
     let first = site.run("demo.again");
     let second = site.run("demo.say");
@@ -139,7 +139,7 @@ fn a_wait_holds_no_slot_and_keeps_its_place() {
 }
 
 #[test]
-fn what_is_not_worth_another_attempt_has_failed() {
+fn failure_excluded_from_retries_fails_the_execution() {
     let mut site = site();
     let execution = site.run("demo.some");
     let outcome = site.fail(execution, FailureKind::ExitCode).then(&["attempt.failed", "execution.failed"]);
@@ -199,7 +199,7 @@ fn invalid_result_is_retried_only_if_the_action_is_idempotent() {
 }
 
 #[test]
-fn retry_waits_as_long_as_the_server_asks_up_to_max_delay() {
+fn retry_honors_the_server_s_delay_up_to_max_delay() {
     let far = Retry { delay_max: Duration::from_secs(3_600), ..again(3) };
     let mut site = Site::with(&pieces().action_with("demo.far", |action| action.retry = Some(far)));
     let mut wait = |asked| {
@@ -211,7 +211,7 @@ fn retry_waits_as_long_as_the_server_asks_up_to_max_delay() {
 }
 
 #[test]
-fn where_the_condition_errs_it_has_failed_and_says_so() {
+fn retry_condition_that_errs_fails_the_execution_with_the_reason() {
     let mut site = site();
     let execution = site.run("demo.errs");
     let outcome = site.fail(execution, FailureKind::ExitCode).then(&["attempt.failed", "execution.failed"]);
@@ -220,7 +220,7 @@ fn where_the_condition_errs_it_has_failed_and_says_so() {
 }
 
 #[test]
-fn a_cancel_ends_what_waits_at_once_and_its_timer_is_gone() {
+fn cancel_during_a_retry_delay_ends_at_once_and_removes_the_timer() {
     let mut site = site();
     let execution = site.run("demo.again");
     site.fail(execution, FailureKind::ExitCode);
@@ -230,7 +230,7 @@ fn a_cancel_ends_what_waits_at_once_and_its_timer_is_gone() {
 }
 
 #[test]
-fn a_timer_fires_once_also_over_a_restart() {
+fn timer_fires_once_even_over_a_restart() {
     let mut site = site();
     let execution = site.run("demo.again");
     site.fail(execution, FailureKind::ExitCode);
@@ -241,7 +241,7 @@ fn a_timer_fires_once_also_over_a_restart() {
 }
 
 #[test]
-fn a_timer_s_record_has_an_id_that_follows_from_its_execution() {
+fn timer_record_has_an_id_derived_from_its_execution() {
     let mut site = site();
     let execution = site.run("demo.again");
     let failed = site.fail(execution, FailureKind::ExitCode);
@@ -251,7 +251,7 @@ fn a_timer_s_record_has_an_id_that_follows_from_its_execution() {
 }
 
 #[test]
-fn many_that_are_due_fire_in_bounded_turns_the_oldest_first() {
+fn many_due_timers_fire_in_bounded_turns_oldest_first() {
     let mut site = site();
     let count = FIRED_AT_ONCE_MAX * 2 + 50;
     for number in 0..count {
@@ -271,7 +271,7 @@ fn many_that_are_due_fire_in_bounded_turns_the_oldest_first() {
 }
 
 #[test]
-fn no_step_of_the_clock_makes_a_wait_shorter_or_longer() {
+fn clock_step_makes_no_delay_shorter_or_longer() {
     for step in [SECOND * 90, HOUR * 2, TEN_YEARS, -90 * SECOND, -HOUR * 2, -TEN_YEARS] {
         let mut site = site();
         let execution = site.run("demo.again");
@@ -287,7 +287,7 @@ fn no_step_of_the_clock_makes_a_wait_shorter_or_longer() {
 }
 
 #[test]
-fn what_is_asked_for_at_a_time_waits_for_it_and_then_for_a_worker() {
+fn scheduled_request_waits_for_its_time_and_then_for_a_worker() {
     let mut site = site();
     let (execution, asked) = run_with(&mut site, "demo.say", &json!({}), Some(moved(NOON, HOUR)));
     let asked = asked.then(&["execution.requested", "timer.set"]);
@@ -299,14 +299,14 @@ fn what_is_asked_for_at_a_time_waits_for_it_and_then_for_a_worker() {
 }
 
 #[test]
-fn a_time_that_has_passed_is_now() {
+fn start_time_in_the_past_means_now() {
     let mut site = site();
     let (_, asked) = run_with(&mut site, "demo.say", &json!({}), Some(moved(NOON, -1)));
     asked.then(&["execution.requested", "attempt.started"]);
 }
 
 #[test]
-fn a_step_far_forward_holds_what_goes_by_the_clock_until_it_has_lasted() {
+fn far_forward_clock_step_holds_timers_until_it_has_lasted() {
     let mut site = site();
     run_with(&mut site, "demo.say", &json!({}), Some(moved(NOON, HOUR)));
     site.clock_steps_to(moved(NOON, 2 * HOUR));
@@ -318,7 +318,7 @@ fn a_step_far_forward_holds_what_goes_by_the_clock_until_it_has_lasted() {
 }
 
 #[test]
-fn a_step_that_is_set_right_in_time_fires_nothing() {
+fn clock_step_corrected_in_time_fires_nothing() {
     let mut site = site();
     run_with(&mut site, "demo.say", &json!({}), Some(moved(NOON, HOUR)));
     site.clock_steps_to(moved(NOON, 2 * HOUR));
@@ -330,7 +330,7 @@ fn a_step_that_is_set_right_in_time_fires_nothing() {
 }
 
 #[test]
-fn a_step_that_is_set_right_by_a_part_holds_on() {
+fn partly_corrected_clock_step_keeps_the_hold() {
     let mut site = site();
     run_with(&mut site, "demo.say", &json!({}), Some(moved(NOON, HOUR)));
     site.clock_steps_to(moved(NOON, 4 * HOUR));
@@ -341,7 +341,7 @@ fn a_step_that_is_set_right_by_a_part_holds_on() {
 }
 
 #[test]
-fn a_person_who_says_that_the_clock_is_right_ends_the_hold() {
+fn accepting_the_clock_ends_the_hold() {
     let mut site = site();
     run_with(&mut site, "demo.say", &json!({}), Some(moved(NOON, HOUR)));
     site.clock_steps_to(moved(NOON, 2 * HOUR));
@@ -351,7 +351,7 @@ fn a_person_who_says_that_the_clock_is_right_ends_the_hold() {
 }
 
 #[test]
-fn a_smaller_step_forward_fires_what_is_due_by_it() {
+fn smaller_forward_clock_step_fires_due_timers() {
     let mut site = site();
     run_with(&mut site, "demo.say", &json!({}), Some(moved(NOON, HOUR / 2)));
     site.clock_steps_to(moved(NOON, HOUR));
@@ -359,7 +359,7 @@ fn a_smaller_step_forward_fires_what_is_due_by_it() {
 }
 
 #[test]
-fn a_sleep_needs_no_worker_and_ends_by_its_timer() {
+fn sleep_needs_no_worker_and_ends_with_its_timer() {
     let mut site = site();
     site.run("demo.say");
     let (execution, asked) = run_with(&mut site, "demo.sleep", &json!({ "duration": "10m" }), None);
@@ -370,7 +370,7 @@ fn a_sleep_needs_no_worker_and_ends_by_its_timer() {
 }
 
 #[test]
-fn a_cancelled_sleep_ends_at_once() {
+fn cancelled_sleep_ends_at_once() {
     let mut site = site();
     let (execution, _) = run_with(&mut site, "demo.sleep", &json!({ "duration": "10m" }), None);
     site.when(cancel(execution)).then(&["execution.cancel_requested", "execution.cancelled"]);
@@ -378,7 +378,7 @@ fn a_cancelled_sleep_ends_at_once() {
 }
 
 #[test]
-fn a_sleep_for_what_is_no_duration_is_refused() {
+fn sleep_with_an_invalid_duration_is_rejected() {
     let mut site = site();
     let request = site.request_with("demo.sleep", &json!({ "duration": "soon" }), None);
     let misfits =
@@ -387,7 +387,7 @@ fn a_sleep_for_what_is_no_duration_is_refused() {
 }
 
 #[test]
-fn a_delayed_workflow_begins_when_its_time_has_come() {
+fn delayed_workflow_starts_at_its_time() {
     let mut site = flow([does("first", "demo.say")]);
     let (execution, asked) = run_with(&mut site, "demo.flow", &json!({}), Some(moved(NOON, SECOND)));
     asked.then(&["execution.requested", "timer.set"]);
@@ -397,21 +397,21 @@ fn a_delayed_workflow_begins_when_its_time_has_come() {
 }
 
 #[test]
-fn a_step_that_sleeps_lets_the_next_begin_afterwards() {
+fn step_after_a_sleep_starts_when_it_ends() {
     let mut site = flow([does("wait", "demo.sleep").with(&json!({ "duration": "2s" })), does("then", "demo.say").needs(["wait"])]);
     site.ask("demo.flow").then(&["execution.requested", "execution.requested", "timer.set"]);
     site.after(2_000).then(&["timer.fired", "execution.succeeded", "execution.requested", "attempt.started"]);
 }
 
 #[test]
-fn a_step_that_cannot_sleep_so_fails() {
+fn step_with_an_invalid_sleep_fails() {
     let mut site = flow([does("wait", "demo.sleep").with(&json!({ "duration": 5 }))]);
     let outcome = site.ask("demo.flow");
     assert!(why(&outcome).contains("/duration: 5 is not a duration"), "{}", why(&outcome));
 }
 
 #[test]
-fn a_step_s_own_retry_is_the_one_that_counts() {
+fn step_s_own_retry_overrides_the_action_s() {
     let mut site = flow([does("first", "demo.say").retry(again(2)), does("second", "demo.again").retry(unless("false"))]);
     let execution = site.run("demo.flow");
     let (first, second) = (step(&site, execution, "first"), step(&site, execution, "second"));
@@ -422,7 +422,7 @@ fn a_step_s_own_retry_is_the_one_that_counts() {
 }
 
 #[test]
-fn an_item_is_tried_again_by_itself() {
+fn item_is_retried_separately() {
     let mut site = flow([does("each", "demo.again").over("[1, 2]")]);
     let execution = site.run("demo.flow");
     let items: Vec<ExecutionId> =
@@ -434,7 +434,7 @@ fn an_item_is_tried_again_by_itself() {
 }
 
 #[test]
-fn a_cancelled_workflow_ends_what_waits_in_it() {
+fn cancelled_workflow_ends_its_waiting_steps() {
     let mut site = flow([does("first", "demo.again"), does("wait", "demo.sleep").with(&json!({ "duration": "2s" }))]);
     let execution = site.run("demo.flow");
     let first = step(&site, execution, "first");
@@ -453,7 +453,7 @@ fn limited<const N: usize>(steps: [crate::support::workflow::StepPiece; N]) -> S
 }
 
 #[test]
-fn a_workflow_that_takes_too_long_is_cancelled_cleans_up_and_has_timed_out() {
+fn timed_out_workflow_is_cancelled_runs_cleanup_and_ends_as_timed_out() {
     let mut site = limited([
         does("work", "demo.say"),
         does("more", "demo.say").needs(["work"]),
@@ -476,7 +476,7 @@ fn a_workflow_that_takes_too_long_is_cancelled_cleans_up_and_has_timed_out() {
 }
 
 #[test]
-fn shorter_of_a_step_s_timeout_and_its_action_s_limit_holds() {
+fn shorter_of_step_timeout_and_action_limit_applies() {
     for (of_step, of_action) in [(60, 30), (30, 60)] {
         let limit = Some(std::time::Duration::from_secs(of_action));
         let pieces = Pieces::default()
@@ -494,7 +494,7 @@ fn shorter_of_a_step_s_timeout_and_its_action_s_limit_holds() {
 }
 
 #[test]
-fn a_workflow_that_was_cancelled_before_has_not_timed_out() {
+fn earlier_cancelled_workflow_does_not_time_out() {
     let mut site = limited([does("work", "demo.say")]);
     let execution = site.run("demo.flow");
     site.when(cancel(execution));
@@ -504,7 +504,7 @@ fn a_workflow_that_was_cancelled_before_has_not_timed_out() {
 }
 
 #[test]
-fn the_time_of_a_delayed_workflow_counts_from_its_start() {
+fn timeout_of_a_delayed_workflow_counts_from_its_start() {
     let mut site = limited([does("work", "demo.say")]);
     run_with(&mut site, "demo.flow", &json!({}), Some(moved(NOON, HOUR)));
     site.after(3_600_000).then(&["timer.fired", "timer.set", "execution.requested", "attempt.started"]);
@@ -513,7 +513,7 @@ fn the_time_of_a_delayed_workflow_counts_from_its_start() {
 }
 
 #[test]
-fn a_step_that_takes_too_long_is_stopped_with_all_its_attempts() {
+fn timed_out_step_is_stopped_with_all_its_attempts() {
     let mut site = flow([does("slow", "demo.again").timeout(3)]);
     let execution = site.run("demo.flow");
     let slow = step(&site, execution, "slow");
@@ -529,7 +529,7 @@ fn a_step_that_takes_too_long_is_stopped_with_all_its_attempts() {
 }
 
 #[test]
-fn what_waits_or_is_queued_times_out_at_once() {
+fn waiting_or_queued_step_times_out_at_once() {
     let mut site = flow([does("slow", "demo.again").timeout(1)]);
     let execution = site.run("demo.flow");
     let slow = step(&site, execution, "slow");
@@ -543,7 +543,7 @@ fn what_waits_or_is_queued_times_out_at_once() {
 }
 
 #[test]
-fn a_step_of_which_nobody_knows_whether_it_took_effect_says_so_when_its_time_is_over() {
+fn timeout_of_an_indeterminate_step_reports_that_its_effect_is_unknown() {
     let mut site = flow([does("slow", "demo.say").timeout(3)]);
     let execution = site.run("demo.flow");
     let slow = step(&site, execution, "slow");
@@ -554,7 +554,7 @@ fn a_step_of_which_nobody_knows_whether_it_took_effect_says_so_when_its_time_is_
 }
 
 #[test]
-fn what_succeeds_while_it_is_stopped_for_its_time_has_succeeded() {
+fn success_while_being_stopped_for_a_timeout_is_a_success() {
     let mut site = flow([does("slow", "demo.say").timeout(3)]);
     let execution = site.run("demo.flow");
     let slow = step(&site, execution, "slow");
@@ -563,7 +563,7 @@ fn what_succeeds_while_it_is_stopped_for_its_time_has_succeeded() {
 }
 
 #[test]
-fn a_retry_and_a_time_that_is_over_in_the_same_turn_start_nothing() {
+fn retry_and_timeout_in_the_same_turn_start_nothing() {
     let mut site = flow([does("slow", "demo.again").timeout(2)]);
     let execution = site.run("demo.flow");
     let slow = step(&site, execution, "slow");
@@ -577,7 +577,7 @@ fn a_retry_and_a_time_that_is_over_in_the_same_turn_start_nothing() {
 }
 
 #[test]
-fn what_failed_has_failed_where_nobody_can_know_how_to_try_again() {
+fn failed_execution_is_not_retried_if_its_catalog_cannot_be_built() {
     let mut site = site();
     let execution = site.run("demo.again");
     site.set_catalogs(CatalogsHealth::Gone);
@@ -585,7 +585,7 @@ fn what_failed_has_failed_where_nobody_can_know_how_to_try_again() {
 }
 
 #[test]
-fn a_sleep_that_is_over_is_over_also_where_its_time_is_up_in_the_same_turn() {
+fn finished_sleep_succeeds_even_if_its_timeout_fires_in_the_same_turn() {
     let sleeps = || does("wait", "demo.sleep").with(&json!({ "duration": "2s" })).timeout(3);
     let mut late = flow([sleeps()]);
     late.ask("demo.flow");
@@ -604,7 +604,7 @@ fn a_sleep_that_is_over_is_over_also_where_its_time_is_up_in_the_same_turn() {
 }
 
 #[test]
-fn steps_that_take_too_long_together_have_both_timed_out_also_where_one_ends_the_other() {
+fn steps_that_time_out_together_both_time_out_even_if_one_cancels_others() {
     let asleep = |name| does(name, "demo.sleep").with(&json!({ "duration": "1h" })).timeout(1).cancels_others();
     let mut site = flow([asleep("one"), asleep("two")]);
     site.ask("demo.flow");
@@ -614,7 +614,7 @@ fn steps_that_take_too_long_together_have_both_timed_out_also_where_one_ends_the
 }
 
 #[test]
-fn a_worker_that_is_lost_after_the_time_was_over_asks_nobody() {
+fn worker_lost_after_a_timeout_opens_no_inquiry() {
     let mut site = flow([does("work", "demo.say").timeout(1)]);
     let execution = site.run("demo.flow");
     let work = step(&site, execution, "work");
@@ -624,7 +624,7 @@ fn a_worker_that_is_lost_after_the_time_was_over_asks_nobody() {
 }
 
 #[test]
-fn a_workflow_that_takes_too_long_has_timed_out_also_where_its_catalog_cannot_be_built() {
+fn workflow_times_out_even_if_its_catalog_cannot_be_built() {
     let mut site = limited([does("work", "demo.say"), does("more", "demo.say").needs(["work"])]);
     let execution = site.run("demo.flow");
     let work = step(&site, execution, "work");
@@ -635,7 +635,7 @@ fn a_workflow_that_takes_too_long_has_timed_out_also_where_its_catalog_cannot_be
 }
 
 #[test]
-fn a_wait_that_is_worked_out_after_a_step_of_the_clock_is_as_long_as_any_other() {
+fn retry_delay_computed_after_a_clock_step_has_the_usual_length() {
     for step in [TEN_YEARS, -TEN_YEARS] {
         let mut site = site();
         let execution = site.run("demo.again");
@@ -653,7 +653,7 @@ fn a_wait_that_is_worked_out_after_a_step_of_the_clock_is_as_long_as_any_other()
 }
 
 #[test]
-fn what_was_cancelled_and_then_lost_ends_when_all_of_it_took_too_long() {
+fn cancelled_and_lost_execution_ends_at_the_timeout() {
     let steps = [does("say", "demo.say").timeout(60)];
     let mut site = flow(steps);
     let outcome = site.ask("demo.flow");
@@ -666,7 +666,7 @@ fn what_was_cancelled_and_then_lost_ends_when_all_of_it_took_too_long() {
 }
 
 #[test]
-fn a_workflow_that_starts_later_tells_its_steps_when_it_began() {
+fn steps_of_a_delayed_workflow_read_its_real_start_time() {
     let given = json!({ "at": "${{ execution.started_at }}" });
     let mut site = flow([does("say", "demo.say").with(&given)]);
     let at = moved(NOON, HOUR);
@@ -678,7 +678,7 @@ fn a_workflow_that_starts_later_tells_its_steps_when_it_began() {
 }
 
 #[test]
-fn few_fire_while_earlier_turns_owe_something_and_the_others_when_that_is_served() {
+fn few_timers_fire_while_reactions_are_owed_and_the_rest_fire_afterwards() {
     let mut site = flow([does("each", "demo.say").over("lists.range(9)")]);
     for _ in 0..20 {
         run_with(&mut site, "demo.sleep", &json!({ "duration": "10s" }), None);

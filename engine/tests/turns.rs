@@ -42,7 +42,7 @@ fn of_kind<'a>(records: &'a [Record], kind: &str) -> Vec<&'a Record> {
 }
 
 #[test]
-fn one_turn_makes_about_a_thousand_drafts_and_owes_the_rest() {
+fn turn_makes_about_a_thousand_drafts_and_owes_the_rest() {
     let mut site = site(700);
     let first = turn(&mut site);
     assert!((TURN_DRAFTS_MAX..=TURN_DRAFTS_MAX + OVER_THE_BOUND).contains(&first.records().len()), "{}", first.records().len());
@@ -53,7 +53,7 @@ fn one_turn_makes_about_a_thousand_drafts_and_owes_the_rest() {
 }
 
 #[test]
-fn a_thousand_events_of_one_command_are_one_batch_and_what_follows_from_each_comes_once() {
+fn thousand_events_of_one_command_are_one_batch_with_one_reaction_each() {
     let mut site = site(1);
     let events: Vec<_> = (0..1_000).map(|n| site.event("demo.ping", &json!({ "n": n }))).collect();
     let ids: BTreeSet<Id> = events.iter().map(|event| event.id.0).collect();
@@ -72,7 +72,7 @@ fn a_thousand_events_of_one_command_are_one_batch_and_what_follows_from_each_com
 }
 
 #[test]
-fn a_turn_that_goes_over_a_restart_makes_the_same_ids_as_one_that_does_not_and_doubles_nothing() {
+fn turn_interrupted_by_restarts_derives_the_same_ids_without_duplicates() {
     let mut site = site(700);
     let event = turn(&mut site).records()[0].id;
     site.restart();
@@ -90,7 +90,7 @@ fn a_turn_that_goes_over_a_restart_makes_the_same_ids_as_one_that_does_not_and_d
 }
 
 #[test]
-fn a_turn_of_large_bodies_is_bounded_in_bytes() {
+fn turn_of_large_bodies_is_bounded_in_bytes() {
     let mut pieces = Pieces::default().trigger("demo.ping").action("demo.say");
     for rule in 0..12 {
         let copy = |rule: &mut ensue_engine::catalog::Rule| {
@@ -109,7 +109,7 @@ fn a_turn_of_large_bodies_is_bounded_in_bytes() {
 }
 
 #[test]
-fn however_small_turns_are_each_gets_on_and_they_come_to_the_same() {
+fn small_turns_make_progress_and_have_the_same_result() {
     for turn_of in [TurnLimits { drafts: 2, ..TurnLimits::default() }, TurnLimits { drafts: 9, bytes: 2_000, ..TurnLimits::default() }] {
         let mut site = site(7);
         site.set(Settings { turn: turn_of, ..workers(4) });
@@ -141,7 +141,7 @@ fn batch_of_many_turns_is_bounded_as_well() {
 }
 
 #[test]
-fn what_is_owed_is_served_by_turns_between_the_chains() {
+fn owed_reactions_of_several_chains_are_served_in_turns() {
     let mut site = site(2_100);
     let roots = [turn(&mut site).records()[0].id, turn(&mut site).records()[0].id, turn(&mut site).records()[0].id];
     let mut served = Vec::new();
@@ -152,7 +152,7 @@ fn what_is_owed_is_served_by_turns_between_the_chains() {
 }
 
 #[test]
-fn what_is_owed_counts_as_open_work() {
+fn owed_reactions_count_as_open_work() {
     let mut site = site(700);
     turn(&mut site);
     let open = site.engine().executions().open_work() + site.engine().health().owed_count() as u64;
@@ -163,7 +163,7 @@ fn what_is_owed_counts_as_open_work() {
 }
 
 #[test]
-fn a_reaction_without_its_body_is_put_aside_and_taken_up_again() {
+fn reaction_without_its_body_is_parked_and_can_be_retried() {
     let mut site = site(700);
     turn(&mut site);
     let of = site.engine().health().next_owed(None).expect("the rest is owed").of;
@@ -176,7 +176,7 @@ fn a_reaction_without_its_body_is_put_aside_and_taken_up_again() {
 }
 
 #[test]
-fn a_command_of_many_events_owes_what_does_not_fit_into_its_turn() {
+fn command_of_many_events_owes_what_does_not_fit_its_turn() {
     let mut site = site(20);
     let events: Vec<_> = (0..100).map(|_| site.event("demo.ping", &json!({}))).collect();
     let outcome = site.turn(received(events));

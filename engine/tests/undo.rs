@@ -68,7 +68,7 @@ fn failure(outcome: &Outcome) -> (FailureKind, String) {
 }
 
 #[test]
-fn what_succeeded_of_a_workflow_that_fails_is_undone_once_all_has_ended_one_after_the_other_the_newest_first() {
+fn undo_runs_in_reverse_order_after_everything_ended() {
     let mut site = site([
         undoable("left"),
         undoable("right"),
@@ -91,14 +91,14 @@ fn what_succeeded_of_a_workflow_that_fails_is_undone_once_all_has_ended_one_afte
 }
 
 #[test]
-fn a_workflow_that_succeeds_undoes_nothing() {
+fn succeeded_workflow_undoes_nothing() {
     let mut site = site([undoable("left")]);
     let flow = begin(&mut site);
     assert_eq!(told(&site.succeed(step(&site, flow, "left"))), ["left succeeded", "flow succeeded"]);
 }
 
 #[test]
-fn an_undo_sees_what_its_step_or_item_gave() {
+fn undo_reads_the_result_of_its_step_or_item() {
     let beds = does("beds", "demo.say")
         .over("['a', 'b', 'c']")
         .undone_by("demo.take_back", &json!({ "at": "${{ index }}", "item": "${{ item }}", "gave": "${{ result }}" }));
@@ -118,7 +118,7 @@ fn an_undo_sees_what_its_step_or_item_gave() {
 }
 
 #[test]
-fn a_step_that_is_repeated_is_undone_once_with_what_it_gave() {
+fn repeated_step_is_undone_once_with_its_result() {
     let pages = does("pages", "demo.say").repeat(times(2)).undone_by("demo.take_back", &json!({ "gave": "${{ result }}" }));
     let mut site = site([pages, does("then", "demo.say").needs(["pages"])]);
     let flow = begin(&mut site);
@@ -134,7 +134,7 @@ fn a_step_that_is_repeated_is_undone_once_with_what_it_gave() {
 }
 
 #[test]
-fn an_undo_that_fails_is_tried_again_as_it_says_then_noted_and_the_others_still_run() {
+fn failed_undo_is_retried_then_recorded_and_the_other_undos_still_run() {
     let mut site =
         site([undoable("first"), undoable("second").needs(["first"]).undo_retried(again(2)), fails("stop", "no").needs(["second"])]);
     let flow = begin(&mut site);
@@ -152,7 +152,7 @@ fn an_undo_that_fails_is_tried_again_as_it_says_then_noted_and_the_others_still_
 }
 
 #[test]
-fn an_undo_that_cannot_be_computed_is_noted_and_the_others_still_run() {
+fn undo_with_an_expression_error_is_recorded_and_others_run() {
     let broken = does("broken", "demo.say").undone_by("demo.take_back", &json!({ "of": "${{ result.missing.more }}" }));
     let mut site = site([undoable("first"), broken.needs(["first"]), fails("stop", "no").needs(["broken"])]);
     let flow = begin(&mut site);
@@ -165,7 +165,7 @@ fn an_undo_that_cannot_be_computed_is_noted_and_the_others_still_run() {
 }
 
 #[test]
-fn a_cancel_undoes_and_a_second_one_ends_that_too() {
+fn cancel_starts_the_undo_and_a_second_cancel_ends_it() {
     let mut site = site([undoable("first"), undoable("second").needs(["first"]), does("slow", "demo.say").needs(["second"])]);
     let flow = begin(&mut site);
     site.succeed(step(&site, flow, "first"));
@@ -179,7 +179,7 @@ fn a_cancel_undoes_and_a_second_one_ends_that_too() {
 }
 
 #[test]
-fn what_took_too_long_is_undone_as_well() {
+fn timed_out_workflow_is_undone_as_well() {
     let pieces = Pieces::default()
         .action("demo.say")
         .action("demo.take_back")
@@ -195,7 +195,7 @@ fn what_took_too_long_is_undone_as_well() {
 }
 
 #[test]
-fn a_workflow_that_is_cancelled_with_the_one_around_it_undoes_itself_before_that_does() {
+fn cancelled_inner_workflow_undoes_before_the_outer_one() {
     let outer = does("inner", "demo.flow").undone_by("demo.take_back", &json!({}));
     let pieces = Pieces::default()
         .action("demo.say")
@@ -217,7 +217,7 @@ fn a_workflow_that_is_cancelled_with_the_one_around_it_undoes_itself_before_that
 }
 
 #[test]
-fn what_comes_while_it_is_undone_changes_nothing_of_how_it_ends() {
+fn events_during_an_undo_do_not_change_the_outcome() {
     let pieces = Pieces::default()
         .action("demo.say")
         .action("demo.take_back")

@@ -59,7 +59,7 @@ fn begin(site: &mut Site, params: &Value) -> (ExecutionId, Outcome) {
 }
 
 #[test]
-fn a_var_has_the_value_that_it_was_given_last_until_it_is_taken_away() {
+fn var_keeps_its_last_value_until_it_is_removed() {
     let mut site = site(&pieces());
     site.when(set_var("sync.cursor", &json!({ "page": 7 }))).then(&["var.set"]);
     site.when(set_var("sync.cursor", &json!([8]))).then(&["var.set"]);
@@ -71,7 +71,7 @@ fn a_var_has_the_value_that_it_was_given_last_until_it_is_taken_away() {
 }
 
 #[test]
-fn what_was_changed_meanwhile_is_not_changed_by_who_has_not_seen_that() {
+fn conditional_write_of_a_changed_var_is_rejected() {
     let mut site = site(&pieces());
     let name = "n".parse().unwrap();
     site.when(set_var_seen("n", &json!(1), SeenVar::NotThere)).then(&["var.set"]);
@@ -84,7 +84,7 @@ fn what_was_changed_meanwhile_is_not_changed_by_who_has_not_seen_that() {
 }
 
 #[test]
-fn an_attempt_changes_vars_with_its_end_and_once() {
+fn attempt_changes_vars_once_with_its_end() {
     let mut site = site(&pieces());
     let execution = site.run("demo.say");
     let attempt = site.attempt(execution);
@@ -98,7 +98,7 @@ fn an_attempt_changes_vars_with_its_end_and_once() {
 }
 
 #[test]
-fn a_report_that_comes_too_late_changes_no_var() {
+fn late_report_changes_no_var() {
     let mut site = site(&pieces().changed("demo.say", |action| action.idempotent = true));
     let execution = site.run("demo.say");
     let old = site.attempt(execution);
@@ -108,7 +108,7 @@ fn a_report_that_comes_too_late_changes_no_var() {
 }
 
 #[test]
-fn values_are_small_and_vars_are_not_without_number() {
+fn size_of_values_and_number_of_vars_are_limited() {
     let mut site = site(&pieces());
     let longest = usize::try_from(VALUE_BYTES_MAX).unwrap() - 2;
     site.when(set_var("n", &json!("a".repeat(longest)))).then(&["var.set"]);
@@ -128,7 +128,7 @@ fn values_are_small_and_vars_are_not_without_number() {
 }
 
 #[test]
-fn a_rule_reads_vars_as_they_are_when_its_event_has_come() {
+fn rule_reads_vars_as_of_its_event() {
     let mut site = site(&watching("event.payload.n > vars[?'n'].orValue(0)"));
     let outcome = site.receive("demo.ping", &json!({ "n": 1 }));
     assert_eq!(asked(&outcome), [json!({ "of": 0 })]);
@@ -143,7 +143,7 @@ fn a_rule_reads_vars_as_they_are_when_its_event_has_come() {
 }
 
 #[test]
-fn a_condition_that_reads_no_var_is_judged_before() {
+fn condition_without_vars_is_evaluated_at_the_edge() {
     let mut site = site(&watching("event.payload.n > 0"));
     let outcome = site.receive("demo.ping", &json!({ "n": 0 })).then(&["event.received"]);
     assert!(matches!(outcome.facts().next(), Some(Fact::EventReceived(fact)) if fact.undecided == 0));
@@ -151,7 +151,7 @@ fn a_condition_that_reads_no_var_is_judged_before() {
 }
 
 #[test]
-fn a_var_that_is_not_there_is_an_error_that_names_it() {
+fn unset_var_is_an_error_with_its_name() {
     let mut site = site(&watching("vars['sync.cursor'] == 1"));
     let outcome = site.receive("demo.ping", &json!({})).then(&["event.received", "rule.erred"]);
     let Some(Fact::RuleErred(erred)) = outcome.facts().nth(1) else { panic!("the rule erred") };
@@ -161,7 +161,7 @@ fn a_var_that_is_not_there_is_an_error_that_names_it() {
 }
 
 #[test]
-fn a_var_is_asked_for_by_its_name_in_each_way_in_which_a_map_is() {
+fn var_can_be_read_in_every_way_of_reading_a_map() {
     let whens = ["'n' in vars && vars.n == 1", "has(vars.n) && vars['n'] == 1", "vars[?'n'].orValue(0) == 1", "vars.size() == 1"];
     for when in whens {
         let mut site = site(&watching(when));
@@ -172,7 +172,7 @@ fn a_var_is_asked_for_by_its_name_in_each_way_in_which_a_map_is() {
 }
 
 #[test]
-fn what_a_rule_holds_reads_vars_as_they_are_when_it_is_let_go() {
+fn held_match_reads_vars_at_its_release() {
     let pieces = watching("")
         .changed_rule("demo.watch", |rule| rule.flow = flow([(Does::Debounce { quiet_millis: 1_000 }, "vars[?'n'].orValue(0)")]));
     let mut site = site(&pieces);
@@ -187,7 +187,7 @@ fn what_a_rule_holds_reads_vars_as_they_are_when_it_is_let_go() {
 }
 
 #[test]
-fn a_rule_is_decided_by_the_vars_of_then_also_after_a_restart() {
+fn rule_uses_the_vars_of_its_event_even_after_a_restart() {
     let mut site = site(&watching("event.payload.n > vars[?'n'].orValue(0)"));
     site.when(set_var("n", &json!(1)));
     site.restart();
@@ -201,7 +201,7 @@ fn workflow<const N: usize>(steps: [StepPiece; N]) -> Pieces {
 }
 
 #[test]
-fn each_step_reads_vars_as_they_are_when_it_begins() {
+fn each_step_reads_vars_at_its_start() {
     let mut site = site(&workflow([
         does("first", "demo.say").with(&json!({ "of": "${{ vars[?'n'].orValue(0) }}" })),
         does("then", "demo.say").needs(["first"]).starts_if("vars.n == 2").with(&json!({ "of": "${{ vars.n }}" })),
@@ -221,7 +221,7 @@ fn each_step_reads_vars_as_they_are_when_it_begins() {
 }
 
 #[test]
-fn a_step_that_reads_a_var_which_is_not_there_fails() {
+fn step_that_reads_an_unset_var_fails() {
     let mut site = site(&workflow([does("one", "demo.say").with(&json!({ "of": "${{ vars['sync.cursor'] }}" }))]));
     let (_, outcome) = begin(&mut site, &json!({}));
     let Some(Fact::StepFailed(failed)) = outcome.facts().find(|fact| matches!(fact, Fact::StepFailed(_))) else { panic!("the step fails") };
@@ -230,7 +230,7 @@ fn a_step_that_reads_a_var_which_is_not_there_fails() {
 }
 
 #[test]
-fn who_waits_for_an_event_reads_vars_as_they_are_when_it_comes() {
+fn waiting_step_reads_vars_when_its_event_arrives() {
     for local in [false, true] {
         let when = if local { "event.payload.n == local.n" } else { "event.payload.n == vars.n" };
         let wait = Wait {
@@ -253,7 +253,7 @@ fn who_waits_for_an_event_reads_vars_as_they_are_when_it_comes() {
 }
 
 #[test]
-fn vars_are_read_as_a_whole_only_while_they_are_not_too_much() {
+fn reading_all_vars_has_a_size_limit() {
     let mut site = site(&watching("vars.exists(name, name == 'n')"));
     for n in 0..=256 {
         site.when(set_var(&format!("v{n}"), &json!("a".repeat(16_000))));
@@ -268,7 +268,7 @@ fn vars_are_read_as_a_whole_only_while_they_are_not_too_much() {
 }
 
 #[test]
-fn what_a_step_gave_and_a_var_of_the_same_content_are_told_apart() {
+fn step_result_and_var_with_equal_content_are_distinguished() {
     let mut site = site(&workflow([
         does("one", "demo.say"),
         does("two", "demo.say").needs(["one"]).with(&json!({ "a": "${{ steps.one.result }}", "b": "${{ vars.n }}" })),

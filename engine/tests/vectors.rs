@@ -216,12 +216,12 @@ fn pretty(vectors: &impl Serialize) -> String {
 }
 
 #[test]
-fn ids_are_made_as_the_vectors_say() {
+fn ids_match_the_golden_vectors() {
     assert_eq!(pretty(&ids()), IDS);
 }
 
 #[test]
-fn ids_follow_from_what_is_documented_alone() {
+fn ids_follow_from_the_documentation_alone() {
     let vectors: Ids = serde_json::from_str(IDS).unwrap();
     for root in vectors.roots {
         let entropy = u128::from_str_radix(&root.entropy, 16).unwrap();
@@ -237,12 +237,12 @@ fn ids_follow_from_what_is_documented_alone() {
 }
 
 #[test]
-fn records_are_chained_as_the_vectors_say() {
+fn record_chain_matches_the_golden_vectors() {
     assert_eq!(pretty(&chain()), CHAIN);
 }
 
 #[test]
-fn the_chain_follows_from_what_is_documented_alone() {
+fn record_chain_follows_from_the_documentation_alone() {
     let vectors: ChainOfRecords = serde_json::from_str(CHAIN).unwrap();
     let mut previous = vec![0; 32];
     for record in vectors.records {
@@ -253,7 +253,7 @@ fn the_chain_follows_from_what_is_documented_alone() {
 }
 
 #[test]
-fn a_record_that_was_edited_removed_or_moved_is_found_where_it_stood() {
+fn edited_removed_or_moved_record_is_found_at_its_position() {
     let log = short_log();
     let verify = |records: &[Record]| {
         let mut head = Head::default();

@@ -64,7 +64,7 @@ fn assert_nothing_waits(site: &Site) {
 }
 
 #[test]
-fn a_step_waits_for_the_event_that_it_describes_and_later_ones_read_it() {
+fn step_waits_for_its_event_and_later_steps_read_it() {
     let then = does("then", "demo.say")
         .needs(["ci"])
         .with(&json!({ "said": "${{ steps.ci.event.payload.said }}", "by": "${{ steps.ci.event.trigger }}" }));
@@ -84,7 +84,7 @@ fn a_step_waits_for_the_event_that_it_describes_and_later_ones_read_it() {
 }
 
 #[test]
-fn an_event_that_comes_before_the_step_begins_counts_from_the_workflow_s_start_on() {
+fn event_before_the_step_counts_with_since_start() {
     let mut site = site([does("build", "demo.say"), awaits("ci", for_n(Since::Start)).needs(["build"])]);
     site.receive("demo.done", &json!({ "n": 7 }));
     let (flow, begun) = begin(&mut site, &json!(7));
@@ -96,7 +96,7 @@ fn an_event_that_comes_before_the_step_begins_counts_from_the_workflow_s_start_o
 }
 
 #[test]
-fn with_since_step_only_what_comes_after_the_step_s_beginning_counts_and_it_reads_steps() {
+fn since_step_counts_only_later_events_and_its_condition_reads_steps() {
     let ci = awaits("ci", wait("event.payload.n == steps.build.result.n", Since::Step)).needs(["build"]);
     let mut site = site([does("build", "demo.say"), ci]);
     let (flow, begun) = begin(&mut site, &json!(0));
@@ -109,7 +109,7 @@ fn with_since_step_only_what_comes_after_the_step_s_beginning_counts_and_it_read
 }
 
 #[test]
-fn a_wait_that_may_expire_succeeds_without_an_event_when_its_time_is_over() {
+fn expirable_wait_succeeds_without_an_event_at_its_timeout() {
     let absent = Wait { on_expire: OnExpire::Succeed, ..for_n(Since::Start) };
     let then = does("then", "demo.say").needs(["ci"]).with(&json!({ "came": "${{ steps.ci.event != null }}" }));
     let mut site = site([awaits("ci", absent), then]);
@@ -128,7 +128,7 @@ fn a_wait_that_may_expire_succeeds_without_an_event_when_its_time_is_over() {
 }
 
 #[test]
-fn a_wait_is_over_when_its_time_is_and_exactly_one_of_the_two_counts() {
+fn wait_ends_with_its_event_or_its_timeout_but_never_both() {
     let mut site = site([awaits("ci", for_n(Since::Start))]);
     let (flow, _) = begin(&mut site, &json!(7));
     let outcome = site.after(60_000);
@@ -144,7 +144,7 @@ fn a_wait_is_over_when_its_time_is_and_exactly_one_of_the_two_counts() {
 }
 
 #[test]
-fn a_cancel_ends_what_waits() {
+fn cancel_ends_waiting_steps() {
     let mut site = site([awaits("ci", for_n(Since::Start)), awaits("late", for_n(Since::Start)).needs(["ci"])]);
     let (flow, _) = begin(&mut site, &json!(7));
     let outcome = told(&site.when(cancel(flow)));
@@ -156,7 +156,7 @@ fn a_cancel_ends_what_waits() {
 }
 
 #[test]
-fn a_condition_that_errs_counts_as_no_match_and_is_told_once() {
+fn wait_condition_that_errs_is_no_match_and_is_reported_once() {
     let mut site = site([awaits("ci", wait("event.payload.deep.n > params.n", Since::Start))]);
     begin(&mut site, &json!(7));
     assert_eq!(told(&site.receive("demo.done", &json!({}))), ["ci erred"]);
@@ -165,7 +165,7 @@ fn a_condition_that_errs_counts_as_no_match_and_is_told_once() {
 }
 
 #[test]
-fn an_event_concerns_only_those_of_many_that_wait_for_it() {
+fn event_wakes_only_the_matching_waits_of_many() {
     let mut site = site([awaits("ci", for_n(Since::Start))]);
     let flows: Vec<ExecutionId> = (0..300).map(|n| begin(&mut site, &json!(n % 3)).0).collect();
     let payload = Document::from_value(&json!({ "n": 1 }));
@@ -178,7 +178,7 @@ fn an_event_concerns_only_those_of_many_that_wait_for_it() {
 }
 
 #[test]
-fn who_waits_for_an_event_is_served_before_a_rule_acts_on_it() {
+fn waiting_steps_are_served_before_rules() {
     let pieces = Pieces::default().trigger("demo.done").action("demo.say").awaiting("core.wait");
     let pieces = pieces.rule("demo.rule", "demo.done", "event.payload.n == 7", "demo.say");
     let mut site = Site::with(&pieces.workflow("demo.flow", [awaits("ci", for_n(Since::Start))]));
@@ -189,7 +189,7 @@ fn who_waits_for_an_event_is_served_before_a_rule_acts_on_it() {
 }
 
 #[test]
-fn all_values_that_a_condition_demands_find_who_waits() {
+fn wait_is_found_by_all_values_that_its_condition_requires() {
     let when = "event.payload.action == 'completed' && event.payload.n == params.n && event.payload.n > 0";
     let mut site = site([awaits("ci", wait(when, Since::Start))]);
     (0..30).for_each(|n| drop(begin(&mut site, &json!(n))));

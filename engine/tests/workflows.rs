@@ -71,7 +71,7 @@ fn assert_nothing_is_left(site: &Site) {
 }
 
 #[test]
-fn steps_start_as_soon_as_those_that_they_need_have_succeeded() {
+fn steps_start_as_soon_as_the_steps_that_they_need_succeeded() {
     let diamond = [
         does("last", "demo.say").needs(["left", "right"]),
         does("right", "demo.say").needs(["first"]),
@@ -89,7 +89,7 @@ fn steps_start_as_soon_as_those_that_they_need_have_succeeded() {
 }
 
 #[test]
-fn a_step_reads_how_those_before_it_ended_and_the_whole_gives_what_it_says() {
+fn step_reads_earlier_steps_and_the_workflow_returns_its_result_template() {
     let steps = [
         does("first", "demo.say"),
         does("second", "demo.say")
@@ -105,7 +105,7 @@ fn a_step_reads_how_those_before_it_ended_and_the_whole_gives_what_it_says() {
 }
 
 #[test]
-fn what_an_ended_step_gave_is_fetched_from_the_log_after_a_restart() {
+fn result_of_an_ended_step_is_fetched_from_the_log_after_a_restart() {
     let steps = [
         does("first", "demo.say"),
         does("beside", "demo.say"),
@@ -122,7 +122,7 @@ fn what_an_ended_step_gave_is_fetched_from_the_log_after_a_restart() {
 }
 
 #[test]
-fn a_failure_ends_the_workflow_once_what_runs_has_ended() {
+fn failed_workflow_ends_once_its_running_steps_have_ended() {
     let steps = [
         does("build", "demo.say"),
         does("beside", "demo.say"),
@@ -144,7 +144,7 @@ fn a_failure_ends_the_workflow_once_what_runs_has_ended() {
 }
 
 #[test]
-fn a_tolerated_failure_lets_the_workflow_go_on_and_is_seen_by_who_asks_for_it() {
+fn tolerated_failure_does_not_fail_the_workflow_and_is_readable() {
     let steps = [
         does("try", "demo.say").tolerated(),
         does("next", "demo.say").needs(["try"]),
@@ -159,7 +159,7 @@ fn a_tolerated_failure_lets_the_workflow_go_on_and_is_seen_by_who_asks_for_it() 
 }
 
 #[test]
-fn a_step_is_skipped_where_its_condition_does_not_hold_and_so_are_those_that_need_it() {
+fn step_with_a_false_condition_is_skipped_and_so_are_its_dependents() {
     let steps = [
         does("first", "demo.say"),
         does("no", "demo.say").needs(["first"]).starts_if("steps.first.result.done == false"),
@@ -177,13 +177,13 @@ fn a_step_is_skipped_where_its_condition_does_not_hold_and_so_are_those_that_nee
 }
 
 #[test]
-fn a_workflow_of_steps_that_are_all_skipped_succeeds_at_once() {
+fn workflow_whose_steps_are_all_skipped_succeeds_at_once() {
     let mut site = site([does("no", "demo.say").starts_if("false"), does("after", "demo.say").needs(["no"])]);
     assert_eq!(begin(&mut site).1, ["flow asked", "no skipped: condition", "after skipped: needs", "flow succeeded"]);
 }
 
 #[test]
-fn an_expression_that_errs_fails_its_step() {
+fn expression_error_fails_its_step() {
     let steps = [
         does("first", "demo.say"),
         does("unless", "demo.say").needs(["first"]).starts_if("steps.first.result.nothing == 1").tolerated(),
@@ -198,7 +198,7 @@ fn an_expression_that_errs_fails_its_step() {
 }
 
 #[test]
-fn a_step_is_done_for_each_item_so_many_at_once() {
+fn step_runs_for_each_item_with_limited_parallelism() {
     let steps = [
         does("each", "demo.say").over("['a', 'b', 'c']").parallel(2).with(&json!({ "of": "${{ item }}", "n": "${{ index }}" })),
         does("after", "demo.say").needs(["each"]).with(&json!({ "all": "${{ steps.each.items.map(i, i.result.done) }}" })),
@@ -219,7 +219,7 @@ fn a_step_is_done_for_each_item_so_many_at_once() {
 }
 
 #[test]
-fn a_step_that_was_skipped_has_no_items() {
+fn skipped_step_has_no_items() {
     let steps = [
         does("each", "demo.say").over("[1]").starts_if("false"),
         does("after", "demo.say").needs(["each"]).starts_if("always()").with(&json!({ "all": "${{ steps.each.items }}" })),
@@ -230,7 +230,7 @@ fn a_step_that_was_skipped_has_no_items() {
 }
 
 #[test]
-fn a_failed_item_fails_the_step_once_the_others_have_ended() {
+fn failed_item_fails_the_step_once_the_others_have_ended() {
     let mut site = site([does("each", "demo.say").over("[1, 2, 3]").parallel(2)]);
     let (flow, _) = begin(&mut site);
     let items: Vec<ExecutionId> = (0..3).map(|index| item(&site, flow, "each", index)).collect();
@@ -242,7 +242,7 @@ fn a_failed_item_fails_the_step_once_the_others_have_ended() {
 }
 
 #[test]
-fn with_fail_fast_a_failed_item_stops_the_others() {
+fn fail_fast_stops_the_other_items_after_a_failure() {
     let mut site = site([does("each", "demo.say").over("[1, 2, 3]").parallel(2).fail_fast()]);
     let (flow, _) = begin(&mut site);
     let items: Vec<ExecutionId> = (0..2).map(|index| item(&site, flow, "each", index)).collect();
@@ -254,7 +254,7 @@ fn with_fail_fast_a_failed_item_stops_the_others() {
 }
 
 #[test]
-fn an_empty_list_is_done_at_once_and_what_is_no_list_fails() {
+fn empty_list_succeeds_at_once_and_a_non_list_fails() {
     let mut site = site([
         does("none", "demo.say").over("[]"),
         does("no_list", "demo.say").over("params.text").tolerated(),
@@ -278,7 +278,7 @@ fn an_empty_list_is_done_at_once_and_what_is_no_list_fails() {
 }
 
 #[test]
-fn a_failure_cancels_what_runs_beside_it_where_its_step_says_so() {
+fn failing_step_cancels_its_siblings_if_it_says_so() {
     let mut site = site([does("check", "demo.say").cancels_others(), does("beside", "demo.say"), does("also", "demo.say")]);
     let (flow, _) = begin(&mut site);
     let child = step(&site, flow, "check");
@@ -293,7 +293,7 @@ fn a_failure_cancels_what_runs_beside_it_where_its_step_says_so() {
 }
 
 #[test]
-fn a_cancel_ends_what_runs_then_only_what_always_runs_and_a_second_that_too() {
+fn cancel_leaves_only_always_steps_and_a_second_cancel_ends_those_too() {
     let steps = || {
         [
             does("run", "demo.say"),
@@ -326,7 +326,7 @@ fn fail_cancelled(site: &mut Site, flow: ExecutionId, name: &str) -> Vec<String>
 }
 
 #[test]
-fn a_step_that_somebody_cancels_fails_the_workflow() {
+fn cancelled_step_fails_its_workflow() {
     let mut site = site([does("run", "demo.say"), does("after", "demo.say").needs(["run"])]);
     let (flow, _) = begin(&mut site);
     let child = step(&site, flow, "run");
@@ -336,7 +336,7 @@ fn a_step_that_somebody_cancels_fails_the_workflow() {
 }
 
 #[test]
-fn a_step_that_is_a_workflow_goes_on_within() {
+fn step_can_be_a_nested_workflow() {
     let inner = [does("deep", "demo.say")];
     let pieces = Pieces::default()
         .action("demo.say")
@@ -359,7 +359,7 @@ fn a_step_that_is_a_workflow_goes_on_within() {
 }
 
 #[test]
-fn a_cancel_goes_down_to_the_innermost_workflow() {
+fn cancel_reaches_the_innermost_workflow() {
     let pieces = Pieces::default()
         .action("demo.say")
         .workflow("demo.inner", [does("deep", "demo.say"), does("after", "demo.say").needs(["deep"])])
@@ -375,7 +375,7 @@ fn a_cancel_goes_down_to_the_innermost_workflow() {
 }
 
 #[test]
-fn a_workflow_that_asks_for_itself_goes_sixteen_deep() {
+fn recursive_workflow_ends_at_a_depth_of_sixteen() {
     let pieces = Pieces::default().workflow("demo.flow", [does("again", "demo.flow")]);
     let mut site = Site::with(&pieces);
     let outcome = site.ask("demo.flow");
@@ -388,7 +388,7 @@ fn a_workflow_that_asks_for_itself_goes_sixteen_deep() {
 }
 
 #[test]
-fn an_indeterminate_step_waits_for_a_person_and_goes_on_with_what_that_says() {
+fn indeterminate_step_waits_for_a_person_and_continues_with_the_answer() {
     let mut site = site([does("run", "demo.say"), does("after", "demo.say").needs(["run"])]);
     let (flow, _) = begin(&mut site);
     let child = step(&site, flow, "run");
@@ -398,7 +398,7 @@ fn an_indeterminate_step_waits_for_a_person_and_goes_on_with_what_that_says() {
 }
 
 #[test]
-fn a_late_report_on_a_step_of_an_ended_workflow_is_refused_and_changes_nothing() {
+fn late_report_on_a_step_of_an_ended_workflow_is_rejected() {
     let mut site = site([does("run", "demo.again")]);
     let (flow, _) = begin(&mut site);
     let child = step(&site, flow, "run");
@@ -411,7 +411,7 @@ fn a_late_report_on_a_step_of_an_ended_workflow_is_refused_and_changes_nothing()
 }
 
 #[test]
-fn steps_go_before_others_by_their_priority_or_that_of_the_whole() {
+fn steps_are_ordered_by_their_priority_or_the_workflow_s() {
     let steps = [does("plain", "demo.say"), does("urgent", "demo.say").priority(50), does("late", "demo.say").priority(-1)];
     let pieces = Pieces::default().action("demo.say").workflow("demo.flow", steps);
     let mut site = Site::with(&pieces.prioritized("demo.flow", 10));
@@ -431,7 +431,7 @@ fn steps_go_before_others_by_their_priority_or_that_of_the_whole() {
 }
 
 #[test]
-fn what_waits_for_a_worker_never_starts_once_its_workflow_is_cancelled() {
+fn queued_step_never_starts_once_its_workflow_is_cancelled() {
     let mut site = site([does("each", "demo.say").over("[1, 2, 3, 4]").parallel(3), does("beside", "demo.say")]);
     site.set(workers(1));
     let (flow, _) = begin(&mut site);
@@ -447,7 +447,7 @@ fn what_waits_for_a_worker_never_starts_once_its_workflow_is_cancelled() {
 }
 
 #[test]
-fn a_failure_that_ends_the_others_ends_also_the_items_that_have_not_begun() {
+fn failure_that_cancels_siblings_also_ends_items_not_yet_started() {
     let mut site = site([does("check", "demo.say").cancels_others(), does("each", "demo.say").over("[1, 2, 3]").parallel(1)]);
     let (flow, _) = begin(&mut site);
     fail(&mut site, flow, "check");
@@ -459,7 +459,7 @@ fn a_failure_that_ends_the_others_ends_also_the_items_that_have_not_begun() {
 }
 
 #[test]
-fn a_cancel_ends_the_items_of_a_step_that_always_runs_where_it_had_begun_before() {
+fn cancel_ends_items_of_an_always_step_only_if_it_started_before() {
     let each = || does("each", "demo.say").over("[1, 2, 3]").parallel(1).starts_if("always()");
     let mut before = site([each()]);
     let (flow, _) = begin(&mut before);
@@ -476,7 +476,7 @@ fn a_cancel_ends_the_items_of_a_step_that_always_runs_where_it_had_begun_before(
 }
 
 #[test]
-fn what_is_ended_by_another_ends_nothing_itself() {
+fn cancelled_sibling_does_not_cancel_others_itself() {
     let steps = [
         does("check", "demo.say").cancels_others(),
         does("beside", "demo.say").cancels_others(),
@@ -490,7 +490,7 @@ fn what_is_ended_by_another_ends_nothing_itself() {
 }
 
 #[test]
-fn a_second_cancel_goes_down_to_what_cleans_up_within() {
+fn second_cancel_reaches_cleanup_steps_of_nested_workflows() {
     let inner = [does("deep", "demo.say"), does("clean", "demo.say").needs(["deep"]).starts_if("always()")];
     let pieces = Pieces::default().action("demo.say").workflow("demo.inner", inner).workflow("demo.flow", [does("inside", "demo.inner")]);
     let mut site = Site::with(&pieces);
@@ -519,7 +519,7 @@ fn stuck() -> (Site, ExecutionId) {
 }
 
 #[test]
-fn a_workflow_that_does_not_go_on_is_ended_by_a_cancel() {
+fn cancel_ends_a_stuck_workflow() {
     let (mut site, flow) = stuck();
     assert!(site.engine().executions().get(&flow).is_some());
     assert_eq!(told(&site.when(cancel(flow))), ["second skipped: cancelled", "third skipped: cancelled", "flow cancelled"]);
@@ -527,7 +527,7 @@ fn a_workflow_that_does_not_go_on_is_ended_by_a_cancel() {
 }
 
 #[test]
-fn a_workflow_whose_catalog_cannot_be_built_is_ended_by_a_cancel() {
+fn cancel_ends_a_workflow_whose_catalog_cannot_be_built() {
     let mut site = site([does("first", "demo.say"), does("second", "demo.say").needs(["first"])]);
     let (flow, _) = begin(&mut site);
     site.set_catalogs(CatalogsHealth::Gone);
@@ -537,7 +537,7 @@ fn a_workflow_whose_catalog_cannot_be_built_is_ended_by_a_cancel() {
 }
 
 #[test]
-fn a_workflow_that_was_cancelled_twice_and_does_not_go_on_is_ended_by_one_cancel_more() {
+fn stuck_workflow_that_was_cancelled_twice_ends_with_another_cancel() {
     let (mut site, flow) = stuck();
     site.set(Settings { turn: TurnLimits { drafts: 1, ..TurnLimits::default() }, ..workers(1) });
     for _ in 0..2 {
@@ -551,7 +551,7 @@ fn a_workflow_that_was_cancelled_twice_and_does_not_go_on_is_ended_by_one_cancel
 }
 
 #[test]
-fn a_cancel_of_much_that_waits_leaves_little_owed() {
+fn cancel_of_many_waiting_executions_leaves_little_owed() {
     let steps = |fast: bool| {
         let each = does("each", "demo.say").over("lists.range(3000)").parallel(3000);
         [if fast { each.fail_fast() } else { each }]
@@ -574,7 +574,7 @@ fn a_cancel_of_much_that_waits_leaves_little_owed() {
 }
 
 #[test]
-fn a_reaction_that_is_put_aside_leaves_no_worker_idle() {
+fn parked_reaction_leaves_no_worker_idle() {
     let mut site = site([does("first", "demo.say"), does("second", "demo.say").needs(["first"])]);
     site.set(workers(1));
     let (flow, _) = begin(&mut site);
@@ -587,7 +587,7 @@ fn a_reaction_that_is_put_aside_leaves_no_worker_idle() {
 }
 
 #[test]
-fn items_that_cannot_start_leave_nothing_owed_each() {
+fn items_that_cannot_start_leave_no_reactions_owed() {
     let each = does("each", "demo.say").over("lists.range(3000)").with(&json!({ "n": "${{ 1 / 0 }}" }));
     let mut site = site([each]);
     let request = site.request("demo.flow");
@@ -599,7 +599,7 @@ fn items_that_cannot_start_leave_nothing_owed_each() {
 }
 
 #[test]
-fn a_long_chain_and_a_wide_step_cost_as_much_a_step_as_a_short_one() {
+fn cost_per_step_does_not_grow_with_the_workflow() {
     // Measured in records, not in time: each step has the same number.
     let chain = |length: usize| {
         let steps = (0..length).map(|n| {
@@ -640,14 +640,14 @@ fn a_long_chain_and_a_wide_step_cost_as_much_a_step_as_a_short_one() {
 }
 
 #[test]
-fn why_a_step_is_skipped_is_one_of_four() {
+fn skip_reason_is_one_of_four() {
     let names =
         [SkippedBecause::Condition, SkippedBecause::Needs, SkippedBecause::Failing, SkippedBecause::Cancelled].map(SkippedBecause::as_str);
     assert_eq!(names, ["condition", "needs", "failing", "cancelled"]);
 }
 
 #[test]
-fn items_and_turns_that_are_ended_by_another_end_nothing_themselves() {
+fn cancelled_items_and_turns_do_not_cancel_others_themselves() {
     for beside in [
         does("beside", "demo.say").over("[1]").cancels_others(),
         does("beside", "demo.say").repeat(crate::support::workflow::times(3)).cancels_others(),
@@ -667,7 +667,7 @@ fn items_and_turns_that_are_ended_by_another_end_nothing_themselves() {
 }
 
 #[test]
-fn what_stands_in_a_cancelled_workflow_cleans_up_also_where_it_is_not_asked_to_end_yet() {
+fn nested_workflows_of_a_cancelled_one_run_their_cleanup() {
     let inner = [does("work", "demo.say"), does("release", "demo.say").needs(["work"]).starts_if("always()")];
     let each = does("each", "demo.inner").over("lists.range(8)").parallel(8);
     let pieces = Pieces::default().action("demo.say").workflow("demo.inner", inner).workflow("demo.flow", [each]);
@@ -699,7 +699,7 @@ fn what_stands_in_a_cancelled_workflow_cleans_up_also_where_it_is_not_asked_to_e
 }
 
 #[test]
-fn what_only_waits_is_no_open_work() {
+fn waiting_execution_is_not_open_work() {
     let pieces =
         Pieces::default().sleep("demo.sleep").workflow("demo.flow", [does("wait", "demo.sleep").with(&json!({ "duration": "1h" }))]);
     let mut site = Site::with(&pieces);

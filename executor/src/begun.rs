@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_crash_only_a_noted_attempt_may_have_begun() {
+    fn only_a_noted_attempt_may_have_begun_before_a_crash() {
         let folder = TempDir::new().unwrap();
         let (begun, _) = open(&folder, &[], BOOT);
         begun.note(attempt(1)).unwrap();
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn after_another_boot_nothing_can_be_proved() {
+    fn previous_boot_s_notes_prove_nothing() {
         let folder = TempDir::new().unwrap();
         drop(open(&folder, &[], BOOT));
         let (_, previous) = open(&folder, &[attempt(1)], NEXT_BOOT);
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_crash_finds_the_evidence_of_the_first() {
+    fn second_crash_finds_the_evidence_of_the_first() {
         let folder = TempDir::new().unwrap();
         drop(open(&folder, &[], BOOT));
         drop(open(&folder, &[attempt(1)], NEXT_BOOT));
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_readable_file_nothing_can_be_proved() {
+    fn unreadable_file_proves_nothing() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("begun");
         for text in ["", "ensue begun 1", "ensue begun 9, boot x\n", "\u{0}\u{0}"] {
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_a_line_that_was_not_counted_is_of_an_attempt_that_has_not_begun() {
+    fn uncounted_partial_line_means_that_the_attempt_has_not_begun() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("begun");
         let part = &line(attempt(2))[..20];
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_bit_or_a_missing_end_of_the_file_proves_nothing() {
+    fn corrupted_or_truncated_file_proves_nothing() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("begun");
         let (begun, _) = open(&folder, &[], BOOT);
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_stays_small_and_keeps_what_is_open() {
+    fn file_stays_small_and_keeps_open_attempts() {
         let folder = TempDir::new().unwrap();
         let (begun, _) = open(&folder, &[], BOOT);
         begun.note(attempt(0)).unwrap();
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_names_its_boot() {
+    fn kernel_reports_its_boot_id() {
         assert_eq!(boot_id().len(), 36);
     }
 }

@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_is_asked_for_once_and_again_when_its_addresses_are_old() {
+    async fn name_is_resolved_once_and_again_when_its_addresses_expire() {
         let (destinations, clock) = destinations(&[&[PUBLIC], &["127.0.0.1"]]);
         reach(&destinations, "http://a.example/x").await.unwrap();
         reach(&destinations, "http://a.example/y").await.unwrap();
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn name_that_moved_leads_to_its_new_addresses() {
+    async fn moved_name_resolves_to_its_new_addresses() {
         const MOVED: &str = "93.184.216.35";
         let (destinations, clock) = destinations(&[&[PUBLIC], &[MOVED], &[MOVED, PUBLIC], &[PUBLIC, MOVED]]);
         let addresses = || destinations.known.lock().unwrap()["http://a.example"].addresses.clone();
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn name_is_resolved_again_when_its_addresses_are_old() {
+    async fn name_is_resolved_again_when_its_addresses_expire() {
         let (destinations, clock) = destinations(&[&[PUBLIC], &[PUBLIC], &["10.0.0.1"]]);
         for turn in 0..2 {
             *clock.0.lock().unwrap() = RESOLVED_FOR * turn;
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_inner_address_among_public_ones_is_denied() {
+    async fn one_private_address_among_public_ones_is_denied() {
         let (destinations, _) = destinations(&[&[PUBLIC, "10.0.0.1"]]);
         assert!(matches!(reach(&destinations, "http://a.example").await, Err(DestinationError::Denied)));
     }
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_more_servers_are_remembered_than_the_limit() {
+    async fn number_of_cached_servers_is_limited() {
         let (destinations, _) = destinations(&[]);
         for number in 0..DESTINATIONS_MAX + 10 {
             let url = format!("http://93.184.{}.{}/", number / 256, number % 256);

@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn public_addresses_are_reached_at_the_ports_of_the_web_alone() {
+    fn public_addresses_are_reachable_only_at_web_ports() {
         let policy = EgressPolicy::default();
         for address in ["93.184.216.34", "2606:2800:220:1::1", "2001:200::1", "9.9.9.9", "172.15.0.1", "100.128.0.1"] {
             assert!(reaches(&policy, "a.example", 443, &[address]), "{address}");
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn private_and_special_addresses_are_not_reached() {
+    fn private_and_special_addresses_are_denied() {
         for address in [
             "0.0.0.0",
             "10.1.2.3",
@@ -208,13 +208,13 @@ mod tests {
     }
 
     #[test]
-    fn one_forbidden_address_spoils_the_rest() {
+    fn one_forbidden_address_denies_the_whole_destination() {
         assert!(!reaches(&EgressPolicy::default(), "a.example", 443, &["93.184.216.34", "10.0.0.1"]));
         assert!(!reaches(&EgressPolicy::default(), "a.example", 443, &[]));
     }
 
     #[test]
-    fn what_is_allowed_is_reached_and_nothing_beside_it() {
+    fn only_allowed_addresses_and_ports_are_reached() {
         let policy = policy(&["127.0.0.1:8080", "10.0.0.0/8", "[fd00::1]:443", "intranet.example:8443"]);
         assert!(reaches(&policy, "127.0.0.1", 8080, &["127.0.0.1"]));
         assert!(reaches(&policy, "localhost", 8080, &["127.0.0.1"]));
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn an_allowance_that_is_none_is_refused() {
+    fn invalid_allowance_is_rejected() {
         for text in ["", ":80", "a b", "10.0.0.0/33", "127.1:80", "host:99999", "http://x", "1.2.3", "*", "[::1"] {
             assert!(text.parse::<Allowance>().is_err(), "{text}");
         }

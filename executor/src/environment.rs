@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_make_other_code_run_are_refused() {
+    fn variables_that_make_other_code_run_are_rejected() {
         for name in [
             "LD_PRELOAD",
             "LD_LIBRARY_PATH",
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn computed_name_that_runs_code_is_refused() {
+    fn computed_name_that_runs_code_is_rejected() {
         for name in [
             "ANSIBLE_CONFIG",
             "BUNDLE_GEMFILE",
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn ordinary_computed_name_is_taken() {
+    fn ordinary_computed_name_is_accepted() {
         for name in [
             "VERSION",
             "GH_TOKEN",
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_a_word() {
+    fn variable_name_is_a_word() {
         for name in ["", "a=b", "BASH_FUNC_x%%", "1A", "A B", "A-B", "Ä", "A\0", &"A".repeat(129)] {
             assert!(check_name(name).is_err(), "{name:?}");
         }
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_no_program_could_be_given_is_refused() {
+    fn value_that_cannot_be_passed_to_a_program_is_rejected() {
         let variable = |value: String| vec![("A".to_owned(), value)];
         assert!(checked(&variable("a\0b".into()), NamedBy::Author).is_err());
         assert!(checked(&variable("a".repeat(VARIABLE_BYTES_MAX + 1)), NamedBy::Author).is_err());

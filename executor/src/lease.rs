@@ -48,7 +48,7 @@ mod tests {
     const PERIOD: Duration = Duration::from_secs(30);
 
     #[test]
-    fn a_lease_lasts_a_period_from_its_last_renewal() {
+    fn lease_lasts_a_period_from_its_last_renewal() {
         let lease = Lease::begin(Duration::from_secs(100), PERIOD);
         assert!(!lease.has_ended(Duration::from_secs(129)));
         assert!(lease.has_ended(Duration::from_secs(130)));
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_outlives_two_missed_beats() {
+    fn lease_outlives_two_missed_beats() {
         assert!(Lease::beat(PERIOD) * 2 < PERIOD);
     }
 }

@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn longer_of_two_values_with_one_beginning_is_masked() {
+    fn longer_of_two_values_with_a_common_prefix_is_masked() {
         let masks = Masks::of_values([("a.short", b"password-1".as_slice()), ("a.long", b"password-12")]).unwrap();
         for piece in 1..30 {
             let masked = in_pieces(&masks, b"password-12 password-1 password-", piece);
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn long_value_is_masked_as_a_whole() {
+    fn long_value_is_masked_completely() {
         let value: Vec<u8> = (0..65_536_u32).map(|number| b'a' + (number.wrapping_mul(2_654_435_761) >> 16) as u8 % 26).collect();
         let masks = Masks::of_values([("a.b", value.as_slice())]).unwrap();
         let text = [b"<".as_slice(), &value, b">"].concat();

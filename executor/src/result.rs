@@ -153,12 +153,12 @@ mod tests {
     }
 
     #[test]
-    fn an_object_is_a_result_byte_for_byte() {
+    fn json_object_is_the_result_byte_for_byte() {
         assert_eq!(shown(&undeclared(head(b" {\"n\": 1.0}\n"))), " {\"n\": 1.0}\n");
     }
 
     #[test]
-    fn anything_else_is_a_text_without_its_last_line_break() {
+    fn other_output_is_text_without_its_last_line_break() {
         assert_eq!(shown(&undeclared(head(b"v1.2\n"))), r#""v1.2""#);
         assert_eq!(shown(&undeclared(head(b"[1]\r\n"))), r#""[1]""#);
         assert_eq!(shown(&undeclared(head(b"{oops}"))), r#""{oops}""#);
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_utf_8_is_replaced() {
+    fn invalid_utf_8_is_replaced() {
         assert_eq!(shown(&undeclared(head(b"a\xffb"))), "\"a\u{fffd}b\"");
     }
 
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_cut_and_its_length_is_known() {
+    fn long_text_is_truncated_with_its_length() {
         let mut head = head(&vec![b'a'; RESULT_BYTES_MAX]);
         head.push(b"more");
         assert_eq!((head.bytes.len(), head.total), (RESULT_BYTES_MAX, RESULT_BYTES_MAX as u64 + 4));

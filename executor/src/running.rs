@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_that_was_given_up_before_it_began_never_begins() {
+    fn attempt_given_up_before_it_began_never_begins() {
         let folder = TempDir::new().unwrap();
         let attempt = running();
         assert_eq!(attempt.give_up(), Some(Evidence::NotBegun));
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_is_given_up_once() {
+    fn attempt_is_given_up_once() {
         let folder = TempDir::new().unwrap();
         let attempt = running();
         attempt.begin(&begun(&folder)).unwrap();
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_that_was_told_to_stop_does_not_begin() {
+    fn attempt_stopped_before_it_began_does_not_begin() {
         let folder = TempDir::new().unwrap();
         let attempt = running();
         attempt.tell(Signal::Stop);
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_weaker_signal_does_not_take_a_stronger_one_back() {
+    async fn weaker_signal_does_not_replace_a_stronger_one() {
         let attempt = running();
         attempt.tell(Signal::Release);
         attempt.tell(Signal::Stop);

@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nearest_name_is_near() {
+    fn suggested_name_is_similar() {
         let known = ["when", "with", "trigger"];
         assert_eq!(nearest("whem", known), Some("when"));
         assert_eq!(nearest("triger", known), Some("trigger"));

@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cache_never_holds_more_bytes_than_it_may() {
+    fn cache_never_exceeds_its_byte_limit() {
         let cache = BodyCache::new(Queue::new(QueueName::BodyBytes, 100));
         for n in 0..50_u8 {
             cache.put(Digest::of(&[n]), Bytes::from(vec![n; 30]));

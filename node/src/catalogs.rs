@@ -428,7 +428,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn findings_name_their_files_from_the_packs_folder_on() {
+    fn findings_name_files_relative_to_the_packs_folder() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("release")).unwrap();
         std::fs::write(folder.path().join("release/pack.yaml"), "name: release\nversion: 1\nnonsense: 1\n").unwrap();
@@ -438,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn a_catalog_that_is_asked_for_stays_however_many_come_and_one_that_went_is_built_again() {
+    fn catalog_in_use_stays_cached_and_an_evicted_one_is_rebuilt() {
         let log = MemoryLog::new(LogId(Id::root(Timestamp::from_micros(1_774_699_200_000_000), 1)));
         let folder = tempfile::tempdir().unwrap();
         let catalogs = NodeCatalogs::open(folder.path().to_owned(), InstalledPacks::default(), log.reader().unwrap()).unwrap();

@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_a_little_behind_the_log_goes_on_from_there() {
+    fn clock_slightly_behind_the_log_continues_from_the_log() {
         let clock = NodeClock::new(Still);
         let newest = Timestamp::from_micros(START + STEP_MICROS);
         assert_eq!(clock.go_on_from(newest), None);
@@ -223,14 +223,14 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_ahead_of_the_log_stays_where_it_is() {
+    fn clock_ahead_of_the_log_is_unchanged() {
         let clock = NodeClock::new(Still);
         assert_eq!(clock.go_on_from(Timestamp::from_micros(START - 1)), None);
         assert_eq!(clock.now().micros(), START);
     }
 
     #[test]
-    fn a_clock_that_was_set_back_while_no_node_ran_is_a_step() {
+    fn clock_set_back_while_no_node_ran_is_a_step() {
         let clock = NodeClock::new(Still);
         let newest = Timestamp::from_micros(START + STEP_MICROS + 1);
         let step = clock.go_on_from(newest).expect("a step");
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_a_little_off_is_slewed_and_not_stepped() {
+    fn slightly_wrong_clock_is_slewed_and_not_stepped() {
         let mut origin = START;
         assert_eq!(slew(&mut origin, 1_000_000, START + 1_000_000 + 30_000_000), None);
         assert_eq!(origin, START + SLEW_MICROS);
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_jumps_by_more_than_a_minute_is_a_step_and_is_followed() {
+    fn clock_jump_of_more_than_a_minute_is_a_step() {
         let mut origin = START;
         let wall = START + 1_000_000 + STEP_MICROS + 1;
         assert_eq!(slew(&mut origin, 1_000_000, wall), Some(Timestamp::from_micros(wall)));

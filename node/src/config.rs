@@ -536,7 +536,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_cannot_be_read_says_once_what_is_wrong_and_where() {
+    fn unreadable_file_is_reported_once_with_reason_and_place() {
         let folder = TempDir::new().unwrap();
         let file = folder.path().join("ensue.yaml");
         std::fs::write(&file, "actions: { isolation: maybe }").unwrap();
@@ -559,7 +559,7 @@ mod tests {
     }
 
     #[test]
-    fn the_admin_s_token_and_a_file_of_it_are_not_both_taken_in_whatever_order_they_come() {
+    fn admin_token_and_admin_token_file_together_are_rejected() {
         let both = [("ENSUE_ADMIN_TOKEN", "ens_token"), ("ENSUE_ADMIN_TOKEN_FILE", "/dev/null")];
         let both = both.map(|(name, value)| (name.to_owned(), value.to_owned()));
         for order in [both.clone(), [both[1].clone(), both[0].clone()]] {

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fourth_process_does_not_begin_with_what_ended_three() {
+    fn fourth_process_does_not_start_with_the_reaction_that_ended_three() {
         let (_folder, path) = path();
         for _ in 0..ENDS_MAX {
             assert_eq!(CrashFile::open(&path).begin(owed(7, 2)), Begin::Noted);
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ended_three_is_put_aside_and_begins_anew_when_it_is_retried() {
+    fn reaction_that_ended_three_processes_is_parked_until_retried() {
         let (_folder, path) = path();
         for _ in 0..ENDS_MAX {
             CrashFile::open(&path).begin(owed(7, 2));
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_to_an_end_leaves_no_file_and_a_torn_one_says_nothing() {
+    fn finished_work_leaves_no_file_and_a_torn_file_is_ignored() {
         let (_folder, path) = path();
         let mut file = CrashFile::open(&path);
         file.begin(owed(7, 2));
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bug_that_was_noted_is_told_until_the_file_is_removed() {
+    fn recorded_panic_is_reported_until_the_file_is_removed() {
         let (_folder, path) = path();
         CrashFile::open(&path).note_bug(Position(9), "it broke");
         let mut next = CrashFile::open(&path);
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bug_is_noted_beside_what_was_worked_out() {
+    fn panic_is_recorded_next_to_the_current_reaction() {
         let (_folder, path) = path();
         let mut file = CrashFile::open(&path);
         file.begin(owed(7, 2));

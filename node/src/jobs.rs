@@ -160,7 +160,7 @@ mod tests {
     const NO_SUCH_STACK: usize = 1 << (usize::BITS - 8);
 
     #[test]
-    fn a_job_that_could_not_begin_is_not_under_way() {
+    fn failed_background_job_is_not_listed_as_running() {
         let id = LogId(Id::root(Timestamp::from_micros(1), 1));
         let log = MemoryLog::new(id);
         let readers = Arc::new(LogReaders::new(Box::new(move || log.reader())));

@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_log_took_is_no_failure_where_the_vault_keeps_an_old_value() {
+    fn key_change_in_the_log_succeeds_even_if_the_vault_keeps_an_old_value() {
         let vault = Stuck(MemoryVault::new(LogId(Id::root(Timestamp::default(), 1)), MasterKey::from_bytes([7; 32])));
         let ring = Arc::new(KeyRing::open_vault(Arc::new(vault), &Access::default()).unwrap());
         let keys = NodeKeys { ring, sequencer: Arc::new(Taken), setting: Mutex::new(()) };

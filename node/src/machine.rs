@@ -278,7 +278,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_said_to_hold_that_holds_under_supervisors_alone() {
+    fn limits_that_need_supervisors_are_not_reported_as_active_without_them() {
         let mut settings = ActionSettings::default();
         settings.limits.memory_bytes = Some(1 << 30);
         settings.limits.file_bytes = Some(1 << 30);
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_program_can_still_do_is_said() {
+    fn doctor_reports_what_a_program_can_still_do() {
         let said = |users: ProgramUsers, node, mode| {
             let settings = ActionSettings { isolation: mode, ..ActionSettings::default() };
             let found = reach(&settings, &Users { users, why_root: Some("it is closed".into()) }, node, AtEnd::GoOn);
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn the_unit_is_read_off_the_control_group() {
+    fn systemd_unit_is_read_from_the_control_group() {
         assert_eq!(unit_of("0::/system.slice/ensue.service\n").as_deref(), Some("ensue.service"));
         assert_eq!(unit_of("2:cpu:/\n1:name=systemd:/system.slice/ensue@eu.service\n0::/\n").as_deref(), Some("ensue@eu.service"));
         for none in
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_with_a_unit_is_what_its_last_drop_in_says() {
+    fn kill_mode_of_a_unit_comes_from_its_last_drop_in() {
         let folder = TempDir::new().unwrap();
         let mode = || match kill_mode("ensue.service", [folder.path()].into_iter()) {
             KillMode::Process => "process".to_owned(),

@@ -150,7 +150,7 @@ mod tests {
     const CAPS: Caps = Caps { open_work: 100_000, workers: 8 };
 
     #[test]
-    fn the_queues_together_have_less_than_the_memory_whatever_it_is() {
+    fn queues_together_use_less_than_the_memory() {
         for memory in [MEMORY_BYTES_MIN, MEMORY_BYTES, 64 * 1024 * 1024 * 1024] {
             let queues = queues(memory, CAPS);
             let in_bytes: u64 = queues.iter().map(|queue| queue.capacity() * queue.name().bytes_of_one()).sum();
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn over_the_bound_a_body_comes_in_only_where_none_is_under_way() {
+    fn body_over_the_limit_is_accepted_only_if_none_is_open() {
         let under_way = Queue::new(QueueName::RequestBytes, 100);
         let memory = Memory::new(1_000, under_way.clone());
         assert_eq!(memory.admission_of(1_001), Ok(()));
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_still_to_come_counts_beside_what_is_held() {
+    fn expected_bytes_count_in_addition_to_held_ones() {
         let under_way = Queue::new(QueueName::RequestBytes, 100);
         let memory = Memory::new(1_000, under_way.clone());
         let _first = under_way.enter(10).unwrap();
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_this_process_holds_is_looked_up() {
+    fn memory_of_this_process_is_measured() {
         let under_way = Queue::new(QueueName::RequestBytes, 100);
         let _first = under_way.enter(10).unwrap();
         assert_eq!(Memory::new(u64::MAX, under_way.clone()).admission(), Ok(()));

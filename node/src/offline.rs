@@ -339,7 +339,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_the_clock_was_set_back_meanwhile_that_is_recorded_first() {
+    fn offline_change_records_a_clock_that_was_set_back_first() {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config::new(folder.path().join("data"));
         config.state_base = Some(folder.path().join("state"));
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn log_with_another_record_at_the_known_position_is_refused() {
+    fn log_with_another_record_at_the_known_position_is_rejected() {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config::new(folder.path().join("data"));
         config.state_base = Some(folder.path().join("state"));

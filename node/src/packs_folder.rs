@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_saved_while_the_node_starts_is_read() {
+    fn file_saved_during_the_start_is_read() {
         let folder = tempfile::tempdir().unwrap();
         let (packs, copies) = (folder.path().join("packs"), folder.path().join("copies"));
         std::fs::create_dir(&packs).unwrap();
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_editor_keeps_beside_a_file_is_no_change() {
+    fn editor_s_temporary_file_is_not_a_change() {
         let folder = Path::new("/packs");
         assert!(!is_read(Path::new("/packs/release/rules/.ship.yaml.swp"), folder));
         assert!(!is_read(Path::new("/packs/.git/index"), folder));
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_beside_the_folder_is_no_change() {
+    fn file_outside_of_the_packs_folder_is_not_a_change() {
         assert!(!is_read(Path::new("/ensue.yaml"), Path::new("/packs")));
     }
 }

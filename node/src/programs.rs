@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn isolation_that_is_demanded_is_had_or_the_node_does_not_start() {
+    fn required_isolation_is_available_or_the_node_does_not_start() {
         let folder = TempDir::new().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(ensue_executor::SystemClock::new());
         let mut config = Config::new(folder.path().to_owned());

@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_is_saved_after_so_many_records_and_not_before() {
+    fn snapshot_is_saved_after_the_configured_number_of_records() {
         let mut world = every(10);
         world.stands_at(9);
         world.writer.save_next();
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn while_one_waits_to_be_saved_no_other_is_taken() {
+    fn no_snapshot_is_taken_while_one_waits_to_be_saved() {
         let mut world = every(10);
         (1..5).for_each(|round| world.stands_at(round * 10));
         world.writer.save_next();
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn while_one_is_being_saved_no_other_is_taken() {
+    fn no_snapshot_is_taken_while_one_is_being_saved() {
         let mut world = every(10);
         world.stands_at(10);
         let first = world.writer.from.try_recv().unwrap();
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn why_a_snapshot_cannot_be_saved_is_told_until_one_is() {
+    fn snapshot_error_is_reported_until_one_is_saved() {
         let mut world = every(10);
         let trouble = world.writer.trouble();
         let folder = world.folder.path().join("checkpoints");

@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_s_name_is_plain() {
+    fn token_name_is_plain_text() {
         let roles = ["viewer".to_owned()];
         for bad in ["", "a b", "é", "Ana", "ana@example", "a/b", "a\n", &"a".repeat(65)] {
             assert!(matches!(check_token(bad, &roles), Err(TokenRefusal::Name(_))), "{bad:?}");
@@ -319,13 +319,13 @@ mod tests {
     }
 
     #[test]
-    fn the_secret_of_a_token_goes_only_where_it_is_certain_that_the_log_does_not_have_it() {
+    fn token_secret_is_removed_only_if_the_log_certainly_lacks_the_token() {
         assert_eq!(kept_after(SubmitError::StorageFull), 0);
         assert_eq!(kept_after(SubmitError::Unknown), 1, "the log may have it: without its secret it would let nobody in, for ever");
     }
 
     #[test]
-    fn a_token_whose_secret_the_vault_lost_is_named() {
+    fn token_whose_secret_is_missing_in_the_vault_is_named() {
         let log = LogId(Id::root(Timestamp::default(), 1));
         let mut sequencing = Sequencing::new(Engine::new(log), Head::default(), Epoch(1));
         let (at, id) = (Moment { time: Timestamp::default(), entropy: 1 }, TokenId(Id::root(Timestamp::default(), 2)));

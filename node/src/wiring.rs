@@ -497,7 +497,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_start_that_the_file_of_the_log_refuses_names_that_file() {
+    fn start_rejected_by_the_log_s_file_names_that_file() {
         let refusal = SubmitError::Refused(Refusal::Unstorable("its first record is there already".to_owned()));
         let why = refused("recording the start", &refusal).to_string();
         assert!(why.contains("log.sqlite") && why.contains("its first record is there already"), "{why}");

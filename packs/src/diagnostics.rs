@@ -218,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_with_many_mistakes_is_kept_once() {
+    fn source_line_of_several_diagnostics_is_stored_once() {
         let file = SourceText::new("a.yaml", "a: b, c: d\ne: f\n");
         let mut report = Report::default();
         for span in [0..1, 6..7, 11..12] {

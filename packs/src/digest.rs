@@ -185,12 +185,12 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_of_a_pack_is_pinned_for_ever() {
+    fn digest_of_a_pack_matches_its_pinned_value() {
         assert_eq!(pack().digest().to_string(), "34ebff0a8aeb724ed693b784984d50bf5af2d78d0c3bb057d33914fdc6c38caf");
     }
 
     #[test]
-    fn a_name_a_content_and_a_mode_each_change_the_digest() {
+    fn name_content_and_mode_each_change_the_digest() {
         let digest = pack().digest();
         let mut renamed = pack();
         let file = renamed.files.remove("actions/run.sh").unwrap();
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_is_read_back_as_it_was() {
+    fn copy_reads_back_as_the_original() {
         let data = tempfile::tempdir().unwrap();
         let path = pack().write_copy(data.path()).unwrap();
         assert_eq!(pack().write_copy(data.path()).unwrap(), path, "writing twice changes nothing");
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_that_was_changed_is_refused() {
+    fn modified_copy_is_rejected() {
         let data = tempfile::tempdir().unwrap();
         let path = pack().write_copy(data.path()).unwrap();
         fs::remove_file(path.join("pack.yaml")).unwrap();
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_interrupted_run_left_behind_is_no_hindrance() {
+    fn leftovers_of_an_interrupted_copy_do_not_matter() {
         let data = tempfile::tempdir().unwrap();
         fs::create_dir(data.path().join(format!(".{}.new", pack().digest()))).unwrap();
         pack().write_copy(data.path()).unwrap();

@@ -43,7 +43,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     #[test]
-    fn a_new_project_has_nothing_to_mend() {
+    fn new_project_has_no_findings() {
         let pack: PackName = "my_automation".parse().unwrap();
         let files = init_files(&pack);
         let inside = files.iter().filter_map(|(path, text)| Some((path.strip_prefix("packs/my_automation/")?.to_owned(), text.clone())));
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_s_name_becomes_a_pack_s() {
+    fn folder_name_becomes_the_pack_name() {
         let name = |folder| pack_name_of(folder).map(|name| name.to_string());
         assert_eq!(name("my-automation").as_deref(), Some("my_automation"));
         assert_eq!(name("2nd.Try").as_deref(), Some("nd_try"));

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn core_has_the_engine_s_own_triggers_and_no_others() {
+    fn core_has_exactly_the_engine_s_own_triggers() {
         let found: Vec<String> = FILES
             .iter()
             .filter_map(|(path, _)| Some(format!("core.{}", path.strip_prefix("core/triggers/")?.strip_suffix(".yaml")?)))
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_library_has_nothing_to_tell() {
+    fn library_has_no_findings() {
         let checked = crate::check(&library(), &BTreeMap::new());
         let shown: String = checked.diagnostics.iter().map(|one| one.render(Colour::Plain)).collect();
         assert_eq!(shown, "");

@@ -230,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_is_read_with_its_programs_and_without_hidden_files() {
+    fn folder_is_read_with_executables_and_without_hidden_files() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir_all(folder.path().join("rules")).unwrap();
         fs::create_dir_all(folder.path().join(".git")).unwrap();
@@ -243,7 +243,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_program_is_told_from_a_plain_file() {
+    fn executable_file_is_distinguished_from_a_plain_one() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("run.sh");
@@ -255,21 +255,21 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_link_is_refused() {
+    fn link_is_rejected() {
         let folder = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/etc/passwd", folder.path().join("pack.yaml")).unwrap();
         assert!(matches!(PackSource::read(folder.path()), Err(ReadError::Link(_))));
     }
 
     #[test]
-    fn a_path_that_leaves_the_pack_is_refused() {
+    fn path_that_leaves_the_pack_is_rejected() {
         for path in ["../a", "a//b", "/a", "a/./b", "a\\b", "a\nb", ""] {
             assert!(matches!(PackSource::of("x", [(path, "")]), Err(ReadError::BadPath(_))), "{path:?}");
         }
     }
 
     #[test]
-    fn a_pack_over_its_limit_is_refused() {
+    fn pack_over_its_size_limit_is_rejected() {
         let folder = tempfile::tempdir().unwrap();
         let file = fs::File::create(folder.path().join("big")).unwrap();
         file.set_len(PACK_BYTES_MAX + 1).unwrap();

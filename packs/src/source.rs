@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_a_line_and_a_column_in_characters() {
+    fn place_is_a_line_and_a_column_in_characters() {
         let text = SourceText::new("a.yaml", "a: 1\nä: x\n");
         assert_eq!(text.place(0), LineColumn { line: 1, column: 1 });
         assert_eq!(text.place(9), LineColumn { line: 2, column: 4 });
@@ -81,12 +81,12 @@ mod tests {
     }
 
     #[test]
-    fn a_place_behind_the_end_is_the_end() {
+    fn place_after_the_end_is_the_end() {
         let text = SourceText::new("a.yaml", "a");
         assert_eq!(text.place(99), LineColumn { line: 1, column: 2 });
     }
     #[test]
-    fn a_span_lies_in_the_text_and_holds_whole_characters() {
+    fn span_is_limited_to_the_text_and_to_whole_characters() {
         let text = SourceText::new("a.yaml", "aé");
         assert_eq!(text.within(&(3..4)), 3..3);
         assert_eq!(text.within(&(2..2)), 1..3);

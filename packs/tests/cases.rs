@@ -22,7 +22,7 @@ const INNER: (&str, &str) = ("actions/inner.yaml", "run: { workflow: { steps: { 
 const MADE: (&str, &str) = ("actions/made.yaml", "result: { url: string }\nrun: { shell: { script: make } }\n");
 
 #[test]
-fn what_a_case_has_is_told_like_the_fields_of_every_file() {
+fn shape_of_a_test_is_checked_like_that_of_other_files() {
     insta::assert_snapshot!(told(&[
         Slip("a mapping for a list", &[(TEST, "it: ships\n")]),
         Slip("a misspelt field", &[(TEST, "- it: ships\n  run: { action: demo.ship, with: { version: v1 } }\n  expects: {}\n")]),
@@ -52,7 +52,7 @@ fn what_a_case_has_is_told_like_the_fields_of_every_file() {
 }
 
 #[test]
-fn what_a_case_names_is_there_and_takes_what_it_is_given() {
+fn names_and_values_in_a_test_are_checked() {
     insta::assert_snapshot!(told(&[
         Slip("an action", &[(TEST, "- it: ships\n  run: { action: demo.shipp }\n  expect: {}\n")]),
         Slip("a parameter", &[(TEST, "- it: ships\n  run: { action: demo.ship, with: { versoin: v1 } }\n  expect: {}\n")]),
@@ -94,7 +94,7 @@ fn mocked(mocks: &'static str) -> [(&'static str, &'static str); 4] {
 }
 
 #[test]
-fn a_mock_suits_what_it_stands_for() {
+fn mock_must_match_its_step() {
     const CASES: [(&str, &str); 14] = [
         ("of no step", "- it: goes\n  run: { action: demo.go }\n  mocks: { biuld: { result: {} } }\n  expect: {}\n"),
         ("of no rule", "- it: goes\n  given: { event: { trigger: demo.ping } }\n  mocks: { great: { result: {} } }\n  expect: []\n"),
@@ -133,7 +133,7 @@ fn a_mock_suits_what_it_stands_for() {
 }
 
 #[test]
-fn an_action_s_own_mock_fits_what_it_gives_and_a_workflow_has_none() {
+fn mock_of_an_action_must_match_its_result_and_a_workflow_has_none() {
     insta::assert_snapshot!(told(&[
         Slip("another type", &[("actions/made.yaml", "result: { url: string }\nrun: { shell: { script: make } }\nmock: { url: [] }\n")]),
         Slip("of a workflow", &[("actions/inner.yaml", "run: { workflow: { steps: { deep: { action: core.noop } } } }\nmock: { a: 1 }\n")]),
@@ -146,7 +146,7 @@ fn with(text: &str) -> Vec<PackSource> {
 }
 
 #[test]
-fn a_case_is_understood_with_its_place() {
+fn test_is_parsed_with_its_place() {
     let packs = with(
         "- it: judges\n  given: { event: { trigger: demo.ping, payload: { host: '${{ not.computed }}' } } }\n  expect: []\n\
          - it: goes\n  config: { owner: other }\n  run: { action: demo.go }\n  mocks:\n    wide: [{ result: { url: a } }, [{ error: { kind: lost } }]]\n    within.deep: { result: 1 }\n\
@@ -170,7 +170,7 @@ fn a_case_is_understood_with_its_place() {
 }
 
 #[test]
-fn only_the_pack_s_own_rules_are_in_force_with_its_defaults_and_what_it_needs_is_there() {
+fn test_catalog_has_the_pack_s_rules_defaults_and_dependencies() {
     let packs = with("- it: judges\n  given: { event: { trigger: demo.ping } }\n  expect: []\n");
     let tested = tests(&packs, &BTreeMap::from([("demo".parse().unwrap(), json!({ "owner": "an operator" }))]));
     let (_, suite) = tested.suites.iter().find(|(_, suite)| suite.pack.as_str() == "demo").unwrap();
@@ -182,7 +182,7 @@ fn only_the_pack_s_own_rules_are_in_force_with_its_defaults_and_what_it_needs_is
 }
 
 #[test]
-fn a_setting_that_is_only_in_cases_keeps_no_pack_from_its_tests() {
+fn setting_given_only_in_tests_does_not_prevent_them() {
     let files = [
         ("pack.yaml", "name: demo\nversion: 1.0.0\nconfig: { owner: string }\n"),
         (TEST, "- it: ships\n  config: { owner: acme }\n  given: { event: { trigger: demo.ping } }\n  expect: []\n"),

@@ -38,7 +38,7 @@ fn pull_request(action: &str) -> Document {
 }
 
 #[test]
-fn the_library_builds_a_catalog_whose_rules_judge_a_pull_request() {
+fn library_catalog_evaluates_a_pull_request() {
     let catalog = build(CatalogRevision(3), &installed(&library())).unwrap();
     assert_eq!(catalog.revision(), CatalogRevision(3));
     let payload = pull_request("opened");
@@ -77,7 +77,7 @@ fn installed_pack_with_a_too_complex_schema_still_opens() {
 }
 
 #[test]
-fn a_merged_pull_request_is_celebrated() {
+fn merged_pull_request_matches_the_celebrate_rule() {
     let catalog = build(CatalogRevision(1), &installed(&library())).unwrap();
     let mut value = pull_request("closed").root().to_value();
     value["pull_request"]["merged"] = json!(true);
@@ -89,14 +89,14 @@ fn a_merged_pull_request_is_celebrated() {
 }
 
 #[test]
-fn a_delivery_of_github_s_is_proven_by_its_key() {
+fn github_delivery_is_verified_with_its_key() {
     let catalog = build(CatalogRevision(1), &installed(&library())).unwrap();
     let sensor = &catalog.sensors()[&"github.webhook".parse().unwrap()];
     assert!(matches!(&sensor.source, Source::Webhook { verify: Verify::Github { key }, .. } if key.as_str() == "github.webhook_secret"));
 }
 
 #[test]
-fn the_core_has_what_is_built_in() {
+fn core_pack_has_the_built_in_actions() {
     let catalog = build(CatalogRevision(1), &installed(&library())).unwrap();
     let builtin = |name: &str| match catalog.actions()[&name.parse().unwrap()].run {
         Run::Builtin(builtin) => Some(builtin),
@@ -110,14 +110,14 @@ fn the_core_has_what_is_built_in() {
 }
 
 #[test]
-fn a_rule_without_an_id_makes_no_catalog() {
+fn rule_without_an_id_is_a_build_error() {
     let mut packs = installed(&library().into_iter().chain([demo(&[])]).collect::<Vec<_>>());
     packs.iter_mut().for_each(|(_, manifest)| manifest.rules.clear());
     assert!(matches!(build(CatalogRevision(1), &packs), Err(BuildError::NoRuleId(_))));
 }
 
 #[test]
-fn a_pack_without_what_it_needs_makes_no_catalog() {
+fn pack_with_a_missing_dependency_is_a_build_error() {
     let packs = installed(&library().into_iter().chain([demo(&[])]).collect::<Vec<_>>());
     let alone: Vec<_> = packs.into_iter().filter(|(source, _)| source.origin == "packs/demo").collect();
     let refusal = build(CatalogRevision(1), &alone).unwrap_err();
@@ -125,14 +125,14 @@ fn a_pack_without_what_it_needs_makes_no_catalog() {
 }
 
 #[test]
-fn a_manifest_is_read_back_as_it_was_written() {
+fn manifest_round_trips() {
     let manifest = installed(&library()).remove(1).1;
     let text = serde_json::to_string(&manifest).unwrap();
     assert_eq!(serde_json::from_str::<Manifest>(&text).unwrap(), manifest);
 }
 
 #[test]
-fn a_copy_builds_the_same_catalog_as_what_it_was_copied_from() {
+fn copy_builds_the_same_catalog_as_the_original() {
     let data = tempfile::tempdir().unwrap();
     let packs = installed(&library());
     let copies: Vec<(PackSource, Manifest)> = packs

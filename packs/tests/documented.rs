@@ -77,7 +77,7 @@ fn packs(files: &[(String, String)]) -> Vec<PackSource> {
 }
 
 #[test]
-fn each_example_on_the_page_of_the_diagnostics_is_what_is_told() {
+fn each_example_of_the_diagnostics_page_shows_the_real_output() {
     let text = fs::read_to_string(page()).unwrap();
     let (head, sections) = sections(&text);
     let mut whole = head;
@@ -103,7 +103,7 @@ fn each_example_on_the_page_of_the_diagnostics_is_what_is_told() {
 }
 
 #[test]
-fn each_code_has_an_example_but_those_that_a_page_cannot_show() {
+fn each_code_has_an_example_unless_a_page_cannot_show_it() {
     let text = fs::read_to_string(page()).unwrap();
     let without = sections(&text).1.into_iter().filter(|section| section.output.is_none());
     let without: BTreeSet<Code> = without.filter_map(|section| Code::of_slug(section.slug)).collect();

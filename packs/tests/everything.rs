@@ -8,7 +8,7 @@ use ensue_packs::{Code, PackSource, Severity};
 use serde_json::json;
 
 #[test]
-fn every_kind_of_mistake_is_told_in_one_run() {
+fn every_kind_of_error_is_reported_in_one_run() {
     let mut broken = demo(&[
         (
             "pack.yaml",
@@ -113,7 +113,7 @@ fn every_kind_of_mistake_is_told_in_one_run() {
 }
 
 #[test]
-fn more_mistakes_than_anybody_reads_are_counted() {
+fn errors_over_the_display_limit_are_counted() {
     let fields: String = (0..DIAGNOSTICS_MAX + 7).map(|number| format!("field_{number}: 1\n")).collect();
     let checked =
         checked(&[demo(&[("rules/a.yaml", "trigger: demo.ping\naction: core.echo # a warning\n"), ("triggers/many.yaml", &fields)])], &[]);

@@ -26,12 +26,12 @@ fn rule(text: &str) -> String {
 }
 
 #[test]
-fn all_of_it_is_taken() {
+fn complete_flow_control_is_accepted() {
     assert_eq!(shown_with(&[("rules/paced.yaml", PACED)]), "");
 }
 
 #[test]
-fn the_engine_gets_it_in_its_order_whatever_order_it_is_written_in() {
+fn engine_gets_flow_controls_in_their_fixed_order() {
     let packs: Vec<_> = library().into_iter().chain([demo(&[("rules/paced.yaml", PACED)])]).collect();
     let checked = checked(&packs[packs.len() - 1..], &[]);
     let ids = |_: &_| RuleId(Id::root(Timestamp::from_micros(1), 1));
@@ -54,7 +54,7 @@ fn the_engine_gets_it_in_its_order_whatever_order_it_is_written_in() {
 }
 
 #[test]
-fn the_concurrency_of_a_rule_and_of_an_action_is_held_to_what_it_may_read() {
+fn concurrency_of_rules_and_actions_is_checked() {
     insta::assert_snapshot!(rule("concurrency: { limit: 0, key: event.payload, conflict: wait }\n"));
     insta::assert_snapshot!(rule("concurrency: { key: params.host }\n"));
     let action = "parameters: { host: string, tags: [string] }\nrun: { shell: { script: make } }\n";
@@ -67,7 +67,7 @@ fn the_concurrency_of_a_rule_and_of_an_action_is_held_to_what_it_may_read() {
 }
 
 #[test]
-fn what_is_missing_or_makes_no_sense_is_told() {
+fn missing_and_invalid_settings_are_reported() {
     insta::assert_snapshot!(rule("dedupe: { key: event.id }\nthrottle: { per: 1m }\ndebounce: { quiet: 0s }\n"));
     insta::assert_snapshot!(rule(
         "throttle: { limit: 0, per: 1m, excess: wait }\nwindow: { count: 1, within: 5 m }\nmissing: { after: 1h }\n"
@@ -75,12 +75,12 @@ fn what_is_missing_or_makes_no_sense_is_told() {
 }
 
 #[test]
-fn a_key_reads_what_is_there_and_is_a_scalar() {
+fn key_must_be_a_scalar_and_its_fields_must_exist() {
     insta::assert_snapshot!(rule("dedupe: { key: event.payload.hots, within: 1m }\ndebounce: { key: event.payload, quiet: 1m }\n"));
 }
 
 #[test]
-fn events_stand_where_there_is_a_window_and_only_in_what_is_run() {
+fn events_are_readable_only_with_a_window_and_only_in_what_runs() {
     insta::assert_snapshot!(shown_with(&[
         ("rules/a.yaml", "trigger: demo.ping\nwhen: events.size() > 2\nwindow: { count: 3, within: 1m }\naction: core.noop\n"),
         ("rules/b.yaml", "trigger: demo.ping\naction: core.echo\nwith: { message: '${{ events.size() }}' }\n"),
@@ -93,14 +93,14 @@ fn events_stand_where_there_is_a_window_and_only_in_what_is_run() {
 }
 
 #[test]
-fn events_are_not_readable_beside_a_debounce() {
+fn events_are_not_readable_with_a_debounce() {
     let rule = "trigger: demo.ping\ndebounce: { quiet: 1m }\naction: core.echo\nwith: { message: '${{ events.size() }}' }\n";
     let told = shown_with(&[("rules/a.yaml", rule)]);
     assert!(told.contains("`events` can be read only in the `with` and the `steps` of a rule that has `window`"), "{told}");
 }
 
 #[test]
-fn a_local_value_that_only_a_key_reads_is_read() {
+fn local_value_read_only_by_a_key_counts_as_used() {
     let told = checked(
         &[demo(&[(
             "rules/paced.yaml",

@@ -5,12 +5,12 @@ use ensue_packs::{Colour, FileMode, PackSource, check, library};
 use serde_json::json;
 
 #[test]
-fn the_demo_has_nothing_to_tell() {
+fn demo_pack_has_no_findings() {
     assert_eq!(shown_with(&[]), "");
 }
 
 #[test]
-fn a_rule_in_all_its_fields_is_taken() {
+fn rule_with_all_fields_is_accepted() {
     let rule = r#"
 description: Ships every version tag of a repository we own.
 mode: shadow
@@ -29,7 +29,7 @@ priority: 10
 }
 
 #[test]
-fn an_action_in_all_its_fields_is_taken() {
+fn action_with_all_fields_is_accepted() {
     let action = r#"
 description: Deploys one region.
 parameters:
@@ -56,7 +56,7 @@ priority: -100
 }
 
 #[test]
-fn a_sensor_in_all_its_fields_is_taken() {
+fn sensor_with_all_fields_is_accepted() {
     let sensor = r#"
 description: A meter.
 webhook:
@@ -78,7 +78,7 @@ emits:
 }
 
 #[test]
-fn several_definitions_stand_in_one_file() {
+fn one_file_may_define_several_rules() {
     let rules = "rules:\n  one: { trigger: demo.ping, action: core.echo }\n  two: { trigger: demo.pong, action: demo.go }\n";
     let packs = demo(&[
         ("rules/several.yaml", rules),
@@ -93,7 +93,7 @@ fn several_definitions_stand_in_one_file() {
 }
 
 #[test]
-fn an_anchor_may_be_repeated() {
+fn anchor_may_be_repeated() {
     let rule = "trigger: demo.ping\naction: core.echo\nwith:\n  message: [&name ada, *name]\n";
     assert_eq!(shown_with(&[("rules/greet.yaml", rule)]), "");
 }
@@ -107,21 +107,21 @@ fn settings_are_completed_with_defaults() {
 }
 
 #[test]
-fn the_order_of_packs_does_not_matter() {
+fn order_of_packs_does_not_matter() {
     let forwards: Vec<PackSource> = library().into_iter().chain([demo(&[])]).collect();
     let backwards: Vec<PackSource> = forwards.iter().rev().cloned().collect();
     assert_eq!(check(&forwards, &Default::default()).good.len(), check(&backwards, &Default::default()).good.len());
 }
 
 #[test]
-fn what_is_not_ours_in_a_pack_is_left_alone() {
+fn other_files_in_a_pack_are_ignored() {
     let mut source = demo(&[("docs/guide.md", "# Guide"), ("actions/lib/data.yaml", "!anything [at, all"), ("LICENSE", "…")]);
     source.files.get_mut("LICENSE").unwrap().mode = FileMode::Executable;
     assert_eq!(shown(&[source]), "");
 }
 
 #[test]
-fn an_error_in_json_carries_the_same_as_the_text() {
+fn json_form_of_an_error_has_the_same_content_as_the_text() {
     let checked = checked(&[demo(&[("rules/greet.yaml", "trigger: demo.ping\nwhem: true\naction: core.echo\n")])], &[]);
     let one = &checked.diagnostics[0];
     assert_eq!(one.to_json()["suggestion"], "when");
@@ -129,13 +129,13 @@ fn an_error_in_json_carries_the_same_as_the_text() {
 }
 
 #[test]
-fn a_literal_is_an_expression_too() {
+fn literal_is_a_valid_expression() {
     let rule = "trigger: demo.ping\nwhen: true\nlocal: { n: 7 }\naction: core.echo\nwith: { message: '${{ local.n }}' }\n";
     assert_eq!(shown_with(&[("rules/greet.yaml", rule)]), "");
 }
 
 #[test]
-fn no_edit_of_a_file_makes_a_panic() {
+fn no_edit_of_a_file_causes_a_panic() {
     const EDITS: u64 = 3_000;
     const PIECES: [&str; 20] =
         ["!", "'", "\"", "{", "}", "[", "]", ":", " #", "- ", "\n", "  ", "|", "*a", "&a ", "${{", "}}", "? ", "\u{feff}", "ä"];

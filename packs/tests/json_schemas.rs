@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::agreement::{disagreement, fits, kind_of, of_yaml};
 
 #[test]
-fn each_schema_is_one() {
+fn each_json_schema_is_valid() {
     for kind in FileKind::ALL {
         let schema = kind.json_schema();
         assert!(jsonschema::meta::is_valid(&schema), "{}", kind.name());
@@ -16,7 +16,7 @@ fn each_schema_is_one() {
 }
 
 #[test]
-fn every_file_of_the_library_fits() {
+fn every_file_of_the_library_matches_its_schema() {
     let mut files = 0;
     for pack in library() {
         for (path, file) in &pack.files {
@@ -30,7 +30,7 @@ fn every_file_of_the_library_fits() {
 }
 
 #[test]
-fn every_file_of_a_new_project_fits() {
+fn every_file_of_a_new_project_matches_its_schema() {
     let files = ensue_packs::init_files(&"my_automation".parse().unwrap());
     let inside = files.iter().filter_map(|(path, text)| Some((path.strip_prefix("packs/my_automation/")?, text)));
     let fitting = inside.filter_map(|(path, text)| Some((path, kind_of(path)?, text)));
@@ -130,7 +130,7 @@ fn whole() -> Vec<PackSource> {
 }
 
 #[test]
-fn the_pack_with_every_field_has_every_field() {
+fn complete_sample_pack_uses_every_field() {
     let told: String = check(&whole(), &Default::default()).diagnostics.iter().map(|one| one.render(Colour::Plain)).collect();
     assert_eq!(told, "");
     let mut there = Vec::new();
@@ -217,7 +217,7 @@ fn places(value: &Value, at: &str) -> Vec<String> {
 }
 
 #[test]
-fn whatever_one_place_of_a_good_file_becomes_check_and_schema_agree() {
+fn check_and_schema_agree_on_every_edit_of_a_valid_file() {
     let packs = whole();
     let mut found = Vec::new();
     let (mut tried, mut refused) = (0, 0);

@@ -17,13 +17,13 @@ fn action(labels: &str) -> String {
 }
 
 #[test]
-fn a_label_is_a_text_a_number_or_true_or_false_written_out_or_computed() {
+fn label_is_a_literal_or_computed_scalar() {
     assert_eq!(action("{ site: '${{ params.region }}', team: web, wave: 'wave ${{ params.wave }}', n: 3, canary: true }"), "");
     assert_eq!(action("{}"), "");
 }
 
 #[test]
-fn the_engine_gets_them_by_their_names() {
+fn engine_gets_labels_by_their_names() {
     let text = format!("{ACTION}labels: {{ team: web, site: '${{{{ params.region }}}}', wave: '${{{{ params.wave }}}}' }}\n");
     let packs: Vec<_> = library().into_iter().chain([demo(&[("actions/deploy.yaml", &text)])]).collect();
     let checked = checked(&packs[packs.len() - 1..], &[]);
@@ -37,7 +37,7 @@ fn the_engine_gets_them_by_their_names() {
 }
 
 #[test]
-fn what_is_no_label_is_told() {
+fn invalid_label_is_reported() {
     insta::assert_snapshot!(action("{ Site-1: eu, site: '', hosts: '${{ params.hosts }}', who: '${{ execution.actor }}' }"));
     insta::assert_snapshot!(action("{ team: [web], note: ~, text: \"one\\ntwo\" }"));
     insta::assert_snapshot!(action("[site]"));
@@ -46,7 +46,7 @@ fn what_is_no_label_is_told() {
 }
 
 #[test]
-fn a_parameter_that_only_a_label_reads_is_read() {
+fn parameter_read_only_by_a_label_counts_as_used() {
     let text = "parameters: { region: string }\nrun: { shell: { script: make } }\nlabels: { site: '${{ params.region }}' }\n";
     let pack = demo(&[("actions/deploy.yaml", text)]);
     let found = linted(&[pack]).diagnostics;

@@ -33,7 +33,7 @@ const CONTAINED_OR_NOT: &[Code] = &[Code::RuleContained, Code::RulesNotCompared]
 const ITSELF: &[Code] = &[Code::RuleTriggersItself];
 
 #[test]
-fn the_library_has_nothing_to_tell() {
+fn library_has_no_lint_findings() {
     let of_user = library().into_iter().map(|mut pack| {
         // The library's packs are not linted, so this makes them look like a user's.
         pack.files.insert("LICENSE".to_owned(), pack.files["pack.yaml"].clone());
@@ -50,7 +50,7 @@ mod conditions {
     use super::*;
 
     #[test]
-    fn parts_that_are_never_true_together_are_named() {
+    fn contradicting_parts_of_a_condition_are_named() {
         insta::assert_snapshot!(of_rules(
             NEVER,
             &[(
@@ -61,7 +61,7 @@ mod conditions {
     }
 
     #[test]
-    fn no_whole_number_between_two_bounds_is_a_rule_that_never_matches() {
+    fn condition_without_an_integer_in_its_range_never_matches() {
         let pack = |when: &str| {
             let rule = |action: &str, when: &str| format!("trigger: demo.count\nwhen: {when}\naction: {action}\n");
             linted(&[demo(&[
@@ -82,7 +82,7 @@ mod conditions {
     }
 
     #[test]
-    fn a_trigger_that_never_matches_is_named() {
+    fn trigger_of_a_rule_that_never_matches_is_named() {
         insta::assert_snapshot!(told(
             NEVER,
             &[("rules/greet.yaml", "trigger: [demo.ping, github.push]\nwhen: event.trigger == 'demo.ping'\naction: core.echo\n")]
@@ -90,7 +90,7 @@ mod conditions {
     }
 
     #[test]
-    fn a_rule_that_does_twice_what_another_does_is_told() {
+    fn rule_that_duplicates_another_s_effect_is_reported() {
         insta::assert_snapshot!(of_rules(
             CONTAINED,
             &[
@@ -101,7 +101,7 @@ mod conditions {
     }
 
     #[test]
-    fn of_two_that_match_the_same_events_the_second_is_told() {
+    fn second_of_two_rules_for_the_same_events_is_reported() {
         insta::assert_snapshot!(of_rules(
             CONTAINED,
             &[
@@ -112,7 +112,7 @@ mod conditions {
     }
 
     #[test]
-    fn more_rules_of_a_trigger_than_are_compared_are_told_once() {
+    fn too_many_rules_of_a_trigger_to_compare_are_reported_once() {
         let rules: String = (0..1_001).map(|at| format!("  r{at}: {{ trigger: demo.ping, action: core.echo }}\n")).collect();
         let told = told(CONTAINED_OR_NOT, &[("rules/greet.yaml", RESTING), ("rules/many.yaml", &format!("rules:\n{rules}"))]);
         let lines: Vec<&str> = told.lines().filter(|line| line.starts_with("note[")).collect();
@@ -122,7 +122,7 @@ mod conditions {
     }
 
     #[test]
-    fn another_action_for_the_same_events_is_only_noted() {
+    fn other_action_for_the_same_events_is_only_a_note() {
         insta::assert_snapshot!(of_rules(
             CONTAINED,
             &[
@@ -133,7 +133,7 @@ mod conditions {
     }
 
     #[test]
-    fn what_is_not_contained_is_not_told() {
+    fn rule_not_contained_in_another_is_not_reported() {
         let first = ("a", "when: event.payload.host == \"a\"\naction: core.echo\n");
         for second in [
             "when: event.payload.host == \"b\"\naction: core.echo\n",
@@ -153,7 +153,7 @@ mod conditions {
     }
 
     #[test]
-    fn settings_of_another_pack_are_other_values() {
+    fn settings_of_different_packs_are_different_values() {
         let rule = "trigger: demo.ping\nwhen: event.payload.host == config.owner\naction: core.echo\n";
         let one = demo(&[("rules/greet.yaml", rule)]);
         let manifest = "name: other\nversion: 1.0.0\nrequires: { packs: { demo: ^1 } }\nconfig: { owner: 'string = \"x\"' }\n";
@@ -171,7 +171,7 @@ mod loops {
     );
 
     #[test]
-    fn a_loop_through_several_rules_is_written_out() {
+    fn loop_through_several_rules_is_written_out() {
         insta::assert_snapshot!(told(
             ITSELF,
             &[
@@ -187,7 +187,7 @@ mod loops {
     }
 
     #[test]
-    fn a_rule_whose_own_action_emits_its_trigger_is_told() {
+    fn rule_whose_own_action_emits_its_trigger_is_reported() {
         insta::assert_snapshot!(told(
             ITSELF,
             &[AGAIN, ("rules/greet.yaml", "trigger: demo.ping\naction: demo.again\nwith: { host: '${{ event.payload.host }}' }\n")]
@@ -195,7 +195,7 @@ mod loops {
     }
 
     #[test]
-    fn a_condition_that_what_is_emitted_does_not_fulfil_ends_the_loop() {
+    fn loop_ended_by_a_condition_is_not_reported() {
         for rule in [
             "trigger: demo.ping\nwhen: event.payload.host != \"done\"\naction: demo.again\nwith: { host: done }\n",
             "trigger: demo.ping\nwhen: event.payload.load > 3\naction: demo.again\nwith: { host: x }\n",
@@ -208,7 +208,7 @@ mod loops {
     }
 
     #[test]
-    fn a_loop_is_told_once() {
+    fn loop_is_reported_once() {
         let rules =
             "rules:\n  a: { trigger: demo.ping, action: demo.again, with: { host: a } }\n  b: { trigger: demo.ping, action: core.echo }\n";
         let shown = told(ITSELF, &[AGAIN, ("rules/several.yaml", rules), ("rules/greet.yaml", RESTING)]);
@@ -222,7 +222,7 @@ mod unused {
     const UNUSED: &[Code] = &[Code::UnusedParameter, Code::UnusedLocal, Code::UnusedSetting, Code::UnusedKey];
 
     #[test]
-    fn what_nothing_reads_is_told_in_its_place() {
+    fn unused_definition_is_reported_at_its_place() {
         insta::assert_snapshot!(told(
             UNUSED,
             &[
@@ -247,7 +247,7 @@ mod unused {
     }
 
     #[test]
-    fn what_may_be_read_is_left_alone() {
+    fn possibly_used_definition_is_not_reported() {
         let files = [
             ("pack.yaml", "name: demo\nversion: 1.0.0\nconfig: { owner: 'string = \"acme\"' }\nkeys: [token]\n"),
             ("actions/ship.yaml", "parameters: { version: string }\nrun: { process: { command: [make] } }\n"),
@@ -262,7 +262,7 @@ mod unused {
     }
 
     #[test]
-    fn a_file_may_allow_what_is_told() {
+    fn file_may_allow_lint_findings() {
         let manifest =
             "# lint: allow unused_key, unused_setting\nname: demo\nversion: 1.0.0\nconfig: { owner: 'string = \"acme\"' }\nkeys: [token]\n";
         let action = "parameters: { version: string }\nrun: { shell: { script: make } }\n";

@@ -29,44 +29,44 @@ mod shape {
     use super::*;
 
     #[test]
-    fn an_unknown_field_is_told_with_the_nearest() {
+    fn unknown_field_error_suggests_the_nearest_one() {
         insta::assert_snapshot!(rule("trigger: demo.ping\nwhem: true\naction: core.echo\n"));
     }
 
     #[test]
-    fn an_unknown_field_far_from_all_is_told_with_all() {
+    fn unknown_field_without_a_near_match_lists_all_fields() {
         insta::assert_snapshot!(rule("trigger: demo.ping\ncolour: red\naction: core.echo\n"));
     }
 
     #[test]
-    fn a_field_of_a_later_release_says_so() {
+    fn field_of_a_later_release_is_reported_as_such() {
         insta::assert_snapshot!(rule("trigger: demo.ping\nlabels: { team: core }\nsteps:\n  one: { action: core.echo }\n"));
     }
 
     #[test]
-    fn a_retry_says_how_often_and_for_which_failures() {
+    fn retry_settings_are_checked() {
         insta::assert_snapshot!(action(
             "run: { shell: { script: make } }\nretry: { attempts: 200, when: 'error.kind != \"exit\"', delay: 2 s }\n"
         ));
     }
 
     #[test]
-    fn a_runner_of_a_later_release_says_so() {
+    fn runner_of_a_later_release_is_reported_as_such() {
         insta::assert_snapshot!(action("run:\n  docker: { image: alpine }\nconcurrency: { limit: 3 }\n"));
     }
 
     #[test]
-    fn a_source_of_a_later_release_says_so() {
+    fn sensor_source_of_a_later_release_is_reported_as_such() {
         insta::assert_snapshot!(sensor("poll: { every: 1m }\nemits:\n  - trigger: demo.ping\n"));
     }
 
     #[test]
-    fn a_schedule_stands_in_the_place_of_the_trigger() {
+    fn schedule_replaces_the_trigger() {
         insta::assert_snapshot!(rule("trigger: { schedule: { cron: '0 9 * * 1-5' } }\naction: core.echo\n"));
     }
 
     #[test]
-    fn what_a_rule_cannot_be_due_by() {
+    fn invalid_schedule_of_a_rule_is_reported() {
         let due = |schedule: &str| rule(&format!("schedule: {schedule}\naction: core.echo\n"));
         insta::assert_snapshot!(told_each(&[
             ("a wrong expression", due("{ cron: '0 25 * * *', timezone: Europe/Berlin }")),
@@ -91,7 +91,7 @@ mod shape {
     }
 
     #[test]
-    fn what_a_sensor_cannot_be_due_by() {
+    fn invalid_timer_of_a_sensor_is_reported() {
         let timer = |rest: &str| sensor(&format!("timer: {{ every: 1h }}\n{rest}"));
         insta::assert_snapshot!(told_each(&[
             ("beside a webhook", timer("webhook: { verify: { scheme: none } }\nemits:\n  - trigger: demo.ping\n")),
@@ -105,57 +105,57 @@ mod shape {
     }
 
     #[test]
-    fn what_is_misspelt_or_empty_is_not_missing_too() {
+    fn misspelled_or_empty_field_is_not_also_reported_as_missing() {
         insta::assert_snapshot!(rule("triger: demo.ping\naction:\n"));
     }
 
     #[test]
-    fn what_must_be_there_is_missed() {
+    fn missing_required_fields_are_reported() {
         insta::assert_snapshot!(rule("description: Nothing.\n"));
     }
 
     #[test]
-    fn a_rule_is_a_mapping() {
+    fn rule_must_be_a_mapping() {
         insta::assert_snapshot!(rule("- trigger: demo.ping\n"));
     }
 
     #[test]
-    fn values_are_of_their_type() {
+    fn values_must_have_their_type() {
         insta::assert_snapshot!(rule("description: 12\nmode: on_hold\ntrigger: 7\nwith: hello\naction: core.echo\npriority: 101\n"));
     }
 
     #[test]
-    fn an_action_has_one_runner() {
+    fn action_has_exactly_one_runner() {
         insta::assert_snapshot!(action("run:\n  shell: { script: make }\n  http: { url: 'https://example.test/' }\n"));
     }
 
     #[test]
-    fn an_action_has_a_runner() {
+    fn action_without_a_runner_is_reported() {
         insta::assert_snapshot!(action("run: {}\n"));
     }
 
     #[test]
-    fn a_duration_has_a_unit() {
+    fn duration_without_a_unit_is_reported() {
         insta::assert_snapshot!(action("run: { shell: { script: make } }\ntimeout: '10'\ngrace: 1 day\n"));
     }
 
     #[test]
-    fn a_timeout_leaves_some_time() {
+    fn zero_timeout_is_reported() {
         insta::assert_snapshot!(action("run: { shell: { script: make } }\ntimeout: 0s\n"));
     }
 
     #[test]
-    fn a_trigger_stands_once_in_a_list() {
+    fn duplicate_trigger_in_a_list_is_reported() {
         insta::assert_snapshot!(rule("trigger: [demo.ping, demo.ping]\naction: core.echo\n"));
     }
 
     #[test]
-    fn names_are_what_expressions_can_say() {
+    fn names_must_be_usable_in_expressions() {
         insta::assert_snapshot!(action("parameters:\n  Region-Name: string\nlocal: { in: '1' }\nrun: { shell: { script: make } }\n"));
     }
 
     #[test]
-    fn files_that_mean_nothing_are_told() {
+    fn misplaced_files_are_reported() {
         insta::assert_snapshot!(shown_with(&[
             ("rule/greet.yaml", "trigger: demo.ping\n"),
             ("rules/more/deep.yaml", "trigger: demo.ping\n"),
@@ -168,19 +168,19 @@ mod shape {
     }
 
     #[test]
-    fn a_file_of_several_holds_nothing_else() {
+    fn file_of_several_definitions_has_nothing_else() {
         insta::assert_snapshot!(rule(
             "description: Two rules.\nrules:\n  one: { trigger: demo.ping, action: core.echo }\n  One: { trigger: demo.ping, action: core.echo }\n"
         ));
     }
 
     #[test]
-    fn a_name_is_defined_once() {
+    fn duplicate_name_is_reported() {
         insta::assert_snapshot!(shown_with(&[("rules/all.yaml", "rules:\n  greet: { trigger: demo.ping, action: core.echo }\n")]));
     }
 
     #[test]
-    fn a_test_is_at_least_yaml() {
+    fn test_that_is_not_yaml_is_reported() {
         insta::assert_snapshot!(shown_with(&[(
             "tests/greet.test.yaml",
             "- it: \"a\" b\n  given: { event: { trigger: demo.ping } }\n  expect: []\n"
@@ -188,7 +188,7 @@ mod shape {
     }
 
     #[test]
-    fn a_file_is_utf_8() {
+    fn file_that_is_not_utf_8_is_reported() {
         let mut source = demo(&[]);
         source.files.get_mut("rules/greet.yaml").unwrap().bytes = b"trigger: \xff\n".to_vec().into();
         insta::assert_snapshot!(shown(&[source]));
@@ -199,21 +199,21 @@ mod schemas {
     use super::*;
 
     #[test]
-    fn a_type_is_one_of_ours() {
+    fn unknown_type_is_reported() {
         insta::assert_snapshot!(action(
             "parameters:\n  a: strng\n  b: int\n  c: string | integer\n  d: 7\n  e: [string, string]\n  f: string = abc\n  g: integer = \"x\"\n  h: string? = \"x\"\nrun: { shell: { script: make } }\n"
         ));
     }
 
     #[test]
-    fn a_long_form_is_consistent() {
+    fn inconsistent_long_form_is_reported() {
         insta::assert_snapshot!(action(
             "parameters:\n  a: { type: string, pattern: '(' }\n  b: { type: integer, pattern: x }\n  c: { type: integer, x-ensue: code }\n  d: { type: string, default: x, optional: true }\n  e: { typ: string }\n  f: { type: string, pattern: '(?=a)' }\nrun: { shell: { script: make } }\n"
         ));
     }
 
     #[test]
-    fn a_whole_schema_stands_alone_and_is_one() {
+    fn json_schema_must_be_valid_and_the_only_field() {
         insta::assert_snapshot!(shown_with(&[
             ("triggers/a.yaml", "payload:\n  schema: { type: object }\n  host: string\n"),
             ("triggers/b.yaml", "payload:\n  schema:\n    type: object\n    properties:\n      a: { type: strng }\n"),
@@ -222,7 +222,7 @@ mod schemas {
     }
 
     #[test]
-    fn an_index_is_a_field_of_the_payload() {
+    fn index_must_be_a_field_of_the_payload() {
         insta::assert_snapshot!(shown_with(&[("triggers/ping.yaml", "payload:\n  host: string\nindex: [hots]\n")]));
     }
 }
@@ -231,27 +231,27 @@ mod refs {
     use super::*;
 
     #[test]
-    fn a_trigger_and_an_action_are_there() {
+    fn unknown_trigger_and_action_are_reported() {
         insta::assert_snapshot!(rule("trigger: [demo.pign, github.push]\naction: core.ecko\n"));
     }
 
     #[test]
-    fn a_ref_has_a_pack() {
+    fn ref_without_a_pack_is_reported() {
         insta::assert_snapshot!(rule("trigger: ping\naction: ship\nwith: { version: v1 }\n"));
     }
 
     #[test]
-    fn a_pack_that_is_not_there_is_told() {
+    fn missing_pack_is_reported() {
         insta::assert_snapshot!(rule("trigger: demo.ping\naction: chat.post\n"));
     }
 
     #[test]
-    fn a_trigger_of_the_engine_s_own_is_of_a_later_release() {
+    fn own_trigger_of_a_later_release_is_reported_as_such() {
         insta::assert_snapshot!(rule("trigger: core.backlog_high\naction: core.echo\n"));
     }
 
     #[test]
-    fn nobody_makes_an_event_of_the_engine_s_own_triggers() {
+    fn packs_cannot_emit_the_engine_s_own_triggers() {
         let hints = [("core.execution_ended", "define a trigger in this pack"), ("core.schedule", "to run a rule on a schedule")];
         for (trigger, hint) in hints {
             let emitted = action(&format!("run: {{ emit: {{ trigger: {trigger} }} }}\n"));
@@ -264,26 +264,26 @@ mod refs {
     }
 
     #[test]
-    fn what_the_parser_stops_at_within_a_character_is_told() {
+    fn parser_error_within_a_character_is_reported() {
         let told =
             action("run:\n  workflow:\n   \n      b: { needs: [a] }\n      c:\u{7c4}\u{7d1}eeds: c, with: { version: '${{ item }}' } }\n");
         assert!(told.contains(":5:"), "{told}");
     }
 
     #[test]
-    fn an_action_is_never_an_expression() {
+    fn action_ref_cannot_be_an_expression() {
         insta::assert_snapshot!(rule("trigger: demo.ping\naction: ${{ event.payload.host }}\n"));
     }
 
     #[test]
-    fn a_pack_says_what_it_needs() {
+    fn requirements_of_a_pack_are_checked() {
         insta::assert_snapshot!(pack(
             "name: demo\nversion: 1.0\nrequires: { ensue: '>=9', packs: { githab: ^1, github: ^3, core: newest }, programs: { python3: '>=3' } }\nkeys: [other.key, Bad]\n"
         ));
     }
 
     #[test]
-    fn packs_that_use_each_other_without_saying_so_are_a_cycle() {
+    fn undeclared_mutual_use_of_packs_is_a_cycle() {
         let uses = |name: &str, other: &str| {
             let files = [
                 ("pack.yaml".to_owned(), format!("name: {name}\nversion: 1.0.0\n")),
@@ -305,7 +305,7 @@ mod refs {
     }
 
     #[test]
-    fn several_sensors_stand_in_one_file() {
+    fn one_file_may_define_several_sensors() {
         let one = "timer: { every: 5m }, emits: [{ trigger: demo.ping, payload: { host: a } }]";
         assert_eq!(sensor(&format!("sensors:\n  a: {{ {one} }}\n  b: {{ {one} }}\n")), "");
     }
@@ -317,19 +317,19 @@ mod refs {
     }
 
     #[test]
-    fn a_pack_that_is_used_is_listed() {
+    fn undeclared_dependency_on_a_pack_is_reported() {
         let text = "name: demo\nversion: 1.0.0\n";
         insta::assert_snapshot!(shown_with(&[("pack.yaml", text), ("rules/greet.yaml", "trigger: github.push\naction: core.echo\n"),]));
     }
 
     #[test]
-    fn a_folder_without_a_pack_file_is_told() {
+    fn folder_without_a_pack_file_is_reported() {
         let source = PackSource::of("packs/stray", [("rules/a.yaml", "trigger: b\nwhem: c\n")]).unwrap();
         insta::assert_snapshot!(shown(&[source]));
     }
 
     #[test]
-    fn the_library_is_not_replaced_and_names_are_taken_once() {
+    fn library_packs_cannot_be_replaced_and_names_are_unique() {
         let core = PackSource::of("packs/core", [("pack.yaml", "name: core\nversion: 9.0.0\n")]).unwrap();
         let mut again = demo(&[]);
         again.origin = "packs/again".into();
@@ -337,7 +337,7 @@ mod refs {
     }
 
     #[test]
-    fn a_pack_that_needs_a_broken_one_is_not_taken() {
+    fn pack_that_needs_an_invalid_one_is_rejected() {
         let broken = demo(&[("rules/greet.yaml", "whem: true\ntrigger: demo.ping\naction: core.echo\n")]);
         let needy = PackSource::of(
             "packs/needy",
@@ -355,13 +355,13 @@ mod refs {
     }
 
     #[test]
-    fn what_the_operator_sets_fits() {
+    fn operator_s_settings_are_checked() {
         let pack = demo(&[("pack.yaml", "name: demo\nversion: 1.0.0\nconfig: { owner: string, size: integer = 3 }\n")]);
         insta::assert_snapshot!(told(&checked(&[pack], &[("demo", json!({ "ownr": "acme", "size": "big" }))])));
     }
 
     #[test]
-    fn settings_of_a_pack_that_is_nowhere_are_told() {
+    fn settings_of_an_unknown_pack_are_reported() {
         insta::assert_snapshot!(told(&checked(&[demo(&[])], &[("dmeo", json!({}))])));
     }
 }
@@ -370,24 +370,24 @@ mod parameters {
     use super::*;
 
     #[test]
-    fn an_action_gets_what_it_takes() {
+    fn parameters_of_an_action_are_checked() {
         insta::assert_snapshot!(rule("trigger: demo.ping\naction: demo.ship\nwith:\n  versoin: v1\n  count: many\n"));
     }
 
     #[test]
-    fn what_is_required_is_given() {
+    fn missing_required_parameter_is_reported() {
         insta::assert_snapshot!(rule("trigger: demo.ping\naction: demo.ship\n"));
     }
 
     #[test]
-    fn text_around_an_expression_is_a_text() {
+    fn text_around_an_expression_makes_a_text() {
         insta::assert_snapshot!(rule(
             "trigger: demo.ping\naction: demo.ship\nwith:\n  version: ${{ event.payload.host }}\n  count: n${{ event.payload.host }}\n"
         ));
     }
 
     #[test]
-    fn an_emitted_payload_has_what_its_trigger_needs() {
+    fn emitted_payload_is_checked_against_its_trigger() {
         insta::assert_snapshot!(shown_with(&[
             (
                 "sensors/hook.yaml",
@@ -402,7 +402,7 @@ mod expressions {
     use super::*;
 
     #[test]
-    fn a_mistake_is_shown_in_its_place_in_every_style() {
+    fn error_is_shown_at_its_place_in_every_yaml_style() {
         insta::assert_snapshot!(shown_with(&[
             ("rules/a.yaml", "trigger: demo.ping\nwhen: |\n  event.payload.host == \"a\"\n    && nonsense.x\naction: core.echo\n"),
             ("rules/b.yaml", "trigger: demo.ping\nwhen: 'event.payload.host == ''a'' && nonsense.x'\naction: core.echo\n"),
@@ -415,7 +415,7 @@ mod expressions {
     }
 
     #[test]
-    fn what_a_schema_does_not_have_is_not_read() {
+    fn unknown_field_of_a_schema_is_reported() {
         insta::assert_snapshot!(shown_with(&[
             (
                 "rules/greet.yaml",
@@ -429,7 +429,7 @@ mod expressions {
     }
 
     #[test]
-    fn a_field_that_not_every_trigger_has_is_asked_for() {
+    fn field_missing_in_one_of_several_triggers_is_reported() {
         insta::assert_snapshot!(shown_with(&[
             ("triggers/other.yaml", "payload: { name: string }\n"),
             ("rules/greet.yaml", "trigger: [demo.ping, demo.other]\nwhen: event.payload.host == 'a'\naction: core.echo\n"),
@@ -437,7 +437,7 @@ mod expressions {
     }
 
     #[test]
-    fn vars_are_read_by_rules_and_actions_and_not_where_nothing_is_decided() {
+    fn vars_are_readable_only_in_rules_and_actions() {
         insta::assert_snapshot!(shown_with(&[
             ("rules/a.yaml", "trigger: demo.ping\nwhen: vars[\"sync.cursor\"] == 'a' && vars[?\"n\"].orValue(0) > 1\naction: core.echo\n"),
             (
@@ -452,7 +452,7 @@ mod expressions {
     }
 
     #[test]
-    fn names_stand_where_they_belong() {
+    fn names_are_available_only_where_they_belong() {
         insta::assert_snapshot!(shown_with(&[
             ("rules/greet.yaml", "trigger: demo.ping\nwhen: params.x\naction: core.echo\n"),
             ("actions/go.yaml", "run:\n  shell:\n    script: make\n    env: { A: '${{ event.payload.x }}' }\n"),
@@ -464,7 +464,7 @@ mod expressions {
     }
 
     #[test]
-    fn an_expression_is_not_a_list() {
+    fn expression_instead_of_a_list_is_reported() {
         insta::assert_snapshot!(rule("trigger: demo.ping\nwhen: [true]\naction: core.echo\n"));
     }
 }
@@ -473,7 +473,7 @@ mod secrets_and_code {
     use super::*;
 
     #[test]
-    fn code_takes_no_expressions() {
+    fn expression_in_code_is_reported() {
         insta::assert_snapshot!(shown_with(&[
             (
                 "actions/go.yaml",
@@ -491,13 +491,13 @@ mod secrets_and_code {
     }
 
     #[test]
-    fn a_parameter_that_is_declared_as_code_may_be_the_script() {
+    fn parameter_declared_as_code_may_be_the_script() {
         let text = "parameters:\n  script: { type: string, x-ensue: code }\nrun: { shell: { script: '${{ params.script }}' } }\n";
         assert_eq!(action(text), "");
     }
 
     #[test]
-    fn keys_are_listed_and_stay_in_run() {
+    fn keys_must_be_declared_and_used_only_in_run() {
         insta::assert_snapshot!(shown_with(&[
             (
                 "actions/go.yaml",
@@ -509,22 +509,22 @@ mod secrets_and_code {
     }
 
     #[test]
-    fn a_secret_in_the_environment_is_noted() {
+    fn secret_in_the_environment_is_a_note() {
         insta::assert_snapshot!(action("run:\n  process:\n    command: [make]\n    env: { TOKEN: '${{ keys[\"demo.token\"] }}' }\n"));
     }
 
     #[test]
-    fn a_sensor_s_key_is_listed() {
+    fn undeclared_key_of_a_sensor_is_reported() {
         insta::assert_snapshot!(sensor("webhook: { verify: { scheme: github, key: demo.secret } }\nemits:\n  - trigger: demo.ping\n"));
     }
 
     #[test]
-    fn a_webhook_that_anybody_may_call_is_a_warning() {
+    fn unverified_webhook_is_a_warning() {
         insta::assert_snapshot!(sensor("webhook:\n  verify: { scheme: none }\nemits:\n  - trigger: demo.ping\n"));
     }
 
     #[test]
-    fn a_scheme_has_its_own_fields() {
+    fn fields_must_match_the_signature_scheme() {
         insta::assert_snapshot!(shown_with(&[
             ("sensors/a.yaml", "webhook: { verify: { scheme: github, key: token, header: x } }\nemits:\n  - trigger: demo.ping\n"),
             ("sensors/b.yaml", "webhook: { verify: { scheme: stripe, key: demo.token } }\nemits:\n  - trigger: demo.ping\n"),
@@ -538,7 +538,7 @@ mod secrets_and_code {
     }
 
     #[test]
-    fn where_a_request_goes_is_written_out() {
+    fn host_of_a_url_must_be_literal() {
         insta::assert_snapshot!(shown_with(&[
             ("actions/a.yaml", "parameters: { host: string }\nrun: { http: { url: 'https://${{ params.host }}/x' } }\n"),
             ("actions/b.yaml", "parameters: { x: string }\nrun: { http: { url: 'https://example.test${{ params.x }}' } }\n"),
@@ -549,7 +549,7 @@ mod secrets_and_code {
     }
 
     #[test]
-    fn a_url_may_be_one_expression_or_have_a_path_of_them() {
+    fn url_may_be_one_expression_or_have_expressions_in_its_path() {
         let texts = [
             "parameters: { url: string }\nrun: { http: { url: '${{ params.url }}' } }\n",
             "parameters: { id: string }\nrun: { http: { url: 'https://example.test/items/${{ params.id }}' } }\n",
@@ -558,7 +558,7 @@ mod secrets_and_code {
     }
 
     #[test]
-    fn a_program_is_in_the_pack_and_can_be_run() {
+    fn program_must_be_in_the_pack_and_executable() {
         insta::assert_snapshot!(shown_with(&[
             ("actions/deploy.sh", "#!/bin/sh\n"),
             ("actions/build.py", "print()\n"),
@@ -571,7 +571,7 @@ mod secrets_and_code {
     }
 
     #[test]
-    fn what_is_built_in_is_the_library_s() {
+    fn built_in_actions_are_reserved_for_the_library() {
         insta::assert_snapshot!(action("run: { builtin: echo }\n"));
     }
 }

@@ -41,7 +41,7 @@ const SENSOR: &str = "sensors/hook.yaml";
 const PACK: &str = "pack.yaml";
 
 #[test]
-fn unknown_and_misspelt_fields_of_every_mapping() {
+fn unknown_field_of_every_mapping_is_reported_once() {
     insta::assert_snapshot!(told(&[
         Slip("of a pack", &[(PACK, "name: demo\nversion: 1.0.0\ndescripton: A demo.\n")]),
         Slip("of what a pack requires", &[(PACK, "name: demo\nversion: 1.0.0\nrequires: { pack: { github: ^0.1 } }\n")]),
@@ -71,7 +71,7 @@ fn unknown_and_misspelt_fields_of_every_mapping() {
 }
 
 #[test]
-fn values_of_the_wrong_type_in_every_kind_of_field() {
+fn wrong_type_in_every_kind_of_field_is_reported_once() {
     insta::assert_snapshot!(told(&[
         Slip("a number for a text", &[(RULE, "description: 12\ntrigger: demo.ping\naction: core.echo\n")]),
         Slip("a list for a text", &[(RULE, "description: [a]\ntrigger: demo.ping\naction: core.echo\n")]),
@@ -105,7 +105,7 @@ fn values_of_the_wrong_type_in_every_kind_of_field() {
 }
 
 #[test]
-fn empty_fields_wherever_they_stand() {
+fn empty_field_is_reported_wherever_it_is() {
     insta::assert_snapshot!(told(&[
         Slip("of a rule", &[(RULE, "trigger: demo.ping\nwith:\naction: core.echo\n")]),
         Slip("as `~`", &[(RULE, "trigger: demo.ping\nwhen: ~\naction: core.echo\n")]),
@@ -123,7 +123,7 @@ fn empty_fields_wherever_they_stand() {
 }
 
 #[test]
-fn the_traps_of_yaml_in_every_kind_of_file() {
+fn yaml_trap_in_every_kind_of_file_is_reported_once() {
     insta::assert_snapshot!(told(&[
         Slip("a negation", &[(RULE, "trigger: demo.ping\nwhen: !has(event.payload.load)\naction: core.echo\n")]),
         Slip("a negation in a list", &[(RULE, "trigger: demo.ping\naction: core.echo\nwith: { message: [!x] }\n")]),
@@ -190,7 +190,7 @@ fn the_traps_of_yaml_in_every_kind_of_file() {
 }
 
 #[test]
-fn what_editors_leave_in_files_is_taken() {
+fn artifacts_of_editors_in_files_are_accepted() {
     let rule = "trigger: demo.ping\nwhen: |\n  event.payload.host == \"a\"\naction: core.echo\n";
     for (what, text) in [
         ("a byte order mark", format!("\u{feff}{rule}")),
@@ -206,7 +206,7 @@ fn what_editors_leave_in_files_is_taken() {
 }
 
 #[test]
-fn refs_and_names() {
+fn invalid_ref_or_name_is_reported_once() {
     insta::assert_snapshot!(told(&[
         Slip("a ref without its pack", &[(RULE, "trigger: ping\naction: core.echo\n")]),
         Slip("a ref without a name", &[(RULE, "trigger: demo.\naction: core.echo\n")]),
@@ -241,7 +241,7 @@ fn refs_and_names() {
 }
 
 #[test]
-fn types_in_the_short_form_and_the_long() {
+fn invalid_type_in_either_form_is_reported_once() {
     insta::assert_snapshot!(told(&[
         Slip("a type that is misspelt", &[(TRIGGER, "payload: { a: strng }\n")]),
         Slip("a type of another language", &[(TRIGGER, "payload: { a: int }\n")]),
@@ -279,7 +279,7 @@ macro_rules! when {
 }
 
 #[test]
-fn expressions_that_do_not_parse_or_name_what_there_is_not() {
+fn invalid_expressions_and_unknown_names_are_reported_once() {
     insta::assert_snapshot!(told(&[
         when!("one equals sign", "event.payload.host = \"a\""),
         when!("three equals signs", "event.payload.host === \"a\""),
@@ -370,7 +370,7 @@ fn expressions_that_do_not_parse_or_name_what_there_is_not() {
 }
 
 #[test]
-fn code_and_secrets() {
+fn misuse_of_code_and_secrets_is_reported_once() {
     insta::assert_snapshot!(told(&[
         Slip(
             "a value in a script",

@@ -45,12 +45,12 @@ fn step(fields: &str) -> String {
 }
 
 #[test]
-fn a_step_that_is_repeated_is_taken() {
+fn repeated_step_is_accepted() {
     assert_eq!(workflow(PAGES), "");
 }
 
 #[test]
-fn the_engine_gets_what_is_written() {
+fn engine_gets_the_repetition_as_written() {
     let packs: Vec<_> = library().into_iter().chain([demo(&[("actions/several.yaml", ACTIONS), ("actions/pages.yaml", PAGES)])]).collect();
     let checked = checked(&packs[packs.len() - 1..], &[]);
     let ids = |_: &_| RuleId(Id::root(Timestamp::from_micros(1), 1));
@@ -66,25 +66,25 @@ fn the_engine_gets_what_is_written() {
 }
 
 #[test]
-fn a_repetition_has_an_end() {
+fn repetition_without_an_end_is_reported() {
     insta::assert_snapshot!(step("action: demo.page, with: { url: x }, repeat: { until: 'true' }"));
     insta::assert_snapshot!(step("action: demo.page, with: { url: x }, repeat: { max: 0, every: soon, times: 3 }"));
 }
 
 #[test]
-fn conditions_are_true_or_false_and_what_is_collected_is_a_list() {
+fn conditions_must_be_boolean_and_collect_a_list() {
     insta::assert_snapshot!(step(
         "action: demo.page, with: { url: x }, repeat: { max: 2, while: previous.next, until: result.items, collect: result.next }"
     ));
 }
 
 #[test]
-fn a_turn_reads_what_there_is_of_the_one_before() {
+fn turn_reads_only_what_exists_of_the_previous_one() {
     insta::assert_snapshot!(step("action: demo.page, with: { url: '${{ result.next }}' }, repeat: { max: 2, until: 'item == 1' }"));
 }
 
 #[test]
-fn what_is_repeated_is_an_action_and_not_done_for_each_item_as_well() {
+fn only_an_action_without_for_each_can_be_repeated() {
     insta::assert_snapshot!(step("fail: oops, repeat: { max: 2 }"));
     insta::assert_snapshot!(step("action: demo.page, with: { url: x }, for_each: '[1]', repeat: { max: 2 }"));
 }

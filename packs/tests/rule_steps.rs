@@ -30,12 +30,12 @@ fn rule(text: &str) -> String {
 }
 
 #[test]
-fn a_rule_of_steps_is_taken() {
+fn rule_with_steps_is_accepted() {
     assert_eq!(rule(GREET), "");
 }
 
 #[test]
-fn the_engine_gets_its_steps_as_what_the_rule_runs() {
+fn engine_gets_the_steps_as_the_rule_s_workflow() {
     let packs: Vec<_> = library().into_iter().chain([demo(&[("rules/greet.yaml", GREET)])]).collect();
     let checked = checked(&packs[packs.len() - 1..], &[]);
     let ids = |_: &_| RuleId(Id::root(Timestamp::from_micros(1), 1));
@@ -50,14 +50,14 @@ fn the_engine_gets_its_steps_as_what_the_rule_runs() {
 }
 
 #[test]
-fn a_rule_does_one_thing() {
+fn rule_has_either_an_action_or_steps() {
     insta::assert_snapshot!(rule("trigger: demo.ping\naction: core.noop\nsteps:\n  one: { action: core.noop }\n"));
     insta::assert_snapshot!(rule("trigger: demo.ping\nwhen: 'true'\n"));
     insta::assert_snapshot!(rule("trigger: demo.ping\nsteps:\n  one: { action: core.noop }\nwith: { a: 1 }\n"));
 }
 
 #[test]
-fn the_steps_of_a_rule_read_what_the_rule_does_and_what_they_need() {
+fn steps_of_a_rule_read_its_event_and_the_steps_they_need() {
     insta::assert_snapshot!(rule(
         "trigger: demo.ping\n\
          steps:\n\
@@ -68,6 +68,6 @@ fn the_steps_of_a_rule_read_what_the_rule_does_and_what_they_need() {
 }
 
 #[test]
-fn steps_of_a_rule_are_a_mapping() {
+fn steps_of_a_rule_must_be_a_mapping() {
     insta::assert_snapshot!(rule("trigger: demo.ping\nsteps:\n  - { action: core.noop }\n"));
 }

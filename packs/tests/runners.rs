@@ -64,7 +64,7 @@ fn installed_pack_with_an_impossible_result_still_builds() {
 }
 
 #[test]
-fn argument_that_names_a_file_of_the_pack_is_found_beside_the_action() {
+fn argument_that_names_a_file_of_the_pack_is_found_next_to_the_action() {
     let action = "run: { process: { command: [python3, ./mail.py, ./lib, ./out.txt, --fast] } }\n";
     let pack = demo(&[("actions/mail.yaml", action), ("actions/mail.py", "print()\n"), ("actions/lib/a.py", "x = 1\n")]);
     let packs: Vec<_> = library().into_iter().chain([pack]).collect();
@@ -102,7 +102,7 @@ fn braces_without_a_dollar_are_warned_about() {
 }
 
 #[test]
-fn bad_test_is_reported_and_does_not_keep_its_pack_from_being_installed() {
+fn invalid_test_is_reported_and_does_not_prevent_an_installation() {
     for (test, code) in [
         ("- it: runs\n  run: { action: core.ecko }\n  expect: {}\n", Code::UnknownAction),
         ("- it: [\n", Code::YamlSyntax),

@@ -3,7 +3,7 @@
 use crate::one_mistake::{ACTION, Slip, told};
 
 #[test]
-fn one_mistake_in_the_steps_of_a_workflow_is_told_once() {
+fn one_error_in_the_steps_of_a_workflow_is_reported_once() {
     insta::assert_snapshot!(told(&[
         Slip("a list of steps", &[(ACTION, "run:\n  workflow:\n    steps:\n      - { action: core.noop }\n")]),
         Slip(

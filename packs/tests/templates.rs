@@ -10,12 +10,12 @@ fn action(templates: &str) -> String {
 }
 
 #[test]
-fn a_template_may_have_a_part_of_the_parameters() {
+fn template_may_have_only_some_of_the_parameters() {
     assert_eq!(action("{ nightly: { region: eu }, twice: { times: 2 }, usual: {} }"), "");
 }
 
 #[test]
-fn what_the_action_does_not_take_is_told() {
+fn invalid_template_parameters_are_reported() {
     insta::assert_snapshot!(action("{ nightly: { region: mars, colour: red }, twice: 2 }"));
     insta::assert_snapshot!(action("{ Night-ly: {} }"));
     insta::assert_snapshot!(action("[nightly]"));

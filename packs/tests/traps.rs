@@ -19,7 +19,7 @@ fn plain_value_with_brackets_between_braces_is_quoted_in_the_hint() {
 }
 
 #[test]
-fn any_kind_of_white_space_may_follow_a_value_in_the_hint() {
+fn any_whitespace_may_follow_a_value_in_the_hint() {
     for space in ["\t", "\u{b}", "\u{c}", "\u{85}", "\u{3000}"] {
         let line =
             format!("  - {{ trigger: demo.ping, dedupe: headers[\"x-delivery\"], payload{space}: {{ host: '${{{{ body.host }}}}' }} }}");
@@ -29,32 +29,32 @@ fn any_kind_of_white_space_may_follow_a_value_in_the_hint() {
 }
 
 #[test]
-fn a_negation_is_not_a_tag() {
+fn negation_is_not_parsed_as_a_tag() {
     insta::assert_snapshot!(rule_with("when: !event.payload.host.startsWith(\"a\")"));
 }
 
 #[test]
-fn a_negated_parenthesis_is_not_a_tag_and_an_anchor() {
+fn negated_parenthesis_is_not_parsed_as_a_tag_and_anchor() {
     insta::assert_snapshot!(rule_with("when: !(event.payload.host == 'a' && true)"));
 }
 
 #[test]
-fn a_tag_on_a_mapping_is_told_once() {
+fn tag_on_a_mapping_is_reported_once() {
     insta::assert_snapshot!(rule_with("with: !include { message: hello }"));
 }
 
 #[test]
-fn a_tag_of_yaml_s_own_is_not_taken() {
+fn standard_yaml_tag_is_rejected() {
     insta::assert_snapshot!(rule_with("description: !!str 12"));
 }
 
 #[test]
-fn an_alias_where_a_product_was_meant_is_told() {
+fn alias_where_text_was_meant_is_reported() {
     insta::assert_snapshot!(rule_with("with: { message: '' }\ndescription: *bold* words"));
 }
 
 #[test]
-fn other_mistakes_of_syntax_have_their_line() {
+fn other_syntax_errors_have_their_line() {
     let texts = [
         "payload:\n\ta: string\n",
         "description: \"open\n",
@@ -69,27 +69,27 @@ fn other_mistakes_of_syntax_have_their_line() {
 }
 
 #[test]
-fn a_conditional_is_not_a_mapping() {
+fn conditional_is_not_parsed_as_a_mapping() {
     insta::assert_snapshot!(rule_with("when: event.payload.load > 1 ? true : false"));
 }
 
 #[test]
-fn a_comparison_does_not_begin_with_a_quoted_text() {
+fn comparison_that_begins_with_a_quoted_text_is_reported() {
     insta::assert_snapshot!(rule_with("when: \"a\" == event.payload.host"));
 }
 
 #[test]
-fn a_comparison_with_both_quotes_is_shown_as_a_block() {
+fn comparison_with_both_quotes_is_shown_as_a_block() {
     insta::assert_snapshot!(rule_with("when: \"a\" == event.payload.host || event.payload.host == 'b'"));
 }
 
 #[test]
-fn a_list_with_a_method_is_not_a_list() {
+fn method_call_on_a_list_is_not_parsed_as_a_list() {
     insta::assert_snapshot!(rule_with("when: [1].size() > 0"));
 }
 
 #[test]
-fn an_expression_in_braces_is_quoted() {
+fn unquoted_expression_in_braces_is_reported() {
     insta::assert_snapshot!(rule_with("with: { message: ${{ event.payload.host }} }"));
 }
 
@@ -99,82 +99,82 @@ fn double_braces_alone_are_not_an_expression() {
 }
 
 #[test]
-fn an_optional_type_in_braces_is_quoted() {
+fn unquoted_optional_type_in_braces_is_reported() {
     insta::assert_snapshot!(trigger_with("payload: { note: string? }\n"));
 }
 
 #[test]
-fn yes_is_not_true() {
+fn yes_is_reported_as_ambiguous() {
     insta::assert_snapshot!(shown_with(&[("actions/go.yaml", "run: { shell: { script: make } }\nidempotent: yes\n")]));
 }
 
 #[test]
-fn on_is_not_a_text() {
+fn on_is_reported_as_ambiguous() {
     insta::assert_snapshot!(rule_with("with: { message: on }"));
 }
 
 #[test]
-fn a_number_does_not_begin_with_zero() {
+fn number_with_a_leading_zero_is_reported() {
     insta::assert_snapshot!(rule_with("priority: 012"));
 }
 
 #[test]
-fn a_number_has_no_underscores() {
+fn underscore_in_a_number_is_reported() {
     insta::assert_snapshot!(rule_with("with: { message: 1_000 }"));
 }
 
 #[test]
-fn a_date_is_a_text_in_quotes() {
+fn unquoted_date_is_reported() {
     insta::assert_snapshot!(rule_with("with: { message: 2026-03-28 }"));
 }
 
 #[test]
-fn an_empty_field_is_not_an_absent_one() {
+fn empty_field_is_distinguished_from_an_absent_one() {
     insta::assert_snapshot!(rule_with("when:"));
 }
 
 #[test]
-fn a_text_that_ends_in_a_comment_is_a_warning() {
+fn text_cut_by_a_comment_is_a_warning() {
     insta::assert_snapshot!(rule_with("description: Fix #12"));
 }
 
 #[test]
-fn a_key_stands_once() {
+fn duplicate_key_is_reported() {
     insta::assert_snapshot!(rule_with("trigger: github.push"));
 }
 
 #[test]
-fn mappings_are_not_merged() {
+fn merge_key_is_reported() {
     insta::assert_snapshot!(rule_with("with:\n  <<: { message: hello }"));
 }
 
 #[test]
-fn an_alias_needs_its_anchor() {
+fn alias_without_an_anchor_is_reported() {
     insta::assert_snapshot!(rule_with("when: *everything"));
 }
 
 #[test]
-fn a_list_type_with_more_is_quoted() {
+fn unquoted_list_type_with_a_suffix_is_reported() {
     insta::assert_snapshot!(trigger_with("payload:\n  regions: [string] = [\"eu\"]\n  notes: [string]?\n"));
 }
 
 #[test]
-fn a_file_holds_one_document() {
+fn second_document_in_a_file_is_reported() {
     insta::assert_snapshot!(trigger_with("description: One.\n---\ndescription: Two.\n"));
 }
 
 #[test]
-fn a_file_holds_something() {
+fn empty_file_is_reported() {
     insta::assert_snapshot!(trigger_with("# nothing yet\n"));
 }
 
 #[test]
-fn several_mistakes_of_syntax_are_told_in_one_run() {
+fn several_syntax_errors_are_reported_in_one_run() {
     insta::assert_snapshot!(rule_with("when: a ? b : c\nwith: { message: ${{ x }} }\ndescription: \"a\" b"));
 }
 
 #[test]
-fn an_alias_bomb_is_stopped() {
+fn alias_bomb_is_rejected() {
     let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..10 {
         let previous = format!("*a{}", level - 1);
@@ -185,7 +185,7 @@ fn an_alias_bomb_is_stopped() {
 }
 
 #[test]
-fn a_file_that_nests_without_end_is_stopped() {
+fn endlessly_nested_file_is_rejected() {
     for text in ["[".repeat(100_000), format!("a: {}", "{a: ".repeat(200)), "- ".repeat(5_000)] {
         let told = trigger_with(&text);
         assert!(told.contains("error["), "{told}");
@@ -193,13 +193,13 @@ fn a_file_that_nests_without_end_is_stopped() {
 }
 
 #[test]
-fn a_file_over_a_megabyte_is_refused() {
+fn file_over_a_megabyte_is_rejected() {
     let told = trigger_with(&format!("description: {}\n", "x".repeat(1 << 20)));
     assert!(told.contains("error[file_too_large]"), "{told}");
 }
 
 #[test]
-fn what_attacks_a_reader_of_yaml_is_told_of_and_nothing_is_read_or_run() {
+fn yaml_attacks_are_reported_without_reading_or_running_anything() {
     let anchors: String = (0..50_000).map(|at| format!("a{at}: &a{at} x\n")).collect();
     let aliases = format!("a: &a x\nb: [{}]\n", ["*a"; 100_000].join(", "));
     for (name, text, code) in [

@@ -57,7 +57,7 @@ fn shipped_with(with: &str) -> String {
 }
 
 #[test]
-fn what_fits_has_nothing_to_tell() {
+fn well_typed_definitions_have_no_findings() {
     for condition in [
         "event.payload.action == \"opened\" && !event.payload.draft",
         "event.payload.action == \"labeled\" && event.payload.label.name == \"bug\"",
@@ -75,7 +75,7 @@ fn what_fits_has_nothing_to_tell() {
 }
 
 #[test]
-fn a_field_that_no_schema_has_is_told_at_any_depth() {
+fn unknown_field_is_reported_at_any_depth() {
     insta::assert_snapshot!(condition_of(
         "demo.issue",
         "event.payload.issue.author.logn == \"ada\"\n&& event.payload.issue.labels.all(label, label.nmae != \"bug\")"
@@ -83,68 +83,68 @@ fn a_field_that_no_schema_has_is_told_at_any_depth() {
 }
 
 #[test]
-fn operations_take_only_what_they_take() {
+fn wrong_operand_types_are_reported() {
     insta::assert_snapshot!(when(
         "size(event.payload.number) > 3\n|| event.payload.title - 1 == 2\n|| event.payload.number.startsWith(\"x\")\n|| event.payload.number * 0.5 > 3.0\n|| event.payload.title.length > 3"
     ));
 }
 
 #[test]
-fn a_comparison_of_what_is_never_equal_is_told() {
+fn comparison_of_never_equal_values_is_reported() {
     insta::assert_snapshot!(when(
         "event.payload.number == \"7\"\n|| event.payload.action == \"open\"\n|| event.payload.action in [\"merged\"]\n|| event.payload.title == 7"
     ));
 }
 
 #[test]
-fn a_time_is_compared_with_a_time() {
+fn time_must_be_compared_with_a_time() {
     insta::assert_snapshot!(when("event.time < timestamp(\"2026-01-31T09:00:00Z\")"));
 }
 
 #[test]
-fn a_condition_is_true_or_false() {
+fn condition_must_be_boolean() {
     insta::assert_snapshot!(when("event.payload.draft && event.payload.title"));
 }
 
 #[test]
-fn a_condition_that_asks_nothing_is_a_warning() {
+fn constant_condition_is_a_warning() {
     insta::assert_snapshot!(when(
         "event.payload.title == null\n|| (event.payload.number == 1 && event.payload.number == 2)\n|| has(event.payload.title)"
     ));
 }
 
 #[test]
-fn one_of_two_complements_is_always_true() {
+fn disjunction_of_two_inequalities_is_always_true() {
     insta::assert_snapshot!(when("event.payload.action != \"opened\" || event.payload.action != \"closed\""));
 }
 
 #[test]
-fn an_error_that_is_certain_is_told() {
+fn certain_error_is_reported() {
     insta::assert_snapshot!(when("event.payload.number / 0 > 1 || timestamp(event.time) > timestamp(\"tomorrow\")"));
 }
 
 #[test]
-fn a_field_that_may_be_missing_is_a_warning() {
+fn possibly_missing_field_is_a_warning() {
     insta::assert_snapshot!(when("event.payload.label.name == \"bug\""));
 }
 
 #[test]
-fn a_field_that_only_some_triggers_have_is_a_warning() {
+fn field_of_only_some_triggers_is_a_warning() {
     insta::assert_snapshot!(condition_of("[demo.change, demo.issue]", "event.payload.title == \"x\""));
 }
 
 #[test]
-fn a_default_of_a_payload_stands_for_nothing_that_was_not_sent() {
+fn payload_default_does_not_replace_an_absent_field() {
     insta::assert_snapshot!(when("event.payload.limit > 3"));
 }
 
 #[test]
-fn a_value_fits_what_takes_it() {
+fn value_must_fit_its_parameter() {
     insta::assert_snapshot!(shipped_with("{ version: '${{ event.payload.number }}', count: '${{ event.payload.title }}' }"));
 }
 
 #[test]
-fn an_emitted_value_and_a_url_fit_too() {
+fn emitted_values_and_urls_are_type_checked_too() {
     insta::assert_snapshot!(with_triggers(&[
         (
             "actions/tell.yaml",
@@ -155,7 +155,7 @@ fn an_emitted_value_and_a_url_fit_too() {
 }
 
 #[test]
-fn a_dedupe_key_is_a_text_or_a_whole_number() {
+fn dedupe_key_must_be_text_or_an_integer() {
     insta::assert_snapshot!(with_triggers(&[(
         "sensors/hook.yaml",
         "webhook: { verify: { scheme: github, key: demo.token } }\nemits:\n  - trigger: demo.ping\n    dedupe: headers.size() > 3\n    payload: { host: x }\n"
@@ -163,7 +163,7 @@ fn a_dedupe_key_is_a_text_or_a_whole_number() {
 }
 
 #[test]
-fn what_local_gives_is_known_where_it_is_read() {
+fn type_of_a_local_value_is_inferred() {
     insta::assert_snapshot!(with_triggers(&[(
         "rules/greet.yaml",
         "trigger: demo.change\nlocal:\n  parts: event.payload.title.split(\"/\")\n  count: size(local.parts) + 1.5\nwhen: local.parts == \"x\"\naction: core.echo\n"
@@ -171,14 +171,14 @@ fn what_local_gives_is_known_where_it_is_read() {
 }
 
 #[test]
-fn behind_a_condition_a_missing_field_is_the_condition_s_matter() {
+fn field_tested_by_the_condition_is_not_reported_as_missing() {
     let rule = "trigger: demo.change\nwhen: event.payload.action == \"labeled\"\nlocal: { label: event.payload.label.name }\naction: demo.ship\nwith: { version: '${{ local.label }}', count: '${{ event.payload.limit }}' }\n";
     assert_eq!(with_triggers(&[("rules/greet.yaml", rule)]), "");
     insta::assert_snapshot!(shipped_with("{ version: '${{ event.payload.note }}' }"));
 }
 
 #[test]
-fn a_parameter_that_may_be_left_out_is_asked_for() {
+fn optional_parameter_must_be_tested() {
     insta::assert_snapshot!(with_triggers(&[(
         "actions/go.yaml",
         "parameters:\n  note: string?\nrun: { shell: { script: x, env: { NOTE: '${{ params.note }}' } } }\n"
@@ -186,7 +186,7 @@ fn a_parameter_that_may_be_left_out_is_asked_for() {
 }
 
 #[test]
-fn a_warning_takes_no_pack_away() {
+fn warning_does_not_invalidate_a_pack() {
     let pack = demo(&[
         ("triggers/change.yaml", CHANGE),
         ("rules/a.yaml", "trigger: demo.change\nwhen: event.payload.label.name == 'x'\naction: core.echo\n"),

@@ -83,12 +83,12 @@ mod good {
     use super::*;
 
     #[test]
-    fn a_workflow_in_all_its_fields_is_taken() {
+    fn workflow_with_all_fields_is_accepted() {
         assert_eq!(workflow(SHIP), "");
     }
 
     #[test]
-    fn the_engine_gets_what_is_written() {
+    fn engine_gets_the_workflow_as_written() {
         let packs: Vec<_> =
             library().into_iter().chain([demo(&[("actions/several.yaml", ACTIONS), ("actions/ship.yaml", SHIP)])]).collect();
         let checked = checked(&packs[packs.len() - 1..], &[]);
@@ -119,7 +119,7 @@ mod good {
     }
 
     #[test]
-    fn what_a_step_reads_through_another_has_ended() {
+    fn step_may_read_an_indirect_dependency() {
         assert_eq!(
             steps(
                 "last: { needs: [middle], action: core.echo, with: { message: '${{ steps.first.result }}' } }\n\
@@ -131,7 +131,7 @@ mod good {
     }
 
     #[test]
-    fn what_the_steps_read_is_read_and_nothing_else() {
+    fn parameters_read_by_steps_count_as_used() {
         let unused = |text: &str| -> Vec<String> {
             let told = linted(&[demo(&[("actions/several.yaml", ACTIONS), ("actions/ship.yaml", text)])]).diagnostics;
             told.into_iter().filter(|one| one.file.ends_with("ship.yaml")).map(|one| one.message).collect()
@@ -142,7 +142,7 @@ mod good {
     }
 
     #[test]
-    fn a_step_that_is_switched_off_is_meant() {
+    fn step_with_a_literal_false_condition_is_not_reported() {
         assert_eq!(steps("idle: { if: false, action: core.noop }\nafter: { needs: idle, action: core.noop }"), "");
     }
 }
@@ -151,12 +151,12 @@ mod names {
     use super::*;
 
     #[test]
-    fn a_step_that_is_needed_is_there() {
+    fn unknown_needed_step_is_reported() {
         insta::assert_snapshot!(steps("build: { action: core.noop }\ntest: { needs: [biuld, nothing], action: core.noop }"));
     }
 
     #[test]
-    fn steps_do_not_wait_for_each_other_in_a_circle() {
+    fn cycle_of_steps_is_reported() {
         insta::assert_snapshot!(steps(
             "a: { needs: [c], action: core.noop }\nb: { needs: [a], action: core.noop }\nc: { needs: [b], action: core.noop }\n\
              x: { needs: [y], action: core.noop }\ny: { needs: [x, a], action: core.noop }\nbehind: { needs: [a], action: core.noop }\n\
@@ -165,21 +165,21 @@ mod names {
     }
 
     #[test]
-    fn names_of_steps_are_what_expressions_can_say() {
+    fn step_names_must_be_usable_in_expressions() {
         insta::assert_snapshot!(steps(
             "Build-It: { action: core.noop }\nin: { action: core.noop }\nok: { action: core.noop }\nok: { action: core.noop }"
         ));
     }
 
     #[test]
-    fn an_action_of_a_step_is_there_and_known() {
+    fn unknown_action_of_a_step_is_reported() {
         insta::assert_snapshot!(steps(
             "a: { action: demo.deplyo }\nb: { action: deploy }\nc: { action: '${{ params.version }}' }\nd: { action: nowhere.go }"
         ));
     }
 
     #[test]
-    fn a_pack_that_a_step_uses_is_listed() {
+    fn undeclared_pack_used_by_a_step_is_reported() {
         let other = ensue_packs::PackSource::of(
             "packs/other",
             [("pack.yaml", "name: other\nversion: 2.1.0\n"), ("actions/go.yaml", "run: { shell: { script: make } }\n")],
@@ -193,7 +193,7 @@ mod shape {
     use super::*;
 
     #[test]
-    fn a_workflow_has_steps_by_name() {
+    fn steps_of_a_workflow_must_be_a_mapping() {
         insta::assert_snapshot!(
             [
                 workflow("run: { workflow: {} }\n"),
@@ -209,21 +209,21 @@ mod shape {
     }
 
     #[test]
-    fn a_step_does_one_thing() {
+    fn step_has_exactly_one_kind() {
         insta::assert_snapshot!(steps(
             "nothing: { needs: two }\ntwo: { action: core.noop, fail: oops }\nwrong: { fail: true }\nmisspelt: { acton: core.noop, with: { seconds: 1 } }"
         ));
     }
 
     #[test]
-    fn what_says_more_of_a_field_stands_beside_it() {
+    fn dependent_field_requires_its_main_field() {
         insta::assert_snapshot!(steps(
             "a: { with: { message: hi } }\nb: { action: core.noop, parallel: 2, fail_fast: true }\nc: { fail: oops, for_each: params.regions, parallel: 2 }\nd: { fail: oops, priority: 3 }"
         ));
     }
 
     #[test]
-    fn fields_of_a_step_have_their_types() {
+    fn types_of_step_fields_are_checked() {
         insta::assert_snapshot!(steps(
             "a: { action: core.noop, needs: [] }\n\
              b: { action: core.noop, needs: { a: true } }\n\
@@ -237,24 +237,24 @@ mod shape {
     }
 
     #[test]
-    fn a_failure_that_is_let_pass_ends_no_others() {
+    fn tolerated_failure_cannot_cancel_others() {
         insta::assert_snapshot!(steps("a: { action: core.noop, on_failure: continue, cancel_others: true }"));
     }
 
     #[test]
-    fn fields_of_other_tools_are_known() {
+    fn field_names_of_other_tools_get_a_suggestion() {
         insta::assert_snapshot!(steps(
             "a: { uses: core.noop }\nb: { action: core.noop, depends_on: [a], when: always() }\nc: { action: core.noop, foreach: params.regions }\nd: { action: core.noop, colour: red }"
         ));
     }
 
     #[test]
-    fn what_a_later_release_brings_says_so() {
+    fn step_field_of_a_later_release_is_reported_as_such() {
         insta::assert_snapshot!(steps("again: { action: core.noop, local: { a: '1' } }"));
     }
 
     #[test]
-    fn people_are_told_by_an_action_and_in_time() {
+    fn notifications_reminders_and_escalations_are_checked() {
         let asks = |more: &str| format!("inquiry: {{ title: Ship, answer: {{ ship: boolean }}, assignees: ana, {more} }}");
         let told = |more: &str| asks(&format!("notify: {{ action: core.echo, with: {{ message: '${{{{ inquiry.url }}}}' }} }}, {more}"));
         let steps_of = [
@@ -274,7 +274,7 @@ mod shape {
     }
 
     #[test]
-    fn a_wait_is_for_an_event_of_a_trigger_that_is_there() {
+    fn wait_for_an_unknown_trigger_is_reported() {
         insta::assert_snapshot!(steps(
             "a: { action: core.noop }\n\
              b: { needs: a, wait: { trigger: github.pusch, when: 'event.payload.ref == params.regions[0]' } }\n\
@@ -288,7 +288,7 @@ mod shape {
     }
 
     #[test]
-    fn what_undoes_a_step_is_an_action_that_takes_what_it_is_given() {
+    fn undo_must_be_an_action_with_valid_parameters() {
         insta::assert_snapshot!(steps(
             "build: { action: core.noop }\n\
              deploy: { needs: build, for_each: params.regions, action: demo.deploy, with: { region: '${{ item }}' }, \
@@ -301,14 +301,14 @@ mod shape {
     }
 
     #[test]
-    fn a_workflow_has_no_attempts() {
+    fn workflow_has_no_attempt_settings() {
         insta::assert_snapshot!(workflow(
             "run: { workflow: { steps: { a: { action: core.noop } } } }\ntimeout: 1h\ngrace: 1s\nidempotent: true\non_lost: retry\nretry: { attempts: 2 }\n"
         ));
     }
 
     #[test]
-    fn a_sleep_is_a_duration_or_an_expression_that_gives_a_text() {
+    fn sleep_must_be_a_duration_or_a_text_expression() {
         insta::assert_snapshot!(steps(
             "soon: { sleep: soon }\nten: { sleep: 10 }\nmany: { sleep: '${{ params.regions }}' }\nboth: { sleep: 1m, fail: no }\n\
              with: { sleep: 1m, with: { duration: 2m }, retry: { attempts: 2 }, timeout: 1m }\nlong: { sleep: 400d }"
@@ -316,12 +316,12 @@ mod shape {
     }
 
     #[test]
-    fn what_a_sleep_gives_is_known() {
+    fn result_type_of_a_sleep_is_known() {
         insta::assert_snapshot!(steps("wait: { sleep: 1m }\nthen: { needs: wait, fail: '${{ steps.wait.result.woken }}' }"));
     }
 
     #[test]
-    fn a_workflow_that_always_runs_itself_again_is_told() {
+    fn workflow_that_always_runs_itself_is_reported() {
         insta::assert_snapshot!(shown_with(&[
             ("actions/one.yaml", "run: { workflow: { steps: { a: { action: demo.two }, b: { action: core.noop } } } }"),
             ("actions/two.yaml", "run: { workflow: { steps: { a: { action: demo.three }, b: { action: demo.one } } } }"),
@@ -340,7 +340,7 @@ mod shape {
     }
 
     #[test]
-    fn a_question_is_put_to_somebody_and_says_what_an_answer_is() {
+    fn inquiry_requires_assignees_and_an_answer_schema() {
         insta::assert_snapshot!(steps(
             "none: { inquiry: {} }\ntext: { inquiry: Ship }\nlist: { inquiry: { title: [a], answer: { ship: boolen }, assignees: [] } }\n\
              nobody: { inquiry: { title: Ship, answer: { ship: boolean }, assignees: [] } }\n\
@@ -360,7 +360,7 @@ mod shape {
     }
 
     #[test]
-    fn what_an_answer_gives_is_known() {
+    fn result_type_of_an_inquiry_is_known() {
         insta::assert_snapshot!(steps(
             "ask: { inquiry: { title: 'Ship ${{ params.version }}?', answer: { ship: boolean, note: 'string?' }, assignees: '${{ params.regions }}' } }\n\
              good: { needs: ask, if: steps.ask.answer.ship, action: core.echo, with: { message: '${{ steps.ask.answers[0].by }}' } }\n\
@@ -371,7 +371,7 @@ mod shape {
     }
 
     #[test]
-    fn what_is_tried_again_has_attempts_that_fail() {
+    fn retry_requires_a_step_with_failing_attempts() {
         insta::assert_snapshot!(steps(
             "one: { action: core.sleep, with: { duration: 1s }, retry: { attempts: 2 } }\ntwo: { action: core.noop, timeout: 0s }\n\
              three: { action: core.noop, retry: { attempts: 1 } }\nfour: { action: core.noop, retry: 3 }\n\
@@ -385,7 +385,7 @@ mod shape {
     }
 
     #[test]
-    fn there_are_not_too_many_steps() {
+    fn too_many_steps_are_reported() {
         let many: String = (0..=10_000).fold(String::new(), |mut text, number| {
             let _ = writeln!(text, "s{number}: {{ action: core.noop }}");
             text
@@ -398,7 +398,7 @@ mod reads {
     use super::*;
 
     #[test]
-    fn a_step_reads_what_it_needs() {
+    fn step_may_read_only_the_steps_it_needs() {
         insta::assert_snapshot!(steps(
             "build: { action: core.noop }\n\
              beside: { action: core.echo, with: { message: '${{ steps.build.result }}' } }\n\
@@ -410,7 +410,7 @@ mod reads {
     }
 
     #[test]
-    fn a_step_is_named_and_there() {
+    fn unknown_step_name_is_reported() {
         insta::assert_snapshot!(steps(
             "build: { action: core.noop }\n\
              a: { needs: build, if: 'steps[params.version].status == \"failed\"', action: core.noop }\n\
@@ -419,7 +419,7 @@ mod reads {
     }
 
     #[test]
-    fn what_a_step_gives_has_its_type() {
+    fn result_type_of_a_step_is_known() {
         insta::assert_snapshot!(steps(
             "one: { action: demo.deploy, with: { region: eu } }\n\
              each: { action: demo.deploy, for_each: params.regions, with: { region: '${{ item }}' } }\n\
@@ -431,14 +431,14 @@ mod reads {
     }
 
     #[test]
-    fn what_may_be_missing_in_a_result_is_asked_for() {
+    fn optional_result_field_must_be_tested() {
         insta::assert_snapshot!(steps(
             "one: { action: demo.deploy, with: { region: eu } }\ntwo: { needs: one, action: demo.deploy, with: { region: '${{ steps.one.result.note }}' } }"
         ));
     }
 
     #[test]
-    fn names_stand_where_they_belong() {
+    fn names_are_available_only_where_they_belong() {
         insta::assert_snapshot!(
             [
                 steps(
@@ -461,7 +461,7 @@ mod values {
     use super::*;
 
     #[test]
-    fn an_action_gets_what_it_takes() {
+    fn parameters_of_an_action_are_checked() {
         insta::assert_snapshot!(steps(
             "a: { action: demo.deploy, with: { regin: eu } }\n\
              b: { action: demo.deploy }\n\
@@ -472,26 +472,26 @@ mod values {
     }
 
     #[test]
-    fn a_condition_is_true_or_false() {
+    fn condition_must_be_boolean() {
         insta::assert_snapshot!(steps(
             "a: { if: params.version, action: core.noop }\nb: { if: size(params.regions) > 1 &&, action: core.noop }"
         ));
     }
 
     #[test]
-    fn a_list_is_gone_through() {
+    fn for_each_must_be_a_list() {
         insta::assert_snapshot!(steps(
             "a: { for_each: params.version, action: core.noop }\nb: { for_each: params.spec, action: core.noop }\nc: { for_each: 7, action: core.noop }"
         ));
     }
 
     #[test]
-    fn what_fails_says_why_in_a_text() {
+    fn failure_message_must_be_text() {
         insta::assert_snapshot!(steps("a: { fail: '${{ size(params.regions) }}' }"));
     }
 
     #[test]
-    fn what_a_workflow_gives_fits() {
+    fn result_of_a_workflow_is_checked() {
         let given = |result: &str| {
             workflow(&format!(
                 "result: {{ count: integer, name: string }}\nrun:\n  workflow:\n    steps: {{ a: {{ action: core.noop }} }}\n{result}"
@@ -509,7 +509,7 @@ mod values {
 }
 
 #[test]
-fn a_step_that_never_starts_is_told() {
+fn step_that_never_starts_is_reported() {
     insta::assert_snapshot!(steps(
         "build: { action: core.noop }\n\
          stop: { needs: build, if: size(params.regions) == 0, fail: no regions }\n\
@@ -527,7 +527,7 @@ fn a_step_that_never_starts_is_told() {
 }
 
 #[test]
-fn what_is_read_over_thousands_of_steps_has_ended() {
+fn reads_across_thousands_of_steps_are_checked_quickly() {
     // A chain in which each step reads the first one, and a step that needs all: anything quadratic takes
     // minutes here.
     let mut text = String::from("s0: { action: core.noop }\n");

@@ -151,7 +151,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn an_unchanged_rule_comes_to_what_happened(
+    fn backtest_of_an_unchanged_rule_equals_what_happened(
         flow in proptest::sample::select(&FLOWS[..]),
         coming in proptest::collection::vec((0..600_u64, 0..3_u8, 0..5_i64), 1..40),
         rest in 0..3_600_u64,
@@ -164,7 +164,7 @@ proptest! {
 }
 
 #[test]
-fn a_rule_that_reads_vars_is_tried_with_those_of_then() {
+fn backtest_uses_the_vars_of_each_event_s_time() {
     let reads = |with: &str| rule("").replace("load > 1", &format!("load > {with}"));
     let unchanged = reads("vars[?'least'].orValue(1)");
     let mut past = Past::of(&unchanged);
@@ -179,7 +179,7 @@ fn a_rule_that_reads_vars_is_tried_with_those_of_then() {
 }
 
 #[test]
-fn a_rule_that_is_given_a_debounce_would_act_on_the_last_alone() {
+fn backtest_with_a_new_debounce_acts_only_on_the_last_match() {
     let mut past = Past::of(&rule(""));
     [(0, 0, 2), (10, 0, 3), (10, 0, 4)].into_iter().for_each(|event| past.receive(event));
     past.wait(past.spec.now().plus_millis(3_600_000));

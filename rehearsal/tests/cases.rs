@@ -23,7 +23,7 @@ fn fails(steps: &str, case: &str) -> String {
 }
 
 #[test]
-fn rules_judge_by_the_settings_of_the_case() {
+fn rules_use_the_settings_of_the_test() {
     let verdicts = run(
         &[GREET],
         "- it: greets the owner\n  given: { event: { trigger: demo.ping, payload: { host: acme } } }\n  expect: [{ rule: demo.greet, action: core.echo, with: { message: 'Hello, acme!' } }]\n\
@@ -34,7 +34,7 @@ fn rules_judge_by_the_settings_of_the_case() {
 }
 
 #[test]
-fn each_difference_of_a_decision_is_told() {
+fn each_difference_of_a_decision_is_reported() {
     let verdicts = run(
         &[GREET],
         "- it: does not match\n  given: { event: { trigger: demo.ping, payload: { host: other } } }\n  expect: [{ rule: demo.greet }]\n\
@@ -47,7 +47,7 @@ fn each_difference_of_a_decision_is_told() {
 }
 
 #[test]
-fn a_rule_that_errs_or_is_rejected_or_only_watches_is_expected_as_such() {
+fn errors_rejections_and_shadow_decisions_can_be_expected() {
     let files = [
         GREET,
         ("rules/watch.yaml", "mode: shadow\ntrigger: demo.ping\naction: core.echo\n"),
@@ -65,7 +65,7 @@ fn a_rule_that_errs_or_is_rejected_or_only_watches_is_expected_as_such() {
 }
 
 #[test]
-fn an_event_of_the_engine_s_own_is_given_or_comes_about() {
+fn engine_s_own_event_can_be_given_or_can_result() {
     let when = "event.payload.status == 'failed' && event.payload.error.kind == 'exit_code'";
     let alert =
         format!("trigger: core.execution_ended\nwhen: {when}\naction: core.echo\nwith: {{ message: '${{{{ event.payload.action }}}}' }}\n");
@@ -89,7 +89,7 @@ fn an_event_of_the_engine_s_own_is_given_or_comes_about() {
 }
 
 #[test]
-fn the_same_error_of_a_second_event_is_expected_too() {
+fn repeated_error_can_be_expected() {
     let verdicts = run(
         &[GREET],
         "- it: errs twice\n  given: { events: [{ trigger: demo.ping }, { trigger: demo.ping }] }\n  expect: [{ rule: demo.greet, outcome: erred }, { rule: demo.greet, outcome: erred }]\n",
@@ -98,7 +98,7 @@ fn the_same_error_of_a_second_event_is_expected_too() {
 }
 
 #[test]
-fn the_same_error_upon_a_second_event_of_the_engine_s_own_is_expected_too() {
+fn repeated_error_on_an_own_event_can_be_expected() {
     let files = [
         ("rules/work.yaml", "trigger: demo.ping\naction: demo.made\n"),
         ("rules/wrong.yaml", "trigger: core.execution_ended\nwhen: event.payload.labels.there == 1\naction: core.echo\n"),
@@ -113,7 +113,7 @@ fn the_same_error_upon_a_second_event_of_the_engine_s_own_is_expected_too() {
 }
 
 #[test]
-fn steps_come_to_their_mocks_and_are_held_against_what_is_expected() {
+fn steps_use_their_mocks_and_are_compared_with_expectations() {
     passes(
         "build: { action: demo.made, with: { name: one } }\nafter: { needs: build, action: core.echo, with: { message: '${{ steps.build.result.url }}' } }",
         "mocks: { build: { result: { url: here } } }\n\
@@ -122,7 +122,7 @@ fn steps_come_to_their_mocks_and_are_held_against_what_is_expected() {
 }
 
 #[test]
-fn a_step_without_a_mock_fails_the_case_and_shows_the_one_to_write() {
+fn step_without_a_mock_fails_the_test_and_suggests_one() {
     insta::assert_snapshot!(fails("build: { action: demo.made }", "expect: { status: succeeded }"), @"
     `build` would run `demo.made`, which has no mock here (line 1)
       = add a mock with its result:
@@ -132,7 +132,7 @@ fn a_step_without_a_mock_fails_the_case_and_shows_the_one_to_write() {
 }
 
 #[test]
-fn an_action_s_own_mock_stands_for_its_attempts() {
+fn action_s_own_mock_is_used_for_its_attempts() {
     let files = [
         ("actions/made.yaml", "result: { url: string }\nrun: { shell: { script: make } }\nmock: { url: there }\n"),
         ("actions/flow.yaml", "run: { workflow: { steps: { build: { action: demo.made } } } }\n"),
@@ -142,7 +142,7 @@ fn an_action_s_own_mock_stands_for_its_attempts() {
 }
 
 #[test]
-fn a_list_of_mocks_is_one_for_each_attempt_and_back_offs_take_no_time() {
+fn mock_list_has_one_entry_per_attempt_and_back_offs_take_no_time() {
     let begin = Instant::now();
     passes(
         "build: { action: demo.made, retry: { attempts: 3, delay: 1h, max_delay: 24h, backoff: exponential } }",
@@ -153,7 +153,7 @@ fn a_list_of_mocks_is_one_for_each_attempt_and_back_offs_take_no_time() {
 }
 
 #[test]
-fn a_list_that_is_too_short_says_so() {
+fn mock_list_that_is_too_short_is_reported() {
     insta::assert_snapshot!(fails(
         "build: { action: demo.made, retry: { attempts: 3, delay: 1s } }",
         "mocks: { build: [{ error: { kind: network } }] }\nexpect: { status: failed }",
@@ -166,7 +166,7 @@ fn a_list_that_is_too_short_says_so() {
 }
 
 #[test]
-fn a_list_of_mocks_is_one_for_each_item_with_lists_of_attempts_in_it() {
+fn mock_list_of_items_may_contain_lists_of_attempts() {
     passes(
         "wide: { for_each: params.list, action: demo.made, with: { name: '${{ item }}' }, retry: { attempts: 2, delay: 1m } }",
         "mocks: { wide: [{ result: 1 }, [{ error: { kind: network } }, { error: { kind: signal, detail: 9 } }]] }\n\
@@ -176,7 +176,7 @@ fn a_list_of_mocks_is_one_for_each_item_with_lists_of_attempts_in_it() {
 }
 
 #[test]
-fn a_list_of_mocks_is_one_for_each_turn() {
+fn mock_list_has_one_entry_per_turn() {
     passes(
         "again: { action: demo.made, repeat: { max: 5, until: result.done, every: 1h } }",
         "mocks: { again: [{ result: { done: false } }, { result: { done: true } }] }\n\
@@ -185,7 +185,7 @@ fn a_list_of_mocks_is_one_for_each_turn() {
 }
 
 #[test]
-fn steps_of_a_workflow_within_are_named_by_the_way_to_them() {
+fn steps_of_nested_workflows_are_named_by_their_path() {
     let files = [
         ("actions/inner.yaml", "run: { workflow: { steps: { deep: { action: demo.made } } } }\n"),
         (
@@ -205,7 +205,7 @@ const ASK: &str = "ask:\n  inquiry:\n    title: Going on\n    answer: { ship: bo
                    stop: { needs: ask, if: '!steps.ask.answer.ship', fail: nobody wants it }";
 
 #[test]
-fn an_inquiry_takes_the_answers_of_its_mock_as_real_ones() {
+fn mocked_inquiry_takes_its_answers_like_real_ones() {
     passes(ASK, "mocks: { ask: { answer: { ship: true } } }\nexpect: { status: succeeded, steps: { stop: skipped } }");
     passes(ASK, "mocks: { ask: [{ answer: { ship: false }, by: ana }] }\nexpect: { status: failed, error: { kind: child_failed } }");
     passes(
@@ -215,7 +215,7 @@ fn an_inquiry_takes_the_answers_of_its_mock_as_real_ones() {
 }
 
 #[test]
-fn an_answer_that_nobody_may_give_is_not_taken() {
+fn mocked_answer_of_an_excluded_person_is_rejected() {
     let same = fails(ASK, "mocks: { ask: { answer: { ship: true }, by: ana } }\nexpect: { status: succeeded }");
     assert!(same.contains("the answer to `ask` is not taken"), "{same}");
     let unsaid = fails(ASK, "expect: { status: succeeded }");
@@ -228,7 +228,7 @@ fn an_answer_that_nobody_may_give_is_not_taken() {
 }
 
 #[test]
-fn a_wait_is_over_with_the_event_of_its_mock_for_which_its_condition_holds() {
+fn mocked_wait_ends_with_its_event_if_the_condition_holds() {
     const CI: &str = "ci: { wait: { trigger: demo.ping, when: 'event.payload.host == params.list[0]', expires: 1h } }\n\
                       then: { needs: ci, action: core.echo, with: { message: '${{ steps.ci.event.payload.host }}' } }";
     passes(CI, "mocks: { ci: { event: { host: a } } }\nexpect: { status: succeeded, steps: { then: { result: { message: a } } } }");
@@ -240,7 +240,7 @@ fn a_wait_is_over_with_the_event_of_its_mock_for_which_its_condition_holds() {
 }
 
 #[test]
-fn what_is_undone_is_expected_in_its_order_and_needs_no_mock() {
+fn undo_is_expected_in_order_and_needs_no_mock() {
     const MOVE: &str = "first: { action: demo.made, undo: { action: demo.made } }\n\
                         each: { needs: first, for_each: params.list, action: demo.made, undo: { action: demo.made, with: { name: '${{ item }}' } } }\n\
                         stop: { needs: each, fail: it does not answer }";
@@ -252,7 +252,7 @@ fn what_is_undone_is_expected_in_its_order_and_needs_no_mock() {
 }
 
 #[test]
-fn sleeps_and_time_limits_go_by_the_clock_of_the_case() {
+fn sleeps_and_timeouts_use_the_test_s_clock() {
     passes("nap: { sleep: 24h }", "expect: { status: succeeded }");
     passes("long: { action: core.noop, with: { seconds: 30 }, timeout: 10s }", "expect: { status: failed, steps: { long: timed_out } }");
     passes(
@@ -262,7 +262,7 @@ fn sleeps_and_time_limits_go_by_the_clock_of_the_case() {
 }
 
 #[test]
-fn what_fails_fast_stops_the_others() {
+fn fail_fast_stops_the_other_items() {
     passes(
         "wide: { for_each: params.list, fail_fast: true, action: demo.made }",
         "mocks: { wide: [{ error: { kind: exit_code } }, { result: 1 }] }\nexpect: { status: failed, steps: { wide: { items: [failed, cancelled] } } }",
@@ -270,7 +270,7 @@ fn what_fails_fast_stops_the_others() {
 }
 
 #[test]
-fn what_nobody_knows_the_fate_of_is_indeterminate() {
+fn lost_mock_makes_the_execution_indeterminate() {
     let verdicts = run(
         &[],
         "- it: is lost\n  run: { action: demo.made }\n  mocks: { made: { error: { kind: lost } } }\n  expect: { status: indeterminate }\n",
@@ -279,7 +279,7 @@ fn what_nobody_knows_the_fate_of_is_indeterminate() {
 }
 
 #[test]
-fn a_workflow_that_waits_for_somebody_to_settle_a_step_says_so() {
+fn workflow_that_waits_for_a_settlement_is_reported() {
     insta::assert_snapshot!(fails("build: { action: demo.made }", "mocks: { build: { error: { kind: lost } } }\nexpect: { status: failed }"), @"
     the run (line 4)
       status: failed / it has not ended
@@ -288,7 +288,7 @@ fn a_workflow_that_waits_for_somebody_to_settle_a_step_says_so() {
 }
 
 #[test]
-fn a_rule_that_is_disabled_neither_decides_nor_errs() {
+fn disabled_rule_neither_decides_nor_errs() {
     let rule = ("rules/greet.yaml", "mode: disabled\ntrigger: demo.ping\nwhen: event.payload.host == config.owner\naction: core.echo\n");
     let verdicts = run(
         &[rule],
@@ -298,14 +298,14 @@ fn a_rule_that_is_disabled_neither_decides_nor_errs() {
 }
 
 #[test]
-fn the_mock_that_is_shown_is_of_the_shape_that_the_action_gives() {
+fn suggested_mock_has_the_shape_of_the_action_s_result() {
     let made = ("actions/made.yaml", "result: { url: string, count: integer, note: 'string?' }\nrun: { shell: { script: make } }\n");
     let verdicts = run(&[made], "- it: goes\n  run: { action: demo.made }\n  expect: {}\n");
     assert!(told(&verdicts[0]).contains("made: { result: {\"count\":1,\"url\":\"…\"} }"), "{}", told(&verdicts[0]));
 }
 
 #[test]
-fn an_action_that_emits_is_judged_like_any_event() {
+fn emitted_event_is_evaluated_like_any_other() {
     let files = [
         GREET,
         (
@@ -324,7 +324,7 @@ fn an_action_that_emits_is_judged_like_any_event() {
 }
 
 #[test]
-fn an_event_that_is_emitted_again_under_its_key_leads_to_nothing_and_the_result_names_the_first() {
+fn duplicate_emission_has_no_effect_and_its_result_names_the_first() {
     let files = [
         GREET,
         (
@@ -338,7 +338,7 @@ fn an_event_that_is_emitted_again_under_its_key_leads_to_nothing_and_the_result_
 }
 
 #[test]
-fn objects_may_have_more_fields_unless_they_are_expected_exactly() {
+fn objects_may_have_more_fields_unless_compared_exactly() {
     let files = [("actions/made.yaml", "run: { shell: { script: make } }\nmock: { a: { b: 1, c: [1, 2] }, n: 3.0 }\n")];
     let verdicts = run(
         &files,
@@ -359,7 +359,7 @@ fn objects_may_have_more_fields_unless_they_are_expected_exactly() {
 }
 
 #[test]
-fn a_run_and_its_steps_that_end_otherwise_are_told_with_the_reason() {
+fn unexpected_end_of_a_run_or_step_is_reported_with_the_reason() {
     insta::assert_snapshot!(fails(
         "build: { action: demo.made }\nlater: { needs: build, action: core.noop }",
         "mocks: { build: { error: { kind: exit_code, message: no room, detail: 3 } } }\n\
@@ -368,14 +368,14 @@ fn a_run_and_its_steps_that_end_otherwise_are_told_with_the_reason() {
 }
 
 #[test]
-fn a_schedule_beside_it_keeps_no_case_from_its_end() {
+fn other_rule_s_schedule_does_not_keep_a_test_from_ending() {
     let nightly = ("rules/nightly.yaml", "schedule: { cron: '30 2 * * *' }\naction: core.noop\n");
     let case = "- it: says hello\n  run: { action: core.echo, with: { message: hi } }\n  expect: { status: succeeded }\n";
     assert_eq!(told(&run(&[nightly], case)[0]), "");
 }
 
 #[test]
-fn somebody_works_in_each_queue_that_an_action_names() {
+fn every_queue_of_an_action_has_workers_in_tests() {
     let build = ("actions/build.yaml", "run: { shell: { script: make } }\nqueue: heavy\nmock: built\n");
     let verdicts = run(&[build], "- it: builds\n  run: { action: demo.build }\n  expect: { status: succeeded, result: built }\n");
     assert!(verdicts.iter().all(|verdict| verdict.is_passed()), "{verdicts:?}");

@@ -21,7 +21,7 @@ fn passes(rule: (&str, &str), events: &[String], expect: &str) {
 }
 
 #[test]
-fn a_debounce_acts_on_the_last_once_it_is_quiet() {
+fn debounce_acts_on_the_last_match_once_it_is_quiet() {
     let events = [event("a", 1, "0s"), event("a", 2, "29s"), event("a", 3, "30s")];
     passes(
         LAST,
@@ -31,7 +31,7 @@ fn a_debounce_acts_on_the_last_once_it_is_quiet() {
 }
 
 #[test]
-fn repeats_and_excess_are_expected_as_such() {
+fn duplicates_and_throttled_matches_can_be_expected() {
     let rule = (
         "rules/some.yaml",
         "trigger: demo.ping\ndedupe: { within: 10m, key: 'event.payload.?load.orValue(0)' }\nthrottle: { limit: 1, per: 1h }\naction: core.noop\n",
@@ -45,7 +45,7 @@ fn repeats_and_excess_are_expected_as_such() {
 }
 
 #[test]
-fn a_window_gives_its_events_to_the_steps_of_its_rule() {
+fn window_passes_its_events_to_the_rule_s_steps() {
     let rule = (
         "rules/three.yaml",
         "trigger: demo.ping\nwindow: { count: 3, within: 1h }\nsteps:\n  say: { action: core.echo, with: { message: '${{ events.map(e, e.payload.host) }}' } }\n",
@@ -60,7 +60,7 @@ fn a_window_gives_its_events_to_the_steps_of_its_rule() {
 }
 
 #[test]
-fn missing_acts_when_nothing_follows() {
+fn missing_acts_when_no_match_follows() {
     let rule = ("rules/silent.yaml", "trigger: demo.ping\nmissing: { for: 26h, key: event.payload.host }\naction: core.noop\n");
     let events = [event("a", 1, "0s"), event("a", 2, "25h"), event("b", 3, "0s")];
     passes(rule, &events, "{ rule: demo.silent, outcome: superseded }, { rule: demo.silent }, { rule: demo.silent }");

@@ -100,7 +100,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_happened_each_execution_goes_as_it_went(steps in steps()) {
+    fn replay_of_random_executions_is_identical(steps in steps()) {
         let mut world = World::new();
         for step in &steps {
             world.take(step);
@@ -121,7 +121,7 @@ proptest! {
     }
 
     #[test]
-    fn by_the_same_definitions_as_another_version_each_goes_the_same_way(steps in steps()) {
+    fn replay_with_an_equal_version_of_the_pack_is_identical(steps in steps()) {
         let mut world = World::new();
         for step in &steps {
             world.take(step);
@@ -174,7 +174,7 @@ fn difference(step: &str, what: What, pointer: &str, (recorded, would): (Value, 
 }
 
 #[test]
-fn a_workflow_goes_as_it_went_by_what_it_went_by_and_by_the_same_written_anew() {
+fn replay_is_identical_with_recorded_and_with_equal_definitions() {
     let pieces = shipping("deploy", &json!({ "to": "a/b" }), "[1, 2]");
     let (site, flow) = shipped();
     assert_eq!(replayed(&site, flow, Definitions::Recorded(&Made(&pieces))), Ok(vec![]));
@@ -182,13 +182,13 @@ fn a_workflow_goes_as_it_went_by_what_it_went_by_and_by_the_same_written_anew() 
 }
 
 #[test]
-fn another_input_of_a_step_is_named_with_its_place_in_it() {
+fn changed_input_of_a_step_is_reported_with_its_pointer() {
     let found = against(&shipping("deploy", &json!({ "to": "c" }), "[1, 2]"));
     assert_eq!(found, [difference("deploy", What::Input, "/to", (json!("a/b"), json!("c")))]);
 }
 
 #[test]
-fn a_step_that_is_not_there_any_more_and_a_new_one_are_named() {
+fn removed_and_added_steps_are_reported() {
     let found = against(&shipping("roll_out", &json!({ "to": "a/b" }), "[1, 2]"));
     assert_eq!(
         found,
@@ -200,13 +200,13 @@ fn a_step_that_is_not_there_any_more_and_a_new_one_are_named() {
 }
 
 #[test]
-fn another_list_of_a_step_is_named_first() {
+fn changed_item_list_of_a_step_is_reported_first() {
     let found = against(&shipping("deploy", &json!({ "to": "a/b" }), "[1, 3]"));
     assert_eq!(found.first(), Some(&difference("tell", What::Items, "/1", (json!(2), json!(3)))));
 }
 
 #[test]
-fn a_condition_that_does_not_hold_any_more_is_named() {
+fn condition_that_no_longer_holds_is_reported() {
     let skipping = Pieces::default().action("demo.ask").action("demo.back").workflow(
         "demo.flow",
         [
@@ -220,7 +220,7 @@ fn a_condition_that_does_not_hold_any_more_is_named() {
 }
 
 #[test]
-fn an_action_that_is_gone_is_named() {
+fn removed_action_is_reported() {
     let found = against(&Pieces::default().action("demo.ask"));
     assert_eq!(found, [difference("", What::Request, "", (json!("run demo.flow"), json!("there is no action `demo.flow`")))]);
 }
@@ -237,7 +237,7 @@ fn counting(reads: &str) -> Pieces {
 }
 
 #[test]
-fn what_reads_vars_goes_by_those_of_then_and_another_is_named() {
+fn replay_uses_the_vars_of_that_time_and_reports_another_var() {
     let pieces = counting("${{ vars.n }}");
     let mut site = Site::with(&pieces);
     site.when(set_var("n", &json!(1)));
@@ -273,7 +273,7 @@ fn waiting() -> Pieces {
 }
 
 #[test]
-fn what_takes_an_event_that_the_node_looked_at_later_goes_by_the_vars_of_that_moment() {
+fn replay_of_a_delayed_reaction_reads_the_vars_of_that_moment() {
     for before in [None, Some(1)] {
         let pieces = waiting();
         let mut site = Site::with(&pieces);
@@ -297,7 +297,7 @@ fn what_takes_an_event_that_the_node_looked_at_later_goes_by_the_vars_of_that_mo
 }
 
 #[test]
-fn what_has_not_ended_or_is_a_step_is_not_replayed() {
+fn open_execution_or_step_cannot_be_replayed() {
     let pieces = shipping("deploy", &json!({ "to": "a/b" }), "[1, 2]");
     let mut site = Site::with(&pieces);
     let flow = site.run("demo.flow");

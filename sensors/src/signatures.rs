@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_signed_passes_under_every_scheme() {
+    fn valid_signature_passes_with_every_scheme() {
         for verify in [
             github(),
             hmac(HmacAlgorithm::Sha256, SignatureEncoding::Hex, ""),
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_was_altered_by_a_single_byte_is_refused() {
+    fn body_changed_by_one_byte_is_rejected() {
         let header = signed(&github());
         for altered in [&br#"{"action":"opened","number":7} "#[..], br#"{"number":7,"action":"opened"}"#, b"", b"{}"] {
             let refusal = check(&github(), std::slice::from_ref(&header), altered, Some(&key())).unwrap_err();
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unsigned_delivery_and_one_with_github_s_old_signature_are_refused() {
+    fn unsigned_and_sha1_signed_deliveries_are_rejected() {
         let sha1 = ("x-hub-signature".to_owned(), "sha1=0123456789012345678901234567890123456789".to_owned());
         for headers in [vec![], vec![sha1]] {
             let refusal = check(&github(), &headers, BODY, Some(&key())).unwrap_err();
@@ -271,14 +271,14 @@ mod tests {
     }
 
     #[test]
-    fn two_signatures_are_refused_even_if_both_are_right() {
+    fn two_signatures_are_rejected_even_if_both_are_valid() {
         let header = signed(&github());
         let refusal = check(&github(), &[header.clone(), header], BODY, Some(&key())).unwrap_err();
         assert!(matches!(refusal, SignatureRefusal::Repeated { times: 2, .. }), "{refusal}");
     }
 
     #[test]
-    fn a_malformed_signature_is_refused() {
+    fn malformed_signature_is_rejected() {
         let (name, right) = signed(&github());
         let digits = right.strip_prefix("sha256=").unwrap();
         for malformed in [
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn base64_has_one_spelling() {
+    fn base64_signature_has_one_valid_spelling() {
         let verify = hmac(HmacAlgorithm::Sha256, SignatureEncoding::Base64, "");
         let (name, right) = signed(&verify);
         let unpadded = right.trim_end_matches('=').to_owned();
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_usable_key_nothing_passes_and_nothing_is_signed() {
+    fn missing_or_short_key_passes_nothing_and_signs_nothing() {
         let with_empty_key = {
             let mac = HmacAlgorithm::Sha256.mac(BODY, b"");
             ("x-hub-signature-256".to_owned(), format!("sha256={}", hex::encode(mac)))
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hook_without_proof_takes_everything_and_signs_nothing() {
+    fn hook_without_verification_accepts_everything_and_signs_nothing() {
         assert_eq!(check(&Verify::None, &[], BODY, None), Ok(()));
         assert_eq!(sign(&Verify::None, BODY, None), Ok(None));
     }

@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn one_of_which_no_state_can_be_made_is_skipped_with_the_reason() {
+    fn unreadable_checkpoint_is_skipped_with_the_reason() {
         let mut fixture = Fixture::new();
         fixture.save("one");
         fixture.save("two");
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_made_of_a_part_of_a_damaged_state_is_not_used() {
+    fn state_built_from_a_damaged_checkpoint_is_not_used() {
         let mut fixture = Fixture::new();
         let path = fixture.save("one");
         let mut bytes = fs::read(&path).unwrap();
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_state_that_comes_in_pieces_is_found_whole() {
+    fn large_state_written_in_pieces_reads_back_completely() {
         let fixture = Fixture::new();
         let pieces: Vec<String> = (0..50_000).map(|number| format!("{number},")).collect();
         let write = |into: &mut dyn Write| pieces.iter().try_for_each(|piece| into.write_all(piece.as_bytes()));
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_that_cannot_be_written_to_its_end_leaves_none() {
+    fn interrupted_state_write_leaves_no_checkpoint() {
         let fixture = Fixture::new();
         let write = |into: &mut dyn Write| into.write_all(b"half").and(Err(io::Error::other("it broke off")));
         assert!(fixture.checkpoints().write(fixture.writer.head(), "0.1.0", write).is_err());
@@ -392,12 +392,12 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_folder_has_no_checkpoint() {
+    fn empty_folder_has_no_checkpoint() {
         assert_eq!(Fixture::new().found(), (None, Vec::new()));
     }
 
     #[test]
-    fn the_newest_checkpoint_is_found_as_it_was_saved() {
+    fn newest_checkpoint_is_found_as_saved() {
         let mut fixture = Fixture::new();
         for state in ["one", "two", "three"] {
             fixture.save(state);
@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn positions_are_ordered_as_numbers_and_not_as_text() {
+    fn checkpoints_are_ordered_by_number_not_by_text() {
         let mut fixture = Fixture::new();
         for state in 1..=10 {
             fixture.save(&state.to_string());
@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_checkpoint_is_skipped_for_the_one_before_it() {
+    fn damaged_checkpoint_is_skipped_for_the_previous_one() {
         let mut fixture = Fixture::new();
         fixture.save("one");
         let path = fixture.save("two");
@@ -445,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_that_was_cut_anywhere_is_skipped() {
+    fn truncated_checkpoint_is_skipped() {
         let mut fixture = Fixture::new();
         fixture.save("one");
         let path = fixture.save("two");
@@ -457,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_of_a_newer_release_is_skipped_with_its_name() {
+    fn checkpoint_of_a_newer_release_is_skipped_and_named() {
         let mut fixture = Fixture::new();
         fixture.save("one");
         let path = fixture.save("two");
@@ -470,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_of_another_log_is_skipped() {
+    fn checkpoint_of_another_log_is_skipped() {
         let mut fixture = Fixture::new();
         fixture.save("one");
         fixture.writer.append(&mut fixture.log, 1).unwrap();
@@ -480,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_of_another_history_of_the_log_is_skipped() {
+    fn checkpoint_of_another_history_of_the_log_is_skipped() {
         let mut fixture = Fixture::new();
         fixture.save("one");
         fixture.writer.append(&mut fixture.log, 1).unwrap();
@@ -491,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_beyond_the_end_of_the_log_is_skipped() {
+    fn checkpoint_beyond_the_end_of_the_log_is_skipped() {
         let mut fixture = Fixture::new();
         fixture.save("one");
         let ahead = Checkpoint { at: Head { position: Position(99), ..fixture.writer.head() }, ..fixture.checkpoint("ahead") };
@@ -501,7 +501,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_not_written_to_its_end_is_no_checkpoint() {
+    fn incomplete_file_is_not_a_checkpoint() {
         let mut fixture = Fixture::new();
         fixture.save("one");
         let unfinished = fixture.folder.path().join("1.ckpt.new");
@@ -513,7 +513,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_of_an_empty_log_is_one() {
+    fn checkpoint_of_an_empty_log_is_valid() {
         let fixture = Fixture::new();
         write(&fixture.checkpoints(), &fixture.checkpoint("empty"));
         assert_eq!(fixture.found().0.unwrap(), "empty");
@@ -523,14 +523,14 @@ mod tests {
     const GOLDEN_STATE: &str = r#"{"cats":["tom"]}"#;
 
     #[test]
-    fn a_checkpoint_of_the_first_release_is_read_for_ever() {
+    fn checkpoint_of_the_first_release_is_still_readable() {
         let fixture = Fixture::new();
         fs::write(fixture.folder.path().join("0.ckpt"), GOLDEN).unwrap();
         assert_eq!(fixture.found(), (Some(GOLDEN_STATE.to_owned()), Vec::new()));
     }
 
     #[test]
-    fn the_form_of_a_checkpoint_has_not_changed() {
+    fn checkpoint_format_is_unchanged() {
         let fixture = Fixture::new();
         let path = write(&fixture.checkpoints(), &fixture.checkpoint(GOLDEN_STATE));
         // Another release of zstd may compress the state after the line differently.

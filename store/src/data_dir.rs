@@ -250,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_directory_is_its_owners_alone() {
+    fn new_directory_is_private() {
         let folder = tempfile::tempdir().unwrap();
         let data = DataDir::open(&folder.path().join("a/b/ensue-data")).unwrap();
         assert_eq!(fs::metadata(data.path()).unwrap().permissions().mode() & 0o777, 0o700);
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_opening_is_told_who_has_it_and_what_to_type() {
+    fn second_open_is_rejected_with_the_holder_s_pid() {
         let folder = tempfile::tempdir().unwrap();
         let _first = DataDir::open(folder.path()).unwrap();
         let refusal = DataDir::open(folder.path()).unwrap_err();
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_is_free_again_when_it_is_dropped() {
+    fn dropped_directory_is_free_again() {
         let folder = tempfile::tempdir().unwrap();
         drop(DataDir::open(folder.path()).unwrap());
         assert!(DataDir::open(folder.path()).is_ok());
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_that_a_killed_process_left_to_the_program_that_it_was_starting_is_waited_for() {
+    fn open_waits_for_a_lock_inherited_by_a_child_of_a_killed_process() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
         fs::write(&path, format!("{}\n", ended())).unwrap();
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_is_dropped_is_free_though_a_program_has_a_copy_of_its_lock() {
+    fn dropped_directory_is_free_even_if_a_child_holds_a_copy_of_the_lock() {
         let folder = tempfile::tempdir().unwrap();
         let data = DataDir::open(folder.path()).unwrap();
         let mut copy = Command::new("sleep").arg("60").stdin(data.lock.try_clone().unwrap()).spawn().unwrap();
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_file_left_by_a_crash_locks_nothing() {
+    fn lock_file_left_by_a_crash_locks_nothing() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("lock"), "4242424242\n").unwrap();
         let data = DataDir::open(folder.path()).unwrap();
@@ -313,13 +313,13 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_no_data_directory() {
+    fn file_is_rejected_as_a_data_directory() {
         let file = tempfile::NamedTempFile::new().unwrap();
         assert!(matches!(DataDir::open(file.path()), Err(DataDirError::Unusable { .. })));
     }
 
     #[test]
-    fn free_space_is_what_the_disk_says() {
+    fn free_space_is_read_from_the_disk() {
         let folder = tempfile::tempdir().unwrap();
         let data = DataDir::open(folder.path()).unwrap();
         assert!(data.free_bytes().unwrap() > 0);
@@ -327,7 +327,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn file_systems_over_a_network_are_refused_and_local_ones_are_not() {
+    fn network_file_systems_are_rejected_and_local_ones_accepted() {
         for (magic, kind) in [(0x6969, "NFS"), (0xFF53_4D42, "SMB"), (0x517B, "SMB"), (0x0102_1997, "9p"), (0x6573_5546, "FUSE")] {
             assert_eq!(remote_kind(magic), Some(kind));
         }

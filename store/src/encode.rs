@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_compressed_body_is_smaller_and_keeps_its_digest_and_size() {
+    fn compressed_body_is_smaller_with_the_same_digest_and_size() {
         let body = Body::json(long_json());
         let small = compress(body.clone());
         assert_eq!((small.encoding, small.digest, small.bytes), (Encoding::JsonZstd, body.digest, body.bytes));
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn small_raw_and_incompressible_bodies_stay_as_they_came() {
+    fn small_raw_and_incompressible_bodies_are_not_compressed() {
         let noise: Vec<u8> = (0..300u32).map(|i| Digest::of(&i.to_le_bytes()).as_bytes()[0]).collect();
         for body in [Body::json("{}"), Body::raw(long_json()), Body::json(noise), Body::json("")] {
             assert_eq!(compress(body.clone()), body);
@@ -136,20 +136,20 @@ mod tests {
     }
 
     #[test]
-    fn an_erased_body_has_no_plain_bytes() {
+    fn erased_body_has_no_plain_bytes() {
         let erased = Body { content: None, ..Body::json("{}") };
         assert_eq!(plain(&erased).unwrap(), None);
         assert_eq!(compress(erased.clone()), erased);
     }
 
     #[test]
-    fn a_body_never_gets_larger_than_it_says() {
+    fn body_never_expands_beyond_its_declared_size() {
         let bomb = Body { bytes: 10, ..compress(Body::json(long_json())) };
         assert!(matches!(plain(&bomb), Err(EncodingError::Damaged(_))));
     }
 
     #[test]
-    fn a_body_that_is_shorter_than_it_says_is_damaged() {
+    fn body_shorter_than_declared_is_damaged() {
         let cut = Body { bytes: 5_000_000, ..compress(Body::json(long_json())) };
         assert!(matches!(plain(&cut), Err(EncodingError::Size { declared: 5_000_000, .. })));
         let cut = Body { bytes: 3, ..Body::json("{}") };
@@ -157,13 +157,13 @@ mod tests {
     }
 
     #[test]
-    fn an_absurd_size_is_not_allocated() {
+    fn absurd_declared_size_is_not_allocated() {
         let absurd = Body { bytes: u64::MAX, ..compress(Body::json(long_json())) };
         assert!(plain(&absurd).is_err());
     }
 
     #[test]
-    fn a_sealed_body_is_not_guessed_at() {
+    fn sealed_body_is_not_decoded() {
         let sealed = Body { key: Some("k1".into()), ..Body::json(long_json()) };
         assert_eq!(compress(sealed.clone()), sealed);
         assert!(matches!(plain(&sealed), Err(EncodingError::Sealed(_))));
@@ -171,13 +171,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_went_in_comes_out(bytes in proptest::collection::vec(any::<u8>(), 0..2_000)) {
+        fn compressed_body_expands_to_the_original(bytes in proptest::collection::vec(any::<u8>(), 0..2_000)) {
             let body = Body::json(bytes.clone());
             prop_assert_eq!(plain(&compress(body)).unwrap().unwrap(), bytes);
         }
 
         #[test]
-        fn a_flipped_bit_is_an_error_or_shows_in_the_digest(at in 0usize..100_000) {
+        fn flipped_bit_is_an_error_or_shows_in_the_digest(at in 0usize..100_000) {
             let mut body = compress(Body::json(long_json()));
             let mut content = body.content.take().unwrap().to_vec();
             let bit = at % (content.len() * 8);

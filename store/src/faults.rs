@@ -143,7 +143,7 @@ mod tests {
     use crate::memory::MemoryLog;
 
     #[test]
-    fn the_named_append_fails_and_the_others_do_not() {
+    fn planned_append_fails_and_others_succeed() {
         let mut log = MemoryLog::new(LOG);
         log.faults().fail_append_at(2, AppendFault::Full);
         let mut writer = Writer::of(&log);
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_append_was_kept_or_lost_as_told() {
+    fn unknown_append_is_stored_or_lost_as_planned() {
         for (fate, position) in [(Fate::Kept, 1), (Fate::Lost, 0)] {
             let mut log = MemoryLog::new(LOG);
             log.faults().fail_next_append(AppendFault::Unknown(fate));
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_store_stays_dead() {
+    fn dead_store_stays_dead() {
         let mut log = FaultyLog::new(MemoryLog::new(LOG), Faults::default());
         log.faults.fail_next_append(AppendFault::Dead);
         let mut writer = Writer::of(&log);
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_batch_leaves_nothing() {
+    fn rejected_batch_leaves_nothing() {
         let mut log = MemoryLog::new(LOG);
         log.faults().fail_next_append(AppendFault::Refused);
         let mut writer = Writer::of(&log);

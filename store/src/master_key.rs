@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_created_key_is_loaded_again() {
+    fn created_key_is_loaded_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("master.key");
         let made = MasterKey::create(&path).unwrap();
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn two_keys_are_different_and_so_are_their_ids() {
+    fn two_keys_and_their_ids_are_different() {
         let folder = tempfile::tempdir().unwrap();
         let (one, other) = (folder.path().join("1"), folder.path().join("2"));
         let (one, other) = (MasterKey::create(&one).unwrap(), MasterKey::create(&other).unwrap());
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_never_overwritten() {
+    fn key_is_never_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("master.key");
         MasterKey::create(&path).unwrap();
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_key_is_not_made_by_loading_it() {
+    fn loading_a_missing_key_does_not_create_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("master.key");
         assert!(matches!(MasterKey::load(&path), Err(MasterKeyError::Missing(_))));
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_others_can_use_is_refused_with_what_to_type() {
+    fn key_accessible_to_others_is_rejected_with_advice() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("master.key");
         MasterKey::create(&path).unwrap();
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_is_refused() {
+    fn malformed_key_is_rejected() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("master.key");
         let digits = "0123456789abcdef".repeat(4);

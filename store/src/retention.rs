@@ -264,27 +264,27 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_stays() {
+    fn things_within_the_quota_stay() {
         let things = Things::of(&[(0, 9_999_999, 40, true), (7, 0, 50, true)]);
         assert_eq!(round(&things, quota(100)), Thrown::default());
     }
 
     #[test]
-    fn the_oldest_go_until_four_fifths_of_the_quota_are_left() {
+    fn oldest_things_are_removed_down_to_four_fifths_of_the_quota() {
         let things = Things::of(&[(3, 600, 30, true), (9, 1_200, 30, true), (200, 60, 30, true), (255, 6_000, 10, true)]);
         assert_eq!(round(&things, quota(100)), Thrown { things: 2, bytes: 40 });
         assert_eq!(things.ages(), [600, 60]);
     }
 
     #[test]
-    fn what_may_not_go_stays_even_over_the_quota() {
+    fn protected_things_stay_even_over_the_quota() {
         let things = Things::of(&[(3, 600, 300, false), (9, 1, 10, true)]);
         assert_eq!(round(&things, quota(100)), Thrown { things: 1, bytes: 10 });
         assert_eq!(things.bytes(), 300);
     }
 
     #[test]
-    fn what_is_too_old_goes_whatever_the_quota() {
+    fn expired_things_are_removed_whatever_the_quota() {
         let things = Things::of(&[(0, 3_601, 1, true), (1, 3_599, 1, true), (2, 999_999, 1, false)]);
         let limits = RetentionLimits { quota_bytes: 1_000, keep: Some(Duration::from_secs(3_600)) };
         assert_eq!(round(&things, limits).things, 1);
@@ -292,14 +292,14 @@ mod tests {
     }
 
     #[test]
-    fn things_of_the_last_minute_stay_as_far_as_there_is_room() {
+    fn things_of_the_last_minute_stay_if_there_is_space() {
         let things = Things::of(&[(0, 600, 30, true), (1, 600, 30, true), (2, 600, 30, true), (3, 600, 30, true)]);
         assert_eq!(round(&things, quota(100)), Thrown { things: 2, bytes: 60 });
     }
 
     proptest! {
         #[test]
-        fn after_a_round_the_quota_is_kept_and_nothing_older_stays_than_went(
+        fn round_enforces_the_quota_and_removes_the_oldest_things(
             things in proptest::collection::vec((any::<u8>(), 0..100_000u64, 1..100u64, proptest::bool::weighted(0.8)), 0..60),
             quota_bytes in 100..3_000u64,
         ) {

@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn space_is_held_while_there_is_plenty_and_released_when_the_disk_is_full() {
+    fn spare_space_is_reserved_and_released_when_the_disk_is_full() {
         let folder = tempfile::tempdir().unwrap();
         let file = path(folder.path());
         keep_by(MADE_FROM_BYTES - 1, &file).unwrap();
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_cut_short_is_made_again() {
+    fn truncated_spare_file_is_recreated() {
         let folder = tempfile::tempdir().unwrap();
         let file = path(folder.path());
         fs::write(&file, "short").unwrap();

@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_written_with_full_durability_and_without_memory_mapping() {
+    fn file_is_written_with_full_durability_and_without_memory_mapping() {
         let folder = tempfile::tempdir().unwrap();
         let connection = open_to_write(&folder.path().join("cats.sqlite").as_path().into(), &CATS).unwrap();
         assert_eq!(pragma::<String>(&connection, "journal_mode"), "wal");
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn the_owner_alone_can_read_a_file() {
+    fn file_is_readable_only_by_its_owner() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cats.sqlite");
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_file_is_brought_up_to_date_and_keeps_its_rows() {
+    fn older_file_is_migrated_and_keeps_its_rows() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cats.sqlite");
         open_to_write(&path.as_path().into(), &CATS).unwrap().execute("INSERT INTO cats VALUES ('tom')", []).unwrap();
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn data_from_a_newer_release_is_refused_to_readers_and_writers() {
+    fn data_of_a_newer_release_is_rejected_for_readers_and_writers() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cats.sqlite");
         drop(open_to_write(&path.as_path().into(), &CATS_FED).unwrap());
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_with_a_smuggled_trigger_is_refused() {
+    fn file_with_a_foreign_trigger_is_rejected() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cats.sqlite");
         drop(open_to_write(&path.as_path().into(), &CATS).unwrap());
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn another_programs_file_is_refused_and_left_alone() {
+    fn file_of_another_program_is_rejected_and_unchanged() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cats.sqlite");
         let theirs = Connection::open(&path).unwrap();
@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_database_is_called_damaged() {
+    fn file_that_is_not_a_database_is_reported_as_damaged() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cats.sqlite");
         std::fs::write(&path, "meow ".repeat(10_000)).unwrap();
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_cannot_write() {
+    fn reader_cannot_write() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cats.sqlite");
         drop(open_to_write(&path.as_path().into(), &CATS).unwrap());
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_a_file_that_is_not_there_makes_none() {
+    fn reading_a_missing_file_does_not_create_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cats.sqlite");
         assert!(matches!(open_to_read(&path.as_path().into(), &CATS), Err(OpenError::Unusable { .. })));

@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_is_made_at_the_first_start_and_found_at_the_next() {
+    fn key_is_created_at_the_first_start_and_found_at_the_next() {
         let base = tempfile::tempdir().unwrap();
         let folder = StateFolder::under(base.path(), LOG);
         let made = folder.master_key(Data::New).unwrap();
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_start_that_was_cut_short_goes_on_with_its_key() {
+    fn interrupted_first_start_continues_with_its_key() {
         let base = tempfile::tempdir().unwrap();
         let folder = StateFolder::under(base.path(), LOG);
         let made = folder.master_key(Data::New).unwrap();
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn existing_data_without_its_key_is_refused_and_no_key_is_made() {
+    fn existing_data_without_its_key_is_rejected_and_no_key_is_created() {
         let base = tempfile::tempdir().unwrap();
         let folder = StateFolder::under(base.path(), LOG);
         let Err(refusal) = folder.master_key(Data::Existing) else { panic!("a key was made up") };
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_head_is_read_back() {
+    fn newest_head_is_read_back() {
         let base = tempfile::tempdir().unwrap();
         let folder = StateFolder::under(base.path(), LOG);
         let mut outside = folder.outside_head().unwrap();
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reopened_head_goes_on_over_the_older_line() {
+    fn reopened_head_overwrites_the_older_line() {
         let base = tempfile::tempdir().unwrap();
         let folder = StateFolder::under(base.path(), LOG);
         for position in 1..=9 {
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_was_cut_short_anywhere_leaves_the_head_before_it() {
+    fn interrupted_write_leaves_the_previous_head() {
         let base = tempfile::tempdir().unwrap();
         let folder = StateFolder::under(base.path(), LOG);
         let mut outside = folder.outside_head().unwrap();
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_head_that_a_power_cut_left_as_zeros_is_none() {
+    fn first_head_left_as_zeros_by_a_power_cut_counts_as_missing() {
         let base = tempfile::tempdir().unwrap();
         let folder = StateFolder::under(base.path(), LOG);
         folder.outside_head().unwrap();
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_head_that_a_power_cut_cut_short_anywhere_is_none() {
+    fn first_head_truncated_by_a_power_cut_counts_as_missing() {
         let base = tempfile::tempdir().unwrap();
         let folder = StateFolder::under(base.path(), LOG);
         // A second power failure can leave the partial line of the first one, with the length of everything
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn the_names_above_the_key_and_the_head_last_also_where_the_first_start_was_cut_short() {
+    fn names_of_key_and_head_are_durable_after_an_interrupted_first_start() {
         sync::tests::note_folders();
         let base = tempfile::tempdir().unwrap();
         let folder = StateFolder::under(&base.path().join("state"), LOG);
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_head_is_not_taken_for_a_new_file() {
+    fn malformed_head_is_not_treated_as_a_new_file() {
         let base = tempfile::tempdir().unwrap();
         let folder = StateFolder::under(base.path(), LOG);
         folder.outside_head().unwrap();

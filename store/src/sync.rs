@@ -139,7 +139,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_name_of_each_folder_that_is_made_lasts() {
+    fn names_of_all_created_folders_are_durable() {
         note_folders();
         let base = tempfile::tempdir().unwrap();
         let deepest = base.path().join("a/b/c");
@@ -149,7 +149,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_name_of_a_folder_that_is_there_lasts_as_well() {
+    fn name_of_an_existing_folder_is_made_durable_as_well() {
         note_folders();
         let base = tempfile::tempdir().unwrap();
         let there = base.path().join("there");

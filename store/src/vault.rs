@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sealed_opens() {
+    fn sealed_value_opens() {
         let envelope = sealer().seal(&deploy_key(1), VALUE).unwrap();
         assert_eq!(sealer().open(&deploy_key(1), &envelope).unwrap().reveal(), VALUE);
         let empty = sealer().seal(&deploy_key(1), b"").unwrap();
@@ -202,20 +202,20 @@ mod tests {
     }
 
     #[test]
-    fn an_envelope_has_the_form_that_is_written_above() {
+    fn envelope_has_the_documented_format() {
         let envelope = sealer().seal(&deploy_key(1), VALUE).unwrap();
         assert_eq!(envelope.len(), 1 + 8 + 12 + 48 + 12 + VALUE.len() + 16);
         assert_eq!((envelope[0], &envelope[1..9]), (1, master(1).id().as_slice()));
     }
 
     #[test]
-    fn an_envelope_of_the_first_release_opens_for_ever() {
+    fn envelope_of_the_first_release_still_opens() {
         let envelope = include_bytes!("../tests/golden/envelope.v1");
         assert_eq!(sealer().open(&deploy_key(1), envelope).unwrap().reveal(), VALUE);
     }
 
     #[test]
-    fn sealing_twice_gives_nothing_in_common() {
+    fn two_envelopes_of_one_value_have_nothing_in_common() {
         let (one, other) = (sealer().seal(&deploy_key(1), VALUE).unwrap(), sealer().seal(&deploy_key(1), VALUE).unwrap());
         assert_ne!(one[9..21], other[9..21], "the nonce");
         assert_ne!(one[21..69], other[21..69], "the data key");
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flipped_bit_anywhere_is_found() {
+    fn flipped_bit_at_any_position_is_detected() {
         let envelope = sealer().seal(&deploy_key(1), VALUE).unwrap();
         for bit in 0..envelope.len() * 8 {
             let mut flipped = envelope.clone();
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_anywhere_is_found() {
+    fn truncation_at_any_position_is_detected() {
         let envelope = sealer().seal(&deploy_key(1), VALUE).unwrap();
         for length in 0..envelope.len() {
             assert_broken(&sealer().open(&deploy_key(1), &envelope[..length]), &format!("{length} bytes"));
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn an_envelope_opens_only_where_it_belongs() {
+    fn envelope_opens_only_for_its_own_purpose_and_version() {
         let envelope = sealer().seal(&deploy_key(1), VALUE).unwrap();
         assert_broken(&sealer().open(&deploy_key(2), &envelope), "another version");
         let other = Purpose::Key("release.other".parse().unwrap(), 1);
@@ -254,20 +254,20 @@ mod tests {
     }
 
     #[test]
-    fn a_data_key_does_not_open_another_envelopes_value() {
+    fn data_key_does_not_open_another_envelope_s_value() {
         let (one, other) = (sealer().seal(&deploy_key(1), VALUE).unwrap(), sealer().seal(&deploy_key(1), b"another").unwrap());
         assert_broken(&sealer().open(&deploy_key(1), &[&one[..69], &other[69..]].concat()), "halves of two");
     }
 
     #[test]
-    fn an_unknown_format_is_refused() {
+    fn unknown_envelope_format_is_rejected() {
         let mut envelope = sealer().seal(&deploy_key(1), VALUE).unwrap();
         envelope[0] = 2;
         assert_broken(&sealer().open(&deploy_key(1), &envelope), "format 2");
     }
 
     #[test]
-    fn a_value_that_is_too_large_is_refused_before_it_is_sealed() {
+    fn oversized_value_is_rejected_before_it_is_sealed() {
         let large = vec![0; SECRET_BYTES_MAX + 1];
         assert!(matches!(sealer().seal(&deploy_key(1), &large), Err(VaultError::Store(_))));
         assert!(sealer().seal(&deploy_key(1), &large[1..]).is_ok());

@@ -421,7 +421,7 @@ mod tests {
     use crate::secrets::{holds_secret, key_value};
 
     #[test]
-    fn a_secret_in_a_saved_state_is_seen_though_the_file_is_compressed() {
+    fn secret_in_a_compressed_saved_state_is_detected() {
         let disk = Disk::new(1, &Plan::draw(&mut Random::new(1))).unwrap();
         let log = LogId(Id::root(Timestamp::from_micros(1), 1));
         let state = (0..100).map(key_value).collect::<String>().chars().rev().collect::<String>();

@@ -100,7 +100,7 @@ fn until_all_has_ended(node: &Node, ground: &Arc<Ground>) -> u64 {
 }
 
 #[test]
-fn a_workflow_takes_as_long_as_its_steps_by_the_order_in_which_they_are_ready() {
+fn makespan_equals_a_schedule_of_steps_in_the_order_they_become_ready() {
     for graph in [rooms(), drawn(1), drawn(2)] {
         for workers in [1, 2, 8] {
             let took = simulated(&graph, workers, WORKS);
@@ -110,7 +110,7 @@ fn a_workflow_takes_as_long_as_its_steps_by_the_order_in_which_they_are_ready() 
 }
 
 #[test]
-fn a_workflow_whose_steps_sleep_takes_as_long_as_the_longest_chain_of_them_on_however_few_workers() {
+fn makespan_of_sleeping_steps_is_the_critical_path_with_any_worker_count() {
     for graph in [rooms(), drawn(1), drawn(2)] {
         assert_eq!(simulated(&graph, 1, SLEEPS), graph.critical_path() * 1_000, "{}", graph.name);
     }

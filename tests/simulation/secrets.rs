@@ -40,14 +40,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_secret_of_a_world_is_recognised_wherever_it_stands() {
+    fn every_secret_of_a_world_is_recognized_anywhere() {
         for secret in [DOOR_SECRET.to_owned(), key_value(7), token(3)] {
             assert!(holds_secret(&[b"\xff{\"key\":\"", secret.as_bytes(), b"\"}"].concat()), "{secret}");
         }
     }
 
     #[test]
-    fn the_name_of_a_key_is_none() {
+    fn name_of_a_key_is_not_a_secret() {
         assert!(!holds_secret(b"{\"key\":\"sim.canary\"}-sim.canary-token/client1"));
     }
 }

@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_synced_with_its_name_outlives_every_power_cut() {
+    fn content_synced_with_its_name_survives_every_power_cut() {
         let made = |world: &World| {
             world.write("a", b"one");
             world.sync(&["a"]);
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_was_not_synced_may_vanish_and_content_that_was_not_may_be_empty_or_zeros() {
+    fn unsynced_name_may_vanish_and_unsynced_content_be_empty_or_zeros() {
         let made = |world: &World| world.write("a", b"one");
         let wanted = [None, Some(Vec::new()), Some(vec![0; 3]), Some(b"one".to_vec())];
         let outcomes = outcomes(made, "a");
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_replaced_is_the_old_or_the_new_one_and_never_a_mixture() {
+    fn replaced_file_is_the_old_or_the_new_one_and_never_a_mixture() {
         let made = |world: &World| {
             world.write("a", b"old");
             world.sync(&["a"]);
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_wrote_back_by_itself_is_there_as_it_was_then() {
+    fn content_written_back_by_the_kernel_survives_in_that_state() {
         let made = |world: &World| {
             world.write("a", b"one\n");
             let mut random = Random::new(1);
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_after_one_power_cut_stands_after_the_next() {
+    fn content_after_one_power_cut_survives_the_next() {
         for seed in 0..20 {
             let world = World::new();
             world.write("a", b"one");

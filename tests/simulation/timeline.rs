@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn time_in_which_no_node_is_there_does_not_count() {
+    fn time_without_a_node_does_not_count() {
         let timeline = timeline(&[(0, FIRST), (10, NOBODY), (50, SECOND)], 100);
         assert_eq!(timeline.due(0, 10, Counts::Awake), Some(10));
         assert_eq!(timeline.due(5, 10, Counts::Awake), Some(60));
@@ -145,24 +145,24 @@ mod tests {
     }
 
     #[test]
-    fn each_node_has_its_time_in_one_life() {
+    fn each_node_needs_its_time_in_one_life() {
         let timeline = timeline(&[(0, FIRST), (9, SECOND), (18, FIRST)], 40);
         assert_eq!(timeline.due(0, 10, Counts::Awake), Some(28));
     }
 
     #[test]
-    fn a_node_that_stands_still_goes_on_with_what_it_had() {
+    fn paused_node_continues_with_the_time_it_had() {
         let timeline = timeline(&[(0, FIRST), (5, Condition { is_paused: true, ..FIRST }), (20, FIRST)], 40);
         assert_eq!(timeline.due(0, 10, Counts::Awake), Some(25));
     }
 
     #[test]
-    fn what_lies_ahead_of_the_end_is_not_due() {
+    fn time_after_the_end_is_not_due() {
         assert_eq!(timeline(&[(0, FIRST)], 9).due(0, 10, Counts::Awake), None);
     }
 
     #[test]
-    fn a_node_that_stops_is_awake_and_takes_on_no_work() {
+    fn stopping_node_is_awake_and_does_not_work() {
         let timeline = timeline(&[(0, FIRST), (5, Condition { is_stopping: true, ..FIRST }), (20, SECOND)], 40);
         assert_eq!(timeline.due(0, 10, Counts::Awake), Some(10));
         assert_eq!(timeline.due(0, 10, Counts::Working), Some(30));
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_and_late_timers_count_only_for_who_is_merely_awake() {
+    fn time_with_a_full_disk_or_late_timers_counts_only_as_awake() {
         let mut timeline = timeline(&[(0, FIRST), (5, Condition { has_room: false, ..FIRST }), (20, FIRST)], 60);
         timeline.note_late(22, 30);
         timeline.note_late(28, 40);

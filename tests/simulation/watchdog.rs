@@ -30,14 +30,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_hangs_is_given_up() {
+    fn hanging_work_is_given_up() {
         let (given_up, is_given_up) = sync_channel(1);
         let heard = watched(Duration::from_millis(1), || is_given_up.recv(), move || given_up.send(7).unwrap());
         assert_eq!(heard, Ok(7));
     }
 
     #[test]
-    fn what_ends_in_time_is_not() {
+    fn work_that_ends_in_time_is_not_given_up() {
         let (given_up, is_given_up) = sync_channel::<()>(1);
         assert_eq!(watched(PATIENCE, || 7, move || given_up.send(()).unwrap()), 7);
         assert!(is_given_up.recv().is_err());

@@ -96,7 +96,7 @@ fn each_crate_depends_on_exactly_what_the_table_says() {
 }
 
 #[test]
-fn each_invariant_names_tests_that_are_there() {
+fn each_invariant_names_existing_tests() {
     let text = read("ARCHITECTURE.md");
     let invariants = rows(section(&text, "## Invariants"));
     assert!(invariants.len() >= INVARIANTS_MIN, "the table of invariants has {} rows; its shape has changed", invariants.len());
@@ -104,7 +104,7 @@ fn each_invariant_names_tests_that_are_there() {
 }
 
 #[test]
-fn each_promise_names_tests_that_are_there() {
+fn each_promise_names_existing_tests() {
     let text = read("docs/guarantees.md");
     let promises = rows(&text);
     assert!(promises.len() >= PROMISES_MIN, "the tables of promises have {} rows; their shape has changed", promises.len());

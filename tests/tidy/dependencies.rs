@@ -97,7 +97,7 @@ fn names(text: &str, name: &str) -> bool {
 }
 
 #[test]
-fn the_pure_crates_draw_in_no_runtime_no_driver_no_network_and_no_randomness() {
+fn pure_crates_depend_on_no_runtime_driver_network_or_randomness() {
     let metadata = metadata();
     let resolve = metadata.resolve.as_ref().expect("cargo metadata resolves");
     let mut findings = Vec::new();
@@ -123,7 +123,7 @@ fn the_pure_crates_draw_in_no_runtime_no_driver_no_network_and_no_randomness() {
 }
 
 #[test]
-fn no_crate_switches_on_json_features_that_change_what_is_read() {
+fn no_crate_enables_json_features_that_change_parsing() {
     let metadata = metadata();
     let resolve = metadata.resolve.as_ref().expect("cargo metadata resolves");
     let json: Vec<_> = resolve.nodes.iter().filter(|node| metadata[&node.id].name == "serde_json").collect();
@@ -144,7 +144,7 @@ fn no_crate_switches_on_json_features_that_change_what_is_read() {
 }
 
 #[test]
-fn each_outside_crate_has_its_reason_and_each_reason_its_crate() {
+fn third_party_crates_match_the_documented_reasons() {
     let document = read("docs/dependencies.md");
     let (taken, not_taken) = document.split_once("\n## Not taken\n").expect("docs/dependencies.md has the part `Not taken`");
     let first = |row: &Vec<String>| ticked(&row[0]).first().map(|name| (*name).to_owned()).unwrap_or_default();
@@ -157,14 +157,14 @@ fn each_outside_crate_has_its_reason_and_each_reason_its_crate() {
 }
 
 #[test]
-fn each_crate_of_the_table_is_named_by_a_crate_of_ours() {
+fn each_crate_of_the_workspace_table_is_used() {
     let used: BTreeSet<String> = CRATES.iter().flat_map(|folder| named_by(folder)).map(|named| named.name).collect();
     let unused: Vec<String> = table().difference(&used).cloned().collect();
     demand_none(&unused, "[workspace.dependencies] names only what is used:");
 }
 
 #[test]
-fn each_crate_uses_what_its_manifest_names() {
+fn each_crate_uses_the_dependencies_of_its_manifest() {
     let mut findings = Vec::new();
     for folder in CRATES {
         let sources = files(folder, ".rs");
@@ -185,7 +185,7 @@ fn each_crate_uses_what_its_manifest_names() {
 }
 
 #[test]
-fn each_crate_takes_its_versions_from_the_one_table() {
+fn each_crate_inherits_its_versions_from_the_workspace_table() {
     let mut findings = Vec::new();
     for folder in CRATES {
         let manifest = read(&format!("{folder}/Cargo.toml"));

@@ -18,7 +18,7 @@ fn beginnings() -> Vec<String> {
 }
 
 #[test]
-fn links_between_documents_lead_somewhere() {
+fn links_between_documents_are_valid() {
     let mut findings = Vec::new();
     let mut all = documents();
     all.extend(files("packs/library", ".md"));
@@ -50,7 +50,7 @@ fn anchor_of(line: &str) -> Option<String> {
 }
 
 #[test]
-fn the_files_that_are_named_are_there() {
+fn files_named_in_documents_exist() {
     let beginnings = beginnings();
     let mut named: Vec<(String, String)> = Vec::new();
     for (path, text) in documents() {
@@ -128,7 +128,7 @@ fn commands() -> BTreeMap<String, Command> {
 }
 
 #[test]
-fn the_commands_that_are_named_are_there() {
+fn commands_named_in_documents_exist() {
     let commands = commands();
     let mut findings = BTreeSet::new();
     let mut of_the_future = BTreeSet::new();
@@ -179,7 +179,7 @@ fn is_word_begin(line: &str, at: usize) -> bool {
 }
 
 #[test]
-fn the_readme_opens_with_what_a_newcomer_types() {
+fn readme_starts_with_what_a_newcomer_types() {
     let readme = read("README.md");
     let head: String = readme.lines().take(40).collect::<Vec<_>>().join("\n");
     assert!(head.contains("cargo run --release -- demo"), "README.md's first screen shows the demo");

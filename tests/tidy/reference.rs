@@ -32,7 +32,7 @@ fn slugs() -> BTreeSet<String> {
 }
 
 #[test]
-fn each_slug_has_a_page_and_each_page_a_slug() {
+fn error_slugs_match_the_error_pages() {
     let pages: BTreeSet<String> = files("docs/errors", ".md").into_iter().filter_map(|(path, _)| stem(&path)).collect();
     let slugs = slugs();
     assert!(slugs.len() > 30, "{} slugs were found; how they are written has changed", slugs.len());
@@ -63,7 +63,7 @@ fn told_variables(page: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_setting_stands_in_the_reference() {
+fn every_setting_is_in_the_reference() {
     const PAGE: &str = "docs/reference/ensue-yaml.md";
     // The variables of keys contain the names of packs: they are documented as one, and named as examples.
     let without_keys =
@@ -105,7 +105,7 @@ fn every_setting_stands_in_the_reference() {
 }
 
 #[test]
-fn every_variable_of_opentelemetry_in_the_reference_is_read() {
+fn every_documented_opentelemetry_variable_is_read() {
     let page = read("docs/reference/ensue-yaml.md");
     let source = read("node/src/config/otel.rs");
     let listed: BTreeSet<String> = rows(section(&page, "## OpenTelemetry's variables"))
@@ -119,7 +119,7 @@ fn every_variable_of_opentelemetry_in_the_reference_is_read() {
 }
 
 #[test]
-fn what_a_program_is_given_stands_in_the_reference() {
+fn variables_of_programs_are_in_the_reference() {
     const PAGE: &str = "docs/reference/pack-language.md";
     let given = variables(&["executor/src/environment.rs"]);
     assert!(given.len() > 4, "{} variables were found; how they are written has changed", given.len());
@@ -154,7 +154,7 @@ fn fields_of_file(kind: &str, several: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_field_of_a_pack_stands_in_the_reference() {
+fn every_field_of_a_pack_is_in_the_reference() {
     const PAGE: &str = "docs/reference/pack-language.md";
     let page = read(PAGE);
     let told = |from: &str, cells: usize| -> BTreeSet<String> {
@@ -189,7 +189,7 @@ fn every_field_of_a_pack_stands_in_the_reference() {
 }
 
 #[test]
-fn every_field_of_a_later_release_stands_in_the_roadmap() {
+fn every_field_of_a_later_release_is_in_the_roadmap() {
     let roadmap = read("docs/roadmap.md");
     let promised: BTreeSet<&str> = ticked(&roadmap).into_iter().collect();
     let mut later = BTreeSet::new();
@@ -205,7 +205,7 @@ fn every_field_of_a_later_release_stands_in_the_roadmap() {
 }
 
 #[test]
-fn every_function_of_expressions_stands_in_the_reference() {
+fn every_function_of_expressions_is_in_the_reference() {
     let page = read("docs/reference/expressions.md");
     let told: BTreeSet<&str> = ticked(&page).into_iter().collect();
     let mut names = BTreeSet::new();
@@ -227,7 +227,7 @@ fn every_function_of_expressions_stands_in_the_reference() {
 }
 
 #[test]
-fn every_route_stands_in_the_reference_with_what_it_demands() {
+fn every_route_is_in_the_reference_with_its_permission() {
     let (route, permissions) = (read("api/src/route.rs"), read("api/src/permissions.rs"));
     let mut demanded: BTreeMap<&str, String> = BTreeMap::new();
     for line in permissions.lines().map(str::trim) {
@@ -278,7 +278,7 @@ fn every_route_stands_in_the_reference_with_what_it_demands() {
 }
 
 #[test]
-fn every_queue_stands_in_the_reference() {
+fn every_queue_is_in_the_reference() {
     let source = read("api/src/queues.rs");
     let names = source.split("pub fn as_str(self)").nth(1).and_then(|rest| rest.split("\n    }").next()).unwrap_or_default();
     let real: BTreeSet<String> = literals(names).into_iter().map(str::to_owned).collect();
@@ -289,7 +289,7 @@ fn every_queue_stands_in_the_reference() {
 }
 
 #[test]
-fn each_kind_of_fact_has_its_golden_files_and_its_line_in_the_reference() {
+fn each_kind_of_fact_has_golden_files_and_a_line_in_the_reference() {
     let registry = read("engine/src/fact.rs");
     let registry = registry.split("\nfacts! {").nth(1).and_then(|rest| rest.split("\n}").next()).expect("engine/src/fact.rs has the list");
     let mut expected = BTreeSet::new();

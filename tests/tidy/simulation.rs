@@ -21,7 +21,7 @@ fn marked_in(rest: &str) -> Option<String> {
 }
 
 #[test]
-fn each_mutant_has_its_place_in_the_code_and_each_place_its_mutant() {
+fn mutants_match_their_marks_in_the_code() {
     let list = read("tests/simulation/mutants.rs");
     let listed: BTreeSet<String> = list.split("mutant(\"").skip(1).filter_map(|rest| rest.split('"').next()).map(str::to_owned).collect();
     let placed: BTreeSet<String> = running_sources()
@@ -34,7 +34,7 @@ fn each_mutant_has_its_place_in_the_code_and_each_place_its_mutant() {
 }
 
 #[test]
-fn nothing_that_runs_is_built_with_mutants() {
+fn no_production_crate_enables_mutants() {
     let metadata = metadata();
     let resolve = metadata.resolve.as_ref().expect("cargo metadata resolves");
     let on = resolve.nodes.iter().filter(|node| node.features.iter().any(|feature| feature.as_str() == "mutants"));
@@ -55,7 +55,7 @@ fn nothing_that_runs_is_built_with_mutants() {
 }
 
 #[test]
-fn the_bug_on_purpose_is_the_simulator_s_alone() {
+fn deliberate_bug_is_planted_only_by_the_simulator() {
     let mut findings = Vec::new();
     for folder in CRATES {
         let manifest = read(&format!("{folder}/Cargo.toml"));
@@ -76,7 +76,7 @@ fn the_bug_on_purpose_is_the_simulator_s_alone() {
 }
 
 #[test]
-fn each_rare_state_is_marked_and_each_mark_is_listed() {
+fn rare_states_match_their_marks_in_the_code() {
     let list = read("tests/simulation/sometimes.rs");
     let list = list.split("];").next().unwrap_or_default().to_owned();
     let (_, list) = list.split_once("NAMES: &[&str] = &[").expect("the list of rare states is there");

@@ -42,7 +42,7 @@ const SECRETS: &[(&str, &str)] =
 const EMPTY_NAMES: &[&str] = &["Manager", "Helper", "Helpers", "Util", "Utils", "Service", "Info", "Common"];
 
 #[test]
-fn each_source_says_what_it_holds() {
+fn each_source_file_starts_with_a_doc_comment() {
     let mut findings = Vec::new();
     for (path, text) in rust_sources() {
         let first = text.lines().next().unwrap_or_default();
@@ -60,7 +60,7 @@ fn has(line: &str, words: &str) -> bool {
 }
 
 #[test]
-fn the_pure_crates_name_no_clock_no_disk_and_no_lock() {
+fn pure_crates_use_no_clock_disk_or_lock() {
     let mut findings = Vec::new();
     let mut excused: Vec<bool> = PURE_ALL_THE_SAME.iter().map(|_| false).collect();
     let pure = |path: &str| PURE_CRATES.iter().any(|folder| path.starts_with(&format!("{folder}/src/")));
@@ -83,7 +83,7 @@ fn the_pure_crates_name_no_clock_no_disk_and_no_lock() {
 }
 
 #[test]
-fn no_file_is_a_bucket() {
+fn no_file_has_a_catch_all_name() {
     let mut findings = Vec::new();
     for (path, _) in rust_sources() {
         let parts = path.trim_end_matches(".rs").split('/');
@@ -93,7 +93,7 @@ fn no_file_is_a_bucket() {
 }
 
 #[test]
-fn no_type_has_an_empty_name() {
+fn no_type_has_a_meaningless_suffix() {
     let mut findings = Vec::new();
     for (path, text) in rust_sources() {
         for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
@@ -108,7 +108,7 @@ fn no_type_has_an_empty_name() {
 }
 
 #[test]
-fn each_crate_has_the_lints_of_the_house() {
+fn each_crate_uses_the_workspace_lints() {
     let table = read("Cargo.toml");
     assert!(table.contains("unsafe_code = \"forbid\""), "no unsafe code, in any crate");
     let without = CRATES.iter().filter(|folder| !read(&format!("{folder}/Cargo.toml")).contains("[lints]\nworkspace = true"));
@@ -116,7 +116,7 @@ fn each_crate_has_the_lints_of_the_house() {
 }
 
 #[test]
-fn what_is_secret_can_be_neither_printed_nor_serialized() {
+fn secret_types_can_be_neither_printed_nor_serialized() {
     let mut findings = Vec::new();
     for (path, name) in SECRETS {
         let text = read(path);
@@ -141,7 +141,7 @@ fn what_is_secret_can_be_neither_printed_nor_serialized() {
 }
 
 #[test]
-fn nothing_is_left_to_be_done_in_the_sources() {
+fn sources_contain_no_unfinished_work() {
     let marks = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("todo", "!("), concat!("unimpl", "emented!(")];
     let mut findings = Vec::new();
     for (path, text) in rust_sources() {
@@ -153,7 +153,7 @@ fn nothing_is_left_to_be_done_in_the_sources() {
 }
 
 #[test]
-fn nothing_names_the_machine_it_was_written_on() {
+fn no_file_names_a_developer_s_machine() {
     // The folder of this checkout differs on each machine; the others are the usual places of checkouts.
     let here = format!("{}/", root().display());
     let marks = [here.as_str(), concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/Us", "ers/")];

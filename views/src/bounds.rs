@@ -33,18 +33,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_that_fits_stays_as_it_is() {
+    fn text_within_the_limit_is_unchanged() {
         assert_eq!(cut("exactly ten", 11), "exactly ten");
     }
 
     #[test]
-    fn a_text_that_is_cut_says_so() {
+    fn truncated_text_is_marked() {
         assert_eq!(cut("a message that is too long", 19), "a message … (cut)".to_owned());
     }
 
     proptest! {
         #[test]
-        fn what_is_kept_fits_as_json(text in ".{0,200}|[\\x00-\\x1f\"\\\\]{0,200}", bytes_max in 16usize..200) {
+        fn truncated_text_fits_its_limit_as_json(text in ".{0,200}|[\\x00-\\x1f\"\\\\]{0,200}", bytes_max in 16usize..200) {
             let kept = cut(&text, bytes_max);
             let json = serde_json::to_string(&kept).unwrap();
             prop_assert!(json.len() - 2 <= bytes_max, "{json}");

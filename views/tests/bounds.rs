@@ -34,7 +34,7 @@ fn longest_ref() -> String {
 }
 
 #[test]
-fn the_longest_execution_fits() {
+fn longest_execution_fits_its_row() {
     let mut story = Story::new();
     let event = story.event(&longest_ref(), "{}");
     let labels: Vec<_> = (0..LABELS_MAX).map(|n| (format!("l{n:0>63}"), "\"".repeat(LABEL_VALUE_BYTES_MAX))).collect();
@@ -64,7 +64,7 @@ fn the_longest_execution_fits() {
 }
 
 #[test]
-fn the_longest_artifact_fits() {
+fn longest_artifact_fits_its_row() {
     let mut story = Story::new();
     let event = story.event("garden.rained", "{}");
     let execution = story.executed("garden.drain", event, "garden.open_gate");
@@ -74,7 +74,7 @@ fn the_longest_artifact_fits() {
 }
 
 #[test]
-fn the_longest_inquiry_fits() {
+fn longest_inquiry_fits_its_row() {
     let mut story = Story::new();
     let event = story.event("garden.rained", "{}");
     let execution = story.executed("garden.drain", event, "core.inquiry");
@@ -107,7 +107,7 @@ fn the_longest_inquiry_fits() {
 }
 
 #[test]
-fn the_longest_activity_of_a_rule_fits() {
+fn longest_rule_activity_fits_its_row() {
     let mut story = Story::new();
     let event = story.event("garden.rained", "{}");
     let rule: RuleRef = longest_ref().parse().unwrap();
@@ -150,7 +150,7 @@ fn check<V: View + PartialEq + std::fmt::Debug>(records: &[Record]) {
 
 proptest! {
     #[test]
-    fn every_row_is_read_back_and_found_as_it_is_kept(choices in proptest::collection::vec(any::<u8>(), 0..300)) {
+    fn every_row_round_trips_and_is_found_by_its_columns(choices in proptest::collection::vec(any::<u8>(), 0..300)) {
         let story = Story::walk(&choices);
         let records = story.records();
         check::<Event>(records);

@@ -23,7 +23,7 @@ fn tell(story: &mut Story, id: EnforcementId, fact: impl Into<Fact>) {
 }
 
 #[test]
-fn a_held_one_is_held_until_something_becomes_of_it() {
+fn held_enforcement_stays_held_until_its_outcome() {
     let mut story = Story::new();
     let id = held(&mut story);
     let (rule, rule_id) = ("garden.greet".parse().unwrap(), story.rule_id(&"garden.greet".parse().unwrap()));
@@ -38,7 +38,7 @@ fn a_held_one_is_held_until_something_becomes_of_it() {
 }
 
 #[test]
-fn a_rule_counts_each_match_once_by_what_became_of_it() {
+fn rule_counts_each_match_once_by_its_outcome() {
     let mut story = Story::new();
     let ids: Vec<_> = (0..3).map(|_| held(&mut story)).collect();
     let rule = || "garden.greet".parse().unwrap();

@@ -36,7 +36,7 @@ fn now(story: &Story) -> Execution {
 }
 
 #[test]
-fn an_execution_waits_until_a_worker_takes_it() {
+fn execution_is_queued_until_a_worker_takes_it() {
     let (mut story, execution) = requested();
     assert_eq!((now(&story).status, now(&story).attempt, now(&story).started_at), (Status::Queued, 0, None));
     story.started(execution);
@@ -47,7 +47,7 @@ fn an_execution_waits_until_a_worker_takes_it() {
 }
 
 #[test]
-fn the_result_is_that_of_the_attempt_that_succeeded() {
+fn result_is_that_of_the_succeeded_attempt() {
     let (mut story, execution, attempt) = running();
     story.succeeded(execution, attempt);
     let ended = now(&story);
@@ -58,7 +58,7 @@ fn the_result_is_that_of_the_attempt_that_succeeded() {
 }
 
 #[test]
-fn a_failure_has_the_reason_and_an_attempt_what_it_gave_nevertheless() {
+fn failed_execution_has_its_error_and_the_attempt_its_result() {
     let (mut story, execution, attempt) = running();
     let error = Failure::new(FailureKind::ExitCode, "it stuck").with_detail(3);
     tell(
@@ -75,7 +75,7 @@ fn a_failure_has_the_reason_and_an_attempt_what_it_gave_nevertheless() {
 }
 
 #[test]
-fn what_ended_while_no_node_ran_ended_then_and_not_at_the_restart() {
+fn execution_that_ended_without_a_node_has_its_real_end_time() {
     let (mut story, execution, attempt) = running();
     let started_at = now(&story).attempts[0].started_at;
     story.later(20_000);
@@ -91,7 +91,7 @@ fn what_ended_while_no_node_ran_ended_then_and_not_at_the_restart() {
 }
 
 #[test]
-fn end_that_a_wrong_clock_noted_is_not_before_the_beginning() {
+fn end_noted_by_a_wrong_clock_is_not_before_the_beginning() {
     let (mut story, execution, attempt) = running();
     let started_at = now(&story).attempts[0].started_at;
     tell(&mut story, execution, AttemptSucceeded { attempt, ended_at: Some(started_at.minus_millis(1)) }, Some(Body::json("{}")));
@@ -99,7 +99,7 @@ fn end_that_a_wrong_clock_noted_is_not_before_the_beginning() {
 }
 
 #[test]
-fn lost_attempt_has_the_reason_that_its_worker_knew() {
+fn lost_attempt_has_its_worker_s_reason() {
     let (mut story, execution, attempt) = running();
     let error = Some(Failure::new(FailureKind::Lost, "its supervisor answered nothing"));
     tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::MayHaveBegun, error: error.clone() }, None);
@@ -107,14 +107,14 @@ fn lost_attempt_has_the_reason_that_its_worker_knew() {
 }
 
 #[test]
-fn an_attempt_that_took_too_long_timed_out() {
+fn overlong_attempt_is_timed_out() {
     let (mut story, execution, attempt) = running();
     story.failed(execution, attempt, Failure::new(FailureKind::Timeout, "it took longer than 60 s"));
     assert_eq!((now(&story).status, now(&story).attempts[0].status), (Status::TimedOut, AttemptStatus::TimedOut));
 }
 
 #[test]
-fn an_execution_is_being_cancelled_until_its_worker_has_stopped() {
+fn execution_is_cancelling_until_its_worker_has_stopped() {
     let (mut story, execution, attempt) = running();
     tell(&mut story, execution, ExecutionCancelRequested {}, None);
     assert_eq!(now(&story).status, Status::Cancelling);
@@ -130,7 +130,7 @@ fn an_execution_is_being_cancelled_until_its_worker_has_stopped() {
 }
 
 #[test]
-fn a_lost_attempt_has_its_execution_wait_again() {
+fn lost_attempt_requeues_its_execution() {
     let (mut story, execution, attempt) = running();
     tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun, error: None }, None);
     let waiting = now(&story);
@@ -142,7 +142,7 @@ fn a_lost_attempt_has_its_execution_wait_again() {
 }
 
 #[test]
-fn a_lost_attempt_of_a_cancelled_execution_does_not_have_it_wait_again() {
+fn lost_attempt_of_a_cancelled_execution_does_not_requeue_it() {
     let (mut story, execution, attempt) = running();
     tell(&mut story, execution, ExecutionCancelRequested {}, None);
     tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun, error: None }, None);
@@ -150,7 +150,7 @@ fn a_lost_attempt_of_a_cancelled_execution_does_not_have_it_wait_again() {
 }
 
 #[test]
-fn since_when_it_waits_in_its_queue_is_shown_until_it_starts() {
+fn queued_at_is_shown_until_the_start() {
     let (mut story, execution) = requested();
     assert_eq!((now(&story).queue.as_str(), now(&story).queued_at), ("default", Some(now(&story).requested_at)));
     tell(&mut story, execution, ExecutionPaused {}, None);
@@ -164,7 +164,7 @@ fn since_when_it_waits_in_its_queue_is_shown_until_it_starts() {
 }
 
 #[test]
-fn what_is_paused_is_shown_so_and_then_where_it_stands() {
+fn paused_execution_is_shown_as_such_and_then_with_its_status() {
     let (mut story, execution, attempt) = running();
     tell(&mut story, execution, ExecutionPaused {}, None);
     assert_eq!((now(&story).status, now(&story).paused_at.is_some()), (Status::Paused, true));
@@ -200,7 +200,7 @@ fn paused_execution_that_waits_for_a_person_is_shown_as_indeterminate() {
 }
 
 #[test]
-fn a_person_settles_an_indeterminate_execution_with_a_result() {
+fn person_settles_an_indeterminate_execution_with_a_result() {
     let (mut story, execution, _) = indeterminate();
     assert_eq!(now(&story).status, Status::Indeterminate);
     tell(&mut story, execution, ExecutionSettled { outcome: Settlement::Succeeded }, Some(Body::json("{}")));
@@ -212,14 +212,14 @@ fn a_person_settles_an_indeterminate_execution_with_a_result() {
 }
 
 #[test]
-fn a_person_has_an_indeterminate_execution_tried_again() {
+fn indeterminate_execution_can_be_retried_by_a_person() {
     let (mut story, execution, _) = indeterminate();
     tell(&mut story, execution, ExecutionSettled { outcome: Settlement::Retry }, None);
     assert_eq!((now(&story).status, now(&story).ended_at), (Status::Queued, None));
 }
 
 #[test]
-fn a_worker_s_word_settles_an_indeterminate_execution() {
+fn late_report_settles_an_indeterminate_execution() {
     let (mut story, execution, attempt) = indeterminate();
     tell(&mut story, execution, AttemptSucceeded { attempt, ended_at: None }, Some(Body::json("{}")));
     tell(&mut story, execution, ExecutionSucceeded::default(), None);
@@ -229,7 +229,7 @@ fn a_worker_s_word_settles_an_indeterminate_execution() {
 }
 
 #[test]
-fn a_late_report_is_noted_at_its_attempt_and_changes_nothing_else() {
+fn late_report_is_noted_on_its_attempt_and_changes_nothing_else() {
     let (mut story, execution, attempt) = running();
     tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun, error: None }, None);
     story.started(execution);
@@ -243,7 +243,7 @@ fn a_late_report_is_noted_at_its_attempt_and_changes_nothing_else() {
 }
 
 #[test]
-fn the_last_attempts_are_shown_and_all_are_counted() {
+fn newest_attempts_are_shown_and_all_are_counted() {
     let (mut story, execution) = requested();
     for _ in 0..=ATTEMPTS_MAX {
         let attempt = story.started(execution);
@@ -255,14 +255,14 @@ fn the_last_attempts_are_shown_and_all_are_counted() {
 }
 
 #[test]
-fn a_record_of_an_execution_that_nobody_asked_for_makes_no_row() {
+fn record_of_an_unrequested_execution_makes_no_row() {
     let (story, _, _) = running();
     let started = story.records().last().cloned().unwrap();
     assert!(fold::<Execution>(&[started]).is_empty());
 }
 
 #[test]
-fn progress_is_the_last_that_the_last_attempt_said() {
+fn progress_is_the_newest_of_the_latest_attempt() {
     let (mut story, execution, attempt) = running();
     assert_eq!(now(&story).progress, None);
     let said = |index, thousandths| AttemptProgressed { attempt, index, thousandths: Some(thousandths) };
@@ -278,7 +278,7 @@ fn progress_is_the_last_that_the_last_attempt_said() {
 }
 
 #[test]
-fn an_artifact_is_a_row_of_its_own_and_counted_with_its_execution() {
+fn artifact_has_its_own_row_and_counts_for_its_execution() {
     let (mut story, execution, attempt) = running();
     let id = story.gave_away(execution, attempt, "gate.csv");
     let artifact: Artifact = only(story.records());
@@ -287,7 +287,7 @@ fn an_artifact_is_a_row_of_its_own_and_counted_with_its_execution() {
 }
 
 #[test]
-fn an_execution_is_found_by_each_of_its_labels() {
+fn execution_is_found_by_each_of_its_labels() {
     let mut story = Story::new();
     let event = story.event("garden.rained", r#"{"litres":3}"#);
     let execution = story.executed_with("garden.drain", event, "garden.open_gate", &[("site", "north"), ("team", "water")]);

@@ -22,7 +22,7 @@ fn asking(part_of: Option<PartOf>) -> (Story, ExecutionId) {
 }
 
 #[test]
-fn an_inquiry_says_who_is_asked_and_is_found_by_each_of_them() {
+fn inquiry_lists_its_assignees_and_is_found_by_each() {
     let (story, execution) = asking(None);
     let asked: Inquiry = only(story.records());
     assert_eq!((asked.status, asked.title.as_str(), asked.quorum, asked.execution), (InquiryStatus::Open, "Open the gate?", 2, execution));
@@ -37,12 +37,12 @@ fn an_inquiry_says_who_is_asked_and_is_found_by_each_of_them() {
 }
 
 #[test]
-fn the_name_of_a_token_is_no_role_of_another() {
+fn name_of_a_token_is_distinguished_from_a_role() {
     assert_eq!(assignees_of("ana", &["keepers".into(), "viewer".into()]), ["ana", "role:keepers", "role:viewer"]);
 }
 
 #[test]
-fn answers_stand_in_their_order_and_the_last_that_was_needed_decides() {
+fn answers_are_in_order_and_the_last_required_one_decides() {
     let (mut story, execution) = asking(None);
     story.answered(execution, "ana", Verdict::Counts);
     let open: Inquiry = only(story.records());
@@ -58,7 +58,7 @@ fn answers_stand_in_their_order_and_the_last_that_was_needed_decides() {
 }
 
 #[test]
-fn what_nobody_answered_in_time_has_expired() {
+fn inquiry_without_enough_answers_in_time_is_expired() {
     let (mut story, execution) = asking(None);
     story.answered(execution, "ana", Verdict::Counts);
     story.expired(execution);
@@ -67,7 +67,7 @@ fn what_nobody_answered_in_time_has_expired() {
 }
 
 #[test]
-fn what_took_too_long_altogether_has_expired_as_well() {
+fn inquiry_of_a_timed_out_execution_is_expired() {
     let (mut story, execution) = asking(None);
     let error = Failure::new(FailureKind::Timeout, "it was not answered within 1h");
     story.tell(StreamId::Execution(execution), None, Actor::Engine, None, ExecutionTimedOut { error, part_of: None }.into(), None);
@@ -75,7 +75,7 @@ fn what_took_too_long_altogether_has_expired_as_well() {
 }
 
 #[test]
-fn a_cancel_ends_what_is_open_and_changes_nothing_of_what_is_over() {
+fn cancel_ends_an_open_inquiry_and_does_not_change_a_closed_one() {
     let (mut story, execution) = asking(None);
     story.cancelled(execution);
     assert_eq!(only::<Inquiry>(story.records()).status, InquiryStatus::Cancelled);
@@ -86,7 +86,7 @@ fn a_cancel_ends_what_is_open_and_changes_nothing_of_what_is_over() {
 }
 
 #[test]
-fn a_question_that_is_taken_back_takes_no_more_answers_and_stays_so() {
+fn withdrawn_inquiry_stays_withdrawn() {
     let (mut story, execution) = asking(None);
     let inquiry = only::<Inquiry>(story.records()).id;
     story.tell(StreamId::Execution(execution), None, Actor::Engine, None, InquiryWithdrawn { inquiry }.into(), None);
@@ -97,7 +97,7 @@ fn a_question_that_is_taken_back_takes_no_more_answers_and_stays_so() {
 }
 
 #[test]
-fn a_cancel_of_what_asks_nobody_makes_no_inquiry() {
+fn cancel_of_an_execution_without_an_inquiry_makes_no_row() {
     let mut story = Story::new();
     let event = story.event("garden.rained", "{}");
     let execution = story.executed("garden.drain", event, "garden.open");
@@ -106,7 +106,7 @@ fn a_cancel_of_what_asks_nobody_makes_no_inquiry() {
 }
 
 #[test]
-fn a_step_names_its_workflow_and_is_found_by_it() {
+fn inquiry_of_a_step_names_its_workflow_and_is_found_by_it() {
     let (_, workflow) = asking(None);
     let part_of = PartOf { workflow, step: "approve".parse().unwrap(), item: Some(2), on_failure: OnFailure::Fail, role: PartRole::Step };
     let asked: Inquiry = only(asking(Some(part_of)).0.records());

@@ -32,7 +32,7 @@ fn tell(story: &mut Story, fact: impl Into<ensue_engine::fact::Fact>) {
 }
 
 #[test]
-fn a_refused_delivery_is_open_until_it_is_retried_or_dismissed() {
+fn refused_delivery_is_open_until_it_is_retried_or_dismissed() {
     let mut story = Story::new();
     let of = refused(&mut story);
     let letter: DeadLetter = only(story.records());
@@ -46,7 +46,7 @@ fn a_refused_delivery_is_open_until_it_is_retried_or_dismissed() {
 }
 
 #[test]
-fn an_execution_that_failed_for_good_is_a_letter_under_its_own_id() {
+fn failed_execution_is_a_letter_with_its_own_id() {
     let mut story = Story::new();
     let execution = failed(&mut story);
     let letter: DeadLetter = only(story.records());
@@ -58,7 +58,7 @@ fn an_execution_that_failed_for_good_is_a_letter_under_its_own_id() {
 }
 
 #[test]
-fn what_succeeds_is_no_letter() {
+fn succeeded_execution_is_not_a_letter() {
     let mut story = Story::new();
     let event = story.event("garden.rained", r#"{"litres":3}"#);
     let execution = story.executed("garden.drain", event, "garden.open_gate");

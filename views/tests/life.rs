@@ -28,7 +28,7 @@ fn shown(garden: &Garden) -> Value {
 }
 
 #[test]
-fn an_event_that_rules_take_is_seen_from_its_arrival_to_the_result() {
+fn event_can_be_followed_from_its_arrival_to_the_result() {
     let mut garden = Garden::new();
     garden.rain(&json!(3));
     garden.later(1_500);
@@ -38,7 +38,7 @@ fn an_event_that_rules_take_is_seen_from_its_arrival_to_the_result() {
 }
 
 #[test]
-fn a_failure_is_seen_with_its_reason() {
+fn failure_is_shown_with_its_reason() {
     let mut garden = Garden::new();
     garden.rain(&json!(3));
     garden.later(200);
@@ -48,7 +48,7 @@ fn a_failure_is_seen_with_its_reason() {
 }
 
 #[test]
-fn a_lost_attempt_is_seen_with_what_is_known_of_it_and_what_was_made_of_it() {
+fn lost_attempt_is_shown_with_its_evidence_and_settlement() {
     let mut garden = Garden::new();
     garden.rain(&json!(3));
     garden.later(1_000);
@@ -62,7 +62,7 @@ fn a_lost_attempt_is_seen_with_what_is_known_of_it_and_what_was_made_of_it() {
 }
 
 #[test]
-fn a_rule_that_errs_is_seen_with_its_message() {
+fn rule_error_is_shown_with_its_message() {
     let mut garden = Garden::new();
     garden.rain(&json!("a lot"));
     garden.later(61_000);

@@ -63,7 +63,7 @@ fn row(story: &Story, execution: ExecutionId) -> Option<LockClaims> {
 }
 
 #[test]
-fn an_execution_holds_its_lock_from_its_request_on_where_it_does_not_wait() {
+fn execution_holds_its_lock_from_its_request_unless_it_waits() {
     let mut story = Story::new();
     request(&mut story, id(1), claimed());
     let held = row(&story, id(1)).unwrap();
@@ -74,7 +74,7 @@ fn an_execution_holds_its_lock_from_its_request_on_where_it_does_not_wait() {
 }
 
 #[test]
-fn who_waits_is_queued_behind_who_holds_it_until_it_does() {
+fn waiting_execution_is_listed_after_the_holder_until_it_holds() {
     let mut story = Story::new();
     request(&mut story, id(1), claimed());
     request(&mut story, id(2), claimed());
@@ -88,7 +88,7 @@ fn who_waits_is_queued_behind_who_holds_it_until_it_does() {
 }
 
 #[test]
-fn an_execution_without_a_lock_has_no_row() {
+fn execution_without_a_lock_has_no_row() {
     let mut story = Story::new();
     request(&mut story, id(1), Vec::new());
     tell(&mut story, id(1), ExecutionSucceeded { part_of: None });

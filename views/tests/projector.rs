@@ -23,7 +23,7 @@ fn loads(projector: &mut Projector, records: &[Record]) -> (AskedFor, Vec<(ViewN
 }
 
 #[test]
-fn a_row_changes_once_a_batch_however_many_records_touch_it() {
+fn row_changes_once_per_batch_however_many_records_touch_it() {
     let mut story = Story::new();
     let event = story.event("garden.rained", "{}");
     let execution = story.executed("garden.drain", event, "garden.open_gate");
@@ -37,7 +37,7 @@ fn a_row_changes_once_a_batch_however_many_records_touch_it() {
 }
 
 #[test]
-fn what_begins_is_not_asked_for_and_what_is_alive_only_once() {
+fn new_row_is_not_loaded_and_an_existing_one_only_once() {
     let mut story = Story::new();
     let event = story.event("garden.rained", "{}");
     let execution = story.executed("garden.drain", event, "garden.open_gate");
@@ -54,7 +54,7 @@ fn what_begins_is_not_asked_for_and_what_is_alive_only_once() {
 }
 
 #[test]
-fn a_damaged_row_is_an_error_that_names_it() {
+fn damaged_row_is_an_error_that_names_it() {
     let mut story = Story::new();
     let event = story.event("garden.rained", "{}");
     let execution = story.executed("garden.drain", event, "garden.open_gate");
@@ -71,7 +71,7 @@ fn a_damaged_row_is_an_error_that_names_it() {
 }
 
 #[test]
-fn a_story_tells_every_kind_of_thing_that_stores_are_tried_with() {
+fn test_story_contains_every_kind_of_fact() {
     let story = Story::of_everything();
     let told: BTreeSet<&str> = story.records().iter().map(Record::kind).collect();
     let expected = [

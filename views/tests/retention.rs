@@ -39,7 +39,7 @@ fn tell(story: &mut Story, number: u128, fact: Fact) {
 }
 
 #[test]
-fn however_it_ends_an_execution_counts_from_there_unless_it_stands_in_a_workflow() {
+fn retention_counts_from_any_end_except_for_steps_of_a_workflow() {
     let mut story = Story::new();
     for (number, fact) in (1..).zip(ends(None)) {
         tell(&mut story, number, fact);
@@ -56,7 +56,7 @@ fn however_it_ends_an_execution_counts_from_there_unless_it_stands_in_a_workflow
 }
 
 #[test]
-fn a_step_of_the_clock_is_no_time_that_has_passed_however_the_records_come() {
+fn clock_step_does_not_count_as_elapsed_time_in_any_batching() {
     const DAY_MICROS: i64 = 86_400_000_000;
     let mut story = Story::new();
     story.event("garden.rained", "{}");
@@ -81,7 +81,7 @@ fn a_step_of_the_clock_is_no_time_that_has_passed_however_the_records_come() {
 }
 
 #[test]
-fn what_is_kept_for_ever_never_goes_and_any_age_can_be_said() {
+fn unlimited_retention_removes_nothing_and_any_age_is_valid() {
     let now = Elapsed::of(0, NOON.micros());
     assert_eq!(ViewRetention::default().until(now), None);
     let until = |age| ViewRetention { executions: Some(age) }.until(now);
@@ -90,7 +90,7 @@ fn what_is_kept_for_ever_never_goes_and_any_age_can_be_said() {
 }
 
 #[test]
-fn a_clock_that_was_set_back_and_set_right_while_no_node_ran_is_no_time_that_has_passed() {
+fn clock_corrected_while_no_node_ran_does_not_count_as_elapsed_time() {
     const YEAR_MICROS: i64 = 365 * 86_400_000_000;
     let mut story = Story::new();
     story.event("garden.rained", "{}");

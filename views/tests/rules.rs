@@ -36,7 +36,7 @@ fn messages(activity: &RuleActivity) -> Vec<&str> {
 }
 
 #[test]
-fn matches_are_counted_by_what_became_of_them() {
+fn matches_are_counted_by_their_outcome() {
     let mut story = Story::new();
     let outcomes = [Outcome::Shadowed, Outcome::Shadowed, Outcome::Rejected { error: "no gate".into() }];
     for outcome in outcomes {
@@ -52,7 +52,7 @@ fn matches_are_counted_by_what_became_of_them() {
 }
 
 #[test]
-fn an_error_is_counted_with_its_repeats_from_the_first_event_to_the_newest() {
+fn rule_error_counts_its_repeats_from_the_first_to_the_newest_event() {
     let mut story = Story::new();
     let (first, second) = (story.event("garden.rained", "{}"), story.event("garden.rained", "{}"));
     let way = erred(&mut story, first, "no such field");
@@ -64,7 +64,7 @@ fn an_error_is_counted_with_its_repeats_from_the_first_event_to_the_newest() {
 }
 
 #[test]
-fn the_errors_that_were_seen_last_are_kept_and_all_are_counted() {
+fn newest_rule_errors_are_stored_and_all_are_counted() {
     let mut story = Story::new();
     let event = story.event("garden.rained", "{}");
     let ways: Vec<Position> = (0..ERRORS_MAX).map(|number| erred(&mut story, event, &format!("way {number}"))).collect();
@@ -80,7 +80,7 @@ fn the_errors_that_were_seen_last_are_kept_and_all_are_counted() {
 }
 
 #[test]
-fn a_rule_at_the_end_of_a_loop_is_suspended_until_somebody_sets_its_mode() {
+fn rule_at_the_end_of_a_loop_is_suspended_until_its_mode_is_set() {
     let mut story = Story::new();
     let event = story.event("garden.rained", "{}");
     let rule_id = story.rule_id(&drain());

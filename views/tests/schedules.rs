@@ -42,7 +42,7 @@ fn fires(story: &mut Story, number: u32) {
 }
 
 #[test]
-fn a_schedule_shows_when_it_fires_next_and_when_it_did_last() {
+fn schedule_shows_its_next_and_its_last_time() {
     let mut story = Story::new();
     set(&mut story);
     let waiting: Schedule = only(story.records());
@@ -57,7 +57,7 @@ fn a_schedule_shows_when_it_fires_next_and_when_it_did_last() {
 }
 
 #[test]
-fn what_was_missed_last_is_told() {
+fn last_missed_times_are_shown() {
     let mut story = Story::new();
     set(&mut story);
     let (from, until) = (NOON.plus_millis(HOUR), NOON.plus_millis(5 * HOUR));
@@ -67,7 +67,7 @@ fn what_was_missed_last_is_told() {
 }
 
 #[test]
-fn one_that_is_over_stays_and_any_other_end_takes_it_away() {
+fn finished_schedule_stays_and_any_other_end_removes_it() {
     let mut story = Story::new();
     set(&mut story);
     tell(&mut story, ScheduleEnded { schedule: id(), why: EndedBecause::Over });
@@ -78,7 +78,7 @@ fn one_that_is_over_stays_and_any_other_end_takes_it_away() {
 }
 
 #[test]
-fn the_timer_of_an_execution_is_none_of_a_schedule() {
+fn timer_of_an_execution_is_not_a_schedule() {
     let mut story = Story::new();
     let event = story.event("garden.rained", "{}");
     let execution = story.executed("garden.drain", event, "garden.open_gate");

@@ -25,7 +25,7 @@ fn install(story: &mut Story, version: &str, catalog: u64) -> Position {
 }
 
 #[test]
-fn a_pack_is_what_was_installed_last() {
+fn pack_row_shows_the_last_installed_version() {
     let mut story = Story::new();
     install(&mut story, "1.0.0", 1);
     let upgraded = install(&mut story, "1.1.0", 2);
@@ -35,7 +35,7 @@ fn a_pack_is_what_was_installed_last() {
 }
 
 #[test]
-fn a_removed_pack_stays_known_as_removed_until_it_comes_back() {
+fn removed_pack_stays_listed_as_removed_until_reinstalled() {
     let mut story = Story::new();
     install(&mut story, "1.0.0", 1);
     let removed = PackRemoved { name: "garden".parse().unwrap(), catalog: CatalogRevision(2) };
@@ -48,7 +48,7 @@ fn a_removed_pack_stays_known_as_removed_until_it_comes_back() {
 }
 
 #[test]
-fn a_key_is_there_from_its_setting_to_its_removal() {
+fn key_is_listed_until_its_removal() {
     let mut story = Story::new();
     let key: ensue_engine::names::KeyRef = "garden.code".parse().unwrap();
     let stream = || StreamId::Key(key.clone());
@@ -61,7 +61,7 @@ fn a_key_is_there_from_its_setting_to_its_removal() {
 }
 
 #[test]
-fn a_var_is_there_from_its_setting_to_its_removal() {
+fn var_is_listed_until_its_removal() {
     let mut story = Story::new();
     let name: ensue_engine::names::VarName = "sync.cursor".parse().unwrap();
     let execution = ExecutionId(Id::root(NOON, 7));
@@ -82,7 +82,7 @@ fn a_var_is_there_from_its_setting_to_its_removal() {
 }
 
 #[test]
-fn a_revoked_token_stays_known_as_revoked() {
+fn revoked_token_stays_listed_as_revoked() {
     let mut story = Story::new();
     let id = TokenId(Id::root(NOON, 7));
     tell(&mut story, StreamId::Token(id), TokenAdded { id, name: "bo".into(), roles: vec!["viewer".into()] });
@@ -95,7 +95,7 @@ fn a_revoked_token_stays_known_as_revoked() {
 }
 
 #[test]
-fn a_parked_reaction_is_there_until_an_operator_retries_or_dismisses_it() {
+fn parked_reaction_is_listed_until_retried_or_dismissed() {
     let mut story = Story::new();
     let of = Position(1);
     let stream = StreamId::Log(story.log());

@@ -63,7 +63,7 @@ fn seen(story: &Story, execution: ExecutionId) -> Execution {
 }
 
 #[test]
-fn a_workflow_waits_for_its_steps_until_it_ends_with_what_it_gives() {
+fn workflow_waits_for_its_steps_until_it_ends_with_its_result() {
     let (mut story, flow) = flow();
     let waiting = seen(&story, flow);
     assert_eq!((waiting.status, waiting.attempt, waiting.started_at), (Status::Waiting, 0, None));
@@ -76,7 +76,7 @@ fn a_workflow_waits_for_its_steps_until_it_ends_with_what_it_gives() {
 }
 
 #[test]
-fn a_step_names_its_workflow_and_is_found_by_it() {
+fn step_names_its_workflow_and_is_found_by_it() {
     let (mut story, flow) = flow();
     let part_of =
         PartOf { workflow: flow, step: "beds".parse().unwrap(), item: Some(2), on_failure: OnFailure::Fail, role: PartRole::Step };
@@ -89,7 +89,7 @@ fn a_step_names_its_workflow_and_is_found_by_it() {
 }
 
 #[test]
-fn a_turn_and_what_undoes_a_step_are_told_apart_from_its_items() {
+fn turns_and_undos_are_distinguished_from_items() {
     let (mut story, flow) = flow();
     let part = |item, role| PartOf { workflow: flow, step: "beds".parse().unwrap(), item, on_failure: OnFailure::Fail, role };
     request(&mut story, id(2), Pace::Worked, Some(part(Some(0), PartRole::Turn)));
@@ -104,7 +104,7 @@ fn a_turn_and_what_undoes_a_step_are_told_apart_from_its_items() {
 }
 
 #[test]
-fn steps_without_an_execution_say_why_and_the_first_of_very_many_are_kept() {
+fn unstarted_steps_have_a_reason_and_only_the_first_are_stored() {
     let (mut story, flow) = flow();
     let error = Failure::new(FailureKind::Expression, "there is no `litres`");
     tell(
@@ -142,7 +142,7 @@ fn steps_without_an_execution_say_why_and_the_first_of_very_many_are_kept() {
 }
 
 #[test]
-fn a_timeline_tells_of_steps_in_words() {
+fn timeline_describes_steps_in_words() {
     let (mut story, flow) = flow();
     let step = || "beds".parse().unwrap();
     let error = Failure::new(FailureKind::ChildFailed, "1 of 3 items failed");

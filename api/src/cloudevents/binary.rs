@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_taken_out_of_quotes_and_percents_once() {
+    fn header_values_are_unquoted_and_percent_decoded_once() {
         // The example of the binding, its older quoted form, and a percent that was encoded itself.
         for (sent, meant) in [
             ("Euro%20%E2%82%AC%20%F0%9F%98%80", "Euro € 😀"),
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn data_is_what_its_media_type_says() {
+    fn data_is_decoded_by_its_media_type() {
         let json = event(&[("content-type", "application/json; charset=utf-8")], br#"{"number":1}"#).unwrap();
         assert_eq!(serde_json::from_slice::<Value>(&json.payload).unwrap()["number"], 1);
         assert_eq!(context(&[("content-type", "application/xml")], b"<a/>")["data"], "<a/>");
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn the_headers_that_callers_are_told_of_make_an_event() {
+    fn documented_headers_form_a_valid_event() {
         let told =
             ATTRIBUTES.map(|attribute| (header::HeaderName::from_static(attribute.header), HeaderValue::from_static(attribute.example)));
         let event = binary(&HeaderMap::from_iter(told), &Bytes::from_static(b"{}")).unwrap();
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_is_doubled_missing_or_out_of_place_is_told() {
+    fn duplicate_missing_or_misplaced_header_is_reported() {
         let told = |pairs: &[(&'static str, &'static str)]| event(pairs, b"").unwrap_err().detail().unwrap().to_owned();
         assert!(told(&[("ce-id", "18")]).contains("`/id` is given more than once"));
         assert!(told(&[("ce-datacontenttype", "text/plain")]).contains("`/datacontenttype` must be sent as `Content-Type`"));

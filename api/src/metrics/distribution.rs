@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_counted_in_the_first_bucket_that_it_does_not_exceed() {
+    fn value_counts_in_the_first_bucket_that_it_does_not_exceed() {
         let rows = Distribution::new(Unit::Ones, &[1, 10]);
         [0, 1, 2, 10, 11, 1_000].into_iter().for_each(|value| rows.observe(value));
         let took = Distribution::new(Unit::Seconds, SHORT);

@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_older_form_names_a_counter_as_its_values_are_named() {
+    fn prometheus_format_names_a_counter_like_its_samples() {
         let open = "# HELP a_depth How deep.\n# TYPE a_depth gauge\na_depth 1\n# HELP a_sent Sent.\n# TYPE a_sent counter\na_sent_total 3\n# EOF\n";
         let older = "# HELP a_depth How deep.\n# TYPE a_depth gauge\na_depth 1\n# HELP a_sent_total Sent.\n# TYPE a_sent_total counter\na_sent_total 3\n";
         assert_eq!(Form::Prometheus.write(open.to_owned()), older);

@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_document_says_is_text_and_no_html() {
+    fn text_of_the_document_is_escaped_in_html() {
         let document = json!({ "paths": { "/<b>": { "get": {
             "operationId": "a", "tags": ["t"], "summary": "<script>", "description": "`<i>`",
             "responses": { "200": { "description": "<u>" } },

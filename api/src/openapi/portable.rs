@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_that_lets_in_everything_is_an_object_without_members() {
+    fn schema_that_allows_everything_becomes_an_empty_object() {
         let schemas = made(&json!({ "A": {
             "properties": { "a": true, "b": { "items": true } },
             "additionalProperties": true,
@@ -116,13 +116,13 @@ mod tests {
     }
 
     #[test]
-    fn a_member_has_no_default_and_a_member_of_that_name_stays() {
+    fn default_is_removed_but_a_member_named_default_stays() {
         let schemas = made(&json!({ "A": { "properties": { "default": { "type": "string", "default": "" } } } }));
         assert_eq!(schemas["A"], json!({ "properties": { "default": { "type": "string" } } }));
     }
 
     #[test]
-    fn a_choice_between_words_is_a_list_of_words() {
+    fn union_of_constants_becomes_an_enum() {
         let word = |word: &str| json!({ "type": "string", "const": word, "description": "It is so." });
         let schemas = made(&json!({ "A": { "description": "How.", "oneOf": [word("on"), word("off")] } }));
         let described = "How.\n\n- `on`: It is so.\n- `off`: It is so.";
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_variants_of_a_union_with_a_tag_have_names_and_the_members_that_all_have() {
+    fn tagged_union_variants_have_names_and_the_common_members() {
         let variant = |kind: &str| json!({ "type": "object", "properties": { "kind": { "const": kind } }, "required": ["kind"] });
         let schemas = made(&json!({ "Thing": {
             "description": "A thing.",
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_union_without_a_tag_stays_as_it_is() {
+    fn untagged_union_is_unchanged() {
         let union = json!({ "oneOf": [{ "type": "object", "properties": { "a": {} } }, { "type": "string" }] });
         assert_eq!(made(&json!({ "A": union }))["A"], union);
     }

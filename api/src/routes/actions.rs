@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_preference_to_wait_is_understood_and_bounded() {
+    fn prefer_wait_is_parsed_and_limited() {
         assert_eq!(preferred("wait=30"), Some(30));
         assert_eq!(preferred("respond-async, wait=5"), Some(5));
         assert_eq!(preferred("wait=99999"), Some(60));

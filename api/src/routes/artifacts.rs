@@ -291,7 +291,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_can_break_neither_the_header_nor_the_file() {
+    fn file_name_cannot_break_the_header_or_the_download() {
         assert_eq!(disposition("report.csv"), "attachment; filename=\"report.csv\"; filename*=UTF-8''report.csv");
         assert_eq!(
             disposition("a\"; filename=x.exe"),
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_is_one_part_that_the_file_has() {
+    fn range_is_honored_only_if_it_is_one_part_within_the_file() {
         let with = |range: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::RANGE, HeaderValue::from_static(range));
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_of_another_file_is_passed_over() {
+    fn range_for_another_tag_is_ignored() {
         let with = |tag: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::RANGE, HeaderValue::from_static("bytes=0-3"));

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_success_has_a_result_and_only_a_failure_says_why() {
+    fn success_may_have_a_result_and_failure_an_error_but_not_vice_versa() {
         assert!(matches!(given(r#"{"outcome":"succeeded","result":{"a":1}}"#), Ok((Settlement::Succeeded, Some(_)))));
         assert!(matches!(given(r#"{"outcome":"failed","error":"no"}"#), Ok((Settlement::Failed { .. }, None))));
         assert!(matches!(given(r#"{"outcome":"retry"}"#), Ok((Settlement::Retry, None))));

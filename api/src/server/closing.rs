@@ -48,7 +48,7 @@ mod tests {
     const SOON: Duration = Duration::from_millis(100);
 
     #[tokio::test]
-    async fn who_has_connected_gets_through_and_who_comes_later_reaches_nobody() {
+    async fn earlier_connections_are_served_and_later_ones_refused() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut before = TcpStream::connect(address).unwrap();

@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn connection_that_asked_meanwhile_does_not_give_way() {
+    async fn connection_with_a_request_in_the_meantime_does_not_give_way() {
         let mut crowd = Crowd::new(64);
         let (_, place) = came(&mut crowd, HERE);
         tokio::time::advance(CROWDED_GRACE).await;
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn most_crowded_address_gives_way_silent_before_idle() {
+    async fn most_crowded_address_gives_way_silent_connections_before_idle_ones() {
         let mut crowd = Crowd::new(64);
         let (_, alone) = came(&mut crowd, THERE);
         let (_, idle) = came(&mut crowd, HERE);
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_one_holder_count_as_one() {
+    fn addresses_of_one_ipv6_network_count_as_one() {
         let shared = |text: &str| super::shared(text.parse().unwrap()).to_string();
         assert_eq!(shared("::ffff:192.0.2.7"), "192.0.2.7");
         assert_eq!(shared("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");

@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_that_follow_one_another_are_told_apart() {
+    fn pipelined_requests_are_separated() {
         let posted = "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\n\nX:\n";
         let chunked = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\n\n\n\n\r\n0\r\nx-sum: 1\r\n\r\n";
         let got = "\r\nGET / HTTP/1.1\r\nhost: x\r\n\r\n";
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_that_can_be_read_in_two_ways_are_refused() {
+    fn ambiguous_lengths_are_rejected() {
         for head in ["content-length: 2\r\nTRANSFER-ENCODING: chunked", "transfer-encoding: chunked\r\nContent-Length: 2"] {
             assert_eq!(refused(&format!("POST / HTTP/1.1\r\n{head}\r\n\r\n")), Some(Ambiguous::TwoLengths), "{head:?}");
         }

@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_whose_requests_were_read_is_closed_at_once() {
+    async fn connection_with_all_requests_read_is_closed_at_once() {
         let (mut ours, _theirs) = connection();
         let begin = Instant::now();
         ours.shutdown().await.unwrap();
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_still_sends_can_send_all_and_then_reads_the_answer() {
+    async fn client_that_still_sends_can_finish_and_read_the_answer() {
         let (mut ours, mut theirs) = with_a_request_unread();
         ours.write_all(b"too large").await.unwrap();
         let closing = tokio::spawn(async move { ours.shutdown().await.unwrap() });
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_neither_sends_nor_closes_is_not_waited_for_long() {
+    async fn client_that_neither_sends_nor_closes_is_awaited_briefly() {
         let (mut ours, _theirs) = with_a_request_unread();
         let begin = Instant::now();
         ours.shutdown().await.unwrap();
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_sends_for_ever_is_cut_off() {
+    async fn client_that_sends_endlessly_is_cut_off() {
         let (mut ours, mut theirs) = with_a_request_unread();
         let sending = tokio::spawn(async move {
             while theirs.write_all(b"x").await.is_ok() {

@@ -83,7 +83,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(30);
 
     #[tokio::test(start_paused = true)]
-    async fn who_does_not_read_is_cut_off() {
+    async fn client_that_does_not_read_is_cut_off() {
         let (ours, _theirs) = duplex(8);
         let mut ours = UnlessStalled::new(ours, PATIENCE);
         let error = ours.write_all(&[0; 64]).await.unwrap_err();
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_reads_slowly_is_not() {
+    async fn client_that_reads_slowly_is_not_cut_off() {
         let (ours, mut theirs) = duplex(8);
         let mut ours = UnlessStalled::new(ours, PATIENCE);
         let reader = tokio::spawn(async move {

@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_role_that_only_looks_like_another_is_refused() {
+    fn role_that_only_looks_like_another_is_rejected() {
         for trick in ["Admin", "admin ", "аdmin", "admin\u{200b}", ""] {
             assert!(serde_json::from_value::<Roles>(serde_json::json!([trick])).is_err(), "{trick:?}");
         }

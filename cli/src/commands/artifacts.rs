@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_a_file_is_called_it_lies_in_the_folder() {
+    fn downloaded_file_is_in_the_folder_whatever_its_name() {
         for (name, expected) in [
             ("report.csv", "report.csv"),
             ("../../etc/passwd", "_.._.._etc_passwd"),
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_a_file_stays_nowhere() {
+    fn partial_download_is_removed() {
         let folder = tempfile::tempdir().unwrap();
         let mut saved = Saved::begin(folder.path(), "report.csv").unwrap();
         saved.write(b"a,b\n").unwrap();
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn no_file_is_written_over() {
+    fn existing_file_is_never_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let names = ["a.tar.gz", "plain", "_.hidden"];
         for name in names {

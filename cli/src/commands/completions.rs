@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn each_shell_completes_each_command() {
+    fn each_shell_completes_every_command() {
         let names = names(&CommandLine::command());
         assert!(names.iter().any(|name| name == "dead-letters"), "{names:?}");
         for shell in Shell::value_variants() {

@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_answered_with_the_moments_and_what_it_does_not_say_is_as_usual() {
+    fn batch_line_returns_the_next_moments_and_absent_fields_have_defaults() {
         assert_eq!(answered(r#"{"expr":"@daily"}"#), json!({ "next": ["2026-03-29T00:00:00Z", "2026-03-30T00:00:00Z"] }));
         let all = r#"{"expr":"0 9 * * 1-5","zone":"Europe/Berlin","from":"2026-04-01T09:00:00+02:00","count":1,"id":"mine"}"#;
         assert_eq!(answered(all), json!({ "next": ["2026-04-02T07:00:00Z"] }));
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_go_wrong_is_an_error_line_that_says_what_is_wrong() {
+    fn every_error_is_one_line_with_its_kind_and_message() {
         let kind = |line: &str| answered(line)["error"]["kind"].as_str().map(str::to_owned);
         for (line, expected) in [
             ("", "line"),
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn people_see_each_moment_there_and_in_utc() {
+    fn each_moment_is_shown_in_local_time_and_utc() {
         insta::assert_snapshot!(table("0 9 * * 1-5", "Europe/Berlin", "2026-03-26T12:00:00Z", Style::PLAIN), @r"
         LOCAL TIME                      UTC                   NOTE
         Fri 2026-03-27 09:00:00 +01:00  2026-03-27T08:00:00Z
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn people_see_what_the_clocks_do() {
+    fn table_shows_daylight_saving_changes() {
         insta::assert_snapshot!(table("30 2 * * *", "Europe/Berlin", "2026-03-28T00:00:00Z", Style::PLAIN), @r"
         LOCAL TIME                      UTC                   NOTE
         Sat 2026-03-28 02:30:00 +01:00  2026-03-28T01:30:00Z
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn colour_marks_what_the_clocks_do() {
+    fn color_marks_daylight_saving_changes() {
         insta::assert_snapshot!(visible(&table("30 2 * * *", "Europe/Berlin", "2026-03-28T00:00:00Z", Style::COLOURED)));
     }
 }

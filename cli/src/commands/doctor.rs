@@ -96,12 +96,12 @@ mod tests {
     }
 
     #[test]
-    fn colour_marks_what_is_wrong() {
+    fn color_marks_problems() {
         insta::assert_snapshot!(visible(&shown(&findings(), Style::COLOURED)));
     }
 
     #[test]
-    fn findings_are_read_at_80_columns() {
+    fn findings_fit_into_80_columns() {
         insta::assert_snapshot!(shown(&findings(), Style::PLAIN), @r"
         ok    disk        41.2 GiB free
         note  packs       the sensor `demo.open` takes deliveries from anybody, because

@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn outcomes_are_those_of_the_api() {
+    fn outcome_filter_values_match_the_api() {
         let document: Value = serde_json::from_str(include_str!("../../../docs/reference/openapi.json")).unwrap();
         let parameters = document["paths"]["/api/v1/enforcements"]["get"]["parameters"].as_array().unwrap();
         let outcome = parameters.iter().find(|parameter| parameter["name"] == "outcome").unwrap();

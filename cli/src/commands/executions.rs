@@ -577,7 +577,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_can_be_asked_for_is_what_the_api_knows() {
+    fn status_filter_values_match_the_api() {
         let document: Value = serde_json::from_str(include_str!("../../../docs/reference/openapi.json")).unwrap();
         assert_eq!(document["components"]["schemas"]["Status"]["enum"], json!(STATUSES));
     }

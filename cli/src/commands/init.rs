@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_folder_holds_a_pack_without_a_mistake_and_is_not_written_over() {
+    fn new_folder_has_a_valid_pack_and_is_not_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("my-automation");
         let init = || Init { folder: folder.clone(), pack: None };
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_line_of_each_file_leads_to_a_schema_that_is_there() {
+    fn first_line_of_each_file_names_an_existing_schema() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("my-automation");
         Init { folder: folder.clone(), pack: None }.run().unwrap();

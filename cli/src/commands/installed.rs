@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_pack_is_seen_in_the_list() {
+    fn broken_pack_is_marked_in_the_list() {
         let pack = |severities: &[&str]| {
             let findings: Vec<Value> = severities.iter().map(|severity| json!({ "severity": severity })).collect();
             in_folder(&json!({ "status": "installed", "findings": findings }))

@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_is_one_line() {
+    fn record_is_printed_on_one_line() {
         let record = json!({
             "position": 17,
             "time": "2026-03-28T09:00:00.250000Z",

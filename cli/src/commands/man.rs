@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_command_has_a_page_with_its_options_and_its_examples() {
+    fn each_command_has_a_man_page_with_options_and_examples() {
         let pages = pages().unwrap();
         let files: Vec<&str> = pages.iter().map(|page| page.file.as_str()).collect();
         assert_eq!(files[0], "ensue.1");
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_renewed() {
+    fn existing_pages_are_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("man1");
         let pages = [Page { file: "ensue.1".into(), text: b"new".to_vec() }];

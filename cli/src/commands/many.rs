@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn totals_name_what_was_left_out() {
+    fn totals_report_what_was_left_out() {
         assert_eq!(totals(500, 0, false), "done: 500");
         assert_eq!(totals(0, 2, true), "would be done: 0; left out because they were already rerun: 2 (--again reruns these too)");
     }

@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_command_is_listed_once_and_says_what_it_does() {
+    fn every_command_is_listed_once_with_a_description() {
         let line = command_line();
         let mut listed: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).filter(|name| *name != "help").collect();
         listed.sort_unstable();
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_of_commands_is_read_at_a_glance() {
+    fn command_list_fits_on_one_screen() {
         let help = command_line().render_help().to_string();
         let list: Vec<&str> = help.lines().skip_while(|line| *line != "Start:").take_while(|line| *line != "Options:").collect();
         insta::assert_snapshot!(list.join("\n"));

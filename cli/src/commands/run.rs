@@ -248,7 +248,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameter_is_read_as_the_type_that_the_action_declares() {
+    fn parameter_is_parsed_as_its_declared_type() {
         let schema = json!({ "type": "object", "properties": {
             "count": { "type": "integer" }, "fast": { "type": "boolean" }, "url": { "type": "string" }, "either": { "type": ["string", "null"] },
         }});

@@ -112,7 +112,7 @@ mod tests {
 
     /// What the library's files name as their schema.
     #[test]
-    fn the_schemas_beside_the_library_are_those_of_the_binary() {
+    fn stored_schemas_match_the_binary() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packs/schemas");
         let renew = "renew them: cargo run -- schema --all packs/schemas";
         let mut there: Vec<String> =
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_renewed() {
+    fn existing_schemas_are_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("schemas");
         let write = || Schema { kind: None, all: Some(folder.clone()) }.write().unwrap();

@@ -291,7 +291,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runtime_ends_though_blocking_work_never_does() {
+    fn runtime_ends_even_if_blocking_work_never_does() {
         let (ended, end) = std::sync::mpsc::sync_channel(1);
         let (release, held) = std::sync::mpsc::sync_channel::<()>(1);
         std::thread::spawn(move || {

@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn each_step_is_told_once_as_it_begins_and_once_as_it_ends() {
+    fn each_step_is_reported_when_it_begins_and_when_it_ends() {
         let mut told = Told::default();
         let whole = || execution("", "waiting", 0, None);
         let mut lines = told.news(&flow(whole(), vec![does(execution("build", "queued", 0, None))]));
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_of_one_moment_are_told_in_the_order_of_their_causes() {
+    fn steps_of_the_same_moment_are_reported_in_causal_order() {
         let mut told = Told::default();
         let finally = does(execution("finally", "succeeded", 1, Some(5)));
         let inner = Part::Begun(flow(execution("inner", "succeeded", 1, Some(5)), vec![finally]));

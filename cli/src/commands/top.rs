@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn q_escape_and_ctrl_c_quit_and_nothing_else_does() {
+    fn q_escape_and_ctrl_c_are_the_only_keys_that_quit() {
         let key = |code, modifiers| meaning(&Event::Key(KeyEvent::new(code, modifiers)));
         for code in [KeyCode::Char('q'), KeyCode::Esc] {
             assert_eq!(key(code, KeyModifiers::NONE), Key::Quit);

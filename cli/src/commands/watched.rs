@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_becomes_of_a_workflow_names_its_steps() {
+    fn outcome_of_a_workflow_names_its_steps() {
         let error = json!({ "kind": "child_failed", "message": "1 of 3 items failed; the first was item 1: it ended with 3" });
         let lines = [
             told("execution.requested", &json!({ "action": "release.ship", "pace": "in_steps" })),
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn each_change_is_one_line() {
+    fn each_change_is_printed_on_one_line() {
         let failed = json!({ "attempt": "x", "error": { "kind": "exit", "message": "it ended with 3", "detail": 3 } });
         let lines = [
             told("execution.requested", &json!({ "action": "core.noop" })),

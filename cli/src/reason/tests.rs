@@ -52,14 +52,14 @@ fn of_match(more: &Value) -> String {
 }
 
 #[test]
-fn colour_marks_what_decided() {
+fn color_marks_the_decisive_parts() {
     let conditions = ["event.payload.number == 7", r#"event.payload.action == "closed""#, r#"event.payload.assignee.login == "ada""#];
     let reasons = conditions.map(|when| of_rule(&told(when), Style::COLOURED));
     insta::assert_snapshot!(visible(&reasons.join("\n\n")));
 }
 
 #[test]
-fn what_senders_and_rules_say_cannot_steer_the_terminal() {
+fn control_characters_of_rules_and_senders_are_replaced() {
     let mut told = told("event.payload.number == 7");
     told["decisive"][0]["note"] = json!("\u{1b}[2J\u{9b}31m");
     told["plan"] = json!({ "action": "core.echo", "params": { "\u{7f}": "\u{1b}" } });
@@ -69,43 +69,43 @@ fn what_senders_and_rules_say_cannot_steer_the_terminal() {
 }
 
 #[test]
-fn one_part_decided_and_the_other_is_already_so() {
+fn reason_lists_the_decisive_part_and_the_satisfied_ones() {
     insta::assert_snapshot!(reason(
         "event.payload.ref.startsWith(\"refs/tags/v\")\n  && event.payload.repository.owner.login == config.owner\n"
     ));
 }
 
 #[test]
-fn several_parts_would_have_to_turn_together() {
+fn flip_may_need_several_parts_together() {
     let both = reason("event.payload.action == 'closed' && event.payload.draft && event.payload.number == 7");
     let three = reason("event.payload.action == 'closed' && event.payload.draft && config.force");
     insta::assert_snapshot!(format!("{both}\n\n{three}"));
 }
 
 #[test]
-fn any_one_of_several_parts_would_do() {
+fn reason_lists_alternatives_of_which_one_suffices() {
     insta::assert_snapshot!(reason("event.payload.action == 'closed' || event.payload.draft || event.payload.number > 100"));
 }
 
 #[test]
-fn there_are_several_ways_of_several_parts() {
+fn several_alternative_flips_are_listed() {
     let one = reason("(event.payload.action == 'closed' || event.payload.draft) && event.payload.number == 8");
     let other = reason("config.force || (event.payload.draft && event.payload.number == 8)");
     insta::assert_snapshot!(format!("{one}\n\n{other}"));
 }
 
 #[test]
-fn parts_would_have_to_turn_in_both_directions() {
+fn flip_may_need_parts_in_both_directions() {
     insta::assert_snapshot!(reason("event.payload.draft && !event.payload.repository.private"));
 }
 
 #[test]
-fn a_negated_part_would_have_to_be_false() {
+fn flip_of_a_negated_part_is_false() {
     insta::assert_snapshot!(reason("!event.payload.repository.private && !event.payload.draft"));
 }
 
 #[test]
-fn a_match_says_what_would_stop_it() {
+fn match_reason_says_what_would_prevent_it() {
     let all = reason("event.payload.number == 7 && event.payload.repository.owner.login == config.owner");
     let one = reason("event.payload.number == 7 || event.payload.draft");
     let macros = reason("event.payload.labels.exists(l, l.name == 'urgent')");
@@ -113,13 +113,13 @@ fn a_match_says_what_would_stop_it() {
 }
 
 #[test]
-fn an_error_is_shown_in_its_place_with_what_to_write() {
+fn error_is_shown_at_its_place_with_a_hint() {
     let alone = reason("event.payload.number == 7\n  && event.payload.assignee.login == \"ada\"");
     insta::assert_snapshot!(alone);
 }
 
 #[test]
-fn a_condition_that_is_no_condition_says_what_it_is() {
+fn condition_that_is_not_boolean_is_reported_with_its_value() {
     let mut told = told("event.payload.action");
     told["erred"] = json!({ "in": "when", "source": "event.payload.action", "hint": null, "span": null,
         "message": "expected true or false, not a string (hint: compare it, for example with `==`)" });
@@ -127,7 +127,7 @@ fn a_condition_that_is_no_condition_says_what_it_is() {
 }
 
 #[test]
-fn a_local_value_that_erred_is_named() {
+fn failed_local_value_is_named() {
     let told = json!({
         "verdict": "erred", "when": "local.version == 'v1'", "explanation": null, "flips": [],
         "decisive": [{ "source": "local.version == 'v1'", "span": { "start": 0, "end": 21 }, "outcome": "error",
@@ -139,14 +139,14 @@ fn a_local_value_that_erred_is_named() {
 }
 
 #[test]
-fn a_rule_without_a_condition_says_so() {
+fn rule_without_a_condition_is_described_as_such() {
     let told = json!({ "verdict": "matched", "when": null, "trigger": "github.push", "definitions": "then", "event": "e",
         "plan": { "action": "core.echo", "params": { "message": "hi" }, "rejected": null }, "outcome": "executed", "execution": "019c" });
     insta::assert_snapshot!(of_rule(&told, Style::PLAIN));
 }
 
 #[test]
-fn what_came_of_a_match_is_told() {
+fn outcome_of_a_match_is_shown() {
     let plan = json!({ "action": "core.echo", "params": { "message": "hi" }, "rejected": null });
     let rejected =
         json!({ "action": "core.echo", "params": null, "rejected": "the parameters do not fit `core.echo`: /message: is missing" });
@@ -170,7 +170,7 @@ fn what_came_of_a_match_is_told() {
 }
 
 #[test]
-fn many_rules_are_a_line_each() {
+fn many_rules_are_listed_on_one_line_each() {
     let item = |rule: &str, told: Value, outcome: Value, why: &[&str]| json!({ "rule": rule, "verdict": told["verdict"], "outcome": outcome, "error": null, "why": why });
     let not = told("event.payload.action == 'closed'");
     let items = [
@@ -194,7 +194,7 @@ fn many_rules_are_a_line_each() {
 }
 
 #[test]
-fn what_a_payload_holds_cannot_steer_the_terminal() {
+fn control_characters_of_payloads_are_replaced() {
     let mut told = told("event.payload.draft");
     told["decisive"][0]["note"] = json!("x = \u{1b}[2J");
     assert!(!of_rule(&told, Style::PLAIN).contains('\u{1b}'));

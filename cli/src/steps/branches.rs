@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn turns_and_what_undoes_a_step_stand_by_themselves() {
+    fn repeated_turns_and_undo_are_separate_branches() {
         let with = |mut value: Value, name: &str, is: Value| {
             value[name] = is;
             does(value)
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn each_step_stands_with_how_it_ended_how_long_it_took_and_why() {
+    fn each_step_shows_its_outcome_duration_and_reason() {
         insta::assert_snapshot!(draw(&shipped(), Style::PLAIN), @"
         release.ship failed                                                        9.0 s
         │  019c1f3a-0000-7000-8000-000000000000
@@ -292,12 +292,12 @@ mod tests {
     }
 
     #[test]
-    fn colour_says_which_steps_went_well() {
+    fn color_marks_the_outcome_of_each_step() {
         insta::assert_snapshot!(visible(&draw(&shipped(), Style::COLOURED)));
     }
 
     #[test]
-    fn many_items_are_folded_to_those_that_did_not_succeed() {
+    fn many_items_are_folded_to_the_unsuccessful_ones() {
         let mut workflow = execution("", "waiting", 0, None);
         workflow["action"] = json!("release.ship");
         let parts = items(120, |index| match index {
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_is_said_to_have_as_many_items_as_it_has_also_where_they_are_not_read_or_never_started() {
+    fn step_title_counts_items_that_were_not_read_or_never_started() {
         let titled = |counted: Option<u64>, is_cut: bool| {
             let mut flow = flow(execution("", "waiting", 0, None), items(2, |_| "succeeded"));
             flow.steps[0].items = counted;
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn twenty_items_are_shown_each_and_of_many_that_failed_the_first_twenty() {
+    fn up_to_twenty_items_or_failed_items_are_shown_individually() {
         let of = |count: usize, status: &'static str| folded(std::iter::repeat_n((status, false), count));
         assert_eq!((of(20, "succeeded").shown.len(), of(20, "succeeded").rest), (20, None));
         assert_eq!(of(21, "succeeded"), Fold { shown: Vec::new(), rest: Some("… 21 more, 21 succeeded".into()) });

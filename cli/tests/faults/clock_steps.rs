@@ -72,8 +72,8 @@ async fn lost(node: &Node) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_steps_is_noted_and_breaks_neither_order_nor_leases_nor_ids() {
-    const TEST: &str = "a_clock_that_steps_is_noted_and_breaks_neither_order_nor_leases_nor_ids";
+async fn clock_step_is_recorded_and_breaks_neither_order_nor_leases_nor_ids() {
+    const TEST: &str = "clock_step_is_recorded_and_breaks_neither_order_nor_leases_nor_ids";
     let Some(library) = libfaketime() else {
         return not_installed(TEST, "libfaketime");
     };
@@ -117,8 +117,8 @@ async fn a_clock_that_steps_is_noted_and_breaks_neither_order_nor_leases_nor_ids
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_step_far_forward_holds_is_told_and_goes_on_once_the_clock_is_said_to_be_right() {
-    const TEST: &str = "what_a_step_far_forward_holds_is_told_and_goes_on_once_the_clock_is_said_to_be_right";
+async fn timers_held_by_a_clock_jump_are_reported_and_fire_once_accepted() {
+    const TEST: &str = "timers_held_by_a_clock_jump_are_reported_and_fire_once_accepted";
     let Some(library) = libfaketime() else {
         return not_installed(TEST, "libfaketime");
     };

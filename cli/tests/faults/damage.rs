@@ -241,7 +241,7 @@ async fn damaged(left: &Left, ending: &str, random: &mut Random) -> (usize, usiz
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_log_or_vault_or_key_or_head_is_the_same_or_refused_by_name() {
+async fn damaged_log_vault_key_or_head_is_unchanged_or_rejected_by_name() {
     let seed = seed();
     eprintln!("again with ENSUE_FAULTS_SEED={seed}");
     let mut random = Random(seed);
@@ -258,7 +258,7 @@ async fn a_damaged_log_or_vault_or_key_or_head_is_the_same_or_refused_by_name() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn damaged_views_and_snapshots_are_made_anew_and_nobody_need_do_anything() {
+async fn damaged_views_and_snapshots_are_rebuilt_without_intervention() {
     let seed = seed();
     eprintln!("again with ENSUE_FAULTS_SEED={seed}");
     let mut random = Random(seed);
@@ -271,7 +271,7 @@ async fn damaged_views_and_snapshots_are_made_anew_and_nobody_need_do_anything()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_note_of_what_had_begun_has_nothing_tried_again() {
+async fn damaged_file_of_begun_attempts_causes_no_retry() {
     let seed = seed();
     eprintln!("again with ENSUE_FAULTS_SEED={seed}");
     let mut random = Random(seed);
@@ -313,7 +313,7 @@ async fn a_damaged_note_of_what_had_begun_has_nothing_tried_again() {
 }
 
 #[tokio::test]
-async fn a_start_without_the_note_of_the_log_s_head_says_what_cannot_be_told() {
+async fn start_without_the_head_note_reports_what_cannot_be_checked() {
     const SAID: &str = "does not have the log's last known head";
     let place = Place::new();
     let said = place.start().stop_well();

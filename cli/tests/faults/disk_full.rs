@@ -99,8 +99,8 @@ fn full() -> Outcome {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disk_below_its_reserve_stops_what_comes_in_reads_go_on_and_so_does_the_node_when_there_is_room() {
-    const TEST: &str = "a_disk_below_its_reserve_stops_what_comes_in_reads_go_on_and_so_does_the_node_when_there_is_room";
+async fn disk_below_reserve_stops_input_but_not_reads_until_there_is_space() {
+    const TEST: &str = "disk_below_reserve_stops_input_but_not_reads_until_there_is_space";
     let Some((mut trial, disk)) = on_a_small_disk(TEST, "40MiB").await else { return };
     let (node, senders) = trial.start(Patience::GoesOn);
     node.client().until("/executions?status=succeeded&limit=1", |page| page["items"] != serde_json::json!([])).await;
@@ -128,8 +128,8 @@ async fn a_disk_below_its_reserve_stops_what_comes_in_reads_go_on_and_so_does_th
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_is_killed_on_a_full_disk_starts_again_and_can_be_read() {
-    const TEST: &str = "a_node_that_is_killed_on_a_full_disk_starts_again_and_can_be_read";
+async fn node_killed_on_a_full_disk_restarts_and_serves_reads() {
+    const TEST: &str = "node_killed_on_a_full_disk_restarts_and_serves_reads";
     let Some((mut trial, disk)) = on_a_small_disk(TEST, "0").await else { return };
     trial.machine = Machine::IsFullAtTimes;
     let (node, senders) = trial.start(Patience::GoesOn);
@@ -155,8 +155,8 @@ async fn a_node_that_is_killed_on_a_full_disk_starts_again_and_can_be_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disk_without_a_byte_left_loses_nothing_and_the_node_goes_on_when_there_is_room() {
-    const TEST: &str = "a_disk_without_a_byte_left_loses_nothing_and_the_node_goes_on_when_there_is_room";
+async fn full_disk_loses_nothing_and_the_node_continues_once_there_is_space() {
+    const TEST: &str = "full_disk_loses_nothing_and_the_node_continues_once_there_is_space";
     let Some((mut trial, disk)) = on_a_small_disk(TEST, "0").await else { return };
     trial.machine = Machine::IsFullAtTimes;
     let (node, senders) = trial.start(Patience::GoesOn);

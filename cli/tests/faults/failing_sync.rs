@@ -13,7 +13,7 @@ use super::trial::{SentAgain, Trial};
 use crate::support::Node;
 use crate::support::skipped::skipped;
 
-const TEST: &str = "a_sync_of_the_log_that_fails_ends_the_node_and_the_next_start_is_whole";
+const TEST: &str = "failed_log_sync_ends_the_node_and_the_next_start_is_consistent";
 
 /// `strace` attached to a node: the `n`-th sync of the log from now on fails, and later ones do not.
 struct FailingSync(Child);
@@ -52,7 +52,7 @@ impl Drop for FailingSync {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sync_of_the_log_that_fails_ends_the_node_and_the_next_start_is_whole() {
+async fn failed_log_sync_ends_the_node_and_the_next_start_is_consistent() {
     let mut trial = Trial::new().await;
     let least = rounds(4, 100);
     let (mut n, mut said_to_be_unknown) = (0, 0);

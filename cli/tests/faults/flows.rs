@@ -36,7 +36,7 @@ struct Known {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn workflows_questions_timers_and_cancels_outlive_kills_and_nothing_is_stuck() {
+async fn workflows_inquiries_timers_and_cancels_survive_kills_and_none_is_stuck() {
     let kills = rounds(12, 300);
     let seed = seed();
     eprintln!("flows: {kills} kills; again with ENSUE_FAULTS_SEED={seed}");

@@ -70,15 +70,15 @@ async fn goes_off(test: &str, place: &Place, node: Node) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fork_bomb_is_bounded_others_go_on_and_it_is_ended_whole() {
+async fn fork_bomb_is_limited_and_ended_while_others_continue() {
     let place = place();
     let node = place.start();
-    goes_off("a_fork_bomb_is_bounded_others_go_on_and_it_is_ended_whole", &place, node).await;
+    goes_off("fork_bomb_is_limited_and_ended_while_others_continue", &place, node).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fork_bomb_is_an_ordinary_user_s_own_affair_too() {
-    let test = "a_fork_bomb_is_an_ordinary_user_s_own_affair_too";
+async fn fork_bomb_of_an_ordinary_user_is_limited_too() {
+    let test = "fork_bomb_of_an_ordinary_user_is_limited_too";
     match ordinary::as_ordinary_user(place()) {
         Ok(place) => {
             let node = place.start();

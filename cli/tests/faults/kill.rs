@@ -10,7 +10,7 @@ use super::trial::{SentAgain, Trial};
 use super::{Random, rounds, seed};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn torture_loses_nothing_doubles_nothing_and_guesses_nothing() {
+async fn random_kills_lose_duplicate_and_guess_nothing() {
     let kills = rounds(20, 1_000);
     let seed = seed();
     eprintln!("torture: {kills} kills; again with ENSUE_FAULTS_SEED={seed}");

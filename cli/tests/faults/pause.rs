@@ -15,7 +15,7 @@ use crate::support::{Place, Printed};
 const LEASE: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_stood_still_for_twice_its_lease_counts_nothing_twice_and_is_still_alone() {
+async fn node_stopped_for_two_leases_counts_nothing_twice_and_keeps_its_lock() {
     let mut trial = Trial::at(Place::new().with_variable("ENSUE_LEASE", "1s")).await;
     let (node, senders) = trial.start(Patience::GoesOn);
     for _ in 0..rounds(2, 50) {

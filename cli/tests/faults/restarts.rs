@@ -16,7 +16,7 @@ use super::{Random, rounds, seed};
 use crate::support::{Client, PATIENCE, Place, free_port};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_tries_again_sees_no_failed_request_through_restarts_under_load() {
+async fn retrying_client_sees_no_failed_request_during_restarts_under_load() {
     let restarts = rounds(8, 50);
     let seed = seed();
     eprintln!("restarts: {restarts}; again with ENSUE_FAULTS_SEED={seed}");

@@ -8,7 +8,7 @@ use super::trial::{SentAgain, Trial};
 use crate::support::{Printed, files_below};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_comes_second_is_told_so_plainly_and_changes_nothing() {
+async fn second_node_is_rejected_with_the_reason_and_changes_nothing() {
     let mut trial = Trial::new().await;
     let (node, senders) = trial.start(Patience::Ends);
     node.client().until("/executions?status=succeeded&limit=1", |page| page["items"] != serde_json::json!([])).await;

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_go_where_there_are_too_many_bytes() {
+    fn oldest_bodies_are_evicted_over_the_byte_limit() {
         let mut at_hand = AtHand::default();
         let bodies: Vec<Body> = (0..20_u8).map(|n| Body::raw(vec![n; 1024 * 1024])).collect();
         bodies.iter().for_each(|body| at_hand.put(body));
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_at_hand_is_not_asked_of_the_log() {
+    fn cached_body_is_not_read_from_the_log() {
         let log = CountedLog::of(["{\"region\": \"eu\"}".to_owned()]);
         let mut at_hand = AtHand::default();
         at_hand.put(&log.bodies[0]);
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lists_of_a_hundred_steps_beside_each_other_and_what_their_items_read_are_fetched_once_each() {
+    fn lists_of_a_hundred_parallel_steps_are_fetched_once_each() {
         let lists = (0..100).map(|n| serde_json::json!((0..100).map(|item| n * 100 + item).collect::<Vec<_>>()).to_string());
         let log = CountedLog::of(lists.chain(["{\"region\": \"eu\"}".to_owned()]));
         let (at_hand, handles) = (AtHand::default(), log.handles());

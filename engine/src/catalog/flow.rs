@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn flow_controls_stand_in_their_order_whatever_order_they_are_given_in() {
+    fn flow_controls_are_sorted_into_their_fixed_order() {
         let window = Does::Window { count: 3, within_millis: 1 };
         let dedupe = Does::Dedupe { within_millis: 1 };
         let missing = Does::Missing { for_millis: 1 };
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn another_number_or_key_is_another_flow_control() {
+    fn different_number_or_key_gives_a_different_flow_digest() {
         let digests = [
             Flow::new(vec![stage(Does::Dedupe { within_millis: 1 }, "event.id")]),
             Flow::new(vec![stage(Does::Dedupe { within_millis: 2 }, "event.id")]),

@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scalars_are_written_as_text_and_nothing_else_is_a_value() {
+    fn label_values_are_scalars_written_as_text() {
         for (value, text) in
             [(json!("eu"), "eu"), (json!(3), "3"), (json!(2.0), "2"), (json!(2.5), "2.5"), (json!(1e300), "1e+300"), (json!(true), "true")]
         {

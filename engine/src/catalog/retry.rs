@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_grow_as_their_author_says_and_not_beyond_the_longest() {
+    fn retry_delays_grow_by_their_backoff_up_to_the_maximum() {
         assert_eq!(waits(Backoff::Constant), [2, 2, 2, 2, 2, 2, 2]);
         assert_eq!(waits(Backoff::Linear), [2, 4, 6, 8, 10, 12, 14]);
         assert_eq!(waits(Backoff::Exponential), [2, 4, 8, 16, 32, 60, 60]);
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_spread_wait_is_between_its_half_and_its_whole_and_the_same_for_the_same_attempt() {
+    fn jittered_delay_is_between_half_and_full_and_stable_for_an_attempt() {
         let spread = retry(Backoff::Constant, Jitter::UpToHalf);
         let drawn: Vec<Duration> = (0..100).map(|number| spread.wait(1, attempt(number * 0x1234_5678), None)).collect();
         assert!(drawn.iter().all(|wait| (Duration::from_secs(1)..=Duration::from_secs(2)).contains(wait)), "{drawn:?}");
@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(spread.wait(1, attempt(7), None), spread.wait(1, attempt(7), None));
     }
     #[test]
-    fn wait_is_what_the_server_asks_but_never_over_the_longest() {
+    fn retry_delay_honors_the_server_but_never_exceeds_the_maximum() {
         let retry = retry(Backoff::Exponential, Jitter::None);
         let wait = |asked| retry.wait(3, attempt(1), Some(Duration::from_secs(asked))).as_secs();
         assert_eq!([0, 7, 9, 60, 61, u64::MAX].map(wait), [8, 8, 9, 60, 60, 60]);

@@ -485,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_a_step_is_known_in_the_order_in_which_it_is_written() {
+    fn dependents_of_a_step_are_in_definition_order() {
         let steps = vec![step("last", &["left", "right"]), step("right", &["first"]), step("left", &["first"]), step("first", &[])];
         let workflow = Workflow::new(Given::Parameters, steps, None).unwrap();
         assert_eq!(names(workflow.roots()), ["first"]);
@@ -494,14 +494,14 @@ mod tests {
     }
 
     #[test]
-    fn a_circle_is_named_without_what_only_leads_into_it() {
+    fn cycle_error_names_only_the_steps_of_the_cycle() {
         let steps = vec![step("before", &["one"]), step("one", &["two"]), step("two", &["three"]), step("three", &["one"])];
         let error = Workflow::new(Given::Parameters, steps, None).unwrap_err();
         assert_eq!(error.to_string(), "these steps need each other in a cycle: `one` → `two` → `three` → `one`");
     }
 
     #[test]
-    fn a_step_that_needs_itself_is_a_circle() {
+    fn step_that_needs_itself_is_a_cycle() {
         let error = Workflow::new(Given::Parameters, vec![step("one", &["one"])], None).unwrap_err();
         assert_eq!(error, WorkflowError::Cycle(vec!["one".parse().unwrap()]));
     }

@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_what_could_be_the_name_of_a_file() {
+    fn artifact_name_must_be_a_valid_file_name() {
         for good in ["report.csv", "a\"; filename=x.exe", "Überblick 2026.pdf", ".hidden", "a'b`c", &"n".repeat(255)] {
             assert_eq!(good.parse::<ArtifactName>().unwrap().as_str(), good);
         }
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_media_type_is_two_tokens_in_lower_case() {
+    fn media_type_is_two_tokens_in_lower_case() {
         assert_eq!("Text/CSV".parse::<MediaType>().unwrap().as_str(), "text/csv");
         assert_eq!("application/vnd.ms-excel".parse::<MediaType>().unwrap().as_str(), "application/vnd.ms-excel");
         for bad in ["", "text", "text/", "/csv", "text/html; charset=utf-8", "text/ht ml", "text/html\r\n", "a/b/c"] {

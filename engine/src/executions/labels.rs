@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_a_line_of_text() {
+    fn label_value_is_one_line_of_text() {
         for good in ["eu", "v1.4.2+linux", "Zürich, west wing", "a=b", &"x".repeat(256)] {
             assert_eq!(good.parse::<LabelValue>().unwrap().as_str(), good);
         }
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_is_a_name_and_what_stands_behind_its_first_equals_sign() {
+    fn label_is_split_at_its_first_equals_sign() {
         let (name, value) = parse("query=a=b").unwrap();
         assert_eq!((name.as_str(), value.as_str(), written(&name, &value).as_str()), ("query", "a=b", "query=a=b"));
         for bad in ["site", "=eu", "site=", "Site=eu", "the site=eu"] {

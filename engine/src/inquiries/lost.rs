@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_says_what_became_of_it_and_what_goes_with_that() {
+    fn answer_is_parsed_into_a_settlement_with_its_details() {
         let given = json!({ "outcome": "succeeded", "result": { "a": 1 } });
         assert_eq!(read(&given), Ok((Settlement::Succeeded, Some(r#"{"a":1}"#.to_owned()))));
         assert_eq!(read(&json!({ "outcome": "succeeded", "error": null })), Ok((Settlement::Succeeded, None)));
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named_with_its_place() {
+    fn invalid_settlement_is_rejected_with_its_pointer() {
         let cases = [
             (json!(3), ""),
             (json!({}), "/outcome"),

@@ -97,7 +97,7 @@ mod tests {
     use crate::time::Timestamp;
 
     #[test]
-    fn of_too_many_the_oldest_are_let_go() {
+    fn oldest_letters_are_dropped_over_the_maximum() {
         let letter = |number: u64| (Id::root(Timestamp::from_micros(0), number.into()), Position(number));
         let mut letters = Letters::default();
         let newest = OPEN_LETTERS_MAX as u64 + 2;

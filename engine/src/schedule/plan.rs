@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn on_time_each_time_fires_whatever_becomes_of_missed_ones() {
+    fn due_time_fires_on_time_with_any_misfire_setting() {
         for misfire in [Misfire::FireOnce, Misfire::Skip, Misfire::FireAll] {
             for plan in [cron("0 * * * *", misfire), every(HOUR, misfire)] {
                 let occasion = plan.occasion(NOON, NOON.plus_millis(3));
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn of_missed_times_the_newest_fires_once() {
+    fn fire_once_fires_only_the_newest_missed_time() {
         for plan in [cron("0 * * * *", Misfire::FireOnce), every(HOUR, Misfire::FireOnce)] {
             let newest = NOON.plus_millis(5 * HOUR);
             let occasion = plan.occasion(NOON, newest.plus_millis(HOUR - 1));
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn skipped_times_do_not_fire_but_within_a_minute() {
+    fn skipped_times_fire_only_within_a_minute() {
         for plan in [cron("0 * * * *", Misfire::Skip), every(HOUR, Misfire::Skip)] {
             let newest = NOON.plus_millis(5 * HOUR);
             let next = newest.plus_millis(HOUR);
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn all_missed_times_fire_one_by_one_and_of_very_many_the_newest_hundred() {
+    fn fire_all_fires_missed_times_one_by_one_up_to_the_newest_hundred() {
         for plan in [cron("0 * * * *", Misfire::FireAll), every(HOUR, Misfire::FireAll)] {
             let few = plan.occasion(NOON, NOON.plus_millis(99 * HOUR));
             assert_eq!(few, Occasion { fires: Some(NOON), missed: None, next: Some(NOON.plus_millis(HOUR)) });
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_due_once_is_due_once() {
+    fn one_time_plan_is_due_exactly_once() {
         let plan = Plan { when: When::At(NOON), misfire: Misfire::FireOnce, jitter: Duration::ZERO };
         assert_eq!(plan.first(NOON.plus_millis(1)), None);
         assert_eq!(plan.occasion(NOON, NOON.plus_millis(DAY)), Occasion { fires: Some(NOON), missed: None, next: None });
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_may_still_be_put_off_is_not_taken_for_missed() {
+    fn time_within_its_jitter_is_not_missed() {
         let plan = Plan { jitter: Duration::from_secs(600), ..cron("0 * * * *", Misfire::FireOnce) };
         let next = NOON.plus_millis(HOUR);
         let occasion = plan.occasion(NOON, next.plus_millis(599 * SECOND));
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jitter_is_held_against_the_shortest_time_between_two() {
+    fn jitter_is_limited_by_the_shortest_interval() {
         let with = |plan: Plan, jitter: u64| Plan { jitter: Duration::from_secs(jitter), ..plan }.jitter_is_too_long(NOON);
         assert!(!with(cron("0 3 * * *", Misfire::Skip), 3_600));
         assert!(with(cron("0,5 3 * * *", Misfire::Skip), 301));
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn years_of_seconds_are_looked_through_at_once() {
+    fn ten_years_of_missed_seconds_are_skipped_quickly() {
         let plan = cron("* * * * * *", Misfire::FireAll);
         let now = NOON.plus_millis(10 * 365 * DAY);
         assert_eq!(plan.occasion(NOON, now).fires, Some(Timestamp::from_micros(now.micros() - 99 * MICROS_PER_SECOND)));
@@ -312,7 +312,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_newest_time_is_the_last_of_all_that_follow_each_other(
+        fn newest_missed_time_is_the_last_of_the_sequence(
             expression in prop::sample::select(vec!["*/7 * * * *", "0 3 * * *", "30 2 * * 0", "0 0 29 2 *", "*/5 8-17 * * 1-5"]),
             zone in prop::sample::select(vec!["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"]),
             hours in 0_u64..3_000,

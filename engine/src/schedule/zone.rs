@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_zone_that_was_nearly_named_is_told() {
+    fn misspelled_time_zone_gets_a_suggestion() {
         let near = |name: &str| match name.parse::<Zone>() {
             Err(ScheduleError::NoZone { near, .. }) => near,
             other => panic!("{name}: {other:?}"),

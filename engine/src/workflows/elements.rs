@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_is_taken_apart_as_it_is_written() {
+    fn list_is_split_into_elements_as_written() {
         let elements = Elements::of(Bytes::from_static(br#" [1, {"a": [2]},"x"] "#));
         let texts: Vec<String> = (0..elements.len()).map(|at| elements.get(at).unwrap().root().raw().to_owned()).collect();
         assert_eq!(texts, ["1", r#"{"a": [2]}"#, "\"x\""]);

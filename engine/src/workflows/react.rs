@@ -612,7 +612,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn jumps_reach_each_place_once() {
+    fn stride_visits_each_index_once() {
         for count in 1..500 {
             let reached: BTreeSet<usize> = (0..count).map(|turn| turn * stride(count) % count).collect();
             assert_eq!(reached.len(), count, "{count}");
@@ -620,7 +620,7 @@ mod tests {
     }
 
     #[test]
-    fn jumps_soon_find_the_last_that_is_left_over_wherever_most_are_gone() {
+    fn stride_quickly_finds_the_last_remaining_index() {
         let count: usize = 10_000;
         for gone in [0, 5_000, 9_000, 9_900] {
             for shift in [0, count - gone] {

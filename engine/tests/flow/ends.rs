@@ -25,7 +25,7 @@ fn keeping(site: &mut Site, flow_keys_max: usize) {
 }
 
 #[test]
-fn a_rule_that_is_disabled_lets_go_what_it_holds_and_knows() {
+fn disabled_rule_releases_its_held_matches_and_keys() {
     let mut site = site([(DEDUPE, "event.payload.n"), (DEBOUNCE, HOST)]);
     assert_eq!((sends(&mut site, "a", 1), sends(&mut site, "b", 2)), ("held", "held"));
     let outcome = site.when(set_mode("demo.paced", Mode::Disabled));
@@ -39,7 +39,7 @@ fn a_rule_that_is_disabled_lets_go_what_it_holds_and_knows() {
 }
 
 #[test]
-fn a_rule_that_is_gone_or_has_another_flow_control_lets_go_what_it_holds() {
+fn rule_removed_or_with_other_flow_control_drops_held_matches() {
     let cases = [
         (pieces([(DEBOUNCE, HOST)]).without_rule("demo.paced"), SupersededBecause::RuleRemoved),
         (pieces([(DEBOUNCE, "")]), SupersededBecause::RuleChanged),
@@ -57,7 +57,7 @@ fn a_rule_that_is_gone_or_has_another_flow_control_lets_go_what_it_holds() {
 }
 
 #[test]
-fn a_rule_that_keeps_its_flow_control_keeps_what_it_holds_and_runs_it_as_it_was_judged() {
+fn rule_with_unchanged_flow_control_keeps_held_matches_as_judged() {
     let mut site = site([(DEBOUNCE, HOST)]);
     assert_eq!(sends(&mut site, "a", 1), "held");
     let other = pieces([(DEBOUNCE, HOST)]).changed_rule("demo.paced", |rule| {
@@ -71,7 +71,7 @@ fn a_rule_that_keeps_its_flow_control_keeps_what_it_holds_and_runs_it_as_it_was_
 }
 
 #[test]
-fn what_a_rule_holds_is_let_go_in_pieces_where_it_is_much() {
+fn many_held_matches_are_dropped_in_several_turns() {
     let mut site = site([(DEBOUNCE, HOST)]);
     for n in 0..250 {
         assert_eq!(sends(&mut site, &format!("host {n}"), n), "held");
@@ -83,7 +83,7 @@ fn what_a_rule_holds_is_let_go_in_pieces_where_it_is_much() {
 }
 
 #[test]
-fn the_key_that_was_used_longest_ago_is_forgotten_where_there_are_too_many() {
+fn least_recently_used_key_is_forgotten_over_the_maximum() {
     let mut site = site([(DEDUPE, HOST)]);
     keeping(&mut site, 2);
     for host in ["a", "b"] {
@@ -99,7 +99,7 @@ fn the_key_that_was_used_longest_ago_is_forgotten_where_there_are_too_many() {
 }
 
 #[test]
-fn key_that_is_used_again_is_forgotten_after_those_used_before() {
+fn reused_key_is_forgotten_after_less_recently_used_ones() {
     let mut site = site([(THROTTLE, HOST)]);
     keeping(&mut site, 2);
     for host in ["a", "b", "a"] {
@@ -117,7 +117,7 @@ fn key_that_is_used_again_is_forgotten_after_those_used_before() {
 }
 
 #[test]
-fn key_that_is_used_often_leaves_one_row_in_the_state() {
+fn frequently_used_key_has_one_row_in_the_state() {
     let mut site = site([(THROTTLE, HOST)]);
     for n in 0..20 {
         assert_eq!(sends(&mut site, "a", n), "executed");
@@ -129,7 +129,7 @@ fn key_that_is_used_often_leaves_one_row_in_the_state() {
 }
 
 #[test]
-fn a_key_that_means_nothing_any_more_goes_without_a_word() {
+fn expired_key_is_forgotten_without_a_record() {
     let mut site = site([(THROTTLE, HOST)]);
     keeping(&mut site, 2);
     for host in ["a", "b", "c", "d", "e"] {
@@ -142,7 +142,7 @@ fn a_key_that_means_nothing_any_more_goes_without_a_word() {
 }
 
 #[test]
-fn the_oldest_that_is_held_goes_where_there_are_too_many_and_is_told_of() {
+fn oldest_held_match_is_dropped_over_the_maximum_and_recorded() {
     for stage in [DEBOUNCE, WINDOW] {
         let mut site = site([(stage, HOST)]);
         keeping(&mut site, 2);
@@ -159,7 +159,7 @@ fn the_oldest_that_is_held_goes_where_there_are_too_many_and_is_told_of() {
 }
 
 #[test]
-fn a_match_that_was_owed_over_a_change_of_the_flow_control_is_told_of() {
+fn match_owed_over_a_change_of_flow_control_is_recorded() {
     let owed = |next| {
         let mut site = site([(DEBOUNCE, HOST)]);
         let event = site.event("demo.ping", &ping("a", 1));
@@ -176,7 +176,7 @@ fn a_match_that_was_owed_over_a_change_of_the_flow_control_is_told_of() {
 }
 
 #[test]
-fn what_should_have_ended_while_no_catalog_could_be_built_ends_at_the_next_start() {
+fn flow_control_left_over_by_a_catalog_failure_ends_at_the_next_start() {
     let mut site = site([(DEBOUNCE, HOST)]);
     assert_eq!(sends(&mut site, "a", 1), "held");
     let base = site.engine().catalog_revision();

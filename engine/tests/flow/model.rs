@@ -243,7 +243,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
-    fn it_is_what_a_slow_model_says(controls in controls(), steps in proptest::collection::vec(step(), 1..60)) {
+    fn flow_control_agrees_with_a_slow_model(controls in controls(), steps in proptest::collection::vec(step(), 1..60)) {
         let controls: Vec<(Does, &str)> = controls;
         let has_window = controls.iter().any(|(does, _)| does.control() == Control::Window);
         let stages = controls.iter().map(|(does, key)| flow([(*does, *key)]).unwrap().stages()[0].clone()).collect();

@@ -7,14 +7,14 @@ use crate::support::Site;
 use crate::support::definitions::template;
 
 #[test]
-fn a_repeat_takes_no_token() {
+fn duplicate_takes_no_token() {
     let mut site = site([(THROTTLE, ""), (DEDUPE, "event.payload.n")]);
     let outcomes: Vec<_> = [1, 1, 1, 2, 3].map(|n| sends(&mut site, "a", n)).into();
     assert_eq!(outcomes, ["executed", "deduplicated", "deduplicated", "executed", "throttled"]);
 }
 
 #[test]
-fn what_repeats_a_match_that_was_throttled_is_no_repeat() {
+fn match_that_repeats_a_throttled_one_is_no_duplicate() {
     let mut site = site([(THROTTLE, ""), (DEDUPE, "event.payload.n")]);
     let outcomes: Vec<_> = [1, 2, 3, 3].map(|n| sends(&mut site, "a", n)).into();
     assert_eq!(outcomes, ["executed", "executed", "throttled", "throttled"]);
@@ -23,7 +23,7 @@ fn what_repeats_a_match_that_was_throttled_is_no_repeat() {
 }
 
 #[test]
-fn what_is_throttled_does_not_break_the_quiet() {
+fn throttled_match_does_not_extend_the_debounce() {
     let mut site = site([(THROTTLE, ""), (DEBOUNCE, "")]);
     assert_eq!((sends(&mut site, "a", 1), sends(&mut site, "a", 2)), ("held", "held"));
     site.later(MINUTE / 2 - 1);
@@ -32,7 +32,7 @@ fn what_is_throttled_does_not_break_the_quiet() {
 }
 
 #[test]
-fn what_was_delayed_is_held_on_by_a_debounce() {
+fn delayed_match_is_then_held_by_the_debounce() {
     let mut site = site([(DELAY, ""), (DEBOUNCE, "")]);
     let outcomes: Vec<_> = (1..=3).map(|n| sends(&mut site, "a", n)).collect();
     assert_eq!(outcomes, ["held", "held", "held"]);
@@ -45,7 +45,7 @@ fn what_was_delayed_is_held_on_by_a_debounce() {
 }
 
 #[test]
-fn a_window_counts_what_was_quiet() {
+fn window_counts_debounced_matches() {
     let mut site = Site::with(&pieces([(DEBOUNCE, "event.payload.host"), (WINDOW, "")]).changed_rule("demo.paced", |rule| {
         rule.with = template(&json!({ "all": "${{ events.map(e, e.payload.n) }}" }));
     }));
@@ -60,7 +60,7 @@ fn a_window_counts_what_was_quiet() {
 }
 
 #[test]
-fn a_full_window_that_is_held_on_keeps_its_events() {
+fn full_window_held_by_a_later_control_keeps_its_events() {
     let mut site = Site::with(&pieces([(WINDOW, ""), (MISSING, "")]).changed_rule("demo.paced", |rule| {
         rule.with = template(&json!({ "all": "${{ events.map(e, e.payload.n) }}" }));
     }));
@@ -74,7 +74,7 @@ fn a_full_window_that_is_held_on_keeps_its_events() {
 }
 
 #[test]
-fn all_five_together_go_in_their_order() {
+fn all_five_flow_controls_apply_in_order() {
     let mut site = site([(MISSING, ""), (WINDOW, ""), (DEBOUNCE, "event.payload.n"), (THROTTLE, ""), (DEDUPE, "event.payload.n")]);
     let mut tell = |n| told(&site.receive("demo.ping", &ping("a", n)));
     assert_eq!([tell(1), tell(1), tell(2), tell(3)], ["held", "deduplicated", "held", "throttled"]);

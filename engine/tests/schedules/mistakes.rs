@@ -18,7 +18,7 @@ fn told(expression: &str) -> String {
 }
 
 #[test]
-fn each_mistake_has_its_place_and_says_what_to_write() {
+fn each_error_has_its_place_and_a_suggestion() {
     let cases = [
         ("61 * * * *", "`61` is not a valid minute: the range is 0 to 59 at `61`"),
         ("0 24 * * *", "`24` is not a valid hour: the range is 0 to 23 at `24`"),
@@ -78,7 +78,7 @@ fn each_mistake_has_its_place_and_says_what_to_write() {
 }
 
 #[test]
-fn what_is_never_due_is_refused_however_it_is_said() {
+fn expression_that_is_never_due_is_rejected() {
     let impossible =
         ["0 0 31 4,6,9,11 *", "0 0 30,31 2 *", "0 0 31 2 +1", "0 0 0 29 2 * 2027", "0 0 0 29 2 * 2100", "0 0 31W 2 *", "0 0 1-7 * +5#5"];
     for expression in impossible {
@@ -90,14 +90,14 @@ fn what_is_never_due_is_refused_however_it_is_said() {
 }
 
 #[test]
-fn an_expression_without_end_is_not_read() {
+fn endless_expression_is_rejected() {
     let long = format!("{} * * * *", "0,".repeat(EXPRESSION_BYTES_MAX));
     assert!(matches!(wrong(&long), ScheduleError::TooLong { .. }));
     assert!(wrong(&"@x".repeat(400)).to_string().len() < 200, "an error does not repeat what is long");
 }
 
 #[test]
-fn a_zone_that_there_is_not_is_told_with_the_one_that_was_meant() {
+fn unknown_time_zone_gets_a_suggestion() {
     let error = super::cron("0 0 * * *", "Europe/Berlni").unwrap_err();
     assert_eq!(error.to_string(), "there is no time zone `Europe/Berlni`");
     assert_eq!(error.hint().as_deref(), Some("did you mean `Europe/Berlin`?"));
@@ -136,7 +136,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 3_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_text_and_no_moment_is_a_panic(text in prop_oneof!["\\PC*", ".*", nearly(), "@.{0,12}"], zone in prop_oneof![Just("Europe/Dublin".to_owned()), ".*"], from in edges()) {
+    fn no_text_and_no_moment_causes_a_panic(text in prop_oneof!["\\PC*", ".*", nearly(), "@.{0,12}"], zone in prop_oneof![Just("Europe/Dublin".to_owned()), ".*"], from in edges()) {
         match Cron::parse(&text, Zone::UTC) {
             Ok(cron) => {
                 let from = Timestamp::from_micros(from);
@@ -158,7 +158,7 @@ proptest! {
     }
 
     #[test]
-    fn at_the_edges_of_time_every_zone_has_an_answer(zone in 0..super::ZONES.len(), from in edges(), minute in 0..60_u32) {
+    fn every_zone_works_at_the_limits_of_time(zone in 0..super::ZONES.len(), from in edges(), minute in 0..60_u32) {
         for expression in [format!("{minute} 2 * * *"), format!("{minute} * * * *"), format!("{minute} 0 29 2 *")] {
             let schedule = super::cron(&expression, super::ZONES[zone]).unwrap();
             let from = Timestamp::from_micros(from);

@@ -358,7 +358,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_entry_of_the_list_can_match() {
+    fn each_list_entry_can_match() {
         for entry in NAMES.iter().chain(BEGINNINGS).chain(ENDINGS) {
             assert_eq!(*entry, entry.to_ascii_uppercase(), "names are compared in upper case");
         }

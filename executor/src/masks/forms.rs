@@ -185,13 +185,13 @@ mod tests {
     }
 
     #[test]
-    fn white_space_around_a_value_is_no_part_of_it() {
+    fn whitespace_around_a_value_is_not_part_of_it() {
         let masks = Masks::of_values([("a.b", b" \tpassword-1\n".as_slice())]).unwrap();
         assert_eq!(masks.text("password-1"), "[redacted a.b]");
     }
 
     #[test]
-    fn value_that_was_changed_otherwise_is_not_found() {
+    fn value_changed_in_another_way_is_not_masked() {
         let reversed: String = VALUE.chars().rev().collect();
         let spaced: String = VALUE.chars().flat_map(|character| [character, ' ']).collect();
         for text in [reversed, spaced] {

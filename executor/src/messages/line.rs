@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn progress_is_a_share_or_words_or_both() {
+    fn progress_is_a_fraction_a_text_or_both() {
         let progress = |line| match parse(line) {
             Ok(Line::Progress(Progress { thousandths, message })) => (thousandths, message),
             other => panic!("{other:?}"),
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_has_its_payload_as_it_was_written() {
+    fn event_keeps_its_payload_as_written() {
         let Ok(Line::Given(Given::Event { trigger, payload })) = parse(r#"{"emit":{"trigger":"demo.seen","payload":{"n": 1.0}}}"#) else {
             panic!("it is an event");
         };
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn an_artifact_is_called_as_its_file_where_nothing_is_said() {
+    fn artifact_without_a_name_is_named_after_its_file() {
         for (line, expected) in [
             (r#"{"artifact":{"path":"out/report.csv"}}"#, "report.csv"),
             (r#"{"artifact":{"name":"a.csv","path":"out/report.csv","media_type":"text/csv"}}"#, "a.csv"),
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_says_what_one_is() {
+    fn invalid_message_error_describes_a_valid_one() {
         for line in [
             "",
             "hello",
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_any_bytes_does_no_harm() {
+    fn line_of_arbitrary_bytes_is_rejected_without_harm() {
         let whole = r#"{"artifact":{"name":"a","path":"é","media_type":"a/b"}}"#.as_bytes();
         for end in 0..whole.len() - 1 {
             for byte in [0, b'"', b'}', 0x7f, 0xc3, 0xff] {

@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_file_beneath_the_directory_is_taken() {
+    fn plain_file_below_the_directory_is_collected() {
         let folder = TempDir::new().unwrap();
         fs::create_dir(folder.path().join("out")).unwrap();
         fs::write(folder.path().join("out/report.csv"), "a,b\n").unwrap();
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_outside_the_directory_is_taken() {
+    fn file_outside_of_the_directory_is_rejected() {
         let outer = TempDir::new().unwrap();
         fs::write(outer.path().join("secret"), "s").unwrap();
         let folder = outer.path().join("private");
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn no_link_is_followed_on_the_way_nor_at_its_end() {
+    fn links_are_followed_nowhere_in_a_path() {
         let outer = TempDir::new().unwrap();
         fs::write(outer.path().join("secret"), "s").unwrap();
         let folder = outer.path().join("private");
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn the_way_step_by_step_refuses_the_same() {
+    fn stepwise_path_resolution_rejects_the_same_paths() {
         let outer = TempDir::new().unwrap();
         fs::write(outer.path().join("secret"), "s").unwrap();
         let folder = outer.path().join("private");
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_plain_file_is_not_taken_and_waits_for_nobody() {
+    fn special_file_is_rejected_without_blocking() {
         let folder = TempDir::new().unwrap();
         fs::create_dir(folder.path().join("folder")).unwrap();
         rustix::fs::mknodat(CWD, folder.path().join("pipe"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_with_another_name_elsewhere_is_not_taken() {
+    fn file_with_a_hard_link_elsewhere_is_rejected() {
         let outer = TempDir::new().unwrap();
         let folder = outer.path().join("private");
         fs::create_dir(&folder).unwrap();
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_holes_counts_with_its_length() {
+    fn sparse_file_counts_with_its_length() {
         let folder = TempDir::new().unwrap();
         File::create(folder.path().join("sparse")).unwrap().set_len(1 << 40).unwrap();
         assert!(matches!(take(folder.path(), "sparse"), Err(PickUpError::TooLarge(_, size, BYTES_MAX)) if size == 1 << 40));
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_grows_while_it_is_read_is_not_taken() {
+    fn file_that_grows_while_it_is_read_is_rejected() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("growing");
         fs::write(&path, vec![1; 3 * CHUNK_BYTES / 2]).unwrap();

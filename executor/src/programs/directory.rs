@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_owner_can_look_into_it() {
+    fn private_directory_is_accessible_only_to_its_owner() {
         let folder = TempDir::new().unwrap();
         let private = created(&folder, &[("TOKEN", b"t0k3n")]);
         assert_eq!(mode(private.path()), 0o700);
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_removed_also_when_the_program_locked_a_part_of_it() {
+    fn private_directory_is_removed_even_if_the_program_locked_parts_of_it() {
         let folder = TempDir::new().unwrap();
         let private = created(&folder, &[]);
         let locked = private.path().join("a/b");
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_process_left_is_removed_at_the_start() {
+    fn private_directories_of_an_earlier_process_are_removed_at_the_start() {
         let folder = TempDir::new().unwrap();
         let private = created(&folder, &[("TOKEN", b"t0k3n")]);
         private.leave();
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_in_it_is_removed_and_not_followed() {
+    fn link_in_the_directory_is_removed_and_not_followed() {
         let folder = TempDir::new().unwrap();
         let outside = TempDir::new().unwrap();
         fs::write(outside.path().join("keep"), "").unwrap();
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_there_before_stays_and_half_of_a_directory_does_not() {
+    fn failed_creation_leaves_no_partial_directory_and_keeps_an_existing_one() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("attempt");
         assert!(PrivateDirectory::create(path.clone(), [("TOKEN", &b"t0k3n"[..]), ("../out", b"")]).is_err());

@@ -252,7 +252,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_group_for_processes_is_read_off_what_the_kernel_says() {
+    fn control_group_for_processes_is_read_from_proc() {
         let both = "9:name=systemd:/\n8:cpu,pids:/a/b\n0::/\n";
         assert_eq!(group_in(both), Some(("/sys/fs/cgroup/pids", "/a/b")));
         assert_eq!(group_in("0::/system.slice/ensue.service\n"), Some(("/sys/fs/cgroup", "/system.slice/ensue.service")));
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_has_room_for_the_program_that_is_started_next() {
+    fn control_group_has_space_for_the_next_program() {
         let folder = TempDir::new().unwrap();
         fs::write(folder.path().join("pids.max"), "max\n").unwrap();
         let mut bound = Bound { way: Some(Way::Group { group: group_at(&folder), most: None }) };
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_that_nothing_can_join_is_made_one_for_threads_and_others_stay_as_they_are() {
+    fn invalid_domain_group_becomes_threaded_and_others_are_unchanged() {
         let folder = TempDir::new().unwrap();
         let (kind, group) = (folder.path().join("cgroup.type"), group_at(&folder));
         assert!(group.fit().is_err(), "it bounds nothing");
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn each_thread_of_this_user_is_counted() {
+    fn every_thread_of_the_user_is_counted() {
         let process = format!("/proc/{}", std::process::id());
         let threads = fs::read_dir(format!("{process}/task")).unwrap().count() as u64;
         assert!(threads >= 2 && tasks_of(this_user()) >= threads);

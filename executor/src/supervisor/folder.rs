@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_noted_of_a_program_says_nothing_of_the_one_before() {
+    fn note_of_a_program_contains_nothing_of_the_previous_one() {
         let folder = TempDir::new().unwrap();
         let folder = Folder::make(folder.path(), "key").unwrap();
         for (number, private) in [(1, "/a/long/path/of/a/private/directory"), (2, "/short")] {
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn the_files_of_a_program_are_those_of_the_next() {
+    fn files_of_one_program_are_reused_for_the_next() {
         use std::os::unix::fs::MetadataExt;
 
         let folder = TempDir::new().unwrap();

@@ -326,9 +326,9 @@ mod tests {
     const FILTERS: usize = 1_000;
 
     #[test]
-    fn a_wall_that_the_machine_has_and_does_not_raise_is_told() {
+    fn available_isolation_that_cannot_be_applied_is_reported() {
         if let Wall::Missing { why } = probe().system_calls {
-            let test = "a_wall_that_the_machine_has_and_does_not_raise_is_told";
+            let test = "available_isolation_that_cannot_be_applied_is_reported";
             return skipped(test, &format!("this machine has no wall around system calls: {why}"));
         }
         let told = std::thread::spawn(|| {
@@ -341,9 +341,9 @@ mod tests {
     }
 
     #[test]
-    fn a_wall_that_is_demanded_and_not_raised_is_the_error() {
+    fn required_isolation_that_cannot_be_applied_is_an_error() {
         if let Wall::Missing { why } = probe().system_calls {
-            let test = "a_wall_that_is_demanded_and_not_raised_is_the_error";
+            let test = "required_isolation_that_cannot_be_applied_is_an_error";
             return skipped(test, &format!("this machine has no wall around system calls: {why}"));
         }
         let raised = std::thread::spawn(|| {

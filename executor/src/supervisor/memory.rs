@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_group_for_memory_counts() {
+    fn nearest_memory_control_group_counts() {
         let folder = TempDir::new().unwrap();
         fs::create_dir_all(folder.path().join("system.slice/ensue.service/ensue-7")).unwrap();
         let unit = write(&folder, "system.slice/ensue.service/memory.events", "low 0\noom 2\noom_kill 1\n");
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_group_for_memory_the_machine_counts() {
+    fn machine_s_memory_counts_without_a_control_group() {
         let folder = TempDir::new().unwrap();
         write(&folder, "memory/a/memory.oom_control", "oom_kill_disable 0\n");
         for none in ["", "0::/\n", "4:memory:/a\n", "4:cpu:/a\n"] {
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_that_has_grown_says_that_it_was_the_program_only_where_the_group_is_the_supervisor_s_own() {
+    fn oom_kill_is_the_program_s_only_in_the_supervisor_s_own_group() {
         let folder = TempDir::new().unwrap();
         let own = bound::group_name(std::process::id());
         let another = bound::group_name(std::process::id() + 1);

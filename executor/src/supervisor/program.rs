@@ -476,7 +476,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_later_word_takes_nothing_of_an_earlier_one_back() {
+    fn later_stop_never_weakens_an_earlier_one() {
         let now = Instant::now();
         let told = |seconds, by| Told { until: now + Duration::from_secs(seconds), by };
         let cases = [

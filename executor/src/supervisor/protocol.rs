@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_frame_is_read_as_it_was_written() {
+    async fn frame_round_trips() {
         let mut sent = Vec::new();
         write(&mut sent, &NodeSays::Stop { grace_millis: 7 }, b"tail").await.unwrap();
         let (word, tail) = read_back(&sent, GREETING_BYTES_MAX).await.unwrap().unwrap();
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_that_is_too_long_is_refused_by_its_size() {
+    fn oversized_frame_is_rejected_with_its_size() {
         let most = vec![0; FRAME_BYTES_MAX - r#""kill""#.len()];
         assert_eq!(framed(&NodeSays::Kill, &[&most]).unwrap().len(), 8 + FRAME_BYTES_MAX);
         let refused = framed(&NodeSays::Kill, &[&most, b"x"]).unwrap_err();
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_frame_that_is_too_long_or_nonsense_is_refused_before_it_is_held() {
+    async fn oversized_or_invalid_frame_is_rejected_before_it_is_buffered() {
         for forged in [&[0xff; 8][..], b"\x02\0\0\0\0\0\0\0{}", b"\x04\0\0\0\0\0\0\0null", b"\x01\0\0\0\0\0\0\0\xff"] {
             assert!(read_back(forged, GREETING_BYTES_MAX).await.is_err(), "{forged:?}");
         }

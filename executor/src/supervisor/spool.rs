@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn lines_are_kept_whole_and_what_is_no_line_is_told_in_the_log() {
+    async fn lines_are_stored_completely_and_invalid_ones_reported_in_the_log() {
         let folder = TempDir::new().unwrap();
         let spools = spools(&folder);
         let long = "x".repeat(LINE_BYTES_MAX + 1);
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn values_of_keys_are_masked_before_they_are_kept() {
+    async fn key_values_are_masked_before_they_are_stored() {
         let folder = TempDir::new().unwrap();
         let masks = Masks::of_values([("a.b", b"password-1".as_slice())]).unwrap();
         let spools = Spools::begin(Folder::at(folder.path()), SPOOL_BYTES_MAX, Some(&masks));
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_line_of_the_most_bytes_is_kept() {
+    async fn line_of_the_maximum_length_is_stored() {
         let folder = TempDir::new().unwrap();
         let spools = spools(&folder);
         spools.take_in(Stream::Messages, "x".repeat(LINE_BYTES_MAX).as_bytes()).await;
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn lines_are_passed_over_by_their_bytes_alone_and_that_is_told_once() {
+    async fn lines_over_the_byte_limit_are_skipped_and_reported_once() {
         let folder = TempDir::new().unwrap();
         let spools = spools(&folder);
         let line = format!("{}\n", "x".repeat(999));
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn short_lines_are_bounded_by_how_many_they_are() {
+    async fn short_lines_are_limited_by_their_number() {
         let folder = TempDir::new().unwrap();
         let spools = spools(&folder);
         let most = (SPOOL_BYTES_MAX / LINE_COUNTED_MIN) as usize;
@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn lines_that_the_disk_does_not_take_are_counted_and_the_log_says_how_many() {
+    async fn lines_that_cannot_be_written_are_counted_and_reported() {
         let folder = TempDir::new().unwrap();
         let missing = folder.path().join("missing");
         let spools = Spools::begin(Folder::at(&missing), SPOOL_BYTES_MAX, None);
@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_follows_a_gap_is_counted_and_not_kept() {
+    async fn output_after_a_gap_is_counted_and_not_stored() {
         let folder = TempDir::new().unwrap();
         let missing = folder.path().join("missing");
         let spools = Spools::begin(Folder::at(&missing), SPOOL_BYTES_MAX, None);
@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_printed_is_kept_to_be_read_again_by_another_process() {
+    async fn output_is_stored_and_readable_by_another_process() {
         let folder = TempDir::new().unwrap();
         let begun = spools(&folder);
         begun.take_in(Stream::Stdout, &b"half of it, "[..]).await;
@@ -431,7 +431,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_over_the_cap_is_read_and_counted() {
+    async fn output_over_the_cap_is_read_and_counted() {
         let folder = TempDir::new().unwrap();
         let spools = spools(&folder);
         spools.take_in(Stream::Stdout, tokio::io::repeat(b'x').take(SPOOL_BYTES_MAX + 100)).await;

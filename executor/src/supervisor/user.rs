@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_supervisor_has_a_user_of_its_own() {
+    fn each_supervisor_has_its_own_user() {
         let range = ProgramUsers::Range { first: 1_000, last: 1_010 };
         let user = |supervisor| User::of(range, supervisor).map(|user| user.unwrap().own());
         assert_eq!((user(1), user(10)), (Ok(Some(1_001)), Ok(Some(1_010))));
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn users_are_looked_up_in_the_map_of_the_namespace() {
+    fn users_are_checked_against_the_namespace_s_map() {
         let whole = "         0          0 4294967295\n";
         let rootless = "         0       1000          1\n         1     100000      65536\n";
         assert!(is_mapped(whole, 1_900_000_000, 1_904_194_304));

@@ -20,8 +20,8 @@ const OF_32_BITS: [u8; 93] = [
 ];
 
 #[tokio::test]
-async fn the_second_number_of_a_call_is_no_way_to_it() {
-    let test = "the_second_number_of_a_call_is_no_way_to_it";
+async fn system_call_with_its_second_number_is_blocked_as_well() {
+    let test = "system_call_with_its_second_number_is_blocked_as_well";
     if !stands(test, "system calls", &walls_of_this_machine().system_calls) || !has_program(test, "python3") {
         return;
     }
@@ -32,8 +32,8 @@ async fn the_second_number_of_a_call_is_no_way_to_it() {
 }
 
 #[tokio::test]
-async fn a_32_bit_program_is_ended_behind_walls_and_its_failure_says_why() {
-    let test = "a_32_bit_program_is_ended_behind_walls_and_its_failure_says_why";
+async fn isolated_32_bit_program_is_ended_with_an_explanation() {
+    let test = "isolated_32_bit_program_is_ended_with_an_explanation";
     if !stands(test, "system calls", &walls_of_this_machine().system_calls) {
         return;
     }

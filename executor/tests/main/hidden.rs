@@ -38,8 +38,8 @@ impl Site {
 }
 
 #[tokio::test]
-async fn a_secret_in_a_folder_that_programs_may_write_is_neither_read_nor_written() {
-    if !stands("a_secret_in_a_folder_that_programs_may_write_is_neither_read_nor_written", "files", &walls_of_this_machine().files) {
+async fn secret_in_a_writable_folder_can_be_neither_read_nor_written() {
+    if !stands("secret_in_a_writable_folder_can_be_neither_read_nor_written", "files", &walls_of_this_machine().files) {
         return;
     }
     let site = Site::with_secret("secret");
@@ -50,8 +50,8 @@ async fn a_secret_in_a_folder_that_programs_may_write_is_neither_read_nor_writte
 }
 
 #[tokio::test]
-async fn a_secret_stays_hidden_where_its_link_was_switched_over_to_another_file() {
-    if !stands("a_secret_stays_hidden_where_its_link_was_switched_over_to_another_file", "files", &walls_of_this_machine().files) {
+async fn secret_stays_hidden_when_its_link_is_switched_to_another_file() {
+    if !stands("secret_stays_hidden_when_its_link_is_switched_to_another_file", "files", &walls_of_this_machine().files) {
         return;
     }
     let site = Site::with_secret("secret");
@@ -66,8 +66,8 @@ async fn a_secret_stays_hidden_where_its_link_was_switched_over_to_another_file(
 }
 
 #[tokio::test]
-async fn a_link_beside_a_secret_opens_nothing_up() {
-    if !stands("a_link_beside_a_secret_opens_nothing_up", "files", &walls_of_this_machine().files) {
+async fn link_next_to_a_secret_reveals_nothing() {
+    if !stands("link_next_to_a_secret_reveals_nothing", "files", &walls_of_this_machine().files) {
         return;
     }
     let (site, elsewhere) = (Site::with_secret("secret"), tempfile::Builder::new().tempdir_in("/var/tmp").unwrap());
@@ -77,8 +77,8 @@ async fn a_link_beside_a_secret_opens_nothing_up() {
 }
 
 #[tokio::test]
-async fn a_folder_is_open_as_it_is_when_a_program_starts_and_not_as_it_was_before() {
-    if !stands("a_folder_is_open_as_it_is_when_a_program_starts_and_not_as_it_was_before", "files", &walls_of_this_machine().files) {
+async fn writable_folder_is_resolved_when_each_program_starts() {
+    if !stands("writable_folder_is_resolved_when_each_program_starts", "files", &walls_of_this_machine().files) {
         return;
     }
     let folder = tempfile::Builder::new().tempdir_in("/var/tmp").unwrap();

@@ -38,7 +38,7 @@ async fn report_of(server: &Server, request: HttpRequest, params: Value) -> Repo
 }
 
 #[tokio::test]
-async fn an_answer_is_status_headers_and_body() {
+async fn answer_is_status_headers_and_body() {
     let server = ok_server().await;
     let report = report_of(&server, get(&server.url("/x")), json!({})).await;
     let expected =
@@ -48,7 +48,7 @@ async fn an_answer_is_status_headers_and_body() {
 }
 
 #[tokio::test]
-async fn key_that_a_server_sends_back_is_masked() {
+async fn key_in_a_server_s_answer_is_masked() {
     use base64::Engine as _;
 
     let basic = base64::engine::general_purpose::STANDARD.encode(format!("user:{SECRET}"));
@@ -70,7 +70,7 @@ async fn key_that_a_server_sends_back_is_masked() {
 }
 
 #[tokio::test]
-async fn part_of_a_key_is_not_shown_by_a_message_that_cuts_it() {
+async fn truncated_message_does_not_show_part_of_a_key() {
     let request = HttpRequest { method: template(json!("${{ keys['test.token'] + ' and much more' }}")), ..get("http://127.0.0.1:9/") };
     let report = Plan::new(run(request)).begin().report_of(json!({})).await;
     let message = &failure(&report, FailureKind::ParametersInvalid).message;
@@ -82,7 +82,7 @@ async fn part_of_a_key_is_not_shown_by_a_message_that_cuts_it() {
 }
 
 #[tokio::test]
-async fn a_request_carries_the_execution_s_key_and_trace_unless_they_are_declared() {
+async fn request_has_the_execution_s_key_and_trace_unless_declared() {
     let server = ok_server().await;
     report_of(&server, get(&server.url("/")), json!({})).await;
     let headers = template(json!({ "Idempotency-Key": "mine", "X-Number": 3, "X-None": null }));
@@ -98,7 +98,7 @@ async fn a_request_carries_the_execution_s_key_and_trace_unless_they_are_declare
 }
 
 #[tokio::test]
-async fn json_or_a_text_is_sent_and_never_both() {
+async fn request_body_is_json_or_text_and_never_both() {
     let server = ok_server().await;
     let post = |json: Value, text: Value| HttpRequest {
         method: template(json!("post")),
@@ -118,7 +118,7 @@ async fn json_or_a_text_is_sent_and_never_both() {
 }
 
 #[tokio::test]
-async fn a_value_in_a_url_stays_in_its_part() {
+async fn value_in_a_url_is_encoded_for_its_part() {
     let server = ok_server().await;
     let url = server.url("/repos/${{ params.repo }}/tags?name=${{ params.tag }}");
     let query = template(json!({ "page": 2, "labels": ["a b", "c&d"], "none": null }));
@@ -129,7 +129,7 @@ async fn a_value_in_a_url_stays_in_its_part() {
 }
 
 #[tokio::test]
-async fn a_url_that_leaves_its_path_or_its_host_is_refused() {
+async fn url_that_leaves_its_path_or_host_is_rejected() {
     let server = ok_server().await;
     let report = report_of(&server, get(&server.url("/repos/${{ params.repo }}")), json!({ "repo": "../admin" })).await;
     failure(&report, FailureKind::ParametersInvalid);
@@ -141,7 +141,7 @@ async fn a_url_that_leaves_its_path_or_its_host_is_refused() {
 }
 
 #[tokio::test]
-async fn a_whole_url_may_be_one_expression() {
+async fn whole_url_may_be_one_expression() {
     let server = ok_server().await;
     let report = report_of(&server, get("${{ params.url }}"), json!({ "url": server.url("/a/../b?q=1#f") })).await;
     assert_eq!(result(&report)["status"], 200);
@@ -149,7 +149,7 @@ async fn a_whole_url_may_be_one_expression() {
 }
 
 #[tokio::test]
-async fn an_error_of_the_server_is_a_failure_that_keeps_the_answer() {
+async fn server_error_is_a_failure_that_keeps_the_answer() {
     for (line, status) in [("404 Not Found", 404), ("503 Service Unavailable", 503)] {
         let server = Server::start(move |_| json_answer(line, r#"{"why":"x"}"#)).await;
         let report = report_of(&server, get(&server.url("/")), json!({})).await;
@@ -172,7 +172,7 @@ async fn retry_after_of_an_error_is_reported() {
 }
 
 #[tokio::test]
-async fn connections_are_used_again() {
+async fn connections_are_reused() {
     let server = ok_server().await;
     let mut world = Plan::new(run(get(&server.url("/")))).allow(server.address).begin();
     for number in 1..=5 {
@@ -184,7 +184,7 @@ async fn connections_are_used_again() {
 }
 
 #[tokio::test]
-async fn a_request_is_noted_as_begun_before_it_is_sent() {
+async fn request_is_noted_as_begun_before_it_is_sent() {
     let folder = Arc::new(std::sync::Mutex::new(None::<std::path::PathBuf>));
     let begun = folder.clone();
     let server = Server::start(move |_| {
@@ -199,7 +199,7 @@ async fn a_request_is_noted_as_begun_before_it_is_sent() {
 }
 
 #[tokio::test]
-async fn what_is_not_allowed_is_not_reached_and_all_denials_read_alike() {
+async fn denied_destinations_are_not_reached_and_look_alike() {
     let server = ok_server().await;
     let closed = "http://127.0.0.1:9/";
     for url in [
@@ -228,7 +228,7 @@ async fn what_is_not_allowed_is_not_reached_and_all_denials_read_alike() {
 }
 
 #[tokio::test]
-async fn a_name_is_allowed_by_the_addresses_it_stands_for() {
+async fn name_is_allowed_by_its_addresses() {
     let server = ok_server().await;
     let port = server.address.port();
     let allow = vec![format!("127.0.0.1:{port}").parse().unwrap(), format!("[::1]:{port}").parse().unwrap()];
@@ -257,7 +257,7 @@ async fn redirects_are_followed_and_each_is_checked() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_or_breaks_off_is_a_failure_of_the_network() {
+async fn unreachable_or_interrupted_server_is_a_network_failure() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
@@ -271,7 +271,7 @@ async fn a_server_that_is_not_there_or_breaks_off_is_a_failure_of_the_network() 
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_speak_tls_is_a_failure_of_the_network() {
+async fn server_without_tls_is_a_network_failure() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -284,9 +284,9 @@ async fn a_server_that_does_not_speak_tls_is_a_failure_of_the_network() {
 
 /// Runs the test of a plain request again, in a process whose environment names a proxy that does not exist.
 #[test]
-fn a_proxy_in_the_environment_is_not_used() {
+fn proxy_from_the_environment_is_not_used() {
     let mut again = std::process::Command::new(std::env::current_exe().unwrap());
-    again.args(["--exact", "http::an_answer_is_status_headers_and_body"]);
+    again.args(["--exact", "http::answer_is_status_headers_and_body"]);
     for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
         again.env(name, "http://127.0.0.1:9/");
     }
@@ -295,7 +295,7 @@ fn a_proxy_in_the_environment_is_not_used() {
 }
 
 #[tokio::test]
-async fn a_request_is_cut_off_by_a_cancel() {
+async fn cancel_aborts_a_request() {
     let server = Server::start(|_| Vec::new()).await;
     let mut world = Plan::new(run(get(&server.url("/")))).allow(server.address).begin();
     world.dispatch(1, json!({}));
@@ -307,7 +307,7 @@ async fn a_request_is_cut_off_by_a_cancel() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_too_large_is_cut_off() {
+async fn oversized_answer_is_truncated() {
     let large = "x".repeat(11 << 20);
     let server = Server::start(move |_| answer("200 OK", &[("content-type", "text/plain")], &large)).await;
     let report = report_of(&server, get(&server.url("/")), json!({})).await;
@@ -316,7 +316,7 @@ async fn an_answer_that_is_too_large_is_cut_off() {
 }
 
 #[tokio::test]
-async fn headers_without_an_end_are_cut_off() {
+async fn endless_headers_are_cut_off() {
     let server = Server::start(|_| {
         let mut text = "HTTP/1.1 200 OK\r\n".to_owned();
         text.extend((0..100_000).map(|number| format!("x-{number}: {number}\r\n")));
@@ -327,7 +327,7 @@ async fn headers_without_an_end_are_cut_off() {
 }
 
 #[tokio::test]
-async fn an_answer_that_does_not_come_is_waited_for_so_long_and_no_longer() {
+async fn missing_answer_times_out() {
     let server = Server::start(|_| Vec::new()).await;
     let mut world = Plan::new(run(get(&server.url("/")))).allow(server.address).time_in_hand().begin();
     world.dispatch(1, json!({}));
@@ -340,7 +340,7 @@ async fn an_answer_that_does_not_come_is_waited_for_so_long_and_no_longer() {
 }
 
 #[tokio::test]
-async fn a_key_reaches_the_server_and_no_record() {
+async fn key_reaches_the_server_and_no_record() {
     let server = Server::start(|_| answer("401 Unauthorized", &[], "")).await;
     let request = HttpRequest {
         headers: template(json!({ "Authorization": "Bearer ${{ keys['test.token'] }}" })),
@@ -356,7 +356,7 @@ async fn a_key_reaches_the_server_and_no_record() {
 }
 
 #[tokio::test]
-async fn a_line_break_in_a_header_is_refused() {
+async fn line_break_in_a_header_is_rejected() {
     let server = ok_server().await;
     let request = HttpRequest { headers: template(json!({ "X-Name": "${{ params.name }}" })), ..get(&server.url("/")) };
     let report = report_of(&server, request, json!({ "name": "a\r\nHost: x" })).await;
@@ -368,7 +368,7 @@ async fn a_line_break_in_a_header_is_refused() {
 }
 
 #[tokio::test]
-async fn a_binary_or_compressed_answer_is_no_bomb() {
+async fn compressed_answer_is_not_expanded() {
     let server =
         Server::start(|_| answer("200 OK", &[("content-encoding", "gzip"), ("content-type", "application/json")], "\u{1f}packed")).await;
     let report = report_of(&server, get(&server.url("/")), json!({})).await;

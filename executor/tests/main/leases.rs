@@ -40,7 +40,7 @@ async fn lost(world: &mut World) -> (ensue_engine::ids::AttemptId, Evidence) {
 }
 
 #[tokio::test]
-async fn an_attempt_whose_task_panics_is_lost_at_once() {
+async fn attempt_whose_task_panics_is_lost_at_once() {
     let mut world = Plan::new(Run::Builtin(Builtin::Emit)).observe(Panicking).time_in_hand().begin();
     world.dispatch(1, json!({ "trigger": "test.done", "payload": {} }));
     assert_eq!(lost(&mut world).await, (attempt(1), Evidence::NotBegun));
@@ -50,7 +50,7 @@ async fn an_attempt_whose_task_panics_is_lost_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_attempt_whose_task_hangs_is_lost_when_its_lease_ends_and_its_late_report_is_told_still() {
+async fn hanging_attempt_is_lost_at_its_lease_s_end_and_still_reports_late() {
     let (let_go, held) = channel();
     let (hangs, mut is_hanging) = tokio::sync::mpsc::unbounded_channel();
     let plan = Plan::new(Run::Builtin(Builtin::Emit)).observe(Hanging(Mutex::new(held), hangs));
@@ -74,7 +74,7 @@ async fn an_attempt_whose_task_hangs_is_lost_when_its_lease_ends_and_its_late_re
 }
 
 #[tokio::test]
-async fn an_attempt_that_goes_on_renews_its_lease() {
+async fn running_attempt_renews_its_lease() {
     let command = ["sh", "-c", "echo ready; cat; while [ ! -e go ]; do sleep 0.01; done"].map(str::to_owned).to_vec();
     let run = Run::Process(ProcessCommand { command, beside: Default::default(), input: None, env: Vec::new(), files: Vec::new() });
     let mut world = Plan::new(run).time_in_hand().begin();

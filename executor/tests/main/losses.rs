@@ -53,7 +53,7 @@ fn kill_all(processes: impl IntoIterator<Item = i32>) {
 }
 
 #[tokio::test]
-async fn progress_that_comes_fast_costs_a_program_nothing_that_it_gives_later() {
+async fn frequent_progress_does_not_displace_later_artifacts() {
     let script = format!("seq 20000 | sed 's/.*/{{\"progress\":0.5}}/' >&3; {GIVES}");
     let mut world = supervised(&script).begin();
     world.dispatch(1, json!({}));
@@ -64,7 +64,7 @@ async fn progress_that_comes_fast_costs_a_program_nothing_that_it_gives_later() 
 }
 
 #[tokio::test]
-async fn what_lost_its_parent_is_reaped_while_its_program_runs() {
+async fn orphaned_processes_are_reaped_while_the_program_runs() {
     let script = "\
 for i in 1 2 3 4 5 6 7 8; do (setsid sh -c 'echo >> gone' &); done
 while [ \"$(cat gone 2>/dev/null | wc -l)\" -lt 8 ]; do sleep 0.01; done
@@ -81,7 +81,7 @@ echo $others";
 }
 
 #[test]
-fn a_program_that_an_earlier_node_ended_is_lost_and_neither_timed_out_nor_cancelled() {
+fn program_ended_by_a_previous_node_s_stop_is_lost_not_cancelled() {
     let script = "trap 'echo told; while [ ! -e go ]; do sleep 0.02; done; exit 0' TERM; echo ready; while :; do sleep 0.02; done";
     for ends_first in [true, false] {
         let node = Node::begin(supervised(script).settings(|settings| settings.at_stop = AtStop::End));
@@ -104,7 +104,7 @@ fn a_program_that_an_earlier_node_ended_is_lost_and_neither_timed_out_nor_cancel
 }
 
 #[test]
-fn a_timeout_that_an_earlier_node_carried_out_and_could_not_tell_is_told_by_the_next() {
+fn timeout_enforced_by_a_dead_node_is_reported_by_the_next() {
     let script = "trap 'echo told; sleep 1; exit 0' TERM; echo ready; while :; do sleep 0.02; done";
     let node = Node::begin(supervised(script));
     node.run_for_until_it_says(Duration::from_millis(500), "told");
@@ -116,7 +116,7 @@ fn a_timeout_that_an_earlier_node_carried_out_and_could_not_tell_is_told_by_the_
 }
 
 #[test]
-fn a_cancel_that_an_earlier_node_carried_out_and_could_not_tell_is_told_by_the_next() {
+fn cancel_carried_out_by_a_dead_node_is_reported_by_the_next() {
     let script = "trap 'echo told; while [ ! -e go ]; do sleep 0.02; done; exit 0' TERM; echo ready; while :; do sleep 0.02; done";
     let node = Node::begin(supervised(script));
     node.run_until_it_says("ready");
@@ -131,7 +131,7 @@ fn a_cancel_that_an_earlier_node_carried_out_and_could_not_tell_is_told_by_the_n
 }
 
 #[tokio::test]
-async fn a_request_that_a_stop_cuts_off_is_ended_and_goes_on_nowhere() {
+async fn request_cut_off_by_a_stop_is_ended_and_not_reported() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let request = HttpRequest {
@@ -150,7 +150,7 @@ async fn a_request_that_a_stop_cuts_off_is_ended_and_goes_on_nowhere() {
 }
 
 #[test]
-fn nothing_of_a_lost_program_stays_while_its_node_runs() {
+fn lost_program_leaves_nothing_while_its_node_runs() {
     let mut node = Node::begin(supervised("echo ready; sleep 1000"));
     node.run_until_it_says("ready");
     kill_all(node.supervisors());
@@ -160,7 +160,7 @@ fn nothing_of_a_lost_program_stays_while_its_node_runs() {
 }
 
 #[test]
-fn supervisors_that_die_while_they_are_idle_fail_no_program() {
+fn death_of_idle_supervisors_fails_no_program() {
     let script = "echo $PPID; while [ ! -e ../../go ]; do sleep 0.02; done";
     let mut node = Node::begin(Plan::new(sh(script)).isolated(none()));
     for number in 1..=8 {
@@ -179,7 +179,7 @@ fn supervisors_that_die_while_they_are_idle_fail_no_program() {
 }
 
 #[test]
-fn what_is_held_open_from_outside_is_read_no_further_once_its_program_has_ended() {
+fn output_held_open_from_outside_is_not_read_after_the_program_ended() {
     let mut node = Node::begin(supervised("echo $$; while [ ! -e go ]; do sleep 0.02; done"));
     node.run_until_it_says("\n");
     let program = node.program();
@@ -191,7 +191,7 @@ fn what_is_held_open_from_outside_is_read_no_further_once_its_program_has_ended(
 }
 
 #[test]
-fn a_file_that_is_given_as_the_node_stops_is_taken_by_the_next() {
+fn artifact_given_during_a_stop_is_collected_by_the_next_node() {
     let node = Node::begin(supervised(GIVES).answers([Err(SubmitError::Stopping)]));
     node.world.dispatch(1, json!({}));
     until("the end of the program", || node.world.executor.running() == 0);
@@ -205,7 +205,7 @@ fn a_file_that_is_given_as_the_node_stops_is_taken_by_the_next() {
 }
 
 #[test]
-fn what_a_program_printed_and_gave_before_its_supervisor_died_is_kept() {
+fn output_and_artifacts_before_a_supervisor_s_death_are_stored() {
     let script = format!("echo ready; while [ ! -e go ]; do sleep 0.02; done; echo more; {GIVES}; sleep 1000");
     let node = Node::begin(supervised(&script));
     node.run_until_it_says("ready");
@@ -223,7 +223,7 @@ fn what_a_program_printed_and_gave_before_its_supervisor_died_is_kept() {
 }
 
 #[test]
-fn a_supervisor_that_cannot_note_or_forget_says_so_and_holds_nothing_more() {
+fn supervisor_with_a_failing_disk_reports_it_and_is_not_reused() {
     let mut node = Node::begin(supervised("echo ready; while [ ! -e go ]; do sleep 0.02; done"));
     node.run_until_it_says("ready");
     let holders = node.supervisors();

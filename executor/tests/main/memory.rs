@@ -118,8 +118,8 @@ fn let_memory_run_out(world: &World) {
 }
 
 #[tokio::test]
-async fn memory_that_ran_out_in_a_supervisor_s_own_group_is_said_and_a_kill_without_that_is_a_kill() {
-    let test = "memory_that_ran_out_in_a_supervisor_s_own_group_is_said_and_a_kill_without_that_is_a_kill";
+async fn out_of_memory_in_the_supervisor_s_group_is_distinguished_from_a_kill() {
+    let test = "out_of_memory_in_the_supervisor_s_group_is_distinguished_from_a_kill";
     let mut world = begun().await;
     let mut groups = Vec::new();
     for supervisor in supervisors(&world).await {
@@ -136,8 +136,8 @@ async fn memory_that_ran_out_in_a_supervisor_s_own_group_is_said_and_a_kill_with
 }
 
 #[tokio::test]
-async fn memory_that_ran_out_in_a_group_that_others_share_is_only_supposed() {
-    let test = "memory_that_ran_out_in_a_group_that_others_share_is_only_supposed";
+async fn out_of_memory_in_a_shared_group_is_only_a_possible_cause() {
+    let test = "out_of_memory_in_a_shared_group_is_only_a_possible_cause";
     let mut world = begun().await;
     let shared = match Small::make(&format!("ensue-test-{}", std::process::id())) {
         Ok(small) => small,

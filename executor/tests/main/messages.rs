@@ -134,7 +134,7 @@ impl Talk {
 }
 
 #[tokio::test]
-async fn what_a_program_says_is_in_the_log_before_its_end_is() {
+async fn message_is_in_the_log_before_the_end_of_its_program() {
     let mut talk = Talk::begin(|plan| plan).await;
     talk.says(r#"{"progress":0.4,"message":"copying"}"#);
     match talk.told().await {
@@ -150,7 +150,7 @@ async fn what_a_program_says_is_in_the_log_before_its_end_is() {
 }
 
 #[tokio::test]
-async fn of_progress_that_comes_fast_only_the_newest_is_told() {
+async fn only_the_newest_of_frequent_progress_is_reported() {
     let mut talk = Talk::begin(Plan::time_in_hand).await;
     talk.says(r#"{"progress":0.1}"#);
     assert_eq!(talk.told_progress().await, (0, Some(100)));
@@ -170,7 +170,7 @@ async fn of_progress_that_comes_fast_only_the_newest_is_told() {
 }
 
 #[tokio::test]
-async fn a_file_is_taken_in_before_the_private_directory_goes() {
+async fn artifact_is_collected_before_the_private_directory_is_removed() {
     let mut talk = Talk::begin(|plan| plan).await;
     while !talk.directory.exists() {
         tokio::task::yield_now().await;
@@ -190,7 +190,7 @@ async fn a_file_is_taken_in_before_the_private_directory_goes() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_taken_is_told_with_its_reason_and_hurts_nobody() {
+async fn unusable_message_is_reported_with_its_reason_without_harm() {
     let mut talk = Talk::begin(|plan| plan).await;
     for (line, expected) in [
         ("not json", "descriptor 3"),
@@ -208,7 +208,7 @@ async fn what_cannot_be_taken_is_told_with_its_reason_and_hurts_nobody() {
 }
 
 #[tokio::test]
-async fn rubbish_is_told_a_hundred_times_and_then_counted() {
+async fn invalid_lines_are_reported_a_hundred_times_and_then_counted() {
     let mut talk = Talk::begin(|plan| plan).await;
     for _ in 0..10_000 {
         talk.says("rubbish");
@@ -226,7 +226,7 @@ async fn rubbish_is_told_a_hundred_times_and_then_counted() {
 }
 
 #[tokio::test]
-async fn kind_that_the_log_has_enough_of_is_counted_and_others_are_told() {
+async fn messages_over_the_log_s_limit_are_counted_and_others_reported() {
     let enough = || refused(Refusal::TooManyMessages { attempt: attempt(1), what: "artifacts", max: 100 });
     let mut talk = Talk::begin(|plan| plan.answers([enough()])).await;
     while !talk.directory.exists() {
@@ -246,7 +246,7 @@ async fn kind_that_the_log_has_enough_of_is_counted_and_others_are_told() {
 }
 
 #[tokio::test]
-async fn what_the_log_refuses_is_told_as_what_cannot_be_taken() {
+async fn message_rejected_by_the_log_is_reported_as_unusable() {
     let refusal = || refused(Refusal::TooLarge("it is too large".into()));
     let mut talk = Talk::begin(|plan| plan.answers([refusal()])).await;
     talk.says(r#"{"progress":0.5}"#);
@@ -255,7 +255,7 @@ async fn what_the_log_refuses_is_told_as_what_cannot_be_taken() {
 }
 
 #[tokio::test]
-async fn what_the_log_could_not_take_is_told_again_under_the_same_index() {
+async fn message_that_was_not_accepted_is_retried_with_the_same_index() {
     let mut talk = Talk::begin(|plan| plan.answers([Err(SubmitError::Busy), Err(SubmitError::Unknown)])).await;
     talk.says(r#"{"progress":0.5}"#);
     talk.says(r#"{"progress":0.7}"#);
@@ -265,7 +265,7 @@ async fn what_the_log_could_not_take_is_told_again_under_the_same_index() {
 }
 
 #[tokio::test]
-async fn nothing_more_is_told_of_an_attempt_that_is_over_for_the_log() {
+async fn messages_stop_once_the_attempt_is_over_in_the_log() {
     let mut talk = Talk::begin(|plan| plan.answers([refused(Refusal::NotRunning(attempt(1)))])).await;
     talk.says(r#"{"progress":0.5}"#);
     talk.told_progress().await;
@@ -277,7 +277,7 @@ async fn nothing_more_is_told_of_an_attempt_that_is_over_for_the_log() {
 }
 
 #[tokio::test]
-async fn an_attempt_whose_last_words_were_not_taken_before_the_stop_is_not_told_as_one_that_succeeded() {
+async fn attempt_is_not_reported_until_its_last_message_is_accepted() {
     let mut talk = Talk::begin(|plan| plan.time_in_hand().answers([Err(SubmitError::StorageFull)])).await;
     talk.says(r#"{"emit":{"trigger":"test.t","payload":{}}}"#);
     talk.ends();

@@ -67,7 +67,7 @@ fn supervisors(folder: &TempDir) -> usize {
 }
 
 #[tokio::test]
-async fn as_much_of_what_a_program_prints_is_kept_as_the_operator_says() {
+async fn stored_output_is_limited_by_the_operator_s_setting() {
     let folder = TempDir::new().unwrap();
     let programs = programs(&folder);
     let mut program = programs.start(order(1, "yes | head -c 30000000")).await.unwrap();
@@ -76,7 +76,7 @@ async fn as_much_of_what_a_program_prints_is_kept_as_the_operator_says() {
 }
 
 #[tokio::test]
-async fn an_order_that_is_too_large_is_refused_by_its_size_and_costs_no_supervisor() {
+async fn oversized_order_is_rejected_without_costing_a_supervisor() {
     let folder = TempDir::new().unwrap();
     let programs = programs(&folder);
     let mut large = order(1, "true");
@@ -92,7 +92,7 @@ async fn an_order_that_is_too_large_is_refused_by_its_size_and_costs_no_supervis
 }
 
 #[tokio::test]
-async fn a_program_that_is_told_to_end_at_once_is_given_no_grace_by_what_it_is_told_next() {
+async fn stop_with_grace_does_not_delay_an_earlier_kill() {
     let folder = TempDir::new().unwrap();
     let programs = programs(&folder);
     let mut program = programs.start(order(1, "trap '' TERM; echo ready; while :; do sleep 0.1; done")).await.unwrap();

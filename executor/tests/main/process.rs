@@ -26,7 +26,7 @@ fn declares_count() -> Option<Schema> {
 }
 
 #[tokio::test]
-async fn a_program_reads_its_parameters_and_prints_its_result() {
+async fn program_reads_its_parameters_and_prints_its_result() {
     let mut world = Plan::new(program(&["cat"])).begin();
     let report = world.report_of(json!({ "region": "eu" })).await;
     assert_eq!(result(&report), json!({ "region": "eu" }));
@@ -35,13 +35,13 @@ async fn a_program_reads_its_parameters_and_prints_its_result() {
 }
 
 #[tokio::test]
-async fn parameters_that_are_not_at_hand_are_read_from_the_log() {
+async fn uncached_parameters_are_read_from_the_log() {
     let mut world = Plan::new(program(&["cat"])).bodies_in_the_log().begin();
     assert_eq!(result(&world.report_of(json!({ "a": 1 })).await), json!({ "a": 1 }));
 }
 
 #[tokio::test]
-async fn an_input_is_rendered_from_all_that_is_in_scope() {
+async fn input_is_rendered_from_everything_in_scope() {
     let input = json!({
         "region": "${{ params.region }}", "local": "${{ local.upper }}", "owner": "${{ config.owner }}", "actor": "${{ execution.actor }}",
         "id": "${{ execution.id }}", "attempt": "${{ execution.attempt }}", "at": "${{ execution.started_at }}", "key": "${{ keys['test.token'] }}",
@@ -58,7 +58,7 @@ async fn an_input_is_rendered_from_all_that_is_in_scope() {
 }
 
 #[tokio::test]
-async fn what_is_no_object_is_a_text() {
+async fn output_that_is_not_an_object_is_text() {
     let mut world = Plan::new(sh("echo v1.2; echo working >&2")).begin();
     assert_eq!(result(&world.report_of(json!({})).await), json!("v1.2"));
     assert_eq!(world.outputs.printed(1, Stdout).0, b"v1.2\n");
@@ -66,7 +66,7 @@ async fn what_is_no_object_is_a_text() {
 }
 
 #[tokio::test]
-async fn a_declared_result_must_be_json_and_fit() {
+async fn declared_result_must_be_valid_json() {
     for (script, says) in [
         ("echo nothing", "must contain only JSON"),
         (r#"echo '{"count": "three"}'"#, "/count"),
@@ -84,7 +84,7 @@ async fn a_declared_result_must_be_json_and_fit() {
 }
 
 #[tokio::test]
-async fn an_exit_code_or_a_signal_is_a_failure_that_keeps_what_was_printed() {
+async fn exit_code_or_signal_is_a_failure_that_keeps_the_output() {
     let mut world = Plan::new(sh("echo half; exit 3")).begin();
     let report = world.report_of(json!({})).await;
     assert_eq!(failure(&report, FailureKind::ExitCode).detail, Some(3));
@@ -97,7 +97,7 @@ async fn an_exit_code_or_a_signal_is_a_failure_that_keeps_what_was_printed() {
 }
 
 #[tokio::test]
-async fn a_program_that_does_not_exist_is_told_by_name() {
+async fn missing_program_is_reported_by_name() {
     let mut world = Plan::new(program(&["no-such-program-here"])).begin();
     let report = world.report_of(json!({})).await;
     assert!(failure(&report, FailureKind::Spawn).message.contains("`no-such-program-here`"));
@@ -110,7 +110,7 @@ async fn a_program_that_does_not_exist_is_told_by_name() {
 }
 
 #[tokio::test]
-async fn a_file_of_the_pack_is_run_from_beside_the_action() {
+async fn file_of_the_pack_runs_relative_to_its_action() {
     let mut world = Plan::new(program(&["./deploy.sh", "--fast", "a b;c"])).begin();
     let script = "#!/bin/sh\nfor argument in \"$@\"; do echo \"$argument\"; done\necho \"$ENSUE_PACK_DIR\"\n";
     world.pack_file("actions/deploy.sh", script, 0o755);
@@ -120,7 +120,7 @@ async fn a_file_of_the_pack_is_run_from_beside_the_action() {
 }
 
 #[tokio::test]
-async fn a_file_of_the_pack_that_cannot_be_run_is_told_with_what_to_do() {
+async fn unusable_file_of_the_pack_is_reported_with_advice() {
     let mut world = Plan::new(program(&["./deploy.sh"])).begin();
     world.pack_file("actions/deploy.sh", "#!/bin/sh\n", 0o644);
     let report = world.report_of(json!({})).await;
@@ -133,7 +133,7 @@ async fn a_file_of_the_pack_that_cannot_be_run_is_told_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn the_environment_is_the_contract_s_and_nothing_of_the_server_s() {
+async fn program_s_environment_is_exactly_the_contract_s() {
     let run = Run::Process(ProcessCommand { env: vec![("REGION".into(), template(json!("${{ params.region }}")))], ..command(&["env"]) });
     let mut world = Plan::new(run).begin();
     let report = world.report_of(json!({ "region": "eu" })).await;
@@ -161,7 +161,7 @@ async fn the_environment_is_the_contract_s_and_nothing_of_the_server_s() {
 }
 
 #[tokio::test]
-async fn a_program_has_its_three_streams_open_and_nothing_else() {
+async fn program_has_only_its_three_streams_open() {
     // A descriptor that the process that started the node may have left open.
     let _inheritable = rustix::io::dup(std::io::stderr()).unwrap();
     let mut world = Plan::new(program(&["ls", "/proc/self/fd"])).begin();
@@ -170,7 +170,7 @@ async fn a_program_has_its_three_streams_open_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_program_works_in_a_private_directory_that_is_gone_afterwards() {
+async fn program_has_a_private_directory_that_is_removed_afterwards() {
     let mut world = Plan::new(sh("pwd; stat -c %a .; touch a; mkdir b; [ \"$PWD\" = \"$HOME\" ]")).begin();
     let private = world.folder.path().join("private").join(attempt(1).to_string());
     assert_eq!(result(&world.report_of(json!({})).await), json!(format!("{}\n700", private.display())));
@@ -183,7 +183,7 @@ async fn a_program_works_in_a_private_directory_that_is_gone_afterwards() {
 }
 
 #[tokio::test]
-async fn a_data_directory_that_is_named_from_where_the_node_runs_is_found_by_programs() {
+async fn relative_data_directory_is_resolved_for_programs() {
     let data = tempfile::TempDir::new().unwrap();
     let up = std::env::current_dir().unwrap().components().skip(1).map(|_| "..").collect::<std::path::PathBuf>();
     let named = up.join(data.path().strip_prefix("/").unwrap());
@@ -193,7 +193,7 @@ async fn a_data_directory_that_is_named_from_where_the_node_runs_is_found_by_pro
 }
 
 #[tokio::test]
-async fn a_key_goes_by_a_private_file_and_stands_nowhere_else() {
+async fn key_is_passed_in_a_private_file_and_is_nowhere_else() {
     let files = vec![("PGPASSFILE".into(), template(json!("${{ keys['test.file'] }}")))];
     let run = Run::Process(ProcessCommand {
         files,
@@ -208,7 +208,7 @@ async fn a_key_goes_by_a_private_file_and_stands_nowhere_else() {
 }
 
 #[tokio::test]
-async fn a_key_that_cannot_be_read_is_told_by_name() {
+async fn unreadable_key_is_reported_by_name() {
     for (expression, says) in [
         ("${{ keys['test.unset'] }}", "ensue keys set test.unset"),
         ("${{ keys['other.token'] }}", "not among the `keys`"),
@@ -223,7 +223,7 @@ async fn a_key_that_cannot_be_read_is_told_by_name() {
 }
 
 #[tokio::test]
-async fn an_expression_that_errs_is_a_failure_that_shows_no_key() {
+async fn expression_error_is_a_failure_that_shows_no_key() {
     let cases = [
         ("${{ params.nothing }}", true),
         ("${{ int(keys['test.token']) }}", false),
@@ -241,14 +241,14 @@ async fn an_expression_that_errs_is_a_failure_that_shows_no_key() {
 }
 
 #[tokio::test]
-async fn what_is_not_utf_8_is_kept_raw_and_replaced_in_the_result() {
+async fn invalid_utf_8_is_stored_raw_and_replaced_in_the_result() {
     let mut world = Plan::new(sh(r"printf 'a\377b'")).begin();
     assert_eq!(result(&world.report_of(json!({})).await), json!("a\u{fffd}b"));
     assert_eq!(world.outputs.printed(1, Stdout).0, b"a\xffb");
 }
 
 #[tokio::test]
-async fn a_gigabyte_is_read_to_its_end_and_only_its_beginning_kept() {
+async fn gigabyte_of_output_is_read_to_its_end_and_only_its_beginning_stored() {
     const GIGABYTE: u64 = 1 << 30;
     let mut world = Plan::new(sh("yes | head -c 1073741824")).begin();
     let report = world.report_of(json!({})).await;
@@ -257,21 +257,21 @@ async fn a_gigabyte_is_read_to_its_end_and_only_its_beginning_kept() {
 }
 
 #[tokio::test]
-async fn a_declared_result_of_a_gigabyte_is_over_the_limit() {
+async fn declared_result_of_a_gigabyte_exceeds_the_limit() {
     let run = sh("yes | head -c 4000000");
     let mut world = Plan::new(program(&[])).action(run, |action| action.result = declares_count()).begin();
     failure(&world.report_of(json!({})).await, FailureKind::OutputLimit);
 }
 
 #[tokio::test]
-async fn a_program_need_not_read_its_input() {
+async fn program_may_ignore_its_input() {
     let large = "x".repeat(1 << 20);
     let mut world = Plan::new(sh("exec <&-; echo done")).begin();
     assert_eq!(result(&world.report_of(json!({ "large": large })).await), json!("done"));
 }
 
 #[tokio::test]
-async fn a_program_that_closes_its_pipes_is_ended_by_its_timeout() {
+async fn program_that_closes_its_pipes_is_ended_by_its_timeout() {
     let mut world = Plan::new(sh("echo ready; exec <&- >&- 2>&-; sleep 1000")).time_in_hand().begin();
     world.dispatch(1, json!({}));
     world.outputs.says(1, Stdout, "ready").await;
@@ -281,7 +281,7 @@ async fn a_program_that_closes_its_pipes_is_ended_by_its_timeout() {
 }
 
 #[tokio::test]
-async fn a_program_that_ignores_sigterm_is_killed_after_its_grace() {
+async fn program_that_ignores_sigterm_is_killed_after_the_grace_period() {
     let script = "trap 'echo heard' TERM; echo ready; while :; do sleep 0.01; done";
     let mut world = Plan::new(sh(script)).time_in_hand().begin();
     world.dispatch(1, json!({}));
@@ -296,7 +296,7 @@ async fn a_program_that_ignores_sigterm_is_killed_after_its_grace() {
 }
 
 #[tokio::test]
-async fn a_cancelled_program_may_clean_up() {
+async fn cancelled_program_may_clean_up() {
     let script = "trap 'echo cleaned; exit 0' TERM; echo ready; while :; do sleep 0.01; done";
     let mut world = Plan::new(sh(script)).time_in_hand().begin();
     world.dispatch(1, json!({}));
@@ -307,14 +307,14 @@ async fn a_cancelled_program_may_clean_up() {
 }
 
 #[tokio::test]
-async fn what_a_program_leaves_running_is_ended_with_it() {
+async fn background_processes_are_ended_with_their_program() {
     // The clock does not advance: only the end of all processes with the pipes can cause the report.
     let mut world = Plan::new(sh("sleep 1000 & echo left")).time_in_hand().begin();
     assert_eq!(result(&world.report_of(json!({})).await), json!("left"));
 }
 
 #[tokio::test]
-async fn what_leaves_the_group_and_holds_the_pipes_cannot_hold_the_attempt() {
+async fn escaped_process_with_the_pipes_cannot_hold_the_attempt() {
     let script = "setsid sh -c 'echo outside; sleep 5' & while [ ! -e go ]; do sleep 0.01; done; echo done";
     let mut world = Plan::new(sh(script)).drain_patience(Duration::from_millis(50)).begin();
     world.dispatch(1, json!({}));
@@ -325,7 +325,7 @@ async fn what_leaves_the_group_and_holds_the_pipes_cannot_hold_the_attempt() {
 }
 
 #[tokio::test]
-async fn a_shell_metacharacter_in_an_argument_is_a_character() {
+async fn shell_metacharacters_in_arguments_are_literal() {
     let mut world = Plan::new(program(&["printf", "%s|", "$(id)", "`id`", "; rm -rf /", "a\nb"])).begin();
     assert_eq!(result(&world.report_of(json!({})).await), json!("$(id)|`id`|; rm -rf /|a\nb|"));
 }

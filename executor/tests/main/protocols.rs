@@ -28,7 +28,7 @@ fn hear(stream: &mut UnixStream) -> Value {
 }
 
 #[test]
-fn a_node_that_speaks_no_protocol_of_a_supervisor_s_is_told_so_and_the_program_goes_on_for_the_next() {
+fn node_without_a_common_protocol_is_rejected_and_the_program_continues() {
     let script = "echo ready; while [ ! -e go ]; do sleep 0.02; done; echo done";
     let node = Node::begin(supervised(script));
     node.run_until_it_says("ready");
@@ -45,7 +45,7 @@ fn a_node_that_speaks_no_protocol_of_a_supervisor_s_is_told_so_and_the_program_g
 }
 
 #[test]
-fn a_supervisor_that_speaks_no_protocol_of_the_node_s_is_ended_with_its_program_and_nobody_guesses() {
+fn supervisor_without_a_common_protocol_is_ended_with_its_program() {
     let node = Node::begin(supervised("echo $$; exec sleep 1000"));
     node.run_until_it_says("\n");
     let program = node.program();
@@ -69,7 +69,7 @@ fn a_supervisor_that_speaks_no_protocol_of_the_node_s_is_ended_with_its_program_
 }
 
 #[test]
-fn what_a_later_release_left_is_ended_though_its_note_is_not_understood() {
+fn program_of_a_later_release_is_ended_despite_an_unreadable_note() {
     let node = Node::begin(supervised("echo $$; exec sleep 1000"));
     node.run_until_it_says("\n");
     let program = node.program();

@@ -36,7 +36,7 @@ impl Observe for AnyTrigger {
 }
 
 #[tokio::test]
-async fn what_takes_no_time_is_reported_before_the_call_returns() {
+async fn immediate_action_is_reported_before_the_call_returns() {
     for (builtin, params, given) in
         [(Builtin::Echo, json!({ "message": 1 }), json!({ "message": 1 })), (Builtin::Noop, json!({ "seconds": 0 }), json!(null))]
     {
@@ -49,13 +49,13 @@ async fn what_takes_no_time_is_reported_before_the_call_returns() {
 }
 
 #[tokio::test]
-async fn what_takes_no_time_is_reported_also_when_its_parameters_are_in_the_log() {
+async fn immediate_action_is_reported_even_if_its_parameters_are_in_the_log() {
     let mut world = Plan::new(echo()).bodies_in_the_log().begin();
     assert_eq!(result(&world.report_of(json!({ "a": 1 })).await), json!({ "a": 1 }));
 }
 
 #[tokio::test]
-async fn a_no_op_holds_its_slot_for_as_long_as_it_says() {
+async fn noop_holds_its_slot_for_its_duration() {
     let mut world = Plan::new(Run::Builtin(Builtin::Noop)).time_in_hand().begin();
     world.dispatch(1, json!({ "seconds": 1.5 }));
     assert_eq!(world.executor.running(), 1);
@@ -66,7 +66,7 @@ async fn a_no_op_holds_its_slot_for_as_long_as_it_says() {
 }
 
 #[tokio::test]
-async fn an_emitted_event_is_in_the_report_and_its_id_is_the_result() {
+async fn emitted_event_is_in_the_report_and_its_id_is_the_result() {
     let emit = Run::Emit { trigger: "test.done".parse().unwrap(), payload: template(json!({ "n": "${{ params.n }}" })), dedupe: None };
     let builtin = json!({ "trigger": "test.done", "payload": { "n": 1 }, "n": 1 });
     for run in [emit, Run::Builtin(Builtin::Emit)] {
@@ -80,7 +80,7 @@ async fn an_emitted_event_is_in_the_report_and_its_id_is_the_result() {
 }
 
 #[tokio::test]
-async fn the_key_of_an_emitted_event_is_computed_and_null_is_no_key() {
+async fn dedupe_key_of_an_emitted_event_is_computed_and_null_means_none() {
     let under = |key| Dedupe::of_emission(&"test.done".parse().unwrap(), key, Digest::of(b"{}")).key;
     let key_of = |report: Report| report.emitted.expect("an event is emitted").dedupe.map(|dedupe| dedupe.key);
     let emit =
@@ -103,7 +103,7 @@ async fn the_key_of_an_emitted_event_is_computed_and_null_is_no_key() {
 }
 
 #[tokio::test]
-async fn the_change_of_a_var_is_in_the_report() {
+async fn change_of_a_var_is_in_the_report() {
     let set_var = || Plan::new(Run::Builtin(Builtin::SetVar));
     let report = set_var().begin().report_of(json!({ "name": "sync.cursor", "value": { "page": 7 } })).await;
     let [change] = report.vars.as_slice() else { panic!("one change") };
@@ -120,7 +120,7 @@ async fn the_change_of_a_var_is_in_the_report() {
 }
 
 #[tokio::test]
-async fn a_var_that_the_log_has_no_place_for_is_a_failure() {
+async fn var_over_the_log_s_limit_is_a_failure() {
     let many = Refusal::TooManyVars { name: "n".parse().unwrap(), max: 10_000 };
     let mut world = Plan::new(Run::Builtin(Builtin::SetVar)).answers(vec![refused(many.clone()), refused(many)]).begin();
     world.dispatch(1, json!({ "name": "n", "value": 1 }));
@@ -133,7 +133,7 @@ async fn a_var_that_the_log_has_no_place_for_is_a_failure() {
 }
 
 #[tokio::test]
-async fn vars_are_read_as_they_are_when_an_attempt_is_rendered() {
+async fn vars_are_read_when_an_attempt_is_rendered() {
     let run = |n: &str| Run::Emit { trigger: "test.done".parse().unwrap(), payload: template(json!({ "n": n })), dedupe: None };
     for read in ["${{ vars['sync.cursor'].page }}", "${{ vars.size() + 6 }}"] {
         let mut world = Plan::new(run(read)).observe(AnyTrigger).begin();
@@ -145,21 +145,21 @@ async fn vars_are_read_as_they_are_when_an_attempt_is_rendered() {
 }
 
 #[tokio::test]
-async fn an_event_of_no_trigger_is_a_failure() {
+async fn event_of_an_unknown_trigger_is_a_failure() {
     let mut world = Plan::new(Run::Builtin(Builtin::Emit)).begin();
     failure(&world.report_of(json!({ "trigger": "test.nothing", "payload": {} })).await, FailureKind::ParametersInvalid);
     failure(&world.report_of(json!({ "trigger": "nothing", "payload": {} })).await, FailureKind::ParametersInvalid);
 }
 
 #[tokio::test]
-async fn an_event_never_carries_a_key() {
+async fn event_never_contains_a_key() {
     let payload = template(json!({ "token": "${{ keys['test.token'] }}" }));
     let mut world = Plan::new(Run::Emit { trigger: "test.done".parse().unwrap(), payload, dedupe: None }).observe(AnyTrigger).begin();
     failure(&world.report_of(json!({})).await, FailureKind::Expression);
 }
 
 #[tokio::test]
-async fn a_report_is_repeated_until_the_log_takes_it() {
+async fn report_is_repeated_until_the_log_accepts_it() {
     let busy = || vec![Err(SubmitError::Busy), Err(SubmitError::StorageFull), Err(SubmitError::Unknown), Err(SubmitError::Busy)];
     let mut world = Plan::new(echo()).answers(busy()).begin();
     assert_eq!(result(&world.report_of(json!({ "a": 1 })).await), json!({ "a": 1 }));
@@ -168,7 +168,7 @@ async fn a_report_is_repeated_until_the_log_takes_it() {
 }
 
 #[tokio::test]
-async fn a_result_that_the_log_does_not_keep_is_reported_as_a_failure() {
+async fn result_rejected_by_the_log_is_reported_as_a_failure() {
     let mut world = Plan::new(sh("echo 1")).answers([refused(Refusal::TooLarge("it is too large".into()))]).begin();
     world.report_of(json!({})).await;
     let report = world.report().await;
@@ -177,7 +177,7 @@ async fn a_result_that_the_log_does_not_keep_is_reported_as_a_failure() {
 }
 
 #[tokio::test]
-async fn an_end_that_the_log_cannot_take_is_told_as_a_loss() {
+async fn end_that_the_log_cannot_accept_is_reported_as_a_loss() {
     let mut world = Plan::new(sh("echo 1")).answers([refused(Refusal::Bug("index out of bounds".into()))]).begin();
     world.report_of(json!({})).await;
     let Some(Ask::LoseAttempt { attempt: lost, evidence, .. }) = world.asked.recv().await else { panic!("no loss") };
@@ -185,7 +185,7 @@ async fn an_end_that_the_log_cannot_take_is_told_as_a_loss() {
 }
 
 #[tokio::test]
-async fn a_report_that_comes_too_late_is_told_once() {
+async fn late_report_is_sent_once() {
     for answer in [refused(Refusal::NotOpen(execution(1))), Ok(Answer::ReportedLate)] {
         let mut world = Plan::new(sh("echo 1")).answers([answer]).begin();
         world.report_of(json!({})).await;
@@ -195,7 +195,7 @@ async fn a_report_that_comes_too_late_is_told_once() {
 }
 
 #[tokio::test]
-async fn an_attempt_is_noted_before_it_begins_and_forgotten_when_the_log_knows_its_end() {
+async fn attempt_is_noted_before_it_begins_and_removed_once_its_end_is_logged() {
     let mut world = Plan::new(sh("echo ready; cat")).begin();
     world.dispatch(1, json!({}));
     world.outputs.says(1, Stdout, "ready").await;
@@ -204,7 +204,7 @@ async fn an_attempt_is_noted_before_it_begins_and_forgotten_when_the_log_knows_i
 }
 
 #[tokio::test]
-async fn at_the_start_each_attempt_that_ran_is_told_as_lost_with_what_is_known() {
+async fn start_reports_each_open_attempt_as_lost_with_its_evidence() {
     let mut world = Plan::new(echo()).begin();
     let folder = tempfile::TempDir::new().unwrap();
     let path = folder.path().join("begun");
@@ -227,7 +227,7 @@ async fn at_the_start_each_attempt_that_ran_is_told_as_lost_with_what_is_known()
 }
 
 #[tokio::test]
-async fn a_stop_of_an_attempt_that_never_came_here_is_answered_with_its_loss() {
+async fn stop_of_an_unknown_attempt_is_answered_with_its_loss() {
     let mut world = Plan::new(echo()).begin();
     world.stop(5);
     let Some(Ask::LoseAttempt { attempt: lost, evidence, .. }) = world.asked.recv().await else { panic!("no loss") };
@@ -235,7 +235,7 @@ async fn a_stop_of_an_attempt_that_never_came_here_is_answered_with_its_loss() {
 }
 
 #[tokio::test]
-async fn an_attempt_that_is_over_for_the_log_is_ended_and_not_reported() {
+async fn attempt_closed_in_the_log_is_ended_and_not_reported() {
     let mut world = Plan::new(sh("echo ready; sleep 1000")).begin();
     world.dispatch(1, json!({}));
     world.outputs.says(1, Stdout, "ready").await;
@@ -246,7 +246,7 @@ async fn an_attempt_that_is_over_for_the_log_is_ended_and_not_reported() {
 }
 
 #[tokio::test]
-async fn a_stop_lets_attempts_end_while_its_patience_lasts() {
+async fn stop_lets_attempts_end_within_the_grace_period() {
     let mut world = Plan::new(sh("echo ready; while [ ! -e go ]; do sleep 0.01; done; echo done")).begin();
     world.dispatch(1, json!({}));
     world.outputs.says(1, Stdout, "ready").await;
@@ -261,7 +261,7 @@ async fn a_stop_lets_attempts_end_while_its_patience_lasts() {
 }
 
 #[tokio::test]
-async fn what_runs_on_when_the_patience_is_over_is_ended_and_left_to_the_next_start() {
+async fn attempt_still_running_after_the_stop_grace_is_ended_but_not_reported() {
     let mut world = Plan::new(sh("echo ready; sleep 1000")).begin();
     world.dispatch(1, json!({}));
     world.outputs.says(1, Stdout, "ready").await;
@@ -274,7 +274,7 @@ async fn what_runs_on_when_the_patience_is_over_is_ended_and_left_to_the_next_st
 }
 
 #[tokio::test]
-async fn an_attempt_without_an_action_or_its_parameters_fails() {
+async fn attempt_without_an_action_or_its_parameters_fails() {
     let mut world = Plan::new(sh("echo 1")).begin();
     let mut dispatch = world.dispatch(1, json!({}));
     world.report().await;

@@ -14,7 +14,7 @@ use crate::skipped::skipped;
 const PROGRAMS: u32 = 12;
 
 #[test]
-fn what_a_forgotten_program_printed_is_not_heard_of_the_next_under_its_supervisor() {
+fn reused_supervisor_does_not_mix_output_of_a_forgotten_program() {
     let chatty = "echo $$ $PPID; yes & yes >&2 & wait";
     let node = Node::begin(supervised(chatty));
     node.run_until_it_says("\n");
@@ -64,8 +64,8 @@ impl Drop for Frozen {
 }
 
 #[test]
-fn a_supervisor_whose_program_cannot_be_killed_holds_no_other() {
-    let test = "a_supervisor_whose_program_cannot_be_killed_holds_no_other";
+fn supervisor_of_an_unkillable_program_is_not_reused() {
+    let test = "supervisor_of_an_unkillable_program_is_not_reused";
     let mut node = Node::begin(supervised("sleep 1000 & echo $!; while [ ! -e go ]; do sleep 0.02; done"));
     node.run_until_it_says("\n");
     let child = String::from_utf8(node.world.outputs.printed(1, Stdout).0).unwrap();

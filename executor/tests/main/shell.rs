@@ -11,7 +11,7 @@ fn shell(script: &str, env: Value) -> Run {
 }
 
 #[tokio::test]
-async fn values_come_as_environment_and_are_never_code() {
+async fn values_are_passed_as_environment_and_are_never_code() {
     let env = json!({ "VALUE": "${{ params.value }}" });
     for value in ["; echo hacked", "$(echo hacked)", "`echo hacked`", "a\nb", "'\"", "${{ keys['test.token'] }}", "--help"] {
         let mut world = Plan::new(shell(r#"printf %s "$VALUE""#, env.clone())).begin();
@@ -20,13 +20,13 @@ async fn values_come_as_environment_and_are_never_code() {
 }
 
 #[tokio::test]
-async fn the_environment_may_be_one_expression() {
+async fn environment_may_be_one_expression() {
     let mut world = Plan::new(shell("echo $A$B", json!("${{ params.env }}"))).begin();
     assert_eq!(result(&world.report_of(json!({ "env": { "A": "a", "B": 1, "C": null } })).await), json!("a1"));
 }
 
 #[tokio::test]
-async fn a_variable_that_makes_other_code_run_is_refused_before_anything_starts() {
+async fn variable_that_makes_other_code_run_is_rejected_before_the_start() {
     for name in
         ["LD_PRELOAD", "PATH", "BASH_ENV", "ENV", "PYTHONPATH", "NODE_OPTIONS", "GIT_SSH_COMMAND", "a=b", "BASH_FUNC_x%%", "ENSUE_ATTEMPT"]
     {
@@ -38,7 +38,7 @@ async fn a_variable_that_makes_other_code_run_is_refused_before_anything_starts(
 }
 
 #[tokio::test]
-async fn computed_variable_that_runs_code_is_refused_and_a_written_one_is_not() {
+async fn computed_variable_that_runs_code_is_rejected_but_a_literal_is_not() {
     for name in ["MAKEFLAGS", "npm_config_script_shell", "DOTNET_STARTUP_HOOKS"] {
         let mut world = Plan::new(shell("echo ran", json!("${{ params.env }}"))).begin();
         let report = world.report_of(json!({ "env": { name: "x" } })).await;
@@ -50,7 +50,7 @@ async fn computed_variable_that_runs_code_is_refused_and_a_written_one_is_not() 
 }
 
 #[tokio::test]
-async fn a_script_stops_at_its_first_error_and_at_an_unset_variable() {
+async fn script_stops_at_its_first_error_and_at_an_unset_variable() {
     for script in ["false\necho went on", "echo $UNSET_HERE"] {
         let mut world = Plan::new(shell(script, json!({}))).begin();
         let report = world.report_of(json!({})).await;
@@ -59,7 +59,7 @@ async fn a_script_stops_at_its_first_error_and_at_an_unset_variable() {
 }
 
 #[tokio::test]
-async fn a_script_may_be_a_parameter_and_reads_its_parameters() {
+async fn script_may_be_a_parameter_and_reads_its_parameters() {
     let mut world = Plan::new(shell("${{ params.script }}", json!({}))).begin();
     let params = json!({ "script": "cat; ls -A" });
     assert_eq!(result(&world.report_of(params.clone()).await), json!(format!("{params}.ensue")));

@@ -17,7 +17,7 @@ use crate::skipped::has_program;
 use crate::world::{Plan, attempt, body, failure, result, sh, template};
 
 #[tokio::test]
-async fn a_program_runs_under_a_supervisor_as_it_does_without() {
+async fn program_behaves_the_same_with_a_supervisor() {
     let mut world = supervised("echo out; echo err >&2; cat; exit 3").begin();
     let report = world.report_of(json!({ "n": 1 })).await;
     assert_eq!(failure(&report, FailureKind::ExitCode).detail, Some(3));
@@ -32,7 +32,7 @@ async fn a_program_runs_under_a_supervisor_as_it_does_without() {
 const SUPERVISORS_FOR_ONE: usize = 4;
 
 #[test]
-fn a_supervisor_is_used_again_and_what_it_held_is_forgotten() {
+fn supervisor_is_reused_and_forgets_its_last_program() {
     let mut node = Node::begin(supervised("echo $PPID; echo err >&2; echo '{\"progress\":1}' >&3; echo left > behind"));
     let mut seen = BTreeSet::new();
     for number in 1..=20 {
@@ -59,14 +59,14 @@ fn a_supervisor_is_used_again_and_what_it_held_is_forgotten() {
 }
 
 #[tokio::test]
-async fn a_program_has_four_descriptors_and_nothing_else() {
+async fn program_has_only_four_descriptors() {
     let mut world = supervised("ls /proc/self/fd | tr '\\n' ' '").begin();
     // 4 is the folder that `ls` itself reads.
     assert_eq!(result(&world.report_of(json!({})).await), json!("0 1 2 3 4 "));
 }
 
 #[tokio::test]
-async fn nothing_of_the_supervisor_s_environment_is_a_program_s() {
+async fn program_inherits_nothing_of_the_supervisor_s_environment() {
     let mut world = supervised("env | cut -d= -f1 | sort | tr '\\n' ' '").begin();
     let names = result(&world.report_of(json!({})).await);
     let contract = "ENSUE_ATTEMPT ENSUE_DEADLINE ENSUE_EXECUTION_ID ENSUE_FENCING_TOKEN ENSUE_IDEMPOTENCY_KEY ENSUE_PACK_DIR HOME LANG \
@@ -75,7 +75,7 @@ async fn nothing_of_the_supervisor_s_environment_is_a_program_s() {
 }
 
 #[tokio::test]
-async fn a_child_that_leaves_its_session_is_ended_with_its_program() {
+async fn child_in_another_session_is_ended_with_its_program() {
     for leaving in ["setsid sleep 1000 & echo $!", "(setsid sh -c 'sleep 1000 & echo $!; exec sleep 1001' &) ; read x < go; echo"] {
         let script = format!("mkfifo go; {leaving}; true").replace("read x < go", "sleep 0.2");
         let mut world = supervised(&script).begin();
@@ -86,7 +86,7 @@ async fn a_child_that_leaves_its_session_is_ended_with_its_program() {
 }
 
 #[tokio::test]
-async fn what_ignores_sigterm_and_left_the_session_is_killed_after_the_grace() {
+async fn process_that_ignores_sigterm_and_left_the_session_is_killed() {
     let script = "trap '' TERM; (setsid sh -c 'trap \"\" TERM; echo $$ ready; while :; do sleep 1; done' &); while :; do sleep 1; done";
     let mut world = Plan::new(sh(script)).action(sh(script), |action| action.grace = Duration::from_millis(200)).supervised().begin();
     let mut dispatch = world.dispatched(1, json!({}));
@@ -100,7 +100,7 @@ async fn what_ignores_sigterm_and_left_the_session_is_killed_after_the_grace() {
 }
 
 #[tokio::test]
-async fn a_tree_of_hundreds_of_processes_in_as_many_sessions_is_ended_whole() {
+async fn tree_of_hundreds_of_processes_and_sessions_is_ended_completely() {
     // Eight generations of twins, each in its own session, all ignoring SIGTERM.
     let script = "cat > twins <<'TWINS'\ntrap '' TERM\n\
                   if [ $1 -gt 0 ]; then setsid sh twins $(($1 - 1)) & setsid sh twins $(($1 - 1)) & fi\n\
@@ -126,7 +126,7 @@ fn marked(variable: &str) -> usize {
 }
 
 #[tokio::test]
-async fn a_deadline_holds_for_the_whole_tree() {
+async fn deadline_applies_to_the_whole_process_tree() {
     let mut world = supervised("setsid sleep 1000 & echo $!; wait").begin();
     let mut dispatch = world.dispatched(1, json!({}));
     // Long enough for the program to print its number on a busy machine.
@@ -138,7 +138,7 @@ async fn a_deadline_holds_for_the_whole_tree() {
 }
 
 #[test]
-fn a_program_outlives_its_node_and_is_reported_once_by_the_twentieth() {
+fn program_outlives_its_node_and_is_reported_once_by_the_twentieth() {
     let script = "echo begun >> runs; echo ready; while [ ! -e go ]; do sleep 0.02; done; cat runs";
     let mut node = Node::begin(supervised(script));
     node.run_until_it_says("ready");
@@ -153,7 +153,7 @@ fn a_program_outlives_its_node_and_is_reported_once_by_the_twentieth() {
 }
 
 #[test]
-fn an_end_that_came_while_no_node_was_there_is_reported_with_all_that_was_printed() {
+fn program_that_ended_without_a_node_is_reported_with_its_full_output() {
     let node = Node::begin(supervised("echo ready; while [ ! -e go ]; do sleep 0.02; done; seq 100000; exit 0"));
     node.run_until_it_says("ready");
     let (private, holders) = (node.private(), node.supervisors());
@@ -166,7 +166,7 @@ fn an_end_that_came_while_no_node_was_there_is_reported_with_all_that_was_printe
 }
 
 #[test]
-fn program_that_ended_while_no_node_ran_is_reported_with_when_that_was() {
+fn program_that_ended_without_a_node_is_reported_with_its_end_time() {
     let node = Node::begin(supervised("echo ready; while [ ! -e go ]; do sleep 0.02; done"));
     node.run_until_it_says("ready");
     let (private, holders) = (node.private(), node.supervisors());
@@ -185,7 +185,7 @@ fn program_that_ended_while_no_node_ran_is_reported_with_when_that_was() {
 }
 
 #[test]
-fn cancelled_attempt_says_whether_its_program_had_to_be_killed() {
+fn cancelled_attempt_reports_whether_its_program_had_to_be_killed() {
     for (script, expected) in [
         ("trap 'exit 3' TERM; echo ready; while :; do sleep 0.02; done", "; its program ended after SIGTERM with exit code 3"),
         ("echo ready; exec sleep 1000", "; its program ended after SIGTERM by signal 15 (SIGTERM)"),
@@ -211,7 +211,7 @@ fn cancelled_attempt_says_whether_its_program_had_to_be_killed() {
 }
 
 #[test]
-fn a_stop_lets_programs_go_on_and_says_so() {
+fn stop_leaves_programs_running_and_reports_them() {
     let node = Node::begin(supervised("echo ready; while [ ! -e go ]; do sleep 0.02; done; echo done"));
     node.run_until_it_says("ready");
     let stopped = node.runtime.block_on(node.world.executor.stop(LONG));
@@ -222,7 +222,7 @@ fn a_stop_lets_programs_go_on_and_says_so() {
 }
 
 #[test]
-fn a_stop_without_patience_lets_programs_go_on_too() {
+fn stop_without_a_grace_period_leaves_programs_running_too() {
     let node = Node::begin(supervised("echo ready; while [ ! -e go ]; do sleep 0.02; done; echo done"));
     node.run_until_it_says("ready");
     let stopped = node.runtime.block_on(node.world.executor.stop(Duration::ZERO));
@@ -233,7 +233,7 @@ fn a_stop_without_patience_lets_programs_go_on_too() {
 }
 
 #[tokio::test]
-async fn a_cancel_that_came_right_before_a_stop_is_carried_out_and_not_left_to_the_next() {
+async fn cancel_right_before_a_stop_is_carried_out_before_it() {
     let mut world = supervised("echo ready; exec sleep 1000").begin();
     world.dispatch(1, json!({}));
     world.outputs.says(1, Stdout, "ready").await;
@@ -245,7 +245,7 @@ async fn a_cancel_that_came_right_before_a_stop_is_carried_out_and_not_left_to_t
 }
 
 #[test]
-fn a_cancel_that_came_while_no_node_was_there_is_carried_out_by_the_next() {
+fn cancel_while_no_node_runs_is_carried_out_by_the_next() {
     let node = Node::begin(supervised("echo ready; exec sleep 1000"));
     node.run_until_it_says("ready");
     let dead = node.die();
@@ -254,7 +254,7 @@ fn a_cancel_that_came_while_no_node_was_there_is_carried_out_by_the_next() {
 }
 
 #[test]
-fn a_deadline_passes_also_while_no_node_is_there() {
+fn deadline_passes_even_while_no_node_runs() {
     let node = Node::begin(supervised("echo ready; exec sleep 1000"));
     node.run_for_until_it_says(Duration::from_millis(1_500), "ready");
     let holders = node.supervisors();
@@ -265,7 +265,7 @@ fn a_deadline_passes_also_while_no_node_is_there() {
 }
 
 #[test]
-fn a_program_that_the_log_does_not_wait_for_is_ended_and_leaves_nothing() {
+fn program_that_the_log_does_not_wait_for_is_ended_without_a_trace() {
     for token in [None, Some(8)] {
         let node = Node::begin(supervised("echo $$; exec sleep 1000"));
         node.run_until_it_says("\n");
@@ -287,7 +287,7 @@ fn a_program_that_the_log_does_not_wait_for_is_ended_and_leaves_nothing() {
 }
 
 #[test]
-fn a_supervisor_that_is_killed_takes_its_program_along_and_nobody_guesses() {
+fn killed_supervisor_ends_its_program_which_is_reported_as_lost() {
     let script = "(setsid sh -c 'echo $$; exec sleep 1000' &); echo $$; sleep 0.1; echo ready; sleep 1000";
     let mut node = Node::begin(supervised(script));
     node.run_until_it_says("ready");
@@ -302,7 +302,7 @@ fn a_supervisor_that_is_killed_takes_its_program_along_and_nobody_guesses() {
 }
 
 #[test]
-fn a_node_and_a_supervisor_that_are_both_killed_leave_no_process() {
+fn killed_node_and_supervisor_leave_no_process() {
     let node = Node::begin(supervised("setsid sleep 1000 & echo $!; echo $$; echo ready; sleep 1000"));
     node.run_until_it_says("ready");
     let printed = node.printed();
@@ -320,7 +320,7 @@ fn a_node_and_a_supervisor_that_are_both_killed_leave_no_process() {
 }
 
 #[test]
-fn a_supervisor_that_stands_still_is_given_up_and_killed() {
+fn stopped_supervisor_is_given_up_and_killed() {
     let mut node = Node::begin(Plan::new(sh("echo ready; sleep 1000")).supervised());
     let mut dispatch = node.world.dispatched(1, json!({}));
     dispatch.grace_millis = 0;
@@ -336,7 +336,7 @@ fn a_supervisor_that_stands_still_is_given_up_and_killed() {
 }
 
 #[test]
-fn rubbish_on_descriptor_3_ends_with_its_program() {
+fn endless_garbage_on_descriptor_3_ends_with_its_program() {
     let mut node = Node::begin(supervised("yes x | head -c 4000000 >&3"));
     node.world.dispatch(1, json!({}));
     let (mut told, mut last) = (0, String::new());
@@ -359,7 +359,7 @@ fn rubbish_on_descriptor_3_ends_with_its_program() {
 }
 
 #[test]
-fn hung_supervisor_is_noticed_although_nobody_tells_it_anything() {
+fn hung_supervisor_is_noticed_without_sending_it_anything() {
     // A process that leaves its parent, its session and its environment is found as long as its supervisor
     // runs.
     let script = "(setsid env -i sh -c 'echo $$; exec sleep 1000' &); echo $$; sleep 0.1; echo ready; sleep 1000";
@@ -383,7 +383,7 @@ fn hung_supervisor_is_noticed_although_nobody_tells_it_anything() {
 }
 
 #[test]
-fn supervisor_that_answers_is_not_given_up_though_its_program_is_quiet() {
+fn responsive_supervisor_of_a_quiet_program_is_not_given_up() {
     let mut node = Node::begin(supervised("echo ready; while [ ! -e go ]; do sleep 0.02; done; echo done").answers_within(QUIET));
     node.run_until_it_says("ready");
     let private = node.private();
@@ -397,8 +397,8 @@ fn supervisor_that_answers_is_not_given_up_though_its_program_is_quiet() {
 const QUIET: Duration = Duration::from_secs(3);
 
 #[test]
-fn what_a_program_says_to_its_supervisor_s_socket_is_not_heard() {
-    if !has_program("what_a_program_says_to_its_supervisor_s_socket_is_not_heard", "python3") {
+fn program_cannot_send_messages_to_its_supervisor_s_socket() {
+    if !has_program("program_cannot_send_messages_to_its_supervisor_s_socket", "python3") {
         return;
     }
     // It may find the socket if no isolation prevents that, but it has no key, and its output is only output.
@@ -432,7 +432,7 @@ PYTHON
 }
 
 #[tokio::test]
-async fn a_gigabyte_under_a_supervisor_is_read_to_its_end_and_its_beginning_kept() {
+async fn gigabyte_of_output_is_read_to_the_end_and_its_beginning_is_stored() {
     let mut world = supervised("yes | head -c 1073741824; echo over >&2").begin();
     let report = world.report_of(json!({})).await;
     assert_eq!(result(&report).as_str().unwrap().len(), (1 << 20) - 1);
@@ -442,7 +442,7 @@ async fn a_gigabyte_under_a_supervisor_is_read_to_its_end_and_its_beginning_kept
 }
 
 #[tokio::test]
-async fn a_limit_of_file_size_or_memory_ends_what_is_over_it() {
+async fn limits_of_file_size_and_memory_are_enforced() {
     let limits = |settings: &mut ensue_executor::ExecutorSettings| {
         settings.limits.file_bytes = Some(1 << 20);
         settings.limits.memory_bytes = Some(1 << 30);
@@ -457,7 +457,7 @@ async fn a_limit_of_file_size_or_memory_ends_what_is_over_it() {
 }
 
 #[tokio::test]
-async fn a_key_goes_to_a_supervised_program_and_stays_in_no_file() {
+async fn key_is_passed_to_a_supervised_program_and_stays_in_no_file() {
     let files = vec![("TOKEN_FILE".into(), template(json!("${{ keys['test.file'] }}")))];
     let command = ["sh", "-c", "wc -c < $TOKEN_FILE"].map(str::to_owned).to_vec();
     let run = Run::Process(ProcessCommand { command, beside: Default::default(), env: Vec::new(), files, input: None });

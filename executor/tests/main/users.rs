@@ -161,8 +161,8 @@ async fn program_that_its_user_may_not_run_fails_with_the_reason() {
 }
 
 #[test]
-fn users_that_are_too_few_or_not_there_are_refused() {
-    if !can_be("users_that_are_too_few_or_not_there_are_refused", RANGE) {
+fn too_few_or_missing_users_are_rejected() {
+    if !can_be("too_few_or_missing_users_are_rejected", RANGE) {
         return;
     }
     let few = ProgramUsers::Range { first: FIRST, last: FIRST + 9 };

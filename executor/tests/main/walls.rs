@@ -26,8 +26,8 @@ pub(crate) async fn printed(plan: Plan) -> String {
 }
 
 #[tokio::test]
-async fn a_program_writes_in_its_private_directory_and_nowhere_else() {
-    let test = "a_program_writes_in_its_private_directory_and_nowhere_else";
+async fn program_writes_in_its_private_directory_and_nowhere_else() {
+    let test = "program_writes_in_its_private_directory_and_nowhere_else";
     if !stands(test, "files", &walls_of_this_machine().files) {
         return;
     }
@@ -43,8 +43,8 @@ async fn a_program_writes_in_its_private_directory_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn a_program_reads_the_system_and_not_what_is_hidden_or_another_s() {
-    let test = "a_program_reads_the_system_and_not_what_is_hidden_or_another_s";
+async fn program_can_read_the_system_but_neither_hidden_nor_private_files() {
+    let test = "program_can_read_the_system_but_neither_hidden_nor_private_files";
     if !stands(test, "files", &walls_of_this_machine().files) {
         return;
     }
@@ -57,7 +57,7 @@ async fn a_program_reads_the_system_and_not_what_is_hidden_or_another_s() {
 }
 
 #[tokio::test]
-async fn ordinary_programs_work_behind_the_walls() {
+async fn ordinary_programs_work_when_isolated() {
     let scripts = [
         (
             "python3",
@@ -67,15 +67,15 @@ async fn ordinary_programs_work_behind_the_walls() {
         ("curl", "curl -s file:///etc/hostname > got; test -s got && echo ok"),
     ];
     for (program, script) in scripts {
-        if has_program("ordinary_programs_work_behind_the_walls", program) {
+        if has_program("ordinary_programs_work_when_isolated", program) {
             assert_eq!(printed(Plan::new(sh(script)).supervised()).await, "ok", "{program}");
         }
     }
 }
 
 #[tokio::test]
-async fn no_program_signals_what_is_outside_of_its_walls() {
-    let test = "no_program_signals_what_is_outside_of_its_walls";
+async fn isolated_program_cannot_signal_processes_outside() {
+    let test = "isolated_program_cannot_signal_processes_outside";
     if !stands(test, "signals", &walls_of_this_machine().signals) {
         return;
     }
@@ -84,8 +84,8 @@ async fn no_program_signals_what_is_outside_of_its_walls() {
 }
 
 #[tokio::test]
-async fn no_program_looks_into_another_of_the_same_user() {
-    let test = "no_program_looks_into_another_of_the_same_user";
+async fn program_cannot_inspect_another_of_the_same_user() {
+    let test = "program_cannot_inspect_another_of_the_same_user";
     if !stands(test, "files", &walls_of_this_machine().files) {
         return;
     }
@@ -99,8 +99,8 @@ async fn no_program_looks_into_another_of_the_same_user() {
 }
 
 #[tokio::test]
-async fn system_calls_that_lead_out_are_refused() {
-    let test = "system_calls_that_lead_out_are_refused";
+async fn system_calls_that_escape_the_isolation_are_blocked() {
+    let test = "system_calls_that_escape_the_isolation_are_blocked";
     if !stands(test, "system calls", &walls_of_this_machine().system_calls) {
         return;
     }
@@ -188,8 +188,8 @@ pub(crate) fn caller(python: &str, are_signals_walled: bool) -> String {
 }
 
 #[tokio::test]
-async fn walled_program_changes_no_process_outside() {
-    let test = "walled_program_changes_no_process_outside";
+async fn isolated_program_changes_no_process_outside() {
+    let test = "isolated_program_changes_no_process_outside";
     let walls = walls_of_this_machine();
     if !stands(test, "system calls", &walls.system_calls) || !has_program(test, "python3") {
         return;
@@ -199,8 +199,8 @@ async fn walled_program_changes_no_process_outside() {
 }
 
 #[tokio::test]
-async fn walled_program_limits_and_schedules_itself() {
-    let test = "walled_program_limits_and_schedules_itself";
+async fn isolated_program_may_limit_and_schedule_itself() {
+    let test = "isolated_program_may_limit_and_schedule_itself";
     let scripts = [
         ("sh", "ulimit -n 64 && ulimit -n"),
         ("nice", "nice -n 5 true && echo 64"),
@@ -221,7 +221,7 @@ async fn walled_program_limits_and_schedules_itself() {
 }
 
 #[tokio::test]
-async fn isolation_that_is_demanded_is_had_or_the_program_is_not_started() {
+async fn required_isolation_is_applied_or_the_program_does_not_start() {
     let missing = walls_of_this_machine().missing();
     let mut world = Plan::new(sh("echo ran")).isolated(Isolation { mode: IsolationMode::Required, ..Isolation::default() }).begin();
     let report = world.report_of(json!({})).await;

@@ -325,7 +325,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(512))]
 
         #[test]
-        fn the_decisive_leaves_force_the_truth_and_no_fewer_do((formula, leaves) in any_formula()) {
+        fn decisive_leaves_are_a_smallest_set_that_forces_the_result((formula, leaves) in any_formula()) {
             let decisive = formula.decisive(&leaves);
             prop_assert!(forces(&formula, &leaves, &decisive), "{decisive:?}");
             let fewer = subsets(leaves.len()).find(|held| held.len() < decisive.len() && forces(&formula, &leaves, held));
@@ -333,7 +333,7 @@ mod tests {
         }
 
         #[test]
-        fn a_flip_flips_and_no_part_of_it_does((formula, leaves) in any_formula(), to in any::<bool>()) {
+        fn flip_changes_the_result_and_no_subset_of_it_does((formula, leaves) in any_formula(), to in any::<bool>()) {
             let flips = formula.flips(&leaves, to);
             for flip in &flips {
                 prop_assert_eq!(formula.truth(&turned(&leaves, flip.iter().copied())), Truth::of(to), "{:?}", flip);
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_longer_way_that_holds_a_shorter_one_is_not_told() {
+    fn flip_that_contains_a_smaller_one_is_omitted() {
         // `c ? t : d ? u : o`: making `c` false is enough, whatever `d` says.
         let leaf = |at| Formula::Leaf(at);
         let formula = Formula::Choice(vec![(leaf(0), leaf(1)), (leaf(2), leaf(3))], Box::new(leaf(4)));
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_formula_that_is_so_already_needs_no_turn() {
+    fn formula_that_already_has_the_result_needs_no_flip() {
         assert_eq!(Formula::Leaf(0).flips(&[Truth::True], true), [Vec::new()]);
     }
 }

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn each_function_takes_exactly_what_its_signatures_say() {
+    fn each_function_accepts_exactly_its_signatures() {
         for function in functions::all() {
             for values in (0..=VALUES_MAX).filter(|values| function.takes(*values)).flat_map(calls) {
                 let is_taken = function
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_are_sets() {
+    fn kinds_behave_like_sets() {
         assert!(INT.is_within(NUMBER) && !NUMBER.is_within(INT) && NULL.and(NUMBER).is_empty());
         assert_eq!(NUMBER.types().collect::<Vec<_>>(), [Type::Int, Type::Uint, Type::Double]);
         assert_eq!(ALL.types().count(), Type::ALL.len());

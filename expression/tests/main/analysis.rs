@@ -11,7 +11,7 @@ fn reads(source: &str) -> Vec<(String, Access)> {
 }
 
 #[test]
-fn the_paths_that_are_read_are_known_with_their_places() {
+fn read_paths_are_found_with_their_places() {
     let source = r#"event.payload.action == "x" && event["payload"].labels[0].name != config.name"#;
     let paths = compile(source).reads();
     let written: Vec<_> = paths.iter().map(|path| &source[path.span.clone()]).collect();
@@ -20,7 +20,7 @@ fn the_paths_that_are_read_are_known_with_their_places() {
 }
 
 #[test]
-fn a_path_is_read_for_its_value_its_absence_or_its_presence() {
+fn path_is_read_for_its_value_its_absence_or_its_presence() {
     assert_eq!(
         reads("has(event.a.b) && event.?c.orValue(config.d) == local"),
         [
@@ -33,14 +33,14 @@ fn a_path_is_read_for_its_value_its_absence_or_its_presence() {
 }
 
 #[test]
-fn a_variable_of_a_macro_is_no_path() {
+fn macro_variable_is_not_a_path() {
     let read = reads("event.list.all(x, x.name == config.name && event.list.exists(event, event.y))");
     let names: Vec<_> = read.iter().map(|(path, _)| path.as_str()).collect();
     assert_eq!(names, ["event.list", "config.name", "event.list"]);
 }
 
 #[test]
-fn of_a_list_it_is_known_which_fields_of_its_elements_can_be_read_and_what_cannot_be_known_is_all_of_them() {
+fn analysis_finds_the_element_fields_read_from_a_list_or_assumes_all() {
     for (source, fields) in [
         ("event.list.size()", Some(vec![])),
         ("size(event.list) > size(config.other)", Some(vec![])),

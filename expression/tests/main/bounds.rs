@@ -41,7 +41,7 @@ fn exhausts(source: &str, event: &Json) {
 }
 
 #[test]
-fn a_source_is_bounded_before_it_is_parsed() {
+fn source_is_limited_before_it_is_parsed() {
     for (source, message) in [
         ("1 + ".repeat(SOURCE_BYTES_MAX), "longer than 8192 bytes"),
         ("(".repeat(4_000), "nested deeper than 64 levels"),
@@ -64,7 +64,7 @@ fn a_source_is_bounded_before_it_is_parsed() {
 }
 
 #[test]
-fn the_place_of_an_error_begins_and_ends_with_whole_characters() {
+fn error_span_starts_and_ends_at_character_boundaries() {
     for source in [
         r#""\u00aé""#,
         r#""\u00é😀""#,
@@ -84,7 +84,7 @@ fn the_place_of_an_error_begins_and_ends_with_whole_characters() {
 }
 
 #[test]
-fn what_is_long_but_flat_is_no_nest() {
+fn long_flat_source_does_not_count_as_nested() {
     let long = SOURCE_BYTES_MAX - 50;
     for source in [
         format!("1{}", "+1".repeat(long / 2)),
@@ -106,7 +106,7 @@ fn what_is_long_but_flat_is_no_nest() {
 }
 
 #[test]
-fn the_deepest_allowed_nest_runs_on_a_small_stack() {
+fn deepest_allowed_nesting_runs_on_a_small_stack() {
     let depth = SOURCE_DEPTH_MAX - 2;
     let nested = |open: &str, inner: &str, close: &str, depth: usize| format!("{}{inner}{}", open.repeat(depth), close.repeat(depth));
     for source in [
@@ -132,7 +132,7 @@ fn the_deepest_allowed_nest_runs_on_a_small_stack() {
 }
 
 #[test]
-fn a_tree_that_is_deeper_than_its_brackets_is_refused_when_it_is_compiled() {
+fn source_with_a_tree_deeper_than_its_brackets_is_rejected_on_compile() {
     let source = format!("{}1{}", "(1 + 2 * -[1 == 2 ? 1 : ".repeat(60), "][0])".repeat(60));
     on_a_small_stack(move || {
         let error = Expression::compile(&source, &roots()).expect_err("deep");
@@ -150,7 +150,7 @@ fn nested_loops_end_within_the_budget() {
 }
 
 #[test]
-fn an_exhausted_budget_is_absorbed_by_nothing() {
+fn exhausted_budget_is_absorbed_by_no_operator() {
     let event = json!({"items": (0..1_000).collect::<Vec<i64>>()});
     let costly = "event.items.all(a, event.items.all(b, a + b >= 0))";
     for source in [
@@ -171,7 +171,7 @@ fn an_exhausted_budget_is_absorbed_by_nothing() {
 }
 
 #[test]
-fn memory_is_asked_for_only_after_it_is_paid() {
+fn memory_is_charged_before_it_is_allocated() {
     let doubled = |seed: &str, times: usize| {
         let mut source = String::new();
         for at in 0..times {
@@ -192,7 +192,7 @@ fn memory_is_asked_for_only_after_it_is_paid() {
 }
 
 #[test]
-fn shared_parts_do_not_make_a_walk_endless() {
+fn shared_parts_do_not_make_a_traversal_endless() {
     // Forty levels of eight: 8^40 evaluations from a few hundred nodes.
     let mut source = String::from("cel.bind(v0, 1, ");
     for at in 1..40 {
@@ -206,7 +206,7 @@ fn shared_parts_do_not_make_a_walk_endless() {
 }
 
 #[test]
-fn values_do_not_nest_without_end() {
+fn nesting_of_values_is_limited() {
     let source = format!("[1]{}", ".map(x,[x])".repeat(700));
     on_a_small_stack(move || exhausts(&source, &json!({})));
     let source = format!("optional.of(1){}", ".optMap(x,optional.of(x))".repeat(300));
@@ -214,7 +214,7 @@ fn values_do_not_nest_without_end() {
 }
 
 #[test]
-fn a_deep_document_is_compared_and_copied_on_a_small_stack() {
+fn deep_document_is_compared_and_copied_on_a_small_stack() {
     on_a_small_stack(|| {
         let text = format!("{}{}", "[".repeat(128), "]".repeat(128));
         let event: Json = serde_json::from_str(&text).unwrap_or_else(|_| {
@@ -247,7 +247,7 @@ fn patterns_run_in_linear_time_and_bounded_memory() {
 }
 
 #[test]
-fn work_on_long_texts_is_charged_by_their_length() {
+fn operations_on_long_texts_are_charged_by_length() {
     let event = json!({"text": "x".repeat(1 << 20), "same": "x".repeat(1 << 20)});
     exhausts("lists.range(1000).all(i, event.text == event.same)", &event);
     exhausts("lists.range(1000).all(i, event.text.contains('y') || true)", &event);
@@ -256,7 +256,7 @@ fn work_on_long_texts_is_charged_by_their_length() {
 }
 
 #[test]
-fn a_loop_over_a_large_document_is_charged_by_what_it_passes() {
+fn loop_over_a_large_document_is_charged_for_what_it_visits() {
     let fields: serde_json::Map<_, _> = (0..100_000).map(|at| (format!("k{at:06}"), json!(at))).collect();
     let event = json!({"fields": fields, "escaped": vec!["\u{1}".repeat(1 << 16); 4]});
     exhausts("lists.range(1000).all(i, event.fields.k099999 > 0)", &event);

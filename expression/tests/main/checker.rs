@@ -51,7 +51,7 @@ fn hint(source: &str) -> String {
 }
 
 #[test]
-fn what_people_write_has_nothing_wrong() {
+fn typical_conditions_have_no_findings() {
     finds_nothing(&[
         "p.action == \"opened\"",
         "p.title.lowerAscii().contains(\"crash\") && !p.draft",
@@ -70,7 +70,7 @@ fn what_people_write_has_nothing_wrong() {
 }
 
 #[test]
-fn a_field_that_is_not_declared_is_found_at_any_depth() {
+fn undeclared_field_is_found_at_any_depth() {
     finds("p.titel == \"x\"", UnknownField, "p.titel");
     finds("has(p.titel)", UnknownField, "p.titel");
     finds("p.?titel.orValue(\"\") == \"x\"", UnknownField, "p.?titel");
@@ -98,7 +98,7 @@ fn operations_on_the_wrong_types_are_found() {
 }
 
 #[test]
-fn comparisons_of_what_is_never_equal_are_found() {
+fn comparisons_of_never_equal_values_are_found() {
     finds("p.number == \"7\"", Impossible, "p.number == \"7\"");
     finds("p.title != 7", Impossible, "p.title != 7");
     finds("p.action == \"open\"", Impossible, "p.action == \"open\"");
@@ -113,7 +113,7 @@ fn comparisons_of_what_is_never_equal_are_found() {
 }
 
 #[test]
-fn a_condition_is_true_or_false() {
+fn condition_must_be_boolean() {
     finds("p.title", NotBoolean, "p.title");
     finds("p.draft && p.number", NotBoolean, "p.number");
     finds("!p.title", NotBoolean, "p.title");
@@ -126,7 +126,7 @@ fn a_condition_is_true_or_false() {
 }
 
 #[test]
-fn what_is_always_true_or_never_is_found() {
+fn constant_conditions_are_found() {
     finds("\"a\" == \"b\"", AlwaysFalse, "\"a\" == \"b\"");
     finds("1 > 2 || p.draft", AlwaysFalse, "1 > 2");
     finds("has(p.title)", AlwaysTrue, "has(p.title)");
@@ -149,7 +149,7 @@ fn what_is_always_true_or_never_is_found() {
 }
 
 #[test]
-fn an_error_of_what_is_written_out_is_found() {
+fn errors_of_literals_are_found() {
     finds("p.number / 0 > 1", Erring, "p.number / 0");
     finds("[1, 2][5] == p.number", Erring, "[1, 2][5]");
     finds("[p.title, \"a\"][2] == \"x\"", Erring, "[p.title, \"a\"][2]");
@@ -159,7 +159,7 @@ fn an_error_of_what_is_written_out_is_found() {
 }
 
 #[test]
-fn a_field_without_which_the_whole_errs_is_found() {
+fn missing_field_that_makes_the_whole_fail_is_found() {
     finds("p.label.name == \"bug\"", MayBeMissing, "p.label");
     finds("p.note.startsWith(\"x\") && p.note != \"xy\"", MayBeMissing, "p.note");
     finds("p.limit > 3 ? true : false", MayBeMissing, "p.limit");
@@ -174,7 +174,7 @@ fn a_field_without_which_the_whole_errs_is_found() {
 }
 
 #[test]
-fn a_field_that_is_asked_for_or_absorbed_is_not_told() {
+fn field_that_is_tested_or_absorbed_is_not_reported() {
     finds_nothing(&[
         "p.action == \"labeled\" && p.label.name == \"bug\"",
         "p.label.name == \"bug\" && p.action == \"labeled\"",
@@ -191,14 +191,14 @@ fn a_field_that_is_asked_for_or_absorbed_is_not_told() {
 }
 
 #[test]
-fn one_mistake_is_told_once() {
+fn one_error_is_reported_once() {
     finds("!(p.title.length > 3 && p.draft) == true", Unfit, "p.title.length");
     finds("size(size(p.number)) > 1 && p.draft", Unfit, "p.number");
     finds("[p.titel, p.title].exists(x, x == \"a\")", UnknownField, "p.titel");
 }
 
 #[test]
-fn a_condition_says_what_holds_after_it() {
+fn condition_narrows_the_types_after_it() {
     let when =
         Expression::compile("event.payload.action == \"opened\" && has(event.payload.label)", &known().roots()).expect("it compiles");
     let after = known().assuming(&when);
@@ -209,7 +209,7 @@ fn a_condition_says_what_holds_after_it() {
 }
 
 #[test]
-fn a_hostile_expression_is_checked_within_bounds() {
+fn hostile_expression_is_checked_within_bounds() {
     let nested = (0..20).fold("p.number == 1".to_owned(), |inner, _| format!("(({inner}) == true && p.number == 2)"));
     let long = vec!["p.limit == 1"; 250].join(" && ");
     let built = format!("[{}]{}.size() > 0", "1", ".map(a, [a])".repeat(60));

@@ -46,10 +46,10 @@ const SORTS: &[(&str, &[ErrorKind])] = &[
 ];
 
 #[test]
-fn the_specification_s_cases_hold() {
+fn conformance_cases_of_the_specification_pass() {
     let cases = match case::read() {
         Source::Cases(cases) => cases,
-        Source::Missing(what) => return not_installed("the_specification_s_cases_hold", &what),
+        Source::Missing(what) => return not_installed("conformance_cases_of_the_specification_pass", &what),
     };
     let mut tally = Tally::default();
     let findings: Vec<_> = cases.iter().filter_map(|case| tally.count(case).err().map(|why| format!("{case}: {why}"))).collect();

@@ -77,7 +77,7 @@ fn demands(source: &str, expected: &str) {
 }
 
 #[test]
-fn a_test_of_a_field_demands_that_it_passes_or_cannot_be_read() {
+fn test_of_a_field_demands_that_it_passes_or_cannot_be_read() {
     demands("event.a == 'x'", "(a is x | .a errs)");
     demands("'x' == event['a'].b", "(a.b is x | .a.b errs)");
     demands("event.a in ['y', 'x', 'x']", "(a is x | a is y | .a errs)");
@@ -89,7 +89,7 @@ fn a_test_of_a_field_demands_that_it_passes_or_cannot_be_read() {
 }
 
 #[test]
-fn a_pattern_demands_the_start_that_all_its_matches_have() {
+fn pattern_demands_the_common_prefix_of_its_matches() {
     demands("event.a.glob('refs/heads/*')", "(a starts with refs/heads/ | .a errs as a text)");
     demands(r"event.a.matches('^v1\\.[0-9]+$')", "(a starts with v1. | .a errs as a text)");
     demands("event.a.matches('^vx*')", "(a starts with v | .a errs as a text)");
@@ -99,7 +99,7 @@ fn a_pattern_demands_the_start_that_all_its_matches_have() {
 }
 
 #[test]
-fn negation_demands_that_the_test_fails_or_cannot_be_made() {
+fn negation_demands_that_the_test_fails_or_cannot_be_evaluated() {
     demands("event.a != 'x'", "(a is not x | .a errs)");
     demands("!(event.a in ['x', 'y'])", "((a is not x & a is not y) | .a errs)");
     demands("!event.a", "(a is Bool(false) | .a errs as a truth)");
@@ -110,7 +110,7 @@ fn negation_demands_that_the_test_fails_or_cannot_be_made() {
 }
 
 #[test]
-fn a_default_that_passes_lets_an_absent_field_pass() {
+fn default_that_passes_lets_an_absent_field_pass() {
     demands("event.?a.?b.orValue('') == 'x'", "(a.b is x | .?a.?b errs)");
     demands("event.?a.orValue('x') == 'x'", "(a is x | a is absent | .?a errs)");
     demands("event.?a.orValue('x') != 'x'", "(a is not x | .?a errs)");
@@ -119,7 +119,7 @@ fn a_default_that_passes_lets_an_absent_field_pass() {
 }
 
 #[test]
-fn what_is_known_beforehand_is_a_literal() {
+fn value_known_in_advance_is_treated_as_a_literal() {
     demands("event.a == config.owner", "(a is x | .a errs)");
     demands("event.a in config.names", "(a is x | a is y | .a errs)");
     demands("event.a.startsWith('refs/' + config.owner)", "(a starts with refs/x | .a errs as a text)");
@@ -131,7 +131,7 @@ fn what_is_known_beforehand_is_a_literal() {
 }
 
 #[test]
-fn named_values_and_variables_are_what_they_stand_for() {
+fn named_values_and_variables_are_replaced_by_their_definitions() {
     demands("local.a.b == 'x'", "(a.b is x | .a.b errs)");
     demands("local.maybe.orValue(1) == 2", "(b is Int(2) | .?b errs)");
     demands("!local.is_x", "(a is not x | .a errs)");
@@ -141,7 +141,7 @@ fn named_values_and_variables_are_what_they_stand_for() {
 }
 
 #[test]
-fn a_choice_demands_one_of_its_ways() {
+fn conditional_demands_one_of_its_branches() {
     demands(
         "event.a ? event.b == 1 : event.c == 2",
         "(.a errs as a truth | ((a is Bool(true) | .a errs as a truth) & (b is Int(1) | .b errs)) \
@@ -150,7 +150,7 @@ fn a_choice_demands_one_of_its_ways() {
 }
 
 #[test]
-fn what_is_not_understood_demands_nothing() {
+fn unsupported_expression_demands_nothing() {
     for source in [
         "event.a.lowerAscii() == 'x'",
         "event.list.exists(x, x == 'a')",
@@ -169,7 +169,7 @@ fn what_is_not_understood_demands_nothing() {
 }
 
 #[test]
-fn what_has_no_end_demands_nothing() {
+fn demand_that_grows_too_large_is_dropped() {
     let mut named: Vec<(String, Expression)> = vec![("l0".to_owned(), compile("event.a == 1 || event.b == 2"))];
     for step in 1..64 {
         named.push((format!("l{step}"), compile(&format!("local.l{0} && local.l{0}", step - 1))));
@@ -284,14 +284,14 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 3_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn where_a_demand_is_not_met_the_expression_is_false(source in joined_any_way(any_test()), event in any_event()) {
+    fn expression_is_false_if_its_demand_is_not_met(source in joined_any_way(any_test()), event in any_event()) {
         let document = Document::from_value(&event);
         let demand = demand(&source);
         prop_assert!(is_met(&demand, &document) || is_false(&source, &document), "`{}` on {}: {}", source, event, shown(&demand));
     }
 
     #[test]
-    fn where_an_expression_of_plain_tests_is_false_its_demand_is_not_met(source in joined(any_exact_test()), event in any_event()) {
+    fn demand_of_plain_tests_is_met_exactly_if_the_expression_is_not_false(source in joined(any_exact_test()), event in any_event()) {
         let document = Document::from_value(&event);
         let demand = demand(&source);
         prop_assert_eq!(is_met(&demand, &document), !is_false(&source, &document), "`{}` on {}: {}", source, event, shown(&demand));

@@ -102,7 +102,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn the_crate_gives_the_same_or_a_rule_says_why_not(choices in choices()) {
+    fn cel_crate_agrees_or_a_rule_explains_the_difference(choices in choices()) {
         thread_local!(static ORACLE: Oracle = Oracle::new());
         let (source, event) = made(&choices);
         let unexplained = ORACLE.with(|oracle| {
@@ -113,7 +113,7 @@ proptest! {
 }
 
 #[test]
-fn each_difference_is_shown_by_its_examples_and_explained_by_it_alone() {
+fn each_difference_is_explained_by_its_own_rule_alone() {
     let oracle = Oracle::new();
     for difference in Difference::ALL {
         for source in difference.examples() {
@@ -126,7 +126,7 @@ fn each_difference_is_shown_by_its_examples_and_explained_by_it_alone() {
 }
 
 #[test]
-fn most_of_what_is_generated_gives_the_same_value_and_little_needs_a_rule() {
+fn most_generated_expressions_agree_without_a_rule() {
     let oracle = Oracle::new();
     let mut runner = TestRunner::deterministic();
     let (mut values, mut explained) = (0, 0);
@@ -142,7 +142,7 @@ fn most_of_what_is_generated_gives_the_same_value_and_little_needs_a_rule() {
 }
 
 #[test]
-fn the_crate_s_own_reading_of_json_is_not_ours() {
+fn cel_crate_reads_json_numbers_differently() {
     // That is why the oracle gets numbers as we read them: otherwise most expressions over integers would
     // differ.
     let mut context = cel::Context::default();

@@ -18,7 +18,7 @@ fn decisive(source: &str) -> Vec<String> {
 }
 
 #[test]
-fn each_part_is_a_line_with_what_it_compared() {
+fn each_part_is_a_line_with_the_compared_values() {
     let explanation =
         explain("event.payload.action == \"closed\"\n  && event.payload.repository.owner.login == config.owner && !event.payload.draft");
     assert_eq!(
@@ -31,7 +31,7 @@ fn each_part_is_a_line_with_what_it_compared() {
 }
 
 #[test]
-fn a_part_says_what_it_looked_at() {
+fn part_shows_the_values_it_read() {
     let lines = |source: &str| explain(source).lines().remove(0);
     let cases = [
         ("event.payload.title.startsWith('x')", r#"event.payload.title = "Grüße \"an\" alle""#),
@@ -54,7 +54,7 @@ fn a_part_says_what_it_looked_at() {
 }
 
 #[test]
-fn the_parts_that_decided_keep_the_outcome_by_themselves() {
+fn decisive_parts_alone_keep_the_outcome() {
     assert_eq!(
         decisive("event.payload.number == 7 && event.payload.action == 'closed'"),
         ["event.payload.action == 'closed'  → false   (event.payload.action = \"opened\")"]
@@ -67,14 +67,14 @@ fn the_parts_that_decided_keep_the_outcome_by_themselves() {
 }
 
 #[test]
-fn the_other_parts_are_told_apart() {
+fn non_decisive_parts_are_listed_separately() {
     let explanation = explain("event.payload.number == 7 && event.payload.action == 'closed'");
     let others: Vec<_> = explanation.others().iter().map(|part| part.source.as_str()).collect();
     assert_eq!(others, ["event.payload.number == 7"]);
 }
 
 #[test]
-fn an_error_is_a_part_that_decided_and_so_is_what_could_not_absorb_it() {
+fn error_is_decisive_together_with_what_could_not_absorb_it() {
     assert_eq!(
         decisive("event.payload.number == 7 && event.payload.assignee.login == 'ada'"),
         [
@@ -97,7 +97,7 @@ fn flips(source: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_would_flip_it_is_told_with_what_is_already_so() {
+fn flips_are_listed_with_the_parts_that_already_hold() {
     assert_eq!(flips("event.payload.draft && event.payload.number == 7"), ["true: event.payload.draft → true; event.payload.number == 7"]);
     assert_eq!(flips("event.payload.draft && 1 == 2"), ["true: event.payload.draft → true, 1 == 2 → true; "]);
     assert_eq!(flips("event.payload.draft || 1 == 2"), ["true: event.payload.draft → true; ", "true: 1 == 2 → true; "]);
@@ -117,7 +117,7 @@ fn what_would_flip_it_is_told_with_what_is_already_so() {
 }
 
 #[test]
-fn every_value_on_the_way_is_told_with_its_place() {
+fn every_intermediate_value_has_its_place() {
     fn values<'p>(part: &'p Part, told: &mut Vec<(&'p str, String)>) {
         told.push((&part.source, part.outcome.to_string()));
         part.parts.iter().for_each(|part| values(part, told));
@@ -144,7 +144,7 @@ fn every_value_on_the_way_is_told_with_its_place() {
 }
 
 #[test]
-fn a_macro_names_the_elements_that_decided() {
+fn macro_lists_its_decisive_elements() {
     let elements = |source: &str| {
         let explanation = explain(source);
         let elements = explanation.root.elements.clone().unwrap_or_else(|| panic!("{source}"));
@@ -172,14 +172,14 @@ fn a_macro_names_the_elements_that_decided() {
 }
 
 #[test]
-fn a_branch_that_was_not_taken_says_what_it_would_have_given() {
+fn branch_not_taken_shows_its_would_be_value() {
     let explanation = explain("has(event.payload.nope) ? event.payload.number == 7 : event.payload.draft");
     let told: Vec<_> = explanation.root.parts.iter().map(|part| (part.outcome.to_string(), part.route)).collect();
     assert_eq!(told, [("false".to_owned(), Route::Taken), ("true".to_owned(), Route::NotTaken), ("false".to_owned(), Route::Taken)]);
 }
 
 #[test]
-fn a_condition_that_takes_too_many_steps_is_explained_by_the_part_that_takes_them() {
+fn budget_error_is_explained_by_the_part_that_exceeds_the_budget() {
     let list = format!("[{}]", vec!["1"; 200].join(","));
     let source = format!("1 == 1 && {list}.all(a, {list}.all(b, {list}.all(c, a == b)))");
     let explanation = explain(&source);
@@ -190,7 +190,7 @@ fn a_condition_that_takes_too_many_steps_is_explained_by_the_part_that_takes_the
 }
 
 #[test]
-fn explaining_is_bounded_whatever_it_explains() {
+fn explanation_is_bounded_for_every_expression() {
     let deep = format!("{}1 == 1{}", "(true && ".repeat(60), ")".repeat(60));
     let wide = vec!["event.payload.number == 8"; 250].join(" || ");
     let called = format!("event.payload.title{} == ''", ".trim()".repeat(1000));
@@ -209,13 +209,13 @@ fn explaining_is_bounded_whatever_it_explains() {
 }
 
 #[test]
-fn long_values_are_cut() {
+fn long_values_are_truncated() {
     let lines = explain("event.payload == event").lines();
     assert_eq!(lines, ["event.payload == event  → false   ({… 10 fields} ≠ {… 2 fields})"]);
 }
 
 #[test]
-fn an_explanation_is_also_json() {
+fn explanation_can_be_written_as_json() {
     let json = explain("event.payload.draft && event.payload.nope == 1").to_json();
     assert_eq!(json["decisive"][0]["source"], "event.payload.draft");
     assert_eq!(json["flips"][0]["turns"][1]["part"]["error"]["span"], serde_json::json!({ "start": 36, "end": 41 }));
@@ -275,7 +275,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn an_explanation_gives_what_the_evaluation_gives(source in any_condition()) {
+    fn explanation_has_the_same_result_as_evaluation(source in any_condition()) {
         let expression = compile(&source);
         let explained = expression.explain(&Scope::new(), &mut Budget::default());
         match expression.evaluate(&Scope::new(), &mut Budget::default()) {
@@ -287,7 +287,7 @@ proptest! {
     }
 
     #[test]
-    fn the_decisive_parts_alone_force_the_verdict(source in any_condition(), chosen in prop::collection::vec(0..4_usize, 40)) {
+    fn decisive_parts_alone_force_the_verdict(source in any_condition(), chosen in prop::collection::vec(0..4_usize, 40)) {
         let before = verdict(&source);
         let expression = compile(&source);
         let explanation = expression.explain(&Scope::new(), &mut Budget::default());
@@ -299,7 +299,7 @@ proptest! {
     }
 
     #[test]
-    fn setting_the_parts_as_told_flips_the_verdict_and_no_fewer_do(source in any_condition()) {
+    fn applying_a_flip_changes_the_result_and_no_subset_does(source in any_condition()) {
         let before = verdict(&source);
         let expression = compile(&source);
         let explanation = expression.explain(&Scope::new(), &mut Budget::default());

@@ -29,7 +29,7 @@ fn may_hold(source: &str) {
 }
 
 #[test]
-fn what_is_narrower_implies_what_is_wider() {
+fn narrower_condition_implies_the_wider_one() {
     implies("event.a == 'x' && event.b == 1", "event.a == 'x'");
     implies("event.a == 'x'", "event.a in ['x', 'y']");
     implies("event.a == 'x'", "event.a == 'x' || event.b == 1");
@@ -50,7 +50,7 @@ fn what_is_narrower_implies_what_is_wider() {
 }
 
 #[test]
-fn the_way_a_thing_is_written_does_not_matter() {
+fn equivalent_spellings_imply_each_other() {
     implies("event['a'] == \"x\"", "(event.a) == 'x'");
     implies("!(event.a != 'x')", "'x' == event.a");
     implies("event.draft ? event.a == 'x' : event.a == 'x'", "event.a == 'x'");
@@ -61,7 +61,7 @@ fn the_way_a_thing_is_written_does_not_matter() {
 }
 
 #[test]
-fn what_is_read_is_there() {
+fn field_that_is_read_exists() {
     implies("event.a.b == 'x'", "has(event.a.b) && has(event.a)");
     implies("has(event.a.b)", "has(event.a)");
     implies("event.a.b.startsWith('x')", "has(event.a.b)");
@@ -74,7 +74,7 @@ fn what_is_read_is_there() {
 }
 
 #[test]
-fn what_is_not_sure_is_not_said() {
+fn uncertain_implication_is_not_claimed() {
     implies_not("event.a == 'x'", "event.a == 'y'");
     implies_not("event.a in ['x', 'y']", "event.a == 'x'");
     implies_not("event.a != 'x'", "event.a == 'y'");
@@ -90,7 +90,7 @@ fn what_is_not_sure_is_not_said() {
 }
 
 #[test]
-fn what_contradicts_itself_never_holds() {
+fn contradiction_never_holds() {
     never_holds("event.a == 'x' && event.a == 'y'");
     never_holds("event.a == 'x' && event.a != 'x'");
     never_holds("event.a in ['x', 'y'] && !(event.a in ['y', 'x', 'z'])");
@@ -110,7 +110,7 @@ fn what_contradicts_itself_never_holds() {
 }
 
 #[test]
-fn the_parts_that_contradict_each_other_are_named() {
+fn contradicting_parts_are_named() {
     let parts = |source: &str| {
         let spans = compile(source).contradiction()?;
         Some(spans.into_iter().map(|span| source[span].to_owned()).collect::<Vec<_>>())
@@ -121,7 +121,7 @@ fn the_parts_that_contradict_each_other_are_named() {
 }
 
 #[test]
-fn what_may_hold_is_left_alone() {
+fn satisfiable_condition_is_not_rejected() {
     may_hold("event.a == 'x' || event.a == 'y'");
     may_hold("event.a != 'x' && event.a != 'y'");
     may_hold("event.n > 5 && event.n < 7");
@@ -134,7 +134,7 @@ fn what_may_hold_is_left_alone() {
 }
 
 #[test]
-fn what_is_known_of_an_event_is_taken_into_account() {
+fn known_parts_of_an_event_are_used() {
     let text = |text: &str| Partial::Literal(Literal::String(text.to_owned()));
     let payload = Partial::Map(BTreeMap::from([("kind".to_owned(), text("done")), ("who".to_owned(), Partial::Unknown)]));
     let event = Partial::AtLeast(BTreeMap::from([("payload".to_owned(), payload)]));
@@ -153,7 +153,7 @@ fn what_is_known_of_an_event_is_taken_into_account() {
 }
 
 #[test]
-fn a_condition_of_many_ways_is_bounded() {
+fn condition_with_many_alternatives_is_bounded() {
     let many = (0..200).map(|n| format!("(event.a{n} || event.b{n})")).collect::<Vec<_>>().join(" && ");
     may_hold(&many);
     implies_not(&many, "event.a0");
@@ -241,7 +241,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 3_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn where_one_condition_implies_another_every_event_of_the_one_is_one_of_the_other(
+    fn implied_condition_holds_for_every_event_of_the_stronger_one(
         one in condition(), other in condition(), weaker in condition(), events in prop::collection::vec(event(), 12),
     ) {
         let (one, other) = (compile(&one), compile(&other));

@@ -35,7 +35,7 @@ fn fields_elements_and_scalars_are_read_in_place() {
 }
 
 #[test]
-fn a_key_is_found_however_it_is_escaped() {
+fn key_is_found_however_it_is_escaped() {
     let document = document(r#"{"\u0061b": 1, "a\\u0062": 2, "\ud83d\ude00": 3}"#);
     assert_eq!(document.root().get("ab").and_then(Node::as_i64), Some(1));
     assert_eq!(document.root().get("a\\u0062").and_then(Node::as_i64), Some(2));
@@ -45,7 +45,7 @@ fn a_key_is_found_however_it_is_escaped() {
 }
 
 #[test]
-fn a_whole_number_stays_whole_as_long_as_64_bits_hold_it() {
+fn integer_is_exact_within_64_bits() {
     for (text, number) in [
         ("0", Number::Int(0)),
         ("-9223372036854775808", Number::Int(i64::MIN)),
@@ -60,7 +60,7 @@ fn a_whole_number_stays_whole_as_long_as_64_bits_hold_it() {
 }
 
 #[test]
-fn what_is_not_strict_json_is_refused_with_its_place() {
+fn invalid_json_is_rejected_with_its_place() {
     refused("", (1, 1), "ends where a value");
     refused("{\"a\": 1,\n \"é\": 2, \"a\": 3}", (2, 10), "duplicate key `a`");
     refused(r#"{"a": 1, "\u0061": 2}"#, (1, 10), "duplicate key `a`");
@@ -93,7 +93,7 @@ fn what_is_not_strict_json_is_refused_with_its_place() {
 }
 
 #[test]
-fn a_document_may_nest_as_deep_as_the_limit_and_no_deeper() {
+fn document_nesting_is_limited() {
     let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     document(&nested(JSON_DEPTH_MAX));
     refused(nested(JSON_DEPTH_MAX + 1), (1, JSON_DEPTH_MAX + 1), "nested deeper");
@@ -101,7 +101,7 @@ fn a_document_may_nest_as_deep_as_the_limit_and_no_deeper() {
 }
 
 #[test]
-fn a_duplicate_is_found_among_many_keys() {
+fn duplicate_is_found_among_many_keys() {
     let keys = |count: usize| (0..count).map(|at| format!("\"k{at}\":0")).collect::<Vec<_>>().join(",");
     for count in [1, 2, 127, 128, 129, 5_000] {
         document(&format!("{{{}}}", keys(count)));
@@ -113,13 +113,13 @@ fn a_duplicate_is_found_among_many_keys() {
 }
 
 #[test]
-fn the_bytes_are_kept_as_they_came() {
+fn document_keeps_its_original_bytes() {
     let text = " {\"b\" : 1.50, \"a\":\"\\u0041\"}\n";
     assert_eq!(document(text).bytes(), text.as_bytes());
 }
 
 #[test]
-fn a_document_made_of_a_value_holds_exactly_it() {
+fn document_from_a_value_equals_it() {
     let value = json!({"z": [1, 2.5, "a\n\"b\"", null, true, {}, []], "a": u64::MAX});
     assert_eq!(Document::from_value(&value).root().to_value(), value);
 }
@@ -144,14 +144,14 @@ fn any_json() -> impl Strategy<Value = Json> {
 
 proptest! {
     #[test]
-    fn the_tape_equals_serde_json_on_any_document(value in any_json(), is_pretty in any::<bool>()) {
+    fn tape_equals_serde_json_on_any_document(value in any_json(), is_pretty in any::<bool>()) {
         let text = if is_pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
         let expected: Json = serde_json::from_str(&text).unwrap();
         prop_assert_eq!(document(&text).root().to_value(), expected);
     }
 
     #[test]
-    fn the_text_of_a_value_is_that_of_its_tree(value in any_json(), is_made in any::<bool>()) {
+    fn text_of_a_value_equals_that_of_its_tree(value in any_json(), is_made in any::<bool>()) {
         let given = Document::from_value(&value);
         let source = if is_made { "json_text([{'made': event}, optional.of(event), 'text', 1.5, 7u, b'bytes', duration('90s')])" } else { "json_text(event)" };
         let expression = Expression::compile(source, &roots()).unwrap();
@@ -161,7 +161,7 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_document_is_refused_exactly_when_serde_json_refuses_it(
+    fn damaged_document_is_rejected_exactly_when_serde_json_rejects_it(
         value in any_json(), at in any::<prop::sample::Index>(), byte in any::<u8>(),
     ) {
         let mut bytes = serde_json::to_vec(&value).unwrap();

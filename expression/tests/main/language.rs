@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{error_of, gives, roots};
 
 #[test]
-fn fields_are_read_from_the_document_in_their_own_type() {
+fn fields_are_read_with_their_own_type() {
     gives("event.payload.action", &json!("opened"));
     gives("event.payload.number - 8", &json!(-1));
     gives("event.payload.big", &json!(u64::MAX));
@@ -20,13 +20,13 @@ fn fields_are_read_from_the_document_in_their_own_type() {
 }
 
 #[test]
-fn a_field_is_read_whatever_its_name_is() {
+fn field_is_read_whatever_its_name() {
     let source = format!("{{'{BUGGY_FIELD}': 1}}.{BUGGY_FIELD}");
     gives(&source, &json!(1));
 }
 
 #[test]
-fn numbers_are_equal_by_value_whatever_their_type() {
+fn numbers_are_equal_by_value_across_types() {
     for source in [
         "1 == 1.0",
         "1u == 1",
@@ -46,7 +46,7 @@ fn numbers_are_equal_by_value_whatever_their_type() {
 }
 
 #[test]
-fn numbers_are_ordered_across_types_and_nothing_else_is() {
+fn numbers_are_ordered_across_types_and_other_values_are_not() {
     gives("1 < 1.5 && 2u > 1 && -1 < 0u", &json!(true));
     gives("9007199254740992.0 < 9007199254740993 || 9007199254740993 > 9007199254740992.0", &json!(false));
     gives("'a' < 'b' && b'a' <= b'b' && false < true", &json!(true));
@@ -55,7 +55,7 @@ fn numbers_are_ordered_across_types_and_nothing_else_is() {
 }
 
 #[test]
-fn arithmetic_is_checked_and_never_mixed() {
+fn arithmetic_is_checked_and_never_mixes_types() {
     gives("7 / 2 * 2 + 7 % 2 - -1", &json!(8));
     gives("-7 / 2", &json!(-3));
     gives("1.0 / 0.0 > 1e308", &json!(true));
@@ -76,7 +76,7 @@ fn arithmetic_is_checked_and_never_mixed() {
 }
 
 #[test]
-fn a_minus_before_a_number_belongs_to_it_also_behind_a_not() {
+fn minus_before_a_number_is_part_of_it_even_after_a_not() {
     gives("-9223372036854775808 < 0 && - 1 == -1", &json!(true));
     gives("!-1 == 0 || true", &json!(true));
     assert_eq!(error_of("--null").kind, ErrorKind::Type);
@@ -85,7 +85,7 @@ fn a_minus_before_a_number_belongs_to_it_also_behind_a_not() {
 }
 
 #[test]
-fn sorting_has_one_order_of_numbers_and_errs_before_it_begins_where_there_is_none() {
+fn sort_orders_numbers_exactly_and_errs_on_values_without_an_order() {
     gives("[2, 1u, 1.5].sort()", &json!([1, 1.5, 2]));
     // As doubles, the three are pairwise equal, although two of them are not equal exactly.
     gives(
@@ -108,7 +108,7 @@ fn sorting_has_one_order_of_numbers_and_errs_before_it_begins_where_there_is_non
 }
 
 #[test]
-fn an_error_beside_what_decides_is_absorbed() {
+fn error_next_to_a_decisive_operand_is_absorbed() {
     gives("1 / 0 > 0 || true", &json!(true));
     gives("1 / 0 > 0 && false", &json!(false));
     gives("[1, 0].exists(x, 1 / x > 0)", &json!(true));
@@ -120,7 +120,7 @@ fn an_error_beside_what_decides_is_absorbed() {
 }
 
 #[test]
-fn a_missing_field_says_which_and_how_to_write_it_if_it_may_be_missing() {
+fn missing_field_error_names_it_and_suggests_the_optional_form() {
     let error = error_of("event.payload.sender.login == 'ada'");
     assert_eq!(error.kind, ErrorKind::Missing);
     assert_eq!(error.message, "`event.payload` has no field `sender`");
@@ -129,7 +129,7 @@ fn a_missing_field_says_which_and_how_to_write_it_if_it_may_be_missing() {
 }
 
 #[test]
-fn a_null_on_the_way_says_so_and_hints_the_optional_form() {
+fn null_on_the_path_is_reported_with_the_optional_form() {
     let error = error_of("event.payload.assignee.login");
     assert_eq!(error.kind, ErrorKind::Type);
     assert_eq!(error.message, "`event.payload.assignee` is null and has no field `login`");
@@ -138,7 +138,7 @@ fn a_null_on_the_way_says_so_and_hints_the_optional_form() {
 }
 
 #[test]
-fn an_optional_is_there_or_not_and_never_an_error() {
+fn optional_value_is_present_or_absent_and_never_an_error() {
     gives("event.payload.?action.orValue('none')", &json!("opened"));
     gives("event.payload.?nothing.orValue('none')", &json!("none"));
     gives("event.payload.?nothing.deeper.still.hasValue()", &json!(false));
@@ -154,14 +154,14 @@ fn an_optional_is_there_or_not_and_never_an_error() {
 }
 
 #[test]
-fn has_asks_for_a_field_without_reading_it() {
+fn has_tests_a_field_without_reading_it() {
     gives("has(event.payload.action) && !has(event.payload.nothing)", &json!(true));
     gives("has(event.payload.assignee)", &json!(true));
     assert_eq!(error_of("has(event.nothing.deeper)").kind, ErrorKind::Missing);
 }
 
 #[test]
-fn macros_go_over_lists_and_over_maps_in_the_order_of_their_keys() {
+fn macros_iterate_over_lists_and_over_maps_in_key_order() {
     gives("event.payload.labels.map(l, l.name)", &json!(["bug", "urgent"]));
     gives("event.payload.labels.exists(l, l.name == 'bug')", &json!(true));
     gives("event.payload.labels.exists_one(l, l.name.size() > 3)", &json!(true));
@@ -177,7 +177,7 @@ fn macros_go_over_lists_and_over_maps_in_the_order_of_their_keys() {
 }
 
 #[test]
-fn a_variable_hides_an_outer_one_only_inside_its_macro() {
+fn variable_hides_an_outer_one_only_inside_its_macro() {
     gives("[1, 2].map(x, [x].map(x, x + 10)[0] + x)", &json!([12, 14]));
     gives("[1].map(event, event)[0] == 1 && event.payload.number == 7", &json!(true));
     gives("[1].map(event, .event.payload.number)", &json!([7]));
@@ -215,7 +215,7 @@ fn literals_have_all_their_forms() {
 }
 
 #[test]
-fn conversions_keep_the_value_or_refuse() {
+fn conversions_keep_the_value_or_fail() {
     gives("int('42') + int(3.9) + int(2u)", &json!(47));
     gives("string(1.0) + string(1e21) + string(0.00001) + string(-0.0)", &json!("11e+211e-05-0"));
     gives("string(true) + string(b'x')", &json!("truex"));
@@ -268,7 +268,7 @@ fn data_has_text_forms() {
 }
 
 #[test]
-fn patterns_versions_and_networks_are_tested_with_the_subject_first() {
+fn pattern_version_and_network_tests_take_the_subject_first() {
     gives("'v1.2.3'.matches('^v[0-9]+')", &json!(true));
     gives("matches('abc', 'b') && !'abc'.matches('^b')", &json!(true));
     gives("'src/a/b.rs'.glob('src/**/*.rs') && 'src/b.rs'.glob('src/**/*.rs')", &json!(true));
@@ -283,7 +283,7 @@ fn patterns_versions_and_networks_are_tested_with_the_subject_first() {
 }
 
 #[test]
-fn an_expression_may_stand_in_braces_as_a_whole() {
+fn whole_expression_may_be_in_braces() {
     let expression = Expression::compile("  ${{ event.payload.action }} ", &roots()).unwrap();
     assert_eq!(expression.source(), " event.payload.action ");
     let error = Expression::compile("${{ evnt }}", &roots()).unwrap_err();
@@ -291,7 +291,7 @@ fn an_expression_may_stand_in_braces_as_a_whole() {
 }
 
 #[test]
-fn dotted_roots_are_names_of_their_own() {
+fn dotted_roots_are_separate_names() {
     let roots = Roots::new(["a.b", "a"]);
     let expression = Expression::compile("a.b.c", &roots).unwrap();
     assert_eq!(expression.reads()[0].segments, ["a.b", "c"]);
@@ -300,7 +300,7 @@ fn dotted_roots_are_names_of_their_own() {
 }
 
 #[test]
-fn a_name_is_looked_up_in_the_container_from_the_innermost_outwards() {
+fn name_is_looked_up_from_the_innermost_container_outwards() {
     let roots = Roots::new(["a.b.x", "a.y", "y", "z"]).within("a.b");
     for (source, read) in [
         ("x", "a.b.x"),
@@ -363,7 +363,7 @@ const MISTAKES: &[(&str, &str, (usize, usize), &str)] = &[
 ];
 
 #[test]
-fn what_does_not_compile_says_what_where_and_what_to_write() {
+fn compile_error_has_a_message_place_and_hint() {
     for &(source, message, (start, end), hint) in MISTAKES {
         let error = Expression::compile(source, &roots()).expect_err(source);
         assert_eq!(error.message, message, "{source}");

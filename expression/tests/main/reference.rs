@@ -28,7 +28,7 @@ fn examples() -> Vec<Example> {
 }
 
 #[test]
-fn each_function_and_macro_gives_what_the_reference_says() {
+fn each_function_and_macro_matches_the_reference() {
     let examples = examples();
     assert!(examples.len() > 80, "{} examples were found; how they are written has changed", examples.len());
     for Example { name, source, gives } in examples {

@@ -222,7 +222,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_always_so_is_always_so(source in wild(), document in document()) {
+    fn conditions_inferred_as_constant_are_constant(source in wild(), document in document()) {
         let Ok(expression) = Expression::compile(&source, &names().roots()) else { return Ok(()) };
         for finding in expression.infer(&names(), Purpose::Value).findings {
             // Next to another operand, or after a condition, it holds only together with that one.
@@ -241,7 +241,7 @@ proptest! {
     }
 
     #[test]
-    fn what_fits_together_and_has_nothing_wrong_meets_no_error_of_types(source in fitting(), document in document()) {
+    fn well_typed_expression_causes_no_type_error(source in fitting(), document in document()) {
         let expression = Expression::compile(&source, &names().roots()).expect("it is an expression");
         let inferred = expression.infer(&names(), Purpose::Condition);
         if inferred.findings.iter().any(|finding| finding.kind.is_never_right()) {
@@ -254,7 +254,7 @@ proptest! {
     }
 
     #[test]
-    fn what_errs_without_a_field_errs_without_it(source in wild(), document in document()) {
+    fn expression_inferred_to_fail_without_a_field_does_fail(source in wild(), document in document()) {
         let Ok(expression) = Expression::compile(&source, &names().roots()) else { return Ok(()) };
         for finding in expression.infer(&names(), Purpose::Value).findings {
             if finding.kind == FindingKind::MayBeMissing {

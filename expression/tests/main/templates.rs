@@ -19,7 +19,7 @@ fn renders(template: &Json, expected: &Json) {
 }
 
 #[test]
-fn a_string_that_is_exactly_one_expression_keeps_its_type() {
+fn string_of_exactly_one_expression_keeps_its_type() {
     renders(&json!("${{ event.payload.number }}"), &json!(7));
     renders(&json!("${{event.payload.labels}}"), &json!([{"name": "bug"}, {"name": "urgent"}]));
     renders(&json!("${{ null }}"), &json!(null));
@@ -27,7 +27,7 @@ fn a_string_that_is_exactly_one_expression_keeps_its_type() {
 }
 
 #[test]
-fn any_other_string_is_joined_as_text() {
+fn other_strings_are_joined_as_text() {
     renders(&json!("#${{ event.payload.number }} by ${{ config.owner }}"), &json!("#7 by acme"));
     renders(&json!(" ${{ 1 }}"), &json!(" 1"));
     renders(&json!("${{ 1 }}${{ 2 }}"), &json!("12"));
@@ -36,7 +36,7 @@ fn any_other_string_is_joined_as_text() {
 }
 
 #[test]
-fn a_doubled_dollar_stands_for_the_characters_themselves() {
+fn double_dollar_escapes_an_expression() {
     renders(&json!("$${{ x }}"), &json!("${{ x }}"));
     renders(&json!("a $${{ ${{ 1 }} }}"), &json!("a ${{ 1 }}"));
     renders(&json!("$5 and {{ x }}"), &json!("$5 and {{ x }}"));
@@ -51,13 +51,13 @@ fn braces_inside_an_expression_do_not_end_it() {
 }
 
 #[test]
-fn what_an_expression_gives_is_never_parsed_again() {
+fn result_of_an_expression_is_never_parsed_again() {
     renders(&json!("${{ '$' + '{{ 1 + 1 }}' }}"), &json!("${{ 1 + 1 }}"));
     renders(&json!("a${{ '$' + '{{ 1 }}' }}"), &json!("a${{ 1 }}"));
 }
 
 #[test]
-fn all_mistakes_come_in_one_run_with_their_places() {
+fn all_template_errors_are_reported_at_once_with_their_places() {
     let template = json!({
         "a": "x ${{ evnt.a }} ${{ 1 + }}",
         "b": ["fine", "${{ 1 "],
@@ -84,7 +84,7 @@ fn all_mistakes_come_in_one_run_with_their_places() {
 }
 
 #[test]
-fn an_error_of_rendering_names_the_string() {
+fn rendering_error_names_its_string() {
     let error = render(&json!({"with": {"user": "${{ event.payload.assignee.login }}"}})).unwrap_err();
     assert_eq!(error.message, "/with/user: `event.payload.assignee` is null and has no field `login`");
     assert_eq!(render(&json!("${{ event.payload.?nope }}")).unwrap_err().kind, ErrorKind::Type);
@@ -92,7 +92,7 @@ fn an_error_of_rendering_names_the_string() {
 }
 
 #[test]
-fn the_strings_with_expressions_can_be_looked_at() {
+fn strings_with_expressions_can_be_inspected() {
     let template = json!({"url": "https://x/${{ event.payload.number }}?q=${{ config.owner }}", "n": "${{ 1 }}", "t": "plain"});
     let template = Template::compile(&template, &roots()).unwrap();
     let strings = template.parts();
@@ -115,7 +115,7 @@ fn the_strings_with_expressions_can_be_looked_at() {
 }
 
 #[test]
-fn interpolations_can_be_encoded_as_they_are_joined() {
+fn interpolations_can_be_encoded_when_joined() {
     let event = document(EVENT);
     let scope = Scope::new().with("event", event.root());
     let template = Template::compile(&json!("https://x/a b/${{ event.payload.title }}"), &roots()).unwrap();
@@ -126,7 +126,7 @@ fn interpolations_can_be_encoded_as_they_are_joined() {
 }
 
 #[test]
-fn a_template_shares_one_budget_over_all_its_strings() {
+fn template_shares_one_budget_among_its_strings() {
     let template = json!(["${{ lists.range(600) }}", "${{ lists.range(600) }}"]);
     let template = Template::compile(&template, &roots()).unwrap();
     let error = template.render(&Scope::new(), &mut Budget::steps(1_000)).unwrap_err();
@@ -134,7 +134,7 @@ fn a_template_shares_one_budget_over_all_its_strings() {
 }
 
 #[test]
-fn whole_number_over_64_bits_is_rendered_exactly_or_is_an_error() {
+fn integer_over_64_bits_is_rendered_exactly_or_is_an_error() {
     let payload = Document::parse(
         br#"{"n": 123456789012345678901234567890, "fits": 18446744073709551615, "list": [99999999999999999999], "near": 1e20}"#[..].into(),
     )

@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_meant_from_where_they_were_said_wherever_a_program_works() {
+    fn relative_paths_are_resolved_where_they_were_configured() {
         let here = std::env::current_dir().unwrap();
         let mut settings = ActionSettings::default();
         let written = WrittenActions { readable: vec!["www".into(), "/srv".into()], writable: vec!["./out".into()], ..Default::default() };
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_is_none_is_refused() {
+    fn invalid_path_is_rejected() {
         let wrong = |expected| ConfigError::Variable { name: String::new(), value: String::new(), expected };
         assert!(ActionSettings::default().take_variable("ENSUE_ACTIONS_READABLE", "/srv,,", &wrong).is_err());
         let written = WrittenActions { writable: vec!["".into()], ..Default::default() };

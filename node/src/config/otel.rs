@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_collector_s_address_is_ensue_s_own_before_that_of_traces_before_that_of_all_signals() {
+    fn collector_endpoint_prefers_ensue_s_variable_then_traces_then_general() {
         let own = ("ENSUE_TRACES_ENDPOINT", "http://own:4318");
         let of_traces = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://traces:4318/in");
         assert_eq!(collector(&[ENDPOINT_IS]).as_deref(), Some("http://127.0.0.1:4318/v1/traces"));
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_turned_off_is_not_sent() {
+    fn disabled_export_sends_nothing() {
         let disabled = config(&[ENDPOINT_IS, ("OTEL_SDK_DISABLED", "TRUE"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]);
         assert!(disabled.traces.collector.is_none() && disabled.otel_warnings.is_empty(), "{:?}", disabled.otel_warnings);
         let own = config(&[("ENSUE_TRACES_ENDPOINT", "http://own:4318"), ("OTEL_SDK_DISABLED", "true")]);
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn grpc_is_a_warning_and_no_traces_are_sent_to_its_port() {
+    fn grpc_is_a_warning_and_disables_the_export() {
         let grpc = config(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4317"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]);
         assert!(grpc.traces.collector.is_none());
         assert!(
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_decoded_and_shown_by_nothing() {
+    fn headers_are_decoded_and_never_shown() {
         let config = config(&[ENDPOINT_IS, ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20s3cret, x-team = a%2Cb ")]);
         assert_eq!(config.traces.headers["authorization"], "Bearer s3cret");
         assert_eq!(config.traces.headers["x-team"], "a,b");
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_s_name_goes_over_that_among_the_attributes_of_the_resource() {
+    fn service_name_variable_overrides_the_resource_attribute() {
         let attributes = ("OTEL_RESOURCE_ATTRIBUTES", "service.name=other,deployment.environment.name=a%20b");
         let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
         assert_eq!(config(&[attributes]).traces.resource, [pair("service.name", "other"), pair("deployment.environment.name", "a b")]);
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sampler_is_one_of_the_six_that_opentelemetry_defines() {
+    fn sampler_is_one_of_opentelemetry_s_six() {
         let sampler = |name: &str, argument: &str| config(&[(SAMPLER, name), (SAMPLER_ARG, argument)]).traces.sampler;
         let quarter = Share::of_ratio(0.25).unwrap();
         for (name, begun, continued) in [
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_malformed_or_not_supported_is_a_warning_without_its_value() {
+    fn malformed_or_unsupported_variable_is_a_warning_without_its_value() {
         for (name, value) in [
             ("OTEL_SDK_DISABLED", "s3cret"),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://ada:s3cret@127.0.0.1:4318"),

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_queue_has_the_workers_of_the_setting_and_the_variable_goes_over_the_file() {
+    fn workers_setting_applies_to_the_default_queue_and_variable_beats_file() {
         let config = read("workers: 3\nqueues: { default: { rate: { limit: 1, per: 5m } } }", &[]).unwrap();
         assert_eq!((config.workers, config.queues.rates.len()), (Some(3), 1));
         let config = read("queues: { default: { workers: 3 } }", &[("ENSUE_WORKERS", "5")]).unwrap();
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_queue_is_an_error_that_says_what_is_wrong_with_it() {
+    fn invalid_queue_is_an_error_with_the_reason() {
         for (text, told) in [
             (
                 "workers: 2\nqueues: { default: { workers: 2 } }",

@@ -33,7 +33,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_read_from_the_file_and_the_variables_go_over_it() {
+    fn rates_come_from_the_file_and_variables_override_them() {
         let folder = tempfile::TempDir::new().unwrap();
         let file = folder.path().join("ensue.yaml");
         std::fs::write(&file, "rate_limits: { reads: 600/1m, hooks: 10/1s }").unwrap();
@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_rate_is_an_error_that_says_what_one_is() {
+    fn invalid_rate_is_an_error_that_describes_a_valid_one() {
         let error = variable("ENSUE_RATE_LIMITS_HOOKS", "many").unwrap_err();
         assert_eq!(error.to_string(), "ENSUE_RATE_LIMITS_HOOKS is `many`, but must be a rate like 600/1m");
         let folder = tempfile::TempDir::new().unwrap();

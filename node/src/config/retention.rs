@@ -57,20 +57,20 @@ mod tests {
     }
 
     #[test]
-    fn what_ended_is_kept_for_ever_where_nobody_says_anything() {
+    fn ended_executions_are_kept_forever_by_default() {
         assert_eq!(read("workers: 2", &[]), Ok(None));
         assert_eq!(read("retention: {}", &[]), Ok(None));
     }
 
     #[test]
-    fn an_age_is_read_in_days_and_the_variable_goes_over_the_file() {
+    fn retention_age_is_parsed_and_the_variable_overrides_the_file() {
         assert_eq!(read("retention: { executions: 90d }", &[]), Ok(Some(Duration::from_secs(90 * 86_400))));
         let variable = [("ENSUE_RETENTION_EXECUTIONS", "12h")];
         assert_eq!(read("retention: { executions: 90d }", &variable), Ok(Some(Duration::from_secs(43_200))));
     }
 
     #[test]
-    fn what_is_no_age_is_an_error_that_says_what_one_is() {
+    fn invalid_age_is_an_error_that_describes_a_valid_one() {
         for age in ["0d", "999ms", "90", "d", "-1d", "+1d", "36501d", "90 d", "1w", "90D", "99999999999d"] {
             let error = read(&format!("retention: {{ executions: '{age}' }}"), &[]).unwrap_err();
             assert!(error.ends_with(&format!("`retention.executions` is `{age}`, but must be {AGE_FORM}")), "{error}");

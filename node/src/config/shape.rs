@@ -321,7 +321,7 @@ packs:
     }
 
     #[test]
-    fn a_file_with_every_setting_fits_and_is_read() {
+    fn file_with_every_setting_is_valid_and_accepted() {
         let settings: Value = serde_saphyr::from_str(ALL_SETTINGS).unwrap();
         assert!(is_read(&settings) && fits(&settings));
         for name in SETTINGS.names() {
@@ -331,7 +331,7 @@ packs:
     }
 
     #[test]
-    fn what_is_no_setting_or_of_another_type_is_refused_by_both() {
+    fn unknown_or_mistyped_setting_is_rejected_by_reader_and_schema() {
         let settings: Value = serde_saphyr::from_str(ALL_SETTINGS).unwrap();
         let mut all = Vec::new();
         places(&settings, "", &mut all);

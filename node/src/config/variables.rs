@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_foreign_and_own_variables_are_no_warning() {
+    fn empty_foreign_and_known_variables_cause_no_warning() {
         assert!(warnings("ENSUE_EGRES_ALLOW", "").is_empty());
         for name in ["HOME", "ENSUES_LISTEN"].into_iter().chain(OF_COMMAND_LINE).chain(OF_PROGRAMS) {
             assert!(warnings(name, "x").is_empty(), "{name}");
@@ -125,7 +125,7 @@ mod tests {
 
     /// What Kubernetes sets in each container for Services named `ensue` and `ensue-api`.
     #[test]
-    fn service_links_of_kubernetes_are_no_warning() {
+    fn service_variables_of_kubernetes_cause_no_warning() {
         for (name, value) in [
             ("ENSUE_SERVICE_HOST", "10.0.0.7"),
             ("ENSUE_SERVICE_PORT", "3678"),
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn each_setting_that_is_offered_is_one_that_is_taken() {
+    fn each_listed_setting_is_accepted() {
         for setting in SETTINGS {
             let value = match setting {
                 "ENSUE_ACTIONS_AT_STOP" => "end",

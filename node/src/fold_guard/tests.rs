@@ -199,22 +199,22 @@ fn a_fold_is_found_that_ends_the_process_by(way: &str, passed_over_beside: &[(Po
 }
 
 #[test]
-fn a_record_whose_folding_ended_three_processes_is_left_out_by_the_next_and_everything_else_is_folded() {
+fn record_whose_fold_ended_three_processes_is_skipped_by_the_next() {
     a_fold_is_found_that_ends_the_process_by("abort", &[]);
 }
 
 #[test]
-fn a_record_whose_folding_never_ends_is_found_likewise() {
+fn record_whose_fold_never_ends_is_skipped_by_the_next() {
     a_fold_is_found_that_ends_the_process_by("a loop", &[]);
 }
 
 #[test]
-fn a_record_whose_row_ends_the_process_where_it_is_written_down_is_found_likewise() {
+fn record_whose_row_ends_the_process_on_write_is_skipped() {
     a_fold_is_found_that_ends_the_process_by("writing rows down", &[]);
 }
 
 #[test]
-fn a_record_is_found_that_ends_the_process_after_another_one_of_its_batch_panicked() {
+fn record_that_ends_the_process_is_found_after_a_panic_in_its_batch() {
     a_fold_is_found_that_ends_the_process_by("a panic first", &[(stumble(&story()), "a bug that is contained")]);
 }
 
@@ -225,7 +225,7 @@ fn path() -> (tempfile::TempDir, PathBuf) {
 }
 
 #[test]
-fn the_usual_life_notes_once_where_it_goes_on_and_leaves_nothing() {
+fn usual_run_writes_one_note_and_leaves_none() {
     let (_folder, path) = path();
     let mut guard = FoldGuard::open(&path, Position(7));
     assert!(path.exists());
@@ -239,7 +239,7 @@ fn the_usual_life_notes_once_where_it_goes_on_and_leaves_nothing() {
 }
 
 #[test]
-fn what_was_folded_and_is_not_kept_is_no_progress_and_neither_is_what_was_built_beside() {
+fn unsaved_folds_and_rebuilds_do_not_count_as_progress() {
     let (_folder, path) = path();
     let mut guard = FoldGuard::open(&path, Position(7));
     guard.begin_all(Position(10));
@@ -254,7 +254,7 @@ fn what_was_folded_and_is_not_kept_is_no_progress_and_neither_is_what_was_built_
 }
 
 #[test]
-fn who_finds_that_nobody_got_further_folds_one_by_one_for_a_while() {
+fn node_without_earlier_progress_folds_one_by_one_for_a_while() {
     let (_folder, path) = path();
     let killed = |behind| std::mem::forget(FoldGuard::open(&path, Position(behind)));
     let open = |behind| FoldGuard::open(&path, Position(behind));
@@ -269,7 +269,7 @@ fn who_finds_that_nobody_got_further_folds_one_by_one_for_a_while() {
 }
 
 #[test]
-fn what_another_release_left_out_is_tried_again() {
+fn record_skipped_by_another_release_is_tried_again() {
     let (_folder, path) = path();
     let text = |release: &str| format!(r#"{{"release":"{release}","left_out":[{{"view":"executions","position":9}}]}}"#);
     for (release, care) in [(crate::release::RELEASE, Care::OneByOne), ("0.0.0-other", Care::AtOnce)] {

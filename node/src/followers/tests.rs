@@ -63,7 +63,7 @@ fn until(mut is_so: impl FnMut() -> bool) {
 }
 
 #[test]
-fn a_follower_that_errs_for_ever_is_told_and_ends_when_it_is_asked_to() {
+fn failing_follower_is_reported_and_ends_on_request() {
     let (handle, thread, fares, _) = begin(Way::ErrsAlways);
     until(|| fares.trouble().is_some());
     assert_eq!((fares.trouble().as_deref(), fares.bugs()), (Some("the disk is gone"), 0));
@@ -72,7 +72,7 @@ fn a_follower_that_errs_for_ever_is_told_and_ends_when_it_is_asked_to() {
 }
 
 #[test]
-fn a_follower_goes_on_after_a_panic_and_the_bug_stays_counted() {
+fn follower_continues_after_a_panic_which_stays_counted() {
     let (handle, thread, fares, steps) = begin(Way::PanicsFirst);
     until(|| steps.load(Ordering::Relaxed) > 1 && fares.trouble().is_none());
     assert_eq!(fares.bugs(), 1);

@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn root_node_runs_programs_as_users_of_their_own() {
+    fn root_node_runs_programs_as_separate_users() {
         assert_eq!(of(UserSetting::Unsaid, true, None), Ok(Users { users: RANGE, why_root: None }));
         let why_root = Some("closed".to_owned());
         assert_eq!(of(UserSetting::Unsaid, true, Some("closed")), Ok(Users { users: ProgramUsers::Node, why_root }));
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn user_that_is_said_is_taken_or_the_node_does_not_start() {
+    fn configured_user_is_used_or_the_node_does_not_start() {
         let one = |user, group| Ok(Users { users: ProgramUsers::One { user, group }, why_root: None });
         assert_eq!(of(UserSetting::Name("www-data".into()), true, None), one(33, 34));
         assert_eq!(of(UserSetting::Number(33), true, None), one(33, 34));

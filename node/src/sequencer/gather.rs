@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cancel_under_an_idempotency_key_goes_before_the_crowd() {
+    fn cancel_with_an_idempotency_key_is_taken_before_other_commands() {
         let id = ExecutionId(Id::root(Timestamp::from_micros(1), 1));
         let hash = Digest::of(b"key");
         let once = |ask: Ask| {

@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_as_the_rate_says_start_at_once_and_then_one_after_the_other() {
+    fn rate_allows_a_burst_of_starts_and_then_one_after_the_other() {
         let mut bucket = bucket();
         assert_eq!(bucket.starts(), 4);
         bucket.look_at(NOON, 4);
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_looked_at_only_later_may_start_as_soon_as_one_that_was_looked_at_at_once() {
+    fn late_inspection_of_a_rate_bucket_does_not_delay_a_start() {
         let mut once = Bucket::begin(rate(1, Duration::from_secs(60)), 0, Timestamp::default(), NOON);
         once.look_at(NOON, 0);
         assert_eq!(once.starts(), 1);
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_back_may_start_again() {
+    fn unused_start_becomes_available_again() {
         let mut bucket = bucket();
         bucket.look_at(NOON, 3);
         bucket.look_at(NOON, 1);
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_goes_back_gives_nothing_and_takes_nothing() {
+    fn clock_that_goes_back_neither_adds_nor_removes_starts() {
         let mut bucket = bucket();
         bucket.look_at(NOON, 3);
         bucket.look_at(NOON.plus_millis(0), 3);
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_of_the_clock_gives_no_start_and_takes_none() {
+    fn clock_step_neither_adds_nor_removes_starts() {
         let hour = 3_600_000_000;
         for micros in [hour, -hour] {
             let mut rates = StartRates { buckets: [(WorkerQueueName::default(), bucket())].into() };
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn over_a_restart_no_more_start_than_without_one() {
+    fn restart_does_not_increase_the_number_of_starts() {
         let of_an_hour = rate(1, Duration::from_secs(3_600));
         let after = |millis| Bucket::begin(of_an_hour, 7, NOON, NOON.plus_millis(millis)).starts();
         assert_eq!([0, 3_599_999, 3_600_000].map(after), [0, 0, 1]);

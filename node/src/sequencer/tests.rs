@@ -179,7 +179,7 @@ fn clock_step() -> Ask {
 }
 
 #[test]
-fn commands_that_wait_together_are_one_commit() {
+fn waiting_commands_are_committed_together() {
     let mut world = World::new();
     let waiting: Vec<_> = ["a", "b", "c"].into_iter().map(|name| world.submit(set_key(name))).collect();
     let thread = world.start();
@@ -191,7 +191,7 @@ fn commands_that_wait_together_are_one_commit() {
 }
 
 #[test]
-fn a_full_disk_is_told_keeps_nothing_and_the_same_command_is_taken_when_there_is_room_again() {
+fn command_on_a_full_disk_is_rejected_and_accepted_once_there_is_space() {
     let mut world = World::new();
     world.faults.fail_append_at(2, AppendFault::Full);
     let thread = world.start();
@@ -209,7 +209,7 @@ fn a_full_disk_is_told_keeps_nothing_and_the_same_command_is_taken_when_there_is
 }
 
 #[test]
-fn without_room_what_comes_from_outside_is_turned_away_before_it_is_decided() {
+fn full_disk_rejects_outside_commands_before_deciding_them() {
     let mut world = World::new();
     world.room.0.store(false, Ordering::Relaxed);
     let thread = world.start();
@@ -221,7 +221,7 @@ fn without_room_what_comes_from_outside_is_turned_away_before_it_is_decided() {
 }
 
 #[test]
-fn that_there_is_room_again_is_found_although_nobody_asks() {
+fn free_space_is_detected_without_a_request() {
     let mut world = World::new();
     world.room.0.store(false, Ordering::Relaxed);
     let thread = world.start();
@@ -240,7 +240,7 @@ fn that_there_is_room_again_is_found_although_nobody_asks() {
 }
 
 #[test]
-fn an_unknown_commit_that_was_kept_is_found_and_not_written_twice() {
+fn unknown_commit_that_was_stored_is_found_and_not_repeated() {
     let mut world = World::new();
     world.faults.fail_append_at(1, AppendFault::Unknown(Fate::Kept));
     let thread = world.start();
@@ -252,7 +252,7 @@ fn an_unknown_commit_that_was_kept_is_found_and_not_written_twice() {
 }
 
 #[test]
-fn an_unknown_commit_that_was_lost_is_written_again() {
+fn lost_unknown_commit_is_written_again() {
     let mut world = World::new();
     world.faults.fail_append_at(1, AppendFault::Unknown(Fate::Lost));
     let thread = world.start();
@@ -263,7 +263,7 @@ fn an_unknown_commit_that_was_lost_is_written_again() {
 }
 
 #[test]
-fn a_batch_that_the_store_refuses_is_tried_command_by_command() {
+fn batch_rejected_by_the_store_is_retried_command_by_command() {
     let mut world = World::new();
     world.faults.fail_append_at(1, AppendFault::Refused);
     world.faults.fail_append_at(2, AppendFault::Refused);
@@ -280,7 +280,7 @@ fn a_batch_that_the_store_refuses_is_tried_command_by_command() {
 }
 
 #[test]
-fn a_store_that_fails_for_good_ends_the_sequencer_and_acknowledges_nothing() {
+fn dead_store_ends_the_sequencer_without_acknowledging() {
     let mut world = World::new();
     world.faults.fail_append_at(2, AppendFault::Dead);
     let thread = world.start();
@@ -292,7 +292,7 @@ fn a_store_that_fails_for_good_ends_the_sequencer_and_acknowledges_nothing() {
 }
 
 #[test]
-fn a_stop_answers_what_waits() {
+fn stop_answers_waiting_commands() {
     let mut world = World::new();
     let waiting = world.submit(set_key("a"));
     world.handle.stop();
@@ -303,7 +303,7 @@ fn a_stop_answers_what_waits() {
 }
 
 #[test]
-fn a_stop_on_a_full_disk_leaves_what_is_owed_to_the_next_start_and_blames_no_reaction() {
+fn stop_on_a_full_disk_leaves_reactions_owed_and_blames_none() {
     let mut world = World::new();
     let log = world.log.as_mut().unwrap();
     log.append(&owing::owing(log.id(), log.epoch()), Position(0), log.epoch()).unwrap();
@@ -327,14 +327,14 @@ fn serves_with(plain: fn(&Body) -> Result<Option<Bytes>, LogError>) -> (World, R
 }
 
 #[test]
-fn where_a_body_cannot_be_read_the_sequencer_ends_and_what_is_owed_stays_owed() {
+fn unreadable_body_ends_the_sequencer_and_reactions_stay_owed() {
     let (world, ended) = serves_with(|_| Err(LogError::Store("the disk says no".to_owned())));
     assert!(matches!(&ended, Err(SequencerError::Log(why)) if why.contains("the disk says no")), "{:?}", ended.err());
     world.the_log_holds(2);
 }
 
 #[test]
-fn where_a_body_was_erased_what_is_owed_is_put_aside() {
+fn reaction_whose_body_was_erased_is_parked() {
     let (world, ended) = serves_with(|_| Ok(None));
     assert!(ended.unwrap().engine.health().next_owed(None).is_none());
     let records = world.reader.read(Position(0), ReadLimit::default()).unwrap();
@@ -342,7 +342,7 @@ fn where_a_body_was_erased_what_is_owed_is_put_aside() {
 }
 
 #[test]
-fn what_waits_is_answered_also_where_the_sequencer_ends_by_itself() {
+fn waiting_commands_are_answered_even_if_the_sequencer_ends_by_itself() {
     let mut world = World::new();
     world.faults.fail_append_at(1, AppendFault::Dead);
     let offered: Vec<_> = (0..BATCH_COMMANDS_MAX).map(|_| world.submit(set_key("a"))).collect();
@@ -359,7 +359,7 @@ fn what_waits_is_answered_also_where_the_sequencer_ends_by_itself() {
 }
 
 #[test]
-fn commands_for_which_there_is_no_room_are_told_so_and_the_log_s_own_are_taken() {
+fn full_command_queue_rejects_callers_but_accepts_internal_commands() {
     let mut world = World::with(Queues::with(|name| if name == QueueName::CommandBytes { 0 } else { 2 }));
     // What brings no bytes needs none.
     let waiting = [world.submit(set_key("a")), world.submit(set_key("b"))];
@@ -376,7 +376,7 @@ fn commands_for_which_there_is_no_room_are_told_so_and_the_log_s_own_are_taken()
 }
 
 #[test]
-fn command_from_outside_goes_between_the_log_s_own_commands() {
+fn outside_command_is_accepted_between_the_log_s_own_commands() {
     let mut world = World::new();
     let from_outside = world.submit(set_key("a"));
     let own: Vec<_> = (0..3 * BATCH_COMMANDS_MAX).map(|_| world.submit(clock_step())).collect();

@@ -39,7 +39,7 @@ fn shown(counts: &Counts) -> String {
 }
 
 #[test]
-fn each_attempt_waits_from_when_it_could_be_started_and_runs_until_its_end() {
+fn attempt_waits_from_when_it_could_start_and_runs_until_its_end() {
     let counts = Arc::new(Counts::default());
     let mut tally = Tally::new(counts.clone());
     let attempt = AttemptId(id());
@@ -74,7 +74,7 @@ fn each_attempt_waits_from_when_it_could_be_started_and_runs_until_its_end() {
 }
 
 #[test]
-fn of_an_execution_that_was_asked_for_before_the_start_the_end_is_counted_and_no_time() {
+fn execution_requested_before_the_start_counts_its_end_without_duration() {
     let counts = Arc::new(Counts::default());
     Tally::new(counts.clone()).note(&[record(70 * MILLISECOND, ExecutionSucceeded::default())]);
     let text = shown(&counts);
@@ -82,14 +82,14 @@ fn of_an_execution_that_was_asked_for_before_the_start_the_end_is_counted_and_no
 }
 
 #[test]
-fn a_clock_that_was_set_back_makes_no_time_and_no_panic() {
+fn clock_set_back_gives_no_duration_and_no_panic() {
     let counts = Arc::new(Counts::default());
     Tally::new(counts.clone()).note(&[record(5 * MILLISECOND, requested()), record(0, started(1))]);
     assert!(shown(&counts).contains("stage_seconds_sum{stage=\"dispatched\"} 0.0\n"));
 }
 
 #[test]
-fn each_end_is_counted_under_its_own_name() {
+fn each_kind_of_end_is_counted_separately() {
     let counts = Arc::new(Counts::default());
     let mut tally = Tally::new(counts.clone());
     let attempt = AttemptId(id());

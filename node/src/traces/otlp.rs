@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_collector_did_not_take_is_read_off_its_answer() {
+    fn number_of_rejected_spans_is_read_from_the_collector_s_answer() {
         let cases: [(&str, u64); 5] = [
             ("{}", 0),
             ("", 0),

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_is_answered_is_a_server_span_named_by_its_route() {
+    fn answered_request_is_a_server_span_named_by_its_route() {
         let span = of(answered());
         assert_eq!((span.name.as_str(), span.kind, span.error.is_none()), ("POST /hooks/{pack}/{sensor}", Kind::Server, true));
         let expected = [
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answered_request_without_a_route_or_with_an_uncommon_method_has_a_name_of_few_values() {
+    fn request_span_without_route_or_known_method_has_a_low_cardinality_name() {
         let span = of(AnsweredRequest { route: None, method: "BREW".to_owned(), ..answered() });
         assert_eq!(span.name, "HTTP");
         let attributes = attributes(&span);
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answered_request_is_an_error_for_the_node_s_own_faults_only() {
+    fn answered_request_is_an_error_only_for_server_errors() {
         for (status, is_error) in [(202, false), (404, false), (429, false), (500, true), (503, true)] {
             let span = of(AnsweredRequest { status, ..answered() });
             let has_type = attributes(&span).contains(&format!("error.type={status}"));
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_is_sent_is_a_client_span_named_by_its_method() {
+    fn sent_request_is_a_client_span_named_by_its_method() {
         let span = of_sent(sent());
         assert_eq!((span.name.as_str(), span.kind, span.error.is_none()), ("GET", Kind::Client, true));
         let expected = [
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sent_request_is_an_error_where_it_is_refused_or_no_answer_comes() {
+    fn sent_request_is_an_error_if_it_is_rejected_or_unanswered() {
         for (status, error, kind) in [
             (Some(404), None, Some("404")),
             (None, Some("network"), Some("network")),

@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_collector_is_named_by_its_address_with_or_without_the_path_of_traces() {
+    fn collector_address_may_include_the_traces_path() {
         for (text, url) in [
             ("http://127.0.0.1:4318", "http://127.0.0.1:4318/v1/traces"),
             ("http://127.0.0.1:4318/", "http://127.0.0.1:4318/v1/traces"),
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn opentelemetry_s_own_addresses_are_taken_as_it_says() {
+    fn opentelemetry_endpoints_are_extended_as_specified() {
         assert_eq!(Collector::below("http://127.0.0.1:4318/in/").unwrap().to_string(), "http://127.0.0.1:4318/in/v1/traces");
         assert_eq!(Collector::exactly("http://127.0.0.1:4318/in").unwrap().to_string(), "http://127.0.0.1:4318/in");
     }

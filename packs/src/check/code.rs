@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rewrite_quotes_each_value_once() {
+    fn suggested_rewrite_quotes_each_value_once() {
         let hint = rewritten("make VERSION=\"${{ params.version }}\" ${{ params.list[0] }}\n");
         assert_eq!(
             hint,
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn an_escaped_brace_is_not_an_expression() {
+    fn escaped_brace_is_not_an_expression() {
         assert!(!is_spliced("echo '$${{ x }}'") && is_spliced("echo ${{ x }}"));
         assert_eq!(sole_parameter(" ${{ params.script }}\n"), Some("script"));
         assert_eq!(sole_parameter("${{ params.a + params.b }}"), None);

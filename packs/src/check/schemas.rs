@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_schema_says_fields_lists_and_values() {
+    fn json_schema_gives_field_list_and_value_types() {
         let known = whole(&json!({
             "type": "object",
             "required": ["state", "labels"],
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_that_refers_to_itself_is_known_to_a_depth() {
+    fn recursive_schema_is_expanded_to_a_limited_depth() {
         let known = whole(&json!({ "type": "object", "properties": { "child": { "$ref": "#" } } }));
         assert!(admits(&known, &json!({ "child": { "child": { "child": {} } } })));
         let wide = json!({ "type": "object", "properties": { "a": { "$ref": "#" }, "b": { "$ref": "#" }, "c": { "$ref": "#" } } });
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_can_be_anything() {
+    fn unsupported_json_schema_allows_anything() {
         for schema in [json!(true), json!({}), json!({ "allOf": [{ "type": "string" }] }), json!({ "$ref": "#/nowhere" })] {
             assert!(admits(&whole(&schema), &json!([1, null])), "{schema}");
         }

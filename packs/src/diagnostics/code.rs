@@ -255,13 +255,13 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn no_two_codes_have_one_slug() {
+    fn each_code_has_a_unique_slug() {
         let slugs: BTreeSet<_> = Code::ALL.iter().map(|code| code.slug()).collect();
         assert_eq!(slugs.len(), Code::ALL.len());
     }
 
     #[test]
-    fn each_code_is_told_of_on_its_page_and_in_its_order() {
+    fn each_code_is_documented_in_its_order() {
         let headings: Vec<&str> = PAGE.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`')).collect();
         let slugs: Vec<&str> = Code::ALL.iter().map(|code| code.slug()).collect();
         assert_eq!(headings, slugs, "docs/reference/diagnostics.md has a section for each code, in the order of code.rs");

@@ -170,38 +170,38 @@ mod tests {
     }
 
     #[test]
-    fn a_diagnostic_shows_its_line_a_caret_and_a_hint() {
+    fn diagnostic_shows_its_line_a_caret_and_a_hint() {
         insta::assert_snapshot!(one("trigger: a.b\nwhem: true\n", 13..17).render(Colour::Plain));
     }
 
     #[test]
-    fn colours_are_added_only_when_asked_for() {
+    fn colors_are_added_only_on_request() {
         let diagnostic = one("whem: true\n", 0..4);
         assert!(!diagnostic.render(Colour::Plain).contains('\u{1b}'));
         assert!(diagnostic.render(Colour::Ansi).contains("\u{1b}[1;31merror\u{1b}[0m"));
     }
 
     #[test]
-    fn what_a_terminal_would_obey_is_written_out() {
+    fn control_characters_are_escaped() {
         let shown = one("whem: \u{1b}[2Jx\u{202e}y\n", 0..4).render(Colour::Plain);
         assert!(shown.contains("\\u{1b}[2Jx\\u{202e}y"), "{shown}");
     }
 
     #[test]
-    fn a_diagnostic_is_also_json() {
+    fn diagnostic_can_be_written_as_json() {
         let value = one("trigger: a.b\nwhem: true\n", 13..17).to_json();
         insta::assert_json_snapshot!(value);
     }
 
     #[test]
-    fn a_long_line_is_cut_so_that_the_place_is_seen() {
+    fn long_line_is_cut_around_the_place() {
         let text = format!("{}whem: {}\n", " ".repeat(500), "y".repeat(500));
         let shown = one(&text, 500..504).render(Colour::Plain);
         assert!(shown.lines().all(|line| line.chars().count() < 200) && shown.contains("^^^^"));
     }
 
     #[test]
-    fn a_place_in_any_source_is_drawn_under_its_line() {
+    fn place_in_any_source_is_drawn_below_its_line() {
         let source = "event.payload.ok\n  && event.payload.größe == 1";
         let start = source.find(".größe").unwrap();
         insta::assert_snapshot!(excerpt("when", source, start..start + ".größe".len()).join("\n"), @r"
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_is_none_is_drawn_at_the_end() {
+    fn invalid_place_is_drawn_at_the_end() {
         assert_eq!(excerpt("expression", "ä", 1..9).len(), 4);
         assert_eq!(excerpt("expression", "", 0..0)[3], "  | ^");
     }

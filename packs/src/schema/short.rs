@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_short_form_says_type_and_presence() {
+    fn short_form_gives_type_and_presence() {
         assert_eq!(read("string"), ("string".into(), Presence::Required));
         assert_eq!(read("integer?"), ("integer".into(), Presence::Optional));
         assert_eq!(read("integer = 3"), ("integer".into(), Presence::Default(json!(3))));
@@ -149,14 +149,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_type_is_refused() {
+    fn invalid_type_is_rejected() {
         for bad in ["", "strng", "String", "string?? ", "string? = 1", "a | string", "a || b", "string = abc", "[string", "[a?]", "a | a"] {
             assert!(declaration(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
-    fn a_type_of_another_language_is_told_as_ours() {
+    fn type_name_of_another_language_gets_our_name_as_a_suggestion() {
         assert_eq!(kind("int").unwrap_err().suggestion.as_deref(), Some("integer"));
         assert_eq!(kind("strng").unwrap_err().suggestion.as_deref(), Some("string"));
     }

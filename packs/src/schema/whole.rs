@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misfit_names_the_place_and_hides_the_value() {
+    fn misfit_names_the_pointer_and_hides_the_value() {
         let schema = json!({ "type": "object", "properties": { "a": { "type": "integer" } } });
         let found = misfits(schema, &json!({ "a": "s3cret" }));
         assert_eq!(found.len(), 1);
@@ -131,20 +131,20 @@ mod tests {
     }
 
     #[test]
-    fn a_reference_that_leaves_the_document_is_refused() {
+    fn reference_that_leaves_the_document_is_rejected() {
         assert!(compile(json!({ "$ref": "https://example.test/schema.json" })).is_err());
         assert!(compile(json!({ "$ref": "file:///etc/passwd" })).is_err());
         assert!(misfits(json!({ "$ref": "#/$defs/a", "$defs": { "a": { "type": "string" } } }), &json!("x")).is_empty());
     }
 
     #[test]
-    fn a_pattern_that_could_take_for_ever_is_refused() {
+    fn pattern_without_a_time_bound_is_rejected() {
         assert!(compile(json!({ "pattern": "^(?=a)b" })).is_err());
         assert!(compile(json!({ "pattern": "(a)\\1" })).is_err());
     }
 
     #[test]
-    fn a_reference_that_goes_round_in_a_circle_ends() {
+    fn circular_reference_terminates() {
         for source in [
             json!({ "$ref": "#" }),
             json!({ "$defs": { "a": { "$ref": "#/$defs/b" }, "b": { "$ref": "#/$defs/a" } }, "$ref": "#/$defs/a" }),
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn references_that_multiply_are_rejected_and_fit_nothing() {
+    fn multiplying_references_are_rejected_and_match_nothing() {
         for keyword in ["allOf", "anyOf", "oneOf"] {
             assert!(why(doubling(keyword, 5)).is_none());
             let schema = doubling(keyword, 40);
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn references_that_multiply_from_level_to_level_are_rejected() {
+    fn references_that_multiply_per_level_are_rejected() {
         let member = json!({ "properties": { "a": { "$ref": "#" } } });
         let other = json!({ "additionalProperties": { "$ref": "#" } });
         let item = json!({ "items": { "$ref": "#" } });
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn unevaluated_members_count_what_is_looked_at_again() {
+    fn unevaluated_members_count_repeated_evaluation() {
         let nested = |levels: usize| {
             (0..levels).fold(json!({ "type": "object" }), |inner, _| json!({ "anyOf": [inner], "unevaluatedProperties": false }))
         };
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_takes_too_many_steps_is_a_misfit() {
+    fn value_that_exceeds_the_step_limit_is_a_misfit() {
         let names: Vec<String> = (0..2_000).map(|at| format!("name {at}")).collect();
         let schema = json!({ "items": { "enum": names } });
         assert!(misfits(schema.clone(), &json!(vec!["name 1"; 1_000])).is_empty());
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_nests_too_many_checks_is_a_misfit() {
+    fn value_with_too_deeply_nested_checks_is_a_misfit() {
         let chain = |parts: usize| {
             let part = |at: usize| (format!("a{at}"), json!({ "$ref": format!("#/$defs/a{}", at + 1) }));
             let mut all: serde_json::Map<String, Value> = (0..parts).map(part).collect();
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn another_draft_is_refused() {
+    fn other_draft_is_rejected() {
         assert!(compile(json!({ "$schema": "http://json-schema.org/draft-07/schema#" })).is_err());
     }
 }

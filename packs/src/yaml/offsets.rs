@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_found_in_every_style() {
+    fn place_is_found_in_every_yaml_style() {
         assert_eq!(written_at("a: x.y == 1\n", "== 1"), "== 1");
         assert_eq!(written_at("a: x\n  && y\n", "&& y"), "&& y");
         assert_eq!(written_at("a: 'x == ''q'' && y'\n", "&& y"), "&& y");

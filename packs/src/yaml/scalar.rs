@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_readers_disagree_about_has_no_value() {
+    fn ambiguous_scalar_has_no_value() {
         for text in ["yes", "No", "ON", "off", "True", "FALSE"] {
             assert!(matches!(ambiguity(text), Some(Ambiguity::Boolean(_))), "{text}");
         }
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_readers_agree_on_is_taken() {
+    fn unambiguous_scalar_is_accepted() {
         assert!(matches!(Plain::of("true", false), Plain::Bool(true)));
         assert!(matches!(Plain::of("null", false), Plain::Null));
         for text in ["0", "-1", "18446744073709551615", "1.50"] {

@@ -421,7 +421,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_value_is_not_repeated_whole() {
+    fn long_value_is_truncated_in_the_message() {
         let (message, hint) = ambiguous(&"9".repeat(4_000), Ambiguity::NoJsonNumber);
         assert_eq!(message, format!("`{}…` is not a number that JSON can represent", "9".repeat(SHOWN_CHARS_MAX - 1)));
         assert_eq!(hint, "put quotation marks around it if it is a string");

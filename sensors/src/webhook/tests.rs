@@ -61,7 +61,7 @@ fn signed(sensor: &Sensor, mut request: HookRequest) -> HookRequest {
 }
 
 #[test]
-fn a_signed_delivery_makes_events_that_share_its_body_byte_for_byte() {
+fn events_of_a_signed_delivery_share_its_exact_body() {
     let sensor = github(vec![emit("github.pull_request"), emit("github.event")]);
     let request = signed(&sensor, delivery(OPENED));
     let made = receive(&sensor, &request, Some(&key())).unwrap();
@@ -72,7 +72,7 @@ fn a_signed_delivery_makes_events_that_share_its_body_byte_for_byte() {
 }
 
 #[test]
-fn what_is_composed_for_a_hook_is_taken_by_it() {
+fn composed_delivery_is_accepted_by_its_hook() {
     let sensor = github(vec![Emit {
         when: Some(expression(r#"headers["x-github-event"] == "pull_request""#)),
         dedupe: Some(expression(r#"headers["x-github-delivery"]"#)),
@@ -98,7 +98,7 @@ fn sender_without_an_event_header_composes_none() {
 }
 
 #[test]
-fn nothing_of_an_unproven_delivery_is_read() {
+fn unverified_delivery_is_not_parsed() {
     // Not JSON, without a type, and with an emit that would err: the missing proof is still the reported
     // error.
     let sensor = github(vec![Emit { when: Some(expression("body.nothing")), ..emit("github.push") }]);
@@ -108,7 +108,7 @@ fn nothing_of_an_unproven_delivery_is_read() {
 }
 
 #[test]
-fn a_hook_whose_key_is_gone_or_short_takes_nothing_and_says_what_to_set() {
+fn hook_with_a_missing_or_short_key_accepts_nothing_and_says_why() {
     let sensor = github(vec![emit("github.push")]);
     for key in [None, Some(Secret::new(Vec::new())), Some(Secret::new(b"short".to_vec()))] {
         let refusal = receive(&sensor, &signed(&sensor, delivery(OPENED)), key.as_ref()).unwrap_err();
@@ -119,7 +119,7 @@ fn a_hook_whose_key_is_gone_or_short_takes_nothing_and_says_what_to_set() {
 }
 
 #[test]
-fn only_json_is_taken_and_no_type_is_guessed() {
+fn only_declared_json_is_accepted() {
     let sensor = open(vec![emit("github.push")]);
     for fit in ["application/json", "Application/JSON; charset=UTF-8", "application/vnd.api+json", "application/json;charset=\"utf-8\""] {
         assert!(receive(&sensor, &request(&[("content-type", fit)], OPENED), None).is_ok(), "{fit}");
@@ -144,7 +144,7 @@ fn only_json_is_taken_and_no_type_is_guessed() {
 }
 
 #[test]
-fn a_body_that_is_not_strict_json_is_refused_with_its_place() {
+fn body_that_is_not_strict_json_is_rejected_with_its_place() {
     let sensor = open(vec![emit("github.push")]);
     let deep = format!("{}{}", "[".repeat(129), "]".repeat(129));
     for body in ["", "{", "{}{}", "<a/>", r#"{"a":1,"a":2}"#, "\u{feff}{}", &deep] {
@@ -155,7 +155,7 @@ fn a_body_that_is_not_strict_json_is_refused_with_its_place() {
 }
 
 #[test]
-fn a_body_that_looks_like_instructions_is_plain_content() {
+fn body_that_looks_like_an_expression_is_plain_content() {
     let body = r#"{"files":{"f":{"filepath":"/etc/passwd"}},"_verified":true,"__meta":{},"x":"${{ config.owner }}"}"#;
     let sensor = open(vec![Emit { payload: Some(template(&json!({ "kept": "${{ body }}" }))), ..emit("github.push") }]);
     let made = receive(&sensor, &delivery(body), None).unwrap();
@@ -164,7 +164,7 @@ fn a_body_that_looks_like_instructions_is_plain_content() {
 }
 
 #[test]
-fn each_emit_that_fits_makes_an_event_in_their_order() {
+fn each_matching_emit_creates_an_event_in_order() {
     let sensor = open(vec![
         Emit { when: Some(expression(r#"headers["x-github-event"] == "push""#)), ..emit("github.push") },
         Emit {
@@ -180,13 +180,13 @@ fn each_emit_that_fits_makes_an_event_in_their_order() {
 }
 
 #[test]
-fn a_delivery_that_fits_no_emit_makes_nothing_and_is_no_error() {
+fn delivery_without_a_matching_emit_creates_nothing_without_error() {
     let sensor = open(vec![Emit { when: Some(expression("body.number == 8")), ..emit("github.push") }]);
     assert!(receive(&sensor, &delivery(OPENED), None).unwrap().is_empty());
 }
 
 #[test]
-fn an_emit_that_errs_makes_no_event_of_any_other_and_is_named() {
+fn emit_that_errs_rejects_the_delivery_and_is_named() {
     let erring = |part| {
         let mut emit = emit("github.push");
         match part {
@@ -207,14 +207,14 @@ fn an_emit_that_errs_makes_no_event_of_any_other_and_is_named() {
 }
 
 #[test]
-fn a_condition_that_is_neither_true_nor_false_is_told() {
+fn condition_that_is_not_boolean_is_reported() {
     let sensor = open(vec![Emit { when: Some(expression("body.number")), ..emit("github.push") }]);
     let refusal = receive(&sensor, &delivery(OPENED), None).unwrap_err();
     assert!(matches!(refusal, HookRefusal::EmitErred { part: EmitPart::When, .. }), "{refusal}");
 }
 
 #[test]
-fn the_same_delivery_has_the_same_key_however_often_it_comes() {
+fn repeated_delivery_has_the_same_key() {
     let by_id = Emit { dedupe: Some(expression(r#"headers["x-github-delivery"]"#)), ..emit("github.push") };
     let sensor = github(vec![by_id]);
     let request = signed(&sensor, delivery(OPENED));
@@ -227,7 +227,7 @@ fn the_same_delivery_has_the_same_key_however_often_it_comes() {
 /// GitHub does not sign its delivery id, so anybody with one signed delivery can send it again under another
 /// id. A sensor that must prevent this uses the signature as its dedupe key.
 #[test]
-fn a_swapped_delivery_id_changes_a_key_made_of_it_and_not_one_made_of_the_signature() {
+fn swapped_delivery_id_changes_a_key_by_id_but_not_a_key_by_signature() {
     let swapped = |sensor: &Sensor| {
         let mut request = signed(sensor, delivery(OPENED));
         request.headers[2].1 = "d-2".into();
@@ -243,7 +243,7 @@ fn a_swapped_delivery_id_changes_a_key_made_of_it_and_not_one_made_of_the_signat
 }
 
 #[test]
-fn a_delivery_without_what_its_key_is_made_of_is_accepted_without_one() {
+fn delivery_without_the_key_s_header_is_accepted_without_a_key() {
     for (source, headers) in [
         (r#"headers["x-github-delivery"]"#, vec![("content-type", "application/json")]),
         (r#"headers[?"x-github-delivery"]"#, vec![("content-type", "application/json")]),
@@ -257,7 +257,7 @@ fn a_delivery_without_what_its_key_is_made_of_is_accepted_without_one() {
 }
 
 #[test]
-fn a_key_may_be_a_whole_number_and_has_a_limit() {
+fn key_may_be_an_integer_and_has_a_length_limit() {
     let keyed = |source: &str| open(vec![Emit { dedupe: Some(expression(source)), ..emit("github.push") }]);
     let made = receive(&keyed("body.number"), &delivery(OPENED), None).unwrap();
     assert_eq!(made[0].dedupe.as_deref(), Some("7"));
@@ -267,7 +267,7 @@ fn a_key_may_be_a_whole_number_and_has_a_limit() {
 }
 
 #[test]
-fn credentials_and_the_way_s_own_headers_are_never_seen_by_a_sensor() {
+fn credentials_and_proxy_headers_are_hidden_from_sensors() {
     let hidden = [
         "authorization",
         "cookie",
@@ -301,7 +301,7 @@ fn credentials_and_the_way_s_own_headers_are_never_seen_by_a_sensor() {
 }
 
 #[test]
-fn a_repeated_header_is_seen_joined() {
+fn repeated_header_is_joined() {
     let sensor = open(vec![Emit { payload: Some(template(&json!("${{ headers['x-tag'] }}"))), ..emit("github.push") }]);
     let headers = [("content-type", "application/json"), ("x-tag", "a"), ("x-tag", "b")];
     let made = receive(&sensor, &request(&headers, OPENED), None).unwrap();
@@ -309,7 +309,7 @@ fn a_repeated_header_is_seen_joined() {
 }
 
 #[test]
-fn the_expressions_of_one_delivery_share_a_budget() {
+fn expressions_of_one_delivery_share_a_budget() {
     let list = format!(r#"{{"list":[{}0]}}"#, "0,".repeat(9_999));
     let costly = Emit { when: Some(expression("body.list.all(x, x == 0)")), ..emit("github.push") };
     let few = open(vec![costly.clone()]);

@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_blob_is_its_owners_alone_and_is_named_by_its_hash() {
+    fn blob_file_is_private_and_named_by_its_hash() {
         let site = Site::new();
         let kept = keep(&site.open(LIMITS), b"hello").unwrap();
         let path = site.folder.path().join(&Digest::of(b"hello").to_string()[..2]).join(kept.digest.to_string());
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_kept_leaves_nothing() {
+    fn unfinished_blob_leaves_nothing() {
         let site = Site::new();
         let blobs = site.open(LIMITS);
         let mut new = blobs.begin().unwrap();
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_blob_that_two_artifacts_share_goes_when_it_is_time_for_the_later() {
+    fn shared_blob_is_removed_with_the_later_of_its_artifacts() {
         let site = Site::new();
         let blobs = site.open(LIMITS);
         let shared = keep(&blobs, b"shared").unwrap().digest;
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_given_away_again_since_it_was_looked_at_stays() {
+    fn blob_stored_again_since_the_listing_stays() {
         let site = Site::new();
         let blobs = site.open(LIMITS);
         let digest = keep(&blobs, b"again").unwrap().digest;
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn over_the_quota_nothing_is_taken() {
+    fn blob_over_the_quota_is_rejected() {
         let site = Site::new();
         let blobs = site.open(BlobLimits { quota_bytes: 3 * BLOCK_BYTES, free_bytes: 0 });
         keep(&blobs, &[1; 5_000]).unwrap();
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn artifacts_leave_the_disk_to_the_log() {
+    fn artifacts_leave_disk_space_to_the_log() {
         let site = Site::new();
         let blobs = site.open(BlobLimits { free_bytes: u64::MAX, ..LIMITS });
         assert!(matches!(keep(&blobs, b"x"), Err(BlobError::Full(_))));
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_blob_is_not_asked_to_fit_beside_itself() {
+    fn existing_blob_does_not_need_space_again() {
         let site = Site::new();
         let limits = BlobLimits { free_bytes: 30 * 1024, ..LIMITS };
         let blobs = FolderBlobs::open_on(site.folder.path(), limits, Arc::new(|| NOON), free_of_a_small_disk).unwrap();
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_damaged_is_put_right_by_who_keeps_the_same_again() {
+    fn damaged_file_is_repaired_by_storing_the_same_content_again() {
         let site = Site::new();
         let blobs = site.open(LIMITS);
         let digest = keep(&blobs, b"whole").unwrap().digest;

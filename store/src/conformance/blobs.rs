@@ -23,12 +23,12 @@ macro_rules! on_every_blob_store {
 }
 
 on_every_blob_store! {
-    what_was_kept_is_read_by_its_hash
-    what_is_not_kept_is_not_there
-    the_same_bytes_are_one_blob
-    a_part_is_read_at_an_offset
-    an_empty_blob_is_a_blob
-    a_long_blob_is_read_in_parts
+    stored_blob_is_read_by_its_hash
+    unfinished_blob_is_not_readable
+    equal_bytes_are_one_blob
+    part_is_read_at_an_offset
+    empty_blob_is_valid
+    long_blob_is_read_in_parts
 }
 
 fn in_a_folder_at(path: &std::path::Path) -> FolderBlobs {
@@ -41,25 +41,25 @@ fn keep(blobs: &dyn Blobs, pieces: &[&[u8]]) -> KeptBlob {
     new.keep().unwrap()
 }
 
-fn what_was_kept_is_read_by_its_hash(blobs: &dyn Blobs) {
+fn stored_blob_is_read_by_its_hash(blobs: &dyn Blobs) {
     let kept = keep(blobs, &[b"hello ", b"world"]);
     assert_eq!(kept, KeptBlob { digest: Digest::of(b"hello world"), bytes: 11 });
     let part = blobs.read(&kept.digest, 0, 100).unwrap().unwrap();
     assert_eq!((part.bytes.as_ref(), part.size), (b"hello world".as_slice(), 11));
 }
 
-fn what_is_not_kept_is_not_there(blobs: &dyn Blobs) {
+fn unfinished_blob_is_not_readable(blobs: &dyn Blobs) {
     let mut new = blobs.begin().unwrap();
     new.write(b"half").unwrap();
     drop(new);
     assert_eq!(blobs.read(&Digest::of(b"half"), 0, 100).unwrap(), None);
 }
 
-fn the_same_bytes_are_one_blob(blobs: &dyn Blobs) {
+fn equal_bytes_are_one_blob(blobs: &dyn Blobs) {
     assert_eq!(keep(blobs, &[b"same"]), keep(blobs, &[b"sa", b"me"]));
 }
 
-fn a_part_is_read_at_an_offset(blobs: &dyn Blobs) {
+fn part_is_read_at_an_offset(blobs: &dyn Blobs) {
     let kept = keep(blobs, &[b"0123456789"]);
     let read = |offset, bytes_max| blobs.read(&kept.digest, offset, bytes_max).unwrap().unwrap();
     assert_eq!(read(3, 4).bytes, "3456");
@@ -67,13 +67,13 @@ fn a_part_is_read_at_an_offset(blobs: &dyn Blobs) {
     assert_eq!((read(10, 4).bytes.len(), read(u64::MAX, 4).bytes.len(), read(0, 0).bytes.len()), (0, 0, 0));
 }
 
-fn an_empty_blob_is_a_blob(blobs: &dyn Blobs) {
+fn empty_blob_is_valid(blobs: &dyn Blobs) {
     let kept = keep(blobs, &[]);
     let part = blobs.read(&kept.digest, 0, 10).unwrap().unwrap();
     assert_eq!((part.bytes.len(), part.size), (0, 0));
 }
 
-fn a_long_blob_is_read_in_parts(blobs: &dyn Blobs) {
+fn long_blob_is_read_in_parts(blobs: &dyn Blobs) {
     let long: Vec<u8> = (0..READ_BYTES_MAX + 3).map(|at| (at % 253) as u8).collect();
     let kept = keep(blobs, &[&long]);
     let first = blobs.read(&kept.digest, 0, usize::MAX).unwrap().unwrap();

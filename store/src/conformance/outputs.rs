@@ -69,38 +69,38 @@ fn throw_away(outputs: &FolderOutputs, attempt: AttemptId) {
 }
 
 on_every_output_store! {
-    what_was_never_printed_is_open_and_empty
-    what_was_printed_is_read_while_it_is_written
-    streams_do_not_meet
-    attempts_do_not_meet
-    any_bytes_come_out_the_same
-    a_finished_stream_is_complete
-    both_streams_are_finished_at_once
-    an_attempt_that_printed_nothing_keeps_nothing
-    a_part_before_the_end_is_not_the_end
-    reading_goes_on_at_an_offset
-    reading_in_small_parts_gives_everything_once
-    an_offset_beyond_the_end_gives_nothing
-    the_highest_offset_does_not_overflow
-    no_bytes_asked_for_are_none_given
-    what_is_over_the_cap_is_counted_and_not_kept
-    the_cap_is_over_both_streams_together
-    a_stream_has_no_gap_before_its_mark
-    a_stream_that_fits_is_complete_beside_one_that_does_not
-    a_truncated_stream_is_open_until_it_is_finished
-    exactly_the_cap_is_complete
-    nothing_is_added_to_a_finished_attempt
-    finished_attempt_takes_again_what_it_has
-    finishing_twice_is_finishing_once
-    what_is_told_twice_is_kept_once
-    what_is_told_again_with_more_gives_the_more
-    a_gap_is_refused_and_says_from_where_to_go_on
-    what_is_missing_beyond_the_cap_is_counted
-    what_was_printed_and_never_told_counts_as_not_kept
-    a_stream_says_up_to_where_it_was_taken
-    what_was_thrown_away_says_so
-    what_was_thrown_away_takes_nothing_more
-    what_never_printed_was_not_thrown_away
+    output_without_any_bytes_is_open_and_empty
+    output_is_readable_while_it_is_written
+    streams_are_independent
+    attempts_are_independent
+    arbitrary_bytes_round_trip
+    finished_stream_is_complete
+    finish_completes_both_streams
+    attempt_without_output_stores_nothing
+    part_before_the_end_is_not_the_end
+    read_continues_at_an_offset
+    reading_in_small_parts_returns_everything_once
+    offset_beyond_the_end_returns_nothing
+    maximum_offset_does_not_overflow
+    read_of_zero_bytes_returns_none
+    output_over_the_cap_is_counted_and_not_stored
+    cap_applies_to_both_streams_together
+    stream_has_no_gap_before_its_truncation
+    stream_within_the_cap_is_complete_next_to_a_truncated_one
+    truncated_stream_is_open_until_it_is_finished
+    output_of_exactly_the_cap_is_complete
+    finished_attempt_accepts_no_output
+    finished_attempt_accepts_repeated_output
+    finishing_twice_changes_nothing
+    repeated_output_is_stored_once
+    repeated_output_with_more_bytes_adds_the_new_ones
+    gap_is_rejected_with_the_expected_offset
+    missing_output_beyond_the_cap_is_counted
+    printed_but_unreported_output_counts_as_dropped
+    stream_reports_its_accepted_offset
+    removed_output_is_reported_as_removed
+    removed_output_accepts_nothing
+    attempt_without_output_is_not_reported_as_removed
 }
 
 fn attempt(number: u128) -> AttemptId {
@@ -117,24 +117,24 @@ fn all(outputs: &Subject<'_>, attempt: AttemptId, stream: OutputStream) -> (Vec<
     (bytes.to_vec(), state)
 }
 
-fn what_was_never_printed_is_open_and_empty(outputs: &Subject<'_>) {
+fn output_without_any_bytes_is_open_and_empty(outputs: &Subject<'_>) {
     assert_eq!(all(outputs, ada(), Stdout), (Vec::new(), OutputState::Open));
 }
 
-fn what_was_printed_is_read_while_it_is_written(outputs: &Subject<'_>) {
+fn output_is_readable_while_it_is_written(outputs: &Subject<'_>) {
     for (printed, whole) in [("one ", "one "), ("two ", "one two "), ("three", "one two three")] {
         outputs.print(ada(), Stdout, printed.as_bytes()).unwrap();
         assert_eq!(all(outputs, ada(), Stdout), (whole.as_bytes().to_vec(), OutputState::Open));
     }
 }
 
-fn streams_do_not_meet(outputs: &Subject<'_>) {
+fn streams_are_independent(outputs: &Subject<'_>) {
     outputs.print(ada(), Stdout, b"out").unwrap();
     outputs.print(ada(), Stderr, b"err").unwrap();
     assert_eq!((all(outputs, ada(), Stdout).0, all(outputs, ada(), Stderr).0), (b"out".to_vec(), b"err".to_vec()));
 }
 
-fn attempts_do_not_meet(outputs: &Subject<'_>) {
+fn attempts_are_independent(outputs: &Subject<'_>) {
     outputs.print(attempt(1), Stdout, b"one").unwrap();
     outputs.print(attempt(2), Stdout, b"two").unwrap();
     outputs.finish(attempt(1)).unwrap();
@@ -142,25 +142,25 @@ fn attempts_do_not_meet(outputs: &Subject<'_>) {
     assert_eq!(all(outputs, attempt(2), Stdout), (b"two".to_vec(), OutputState::Open));
 }
 
-fn any_bytes_come_out_the_same(outputs: &Subject<'_>) {
+fn arbitrary_bytes_round_trip(outputs: &Subject<'_>) {
     let bytes: Vec<u8> = (0..=255).chain([0, 255, 0xC3, 0x28]).collect();
     outputs.print(ada(), Stdout, &bytes).unwrap();
     assert_eq!(all(outputs, ada(), Stdout).0, bytes);
 }
 
-fn a_finished_stream_is_complete(outputs: &Subject<'_>) {
+fn finished_stream_is_complete(outputs: &Subject<'_>) {
     outputs.print(ada(), Stdout, b"done").unwrap();
     outputs.finish(ada()).unwrap();
     assert_eq!(all(outputs, ada(), Stdout), (b"done".to_vec(), OutputState::Complete));
 }
 
-fn both_streams_are_finished_at_once(outputs: &Subject<'_>) {
+fn finish_completes_both_streams(outputs: &Subject<'_>) {
     outputs.print(ada(), Stdout, b"done").unwrap();
     outputs.finish(ada()).unwrap();
     assert_eq!(all(outputs, ada(), Stderr), (Vec::new(), OutputState::Complete));
 }
 
-fn an_attempt_that_printed_nothing_keeps_nothing(outputs: &Subject<'_>) {
+fn attempt_without_output_stores_nothing(outputs: &Subject<'_>) {
     outputs.print(ada(), Stdout, b"").unwrap();
     outputs.finish(ada()).unwrap();
     outputs.finish(attempt(2)).unwrap();
@@ -169,7 +169,7 @@ fn an_attempt_that_printed_nothing_keeps_nothing(outputs: &Subject<'_>) {
     }
 }
 
-fn a_part_before_the_end_is_not_the_end(outputs: &Subject<'_>) {
+fn part_before_the_end_is_not_the_end(outputs: &Subject<'_>) {
     outputs.print(ada(), Stdout, b"123456").unwrap();
     outputs.finish(ada()).unwrap();
     let part = outputs.read(ada(), Stdout, 0, 4).unwrap();
@@ -178,13 +178,13 @@ fn a_part_before_the_end_is_not_the_end(outputs: &Subject<'_>) {
     assert_eq!((part.bytes.as_ref(), part.next, part.state), (b"56".as_slice(), 6, OutputState::Complete));
 }
 
-fn reading_goes_on_at_an_offset(outputs: &Subject<'_>) {
+fn read_continues_at_an_offset(outputs: &Subject<'_>) {
     outputs.print(ada(), Stdout, b"123456").unwrap();
     let part = outputs.read(ada(), Stdout, 2, 3).unwrap();
     assert_eq!((part.bytes.as_ref(), part.next), (b"345".as_slice(), 5));
 }
 
-fn reading_in_small_parts_gives_everything_once(outputs: &Subject<'_>) {
+fn reading_in_small_parts_returns_everything_once(outputs: &Subject<'_>) {
     outputs.print(ada(), Stdout, b"the quick brown fox").unwrap();
     outputs.finish(ada()).unwrap();
     let (mut read, mut offset) = (Vec::new(), 0);
@@ -199,7 +199,7 @@ fn reading_in_small_parts_gives_everything_once(outputs: &Subject<'_>) {
     assert_eq!(read, b"the quick brown fox");
 }
 
-fn an_offset_beyond_the_end_gives_nothing(outputs: &Subject<'_>) {
+fn offset_beyond_the_end_returns_nothing(outputs: &Subject<'_>) {
     outputs.print(ada(), Stdout, b"123").unwrap();
     let part = outputs.read(ada(), Stdout, 10, 10).unwrap();
     assert_eq!((part.bytes.len(), part.next, part.state), (0, 10, OutputState::Open));
@@ -207,20 +207,20 @@ fn an_offset_beyond_the_end_gives_nothing(outputs: &Subject<'_>) {
     assert_eq!(outputs.read(ada(), Stdout, 10, 10).unwrap().state, OutputState::Complete);
 }
 
-fn the_highest_offset_does_not_overflow(outputs: &Subject<'_>) {
+fn maximum_offset_does_not_overflow(outputs: &Subject<'_>) {
     outputs.print(ada(), Stdout, b"123").unwrap();
     let part = outputs.read(ada(), Stdout, u64::MAX, usize::MAX).unwrap();
     assert_eq!((part.bytes.len(), part.next), (0, u64::MAX));
 }
 
-fn no_bytes_asked_for_are_none_given(outputs: &Subject<'_>) {
+fn read_of_zero_bytes_returns_none(outputs: &Subject<'_>) {
     outputs.print(ada(), Stdout, b"123").unwrap();
     outputs.finish(ada()).unwrap();
     let part = outputs.read(ada(), Stdout, 0, 0).unwrap();
     assert_eq!((part.bytes.len(), part.next, part.state), (0, 0, OutputState::Open));
 }
 
-fn what_is_over_the_cap_is_counted_and_not_kept(outputs: &Subject<'_>) {
+fn output_over_the_cap_is_counted_and_not_stored(outputs: &Subject<'_>) {
     outputs.print(ada(), Stdout, &[1; 990]).unwrap();
     outputs.print(ada(), Stdout, &[2; 30]).unwrap();
     outputs.print(ada(), Stdout, &[3; 500]).unwrap();
@@ -230,7 +230,7 @@ fn what_is_over_the_cap_is_counted_and_not_kept(outputs: &Subject<'_>) {
     assert_eq!(state, OutputState::Truncated { bytes_dropped: 520 });
 }
 
-fn the_cap_is_over_both_streams_together(outputs: &Subject<'_>) {
+fn cap_applies_to_both_streams_together(outputs: &Subject<'_>) {
     outputs.print(ada(), Stdout, &[1; 600]).unwrap();
     outputs.print(ada(), Stderr, &[2; 600]).unwrap();
     outputs.finish(ada()).unwrap();
@@ -238,7 +238,7 @@ fn the_cap_is_over_both_streams_together(outputs: &Subject<'_>) {
     assert_eq!(all(outputs, ada(), Stderr), (vec![2; 400], OutputState::Truncated { bytes_dropped: 200 }));
 }
 
-fn a_stream_has_no_gap_before_its_mark(outputs: &Subject<'_>) {
+fn stream_has_no_gap_before_its_truncation(outputs: &Subject<'_>) {
     // The second piece does not fit; the third would fit in the room that is left.
     outputs.print(ada(), Stdout, &[1; 999]).unwrap();
     outputs.print(ada(), Stdout, &[2; 2]).unwrap();
@@ -248,7 +248,7 @@ fn a_stream_has_no_gap_before_its_mark(outputs: &Subject<'_>) {
     assert_eq!((kept[998], kept[999], state), (1, 2, OutputState::Truncated { bytes_dropped: 2 }));
 }
 
-fn a_stream_that_fits_is_complete_beside_one_that_does_not(outputs: &Subject<'_>) {
+fn stream_within_the_cap_is_complete_next_to_a_truncated_one(outputs: &Subject<'_>) {
     outputs.print(ada(), Stderr, b"a line").unwrap();
     outputs.print(ada(), Stdout, &[1; 5_000]).unwrap();
     outputs.finish(ada()).unwrap();
@@ -256,28 +256,28 @@ fn a_stream_that_fits_is_complete_beside_one_that_does_not(outputs: &Subject<'_>
     assert_eq!(all(outputs, ada(), Stdout).1, OutputState::Truncated { bytes_dropped: 4_006 });
 }
 
-fn a_truncated_stream_is_open_until_it_is_finished(outputs: &Subject<'_>) {
+fn truncated_stream_is_open_until_it_is_finished(outputs: &Subject<'_>) {
     outputs.print(ada(), Stdout, &[1; 5_000]).unwrap();
     assert_eq!(all(outputs, ada(), Stdout).1, OutputState::Open);
     outputs.finish(ada()).unwrap();
     assert_eq!(all(outputs, ada(), Stdout).1, OutputState::Truncated { bytes_dropped: 4_000 });
 }
 
-fn exactly_the_cap_is_complete(outputs: &Subject<'_>) {
+fn output_of_exactly_the_cap_is_complete(outputs: &Subject<'_>) {
     outputs.print(ada(), Stdout, &[1; 1_000]).unwrap();
     outputs.print(ada(), Stdout, b"").unwrap();
     outputs.finish(ada()).unwrap();
     assert_eq!(all(outputs, ada(), Stdout), (vec![1; 1_000], OutputState::Complete));
 }
 
-fn nothing_is_added_to_a_finished_attempt(outputs: &Subject<'_>) {
+fn finished_attempt_accepts_no_output(outputs: &Subject<'_>) {
     outputs.print(ada(), Stdout, b"in time").unwrap();
     outputs.finish(ada()).unwrap();
     assert!(outputs.print(ada(), Stdout, b" late").is_err());
     assert_eq!(all(outputs, ada(), Stdout), (b"in time".to_vec(), OutputState::Complete));
 }
 
-fn finished_attempt_takes_again_what_it_has(outputs: &Subject<'_>) {
+fn finished_attempt_accepts_repeated_output(outputs: &Subject<'_>) {
     outputs.append_at(ada(), Stdout, 0, &[1; 1_003]).unwrap();
     outputs.finish(ada()).unwrap();
     for (offset, bytes) in [(0, 1_003), (500, 503), (1_003, 0)] {
@@ -288,27 +288,27 @@ fn finished_attempt_takes_again_what_it_has(outputs: &Subject<'_>) {
     assert_eq!(all(outputs, ada(), Stdout), (vec![1; 1_000], OutputState::Truncated { bytes_dropped: 3 }));
 }
 
-fn finishing_twice_is_finishing_once(outputs: &Subject<'_>) {
+fn finishing_twice_changes_nothing(outputs: &Subject<'_>) {
     outputs.print(ada(), Stdout, &[1; 1_001]).unwrap();
     outputs.finish(ada()).unwrap();
     outputs.finish(ada()).unwrap();
     assert_eq!(all(outputs, ada(), Stdout).1, OutputState::Truncated { bytes_dropped: 1 });
 }
 
-fn what_is_told_twice_is_kept_once(outputs: &Subject<'_>) {
+fn repeated_output_is_stored_once(outputs: &Subject<'_>) {
     outputs.append_at(ada(), Stdout, 0, b"hello").unwrap();
     outputs.append_at(ada(), Stdout, 0, b"hello").unwrap();
     outputs.append_at(ada(), Stdout, 2, b"ll").unwrap();
     assert_eq!(all(outputs, ada(), Stdout).0, b"hello");
 }
 
-fn what_is_told_again_with_more_gives_the_more(outputs: &Subject<'_>) {
+fn repeated_output_with_more_bytes_adds_the_new_ones(outputs: &Subject<'_>) {
     outputs.append_at(ada(), Stdout, 0, b"hello").unwrap();
     outputs.append_at(ada(), Stdout, 3, b"lo world").unwrap();
     assert_eq!(all(outputs, ada(), Stdout).0, b"hello world");
 }
 
-fn a_gap_is_refused_and_says_from_where_to_go_on(outputs: &Subject<'_>) {
+fn gap_is_rejected_with_the_expected_offset(outputs: &Subject<'_>) {
     outputs.append_at(ada(), Stdout, 0, b"hello").unwrap();
     match outputs.append_at(ada(), Stdout, 7, b"orld") {
         Err(OutputError::Gap { attempt, taken, offset }) => assert_eq!((attempt, taken, offset), (ada(), 5, 7)),
@@ -318,7 +318,7 @@ fn a_gap_is_refused_and_says_from_where_to_go_on(outputs: &Subject<'_>) {
     assert_eq!(all(outputs, ada(), Stdout).0, b"hello world");
 }
 
-fn what_is_missing_beyond_the_cap_is_counted(outputs: &Subject<'_>) {
+fn missing_output_beyond_the_cap_is_counted(outputs: &Subject<'_>) {
     outputs.append_at(ada(), Stdout, 0, &[1; 1_000]).unwrap();
     outputs.append_at(ada(), Stdout, 5_000, &[1; 1_000]).unwrap();
     assert_eq!(outputs.taken(ada(), Stdout).unwrap(), 6_000);
@@ -326,7 +326,7 @@ fn what_is_missing_beyond_the_cap_is_counted(outputs: &Subject<'_>) {
     assert_eq!(all(outputs, ada(), Stdout).1, OutputState::Truncated { bytes_dropped: 5_000 });
 }
 
-fn what_was_printed_and_never_told_counts_as_not_kept(outputs: &Subject<'_>) {
+fn printed_but_unreported_output_counts_as_dropped(outputs: &Subject<'_>) {
     outputs.append_at(ada(), Stdout, 0, &[1; 100]).unwrap();
     outputs.note_printed(ada(), Stdout, 5_000).unwrap();
     outputs.note_printed(ada(), Stderr, 0).unwrap();
@@ -341,13 +341,13 @@ fn what_was_printed_and_never_told_counts_as_not_kept(outputs: &Subject<'_>) {
     assert!(outputs.note_printed(attempt(2), Stderr, 8).is_err());
 }
 
-fn a_stream_says_up_to_where_it_was_taken(outputs: &Subject<'_>) {
+fn stream_reports_its_accepted_offset(outputs: &Subject<'_>) {
     assert_eq!(outputs.taken(ada(), Stderr).unwrap(), 0);
     outputs.append_at(ada(), Stderr, 0, &[1; 1_005]).unwrap();
     assert_eq!((outputs.taken(ada(), Stderr).unwrap(), outputs.taken(ada(), Stdout).unwrap()), (1_005, 0));
 }
 
-fn what_was_thrown_away_says_so(outputs: &Subject<'_>) {
+fn removed_output_is_reported_as_removed(outputs: &Subject<'_>) {
     outputs.print(ada(), Stdout, b"old").unwrap();
     outputs.print(attempt(2), Stdout, b"other").unwrap();
     (outputs.throw_away)(ada());
@@ -362,7 +362,7 @@ fn what_was_thrown_away_says_so(outputs: &Subject<'_>) {
     assert_eq!(all(outputs, attempt(2), Stdout).0, b"other");
 }
 
-fn what_was_thrown_away_takes_nothing_more(outputs: &Subject<'_>) {
+fn removed_output_accepts_nothing(outputs: &Subject<'_>) {
     outputs.print(ada(), Stdout, b"old").unwrap();
     outputs.finish(ada()).unwrap();
     (outputs.throw_away)(ada());
@@ -370,7 +370,7 @@ fn what_was_thrown_away_takes_nothing_more(outputs: &Subject<'_>) {
     assert_eq!(all(outputs, ada(), Stdout).1, OutputState::Removed);
 }
 
-fn what_never_printed_was_not_thrown_away(outputs: &Subject<'_>) {
+fn attempt_without_output_is_not_reported_as_removed(outputs: &Subject<'_>) {
     outputs.finish(ada()).unwrap();
     (outputs.throw_away)(ada());
     assert_eq!(all(outputs, ada(), Stdout), (Vec::new(), OutputState::Open));

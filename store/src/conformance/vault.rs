@@ -31,21 +31,21 @@ macro_rules! on_every_vault {
 }
 
 on_every_vault! {
-    an_unknown_key_opens_nothing
-    a_key_opens_to_what_was_put
-    versions_of_a_key_are_values_of_their_own
-    keys_are_values_of_their_own
-    putting_a_version_again_replaces_it
-    an_empty_value_is_a_value
-    a_value_of_any_bytes_comes_out_the_same
-    the_highest_version_is_a_version
+    unknown_key_opens_nothing
+    key_opens_to_its_stored_value
+    versions_of_a_key_are_separate_values
+    keys_are_separate_values
+    storing_a_version_again_replaces_it
+    empty_value_is_valid
+    value_of_arbitrary_bytes_round_trips
+    highest_version_is_valid
     key_versions_are_listed_in_order
-    a_destroyed_key_is_gone_and_the_others_stay
-    destroying_what_is_not_there_is_no_error
+    destroyed_key_is_gone_and_the_others_stay
+    destroying_a_missing_entry_is_not_an_error
     tokens_are_listed_with_their_hashes
-    a_destroyed_token_is_gone_and_the_others_stay
-    keys_and_tokens_do_not_meet
-    a_value_that_is_too_large_is_refused_and_nothing_kept
+    destroyed_token_is_gone_and_the_others_stay
+    keys_and_tokens_are_independent
+    oversized_value_is_rejected_and_nothing_stored
 }
 
 fn master() -> MasterKey {
@@ -72,48 +72,48 @@ fn opened(vault: &dyn Vault, name: &str, version: u32) -> Option<Vec<u8>> {
     vault.open_key(&key(name), version).unwrap().map(|secret| secret.reveal().to_vec())
 }
 
-fn an_unknown_key_opens_nothing(vault: &dyn Vault) {
+fn unknown_key_opens_nothing(vault: &dyn Vault) {
     assert_eq!(opened(vault, "core.k", 1), None);
     assert_eq!((vault.key_versions().unwrap().len(), vault.tokens().unwrap().len()), (0, 0));
 }
 
-fn a_key_opens_to_what_was_put(vault: &dyn Vault) {
+fn key_opens_to_its_stored_value(vault: &dyn Vault) {
     vault.put_key(&key("core.k"), 1, &secret("one")).unwrap();
     assert_eq!(opened(vault, "core.k", 1).unwrap(), b"one");
 }
 
-fn versions_of_a_key_are_values_of_their_own(vault: &dyn Vault) {
+fn versions_of_a_key_are_separate_values(vault: &dyn Vault) {
     vault.put_key(&key("core.k"), 1, &secret("one")).unwrap();
     vault.put_key(&key("core.k"), 2, &secret("two")).unwrap();
     assert_eq!((opened(vault, "core.k", 1).unwrap(), opened(vault, "core.k", 2).unwrap()), (b"one".to_vec(), b"two".to_vec()));
     assert_eq!(opened(vault, "core.k", 3), None);
 }
 
-fn keys_are_values_of_their_own(vault: &dyn Vault) {
+fn keys_are_separate_values(vault: &dyn Vault) {
     vault.put_key(&key("core.k"), 1, &secret("one")).unwrap();
     vault.put_key(&key("core.kk"), 1, &secret("other")).unwrap();
     assert_eq!((opened(vault, "core.k", 1).unwrap(), opened(vault, "core.kk", 1).unwrap()), (b"one".to_vec(), b"other".to_vec()));
 }
 
-fn putting_a_version_again_replaces_it(vault: &dyn Vault) {
+fn storing_a_version_again_replaces_it(vault: &dyn Vault) {
     vault.put_key(&key("core.k"), 1, &secret("orphan")).unwrap();
     vault.put_key(&key("core.k"), 1, &secret("one")).unwrap();
     assert_eq!(opened(vault, "core.k", 1).unwrap(), b"one");
     assert_eq!(vault.key_versions().unwrap().len(), 1);
 }
 
-fn an_empty_value_is_a_value(vault: &dyn Vault) {
+fn empty_value_is_valid(vault: &dyn Vault) {
     vault.put_key(&key("core.k"), 1, &secret("")).unwrap();
     assert_eq!(opened(vault, "core.k", 1).unwrap(), b"");
 }
 
-fn a_value_of_any_bytes_comes_out_the_same(vault: &dyn Vault) {
+fn value_of_arbitrary_bytes_round_trips(vault: &dyn Vault) {
     let bytes: Vec<u8> = (0..=255).collect();
     vault.put_key(&key("core.k"), 1, &Secret::new(bytes.clone())).unwrap();
     assert_eq!(opened(vault, "core.k", 1).unwrap(), bytes);
 }
 
-fn the_highest_version_is_a_version(vault: &dyn Vault) {
+fn highest_version_is_valid(vault: &dyn Vault) {
     vault.put_key(&key("core.k"), u32::MAX, &secret("last")).unwrap();
     assert_eq!(opened(vault, "core.k", u32::MAX).unwrap(), b"last");
 }
@@ -125,7 +125,7 @@ fn key_versions_are_listed_in_order(vault: &dyn Vault) {
     assert_eq!(vault.key_versions().unwrap(), [(key("a.k"), 1), (key("a.k"), 2), (key("a.k"), 10), (key("b.k"), 1)]);
 }
 
-fn a_destroyed_key_is_gone_and_the_others_stay(vault: &dyn Vault) {
+fn destroyed_key_is_gone_and_the_others_stay(vault: &dyn Vault) {
     for version in 1..=3 {
         vault.put_key(&key("core.k"), version, &secret("x")).unwrap();
     }
@@ -134,7 +134,7 @@ fn a_destroyed_key_is_gone_and_the_others_stay(vault: &dyn Vault) {
     assert_eq!(opened(vault, "core.k", 2), None);
 }
 
-fn destroying_what_is_not_there_is_no_error(vault: &dyn Vault) {
+fn destroying_a_missing_entry_is_not_an_error(vault: &dyn Vault) {
     vault.destroy_key(&key("core.k"), 1).unwrap();
     vault.destroy_token(token(1)).unwrap();
 }
@@ -145,20 +145,20 @@ fn tokens_are_listed_with_their_hashes(vault: &dyn Vault) {
     assert_eq!(vault.tokens().unwrap(), [(token(1), [1; 32]), (token(2), [2; 32])]);
 }
 
-fn a_destroyed_token_is_gone_and_the_others_stay(vault: &dyn Vault) {
+fn destroyed_token_is_gone_and_the_others_stay(vault: &dyn Vault) {
     vault.put_token(token(1), [1; 32]).unwrap();
     vault.put_token(token(2), [2; 32]).unwrap();
     vault.destroy_token(token(1)).unwrap();
     assert_eq!(vault.tokens().unwrap(), [(token(2), [2; 32])]);
 }
 
-fn keys_and_tokens_do_not_meet(vault: &dyn Vault) {
+fn keys_and_tokens_are_independent(vault: &dyn Vault) {
     vault.put_key(&key("core.k"), 1, &secret("one")).unwrap();
     vault.put_token(token(1), [1; 32]).unwrap();
     assert_eq!((vault.key_versions().unwrap().len(), vault.tokens().unwrap().len()), (1, 1));
 }
 
-fn a_value_that_is_too_large_is_refused_and_nothing_kept(vault: &dyn Vault) {
+fn oversized_value_is_rejected_and_nothing_stored(vault: &dyn Vault) {
     let large = Secret::new(vec![0; crate::vault::SECRET_BYTES_MAX + 1]);
     assert!(vault.put_key(&key("core.k"), 1, &large).is_err());
     assert_eq!(vault.key_versions().unwrap(), []);
@@ -176,14 +176,14 @@ mod only_on_sqlite {
     }
 
     #[test]
-    fn values_outlive_the_vault() {
+    fn values_survive_reopening_the_vault() {
         let folder = tempfile::tempdir().unwrap();
         vault_in(&folder, LOG, master()).put_key(&key("core.k"), 1, &secret("one")).unwrap();
         assert_eq!(opened(&vault_in(&folder, LOG, master()), "core.k", 1).unwrap(), b"one");
     }
 
     #[test]
-    fn no_value_stands_in_the_file() {
+    fn no_value_is_in_the_file_in_plain_text() {
         let folder = tempfile::tempdir().unwrap();
         let vault = vault_in(&folder, LOG, master());
         vault.put_key(&key("core.k"), 1, &secret("correct horse battery staple")).unwrap();
@@ -194,7 +194,7 @@ mod only_on_sqlite {
     }
 
     #[test]
-    fn swapped_rows_are_found() {
+    fn swapped_rows_are_detected() {
         let folder = tempfile::tempdir().unwrap();
         let vault = vault_in(&folder, LOG, master());
         vault.put_key(&key("core.a"), 1, &secret("a")).unwrap();
@@ -210,7 +210,7 @@ mod only_on_sqlite {
     }
 
     #[test]
-    fn a_renamed_and_a_renumbered_row_are_found() {
+    fn renamed_and_renumbered_rows_are_detected() {
         let folder = tempfile::tempdir().unwrap();
         let vault = vault_in(&folder, LOG, master());
         vault.put_key(&key("core.a"), 1, &secret("a")).unwrap();
@@ -221,7 +221,7 @@ mod only_on_sqlite {
     }
 
     #[test]
-    fn another_logs_rows_are_not_seen_and_do_not_open_when_moved() {
+    fn rows_of_another_log_are_hidden_and_do_not_open_when_moved() {
         let folder = tempfile::tempdir().unwrap();
         let (vault, other) = (vault_in(&folder, LOG, master()), vault_in(&folder, OTHER_LOG, master()));
         vault.put_key(&key("core.a"), 1, &secret("a")).unwrap();
@@ -232,7 +232,7 @@ mod only_on_sqlite {
     }
 
     #[test]
-    fn a_wrong_master_key_opens_nothing() {
+    fn wrong_master_key_opens_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let vault = vault_in(&folder, LOG, master());
         vault.put_key(&key("core.a"), 1, &secret("a")).unwrap();
@@ -243,7 +243,7 @@ mod only_on_sqlite {
     }
 
     #[test]
-    fn an_exchanged_token_hash_is_found() {
+    fn exchanged_token_hash_is_detected() {
         let folder = tempfile::tempdir().unwrap();
         let vault = vault_in(&folder, LOG, master());
         vault.put_token(token(1), [1; 32]).unwrap();
@@ -252,7 +252,7 @@ mod only_on_sqlite {
     }
 
     #[test]
-    fn a_row_that_no_release_writes_is_an_error() {
+    fn invalid_row_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let vault = vault_in(&folder, LOG, master());
         vault.put_key(&key("core.a"), 1, &secret("a")).unwrap();

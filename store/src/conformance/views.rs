@@ -83,22 +83,22 @@ macro_rules! on_every_view_store {
 use on_every_view_store;
 
 on_every_view_store! {
-    an_empty_store_is_at_position_0_and_shows_nothing
-    a_row_is_found_under_its_key
-    a_key_finds_its_view_s_row_only
-    a_key_that_is_no_id_finds_nothing_among_ids
-    the_rows_of_some_keys_are_loaded_and_the_others_left_out
-    an_update_changes_the_document_and_the_status_and_nothing_else
-    a_removed_row_is_gone_and_its_key_is_free
-    a_row_is_replaced_in_one_step
-    a_change_that_does_not_fit_leaves_nothing_changed
-    changes_that_do_not_go_on_are_refused
+    empty_store_is_at_position_0_and_has_no_rows
+    row_is_found_by_its_key
+    key_finds_only_the_row_of_its_view
+    key_that_is_not_an_id_finds_nothing_among_ids
+    only_rows_of_the_requested_keys_are_loaded
+    update_changes_only_the_document_and_the_status
+    removed_row_is_gone_and_its_key_is_free
+    row_is_replaced_atomically
+    invalid_change_changes_nothing
+    changes_that_do_not_advance_are_rejected
     changes_without_rows_move_the_position
-    the_longest_document_comes_out_the_same
-    clearing_forgets_everything
-    what_was_passed_over_is_told_until_the_views_are_cleared
-    a_dump_shows_every_row_in_order
-    a_reader_sees_all_of_a_change_or_none
+    longest_document_round_trips
+    clearing_removes_everything
+    skipped_records_are_reported_until_the_views_are_cleared
+    dump_shows_every_row_in_order
+    reader_sees_all_of_a_change_or_none
 }
 
 fn id(number: u64) -> Id {
@@ -135,7 +135,7 @@ fn letters() -> ListQuery {
     ListQuery::newest(ViewName::DeadLetters)
 }
 
-fn an_empty_store_is_at_position_0_and_shows_nothing(subject: &mut Subject) {
+fn empty_store_is_at_position_0_and_has_no_rows(subject: &mut Subject) {
     assert_eq!((subject.store.position(), subject.reader.position().unwrap()), (Position(0), Position(0)));
     assert_eq!(subject.dump(), []);
     for view in ViewName::ALL {
@@ -143,7 +143,7 @@ fn an_empty_store_is_at_position_0_and_shows_nothing(subject: &mut Subject) {
     }
 }
 
-fn a_row_is_found_under_its_key(subject: &mut Subject) {
+fn row_is_found_by_its_key(subject: &mut Subject) {
     subject.insert(ViewName::DeadLetters, [letter(1, "garden.gauge"), letter(2, "garden.bell")]);
     let row = subject.reader.get(ViewName::DeadLetters, &id(2).to_string()).unwrap().unwrap();
     assert_eq!(row, Row { key: id(2).to_string(), position: Position(2), document: letter(2, "garden.bell").document });
@@ -151,12 +151,12 @@ fn a_row_is_found_under_its_key(subject: &mut Subject) {
     assert_eq!(subject.reader.position().unwrap(), subject.store.position());
 }
 
-fn a_key_finds_its_view_s_row_only(subject: &mut Subject) {
+fn key_finds_only_the_row_of_its_view(subject: &mut Subject) {
     subject.insert(ViewName::DeadLetters, [letter(1, "garden.gauge")]);
     assert_eq!(subject.reader.get(ViewName::Tokens, &id(1).to_string()).unwrap(), None);
 }
 
-fn a_key_that_is_no_id_finds_nothing_among_ids(subject: &mut Subject) {
+fn key_that_is_not_an_id_finds_nothing_among_ids(subject: &mut Subject) {
     subject.insert(ViewName::DeadLetters, [letter(1, "garden.gauge")]);
     let no_ids = [String::new(), "north".into(), id(1).to_string().to_uppercase(), format!("{} ", id(1)), "' OR 1 = 1 --".into()];
     for key in no_ids {
@@ -164,7 +164,7 @@ fn a_key_that_is_no_id_finds_nothing_among_ids(subject: &mut Subject) {
     }
 }
 
-fn the_rows_of_some_keys_are_loaded_and_the_others_left_out(subject: &mut Subject) {
+fn only_rows_of_the_requested_keys_are_loaded(subject: &mut Subject) {
     subject.insert(ViewName::DeadLetters, (1..=5).map(|number| letter(number, "garden.gauge")));
     let keys = [5, 9, 2].map(|number| Term::Id(id(number)));
     let mut loaded: Vec<u64> = subject.store.load(ViewName::DeadLetters, &keys).unwrap().iter().map(|row| row.position.0).collect();
@@ -172,7 +172,7 @@ fn the_rows_of_some_keys_are_loaded_and_the_others_left_out(subject: &mut Subjec
     assert_eq!(loaded, [2, 5]);
 }
 
-fn an_update_changes_the_document_and_the_status_and_nothing_else(subject: &mut Subject) {
+fn update_changes_only_the_document_and_the_status(subject: &mut Subject) {
     subject.insert(ViewName::Tokens, [token(1, "ana", "active"), token(2, "bo", "active")]);
     let changed = NewRow { began_at: time(99), ..token(1, "eve", "revoked") };
     subject.change(ViewName::Tokens, Change::Update(changed.clone())).unwrap();
@@ -184,7 +184,7 @@ fn an_update_changes_the_document_and_the_status_and_nothing_else(subject: &mut 
     assert_eq!(row.document, changed.document);
 }
 
-fn a_removed_row_is_gone_and_its_key_is_free(subject: &mut Subject) {
+fn removed_row_is_gone_and_its_key_is_free(subject: &mut Subject) {
     subject.insert(ViewName::DeadLetters, [letter(1, "garden.gauge")]);
     subject.change(ViewName::DeadLetters, Change::Remove { position: Position(1) }).unwrap();
     assert_eq!(subject.dump(), []);
@@ -192,7 +192,7 @@ fn a_removed_row_is_gone_and_its_key_is_free(subject: &mut Subject) {
     assert_eq!(subject.reader.get(ViewName::DeadLetters, &id(1).to_string()).unwrap().unwrap().position, Position(7));
 }
 
-fn a_row_is_replaced_in_one_step(subject: &mut Subject) {
+fn row_is_replaced_atomically(subject: &mut Subject) {
     subject.insert(ViewName::DeadLetters, [letter(1, "garden.gauge")]);
     let replaced = NewRow { key: Term::Id(id(1)), ..letter(2, "garden.bell") };
     let rows = vec![Change::Remove { position: Position(1) }, Change::Insert(replaced)];
@@ -201,7 +201,7 @@ fn a_row_is_replaced_in_one_step(subject: &mut Subject) {
     assert_eq!(subject.positions(&letters()), [2]);
 }
 
-fn a_change_that_does_not_fit_leaves_nothing_changed(subject: &mut Subject) {
+fn invalid_change_changes_nothing(subject: &mut Subject) {
     subject.insert(ViewName::DeadLetters, [letter(1, "garden.gauge"), letter(2, "garden.bell")]);
     let before = (subject.dump(), subject.store.position());
     let misfits = [
@@ -226,7 +226,7 @@ fn a_change_that_does_not_fit_leaves_nothing_changed(subject: &mut Subject) {
     assert_eq!(subject.positions(&letters().with(ensue_views::Column::Sensor, "garden.new")), [8], "the store goes on");
 }
 
-fn changes_that_do_not_go_on_are_refused(subject: &mut Subject) {
+fn changes_that_do_not_advance_are_rejected(subject: &mut Subject) {
     subject.store.apply(&Changes { through: Position(5), ..Changes::default() }).unwrap();
     for through in [Position(4), Position(5)] {
         let refused = subject.store.apply(&Changes {
@@ -244,14 +244,14 @@ fn changes_without_rows_move_the_position(subject: &mut Subject) {
     assert_eq!((subject.store.position(), subject.reader.position().unwrap()), (Position(7), Position(7)));
 }
 
-fn the_longest_document_comes_out_the_same(subject: &mut Subject) {
+fn longest_document_round_trips(subject: &mut Subject) {
     let text: String = "🌧 \\\" é ".chars().cycle().take(ensue_views::view::DOCUMENT_BYTES_MAX / 4).collect();
     let document = Bytes::from(serde_json::to_vec(&serde_json::json!({ "text": text, "id": id(1).to_string() })).unwrap());
     subject.insert(ViewName::DeadLetters, [NewRow { document: document.clone(), ..letter(1, "garden.gauge") }]);
     assert_eq!(subject.reader.get(ViewName::DeadLetters, &id(1).to_string()).unwrap().unwrap().document, document);
 }
 
-fn clearing_forgets_everything(subject: &mut Subject) {
+fn clearing_removes_everything(subject: &mut Subject) {
     subject.insert(ViewName::DeadLetters, [letter(1, "garden.gauge")]);
     subject.insert(ViewName::Tokens, [token(2, "ana", "active")]);
     subject.store.clear().unwrap();
@@ -262,7 +262,7 @@ fn clearing_forgets_everything(subject: &mut Subject) {
     assert_eq!(subject.positions(&ListQuery { since: Some(NOON), ..letters() }), [1]);
 }
 
-fn a_dump_shows_every_row_in_order(subject: &mut Subject) {
+fn dump_shows_every_row_in_order(subject: &mut Subject) {
     subject.insert(ViewName::Tokens, [token(4, "bo", "active"), token(3, "ana", "active")]);
     subject.insert(ViewName::DeadLetters, [letter(9, "garden.gauge"), letter(6, "garden.bell")]);
     let shown: Vec<(ViewName, u64)> = subject.dump().iter().map(|(view, row)| (*view, row.position.0)).collect();
@@ -271,7 +271,7 @@ fn a_dump_shows_every_row_in_order(subject: &mut Subject) {
     assert_eq!(subject.reader.dump(&mut |_, _| ()).unwrap(), subject.store.position());
 }
 
-fn a_reader_sees_all_of_a_change_or_none(subject: &mut Subject) {
+fn reader_sees_all_of_a_change_or_none(subject: &mut Subject) {
     const ROUNDS: u64 = 100;
     const PER_ROUND: u64 = 5;
     let reader = subject.reader.clone();
@@ -289,7 +289,7 @@ fn a_reader_sees_all_of_a_change_or_none(subject: &mut Subject) {
     watcher.join().unwrap();
 }
 
-fn what_was_passed_over_is_told_until_the_views_are_cleared(subject: &mut Subject) {
+fn skipped_records_are_reported_until_the_views_are_cleared(subject: &mut Subject) {
     let one = |position| PassedOver { view: ViewName::Rules, position: Position(position), message: "it stumbled".to_owned() };
     let counts = |subject: &Subject| (subject.store.passed_over(), subject.reader.passed_over().unwrap().count());
     assert_eq!(subject.reader.passed_over().unwrap(), AllPassedOver::default());

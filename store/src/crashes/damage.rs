@@ -90,7 +90,7 @@ impl Killed {
 }
 
 #[test]
-fn a_zeroed_sector_or_page_anywhere_leaves_the_same_data_or_a_refusal() {
+fn zeroed_sector_or_page_leaves_the_same_data_or_is_rejected() {
     let killed = killed("zeroed");
     let mut refused = 0;
     for (name, content) in &killed.after {
@@ -110,7 +110,7 @@ fn a_zeroed_sector_or_page_anywhere_leaves_the_same_data_or_a_refusal() {
 /// Half a page of zeros in an index looks like an index without those rows. If that were trusted, a new log
 /// would begin next to the old one.
 #[test]
-fn a_zeroed_sector_of_a_stopped_log_never_makes_it_look_empty() {
+fn zeroed_sector_never_makes_a_stopped_log_look_empty() {
     let disk = Disk::new("zeroed-stopped", 1, Sectors::Bytes512);
     let mut story = Story::on(&disk);
     assert_eq!(story.live(3), Ended::WithAll);
@@ -134,7 +134,7 @@ fn a_zeroed_sector_of_a_stopped_log_never_makes_it_look_empty() {
 }
 
 #[test]
-fn a_page_as_it_was_before_leaves_the_same_data_or_a_refusal() {
+fn stale_page_leaves_the_same_data_or_is_rejected() {
     let killed = killed("stale");
     let (mut tried, mut refused) = (0, 0);
     for (name, older) in &killed.before {
@@ -155,7 +155,7 @@ fn a_page_as_it_was_before_leaves_the_same_data_or_a_refusal() {
 }
 
 #[test]
-fn a_page_in_the_place_of_another_leaves_the_same_data_or_a_refusal() {
+fn misplaced_page_leaves_the_same_data_or_is_rejected() {
     let killed = killed("misdirected");
     let mut random = Random::new(7);
     let mut refused = 0;
@@ -173,7 +173,7 @@ fn a_page_in_the_place_of_another_leaves_the_same_data_or_a_refusal() {
 }
 
 #[test]
-fn a_read_that_fails_or_ends_early_leaves_the_same_data_or_a_refusal() {
+fn failed_or_short_read_leaves_the_same_data_or_is_rejected() {
     let killed = killed("reads");
     let whole = killed.after.iter().find(|(name, _)| name == "log.sqlite").unwrap().1.clone();
     let mut refused = 0;

@@ -58,29 +58,29 @@ fn every_operation(name: &str, failure: Failure, lasting: Lasting, then: Then) -
 }
 
 #[test]
-fn whichever_operation_fails_once_a_power_cut_loses_nothing_acknowledged() {
+fn one_failed_operation_and_a_power_cut_lose_nothing_acknowledged() {
     let said = every_operation("once-cut", Failure::Io, Lasting::Once, Then::PowerCut);
     assert!(said.len() > 50, "only {} stories met their fault", said.len());
 }
 
 #[test]
-fn whichever_operation_fails_once_a_kill_loses_nothing_acknowledged() {
+fn one_failed_operation_and_a_kill_lose_nothing_acknowledged() {
     every_operation("once-kill", Failure::Io, Lasting::Once, Then::Kill);
 }
 
 #[test]
-fn wherever_a_disk_stops_working_a_power_cut_loses_nothing_acknowledged() {
+fn permanent_disk_failure_and_a_power_cut_lose_nothing_acknowledged() {
     every_operation("for-ever-cut", Failure::Io, Lasting::ForEver, Then::PowerCut);
 }
 
 #[test]
-fn whichever_operation_is_done_in_part_nothing_acknowledged_is_lost() {
+fn partial_operation_loses_nothing_acknowledged() {
     every_operation("part-cut", Failure::Part, Lasting::Once, Then::PowerCut);
     every_operation("part-kill", Failure::Part, Lasting::Once, Then::Kill);
 }
 
 #[test]
-fn a_long_story_with_checkpoints_in_it_loses_nothing_acknowledged() {
+fn long_run_with_checkpoints_loses_nothing_acknowledged() {
     let operations = operations_of_a_story("long-story", 100);
     for nth in (1..=operations).step_by(STRIDE) {
         let disk = Disk::new("long-story", nth, sectors(nth));

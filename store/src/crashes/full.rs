@@ -19,7 +19,7 @@ fn bytes_of_a_story() -> (u64, u64) {
 }
 
 #[test]
-fn a_disk_that_fills_up_at_any_byte_loses_nothing_and_takes_more_when_there_is_space() {
+fn disk_full_at_any_byte_loses_nothing_and_appends_resume_with_space() {
     let (least, most) = bytes_of_a_story();
     let mut found_full = 0;
     for space in (least..most).step_by(1_501) {
@@ -41,7 +41,7 @@ fn a_disk_that_fills_up_at_any_byte_loses_nothing_and_takes_more_when_there_is_s
 }
 
 #[test]
-fn a_writer_that_found_the_disk_full_reads_on_and_writes_again_when_there_is_space() {
+fn writer_on_a_full_disk_keeps_reading_and_writes_again_with_space() {
     let disk = Disk::new("full-then-not", 1, Sectors::Bytes512);
     let mut log = SqliteLog::open_at(place(&disk, "log.sqlite"), LOG).unwrap();
     let mut writer = Writer::of(&log);

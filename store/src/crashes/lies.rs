@@ -21,7 +21,7 @@ fn syncs_of_a_story() -> u64 {
 }
 
 #[test]
-fn whichever_sync_fails_nothing_is_acknowledged_that_a_power_cut_takes() {
+fn failed_sync_acknowledges_nothing_that_a_power_cut_removes() {
     let syncs = syncs_of_a_story();
     assert!(syncs > 2 * BATCHES, "{syncs} syncs are fewer than commits");
     for nth in 1..=syncs {
@@ -37,7 +37,7 @@ fn whichever_sync_fails_nothing_is_acknowledged_that_a_power_cut_takes() {
 }
 
 #[test]
-fn after_a_failed_sync_the_store_takes_nothing_more() {
+fn store_accepts_nothing_after_a_failed_sync() {
     let disk = Disk::new("lies-dead", 1, Sectors::Bytes512);
     let mut log = SqliteLog::open_at(place(&disk, "log.sqlite"), LOG).unwrap();
     let mut writer = Writer::of(&log);
@@ -53,7 +53,7 @@ fn after_a_failed_sync_the_store_takes_nothing_more() {
 /// the disk. Then the power fails at each operation of its recovery. If recovery trusted what it reads, half
 /// of it would overwrite the tables.
 #[test]
-fn a_restart_behind_a_failed_sync_withstands_a_power_cut_at_each_operation_of_its_recovery() {
+fn recovery_after_a_failed_sync_survives_a_power_cut_at_each_operation() {
     for sync in 3..=5 {
         for nth in 1..=recovery_operations(sync) {
             let disk = Disk::new("lies-recovery", sync * 1_000 + nth, sectors(nth));

@@ -43,7 +43,7 @@ fn put_versions(disk: &Disk) -> Vec<(u32, Option<bool>)> {
 }
 
 #[test]
-fn whichever_operation_fails_what_was_put_opens_and_what_was_destroyed_does_not() {
+fn vault_opens_stored_but_not_destroyed_keys_whichever_operation_fails() {
     let disk = Disk::new("vault-count", 0, Sectors::Bytes512);
     put_versions(&disk);
     let operations = disk.operations();

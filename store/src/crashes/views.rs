@@ -50,7 +50,7 @@ fn dump(views: &SqliteViews) -> (Position, Vec<Row>) {
 }
 
 #[test]
-fn whichever_operation_fails_the_views_are_what_their_position_says() {
+fn views_match_their_position_whichever_operation_fails() {
     let disk = Disk::new("views-count", 0, Sectors::Bytes512);
     fold(&disk).unwrap();
     let (operations, whole) = (disk.operations(), dump(&open(&disk).unwrap()));

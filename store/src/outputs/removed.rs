@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_added_is_there_when_it_is_read_again() {
+    fn added_entries_are_read_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("removed");
         assert_eq!(Removed::read(&path).unwrap(), Removed::default());
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_tail_costs_only_itself() {
+    fn torn_tail_loses_only_itself() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("removed");
         Removed::default().add(&path, &[attempt(1, 1), attempt(2, 1)]).unwrap();
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn of_the_oldest_only_their_time_is_remembered() {
+    fn oldest_entries_are_remembered_only_by_their_time() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("removed");
         let all: Vec<AttemptId> = (0..NAMED_MAX as u64).map(|second| attempt(second, 1)).collect();

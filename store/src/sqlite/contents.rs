@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn every_entry_comes_out_as_it_went_in() {
+    fn every_entry_round_trips() {
         let contents = Contents::open(&write(&records()).unwrap()).unwrap();
         for (step, record) in records().into_iter().enumerate() {
             let entry = contents.entry(step, record.id).unwrap();
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fact_of_a_newer_release_names_what_to_do() {
+    fn fact_of_a_newer_release_is_an_error_with_advice() {
         let mut plain = encode::expand(&write(&records()[1..2]).unwrap()).unwrap();
         plain[4..11].copy_from_slice(b"key.sat");
         let contents = Contents::open(&encode::squeeze(&plain).unwrap()).unwrap();
@@ -180,7 +180,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_at_all_bring_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400), step in 0usize..4) {
+        fn arbitrary_bytes_cause_no_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400), step in 0usize..4) {
             let id = records()[0].id;
             let _ = Contents::open(&bytes).map(|contents| contents.entry(step, id).map(|_| ()));
             let _ = Contents::open(&encode::squeeze(&bytes).unwrap()).map(|contents| contents.entry(step, id).map(|_| ()));

@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_counted_is_kept() {
+    fn measured_inserts_are_stored() {
         let folder = tempfile::tempdir().unwrap();
         let (rows, took) = inserts(folder.path(), b"row", 10, Duration::from_millis(20)).unwrap();
         assert!(rows >= 10 && rows.is_multiple_of(10) && took >= Duration::from_millis(20), "{rows} {took:?}");

@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_again_is_as_it_was() {
+    fn rewritten_file_has_the_same_content() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cats");
         let content: Vec<u8> = (0..3 * CHUNK_BYTES + 17).map(|number| (number % 251) as u8).collect();

@@ -85,21 +85,21 @@ fn broken_at(outcome: Result<Verified, VerifyError>) -> u64 {
 }
 
 #[test]
-fn a_log_that_nobody_touched_verifies() {
+fn untouched_log_verifies() {
     let fixture = Fixture::new();
     let verified = fixture.verify(Some(fixture.head)).unwrap();
     assert_eq!(verified, Verified { head: fixture.head, records: 12, bodies: 6 });
 }
 
 #[test]
-fn an_empty_log_verifies() {
+fn empty_log_verifies() {
     let log = MemoryLog::new(LOG);
     let verified = verify(&*log.reader().unwrap(), None, |_| ()).unwrap();
     assert_eq!(verified, Verified { head: Head::default(), records: 0, bodies: 0 });
 }
 
 #[test]
-fn an_outside_head_that_lags_behind_is_no_fault() {
+fn outside_head_that_lags_behind_is_accepted() {
     let fixture = Fixture::new();
     let older = Head { position: Position(5), chain: fixture.records[4].chain };
     assert!(fixture.verify(Some(older)).is_ok());
@@ -107,7 +107,7 @@ fn an_outside_head_that_lags_behind_is_no_fault() {
 }
 
 #[test]
-fn progress_is_told_up_to_the_head() {
+fn progress_is_reported_up_to_the_head() {
     let mut log = MemoryLog::new(LOG);
     let mut writer = Writer::of(&log);
     writer.append(&mut log, 2_500).unwrap();
@@ -117,7 +117,7 @@ fn progress_is_told_up_to_the_head() {
 }
 
 #[test]
-fn an_edit_of_any_part_of_a_record_is_found_where_it_is() {
+fn edit_of_any_part_of_a_record_is_found_at_its_position() {
     type Edit = fn(&mut Record);
     let edits: [(&str, Edit); 12] = [
         ("epoch", |record| record.epoch = record.epoch.next()),
@@ -147,7 +147,7 @@ fn an_edit_of_any_part_of_a_record_is_found_where_it_is() {
 }
 
 #[test]
-fn an_edited_fact_is_found_where_it_is() {
+fn edited_fact_is_found_at_its_position() {
     let fixture = Fixture::new();
     let mut records = fixture.records.clone();
     let Fact::KeySet(fact) = &mut records[7].fact else { panic!("the eighth record sets a key") };
@@ -158,7 +158,7 @@ fn an_edited_fact_is_found_where_it_is() {
 }
 
 #[test]
-fn an_edited_time_is_found_where_it_is() {
+fn edited_time_is_found_at_its_position() {
     let fixture = Fixture::new();
     let mut records = fixture.records.clone();
     records[4].time = records[4].time.plus_millis(1);
@@ -167,7 +167,7 @@ fn an_edited_time_is_found_where_it_is() {
 }
 
 #[test]
-fn an_edited_body_is_found_where_it_is() {
+fn edited_body_is_found_at_its_position() {
     let fixture = Fixture::new();
     let mut records = fixture.records.clone();
     let original = records[2].body.clone().unwrap();
@@ -178,7 +178,7 @@ fn an_edited_body_is_found_where_it_is() {
 }
 
 #[test]
-fn a_body_that_cannot_be_decoded_is_found_where_it_is() {
+fn undecodable_body_is_found_at_its_position() {
     let fixture = Fixture::new();
     let mut records = fixture.records.clone();
     let body = records[2].body.as_mut().unwrap();
@@ -188,7 +188,7 @@ fn a_body_that_cannot_be_decoded_is_found_where_it_is() {
 }
 
 #[test]
-fn an_erased_body_is_no_fault() {
+fn erased_body_is_accepted() {
     let fixture = Fixture::new();
     let mut records = fixture.records.clone();
     records[2].body.as_mut().unwrap().content = None;
@@ -197,7 +197,7 @@ fn an_erased_body_is_no_fault() {
 }
 
 #[test]
-fn an_inserted_record_is_found_where_it_is() {
+fn inserted_record_is_found_at_its_position() {
     let fixture = Fixture::new();
     let mut records = fixture.records.clone();
     let mut inserted = records[3].clone();
@@ -211,7 +211,7 @@ fn an_inserted_record_is_found_where_it_is() {
 }
 
 #[test]
-fn a_deleted_record_is_found_where_it_was() {
+fn deleted_record_is_found_at_its_position() {
     let fixture = Fixture::new();
     let mut records = fixture.records.clone();
     records.remove(5);
@@ -223,7 +223,7 @@ fn a_deleted_record_is_found_where_it_was() {
 }
 
 #[test]
-fn a_deleted_record_is_found_also_where_the_others_were_moved_up() {
+fn deleted_record_is_found_even_if_the_others_were_renumbered() {
     let fixture = Fixture::new();
     let mut records = fixture.records.clone();
     records.remove(4);
@@ -233,7 +233,7 @@ fn a_deleted_record_is_found_also_where_the_others_were_moved_up() {
 }
 
 #[test]
-fn two_records_that_changed_places_are_found() {
+fn swapped_records_are_found() {
     let fixture = Fixture::new();
     let mut records = fixture.records.clone();
     records.swap(3, 6);
@@ -243,7 +243,7 @@ fn two_records_that_changed_places_are_found() {
 }
 
 #[test]
-fn a_cut_tail_is_found_by_the_head_row() {
+fn missing_tail_is_found_by_the_head_row() {
     let fixture = Fixture::new();
     fixture.forge(&fixture.records[..9]);
     match fixture.verify(None) {
@@ -253,7 +253,7 @@ fn a_cut_tail_is_found_by_the_head_row() {
 }
 
 #[test]
-fn a_tail_that_was_cut_together_with_the_head_row_is_found_from_outside() {
+fn missing_tail_and_head_row_are_found_by_the_outside_head() {
     let fixture = Fixture::new();
     let shorter = Head { position: Position(9), chain: fixture.records[8].chain };
     replace_records(&fixture.path(), &fixture.records[..9], shorter);
@@ -265,7 +265,7 @@ fn a_tail_that_was_cut_together_with_the_head_row_is_found_from_outside() {
 }
 
 #[test]
-fn a_log_that_was_rewritten_with_a_right_chain_is_found_from_outside() {
+fn rewritten_log_with_a_valid_chain_is_found_by_the_outside_head() {
     let fixture = Fixture::new();
     let mut records = fixture.records.clone();
     records[4].time = records[4].time.plus_millis(1);
@@ -276,7 +276,7 @@ fn a_log_that_was_rewritten_with_a_right_chain_is_found_from_outside() {
 }
 
 #[test]
-fn a_head_row_with_another_hash_is_found() {
+fn head_row_with_another_hash_is_found() {
     let fixture = Fixture::new();
     let head = Head { chain: Chain::from_bytes([7; 32]), ..fixture.head };
     replace_records(&fixture.path(), &fixture.records, head);
@@ -284,7 +284,7 @@ fn a_head_row_with_another_hash_is_found() {
 }
 
 #[test]
-fn a_stream_with_a_gap_is_found_also_under_a_right_chain() {
+fn gap_in_a_stream_is_found_even_with_a_valid_chain() {
     let fixture = Fixture::new();
     let mut records = fixture.records.clone();
     for record in records.iter_mut().skip(6).filter(|record| record.stream == key_set("core.k", 1).stream) {
@@ -301,7 +301,7 @@ fn a_stream_with_a_gap_is_found_also_under_a_right_chain() {
 }
 
 #[test]
-fn a_stream_that_is_not_remembered_is_looked_up() {
+fn predecessor_of_an_uncached_stream_is_looked_up() {
     let fixture = Fixture::new();
     let reader = SqliteLogReader::open(&fixture.path(), LOG).unwrap();
     for (record, expected) in [(&fixture.records[3], 1), (&fixture.records[11], 5)] {
@@ -320,7 +320,7 @@ fn page_of(path: &Path, index: &str) -> Range<usize> {
 }
 
 #[test]
-fn what_a_damaged_index_hides_is_found_by_a_walk_and_nothing_else_is_given_in_its_place() {
+fn stream_hidden_by_a_damaged_index_is_found_by_a_scan_or_reported() {
     let fixture = Fixture::new();
     let whole = fs::read(fixture.path()).unwrap();
     let page = page_of(&fixture.path(), "records_by_stream");
@@ -352,7 +352,7 @@ fn what_a_damaged_index_hides_is_found_by_a_walk_and_nothing_else_is_given_in_it
 }
 
 #[test]
-fn a_damaged_index_is_built_anew_from_the_records() {
+fn damaged_index_is_rebuilt_from_the_records() {
     let fixture = Fixture::new();
     let mut bytes = fs::read(fixture.path()).unwrap();
     let page = page_of(&fixture.path(), "records_by_stream");
@@ -365,7 +365,7 @@ fn a_damaged_index_is_built_anew_from_the_records() {
 }
 
 #[test]
-fn a_cut_or_lengthened_log_is_not_opened() {
+fn truncated_or_extended_log_is_not_opened() {
     let fixture = Fixture::new();
     fixture.forge(&fixture.records[..9]);
     assert!(SqliteLog::open(&fixture.path(), LOG).is_err() && SqliteLogReader::open(&fixture.path(), LOG).is_err());
@@ -377,7 +377,7 @@ fn a_cut_or_lengthened_log_is_not_opened() {
 }
 
 #[test]
-fn an_edit_in_sql_is_found_already_where_it_is_read() {
+fn edit_by_sql_is_found_when_it_is_read() {
     let edits = [
         "UPDATE records SET encoding = 0 WHERE place = 5",
         "UPDATE records SET bytes = bytes + 1 WHERE place = 5",
@@ -452,7 +452,7 @@ fn put_back(fixture: &Fixture, main: &[u8], wal: Option<&[u8]>) {
 }
 
 #[test]
-fn a_flipped_bit_anywhere_leaves_the_same_data_or_an_error() {
+fn flipped_bit_leaves_the_same_data_or_an_error() {
     let fixture = Fixture::new();
     let whole = fs::read(fixture.path()).unwrap();
     let mut refused = 0;
@@ -467,7 +467,7 @@ fn a_flipped_bit_anywhere_leaves_the_same_data_or_an_error() {
 }
 
 #[test]
-fn a_zeroed_page_leaves_the_same_data_or_an_error() {
+fn zeroed_page_leaves_the_same_data_or_an_error() {
     let fixture = Fixture::new();
     let whole = fs::read(fixture.path()).unwrap();
     for at in (0..whole.len()).step_by(4096) {
@@ -479,7 +479,7 @@ fn a_zeroed_page_leaves_the_same_data_or_an_error() {
 }
 
 #[test]
-fn a_file_cut_anywhere_leaves_the_same_data_or_an_error() {
+fn truncated_file_leaves_the_same_data_or_an_error() {
     let fixture = Fixture::new();
     let whole = fs::read(fixture.path()).unwrap();
     for length in (1..whole.len()).step_by(4099) {
@@ -501,14 +501,14 @@ fn killed() -> (Fixture, Vec<u8>, Vec<u8>) {
 }
 
 #[test]
-fn a_killed_log_has_everything_when_it_is_opened_again() {
+fn killed_log_has_everything_when_reopened() {
     let (fixture, main, wal) = killed();
     put_back(&fixture, &main, Some(&wal));
     assert_eq!(whole_or_error(&fixture).unwrap(), fixture.records);
 }
 
 #[test]
-fn opening_a_killed_log_writes_its_tail_back_before_anything_else() {
+fn opening_a_killed_log_checkpoints_its_tail_first() {
     let (fixture, main, wal) = killed();
     put_back(&fixture, &main, Some(&wal));
     let log = SqliteLog::open(&fixture.path(), LOG).unwrap();
@@ -519,7 +519,7 @@ fn opening_a_killed_log_writes_its_tail_back_before_anything_else() {
 }
 
 #[test]
-fn a_flipped_bit_in_the_write_ahead_log_leaves_the_same_data_or_an_error() {
+fn flipped_wal_bit_leaves_the_same_data_or_an_error() {
     let (fixture, main, wal) = killed();
     let mut refused = 0;
     for (turn, at) in (0..wal.len()).step_by(997).enumerate() {
@@ -532,7 +532,7 @@ fn a_flipped_bit_in_the_write_ahead_log_leaves_the_same_data_or_an_error() {
 }
 
 #[test]
-fn a_write_ahead_log_cut_anywhere_leaves_the_same_data_or_an_error() {
+fn truncated_wal_leaves_the_same_data_or_an_error() {
     let (fixture, main, wal) = killed();
     for length in (0..wal.len()).step_by(8191) {
         put_back(&fixture, &main, Some(&wal[..length]));

@@ -23,7 +23,7 @@ fn io_error(nth: u64, of: Kind) -> Fault {
 }
 
 #[test]
-fn what_one_connection_commits_another_reads_at_once() {
+fn commit_of_one_connection_is_visible_to_another_at_once() {
     let disk = Disk::new("two-connections", 1, Sectors::Bytes512);
     let (one, other) = (open(&disk, "cats"), open(&disk, "cats"));
     one.execute_batch("CREATE TABLE cats (name TEXT)").unwrap();
@@ -36,7 +36,7 @@ fn what_one_connection_commits_another_reads_at_once() {
 }
 
 #[test]
-fn what_is_committed_while_another_connection_reads_is_there_and_stays() {
+fn commit_during_another_connection_s_read_is_durable() {
     const ROWS: i64 = 200;
     for seed in 1..=20 {
         let disk = Disk::new(&format!("side-by-side-{seed}"), seed, Sectors::Bytes512);
@@ -72,7 +72,7 @@ fn two_connections_cannot_write_at_once() {
 }
 
 #[test]
-fn what_a_failed_sync_took_of_a_log_is_no_more_in_its_index_once_all_connections_are_closed() {
+fn wal_index_forgets_frames_of_a_failed_sync_once_connections_close() {
     for seed in 1..=40 {
         let disk = Disk::new(&format!("stale-index-{seed}"), seed, Sectors::Bytes4096);
         let connection = open(&disk, "cats");
@@ -88,7 +88,7 @@ fn what_a_failed_sync_took_of_a_log_is_no_more_in_its_index_once_all_connections
 }
 
 #[test]
-fn a_killed_process_leaves_all_that_it_wrote_and_can_do_nothing_more() {
+fn killed_process_leaves_its_writes_and_its_handles_fail() {
     let disk = Disk::new("kill", 1, Sectors::Bytes512);
     let old = open(&disk, "cats");
     old.execute_batch("CREATE TABLE cats (name TEXT); INSERT INTO cats VALUES ('tom')").unwrap();
@@ -99,7 +99,7 @@ fn a_killed_process_leaves_all_that_it_wrote_and_can_do_nothing_more() {
 }
 
 #[test]
-fn a_power_cut_leaves_what_was_synced_and_any_part_of_the_rest() {
+fn power_cut_keeps_synced_data_and_any_part_of_the_rest() {
     let (mut lost, mut torn, mut kept) = (0, 0, 0);
     for seed in 0..200 {
         let sectors = if seed % 2 == 0 { Sectors::Bytes512 } else { Sectors::Bytes4096 };
@@ -119,7 +119,7 @@ fn a_power_cut_leaves_what_was_synced_and_any_part_of_the_rest() {
 }
 
 #[test]
-fn a_name_that_was_not_synced_may_be_lost() {
+fn unsynced_name_may_be_lost() {
     let there = (0..100).filter(|seed| {
         let disk = Disk::new("names", *seed, Sectors::Bytes512);
         create(&disk.path("cats")).unwrap();
@@ -131,7 +131,7 @@ fn a_name_that_was_not_synced_may_be_lost() {
 }
 
 #[test]
-fn what_a_failed_sync_lost_no_later_sync_brings_back() {
+fn later_sync_does_not_restore_data_lost_by_a_failed_one() {
     let outcomes: Vec<_> = (0..100)
         .map(|seed| {
             let disk = Disk::new("failed-sync", seed, Sectors::Bytes512);
@@ -150,7 +150,7 @@ fn what_a_failed_sync_lost_no_later_sync_brings_back() {
 }
 
 #[test]
-fn a_full_disk_refuses_what_needs_space_and_takes_it_again_later() {
+fn full_disk_rejects_writes_and_accepts_them_once_there_is_space() {
     let disk = Disk::new("full", 1, Sectors::Bytes512);
     let connection = open(&disk, "cats");
     connection.execute_batch("CREATE TABLE cats (name TEXT)").unwrap();
@@ -164,7 +164,7 @@ fn a_full_disk_refuses_what_needs_space_and_takes_it_again_later() {
 }
 
 #[test]
-fn the_named_operation_fails_once_or_for_ever() {
+fn planned_operation_fails_once_or_permanently() {
     for (lasting, second) in [(Lasting::Once, true), (Lasting::ForEver, false)] {
         let disk = Disk::new("faults", 1, Sectors::Bytes512);
         let connection = open(&disk, "cats");
@@ -178,7 +178,7 @@ fn the_named_operation_fails_once_or_for_ever() {
 }
 
 #[test]
-fn equal_seeds_and_equal_work_leave_equal_traces() {
+fn equal_seeds_and_operations_leave_equal_traces() {
     let run = |seed| {
         let disk = Disk::new("traces", seed, Sectors::Bytes4096);
         for _ in 0..5 {

@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_s_time_passes_by_a_clock_that_rises_and_by_no_other() {
+    fn key_expires_only_by_a_clock_that_advances() {
         for fallen in [&[][..], &[-2], &[-1, -1]] {
             assert!(!has_passed(fallen), "{fallen:?}");
         }

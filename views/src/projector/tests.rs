@@ -54,7 +54,7 @@ impl From<String> for Term {
 }
 
 #[test]
-fn a_record_that_a_fold_stumbles_over_is_passed_over_and_named_and_all_others_are_folded() {
+fn record_that_panics_in_a_fold_is_skipped_and_named_and_others_folded() {
     let mut story = Story::new();
     let event = story.event("garden.rained", "{}");
     let execution = story.executed("garden.drain", event, "garden.open_gate");
@@ -74,7 +74,7 @@ fn a_record_that_a_fold_stumbles_over_is_passed_over_and_named_and_all_others_ar
 }
 
 #[test]
-fn a_batch_that_is_folded_one_by_one_gives_what_it_gives_at_once() {
+fn folding_one_by_one_equals_folding_a_whole_batch() {
     let mut story = Story::new();
     let event = story.event("garden.rained", "{}");
     let execution = story.executed("garden.drain", event, "garden.open_gate");
@@ -152,7 +152,7 @@ fn told(passed_over: &AllPassedOver) -> Vec<(Position, &str)> {
 }
 
 #[test]
-fn a_row_that_cannot_be_written_down_is_found_with_the_record_that_made_it_so_and_stays_as_it_was() {
+fn row_that_cannot_be_written_is_traced_to_its_record_and_stays_unchanged() {
     let records = of_an_execution();
     let mut fold = Fold::<Spoilt>::default();
     let mut passed_over = AllPassedOver::default();
@@ -164,7 +164,7 @@ fn a_row_that_cannot_be_written_down_is_found_with_the_record_that_made_it_so_an
 }
 
 #[test]
-fn a_row_that_cannot_be_read_is_not_taken_for_one_that_is_not_there() {
+fn unreadable_row_is_distinguished_from_a_missing_one() {
     let records = of_an_execution();
     let mut fold = Fold::<Spoilt>::default();
     let mut passed_over = AllPassedOver::default();
@@ -241,7 +241,7 @@ impl ViewStore for Bare {
 }
 
 #[test]
-fn whoever_looks_on_hears_that_records_are_kept_once_the_store_has_them() {
+fn observer_is_notified_once_the_store_has_the_records() {
     let mut story = Story::new();
     story.event("garden.rained", "{}");
     let mut store = Bare { position: Position(0), has_room: false };

@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_of_an_answer_is_named() {
+    fn answer_errors_name_each_field() {
         let schema = json!({ "type": "object", "required": ["ship"], "properties": { "ship": { "type": "boolean" }, "note": { "type": "string" } } });
         assert!(fits(&schema, &json!({ "ship": true })).is_ok());
         for wrong in [json!({ "note": 3 }), json!({}), json!([true]), json!(null)] {
@@ -188,14 +188,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_fits_what_is_no_schema() {
+    fn invalid_schema_accepts_no_answer() {
         let why = fits(&json!({ "type": 5 }), &json!({})).unwrap_err();
         assert_eq!(why.code(), "answer_invalid");
         assert!(why.detail().is_some_and(|detail| detail.contains("not a JSON Schema")), "{why:?}");
     }
 
     #[test]
-    fn an_answer_has_a_longest_length() {
+    fn answer_has_a_maximum_length() {
         let text = "x".repeat(ANSWER_BYTES_MAX);
         let why = fits(&json!({}), &json!(text)).unwrap_err();
         assert_eq!(why.code(), "answer_invalid");
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_erased_is_answered_by_nobody() {
+    fn erased_inquiry_cannot_be_answered() {
         assert_eq!(demand_fit(None, Document::from_value(&json!({})).root()).unwrap_err().code(), "payload_erased");
     }
 }

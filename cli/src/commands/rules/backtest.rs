@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn gates_look_at_what_is_new_what_is_lost_and_both() {
+    fn gates_check_new_lost_and_changed_matches() {
         let answer = json!({ "new": { "count": 2 }, "lost": { "count": 3 }, "erred": { "count": 4 }, "happened": { "executed": 9 } });
         let found = Differences::of(&answer, false);
         assert_eq!(found, Differences { new: 2, lost: 7, unreadable: 0 });

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equal_values_are_one_key_and_others_are_not() {
+    fn equal_values_have_the_same_key_digest() {
         let key = |value: Value<'_>| key_digest(&value).ok();
         assert_eq!(key(Value::from(1_i64)), key(Value::Double(1.0)));
         assert_eq!(key(Value::Double(-0.0)), key(Value::from(0_i64)));

@@ -346,14 +346,14 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn silent_supervisor_is_asked_before_it_is_given_up() {
+    async fn silent_supervisor_is_pinged_before_it_is_given_up() {
         let asked = Cell::new(0);
         unanswered(|| asked.set(asked.get() + 1), Duration::from_millis(300)).await;
         assert!(asked.get() >= PINGS_UNANSWERED_MAX, "{}", asked.get());
     }
 
     #[tokio::test]
-    async fn node_that_stood_still_asks_again_before_it_gives_up() {
+    async fn paused_node_pings_again_before_it_gives_up() {
         let within = Duration::from_millis(300);
         let asked = Cell::new(0);
         let waiting = unanswered(|| asked.set(asked.get() + 1), within);
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_earlier_moment_is_heard_while_a_later_one_is_waited_for() {
+    async fn earlier_deadline_replaces_a_later_one_while_waiting() {
         let (say, end_by) = watch::channel(Some(Instant::now() + Duration::from_secs(3_600)));
         let waiting = tokio::spawn(silence(end_by));
         tokio::task::yield_now().await;
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_moment_counts_also_where_nobody_can_say_another() {
+    async fn deadline_counts_even_if_no_other_can_be_set() {
         let (say, end_by) = watch::channel(Some(Instant::now() + Duration::from_millis(10)));
         drop(say);
         timeout(Duration::from_secs(60), silence(end_by)).await.unwrap();

@@ -171,14 +171,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_supervisor_is_not_dead_because_this_process_is_at_its_limit() {
+    fn own_resource_limit_does_not_mean_that_a_supervisor_is_dead() {
         for errno in [libc::EMFILE, libc::ENFILE, libc::EAGAIN, libc::ENOMEM, libc::ENOBUFS, libc::EINTR] {
             assert!(may_pass(&io::Error::from_raw_os_error(errno)), "{errno}");
         }
     }
 
     #[test]
-    fn what_stays_as_it_is_is_not_waited_for() {
+    fn permanent_connection_errors_are_not_retried() {
         for errno in [libc::ECONNREFUSED, libc::ENOENT, libc::ECONNRESET, libc::EPIPE, libc::ENOTDIR, libc::EACCES, libc::EPERM] {
             assert!(!may_pass(&io::Error::from_raw_os_error(errno)), "{errno}");
         }

@@ -138,13 +138,13 @@ mod tests {
     }
 
     #[test]
-    fn json_comes_through_byte_for_byte() {
+    fn json_answer_is_kept_byte_for_byte() {
         assert_eq!(shown("application/json; charset=utf-8", r#" {"n": 1.0} "#), r#"{"n": 1.0}"#);
         assert_eq!(shown("application/problem+json", "[1]"), "[1]");
     }
 
     #[test]
-    fn what_is_not_one_document_of_json_is_a_text() {
+    fn answer_that_is_not_one_json_document_is_text() {
         assert_eq!(shown("application/json", r#"1,"status":2"#), r#""1,\"status\":2""#);
         assert_eq!(shown("application/json", "{oops"), r#""{oops""#);
         assert_eq!(shown("text/plain", "[1]"), r#""[1]""#);
@@ -153,12 +153,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_null() {
+    fn empty_answer_is_null() {
         assert_eq!(shown("application/json", ""), "null");
     }
 
     #[test]
-    fn headers_of_one_name_are_joined() {
+    fn headers_with_the_same_name_are_joined() {
         let mut headers = HeaderMap::new();
         headers.append("a", "1".parse().unwrap());
         headers.append("a", "2".parse().unwrap());

@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_shows_no_secret_of_a_url() {
+    fn span_contains_no_secret_of_a_url() {
         let masks = Masks::of_values([("demo.token", b"sesame open+7".as_slice())]);
         let with = |url: &str, place: ShownPlace, query: bool| {
             let request = Request { shown: Shown { place, query }, ..request(url) };
@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_goes_on_in_the_trace_that_it_is_sent_in_unless_it_declares_one() {
+    fn request_propagates_its_trace_unless_it_declares_its_own() {
         const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         let trace: TraceContext = format!("{TRACE} rojo=1").parse().unwrap();
         let mut sent = request("http://a.example/");
@@ -476,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_do_not_go_along_to_another_server() {
+    fn secrets_are_not_sent_to_another_server_after_a_redirect() {
         for to in ["https://b.example/", "https://a.example:8443/"] {
             let next = redirect("https://a.example/x", 307, to).unwrap().unwrap();
             assert!(!next.headers.contains_key("authorization") && !next.headers.contains_key("x-api-key"), "{to}");
@@ -488,7 +488,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_keeps_or_loses_the_body_as_its_status_says() {
+    fn redirect_keeps_or_drops_the_body_according_to_its_status() {
         for (status, method, has_body) in [
             (301, Method::GET, false),
             (302, Method::GET, false),
@@ -502,7 +502,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_out_of_the_web_is_denied() {
+    fn redirect_to_a_non_web_scheme_is_denied() {
         assert!(redirect("https://a.example/", 302, "http://a.example/").is_err());
         for to in ["file:///etc/passwd", "gopher://x/", "http://user@b.example/", "http://b.example\\@c", "ftp://a/"] {
             assert!(redirect("http://a.example/", 302, to).is_err(), "{to}");
@@ -510,14 +510,14 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_a_place_to_go_to_is_the_last() {
+    fn answer_without_a_location_is_not_followed() {
         assert!(request("http://a.example/").redirected(StatusCode::FOUND, &HeaderMap::new()).is_ok_and(|next| next.is_none()));
         assert!(redirect("http://a.example/", 304, "/y").unwrap().is_none());
         assert!(redirect("http://a.example/", 201, "/y").unwrap().is_none());
     }
 
     #[test]
-    fn a_url_with_two_readings_is_refused() {
+    fn ambiguous_url_is_rejected() {
         for text in [
             "http://ok.com@127.0.0.1/",
             "http://ok.com\\@127.0.0.1",
@@ -540,7 +540,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_break_gets_into_neither_header_nor_method() {
+    fn line_breaks_are_rejected_in_headers_and_method() {
         let given = |name: &str, value: &str| vec![(name.to_owned(), Value::from(value))];
         assert!(headers(given("x", "a\r\nHost: x")).is_err());
         assert!(headers(given("x\r\ny", "a")).is_err());
@@ -555,7 +555,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_climbs_is_seen_in_each_spelling() {
+    fn path_traversal_is_detected_in_every_spelling() {
         for text in ["http://a/x/../y", "http://a/.", "http://a/%2E%2e/y", "http://a/.%2e"] {
             assert!(climbs(text), "{text}");
         }

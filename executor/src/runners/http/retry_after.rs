@@ -40,14 +40,14 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_in_seconds_is_that_wait() {
+    fn retry_after_in_seconds_is_used_as_the_delay() {
         assert_eq!(asked(&[(RETRY_AFTER, "120")]), Some(120));
         assert_eq!(asked(&[(RETRY_AFTER, " 0 ")]), Some(0));
         assert_eq!(asked(&[(RETRY_AFTER, "99999999999999999999999")]), Some(u64::MAX));
     }
 
     #[test]
-    fn retry_after_as_a_date_counts_from_the_servers_own_date() {
+    fn retry_after_as_a_date_counts_from_the_server_s_own_date() {
         let date = (DATE, "Sun, 06 Nov 1994 08:00:00 GMT");
         assert_eq!(asked(&[(RETRY_AFTER, "Sun, 06 Nov 1994 08:01:30 GMT"), date]), Some(90));
         assert_eq!(asked(&[(RETRY_AFTER, "Sun, 06 Nov 1994 08:50:37 GMT")]), Some(60));
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_that_is_neither_is_ignored() {
+    fn invalid_retry_after_is_ignored() {
         assert_eq!(asked(&[]), None);
         for text in ["", "soon", "-1", "1.5", "2026-03-28T12:00:00Z"] {
             assert_eq!(asked(&[(RETRY_AFTER, text)]), None, "{text}");

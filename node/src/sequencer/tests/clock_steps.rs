@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn what_the_clock_did_stands_before_all_that_is_decided_after_it() {
+fn clock_step_is_recorded_before_later_decisions() {
     let mut world = World::new();
     let sequencer = world.start();
     world.clock.steps.lock().unwrap().push(ClockStep { from: NOON, to: NOON.plus_millis(90_000) });
@@ -15,7 +15,7 @@ fn what_the_clock_did_stands_before_all_that_is_decided_after_it() {
 }
 
 #[test]
-fn a_step_whose_batch_the_store_refuses_is_recorded_with_the_next() {
+fn clock_step_in_a_rejected_batch_is_recorded_with_the_next() {
     let mut world = World::new();
     world.faults.fail_append_at(1, AppendFault::Refused);
     world.clock.steps.lock().unwrap().push(ClockStep { from: NOON, to: NOON.plus_millis(90_000) });

@@ -70,7 +70,7 @@ fn life(folder: &Path) -> ExitStatus {
 }
 
 #[test]
-fn a_reaction_that_ended_three_processes_is_put_aside_by_the_fourth_and_everything_else_goes_on() {
+fn reaction_that_ended_three_processes_is_parked_by_the_fourth() {
     let folder = tempfile::tempdir().unwrap();
     for _ in 0..ENDS_MAX {
         assert_eq!(life(folder.path()).signal(), Some(SIGABRT));

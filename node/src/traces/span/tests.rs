@@ -76,13 +76,13 @@ fn emitted(by: u128) -> Record {
 }
 
 #[test]
-fn what_an_attempt_emits_is_under_the_attempt() {
+fn event_emitted_by_an_attempt_is_a_child_of_the_attempt() {
     let (spans, _) = spans_of(&[emitted(ATTEMPTS[0])], 1);
     assert_eq!((spans[0].name.as_str(), spans[0].parent), ("event examples.hello", Some(SpanId::of(id(ATTEMPTS[0])))));
 }
 
 #[test]
-fn what_the_engine_tells_of_an_execution_is_under_it() {
+fn engine_s_event_about_an_execution_is_its_child() {
     let mut told = emitted(102);
     let Fact::EventReceived(event) = &mut told.fact else { panic!("it is an event") };
     event.trigger = "core.execution_ended".parse().unwrap();
@@ -92,7 +92,7 @@ fn what_the_engine_tells_of_an_execution_is_under_it() {
 }
 
 #[test]
-fn an_attempt_that_somebody_had_stopped_is_no_error() {
+fn stopped_attempt_is_not_an_error() {
     let mut records = story(TRACE);
     let error = Failure::new(FailureKind::Cancelled, "somebody asked for that");
     records[3].fact = AttemptFailed { attempt: AttemptId(id(ATTEMPTS[0])), error, retry_after_millis: None, ended_at: None }.into();
@@ -114,7 +114,7 @@ fn spans_of(records: &[Record], room: u64) -> (Vec<Span>, u64) {
 }
 
 #[test]
-fn each_thing_is_under_the_one_that_led_to_it_and_lasts_from_its_beginning_to_its_end() {
+fn span_has_its_cause_as_parent_and_lasts_from_beginning_to_end() {
     let (spans, _) = spans_of(&story(TRACE), 100);
     let told: Vec<_> = spans
         .iter()
@@ -133,18 +133,18 @@ fn each_thing_is_under_the_one_that_led_to_it_and_lasts_from_its_beginning_to_it
 }
 
 #[test]
-fn a_trace_that_its_beginner_does_not_record_has_no_spans() {
+fn unsampled_trace_has_no_spans() {
     assert_eq!(spans_of(&story(&TRACE.replace("-01", "-00")), 100).0, []);
 }
 
 #[test]
-fn spans_for_which_there_is_no_room_are_dropped_and_counted() {
+fn spans_over_the_limit_are_dropped_and_counted() {
     let (spans, dropped) = spans_of(&story(TRACE), 3);
     assert_eq!((spans.len(), dropped), (3, 1));
 }
 
 #[test]
-fn why_something_failed_is_cut_between_two_characters() {
+fn failure_reason_is_truncated_at_a_character_boundary() {
     let told = cut(&"é".repeat(1_000));
     assert!(told.len() <= MESSAGE_BYTES_MAX && told.len() > MESSAGE_BYTES_MAX - 2);
 }

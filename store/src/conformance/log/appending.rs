@@ -8,40 +8,40 @@ use super::Logs;
 use crate::conformance::records::{LOG, NOON, OTHER_LOG, Writer, dedupe_key, event, event_id, key_set, read_all, reseal, seen_at};
 
 on_every_log! {
-    a_new_log_is_empty
-    a_batch_is_given_the_position_of_its_last_record
-    positions_have_no_gap_over_many_batches
-    the_head_is_the_last_record_s
-    a_batch_of_a_thousand_records_is_one
-    an_empty_batch_changes_nothing
-    an_empty_batch_still_needs_the_right_to_write
-    a_batch_for_an_older_head_is_told_the_newer_one
-    a_batch_for_a_head_that_is_not_yet_there_is_told_the_head
-    a_batch_for_the_highest_number_there_is_does_not_overflow
-    the_same_batch_twice_is_kept_once
-    a_newer_writer_deposes_the_older_one
-    the_deposed_learns_who_writes_now
-    being_deposed_is_told_before_being_behind
-    an_epoch_that_nobody_took_does_not_write
-    a_deposed_writer_leaves_nothing
-    a_batch_without_an_id_is_refused
-    a_record_out_of_place_is_refused
-    a_record_of_another_log_is_refused
-    a_record_of_another_epoch_is_refused
-    a_record_of_another_batch_is_refused
-    a_first_revision_twice_is_refused
-    a_revision_twice_is_refused
-    a_revision_too_far_is_refused
-    a_revision_zero_is_refused
-    the_highest_revision_there_is_is_refused_and_does_not_overflow
-    an_id_twice_is_refused
-    an_id_twice_in_one_batch_is_refused
-    a_refusal_names_the_record
-    a_refused_batch_leaves_nothing
-    a_refused_batch_leaves_no_key
-    a_log_goes_on_after_a_refusal
-    a_stream_s_revisions_go_on_within_a_batch_and_over_batches
-    two_logs_have_the_same_ids_and_streams_without_meeting
+    new_log_is_empty
+    append_returns_the_position_of_its_last_record
+    positions_have_no_gap_across_batches
+    head_is_that_of_the_last_record
+    batch_of_a_thousand_records_is_one_commit
+    empty_batch_changes_nothing
+    empty_batch_still_requires_the_current_epoch
+    batch_for_an_older_head_is_rejected_with_the_newer_head
+    batch_for_a_future_head_is_rejected_with_the_current_head
+    batch_for_the_maximum_position_does_not_overflow
+    repeated_batch_is_stored_once
+    newer_writer_deposes_the_older_one
+    deposed_writer_gets_the_current_epoch
+    being_deposed_is_reported_before_being_behind
+    unassigned_epoch_cannot_write
+    deposed_writer_leaves_nothing
+    batch_without_an_id_is_rejected
+    record_with_a_wrong_position_is_rejected
+    record_of_another_log_is_rejected
+    record_of_another_epoch_is_rejected
+    record_of_another_batch_is_rejected
+    duplicate_first_revision_is_rejected
+    duplicate_revision_is_rejected
+    revision_after_a_gap_is_rejected
+    revision_zero_is_rejected
+    maximum_revision_is_rejected_without_overflow
+    duplicate_id_is_rejected
+    duplicate_id_in_one_batch_is_rejected
+    rejection_names_the_record
+    rejected_batch_leaves_nothing
+    rejected_batch_leaves_no_key
+    log_continues_after_a_rejected_batch
+    revisions_continue_within_and_across_batches
+    two_logs_may_have_the_same_ids_and_streams
 }
 
 fn refused_record(outcome: Result<Position, AppendError>) -> usize {
@@ -68,20 +68,20 @@ fn append_changed(logs: &dyn Logs, change: impl FnOnce(&mut Batch, Head)) -> Res
     outcome
 }
 
-fn a_new_log_is_empty(logs: &dyn Logs) {
+fn new_log_is_empty(logs: &dyn Logs) {
     let log = logs.open(LOG);
     assert_eq!((log.id(), log.head().unwrap()), (LOG, Head::default()));
     assert_eq!(read_all(&*log.reader().unwrap()), []);
 }
 
-fn a_batch_is_given_the_position_of_its_last_record(logs: &dyn Logs) {
+fn append_returns_the_position_of_its_last_record(logs: &dyn Logs) {
     let mut log = logs.open(LOG);
     let mut writer = Writer::of(&*log);
     assert_eq!(writer.append(&mut *log, 3).unwrap(), Position(3));
     assert_eq!(writer.append(&mut *log, 1).unwrap(), Position(4));
 }
 
-fn positions_have_no_gap_over_many_batches(logs: &dyn Logs) {
+fn positions_have_no_gap_across_batches(logs: &dyn Logs) {
     let mut log = logs.open(LOG);
     let mut writer = Writer::of(&*log);
     for count in [1, 5, 2, 9, 1, 1] {
@@ -91,7 +91,7 @@ fn positions_have_no_gap_over_many_batches(logs: &dyn Logs) {
     assert_eq!(positions, (1..=19).collect::<Vec<_>>());
 }
 
-fn the_head_is_the_last_record_s(logs: &dyn Logs) {
+fn head_is_that_of_the_last_record(logs: &dyn Logs) {
     let mut log = logs.open(LOG);
     let mut writer = Writer::of(&*log);
     writer.append(&mut *log, 3).unwrap();
@@ -100,7 +100,7 @@ fn the_head_is_the_last_record_s(logs: &dyn Logs) {
     assert_eq!(log.reader().unwrap().head().unwrap(), log.head().unwrap());
 }
 
-fn a_batch_of_a_thousand_records_is_one(logs: &dyn Logs) {
+fn batch_of_a_thousand_records_is_one_commit(logs: &dyn Logs) {
     let mut log = logs.open(LOG);
     let mut writer = Writer::of(&*log);
     assert_eq!(writer.append(&mut *log, 1_000).unwrap(), Position(1_000));
@@ -108,7 +108,7 @@ fn a_batch_of_a_thousand_records_is_one(logs: &dyn Logs) {
     assert!(records.iter().all(|record| record.batch == records[0].batch));
 }
 
-fn an_empty_batch_changes_nothing(logs: &dyn Logs) {
+fn empty_batch_changes_nothing(logs: &dyn Logs) {
     let mut log = logs.open(LOG);
     let mut writer = Writer::of(&*log);
     writer.append(&mut *log, 2).unwrap();
@@ -116,14 +116,14 @@ fn an_empty_batch_changes_nothing(logs: &dyn Logs) {
     assert_eq!(log.head().unwrap(), writer.head());
 }
 
-fn an_empty_batch_still_needs_the_right_to_write(logs: &dyn Logs) {
+fn empty_batch_still_requires_the_current_epoch(logs: &dyn Logs) {
     let mut older = logs.open(LOG);
     let epoch = older.epoch();
     let _newer = logs.open(LOG);
     assert!(matches!(older.append(&Batch::default(), Position(0), epoch), Err(AppendError::Deposed(_))));
 }
 
-fn a_batch_for_an_older_head_is_told_the_newer_one(logs: &dyn Logs) {
+fn batch_for_an_older_head_is_rejected_with_the_newer_head(logs: &dyn Logs) {
     let mut log = logs.open(LOG);
     let mut writer = Writer::of(&*log);
     let late = writer.batch([event(9)]);
@@ -134,14 +134,14 @@ fn a_batch_for_an_older_head_is_told_the_newer_one(logs: &dyn Logs) {
     }
 }
 
-fn a_batch_for_a_head_that_is_not_yet_there_is_told_the_head(logs: &dyn Logs) {
+fn batch_for_a_future_head_is_rejected_with_the_current_head(logs: &dyn Logs) {
     let mut log = logs.open(LOG);
     let mut writer = Writer::of(&*log);
     let batch = writer.batch([event(1)]);
     assert!(matches!(log.append(&batch, Position(7), writer.epoch()), Err(AppendError::Behind(head)) if head == Head::default()));
 }
 
-fn a_batch_for_the_highest_number_there_is_does_not_overflow(logs: &dyn Logs) {
+fn batch_for_the_maximum_position_does_not_overflow(logs: &dyn Logs) {
     let mut log = logs.open(LOG);
     let mut writer = Writer::of(&*log);
     let batch = writer.batch([event(1)]);
@@ -150,7 +150,7 @@ fn a_batch_for_the_highest_number_there_is_does_not_overflow(logs: &dyn Logs) {
     }
 }
 
-fn the_same_batch_twice_is_kept_once(logs: &dyn Logs) {
+fn repeated_batch_is_stored_once(logs: &dyn Logs) {
     let mut log = logs.open(LOG);
     let mut writer = Writer::of(&*log);
     let batch = writer.batch([event(1)]);
@@ -159,7 +159,7 @@ fn the_same_batch_twice_is_kept_once(logs: &dyn Logs) {
     assert_eq!(log.head().unwrap().position, Position(1));
 }
 
-fn a_newer_writer_deposes_the_older_one(logs: &dyn Logs) {
+fn newer_writer_deposes_the_older_one(logs: &dyn Logs) {
     let mut older = logs.open(LOG);
     let mut writer = Writer::of(&*older);
     let mut newer = logs.open(LOG);
@@ -167,7 +167,7 @@ fn a_newer_writer_deposes_the_older_one(logs: &dyn Logs) {
     Writer::of(&*newer).append(&mut *newer, 1).unwrap();
 }
 
-fn the_deposed_learns_who_writes_now(logs: &dyn Logs) {
+fn deposed_writer_gets_the_current_epoch(logs: &dyn Logs) {
     let mut older = logs.open(LOG);
     let mut writer = Writer::of(&*older);
     let newer = logs.open(LOG);
@@ -177,7 +177,7 @@ fn the_deposed_learns_who_writes_now(logs: &dyn Logs) {
     }
 }
 
-fn being_deposed_is_told_before_being_behind(logs: &dyn Logs) {
+fn being_deposed_is_reported_before_being_behind(logs: &dyn Logs) {
     let mut older = logs.open(LOG);
     let mut writer = Writer::of(&*older);
     let mut newer = logs.open(LOG);
@@ -185,7 +185,7 @@ fn being_deposed_is_told_before_being_behind(logs: &dyn Logs) {
     assert!(matches!(writer.append(&mut *older, 1), Err(AppendError::Deposed(_))));
 }
 
-fn an_epoch_that_nobody_took_does_not_write(logs: &dyn Logs) {
+fn unassigned_epoch_cannot_write(logs: &dyn Logs) {
     let mut log = logs.open(LOG);
     let mut writer = Writer::of(&*log);
     let batch = writer.batch([event(1)]);
@@ -194,7 +194,7 @@ fn an_epoch_that_nobody_took_does_not_write(logs: &dyn Logs) {
     }
 }
 
-fn a_deposed_writer_leaves_nothing(logs: &dyn Logs) {
+fn deposed_writer_leaves_nothing(logs: &dyn Logs) {
     let mut older = logs.open(LOG);
     let mut writer = Writer::of(&*older);
     let newer = logs.open(LOG);
@@ -205,31 +205,31 @@ fn a_deposed_writer_leaves_nothing(logs: &dyn Logs) {
     assert_eq!(newer.seen(&[dedupe_key("hooks", 1)]).unwrap(), [None]);
 }
 
-fn a_batch_without_an_id_is_refused(logs: &dyn Logs) {
+fn batch_without_an_id_is_rejected(logs: &dyn Logs) {
     assert_eq!(refused_record(append_changed(logs, |batch, _| batch.id = None)), 0);
 }
 
-fn a_record_out_of_place_is_refused(logs: &dyn Logs) {
+fn record_with_a_wrong_position_is_rejected(logs: &dyn Logs) {
     let change = |batch: &mut Batch, _| batch.records[1].position = Position(5);
     assert_eq!(refused_record(append_changed(logs, change)), 1);
 }
 
-fn a_record_of_another_log_is_refused(logs: &dyn Logs) {
+fn record_of_another_log_is_rejected(logs: &dyn Logs) {
     let change = |batch: &mut Batch, _| batch.records[1].log = OTHER_LOG;
     assert_eq!(refused_record(append_changed(logs, change)), 1);
 }
 
-fn a_record_of_another_epoch_is_refused(logs: &dyn Logs) {
+fn record_of_another_epoch_is_rejected(logs: &dyn Logs) {
     let change = |batch: &mut Batch, _| batch.records[2].epoch = Epoch(77);
     assert_eq!(refused_record(append_changed(logs, change)), 2);
 }
 
-fn a_record_of_another_batch_is_refused(logs: &dyn Logs) {
+fn record_of_another_batch_is_rejected(logs: &dyn Logs) {
     let change = |batch: &mut Batch, _| batch.records[2].batch = Id::root(NOON, 77);
     assert_eq!(refused_record(append_changed(logs, change)), 2);
 }
 
-fn a_first_revision_twice_is_refused(logs: &dyn Logs) {
+fn duplicate_first_revision_is_rejected(logs: &dyn Logs) {
     let change = |batch: &mut Batch, head| {
         batch.records[1].stream = event(2).stream;
         reseal(batch, head);
@@ -237,7 +237,7 @@ fn a_first_revision_twice_is_refused(logs: &dyn Logs) {
     assert_eq!(refused_record(append_changed(logs, change)), 1);
 }
 
-fn a_revision_twice_is_refused(logs: &dyn Logs) {
+fn duplicate_revision_is_rejected(logs: &dyn Logs) {
     let mut log = logs.open(LOG);
     let mut writer = Writer::of(&*log);
     let first = writer.batch([key_set("core.k", 1), key_set("core.k", 2)]);
@@ -248,7 +248,7 @@ fn a_revision_twice_is_refused(logs: &dyn Logs) {
     assert_eq!(refused_record(log.append(&batch, Position(2), writer.epoch())), 0);
 }
 
-fn a_revision_too_far_is_refused(logs: &dyn Logs) {
+fn revision_after_a_gap_is_rejected(logs: &dyn Logs) {
     let change = |batch: &mut Batch, head| {
         batch.records[1].revision = Revision(2);
         reseal(batch, head);
@@ -256,7 +256,7 @@ fn a_revision_too_far_is_refused(logs: &dyn Logs) {
     assert_eq!(refused_record(append_changed(logs, change)), 1);
 }
 
-fn a_revision_zero_is_refused(logs: &dyn Logs) {
+fn revision_zero_is_rejected(logs: &dyn Logs) {
     let change = |batch: &mut Batch, head| {
         batch.records[0].revision = Revision(0);
         reseal(batch, head);
@@ -264,7 +264,7 @@ fn a_revision_zero_is_refused(logs: &dyn Logs) {
     assert_eq!(refused_record(append_changed(logs, change)), 0);
 }
 
-fn the_highest_revision_there_is_is_refused_and_does_not_overflow(logs: &dyn Logs) {
+fn maximum_revision_is_rejected_without_overflow(logs: &dyn Logs) {
     for revision in [i64::MAX as u64, u64::MAX] {
         let change = |batch: &mut Batch, head| {
             batch.records[2].revision = Revision(revision);
@@ -280,7 +280,7 @@ fn the_highest_revision_there_is_is_refused_and_does_not_overflow(logs: &dyn Log
     }
 }
 
-fn an_id_twice_is_refused(logs: &dyn Logs) {
+fn duplicate_id_is_rejected(logs: &dyn Logs) {
     let change = |batch: &mut Batch, head| {
         batch.records[1].id = event_id(1).0;
         reseal(batch, head);
@@ -288,7 +288,7 @@ fn an_id_twice_is_refused(logs: &dyn Logs) {
     assert_eq!(refused_record(append_changed(logs, change)), 1);
 }
 
-fn an_id_twice_in_one_batch_is_refused(logs: &dyn Logs) {
+fn duplicate_id_in_one_batch_is_rejected(logs: &dyn Logs) {
     let change = |batch: &mut Batch, head| {
         batch.records[2].id = event_id(3).0;
         reseal(batch, head);
@@ -296,7 +296,7 @@ fn an_id_twice_in_one_batch_is_refused(logs: &dyn Logs) {
     assert_eq!(refused_record(append_changed(logs, change)), 2);
 }
 
-fn a_refusal_names_the_record(logs: &dyn Logs) {
+fn rejection_names_the_record(logs: &dyn Logs) {
     let change = |batch: &mut Batch, head| {
         batch.records[1].id = event_id(1).0;
         reseal(batch, head);
@@ -305,7 +305,7 @@ fn a_refusal_names_the_record(logs: &dyn Logs) {
     assert!(refusal.starts_with("record 1 of the batch cannot be kept:") && refusal.contains(&event_id(1).to_string()), "{refusal}");
 }
 
-fn a_refused_batch_leaves_nothing(logs: &dyn Logs) {
+fn rejected_batch_leaves_nothing(logs: &dyn Logs) {
     let outcome = append_changed(logs, |batch, head| {
         batch.records[2].stream = event(1).stream;
         reseal(batch, head);
@@ -318,7 +318,7 @@ fn a_refused_batch_leaves_nothing(logs: &dyn Logs) {
     assert_eq!(reader.body_at(Position(3)).unwrap(), None);
 }
 
-fn a_refused_batch_leaves_no_key(logs: &dyn Logs) {
+fn rejected_batch_leaves_no_key(logs: &dyn Logs) {
     let outcome = append_changed(logs, |batch, head| {
         batch.seen.push((dedupe_key("hooks", 3), seen_at(3, 1_000)));
         batch.records[2].revision = Revision(9);
@@ -328,7 +328,7 @@ fn a_refused_batch_leaves_no_key(logs: &dyn Logs) {
     assert_eq!(logs.open(LOG).seen(&[dedupe_key("hooks", 3)]).unwrap(), [None]);
 }
 
-fn a_log_goes_on_after_a_refusal(logs: &dyn Logs) {
+fn log_continues_after_a_rejected_batch(logs: &dyn Logs) {
     let mut log = logs.open(LOG);
     let mut writer = Writer::of(&*log);
     let mut bad = writer.batch([event(1), event(2)]);
@@ -338,7 +338,7 @@ fn a_log_goes_on_after_a_refusal(logs: &dyn Logs) {
     assert_eq!(writer.append(&mut *log, 2).unwrap(), Position(2));
 }
 
-fn a_stream_s_revisions_go_on_within_a_batch_and_over_batches(logs: &dyn Logs) {
+fn revisions_continue_within_and_across_batches(logs: &dyn Logs) {
     let mut log = logs.open(LOG);
     let mut writer = Writer::of(&*log);
     for versions in [1..=1, 2..=4, 5..=5] {
@@ -349,7 +349,7 @@ fn a_stream_s_revisions_go_on_within_a_batch_and_over_batches(logs: &dyn Logs) {
     assert_eq!(revisions, [1, 2, 3, 4, 5]);
 }
 
-fn two_logs_have_the_same_ids_and_streams_without_meeting(logs: &dyn Logs) {
+fn two_logs_may_have_the_same_ids_and_streams(logs: &dyn Logs) {
     let (mut one, mut other) = (logs.open(LOG), logs.open(OTHER_LOG));
     let append = |log: &mut dyn Log, events: u64| Writer::of(log).append(log, events).unwrap();
     append(&mut *one, 2);

@@ -8,28 +8,28 @@ use crate::encode::compress;
 use crate::verify::verify;
 
 on_every_log! {
-    the_first_epoch_is_one
-    each_opening_takes_the_next_epoch
-    the_epochs_of_two_logs_are_their_own
+    first_epoch_is_one
+    each_open_takes_the_next_epoch
+    epochs_of_two_logs_are_independent
     reopening_keeps_every_record
     reopening_keeps_the_head
-    a_reopened_log_goes_on_without_a_gap
-    a_reopened_log_goes_on_in_its_streams
-    records_keep_the_epoch_they_were_written_under
-    a_reader_outlives_its_writer
-    a_log_written_over_many_openings_verifies
+    reopened_log_continues_without_a_gap
+    reopened_log_continues_its_streams
+    records_keep_the_epoch_in_which_they_were_written
+    reader_outlives_its_writer
+    log_written_across_many_opens_verifies
 }
 
-fn the_first_epoch_is_one(logs: &dyn Logs) {
+fn first_epoch_is_one(logs: &dyn Logs) {
     assert_eq!(logs.open(LOG).epoch(), Epoch(1));
 }
 
-fn each_opening_takes_the_next_epoch(logs: &dyn Logs) {
+fn each_open_takes_the_next_epoch(logs: &dyn Logs) {
     let epochs = [(); 4].map(|()| logs.open(LOG).epoch());
     assert_eq!(epochs, [1, 2, 3, 4].map(Epoch));
 }
 
-fn the_epochs_of_two_logs_are_their_own(logs: &dyn Logs) {
+fn epochs_of_two_logs_are_independent(logs: &dyn Logs) {
     logs.open(LOG);
     logs.open(LOG);
     assert_eq!((logs.open(OTHER_LOG).epoch(), logs.open(LOG).epoch()), (Epoch(1), Epoch(3)));
@@ -53,14 +53,14 @@ fn reopening_keeps_the_head(logs: &dyn Logs) {
     assert_eq!(logs.open(LOG).head().unwrap(), writer.head());
 }
 
-fn a_reopened_log_goes_on_without_a_gap(logs: &dyn Logs) {
+fn reopened_log_continues_without_a_gap(logs: &dyn Logs) {
     for opening in 1..=4 {
         let mut log = logs.open(LOG);
         assert_eq!(Writer::of(&*log).append(&mut *log, 2).unwrap(), Position(2 * opening));
     }
 }
 
-fn a_reopened_log_goes_on_in_its_streams(logs: &dyn Logs) {
+fn reopened_log_continues_its_streams(logs: &dyn Logs) {
     for version in 1..=4 {
         let mut log = logs.open(LOG);
         let mut writer = Writer::of(&*log);
@@ -70,7 +70,7 @@ fn a_reopened_log_goes_on_in_its_streams(logs: &dyn Logs) {
     }
 }
 
-fn records_keep_the_epoch_they_were_written_under(logs: &dyn Logs) {
+fn records_keep_the_epoch_in_which_they_were_written(logs: &dyn Logs) {
     for _ in 0..3 {
         let mut log = logs.open(LOG);
         Writer::of(&*log).append(&mut *log, 1).unwrap();
@@ -79,7 +79,7 @@ fn records_keep_the_epoch_they_were_written_under(logs: &dyn Logs) {
     assert_eq!(epochs, [1, 2, 3].map(Epoch));
 }
 
-fn a_reader_outlives_its_writer(logs: &dyn Logs) {
+fn reader_outlives_its_writer(logs: &dyn Logs) {
     let mut log = logs.open(LOG);
     Writer::of(&*log).append(&mut *log, 3).unwrap();
     let reader = log.reader().unwrap();
@@ -87,7 +87,7 @@ fn a_reader_outlives_its_writer(logs: &dyn Logs) {
     assert_eq!(read_all(&*reader).len(), 3);
 }
 
-fn a_log_written_over_many_openings_verifies(logs: &dyn Logs) {
+fn log_written_across_many_opens_verifies(logs: &dyn Logs) {
     for opening in 1..=5 {
         let mut log = logs.open(LOG);
         let mut writer = Writer::of(&*log);

@@ -8,24 +8,24 @@ use super::Logs;
 use crate::conformance::records::{DAY, LOG, OTHER_LOG, Writer, dedupe_key, event, seen_at};
 
 on_every_log! {
-    a_key_that_was_never_seen_is_unknown
-    a_key_that_was_seen_is_known_with_everything_about_it
-    keys_are_answered_in_the_order_of_the_question
-    a_key_counts_in_its_scope_only
-    a_key_counts_in_its_log_only
-    keys_come_with_their_batch
-    keys_may_come_alone
-    many_keys_of_one_batch_are_all_remembered
-    hashes_that_begin_alike_are_different_keys
-    a_key_accepted_again_has_its_newest_place
+    unseen_key_is_unknown
+    seen_key_is_returned_with_all_its_details
+    keys_are_returned_in_the_order_of_the_query
+    key_counts_only_in_its_scope
+    key_counts_only_in_its_log
+    keys_are_stored_with_their_batch
+    keys_may_be_stored_without_records
+    all_of_many_keys_in_one_batch_are_remembered
+    hashes_with_a_common_prefix_are_different_keys
+    key_accepted_again_has_its_newest_position
     keys_outlive_the_writer
-    a_scope_may_be_called_anything
-    a_key_is_remembered_until_its_time_is_over
-    forgetting_never_takes_a_key_whose_time_is_not_over
-    a_scope_that_is_not_used_any_more_is_forgotten_too
-    a_full_scope_forgets_its_oldest_keys
-    a_full_scope_takes_nothing_from_another
-    swept_scope_has_room_for_as_many_new_keys
+    scope_may_have_any_name
+    key_is_remembered_until_it_expires
+    unexpired_key_is_never_forgotten
+    unused_scope_is_forgotten_too
+    full_scope_forgets_its_oldest_keys
+    full_scope_evicts_nothing_from_another
+    swept_scope_has_space_for_as_many_new_keys
 }
 
 /// Appends one event with these keys.
@@ -40,7 +40,7 @@ fn known(log: &dyn Log, scope: &str, numbers: impl IntoIterator<Item = u64>) -> 
     log.seen(&keys).unwrap().iter().map(Option::is_some).collect()
 }
 
-fn keys_may_come_alone(logs: &dyn Logs) {
+fn keys_may_be_stored_without_records(logs: &dyn Logs) {
     let mut log = logs.open(LOG);
     let mut writer = Writer::of(&*log);
     remember(&mut *log, &mut writer, [(dedupe_key("hooks", 1), seen_at(1, DAY))]);
@@ -53,19 +53,19 @@ fn keys_may_come_alone(logs: &dyn Logs) {
     assert_eq!(log.seen(&[dedupe_key("hooks", 2)]).unwrap(), [Some(seen_at(1, DAY))]);
 }
 
-fn a_key_that_was_never_seen_is_unknown(logs: &dyn Logs) {
+fn unseen_key_is_unknown(logs: &dyn Logs) {
     assert_eq!(logs.open(LOG).seen(&[dedupe_key("hooks", 1)]).unwrap(), [None]);
     assert_eq!(logs.open(LOG).seen(&[]).unwrap(), []);
 }
 
-fn a_key_that_was_seen_is_known_with_everything_about_it(logs: &dyn Logs) {
+fn seen_key_is_returned_with_all_its_details(logs: &dyn Logs) {
     let mut log = logs.open(LOG);
     let mut writer = Writer::of(&*log);
     remember(&mut *log, &mut writer, [(dedupe_key("hooks", 1), seen_at(1, DAY))]);
     assert_eq!(log.seen(&[dedupe_key("hooks", 1)]).unwrap(), [Some(seen_at(1, DAY))]);
 }
 
-fn keys_are_answered_in_the_order_of_the_question(logs: &dyn Logs) {
+fn keys_are_returned_in_the_order_of_the_query(logs: &dyn Logs) {
     let mut log = logs.open(LOG);
     let mut writer = Writer::of(&*log);
     remember(&mut *log, &mut writer, [1, 2].map(|number| (dedupe_key("hooks", number), seen_at(number, DAY))));
@@ -73,7 +73,7 @@ fn keys_are_answered_in_the_order_of_the_question(logs: &dyn Logs) {
     assert_eq!(answers, [Some(seen_at(2, DAY)), None, Some(seen_at(1, DAY))]);
 }
 
-fn a_key_counts_in_its_scope_only(logs: &dyn Logs) {
+fn key_counts_only_in_its_scope(logs: &dyn Logs) {
     let mut log = logs.open(LOG);
     let mut writer = Writer::of(&*log);
     remember(&mut *log, &mut writer, [(dedupe_key("hooks", 1), seen_at(1, DAY))]);
@@ -82,14 +82,14 @@ fn a_key_counts_in_its_scope_only(logs: &dyn Logs) {
     assert_eq!(log.seen(&[dedupe_key("hooks", 1), dedupe_key("api", 1)]).unwrap(), [Some(seen_at(1, DAY)), Some(seen_at(2, DAY))]);
 }
 
-fn a_key_counts_in_its_log_only(logs: &dyn Logs) {
+fn key_counts_only_in_its_log(logs: &dyn Logs) {
     let (mut log, other) = (logs.open(LOG), logs.open(OTHER_LOG));
     let mut writer = Writer::of(&*log);
     remember(&mut *log, &mut writer, [(dedupe_key("hooks", 1), seen_at(1, DAY))]);
     assert_eq!(known(&*other, "hooks", [1]), [false]);
 }
 
-fn keys_come_with_their_batch(logs: &dyn Logs) {
+fn keys_are_stored_with_their_batch(logs: &dyn Logs) {
     let mut log = logs.open(LOG);
     let mut writer = Writer::of(&*log);
     let mut batch = writer.batch([event(1)]);
@@ -100,14 +100,14 @@ fn keys_come_with_their_batch(logs: &dyn Logs) {
     assert_eq!(known(&*log, "hooks", [1]), [true]);
 }
 
-fn many_keys_of_one_batch_are_all_remembered(logs: &dyn Logs) {
+fn all_of_many_keys_in_one_batch_are_remembered(logs: &dyn Logs) {
     let mut log = logs.open(LOG);
     let mut writer = Writer::of(&*log);
     remember(&mut *log, &mut writer, (0..500).map(|number| (dedupe_key("hooks", number), seen_at(1, DAY))));
     assert!(known(&*log, "hooks", 0..500).into_iter().all(|is_known| is_known));
 }
 
-fn hashes_that_begin_alike_are_different_keys(logs: &dyn Logs) {
+fn hashes_with_a_common_prefix_are_different_keys(logs: &dyn Logs) {
     let key = |last: u8| {
         let mut hash = [7; 32];
         hash[31] = last;
@@ -119,7 +119,7 @@ fn hashes_that_begin_alike_are_different_keys(logs: &dyn Logs) {
     assert_eq!(log.seen(&[key(1), key(2), key(3)]).unwrap(), [Some(seen_at(1, DAY)), Some(seen_at(2, DAY)), None]);
 }
 
-fn a_key_accepted_again_has_its_newest_place(logs: &dyn Logs) {
+fn key_accepted_again_has_its_newest_position(logs: &dyn Logs) {
     let mut log = logs.open(LOG);
     let mut writer = Writer::of(&*log);
     remember(&mut *log, &mut writer, [(dedupe_key("hooks", 1), seen_at(1, DAY))]);
@@ -135,7 +135,7 @@ fn keys_outlive_the_writer(logs: &dyn Logs) {
     assert_eq!(logs.open(LOG).seen(&[dedupe_key("hooks", 1)]).unwrap(), [Some(seen_at(1, DAY))]);
 }
 
-fn a_scope_may_be_called_anything(logs: &dyn Logs) {
+fn scope_may_have_any_name(logs: &dyn Logs) {
     let mut log = logs.open(LOG);
     let mut writer = Writer::of(&*log);
     let scopes = ["", " ", "a/b", "A", "a", "日本語", "\u{0}", "'; DROP TABLE seen; --"];
@@ -147,7 +147,7 @@ fn a_scope_may_be_called_anything(logs: &dyn Logs) {
     }
 }
 
-fn a_key_is_remembered_until_its_time_is_over(logs: &dyn Logs) {
+fn key_is_remembered_until_it_expires(logs: &dyn Logs) {
     let mut log = logs.open(LOG);
     let mut writer = Writer::of(&*log);
     // In these tests, record n is taken n milliseconds after noon.
@@ -158,7 +158,7 @@ fn a_key_is_remembered_until_its_time_is_over(logs: &dyn Logs) {
     assert_eq!(known(&*log, "hooks", [1, 2, 3]), [false, true, true]);
 }
 
-fn forgetting_never_takes_a_key_whose_time_is_not_over(logs: &dyn Logs) {
+fn unexpired_key_is_never_forgotten(logs: &dyn Logs) {
     let mut log = logs.open(LOG);
     let mut writer = Writer::of(&*log);
     // Older keys with later times, as after the clock was set back.
@@ -171,7 +171,7 @@ fn forgetting_never_takes_a_key_whose_time_is_not_over(logs: &dyn Logs) {
     assert!(known(&*log, "hooks", 50..100).into_iter().all(|is_known| !is_known));
 }
 
-fn a_scope_that_is_not_used_any_more_is_forgotten_too(logs: &dyn Logs) {
+fn unused_scope_is_forgotten_too(logs: &dyn Logs) {
     let mut log = logs.open(LOG);
     let mut writer = Writer::of(&*log);
     remember(&mut *log, &mut writer, (0..10).map(|number| (dedupe_key("gone", number), seen_at(1, 2))));
@@ -181,7 +181,7 @@ fn a_scope_that_is_not_used_any_more_is_forgotten_too(logs: &dyn Logs) {
     assert!(known(&*log, "gone", 0..10).into_iter().all(|is_known| !is_known));
 }
 
-fn a_full_scope_forgets_its_oldest_keys(logs: &dyn Logs) {
+fn full_scope_forgets_its_oldest_keys(logs: &dyn Logs) {
     let mut log = logs.open_with_seen_keys_max(LOG, 10);
     let mut writer = Writer::of(&*log);
     for number in 0..15 {
@@ -191,7 +191,7 @@ fn a_full_scope_forgets_its_oldest_keys(logs: &dyn Logs) {
     assert!(known(&*log, "hooks", 5..15).into_iter().all(|is_known| is_known));
 }
 
-fn a_full_scope_takes_nothing_from_another(logs: &dyn Logs) {
+fn full_scope_evicts_nothing_from_another(logs: &dyn Logs) {
     let mut log = logs.open_with_seen_keys_max(LOG, 10);
     let mut writer = Writer::of(&*log);
     remember(&mut *log, &mut writer, (0..10).map(|number| (dedupe_key("api", number), seen_at(1, DAY))));
@@ -200,7 +200,7 @@ fn a_full_scope_takes_nothing_from_another(logs: &dyn Logs) {
     assert_eq!(known(&*log, "hooks", 0..30).into_iter().filter(|is_known| *is_known).count(), 10);
 }
 
-fn swept_scope_has_room_for_as_many_new_keys(logs: &dyn Logs) {
+fn swept_scope_has_space_for_as_many_new_keys(logs: &dyn Logs) {
     let mut log = logs.open_with_seen_keys_max(LOG, 10);
     let mut writer = Writer::of(&*log);
     remember(&mut *log, &mut writer, (0..10).map(|number| (dedupe_key("gone", number), seen_at(1, 2))));

@@ -12,10 +12,10 @@ use proptest::test_runner::{Config, TestRunner};
 use super::{Subject, on_every_view_store};
 
 on_every_view_store! {
-    records_that_are_known_are_passed_over
-    records_that_do_not_follow_are_refused
-    after_a_failure_the_same_records_can_be_offered_again
-    a_rebuild_gives_what_the_live_views_hold
+    records_folded_before_are_skipped
+    records_after_a_gap_are_rejected
+    records_can_be_offered_again_after_a_failure
+    rebuild_equals_the_live_views
 }
 
 fn story() -> Story {
@@ -31,7 +31,7 @@ fn rebuilt(records: &[Record]) -> Vec<(ViewName, Row)> {
     subject.dump()
 }
 
-fn records_that_are_known_are_passed_over(subject: &mut Subject) {
+fn records_folded_before_are_skipped(subject: &mut Subject) {
     let story = story();
     let records = story.records();
     let mut projector = Projector::new();
@@ -42,7 +42,7 @@ fn records_that_are_known_are_passed_over(subject: &mut Subject) {
     assert_eq!(subject.dump(), rebuilt(&records[..150]));
 }
 
-fn records_that_do_not_follow_are_refused(subject: &mut Subject) {
+fn records_after_a_gap_are_rejected(subject: &mut Subject) {
     let story = story();
     let refused = Projector::new().advance(&mut *subject.store, &story.records()[1..]);
     assert!(matches!(refused, Err(ViewError::Gap { at: Position(0), next: Position(2) })), "{refused:?}");
@@ -81,7 +81,7 @@ impl ViewStore for Failing<'_> {
     }
 }
 
-fn after_a_failure_the_same_records_can_be_offered_again(subject: &mut Subject) {
+fn records_can_be_offered_again_after_a_failure(subject: &mut Subject) {
     let story = story();
     let mut projector = Projector::new();
     for batch in story.records().chunks(7) {
@@ -93,7 +93,7 @@ fn after_a_failure_the_same_records_can_be_offered_again(subject: &mut Subject) 
     assert_eq!(subject.dump(), rebuilt(story.records()));
 }
 
-fn a_rebuild_gives_what_the_live_views_hold(subject: &mut Subject) {
+fn rebuild_equals_the_live_views(subject: &mut Subject) {
     let mut runner = TestRunner::new(Config { cases: 32, ..Config::with_source_file(file!()) });
     let walk = proptest::collection::vec(any::<u8>(), 0..400);
     let batches = proptest::collection::vec((1..40usize, any::<bool>()), 1..60);

@@ -9,35 +9,35 @@ use proptest::test_runner::{Config, TestRunner};
 use super::{Subject, id, letter, letters, on_every_view_store, time};
 
 on_every_view_store! {
-    the_newest_rows_come_first_unless_asked_otherwise
-    a_list_has_a_limit_and_a_longest_limit
-    a_list_goes_on_beyond_a_position
-    paging_while_rows_are_added_never_skips_or_repeats
-    a_filter_that_the_view_does_not_have_is_refused
-    a_value_that_cannot_be_one_finds_nothing
-    a_value_is_only_ever_a_value
-    times_select_from_a_moment_on_and_before_another
-    a_clock_that_went_back_hides_no_row
-    every_way_of_asking_gives_what_a_look_at_each_row_would
+    newest_rows_come_first_by_default
+    list_has_a_limit_and_a_maximum_limit
+    list_continues_after_a_position
+    paging_while_rows_are_added_neither_skips_nor_repeats
+    unknown_filter_of_a_view_is_rejected
+    impossible_value_finds_nothing
+    filter_value_is_never_interpreted
+    time_range_includes_its_start_and_excludes_its_end
+    clock_that_went_back_hides_no_row
+    every_query_equals_a_scan_of_all_rows
 }
 
 /// The positions of no rows.
 const NOTHING: [u64; 0] = [];
 
-fn the_newest_rows_come_first_unless_asked_otherwise(subject: &mut Subject) {
+fn newest_rows_come_first_by_default(subject: &mut Subject) {
     subject.insert(ViewName::DeadLetters, [2, 3, 1].map(|number| letter(number, "garden.gauge")));
     assert_eq!(subject.positions(&letters()), [3, 2, 1]);
     assert_eq!(subject.positions(&ListQuery { order: Order::OldestFirst, ..letters() }), [1, 2, 3]);
 }
 
-fn a_list_has_a_limit_and_a_longest_limit(subject: &mut Subject) {
+fn list_has_a_limit_and_a_maximum_limit(subject: &mut Subject) {
     subject.insert(ViewName::DeadLetters, (1..=LIST_ROWS_MAX as u64 + 1).map(|number| letter(number, "garden.gauge")));
     assert_eq!(subject.positions(&letters()).len(), 50);
     assert_eq!(subject.positions(&ListQuery { limit: 0, ..letters() }), NOTHING);
     assert_eq!(subject.positions(&ListQuery { limit: usize::MAX, ..letters() }).len(), LIST_ROWS_MAX);
 }
 
-fn a_list_goes_on_beyond_a_position(subject: &mut Subject) {
+fn list_continues_after_a_position(subject: &mut Subject) {
     subject.insert(ViewName::DeadLetters, [2, 4, 6].map(|number| letter(number, "garden.gauge")));
     let newest = |after: u64| ListQuery { after: Some(Position(after)), ..letters() };
     let oldest = |after: u64| ListQuery { order: Order::OldestFirst, ..newest(after) };
@@ -49,7 +49,7 @@ fn a_list_goes_on_beyond_a_position(subject: &mut Subject) {
     assert_eq!(subject.positions(&newest(0)), NOTHING);
 }
 
-fn paging_while_rows_are_added_never_skips_or_repeats(subject: &mut Subject) {
+fn paging_while_rows_are_added_neither_skips_nor_repeats(subject: &mut Subject) {
     subject.insert(ViewName::DeadLetters, (1..=20).map(|number| letter(number, ["garden.gauge", "garden.bell"][number as usize % 2])));
     for order in [Order::NewestFirst, Order::OldestFirst] {
         let before = subject.positions(&ListQuery { order, limit: 1_000, ..letters().with(Column::Sensor, "garden.bell") });
@@ -72,12 +72,12 @@ fn paging_while_rows_are_added_never_skips_or_repeats(subject: &mut Subject) {
     }
 }
 
-fn a_filter_that_the_view_does_not_have_is_refused(subject: &mut Subject) {
+fn unknown_filter_of_a_view_is_rejected(subject: &mut Subject) {
     let refused = subject.reader.list(&letters().with(Column::Action, "garden.water"));
     assert!(matches!(refused, Err(ViewError::NoColumn { view: ViewName::DeadLetters, column: Column::Action })), "{refused:?}");
 }
 
-fn a_value_that_cannot_be_one_finds_nothing(subject: &mut Subject) {
+fn impossible_value_finds_nothing(subject: &mut Subject) {
     subject.insert(ViewName::Events, [event(1, "garden.rained", "api", 1)]);
     let events = || ListQuery::newest(ViewName::Events);
     assert_eq!(subject.positions(&events().with(Column::Correlation, "yesterday")), NOTHING);
@@ -85,7 +85,7 @@ fn a_value_that_cannot_be_one_finds_nothing(subject: &mut Subject) {
     assert_eq!(subject.positions(&events().with(Column::Trigger, "")), NOTHING);
 }
 
-fn a_value_is_only_ever_a_value(subject: &mut Subject) {
+fn filter_value_is_never_interpreted(subject: &mut Subject) {
     let name = "'; DROP TABLE dead_letters; --\0\u{1F327}";
     subject.insert(ViewName::DeadLetters, [letter(1, name), letter(2, "garden.gauge")]);
     assert_eq!(subject.positions(&letters().with(Column::Sensor, name)), [1]);
@@ -93,7 +93,7 @@ fn a_value_is_only_ever_a_value(subject: &mut Subject) {
     assert_eq!(subject.positions(&letters()), [2, 1]);
 }
 
-fn times_select_from_a_moment_on_and_before_another(subject: &mut Subject) {
+fn time_range_includes_its_start_and_excludes_its_end(subject: &mut Subject) {
     subject.insert(ViewName::DeadLetters, (1..=5).map(|number| letter(number, "garden.gauge")));
     let between = |since: u64, until: u64| ListQuery { since: Some(time(since)), until: Some(time(until)), ..letters() };
     assert_eq!(subject.positions(&between(2, 4)), [3, 2]);
@@ -102,7 +102,7 @@ fn times_select_from_a_moment_on_and_before_another(subject: &mut Subject) {
     assert_eq!(subject.positions(&between(0, 1)), NOTHING);
 }
 
-fn a_clock_that_went_back_hides_no_row(subject: &mut Subject) {
+fn clock_that_went_back_hides_no_row(subject: &mut Subject) {
     // Far enough apart to be distinguished by their positions.
     let at = |position: u64, seconds: u64| NewRow { began_at: time(seconds), ..letter(position, "garden.gauge") };
     subject.insert(ViewName::DeadLetters, [at(1, 100), at(5_000, 10), at(10_000, 50), at(15_000, 20), at(15_001, 500)]);
@@ -199,7 +199,7 @@ fn cases() -> impl Strategy<Value = Case> {
     (proptest::collection::vec(row, 0..40), proptest::collection::vec(query, 1..20))
 }
 
-fn every_way_of_asking_gives_what_a_look_at_each_row_would(subject: &mut Subject) {
+fn every_query_equals_a_scan_of_all_rows(subject: &mut Subject) {
     let mut runner = TestRunner::new(Config { cases: 48, ..Config::with_source_file(file!()) });
     let subject = std::cell::RefCell::new(subject);
     runner

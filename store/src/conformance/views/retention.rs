@@ -24,19 +24,19 @@ use proptest::test_runner::{Config, TestRunner};
 use super::{Subject, on_every_view_store};
 
 on_every_view_store! {
-    what_ended_that_long_ago_goes_with_all_that_is_its_own_and_nothing_else_does
-    nothing_goes_where_nobody_said_how_long_it_stays
-    a_dead_letter_that_is_open_keeps_its_execution_until_it_is_dealt_with
-    a_reaction_that_is_parked_keeps_what_was_under_way_when_it_was_owed
-    what_was_run_again_stays_as_long_as_what_runs_it_again
-    a_workflow_goes_as_a_whole_once_the_outermost_has_ended_that_long_ago
-    a_workflow_of_very_many_parts_goes_in_rounds_and_the_outermost_first
-    no_step_of_the_clock_takes_anything_out_early
-    what_comes_late_for_what_is_gone_brings_nothing_back
-    a_list_goes_on_behind_a_row_that_is_gone
-    a_round_takes_no_more_than_it_may_and_a_walk_takes_all
-    what_stays_does_not_hide_what_may_go
-    after_a_walk_there_is_what_the_log_folds_to_without_what_is_due
+    expired_execution_is_removed_with_its_own_rows_and_no_others
+    nothing_is_removed_without_a_configured_age
+    open_dead_letter_keeps_its_execution_until_it_is_handled
+    parked_reaction_keeps_the_executions_that_were_open_then
+    rerun_execution_stays_as_long_as_its_rerun
+    workflow_is_removed_as_a_unit_once_the_outermost_one_expired
+    large_workflow_is_removed_in_rounds_outermost_first
+    clock_step_removes_nothing_early
+    late_record_does_not_restore_a_removed_execution
+    list_continues_after_a_removed_row
+    round_is_bounded_and_a_walk_removes_everything_due
+    kept_executions_do_not_hide_removable_ones
+    walk_leaves_the_fold_of_the_log_without_expired_rows
 }
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -141,7 +141,7 @@ fn set(ids: &[ExecutionId]) -> BTreeSet<String> {
     ids.iter().map(ToString::to_string).collect()
 }
 
-fn what_ended_that_long_ago_goes_with_all_that_is_its_own_and_nothing_else_does(subject: &mut Subject) {
+fn expired_execution_is_removed_with_its_own_rows_and_no_others(subject: &mut Subject) {
     let mut story = Story::new();
     let old = done(&mut story);
     later(&mut story, HOUR);
@@ -164,7 +164,7 @@ fn what_ended_that_long_ago_goes_with_all_that_is_its_own_and_nothing_else_does(
     assert_eq!(subject.store.ended(i64::MAX, None, 10).unwrap(), []);
 }
 
-fn what_was_run_again_stays_as_long_as_what_runs_it_again(subject: &mut Subject) {
+fn rerun_execution_stays_as_long_as_its_rerun(subject: &mut Subject) {
     let mut story = Story::new();
     let first = begun(&mut story, 1, Pace::Worked, None);
     ended(&mut story, first, None);
@@ -182,7 +182,7 @@ fn what_was_run_again_stays_as_long_as_what_runs_it_again(subject: &mut Subject)
     assert_eq!(executions(subject), set(&[]));
 }
 
-fn nothing_goes_where_nobody_said_how_long_it_stays(subject: &mut Subject) {
+fn nothing_is_removed_without_a_configured_age(subject: &mut Subject) {
     let mut story = Story::new();
     done(&mut story);
     later(&mut story, HOUR * 100_000);
@@ -192,7 +192,7 @@ fn nothing_goes_where_nobody_said_how_long_it_stays(subject: &mut Subject) {
     assert_eq!(subject.dump(), before);
 }
 
-fn a_dead_letter_that_is_open_keeps_its_execution_until_it_is_dealt_with(subject: &mut Subject) {
+fn open_dead_letter_keeps_its_execution_until_it_is_handled(subject: &mut Subject) {
     let mut story = Story::new();
     let failed = failed(&mut story);
     later(&mut story, HOUR * 2);
@@ -206,7 +206,7 @@ fn a_dead_letter_that_is_open_keeps_its_execution_until_it_is_dealt_with(subject
     assert_eq!((executions(subject), keys(subject, ViewName::DeadLetters)), (set(&[]), set(&[])));
 }
 
-fn a_reaction_that_is_parked_keeps_what_was_under_way_when_it_was_owed(subject: &mut Subject) {
+fn parked_reaction_keeps_the_executions_that_were_open_then(subject: &mut Subject) {
     let mut story = Story::new();
     let before = done(&mut story);
     let event = story.event("garden.rained", "{}");
@@ -227,7 +227,7 @@ fn a_reaction_that_is_parked_keeps_what_was_under_way_when_it_was_owed(subject: 
     assert_eq!(executions(subject), set(&[]));
 }
 
-fn a_workflow_goes_as_a_whole_once_the_outermost_has_ended_that_long_ago(subject: &mut Subject) {
+fn workflow_is_removed_as_a_unit_once_the_outermost_one_expired(subject: &mut Subject) {
     let mut story = Story::new();
     let outermost = begun(&mut story, 1, Pace::InSteps, None);
     let inner = begun(&mut story, 2, Pace::InSteps, Some(outermost));
@@ -255,7 +255,7 @@ fn a_workflow_goes_as_a_whole_once_the_outermost_has_ended_that_long_ago(subject
     assert_eq!(subject.store.removed(), Removed { executions: 4, rows: 5 });
 }
 
-fn a_workflow_of_very_many_parts_goes_in_rounds_and_the_outermost_first(subject: &mut Subject) {
+fn large_workflow_is_removed_in_rounds_outermost_first(subject: &mut Subject) {
     let parts = 2 * ROWS_AT_ONCE + ROWS_AT_ONCE / 2;
     let mut story = Story::new();
     let outermost = begun(&mut story, 1, Pace::InSteps, None);
@@ -283,7 +283,7 @@ fn a_workflow_of_very_many_parts_goes_in_rounds_and_the_outermost_first(subject:
     assert_eq!(subject.store.ended(i64::MAX, None, 10).unwrap(), []);
 }
 
-fn no_step_of_the_clock_takes_anything_out_early(subject: &mut Subject) {
+fn clock_step_removes_nothing_early(subject: &mut Subject) {
     let mut story = Story::new();
     let execution = done(&mut story);
     let year = HOUR * 24 * 365;
@@ -304,7 +304,7 @@ fn no_step_of_the_clock_takes_anything_out_early(subject: &mut Subject) {
     assert_eq!(executions(subject), set(&[]));
 }
 
-fn what_comes_late_for_what_is_gone_brings_nothing_back(subject: &mut Subject) {
+fn late_record_does_not_restore_a_removed_execution(subject: &mut Subject) {
     let mut story = Story::new();
     let execution = done(&mut story);
     later(&mut story, HOUR * 2);
@@ -322,7 +322,7 @@ fn what_comes_late_for_what_is_gone_brings_nothing_back(subject: &mut Subject) {
     assert!(subject.dump().len() <= before + 1);
 }
 
-fn a_list_goes_on_behind_a_row_that_is_gone(subject: &mut Subject) {
+fn list_continues_after_a_removed_row(subject: &mut Subject) {
     let mut story = Story::new();
     let all: Vec<ExecutionId> = (0..4).map(|_| done(&mut story)).collect();
     later(&mut story, HOUR);
@@ -336,7 +336,7 @@ fn a_list_goes_on_behind_a_row_that_is_gone(subject: &mut Subject) {
     assert_eq!(subject.reader.list(&next).unwrap().iter().map(|row| row.key.clone()).collect::<BTreeSet<_>>(), set(&[young]));
 }
 
-fn a_round_takes_no_more_than_it_may_and_a_walk_takes_all(subject: &mut Subject) {
+fn round_is_bounded_and_a_walk_removes_everything_due(subject: &mut Subject) {
     let mut story = Story::new();
     for _ in 0..ROWS_AT_ONCE / 2 {
         done(&mut story);
@@ -357,7 +357,7 @@ fn a_round_takes_no_more_than_it_may_and_a_walk_takes_all(subject: &mut Subject)
     assert_eq!((rounds, executions(subject)), (2, set(&[])));
 }
 
-fn what_stays_does_not_hide_what_may_go(subject: &mut Subject) {
+fn kept_executions_do_not_hide_removable_ones(subject: &mut Subject) {
     let mut story = Story::new();
     let kept: Vec<ExecutionId> = (0..=ENDED_AT_ONCE).map(|_| failed(&mut story)).collect();
     done(&mut story);
@@ -394,7 +394,7 @@ fn left(all: &[(ViewName, Row)], now_micros: i64, age: Duration) -> Vec<(ViewNam
 }
 
 /// Whenever walks happen and whenever the follower starts again, the result is the same.
-fn after_a_walk_there_is_what_the_log_folds_to_without_what_is_due(subject: &mut Subject) {
+fn walk_leaves_the_fold_of_the_log_without_expired_rows(subject: &mut Subject) {
     let mut runner = TestRunner::new(Config { cases: 32, ..Config::with_source_file(file!()) });
     let story = proptest::collection::vec(any::<u8>(), 0..400);
     let batches = proptest::collection::vec((1..40usize, any::<bool>(), any::<bool>()), 1..60);

@@ -77,7 +77,7 @@ fn quota(quota_bytes: u64) -> RetentionLimits {
 }
 
 #[test]
-fn a_file_is_its_owners_alone_and_lies_where_its_id_says() {
+fn output_file_is_private_and_in_the_folder_of_its_id() {
     let site = Site::new();
     let outputs = site.open();
     printed(&outputs, attempt(0xAB << 40), b"hello");
@@ -87,7 +87,7 @@ fn a_file_is_its_owners_alone_and_lies_where_its_id_says() {
 }
 
 #[test]
-fn what_was_dropped_is_told_although_the_end_could_not_be_written_at_first() {
+fn dropped_bytes_are_reported_even_if_the_end_was_not_written_at_first() {
     let site = Site::new();
     let outputs = site.open_within(OutputLimits { attempt_bytes: 3, ..OutputLimits::default() });
     printed(&outputs, attempt(1), b"12345");
@@ -98,7 +98,7 @@ fn what_was_dropped_is_told_although_the_end_could_not_be_written_at_first() {
 }
 
 #[test]
-fn failed_write_forgets_nothing_of_what_was_dropped_before() {
+fn failed_write_keeps_the_earlier_count_of_dropped_bytes() {
     let site = Site::new();
     let outputs = site.open();
     printed(&outputs, attempt(1), b"12345");
@@ -151,7 +151,7 @@ fn output_of_an_earlier_release_is_served_without_a_digest() {
 }
 
 #[test]
-fn what_comes_while_a_round_looks_and_throws_away_counts() {
+fn output_written_during_a_round_counts() {
     let site = Site::new();
     let outputs = site.open();
     printed(&outputs, attempt(1), b"old");
@@ -181,7 +181,7 @@ fn more_attempts_than_open_files_are_written_in_turn() {
 }
 
 #[test]
-fn a_long_stream_lies_in_files_of_a_bounded_size_and_is_read_as_one() {
+fn long_stream_is_split_into_bounded_files_and_read_as_one() {
     let site = Site::new();
     let outputs = site.open();
     let bytes: Vec<u8> = (0..2 * CHUNK_BYTES + 5).map(|at| (at % 251) as u8).collect();
@@ -197,7 +197,7 @@ fn a_long_stream_lies_in_files_of_a_bounded_size_and_is_read_as_one() {
 }
 
 #[test]
-fn a_stream_that_fills_its_file_exactly_is_read_to_its_end() {
+fn stream_that_exactly_fills_its_file_is_read_to_its_end() {
     let site = Site::new();
     let outputs = site.open();
     printed(&outputs, attempt(1), &vec![7; CHUNK_BYTES as usize]);
@@ -209,7 +209,7 @@ fn a_stream_that_fills_its_file_exactly_is_read_to_its_end() {
 }
 
 #[test]
-fn a_reopened_folder_goes_on_under_the_same_cap() {
+fn reopened_folder_continues_with_the_same_cap() {
     let site = Site::new();
     let limits = OutputLimits { attempt_bytes: 8, ..OutputLimits::default() };
     site.open_within(limits).append_at(attempt(1), Stdout, 0, b"12345").unwrap();
@@ -221,7 +221,7 @@ fn a_reopened_folder_goes_on_under_the_same_cap() {
 }
 
 #[test]
-fn a_finished_attempt_takes_nothing_more_also_after_reopening() {
+fn finished_attempt_accepts_nothing_even_after_reopening() {
     let site = Site::new();
     let outputs = site.open();
     printed(&outputs, attempt(1), b"in time");
@@ -230,7 +230,7 @@ fn a_finished_attempt_takes_nothing_more_also_after_reopening() {
 }
 
 #[test]
-fn an_attempt_that_printed_nothing_leaves_no_file() {
+fn attempt_without_output_leaves_no_file() {
     let site = Site::new();
     let outputs = site.open();
     printed(&outputs, attempt(1), b"");
@@ -239,7 +239,7 @@ fn an_attempt_that_printed_nothing_leaves_no_file() {
 }
 
 #[test]
-fn an_end_of_a_newer_release_is_an_error_and_not_an_open_stream() {
+fn end_of_a_newer_release_is_an_error_and_not_an_open_stream() {
     let site = Site::new();
     let outputs = site.open();
     printed(&outputs, attempt(1), b"x");
@@ -250,7 +250,7 @@ fn an_end_of_a_newer_release_is_an_error_and_not_an_open_stream() {
 }
 
 #[test]
-fn over_the_quota_nothing_more_is_kept_and_it_is_marked() {
+fn output_over_the_quota_is_dropped_and_marked() {
     let site = Site::new();
     let outputs = site.open_within(OutputLimits { quota_bytes: 3 * BLOCK_BYTES, ..OutputLimits::default() });
     for _ in 0..20 {
@@ -263,7 +263,7 @@ fn over_the_quota_nothing_more_is_kept_and_it_is_marked() {
 }
 
 #[test]
-fn output_leaves_the_disk_to_the_log() {
+fn output_leaves_disk_space_to_the_log() {
     let site = Site::new();
     let outputs = site.open_within(OutputLimits { free_bytes: u64::MAX, ..OutputLimits::default() });
     printed(&outputs, attempt(1), b"there is no room");
@@ -272,7 +272,7 @@ fn output_leaves_the_disk_to_the_log() {
 }
 
 #[test]
-fn the_oldest_ended_goes_first_and_says_so_and_what_runs_stays() {
+fn oldest_ended_output_is_removed_first_and_open_output_stays() {
     let site = Site::new();
     let outputs = site.open();
     for number in 0..4 {
@@ -294,7 +294,7 @@ fn the_oldest_ended_goes_first_and_says_so_and_what_runs_stays() {
 }
 
 #[test]
-fn what_is_older_than_it_is_kept_goes() {
+fn expired_output_is_removed() {
     let site = Site::new();
     let outputs = site.open();
     printed(&outputs, attempt(1), b"old");
@@ -308,7 +308,7 @@ fn what_is_older_than_it_is_kept_goes() {
 }
 
 #[test]
-fn a_kill_between_the_list_and_the_files_leaves_nothing_that_is_taken_for_whole() {
+fn kill_between_list_and_files_leaves_no_output_that_looks_complete() {
     let site = Site::new();
     let outputs = site.open();
     printed(&outputs, attempt(1), b"gone");
@@ -323,7 +323,7 @@ fn a_kill_between_the_list_and_the_files_leaves_nothing_that_is_taken_for_whole(
 }
 
 #[test]
-fn what_a_crash_left_open_is_finished_but_not_what_goes_on() {
+fn output_left_open_by_a_crash_is_finished_unless_its_attempt_runs() {
     let site = Site::new();
     let before = site.open();
     printed(&before, attempt(1), b"left");
@@ -338,7 +338,7 @@ fn what_a_crash_left_open_is_finished_but_not_what_goes_on() {
 }
 
 #[test]
-fn an_end_that_cannot_be_read_keeps_no_other_attempt_from_going_on() {
+fn unreadable_end_of_one_attempt_does_not_block_others() {
     let site = Site::new();
     let before = site.open();
     printed(&before, attempt(1), b"broken");
@@ -356,7 +356,7 @@ fn an_end_that_cannot_be_read_keeps_no_other_attempt_from_going_on() {
 
 /// The end is a pipe, so that the reader stops between its first look at the list and the files.
 #[test]
-fn what_is_thrown_away_while_it_is_read_is_not_taken_for_whole() {
+fn output_removed_while_it_is_read_is_not_taken_as_complete() {
     let site = Site::new();
     let outputs = site.open();
     printed(&outputs, attempt(1), &vec![7; CHUNK_BYTES as usize + 1]);
@@ -383,7 +383,7 @@ proptest! {
     /// A supervisor that does not know what was kept reports again from any earlier offset, over any number
     /// of restarts.
     #[test]
-    fn what_is_told_again_from_anywhere_is_kept_once(
+    fn repeated_pieces_of_output_are_stored_once(
         length in 1..200usize,
         tellings in proptest::collection::vec((any::<prop::sample::Index>(), 1..40usize, any::<bool>()), 1..40),
     ) {

@@ -16,7 +16,7 @@ fn noise(seed: u64, bytes: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_full_disk_refuses_whole_batches_and_takes_them_again_when_there_is_space() {
+fn full_disk_rejects_whole_batches_and_accepts_them_once_there_is_space() {
     let folder = tempfile::tempdir().unwrap();
     let mut log = open(&folder);
     let mut writer = Writer::of(&log);
@@ -36,7 +36,7 @@ fn a_full_disk_refuses_whole_batches_and_takes_them_again_when_there_is_space() 
 }
 
 #[test]
-fn a_dead_store_refuses_everything_also_when_its_fault_is_gone() {
+fn dead_store_rejects_everything_even_after_its_fault_is_gone() {
     let folder = tempfile::tempdir().unwrap();
     let mut log = open(&folder);
     let mut writer = Writer::of(&log);
@@ -50,25 +50,25 @@ fn a_dead_store_refuses_everything_also_when_its_fault_is_gone() {
 }
 
 #[test]
-fn a_full_disk_is_told_as_such_and_the_store_stays_usable() {
+fn full_disk_is_reported_as_such_and_the_store_stays_usable() {
     assert_eq!(failure(Some(ErrorCode::DiskFull), Stage::Open), Failure::Full);
     assert_eq!(failure(Some(ErrorCode::DiskFull), Stage::Ended), Failure::Full);
 }
 
 #[test]
-fn an_io_error_ends_the_store() {
+fn io_error_ends_the_store() {
     assert_eq!(failure(Some(ErrorCode::SystemIoFailure), Stage::Ended), Failure::Dead);
     assert_eq!(failure(Some(ErrorCode::SystemIoFailure), Stage::Open), Failure::Dead);
 }
 
 #[test]
-fn a_commit_that_ended_in_another_error_is_unknown() {
+fn commit_with_another_error_is_unknown() {
     assert_eq!(failure(Some(ErrorCode::DatabaseCorrupt), Stage::Ended), Failure::Unknown);
     assert_eq!(failure(Some(ErrorCode::DatabaseCorrupt), Stage::Open), Failure::Dead);
 }
 
 #[test]
-fn a_place_holds_its_log_and_its_position() {
+fn row_key_encodes_its_log_and_position() {
     for (number, at) in [(0, 1), (0, POSITION_MAX), (7, 42), (LOGS_MAX - 1, POSITION_MAX)] {
         let place = place(number, Position(at));
         assert!(place >= 0);
@@ -77,7 +77,7 @@ fn a_place_holds_its_log_and_its_position() {
 }
 
 #[test]
-fn the_logs_of_a_file_are_listed_in_the_order_they_were_made() {
+fn logs_of_a_file_are_listed_in_creation_order() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log.sqlite");
     assert_eq!(logs(&path).unwrap(), []);
@@ -89,7 +89,7 @@ fn the_logs_of_a_file_are_listed_in_the_order_they_were_made() {
 }
 
 #[test]
-fn a_reader_of_a_log_that_is_not_there_is_refused_and_none_is_made() {
+fn reader_of_a_missing_log_is_rejected_and_creates_none() {
     let folder = tempfile::tempdir().unwrap();
     drop(open(&folder));
     let path = folder.path().join("log.sqlite");
@@ -98,7 +98,7 @@ fn a_reader_of_a_log_that_is_not_there_is_refused_and_none_is_made() {
 }
 
 #[test]
-fn a_stopped_log_is_one_file() {
+fn stopped_log_is_a_single_file() {
     let folder = tempfile::tempdir().unwrap();
     let mut log = open(&folder);
     Writer::of(&log).append(&mut log, 3).unwrap();
@@ -108,7 +108,7 @@ fn a_stopped_log_is_one_file() {
 }
 
 #[test]
-fn a_damaged_key_row_is_an_error_and_no_other_answer() {
+fn damaged_key_row_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let mut log = open(&folder);
     let mut writer = Writer::of(&log);
@@ -150,7 +150,7 @@ fn overhead(events: u64, group: u64) -> u64 {
 }
 
 #[test]
-fn an_event_with_all_its_records_takes_two_kilobytes_beside_its_body_at_most() {
+fn event_with_its_records_takes_at_most_2_kb_besides_its_body() {
     let (alone, together) = (overhead(400, 1), overhead(1_280, 64));
     assert!(alone < 2_000, "{alone} bytes an event alone");
     assert!(together < 1_500, "{together} bytes an event in groups of 64");

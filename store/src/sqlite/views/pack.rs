@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_hashes_times_and_field_names_take_less_room() {
+    fn ids_hashes_times_and_field_names_are_packed_smaller() {
         let hash = "f4e622e46ecee66313f3dc8214cf2d4169fb2ecbc10cd628c6116b1d9cf16ce2";
         let document =
             format!("{{\"id\":\"{KEY}\",\"correlation\":\"{KEY}\",\"time\":\"2026-03-28T12:00:00.500000Z\",\"digest\":\"{hash}\"}}");
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_phrase_is_never_hidden_by_an_earlier_one() {
+    fn phrase_is_never_hidden_by_an_earlier_one() {
         for (number, phrase) in PHRASES.iter().enumerate() {
             let packed = pack(phrase.as_bytes(), None);
             assert!(packed.len() <= 2, "phrase {number} is cut short by one before it: {phrase}");
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_packed_is_not_unpacked() {
+    fn malformed_packed_text_is_not_unpacked() {
         for broken in [&[ID, 1, 2][..], &[KNOWN_ID, 9], &[HASH], &[TIME, 0], &[PHRASE, 200], &[LITERAL]] {
             assert_eq!(unpack(broken, key()), None, "{broken:?}");
         }
@@ -304,13 +304,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_goes_in_comes_out(document in likely(), has_key: bool) {
+        fn packed_text_unpacks_to_the_original(document in likely(), has_key: bool) {
             let key = if has_key { key() } else { None };
             prop_assert_eq!(unpack(&pack(&document, key), key), Some(document));
         }
 
         #[test]
-        fn nothing_makes_unpacking_panic(packed in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn unpacking_never_panics(packed in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = unpack(&packed, key());
         }
     }

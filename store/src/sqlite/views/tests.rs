@@ -34,7 +34,7 @@ fn dump(reader: &dyn ViewReader) -> Vec<(ViewName, Row)> {
 }
 
 #[test]
-fn a_file_that_is_opened_again_holds_what_it_held() {
+fn reopened_file_has_the_same_content() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
     let before = dump(&folded(&folder, &story).reader());
     let again = views_in(&folder, &story);
@@ -43,7 +43,7 @@ fn a_file_that_is_opened_again_holds_what_it_held() {
 }
 
 #[test]
-fn what_is_taken_out_leaves_nothing_in_the_tables_that_stand_apart_and_gives_its_space_back() {
+fn removed_executions_leave_no_rows_in_side_tables_and_free_their_space() {
     let mut story = Story::new();
     for _ in 0..300 {
         let event = story.event("garden.rained", "{}");
@@ -70,7 +70,7 @@ fn what_is_taken_out_leaves_nothing_in_the_tables_that_stand_apart_and_gives_its
 }
 
 #[test]
-fn of_the_records_that_are_passed_over_the_first_are_kept_by_name_and_the_others_as_a_number() {
+fn first_skipped_records_are_stored_by_position_and_the_rest_counted() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
     let mut views = views_in(&folder, &story);
     for batch in 1..=3 {
@@ -89,7 +89,7 @@ fn of_the_records_that_are_passed_over_the_first_are_kept_by_name_and_the_others
 }
 
 #[test]
-fn views_of_another_log_are_begun_anew() {
+fn views_of_another_log_are_rebuilt() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
     drop(folded(&folder, &story));
     let other = ensue_engine::ids::LogId(ensue_engine::ids::Id::root(ensue_views::spec::NOON, 99));
@@ -98,7 +98,7 @@ fn views_of_another_log_are_begun_anew() {
 }
 
 #[test]
-fn views_by_other_folds_are_begun_anew() {
+fn views_of_other_fold_versions_are_rebuilt() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
     drop(folded(&folder, &story));
     let file = Connection::open(folder.path().join("views.sqlite")).unwrap();
@@ -108,7 +108,7 @@ fn views_by_other_folds_are_begun_anew() {
 }
 
 #[test]
-fn views_of_a_newer_release_are_begun_anew() {
+fn views_of_a_newer_release_are_rebuilt() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
     drop(folded(&folder, &story));
     let file = Connection::open(folder.path().join("views.sqlite")).unwrap();
@@ -118,14 +118,14 @@ fn views_of_a_newer_release_are_begun_anew() {
 }
 
 #[test]
-fn a_file_that_is_no_database_is_begun_anew() {
+fn file_that_is_not_a_database_is_rebuilt() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
     std::fs::write(folder.path().join("views.sqlite"), "rain ".repeat(10_000)).unwrap();
     assert_eq!(views_in(&folder, &story).position(), Position(0));
 }
 
 #[test]
-fn a_damaged_page_is_an_error_that_says_to_rebuild() {
+fn damaged_page_is_an_error_that_recommends_a_rebuild() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
     let path = folder.path().join("views.sqlite");
     folded(&folder, &story).close().unwrap();
@@ -148,7 +148,7 @@ fn held(folder: &TempDir, story: &Story) -> Option<Vec<(ViewName, Row)>> {
 }
 
 #[test]
-fn a_flipped_bit_anywhere_is_the_same_rows_or_is_found() {
+fn flipped_bit_leaves_the_same_rows_or_is_detected() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
     let path = folder.path().join("views.sqlite");
     folded(&folder, &story).close().unwrap();
@@ -172,7 +172,7 @@ fn a_flipped_bit_anywhere_is_the_same_rows_or_is_found() {
 }
 
 #[test]
-fn a_row_that_is_another_one_is_damage_that_is_remembered_until_other_views_take_the_place() {
+fn swapped_row_marks_the_views_damaged_until_others_replace_them() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
     let mut views = folded(&folder, &story);
     let file = Connection::open(folder.path().join("views.sqlite")).unwrap();
@@ -191,7 +191,7 @@ fn a_row_that_is_another_one_is_damage_that_is_remembered_until_other_views_take
 }
 
 #[test]
-fn views_whose_position_is_another_one_are_begun_anew() {
+fn views_with_an_inconsistent_position_are_rebuilt() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
     drop(folded(&folder, &story));
     let file = Connection::open(folder.path().join("views.sqlite")).unwrap();
@@ -201,7 +201,7 @@ fn views_whose_position_is_another_one_are_begun_anew() {
 }
 
 #[test]
-fn a_document_that_cannot_be_read_is_an_error_and_no_panic() {
+fn unreadable_document_is_an_error_and_not_a_panic() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
     let views = folded(&folder, &story);
     let file = Connection::open(folder.path().join("views.sqlite")).unwrap();
@@ -211,7 +211,7 @@ fn a_document_that_cannot_be_read_is_an_error_and_no_panic() {
 }
 
 #[test]
-fn views_that_were_made_beside_take_the_place_of_the_live_ones() {
+fn rebuilt_views_replace_the_live_ones() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
     let (early, late) = story.records().split_at(100);
     let mut live = views_in(&folder, &story);
@@ -234,7 +234,7 @@ fn views_that_were_made_beside_take_the_place_of_the_live_ones() {
 }
 
 #[test]
-fn views_that_are_behind_take_no_place() {
+fn lagging_rebuilt_views_do_not_replace_the_live_ones() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
     let mut live = folded(&folder, &story);
     let beside = SqliteViews::open(&folder.path().join("views.rebuilt.sqlite"), story.log()).unwrap();
@@ -244,7 +244,7 @@ fn views_that_are_behind_take_no_place() {
 
 /// For every combination of filters, an index finds the rows, in the order of positions.
 #[test]
-fn no_set_of_filters_looks_through_a_whole_view_or_sorts_it() {
+fn no_filter_combination_scans_or_sorts_a_whole_view() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
     let views = folded(&folder, &story);
     for view in [
@@ -286,7 +286,7 @@ const WORKFLOW: &str = "019c1f3a-0000-7000-8000-00000000000a";
 
 /// How much a page reads depends neither on the number of rows nor on how many of them match.
 #[test]
-fn a_page_takes_as_many_steps_among_many_rows_as_among_few() {
+fn page_takes_constant_steps_however_many_rows_exist() {
     let steps = |rows: i64, wanted: &str, query: ListQuery| {
         let (folder, story) = (tempfile::tempdir().unwrap(), story());
         let views = views_in(&folder, &story);
@@ -360,7 +360,7 @@ fn a_page_takes_as_many_steps_among_many_rows_as_among_few() {
 
 /// Nor on how many inquiries have other assignees, or the same ones and are closed.
 #[test]
-fn what_is_asked_of_one_takes_as_many_steps_among_many_inquiries_as_among_few() {
+fn query_by_assignee_takes_constant_steps_however_many_inquiries_exist() {
     let steps = |rows: i64, mine: &[&str]| {
         let (folder, story) = (tempfile::tempdir().unwrap(), story());
         let views = views_in(&folder, &story);
@@ -391,7 +391,7 @@ fn what_is_asked_of_one_takes_as_many_steps_among_many_inquiries_as_among_few() 
 
 /// The depth of a page in a list does not matter either, even with a time range.
 #[test]
-fn a_page_far_in_a_list_takes_as_many_steps_as_its_first() {
+fn deep_page_takes_as_many_steps_as_the_first_one() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
     let views = views_in(&folder, &story);
     let filled = format!(
@@ -427,7 +427,7 @@ fn a_page_far_in_a_list_takes_as_many_steps_as_its_first() {
 
 /// A row has one state, so merging neither loses nor duplicates rows.
 #[test]
-fn a_filter_without_a_state_gives_the_rows_of_all_states_in_their_order() {
+fn filter_without_a_status_returns_all_statuses_in_order() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
     let views = folded(&folder, &story);
     for (view, by) in [(ViewName::Executions, Column::Action), (ViewName::Executions, Column::Rule), (ViewName::Enforcements, Column::Rule)]
@@ -448,7 +448,7 @@ fn a_filter_without_a_state_gives_the_rows_of_all_states_in_their_order() {
 }
 
 #[test]
-fn a_list_without_filters_is_read_in_the_order_it_stands() {
+fn unfiltered_list_is_read_in_primary_key_order() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
     let views = folded(&folder, &story);
     for view in ViewName::ALL {

@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_node_js_of_version_20_19_is_new_enough_and_what_is_no_version_is_not() {
+    fn node_js_20_19_is_new_enough_and_an_invalid_version_is_not() {
         assert!(["v20.19.0\n", "v20.20.2", "v22.1.0", "v100.0.0"].into_iter().all(is_new_enough));
         assert!(!["v20.18.9", "v18.20.4", "", "v20", "nonsense"].into_iter().any(is_new_enough));
     }

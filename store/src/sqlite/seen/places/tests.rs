@@ -128,7 +128,7 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
-    fn every_key_is_found_whatever_happened(steps in prop::collection::vec(step(), 1..30)) {
+    fn every_key_is_found_after_any_sequence_of_events(steps in prop::collection::vec(step(), 1..30)) {
         let mut world = World::new();
         for step in steps {
             match step {
@@ -149,7 +149,7 @@ proptest! {
 }
 
 #[test]
-fn places_are_written_behind_in_runs_and_the_newest_stay_in_memory() {
+fn places_are_written_in_runs_and_the_newest_stay_in_memory() {
     let mut world = World::new();
     for first in (0..4_000).step_by(20) {
         world.append(first..first + 20, FOR_EVER);
@@ -166,7 +166,7 @@ fn places_are_written_behind_in_runs_and_the_newest_stay_in_memory() {
 }
 
 #[test]
-fn more_keys_than_gather_come_in_one_batch() {
+fn batch_may_have_more_keys_than_the_buffer() {
     let mut world = World::new();
     world.append(0..GATHERED_MAX as u64 + 100, FOR_EVER);
     world.append([20_000], FOR_EVER);
@@ -174,7 +174,7 @@ fn more_keys_than_gather_come_in_one_batch() {
 }
 
 #[test]
-fn a_number_is_not_used_again_when_its_row_is_gone() {
+fn row_number_is_not_reused_after_its_row_is_removed() {
     let mut world = World::new();
     world.append(0..RUN_MIN as u64, 1);
     let mut world = world.stop();
@@ -189,7 +189,7 @@ fn a_number_is_not_used_again_when_its_row_is_gone() {
 }
 
 #[test]
-fn a_writer_that_was_replaced_writes_no_places() {
+fn replaced_writer_writes_no_places() {
     let mut world = World::new();
     world.append(0..10, FOR_EVER);
     let newer = open(&world.folder);
@@ -202,7 +202,7 @@ fn a_writer_that_was_replaced_writes_no_places() {
 }
 
 #[test]
-fn two_logs_of_one_file_have_places_of_their_own() {
+fn two_logs_of_one_file_have_separate_places() {
     let mut world = World::new();
     let mut other = SqliteLog::open(&world.folder.path().join("log.sqlite"), OTHER_LOG).unwrap();
     let mut writer = Writer::of(&other);
@@ -222,7 +222,7 @@ fn two_logs_of_one_file_have_places_of_their_own() {
 }
 
 #[test]
-fn a_place_that_is_lost_is_found_by_a_check_and_written_again_by_hand() {
+fn missing_place_is_found_by_a_check_and_can_be_restored() {
     let mut world = World::new();
     world.append(0..10, FOR_EVER);
     let world = world.stop();
@@ -236,7 +236,7 @@ fn a_place_that_is_lost_is_found_by_a_check_and_written_again_by_hand() {
 }
 
 #[test]
-fn a_log_of_the_first_version_keeps_its_keys() {
+fn log_of_the_first_version_keeps_its_keys() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log.sqlite");
     let mut world = World::new();
