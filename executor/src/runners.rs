@@ -16,20 +16,21 @@ pub(crate) use process::heard_to_its_end;
 
 use crate::attempt::{Attempt, Ending, failed};
 
-/// What knows how to run one kind of action.
+/// Runs one kind of action.
 pub(crate) trait Runner {
-    /// Runs an attempt to its end. It notes that the attempt begins before anything outward happens, and heeds what cuts it off.
+    /// Runs an attempt to its end. Records that the attempt begins before anything outside the node is
+    /// touched, and stops when the attempt is cut off.
     async fn run(&self, attempt: &Attempt<'_>) -> Ending;
 }
 
-/// Runs an attempt by the runner that its action names.
+/// Runs an attempt with the runner that its action names.
 pub(crate) async fn run(attempt: &Attempt<'_>) -> Ending {
     match &attempt.action.run {
         Run::Process(command) => command.run(attempt).await,
         Run::Shell(script) => script.run(attempt).await,
         Run::Http(request) => request.run(attempt).await,
         Run::Emit { trigger, payload, dedupe } => emit::Emit { trigger, payload, dedupe: dedupe.as_ref() }.run(attempt).await,
-        // Its steps are executions of their own, and no attempt of it is ever started.
+        // Its steps are executions of their own, and no attempt of a workflow is ever started.
         Run::Workflow(_) => Err(failed(FailureKind::Spawn, "a workflow has no attempts: this is a bug of ours")),
         Run::Builtin(builtin) => builtin.run(attempt).await,
     }
