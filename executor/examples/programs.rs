@@ -1,8 +1,9 @@
-//! Measures what a supervisor costs: `true` started and waited for in a loop, bare, and under supervisors that are used again.
+//! Measures what a supervisor costs: runs `true` in a loop and waits for it, first bare and then under
+//! supervisors that are reused.
 //!
 //!     cargo run --release -p ensue-executor --example programs
 //!
-//! It measures the port for programs alone: no log, no node.
+//! It measures the program port alone: no log, no node.
 
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot go on has failed")]
 
@@ -18,9 +19,9 @@ use ensue_executor::programs::{
     Exit, Heard, Isolation, IsolationMode, Order, ProgramLimits, Programs, SupervisedPrograms, SupervisedSettings, SupervisorCommand,
 };
 
-/// How many programs are run in a round.
+/// The number of programs run in a round.
 const PROGRAMS: u128 = 1_000;
-/// How many rounds there are, of which the best counts: other work on the machine only slows.
+/// The number of rounds. The best one counts, because other work on the machine only slows a round down.
 const ROUNDS: u128 = 3;
 
 fn main() {
@@ -41,7 +42,7 @@ fn main() {
         let folder = tempfile::TempDir::new().unwrap();
         let rate = runtime.block_on(async {
             let programs = Arc::new(SupervisedPrograms::open(settings(&folder, mode)).unwrap());
-            // The first ones come up.
+            // Let the first supervisors start.
             run_some(&programs, 0..20, at_once).await;
             let mut rates = Vec::new();
             for round in 1..=ROUNDS {

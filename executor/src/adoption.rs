@@ -1,6 +1,8 @@
-//! Adoption: what the log owes at the start of a node, and what an earlier node left of it, brought together.
+//! Adoption: at the start of a node, matches the attempts that the log still owes with the programs that an
+//! earlier node left.
 //!
-//! What is lost and what goes on is decided by what is found; what a loss means is the core's.
+//! This module finds out which attempts are lost and which continue. What a loss means is decided by the
+//! core.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,9 +19,10 @@ use crate::running::{RunningAttempt, Signal};
 use crate::worker::{Begin, Executor, Worker};
 
 impl Executor {
-    /// Takes over what the log owes at the start of a node, before anything else is carried out. A program that an earlier node
-    /// left is adopted where the log still waits for it under the same token, and killed otherwise. Every other attempt that was
-    /// running is reported as lost, with the evidence of the `begun` file, and the log decides what becomes of it.
+    /// Takes over what the log owes at the start of a node, before anything else is carried out. If an
+    /// earlier node left a program and the log still waits for it under the same token, the program is
+    /// adopted; otherwise it is killed. Every other attempt that was running is reported as lost, with the
+    /// evidence of the `begun` file, and the log decides what happens to it.
     pub async fn take_over(&self, owed: impl IntoIterator<Item = Effect>, previous: &Previous) {
         let worker = &self.worker;
         let left = worker.means.ports.programs.left().await;
@@ -44,7 +47,8 @@ impl Executor {
                         self.worker.runtime.spawn(async move { worker.lose(loss).await });
                     }
                 },
-                // Where it was not adopted, and told then, its loss says that it ended.
+                // An adopted program was told above. If none was adopted, the reported loss says that the
+                // attempt ended.
                 Effect::Stop { .. } | Effect::Release { .. } => {}
             }
         }
@@ -59,8 +63,8 @@ impl Executor {
 }
 
 impl Worker {
-    /// Goes on with a program that an earlier node left, under a lease that lasts a whole period from now on. What it is told comes
-    /// before its end is heard.
+    /// Continues a program that an earlier node left, under a lease that lasts a whole period from now. The
+    /// signal is delivered before the program's end can be heard.
     fn adopt(self: &Arc<Self>, dispatch: Dispatch, left: Left, signal: Signal) {
         let lease = Lease::begin(self.means.ports.clock.now(), self.means.settings.lease);
         let running = RunningAttempt::begun(dispatch.execution, dispatch.attempt, dispatch.trace.clone(), lease);
@@ -71,7 +75,7 @@ impl Worker {
         }
     }
 
-    /// Ends a program that the log does not wait for any more.
+    /// Ends a program that the log no longer waits for.
     fn discard(&self, left: Left) {
         tracing::info!(attempt = %left.attempt, "a program that nobody waits for is ended");
         drop(left.program);
@@ -79,7 +83,7 @@ impl Worker {
     }
 }
 
-/// Gives the attempt that an effect stops.
+/// Returns the attempt that an effect stops.
 fn stops(effect: &Effect) -> Option<AttemptId> {
     match effect {
         Effect::Stop { attempt, .. } => Some(*attempt),

@@ -1,6 +1,6 @@
 //! One attempt as its runner sees it: what to run, until when, and how it may end.
 //!
-//! It does not know how anything is run, nor how its end is reported.
+//! This module does not know how anything is run, nor how its end is reported.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,10 +23,11 @@ use crate::programs::GivenKey;
 use crate::running::{BeginError, RunningAttempt, Signal};
 use crate::settings::Traced;
 
-/// How long a program may go on after it was asked to stop because the node goes away: at most this, also where its action says more.
+/// The longest time that a program may continue after it was asked to stop because the node is shutting down.
+/// It applies even if the action allows more.
 pub const LEAVING_GRACE_MAX: Duration = Duration::from_secs(5);
 
-/// An attempt that runs.
+/// A running attempt.
 pub(crate) struct Attempt<'w> {
     /// What it shares with the worker's other attempts.
     pub(crate) means: &'w Means,
@@ -34,13 +35,13 @@ pub(crate) struct Attempt<'w> {
     pub(crate) dispatch: &'w Dispatch,
     /// The action.
     pub(crate) action: Arc<Action>,
-    /// The action's pack, where it is still in the catalog.
+    /// The action's pack, if it is still in the catalog.
     pub(crate) pack: Option<Arc<Pack>>,
     /// The parameters.
     pub(crate) params: Document,
-    /// When its time is over, by the worker's clock.
+    /// When its timeout expires, by the worker's clock.
     pub(crate) ends_at: Duration,
-    /// Its place among those that run.
+    /// Its entry among the running attempts.
     pub(crate) running: &'w RunningAttempt,
     /// The keys that were opened for it.
     pub(crate) keys: GivenKeys,
@@ -51,7 +52,7 @@ pub(crate) struct Attempt<'w> {
 pub(crate) struct GivenKeys(Mutex<Vec<GivenKey>>);
 
 impl GivenKeys {
-    /// Notes keys that were opened.
+    /// Records keys that were opened.
     pub(crate) fn note<'k>(&self, opened: impl IntoIterator<Item = (&'k KeyRef, &'k Secret)>) {
         let opened = opened.into_iter().map(|(key, value)| GivenKey { key: key.clone(), value: value.clone() });
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(opened);
@@ -62,13 +63,13 @@ impl GivenKeys {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Returns what masks their values; none where there is nothing to mask.
+    /// Returns the masks for their values, or none if there is nothing to mask.
     pub(crate) fn masks(&self) -> Option<Arc<Masks>> {
         Masks::of(&self.all())
     }
 }
 
-/// What an attempt gives.
+/// What a successful attempt returns.
 #[derive(Default)]
 pub(crate) struct Given {
     /// The result.
@@ -79,36 +80,36 @@ pub(crate) struct Given {
     pub(crate) vars: Vec<VarChange>,
 }
 
-/// Why an attempt gives nothing.
+/// Why an attempt has no result.
 pub(crate) enum Broken {
     /// It failed.
     Failed(Box<Failed>),
-    /// It was cut off; how its program ended, in words, where it had one.
+    /// It was cut off. Holds how its program ended, in words, if it had one.
     Cut(Cut, Option<String>),
-    /// What ran it is gone, and it is unknown what became of it; why, where more is known.
+    /// The process that ran it is gone, and its outcome is unknown. Holds the reason if it is known.
     Lost(Option<Failure>),
 }
 
-/// A failure, and what was given nevertheless.
+/// A failure, and the body that was produced nevertheless.
 pub(crate) struct Failed {
-    /// Why.
+    /// Why it failed.
     pub(crate) failure: Failure,
-    /// What was given.
+    /// The body that was produced.
     pub(crate) body: Option<Body>,
-    /// How long the other side asks to wait before the next attempt.
+    /// How long the server asks to wait before the next attempt.
     pub(crate) retry_after: Option<Duration>,
 }
 
-/// What cuts an attempt off.
+/// Why an attempt is cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cut {
-    /// Its time was over.
+    /// It timed out.
     TimedOut,
     /// The execution was cancelled.
     Cancelled,
-    /// It was over for the log.
+    /// The log no longer waits for it.
     Released,
-    /// The node goes away.
+    /// The node is shutting down.
     Left,
 }
 
@@ -116,14 +117,14 @@ pub(crate) enum Cut {
 pub(crate) type Ending = Result<Given, Broken>;
 
 impl Given {
-    /// Gives a result.
+    /// Returns a result.
     pub(crate) fn result(body: Body) -> Self {
         Self { body: Some(body), ..Self::default() }
     }
 }
 
 impl Broken {
-    /// Fails, and keeps what was given nevertheless.
+    /// Returns a failure that keeps the body that was produced.
     pub(crate) fn with_body(failure: Failure, body: Option<Body>) -> Self {
         Self::Failed(Box::new(Failed { failure, body, retry_after: None }))
     }
@@ -141,14 +142,14 @@ impl From<Cut> for Broken {
     }
 }
 
-/// Makes a failure without anything given.
+/// Returns a failure without a body.
 pub(crate) fn failed(kind: FailureKind, message: impl Into<String>) -> Broken {
     Failure::new(kind, message).into()
 }
 
 impl Attempt<'_> {
-    /// Returns the W3C trace of what the attempt does; none if the log has no trace. A node that does not record a trace passes it on
-    /// unchanged.
+    /// Returns the W3C trace that the attempt's work belongs to, or none if the log has no trace. A node that
+    /// does not record a trace passes it on unchanged.
     pub(crate) fn trace(&self) -> Option<TraceContext> {
         let TraceContext { parent, state } = self.dispatch.trace.as_ref()?.parse().ok()?;
         let parent = match self.means.settings.traced {
@@ -158,7 +159,7 @@ impl Attempt<'_> {
         Some(TraceContext { parent, state })
     }
 
-    /// Ends when the attempt is cut off.
+    /// Completes when the attempt is cut off.
     pub(crate) async fn cut(&self) -> Cut {
         let clock = &self.means.ports.clock;
         tokio::select! {
@@ -172,7 +173,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Lets `work` go on until the attempt is cut off.
+    /// Runs `work` until it finishes or the attempt is cut off.
     pub(crate) async fn within<T>(&self, work: impl Future<Output = Result<T, Broken>>) -> Result<T, Broken> {
         tokio::select! {
             biased;
@@ -181,7 +182,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Masks the values of keys in what a failure says.
+    /// Masks the values of keys in the message of a failure.
     pub(crate) fn masked(&self, broken: Broken) -> Broken {
         match (broken, self.keys.masks()) {
             (Broken::Failed(mut failed), Some(masks)) => {
@@ -192,36 +193,36 @@ impl Attempt<'_> {
         }
     }
 
-    /// Notes that it begins: only after this may anything outward happen.
+    /// Records that the attempt begins. Nothing outside the node may be touched before this.
     pub(crate) async fn begin(&self) -> Result<(), Broken> {
         match self.running.begin(&self.means.ports.begun) {
             Ok(()) => Ok(()),
             Err(BeginError::Over) => {
-                // It was told to stop, or its lease has ended, whose release is on its way.
+                // It was told to stop, or its lease has ended and its release is on the way.
                 Err(self.cut().await.into())
             }
             Err(BeginError::Begun(error)) => Err(failed(FailureKind::Sandbox, error.to_string())),
         }
     }
 
-    /// Gives the absolute path of the folder that holds the files of its action's pack.
+    /// Returns the absolute path of the folder that holds the files of its action's pack.
     pub(crate) fn pack_folder(&self) -> PathBuf {
         let folder = self.means.ports.packs.folder(&self.action.pack);
         std::path::absolute(&folder).unwrap_or(folder)
     }
 
-    /// Gives how much of its time is left.
+    /// Returns the time left before its timeout.
     pub(crate) fn remaining(&self) -> Duration {
         self.ends_at.saturating_sub(self.means.ports.clock.now())
     }
 
-    /// Returns the log's time as it is now.
+    /// Returns the log's current time.
     pub(crate) fn now(&self) -> Timestamp {
         let left = u64::try_from(self.remaining().as_micros()).unwrap_or(u64::MAX);
         Timestamp::from_micros(self.deadline().micros().saturating_sub_unsigned(left))
     }
 
-    /// Gives the log's time at which its time is over.
+    /// Returns the log's time at which its timeout expires.
     pub(crate) fn deadline(&self) -> Timestamp {
         self.dispatch.started_at.plus_millis(self.dispatch.timeout_millis)
     }

@@ -1,10 +1,13 @@
-//! The `begun` file: which attempts have begun to touch the world, so that after a crash it is known which have not.
+//! The `begun` file: records which attempts have begun to touch the world, so that after a crash it is known
+//! which have not.
 //!
-//! An attempt is noted by one write just before anything outward happens: a program is started, a connection is used.
-//! `core.noop`, `core.echo` and the emitting of events are never noted: all they do is in their report, so an attempt of them
-//! that was not reported has, provably, done nothing. The file is never flushed. The kernel keeps what was written when the
-//! process dies; when the kernel dies itself, its boot id in the head is another, and nothing can be proved. Nor can it where a line is
-//! another than it was or is not there any more: each has a checksum, and the head counts them.
+//! An attempt is recorded by one write just before anything outside the node is touched, such as starting a
+//! program or using a connection. `core.noop`, `core.echo` and the emitting of events are never recorded: all
+//! that they do is in their report, so if such an attempt was not reported, it provably has done nothing.
+//!
+//! The file is never flushed. If the process dies, the kernel keeps what was written. If the kernel dies, its
+//! boot id in the file's head no longer matches, and nothing can be proved. The same holds if a line was
+//! changed or is missing: each line has a checksum, and the head counts the lines.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
@@ -19,11 +22,11 @@ use ensue_engine::mutants;
 use ensue_engine::record::Digest;
 use thiserror::Error;
 
-/// The size from which the file is written anew with what is still open.
+/// The size from which the file is rewritten with only the open attempts.
 pub const BEGUN_BYTES_MAX: u64 = 1 << 20;
 
 const HEAD: &str = "ensue begun 1, boot ";
-/// How many characters of a line's digest stand behind it.
+/// The number of characters of a line's digest that follow it.
 const CHECK_CHARS: usize = 8;
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -47,24 +50,24 @@ pub struct Begun {
 #[derive(Debug)]
 struct State {
     file: File,
-    /// How many bytes are good.
+    /// The number of valid bytes.
     bytes: u64,
-    /// How many attempts stand in them.
+    /// The number of attempts in those bytes.
     noted: u64,
-    /// The size from which it pays to write the file anew.
+    /// The size from which rewriting the file pays off.
     compact_at: u64,
-    /// The attempts that have begun and are not over.
+    /// The attempts that have begun and have not ended.
     open: BTreeSet<AttemptId>,
 }
 
-/// What the file said before it was opened.
+/// The content of the file before it was opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Previous {
     begun: Option<BTreeSet<AttemptId>>,
 }
 
 impl Previous {
-    /// Says what is known of an attempt that was open when the file was opened.
+    /// Returns the evidence about an attempt that was open when the file was opened.
     pub fn evidence(&self, attempt: AttemptId) -> Evidence {
         match &self.begun {
             Some(begun) if !begun.contains(&attempt) => Evidence::NotBegun,
@@ -75,14 +78,14 @@ impl Previous {
 }
 
 impl Begun {
-    /// Reads the file and begins it anew with those of the attempts still `open` that may have begun, so that a second crash
-    /// finds the same evidence. Without a file, or with one of another boot or with lines that are no attempts, each of them
-    /// may have begun. Blocks.
+    /// Reads the file and rewrites it with those of the attempts in `open` that may have begun, so that a
+    /// second crash finds the same evidence. If the file is missing, is from another boot, or has invalid
+    /// lines, each of them may have begun. Blocks.
     pub fn open(path: impl Into<PathBuf>, open: impl IntoIterator<Item = AttemptId>) -> Result<(Self, Previous), BegunError> {
         Self::open_in_boot(path.into(), open, &boot_id())
     }
 
-    /// Does the same in the boot that `boot` names, where that is known from elsewhere than from the kernel.
+    /// Does the same for the boot named by `boot`, if that is known from a source other than the kernel.
     pub fn open_in_boot(path: PathBuf, open: impl IntoIterator<Item = AttemptId>, boot: &str) -> Result<(Self, Previous), BegunError> {
         let previous = match fs::read_to_string(&path) {
             Ok(text) => parsed(&text, boot),
@@ -98,16 +101,17 @@ impl Begun {
         Ok((begun, previous))
     }
 
-    /// Notes that an attempt begins. Only after this may anything outward happen.
+    /// Records that an attempt begins. Nothing outside the node may be touched before this.
     pub fn note(&self, attempt: AttemptId) -> Result<(), BegunError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let line = line(attempt);
         let noted = state.noted + 1;
-        // The line first: where more lines stand there than are counted, the attempt has not begun and is not taken for one that has not.
+        // Write the line before the count: if there are more lines than the head counts, the attempt has not
+        // begun, and it is treated as if it may have.
         let written = state.file.write_all_at(line.as_bytes(), state.bytes);
         let written = written.and_then(|()| state.file.write_all_at(head(&self.boot, noted).as_bytes(), 0));
         if let Err(source) = written {
-            // Half a line would be read as an attempt that cannot be told, so it is taken back.
+            // Half a line would be read as an attempt that cannot be identified, so remove it.
             let bytes = state.bytes;
             if let Err(error) = state.file.set_len(bytes) {
                 tracing::warn!(%error, "a half-written line remains in the file of begun attempts");
@@ -120,13 +124,13 @@ impl Begun {
         Ok(())
     }
 
-    /// Says what is known of an attempt that is not over.
+    /// Returns the evidence about an attempt that has not ended.
     pub fn evidence(&self, attempt: AttemptId) -> Evidence {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.open.contains(&attempt) { Evidence::MayHaveBegun } else { Evidence::NotBegun }
     }
 
-    /// Forgets an attempt whose end is in the log, and writes the file anew where it has grown large.
+    /// Forgets an attempt whose end is in the log, and rewrites the file if it has grown large.
     pub fn forget(&self, attempt: AttemptId) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.open.remove(&attempt);
@@ -141,7 +145,7 @@ impl Begun {
                 state.compact_at = compact_at(bytes);
             }
             Err(error) => {
-                // The old file is whole and still in its place; the next try is due when it has doubled.
+                // The old file is intact and still in place. Try again when it has doubled.
                 state.compact_at = state.bytes * 2;
                 tracing::warn!(%error, "the file of begun attempts could not be shortened");
             }
@@ -153,7 +157,7 @@ fn compact_at(bytes: u64) -> u64 {
     BEGUN_BYTES_MAX.max(bytes * 2)
 }
 
-/// The first line, as long for any number of attempts.
+/// Returns the first line. It has the same length for any number of attempts.
 fn head(boot: &str, noted: u64) -> String {
     format!("{HEAD}{boot}, {noted:020}\n")
 }
@@ -169,13 +173,14 @@ fn check(attempt: &str) -> String {
     digest
 }
 
-/// Reads a line; none where it is not what was written.
+/// Parses a line. Returns none if the line is not as it was written.
 fn noted(line: &str) -> Option<AttemptId> {
     let (attempt, its_check) = line.split_once(' ')?;
     if check(attempt) == its_check { attempt.parse().ok() } else { None }
 }
 
-/// Gives the id that the kernel drew when it started; a text that no head has where it cannot be told.
+/// Returns the id that the kernel generated at boot, or a text that no head contains if the id cannot be
+/// read.
 pub(crate) fn boot_id() -> String {
     fs::read_to_string(BOOT_ID).map_or_else(|_| String::new(), |text| text.trim().to_owned())
 }
@@ -184,15 +189,16 @@ fn parsed(text: &str, boot: &str) -> Previous {
     Previous { begun: told(text, boot) }
 }
 
-/// Gives the attempts that a whole file of this boot names; none where it is another.
+/// Returns the attempts listed in an intact file of this boot, or none if the file is anything else.
 fn told(text: &str, boot: &str) -> Option<BTreeSet<AttemptId>> {
     let (head, lines) = text.split_once('\n')?;
     let (its_boot, count) = head.strip_prefix(HEAD)?.split_once(", ")?;
     if (boot.is_empty() || its_boot != boot) && !mutants::is("file of another boot believed") {
         return None;
     }
-    // A write that was cut off, by a full disk or a kill, leaves a part of a line at the end. Its attempt was not counted, so it has
-    // not begun. A part that is counted is damage: a whole line is missing then.
+    // If a write was cut off, by a full disk or a kill, part of a line is left at the end. Its attempt was
+    // not counted, so it has not begun. If the partial line was counted, the file is damaged: a whole line is
+    // missing.
     let whole = lines.rfind('\n').map_or("", |end| &lines[..end]);
     if (whole.lines().count() as u64) < count.parse().ok()? {
         return None;
@@ -200,7 +206,7 @@ fn told(text: &str, boot: &str) -> Option<BTreeSet<AttemptId>> {
     whole.lines().map(noted).collect()
 }
 
-/// Puts a new file in the place of the old one, and gives it open for writing, with its length.
+/// Replaces the file with a new one. Returns it open for writing, with its length.
 fn rewrite(path: &Path, boot: &str, open: &BTreeSet<AttemptId>) -> io::Result<(File, u64)> {
     let beside = path.with_extension("new");
     let mut text = head(boot, open.len() as u64);

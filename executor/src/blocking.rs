@@ -1,19 +1,20 @@
-//! Where work that blocks is done: on the runtime's pool of threads, or in place.
+//! Where blocking work is done: on the runtime's thread pool, or in place.
 //!
-//! It does not say what blocks; `ports` does.
+//! Which work blocks is documented in `ports`.
 
-/// Where work that blocks is done.
+/// Where blocking work is done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Blocking {
-    /// On the runtime's pool of threads.
+    /// On the runtime's thread pool.
     #[default]
     Pool,
-    /// Where it is met: for a runtime whose every step is to be the same each time, as the simulator's.
+    /// On the calling thread, for a runtime that must take the same steps every time, such as the
+    /// simulator's.
     InPlace,
 }
 
 impl Blocking {
-    /// Has work done that blocks; none where it panicked or the runtime ends.
+    /// Runs blocking work. Returns none if it panicked or the runtime is shutting down.
     pub(crate) async fn done<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         match self {
             Self::Pool => tokio::task::spawn_blocking(work).await.ok(),

@@ -1,6 +1,7 @@
-//! The worker's time: a steady clock, by which leases, timeouts and pauses last.
+//! The worker's time: a steady clock that measures leases, timeouts and pauses.
 //!
-//! It has no wall clock: what programs are told of the time comes from the log, and a wall clock that jumps ends nothing.
+//! It is not a wall clock. The time that programs see comes from the log, and a jump of the wall clock ends
+//! nothing.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,11 +9,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What gives the time, so that tests can hold it in their hand.
+/// A source of time, which tests can control.
 pub trait Clock: Send + Sync {
-    /// Gives the time since some fixed moment; it never goes back.
+    /// Returns the time since some fixed moment. It never goes back.
     fn now(&self) -> Duration;
-    /// Ends when [`now`](Self::now) has reached `moment`.
+    /// Completes when [`now`](Self::now) has reached `moment`.
     fn until(&self, moment: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
@@ -23,7 +24,7 @@ pub struct SystemClock {
 }
 
 impl SystemClock {
-    /// Starts to count.
+    /// Starts counting at zero.
     pub fn new() -> Self {
         Self { begin: Instant::now() }
     }
@@ -43,7 +44,7 @@ impl Clock for SystemClock {
     fn until(&self, moment: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         match self.begin.checked_add(moment) {
             Some(at) => Box::pin(tokio::time::sleep_until(at)),
-            // Further off than the machine can count.
+            // Further away than the machine can count.
             None => Box::pin(std::future::pending()),
         }
     }

@@ -1,6 +1,6 @@
-//! Conducting a program that runs: hearing it to its end, and telling it to end when its attempt is cut off.
+//! Conducts a running program: listens to it until it ends, and tells it to end when its attempt is cut off.
 //!
-//! It knows neither who started it nor what becomes of what it gives.
+//! This module knows neither who started the program nor what happens to its output.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::running::Signal;
 
 /// A program that has ended.
 pub(crate) struct Ended {
-    /// What cut it off; none where it ended by itself.
+    /// What cut it off, or none if it ended by itself.
     pub(crate) cut: Option<Cut>,
     /// How it ended.
     pub(crate) end: End,
@@ -27,7 +27,8 @@ pub(crate) struct Ended {
     pub(crate) stderr: Tail,
 }
 
-/// Hears a program to its end; its private directory is gone then. Broken off where it is left to the next node, or lost.
+/// Listens to a program until it ends, and removes its private directory. Returns early if the program is
+/// left to the next node or lost.
 pub(crate) async fn conduct(attempt: &Attempt<'_>, mut program: Box<dyn Program>) -> Result<Ended, Broken> {
     let mut output = Output::begin(attempt.means.ports.outputs.clone(), attempt.dispatch.attempt, attempt.means.settings.blocking);
     let messages = Messages::begin(attempt);
@@ -73,7 +74,8 @@ pub(crate) async fn conduct(attempt: &Attempt<'_>, mut program: Box<dyn Program>
             // What it said last, files among it, is heard again by the next node, which finds them there.
             return Err(left(attempt, program));
         }
-        // Nobody hears it again: an attempt whose last words are lost must not be told as one that succeeded.
+        // Nobody will hear it again, and an attempt whose last messages are lost must not be reported as
+        // succeeded.
         cut.get_or_insert(Cut::Left);
     }
     if let Ok(End { printed, .. }) = end {
@@ -82,12 +84,12 @@ pub(crate) async fn conduct(attempt: &Attempt<'_>, mut program: Box<dyn Program>
     output.finish().await;
     program.clear().await;
     let end = end.map_err(lost)?;
-    // It may have ended by itself before it heard that it was to stop.
+    // It may have ended by itself before the request to stop reached it.
     let cut = match (cut, end.by) {
         (Some(Cut::TimedOut), None) => None,
         (Some(cut), _) => Some(cut),
         (None, Some(EndedBy::Deadline)) => Some(Cut::TimedOut),
-        // By an earlier node, and why it did is not known here.
+        // An earlier node told it to end, and the reason is not known here.
         (None, Some(EndedBy::Told)) => return Err(Broken::Lost(None)),
         (None, None) => None,
     };
@@ -106,14 +108,15 @@ fn lost(why: WhyLost) -> Broken {
     })
 }
 
-/// Leaves a program to the next node: it goes on, or waits with its end.
+/// Leaves a program to the next node. The program continues, or its end is kept.
 fn left(attempt: &Attempt<'_>, program: Box<dyn Program>) -> Broken {
     program.leave();
     attempt.means.note_left_running(attempt.dispatch.attempt);
     Cut::Left.into()
 }
 
-/// Ends when the node goes away and lets its programs go on, but for one that the log has told to end: that is seen to first.
+/// Completes when the node shuts down and lets its programs continue. Never completes if the log has told the
+/// program to end: that is handled first.
 async fn left_alone(attempt: &Attempt<'_>) {
     match attempt.means.at_stop() {
         AtEnd::GoOn => attempt.means.draining().await,
@@ -124,7 +127,7 @@ async fn left_alone(attempt: &Attempt<'_>) {
     }
 }
 
-/// Ends when the node goes away and ends what still runs.
+/// Completes when the node shuts down and ends everything that still runs.
 async fn leaving(attempt: &Attempt<'_>) {
     attempt.running.told(Signal::Leave).await;
 }

@@ -1,7 +1,9 @@
-//! Destinations: the real web, with a pool of connections for each server, which can only lead to addresses that were checked.
+//! Destinations: the real web, with a connection pool for each server that connects only to checked
+//! addresses.
 //!
-//! A name is resolved once, its addresses are checked, and the pool connects to these and no others, so a name that stands
-//! for something else a moment later leads nowhere new. No proxy is read from the environment, no redirect is followed.
+//! A name is resolved once, its addresses are checked, and the pool connects to these and no others. If the
+//! name resolves to something else a moment later, the pool does not follow. Proxies are not read from the
+//! environment, and redirects are not followed.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -23,18 +25,18 @@ use crate::egress::EgressPolicy;
 use crate::programs::Pending;
 use crate::web::{Answered, AnsweredBody, BrokenOff, Letter, NoWay, Way, Web};
 
-/// How many servers are remembered; the one that was not used for the longest time makes room.
+/// The number of servers that are remembered. The least recently used one is dropped to make room.
 pub(crate) const DESTINATIONS_MAX: usize = 256;
-/// How long the addresses of a name hold.
+/// How long the resolved addresses of a name are valid.
 pub(crate) const RESOLVED_FOR: Duration = Duration::from_secs(30);
-/// How long may be waited for a connection.
+/// How long to wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an idle connection is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How many idle connections are kept for each server.
+/// The number of idle connections kept for each server.
 const IDLE_MAX: usize = 64;
 
-/// The servers that requests went to.
+/// The servers that requests were sent to.
 pub struct Destinations {
     policy: EgressPolicy,
     clock: Arc<dyn Clock>,
@@ -50,9 +52,9 @@ struct Known {
     used_at: Duration,
 }
 
-/// What says which addresses a name stands for.
+/// Resolves names to addresses.
 trait Names: Send + Sync {
-    /// Gives the addresses.
+    /// Returns the addresses.
     fn resolve<'a>(&'a self, host: &'a str) -> Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send + 'a>>;
 }
 
@@ -68,13 +70,13 @@ impl Names for SystemNames {
     }
 }
 
-/// Why there is no way to a server.
+/// Why a server cannot be reached.
 #[derive(Debug, Error)]
 enum DestinationError {
     /// It may not be reached.
     #[error("is not an allowed destination")]
     Denied,
-    /// Its name stands for nothing.
+    /// Its name does not resolve to an address.
     #[error("has no address: {0}")]
     NoAddress(io::Error),
     /// The certificates that the machine trusts cannot be read.
@@ -113,7 +115,7 @@ impl AnsweredBody for reqwest::Response {
     }
 }
 
-/// Tells why an exchange broke off, down to its cause.
+/// Describes why an exchange broke off, down to its root cause.
 fn broken_off(error: reqwest::Error) -> BrokenOff {
     let error = error.without_url();
     let mut message = error.to_string();
@@ -137,7 +139,7 @@ impl From<DestinationError> for NoWay {
 }
 
 impl Destinations {
-    /// Knows no server yet; names stand for what the machine's own resolver says.
+    /// Returns a pool that knows no server yet and uses the machine's own resolver.
     pub fn new(policy: EgressPolicy, clock: Arc<dyn Clock>) -> Self {
         Self::with_names(policy, clock, Box::new(SystemNames))
     }
@@ -146,7 +148,7 @@ impl Destinations {
         Self { policy, clock, names, known: Mutex::default(), tls: OnceLock::new() }
     }
 
-    /// Gives the client for a URL's server, after its addresses were checked.
+    /// Returns the client for a URL's server, after checking its addresses.
     async fn client(&self, url: &Url) -> Result<Client, DestinationError> {
         let name = &url[..Position::BeforePath];
         let now = self.clock.now();
@@ -216,7 +218,8 @@ impl Destinations {
         known.insert(name.to_owned(), server);
     }
 
-    /// Gives what connections are secured with: one for all, because reading what the machine trusts takes milliseconds.
+    /// Returns the TLS configuration. It is shared by all servers, because reading the certificates that the
+    /// machine trusts takes milliseconds.
     async fn tls(&self, scheme: &str) -> Result<ClientConfig, DestinationError> {
         if scheme != "https" {
             return untrusting();
@@ -237,7 +240,7 @@ fn trusting() -> Result<ClientConfig, DestinationError> {
     Ok(builder.with_platform_verifier().map_err(no_trust)?.with_no_client_auth())
 }
 
-/// For servers that are not connected to by TLS: trusts nobody.
+/// Returns a configuration that trusts nobody, for servers that are not connected to by TLS.
 fn untrusting() -> Result<ClientConfig, DestinationError> {
     let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
     let builder = builder.with_safe_default_protocol_versions().map_err(|error| DestinationError::NoTrust(error.to_string()))?;
@@ -250,7 +253,7 @@ mod tests {
 
     use super::*;
 
-    /// A resolver whose answers are written down, one for each question.
+    /// A resolver with scripted answers, one for each question.
     struct ScriptedNames(Mutex<VecDeque<Vec<IpAddr>>>);
 
     impl Names for ScriptedNames {
@@ -260,7 +263,7 @@ mod tests {
         }
     }
 
-    /// A clock that stands still until it is set.
+    /// A clock that does not move until it is set.
     struct StandingClock(Mutex<Duration>);
 
     impl Clock for StandingClock {
@@ -318,7 +321,7 @@ mod tests {
             *clock.0.lock().unwrap() = RESOLVED_FOR * turn;
             reach(&destinations, "http://a.example/x").await.unwrap();
         }
-        // The second answer confirmed the first one, so it holds until its own time is over.
+        // The second answer confirmed the first one, so it is valid until its own time is over.
         *clock.0.lock().unwrap() = RESOLVED_FOR * 2 - Duration::from_nanos(1);
         reach(&destinations, "http://a.example/x").await.unwrap();
         *clock.0.lock().unwrap() = RESOLVED_FOR * 2;

@@ -1,6 +1,7 @@
 //! Egress: which addresses requests may be sent to.
 //!
-//! Public addresses at ports 80 and 443, and what the operator allows. It resolves nothing and connects to nothing.
+//! These are public addresses at ports 80 and 443, and the addresses that the operator allows. This module
+//! resolves nothing and connects to nothing.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -11,7 +12,7 @@ use thiserror::Error;
 /// The ports that may be reached at public addresses.
 const PUBLIC_PORTS: [u16; 2] = [80, 443];
 
-/// What may be reached beyond public addresses.
+/// The addresses that may be reached beyond public ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EgressPolicy {
     allow: Vec<Allowance>,
@@ -30,7 +31,7 @@ enum Target {
     Host(String),
 }
 
-/// Why a text is no line of `egress.allow`.
+/// Why a text is not a valid line of `egress.allow`.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
     "`{text}` is not a valid destination; write an address, a network or a host, each with or without a port: `127.0.0.1:8080`, `10.0.0.0/8`, `[fd00::1]:443`, `intranet.example:8080`"
@@ -39,17 +40,18 @@ pub struct AllowanceError {
     text: String,
 }
 
-/// The address may not be reached. Which rule says so, and what the name stood for, is nobody's business.
+/// The address may not be reached. The error shows neither the rule that denied it nor the addresses that the
+/// name resolved to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Denied;
 
 impl EgressPolicy {
-    /// Allows what the operator lists.
+    /// Allows the addresses that the operator lists.
     pub fn allowing(allow: Vec<Allowance>) -> Self {
         Self { allow }
     }
 
-    /// Checks all addresses that a host stands for: one that may not be reached spoils the rest.
+    /// Checks all addresses that a host resolves to. If one may not be reached, the host is denied.
     pub(crate) fn check(&self, host: &str, port: u16, addresses: &[IpAddr]) -> Result<(), Denied> {
         let host = plain_host(host);
         let may_reach = |address: &IpAddr| {
@@ -88,7 +90,7 @@ impl FromStr for Allowance {
         let is_host = !host.is_empty()
             && host.len() <= 253
             && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.')
-            // What ends in a number is meant to be an address.
+            // A host that ends in a number is meant to be an address.
             && !host.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
         if is_host { Ok(Self { target: Target::Host(host), port }) } else { Err(refused()) }
     }
@@ -103,7 +105,7 @@ fn plain_host(host: &str) -> String {
     host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
 }
 
-/// Says whether an address is one of the open internet.
+/// Returns true if an address is on the public internet.
 fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -111,7 +113,7 @@ fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// What IANA lists as not globally reachable, with multicast and the reserved rest.
+/// Excludes the ranges that IANA lists as not globally reachable, multicast, and the reserved rest.
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
     let is_special = match a {
@@ -128,8 +130,8 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
     !is_special
 }
 
-/// Only 2000::/3 is given out, and of it not what carries an IPv4 address or is for documentation: an embedded address would
-/// be reached without having been checked.
+/// Allows only 2000::/3, the assigned range, and excludes addresses that embed an IPv4 address or are for
+/// documentation: an embedded address would be reached without having been checked.
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let [a, b, ..] = address.segments();
     let is_given_out = a & 0xE000 == 0x2000;

@@ -1,6 +1,7 @@
-//! The environment of a program: what the contract gives, what the action adds, and which names it may not touch.
+//! The environment of a program: the variables that the contract sets, the ones that the action adds, and the
+//! names that it may not set.
 //!
-//! Nothing of the server's own environment gets in, but for the operator's `PATH`.
+//! Nothing from the server's own environment is passed on except the operator's `PATH`.
 
 mod computed;
 
@@ -13,14 +14,15 @@ use ensue_engine::executions::facts::FailureKind;
 use crate::attempt::{Attempt, Broken, failed};
 use crate::render::shown;
 
-/// The longest that the name of a variable may be, in bytes.
+/// The maximum length of a variable's name, in bytes.
 pub(crate) const VARIABLE_NAME_BYTES_MAX: usize = 128;
-/// The largest that the value of a variable may be, in bytes: Linux takes 128 KiB with the name.
+/// The maximum size of a variable's value, in bytes. Linux accepts 128 KiB including the name.
 pub(crate) const VARIABLE_BYTES_MAX: usize = 120 << 10;
-/// The largest that all variables of an action may be together, in bytes.
+/// The maximum size of all variables of an action together, in bytes.
 pub(crate) const ENVIRONMENT_BYTES_MAX: usize = 1 << 20;
 
-/// Names that would have a loader, a shell or an interpreter run other code than the action's, or that the contract sets.
+/// Names that would make a loader, a shell or an interpreter run code other than the action's, or that the
+/// contract sets.
 const REFUSED: &[&str] = &[
     "BASHOPTS",
     "BASH_ENV",
@@ -59,10 +61,10 @@ const REFUSED: &[&str] = &[
     "_JAVA_OPTIONS",
 ];
 
-/// The beginnings of such names.
+/// Prefixes of such names.
 const REFUSED_BEGINNINGS: &[&str] = &["BASH_FUNC_", "DYLD_", "ENSUE_", "LD_"];
 
-/// What git may be told; everything else that begins with `GIT_` can name a program.
+/// The git variables that are allowed. Any other variable that begins with `GIT_` can name a program.
 const GIT_ALLOWED: &[&str] = &[
     "GIT_AUTHOR_DATE",
     "GIT_AUTHOR_EMAIL",
@@ -73,10 +75,10 @@ const GIT_ALLOWED: &[&str] = &[
     "GIT_TERMINAL_PROMPT",
 ];
 
-/// What a program is given by name.
+/// A program's environment variables by name.
 pub(crate) type Variables = BTreeMap<String, OsString>;
 
-/// Gives what the contract promises each program.
+/// Returns the variables that the contract promises to every program.
 pub(crate) fn contract(attempt: &Attempt<'_>, private: &Path) -> Variables {
     let dispatch = attempt.dispatch;
     let settings = &attempt.means.settings;
@@ -87,11 +89,11 @@ pub(crate) fn contract(attempt: &Attempt<'_>, private: &Path) -> Variables {
         ("ENSUE_DEADLINE".to_owned(), attempt.deadline().to_string().into()),
         ("ENSUE_EXECUTION_ID".to_owned(), execution.clone().into()),
         ("ENSUE_FENCING_TOKEN".to_owned(), dispatch.token.to_string().into()),
-        // The same for every attempt, so that a world that honours it does a thing once.
+        // The same for every attempt, so that a service that honors it does a thing only once.
         ("ENSUE_IDEMPOTENCY_KEY".to_owned(), execution.into()),
         ("ENSUE_PACK_DIR".to_owned(), pack.into()),
         ("HOME".to_owned(), private.into()),
-        // So that programs read and write UTF-8, on every server alike.
+        // Makes programs read and write UTF-8 on every server.
         ("LANG".to_owned(), "C.UTF-8".into()),
         ("PATH".to_owned(), settings.path.clone()),
         ("TMPDIR".to_owned(), private.into()),
@@ -106,13 +108,13 @@ pub(crate) fn contract(attempt: &Attempt<'_>, private: &Path) -> Variables {
 /// Where the name of a variable comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NamedBy {
-    /// The author of the pack wrote it out.
+    /// The author of the pack wrote it.
     Author,
-    /// An expression computed it, perhaps from what came from outside.
+    /// An expression computed it, possibly from outside data.
     Expression,
 }
 
-/// Checks what an action adds, before anything is started.
+/// Checks the variables that an action adds, before anything is started.
 pub(crate) fn checked(added: &[(String, String)], named_by: NamedBy) -> Result<(), Broken> {
     let mut bytes = 0;
     for (name, value) in added {
@@ -163,7 +165,8 @@ pub(crate) fn check_name(name: &str) -> Result<(), Broken> {
     Ok(())
 }
 
-/// Checks a computed name beyond [`check_name`]: it must not have a common program run other code.
+/// Applies further checks to a computed name, beyond [`check_name`]: it must not make a common program run
+/// other code.
 fn check_computed_name(name: &str) -> Result<(), Broken> {
     if computed::can_run_code(&name.to_ascii_uppercase()) {
         return Err(refused(format!(

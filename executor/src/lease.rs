@@ -1,11 +1,12 @@
-//! Leases: the right to an attempt, which its own task must renew, so that a task that hangs or panics is noticed.
+//! Leases: the right to an attempt, which the attempt's task must renew, so that a task that hangs or panics
+//! is noticed.
 //!
-//! Renewing is no record; that a lease ended is, and the worker tells it (`worker/watch.rs`).
+//! Renewing a lease writes no record. The end of a lease does: the worker reports it (`worker/watch.rs`).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A task's right to its attempt, for a while.
+/// A task's right to its attempt for a limited time.
 #[derive(Debug)]
 pub(crate) struct Lease {
     period: Duration,
@@ -20,18 +21,18 @@ impl Lease {
         lease
     }
 
-    /// Lets it last a whole period from now on.
+    /// Extends the lease to a whole period from now.
     pub(crate) fn renew(&self, now: Duration) {
         let ends_at = now.saturating_add(self.period);
         self.ends_at_micros.store(micros(ends_at), Ordering::Release);
     }
 
-    /// Says whether it has ended.
+    /// Returns true if the lease has ended.
     pub(crate) fn has_ended(&self, now: Duration) -> bool {
         micros(now) >= self.ends_at_micros.load(Ordering::Acquire)
     }
 
-    /// Gives how often it is renewed, and looked at.
+    /// Returns the interval at which a lease is renewed and checked.
     pub(crate) fn beat(period: Duration) -> Duration {
         period / 3
     }

@@ -4,20 +4,20 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`ports`], `clock`, `blocking`, `settings` | what the worker needs of the node |
-//! | `worker`, `adoption` | [`Executor`]: effects in, reports out; what an earlier node left |
-//! | `running`, `lease`, [`begun`], `report` | what runs, whose it is, whether it has begun, and how the log learns its end |
-//! | `attempt`, `means`, `render` | an attempt as its runner sees it, and what all share; what its action's `run` says, rendered |
+//! | [`ports`], `clock`, `blocking`, `settings` | what the worker needs from the node |
+//! | `worker`, `adoption` | [`Executor`]: effects in, reports out; taking over what an earlier node left |
+//! | `running`, `lease`, [`begun`], `report` | the running attempts: their owners, whether they have begun, and how their end is reported |
+//! | `attempt`, `shared`, `render` | an attempt as its runner sees it; what all attempts share; rendering of `run` |
 //! | `runners` | one file for each kind of action |
-//! | [`programs`] | the port through which programs are run, and what runs them |
+//! | [`programs`] | the port that runs programs, and its implementations |
 //! | `masks` | the values of keys, replaced in what programs print and servers answer |
-//! | `conduct`, `environment`, `output`, `messages`, `result` | a program that runs: its end, its variables, what it prints, what it says |
-//! | [`supervisor`] | the process that holds a program beside the node |
-//! | [`probes`] | what this machine has to hold programs with |
-//! | [`web`] | the port through which requests are sent |
-//! | `egress`, `destinations` | where requests may go, and the connections there |
+//! | `conduct`, `environment`, `output`, `messages`, `result` | a running program: its end, variables, output, messages and result |
+//! | [`supervisor`] | the process beside the node that holds a program |
+//! | [`probes`] | what this machine offers to isolate and limit programs |
+//! | [`web`] | the port that sends requests |
+//! | `egress`, `destinations` | where requests may go, and the connections to those servers |
 //!
-//! Nothing here decides what an attempt's end means: that is the core's.
+//! Nothing here decides what an attempt's end means: the core does.
 
 mod adoption;
 mod attempt;

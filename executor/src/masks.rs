@@ -1,7 +1,8 @@
-//! Masking: finds the values of the keys that an attempt was given in what it prints and says, and replaces each by its key's name.
+//! Masking: finds the values of an attempt's keys in its output and messages, and replaces each by its key's
+//! name.
 //!
-//! A value is found as it is and in the encodings that [`forms`] lists, also where it comes in several pieces. A value that a program
-//! changed in any other way is not found.
+//! A value is found as it is and in the encodings that [`forms`] lists, even if it arrives in several pieces.
+//! A value that a program changed in any other way is not found.
 
 mod forms;
 
@@ -13,17 +14,18 @@ use ensue_engine::ports::masked_part;
 
 use crate::programs::GivenKey;
 
-/// How many bytes of the beginning of a form are searched for. The rest is compared, so that a long value takes little memory.
+/// The number of bytes at the start of a form that are searched for. The rest is compared, so that a long
+/// value takes little memory.
 const HEAD_BYTES_MAX: usize = 32;
 
 /// The values of the keys of one attempt. It holds secrets, so it has no `Debug`.
 pub(crate) struct Masks {
     heads: AhoCorasick,
-    /// The longest first.
+    /// Longest first.
     patterns: Vec<Pattern>,
 }
 
-/// A form of a value, and what is written instead of it.
+/// A form of a value, and the text that replaces it.
 struct Pattern {
     form: Vec<u8>,
     mask: Arc<str>,
@@ -37,12 +39,12 @@ enum More {
 }
 
 impl Masks {
-    /// Returns the masks of these keys; none where no value is to be masked.
+    /// Returns the masks of these keys, or none if there is no value to mask.
     pub(crate) fn of(keys: &[GivenKey]) -> Option<Arc<Self>> {
         Self::of_values(keys.iter().map(|GivenKey { key, value }| (key.as_str(), value.reveal())))
     }
 
-    /// Returns the masks of these keys and their values; none where no value is to be masked.
+    /// Returns the masks of these keys and values, or none if there is no value to mask.
     pub(crate) fn of_values<'k>(keys: impl IntoIterator<Item = (&'k str, &'k [u8])>) -> Option<Arc<Self>> {
         let mut masked: BTreeMap<Vec<u8>, Arc<str>> = BTreeMap::new();
         for (key, value) in keys {
@@ -66,21 +68,22 @@ impl Masks {
         Some(Arc::new(Self { heads, patterns }))
     }
 
-    /// Masks bytes that are whole.
+    /// Masks complete bytes.
     pub(crate) fn whole(&self, bytes: &[u8]) -> Vec<u8> {
         let mut masked = Vec::with_capacity(bytes.len());
         self.replace(bytes, More::Never, &mut masked);
         masked
     }
 
-    /// Masks a text that is whole.
+    /// Masks a complete text.
     pub(crate) fn text(&self, text: &str) -> String {
         String::from_utf8_lossy(&self.whole(text.as_bytes())).into_owned()
     }
 
-    /// Writes bytes with their values replaced, and returns how many of them were used: what is left may be the beginning of a value.
+    /// Writes bytes with the values replaced, and returns how many bytes were used. The remaining bytes may
+    /// be the beginning of a value.
     ///
-    /// What is written depends on the stream alone, and not on the pieces in which it comes.
+    /// The output depends on the stream alone, not on the pieces in which it arrives.
     fn replace(&self, bytes: &[u8], more: More, to: &mut Vec<u8>) -> usize {
         let (mut written, mut from) = (0, 0);
         loop {
@@ -110,7 +113,8 @@ impl Masks {
         }
     }
 
-    /// Returns where the end of the bytes begins that may be the beginning of a head; behind the last byte where none is.
+    /// Returns the position at the end of the bytes from which they may be the beginning of a head, or the
+    /// position after the last byte if there is none.
     fn open_end(&self, bytes: &[u8], from: usize) -> usize {
         let first = from.max(bytes.len().saturating_sub(HEAD_BYTES_MAX - 1));
         (first..bytes.len()).find(|start| self.is_open(&bytes[*start..])).unwrap_or(bytes.len())
@@ -122,7 +126,7 @@ impl Masks {
     }
 }
 
-/// Masks one stream. Only the bytes that may be the beginning of a value are held back.
+/// Masks one stream. Holds back only bytes that may be the beginning of a value.
 pub(crate) struct Masking {
     masks: Arc<Masks>,
     held: Vec<u8>,
@@ -143,7 +147,7 @@ impl Masking {
         masked
     }
 
-    /// Returns what was held back: the stream has ended.
+    /// Returns the bytes that were held back, at the end of the stream.
     pub(crate) fn finish(&mut self) -> Vec<u8> {
         self.masks.whole(&std::mem::take(&mut self.held))
     }

@@ -1,4 +1,5 @@
-//! What all attempts of a worker share: the node's ports, the settings, the reporter, and what is known of the worker's stop.
+//! What all attempts of a worker share: the node's ports, the settings, the reporter, and the state of the
+//! worker's stop.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -33,12 +34,12 @@ impl Means {
         self.is_draining.send_replace(true);
     }
 
-    /// Returns whether the worker stops.
+    /// Returns true if the worker is stopping.
     pub(crate) fn is_draining(&self) -> bool {
         *self.is_draining.borrow()
     }
 
-    /// Says what becomes of programs when the worker stops.
+    /// Returns what happens to programs when the worker stops.
     pub(crate) fn at_stop(&self) -> AtEnd {
         match self.settings.at_stop {
             AtStop::GoOn if mutants::is("a stop ends what may go on") => AtEnd::Ended,
@@ -47,7 +48,7 @@ impl Means {
         }
     }
 
-    /// Notes that an attempt's program was left to the next node.
+    /// Records that an attempt's program was left to the next node.
     pub(crate) fn note_left_running(&self, attempt: AttemptId) {
         self.left_running().push(attempt);
     }
@@ -57,7 +58,7 @@ impl Means {
         self.left_running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends when the worker stops.
+    /// Completes when the worker stops.
     pub(crate) async fn draining(&self) {
         // The sender is in `self`, so it cannot be gone.
         let _ = self.is_draining.subscribe().wait_for(|is_draining| *is_draining).await;

@@ -1,7 +1,7 @@
-//! Messages: what a program says on descriptor 3 while it runs, told to the log in its order.
+//! Messages: what a program says on descriptor 3 while it runs, forwarded to the log in order.
 //!
-//! It bounds how much of it goes there, and takes files in; who reads the descriptor is not known here, and the end of an attempt is
-//! reported elsewhere.
+//! This module limits how much is forwarded, and takes files in. It does not know who reads the descriptor.
+//! The end of an attempt is reported elsewhere.
 
 mod line;
 mod pickup;
@@ -30,27 +30,29 @@ use pickup::PickUp;
 
 pub use line::LINE_BYTES_MAX;
 
-/// How many lines wait for the log before the program that says more has to wait.
+/// The number of lines that may wait for the log before the program has to wait to say more.
 const LINES_WAITING_MAX: usize = 4;
 
-/// How often the log hears of progress at the most, in an attempt's beginning.
+/// The shortest interval between two reports of progress at the beginning of an attempt.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
-/// How many rejected lines are reported one by one: one fewer than the log accepts, because the last report counts the rest.
+/// The number of rejected lines that are reported one by one: one fewer than the log accepts, because the
+/// last report counts the rest.
 const REFUSED_TOLD_MAX: u32 = REFUSED_MAX - 1;
 
-/// The share of its age that an attempt lets pass between two reports of progress: one that lasts a day makes some 5,500 of them.
+/// The share of an attempt's age that passes between two reports of progress. An attempt that lasts a day
+/// makes some 5,500 of them.
 const PROGRESS_SHARE: u32 = 1_000;
 
-/// The messages of one attempt. Dropped before they are finished, those that still wait are forgotten: whoever adopts the program
-/// hears them again.
+/// The messages of one attempt. If dropped before they are finished, waiting messages are forgotten: whoever
+/// adopts the program hears them again.
 pub(crate) struct Messages {
     to: mpsc::Sender<(u32, Bytes)>,
     task: JoinHandle<Told>,
 }
 
 impl Messages {
-    /// Begins to take the messages of an attempt.
+    /// Starts taking the messages of an attempt.
     pub(crate) fn begin(attempt: &Attempt<'_>) -> Self {
         let (to, from) = mpsc::channel(LINES_WAITING_MAX);
         let ports = &attempt.means.ports;
@@ -77,9 +79,10 @@ impl Messages {
         Self { to, task: tokio::spawn(teller.tell_all(from)) }
     }
 
-    /// Takes the line that waits, with its place among the lines, as soon as it can. May be dropped while it waits without losing it.
+    /// Takes the waiting line, with its index, as soon as there is room. May be dropped while waiting without
+    /// losing the line.
     pub(crate) async fn hear(&self, waiting: &mut Option<(u32, Bytes)>) {
-        // A long line takes the room of several, so that what waits for the log is bounded in bytes as well.
+        // A long line takes the room of several, so that the bytes waiting for the log are limited as well.
         let bytes = waiting.as_ref().map_or(0, |(_, line)| line.len());
         let places = (1 + bytes * LINES_WAITING_MAX / LINE_BYTES_MAX).min(LINES_WAITING_MAX);
         match self.to.reserve_many(places).await {
@@ -88,12 +91,13 @@ impl Messages {
                     permit.send(line);
                 }
             }
-            // Nothing more is taken of this attempt.
+            // Nothing more is accepted from this attempt.
             Err(_) => *waiting = None,
         }
     }
 
-    /// Ends once all that was said is in the log or not wanted there, or once the node stops and the log takes no more. Says which.
+    /// Completes once everything that was said is in the log or no longer wanted there, or once the node
+    /// stops and the log accepts no more. Returns which of these happened.
     pub(crate) async fn finish(mut self) -> Told {
         let (closed, _) = mpsc::channel(1);
         drop(std::mem::replace(&mut self.to, closed));
@@ -110,7 +114,7 @@ impl Drop for Messages {
     }
 }
 
-/// What tells the log.
+/// Forwards messages to the log.
 struct Teller {
     reporter: Arc<Reporter>,
     clock: Arc<dyn Clock>,
@@ -124,21 +128,21 @@ struct Teller {
 
 /// What all messages of an attempt have in common.
 struct About {
-    /// One without content.
+    /// A message without content.
     message: Message,
     catalog: ensue_engine::record::CatalogRevision,
     trace: Option<String>,
 }
 
-/// Whether more of an attempt is taken.
+/// Whether the log accepts more from an attempt.
 #[derive(Clone, Copy)]
 enum Next {
     GoOn,
-    /// It was reported as rejected.
+    /// The line was reported as rejected.
     Refused,
-    /// The log takes no more of the same kind.
+    /// The log accepts no more of the same kind.
     Full,
-    /// Nothing more of it is wanted.
+    /// Nothing more from the attempt is wanted.
     Over,
     /// The node stops.
     Left,
@@ -159,7 +163,8 @@ impl Teller {
             let is_last = heard.is_none();
             let bytes = heard.as_ref().map_or(0, |(_, line)| line.len());
             let line = heard.filter(|(_, line)| !line.is_empty()).and_then(|(index, line)| lines.read(index, &line));
-            // What is said in between must not overtake how far it was said to be; of progress alone only the newest counts.
+            // Another message must not overtake the progress reported before it. Of consecutive progress
+            // reports, only the newest counts.
             let other = match line {
                 Some((index, Ok(Line::Progress(progress)))) => {
                     newest = Some((index, progress, bytes));
@@ -208,7 +213,7 @@ impl Teller {
         }
     }
 
-    /// Makes an event of what is emitted, and a blob of a file.
+    /// Turns an emission into an event, or a file into a blob.
     async fn taken_in(&self, index: u32, given: Given) -> Said {
         match given {
             Given::Event { trigger, payload } => {
@@ -233,7 +238,7 @@ impl Teller {
         }
     }
 
-    /// Tells the log one thing. What it refuses is told as what cannot be taken, with the reason.
+    /// Submits one message to the log. If the log refuses it, reports it as unusable, with the reason.
     async fn say(&self, index: u32, said: Said) -> Next {
         let message = |said| Message { index, said, ..self.about.message.clone() };
         let is_unusable = matches!(said, Said::Unusable { .. });
@@ -258,25 +263,26 @@ impl Teller {
     }
 }
 
-/// What was heard of an attempt's lines, and which of them are no longer reported one by one.
+/// The state of an attempt's lines, and the kinds that are no longer reported one by one.
 #[derive(Default)]
 struct Lines {
     /// The index after the last line.
     next: u32,
-    /// How many were reported as rejected.
+    /// The number of lines that were reported as rejected.
     refused: u32,
-    /// The kinds of which the log takes no more.
+    /// The kinds that the log no longer accepts.
     closed: BTreeSet<Kind>,
-    /// How many were passed over, and how many bytes they had.
+    /// The number of lines that were skipped.
     passed_over: u64,
     bytes: u64,
 }
 
 impl Lines {
-    /// Reads a line; none where it is passed over.
+    /// Parses a line. Returns none if the line is skipped.
     fn read(&mut self, index: u32, line: &[u8]) -> Option<(u32, Result<Line, String>)> {
         self.next = index.saturating_add(1);
-        // After so many useless lines the rest are not read: reading on would hold the worker for nothing.
+        // After this many useless lines the rest are not parsed: parsing them would occupy the worker for
+        // nothing.
         if self.refused >= REFUSED_TOLD_MAX || self.closed.contains(&Kind::Unusable) {
             self.pass_over(line.len());
             return None;
@@ -294,7 +300,7 @@ impl Lines {
         Some((index, parsed))
     }
 
-    /// Notes that the log takes no more of a kind, the line of which it said so included.
+    /// Records that the log accepts no more of a kind. The line that it refused counts as skipped.
     fn close(&mut self, kind: Kind, bytes: usize) {
         self.closed.insert(kind);
         self.pass_over(bytes);
@@ -305,7 +311,7 @@ impl Lines {
         self.bytes += bytes as u64;
     }
 
-    /// Says how much was passed over; none if everything was reported.
+    /// Describes how much was skipped. Returns none if everything was reported.
     fn not_taken(&self) -> Option<String> {
         let Self { passed_over, bytes, .. } = self;
         (*passed_over > 0).then(|| {

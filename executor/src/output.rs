@@ -1,6 +1,7 @@
-//! Output: what a program prints, handed on to where outputs are kept, one piece after the other.
+//! Output: forwards what a program prints, piece by piece, to where outputs are kept.
 //!
-//! It sets no cap on what is kept; the outputs' own place does, and counts what is over. Hearing never stops for that.
+//! This module sets no limit on how much is kept. The port for outputs does, and counts the bytes over the
+//! limit. Reading never stops because of that.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use ensue_engine::ports::{OutputStream, Outputs};
 
 use crate::blocking::Blocking;
 
-/// Where one attempt's output goes.
+/// The destination of one attempt's output.
 pub(crate) struct Output {
     outputs: Arc<dyn Outputs>,
     attempt: AttemptId,
@@ -21,17 +22,17 @@ pub(crate) struct Output {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Kept,
-    /// It could not be kept once, which was said once.
+    /// Some output could not be kept. This was logged once.
     Lossy,
 }
 
 impl Output {
-    /// Begins the output of an attempt.
+    /// Starts the output of an attempt.
     pub(crate) fn begin(outputs: Arc<dyn Outputs>, attempt: AttemptId, blocking: Blocking) -> Self {
         Self { outputs, attempt, blocking, state: State::Kept }
     }
 
-    /// Keeps what was printed to a stream after so many bytes.
+    /// Keeps the bytes that were printed to a stream at this offset.
     pub(crate) async fn append(&mut self, stream: OutputStream, offset: u64, bytes: Bytes) {
         let (outputs, attempt) = (Arc::clone(&self.outputs), self.attempt);
         let appended = self.blocking.done(move || outputs.append_at(attempt, stream, offset, &bytes)).await;
@@ -43,7 +44,7 @@ impl Output {
         }
     }
 
-    /// Says how much was printed in all, as who held the program counted it.
+    /// Records how much was printed in total, as counted by the process that held the program.
     pub(crate) async fn note_printed(&self, printed: [u64; 2]) {
         let (outputs, attempt) = (Arc::clone(&self.outputs), self.attempt);
         let noted = move || {
@@ -55,7 +56,7 @@ impl Output {
         }
     }
 
-    /// Says that nothing more comes.
+    /// Ends the output: nothing more comes.
     pub(crate) async fn finish(self) {
         let Self { outputs, attempt, blocking, .. } = self;
         let finished = blocking.done(move || outputs.finish(attempt)).await;

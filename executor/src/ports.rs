@@ -1,6 +1,7 @@
-//! What the worker needs of the node: plain traits, handed in by the wiring.
+//! What the worker needs from the node: plain traits, supplied when the node is wired together.
 //!
-//! It does not say who implements them. Those whose documentation says that they block are called where blocking is allowed.
+//! This module does not say who implements them. Methods documented as blocking are called only where
+//! blocking is allowed.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,9 +24,9 @@ use crate::clock::Clock;
 use crate::programs::Programs;
 use crate::web::Web;
 
-/// All that the worker is connected to.
+/// Everything that the worker is connected to.
 pub struct ExecutorPorts {
-    /// Where reports go.
+    /// Where reports are submitted.
     pub submit: Arc<dyn Submit>,
     /// Where actions are looked up.
     pub catalogs: Arc<dyn Catalogs + Send + Sync>,
@@ -35,50 +36,51 @@ pub struct ExecutorPorts {
     pub keys: Arc<dyn Keys>,
     /// Where vars are looked up.
     pub vars: Arc<dyn Vars>,
-    /// Where what programs print is kept.
+    /// Where the output of programs is kept.
     pub outputs: Arc<dyn Outputs>,
-    /// Where the files that they give away are kept.
+    /// Where the files that programs give away are kept.
     pub blobs: Arc<dyn Blobs>,
-    /// What runs programs.
+    /// Runs programs.
     pub programs: Arc<dyn Programs>,
-    /// What carries requests.
+    /// Sends requests.
     pub web: Arc<dyn Web>,
-    /// Who hears of requests for their spans; none where no spans are exported.
+    /// Receives requests for their spans, or none if no spans are exported.
     pub spans: Option<Arc<dyn RequestSpans>>,
-    /// What makes events of what attempts emit.
+    /// Turns emissions of attempts into events.
     pub observe: Arc<dyn Observe>,
-    /// Where the files of packs are.
+    /// The files of packs.
     pub packs: Arc<dyn PackFiles>,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// The file of the attempts that have begun.
+    /// The file of attempts that have begun.
     pub begun: Begun,
 }
 
-/// Takes requests for their spans.
+/// Receives requests for their spans.
 pub trait RequestSpans: Send + Sync {
-    /// Takes a request that has ended. Quick; where there is no room it is dropped and counted.
+    /// Takes a request that has ended. Returns quickly. If there is no room, the request is dropped and
+    /// counted.
     fn ended(&self, request: SentRequest);
 }
 
-/// A request that an attempt sent, and the span that it is in its trace.
+/// A request that an attempt sent, with its span.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SentRequest {
     /// Its own span.
     pub span: TraceParent,
     /// The attempt's span.
     pub parent: SpanId,
-    /// Its method; `_OTHER` is one that is not common.
+    /// Its method, or `_OTHER` if the method is not a common one.
     pub method: &'static str,
-    /// Its URL without secrets, cut where it is long.
+    /// Its URL without secrets, truncated if it is long.
     pub url: String,
-    /// The host and the port that it was sent to; none where they are secret.
+    /// The host and port that it was sent to, or none if they are secret.
     pub server: Option<(String, u16)>,
-    /// The status of its answer; none where none came.
+    /// The status of its answer, or none if there was no answer.
     pub status: Option<u16>,
-    /// Why it failed, as a word; none where it did not.
+    /// Why it failed, as a single word, or none if it did not fail.
     pub error: Option<&'static str>,
-    /// How many redirects came before it.
+    /// The number of redirects before it.
     pub redirects: u32,
     /// When it began, by the log's time.
     pub from: Timestamp,
@@ -88,13 +90,13 @@ pub struct SentRequest {
 
 /// The bodies of the log.
 pub trait Bodies: Send + Sync {
-    /// Gives the plain bytes where they are in memory; never blocks.
+    /// Returns the decoded bytes if they are in memory. Never blocks.
     fn at_hand(&self, digest: &Digest) -> Option<Bytes>;
-    /// Reads the plain bytes from the log; blocks.
+    /// Reads the decoded bytes from the log. Blocks.
     fn read(&self, handle: &BodyHandle) -> Result<Bytes, BodyError>;
 }
 
-/// Why a body cannot be had.
+/// Why a body cannot be read.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BodyError {
@@ -104,22 +106,23 @@ pub enum BodyError {
     /// The store has failed.
     #[error("the body {digest} cannot be read: {why}")]
     Store {
-        /// Which.
+        /// The body.
         digest: Digest,
-        /// Why.
+        /// The reason.
         why: String,
     },
 }
 
-/// The keys, as they are now.
+/// The current keys.
 pub trait Keys: Send + Sync {
-    /// Opens a key's current value; none where it is not set. Blocks.
+    /// Opens a key's current value. Returns none if the key is not set. Blocks.
     fn open(&self, key: &KeyRef) -> Result<Option<Secret>, KeyError>;
 }
 
-/// The vars, as they are now.
+/// The current vars.
 pub trait Vars: Send + Sync {
-    /// Gives where the values stand that are read; those of vars that have none are left out. Quick.
+    /// Returns handles of the values of the vars that are read. Vars without a value are left out. Returns
+    /// quickly.
     fn read_by(&self, reads: &VarReads) -> Vec<(VarName, BodyHandle)>;
 }
 
@@ -127,23 +130,24 @@ pub trait Vars: Send + Sync {
 #[derive(Debug, Error)]
 #[error("the key `{key}` cannot be opened: {why}")]
 pub struct KeyError {
-    /// Which.
+    /// The key.
     pub key: KeyRef,
-    /// Why, without the value.
+    /// The reason, without the value.
     pub why: String,
 }
 
-/// What an attempt puts into the log as an event, before it was checked and judged.
+/// An event that an attempt emits into the log, before it is checked and judged.
 #[derive(Clone, Debug)]
 pub struct Emission {
     /// The execution that emits it.
     pub execution: ExecutionId,
     /// The attempt.
     pub attempt: AttemptId,
-    /// What its id is derived from: the execution where the event comes with a report, of which only one is taken; the attempt where
-    /// it comes before, for another attempt may emit again.
+    /// What its id is derived from. For an event that comes with a report, this is the execution, because
+    /// only one report is accepted. For an event before the report, it is the attempt, because another
+    /// attempt may emit again.
     pub cause: Id,
-    /// Its place among what the cause emits, from 0.
+    /// Its index among the events that the cause emits, from 0.
     pub index: u32,
     /// The catalog that the execution runs in.
     pub catalog: CatalogRevision,
@@ -155,13 +159,13 @@ pub struct Emission {
     pub dedupe: Option<String>,
 }
 
-/// What makes an event of an emission: checks the payload, gives it its id and judges it.
+/// Turns an emission into an event: checks the payload, assigns the id, and judges the event.
 pub trait Observe: Send + Sync {
-    /// Makes the event. Computes only: the rules' budgets bound it.
+    /// Makes the event. Pure computation, limited by the budgets of the rules.
     fn observe(&self, emission: Emission) -> Result<ObservedEvent, EmissionError>;
 }
 
-/// Why an emission is no event.
+/// Why an emission is not an event.
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum EmissionError {
@@ -171,17 +175,17 @@ pub enum EmissionError {
     /// Nobody emits what the engine itself tells.
     #[error("only the engine itself creates events of its own trigger `{0}`")]
     OfTheEngine(TriggerRef),
-    /// The payload does not fit.
+    /// The payload does not match the trigger's schema.
     #[error("the payload does not fit the trigger `{trigger}`: {}", listed(.misfits))]
     Misfit {
         /// The trigger.
         trigger: TriggerRef,
-        /// How.
+        /// How it does not match.
         misfits: Vec<Misfit>,
     },
 }
 
-/// Lists misfits in one line.
+/// Formats misfits as one line.
 pub(crate) fn listed(misfits: &[Misfit]) -> String {
     let texts: Vec<String> = misfits.iter().map(ToString::to_string).collect();
     texts.join("; ")
@@ -189,6 +193,6 @@ pub(crate) fn listed(misfits: &[Misfit]) -> String {
 
 /// The immutable copies of packs.
 pub trait PackFiles: Send + Sync {
-    /// Gives the folder that holds the files of the pack with that digest.
+    /// Returns the folder that holds the files of the pack with this digest.
     fn folder(&self, pack: &Digest) -> PathBuf;
 }

@@ -1,4 +1,5 @@
-//! What this machine has to hold programs with: walls, bounds, and other users. Each is found out by trying it.
+//! What this machine offers to isolate and limit programs: walls, process limits, and other users. Each is
+//! found out by trying it.
 
 #[cfg(not(target_os = "linux"))]
 use crate::programs::Wall;
@@ -6,7 +7,7 @@ use crate::programs::{ProcessBound, ProgramUsers, Walls};
 #[cfg(target_os = "linux")]
 use crate::supervisor::{bound, isolation, user};
 
-/// Says which walls this machine has, by trying them on a thread that is then thrown away. Blocks.
+/// Returns the walls that this machine has, by trying them on a thread that is then discarded. Blocks.
 pub fn walls_of_this_machine() -> Walls {
     #[cfg(target_os = "linux")]
     return isolation::probe();
@@ -17,7 +18,7 @@ pub fn walls_of_this_machine() -> Walls {
     }
 }
 
-/// Returns why programs cannot run as these users here; none where they can. Blocks shortly.
+/// Returns why programs cannot run as these users here, or none if they can. Blocks briefly.
 pub fn why_not_as(users: ProgramUsers) -> Option<String> {
     if users == ProgramUsers::Node {
         return None;
@@ -28,7 +29,7 @@ pub fn why_not_as(users: ProgramUsers) -> Option<String> {
     Some("programs can run as other users only on Linux".to_owned())
 }
 
-/// Says what bounds how many processes a program has here. Blocks shortly.
+/// Returns what limits the number of a program's processes on this machine. Blocks briefly.
 pub fn process_bound_of_this_machine() -> ProcessBound {
     #[cfg(target_os = "linux")]
     return bound::probe();

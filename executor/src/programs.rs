@@ -1,7 +1,9 @@
-//! Programs: the port through which the worker has programs run, hears of them, and finds what an earlier node left running.
+//! Programs: the port through which the worker runs programs, listens to them, and finds the programs that an
+//! earlier node left running.
 //!
-//! It does not say who starts them: `direct` has them as children of the node itself, a supervisor holds them beside it, and a
-//! simulator has none at all. It makes no result of what a program prints.
+//! This module does not say who starts them: `direct` runs them as children of the node itself, a supervisor
+//! holds them beside the node, and a simulator has no processes at all. It does not turn what a program
+//! prints into a result.
 
 mod direct;
 mod directory;
@@ -32,75 +34,80 @@ pub use find::{FindError, find_on_disk, may_pass};
 pub use supervised::{SupervisedPrograms, SupervisedSettings};
 pub use walls::{Isolation, IsolationMode, ProgramUsers, Wall, Walls, around_path};
 
-/// What is waited for.
+/// A future that a port returns.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Where private files are, inside the private directory.
+/// The folder of private files inside the private directory.
 pub const INNER: &str = ".ensue";
 
-/// What runs programs for the worker.
+/// Runs programs for the worker.
 pub trait Programs: Send + Sync {
-    /// Finds what an action's command names: `./x` is a file of `beside`, a bare name is looked up in `path`. Looks at the disk.
+    /// Finds the program that an action's command names: `./x` is a file in `beside`, and a bare name is
+    /// looked up in `path`. Reads the disk.
     fn find(&self, program: &str, beside: &Path, path: &OsString) -> Result<PathBuf, FindError>;
-    /// Gives the absolute path that the private directory of an attempt has, or will have.
+    /// Returns the absolute path of an attempt's private directory, which may not exist yet.
     fn directory(&self, attempt: AttemptId) -> PathBuf;
-    /// Starts a program in a private directory of its own, made fresh. The attempt was noted as begun before.
+    /// Starts a program in a fresh private directory. The attempt was recorded as begun before.
     fn start(&self, order: Order) -> Pending<'_, Result<Box<dyn Program>, StartProgramError>>;
-    /// Finds what an earlier node left: programs that run, ends that nobody collected, and programs that were lost meanwhile. Asked
-    /// once, before anything is started.
+    /// Finds what an earlier node left: running programs, ends that nobody collected, and programs that were
+    /// lost meanwhile. Called once, before anything is started.
     fn left(&self) -> Pending<'_, Vec<Left>>;
-    /// Forgets an attempt: its end is in the log, or nobody asks for it any more. What still runs of it is killed. Never blocks.
+    /// Forgets an attempt because its end is in the log or nobody asks for it any longer. Kills whatever of
+    /// it still runs. Never blocks.
     fn collected(&self, attempt: AttemptId);
-    /// Says what becomes of programs when the node ends.
+    /// Returns what happens to programs when the node ends.
     fn at_end(&self) -> AtEnd;
 }
 
-/// What becomes of programs when the node ends, by being stopped or in a crash.
+/// What happens to programs when the node ends, by a stop or a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AtEnd {
     /// They end with it.
     Ended,
-    /// They go on, and the next start finds them by [`Programs::left`].
+    /// They continue, and the next start finds them through [`Programs::left`].
     GoOn,
 }
 
-/// A program that runs, or has ended without being collected. Dropped before its end was heard, it is killed with all it started.
+/// A program that is running, or that has ended and was not collected. If dropped before its end was heard,
+/// it is killed with everything that it started.
 pub trait Program: Send {
-    /// Gives what comes next. May be dropped while it waits without losing anything; after the end nothing comes any more.
+    /// Returns the next thing heard. May be dropped while waiting without losing anything. After the end,
+    /// nothing more comes.
     fn hear(&mut self) -> Pending<'_, Heard>;
     /// Tells it to end. Never blocks.
     fn tell(&self, tell: Tell);
-    /// Removes its private directory: its end was heard, and all that was wanted of its files was taken.
+    /// Removes its private directory. Call it after the end was heard and all wanted files were taken.
     fn clear(self: Box<Self>) -> Pending<'static, ()>;
-    /// Lets it go on with nobody listening, for the next node. Programs that end with the node are killed.
+    /// Leaves it running for the next node, with nobody listening. Programs that end with the node are
+    /// killed.
     fn leave(self: Box<Self>);
 }
 
-/// A program to start, with all that is rendered. It holds secrets, so it has no `Debug`.
+/// A program to start, with everything rendered. It holds secrets, so it has no `Debug`.
 pub struct Order {
     /// The attempt.
     pub attempt: AttemptId,
     /// The attempt's fencing token.
     pub token: u64,
-    /// What is started: an absolute path.
+    /// The program to start: an absolute path.
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<Argument>,
     /// Its whole environment.
     pub env: BTreeMap<String, OsString>,
-    /// The files that are made in its private directory before it starts.
+    /// The files to create in its private directory before it starts.
     pub files: Vec<PrivateFile>,
-    /// What it reads.
+    /// Its standard input.
     pub input: Vec<u8>,
-    /// The keys that were opened for it: their values are masked in all that is heard of it.
+    /// The keys that were opened for it. Their values are masked in everything that is heard of it.
     pub keys: Vec<GivenKey>,
-    /// The folder that holds the files of its pack, which it may read.
+    /// The folder with the files of its pack, which it may read.
     pub pack: PathBuf,
-    /// How long it may run. Whoever goes on without the node sees to it as well.
+    /// How long it may run. Whatever holds the program without the node enforces this as well.
     pub timeout: Duration,
-    /// How long it may go on after it was asked to stop because its time was over.
+    /// How long it may continue after it was asked to stop because of its timeout.
     pub grace: Duration,
-    /// What its processes may use.
+    /// The limits of its processes.
     pub limits: ProgramLimits,
 }
 
@@ -113,36 +120,36 @@ pub struct GivenKey {
     pub value: Secret,
 }
 
-/// What each process of a program may use; none means as much as the machine gives.
+/// The limits of each process of a program. None means no limit other than the machine's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ProgramLimits {
-    /// The most memory, in bytes of address space.
+    /// The maximum memory, in bytes of address space.
     pub memory_bytes: Option<u64>,
-    /// The largest file that may be written, in bytes.
+    /// The maximum size of a file that is written, in bytes.
     pub file_bytes: Option<u64>,
-    /// The most files that may be open.
+    /// The maximum number of open files.
     pub open_files: Option<u64>,
-    /// The most time on a processor, in seconds.
+    /// The maximum processor time, in seconds.
     pub cpu_seconds: Option<u64>,
-    /// The most processes and threads, of the whole program, where the machine can bound them.
+    /// The maximum number of processes and threads of the whole program, if the machine can limit them.
     pub processes: Option<u64>,
 }
 
-/// What bounds how many processes a program has on a machine.
+/// What limits the number of a program's processes on a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProcessBound {
     /// A control group for each program.
     Group,
-    /// How many processes the node's user may have: those it had, and as many more.
+    /// The number of processes of the node's user: those that it had, plus the program's limit.
     User,
     /// Nothing.
     Missing {
-        /// Why.
+        /// The reason.
         why: String,
     },
 }
 
-/// What starts a supervisor: the folder it is to work in is put behind as the last argument.
+/// The command that starts a supervisor. The supervisor's folder is appended as the last argument.
 #[derive(Clone, Debug)]
 pub struct SupervisorCommand {
     /// The program.
@@ -159,23 +166,23 @@ pub enum Argument {
     File(String),
 }
 
-/// A file for the program alone.
+/// A file for the program only.
 pub struct PrivateFile {
     /// Its name.
     pub name: String,
-    /// What is in it: it may be secret, so it has no `Debug`.
+    /// Its content. It may be secret, so it has no `Debug`.
     pub bytes: Vec<u8>,
 }
 
-/// What an earlier node left.
+/// A program that an earlier node left.
 pub struct Left {
     /// The attempt.
     pub attempt: AttemptId,
     /// The token under which it was started.
     pub token: u64,
-    /// How much of its time is left; [`Duration::MAX`] where it is over already, however that came.
+    /// How much of its time is left, or [`Duration::MAX`] if it has ended already, for whatever reason.
     pub remaining: Duration,
-    /// It: all that it printed and said is heard again from the beginning.
+    /// The program. Everything that it printed and said is heard again from the beginning.
     pub program: Box<dyn Program>,
 }
 
@@ -184,34 +191,34 @@ pub struct Left {
 pub enum Heard {
     /// It printed.
     Output {
-        /// Where.
+        /// The stream.
         stream: OutputStream,
-        /// How many bytes it had printed there before.
+        /// The number of bytes that it had printed there before.
         offset: u64,
-        /// What.
+        /// The bytes.
         bytes: Bytes,
     },
     /// It wrote a line to descriptor 3.
     Message {
-        /// Its place among the lines, from 0.
+        /// Its index among the lines, from 0.
         index: u32,
         /// The line, without its line break.
         line: Bytes,
     },
-    /// It has ended, with all that it started.
+    /// It has ended, with everything that it started.
     Ended(End),
-    /// What held it is gone, and nobody knows how it ended; nothing of it runs any more.
+    /// The process that held it is gone, and how the program ended is unknown. Nothing of it is running.
     Lost(WhyLost),
 }
 
-/// Why nobody knows how a program ended.
+/// Why it is unknown how a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhyLost {
-    /// What held it ended before it did.
+    /// The process that held it ended before it did.
     HolderGone,
-    /// What held it answered nothing for this long, and was killed with it.
+    /// The process that held it did not answer for this long, and was killed with the program.
     HolderHangs {
-        /// How long.
+        /// How long it did not answer.
         silent_for: Duration,
     },
 }
@@ -219,28 +226,30 @@ pub enum WhyLost {
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct End {
-    /// How its first process left.
+    /// How its first process exited.
     pub exit: Exit,
-    /// Who had it end; none where it ended by itself.
+    /// What made it end, or none if it ended by itself.
     pub by: Option<EndedBy>,
-    /// How many bytes it printed, on standard output and on standard error, those included that were not kept.
+    /// The number of bytes that it printed to standard output and standard error, including bytes that were
+    /// not kept.
     pub printed: [u64; 2],
-    /// Says whether it was killed because it had not ended by itself when its grace was over; none where that is not known.
+    /// True if it was killed because it had not ended by itself within its grace period; none if that is
+    /// unknown.
     #[serde(default)]
     pub was_killed: Option<bool>,
-    /// When, in milliseconds since the boot of the machine; none where that is not known, or was just now.
+    /// When it ended, in milliseconds since the machine's boot, or none if that is unknown or was just now.
     #[serde(default)]
     pub ended_at: Option<u64>,
 }
 
-/// How long the machine has been up, in milliseconds; none where it does not say so.
+/// Returns how long the machine has been up, in milliseconds, or none if the machine does not say so.
 pub(crate) fn uptime_millis() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/uptime").ok()?;
     let seconds: f64 = text.split_ascii_whitespace().next()?.parse().ok()?;
     Some((seconds * 1_000.0) as u64)
 }
 
-/// How a process left.
+/// How a process exited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Exit {
@@ -248,31 +257,32 @@ pub enum Exit {
     Code(i32),
     /// By this signal.
     Signal(i32),
-    /// The kernel killed it because memory ran out: a control group that holds nobody else counted that.
+    /// The kernel killed it because memory ran out, as counted by a control group that holds nothing else.
     OutOfMemory,
-    /// It was killed, and the kernel killed somebody because memory ran out: in a control group that holds others too, or somewhere on
-    /// the machine.
+    /// It was killed, and the kernel killed some process because memory ran out: in a control group that also
+    /// holds other processes, or somewhere on the machine.
     PerhapsOutOfMemory,
-    /// It was killed and still hangs in the kernel.
+    /// It was killed but still hangs in the kernel.
     Hangs,
 }
 
-/// Who had a program end.
+/// What made a program end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndedBy {
-    /// Its deadline, while perhaps no node was there.
+    /// Its deadline, possibly while no node was there.
     Deadline,
-    /// The node told it to.
+    /// The node told it to end.
     Told,
 }
 
-/// What a program is told.
+/// An instruction to a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tell {
-    /// Stop: all its processes are asked to, and killed when this long has passed. Told again, the shorter time holds.
+    /// Stop: ask all its processes to stop, and kill them after the grace period. If repeated, the shorter
+    /// time applies.
     Stop {
-        /// How long.
+        /// The grace period.
         grace: Duration,
     },
     /// End at once.
@@ -286,12 +296,12 @@ pub enum StartProgramError {
     /// Its private directory cannot be made.
     #[error("the attempt's private directory cannot be made: {0}")]
     Directory(String),
-    /// The system does not start it.
+    /// The system cannot start it.
     #[error("the program `{program}` cannot be started: {why}")]
     Spawn {
-        /// Which.
+        /// The program.
         program: String,
-        /// Why.
+        /// The reason.
         why: String,
     },
     /// What the operator demands around it cannot be had on this machine.
@@ -300,9 +310,9 @@ pub enum StartProgramError {
     /// More is to be handed over than a supervisor takes.
     #[error("the program cannot be started with {bytes} bytes of input, files, environment and arguments; the limit is {most}")]
     TooLarge {
-        /// How many bytes that are.
+        /// The size in bytes.
         bytes: usize,
-        /// How many it may be.
+        /// The maximum size in bytes.
         most: usize,
     },
     /// No supervisor can be had; nothing was started.

@@ -1,6 +1,7 @@
-//! Rendering what an action's `run` says: its templates, over parameters, locals, configuration, vars and keys.
+//! Renders the templates of an action's `run` over parameters, locals, configuration, vars and keys.
 //!
-//! Keys are opened just for this and shown to nobody: an error of an expression that could have seen one says only where it is.
+//! Keys are opened only for this and shown to nobody. If an expression that could have seen a key fails, the
+//! error only says where.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,10 +17,10 @@ use serde_json::Value;
 
 use crate::attempt::{Attempt, Broken, failed};
 
-/// The name under which keys stand in scope.
+/// The name of the keys in scope.
 const KEYS: &str = "keys";
 
-/// What an attempt's templates read beside its parameters: keys, opened, and vars, as they are now.
+/// What an attempt's templates read in addition to its parameters: opened keys, and the current vars.
 #[derive(Default)]
 pub(crate) struct Opened {
     keys: BTreeMap<KeyRef, Secret>,
@@ -27,7 +28,8 @@ pub(crate) struct Opened {
 }
 
 impl Attempt<'_> {
-    /// Opens the keys and fetches the vars that these templates read; a template that reads a key by a computed name gets all of the pack's.
+    /// Opens the keys and fetches the vars that these templates read. A template that reads a key by a
+    /// computed name gets all keys of the pack.
     pub(crate) async fn open(&self, templates: impl IntoIterator<Item = &Template>) -> Result<Opened, Broken> {
         let paths: Vec<Path> = templates.into_iter().flat_map(Template::reads).collect();
         let keys = self.open_keys(&paths).await?;
@@ -35,12 +37,12 @@ impl Attempt<'_> {
         Ok(Opened { keys, vars: self.fetch_vars(&paths).await? })
     }
 
-    /// Fetches the vars that a template reads in which no key may stand.
+    /// Fetches the vars that a template reads. The template must not read keys.
     pub(crate) async fn open_without_keys(&self, template: &Template) -> Result<Opened, Broken> {
         Ok(Opened { keys: BTreeMap::new(), vars: self.fetch_vars(&template.reads()).await? })
     }
 
-    /// Fetches the vars that are read by these, or by local values.
+    /// Fetches the vars that these paths or the local values read.
     async fn fetch_vars(&self, paths: &[Path]) -> Result<SeenVars, Broken> {
         let mut reads = VarReads::of(paths);
         let locals = self.action.local.iter().filter(|(_, local)| local.reads_root(VARS));
@@ -123,7 +125,7 @@ impl Attempt<'_> {
         Ok(wanted.into_iter().map(|(key, need)| Wanted { key, need }).collect())
     }
 
-    /// Puts together what the action's expressions can see.
+    /// Assembles the scope of the action's expressions.
     pub(crate) fn renderer<'r>(&'r self, opened: &'r Opened) -> Result<Renderer<'r>, Broken> {
         let scope = opened.vars.within(Scope::new());
         let mut renderer = Renderer { scope, budget: Budget::default(), has_keys: !opened.keys.is_empty() };
@@ -140,7 +142,7 @@ impl Attempt<'_> {
         renderer.scope.set("local", Computed::map([]));
         let mut locals: Vec<(&str, Computed<'_>)> = Vec::new();
         for (name, expression) in &self.action.local {
-            // No key is in scope yet, so that the message may say all.
+            // No key is in scope yet, so the message may say everything.
             let value =
                 expression.evaluate(&renderer.scope, &mut renderer.budget).map_err(|error| broken(&format!("local.{name}"), &error))?;
             locals.push((name, value));
@@ -170,7 +172,7 @@ enum Need {
     MayBeAbsent,
 }
 
-/// What renders the templates of one attempt, within one budget.
+/// Renders the templates of one attempt within one budget.
 pub(crate) struct Renderer<'r> {
     scope: Scope<'r>,
     budget: Budget,
@@ -183,7 +185,7 @@ impl<'r> Renderer<'r> {
         template.render(&self.scope, &mut self.budget).map_err(|error| self.broken(place, &error))
     }
 
-    /// Renders a template that is one string; `encode` is applied to what each expression gives.
+    /// Renders a template that is one string, and applies `encode` to the result of each expression.
     pub(crate) fn text(&mut self, place: &str, template: &'r Template, encode: impl FnMut(&str) -> String) -> Result<String, Broken> {
         match template.render_text(&self.scope, &mut self.budget, encode) {
             Some(rendered) => rendered.map_err(|error| self.broken(place, &error)),
@@ -191,7 +193,8 @@ impl<'r> Renderer<'r> {
         }
     }
 
-    /// Renders a template to a text that a program or a header takes: numbers and booleans are written out, null is none.
+    /// Renders a template to a text for a program or a header. Numbers and booleans are written out, and null
+    /// becomes none.
     pub(crate) fn scalar(&mut self, place: &str, template: &'r Template) -> Result<Option<String>, Broken> {
         scalar(place, self.value(place, template)?)
     }
@@ -210,7 +213,8 @@ fn broken(place: &str, error: &EvaluationError) -> Broken {
     failed(FailureKind::Expression, format!("`{place}` cannot be computed: {}{hint}", error.message))
 }
 
-/// Gives a value as a text: a text as it is, numbers and booleans written out; null is none; lists and objects have none.
+/// Returns a value as a text: a text as it is, numbers and booleans written out, and null as none. Lists and
+/// objects are an error.
 pub(crate) fn scalar(place: &str, value: Value) -> Result<Option<String>, Broken> {
     match value {
         Value::Null => Ok(None),
@@ -223,7 +227,7 @@ pub(crate) fn scalar(place: &str, value: Value) -> Result<Option<String>, Broken
     }
 }
 
-/// Gives an object's entries; none for null.
+/// Returns an object's entries, or no entries for null.
 pub(crate) fn entries(place: &str, value: Value) -> Result<Vec<(String, Value)>, Broken> {
     match value {
         Value::Null => Ok(Vec::new()),
@@ -234,12 +238,13 @@ pub(crate) fn entries(place: &str, value: Value) -> Result<Vec<(String, Value)>,
     }
 }
 
-/// Quotes a rendered text for a message. A longer one is not shown: a part of a key's value in it could not be masked.
+/// Quotes a rendered text for a message. A text that is too long is not shown, because a part of a key's
+/// value in it could not be masked.
 pub(crate) fn shown(text: &str, bytes_max: usize) -> String {
     if text.len() > bytes_max { format!("a string of {} bytes", text.len()) } else { format!("`{}`", text.escape_debug()) }
 }
 
-/// Says whether a template reads any key, so that what it gives is a secret.
+/// Returns true if a template reads any key, so that its result is a secret.
 pub(crate) fn reads_keys(template: &Template) -> bool {
     template.expressions().into_iter().flat_map(Expression::reads).any(|path| path.segments.first().is_some_and(|root| root == KEYS))
 }

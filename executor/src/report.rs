@@ -1,7 +1,8 @@
-//! Telling the log: reports and losses go to the sequencer, again and again while it cannot take them.
+//! Reporting to the log: submits reports and losses to the sequencer, and retries while it cannot accept
+//! them.
 //!
-//! Nothing is dropped in silence: what the log refuses is told in another form, and what cannot be told any more, because the
-//! node stops, is logged and found open at the next start.
+//! Nothing is dropped silently. If the log refuses a report, it is submitted in another form. If something
+//! can no longer be reported because the node stops, it is logged, and the next start finds the attempt open.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,12 +18,12 @@ use tokio::sync::{oneshot, watch};
 
 use crate::clock::Clock;
 
-/// The first pause before something is told again.
+/// The first pause before a retry.
 const PAUSE_FIRST: Duration = Duration::from_millis(10);
-/// The longest pause before something is told again.
+/// The longest pause before a retry.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// The way of one worker's words into the log.
+/// Submits one worker's reports to the log.
 pub(crate) struct Reporter {
     submit: Arc<dyn Submit>,
     clock: Arc<dyn Clock>,
@@ -31,53 +32,54 @@ pub(crate) struct Reporter {
     is_leaving: watch::Sender<bool>,
 }
 
-/// What became of something told.
+/// The outcome of a submission.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Told {
-    /// The log knows it, or needs it no more.
+    /// The log has it, or no longer needs it.
     Settled,
     /// The node stops; the next start finds the attempt open.
     Left,
 }
 
-/// An attempt whose worker is gone, or whose program nobody knows anything of.
+/// An attempt whose worker is gone, or whose program's state is unknown.
 pub(crate) struct Loss {
     /// Its execution.
     pub(crate) execution: ExecutionId,
     /// The attempt.
     pub(crate) attempt: AttemptId,
-    /// What is known of whether it had begun.
+    /// The evidence about whether it had begun.
     pub(crate) evidence: Evidence,
-    /// Why it was given up, where more is known than that its worker is gone.
+    /// Why it was given up, if more is known than that its worker is gone.
     pub(crate) error: Option<Failure>,
-    /// The trace that it is part of.
+    /// The trace that it belongs to.
     pub(crate) trace: Option<String>,
 }
 
-/// What the log said.
+/// The log's answer.
 pub(crate) enum Heard {
-    /// It took it.
+    /// It accepted it.
     Taken(Answer),
     /// It refused it.
     Refused(Refusal),
-    /// Nothing: the node stops.
+    /// No answer: the node stops.
     Left,
 }
 
 impl Reporter {
-    /// Makes the way of the worker named `worker`.
+    /// Creates the reporter of the worker named `worker`.
     pub(crate) fn new(submit: Arc<dyn Submit>, clock: Arc<dyn Clock>, runtime: Handle, worker: String) -> Self {
         let actor = Actor::Worker(worker);
         let is_leaving = watch::Sender::new(false);
         Self { submit, clock, runtime, actor, is_leaving }
     }
 
-    /// Gives up what is still being told.
+    /// Gives up everything that is still being submitted.
     pub(crate) fn leave(&self) {
         self.is_leaving.send_replace(true);
     }
 
-    /// Reports the end of an attempt at once, on the caller's thread; goes on by itself where the log is busy.
+    /// Reports the end of an attempt at once, on the caller's thread. Continues in the background if the log
+    /// is busy.
     pub(crate) fn report_at_once(self: &Arc<Self>, report: Report, trace: Option<String>) {
         let command = self.command(Ask::ReportAttempt(report.clone()), trace.clone());
         let again = Arc::clone(self);
@@ -90,7 +92,8 @@ impl Reporter {
         self.submit.submit(command, Box::new(reply));
     }
 
-    /// Reports the end of an attempt. What the log refuses to keep is reported as a failure; what it cannot take at all, as lost.
+    /// Reports the end of an attempt. A report that the log refuses to keep becomes a failure, and one that
+    /// it cannot accept at all becomes a loss.
     pub(crate) async fn report(&self, report: Report, trace: Option<String>) -> Told {
         let (execution, attempt, token, ended_before) = (report.execution, report.attempt, report.token, report.ended_before);
         let refusal = match self.told(Ask::ReportAttempt(report), trace.clone()).await {
@@ -133,7 +136,7 @@ impl Reporter {
         }
     }
 
-    /// Tells that the worker of an attempt is gone.
+    /// Reports that the worker of an attempt is gone.
     pub(crate) async fn lose(&self, loss: Loss) -> Told {
         let Loss { execution, attempt, evidence, error, trace } = loss;
         let ask = Ask::LoseAttempt { execution, attempt, evidence, error };
@@ -147,7 +150,7 @@ impl Reporter {
         }
     }
 
-    /// Tells what an attempt says while it runs.
+    /// Submits a message of a running attempt.
     pub(crate) async fn say(&self, message: Message, trace: Option<String>) -> Heard {
         self.told(Ask::TakeMessage(message), trace).await
     }
@@ -161,7 +164,7 @@ impl Reporter {
                 Err(SubmitError::Refused(refusal)) => return Heard::Refused(refusal),
                 Err(SubmitError::Stopping) => return Heard::Left,
                 Err(SubmitError::StorageFull | SubmitError::Unknown) if mutants::is("report given up") => return Heard::Left,
-                // Also where it is unknown whether it counts: the core takes the same word twice.
+                // Also if it is unknown whether it was saved: the core accepts the same message twice.
                 Err(error) => error,
             };
             tracing::debug!(%error, "a report is delayed");
@@ -177,7 +180,7 @@ impl Reporter {
     async fn heard(&self, ask: Ask, trace: Option<String>) -> Result<Committed, SubmitError> {
         let (reply, answer) = oneshot::channel();
         let reply = move |heard| {
-            // Who waited may be gone with its runtime.
+            // The caller may be gone with its runtime.
             let _ = reply.send(heard);
         };
         self.submit.submit(self.command(ask, trace), Box::new(reply));
@@ -194,13 +197,13 @@ fn left(attempt: AttemptId) -> Told {
     Told::Left
 }
 
-/// Says whether nothing more is to be told of the attempt.
+/// Returns true if nothing more is to be reported of the attempt.
 fn is_over(refusal: &Refusal) -> bool {
     matches!(refusal, Refusal::NotOpen(_) | Refusal::WrongToken { .. })
 }
 
-/// Gives what is reported instead of a report that the log does not keep; none where only its loss would be honest, because
-/// the attempt did what it had to.
+/// Returns the failure that replaces a report that the log does not keep, or none if only a loss would be
+/// honest because the attempt did its work.
 fn instead(refusal: &Refusal) -> Option<Failure> {
     let kind = match refusal {
         Refusal::TooLarge(_) => FailureKind::OutputLimit,

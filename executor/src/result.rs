@@ -1,6 +1,6 @@
-//! Results: what a program printed or a server answered, as the value that the execution returns.
+//! Results: converts what a program printed or a server answered to the value that the execution returns.
 //!
-//! It keeps no output; that is `output.rs`.
+//! This module keeps no output; `output.rs` does.
 
 use std::borrow::Cow;
 
@@ -13,27 +13,27 @@ use ensue_expression::{Document, NodeKind};
 use crate::attempt::Broken;
 use crate::ports::listed;
 
-/// The most bytes of its standard output that a program's result is made of.
+/// The maximum number of bytes of standard output that become a program's result.
 pub(crate) const RESULT_BYTES_MAX: usize = 1 << 20;
 
-/// The beginning of what a program printed.
+/// The beginning of a program's output.
 #[derive(Debug, Default)]
 pub(crate) struct Head {
     /// The first [`RESULT_BYTES_MAX`] bytes.
     pub(crate) bytes: Vec<u8>,
-    /// How many bytes came in all.
+    /// The total number of bytes.
     pub(crate) total: u64,
 }
 
 impl Head {
-    /// Takes in what was printed next.
+    /// Adds the bytes that were printed next.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         let room = RESULT_BYTES_MAX - self.bytes.len();
         self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
         self.total += bytes.len() as u64;
     }
 
-    /// Notes how much was printed in all, where not all of it was heard.
+    /// Sets the total number of printed bytes, if not all of them were heard.
     pub(crate) fn note_total(&mut self, total: u64) {
         self.total = self.total.max(total);
     }
@@ -43,19 +43,19 @@ impl Head {
     }
 }
 
-/// How much of the end of what a program printed to standard error is looked at for its last line.
+/// How many bytes at the end of standard error are searched for the last line.
 const TAIL_BYTES_MAX: usize = 4 << 10;
-/// The most characters of that line that a message shows.
+/// The maximum number of characters of that line that a message shows.
 const LAST_LINE_CHARS_MAX: usize = 300;
 
-/// The end of what a program printed.
+/// The end of a program's output.
 #[derive(Debug, Default)]
 pub(crate) struct Tail {
     bytes: Vec<u8>,
 }
 
 impl Tail {
-    /// Takes in what was printed next.
+    /// Adds the bytes that were printed next.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         let new = &bytes[bytes.len().saturating_sub(TAIL_BYTES_MAX)..];
         let over = (self.bytes.len() + new.len()).saturating_sub(TAIL_BYTES_MAX);
@@ -63,7 +63,7 @@ impl Tail {
         self.bytes.extend_from_slice(new);
     }
 
-    /// Returns the last line that is not blank, without control characters; none where there is no such line.
+    /// Returns the last line that is not blank, without control characters, or none if there is no such line.
     pub(crate) fn last_line(&self) -> Option<String> {
         let text = String::from_utf8_lossy(&self.bytes);
         let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty())?;
@@ -76,8 +76,8 @@ impl Tail {
     }
 }
 
-/// Makes the result of what a program printed: JSON where the action declares a result or where it is an object, else its
-/// text without the last line break.
+/// Converts a program's output to its result: JSON if the action declares a result or if the output is an
+/// object, otherwise the text without the last line break.
 pub(crate) fn printed(action: &Action, head: Head) -> Result<Body, Broken> {
     if action.result.is_none() {
         return Ok(undeclared(head));
@@ -96,12 +96,13 @@ pub(crate) fn printed(action: &Action, head: Head) -> Result<Body, Broken> {
     }
 }
 
-/// Makes of what a program printed what can be made of it, for the record of its failure; none where it printed nothing.
+/// Converts a program's output as far as possible, for the record of its failure. Returns none if it printed
+/// nothing.
 pub(crate) fn printed_nevertheless(head: Head) -> Option<Body> {
     (head.total > 0).then(|| undeclared(head))
 }
 
-/// Checks a result against the action's schema, where it has one.
+/// Checks a result against the action's schema, if it has one.
 pub(crate) fn fitting(action: &Action, document: &Document) -> Result<Body, Broken> {
     let body = Body::json(document.bytes().clone());
     let Some(schema) = &action.result else {
@@ -126,7 +127,7 @@ fn undeclared(head: Head) -> Body {
     text(&head.bytes)
 }
 
-/// Gives bytes as a JSON text; what is not UTF-8 becomes U+FFFD.
+/// Returns bytes as a JSON text. Invalid UTF-8 becomes U+FFFD.
 fn text(bytes: &[u8]) -> Body {
     let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);

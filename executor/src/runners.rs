@@ -16,13 +16,14 @@ pub(crate) use process::heard_to_its_end;
 
 use crate::attempt::{Attempt, Ending, failed};
 
-/// What knows how to run one kind of action.
+/// Runs one kind of action.
 pub(crate) trait Runner {
-    /// Runs an attempt to its end. It notes that the attempt begins before anything outward happens, and heeds what cuts it off.
+    /// Runs an attempt to its end. Records that the attempt begins before anything outside the node is
+    /// touched, and stops when the attempt is cut off.
     async fn run(&self, attempt: &Attempt<'_>) -> Ending;
 }
 
-/// Runs an attempt by the runner that its action names.
+/// Runs an attempt with the runner that its action names.
 pub(crate) async fn run(attempt: &Attempt<'_>) -> Ending {
     match &attempt.action.run {
         Run::Process(command) => command.run(attempt).await,

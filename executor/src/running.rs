@@ -1,6 +1,6 @@
 //! The attempts that run in this process: how each is told to stop, and whether it has begun.
 //!
-//! It starts nothing and reports nothing.
+//! This module starts nothing and reports nothing.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,14 +16,14 @@ use crate::begun::{Begun, BegunError};
 use crate::lease::Lease;
 use crate::programs::uptime_millis;
 
-/// The attempts that run here, each until its end was told to the log.
+/// The attempts that run here, each until its end was reported to the log.
 #[derive(Debug, Default)]
 pub(crate) struct Running {
     attempts: Mutex<BTreeMap<AttemptId, Arc<RunningAttempt>>>,
     emptied: Notify,
 }
 
-/// One of them.
+/// A running attempt.
 #[derive(Debug)]
 pub(crate) struct RunningAttempt {
     /// The execution.
@@ -32,7 +32,7 @@ pub(crate) struct RunningAttempt {
     pub(crate) attempt: AttemptId,
     /// The W3C trace it belongs to.
     pub(crate) trace: Option<String>,
-    /// Its task's right to it.
+    /// The lease of its task.
     pub(crate) lease: Lease,
     stage: Mutex<Stage>,
     signal: watch::Sender<Signal>,
@@ -43,25 +43,25 @@ pub(crate) struct RunningAttempt {
 /// When the program of an attempt ended.
 #[derive(Debug)]
 struct ProgramEnd {
-    /// How long that was before it was heard.
+    /// How long before it was heard.
     before: Duration,
     /// When it was heard, by the worker's clock.
     heard_at: Duration,
 }
 
-/// How late an end may be reported without its own time.
+/// An end that is reported later than this carries its own time.
 const LATE: Duration = Duration::from_secs(1);
 
-/// What an attempt is told; a later one of the list outweighs the ones before it.
+/// A signal to an attempt. A later one in the list takes precedence over earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Signal {
     /// Go on.
     GoOn,
     /// The execution was cancelled: stop, and report.
     Stop,
-    /// The attempt is over for the log: stop.
+    /// The log no longer waits for the attempt: stop.
     Release,
-    /// The node goes away: stop, and leave the rest to the next start.
+    /// The node is shutting down: stop, and leave the rest to the next start.
     Leave,
 }
 
@@ -70,7 +70,7 @@ pub(crate) enum Signal {
 enum Stage {
     NotBegun,
     Begun,
-    /// It was reported as lost: it must not begin any more.
+    /// It was reported as lost, and must not begin.
     GivenUp,
 }
 
@@ -79,12 +79,12 @@ enum Stage {
 pub(crate) enum BeginError {
     /// It was told to stop, or given up.
     Over,
-    /// It cannot be noted that it begins.
+    /// Its beginning cannot be recorded.
     Begun(BegunError),
 }
 
 impl Running {
-    /// Takes an attempt in; none where it runs already.
+    /// Adds an attempt. Returns none if it is already running.
     pub(crate) fn take_in(&self, attempt: RunningAttempt) -> Option<Arc<RunningAttempt>> {
         let mut attempts = self.lock();
         if attempts.contains_key(&attempt.attempt) {
@@ -95,22 +95,22 @@ impl Running {
         Some(attempt)
     }
 
-    /// Gives an attempt that runs here.
+    /// Returns an attempt that runs here.
     pub(crate) fn get(&self, attempt: AttemptId) -> Option<Arc<RunningAttempt>> {
         self.lock().get(&attempt).cloned()
     }
 
-    /// Gives all of them.
+    /// Returns all of them.
     pub(crate) fn all(&self) -> Vec<Arc<RunningAttempt>> {
         self.lock().values().cloned().collect()
     }
 
-    /// Gives how many they are.
+    /// Returns how many there are.
     pub(crate) fn count(&self) -> usize {
         self.lock().len()
     }
 
-    /// Lets one go.
+    /// Removes one.
     pub(crate) fn let_go(&self, attempt: AttemptId) {
         let mut attempts = self.lock();
         attempts.remove(&attempt);
@@ -119,7 +119,7 @@ impl Running {
         }
     }
 
-    /// Ends when none is left.
+    /// Completes when none is left.
     pub(crate) async fn emptied(&self) {
         loop {
             let emptied = self.emptied.notified();
@@ -136,7 +136,7 @@ impl Running {
 }
 
 impl RunningAttempt {
-    /// Makes one that has not begun.
+    /// Creates an attempt that has not begun.
     pub(crate) fn new(execution: ExecutionId, attempt: AttemptId, trace: Option<String>, lease: Lease) -> Self {
         Self {
             execution,
@@ -150,12 +150,12 @@ impl RunningAttempt {
         }
     }
 
-    /// Makes one that began under an earlier node.
+    /// Creates an attempt that began under an earlier node.
     pub(crate) fn begun(execution: ExecutionId, attempt: AttemptId, trace: Option<String>, lease: Lease) -> Self {
         Self { stage: Mutex::new(Stage::Begun), ..Self::new(execution, attempt, trace, lease) }
     }
 
-    /// Tells it something; what weighs less than what it was told is not heard.
+    /// Sends it a signal. A signal of lower precedence than the current one has no effect.
     pub(crate) fn tell(&self, signal: Signal) {
         self.signal.send_if_modified(|told| {
             let outweighs = signal > *told;
@@ -166,7 +166,7 @@ impl RunningAttempt {
         });
     }
 
-    /// Gives the first signal that is at least `signal`.
+    /// Returns the first signal that is at least `signal`.
     pub(crate) async fn told(&self, signal: Signal) -> Signal {
         let mut signals = self.signal.subscribe();
         let told = signals.wait_for(|told| *told >= signal).await.map(|told| *told);
@@ -174,7 +174,7 @@ impl RunningAttempt {
         told.unwrap_or(Signal::Leave)
     }
 
-    /// Says whether the log has told it to end.
+    /// Returns true if the log has told it to end.
     pub(crate) fn is_to_end(&self) -> bool {
         match *self.signal.borrow() {
             Signal::Stop | Signal::Release => true,
@@ -182,7 +182,7 @@ impl RunningAttempt {
         }
     }
 
-    /// Notes that it begins: only after this may anything outward happen.
+    /// Records that it begins. Nothing outside the node may be touched before this.
     pub(crate) fn begin(&self, begun: &Begun) -> Result<(), BeginError> {
         let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
         match *stage {
@@ -200,7 +200,7 @@ impl RunningAttempt {
         Ok(())
     }
 
-    /// Notes when its program ended, in milliseconds since the boot of the machine, and when that was heard.
+    /// Sets when its program ended, in milliseconds since the machine's boot, and when that was heard.
     pub(crate) fn note_end(&self, ended_at: Option<u64>, heard_at: Duration) {
         if let (Some(ended_at), Some(now)) = (ended_at, uptime_millis()) {
             let before = Duration::from_millis(now.saturating_sub(ended_at));
@@ -209,24 +209,25 @@ impl RunningAttempt {
         }
     }
 
-    /// Gives how long ago its program ended, in milliseconds; none where that is not known, or was just now.
+    /// Returns how long ago its program ended, in milliseconds, or none if that is unknown or was just now.
     pub(crate) fn ended_before(&self, now: Duration) -> Option<u64> {
         let ProgramEnd { before, heard_at } = self.end.get()?;
         let before = before.saturating_add(now.saturating_sub(*heard_at));
         (before > LATE).then(|| u64::try_from(before.as_millis()).unwrap_or(u64::MAX))
     }
 
-    /// Notes that no task carries it any more.
+    /// Notes that its task is gone.
     pub(crate) fn desert(&self) {
         self.is_deserted.store(true, Ordering::Release);
     }
 
-    /// Says whether no task carries it any more.
+    /// Returns true if its task is gone.
     pub(crate) fn is_deserted(&self) -> bool {
         self.is_deserted.load(Ordering::Acquire)
     }
 
-    /// Gives it up: says what is known of it, and keeps it from beginning later. None where it was given up before.
+    /// Gives it up: returns the evidence about it, and prevents it from beginning later. Returns none if it
+    /// was given up before.
     pub(crate) fn give_up(&self) -> Option<Evidence> {
         let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
         match std::mem::replace(&mut *stage, Stage::GivenUp) {

@@ -1,4 +1,4 @@
-//! What the operator sets of the worker, or the node for him.
+//! The worker's settings, set by the operator or by the node on the operator's behalf.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -6,56 +6,56 @@ use std::time::Duration;
 use crate::blocking::Blocking;
 use crate::programs::ProgramLimits;
 
-/// How many bytes a file that a program gives away may have, where nothing else is said: 100 MiB.
+/// The default maximum size of a file that a program gives away: 100 MiB, in bytes.
 pub const ARTIFACT_BYTES_MAX: u64 = 100 * 1024 * 1024;
-/// How long the exchange may take, redirects and all.
+/// The default time limit of an HTTP exchange, redirects included.
 const HTTP_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What the operator, or the node for him, sets.
+/// The settings of the worker.
 #[derive(Clone, Debug)]
 pub struct ExecutorSettings {
-    /// The worker's name, as the log writes it.
+    /// The worker's name in the log.
     pub worker: String,
-    /// How long its right to an attempt lasts without being renewed.
+    /// How long the right to an attempt lasts without being renewed.
     pub lease: Duration,
-    /// The operator's `PATH`: where programs are looked up, and what they are given.
+    /// The operator's `PATH`, in which programs are looked up and which they are given.
     pub path: OsString,
-    /// How long an HTTP exchange may take.
+    /// The time limit of an HTTP exchange.
     pub http_timeout: Duration,
-    /// What becomes of programs that run when the worker stops.
+    /// What happens to running programs when the worker stops.
     pub at_stop: AtStop,
-    /// How many bytes a file that a program gives away may have.
+    /// The maximum size of a file that a program gives away, in bytes.
     pub artifact_bytes_max: u64,
-    /// What each process of a program may use.
+    /// The limits of each process of a program.
     pub limits: ProgramLimits,
-    /// What the programs and requests of attempts are told of their trace.
+    /// The trace that programs and requests of attempts see.
     pub traced: Traced,
-    /// Where work that blocks is done.
+    /// Where blocking work is done.
     pub blocking: Blocking,
 }
 
-/// What the programs and requests of attempts are told of their trace.
+/// The trace that programs and requests of attempts see.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Traced {
-    /// That they are part of what led to the execution: nobody has spans of attempts.
+    /// They are children of what led to the execution, because nobody has spans of attempts.
     #[default]
     UnderCaller,
-    /// That they are part of the attempt, whose span is exported.
+    /// They are children of the attempt, whose span is exported.
     UnderAttempt,
 }
 
-/// What becomes of programs that run when the worker stops.
+/// What happens to running programs when the worker stops.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AtStop {
-    /// They go on, where what runs them outlives the node, and the next start adopts them.
+    /// They continue if what runs them outlives the node, and the next start adopts them.
     #[default]
     GoOn,
-    /// They may end while the patience lasts, and are ended then.
+    /// They may end by themselves within the patience of the stop, and are then ended.
     End,
 }
 
 impl ExecutorSettings {
-    /// Sets what has a default: a lease of 30 s, 60 s for an HTTP exchange.
+    /// Creates settings with the defaults: a lease of 30 s, and 60 s for an HTTP exchange.
     pub fn new(path: impl Into<OsString>) -> Self {
         Self {
             worker: "local".to_owned(),

@@ -1,7 +1,9 @@
-//! The supervisor: a process beside the node that holds one program at a time, so that the node's end is not the program's.
+//! The supervisor: a process beside the node that holds one program at a time, so that the program survives
+//! the node's end.
 //!
-//! It owns the program's processes, its output and its end, and says all of it to whichever node comes with its key. It reads no
-//! settings and knows neither the log nor what an action is. Without a node and without a program it ends.
+//! It owns the program's processes, its output and its end, and reports all of it to any node that presents
+//! its key. It reads no settings and knows neither the log nor what an action is. It ends when it has neither
+//! a node nor a program.
 
 pub(crate) mod bound;
 pub(crate) mod folder;
@@ -37,25 +39,25 @@ use user::User;
 
 /// How long a supervisor without a program waits for its first node.
 const FIRST_NODE_PATIENCE: Duration = Duration::from_secs(10);
-/// How long somebody who connects may take to show the key.
+/// How long a new connection may take to present the key.
 const GREETING_PATIENCE: Duration = Duration::from_secs(10);
-/// How many who have not shown the key are listened to at once.
+/// The number of connections without the key that are served at once.
 const GREETINGS_MAX: usize = 16;
-/// The most words that wait for a node; a program needs a few.
+/// The maximum number of messages that wait for a node. A program needs a few.
 const WORDS_WAITING_MAX: usize = 64;
 
-/// What a supervisor prints once somebody can connect.
+/// What a supervisor prints once it accepts connections.
 pub(crate) const READY: &[u8] = b"ready\n";
 
-/// Runs a supervisor in its folder, to its end. It must be the first thing that its process does.
+/// Runs a supervisor in its folder until it ends. It must be the first thing that its process does.
 pub fn run(folder: &Path, release: &str) -> io::Result<()> {
     let slot = Descriptor3::reserve()?;
-    // The socket's name is short from here, whatever the folder's is.
+    // From here the socket's name is short, however long the folder's is.
     std::env::set_current_dir(folder)?;
-    // It leads a session already where a person starts it by hand.
+    // If a person starts it by hand, it already leads a session.
     let _ = rustix::process::setsid();
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-    // No program of the same user may look into it.
+    // No program of the same user may inspect it.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     let folder = Folder::at(folder);
@@ -73,7 +75,7 @@ pub fn run(folder: &Path, release: &str) -> io::Result<()> {
             held: None,
             is_discarded: false,
         };
-        // Whoever started it reads this, and nothing else, from its standard output.
+        // Its starter reads this, and nothing else, from its standard output.
         std::io::stdout().write_all(READY)?;
         std::io::stdout().flush()?;
         supervisor.serve(listener).await
@@ -88,27 +90,28 @@ struct Supervisor {
     bound: Bound,
     system: System,
     held: Option<Arc<Held>>,
-    /// Nobody wants to hear how it ends.
+    /// Nobody wants to know how it ends.
     is_discarded: bool,
 }
 
-/// A node that has shown the key.
+/// A node that has presented the key.
 struct Node {
     said: mpsc::Receiver<(NodeSays, Bytes)>,
     say: mpsc::Sender<Say>,
 }
 
-/// What is to be said to it.
+/// A message for the node.
 enum Say {
     Word(SupervisorSays),
-    /// All that this program prints, from the beginning, and its end.
+    /// Everything that this program prints, from the beginning, and its end.
     Follow(Arc<Held>),
 }
 
 impl Supervisor {
     async fn serve(mut self, listener: UnixListener) -> io::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
-        // Whoever started it may be asked by keyboard to end; that is not meant for what it holds.
+        // An interrupt from the keyboard may be meant for the process that started it, but not for the
+        // program that it holds.
         let (_interrupt, _hang_up) = (signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
         let (greeted_into, mut greeted) = mpsc::channel::<(UnixStream, u32)>(GREETINGS_MAX);
         let greetings = Arc::new(tokio::sync::Semaphore::new(GREETINGS_MAX));
@@ -156,7 +159,7 @@ impl Supervisor {
         }
     }
 
-    /// Ends, and leaves nothing but what the next node is to find.
+    /// Ends, and leaves only what the next node needs to find.
     fn leave(self) -> io::Result<()> {
         self.bound.leave();
         match self.held {
@@ -165,18 +168,18 @@ impl Supervisor {
         }
     }
 
-    /// Says whether it holds a program that runs: what has ended is in the folder, for the next node.
+    /// Returns true if it holds a running program. The end of a program is in the folder, for the next node.
     fn is_needed(&self) -> bool {
         self.held.as_ref().is_some_and(|held| held.end.borrow().is_none())
     }
 
-    /// Ends when the program that is held ends; never where none is.
+    /// Completes when the held program ends. Never completes if there is none.
     fn ended(&self) -> impl Future<Output = ()> + use<> {
         let end = self.held.as_ref().map(|held| held.end.clone());
         async move {
             match end {
                 Some(mut end) => {
-                    // Its sender is gone only after it has ended.
+                    // The sender is dropped only after the program has ended.
                     let _ = end.wait_for(Option::is_some).await;
                 }
                 None => std::future::pending().await,
@@ -206,7 +209,7 @@ impl Supervisor {
             }
         };
         match word {
-            // It was greeted.
+            // It was already greeted.
             NodeSays::Hello { .. } => {}
             NodeSays::Start(_) if self.held.is_some() => {
                 let why = "it holds another program".to_owned();
@@ -228,7 +231,7 @@ impl Supervisor {
                         self.held = Some(held);
                     }
                     Err(no_start) => {
-                        // What was made for it is of no use to anybody.
+                        // Nobody needs what was created for it.
                         let _ = std::fs::remove_dir_all(&order.private);
                         let _ = self.folder.clear();
                         answer(Say::Word(SupervisorSays::NotStarted { kind: no_start.kind, why: no_start.why }));
@@ -245,8 +248,9 @@ impl Supervisor {
         }
     }
 
-    /// Removes all that is left of a program that has ended. Who cannot do that, or has processes of it left, must hold no other: it
-    /// ends, and the node removes the folder, or says why it cannot.
+    /// Removes everything that is left of a program that has ended. A supervisor that cannot do so, or that
+    /// has processes of the program left, must not hold another: it ends, and the node removes the folder or
+    /// reports why it cannot.
     fn forget(&mut self, node: Option<&Node>) -> io::Result<()> {
         self.is_discarded = false;
         let held = self.held.take();
@@ -273,7 +277,7 @@ impl Supervisor {
 
 impl Node {
     fn tell(&self, say: Say) {
-        // It may have gone; what it misses it hears when it comes again.
+        // The node may be gone. It hears what it misses when it connects again.
         let _ = self.say.try_send(say);
     }
 }
@@ -292,7 +296,7 @@ async fn patience(until: Option<tokio::time::Instant>) {
     }
 }
 
-/// Hears the first word of somebody who connects; none where he is no node that knows the key.
+/// Reads the first message of a connection. Returns none if it is not from a node that knows the key.
 async fn greet(mut stream: UnixStream, key: &str) -> Option<(UnixStream, u32)> {
     let peer = stream.peer_cred().ok()?;
     if peer.uid() != rustix::process::geteuid().as_raw() {
@@ -336,7 +340,7 @@ async fn speak(mut to: OwnedWriteHalf, mut say: mpsc::Receiver<Say>) {
             piece = piece(&mut following) => piece,
         };
         let Some((word, tail)) = next else { return };
-        // A word waits for no output: of a program that is forgotten nothing is sent any more.
+        // Messages do not wait for output: nothing more is sent of a program that is forgotten.
         if matches!(word, SupervisorSays::Ended(_) | SupervisorSays::Idle) {
             following = None;
         }
@@ -346,20 +350,21 @@ async fn speak(mut to: OwnedWriteHalf, mut say: mpsc::Receiver<Say>) {
     }
 }
 
-/// How far a program's output was sent.
+/// How much of a program's output was sent.
 struct Following {
     held: Arc<Held>,
     sent: [u64; 3],
 }
 
-/// Gives the next piece of what a program prints, and its end after the last; none where it cannot be read any more.
+/// Returns the next piece of a program's output, and its end after the last piece, or none if the output can
+/// no longer be read.
 async fn piece(following: &mut Option<Following>) -> Option<(SupervisorSays, Vec<u8>)> {
     let Some(Following { held, sent }) = following else { return std::future::pending().await };
     loop {
         let grown = held.spools.grown().notified();
         tokio::pin!(grown);
         grown.as_mut().enable();
-        // Asked first: what is there after the end is all.
+        // Asked first: what is there after the end is everything.
         let end = *held.end.borrow();
         for stream in Stream::ALL {
             let offset = sent[stream.index()];

@@ -1,7 +1,9 @@
-//! The web: the port through which the runner `http` finds the way to a server, sends it a request, and hears the answer.
+//! The web: the port through which the runner `http` reaches a server, sends it a request, and receives the
+//! answer.
 //!
-//! It does not say who carries requests: [`Destinations`](crate::Destinations) sends real ones where the operator lets them go, and a
-//! simulator has a world of its own. It follows no redirect and makes no result of an answer.
+//! This module does not say who sends requests: [`Destinations`](crate::Destinations) sends real ones where
+//! the operator allows it, and a simulator has a world of its own. It follows no redirects and does not
+//! convert an answer to a result.
 
 use bytes::Bytes;
 use reqwest::header::HeaderMap;
@@ -11,33 +13,33 @@ use url::Url;
 
 use crate::programs::Pending;
 
-/// What requests go out to.
+/// Sends requests.
 pub trait Web: Send + Sync {
-    /// Finds the way to a URL's server, after it was checked that requests may go there. Nothing outward happens but that a name is
-    /// looked up: the attempt need not have begun.
+    /// Returns the way to a URL's server, after checking that requests may go there. Nothing outside the node
+    /// is touched except that a name is resolved, so the attempt need not have begun.
     fn way<'a>(&'a self, to: &'a Url) -> Pending<'a, Result<Box<dyn Way>, NoWay>>;
 }
 
 /// The way to one server.
 pub trait Way: Send + Sync {
-    /// Sends a request and waits for the head of its answer. The attempt was noted as begun before. Dropped while it waits, it waits no
-    /// longer, and the server may have heard the request all the same.
+    /// Sends a request and waits for the head of its answer. The attempt was recorded as begun before. If
+    /// dropped while waiting, the server may have received the request even so.
     fn send(&self, letter: Letter) -> Pending<'_, Result<Answered, BrokenOff>>;
 }
 
-/// A request, with all that is rendered. It holds secrets, so it has no `Debug`.
+/// A request with everything rendered. It holds secrets, so it has no `Debug`.
 pub struct Letter {
     /// The method.
     pub method: Method,
-    /// Where to.
+    /// The URL.
     pub url: Url,
-    /// The headers, but for those that belong to the connection.
+    /// The headers, except those that belong to the connection.
     pub headers: HeaderMap,
     /// The body.
     pub body: Option<Bytes>,
 }
 
-/// An answer whose head has come.
+/// An answer whose head has arrived.
 pub struct Answered {
     /// The status.
     pub status: StatusCode,
@@ -47,13 +49,13 @@ pub struct Answered {
     pub body: Box<dyn AnsweredBody>,
 }
 
-/// The body of an answer, as it comes.
+/// The body of an answer, as it arrives.
 pub trait AnsweredBody: Send {
-    /// Gives the next piece; none at the end.
+    /// Returns the next piece, or none at the end.
     fn piece(&mut self) -> Pending<'_, Result<Option<Bytes>, BrokenOff>>;
 }
 
-/// Why there is no way to a server.
+/// Why a server cannot be reached.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum NoWay {
@@ -65,7 +67,7 @@ pub enum NoWay {
     Unreachable(String),
 }
 
-/// An exchange broke off: why, without the URL, which may hold a secret.
+/// Why an exchange broke off, without the URL, which may hold a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct BrokenOff(pub String);

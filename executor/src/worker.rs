@@ -1,7 +1,9 @@
-//! The worker: takes attempts that the log has started, has them run, and sees to it that the log learns their end.
+//! The worker: takes attempts that the log has started, runs them, and makes sure that the log learns how
+//! they end.
 //!
-//! What it takes over of an earlier node is in `adoption.rs`, what becomes of an attempt whose task is gone in `worker/watch.rs`. It decides
-//! nothing: how many attempts run at once, which is tried again and what a loss means is the core's.
+//! What it takes over from an earlier node is in `adoption.rs`, and what happens to an attempt whose task is
+//! gone in `worker/watch.rs`. It decides nothing: the core decides how many attempts run at once, which are
+//! retried, and what a loss means.
 
 mod watch;
 
@@ -30,17 +32,18 @@ use crate::running::{Running, RunningAttempt, Signal};
 use crate::settings::ExecutorSettings;
 use watch::{Task, watch_leases};
 
-/// What had not ended at a stop.
+/// The attempts that had not ended at a stop.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stopped {
-    /// Attempts whose programs go on without a node, or whose ends wait for the next. The next start adopts them.
+    /// Attempts whose programs continue without a node, or whose ends wait for the next node. The next start
+    /// adopts them.
     pub left_running: Vec<AttemptId>,
-    /// Attempts that still ran when the patience was over. They were ended and not reported: the next start finds them open,
-    /// and those that had begun are lost.
+    /// Attempts that were still running when the patience ran out. They were ended and not reported: the next
+    /// start finds them open, and those that had begun are lost.
     pub ended: Vec<AttemptId>,
 }
 
-/// The worker of one log; a clone is the same worker.
+/// The worker of one log. A clone is the same worker.
 #[derive(Clone)]
 pub struct Executor {
     pub(crate) worker: Arc<Worker>,
@@ -55,7 +58,7 @@ pub(crate) struct Worker {
 }
 
 impl Executor {
-    /// Starts on the current tokio runtime, whose timers and I/O must be on.
+    /// Starts a worker on the current tokio runtime, which must have timers and I/O enabled.
     pub fn start(ports: ExecutorPorts, settings: ExecutorSettings) -> Self {
         let runtime = Handle::current();
         let means = Means::new(ports, settings, runtime.clone());
@@ -64,8 +67,8 @@ impl Executor {
         Self { worker }
     }
 
-    /// Carries an effect out. Never blocks; what takes no time (an echo, a no-op of 0 seconds) is run and reported on the
-    /// caller's thread.
+    /// Carries out an effect. Never blocks. Actions that take no time (an echo, a no-op of 0 seconds) are run
+    /// and reported on the caller's thread.
     pub fn carry_out(&self, effect: Effect) {
         match effect {
             Effect::Dispatch(dispatch) => self.worker.dispatch(*dispatch),
@@ -79,15 +82,16 @@ impl Executor {
         }
     }
 
-    /// Gives how many attempts run, those whose end is being told included.
+    /// Returns how many attempts are running, including those whose end is being reported.
     pub fn running(&self) -> usize {
         self.worker.running.count()
     }
 
-    /// Stops: no attempt is taken any more. Programs that outlive the node are let go on, where the settings say so. Everything
-    /// else may end and be reported while `patience` lasts; what runs then is ended like a cancel, within 5 s at most, but not
-    /// reported, because it did not end by itself: the next start finds it open, and lost where it had begun. Attempts handed over
-    /// since the call began stay open too; they have not begun.
+    /// Stops the worker: it takes no more attempts. Programs that outlive the node are left running if the
+    /// settings say so. Everything else may end and be reported during `patience`. What is still running then
+    /// is ended as if cancelled, within 5 s at most, but not reported, because it did not end by itself: the
+    /// next start finds it open, and lost if it had begun. Attempts that were passed in since the call stay
+    /// open too; they have not begun.
     pub async fn stop(&self, patience: Duration) -> Stopped {
         let worker = &self.worker;
         worker.means.drain();
@@ -142,7 +146,7 @@ impl Worker {
         }
     }
 
-    /// Runs what takes no time; none where the attempt must go the long way.
+    /// Runs an action that takes no time. Returns none if the attempt needs a task.
     fn given_at_once(&self, dispatch: &Dispatch) -> Option<Given> {
         let catalog = self.means.ports.catalogs.at(dispatch.catalog)?;
         let action = catalog.actions().get(&dispatch.action)?;
@@ -167,7 +171,7 @@ impl Worker {
         self.runtime.spawn(async move { worker.lose(loss).await });
     }
 
-    /// Carries one attempt to its reported end, and renews its lease meanwhile.
+    /// Runs one attempt until its end is reported, and renews its lease meanwhile.
     pub(crate) async fn carry(self: Arc<Self>, dispatch: Dispatch, running: Arc<RunningAttempt>, begin: Begin) {
         let clock = Arc::clone(&self.means.ports.clock);
         let beat = Lease::beat(self.means.settings.lease);
@@ -228,7 +232,8 @@ impl Worker {
     }
 
     async fn run(&self, dispatch: &Dispatch, running: &RunningAttempt) -> Ending {
-        // An attempt comes here as soon as it is started, so its time counts from now, by a clock that does not jump.
+        // An attempt arrives here as soon as it is started, so its time counts from now, by a clock that does
+        // not jump.
         let timeout_millis = if mutants::is("timeout fires early") { dispatch.timeout_millis / 2 } else { dispatch.timeout_millis };
         let ends_at = self.means.ports.clock.now().saturating_add(Duration::from_millis(timeout_millis));
         let (action, pack) = self.definition(dispatch)?;
@@ -237,11 +242,11 @@ impl Worker {
         runners::run(&attempt).await.map_err(|broken| attempt.masked(broken))
     }
 
-    /// Goes on with a program that runs already.
+    /// Continues a program that is already running.
     async fn go_on(&self, dispatch: &Dispatch, running: &RunningAttempt, left: Left) -> Ending {
         let ends_at = self.means.ports.clock.now().saturating_add(left.remaining);
         let (action, pack) = self.definition(dispatch)?;
-        // They were rendered long ago, so it is no harm if they are gone.
+        // They were rendered long ago, so it does no harm if they are gone.
         let params = self.params(dispatch).await.unwrap_or_else(|_| no_params());
         // What holds the program has masked what it printed.
         let attempt = Attempt { means: &self.means, dispatch, action, pack, params, ends_at, running, keys: GivenKeys::default() };
@@ -273,8 +278,9 @@ impl Worker {
         Document::parse(bytes).map_err(|error| invalid(error.to_string()))
     }
 
-    /// Tells that an attempt is lost. Where the log knows it, nothing more comes of the attempt here: its output ends, and what had
-    /// begun is forgotten. Where it does not, the next start may adopt its program, which prints on.
+    /// Reports that an attempt is lost. If the log accepts it, nothing more comes of the attempt here: its
+    /// output ends, and its entry in the `begun` file is forgotten. If not, the next start may adopt its
+    /// program, which continues to print.
     pub(crate) async fn lose(&self, loss: Loss) {
         let attempt = loss.attempt;
         let told = self.means.reporter.lose(loss).await;
@@ -285,7 +291,8 @@ impl Worker {
         self.forget(attempt, &told);
     }
 
-    /// Says that nothing more comes of an attempt that nobody hears any more: its output may be thrown away in its time.
+    /// Ends the output of an attempt that nobody listens to any longer, so that it may be deleted in due
+    /// time.
     async fn end_output(&self, attempt: AttemptId) {
         let outputs = Arc::clone(&self.means.ports.outputs);
         if let Some(Err(error)) = self.means.settings.blocking.done(move || outputs.finish(attempt)).await {
@@ -299,17 +306,17 @@ impl Worker {
                 self.means.ports.begun.forget(attempt);
                 self.means.ports.programs.collected(attempt);
             }
-            // The next start must find what it has begun.
+            // The next start must find that it has begun.
             Told::Left => {}
         }
     }
 }
 
-/// How an attempt comes to its task.
+/// How an attempt reaches its task.
 pub(crate) enum Begin {
     /// It was just started.
     Fresh,
-    /// An earlier node had it begin.
+    /// It began under an earlier node.
     Adopted(Left),
 }
 
@@ -331,7 +338,8 @@ fn report(dispatch: &Dispatch, outcome: ReportOutcome, given: Given) -> Report {
     }
 }
 
-/// Gives what is reported of an attempt that was cut off, with how its program ended; none where nothing is to be reported.
+/// Returns the failure to report for an attempt that was cut off, with how its program ended, or none if
+/// nothing is to be reported.
 fn failure_of(cut: Cut, how: Option<&str>, dispatch: &Dispatch) -> Option<Failure> {
     let how = how.map_or_else(String::new, |how| format!("; {how}"));
     match cut {

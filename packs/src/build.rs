@@ -1,6 +1,6 @@
-//! Installed packs made into a catalog: definitions with compiled expressions and schemas, by revision.
+//! Builds a catalog from installed packs: definitions with compiled expressions and schemas, by revision.
 //!
-//! It does not decide what is installed: the log does, with `pack.installed` and its body, the manifest.
+//! The log decides what is installed, with `pack.installed` and its body, the manifest.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,14 +20,14 @@ use crate::diagnostics::{Diagnostic, Severity};
 use crate::installed::Manifest;
 use crate::read::PackSource;
 
-/// Why installed packs make no catalog.
+/// Why no catalog can be built from the installed packs.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// A pack that was good when it was installed has errors now.
     #[error("the checks of this release find {} errors in the installed packs; the first: {}", .0.len(), first(.0))]
     Broken(Vec<Diagnostic>),
-    /// The manifest does not fit the pack's files.
+    /// The manifest does not match the pack's files.
     #[error("the rule `{0}` has no id in the manifest of its pack; install the pack again")]
     NoRuleId(RuleRef),
     /// A rule's action was in none of the packs.
@@ -35,7 +35,7 @@ pub enum BuildError {
     NoAction {
         /// The rule.
         rule: RuleRef,
-        /// What it names.
+        /// The action that it names.
         action: ActionRef,
     },
 }
@@ -56,10 +56,12 @@ fn first(diagnostics: &[Diagnostic]) -> String {
     diagnostics.first().map_or(String::new(), |one| format!("{}:{}: {}", one.file, one.line, one.message))
 }
 
-/// Builds the catalog of a revision from all packs that are installed at it.
+/// Builds the catalog of a revision from all packs installed at that revision.
 ///
 /// # Errors
-/// Packs that have errors, or lack what another one needs, make no catalog: they were checked when they were installed.
+///
+/// Fails if a pack has errors or lacks something that another pack needs. Packs are checked when they are
+/// installed.
 pub fn build(revision: CatalogRevision, packs: &[(PackSource, Manifest)]) -> Result<Catalog, BuildError> {
     let sources: Vec<PackSource> = packs.iter().map(|(source, _)| source.clone()).collect();
     let configs: Vec<Value> = packs.iter().map(|(_, manifest)| manifest.config.clone()).collect();
@@ -71,7 +73,7 @@ pub fn build(revision: CatalogRevision, packs: &[(PackSource, Manifest)]) -> Res
     let mut definitions = Definitions::default();
     let mut rules = Vec::new();
     for (one, (_, manifest)) in installed.into_iter().zip(packs) {
-        // Nothing is missing where there are no errors.
+        // Nothing is missing if there are no errors.
         let Some((pack, parts)) = one else { continue };
         let pack = Pack {
             name: pack.name,
@@ -96,10 +98,12 @@ pub fn build(revision: CatalogRevision, packs: &[(PackSource, Manifest)]) -> Res
 }
 
 impl Suite {
-    /// Builds the catalog that a case is run with: the pack and all that it needs, of which only the pack's own rules are in force.
+    /// Builds the catalog for running a case: the pack and everything that it needs. Only the pack's own
+    /// rules are active.
     ///
     /// # Errors
-    /// Packs that pass the checks build; a failure is a bug.
+    ///
+    /// Packs that pass the checks can be built, so a failure is an internal error.
     pub fn catalog(&self, case: &Case) -> Result<Arc<Catalog>, BuildError> {
         let mut packs = self.packs.clone();
         if let Some(Value::Object(settings)) = packs.first_mut().map(|(_, manifest)| &mut manifest.config) {

@@ -1,6 +1,7 @@
-//! The cases of packs as they are understood: checked against the packs, and ready to be run by whoever has the engine at hand.
+//! The test cases of packs, parsed and checked against the packs, ready to be run by a caller that has an
+//! engine.
 //!
-//! Reading them is `check/tests.rs`. Nothing is run here.
+//! `check/tests.rs` reads them. Nothing is run here.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,25 +16,25 @@ use serde_json::{Map, Value};
 use crate::installed::Manifest;
 use crate::read::PackSource;
 
-/// The cases of one pack, with what it takes to run them.
+/// The cases of one pack, with everything needed to run them.
 #[derive(Clone, Debug)]
 pub struct Suite {
     /// The pack.
     pub pack: PackName,
     /// The cases, in the order of the files and of the lines in them.
     pub cases: Vec<Case>,
-    /// What actions give where no mock stands for them, where they say so.
+    /// The default results of actions without a mock, for actions that declare one.
     pub mocks: BTreeMap<ActionRef, Value>,
-    /// The pack, and behind it all that it needs, each with its configuration.
+    /// The pack, followed by all packs that it needs, each with its configuration.
     pub(crate) packs: Vec<(PackSource, Manifest)>,
 }
 
 impl Suite {
-    /// The revision of the catalogs that cases are run with.
+    /// The revision of the catalogs used to run cases.
     pub const REVISION: CatalogRevision = CatalogRevision(1);
 }
 
-/// Gives each rule an id of its own, the same in each run.
+/// Assigns each rule an id of its own, the same in each run.
 pub(crate) fn ids<'a>(rules: impl IntoIterator<Item = &'a RuleRef>) -> BTreeMap<RuleRef, RuleId> {
     let id = |number: usize| RuleId(Id::root(Timestamp::default(), number as u128));
     rules.into_iter().enumerate().map(|(number, rule)| (rule.clone(), id(number))).collect()
@@ -42,50 +43,50 @@ pub(crate) fn ids<'a>(rules: impl IntoIterator<Item = &'a RuleRef>) -> BTreeMap<
 /// One case.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// The file it stands in, as people know it.
+    /// The path of its file as shown to users.
     pub file: String,
-    /// The line it begins at, from 1.
+    /// The line where it begins, from 1.
     pub line: usize,
-    /// What is to be so.
+    /// The name of the case: what should hold.
     pub name: String,
-    /// What the operator has set for the pack, over its defaults.
+    /// The operator's settings for the pack, which override its defaults.
     pub config: Map<String, Value>,
-    /// The values that vars have before.
+    /// The values of vars before the case.
     pub vars: BTreeMap<VarName, Value>,
-    /// What comes, and what is to follow.
+    /// The input and the expected outcome.
     pub subject: Subject,
-    /// What steps come to; none where nothing is to be run.
+    /// The mocked outcomes of steps; `None` if nothing is run.
     pub mocks: Option<BTreeMap<StepPath, Mocks>>,
-    /// The values that vars are to have after; null where one is to have none.
+    /// The expected values of vars afterwards; null for a var that must have none.
     pub vars_after: Vec<ExpectedVar>,
 }
 
-/// A var as it is to be in the end.
+/// A var as it is expected at the end.
 #[derive(Clone, Debug)]
 pub struct ExpectedVar {
-    /// The line that says so.
+    /// The line that declares it.
     pub line: usize,
     /// The var.
     pub name: VarName,
-    /// Its value; null where it is to have none.
+    /// Its value; null if it must have none.
     pub value: Value,
 }
 
-/// What a case is about.
+/// What a case tests.
 #[derive(Clone, Debug)]
 pub enum Subject {
-    /// Events, and what rules decide on them.
+    /// Events and the decisions of rules on them.
     Events {
-        /// The events, one after the other.
+        /// The events, in order.
         events: Vec<GivenEvent>,
-        /// All decisions.
+        /// All expected decisions.
         expect: Vec<ExpectedEnforcement>,
     },
-    /// An action that somebody asks for.
+    /// A request to run an action.
     Run {
         /// The action.
         action: ActionRef,
-        /// Its parameters, not yet completed.
+        /// Its parameters, before defaults are filled in.
         with: Value,
         /// How it ends.
         expect: ExpectedEnd,
@@ -95,35 +96,36 @@ pub enum Subject {
 /// An event of a case.
 #[derive(Clone, Debug)]
 pub struct GivenEvent {
-    /// Its kind.
+    /// Its trigger.
     pub trigger: TriggerRef,
-    /// What it says.
+    /// Its payload.
     pub payload: Value,
-    /// Who observed it.
+    /// Its source.
     pub source: String,
-    /// When it happened; when it comes, where nothing is said.
+    /// The time of its occurrence; `None` means its arrival.
     pub time: Option<Timestamp>,
-    /// How long after the one before it comes, in milliseconds.
+    /// The delay after the previous event, in milliseconds.
     pub after_millis: u64,
 }
 
-/// The way to a step: the names of the steps around it, and its own. Of a case of events it begins with the rule's name.
+/// The path of a step: the names of the steps around it, then its own. In a case of events, it begins with
+/// the rule's name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StepPath(String);
 
 impl StepPath {
-    /// Makes the way to a step that stands in no other, or to a rule.
+    /// Creates the path of a top-level step or of a rule.
     pub fn of(name: &str) -> Self {
         Self(name.to_owned())
     }
 
-    /// Gives the way to a step within.
+    /// Returns the path of a step inside this one.
     #[must_use]
     pub fn to(&self, step: &StepName) -> Self {
         Self(format!("{}.{step}", self.0))
     }
 
-    /// Gives the way as text, `deploy.copy`.
+    /// Returns the path as text, such as `deploy.copy`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -135,86 +137,86 @@ impl fmt::Display for StepPath {
     }
 }
 
-/// What a step comes to each time.
+/// The outcome of a step each time it runs.
 #[derive(Clone, Debug)]
 pub enum Mocks {
-    /// Each time to the same.
+    /// The same outcome each time.
     One(Mock),
-    /// To one after the other.
+    /// One outcome after the other.
     Each(Vec<Mocks>),
 }
 
-/// What an attempt of a step comes to, or who is asked says.
+/// The outcome of an attempt of a step, or the answer to an inquiry.
 #[derive(Clone, Debug)]
 pub enum Mock {
-    /// It gives this.
+    /// It returns this result.
     Result(Value),
     /// It fails.
     Error(Failure),
-    /// Somebody answers.
+    /// Someone answers.
     Answer {
-        /// What.
+        /// The answer.
         answer: Value,
-        /// Who; whoever may, where nothing is said.
+        /// The name of the person that answers; `None` means anyone who may answer.
         by: Option<String>,
     },
-    /// The event comes for which a step waits, with this payload.
+    /// The event that a step waits for arrives with this payload.
     Event(Value),
-    /// Nobody answers in time, or no event comes.
+    /// Nobody answers in time, or no event arrives.
     Expired,
 }
 
-/// How closely what is there has to be like what is expected.
+/// How closely an actual value must match the expected one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Closeness {
     /// Objects may have more fields.
     #[default]
     Contains,
-    /// It is the same.
+    /// The values are equal.
     Equals,
 }
 
-/// A decision of a rule.
+/// An expected decision of a rule.
 #[derive(Clone, Debug)]
 pub struct ExpectedEnforcement {
-    /// The line that says so.
+    /// The line that declares it.
     pub line: usize,
     /// The rule.
     pub rule: RuleRef,
-    /// What it runs.
+    /// The action that it runs.
     pub action: Option<ActionRef>,
-    /// What it gives that.
+    /// The parameters that it passes to the action.
     pub with: Option<Value>,
-    /// What becomes of the event.
+    /// The outcome for the event.
     pub outcome: ExpectedOutcome,
-    /// How its execution ends; of one that is rejected, or of a rule that errs, the error's message.
+    /// How its execution ends. For a rejected one, or a rule that errs, the message of the error.
     pub end: ExpectedEnd,
 }
 
-/// What becomes of an event at a rule.
+/// The outcome of an event at a rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ExpectedOutcome {
-    /// The rule's action is run.
+    /// The rule's action runs.
     #[default]
     Executed,
-    /// The rule only watches.
+    /// The rule is only in shadow mode.
     Shadowed,
-    /// The action cannot be run so.
+    /// The action cannot be run with these parameters.
     Rejected,
-    /// The rule's condition cannot be computed.
+    /// The rule's condition fails to evaluate.
     Erred,
-    /// It repeats another match.
+    /// It is a duplicate of another match.
     Deduplicated,
-    /// There are too many in a while.
+    /// There are too many matches within the period.
     Throttled,
-    /// As many of the rule's executions are open as may be.
+    /// The rule already has as many open executions as allowed.
     Skipped,
-    /// It is held, and then not acted on.
+    /// It is held and then not acted on.
     Superseded,
 }
 
 impl ExpectedOutcome {
-    /// Gives the outcome's name.
+    /// Returns the outcome's name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Executed => "executed",
@@ -229,65 +231,65 @@ impl ExpectedOutcome {
     }
 }
 
-/// How an execution ends; what is not said may be anything.
+/// How an execution ends. A field that is not set accepts anything.
 #[derive(Clone, Debug, Default)]
 pub struct ExpectedEnd {
-    /// The line that says so.
+    /// The line that declares it.
     pub line: usize,
-    /// With which status.
+    /// The expected status.
     pub status: Option<Status>,
-    /// With which result.
+    /// The expected result.
     pub result: Option<Value>,
-    /// With which error.
+    /// The expected error.
     pub error: Option<ExpectedError>,
-    /// How its steps end.
+    /// The expected ends of its steps.
     pub steps: Vec<ExpectedStep>,
-    /// Which steps are undone, in that order.
+    /// The steps that must be undone, in that order.
     pub undone: Option<Vec<StepPath>>,
-    /// How closely the result, and what it is run with, has to be that.
+    /// How closely the result and the parameters must match.
     pub closeness: Closeness,
 }
 
 impl ExpectedEnd {
-    /// Says whether nothing is demanded of the end.
+    /// Reports whether the end may be anything.
     pub fn is_anything(&self) -> bool {
         self.status.is_none() && self.result.is_none() && self.error.is_none() && self.steps.is_empty() && self.undone.is_none()
     }
 }
 
-/// How a step ends; what is not said may be anything.
+/// How a step ends. A field that is not set accepts anything.
 #[derive(Clone, Debug)]
 pub struct ExpectedStep {
-    /// The line that says so.
+    /// The line that declares it.
     pub line: usize,
     /// The step.
     pub path: StepPath,
-    /// What is demanded of it.
+    /// The expectations for the step.
     pub is: ExpectedItem,
-    /// What is demanded of its items or turns, in order.
+    /// The expectations for its items or turns, in order.
     pub items: Option<Vec<ExpectedItem>>,
 }
 
-/// How a step, an item or a turn of it ends; what is not said may be anything.
+/// How a step, an item or a turn ends. A field that is not set accepts anything.
 #[derive(Clone, Debug, Default)]
 pub struct ExpectedItem {
-    /// The line that says so.
+    /// The line that declares it.
     pub line: usize,
-    /// With which status.
+    /// The expected status.
     pub status: Option<Status>,
-    /// What it is run with.
+    /// The expected parameters.
     pub with: Option<Value>,
-    /// With which result.
+    /// The expected result.
     pub result: Option<Value>,
-    /// With which error.
+    /// The expected error.
     pub error: Option<ExpectedError>,
-    /// After how many attempts.
+    /// The expected number of attempts.
     pub attempts: Option<u32>,
-    /// How closely the values have to be that.
+    /// How closely the values must match.
     pub closeness: Closeness,
 }
 
-/// Why something fails; what is not said may be anything.
+/// Why something fails. A field that is not set accepts anything.
 #[derive(Clone, Debug, Default)]
 pub struct ExpectedError {
     /// The kind.
@@ -301,24 +303,24 @@ pub struct ExpectedError {
 /// How an execution or a step ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// As it should.
+    /// It succeeded.
     Succeeded,
     /// It failed.
     Failed,
     /// It took too long.
     TimedOut,
-    /// It was ended.
+    /// It was cancelled.
     Cancelled,
     /// It did not start.
     Skipped,
-    /// It is unknown whether it took effect.
+    /// The system cannot know whether it took effect.
     Indeterminate,
 }
 
 impl Status {
     const ALL: [Self; 6] = [Self::Succeeded, Self::Failed, Self::TimedOut, Self::Cancelled, Self::Skipped, Self::Indeterminate];
 
-    /// Gives the status's name.
+    /// Returns the status's name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Succeeded => "succeeded",
@@ -330,7 +332,7 @@ impl Status {
         }
     }
 
-    /// Finds the status of a name.
+    /// Returns the status with the given name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == name)
     }

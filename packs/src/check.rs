@@ -1,6 +1,8 @@
-//! Packs checked against each other: what each file says, what files say of each other, and what the operator set.
+//! Checks packs against each other: the content of each file, references between files, and the operator's
+//! settings.
 //!
-//! One run tells every mistake of every pack. A pack with mistakes does not stop the others, unless they need it.
+//! One run reports every error of every pack. A pack with errors does not stop the others, unless they need
+//! it.
 
 mod actions;
 mod code;
@@ -41,17 +43,17 @@ use crate::written;
 use needs::Uses;
 use scope::Listed;
 
-/// What came of checking packs.
+/// The result of checking packs.
 #[derive(Debug)]
 pub struct Checked {
-    /// All that there is to tell, in the order of the packs, their files and lines.
+    /// All diagnostics, in the order of packs, files and lines.
     pub diagnostics: Vec<Diagnostic>,
-    /// The packs that can be installed, in the order of their names.
+    /// The packs that can be installed, by name.
     pub good: Vec<GoodPack>,
 }
 
 impl Checked {
-    /// Says whether there is an error among the diagnostics.
+    /// Reports whether there is an error among the diagnostics.
     pub fn has_errors(&self) -> bool {
         self.diagnostics.iter().any(|one| one.severity == Severity::Error)
     }
@@ -70,19 +72,19 @@ pub struct GoodPack {
     pub source: PackSource,
     /// Its configuration: the operator's values, completed with the defaults.
     pub config: Value,
-    /// Its rules: each needs an id in the pack's manifest.
+    /// Its rules. Each needs an id in the pack's manifest.
     pub rules: BTreeSet<RuleRef>,
 }
 
 impl GoodPack {
-    /// Makes the manifest with which the pack is installed, given the id of each of its rules.
+    /// Creates the manifest for installing the pack, with an id for each of its rules.
     pub fn manifest(&self, mut id_of: impl FnMut(&RuleRef) -> ensue_engine::ids::RuleId) -> Manifest {
         Manifest { rules: self.rules.iter().map(|rule| (rule.clone(), id_of(rule))).collect(), config: self.config.clone() }
     }
 }
 
-/// Checks packs against each other, with the operator's configuration of each; the library's are among the packs, or nothing
-/// may refer to them.
+/// Checks packs against each other, with the operator's configuration of each. Include the library packs in
+/// `packs`; otherwise nothing can refer to them.
 pub fn check(packs: &[PackSource], config: &BTreeMap<PackName, Value>) -> Checked {
     let mut checking = CheckingAll::read(packs, &library::digests());
     let settings = checking.complete_settings(config);
@@ -90,21 +92,21 @@ pub fn check(packs: &[PackSource], config: &BTreeMap<PackName, Value>) -> Checke
     checked(packs, config, checking, &settings, outcomes)
 }
 
-/// What came of looking for the tests of packs.
+/// The result of collecting the tests of packs.
 #[derive(Debug)]
 pub struct Tested {
-    /// What is wrong with the packs and their tests.
+    /// The diagnostics of the packs and their tests.
     pub diagnostics: Vec<Diagnostic>,
-    /// The cases of each pack without mistakes that has some, by the place of its source among those that were given.
+    /// The cases of each pack that has cases and no errors, by the pack's index in the given list.
     pub suites: Vec<(usize, Suite)>,
 }
 
-/// Checks packs as [`check`] does, and gives the cases of their tests, each with what it takes to run it. That the operator has not
-/// set what a pack cannot do without is no mistake here: its cases say what is set.
+/// Checks packs as [`check`] does, and returns the cases of their tests, each with everything needed to run
+/// it. A required setting that the operator has not set is not an error here: the cases say what is set.
 pub fn tests(packs: &[PackSource], config: &BTreeMap<PackName, Value>) -> Tested {
     let mut checking = CheckingAll::read(packs, &library::digests());
     let settings = checking.complete_settings_untold(config);
-    // What somebody has set on a machine must not change what a pack's own tests say.
+    // An operator's settings on a machine must not change the outcome of a pack's own tests.
     let defaults = checking.complete_settings_untold(&BTreeMap::new());
     let (outcomes, cases) = checking.check_with(&settings, Stage::Offered);
     let manifest = |index: usize, outcome: &Outcome, settings: &[Arc<Value>]| Manifest {
@@ -134,8 +136,8 @@ pub fn tests(packs: &[PackSource], config: &BTreeMap<PackName, Value>) -> Tested
     Tested { diagnostics: checking.into_diagnostics(), suites }
 }
 
-/// Checks packs as [`check`] does, and looks into those without mistakes for what is probably not meant; what ships with Ensue
-/// is not told of.
+/// Checks packs as [`check`] does, and reports code that is probably not meant in those without errors. Packs
+/// that ship with Ensue are not reported on.
 pub fn lint(packs: &[PackSource], config: &BTreeMap<PackName, Value>) -> Checked {
     let shipped = library::digests();
     let mut checking = CheckingAll::read(packs, &shipped);
@@ -190,14 +192,15 @@ fn checked(
 
 /// Checks installed packs again, each with the configuration it was installed with.
 pub(crate) fn check_installed(packs: &[PackSource], configs: &[Value]) -> (Vec<Option<(InstalledPack, Parts)>>, Vec<Diagnostic>) {
-    // What is installed may be the library of an older release.
+    // The installed library may be that of an older release.
     let mut checking = CheckingAll::read(packs, &BTreeMap::new());
-    // Earlier releases installed such schemas. No value fits them, and nothing else of their packs is affected.
+    // Earlier releases installed such schemas. No value fits them, and nothing else in their packs is
+    // affected.
     for candidate in &mut checking.packs {
         candidate.report.lower(Code::SchemaTooComplex);
     }
     let settings: Vec<Arc<Value>> = configs.iter().map(|config| Arc::new(config.clone())).collect();
-    // What a newer release says of its tests is in nobody's way.
+    // Tests that only a newer release rejects must not block the catalog.
     let (outcomes, _) = checking.check_with(&settings, Stage::Installed);
     let installed = outcomes
         .into_iter()
@@ -218,7 +221,7 @@ pub(crate) fn check_installed(packs: &[PackSource], configs: &[Value]) -> (Vec<O
     (installed, checking.into_diagnostics())
 }
 
-/// What the catalog keeps of a pack, beside what it defines.
+/// The catalog's data about a pack, besides its definitions.
 pub(crate) struct InstalledPack {
     pub(crate) name: PackName,
     pub(crate) version: String,
@@ -233,23 +236,23 @@ struct Outcome {
     is_good: bool,
 }
 
-/// One pack that is being checked, and what is told of it.
+/// A pack that is being checked, and its diagnostics so far.
 struct Candidate {
-    /// What the pack says its name is, also where it is not looked at further.
+    /// The name that the pack declares, even if it is not checked further.
     name: Option<PackName>,
     pack: Option<written::Pack>,
     report: Report,
-    /// The findings of its tests, which do not keep it from being installed.
+    /// The diagnostics of its tests, which do not prevent its installation.
     tests: Report,
 }
 
-/// What becomes of packs that are checked.
+/// The purpose of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// They can be installed. Their tests are checked too.
+    /// The packs are about to be installed. Their tests are checked too.
     Offered,
-    /// They are installed. What only makes their tests or a single action fail was no error in an earlier release, and keeps no catalog from
-    /// being built.
+    /// The packs are installed. Anything that makes only their tests or a single action fail was not an error
+    /// in an earlier release, and does not prevent building the catalog.
     Installed,
 }
 
@@ -257,23 +260,24 @@ struct CheckingAll {
     packs: Vec<Candidate>,
 }
 
-/// All packs by name: what a ref can lead to.
+/// All packs by name: everything that a ref can resolve to.
 struct World<'a> {
     packs: BTreeMap<PackName, &'a written::Pack>,
 }
 
-/// A pack that is being checked, in the world of all of them.
+/// A pack that is being checked, in the context of all packs.
 struct Checking<'a> {
     pack: &'a written::Pack,
     world: &'a World<'a>,
     stage: Stage,
     uses: Uses,
-    /// What the payloads of triggers can be, by the triggers' refs.
+    /// The types of the payloads of triggers, by ref.
     payloads: BTreeMap<TriggerRef, ValueType>,
 }
 
 impl CheckingAll {
-    /// Reads all packs; one that takes a name of the library's, and the second of one name, are told and not looked at further.
+    /// Reads all packs. A pack that uses the name of a library pack, or a name used before, is reported and
+    /// not checked further.
     fn read(sources: &[PackSource], library: &BTreeMap<PackName, Digest>) -> Self {
         let mut names: BTreeMap<PackName, String> = BTreeMap::new();
         let mut packs = Vec::new();
@@ -290,7 +294,7 @@ impl CheckingAll {
         Self { packs }
     }
 
-    /// Completes what the operator set with the defaults.
+    /// Completes the operator's settings with the defaults.
     fn complete_settings_untold(&self, given: &BTreeMap<PackName, Value>) -> Vec<Arc<Value>> {
         let complete = |candidate: &Candidate| {
             let pack = candidate.pack.as_ref();
@@ -303,7 +307,7 @@ impl CheckingAll {
         self.packs.iter().map(complete).collect()
     }
 
-    /// Gives the places of a pack and of those that it needs, however far away; itself is the first.
+    /// Returns the indexes of a pack and of all packs that it needs, directly or not; its own comes first.
     fn with_needed(&self, index: usize) -> Vec<usize> {
         let place =
             |name: &PackName| self.packs.iter().position(|candidate| candidate.pack.as_ref().is_some_and(|pack| pack.name == *name));
@@ -319,14 +323,14 @@ impl CheckingAll {
         needed
     }
 
-    /// Gives what the actions of a pack say that they give in tests.
+    /// Returns the mock results that the actions of a pack declare for tests.
     fn mocks_of(&self, index: usize) -> Vec<(ActionRef, Value)> {
         let Some(pack) = &self.packs[index].pack else { return Vec::new() };
         let actions = pack.actions.iter().filter_map(|(name, defined)| Some((name, defined.body.as_ref()?.mock.as_ref()?)));
         actions.map(|(name, mock)| (named(ActionRef::new(&pack.name, name)), mock.to_value())).collect()
     }
 
-    /// Completes what the operator set with the defaults, and checks it.
+    /// Completes the operator's settings with the defaults, and checks them.
     fn complete_settings(&mut self, given: &BTreeMap<PackName, Value>) -> Vec<Arc<Value>> {
         let mut complete = Vec::new();
         for Candidate { pack, report, .. } in &mut self.packs {
@@ -348,7 +352,7 @@ impl CheckingAll {
         self.check_with(settings, Stage::Offered).0
     }
 
-    /// Checks all packs; gives what came of each, and its cases.
+    /// Checks all packs. Returns the outcome of each and its cases.
     fn check_with(&mut self, settings: &[Arc<Value>], stage: Stage) -> (Vec<Option<Outcome>>, Vec<Vec<Case>>) {
         let mut reports: Vec<Report> = self.packs.iter_mut().map(|candidate| std::mem::take(&mut candidate.report)).collect();
         let mut reports_of_tests: Vec<Report> = self.packs.iter_mut().map(|candidate| std::mem::take(&mut candidate.tests)).collect();
@@ -371,7 +375,7 @@ impl CheckingAll {
             let needed = needs::check(pack, &checking.uses, &world, report);
             all_cases.push(match stage {
                 Stage::Offered => {
-                    // What its tests use is not needed where it is installed.
+                    // Packs used only by tests are not needed for the installation.
                     checking.uses = Uses::default();
                     let cases = tests::cases(&mut checking, of_tests);
                     needs::tell_unlisted(pack, &checking.uses, &needed, &world, of_tests);
@@ -393,7 +397,8 @@ impl CheckingAll {
         (outcomes, all_cases)
     }
 
-    /// Packs that need each other in a circle are not taken; it is told once, at the first of them.
+    /// Rejects packs that need each other in a circle. The circle is reported once, at the first of its
+    /// packs.
     fn refuse_cycles(&self, outcomes: &mut [Option<Outcome>], needs: &BTreeMap<PackName, BTreeSet<PackName>>, reports: &mut [Report]) {
         for cycle in needs::cycles(needs) {
             for ((candidate, outcome), report) in self.packs.iter().zip(outcomes.iter_mut()).zip(reports.iter_mut()) {
@@ -406,7 +411,7 @@ impl CheckingAll {
         }
     }
 
-    /// A pack that needs a broken one is not taken either, until nothing changes any more.
+    /// Rejects packs that need a broken one, until nothing changes.
     fn refuse_dependants(&self, outcomes: &mut [Option<Outcome>], needs: &BTreeMap<PackName, BTreeSet<PackName>>, reports: &mut [Report]) {
         loop {
             let broken: BTreeSet<&PackName> = self
@@ -447,7 +452,7 @@ impl<'a> Checking<'a> {
         Listed { pack: &self.pack.name, keys: self.pack.manifest.keys.as_deref() }
     }
 
-    /// Gives what the payload of a trigger can be.
+    /// Returns the type of a trigger's payload.
     fn payload_type(&mut self, trigger: &TriggerRef, schema: &Schema) -> ValueType {
         let each = "the payload of every one of the rule's triggers";
         let make = || schemas::type_of(schema, schemas::Form::Sent, "the payload's fields", Some(each));
@@ -485,7 +490,7 @@ impl<'a> Checking<'a> {
     }
 }
 
-/// Says whether a pack's name is free; tells of it where it is not.
+/// Reports whether a pack's name is free; adds a diagnostic if it is not.
 fn is_first(pack: &written::Pack, names: &BTreeMap<PackName, String>, library: &BTreeMap<PackName, Digest>, report: &mut Report) -> bool {
     let name = &pack.name;
     let span = pack.manifest.name.as_ref().map_or(0..0, |name| name.span.clone());

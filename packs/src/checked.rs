@@ -1,4 +1,4 @@
-//! What packs define, checked and compiled.
+//! The definitions of packs, checked and compiled.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::diagnostics::Report;
 use crate::written;
 
-/// What a pack defines, checked and compiled.
+/// The definitions of a pack, checked and compiled.
 #[derive(Default)]
 pub(crate) struct Parts {
     pub(crate) triggers: Vec<Trigger>,
@@ -20,17 +20,17 @@ pub(crate) struct Parts {
     pub(crate) rules: Vec<CheckedRule>,
 }
 
-/// What a pack without mistakes says, as it is written and as it was understood.
+/// The content of a pack without errors, as written and as understood.
 pub(crate) struct Definitions<'a> {
     pub(crate) pack: &'a written::Pack,
     pub(crate) parts: &'a Parts,
-    /// What the checks told of it.
+    /// The diagnostics of the checks.
     pub(crate) told: &'a Report,
-    /// Whether its author is the one who asks.
+    /// Whether findings about this pack are reported to its author.
     pub(crate) is_told_of: bool,
 }
 
-/// A rule that is checked, its action still a ref: the catalog is built of all packs at once.
+/// A checked rule whose action is still a ref: the catalog is built from all packs at once.
 pub(crate) struct CheckedRule {
     pub(crate) name: RuleRef,
     pub(crate) description: String,
@@ -49,12 +49,12 @@ pub(crate) struct CheckedRule {
 /// What a rule does.
 pub(crate) enum CheckedTask {
     Action(ActionRef),
-    /// The steps, as an action that only the rule runs.
+    /// Its steps, as an action that only the rule runs.
     Steps(Arc<Action>),
 }
 
 impl CheckedRule {
-    /// Gives the ref of what it runs: an action's, or its own.
+    /// Returns the ref of the action that it runs: a named one, or its own.
     pub(crate) fn runs(&self) -> &ActionRef {
         match &self.task {
             CheckedTask::Action(action) => action,

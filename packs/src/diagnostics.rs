@@ -1,6 +1,7 @@
-//! What is wrong with a pack, told so that its author can mend it: a code, a place, the text under a caret, and what to write.
+//! Diagnostics of a pack that let its author fix it: a code, a place, the text under a caret, and what to
+//! write.
 //!
-//! It finds no mistakes, and it does not print: the command line and the API show what is here.
+//! This module neither finds errors nor prints them: the command line and the API show the diagnostics.
 
 mod code;
 mod render;
@@ -16,25 +17,25 @@ pub use render::{Colour, excerpt};
 
 use crate::source::SourceText;
 
-/// The most diagnostics that are kept of one pack.
+/// The most diagnostics kept for one pack.
 pub const DIAGNOSTICS_MAX: usize = 1_000;
 
-/// How much a diagnostic weighs.
+/// The severity of a diagnostic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// The pack cannot be taken.
+    /// The pack is rejected.
     Error,
-    /// The pack can be taken, and probably does not mean what it says.
+    /// The pack is accepted, but probably does not do what its author means.
     Warning,
-    /// Something to know.
+    /// Information only.
     Note,
 }
 
 impl Severity {
-    /// All of them, the weightiest first.
+    /// All severities, the highest first.
     pub const ALL: [Self; 3] = [Self::Error, Self::Warning, Self::Note];
 
-    /// Gives the word for it.
+    /// Returns the word for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Error => "error",
@@ -44,14 +45,14 @@ impl Severity {
     }
 }
 
-/// One thing to tell the author of a pack.
+/// One finding for the author of a pack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// How much it weighs.
+    /// Its severity.
     pub severity: Severity,
-    /// What sort of mistake it is.
+    /// The kind of the finding.
     pub code: Code,
-    /// The pack it is about; none where not even its name is known.
+    /// The pack it is about; `None` if not even its name is known.
     pub pack: Option<PackName>,
     /// The file, as its reader named it: `packs/release/rules/ship.yaml`.
     pub file: String,
@@ -59,25 +60,26 @@ pub struct Diagnostic {
     pub line: usize,
     /// The column in characters, from 1.
     pub column: usize,
-    /// The line of its end, from 1.
+    /// The line where it ends, from 1.
     pub end_line: usize,
-    /// The column behind its last character, from 1.
+    /// The column after its last character, from 1.
     pub end_column: usize,
-    /// Where, in bytes of the file.
+    /// Its place, in bytes of the file.
     pub span: Range<usize>,
     /// What is wrong, as a fragment that names the thing.
     pub message: String,
-    /// What to do about it; may have several lines, ready to paste.
+    /// How to fix it; may have several lines, ready to paste.
     pub hint: Option<String>,
-    /// What to put in the place of the span, where exactly that mends it.
+    /// The text that replaces the span, if that alone fixes it.
     pub suggestion: Option<String>,
-    /// The line of the file; empty where the diagnostic is about a whole file. Those about one line share it.
+    /// The line of the file; empty if the diagnostic is about a whole file. Diagnostics about one line share
+    /// it.
     pub source_line: Arc<str>,
 }
 
 impl Diagnostic {
     pub(crate) fn new(severity: Severity, code: Code, file: &SourceText, span: Range<usize>, message: impl Into<String>) -> Self {
-        // The reader of YAML may name a place behind the end of the file.
+        // The YAML reader may name a place after the end of the file.
         let span = file.within(&span);
         let place = file.place(span.start);
         let end = file.place(span.end);
@@ -103,7 +105,7 @@ impl Diagnostic {
         self
     }
 
-    /// Names the nearest of the known names in the message, as what to put in the place of the span.
+    /// Names the nearest of the known names in the message, as a replacement for the span.
     pub(crate) fn did_you_mean(&mut self, nearest: Option<&str>) -> &mut Self {
         if let Some(nearest) = nearest {
             self.message.push_str(&format!("; did you mean `{nearest}`?"));
@@ -112,12 +114,12 @@ impl Diagnostic {
         self
     }
 
-    /// Gives the diagnostic as a text of several lines, the way `rustc` writes them.
+    /// Returns the diagnostic as text of several lines, in the style of `rustc`.
     pub fn render(&self, colour: Colour) -> String {
         render::text(self, colour)
     }
 
-    /// Gives the diagnostic as JSON, for editors and the API.
+    /// Returns the diagnostic as JSON, for editors and the API.
     pub fn to_json(&self) -> Value {
         json!({
             "severity": self.severity.as_str(),
@@ -137,7 +139,7 @@ impl Diagnostic {
     }
 }
 
-/// Collects what is found in one pack.
+/// Collects the diagnostics of one pack.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     found: Vec<Diagnostic>,
@@ -160,8 +162,8 @@ impl Report {
         self.found.iter().any(|one| one.severity == Severity::Error)
     }
 
-    /// Gives what was found, in the order of the files and their lines; of more than [`DIAGNOSTICS_MAX`] the weightiest, and how
-    /// many are left out.
+    /// Returns the diagnostics, ordered by file and line. If there are more than [`DIAGNOSTICS_MAX`], returns
+    /// the most severe ones and how many are left out.
     pub(crate) fn into_sorted(mut self, pack: Option<&PackName>) -> Vec<Diagnostic> {
         let left_out = self.found.len().saturating_sub(DIAGNOSTICS_MAX);
         self.found.sort_by_key(|one| one.severity);
@@ -183,7 +185,7 @@ impl Report {
         self.found
     }
 
-    /// Says whether something was told about a part of a file.
+    /// Reports whether a part of a file has a diagnostic.
     pub(crate) fn tells_within(&self, file: &SourceText, span: &Range<usize>) -> bool {
         self.found.iter().any(|one| one.file == file.path() && one.span.start < span.end && span.start <= one.span.start)
     }
@@ -195,13 +197,13 @@ impl Report {
         }
     }
 
-    /// Takes over what was found by somebody else in the same pack.
+    /// Adds the diagnostics of another report on the same pack.
     pub(crate) fn take_over(&mut self, other: Self) {
         self.found.extend(other.found);
     }
 
     fn add(&mut self, mut diagnostic: Diagnostic) -> &mut Diagnostic {
-        // A file may be one line of a mebibyte, with thousands of mistakes on it.
+        // A file may be a single line of a mebibyte with thousands of errors on it.
         if let Some(last) = self.found.last()
             && last.line == diagnostic.line
             && last.source_line == diagnostic.source_line

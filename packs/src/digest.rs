@@ -1,6 +1,7 @@
-//! A pack's digest, and its immutable copy under that name: nothing runs from the folder a pack was read from.
+//! A pack's digest, and its immutable copy under that name: nothing runs from the folder a pack was read
+//! from.
 //!
-//! It does not say which copies are still needed.
+//! This module does not decide which copies are still needed.
 
 use std::fs;
 use std::io::Write;
@@ -12,30 +13,30 @@ use thiserror::Error;
 
 use crate::read::{FileMode, PackFile, PackSource, ReadError};
 
-/// What the digest of a pack begins with, so that no other thing has the same.
+/// The prefix of the digest's input, so that nothing else has the same digest.
 const DIGEST_CONTEXT: &[u8] = b"ensue pack v1\n";
 
-/// Why there is no copy of a pack.
+/// Why a pack's copy cannot be written or read.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CopyError {
-    /// The file system did not cooperate.
+    /// The copy cannot be written.
     #[error("cannot write the pack's copy at {}: {source}", path.display())]
     Io {
-        /// What was written.
+        /// The path that was written.
         path: PathBuf,
-        /// What happened.
+        /// The underlying error.
         source: std::io::Error,
     },
     /// The copy cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The copy is not what its name says.
+    /// The copy's content does not match its name.
     #[error("the pack's copy at {} was changed: it is now {found}; delete that folder and install the pack again", path.display())]
     Changed {
-        /// The folder, named after what it should hold.
+        /// The folder, named after its expected digest.
         path: PathBuf,
-        /// The digest of what it holds.
+        /// The digest of its actual content.
         found: Digest,
     },
 }
@@ -53,7 +54,8 @@ impl Explain for CopyError {
 }
 
 impl PackSource {
-    /// Gives the BLAKE3 digest over the files, sorted by path: each path, whether it is a program, and its content.
+    /// Returns the BLAKE3 digest of the files, sorted by path: each path, whether it is a program, and its
+    /// content.
     pub fn digest(&self) -> Digest {
         let mut hasher = blake3::Hasher::new();
         hasher.update(DIGEST_CONTEXT);
@@ -62,7 +64,7 @@ impl PackSource {
                 FileMode::Plain => 0,
                 FileMode::Executable => 1,
             };
-            // Lengths first, so that no two sets of files give the same bytes.
+            // Lengths come first, so that no two sets of files produce the same bytes.
             hasher.update(&(path.len() as u64).to_le_bytes()).update(path.as_bytes());
             hasher.update(&[mode]);
             hasher.update(&(file.bytes.len() as u64).to_le_bytes()).update(&file.bytes);
@@ -70,12 +72,14 @@ impl PackSource {
         Digest::from_bytes(*hasher.finalize().as_bytes())
     }
 
-    /// Writes the copy `<packs>/<digest>/`, and gives its folder; a copy that is there already is left as it is.
+    /// Writes the copy `<packs>/<digest>/` and returns its folder; an existing copy is left as it is.
     ///
-    /// It is written beside and fsynced, then renamed: a copy is whole or absent. Plain files get the mode 0444, programs 0555.
+    /// The copy is written next to its destination, fsynced and then renamed: it is complete or absent. Plain
+    /// files get the mode 0444, programs 0555.
     ///
     /// # Errors
-    /// What the file system refuses is an error, and leaves no half copy under the final name.
+    ///
+    /// Fails if the file system does, and leaves no partial copy under the final name.
     pub fn write_copy(&self, packs: &Path) -> Result<PathBuf, CopyError> {
         let digest = self.digest();
         let target = packs.join(digest.to_string());
@@ -85,14 +89,14 @@ impl PackSource {
             move |source| CopyError::Io { path, source }
         };
         if target.is_dir() {
-            // Whoever copied it may have ended before its name was on the disk.
+            // The process that wrote the copy may have ended before the folder's entry was on disk.
             sync_folder(packs).map_err(failed(packs))?;
             return Ok(target);
         }
         fs::create_dir_all(packs).map_err(failed(packs))?;
         sync_folder(packs.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."))).map_err(failed(packs))?;
         if beside.exists() {
-            // What an interrupted run left behind.
+            // Left behind by an interrupted run.
             fs::remove_dir_all(&beside).map_err(failed(&beside))?;
         }
         fs::create_dir(&beside).map_err(failed(&beside))?;
@@ -112,10 +116,11 @@ impl PackSource {
         Ok(target)
     }
 
-    /// Reads the copy of `digest` back, and checks that it is that still.
+    /// Reads the copy of `digest`, and verifies its content.
     ///
     /// # Errors
-    /// A copy that is not there, or is not what its name says, is an error.
+    ///
+    /// Fails if the copy does not exist or its content does not match its name.
     pub fn read_copy(packs: &Path, digest: Digest) -> Result<Self, CopyError> {
         let path = packs.join(digest.to_string());
         let source = Self::read(&path)?;
@@ -131,7 +136,8 @@ fn write_file(path: &Path, file: &PackFile) -> std::io::Result<()> {
     out.sync_all()
 }
 
-/// Has a folder be open to whoever may enter the one above, whatever the process's mask is: programs may run as another user.
+/// Opens a folder to everyone who may enter its parent, regardless of the process's umask: programs may run
+/// as another user.
 #[cfg(unix)]
 fn make_readable(folder: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;

@@ -1,6 +1,7 @@
-//! Taking the fields of a mapping one by one, each as its shape says, telling of all that does not fit.
+//! Takes the fields of a mapping one by one, as its shape declares them, and reports everything that does not
+//! fit.
 //!
-//! Which fields a mapping may have is its [`Shape`]'s; what they mean is `written/`.
+//! The fields of a mapping are declared by its [`Shape`]; `written/` interprets them.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -13,22 +14,22 @@ use crate::yaml::{Content, Entry, Node, Spanned, quoted};
 use ensue_engine::time::parse_duration;
 use ensue_expression::nearest;
 
-/// How a duration is written.
+/// How to write a duration.
 pub(crate) const DURATION_HINT: &str = "write a number and a unit: `250ms`, `90s`, `10m`, `24h`; at most 8760h";
 
-/// The fields of a mapping that are not taken yet.
+/// The fields of a mapping that have not been taken yet.
 pub(crate) struct Fields<'a> {
     pub(crate) file: &'a SourceText,
-    /// Where the mapping begins: what is missing is told there.
+    /// Where the mapping begins: missing fields are reported there.
     pub(crate) start: Range<usize>,
     shape: &'a Shape,
     entries: Vec<Entry>,
-    /// Fields about which something was told already: misspelt, or empty. They are not missing too.
+    /// Fields already reported as misspelled or empty. They are not reported as missing too.
     told: Vec<String>,
 }
 
 impl<'a> Fields<'a> {
-    /// Opens a mapping of a shape; tells of every field that does not belong there, or is empty.
+    /// Opens a mapping of a shape; reports every field that is unknown or empty.
     pub(crate) fn open(node: Node, shape: &'a Shape, file: &'a SourceText, report: &mut Report) -> Option<Self> {
         let span = node.span.clone();
         let what = node.what();
@@ -61,40 +62,40 @@ impl<'a> Fields<'a> {
         Some(Self { file, start, shape, entries: kept, told })
     }
 
-    /// Takes a field as it is.
+    /// Takes a field without checks.
     pub(crate) fn take(&mut self, name: &str) -> Option<Entry> {
         let at = self.entries.iter().position(|entry| entry.key.value == name)?;
         Some(self.entries.remove(at))
     }
 
-    /// Says that what is wrong about a field has been told, so that it is not missed too.
+    /// Marks a field as reported, so that it is not reported as missing too.
     pub(crate) fn was_told(&mut self, name: &str) {
         self.told.push(name.to_owned());
     }
 
-    /// Says whether a field is there.
+    /// Reports whether a field is present.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.entries.iter().any(|entry| entry.key.value == name)
     }
 
-    /// Gives where a field's name stands, or where the mapping begins.
+    /// Returns the span of a field's name, or the start of the mapping.
     pub(crate) fn key_of(&self, name: &str) -> Range<usize> {
         let entry = self.entries.iter().find(|entry| entry.key.value == name);
         entry.map_or(self.start.clone(), |entry| entry.key.span.clone())
     }
 
-    /// Says whether something was told about a field.
+    /// Returns true if something was reported about a field.
     pub(crate) fn has_told(&self, name: &str) -> bool {
         self.told.iter().any(|told| told == name)
     }
 
-    /// Gives where a field's value stands, or where the mapping begins.
+    /// Returns the span of a field's value, or the start of the mapping.
     pub(crate) fn span_of(&self, name: &str) -> Range<usize> {
         let entry = self.entries.iter().find(|entry| entry.key.value == name);
         entry.map_or(self.start.clone(), |entry| entry.value.span.clone())
     }
 
-    /// Takes a field that must be there.
+    /// Takes a required field.
     pub(crate) fn take_required(&mut self, name: &str, report: &mut Report) -> Option<Entry> {
         let example = match self.field(name).need {
             Need::Required { example } => example,
@@ -103,7 +104,7 @@ impl<'a> Fields<'a> {
         self.take_required_like(name, example, report)
     }
 
-    /// Takes a field that must be there, with an example for this one place.
+    /// Takes a required field, with an example for this place.
     pub(crate) fn take_required_like(&mut self, name: &str, example: &str, report: &mut Report) -> Option<Entry> {
         let taken = self.take(name);
         if taken.is_none() {
@@ -130,7 +131,7 @@ impl<'a> Fields<'a> {
         text(entry.value, &format!("`{name}`"), self.file, report)
     }
 
-    /// Takes a field that is a text, as it was written.
+    /// Takes a text field as written.
     pub(crate) fn text_node(&mut self, name: &str, report: &mut Report) -> Option<Node> {
         let entry = self.take(name)?;
         if matches!(entry.value.content, Content::Text { .. }) {
@@ -182,7 +183,7 @@ impl<'a> Fields<'a> {
         parsed
     }
 
-    /// Takes a field that is one of a few words.
+    /// Takes a field that holds one of a few words.
     pub(crate) fn choice<T: Copy>(&mut self, name: &str, choices: &[(&'static str, T)], report: &mut Report) -> Option<T> {
         let text = self.text(name, report)?;
         let found = choices.iter().find(|(word, _)| *word == text.value).map(|(_, value)| *value);
@@ -196,13 +197,13 @@ impl<'a> Fields<'a> {
         found
     }
 
-    /// Takes a field that becomes a text once it is computed: a text, a number or a boolean.
+    /// Takes a field that becomes text once it is computed: a text, a number or a boolean.
     pub(crate) fn scalar(&mut self, name: &str, report: &mut Report) -> Option<Node> {
         let entry = self.take(name)?;
         is_scalar(&entry.value, &format!("`{name}`"), self.file, report).then_some(entry.value)
     }
 
-    /// Takes a mapping of names to what its field says, or one expression that gives it.
+    /// Takes a mapping of names to values of the field's kind, or one expression that returns it.
     pub(crate) fn mapping_or_expression(&mut self, name: &str, report: &mut Report) -> Option<Node> {
         let entry = self.take(name)?;
         if let (Content::Map(entries), Kind::MappingOrExpression { names, of }) = (&entry.value.content, &self.field(name).kind) {
@@ -216,7 +217,8 @@ impl<'a> Fields<'a> {
         None
     }
 
-    /// Takes a mapping of environment variables; gives nothing where one of them is none, or has no value.
+    /// Takes a mapping of environment variables. Returns `None` if a name is not a valid variable or has no
+    /// value.
     pub(crate) fn variables(&mut self, name: &str, report: &mut Report) -> Option<Vec<Entry>> {
         let entries = self.mapping(name, report).unwrap_or_default();
         let Kind::Mapping { of, .. } = &self.field(name).kind else { return None };
@@ -224,7 +226,7 @@ impl<'a> Fields<'a> {
         (are_values(of, &entries, self.file, report) && are_names).then_some(entries)
     }
 
-    /// Takes a field that is a mapping of anything, as its entries.
+    /// Takes a mapping of any values, as its entries.
     pub(crate) fn mapping(&mut self, name: &str, report: &mut Report) -> Option<Vec<Entry>> {
         let entry = self.take(name)?;
         match entry.value.content {
@@ -236,8 +238,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Takes a field that is a text, or a list of at least one in which none stands twice; `one` is what a text is, and `empty` what
-    /// to do in the place of an empty list.
+    /// Takes a field that is a text, or a non-empty list of texts without duplicates; `one` describes a text,
+    /// and `empty` says what to write instead of an empty list.
     pub(crate) fn text_or_texts(&mut self, name: &str, (one, empty): (&str, &str), report: &mut Report) -> Option<Vec<Node>> {
         let entry = self.take(name)?;
         let items = match entry.value.content {
@@ -288,7 +290,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Takes a node as a text.
+/// Converts a node to a text.
 pub(crate) fn text(node: Node, name: &str, file: &SourceText, report: &mut Report) -> Option<Spanned<String>> {
     match node.content {
         Content::Text { value, .. } => Some(Spanned { value, span: node.span }),
@@ -299,7 +301,7 @@ pub(crate) fn text(node: Node, name: &str, file: &SourceText, report: &mut Repor
     }
 }
 
-/// Says whether each value of a mapping is of its kind; tells of those that are not.
+/// Returns true if each value of a mapping is of its kind; reports those that are not.
 fn are_values(kind: &Kind, entries: &[Entry], file: &SourceText, report: &mut Report) -> bool {
     let mut is_fine = true;
     for entry in entries {
@@ -320,7 +322,8 @@ fn are_values(kind: &Kind, entries: &[Entry], file: &SourceText, report: &mut Re
     is_fine
 }
 
-/// Says whether the names of a mapping are environment variables that a pack may set; tells of those that are not.
+/// Returns true if the names of a mapping are environment variables that a pack may set; reports those that
+/// are not.
 fn are_variables(entries: &[Entry], file: &SourceText, report: &mut Report) -> bool {
     let mut is_fine = true;
     for entry in entries {
@@ -343,7 +346,7 @@ fn are_variables(entries: &[Entry], file: &SourceText, report: &mut Report) -> b
     is_fine
 }
 
-/// Says whether a value becomes a text once it is computed; tells of it where it does not.
+/// Returns true if a value becomes text once it is computed; reports it if not.
 pub(crate) fn is_scalar(node: &Node, name: &str, file: &SourceText, report: &mut Report) -> bool {
     let is_scalar = matches!(node.content, Content::Text { .. } | Content::Number(_) | Content::Bool(_));
     if !is_scalar {
@@ -352,12 +355,12 @@ pub(crate) fn is_scalar(node: &Node, name: &str, file: &SourceText, report: &mut
     is_scalar
 }
 
-/// Says whether a value is exactly one expression, and so may turn out to be of any type, or nothing.
+/// Returns true if a value is exactly one expression, and so may be of any type, or null.
 pub(crate) fn is_one_expression(node: &Node) -> bool {
     matches!(&node.content, Content::Text { value, .. } if value.starts_with("${{") && value.ends_with("}}"))
 }
 
-/// Tells of a value of the wrong type, unless something was told of it already.
+/// Reports a value of the wrong type, unless something was reported about it already.
 pub(crate) fn wrong_type(node: &Node, name: &str, wanted: &str, file: &SourceText, report: &mut Report) {
     if matches!(node.content, Content::Poisoned) {
         return;
@@ -372,7 +375,7 @@ pub(crate) fn wrong_type(node: &Node, name: &str, wanted: &str, file: &SourceTex
     }
 }
 
-/// The part of a span that is on its first line, and at least a character.
+/// Returns the part of a span on its first line, at least one character.
 pub(crate) fn first_line(span: &Range<usize>, file: &SourceText) -> Range<usize> {
     let line_end = file.line_span(span.start).end;
     span.start..span.end.min(line_end).max(span.start + 1)
@@ -383,7 +386,7 @@ fn tell_empty(entry: &Entry, file: &SourceText, report: &mut Report) {
     report.error(Code::EmptyField, file, entry.key.span.clone(), format!("`{name}` is empty")).hint("give it a value, or remove the line");
 }
 
-/// What other tools call our fields.
+/// The names that other tools use for our fields.
 const OTHER_NAMES: [(&str, &str); 13] = [
     ("on", "trigger"),
     ("event", "trigger"),
@@ -400,7 +403,7 @@ const OTHER_NAMES: [(&str, &str); 13] = [
     ("foreach", "for_each"),
 ];
 
-/// Tells of a field that does not belong there; gives the one that was probably meant.
+/// Reports an unknown field. Returns the field that was probably meant.
 fn tell_unknown(entry: &Entry, shape: &Shape, file: &SourceText, report: &mut Report) -> Option<String> {
     let name = entry.key.value.as_str();
     let span = entry.key.span.clone();

@@ -1,6 +1,6 @@
-//! What `ensue init` writes: the node's own file, and one pack with one rule and one test.
+//! The files that `ensue init` writes: the node's configuration, and one pack with one rule and one test.
 //!
-//! It gives texts; writing them, and refusing to write over what is there, is the command line's.
+//! This module only returns texts. The command line writes them, and refuses to overwrite existing files.
 
 use ensue_engine::names::PackName;
 
@@ -10,7 +10,7 @@ macro_rules! template {
     };
 }
 
-/// Every file with its text, in which `{{pack}}` stands for the pack's name.
+/// Every file with its text, in which `{{pack}}` is a placeholder for the pack's name.
 const FILES: &[(&str, &str)] = &[
     ("ensue.yaml", template!("ensue.yaml")),
     ("packs/{{pack}}/pack.yaml", template!("pack.yaml")),
@@ -23,13 +23,14 @@ const FILES: &[(&str, &str)] = &[
 
 const PACK: &str = "{{pack}}";
 
-/// Gives the files of a new project, by their path in its folder.
+/// Returns the files of a new project, by path within its folder.
 pub fn init_files(pack: &PackName) -> Vec<(String, String)> {
     let filled = |text: &str| text.replace(PACK, pack.as_str());
     FILES.iter().map(|(path, text)| (filled(path), filled(text))).collect()
 }
 
-/// Makes a pack's name of a folder's (`my-automation` gives `my_automation`); gives nothing where no letter is left of it.
+/// Derives a pack's name from a folder's (`my-automation` becomes `my_automation`). Returns `None` if no
+/// letter is left.
 pub fn pack_name_of(folder: &str) -> Option<PackName> {
     let name: String = folder.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
     name.trim_start_matches(|c: char| !c.is_ascii_lowercase()).trim_end_matches('_').parse().ok()

@@ -1,4 +1,4 @@
-//! With what a pack was installed, beside its files.
+//! The data that a pack is installed with, besides its files.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,12 @@ use ensue_engine::names::RuleRef;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// With what a pack was installed, beside its files: the body of the record `pack.installed`.
+/// The data that a pack is installed with, besides its files: the body of the record `pack.installed`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// The id of each of its rules: a rule that was deleted and created again has another.
+    /// The id of each of its rules. A rule that was deleted and created again has a new id.
     pub rules: BTreeMap<RuleRef, RuleId>,
-    /// Its configuration, complete: an object.
+    /// Its complete configuration, an object.
     pub config: Value,
 }

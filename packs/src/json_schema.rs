@@ -1,7 +1,7 @@
-//! JSON Schemas of the files that people write, for editors: made of the shapes that the files are read by.
+//! JSON Schemas of user-written files, for editors, generated from the shapes used to read the files.
 //!
-//! They say what one file may look like. Refs between files, what an expression reads, and how YAML is written are for
-//! `check`, which says all of it.
+//! A schema describes a single file. References between files, names in expressions and YAML pitfalls are
+//! covered by `check`, which reports everything.
 
 mod forms;
 
@@ -12,7 +12,7 @@ use crate::shape::{Between, Field, Form, Kind, Naming, Need, Shape};
 use crate::written::{ACTION, EVENT_CASE, PACK, RULE, RUN_CASE, RUNS, SENSOR, TRIGGER};
 use forms::Pattern;
 
-/// The dialect of the schemas. They use nothing that draft 7 has not, because some editors know no newer one.
+/// The dialect of the schemas. They use only features of draft 7, because some editors support nothing newer.
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
 /// A kind of file in a pack.
@@ -33,10 +33,10 @@ pub enum FileKind {
 }
 
 impl FileKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 6] = [Self::Pack, Self::Trigger, Self::Sensor, Self::Action, Self::Rule, Self::Test];
 
-    /// Gives the kind's name, `rule`.
+    /// Returns the kind's name, such as `rule`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pack => "pack",
@@ -48,7 +48,7 @@ impl FileKind {
         }
     }
 
-    /// Makes the JSON Schema of such a file.
+    /// Returns the JSON Schema of this kind of file.
     pub fn json_schema(self) -> Value {
         match self {
             Self::Pack => of_one("An Ensue pack", &PACK),
@@ -61,14 +61,15 @@ impl FileKind {
     }
 }
 
-/// Makes the JSON Schema of a file that holds one mapping of a shape.
+/// Returns the JSON Schema of a file that holds one mapping of a shape.
 pub fn of_one(title: &str, shape: &'static Shape) -> Value {
     let mut maker = Maker::default();
     let body = maker.shape(shape);
     maker.finished(title, body)
 }
 
-/// Makes the JSON Schema of a file that holds one definition of a shape, or several by name below a word.
+/// Returns the JSON Schema of a file that holds one definition of a shape, or several by name under a
+/// keyword.
 fn of_one_or_several(title: &str, shape: &'static Shape, several: &str, one: &'static str) -> Value {
     let mut maker = Maker::default();
     let definition = maker.shape(shape);
@@ -92,7 +93,8 @@ fn of_one_or_several(title: &str, shape: &'static Shape, several: &str, one: &'s
     maker.finished(title, body)
 }
 
-/// Makes the JSON Schema of a file that holds a list, of which each item has the one shape where it has a field, else the other.
+/// Returns the JSON Schema of a file that holds a list. Items with the field have the first shape, all others
+/// the second.
 fn cases(title: &str, field: &str, with: &'static Shape, without: &'static Shape) -> Value {
     let mut maker = Maker::default();
     let (with, without) = (maker.shape(with), maker.shape(without));
@@ -100,7 +102,7 @@ fn cases(title: &str, field: &str, with: &'static Shape, without: &'static Shape
     maker.finished(title, json!({ "type": "array", "minItems": 1, "items": case }))
 }
 
-/// Makes one schema, with what is used in more than one place defined once.
+/// Builds one schema; definitions used in more than one place are written once.
 #[derive(Default)]
 struct Maker {
     defined: Map<String, Value>,
@@ -235,7 +237,7 @@ impl Maker {
         json!({ "anyOf": [{ "enum": words }, self.shape(shape)] })
     }
 
-    /// One mapping, or a list of such and of lists of them.
+    /// One mapping, or a list of mappings and nested lists.
     fn nested(&mut self, shape: &'static Shape) -> Value {
         const NAME: &str = "one_or_several";
         if !self.defined.contains_key(NAME) {
@@ -246,7 +248,8 @@ impl Maker {
         reference(NAME)
     }
 
-    /// A mapping whose shape a word in it decides: what all have in common stands outside, so that an editor knows it at once.
+    /// A mapping whose shape depends on a word in it. Common fields are declared outside, so that an editor
+    /// knows them at once.
     fn by_word(&mut self, field: &str, shapes: &'static [(&'static str, &'static Shape)]) -> Value {
         let words: Vec<&str> = shapes.iter().map(|(word, _)| *word).collect();
         let about = shapes.iter().find_map(|(_, shape)| shape.field(field)).map_or("", |field| field.about);
@@ -291,7 +294,7 @@ impl Maker {
         reference(name)
     }
 
-    /// What stands beside the name of a field of a schema: a declaration in the short form, a list, or the long form.
+    /// The declaration of a schema field: the short form, a list, or the long form.
     fn declaration(&mut self) -> Value {
         const NAME: &str = "declaration";
         if !self.defined.contains_key(NAME) {
@@ -309,7 +312,7 @@ impl Maker {
         reference(NAME)
     }
 
-    /// A type without presence or default: a text, or a list of one.
+    /// A type without presence or default: a text, or a list with one item.
     fn type_of_a_field(&mut self) -> Value {
         const NAME: &str = "type";
         if !self.defined.contains_key(NAME) {
@@ -347,7 +350,7 @@ fn text(form: Form) -> Value {
 }
 
 fn text_of(pattern: &Pattern) -> Value {
-    // `patternErrorMessage` is VS Code's: what an editor says instead of showing the pattern.
+    // `patternErrorMessage` is specific to VS Code: its editor shows it instead of the pattern.
     json!({ "type": "string", "pattern": pattern.regex, "patternErrorMessage": pattern.is })
 }
 
@@ -358,7 +361,7 @@ fn reference(name: &str) -> Value {
 fn into_object(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(object) => object,
-        // No schema of ours is a bare boolean.
+        // None of our schemas is a bare boolean.
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Map::new(),
     }
 }

@@ -1,6 +1,6 @@
 //! The packs that ship with the binary.
 //!
-//! They are installed as any other pack is; that nobody else takes their names is for `check`.
+//! They are installed like any other pack. `check` ensures that no other pack uses their names.
 
 use std::collections::BTreeMap;
 
@@ -74,7 +74,7 @@ const FILES: &[(&str, &str)] = files![
     "github/triggers/workflow_run.yaml",
 ];
 
-/// Gives the packs of the library, in the order of their names.
+/// Returns the packs of the library, ordered by name.
 pub fn library() -> Vec<PackSource> {
     let mut packs: BTreeMap<&str, PackSource> = BTreeMap::new();
     for (path, text) in FILES {
@@ -85,12 +85,12 @@ pub fn library() -> Vec<PackSource> {
     packs.into_values().collect()
 }
 
-/// Gives the name of the pack that all others may use without saying so.
+/// Returns the name of the pack that all others may use without listing it.
 pub(crate) fn core() -> PackName {
     "core".parse().expect("it is of the shape of a name")
 }
 
-/// Gives the digest of each pack of the library, by its name.
+/// Returns the digest of each pack of the library, by name.
 pub(crate) fn digests() -> BTreeMap<PackName, Digest> {
     let named = |source: &PackSource| source.origin.strip_prefix("library/").and_then(|name| name.parse().ok());
     library().iter().filter_map(|source| Some((named(source)?, source.digest()))).collect()

@@ -1,7 +1,8 @@
-//! What is right and probably not meant: rules that never match, that match what others match, that trigger themselves, and
-//! names that nobody reads.
+//! Finds code that is valid but probably not meant: rules that never match, that match the same events as
+//! others or that trigger themselves, and unused names.
 //!
-//! It tells only what is proven, and looks at packs without mistakes only. A comment `# lint: allow <code>` in a file silences a code there.
+//! It reports only proven findings, and only for packs without errors. A comment `# lint: allow <code>` in a
+//! file silences a code there.
 
 mod conditions;
 mod loops;
@@ -20,10 +21,10 @@ use crate::source::SourceText;
 use crate::written;
 use crate::yaml::{self, Content, Entry, Node, Offsets};
 
-/// What a comment begins with that silences codes in its file.
+/// The prefix of a comment that silences codes in its file.
 const ALLOW: &str = "lint: allow ";
 
-/// Looks into packs, and gives what is to be told of each.
+/// Returns the findings of each pack.
 pub(crate) fn findings(packs: &[Definitions<'_>]) -> BTreeMap<PackName, Report> {
     let mut findings = Findings::default();
     let rules: Vec<RuleInPack<'_>> = packs.iter().flat_map(rules_of).collect();
@@ -35,7 +36,7 @@ pub(crate) fn findings(packs: &[Definitions<'_>]) -> BTreeMap<PackName, Report> 
     findings.reports
 }
 
-/// A rule as it was understood, and as it is written.
+/// A rule as understood and as written.
 #[derive(Clone, Copy)]
 struct RuleInPack<'a> {
     pack: &'a Definitions<'a>,
@@ -57,13 +58,13 @@ fn rules_of<'a>(pack: &'a Definitions<'a>) -> impl Iterator<Item = RuleInPack<'a
     })
 }
 
-/// What was found, by the pack it is about.
+/// The findings, by pack.
 #[derive(Default)]
 struct Findings {
     reports: BTreeMap<PackName, Report>,
 }
 
-/// One thing to tell.
+/// One finding.
 struct Finding {
     severity: Severity,
     code: Code,
@@ -73,7 +74,7 @@ struct Finding {
 }
 
 impl Findings {
-    /// Tells of something in a file of a pack, unless the file allows it.
+    /// Reports a finding in a file of a pack, unless the file allows it.
     fn tell(&mut self, pack: &PackName, file: &SourceText, finding: Finding) {
         if is_allowed(file, finding.code.slug()) {
             return;
@@ -94,14 +95,14 @@ fn is_allowed(file: &SourceText, slug: &str) -> bool {
     allowed.any(|codes| codes.split([',', ' ']).any(|code| code == slug))
 }
 
-/// Gives where a part of an expression is written.
+/// Returns the place of a part of an expression.
 fn located(file: &SourceText, node: &Node, expression: &Expression, span: Range<usize>) -> Range<usize> {
     let Content::Text { value, style } = &node.content else { return first_line(&node.span, file) };
     let offset = value.find(expression.source()).unwrap_or(0);
     Offsets::align(value, file.slice(&node.span), *style, node.span.start).of(&(span.start + offset..span.end + offset))
 }
 
-/// Finds where a field is written: the place of its name, in the file of a definition that may hold several.
+/// Returns the place of a field's name, in the file of a definition that may hold several definitions.
 fn place_of(file: &SourceText, several: &str, definition: &str, path: &[&str]) -> Range<usize> {
     let root = yaml::parse(file, &mut Report::default());
     let root = root.as_ref().and_then(|root| root.at(&format!("/{several}/{definition}")).or(Some(root)));

@@ -1,6 +1,6 @@
-//! A pack as files in memory: read from a folder, or given; bounded, without links, with names that every system can hold.
+//! A pack as files in memory, read from a folder or given: bounded, without links, with portable names.
 //!
-//! It does not look into the files.
+//! The content of the files is not examined.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +15,7 @@ use thiserror::Error;
 pub const PACK_BYTES_MAX: u64 = 64 << 20;
 /// The most files that a pack may have.
 pub const PACK_FILES_MAX: usize = 50_000;
-/// How deep a pack's folders may nest.
+/// The nesting limit of a pack's folders.
 pub const PACK_DEPTH_MAX: usize = 16;
 /// The longest path of a file inside a pack, in bytes.
 pub const PATH_BYTES_MAX: usize = 512;
@@ -23,7 +23,7 @@ pub const PATH_BYTES_MAX: usize = 512;
 /// The files of a pack, by their path inside it (`rules/greet.yaml`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PackSource {
-    /// What people know it by: the folder it was read from, or `library/core`. Shown before each file's path.
+    /// The name shown before each file's path: the folder it was read from, or `library/core`.
     pub origin: String,
     /// The files.
     pub files: BTreeMap<String, PackFile>,
@@ -32,31 +32,31 @@ pub struct PackSource {
 /// A file of a pack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackFile {
-    /// What is in it.
+    /// Its content.
     pub bytes: Bytes,
-    /// Whether it can be run.
+    /// Whether it is executable.
     pub mode: FileMode,
 }
 
-/// Whether a file can be run.
+/// Whether a file is executable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileMode {
-    /// It is only read.
+    /// A plain file.
     Plain,
-    /// It is a program.
+    /// A program.
     Executable,
 }
 
-/// Why a folder is not a pack's source.
+/// Why a folder cannot be read as a pack.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// The file system did not cooperate.
+    /// It cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Io {
-        /// What was read.
+        /// The path that was read.
         path: PathBuf,
-        /// What happened.
+        /// The underlying error.
         source: std::io::Error,
     },
     /// A link: what it names may change, or lie outside the pack.
@@ -65,7 +65,7 @@ pub enum ReadError {
     /// A socket, pipe or device.
     #[error("{} is neither a file nor a folder; remove it from the pack", .0.display())]
     Special(PathBuf),
-    /// A file's path is not one that every system can hold.
+    /// A file's path is not portable.
     #[error("`{0}` cannot be a path in a pack; use UTF-8 without control characters, `\\` or `..`, at most {PATH_BYTES_MAX} bytes")]
     BadPath(String),
     /// Too many bytes.
@@ -94,7 +94,7 @@ impl Explain for ReadError {
 }
 
 impl PackSource {
-    /// Makes a pack's source of files that are given; none of them is a program.
+    /// Creates a pack's source from given files; none of them is a program.
     pub fn of<P: Into<String>, B: Into<Bytes>>(
         origin: impl Into<String>,
         files: impl IntoIterator<Item = (P, B)>,
@@ -110,20 +110,24 @@ impl PackSource {
 
     /// Reads the folder of a pack.
     ///
-    /// Files and folders whose names begin with a dot are left out, and `__pycache__`: they are the author's tools'.
+    /// Files and folders whose names begin with a dot are skipped, as is `__pycache__`: they belong to the
+    /// author's tools.
     ///
     /// # Errors
-    /// Links, special files, names that not every system can hold, and what is over a limit are errors.
+    ///
+    /// Fails on links, special files, names that are not portable, and anything over a limit.
     pub fn read(folder: &Path) -> Result<Self, ReadError> {
         let mut reading = Reading { root: folder, bytes: 0, source: Self { origin: folder.display().to_string(), files: BTreeMap::new() } };
         reading.folder(folder, "", 0)?;
         Ok(reading.source)
     }
 
-    /// Reads every pack of a folder of packs, in the order of their names: each folder in it that does not begin with a dot.
+    /// Reads every pack of a folder of packs, ordered by name: each subfolder whose name does not begin with
+    /// a dot.
     ///
     /// # Errors
-    /// That the folder itself cannot be listed is an error; what is wrong with one of its packs is that pack's.
+    ///
+    /// Fails if the folder itself cannot be listed. The error of one pack is returned as that pack's result.
     pub fn read_all(folder: &Path) -> Result<Vec<Result<Self, ReadError>>, ReadError> {
         let mut packs = Vec::new();
         for path in entries(folder)? {
@@ -177,7 +181,7 @@ impl Reading<'_> {
         let mode = mode_of(&file.metadata().map_err(failed)?);
         let mut bytes = Vec::new();
         let left = PACK_BYTES_MAX - self.bytes;
-        // One more than is left, so that a file that grows while it is read is found too.
+        // One byte more than the remaining budget, so that a file that grows while it is read is detected.
         file.take(left + 1).read_to_end(&mut bytes).map_err(failed)?;
         if bytes.len() as u64 > left {
             return Err(ReadError::TooLarge(self.root.to_owned()));

@@ -1,6 +1,6 @@
 //! Schemas as packs write them: the short form of named fields, or a whole JSON Schema under `schema:`.
 //!
-//! It makes the engine's schemas; checking values against them is the engine's.
+//! This module builds the engine's schemas. The engine checks values against them.
 
 mod short;
 mod steps;
@@ -20,13 +20,13 @@ use crate::shape::{Between, Form, Kind, Naming, Shape, optional, required, words
 use crate::source::SourceText;
 use crate::yaml::{Content, Entry, Node, quoted};
 
-/// The most bytes that a compiled pattern may take.
+/// The most bytes of a compiled pattern.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
 
 const MARKS: [(&str, bool); 1] = [("code", true)];
 const MARK_WORDS: [&str; 1] = words(&MARKS);
 
-/// The type of a text, as it is written.
+/// A pattern for the type `string` as written.
 const TYPE_STRING: &str = r"^\s*string\s*$";
 
 pub(crate) static LONG_FIELD: Shape = Shape {
@@ -60,9 +60,10 @@ pub(crate) static LONG_FIELD: Shape = Shape {
     ],
 };
 
-/// Compiles a whole JSON Schema, draft 2020-12, that stands in no pack: the one of an inquiry's answer.
+/// Compiles a whole JSON Schema, draft 2020-12, that is not part of a pack: that of an inquiry's answer.
 ///
-/// Fails if it is not a JSON Schema, with the place of the fault, and if it is too complex to check an answer against.
+/// Fails with the place of the error if it is not a JSON Schema, and if it is too complex to check an answer
+/// against.
 pub fn whole_schema(source: Value) -> Result<Arc<dyn JsonSchema>, Misfit> {
     match whole::compile(source) {
         Ok(schema) => match schema.too_complex() {
@@ -73,7 +74,7 @@ pub fn whole_schema(source: Value) -> Result<Arc<dyn JsonSchema>, Misfit> {
     }
 }
 
-/// Reads a schema; gives nothing where it has a mistake, so that nothing is checked against half of it.
+/// Reads a schema. Returns `None` if it has an error, so that nothing is checked against half a schema.
 pub(crate) fn read(node: Node, naming: Naming, file: &SourceText, report: &mut Report) -> Option<Schema> {
     let entries = match node.content {
         Content::Map(entries) => entries,
@@ -97,7 +98,7 @@ pub(crate) fn read(node: Node, naming: Naming, file: &SourceText, report: &mut R
     is_whole.then_some(Schema::Fields(SchemaFields(fields)))
 }
 
-/// Says how a value does not fit a field's type.
+/// Returns how a value does not fit a field's type.
 pub(crate) fn misfit(field: &Field, value: &Value) -> Option<String> {
     let required = Field { presence: Presence::Required, ..field.clone() };
     let name = field.name.clone();
@@ -109,7 +110,7 @@ pub(crate) fn misfit(field: &Field, value: &Value) -> Option<String> {
     })
 }
 
-/// Says whether a parameter is declared as code; gives nothing where there is no such parameter.
+/// Returns true if a parameter is declared as code; `None` if there is no such parameter.
 pub(crate) fn is_code(parameters: &Schema, name: &str) -> Option<bool> {
     match parameters {
         Schema::Any => Some(false),
@@ -197,7 +198,7 @@ fn read_field(entry: Entry, naming: Naming, file: &SourceText, report: &mut Repo
     Some(field)
 }
 
-/// `[string]`, which YAML reads as a list of one text.
+/// `[string]`, which YAML parses as a list with one text.
 fn read_list(mut items: Vec<Node>, span: &std::ops::Range<usize>, file: &SourceText, report: &mut Report) -> Option<Type> {
     let only = if items.len() == 1 { items.pop() } else { None };
     let Some(item) = only else {
@@ -225,7 +226,8 @@ fn read_list(mut items: Vec<Node>, span: &std::ops::Range<usize>, file: &SourceT
     Some(Type::List(Box::new(kind)))
 }
 
-/// Says whether a mapping has no field of the long form, nor one that was meant for one: somebody nested a schema.
+/// Returns true if a mapping has no field of the long form, nor one that was meant to be: someone nested a
+/// schema.
 fn is_nested(node: &Node) -> bool {
     let names = LONG_FIELD.names();
     let is_of_long = |name: &str| names.contains(&name) || nearest(name, names.iter().copied()).is_some();
@@ -308,12 +310,12 @@ fn read_long(name: String, node: Node, file: &SourceText, report: &mut Report) -
     Some(Field { name, description, kind, presence, is_code })
 }
 
-/// Says whether a text can be the name of a parameter, a local or a setting: what an expression may call them.
+/// Returns true if a text can be the name of a parameter, a local value or a setting, as used in expressions.
 pub(crate) fn is_our_name(name: &str) -> bool {
     is_name(name) && !matches!(name, "in" | "true" | "false" | "null")
 }
 
-/// Tells of a name that an expression could not use.
+/// Reports a name that an expression could not use.
 pub(crate) fn tell_bad_name(name: &str, span: &std::ops::Range<usize>, file: &SourceText, report: &mut Report) {
     let mended: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
     let told = report.error(Code::InvalidName, file, span.clone(), format!("`{name}` is not a valid name"));
@@ -325,7 +327,7 @@ pub(crate) fn tell_bad_name(name: &str, span: &std::ops::Range<usize>, file: &So
     }
 }
 
-/// What is wrong with a type in the short form.
+/// An error in a type in the short form.
 struct TypeFault {
     message: String,
     hint: String,
@@ -340,7 +342,7 @@ impl TypeFault {
     }
 }
 
-/// Shows a text in JSON's quotes, and the whole in YAML's.
+/// Returns a hint with a text in JSON's quotes, and the whole in YAML's.
 fn default_hint(kind: &str, default: &str) -> String {
     format!("write {}", quoted(&format!("{kind} = {}", Value::from(default))))
 }

@@ -1,18 +1,19 @@
-//! The shapes of the files that people write: which fields a mapping may have, and what may stand in each.
+//! The shapes of user-written files: the fields that a mapping may have, and the values that each may hold.
 //!
-//! One table of each shape is what the file is read by, what its JSON Schema is made of, and what the reference is held to.
-//! Reading is `fields.rs`, the JSON Schemas are `json_schema.rs`; what a value means is nobody's here.
+//! Each shape is one table that is used to read the file, to generate its JSON Schema, and to verify the
+//! reference documentation. `fields.rs` reads files, `json_schema.rs` builds the JSON Schemas; the meaning of
+//! values is defined elsewhere.
 
-/// What a mapping of one kind may hold.
+/// The shape of one kind of mapping.
 #[derive(Debug)]
 pub struct Shape {
-    /// What it is, with its article: `a rule`.
+    /// Its name with an article: `a rule`.
     pub what: &'static str,
     /// Its fields.
     pub fields: &'static [Field],
-    /// Fields that the pack language has and this release does not, each with what it brings.
+    /// Fields of the pack language that this release does not support yet, each with its purpose.
     pub later: &'static [(&'static str, &'static str)],
-    /// What holds between its fields.
+    /// Constraints between its fields.
     pub between: &'static [Between],
 }
 
@@ -21,89 +22,89 @@ pub struct Shape {
 pub struct Field {
     /// Its name.
     pub name: &'static str,
-    /// Whether it must be there.
+    /// Whether it is required.
     pub need: Need,
-    /// What stands in it.
+    /// The kind of its value.
     pub kind: Kind,
-    /// What it is for, as an editor shows it.
+    /// Its purpose, as shown by editors.
     pub about: &'static str,
 }
 
-/// Whether a field must be there.
+/// Whether a field is required.
 #[derive(Debug)]
 pub enum Need {
-    /// It need not.
+    /// Not required.
     Optional,
-    /// It must.
+    /// Required.
     Required {
-        /// How it may be written, with its name.
+        /// An example of the field, with its name.
         example: &'static str,
     },
 }
 
-/// What holds between the fields of a shape.
+/// A constraint between the fields of a shape.
 #[derive(Debug)]
 pub enum Between {
-    /// Exactly one of all its fields is there.
+    /// Exactly one of all its fields is present.
     ExactlyOne,
-    /// Both are there only where each is exactly one expression, of which one may turn out to be nothing.
+    /// Both may be present only if each is exactly one expression, so that one may turn out to be null.
     NotBothWritten(&'static str, &'static str),
-    /// `field` is there only where the text in `other` matches the pattern.
+    /// `field` may be present only if the text in `other` matches the pattern.
     OnlyFor {
-        /// The field that is not always possible.
+        /// The constrained field.
         field: &'static str,
-        /// The one that it depends on.
+        /// The field that it depends on.
         other: &'static str,
-        /// What that one is then.
+        /// The pattern that the other field must match.
         pattern: &'static str,
     },
-    /// At most one of the two is there.
+    /// At most one of the two is present.
     NotBoth(&'static str, &'static str),
-    /// Exactly one of these fields is there.
+    /// Exactly one of these fields is present.
     ExactlyOneOf(&'static [&'static str]),
-    /// `field` is there only beside `other`.
+    /// `field` may be present only together with `other`.
     OnlyBeside {
-        /// The field that is not always possible.
+        /// The constrained field.
         field: &'static str,
-        /// The one that it says more of.
+        /// The field that it qualifies.
         other: &'static str,
     },
-    /// `field` is not there where the mapping in `outer` has `inner`.
+    /// `field` must be absent if the mapping in `outer` has `inner`.
     NotWhereHas {
-        /// The field that is not always possible.
+        /// The constrained field.
         field: &'static str,
         /// The field with the mapping.
         outer: &'static str,
-        /// What rules it out there.
+        /// The field in it that rules the first one out.
         inner: &'static str,
     },
-    /// `field` is not there where `flag` is true.
+    /// `field` must be absent if `flag` is true.
     NotBesideTrue {
-        /// The field that is not always possible.
+        /// The constrained field.
         field: &'static str,
-        /// The one that rules it out.
+        /// The flag that rules it out.
         flag: &'static str,
     },
 }
 
-/// What stands in a field.
+/// The kind of a field's value.
 #[derive(Debug)]
 pub enum Kind {
     /// A text.
     Text(Form),
-    /// What becomes a text: one, a number, or a boolean.
+    /// A value that becomes text: a text, a number or a boolean.
     Scalar,
-    /// What becomes a text, or a list of such.
+    /// A value that becomes text, or a list of such values.
     Scalars,
     /// True or false.
     Boolean,
-    /// True, and nothing else: what is not so is left out.
+    /// `true` only; to express false, omit the field.
     True,
     /// A whole number.
     Integer {
-        /// The least.
+        /// The minimum.
         from: i64,
-        /// The greatest.
+        /// The maximum.
         to: i64,
     },
     /// One of a few words.
@@ -112,10 +113,10 @@ pub enum Kind {
     Texts {
         /// The form of each.
         of: Form,
-        /// How many there are at least.
+        /// The minimum number of texts.
         least: usize,
     },
-    /// One text, or a list of at least one in which none stands twice.
+    /// One text, or a non-empty list of texts without duplicates.
     TextOrTexts(Form),
     /// A mapping of names.
     Mapping {
@@ -129,18 +130,18 @@ pub enum Kind {
         /// How many there may be.
         most: usize,
     },
-    /// A mapping of names, or one expression that gives it.
+    /// A mapping of names, or one expression that returns it.
     MappingOrExpression {
         /// The form of the names.
         names: Form,
-        /// What stands under each.
+        /// The kind of each value.
         of: &'static Kind,
     },
-    /// An expression, bare.
+    /// A bare expression.
     Expression,
-    /// Any value but null, with `${{ … }}` in its texts or without.
+    /// Any value except null, with or without `${{ … }}` in its texts.
     Value,
-    /// Any value, null too.
+    /// Any value, including null.
     Anything,
     /// A schema: named fields in the short form, or a whole JSON Schema.
     Schema(Naming),
@@ -152,24 +153,24 @@ pub enum Kind {
     WordOrFields(&'static str, &'static Shape),
     /// One of a few words, or a mapping of fields.
     ChoiceOrFields(&'static [&'static str], &'static Shape),
-    /// A list of at least one such mapping.
+    /// A non-empty list of such mappings.
     List(&'static Shape),
     /// A list of such mappings, which may be empty.
     Listing(&'static Shape),
-    /// A list of what stands alone elsewhere: a word of a few, or a mapping of fields.
+    /// A list of items that each are one of a few words or a mapping of fields.
     ListOfChoiceOrFields(&'static [&'static str], &'static Shape),
-    /// A mapping of fields, or a list of at least one of such mappings and lists.
+    /// A mapping of fields, or a non-empty list of such mappings and lists.
     Nested(&'static Shape),
-    /// A mapping of names to such mappings, at least one.
+    /// A non-empty mapping of names to such mappings.
     Named {
         /// The form of the names.
         names: Form,
-        /// What stands under each.
+        /// The shape of each value.
         of: &'static Shape,
-        /// How many there may be.
+        /// The maximum number of entries.
         most: usize,
     },
-    /// A mapping of fields whose shape a word in one of them decides.
+    /// A mapping of fields whose shape depends on the word in one of them.
     ByWord {
         /// The field with the word.
         field: &'static str,
@@ -178,12 +179,12 @@ pub enum Kind {
     },
 }
 
-/// Whose names the fields of a schema have.
+/// The rules for the names of a schema's fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Naming {
     /// The pack's own: parameters and configuration, which expressions read as `params.x`.
     Ours,
-    /// Somebody else's: payloads and results.
+    /// Defined elsewhere: payloads and results.
     Theirs,
 }
 
@@ -192,33 +193,33 @@ pub enum Naming {
 pub enum Form {
     /// Any text.
     Any,
-    /// The name of a pack or of what it defines.
+    /// The name of a pack or of one of its definitions.
     Name,
-    /// A name that expressions can say.
+    /// A name that can be used in expressions.
     OwnName,
-    /// The name of a key, with its pack or without.
+    /// The name of a key, with or without its pack.
     KeyName,
     /// The name of a var.
     VarName,
     /// A ref, `<pack>.<name>`.
     Ref,
-    /// A version, as Semantic Versioning has them.
+    /// A version, as in Semantic Versioning.
     Version,
     /// A range of versions.
     VersionRange,
-    /// A number and a unit; `0s` is one.
+    /// A number and a unit; `0s` is allowed.
     Duration,
-    /// A duration that leaves some time.
+    /// A duration greater than zero.
     SomeTime,
-    /// A duration, or a text with expressions that gives one.
+    /// A duration, or a text with expressions that returns one.
     Wait,
-    /// The name of a header of HTTP.
+    /// The name of an HTTP header.
     Header,
-    /// The name of an environment variable that is not Ensue's.
+    /// The name of an environment variable that is not reserved for Ensue.
     Variable,
-    /// A method of HTTP, or a text with expressions that gives one.
+    /// An HTTP method, or a text with expressions that returns one.
     Method,
-    /// A URL whose scheme and host are written out, or one expression that gives a whole one.
+    /// A URL whose scheme and host are literal, or one expression that returns a whole URL.
     Url,
     /// A script: code without expressions, or exactly one parameter that is declared as code.
     Script,
@@ -237,23 +238,23 @@ impl Shape {
         self.fields.iter().find(|field| field.name == name)
     }
 
-    /// Gives the names of the fields.
+    /// Returns the names of the fields.
     pub fn names(&self) -> Vec<&'static str> {
         self.fields.iter().map(|field| field.name).collect()
     }
 }
 
-/// A field that must be there; `example` shows how it may be written.
+/// Returns a required field; `example` shows how it may be written.
 pub const fn required(name: &'static str, example: &'static str, kind: Kind, about: &'static str) -> Field {
     Field { name, need: Need::Required { example }, kind, about }
 }
 
-/// A field that need not be there.
+/// Returns an optional field.
 pub const fn optional(name: &'static str, kind: Kind, about: &'static str) -> Field {
     Field { name, need: Need::Optional, kind, about }
 }
 
-/// The words of a choice, so that what is offered is what is understood.
+/// Returns the words of a choice, so that the offered words are those that are understood.
 pub(crate) const fn words<T, const N: usize>(choices: &[(&'static str, T); N]) -> [&'static str; N] {
     let mut words = [""; N];
     let mut index = 0;

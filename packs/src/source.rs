@@ -1,11 +1,11 @@
-//! The text of one file with the places in it: bytes to lines and columns, and back from a value to where it was written.
+//! The text of one file with its places: bytes to lines and columns, and values to where they were written.
 //!
-//! It knows nothing of what the text means.
+//! The meaning of the text is not interpreted here.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-/// The text of a file, and the name people know it by. A clone shares both.
+/// The text of a file, and the name shown to users. A clone shares both.
 #[derive(Clone, Debug)]
 pub(crate) struct SourceText {
     inner: Arc<Inner>,
@@ -44,7 +44,7 @@ impl SourceText {
         self.inner.text.get(span.clone()).unwrap_or("")
     }
 
-    /// Gives the part of a span that lies in the text, made wider to whole characters.
+    /// Returns the part of a span that lies in the text, widened to whole characters.
     pub(crate) fn within(&self, span: &Range<usize>) -> Range<usize> {
         let start = self.inner.text.floor_char_boundary(span.start);
         let end = self.inner.text.ceil_char_boundary(span.end.min(self.inner.text.len()));
@@ -58,7 +58,7 @@ impl SourceText {
         LineColumn { line, column: self.inner.text[start..offset].chars().count() + 1 }
     }
 
-    /// Gives where the line that holds `offset` begins and ends, without its line break.
+    /// Returns the span of the line that holds `offset`, without its line break.
     pub(crate) fn line_span(&self, offset: usize) -> Range<usize> {
         let line = self.place(offset).line;
         let start = self.inner.line_starts[line - 1];

@@ -1,6 +1,6 @@
 //! A pack as its author wrote it: every file parsed, every field taken, every value with its place.
 //!
-//! References are names here, and expressions text: `check/` resolves the one and compiles the other.
+//! References are still names here, and expressions are text: `check/` resolves and compiles them.
 
 mod action;
 mod concurrency;
@@ -51,10 +51,10 @@ use crate::yaml::{self, Content, Node, Spanned};
 
 /// The file that makes a folder a pack.
 const PACK_FILE: &str = "pack.yaml";
-/// The folders of a pack whose YAML files mean something.
+/// The folders of a pack whose YAML files are read.
 const FOLDERS: [&str; 5] = ["triggers", "sensors", "actions", "rules", "tests"];
 
-/// A pack with all that it defines, each by its name.
+/// A pack with all its definitions by name.
 pub(crate) struct Pack {
     pub(crate) name: PackName,
     pub(crate) digest: Digest,
@@ -63,28 +63,28 @@ pub(crate) struct Pack {
     pub(crate) sensors: BTreeMap<String, Defined<Sensor>>,
     pub(crate) actions: BTreeMap<String, Defined<Action>>,
     pub(crate) rules: BTreeMap<String, Defined<Rule>>,
-    /// Its files of tests, which are read further where they are looked at.
+    /// Its test files, which are parsed further only when they are needed.
     pub(crate) tests: Vec<(SourceText, Node)>,
-    /// All its files, for the programs that actions start.
+    /// All its files, used to look up the programs that actions start.
     pub(crate) files: BTreeMap<String, PackFile>,
 }
 
-/// A definition, and where it stands.
+/// A definition and its place.
 pub(crate) struct Defined<T> {
     pub(crate) file: SourceText,
-    /// Where it begins: what is wrong with it as a whole is told there.
+    /// Where it begins: errors that concern it as a whole are reported there.
     pub(crate) start: Range<usize>,
-    /// What is defined; nothing where it has mistakes that have been told.
+    /// The definition; `None` if it has errors that have been reported.
     pub(crate) body: Option<T>,
 }
 
-/// Reads all files of a pack; gives nothing where not even the pack's name is known. What is wrong with its tests goes into a report of its own:
-/// it does not keep the pack from being installed.
+/// Reads all files of a pack. Returns `None` if not even the pack's name is known. Errors in its tests go
+/// into a separate report, because they do not prevent its installation.
 pub(crate) fn read(source: &PackSource, report: &mut Report, tests: &mut Report) -> Option<Pack> {
     let manifest = read_manifest(source, report);
     let name = match manifest.as_ref().and_then(|manifest| manifest.name.clone()) {
         Some(name) => name.value,
-        // The files are read all the same, so that all their mistakes are told in one run.
+        // The files are read all the same, so that one run reports all their errors.
         None => source.origin.rsplit('/').next()?.parse().ok()?,
     };
     let mut pack = Pack {
@@ -123,7 +123,7 @@ pub(crate) fn read(source: &PackSource, report: &mut Report, tests: &mut Report)
     Some(pack)
 }
 
-/// The path of a pack's file as people know it.
+/// The path of a pack's file as shown to users.
 pub(crate) fn shown(source: &PackSource, path: &str) -> String {
     if source.origin.is_empty() { path.to_owned() } else { format!("{}/{path}", source.origin) }
 }
@@ -215,7 +215,8 @@ fn collect<T>(
     }
 }
 
-/// Finds a list where the definitions of a file that holds several stand, and gives the place of its name.
+/// Finds a list in place of the mapping of definitions in a file that holds several. Returns the place of its
+/// name.
 fn list_under(node: &Node, word: &str) -> Option<Range<usize>> {
     let Content::Map(fields) = &node.content else { return None };
     let several = fields.iter().find(|entry| entry.key.value == word)?;
@@ -251,19 +252,20 @@ fn insert<T>(name: String, defined: Defined<T>, into: &mut BTreeMap<String, Defi
     into.insert(name, defined);
 }
 
-/// The name of the definition that a file in one of the folders holds; nothing where the file is none of ours.
+/// Returns the name of the definition in a file of one of the folders; `None` if the file does not hold a
+/// definition.
 fn definition_name(source: &PackSource, path: &str, inside: &str, report: &mut Report) -> Option<String> {
     let is_nested = inside.contains('/');
     let folder = path.split('/').next().unwrap_or_default();
     if !is_yaml(path) {
-        // Programs stand beside the actions that start them; the other folders hold definitions only.
+        // Programs are stored next to the actions that start them. The other folders hold only definitions.
         if folder != "actions" && !path.ends_with(".md") {
             tell_unexpected(source, path, &format!("`{folder}/` can contain only YAML files"), report);
         }
         return None;
     }
     if is_nested {
-        // A program of an action may bring a folder of its own, with whatever is in it.
+        // An action's program may have a folder of its own with any content.
         if folder != "actions" {
             tell_unexpected(source, path, &format!("files in subfolders of `{folder}/` are not read"), report);
         }
@@ -281,7 +283,8 @@ fn definition_name(source: &PackSource, path: &str, inside: &str, report: &mut R
     Some(name.to_owned())
 }
 
-/// Reads a pack's tests as YAML. What they say is looked at where a pack is checked, not where it is installed already.
+/// Reads a pack's tests as YAML. Their content is examined only when a pack is checked, not when it is
+/// already installed.
 fn read_test(source: &PackSource, path: &str, inside: &str, file: &PackFile, report: &mut Report) -> Option<(SourceText, Node)> {
     if !inside.ends_with(".test.yaml") || inside.contains('/') {
         if is_yaml(path) {

@@ -1,7 +1,8 @@
-//! YAML as packs may use it: one document, no tags, no value that two readers could read differently, every node with its place.
+//! YAML as packs may use it: one document, no tags, no value that two readers could read differently, every
+//! node with its place.
 //!
-//! It goes by the parser's events and builds its own small tree: `serde` would stop at the first mistake of a file and hide
-//! how a scalar was written. What the fields mean is `written/`.
+//! It builds its own small tree from the parser's events: `serde` would stop at the first error of a file and
+//! hide how a scalar was written. `written/` interprets the fields.
 
 mod offsets;
 mod scalar;
@@ -22,13 +23,13 @@ use scalar::Plain;
 
 /// The most bytes a YAML file may have.
 pub(crate) const DOCUMENT_BYTES_MAX: usize = 1 << 20;
-/// The most nodes a file may have, its aliases written out.
+/// The most nodes a file may have, with its aliases expanded.
 const NODES_MAX: usize = 200_000;
-/// How deep a file may nest.
+/// The nesting limit of a file.
 const DEPTH_MAX: usize = 32;
 /// The most aliases a file may have.
 const ALIASES_MAX: usize = 64;
-/// The most mistakes of syntax that are told of one file.
+/// The most syntax errors reported for one file.
 const SYNTAX_ERRORS_MAX: usize = 20;
 
 /// The key that merges mappings in YAML 1.1.
@@ -41,7 +42,7 @@ pub(crate) struct Node {
     pub(crate) content: Content,
 }
 
-/// What a value is.
+/// The content of a value.
 #[derive(Clone, Debug)]
 pub(crate) enum Content {
     Null,
@@ -53,12 +54,12 @@ pub(crate) enum Content {
     },
     List(Vec<Node>),
     Map(Vec<Entry>),
-    /// Something about which an error has been told already.
+    /// Something about which an error has already been reported.
     Poisoned,
 }
 
 impl Content {
-    /// Makes a text that stands in no file.
+    /// Creates a text that is not part of a file.
     pub(crate) fn text(value: String) -> Self {
         Self::Text { value, style: ScalarStyle::DoubleQuoted }
     }
@@ -71,7 +72,7 @@ pub(crate) struct Entry {
     pub(crate) value: Node,
 }
 
-/// Something of a file with its place.
+/// Part of a file with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Spanned<T> {
     pub(crate) value: T,
@@ -79,7 +80,7 @@ pub(crate) struct Spanned<T> {
 }
 
 impl Node {
-    /// Gives the value as JSON; what is poisoned is null.
+    /// Returns the value as JSON; poisoned parts are null.
     pub(crate) fn to_value(&self) -> Value {
         match &self.content {
             Content::Null | Content::Poisoned => Value::Null,
@@ -93,7 +94,7 @@ impl Node {
         }
     }
 
-    /// Says whether an error has been told of the node, or of anything in it.
+    /// Returns true if an error has been reported about the node, or about anything in it.
     pub(crate) fn is_poisoned(&self) -> bool {
         match &self.content {
             Content::Poisoned => true,
@@ -103,7 +104,7 @@ impl Node {
         }
     }
 
-    /// Gives the node at a JSON Pointer (RFC 6901) below this one.
+    /// Returns the node at a JSON Pointer (RFC 6901) below this one.
     pub(crate) fn at(&self, pointer: &str) -> Option<&Self> {
         let mut node = self;
         for part in pointer.split('/').skip(1) {
@@ -117,7 +118,7 @@ impl Node {
         Some(node)
     }
 
-    /// Names what the node is, for people.
+    /// Returns a description of the node's kind, for people.
     pub(crate) fn what(&self) -> &'static str {
         match self.content {
             Content::Null => "empty",
@@ -139,10 +140,11 @@ impl Node {
     }
 }
 
-/// Parses a file; gives nothing where so much is wrong that its fields cannot be looked at, which has then been told.
+/// Parses a file. Returns `None` if its fields cannot be examined because of its errors, which have then been
+/// reported.
 ///
-/// A mistake of syntax in the value of a line does not end the reading: the value is set aside and the rest is read, so
-/// that all mistakes of a file are told in one run.
+/// A syntax error in the value of a line does not stop parsing: the value is replaced and the rest is read,
+/// so that one run reports all errors of a file.
 pub(crate) fn parse(file: &SourceText, report: &mut Report) -> Option<Node> {
     if file.text().len() > DOCUMENT_BYTES_MAX {
         report
@@ -172,14 +174,14 @@ pub(crate) fn parse(file: &SourceText, report: &mut Report) -> Option<Node> {
     None
 }
 
-/// Why the parser could not go on.
+/// Why the parser could not continue.
 pub(crate) struct Stop {
     offset: usize,
     message: String,
     code: Code,
 }
 
-/// What a reading of the whole file gave, its mistakes not yet told.
+/// The result of reading the whole file, with its errors not reported yet.
 struct Built<'a> {
     file: &'a SourceText,
     root: Option<Node>,
@@ -190,7 +192,7 @@ impl Built<'_> {
     fn finish(self, report: &mut Report) -> Option<Node> {
         let mut lines_told = BTreeSet::new();
         for finding in self.findings {
-            // One line with `!(a && b)` is a tag and an anchor, and one mistake.
+            // One line with `!(a && b)` is a tag and an anchor, but one error.
             let line = self.file.place(finding.span.start).line;
             if !finding.shares_its_line() || lines_told.insert(line) {
                 finding.tell(self.file, report);
@@ -214,7 +216,7 @@ struct Builder<'a> {
     stack: Vec<Frame>,
     flow_depth: usize,
     anchors: BTreeMap<usize, Node>,
-    /// The anchors that no alias has named yet, each with the place where what it marks begins.
+    /// The anchors that no alias has named yet, each with the place where its node begins.
     unused_anchors: BTreeMap<usize, usize>,
     aliases: usize,
     nodes: usize,
@@ -291,17 +293,18 @@ impl<'a> Builder<'a> {
                     self.flow_depth -= usize::from(flow);
                     self.close(if flow { at.end } else { at.start })?;
                 }
-                // Nothing of these is data: the stream's ends, and what only readers that ask for it are given.
+                // None of these is data: the ends of the stream, and events that only readers that ask for
+                // them get.
                 _ => {}
             }
         }
-        // One is enough: where a file has more of them, they are one habit.
+        // One is enough: several in one file are the same habit.
         let unused = self.unused_anchors.values().next();
         self.findings.extend(unused.and_then(|start| traps::Finding::anchor(self.file, *start)));
         Ok(Built { file: self.file, root: self.root, findings: self.findings })
     }
 
-    /// Notes a tag as the mistake it is, and gives its place.
+    /// Records a tag as an error, and returns its place.
     fn tagged(&mut self, span: &Span, is_tagged: bool) -> Option<Range<usize>> {
         let tag = span.tag_span().and_then(|tag| tag.byte_range()).filter(|_| is_tagged)?;
         self.findings.push(traps::Finding::tag(tag.clone()));
@@ -377,7 +380,7 @@ impl<'a> Builder<'a> {
         self.place(Node { span: start..end.max(start), content }, anchor)
     }
 
-    /// Puts a finished node where it belongs: it is a key, a value, an item or the root.
+    /// Puts a finished node where it belongs: as a key, a value, an item or the root.
     fn place(&mut self, node: Node, anchor: usize) -> Result<(), Stop> {
         self.nodes += 1;
         if self.nodes > NODES_MAX {
@@ -418,7 +421,7 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// Why the parser itself could not go on.
+/// Why the parser itself could not continue.
 fn stopped_by(error: &ScanError) -> Stop {
     let offset = error.marker().byte_offset().unwrap_or(0);
     match error.kind() {

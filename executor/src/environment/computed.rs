@@ -1,12 +1,13 @@
-//! Names of variables that have a common program run code of whoever sets them: a computed name must be none of these.
+//! Names of variables that make a common program run code chosen by whoever sets them. A computed name must
+//! not be one of these.
 //!
-//! The list cannot be complete, because any program may read such a variable. It leaves out names that deployments set every day and that
-//! only lead to a configuration, such as `KUBECONFIG`. A name that the author of a pack writes out is not held to
-//! it: that author decides what code runs anyway.
+//! The list cannot be complete, because any program may read such a variable. It leaves out names that
+//! deployments set every day and that only point to a configuration, such as `KUBECONFIG`. It does not apply
+//! to a name that the author of a pack wrote: that author decides which code runs anyway.
 
 /// Whole names, in upper case.
 const NAMES: &[&str] = &[
-    // Shells and what they start.
+    // Shells and the programs that they start.
     "COMSPEC",
     "FCEDIT",
     "FPATH",
@@ -112,7 +113,7 @@ const NAMES: &[&str] = &[
     "STACK_YAML",
     "TCLLIBPATH",
     "TK_LIBRARY",
-    // Tools that take a configuration which names programs.
+    // Tools whose configuration names programs.
     "APT_CONFIG",
     "AZURE_EXTENSION_DIR",
     "BOTO_CONFIG",
@@ -169,7 +170,7 @@ const NAMES: &[&str] = &[
     "XAUTHORITY",
 ];
 
-/// How such names begin.
+/// Prefixes of such names.
 const BEGINNINGS: &[&str] = &[
     "ACLOCAL",
     "ALSA_",
@@ -331,7 +332,7 @@ const BEGINNINGS: &[&str] = &[
     "__EGL_",
 ];
 
-/// How such names end.
+/// Suffixes of such names.
 const ENDINGS: &[&str] = &[
     "_ASKPASS",
     "_BROWSER",
@@ -346,7 +347,7 @@ const ENDINGS: &[&str] = &[
     "_WRAPPER",
 ];
 
-/// Says whether a name, in upper case, is one of these.
+/// Returns true if a name, in upper case, is one of these.
 pub(super) fn can_run_code(upper: &str) -> bool {
     NAMES.contains(&upper)
         || BEGINNINGS.iter().any(|beginning| upper.starts_with(beginning))

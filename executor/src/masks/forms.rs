@@ -1,16 +1,17 @@
-//! The forms in which a value is looked for: as it is, in Base64, in hexadecimal, percent-encoded for URLs, and escaped for JSON.
+//! The forms of a value that are searched for: as it is, in Base64, in hexadecimal, percent-encoded for URLs,
+//! and escaped for JSON.
 
 use std::collections::BTreeSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
-/// After how many characters common tools break lines of Base64: `openssl` and PEM, and `base64`.
+/// The line lengths of Base64 in common tools: `openssl` and PEM, and `base64`.
 const BASE64_LINES: [usize; 2] = [64, 76];
-/// After how many characters `xxd -p` breaks lines.
+/// The line length of `xxd -p`.
 const HEX_LINE: usize = 60;
 
-/// The bytes beside letters and digits that common encoders for URLs leave as they are.
+/// The bytes, besides letters and digits, that common URL encoders leave unchanged.
 const PLAIN_IN_URLS: [&[u8]; 5] = [b"-._~", b"-._~/", b"-._~!'()*", b"-._*", b"-._~!'()*;,/?:@&=+$#"];
 
 const LOWER: &[u8; 16] = b"0123456789abcdef";
@@ -37,7 +38,8 @@ pub(super) fn of(value: &[u8]) -> BTreeSet<Vec<u8>> {
     forms
 }
 
-/// Adds what of a value's Base64 is the same whatever stands before and behind it, and the whole of it.
+/// Adds a value's Base64 in full, and the part of it that stays the same whatever comes before and after the
+/// value.
 fn in_base64(value: &[u8], forms: &mut BTreeSet<Vec<u8>>) {
     let mut add = |form: &str| {
         forms.insert(form.as_bytes().to_vec());
@@ -56,7 +58,7 @@ fn in_base64(value: &[u8], forms: &mut BTreeSet<Vec<u8>>) {
     }
 }
 
-/// Breaks a text of ASCII into lines of so many characters.
+/// Breaks an ASCII text into lines of `line` characters.
 fn in_lines(text: &str, line: usize) -> Vec<u8> {
     let lines: Vec<&[u8]> = text.as_bytes().chunks(line).collect();
     lines.join(&b'\n')
@@ -74,7 +76,8 @@ fn percent_encoded(value: &[u8], plain: &[u8], digits: &[u8; 16], space: &[u8]) 
     encoded
 }
 
-/// Adds a text as it stands between the quotes of a JSON string: with and without what encoders escape although they need not.
+/// Adds a text as it appears between the quotes of a JSON string, with and without the escapes that encoders
+/// need not write.
 fn in_json(text: &str, forms: &mut BTreeSet<Vec<u8>>) {
     for digits in [LOWER, UPPER] {
         for escapes_foreign in [false, true] {
@@ -163,7 +166,8 @@ mod tests {
                     let encoded = engine.encode(format!("{before}{VALUE}{behind}"));
                     let masked = masked(&encoded);
                     assert!(masked.contains("[redacted a.b]"), "{before} {behind}: {masked}");
-                    // What is left holds at most four bits of the value at either side, beside what is not of it.
+                    // Apart from bytes that are not part of the value, at most four bits of the value are
+                    // left on either side.
                     let left = masked.replace("[redacted a.b]", "");
                     assert!(left.len() <= (before.len() + behind.len()) * 4 / 3 + 6, "{before} {behind}: {masked}");
                 }

@@ -1,6 +1,6 @@
-//! A line of descriptor 3: one JSON object that says one thing.
+//! A line of descriptor 3: one JSON object with one message.
 //!
-//! It looks at nothing but the line.
+//! This module looks at nothing but the line.
 
 use bytes::Bytes;
 use ensue_engine::executions::artifacts::{ArtifactName, MediaType};
@@ -9,31 +9,32 @@ use ensue_expression::Document;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// The most bytes of a line.
+/// The maximum length of a line, in bytes.
 pub const LINE_BYTES_MAX: usize = 1024 * 1024;
 
-/// The most characters of what an attempt says it does: also where each of them is escaped it fits a record.
+/// The maximum length of a progress message, in characters. Even if each of them is escaped, it fits into a
+/// record.
 const WORDS_CHARS_MAX: usize = 300;
 
-/// What a line says.
+/// The content of a line.
 #[derive(Debug)]
 pub(super) enum Line {
-    /// How far the program is.
+    /// Progress.
     Progress(Progress),
-    /// Something that it gives.
+    /// Something that the program produces.
     Given(Given),
 }
 
-/// How far a program is.
+/// The progress of a program.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Progress {
-    /// How much is done.
+    /// How much is done, in thousandths.
     pub(super) thousandths: Option<u16>,
-    /// What it does.
+    /// What the program is doing.
     pub(super) message: Option<String>,
 }
 
-/// Something that a program gives while it runs.
+/// Something that a program produces while it runs.
 #[derive(Debug)]
 pub(super) enum Given {
     /// An event.
@@ -45,30 +46,30 @@ pub(super) enum Given {
     },
     /// A file.
     Artifact {
-        /// What it is to be called.
+        /// The artifact's name.
         name: ArtifactName,
-        /// Where it lies.
+        /// The file's path.
         path: String,
-        /// What it is said to be.
+        /// The media type that the program states.
         media_type: Option<MediaType>,
     },
 }
 
-/// What a line is about.
+/// The kind of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
-    /// How far the program is.
+    /// Progress.
     Progress,
     /// An event.
     Event,
     /// A file.
     Artifact,
-    /// Nothing that can be taken.
+    /// A line that cannot be used.
     Unusable,
 }
 
 impl Given {
-    /// Returns what it is.
+    /// Returns its kind.
     pub(super) fn kind(&self) -> Kind {
         match self {
             Self::Event { .. } => Kind::Event,
@@ -108,7 +109,7 @@ struct WrittenArtifact {
 }
 
 impl Line {
-    /// Reads a line, or says for the program's author what is wrong with it.
+    /// Parses a line, or returns an error message for the program's author.
     pub(super) fn parse(line: &[u8]) -> Result<Self, String> {
         const FORMS: &str =
             r#"`{"progress":0.4,"message":"…"}`, `{"emit":{"trigger":"…","payload":{}}}` or `{"artifact":{"name":"…","path":"…"}}`"#;

@@ -1,7 +1,7 @@
-//! Taking a file in: out of an attempt's private directory, whoever else writes there meanwhile.
+//! Takes in a file from an attempt's private directory, while others may write there.
 //!
-//! What it takes is a plain file with one name that lies beneath that directory by real folders alone; everything else is refused
-//! with its reason. It does not know what the file is called for people.
+//! The file must be a plain file with a single name that lies beneath that directory, reached through real
+//! folders only. Anything else is refused with its reason. This module does not know the artifact's name.
 
 use std::fs::File;
 use std::io::Read;
@@ -15,19 +15,19 @@ use thiserror::Error;
 
 use crate::programs::INNER;
 
-/// How many bytes are read at once.
+/// The number of bytes read at once.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// How many bytes a block of a file's size has, whatever the file system.
+/// The size of a block in which a file's allocation is counted, in bytes, on every file system.
 const BLOCK_BYTES: u64 = 512;
 
 /// A file to take in.
 pub(super) struct PickUp {
     /// The attempt's private directory.
     pub(super) directory: PathBuf,
-    /// Where the file lies, as the program says.
+    /// The file's path, as the program states it.
     pub(super) path: String,
-    /// The most bytes that it may have.
+    /// The maximum size of the file, in bytes.
     pub(super) bytes_max: u64,
 }
 
@@ -53,14 +53,14 @@ pub(super) enum PickUpError {
 }
 
 impl PickUp {
-    /// Takes the file in: what it gives is on the disk. Blocks.
+    /// Takes the file in. The returned blob is on the disk. Blocks.
     pub(super) fn take(&self, blobs: &dyn Blobs) -> Result<KeptBlob, PickUpError> {
         let name = || self.path.chars().take(200).collect::<String>();
         let beneath = self.beneath().ok_or_else(|| PickUpError::Outside(name()))?;
         let unopened = |errno| PickUpError::Unopened(name(), errno);
         let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = openat(CWD, &self.directory, folder, Mode::empty()).map_err(unopened)?;
-        // First without opening it: what is no file may not like to be opened.
+        // Look at it first without opening it: opening something that is not a plain file may have effects.
         let found = open_beneath(&directory, beneath, OFlags::PATH).map_err(unopened)?;
         let about = fstat(&found).map_err(unopened)?;
         let kind = FileType::from_raw_mode(about.st_mode);
@@ -89,7 +89,7 @@ impl PickUp {
                 0 => break,
                 more => {
                     read += more as u64;
-                    // It grows: who writes to it might never stop.
+                    // The file grows, and its writer might never stop.
                     if read > length {
                         return Err(PickUpError::Changed(name()));
                     }
@@ -104,7 +104,8 @@ impl PickUp {
         Ok(new.keep()?)
     }
 
-    /// Gives the path beneath the private directory; none where it is none, or that of the files which the action was given.
+    /// Returns the path beneath the private directory, or none if it is not a valid path there or belongs to
+    /// the files that the action was given.
     fn beneath(&self) -> Option<&Path> {
         let given = Path::new(&self.path);
         let beneath = if given.is_absolute() { given.strip_prefix(&self.directory).ok()? } else { given };
@@ -114,7 +115,7 @@ impl PickUp {
     }
 }
 
-/// Opens what lies beneath a folder, following no link on the way.
+/// Opens a path beneath a folder without following links.
 fn open_beneath(folder: &OwnedFd, beneath: &Path, how: OFlags) -> Result<OwnedFd, Errno> {
     match open_at_once(folder, beneath, how) {
         Err(Errno::NOSYS | Errno::PERM | Errno::INVAL | Errno::OPNOTSUPP) => open_step_by_step(folder, beneath, how),
@@ -135,7 +136,8 @@ fn open_at_once(_: &OwnedFd, _: &Path, _: OFlags) -> Result<OwnedFd, Errno> {
     Err(Errno::NOSYS)
 }
 
-/// The same for a kernel, or a wall around this process, that knows no way to do it at once: folder by folder.
+/// Does the same step by step, folder by folder, for a kernel that has no call for it, or if a sandbox around
+/// this process forbids the call.
 fn open_step_by_step(folder: &OwnedFd, beneath: &Path, how: OFlags) -> Result<OwnedFd, Errno> {
     let parts: Vec<_> = beneath.components().filter(|part| matches!(part, Component::Normal(_))).collect();
     let (last, folders) = parts.split_last().ok_or(Errno::INVAL)?;
@@ -151,7 +153,8 @@ fn length(about: &Stat) -> u64 {
     u64::try_from(about.st_size).unwrap_or(u64::MAX)
 }
 
-/// What a file takes: a file with holes by its length, one with more blocks than it needs by those.
+/// Returns the size that a file takes: its length if it has holes, its blocks if it has more of them than it
+/// needs.
 fn size(about: &Stat) -> u64 {
     let blocks = u64::try_from(about.st_blocks).unwrap_or(u64::MAX).saturating_mul(BLOCK_BYTES);
     // The last block is never full.
@@ -220,7 +223,7 @@ mod tests {
         }
     }
 
-    /// Something happens to the file while it is read.
+    /// Changes the file while it is being read.
     struct Meanwhile(Kept, PathBuf);
 
     impl Blobs for Meanwhile {

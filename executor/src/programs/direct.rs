@@ -1,7 +1,9 @@
-//! Programs as children of the node itself: each one process group, ended as a whole, its output read to the end.
+//! Programs as children of the node itself: each is one process group that is ended as a whole, and its
+//! output is read to the end.
 //!
-//! They end with the node, and what leaves the group (`setsid`) is out of reach here; that it holds the pipes open cannot hold the
-//! attempt. Descriptor 3 is not opened. The supervisors do better where they can be had.
+//! They end with the node. A process that leaves the group (`setsid`) is out of reach here, but the attempt
+//! does not wait for it even if it keeps the pipes open. Descriptor 3 is not opened. Where supervisors are
+//! available, they do better.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -26,17 +28,19 @@ use super::{Argument, AtEnd, End, EndedBy, Exit, FindError, Heard, Left, Order, 
 use crate::clock::Clock;
 use crate::masks::{Masking, Masks};
 
-/// How long is waited for a program that was sent SIGKILL; only one that hangs in the kernel takes longer.
+/// How long to wait for a program that was sent SIGKILL. Only a program that hangs in the kernel takes
+/// longer.
 pub const KILLED_PATIENCE: Duration = Duration::from_secs(5);
-/// How long output is read on after the program has ended, where something outside its group still holds its pipes.
+/// How long output is still read after the program has ended, if a process outside its group holds its pipes
+/// open.
 pub const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
 
-/// How many pieces of what a program prints wait to be heard; then it waits itself.
+/// The number of pieces of output that wait to be heard before the program has to wait.
 const HEARD_WAITING_MAX: usize = 4;
-/// How many bytes are read from a program at once.
+/// The number of bytes read from a program at once.
 const CHUNK_BYTES_MAX: usize = 64 << 10;
 
-/// Has programs run as children of this process.
+/// Runs programs as children of this process.
 pub struct DirectPrograms {
     folder: PathBuf,
     clock: Arc<dyn Clock>,
@@ -44,15 +48,15 @@ pub struct DirectPrograms {
 }
 
 impl DirectPrograms {
-    /// Takes the folder for private directories, and removes what an earlier process left in it. Blocks.
+    /// Takes the folder for private directories, and removes whatever an earlier process left in it. Blocks.
     pub fn open(folder: &Path, clock: Arc<dyn Clock>) -> io::Result<Self> {
-        // Programs work elsewhere: there a relative path would name something else.
+        // Programs work in another directory, where a relative path would name something else.
         let folder = std::path::absolute(folder)?;
         directory::prepare(&folder)?;
         Ok(Self { folder, clock, drain_patience: DRAIN_PATIENCE })
     }
 
-    /// Reads on for so long where something outside a program's group still holds its pipes.
+    /// Sets how long to keep reading if a process outside a program's group still holds its pipes open.
     #[must_use]
     pub fn with_drain_patience(self, drain_patience: Duration) -> Self {
         Self { drain_patience, ..self }
@@ -161,15 +165,16 @@ impl Program for DirectProgram {
 
 impl Drop for DirectProgram {
     fn drop(&mut self) {
-        // Its group is killed with it.
+        // This kills its group, too.
         self.task.abort();
     }
 }
 
-/// What feeds a program, reads it, and waits for its end or brings it about.
+/// Feeds a program, reads its output, and waits for its end or ends it.
 struct Conductor {
     attempt: AttemptId,
-    // Before the child: where the task is dropped on its way, the group is killed while the leader still holds its number.
+    // Declared before the child: if the task is dropped midway, the group is killed while the leader still
+    // holds its number.
     group: Group,
     child: Child,
     told: watch::Receiver<Option<Tell>>,
@@ -234,13 +239,13 @@ impl Conductor {
             () = self.clock.until(self.clock.now() + KILLED_PATIENCE) => Exit::Hangs,
         };
         self.group.disarm();
-        // Who listened may be gone with its attempt.
+        // The listener may be gone with its attempt.
         let printed = printed.map(|printed| printed.bytes);
         let _ = self.heard.send(Heard::Ended(End { exit, by, printed, was_killed: by.map(|_| was_killed), ended_at: None })).await;
     }
 }
 
-/// Says how a process left.
+/// Converts an exit status.
 pub(super) fn exit(status: ExitStatus) -> Exit {
     match (status.code(), status.signal()) {
         (Some(code), _) => Exit::Code(code),
@@ -249,8 +254,8 @@ pub(super) fn exit(status: ExitStatus) -> Exit {
     }
 }
 
-/// Waits for the group's leader to end, or ends it on request; then ends what it left running. Returns who had it end,
-/// and whether it was killed for that.
+/// Waits for the group's leader to end, or ends it on request; then ends whatever it left running. Returns
+/// what made it end, and whether it was killed for that.
 async fn end(group: &Group, mut told: watch::Receiver<Option<Tell>>, clock: &dyn Clock) -> (Option<EndedBy>, bool) {
     let mut kill_at: Option<Duration> = None;
     let end = loop {
@@ -285,12 +290,12 @@ async fn end(group: &Group, mut told: watch::Receiver<Option<Tell>>, clock: &dyn
             }
         }
     };
-    // The leader is not reaped yet, so the number is still its group's and nobody else's.
+    // The leader is not reaped yet, so the number still belongs to its group alone.
     group.send(Signal::KILL);
     end
 }
 
-/// What a program has printed to a stream.
+/// The output of a program on one stream.
 struct Printed {
     attempt: AttemptId,
     stream: OutputStream,
@@ -308,7 +313,7 @@ impl Printed {
         self.tell_masked(bytes, heard).await
     }
 
-    /// Tells what was held back: nothing more comes.
+    /// Sends the bytes that were held back, at the end of the stream.
     async fn finish(&mut self, heard: &mpsc::Sender<Heard>) {
         if let Some(mut masking) = self.masking.take() {
             self.tell_masked(masking.finish(), heard).await;
@@ -325,7 +330,7 @@ impl Printed {
     }
 }
 
-/// Reads a stream to its end, and counts what comes.
+/// Reads a stream to its end, and counts the bytes.
 async fn drain(source: Option<impl AsyncRead + Unpin>, heard: &mpsc::Sender<Heard>, printed: &mut Printed) {
     let Some(mut source) = source else { return };
     loop {
@@ -344,13 +349,13 @@ async fn drain(source: Option<impl AsyncRead + Unpin>, heard: &mpsc::Sender<Hear
     }
 }
 
-/// A process group, killed when it is dropped before it is over.
+/// A process group. If dropped before it has ended, it is killed.
 struct Group(Option<Leader>);
 
 impl Group {
     /// Starts a program in a process group of its own, with three pipes and nothing else open.
     fn start(mut command: Command) -> io::Result<(Child, Self)> {
-        // What this process itself was started with may not be marked to stay here.
+        // Descriptors that this process itself was started with may not be marked close-on-exec.
         close_fds::set_fds_cloexec_threadsafe(3, &[]);
         let child = command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let leader = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
@@ -359,12 +364,12 @@ impl Group {
 
     fn send(&self, signal: Signal) {
         if let Some(leader) = &self.0 {
-            // It fails where all have ended, which is as well.
+            // It fails if all have ended, which is just as well.
             let _ = kill_process_group(leader.process(), signal);
         }
     }
 
-    /// Ends when the leader has ended; it is left to be reaped.
+    /// Completes when the leader has ended, without reaping it.
     async fn leader_ended(&self) {
         if let Some(leader) = &self.0 {
             leader.ended().await;

@@ -1,6 +1,7 @@
-//! The private directory of an attempt: made fresh, for its owner alone, removed at the end whatever happened.
+//! The private directory of an attempt: created fresh, for its owner only, and removed at the end whatever
+//! happened.
 //!
-//! It is no wall: a program of the same user can reach other files.
+//! It is not a wall: a program of the same user can reach other files.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, OpenOptions};
@@ -10,28 +11,28 @@ use std::path::{Path, PathBuf};
 
 use super::INNER;
 
-/// How deep a directory is looked into when it resists its removal.
+/// How deep to look into a directory that cannot be removed at once.
 const OPENED_DEPTH_MAX: usize = 64;
 
-/// Makes a folder, for its owner alone. Blocks.
+/// Creates a folder for its owner only. Blocks.
 pub(crate) fn make(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// Lets a group, and nobody else but the owner, pass through a folder without listing it. Blocks.
+/// Lets a group, and nobody else except the owner, pass through a folder without listing it. Blocks.
 pub fn let_pass(folder: &Path, group: u32) -> io::Result<()> {
     chown(folder, None, Some(group))?;
     fs::set_permissions(folder, fs::Permissions::from_mode(0o710))
 }
 
-/// Makes the folder that holds the private directories, and removes what an earlier process left there. Blocks.
+/// Creates the folder for private directories, and removes whatever an earlier process left there. Blocks.
 pub(crate) fn prepare(folder: &Path) -> io::Result<()> {
     make(folder)?;
     remove_others(folder, &BTreeSet::new());
     Ok(())
 }
 
-/// Removes what is in a folder but for what is kept. Blocks.
+/// Removes everything in a folder except the kept paths. Blocks.
 pub(crate) fn remove_others(folder: &Path, kept: &BTreeSet<PathBuf>) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for path in entries.flatten().map(|entry| entry.path()).filter(|path| !kept.contains(path)) {
@@ -48,8 +49,8 @@ pub(crate) struct PrivateDirectory {
 }
 
 impl PrivateDirectory {
-    /// Makes it, where nothing is yet, with the given files inside `.ensue`: their names and what is in them. Without a file there is
-    /// no `.ensue`. Blocks.
+    /// Creates the directory, which must not exist yet, with the given files inside `.ensue`: their names and
+    /// contents. Without files, `.ensue` is not created. Blocks.
     pub(crate) fn create<'f>(path: PathBuf, files: impl IntoIterator<Item = (&'f str, &'f [u8])>) -> io::Result<Self> {
         let mut builder = DirBuilder::new();
         builder.mode(0o700);
@@ -74,22 +75,22 @@ impl PrivateDirectory {
         Ok(directory)
     }
 
-    /// Leaves it to whoever knows its path.
+    /// Leaves it to anyone who knows its path.
     pub(crate) fn leave(mut self) {
         self.path = PathBuf::new();
     }
 
-    /// Gives its path.
+    /// Returns its path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Gives the path of a file that was made with it.
+    /// Returns the path of a file that was created with it.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path.join(INNER).join(name)
     }
 
-    /// Removes it with all that is in it. Blocks.
+    /// Removes it with all its content. Blocks.
     pub(crate) fn remove(mut self) -> io::Result<()> {
         let path = std::mem::take(&mut self.path);
         remove(&path)
@@ -97,7 +98,7 @@ impl PrivateDirectory {
 }
 
 impl Drop for PrivateDirectory {
-    /// Removes it where the attempt was dropped on its way.
+    /// Removes it if the attempt was dropped midway.
     fn drop(&mut self) {
         if !self.path.as_os_str().is_empty()
             && let Err(error) = remove(&self.path)
@@ -107,7 +108,7 @@ impl Drop for PrivateDirectory {
     }
 }
 
-/// Removes a private directory with all that is in it, and does not mind if it is gone. Blocks.
+/// Removes a private directory with all its content. Succeeds if it is already gone. Blocks.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     let again = match removed(path) {
         Ok(()) => return Ok(()),
@@ -117,13 +118,13 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     if again.kind() != io::ErrorKind::PermissionDenied {
         return Err(again);
     }
-    // A program may have taken its own rights to a directory away.
+    // A program may have removed its own permissions on a directory.
     let _ = open_up(path, 0);
     removed(path)
 }
 
 fn removed(path: &Path) -> io::Result<()> {
-    // Most programs leave nothing in it; then it need not be looked into.
+    // Most programs leave nothing in it, and then there is no need to look into it.
     match fs::remove_dir(path) {
         Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotADirectory) => {}
         removed => return removed,

@@ -1,6 +1,6 @@
-//! Finding the program that an action's command names.
+//! Finds the program that an action's command names.
 //!
-//! It only looks: that the file is still there when it is started is not promised.
+//! This module only looks. It does not promise that the file is still there when the program is started.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::ProgramUsers;
 
-/// Why there is no such program.
+/// Why a program was not found.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FindError {
@@ -21,7 +21,7 @@ pub enum FindError {
     /// It leaves its folder.
     #[error("`./{0}` is outside the folder of the action")]
     Outside(String),
-    /// The file may not be run.
+    /// The file is not executable.
     #[error("`./{0}` is not executable; run `chmod +x` on it in the pack, and install the pack again")]
     NotExecutable(String),
     /// There is no such file.
@@ -32,7 +32,7 @@ pub enum FindError {
     NotInPath(String),
 }
 
-/// Finds a program: `./x` in the folder `beside`, a bare name in `path`. Blocks.
+/// Finds a program: `./x` in the folder `beside`, or a bare name in `path`. Blocks.
 pub fn find_on_disk(program: &str, beside: &Path, path: &OsStr) -> Result<PathBuf, FindError> {
     if let Some(inside) = program.strip_prefix("./") {
         return in_folder(beside, inside);
@@ -47,8 +47,8 @@ pub fn find_on_disk(program: &str, beside: &Path, path: &OsStr) -> Result<PathBu
         .ok_or_else(|| FindError::NotInPath(program.to_owned()))
 }
 
-/// Finds a program that these users can start, like [`find_on_disk`]. Where they can start none of that name, the first is returned, so
-/// that the error names it. Blocks.
+/// Finds a program that these users can start, like [`find_on_disk`]. If they can start none of that name,
+/// the first is returned, so that the error names it. Blocks.
 #[cfg(target_os = "linux")]
 pub(super) fn find_on_disk_as(program: &str, beside: &Path, path: &OsStr, users: ProgramUsers) -> Result<PathBuf, FindError> {
     let first = find_on_disk(program, beside, path)?;
@@ -59,7 +59,8 @@ pub(super) fn find_on_disk_as(program: &str, beside: &Path, path: &OsStr, users:
     Ok(folders.find(|path| is_program(path) && may_pass(path, users)).unwrap_or(first))
 }
 
-/// Says whether these users may enter each folder on the way to a path, and run what is there or enter it. Blocks.
+/// Returns true if these users may enter each folder on the way to a path, and may run the file or enter the
+/// folder there. Blocks.
 pub fn may_pass(path: &Path, users: ProgramUsers) -> bool {
     let (user, group) = match users {
         ProgramUsers::Node => return true,

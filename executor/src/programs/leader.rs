@@ -1,6 +1,6 @@
-//! A program's first process: watched for its end, fed, and what tells it to end, for whoever holds it.
+//! A program's first process: waits for its end, feeds its input, and receives the instruction to end it.
 //!
-//! It neither starts nor ends nor reaps it: those who hold programs differ in that.
+//! This module does not start, end or reap the process: the modules that hold programs differ in that.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -11,35 +11,35 @@ use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 
-/// How often is looked whether a program has ended, where the kernel does not tell.
+/// How often to check whether a program has ended, if the kernel does not report it.
 const POLL_PAUSE: Duration = Duration::from_millis(20);
 
-/// A child of this process that is watched.
+/// A watched child of this process.
 pub(crate) struct Leader {
     process: Pid,
-    /// None where the kernel does not tell of its end.
+    /// None if the kernel does not report its end.
     watched: Option<AsyncFd<OwnedFd>>,
 }
 
 impl Leader {
-    /// Begins to watch a child that nobody has reaped yet, on the current runtime.
+    /// Starts watching a child that nobody has reaped yet, on the current runtime.
     pub(crate) fn of(process: Pid) -> Self {
         Self { process, watched: watched(process).ok() }
     }
 
-    /// Gives its number, which is another's once it was reaped.
+    /// Returns its process number, which may belong to another process once it was reaped.
     pub(crate) fn process(&self) -> Pid {
         self.process
     }
 
-    /// Ends when it has ended; it is left to be reaped.
+    /// Completes when it has ended, without reaping it.
     pub(crate) async fn ended(&self) {
         if let Some(watched) = &self.watched
             && watched.readable().await.is_ok()
         {
             return;
         }
-        // Looks without reaping.
+        // Look without reaping.
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         while let Ok(None) = waitid(WaitId::Pid(self.process), options) {
             tokio::time::sleep(POLL_PAUSE).await;
@@ -61,13 +61,13 @@ fn watched(_process: Pid) -> io::Result<AsyncFd<OwnedFd>> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Writes the input and closes it; a program need not read it.
+/// Writes the input and closes the pipe. A program need not read it.
 pub(crate) async fn feed(mut stdin: impl AsyncWrite + Unpin, input: &[u8]) {
     let _ = stdin.write_all(input).await;
     let _ = stdin.shutdown().await;
 }
 
-/// Gives what a program is told next. Never ends where nobody can tell it anything more.
+/// Returns the next instruction for a program. Never completes if no sender is left.
 pub(crate) async fn next<T: Copy>(told: &mut watch::Receiver<Option<T>>) -> T {
     loop {
         if told.changed().await.is_err() {

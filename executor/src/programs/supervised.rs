@@ -1,7 +1,8 @@
-//! Programs under supervisors: processes beside the node, started ahead and reused, each of which holds one program at a time.
+//! Programs under supervisors: processes beside the node, started ahead and reused, each of which holds one
+//! program at a time.
 //!
-//! What they hold outlives the node; the next one finds it in the folder of supervisors. What a supervisor does is `supervisor.rs`;
-//! here is the node's side of it.
+//! The programs that they hold outlive the node, and the next node finds them in the folder of supervisors.
+//! What a supervisor does is in `supervisor.rs`; this is the node's side.
 
 mod connection;
 mod left;
@@ -33,34 +34,35 @@ use pool::{Pool, SUPERVISORS_IDLE_MAX};
 
 /// How long a supervisor may take to start a program.
 const START_PATIENCE: Duration = Duration::from_secs(30);
-/// How many supervisors are tried for one program: all that were idle may have been killed, and then one is started.
+/// The number of supervisors tried for one program. If all idle ones were killed, one more is started.
 const START_TRIES_MAX: usize = SUPERVISORS_IDLE_MAX + 1;
-/// How many pieces of what a program prints wait to be heard; then its supervisor keeps them.
+/// The number of pieces of a program's output that wait to be heard. After that, its supervisor keeps them.
 const HEARD_WAITING_MAX: usize = 16;
-/// How much longer than the grace is waited for a supervisor to say that its program has ended.
+/// How long, beyond the grace period, to wait for a supervisor to report that its program has ended.
 const SILENCE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How programs are held by supervisors.
+/// The settings for programs under supervisors.
 #[derive(Clone, Debug)]
 pub struct SupervisedSettings {
     /// The folder of supervisors.
     pub supervisors: PathBuf,
     /// The folder for private directories.
     pub private: PathBuf,
-    /// What starts a supervisor.
+    /// The command that starts a supervisor.
     pub command: SupervisorCommand,
-    /// What programs are walled off from.
+    /// The isolation of programs.
     pub isolation: Isolation,
-    /// How long a supervisor that holds a program may answer nothing before it is taken to hang: it is killed with its program, and the
-    /// program is lost.
+    /// How long a supervisor that holds a program may not answer before it is considered hung. It is then
+    /// killed with its program, and the program is lost.
     pub answers_within: Duration,
-    /// How many bytes are kept of what an attempt prints: a supervisor keeps as many of each stream, and 16 MiB at least.
+    /// The number of bytes that are kept of an attempt's output. A supervisor keeps this many of each stream,
+    /// and at least 16 MiB.
     pub output_bytes_max: u64,
     /// The node's release.
     pub release: String,
 }
 
-/// Has programs run under supervisors.
+/// Runs programs under supervisors.
 pub struct SupervisedPrograms {
     shared: Arc<Shared>,
 }
@@ -72,20 +74,22 @@ struct Shared {
     runtime: Handle,
 }
 
-/// Who holds an attempt's program, or held it.
+/// What holds an attempt's program, or held it.
 enum Holding {
-    /// A supervisor, which is told what becomes of it.
+    /// A supervisor, which is told what happens to the program.
     Supervisor { say: Sayer, folder: Folder },
-    /// Nobody any more: what is left of it is in the folder.
+    /// Nobody any longer. The remains are in the folder.
     Nobody(Folder),
-    /// It goes on without this node: nothing of it is touched here any more.
+    /// It continues without this node, which no longer touches anything of it.
     LeftAlone,
 }
 
 impl SupervisedPrograms {
-    /// Takes the folders, on the current tokio runtime. What is in them is looked at by [`left`](Programs::left). Blocks.
+    /// Takes the folders, on the current tokio runtime. Their content is examined by
+    /// [`left`](Programs::left). Blocks.
     pub fn open(mut settings: SupervisedSettings) -> io::Result<Self> {
-        // Programs and supervisors work elsewhere: there a relative path would name something else.
+        // Programs and supervisors work in other directories, where a relative path would name something
+        // else.
         settings.supervisors = std::path::absolute(&settings.supervisors)?;
         settings.private = std::path::absolute(&settings.private)?;
         directory::make(&settings.supervisors)?;
@@ -113,7 +117,8 @@ impl Programs for SupervisedPrograms {
 
     fn start(&self, order: Order) -> Pending<'_, Result<Box<dyn Program>, StartProgramError>> {
         let shared = Arc::clone(&self.shared);
-        // On a task of its own: broken off half-way it would leave a program that nobody hears.
+        // On a task of its own: if this were cut off halfway, it would leave a program that nobody listens
+        // to.
         let started = self.shared.runtime.spawn(shared.started(order));
         Box::pin(async move { started.await.unwrap_or_else(|error| Err(StartProgramError::Unknown(error.to_string()))) })
     }
@@ -162,13 +167,14 @@ impl Shared {
     async fn started(self: Arc<Self>, order: Order) -> Result<Box<dyn Program>, StartProgramError> {
         let attempt = order.attempt;
         let program = order.program.to_string_lossy().into_owned();
-        // A supervisor of an earlier release would keep the values of keys in clear, and start the program as the node's own user.
+        // A supervisor of an earlier release would keep the values of keys in plain text, and start the
+        // program as the node's own user.
         let oldest = if !order.keys.is_empty() || self.settings.isolation.users != ProgramUsers::Node { PROTOCOL_OF_MASKS } else { 0 };
         let start = self.written(order)?;
         for _ in 0..START_TRIES_MAX {
             let mut connection = self.pool.take().await.map_err(|error| StartProgramError::Supervisor(error.to_string()))?;
             if connection.protocol < oldest {
-                // It ends with its connection.
+                // The supervisor ends when its connection closes.
                 continue;
             }
             connection.say.say_framed(start.clone());
@@ -185,7 +191,7 @@ impl Shared {
                 }
                 Ok(Some(_)) | Err(_) => return Err(self.unknown(attempt, connection, "its supervisor did not report it").await),
                 Ok(None) => {
-                    // It notes what it is about to start before it does.
+                    // A supervisor notes what it is about to start before it starts it.
                     if !matches!(connection.folder.held(), Ok(None)) {
                         return Err(self.unknown(attempt, connection, "its supervisor died").await);
                     }
@@ -196,7 +202,7 @@ impl Shared {
         Err(StartProgramError::Supervisor("every supervisor that was started died".into()))
     }
 
-    /// Ends what may have been started, and keeps its place until it is collected.
+    /// Ends whatever may have been started, and keeps its entry until it is collected.
     async fn unknown(&self, attempt: AttemptId, connection: Connection, why: &str) -> StartProgramError {
         let folder = connection.folder.clone();
         let known = connection.supervisor.map(|supervisor| (supervisor, self.private(attempt)));
@@ -206,7 +212,7 @@ impl Shared {
         StartProgramError::Unknown(why.to_owned())
     }
 
-    /// Hears what a supervisor says of its program.
+    /// Listens to a supervisor's messages about its program.
     fn hold(self: &Arc<Self>, attempt: AttemptId, connection: Connection) -> Box<dyn Program> {
         let (say, folder) = (connection.say.clone(), connection.folder.clone());
         self.holding().insert(attempt, Holding::Supervisor { say: say.clone(), folder: folder.clone() });
@@ -235,7 +241,8 @@ impl Shared {
         })
     }
 
-    /// Tells the rest of a program whose supervisor is gone, perhaps after it noted the end, and removes what nobody collects later.
+    /// Delivers the rest of a program whose supervisor is gone, possibly after it noted the end. Removes the
+    /// remains if nobody will collect them later.
     async fn without_supervisor(
         self: Arc<Self>,
         attempt: AttemptId,
@@ -246,7 +253,7 @@ impl Shared {
     ) {
         let is_awaited = match self.holding().get_mut(&attempt) {
             Some(Holding::LeftAlone) => return,
-            // Whoever collects it from now on finds nobody to say it to.
+            // From now on, collecting it finds nobody to notify.
             Some(held) => {
                 *held = Holding::Nobody(folder.clone());
                 true
@@ -272,7 +279,7 @@ impl Shared {
         }
     }
 
-    /// Removes what is left of a program that nobody holds any more.
+    /// Removes the remains of a program that nobody holds any longer.
     async fn removed(self: Arc<Self>, attempt: AttemptId, folder: Folder) {
         let private = self.private(attempt);
         let removing = tokio::task::spawn_blocking(move || [directory::remove(&private), folder.remove()]);
@@ -283,7 +290,7 @@ impl Shared {
         }
     }
 
-    /// Gives the frame that has a program started.
+    /// Returns the frame that asks for the start of a program.
     fn written(&self, order: Order) -> Result<Bytes, StartProgramError> {
         let no_text = |what: &str| StartProgramError::Supervisor(format!("{what} is not UTF-8"));
         let text = |path: &Path, what: &str| path.to_str().map(str::to_owned).ok_or_else(|| no_text(what));
@@ -341,7 +348,7 @@ struct SupervisedProgram {
 enum Stage {
     Running,
     Ended,
-    /// It goes on alone.
+    /// It continues on its own.
     LeftAlone,
 }
 
@@ -388,7 +395,7 @@ impl Program for SupervisedProgram {
 
     fn leave(mut self: Box<Self>) {
         self.stage = Stage::LeftAlone;
-        // The connection closes with its two ends.
+        // Dropping both halves closes the connection.
         self.shared.holding().insert(self.attempt, Holding::LeftAlone);
         self.task.abort();
     }

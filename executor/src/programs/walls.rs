@@ -1,22 +1,22 @@
-//! What programs are to be walled off from, as the operator says it, and which walls a machine has.
+//! The operator's settings for isolating programs, and the walls that a machine has.
 //!
-//! How walls are raised is the supervisor's.
+//! The supervisor raises the walls.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// What the operator says of walls around programs.
+/// The operator's setting for walls around programs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IsolationMode {
-    /// As many as the machine has.
+    /// As many walls as the machine has.
     #[default]
     Auto,
     /// None.
     None,
-    /// A program is not started where the machine has not all of them.
+    /// All walls: a program is not started if the machine lacks one of them.
     Required,
 }
 
@@ -27,14 +27,15 @@ pub enum ProgramUsers {
     /// The node's own.
     #[default]
     Node,
-    /// This one, with this group and no other.
+    /// This user, with this group and no other.
     One {
         /// The user's number.
         user: u32,
         /// The group's number.
         group: u32,
     },
-    /// Each supervisor has one of its own: the first, plus the number of the supervisor's process. The first is the group of all.
+    /// A separate user for each supervisor: the first number plus the number of the supervisor's process. The
+    /// first number is also the group of all.
     Range {
         /// The first number.
         first: u32,
@@ -44,7 +45,7 @@ pub enum ProgramUsers {
 }
 
 impl ProgramUsers {
-    /// Gives the group that all of these users are in; none where they are the node's own.
+    /// Returns the group of all these users, or none if they are the node's own.
     pub fn group(self) -> Option<u32> {
         match self {
             Self::Node => None,
@@ -54,48 +55,48 @@ impl ProgramUsers {
     }
 }
 
-/// What programs are walled off from.
+/// What programs are isolated from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Isolation {
     /// Whether there are walls.
     pub mode: IsolationMode,
-    /// What programs may read beside the system, their pack and their private directory.
+    /// The paths that programs may read, in addition to the system, their pack and their private directory.
     pub readable: Vec<PathBuf>,
-    /// What programs may write beside their private directory.
+    /// The paths that programs may write, in addition to their private directory.
     pub writable: Vec<PathBuf>,
-    /// What programs may never reach, though it may lie in what they may read or write: the node's own, and files that hold secrets.
-    /// Each is an absolute path, which may be a link.
+    /// The paths that programs may never reach, even if they lie inside readable or writable ones: the node's
+    /// own files, and files that hold secrets. Each is an absolute path, which may be a link.
     pub hidden: Vec<PathBuf>,
     /// The users that programs run as.
     #[serde(default)]
     pub users: ProgramUsers,
 }
 
-/// What of the walls a machine has.
+/// The walls that a machine has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Walls {
-    /// Files by Landlock.
+    /// Files, by Landlock.
     pub files: Wall,
-    /// Signals to processes outside by Landlock.
+    /// Signals to processes outside, by Landlock.
     pub signals: Wall,
-    /// System calls by seccomp.
+    /// System calls, by seccomp.
     pub system_calls: Wall,
 }
 
-/// Whether a wall stands.
+/// Whether a wall is available.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wall {
-    /// It does.
+    /// It is available.
     Stands,
-    /// It does not.
+    /// It is missing.
     Missing {
-        /// Why.
+        /// The reason.
         why: String,
     },
 }
 
 impl Walls {
-    /// Lists what is missing, for people.
+    /// Lists the missing walls, for people.
     pub fn missing(&self) -> Vec<String> {
         let walls = [("files", &self.files), ("signals", &self.signals), ("system calls", &self.system_calls)];
         walls
@@ -108,8 +109,9 @@ impl Walls {
     }
 }
 
-/// Says which folders hold what a search path names: beside `X/bin`, `X` itself, since programs there have their libraries beside
-/// them. A folder that is a user's home, or the root, is not opened up.
+/// Returns the folders that programs found by a search path need: next to `X/bin` also `X` itself, because
+/// the programs there keep their libraries next to them. A folder that is a user's home, or the root, is not
+/// opened.
 pub fn around_path(path: &OsStr) -> Vec<PathBuf> {
     let mut folders = Vec::new();
     for folder in std::env::split_paths(path).filter(|folder| folder.is_absolute()) {

@@ -1,6 +1,7 @@
-//! The runner `builtin`: what the node does itself.
+//! The runner `builtin`: actions that the node performs itself.
 //!
-//! Nothing of it is outward before its report is in the log, so no attempt of it is ever noted as begun.
+//! Nothing outside the node is touched before the report is in the log, so its attempts are never recorded as
+//! begun.
 
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ use crate::result::fitting;
 use crate::runners::Runner;
 use crate::runners::emit::emitted;
 
-/// The most bytes of parameters that are looked at on the thread that hands an attempt over.
+/// The maximum number of bytes of parameters that are examined on the thread that passes an attempt to the
+/// worker.
 const AT_ONCE_BYTES_MAX: usize = 16 << 10;
 
 impl Runner for Builtin {
@@ -52,7 +54,8 @@ impl Runner for Builtin {
     }
 }
 
-/// Runs what takes no time where it is: a no-op of 0 seconds, an echo, and the change of a var. None where it must go the long way.
+/// Runs actions that take no time on the calling thread: a no-op of 0 seconds, an echo, and the change of a
+/// var. Returns none if the action needs a task.
 pub(crate) fn at_once(builtin: Builtin, params: &Bytes) -> Option<Given> {
     if params.len() > AT_ONCE_BYTES_MAX {
         return None;
@@ -68,7 +71,7 @@ pub(crate) fn at_once(builtin: Builtin, params: &Bytes) -> Option<Given> {
     }
 }
 
-/// Gives the change of a var.
+/// Returns the change of a var.
 fn changed(params: Node<'_>) -> Result<Given, Broken> {
     let change = VarChange::asked_for(params).map_err(|error| invalid(error.to_string()))?;
     Ok(Given { vars: vec![change], ..Given::default() })

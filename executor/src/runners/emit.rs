@@ -1,6 +1,7 @@
 //! The runner `emit`: puts an event of a fixed trigger into the log, with the attempt's report.
 //!
-//! Nothing outward happens before the report is in the log, so the attempt is never noted as begun.
+//! Nothing outside the node is touched before the report is in the log, so the attempt is never recorded as
+//! begun.
 
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::names::TriggerRef;
@@ -40,7 +41,7 @@ impl Runner for Emit<'_> {
     }
 }
 
-/// Gives one event; the result is its id.
+/// Returns one event. The result is its id.
 pub(crate) fn emitted(attempt: &Attempt<'_>, trigger: TriggerRef, payload: Document, dedupe: Option<String>) -> Ending {
     let emission = Emission {
         execution: attempt.dispatch.execution,

@@ -1,6 +1,7 @@
-//! The runner `http`: makes one request, follows a few redirects, and takes the answer for its result.
+//! The runner `http`: sends one request, follows a few redirects, and returns the answer as its result.
 //!
-//! Who carries it is `web.rs`: where requests may go is `egress.rs`, how connections are pooled `destinations.rs`.
+//! Requests are sent through `web.rs`. Where they may go is in `egress.rs`, and how connections are pooled in
+//! `destinations.rs`.
 
 mod answer;
 mod request;
@@ -17,9 +18,9 @@ use crate::web::{BrokenOff, NoWay};
 use request::Request;
 use spans::Spans;
 
-/// The most bytes that are taken of an answer.
+/// The maximum number of bytes of an answer.
 pub(crate) const HTTP_ANSWER_BYTES_MAX: usize = 10 << 20;
-/// How many redirects are followed.
+/// The maximum number of redirects that are followed.
 pub(crate) const HTTP_HOPS_MAX: usize = 5;
 
 impl Runner for HttpRequest {
@@ -75,7 +76,7 @@ fn broken_off(request: &Request, error: &BrokenOff) -> Broken {
     failed(FailureKind::Network, format!("{}: {error}", request.server()))
 }
 
-/// Says whether a status is an error of either side.
+/// Returns true if a status is a client or server error.
 fn is_failure(status: StatusCode) -> bool {
     status.is_client_error() || status.is_server_error()
 }

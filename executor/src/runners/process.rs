@@ -1,6 +1,7 @@
-//! The runner `process`: has a program run, gives it its input, and takes what it prints for its result.
+//! The runner `process`: runs a program, feeds it its input, and takes its output as the result.
 //!
-//! It knows the contract; how a program is heard to its end is `conduct.rs`, who holds it is `programs.rs`.
+//! This module implements the contract. Listening to a program is in `conduct.rs`, and holding it in
+//! `programs.rs`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use crate::render::scalar;
 use crate::result;
 use crate::runners::Runner;
 
-/// Where a pack keeps its actions: `./x` is a file there.
+/// The folder of a pack's actions: `./x` is a file there.
 const ACTIONS: &str = "actions";
 
 impl Runner for ProcessCommand {
@@ -52,7 +53,7 @@ impl Runner for ProcessCommand {
                 self.command.split_first().ok_or_else(|| failed(FailureKind::Spawn, "the action's `command` is empty; name a program"))?;
             let beside = attempt.pack_folder().join(ACTIONS);
             let arguments = arguments.iter().enumerate().map(|(place, argument)| {
-                // The program is at place 0.
+                // Index 0 is the program.
                 let file = argument.strip_prefix("./").filter(|_| self.beside.contains(&(place + 1)));
                 Argument::Text(file.map_or_else(|| argument.clone(), |file| beside.join(file).to_string_lossy().into_owned()))
             });
@@ -63,19 +64,20 @@ impl Runner for ProcessCommand {
     }
 }
 
-/// A program to run, with all that is rendered. It holds secrets, so it has no `Debug`.
+/// A program to run, with everything rendered. It holds secrets, so it has no `Debug`.
 pub(crate) struct Launch {
-    /// What is started: `./x`, or a name to be looked up.
+    /// The program to start: `./x`, or a name to look up.
     pub(crate) program: String,
     /// Its arguments.
     pub(crate) arguments: Vec<Argument>,
-    /// What is added to its environment.
+    /// The variables added to its environment.
     pub(crate) env: Vec<(String, String)>,
     /// Where the names of those variables come from.
     pub(crate) named_by: NamedBy,
-    /// The files in its private directory, each also named by a variable where its name is one of a variable.
+    /// The files in its private directory. If a file's name is also a valid variable name, a variable holds
+    /// its path.
     pub(crate) files: Vec<PrivateFile>,
-    /// What it reads.
+    /// Its standard input.
     pub(crate) input: Vec<u8>,
 }
 
@@ -93,7 +95,7 @@ impl Launch {
                 env.insert(file.name.clone(), private.join(INNER).join(&file.name).into());
             }
         }
-        // What the contract promises outweighs what is added.
+        // The contract's variables take precedence over added ones.
         env.extend(environment::contract(attempt, &private));
         let order = Order {
             attempt: attempt.dispatch.attempt,
@@ -123,7 +125,7 @@ async fn find(attempt: &Attempt<'_>, program: String, beside: PathBuf) -> Result
     found.map_err(|error| failed(FailureKind::Spawn, error.to_string()))
 }
 
-/// Hears a program that runs to its end, and makes the attempt's ending of it.
+/// Listens to a running program until it ends, and returns the attempt's ending.
 pub(crate) async fn heard_to_its_end(attempt: &Attempt<'_>, program: Box<dyn Program>) -> Ending {
     ending(attempt, conduct(attempt, program).await?)
 }
@@ -167,7 +169,7 @@ fn ending(attempt: &Attempt<'_>, ended: Ended) -> Ending {
     Err(Broken::with_body(failure, result::printed_nevertheless(stdout)))
 }
 
-/// Says how a program ended that was asked to end.
+/// Describes how a program ended that was asked to end.
 fn how_it_ended(end: End, grace_millis: u64) -> String {
     let with = match end.exit {
         Exit::Code(code) => format!(" with exit code {code}"),
@@ -186,12 +188,12 @@ fn how_it_ended(end: End, grace_millis: u64) -> String {
     }
 }
 
-/// What nobody can refuse.
+/// The signal that cannot be refused.
 const SIGKILL: i32 = 9;
-/// What ends a program that makes a system call which a filter does not know.
+/// Ends a program that makes a system call unknown to a filter.
 #[cfg(target_os = "linux")]
 const SIGSYS: i32 = 31;
-/// What ends a program that writes a file beyond its limit.
+/// Ends a program that writes a file beyond its limit.
 const SIGXFSZ: i32 = 25;
 
 fn name_of(signal: i32) -> &'static str {

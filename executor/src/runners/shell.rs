@@ -1,6 +1,7 @@
-//! The runner `shell`: has `sh -eu` run a script; values reach it as environment, never as text of the script.
+//! The runner `shell`: runs a script with `sh -eu`. Values reach it as environment variables, never as text
+//! of the script.
 //!
-//! The script is a private file, not an argument: other users of the machine can read arguments.
+//! The script is a private file, not an argument, because other users of the machine can read arguments.
 
 use ensue_engine::catalog::ShellScript;
 use ensue_engine::executions::facts::FailureKind;
@@ -12,7 +13,7 @@ use crate::render::{entries, scalar};
 use crate::runners::Runner;
 use crate::runners::process::Launch;
 
-/// The script's file. No variable has such a name.
+/// The name of the script's file. A variable cannot have such a name.
 const SCRIPT: &str = "script.sh";
 
 impl Runner for ShellScript {
@@ -29,7 +30,7 @@ impl Runner for ShellScript {
                 let value = scalar(&format!("env.{name}"), value)?;
                 env.extend(value.map(|value| (name, value)));
             }
-            // Where the mapping itself is one expression, that names the variables too.
+            // If the mapping itself is one expression, the expression also computes the variables' names.
             let is_computed = self.env.parts().iter().any(|part| part.pointer.is_empty());
             let named_by = if is_computed { NamedBy::Expression } else { NamedBy::Author };
             Launch {

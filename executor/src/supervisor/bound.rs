@@ -1,7 +1,7 @@
-//! How many processes a program may have: bounded by a control group of its supervisor's own where one can be made, else, for an
-//! ordinary user, by how many that user may have.
+//! Limits how many processes a program may have: by the supervisor's own control group if one can be created,
+//! otherwise, for an ordinary user, by the limit on that user's processes.
 //!
-//! It ends nothing: `tree` does. What the machine does not give is said by [`probe`].
+//! This module ends nothing; `tree` does. [`probe`] reports what the machine lacks.
 
 use std::fs;
 use std::io;
@@ -14,26 +14,27 @@ use super::tree;
 use super::user::{User, acting_as};
 use crate::programs::ProcessBound;
 
-/// How many processes and threads a supervisor's group has room for beside its program: its own.
+/// How many processes and threads a supervisor's group allows in addition to the program: the supervisor's
+/// own.
 const SUPERVISOR_TASKS: u64 = 4;
-/// How the names of groups begin.
+/// The prefix of the groups' names.
 const GROUP: &str = "ensue-";
-/// The most groups that supervisors have left which are looked at.
+/// The maximum number of leftover supervisor groups that are examined.
 const GROUPS_MAX: usize = 10_000;
 
-/// Gives the name of the group that a supervisor has with its program alone.
+/// Returns the name of the group that a supervisor shares with its program only.
 pub(crate) fn group_name(supervisor: u32) -> String {
     format!("{GROUP}{supervisor}")
 }
 
-/// What bounds the programs of this supervisor; it is found out for the first one that is to be bounded.
+/// What limits the programs of this supervisor. It is determined for the first program with a limit.
 #[derive(Default)]
 pub(crate) struct Bound {
     way: Option<Way>,
 }
 
 enum Way {
-    /// What the group has room for was set for so many; none where it has room for all.
+    /// `most` is the limit that the group is set to; none means no limit.
     Group {
         group: Group,
         most: Option<u64>,
@@ -43,8 +44,8 @@ enum Way {
 }
 
 impl Bound {
-    /// Has what this process starts from now on be bounded; none bounds nothing. Held until the program was started, which runs as the
-    /// given user.
+    /// Limits what this process starts from now on; none sets no limit. Keep the result until the program was
+    /// started. The program runs as the given user.
     pub(crate) fn raise(&mut self, most: Option<u64>, user: Option<User>) -> Option<Raised> {
         if most.is_none() && self.way.is_none() {
             return None;
@@ -57,14 +58,15 @@ impl Bound {
                 }
                 None
             }
-            // Counted each time: what others of the user have started meanwhile is no reason to refuse this program its own.
+            // Counted each time: other processes that the user started meanwhile must not reduce what this
+            // program may have.
             Way::User => most.and_then(|most| Raised::to(tasks_of(this_user()).saturating_add(most), None)),
-            // Root itself cannot be bounded, and another user that the program has for itself can.
+            // Root itself cannot be limited, but another user that only this program has can.
             Way::Nothing => user.and_then(User::own).zip(most).and_then(|(own, most)| Raised::to(tasks_of(own).saturating_add(most), user)),
         }
     }
 
-    /// Leaves what was made for it.
+    /// Leaves the group that was created.
     pub(crate) fn leave(self) {
         if let Some(Way::Group { group, .. }) = self.way {
             group.leave();
@@ -82,7 +84,7 @@ impl Way {
     }
 }
 
-/// Says what this machine gives, by making a group and removing it. Blocks shortly.
+/// Returns what this machine offers, by creating a group and removing it. Blocks briefly.
 pub(crate) fn probe() -> ProcessBound {
     let made = Group::make(&format!("{GROUP}probe-{}", std::process::id()));
     match made {
@@ -102,7 +104,7 @@ struct Group {
 }
 
 impl Group {
-    /// Makes one below the group that this process is in, and moves this process into it.
+    /// Creates a group below this process's group, and moves this process into it.
     fn join() -> io::Result<Self> {
         let group = Self::make(&group_name(std::process::id()))?;
         match fs::write(group.own.join("cgroup.procs"), "0") {
@@ -116,7 +118,7 @@ impl Group {
 
     fn make(name: &str) -> io::Result<Self> {
         let above = group_of_this_process()?;
-        // Where groups have one hierarchy, what is below a group gets its controllers from it.
+        // In a unified hierarchy, a group passes its controllers on to the groups below it.
         let _ = fs::write(above.join("cgroup.subtree_control"), "+pids");
         remove_left(&above);
         let group = Self { own: above.join(name), above };
@@ -128,11 +130,12 @@ impl Group {
         Ok(group)
     }
 
-    /// Has a fresh group be one that bounds processes and can be joined; the error is that it is not.
+    /// Prepares a new group so that it limits processes and can be joined. Returns an error if that is not
+    /// possible.
     fn fit(&self) -> io::Result<()> {
         let unfit = |why| io::Error::new(io::ErrorKind::Unsupported, why);
-        // Where groups have one hierarchy, one below a group that has processes itself is for threads of those only, and that has to be
-        // said; the bound is the same. Older hierarchies have no such file.
+        // In a unified hierarchy, a group below one that has processes itself can only hold threads of those,
+        // and has to be declared so. The limit is the same. Older hierarchies do not have this file.
         let kind = self.own.join("cgroup.type");
         if is_invalid(&kind) {
             fs::write(&kind, "threaded")?;
@@ -143,14 +146,14 @@ impl Group {
         if self.own.join("pids.max").exists() { Ok(()) } else { Err(unfit("it does not limit processes")) }
     }
 
-    /// Has room for a program of so many processes beside the supervisor; none is room for all.
+    /// Allows this many processes for the program in addition to the supervisor; none means no limit.
     fn allow(&self, most: Option<u64>) -> io::Result<()> {
         let room = most.map_or_else(|| "max".to_owned(), |most| most.saturating_add(SUPERVISOR_TASKS).to_string());
         fs::write(self.own.join("pids.max"), room)
     }
 
     fn leave(self) {
-        // It cannot be removed with this process in it.
+        // The group cannot be removed while this process is in it.
         if fs::write(self.above.join("cgroup.procs"), "0").is_ok() {
             self.remove();
         }
@@ -161,12 +164,12 @@ impl Group {
     }
 }
 
-/// Says whether a group's kind is one that nothing can join.
+/// Returns true if a group is of a kind that nothing can join.
 fn is_invalid(kind: &Path) -> bool {
     fs::read_to_string(kind).is_ok_and(|kind| kind.trim() == "domain invalid")
 }
 
-/// Finds the folder of the group for processes that this process is in.
+/// Finds the folder of this process's control group for processes.
 fn group_of_this_process() -> io::Result<PathBuf> {
     let none = || io::Error::new(io::ErrorKind::NotFound, "there is no control group for processes");
     let groups = fs::read_to_string("/proc/self/cgroup")?;
@@ -175,7 +178,7 @@ fn group_of_this_process() -> io::Result<PathBuf> {
     if folder.join("cgroup.procs").exists() { Ok(folder) } else { Err(none()) }
 }
 
-/// Reads off where the group is mounted as a rule, and its path.
+/// Returns the usual mount point of the group, and its path.
 fn group_in(groups: &str) -> Option<(&'static str, &str)> {
     let of_processes = groups.lines().find_map(|line| {
         let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
@@ -187,7 +190,7 @@ fn group_in(groups: &str) -> Option<(&'static str, &str)> {
     }
 }
 
-/// Removes the groups of supervisors that are gone; one that has a process in it cannot be removed.
+/// Removes the groups of supervisors that are gone. A group that holds a process cannot be removed.
 fn remove_left(above: &Path) {
     let Ok(entries) = fs::read_dir(above) else { return };
     for entry in entries.flatten().take(GROUPS_MAX) {
@@ -203,17 +206,17 @@ fn this_user() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// How many processes and threads a user has now.
+/// Returns how many processes and threads a user has now.
 fn tasks_of(user: u32) -> u64 {
     let Ok(processes) = fs::read_dir("/proc") else { return 0 };
     let is_process = |entry: &fs::DirEntry| entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit);
     let is_own = |entry: &fs::DirEntry| is_process(entry) && entry.metadata().is_ok_and(|about| about.uid() == user);
-    // Each thread is a folder in it, and has a link to it as its parent: no file has to be read.
+    // Each thread is a subfolder, whose link to its parent counts: no file has to be read.
     let threads = |entry: fs::DirEntry| fs::metadata(entry.path().join("task")).map_or(0, |tasks| tasks.nlink().saturating_sub(2));
     processes.flatten().filter(is_own).map(threads).sum()
 }
 
-/// A limit of this process that what it starts inherits, until it is dropped.
+/// A limit of this process that is inherited by what it starts, until it is dropped.
 pub(crate) struct Raised {
     before: Rlimit,
     most: u64,
@@ -228,7 +231,7 @@ impl Raised {
         Some(Self { before, most, user })
     }
 
-    /// Has what was started keep the limit for good: what is inherited could be raised again.
+    /// Makes the limit permanent for the started process: an inherited limit could be raised again.
     pub(crate) fn fasten(&self) {
         acting_as(self.user, || {
             for process in tree::descendants(rustix::process::getpid()) {

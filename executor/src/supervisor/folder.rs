@@ -1,8 +1,9 @@
-//! A supervisor's own folder: its socket and its key, what it holds, what that printed and how it ended.
+//! A supervisor's own folder: its socket and key, the program that it holds, the program's output and its
+//! end.
 //!
-//! It outlives its supervisor: what is left there says what became of an attempt. Nothing in it is flushed to the disk, since
-//! nothing of it counts after the machine itself went down. Its files are used again for the next program: a file system that has had
-//! many files removed lately looks long for a place for a new one.
+//! The folder outlives its supervisor: it shows what happened to an attempt. Nothing in it is flushed to the
+//! disk, since none of it counts after the machine went down. Its files are reused for the next program,
+//! because a file system from which many files were removed recently takes long to find room for a new one.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -17,9 +18,9 @@ use serde::{Deserialize, Serialize};
 use super::protocol::Stream;
 use crate::programs::End;
 
-/// The most bytes of a note in the folder.
+/// The maximum size of a note in the folder, in bytes.
 const NOTE_BYTES_MAX: u64 = 64 << 10;
-/// The version of the notes.
+/// The format version of the notes.
 const FORMAT: u32 = 1;
 
 /// A supervisor's folder.
@@ -28,7 +29,8 @@ pub(crate) struct Folder {
     path: PathBuf,
 }
 
-/// What a supervisor notes before it starts a program. What [`HeldBy`] has of it stays in every format.
+/// The note that a supervisor writes before it starts a program. The fields that [`HeldBy`] shares stay in
+/// every format.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct HeldNote {
     format: u32,
@@ -38,34 +40,35 @@ pub(crate) struct HeldNote {
     pub(crate) token: u64,
     /// Its private directory.
     pub(crate) private: PathBuf,
-    /// The user that the program runs as, where no other program has it at the same time.
+    /// The user that the program runs as, if no other program has that user at the same time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) user: Option<u32>,
-    /// The supervisor's process, which is its session too.
+    /// The number of the supervisor's process, which is also its session.
     pub(crate) supervisor: i32,
-    /// When that was started, in ticks since the boot.
+    /// When the supervisor was started, in ticks since the boot.
     pub(crate) started_at: u64,
-    /// The boot of the machine in which that number means anything.
+    /// The boot of the machine for which that number is valid.
     pub(crate) boot: String,
 }
 
-/// What the note says of who holds the program: whatever its format is, so that what a later release left can be ended.
+/// The part of the note that says what holds the program. It can be read in any format, so that a program
+/// left by a later release can be ended.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct HeldBy {
     /// The program's private directory.
     pub(crate) private: PathBuf,
-    /// The user that the program runs as, where no other program has it at the same time.
+    /// The user that the program runs as, if no other program has that user at the same time.
     #[serde(default)]
     pub(crate) user: Option<u32>,
-    /// The supervisor's process, which is its session too.
+    /// The number of the supervisor's process, which is also its session.
     pub(crate) supervisor: i32,
-    /// When that was started, in ticks since the boot.
+    /// When the supervisor was started, in ticks since the boot.
     pub(crate) started_at: u64,
-    /// The boot of the machine in which that number means anything.
+    /// The boot of the machine for which that number is valid.
     pub(crate) boot: String,
 }
 
-/// Who holds a program: found out once.
+/// What holds a program, determined once.
 #[derive(Clone)]
 struct Holder {
     supervisor: i32,
@@ -83,7 +86,7 @@ impl Holder {
     }
 }
 
-/// What it notes once the program has ended.
+/// The note that a supervisor writes once the program has ended.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct EndNote {
     format: u32,
@@ -96,7 +99,7 @@ impl Folder {
         Self { path: path.into() }
     }
 
-    /// Makes it, for its owner alone, with a key in it.
+    /// Creates the folder, for its owner only, with a key in it.
     pub(crate) fn make(path: impl Into<PathBuf>, key: &str) -> io::Result<Self> {
         let folder = Self::at(path);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder.path)?;
@@ -104,7 +107,7 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Gives its path.
+    /// Returns its path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -116,7 +119,7 @@ impl Folder {
         Ok(key)
     }
 
-    /// Gives the path of what was printed to a stream.
+    /// Returns the path of the spool of a stream.
     pub(crate) fn spool(&self, stream: Stream) -> PathBuf {
         self.path.join(match stream {
             Stream::Stdout => "stdout",
@@ -125,36 +128,38 @@ impl Folder {
         })
     }
 
-    /// Notes what is held.
+    /// Writes the note of what is held.
     pub(crate) fn note_held(&self, attempt: AttemptId, token: u64, private: PathBuf, user: Option<u32>) -> io::Result<()> {
         let Holder { supervisor, started_at, boot } = HOLDER.get_or_init(Holder::this_process).clone();
         let note = HeldNote { format: FORMAT, attempt, token, private, user, supervisor, started_at, boot };
         self.write("held", &serde_json::to_vec(&note)?)
     }
 
-    /// Notes how the program ended. Whole or not at all: it is written at once, and short.
+    /// Writes the note of how the program ended. It is written whole or not at all, because it is short and
+    /// written at once.
     pub(crate) fn note_end(&self, end: End) -> io::Result<()> {
         self.write("end", &serde_json::to_vec(&EndNote { format: FORMAT, end })?)
     }
 
-    /// Says what is or was held; none where there is nothing.
+    /// Returns the note of what is or was held, or none if there is none.
     pub(crate) fn held(&self) -> io::Result<Option<HeldNote>> {
         let note: Option<HeldNote> = self.read("held")?;
         note.map(|note| known(note.format).map(|()| note)).transpose()
     }
 
-    /// Says who holds or held what is noted, in any format; none where there is nothing.
+    /// Returns what holds or held the program of the note, in any format, or none if there is no note.
     pub(crate) fn held_by(&self) -> io::Result<Option<HeldBy>> {
         self.read("held")
     }
 
-    /// Says how the program ended; none where it has not.
+    /// Returns how the program ended, or none if it has not.
     pub(crate) fn end(&self) -> io::Result<Option<End>> {
         let note: Option<EndNote> = self.read("end")?;
         note.map(|note| known(note.format).map(|()| note.end)).transpose()
     }
 
-    /// Empties all that is about a program. What is held goes last: as long as it is there, the rest is looked for.
+    /// Clears everything about a program. The note of what is held goes last: while it is there, the rest is
+    /// looked for.
     pub(crate) fn clear(&self) -> io::Result<()> {
         for stream in Stream::ALL {
             empty(&self.spool(stream))?;
@@ -163,7 +168,7 @@ impl Folder {
         empty(&self.path.join("held"))
     }
 
-    /// Removes it all.
+    /// Removes the whole folder.
     pub(crate) fn remove(&self) -> io::Result<()> {
         match fs::remove_dir_all(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -204,8 +209,8 @@ fn known(format: u32) -> io::Result<()> {
     ))
 }
 
-/// Has nothing be in a file. One that is empty is not cut: a file system takes one that is cut and then written for one that is replaced,
-/// and puts it on the disk when it is closed.
+/// Empties a file. A file that is already empty is not truncated: a file system treats a file that is
+/// truncated and then written as replaced, and flushes it to the disk when it is closed.
 pub(crate) fn emptied(file: &File) -> io::Result<()> {
     if file.metadata()?.len() == 0 { Ok(()) } else { file.set_len(0) }
 }
@@ -243,7 +248,7 @@ mod tests {
             assert!((folder.held().unwrap().is_none(), folder.end().unwrap()) == (true, None), "it begins with nothing");
             folder.note_held(attempt(number), 7, private.into(), None).unwrap();
             folder.note_end(ended(0)).unwrap();
-            // A clear that failed half-way leaves a longer note.
+            // A clear that failed halfway leaves a longer note.
             folder.note_end(ended(-1_000)).unwrap();
             folder.note_end(ended(9)).unwrap();
             let held = folder.held().unwrap().unwrap();

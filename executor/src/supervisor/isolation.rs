@@ -1,8 +1,9 @@
-//! What a program is walled off from: files by Landlock, system calls by seccomp, both for the thread that starts it and for all that
-//! comes of that.
+//! The isolation of a program: files by Landlock and system calls by seccomp, both for the thread that starts
+//! it and for everything that comes of that thread.
 //!
-//! It is a wall against mistakes and against curious packs, not a virtual machine: the program shares the kernel and the network with the
-//! node, and its user too unless the node runs as root. What the kernel does not have is said by [`probe`].
+//! It is a wall against mistakes and against curious packs, not a virtual machine: the program shares the
+//! kernel and the network with the node, and also its user unless the node runs as root. [`probe`] reports
+//! what the kernel lacks.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -20,10 +21,10 @@ use super::system_calls;
 use super::user::User;
 use crate::programs::{Isolation, IsolationMode, ProgramUsers, Wall, Walls};
 
-/// The newest form of Landlock that is asked for; an older kernel gives what it has.
+/// The newest Landlock version that is requested. An older kernel provides what it has.
 const LANDLOCK: ABI = ABI::V6;
 
-/// Where programs and what they need usually are.
+/// Where programs and the files that they need usually are.
 const SYSTEM: &[&str] = &[
     "/bin",
     "/sbin",
@@ -39,18 +40,18 @@ const SYSTEM: &[&str] = &[
     "/etc",
     "/sys",
     "/proc",
-    // What /etc points to on some systems.
+    // Targets of links in /etc on some systems.
     "/run/current-system",
     "/run/resolvconf",
     "/run/systemd/resolve",
     "/var/lib/ca-certificates",
 ];
-/// Devices that may be read: they give nothing away.
+/// Devices that may be read, because they reveal nothing.
 const READ: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"];
 /// Devices that may be written to.
 const WRITE: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/tty"];
 
-/// Says which walls this machine has, by trying them on a thread that is then thrown away. Blocks.
+/// Returns the walls that this machine has, by trying them on a thread that is then discarded. Blocks.
 pub(crate) fn probe() -> Walls {
     let missing = |why: &str| Wall::Missing { why: why.to_owned() };
     let tried = std::thread::Builder::new().name("probe".into()).spawn(|| {
@@ -99,10 +100,11 @@ fn of_landlock(status: &RestrictionStatus) -> (Wall, Wall) {
     }
 }
 
-/// Raises the walls around this thread and all that comes of it. What cannot be had is the error where all is demanded; where it is
-/// not, what the machine should have given is told, for the program's log.
+/// Raises the walls around this thread and everything that comes of it. If all walls are required, a missing
+/// wall is an error. Otherwise returns which walls failed although the machine has them, for the program's
+/// log.
 ///
-/// A program that is to run as another user does so, or is not started, whatever is demanded.
+/// If a program must run as another user, it does so or is not started, whatever is required.
 pub(crate) fn raise(
     isolation: &Isolation,
     system: &System,
@@ -116,7 +118,7 @@ pub(crate) fn raise(
         IsolationMode::Auto => false,
         IsolationMode::Required => true,
     };
-    // Opened before the user is entered, who may not open all of it.
+    // Opened before switching to the user, who may not be allowed to open all of it.
     let rules = Rules::of(isolation, system, private, pack);
     drop_bounding_capabilities();
     enter()?;
@@ -133,13 +135,14 @@ pub(crate) fn raise(
         let missing: Vec<_> = Walls { files, signals, system_calls }.missing().into_iter().chain(privileged).collect();
         return if missing.is_empty() { Ok(None) } else { Err(missing.join("; ")) };
     }
-    // What the kernel does not have, the doctor says once; what it has and did not give concerns this program.
+    // The doctor reports once what the kernel lacks. What the kernel has but did not provide concerns this
+    // program.
     let files = if has_failed { files } else { Wall::Stands };
     let failed: Vec<_> = Walls { files, signals: Wall::Stands, system_calls }.missing().into_iter().chain(privileged).collect();
     Ok((!failed.is_empty()).then(|| format!("not all walls could be set up: {}", failed.join("; "))))
 }
 
-/// Says whether the kernel has what it did not enforce.
+/// Returns true if the kernel has what it did not enforce.
 fn should_have_been_enforced(status: &RestrictionStatus) -> bool {
     match status.landlock {
         LandlockStatus::NotEnabled | LandlockStatus::NotImplemented => false,
@@ -147,15 +150,17 @@ fn should_have_been_enforced(status: &RestrictionStatus) -> bool {
     }
 }
 
-/// Has nothing that this thread starts get any privilege of the superuser. Without `CAP_SETPCAP` the set stays as it is; nothing can be
-/// taken from it all the same, because nothing that is started gets new privileges.
+/// Prevents everything that this thread starts from gaining any privilege of the superuser. Without
+/// `CAP_SETPCAP` the set stays as it is. Nothing can be gained from it even so, because nothing that is
+/// started gets new privileges.
 fn drop_bounding_capabilities() {
     for (_, capability) in CapabilitySet::all().iter_names() {
         let _ = remove_capability_from_bounding_set(capability);
     }
 }
 
-/// Gives up every privilege of the superuser, for this thread and, since nothing it starts gets new privileges, for all of that.
+/// Drops every privilege of the superuser for this thread, and for everything that it starts, since none of
+/// that gets new privileges.
 fn drop_capabilities() -> rustix::io::Result<()> {
     set_no_new_privs(true)?;
     let none = CapabilitySets { effective: CapabilitySet::empty(), permitted: CapabilitySet::empty(), inheritable: CapabilitySet::empty() };
@@ -166,29 +171,31 @@ fn drop_capabilities() -> rustix::io::Result<()> {
     set_capabilities(None, none)
 }
 
-/// Resolves what is hidden as it is now: whoever rolls a secret switches a link over to another file.
+/// Resolves the hidden paths as they are now: rotating a secret may point a link to another file.
 fn hidden_now(isolation: &Isolation) -> Vec<PathBuf> {
     let resolved = |path: &PathBuf| {
-        // What is not there yet is hidden where it will be.
+        // A file that does not exist yet is hidden where it will be.
         let beside = || Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?));
         path.canonicalize().ok().or_else(beside).unwrap_or_else(|| path.clone())
     };
     isolation.hidden.iter().map(resolved).collect()
 }
 
-/// What programs may reach of the system, opened once: its folders and devices stay what they are.
+/// The parts of the system that programs may reach, opened once, because these folders and devices do not
+/// change.
 pub(crate) struct System {
     opened: Vec<Opened>,
-    /// What other users may not read of the settings of the system: a program that runs as root may not either.
+    /// The system settings that other users may not read. A program that runs as root may not read them
+    /// either.
     guarded: Vec<PathBuf>,
 }
 
-/// The settings of the system.
+/// The system's settings.
 const SETTINGS: &str = "/etc";
-/// How deep is looked for what is guarded.
+/// How deep to look for guarded files.
 const GUARDED_DEPTH_MAX: usize = 3;
 
-/// Lists what only its owner or group may read in a folder, and in the folders within.
+/// Lists the entries of a folder and of the folders in it that only their owner or group may read.
 fn guarded(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for entry in entries.flatten().take(ENTRIES_MAX) {
@@ -205,14 +212,14 @@ fn guarded(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
 }
 
 struct Opened {
-    /// Where it really is.
+    /// The resolved path.
     path: PathBuf,
     file: PathFd,
     access: BitFlags<AccessFs>,
 }
 
 impl System {
-    /// Opens what is there.
+    /// Opens the paths that exist.
     pub(crate) fn open() -> Self {
         let read = AccessFs::from_read(LANDLOCK);
         let write = AccessFs::from_write(LANDLOCK) | read;
@@ -221,14 +228,14 @@ impl System {
         if rustix::process::geteuid().is_root() {
             guarded(Path::new(SETTINGS), 1, &mut found);
         }
-        // What is not there cannot be reached either.
+        // A path that does not exist cannot be reached either.
         Self { opened: all.filter_map(|(path, access)| Opened::at(Path::new(path), access)).collect(), guarded: found }
     }
 }
 
 impl Opened {
     fn at(path: &Path, access: BitFlags<AccessFs>) -> Option<Self> {
-        // What a link leads to counts, not the link.
+        // The target of a link counts, not the link.
         let path = path.canonicalize().ok()?;
         let file = PathFd::new(&path).ok()?;
         let access = if path.is_dir() { access } else { access & AccessFs::from_file(LANDLOCK) };
@@ -236,16 +243,17 @@ impl Opened {
     }
 }
 
-/// Rules about files, for one program.
+/// File rules for one program.
 struct Rules {
     ruleset: RulesetCreated,
 }
 
 impl Rules {
-    /// Makes the rules of a program. What the operator lists is opened as it is now: it may be another folder after a deploy.
+    /// Creates the rules of a program. Paths that the operator lists are opened as they are now, because they
+    /// may be other folders after a deploy.
     fn of(isolation: &Isolation, system: &System, private: &Path, pack: &Path) -> Result<Self, RulesetError> {
         let (read, all, hidden) = (AccessFs::from_read(LANDLOCK), AccessFs::from_all(LANDLOCK), hidden_now(isolation));
-        // Another user than root cannot read it anyway, and it takes time to open what lies beside it.
+        // A user other than root cannot read these anyway, and opening everything around them takes time.
         let guarded = if isolation.users == ProgramUsers::Node { &*system.guarded } else { &[] };
         let hidden_in_system = [&*hidden, guarded].concat();
         let mut rules = Self::begin()?.allow_system(system, &hidden_in_system)?;
@@ -258,7 +266,7 @@ impl Rules {
         rules.allow(private, all)?.allow(pack, read)
     }
 
-    /// Begins with nothing allowed.
+    /// Starts with nothing allowed.
     fn begin() -> Result<Self, RulesetError> {
         let ruleset = Ruleset::default().handle_access(AccessFs::from_all(LANDLOCK))?.scope(Scope::from_all(LANDLOCK))?.create()?;
         Ok(Self { ruleset })
@@ -268,7 +276,7 @@ impl Rules {
         let mut rules = self;
         for Opened { path, file, access } in &system.opened {
             rules = if hidden.iter().any(|hidden| hidden.starts_with(path)) {
-                // The names of settings are no secret, and programs list them.
+                // The names of settings are not secret, and programs list them.
                 let names = if path == Path::new(SETTINGS) { AccessFs::ReadDir.into() } else { BitFlags::EMPTY };
                 rules.allow_names(file, names)?.allow_around(path, *access, hidden)?
             } else {
@@ -278,10 +286,10 @@ impl Rules {
         Ok(rules)
     }
 
-    /// Allows a folder but for what is hidden in it: then its entries are allowed one by one, as they are now, and none that is made
-    /// in it later.
+    /// Allows a folder except for the hidden paths in it. In that case its present entries are allowed one by
+    /// one, and entries that are created later are not.
     fn allow_around(self, path: &Path, access: BitFlags<AccessFs>, hidden: &[PathBuf]) -> Result<Self, RulesetError> {
-        // What a link leads to counts, not the link.
+        // The target of a link counts, not the link.
         let Ok(path) = path.canonicalize() else { return Ok(self) };
         if hidden.iter().any(|hidden| path.starts_with(hidden)) {
             return Ok(self);
@@ -291,7 +299,8 @@ impl Rules {
         }
         let Ok(entries) = std::fs::read_dir(&path) else { return Ok(self) };
         let mut rules = self;
-        // A link within leads to what is allowed by itself, or to what no program may open up by making one.
+        // A link in the folder leads to something that is allowed by itself, or to something that programs
+        // must not be able to open by creating a link.
         let is_link = |entry: &std::fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_symlink());
         for entry in entries.flatten().filter(|entry| !is_link(entry)).take(ENTRIES_MAX) {
             rules = rules.allow_around(&entry.path(), access, hidden)?;
@@ -299,7 +308,7 @@ impl Rules {
         Ok(rules)
     }
 
-    /// Allows what is done with names alone.
+    /// Allows operations on names only.
     fn allow_names(self, folder: &PathFd, access: BitFlags<AccessFs>) -> Result<Self, RulesetError> {
         if access.is_empty() { Ok(self) } else { Ok(Self { ruleset: self.ruleset.add_rule(PathBeneath::new(folder, access))? }) }
     }
@@ -314,7 +323,7 @@ impl Rules {
     }
 }
 
-/// How many entries of a folder around something hidden are allowed.
+/// The maximum number of entries that are allowed in a folder around something hidden.
 const ENTRIES_MAX: usize = 4_096;
 
 #[cfg(test)]
@@ -322,7 +331,7 @@ mod tests {
     use super::*;
     use crate::skipped::skipped;
 
-    /// More filters than the kernel puts on one thread.
+    /// More filters than the kernel accepts on one thread.
     const FILTERS: usize = 1_000;
 
     #[test]

@@ -1,7 +1,8 @@
-//! Whether memory ran out while a program ran: as the nearest control group for memory counts, else as the whole machine does.
+//! Detects whether memory ran out while a program ran: counted by the nearest control group for memory, or
+//! otherwise by the whole machine.
 //!
-//! It does not say whose end that was: who was killed is the caller's to know. Only a group that holds nobody but a supervisor and its
-//! program says that it was somebody of the program.
+//! This module does not say whose process was killed: the caller has to know. Only a group that holds nothing
+//! but a supervisor and its program proves that it was a process of the program.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,32 +12,33 @@ use super::bound;
 /// Where control groups are mounted.
 const GROUPS: &str = "/sys/fs/cgroup";
 
-/// How many processes the kernel had killed because memory ran out, at a moment.
+/// The number of processes that the kernel had killed at some moment because memory ran out.
 pub(crate) struct KillsForMemory {
     counter: Counter,
     before: u64,
 }
 
-/// What counts them.
+/// Where they are counted.
 enum Counter {
-    /// A file of the group that this process has with its program alone.
+    /// A file of the group that this process shares with its program only.
     OwnGroup(PathBuf),
-    /// A file of a group in which others are too: the node's, those of all its programs, whatever else its unit or container holds.
+    /// A file of a group that also holds others: the node, all its programs, or whatever else its unit or
+    /// container holds.
     SharedGroup(PathBuf),
     Machine,
 }
 
-/// Among whom a process was killed because memory ran out.
+/// Among which processes one was killed because memory ran out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Killed {
     /// Among those of the program.
     OfProgram,
-    /// Among others too: it may have been none of the program.
+    /// Among others too, so it may not have been one of the program.
     OfMore,
 }
 
 impl KillsForMemory {
-    /// Counts up to now.
+    /// Counts the kills so far.
     pub(crate) fn until_now() -> Self {
         let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let counter = counter_in(Path::new(GROUPS), &groups);
@@ -44,7 +46,7 @@ impl KillsForMemory {
         Self { counter, before }
     }
 
-    /// Says whether one was killed since.
+    /// Reports whether a process was killed since, and among which.
     pub(crate) fn since(&self) -> Option<Killed> {
         let killed = match self.counter {
             Counter::OwnGroup(_) => Killed::OfProgram,
@@ -68,7 +70,7 @@ fn count_in(counters: &str) -> Option<u64> {
     counters.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
 }
 
-/// Finds what counts for this process, by what `/proc/self/cgroup` says.
+/// Finds the counter for this process, from `/proc/self/cgroup`.
 fn counter_in(mounted: &Path, groups: &str) -> Counter {
     let Some(file) = file_in(mounted, groups) else { return Counter::Machine };
     let own = bound::group_name(std::process::id());
@@ -79,7 +81,7 @@ fn counter_in(mounted: &Path, groups: &str) -> Counter {
     }
 }
 
-/// Finds the file in which the nearest group of a process counts, by what `/proc/self/cgroup` says.
+/// Finds the file in which the nearest group of a process is counted, from `/proc/self/cgroup`.
 fn file_in(mounted: &Path, groups: &str) -> Option<PathBuf> {
     groups.lines().find_map(|line| {
         let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
@@ -88,7 +90,7 @@ fn file_in(mounted: &Path, groups: &str) -> Option<PathBuf> {
             of_some if of_some.split(',').any(|one| one == "memory") => (mounted.join("memory"), "memory.oom_control"),
             _ => return None,
         };
-        // With one hierarchy the group above counts too, where this one has no controller for memory of its own.
+        // In a unified hierarchy, the group above counts too if this one has no memory controller of its own.
         let group = root.join(path.trim_start_matches('/'));
         let files = group.ancestors().take_while(|above| above.starts_with(&root)).map(|above| above.join(file));
         files.into_iter().find(|file| fs::read_to_string(file).is_ok_and(|counters| count_in(&counters).is_some()))

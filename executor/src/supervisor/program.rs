@@ -1,6 +1,8 @@
-//! The one program that a supervisor holds: started behind its walls, fed, read, and ended with all that it started.
+//! The one program that a supervisor holds: started behind its walls, fed, read, and ended with everything
+//! that it started.
 //!
-//! It tells nobody: what it prints and how it ends is in the folder, and in [`Held`], for whoever asks.
+//! This module notifies nobody: the program's output and end are in the folder, and in [`Held`], for anyone
+//! who asks.
 
 use std::fs::File;
 use std::io::{self, PipeReader};
@@ -34,17 +36,18 @@ use crate::programs::{
     DRAIN_PATIENCE, End, EndedBy, Exit, IsolationMode, KILLED_PATIENCE, PrivateDirectory, ProgramLimits, may_pass, uptime_millis,
 };
 
-/// How long a program may go on after the supervisor itself was asked to end, because the machine goes down.
+/// How long a program may continue after the supervisor itself was asked to end because the machine is
+/// shutting down.
 const ABANDONED_GRACE: Duration = Duration::from_secs(5);
 
-/// The place of descriptor 3, kept free for programs.
+/// Descriptor 3, reserved for programs.
 pub(crate) struct Descriptor3 {
     slot: OwnedFd,
     nothing: File,
 }
 
 impl Descriptor3 {
-    /// Takes the place. It must be the first descriptor that the process opens.
+    /// Reserves the descriptor. It must be the first descriptor that the process opens.
     pub(crate) fn reserve() -> io::Result<Self> {
         let slot: OwnedFd = File::open("/dev/null")?.into();
         if slot.as_raw_fd() != 3 {
@@ -53,22 +56,22 @@ impl Descriptor3 {
         Ok(Self { slot, nothing: File::open("/dev/null")? })
     }
 
-    /// Has the next program inherit this as its descriptor 3.
+    /// Makes the next program inherit this as its descriptor 3.
     fn give(&mut self, descriptor: &impl std::os::fd::AsFd) -> io::Result<()> {
         Ok(rustix::io::dup2(descriptor, &mut self.slot)?)
     }
 
-    /// Has no program inherit anything.
+    /// Makes programs inherit nothing.
     fn take_back(&mut self) -> io::Result<()> {
         Ok(rustix::io::dup3(&self.nothing, &mut self.slot, DupFlags::CLOEXEC)?)
     }
 }
 
-/// A program that is held.
+/// The held program.
 pub(crate) struct Held {
-    /// What it prints and says.
+    /// Its output and messages.
     pub(crate) spools: Spools,
-    /// How it ended; none as long as it has not.
+    /// How it ended, or none while it is running.
     pub(crate) end: watch::Receiver<Option<End>>,
     order: Order,
     ends_at: Instant,
@@ -76,7 +79,7 @@ pub(crate) struct Held {
     has_remains: AtomicBool,
 }
 
-/// What is remembered of an order.
+/// The part of an order that is remembered.
 struct Order {
     attempt: ensue_engine::ids::AttemptId,
     token: u64,
@@ -84,12 +87,12 @@ struct Order {
     grace: Duration,
 }
 
-/// What the program is told: to end. What it is told next takes nothing of it back.
+/// The instruction to end. A later instruction takes nothing of it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Told {
-    /// How long it may go on at most.
+    /// The latest moment at which it must end.
     until: Instant,
-    /// Who says so.
+    /// The origin of the instruction.
     by: Teller,
 }
 
@@ -97,22 +100,23 @@ pub(crate) struct Told {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Teller {
     Node,
-    /// Nobody: the machine goes down.
+    /// Nobody: the machine is shutting down.
     Machine,
 }
 
 impl Told {
-    /// By the node, which lets it go on for so long.
+    /// By the node, which lets it continue for this long.
     pub(crate) fn by_node(grace: Duration) -> Self {
         Self { until: in_a_while(grace), by: Teller::Node }
     }
 
-    /// By the machine, which goes down.
+    /// By the machine, which is shutting down.
     pub(crate) fn abandoned() -> Self {
         Self { until: Instant::now() + ABANDONED_GRACE, by: Teller::Machine }
     }
 
-    /// Gives what holds after both: the earlier moment, and the node's word where it was one.
+    /// Returns the combination of both: the earlier moment, and the node as the origin if either came from
+    /// it.
     fn and(self, other: Self) -> Self {
         let by = match (self.by, other.by) {
             (Teller::Machine, Teller::Machine) => Teller::Machine,
@@ -124,7 +128,7 @@ impl Told {
 
 /// Why a program was not started.
 pub(crate) struct NoStart {
-    /// In what.
+    /// What failed.
     pub(crate) kind: NotStarted,
     /// Why.
     pub(crate) why: String,
@@ -137,7 +141,7 @@ impl NoStart {
 }
 
 impl Held {
-    /// Says what is held.
+    /// Returns what is held.
     pub(crate) fn holds(&self) -> Holds {
         let remaining = self.ends_at.saturating_duration_since(Instant::now());
         Holds {
@@ -147,12 +151,12 @@ impl Held {
         }
     }
 
-    /// Gives its private directory.
+    /// Returns its private directory.
     pub(crate) fn private(&self) -> &Path {
         &self.order.private
     }
 
-    /// Says whether processes of it were still there at its end, although they had been killed.
+    /// Returns true if processes of it were still there at its end, although they had been killed.
     pub(crate) fn has_remains(&self) -> bool {
         self.has_remains.load(Ordering::Acquire)
     }
@@ -162,7 +166,8 @@ impl Held {
         self.told.send_modify(|before| *before = Some(before.map_or(told, |before| before.and(told))));
     }
 
-    /// Starts a program, and sees to its end on the current runtime. The tail holds its files, the values of its keys and its input.
+    /// Starts a program, and conducts it to its end on the current runtime. The tail holds its files, the
+    /// values of its keys and its input.
     pub(crate) fn start(
         folder: &Folder,
         slot: &mut Descriptor3,
@@ -195,12 +200,12 @@ impl Held {
         command.current_dir(&order.private).process_group(0);
         command.stdin(Stdio::from(stdin)).stdout(Stdio::from(stdout_from)).stderr(Stdio::from(stderr_from));
         let spawned = spawn_behind_walls(command, system, order, user);
-        // Before anything else is started, and so that the program alone holds the other end.
+        // Before anything else is started, and so that only the program holds the other end.
         slot.take_back().map_err(&supervisor)?;
         drop(messages_from);
         let Spawned { process, unwalled } = spawned?;
         private.leave();
-        // Before anything is reaped: until then the number is its own.
+        // Before anything is reaped: until then the number belongs to it.
         let leader = Leader::of(process);
         limit(process, order.limits, user);
         let spools = Spools::begin(folder.clone(), order.output_bytes_max, masks.as_ref());
@@ -226,7 +231,7 @@ impl Held {
     }
 }
 
-/// Gives the moment after so long, or one that no program reaches.
+/// Returns the moment after this duration, or one that no program reaches.
 fn in_a_while(long: Duration) -> Instant {
     let now = Instant::now();
     now.checked_add(long).unwrap_or_else(|| now + Duration::from_secs(60 * 60 * 24 * 365 * 30))
@@ -262,12 +267,12 @@ fn split<'o>(order: &'o WrittenOrder, tail: &'o Bytes) -> io::Result<Tail<'o>> {
 /// A program that was started.
 struct Spawned {
     process: Pid,
-    /// What it should have been walled off from and is not, for its log.
+    /// The walls that could not be raised, for its log.
     unwalled: Option<String>,
 }
 
-/// Starts the program on a thread of its own, around which the walls are raised: both they and what is started inherit them, and
-/// nothing else of the supervisor does.
+/// Starts the program on a separate thread, around which the walls are raised. The thread and everything
+/// started from it inherit the walls, and nothing else of the supervisor does.
 fn spawn_behind_walls(mut command: Command, system: &System, order: &WrittenOrder, user: Option<User>) -> Result<Spawned, NoStart> {
     let mut start = move || {
         let raised = isolation::raise(&order.isolation, system, Path::new(&order.private), Path::new(&order.pack), user);
@@ -284,7 +289,8 @@ fn spawn_behind_walls(mut command: Command, system: &System, order: &WrittenOrde
     Ok(Spawned { process, unwalled })
 }
 
-/// Says why a program was not started: where another user than the node's was not allowed to, that too.
+/// Describes why a program was not started, including the case that another user than the node's was not
+/// allowed to run it.
 fn not_spawned(error: &io::Error, order: &WrittenOrder) -> String {
     let is_closed = error.kind() == io::ErrorKind::PermissionDenied && !may_pass(Path::new(&order.program), order.isolation.users);
     if !is_closed {
@@ -303,9 +309,10 @@ fn on_a_thread_of_its_own<T: Send>(start: impl FnOnce() -> Result<T, NoStart> + 
     })
 }
 
-/// Limits what the program may use, and what it started meanwhile, wherever that went; what those start inherits it.
+/// Limits the resources of the program and of everything that it has started meanwhile, wherever that went.
+/// Processes that those start inherit the limits.
 fn limit(leader: Pid, limits: ProgramLimits, user: Option<User>) {
-    // How many processes there are is bounded before it is started.
+    // The number of processes is limited before the program is started.
     let ProgramLimits { memory_bytes, file_bytes, open_files, cpu_seconds, processes: _ } = limits;
     let wanted =
         [(Resource::As, memory_bytes), (Resource::Fsize, file_bytes), (Resource::Nofile, open_files), (Resource::Cpu, cpu_seconds)];
@@ -330,25 +337,25 @@ struct Pipes {
     out: [PipeReader; 3],
 }
 
-/// How a program's first process came to its end.
+/// How a program's first process ended.
 struct Over {
-    /// Who had it end.
+    /// Who made it end.
     by: Option<EndedBy>,
-    /// Whose doing it was if it was killed.
+    /// Who killed it, if it was killed.
     killed: Killer,
-    /// When, in milliseconds since the boot of the machine.
+    /// When it ended, in milliseconds since the machine's boot.
     ended_at: Option<u64>,
 }
 
-/// Who kills.
+/// Who killed a process.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Killer {
     Supervisor,
-    /// The kernel, or somebody on the machine.
+    /// The kernel, or another process on the machine.
     Another,
 }
 
-/// What sees to a program's end.
+/// Conducts a program to its end.
 struct Conductor {
     held: Arc<Held>,
     folder: Folder,
@@ -386,7 +393,8 @@ impl Conductor {
             }
         };
         let _ = tokio::time::timeout(DRAIN_PATIENCE, drained).await;
-        // What something outside of the tree holds open is read no further: its spool is soon another program's.
+        // Pipes that a process outside the tree holds open are no longer read: the spool soon belongs to
+        // another program.
         readers.iter().for_each(JoinHandle::abort);
         self.held.spools.finish();
         self.held.spools.note_unkept();
@@ -396,7 +404,8 @@ impl Conductor {
         };
         let was_killed = by.is_some().then_some(killed == Killer::Supervisor);
         let end = End { exit, by, printed: self.held.spools.printed(), was_killed, ended_at };
-        // Before the end is told: who hears of it finds it also where this process is gone the moment after.
+        // Before the end is announced: a listener that learns of it must find the note even if this process
+        // is gone a moment later.
         if let Err(error) = self.folder.note_end(end) {
             self.held.spools.note(&format!("the end could not be saved, and is known only as long as the supervisor runs: {error}"));
         }
@@ -404,9 +413,9 @@ impl Conductor {
         self.held.spools.tell();
     }
 
-    /// Waits for the first process to end, or brings it about; then ends all that it left.
+    /// Waits for the first process to end, or ends it; then ends everything that it left.
     async fn end(&mut self) -> Over {
-        // Without it what has ended is reaped at the end.
+        // Without the signal, ended processes are reaped at the end.
         let mut ended = signal(SignalKind::child()).ok();
         self.tree.reap();
         let mut kill_at: Option<Instant> = None;
@@ -445,16 +454,17 @@ impl Conductor {
             self.held.has_remains.store(true, Ordering::Release);
             self.held.spools.note("processes of the program do not end although they were killed");
         }
-        // Whatever it was told for, it has not ended before its time was over: a node that hears of it later knows no other reason.
+        // Whatever it was told for, it did not end before its timeout: a node that learns of it later knows
+        // no other reason.
         let by = by.map(|by| if Instant::now() >= self.held.ends_at { EndedBy::Deadline } else { by });
         Over { by, killed, ended_at }
     }
 }
 
-/// Ends when a child has ended, which may be one that had lost its parent.
+/// Completes when a child has ended. It may be one that had lost its parent.
 async fn something_ended(ended: &mut Option<Signals>) {
     match ended {
-        // Its sender is the runtime's.
+        // The sender belongs to the runtime.
         Some(ended) => drop(ended.recv().await),
         None => std::future::pending().await,
     }
@@ -462,7 +472,7 @@ async fn something_ended(ended: &mut Option<Signals>) {
 
 const SIGKILL: i32 = 9;
 
-/// Gives how a process left that was killed, and not from here.
+/// Returns how a process exited that was killed by someone else.
 fn killed_by_another(for_memory: Option<Killed>) -> Exit {
     match for_memory {
         Some(Killed::OfProgram) => Exit::OutOfMemory,

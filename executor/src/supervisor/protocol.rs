@@ -1,7 +1,8 @@
-//! What a node and a supervisor say to each other: frames over a Unix socket, of a JSON word and raw bytes behind it.
+//! The protocol between a node and a supervisor: frames over a Unix socket, each of a JSON message followed
+//! by raw bytes.
 //!
-//! It is versioned: a node greets with the versions it speaks, the supervisor, which may be of an older release, takes the newest
-//! that both know. It holds no connection.
+//! It is versioned: a node states the versions that it speaks, and the supervisor, which may be of an older
+//! release, chooses the newest version that both know. This module holds no connection.
 
 use std::io;
 
@@ -17,22 +18,22 @@ use crate::programs::{End, Isolation, ProgramLimits};
 
 /// The oldest version that this release speaks.
 pub(crate) const PROTOCOL_OLDEST: u32 = 1;
-/// The newest.
+/// The newest version that this release speaks.
 pub(crate) const PROTOCOL_NEWEST: u32 = 3;
-/// The oldest in which a supervisor masks the values of keys.
+/// The oldest version in which a supervisor masks the values of keys.
 pub(crate) const PROTOCOL_OF_MASKS: u32 = 2;
 /// The first version in which a supervisor answers [`NodeSays::Ping`].
 pub(crate) const PROTOCOL_WITH_PINGS: u32 = 3;
-/// The most bytes of a frame: an order with its input and files is the largest.
+/// The maximum size of a frame, in bytes. The largest frame is an order with its input and files.
 pub(crate) const FRAME_BYTES_MAX: usize = 64 << 20;
-/// The most bytes of a frame from somebody who has not shown the key.
+/// The maximum size of a frame on a connection that has not presented the key, in bytes.
 pub(crate) const GREETING_BYTES_MAX: usize = 4 << 10;
 
-/// What a node says.
+/// A message from a node.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum NodeSays {
-    /// Who it is; the first word.
+    /// Its identity. The first message.
     Hello {
         /// The oldest version it speaks.
         oldest: u32,
@@ -40,14 +41,14 @@ pub(crate) enum NodeSays {
         newest: u32,
         /// Its release.
         release: String,
-        /// The supervisor's key, which only its node and its folder know.
+        /// The supervisor's key, which only its node and its folder have.
         key: String,
     },
-    /// Start this; the tail holds its files, the values of its keys and its input.
+    /// Start this program. The tail holds its files, the values of its keys and its input.
     Start(Box<WrittenOrder>),
-    /// Ask the program to stop, and kill it when the grace is over.
+    /// Ask the program to stop, and kill it after the grace period.
     Stop {
-        /// How long.
+        /// The grace period.
         grace_millis: u64,
     },
     /// Kill the program.
@@ -58,20 +59,20 @@ pub(crate) enum NodeSays {
     Ping,
 }
 
-/// What a supervisor says.
+/// A message from a supervisor.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum SupervisorSays {
-    /// Who it is, and what it holds.
+    /// Its identity, and what it holds.
     Hello {
-        /// The version that is spoken from now on.
+        /// The version to use from now on.
         protocol: u32,
         /// Its release.
         release: String,
-        /// Its program; all of its output follows from the beginning.
+        /// Its program. All of the program's output follows, from the beginning.
         holds: Option<Holds>,
     },
-    /// No version is known to both.
+    /// There is no version that both know.
     NoProtocol {
         /// The oldest version it speaks.
         oldest: u32,
@@ -82,38 +83,38 @@ pub(crate) enum SupervisorSays {
     Started,
     /// It was not started, and nothing of it is left.
     NotStarted {
-        /// In what.
+        /// What failed.
         kind: NotStarted,
         /// Why.
         why: String,
     },
-    /// The program printed; the tail holds what.
+    /// The program printed the bytes in the tail.
     Output {
-        /// Where.
+        /// The stream.
         stream: Stream,
-        /// How many bytes came before.
+        /// The number of bytes before them.
         offset: u64,
     },
     /// The program has ended, and all of its output was sent.
     Ended(End),
-    /// The program is forgotten: another can be started.
+    /// The program is forgotten. Another one can be started.
     Idle,
     /// The answer to [`NodeSays::Ping`].
     Pong,
 }
 
-/// What a supervisor holds.
+/// The program that a supervisor holds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Holds {
     /// The attempt.
     pub(crate) attempt: AttemptId,
     /// Its token.
     pub(crate) token: u64,
-    /// How much of its time is left, in milliseconds.
+    /// The time left before its timeout, in milliseconds.
     pub(crate) remaining_millis: u64,
 }
 
-/// What was it that could not be had.
+/// What failed when a program was not started.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum NotStarted {
@@ -121,13 +122,13 @@ pub(crate) enum NotStarted {
     Directory,
     /// The program itself.
     Spawn,
-    /// The isolation that is demanded.
+    /// The required isolation.
     Isolation,
-    /// Something of the supervisor's own, or it holds another program.
+    /// Something of the supervisor itself, or it holds another program.
     Supervisor,
 }
 
-/// Where a program writes.
+/// A stream that a program writes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Stream {
@@ -140,10 +141,10 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
-    /// All of them.
+    /// All streams.
     pub(crate) const ALL: [Self; 3] = [Self::Stdout, Self::Stderr, Self::Messages];
 
-    /// Gives its place in [`ALL`](Self::ALL).
+    /// Returns its index in [`ALL`](Self::ALL).
     pub(crate) fn index(self) -> usize {
         match self {
             Self::Stdout => 0,
@@ -153,14 +154,14 @@ impl Stream {
     }
 }
 
-/// A program to start, as it is sent.
+/// A program to start, in its transmitted form.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct WrittenOrder {
     /// The attempt.
     pub(crate) attempt: AttemptId,
     /// Its token.
     pub(crate) token: u64,
-    /// What is started.
+    /// The program to start.
     pub(crate) program: String,
     /// Its arguments.
     pub(crate) arguments: Vec<String>,
@@ -170,34 +171,35 @@ pub(crate) struct WrittenOrder {
     pub(crate) private: String,
     /// The folder of its pack.
     pub(crate) pack: String,
-    /// The names and sizes of its private files; the tail holds them one after the other.
+    /// The names and sizes of its private files. The tail holds the files one after the other.
     pub(crate) files: Vec<(String, usize)>,
-    /// The names of its keys and the sizes of their values, which the tail holds behind the files. They are masked in what it prints.
+    /// The names of its keys and the sizes of their values, which follow the files in the tail. They are
+    /// masked in its output.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) keys: Vec<(String, usize)>,
-    /// How long it may run, in milliseconds.
+    /// Its timeout, in milliseconds.
     pub(crate) timeout_millis: u64,
-    /// How long it may go on after that, in milliseconds.
+    /// Its grace period after the timeout, in milliseconds.
     pub(crate) grace_millis: u64,
-    /// What its processes may use.
+    /// The limits of its processes.
     pub(crate) limits: ProgramLimits,
-    /// What is walled off.
+    /// Its isolation.
     pub(crate) isolation: Isolation,
-    /// How many bytes of standard output are kept, and as many of standard error.
+    /// The number of bytes kept of standard output, and of standard error.
     #[serde(default = "spool_bytes_max")]
     pub(crate) output_bytes_max: u64,
 }
 
-/// What a node means that does not say.
+/// Returns the default for a node that does not send the field.
 fn spool_bytes_max() -> u64 {
     SPOOL_BYTES_MAX
 }
 
-/// A frame is longer than one may be.
+/// A frame is longer than allowed.
 #[derive(Debug, Error)]
 #[error("a frame would have {bytes} bytes; the limit is {FRAME_BYTES_MAX}")]
 pub(crate) struct TooLong {
-    /// How many bytes it would have, its head not counted.
+    /// Its size in bytes, without its head.
     pub(crate) bytes: usize,
 }
 
@@ -207,7 +209,7 @@ impl From<TooLong> for io::Error {
     }
 }
 
-/// Makes the bytes of a frame, from a word and the pieces of its tail.
+/// Returns the bytes of a frame for a message and the pieces of its tail.
 pub(crate) fn framed(word: &impl Serialize, tail: &[&[u8]]) -> Result<Bytes, TooLong> {
     let word = serde_json::to_vec(word).expect("numbers and texts always have a JSON form");
     let tail_bytes: usize = tail.iter().map(|piece| piece.len()).sum();
@@ -228,7 +230,8 @@ pub(crate) async fn write(to: &mut (impl AsyncWrite + Unpin), word: &impl Serial
     to.write_all(&framed(word, &[tail])?).await
 }
 
-/// Reads a frame of at most `bytes_max`; none where the other side has gone. Must not be broken off on its way.
+/// Reads a frame of at most `bytes_max` bytes. Returns none if the other side is gone. Must not be cut off
+/// midway.
 pub(crate) async fn read<T: DeserializeOwned>(from: &mut (impl AsyncRead + Unpin), bytes_max: usize) -> io::Result<Option<(T, Bytes)>> {
     let mut head = [0; 8];
     match from.read_exact(&mut head).await {

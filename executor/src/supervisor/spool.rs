@@ -1,7 +1,8 @@
-//! What a program prints and says, kept in files as it comes, so that nothing is lost while no node listens.
+//! Spools: files that keep a program's output and messages as they come, so that nothing is lost while no
+//! node is listening.
 //!
-//! The values of keys are masked before they are kept. It is capped: bytes over the limit are read and counted, so that a program never blocks on a reader. What a line says is not
-//! looked at.
+//! The values of keys are masked before they are kept. The size is limited: bytes over the limit are read and
+//! counted, so that a program never blocks on a reader. The content of lines is not examined.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -17,13 +18,14 @@ use super::protocol::Stream;
 use crate::masks::{Masking, Masks};
 use crate::messages::LINE_BYTES_MAX;
 
-/// The most bytes that are kept of the lines of descriptor 3 together, and of each other stream where the order does not ask for more:
-/// more than a node keeps of an attempt where nothing else is set, and little enough for the disk that the log is on.
+/// The maximum number of bytes that are kept of all lines of descriptor 3 together, and of each other stream
+/// unless the order asks for more. This is more than a node keeps of an attempt by default, and little enough
+/// for the disk that holds the log.
 pub(crate) const SPOOL_BYTES_MAX: u64 = 16 << 20;
-/// What a shorter line of descriptor 3 counts as, in bytes: to take it in costs a node as much as a longer one, and there are to be
-/// no more of them than it takes in within a few seconds.
+/// The number of bytes that a shorter line of descriptor 3 counts as. Taking it in costs a node as much as a
+/// longer one, and there must not be more lines than a node takes in within a few seconds.
 const LINE_COUNTED_MIN: u64 = 64;
-/// How many bytes are read at once.
+/// The number of bytes read at once.
 const CHUNK_BYTES_MAX: usize = 64 << 10;
 
 /// The spools of one program.
@@ -42,17 +44,17 @@ struct Spool {
     file: Mutex<Option<File>>,
     kept: AtomicU64,
     printed: AtomicU64,
-    /// None where nothing is masked, and for lines, which are masked one by one.
+    /// None if nothing is masked, and for lines, which are masked one by one.
     masking: Mutex<Option<Masking>>,
 }
 
-/// Lines of descriptor 3 that the disk did not take, which the program's log does not know yet.
+/// Lines of descriptor 3 that the disk did not accept and that the program's log does not mention yet.
 struct Unkept {
     lines: u64,
     why: io::Error,
 }
 
-/// Lines of descriptor 3 that are over what is kept.
+/// Lines of descriptor 3 over the limit.
 #[derive(Default)]
 struct PassedOver {
     lines: u64,
@@ -60,8 +62,8 @@ struct PassedOver {
 }
 
 impl Spools {
-    /// Begins empty spools in a folder, which keep so many bytes of standard output and as many of standard error, with these masks; a
-    /// file is made once there is something to keep.
+    /// Creates empty spools in a folder that keep this many bytes of standard output, and as many of standard
+    /// error, with these masks. A file is created once there is something to keep.
     pub(crate) fn begin(folder: Folder, output_bytes_max: u64, masks: Option<&Arc<Masks>>) -> Self {
         let spools = Stream::ALL.map(|stream| match stream {
             Stream::Stdout | Stream::Stderr => Spool::masked(masks),
@@ -78,7 +80,7 @@ impl Spools {
         }
     }
 
-    /// Opens what an earlier supervisor left in a folder.
+    /// Opens the spools that an earlier supervisor left in a folder.
     pub(crate) fn left(folder: Folder) -> io::Result<Self> {
         let spools = Self::begin(folder, SPOOL_BYTES_MAX, None);
         for stream in Stream::ALL {
@@ -95,27 +97,28 @@ impl Spools {
         Ok(spools)
     }
 
-    /// Gives how many bytes of a stream are kept.
+    /// Returns the number of kept bytes of a stream.
     pub(crate) fn kept(&self, stream: Stream) -> u64 {
         self.spools[stream.index()].kept.load(Ordering::Acquire)
     }
 
-    /// Gives how many bytes came on standard output and on standard error, those included that are not kept.
+    /// Returns the number of bytes that came on standard output and on standard error, including bytes that
+    /// are not kept.
     pub(crate) fn printed(&self) -> [u64; 2] {
         [Stream::Stdout, Stream::Stderr].map(|stream| self.spools[stream.index()].printed.load(Ordering::Acquire))
     }
 
-    /// What ends when something more was kept, or when it is [told](Self::tell).
+    /// Returns a notification of newly kept bytes. [`tell`](Self::tell) triggers it too.
     pub(crate) fn grown(&self) -> &Notify {
         &self.grown
     }
 
-    /// Wakes who waits for more.
+    /// Wakes everyone who waits for more.
     pub(crate) fn tell(&self) {
         self.grown.notify_waiters();
     }
 
-    /// Reads what is kept of a stream from an offset on; empty where there is nothing.
+    /// Reads the kept bytes of a stream from an offset. Returns an empty result if there are none.
     pub(crate) fn read(&self, stream: Stream, offset: u64) -> io::Result<Vec<u8>> {
         let room = self.kept(stream).saturating_sub(offset).min(CHUNK_BYTES_MAX as u64);
         let mut bytes = vec![0; usize::try_from(room).unwrap_or(CHUNK_BYTES_MAX)];
@@ -125,7 +128,8 @@ impl Spools {
         Ok(bytes)
     }
 
-    /// Masks what came on a stream of bytes, and keeps it. What may be the beginning of a masked value is held back.
+    /// Masks bytes of a stream and keeps them. Bytes that may be the beginning of a masked value are held
+    /// back.
     fn take(&self, stream: Stream, bytes: &[u8]) {
         match &mut *self.spools[stream.index()].masking() {
             Some(masking) => self.append(stream, &masking.push(bytes)),
@@ -133,7 +137,7 @@ impl Spools {
         }
     }
 
-    /// Keeps what was held back: nothing more comes.
+    /// Keeps the bytes that were held back, at the end of the stream.
     pub(crate) fn finish(&self) {
         for stream in Stream::ALL {
             let masking = self.spools[stream.index()].masking().take();
@@ -143,26 +147,26 @@ impl Spools {
         }
     }
 
-    /// Keeps what came on a stream of bytes, up to the cap; all of it is counted.
+    /// Keeps bytes of a stream, up to the limit. All of them are counted.
     pub(crate) fn append(&self, stream: Stream, bytes: &[u8]) {
         let before = self.spools[stream.index()].printed.fetch_add(bytes.len() as u64, Ordering::AcqRel);
         let kept = self.kept(stream);
-        // What follows a gap is not kept either: a stream is whole up to where it was cut.
+        // Bytes after a gap are not kept either: a stream is complete up to where it was cut.
         let room = if kept < before { 0 } else { self.output_bytes_max.saturating_sub(kept) };
         let room = usize::try_from(room).unwrap_or(usize::MAX).min(bytes.len());
         if room > 0 {
-            // A full disk keeps no more of it; what came is counted, so that its loss is seen.
+            // If the disk is full, no more of it is kept. The bytes are counted, so that the loss is visible.
             let _ = self.keep(stream, &bytes[..room]);
         }
     }
 
-    /// Says something in the log of the program, which is what it prints to standard error.
+    /// Writes a message to the program's log, which is its standard error.
     pub(crate) fn note(&self, what: &str) {
         self.append(Stream::Stderr, format!("[ensue] {what}\n").as_bytes());
     }
 
-    /// Says how many lines of descriptor 3 were over what is kept, and how many the disk did not take; nothing where all were kept. Said
-    /// at the end, when it is known and there may be room.
+    /// Writes how many lines of descriptor 3 were over the limit, and how many the disk did not accept, or
+    /// nothing if all were kept. Called at the end, when the number is known and there may be room.
     pub(crate) fn note_unkept(&self) {
         let PassedOver { lines, bytes } = std::mem::take(&mut *self.passed_over());
         if lines > 0 {
@@ -228,7 +232,7 @@ impl Spools {
         }
     }
 
-    /// Writes behind what is kept. What was not written whole leaves nothing.
+    /// Appends to the kept bytes. A partial write leaves nothing.
     fn keep(&self, stream: Stream, bytes: &[u8]) -> io::Result<()> {
         let spool = &self.spools[stream.index()];
         let kept = self.kept(stream);
@@ -273,12 +277,12 @@ impl Spool {
     }
 }
 
-/// Cuts bytes into lines of a bounded length.
+/// Splits bytes into lines of limited length.
 #[derive(Default)]
 struct Lines {
     line: Vec<u8>,
     is_too_long: bool,
-    /// How many bytes the lines count as that were to be kept.
+    /// The number of bytes that the lines to be kept count as.
     counted: u64,
 }
 

@@ -1,10 +1,13 @@
-//! The system calls that no program of a pack needs, and that let one out of its walls or reach into others: refused with `EPERM`.
+//! The system calls that no program of a pack needs and that would let it out of its walls or reach into
+//! other processes: refused with `EPERM`.
 //!
-//! All others are allowed: programs are of every kind, and a list of what is allowed would break some of them. A program that is made for
-//! another kind of processor, as a 32-bit one, has other numbers for its calls: it is ended by SIGSYS.
+//! All other calls are allowed: there are programs of every kind, and a list of allowed calls would break
+//! some of them. A program for another kind of processor, such as a 32-bit one, uses other numbers for its
+//! calls: it is ended by SIGSYS.
 //!
-//! A call that changes a process by its number works for the caller only, named as 0: a filter cannot know which numbers belong to the
-//! program. Signals are the exception, because shells send them by number: Landlock keeps them inside the program.
+//! A call that changes a process by its number works only for the caller, named as 0: a filter cannot know
+//! which numbers belong to the program. Signals are the exception, because shells send them by number:
+//! Landlock keeps them inside the program.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -15,9 +18,9 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch, apply_filter,
 };
 
-/// Those that are refused whatever they are given.
+/// Calls that are refused whatever their arguments.
 const DENIED: &[libc::c_long] = &[
-    // Reading, writing and steering other processes.
+    // Reading, writing and controlling other processes.
     libc::SYS_ptrace,
     libc::SYS_process_vm_readv,
     libc::SYS_process_vm_writev,
@@ -25,7 +28,7 @@ const DENIED: &[libc::c_long] = &[
     libc::SYS_process_mrelease,
     libc::SYS_pidfd_getfd,
     libc::SYS_kcmp,
-    // What is mounted, and other name spaces.
+    // Mounts, and other namespaces.
     libc::SYS_mount,
     libc::SYS_umount2,
     libc::SYS_pivot_root,
@@ -77,7 +80,8 @@ const DENIED: &[libc::c_long] = &[
     libc::SYS_io_uring_register,
 ];
 
-/// Calls whose first argument is the number of the process that they change or look into: allowed with 0, which is the caller.
+/// Calls whose first argument is the number of the process that they change or inspect. They are allowed with
+/// 0, which is the caller.
 ///
 /// Calls that only read how another process is scheduled are not listed: `/proc` shows the same.
 const ON_A_PROCESS: &[libc::c_long] = &[
@@ -91,15 +95,16 @@ const ON_A_PROCESS: &[libc::c_long] = &[
     libc::SYS_get_robust_list,
 ];
 
-/// Calls whose first argument says what the second one names, and the value of the first that stands for one process. Allowed for the
-/// caller, which is 0: a process group may hold the supervisor, and a user's processes are the node's too.
+/// Calls whose first argument says what the second one identifies, with the value of the first that means one
+/// process. They are allowed for the caller, which is 0: a process group may hold the supervisor, and a
+/// user's processes include the node's.
 const ON_A_KIND: &[(libc::c_long, u64)] = &[(libc::SYS_setpriority, PRIO_PROCESS), (libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS)];
 const PRIO_PROCESS: u64 = 0;
 const IOPRIO_WHO_PROCESS: u64 = 1;
-/// The operation of `prctl` that has a process share a core with another.
+/// The operation of `prctl` that makes a process share a core with another.
 const PR_SCHED_CORE: u64 = 62;
 
-/// The flags of `clone` that make name spaces.
+/// The flags of `clone` that create namespaces.
 const CLONE_NAMESPACES: u64 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWCGROUP
     | libc::CLONE_NEWUTS
@@ -108,7 +113,7 @@ const CLONE_NAMESPACES: u64 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWNET) as u64;
 
-/// Refuses them to this thread and all that comes of it.
+/// Refuses these calls to this thread and to everything that comes of it.
 pub(crate) fn deny() -> Result<(), String> {
     static FILTERS: OnceLock<Result<Vec<BpfProgram>, String>> = OnceLock::new();
     let filters = FILTERS.get_or_init(|| filters().map_err(|error| error.to_string())).as_ref().map_err(Clone::clone)?;
@@ -128,7 +133,7 @@ fn filters() -> Result<Vec<BpfProgram>, Box<dyn std::error::Error>> {
         }
     }
     denied.insert(libc::SYS_clone, rules);
-    // Everybody at once.
+    // All processes at once.
     let everybody = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, u64::from(u32::MAX))?;
     denied.insert(libc::SYS_kill, vec![SeccompRule::new(vec![everybody])?]);
     for call in ON_A_PROCESS {
@@ -141,7 +146,8 @@ fn filters() -> Result<Vec<BpfProgram>, Box<dyn std::error::Error>> {
     denied.insert(libc::SYS_prctl, vec![SeccompRule::new(vec![share_a_core])?]);
     let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let denied = SeccompFilter::new(denied, SeccompAction::Allow, refused, arch)?;
-    // What this one is given lies in memory, where a filter cannot look; without it `clone` is used.
+    // The arguments of this call are in memory, which a filter cannot inspect. If it is missing, `clone` is
+    // used.
     let absent = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
     let absent = SeccompFilter::new(absent, SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS.unsigned_abs()), arch)?;
     Ok(vec![
@@ -152,17 +158,19 @@ fn filters() -> Result<Vec<BpfProgram>, Box<dyn std::error::Error>> {
     ])
 }
 
-/// Matches a call unless its argument has this value. The kernel reads the lower half of these arguments only.
+/// Matches a call unless its argument has this value. The kernel reads only the lower half of these
+/// arguments.
 fn unless(argument: u8, value: u64) -> Result<SeccompRule, seccompiler::BackendError> {
     SeccompRule::new(vec![SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, value)?])
 }
 
-/// Refuses the second numbers that most calls have on x86-64, those of x32: a list of the first ones lets them through.
+/// Refuses the second set of numbers that most calls have on x86-64, those of x32, which a list of the first
+/// numbers lets through.
 #[cfg(target_arch = "x86_64")]
 fn second_numbers() -> BpfProgram {
-    /// What is below has one of the first numbers.
+    /// Numbers below this are of the first set.
     const FIRST: u32 = 0x4000_0000;
-    /// From here on a number is negative, and none of a call.
+    /// From here on a number is negative and not that of a call.
     const NEGATIVE: u32 = 0x8000_0000;
     const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
     const AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
@@ -170,7 +178,7 @@ fn second_numbers() -> BpfProgram {
     let step = |code, jt, jf, k| sock_filter { code, jt, jf, k };
     let refused = libc::SECCOMP_RET_ERRNO | libc::EPERM.unsigned_abs();
     vec![
-        // The number is what a filter is shown first.
+        // The filter sees the number first.
         step(LOAD, 0, 0, 0),
         step(AT_LEAST, 0, 2, FIRST),
         step(AT_LEAST, 1, 0, NEGATIVE),

@@ -1,7 +1,7 @@
-//! All that a supervisor's program has started: whatever left its parent, its group or its session comes back to the supervisor,
-//! which is its subreaper.
+//! Everything that a supervisor's program has started: processes that leave their parent, group or session
+//! come back to the supervisor, which is their subreaper.
 //!
-//! It knows no program by name; it ends what there is and reaps it.
+//! This module knows no program by name; it ends and reaps whatever is there.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,14 +14,14 @@ use tokio::time::{Instant, sleep};
 
 use crate::programs::Exit;
 
-/// How many processes are looked at in one round; the next round finds the others.
+/// The number of processes examined in one round. The next round finds the others.
 const ROUND_PROCESSES_MAX: usize = 65_536;
-/// The first pause between two rounds of killing, doubled up to the longest.
+/// The first pause between two rounds of killing. It doubles up to the longest.
 const ROUND_PAUSE: Duration = Duration::from_micros(200);
 /// The longest pause between two rounds of killing.
 const ROUND_PAUSE_MAX: Duration = Duration::from_millis(20);
 
-/// The processes under this one, and how the first of them left.
+/// The processes below this one, and how the first of them exited.
 pub(crate) struct Tree {
     leader: Pid,
     exit: Option<Exit>,
@@ -33,17 +33,18 @@ impl Tree {
         Self { leader, exit: None }
     }
 
-    /// Says how the first process left; none where it has not, as far as was reaped.
+    /// Returns how the first process exited, or none if it has not been reaped yet.
     pub(crate) fn exit(&self) -> Option<Exit> {
         self.exit
     }
 
-    /// Reaps what has ended. Says whether anything is left: a subreaper without a child has no descendant either.
+    /// Reaps ended processes. Returns true if anything is left: a subreaper without a child has no
+    /// descendants either.
     pub(crate) fn reap(&mut self) -> bool {
         loop {
             match wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) => {
-                    // Later the number may be another's.
+                    // Later the number may belong to another process.
                     if pid == self.leader && self.exit.is_none() {
                         let code = status.exit_status().map(Exit::Code);
                         self.exit = code.or_else(|| status.terminating_signal().map(Exit::Signal)).or(Some(Exit::Hangs));
@@ -56,15 +57,16 @@ impl Tree {
         }
     }
 
-    /// Sends a signal to all of it.
+    /// Sends a signal to every process of the tree.
     pub(crate) fn send(&self, signal: Signal) {
         for process in descendants(rustix::process::getpid()) {
-            // It may have ended meanwhile; its number is not given to another before it is reaped here.
+            // The process may have ended meanwhile. Its number is not reused before it is reaped here.
             let _ = kill_process(process, signal);
         }
     }
 
-    /// Kills all of it and reaps it, again and again until nothing is left or the patience is over. Says whether all is gone.
+    /// Kills and reaps the whole tree repeatedly, until nothing is left or the patience runs out. Returns
+    /// true if everything is gone.
     pub(crate) async fn kill(&mut self, patience: Duration) -> bool {
         let until = Instant::now() + patience;
         let mut pause = ROUND_PAUSE;
@@ -72,7 +74,7 @@ impl Tree {
             if Instant::now() >= until {
                 return false;
             }
-            // Stopped first, so that nothing is born while the others are killed.
+            // Stopped first, so that nothing is started while the others are killed.
             self.send(Signal::STOP);
             self.send(Signal::KILL);
             sleep(pause).await;
@@ -82,7 +84,7 @@ impl Tree {
     }
 }
 
-/// Lists what a process has started, and what that has, as far as the kernel tells.
+/// Lists the descendants of a process, as far as the kernel reports them.
 pub(crate) fn descendants(of: Pid) -> Vec<Pid> {
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
@@ -109,20 +111,21 @@ fn pid(text: &str) -> Option<Pid> {
     Pid::from_raw(text.parse().ok()?)
 }
 
-/// Says when a process was started, in the kernel's ticks since the boot: with its number, that names it for ever.
+/// Returns when a process was started, in the kernel's ticks since the boot. Together with its number, this
+/// identifies the process permanently.
 pub(crate) fn started_at(process: i32) -> Option<u64> {
     stat(process)?.get(19)?.parse().ok()
 }
 
-/// A process by a descriptor, so that a signal never reaches another process that was given the same number later.
+/// A process by a descriptor, so that a signal never reaches another process that later gets the same number.
 struct Process {
     number: Pid,
-    /// None where the kernel has no such descriptors.
+    /// None if the kernel does not support such descriptors.
     descriptor: Option<OwnedFd>,
 }
 
 impl Process {
-    /// Opens the process that has this number now. The caller checks afterwards that it is the one it means.
+    /// Opens the process that has this number now. The caller checks afterwards that it is the intended one.
     fn open(number: Pid) -> Option<Self> {
         match pidfd_open(number, PidfdFlags::empty()) {
             Ok(descriptor) => Some(Self { number, descriptor: Some(descriptor) }),
@@ -139,41 +142,43 @@ impl Process {
     }
 }
 
-/// Kills what is left of a supervisor that is gone or hangs: itself, all that it started while it is there, all of its session, and all
-/// whose environment names the private directory or whose user is the program's own. If the supervisor is gone and there is no such user, a
-/// process that left the session and wiped its environment cannot be distinguished from a stranger. Returns how many processes of the program were
-/// killed.
+/// Kills what is left of a supervisor that is gone or hangs: the supervisor itself, everything that it
+/// started while it is there, all of its session, and every process whose environment names the private
+/// directory or whose user is the program's own. If the supervisor is gone and there is no such user, a
+/// process that left the session and wiped its environment cannot be distinguished from a stranger. Returns
+/// how many processes of the program were killed.
 pub(crate) fn kill_orphans(supervisor: i32, started_at: u64, private: &str, user: Option<u32>) -> usize {
     let holder = Pid::from_raw(supervisor).and_then(Process::open);
-    // Asked once the descriptor is open: it is of the process that was started then.
+    // Asked once the descriptor is open, so it refers to the process that was started then.
     let now = self::started_at(supervisor);
     let holder = holder.filter(|_| now == Some(started_at));
     let mut killed = BTreeSet::new();
     if let Some(holder) = &holder {
-        // Stopped, it starts nothing and reaps nothing, so the numbers of its children stay theirs.
+        // While stopped, it starts and reaps nothing, so the numbers of its children stay theirs.
         let _ = holder.send(Signal::STOP);
         kill_all(&mut killed, || descendants(holder.number).into_iter().filter(|process| is_alive(*process)).collect());
         let _ = holder.send(Signal::KILL);
     }
-    // A number that was given away again shows that nobody of its old session was left.
+    // If the number was reused, nothing of its old session was left.
     let session = (now.is_none() || now == Some(started_at)).then_some(supervisor);
     kill_all(&mut killed, || orphans(session, private, user));
     killed.remove(&supervisor);
     killed.len()
 }
 
-/// How often is looked for orphans.
+/// The number of rounds in which orphans are looked for.
 const ORPHAN_ROUNDS_MAX: usize = 20;
 
-/// Kills all processes that are listed, again and again until none is left. What is born while the list is read is found in
-/// the next round.
+/// Kills all listed processes repeatedly until none is left. Processes that start while the list is read are
+/// found in the next round.
 fn kill_all(killed: &mut BTreeSet<i32>, listed: impl Fn() -> Vec<Pid>) {
     for _ in 0..ORPHAN_ROUNDS_MAX {
         let opened: Vec<Process> = listed().into_iter().filter_map(Process::open).collect();
         if opened.is_empty() {
             return;
         }
-        // Listed again once their descriptors are open, so that none is another process that was given the number meanwhile.
+        // Listed again once their descriptors are open, so that none of them is another process that got the
+        // number meanwhile.
         let still: BTreeSet<i32> = listed().into_iter().map(|process| process.as_raw_nonzero().get()).collect();
         let meant = || opened.iter().filter(|process| still.contains(&process.number.as_raw_nonzero().get()));
         for process in meant() {
@@ -230,10 +235,10 @@ fn user(process: i32) -> Option<u32> {
     users.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// Gives what the kernel says of a process, from its state on.
+/// Returns the fields of the kernel's status line of a process, from its state on.
 fn stat(process: i32) -> Option<Vec<String>> {
     let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The name, in parentheses, may hold anything.
+    // The name, in parentheses, may contain anything.
     let (_, after) = text.rsplit_once(") ")?;
     Some(after.split_ascii_whitespace().map(str::to_owned).collect())
 }

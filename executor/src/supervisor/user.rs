@@ -1,6 +1,8 @@
-//! The user that a program runs as, where the node is root: one that owns nothing but the program's private directory.
+//! The user that a program runs as if the node is root: one that owns nothing but the program's private
+//! directory.
 //!
-//! A thread becomes that user, and what it starts stays so. The supervisor's other threads keep their user.
+//! A thread becomes that user, and everything that it starts stays so. The supervisor's other threads keep
+//! their user.
 
 use std::fs;
 use std::os::fd::AsFd;
@@ -12,7 +14,8 @@ use rustix::thread::{CapabilitySet, capabilities, set_thread_groups, set_thread_
 
 use crate::programs::{INNER, ProgramUsers};
 
-/// What a supervisor needs to start a program as another user, limit it, end it, and remove what it left.
+/// The capabilities that a supervisor needs to start a program as another user, limit it, end it, and remove
+/// what it left.
 const NEEDED: CapabilitySet = CapabilitySet::SETUID
     .union(CapabilitySet::SETGID)
     .union(CapabilitySet::CHOWN)
@@ -30,7 +33,7 @@ pub(crate) struct User {
 }
 
 impl User {
-    /// Returns the user of a supervisor's programs; none where that is the supervisor's own.
+    /// Returns the user of a supervisor's programs, or none if it is the supervisor's own.
     pub(crate) fn of(users: ProgramUsers, supervisor: u32) -> Result<Option<Self>, String> {
         match users {
             ProgramUsers::Node => Ok(None),
@@ -42,12 +45,12 @@ impl User {
         }
     }
 
-    /// Returns the user's number where no other program has it at the same time.
+    /// Returns the user's number if no other program has that user at the same time.
     pub(crate) fn own(self) -> Option<u32> {
         self.is_own.then_some(self.user)
     }
 
-    /// Makes this thread, and all that it starts, this user, with its group and no other.
+    /// Makes this thread, and everything that it starts, run as this user, with its group and no other.
     pub(crate) fn enter(self) -> rustix::io::Result<()> {
         let (user, group) = (Uid::from_raw(self.user), Gid::from_raw(self.group));
         set_thread_groups(&[])?;
@@ -55,12 +58,12 @@ impl User {
         set_thread_res_uid(user, user, user)
     }
 
-    /// Gives it an open pipe, so that a program can open its own streams again by name.
+    /// Transfers an open pipe to the user, so that a program can open its own streams again by name.
     pub(crate) fn give_pipe(self, pipe: impl AsFd) -> std::io::Result<()> {
         fchown(pipe, Some(self.user), Some(self.group))
     }
 
-    /// Gives it a private directory with the files in it.
+    /// Transfers a private directory, with the files in it, to the user.
     pub(crate) fn give_directory(self, private: &Path) -> std::io::Result<()> {
         let inner = private.join(INNER);
         match fs::read_dir(&inner) {
@@ -77,7 +80,7 @@ impl User {
     }
 }
 
-/// Does something as the user of a program: what may be done to the program's processes needs no privilege then.
+/// Runs `act` as the user of a program. Acting on the program's processes then needs no privilege.
 pub(crate) fn acting_as(user: Option<User>, act: impl FnOnce() + Send) {
     let Some(user) = user else { return act() };
     std::thread::scope(|scope| {
@@ -86,14 +89,14 @@ pub(crate) fn acting_as(user: Option<User>, act: impl FnOnce() + Send) {
                 act();
             }
         });
-        // Where there is no thread, the limits that it would have set are not set.
+        // If there is no thread, the limits that it would set are not set.
         if let Ok(thread) = thread {
             let _ = thread.join();
         }
     });
 }
 
-/// Returns why this process cannot have programs run as these users; none where it can.
+/// Returns why this process cannot run programs as these users, or none if it can.
 pub(crate) fn why_not(users: ProgramUsers) -> Option<String> {
     let (first, last, group) = match users {
         ProgramUsers::Node => return None,
@@ -125,10 +128,10 @@ pub(crate) fn why_not(users: ProgramUsers) -> Option<String> {
     None
 }
 
-/// The most that a kernel has as the number of a process.
+/// The largest process number that a kernel has.
 const PROCESSES_MAX: u32 = 1 << 22;
 
-/// Says whether all of these numbers are in one line of a map of a user namespace.
+/// Returns true if all of these numbers are in one line of a user namespace's map.
 fn is_mapped(map: &str, first: u32, last: u32) -> bool {
     map.lines().any(|line| {
         let mut numbers = line.split_ascii_whitespace().map(|number| number.parse::<u64>().unwrap_or_default());

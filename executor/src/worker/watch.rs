@@ -1,4 +1,5 @@
-//! The tasks that carry attempts, and the one watcher of their leases, which tells that an attempt's task is gone or hangs.
+//! The tasks that run attempts, and the one watcher of their leases, which reports that an attempt's task is
+//! gone or hangs.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -10,19 +11,20 @@ use crate::lease::Lease;
 use crate::report::Loss;
 use crate::running::RunningAttempt;
 
-/// An attempt's task: dropped before it is over, by a panic or with its runtime, it leaves its attempt deserted.
+/// An attempt's task. If dropped before it is finished, by a panic or with its runtime, it leaves its attempt
+/// deserted.
 pub(super) struct Task<'w> {
     worker: &'w Worker,
     running: &'w RunningAttempt,
 }
 
 impl<'w> Task<'w> {
-    /// Begins one that carries an attempt.
+    /// Creates a task that runs an attempt.
     pub(super) fn begin(worker: &'w Worker, running: &'w RunningAttempt) -> Self {
         Self { worker, running }
     }
 
-    /// Ends it: its attempt was told of.
+    /// Ends the task, because its attempt was reported.
     pub(super) fn end(self) {
         self.worker.running.let_go(self.running.attempt);
         std::mem::forget(self);
@@ -36,7 +38,7 @@ impl Drop for Task<'_> {
     }
 }
 
-/// Reports attempts whose lease has ended as lost, each once, for as long as the worker is there.
+/// Reports attempts whose lease has ended as lost, each once, for as long as the worker exists.
 pub(super) async fn watch_leases(worker: Weak<Worker>) {
     let mut due = Duration::ZERO;
     loop {
@@ -44,7 +46,8 @@ pub(super) async fn watch_leases(worker: Weak<Worker>) {
         let clock = Arc::clone(&worker.means.ports.clock);
         let beat = Lease::beat(worker.means.settings.lease);
         let now = clock.now();
-        // Where the watcher itself comes late, the whole process stood still: its tasks get a beat to renew what they hold.
+        // If the watcher itself is late, the whole process stood still: give its tasks one beat to renew
+        // their leases.
         let stood_still = due > Duration::ZERO && now > due + beat;
         for running in worker.running.all() {
             let is_lost = running.is_deserted() || (running.lease.has_ended(now) && !stood_still);
@@ -70,7 +73,7 @@ pub(super) async fn watch_leases(worker: Weak<Worker>) {
 }
 
 impl Worker {
-    /// Tells that an attempt is lost, which its task may still come back to.
+    /// Reports the loss of an attempt, to which its task may still come back.
     async fn tell_loss(self: Arc<Self>, running: Arc<RunningAttempt>, evidence: Evidence) {
         let RunningAttempt { execution, attempt, ref trace, .. } = *running;
         self.lose(Loss { execution, attempt, evidence, error: None, trace: trace.clone() }).await;

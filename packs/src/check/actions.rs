@@ -1,4 +1,4 @@
-//! An action against the catalog: its expressions read what it takes, its secrets stay where they may, its programs are there.
+//! Checks an action against the catalog: its expressions, where its secrets may appear, and its programs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -39,7 +39,7 @@ pub(super) fn action(
         .parameters
         .as_ref()
         .map_or_else(ValueType::anything, |schema| type_of(schema, Form::Completed, "the parameters of this action", None));
-    // What a key and a label read is there before an execution is.
+    // Keys and labels are computed before an execution exists.
     let keyed = Scope::new(file).with("params", params).with("config", config_type(checking));
     let base = keyed.clone().with("execution", execution()).with(VARS, vars());
     let (local, scope) = locals(&base, &written.local, report);
@@ -78,7 +78,7 @@ pub(super) fn action(
     })
 }
 
-/// Gives the parameters that are kept under a name, and tells of those that the action does not take.
+/// Returns the parameters that are stored under a name, and reports those that the action does not take.
 fn templates(file: &SourceText, written: &written::Action, report: &mut Report) -> BTreeMap<String, Map<String, Value>> {
     let mut templates = BTreeMap::new();
     for Entry { key, value } in written.templates.iter().filter(|entry| !entry.value.is_poisoned()) {
@@ -97,7 +97,7 @@ fn templates(file: &SourceText, written: &written::Action, report: &mut Report) 
     templates
 }
 
-/// Tells of a mock that is not what the action says it gives.
+/// Reports a mock that does not fit the declared result of the action.
 fn check_mock(file: &SourceText, written: &written::Action, report: &mut Report) {
     let (Some(mock), Some(schema)) = (&written.mock, &written.result) else { return };
     if mock.is_poisoned() || schema.is_too_complex() {
@@ -110,7 +110,7 @@ fn check_mock(file: &SourceText, written: &written::Action, report: &mut Report)
     }
 }
 
-/// What `execution` is, as expressions of an action see it.
+/// The type of `execution` in expressions of an action.
 fn execution() -> ValueType {
     let fields = MapType::new(Others::None)
         .called("the fields of `execution`", None)
@@ -123,7 +123,7 @@ fn execution() -> ValueType {
 
 pub(super) type Locals = Option<Vec<(String, Expression)>>;
 
-/// `local` before there is any name in it.
+/// The type of `local` before any name is defined in it.
 pub(super) fn no_locals() -> ValueType {
     ValueType::map(empty_locals())
 }
@@ -132,7 +132,8 @@ fn empty_locals() -> MapType {
     MapType::new(Others::None).called("the names of `local`", None)
 }
 
-/// Compiles the names that are computed first, each in the scope of those before it; gives the scope with all of them.
+/// Compiles the names that are computed first, each in the scope of those before it. Returns the scope with
+/// all of them.
 pub(super) fn locals<'a>(base: &Scope<'a>, written: &'a [Entry], report: &mut Report) -> (Locals, Scope<'a>) {
     let mut names = empty_locals();
     let mut scope = base.clone().with("local", no_locals());
@@ -140,7 +141,7 @@ pub(super) fn locals<'a>(base: &Scope<'a>, written: &'a [Entry], report: &mut Re
     for entry in written {
         let name = entry.key.value.as_str();
         let expression = scope.expression(&entry.value, &format!("`{name}`"), report);
-        // One with a mistake, which has been told, is there all the same.
+        // A name with an error, which has been reported, is defined all the same.
         let value = expression.as_ref().map_or_else(ValueType::anything, |(_, value)| value.clone());
         names = names.with(name, value, Occurrence::Always);
         scope = base.clone().with("local", ValueType::map(names.clone()));
@@ -246,7 +247,7 @@ fn builtin(checking: &Checking<'_>, file: &SourceText, which: Builtin, at: &std:
     Some(Run::Builtin(which))
 }
 
-/// Returns the places of the arguments that name a file, or a folder, of the pack beside the action's own.
+/// Returns the indexes of the arguments that name a file or folder of the pack next to the action's own.
 fn beside(checking: &Checking<'_>, written: &[Spanned<String>]) -> BTreeSet<usize> {
     let files = &checking.pack.files;
     let is_there = |word: &str| {
@@ -292,7 +293,8 @@ fn command(checking: &Checking<'_>, file: &SourceText, written: &[Spanned<String
     Some(written.iter().map(|item| item.value.clone()).collect())
 }
 
-/// Warns of an argument that is nearly the name of a file of the pack: where it names none, the program gets it as it is.
+/// Warns of an argument that is nearly the name of a file of the pack. If it names no file, the program gets
+/// it unchanged.
 fn tell_misspelt_files(checking: &Checking<'_>, file: &SourceText, written: &[Spanned<String>], report: &mut Report) {
     let beside_it = || checking.pack.files.keys().filter_map(|path| path.strip_prefix("actions/")).filter(|path| !path.ends_with(".yaml"));
     for word in written.iter().skip(1) {
@@ -312,7 +314,7 @@ fn variables(written: &[Entry], scope: &Scope<'_>, report: &mut Report) -> Optio
     compiled.into_iter().collect()
 }
 
-/// Notes a secret in the environment, where other programs of the same user can see it.
+/// Adds a note for a secret in the environment, where other programs of the same user can see it.
 fn note_keys(template: &Template, node: &Node, file: &SourceText, report: &mut Report) {
     if template.reads().iter().any(|path| path.segments[0] == "keys") {
         let span = crate::fields::first_line(&node.span, file);
@@ -340,7 +342,7 @@ fn or_literal(given: Option<&Node>, otherwise: &Value, scope: &Scope<'_>, report
     }
 }
 
-/// A template without an expression in it.
+/// Returns a template without expressions.
 pub(super) fn literal(value: &Value) -> Template {
     Template::compile(value, &Roots::default()).expect("a value of ours without `${{` has nothing to get wrong")
 }

@@ -1,6 +1,7 @@
-//! Text is never code: what a program or a shell reads takes no `${{ }}`, so that no payload can become a command.
+//! Text is never code: the input of a program or shell takes no `${{ }}`, so that no payload can become a
+//! command.
 //!
-//! It only guards; how values get in instead is `env`, `input` and `files`.
+//! This module only checks. Values are passed with `env`, `input` and `files` instead.
 
 use ensue_engine::catalog::Schema;
 
@@ -10,14 +11,15 @@ use crate::schema;
 use crate::source::SourceText;
 use crate::yaml::{Content, Node};
 
-/// Says whether a code text may stay: it is a literal, or exactly one parameter that is declared as code.
+/// Returns true if a code text is allowed: it is a literal, or exactly one parameter that is declared as
+/// code.
 pub(super) fn check_script(node: &Node, parameters: Option<&Schema>, scope: &Scope<'_>, file: &SourceText, report: &mut Report) -> bool {
     let Content::Text { value, .. } = &node.content else { return true };
     if !is_spliced(value) {
         return true;
     }
     if let Some(name) = sole_parameter(value) {
-        // Where what it reads is not there, or the parameters are not known, that has its own error.
+        // If the parameter does not exist or the parameters are unknown, that is reported as its own error.
         if parameters.and_then(|parameters| schema::is_code(parameters, name)).unwrap_or(true) {
             return true;
         }
@@ -31,7 +33,7 @@ pub(super) fn check_script(node: &Node, parameters: Option<&Schema>, scope: &Sco
     false
 }
 
-/// Says whether a text that becomes code elsewhere (a parameter declared as code) is a literal.
+/// Returns true if a text that becomes code elsewhere (a parameter declared as code) is a literal.
 pub(super) fn check_literal(node: &Node, scope: &Scope<'_>, file: &SourceText, report: &mut Report) -> bool {
     match &node.content {
         Content::Text { value, .. } if is_spliced(value) => {
@@ -42,7 +44,7 @@ pub(super) fn check_literal(node: &Node, scope: &Scope<'_>, file: &SourceText, r
     }
 }
 
-/// Tells of an item of a command with an expression in it.
+/// Reports an item of a command that contains an expression.
 pub(super) fn check_argument(text: &str, span: &std::ops::Range<usize>, file: &SourceText, report: &mut Report) {
     if is_spliced(text) {
         report.error(Code::TemplateInCode, file, span.clone(), "a command is fixed; values cannot be spliced into it").hint(format!(
@@ -61,18 +63,18 @@ fn tell(node: &Node, value: &str, scope: &Scope<'_>, file: &SourceText, report: 
         .hint(rewritten(value));
 }
 
-/// Says whether a text has an expression in it; `$${{` is the characters themselves.
+/// Returns true if a text contains an expression; `$${{` stands for the literal characters.
 fn is_spliced(text: &str) -> bool {
     text.match_indices("${{").any(|(at, _)| !text[..at].ends_with('$'))
 }
 
-/// Gives `x` for a text that is exactly `${{ params.x }}`.
+/// Returns `x` for a text that is exactly `${{ params.x }}`.
 fn sole_parameter(text: &str) -> Option<&str> {
     let inner = text.trim().strip_prefix("${{")?.strip_suffix("}}")?.trim();
     inner.strip_prefix("params.").filter(|name| ensue_engine::names::is_name(name))
 }
 
-/// The same script with its values in the environment, ready to paste.
+/// Returns the same script with its values in the environment, ready to paste.
 fn rewritten(script: &str) -> String {
     let mut text = String::new();
     let mut variables: Vec<(String, &str)> = Vec::new();
@@ -82,7 +84,7 @@ fn rewritten(script: &str) -> String {
         let expression = &rest[at..end];
         let variable = variable_name(expression, variables.len());
         text.push_str(&rest[..at]);
-        // Inside quotes that are open already the variable stands as it is.
+        // Inside open quotes, the variable needs no quotes.
         let is_quoted = text.matches('"').count() % 2 == 1;
         text.push_str(&if is_quoted { format!("${{{variable}}}") } else { format!("\"${variable}\"") });
         if variables.iter().all(|(known, _)| *known != variable) {

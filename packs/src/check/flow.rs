@@ -1,4 +1,5 @@
-//! The flow control of a rule: its keys against what they may read, and what the rule reads of a window.
+//! Checks the flow control of a rule: the names that its keys may read, and the rule's access to the events
+//! of a window.
 
 use ensue_engine::catalog::{Concurrency, Control, Flow, Stage};
 use ensue_expression::{Expression, ValueType};
@@ -11,7 +12,7 @@ use crate::source::SourceText;
 use crate::written;
 use crate::yaml::Node;
 
-/// Compiles the flow controls of a rule; nothing where one of them has a mistake.
+/// Compiles the flow controls of a rule. Returns `None` if one of them has an error.
 pub(super) fn flow(file: &SourceText, written: &[written::Stage], scope: &Scope<'_>, report: &mut Report) -> Option<Option<Flow>> {
     let stages: Vec<Option<Stage>> = written
         .iter()
@@ -23,7 +24,7 @@ pub(super) fn flow(file: &SourceText, written: &[written::Stage], scope: &Scope<
     stages.into_iter().collect::<Option<Vec<_>>>().map(Flow::new)
 }
 
-/// Compiles how many executions of an action may be open at once.
+/// Compiles the limit on open executions of an action.
 pub(super) fn concurrency(
     file: &SourceText,
     written: &written::Concurrency,
@@ -51,7 +52,7 @@ fn key(control: Control, file: &SourceText, node: &Node, scope: &Scope<'_>, repo
     None
 }
 
-/// Lets what a rule runs read the events of its window.
+/// Makes the events of a rule's window available to what the rule runs.
 pub(super) fn with_events<'a>(scope: Scope<'a>, written: &[written::Stage], event: ValueType) -> Scope<'a> {
     let has_window = written.iter().any(|stage| stage.does.control() == Control::Window);
     if has_window { scope.with("events", ValueType::list(event)) } else { scope }

@@ -1,7 +1,8 @@
-//! Runners whose result has a fixed form: what an action declares as `result`, and what mocks stand for it, can come of them.
+//! Checks runners whose result has a fixed form: whether an action's declared `result` and its mocks are
+//! possible.
 //!
-//! What a program prints is its author's, so `process` and `shell` have no fixed form. That a mock fits the action's own `result` is checked
-//! elsewhere.
+//! The output of a program is up to its author, so `process` and `shell` have no fixed form. That a mock fits
+//! the action's own `result` is checked elsewhere.
 
 use ensue_engine::catalog::Schema;
 use ensue_expression::ValueType;
@@ -18,7 +19,7 @@ use crate::yaml::{Content, Node};
 pub(super) struct Gives {
     /// The runner's name.
     runner: &'static str,
-    /// The fields, as an author reads them.
+    /// The fields, as shown to authors.
     form: &'static str,
     /// The fields that are always there.
     fields: Vec<(&'static str, ValueType)>,
@@ -27,7 +28,7 @@ pub(super) struct Gives {
 }
 
 impl Gives {
-    /// Returns what the runner of an action gives; none if its form is not fixed.
+    /// Returns the fixed form of an action's result; `None` if it has none.
     pub(super) fn of(run: &Run) -> Option<Self> {
         match run {
             Run::Http { .. } => Some(Self {
@@ -49,7 +50,7 @@ impl Gives {
         }
     }
 
-    /// Reports a declared `result` that the runner can never give.
+    /// Reports a declared `result` that the runner can never return.
     pub(super) fn check_result(&self, action: &written::Action, file: &SourceText, report: &mut Report) {
         let (Some(schema), Some(node)) = (&action.result, &action.result_at) else { return };
         let Schema::Fields(fields) = schema else {
@@ -87,7 +88,7 @@ impl Gives {
         report.error(Code::ResultImpossible, file, first_line(&at.span, file), message).hint(self.instead);
     }
 
-    /// Reports a mock of a result that the runner can never give. A mock may leave fields out.
+    /// Reports a mock of a result that the runner can never return. A mock may leave fields out.
     pub(super) fn check_mock(&self, mock: &Node, file: &SourceText, report: &mut Report) {
         if mock.is_poisoned() {
             return;

@@ -1,6 +1,7 @@
-//! What the checker of expressions finds, told in the place where it is written; and values held against what takes them.
+//! Reports the findings of the expression checker at their places in the file, and checks the types of
+//! values.
 //!
-//! What can be found is `ensue-expression`'s.
+//! The findings themselves are defined in `ensue-expression`.
 
 use std::ops::Range;
 
@@ -12,13 +13,14 @@ use crate::source::SourceText;
 /// When an expression is evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// For every event, or whenever the thing is done.
+    /// For every event, or every time the operation is performed.
     Always,
-    /// Only where a condition held before: that it reads a field that may be missing is the condition's matter.
+    /// Only if a condition held before. That the expression reads a field that may be missing is then up to
+    /// the condition.
     AfterCondition,
 }
 
-/// Tells of what was found; says whether the expression may stay.
+/// Reports the findings; returns true if the expression may be used.
 pub(super) fn tell_findings(
     findings: &[Finding],
     turn: Turn,
@@ -56,16 +58,17 @@ fn code_of(kind: FindingKind) -> Code {
     }
 }
 
-/// What takes the values of a template.
+/// The consumer of the values of a template.
 pub(super) struct Taker {
-    /// What it takes.
+    /// The type that it accepts.
     pub(super) takes: ValueType,
-    /// What it is: "the action `core.echo`".
+    /// Its description: "the action `core.echo`".
     pub(super) name: String,
 }
 
 impl Taker {
-    /// Tells of a value at a JSON Pointer that the taker never takes; says whether it may take it.
+    /// Reports a value at a JSON Pointer that the consumer never accepts. Returns true if it may accept the
+    /// value.
     pub(super) fn check(&self, pointer: &str, given: &ValueType, place: Range<usize>, file: &SourceText, report: &mut Report) -> bool {
         let Some(takes) = self.takes.at(pointer) else { return true };
         let given = given.rendered();

@@ -1,4 +1,4 @@
-//! The labels of an action: what is known of them before it runs.
+//! Checks the labels of an action, which are computed before it runs.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::fields::first_line;
 use crate::source::SourceText;
 use crate::written::Label;
 
-/// Compiles the labels; nothing where one of them has a mistake.
+/// Compiles the labels. Returns `None` if one of them has an error.
 pub(super) fn labels(
     file: &SourceText,
     written: &[Label],

@@ -1,4 +1,4 @@
-//! What packs need of each other and of Ensue: names, versions, and that what is used is listed.
+//! Checks the packs and versions that packs need, the version of Ensue, and that every pack in use is listed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -12,10 +12,10 @@ use crate::diagnostics::{Code, Report};
 use crate::source::SourceText;
 use crate::written;
 
-/// The pack that every pack may use without saying so.
+/// The pack that every pack may use without listing it.
 const CORE: &str = "core";
 
-/// The packs that a pack uses, each with the place of the first use.
+/// The packs that a pack uses, each with the place of its first use.
 #[derive(Default)]
 pub(super) struct Uses {
     first: BTreeMap<PackName, (SourceText, Range<usize>)>,
@@ -27,8 +27,8 @@ impl Uses {
     }
 }
 
-/// Checks what `pack.yaml` requires against what is there, and what is used against what is required; gives all packs that
-/// the pack needs.
+/// Checks the `requires` of `pack.yaml` against the available packs, and the packs in use against `requires`.
+/// Returns all packs that the pack needs.
 pub(super) fn check(pack: &written::Pack, uses: &Uses, world: &World<'_>, report: &mut Report) -> BTreeSet<PackName> {
     let manifest = &pack.manifest;
     if let Some(range) = &manifest.ensue {
@@ -68,7 +68,7 @@ pub(super) fn check(pack: &written::Pack, uses: &Uses, world: &World<'_>, report
     needed
 }
 
-/// Reports packs that are used and not among those that are needed.
+/// Reports packs in use that are not among those that are needed.
 pub(super) fn tell_unlisted(pack: &written::Pack, uses: &Uses, needed: &BTreeSet<PackName>, world: &World<'_>, report: &mut Report) {
     for (name, (file, span)) in &uses.first {
         let is_known = world.packs.contains_key(name);
@@ -84,14 +84,15 @@ pub(super) fn tell_unlisted(pack: &written::Pack, uses: &Uses, needed: &BTreeSet
     }
 }
 
-/// The most packs whose names a circle is written out with.
+/// The most packs whose names the message about a circle lists.
 const CYCLE_NAMES_MAX: usize = 12;
 
-/// Finds the circles in what packs need of each other; gives of each the names in their order, the first of the alphabet first.
+/// Finds the circles of packs that need each other. Each is returned as its names in order, the
+/// alphabetically first one first.
 pub(super) fn cycles(needs: &BTreeMap<PackName, BTreeSet<PackName>>) -> Vec<Vec<PackName>> {
     let mut found: Vec<Vec<PackName>> = Vec::new();
     for start in needs.keys() {
-        // A pack is in one circle that is told; the others that it is in are seen when this one is gone.
+        // A pack is reported in only one circle. Its other circles become visible once this one is fixed.
         if found.iter().flatten().all(|name| name != start)
             && let Some(cycle) = shortest_way(needs, start)
         {
@@ -101,7 +102,7 @@ pub(super) fn cycles(needs: &BTreeMap<PackName, BTreeSet<PackName>>) -> Vec<Vec<
     found
 }
 
-/// Gives the shortest way from a pack through what it needs back to itself, without the last step.
+/// Returns the shortest path from a pack through its needs back to itself, without the last step.
 fn shortest_way(needs: &BTreeMap<PackName, BTreeSet<PackName>>, start: &PackName) -> Option<Vec<PackName>> {
     let mut came_from: BTreeMap<&PackName, &PackName> = BTreeMap::new();
     let mut waiting = std::collections::VecDeque::from([start]);
@@ -126,7 +127,7 @@ fn shortest_way(needs: &BTreeMap<PackName, BTreeSet<PackName>>, start: &PackName
     None
 }
 
-/// Tells of a circle at the first of its packs.
+/// Reports a circle at the first of its packs.
 pub(super) fn tell_cycle(cycle: &[PackName], pack: &written::Pack, report: &mut Report) {
     let manifest = &pack.manifest;
     let next = cycle.get(1).unwrap_or(&cycle[0]);

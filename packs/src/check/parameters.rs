@@ -1,6 +1,7 @@
-//! A mapping of values (`with`, a payload) against the schema that it is for, as far as it can be known before anything runs.
+//! Checks a mapping of values (`with`, a payload) against its schema, as far as it can be known before
+//! anything runs.
 //!
-//! What stands in `${{ … }}` is known only when it is computed: the engine checks that.
+//! The value of `${{ … }}` is known only once it is computed: the engine checks that.
 
 use std::ops::Range;
 
@@ -19,7 +20,8 @@ use crate::schema;
 use crate::source::SourceText;
 use crate::yaml::{Content, Node, Spanned};
 
-/// Compiles the parameters that an action is given, and checks them against those that it takes, where they are known.
+/// Compiles the parameters passed to an action, and checks them against the declared ones, if those are
+/// known.
 pub(super) fn with(
     file: &SourceText,
     action: &Spanned<String>,
@@ -49,7 +51,7 @@ pub(super) fn with(
     }
 }
 
-/// Checks that nothing is spliced into a parameter that is code.
+/// Checks that nothing is interpolated into a parameter that is code.
 fn check_code(file: &SourceText, node: Option<&Node>, parameters: &Schema, scope: &Scope<'_>, report: &mut Report) -> bool {
     let Some(Node { content: Content::Map(entries), .. }) = node else { return true };
     let is_code = |name: &str| schema::is_code(parameters, name) == Some(true);
@@ -60,16 +62,16 @@ fn check_code(file: &SourceText, node: Option<&Node>, parameters: &Schema, scope
     is_fine
 }
 
-/// What is being checked, for the messages.
+/// A mapping that is being checked, with its names for messages.
 pub(super) struct Given<'a> {
     pub(super) file: &'a SourceText,
-    /// The mapping; none where nothing is given.
+    /// The mapping; `None` if none is written.
     pub(super) node: Option<&'a Node>,
-    /// Where a missing field is told.
+    /// Where a missing field is reported.
     pub(super) at: Range<usize>,
-    /// What takes the values: "the action `core.echo`".
+    /// The consumer of the values: "the action `core.echo`".
     pub(super) taker: String,
-    /// What one of the values is called: "parameter".
+    /// The word for one of the values: "parameter".
     pub(super) called: &'static str,
 }
 
@@ -86,7 +88,8 @@ impl Given<'_> {
         let entries = match self.node.map(|node| &node.content) {
             None => &[][..],
             Some(Content::Map(entries)) => entries,
-            // A value that is one expression is known when it is computed, and a wrong type was told.
+            // The value of a single expression is known only once it is computed, and a wrong type has been
+            // reported.
             Some(_) => return,
         };
         let names: Vec<&str> = fields.0.iter().map(|field| field.name.as_str()).collect();
@@ -117,7 +120,7 @@ impl Given<'_> {
         let is_missing = |field: &&ensue_engine::catalog::Field| {
             field.presence == Presence::Required && entries.iter().all(|entry| entry.key.value != field.name)
         };
-        // One that was misspelt has been told.
+        // A misspelled one has been reported.
         for field in fields.0.iter().filter(is_missing).filter(|field| !misspelt.contains(&field.name.as_str())) {
             report
                 .error(
@@ -131,7 +134,7 @@ impl Given<'_> {
     }
 
     fn check_whole(&self, schema: &Schema, report: &mut Report) {
-        // That is reported where the schema is written.
+        // Reported where the schema is written.
         if schema.is_too_complex() {
             return;
         }
@@ -150,7 +153,7 @@ impl Given<'_> {
             }
             return schema::misfit(field, &node.to_value());
         }
-        // Text around an expression makes a text; a list or a mapping with expressions in it is one still.
+        // Text around an expression makes a text. A list or mapping that contains expressions keeps its type.
         let fits = match (&node.content, &field.kind) {
             (_, Type::Any) => true,
             (Content::Text { value, .. }, kind) => is_sole_expression(value) || matches!(kind, Type::String { .. } | Type::OneOf(_)),
@@ -184,6 +187,6 @@ pub(super) fn has_expression(node: &Node) -> bool {
 }
 
 fn is_sole_expression(text: &str) -> bool {
-    // Two expressions side by side are rare and their text is one all the same: the engine checks it when it is computed.
+    // Two adjacent expressions are rare, and they make a text: the engine checks it once it is computed.
     text.starts_with("${{") && text.ends_with("}}")
 }

@@ -1,6 +1,6 @@
-//! Refs to triggers and actions, resolved across packs; one that leads nowhere is told with the nearest that leads somewhere.
+//! Resolves refs to triggers and actions across packs. An unknown ref is reported with the nearest known one.
 //!
-//! What a definition says is not looked at here, only that it is there.
+//! This module checks only that a definition exists, not its content.
 
 use ensue_engine::catalog::{Schema, WAIT};
 use ensue_engine::events::own::is_of_the_engine;
@@ -15,14 +15,14 @@ use crate::source::SourceText;
 use crate::written;
 use crate::yaml::Spanned;
 
-/// Triggers of the engine's own that a later release brings.
+/// The engine's own triggers that a later release adds.
 const TRIGGERS_LATER: [&str; 2] = ["core.sensor_failed", "core.backlog_high"];
 
 /// What one who writes `core.schedule` means instead.
 const BY_THE_CLOCK: &str = "to run a rule on a schedule, replace `trigger`, for example with\n\
     schedule: { cron: \"0 9 * * 1-5\", timezone: Europe/Berlin }";
 
-/// Finds the trigger of a ref, for who hears its events; gives it with its payload's schema, where that is known.
+/// Finds the trigger of a ref for a listener. Returns it with the schema of its payload, if that is known.
 pub(super) fn trigger_named<'a>(
     checking: &mut Checking<'a>,
     file: &SourceText,
@@ -65,7 +65,8 @@ pub(super) fn trigger_named<'a>(
     }
 }
 
-/// Finds the trigger of which a sensor or an action makes events; gives it with its payload's schema, where that is known.
+/// Finds the trigger of the events that a sensor or an action emits. Returns it with the schema of its
+/// payload, if that is known.
 pub(super) fn trigger_to_make<'a>(
     checking: &mut Checking<'a>,
     file: &SourceText,
@@ -84,7 +85,7 @@ pub(super) fn trigger_to_make<'a>(
     trigger_named(checking, file, written, report)
 }
 
-/// Gives the trigger of schedules, with its payload's schema where the library is there.
+/// Returns the trigger of schedules, with the schema of its payload if the library is available.
 pub(super) fn schedule_trigger<'a>(checking: &Checking<'a>) -> Option<(TriggerRef, Option<&'a Schema>)> {
     let trigger: TriggerRef = SCHEDULE_TRIGGER.parse().ok()?;
     let defined = checking.world.packs.get(&trigger.pack()).and_then(|pack| pack.triggers.get(trigger.name()));
@@ -92,10 +93,10 @@ pub(super) fn schedule_trigger<'a>(checking: &Checking<'a>) -> Option<(TriggerRe
     Some((trigger, schema))
 }
 
-/// An action that is there, with what its file says; nothing where that has mistakes.
+/// An existing action with its parsed file; `None` if the file has errors.
 pub(super) type NamedAction<'a> = (ActionRef, Option<&'a written::Action>);
 
-/// Finds the action of a ref, for what names it: a rule, or a step.
+/// Finds the action of a ref in a rule or a step.
 pub(super) fn action_named<'a>(
     checking: &mut Checking<'a>,
     file: &SourceText,

@@ -1,4 +1,4 @@
-//! `retry` against what can be read there: the failure, and which attempt it was.
+//! Checks `retry` and the names that it can read: the failure and the number of the attempt.
 
 use ensue_engine::catalog;
 use ensue_engine::executions::facts::FailureKind;
@@ -11,10 +11,10 @@ use crate::source::SourceText;
 use crate::written;
 use crate::yaml::Node;
 
-/// The kinds of failure that have no number and that another attempt may mend, the likeliest first.
+/// The kinds of failure that have no number and that a retry may fix, the likeliest first.
 const WITHOUT_DETAIL: [FailureKind; 4] = [FailureKind::Timeout, FailureKind::Network, FailureKind::ResultInvalid, FailureKind::OutputLimit];
 
-/// Compiles what is said of trying again; nothing where it has a mistake.
+/// Compiles `retry`. Returns `None` if it has an error.
 pub(super) fn retry(file: &SourceText, written: &written::Retry, report: &mut Report) -> Option<catalog::Retry> {
     let written::Retry { attempts, backoff, delay, delay_max, jitter, when } = written;
     let when = match when {
@@ -28,7 +28,7 @@ pub(super) fn retry(file: &SourceText, written: &written::Retry, report: &mut Re
     Some(catalog::Retry { attempts: *attempts, backoff: *backoff, delay: *delay, delay_max: *delay_max, jitter: *jitter, when })
 }
 
-/// Warns of a condition that errs for failures without a number: the failure is then not retried.
+/// Warns of a condition that errs for failures without a number: such failures are then not retried.
 fn tell_erring_detail(when: &Expression, node: &Node, file: &SourceText, report: &mut Report) {
     let errs = |kind: FailureKind, detail: Value<'static>| {
         let error = Value::map([("detail", detail), ("kind", Value::from(kind.as_str())), ("message", Value::from(""))]);
@@ -48,7 +48,7 @@ fn tell_erring_detail(when: &Expression, node: &Node, file: &SourceText, report:
 }
 
 fn scope(file: &SourceText) -> Scope<'_> {
-    // What somebody cancelled, and what is lost, is not tried again by this.
+    // `retry` does not apply to cancelled or lost attempts.
     let kinds = FailureKind::ALL
         .into_iter()
         .filter(|kind| !matches!(kind, FailureKind::Lost | FailureKind::ChildFailed | FailureKind::Fail | FailureKind::Expired));

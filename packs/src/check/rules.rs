@@ -1,4 +1,5 @@
-//! A rule against the catalog: its triggers and its action are there, and it gives the action what the action takes.
+//! Checks a rule against the catalog: its triggers and its action exist, and it passes the action the right
+//! parameters.
 
 use std::sync::Arc;
 
@@ -103,16 +104,16 @@ fn task(
     }
 }
 
-/// What `vars` can be: nobody declares them.
+/// The type of `vars`: nobody declares them.
 pub(super) fn vars() -> ValueType {
     ValueType::map(MapType::new(Others::Are(ValueType::json())))
 }
 
-/// What `event` can be for a rule that listens to these triggers, or a step that waits for one.
+/// The type of `event` for a rule with these triggers, or for a step that waits for one of them.
 pub(super) fn event(checking: &mut Checking<'_>, named: &[Option<(TriggerRef, Option<&Schema>)>]) -> ValueType {
     let payloads = named.iter().map(|trigger| match trigger {
         Some((name, Some(schema))) => checking.payload_type(name, schema),
-        // It has its own error.
+        // This has its own error.
         Some((_, None)) | None => ValueType::json(),
     });
     let payload = payloads.reduce(ValueType::or).unwrap_or_else(ValueType::json);
@@ -128,7 +129,7 @@ pub(super) fn event(checking: &mut Checking<'_>, named: &[Option<(TriggerRef, Op
     ValueType::map(fields)
 }
 
-/// What the pack's settings can be.
+/// The type of the pack's settings.
 pub(super) fn config_type(checking: &Checking<'_>) -> ValueType {
     match &checking.pack.manifest.config {
         Some(schema) => type_of(schema, Form::Completed, "the settings of `config`", None),
@@ -138,9 +139,10 @@ pub(super) fn config_type(checking: &Checking<'_>) -> ValueType {
 
 type Conditions<'a> = (Locals, Option<Option<Expression>>, Scope<'a>);
 
-/// Compiles `when` and `local`, and gives the scope of what follows them.
+/// Compiles `when` and `local`, and returns the scope for the fields after them.
 ///
-/// Local values are computed before the condition only if it reads them; else only for events that match.
+/// If the condition reads local values, they are computed before it. Otherwise they are computed only for
+/// events that match.
 fn conditions<'a>(base: &Scope<'a>, written: &'a written::Rule, report: &mut Report) -> Conditions<'a> {
     let Some(node) = &written.when else {
         let (local, scope) = locals(base, &written.local, report);

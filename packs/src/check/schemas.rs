@@ -1,26 +1,26 @@
-//! What a schema says of the values that fit it, as a type that expressions are checked against.
+//! Converts a schema to the type of the values that fit it, for checking expressions.
 //!
-//! Nothing is made up: what a schema says beyond types, fields and lists of values is left out, and can then be anything.
+//! Constraints beyond types, fields and lists of values are ignored: such values can then be anything.
 
 use ensue_engine::catalog::{Field, Presence, Schema, Type};
 use ensue_expression::{MapType, Occurrence, Others, TYPE_DEPTH_MAX, Value as Computed, ValueType};
 use serde_json::{Map, Value};
 
-/// How many parts of a whole JSON Schema are looked at; what is beyond can be anything.
+/// The most parts of a whole JSON Schema that are examined; anything beyond them can be anything.
 const SCHEMA_PARTS_MAX: usize = 4096;
 
 /// Which values of a schema are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
-    /// As somebody sent them, with fields that nobody declared and without defaults.
+    /// As sent by a client, with undeclared fields and without defaults.
     Sent,
-    /// As they are kept: with their defaults, and without any field that is not declared.
+    /// As stored: with defaults, and without undeclared fields.
     Completed,
-    /// As they may be given.
+    /// As accepted from a caller.
     Accepted,
 }
 
-/// What fits the schema, its fields called so in messages.
+/// Returns the type of the values that fit the schema; messages call its fields `called`.
 pub(super) fn type_of(schema: &Schema, form: Form, called: &'static str, each: Option<&'static str>) -> ValueType {
     match schema {
         Schema::Any => ValueType::json(),
@@ -55,7 +55,7 @@ fn of_type(kind: &Type, form: Form) -> ValueType {
     match kind {
         Type::Any => ValueType::json(),
         Type::String { pattern: _ } => ValueType::text(),
-        // A double without a fraction is taken for an integer.
+        // A double without a fraction is accepted as an integer.
         Type::Integer if form == Form::Accepted => ValueType::number(),
         Type::Integer => ValueType::integer(),
         Type::Number => ValueType::number(),
@@ -66,7 +66,7 @@ fn of_type(kind: &Type, form: Form) -> ValueType {
     }
 }
 
-/// The reading of a whole JSON Schema (2020-12).
+/// The conversion of a whole JSON Schema (2020-12).
 struct Reading<'s> {
     root: &'s Value,
     parts: usize,

@@ -1,7 +1,7 @@
-//! Compiling the expressions of a definition against the names they may read and what those can be, with their mistakes in the
-//! right place.
+//! Compiles the expressions of a definition against the names they may read and their types, and reports
+//! errors at their places.
 //!
-//! It does not know which names stand where: that is in `sensors.rs`, `rules.rs` and `actions.rs`.
+//! Which names are available where is defined in `sensors.rs`, `rules.rs` and `actions.rs`.
 
 use std::ops::Range;
 
@@ -16,7 +16,7 @@ use crate::fields::{first_line, wrong_type};
 use crate::source::SourceText;
 use crate::yaml::{Content, Node, Offsets};
 
-/// Names of the language that stand in other places only, each with where.
+/// Names of the language that are available only elsewhere, each with where.
 const ROOTS_ELSEWHERE: [(&str, &str); 5] = [
     (
         VARS,
@@ -27,24 +27,24 @@ const ROOTS_ELSEWHERE: [(&str, &str); 5] = [
     ("item", "`item` and `index` can be read only in the `with` of a step that has `for_each`"),
     ("index", "`item` and `index` can be read only in the `with` of a step that has `for_each`"),
 ];
-/// What others call the functions that ask how the steps ended which a step needs.
+/// Names used by other tools for the functions that check how the steps that a step needs ended.
 const STATUS_FUNCTIONS: [(&str, &str); 5] =
     [("succeeded", SUCCEEDED), ("success", SUCCEEDED), ("failed", FAILED), ("failure", FAILED), ("always", ALWAYS)];
 
-/// Words that Go's templates begin with, as in `docker inspect --format '{{json .State}}'`.
+/// Words that begin Go templates, as in `docker inspect --format '{{json .State}}'`.
 const WORDS_OF_GO: [&str; 12] =
     ["block", "break", "continue", "define", "else", "end", "if", "json", "println", "range", "template", "with"];
 
-/// What stands in a field.
+/// The content of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Holds {
-    /// An expression, bare.
+    /// A bare expression.
     Expression,
-    /// A value, with `${{ … }}` in it or without.
+    /// A value, with or without `${{ … }}`.
     Value,
 }
 
-/// What the expressions at one place may read.
+/// The names that the expressions at one place may read.
 #[derive(Clone)]
 pub(super) struct Scope<'a> {
     file: &'a SourceText,
@@ -54,12 +54,12 @@ pub(super) struct Scope<'a> {
     keys: Keys<'a>,
 }
 
-/// What `keys[…]` may be at a place.
+/// Whether `keys[…]` may be used at a place.
 #[derive(Clone, Copy)]
 pub(super) enum Keys<'a> {
-    /// Nothing: a secret would be written down there.
+    /// No: the secret would be written down there.
     Refused,
-    /// One of these.
+    /// Only these.
     Of(Listed<'a>),
 }
 
@@ -67,7 +67,7 @@ pub(super) enum Keys<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Listed<'a> {
     pub(super) pack: &'a PackName,
-    /// Nothing is known where the list has mistakes.
+    /// `None` if the list has errors.
     pub(super) keys: Option<&'a [KeyRef]>,
 }
 
@@ -76,14 +76,14 @@ impl<'a> Scope<'a> {
         Self { file, known: Knowledge::new(), roots: Roots::default(), turn: Turn::Always, keys: Keys::Refused }
     }
 
-    /// Lets a name stand here, and says what its value can be.
+    /// Makes a name available, with the type of its value.
     pub(super) fn with(mut self, name: &str, value: ValueType) -> Self {
         self.known = self.known.with(name, value);
         self.roots = self.known.roots();
         self
     }
 
-    /// Says that what stands here is evaluated only where a condition held, if there is one.
+    /// Marks the expressions as evaluated only after a condition held, if there is one.
     pub(super) fn after(mut self, condition: Option<&Expression>) -> Self {
         if let Some(condition) = condition {
             self.known = self.known.assuming(condition);
@@ -92,21 +92,22 @@ impl<'a> Scope<'a> {
         self
     }
 
-    /// Says that a field which is missing does no harm here.
+    /// Marks missing fields as harmless.
     pub(super) fn forgiving(mut self) -> Self {
         self.turn = Turn::AfterCondition;
         self
     }
 
-    /// Lets `keys[…]` stand here.
+    /// Makes `keys[…]` available.
     pub(super) fn with_keys(self, listed: Listed<'a>) -> Self {
-        // A key that is no text is read as bytes.
+        // A key that is not text is read as bytes.
         let mut scope = self.with("keys", ValueType::anything());
         scope.keys = Keys::Of(listed);
         scope
     }
 
-    /// Lists what a field reads, each path with its place in the file; nothing where it does not parse, which compiling it tells.
+    /// Returns the paths that a field reads, each with its place in the file. Returns none if it does not
+    /// parse; compiling it reports that.
     pub(super) fn reads(&self, node: &Node, holds: Holds) -> Vec<(Path, Range<usize>)> {
         match (holds, &node.content) {
             (Holds::Expression, Content::Text { value, .. }) => {
@@ -138,18 +139,19 @@ impl<'a> Scope<'a> {
         })
     }
 
-    /// Says whether a condition can be true, as far as is known here; one that errs, which is told elsewhere, can.
+    /// Returns true if a condition can be true, as far as is known. A condition that errs, which is reported
+    /// elsewhere, counts as true.
     pub(super) fn may_hold(&self, condition: &Expression) -> bool {
         let value = condition.infer(&self.known, Purpose::Condition).value;
         value.is_unknown_or_nothing() || value.overlaps(&ValueType::of_value(&Value::Bool(true)))
     }
 
-    /// Compiles a field that is a condition.
+    /// Compiles a field that holds a condition.
     pub(super) fn condition(&self, node: &Node, name: &str, report: &mut Report) -> Option<Expression> {
         self.compiled(node, name, Purpose::Condition, report).map(|(expression, _)| expression)
     }
 
-    /// Compiles a field that is an expression; gives it with what its value can be.
+    /// Compiles a field that holds an expression. Returns it with the type of its value.
     pub(super) fn expression(&self, node: &Node, name: &str, report: &mut Report) -> Option<(Expression, ValueType)> {
         self.compiled(node, name, Purpose::Value, report)
     }
@@ -178,12 +180,12 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// Compiles a field that is a value, with `${{ … }}` in it or without.
+    /// Compiles a field that holds a value, with or without `${{ … }}`.
     pub(super) fn template(&self, node: &Node, report: &mut Report) -> Option<Template> {
         self.template_for(node, None, report)
     }
 
-    /// Compiles a field that is a value, and holds what each `${{ … }}` gives against what takes it.
+    /// Compiles a field that holds a value, and checks the type of each `${{ … }}` against the consumer.
     pub(super) fn template_for(&self, node: &Node, taker: Option<&Taker>, report: &mut Report) -> Option<Template> {
         if node.is_poisoned() {
             return None;
@@ -223,7 +225,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// Warns of `{{ … }}` in the texts of a value: template languages compute it, and here it stays text.
+    /// Warns of `{{ … }}` in the texts of a value: template languages compute it, but here it stays text.
     fn tell_bare_braces(&self, node: &Node, report: &mut Report) {
         match &node.content {
             Content::Text { value, .. } => {
@@ -244,8 +246,8 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// Returns true if what stands between braces is one of the names here, or a plain name with fields and filters. Templates of Go begin with
-    /// a point or a word of their own, and are meant as they are.
+    /// Returns true if the text between braces is an available name, or a plain name with fields and filters.
+    /// Go templates begin with a dot or a keyword and are left as they are.
     fn is_meant_to_be_computed(&self, inner: &str) -> bool {
         let inner = inner.trim_matches(|c: char| c == '-' || c.is_whitespace());
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -257,7 +259,7 @@ impl<'a> Scope<'a> {
         self.roots.contains(name) || path.chars().all(|c| is_word(c) || c == '.')
     }
 
-    /// Tells of all that is wrong with an expression; gives what its value can be where it may stay.
+    /// Reports everything that is wrong with an expression. Returns the type of its value if it may be used.
     fn inferred(
         &self,
         expression: &Expression,
@@ -271,7 +273,7 @@ impl<'a> Scope<'a> {
         (is_fine && are_keys_fine).then_some(inferred.value)
     }
 
-    /// Gives where a span of a scalar's value stands in the file.
+    /// Returns the place in the file of a span of a scalar's value.
     pub(super) fn locate(&self, node: &Node, span: Range<usize>) -> Range<usize> {
         match &node.content {
             Content::Text { value, style } => Offsets::align(value, self.file.slice(&node.span), *style, node.span.start).of(&span),
@@ -295,7 +297,7 @@ impl<'a> Scope<'a> {
         told.hint = self.hint_elsewhere(root, message).or(hint);
     }
 
-    /// Says where a name stands that is not one here.
+    /// Returns a hint where an unavailable name can be used.
     fn hint_elsewhere(&self, name: &str, message: &str) -> Option<String> {
         if message.starts_with("unknown name") {
             return ROOTS_ELSEWHERE.iter().find(|(elsewhere, _)| *elsewhere == name).map(|(_, hint)| (*hint).to_owned());
@@ -339,7 +341,7 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// Says whether a key is listed, as far as that is known; tells of one that is not.
+/// Returns true if a key is listed, as far as is known; reports it if not.
 pub(super) fn check_listed(name: &str, listed: Listed<'_>, file: &SourceText, span: Range<usize>, report: &mut Report) -> bool {
     let Some(known) = listed.keys else { return true };
     if known.iter().any(|key| key.as_str() == name) {
@@ -366,7 +368,7 @@ fn tell_key_out_of_place(file: &SourceText, span: Range<usize>, report: &mut Rep
         .hint("read the key in an action's own `run`: in `input`, `files`, `env`, `headers`, `json` or `body`");
 }
 
-/// Where an expression begins in a text that may be `${{ … }}` as a whole.
+/// Returns where an expression begins in a text that may be `${{ … }}` as a whole.
 fn inner_offset(source: &str) -> usize {
     let trimmed = source.trim();
     if trimmed.starts_with("${{") && trimmed.ends_with("}}") { source.len() - source.trim_start().len() + 3 } else { 0 }

@@ -1,4 +1,5 @@
-//! A sensor against the catalog: its key is listed, its triggers are there, its expressions read what a delivery has.
+//! Checks a sensor against the catalog: its key is listed, its triggers exist, and its expressions read
+//! existing parts of a delivery.
 
 use std::sync::Arc;
 
@@ -44,7 +45,7 @@ pub(super) fn sensor(
     })
 }
 
-/// Gives what the expressions of a sensor read.
+/// Returns the scope of a sensor's expressions.
 fn scope<'a>(checking: &Checking<'_>, file: &'a SourceText, source: &written::Source) -> Scope<'a> {
     let texts = || ValueType::map(MapType::new(Others::Are(ValueType::text())));
     let scope = Scope::new(file);
@@ -104,7 +105,7 @@ fn emit(
     Some(Emit { trigger: trigger?.0, when: optional(when)?, dedupe: optional(dedupe)?, payload: optional(payload)? })
 }
 
-/// Compiles `dedupe`, which is a text or a whole number; a key that is missing is none.
+/// Compiles `dedupe`, which is a text or a whole number. A delivery without the key is not deduplicated.
 fn dedupe(scope: &Scope<'_>, node: &Node, file: &SourceText, report: &mut Report) -> Option<Expression> {
     let (expression, value) = scope.clone().forgiving().expression(node, "`dedupe`", report)?;
     let key = ValueType::text().or(ValueType::integer()).or_null();
@@ -118,7 +119,7 @@ fn dedupe(scope: &Scope<'_>, node: &Node, file: &SourceText, report: &mut Report
     None
 }
 
-/// Warns of a key that a replay can change: where the body may come again, nothing else holds it back.
+/// Warns of a key that a replay can change: nothing else rejects a repeated body.
 fn warn_of_unsigned_key(source: &written::Source, dedupe: &Expression, node: &Node, file: &SourceText, report: &mut Report) {
     let written::Source::Webhook { verify: Verify::Github { .. } | Verify::Hmac { .. }, repeats: Repeats::Allow } = source else { return };
     let Some(unsigned) = ["headers", "query"].into_iter().find(|root| dedupe.reads_root(root)) else { return };

@@ -1,6 +1,7 @@
-//! What the operator set for each pack: completed with the defaults, and checked against the pack's `config`.
+//! The operator's settings for each pack: completed with the defaults, and checked against the pack's
+//! `config`.
 //!
-//! It does not read `ensue.yaml`: the values come in parsed.
+//! It does not read `ensue.yaml`: callers pass parsed values.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ use crate::fields::listed;
 use crate::source::SourceText;
 use crate::written;
 
-/// What the checks call the place of what the operator set.
+/// The name of the settings file in diagnostics.
 const SETTINGS_FILE: &str = "ensue.yaml";
 
 pub(super) fn complete(value: &mut Value, schema: &Schema) {
@@ -38,13 +39,13 @@ pub(super) fn tell_misfits(pack: &written::Pack, schema: &Schema, value: &Value,
             told.hint(if names.is_empty() { "the pack has no settings".to_owned() } else { format!("it has {}", listed(&names)) });
         }
     }
-    // That is reported where the schema is written.
+    // Reported where the schema is written.
     if schema.is_too_complex() {
         return;
     }
     let document = Document::from_value(value);
     for misfit in schema.misfits(document.root(), Extra::Allowed) {
-        // One that was misspelt has been told.
+        // A misspelled one has been reported.
         if misspelt.contains(&misfit.pointer) {
             continue;
         }
@@ -57,7 +58,7 @@ pub(super) fn tell_misfits(pack: &written::Pack, schema: &Schema, value: &Value,
     }
 }
 
-/// Settings for a pack that is nowhere: probably its name is misspelt.
+/// Reports settings for a pack that does not exist: its name is probably misspelled.
 pub(super) fn tell_strange_settings(given: &BTreeMap<PackName, Value>, good: &[GoodPack], told: &[Diagnostic]) -> Vec<Diagnostic> {
     let file = SourceText::new(SETTINGS_FILE, "");
     let has_errors = told.iter().any(|one| one.severity == Severity::Error);

@@ -1,6 +1,7 @@
-//! The cases of a pack's tests against the packs: what they name is there, and what they say fits.
+//! Checks the cases of a pack's tests against the packs: the definitions they name exist, and their values
+//! fit.
 //!
-//! The shapes are `written/test.rs`. Whether what a case expects is so, who runs it finds out.
+//! The shapes are in `written/test.rs`. Whether the expectations of a case hold is found out when it is run.
 
 mod expected;
 mod mocks;
@@ -25,10 +26,10 @@ use crate::written::{EVENT_CASE, GIVEN, GIVEN_EVENT, RUN_CASE, RUN_WHAT, RUNS};
 use crate::yaml::{Content, Entry, Node, Spanned};
 use path::Root;
 
-/// Who observed an event where a case does not say.
+/// The source of an event if a case does not set one.
 const SOURCE: &str = "test";
 
-/// Reads the cases of a pack, and holds them against it; gives those without mistakes.
+/// Reads the cases of a pack and checks them against it. Returns those without errors.
 pub(super) fn cases(checking: &mut Checking<'_>, report: &mut Report) -> Vec<Case> {
     let pack = checking.pack;
     let mut cases = Vec::new();
@@ -51,7 +52,7 @@ pub(super) fn cases(checking: &mut Checking<'_>, report: &mut Report) -> Vec<Cas
     cases
 }
 
-/// A file of cases that is being read.
+/// A test file that is being read.
 struct Reading<'c, 'a> {
     checking: &'c mut Checking<'a>,
     file: &'a SourceText,
@@ -81,7 +82,7 @@ impl<'a> Reading<'_, 'a> {
         fields.text("it", report).map(|name| name.value)
     }
 
-    /// Reads the values of vars; null where one has none.
+    /// Reads the values of vars; null for a var without a value.
     fn vars(&mut self, fields: &mut Fields<'_>, field: &str, report: &mut Report) -> Option<Vec<ExpectedVar>> {
         let Some(Entry { value: node, .. }) = fields.take(field) else { return Some(Vec::new()) };
         let Content::Map(entries) = &node.content else {
@@ -100,7 +101,7 @@ impl<'a> Reading<'_, 'a> {
             };
             let given = value.to_value();
             match (&mut vars, name) {
-                // It has none before.
+                // It has no value before.
                 (Some(_), Some(_)) if given.is_null() && field == "vars" => {}
                 (Some(list), Some(name)) => list.push(ExpectedVar { line, name, value: given }),
                 (_, _) => vars = None,
@@ -109,7 +110,8 @@ impl<'a> Reading<'_, 'a> {
         vars
     }
 
-    /// Reads what the operator has set; with the pack's defaults it must be all that the pack needs.
+    /// Reads the operator's settings. Together with the pack's defaults they must include every required
+    /// setting.
     fn config(&mut self, fields: &mut Fields<'_>, report: &mut Report) -> Option<Map<String, Value>> {
         let at = if fields.has("config") { fields.key_of("config") } else { fields.start.clone() };
         let node = fields.take("config").map(|entry| entry.value);
@@ -232,7 +234,7 @@ impl<'a> Reading<'_, 'a> {
         Some(GivenEvent { trigger, payload: object(payload), source, time, after_millis })
     }
 
-    /// Checks what there is of a payload: a case says what matters, and leaves out the rest.
+    /// Checks the given part of a payload: a case sets what matters and leaves out the rest.
     fn payload(&self, node: Option<&Node>, trigger: &Spanned<String>, schema: &Schema, report: &mut Report) {
         let taker = format!("the payload of `{}`", trigger.value);
         let Some(fields) = schema.fields() else {
@@ -260,7 +262,7 @@ impl<'a> Reading<'_, 'a> {
         time
     }
 
-    /// Checks a mapping that is taken as it is against what takes it.
+    /// Checks a mapping of literal values against its consumer.
     fn given(
         &self,
         node: Option<&Node>,
@@ -271,7 +273,7 @@ impl<'a> Reading<'_, 'a> {
         report: &mut Report,
     ) {
         match node.filter(|node| has_expression(node)) {
-            // Nothing of it is computed: `${{` is a text like any other.
+            // Nothing in it is computed: `${{` is plain text.
             Some(node) => self.fits(node, &taker, schema, extra, report),
             None => Given { file: self.file, node, at, taker, called }.check(schema, extra, report),
         }
@@ -291,7 +293,7 @@ impl<'a> Reading<'_, 'a> {
         }
     }
 
-    /// Tells of names that the taker of values does not have.
+    /// Reports names that the consumer of values does not have.
     fn known(&self, node: &Node, taker: &str, fields: &SchemaFields, report: &mut Report) {
         let Content::Map(entries) = &node.content else { return };
         let names: Vec<&str> = fields.0.iter().map(|field| field.name.as_str()).collect();

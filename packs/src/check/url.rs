@@ -1,6 +1,7 @@
-//! Where a request goes is fixed: the scheme and the host of a URL are literal, unless the whole URL is one expression.
+//! Checks that the destination of a request is fixed: the scheme and host of a URL are literal, unless the
+//! whole URL is one expression.
 //!
-//! What is interpolated is encoded, and egress checked, when the request is made.
+//! When the request is made, interpolated values are encoded and egress is checked.
 
 use ensue_expression::{Piece, Template};
 

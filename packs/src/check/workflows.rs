@@ -1,4 +1,5 @@
-//! A workflow against the catalog: its steps wait for steps that are there, read what has ended, and give their actions what they take.
+//! Checks a workflow against the catalog: its steps need existing steps, read steps that have ended, and pass
+//! valid parameters.
 
 mod ends;
 mod graph;
@@ -36,10 +37,10 @@ use ends::{End, Ended, Results, Times};
 use graph::Graph;
 use reach::CanEnd;
 
-/// The action that a `sleep` is.
+/// The action that implements `sleep`.
 const SLEEP: &str = "core.sleep";
 
-/// The most names that a hint writes out.
+/// The most names that a hint lists.
 const HINT_NAMES_MAX: usize = 8;
 
 pub(super) fn workflow(
@@ -87,7 +88,7 @@ pub(super) fn workflow(
         unneeded: BTreeSet::new(),
     };
     let mut compiled: Vec<Option<catalog::Step>> = vec![None; written.steps.len()];
-    // What a step needs is looked at before it; what is in a circle comes last.
+    // The steps that a step needs are checked before it; steps in a circle come last.
     let order = steps.graph.order().to_vec();
     let is_ordered: BTreeSet<usize> = order.iter().copied().collect();
     for place in order.into_iter().chain((0..written.steps.len()).filter(|place| !is_ordered.contains(place))) {
@@ -98,7 +99,7 @@ pub(super) fn workflow(
     match catalog::Workflow::new(given, compiled, result?) {
         Ok(workflow) => Some(Run::Workflow(Arc::new(workflow))),
         Err(error) => {
-            // All that there is to tell has been told in its place.
+            // Every error has been reported at its place.
             if !report.has_errors() {
                 report.error(Code::InvalidValue, file, written.at.clone(), error.to_string());
             }
@@ -112,27 +113,28 @@ struct Steps<'a> {
     file: &'a SourceText,
     written: &'a [Step],
     graph: Graph<'a>,
-    /// Of each step its action, where it has one that is there.
+    /// The action of each step, if it has an existing one.
     actions: Vec<Option<NamedAction<'a>>>,
-    /// Of each step the action that undoes it, where there is one that is there.
+    /// The action that undoes each step, if it has an existing one.
     undo_actions: Vec<Option<NamedAction<'a>>>,
-    /// Of each step the action that tells those whom it asks, where there is one that is there.
+    /// The action that notifies the assignees of each step's inquiry, if it has an existing one.
     notify_actions: Vec<Option<NamedAction<'a>>>,
-    /// Of each step the event that it waits for: its trigger, and what it can be.
+    /// The event that each step waits for: its trigger and its type.
     events: Vec<Option<(TriggerRef, ValueType)>>,
     results: Results,
     /// How each step can end.
     can_end: Vec<CanEnd>,
-    /// Which step was told to read which other one that it does not need: once, in however many fields.
+    /// The pairs of steps already reported because the first reads the second without needing it. Each is
+    /// reported once, in however many fields.
     unneeded: BTreeSet<(usize, usize)>,
 }
 
-/// Who reads steps.
+/// A reader of steps.
 #[derive(Clone, Copy)]
 enum Reader {
-    /// A step, by its place.
+    /// A step, by its index.
     Step(usize),
-    /// What the workflow gives: computed when all have ended.
+    /// The result of the workflow, which is computed when all steps have ended.
     Result,
 }
 
@@ -140,9 +142,9 @@ enum Reader {
 #[derive(Default)]
 struct Reads {
     places: BTreeSet<usize>,
-    /// Names of steps that are not there, which has been told.
+    /// The names of unknown steps, which have been reported.
     strangers: BTreeSet<String>,
-    /// Whether it reads others too, which has been told.
+    /// Whether it also reads other steps, which has been reported.
     is_open: bool,
 }
 
@@ -210,7 +212,7 @@ impl<'a> Steps<'a> {
         self.with_steps(asking, &reads, place, End::Any).condition(node, "`if`", report)
     }
 
-    /// Compiles the list of items; gives it with what an item can be.
+    /// Compiles the list of items. Returns it with the type of an item.
     fn for_each(
         &mut self,
         place: usize,
@@ -273,7 +275,7 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// A sleep is the library's action for it.
+    /// A sleep runs the library's action for it.
     fn sleep(&self, duration: &Node, scope: &Scope<'_>, report: &mut Report) -> Option<catalog::Task> {
         if let Content::Text { value, .. } = &duration.content
             && !value.contains("${{")
@@ -292,7 +294,7 @@ impl<'a> Steps<'a> {
         Some(catalog::Task::Action { action, with: scope.template(&with, report)? })
     }
 
-    /// Says whether an action has attempts that can be tried again; tells where it has none, and `whose` it is.
+    /// Returns true if an action has attempts that can be retried; if not, reports it and `whose` it is.
     fn has_attempts(&self, named: Option<&NamedAction<'a>>, at: &Range<usize>, whose: &str, report: &mut Report) -> bool {
         let Some((name, Some(action))) = named else { return true };
         let is = match &action.run {
@@ -307,7 +309,7 @@ impl<'a> Steps<'a> {
         false
     }
 
-    /// Compiles what the workflow gives, and holds it against what its action says that it gives.
+    /// Compiles the result of the workflow, and checks it against the declared result of its action.
     fn result(&mut self, written: &Workflow, schema: Option<&Schema>, plain: &Scope<'_>, report: &mut Report) -> Option<Option<Template>> {
         let Some(node) = &written.result else {
             if schema.is_some() {
@@ -334,7 +336,7 @@ impl<'a> Steps<'a> {
         scope.template_for(node, taker.as_ref(), report).map(Some)
     }
 
-    /// Finds the steps that a field reads; tells of those that are not there, or may not have ended.
+    /// Finds the steps that a field reads; reports those that do not exist or may not have ended.
     fn look(&mut self, reader: Reader, scope: &Scope<'_>, node: &Node, holds: Holds, report: &mut Report) -> Reads {
         let scope = scope.clone().with("steps", ValueType::anything());
         let mut reads = Reads::default();
@@ -409,13 +411,14 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// Says in a scope what `steps` can be for a step.
+    /// Adds the type of `steps`, as seen by a step, to a scope.
     fn with_steps<'s>(&mut self, scope: Scope<'s>, reads: &Reads, place: usize, end: End) -> Scope<'s> {
         let known = self.known(reads, Some(place), end);
         scope.with("steps", known)
     }
 
-    /// Gives what `steps` can be, as far as it is read; `end` is known of what the reading step needs itself.
+    /// Returns the type of `steps`, as far as it is read; `end` applies to the steps that the reading step
+    /// needs itself.
     fn known(&mut self, reads: &Reads, reading: Option<usize>, end: End) -> ValueType {
         if reads.is_open {
             return ValueType::anything();
@@ -426,7 +429,7 @@ impl<'a> Steps<'a> {
         }
         for place in &reads.places {
             let is_needed = reading.is_some_and(|reading| self.graph.needs(reading).contains(place));
-            // That one goes on after a failure says nothing of how the step ended.
+            // If the workflow continues after a failure of the step, nothing is known of how the step ended.
             let is_sure = is_needed && self.written[*place].on_failure.fails();
             let end = if is_sure { end } else { End::Any };
             let event = self.events[*place].as_ref().map(|(_, event)| event);
@@ -437,7 +440,7 @@ impl<'a> Steps<'a> {
     }
 }
 
-/// Says what can be read of a step.
+/// Returns what can be read of a step.
 fn ended<'n>(step: &'n Step, action: Option<&'n NamedAction<'_>>, event: Option<&'n ValueType>) -> Ended<'n> {
     match (&step.task, action) {
         (Some(Task::Fail { .. }), _) => Ended::Fail,

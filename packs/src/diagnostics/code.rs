@@ -1,12 +1,12 @@
-//! The closed list of mistakes that are told apart, each with a slug that stays.
+//! The closed list of diagnostic codes, each with a permanent slug.
 //!
-//! A slug is what people search for and what a page of the documentation is named after.
+//! People search for a slug, and a section of the documentation is named after it.
 
 use std::fmt;
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $slug:literal;)*) => {
-        /// What sort of mistake a diagnostic is about.
+        /// The kind of a diagnostic.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         #[non_exhaustive]
         pub enum Code {
@@ -14,10 +14,10 @@ macro_rules! codes {
         }
 
         impl Code {
-            /// All of them, in the order of the documentation.
+            /// All codes, in the order of the documentation.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
-            /// Gives the slug, which never changes.
+            /// Returns the slug, which never changes.
             pub fn slug(self) -> &'static str {
                 match self {
                     $(Self::$name => $slug,)*
@@ -31,85 +31,85 @@ codes! {
     // The text of a file.
     /// A file is not UTF-8.
     NotUtf8 = "not_utf8";
-    /// A file is larger, deeper or wider than a pack's files may be.
+    /// A file is larger, deeper or wider than allowed in a pack.
     FileTooLarge = "file_too_large";
-    /// A file holds nothing.
+    /// A file is empty.
     EmptyFile = "empty_file";
     /// A file is not YAML.
     YamlSyntax = "yaml_syntax";
-    /// A value is a YAML tag, which common readers drop in silence.
+    /// A value is a YAML tag, which common readers silently drop.
     YamlTag = "yaml_tag";
-    /// An alias names no anchor, or there are too many.
+    /// An alias names no anchor, or there are too many aliases.
     YamlAlias = "yaml_alias";
     /// A merge key (`<<`), which YAML 1.2 does not have.
     YamlMergeKey = "yaml_merge_key";
     /// A file holds several documents.
     SeveralDocuments = "several_documents";
-    /// A key of a mapping is not a plain text.
+    /// A key of a mapping is not plain text.
     ComplexKey = "complex_key";
     /// The same key twice in one mapping.
     DuplicateKey = "duplicate_key";
     /// An expression that YAML reads as something else.
     UnquotedExpression = "unquoted_expression";
-    /// A value that readers of YAML disagree about: `yes`, `012`, `1_000`.
+    /// A value that YAML readers disagree about: `yes`, `012`, `1_000`.
     AmbiguousValue = "ambiguous_value";
-    /// A question mark inside `{ }` or `[ ]`, which not every reader takes.
+    /// A question mark inside `{ }` or `[ ]`, which not every reader accepts.
     QuestionMarkInFlow = "question_mark_in_flow";
-    /// A plain text that ends in a comment.
+    /// A plain text that contains a comment at its end.
     CommentAfterText = "comment_after_text";
 
     // The shape of a file.
-    /// A file that has no meaning where it stands.
+    /// A file that has no meaning at its path.
     UnexpectedFile = "unexpected_file";
     /// A folder without a `pack.yaml`.
     NoPackFile = "no_pack_file";
-    /// A field that nobody knows.
+    /// An unknown field.
     UnknownField = "unknown_field";
-    /// A field that this release does not have yet.
+    /// A field that this release does not support yet.
     NotYet = "not_yet";
-    /// A field that must be there is not.
+    /// A required field is missing.
     MissingField = "missing_field";
-    /// A field that is there, and empty.
+    /// A field is present but empty.
     EmptyField = "empty_field";
     /// A value of the wrong type.
     WrongType = "wrong_type";
-    /// A value of the right type that is not one of those possible.
+    /// A value of the right type that is not one of the allowed values.
     InvalidValue = "invalid_value";
-    /// A text that is not a name.
+    /// An invalid name.
     InvalidName = "invalid_name";
-    /// A text that is not a ref.
+    /// An invalid ref.
     InvalidRef = "invalid_ref";
-    /// A text that is not a duration.
+    /// An invalid duration.
     InvalidDuration = "invalid_duration";
-    /// A time that never comes, or is none.
+    /// A time that never comes, or is invalid.
     InvalidSchedule = "invalid_schedule";
-    /// A text that is not a version, or not a range of versions.
+    /// An invalid version or range of versions.
     InvalidVersion = "invalid_version";
-    /// A schema that is none.
+    /// An invalid schema.
     InvalidSchema = "invalid_schema";
-    /// A JSON Schema that would take too long to check a value against.
+    /// A JSON Schema whose checks would take too long.
     SchemaTooComplex = "schema_too_complex";
-    /// Not exactly one of several fields that exclude each other.
+    /// Not exactly one of several mutually exclusive fields.
     NotExactlyOne = "not_exactly_one";
-    /// A field that says more of something that is not there.
+    /// A field that qualifies a missing field.
     FieldOutOfPlace = "field_out_of_place";
-    /// Two definitions of one name.
+    /// Two definitions with the same name.
     DuplicateDefinition = "duplicate_definition";
 
-    // What files say of each other.
-    /// Two packs of one name.
+    // References between files.
+    /// Two packs with the same name.
     DuplicatePack = "duplicate_pack";
-    /// A pack that takes the name of one of the library.
+    /// A pack with the name of a library pack.
     LibraryPackShadowed = "library_pack_shadowed";
-    /// A pack that is needed is not there.
+    /// A required pack does not exist.
     UnknownPack = "unknown_pack";
-    /// A pack that is needed is there in another version.
+    /// A required pack has another version.
     PackVersion = "pack_version";
     /// The pack needs another version of Ensue.
     EnsueVersion = "ensue_version";
-    /// A pack is used and not listed in `requires`.
+    /// A pack is used but not listed in `requires`.
     PackNotRequired = "pack_not_required";
-    /// A pack that is needed has errors.
+    /// A required pack has errors.
     NeedsBrokenPack = "needs_broken_pack";
     /// Packs that need each other in a circle.
     PackCycle = "pack_cycle";
@@ -125,41 +125,41 @@ codes! {
     NoSuchProgram = "no_such_program";
     /// A program that is not executable.
     NotExecutable = "not_executable";
-    /// A parameter that must be given is not.
+    /// A required parameter is missing.
     MissingParameter = "missing_parameter";
     /// A parameter that the action does not take.
     UnknownParameter = "unknown_parameter";
     /// A parameter of the wrong type.
     ParameterType = "parameter_type";
-    /// A `result`, or a mock of one, that the action's runner can never give.
+    /// A declared `result`, or a mock of one, that the action's runner can never return.
     ResultImpossible = "result_impossible";
-    /// The operator's configuration does not fit the pack's.
+    /// The operator's settings do not fit the pack's `config`.
     ConfigInvalid = "config_invalid";
 
     // The diagnostics themselves.
-    /// There are more than are shown.
+    /// There are more diagnostics than are shown.
     MoreLeftOut = "more_left_out";
 
     // Expressions.
-    /// A text that is not an expression.
+    /// An expression that cannot be parsed.
     ExpressionSyntax = "expression_syntax";
-    /// An expression that reads what the schema does not have.
+    /// An expression that reads a field that the schema does not have.
     UnknownRead = "unknown_read";
-    /// Values of types that do not go together, or that a function does not take.
+    /// Values of types that cannot be combined, or that a function does not accept.
     TypeMismatch = "type_mismatch";
-    /// A comparison of what is never equal.
+    /// A comparison of values that are never equal.
     ImpossibleComparison = "impossible_comparison";
     /// A condition that is neither true nor false.
     NotBoolean = "not_boolean";
-    /// An expression that errs whatever comes.
+    /// An expression that errs for every input.
     CertainError = "certain_error";
     /// A condition that is always true.
     AlwaysTrue = "always_true";
     /// A condition that is always false.
     AlwaysFalse = "always_false";
-    /// A field that may be missing is read as if it were there.
+    /// A field that may be missing is read as if it were always present.
     MayBeMissing = "may_be_missing";
-    /// `{{ }}` in a text, which nothing computes.
+    /// `{{ }}` in a text, which is never computed.
     BracesWithoutDollar = "braces_without_dollar";
     /// `${{ }}` inside code.
     TemplateInCode = "template_in_code";
@@ -169,7 +169,7 @@ codes! {
     KeyOutOfPlace = "key_out_of_place";
     /// A secret in the environment of a process.
     KeyInEnvironment = "key_in_environment";
-    /// A webhook that anybody may call.
+    /// A webhook that anyone may call.
     VerifyNone = "verify_none";
     /// A dedupe key that a replayed delivery can change.
     DedupeUnsigned = "dedupe_unsigned";
@@ -183,43 +183,43 @@ codes! {
     WorkflowInItself = "workflow_in_itself";
     /// An expression that reads a step which may not have ended.
     StepNotNeeded = "step_not_needed";
-    /// A step that no run of its workflow starts.
+    /// A step that is never started in any run of its workflow.
     StepNeverStarts = "step_never_starts";
 
     // The tests of a pack.
     /// No such rule in the pack.
     UnknownRule = "unknown_rule";
-    /// A value that does not fit what it stands for.
+    /// A value that does not fit the mocked or expected thing.
     ValueUnfit = "value_unfit";
-    /// A mock of what has none, or of another kind than what it stands for.
+    /// A mock of something that cannot be mocked, or of the wrong kind.
     MockUnfit = "mock_unfit";
 
-    // What `ensue lint` tells.
-    /// A rule whose condition no event fulfils.
+    // The findings of `ensue lint`.
+    /// A rule whose condition no event satisfies.
     RuleNeverMatches = "rule_never_matches";
-    /// A rule whose every event another rule matches too.
+    /// A rule whose events are all matched by another rule too.
     RuleContained = "rule_contained";
-    /// A trigger with more rules than are held against each other.
+    /// A trigger with more rules than are compared with each other.
     RulesNotCompared = "rules_not_compared";
-    /// A rule whose action leads to events that it matches.
+    /// A rule whose action leads to events that the rule matches.
     RuleTriggersItself = "rule_triggers_itself";
     /// A parameter that its action does not read.
     UnusedParameter = "unused_parameter";
-    /// A name of `local` that nothing reads.
+    /// An unused name of `local`.
     UnusedLocal = "unused_local";
-    /// A setting of `config` that nothing reads.
+    /// An unused setting of `config`.
     UnusedSetting = "unused_setting";
-    /// A key that nothing reads.
+    /// An unused key.
     UnusedKey = "unused_key";
 }
 
-/// The page of the documentation that tells of every code, a section each.
+/// The documentation page that describes every code in a section of its own.
 const PAGE: &str = include_str!("../../../docs/reference/diagnostics.md");
-/// Where that page is in the documentation.
+/// The path of that page in the documentation.
 const PAGE_PATH: &str = "docs/reference/diagnostics.md";
 
 impl Code {
-    /// Gives the section of the documentation about the code: what it means, an example, and what to do.
+    /// Returns the documentation of the code: what it means, an example, and how to fix it.
     pub fn explanation(self) -> &'static str {
         let heading = format!("\n### `{}`\n", self.slug());
         let section = PAGE.split_once(heading.as_str()).map_or("", |(_, rest)| rest);
@@ -227,17 +227,17 @@ impl Code {
         section[..end].trim()
     }
 
-    /// Gives where the documentation tells of the code.
+    /// Returns the location of the code's documentation.
     pub fn page(self) -> String {
         format!("{PAGE_PATH}#{}", self.slug())
     }
 
-    /// Finds the code of a slug.
+    /// Returns the code of a slug.
     pub fn of_slug(slug: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.slug() == slug)
     }
 
-    /// Gives the slug that a misspelt one was probably meant to be.
+    /// Returns the slug that a misspelled one was probably meant to be.
     pub fn nearest_slug(slug: &str) -> Option<&'static str> {
         ensue_expression::nearest(slug, Self::ALL.iter().map(|code| code.slug()))
     }

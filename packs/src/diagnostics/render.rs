@@ -1,6 +1,6 @@
-//! A diagnostic as text for a terminal: the message, the line, a caret under the place, and the hint.
+//! Renders a diagnostic as text for a terminal: the message, the line, a caret under the place, and the hint.
 //!
-//! Whether the terminal takes colour is for its owner to find out.
+//! Callers determine whether the terminal supports color.
 
 use std::ops::Range;
 
@@ -10,10 +10,10 @@ use crate::source::SourceText;
 /// The longest part of a line that is shown, in characters.
 const LINE_CHARS_MAX: usize = 160;
 
-/// Whether a text carries colours.
+/// Whether text is colored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colour {
-    /// None: for files and pipes.
+    /// No color: for files and pipes.
     Plain,
     /// As ANSI escape sequences (ECMA-48).
     Ansi,
@@ -35,7 +35,7 @@ pub(super) fn text(diagnostic: &Diagnostic, colour: Colour) -> String {
         Severity::Note => paint.cyan(&excerpt.carets),
     };
     let drawn = excerpt.drawn(&diagnostic.file, diagnostic.line, diagnostic.column, &carets, &paint);
-    // Of a file without a text there is only its name to show.
+    // For a file without text, only its name can be shown.
     for line in if diagnostic.source_line.is_empty() { &drawn[..1] } else { &drawn[..] } {
         out.push_str(&format!("{line}\n"));
     }
@@ -49,7 +49,8 @@ pub(super) fn text(diagnostic: &Diagnostic, colour: Colour) -> String {
     out
 }
 
-/// Draws the line of a source in which a span begins, with carets under it, without colours; `name` says what the source is.
+/// Renders the source line in which a span begins, with carets under the span, without colors; `name` names
+/// the source.
 pub fn excerpt(name: &str, source: &str, span: Range<usize>) -> Vec<String> {
     let text = SourceText::new(name, source);
     let span = text.within(&span);
@@ -62,7 +63,7 @@ fn gutter(line: usize) -> String {
     " ".repeat(line.to_string().len())
 }
 
-/// The part of the line that is shown, and where the carets stand under it.
+/// The shown part of the line, and the position of the carets under it.
 struct Excerpt {
     line: String,
     indent: usize,
@@ -70,11 +71,11 @@ struct Excerpt {
 }
 
 impl Excerpt {
-    /// Takes from a line what is shown around a column, counted from 1, that begins a span of so many bytes.
+    /// Returns the part of a line to show around a column (from 1) where a span of `bytes` bytes begins.
     fn of(line: &str, column: usize, mut bytes: usize) -> Self {
         let before: Vec<char> = line.chars().take(column - 1).collect();
         let rest: Vec<char> = line.chars().skip(column - 1).collect();
-        // A long line is cut from its beginning, so that the place is seen.
+        // A long line is cut at its beginning, so that the place is visible.
         let cut = before.len().saturating_sub(LINE_CHARS_MAX / 2);
         let shown_before = visible(&before[cut..].iter().collect::<String>());
         let rest = &rest[..rest.len().min(LINE_CHARS_MAX / 2)];
@@ -94,7 +95,7 @@ impl Excerpt {
         }
     }
 
-    /// Draws it as four lines: where it is, a bar, the line, and the carets, which may be painted.
+    /// Renders four lines: the location, a bar, the line, and the carets, which may be colored.
     fn drawn(&self, name: &str, line: usize, column: usize, carets: &str, paint: &Paint) -> [String; 4] {
         let gutter = gutter(line);
         let (arrow, bar, number) = (paint.blue("-->"), paint.blue("|"), paint.blue(&line.to_string()));
@@ -107,7 +108,7 @@ impl Excerpt {
     }
 }
 
-/// Writes out what a terminal would obey: a pack must not be able to paint over what is said about it.
+/// Escapes control characters: a pack must not be able to overwrite its own diagnostics on the terminal.
 fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,10 +1,11 @@
-//! The forms of texts as regular expressions, and what an editor says of a text that is not of the form.
+//! Regular expressions for the forms of texts, and an editor's message for texts that do not match.
 //!
-//! They are for editors: `check` reads the texts themselves, and tells more. What a pattern refuses, `check` refuses.
+//! They are for editors: `check` reads the texts themselves and reports more. Everything that a pattern
+//! rejects, `check` rejects too.
 
 use crate::shape::Form;
 
-/// A form as a regular expression (ECMA 262, with `u`), and what it is, for people.
+/// A form as a regular expression (ECMA 262, with `u`), and its description for people.
 pub(super) struct Pattern {
     pub(super) regex: String,
     pub(super) is: &'static str,
@@ -13,14 +14,14 @@ pub(super) struct Pattern {
 /// A text that is exactly one expression.
 pub(super) const ONE_EXPRESSION: &str = r"^\$\{\{[\s\S]*\}\}$";
 
-/// What becomes the value of a label, and what it is, for people.
+/// The pattern of values that can become the value of a label, with its description for people.
 pub(super) const LABEL: (&str, &str) =
     (r"^[^\u0000-\u001f\u007f-\u009f]{1,256}$|\$\{\{", "The value of a label is one line of 1 to 256 bytes, or computed by expressions.");
 
 const NAME: &str = "[a-z][a-z0-9_]{0,63}";
 const NOT_RESERVED: &str = "(?!(?:in|true|false|null)$)";
 
-/// The types of the short form, each with the default that it may have.
+/// The types of the short form, each with the pattern of its default.
 const TYPES: [(&str, &str); 6] = [
     ("any", JSON),
     ("string", JSON_STRING),
@@ -34,10 +35,10 @@ const JSON_NUMBER: &str = r"-?[0-9][0-9.eE+-]*";
 const JSON_LIST: &str = r"\[[\s\S]*\]";
 const JSON: &str = r#"(?:null|true|false|-?[0-9][0-9.eE+-]*|"(?:[^"\\]|\\.)*"|\[[\s\S]*\]|\{[\s\S]*\})"#;
 
-/// How deep lists of lists may nest in a text.
+/// The nesting limit of lists in a text.
 const LISTS_MAX: usize = 4;
 
-/// Gives the pattern of a form; none where any text is of it.
+/// Returns the pattern of a form; `None` if it accepts any text.
 pub(super) fn pattern(form: Form) -> Option<Pattern> {
     let (regex, is) = match form {
         Form::Any => return None,
@@ -74,7 +75,8 @@ pub(super) fn pattern(form: Form) -> Option<Pattern> {
             "An HTTP method in capitals: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS; or an expression that returns one.",
         ),
         Form::Url => (
-            // Behind the first `/`, `?` or `#` anything may stand; before it no expression, and no name and password.
+            // After the first `/`, `?` or `#` anything is allowed. Before it, expressions, user names and
+            // passwords are not.
             r"^\$\{\{|^https?://(?![^/?#]*(?:@|\$\{\{))[^/?#]".to_owned(),
             "A URL begins with https:// or http:// and a host, both written out; or the whole URL is one expression.",
         ),
@@ -115,14 +117,14 @@ fn any_kind() -> String {
     format!("(?:{}|{})", names.join("|"), one_of())
 }
 
-/// Words with `|` between them, none of which is a type.
+/// Words separated by `|`, none of which is a type.
 fn one_of() -> String {
     let names: Vec<&str> = TYPES.iter().map(|(name, _)| *name).collect();
     let word = format!(r"(?!(?:{})\s*(?:[|?=\]]|$))[A-Za-z0-9_.\/+-]+", names.join("|"));
     format!(r"{word}(?:\s*\|\s*{word})+")
 }
 
-/// A kind, or lists of it up to a depth.
+/// A kind, or nested lists of it up to a depth.
 fn nested(kind: &str, depth: usize) -> String {
     (0..depth).fold(kind.to_owned(), |inner, _| format!(r"(?:{kind}|\[\s*{inner}\s*\])"))
 }

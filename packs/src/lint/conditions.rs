@@ -1,6 +1,7 @@
-//! Rules whose conditions say more or less than was probably meant: no event fulfils them, or another rule takes all of theirs.
+//! Finds rules whose conditions probably match too much or too little: no event satisfies them, or another
+//! rule matches all their events.
 //!
-//! What is proven of conditions is the expressions' (`expression/src/imply.rs`).
+//! The proofs about conditions are in `expression/src/imply.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -15,7 +16,8 @@ use crate::diagnostics::{Code, Severity};
 use crate::fields::first_line;
 use crate::written::RuleTask;
 
-/// How many rules of one trigger are held against each other: a million pairs. Where there are more, none are, which is told.
+/// The most rules of one trigger that are compared with each other: a million pairs. If there are more, none
+/// are compared, which is reported.
 const COMPARED_MAX: usize = 1_000;
 
 pub(super) fn look(packs: &[Definitions<'_>], rules: &[RuleInPack<'_>], findings: &mut Findings) {
@@ -27,15 +29,15 @@ pub(super) fn look(packs: &[Definitions<'_>], rules: &[RuleInPack<'_>], findings
         .iter()
         .zip(&prepared)
         .zip(never)
-        // Of what is never looked at, nothing happens twice, and flow control may act on other matches; what is not the author's is not for
-        // the author to mend.
+        // A rule that is never evaluated has no effect, flow control may act on other matches, and a pack of
+        // another author is not the caller's to fix.
         .filter(|((rule, _), never)| !never && rule.checked.mode == Mode::Enabled && rule.checked.flow.is_none() && rule.pack.is_told_of)
         .map(|((rule, condition), _)| Judged { rule, condition: condition.as_ref() })
         .collect();
     tell_contained(&candidates, findings);
 }
 
-/// Tells of a rule that never matches, or never matches one of its triggers; says whether it never matches.
+/// Reports a rule that never matches, or never matches one of its triggers. Returns true if it never matches.
 fn tell_never(
     rule: &RuleInPack<'_>,
     condition: Option<&Condition<'_>>,
@@ -47,7 +49,7 @@ fn tell_never(
     let excluded: Vec<&TriggerRef> = rule.checked.triggers.iter().filter(is_excluded).collect();
     let is_by_payload = excluded.iter().any(|trigger| !condition.never_holds_given(&event_of(trigger, None)));
     let is_never = excluded.len() == rule.checked.triggers.len();
-    // What the checks said of the condition is said.
+    // The checks have already reported on this condition.
     if excluded.is_empty() || !rule.pack.is_told_of || rule.pack.told.tells_within(rule.file, &node.span) {
         return is_never;
     }
@@ -87,7 +89,8 @@ fn tell_never(
     is_never
 }
 
-/// What is known of every event of a trigger; with the schema of its payload also which fields are whole numbers.
+/// What is known of every event of a trigger; with the schema of its payload, also which fields are whole
+/// numbers.
 fn event_of(trigger: &TriggerRef, payload: Option<&Schema>) -> Partial {
     let name = Partial::Literal(Literal::String(trigger.to_string()));
     let fields = payload.and_then(Schema::fields).into_iter().flat_map(|fields| &fields.0).filter(|field| field.kind == Type::Integer);
@@ -96,13 +99,13 @@ fn event_of(trigger: &TriggerRef, payload: Option<&Schema>) -> Partial {
     Partial::AtLeast(BTreeMap::from([("event".to_owned(), event)]))
 }
 
-/// A rule with its condition; none holds always.
+/// A rule with its condition; without a condition it always holds.
 struct Judged<'a> {
     rule: &'a RuleInPack<'a>,
     condition: Option<&'a Condition<'a>>,
 }
 
-/// How alike what two rules do is.
+/// How similar the effects of two rules are.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Likeness {
     SameRun,
@@ -112,7 +115,7 @@ enum Likeness {
 
 fn tell_contained(rules: &[Judged<'_>], findings: &mut Findings) {
     let mut of_trigger: BTreeMap<&TriggerRef, Vec<usize>> = BTreeMap::new();
-    // The events of a rule's schedule are its own.
+    // The events of a rule's schedule belong to that rule.
     let listens = |(_, judged): &(usize, &Judged<'_>)| judged.rule.checked.schedule.is_none();
     for (at, judged) in rules.iter().enumerate().filter(listens) {
         for trigger in &judged.rule.checked.triggers {
@@ -134,11 +137,11 @@ fn tell_contained(rules: &[Judged<'_>], findings: &mut Findings) {
         }
         let wider = listening.iter().filter(|other| **other != at && contains(&rules[**other], inner));
         let wider = wider.filter(|other| {
-            // Of two that match the same events, the second is told of.
+            // Of two rules that match the same events, the second is reported.
             **other < at || !contains(inner, &rules[**other])
         });
         let mut wider: Vec<(Likeness, &Judged<'_>)> = wider.map(|other| (likeness(inner, &rules[*other]), &rules[*other])).collect();
-        // That a rule without a condition takes every event is no news; it is only one if it does the same.
+        // That a rule without a condition matches every event is reported only if it does the same.
         wider.retain(|(likeness, outer)| *likeness != Likeness::OtherAction || outer.condition.is_some());
         wider.sort_by_key(|(likeness, outer)| (*likeness, outer.rule.name().clone()));
         if let Some((likeness, outer)) = wider.first() {
@@ -192,7 +195,7 @@ fn tell_one_contained(inner: &Judged<'_>, outer: &Judged<'_>, likeness: Likeness
     findings.tell(&rule.pack.pack.name, rule.file, Finding { severity, code: Code::RuleContained, span, message, hint });
 }
 
-/// Says whether one rule surely matches every event that another one matches.
+/// Returns true if one rule surely matches every event that another one matches.
 fn contains(outer: &Judged<'_>, inner: &Judged<'_>) -> bool {
     let triggers = |judged: &Judged<'_>| judged.rule.checked.triggers.iter().cloned().collect::<BTreeSet<_>>();
     if inner.rule.checked.triggers.len() > 1 && !triggers(inner).is_subset(&triggers(outer)) {
@@ -207,7 +210,7 @@ fn contains(outer: &Judged<'_>, inner: &Judged<'_>) -> bool {
     }
 }
 
-/// Says whether what the condition of `outer` reads is the same for `inner`.
+/// Returns true if the names that the condition of `outer` reads have the same values for `inner`.
 fn has_same_names(outer: &RuleInPack<'_>, inner: &RuleInPack<'_>) -> bool {
     let Some(when) = &outer.checked.when else { return true };
     let reads: BTreeSet<String> = when.reads().into_iter().filter_map(|path| path.segments.into_iter().next()).collect();
@@ -219,7 +222,7 @@ fn has_same_names(outer: &RuleInPack<'_>, inner: &RuleInPack<'_>) -> bool {
     reads.iter().all(|root| match root.as_str() {
         "event" => true,
         "config" => is_one_pack,
-        // An event for which one of them errs is one for which the other does, if both compute them.
+        // If both compute them, an event for which one of them errs makes the other err too.
         "local" => is_one_pack && has_locals() && sources(outer) == sources(inner),
         _ => false,
     })
@@ -234,7 +237,7 @@ fn likeness(one: &Judged<'_>, other: &Judged<'_>) -> Likeness {
     if one.checked.runs() != other.checked.runs() {
         return Likeness::OtherAction;
     }
-    // Two rules with steps run each its own.
+    // Two rules with steps each run their own.
     let given = |rule: &RuleInPack<'_>| match &rule.written.task {
         RuleTask::Action { with, .. } => with.as_ref().map(crate::yaml::Node::to_value),
         RuleTask::Steps(_) => None,

@@ -1,6 +1,8 @@
-//! Rules that trigger themselves: a rule's action puts an event into the log that the rule, or one that leads back to it, matches.
+//! Finds rules that trigger themselves: a rule's action emits an event that matches the rule, or another rule
+//! that leads back to it.
 //!
-//! Which events an action emits is known where its trigger is written out; what a program or another system sends is not.
+//! The events of an action are known only if its trigger is written literally. Events sent by a program or
+//! another system are not known.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -15,14 +17,14 @@ use crate::diagnostics::{Code, Severity};
 use crate::written;
 use crate::yaml::{Content, Node};
 
-/// The action of the library that emits what its parameters say.
+/// The library's action that emits an event from its parameters.
 const EMIT: &str = "core.emit";
-/// The most rules of a circle that are written out.
+/// The most rules of a circle that are listed.
 const LOOP_RULES_MAX: usize = 12;
 
 pub(super) fn look(packs: &[Definitions<'_>], rules: &[RuleInPack<'_>], findings: &mut Findings) {
     let actions: BTreeMap<ActionRef, Emits<'_>> = packs.iter().flat_map(emitting_actions).collect();
-    // What is judged only, or not at all, leads to nothing.
+    // Rules that are disabled or only evaluated lead to nothing.
     let acting: Vec<&RuleInPack<'_>> = rules.iter().filter(|rule| rule.checked.mode == Mode::Enabled).collect();
     let conditions: Vec<Option<Condition<'_>>> = acting.iter().map(|rule| rule.checked.when.as_ref().map(Condition::of)).collect();
     let mut listening: BTreeMap<&TriggerRef, Vec<usize>> = BTreeMap::new();
@@ -54,7 +56,7 @@ pub(super) fn look(packs: &[Definitions<'_>], rules: &[RuleInPack<'_>], findings
     }
 }
 
-/// An event that an action puts into the log.
+/// An event that an action emits.
 struct Emits<'a> {
     trigger: Option<TriggerRef>,
     payload: Option<&'a Node>,
@@ -79,7 +81,7 @@ struct Edge {
     trigger: TriggerRef,
 }
 
-/// A rule on the way, and the trigger by which it leads to the next.
+/// A rule on the path, and the trigger that leads to the next.
 struct Step {
     rule: usize,
     trigger: TriggerRef,
@@ -96,7 +98,7 @@ fn emitting_actions<'a>(pack: &'a Definitions<'a>) -> impl Iterator<Item = (Acti
     })
 }
 
-/// The event that a rule's action puts into the log, where that is known.
+/// Returns the event that a rule's action emits, if it is known.
 fn emitted_by(rule: &RuleInPack<'_>, actions: &BTreeMap<ActionRef, Emits<'_>>) -> Option<Emitted> {
     let written::RuleTask::Action { with, .. } = &rule.written.task else { return None };
     let emits = actions.get(rule.checked.runs())?;
@@ -115,7 +117,7 @@ fn emitted_by(rule: &RuleInPack<'_>, actions: &BTreeMap<ActionRef, Emits<'_>>) -
     Some(Emitted { trigger: trigger.clone(), payload })
 }
 
-/// What is known of a value as it is written; `parameter` says what is known of a parameter that it is.
+/// Returns what is known of a value as written; `parameter` returns what is known of a parameter.
 fn known(node: &Node, parameter: &dyn Fn(&str) -> Partial) -> Partial {
     match &node.content {
         Content::Map(entries) => {
@@ -133,7 +135,7 @@ fn known(node: &Node, parameter: &dyn Fn(&str) -> Partial) -> Partial {
     }
 }
 
-/// The shortest way from a rule back to itself.
+/// Returns the shortest path from a rule back to itself.
 fn shortest_way(leads_to: &[Vec<Edge>], start: usize) -> Option<Vec<Step>> {
     let mut came_from: BTreeMap<usize, Step> = BTreeMap::new();
     let mut waiting = VecDeque::from([start]);
@@ -161,7 +163,7 @@ fn shortest_way(leads_to: &[Vec<Edge>], start: usize) -> Option<Vec<Step>> {
 }
 
 fn tell(rules: &[&RuleInPack<'_>], way: &[Step], findings: &mut Findings) {
-    // The loop is told of at the first of its rules whose author asks.
+    // The loop is reported at the first of its rules that belongs to the caller.
     let Some(first) = way.iter().position(|step| rules[step.rule].pack.is_told_of) else { return };
     let way: Vec<&Step> = way[first..].iter().chain(&way[..first]).collect();
     let rule = rules[way[0].rule];

@@ -1,6 +1,6 @@
-//! Names that are declared and that nothing reads: parameters, local values, settings and keys.
+//! Finds unused declarations: parameters, local values, settings and keys.
 //!
-//! What may be read without being named (a whole object, a program's standard input) counts as read.
+//! Values that may be read without being named (a whole object, a program's standard input) count as used.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -45,7 +45,7 @@ pub(super) fn look(pack: &Definitions<'_>, findings: &mut Findings) {
     tell_of_manifest(pack, &of_pack, findings);
 }
 
-/// What is read.
+/// The paths that are read.
 #[derive(Default)]
 struct Reads {
     paths: Vec<Path>,
@@ -53,14 +53,15 @@ struct Reads {
 }
 
 impl Reads {
-    /// Says whether a field of a root is read, or may be, because all of the root is.
+    /// Returns true if a field of a root is read, or may be because the whole root is.
     fn has(&self, root: &str, name: &str) -> bool {
         let reads = self.paths.iter().filter(|path| path.segments.first().is_some_and(|first| first == root));
         { reads }.any(|path| path.segments.get(1).is_none_or(|second| second == name))
     }
 }
 
-/// What an action reads beside its `local`: in its `run`, its `labels` and the key of its `concurrency`.
+/// Returns the reads of an action outside of `local`: in its `run`, its `labels` and the key of its
+/// `concurrency`.
 fn reads_of_run(action: &Action) -> Reads {
     let templates: Vec<&Template> = match &action.run {
         Run::Process(process) => {
@@ -86,7 +87,7 @@ fn reads_of_run(action: &Action) -> Reads {
         reads.paths.extend(workflow.steps().iter().flat_map(Step::reads));
     }
     reads.paths.extend(templates.into_iter().chain(action.labels.values()).flat_map(Template::reads));
-    // What an action is told apart by counts as what it does.
+    // The key that distinguishes executions counts as part of what the action does.
     reads.paths.extend(action.concurrency.iter().filter_map(|concurrency| concurrency.key.as_ref()).flat_map(Expression::reads));
     reads
 }
@@ -95,7 +96,7 @@ fn tell_of_action(pack: &Definitions<'_>, action: &Action, run: &Reads, findings
     let name = action.name.name();
     let Some(defined) = pack.pack.actions.get(name) else { return };
     tell_of_locals(pack, "actions", name, &defined.file, &action.local, run, findings);
-    // Without `input` a program reads all parameters on its standard input.
+    // Without `input` a program reads all parameters from its standard input.
     let takes_all = match &action.run {
         Run::Process(process) => process.input.is_none(),
         Run::Builtin(_) => true,
@@ -169,7 +170,7 @@ fn tell_of_manifest(pack: &Definitions<'_>, reads: &Reads, findings: &mut Findin
     }
 }
 
-/// Finds where a key is listed: by its bare name, or with its pack's.
+/// Returns the place where a key is listed: by its bare name, or with its pack's.
 fn place_of_key(file: &SourceText, key: &KeyRef) -> Range<usize> {
     let root = yaml::parse(file, &mut Report::default());
     let Some(Content::List(items)) = root.as_ref().and_then(|root| root.at("/keys")).map(|node| &node.content) else { return 0..0 };

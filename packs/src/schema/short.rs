@@ -1,6 +1,6 @@
 //! The short form of one field: `string`, `integer?`, `integer = 3`, `dev | prod`, `[string] = ["eu"]`.
 //!
-//! It reads the text; that the default fits the type is checked by its caller.
+//! This module parses the text. The caller checks that the default fits the type.
 
 use ensue_engine::catalog::{Presence, Type};
 use ensue_expression::nearest;
@@ -10,7 +10,7 @@ use super::{TypeFault, default_hint};
 
 const TYPES: [&str; 6] = ["any", "string", "integer", "number", "boolean", "object"];
 
-/// What other languages call our types.
+/// The names that other languages use for our types.
 const OTHER_NAMES: [(&str, &str); 12] = [
     ("str", "string"),
     ("text", "string"),
@@ -26,12 +26,12 @@ const OTHER_NAMES: [(&str, &str); 12] = [
     ("json", "any"),
 ];
 
-/// How deep lists of lists may nest.
+/// The nesting limit of lists.
 const LISTS_MAX: usize = 4;
 
 const EXAMPLES: &str = "for example `string`, `integer?` (optional), `integer = 3` (a default), `dev | prod`, `[string]`, `object`, `any`";
 
-/// Reads a whole declaration.
+/// Parses a whole declaration.
 pub(super) fn declaration(text: &str) -> Result<(Type, Presence), TypeFault> {
     let (left, default) = match text.split_once('=') {
         Some((left, default)) => (left.trim(), Some(default.trim())),
@@ -61,7 +61,7 @@ pub(super) fn declaration(text: &str) -> Result<(Type, Presence), TypeFault> {
     Ok((kind, presence))
 }
 
-/// Reads a type alone.
+/// Parses a type alone.
 pub(super) fn kind(text: &str) -> Result<Type, TypeFault> {
     kind_below(text.trim(), 0)
 }

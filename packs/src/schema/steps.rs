@@ -1,8 +1,9 @@
 //! Bounds the work of checking a value against a JSON Schema before any of it is done.
 //!
-//! The library that checks has no budget. [`Plan::of`] resolves the references of a schema and works out which of its parts apply to
-//! one place of a value, and how often. It rejects a schema whose parts multiply. [`Plan::work`] adds up the steps over one value.
-//! A plan is an upper bound: it assumes that no check ends early.
+//! The library that checks has no budget. [`Plan::of`] resolves the references of a schema and determines
+//! which of its parts apply to one place of a value, and how often. It rejects a schema whose parts multiply.
+//! [`Plan::work`] adds up the steps over one value. A plan is an upper bound: it assumes that no check ends
+//! early.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -11,67 +12,68 @@ use jsonschema::{Draft, Registry, uri};
 use regex_syntax::hir::{Hir, HirKind};
 use serde_json::{Map, Value};
 
-/// The most times that parts of a schema may apply to one place of a value.
+/// The most times that the parts of a schema may apply to one place of a value.
 const VISITS_MAX: u64 = 4_096;
-/// The most parts that may apply to one place because one leads to the next.
+/// The most parts that may apply to one place because one refers to the next.
 const NESTING_MAX: usize = 256;
-/// The most steps that making a plan may take.
+/// The most steps for making a plan.
 const PLANNING_MAX: usize = 1_000_000;
-/// The most parts with an `$id`: the library compiles a part again for each way through them.
+/// The most parts with an `$id`: the library recompiles a part for each path through them.
 const RESOURCES_MAX: usize = 8;
-/// Bytes of a text, times places of a pattern that may be reached at once, for one step.
+/// Bytes of a text, times pattern positions that may be active at once, per step.
 const PLACES_PER_STEP: u64 = 8;
-/// Bytes of a text that are compared or counted in one step.
+/// Bytes of a text that are compared or counted per step.
 const BYTES_PER_STEP: u64 = 256;
-/// The places of a pattern that cannot be read here: as many as fit into a compiled pattern.
+/// The position count assumed for a pattern that cannot be parsed here: as many as fit into a compiled
+/// pattern.
 const PLACES_UNKNOWN: u64 = 32_768;
-/// The base of a schema without `$id`, as the library has it.
+/// The base URI of a schema without `$id`, as the library has it.
 const BASE: &str = "json-schema:///";
 
-/// Why no plan can be made of a schema.
+/// Why no plan can be made for a schema.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unplanned {
-    /// A reference leads nowhere. The library reports it with its place.
+    /// A reference cannot be resolved. The library reports it with its place.
     Unresolved,
     /// Checking a value could take too long.
     TooComplex(String),
 }
 
-/// The work that checking one value takes at most.
+/// An upper bound on the work of checking one value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Work {
-    /// Steps of some ten nanoseconds.
+    /// Steps of about ten nanoseconds each.
     pub(super) steps: u64,
-    /// How many checks are under way at once, each within another.
+    /// The depth of nested checks.
     pub(super) nesting: usize,
 }
 
-/// What applies to each place of a value.
+/// The parts that apply to each place of a value.
 #[derive(Debug)]
 pub(super) struct Plan {
-    /// The first has no parts: nothing applies there or below. The second is for the whole value.
+    /// The first state has no parts: nothing applies there or below. The second is for the whole value.
     states: Vec<State>,
 }
 
-/// A part of a schema that applies, and whether it is only asked which members it evaluates.
+/// A part of a schema that applies, and whether it only determines which members it evaluates.
 type Applied = (usize, bool);
 /// How often parts apply to a place.
 type Counts = BTreeMap<Applied, u64>;
 
-/// The parts that apply to one place of a value, summed up, and what applies below.
+/// The sum of the parts that apply to one place of a value, and the parts that apply below it.
 #[derive(Debug, Default)]
 struct State {
     /// Steps for the place itself.
     steps: u64,
     visits: u64,
     nesting: usize,
-    /// Places of patterns that run over a text.
+    /// Positions of patterns that run over a text.
     text: u64,
-    /// Places of patterns that run over each key of an object.
+    /// Positions of patterns that run over each key of an object.
     key_text: u64,
     /// How often the elements of a list are compared with each other.
     unique: u64,
-    /// How often members are looked at beside those that a part applies to.
+    /// How often members are visited in addition to those that a part applies to.
     marks: u64,
     names: usize,
     keys: BTreeMap<String, usize>,
@@ -80,18 +82,18 @@ struct State {
     rest: usize,
 }
 
-/// One schema within a schema.
+/// One subschema.
 #[derive(Debug, Default)]
 struct Part {
     in_place: Vec<usize>,
     keys: BTreeMap<String, usize>,
-    /// What may apply to any member: `patternProperties`.
+    /// Parts that may apply to any member: `patternProperties`.
     members: Vec<usize>,
-    /// What applies to members that `keys` does not name.
+    /// The part that applies to members that `keys` does not name.
     additional: Option<usize>,
     names: Option<usize>,
     prefix: Vec<usize>,
-    /// What may apply to any element.
+    /// Parts that may apply to any element.
     elements: Vec<usize>,
     unevaluated_members: Option<usize>,
     unevaluated_elements: Option<usize>,
@@ -116,7 +118,7 @@ impl Plan {
         Planning { parts: &parts, order, states: vec![State::default()], known: BTreeMap::new(), todo: VecDeque::new(), taken: 0 }.plan()
     }
 
-    /// Returns the work that checking `value` takes at most, or nothing if it takes more than `steps_max`.
+    /// Returns an upper bound on the work of checking `value`, or `None` if it exceeds `steps_max`.
     pub(super) fn work(&self, value: &Value, steps_max: u64) -> Option<Work> {
         let mut work = Work::default();
         self.add(1, value, 0, &mut work, steps_max).then_some(work)
@@ -166,7 +168,8 @@ impl State {
     }
 }
 
-/// How many values are looked at to find two equal elements. Elements that hold lists may all have one hash.
+/// Returns how many values are visited to find two equal elements. Elements that hold lists may all have one
+/// hash.
 fn comparisons(items: &[Value]) -> u64 {
     fn size(value: &Value) -> (u64, bool) {
         match value {
@@ -187,7 +190,7 @@ fn too_complex(why: impl Into<String>) -> Unplanned {
     Unplanned::TooComplex(why.into())
 }
 
-/// Rejects parts of another draft, many resources, and dynamic references that may lead to several places.
+/// Rejects parts of other drafts, too many resources, and dynamic references that may have several targets.
 fn demand_few_resources(schema: &Value) -> Result<(), Unplanned> {
     fn look(value: &Value, found: &mut [usize; 2]) -> Result<(), Unplanned> {
         match value {
@@ -216,7 +219,8 @@ fn demand_few_resources(schema: &Value) -> Result<(), Unplanned> {
     Ok(())
 }
 
-/// Lists the parts of a schema that can apply; the first is the whole. References are resolved as the library resolves them.
+/// Lists the parts of a schema that can apply; the first is the whole schema. References are resolved as the
+/// library does.
 fn parts_of(schema: &Value) -> Result<Vec<Part>, Unplanned> {
     let draft = Draft::Draft202012;
     let unresolved = |_| Unplanned::Unresolved;
@@ -274,7 +278,7 @@ fn parts_of(schema: &Value) -> Result<Vec<Part>, Unplanned> {
     Ok(parts)
 }
 
-/// To what a part of a part applies.
+/// The place that a subschema applies to.
 #[derive(Clone, Copy)]
 enum At<'a> {
     InPlace,
@@ -347,7 +351,7 @@ fn nodes(value: &Value) -> u64 {
     }
 }
 
-/// Returns how many places of a pattern a text may have reached at once.
+/// Returns how many positions of a pattern may be active at once in a text.
 fn places(pattern: &str) -> u64 {
     fn count(hir: &Hir) -> u64 {
         match hir.kind() {
@@ -365,9 +369,9 @@ fn places(pattern: &str) -> u64 {
     regex_syntax::parse(pattern).map_or(PLACES_UNKNOWN, |hir| count(&hir).clamp(1, PLACES_UNKNOWN))
 }
 
-/// The order in which parts lead to each other at one place of a value.
+/// The order in which parts refer to each other at one place of a value.
 struct Order {
-    /// The rank of each part: a part leads only to parts of a higher rank.
+    /// The rank of each part: a part refers only to parts of a higher rank.
     rank: Vec<usize>,
     by_rank: Vec<usize>,
 }
@@ -423,7 +427,8 @@ impl Planning<'_> {
         Ok(Plan { states: self.states })
     }
 
-    /// Returns the state in which parts apply, the first for no parts or deeper than any value.
+    /// Returns the state for the given parts: the first one if there are no parts, or if it is deeper than
+    /// any value.
     fn state(&mut self, roots: Counts, level: usize) -> usize {
         if roots.is_empty() || level > JSON_DEPTH_MAX {
             return 0;
@@ -447,9 +452,10 @@ impl Planning<'_> {
         Ok(())
     }
 
-    /// Follows what leads from part to part at one place, and returns all that applies there and how deep it nests.
+    /// Follows references from part to part at one place. Returns everything that applies there and how deep
+    /// it nests.
     fn applied(&mut self, roots: &Counts) -> Result<(Counts, usize), Unplanned> {
-        // By rank, so that all that leads to a part is counted before the part is followed.
+        // By rank, so that every reference to a part is counted before the part is followed.
         let mut ahead: BTreeMap<Applied, (u64, usize)> =
             roots.iter().map(|((part, marks), count)| ((self.order.rank[*part], *marks), (*count, 1))).collect();
         let mut applied = Counts::new();

@@ -1,6 +1,8 @@
-//! A whole JSON Schema (2020-12), compiled: linear-time patterns, no reference that leaves the document, and a bound on the work.
+//! A whole JSON Schema (2020-12), compiled: linear-time patterns, no references outside the document, and a
+//! bound on the work.
 //!
-//! The core sees it only through the engine's trait, because its library draws in what the core must not know.
+//! The core uses it only through the engine's trait, because its library has dependencies that the core must
+//! not have.
 
 use std::fmt;
 
@@ -11,15 +13,16 @@ use serde_json::Value;
 
 use super::steps::{Plan, Unplanned};
 
-/// The only draft that is known.
+/// The only supported draft.
 pub(super) const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 /// The most bytes that a compiled pattern may take.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
-/// The most steps that checking one value may take: some tenths of a second.
+/// The most steps for checking one value: some tenths of a second.
 const STEPS_MAX: u64 = 10_000_000;
-/// The most steps of listing how a value does not fit: each may be a fault, and all are kept until the first are taken.
+/// The most steps for listing how a value does not fit. Each step may find a fault, and all are kept until
+/// the first ones are taken.
 const FAULTS_MAX: u64 = 500_000;
-/// The most checks that may be under way at once, each within another: a thread's stack holds more.
+/// The deepest nesting of checks: a thread's stack has room for more.
 const NESTING_MAX: usize = 1_500;
 
 pub(super) struct WholeSchema {
@@ -39,14 +42,16 @@ pub(super) struct SchemaFault {
     pub(super) message: String,
 }
 
-/// Compiles a schema. One that is too complex is compiled to one that no value fits, because packs with it may be installed.
+/// Compiles a schema. One that is too complex is compiled to one that no value fits, because packs with such
+/// schemas may be installed.
 pub(super) fn compile(source: Value) -> Result<WholeSchema, SchemaFault> {
     if let Some(draft) = source.get("$schema")
         && draft != DIALECT
     {
         return Err(SchemaFault { pointer: "/$schema".to_owned(), message: "only draft 2020-12 is supported".to_owned() });
     }
-    // Before the library compiles it: that, too, takes longer the more its references multiply.
+    // Done before the library compiles the schema, because compiling too takes longer the more the references
+    // multiply.
     let plan = match Plan::of(&source) {
         Err(Unplanned::TooComplex(why)) => return Ok(WholeSchema { source, checks: Err(why) }),
         Err(Unplanned::Unresolved) => None,
@@ -89,11 +94,11 @@ impl JsonSchema for WholeSchema {
         if validator.is_valid(&value) {
             return Vec::new();
         }
-        // To list the faults, what is nested is checked again on each level.
+        // To list the faults, nested parts are checked again on each level.
         if work.steps.saturating_mul(work.nesting as u64) > FAULTS_MAX {
             return whole("does not fit; it is too large to report where".to_owned());
         }
-        // Masked: a value of the outside may be a secret in the wrong place, so it is named, not shown.
+        // Masked: a value from outside may be a misplaced secret, so the message names it without showing it.
         validator
             .iter_errors(&value)
             .take(MISFITS_MAX)
@@ -155,7 +160,7 @@ mod tests {
         }
     }
 
-    /// A schema in which each of so many parts refers to the next one twice.
+    /// Returns a schema in which each of `parts` parts refers to the next one twice.
     fn doubling(keyword: &str, parts: usize) -> Value {
         let part = |at: usize| {
             let next = json!({ "$ref": format!("#/$defs/a{}", at + 1) });
@@ -221,7 +226,7 @@ mod tests {
         let two = json!({ "$defs": { "t": { "$id": "https://example.test/t", "type": "string" } }, "$ref": "https://example.test/t" });
         assert!(why(two.clone()).is_none());
         assert_eq!(misfits(two, &json!(1)).len(), 1);
-        // A value that is no schema where it is written, and one where it is referred to.
+        // A value that is not a schema at its place, but is referred to as one.
         let hidden = json!({ "const": doubling("allOf", 40)["$defs"], "$ref": "#/const/a0" });
         let hidden = serde_json::from_str(&hidden.to_string().replace("#/$defs/", "#/const/")).unwrap();
         assert!(why(hidden).is_some());

@@ -1,4 +1,4 @@
-//! `actions/*.yaml`: something that can be run, with what it takes and gives.
+//! `actions/*.yaml`: something that can be run, with its parameters and its result.
 
 use std::time::Duration;
 
@@ -227,25 +227,25 @@ static EMIT: Shape = Shape {
     ..Shape::BARE
 };
 
-/// How long an attempt may take where the action does not say.
+/// The default time limit of an attempt.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(600);
-/// How long a request may take where the action does not say.
+/// The default time limit of an HTTP request.
 const HTTP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
-/// How long an attempt may go on after it was asked to stop.
+/// The default time that an attempt has to end after it was asked to stop.
 const GRACE_DEFAULT: Duration = Duration::from_secs(10);
 
 pub(crate) struct Action {
     pub(crate) description: String,
-    /// What it takes; nothing where that has mistakes.
+    /// Its parameters; `None` if they have errors.
     pub(crate) parameters: Option<Schema>,
-    /// What it gives, where it says so.
+    /// Its declared result, if any.
     pub(crate) result: Option<Schema>,
-    /// Where it says so.
+    /// The place of that declaration.
     pub(crate) result_at: Option<Node>,
     pub(crate) local: Vec<Entry>,
     pub(crate) run: Run,
     pub(crate) timeout: Duration,
-    /// How long all of it may take, where it is made of steps.
+    /// The time limit of all steps together, if it is made of steps.
     pub(crate) limit: Option<Duration>,
     pub(crate) grace: Duration,
     pub(crate) idempotent: bool,
@@ -255,11 +255,11 @@ pub(crate) struct Action {
     pub(crate) priority: i8,
     /// The queue in which its executions wait for a worker.
     pub(crate) queue: WorkerQueueName,
-    /// What it gives in a test where no mock stands for it.
+    /// Its result in tests that do not mock it.
     pub(crate) mock: Option<Node>,
-    /// Parameters that are kept under a name.
+    /// Parameters that are stored under a name.
     pub(crate) templates: Vec<Entry>,
-    /// What its executions are found by.
+    /// The labels that its executions are found by.
     pub(crate) labels: Vec<Label>,
 }
 
@@ -275,16 +275,16 @@ pub(crate) enum Run {
 /// The environment of a script.
 pub(crate) enum Environment {
     None,
-    /// By name, or as one expression that gives an object.
+    /// By name, or as one expression that returns an object.
     Given(Node),
 }
 
-/// What a request sends.
+/// The body of a request.
 pub(crate) enum Body {
     None,
     Json(Node),
     Text(Node),
-    /// Both, each one expression: which of them is there is known when it is computed.
+    /// Both, each as one expression: which of them is present is known once it is computed.
     Either {
         json: Node,
         text: Node,
@@ -345,7 +345,7 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
     })
 }
 
-/// Takes the name of a queue; nothing where it is none.
+/// Takes the name of a queue; `None` if it is not valid.
 fn read_queue(fields: &mut Fields<'_>, report: &mut Report) -> Option<WorkerQueueName> {
     let Some(written) = fields.text("queue", report) else { return Some(WorkerQueueName::default()) };
     let name = written.value.parse().ok();
@@ -355,7 +355,7 @@ fn read_queue(fields: &mut Fields<'_>, report: &mut Report) -> Option<WorkerQueu
     name
 }
 
-/// Tells of what an action says of its attempts where it is made of steps, and takes it away.
+/// Reports attempt settings on an action that is made of steps, and removes them.
 fn tell_of_attempts(fields: &mut Fields<'_>, report: &mut Report) {
     const FAILED: &str = "is for failed attempts, but a workflow has no attempts: its steps do";
     const LOST: &str = "is for lost attempts, but a workflow has no attempts: its steps do";
@@ -374,7 +374,7 @@ pub(super) fn read_timeout(fields: &mut Fields<'_>, report: &mut Report) -> Opti
     read_some_time("timeout", fields, report)
 }
 
-/// Takes a duration that is more than nothing.
+/// Takes a duration greater than zero.
 pub(super) fn read_some_time(name: &str, fields: &mut Fields<'_>, report: &mut Report) -> Option<Duration> {
     let at = fields.span_of(name);
     let time = fields.duration(name, report)?;
@@ -399,7 +399,7 @@ fn read_run(entry: Entry, file: &SourceText, report: &mut Report) -> Option<Run>
             .error(Code::NotExactlyOne, file, key, "`run` needs a runner")
             .hint(format!("use one of {}, for example\nrun:\n  shell:\n    script: make", listed(&RUN.names())));
     }
-    // One that is not known, or empty, has been told.
+    // An unknown or empty one has been reported.
     let runner = runners.pop()?;
     match runner.key.value.as_str() {
         "process" => read_process(runner.value, file, report),

@@ -1,4 +1,4 @@
-//! `concurrency`: how many executions of an action, or of a rule, may be open at once.
+//! `concurrency`: the limit on open executions of an action or a rule.
 
 use ensue_engine::catalog::{CONCURRENCY_LIMIT_MAX, LockConflict};
 
@@ -69,14 +69,14 @@ pub(super) const CONCURRENCY_OF_RULE: Field = optional(
     "How many executions that the rule led to may be open at once, by the keys of their matches. It applies after all other flow control.",
 );
 
-/// How many executions of an action may be open at once, the key not compiled yet.
+/// The limit on open executions of an action, with its key not compiled yet.
 pub(crate) struct Concurrency {
     pub(crate) limit: u32,
     pub(crate) key: Option<Node>,
     pub(crate) conflict: LockConflict,
 }
 
-/// Takes the `concurrency` of an action; nothing where it has mistakes, which have been told.
+/// Takes the `concurrency` of an action. Returns `None` if it has errors, which have been reported.
 pub(super) fn read_concurrency(fields: &mut Fields<'_>, report: &mut Report) -> Option<Option<Concurrency>> {
     let Some(Entry { value, .. }) = fields.take("concurrency") else { return Some(None) };
     let mut fields = Fields::open(value, &SHAPE, fields.file, report)?;
@@ -85,7 +85,7 @@ pub(super) fn read_concurrency(fields: &mut Fields<'_>, report: &mut Report) -> 
     Some(Some(Concurrency { limit, key, conflict }))
 }
 
-/// Takes the limit, and what becomes of more; nothing where one of them has a mistake.
+/// Takes the limit and the policy for executions over it. Returns `None` if one of them has an error.
 pub(super) fn read_numbers(fields: &mut Fields<'_>, report: &mut Report) -> Option<(u32, LockConflict)> {
     let (has_limit, has_conflict) = (fields.has("limit"), fields.has("conflict"));
     let limit = fields.integer("limit", report).and_then(|limit| u32::try_from(limit).ok());

@@ -1,4 +1,5 @@
-//! `dedupe`, `throttle`, `debounce`, `window`, `missing` and `concurrency` of a rule: which of its matches are acted on, and when.
+//! `dedupe`, `throttle`, `debounce`, `window`, `missing` and `concurrency` of a rule: which of its matches
+//! are acted on, and when.
 
 use std::time::Duration;
 
@@ -112,13 +113,13 @@ pub(super) const WINDOW: Field = optional(
 pub(super) const MISSING: Field =
     optional("missing", Kind::Fields(&MISSING_SHAPE), "The last match of a key is acted on if no other match follows it for a while.");
 
-/// One flow control of a rule, its key not compiled yet.
+/// One flow control of a rule, with its key not compiled yet.
 pub(crate) struct Stage {
     pub(crate) does: Does,
     pub(crate) key: Option<Node>,
 }
 
-/// Takes the flow controls of a rule; nothing where one has mistakes, which have been told.
+/// Takes the flow controls of a rule. Returns `None` if one has errors, which have been reported.
 pub(super) fn read_flow(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Stage>> {
     let mut stages = Some(Vec::new());
     for control in Control::ALL {
@@ -165,7 +166,7 @@ fn read_stage(control: Control, node: Node, file: &SourceText, report: &mut Repo
     Some(Stage { does: does?, key })
 }
 
-/// Takes a while that must be there.
+/// Takes a required duration.
 fn read_millis(name: &str, fields: &mut Fields<'_>, report: &mut Report) -> Option<u64> {
     if !fields.has(name) {
         fields.take_required(name, report);
@@ -174,7 +175,7 @@ fn read_millis(name: &str, fields: &mut Fields<'_>, report: &mut Report) -> Opti
     read_some_time(name, fields, report).map(|time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Takes a number that must be there.
+/// Takes a required number.
 fn read_count(name: &str, fields: &mut Fields<'_>, report: &mut Report) -> Option<u32> {
     if !fields.has(name) {
         fields.take_required(name, report);

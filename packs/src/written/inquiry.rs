@@ -1,4 +1,4 @@
-//! `inquiry`: what people are asked, who they are, and how long there is time for an answer.
+//! `inquiry`: a question to people, its assignees, and the time limit for an answer.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -119,49 +119,49 @@ static ESCALATION: Shape = Shape {
     ..Shape::BARE
 };
 
-/// What people are asked.
+/// A question to people.
 pub(crate) struct Inquiry {
     pub(crate) title: Node,
     pub(crate) text: Option<Node>,
-    /// Nothing where it has a mistake that has been told.
+    /// `None` if it has an error that has been reported.
     pub(crate) answer: Option<Schema>,
     pub(crate) assignees: Vec<Node>,
     pub(crate) quorum: Option<i64>,
     pub(crate) veto: Option<Node>,
     pub(crate) exclude: Option<Vec<Node>>,
-    /// Whether an answer must name the digest of what was shown, as it is written.
+    /// Whether an answer must contain the digest of what was shown, as written.
     pub(crate) digest: Option<&'static str>,
     pub(crate) expires: Option<Duration>,
-    /// The answer that stands where nobody gave one.
+    /// The answer that applies if nobody gave one.
     pub(crate) on_expire: Option<Node>,
     pub(crate) notify: Option<Notify>,
     pub(crate) remind: Option<Remind>,
     pub(crate) escalate: Vec<Escalation>,
 }
 
-/// What tells those who are asked.
+/// The notification of the assignees.
 pub(crate) struct Notify {
     pub(crate) action: Spanned<String>,
     pub(crate) with: Option<Node>,
 }
 
-/// When they are told again.
+/// When the assignees are reminded.
 pub(crate) struct Remind {
     pub(crate) every: Duration,
     pub(crate) max: Option<i64>,
-    /// Where it stands.
+    /// Its place.
     pub(crate) at: Range<usize>,
 }
 
-/// Who else is asked after a while.
+/// Additional assignees after some time.
 pub(crate) struct Escalation {
     pub(crate) after: Duration,
     pub(crate) to: Vec<Node>,
-    /// Where it stands.
+    /// Its place.
     pub(crate) at: Range<usize>,
 }
 
-/// Reads the value of `inquiry`; nothing where it has mistakes that have been told.
+/// Reads the value of `inquiry`. Returns `None` if it has errors that have been reported.
 pub(super) fn read_inquiry(node: Node, file: &SourceText, report: &mut Report) -> Option<Inquiry> {
     let mut fields = Fields::open(node, &INQUIRY, file, report)?;
     let title = fields.take_required("title", report).map(|entry| entry.value);
@@ -270,13 +270,13 @@ fn read_escalation(node: Node, file: &SourceText, report: &mut Report) -> Option
     Some(Escalation { after: after?, to: to?, at })
 }
 
-/// Reports an `on_expire` at this place that has no `expires` beside it.
+/// Reports an `on_expire` at this place that has no `expires` next to it.
 pub(super) fn never_expires(file: &SourceText, at: Range<usize>, report: &mut Report) {
     let message = "`on_expire` says what happens when the inquiry expires, but there is no `expires`";
     report.error(Code::FieldOutOfPlace, file, at, message).hint("for example\nexpires: 24h");
 }
 
-/// Reads `fail`, which is nothing, or the answer that stands.
+/// Reads `on_expire`: `fail`, which returns no answer, or the answer that applies.
 fn read_on_expire(fields: &mut Fields<'_>, has_expires: bool, report: &mut Report) -> Option<Node> {
     let file = fields.file;
     let Entry { key, value } = fields.take("on_expire")?;

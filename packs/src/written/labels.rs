@@ -1,4 +1,4 @@
-//! `labels`: what the executions of an action are found by.
+//! `labels`: the labels that the executions of an action are found by.
 
 use ensue_engine::executions::labels::LABELS_MAX;
 use ensue_engine::names::{LabelName, NAME_BYTES_MAX};
@@ -16,13 +16,13 @@ pub(super) const LABELS: Field = optional(
      can read `params` and `config`. At most 16, each of at most 256 bytes on one line.",
 );
 
-/// A label, its value not compiled yet.
+/// A label, with its value not compiled yet.
 pub(crate) struct Label {
     pub(crate) name: LabelName,
     pub(crate) value: Node,
 }
 
-/// Takes the labels of an action that have no mistake; the others have been told.
+/// Takes the labels of an action that have no errors; the others have been reported.
 pub(super) fn read_labels(fields: &mut Fields<'_>, report: &mut Report) -> Vec<Label> {
     let at = fields.key_of("labels");
     let entries = fields.mapping("labels", report).unwrap_or_default();

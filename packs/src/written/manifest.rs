@@ -1,4 +1,4 @@
-//! `pack.yaml`: who the pack is, what it needs, how it is set up, and which keys it may read.
+//! `pack.yaml`: the pack's identity, its requirements, its settings, and the keys it may read.
 
 use std::ops::Range;
 
@@ -65,14 +65,14 @@ pub(crate) struct Manifest {
     pub(crate) description: String,
     pub(crate) ensue: Option<Spanned<VersionReq>>,
     pub(crate) packs: Vec<(Spanned<PackName>, Spanned<VersionReq>)>,
-    /// What the operator may set; nothing where it has mistakes.
+    /// The operator's settings; `None` if their schema has errors.
     pub(crate) config: Option<Schema>,
-    /// The keys that the pack may read; nothing where they have mistakes.
+    /// The keys that the pack may read; `None` if they have errors.
     pub(crate) keys: Option<Vec<KeyRef>>,
 }
 
 impl Manifest {
-    /// What is known of a pack whose `pack.yaml` cannot be read: nothing that anything could be checked against.
+    /// Returns the manifest of a pack whose `pack.yaml` cannot be read: nothing can be checked against it.
     pub(super) fn unknown(source: &PackSource) -> Self {
         Self {
             file: SourceText::new(shown(source, PACK_FILE), ""),

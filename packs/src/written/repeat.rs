@@ -1,4 +1,4 @@
-//! `repeat`: how often a step is done over, and when it is enough.
+//! `repeat`: how often a step is repeated, and when to stop.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ pub(crate) struct Repeat {
     pub(crate) collect: Option<Node>,
 }
 
-/// Takes the field `repeat`; nothing where it is not there, or has mistakes that have been told.
+/// Takes the field `repeat`. Returns `None` if it is absent, or has errors that have been reported.
 pub(super) fn read_repeat(fields: &mut Fields<'_>, report: &mut Report) -> Option<Repeat> {
     let Entry { value, .. } = fields.take("repeat")?;
     let mut fields = Fields::open(value, &REPEAT, fields.file, report)?;

@@ -1,4 +1,4 @@
-//! `retry`: how often what failed is tried again, and after how long.
+//! `retry`: how often a failed attempt is retried, and after what delay.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ pub(super) static RETRY: Shape = Shape {
     ..Shape::BARE
 };
 
-/// What is said of trying again.
+/// The retry settings.
 pub(crate) struct Retry {
     pub(crate) attempts: u32,
     pub(crate) backoff: Backoff,
@@ -61,7 +61,7 @@ pub(crate) struct Retry {
     pub(crate) when: Option<Node>,
 }
 
-/// Takes the field `retry`; nothing where it is not there, or has mistakes that have been told.
+/// Takes the field `retry`. Returns `None` if it is absent, or has errors that have been reported.
 pub(super) fn read_retry(fields: &mut Fields<'_>, report: &mut Report) -> Option<Retry> {
     let Entry { value, .. } = fields.take("retry")?;
     let mut fields = Fields::open(value, &RETRY, fields.file, report)?;

@@ -96,17 +96,17 @@ pub(crate) struct Rule {
     pub(crate) description: String,
     pub(crate) mode: Mode,
     pub(crate) triggers: Vec<Spanned<String>>,
-    /// When it is due; its trigger is the one of schedules then.
+    /// When it is due. Its trigger is then that of schedules.
     pub(crate) schedule: Option<Plan>,
     pub(crate) when: Option<Node>,
     pub(crate) local: Vec<Entry>,
-    /// In the order in which they are applied.
+    /// The flow controls, in the order in which they are applied.
     pub(crate) flow: Vec<Stage>,
     pub(crate) task: Task,
     pub(crate) priority: Option<i8>,
 }
 
-/// What a rule does: exactly one of the two.
+/// What a rule runs: exactly one of the two.
 pub(crate) enum Task {
     Action { action: Spanned<String>, with: Option<Node> },
     Steps(Workflow),
@@ -127,12 +127,12 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
     Some(Rule { description, mode, triggers, schedule, when, local: local?, flow: flow?, task: task?, priority })
 }
 
-/// Takes the names that are computed first, in their order; nothing where one of them is no name.
+/// Takes the names that are computed first, in order. Returns `None` if one of them is not a valid name.
 pub(super) fn read_local(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Entry>> {
     read_names("local", fields, report)
 }
 
-/// Takes a mapping of names of our own; gives nothing where one of them is none.
+/// Takes a mapping of the pack's own names. Returns `None` if one of them is not valid.
 pub(super) fn read_names(field: &str, fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Entry>> {
     let mut is_whole = true;
     let entries = fields.mapping(field, report).unwrap_or_default();
@@ -179,7 +179,7 @@ fn read_task(fields: &mut Fields<'_>, start: Range<usize>, report: &mut Report) 
     }
 }
 
-/// Reads what the rule judges: the events of triggers, or its own times.
+/// Reads what the rule evaluates: the events of triggers, or its own schedule.
 fn read_occasion(fields: &mut Fields<'_>, report: &mut Report) -> Option<(Vec<Spanned<String>>, Option<Plan>)> {
     let file = fields.file;
     let (has_trigger, schedule) = (fields.has("trigger"), fields.take("schedule"));

@@ -16,7 +16,7 @@ use crate::yaml::{Content, Entry, Node, Offsets, Spanned};
 const MISFIRES: [(&str, Misfire); 3] = [("fire_once", Misfire::FireOnce), ("skip", Misfire::Skip), ("fire_all", Misfire::FireAll)];
 const MISFIRE_WORDS: [&str; 3] = words(&MISFIRES);
 const EXAMPLE: &str = "for example\nschedule: { cron: \"0 9 * * 1-5\", timezone: Europe/Berlin }";
-/// 1 January 2026 in UTC: from here on the gaps between the times of an expression are looked at.
+/// 1 January 2026 in UTC: the gaps between the times of an expression are examined from here on.
 const GAPS_FROM: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
 
 pub(super) static SCHEDULE: Shape = Shape { what: "`schedule`", fields: FIELDS, later: &[], between: BETWEEN };
@@ -61,7 +61,7 @@ const FIELDS: &[Field] = &[
 
 const BETWEEN: &[Between] = &[Between::ExactlyOneOf(&["cron", "every", "at"]), Between::OnlyBeside { field: "timezone", other: "cron" }];
 
-/// Reads when something is due; nothing where that has mistakes, which have been told.
+/// Reads when something is due. Returns `None` if that has errors, which have been reported.
 pub(super) fn read(node: Node, shape: &'static Shape, file: &SourceText, report: &mut Report) -> Option<Plan> {
     let start = first_line(&node.span, file);
     let mut fields = Fields::open(node, shape, file, report)?;
@@ -77,7 +77,7 @@ pub(super) fn read(node: Node, shape: &'static Shape, file: &SourceText, report:
     let (zone_at, jitter_at) = (fields.key_of("timezone"), fields.span_of("jitter"));
     let misfire = fields.choice("misfire", &MISFIRES, report);
     let jitter = if fields.has("jitter") { fields.duration("jitter", report) } else { Some(Duration::ZERO) };
-    // A zone that is wrong is told, and so is what is wrong with the expression beside it.
+    // An invalid zone is reported, and so is an error in the expression next to it.
     let zone = if has_zone { read_zone(&mut fields, report) } else { Some(Zone::UTC) };
     let when = match given.first() {
         Some(&"cron") => read_cron(&fields.take("cron")?, zone, file, report),

@@ -1,4 +1,4 @@
-//! `sensors/*.yaml`: what watches the world, and which events it makes.
+//! `sensors/*.yaml`: what watches the world, and the events that it emits.
 
 use std::ops::Range;
 
@@ -158,7 +158,7 @@ pub(crate) enum Verify {
         encoding: SignatureEncoding,
         prefix: String,
     },
-    /// Not at all; told as a warning at this place.
+    /// No verification, which is reported as a warning at this place.
     None(Range<usize>),
 }
 

@@ -1,23 +1,23 @@
-//! `tests/*.test.yaml`: cases of a pack, each what comes and what is to follow.
+//! `tests/*.test.yaml`: cases of a pack, each with its input and the expected outcome.
 //!
-//! Here are the shapes only. What a case says is read and held against the packs in one go, by `check/tests.rs`.
+//! This module holds only the shapes. `check/tests.rs` reads cases and checks them against the packs.
 
 use ensue_engine::executions::facts::FailureKind;
 
 use crate::shape::{Between, Field, Form, Kind, Shape, optional, required};
 
-/// The field that tells a case of an action from one of events.
+/// The field that distinguishes a case of an action from one of events.
 pub(crate) const RUNS: &str = "run";
 
 /// How an execution can end.
 pub(crate) const STATUSES: [&str; 5] = ["succeeded", "failed", "timed_out", "cancelled", "indeterminate"];
 /// How a step can end.
 pub(crate) const STEP_STATUSES: [&str; 6] = ["succeeded", "failed", "timed_out", "cancelled", "skipped", "indeterminate"];
-/// What can become of an event at a rule that does not just pass over it.
+/// The outcomes of an event at a rule that does not ignore it.
 pub(crate) const ENFORCEMENT_OUTCOMES: [&str; 8] =
     ["executed", "shadowed", "rejected", "erred", "deduplicated", "throttled", "skipped", "superseded"];
 
-/// The kinds of failure that an attempt can end with, by their names.
+/// The names of the kinds of failure that an attempt can end with.
 const ATTEMPT_FAILURES: [&str; 15] = failures([
     FailureKind::ParametersInvalid,
     FailureKind::Expression,
@@ -36,7 +36,7 @@ const ATTEMPT_FAILURES: [&str; 15] = failures([
     FailureKind::Lost,
 ]);
 
-/// The kinds of failure that an execution or a step can end with, by their names.
+/// The names of the kinds of failure that an execution or a step can end with.
 const FAILURES: [&str; FailureKind::ALL.len()] = failures(FailureKind::ALL);
 
 const fn failures<const N: usize>(kinds: [FailureKind; N]) -> [&'static str; N] {

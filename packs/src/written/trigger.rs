@@ -1,4 +1,4 @@
-//! `triggers/*.yaml`: a kind of event, and what its payload looks like.
+//! `triggers/*.yaml`: a kind of event, and the schema of its payload.
 
 use ensue_engine::catalog::Schema;
 use ensue_expression::nearest;
@@ -27,7 +27,7 @@ pub(crate) static TRIGGER: Shape = Shape {
 
 pub(crate) struct Trigger {
     pub(crate) description: String,
-    /// What its payload looks like; nothing where that has mistakes.
+    /// The schema of its payload; `None` if it has errors.
     pub(crate) payload: Option<Schema>,
     pub(crate) index: Vec<String>,
 }

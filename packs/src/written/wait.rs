@@ -1,4 +1,4 @@
-//! `wait`: for which event a step waits, and how long.
+//! `wait`: the event that a step waits for, and the time limit.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ pub(super) static WAIT: Shape = Shape {
     between: &[Between::OnlyBeside { field: "on_expire", other: "expires" }],
 };
 
-/// What a step waits for.
+/// The event that a step waits for.
 pub(crate) struct Wait {
     pub(crate) trigger: Spanned<String>,
     pub(crate) when: Option<Node>,
@@ -54,7 +54,7 @@ pub(crate) struct Wait {
     pub(crate) since: Since,
 }
 
-/// Reads the value of `wait`; nothing where it has mistakes that have been told.
+/// Reads the value of `wait`. Returns `None` if it has errors that have been reported.
 pub(super) fn read_wait(node: Node, file: &SourceText, report: &mut Report) -> Option<Wait> {
     let mut fields = Fields::open(node, &WAIT, file, report)?;
     let when = fields.take("when").map(|entry| entry.value);

@@ -1,6 +1,6 @@
 //! The runner `workflow`: steps, each with what it needs, whether it starts and what it does.
 //!
-//! Which steps there are for each other, and what they may read, is `check/workflows.rs`.
+//! `check/workflows.rs` resolves the steps and determines what they may read.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -151,21 +151,21 @@ pub(super) static UNDO: Shape = Shape {
 };
 
 pub(crate) struct Workflow {
-    /// Where its name stands: what is missing of it is told there.
+    /// The place of its name: missing fields are reported there.
     pub(crate) at: Range<usize>,
-    /// All of them, also those with mistakes, so that others can name them.
+    /// All steps, including those with errors, so that others can name them.
     pub(crate) steps: Vec<Step>,
     pub(crate) result: Option<Node>,
 }
 
 pub(crate) struct Step {
     pub(crate) name: Spanned<String>,
-    /// The names of other steps; nothing where they have mistakes that have been told.
+    /// The names of other steps; `None` if they have errors that have been reported.
     pub(crate) needs: Option<Vec<Spanned<String>>>,
     pub(crate) condition: Option<Node>,
     pub(crate) for_each: Option<ForEach>,
     pub(crate) repeat: Option<Repeat>,
-    /// What it does; nothing where that has mistakes that have been told.
+    /// What it does; `None` if that has errors that have been reported.
     pub(crate) task: Option<Task>,
     pub(crate) undo: Option<Undo>,
     pub(crate) on_failure: OnFailure,
@@ -301,7 +301,7 @@ fn read_on_failure(fields: &mut Fields<'_>, report: &mut Report) -> OnFailure {
     }
 }
 
-/// Tells of a step that is done for each item and over again, and takes the latter away.
+/// Reports a step with both `for_each` and `repeat`, and removes the latter.
 fn tell_done_twice(fields: &mut Fields<'_>, report: &mut Report) {
     if fields.has("for_each") && fields.has("repeat") {
         report
@@ -311,11 +311,11 @@ fn tell_done_twice(fields: &mut Fields<'_>, report: &mut Report) {
     }
 }
 
-/// A field that says more of another one.
+/// A field that qualifies another one.
 struct Beside {
     field: &'static str,
     other: &'static str,
-    /// What it is for.
+    /// Its purpose.
     is: &'static str,
     hint: &'static str,
 }
@@ -323,7 +323,7 @@ struct Beside {
 const NAME_THE_ACTION: &str = "name the action, or remove the line";
 const FOR_EACH_EXAMPLE: &str = "for example\nfor_each: params.regions";
 
-/// In an order in which what says more of one that is out of place comes after it.
+/// Ordered so that a field comes after the field that it qualifies.
 const BESIDE: [Beside; 9] = [
     Beside { field: "with", other: "action", is: "`with` sets the parameters of an action", hint: NAME_THE_ACTION },
     Beside {
@@ -341,13 +341,14 @@ const BESIDE: [Beside; 9] = [
     Beside { field: "fail_fast", other: "for_each", is: "`fail_fast` stops the other items", hint: FOR_EACH_EXAMPLE },
 ];
 
-/// Tells of fields that say more of one that is not there, and takes them away.
+/// Reports fields that qualify a missing field, and removes them.
 fn tell_out_of_place(fields: &mut Fields<'_>, report: &mut Report) {
     for Beside { field, other, is, hint } in BESIDE {
         if !fields.has(field) || fields.has(other) {
             continue;
         }
-        // That nothing is done is told by itself; so is another field that is misspelt, or of a later release.
+        // A step that does nothing is reported separately, as is a related field that is misspelled or
+        // belongs to a later release.
         let is_told = fields.has_told(other) || (other == "action" && TASKS.iter().all(|task| !fields.has(task)));
         if !is_told {
             let message = format!("{is}, but there is no `{other}`");
@@ -375,7 +376,7 @@ fn read_for_each(fields: &mut Fields<'_>, report: &mut Report) -> Option<ForEach
     let is_told = fields.has_told("for_each");
     let items = match fields.take("for_each") {
         Some(entry) => entry.value,
-        // A misspelt or empty one is there all the same, or `item` would be told of too.
+        // A misspelled or empty one counts as present, or `item` would be reported too.
         None => return is_told.then_some(ForEach { items: Node { span: 0..0, content: Content::Poisoned }, parallel, failure }),
     };
     if let Content::List(_) = items.content {
@@ -393,7 +394,7 @@ fn read_for_each(fields: &mut Fields<'_>, report: &mut Report) -> Option<ForEach
     Some(ForEach { items, parallel, failure })
 }
 
-/// What a step may do.
+/// The alternatives of what a step does.
 const TASKS: [&str; 5] = ["action", "inquiry", "wait", "sleep", "fail"];
 
 fn read_task(name: &Spanned<String>, fields: &mut Fields<'_>, report: &mut Report) -> Option<Task> {

@@ -1,6 +1,8 @@
-//! From a place in a scalar's value back to where it was written: through quotes, escapes, folding and indentation.
+//! Maps a place in a scalar's value back to where it was written: through quotes, escapes, folding and
+//! indentation.
 //!
-//! It relies on one property of all five styles: what is not blank stands in the file in the same order as in the value.
+//! It relies on one property of all five styles: non-blank characters have the same order in the file as in
+//! the value.
 
 use std::ops::Range;
 
@@ -8,7 +10,7 @@ use serde_saphyr::granit_parser::ScalarStyle;
 
 /// Where each character of a scalar's value was written.
 pub(crate) struct Offsets {
-    /// For each character that is not blank: its place in the value, and its span in the file.
+    /// For each non-blank character: its place in the value, and its span in the file.
     marks: Vec<(usize, Range<usize>)>,
     start: usize,
 }
@@ -30,7 +32,7 @@ impl Offsets {
         Self { marks, start }
     }
 
-    /// Gives where a span of the value was written.
+    /// Returns where a span of the value was written.
     pub(crate) fn of(&self, span: &Range<usize>) -> Range<usize> {
         let start = self.start_of(span.start);
         let last = self.marks[..self.marks.partition_point(|(at, _)| *at < span.end)].last();
@@ -42,7 +44,7 @@ impl Offsets {
         let next = self.marks.partition_point(|(at, _)| *at < offset);
         match (self.marks.get(next), next.checked_sub(1).map(|before| &self.marks[before])) {
             (Some((at, written)), _) if *at == offset => written.start,
-            // A blank, or the end: right behind what stands before it.
+            // A blank, or the end: right after the character before it.
             (_, Some((at, written))) => written.end + (offset - at).saturating_sub(1).min(1) * usize::from(next < self.marks.len()),
             (_, None) => self.start,
         }
@@ -114,7 +116,7 @@ mod tests {
     use crate::source::SourceText;
     use crate::yaml::{Content, parse};
 
-    /// Finds `needle` in the value of `a`, and gives what stands in the file at the place it is mapped to.
+    /// Finds `needle` in the value of `a`, and returns the text of the file at the place it is mapped to.
     fn written_at(text: &str, needle: &str) -> String {
         let file = SourceText::new("a.yaml", text);
         let root = parse(&file, &mut Report::default()).unwrap();

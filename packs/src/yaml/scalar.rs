@@ -1,6 +1,6 @@
-//! What a plain scalar is: strictly what YAML 1.2's JSON schema and YAML 1.1's readers agree on.
+//! The value of a plain scalar: strictly what YAML 1.2's JSON schema and YAML 1.1's readers agree on.
 //!
-//! Where they disagree there is no value, only the reason.
+//! If they disagree there is no value, only the reason.
 
 use serde_json::Number;
 
@@ -12,14 +12,15 @@ pub(super) enum Plain {
     Ambiguous(Ambiguity),
 }
 
-/// What readers of YAML make of a scalar, each something else.
+/// Why YAML readers disagree about a scalar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ambiguity {
-    /// `yes`, `Off`, `TRUE`: true or false for some, a text for others; which of the two is carried.
+    /// `yes`, `Off`, `TRUE`: true or false for some, a text for others. Holds the boolean.
     Boolean(bool),
-    /// `012`, `0x1f`, `1_000`, `+1`, `12:30`, `.5`, `1e3`: a number for some, another one or a text for others.
+    /// `012`, `0x1f`, `1_000`, `+1`, `12:30`, `.5`, `1e3`: a number for some, another number or a text for
+    /// others.
     Number,
-    /// `.inf`, `.nan`, and numbers that no JSON reader keeps.
+    /// `.inf`, `.nan`, and numbers that no JSON reader preserves.
     NoJsonNumber,
     /// `2026-03-28`: a date for some, a text for others.
     Date,
@@ -58,7 +59,8 @@ impl Plain {
     }
 }
 
-/// `-?(0|[1-9][0-9]*)(\.[0-9]+)?`: what every reader takes for the same number. Exponents are left out, because some take `1e3` for a text.
+/// Matches `-?(0|[1-9][0-9]*)(\.[0-9]+)?`: text that every reader parses as the same number. Exponents are
+/// excluded, because some readers parse `1e3` as text.
 fn is_json_number(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let (whole, fraction) = match digits.split_once('.') {
@@ -82,7 +84,7 @@ fn looks_like_a_number(text: &str) -> bool {
     if !starts_well {
         return false;
     }
-    // Numbers of base 60 (`12:30:45`) are YAML 1.1's own idea.
+    // Numbers in base 60 (`12:30:45`) exist only in YAML 1.1.
     if lower.contains(':') {
         return lower.split(':').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit() || b == b'_'));
     }

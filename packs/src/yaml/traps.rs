@@ -1,6 +1,7 @@
-//! The shapes in which YAML changes a meaning in silence, and what to write instead.
+//! The forms in which YAML silently changes a meaning, and what to write instead.
 //!
-//! It tells of them; finding them is the parser's events' (`yaml.rs`) and the scalars' (`scalar.rs`).
+//! This module reports them. They are found from the parser's events (`yaml.rs`) and in the scalars
+//! (`scalar.rs`).
 
 use std::ops::Range;
 
@@ -9,15 +10,15 @@ use super::scalar::Ambiguity;
 use crate::diagnostics::{Code, Report};
 use crate::source::SourceText;
 
-/// The most characters of a value that an error repeats.
+/// The most characters of a value that an error quotes.
 const SHOWN_CHARS_MAX: usize = 60;
 
 const TAG_MESSAGE: &str = "`!` begins a tag in YAML, and most parsers drop the tag together with the `!`";
 
-/// How many lines above the place where the parser stopped are searched for a quote that is not closed.
+/// The most lines above the place where the parser stopped that are searched for an unclosed quote.
 const LINES_BACK_MAX: usize = 100;
 
-/// A mistake that does not end the reading.
+/// An error that does not stop parsing.
 pub(super) struct Finding {
     pub(super) span: Range<usize>,
     kind: Kind,
@@ -38,7 +39,7 @@ impl Finding {
         Self { span, kind: Kind::Tag }
     }
 
-    /// An anchor that nothing refers to, before what begins at `start`.
+    /// An unused anchor, before the node that begins at `start`.
     pub(super) fn anchor(file: &SourceText, start: usize) -> Option<Self> {
         let line = file.line_span(start).start;
         let at = line + file.slice(&(line..start)).rfind('&')?;
@@ -66,7 +67,7 @@ impl Finding {
         Self { span, kind: Kind::Duplicate { key: key.to_owned(), first_line } }
     }
 
-    /// Says whether several of the kind on one line may be one mistake.
+    /// Returns true if several findings of the kind on one line may be one error.
     pub(super) fn shares_its_line(&self) -> bool {
         matches!(self.kind, Kind::Tag | Kind::Anchor)
     }
@@ -159,9 +160,9 @@ fn ambiguous(written: &str, why: Ambiguity) -> (String, String) {
     }
 }
 
-/// Tells why the parser stopped; gives the value to set aside so that the rest can be read.
+/// Reports why the parser stopped. Returns the value to replace so that the rest can be read.
 pub(super) fn explain(file: &SourceText, stop: &Stop, report: &mut Report) -> Option<Range<usize>> {
-    // The parser may stop within a character.
+    // The parser may stop inside a character.
     let offset = file.text().floor_char_boundary(stop.offset);
     let line = Line::of(file, offset);
     let value = line.value.clone().filter(|value| value.contains(&offset) || value.end == offset);
@@ -221,7 +222,7 @@ pub(super) fn explain(file: &SourceText, stop: &Stop, report: &mut Report) -> Op
     Some(value)
 }
 
-/// Tells what the parser says, where no value of a line is to blame.
+/// Reports the parser's message, if no value of a line is to blame.
 fn tell_plainly(file: &SourceText, stop: &Stop, offset: usize, report: &mut Report) {
     if let Some(quote) = unclosed_quote(file, offset).filter(|_| stop.message.contains("quoted")) {
         report
@@ -247,7 +248,7 @@ fn tell_plainly(file: &SourceText, stop: &Stop, offset: usize, report: &mut Repo
     }
 }
 
-/// Gives the quote that opens a value at or above a place and is not closed on its line.
+/// Returns the quote that opens a value at or above a place and is not closed on its line.
 fn unclosed_quote(file: &SourceText, offset: usize) -> Option<Range<usize>> {
     let mut at = offset;
     for _ in 0..LINES_BACK_MAX {
@@ -262,13 +263,13 @@ fn unclosed_quote(file: &SourceText, offset: usize) -> Option<Range<usize>> {
     None
 }
 
-/// Puts a quoted text of the same length in the place of a value that cannot be read.
+/// Replaces a value that cannot be read with a quoted text of the same length.
 pub(super) fn set_aside(text: &mut String, value: &Range<usize>) {
     let filler = format!("'{}'", "x".repeat(value.len() - 2));
     text.replace_range(value.clone(), &filler);
 }
 
-/// Writes a text so that YAML takes it as it is, in the plainest quotes that do.
+/// Quotes a text so that YAML reads it unchanged, in the simplest form that works.
 pub(crate) fn quoted(text: &str) -> String {
     if !text.contains('\'') {
         format!("'{text}'")
@@ -281,7 +282,7 @@ pub(crate) fn quoted(text: &str) -> String {
 
 /// A line of the form `key: value` or `- value`.
 struct Line {
-    /// What stands before the value, without indentation.
+    /// The text before the value, without indentation.
     head: String,
     value: Option<Range<usize>>,
     text: String,
@@ -305,13 +306,14 @@ impl Line {
         Self { head: line[..start].trim_start().to_owned(), value: Some(value), text: text.to_owned() }
     }
 
-    /// Says whether a tag stands before a collection, or is one of YAML's own: then it was meant as a tag.
+    /// Returns true if a tag is followed by a collection, or is one of YAML's own: then it was meant as a
+    /// tag.
     fn has_plain_tag(&self, tag: &str) -> bool {
         let rest = self.text.strip_prefix(tag).unwrap_or("").trim_start();
         tag.starts_with("!!") || rest.starts_with(['{', '['])
     }
 
-    /// The line with its value in quotes, ready to paste.
+    /// Returns the line with its value in quotes, ready to paste.
     fn quoted_hint(&self) -> String {
         let text = self.text.as_str();
         if let Some(inner) = text.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}")) {
@@ -336,7 +338,7 @@ fn is_key(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
 }
 
-/// Puts each `${{ … }}` of a flow mapping that stands unquoted in quotes.
+/// Quotes each unquoted `${{ … }}` of a flow mapping.
 fn with_quoted_interpolations(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
@@ -357,7 +359,8 @@ fn with_quoted_interpolations(text: &str) -> String {
     out + rest
 }
 
-/// Quotes each plain value of a flow mapping or list that holds brackets, braces or quotes of its own: `headers["x-id"]`.
+/// Quotes each plain value of a flow mapping or list that contains brackets, braces or quotes:
+/// `headers["x-id"]`.
 fn with_quoted_items(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
@@ -380,7 +383,7 @@ fn with_quoted_items(text: &str) -> String {
     out
 }
 
-/// Finds where a plain item of a flow mapping or list ends; brackets that it opens are its own.
+/// Returns where a plain item of a flow mapping or list ends; brackets opened in the item belong to it.
 fn end_of_item(text: &str) -> usize {
     let mut open = 0_usize;
     let mut quote = None;
@@ -399,7 +402,7 @@ fn end_of_item(text: &str) -> usize {
     text.len()
 }
 
-/// How many brackets are open at the end of a text, those in quotes left out.
+/// Returns how many brackets are open at the end of a text, ignoring those in quotes.
 fn open_brackets(text: &str) -> usize {
     let mut open = 0_usize;
     let mut quote = None;

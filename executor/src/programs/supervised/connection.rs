@@ -1,6 +1,6 @@
-//! The node's end of a connection to a supervisor, and hearing a program over it.
+//! The node's end of a connection to a supervisor, and listening to a program over it.
 //!
-//! Where the connection breaks, what the supervisor left in its folder says the rest.
+//! If the connection breaks, the files that the supervisor left in its folder provide the rest.
 
 use std::fs::File;
 use std::io;
@@ -27,66 +27,68 @@ use crate::supervisor::protocol::{
 use crate::supervisor::spool::Spools;
 use crate::supervisor::tree;
 
-/// How long a supervisor may take to greet back; one that takes longer is taken for dead, so a busy machine must not look like that.
+/// How long a supervisor may take to answer the greeting. A slower one is considered dead, so the time must
+/// be long enough for a busy machine.
 pub(super) const GREETING_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long reading what a supervisor left may take.
+/// How long reading the files that a supervisor left may take.
 const DISK_PATIENCE: Duration = Duration::from_secs(30);
 
-/// A supervisor that a node talks to.
+/// A connection to a supervisor.
 pub(super) struct Connection {
     pub(super) folder: Folder,
     pub(super) say: Sayer,
-    /// The supervisor's process; none where the kernel does not name it.
+    /// The supervisor's process, or none if the kernel does not name it.
     pub(super) supervisor: Option<SupervisorProcess>,
-    /// The version of the protocol that is spoken.
+    /// The protocol version in use.
     pub(super) protocol: u32,
     /// It raises the walls of this release.
     pub(super) is_of_this_release: bool,
     from: BufReader<OwnedReadHalf>,
 }
 
-/// The process of a supervisor that has answered: its number, and when it was started, in ticks since the boot.
+/// The process of a supervisor that has answered: its number, and when it was started, in ticks since the
+/// boot.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SupervisorProcess {
     pub(super) number: i32,
     pub(super) started_at: u64,
 }
 
-/// The most words that wait for a supervisor; a program needs four.
+/// The maximum number of messages that wait for a supervisor. A program needs four.
 const WORDS_WAITING_MAX: usize = 64;
 
-/// What says words to a supervisor; a clone says them to the same.
+/// Sends messages to a supervisor. A clone sends to the same supervisor.
 #[derive(Clone)]
 pub(super) struct Sayer {
     frames: mpsc::Sender<Bytes>,
 }
 
 impl Sayer {
-    /// Says a word. Says whether somebody may hear it.
+    /// Sends a message. Returns true if somebody may receive it.
     pub(super) fn say(&self, word: &NodeSays) -> bool {
         protocol::framed(word, &[]).is_ok_and(|frame| self.say_framed(frame))
     }
 
-    /// Says a word that is framed already. Says whether somebody may hear it.
+    /// Sends a message that is already framed. Returns true if somebody may receive it.
     pub(super) fn say_framed(&self, frame: Bytes) -> bool {
         self.frames.try_send(frame).is_ok()
     }
 
-    /// Gives one that nobody hears.
+    /// Returns a sender that nobody listens to.
     pub(super) fn to_nobody() -> Self {
         Self { frames: mpsc::channel(1).0 }
     }
 }
 
 impl Connection {
-    /// Connects to the supervisor of a folder, and hears what it holds.
+    /// Connects to the supervisor of a folder, and learns which program it holds.
     pub(super) async fn to(folder: Folder, release: &str) -> io::Result<(Self, Option<Holds>)> {
         timeout(GREETING_PATIENCE, Self::greeted(folder, release)).await.map_err(|_| io::ErrorKind::TimedOut)?
     }
 
     async fn greeted(folder: Folder, release: &str) -> io::Result<(Self, Option<Holds>)> {
-        // By the opened folder: the name of a socket may have a hundred bytes, a path more.
+        // Use the opened folder: a socket's name may have about a hundred bytes, and a path may have more.
         let opened = File::open(folder.path())?;
         let mut stream = UnixStream::connect(format!("/proc/self/fd/{}/socket", opened.as_raw_fd())).await?;
         let hello = NodeSays::Hello { oldest: PROTOCOL_OLDEST, newest: PROTOCOL_NEWEST, release: release.to_owned(), key: folder.key()? };
@@ -116,7 +118,7 @@ impl Connection {
         Ok((Self { folder, say: Sayer { frames }, supervisor: process, protocol, is_of_this_release, from: BufReader::new(from) }, holds))
     }
 
-    /// Gives the next word; none where the supervisor is gone. Must not be broken off.
+    /// Returns the next message, or none if the supervisor is gone. Must not be cut off.
     pub(super) async fn next(&mut self) -> Option<(SupervisorSays, Bytes)> {
         protocol::read(&mut self.from, FRAME_BYTES_MAX).await.ok().flatten()
     }
@@ -130,7 +132,7 @@ async fn speak(mut to: OwnedWriteHalf, mut frames: mpsc::Receiver<Bytes>) {
     }
 }
 
-/// What hears a program over a connection, to its end and until it is forgotten.
+/// Listens to a program over a connection, until it ends and is forgotten.
 pub(super) struct Listener {
     connection: Connection,
     teller: Teller,
@@ -139,8 +141,8 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Hears for `heard`. A supervisor that is silent at the moment of `end_by` is given up, and so is one that answers nothing for as
-    /// long as `answers_within`.
+    /// Creates a listener that sends to `heard`. It gives up a supervisor that is silent at the moment of
+    /// `end_by`, or that does not answer for as long as `answers_within`.
     pub(super) fn new(
         connection: Connection,
         heard: mpsc::Sender<Heard>,
@@ -150,7 +152,7 @@ impl Listener {
         Self { connection, teller: Teller::to(heard), end_by, answers_within }
     }
 
-    /// Hears to the end, and until the supervisor has forgotten the program or is gone.
+    /// Listens until the program has ended and the supervisor has forgotten it or is gone.
     pub(super) async fn listen(mut self) -> Listened {
         enum Next {
             Word(Option<(SupervisorSays, Bytes)>),
@@ -161,7 +163,8 @@ impl Listener {
             let has_ended = self.teller.has_ended;
             let end_by = self.end_by.clone();
             let (say, answers_pings) = (self.connection.say.clone(), self.connection.protocol >= PROTOCOL_WITH_PINGS);
-            // Begun again with each word: a supervisor that says anything is there. What is not read yet counts neither way.
+            // Restarted with each message: a supervisor that says anything is alive. A message that is not
+            // read yet counts neither way.
             let next = tokio::select! {
                 biased;
                 word = self.connection.next() => Next::Word(word),
@@ -187,21 +190,22 @@ impl Listener {
     }
 }
 
-/// How hearing a program ended.
+/// How listening to a program ended.
 pub(super) enum Listened {
-    /// Its supervisor can hold another.
+    /// Its supervisor can hold another program.
     Idle(Connection),
-    /// Its supervisor is gone, or silent for too long; the end may not have been heard.
+    /// Its supervisor is gone, or was silent for too long. The program's end may not have been heard.
     Gone(Teller),
-    /// Its supervisor is there and has answered nothing for as long as it may.
+    /// Its supervisor is there and has not answered within the limit.
     Hangs(Teller),
 }
 
-/// How many questions a supervisor leaves unanswered before it is given up.
+/// The number of pings that a supervisor may leave unanswered before it is given up.
 const PINGS_UNANSWERED_MAX: u32 = 2;
 
-/// Asks again and again, and ends when nothing was answered for so long: whoever waits drops it with the answer. The time in which this
-/// process itself stood still, or was too busy to look, does not count: what was answered meanwhile may not have been read.
+/// Pings repeatedly, and completes when no answer came for this long. The caller drops it when an answer
+/// arrives. Time in which this process itself stood still, or was too busy to look, does not count: an answer
+/// may have arrived without being read.
 async fn unanswered(ask: impl Fn(), within: Duration) {
     let beat = Lease::beat(within);
     let mut asked = 0;
@@ -219,7 +223,7 @@ async fn unanswered(ask: impl Fn(), within: Duration) {
     }
 }
 
-/// Ends at the moment that is waited for, which may become an earlier one meanwhile.
+/// Completes at the given moment, which may be moved to an earlier one meanwhile.
 async fn silence(mut end_by: watch::Receiver<Option<Instant>>) {
     loop {
         let moment = *end_by.borrow_and_update();
@@ -231,7 +235,7 @@ async fn silence(mut end_by: watch::Receiver<Option<Instant>>) {
         };
         let changed = async {
             if end_by.changed().await.is_err() {
-                // Nobody can say another.
+                // No earlier moment can be set.
                 std::future::pending().await
             }
         };
@@ -243,7 +247,7 @@ async fn silence(mut end_by: watch::Receiver<Option<Instant>>) {
     }
 }
 
-/// Makes of what a supervisor sends what is heard of a program.
+/// Converts the messages of a supervisor to what is heard of a program.
 pub(super) struct Teller {
     heard: mpsc::Sender<Heard>,
     sent: [u64; 3],
@@ -253,7 +257,7 @@ pub(super) struct Teller {
 }
 
 impl Teller {
-    /// Tells from the beginning.
+    /// Starts from the beginning.
     pub(super) fn to(heard: mpsc::Sender<Heard>) -> Self {
         Self { heard, sent: [0; 3], line: BytesMut::new(), lines: 0, has_ended: false }
     }
@@ -284,13 +288,14 @@ impl Teller {
         self.tell(Heard::Ended(end)).await;
     }
 
-    /// Says whether the end was told.
+    /// Returns true if the end was delivered.
     pub(super) fn has_ended(&self) -> bool {
         self.has_ended
     }
 
-    /// Tells the rest from what a supervisor that is gone has left: what came before its own end counts, also where that was too early.
-    /// Where its end is not there, it is lost, for the reason that is known.
+    /// Delivers the rest from the files that a vanished supervisor left. Everything that came before the
+    /// supervisor's own end counts, even if it ended too early. If the program's end is not recorded there,
+    /// the program is lost, for the given reason.
     pub(super) async fn tell_from_folder(mut self, folder: &Folder, why: WhyLost) {
         let is_whole = self.spooled(folder).await.is_ok();
         let folder = folder.clone();
@@ -318,13 +323,14 @@ impl Teller {
     }
 
     async fn tell(&self, heard: Heard) {
-        // A long line takes the room of several pieces, so that what waits to be heard is bounded in bytes as well.
+        // A long line takes the room of several pieces, so that the bytes waiting to be heard are limited as
+        // well.
         let bytes = match &heard {
             Heard::Message { line, .. } => line.len(),
             Heard::Output { .. } | Heard::Ended(_) | Heard::Lost(_) => 0,
         };
         let places = (1 + bytes * HEARD_WAITING_MAX / LINE_BYTES_MAX).min(HEARD_WAITING_MAX);
-        // Nobody may listen any more, and the supervisor is still to be heard until it is idle.
+        // Even if nobody is listening, the supervisor must be heard until it is idle.
         if let Ok(mut permits) = self.heard.reserve_many(places).await
             && let Some(permit) = permits.next()
         {
@@ -333,7 +339,8 @@ impl Teller {
     }
 }
 
-/// Reads from the disk where nothing waits for it, for a while at most: a disk that stands still must not hold up the loss of an attempt.
+/// Reads from the disk outside the runtime, for a limited time: a disk that hangs must not delay reporting an
+/// attempt as lost.
 async fn off_the_runtime<T: Send + 'static>(read: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     let read = timeout(DISK_PATIENCE, tokio::task::spawn_blocking(read)).await.map_err(|_| io::ErrorKind::TimedOut)?;
     read.map_err(io::Error::other)?
@@ -364,7 +371,7 @@ mod tests {
                 () = &mut waiting => panic!("it is given up although it had no time to answer"),
                 () = tokio::time::sleep(Duration::from_millis(1)) => {}
             }
-            // Nothing of this process runs meanwhile, as in a SIGSTOP.
+            // Nothing of this process runs meanwhile, as during a SIGSTOP.
             std::thread::sleep(within * 2);
         }
         assert!(asked.get() >= 4, "{}", asked.get());

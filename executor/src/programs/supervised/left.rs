@@ -1,6 +1,7 @@
-//! What supervisors of an earlier node left: programs that run, ends that nobody collected, and what a supervisor that died had kept.
+//! What supervisors of an earlier node left: running programs, ends that nobody collected, and the files of a
+//! supervisor that died.
 //!
-//! Whether an attempt is still waited for, the log says, not this.
+//! Whether an attempt is still waited for is decided by the log, not here.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,17 +19,18 @@ use crate::supervisor::folder::{Folder, HeldNote};
 use crate::supervisor::protocol::Holds;
 use crate::supervisor::tree;
 
-/// The most folders of supervisors that are looked at; there is one for each program that ran at once.
+/// The maximum number of supervisor folders that are examined. There is one for each program that ran at the
+/// same time.
 const FOLDERS_MAX: usize = 10_000;
 
-/// How many of them are looked at at once: each takes two descriptors.
+/// The number of folders examined at once. Each takes two descriptors.
 const LOOKS_AT_ONCE_MAX: usize = 64;
-/// How often is tried to speak to a supervisor that may live, where it is the node that cannot.
+/// How often to retry talking to a supervisor that may be alive, if the node is the one that cannot.
 const TRIES_MAX: usize = 100;
-/// How long is waited in between.
+/// The pause between two tries.
 const TRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long is waited until the processes of a supervisor were killed.
+/// How long to wait until the processes of a supervisor were killed.
 const ENDING_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Finds what is left, and removes what nobody holds.
@@ -38,7 +40,7 @@ pub(super) async fn found(shared: Arc<Shared>) -> Vec<Left> {
     let looked = |folder| {
         let (shared, places) = (Arc::clone(&shared), Arc::clone(&places));
         async move {
-            // It is never closed.
+            // The semaphore is never closed.
             let _place = places.acquire().await;
             look(shared, folder).await
         }
@@ -99,7 +101,8 @@ async fn look(shared: Arc<Shared>, folder: Folder) -> Option<Left> {
     }
 }
 
-/// Connects to a supervisor, again where the error may be this process's own: nobody is taken for dead for want of a descriptor here.
+/// Connects to a supervisor. Retries if the error may be this process's own: a supervisor is not considered
+/// dead because this process lacks a descriptor.
 async fn connected(folder: &Folder, release: &str) -> io::Result<(Connection, Option<Holds>)> {
     let mut tries = 1;
     loop {
@@ -114,21 +117,22 @@ async fn connected(folder: &Folder, release: &str) -> io::Result<(Connection, Op
     }
 }
 
-/// Says whether it may be otherwise later: that this process or the machine is at a limit just now. Whatever else is wrong stays so, and
-/// trying again only delays a start.
+/// Returns true if the error may go away: this process or the machine is at a limit just now. Any other error
+/// is permanent, and trying again only delays the start.
 fn may_pass(error: &io::Error) -> bool {
     use libc::{EAGAIN, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM};
     matches!(error.raw_os_error(), Some(EMFILE | ENFILE | EAGAIN | ENOMEM | ENOBUFS | EINTR))
 }
 
-/// Says whether nobody is there who could answer, or somebody who does not.
+/// Returns true if nobody is there to answer, or somebody is there who does not answer.
 fn is_of_a_dead_one(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, NotADirectory, NotFound, TimedOut, UnexpectedEof};
     matches!(error.kind(), BrokenPipe | ConnectionRefused | ConnectionReset | NotADirectory | NotFound | TimedOut | UnexpectedEof)
 }
 
 impl Shared {
-    /// Gives a program whose supervisor is gone, perhaps after it noted the end. How much time it had left no longer counts.
+    /// Returns a program whose supervisor is gone, possibly after it noted the end. Its remaining time no
+    /// longer counts.
     fn over(self: &Arc<Self>, note: &HeldNote, folder: Folder, why: WhyLost) -> Left {
         let HeldNote { attempt, token, .. } = *note;
         self.holding().insert(attempt, Holding::Nobody(folder.clone()));
@@ -141,13 +145,14 @@ impl Shared {
     }
 }
 
-/// Ends what runs of a supervisor that is gone or does not answer, itself included: the one that is known, with the private directory of
-/// its program, or else the one that its folder names. Takes a while at most, since the disk of the folder may be what it hangs on.
+/// Ends all processes of a supervisor that is gone or does not answer, and the supervisor itself: the known
+/// supervisor, with the private directory of its program, or otherwise the one that its folder names. Limited
+/// in time, since the folder's disk may be the reason why it hangs.
 pub(super) async fn end_all_of(folder: &Folder, known: Option<(SupervisorProcess, PathBuf)>) {
     let folder = folder.clone();
     let ending = tokio::task::spawn_blocking(move || {
         let (SupervisorProcess { number, started_at }, private, user) = match known {
-            // All that its program started is below it.
+            // Everything that its program started is below it.
             Some((supervisor, private)) => (supervisor, private, None),
             None => {
                 let Ok(Some(note)) = folder.held_by() else { return 0 };

@@ -1,6 +1,6 @@
-//! The supervisors that wait for a program: some are started ahead, and each is used again.
+//! The supervisors that wait for a program: some are started ahead, and each is reused.
 //!
-//! Nothing is started before the first program is: a node that runs none has none.
+//! None is started before the first program is. A node that runs no programs has no supervisors.
 
 use std::io;
 use std::path::PathBuf;
@@ -17,16 +17,16 @@ use crate::programs::SupervisorCommand;
 use crate::supervisor::READY;
 use crate::supervisor::folder::Folder;
 
-/// How many supervisors are kept ready beside those that hold a program.
+/// The number of supervisors kept ready, in addition to those that hold a program.
 pub(super) const SUPERVISORS_AHEAD: usize = 2;
-/// The most supervisors that are kept although they hold nothing.
+/// The maximum number of supervisors that are kept although they hold no program.
 pub(super) const SUPERVISORS_IDLE_MAX: usize = 8;
-/// How long a supervisor may take to come up.
+/// How long a supervisor may take to start.
 const UP_PATIENCE: Duration = Duration::from_secs(10);
-/// The most bytes of what a supervisor says about why it does not come up.
+/// The maximum number of bytes read of a supervisor's message about why it does not start.
 const WHY_BYTES_MAX: u64 = 4 << 10;
 
-/// The supervisors that hold nothing.
+/// The supervisors without a program.
 pub(super) struct Pool {
     inner: Arc<Inner>,
 }
@@ -45,12 +45,12 @@ struct State {
 }
 
 impl Pool {
-    /// Begins an empty one.
+    /// Creates an empty pool.
     pub(super) fn new(folder: PathBuf, command: SupervisorCommand, release: String) -> Self {
         Self { inner: Arc::new(Inner { folder, command, release, state: Mutex::default() }) }
     }
 
-    /// Gives a supervisor that holds nothing, and has another come in its place.
+    /// Returns a supervisor without a program, and starts a replacement.
     pub(super) async fn take(&self) -> io::Result<Connection> {
         let idle = self.inner.state().idle.pop();
         self.refill();
@@ -60,8 +60,9 @@ impl Pool {
         }
     }
 
-    /// Takes one that holds nothing any more. Where there are enough, and where it is of another release, it ends with its connection:
-    /// the next program is to have the walls of this one.
+    /// Takes back a supervisor that no longer holds a program. If there are enough, or if it is of another
+    /// release, it ends when its connection closes, because the next program must have the walls of this
+    /// release.
     pub(super) fn give_back(&self, connection: Connection) {
         let mut state = self.inner.state();
         if connection.is_of_this_release && state.idle.len() < SUPERVISORS_IDLE_MAX {
@@ -69,7 +70,7 @@ impl Pool {
         }
     }
 
-    /// Gives the release that is told to supervisors.
+    /// Returns the release that supervisors are told.
     pub(super) fn release(&self) -> &str {
         &self.inner.release
     }
@@ -84,7 +85,7 @@ impl Pool {
                 let mut state = inner.state();
                 state.coming -= 1;
                 match started {
-                    // Others may have been given back meanwhile.
+                    // Others may have been returned meanwhile.
                     Ok(connection) if state.idle.len() < SUPERVISORS_IDLE_MAX => state.idle.push(connection),
                     Ok(_) => {}
                     // Whoever needs one tries again, and is told.
@@ -117,11 +118,11 @@ impl Inner {
         let mut command = Command::new(&self.command.program);
         command.arg0("ensue").args(&self.command.arguments).arg(folder.path()).env_clear().current_dir("/");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // What this process itself was started with may not be marked to stay here.
+        // Descriptors that this process itself was started with may not be marked close-on-exec.
         close_fds::set_fds_cloexec_threadsafe(3, &[]);
         let mut child = command.spawn()?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        // It goes on without this process; as long as that is here, it is reaped.
+        // It continues without this process. While this process is there, it reaps it.
         tokio::spawn(async move {
             let _ = child.wait().await;
         });

@@ -1,6 +1,6 @@
-//! What is answered: taken up to a limit, and made a result of.
+//! The answer: read up to a limit, and converted to a result.
 //!
-//! It does not follow redirects.
+//! This module does not follow redirects.
 
 use bytes::{Bytes, BytesMut};
 use ensue_engine::executions::facts::{Failure, FailureKind};
@@ -17,7 +17,8 @@ use crate::masks::Masks;
 use crate::result::{fitting, json_text};
 use crate::web::Answered;
 
-/// Reads an answer to its end; its result is `{ status, headers, body }`, and that of a failure is kept with it.
+/// Reads an answer to its end. The result is `{ status, headers, body }`; the result of a failure is kept
+/// with it.
 pub(super) async fn taken(attempt: &Attempt<'_>, request: &Request, answer: Answered) -> Ending {
     let Answered { status, headers, body: mut coming } = answer;
     let masks = attempt.keys.masks();
@@ -52,7 +53,7 @@ pub(super) async fn taken(attempt: &Attempt<'_>, request: &Request, answer: Answ
     }
 }
 
-/// The pieces of a body; the usual one of one piece is not copied.
+/// The pieces of a body. In the usual case of a single piece, nothing is copied.
 #[derive(Default)]
 struct Pieces {
     first: Bytes,
@@ -78,9 +79,10 @@ impl Pieces {
     }
 }
 
-/// Puts the result together. JSON goes in byte for byte; it must be one document by itself, and no deeper than the whole may be.
+/// Assembles the result. JSON is inserted byte for byte; it must be one document by itself, and not deeper
+/// than the whole may be.
 ///
-/// The values of keys are masked in it: a server may answer what it was sent.
+/// The values of keys are masked in it, because a server may return what it was sent.
 fn result(status: StatusCode, headers: &HeaderMap, body: Bytes, masks: Option<&Masks>) -> Bytes {
     if body.is_empty() {
         return written(status, headers, "null", masks);
@@ -120,7 +122,8 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind == "application/json" || kind.ends_with("+json") || kind == "text/json"
 }
 
-/// Says whether a document opens so few lists and objects that it cannot be too deep with one more around it.
+/// Returns true if a document opens so few lists and objects that it cannot be too deep with one more level
+/// around it.
 fn opens_few(body: &[u8]) -> bool {
     body.iter().filter(|byte| matches!(byte, b'[' | b'{')).count() < ensue_expression::JSON_DEPTH_MAX
 }

@@ -1,6 +1,6 @@
-//! What is sent: rendered once, checked, and changed by redirects.
+//! The request: rendered once, checked, and changed by redirects.
 //!
-//! It may hold secrets, so it has no `Debug`, and no message shows more of it than its server's name.
+//! It may hold secrets, so it has no `Debug`, and messages show no more of it than its server's name.
 
 use bytes::Bytes;
 use ensue_engine::catalog::{HttpBody, HttpRequest};
@@ -18,19 +18,20 @@ use crate::masks::Masks;
 use crate::render::{Renderer, entries, reads_keys, scalar, shown};
 use crate::web::Letter;
 
-/// The longest URL that is sent, in bytes.
+/// The maximum length of a URL, in bytes.
 pub(crate) const URL_BYTES_MAX: usize = 16 << 10;
-/// The most headers that an action may declare.
+/// The maximum number of headers that an action may declare.
 pub(crate) const HEADERS_MAX: usize = 100;
 
-/// The longest method, and the longest name of a header, that a message shows.
+/// The maximum length of a method or of a header's name in a message.
 const METHOD_SHOWN_BYTES_MAX: usize = 20;
 const NAME_SHOWN_BYTES_MAX: usize = 80;
 
-/// What a span shows instead of a secret.
+/// The replacement for a secret in a span.
 const REDACTED: &str = "REDACTED";
 
-/// Parameters of a query whose values are secrets: those that OpenTelemetry's conventions name, those of signed URLs, and common names.
+/// Query parameters whose values are secrets: those named in OpenTelemetry's conventions, those of signed
+/// URLs, and common names.
 const SECRET_PARAMETERS: &[&str] = &[
     "access_token",
     "api_key",
@@ -63,7 +64,8 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// What belongs to the connection and not to the request: to set it would let one request look like two.
+/// Headers that belong to the connection and not to the request. Setting one could make one request look like
+/// two.
 const REFUSED_HEADERS: &[&str] = &[
     "connection",
     "content-length",
@@ -78,10 +80,12 @@ const REFUSED_HEADERS: &[&str] = &[
     "upgrade",
 ];
 
-/// What goes along to another server; anything else that an action declares may be a secret meant for the first.
+/// The headers that are sent along to another server. Any other header that an action declares may be a
+/// secret meant for the first server.
 const HARMLESS_HEADERS: [HeaderName; 7] = [ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, USER_AGENT, IDEMPOTENCY_KEY, TRACEPARENT, TRACESTATE];
 
-/// In an interpolated part of a URL only these stand for themselves: a value can neither end its part nor begin another.
+/// The characters that are kept as they are in an interpolated part of a URL. A value can neither end its
+/// part nor begin another.
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 /// A request.
@@ -91,32 +95,32 @@ pub(super) struct Request {
     headers: HeaderMap,
     body: Option<Bytes>,
     shown: Shown,
-    /// Whether the action declares a trace of its own.
+    /// Whether the action declares its own trace.
     has_own_trace: bool,
 }
 
-/// What of a URL may be shown.
+/// How much of a URL may be shown.
 #[derive(Clone, Copy)]
 pub(super) struct Shown {
-    /// In a message, and of the place in a span.
+    /// In messages, and for the path in spans.
     place: ShownPlace,
     /// Whether a span shows the values of the query.
     query: bool,
 }
 
-/// What of a URL's place may be shown.
+/// How much of a URL's host and path may be shown.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ShownPlace {
     /// All of it.
     Whole,
-    /// The host is written out, and what is behind it reads keys. A message does not show it.
+    /// The host is a literal, and what follows it reads keys. A message does not show the host either.
     Host,
     /// The whole URL comes from a key.
     Nothing,
 }
 
 impl Request {
-    /// Renders what an action says.
+    /// Renders an action's request.
     pub(super) async fn rendered(action: &HttpRequest, attempt: &Attempt<'_>) -> Result<Self, Broken> {
         let body = match &action.body {
             HttpBody::None => Vec::new(),
@@ -149,13 +153,13 @@ impl Request {
         Ok(request)
     }
 
-    /// Has the request go on in a trace, unless the action declares one.
+    /// Continues a trace in the request, unless the action declares one.
     pub(super) fn pass_on(&mut self, trace: &TraceContext) {
         if self.has_own_trace {
             return;
         }
         let state = trace.state.as_ref().and_then(|state| HeaderValue::from_str(state.as_str()).ok());
-        // A state belongs to its trace, so none that the action declares goes along with this one.
+        // A trace state belongs to its trace, so one that the action declares is not sent with this trace.
         self.headers.remove(TRACESTATE);
         if let Ok(parent) = HeaderValue::try_from(trace.parent.to_string()) {
             self.headers.insert(TRACEPARENT, parent);
@@ -165,13 +169,14 @@ impl Request {
         }
     }
 
-    /// Returns the method as a span shows it: any word can be one, and it may come from a key.
+    /// Returns the method as a span shows it. Any word can be a method, and it may come from a key.
     pub(super) fn method_shown(&self) -> &'static str {
         const KNOWN: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
         KNOWN.into_iter().find(|known| *known == self.method.as_str()).unwrap_or("_OTHER")
     }
 
-    /// Returns the URL as a span shows it: no part that comes from a key, and no value of a parameter that is known to be a secret.
+    /// Returns the URL as a span shows it, without parts that come from a key and without values of
+    /// parameters that are known to be secret.
     pub(super) fn url_shown(&self, masks: Option<&Masks>) -> String {
         let scheme = self.url.scheme();
         let shown = match self.shown.place {
@@ -207,12 +212,12 @@ impl Request {
         Some((masks.map_or_else(|| host.to_owned(), |masks| masks.text(host)), port))
     }
 
-    /// Gives the request as it is sent.
+    /// Returns the request to send.
     pub(super) fn to_send(&self) -> Letter {
         Letter { method: self.method.clone(), url: self.url.clone(), headers: self.headers.clone(), body: self.body.clone() }
     }
 
-    /// Names the server in a message.
+    /// Returns the server's name for a message.
     pub(super) fn server(&self) -> String {
         match (self.shown.place, self.url.host_str(), self.url.port_or_known_default()) {
             (ShownPlace::Whole, Some(host), Some(port)) => format!("`{host}:{port}`"),
@@ -220,7 +225,7 @@ impl Request {
         }
     }
 
-    /// Gives the request that an answer redirects to; none where the answer is the last.
+    /// Returns the request that an answer redirects to, or none if the answer is the last.
     pub(super) fn redirected(&self, status: StatusCode, answered: &HeaderMap) -> Result<Option<Self>, Broken> {
         let goes_on = matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308);
         let Some(location) = answered.get(LOCATION).filter(|_| goes_on) else { return Ok(None) };
@@ -260,7 +265,7 @@ impl Request {
             for name in declared.iter().filter(|name| !HARMLESS_HEADERS.contains(name)) {
                 next.headers.remove(name);
             }
-            // Where a server sends a request with a key in its URL may say something of the key.
+            // If the URL contains a key, the target of the redirect may reveal something about the key.
             if next.shown.place == ShownPlace::Host {
                 next.shown.place = ShownPlace::Nothing;
             }
@@ -290,7 +295,7 @@ fn url<'r>(renderer: &mut Renderer<'r>, template: &'r Template) -> Result<Url, B
     parsed(&text)
 }
 
-/// Says whether the whole of a text is an expression.
+/// Returns true if the whole text is one expression.
 fn is_whole(template: &Template) -> bool {
     template.parts().iter().all(|part| part.sole_expression().is_some())
 }
@@ -299,7 +304,7 @@ fn parsed(text: &str) -> Result<Url, Broken> {
     if text.len() > URL_BYTES_MAX {
         return Err(invalid(&format!("`url` has {} bytes; the limit is {URL_BYTES_MAX}", text.len())));
     }
-    // Parsers disagree on these; ours drops them or takes them for another character.
+    // Parsers disagree on these: ours drops them or reads them as another character.
     if has_hidden(text) {
         return Err(invalid("`url` contains a space, a control character or a `\\`; percent-encode it"));
     }
@@ -320,7 +325,7 @@ fn has_hidden(text: &str) -> bool {
     text.contains(|character: char| character.is_control() || character.is_whitespace() || character == '\\')
 }
 
-/// Says whether a part of the path is `.` or `..`, also when written as `%2e`.
+/// Returns true if a segment of the path is `.` or `..`, also when written as `%2e`.
 fn climbs(text: &str) -> bool {
     let path = text.split(['?', '#']).next().unwrap_or_default();
     path.split('/').any(|part| {

@@ -1,20 +1,20 @@
 //! `Retry-After`: how long a server asks to wait before the next request.
 //!
-//! Whether another attempt follows, and after how long, is decided by the engine.
+//! The engine decides whether another attempt follows, and when.
 
 use std::time::{Duration, SystemTime};
 
 use ensue_engine::time::Timestamp;
 use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 
-/// Returns how long the server asks to wait; none if it does not ask, or in a form that HTTP does not have.
+/// Returns how long the server asks to wait, or none if it does not ask or the header is not valid HTTP.
 ///
-/// The header holds seconds or a date. A date counts from the server's own `Date`, so that the two clocks need not agree, and from `now` if
-/// the server sends none.
+/// The header holds seconds or a date. A date is relative to the server's own `Date`, so that the two clocks
+/// need not agree, or to `now` if the server sends none.
 pub(super) fn of(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let asked = text(headers, RETRY_AFTER)?;
     if !asked.is_empty() && asked.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than a number holds are longer than any wait.
+        // A number with more digits than fit is longer than any wait.
         return Some(Duration::from_secs(asked.parse().unwrap_or(u64::MAX)));
     }
     let until = httpdate::parse_http_date(asked).ok()?;

@@ -1,6 +1,7 @@
-//! The spans of an attempt's requests: one for each that is sent, redirects included, under the attempt's.
+//! The spans of an attempt's requests: one for each request sent, redirects included, under the attempt's
+//! span.
 //!
-//! Where nobody exports spans, or nobody records the trace, there are none.
+//! If nobody exports spans, or nobody records the trace, there are none.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -13,18 +14,18 @@ use crate::attempt::{Attempt, Broken, Cut, Ending};
 use crate::ports::{RequestSpans, SentRequest};
 use crate::settings::Traced;
 
-/// The most characters of a URL that a span shows.
+/// The maximum number of characters of a URL that a span shows.
 const URL_CHARS_MAX: usize = 256;
 
 /// The spans of one attempt's requests.
 pub(super) struct Spans<'a> {
     attempt: &'a Attempt<'a>,
-    /// Where they go, and the attempt's own span; none where there are none.
+    /// Where they are sent, and the attempt's own span; none if there are no spans.
     to: Option<(&'a dyn RequestSpans, TraceContext)>,
     open: Mutex<Open>,
 }
 
-/// The request under way.
+/// The request in progress.
 #[derive(Default)]
 struct Open {
     request: Option<SentRequest>,
@@ -39,7 +40,8 @@ impl<'a> Spans<'a> {
         Self { attempt, to, open: Mutex::default() }
     }
 
-    /// Begins the span of a request, which from then on goes on in its own span. The one before it has ended with its redirect.
+    /// Begins the span of a request and makes it the request's parent span. The previous request ended with
+    /// its redirect.
     pub(super) fn begin(&self, request: &mut Request) {
         let Some((to, trace)) = &self.to else { return };
         let mut open = self.open();
@@ -65,14 +67,14 @@ impl<'a> Spans<'a> {
         }
     }
 
-    /// Notes the status of the request under way.
+    /// Sets the status of the request in progress.
     pub(super) fn answered(&self, status: StatusCode) {
         if let Some(request) = &mut self.open().request {
             request.status = Some(status.as_u16());
         }
     }
 
-    /// Ends the span of the request under way, however it ended.
+    /// Ends the span of the request in progress, however it ended.
     pub(super) fn end(&self, ending: &Ending) {
         let (Some((to, _)), Some(request)) = (&self.to, self.open().request.take()) else { return };
         to.ended(SentRequest { until: self.attempt.now(), error: error_of(ending), ..request });
@@ -83,7 +85,7 @@ impl<'a> Spans<'a> {
     }
 }
 
-/// Returns why a request failed. What its answer is used for is not the request's: an answer that is no result is none of its errors.
+/// Returns why a request failed. An answer that cannot be used as a result is not an error of the request.
 fn error_of(ending: &Ending) -> Option<&'static str> {
     let kind = match ending {
         Ok(_) => return None,

@@ -1,4 +1,4 @@
-//! What a case expects: the rules and steps that it names are there, and take what they are said to be given.
+//! Checks the expectations of a case: its rules and steps exist, and their parameters fit.
 
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::names::{ActionRef, RuleRef};
@@ -99,7 +99,7 @@ impl<'a> Reading<'_, 'a> {
         None
     }
 
-    /// Finds the action that a rule runs; one made of steps runs itself.
+    /// Finds the action that a rule runs; a rule made of steps runs itself.
     fn run_by(&mut self, written: &Spanned<String>, rule: Option<&RuleRef>, report: &mut Report) -> Option<ActionRef> {
         if rule.is_some_and(|rule| rule.as_str() == written.value) {
             return written.value.parse().ok();
@@ -167,7 +167,7 @@ impl<'a> Reading<'_, 'a> {
         Some(self.item_fields(&mut fields, line, leads, report))
     }
 
-    /// Reads what is only a status; gives nothing where it is more.
+    /// Reads a bare status; returns `None` if the node is more than that.
     fn word(&self, node: &Node, line: usize, report: &mut Report) -> Option<Option<ExpectedItem>> {
         let Content::Text { value, .. } = &node.content else { return None };
         let status = Status::named(value);
@@ -193,7 +193,7 @@ impl<'a> Reading<'_, 'a> {
         }
     }
 
-    /// Reads parameters of which the action knows the names.
+    /// Reads parameters whose names the action declares.
     fn values(&self, fields: &mut Fields<'_>, name: &str, root: &Root<'a>, report: &mut Report) -> Option<Value> {
         let Entry { value: node, .. } = fields.take(name)?;
         if !matches!(node.content, Content::Map(_)) {
@@ -229,7 +229,7 @@ fn closeness(fields: &mut Fields<'_>, report: &mut Report) -> Closeness {
     if fields.boolean("exactly", report).unwrap_or(false) { Closeness::Equals } else { Closeness::Contains }
 }
 
-/// Gives the words that a field may be.
+/// Returns the words that a field may hold.
 pub(super) fn words_of(shape: &Shape, field: &str) -> &'static [&'static str] {
     match shape.field(field).map(|field| &field.kind) {
         Some(Kind::Choice(words)) => words,

@@ -1,4 +1,4 @@
-//! Mocks: what each stands for is there, and takes it.
+//! Checks mocks: the step of each exists and can have the mocked outcome.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::fields::{Fields, first_line, wrong_type};
 use crate::written::{CASE_ERROR, MOCK};
 use crate::yaml::{Content, Entry, Node};
 
-/// What a case says of mocks, if it does.
+/// The mocks of a case, if it has any.
 pub(super) type Read = Option<BTreeMap<StepPath, Mocks>>;
 
 impl<'a> Reading<'_, 'a> {
@@ -38,7 +38,7 @@ impl<'a> Reading<'_, 'a> {
         Some(Some(mocks))
     }
 
-    /// Says whether something is mocked at all; tells where it is not.
+    /// Returns true if something can be mocked at all; reports it if not.
     fn takes_mocks(&self, found: &Found<'_>, at: &std::ops::Range<usize>, report: &mut Report) -> bool {
         let name = &found.path;
         let (message, hint) = match found.leads {
@@ -91,7 +91,7 @@ impl<'a> Reading<'_, 'a> {
 
     fn one(&self, node: Node, found: Option<&Found<'_>>, report: &mut Report) -> Option<Mock> {
         let span = first_line(&node.span, self.file);
-        // A stranger, or one that is empty, has been told.
+        // An unknown or empty one has been reported.
         let is_told = |entry: &Entry| MOCK.field(&entry.key.value).is_none() || matches!(entry.value.content, Content::Null);
         let has_told = matches!(&node.content, Content::Map(entries) if entries.iter().any(is_told));
         let mut fields = Fields::open(node, &MOCK, self.file, report)?;
@@ -150,7 +150,7 @@ impl<'a> Reading<'_, 'a> {
         Some(Failure { detail, ..Failure::new(kind?, message) })
     }
 
-    /// Tells of a mock that what it stands for cannot come to.
+    /// Reports a mock whose outcome is impossible for the mocked step.
     fn suits(&self, mock: &Mock, Entry { key, value }: &Entry, found: &Found<'_>, report: &mut Report) {
         let name = &found.path;
         match (found.leads, mock) {

@@ -1,4 +1,5 @@
-//! The ways to steps: from the action that a case runs, or from the rules of its pack, down through workflows within.
+//! Resolves the paths of steps: from the action that a case runs, or from the rules of its pack, down through
+//! nested workflows.
 
 use ensue_engine::catalog::{Builtin, Schema};
 use ensue_engine::names::ActionRef;
@@ -12,35 +13,35 @@ use crate::fields::listed;
 use crate::written::{self, RuleTask, Run, Task, Workflow};
 use crate::yaml::Spanned;
 
-/// The most names that a hint writes out.
+/// The most names that a hint lists.
 const HINT_NAMES_MAX: usize = 8;
 
-/// Where the ways to steps begin.
+/// Where the paths of steps begin.
 pub(super) enum Root<'a> {
     /// At the action that is run.
     Action { name: String, leads: Leads<'a> },
     /// At the rules of the pack.
     Rules(&'a written::Pack),
-    /// Nowhere: it has mistakes that have been told.
+    /// Nowhere: it has errors that have been reported.
     Unknown,
 }
 
-/// What stands at the end of a way.
+/// What a path leads to.
 #[derive(Clone, Copy)]
 pub(super) enum Leads<'a> {
     /// An action that has attempts.
     Action(&'a written::Action),
-    /// Steps.
+    /// A workflow.
     Workflow(&'a Workflow),
-    /// A question, with the schema of its answer where that is known.
+    /// An inquiry, with the schema of its answer if that is known.
     Inquiry(Option<&'a Schema>),
-    /// An event.
+    /// A wait for an event.
     Wait,
-    /// A while.
+    /// A sleep.
     Sleep,
     /// A failure.
     Fail,
-    /// Something with mistakes that have been told.
+    /// Something with errors that have been reported.
     Unknown,
 }
 
@@ -48,7 +49,7 @@ pub(super) enum Leads<'a> {
 pub(super) struct Found<'a> {
     pub(super) path: StepPath,
     pub(super) leads: Leads<'a>,
-    /// How often on the way something is done for each of several, or repeated.
+    /// The number of `for_each` and `repeat` levels along the path.
     pub(super) levels: usize,
 }
 
@@ -99,7 +100,7 @@ fn of_step<'a>(world: &World<'a>, step: &'a written::Step) -> Leads<'a> {
 }
 
 impl<'a> Reading<'_, 'a> {
-    /// Finds what a mock stands for; tells where there is nothing.
+    /// Finds the target of a mock; reports it if there is none.
     pub(super) fn mocked(&self, written: &Spanned<String>, root: &Root<'a>, report: &mut Report) -> Option<Found<'a>> {
         match root {
             Root::Unknown => None,
@@ -140,7 +141,7 @@ impl<'a> Reading<'_, 'a> {
         }
     }
 
-    /// Finds a step of what is run; tells where there is none.
+    /// Finds a step of the run; reports it if there is none.
     pub(super) fn step(&self, written: &Spanned<String>, root: &Root<'a>, report: &mut Report) -> Option<Found<'a>> {
         match root {
             Root::Action { leads: Leads::Workflow(workflow), .. } => {

@@ -1,4 +1,4 @@
-//! What can be read of a step that has ended, as types; and how it can end.
+//! The types of what can be read of an ended step, and how a step can end.
 
 use std::collections::BTreeMap;
 
@@ -16,44 +16,44 @@ const STATUSES: [&str; 5] = ["succeeded", "failed", "timed_out", "cancelled", "s
 pub(super) enum End {
     /// It may have ended in any way.
     Any,
-    /// It succeeded, or what reads it would not be computed.
+    /// It succeeded; otherwise the field that reads it would not be computed.
     Success,
 }
 
-/// What a step is, as far as it says what can be read of it.
+/// The kind of a step, as far as it determines what can be read of it.
 #[derive(Clone, Copy)]
 pub(super) enum Ended<'a> {
-    /// One action; with what it gives, where it says so.
+    /// One action, with its declared result if it has one.
     Action { name: &'a ActionRef, result: Option<&'a Schema>, times: Times },
     /// A `sleep`.
     Sleep,
-    /// An `inquiry`; with what an answer looks like.
+    /// An `inquiry`, with the schema of its answer.
     Inquiry { answer: Option<&'a Schema> },
-    /// A `wait`; with what its event can be.
+    /// A `wait`, with the type of its event.
     Wait { event: Option<&'a ValueType>, on_expire: OnExpire },
     /// A `fail`.
     Fail,
-    /// It has a mistake that has been told.
+    /// It has an error that has been reported.
     Unknown,
 }
 
-/// How often a step is done.
+/// How often a step runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Times {
     Once,
-    /// It is repeated, and there may be no turn at all.
+    /// It is repeated, possibly without a single turn.
     Perhaps,
-    /// It is repeated, and gives a list of what its turns gave.
+    /// It is repeated, and returns a list of the results of its turns.
     Collected,
     ForEachItem,
 }
 
-/// What actions give, each looked into once.
+/// The result types of actions, each computed once.
 #[derive(Default)]
 pub(super) struct Results(BTreeMap<ActionRef, ValueType>);
 
 impl Results {
-    /// Gives what a step gives that succeeds, or each of its items.
+    /// Returns the result type of a step that succeeds, or of each of its items.
     pub(super) fn gave(&mut self, ended: Ended<'_>) -> ValueType {
         match ended {
             Ended::Action { name, result, times: Times::Once | Times::ForEachItem } => self.result(name, result),
@@ -63,7 +63,7 @@ impl Results {
         }
     }
 
-    /// Gives what `steps.<name>` can be.
+    /// Returns the type of `steps.<name>`.
     pub(super) fn of(&mut self, ended: Ended<'_>, end: End) -> ValueType {
         let times = match ended {
             Ended::Unknown => return ValueType::anything(),
@@ -97,7 +97,7 @@ impl Results {
         ValueType::map(fields)
     }
 
-    /// Gives what an action can give.
+    /// Returns the type of an action's result.
     pub(super) fn result(&mut self, name: &ActionRef, schema: Option<&Schema>) -> ValueType {
         let Some(schema) = schema else { return ValueType::json() };
         let make = || type_of(schema, Form::Sent, "the fields of the result", None);
@@ -113,7 +113,7 @@ fn one(called: &'static str, status: ValueType, result: ValueType, error: ValueT
         .with("error", error, Occurrence::Always)
 }
 
-/// A step that sleeps gives nothing.
+/// A step that sleeps has no result.
 fn slept(end: End) -> ValueType {
     let (status, error) = match end {
         End::Success => (ValueType::one_of(["succeeded"]), ValueType::null()),
@@ -122,7 +122,7 @@ fn slept(end: End) -> ValueType {
     ValueType::map(one("the fields of a step with `sleep`", status, ValueType::null(), error))
 }
 
-/// A step that asks gives the answer that counts, and all that were given.
+/// An inquiry returns the answer that counts, and all answers.
 fn answered(schema: Option<&Schema>, end: End) -> ValueType {
     let answer = schema.map_or_else(ValueType::anything, |schema| type_of(schema, Form::Accepted, "the fields of the answer", None));
     let given = MapType::new(Others::None)
@@ -145,7 +145,7 @@ fn answered(schema: Option<&Schema>, end: End) -> ValueType {
     ValueType::map(fields)
 }
 
-/// A step that waits gives the event, or null where it succeeds without one.
+/// A step that waits returns the event, or null if it succeeds without one.
 fn awaited(event: Option<&ValueType>, on_expire: OnExpire, end: End) -> ValueType {
     let event = event.cloned().unwrap_or_else(ValueType::anything);
     let event = if on_expire == OnExpire::Succeed { event.or_null() } else { event };
@@ -161,7 +161,7 @@ fn awaited(event: Option<&ValueType>, on_expire: OnExpire, end: End) -> ValueTyp
     ValueType::map(fields)
 }
 
-/// A step that fails never succeeds, and gives nothing.
+/// A `fail` step never succeeds and has no result.
 fn failed_step() -> ValueType {
     let statuses = STATUSES.into_iter().filter(|status| *status != "succeeded");
     let fields = MapType::new(Others::None)

@@ -1,4 +1,5 @@
-//! Which steps of a workflow wait for which: names resolved, circles told, and what has surely ended when a step starts.
+//! The graph of a workflow's steps: resolved names, reported circles, and the steps that have surely ended
+//! when another one starts.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -10,26 +11,27 @@ use crate::fields::listed;
 use crate::source::SourceText;
 use crate::written::Step;
 
-/// The most steps whose names a message writes out.
+/// The most steps whose names a message lists.
 const NAMES_MAX: usize = 12;
-/// How many misspelt names are compared with all others; a file with more has another mistake.
+/// The most misspelled names that are compared with all others. A file with more has a different problem.
 const NEAREST_MAX: usize = 32;
 
 /// The steps of a workflow by name, and what each needs.
 pub(super) struct Graph<'a> {
     steps: &'a [Step],
     places: BTreeMap<&'a str, usize>,
-    /// Of each step the places of those that it needs, as far as they are there.
+    /// The indexes of the steps that each step needs, as far as they exist.
     needs: Vec<Vec<usize>>,
-    /// The places in an order in which each step comes after what it needs; without those in a circle and behind one.
+    /// The indexes in an order in which each step comes after the steps it needs. Steps in a circle, and
+    /// those after one, are missing.
     order: Vec<usize>,
-    /// Whether nothing was wrong with any `needs`: else it is not known what a step waits for.
+    /// Whether every `needs` was valid. If not, the steps that a step waits for are unknown.
     pub(super) is_whole: bool,
     before: OnceCell<Vec<Places>>,
     compared: usize,
 }
 
-/// A set of places.
+/// A set of indexes.
 #[derive(Clone)]
 struct Places(Vec<u64>);
 
@@ -52,7 +54,7 @@ impl Places {
 }
 
 impl<'a> Graph<'a> {
-    /// Resolves what each step needs; tells of steps that are not there, and of circles.
+    /// Resolves the needs of each step; reports unknown steps and circles.
     pub(super) fn of(steps: &'a [Step], file: &SourceText, report: &mut Report) -> Self {
         let mut graph = Self {
             steps,
@@ -94,23 +96,24 @@ impl<'a> Graph<'a> {
         self.places.get(name).copied()
     }
 
-    /// Gives the places of the steps that a step needs itself.
+    /// Returns the indexes of the steps that a step needs directly.
     pub(super) fn needs(&self, place: usize) -> &[usize] {
         &self.needs[place]
     }
 
-    /// Gives the places in an order in which each step comes after what it needs; without those in a circle and behind one.
+    /// Returns the indexes in an order in which each step comes after the steps it needs. Steps in a circle,
+    /// and those after one, are missing.
     pub(super) fn order(&self) -> &[usize] {
         &self.order
     }
 
-    /// Says whether a step has surely ended when another one starts.
+    /// Returns true if a step has surely ended when another one starts.
     pub(super) fn is_before(&self, earlier: usize, later: usize) -> bool {
-        // Most read what they need themselves.
+        // Most steps read only those that they need directly.
         self.needs[later].contains(&earlier) || self.before.get_or_init(|| self.all_before())[later].has(earlier)
     }
 
-    /// Tells of a step that is not there.
+    /// Reports an unknown step.
     pub(super) fn tell_unknown(&mut self, name: &str, span: std::ops::Range<usize>, file: &SourceText, report: &mut Report) {
         self.compared += 1;
         let names = || self.steps.iter().map(|step| step.name.value.as_str());
@@ -124,7 +127,7 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// Puts the steps in order; gives of each how many of those that it needs are not in it.
+    /// Orders the steps. Returns for each how many of the steps it needs are not in the order.
     fn arrange(&mut self) -> Vec<usize> {
         let mut open: Vec<usize> = self.needs.iter().map(Vec::len).collect();
         let mut dependents: Vec<Vec<usize>> = vec![Vec::new(); self.steps.len()];
@@ -146,7 +149,7 @@ impl<'a> Graph<'a> {
         open
     }
 
-    /// Tells of each circle once: what is not in order needs something that is not.
+    /// Reports each circle once: a step that is not in the order needs another one that is not.
     fn tell_circles(&self, open: &[usize], file: &SourceText, report: &mut Report) {
         let mut seen_from: Vec<Option<usize>> = vec![None; self.steps.len()];
         for start in 0..self.steps.len() {
@@ -167,7 +170,7 @@ impl<'a> Graph<'a> {
     }
 
     fn tell_circle(&self, circle: &[usize], file: &SourceText, report: &mut Report) {
-        // It is told where its first step in the file needs the next.
+        // It is reported where its first step in the file needs the next.
         let first = circle.iter().enumerate().min_by_key(|(_, place)| **place).map_or(0, |(at, _)| at);
         let place = |at: usize| circle[(first + at) % circle.len()];
         let name = |at: usize| self.steps[place(at)].name.value.as_str();
@@ -183,7 +186,7 @@ impl<'a> Graph<'a> {
             .hint("remove one of them from the `needs` of another: each would wait for all others");
     }
 
-    /// Finds of each step all that end before it starts.
+    /// Finds for each step all steps that end before it starts.
     fn all_before(&self) -> Vec<Places> {
         let mut before = vec![Places::none(self.steps.len()); self.steps.len()];
         for place in &self.order {

@@ -1,4 +1,5 @@
-//! `inquiry` against what can be read where it is asked: it becomes the parameters of the library's action for it.
+//! Checks `inquiry` and the names that it can read, and turns it into the parameters of the library's action
+//! for inquiries.
 
 use std::time::Duration;
 
@@ -64,14 +65,14 @@ impl Steps<'_> {
         Some(catalog::Task::Action { action, with: scope.template(&with, report)? })
     }
 
-    /// Compiles the veto, to know that it can be; it is kept as it was written, with the question.
+    /// Compiles the veto to check it. The veto is stored with the inquiry as it was written.
     fn veto(&self, node: &Node, answer: &Schema, report: &mut Report) -> Option<String> {
         let answer = type_of(answer, Form::Accepted, "the fields of the answer", None);
         let scope = Scope::new(self.file).with(ANSWER, answer);
         Some(scope.condition(node, "`veto`", report)?.source().to_owned())
     }
 
-    /// Holds the answer that stands at expiry against what an answer has to look like.
+    /// Checks the answer that applies at expiry against the schema of answers.
     fn look_into_answer(&self, asked: &Inquiry, answer: &Schema, report: &mut Report) {
         if let Some(node) = &asked.on_expire {
             let (at, taker) = (node.span.clone(), "the answer".to_owned());
@@ -79,7 +80,7 @@ impl Steps<'_> {
         }
     }
 
-    /// Says where who is excluded is no name.
+    /// Reports excluded assignees that are not valid names.
     fn look_into_excluded(&self, asked: &Inquiry, report: &mut Report) {
         for name in asked.exclude.iter().flatten() {
             if let Content::Text { value, .. } = &name.content
@@ -93,7 +94,7 @@ impl Steps<'_> {
         }
     }
 
-    /// Compiles what tells those who are asked; nothing where there is a mistake, which is told.
+    /// Compiles the notification of assignees. Returns `None` if it has an error, which is reported.
     pub(super) fn notify(
         &mut self,
         place: usize,
@@ -135,7 +136,7 @@ impl Steps<'_> {
         Some(catalog::Notify { action: named?.0.clone(), with: with? })
     }
 
-    /// Says where something is to be done after it has expired.
+    /// Reports times that lie after the expiry.
     fn look_into_times(&self, asked: &Inquiry, report: &mut Report) {
         let Some(expires) = asked.expires else { return };
         let remind = asked.remind.iter().map(|remind| ("`remind`", remind.every, &remind.at));
@@ -147,7 +148,7 @@ impl Steps<'_> {
         }
     }
 
-    /// Says of each text where it would be none.
+    /// Reports each text that would not be a text.
     fn look_into_texts(&self, asked: &Inquiry, scope: &Scope<'_>, report: &mut Report) -> Option<()> {
         let text = |name: &str| Taker { takes: ValueType::text(), name: format!("`{name}`") };
         scope.template_for(&asked.title, Some(&text("title")), report)?;
@@ -160,7 +161,7 @@ impl Steps<'_> {
         }
         let escalated = asked.escalate.iter().flat_map(|escalation| &escalation.to);
         for (name, assignee) in asked.assignees.iter().map(|one| ("`assignees`", one)).chain(escalated.map(|one| ("`to`", one))) {
-            // One that is an expression may give several.
+            // An expression may return several.
             let takes =
                 if is_one_expression(assignee) { ValueType::text().or(ValueType::list(ValueType::text())) } else { ValueType::text() };
             scope.template_for(assignee, Some(&Taker { takes, name: name.to_owned() }), report)?;
@@ -169,7 +170,7 @@ impl Steps<'_> {
     }
 }
 
-/// Gives what an answer has to look like as JSON Schema; a field that is not named is no part of one.
+/// Returns the schema of an answer as JSON Schema; undeclared fields are not allowed.
 fn schema_json(answer: &Schema) -> Value {
     let mut schema = answer.to_json();
     if let (Schema::Fields(_), Value::Object(schema)) = (answer, &mut schema) {
@@ -199,7 +200,7 @@ fn mapping<'n>(entries: impl IntoIterator<Item = (&'n str, Node)>, at: &Node) ->
     Node { span: at.span.clone(), content: Content::Map(entries.into_iter().map(entry).collect()) }
 }
 
-/// Gives a value as what is written of it, in which nothing is computed.
+/// Returns a value as a literal node, in which nothing is computed.
 fn literal(value: &Value, at: &Node) -> Node {
     let content = match value {
         Value::Null => Content::Null,

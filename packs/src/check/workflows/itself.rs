@@ -1,4 +1,5 @@
-//! Workflows that run themselves, by a step or by a workflow that one of their steps runs: without end, where nothing says when.
+//! Reports workflows that run themselves, directly or through the workflows of their steps, without a
+//! condition that ends it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -10,12 +11,12 @@ use crate::source::SourceText;
 use crate::written::{Run, Step, Task, Workflow};
 use crate::yaml::Spanned;
 
-/// The most workflows of a circle that are written out.
+/// The most workflows of a circle that are listed.
 const CIRCLE_MAX: usize = 12;
 
-/// Tells of each step by which a workflow always comes back to itself.
+/// Reports each step that always leads back to its own workflow.
 pub(super) fn tell(world: &World<'_>, file: &SourceText, workflow: &Workflow, report: &mut Report) {
-    // What was looked at for one step leads back for no other either.
+    // A workflow already searched for one step leads back for no other step either.
     let mut seen: BTreeMap<ActionRef, Option<ActionRef>> = BTreeMap::new();
     for action in always_run(workflow) {
         let Ok(first) = action.value.parse::<ActionRef>() else { continue };
@@ -30,8 +31,8 @@ pub(super) fn tell(world: &World<'_>, file: &SourceText, workflow: &Workflow, re
     }
 }
 
-/// Gives the actions that a workflow runs whenever nothing of it fails: a step with a condition, or one that needs such a step, may be
-/// what ends it, and so may an answer or an event.
+/// Returns the actions that a workflow runs whenever nothing in it fails. A step with a condition, or one
+/// that needs such a step, may end the recursion; so may an answer or an event.
 fn always_run(workflow: &Workflow) -> impl Iterator<Item = &Spanned<String>> {
     let may_not_run = |step: &Step| {
         let may_stop = matches!(step.task, Some(Task::Inquiry(_) | Task::Wait(_) | Task::Fail { .. }) | None);
@@ -56,7 +57,8 @@ fn always_run(workflow: &Workflow) -> impl Iterator<Item = &Spanned<String>> {
     })
 }
 
-/// Gives the workflows on the way from `first` back to a workflow, this one at the end; none where none leads there.
+/// Returns the workflows on the path from `first` back to a workflow, this one last; `None` if there is no
+/// such path.
 fn way_back(
     world: &World<'_>,
     to: &Workflow,

@@ -1,6 +1,7 @@
-//! How each step can end, and with that which steps never start.
+//! Determines how each step can end, and so which steps never start.
 //!
-//! Told is only what is certain, and where it is decided: what follows from a step that was switched off is meant.
+//! Only certain findings are reported, and where they arise: the consequences of a step that was switched off
+//! are intended.
 
 use ensue_engine::catalog::{ALWAYS, FAILED, OnFailure, SUCCEEDED, StartsIf};
 use ensue_expression::{Expression, Value, ValueType};
@@ -12,7 +13,7 @@ use crate::diagnostics::{Code, Report};
 use crate::fields::first_line;
 use crate::written::Task;
 
-/// How a step can end, beside skipped and cancelled, which every one can.
+/// How a step can end, besides skipped and cancelled, which every step can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CanEnd {
     well: bool,
@@ -20,20 +21,21 @@ pub(super) struct CanEnd {
 }
 
 impl CanEnd {
-    /// Nothing is known of it.
+    /// Nothing is known.
     pub(super) const ANYHOW: Self = Self { well: true, badly: true };
     /// It never starts.
     const NEVER: Self = Self { well: false, badly: false };
 }
 
-/// The scope of a step's `if`: there the functions stand that ask how the steps ended which it needs.
+/// Returns the scope of a step's `if`, with the functions that check how the steps it needs ended.
 pub(super) fn asking<'s>(plain: &Scope<'s>) -> Scope<'s> {
     let functions = [SUCCEEDED, FAILED, ALWAYS];
     functions.into_iter().fold(plain.clone(), |scope, function| scope.with(function, ValueType::boolean()))
 }
 
 impl Steps<'_> {
-    /// Finds out how a step can end; tells of one that never starts. Of its `if` nothing is known where there is none here.
+    /// Determines how a step can end; reports one that never starts. Without `starts`, nothing is known of
+    /// its `if`.
     pub(super) fn ends_of(&mut self, place: usize, starts: Option<&StartsIf>, plain: &Scope<'_>, report: &mut Report) -> CanEnd {
         let can_start = match starts {
             Some(starts) if self.graph.is_whole => self.can_start(place, starts, plain, report),
@@ -75,7 +77,7 @@ impl Steps<'_> {
         if self.may_hold(place, condition, decided, end) {
             return true;
         }
-        // One that is never true by itself was told of, or is meant.
+        // A condition that is never true by itself has been reported, or is intended.
         if self.may_hold(place, condition, asking(plain), End::Any) {
             match starts {
                 StartsIf::Holds { .. } => self.tell_asks_in_vain(place, condition, report),
@@ -87,12 +89,12 @@ impl Steps<'_> {
 
     fn may_hold(&mut self, place: usize, condition: &Expression, scope: Scope<'_>, end: End) -> bool {
         let Some(node) = &self.written[place].condition else { return true };
-        // What it reads was told of when it was compiled.
+        // What it reads was reported when it was compiled.
         let reads = self.look(Reader::Step(place), &scope, node, Holds::Expression, &mut Report::default());
         self.with_steps(scope, &reads, place, end).may_hold(condition)
     }
 
-    /// Tells of a step that starts only where all succeeded that it needs, and needs one that always fails.
+    /// Reports a step that starts only if all steps it needs succeeded, and needs one that always fails.
     fn tell_needs_fail(&self, place: usize, report: &mut Report) {
         let step = &self.written[place];
         for needed in step.needs.iter().flatten() {
@@ -141,7 +143,7 @@ impl Steps<'_> {
     }
 }
 
-/// Says how a step starts that needs a guard: a step that fails or is skipped.
+/// Returns how to start a step that needs a guard: a step that fails or is skipped.
 fn unless_failed(guard: &str) -> String {
     format!(
         "to start it unless `{guard}` fails, let it also need the steps that `{guard}` needs, and write\n\

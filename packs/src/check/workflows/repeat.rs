@@ -1,4 +1,5 @@
-//! `repeat` against what its turns give: conditions are true or false, and what is collected are lists.
+//! Checks `repeat` against the results of its turns: conditions are true or false, and collected values are
+//! lists.
 
 use ensue_engine::catalog;
 use ensue_expression::{Expression, ValueType};
@@ -12,13 +13,13 @@ use crate::written::Repeat;
 use crate::yaml::Node;
 
 impl Steps<'_> {
-    /// Gives the scope of what a turn runs: with what the turn before gave, and which it is.
+    /// Returns the scope of a turn: with the result of the previous turn, and the turn's number.
     pub(super) fn in_turn<'s>(&mut self, place: usize, scope: Scope<'s>) -> Scope<'s> {
         let result = self.result_of_turn(place);
         scope.with("previous", result.or_null()).with("iteration", ValueType::integer())
     }
 
-    /// Compiles how a step is repeated; nothing where there is a mistake, which is told.
+    /// Compiles how a step is repeated. Returns `None` if there is an error, which is reported.
     pub(super) fn repeat(
         &mut self,
         place: usize,

@@ -1,4 +1,4 @@
-//! `undo` against what can be read when it runs: what the step can, and what that gave.
+//! Checks `undo` and the names that it can read: those of the step and its result.
 
 use ensue_engine::catalog;
 
@@ -10,7 +10,8 @@ use crate::diagnostics::Report;
 use crate::written::Undo;
 
 impl Steps<'_> {
-    /// Compiles what takes a step back; nothing where there is a mistake, which is told. `scope` is that of the step's own values.
+    /// Compiles the undo of a step. Returns `None` if there is an error, which is reported. `scope` is that
+    /// of the step's own values.
     pub(super) fn undo(&mut self, place: usize, undo: &Undo, scope: &Scope<'_>, end: End, report: &mut Report) -> Option<catalog::Undo> {
         let gave = self.results.gave(ended(&self.written[place], self.actions[place].as_ref(), None));
         let scope = scope.clone().with("result", gave);

@@ -1,4 +1,4 @@
-//! `wait` against its trigger, and against what can be read when its event comes.
+//! Checks `wait` against its trigger, and the names that it can read when its event arrives.
 
 use ensue_engine::catalog::{self, Since};
 use ensue_engine::names::TriggerRef;
@@ -15,7 +15,7 @@ use crate::source::SourceText;
 use crate::written::Wait;
 use crate::yaml::Node;
 
-/// Finds the trigger of a wait; gives it with what an event of it can be.
+/// Finds the trigger of a wait. Returns it with the type of its event.
 pub(super) fn event_of(
     checking: &mut Checking<'_>,
     file: &SourceText,
@@ -28,8 +28,8 @@ pub(super) fn event_of(
 }
 
 impl Steps<'_> {
-    /// Compiles what a step waits for; nothing where there is a mistake, which is told. `plain` is what can be read at the workflow's
-    /// beginning, `scope` at the step's.
+    /// Compiles the wait of a step. Returns `None` if there is an error, which is reported. `plain` is the
+    /// scope at the beginning of the workflow, `scope` the step's.
     pub(super) fn wait(
         &mut self,
         place: usize,
@@ -59,7 +59,7 @@ impl Steps<'_> {
         Some(catalog::Wait { trigger: found?.0, when, since: wait.since, expires: wait.expires, on_expire: wait.on_expire })
     }
 
-    /// Tells of a condition that reads steps, and is asked before any has ended.
+    /// Reports a condition that reads steps but is evaluated before any has ended.
     fn tell_reads_steps(&self, node: &Node, scope: &Scope<'_>, report: &mut Report) -> bool {
         let scope = scope.clone().with("steps", ValueType::anything());
         let read = scope.reads(node, Holds::Expression).into_iter().find(|(path, _)| path.segments[0] == "steps");
