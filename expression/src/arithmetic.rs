@@ -1,4 +1,4 @@
-//! `+ - * / %` and negation: checked in whole numbers, as IEEE has it in doubles, never mixed.
+//! `+ - * / %` and negation: checked for whole numbers, by IEEE rules for doubles, never mixed.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -8,7 +8,7 @@ use crate::compare::Elements;
 use crate::error::{ErrorKind, Fault, fault};
 use crate::value::{Type, Value, in_range};
 
-/// The value of `one operator other`.
+/// Returns the value of `one operator other`.
 pub(crate) fn apply<'a>(operator: Operator, one: &Value<'a>, other: &Value<'a>, budget: &mut Budget) -> Result<Value<'a>, Fault> {
     match (one, other) {
         (Value::Int(one), Value::Int(other)) => {
@@ -114,7 +114,7 @@ pub(crate) fn negate<'a>(value: &Value<'a>) -> Result<Value<'a>, Fault> {
     }
 }
 
-/// A moment moved by some nanoseconds, if both are in range.
+/// Returns a moment shifted by some nanoseconds, if both are in range.
 fn shifted<'a>(moment: &DateTime<Utc>, nanoseconds: Option<i64>) -> Result<Value<'a>, Fault> {
     nanoseconds
         .and_then(|nanoseconds| moment.checked_add_signed(TimeDelta::nanoseconds(nanoseconds)))
@@ -134,7 +134,7 @@ fn overflow(operator: Operator, kind: Type) -> Fault {
     fault(ErrorKind::Overflow, format!("the result of `{}` is out of the range of {kind}", operator.symbol()))
 }
 
-/// The error of types that the operator does not take together.
+/// Returns the error for types that the operator does not accept together.
 pub(crate) fn unfit(operator: Operator, one: Type, other: Type) -> Fault {
     let error = fault(ErrorKind::Type, format!("`{}` does not take {one} and {other}", operator.symbol()));
     let is_number = |kind| matches!(kind, Type::Int | Type::Uint | Type::Double);
